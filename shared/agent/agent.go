@@ -1,0 +1,139 @@
+// Package agent holds the definition of the agent: what it is called, what it
+// can do, which model answers and within which limits. The definition is a
+// YAML file whose keys are the fields of [Agent], so this documentation is its
+// manual.
+//
+// It is data, not behaviour: the executor reads it to answer a message, the
+// agent card is derived from it, and what the agent does in Go lies in
+// worker/tools. It never holds a secret.
+package agent
+
+import (
+	_ "embed"
+	"fmt"
+	"io"
+	"os"
+)
+
+// An Agent is the content of agent.yaml. Parse fills in the defaults named
+// here, trims surrounding white space from every text, and returns only
+// definitions that are complete.
+type Agent struct {
+	// Name is what people and other agents call it. Required, one line.
+	Name string `yaml:"name"`
+	// Description says in a few sentences what it is for. Required.
+	Description string `yaml:"description"`
+	// Version is the agent's own version, in a format of your choice.
+	// Required, one line.
+	Version string `yaml:"version"`
+	// DocumentationURL is where people read more. Optional, http or https.
+	DocumentationURL string `yaml:"documentationUrl"`
+	// IconURL is a picture of the agent. Optional, http or https.
+	IconURL string `yaml:"iconUrl"`
+	// Provider is who offers the agent. Optional.
+	Provider *Provider `yaml:"provider"`
+	// Model is the name of the model that answers, for example
+	// gemini-3.6-flash. Required; ERRAND_MODEL wins over it.
+	Model string `yaml:"model"`
+	// Instructions are the system instructions of every model call. Optional.
+	Instructions string `yaml:"instructions"`
+	// InputModes are the media types the agent reads. Default: text/plain.
+	InputModes []string `yaml:"inputModes"`
+	// OutputModes are the media types it answers with. Default: text/plain.
+	OutputModes []string `yaml:"outputModes"`
+	// Skills are what it can do, for those who choose among agents. At least
+	// one.
+	Skills []Skill `yaml:"skills"`
+	// Tools are the names of the Go tools of worker/tools that the model may
+	// call. Default: none.
+	Tools []string `yaml:"tools"`
+	// Limits bound what one turn may cost. Optional.
+	Limits Limits `yaml:"limits"`
+}
+
+// A Provider is who offers the agent. Both fields are required.
+type Provider struct {
+	// Organization is the provider's name.
+	Organization string `yaml:"organization"`
+	// URL is the provider's site, http or https.
+	URL string `yaml:"url"`
+}
+
+// A Skill is one thing the agent can do.
+type Skill struct {
+	// ID names the skill in requests and logs. Required, unique, one line.
+	ID string `yaml:"id"`
+	// Name is for people. Required, one line.
+	Name string `yaml:"name"`
+	// Description says what it does, in detail enough to choose it. Required.
+	Description string `yaml:"description"`
+	// Tags are keywords to find it by. At least one.
+	Tags []string `yaml:"tags"`
+	// Examples are messages it can handle. Optional.
+	Examples []string `yaml:"examples"`
+	// InputModes replace the agent's own for this skill. Optional.
+	InputModes []string `yaml:"inputModes"`
+	// OutputModes replace the agent's own for this skill. Optional.
+	OutputModes []string `yaml:"outputModes"`
+}
+
+// Limits bound one turn: the work on one message. Every limit is at least 1;
+// one that is left out has its default.
+type Limits struct {
+	// Steps is how often the model may be called. Default 16, at most 256.
+	Steps int `yaml:"steps"`
+	// TurnTokens is how many tokens all steps together may use, read and
+	// written. Default 32768, at most 10 million.
+	TurnTokens int `yaml:"turnTokens"`
+	// OutputTokens is how many tokens one step may write, at most TurnTokens.
+	// Default 8192, or TurnTokens if that is less.
+	OutputTokens int `yaml:"outputTokens"`
+	// HistoryMessages is how many earlier messages of the conversation the
+	// model sees, newest first. Default 50, at most 1000.
+	HistoryMessages int `yaml:"historyMessages"`
+}
+
+// maxSize bounds the file. An hour of instructions fits; a wrong file does not.
+const maxSize = 256 << 10
+
+//go:embed agent.yaml
+var defaultFile string
+
+// Load reads the definition at path; an empty path is the one embedded in the
+// binary. The error names every fault of the file at once.
+func Load(path string) (*Agent, error) {
+	if path == "" {
+		a, err := Parse([]byte(defaultFile))
+		if err != nil {
+			return nil, fmt.Errorf("reading the embedded agent.yaml:\n%w", err)
+		}
+		return a, nil
+	}
+	data, err := readFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the agent definition: %w", err)
+	}
+	a, err := Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading the agent definition %s:\n%w", path, err)
+	}
+	return a, nil
+}
+
+// readFile reads at most one byte more than Parse accepts, and only regular
+// files: opening a named pipe would hang the start.
+func readFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxSize+1))
+}

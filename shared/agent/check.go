@@ -1,0 +1,152 @@
+package agent
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+	"unicode"
+)
+
+var (
+	// mediaType is type/subtype of RFC 6838, without parameters, in lower
+	// case so that modes can be compared byte by byte.
+	mediaType = regexp.MustCompile(`^[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}$`)
+	// toolName is what the Gemini API accepts as the name of a function.
+	// https://ai.google.dev/api/caching#FunctionDeclaration
+	toolName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]{0,63}$`)
+)
+
+// check notes everything that is missing from a or cannot be meant.
+func (r *reader) check(a *Agent) {
+	r.line("name", a.Name, "the name people know the agent by")
+	r.prose("description", a.Description, "one or two sentences on what the agent is for")
+	r.line("version", a.Version, "for example 0.1.0")
+	r.line("model", a.Model, "for example gemini-3.6-flash")
+	if strings.ContainsFunc(a.Model, unicode.IsSpace) {
+		r.failf("model", "must not contain spaces, for example gemini-3.6-flash")
+	}
+	r.printable("instructions", a.Instructions)
+	r.link("documentationUrl", a.DocumentationURL)
+	r.link("iconUrl", a.IconURL)
+	if p := a.Provider; p != nil {
+		r.line("provider.organization", p.Organization, "the provider's name, or remove provider")
+		if p.URL == "" {
+			r.failf("provider.url", "is required: the provider's site, or remove provider")
+		}
+		r.link("provider.url", p.URL)
+	}
+	r.modes("inputModes", a.InputModes)
+	r.modes("outputModes", a.OutputModes)
+	r.skills(a.Skills)
+	for i, name := range a.Tools {
+		if !toolName.MatchString(name) {
+			r.failf(item("tools", i), "is not the name of a tool: letters, digits and _, at most 64, not starting with a digit")
+		}
+	}
+	r.unique("tools", a.Tools)
+	r.limits(a.Limits)
+}
+
+func (r *reader) skills(skills []Skill) {
+	if len(skills) == 0 {
+		r.failf("skills", "at least one is required, with id, name, description and tags")
+	}
+	ids := map[string]int{}
+	for i, s := range skills {
+		at := item("skills", i)
+		r.line(at+".id", s.ID, "a short name for requests and logs, for example summarize")
+		r.line(at+".name", s.Name, "a name for people")
+		r.prose(at+".description", s.Description, "what the skill does")
+		if first, taken := ids[s.ID]; taken && s.ID != "" {
+			r.failf(at+".id", "%q is already the id of skills[%d]: choose another", clip(s.ID), first)
+		} else {
+			ids[s.ID] = i
+		}
+		if len(s.Tags) == 0 {
+			r.failf(at+".tags", "at least one is required: keywords to find the skill by")
+		}
+		for j, tag := range s.Tags {
+			r.line(item(at+".tags", j), tag, "a keyword, or remove the entry")
+		}
+		for j, example := range s.Examples {
+			r.prose(item(at+".examples", j), example, "a message the skill can handle, or remove the entry")
+		}
+		r.modes(at+".inputModes", s.InputModes)
+		r.modes(at+".outputModes", s.OutputModes)
+	}
+}
+
+func (r *reader) limits(l Limits) {
+	r.within("limits.steps", l.Steps, 256)
+	r.within("limits.turnTokens", l.TurnTokens, 10_000_000)
+	r.within("limits.outputTokens", l.OutputTokens, max(l.TurnTokens, 1))
+	r.within("limits.historyMessages", l.HistoryMessages, 1000)
+}
+
+func (r *reader) within(path string, n, most int) {
+	if n < 1 || n > most {
+		r.failf(path, "is %d: choose a number from 1 to %d", n, most)
+	}
+}
+
+// line checks a required text of one line.
+func (r *reader) line(path, s, remedy string) {
+	if strings.ContainsFunc(s, unicode.IsControl) {
+		r.failf(path, "must be one line without control characters")
+		return
+	}
+	r.required(path, s, remedy)
+}
+
+// prose checks a required text of any number of lines.
+func (r *reader) prose(path, s, remedy string) {
+	r.printable(path, s)
+	r.required(path, s, remedy)
+}
+
+func (r *reader) required(path, s, remedy string) {
+	if s == "" {
+		r.failf(path, "is required: %s", remedy)
+	}
+}
+
+func (r *reader) printable(path, s string) {
+	odd := func(c rune) bool { return unicode.IsControl(c) && c != '\n' && c != '\t' }
+	if strings.ContainsFunc(s, odd) {
+		r.failf(path, "must not contain control characters other than line breaks and tabs")
+	}
+}
+
+// link checks an optional address that people follow.
+func (r *reader) link(path, s string) {
+	if s == "" {
+		return
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil {
+		r.failf(path, "must be a complete address such as https://example.com/, without a password")
+	}
+}
+
+func (r *reader) modes(path string, modes []string) {
+	for i, mode := range modes {
+		if !mediaType.MatchString(mode) {
+			r.failf(item(path, i), "%q is not a media type: write one in lower case and without parameters, such as text/plain", clip(mode))
+		}
+	}
+	r.unique(path, modes)
+}
+
+func (r *reader) unique(path string, list []string) {
+	first := map[string]int{}
+	for i, s := range list {
+		if j, taken := first[s]; taken {
+			r.failf(item(path, i), "%q stands in the list twice (also at %d): remove one", clip(s), j)
+			continue
+		}
+		first[s] = i
+	}
+}
+
+func item(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
