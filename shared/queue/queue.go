@@ -1,0 +1,83 @@
+// Package queue is the port to the work queues: hints that a record may have
+// something to do, delivered as HTTP requests.
+//
+// It is not a store of work. A job is an id; the record decides (design R2), so
+// a job may be lost, repeated, late or out of order without harm to any promise.
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// A Queue accepts jobs. It is safe for concurrent use.
+type Queue interface {
+	// Add hands job over. After nil the queue delivers it at least once, not
+	// before job.At, unless the queue itself is lost. Add does not wait for the
+	// delivery. After an error the job may or may not be delivered. Add makes no
+	// long retries: the record is the outbox, and the sweep puts back what is
+	// missing (R10).
+	Add(ctx context.Context, job Job) error
+}
+
+// Paths at which jobs are delivered, by POST.
+const (
+	PathTurn    = "/turns"      // a turn of a task: worker/turn
+	PathDeliver = "/deliveries" // webhooks of a task: functions/notify
+	PathSweep   = "/sweep"      // repair of a queue: functions/sweep
+)
+
+// Headers that Cloud Tasks sets on a delivery; every adapter sets them.
+// https://cloud.google.com/tasks/docs/creating-http-target-tasks#handler
+const (
+	HeaderQueue = "X-CloudTasks-QueueName"
+	HeaderName  = "X-CloudTasks-TaskName"
+	HeaderRetry = "X-CloudTasks-TaskRetryCount" // failed deliveries so far, from 0
+)
+
+// A Job is one hint. Exactly one of Task and Sweep is set.
+type Job struct {
+	Queue string    // the queue that carries it, by its short name: "turns", "deliveries"
+	Path  string    // one of the Path constants
+	Task  string    // id of the record that may have work
+	Sweep time.Time // of a sweep: when it was added; it repairs what was due then
+	At    time.Time // not delivered before; zero: at once
+}
+
+// body is the JSON form of a job; Cloud Tasks keeps at most 100 KB of it.
+type body struct {
+	ID    string     `json:"id,omitempty"`
+	Queue string     `json:"queue,omitempty"`
+	Sweep *time.Time `json:"sweep,omitempty"`
+}
+
+// Body is what is posted to Path.
+func (j Job) Body() []byte {
+	b := body{ID: j.Task}
+	if j.Task == "" {
+		b.Queue, b.Sweep = j.Queue, &j.Sweep
+	}
+	data, err := json.Marshal(b)
+	if err != nil { // a time beyond year 9999: not from any clock of ours
+		panic(fmt.Sprintf("encoding job: %v", err))
+	}
+	return data
+}
+
+// Parse reads what Body wrote. An error means that the body is not a job and
+// never will be: the delivery is to be acknowledged, or it comes back for ever.
+func Parse(data []byte) (Job, error) {
+	var b body
+	if err := json.Unmarshal(data, &b); err != nil {
+		return Job{}, fmt.Errorf("not a job: %w", err)
+	}
+	switch {
+	case b.ID != "":
+		return Job{Task: b.ID}, nil
+	case b.Sweep != nil && b.Queue != "":
+		return Job{Queue: b.Queue, Path: PathSweep, Sweep: *b.Sweep}, nil
+	}
+	return Job{}, fmt.Errorf("not a job: neither an id nor a sweep")
+}

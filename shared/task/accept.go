@@ -1,0 +1,137 @@
+package task
+
+import (
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+)
+
+// An Acceptance is a first message with everything decided about it.
+type Acceptance struct {
+	ID      string       // the task's id
+	Context string       // the conversation's id
+	Owner   string       // who may see the task
+	Lane    string       // queue of its turns
+	Message *a2a.Message // as it will stand in the history
+	Print   string       // fingerprint of the message as sent
+	Hooks   []Hook       // inline webhooks, as [Record.SetHook] wants them
+}
+
+// Accept makes the record of a new task (R1). The job for it is added after the
+// record is stored.
+func Accept(m Moment, a Acceptance) (Record, error) {
+	at := m.Now.Truncate(time.Millisecond)
+	r := Record{
+		Schema: Schema, Owner: a.Owner, Lane: a.Lane,
+		Seen: []Seen{{ID: a.Message.ID, Print: a.Print}},
+		Turn: 1, Since: m.Now, Asked: m.Now,
+		Task: &a2a.Task{
+			ID: a2a.TaskID(a.ID), ContextID: a.Context,
+			Status:  a2a.TaskStatus{State: a2a.TaskStateSubmitted, Timestamp: &at},
+			History: []*a2a.Message{a.Message},
+		},
+	}
+	for _, h := range a.Hooks {
+		if err := r.putHook(m, h); err != nil {
+			return Record{}, err
+		}
+	}
+	return r.sealed(m, LimitAccept)
+}
+
+// Seen answers whether the message was accepted before: known, and ErrMismatch
+// when its id was used for another content.
+func (r Record) Accepted(id, print string) (known bool, err error) {
+	for _, s := range r.Seen {
+		if s.ID == id {
+			if s.Print != print {
+				return true, ErrMismatch
+			}
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// NeedsJob says that a repeated message is worth another hint: the turn it began
+// was never claimed.
+func (r Record) NeedsJob() bool { return r.State() == a2a.TaskStateSubmitted }
+
+// FollowUp accepts a further message to the task (R13). changed is false when the
+// message was accepted before. job says that a job must be added afterwards.
+func (r Record) FollowUp(m Moment, msg *a2a.Message, print string) (next Record, changed, job bool, err error) {
+	if known, err := r.Accepted(msg.ID, print); known {
+		return r, false, err == nil && r.NeedsJob(), err
+	}
+	if r.Terminal() {
+		return r, false, false, ErrTerminal
+	}
+	n := r.change()
+	n.Seen = append(n.Seen[:len(n.Seen):len(n.Seen)], Seen{ID: msg.ID, Print: print})
+	switch {
+	case r.Interrupted():
+		if q := r.Task.Status.Message; q != nil {
+			n.addHistory(q)
+		}
+		n.addHistory(msg)
+		n.beginTurn(m)
+		n.Attempt = 0
+		n.setStatus(m, a2a.TaskStateSubmitted, nil, nil)
+		n.Asked, job = m.Now, true
+	case len(r.Inbox) >= m.Rules.Inbox:
+		return r, false, false, ErrInbox
+	default:
+		n.Inbox = append(n.Inbox[:len(n.Inbox):len(n.Inbox)], msg)
+		if !r.Wake.IsZero() {
+			n.Wake, n.Asked, job = m.Now, m.Now, true
+		}
+	}
+	n, err = n.sealed(m, LimitAccept)
+	if err != nil {
+		return r, false, false, err
+	}
+	return n, true, job, nil
+}
+
+// beginTurn moves on to the next message.
+func (r *Record) beginTurn(m Moment) {
+	r.Turn++
+	r.Since, r.Made, r.Wake = m.Now, nil, time.Time{}
+}
+
+// Cancel ends the task on its client's wish (R8). say becomes the status message;
+// its id makes a repeated decision recognise itself. ErrTerminal: the task had
+// ended before.
+func (r Record) Cancel(m Moment, say *a2a.Message, meta map[string]any) (next Record, changed bool, err error) {
+	if r.Terminal() {
+		own := r.Task.Status.Message
+		if r.State() == a2a.TaskStateCanceled && own != nil && own.ID == say.ID {
+			return r, false, nil
+		}
+		return r, false, ErrTerminal
+	}
+	n := r.change()
+	n.end(m, a2a.TaskStateCanceled, say, meta)
+	n.noteState(true)
+	n.Asked = m.Now
+	next, err = n.sealedEnd(m)
+	return next, err == nil, err
+}
+
+// end is what every terminal state that does not answer has in common: nobody
+// runs the task, and what waited becomes history.
+func (r *Record) end(m Moment, state a2a.TaskState, msg *a2a.Message, meta map[string]any) {
+	r.addHistory(r.Inbox...)
+	r.Inbox, r.Lease, r.Wake = nil, Lease{}, time.Time{}
+	r.setStatus(m, state, msg, meta)
+}
+
+// sealedEnd seals a commit that only says how the task ended. It always fits: if
+// need be without the events that streams have not read yet (R14).
+func (r Record) sealedEnd(m Moment) (Record, error) {
+	if n, err := r.sealed(m, LimitStore); err == nil {
+		return n, nil
+	}
+	r.Log = r.Log[len(r.Log)-1:]
+	return r.sealed(m, LimitStore)
+}

@@ -1,0 +1,293 @@
+package task
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+)
+
+// Encoded is the stored form of a record: two JSON texts without HTML escaping.
+// Head is small and enough for a list; Body holds history, artifacts, inbox and
+// log. Keys that stores index are columns of their own and repeat Head.
+type Encoded struct {
+	Head []byte
+	Body []byte
+}
+
+// Size is what counts against the limits of R14.
+func (e *Encoded) Size() int { return len(e.Head) + len(e.Body) }
+
+// head and body are the persisted names. Add or remove, never rename.
+type head struct {
+	Schema   int            `json:"schema"`
+	ID       a2a.TaskID     `json:"id"`
+	Context  string         `json:"context"`
+	Status   storedStatus   `json:"status"`
+	Metadata map[string]any `json:"metadata,omitempty"`
+	Owner    string         `json:"owner,omitempty"`
+	Lane     string         `json:"lane"`
+	Seen     []Seen         `json:"seen"`
+	Turn     int            `json:"turn"`
+	Since    time.Time      `json:"since"`
+	Made     []Made         `json:"made,omitempty"`
+	Hooks    []Hook         `json:"hooks,omitempty"`
+	Gens     int64          `json:"gens,omitempty"`
+	Seq      int64          `json:"seq,omitempty"`
+	Notes    []Note         `json:"notes,omitempty"`
+	Told     int            `json:"told,omitempty"`
+	Epoch    int64          `json:"epoch,omitempty"`
+	Attempt  int            `json:"attempt,omitempty"`
+	Lease    *Lease         `json:"lease,omitempty"`
+	Wake     *time.Time     `json:"wake,omitempty"`
+	Asked    time.Time      `json:"asked"`
+	Expires  *time.Time     `json:"expires,omitempty"`
+	Due      *time.Time     `json:"due,omitempty"`
+	DueLane  string         `json:"dueLane,omitempty"`
+}
+
+type body struct {
+	History   []*storedMessage  `json:"history,omitempty"`
+	Artifacts []*storedArtifact `json:"artifacts,omitempty"`
+	Inbox     []*storedMessage  `json:"inbox,omitempty"`
+	Log       []storedEntry     `json:"log,omitempty"`
+}
+
+type storedStatus struct {
+	State   a2a.TaskState  `json:"state"`
+	At      *time.Time     `json:"at,omitempty"`
+	Message *storedMessage `json:"message,omitempty"`
+}
+
+type storedMessage struct {
+	ID         string          `json:"id"`
+	Context    string          `json:"context,omitempty"`
+	Task       a2a.TaskID      `json:"task,omitempty"`
+	Role       a2a.MessageRole `json:"role"`
+	Parts      []storedPart    `json:"parts"`
+	Extensions []string        `json:"extensions,omitempty"`
+	References []a2a.TaskID    `json:"references,omitempty"`
+	Metadata   map[string]any  `json:"metadata,omitempty"`
+}
+
+type storedArtifact struct {
+	ID          a2a.ArtifactID `json:"id"`
+	Name        string         `json:"name,omitempty"`
+	Description string         `json:"description,omitempty"`
+	Parts       []storedPart   `json:"parts"`
+	Extensions  []string       `json:"extensions,omitempty"`
+	Metadata    map[string]any `json:"metadata,omitempty"`
+}
+
+// storedPart tells its kinds apart by presence; Data is raw so that a JSON null
+// stays one.
+type storedPart struct {
+	Text     *string         `json:"text,omitempty"`
+	Raw      *[]byte         `json:"raw,omitempty"`
+	URL      string          `json:"url,omitempty"`
+	Data     json.RawMessage `json:"data,omitempty"`
+	Filename string          `json:"filename,omitempty"`
+	Media    string          `json:"media,omitempty"`
+	Metadata map[string]any  `json:"metadata,omitempty"`
+}
+
+type storedEntry struct {
+	Seq      int64           `json:"seq"`
+	Status   *storedStatus   `json:"status,omitempty"`
+	Artifact a2a.ArtifactID  `json:"artifact,omitempty"`
+	Append   bool            `json:"append,omitempty"`
+	Last     bool            `json:"last,omitempty"`
+	Part     int             `json:"part,omitempty"`
+	From     int             `json:"from,omitempty"`
+	To       int             `json:"to,omitempty"`
+	Inline   *storedArtifact `json:"inline,omitempty"`
+	Metadata map[string]any  `json:"metadata,omitempty"`
+}
+
+// Encode gives the stored form of the record. It is deterministic and does not
+// hold Version. ErrNewer: the record's schema is newer than ours.
+func (r Record) Encode() (*Encoded, error) {
+	if r.encoded != nil {
+		return r.encoded, nil
+	}
+	if r.Schema > Schema {
+		return nil, fmt.Errorf("encoding task %s: %w", r.Task.ID, ErrNewer)
+	}
+	t := r.Task
+	h := head{
+		Schema: Schema, ID: t.ID, Context: t.ContextID, Status: storeStatus(t.Status), Metadata: t.Metadata,
+		Owner: r.Owner, Lane: r.Lane, Seen: r.Seen, Turn: r.Turn, Since: r.Since, Made: r.Made,
+		Hooks: r.Hooks, Gens: r.Gens, Seq: r.Seq, Notes: r.Notes, Told: r.Told, Epoch: r.Epoch,
+		Attempt: r.Attempt, Wake: timeOrNil(r.Wake), Asked: r.Asked, Expires: timeOrNil(r.Expires),
+		Due: timeOrNil(r.Due.At), DueLane: r.Due.Lane,
+	}
+	if r.Lease != (Lease{}) {
+		h.Lease = &r.Lease
+	}
+	b := body{
+		History: mapSlice(t.History, storeMessage), Artifacts: mapSlice(t.Artifacts, storeArtifact),
+		Inbox: mapSlice(r.Inbox, storeMessage), Log: mapSlice(r.Log, storeEntry),
+	}
+	headText, err := marshal(h)
+	if err != nil {
+		return nil, fmt.Errorf("encoding task %s: %w", t.ID, err)
+	}
+	if len(r.extra) > 0 {
+		if headText, err = withExtra(headText, r.extra); err != nil {
+			return nil, fmt.Errorf("encoding task %s: %w", t.ID, err)
+		}
+	}
+	bodyText, err := marshal(b)
+	if err != nil {
+		return nil, fmt.Errorf("encoding task %s: %w", t.ID, err)
+	}
+	return &Encoded{Head: headText, Body: bodyText}, nil
+}
+
+// Decode reads a stored record. A nil body leaves history, artifacts, inbox and
+// log out, as for a list. Unknown fields are kept for the next Encode.
+func Decode(headText, bodyText []byte, version int64) (Record, error) {
+	var h head
+	extra, err := unmarshalKeeping(headText, &h)
+	if err != nil {
+		return Record{}, fmt.Errorf("decoding record: %w", err)
+	}
+	var b body
+	if bodyText != nil {
+		if err := json.Unmarshal(bodyText, &b); err != nil {
+			return Record{}, fmt.Errorf("decoding record %s: %w", h.ID, err)
+		}
+	}
+	status, err := loadStatus(h.Status)
+	if err != nil {
+		return Record{}, fmt.Errorf("decoding record %s: %w", h.ID, err)
+	}
+	r := Record{
+		Schema: h.Schema, Owner: h.Owner, Lane: h.Lane, Seen: h.Seen, Turn: h.Turn, Since: h.Since,
+		Made: h.Made, Hooks: h.Hooks, Gens: h.Gens, Seq: h.Seq, Notes: h.Notes, Told: h.Told,
+		Epoch: h.Epoch, Attempt: h.Attempt, Wake: timeOrZero(h.Wake), Asked: h.Asked,
+		Due: Due{At: timeOrZero(h.Due), Lane: h.DueLane}, Expires: timeOrZero(h.Expires),
+		Version: version, extra: extra,
+		Task: &a2a.Task{ID: h.ID, ContextID: h.Context, Status: status, Metadata: h.Metadata},
+	}
+	if h.Lease != nil {
+		r.Lease = *h.Lease
+	}
+	if r.Task.History, err = loadSlice(b.History, loadMessage); err == nil {
+		if r.Task.Artifacts, err = loadSlice(b.Artifacts, loadArtifact); err == nil {
+			if r.Inbox, err = loadSlice(b.Inbox, loadMessage); err == nil {
+				r.Log, err = loadSlice(b.Log, loadEntry)
+			}
+		}
+	}
+	if err != nil {
+		return Record{}, fmt.Errorf("decoding record %s: %w", h.ID, err)
+	}
+	if bodyText != nil && h.Schema <= Schema {
+		r.encoded = &Encoded{Head: headText, Body: bodyText}
+	}
+	return r, nil
+}
+
+// marshal is json.Marshal without the escaping of <, > and &, which would make a
+// record of markup up to six times as large.
+func marshal(v any) ([]byte, error) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
+}
+
+// unmarshalKeeping decodes strictly first, which costs nothing extra; only a
+// text with unknown fields is decoded again to keep them.
+func unmarshalKeeping(text []byte, h *head) (map[string]json.RawMessage, error) {
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(h)
+	if err == nil || !strings.Contains(err.Error(), "unknown field") {
+		return nil, err
+	}
+	*h = head{}
+	if err := json.Unmarshal(text, h); err != nil {
+		return nil, err
+	}
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(text, &all); err != nil {
+		return nil, err
+	}
+	known, err := marshal(fullHead)
+	if err != nil {
+		return nil, err
+	}
+	var names map[string]json.RawMessage
+	if err := json.Unmarshal(known, &names); err != nil {
+		return nil, err
+	}
+	for name := range names {
+		delete(all, name)
+	}
+	return all, nil
+}
+
+// fullHead has every field set, so that its encoding names them all.
+var fullHead = func() head {
+	now := time.Unix(0, 0).UTC()
+	return head{
+		Metadata: map[string]any{"": 0}, Owner: "x", Made: []Made{{}}, Hooks: []Hook{{}}, Gens: 1, Seq: 1,
+		Notes: []Note{{}}, Told: 1, Epoch: 1, Attempt: 1, Lease: &Lease{}, Wake: &now, Expires: &now,
+		Due: &now, DueLane: "x",
+	}
+}()
+
+func withExtra(text []byte, extra map[string]json.RawMessage) ([]byte, error) {
+	more, err := marshal(extra)
+	if err != nil {
+		return nil, err
+	}
+	return append(append(text[:len(text)-1:len(text)-1], ','), more[1:]...), nil
+}
+
+func mapSlice[A, B any](in []A, f func(A) B) []B {
+	if in == nil {
+		return nil
+	}
+	out := make([]B, len(in))
+	for i, v := range in {
+		out[i] = f(v)
+	}
+	return out
+}
+
+func loadSlice[A, B any](in []A, f func(A) (B, error)) ([]B, error) {
+	if in == nil {
+		return nil, nil
+	}
+	out := make([]B, len(in))
+	for i, v := range in {
+		var err error
+		if out[i], err = f(v); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func timeOrNil(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+func timeOrZero(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return *t
+}

@@ -1,0 +1,263 @@
+package task
+
+import (
+	"maps"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+)
+
+// log appends an event and lets go of the oldest beyond the limit.
+func (r *Record) log(e Entry) {
+	r.Seq++
+	e.Seq = r.Seq
+	r.Log = append(r.Log[:len(r.Log):len(r.Log)], e)
+	size, first := 0, len(r.Log)
+	for first > 0 {
+		size += entrySize(r.Log[first-1])
+		if size > limitLog && first < len(r.Log) {
+			break
+		}
+		first--
+	}
+	r.Log = r.Log[first:]
+}
+
+// entrySize estimates the encoded size; 80 bytes are its fixed part.
+func entrySize(e Entry) int {
+	n := 80
+	if e.Status != nil && e.Status.Message != nil {
+		n += 160 + partsSize(e.Status.Message.Parts)
+	}
+	if e.Artifact != nil && e.Artifact.Inline != nil {
+		n += 80 + partsSize(e.Artifact.Inline.Parts)
+	}
+	return n
+}
+
+func partsSize(parts a2a.ContentParts) int {
+	n := 0
+	for _, p := range parts {
+		s := storePart(p)
+		n += 64 + len(s.URL) + len(s.Data)
+		if s.Text != nil {
+			n += len(*s.Text)
+		}
+		if s.Raw != nil {
+			n += len(*s.Raw) * 4 / 3
+		}
+	}
+	return n
+}
+
+// Events are the events after the given Seq, oldest first. ok is false when some
+// of them are no longer kept: the reader fell behind and must take a snapshot.
+func (r Record) Events(after int64) (events []a2a.Event, ok bool) {
+	if after >= r.Seq {
+		return nil, true
+	}
+	if len(r.Log) == 0 || r.Log[0].Seq > after+1 {
+		return nil, false
+	}
+	for _, e := range r.Log {
+		if e.Seq > after {
+			events = append(events, r.event(e))
+		}
+	}
+	return events, true
+}
+
+func (r Record) event(e Entry) a2a.Event {
+	if e.Status != nil {
+		return &a2a.TaskStatusUpdateEvent{
+			TaskID: r.Task.ID, ContextID: r.Task.ContextID, Status: *e.Status, Metadata: e.Metadata,
+		}
+	}
+	c := e.Artifact
+	return &a2a.TaskArtifactUpdateEvent{
+		TaskID: r.Task.ID, ContextID: r.Task.ContextID, Artifact: r.chunk(c),
+		Append: c.Append, LastChunk: c.Last, Metadata: c.Metadata,
+	}
+}
+
+// chunk is what an update carried: kept inline, or read out of the artifact.
+func (r Record) chunk(c *Chunk) *a2a.Artifact {
+	if c.Inline != nil {
+		return c.Inline
+	}
+	out := &a2a.Artifact{ID: c.ID}
+	i := r.artifact(c.ID)
+	if i < 0 || c.Part >= len(r.Task.Artifacts[i].Parts) {
+		return out
+	}
+	a := r.Task.Artifacts[i]
+	p := *a.Parts[c.Part]
+	if text := p.Text(); c.To <= len(text) {
+		p.Content = a2a.Text(text[c.From:c.To])
+	}
+	out.Parts = a2a.ContentParts{&p}
+	if !c.Append {
+		out.Name, out.Description, out.Extensions, out.Metadata = a.Name, a.Description, a.Extensions, a.Metadata
+	}
+	return out
+}
+
+func (r Record) artifact(id a2a.ArtifactID) int {
+	for i, a := range r.Task.Artifacts {
+		if a.ID == id {
+			return i
+		}
+	}
+	return -1
+}
+
+// apply adds what an executor said to the record. Events that end the turn are
+// the business of Finish; here they only bring their artifacts.
+func (r *Record) apply(m Moment, epoch int64, ev a2a.Event) {
+	switch e := ev.(type) {
+	case *a2a.TaskArtifactUpdateEvent:
+		if e.Artifact != nil {
+			r.applyArtifact(epoch, e)
+		}
+	case *a2a.TaskStatusUpdateEvent:
+		if e.Status.Message != nil || len(e.Metadata) > 0 {
+			r.setStatus(m, a2a.TaskStateWorking, e.Status.Message, e.Metadata)
+		}
+	case *a2a.Task:
+		for _, a := range e.Artifacts {
+			if i := r.artifact(a.ID); i < 0 || r.Task.Artifacts[i] != a {
+				r.applyArtifact(epoch, &a2a.TaskArtifactUpdateEvent{Artifact: a, LastChunk: true})
+			}
+		}
+	}
+}
+
+// applyArtifact creates, replaces or extends an artifact and logs the update.
+func (r *Record) applyArtifact(epoch int64, e *a2a.TaskArtifactUpdateEvent) {
+	list := append([]*a2a.Artifact(nil), r.Task.Artifacts...)
+	r.Task.Artifacts = list
+	c := &Chunk{ID: e.Artifact.ID, Append: e.Append, Last: e.LastChunk, Metadata: e.Metadata}
+	i := r.artifact(e.Artifact.ID)
+	if e.Append && i >= 0 {
+		list[i] = extended(list[i], e.Artifact, c)
+		r.remade(e.Artifact.ID, epoch, false)
+	} else {
+		c.Append = false
+		fresh := *e.Artifact
+		fresh.Parts = append(a2a.ContentParts(nil), e.Artifact.Parts...)
+		if len(fresh.Parts) == 1 && plainText(fresh.Parts[0]) {
+			c.To = len(fresh.Parts[0].Text())
+		} else {
+			c.Inline = e.Artifact
+		}
+		if i >= 0 {
+			r.inline(e.Artifact.ID)
+			list[i] = &fresh
+		} else {
+			r.Task.Artifacts = append(list, &fresh)
+		}
+		r.remade(e.Artifact.ID, epoch, true)
+	}
+	r.log(Entry{Artifact: c})
+}
+
+// extended is a with more appended; c becomes the reference to what was added.
+func extended(a, more *a2a.Artifact, c *Chunk) *a2a.Artifact {
+	out := *a
+	out.Parts = append(a2a.ContentParts(nil), a.Parts...)
+	out.Metadata = merged(a.Metadata, more.Metadata)
+	last := len(out.Parts) - 1
+	if len(more.Parts) == 1 && plainText(more.Parts[0]) && len(more.Metadata) == 0 && last >= 0 && plainText(out.Parts[last]) {
+		old := out.Parts[last].Text()
+		text := old + more.Parts[0].Text()
+		out.Parts[last] = a2a.NewTextPart(text)
+		c.Part, c.From, c.To = last, len(old), len(text)
+		return &out
+	}
+	out.Parts = append(out.Parts, more.Parts...)
+	c.Inline = more
+	return &out
+}
+
+// remade notes who last wrote an artifact of this turn. Extending one of an
+// earlier turn does not make it this turn's.
+func (r *Record) remade(id a2a.ArtifactID, epoch int64, fresh bool) {
+	made := append([]Made(nil), r.Made...)
+	for i := range made {
+		if made[i].ID == id {
+			made[i].Epoch = epoch
+			r.Made = made
+			return
+		}
+	}
+	if fresh {
+		r.Made = append(made, Made{ID: id, Epoch: epoch})
+	}
+}
+
+// inline turns the log's references to an artifact that is about to go into
+// copies, so that a stream still sees what was said.
+func (r *Record) inline(id a2a.ArtifactID) {
+	logged := append([]Entry(nil), r.Log...)
+	for i, e := range logged {
+		if e.Artifact != nil && e.Artifact.ID == id && e.Artifact.Inline == nil {
+			c := *e.Artifact
+			c.Inline = r.chunk(e.Artifact)
+			logged[i].Artifact = &c
+		}
+	}
+	r.Log = logged
+}
+
+// plainText says that a part is nothing but text, so that text can be added to it.
+func plainText(p *a2a.Part) bool {
+	_, ok := p.Content.(a2a.Text)
+	return ok && p.Filename == "" && p.MediaType == "" && len(p.Metadata) == 0
+}
+
+// Gather adds an event to those not yet committed. A piece of plain text that
+// continues the last one is joined to it, so that a commit costs what it adds and
+// not the square of it.
+func Gather(events []a2a.Event, ev a2a.Event) []a2a.Event {
+	e, ok := ev.(*a2a.TaskArtifactUpdateEvent)
+	if !ok || len(events) == 0 || !e.Append || e.Artifact == nil || len(e.Metadata) > 0 {
+		return append(events, ev)
+	}
+	last, ok := events[len(events)-1].(*a2a.TaskArtifactUpdateEvent)
+	if !ok || last.LastChunk || !joinable(last.Artifact, e.Artifact) {
+		return append(events, ev)
+	}
+	joined := *last
+	art := *last.Artifact
+	art.Parts = a2a.ContentParts{a2a.NewTextPart(art.Parts[0].Text() + e.Artifact.Parts[0].Text())}
+	joined.Artifact, joined.LastChunk = &art, e.LastChunk
+	events[len(events)-1] = &joined
+	return events
+}
+
+func joinable(a, b *a2a.Artifact) bool {
+	return a.ID == b.ID && len(a.Parts) == 1 && len(b.Parts) == 1 && plainText(a.Parts[0]) &&
+		plainText(b.Parts[0]) && len(b.Metadata) == 0
+}
+
+// Outcome is how an executor ended its turn.
+type Outcome struct {
+	State    a2a.TaskState
+	Message  *a2a.Message
+	Metadata map[string]any
+}
+
+// OutcomeOf says whether ev ends the turn, and how. A bare message completes the
+// task: the task's id is with the client already, so it cannot be the answer.
+func OutcomeOf(ev a2a.Event) (Outcome, bool) {
+	switch e := ev.(type) {
+	case *a2a.Message:
+		return Outcome{State: a2a.TaskStateCompleted, Message: e}, true
+	case *a2a.TaskStatusUpdateEvent:
+		return Outcome{State: e.Status.State, Message: e.Status.Message, Metadata: maps.Clone(e.Metadata)}, ends(e.Status.State)
+	case *a2a.Task:
+		return Outcome{State: e.Status.State, Message: e.Status.Message}, ends(e.Status.State)
+	}
+	return Outcome{}, false
+}
+
+func ends(s a2a.TaskState) bool { return s.Terminal() || Interrupted(s) }

@@ -1,0 +1,158 @@
+package task
+
+import (
+	"fmt"
+	"time"
+)
+
+// behind says that a hook has notes to deliver and is allowed to.
+func (r Record) behind(h Hook) bool { return h.State == HookActive && h.Cursor < len(r.Notes) }
+
+// Behind are the hooks that should be sent something at the given time (R9).
+func (r Record) Behind(now time.Time) []Hook {
+	var out []Hook
+	for _, h := range r.Hooks {
+		if r.behind(h) && !h.Next.After(now) {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// SetHook creates a webhook, or replaces the one of the same id (R9). job says that
+// it has something to deliver at once: a job for the deliveries must be added.
+// Setting an active hook to what it is changes nothing.
+func (r Record) SetHook(m Moment, h Hook) (next Record, changed, job bool, err error) {
+	if old, ok := r.Hook(h.ID); ok && old.State == HookActive && old.sameTarget(h) {
+		return r, false, len(r.Behind(m.Now)) > 0, nil
+	}
+	n := r.change()
+	if err := n.putHook(m, h); err != nil {
+		return r, false, false, err
+	}
+	if job = len(n.Behind(m.Now)) > 0; job {
+		n.Asked = m.Now
+	}
+	if n, err = n.sealed(m, LimitStore); err != nil {
+		return r, false, false, err
+	}
+	return n, true, job, nil
+}
+
+func (h Hook) sameTarget(o Hook) bool {
+	return h.URL == o.URL && h.Token == o.Token && h.Scheme == o.Scheme &&
+		h.Credentials == o.Credentials && h.Dialect == o.Dialect
+}
+
+// putHook adds or replaces a hook. On a task that has ended or waits it starts one
+// note back, so that whoever registers late still hears the result.
+func (r *Record) putHook(m Moment, h Hook) error {
+	r.Gens++
+	h.Gen, h.State, h.Next, h.Tries = r.Gens, HookActive, m.Now, nil
+	h.Gone, h.Attempt, h.Cursor = false, 0, len(r.Notes)
+	if r.Terminal() || r.Interrupted() {
+		h.Cursor = max(0, len(r.Notes)-1)
+	}
+	hooks := append([]Hook(nil), r.Hooks...)
+	i := 0
+	for i < len(hooks) && hooks[i].ID != h.ID {
+		i++
+	}
+	if i == len(hooks) {
+		if i >= m.Rules.Hooks {
+			return ErrHooks
+		}
+		hooks = append(hooks, Hook{})
+	}
+	hooks[i] = h
+	text, err := marshal(hooks)
+	if err != nil {
+		return fmt.Errorf("encoding hook: %w", err)
+	}
+	if len(text) > LimitHooks {
+		return fmt.Errorf("hooks of task %s: %w: %d bytes, at most %d", r.Task.ID, ErrTooLarge, len(text), LimitHooks)
+	}
+	r.Hooks = hooks
+	return nil
+}
+
+// DropHook deletes a webhook. No attempt is decided after it is committed.
+func (r Record) DropHook(m Moment, id string) (next Record, changed bool, err error) {
+	if _, ok := r.Hook(id); !ok {
+		return r, false, nil
+	}
+	n := r.change()
+	n.Hooks = make([]Hook, 0, len(r.Hooks)-1)
+	for _, h := range r.Hooks {
+		if h.ID != id {
+			n.Hooks = append(n.Hooks, h)
+		}
+	}
+	next, err = n.sealed(m, LimitStore)
+	return next, err == nil, err
+}
+
+// A Delivery is what came of sending notes to one hook. It counts only under the
+// generation, cursor and attempt that Hook had when it was decided.
+type Delivery struct {
+	Hook  Hook      // as it was read before sending
+	Sent  int       // notes answered 2xx
+	Fail  bool      // the note after them was not
+	Wait  time.Time // when to try it again; zero with Fail: never, the hook is dead
+	Gone  bool      // dead because the receiver said so
+	Tries []Try     // the attempts made
+}
+
+// Delivered commits the outcomes of a pass over the record's hooks (R9).
+func (r Record) Delivered(m Moment, outcomes []Delivery) (next Record, changed bool, err error) {
+	n := r.change()
+	n.Hooks = append([]Hook(nil), r.Hooks...)
+	for _, d := range outcomes {
+		for i, h := range n.Hooks {
+			if h.ID == d.Hook.ID && h.Gen == d.Hook.Gen && h.Cursor == d.Hook.Cursor && h.Attempt == d.Hook.Attempt {
+				n.Hooks[i], changed = h.after(m, d), true
+			}
+		}
+	}
+	if !changed {
+		return r, false, nil
+	}
+	next, err = n.sealed(m, LimitStore)
+	return next, err == nil, err
+}
+
+func (h Hook) after(m Moment, d Delivery) Hook {
+	h.Tries = append(h.Tries[:len(h.Tries):len(h.Tries)], d.Tries...)
+	if over := len(h.Tries) - limitTries; over > 0 {
+		h.Tries = h.Tries[over:]
+	}
+	if d.Sent > 0 {
+		h.Cursor += d.Sent
+		h.Attempt, h.Next = 0, m.Now
+	}
+	if d.Fail {
+		h.Attempt++
+		h.Next = d.Wait
+		if d.Wait.IsZero() {
+			h.State, h.Gone, h.Next = HookDead, d.Gone, m.Now
+		}
+	}
+	return h
+}
+
+// reviveHooks gives hooks that died of an unreachable receiver another chance: a
+// new note has come. One that was told to stop stays dead.
+func (r *Record) reviveHooks(now time.Time) {
+	var hooks []Hook
+	for i, h := range r.Hooks {
+		if h.State == HookDead && !h.Gone {
+			if hooks == nil {
+				hooks = append([]Hook(nil), r.Hooks...)
+			}
+			hooks[i].State, hooks[i].Attempt, hooks[i].Next = HookActive, 0, now
+		}
+	}
+	if hooks != nil {
+		r.Hooks = hooks
+	}
+}

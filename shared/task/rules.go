@@ -1,0 +1,171 @@
+package task
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+)
+
+// Sizes of an encoded record that its changes may reach (R14). Each leaves room
+// for the next smaller change, so that a task can always be ended. The ceiling is
+// Firestore's document of 1 MiB. https://firebase.google.com/docs/firestore/quotas
+const (
+	LimitAccept = 512 << 10 // accept and follow-up
+	LimitHooks  = 64 << 10  // all hooks of a task
+	LimitResult = 896 << 10 // progress and result
+	LimitStore  = 960 << 10 // everything else; no store takes more
+	limitLog    = 64 << 10  // the events kept for streams
+	limitNotes  = 256       // beyond it only states are noted
+	limitText   = 256       // bytes of a note's text
+	limitTries  = 10        // attempts kept with a hook
+)
+
+// Errors of transitions. A transition that answers one of them changes nothing.
+var (
+	ErrFenced   = errors.New("task: the turn is no longer ours")
+	ErrTerminal = errors.New("task: the task has ended")
+	ErrMismatch = errors.New("task: the message id was used for another message")
+	ErrInbox    = errors.New("task: too many messages are waiting")
+	ErrHooks    = errors.New("task: too many webhooks")
+)
+
+// Rules are the times and counts the transitions go by. All parts of an
+// installation use the same.
+type Rules struct {
+	Patience  time.Duration   // a debt is not looked at sooner after it was asked for
+	Answer    time.Duration   // how long an interrupted task waits for its client
+	Retention time.Duration   // how long a terminal task is kept
+	Age       time.Duration   // how old a turn may become
+	Attempts  int             // claims without progress, then the turn fails
+	Parks     []time.Duration // waits before the last claims, the longest before the last
+	Inbox     int             // follow-ups that may wait
+	Hooks     int             // webhooks of a task
+}
+
+// Defaults are the rules of an installation that says nothing else.
+func Defaults() Rules {
+	return Rules{
+		Patience: time.Minute, Answer: 30 * 24 * time.Hour, Retention: 30 * 24 * time.Hour,
+		Age: 24 * time.Hour, Attempts: 5,
+		Parks: []time.Duration{10 * time.Second, time.Minute, 5 * time.Minute},
+		Inbox: 16, Hooks: 10,
+	}
+}
+
+// A Moment is the time of a decision and the rules it goes by.
+type Moment struct {
+	Now   time.Time
+	Rules Rules
+}
+
+// At is the moment of a decision under these rules.
+func (ru Rules) At(now time.Time) Moment { return Moment{Now: now.UTC().Round(0), Rules: ru} }
+
+// change begins a transition: a copy whose task may be changed.
+func (r Record) change() Record {
+	t := *r.Task
+	r.Task = &t
+	r.encoded = nil
+	return r
+}
+
+// sealed ends a transition: it derives Due, and encodes the record once for the
+// check here and for the store.
+func (r Record) sealed(m Moment, limit int) (Record, error) {
+	r.Due = r.debt(m.Rules)
+	enc, err := r.Encode()
+	if err != nil {
+		return Record{}, err
+	}
+	if enc.Size() > limit {
+		return Record{}, fmt.Errorf("task %s: %w: %d bytes, at most %d", r.Task.ID, ErrTooLarge, enc.Size(), limit)
+	}
+	r.encoded = enc
+	return r, nil
+}
+
+// setStatus moves the task to state and logs the event. Status times rise
+// strictly, in whole milliseconds, whatever the clock does.
+func (r *Record) setStatus(m Moment, state a2a.TaskState, msg *a2a.Message, meta map[string]any) {
+	at := m.Now.UTC().Truncate(time.Millisecond)
+	if floor := r.Stamp().Add(time.Millisecond); at.Before(floor) {
+		at = floor
+	}
+	r.Task.Status = a2a.TaskStatus{State: state, Timestamp: &at, Message: r.fromAgent(msg)}
+	r.Task.Metadata = merged(r.Task.Metadata, meta)
+	if state.Terminal() {
+		r.Expires = at.Add(m.Rules.Retention)
+	}
+	status := r.Task.Status
+	r.log(Entry{Status: &status, Metadata: meta})
+}
+
+// fromAgent fills in what every message of the agent carries.
+func (r *Record) fromAgent(msg *a2a.Message) *a2a.Message {
+	if msg == nil {
+		return nil
+	}
+	m := *msg
+	m.Role, m.TaskID, m.ContextID = a2a.MessageRoleAgent, r.Task.ID, r.Task.ContextID
+	if m.ID == "" {
+		m.ID = fmt.Sprintf("%s-%d", r.Task.ID, r.Seq+1)
+	}
+	return &m
+}
+
+// addHistory appends messages without touching the receiver's array.
+func (r *Record) addHistory(msgs ...*a2a.Message) {
+	h := r.Task.History
+	r.Task.History = append(h[:len(h):len(h)], msgs...)
+}
+
+// note records the present state as a notified event.
+func (r *Record) noteState(front bool) {
+	r.addNote(Note{
+		At: r.Stamp(), Seq: r.Seq, State: r.State(), Text: shortText(r.Task.Status.Message), Front: front,
+	})
+}
+
+func (r *Record) addNote(n Note) {
+	if n.State == "" && len(r.Notes) >= limitNotes {
+		return
+	}
+	r.Notes = append(r.Notes[:len(r.Notes):len(r.Notes)], n)
+	r.reviveHooks(n.At)
+}
+
+// shortText is the beginning of a message's text, cut between characters.
+func shortText(m *a2a.Message) string {
+	if m == nil {
+		return ""
+	}
+	for _, p := range m.Parts {
+		if t := p.Text(); t != "" {
+			if len(t) <= limitText {
+				return t
+			}
+			cut := limitText
+			for cut > 0 && t[cut]&0xC0 == 0x80 {
+				cut--
+			}
+			return t[:cut]
+		}
+	}
+	return ""
+}
+
+func merged(a, b map[string]any) map[string]any {
+	if len(b) == 0 {
+		return a
+	}
+	out := make(map[string]any, len(a)+len(b))
+	for k, v := range a {
+		out[k] = v
+	}
+	for k, v := range b {
+		out[k] = v
+	}
+	return out
+}

@@ -1,0 +1,173 @@
+package task_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/google/go-cmp/cmp"
+
+	"errand/shared/task"
+)
+
+var start = time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC)
+
+func at(d time.Duration) task.Moment { return task.Defaults().At(start.Add(d)) }
+
+func accepted(t *testing.T, text string) task.Record {
+	t.Helper()
+	msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(text))
+	r, err := task.Accept(at(0), task.Acceptance{ID: "t1", Context: "c1", Owner: "me", Lane: task.Turns, Message: msg, Print: "p1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func claimed(t *testing.T, r task.Record, m task.Moment, nonce string) task.Record {
+	t.Helper()
+	n, v, changed, err := r.Claim(m, task.Claim{Lease: task.Lease{Until: m.Now.Add(time.Minute), Nonce: nonce}})
+	if err != nil || v != task.Claimed || !changed {
+		t.Fatalf("Claim = %v, %v, %v, want claimed", v, changed, err)
+	}
+	return n
+}
+
+func turnOf(r task.Record) task.Turn { return task.Turn{Epoch: r.Epoch, Seq: r.Seq} }
+
+func artifact(id string, more bool, text string) a2a.Event {
+	return &a2a.TaskArtifactUpdateEvent{
+		Append: more, Artifact: &a2a.Artifact{ID: a2a.ArtifactID(id), Parts: a2a.ContentParts{a2a.NewTextPart(text)}},
+	}
+}
+
+func texts(r task.Record) map[string]string {
+	out := map[string]string{}
+	for _, a := range r.Task.Artifacts {
+		for _, p := range a.Parts {
+			out[string(a.ID)] += p.Text()
+		}
+	}
+	return out
+}
+
+func TestShortTaskFromAcceptToCompleted(t *testing.T) {
+	r := accepted(t, "hello")
+	if r.State() != a2a.TaskStateSubmitted || r.Due.At != start.Add(time.Minute) || r.Due.Lane != task.Turns {
+		t.Fatalf("accepted: %s, due %v", r.State(), r.Due)
+	}
+	r = claimed(t, r, at(time.Second), "n1")
+	if r.State() != a2a.TaskStateWorking || r.Epoch != 1 || r.Attempt != 1 || r.Seq != 1 {
+		t.Fatalf("claimed: %s, epoch %d, attempt %d, seq %d", r.State(), r.Epoch, r.Attempt, r.Seq)
+	}
+	done, changed, err := r.Finish(at(2*time.Second), turnOf(r), []a2a.Event{artifact("a", false, "he"), artifact("a", true, "llo")},
+		task.Outcome{State: a2a.TaskStateCompleted})
+	if err != nil || !changed {
+		t.Fatal(changed, err)
+	}
+	if got := texts(done); got["a"] != "hello" {
+		t.Errorf("artifacts %v", got)
+	}
+	if len(done.Notes) != 2 || done.Notes[0].Artifact != "a" || done.Notes[1].State != a2a.TaskStateCompleted {
+		t.Errorf("notes %+v", done.Notes)
+	}
+	if !done.Due.At.IsZero() || done.Lease != (task.Lease{}) || done.Expires.IsZero() {
+		t.Errorf("after the end: due %v, lease %v, expires %v", done.Due, done.Lease, done.Expires)
+	}
+	if again, changed, err := done.Finish(at(3*time.Second), turnOf(r), nil, task.Outcome{State: a2a.TaskStateCompleted}); changed || err != nil || again.Seq != done.Seq {
+		t.Errorf("Finish did not recognise its own effect: %v, %v", changed, err)
+	}
+	events, ok := done.Events(0)
+	if !ok || len(events) != 4 {
+		t.Fatalf("Events(0) = %d, %v, want 4", len(events), ok)
+	}
+	chunk := events[2].(*a2a.TaskArtifactUpdateEvent)
+	if !chunk.Append || chunk.Artifact.Parts[0].Text() != "llo" {
+		t.Errorf("third event %+v", chunk)
+	}
+}
+
+func TestRecordSurvivesItsStoredForm(t *testing.T) {
+	r := accepted(t, `<b>&"\u2028`)
+	r.Task.History[0].Parts = append(r.Task.History[0].Parts,
+		a2a.NewDataPart(nil), a2a.NewDataPart([]any{}), a2a.NewRawPart(nil), a2a.NewFileURLPart("https://x.test/a", "text/plain"))
+	r, _, _, err := r.SetHook(at(0), task.Hook{ID: "h", URL: "https://x.test/hook", Token: "t"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	enc, err := r.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := task.Decode(enc.Head, enc.Body, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := got.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(enc.Body), string(again.Body)); diff != "" {
+		t.Error(diff)
+	}
+	if got.Version != 7 || got.Task.History[0].Parts[3].Raw() == nil {
+		t.Errorf("version %d, raw %v", got.Version, got.Task.History[0].Parts[3].Raw())
+	}
+}
+
+func TestUnknownFieldsSurviveAndNewerSchemaIsNotWritten(t *testing.T) {
+	enc, err := accepted(t, "x").Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(enc.Head)
+	r, err := task.Decode([]byte(text[:len(text)-1]+`,"later":{"a":1}}`), enc.Body, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r = claimed(t, r, at(time.Second), "n")
+	enc, err = r.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := string(enc.Head); !strings.HasSuffix(s, `,"later":{"a":1}}`) {
+		t.Errorf("the unknown field is gone: %s", s)
+	}
+	newer, err := task.Decode([]byte(`{"schema":2,`+text[len(`{"schema":1,`):]), enc.Body, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, _, err := newer.Claim(at(time.Second), task.Claim{Lease: task.Lease{Nonce: "n"}}); err == nil {
+		t.Error("a newer record was changed")
+	}
+}
+
+func TestReplacedArtifactKeepsWhatStreamsHaveNotSeen(t *testing.T) {
+	r := claimed(t, accepted(t, "x"), at(time.Second), "n1")
+	r, _, err := r.Progress(at(2*time.Second), turnOf(r), []a2a.Event{artifact("a", false, "first"), artifact("b", false, "stray")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r = claimed(t, r, at(2*time.Minute), "n2")
+	r, _, err = r.Finish(at(3*time.Minute), turnOf(r), []a2a.Event{artifact("a", false, "second")}, task.Outcome{State: a2a.TaskStateCompleted})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"a": "second"}, texts(r)); diff != "" {
+		t.Error(diff)
+	}
+	events, ok := r.Events(1)
+	if !ok {
+		t.Fatal("events are gone")
+	}
+	var said []string
+	for _, ev := range events {
+		if e, ok := ev.(*a2a.TaskArtifactUpdateEvent); ok {
+			said = append(said, e.Artifact.Parts[0].Text())
+		}
+	}
+	if diff := cmp.Diff([]string{"first", "stray", "second"}, said); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -1,0 +1,232 @@
+package task
+
+import (
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+)
+
+// A Verdict is what a claim came to.
+type Verdict int
+
+// Verdicts of a claim.
+const (
+	Idle    Verdict = iota // nothing to run: acknowledge
+	Claimed                // the turn is ours
+	Parked                 // it was put off; see Wake
+	Ended                  // it was ended: too old, too many attempts, no answer
+)
+
+// A Claim is a worker's wish to run a record's turn.
+type Claim struct {
+	Lease Lease // Until is counted from before the claim was sent
+	Told  int   // notes published before the claim
+}
+
+// Claim decides whether the turn may be run now (R2, R3, R12). changed says that
+// the returned record must be committed.
+func (r Record) Claim(m Moment, c Claim) (next Record, v Verdict, changed bool, err error) {
+	if r.Lease.Nonce == c.Lease.Nonce && r.Lease != (Lease{}) {
+		return r, Claimed, false, nil
+	}
+	n := r.change()
+	n.Told = max(r.Told, min(c.Told, len(r.Notes)))
+	switch {
+	case r.Terminal():
+		return r, Idle, false, nil
+	case r.Interrupted():
+		if m.Now.Before(r.Stamp().Add(m.Rules.Answer)) {
+			return r, Idle, false, nil
+		}
+		return n.fail(m, "The task was closed: its question was not answered in time. Send a new message to start again.")
+	case r.Wake.After(m.Now):
+		return r, Idle, false, nil
+	case r.Lease.Until.After(m.Now) && !r.Lease.givenUp(c.Lease):
+		return r, Idle, false, nil
+	case !m.Now.Before(r.Since.Add(m.Rules.Age)):
+		return n.fail(m, "The task was ended: it could not be finished in time. Send a new message to try again.")
+	case r.Attempt >= m.Rules.Attempts:
+		return n.fail(m, "The task was ended: it was tried several times and broke off every time. Send a new message to try again.")
+	}
+	if wait := m.Rules.wait(r.Attempt); wait > 0 && r.Wake.IsZero() {
+		n.Wake, n.Lease = m.Now.Add(wait), Lease{}
+		next, err = n.sealed(m, LimitStore)
+		return next, Parked, err == nil, err
+	}
+	n.Epoch++
+	n.Attempt++
+	n.Wake, n.Lease = time.Time{}, c.Lease
+	if r.State() != a2a.TaskStateWorking {
+		n.setStatus(m, a2a.TaskStateWorking, nil, nil)
+	}
+	next, err = n.sealed(m, LimitStore)
+	return next, Claimed, err == nil, err
+}
+
+// Suspect says that the turn has been claimed often enough without progress to
+// think that it breaks its worker: it runs alone (R12).
+func (r Record) Suspect(ru Rules) bool { return ru.wait(r.Attempt-1) > 0 }
+
+// wait is how long a record is parked after so many claims without progress. The
+// last entry of Parks stands before the last claim.
+func (ru Rules) wait(attempt int) time.Duration {
+	i := attempt - (ru.Attempts - len(ru.Parks))
+	if i < 0 || i >= len(ru.Parks) {
+		return 0
+	}
+	return ru.Parks[i]
+}
+
+// givenUp says that the queue itself ended the attempt which holds the lease: it
+// delivers the same job again, and a live lease is never answered with an error.
+func (l Lease) givenUp(again Lease) bool {
+	return l.Name != "" && l.Queue == again.Queue && l.Name == again.Name && again.Retry > l.Retry
+}
+
+func (r Record) fail(m Moment, why string) (Record, Verdict, bool, error) {
+	r.end(m, a2a.TaskStateFailed, a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart(why)), nil)
+	r.dropUnfinished(r.Epoch)
+	r.noteState(false)
+	n, err := r.sealedEnd(m)
+	return n, Ended, err == nil, err
+}
+
+// A Turn names the run that wants to write: its epoch, and the Seq it last knew.
+type Turn struct {
+	Epoch int64
+	Seq   int64
+}
+
+// fence answers whether the run may write, or has already written what it now
+// decides again (R0, R6): under its epoch nobody else makes events.
+func (r Record) fence(t Turn, state a2a.TaskState) (written bool, err error) {
+	if r.Epoch != t.Epoch {
+		return false, ErrFenced
+	}
+	if r.Terminal() && r.State() != state {
+		return false, ErrFenced
+	}
+	if r.Seq > t.Seq {
+		return true, nil
+	}
+	if r.Lease == (Lease{}) {
+		return false, ErrFenced
+	}
+	return false, nil
+}
+
+// Progress commits what a running turn has said so far (R4). The lease stays.
+func (r Record) Progress(m Moment, t Turn, events []a2a.Event) (next Record, changed bool, err error) {
+	if written, err := r.fence(t, ""); written || err != nil {
+		return r, false, err
+	}
+	n := r.change()
+	for _, ev := range events {
+		n.apply(m, t.Epoch, ev)
+	}
+	if n.Seq == r.Seq {
+		return r, false, nil
+	}
+	next, err = n.sealed(m, LimitResult)
+	return next, err == nil, err
+}
+
+// Finish ends the turn (R5). With messages waiting, COMPLETED and the interrupted
+// states are not reached: the next message is taken under the same lease (R13),
+// and the returned record is still leased.
+func (r Record) Finish(m Moment, t Turn, events []a2a.Event, out Outcome) (next Record, changed bool, err error) {
+	if written, err := r.fence(t, out.State); written || err != nil {
+		return r, false, err
+	}
+	n := r.change()
+	for _, ev := range events {
+		n.apply(m, t.Epoch, ev)
+	}
+	n.dropUnfinished(t.Epoch)
+	answered := out.State == a2a.TaskStateCompleted || Interrupted(out.State)
+	if answered {
+		n.noteArtifacts(m)
+	}
+	switch {
+	case answered && len(r.Inbox) > 0:
+		n.takeNext(m, out)
+	case answered:
+		n.Lease, n.Wake, n.Attempt = Lease{}, time.Time{}, 0
+		n.setStatus(m, out.State, out.Message, out.Metadata)
+		n.noteState(false)
+	default:
+		n.end(m, out.State, out.Message, out.Metadata)
+		n.noteState(false)
+		if len(events) == 0 {
+			next, err = n.sealedEnd(m)
+			return next, err == nil, err
+		}
+	}
+	next, err = n.sealed(m, LimitResult)
+	return next, err == nil, err
+}
+
+// takeNext goes on with the oldest waiting message. What the executor said at the
+// end of its turn becomes part of the conversation.
+func (r *Record) takeNext(m Moment, out Outcome) {
+	if out.Message != nil {
+		r.addHistory(r.fromAgent(out.Message))
+	}
+	r.addHistory(r.Inbox[0])
+	r.Inbox = r.Inbox[1:]
+	r.beginTurn(m)
+	r.Attempt = 1
+	r.setStatus(m, a2a.TaskStateWorking, out.Message, out.Metadata)
+}
+
+// dropUnfinished removes the artifacts of this turn that another attempt left
+// behind.
+func (r *Record) dropUnfinished(epoch int64) {
+	for _, made := range r.Made {
+		if made.Epoch == epoch {
+			continue
+		}
+		r.inline(made.ID)
+		i := r.artifact(made.ID)
+		if i < 0 {
+			continue
+		}
+		list := r.Task.Artifacts
+		r.Task.Artifacts = append(list[:i:i], list[i+1:]...)
+	}
+}
+
+func (r *Record) noteArtifacts(m Moment) {
+	for _, made := range r.Made {
+		if r.artifact(made.ID) >= 0 {
+			r.addNote(Note{At: m.Now, Seq: r.Seq, Artifact: made.ID})
+		}
+	}
+}
+
+// Park puts a running turn off until wake (R4), or ends its run at SIGTERM with a
+// wake in the present. What was said so far is kept, the attempt is given back. say,
+// if any, tells the client why.
+func (r Record) Park(m Moment, t Turn, events []a2a.Event, wake time.Time, say *a2a.Message) (next Record, changed bool, err error) {
+	if r.Epoch == t.Epoch && r.Lease == (Lease{}) && r.Wake.Equal(wake) && !r.Terminal() {
+		return r, false, nil
+	}
+	if r.Epoch == t.Epoch && r.Terminal() {
+		return r, false, ErrFenced
+	}
+	if _, err := r.fence(Turn{Epoch: t.Epoch, Seq: r.Seq}, ""); err != nil {
+		return r, false, err
+	}
+	n := r.change()
+	if r.Seq == t.Seq {
+		for _, ev := range events {
+			n.apply(m, t.Epoch, ev)
+		}
+	}
+	if say != nil {
+		n.setStatus(m, a2a.TaskStateWorking, say, nil)
+	}
+	n.Lease, n.Wake, n.Attempt, n.Asked = Lease{}, wake, 0, m.Now
+	next, err = n.sealed(m, LimitResult)
+	return next, err == nil, err
+}

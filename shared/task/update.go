@@ -1,0 +1,67 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// A Decision is one change of a record. changed false: nothing is to be written,
+// the record is as it should be. It is called again with a newer record whenever
+// the write was refused or its answer lost, so it must recognise its own effect.
+type Decision func(Record) (next Record, changed bool, err error)
+
+const updateTries = 10
+
+// Update loads the record, decides and commits, and after a refused or unknown
+// write reads and decides again, with jitter, up to ten times (R0). An error of the
+// decision ends it at once.
+func Update(ctx context.Context, store Store, id string, decide Decision) (Record, error) {
+	r, err := store.Load(ctx, id)
+	return update(ctx, store, id, r, err, decide)
+}
+
+// UpdateFrom is Update for a caller that has just read the record.
+func UpdateFrom(ctx context.Context, store Store, r Record, decide Decision) (Record, error) {
+	return update(ctx, store, r.ID(), r, nil, decide)
+}
+
+func update(ctx context.Context, store Store, id string, r Record, err error, decide Decision) (Record, error) {
+	for try := 1; ; try++ {
+		if err == nil {
+			next, changed, derr := decide(r)
+			if derr != nil || !changed {
+				return next, derr
+			}
+			if next, err = store.Commit(ctx, next); err == nil {
+				return next, nil
+			}
+			if errors.Is(err, ErrTooLarge) || errors.Is(err, ErrNewer) {
+				return Record{}, err
+			}
+		}
+		if errors.Is(err, ErrNotFound) || try == updateTries {
+			return Record{}, fmt.Errorf("updating task %s: %w", id, err)
+		}
+		if err := pause(ctx, try); err != nil {
+			return Record{}, err
+		}
+		r, err = store.Load(ctx, id)
+	}
+}
+
+// pause waits a little longer each time: 1 ms to about a second, half of it
+// random.
+func pause(ctx context.Context, try int) error {
+	d := time.Millisecond << min(try, 10)
+	t := time.NewTimer(d/2 + rand.N(d/2))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
