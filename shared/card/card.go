@@ -1,0 +1,71 @@
+// Package card derives the A2A 1.0 agent card from the agent's definition and
+// serves it at its well-known path.
+//
+// It knows no other operation of the protocol and no identity: the card is
+// public, the same for everyone, and may be kept by any cache.
+package card
+
+import (
+	"errors"
+	"net/url"
+	"strings"
+
+	"errand/shared/agent"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+)
+
+// Path is where clients look for the card (A2A 1.0, sections 8.2 and 14.3).
+const Path = "/.well-known/agent-card.json"
+
+// New derives the card of an agent that is reached at base, for example
+// https://agent.example.com: JSON-RPC is served at base + "/".
+func New(a *agent.Agent, base string) (*a2a.AgentCard, error) {
+	base, err := clean(base)
+	if err != nil {
+		return nil, err
+	}
+	c := &a2a.AgentCard{
+		SupportedInterfaces: []*a2a.AgentInterface{{
+			URL:             base + "/",
+			ProtocolBinding: a2a.TransportProtocolJSONRPC,
+			ProtocolVersion: "1.0", // Major.Minor, whatever the SDK's own version is
+		}},
+		Capabilities:       a2a.AgentCapabilities{Streaming: true, PushNotifications: true},
+		Name:               a.Name,
+		Description:        a.Description,
+		Version:            a.Version,
+		DocumentationURL:   a.DocumentationURL,
+		IconURL:            a.IconURL,
+		DefaultInputModes:  list(a.InputModes),
+		DefaultOutputModes: list(a.OutputModes),
+		Skills:             make([]a2a.AgentSkill, 0, len(a.Skills)),
+	}
+	if a.Provider != nil {
+		c.Provider = &a2a.AgentProvider{Org: a.Provider.Organization, URL: a.Provider.URL}
+	}
+	for _, s := range a.Skills {
+		c.Skills = append(c.Skills, a2a.AgentSkill{
+			ID: s.ID, Name: s.Name, Description: s.Description,
+			Tags: list(s.Tags), Examples: list(s.Examples),
+			InputModes: list(s.InputModes), OutputModes: list(s.OutputModes),
+		})
+	}
+	return c, nil
+}
+
+// list copies s; the copy is never nil, since the SDK writes a nil slice of a
+// required field as null.
+func list(s []string) []string { return append([]string{}, s...) }
+
+// clean checks a base address and cuts the slash at its end.
+func clean(base string) (string, error) {
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.Opaque != "" {
+		return "", errors.New("the agent's address must be complete, such as https://agent.example.com")
+	}
+	if u.User != nil || strings.ContainsAny(base, "?#") {
+		return "", errors.New("the agent's address must have no user, query or fragment, such as https://agent.example.com")
+	}
+	return strings.TrimRight(base, "/"), nil
+}

@@ -1,0 +1,316 @@
+package card_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"errand/shared/agent"
+	"errand/shared/card"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/a2aproject/a2a-go/v2/a2aclient/agentcard"
+	"github.com/google/go-cmp/cmp"
+)
+
+const base = "https://agent.example.com"
+
+var modified = time.Date(2026, 3, 4, 5, 6, 7, 890, time.UTC)
+
+// load is the default agent.
+func load(t testing.TB) *agent.Agent {
+	t.Helper()
+	a, err := agent.Load("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// handler serves the default agent at base.
+func handler(t testing.TB, base string) *card.Handler {
+	t.Helper()
+	h, err := card.NewHandler(load(t), base, modified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// ask sends one request with the header lines given as name, value, ...
+func ask(h http.Handler, method string, lines ...string) *http.Response {
+	r := httptest.NewRequest(method, card.Path, nil)
+	for i := 0; i < len(lines); i += 2 {
+		r.Header.Add(lines[i], lines[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Result()
+}
+
+func text(t *testing.T, resp *http.Response) string {
+	t.Helper()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+func TestD2CardIsReadByTheSDKClient(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.Handle(card.Path, handler(t, ""))
+	s := httptest.NewServer(mux)
+	defer s.Close()
+	got, err := agentcard.DefaultResolver.Resolve(t.Context(), s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := load(t)
+	if got.Name != a.Name || got.Version != a.Version || len(got.Skills) != len(a.Skills) {
+		t.Errorf("card = %+v, want that of %s", got, a.Name)
+	}
+	if got.Provider == nil || got.Provider.Org != a.Provider.Organization {
+		t.Errorf("provider = %+v, want %+v", got.Provider, a.Provider)
+	}
+	want := []*a2a.AgentInterface{{URL: s.URL + "/", ProtocolBinding: "JSONRPC", ProtocolVersion: "1.0"}}
+	if diff := cmp.Diff(want, got.SupportedInterfaces); diff != "" {
+		t.Errorf("interfaces (-want +got):\n%s", diff)
+	}
+}
+
+func TestD4RequiredFieldsAreNeverNullOrEmpty(t *testing.T) {
+	bare := &agent.Agent{Skills: []agent.Skill{{}}} // what Parse would never return
+	c, err := card.New(bare, base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if raw, err := json.Marshal(c); err != nil || strings.Contains(string(raw), "null") {
+		t.Errorf("card of an empty agent = %s, %v, want no null", raw, err)
+	}
+
+	resp := ask(handler(t, base), "GET")
+	body := text(t, resp)
+	if strings.Contains(body, "null") {
+		t.Errorf("card has null: %s", body)
+	}
+	if got := resp.Header.Get("Content-Type"); got != "application/json" {
+		t.Errorf("content type = %q, want application/json", got)
+	}
+	var fields map[string]any
+	if err := json.Unmarshal([]byte(body), &fields); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"name", "description", "version", "capabilities", "supportedInterfaces", "defaultInputModes", "defaultOutputModes", "skills"} {
+		full(t, fields, name)
+	}
+	for _, skill := range fields["skills"].([]any) {
+		for _, name := range []string{"id", "name", "description", "tags"} {
+			full(t, skill.(map[string]any), name)
+		}
+	}
+	for _, name := range []string{"url", "organization"} {
+		full(t, fields["provider"].(map[string]any), name)
+	}
+}
+
+// full checks that the field is there and not empty.
+func full(t *testing.T, fields map[string]any, name string) {
+	t.Helper()
+	switch v := fields[name].(type) {
+	case string:
+		if v != "" {
+			return
+		}
+	case []any:
+		if len(v) > 0 {
+			return
+		}
+	case map[string]any:
+		if len(v) > 0 {
+			return
+		}
+	}
+	t.Errorf("%s = %v, want something", name, fields[name])
+}
+
+func TestD5D6InterfaceIsDeclaredAtItsTrueAddress(t *testing.T) {
+	for in, want := range map[string]string{
+		base:                            base + "/",
+		base + "/":                      base + "/",
+		"https://example.com/agents/a/": "https://example.com/agents/a/",
+		"http://[::1]:8080":             "http://[::1]:8080/",
+	} {
+		c, err := card.New(load(t), in)
+		if err != nil {
+			t.Errorf("New(%q) = %v", in, err)
+			continue
+		}
+		if got := c.SupportedInterfaces[0].URL; got != want {
+			t.Errorf("New(%q): URL = %q, want %q", in, got, want)
+		}
+		if got := c.SupportedInterfaces[0].ProtocolVersion; got != "1.0" {
+			t.Errorf("New(%q): protocol version = %q, want 1.0", in, got)
+		}
+	}
+	for _, in := range []string{"", "agent.example.com", "//agent.example.com", "ftp://a.com", "https://", "https://:443", "https:a", "https://u:p@a.com", "https://a.com/?q", "https://a.com/#f", "https://a.com?", "https://a b", "https://a.com:x"} {
+		if _, err := card.New(load(t), in); err == nil {
+			t.Errorf("New(%q) accepted the address", in)
+		}
+	}
+	if _, err := card.NewHandler(load(t), "agent.example.com", modified); err == nil {
+		t.Error("NewHandler accepted an incomplete address")
+	}
+}
+
+func TestD6AddressFollowsTheRequest(t *testing.T) {
+	h := handler(t, "")
+	for range 2 { // made, then kept
+		for _, host := range []string{"127.0.0.1:8080", "localhost:9999", "[::1]:1"} {
+			r := httptest.NewRequest("GET", card.Path, nil)
+			r.Host = host
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			if want := `"url":"http://` + host + `/"`; !strings.Contains(w.Body.String(), want) {
+				t.Errorf("card for %s = %s, want %s", host, w.Body, want)
+			}
+		}
+	}
+	for _, host := range []string{"", "a/b", "a?b", "a#b", "u@a", "a b", "a:b", ":80"} {
+		r := httptest.NewRequest("GET", card.Path, nil)
+		r.Host = host
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != http.StatusBadRequest {
+			t.Errorf("GET with Host %q = %d, want 400", host, w.Code)
+		}
+	}
+}
+
+func TestD7CapabilitiesAreWhatIsServed(t *testing.T) {
+	c, err := card.New(load(t), base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(a2a.AgentCapabilities{Streaming: true, PushNotifications: true}, c.Capabilities); diff != "" {
+		t.Errorf("capabilities (-want +got):\n%s", diff)
+	}
+}
+
+func TestD8D9D10CachingHeaders(t *testing.T) {
+	h := handler(t, base)
+	first := ask(h, "GET")
+	want := map[string]string{
+		"Cache-Control":               "public, max-age=300",
+		"Last-Modified":               "Wed, 04 Mar 2026 05:06:07 GMT",
+		"Access-Control-Allow-Origin": "*",
+	}
+	for name, value := range want {
+		if got := first.Header.Get(name); got != value {
+			t.Errorf("%s = %q, want %q", name, got, value)
+		}
+	}
+	tag := first.Header.Get("ETag")
+	if len(tag) < 10 || tag[0] != '"' || tag[len(tag)-1] != '"' {
+		t.Errorf("ETag = %q, want a strong one", tag)
+	}
+	if got := ask(handler(t, base), "GET").Header.Get("ETag"); got != tag {
+		t.Errorf("ETag of the same card = %q, then %q", tag, got)
+	}
+	if got := ask(handler(t, base+"/other"), "GET").Header.Get("ETag"); got == tag {
+		t.Errorf("ETag of another card = %q, want another", got)
+	}
+	if got := first.Header.Get("Access-Control-Allow-Credentials"); got != "" {
+		t.Errorf("credentials are allowed: %q", got)
+	}
+}
+
+func TestD11ConditionalRequests(t *testing.T) {
+	h := handler(t, base)
+	tag := ask(h, "GET").Header.Get("ETag")
+	tests := []struct {
+		what  string
+		lines []string
+		want  int
+	}{
+		{"no condition", nil, 200},
+		{"the tag", []string{"If-None-Match", tag}, 304},
+		{"the tag, weak", []string{"If-None-Match", "W/" + tag}, 304},
+		{"any", []string{"If-None-Match", "*"}, 304},
+		{"another", []string{"If-None-Match", `"x"`}, 200},
+		{"unquoted", []string{"If-None-Match", strings.Trim(tag, `"`)}, 200},
+		{"a list", []string{"If-None-Match", `"x", W/"y",` + tag}, 304},
+		{"a list without", []string{"If-None-Match", `"x", "y,z"`}, 200},
+		{"two lines", []string{"If-None-Match", `"x"`, "If-None-Match", tag}, 304},
+		{"nonsense", []string{"If-None-Match", `,,"`}, 200},
+		{"the second it changed", []string{"If-Modified-Since", "Wed, 04 Mar 2026 05:06:07 GMT"}, 304},
+		{"later", []string{"If-Modified-Since", "Thu, 05 Mar 2026 00:00:00 GMT"}, 304},
+		{"before", []string{"If-Modified-Since", "Wed, 04 Mar 2026 05:06:06 GMT"}, 200},
+		{"no date", []string{"If-Modified-Since", "yesterday"}, 200},
+		{"the tag decides alone", []string{"If-None-Match", `"x"`, "If-Modified-Since", "Thu, 05 Mar 2026 00:00:00 GMT"}, 200},
+	}
+	for _, tt := range tests {
+		for _, method := range []string{"GET", "HEAD"} {
+			resp := ask(h, method, tt.lines...)
+			body := text(t, resp)
+			if resp.StatusCode != tt.want {
+				t.Errorf("%s with %s = %d, want %d", method, tt.what, resp.StatusCode, tt.want)
+			}
+			if (body != "") != (tt.want == 200 && method == "GET") {
+				t.Errorf("%s with %s: body of %d bytes", method, tt.what, len(body))
+			}
+			if resp.Header.Get("ETag") != tag || resp.Header.Get("Cache-Control") == "" {
+				t.Errorf("%s with %s: headers %v, want ETag and Cache-Control", method, tt.what, resp.Header)
+			}
+		}
+	}
+}
+
+func TestD11HeadTellsTheLength(t *testing.T) {
+	s := httptest.NewServer(handler(t, base))
+	defer s.Close()
+	full, err := http.Get(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Body.Close()
+	head, err := http.Head(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer head.Body.Close()
+	if n := int64(len(text(t, full))); head.ContentLength != n || full.ContentLength != n {
+		t.Errorf("lengths: HEAD %d, GET %d, body %d, want the same", head.ContentLength, full.ContentLength, n)
+	}
+}
+
+func TestOtherMethods(t *testing.T) {
+	h := handler(t, base)
+	for _, method := range []string{"POST", "PUT", "DELETE", "PATCH"} {
+		resp := ask(h, method)
+		if resp.StatusCode != http.StatusMethodNotAllowed || resp.Header.Get("Allow") != "GET, HEAD, OPTIONS" {
+			t.Errorf("%s = %d, Allow %q, want 405 and the methods", method, resp.StatusCode, resp.Header.Get("Allow"))
+		}
+	}
+	resp := ask(h, "OPTIONS", "Origin", "https://page.example", "Access-Control-Request-Method", "GET")
+	if resp.StatusCode != http.StatusNoContent || resp.Header.Get("Access-Control-Allow-Origin") != "*" ||
+		resp.Header.Get("Access-Control-Allow-Credentials") != "" {
+		t.Errorf("OPTIONS = %d %v, want 204 for any origin without credentials", resp.StatusCode, resp.Header)
+	}
+}
+
+func TestD16CardTellsNothingInternal(t *testing.T) {
+	a := load(t)
+	a.Instructions, a.Model, a.Tools = "CANARY", "CANARY", []string{"CANARY"}
+	h, err := card.NewHandler(a, base, modified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body := text(t, ask(h, "GET")); strings.Contains(body, "CANARY") {
+		t.Errorf("card tells instructions, model or tools: %s", body)
+	}
+}

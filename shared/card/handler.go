@@ -1,0 +1,168 @@
+package card
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"errand/shared/agent"
+)
+
+// maxHosts bounds the cards kept by a handler that follows the Host header:
+// localhost, 127.0.0.1, [::1] and a few forwarded ports. Others are made anew
+// for every request, so that a stranger's headers cannot fill the memory.
+const maxHosts = 16
+
+// Handler serves the card at any path it is mounted at. GET and HEAD answer
+// with caching headers and 304, OPTIONS lets web pages read the card, anything
+// else is refused. Safe for concurrent use.
+type Handler struct {
+	agent    *agent.Agent
+	modified time.Time
+	fixed    *document // nil: the address comes from the request
+
+	mu    sync.RWMutex
+	hosts map[string]*document // by base address, at most maxHosts
+}
+
+// NewHandler makes a handler for the agent at base, as New takes it. An empty
+// base means the address the request was sent to, its Host header: only for
+// listeners whose hosts are checked before, such as one on loopback. Modified
+// is when the definition last changed, at best the build and at worst the
+// start of the process.
+func NewHandler(a *agent.Agent, base string, modified time.Time) (*Handler, error) {
+	h := &Handler{agent: a, modified: modified.Truncate(time.Second), hosts: map[string]*document{}}
+	if base == "" {
+		return h, nil
+	}
+	d, err := h.render(base)
+	if err != nil {
+		return nil, err
+	}
+	h.fixed = d
+	return h, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+	case http.MethodOptions:
+		preflight(w)
+		return
+	default:
+		w.Header().Set("Allow", "GET, HEAD, OPTIONS")
+		http.Error(w, "the agent card is read with GET", http.StatusMethodNotAllowed)
+		return
+	}
+	d := h.fixed
+	if d == nil {
+		var err error
+		if d, err = h.forHost(r); err != nil {
+			http.Error(w, "the Host header is not an address this agent can be reached at", http.StatusBadRequest)
+			return
+		}
+	}
+	d.serve(w, r)
+}
+
+// preflight lets any web page read the card, whatever headers it sends; no
+// credentials are involved. A day is what browsers keep at most.
+func preflight(w http.ResponseWriter) {
+	header := w.Header()
+	header.Set("Access-Control-Allow-Origin", "*")
+	header.Set("Access-Control-Allow-Methods", "GET, HEAD")
+	header.Set("Access-Control-Allow-Headers", "*")
+	header.Set("Access-Control-Max-Age", "86400")
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// forHost is the document for the address in r.
+func (h *Handler) forHost(r *http.Request) (*document, error) {
+	base := "http://" + r.Host
+	if r.TLS != nil {
+		base = "https://" + r.Host
+	}
+	h.mu.RLock()
+	d := h.hosts[base]
+	h.mu.RUnlock()
+	if d != nil {
+		return d, nil
+	}
+	if strings.Contains(r.Host, "/") {
+		return nil, errors.New("a host has no path")
+	}
+	d, err := h.render(base)
+	if err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.hosts) < maxHosts {
+		h.hosts[base] = d
+	}
+	return d, nil
+}
+
+// A document is a card as it is sent. The lists are header values ready to be
+// put into a response; nobody may write to them.
+type document struct {
+	body     []byte
+	etag     string
+	modified time.Time
+
+	contentType, length, etags, cache, lastModified, origin []string
+}
+
+func (h *Handler) render(base string) (*document, error) {
+	c, err := New(h.agent, base)
+	if err != nil {
+		return nil, err
+	}
+	body, err := json.Marshal(c)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the agent card: %w", err)
+	}
+	sum := sha256.Sum256(body)
+	etag := `"` + hex.EncodeToString(sum[:16]) + `"`
+	return &document{
+		body:        body,
+		etag:        etag,
+		modified:    h.modified,
+		contentType: []string{"application/json"},
+		length:      []string{strconv.Itoa(len(body))},
+		etags:       []string{etag},
+		// Five minutes: a new version is seen soon, and a client that reads
+		// the card before every message asks once.
+		cache:        []string{"public, max-age=300"},
+		lastModified: []string{h.modified.UTC().Format(http.TimeFormat)},
+		origin:       []string{"*"},
+	}, nil
+}
+
+// serve answers a GET or HEAD. It does by hand what http.ServeContent would,
+// because that takes 1.2 us instead of 0.4 us of an exchange whose whole cost
+// in net/http is about 10 us, and this is the most frequent request of all.
+func (d *document) serve(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header["Etag"] = d.etags
+	header["Cache-Control"] = d.cache
+	header["Last-Modified"] = d.lastModified
+	header["Access-Control-Allow-Origin"] = d.origin
+	if d.unchanged(r.Header) {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	header["Content-Type"] = d.contentType
+	header["Content-Length"] = d.length
+	if r.Method == http.MethodGet {
+		w.Write(d.body) // an error means that the client has gone
+	}
+}
