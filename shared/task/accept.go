@@ -1,6 +1,9 @@
 package task
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -134,4 +137,25 @@ func (r Record) sealedEnd(m Moment) (Record, error) {
 	}
 	r.Log = r.Log[len(r.Log)-1:]
 	return r.sealed(m, LimitStore)
+}
+
+// Fingerprint tells whether two messages say the same, whatever their ids. It
+// covers the message as sent, without the task and context ids that it was, or
+// would have been, given anyway. The encoding is our own and versioned, so that
+// fingerprints stay comparable for as long as records live.
+func Fingerprint(m *a2a.Message, taskID a2a.TaskID, contextID string) (string, error) {
+	s := storeMessage(m)
+	s.ID = ""
+	if s.Task == taskID {
+		s.Task = ""
+	}
+	if s.Context == contextID {
+		s.Context = ""
+	}
+	text, err := marshal(s)
+	if err != nil {
+		return "", fmt.Errorf("fingerprinting a message: %w", err)
+	}
+	sum := sha256.Sum256(text)
+	return "1:" + base64.RawURLEncoding.EncodeToString(sum[:18]), nil
 }

@@ -45,13 +45,14 @@ func (h Hook) sameTarget(o Hook) bool {
 }
 
 // putHook adds or replaces a hook. On a task that has ended or waits it starts one
-// note back, so that whoever registers late still hears the result.
+// note back, which is told as the whole task: whoever registers late still hears
+// the result.
 func (r *Record) putHook(m Moment, h Hook) error {
 	r.Gens++
 	h.Gen, h.State, h.Next, h.Tries = r.Gens, HookActive, m.Now, nil
-	h.Gone, h.Attempt, h.Cursor = false, 0, len(r.Notes)
+	h.Gone, h.Attempt, h.Cursor, h.Snapshot = false, 0, len(r.Notes), 0
 	if r.Terminal() || r.Interrupted() {
-		h.Cursor = max(0, len(r.Notes)-1)
+		h.Cursor, h.Snapshot = max(0, len(r.Notes)-1), len(r.Notes)
 	}
 	hooks := append([]Hook(nil), r.Hooks...)
 	i := 0

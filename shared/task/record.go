@@ -100,10 +100,11 @@ type Hook struct {
 	Credentials string    `json:"credentials,omitempty"` // of Authorization
 	Dialect     string    `json:"dialect,omitempty"`     // protocol version it was made in; empty: 1.0
 	State       string    `json:"state"`
-	Gone        bool      `json:"gone,omitempty"` // dead by 410: a new note does not revive it
-	Cursor      int       `json:"cursor"`         // notes delivered
-	Attempt     int       `json:"attempt"`        // failures of the note after Cursor
-	Next        time.Time `json:"next"`           // not tried before
+	Gone        bool      `json:"gone,omitempty"`     // dead by 410: a new note does not revive it
+	Cursor      int       `json:"cursor"`             // notes delivered
+	Snapshot    int       `json:"snapshot,omitempty"` // number of the note that is told as the whole task; 0: none
+	Attempt     int       `json:"attempt"`            // failures of the note after Cursor
+	Next        time.Time `json:"next"`               // not tried before
 	Tries       []Try     `json:"tries,omitempty"`
 }
 
