@@ -1,0 +1,138 @@
+package sqlstore
+
+import (
+	"container/list"
+	"hash/maphash"
+	"sync"
+
+	"errand/shared/task"
+)
+
+// A cache keeps the records that were written or read last, bounded by their
+// number and their encoded size. It never holds a record older than one that
+// anybody has seen: it is told before and after each commit, and a record that
+// was read from the file while its id might have been written is not kept.
+type cache struct {
+	records, bytes int
+	seed           maphash.Seed
+
+	mu      sync.Mutex
+	size    int
+	entries map[string]*list.Element // of *entry
+	order   *list.List               // most recently used first
+	stripes [256]stripe              // by hash of the id
+}
+
+type entry struct {
+	record task.Record
+	size   int
+}
+
+// A stripe counts what was written to the ids that share it.
+type stripe struct {
+	writes  uint64 // begun or ended
+	running int    // begun and not ended
+}
+
+func newCache(records, bytes int) *cache {
+	return &cache{
+		records: records, bytes: bytes, seed: maphash.MakeSeed(),
+		entries: map[string]*list.Element{}, order: list.New(),
+	}
+}
+
+func (c *cache) stripe(id string) *stripe {
+	return &c.stripes[maphash.String(c.seed, id)%uint64(len(c.stripes))]
+}
+
+// get returns the record, or a token with which the reader of the file may add
+// what it found.
+func (c *cache) get(id string) (r task.Record, ok bool, token uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.entries[id]; e != nil {
+		c.order.MoveToFront(e)
+		return e.Value.(*entry).record, true, 0
+	}
+	return task.Record{}, false, c.stripe(id).writes
+}
+
+// add keeps a record that was read from the file after get gave the token.
+func (c *cache) add(r task.Record, token uint64) {
+	size := sizeOf(r)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.stripe(r.ID()); s.writes == token && s.running == 0 {
+		c.put(r, size)
+	}
+}
+
+// writing says that a commit of the id is about to begin. One of wrote, keep and
+// forget follows when it has ended.
+func (c *cache) writing(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.stripe(id)
+	s.writes++
+	s.running++
+}
+
+// wrote replaces the record by the one that was committed.
+func (c *cache) wrote(r task.Record) {
+	size := sizeOf(r)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended(r.ID())
+	c.put(r, size)
+}
+
+// keep says that nothing was written after all.
+func (c *cache) keep(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended(id)
+}
+
+// forget drops the id: it was deleted, or nobody knows.
+func (c *cache) forget(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended(id)
+	if e := c.entries[id]; e != nil {
+		c.drop(e)
+	}
+}
+
+func (c *cache) ended(id string) {
+	s := c.stripe(id)
+	s.writes++
+	s.running--
+}
+
+func (c *cache) put(r task.Record, size int) {
+	if c.records < 0 {
+		return
+	}
+	if e := c.entries[r.ID()]; e != nil {
+		c.drop(e)
+	}
+	c.entries[r.ID()] = c.order.PushFront(&entry{record: r, size: size})
+	c.size += size
+	for len(c.entries) > c.records || c.size > c.bytes {
+		c.drop(c.order.Back())
+	}
+}
+
+func (c *cache) drop(e *list.Element) {
+	old := c.order.Remove(e).(*entry)
+	delete(c.entries, old.record.ID())
+	c.size -= old.size
+}
+
+func sizeOf(r task.Record) int {
+	enc, err := r.Encode() // made before: every record here was stored
+	if err != nil {
+		return 0
+	}
+	return enc.Size()
+}

@@ -1,0 +1,85 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"time"
+
+	"errand/shared/task"
+)
+
+// purgeChunk is how many records one write deletes: the writes of clients wait
+// for it.
+const purgeChunk = 64
+
+// Due lists records that owe something in the queue. Times are in whole
+// microseconds, rounded down.
+func (db *DB) Due(ctx context.Context, queue string, before time.Time, after task.Ref, limit int) ([]task.Ref, error) {
+	var refs []task.Ref
+	where, args := "lane = ? AND due <= ?", []any{queue, before.UnixMicro()}
+	if after != (task.Ref{}) {
+		where += " AND (due, id) > (?, ?)"
+		args = append(args, after.At.UnixMicro(), after.ID)
+	}
+	err := db.read(ctx, func(c *conn) error {
+		return c.query(func(row []driver.Value) error {
+			due, ok := row[0].(int64)
+			id, ok2 := row[1].(string)
+			if !ok || !ok2 {
+				return fmt.Errorf("columns are %T and %T", row[0], row[1])
+			}
+			refs = append(refs, task.Ref{At: time.UnixMicro(due).UTC(), ID: id})
+			return nil
+		}, "SELECT due, id FROM task INDEXED BY task_due WHERE due IS NOT NULL AND "+where+
+			" ORDER BY due, id LIMIT ?", append(args, int64(max(limit, 0)))...)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing due tasks: %w", err)
+	}
+	return refs, nil
+}
+
+// Purge deletes expired records. The file does not shrink: its free pages are
+// used again, and keeping track of them for shrinking would cost every write.
+func (db *DB) Purge(ctx context.Context, before time.Time, limit int) (int, error) {
+	total := 0
+	for total < limit {
+		n := 0
+		want := min(limit-total, purgeChunk)
+		_, err := db.submit(ctx, "", func(w *writer) (task.Record, error) {
+			var err error
+			n, err = w.purge(before, want)
+			return task.Record{}, err
+		})
+		if err != nil {
+			return total, fmt.Errorf("purging: %w", err)
+		}
+		if total += n; n < want {
+			break
+		}
+	}
+	return total, nil
+}
+
+func (w *writer) purge(before time.Time, limit int) (int, error) {
+	var ids []string
+	err := w.conn.query(func(row []driver.Value) error {
+		id, ok := row[0].(string)
+		if !ok {
+			return fmt.Errorf("id is %T", row[0])
+		}
+		ids = append(ids, id)
+		return nil
+	}, "SELECT id FROM task INDEXED BY task_expires WHERE expires < ? ORDER BY expires LIMIT ?", before.UnixMilli(), int64(limit))
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range ids {
+		if _, err := w.conn.exec("DELETE FROM task WHERE id = ?", id); err != nil {
+			return 0, err
+		}
+		w.deleted = append(w.deleted, id)
+	}
+	return len(ids), nil
+}

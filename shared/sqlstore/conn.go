@@ -1,0 +1,134 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+
+	"modernc.org/sqlite"
+)
+
+// A conn is one SQLite connection with the statements it has prepared. It is the
+// driver's own connection: database/sql would add a lock, a context watcher and
+// conversions to each of the few statements a write consists of. It is not safe
+// for concurrent use.
+type conn struct {
+	raw   driver.Conn
+	stmts map[string]driver.Stmt // by text; the texts are a fixed few
+	row   []driver.Value
+}
+
+func connect(ctx context.Context, dsn string) (*conn, error) {
+	connector, err := sqlite.NewConnector(dsn)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &conn{raw: raw, stmts: map[string]driver.Stmt{}}, nil
+}
+
+func (c *conn) prepare(query string) (driver.Stmt, error) {
+	if s, ok := c.stmts[query]; ok {
+		return s, nil
+	}
+	s, err := c.raw.Prepare(query)
+	if err != nil {
+		return nil, err
+	}
+	c.stmts[query] = s
+	return s, nil
+}
+
+// exec runs a statement and returns the number of rows it changed. It cannot be
+// interrupted: statements here are short, and an interrupted write would be an
+// unknown outcome.
+func (c *conn) exec(query string, args ...any) (int64, error) {
+	s, err := c.prepare(query)
+	if err != nil {
+		return 0, err
+	}
+	res, err := s.(driver.StmtExecContext).ExecContext(context.Background(), named(args))
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// script runs a text of any number of statements, once.
+func (c *conn) script(text string) error {
+	_, err := c.raw.(driver.ExecerContext).ExecContext(context.Background(), text, nil)
+	return err
+}
+
+// query calls each for every row. The values of row are valid during the call;
+// blobs in it are the callee's to keep.
+func (c *conn) query(each func(row []driver.Value) error, query string, args ...any) (err error) {
+	s, err := c.prepare(query)
+	if err != nil {
+		return err
+	}
+	rows, err := s.(driver.StmtQueryContext).QueryContext(context.Background(), named(args))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	n := len(rows.Columns())
+	if cap(c.row) < n {
+		c.row = make([]driver.Value, n)
+	}
+	row := c.row[:n]
+	for {
+		switch err := rows.Next(row); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+		if err := each(row); err != nil {
+			return err
+		}
+	}
+}
+
+// number runs a query whose answer is one integer.
+func (c *conn) number(query string, args ...any) (n int64, err error) {
+	err = c.query(func(row []driver.Value) error {
+		var ok bool
+		if n, ok = row[0].(int64); !ok {
+			return fmt.Errorf("%q answered %T, not a number", query, row[0])
+		}
+		return nil
+	}, query, args...)
+	return n, err
+}
+
+func (c *conn) close() error {
+	var errs []error
+	for _, s := range c.stmts {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(append(errs, c.raw.Close())...)
+}
+
+func named(args []any) []driver.NamedValue {
+	out := make([]driver.NamedValue, len(args))
+	for i, a := range args {
+		out[i] = driver.NamedValue{Ordinal: i + 1, Value: a}
+	}
+	return out
+}
+
+// code is SQLite's primary result code, or 0 if err is not SQLite's.
+// https://www.sqlite.org/rescode.html#primary_result_codes_versus_extended_result_codes
+func code(err error) int {
+	var e *sqlite.Error
+	if errors.As(err, &e) {
+		return e.Code() & 0xff
+	}
+	return 0
+}

@@ -1,0 +1,117 @@
+package sqlstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// mode keeps the conversations of all clients from other users of the machine.
+// SQLite gives the -wal and -shm files the mode of the database.
+const mode = 0o600
+
+// locate names the database file once and for all: two names of one file must
+// meet in one lock.
+func locate(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("finding %s: %w", path, err)
+	}
+	real, err := filepath.EvalSymlinks(abs)
+	if err == nil {
+		return real, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("finding %s: %w", path, err)
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(abs))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("the folder of %s does not exist: create it or name another file", path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("finding the folder of %s: %w", path, err)
+	}
+	return filepath.Join(dir, filepath.Base(abs)), nil
+}
+
+// claim takes the database for this process until the returned file is closed.
+// The lock lies beside the database, because closing a second descriptor of the
+// database itself would drop SQLite's own locks.
+// https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_
+func claim(path string) (*os.File, error) {
+	f, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, mode)
+	if err != nil {
+		return nil, fmt.Errorf("locking %s: %w", path, err)
+	}
+	if err := tryLock(f); err != nil {
+		held := isHeld(err)
+		err = errors.Join(err, f.Close())
+		if held {
+			return nil, fmt.Errorf("%s is in use by another process: stop that one, or name another file", path)
+		}
+		return nil, fmt.Errorf("locking %s: %w", path, err)
+	}
+	return f, nil
+}
+
+// private creates the database file, empty, or takes back what others may do
+// with it: the mode must not depend on the umask, nor on how a copy was made.
+func private(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, mode)
+	if err != nil {
+		return fmt.Errorf("opening %s: %w", path, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("opening %s: %w", path, err)
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("opening %s: not a file", path)
+	}
+	if info.Mode().Perm()&^mode != 0 {
+		if err := f.Chmod(mode); err != nil {
+			return fmt.Errorf("making %s private: %w", path, err)
+		}
+	}
+	return nil
+}
+
+// dsn is the URI of path: any character may be in a path, and "?" would begin
+// the parameters.
+func dsn(path, params string) string {
+	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: params}
+	return u.String()
+}
+
+// openWriter opens the one connection that writes, and makes sure that the file
+// is ours and of this schema.
+func openWriter(ctx context.Context, path string) (*conn, error) {
+	c, err := connect(ctx, dsn(path, "_busy_timeout=5000"))
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", path, err)
+	}
+	if err := setUp(c); err != nil {
+		err = errors.Join(err, c.close())
+		if code(err) == sqlite3.SQLITE_NOTADB {
+			err = errNotOurs
+		}
+		return nil, fmt.Errorf("opening %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// openReader opens a connection that cannot write.
+func openReader(ctx context.Context, path string) (*conn, error) {
+	c, err := connect(ctx, dsn(path, "mode=ro&_query_only=1&_busy_timeout=5000&_pragma=cache_size(-2048)"))
+	if err != nil {
+		return nil, fmt.Errorf("opening %s for reading: %w", path, err)
+	}
+	return c, nil
+}

@@ -1,0 +1,184 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"time"
+
+	"errand/shared/task"
+)
+
+// sqliteError is SQLITE_ERROR, as ROLLBACK answers without a transaction.
+const sqliteError = 1
+
+// Create stores a new record.
+func (db *DB) Create(ctx context.Context, r task.Record) (task.Record, error) {
+	if err := encode(&r); err != nil {
+		return task.Record{}, err
+	}
+	next, err := db.submit(ctx, r.ID(), func(w *writer) (task.Record, error) { return w.create(r) })
+	if err != nil {
+		return task.Record{}, fmt.Errorf("creating task %s: %w", r.ID(), err)
+	}
+	return next, nil
+}
+
+// Commit replaces a stored record.
+func (db *DB) Commit(ctx context.Context, r task.Record) (task.Record, error) {
+	if err := encode(&r); err != nil {
+		return task.Record{}, err
+	}
+	next, err := db.submit(ctx, r.ID(), func(w *writer) (task.Record, error) { return w.commit(r) })
+	if err != nil {
+		return task.Record{}, fmt.Errorf("committing task %s: %w", r.ID(), err)
+	}
+	return next, nil
+}
+
+// Load reads one record.
+func (db *DB) Load(ctx context.Context, id string) (task.Record, error) {
+	r, err := db.load(ctx, id)
+	if err == nil && expired(r, db.opts.Now()) {
+		err = task.ErrNotFound
+	}
+	if err != nil {
+		return task.Record{}, fmt.Errorf("loading task %s: %w", id, err)
+	}
+	return r, nil
+}
+
+func (db *DB) load(ctx context.Context, id string) (task.Record, error) {
+	if err := ctx.Err(); err != nil {
+		return task.Record{}, err
+	}
+	select {
+	case <-db.closing:
+		return task.Record{}, ErrClosed
+	default:
+	}
+	r, ok, token := db.cache.get(id)
+	if ok {
+		return r, nil
+	}
+	err := db.read(ctx, func(c *conn) error {
+		return c.query(func(row []driver.Value) (err error) {
+			r, err = decode(row)
+			ok = true
+			return err
+		}, "SELECT version, head, body FROM task WHERE id = ?", id)
+	})
+	if err != nil {
+		return task.Record{}, err
+	}
+	if !ok {
+		return task.Record{}, task.ErrNotFound
+	}
+	db.cache.add(r, token)
+	return r, nil
+}
+
+// encode checks what a record must fulfil before it is handed to the writer, so
+// that the writer only ever fails because of the file.
+func encode(r *task.Record) error {
+	enc, err := r.Encode()
+	if err != nil {
+		return err
+	}
+	if enc.Size() > task.LimitStore {
+		return fmt.Errorf("task %s: %w: %d bytes, at most %d", r.ID(), task.ErrTooLarge, enc.Size(), task.LimitStore)
+	}
+	r.Schema = task.Schema
+	return nil
+}
+
+// decode reads the columns version, head and, if there are three, body.
+func decode(row []driver.Value) (task.Record, error) {
+	version, ok := row[0].(int64)
+	head, ok2 := row[1].([]byte)
+	if !ok || !ok2 {
+		return task.Record{}, fmt.Errorf("decoding record: columns are %T and %T", row[0], row[1])
+	}
+	var body []byte
+	if len(row) > 2 {
+		body, _ = row[2].([]byte)
+	}
+	return task.Decode(head, body, version)
+}
+
+func (w *writer) create(r task.Record) (task.Record, error) {
+	enc, err := r.Encode()
+	if err != nil {
+		return task.Record{}, err
+	}
+	w.version++
+	r.Version = w.version
+	c := columnsOf(r)
+	n, err := w.conn.exec(`
+		INSERT INTO task (id, version, owner, context, state, stamp, due, lane, leased, expires, head, body)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET version = excluded.version, owner = excluded.owner,
+			context = excluded.context, state = excluded.state, stamp = excluded.stamp,
+			due = excluded.due, lane = excluded.lane, leased = excluded.leased,
+			expires = excluded.expires, head = excluded.head, body = excluded.body
+		WHERE task.expires <= ?`,
+		r.ID(), r.Version, r.Owner, r.Task.ContextID, c.state, c.stamp, c.due, c.lane, c.leased, c.expires,
+		enc.Head, enc.Body, w.db.opts.Now().UnixMilli())
+	if err != nil {
+		return task.Record{}, err
+	}
+	if n == 0 {
+		return task.Record{}, task.ErrExists
+	}
+	return r, nil
+}
+
+func (w *writer) commit(r task.Record) (task.Record, error) {
+	enc, err := r.Encode()
+	if err != nil {
+		return task.Record{}, err
+	}
+	old := r.Version
+	w.version++
+	r.Version = w.version
+	c := columnsOf(r)
+	n, err := w.conn.exec(`
+		UPDATE task SET version = ?, state = ?, stamp = ?, due = ?, lane = ?, leased = ?, expires = ?,
+			head = ?, body = ?
+		WHERE id = ? AND version = ?`,
+		r.Version, c.state, c.stamp, c.due, c.lane, c.leased, c.expires, enc.Head, enc.Body, r.ID(), old)
+	if err != nil {
+		return task.Record{}, err
+	}
+	if n == 0 {
+		return task.Record{}, task.ErrConflict
+	}
+	return r, nil
+}
+
+// columns are what the indexes need of a record. nil is NULL.
+type columns struct {
+	state                      string
+	stamp                      int64
+	due, lane, leased, expires any
+}
+
+func columnsOf(r task.Record) columns {
+	c := columns{state: string(r.State()), stamp: r.Stamp().UnixMilli()}
+	if !r.Due.At.IsZero() {
+		c.due, c.lane = r.Due.At.UnixMicro(), r.Due.Lane
+	}
+	if r.Lease != (task.Lease{}) {
+		c.leased = int64(1)
+	}
+	if !r.Expires.IsZero() {
+		c.expires = r.Expires.UnixMilli()
+	}
+	return c
+}
+
+// expired says whether the record is to be treated as absent. Times are compared
+// in milliseconds, as in the file.
+func expired(r task.Record, now time.Time) bool {
+	return !r.Expires.IsZero() && r.Expires.UnixMilli() <= now.UnixMilli()
+}

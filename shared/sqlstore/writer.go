@@ -1,0 +1,230 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"runtime"
+
+	"errand/shared/task"
+)
+
+// groupMax is how many operations share one commit, and so one sync.
+const groupMax = 256
+
+// A write is one operation on its way to the writer.
+type write struct {
+	id    string                             // of the record it changes; empty: of several
+	apply func(*writer) (task.Record, error) // runs within the group's transaction
+	next  task.Record
+	err   error
+	done  chan struct{}
+}
+
+// isVerdict tells an answer from a failure of the store: a verdict holds for one
+// operation, a failure for the whole group.
+func isVerdict(err error) bool {
+	return errors.Is(err, task.ErrExists) || errors.Is(err, task.ErrConflict)
+}
+
+// submit hands a write over and waits until it is durable or refused. When ctx
+// ends first the outcome is unknown.
+func (db *DB) submit(ctx context.Context, id string, apply func(*writer) (task.Record, error)) (task.Record, error) {
+	if err := ctx.Err(); err != nil {
+		return task.Record{}, err
+	}
+	w := &write{id: id, apply: apply, done: make(chan struct{})}
+	if err := db.hand(ctx, w); err != nil {
+		return task.Record{}, err
+	}
+	select {
+	case <-w.done:
+		return w.next, w.err
+	case <-ctx.Done():
+		return task.Record{}, ctx.Err()
+	}
+}
+
+func (db *DB) hand(ctx context.Context, w *write) error {
+	db.mu.Lock()
+	select {
+	case <-db.closing:
+		db.mu.Unlock()
+		return ErrClosed
+	default:
+		db.users.Add(1)
+		db.mu.Unlock()
+	}
+	defer db.users.Done()
+	select {
+	case db.writes <- w:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// A writer owns the connection that writes.
+type writer struct {
+	db      *DB
+	conn    *conn
+	version int64 // the last one given
+	deleted []string
+}
+
+// begin makes the versions of this opening new, and ends the leases of the
+// process before.
+//
+// A version is never used again, not even for a record that was purged and made
+// anew: somebody may still hold the old one.
+func (w *writer) begin() error {
+	if err := w.conn.script("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	err := w.endLeases()
+	if err == nil {
+		err = w.conn.script("COMMIT")
+	}
+	if err != nil {
+		return errors.Join(err, w.rollback())
+	}
+	return nil
+}
+
+func (w *writer) endLeases() error {
+	if _, err := w.conn.exec("UPDATE opened SET n = n + 1"); err != nil {
+		return err
+	}
+	opened, err := w.conn.number("SELECT n FROM opened")
+	if err != nil {
+		return err
+	}
+	const perOpening = 1 << 40
+	w.version = opened * perOpening
+	now := w.db.opts.Rules.At(w.db.opts.Now())
+	for {
+		var leased []task.Record
+		err := w.conn.query(func(row []driver.Value) error {
+			r, err := decode(row)
+			leased = append(leased, r)
+			return err
+		}, "SELECT version, head, body FROM task INDEXED BY task_leased WHERE leased IS NOT NULL LIMIT 100")
+		if err != nil || len(leased) == 0 {
+			return err
+		}
+		for _, r := range leased {
+			if err := w.endLease(r, now); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (w *writer) endLease(r task.Record, now task.Moment) error {
+	next, err := r.LeaseLost(now)
+	if err != nil {
+		// Of a newer schema, or with no room left: its lease ends by time.
+		w.db.opts.Log.Warn("a lease could not be ended", "task", r.ID(), "err", err)
+		_, err = w.conn.exec("UPDATE task SET leased = NULL WHERE id = ?", r.ID())
+		return err
+	}
+	_, err = w.commit(next)
+	return err
+}
+
+// run commits group after group until the store is closed.
+func (w *writer) run() {
+	group := make([]*write, 0, groupMax)
+	for first := range w.db.writes {
+		group = append(group[:0], first)
+		// Those whom the last commit has just answered are about to write again: let
+		// them into this group.
+		runtime.Gosched()
+		for more := true; more && len(group) < groupMax; {
+			select {
+			case next, ok := <-w.db.writes:
+				if more = ok; ok {
+					group = append(group, next)
+				}
+			default:
+				more = false
+			}
+		}
+		w.commitGroup(group)
+		clear(group)
+	}
+	w.db.closeErr = w.conn.close()
+	close(w.db.drained)
+}
+
+// commitGroup runs the group in one transaction and answers all of it.
+func (w *writer) commitGroup(group []*write) {
+	w.deleted = w.deleted[:0]
+	err := w.applyGroup(group)
+	if err == nil {
+		for _, op := range group {
+			w.db.cache.writing(op.id)
+		}
+		for _, id := range w.deleted {
+			w.db.cache.writing(id)
+		}
+		if _, err = w.conn.exec("COMMIT"); err != nil {
+			err = fmt.Errorf("committing: %w", err)
+		}
+		w.settle(group, err)
+	}
+	if err != nil {
+		if rerr := w.rollback(); rerr != nil {
+			w.db.opts.Log.Error("rolling back", "err", rerr)
+		}
+	}
+	for _, op := range group {
+		if err != nil {
+			op.next, op.err = task.Record{}, err
+		}
+		close(op.done)
+	}
+}
+
+func (w *writer) applyGroup(group []*write) error {
+	if _, err := w.conn.exec("BEGIN IMMEDIATE"); err != nil {
+		return fmt.Errorf("beginning: %w", err)
+	}
+	for _, op := range group {
+		op.next, op.err = op.apply(w)
+		if op.err != nil && !isVerdict(op.err) {
+			return op.err
+		}
+	}
+	return nil
+}
+
+// settle tells the cache and the watchers how the commit went. After a failed
+// one nobody knows, and the file is asked again.
+func (w *writer) settle(group []*write, err error) {
+	for _, id := range w.deleted {
+		w.db.cache.forget(id)
+	}
+	for _, op := range group {
+		switch {
+		case err != nil:
+			w.db.cache.forget(op.id)
+		case op.err != nil || op.id == "":
+			w.db.cache.keep(op.id)
+		default:
+			w.db.cache.wrote(op.next)
+			w.db.hub.publish(op.next)
+		}
+	}
+}
+
+// rollback ends a failed transaction. SQLite has already ended it after some
+// errors. https://www.sqlite.org/lang_transaction.html#response_to_errors_within_a_transaction
+func (w *writer) rollback() error {
+	_, err := w.conn.exec("ROLLBACK")
+	if err != nil && code(err) == sqliteError {
+		return nil
+	}
+	return err
+}
