@@ -1,0 +1,248 @@
+// Package conformance holds the laws of the ports: what every store, queue and
+// bus must do, as tests that each adapter runs on itself. It is for tests only; it
+// is no fake and in no binary.
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"errand/shared/queue"
+)
+
+// patience is how long a law waits for what must happen: a real queue takes its
+// time. No law waits for something not to happen.
+const patience = 20 * time.Second
+
+// A delivery is what a handler saw of one request.
+type delivery struct {
+	method, path, contentType string
+	queue, name               string
+	retry                     int
+	body                      []byte
+	at                        time.Time
+}
+
+// Queue runs the laws of queue.Queue. open returns a queue with the lanes
+// "turns" and "deliveries" that delivers to h, with a first backoff of at most
+// some seconds; it ends it by t.Cleanup.
+func Queue(t *testing.T, open func(t *testing.T, h http.Handler) queue.Queue) {
+	for _, law := range []struct {
+		name string
+		run  func(*testing.T, func(*testing.T, http.Handler) queue.Queue)
+	}{
+		{"DeliversAtLeastOnce", deliversAtLeastOnce},
+		{"BodyRoundTrips", bodyRoundTrips},
+		{"RequestIsThatOfCloudTasks", requestIsThatOfCloudTasks},
+		{"RetriesUntil2xx", retriesUntil2xx},
+		{"NotBeforeSchedule", notBeforeSchedule},
+		{"RunningJobStandsForNoOther", runningJobStandsForNoOther},
+		{"AddDoesNotWait", addDoesNotWait},
+		{"LanesAreIndependent", lanesAreIndependent},
+	} {
+		t.Run(law.name, func(t *testing.T) { law.run(t, open) })
+	}
+}
+
+func deliversAtLeastOnce(t *testing.T, open func(*testing.T, http.Handler) queue.Queue) {
+	const jobs = 100
+	seen := make(chan delivery, 10*jobs)
+	q := open(t, recorder(t, seen, nil))
+	owed := map[string]bool{}
+	for i := range jobs {
+		id := fmt.Sprintf("task-%d", i)
+		owed[id] = true
+		add(t, q, queue.Job{Queue: "turns", Path: queue.PathTurn, Task: id})
+	}
+	for len(owed) > 0 {
+		delete(owed, parse(t, receive(t, seen)).Task)
+	}
+}
+
+func bodyRoundTrips(t *testing.T, open func(*testing.T, http.Handler) queue.Queue) {
+	seen := make(chan delivery, 10)
+	q := open(t, recorder(t, seen, nil))
+
+	add(t, q, queue.Job{Queue: "deliveries", Path: queue.PathDeliver, Task: "näme \"1\""})
+	if got := parse(t, receive(t, seen)); got.Task != "näme \"1\"" || !got.Sweep.IsZero() {
+		t.Errorf("delivered %+v, want the task and no sweep", got)
+	}
+	tick := time.Date(2026, 8, 1, 12, 0, 0, 123456789, time.UTC)
+	add(t, q, queue.Job{Queue: "turns", Path: queue.PathSweep, Sweep: tick})
+	got := receive(t, seen)
+	if got.path != queue.PathSweep {
+		t.Errorf("sweep delivered at %s, want %s", got.path, queue.PathSweep)
+	}
+	if job := parse(t, got); job.Queue != "turns" || !job.Sweep.Equal(tick) || job.Task != "" {
+		t.Errorf("delivered %+v, want the sweep of turns at %v", job, tick)
+	}
+}
+
+func requestIsThatOfCloudTasks(t *testing.T, open func(*testing.T, http.Handler) queue.Queue) {
+	seen := make(chan delivery, 10)
+	q := open(t, recorder(t, seen, nil))
+	add(t, q, queue.Job{Queue: "turns", Path: queue.PathTurn, Task: "a"})
+	first := receive(t, seen)
+	if first.method != http.MethodPost || first.path != queue.PathTurn {
+		t.Errorf("delivered by %s %s, want POST %s", first.method, first.path, queue.PathTurn)
+	}
+	if first.contentType != "application/json" {
+		t.Errorf("content type %q, want application/json", first.contentType)
+	}
+	if first.queue == "" || first.name == "" || first.retry != 0 {
+		t.Errorf("queue %q, name %q, retry %d; want names and 0", first.queue, first.name, first.retry)
+	}
+	add(t, q, queue.Job{Queue: "turns", Path: queue.PathTurn, Task: "b"})
+	second := receive(t, seen)
+	if second.queue != first.queue || second.name == first.name {
+		t.Errorf("second job: queue %q, name %q; want queue %q, another name than %q",
+			second.queue, second.name, first.queue, first.name)
+	}
+	add(t, q, queue.Job{Queue: "deliveries", Path: queue.PathDeliver, Task: "a"})
+	if other := receive(t, seen); other.queue == first.queue {
+		t.Errorf("both lanes are called %q", other.queue)
+	}
+}
+
+func retriesUntil2xx(t *testing.T, open func(*testing.T, http.Handler) queue.Queue) {
+	answers := []int{http.StatusInternalServerError, http.StatusConflict, http.StatusNoContent}
+	var calls atomic.Int32
+	seen := make(chan delivery, 10)
+	q := open(t, recorder(t, seen, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(answers[min(int(calls.Add(1)), len(answers))-1])
+	}))
+	add(t, q, queue.Job{Queue: "turns", Path: queue.PathTurn, Task: "a"})
+	first := receive(t, seen)
+	for want := 1; want < len(answers); want++ {
+		got := receive(t, seen)
+		if got.name != first.name {
+			t.Errorf("try %d is called %q, want %q", want+1, got.name, first.name)
+		}
+		if got.retry != want {
+			t.Errorf("try %d has retry count %d, want %d", want+1, got.retry, want)
+		}
+		if string(got.body) != string(first.body) {
+			t.Errorf("try %d has another body: %s, want %s", want+1, got.body, first.body)
+		}
+	}
+}
+
+func notBeforeSchedule(t *testing.T, open func(*testing.T, http.Handler) queue.Queue) {
+	seen := make(chan delivery, 10)
+	q := open(t, recorder(t, seen, nil))
+	at := time.Now().Add(1200 * time.Millisecond)
+	add(t, q, queue.Job{Queue: "turns", Path: queue.PathTurn, Task: "later", At: at})
+	add(t, q, queue.Job{Queue: "turns", Path: queue.PathTurn, Task: "now"})
+	if got := parse(t, receive(t, seen)).Task; got != "now" {
+		t.Errorf("delivered %q first, want the one without a time", got)
+	}
+	// A service may cut a time to whole seconds, never to more.
+	if got := receive(t, seen); got.at.Before(at.Truncate(time.Second)) {
+		t.Errorf("delivered %v before its time", at.Sub(got.at))
+	}
+}
+
+func runningJobStandsForNoOther(t *testing.T, open func(*testing.T, http.Handler) queue.Queue) {
+	seen, release := make(chan delivery, 10), make(chan struct{})
+	q := open(t, recorder(t, seen, func(http.ResponseWriter, *http.Request) { <-release }))
+	job := queue.Job{Queue: "turns", Path: queue.PathTurn, Task: "a"}
+	add(t, q, job)
+	first := receive(t, seen)
+	add(t, q, job)
+	close(release)
+	if second := receive(t, seen); second.name == first.name {
+		t.Errorf("the job that ran came again as %q, want the one added while it ran", second.name)
+	}
+}
+
+func addDoesNotWait(t *testing.T, open func(*testing.T, http.Handler) queue.Queue) {
+	seen, release := make(chan delivery, 10), make(chan struct{})
+	q := open(t, recorder(t, seen, func(http.ResponseWriter, *http.Request) { <-release }))
+	added := make(chan error, 1)
+	go func() {
+		added <- q.Add(t.Context(), queue.Job{Queue: "turns", Path: queue.PathTurn, Task: "a"})
+	}()
+	receive(t, seen)
+	select {
+	case err := <-added:
+		if err != nil {
+			t.Errorf("Add: %v", err)
+		}
+	case <-time.After(patience):
+		t.Error("Add waits for the delivery")
+	}
+	close(release)
+}
+
+func lanesAreIndependent(t *testing.T, open func(*testing.T, http.Handler) queue.Queue) {
+	seen, release := make(chan delivery, 1000), make(chan struct{})
+	q := open(t, recorder(t, seen, func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == queue.PathTurn {
+			<-release
+		}
+	}))
+	defer close(release)
+	for i := range 100 {
+		add(t, q, queue.Job{Queue: "turns", Path: queue.PathTurn, Task: fmt.Sprintf("task-%d", i)})
+	}
+	add(t, q, queue.Job{Queue: "deliveries", Path: queue.PathDeliver, Task: "a"})
+	for receive(t, seen).path != queue.PathDeliver {
+	}
+}
+
+// recorder tells seen of every request, then answers by answer, or 204.
+func recorder(t *testing.T, seen chan<- delivery, answer http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		d := delivery{
+			method: r.Method, path: r.URL.Path, contentType: r.Header.Get("Content-Type"),
+			queue: r.Header.Get(queue.HeaderQueue), name: r.Header.Get(queue.HeaderName),
+			at: time.Now(),
+		}
+		d.retry, _ = strconv.Atoi(r.Header.Get(queue.HeaderRetry))
+		var err error
+		if d.body, err = io.ReadAll(r.Body); err != nil {
+			t.Errorf("reading a delivery: %v", err)
+		}
+		seen <- d
+		if answer == nil {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		answer(w, r)
+	})
+}
+
+func add(t *testing.T, q queue.Queue, job queue.Job) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := q.Add(ctx, job); err != nil {
+		t.Fatalf("Add(%+v) = %v", job, err)
+	}
+}
+
+func receive(t *testing.T, seen <-chan delivery) delivery {
+	t.Helper()
+	select {
+	case d := <-seen:
+		return d
+	case <-time.After(patience):
+		t.Fatal("nothing was delivered")
+		panic("unreachable")
+	}
+}
+
+func parse(t *testing.T, d delivery) queue.Job {
+	t.Helper()
+	job, err := queue.Parse(d.body)
+	if err != nil {
+		t.Fatalf("Parse(%s) = %v", d.body, err)
+	}
+	return job
+}

@@ -1,0 +1,255 @@
+package local
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+var (
+	errClosed = errors.New("closed")
+	errFull   = errors.New("full")
+)
+
+// abandonAfter is how long Close waits for handlers that ignore the end of
+// their context. A container gets 10 s from SIGTERM to SIGKILL.
+const abandonAfter = 5 * time.Second
+
+// A lane delivers parcels to a handler: at most so many at once, in the order
+// in which they became ready, each until a 2xx. It has a goroutine for every
+// delivery that runs and a timer while something has a time ahead; a lane that
+// is idle has neither.
+type lane[M parcel] struct {
+	name    string
+	nonce   string // tells the names of this process from those of the one before
+	handler http.Handler
+	limits  Limits
+	refill  func(context.Context) // nil: what was dropped stays dropped
+	log     *slog.Logger
+
+	ctx    context.Context // of every delivery
+	cancel context.CancelFunc
+	work   sync.WaitGroup // deliveries and the refill
+
+	mu        sync.Mutex
+	backlog   backlog[M]
+	running   int
+	named     uint64
+	timer     *time.Timer
+	armed     time.Time // what the timer is set to; zero: not set
+	dropped   bool      // something found no room since the last refill
+	refilling bool
+	closed    bool
+}
+
+func newLane[M parcel](name string, h http.Handler, limits Limits, log *slog.Logger) *lane[M] {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	return &lane[M]{
+		name:    name,
+		nonce:   rand.Text()[:10],
+		handler: h,
+		limits:  limits,
+		log:     log.With("lane", name),
+		ctx:     ctx,
+		cancel:  cancel,
+		backlog: backlog[M]{index: map[key]*item[M]{}},
+	}
+}
+
+// add takes every item that is not covered by one that waits, or none of them
+// when there is no room: errFull.
+func (l *lane[M]) add(items ...*item[M]) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return errClosed
+	}
+	now := time.Now()
+	l.backlog.promote(now)
+	items = slices.DeleteFunc(items, func(it *item[M]) bool {
+		if it.key != (key{}) && it.try.at.After(now) {
+			it.key.at = it.try.at.UnixNano()
+		}
+		return l.backlog.covers(it)
+	})
+	var err error
+	if len(items) > 0 && l.backlog.size+len(items) > l.limits.Capacity {
+		err = errFull
+		if !l.dropped {
+			l.log.Warn("lane full: dropping what is added", "waiting", l.backlog.size)
+		}
+		l.dropped = true
+		items = nil
+	}
+	for _, it := range items {
+		l.named++
+		it.try.name = l.nonce + "-" + strconv.FormatUint(l.named, 10)
+		if it.try.at.IsZero() {
+			it.try.at = now
+		}
+		l.backlog.put(it, now)
+	}
+	l.dispatch()
+	l.arm()
+	return err
+}
+
+// dispatch gives every free slot something to do.
+func (l *lane[M]) dispatch() {
+	for l.running < l.limits.Slots {
+		it := l.backlog.pop()
+		if it == nil {
+			return
+		}
+		l.running++
+		l.work.Go(func() { l.run(it) })
+	}
+}
+
+// run holds a slot until there is nothing more to do.
+func (l *lane[M]) run(it *item[M]) {
+	for it != nil {
+		status := l.deliver(it)
+		it = l.next(it, status)
+	}
+}
+
+// next settles a delivery and takes the next one, or frees the slot.
+func (l *lane[M]) next(done *item[M], status int) *item[M] {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if status/100 != 2 && !l.closed {
+		l.retry(done, status)
+	}
+	if len(l.backlog.agenda) > 0 {
+		l.backlog.promote(time.Now())
+	}
+	it := l.backlog.pop()
+	if it == nil {
+		l.running--
+	}
+	l.arm()
+	l.drained()
+	return it
+}
+
+// retry puts a failed delivery back, beyond the capacity if need be: there are
+// at most as many as slots. If the same job was added while this one ran, that
+// one goes on under its name and count, so that one record has one job here.
+func (l *lane[M]) retry(it *item[M], status int) {
+	it.try.failed++
+	if status < http.StatusInternalServerError {
+		it.try.answered++
+	}
+	if it.try.failed >= l.limits.Attempts {
+		l.log.Error("giving up on a delivery", "task", it.msg.subject(), "attempt", it.try.failed, "status", status)
+		return
+	}
+	now := time.Now()
+	it.try.at = now.Add(l.limits.backoff(it.try.failed))
+	if newer := l.backlog.find(it.key); newer != nil {
+		at := newer.try.at
+		newer.try = it.try
+		newer.try.at = at
+		return
+	}
+	l.backlog.put(it, now)
+}
+
+// arm sets the timer to the first time in the agenda.
+func (l *lane[M]) arm() {
+	if len(l.backlog.agenda) == 0 {
+		if !l.armed.IsZero() {
+			l.timer.Stop()
+			l.armed = time.Time{}
+		}
+		return
+	}
+	at := l.backlog.agenda[0].try.at
+	if at.Equal(l.armed) {
+		return
+	}
+	l.armed = at
+	if l.timer == nil {
+		l.timer = time.AfterFunc(time.Until(at), l.tick)
+		return
+	}
+	l.timer.Reset(time.Until(at))
+}
+
+// tick is called by the timer.
+func (l *lane[M]) tick() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.armed = time.Time{}
+	l.backlog.promote(time.Now())
+	l.dispatch()
+	l.arm()
+	l.drained()
+}
+
+// drained starts a refill if something was dropped and the lane is below half
+// of its capacity again (R11).
+func (l *lane[M]) drained() {
+	if !l.dropped || l.refilling || l.closed || l.backlog.size*2 >= l.limits.Capacity {
+		return
+	}
+	l.dropped = false
+	if l.refill == nil {
+		return
+	}
+	l.refilling = true
+	l.work.Go(func() {
+		l.guard("", func() { l.refill(l.ctx) })
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.refilling = false
+		l.drained() // it may have overflowed and drained meanwhile
+	})
+}
+
+// stop ends dispatching. What waits is forgotten: the record knows it.
+func (l *lane[M]) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.backlog = backlog[M]{}
+	l.arm()
+}
+
+// wait returns when no delivery runs any more. They may end by themselves until
+// ctx is done; then theirs is cancelled.
+func (l *lane[M]) wait(ctx context.Context) error {
+	ended := make(chan struct{})
+	go func() {
+		l.work.Wait()
+		close(ended)
+	}()
+	defer l.cancel()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+	}
+	l.cancel()
+	abandon := time.NewTimer(abandonAfter)
+	defer abandon.Stop()
+	select {
+	case <-ended:
+		return nil
+	case <-abandon.C:
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return fmt.Errorf("closing lane %s: %d deliveries ignore the end of their context", l.name, l.running)
+	}
+}

@@ -1,0 +1,53 @@
+package local
+
+import "time"
+
+// Limits bound one lane. A field that is zero or negative takes its default.
+type Limits struct {
+	Slots      int           // deliveries at once; default 32
+	Capacity   int           // deliveries that wait, for a slot or for their time; default 16,384
+	Attempts   int           // tries before a delivery is given up; default 100
+	MinBackoff time.Duration // wait after the first failure, then doubling; default 100 ms, of a bus 10 ms
+	MaxBackoff time.Duration // longest wait between two tries; default 10 s
+	Deadline   time.Duration // then the context of a delivery ends; default 10 min
+}
+
+// Defaults. Attempts and Deadline are those of a Cloud Tasks queue
+// (https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues);
+// its longest backoff is an hour, but here somebody sits before the screen.
+const (
+	defaultSlots      = 32
+	defaultCapacity   = 16384
+	defaultAttempts   = 100
+	defaultMinBackoff = 100 * time.Millisecond
+	busMinBackoff     = 10 * time.Millisecond
+	defaultMaxBackoff = 10 * time.Second
+	defaultDeadline   = 10 * time.Minute
+)
+
+func (l Limits) withDefaults(minBackoff time.Duration) Limits {
+	return Limits{
+		Slots:      positive(l.Slots, defaultSlots),
+		Capacity:   positive(l.Capacity, defaultCapacity),
+		Attempts:   positive(l.Attempts, defaultAttempts),
+		MinBackoff: positive(l.MinBackoff, minBackoff),
+		MaxBackoff: positive(l.MaxBackoff, defaultMaxBackoff),
+		Deadline:   positive(l.Deadline, defaultDeadline),
+	}
+}
+
+func positive[T int | time.Duration](v, otherwise T) T {
+	if v > 0 {
+		return v
+	}
+	return otherwise
+}
+
+// backoff is the wait after the given number of failures, from 1.
+func (l Limits) backoff(failed int) time.Duration {
+	d := l.MinBackoff
+	for ; failed > 1 && d < l.MaxBackoff; failed-- {
+		d *= 2
+	}
+	return min(d, l.MaxBackoff)
+}
