@@ -92,6 +92,7 @@ func TestBusRetriesWithBackoff(t *testing.T) {
 			t.Fatalf("Publish = %v", err)
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		const ms = time.Millisecond
 		if diff := cmp.Diff([]time.Duration{0, 10 * ms, 30 * ms, 70 * ms}, got); diff != "" {
 			t.Errorf("tries (-want +got):\n%s", diff)

@@ -75,7 +75,6 @@ func (l *lane[M]) add(items ...*item[M]) error {
 		return errClosed
 	}
 	now := time.Now()
-	l.backlog.promote(now)
 	items = slices.DeleteFunc(items, func(it *item[M]) bool {
 		if it.key != (key{}) && it.try.at.After(now) {
 			it.key.at = it.try.at.UnixNano()
@@ -130,9 +129,6 @@ func (l *lane[M]) next(done *item[M], status int) *item[M] {
 	defer l.mu.Unlock()
 	if status/100 != 2 && !l.closed {
 		l.retry(done, status)
-	}
-	if len(l.backlog.agenda) > 0 {
-		l.backlog.promote(time.Now())
 	}
 	it := l.backlog.pop()
 	if it == nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime"
 	"strconv"
 	"sync"
 	"testing"
@@ -254,5 +255,29 @@ func TestCloseLeavesTheDeafBehind(t *testing.T) {
 			t.Errorf("Close = %v, want an error that names what is left", err)
 		}
 		close(opened)
+	})
+}
+
+// A queue that is idle needs no Close: it has no goroutine, which would fail
+// the test, and what waits has none either.
+func TestIdleQueueHasNoGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newLog(nil)
+		q := local.NewQueue(local.QueueConfig{Handler: h})
+		before := runtime.NumGoroutine()
+		at := time.Now().Add(time.Minute)
+		for i := range 1000 {
+			job := turn(strconv.Itoa(i))
+			job.At = at
+			addAll(t, q, job)
+		}
+		if more := runtime.NumGoroutine() - before; more > 0 {
+			t.Errorf("%d goroutines for 1000 jobs that wait", more)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if got := len(h.all()); got != 1000 {
+			t.Errorf("%d deliveries, want 1000", got)
+		}
 	})
 }

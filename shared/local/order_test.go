@@ -70,6 +70,7 @@ func TestScheduledJobsHoldNoSlot(t *testing.T) {
 			want = append(want, seen{Task: fmt.Sprintf("after %d s", s), After: time.Duration(s) * time.Second})
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		var got []seen
 		for _, s := range h.all() {
 			got = append(got, seen{Task: s.Task, After: s.After})
@@ -110,6 +111,7 @@ func TestHintDoesNotSwallowAWakeUp(t *testing.T) {
 		addAll(t, q, turn("a"), wake, turn("a"))
 		release()
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		var got []time.Duration
 		for _, s := range h.all() {
 			got = append(got, s.After)
@@ -124,14 +126,16 @@ func TestHintDoesNotSwallowAWakeUp(t *testing.T) {
 func TestDueWakeUpIsTheHintThatWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newLog(nil)
-		q, release := hold(t, h, local.QueueConfig{}, local.Limits{})
+		q, release := hold(t, h, local.QueueConfig{}, local.Limits{Capacity: 2})
 		wake := turn("a")
 		wake.At = time.Now().Add(time.Minute)
 		addAll(t, q, turn("a"), wake)
 		time.Sleep(2 * time.Minute)
+		addAll(t, q, turn("b"), turn("too many")) // it gave its room back: one is left
 		release()
 		time.Sleep(time.Hour)
-		if diff := cmp.Diff([]string{"a"}, h.tasks()); diff != "" {
+		synctest.Wait()
+		if diff := cmp.Diff([]string{"a", "b"}, h.tasks()); diff != "" {
 			t.Errorf("deliveries (-want +got):\n%s", diff)
 		}
 	})
@@ -224,6 +228,7 @@ func TestFullLaneDropsAndRefills(t *testing.T) {
 		}
 		release()
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if diff := cmp.Diff(owed, h.tasks()); diff != "" {
 			t.Errorf("deliveries (-want +got):\n%s", diff)
 		}
@@ -255,6 +260,7 @@ func TestOneRefillAtATime(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if got := calls.Load(); got != 2 {
 			t.Errorf("%d refills, want one, and one more for what was dropped meanwhile", got)
 		}

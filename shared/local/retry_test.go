@@ -1,6 +1,7 @@
 package local_test
 
 import (
+	"fmt"
 	"net/http"
 	"sync/atomic"
 	"testing"
@@ -25,6 +26,7 @@ func TestRetriesWithDoublingBackoff(t *testing.T) {
 		q := open(t, local.QueueConfig{Handler: h, Lanes: lanes(local.Limits{MaxBackoff: 500 * time.Millisecond})})
 		addAll(t, q, turn("a"))
 		time.Sleep(time.Hour) // virtual
+		synctest.Wait()
 		got := h.all()
 		const ms = time.Millisecond
 		want := []seen{
@@ -55,6 +57,7 @@ func TestGivesUpAfterAttempts(t *testing.T) {
 		q := open(t, local.QueueConfig{Handler: h, Lanes: lanes(local.Limits{Attempts: 3})})
 		addAll(t, q, turn("a"))
 		time.Sleep(24 * time.Hour)
+		synctest.Wait()
 		if got := len(h.all()); got != 3 {
 			t.Errorf("%d deliveries, want 3", got)
 		}
@@ -79,6 +82,7 @@ func TestHeadersOfCloudTasks(t *testing.T) {
 		start := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // of every bubble
 		addAll(t, q, turn("a"))
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		want := make([]http.Header, len(answers))
 		for i, row := range []struct {
 			retry, executions, eta string
@@ -113,6 +117,7 @@ func TestPanicIsARetry(t *testing.T) {
 		})})
 		addAll(t, q, turn("a"))
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if got := h.all(); len(got) != 1 || got[0].Retry != 1 {
 			t.Errorf("deliveries after the panic = %+v, want one with retry count 1", got)
 		}
@@ -134,6 +139,7 @@ func TestDeadlineCancelsAndRetries(t *testing.T) {
 		})})
 		addAll(t, q, turn("a"))
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		want := []seen{{
 			Path: queue.PathTurn, Task: "a", Retry: 1,
 			After: 10*time.Minute + 30*time.Second + 100*time.Millisecond,
@@ -158,6 +164,7 @@ func TestHintHastensTheRetry(t *testing.T) {
 		time.Sleep(time.Second)
 		addAll(t, q, turn("a"))
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		got := h.all()
 		if len(got) != 2 || got[1].Name != got[0].Name || got[1].Retry != 1 || got[1].After != time.Second {
 			t.Errorf("deliveries = %+v, want a retry of the same name after 1s and no more", got)
@@ -189,9 +196,51 @@ func TestFailedJobGoesOnAsTheOneThatWaits(t *testing.T) {
 		addAll(t, q, turn("a"))
 		close(opened)
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		got := h.all()
 		if len(got) != 1 || got[0].Name != first || got[0].Retry != 1 || got[0].After != 0 {
 			t.Errorf("deliveries = %+v, want one at once, called %s, with retry count 1", got, first)
 		}
 	})
+}
+
+func TestWhatCountsAsAnAnswer(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		answer func(w http.ResponseWriter)
+		want   int // deliveries
+	}{
+		{"nothing written", func(http.ResponseWriter) {}, 1},
+		{"a body alone", func(w http.ResponseWriter) { fmt.Fprint(w, "ok") }, 1},
+		{"a header alone", func(w http.ResponseWriter) { w.Header().Set("X", "y") }, 1},
+		{"204", func(w http.ResponseWriter) { w.WriteHeader(204) }, 1},
+		{"299", func(w http.ResponseWriter) { w.WriteHeader(299) }, 1},
+		{"103 then 204", func(w http.ResponseWriter) { w.WriteHeader(103); w.WriteHeader(204) }, 1},
+		{"204 then 500", func(w http.ResponseWriter) { w.WriteHeader(204); w.WriteHeader(500) }, 1},
+		{"a body, then 500", func(w http.ResponseWriter) { fmt.Fprint(w, "ok"); w.WriteHeader(500) }, 1},
+		{"307", func(w http.ResponseWriter) { w.WriteHeader(307) }, 2},
+		{"404", func(w http.ResponseWriter) { w.WriteHeader(404) }, 2},
+		{"429", func(w http.ResponseWriter) { w.WriteHeader(429) }, 2},
+		{"503", func(w http.ResponseWriter) { w.WriteHeader(503) }, 2},
+		{"panic after 204", func(w http.ResponseWriter) { w.WriteHeader(204); panic("late") }, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var calls atomic.Int32
+				q := open(t, local.QueueConfig{
+					Lanes: lanes(local.Limits{Attempts: 2}),
+					Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+						calls.Add(1)
+						tt.answer(w)
+					}),
+				})
+				addAll(t, q, turn("a"))
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				if got := int(calls.Load()); got != tt.want {
+					t.Errorf("%d deliveries, want %d", got, tt.want)
+				}
+			})
+		})
+	}
 }
