@@ -1,0 +1,70 @@
+package egress
+
+import (
+	"fmt"
+	"net/netip"
+	"syscall"
+
+	"code.dny.dev/ssrf"
+)
+
+// publicPorts are the ports of addresses that are not in the allow-list.
+var publicPorts = [...]uint16{443, 8443}
+
+// Addresses that the IANA registries call global but that reach something
+// private from inside a cloud.
+var (
+	denied4 = []string{
+		"168.63.129.16/32", // Azure's host: https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16
+		"199.36.153.4/30",  // restricted.googleapis.com: https://cloud.google.com/vpc/docs/configure-private-google-access
+		"199.36.153.8/30",  // private.googleapis.com, ibid.
+		"34.126.0.0/18",    // Google APIs from inside a VPC, ibid.
+	}
+	denied6 = []string{
+		"2600:2d00:2:1000::/56", // restricted.googleapis.com, ibid.
+		"2600:2d00:2:2000::/56", // private.googleapis.com, ibid.
+		"2001:4860:8040::/42",   // Google APIs from inside a VPC, ibid.
+	}
+)
+
+// A guard decides on connections by the address they go to.
+type guard struct {
+	allow  allowList
+	public *ssrf.Guardian
+}
+
+func newGuard(allow []Destination) (*guard, error) {
+	for i, d := range allow {
+		if err := d.check(); err != nil {
+			return nil, fmt.Errorf("allowed destination %d: %w", i, err)
+		}
+	}
+	return &guard{
+		allow: allow,
+		public: ssrf.New(
+			ssrf.WithPorts(publicPorts[:]...),
+			ssrf.WithDeniedV4Prefixes(prefixes(denied4)...),
+			ssrf.WithDeniedV6Prefixes(prefixes(denied6)...),
+		),
+	}, nil
+}
+
+// control is the net.Dialer's hook: it sees every address that is about to be
+// connected to, after name resolution.
+func (g *guard) control(network, address string, c syscall.RawConn) error {
+	if at, err := netip.ParseAddrPort(address); err == nil && g.allow.contains(at.Addr(), at.Port()) {
+		return nil
+	}
+	if err := g.public.Safe(network, address, c); err != nil {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return nil
+}
+
+func prefixes(list []string) []netip.Prefix {
+	out := make([]netip.Prefix, len(list))
+	for i, s := range list {
+		out[i] = netip.MustParsePrefix(s)
+	}
+	return out
+}
