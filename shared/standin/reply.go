@@ -1,0 +1,177 @@
+package standin
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"google.golang.org/genai"
+)
+
+// A Reply is what happens to one request, in the order of the fields. The zero
+// Reply is an answer without anything in it.
+type Reply struct {
+	Delay  time.Duration                    // before the first byte; a cancelled request ends it
+	Error  *genai.APIError                  // instead of an answer: HTTP status and body
+	Chunks []*genai.GenerateContentResponse // the answer; generateContent puts it together
+	Raw    string                           // sent as it is after the chunks, to break the protocol
+	Hang   bool                             // then nothing, until the request is cancelled
+	Cut    bool                             // then the connection breaks
+}
+
+// After gives the reply with a delay.
+func (r Reply) After(d time.Duration) Reply {
+	r.Delay = d
+	return r
+}
+
+// Text is a complete answer in as many chunks as there are texts.
+func Text(chunks ...string) Reply { return Finish("STOP", chunks...) }
+
+// Finish is an answer that ends for a reason, such as MAX_TOKENS or SAFETY.
+func Finish(reason string, chunks ...string) Reply {
+	var r Reply
+	n := 0
+	for _, c := range chunks {
+		n += len(c)
+		r.Chunks = append(r.Chunks, chunk(&genai.Part{Text: c}))
+	}
+	return r.end(reason, n)
+}
+
+// Call is an answer that asks for functions.
+func Call(calls ...*genai.FunctionCall) Reply {
+	var parts []*genai.Part
+	for _, c := range calls {
+		parts = append(parts, &genai.Part{FunctionCall: c})
+	}
+	return Reply{Chunks: []*genai.GenerateContentResponse{chunk(parts...)}}.end("STOP", 40*len(calls))
+}
+
+// Block refuses the prompt itself, for a reason such as SAFETY.
+func Block(reason string) Reply {
+	return Reply{Chunks: []*genai.GenerateContentResponse{{
+		PromptFeedback: &genai.GenerateContentResponsePromptFeedback{BlockReason: genai.BlockedReason(reason)},
+		UsageMetadata:  &genai.GenerateContentResponseUsageMetadata{PromptTokenCount: 1, TotalTokenCount: 1},
+	}}}
+}
+
+// Fail answers with an error, for example Fail(500, "INTERNAL", "it broke").
+func Fail(code int, status, message string) Reply {
+	return Reply{Error: apiError(code, status, message)}
+}
+
+// Throttle answers 429 and names the time to wait, as Gemini does; without one
+// if wait is zero.
+func Throttle(wait time.Duration) Reply {
+	r := Fail(http.StatusTooManyRequests, "RESOURCE_EXHAUSTED", "quota exceeded")
+	if wait > 0 {
+		r.Error.Details = []map[string]any{
+			{"@type": "type.googleapis.com/google.rpc.QuotaFailure"},
+			{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": wait.String()},
+		}
+	}
+	return r
+}
+
+// CutMidRune sends text and then breaks off inside the first rune of a second
+// chunk.
+func CutMidRune(text string) Reply {
+	return Reply{
+		Chunks: []*genai.GenerateContentResponse{chunk(&genai.Part{Text: text})},
+		Raw:    "data: {\"candidates\":[{\"content\":{\"role\":\"model\",\"parts\":[{\"text\":\"\xe2\x82",
+		Cut:    true,
+	}
+}
+
+func chunk(parts ...*genai.Part) *genai.GenerateContentResponse {
+	return &genai.GenerateContentResponse{Candidates: []*genai.Candidate{{
+		Content: &genai.Content{Role: genai.RoleModel, Parts: parts},
+	}}}
+}
+
+// end puts the finish reason and the usage of n bytes of text on the last chunk.
+func (r Reply) end(reason string, n int) Reply {
+	if len(r.Chunks) == 0 {
+		r.Chunks = append(r.Chunks, &genai.GenerateContentResponse{Candidates: []*genai.Candidate{{}}})
+	}
+	last := r.Chunks[len(r.Chunks)-1]
+	last.Candidates[0].FinishReason = genai.FinishReason(reason)
+	out := int32(n/4 + 1)
+	last.UsageMetadata = &genai.GenerateContentResponseUsageMetadata{
+		PromptTokenCount: 1, CandidatesTokenCount: out, TotalTokenCount: out + 1,
+	}
+	return r
+}
+
+// stream sends the reply as server-sent events, each as soon as it is made.
+func (r Reply) stream(w http.ResponseWriter, ctx context.Context) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.WriteHeader(http.StatusOK)
+	flush := func() {}
+	if f, ok := w.(http.Flusher); ok {
+		flush = f.Flush
+	}
+	flush()
+	for _, c := range r.Chunks {
+		b, err := json.Marshal(c)
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		if _, err := w.Write(append(append([]byte("data: "), b...), "\r\n\r\n"...)); err != nil {
+			return
+		}
+		flush()
+	}
+	r.finish(w, ctx, flush)
+}
+
+// whole sends the reply as one JSON document.
+func (r Reply) whole(w http.ResponseWriter, ctx context.Context) {
+	out := genai.GenerateContentResponse{}
+	for _, c := range r.Chunks {
+		merge(&out, c)
+	}
+	if r.Raw == "" {
+		writeJSON(w, http.StatusOK, &out)
+	}
+	r.finish(w, ctx, func() {})
+}
+
+func merge(out, c *genai.GenerateContentResponse) {
+	if c.UsageMetadata != nil {
+		out.UsageMetadata = c.UsageMetadata
+	}
+	if c.PromptFeedback != nil {
+		out.PromptFeedback = c.PromptFeedback
+	}
+	if len(c.Candidates) == 0 {
+		return
+	}
+	if len(out.Candidates) == 0 {
+		out.Candidates = []*genai.Candidate{{Content: &genai.Content{Role: genai.RoleModel}}}
+	}
+	from, to := c.Candidates[0], out.Candidates[0]
+	if from.Content != nil {
+		to.Content.Parts = append(to.Content.Parts, from.Content.Parts...)
+	}
+	if from.FinishReason != "" {
+		to.FinishReason, to.FinishMessage = from.FinishReason, from.FinishMessage
+	}
+}
+
+func (r Reply) finish(w http.ResponseWriter, ctx context.Context, flush func()) {
+	if r.Raw != "" {
+		if _, err := w.Write([]byte(r.Raw)); err != nil {
+			return
+		}
+		flush()
+	}
+	if r.Hang {
+		<-ctx.Done()
+	}
+	if r.Cut {
+		panic(http.ErrAbortHandler)
+	}
+}

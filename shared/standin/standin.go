@@ -1,0 +1,178 @@
+// Package standin is the model that answers when there is no key, and the one
+// that tests script: a Server speaks the Gemini API, in process and without a
+// socket, so that it is reached through the very client that reaches Gemini.
+//
+//	answer, err := standin.Parse("delay=50ms") // what follows "standin:"
+//	client := standin.New(answer).Client()
+//	m, err := gemini.New(ctx, gemini.Config{Name: "standin", APIKey: "none", HTTPClient: client})
+//
+// It is not a language model and does not pretend to be one: every answer of
+// its own says who is speaking. What it says is decided by an Answer; [Talk]
+// is the one for people, a [Script] the one for tests.
+package standin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"google.golang.org/genai"
+)
+
+// maxRequest is the most a request may hold, as with Gemini:
+// https://ai.google.dev/gemini-api/docs/files
+const maxRequest = 20 << 20
+
+// What a Request asks for.
+const (
+	OpStream   = "streamGenerateContent"
+	OpGenerate = "generateContent"
+	OpCount    = "countTokens"
+	OpGet      = "get" // the model's description
+)
+
+// A Request is one call of the API, decoded.
+type Request struct {
+	Op       string           `json:"-"`
+	Model    string           `json:"-"`
+	Key      string           `json:"-"` // the API key it came with
+	System   *genai.Content   `json:"systemInstruction"`
+	Contents []*genai.Content `json:"contents"`
+	Tools    []*genai.Tool    `json:"tools"`
+	Config   struct {
+		MaxOutputTokens int32 `json:"maxOutputTokens"`
+	} `json:"generationConfig"`
+	Resume []byte `json:"continuationToken"` // of the answer to go on with
+	Body   []byte `json:"-"`                 // as sent
+}
+
+// An Answer decides what is said to a request. It may be called concurrently;
+// ctx ends with the request.
+type Answer func(ctx context.Context, r Request) Reply
+
+// A Server is an http.Handler that speaks the Gemini API:
+// POST /v1beta/models/M:generateContent, :streamGenerateContent and
+// :countTokens, and GET /v1beta/models/M. It asks for a key, any key.
+type Server struct{ answer Answer }
+
+// New makes a Server that says what answer decides.
+func New(answer Answer) *Server { return &Server{answer} }
+
+// Client gives an HTTP client whose every request is served by s, without a
+// socket, whatever its host.
+func (s *Server) Client() *http.Client {
+	return &http.Client{Transport: transport{s}}
+}
+
+// ServeHTTP serves one call of the API.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	req, failure := decode(w, r)
+	if failure != nil {
+		writeError(w, failure)
+		return
+	}
+	reply := s.answer(r.Context(), req)
+	if !wait(r.Context(), reply.Delay) {
+		return
+	}
+	switch {
+	case reply.Error != nil:
+		writeError(w, reply.Error)
+	case req.Op == OpStream:
+		reply.stream(w, r.Context())
+	case req.Op == OpGenerate:
+		reply.whole(w, r.Context())
+	case req.Op == OpCount:
+		writeJSON(w, http.StatusOK, map[string]any{"totalTokens": tokens(string(req.Body))})
+	case req.Op == OpGet:
+		writeJSON(w, http.StatusOK, map[string]any{
+			"name": "models/" + req.Model, "displayName": "Stand-in",
+			"supportedGenerationMethods": []string{OpGenerate, OpCount},
+		})
+	}
+}
+
+func decode(w http.ResponseWriter, r *http.Request) (Request, *genai.APIError) {
+	req := Request{Key: r.Header.Get("X-Goog-Api-Key")}
+	name, ok := strings.CutPrefix(r.URL.Path, "/v1beta/models/")
+	name, op, post := strings.Cut(name, ":")
+	switch {
+	case !ok || name == "":
+		return req, apiError(http.StatusNotFound, "NOT_FOUND", "there is no such path")
+	case !post && r.Method == http.MethodGet:
+		op = OpGet
+	case r.Method != http.MethodPost || (op != OpStream && op != OpGenerate && op != OpCount):
+		return req, apiError(http.StatusNotFound, "NOT_FOUND", "there is no such method")
+	}
+	if req.Key == "" {
+		return req, apiError(http.StatusForbidden, "PERMISSION_DENIED", "the request has no API key")
+	}
+	req.Model, req.Op = name, op
+	if op == OpGet {
+		return req, nil
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
+	if err != nil {
+		var large *http.MaxBytesError
+		if errors.As(err, &large) {
+			return req, apiError(http.StatusRequestEntityTooLarge, "INVALID_ARGUMENT", "the request is too large")
+		}
+		return req, apiError(http.StatusBadRequest, "INVALID_ARGUMENT", "the request could not be read")
+	}
+	req.Body = body
+	if err := json.Unmarshal(req.Body, &req); err != nil {
+		return req, apiError(http.StatusBadRequest, "INVALID_ARGUMENT", fmt.Sprintf("the request is not what the API takes: %v", err))
+	}
+	return req, nil
+}
+
+func apiError(code int, status, message string) *genai.APIError {
+	return &genai.APIError{Code: code, Status: status, Message: message}
+}
+
+func writeError(w http.ResponseWriter, e *genai.APIError) {
+	code := e.Code
+	if code < 400 || code > 599 {
+		code = http.StatusInternalServerError
+	}
+	writeJSON(w, code, map[string]any{"error": e})
+}
+
+func writeJSON(w http.ResponseWriter, code int, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		http.Error(w, "encoding failed", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
+	w.WriteHeader(code)
+	w.Write(b)
+}
+
+// wait lets d pass and says whether the request is still wanted.
+func wait(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// tokens is a guess, good enough to show that usage is counted.
+func tokens(text string) int32 {
+	if text == "" {
+		return 0
+	}
+	return int32(len(text)/4 + 1)
+}

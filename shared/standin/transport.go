@@ -1,0 +1,117 @@
+package standin
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+)
+
+// A transport serves requests with a handler in this process. What the handler
+// flushes can be read at once; cancelling the request, or closing the body
+// early, ends the handler's context, as with a real server.
+type transport struct{ handler http.Handler }
+
+func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancel(r.Context())
+	pr, pw := io.Pipe()
+	w := &writer{header: http.Header{}, pipe: pw, ready: make(chan struct{})}
+	served := r.WithContext(ctx)
+	if served.Body == nil {
+		served.Body = http.NoBody
+	}
+	go func() {
+		defer cancel()
+		defer served.Body.Close()
+		defer func() { w.end(recover()) }()
+		t.handler.ServeHTTP(w, served)
+	}()
+	// Neither the wait for the header nor a read outlasts the request, even if
+	// the handler does.
+	unhook := context.AfterFunc(r.Context(), func() { pw.CloseWithError(r.Context().Err()) })
+	select {
+	case <-w.ready:
+	case <-r.Context().Done():
+		cancel()
+		return nil, r.Context().Err()
+	}
+	if w.failed != nil {
+		unhook()
+		return nil, w.failed
+	}
+	return &http.Response{
+		Status:        fmt.Sprintf("%d %s", w.status, http.StatusText(w.status)),
+		StatusCode:    w.status,
+		Proto:         "HTTP/1.1",
+		ProtoMajor:    1,
+		ProtoMinor:    1,
+		Header:        w.sent,
+		Body:          &body{PipeReader: pr, release: func() { unhook(); cancel() }},
+		ContentLength: -1,
+		Request:       r,
+	}, nil
+}
+
+type body struct {
+	*io.PipeReader
+	release func()
+}
+
+func (b *body) Close() error {
+	b.release()
+	return b.PipeReader.Close()
+}
+
+// A writer gathers what the handler writes until it flushes or returns. Only
+// the handler's goroutine uses it; status, sent and failed are read by others
+// after ready is closed.
+type writer struct {
+	header, sent http.Header
+	status       int
+	failed       error
+	buf          bytes.Buffer
+	pipe         *io.PipeWriter
+	ready        chan struct{}
+	once         sync.Once
+}
+
+func (w *writer) Header() http.Header { return w.header }
+
+func (w *writer) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status, w.sent = status, w.header.Clone()
+	}
+}
+
+func (w *writer) Write(p []byte) (int, error) {
+	w.WriteHeader(http.StatusOK)
+	return w.buf.Write(p)
+}
+
+func (w *writer) Flush() {
+	w.WriteHeader(http.StatusOK)
+	w.once.Do(func() { close(w.ready) })
+	// A reader that is gone has ended the handler's context too.
+	w.buf.WriteTo(w.pipe)
+	w.buf.Reset()
+}
+
+// end finishes the response. A handler that panicked breaks the connection.
+func (w *writer) end(panicked any) {
+	if panicked == nil {
+		w.Flush()
+		w.pipe.Close()
+		return
+	}
+	err := io.ErrUnexpectedEOF
+	if panicked != http.ErrAbortHandler {
+		err = fmt.Errorf("the handler panicked: %v", panicked)
+	}
+	w.once.Do(func() {
+		w.failed = err
+		close(w.ready)
+	})
+	w.pipe.CloseWithError(err)
+}
