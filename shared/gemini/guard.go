@@ -1,0 +1,108 @@
+package gemini
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+)
+
+// Limits on what a service may send. A record holds less than 1 MiB, so no
+// useful answer comes near them; genai itself would gather 256 MiB for a
+// single event and decode it four times over.
+const (
+	maxAnswer = 32 << 20 // bytes of one step, resumed streams included
+	maxEvent  = 4 << 20  // bytes without a line end: one event of a stream
+	maxError  = 64 << 10 // bytes of an error's body; the rest is cut off
+)
+
+var errTooLarge = errors.New("the answer is too large")
+
+// A call is what the transport learns about one step, which genai does not
+// tell: it belongs to one goroutine.
+type call struct {
+	sent   bool  // a request reached the transport
+	status int   // of the last response
+	cut    error // why the last body ended early
+	left   int64 // bytes that may still come
+}
+
+type callKey struct{}
+
+func withCall(ctx context.Context) (context.Context, *call) {
+	c := &call{left: maxAnswer}
+	return context.WithValue(ctx, callKey{}, c), c
+}
+
+// guarded gives a client that obeys the limits and follows no redirect: Go
+// would send the key, in a header it does not know as secret, to any host.
+func guarded(c *http.Client) *http.Client {
+	g := http.Client{}
+	if c != nil {
+		g = *c
+	}
+	if g.Transport == nil {
+		g.Transport = http.DefaultTransport
+	}
+	g.Transport = guard{g.Transport}
+	g.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &g
+}
+
+type guard struct{ next http.RoundTripper }
+
+func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
+	c, ok := r.Context().Value(callKey{}).(*call)
+	if !ok || c.left <= 0 {
+		if r.Body != nil {
+			r.Body.Close()
+		}
+		return nil, errTooLarge
+	}
+	c.sent, c.cut = true, nil
+	resp, err := g.next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	c.status = resp.StatusCode
+	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
+		resp.Body = &body{ReadCloser: resp.Body, call: c}
+	} else {
+		resp.Body = &errorBody{Reader: io.LimitReader(resp.Body, maxError), Closer: resp.Body}
+	}
+	return resp, nil
+}
+
+// A body ends, for genai, without an error: genai prints read errors on the
+// standard logger. The call keeps the error instead.
+type body struct {
+	io.ReadCloser
+	call *call
+	line int // bytes since the last line end
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.call.left -= int64(n)
+	if i := bytes.LastIndexByte(p[:n], '\n'); i >= 0 {
+		b.line = n - 1 - i
+	} else {
+		b.line += n
+	}
+	if b.call.left <= 0 || b.line > maxEvent {
+		b.call.left = 0
+		b.call.cut = errTooLarge
+		return 0, io.EOF
+	}
+	if err != nil && err != io.EOF {
+		b.call.cut = err
+		err = io.EOF
+	}
+	return n, err
+}
+
+type errorBody struct {
+	io.Reader
+	io.Closer
+}
