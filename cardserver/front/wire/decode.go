@@ -1,0 +1,331 @@
+package wire
+
+import (
+	"math"
+	"slices"
+	"strconv"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+)
+
+// Limits of what a request may hold. The protocol names none but the page size
+// (4.1 to 4.3 of its specification); these are far above what a client needs.
+const (
+	maxDepth      = 100  // containers in params; the Go decoder would take 10,000
+	maxID         = 256  // bytes of an id or tenant
+	maxParts      = 100  // of one message
+	maxReferences = 100  // task ids
+	maxModes      = 100  // accepted output modes
+	maxExtensions = 100  // URIs
+	maxMetadata   = 256  // keys of one metadata object
+	maxPage       = 100  // tasks or configs, 3.1.4
+	maxToken      = 4096 // bytes of a page token, or of a webhook's token or credentials
+	maxScheme     = 64   // bytes
+	maxURL        = 2048 // bytes
+	maxMediaType  = 256  // bytes
+	maxFilename   = 255  // bytes, as in most file systems
+	historyLimit  = math.MaxInt32
+)
+
+// decode fills a request from params, which scan has accepted at that depth.
+func decode[Req any](params []byte, depth int, fill func(*cursor) *Req) (*Req, error) {
+	if depth > maxDepth {
+		return nil, Invalid("params", "nests "+strconv.Itoa(depth)+" levels deep, at most "+strconv.Itoa(maxDepth)+" are allowed")
+	}
+	c := &cursor{b: params, i: space(params, 0)}
+	req := fill(c)
+	if len(c.bad) > 0 {
+		return nil, invalid(c.bad)
+	}
+	return req, nil
+}
+
+func (c *cursor) sendMessage() *a2a.SendMessageRequest {
+	req := &a2a.SendMessageRequest{}
+	if !c.object() {
+		return req
+	}
+	for c.key() {
+		switch string(c.name) {
+		case "tenant":
+			req.Tenant = c.label(maxID)
+		case "message":
+			req.Message = c.message()
+		case "configuration":
+			req.Config = c.sendConfig()
+		case "metadata":
+			req.Metadata = c.metadata()
+		default:
+			c.skip()
+		}
+	}
+	if req.Message == nil {
+		c.missing("message")
+		return req
+	}
+	if req.Config != nil && req.Config.PushConfig != nil {
+		if id := req.Config.PushConfig.TaskID; id != "" && id != req.Message.TaskID {
+			c.refuseAt("configuration.taskPushNotificationConfig.taskId", "must be empty: the config is for the task of this message")
+		}
+	}
+	return req
+}
+
+func (c *cursor) sendConfig() *a2a.SendMessageConfig {
+	if !c.object() {
+		return nil
+	}
+	cfg := &a2a.SendMessageConfig{}
+	for c.key() {
+		switch string(c.name) {
+		case "acceptedOutputModes":
+			cfg.AcceptedOutputModes = list(c, maxModes, (*cursor).mediaType)
+		case "returnImmediately":
+			cfg.ReturnImmediately = c.bool()
+		case "historyLength":
+			cfg.HistoryLength = c.optionalInt(0, historyLimit)
+		case "taskPushNotificationConfig":
+			cfg.PushConfig = c.pushConfig()
+		default:
+			c.skip()
+		}
+	}
+	return cfg
+}
+
+func (c *cursor) message() *a2a.Message {
+	if !c.object() {
+		return nil
+	}
+	m := &a2a.Message{}
+	for c.key() {
+		switch string(c.name) {
+		case "messageId":
+			m.ID = c.id()
+		case "role":
+			m.Role = c.role()
+		case "parts":
+			m.Parts = list(c, maxParts, (*cursor).part)
+		case "contextId":
+			m.ContextID = c.id()
+		case "taskId":
+			m.TaskID = c.taskID()
+		case "referenceTaskIds":
+			m.ReferenceTasks = list(c, maxReferences, (*cursor).taskID)
+		case "extensions":
+			m.Extensions = unique(list(c, maxExtensions, (*cursor).extension))
+		case "metadata":
+			m.Metadata = c.metadata()
+		default:
+			c.skip()
+		}
+	}
+	if m.ID == "" {
+		c.missing("messageId")
+	}
+	if m.Role == "" {
+		c.missing("role")
+	}
+	if len(m.Parts) == 0 {
+		c.missing("parts")
+	}
+	return m
+}
+
+// part decodes one part. A null beside real content means absent, as some
+// clients write all four; data alone may be null, which is a JSON value too.
+func (c *cursor) part() *a2a.Part {
+	p := &a2a.Part{}
+	if !c.object() {
+		return p
+	}
+	contents, nullData := 0, false
+	for c.key() {
+		switch string(c.name) {
+		case "text":
+			if !c.null() {
+				s, _ := c.string()
+				p.Content = a2a.Text(s)
+				contents++
+			}
+		case "raw":
+			if !c.null() {
+				p.Content = a2a.Raw(c.base64())
+				contents++
+			}
+		case "url":
+			if !c.null() {
+				p.Content = a2a.URL(c.url())
+				contents++
+			}
+		case "data":
+			if c.null() {
+				nullData = true
+			} else {
+				p.Content = a2a.Data{Value: c.value()}
+				contents++
+			}
+		case "mediaType":
+			p.MediaType = c.mediaType()
+		case "filename":
+			p.Filename = c.filename()
+		case "metadata":
+			p.Metadata = c.metadata()
+		default:
+			c.skip()
+		}
+	}
+	if contents == 0 && nullData {
+		p.Content = a2a.Data{}
+		contents = 1
+	}
+	if contents != 1 {
+		c.refuse("must have exactly one of text, raw, url and data")
+	}
+	return p
+}
+
+func (c *cursor) getTask() *a2a.GetTaskRequest {
+	req := &a2a.GetTaskRequest{}
+	if !c.object() {
+		return req
+	}
+	for c.key() {
+		switch string(c.name) {
+		case "tenant":
+			req.Tenant = c.label(maxID)
+		case "id":
+			req.ID = c.taskID()
+		case "historyLength":
+			req.HistoryLength = c.optionalInt(0, historyLimit)
+		default:
+			c.skip()
+		}
+	}
+	if req.ID == "" {
+		c.missing("id")
+	}
+	return req
+}
+
+func (c *cursor) listTasks() *a2a.ListTasksRequest {
+	req := &a2a.ListTasksRequest{}
+	if !c.object() {
+		return req
+	}
+	for c.key() {
+		switch string(c.name) {
+		case "tenant":
+			req.Tenant = c.label(maxID)
+		case "contextId":
+			req.ContextID = c.id()
+		case "status":
+			req.Status = c.state()
+		case "pageSize":
+			req.PageSize = c.int(1, maxPage)
+		case "pageToken":
+			req.PageToken = c.label(maxToken)
+		case "historyLength":
+			req.HistoryLength = c.optionalInt(0, historyLimit)
+		case "statusTimestampAfter":
+			req.StatusTimestampAfter = c.timestamp()
+		case "includeArtifacts":
+			req.IncludeArtifacts = c.bool()
+		default:
+			c.skip()
+		}
+	}
+	return req
+}
+
+func (c *cursor) cancelTask() *a2a.CancelTaskRequest {
+	req := &a2a.CancelTaskRequest{}
+	if !c.object() {
+		return req
+	}
+	for c.key() {
+		switch string(c.name) {
+		case "tenant":
+			req.Tenant = c.label(maxID)
+		case "id":
+			req.ID = c.taskID()
+		case "metadata":
+			req.Metadata = c.metadata()
+		default:
+			c.skip()
+		}
+	}
+	if req.ID == "" {
+		c.missing("id")
+	}
+	return req
+}
+
+func (c *cursor) subscribe() *a2a.SubscribeToTaskRequest {
+	req := &a2a.SubscribeToTaskRequest{}
+	if !c.object() {
+		return req
+	}
+	for c.key() {
+		switch string(c.name) {
+		case "tenant":
+			req.Tenant = c.label(maxID)
+		case "id":
+			req.ID = c.taskID()
+		default:
+			c.skip()
+		}
+	}
+	if req.ID == "" {
+		c.missing("id")
+	}
+	return req
+}
+
+func (c *cursor) extendedCard() *a2a.GetExtendedAgentCardRequest {
+	req := &a2a.GetExtendedAgentCardRequest{}
+	if !c.object() {
+		return req
+	}
+	for c.key() {
+		if string(c.name) == "tenant" {
+			req.Tenant = c.label(maxID)
+		} else {
+			c.skip()
+		}
+	}
+	return req
+}
+
+// list decodes an array of at most limit elements.
+func list[T any](c *cursor, limit int, element func(*cursor) T) []T {
+	if !c.array() {
+		return nil
+	}
+	var all []T
+	over := false
+	for c.element() {
+		if len(all) < limit {
+			all = append(all, element(c))
+			continue
+		}
+		over = true
+		c.skip()
+	}
+	if over {
+		c.refuse("has more than " + strconv.Itoa(limit) + " elements")
+	}
+	return all
+}
+
+// unique drops repeated elements and keeps the order of the rest.
+func unique(all []string) []string {
+	for i := 0; i < len(all); {
+		if slices.Contains(all[:i], all[i]) {
+			all = slices.Delete(all, i, i+1)
+		} else {
+			i++
+		}
+	}
+	return all
+}

@@ -1,0 +1,159 @@
+package wire
+
+import (
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/a2aproject/a2a-go/v2/errordetails"
+)
+
+const (
+	badRequestType = "type.googleapis.com/google.rpc.BadRequest"
+	retryInfoType  = "type.googleapis.com/google.rpc.RetryInfo"
+)
+
+// A class is what one kind of error is called in each binding.
+type class struct {
+	is     error
+	code   int    // JSON-RPC
+	status int    // HTTP
+	grpc   string // name of the gRPC status, which the HTTP+JSON binding shows
+	reason string // of google.rpc.ErrorInfo
+}
+
+// classes is the table of section 5.4 of the specification (1.0.1), in the order
+// in which an error is compared with it.
+var classes = [...]class{
+	{a2a.ErrTaskNotFound, -32001, http.StatusNotFound, "NOT_FOUND", "TASK_NOT_FOUND"},
+	{a2a.ErrTaskNotCancelable, -32002, http.StatusBadRequest, "FAILED_PRECONDITION", "TASK_NOT_CANCELABLE"},
+	{a2a.ErrPushNotificationNotSupported, -32003, http.StatusBadRequest, "FAILED_PRECONDITION", "PUSH_NOTIFICATION_NOT_SUPPORTED"},
+	{a2a.ErrUnsupportedOperation, -32004, http.StatusBadRequest, "FAILED_PRECONDITION", "UNSUPPORTED_OPERATION"},
+	{a2a.ErrUnsupportedContentType, -32005, http.StatusBadRequest, "INVALID_ARGUMENT", "CONTENT_TYPE_NOT_SUPPORTED"},
+	{a2a.ErrInvalidAgentResponse, -32006, http.StatusInternalServerError, "INTERNAL", "INVALID_AGENT_RESPONSE"},
+	{a2a.ErrExtendedCardNotConfigured, -32007, http.StatusBadRequest, "FAILED_PRECONDITION", "EXTENDED_AGENT_CARD_NOT_CONFIGURED"},
+	{a2a.ErrExtensionSupportRequired, -32008, http.StatusBadRequest, "FAILED_PRECONDITION", "EXTENSION_SUPPORT_REQUIRED"},
+	{a2a.ErrVersionNotSupported, -32009, http.StatusBadRequest, "FAILED_PRECONDITION", "VERSION_NOT_SUPPORTED"},
+	{a2a.ErrUnauthenticated, -31401, http.StatusUnauthorized, "UNAUTHENTICATED", "UNAUTHENTICATED"},
+	{a2a.ErrUnauthorized, -31403, http.StatusForbidden, "PERMISSION_DENIED", "UNAUTHORIZED"},
+	{a2a.ErrParseError, -32700, http.StatusBadRequest, "INVALID_ARGUMENT", "PARSE_ERROR"},
+	{a2a.ErrInvalidRequest, -32600, http.StatusBadRequest, "INVALID_ARGUMENT", "INVALID_REQUEST"},
+	{a2a.ErrMethodNotFound, -32601, http.StatusNotFound, "UNIMPLEMENTED", "METHOD_NOT_FOUND"},
+	{a2a.ErrInvalidParams, -32602, http.StatusBadRequest, "INVALID_ARGUMENT", "INVALID_PARAMS"},
+	internal,
+}
+
+var internal = class{a2a.ErrInternalError, -32603, http.StatusInternalServerError, "INTERNAL", "INTERNAL_ERROR"}
+
+// Invalid is an invalid-params error about one field, named by its path in the
+// request (message.parts[1].raw). The description must not repeat the value.
+func Invalid(field, description string) error {
+	return invalid([]violation{{field, description}})
+}
+
+func invalid(all []violation) error {
+	message := all[0].field + " " + all[0].description
+	if n := len(all) - 1; n > 0 {
+		message += " (and " + strconv.Itoa(n) + " more)"
+	}
+	fields := make([]map[string]string, len(all))
+	for i, v := range all {
+		fields[i] = map[string]string{"field": v.field, "description": v.description}
+	}
+	return a2a.NewError(a2a.ErrInvalidParams, message).
+		WithTypedDetails(errordetails.NewTyped(badRequestType, map[string]any{"fieldViolations": fields}))
+}
+
+// Unavailable is an error of the moment: the client is told to try again after
+// the delay, and cause goes to the log only.
+func Unavailable(after time.Duration, cause error) error {
+	return &unavailable{after, cause}
+}
+
+type unavailable struct {
+	after time.Duration
+	cause error
+}
+
+func (u *unavailable) Error() string { return "temporarily unavailable: " + u.cause.Error() }
+func (u *unavailable) Unwrap() error { return u.cause }
+
+// A refusal is an error of HTTP itself, with a status of its own.
+type refusal struct {
+	status  int
+	message string
+}
+
+func (r *refusal) Error() string { return r.message }
+
+// A problem is what a client is told about an error, in every binding.
+type problem struct {
+	class
+	message string
+	details []*errordetails.Typed
+	retry   int  // seconds; 0: no Retry-After
+	plain   bool // the HTTP status stands even where JSON-RPC would answer 200
+	unknown bool // no class fits: a fault of ours, of which the client gets no word
+}
+
+// describe finds the words for err. Only the message of an a2a.Error or of the
+// sentinel below it is passed on: the text of any other error may hold anything.
+func describe(err error) problem {
+	if r, ok := errors.AsType[*refusal](err); ok {
+		p := problem{class: class{a2a.ErrInvalidRequest, -32600, r.status, "INVALID_ARGUMENT", "INVALID_REQUEST"}, message: r.message, plain: true}
+		p.details = []*errordetails.Typed{p.info(nil)}
+		return p
+	}
+	if u, ok := errors.AsType[*unavailable](err); ok {
+		p := problem{class: class{a2a.ErrInternalError, -32603, http.StatusServiceUnavailable, "UNAVAILABLE", "UNAVAILABLE"}, plain: true}
+		p.message = "temporarily unavailable, try again"
+		p.retry = max(1, int(math.Ceil(u.after.Seconds())))
+		p.details = []*errordetails.Typed{p.info(nil),
+			errordetails.NewTyped(retryInfoType, map[string]any{"retryDelay": strconv.Itoa(p.retry) + "s"})}
+		return p
+	}
+	p := problem{class: internal, message: internal.is.Error(), unknown: true}
+	for _, k := range classes {
+		if errors.Is(err, k.is) {
+			p = problem{class: k, message: k.is.Error()}
+			break
+		}
+	}
+	known, ok := errors.AsType[*a2a.Error](err)
+	if !ok || !errors.Is(known, p.is) {
+		p.details = []*errordetails.Typed{p.info(nil)}
+		return p
+	}
+	p.message = known.Error()
+	var meta any
+	for _, d := range known.TypedDetails {
+		if d.TypeURL == errordetails.ErrorInfoType {
+			meta = d.Value["metadata"]
+		} else if d.Value != nil {
+			p.details = append(p.details, d)
+		}
+	}
+	if len(known.Details) > 0 {
+		p.details = append(p.details, errordetails.NewFromStruct(known.Details))
+	}
+	p.details = append([]*errordetails.Typed{p.info(meta)}, p.details...)
+	return p
+}
+
+// info is the ErrorInfo that every error carries, whatever the binding.
+func (p *problem) info(metadata any) *errordetails.Typed {
+	info := errordetails.NewErrorInfo(p.reason, a2a.ProtocolDomain, nil)
+	if metadata != nil {
+		info.Value["metadata"] = metadata
+	}
+	return info
+}
+
+// hide makes of p an internal error that can be found in the log by its id.
+func (p *problem) hide(request string) {
+	p.message = "internal error, request " + request
+	p.details = []*errordetails.Typed{p.info(map[string]string{"requestId": request})}
+}

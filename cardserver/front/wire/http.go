@@ -1,0 +1,188 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Options of a binding. The zero value has usable defaults.
+type Options struct {
+	MaxBody      int64         // bytes of a request; 0: 1 MiB
+	KeepAlive    time.Duration // between comments on a quiet stream; 0: 15 s, as proxies drop idle connections after 30 or 60
+	ReadTimeout  time.Duration // for the whole body of a request; 0: 30 s
+	WriteTimeout time.Duration // for one write, so that a client which stops reading is cut; 0: 30 s
+	Log          *slog.Logger  // nil: nothing is logged
+
+	// RequestID names a request in the log and to a client that meets an internal
+	// error. Nil, or an empty name: a random one.
+	RequestID func(context.Context) string
+}
+
+func (o Options) withDefaults() Options {
+	if o.MaxBody <= 0 {
+		o.MaxBody = 1 << 20
+	}
+	if o.KeepAlive <= 0 {
+		o.KeepAlive = 15 * time.Second
+	}
+	if o.ReadTimeout <= 0 {
+		o.ReadTimeout = 30 * time.Second
+	}
+	if o.WriteTimeout <= 0 {
+		o.WriteTimeout = 30 * time.Second
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+const (
+	mediaJSON = "application/json"
+	mediaA2A  = "application/a2a+json"
+	mediaSSE  = "text/event-stream"
+
+	keepBuffer = 256 << 10 // a larger buffer is left to the collector
+)
+
+// buffers holds byte slices for bodies and answers.
+type buffers struct{ pool sync.Pool }
+
+func (p *buffers) get() []byte {
+	if b, ok := p.pool.Get().(*[]byte); ok {
+		return (*b)[:0]
+	}
+	return make([]byte, 0, 4<<10)
+}
+
+func (p *buffers) put(b []byte) {
+	if cap(b) <= keepBuffer {
+		p.pool.Put(&b)
+	}
+}
+
+// checkBody refuses a body that is not plain UTF-8 JSON. That the type is required
+// keeps out what a web page can send without asking: a form or text/plain.
+func checkBody(r *http.Request) error {
+	types := r.Header["Content-Type"]
+	if len(types) != 1 || types[0] != mediaJSON && !isJSON(types[0]) {
+		return &refusal{http.StatusUnsupportedMediaType, "Content-Type must be " + mediaJSON + " or " + mediaA2A + ", in UTF-8"}
+	}
+	for _, e := range r.Header["Content-Encoding"] {
+		if e != "" && !strings.EqualFold(e, "identity") {
+			return &refusal{http.StatusUnsupportedMediaType, "Content-Encoding is not supported"}
+		}
+	}
+	return nil
+}
+
+func isJSON(contentType string) bool {
+	t, params, err := mime.ParseMediaType(contentType)
+	if err != nil || t != mediaJSON && t != mediaA2A {
+		return false
+	}
+	charset, ok := params["charset"]
+	return !ok || strings.EqualFold(charset, "utf-8")
+}
+
+// readBody appends the whole body to b. It reads to the end, which is also what
+// makes net/http notice later that the client has gone.
+func readBody(w http.ResponseWriter, r *http.Request, o *Options, b []byte) ([]byte, error) {
+	tooLarge := &refusal{http.StatusRequestEntityTooLarge, "the body is larger than " + strconv.FormatInt(o.MaxBody, 10) + " bytes"}
+	if r.ContentLength > o.MaxBody {
+		w.Header().Set("Connection", "close")
+		return b, tooLarge
+	}
+	rc := http.NewResponseController(w)
+	// Writers that know no deadlines are those of tests.
+	_ = rc.SetReadDeadline(time.Now().Add(o.ReadTimeout))
+	body := http.MaxBytesReader(w, r.Body, o.MaxBody)
+	for {
+		if len(b) == cap(b) {
+			b = append(b, 0)[:len(b)]
+		}
+		n, err := body.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		if err == io.EOF {
+			// Left in place it would end a long answer: net/http reads on.
+			_ = rc.SetReadDeadline(time.Time{})
+			return b, nil
+		}
+		if err == nil {
+			continue
+		}
+		w.Header().Set("Connection", "close")
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return b, tooLarge
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return b, &refusal{http.StatusRequestTimeout, "the body did not arrive in time"}
+		}
+		return b, &refusal{http.StatusBadRequest, "the body ended too early"}
+	}
+}
+
+// answerType is the media type of a JSON answer: the plain one unless asked.
+func answerType(r *http.Request) string {
+	for _, accept := range r.Header["Accept"] {
+		if strings.Contains(accept, mediaA2A) {
+			return mediaA2A
+		}
+	}
+	return mediaJSON
+}
+
+// write sends one whole answer. An error of it is the client's: nobody to tell.
+func write(w http.ResponseWriter, o *Options, status int, mediaType string, b []byte) {
+	h := w.Header()
+	h["Content-Type"] = []string{mediaType}
+	h["Content-Length"] = []string{strconv.Itoa(len(b))}
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(o.WriteTimeout))
+	w.WriteHeader(status)
+	_, _ = w.Write(b)
+}
+
+// report logs what the operator must know of err and returns what the client may.
+func (o *Options) report(ctx context.Context, operation string, err error) problem {
+	if ctx.Err() != nil { // the client has gone, or the server is stopping
+		return describe(Unavailable(time.Second, err))
+	}
+	p := describe(err)
+	switch {
+	case p.status == http.StatusServiceUnavailable:
+		o.Log.WarnContext(ctx, "temporarily unavailable", "operation", operation, "err", err)
+	case p.status >= http.StatusInternalServerError:
+		id := o.requestID(ctx)
+		o.Log.ErrorContext(ctx, "internal error", "operation", operation, "request", id, "err", err)
+		if p.unknown {
+			p.hide(id)
+		}
+	}
+	return p
+}
+
+func (o *Options) requestID(ctx context.Context) string {
+	if o.RequestID != nil {
+		if id := o.RequestID(ctx); id != "" {
+			return id
+		}
+	}
+	return rand.Text()
+}
+
+// clip shortens what a client sent, to be named in an error.
+func clip(b []byte) string {
+	const most = 64
+	return string(bytes.ToValidUTF8(b[:min(len(b), most)], nil))
+}

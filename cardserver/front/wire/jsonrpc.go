@@ -1,0 +1,340 @@
+package wire
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/a2aproject/a2a-go/v2/a2asrv"
+)
+
+// JSONRPC serves the JSON-RPC binding of A2A 1.0 (section 9) at whatever path it
+// is mounted.
+//
+// An error of an operation is answered with HTTP 200, as clients of JSON-RPC
+// expect, except what concerns HTTP itself (405, 408, 413, 415) and 503. A stream
+// that fails before its first event is answered as plain JSON with the status of
+// the error: a client that waits for events takes 200 for a stream without any.
+//
+// The sequence of a stream must end when its context ends.
+func JSONRPC(h a2asrv.RequestHandler, o Options) http.Handler {
+	return &jsonRPC{handler: h, options: o.withDefaults()}
+}
+
+type jsonRPC struct {
+	handler a2asrv.RequestHandler
+	options Options
+	buffers buffers
+}
+
+func (j *jsonRPC) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := &rpcCall{handler: j.handler, options: &j.options, buffers: &j.buffers, w: w, r: r, id: null, operation: "?"}
+	defer c.close()
+	defer c.recover()
+	if err := c.serve(); err != nil {
+		c.fail(err)
+	}
+}
+
+// An rpcCall is one request on its way through.
+type rpcCall struct {
+	handler   a2asrv.RequestHandler
+	options   *Options
+	buffers   *buffers
+	w         http.ResponseWriter
+	r         *http.Request
+	id        string // as the client wrote it
+	operation string // for the log
+	streaming bool   // the method answers with a stream
+	events    *events
+	call      *a2asrv.CallContext
+}
+
+func (c *rpcCall) serve() error {
+	if c.r.Method != http.MethodPost {
+		c.w.Header().Set("Allow", http.MethodPost)
+		return &refusal{http.StatusMethodNotAllowed, "JSON-RPC requests are sent by POST"}
+	}
+	if err := checkBody(c.r); err != nil {
+		return err
+	}
+	body, err := readBody(c.w, c.r, c.options, c.buffers.get())
+	// Nothing that outlives decoding refers to the body.
+	release := func() { c.buffers.put(body) }
+	if err != nil {
+		release()
+		return err
+	}
+	env, err := parseEnvelope(body)
+	c.id = env.id
+	if err != nil {
+		release()
+		return err
+	}
+	c.streaming = string(env.method) == "SendStreamingMessage" || string(env.method) == "SubscribeToTask"
+	err = checkVersion(c.r)
+	var ctx context.Context
+	if err == nil {
+		ctx, c.call, err = withCall(c.r.Context(), c.r)
+	}
+	if err != nil {
+		release()
+		return err
+	}
+	return c.dispatch(ctx, &env, release)
+}
+
+func (c *rpcCall) dispatch(ctx context.Context, env *envelope, release func()) error {
+	in := input{env.params, env.depth, release}
+	h := c.handler
+	switch string(env.method) {
+	case "SendMessage":
+		return unary(ctx, c, "SendMessage", in, (*cursor).sendMessage, h.SendMessage, encodeSent)
+	case "SendStreamingMessage":
+		return stream(ctx, c, "SendStreamingMessage", in, (*cursor).sendMessage, h.SendStreamingMessage)
+	case "GetTask":
+		return unary(ctx, c, "GetTask", in, (*cursor).getTask, h.GetTask, encodeTask)
+	case "ListTasks":
+		list := func(ctx context.Context, req *a2a.ListTasksRequest) (page, error) {
+			res, err := h.ListTasks(ctx, req)
+			return page{res, req.IncludeArtifacts}, err
+		}
+		return unary(ctx, c, "ListTasks", in, (*cursor).listTasks, list, encodePage)
+	case "CancelTask":
+		return unary(ctx, c, "CancelTask", in, (*cursor).cancelTask, h.CancelTask, encodeTask)
+	case "SubscribeToTask":
+		return stream(ctx, c, "SubscribeToTask", in, (*cursor).subscribe, h.SubscribeToTask)
+	case "CreateTaskPushNotificationConfig":
+		return unary(ctx, c, "CreateTaskPushNotificationConfig", in, (*cursor).createPushConfig, h.CreateTaskPushConfig, encodePushConfig)
+	case "GetTaskPushNotificationConfig":
+		return unary(ctx, c, "GetTaskPushNotificationConfig", in, (*cursor).getPushConfig, h.GetTaskPushConfig, encodePushConfig)
+	case "ListTaskPushNotificationConfigs":
+		return unary(ctx, c, "ListTaskPushNotificationConfigs", in, (*cursor).listPushConfigs, h.ListTaskPushConfigs, encodePushConfigs)
+	case "DeleteTaskPushNotificationConfig":
+		remove := func(ctx context.Context, req *a2a.DeleteTaskPushConfigRequest) (any, error) {
+			return nil, h.DeleteTaskPushConfig(ctx, req)
+		}
+		return unary(ctx, c, "DeleteTaskPushNotificationConfig", in, (*cursor).deletePushConfig, remove, (*encoder).any)
+	case "GetExtendedAgentCard":
+		return unary(ctx, c, "GetExtendedAgentCard", in, (*cursor).extendedCard, h.GetExtendedAgentCard, encodeCard)
+	}
+	name := clip(env.method)
+	release()
+	return a2a.NewError(a2a.ErrMethodNotFound, "A2A "+string(a2a.Version)+" has no method "+strconv.Quote(name))
+}
+
+// An input is the params of a call, and what to do when they are decoded.
+type input struct {
+	params  []byte
+	depth   int
+	release func()
+}
+
+// unary serves an operation that has one answer.
+func unary[Req, Res any](ctx context.Context, c *rpcCall, operation string, in input,
+	fill func(*cursor) *Req, do func(context.Context, *Req) (Res, error), encode func(*encoder, Res)) error {
+	c.operation = operation
+	req, err := decode(in.params, in.depth, fill)
+	in.release()
+	if err != nil {
+		return err
+	}
+	res, err := do(ctx, req)
+	if err != nil {
+		return err
+	}
+	e := &encoder{b: c.begin(c.buffers.get())}
+	defer func() { c.buffers.put(e.b) }()
+	e.raw(`,"result":`)
+	encode(e, res)
+	if e.err != nil {
+		return e.err
+	}
+	e.raw("}")
+	echoExtensions(c.w.Header(), c.call)
+	write(c.w, c.options, http.StatusOK, answerType(c.r), e.b)
+	return nil
+}
+
+// stream serves an operation that answers with events.
+func stream[Req any](ctx context.Context, c *rpcCall, operation string, in input,
+	fill func(*cursor) *Req, do func(context.Context, *Req) iter.Seq2[a2a.Event, error]) error {
+	c.operation = operation
+	req, err := decode(in.params, in.depth, fill)
+	in.release()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c.events = newEvents(c.w, c.options, cancel)
+	for ev, err := range do(ctx, req) {
+		if err != nil {
+			return err
+		}
+		e := &encoder{b: c.begin(append(c.buffers.get(), dataPrefix...))}
+		e.raw(`,"result":`)
+		e.event(ev)
+		e.raw("}")
+		err = e.err
+		if err == nil {
+			if !c.events.begun {
+				echoExtensions(c.w.Header(), c.call)
+			}
+			if !c.events.send(e.b) {
+				return nil // the client has gone, or does not read
+			}
+		}
+		c.buffers.put(e.b)
+		if err != nil {
+			return err
+		}
+	}
+	if !c.events.begun && ctx.Err() == nil {
+		return errNothing
+	}
+	return nil
+}
+
+// begin appends the head of a response.
+func (c *rpcCall) begin(b []byte) []byte {
+	b = append(b, `{"jsonrpc":"2.0","id":`...)
+	return append(b, c.id...)
+}
+
+// fail answers with an error: as an event where events were sent already.
+func (c *rpcCall) fail(err error) {
+	p := c.options.report(c.r.Context(), c.operation, err)
+	running := c.events != nil && c.events.begun
+	b := c.buffers.get()
+	if running {
+		b = append(b, dataPrefix...)
+	}
+	e := &encoder{b: c.begin(b)}
+	e.raw(`,"error":{"code":`)
+	e.b = strconv.AppendInt(e.b, int64(p.code), 10)
+	e.raw(`,"message":`)
+	e.string(p.message)
+	e.raw(`,"data":`)
+	e.any(p.details)
+	e.raw("}}")
+	defer func() { c.buffers.put(e.b) }()
+	if running {
+		c.events.send(e.b)
+		return
+	}
+	status := http.StatusOK
+	if p.plain || c.streaming {
+		status = p.status
+	}
+	if p.retry > 0 {
+		c.w.Header().Set("Retry-After", strconv.Itoa(p.retry))
+	}
+	write(c.w, c.options, status, answerType(c.r), e.b)
+}
+
+// close ends the stream, if there was one, after its last error.
+func (c *rpcCall) close() {
+	if c.events != nil {
+		c.events.close()
+	}
+}
+
+// recover turns a panic below into an internal error.
+func (c *rpcCall) recover() {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if v == http.ErrAbortHandler {
+		panic(v)
+	}
+	c.fail(fmt.Errorf("panic: %v\n%s", v, debug.Stack()))
+}
+
+const null = "null"
+
+// An envelope is a JSON-RPC request, its params not yet decoded.
+type envelope struct {
+	id     string // null unless it is a valid one
+	method []byte
+	params []byte
+	depth  int // of params, at most
+}
+
+// parseEnvelope checks the whole text and takes it apart. The id is there even
+// with an error, where one could be read.
+func parseEnvelope(body []byte) (envelope, error) {
+	env := envelope{id: null, params: []byte("{}")}
+	end, depth, ok := scan(body, 0)
+	if end = space(body, end); !ok || end != len(body) {
+		return env, a2a.NewError(a2a.ErrParseError, "the body is not JSON at byte "+strconv.Itoa(end))
+	}
+	if !utf8.Valid(body) {
+		return env, a2a.NewError(a2a.ErrParseError, "the body is not UTF-8")
+	}
+	c := &cursor{b: body, i: space(body, 0)}
+	if c.b[c.i] == '[' {
+		return env, a2a.NewError(a2a.ErrInvalidRequest, "A2A has no batches: send one request at a time")
+	}
+	if c.b[c.i] != '{' {
+		return env, a2a.NewError(a2a.ErrInvalidRequest, "a request must be a JSON object")
+	}
+	version := ""
+	c.object()
+	for c.key() {
+		switch string(c.name) {
+		case "jsonrpc":
+			version, _ = c.string()
+		case "method":
+			method, _ := c.string()
+			env.method = []byte(method)
+		case "id":
+			if raw := c.raw(); validID(raw) {
+				env.id = string(raw)
+			} else {
+				c.refuse("must be a string, an integer or null, of at most " + strconv.Itoa(maxID) + " bytes")
+			}
+		case "params":
+			if !c.null() {
+				env.params = c.raw()
+			}
+		default:
+			c.skip()
+		}
+	}
+	env.depth = depth - 1
+	if version != "2.0" {
+		c.refuseAt("jsonrpc", `must be "2.0"`)
+	}
+	if len(env.method) == 0 {
+		c.refuseAt("method", "is required")
+	}
+	if len(c.bad) > 0 {
+		return env, a2a.NewError(a2a.ErrInvalidRequest, c.bad[0].field+" "+c.bad[0].description)
+	}
+	return env, nil
+}
+
+// validID tells whether raw can be an id. Fractions and exponents are left out:
+// JSON-RPC advises against them, and no two programs write them alike.
+func validID(raw []byte) bool {
+	if len(raw) > maxID {
+		return false
+	}
+	switch raw[0] {
+	case '"':
+		_, ok := unescape(raw[1 : len(raw)-1])
+		return ok
+	case 'n':
+		return true
+	case '-':
+		return digits(raw, 1) == len(raw)
+	}
+	return digits(raw, 0) == len(raw)
+}

@@ -1,0 +1,90 @@
+package wire
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const dataPrefix = "data: "
+
+// events writes one stream of server-sent events. Headers are sent with the first
+// event, so that what fails before it can still have a status. From then on a
+// comment follows every quiet KeepAlive.
+//
+// Each write has a deadline, and a client that is too slow for it ends only its
+// own stream: nothing else waits for these writes.
+type events struct {
+	w       http.ResponseWriter
+	rc      *http.ResponseController
+	options *Options
+	cancel  context.CancelFunc // ends the sequence behind the stream
+	begun   bool               // used by the handler's goroutine only
+
+	mu     sync.Mutex // guards w after the first event, and what follows
+	quiet  *time.Timer
+	closed bool
+}
+
+func newEvents(w http.ResponseWriter, o *Options, cancel context.CancelFunc) *events {
+	return &events{w: w, rc: http.NewResponseController(w), options: o, cancel: cancel}
+}
+
+// send writes one event, which must begin with dataPrefix and hold no newline. It
+// returns false when the stream is over.
+func (s *events) send(event []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	if !s.begun {
+		s.begun = true
+		h := s.w.Header()
+		h.Set("Content-Type", mediaSSE)
+		h.Set("Cache-Control", "no-store")
+		h.Set("X-Accel-Buffering", "no") // nginx would hold the events back
+		s.w.WriteHeader(http.StatusOK)
+		s.quiet = time.AfterFunc(s.options.KeepAlive, s.keepAlive)
+	} else {
+		s.quiet.Reset(s.options.KeepAlive)
+	}
+	return s.write(append(event, '\n', '\n'))
+}
+
+func (s *events) keepAlive() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed && s.write([]byte(": keep-alive\n\n")) {
+		s.quiet.Reset(s.options.KeepAlive)
+	}
+}
+
+// write writes and flushes; the caller holds the lock.
+func (s *events) write(b []byte) bool {
+	_ = s.rc.SetWriteDeadline(time.Now().Add(s.options.WriteTimeout))
+	_, err := s.w.Write(b)
+	if err == nil {
+		err = s.rc.Flush()
+	}
+	if err != nil {
+		s.end()
+	}
+	return err == nil
+}
+
+// close ends the stream; nothing touches the response afterwards.
+func (s *events) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end()
+}
+
+func (s *events) end() {
+	s.closed = true
+	s.cancel()
+	if s.quiet != nil {
+		s.quiet.Stop()
+	}
+}

@@ -1,0 +1,283 @@
+package wire
+
+import (
+	"encoding/base64"
+	"mime"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+)
+
+// value decodes any JSON value, as encoding/json would into an any.
+func (c *cursor) value() any {
+	c.values++
+	if c.values > maxValues {
+		if c.values == maxValues+1 {
+			c.refuse("is one JSON value too many: a request may hold " + strconv.Itoa(maxValues) + " in metadata and data")
+		}
+		c.skip()
+		return nil
+	}
+	switch c.b[c.i] {
+	case '{':
+		m := map[string]any{}
+		c.object()
+		for c.anyKey() {
+			k := string(c.name)
+			if _, ok := m[k]; ok {
+				c.refuse("is given twice")
+			}
+			m[k] = c.value()
+		}
+		return m
+	case '[':
+		a := []any{}
+		c.array()
+		for c.anyElement() {
+			a = append(a, c.value())
+		}
+		return a
+	case '"':
+		s, _ := c.string()
+		return s
+	case 't', 'f':
+		return c.bool()
+	case 'n':
+		c.null()
+		return nil
+	default:
+		f, err := strconv.ParseFloat(string(c.raw()), 64)
+		if err != nil {
+			c.refuse("is a number out of range")
+		}
+		return f
+	}
+}
+
+func (c *cursor) metadata() map[string]any {
+	if c.null() {
+		return nil
+	}
+	if c.b[c.i] != '{' {
+		c.refuse("must be an object")
+		c.skip()
+		return nil
+	}
+	m := c.value().(map[string]any)
+	if len(m) > maxMetadata {
+		c.refuse("has more than " + strconv.Itoa(maxMetadata) + " keys")
+	}
+	return m
+}
+
+func (c *cursor) bool() bool {
+	switch c.b[c.i] {
+	case 't':
+		c.i += len("true")
+		return true
+	case 'f':
+		c.i += len("false")
+		return false
+	}
+	if !c.null() {
+		c.refuse("must be true or false")
+		c.skip()
+	}
+	return false
+}
+
+// int decodes an integer between low and high; absent is 0.
+func (c *cursor) int(low, high int) int {
+	if n := c.optionalInt(low, high); n != nil {
+		return *n
+	}
+	return 0
+}
+
+// optionalInt decodes an integer between low and high. Only an integer literal
+// is one: neither "5" nor 5.0.
+func (c *cursor) optionalInt(low, high int) *int {
+	if c.null() {
+		return nil
+	}
+	n, err := strconv.Atoi(string(c.raw()))
+	if err != nil || n < low || n > high {
+		c.refuse("must be an integer from " + strconv.Itoa(low) + " to " + strconv.Itoa(high))
+		return nil
+	}
+	return &n
+}
+
+// text decodes a string of at most limit bytes without control characters; ok is
+// false when there is none.
+func (c *cursor) text(limit int) (s string, ok bool) {
+	s, ok = c.string()
+	switch {
+	case len(s) > limit:
+		c.refuse("is longer than " + strconv.Itoa(limit) + " bytes")
+		return "", false
+	case strings.ContainsFunc(s, unicode.IsControl):
+		c.refuse("has a control character")
+		return "", false
+	}
+	return s, ok
+}
+
+// label is text for which empty and absent are the same.
+func (c *cursor) label(limit int) string {
+	s, _ := c.text(limit)
+	return s
+}
+
+// id decodes an identifier the client chose. Empty is absent.
+func (c *cursor) id() string {
+	s := c.label(maxID)
+	if s != "" && strings.TrimSpace(s) == "" {
+		c.refuse("must not be blank")
+	}
+	return s
+}
+
+// taskID decodes the id of a task. The server chose it, so one of another form
+// is not found rather than invalid, which the handler says.
+func (c *cursor) taskID() a2a.TaskID {
+	s, _ := c.string()
+	return a2a.TaskID(s)
+}
+
+// configID decodes an id for a webhook config, which becomes a segment of a path.
+func (c *cursor) configID() string {
+	s := c.id()
+	if strings.ContainsAny(s, `/\?#%`) || s == "." || s == ".." {
+		c.refuse("must not have / \\ ? # or % in it, nor be . or ..")
+	}
+	return s
+}
+
+func (c *cursor) role() a2a.MessageRole {
+	s, ok := c.string()
+	if ok && s != string(a2a.MessageRoleUser) {
+		c.refuse("must be " + string(a2a.MessageRoleUser))
+	}
+	return a2a.MessageRole(s)
+}
+
+// state decodes a state to filter by; the enum's zero means any, as in the proto.
+func (c *cursor) state() a2a.TaskState {
+	s, ok := c.string()
+	switch state := a2a.TaskState(s); state {
+	case a2a.TaskStateSubmitted, a2a.TaskStateWorking, a2a.TaskStateCompleted, a2a.TaskStateFailed,
+		a2a.TaskStateCanceled, a2a.TaskStateInputRequired, a2a.TaskStateRejected, a2a.TaskStateAuthRequired:
+		return state
+	}
+	if ok && s != a2a.TaskStateUnspecified.String() {
+		c.refuse("must be a state such as " + string(a2a.TaskStateWorking))
+	}
+	return a2a.TaskStateUnspecified
+}
+
+// timestamp decodes an RFC 3339 time with a zone, in a year that has four digits.
+func (c *cursor) timestamp() *time.Time {
+	s, ok := c.string()
+	if !ok {
+		return nil
+	}
+	var t time.Time
+	err := t.UnmarshalText([]byte(s)) // stricter than time.Parse, which takes a comma for the point
+	t = t.UTC()
+	if err != nil || t.Year() < 1 || t.Year() > 9999 {
+		c.refuse("must be an RFC 3339 time with a zone, such as 2026-01-02T15:04:05Z")
+		return nil
+	}
+	return &t
+}
+
+// base64 decodes bytes in the standard or the URL alphabet, padded or not: the
+// JSON form of the proto allows all four.
+func (c *cursor) base64() []byte {
+	if c.b[c.i] != '"' {
+		c.refuse("must be a base64 string")
+		c.skip()
+		return nil
+	}
+	raw, escaped := c.quoted()
+	text := raw
+	if escaped { // a slash may be written as \/
+		s, _ := unescape(raw)
+		text = []byte(s)
+	}
+	for n := 0; n < 2 && len(text) > 0 && text[len(text)-1] == '='; n++ {
+		text = text[:len(text)-1]
+	}
+	alphabet := base64.RawStdEncoding
+	for _, b := range text {
+		if b == '-' || b == '_' {
+			alphabet = base64.RawURLEncoding
+			break
+		}
+	}
+	out := make([]byte, alphabet.DecodedLen(len(text)))
+	n, err := alphabet.Decode(out, text)
+	if err != nil {
+		c.refuse("is not base64")
+		return nil
+	}
+	return out[:n]
+}
+
+// url decodes an absolute http or https URL.
+func (c *cursor) url() string {
+	s, ok := c.text(maxURL)
+	if !ok {
+		return ""
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		c.refuse("must be an absolute http or https URL")
+	}
+	return s
+}
+
+// extension decodes the URI of an extension.
+func (c *cursor) extension() string {
+	s, ok := c.text(maxURL)
+	if u, err := url.Parse(s); ok && (err != nil || !u.IsAbs()) {
+		c.refuse("must be an absolute URI")
+	}
+	return s
+}
+
+// mediaType decodes a media type or range.
+func (c *cursor) mediaType() string {
+	s := c.label(maxMediaType)
+	if s == "" || s == "text/plain" || s == "application/json" {
+		return s
+	}
+	t, _, err := mime.ParseMediaType(s)
+	if err != nil || !strings.Contains(t, "/") {
+		c.refuse("must be a media type such as text/plain")
+	}
+	return s
+}
+
+// filename decodes the name of a file: no path, nothing that hides its end.
+func (c *cursor) filename() string {
+	s := c.label(maxFilename)
+	switch {
+	case s == "." || s == ".." || strings.ContainsAny(s, `/\`):
+		c.refuse("must be a name, not a path")
+	case strings.ContainsFunc(s, reorders):
+		c.refuse("has a character that changes the direction of text")
+	}
+	return s
+}
+
+// reorders tells whether r opens or closes a run of reordered text (UAX 9): with
+// one of them "gpj.exe" is shown as "exe.jpg".
+func reorders(r rune) bool {
+	return r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069'
+}
