@@ -1,0 +1,267 @@
+// Package front is the front door: the A2A operations over the task records, and
+// the HTTP surface that carries them.
+//
+// It accepts, reads and cancels; it never runs a task and sees neither model nor
+// bus. What a message becomes is shared/intake's, what may change in a record is
+// shared/task's, what is valid JSON-RPC is wire's.
+package front
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/a2aproject/a2a-go/v2/a2asrv"
+
+	"errand/cardserver/front/wire"
+	"errand/shared/agent"
+	"errand/shared/intake"
+	"errand/shared/task"
+)
+
+// anonymous owns the tasks of callers that nobody has identified.
+const anonymous = "anonymous"
+
+// Config is what the operations need. Zero times have defaults.
+type Config struct {
+	Intake    *intake.Intake
+	Agent     *agent.Agent
+	CheckURL  func(raw string) error // may a webhook be sent there; the error is for the client
+	Wait      time.Duration          // longest blocking send; 0: 55 s
+	StreamAge time.Duration          // longest stream; 0: 50 min
+	Log       *slog.Logger
+}
+
+// Operations are the eleven operations of A2A 1.0.
+type Operations struct {
+	cfg     Config
+	modes   modes
+	follows *follows
+}
+
+var _ a2asrv.RequestHandler = (*Operations)(nil)
+
+// New makes the operations. Blocking sends are answered within 55 s, under the
+// 60 s that many clients and proxies wait; streams end before Cloud Run's hour.
+func New(cfg Config) *Operations {
+	if cfg.Wait == 0 {
+		cfg.Wait = 55 * time.Second
+	}
+	if cfg.StreamAge == 0 {
+		cfg.StreamAge = 50 * time.Minute
+	}
+	return &Operations{cfg: cfg, modes: modesOf(cfg.Agent), follows: newFollows(cfg.Intake.Store)}
+}
+
+func (o *Operations) store() task.Store { return o.cfg.Intake.Store }
+
+// load reads a record the caller may see. Whoever may not is told that it does
+// not exist (E7).
+func (o *Operations) load(ctx context.Context, id a2a.TaskID) (task.Record, error) {
+	r, err := o.store().Load(ctx, string(id))
+	if err == nil && !r.Visible(anonymous) {
+		err = task.ErrNotFound
+	}
+	return r, err
+}
+
+// GetTask implements the operation.
+func (o *Operations) GetTask(ctx context.Context, req *a2a.GetTaskRequest) (*a2a.Task, error) {
+	r, err := o.load(ctx, req.ID)
+	if err != nil {
+		return nil, failure(err)
+	}
+	return recent(r.View(), req.HistoryLength), nil
+}
+
+// SendMessage implements the operation: it accepts the message and, unless asked
+// to return at once, waits until the task has ended or waits for its client.
+func (o *Operations) SendMessage(ctx context.Context, req *a2a.SendMessageRequest) (a2a.SendMessageResult, error) {
+	r, err := o.accept(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	cfg := req.Config
+	if cfg == nil {
+		cfg = &a2a.SendMessageConfig{}
+	}
+	if !cfg.ReturnImmediately {
+		r = o.wait(ctx, r)
+	}
+	return recent(r.View(), cfg.HistoryLength), nil
+}
+
+func (o *Operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (task.Record, error) {
+	if err := o.modes.check(req); err != nil {
+		return task.Record{}, err
+	}
+	m := intake.Message{Owner: anonymous, Message: req.Message}
+	if cfg := req.Config; cfg != nil && cfg.PushConfig != nil {
+		h, err := o.hook(cfg.PushConfig, "configuration.taskPushNotificationConfig.")
+		if err != nil {
+			return task.Record{}, err
+		}
+		if id := cfg.PushConfig.TaskID; id != "" && id != req.Message.TaskID {
+			return task.Record{}, wire.Invalid("configuration.taskPushNotificationConfig.taskId", "must be empty: the webhook is for the task of this message")
+		}
+		m.Hooks = []task.Hook{h}
+	}
+	r, err := o.cfg.Intake.Accept(ctx, m)
+	if err != nil {
+		return task.Record{}, failure(err)
+	}
+	return r, nil
+}
+
+// wait follows the task until it has ended or waits for its client, at most for
+// the blocking wait; then the task is answered as it is (B1).
+func (o *Operations) wait(ctx context.Context, r task.Record) task.Record {
+	ctx, cancel := context.WithTimeout(ctx, o.cfg.Wait)
+	defer cancel()
+	for now := range o.follows.records(ctx, r) {
+		r = now
+		if r.Terminal() || r.Interrupted() {
+			break
+		}
+	}
+	return r
+}
+
+// SendStreamingMessage implements the operation. The stream ends when the task has
+// ended or needs input; it stays open while the task waits for authorization (B7).
+func (o *Operations) SendStreamingMessage(ctx context.Context, req *a2a.SendMessageRequest) iter.Seq2[a2a.Event, error] {
+	return func(yield func(a2a.Event, error) bool) {
+		r, err := o.accept(ctx, req)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		var history *int
+		if req.Config != nil {
+			history = req.Config.HistoryLength
+		}
+		o.stream(ctx, r, history, func(s a2a.TaskState) bool {
+			return s.Terminal() || s == a2a.TaskStateInputRequired
+		}, yield)
+	}
+}
+
+// SubscribeToTask implements the operation. The stream ends with the task.
+func (o *Operations) SubscribeToTask(ctx context.Context, req *a2a.SubscribeToTaskRequest) iter.Seq2[a2a.Event, error] {
+	return func(yield func(a2a.Event, error) bool) {
+		r, err := o.load(ctx, req.ID)
+		if err != nil {
+			yield(nil, failure(err))
+			return
+		}
+		if r.Terminal() {
+			yield(nil, a2a.NewError(a2a.ErrUnsupportedOperation, "the task has ended; read it with GetTask"))
+			return
+		}
+		o.stream(ctx, r, nil, a2a.TaskState.Terminal, yield)
+	}
+}
+
+// stream yields the task as r has it and then every event after that (R15). A
+// reader that falls behind what the record keeps is cut off: it subscribes again
+// and begins with a snapshot.
+func (o *Operations) stream(ctx context.Context, r task.Record, history *int, last func(a2a.TaskState) bool, yield func(a2a.Event, error) bool) {
+	ctx, cancel := context.WithTimeout(ctx, o.cfg.StreamAge)
+	defer cancel()
+	seq := r.Seq
+	if !yield(recent(r.View(), history), nil) || last(r.State()) {
+		return
+	}
+	for r = range o.follows.records(ctx, r) {
+		events, ok := r.Events(seq)
+		if !ok {
+			yield(nil, a2a.NewError(a2a.ErrServerError, "the stream fell behind; subscribe to the task again"))
+			return
+		}
+		for _, ev := range events {
+			if !yield(ev, nil) {
+				return
+			}
+			if up, ok := ev.(*a2a.TaskStatusUpdateEvent); ok && last(up.Status.State) {
+				return
+			}
+		}
+		seq = r.Seq
+	}
+}
+
+// CancelTask implements the operation (R8): it is decided here, in one write.
+func (o *Operations) CancelTask(ctx context.Context, req *a2a.CancelTaskRequest) (*a2a.Task, error) {
+	in := o.cfg.Intake
+	r, err := o.load(ctx, req.ID)
+	if err != nil {
+		return nil, failure(err)
+	}
+	say := a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("The task was canceled by its client."))
+	r, err = task.UpdateFrom(ctx, o.store(), r, func(r task.Record) (task.Record, bool, error) {
+		return r.Cancel(in.Rules.At(in.Now()), say, req.Metadata)
+	})
+	if errors.Is(err, task.ErrTerminal) {
+		return nil, a2a.NewError(a2a.ErrTaskNotCancelable, "the task has already ended").
+			WithErrorInfoMeta(map[string]string{"state": o.stateOf(ctx, req.ID)})
+	}
+	if err != nil {
+		return nil, failure(err)
+	}
+	in.Ask(ctx, intake.Job(r.Lane, r.ID(), time.Time{}))
+	return r.View(), nil
+}
+
+func (o *Operations) stateOf(ctx context.Context, id a2a.TaskID) string {
+	r, err := o.load(ctx, id)
+	if err != nil {
+		return ""
+	}
+	return r.State().String()
+}
+
+// GetExtendedAgentCard implements the operation: the card declares none.
+func (o *Operations) GetExtendedAgentCard(context.Context, *a2a.GetExtendedAgentCardRequest) (*a2a.AgentCard, error) {
+	return nil, a2a.NewError(a2a.ErrUnsupportedOperation, "this agent has no extended card")
+}
+
+// failure gives errors of the layers below the words for a client. It is the one
+// place that does.
+func failure(err error) error {
+	switch {
+	case errors.Is(err, task.ErrNotFound):
+		return a2a.ErrTaskNotFound
+	case errors.Is(err, task.ErrTerminal):
+		return a2a.NewError(a2a.ErrUnsupportedOperation, "the task has ended; start a new task in its context by leaving taskId out")
+	case errors.Is(err, task.ErrMismatch):
+		return wire.Invalid("message.messageId", "was already used for another message; give every message an id of its own")
+	case errors.Is(err, intake.ErrContext):
+		return wire.Invalid("message.contextId", "is not the context of the task; leave it out or send the task's own")
+	case errors.Is(err, task.ErrInbox):
+		return a2a.NewError(a2a.ErrUnsupportedOperation, "too many messages wait for this task; wait for it to answer")
+	case errors.Is(err, task.ErrHooks):
+		return wire.Invalid("taskPushNotificationConfig", "is one too many for this task; delete another first")
+	case errors.Is(err, task.ErrTooLarge):
+		return wire.Invalid("message", fmt.Sprintf("is too large for this task (%d KiB with its history); send less, or start a new task in this context", task.LimitAccept>>10))
+	case errors.Is(err, context.Canceled):
+		return err
+	}
+	return wire.Unavailable(time.Second, err)
+}
+
+// recent is t with at most n messages of history, the newest ones; nil is all.
+func recent(t *a2a.Task, n *int) *a2a.Task {
+	if n == nil || len(t.History) <= *n {
+		return t
+	}
+	c := *t
+	c.History = t.History[len(t.History)-*n:]
+	if *n == 0 {
+		c.History = nil
+	}
+	return &c
+}

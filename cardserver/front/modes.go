@@ -1,0 +1,87 @@
+package front
+
+import (
+	"fmt"
+	"mime"
+	"strings"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"errand/shared/agent"
+)
+
+// modes are the media types the agent reads and writes, over all its skills.
+type modes struct{ in, out []string }
+
+func modesOf(a *agent.Agent) modes {
+	m := modes{in: a.InputModes, out: a.OutputModes}
+	for _, s := range a.Skills {
+		m.in = append(m.in[:len(m.in):len(m.in)], s.InputModes...)
+		m.out = append(m.out[:len(m.out):len(m.out)], s.OutputModes...)
+	}
+	return m
+}
+
+// check refuses what the agent cannot read (M9) and whoever cannot read what it
+// writes (M10).
+func (m modes) check(req *a2a.SendMessageRequest) error {
+	for i, p := range req.Message.Parts {
+		kind := mediaType(p)
+		if !matchesAny(m.in, kind) {
+			return a2a.NewError(a2a.ErrUnsupportedContentType,
+				fmt.Sprintf("message.parts[%d]: this agent reads %s", i, strings.Join(m.in, ", ")))
+		}
+	}
+	if req.Config == nil || len(req.Config.AcceptedOutputModes) == 0 {
+		return nil
+	}
+	for _, want := range req.Config.AcceptedOutputModes {
+		for _, have := range m.out {
+			if matches(want, have) {
+				return nil
+			}
+		}
+	}
+	return a2a.NewError(a2a.ErrUnsupportedContentType,
+		"configuration.acceptedOutputModes: this agent writes "+strings.Join(m.out, ", "))
+}
+
+// mediaType is the declared type of a part, or what its kind implies.
+func mediaType(p *a2a.Part) string {
+	if p.MediaType != "" {
+		return p.MediaType
+	}
+	switch p.Content.(type) {
+	case a2a.Text:
+		return "text/plain"
+	case a2a.Data:
+		return "application/json"
+	}
+	return "application/octet-stream"
+}
+
+func matchesAny(patterns []string, kind string) bool {
+	for _, p := range patterns {
+		if matches(p, kind) {
+			return true
+		}
+	}
+	return false
+}
+
+// matches compares media types; pattern may be */* or type/*, as in Accept.
+func matches(pattern, kind string) bool {
+	if pattern == kind {
+		return true
+	}
+	p, _, err1 := mime.ParseMediaType(pattern)
+	k, _, err2 := mime.ParseMediaType(kind)
+	if err1 != nil || err2 != nil {
+		return false
+	}
+	if p == k || p == "*/*" {
+		return true
+	}
+	group, ok := strings.CutSuffix(p, "/*")
+	return ok && strings.HasPrefix(k, group+"/")
+}

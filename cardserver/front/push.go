@@ -1,0 +1,150 @@
+package front
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"strconv"
+	"strings"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"errand/cardserver/front/wire"
+	"errand/shared/task"
+)
+
+const (
+	maxHookID = 64
+	maxSecret = 4 << 10 // bytes of a token or of credentials
+)
+
+// CreateTaskPushConfig implements the operation. A configuration with the id of
+// another one replaces it. On a task that has ended it delivers the task as it is.
+func (o *Operations) CreateTaskPushConfig(ctx context.Context, req *a2a.PushConfig) (*a2a.PushConfig, error) {
+	r, err := o.load(ctx, req.TaskID)
+	if err != nil {
+		return nil, failure(err)
+	}
+	h, err := o.hook(req, "")
+	if err != nil {
+		return nil, err
+	}
+	r, err = o.cfg.Intake.SetHook(ctx, r, h)
+	if err != nil {
+		return nil, failure(err)
+	}
+	return pushConfig(r, h), nil
+}
+
+// GetTaskPushConfig implements the operation. A missing configuration is a missing
+// task (P5).
+func (o *Operations) GetTaskPushConfig(ctx context.Context, req *a2a.GetTaskPushConfigRequest) (*a2a.PushConfig, error) {
+	r, err := o.load(ctx, req.TaskID)
+	if err != nil {
+		return nil, failure(err)
+	}
+	h, ok := r.Hook(req.ID)
+	if !ok {
+		return nil, a2a.NewError(a2a.ErrTaskNotFound, "the task has no push notification config of this id")
+	}
+	return pushConfig(r, h), nil
+}
+
+// ListTaskPushConfigs implements the operation.
+func (o *Operations) ListTaskPushConfigs(ctx context.Context, req *a2a.ListTaskPushConfigRequest) (*a2a.ListTaskPushConfigResponse, error) {
+	r, err := o.load(ctx, req.TaskID)
+	if err != nil {
+		return nil, failure(err)
+	}
+	first := 0
+	if req.PageToken != "" {
+		if first, err = strconv.Atoi(req.PageToken); err != nil || first < 1 || first > len(r.Hooks) {
+			return nil, wire.Invalid("pageToken", "is not the nextPageToken of this list; begin again without it")
+		}
+	}
+	out := &a2a.ListTaskPushConfigResponse{Configs: []*a2a.PushConfig{}}
+	for i, h := range r.Hooks[first:] {
+		if req.PageSize > 0 && i == req.PageSize {
+			out.NextPageToken = strconv.Itoa(first + i)
+			break
+		}
+		out.Configs = append(out.Configs, pushConfig(r, h))
+	}
+	return out, nil
+}
+
+// DeleteTaskPushConfig implements the operation. Deleting what is not there is
+// done already.
+func (o *Operations) DeleteTaskPushConfig(ctx context.Context, req *a2a.DeleteTaskPushConfigRequest) error {
+	in := o.cfg.Intake
+	r, err := o.load(ctx, req.TaskID)
+	if err != nil {
+		return failure(err)
+	}
+	_, err = task.UpdateFrom(ctx, o.store(), r, func(r task.Record) (task.Record, bool, error) {
+		return r.DropHook(in.Rules.At(in.Now()), req.ID)
+	})
+	if err != nil {
+		return failure(err)
+	}
+	return nil
+}
+
+// hook checks a configuration and makes a webhook of it. prefix is where the
+// configuration stands in the request.
+func (o *Operations) hook(c *a2a.PushConfig, prefix string) (task.Hook, error) {
+	if err := o.cfg.CheckURL(c.URL); err != nil {
+		return task.Hook{}, wire.Invalid(prefix+"url", err.Error())
+	}
+	h := task.Hook{ID: c.ID, URL: c.URL, Token: c.Token}
+	if h.ID == "" {
+		h.ID = hookID(c.URL)
+	}
+	if len(h.ID) > maxHookID || strings.Trim(h.ID, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.") != "" {
+		return task.Hook{}, wire.Invalid(prefix+"id", "must be at most 64 letters, digits, dots, dashes and underscores")
+	}
+	if !visible(c.Token) {
+		return task.Hook{}, wire.Invalid(prefix+"token", "must be at most 4096 printable ASCII characters, because it is sent as a header")
+	}
+	if a := c.Auth; a != nil {
+		switch strings.ToLower(a.Scheme) {
+		case "basic", "bearer":
+			h.Scheme = a.Scheme
+		default:
+			return task.Hook{}, wire.Invalid(prefix+"authentication.scheme", "must be Basic or Bearer; no other can be performed")
+		}
+		if a.Credentials == "" || !visible(a.Credentials) {
+			return task.Hook{}, wire.Invalid(prefix+"authentication.credentials", "must be 1 to 4096 printable ASCII characters, because they are sent as a header")
+		}
+		h.Credentials = a.Credentials
+	}
+	return h, nil
+}
+
+// hookID names a webhook after its URL, so that a repeated request does not make
+// another one.
+func hookID(url string) string {
+	sum := sha256.Sum256([]byte(url))
+	return base64.RawURLEncoding.EncodeToString(sum[:12])
+}
+
+func visible(s string) bool {
+	if len(s) > maxSecret {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// pushConfig is what clients see of a webhook: everything but its secrets.
+func pushConfig(r task.Record, h task.Hook) *a2a.PushConfig {
+	c := &a2a.PushConfig{TaskID: r.Task.ID, ID: h.ID, URL: h.URL}
+	if h.Scheme != "" {
+		c.Auth = &a2a.PushAuthInfo{Scheme: h.Scheme}
+	}
+	return c
+}

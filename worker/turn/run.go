@@ -1,0 +1,191 @@
+package turn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/a2aproject/a2a-go/v2/a2asrv"
+
+	"errand/shared/task"
+)
+
+// Reasons for which a run is ended from outside.
+var (
+	errDrain   = errors.New("the process is stopping")
+	errTooLong = errors.New("the turn takes longer than one run may")
+	errSilent  = errors.New("the executor ended without a final event")
+)
+
+// run runs the claimed turn, and those of messages that wait behind it, until the
+// record is not ours any more.
+func (w *Worker) run(ctx context.Context, r task.Record, lease task.Lease, start time.Time) error {
+	for {
+		after, err := w.answer(ctx, r, start)
+		if err != nil {
+			if errors.Is(err, task.ErrFenced) { // R6: cancelled, or somebody else's
+				w.cfg.Log.InfoContext(ctx, "turn given up: it is no longer ours", "task", r.ID(), "epoch", r.Epoch)
+				return nil
+			}
+			return err
+		}
+		r = after
+		if r.Lease.Nonce != lease.Nonce {
+			break
+		}
+	}
+	if !r.Wake.IsZero() {
+		return w.wake(ctx, r)
+	}
+	return w.publish(ctx, r)
+}
+
+// answer runs the executor for the newest message and commits how it ended.
+func (w *Worker) answer(ctx context.Context, r task.Record, start time.Time) (task.Record, error) {
+	s := newSession(w, r)
+	runCtx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s.cancel = cancel
+	deadline := time.AfterFunc(start.Add(w.cfg.Deadline).Sub(w.cfg.Now()), func() { cancel(errTooLong) })
+	defer deadline.Stop()
+	stopDrain := context.AfterFunc(w.drain, func() { cancel(errDrain) })
+	defer stopDrain()
+	go w.watch(runCtx, r, cancel)
+
+	began := w.cfg.Now()
+	out, err := w.execute(runCtx, r, s, start.Add(w.cfg.Deadline))
+	s.close()
+	if cause := context.Cause(runCtx); err != nil && cause != nil {
+		err = cause
+	}
+	final, err := w.conclude(context.WithoutCancel(ctx), s, out, err)
+	w.logTurn(ctx, r, final, out, err, w.cfg.Now().Sub(began))
+	return final, err
+}
+
+// watch stops the run when the record is no longer its own: cancelled by the
+// client, or claimed by another worker (R8).
+func (w *Worker) watch(ctx context.Context, r task.Record, cancel context.CancelCauseFunc) {
+	for now, err := range w.cfg.Store.Watch(ctx, r.ID()) {
+		if err != nil {
+			return // commits are fenced all the same
+		}
+		if now.Epoch != r.Epoch || now.Terminal() {
+			cancel(task.ErrFenced)
+			return
+		}
+	}
+}
+
+// execute runs the executor until its final event, an error, or the end of ctx.
+func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until time.Time) (out task.Outcome, err error) {
+	ec, err := w.executorContext(ctx, r)
+	if err != nil {
+		return task.Outcome{}, err
+	}
+	ctx, cc := a2asrv.NewCallContext(ctx, nil)
+	cc.User = a2asrv.NewAuthenticatedUser(r.Owner, nil)
+	ec.User = cc.User
+	ctx = task.WithRun(ctx, task.Run{Turn: r.Turn, Attempt: r.Attempt, Until: until, Flush: s.flush})
+	defer func() {
+		if p := recover(); p != nil {
+			w.cfg.Log.ErrorContext(ctx, "the executor panicked", "task", r.ID(), "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			err = errors.New("the executor panicked")
+		}
+		w.cleanup(ctx, ec, r, err)
+	}()
+	for ev, err := range w.cfg.Executor.Execute(ctx, ec) {
+		switch {
+		case err != nil:
+			return task.Outcome{}, err
+		case ctx.Err() != nil:
+			return task.Outcome{}, context.Cause(ctx)
+		}
+		if ev == nil {
+			continue
+		}
+		o, ended := task.OutcomeOf(ev)
+		if _, whole := ev.(*a2a.Task); whole || !ended {
+			s.add(ev)
+		}
+		if ended {
+			return o, nil
+		}
+	}
+	if ctx.Err() != nil {
+		return task.Outcome{}, context.Cause(ctx)
+	}
+	return task.Outcome{}, errSilent
+}
+
+// cleanup gives an executor the calls that it may expect after a run: Cancel when
+// the client has cancelled, and Cleanup always. What it says then is not heard.
+func (w *Worker) cleanup(ctx context.Context, ec *a2asrv.ExecutorContext, r task.Record, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			w.cfg.Log.ErrorContext(ctx, "the executor panicked while cleaning up", "task", r.ID(), "stack", string(debug.Stack()))
+		}
+	}()
+	if errors.Is(err, task.ErrFenced) {
+		if now, lerr := w.cfg.Store.Load(ctx, r.ID()); lerr == nil && now.State() == a2a.TaskStateCanceled {
+			for range w.cfg.Executor.Cancel(ctx, ec) {
+				if ctx.Err() != nil {
+					break
+				}
+			}
+		}
+	}
+	if c, ok := w.cfg.Executor.(a2asrv.AgentExecutionCleaner); ok {
+		c.Cleanup(ctx, ec, ec.StoredTask, err)
+	}
+}
+
+// conclude commits how the run ended. The returned error brings the job back.
+func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err error) (task.Record, error) {
+	var pause *task.Pause
+	switch {
+	case err == nil:
+		return s.finish(ctx, out)
+	case errors.Is(err, task.ErrFenced):
+		return s.rec, err
+	case errors.Is(err, task.ErrTooLarge):
+		return s.fail(ctx, "The task was ended: its result is too large to be kept.")
+	case errors.Is(err, errSilent):
+		return s.fail(ctx, "The task was ended: the agent gave no answer.")
+	case errors.Is(err, errDrain), errors.Is(err, errTooLong):
+		return s.park(ctx, w.cfg.Now(), "")
+	case errors.As(err, &pause):
+		level := slog.LevelInfo
+		if pause.Alert {
+			level = slog.LevelError
+		}
+		w.cfg.Log.Log(ctx, level, "turn parked", "task", s.rec.ID(), "for", pause.For, "alert", pause.Alert, "err", pause.Err)
+		return s.park(ctx, w.cfg.Now().Add(pause.For), pause.Say)
+	}
+	return s.rec, err
+}
+
+// logTurn writes the one line of every turn that was run.
+func (w *Worker) logTurn(ctx context.Context, r, final task.Record, out task.Outcome, err error, took time.Duration) {
+	outcome := string(out.State)
+	switch {
+	case err != nil:
+		outcome = "broken off"
+	case final.Task != nil && !final.Wake.IsZero():
+		outcome = "parked"
+	case final.Task != nil && final.Terminal():
+		outcome = string(final.State())
+	}
+	attrs := []any{"task", r.ID(), "context", r.Task.ContextID, "turn", r.Turn, "attempt", r.Attempt, "epoch", r.Epoch,
+		"outcome", outcome, "duration", took}
+	if usage, ok := out.Metadata["usage"]; ok {
+		attrs = append(attrs, "usage", usage)
+	}
+	w.cfg.Log.InfoContext(ctx, "turn", attrs...)
+}

@@ -1,0 +1,213 @@
+// Package turn runs one turn of a task: it claims the record, runs an executor,
+// commits what the executor says, and publishes what is notified.
+//
+// It is not the agent: any a2asrv.AgentExecutor is run, unchanged, and need not
+// know about leases, crashes or retries. It decides nothing about records either:
+// those decisions are the transitions of shared/task.
+package turn
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2asrv"
+	"golang.org/x/sync/semaphore"
+
+	"errand/shared/bus"
+	"errand/shared/intake"
+	"errand/shared/queue"
+	"errand/shared/task"
+)
+
+// Config is what a worker needs. Zero times have defaults.
+type Config struct {
+	Store    task.Store
+	Queue    queue.Queue
+	Bus      bus.Publisher
+	Executor a2asrv.AgentExecutor
+	Rules    task.Rules
+	Now      func() time.Time
+	Log      *slog.Logger
+
+	// Deadline is how long one run may take before it is parked and begins again;
+	// 0: 9 min. Lease is how long a claim keeps others away; 0: 9 min 30 s. Both
+	// count from before the claim, and the queue's dispatch deadline (10 min by
+	// default) is longer, so that a run has ended before the queue gives it up.
+	Deadline, Lease time.Duration
+
+	// Commit is the least time between two progress commits; 0: 1 s, which is what
+	// Firestore sustains on one document.
+	Commit time.Duration
+}
+
+// A Worker runs turns. It is an http.Handler for the jobs of the turns queue.
+type Worker struct {
+	cfg   Config
+	slots *semaphore.Weighted // a suspect turn takes all of them
+	drain context.Context     // ends when the process is told to stop
+	stop  context.CancelFunc
+}
+
+// allSlots is more than any process runs at once: it is not a limit on ordinary
+// turns, the queue has one.
+const allSlots = 1 << 20
+
+// maxJob bounds the body of a job; ours have about 50 bytes.
+const maxJob = 64 << 10
+
+// soon is how near a wake-up must be for its job to be added with it; what is
+// later is brought by Due.
+const soon = time.Minute
+
+// New makes a worker.
+func New(cfg Config) *Worker {
+	cfg.Deadline = orDefault(cfg.Deadline, 9*time.Minute)
+	cfg.Lease = orDefault(cfg.Lease, 9*time.Minute+30*time.Second)
+	cfg.Commit = orDefault(cfg.Commit, time.Second)
+	drain, stop := context.WithCancel(context.Background())
+	return &Worker{cfg: cfg, slots: semaphore.NewWeighted(allSlots), drain: drain, stop: stop}
+}
+
+func orDefault(d, otherwise time.Duration) time.Duration {
+	if d == 0 {
+		return otherwise
+	}
+	return d
+}
+
+// Drain parks every running turn, so that the process may end: what was said is
+// kept, the lease is released and the turn goes on elsewhere (R4). Turns claimed
+// afterwards are parked at once.
+func (w *Worker) Drain() { w.stop() }
+
+// ServeHTTP implements http.Handler for [queue.PathTurn]. 2xx takes the job off
+// the queue; 503 brings it back, which the queue does with a higher retry count, so
+// that the lease is taken over at once (R3).
+func (w *Worker) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
+	ctx := req.Context()
+	body, err := io.ReadAll(http.MaxBytesReader(rw, req.Body, maxJob))
+	if err != nil {
+		rw.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	job, err := queue.Parse(body)
+	if err != nil || job.Task == "" {
+		w.cfg.Log.WarnContext(ctx, "job dropped: not a turn", "err", err)
+		rw.WriteHeader(http.StatusNoContent)
+		return
+	}
+	retry, _ := strconv.Atoi(req.Header.Get(queue.HeaderRetry)) // absent or odd: a first delivery
+	lease := task.Lease{Queue: req.Header.Get(queue.HeaderQueue), Name: req.Header.Get(queue.HeaderName), Retry: retry, Nonce: rand.Text()}
+	if err := w.turn(ctx, job.Task, lease); err != nil {
+		w.cfg.Log.WarnContext(ctx, "turn not finished; the queue brings it again", "task", job.Task, "job", lease.Name, "attempt", retry+1, "err", err)
+		rw.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	rw.WriteHeader(http.StatusNoContent)
+}
+
+// turn does what one delivery of a job asks for (R2). nil: the job is done with.
+func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
+	start := w.cfg.Now()
+	r, err := w.cfg.Store.Load(ctx, id)
+	if errors.Is(err, task.ErrNotFound) {
+		w.cfg.Log.InfoContext(ctx, "job dropped: no such task", "task", id)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := w.publish(ctx, r); err != nil {
+		return err
+	}
+	need := int64(1)
+	if suspect := r; suspect.Attempt > 0 {
+		suspect.Attempt++
+		if suspect.Suspect(w.cfg.Rules) {
+			need = allSlots
+		}
+	}
+	if err := w.slots.Acquire(ctx, need); err != nil {
+		return err
+	}
+	defer w.slots.Release(need)
+	if need > 1 {
+		start = w.cfg.Now() // waiting for the others took its time
+	}
+	lease.Until = start.Add(w.cfg.Lease)
+	r, verdict, err := w.claim(ctx, r, lease)
+	if err != nil {
+		return err
+	}
+	switch verdict {
+	case task.Claimed:
+		return w.run(ctx, r, lease, start)
+	case task.Parked:
+		return w.wake(ctx, r)
+	case task.Ended:
+		w.cfg.Log.WarnContext(ctx, "task ended without an answer", "task", id, "attempt", r.Attempt, "epoch", r.Epoch)
+		return w.publish(ctx, r)
+	}
+	return nil
+}
+
+func (w *Worker) claim(ctx context.Context, r task.Record, lease task.Lease) (task.Record, task.Verdict, error) {
+	told := len(r.Notes)
+	var verdict task.Verdict
+	r, err := task.UpdateFrom(ctx, w.cfg.Store, r, func(r task.Record) (task.Record, bool, error) {
+		next, v, changed, err := r.Claim(w.cfg.Rules.At(w.cfg.Now()), task.Claim{Lease: lease, Told: told})
+		verdict = v
+		if v == task.Idle && err == nil { // a note of the front door was published above
+			return r.Published(w.cfg.Rules.At(w.cfg.Now()), told)
+		}
+		return next, changed, err
+	})
+	if errors.Is(err, task.ErrNotFound) {
+		return task.Record{}, task.Idle, nil
+	}
+	if errors.Is(err, task.ErrNewer) {
+		return task.Record{}, task.Idle, fmt.Errorf("claiming task: %w", err)
+	}
+	return r, verdict, err
+}
+
+// wake asks for a parked turn, if its time is near (R4, R12).
+func (w *Worker) wake(ctx context.Context, r task.Record) error {
+	if r.Wake.Sub(w.cfg.Now()) >= soon {
+		return nil
+	}
+	if err := w.cfg.Queue.Add(ctx, intake.Job(r.Lane, r.ID(), r.Wake)); err != nil {
+		return fmt.Errorf("adding the job that wakes task %s: %w", r.ID(), err)
+	}
+	return nil
+}
+
+// publish announces the notes not known to be published. It comes before the job
+// is acknowledged: the job is the outbox of the events (R7).
+func (w *Worker) publish(ctx context.Context, r task.Record) error {
+	notes := r.Untold()
+	if len(notes) == 0 {
+		return nil
+	}
+	events := make([]bus.Event, len(notes))
+	for i, n := range notes {
+		events[i] = bus.Event{
+			Task: r.ID(), Context: r.Task.ContextID, Note: r.Told + i + 1, Kind: bus.KindState,
+			State: string(n.State), Artifact: string(n.Artifact), Time: n.At,
+		}
+		if n.State == "" {
+			events[i].Kind = bus.KindArtifact
+		}
+	}
+	if err := w.cfg.Bus.Publish(ctx, events...); err != nil {
+		return fmt.Errorf("publishing events of task %s: %w", r.ID(), err)
+	}
+	return nil
+}
