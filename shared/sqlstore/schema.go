@@ -33,8 +33,8 @@ CREATE TABLE task (
 	head    BLOB NOT NULL,
 	body    BLOB NOT NULL
 );
-CREATE INDEX task_list    ON task (owner, stamp, id, state, expires);
-CREATE INDEX task_context ON task (owner, context, stamp, id);
+CREATE INDEX task_list    ON task (owner, stamp, state, expires);
+CREATE INDEX task_context ON task (owner, context, stamp);
 CREATE INDEX task_due     ON task (lane, due, id) WHERE due IS NOT NULL;
 CREATE INDEX task_leased  ON task (leased) WHERE leased IS NOT NULL;
 CREATE INDEX task_expires ON task (expires) WHERE expires IS NOT NULL;

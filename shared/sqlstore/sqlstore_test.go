@@ -1,9 +1,12 @@
 package sqlstore_test
 
 import (
+	"crypto/sha256"
+	"encoding/base32"
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,7 +38,7 @@ func file(t testing.TB) string { return filepath.Join(t.TempDir(), "errand.db") 
 func accepted(t testing.TB, id string, now time.Time) task.Record {
 	t.Helper()
 	r, err := task.Accept(task.Defaults().At(now), task.Acceptance{
-		ID: id, Context: "context of " + id, Owner: "someone", Lane: task.Turns,
+		ID: id, Context: hashed(id), Owner: "someone", Lane: task.Turns,
 		Message: a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart("Please find out what a heron eats.")),
 	})
 	if err != nil {
@@ -61,4 +64,10 @@ func TestEverythingIsThereAfterReopening(t *testing.T) {
 	if _, err := db.Load(t.Context(), "a"); !errors.Is(err, sqlstore.ErrClosed) {
 		t.Errorf("Load of a closed store: %v, want %v", err, sqlstore.ErrClosed)
 	}
+}
+
+// hashed is an id as intake makes them.
+func hashed(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:]))[:26]
 }
