@@ -1,0 +1,72 @@
+// Package serve listens, drains and logs for every program of Errand.
+//
+// It knows no handler and no agent: a program gives it an http.Handler and what is
+// to be done when it is told to stop.
+package serve
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// Options of a server. Zero values have defaults.
+type Options struct {
+	Log *slog.Logger
+
+	// Drain is called once when the process is told to stop, while requests are
+	// still being answered. ctx ends when there is no more time.
+	Drain func(ctx context.Context)
+
+	// Grace is how long stopping may take: 8 s by default, because Cloud Run kills
+	// the process 10 s after SIGTERM.
+	// https://cloud.google.com/run/docs/container-contract#instance-shutdown
+	Grace time.Duration
+}
+
+// Run answers requests on l until ctx ends or the process gets SIGINT or SIGTERM,
+// and then stops in order: no new connections, waits and streams are answered as
+// things stand, Drain, and last whatever is still open is closed.
+func Run(ctx context.Context, l net.Listener, h http.Handler, o Options) error {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	requests, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	srv := &http.Server{
+		Handler:           Identified(h),
+		BaseContext:       func(net.Listener) context.Context { return requests },
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug), // what strangers' connections break with
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(l) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	stop() // a second signal ends the process at once
+	grace := o.Grace
+	if grace == 0 {
+		grace = 8 * time.Second
+	}
+	o.Log.Info("stopping", "grace", grace)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	time.AfterFunc(100*time.Millisecond, end) // short requests end by themselves, waits and streams are told
+	err := srv.Shutdown(last)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = srv.Close()
+	}
+	if o.Drain != nil {
+		o.Drain(last)
+	}
+	return err
+}

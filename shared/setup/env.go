@@ -1,0 +1,140 @@
+package setup
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// An Env is what the environment says, checked as far as one variable can be. Its
+// zero value runs everything on one machine.
+type Env struct {
+	Port      string // PORT: the port of the default address; empty: 8080
+	Listen    string // ERRAND_LISTEN: address to listen on; empty: loopback, on Cloud Run everywhere
+	URL       string // ERRAND_URL: where clients reach the agent; empty: where they sent the request
+	Agent     string // ERRAND_AGENT: path of agent.yaml; empty: the embedded one
+	Store     string // ERRAND_STORE: spec of the store; empty: sqlite:errand.db
+	Queue     string // ERRAND_QUEUE: spec of the queue; empty: local
+	Bus       string // ERRAND_BUS: spec of the event topic; empty: local
+	Model     string // ERRAND_MODEL: spec of the model; empty: agent.yaml's with a key, else standin:
+	PushAllow string // ERRAND_PUSH_ALLOW: private destinations that webhooks may have
+	GeminiKey string // GEMINI_API_KEY
+	CloudRun  bool   // K_SERVICE is set, as Cloud Run does
+}
+
+// variables are all that the programs read. The README's table lists the same.
+var variables = map[string]func(*Env, string){
+	"PORT":              func(e *Env, v string) { e.Port = v },
+	"ERRAND_LISTEN":     func(e *Env, v string) { e.Listen = v },
+	"ERRAND_URL":        func(e *Env, v string) { e.URL = strings.TrimSuffix(v, "/") },
+	"ERRAND_AGENT":      func(e *Env, v string) { e.Agent = v },
+	"ERRAND_STORE":      func(e *Env, v string) { e.Store = v },
+	"ERRAND_QUEUE":      func(e *Env, v string) { e.Queue = v },
+	"ERRAND_BUS":        func(e *Env, v string) { e.Bus = v },
+	"ERRAND_MODEL":      func(e *Env, v string) { e.Model = v },
+	"ERRAND_PUSH_ALLOW": func(e *Env, v string) { e.PushAllow = v },
+	"GEMINI_API_KEY":    func(e *Env, v string) { e.GeminiKey = v },
+	"K_SERVICE":         func(e *Env, v string) { e.CloudRun = v != "" },
+}
+
+// Variables are the names of all variables that the programs read, sorted.
+func Variables() []string {
+	var names []string
+	for n := range variables {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// ReadEnv reads the environment, in the form of os.Environ. It reports everything
+// that cannot work at once, and how to mend it. Variables that begin with
+// ERRAND_TEST_ belong to the tests and are passed over.
+func ReadEnv(environ []string) (Env, error) {
+	var e Env
+	var bad []error
+	for _, kv := range environ {
+		name, value, _ := strings.Cut(kv, "=")
+		if set := variables[name]; set != nil {
+			set(&e, value)
+			continue
+		}
+		if strings.HasPrefix(name, "ERRAND_") && !strings.HasPrefix(name, "ERRAND_TEST_") {
+			bad = append(bad, fmt.Errorf("%s is not a variable of this program; did you mean %s?", name, nearest(name)))
+		}
+	}
+	slices.SortFunc(bad, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	bad = append(bad, e.check()...)
+	return e, errors.Join(bad...)
+}
+
+func (e Env) check() []error {
+	var bad []error
+	if e.Port != "" {
+		if n, err := strconv.ParseUint(e.Port, 10, 16); err != nil || n > 65535 {
+			bad = append(bad, fmt.Errorf("PORT must be a number from 0 to 65535, for example PORT=8080"))
+		}
+	}
+	if e.Listen != "" {
+		if _, port, err := net.SplitHostPort(e.Listen); err != nil || port == "" {
+			bad = append(bad, fmt.Errorf("ERRAND_LISTEN must be an address and a port, for example ERRAND_LISTEN=0.0.0.0:8080"))
+		}
+	}
+	if e.URL != "" {
+		u, err := url.Parse(e.URL)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+			bad = append(bad, fmt.Errorf("ERRAND_URL must be the address clients use, for example ERRAND_URL=https://agent.example.com"))
+		}
+	}
+	return bad
+}
+
+// Address is where to listen.
+func (e Env) Address() string {
+	if e.Listen != "" {
+		return e.Listen
+	}
+	port := e.Port
+	if port == "" {
+		port = "8080"
+	}
+	if e.CloudRun {
+		return ":" + port
+	}
+	return "127.0.0.1:" + port
+}
+
+// nearest is the known variable with the fewest changes to name.
+func nearest(name string) string {
+	best, least := "", len(name)+100
+	for _, v := range Variables() {
+		if d := distance(name, v); d < least {
+			best, least = v, d
+		}
+	}
+	return best
+}
+
+// distance is the number of letters to add, drop or replace (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
+		}
+	}
+	return row[len(b)]
+}
