@@ -162,10 +162,8 @@ func (db *DB) closeReaders() error {
 
 // read runs f on a reading connection.
 func (db *DB) read(ctx context.Context, f func(*conn) error) error {
-	select {
-	case <-db.closing:
-		return ErrClosed
-	default:
+	if err := db.usable(ctx); err != nil {
+		return err
 	}
 	select {
 	case <-ctx.Done():
@@ -175,5 +173,18 @@ func (db *DB) read(ctx context.Context, f func(*conn) error) error {
 	case c := <-db.readers:
 		defer func() { db.readers <- c }()
 		return f(c)
+	}
+}
+
+// usable says why nothing is to be begun.
+func (db *DB) usable(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case <-db.closing:
+		return ErrClosed
+	default:
+		return nil
 	}
 }

@@ -49,13 +49,8 @@ func (db *DB) Load(ctx context.Context, id string) (task.Record, error) {
 }
 
 func (db *DB) load(ctx context.Context, id string) (task.Record, error) {
-	if err := ctx.Err(); err != nil {
+	if err := db.usable(ctx); err != nil {
 		return task.Record{}, err
-	}
-	select {
-	case <-db.closing:
-		return task.Record{}, ErrClosed
-	default:
 	}
 	r, ok, token := db.cache.get(id)
 	if ok {

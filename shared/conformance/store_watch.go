@@ -1,0 +1,187 @@
+package conformance
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"errand/shared/task"
+)
+
+// follow watches in the background and returns what it sees. The channel is
+// closed when the watch has ended.
+func follow(ctx context.Context, t *testing.T, s store, id string) <-chan task.Record {
+	out := make(chan task.Record)
+	go func() {
+		defer close(out)
+		for r, err := range s.Watch(ctx, id) {
+			if err != nil {
+				if ctx.Err() == nil {
+					t.Errorf("Watch(%s): %v", id, err)
+				}
+				return
+			}
+			select {
+			case out <- r:
+			case <-ctx.Done():
+			}
+		}
+	}()
+	return out
+}
+
+// await returns the first record for which ok holds. Attempts rise in every law,
+// so it also checks that nothing older comes after something newer.
+func await(t *testing.T, seen <-chan task.Record, ok func(task.Record) bool) task.Record {
+	t.Helper()
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	for last := -1; ; {
+		select {
+		case r, open := <-seen:
+			switch {
+			case !open:
+				t.Fatal("the watch ended early")
+			case r.Attempt <= last:
+				t.Fatalf("the watch gave attempt %d after %d", r.Attempt, last)
+			case ok(r):
+				return r
+			}
+			last = r.Attempt
+		case <-late.C:
+			t.Fatalf("the watch did not give the newest record; its last is attempt %d", last)
+		}
+	}
+}
+
+func attemptIs(n int) func(task.Record) bool {
+	return func(r task.Record) bool { return r.Attempt == n }
+}
+
+// commitTo commits attempts after that of last, up to n.
+func commitTo(t *testing.T, s store, last task.Record, n int) task.Record {
+	t.Helper()
+	for i := last.Attempt + 1; i <= n; i++ {
+		last = commit(t, s, edited(last, attempt(i)))
+	}
+	return last
+}
+
+func watchMissing(t *testing.T, s store, _ *clock) {
+	n := 0
+	for _, err := range s.Watch(t.Context(), "nothing") {
+		n++
+		wantError(t, "Watch of a missing record", err, task.ErrNotFound)
+	}
+	if n != 1 {
+		t.Errorf("Watch of a missing record yields %d times, want once", n)
+	}
+}
+
+// watchArmedBeforeFirst: what is committed once the first value is there, or
+// while it is being fetched, is not missed.
+func watchArmedBeforeFirst(t *testing.T, s store, _ *clock) {
+	last := create(t, s, record("a"))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	got := []int{}
+	for r, err := range s.Watch(ctx, "a") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got = append(got, r.Attempt); len(got) == 2 {
+			break
+		}
+		same(t, "the first value", last, r)
+		last = commitTo(t, s, last, 1)
+	}
+	if len(got) != 2 || got[1] != 1 {
+		t.Fatalf("the watch gave attempts %v, want 0 and 1", got)
+	}
+
+	for i := 2; i < 30; i++ {
+		ctx, stop := context.WithCancel(t.Context())
+		seen := follow(ctx, t, s, "a")
+		last = commitTo(t, s, last, i)
+		await(t, seen, attemptIs(i))
+		stop()
+	}
+}
+
+func watchSeesNewest(t *testing.T, s store, _ *clock) {
+	last := create(t, s, record("a"))
+	other := create(t, s, record("b"))
+	seen := follow(t.Context(), t, s, "a")
+	for range 5 {
+		last = commitTo(t, s, last, last.Attempt+20)
+		other = commitTo(t, s, other, other.Attempt+1)
+		same(t, "the newest value", last, await(t, seen, attemptIs(last.Attempt)))
+	}
+}
+
+func watchEndsWithContext(t *testing.T, s store, _ *clock) {
+	create(t, s, record("a"))
+	ctx, cancel := context.WithCancel(t.Context())
+	seen := follow(ctx, t, s, "a")
+	await(t, seen, attemptIs(0))
+	cancel()
+	select {
+	case r, open := <-seen:
+		if open {
+			t.Errorf("the watch gave attempt %d after its context ended", r.Attempt)
+		}
+	case <-time.After(patience):
+		t.Error("the watch did not end with its context")
+	}
+	for range s.Watch(ctx, "a") {
+		t.Log("a watch that begins with an ended context may yield the error")
+	}
+}
+
+// watchSlowHoldsUpNobody: a watcher that does not come back delays neither
+// writes nor other watchers, and finds the newest when it does.
+func watchSlowHoldsUpNobody(t *testing.T, s store, _ *clock) {
+	last := create(t, s, record("a"))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	slow, quick := follow(ctx, t, s, "a"), follow(ctx, t, s, "a")
+	await(t, slow, attemptIs(0))
+	last = commitTo(t, s, last, 50)
+	await(t, quick, attemptIs(50))
+	await(t, slow, attemptIs(last.Attempt))
+}
+
+func watchMany(t *testing.T, s store, _ *clock) {
+	const watchers = 200
+	last := create(t, s, record("a"))
+	var begun, ended sync.WaitGroup
+	begun.Add(watchers)
+	for range watchers {
+		ended.Go(func() {
+			first := true
+			for r, err := range s.Watch(t.Context(), "a") {
+				if first {
+					begun.Done()
+					first = false
+				}
+				if err != nil {
+					t.Errorf("Watch: %v", err)
+					return
+				}
+				if r.Attempt == 10 {
+					return
+				}
+			}
+		})
+	}
+	begun.Wait()
+	commitTo(t, s, last, 10)
+	done := make(chan struct{})
+	go func() { ended.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Error("not all watchers saw the newest record")
+	}
+}
