@@ -1,0 +1,85 @@
+package notify
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"errand/shared/task"
+)
+
+// maxBody is the largest notification. What would be larger is sent thin, and the
+// receiver fetches the task.
+const maxBody = 256 << 10
+
+// body is the StreamResponse for the note after h's cursor, made of the note and
+// the task as it is now.
+func body(r task.Record, h task.Hook) ([]byte, error) {
+	note := r.Notes[h.Cursor]
+	data, err := json.Marshal(a2a.StreamResponse{Event: event(r, h, note)})
+	if err == nil && len(data) <= maxBody {
+		return data, nil
+	}
+	if data, err = json.Marshal(a2a.StreamResponse{Event: thin(r, note)}); err != nil {
+		return nil, fmt.Errorf("encoding note %d: %w", h.Cursor+1, err)
+	}
+	return data, nil
+}
+
+func event(r task.Record, h task.Hook, note task.Note) a2a.Event {
+	if note.Artifact != "" {
+		for _, a := range r.Task.Artifacts {
+			if a.ID == note.Artifact {
+				return &a2a.TaskArtifactUpdateEvent{
+					TaskID: r.Task.ID, ContextID: r.Task.ContextID, Artifact: a, LastChunk: true,
+				}
+			}
+		}
+		return thin(r, note)
+	}
+	if note.Seq != r.Seq || note.State != r.State() {
+		return thin(r, note)
+	}
+	if first(h) {
+		return snapshot(r)
+	}
+	return &a2a.TaskStatusUpdateEvent{TaskID: r.Task.ID, ContextID: r.Task.ContextID, Status: r.Task.Status}
+}
+
+// first says that the hook has never been sent a note before the one after its
+// cursor. If that one says what state the task is in now, the hook gets the whole
+// task instead: it may have been made after the artifacts were notified. Its tries
+// tell, because more of them are kept than a note can have beside an earlier one's.
+func first(h task.Hook) bool {
+	return !slices.ContainsFunc(h.Tries, func(t task.Try) bool { return t.Note <= h.Cursor })
+}
+
+// snapshot is the task with its result. The history is left out: its receiver has
+// written most of it.
+func snapshot(r task.Record) *a2a.Task {
+	t := *r.Task
+	t.History = nil
+	return &t
+}
+
+// thin says what happened in a few bytes, whatever became of the task since.
+func thin(r task.Record, note task.Note) *a2a.TaskStatusUpdateEvent {
+	e := &a2a.TaskStatusUpdateEvent{TaskID: r.Task.ID, ContextID: r.Task.ContextID}
+	if note.Artifact != "" {
+		e.Status = a2a.TaskStatus{State: r.State(), Timestamp: r.Task.Status.Timestamp}
+		e.Metadata = map[string]any{"artifactId": note.Artifact}
+		return e
+	}
+	at := note.At.UTC().Truncate(time.Millisecond)
+	e.Status = a2a.TaskStatus{State: note.State, Timestamp: &at}
+	if note.Text != "" {
+		e.Status.Message = &a2a.Message{
+			ID: fmt.Sprintf("%s-%d", r.Task.ID, note.Seq), Role: a2a.MessageRoleAgent,
+			TaskID: r.Task.ID, ContextID: r.Task.ContextID, Parts: a2a.ContentParts{a2a.NewTextPart(note.Text)},
+		}
+	}
+	return e
+}

@@ -1,0 +1,171 @@
+// Package notify delivers webhooks: it sends each webhook of a task the notes
+// that lie behind its cursor, in order, until the receiver has said 2xx (R9).
+//
+// It keeps no state of its own. Bus messages and jobs are hints; what is owed,
+// and to whom, is in the record, and whatever is dropped here comes back by Due.
+// It does not decide who may register a webhook, nor which addresses may be
+// reached: that is the business of the front door and of the client it is given.
+package notify
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"errand/shared/bus"
+	"errand/shared/intake"
+	"errand/shared/queue"
+	"errand/shared/task"
+)
+
+// A Client sends the requests. It is the guarded way out to URLs that others
+// chose: it follows no redirects.
+type Client interface {
+	Do(*http.Request) (*http.Response, error)
+}
+
+// Config says what a Notifier needs. Store, Queue and Client have no default.
+type Config struct {
+	Store    task.Store
+	Queue    queue.Queue
+	Client   Client
+	Rules    task.Rules       // default: task.Defaults
+	Now      func() time.Time // default: time.Now
+	Log      *slog.Logger     // default: nowhere
+	Schedule []time.Duration  // wait before each attempt at a note; default: Schedule
+}
+
+// Schedule is that of Standard Webhooks: three days of attempts.
+// https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md#deliverability-and-reliability
+func Schedule() []time.Duration {
+	const m, h = time.Minute, time.Hour
+	return []time.Duration{0, 5 * time.Second, 5 * m, 30 * m, 2 * h, 5 * h, 10 * h, 14 * h, 20 * h, 24 * h}
+}
+
+// Limits of a pass. With the longest attempt it ends well within the deadline of
+// its job.
+const (
+	passFor     = 40 * time.Second // no attempt begins later
+	commitEvery = time.Second      // outcomes wait no longer for those of other hooks
+	storeFor    = 10 * time.Second // the last word of a pass that was told to stop
+	nearBy      = time.Minute      // what is due sooner gets a job, the rest comes by Due
+	maxRequest  = 1 << 20
+)
+
+// A Notifier is the webhook service. It is safe for concurrent use.
+type Notifier struct {
+	Config
+	hosts   hosts
+	flights flights
+}
+
+// New returns a Notifier.
+func New(c Config) *Notifier {
+	if c.Rules.Patience == 0 {
+		c.Rules = task.Defaults()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if len(c.Schedule) == 0 {
+		c.Schedule = Schedule()
+	}
+	return &Notifier{Config: c}
+}
+
+// ServeEvent handles a push of the bus, at bus.PathEvents: it acknowledges after
+// the job was added. What will never be an event is acknowledged too, or it would
+// come back for days; only an outage of store or queue asks the bus to repeat it.
+func (n *Notifier) ServeEvent(w http.ResponseWriter, req *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxRequest))
+	var e bus.Event
+	if err == nil {
+		e, err = bus.Parse(body)
+	}
+	if err != nil {
+		n.Log.Warn("dropping a bus message", "err", err)
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	err = n.hint(req.Context(), e)
+	switch {
+	case errors.Is(err, task.ErrNotFound):
+		n.Log.Warn("dropping an event of an unknown task", "task", e.Task)
+	case err != nil:
+		n.Log.Error("handling an event", "task", e.Task, "err", err)
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// hint adds a delivery job if a hook is behind. An event that is not the newest
+// of its record leaves that to the newer one.
+func (n *Notifier) hint(ctx context.Context, e bus.Event) error {
+	r, err := n.Store.Load(ctx, e.Task)
+	if err != nil {
+		return err
+	}
+	if e.Note < len(r.Notes) {
+		return nil
+	}
+	return n.ask(ctx, r, nil)
+}
+
+// ask adds a job for the first hook of the record that is to be tried within a
+// minute. held says when to come back for hooks that a pass left alone; the zero
+// time: somebody else does.
+func (n *Notifier) ask(ctx context.Context, r task.Record, held map[int64]time.Time) error {
+	now := n.Now()
+	var first time.Time
+	for _, h := range r.Behind(now.Add(nearBy)) {
+		at := h.Next
+		if again, ok := held[h.Gen]; ok {
+			at = again
+		}
+		if at.IsZero() || at.After(now.Add(nearBy)) {
+			continue
+		}
+		if first.IsZero() || at.Before(first) {
+			first = at
+		}
+	}
+	if first.IsZero() {
+		return nil
+	}
+	if !first.After(now) {
+		first = time.Time{}
+	}
+	return n.Queue.Add(ctx, intake.Job(task.Deliveries, r.ID(), first))
+}
+
+// ServeDelivery handles a job, at queue.PathDeliver: it runs one pass. It always acknowledges: an error would slow the whole
+// queue down, and what is still owed comes back by a job of its own or by Due.
+func (n *Notifier) ServeDelivery(w http.ResponseWriter, req *http.Request) {
+	defer w.WriteHeader(http.StatusNoContent)
+	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxRequest))
+	var job queue.Job
+	if err == nil {
+		job, err = queue.Parse(body)
+	}
+	if err != nil || job.Task == "" {
+		n.Log.Warn("dropping a delivery job", "err", err)
+		return
+	}
+	r, err := n.Store.Load(req.Context(), job.Task)
+	switch {
+	case errors.Is(err, task.ErrNotFound):
+		n.Log.Warn("dropping a delivery job of an unknown task", "task", job.Task)
+	case err != nil:
+		n.Log.Error("delivering", "task", job.Task, "err", err)
+	default:
+		p := pass{Notifier: n, until: n.Now().Add(passFor), held: map[int64]time.Time{}}
+		p.run(req.Context(), r)
+	}
+}

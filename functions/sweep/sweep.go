@@ -1,0 +1,127 @@
+// Package sweep puts back what the queues have lost and deletes what has expired
+// (R10, R11).
+//
+// It decides nothing about a task: it reads from the records what is owed and asks
+// for it again. A sweep too many does no harm.
+package sweep
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"errand/shared/queue"
+	"errand/shared/task"
+)
+
+// A Store is what a sweep needs of one.
+type Store interface {
+	task.Store
+	task.Chores
+}
+
+// Config says what a Sweep needs. Store and Queue have no default.
+type Config struct {
+	Store Store
+	Queue queue.Queue
+	Rules task.Rules       // default: task.Defaults
+	Now   func() time.Time // default: time.Now
+	Log   *slog.Logger     // default: nowhere
+
+	// Limit is how many records one sweep puts back: a tenth of what a queue
+	// dispatches until the next one, so that repair does not crowd out what is new.
+	// Default 3000, for the 500 a second of a Cloud Tasks queue.
+	// https://cloud.google.com/tasks/docs/quotas
+	Limit int
+
+	// Fill is how many records one Refill puts back. It must be more than twice
+	// what a lane of the queue holds: then the lane overflows whenever there is more,
+	// and asks again. Default 40,000.
+	Fill int
+}
+
+// Limits of one sweep.
+const (
+	page       = 500       // records listed at once
+	side       = 16        // records put back side by side: they share the store's commits
+	unreadable = 100       // records that cannot be read or written; more are an outage
+	purgeLimit = 20_000    // two queues a minute: more than 500 tasks a second leave behind
+	maxRequest = 100 << 10 // of a job, https://cloud.google.com/tasks/docs/quotas
+)
+
+// A Sweep repairs queues. It is safe for concurrent use; it is also the handler of
+// its jobs, at queue.PathSweep.
+type Sweep struct{ Config }
+
+// New returns a Sweep.
+func New(c Config) *Sweep {
+	if c.Rules.Patience == 0 {
+		c.Rules = task.Defaults()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Limit <= 0 {
+		c.Limit = 3000
+	}
+	if c.Fill <= 0 {
+		c.Fill = 40_000
+	}
+	return &Sweep{c}
+}
+
+// Run adds sweeps to the queues, every so often, until ctx ends.
+func (s *Sweep) Run(ctx context.Context, every time.Duration) {
+	t := time.NewTicker(every)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			s.Tick(ctx)
+		}
+	}
+}
+
+// Tick adds a sweep to each queue, with the time it was added.
+func (s *Sweep) Tick(ctx context.Context) {
+	for _, lane := range []string{task.Turns, task.Deliveries} {
+		job := queue.Job{Queue: lane, Path: queue.PathSweep, Sweep: s.Now().UTC()}
+		if err := s.Queue.Add(ctx, job); err != nil && ctx.Err() == nil {
+			s.Log.Error("adding a sweep", "lane", lane, "err", err)
+		}
+	}
+}
+
+// ServeHTTP handles the job of a sweep. It always acknowledges: the next one goes
+// on where this one failed.
+func (s *Sweep) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	defer w.WriteHeader(http.StatusNoContent)
+	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxRequest))
+	var job queue.Job
+	if err == nil {
+		job, err = queue.Parse(body)
+	}
+	if err != nil || job.Sweep.IsZero() {
+		s.Log.Warn("dropping a sweep job", "err", err)
+		return
+	}
+	n, err := s.repair(req.Context(), job.Queue, job.Sweep)
+	if err != nil {
+		s.Log.Error("sweeping", "lane", job.Queue, "put_back", n, "err", err)
+	} else if n > 0 {
+		s.Log.Info("swept", "lane", job.Queue, "put_back", n)
+	}
+	n, err = s.Store.Purge(req.Context(), s.Now(), purgeLimit)
+	if err != nil {
+		s.Log.Error("purging", "purged", n, "err", err)
+	} else if n > 0 {
+		s.Log.Info("purged", "purged", n)
+	}
+}
