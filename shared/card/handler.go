@@ -148,8 +148,8 @@ func (h *Handler) render(base string) (*document, error) {
 }
 
 // serve answers a GET or HEAD. It does by hand what http.ServeContent would:
-// measured over 32 connections, a card costs 1.02 times a bare net/http answer
-// this way and 1.15 times that way, and the handlers around it need the rest.
+// 0.4 us and 3 allocations instead of 1.2 us and 8, on an otherwise idle
+// machine, of an exchange of about 20 us.
 func (d *document) serve(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header["Etag"] = d.etags
