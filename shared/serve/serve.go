@@ -60,13 +60,18 @@ func Run(ctx context.Context, l net.Listener, h http.Handler, o Options) error {
 	o.Log.Info("stopping", "grace", grace)
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		if o.Drain != nil {
+			o.Drain(last)
+		}
+	}()
 	time.AfterFunc(100*time.Millisecond, end) // short requests end by themselves, waits and streams are told
 	err := srv.Shutdown(last)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = srv.Close()
 	}
-	if o.Drain != nil {
-		o.Drain(last)
-	}
+	<-drained
 	return err
 }

@@ -1,0 +1,226 @@
+package main_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/a2aproject/a2a-go/v2/a2aclient"
+)
+
+// binary is the real program, built once for all tests of the package.
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "errand-test-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "cardserver")
+	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if path, err := binary(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(code)
+}
+
+// A process is the real program, running in a folder of its own.
+type process struct {
+	t    *testing.T
+	dir  string
+	env  []string
+	port int
+	cmd  *exec.Cmd
+	done chan struct{}
+
+	mu  sync.Mutex
+	log strings.Builder
+}
+
+// start runs the program with more environment, on a port that stays its own over
+// restarts.
+func start(t *testing.T, env ...string) *process {
+	t.Helper()
+	p := &process{t: t, dir: t.TempDir(), env: env, port: freePort(t)}
+	p.start()
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			t.Logf("the program's log (end):\n%s", tail(p.logged(), 8<<10))
+		}
+	})
+	return p
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+var ready = regexp.MustCompile(`is at (http://\S+)`)
+
+// start begins the program and returns when it listens.
+func (p *process) start() {
+	p.t.Helper()
+	path, err := binary()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.cmd = exec.Command(path)
+	p.cmd.Dir = p.dir
+	p.cmd.Env = append([]string{"HOME=" + p.dir, "PATH=" + os.Getenv("PATH"), fmt.Sprintf("PORT=%d", p.port)}, p.env...)
+	out, err := p.cmd.StderrPipe()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	up, done := make(chan struct{}), make(chan struct{})
+	p.done = done
+	go func() {
+		defer close(done)
+		lines := bufio.NewScanner(out)
+		lines.Buffer(nil, 1<<20)
+		told := false
+		for lines.Scan() {
+			p.mu.Lock()
+			p.log.WriteString(lines.Text() + "\n")
+			p.mu.Unlock()
+			if !told && ready.MatchString(lines.Text()) {
+				told = true
+				close(up)
+			}
+		}
+		_ = p.cmd.Wait()
+	}()
+	select {
+	case <-up:
+	case <-done:
+		p.t.Fatalf("the program ended at start:\n%s", p.logged())
+	case <-time.After(20 * time.Second):
+		p.t.Fatalf("the program did not start:\n%s", p.logged())
+	}
+}
+
+// kill ends the program as a crash does.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.done
+}
+
+// stop ends the program as a deployment does.
+func (p *process) stop() {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		p.t.Fatal(err)
+	}
+	select {
+	case <-p.done:
+	case <-time.After(15 * time.Second):
+		p.t.Fatal("the program did not stop")
+	}
+}
+
+func (p *process) logged() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.String()
+}
+
+func (p *process) url() string { return fmt.Sprintf("http://127.0.0.1:%d", p.port) }
+
+// client is the SDK's own client, over JSON-RPC.
+func (p *process) client() *a2aclient.Client {
+	p.t.Helper()
+	c, err := a2aclient.NewFromEndpoints(context.Background(), []*a2a.AgentInterface{
+		a2a.NewAgentInterface(p.url()+"/", a2a.TransportProtocolJSONRPC),
+	}, a2aclient.WithJSONRPCTransport(&http.Client{}))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return c
+}
+
+func tail(s string, n int) string { return s[max(0, len(s)-n):] }
+
+func userText(id, text string) *a2a.SendMessageRequest {
+	return &a2a.SendMessageRequest{Message: &a2a.Message{
+		ID: id, Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart(text)},
+	}}
+}
+
+func immediately(r *a2a.SendMessageRequest) *a2a.SendMessageRequest {
+	if r.Config == nil {
+		r.Config = &a2a.SendMessageConfig{}
+	}
+	r.Config.ReturnImmediately = true
+	return r
+}
+
+func mustSend(t *testing.T, c *a2aclient.Client, r *a2a.SendMessageRequest) *a2a.Task {
+	t.Helper()
+	res, err := c.SendMessage(t.Context(), r)
+	if err != nil {
+		t.Fatalf("SendMessage: %v", err)
+	}
+	task, ok := res.(*a2a.Task)
+	if !ok {
+		t.Fatalf("SendMessage = %T, want a task", res)
+	}
+	return task
+}
+
+func text(task *a2a.Task) string {
+	var s strings.Builder
+	for _, a := range task.Artifacts {
+		for _, p := range a.Parts {
+			s.WriteString(p.Text())
+		}
+	}
+	return s.String()
+}
+
+// until polls GetTask until the task is as wanted.
+func until(t *testing.T, c *a2aclient.Client, id a2a.TaskID, what string, want func(*a2a.Task) bool) *a2a.Task {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	end := time.After(30 * time.Second)
+	for {
+		task, err := c.GetTask(t.Context(), &a2a.GetTaskRequest{ID: id})
+		if err == nil && want(task) {
+			return task
+		}
+		select {
+		case <-end:
+			t.Fatalf("task %s did not become %s: %+v, %v", id, what, task, err)
+		case <-tick.C:
+		}
+	}
+}
+
+func terminal(task *a2a.Task) bool { return task.Status.State.Terminal() }

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"errand/functions/notify"
+	"errand/functions/sweep"
+	"errand/shared/bus"
+	"errand/shared/queue"
+	"errand/shared/setup"
+	"errand/shared/task"
+	"errand/worker/executor"
+	"errand/worker/tools"
+	"errand/worker/turn"
+)
+
+// A standalone is the worker and the functions in the process of the front door.
+// When the queue is local, this process is the only one that could deliver.
+type standalone struct {
+	local  *setup.Local
+	worker *turn.Worker
+	sweep  *sweep.Sweep
+	log    *slog.Logger
+	stop   context.CancelFunc
+}
+
+// sweepEvery is how often repair is asked for (R10).
+const sweepEvery = time.Minute
+
+func newStandalone(p *setup.Parts, rules task.Rules, log *slog.Logger) (*standalone, error) {
+	s := &standalone{log: log}
+	exec, err := executor.New(executor.Config{Agent: p.Agent, Model: p.Model, Tools: tools.All(), Log: log})
+	if err != nil {
+		return nil, err
+	}
+	inner := http.NewServeMux()
+	s.local = setup.Connect(inner, func(ctx context.Context, lane string) { s.sweep.Refill(ctx, lane) }, log)
+	s.worker = turn.New(turn.Config{
+		Store: p.Store, Queue: s.local.Queue, Bus: s.local.Bus, Rules: rules, Now: time.Now, Log: log,
+		Executor: exec,
+	})
+	hooks := notify.New(notify.Config{Store: p.Store, Queue: s.local.Queue, Client: p.Egress, Rules: rules, Now: time.Now, Log: log})
+	s.sweep = sweep.New(sweep.Config{Store: p.Store, Queue: s.local.Queue, Rules: rules, Now: time.Now, Log: log})
+	inner.Handle("POST "+queue.PathTurn, s.worker)
+	inner.HandleFunc("POST "+queue.PathDeliver, hooks.ServeDelivery)
+	inner.HandleFunc("POST "+bus.PathEvents, hooks.ServeEvent)
+	inner.Handle("POST "+queue.PathSweep, s.sweep)
+	return s, nil
+}
+
+// start puts back everything the records owe, which queue and bus have forgotten,
+// and then keeps repairing.
+func (s *standalone) start(ctx context.Context) {
+	ctx, s.stop = context.WithCancel(ctx)
+	go func() {
+		s.sweep.Refill(ctx, task.Turns)
+		s.sweep.Refill(ctx, task.Deliveries)
+		s.sweep.Run(ctx, sweepEvery)
+	}()
+}
+
+// drain parks running turns and ends the deliveries.
+func (s *standalone) drain(ctx context.Context) {
+	s.stop()
+	s.worker.Drain()
+	if err := s.local.Close(ctx); err != nil {
+		s.log.WarnContext(ctx, "deliveries did not end in time; they are repeated after the next start", "err", err)
+	}
+}

@@ -1,0 +1,272 @@
+// Package shared_test holds the rules of the code base that a compiler does not
+// check: which package may import which, and a few habits. It tests nothing else.
+package shared_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"errand/shared/setup"
+)
+
+const module = "errand/"
+
+// ports are floor 0: data, pure functions, interfaces. They never import each
+// other, so that each can be read and replaced alone.
+var ports = []string{"shared/task", "shared/queue", "shared/bus", "shared/model"}
+
+// adapters are imported by setup and by tests: whoever else imported one would
+// choose it, and that choice has one place.
+var adapters = []string{"shared/sqlstore", "shared/local", "shared/gemini", "shared/standin"}
+
+// allowed says which packages of this module a package may import. A package that
+// is not here fails: a new one is a decision. Tests are not held to it.
+var allowed = map[string][]string{
+	"shared/task":  {},
+	"shared/queue": {},
+	"shared/bus":   {},
+	"shared/model": {},
+
+	"shared/agent":  {},
+	"shared/card":   {"shared/agent"},
+	"shared/intake": {"shared/task", "shared/queue"},
+	"shared/egress": {},
+
+	"shared/sqlstore": {"shared/task"},
+	"shared/local":    {"shared/queue", "shared/bus"},
+	"shared/gemini":   {"shared/model"},
+	"shared/standin":  {},
+
+	"shared/serve":       {},
+	"shared/conformance": ports,
+	"shared/setup":       slices.Concat(ports, adapters, []string{"shared/agent", "shared/egress"}),
+
+	// front sees neither model nor bus: it accepts, and never runs a task.
+	"cardserver/front":      {"cardserver/front/wire", "shared/agent", "shared/card", "shared/intake", "shared/serve", "shared/task"},
+	"cardserver/front/wire": {},
+	// turn runs any executor: it knows no agent definition and no model.
+	"worker/turn":      {"shared/bus", "shared/intake", "shared/queue", "shared/task"},
+	"worker/executor":  {"shared/agent", "shared/model", "shared/task", "worker/tools"},
+	"worker/tools":     {},
+	"functions/notify": {"shared/bus", "shared/intake", "shared/queue", "shared/task"},
+	"functions/sweep":  {"shared/intake", "shared/queue", "shared/task"},
+
+	// Mains may import anything below them; only cardserver, which is the whole
+	// agent on one machine, takes in the other services.
+	"cardserver": {"cardserver/front", "worker/turn", "worker/executor", "worker/tools", "functions/notify", "functions/sweep",
+		"shared/agent", "shared/bus", "shared/card", "shared/egress", "shared/intake", "shared/model", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
+}
+
+// foreign says where a dependency with weight may be imported. The key is a prefix
+// of an import path.
+var foreign = map[string]struct {
+	where  []string
+	reason string
+}{
+	"cloud.google.com/":        {[]string{"shared/gcp"}, "Google's services are behind ports"},
+	"modernc.org/":             {[]string{"shared/sqlstore"}, "database drivers are behind the store"},
+	"database/sql":             {[]string{"shared/sqlstore"}, "database drivers are behind the store"},
+	"google.golang.org/genai":  {[]string{"shared/gemini", "shared/standin"}, "the model is behind its port"},
+	"code.dny.dev/ssrf":        {[]string{"shared/egress"}, "there is one guarded way out"},
+	"testing":                  {[]string{"shared/conformance"}, "testing is in no binary"},
+	"net/http/httptest":        {nil, "testing is in no binary"},
+	"github.com/google/go-cmp": {nil, "go-cmp is for tests"},
+}
+
+// A file is a Go file of this module.
+type file struct {
+	path string // from the module's root
+	pkg  string // its folder
+	test bool
+	ast  *ast.File
+	set  *token.FileSet
+}
+
+func files(t *testing.T) []file {
+	t.Helper()
+	var all []file
+	root := os.DirFS("..")
+	err := fs.WalkDir(root, ".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && p != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata") {
+			return fs.SkipDir
+		}
+		if d.IsDir() || path.Ext(p) != ".go" {
+			return nil
+		}
+		set := token.NewFileSet()
+		f, err := parser.ParseFile(set, filepath.Join("..", filepath.FromSlash(p)), nil, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		all = append(all, file{p, path.Dir(p), strings.HasSuffix(p, "_test.go"), f, set})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 20 {
+		t.Fatalf("found %d Go files; the rules are not looking at the code", len(all))
+	}
+	return all
+}
+
+func imports(f file) []string {
+	var out []string
+	for _, i := range f.ast.Imports {
+		p, err := strconv.Unquote(i.Path.Value)
+		if err == nil {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {
+	seen := map[string]bool{}
+	for _, f := range files(t) {
+		if f.test {
+			continue
+		}
+		may, known := allowed[f.pkg]
+		if !known && !strings.HasPrefix(f.pkg, "docs/") {
+			t.Errorf("%s: package %s is not in the map of rules_test.go; say there what it may import", f.path, f.pkg)
+			continue
+		}
+		seen[f.pkg] = true
+		for _, i := range imports(f) {
+			if own, ok := strings.CutPrefix(i, module); ok && known && !slices.Contains(may, own) {
+				t.Errorf("%s: %s may not import %s", f.path, f.pkg, own)
+			}
+			for prefix, rule := range foreign {
+				if (i == prefix || strings.HasPrefix(i, strings.TrimSuffix(prefix, "/")+"/")) && !slices.Contains(rule.where, f.pkg) {
+					t.Errorf("%s: may not import %s: %s", f.path, i, rule.reason)
+				}
+			}
+		}
+	}
+	for pkg := range allowed {
+		if !seen[pkg] {
+			t.Errorf("package %s is in the map of rules_test.go and not in the code", pkg)
+		}
+	}
+}
+
+func TestAdaptersAreChosenInOnePlace(t *testing.T) {
+	for pkg, may := range allowed {
+		for _, a := range adapters {
+			if pkg != "shared/setup" && slices.Contains(may, a) {
+				t.Errorf("%s may import the adapter %s; only setup chooses adapters", pkg, a)
+			}
+		}
+	}
+}
+
+func TestEveryPackageSaysWhatItIs(t *testing.T) {
+	doc := map[string]bool{}
+	for _, f := range files(t) {
+		if !f.test {
+			doc[f.pkg] = doc[f.pkg] || f.ast.Doc != nil
+		}
+	}
+	for pkg, ok := range doc {
+		if !ok {
+			t.Errorf("%s has no package comment", pkg)
+		}
+	}
+}
+
+func TestExportedNamesAreDocumented(t *testing.T) {
+	for _, f := range files(t) {
+		if f.test || f.ast.Name.Name == "main" {
+			continue
+		}
+		for _, d := range f.ast.Decls {
+			switch d := d.(type) {
+			case *ast.FuncDecl:
+				if d.Name.IsExported() && d.Doc == nil && exportedReceiver(d) {
+					t.Errorf("%s: %s has no comment", f.path, d.Name.Name)
+				}
+			case *ast.GenDecl:
+				for _, s := range d.Specs {
+					if ts, ok := s.(*ast.TypeSpec); ok && ts.Name.IsExported() && d.Doc == nil && ts.Doc == nil {
+						t.Errorf("%s: %s has no comment", f.path, ts.Name.Name)
+					}
+				}
+			}
+		}
+	}
+}
+
+// exportedReceiver is false for methods of types that nobody outside can name.
+func exportedReceiver(d *ast.FuncDecl) bool {
+	if d.Recv == nil {
+		return true
+	}
+	t := d.Recv.List[0].Type
+	if s, ok := t.(*ast.StarExpr); ok {
+		t = s.X
+	}
+	if g, ok := t.(*ast.IndexExpr); ok {
+		t = g.X
+	}
+	id, ok := t.(*ast.Ident)
+	return ok && id.IsExported()
+}
+
+func TestNothingRunsBeforeMain(t *testing.T) {
+	for _, f := range files(t) {
+		for _, d := range f.ast.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Name.Name == "init" {
+				t.Errorf("%s: func init", f.path)
+			}
+		}
+	}
+}
+
+func TestEnvironmentIsReadInOneFileAndListedInTheReadme(t *testing.T) {
+	for _, f := range files(t) {
+		if f.test {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			s, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			if x, ok := s.X.(*ast.Ident); ok && x.Name == "os" && (s.Sel.Name == "Getenv" || s.Sel.Name == "LookupEnv") {
+				t.Errorf("%s: reads the environment; that is done in shared/setup/env.go", f.set.Position(n.Pos()))
+			}
+			return true
+		})
+	}
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]bool{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\|").FindAllSubmatch(readme, -1) {
+		listed[string(m[1])] = true
+	}
+	for _, name := range setup.Variables() {
+		if !listed[name] {
+			t.Errorf("%s is read and not in the README's table", name)
+		}
+		delete(listed, name)
+	}
+	for name := range listed {
+		t.Errorf("%s is in the README's table and not read", name)
+	}
+}
