@@ -1,0 +1,36 @@
+package sqlstore
+
+import (
+	"context"
+
+	"errand/shared/task"
+)
+
+// Script runs statements of the test's in a write.
+func (db *DB) Script(ctx context.Context, text string) error {
+	_, err := db.submit(ctx, "", func(w *writer) (task.Record, error) { return task.Record{}, w.conn.script(text) })
+	return err
+}
+
+// Hold keeps the writer busy until release is called, so that what is written
+// meanwhile becomes one group.
+func (db *DB) Hold(ctx context.Context) (release func()) {
+	held, free := make(chan struct{}), make(chan struct{})
+	go db.submit(ctx, "", func(*writer) (task.Record, error) {
+		close(held)
+		<-free
+		return task.Record{}, nil
+	})
+	<-held
+	return func() { close(free) }
+}
+
+// Waiting is how many writes are handed over and not yet taken by the writer.
+func (db *DB) Waiting() int { return len(db.writes) }
+
+// Watchers is how many records are being watched.
+func (db *DB) Watchers() int {
+	db.hub.mu.Lock()
+	defer db.hub.mu.Unlock()
+	return len(db.hub.topics)
+}
