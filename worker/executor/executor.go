@@ -1,0 +1,112 @@
+// Package executor is the agent that is shipped: it answers a message with the
+// model, the instructions and skills of agent.yaml, the conversation so far and
+// the tools the definition allows.
+//
+// It is an ordinary a2asrv.AgentExecutor and knows nothing of records, queues
+// and leases: worker/turn runs it, or any other, and makes what it says durable.
+// The model is not trusted: what it may cause is decided here, never by what it
+// says.
+package executor
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"log/slog"
+	"strings"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/a2aproject/a2a-go/v2/a2asrv"
+
+	"errand/shared/agent"
+	"errand/shared/model"
+	"errand/worker/tools"
+)
+
+// Config is what an Executor works with. Everything is required but Tools, and
+// Log, without which nothing is logged.
+type Config struct {
+	Agent *agent.Agent
+	Model model.Model
+	Tools []tools.Tool // all there are; the model is offered those that Agent names
+	Log   *slog.Logger
+}
+
+// Executor answers messages. It is safe for concurrent use.
+type Executor struct {
+	limits  agent.Limits
+	model   model.Model
+	system  string
+	offered []model.Tool
+	tools   map[string]tools.Tool
+	log     *slog.Logger
+}
+
+var _ a2asrv.AgentExecutor = (*Executor)(nil)
+
+// New makes an Executor. It refuses tools that cannot work, and a definition
+// that names tools which do not exist.
+func New(c Config) (*Executor, error) {
+	known := map[string]tools.Tool{}
+	for _, t := range c.Tools {
+		if err := t.Fault(); err != nil {
+			return nil, fmt.Errorf("checking the tools: %w", err)
+		}
+		if _, twice := known[t.Name()]; twice || t.Name() == askName {
+			return nil, fmt.Errorf("checking the tools: the name %q is taken: choose another", t.Name())
+		}
+		known[t.Name()] = t
+	}
+	e := &Executor{
+		limits: c.Agent.Limits, model: c.Model, log: c.Log,
+		system: system(c.Agent), tools: map[string]tools.Tool{},
+		offered: []model.Tool{{Name: askName, Description: askDescription, Schema: []byte(askSchema)}},
+	}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	for _, name := range c.Agent.Tools {
+		t, ok := known[name]
+		if !ok {
+			return nil, fmt.Errorf("agent.yaml names the tool %q, which does not exist: write it in worker/tools and put it into All, or remove it from the list", name)
+		}
+		e.tools[name] = t
+		e.offered = append(e.offered, model.Tool{Name: name, Description: t.Description(), Schema: t.Schema()})
+	}
+	return e, nil
+}
+
+// system is what the model is told before every conversation.
+func system(a *agent.Agent) string {
+	var b strings.Builder
+	b.WriteString(a.Instructions)
+	if len(a.Skills) > 0 {
+		b.WriteString("\n\nThese are your skills, as others see them:\n")
+	}
+	for _, s := range a.Skills {
+		fmt.Fprintf(&b, "- %s: %s\n", s.ID, s.Description)
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// Execute answers execCtx.Message. Text is yielded while it is made, as one
+// artifact per turn; the last event says how the turn ended. An error is yielded
+// when the turn should be tried again, a *task.Pause when it should wait first.
+func (e *Executor) Execute(ctx context.Context, execCtx *a2asrv.ExecutorContext) iter.Seq2[a2a.Event, error] {
+	return func(yield func(a2a.Event, error) bool) {
+		t := e.begin(ctx, execCtx, yield)
+		// Our own tasks exist before they are run; elsewhere the first event makes them.
+		if execCtx.StoredTask == nil && !yield(a2a.NewSubmittedTask(execCtx, execCtx.Message), nil) {
+			return
+		}
+		t.run(ctx, execCtx)
+	}
+}
+
+// Cancel yields the cancelled state. The work itself is stopped by ending the
+// context of Execute.
+func (e *Executor) Cancel(_ context.Context, execCtx *a2asrv.ExecutorContext) iter.Seq2[a2a.Event, error] {
+	return func(yield func(a2a.Event, error) bool) {
+		yield(a2a.NewStatusUpdateEvent(execCtx, a2a.TaskStateCanceled, nil), nil)
+	}
+}

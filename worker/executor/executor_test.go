@@ -1,0 +1,389 @@
+package executor_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unicode/utf8"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/genai"
+
+	"errand/shared/agent"
+	"errand/shared/model"
+	"errand/shared/standin"
+	"errand/shared/task"
+	"errand/worker/executor"
+	"errand/worker/tools"
+)
+
+func TestAnswer(t *testing.T) {
+	script := standin.NewScript(standin.Text("One, ", "two, ", "three."))
+	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
+	if r.err != nil || r.text != "One, two, three." || !r.whole || r.state() != a2a.TaskStateCompleted {
+		t.Fatalf("got %q (whole: %v), %v, %v", r.text, r.whole, r.state(), r.err)
+	}
+	usage := map[string]any{"usage": map[string]any{
+		"model": "test-model", "steps": 1.0, "prompt": 1.0, "output": 5.0, "thought": 0.0, "cached": 0.0,
+	}}
+	if diff := cmp.Diff(usage, r.final.Metadata); diff != "" {
+		t.Error(diff)
+	}
+	first := r.events[0].(*a2a.TaskArtifactUpdateEvent)
+	if first.Artifact.ID != "t1-answer" || first.Append || len(r.events) != 4 {
+		t.Errorf("first of %d events: %+v", len(r.events), first)
+	}
+	req := script.Requests()[0]
+	if got, want := req.System.Parts[0].Text, "Be brief.\n\nThese are your skills, as others see them:\n- count: Counts things."; got != want {
+		t.Errorf("system = %q, want %q", got, want)
+	}
+	if req.Config.MaxOutputTokens != 2000 {
+		t.Errorf("output tokens = %d", req.Config.MaxOutputTokens)
+	}
+}
+
+func TestFinishReasons(t *testing.T) {
+	const kept = "A piece of it"
+	for _, tt := range []struct {
+		name  string
+		reply standin.Reply
+		state a2a.TaskState // empty: an error, the turn is tried again
+		says  string
+	}{
+		{"STOP", standin.Text(kept), a2a.TaskStateCompleted, ""},
+		{"STOP without a word", standin.Text(), "", ""},
+		{"MAX_TOKENS", standin.Finish("MAX_TOKENS", kept), a2a.TaskStateFailed, "cut off"},
+		{"SAFETY", standin.Finish("SAFETY", kept), a2a.TaskStateRejected, "safety"},
+		{"IMAGE_SAFETY", standin.Finish("IMAGE_SAFETY"), a2a.TaskStateRejected, "safety"},
+		{"PROHIBITED_CONTENT", standin.Finish("PROHIBITED_CONTENT"), a2a.TaskStateRejected, "prohibited"},
+		{"IMAGE_PROHIBITED_CONTENT", standin.Finish("IMAGE_PROHIBITED_CONTENT"), a2a.TaskStateRejected, "prohibited"},
+		{"BLOCKLIST", standin.Finish("BLOCKLIST"), a2a.TaskStateRejected, "blocked"},
+		{"SPII", standin.Finish("SPII"), a2a.TaskStateRejected, "personal"},
+		{"RECITATION", standin.Finish("RECITATION"), a2a.TaskStateRejected, "protected work"},
+		{"IMAGE_RECITATION", standin.Finish("IMAGE_RECITATION"), a2a.TaskStateRejected, "protected work"},
+		{"LANGUAGE", standin.Finish("LANGUAGE"), a2a.TaskStateRejected, "language"},
+		{"blocked prompt", standin.Block("SAFETY"), a2a.TaskStateRejected, "The message was refused"},
+		{"OTHER", standin.Finish("OTHER", kept), "", ""},
+		{"IMAGE_OTHER", standin.Finish("IMAGE_OTHER"), "", ""},
+		{"NO_IMAGE", standin.Finish("NO_IMAGE"), "", ""},
+		{"unknown", standin.Finish("A_NEW_ONE", kept), "", ""},
+		{"none", standin.Finish("", kept), "", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, standin.NewScript(tt.reply))}), message())
+			if r.state() != tt.state || (r.err != nil) != (tt.state == "") {
+				t.Fatalf("got %v, error %v", r.state(), r.err)
+			}
+			var pause *task.Pause
+			if errors.As(r.err, &pause) {
+				t.Errorf("a pause: %v", r.err)
+			}
+			if !strings.Contains(r.says(), tt.says) || (tt.says == "") != (r.says() == "") {
+				t.Errorf("says %q, want %q", r.says(), tt.says)
+			}
+			if tt.state == a2a.TaskStateFailed && (r.text != kept || !r.whole) {
+				t.Errorf("kept %q (whole: %v)", r.text, r.whole)
+			}
+			if tt.state != "" && r.final.Metadata["usage"] == nil {
+				t.Error("no usage")
+			}
+		})
+	}
+}
+
+func TestMalformedCallIsTriedAgain(t *testing.T) {
+	for _, reason := range []string{"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS"} {
+		script := standin.NewScript(standin.Finish(reason, "print(", "x", ")"), standin.Text("Well."))
+		r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
+		if r.text != "Well." || r.state() != a2a.TaskStateCompleted {
+			t.Errorf("%s: %q, %v, %v", reason, r.text, r.state(), r.err)
+		}
+		if a, b := plain(script.Requests()[0].Contents), plain(script.Requests()[1].Contents); a != b {
+			t.Errorf("%s: asked again with %s", reason, b)
+		}
+	}
+}
+
+func TestMalformedCallAfterText(t *testing.T) {
+	look := standin.Call(&genai.FunctionCall{Name: "nothing"})
+	look.Chunks = append(standin.Text("Let me see.").Chunks, look.Chunks...)
+	look.Chunks[0].Candidates[0].FinishReason = ""
+	script := standin.NewScript(look, standin.Finish("MALFORMED_FUNCTION_CALL", "print(", "x", ")"), standin.Text("Well."))
+	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
+	if want := "Let me see.\n\nWell."; r.text != want || !r.whole {
+		t.Errorf("%q, want %q", r.text, want)
+	}
+}
+
+func TestModelErrors(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		reply standin.Reply
+		pause time.Duration
+		alert bool
+		state a2a.TaskState
+	}{
+		{"throttled", standin.Throttle(37 * time.Second), 37 * time.Second, false, ""},
+		{"throttled, no time", standin.Throttle(0), 30 * time.Second, false, ""},
+		{"throttled, too short", standin.Throttle(time.Millisecond), time.Second, false, ""},
+		{"throttled, too long", standin.Throttle(20 * time.Hour), time.Hour, false, ""},
+		{"401", standin.Fail(401, "UNAUTHENTICATED", "SECRET"), time.Minute, true, ""},
+		{"403", standin.Fail(403, "PERMISSION_DENIED", "SECRET"), time.Minute, true, ""},
+		{"404", standin.Fail(404, "NOT_FOUND", "SECRET"), time.Minute, true, ""},
+		{"400", standin.Fail(400, "INVALID_ARGUMENT", "SECRET"), 0, false, a2a.TaskStateFailed},
+		{"413", standin.Fail(413, "INVALID_ARGUMENT", "SECRET"), 0, false, a2a.TaskStateFailed},
+		{"500", standin.Fail(500, "INTERNAL", "broken"), 0, false, ""},
+		{"503", standin.Fail(503, "UNAVAILABLE", "overloaded"), 0, false, ""},
+		{"408", standin.Fail(408, "TIMEOUT", "slow"), 0, false, ""},
+		{"cut", standin.Reply{Chunks: standin.Text("Half of").Chunks[:1], Cut: true}, 0, false, ""},
+		{"cut within a rune", standin.CutMidRune("Half of"), 0, false, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.reply.Chunks = unfinished(tt.reply.Chunks)
+			r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, standin.NewScript(tt.reply))}), message())
+			if r.state() != tt.state || (r.err != nil) != (tt.state == "") {
+				t.Fatalf("got %v, error %v", r.state(), r.err)
+			}
+			var pause *task.Pause
+			var cause *model.Error
+			switch {
+			case tt.pause == 0:
+				if errors.As(r.err, &pause) {
+					t.Errorf("a pause: %v", r.err)
+				}
+			case !errors.As(r.err, &pause) || !errors.As(r.err, &cause):
+				t.Fatalf("not a pause for a reason: %v", r.err)
+			case pause.For != tt.pause || pause.Alert != tt.alert || pause.Say == "" || strings.Contains(pause.Say, "SECRET"):
+				t.Errorf("pause %+v", pause)
+			}
+			if r.says() != "" && strings.Contains(r.says(), "SECRET") {
+				t.Errorf("says %q", r.says())
+			}
+		})
+	}
+}
+
+// unfinished is an answer that breaks off before its reason.
+func unfinished(list []*genai.GenerateContentResponse) []*genai.GenerateContentResponse {
+	for _, c := range list {
+		c.Candidates[0].FinishReason = ""
+	}
+	return list
+}
+
+func TestRunesAreNeverCut(t *testing.T) {
+	const want = "Grüße, 世界 🙂!"
+	m := &chunks{}
+	for i := range len(want) {
+		m.list = append(m.list, model.Chunk{Parts: []model.Part{{Text: want[i : i+1]}}})
+	}
+	m.list = append(m.list, model.Chunk{Parts: []model.Part{{Text: "\xff\xe2\x82"}}}, model.Chunk{Finish: "STOP"})
+	r := run(t, t.Context(), newExecutor(t, setup{model: m}), message())
+	if r.text != want+"\uFFFD\uFFFD" || !r.whole {
+		t.Errorf("got %q", r.text)
+	}
+	for _, ev := range r.events {
+		if a, ok := ev.(*a2a.TaskArtifactUpdateEvent); ok && !utf8.ValidString(a.Artifact.Parts[0].Text()) {
+			t.Errorf("cut: %q", a.Artifact.Parts[0].Text())
+		}
+	}
+}
+
+func TestThoughtsStayInside(t *testing.T) {
+	m := &chunks{list: []model.Chunk{
+		{Parts: []model.Part{{Text: "I wonder.", Thought: true}, {Text: "Yes."}}, Finish: "STOP"},
+	}}
+	if r := run(t, t.Context(), newExecutor(t, setup{model: m}), message()); r.text != "Yes." {
+		t.Errorf("got %q", r.text)
+	}
+	m.list[0].Parts = m.list[0].Parts[:1]
+	if r := run(t, t.Context(), newExecutor(t, setup{model: m}), message()); r.err == nil {
+		t.Errorf("thoughts alone were taken for an answer: %v", r.state())
+	}
+}
+
+func TestFilesOfTheModel(t *testing.T) {
+	m := &chunks{list: []model.Chunk{
+		{Parts: []model.Part{{Text: "Here: "}, {Data: []byte("PNG"), MIME: "image/png"}}},
+		{Parts: []model.Part{{URI: "http://169.254.169.254/"}}, Finish: "STOP"},
+	}}
+	r := run(t, t.Context(), newExecutor(t, setup{model: m}), message())
+	last := r.events[1].(*a2a.TaskArtifactUpdateEvent)
+	if p := last.Artifact.Parts[0]; string(p.Raw()) != "PNG" || p.MediaType != "image/png" || !last.LastChunk || len(r.events) != 3 {
+		t.Errorf("got %d events, %+v", len(r.events), p)
+	}
+}
+
+func TestAnswerIsBounded(t *testing.T) {
+	m := &chunks{}
+	piece := strings.Repeat("é", 32<<10)
+	for range 800 { // 50 MB
+		m.list = append(m.list, model.Chunk{Parts: []model.Part{{Text: "x" + piece}}})
+	}
+	m.list = append(m.list, model.Chunk{Finish: "STOP"})
+	r := run(t, t.Context(), newExecutor(t, setup{model: m}), message())
+	if r.state() != a2a.TaskStateFailed || !strings.Contains(r.says(), "too long") {
+		t.Fatalf("got %v %q, %v", r.state(), r.says(), r.err)
+	}
+	if most := task.LimitResult - task.LimitAccept; len(r.text) > most || len(r.text) < most-4 || !utf8.ValidString(r.text) || !r.whole {
+		t.Errorf("kept %d bytes, at most %d; valid: %v, whole: %v", len(r.text), most, utf8.ValidString(r.text), r.whole)
+	}
+}
+
+func TestThoughtsAreBounded(t *testing.T) {
+	m := &chunks{}
+	for range 100 {
+		m.list = append(m.list, model.Chunk{Parts: []model.Part{{Text: strings.Repeat("t", 64<<10), Thought: true}}})
+	}
+	r := run(t, t.Context(), newExecutor(t, setup{model: m}), message())
+	if r.state() != a2a.TaskStateFailed {
+		t.Errorf("got %v, %v", r.state(), r.err)
+	}
+}
+
+func TestTokenCap(t *testing.T) {
+	limits := defaults()
+	limits.TurnTokens, limits.OutputTokens = 100, 80
+	spent := func(total int32) model.Usage { return model.Usage{Prompt: 10, Output: total - 15, Thought: 5} }
+	call := model.Part{Call: &model.Call{Name: "nothing", Args: []byte(`{}`)}}
+	for _, tt := range []struct {
+		name   string
+		chunks []model.Chunk
+		state  a2a.TaskState
+		text   string
+		steps  int
+		last   int32 // cap of the last step
+	}{
+		{"within", []model.Chunk{{Parts: []model.Part{{Text: "a"}}, Usage: spent(60), Finish: "STOP"}}, a2a.TaskStateCompleted, "a", 1, 80},
+		{"complete, but over", []model.Chunk{{Parts: []model.Part{{Text: "a"}}, Usage: spent(160)}, {Finish: "STOP"}}, a2a.TaskStateCompleted, "a", 1, 80},
+		{"over, and going on", []model.Chunk{{Parts: []model.Part{{Text: "a"}}, Usage: spent(160)}, {Parts: []model.Part{{Text: "b"}}}, {Finish: "STOP"}}, a2a.TaskStateFailed, "a", 1, 80},
+		{"over after steps", []model.Chunk{{Parts: []model.Part{call}, Usage: spent(60), Finish: "STOP"}}, a2a.TaskStateFailed, "", 2, 40},
+		{"hostile figures", []model.Chunk{{Parts: []model.Part{{Text: "a"}}, Usage: model.Usage{Prompt: 1<<31 - 1, Output: 1<<31 - 1, Thought: -9}}, {Parts: []model.Part{{Text: "b"}}}}, a2a.TaskStateFailed, "a", 1, 80},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := &chunks{list: tt.chunks}
+			r := run(t, t.Context(), newExecutor(t, setup{model: m, limits: limits}), message())
+			if r.state() != tt.state || r.text != tt.text || len(m.seen) != tt.steps {
+				t.Fatalf("got %v %q after %d steps, %v", r.state(), r.text, len(m.seen), r.err)
+			}
+			if got := m.seen[tt.steps-1].MaxTokens; got != tt.last {
+				t.Errorf("the last step might make %d tokens, want %d", got, tt.last)
+			}
+			if tt.state == a2a.TaskStateFailed && !strings.Contains(r.says(), "100 tokens") {
+				t.Errorf("says %q", r.says())
+			}
+		})
+	}
+}
+
+func TestStepLimit(t *testing.T) {
+	script := standin.Record(func(context.Context, standin.Request) standin.Reply {
+		return standin.Call(&genai.FunctionCall{Name: "nothing"})
+	})
+	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
+	if r.state() != a2a.TaskStateFailed || !strings.Contains(r.says(), "8 steps") || len(script.Requests()) != 8 {
+		t.Errorf("got %v %q after %d steps", r.state(), r.says(), len(script.Requests()))
+	}
+	if steps := r.final.Metadata["usage"].(map[string]any)["steps"]; steps != 8.0 {
+		t.Errorf("steps on the task: %v", steps)
+	}
+}
+
+func TestCancelStopsTheCall(t *testing.T) {
+	for _, reply := range []standin.Reply{
+		{Hang: true},
+		{Chunks: unfinished(standin.Text("Half of").Chunks), Hang: true},
+		standin.Text("Late").After(time.Hour),
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			stopped := false
+			answer := func(ctx context.Context, _ standin.Request) standin.Reply {
+				context.AfterFunc(ctx, func() { stopped = true })
+				return reply
+			}
+			e := newExecutor(t, setup{model: scripted(t, standin.Record(answer))})
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			began := time.Now()
+			r := run(t, ctx, e, message())
+			synctest.Wait()
+			if !errors.Is(r.err, context.DeadlineExceeded) || time.Since(began) != time.Second || !stopped {
+				t.Errorf("%v after %s, stopped: %v", r.err, time.Since(began), stopped)
+			}
+		})
+	}
+}
+
+func TestListenerGoesAway(t *testing.T) {
+	m := &chunks{list: []model.Chunk{{Parts: []model.Part{{Text: "a"}, {Text: "b"}, {Text: "c"}}}}}
+	n := 0
+	for range newExecutor(t, setup{model: m}).Execute(t.Context(), message()) {
+		n++
+		break // a yield after this panics
+	}
+	if n != 1 {
+		t.Errorf("%d events", n)
+	}
+}
+
+func TestCancel(t *testing.T) {
+	e := newExecutor(t, setup{model: &chunks{}})
+	for ev, err := range e.Cancel(t.Context(), message()) {
+		s, ok := ev.(*a2a.TaskStatusUpdateEvent)
+		if err != nil || !ok || s.Status.State != a2a.TaskStateCanceled || s.TaskID != "task" {
+			t.Errorf("got %+v, %v", ev, err)
+		}
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	one := tools.New("one", "Gives one.", func(context.Context, struct{}) (int, error) { return 1, nil })
+	ask := tools.New("ask", "Asks.", func(context.Context, struct{}) (int, error) { return 1, nil })
+	for _, tt := range []struct {
+		names []string
+		tools []tools.Tool
+		want  string
+	}{
+		{[]string{"one"}, []tools.Tool{one}, ""},
+		{[]string{"two"}, []tools.Tool{one}, `"two"`},
+		{nil, []tools.Tool{one, one}, "taken"},
+		{nil, []tools.Tool{ask}, "taken"},
+		{nil, []tools.Tool{{}}, "name"},
+	} {
+		_, err := executor.New(executor.Config{Agent: &agent.Agent{Tools: tt.names, Limits: defaults()}, Model: &chunks{}, Tools: tt.tools})
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("New = %v, want %q", err, tt.want)
+		}
+	}
+}
+
+func BenchmarkExecute(b *testing.B) {
+	m := &chunks{list: []model.Chunk{{Parts: []model.Part{{Text: "Hello, "}}}, {Parts: []model.Part{{Text: "world."}}}, {Finish: "STOP"}}}
+	e := newExecutor(b, setup{model: m})
+	ec := message()
+	b.ReportAllocs()
+	for b.Loop() {
+		m.seen = nil
+		for _, err := range e.Execute(b.Context(), ec) {
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
+
+func ExampleNew() {
+	def, err := agent.Load("") // the embedded agent.yaml
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = executor.New(executor.Config{Agent: def, Model: &chunks{}, Tools: tools.All()})
+	fmt.Println(err)
+	// Output: <nil>
+}

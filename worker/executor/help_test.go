@@ -1,0 +1,187 @@
+package executor_test
+
+import (
+	"context"
+	"encoding/json"
+	"iter"
+	"strings"
+	"testing"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/a2aproject/a2a-go/v2/a2asrv"
+	"google.golang.org/genai"
+
+	"errand/shared/agent"
+	"errand/shared/gemini"
+	"errand/shared/model"
+	"errand/shared/standin"
+	"errand/worker/executor"
+	"errand/worker/tools"
+)
+
+// A setup is what a test changes about the executor.
+type setup struct {
+	limits agent.Limits
+	tools  []tools.Tool
+	model  model.Model
+}
+
+func defaults() agent.Limits {
+	return agent.Limits{Steps: 8, TurnTokens: 30_000, OutputTokens: 2000, HistoryMessages: 50}
+}
+
+// newExecutor makes an executor that may use all tools of s.
+func newExecutor(t testing.TB, s setup) *executor.Executor {
+	t.Helper()
+	if s.limits == (agent.Limits{}) {
+		s.limits = defaults()
+	}
+	def := &agent.Agent{
+		Name: "Test", Instructions: "Be brief.", Limits: s.limits,
+		Skills: []agent.Skill{{ID: "count", Description: "Counts things."}},
+	}
+	for _, tool := range s.tools {
+		def.Tools = append(def.Tools, tool.Name())
+	}
+	e, err := executor.New(executor.Config{Agent: def, Model: s.model, Tools: s.tools})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// scripted is the real client, talking to a script.
+func scripted(t testing.TB, script *standin.Script) model.Model {
+	t.Helper()
+	m, err := gemini.New(t.Context(), gemini.Config{
+		Name: "test-model", APIKey: "none", HTTPClient: standin.New(script.Answer).Client(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// chunks is a model that says the same chunks in every step.
+type chunks struct {
+	list []model.Chunk
+	err  error // at the end
+	seen []model.Request
+}
+
+func (c *chunks) Name() string                { return "chunks" }
+func (c *chunks) Check(context.Context) error { return nil }
+func (c *chunks) Generate(_ context.Context, r model.Request) iter.Seq2[model.Chunk, error] {
+	c.seen = append(c.seen, r)
+	return func(yield func(model.Chunk, error) bool) {
+		for _, chunk := range c.list {
+			if !yield(chunk, nil) {
+				return
+			}
+		}
+		if c.err != nil {
+			yield(model.Chunk{}, c.err)
+		}
+	}
+}
+
+func user(id string, parts ...*a2a.Part) *a2a.Message {
+	return &a2a.Message{ID: id, Role: a2a.MessageRoleUser, Parts: parts, TaskID: "task", ContextID: "ctx"}
+}
+
+func text(s string) *a2a.Part { return a2a.NewTextPart(s) }
+
+// message is a first message, as the worker passes it on.
+func message(parts ...*a2a.Part) *a2asrv.ExecutorContext {
+	if len(parts) == 0 {
+		parts = []*a2a.Part{text("Hello")}
+	}
+	m := user("m1", parts...)
+	return &a2asrv.ExecutorContext{
+		Message: m, TaskID: "task", ContextID: "ctx",
+		StoredTask: &a2a.Task{ID: "task", ContextID: "ctx", History: []*a2a.Message{m}},
+	}
+}
+
+// A result is what a client would see of a turn.
+type result struct {
+	text   string // of the answer
+	whole  bool   // the last update of the answer was marked
+	events []a2a.Event
+	final  *a2a.TaskStatusUpdateEvent
+	err    error
+}
+
+func (r result) state() a2a.TaskState {
+	if r.final == nil {
+		return ""
+	}
+	return r.final.Status.State
+}
+
+func (r result) says() string {
+	if r.final == nil || r.final.Status.Message == nil {
+		return ""
+	}
+	return r.final.Status.Message.Parts[0].Text()
+}
+
+func run(t testing.TB, ctx context.Context, e *executor.Executor, ec *a2asrv.ExecutorContext) result {
+	t.Helper()
+	var r result
+	for ev, err := range e.Execute(ctx, ec) {
+		if r.final != nil || r.err != nil {
+			t.Fatalf("something came after the end: %v, %v", ev, err)
+		}
+		if err != nil {
+			r.err = err
+			continue
+		}
+		r.events = append(r.events, ev)
+		switch ev := ev.(type) {
+		case *a2a.TaskArtifactUpdateEvent:
+			if r.whole {
+				t.Fatal("an update came after the last one")
+			}
+			if !ev.Append {
+				r.text = ""
+			} else if r.text == "" {
+				t.Fatal("an update extends what is not there")
+			}
+			for _, p := range ev.Artifact.Parts {
+				r.text += p.Text()
+			}
+			r.whole = ev.LastChunk
+		case *a2a.TaskStatusUpdateEvent:
+			if ev.Status.State != a2a.TaskStateWorking {
+				r.final = ev
+			}
+		}
+	}
+	return r
+}
+
+// plain makes the contents of a request readable: "role: part | part".
+func plain(contents []*genai.Content) string {
+	var lines []string
+	for _, c := range contents {
+		var parts []string
+		for _, p := range c.Parts {
+			switch {
+			case p.FunctionCall != nil:
+				parts = append(parts, "call "+p.FunctionCall.Name)
+			case p.FunctionResponse != nil:
+				b, _ := json.Marshal(p.FunctionResponse.Response)
+				parts = append(parts, "result "+p.FunctionResponse.Name+" "+string(b))
+			case p.InlineData != nil:
+				parts = append(parts, p.InlineData.MIMEType+" "+string(p.InlineData.Data))
+			case p.FileData != nil:
+				parts = append(parts, p.FileData.MIMEType+" "+p.FileData.FileURI)
+			default:
+				parts = append(parts, p.Text)
+			}
+		}
+		lines = append(lines, c.Role+": "+strings.Join(parts, " | "))
+	}
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,162 @@
+package executor
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/a2aproject/a2a-go/v2/a2asrv"
+
+	"errand/shared/model"
+	"errand/shared/task"
+)
+
+// maxHistory bounds the bytes of earlier messages, whatever their tokens: every
+// step sends them again, and the Gemini API takes 20 MB.
+const maxHistory = 4 << 20
+
+// An item is one contribution to the conversation, not yet converted.
+type item struct {
+	role  string
+	parts a2a.ContentParts
+}
+
+// conversation is what the model sees: what was said before, oldest first, and
+// the message. ok is false when there is nothing in the message to read.
+//
+// Of what was said before it takes the newest: as many messages and artifacts as
+// the agent's historyMessages, and as many bytes as its turnTokens. A token is
+// about four bytes, so reading them takes about a quarter of the turn's tokens.
+func (e *Executor) conversation(ec *a2asrv.ExecutorContext) (contents []model.Content, ok bool) {
+	if ec.Message == nil {
+		return nil, false
+	}
+	message := model.Content{Role: model.RoleUser, Parts: convert(model.RoleUser, ec.Message.Parts)}
+	if len(message.Parts) == 0 {
+		return nil, false
+	}
+	return append(e.recent(earlier(ec)), message), true
+}
+
+// recent converts the newest items that fit, and puts those of the same role
+// together. The first is the user's, as the Gemini API wants it.
+func (e *Executor) recent(items []item) []model.Content {
+	left, bytes := e.limits.TurnTokens, maxHistory
+	var newest []model.Content
+	for _, it := range slices.Backward(items) {
+		if len(newest) >= e.limits.HistoryMessages {
+			break
+		}
+		parts := convert(it.role, it.parts)
+		if len(parts) == 0 {
+			continue
+		}
+		for _, p := range parts {
+			left -= cost(p)
+			bytes -= len(p.Text) + len(p.Data)
+		}
+		if left < 0 || bytes < 0 {
+			break
+		}
+		newest = append(newest, model.Content{Role: it.role, Parts: parts})
+	}
+	slices.Reverse(newest)
+	for len(newest) > 0 && newest[0].Role != model.RoleUser {
+		newest = newest[1:]
+	}
+	return joinRoles(newest)
+}
+
+func joinRoles(list []model.Content) []model.Content {
+	var out []model.Content
+	for _, c := range list {
+		if n := len(out); n > 0 && out[n-1].Role == c.Role {
+			out[n-1].Parts = append(out[n-1].Parts, c.Parts...)
+			continue
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// cost is about how many bytes of text a part is worth. Gemini counts an image as
+// 258 tokens, and sound and pages by their length.
+// https://ai.google.dev/gemini-api/docs/tokens
+func cost(p model.Part) int {
+	n := 16 + len(p.Text)
+	if p.Data != nil || p.URI != "" {
+		n += 4*258 + len(p.Data)/16
+	}
+	return n
+}
+
+// earlier is everything said before the message, oldest first: the related tasks,
+// and then the task itself.
+func earlier(ec *a2asrv.ExecutorContext) []item {
+	var items []item
+	seen := map[a2a.TaskID]bool{ec.TaskID: true}
+	for _, t := range ec.RelatedTasks {
+		if t == nil || seen[t.ID] {
+			continue
+		}
+		seen[t.ID] = true
+		items = append(items, said(t, "")...)
+		if m := t.Status.Message; m != nil && (t.Status.State.Terminal() || task.Interrupted(t.Status.State)) {
+			items = append(items, item{model.RoleModel, m.Parts})
+		}
+	}
+	if ec.StoredTask != nil {
+		items = append(items, said(ec.StoredTask, ec.Message.ID)...)
+	}
+	return items
+}
+
+// said puts the artifacts of a task between its messages: those of a turn stand
+// after the message they answer, before anything else the agent said. It ends
+// before the message that is answered now: what its turn has made already belongs
+// to an earlier attempt.
+func said(t *a2a.Task, now string) []item {
+	byTurn := map[int][]item{}
+	var others []item
+	for _, a := range t.Artifacts {
+		if a == nil {
+			continue
+		}
+		it := item{model.RoleModel, a.Parts}
+		if n := turnOf(a.ID); n > 0 {
+			byTurn[n] = append(byTurn[n], it)
+		} else {
+			others = append(others, it)
+		}
+	}
+	var items []item
+	turn := 0
+	for _, m := range t.History {
+		if m == nil {
+			continue
+		}
+		if m.ID == now && now != "" {
+			break
+		}
+		if m.Role == a2a.MessageRoleAgent {
+			items = append(items, item{model.RoleModel, m.Parts})
+			continue
+		}
+		turn++
+		items = append(items, item{model.RoleUser, m.Parts})
+		items = append(items, byTurn[turn]...)
+	}
+	return append(items, others...)
+}
+
+// turnOf finds the turn in an id made by artifactID; 0 if it was made elsewhere.
+func turnOf(id a2a.ArtifactID) int {
+	own, _, ok := strings.Cut(string(id), "-")
+	digits, t := strings.CutPrefix(own, "t")
+	n, err := strconv.Atoi(digits)
+	if !ok || !t || err != nil {
+		return 0
+	}
+	return n
+}

@@ -1,0 +1,154 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"errand/shared/model"
+	"errand/shared/task"
+)
+
+// Waits of a turn that is told to wait.
+const (
+	waitUnknown = 30 * time.Second // the service did not say how long
+	waitLeast   = time.Second
+	waitMost    = time.Hour
+	waitDenied  = time.Minute // an operator must mend something first
+)
+
+// An outcome is how a turn ends.
+type outcome struct {
+	state a2a.TaskState
+	say   string // to the client, in plain words; empty: nothing
+}
+
+func failed(say string) outcome { return outcome{state: a2a.TaskStateFailed, say: say} }
+
+func (t *turn) overBudget() outcome {
+	return failed(fmt.Sprintf("The work was ended: it used up the %d tokens that one message may cost.", t.limits.TurnTokens))
+}
+
+// again says that a step came to nothing and is worth another try at once: the
+// model called functions in a way that cannot be read.
+func again(finish string) bool {
+	switch finish {
+	case "MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS":
+		return true
+	}
+	return false
+}
+
+// refused says why the model would not answer, in plain words; empty if it would.
+// https://ai.google.dev/api/generate-content#FinishReason
+func refused(finish string) string {
+	switch finish {
+	case model.FinishBlocked:
+		return "The message was refused by the model's safety rules."
+	case "SAFETY", "IMAGE_SAFETY":
+		return "The answer was refused by the model's safety rules."
+	case "PROHIBITED_CONTENT", "IMAGE_PROHIBITED_CONTENT":
+		return "The answer was refused: its content is prohibited by the model's rules."
+	case "BLOCKLIST":
+		return "The answer was refused: it held words that are blocked for this model."
+	case "SPII":
+		return "The answer was refused: it might have held sensitive personal data."
+	case "RECITATION", "IMAGE_RECITATION":
+		return "The answer was refused: it would have repeated a protected work too closely."
+	case "LANGUAGE":
+		return "The answer was refused: the model does not support this language."
+	}
+	return ""
+}
+
+// verdict decides what the last step means for the task. Only STOP completes.
+func (t *turn) verdict(s step) (outcome, error) {
+	if why := refused(s.finish); why != "" {
+		if s.reason != "" && s.reason != s.finish {
+			why += " The model says: " + s.reason
+		}
+		return outcome{state: a2a.TaskStateRejected, say: why}, nil
+	}
+	switch s.finish {
+	case model.FinishStop:
+		if t.answer.empty() {
+			return outcome{}, errors.New("the model gave an empty answer")
+		}
+		return outcome{state: a2a.TaskStateCompleted}, nil
+	case model.FinishMaxTokens:
+		return failed("The answer was cut off: it reached the limit of tokens for one answer. What there is of it was kept."), nil
+	case model.FinishNone:
+		return outcome{}, errors.New("the model's answer ended without a reason")
+	}
+	return outcome{}, fmt.Errorf("the model's answer ended with %.40q", s.finish)
+}
+
+// failure decides what an error of a step means for the task. What is returned as
+// an error makes the turn run again.
+func (t *turn) failure(ctx context.Context, err error) (outcome, error) {
+	var e *model.Error
+	switch {
+	case errors.Is(err, errGone):
+		return outcome{}, err
+	case ctx.Err() != nil:
+		return outcome{}, ctx.Err()
+	case errors.Is(err, errTooLong):
+		return failed("The answer was cut off: it is too long. What there is of it was kept."), nil
+	case errors.Is(err, errBudget):
+		return t.overBudget(), nil
+	case !errors.As(err, &e):
+		return outcome{}, fmt.Errorf("asking the model: %w", err)
+	case e.Throttled():
+		wait := e.RetryAfter
+		if wait <= 0 {
+			wait = waitUnknown
+		}
+		wait = min(max(wait, waitLeast), waitMost)
+		return outcome{}, &task.Pause{For: wait, Say: "The task is waiting for the model's quota.", Err: err}
+	case e.Denied():
+		return outcome{}, &task.Pause{
+			For: waitDenied, Alert: true, Err: err,
+			Say: "The task is waiting: the agent's operator must mend the access to the model.",
+		}
+	case e.Invalid():
+		t.log.LogAttrs(ctx, slog.LevelWarn, "the model refused a request", slog.String("task", string(t.info.TaskID)), slog.Any("error", err))
+		return failed("The model cannot work on this message: it refused the request as invalid or too large."), nil
+	}
+	return outcome{}, fmt.Errorf("asking the model: %w", err)
+}
+
+// A tally is what a turn has cost in this attempt.
+type tally struct {
+	model                           string
+	steps                           int
+	prompt, output, thought, cached int64
+}
+
+func (y *tally) add(u model.Usage) {
+	y.steps++
+	y.prompt += count(u.Prompt)
+	y.output += count(u.Output)
+	y.thought += count(u.Thought)
+	y.cached += count(u.Cached)
+}
+
+func (y *tally) total() int64 { return y.prompt + y.output + y.thought }
+
+// metadata is the tally for the task. Numbers are float64, as they are after the
+// record was read back.
+func (y *tally) metadata() map[string]any {
+	return map[string]any{"usage": map[string]any{
+		"model": y.model, "steps": float64(y.steps), "prompt": float64(y.prompt),
+		"output": float64(y.output), "thought": float64(y.thought), "cached": float64(y.cached),
+	}}
+}
+
+// tokens is Usage.Total without the overflow that a hostile service could cause.
+func tokens(u model.Usage) int64 { return count(u.Prompt) + count(u.Output) + count(u.Thought) }
+
+func count(n int32) int64 { return min(max(int64(n), 0), math.MaxInt32) }

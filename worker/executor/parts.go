@@ -1,0 +1,80 @@
+package executor
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"errand/shared/model"
+)
+
+// convert gives the parts of a message or artifact as the model reads them. Parts
+// that say nothing are left out.
+func convert(role string, parts a2a.ContentParts) []model.Part {
+	out := make([]model.Part, 0, len(parts))
+	for _, p := range parts {
+		if p == nil {
+			continue
+		}
+		if c, ok := convertPart(role, p); ok {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func convertPart(role string, p *a2a.Part) (model.Part, bool) {
+	switch c := p.Content.(type) {
+	case a2a.Text:
+		return model.Part{Text: string(c)}, c != ""
+	case a2a.Data:
+		return model.Part{Text: asJSON(c.Value)}, true
+	case a2a.Raw:
+		if role == model.RoleModel {
+			// The models take files from users only.
+			return model.Part{Text: fmt.Sprintf("(a file: %s, %d bytes)", label(p), len(c))}, true
+		}
+		return model.Part{Data: c, MIME: mediaType(p, c)}, len(c) > 0
+	case a2a.URL:
+		// Never fetched here; the model's service may know what to do with it.
+		if u, err := url.Parse(string(c)); role == model.RoleUser && err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") {
+			return model.Part{URI: string(c), MIME: p.MediaType}, true
+		}
+		return model.Part{Text: fmt.Sprintf("(a file that cannot be read: %s)", label(p))}, true
+	}
+	return model.Part{}, false
+}
+
+func label(p *a2a.Part) string {
+	name := strings.TrimSpace(p.Filename + " " + p.MediaType)
+	if name == "" {
+		return "unnamed"
+	}
+	return name
+}
+
+func mediaType(p *a2a.Part, data []byte) string {
+	switch {
+	case p.MediaType != "":
+		return p.MediaType
+	case utf8.Valid(data):
+		return "text/plain"
+	}
+	return "application/octet-stream"
+}
+
+func asJSON(v any) string {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		// Only a value that did not come as JSON.
+		return "(data that cannot be shown)"
+	}
+	return strings.TrimSpace(b.String())
+}

@@ -1,0 +1,134 @@
+package executor
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"errand/shared/model"
+)
+
+// maxSaid bounds what the model and its tools add to a turn, thoughts included:
+// the conversation is sent again in every step, and the Gemini API takes 20 MB.
+const maxSaid = 4 << 20
+
+// Ends of a step that the executor decides itself.
+var (
+	errTooLong = errors.New("executor: the answer is too long")
+	errBudget  = errors.New("executor: the tokens of the turn are used up")
+)
+
+// A step is one call of the model.
+type step struct {
+	parts  []model.Part // everything it said, signatures and thoughts included
+	calls  []*model.Call
+	finish string
+	reason string
+	usage  model.Usage
+}
+
+// step asks the model once and passes on the text as it comes.
+func (t *turn) step(ctx context.Context) (step, error) {
+	var s step
+	left := int64(t.limits.TurnTokens) - t.used.total()
+	req := model.Request{
+		System: t.system, History: t.history, Tools: t.offered,
+		MaxTokens: int32(min(int64(t.limits.OutputTokens), left)),
+	}
+	for c, err := range t.model.Generate(ctx, req) {
+		if err != nil {
+			return s, err
+		}
+		// What comes after the limit was reported is not waited for; an answer
+		// that is complete by then is paid for, and counts.
+		if len(c.Parts) > 0 && tokens(s.usage) > left {
+			return s, errBudget
+		}
+		if c.Usage != (model.Usage{}) {
+			s.usage = c.Usage
+		}
+		for _, p := range c.Parts {
+			if err := t.take(&s, p); err != nil {
+				return s, err
+			}
+		}
+		if c.Finish != model.FinishNone {
+			s.finish, s.reason = c.Finish, c.Reason
+			break
+		}
+	}
+	if s.finish == model.FinishNone {
+		return s, ctx.Err()
+	}
+	return s, nil
+}
+
+// take adds a part to the step.
+func (t *turn) take(s *step, p model.Part) error {
+	if t.said += weight(p); t.said > maxSaid {
+		return errTooLong
+	}
+	if p.Call != nil {
+		p.Call = &model.Call{ID: p.Call.ID, Name: p.Call.Name, Args: object(p.Call.Args)}
+		s.calls = append(s.calls, p.Call)
+	}
+	s.parts = append(s.parts, p)
+	switch {
+	case p.Thought:
+		return nil
+	case p.Text != "":
+		return t.answer.text(p.Text)
+	case len(p.Data) > 0:
+		raw := a2a.NewRawPart(p.Data)
+		raw.MediaType = p.MIME
+		return t.answer.part(raw, len(p.Data)*4/3)
+	}
+	return nil
+}
+
+func weight(p model.Part) int {
+	n := 64 + len(p.Text) + len(p.Data) + len(p.Signature)
+	if p.Call != nil {
+		n += len(p.Call.Name) + len(p.Call.ID) + len(p.Call.Args)
+	}
+	return n
+}
+
+// object gives the arguments as they are sent back to the model, which takes
+// objects only. What is something else was refused before.
+func object(args json.RawMessage) json.RawMessage {
+	if trimmed := bytes.TrimSpace(args); len(trimmed) == 0 || trimmed[0] == '{' && json.Valid(trimmed) {
+		return args
+	}
+	return json.RawMessage(`{}`)
+}
+
+// merged joins neighbouring texts: a stream cuts them into hundreds. A part with
+// a signature stays as it came.
+func merged(parts []model.Part) []model.Part {
+	var out []model.Part
+	for i := 0; i < len(parts); {
+		var b strings.Builder
+		j := i
+		for j < len(parts) && plain(parts[j]) && parts[j].Thought == parts[i].Thought {
+			b.WriteString(parts[j].Text)
+			j++
+		}
+		if j > i {
+			out = append(out, model.Part{Text: b.String(), Thought: parts[i].Thought})
+			i = j
+			continue
+		}
+		out = append(out, parts[i])
+		i++
+	}
+	return out
+}
+
+func plain(p model.Part) bool {
+	return p.Text != "" && len(p.Signature) == 0 && p.Call == nil && p.Result == nil && p.Data == nil && p.URI == ""
+}

@@ -1,0 +1,152 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/a2aproject/a2a-go/v2/a2asrv"
+
+	"errand/shared/model"
+	"errand/shared/task"
+)
+
+// errGone says that whoever runs the turn wants no more events.
+var errGone = errors.New("executor: nobody is listening")
+
+// A turn is the work on one message, in one attempt.
+type turn struct {
+	*Executor
+	info    a2a.TaskInfo
+	number  int // of the message, from 1
+	yield   func(a2a.Event, error) bool
+	history []model.Content
+	answer  answer
+	used    tally
+	said    int            // bytes that the model and its tools have added
+	calls   int            // calls to tools with effects that were announced
+	keyed   map[string]int // calls per tool with effects
+}
+
+func (e *Executor) begin(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) *turn {
+	t := &turn{Executor: e, info: ec.TaskInfo(), number: turnNumber(ctx, ec), yield: yield}
+	t.used.model = e.model.Name()
+	t.answer = answer{turn: t, id: artifactID(t.number, "answer")}
+	return t
+}
+
+// run works and says how it ended.
+func (t *turn) run(ctx context.Context, ec *a2asrv.ExecutorContext) {
+	out, err := t.work(ctx, ec)
+	if err == nil {
+		err = t.end(out)
+	}
+	if err != nil && !errors.Is(err, errGone) {
+		t.yield(nil, err)
+	}
+}
+
+// work asks the model, step by step, until there is an outcome.
+func (t *turn) work(ctx context.Context, ec *a2asrv.ExecutorContext) (outcome, error) {
+	var ok bool
+	if t.history, ok = t.conversation(ec); !ok {
+		return failed("The message holds nothing that the agent can read."), nil
+	}
+	for range t.limits.Steps {
+		if t.used.total() >= int64(t.limits.TurnTokens) {
+			return t.overBudget(), nil
+		}
+		s, err := t.step(ctx)
+		t.used.add(s.usage)
+		if err != nil {
+			return t.failure(ctx, err)
+		}
+		if s.finish == model.FinishStop && len(s.calls) > 0 {
+			question, err := t.act(ctx, s)
+			if err != nil || question != "" {
+				return outcome{state: a2a.TaskStateInputRequired, say: question}, err
+			}
+			continue
+		}
+		if !again(s.finish) {
+			return t.verdict(s)
+		}
+		if err := t.answer.undo(); err != nil {
+			return outcome{}, err
+		}
+	}
+	return failed(fmt.Sprintf("The work was ended: it was not done after %d steps, the limit of one message.", t.limits.Steps)), nil
+}
+
+// act does what the model asked for, and adds it to the conversation. A question
+// to the client ends the turn; nothing else is done then.
+func (t *turn) act(ctx context.Context, s step) (question string, err error) {
+	if question = asked(s.calls); question != "" {
+		return question, nil
+	}
+	if err := t.answer.flush(); err != nil {
+		return "", err
+	}
+	results, err := t.callAll(ctx, s.calls)
+	if err != nil {
+		return "", err
+	}
+	t.history = append(t.history,
+		model.Content{Role: model.RoleModel, Parts: merged(s.parts)},
+		model.Content{Role: model.RoleUser, Parts: results})
+	t.answer.next()
+	return "", nil
+}
+
+// end finishes the answer and yields the final status.
+func (t *turn) end(out outcome) error {
+	if err := t.answer.finish(); err != nil {
+		return err
+	}
+	ev := a2a.NewStatusUpdateEvent(t.info, out.state, t.message("end", out.say))
+	ev.Metadata = t.used.metadata()
+	if !t.yield(ev, nil) {
+		return errGone
+	}
+	return nil
+}
+
+// message is something said to the client. Its id is the same in every attempt.
+func (t *turn) message(name, text string) *a2a.Message {
+	if text == "" {
+		return nil
+	}
+	return &a2a.Message{
+		ID:   fmt.Sprintf("%s-t%d-%s", t.info.TaskID, t.number, name),
+		Role: a2a.MessageRoleAgent, TaskID: t.info.TaskID, ContextID: t.info.ContextID,
+		Parts: a2a.ContentParts{a2a.NewTextPart(text)},
+	}
+}
+
+// turnNumber counts the messages of the task, from 1.
+func turnNumber(ctx context.Context, ec *a2asrv.ExecutorContext) int {
+	if run, ok := task.RunFrom(ctx); ok && run.Turn > 0 {
+		return run.Turn
+	}
+	n, known := 0, ec.Message == nil
+	if ec.StoredTask != nil {
+		for _, m := range ec.StoredTask.History {
+			if m == nil || m.Role == a2a.MessageRoleAgent {
+				continue
+			}
+			n++
+			known = known || m.ID == ec.Message.ID
+		}
+	}
+	if !known {
+		n++
+	}
+	return max(n, 1)
+}
+
+// artifactID is the same in every attempt of a turn, so that a new attempt
+// replaces what an earlier one left, and later turns know whose it was.
+func artifactID(turn int, name string) a2a.ArtifactID {
+	return a2a.ArtifactID(fmt.Sprintf("t%d-%s", turn, name))
+}
