@@ -1,0 +1,354 @@
+package wire_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode/utf16"
+)
+
+// TestCatalogue is the catalogue of bad input, by its row numbers. A row answers
+// with a code and, for params, the field; code 0 is a row that must succeed.
+func TestCatalogue(t *testing.T) {
+	long := strings.Repeat("x", 64<<10)
+	many := func(n int, element string) string {
+		return "[" + strings.TrimSuffix(strings.Repeat(element+",", n), ",") + "]"
+	}
+	numbered := func(n int, format string) string {
+		var s strings.Builder
+		for i := range n {
+			fmt.Fprintf(&s, format+",", i)
+		}
+		return strings.TrimSuffix(s.String(), ",")
+	}
+	u16 := func(s string) string {
+		var b bytes.Buffer
+		for _, u := range utf16.Encode([]rune(s)) {
+			b.Write([]byte{byte(u), byte(u >> 8)})
+		}
+		return b.String()
+	}
+	part := func(fields string) string { return message(`"parts":[{"text":"a"},{` + fields + `}]`) }
+	config := func(fields string) string {
+		return request("SendMessage", `{"message":{"messageId":"m","role":"ROLE_USER","parts":[{"text":"x"}]},"configuration":{`+fields+`}}`)
+	}
+	hook := func(fields string) string {
+		return request("CreateTaskPushNotificationConfig", `{"taskId":"t1",`+fields+`}`)
+	}
+	list := func(fields string) string { return request("ListTasks", `{`+fields+`}`) }
+	id := func(id string) string { return `{"jsonrpc":"2.0","id":` + id + `,"method":"ListTasks"}` }
+	ok := message("")
+	const (
+		parse   = -32700
+		invalid = -32600
+		method  = -32601
+		params  = -32602
+	)
+	for _, row := range []struct {
+		name  string
+		body  string
+		code  int
+		field string
+	}{
+		{"1 empty body", ``, parse, ""},
+		{"1 only spaces", " \n", parse, ""},
+		{"2 open object", `{`, parse, ""},
+		{"3 null", `null`, invalid, ""},
+		{"4 empty array", `[]`, invalid, ""},
+		{"5 batch", `[` + ok + `,` + ok + `]`, invalid, ""},
+		{"5 batch of empty", `[{},{}]`, invalid, ""},
+		{"6 string", `"x"`, invalid, ""},
+		{"7 BOM", "\ufeff" + ok, parse, ""},
+		{"8 UTF-16", u16(ok), parse, ""},
+		{"9 invalid UTF-8 in text", message("\"parts\":[{\"text\":\"\xff\"}]"), parse, ""},
+		{"9 invalid UTF-8 in key", "{\"\xc3\":1}", parse, ""},
+		{"9 overlong", message("\"parts\":[{\"text\":\"\xc0\xaf\"}]"), parse, ""},
+		{"10 NUL between", "{\x00}", parse, ""},
+		{"10 NUL in string", message("\"parts\":[{\"text\":\"\x00\"}]"), parse, ""},
+		{"10 NUL after", ok + "\x00", parse, ""},
+		{"11 trailing garbage", ok + "x", parse, ""},
+		{"11 trailing comma", `{"jsonrpc":"2.0",}`, parse, ""},
+		{"12 two values", ok + ok, parse, ""},
+		{"13 method twice", `{"jsonrpc":"2.0","id":1,"method":"ListTasks","method":"GetTask"}`, invalid, ""},
+		{"13 method twice, one escaped", `{"jsonrpc":"2.0","id":1,"method":"ListTasks","m\u0065thod":"GetTask"}`, invalid, ""},
+		{"13 id twice", `{"jsonrpc":"2.0","id":1,"id":2,"method":"ListTasks"}`, invalid, ""},
+		{"13 text twice", part(`"text":"a","text":"b"`), params, "message.parts[1].text"},
+		{"13 metadata key twice", message(`"metadata":{"a":1,"a":2}`), params, "message.metadata.a"},
+		{"14 depth 10001", message(`"metadata":{"a":` + strings.Repeat("[", 10001) + strings.Repeat("]", 10001) + `}`), params, "params"},
+		{"14 depth 400000", strings.Repeat("[", 400_000), parse, ""},
+		{"15 depth 9990 in metadata", message(`"metadata":` + strings.Repeat(`{"a":`, 9990) + "1" + strings.Repeat("}", 9990)), params, "params"},
+		{"15 depth 90 in metadata", message(`"metadata":` + strings.Repeat(`{"a":`, 90) + "1" + strings.Repeat("}", 90)), 0, ""},
+		{"16 object of many keys", request("ListTasks", "{"+numbered(70_000, `"k%d":1`)+"}"), params, "params"},
+		{"16 metadata of many keys", message(`"metadata":{` + numbered(70_000, `"k%d":1`) + "}"), params, "message.metadata"},
+		{"16 data of many keys", part(`"data":` + many(200_000, "1")), params, "message.parts[1].data[99999]"},
+		{"17 number out of range", message(`"metadata":{"n":1e400}`), params, "message.metadata.n"},
+		{"17 number out of range in data", part(`"data":[1,{"n":-1e400}]`), params, "message.parts[1].data[1].n"},
+		{"17 id out of range", id(`1e400`), invalid, ""},
+		{"18 id minus zero", id(`-0`), 0, ""},
+		{"18 id above 2^53", id(`9007199254740993`), 0, ""},
+		{"19 id object", id(`{}`), invalid, ""},
+		{"19 id array", id(`[1]`), invalid, ""},
+		{"19 id fraction", id(`1.5`), invalid, ""},
+		{"19 id bool", id(`true`), invalid, ""},
+		{"19 id half a surrogate", id(`"\ud800"`), invalid, ""},
+		{"19 id long", id(`"` + long + `"`), invalid, ""},
+		{"19 id absent is null", `{"jsonrpc":"2.0","method":"ListTasks"}`, 0, ""},
+		{"20 jsonrpc 1.0", `{"jsonrpc":"1.0","id":1,"method":"ListTasks"}`, invalid, ""},
+		{"20 jsonrpc number", `{"jsonrpc":2.0,"id":1,"method":"ListTasks"}`, invalid, ""},
+		{"20 jsonrpc missing", `{"id":1,"method":"ListTasks"}`, invalid, ""},
+		{"21 method unknown", request("Nope", "{}"), method, ""},
+		{"21 method empty", request("", "{}"), invalid, ""},
+		{"21 method missing", `{"jsonrpc":"2.0","id":1}`, invalid, ""},
+		{"21 method number", `{"jsonrpc":"2.0","id":1,"method":5}`, invalid, ""},
+		{"21 method long", request(long, "{}"), method, ""},
+		{"21 method wrong case", request("sendMessage", "{}"), method, ""},
+		{"21 method of 0.3", request("message/send", "{}"), method, ""},
+		{"22 params missing", `{"jsonrpc":"2.0","id":1,"method":"GetTask"}`, params, "id"},
+		{"22 params array", request("ListTasks", `[]`), params, "params"},
+		{"22 params string", request("GetTask", `"x"`), params, "params"},
+		{"22 push params array", request("CreateTaskPushNotificationConfig", `[]`), params, "params"},
+
+		{"31 message missing", request("SendMessage", `{}`), params, "message"},
+		{"31 message null", request("SendMessage", `{"message":null}`), params, "message"},
+		{"31 message string", request("SendMessage", `{"message":"hi"}`), params, "message"},
+		{"31 messageId missing", request("SendMessage", `{"message":{"role":"ROLE_USER","parts":[{"text":"x"}]}}`), params, "message.messageId"},
+		{"31 messageId null", message(`"messageId":null`), params, "message.messageId"},
+		{"31 messageId empty", message(`"messageId":""`), params, "message.messageId"},
+		{"31 messageId blank", message(`"messageId":" \u00a0"`), params, "message.messageId"},
+		{"31 messageId long", message(`"messageId":"` + long + `"`), params, "message.messageId"},
+		{"31 messageId NUL", message(`"messageId":"a\u0000"`), params, "message.messageId"},
+		{"31 messageId number", message(`"messageId":5`), params, "message.messageId"},
+		{"31 messageId dots, slashes, emoji", message(`"messageId":"../😀.x"`), 0, ""},
+		{"32 role missing", request("SendMessage", `{"message":{"messageId":"m","parts":[{"text":"x"}]}}`), params, "message.role"},
+		{"32 role unspecified", message(`"role":"ROLE_UNSPECIFIED"`), params, "message.role"},
+		{"32 role bogus", message(`"role":"BOGUS"`), params, "message.role"},
+		{"32 role agent", message(`"role":"ROLE_AGENT"`), params, "message.role"},
+		{"32 role of 0.3", message(`"role":"user"`), params, "message.role"},
+		{"32 role number", message(`"role":1`), params, "message.role"},
+		{"33 parts missing", request("SendMessage", `{"message":{"messageId":"m","role":"ROLE_USER"}}`), params, "message.parts"},
+		{"33 parts empty", message(`"parts":[]`), params, "message.parts"},
+		{"33 parts object", message(`"parts":{}`), params, "message.parts"},
+		{"33 parts null entry", message(`"parts":[{"text":"a"},null]`), params, "message.parts[1]"},
+		{"33 parts string entry", message(`"parts":["a"]`), params, "message.parts[0]"},
+		{"33 parts too many", message(`"parts":` + many(101, `{"text":"a"}`)), params, "message.parts"},
+		{"33 parts at the limit", message(`"parts":` + many(100, `{"text":"a"}`)), 0, ""},
+		{"34 part empty", part(``), params, "message.parts[1]"},
+		{"34 part of two", part(`"text":"a","url":"https://example.com/"`), params, "message.parts[1]"},
+		{"34 part of text and data", part(`"data":{},"text":"a"`), params, "message.parts[1]"},
+		{"34 part of four, three null", part(`"text":"a","raw":null,"url":null,"data":null`), 0, ""},
+		{"34 part of four nulls is data null", part(`"text":null,"raw":null,"url":null,"data":null`), 0, ""},
+		{"34 text null", part(`"text":null`), params, "message.parts[1]"},
+		{"34 text number", part(`"text":1`), params, "message.parts[1].text"},
+		{"34 data null", part(`"data":null`), 0, ""},
+		{"35 raw not base64", part(`"raw":"a*b="`), params, "message.parts[1].raw"},
+		{"35 raw of one character", part(`"raw":"a"`), params, "message.parts[1].raw"},
+		{"35 raw of both alphabets", part(`"raw":"-_+/"`), params, "message.parts[1].raw"},
+		{"35 raw number", part(`"raw":5`), params, "message.parts[1].raw"},
+		{"35 raw padded", part(`"raw":"+/8="`), 0, ""},
+		{"35 raw unpadded", part(`"raw":"+/8"`), 0, ""},
+		{"35 raw url alphabet", part(`"raw":"-_8="`), 0, ""},
+		{"35 raw url alphabet unpadded", part(`"raw":"-_8"`), 0, ""},
+		{"35 raw with escaped slash", part(`"raw":"+\/8="`), 0, ""},
+		{"36 url file", part(`"url":"file:///etc/passwd"`), params, "message.parts[1].url"},
+		{"36 url data", part(`"url":"data:text/plain,x"`), params, "message.parts[1].url"},
+		{"36 url relative", part(`"url":"/x"`), params, "message.parts[1].url"},
+		{"36 url without host", part(`"url":"https:///x"`), params, "message.parts[1].url"},
+		{"36 url opaque", part(`"url":"https:example.com"`), params, "message.parts[1].url"},
+		{"36 url empty", part(`"url":""`), params, "message.parts[1].url"},
+		{"36 url long", part(`"url":"https://example.com/` + long + `"`), params, "message.parts[1].url"},
+		{"37 mediaType long", part(`"text":"x","mediaType":"text/` + long + `"`), params, "message.parts[1].mediaType"},
+		{"37 mediaType CRLF", part(`"text":"x","mediaType":"text/html\r\nX: y"`), params, "message.parts[1].mediaType"},
+		{"37 mediaType without slash", part(`"text":"x","mediaType":"html"`), params, "message.parts[1].mediaType"},
+		{"38 filename path", part(`"text":"x","filename":"../../x"`), params, "message.parts[1].filename"},
+		{"38 filename backslash", part(`"text":"x","filename":"..\\x"`), params, "message.parts[1].filename"},
+		{"38 filename dots", part(`"text":"x","filename":".."`), params, "message.parts[1].filename"},
+		{"38 filename NUL", part(`"text":"x","filename":"a\u0000"`), params, "message.parts[1].filename"},
+		{"38 filename bidi", part(`"text":"x","filename":"a\u202egpj.exe"`), params, "message.parts[1].filename"},
+		{"38 filename long", part(`"text":"x","filename":"` + strings.Repeat("x", 256) + `"`), params, "message.parts[1].filename"},
+		{"39 high surrogate", part(`"text":"\ud800"`), params, "message.parts[1].text"},
+		{"39 high surrogate and text", part(`"text":"\ud800x"`), params, "message.parts[1].text"},
+		{"39 high surrogate and escape", part(`"text":"\ud800\n12345"`), params, "message.parts[1].text"},
+		{"39 two high surrogates", part(`"text":"\ud800\ud800"`), params, "message.parts[1].text"},
+		{"39 low surrogate", part(`"text":"\udc00"`), params, "message.parts[1].text"},
+		{"39 surrogate in metadata", message(`"metadata":{"a":["\udfff"]}`), params, "message.metadata.a[0]"},
+		{"39 surrogate in metadata key", message(`"metadata":{"\udfff":1}`), params, `message.metadata.\udfff`},
+		{"39 a pair", part(`"text":"\ud83d\ude00"`), 0, ""},
+		{"40 text empty", part(`"text":""`), 0, ""},
+		{"40 text of joiners", part(`"text":"\u200d\u200d"`), 0, ""},
+		{"40 text of combining marks", part(`"text":"` + strings.Repeat("\u0301", 400_000) + `"`), 0, ""},
+		{"41 taskId malformed is for the handler", message(`"taskId":"../x"`), 0, ""},
+		{"41 taskId number", message(`"taskId":5`), params, "message.taskId"},
+		{"42 contextId long", message(`"contextId":"` + long + `"`), params, "message.contextId"},
+		{"42 contextId control", message(`"contextId":"a\u0085"`), params, "message.contextId"},
+		{"42 contextId of anyone", message(`"contextId":"somebody-elses"`), 0, ""},
+		{"43 references too many", message(`"referenceTaskIds":` + many(10_000, `"a"`)), params, "message.referenceTaskIds"},
+		{"43 reference null", message(`"referenceTaskIds":[null]`), params, "message.referenceTaskIds[0]"},
+		{"44 extension unknown and twice", message(`"extensions":["https://e.com/x","urn:x:y","https://e.com/x"]`), 0, ""},
+		{"44 extension no URI", message(`"extensions":["a b"]`), params, "message.extensions[0]"},
+		{"44 extension number", message(`"extensions":[1]`), params, "message.extensions[0]"},
+		{"44 extensions too many", message(`"extensions":` + many(101, `"urn:x:y"`)), params, "message.extensions"},
+		{"45 metadata NaN", message(`"metadata":{"a":NaN}`), parse, ""},
+		{"45 metadata array", message(`"metadata":[]`), params, "message.metadata"},
+		{"45 metadata of the request", request("SendMessage", `{"metadata":5}`), params, "metadata"},
+		{"48 historyLength -1", config(`"historyLength":-1`), params, "configuration.historyLength"},
+		{"48 historyLength 2^31", config(`"historyLength":2147483648`), params, "configuration.historyLength"},
+		{"48 historyLength huge", config(`"historyLength":99999999999999999999`), params, "configuration.historyLength"},
+		{"48 historyLength string", config(`"historyLength":"5"`), params, "configuration.historyLength"},
+		{"48 historyLength fraction", config(`"historyLength":1.5`), params, "configuration.historyLength"},
+		{"48 historyLength of get", request("GetTask", `{"id":"t","historyLength":-1}`), params, "historyLength"},
+		{"48 historyLength of list", list(`"historyLength":-1`), params, "historyLength"},
+		{"48 historyLength 0", config(`"historyLength":0`), 0, ""},
+		{"48 historyLength 2^31-1", config(`"historyLength":2147483647`), 0, ""},
+		{"49 modes any", config(`"acceptedOutputModes":["*/*","text/*"]`), 0, ""},
+		{"49 modes too many", config(`"acceptedOutputModes":` + many(10_000, `"text/plain"`)), params, "configuration.acceptedOutputModes"},
+		{"49 mode no type", config(`"acceptedOutputModes":["text"]`), params, "configuration.acceptedOutputModes[0]"},
+		{"50 returnImmediately string", config(`"returnImmediately":"true"`), params, "configuration.returnImmediately"},
+		{"50 returnImmediately number", config(`"returnImmediately":1`), params, "configuration.returnImmediately"},
+		{"50 configuration array", request("SendMessage", `{"configuration":[]}`), params, "configuration"},
+
+		{"51 pageSize 0", list(`"pageSize":0`), params, "pageSize"},
+		{"51 pageSize -1", list(`"pageSize":-1`), params, "pageSize"},
+		{"51 pageSize 101", list(`"pageSize":101`), params, "pageSize"},
+		{"51 pageSize 2^31", list(`"pageSize":2147483648`), params, "pageSize"},
+		{"51 pageSize string", list(`"pageSize":"x"`), params, "pageSize"},
+		{"51 pageSize of configs", request("ListTaskPushNotificationConfigs", `{"taskId":"t","pageSize":0}`), params, "pageSize"},
+		{"51 pageSize 100", list(`"pageSize":100`), 0, ""},
+		{"52 pageToken number", list(`"pageToken":1`), params, "pageToken"},
+		{"52 pageToken long", list(`"pageToken":"` + long + `"`), params, "pageToken"},
+		{"53 status unknown", list(`"status":"UNKNOWN"`), params, "status"},
+		{"53 status lowercase", list(`"status":"completed"`), params, "status"},
+		{"53 status number", list(`"status":3`), params, "status"},
+		{"53 status empty", list(`"status":""`), params, "status"},
+		{"53 status known", list(`"status":"TASK_STATE_AUTH_REQUIRED"`), 0, ""},
+		{"54 year 0", list(`"statusTimestampAfter":"0000-01-01T00:00:00Z"`), params, "statusTimestampAfter"},
+		{"54 year 10000", list(`"statusTimestampAfter":"10000-01-01T00:00:00Z"`), params, "statusTimestampAfter"},
+		{"54 year 10000 in UTC", list(`"statusTimestampAfter":"9999-12-31T23:59:59-01:00"`), params, "statusTimestampAfter"},
+		{"54 leap second", list(`"statusTimestampAfter":"2016-12-31T23:59:60Z"`), params, "statusTimestampAfter"},
+		{"54 no zone", list(`"statusTimestampAfter":"2016-12-31T23:59:59"`), params, "statusTimestampAfter"},
+		{"54 comma", list(`"statusTimestampAfter":"2016-12-31T23:59:59,5Z"`), params, "statusTimestampAfter"},
+		{"54 hour of one digit", list(`"statusTimestampAfter":"2016-12-31T3:59:59Z"`), params, "statusTimestampAfter"},
+		{"54 empty", list(`"statusTimestampAfter":""`), params, "statusTimestampAfter"},
+		{"54 number", list(`"statusTimestampAfter":5`), params, "statusTimestampAfter"},
+		{"54 future", list(`"statusTimestampAfter":"2999-01-01T00:00:00+02:00"`), 0, ""},
+		{"54 includeArtifacts string", list(`"includeArtifacts":"yes"`), params, "includeArtifacts"},
+
+		{"56 url missing", hook(`"id":"h"`), params, "url"},
+		{"56 url empty", hook(`"url":""`), params, "url"},
+		{"56 url relative", hook(`"url":"/hook"`), params, "url"},
+		{"56 url javascript", hook(`"url":"javascript:alert(1)"`), params, "url"},
+		{"56 url 2084 characters", hook(`"url":"https://example.com/` + strings.Repeat("x", 2064) + `"`), params, "url"},
+		{"56 url inline", config(`"taskPushNotificationConfig":{"url":"x"}`), params, "configuration.taskPushNotificationConfig.url"},
+		{"56 taskId missing", request("CreateTaskPushNotificationConfig", `{"url":"https://example.com/"}`), params, "taskId"},
+		{"57 id empty", hook(`"id":"","url":"https://example.com/"`), 0, ""},
+		{"57 id long", hook(`"id":"` + long + `","url":"https://example.com/"`), params, "id"},
+		{"57 id path", hook(`"id":"a/b","url":"https://example.com/"`), params, "id"},
+		{"57 id dots", hook(`"id":"..","url":"https://example.com/"`), params, "id"},
+		{"57 get without id", request("GetTaskPushNotificationConfig", `{"taskId":"t"}`), params, "id"},
+		{"57 delete without task", request("DeleteTaskPushNotificationConfig", `{"id":"t"}`), params, "taskId"},
+		{"59 scheme missing", hook(`"url":"https://example.com/","authentication":{}`), params, "authentication.scheme"},
+		{"59 scheme empty", hook(`"url":"https://example.com/","authentication":{"scheme":""}`), params, "authentication.scheme"},
+		{"59 CRLF in credentials", hook(`"url":"https://example.com/","authentication":{"scheme":"Bearer","credentials":"a\r\nX: y"}`), params, "authentication.credentials"},
+		{"59 token long", hook(`"url":"https://example.com/","token":"` + long + `"`), params, "token"},
+		{"60 terminal task is for the handler", hook(`"url":"https://example.com/"`), 0, ""},
+		{"61 taskId inline", config(`"taskPushNotificationConfig":{"url":"https://example.com/","taskId":"t1"}`), params, "configuration.taskPushNotificationConfig.taskId"},
+		{"61 taskId inline empty", config(`"taskPushNotificationConfig":{"url":"https://example.com/","taskId":""}`), 0, ""},
+		{"64 unknown fields", message(`"kind":"message","x":{"y":[1,"\ud800"]}`), 0, ""},
+		{"65 snake_case and camelCase", message(`"messageId":"m","message_id":"n"`), 0, ""},
+		{"67 subscribe without id", request("SubscribeToTask", `{}`), params, "id"},
+		{"69 cancel without id", request("CancelTask", `{"metadata":{}}`), params, "id"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := &script{}
+			got := call(t, handler(s), row.body)
+			if got.status >= 500 {
+				t.Errorf("status is %d", got.status)
+			}
+			switch {
+			case row.code == 0 && got.Error != nil:
+				t.Fatalf("got error %+v, want success", got.Error)
+			case row.code == 0:
+				return
+			case got.Error == nil:
+				t.Fatalf("got result %s, want code %d", got.Result, row.code)
+			}
+			if s.last != nil {
+				t.Errorf("the handler was asked: %+v", s.last)
+			}
+			if got.Error.Code != row.code || got.Error.field() != row.field {
+				t.Errorf("got code %d and field %q (%s), want %d and %q",
+					got.Error.Code, got.Error.field(), got.Error.Message, row.code, row.field)
+			}
+			if info := got.Error.info(); info["domain"] != "a2a-protocol.org" || info["reason"] == "" {
+				t.Errorf("ErrorInfo is %v", info)
+			}
+			if len(got.body) > 4<<10 {
+				t.Errorf("the error has %d bytes", len(got.body))
+			}
+		})
+	}
+}
+
+// TestCatalogueHTTP holds the rows of the catalogue that are not in the body.
+func TestCatalogueHTTP(t *testing.T) {
+	ok := message("")
+	method := func(m string) func(*http.Request) { return func(r *http.Request) { r.Method = m } }
+	query := func(q string) func(*http.Request) { return func(r *http.Request) { r.URL.RawQuery = q } }
+	var extensions []string
+	for i := range 1000 {
+		extensions = append(extensions, "urn:x:"+strconv.Itoa(i))
+	}
+	for _, row := range []struct {
+		name   string
+		edit   func(*http.Request)
+		status int
+		code   int
+	}{
+		{"23 no type", header("Content-Type"), 415, -32600},
+		{"23 text", header("Content-Type", "text/plain"), 415, -32600},
+		{"23 form", header("Content-Type", "application/x-www-form-urlencoded"), 415, -32600},
+		{"23 UTF-16", header("Content-Type", "application/json; charset=utf-16"), 415, -32600},
+		{"23 two types", header("Content-Type", "application/json", "text/plain"), 415, -32600},
+		{"23 broken", header("Content-Type", "application/json; charset"), 415, -32600},
+		{"23 UTF-8", header("Content-Type", `Application/JSON; charset="UTF-8"`), 200, 0},
+		{"23 A2A", header("Content-Type", "application/a2a+json"), 200, 0},
+		{"26 gzip", header("Content-Encoding", "gzip"), 415, -32600},
+		{"26 identity", header("Content-Encoding", "identity"), 200, 0},
+		{"30 GET", method("GET"), 405, -32600},
+		{"30 HEAD", method("HEAD"), 405, -32600},
+		{"30 OPTIONS", method("OPTIONS"), 405, -32600},
+		{"30 TRACE", method("TRACE"), 405, -32600},
+		{"62 version absent", header("A2A-Version"), 200, 0},
+		{"62 version empty", header("A2A-Version", ""), 200, 0},
+		{"62 version 1.0", header("A2A-Version", "1.0"), 200, 0},
+		{"62 version 0.3", header("A2A-Version", "0.3"), 200, -32009},
+		{"62 version 1.1", header("A2A-Version", "1.1"), 200, -32009},
+		{"62 version 1.0.0", header("A2A-Version", "1.0.0"), 200, -32009},
+		{"62 version abc", header("A2A-Version", "abc"), 200, -32009},
+		{"62 two versions", header("A2A-Version", "1.0", "0.3"), 200, -32009},
+		{"62 two versions in a line", header("A2A-Version", "1.0, 0.3"), 200, -32009},
+		{"62 version in query", query("A2A-Version=1.0"), 200, 0},
+		{"62 other version in query", query("A2A-Version=0.3"), 200, -32009},
+		{"63 1000 extensions", header("A2A-Extensions", extensions...), 200, -32600},
+		{"63 100 extensions", header("A2A-Extensions", extensions[:100]...), 200, 0},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			got := call(t, handler(&script{}), ok, row.edit)
+			code := 0
+			if got.Error != nil {
+				code = got.Error.Code
+			}
+			if got.status != row.status || code != row.code {
+				t.Errorf("got status %d and code %d (%s), want %d and %d", got.status, code, got.body, row.status, row.code)
+			}
+			if row.status == 405 && got.header.Get("Allow") != "POST" {
+				t.Errorf("Allow is %q", got.header.Get("Allow"))
+			}
+			if code == -32009 && got.Error.info()["metadata"].(map[string]any)["supportedVersions"] != "1.0" {
+				t.Errorf("ErrorInfo is %v", got.Error.info())
+			}
+		})
+	}
+}
