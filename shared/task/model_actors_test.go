@@ -1,0 +1,347 @@
+package task_test
+
+import (
+	"errors"
+
+	"errand/shared/task"
+)
+
+// A request is what one front door is asked to do, once.
+type request struct {
+	do   uint8
+	arg  uint8 // message or hook
+	when uint8
+}
+
+// What a request does, and when it comes.
+const (
+	sends uint8 = iota + 1
+	follows
+	cancels
+	setsHook
+	replacesHook
+	dropsHook
+
+	anytime uint8 = iota
+	whenAsked
+	whenWorking
+)
+
+// How far a request is.
+const (
+	notYet uint8 = iota
+	unsure       // a write was applied, its answer lost
+	replied
+	brokenOff
+)
+
+// front makes the steps of one request: decide and store, add the job, reply.
+func (s *search) front(w world, i int) {
+	q, at := s.sc.requests[i], w.fronts[i]
+	if at > unsure || at == notYet && !s.comes(&w, q) {
+		return
+	}
+	again := at == unsure
+	if q.do == sends && s.sc.remove.has(jobFirst) {
+		s.add(&w, turnLane, 0)
+		w.fronts[i], w.seen.accepted = replied, w.seen.accepted|1
+		s.move(w, i, "send: add the job, reply")
+		return
+	}
+	res, label := s.decide(&w, q, again)
+	lane := uint8(turnLane)
+	if q.do == setsHook || q.do == replacesHook {
+		lane = deliveryLane
+	}
+	if res.changed {
+		s.stored(&w, res.rec)
+		if w.budget[lost] > 0 {
+			n := w
+			n.fronts[i] = unsure
+			s.fault(n, lost, i, label+": stored, answer lost")
+		}
+	}
+	if (res.changed || res.job) && w.budget[crash] > 0 {
+		n := w
+		n.fronts[i] = brokenOff
+		s.fault(n, crash, i, label+": stored, then dies")
+	}
+	s.reply(&w, q, res.err)
+	w.fronts[i] = replied
+	if !res.job {
+		s.move(w, i, label+", reply")
+		return
+	}
+	if w.budget[outage] > 0 {
+		s.fault(w, outage, i, label+": stored, the queue is out, reply")
+	}
+	s.add(&w, lane, 0)
+	s.move(w, i, label+", add the job, reply")
+}
+
+// comes says whether the client makes its request now.
+func (s *search) comes(w *world, q request) bool {
+	if q.do == sends {
+		return true
+	}
+	in := s.infos[w.rec]
+	switch {
+	case w.rec == 0:
+		return false
+	case q.when == whenAsked:
+		return in.interrupted
+	case q.when == whenWorking:
+		return in.turn > 0 && !in.terminal && in.epoch > 0
+	}
+	return true
+}
+
+func (s *search) decide(w *world, q request, again bool) (opResult, string) {
+	switch q.do {
+	case sends:
+		if w.rec != 0 && !s.sc.remove.has(derivedID) {
+			return opResult{rec: w.rec, job: s.recs[w.rec].NeedsJob()}, "send again"
+		}
+		w.seen.tasks++
+		if w.seen.tasks > 1 {
+			return opResult{rec: w.rec}, "send: a second task"
+		}
+		res := s.accept()
+		res.job = true
+		if s.sc.remove.has(noCursor) {
+			w.seen.start[1] = 1
+		}
+		return res, "send"
+	case follows:
+		return s.followUp(w.rec, q.arg), "follow up"
+	case cancels:
+		res := s.cancel(w.rec, again)
+		res.job = res.err == nil
+		return res, "cancel"
+	case setsHook:
+		return s.setHook(w.rec, q.arg, 0), "set the hook"
+	case replacesHook:
+		return s.setHook(w.rec, q.arg, 1), "replace the hook"
+	default:
+		return s.dropHook(w.rec, q.arg), "drop the hook"
+	}
+}
+
+// reply is what the client hears, and whether it may hear it.
+func (s *search) reply(w *world, q request, err error) {
+	seen, in := &w.seen, s.infos[w.rec]
+	switch q.do {
+	case sends:
+		seen.accepted |= 1
+	case follows:
+		if err == nil {
+			seen.accepted |= 1 << (q.arg - 1)
+		} else if !errors.Is(err, task.ErrTerminal) {
+			s.violation("follow-up: %v", err)
+		}
+	case cancels:
+		seen.cancel = 1
+		if err != nil {
+			seen.cancel = 2
+		}
+		if !in.terminal || seen.cancel == 2 && in.state == "TASK_STATE_CANCELED" || seen.cancel == 1 && in.state != "TASK_STATE_CANCELED" {
+			s.violation("the answer to the cancel contradicts the task, which is %s", in.state)
+		}
+	case dropsHook:
+		for _, h := range in.hooks {
+			if h.id == q.arg {
+				s.violation("a deleted hook is still there")
+			}
+		}
+		for g := uint8(1); g < maxGens; g++ {
+			if seen.start[g] != 0 && s.hookOf(w.rec, g) == nil {
+				seen.dropped |= 1 << g
+			}
+		}
+	}
+}
+
+func (s *search) hookOf(rec uint32, gen uint8) *hookInfo {
+	for i := range s.infos[rec].hooks {
+		if h := &s.infos[rec].hooks[i]; h.gen == gen {
+			return h
+		}
+	}
+	return nil
+}
+
+// sweep puts back what is due: asks first, then adds.
+func (s *search) sweep(w world) {
+	in := s.infos[w.rec]
+	if w.rec == 0 || in.due != 0 || s.sc.remove.has(noSweep) {
+		return
+	}
+	owed := s.recs[w.rec].Owed(s.now(), start)
+	if !s.sc.remove.has(asking) {
+		res := s.swept(w.rec)
+		if !res.changed {
+			return
+		}
+		s.stored(&w, res.rec)
+	}
+	if w.budget[crash] > 0 {
+		s.fault(w, crash, 0, "sweep: asks, then dies")
+	}
+	if w.budget[outage] > 0 {
+		s.fault(w, outage, 0, "sweep: asks, the queue is out")
+	}
+	for _, d := range owed {
+		if d.Lane == task.Deliveries {
+			s.add(&w, deliveryLane, 0)
+		} else {
+			s.add(&w, turnLane, 0)
+		}
+	}
+	s.move(w, 0, "sweep")
+}
+
+// tick lets time pass to the next instant at which anything happens by itself.
+func (s *search) tick(w world) {
+	const day = 24 * 3600
+	next := int32(-1)
+	soonest := func(at int32) {
+		if at > 0 && (next < 0 || at < next) {
+			next = at
+		}
+	}
+	in := s.infos[w.rec]
+	if w.rec != 0 && (in.due <= day || s.sc.patient) && !s.sc.remove.has(noSweep) {
+		soonest(in.due)
+	}
+	for _, j := range w.jobs {
+		if j.lane != noLane {
+			soonest(j.at)
+		}
+	}
+	if next < 0 {
+		return
+	}
+	if s.sc.prompt && in.live && !in.terminal {
+		s.violation("a turn waits for the end of a lease")
+	}
+	s.pass(&w, next)
+	s.move(w, int(next)-1, "seconds pass")
+}
+
+// pass lets time pass.
+func (s *search) pass(w *world, secs int32) {
+	if w.rec != 0 {
+		hi, lo := uint8(secs>>16), uint8(secs>>8)
+		res := s.op(opKey{w.rec, opAge, [14]uint8{hi, lo, uint8(secs)}}, func(r task.Record, res *opResult) task.Record {
+			res.changed = true
+			return s.aged(r, seconds32(secs))
+		})
+		w.rec = res.rec
+	}
+	for i := range w.jobs {
+		w.jobs[i].at = max(0, w.jobs[i].at-secs)
+	}
+	w.sortJobs()
+	for i := range w.workers {
+		w.workers[i].wake = max(0, w.workers[i].wake-secs)
+	}
+}
+
+// misfortunes are the faults that strike from outside.
+func (s *search) misfortunes(w world) {
+	if w.budget[crash] > 0 {
+		for i, k := range w.workers {
+			if k.pc != idle {
+				n := w
+				n.workers[i] = worker{}
+				n.giveBack(byWorker(i))
+				s.fault(n, crash, i, "worker dies")
+			}
+		}
+		for i, k := range w.couriers {
+			if k.pc != idle {
+				n := w
+				n.couriers[i] = courier{}
+				n.giveBack(byCourier(i))
+				s.fault(n, crash, i, "courier dies")
+			}
+		}
+	}
+	for i, k := range w.workers {
+		if w.budget[poison] > 0 && k.pc == running {
+			n := w
+			n.workers[i] = worker{}
+			n.giveBack(byWorker(i))
+			s.fault(n, poison, i, "turn kills its worker")
+		}
+	}
+	if w.budget[expire] > 0 {
+		for i, k := range w.workers {
+			in := s.infos[w.rec]
+			if k.pc >= running && in.live && in.nonce == nonce(i, k.nonce) {
+				n := w
+				s.pass(&n, in.until+30)
+				n.giveBack(byWorker(i))
+				s.fault(n, expire, i, "lease ends under a live worker")
+			}
+		}
+	}
+	s.queueFaults(w)
+	if w.budget[restart] > 0 && w.rec != 0 {
+		s.restart(w)
+	}
+}
+
+func (s *search) queueFaults(w world) {
+	for i, j := range w.jobs {
+		if j.lane == noLane || i > 0 && j == w.jobs[i-1] {
+			continue
+		}
+		if w.budget[duplicate] > 0 {
+			n := w
+			j.by = 0
+			s.addJob(&n, j)
+			s.fault(n, duplicate, int(j.name)-1, "queue delivers twice")
+		}
+		if w.budget[queueLoss] > 0 {
+			n := w
+			n.jobs[i] = job{}
+			n.sortJobs()
+			n.seen.qlost = true
+			s.fault(n, queueLoss, int(j.name)-1, "queue loses a job")
+		}
+	}
+	for note, count := range w.bus {
+		if count == 0 {
+			continue
+		}
+		if w.budget[busLoss] > 0 {
+			n := w
+			n.bus[note]--
+			s.fault(n, busLoss, note-1, "bus loses the event")
+		}
+	}
+}
+
+// restart is the end of the one local process: queue and bus forget everything,
+// the store's next owner ends the leases and sweeps.
+func (s *search) restart(w world) {
+	w.workers, w.couriers = [2]worker{}, [2]courier{}
+	w.jobs, w.bus = [maxJobs]job{}, [maxNotes + 1]uint8{}
+	for i, at := range w.fronts {
+		if at == unsure {
+			w.fronts[i] = brokenOff
+		}
+	}
+	w.seen.qlost = true
+	res := s.leaseLost(w.rec)
+	s.stored(&w, res.rec)
+	for _, d := range s.recs[w.rec].Owed(s.now(), start) {
+		if d.Lane == task.Deliveries {
+			s.add(&w, deliveryLane, 0)
+		} else {
+			s.add(&w, turnLane, 0)
+		}
+	}
+	s.fault(w, restart, 0, "everything restarts")
+}

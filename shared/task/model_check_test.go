@@ -1,0 +1,181 @@
+package task_test
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"errand/shared/task"
+)
+
+// unlawful checks what must hold for every change of a record.
+func (s *search) unlawful(was, r task.Record, op byte) string {
+	for i, e := range r.Log {
+		if e.Seq != r.Seq-int64(len(r.Log)-1-i) {
+			return "the log has a gap"
+		}
+	}
+	for i, n := range r.Notes {
+		if n.Seq > r.Seq || i > 0 && n.Seq < r.Notes[i-1].Seq {
+			return "notes are out of order"
+		}
+	}
+	if r.Told > len(r.Notes) {
+		return "more notes are told than there are"
+	}
+	if r.Terminal() && (len(r.Inbox) > 0 || r.Lease != (task.Lease{}) || !r.Wake.IsZero()) {
+		return "an ended task still has messages, a lease or a wake-up"
+	}
+	if r.Interrupted() && len(r.Inbox) > 0 {
+		return "a task waits for its client although a message waits"
+	}
+	if owes := s.owes(r); owes != !r.Due.At.IsZero() && !s.sc.remove.has(frontDebt) {
+		return fmt.Sprintf("owes = %v, but due %v", owes, r.Due)
+	}
+	if was.Task == nil {
+		return ""
+	}
+	return s.unlawfulStep(was, r, op)
+}
+
+func (s *search) unlawfulStep(was, r task.Record, op byte) string {
+	switch {
+	case r.Seq < was.Seq || r.Turn < was.Turn || r.Told < was.Told || len(r.Seen) < len(was.Seen):
+		return "a counter went back"
+	case r.Epoch < was.Epoch || r.Epoch > was.Epoch && (op != opClaim || r.Epoch != was.Epoch+1):
+		return "the epoch jumped"
+	case len(r.Notes) < len(was.Notes):
+		return "a note was forgotten"
+	}
+	for i, n := range was.Notes {
+		if m := r.Notes[i]; m.Seq != n.Seq || m.State != n.State || m.Artifact != n.Artifact {
+			return "a note was changed"
+		}
+	}
+	if was.Terminal() && clientView(was) != clientView(r) {
+		return "an ended task was changed"
+	}
+	for _, h := range r.Hooks {
+		if old, ok := was.Hook(h.ID); ok && old.Gen == h.Gen && h.Cursor < old.Cursor {
+			return "a cursor went back"
+		}
+		if h.Gen > r.Gens || h.Cursor > len(r.Notes) {
+			return "a hook is ahead of its record"
+		}
+	}
+	return ""
+}
+
+// owes says independently of Due whether anything is owed.
+func (s *search) owes(r task.Record) bool {
+	if !r.Terminal() || s.behind(r) {
+		return true
+	}
+	for _, n := range r.Notes[r.Told:] {
+		if n.Front {
+			return true
+		}
+	}
+	return false
+}
+
+func clientView(r task.Record) string {
+	text, err := json.Marshal(r.View())
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+// stored notes what outsiders can see of a newly stored record, and checks it
+// against what they saw before.
+func (s *search) stored(w *world, rec uint32) {
+	w.rec = rec
+	in := &s.infos[rec]
+	for _, h := range in.hooks {
+		g := h.gen
+		if g >= maxGens {
+			s.violation("hooks are made again and again")
+			return
+		}
+		if w.seen.start[g] == 0 {
+			w.seen.start[g], w.seen.recv[g], w.seen.acked[g] = h.cursor+1, h.cursor, h.cursor
+		}
+		if h.cursor > w.seen.acked[g] {
+			s.violation("a cursor stands after a note that its receiver has not taken")
+		}
+	}
+	if w.seen.cancel == 1 && in.state != "TASK_STATE_CANCELED" {
+		s.violation("the client was told of a cancel, the task is %s", in.state)
+	}
+	if bound := s.sc.rules.Attempts*(int(in.turn)+int(s.sc.budget[throttle])) + 1; int(in.epoch) > bound {
+		s.violation("a turn is claimed again and again")
+	}
+}
+
+// posted is a note arriving at a receiver.
+func (s *search) posted(w *world, gen, note uint8, ok bool) {
+	seen := &w.seen
+	if note > seen.recv[gen]+1 || note == seen.recv[gen]+1 && seen.acked[gen] < note-1 {
+		s.violation("note %d was received out of order", note)
+	}
+	seen.recv[gen] = max(seen.recv[gen], note)
+	if ok {
+		seen.acked[gen] = max(seen.acked[gen], note)
+	}
+}
+
+// answered counts an effective execution of the run's message.
+func (s *search) answered(w *world, k worker) {
+	if w.seen.answered&k.msg != 0 {
+		s.violation("a message was answered twice")
+	}
+	w.seen.answered |= k.msg
+}
+
+// promise checks a world in which nothing is left to do.
+func (s *search) promise(w world) {
+	if w.rec == 0 {
+		if w.seen.accepted != 0 {
+			s.violation("an accepted message is lost")
+		}
+		return
+	}
+	in := s.infos[w.rec]
+	switch {
+	case !in.terminal && !in.interrupted:
+		s.violation("the task is never answered: %s", in.state)
+	case w.seen.accepted&^in.seen != 0:
+		s.violation("an accepted message is not in the record")
+	case in.seen&^in.history != 0:
+		s.violation("an accepted message is lost: it never became history")
+	case (in.interrupted || in.state == "TASK_STATE_COMPLETED") && in.seen&^w.seen.answered != 0:
+		s.violation("an accepted message is not answered")
+	case w.seen.cancel == 2 && in.state == "TASK_STATE_CANCELED":
+		s.violation("the client was refused a cancel, the task is canceled")
+	case w.seen.tasks > 1:
+		s.violation("one message has %d tasks", w.seen.tasks)
+	}
+	all := uint16(1)<<in.notes - 1
+	if missing := all &^ w.seen.topic; missing&in.front != 0 || missing != 0 && !w.seen.qlost {
+		s.violation("the topic never heard of notes %b", missing)
+	}
+	if s.sc.remove.has(noCursor) {
+		if s.sc.inline > 0 && w.seen.acked[1] != in.notes {
+			s.violation("a hook is behind for ever: %d of %d", w.seen.acked[1], in.notes)
+		}
+		return
+	}
+	for _, h := range in.hooks {
+		switch {
+		case h.active && h.cursor != in.notes:
+			s.violation("a hook is behind for ever: %d of %d", h.cursor, in.notes)
+		case h.active && w.seen.acked[h.gen] != in.notes:
+			s.violation("a hook is level, its receiver is not")
+		case !h.active && s.sc.budget[refuse] <= uint8(len(waits)) && s.sc.budget[gone] == 0:
+			s.violation("a hook died of nothing")
+		}
+	}
+	if in.terminal && in.due >= 0 {
+		s.violation("an ended task is still due")
+	}
+}

@@ -1,0 +1,158 @@
+package task_test
+
+// events makes the steps of the bus handler: for the newest note, if a hook is
+// behind, it adds a delivery job; then it acknowledges.
+func (s *search) events(w world) {
+	for note := 1; note <= maxNotes; note++ {
+		if w.bus[note] == 0 {
+			continue
+		}
+		n := w
+		n.bus[note]--
+		if s.sc.remove.has(noCursor) {
+			s.posted(&n, 1, uint8(note), true)
+			s.move(n, note-1, "bus handler posts the event")
+			if !s.sc.remove.has(busOrder) {
+				return
+			}
+			continue
+		}
+		in := s.infos[w.rec]
+		behind := false
+		for _, h := range in.hooks {
+			behind = behind || h.active && h.cursor < in.notes
+		}
+		if !behind || uint8(note) != in.notes {
+			s.move(n, note-1, "bus handler acknowledges the event")
+			continue
+		}
+		if w.budget[crash] > 0 {
+			v := w
+			s.hint(&v)
+			s.fault(v, crash, note-1, "bus handler adds a delivery, dies")
+		}
+		if w.budget[outage] > 0 {
+			s.fault(w, outage, note-1, "bus handler: the queue is out")
+		}
+		s.hint(&n)
+		s.move(n, note-1, "bus handler adds a delivery")
+	}
+}
+
+// hint adds a delivery job. Where one waits already, another is no different from
+// a duplicate, which is a fault of its own.
+func (s *search) hint(w *world) {
+	for _, j := range w.jobs {
+		if j.lane == deliveryLane && j.by == 0 && j.at == 0 {
+			return
+		}
+	}
+	s.add(w, deliveryLane, 0)
+}
+
+// courier makes the steps of one delivery pass.
+func (s *search) courier(w world, i int) {
+	k := w.couriers[i]
+	switch k.pc {
+	case idle:
+		if i == 0 || w.couriers[i-1].pc != idle {
+			s.pickUp(w, i)
+		}
+	case unsureOf:
+		s.reports(w, i)
+	case running:
+		open := false
+		for n, l := range k.pass {
+			if l.hook != 0 && l.fail == 0 && l.cursor+l.sent < l.notes {
+				open = true
+				s.posts(w, i, n)
+			}
+		}
+		if !open {
+			s.reports(w, i)
+		}
+	}
+}
+
+// pickUp takes a delivery job and reads which hooks are behind.
+func (s *search) pickUp(w world, i int) {
+	for n, j := range w.jobs {
+		if j.lane != deliveryLane || j.by != 0 || j.at > 0 || n > 0 && j == w.jobs[n-1] {
+			continue
+		}
+		v, in := w, s.infos[w.rec]
+		k := courier{pc: running}
+		some := false
+		for slot, h := range in.hooks {
+			if h.active && h.cursor < in.notes && h.next <= 0 {
+				some = true
+				k.pass[slot] = leg{hook: h.id, gen: h.gen, cursor: h.cursor, attempt: h.attempt, notes: in.notes}
+			}
+			if v.seen.dropped&(1<<h.gen) != 0 {
+				s.violation("an attempt is decided after the delete has returned")
+			}
+		}
+		v.jobs[n].by = byCourier(i)
+		v.sortJobs()
+		if !some {
+			v.drop(byCourier(i))
+			s.move(v, i, "courier finds every hook level")
+			continue
+		}
+		v.couriers[i] = k
+		s.move(v, i, "courier begins a pass")
+	}
+}
+
+// posts sends the next note of a leg.
+func (s *search) posts(w world, i, n int) {
+	l := &w.couriers[i].pass[n]
+	note := l.cursor + l.sent + 1
+	for _, how := range []uint8{refuse, gone} {
+		if w.budget[how] == 0 {
+			continue
+		}
+		v := w
+		v.couriers[i].pass[n].fail = how
+		s.posted(&v, l.gen, note, false)
+		s.fault(v, int(how), i, "courier posts, the receiver refuses")
+	}
+	l.sent++
+	s.posted(&w, l.gen, note, true)
+	s.move(w, i, "courier posts")
+}
+
+// reports commits the outcomes of a pass, asks for a job where one is near, and
+// acknowledges.
+func (s *search) reports(w world, i int) {
+	res := s.delivered(w.rec, w.couriers[i].pass)
+	if res.changed {
+		s.stored(&w, res.rec)
+		if w.budget[lost] > 0 {
+			n := w
+			n.couriers[i].pc = unsureOf
+			s.fault(n, lost, i, "courier commits, answer lost")
+		}
+	}
+	soon := int32(-1)
+	for _, l := range w.couriers[i].pass {
+		if l.fail != refuse {
+			continue
+		}
+		if h := s.hookOf(w.rec, l.gen); h != nil && h.active && h.next > 0 && h.next < 60 {
+			soon = h.next
+		}
+	}
+	if soon >= 0 && w.budget[outage] > 0 {
+		n := w
+		n.drop(byCourier(i))
+		n.couriers[i] = courier{}
+		s.fault(n, outage, i, "courier commits, the queue is out")
+	}
+	w.drop(byCourier(i))
+	w.couriers[i] = courier{}
+	if soon >= 0 {
+		s.add(&w, deliveryLane, soon)
+	}
+	s.move(w, i, "courier commits")
+}

@@ -1,0 +1,99 @@
+package task_test
+
+import (
+	"flag"
+	"maps"
+	"testing"
+	"time"
+
+	"errand/shared/task"
+)
+
+var full = flag.Bool("model.full", false, "search the protocol model without a bound")
+
+// mechanism is a set of parts of the protocol.
+type mechanism uint32
+
+func (m mechanism) has(part mechanism) bool { return m&part != 0 }
+
+// Parts of the protocol that can be taken away.
+const (
+	noSweep mechanism = 1 << iota
+	derivedID
+	fencing
+	epoch
+	terminalGuard
+	publishFirst
+	noCursor
+	busOrder
+	jobFirst
+	leaseCheck
+	noSeen
+	finishMemory
+	claimMemory
+	cancelMemory
+	generation
+	frontDebt
+	inboxCheck
+	asking
+	takeover
+	attempts
+	lastLook
+)
+
+type budget map[int]uint8
+
+func (b budget) all() (out [faults]uint8) {
+	for k, v := range b {
+		out[k] = v
+	}
+	return out
+}
+
+var (
+	send   = request{do: sends}
+	cancel = request{do: cancels}
+)
+
+// followUp is a further message, sent when the client is asked or meanwhile.
+func followUp(msg, when uint8) request { return request{do: follows, arg: msg, when: when} }
+
+// small are rules under which a poisoned turn ends soon.
+func small() task.Rules {
+	ru := task.Defaults()
+	ru.Attempts, ru.Parks = 3, ru.Parks[:2]
+	return ru
+}
+
+func (sc scenario) ready() scenario {
+	if sc.rules.Attempts == 0 {
+		sc.rules = task.Defaults()
+	}
+	if *full {
+		sc.requests = append(sc.requests[:len(sc.requests):len(sc.requests)], sc.later...)
+		sc.couriers += sc.overlaps
+		all := budget{}
+		maps.Copy(all, sc.budget)
+		for which, n := range sc.also {
+			all[which] += n
+		}
+		sc.budget = all
+	} else if testing.Short() {
+		sc.states = 20_000
+	}
+	return sc
+}
+
+func TestProtocolHolds(t *testing.T) {
+	for _, sc := range scenarios() {
+		t.Run(sc.name, func(t *testing.T) {
+			t.Parallel()
+			began := time.Now()
+			res := explore(sc.ready())
+			if res.bad != "" {
+				t.Fatal(res.report())
+			}
+			t.Logf("%d states, %d records, %s", res.states, res.records, time.Since(began).Round(time.Millisecond))
+		})
+	}
+}

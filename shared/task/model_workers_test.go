@@ -1,0 +1,281 @@
+package task_test
+
+import (
+	"time"
+
+	"errand/shared/task"
+)
+
+// Where a worker or courier is.
+const (
+	idle      uint8 = iota
+	taken           // has a job, published what its record had not told
+	unsureOf        // a claim was applied, its answer lost
+	running         // the turn is ours
+	rethinks        // a write of the run was applied, its answer lost
+	publishes       // the turn has ended: publish, then acknowledge
+)
+
+func byWorker(i int) uint8  { return uint8(i + 1) }
+func byCourier(i int) uint8 { return uint8(i + 3) }
+
+func seconds32(secs int32) time.Duration { return time.Duration(secs) * time.Second }
+
+// work makes the steps of one worker.
+func (s *search) work(w world, i int) {
+	k := w.workers[i]
+	switch k.pc {
+	case idle:
+		if i == 0 || w.workers[i-1].pc != idle {
+			s.take(w, i)
+		}
+	case taken:
+		s.claims(w, i, false)
+	case unsureOf:
+		s.claims(w, i, true)
+	case running:
+		s.runs(w, i)
+	case rethinks:
+		switch k.op {
+		case opProgress:
+			s.progresses(w, i, true)
+		case opPark:
+			s.parks(w, i, true)
+		default:
+			s.finishes(w, i, k.op, true)
+		}
+	case publishes:
+		s.publishes(w, i)
+	}
+}
+
+// take gets a job, reads the record and publishes what it has not told.
+func (s *search) take(w world, i int) {
+	for n, j := range w.jobs {
+		if j.lane != turnLane || j.by != 0 || j.at > 0 || n > 0 && j == w.jobs[n-1] {
+			continue
+		}
+		v := w
+		v.jobs[n].by = byWorker(i)
+		v.sortJobs()
+		if v.rec == 0 && s.sc.remove.has(jobFirst) {
+			s.stored(&v, s.accept().rec)
+		}
+		if v.rec == 0 {
+			v.drop(byWorker(i))
+			s.move(v, i, "worker takes a job of nothing")
+			continue
+		}
+		in := s.infos[v.rec]
+		s.publish(&v, in.told, in.notes)
+		v.workers[i] = worker{pc: taken, name: j.name, retry: j.retry, nonce: in.epoch + 1, told: in.notes}
+		s.move(v, i, "worker takes a job, publishes")
+	}
+}
+
+// publish hands notes after..to to the bus.
+func (s *search) publish(w *world, after, to uint8) {
+	for note := after + 1; note <= to; note++ {
+		w.seen.topic |= 1 << (note - 1)
+		if s.sc.inline > 0 || len(s.infos[w.rec].hooks) > 0 {
+			w.bus[note] = min(w.bus[note]+1, 2)
+		}
+	}
+}
+
+// done acknowledges the worker's job.
+func (w *world) done(i int) {
+	w.drop(byWorker(i))
+	w.workers[i] = worker{}
+}
+
+func (s *search) claims(w world, i int, again bool) {
+	k := &w.workers[i]
+	was := s.infos[w.rec]
+	res := s.claim(w.rec, i, *k, again)
+	if res.changed {
+		if res.verdict == task.Claimed && was.live && !(was.leaseName == k.name && k.retry > was.leaseRetry) {
+			s.violation("a turn was stolen under a live lease")
+		}
+		s.stored(&w, res.rec)
+		if w.budget[lost] > 0 {
+			n := w
+			n.workers[i].pc = unsureOf
+			s.fault(n, lost, i, "worker claims, answer lost")
+		}
+	}
+	in := s.infos[w.rec]
+	switch res.verdict {
+	case task.Idle:
+		s.settles(w, i)
+	case task.Parked:
+		wake := s.recs[w.rec].Wake
+		s.comesBack(w, i, seconds(wake), "worker parks a suspect")
+	case task.Ended:
+		k.pc, k.told = publishes, in.notes
+		s.move(w, i, "worker ends the task")
+	case task.Claimed:
+		k.pc, k.epoch, k.seq, k.turn, k.msg = running, in.epoch, in.seq, in.turn, in.msg
+		s.move(w, i, "worker claims")
+	}
+}
+
+// settles is what a worker does that has nothing to run: it publishes what came
+// since it read the record, says so if the front door made any of it, and
+// acknowledges.
+func (s *search) settles(w world, i int) {
+	k, in := w.workers[i], s.infos[w.rec]
+	told := k.told
+	if !s.sc.remove.has(lastLook) {
+		s.publish(&w, max(told, in.told), in.notes)
+		told = in.notes
+	}
+	if w.budget[crash] > 0 {
+		n := w
+		n.workers[i] = worker{}
+		n.giveBack(byWorker(i))
+		s.fault(n, crash, i, "worker has nothing to run, publishes, dies")
+	}
+	if res := s.published(w.rec, told); res.changed {
+		s.stored(&w, res.rec)
+		if w.budget[lost] > 0 {
+			n := w
+			n.budget[lost]--
+			n.workers[i] = worker{}
+			n.giveBack(byWorker(i))
+			s.emit(n, i, "worker says what it published, answer lost, gives up")
+		}
+	}
+	w.done(i)
+	s.move(w, i, "worker has nothing to run, acknowledges")
+}
+
+// comesBack acknowledges after asking for a job at the time of the wake-up, if
+// that is near.
+func (s *search) comesBack(w world, i int, wake int32, label string) {
+	if wake < 60 {
+		if w.budget[outage] > 0 {
+			n := w
+			n.workers[i] = worker{}
+			n.giveBack(byWorker(i))
+			s.fault(n, outage, i, label+", the queue is out: 503")
+		}
+		if w.budget[crash] > 0 {
+			n := w
+			n.workers[i] = worker{}
+			n.giveBack(byWorker(i))
+			s.fault(n, crash, i, label+", dies")
+		}
+		w.done(i)
+		s.add(&w, turnLane, wake)
+	} else {
+		w.done(i)
+	}
+	s.move(w, i, label)
+}
+
+// runs are the choices of an executor.
+func (s *search) runs(w world, i int) {
+	k := w.workers[i]
+	if s.sc.speaks && k.said == 0 {
+		s.progresses(w, i, false)
+	}
+	if w.budget[throttle] > 0 {
+		n := w
+		n.budget[throttle]--
+		n.workers[i].wake = s.sc.park
+		s.parks(n, i, false)
+	}
+	how := uint8(completes)
+	if s.sc.asks && k.msg == bit("m1") {
+		how = asks
+	}
+	s.finishes(w, i, how, false)
+	if s.sc.fails {
+		s.finishes(w, i, fails, false)
+	}
+}
+
+// written handles what all writes of a run have in common; false: the run is over.
+func (s *search) written(w *world, i int, res opResult, op uint8, again bool, label string) bool {
+	switch {
+	case fenced(res.err):
+		w.done(i)
+		s.move(*w, i, label+": fenced, acknowledges")
+		return false
+	case res.err != nil:
+		s.violation("%s: %v", label, res.err)
+	case !res.changed && !again && !s.infos[w.rec].terminal:
+		s.violation("%s: a run believes that it has written what it never wrote", label)
+	}
+	if res.changed {
+		s.stored(w, res.rec)
+		if w.budget[lost] > 0 {
+			n := *w
+			n.workers[i].pc, n.workers[i].op = rethinks, op
+			s.afterWrite(&n, i, res, op)
+			s.fault(n, lost, i, label+", answer lost")
+		}
+		s.afterWrite(w, i, res, op)
+	}
+	return true
+}
+
+// afterWrite counts the answer that a write gave.
+func (s *search) afterWrite(w *world, i int, res opResult, op uint8) {
+	k, in := w.workers[i], s.infos[res.rec]
+	if op == opProgress || op == opPark {
+		return
+	}
+	if before := in.turn; before != k.turn && !(before == k.turn+1 && in.leased) {
+		s.violation("the result of turn %d ended turn %d", k.turn, before)
+	}
+	s.answered(w, k)
+}
+
+func (s *search) progresses(w world, i int, again bool) {
+	res := s.progress(w.rec, w.workers[i], again)
+	if s.written(&w, i, res, opProgress, again, "worker makes progress") {
+		k := &w.workers[i]
+		k.pc, k.op, k.said, k.seq = running, 0, 1, s.infos[w.rec].seq
+		s.move(w, i, "worker makes progress")
+	}
+}
+
+func (s *search) parks(w world, i int, again bool) {
+	res := s.parkTurn(w.rec, w.workers[i], again)
+	if s.written(&w, i, res, opPark, again, "worker parks the turn") {
+		s.comesBack(w, i, w.workers[i].wake, "worker parks the turn")
+	}
+}
+
+func (s *search) finishes(w world, i int, how uint8, again bool) {
+	res := s.finish(w.rec, w.workers[i], again, how)
+	if !s.written(&w, i, res, how, again, "worker finishes") {
+		return
+	}
+	k, in := &w.workers[i], s.infos[w.rec]
+	if in.leased && in.nonce == nonce(i, k.nonce) {
+		k.pc, k.op, k.said, k.seq, k.turn, k.msg = running, 0, 0, in.seq, in.turn, in.msg
+		s.move(w, i, "worker takes the next message")
+		return
+	}
+	k.pc, k.op, k.told = publishes, 0, in.notes
+	if s.sc.remove.has(publishFirst) {
+		w.drop(byWorker(i))
+	}
+	s.move(w, i, "worker finishes")
+}
+
+// publishes hands the notes to the bus, then acknowledges.
+func (s *search) publishes(w world, i int) {
+	s.publish(&w, s.infos[w.rec].told, w.workers[i].told)
+	if w.budget[crash] > 0 {
+		n := w
+		n.workers[i] = worker{}
+		n.giveBack(byWorker(i))
+		s.fault(n, crash, i, "worker publishes, dies")
+	}
+	w.done(i)
+	s.move(w, i, "worker publishes, acknowledges")
+}

@@ -1,0 +1,351 @@
+package task_test
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"errand/shared/task"
+)
+
+// Sizes of the model's world. A world that needs more is a violation: something
+// multiplies.
+const (
+	maxJobs  = 7
+	maxNotes = 8
+	maxGens  = 5
+	maxHooks = 2
+)
+
+// A world is everything outside the processes' code: the store's one record, the
+// queue, the bus, what each process remembers, and what outsiders have seen. It
+// holds no pointers, so that it can be compared and hashed. The present is always
+// the instant start; when time passes, everything else moves into the past.
+type world struct {
+	rec      uint32 // index of the stored record; 0: none
+	jobs     [maxJobs]job
+	bus      [maxNotes + 1]uint8 // events waiting, by note
+	workers  [2]worker
+	couriers [2]courier
+	fronts   [6]uint8 // how far each request is
+	budget   [faults]uint8
+	seen     witness
+}
+
+// A job is an accepted queue task; by is who has it in hands.
+type job struct {
+	lane, name, retry, by uint8
+	at                    int32 // seconds from now
+}
+
+const (
+	noLane = iota
+	turnLane
+	deliveryLane
+)
+
+// A worker is one process that runs turns.
+type worker struct {
+	pc, op             uint8
+	name, retry, nonce uint8 // of the delivery and the claim
+	told               uint8 // notes it knows to be published, or must publish
+	epoch, seq         uint8
+	turn, msg, said    uint8
+	wake               int32
+}
+
+// A courier is one process that delivers to webhooks.
+type courier struct {
+	pc   uint8
+	pass [maxHooks]leg
+}
+
+// A leg is one hook's part of a delivery pass.
+type leg struct{ hook, gen, cursor, attempt, notes, sent, fail uint8 }
+
+// A witness is what outsiders know.
+type witness struct {
+	accepted uint8 // messages whose sender got the task
+	answered uint8 // messages with an effective execution
+	topic    uint16
+	cancel   uint8
+	tasks    uint8
+	qlost    bool
+	dropped  uint8          // generations whose delete returned
+	start    [maxGens]uint8 // cursor at creation + 1
+	recv     [maxGens]uint8 // newest note received
+	acked    [maxGens]uint8 // newest note answered 2xx
+}
+
+// Faults and other choices that are limited by a budget.
+const (
+	crash = iota
+	duplicate
+	queueLoss
+	busLoss
+	outage // of the queue, at an add
+	lost   // the answer of a write that was applied
+	expire // of a lease under a live worker
+	refuse // a receiver answers 500
+	gone   // a receiver answers 410
+	throttle
+	restart // of everything, local queue and bus included
+	poison  // a turn kills its worker
+	faults
+)
+
+// info is what the processes and checks need to know of a record.
+type info struct {
+	state                 a2a.TaskState
+	terminal, interrupted bool
+	epoch, seq, turn      uint8
+	told, notes           uint8
+	attempt               int
+	front                 uint16 // notes made by the front door
+	leased, live          bool
+	leaseName, leaseRetry uint8
+	nonce                 string
+	until                 int32
+	due                   int32 // seconds from now; -1: nothing is owed
+	hooks                 []hookInfo
+	msg                   uint8 // the message being answered
+	seen, history, inbox  uint8
+}
+
+type hookInfo struct {
+	id, gen, cursor, attempt uint8
+	active                   bool
+	next                     int32
+}
+
+func seconds(t time.Time) int32 {
+	d := t.Sub(start)
+	if d > 0 {
+		return int32((d + time.Second - 1) / time.Second)
+	}
+	return int32(d / time.Second)
+}
+
+func bit(id string) uint8 {
+	if len(id) == 2 && id[0] == 'm' {
+		return 1 << (id[1] - '1')
+	}
+	return 0
+}
+
+func infoOf(r task.Record) info {
+	in := info{
+		state: r.State(), terminal: r.Terminal(), interrupted: r.Interrupted(),
+		epoch: uint8(r.Epoch), seq: uint8(r.Seq), turn: uint8(r.Turn), told: uint8(r.Told), notes: uint8(len(r.Notes)),
+		attempt: r.Attempt, leased: r.Lease != (task.Lease{}), nonce: r.Lease.Nonce, due: -1,
+	}
+	if in.leased {
+		in.live, in.until, in.leaseRetry = r.Lease.Until.After(start), seconds(r.Lease.Until), uint8(r.Lease.Retry)
+		n, _ := strconv.Atoi(strings.TrimPrefix(r.Lease.Name, "j"))
+		in.leaseName = uint8(n)
+	}
+	if !r.Due.At.IsZero() {
+		in.due = max(0, seconds(r.Due.At))
+	}
+	for i, n := range r.Notes {
+		if n.Front {
+			in.front |= 1 << i
+		}
+	}
+	for _, h := range r.Hooks {
+		in.hooks = append(in.hooks, hookInfo{
+			id: h.ID[1] - '0', gen: uint8(h.Gen), cursor: uint8(h.Cursor), attempt: uint8(h.Attempt),
+			active: h.State == task.HookActive, next: seconds(h.Next),
+		})
+	}
+	for _, m := range r.Task.History {
+		if b := bit(m.ID); b != 0 {
+			in.history |= b
+			in.msg = b
+		}
+	}
+	for _, s := range r.Seen {
+		in.seen |= bit(s.ID)
+	}
+	for _, m := range r.Inbox {
+		in.inbox |= bit(m.ID)
+	}
+	return in
+}
+
+// keyOf says in few bytes everything about a record that the protocol goes by.
+// What only clients read (times of events, the log) is left out.
+func (s *search) keyOf(r task.Record) string {
+	b := make([]byte, 0, 256)
+	num := func(v int64) { b = strconv.AppendInt(append(b, ' '), v, 36) }
+	str := func(v string) { b = append(append(b, ' '), v...) }
+	when := func(t time.Time) {
+		if t.IsZero() {
+			b = append(b, ' ', '-')
+			return
+		}
+		num(int64(seconds(t)))
+	}
+	str(string(r.State()))
+	if m := r.Task.Status.Message; m != nil {
+		str(m.ID)
+	}
+	for _, v := range []int64{int64(r.Turn), r.Seq, int64(r.Told), r.Epoch, int64(r.Attempt), r.Gens} {
+		num(v)
+	}
+	when(r.Lease.Until)
+	str(r.Lease.Name)
+	num(int64(r.Lease.Retry))
+	str(r.Lease.Nonce)
+	when(r.Wake)
+	when(r.Asked)
+	when(r.Due.At)
+	if s.sc.patient {
+		when(r.Since)
+		when(r.Stamp().Truncate(time.Second))
+	}
+	for _, m := range r.Task.History {
+		str(m.ID)
+	}
+	for _, a := range r.Task.Artifacts {
+		str(string(a.ID))
+		for _, p := range a.Parts {
+			str(p.Text())
+		}
+	}
+	for _, v := range r.Seen {
+		str(v.ID)
+	}
+	b = append(b, '|')
+	for _, v := range r.Made {
+		str(string(v.ID))
+		num(v.Epoch)
+	}
+	b = append(b, '|')
+	for _, m := range r.Inbox {
+		str(m.ID)
+	}
+	for _, h := range r.Hooks {
+		str(h.ID + h.URL + h.State + strconv.FormatBool(h.Gone))
+		num(h.Gen)
+		num(int64(h.Cursor))
+		num(int64(h.Attempt))
+		when(h.Next)
+	}
+	for _, n := range r.Notes {
+		str(string(n.State) + string(n.Artifact) + strconv.FormatBool(n.Front))
+		num(n.Seq)
+	}
+	return string(b)
+}
+
+// bare is the record without anything that is not persisted.
+func bare(r task.Record) task.Record {
+	return task.Record{
+		Schema: r.Schema, Task: r.Task, Owner: r.Owner, Lane: r.Lane, Seen: r.Seen, Turn: r.Turn, Since: r.Since,
+		Made: r.Made, Inbox: r.Inbox, Hooks: r.Hooks, Gens: r.Gens, Seq: r.Seq, Log: r.Log, Notes: r.Notes,
+		Told: r.Told, Epoch: r.Epoch, Attempt: r.Attempt, Lease: r.Lease, Wake: r.Wake, Asked: r.Asked,
+		Due: r.Due, Expires: r.Expires, Version: r.Version,
+	}
+}
+
+// aged is the record after d has passed. Times so far back that they make no
+// difference are all the same.
+func (s *search) aged(r task.Record, d time.Duration) task.Record {
+	back := func(t time.Time, floor time.Duration) time.Time {
+		if t.IsZero() {
+			return t
+		}
+		if t, low := t.Add(-d), start.Add(-floor); t.After(low) {
+			return t
+		} else {
+			return low
+		}
+	}
+	ru := s.sc.rules
+	r = bare(r)
+	t := *r.Task
+	stamp, since := start.Add(-time.Second), start
+	if s.sc.patient {
+		stamp, since = back(r.Stamp(), ru.Answer), back(r.Since, ru.Age)
+	}
+	t.Status.Timestamp, r.Since, r.Task = &stamp, since, &t
+	r.Asked, r.Wake = back(r.Asked, ru.Patience), back(r.Wake, 0)
+	r.Lease.Until, r.Due.At = back(r.Lease.Until, 0), back(r.Due.At, 0)
+	r.Hooks = slices.Clone(r.Hooks)
+	for i := range r.Hooks {
+		r.Hooks[i].Next = back(r.Hooks[i].Next, 0)
+	}
+	return r
+}
+
+func compareJobs(a, b job) int {
+	for _, d := range []int{
+		int(b.lane) - int(a.lane), int(a.name) - int(b.name), int(a.retry) - int(b.retry), int(a.by) - int(b.by),
+	} {
+		if d != 0 {
+			return d
+		}
+	}
+	return int(a.at) - int(b.at)
+}
+
+// hand changes whose hands a job is in, or its retries.
+func (w *world) sortJobs() { slices.SortFunc(w.jobs[:], compareJobs) }
+
+// freeName is a queue task's name that nobody remembers.
+func (s *search) freeName(w *world) uint8 {
+	for name := uint8(1); ; name++ {
+		used := s.infos[w.rec].leaseName == name
+		for _, j := range w.jobs {
+			used = used || j.name == name
+		}
+		for _, k := range w.workers {
+			used = used || k.name == name
+		}
+		if !used {
+			return name
+		}
+	}
+}
+
+// add puts a job into the queue.
+func (s *search) add(w *world, lane uint8, at int32) {
+	s.addJob(w, job{lane: lane, name: s.freeName(w), at: max(0, at)})
+}
+
+func (s *search) addJob(w *world, j job) {
+	for i := range w.jobs {
+		if w.jobs[i].lane == noLane {
+			w.jobs[i] = j
+			w.sortJobs()
+			return
+		}
+	}
+	s.violation("jobs pile up in the queue")
+}
+
+// drop takes the job that by has in hands out of the queue.
+func (w *world) drop(by uint8) {
+	for i := range w.jobs {
+		if w.jobs[i].lane != noLane && w.jobs[i].by == by {
+			w.jobs[i] = job{}
+			w.sortJobs()
+			return
+		}
+	}
+}
+
+// giveBack makes the job that by has in hands be delivered again.
+func (w *world) giveBack(by uint8) {
+	for i := range w.jobs {
+		if j := &w.jobs[i]; j.lane != noLane && j.by == by {
+			j.by, j.retry = 0, j.retry+1
+			w.sortJobs()
+			return
+		}
+	}
+}
