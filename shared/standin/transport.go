@@ -15,6 +15,12 @@ import (
 type transport struct{ handler http.Handler }
 
 func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := r.Context().Err(); err != nil {
+		if r.Body != nil {
+			r.Body.Close()
+		}
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(r.Context())
 	pr, pw := io.Pipe()
 	w := &writer{header: http.Header{}, pipe: pw, ready: make(chan struct{})}
@@ -25,7 +31,7 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	go func() {
 		defer cancel()
 		defer served.Body.Close()
-		defer func() { w.end(recover()) }()
+		defer func() { w.end(recover(), r.Context().Err()) }()
 		t.handler.ServeHTTP(w, served)
 	}()
 	// Neither the wait for the header nor a read outlasts the request, even if
@@ -98,16 +104,18 @@ func (w *writer) Flush() {
 	w.buf.Reset()
 }
 
-// end finishes the response. A handler that panicked breaks the connection.
-func (w *writer) end(panicked any) {
-	if panicked == nil {
+// end finishes the response. A handler that panicked, or gave up because the
+// request has ended, breaks the connection.
+func (w *writer) end(panicked any, err error) {
+	switch {
+	case panicked == http.ErrAbortHandler:
+		err = io.ErrUnexpectedEOF
+	case panicked != nil:
+		err = fmt.Errorf("the handler panicked: %v", panicked)
+	case err == nil:
 		w.Flush()
 		w.pipe.Close()
 		return
-	}
-	err := io.ErrUnexpectedEOF
-	if panicked != http.ErrAbortHandler {
-		err = fmt.Errorf("the handler panicked: %v", panicked)
 	}
 	w.once.Do(func() {
 		w.failed = err
