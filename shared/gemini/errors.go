@@ -33,8 +33,6 @@ func (m *Model) failure(ctx context.Context, c *call, err error) error {
 	switch {
 	case errors.As(err, &unreached):
 		err = unreached.Err
-	case !c.sent:
-		return invalid("the request does not fit the Gemini API")
 	case c.status >= 300:
 		return &model.Error{Code: c.status, Message: "the answer could not be read"}
 	case c.cut != nil:

@@ -82,9 +82,6 @@ func (m *Model) Name() string { return m.name }
 func (m *Model) Check(ctx context.Context) error {
 	ctx, call := withCall(ctx)
 	info, err := m.client.Models.Get(ctx, m.name, nil)
-	if err == nil {
-		err = call.cut
-	}
 	if err != nil {
 		return m.failure(ctx, call, err)
 	}

@@ -167,6 +167,7 @@ func TestStatusCounts(t *testing.T) {
 		{"no code", 500, `{"error":{"message":"m"}}`, 500},
 		{"another code", 401, `{"error":{"code":200}}`, 401},
 		{"redirect", 307, "", 307},
+		{"cut", 503, "cut", 503},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -174,6 +175,9 @@ func TestStatusCounts(t *testing.T) {
 					t.Errorf("the redirect was followed, with key %q", r.Header.Get("X-Goog-Api-Key"))
 				}
 				w.Header().Set("Location", "/stolen")
+				if tt.body == "cut" {
+					w.Header().Set("Content-Length", "99")
+				}
 				w.WriteHeader(tt.code)
 				io.WriteString(w, tt.body)
 			}))

@@ -46,8 +46,12 @@ func (m *Model) Generate(ctx context.Context, req model.Request) iter.Seq2[model
 				return
 			}
 		}
-		if end.Finish != model.FinishNone {
+		switch {
+		case end.Finish != model.FinishNone:
 			yield(end, nil)
+		case ctx.Err() != nil:
+			// A body that is closed because of ctx may look like a complete one.
+			yield(model.Chunk{}, ctx.Err())
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/genai"
 
 	"errand/shared/gemini"
 	"errand/shared/model"
@@ -212,7 +213,7 @@ func TestCancel(t *testing.T) {
 			n := 0
 			for _, err := range m.Generate(ctx, hello()) {
 				if err != nil {
-					if !errors.Is(err, context.Canceled) {
+					if err != context.Canceled {
 						t.Errorf("Generate ended with %v, want context.Canceled", err)
 					}
 					break
@@ -225,6 +226,23 @@ func TestCancel(t *testing.T) {
 			}
 			<-ended
 		})
+	}
+}
+
+// TestCancelClean: a body that is closed because of the cancel may end without
+// an error, and is not an answer then.
+func TestCancelClean(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	client := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		cancel()
+		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+	})}
+	m, err := gemini.New(ctx, gemini.Config{Name: "gemini-x", APIKey: "k", HTTPClient: client})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := collect(ctx, m, hello()); err != context.Canceled {
+		t.Errorf("Generate ended with %v, want context.Canceled", err)
 	}
 }
 
@@ -247,7 +265,7 @@ func TestBreak(t *testing.T) {
 // TestTooLarge: an answer without end is an error, and never much memory.
 func TestTooLarge(t *testing.T) {
 	mib := bytes.Repeat([]byte("x"), 1<<20)
-	event := []byte(`data: {"candidates":[{"content":{"parts":[{"text":"` + string(mib[:1000]) + `"}]}}]}` + "\n\n")
+	event := []byte(`data: {"candidates":[{"content":{"parts":[{"text":"` + string(mib[:1<<18]) + `"}]}}]}` + "\n\n")
 	tests := []struct {
 		name   string
 		status int
@@ -257,8 +275,7 @@ func TestTooLarge(t *testing.T) {
 		alloc  uint64 // MiB in all; those of many chunks are not held together
 	}{
 		{"one chunk", 200, `data: {"candidates":[{"content":{"parts":[{"text":"`, mib, 0, 64},
-		{"many chunks", 200, "", bytes.Repeat(event, 1000), 0, 512},
-		{"empty lines", 200, "", bytes.Repeat([]byte("\n"), 1<<20), 0, 64},
+		{"many chunks", 200, "", bytes.Repeat(event, 4), 0, 512},
 		{"error", 500, `{"error":{"code":500,"message":"`, mib, 500, 16},
 	}
 	for _, tt := range tests {
@@ -308,12 +325,57 @@ func TestStandardLoggerIsSilent(t *testing.T) {
 	old := log.Writer()
 	log.SetOutput(&out)
 	defer log.SetOutput(old)
-	for _, reply := range []standin.Reply{standin.CutMidRune("a"), standin.Reply{Raw: strings.Repeat("x", 5<<20)}, raw(`{`)} {
+	cut := standin.Text("a")
+	cut.Cut = true
+	for _, reply := range []standin.Reply{cut, standin.CutMidRune("a"), standin.Reply{Raw: strings.Repeat("x", 5<<20)}, raw(`{`)} {
 		if _, err := collect(t.Context(), newModel(t, standin.New(standin.NewScript(reply).Answer)), hello()); err == nil {
 			t.Error("Generate gave no error")
 		}
 	}
 	if out.Len() > 0 {
 		t.Errorf("genai printed %q", out.String())
+	}
+}
+
+// FuzzAnswer: whatever a service sends, a step ends, and in one of the ways
+// the port knows.
+func FuzzAnswer(f *testing.F) {
+	for _, s := range []string{
+		"data: {}\n\n", "data: null\n\n", "data: {\"candidates\":[null]}\r\n\r\n", "{\"error\":{\"code\":-1}}", ": ping\n\n",
+		`data: {"candidates":[{"content":{"parts":[{"text":"a","functionCall":{"args":[]}}]},"finishReason":"STOP"}],"promptFeedback":{},"usageMetadata":{"promptTokenCount":-1}}`,
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		// Every request is answered alike, so resuming must come to an end too.
+		m := newModel(t, standin.New(func(context.Context, standin.Request) standin.Reply { return standin.Reply{Raw: body} }))
+		chunks, err := collect(t.Context(), m, hello())
+		var failed *model.Error
+		if err != nil && (!errors.As(err, &failed) || failed.Code < 0) {
+			t.Errorf("Generate ended with %v, want an *model.Error", err)
+		}
+		for i, c := range chunks {
+			if c.Finish != model.FinishNone && i != len(chunks)-1 {
+				t.Errorf("chunk %d of %d carries %s", i+1, len(chunks), c.Finish)
+			}
+		}
+	})
+}
+
+// TestResumeForever: a service that never finishes, but always makes progress,
+// is stopped by what it has sent in all.
+func TestResumeForever(t *testing.T) {
+	asked := 0
+	m := newModel(t, standin.New(func(context.Context, standin.Request) standin.Reply {
+		asked++
+		r := standin.Text(strings.Repeat("x", 3<<20))
+		r.Chunks[0].Candidates[0].FinishReason = genai.FinishReasonContinuation
+		r.Chunks[0].Candidates[0].ContinuationToken = []byte{byte(asked), byte(asked >> 8)}
+		return r
+	}))
+	_, err := collect(t.Context(), m, hello())
+	var failed *model.Error
+	if !errors.As(err, &failed) || asked > 6 {
+		t.Errorf("Generate ended with %v after %d requests, want an error after 6", err, asked)
 	}
 }

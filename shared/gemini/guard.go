@@ -12,7 +12,7 @@ import (
 // useful answer comes near them; genai itself would gather 256 MiB for a
 // single event and decode it four times over.
 const (
-	maxAnswer = 32 << 20 // bytes of one step, resumed streams included
+	maxAnswer = 16 << 20 // bytes of one step, resumed streams included
 	maxEvent  = 4 << 20  // bytes without a line end: one event of a stream
 	maxError  = 64 << 10 // bytes of an error's body; the rest is cut off
 )
@@ -22,7 +22,6 @@ var errTooLarge = errors.New("the answer is too large")
 // A call is what the transport learns about one step, which genai does not
 // tell: it belongs to one goroutine.
 type call struct {
-	sent   bool  // a request reached the transport
 	status int   // of the last response
 	cut    error // why the last body ended early
 	left   int64 // bytes that may still come
@@ -60,7 +59,7 @@ func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		return nil, errTooLarge
 	}
-	c.sent, c.cut = true, nil
+	c.cut = nil
 	resp, err := g.next.RoundTrip(r)
 	if err != nil {
 		return nil, err
