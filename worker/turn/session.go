@@ -25,7 +25,6 @@ type session struct {
 
 	commit sync.Mutex // held while committing; guards the rest
 	rec    task.Record
-	last   time.Time // of the last progress commit
 }
 
 func newSession(w *Worker, r task.Record) *session {
