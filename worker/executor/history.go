@@ -108,6 +108,10 @@ func earlier(ec *a2asrv.ExecutorContext) []item {
 	}
 	if ec.StoredTask != nil {
 		items = append(items, said(ec.StoredTask, ec.Message.ID)...)
+		// The SDK's server puts a question into the history only afterwards.
+		if q := ec.StoredTask.Status; task.Interrupted(q.State) && q.Message != nil {
+			items = append(items, item{model.RoleModel, q.Message.Parts})
+		}
 	}
 	return items
 }

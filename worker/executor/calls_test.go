@@ -1,0 +1,344 @@
+package executor_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/genai"
+
+	"errand/shared/agent"
+	"errand/shared/model"
+	"errand/shared/standin"
+	"errand/shared/task"
+	"errand/worker/executor"
+	"errand/worker/tools"
+)
+
+type sum struct {
+	A int `json:"a"`
+	B int `json:"b"`
+}
+
+// add is a tool that notes its calls.
+func add(calls *[]string) tools.Tool {
+	return tools.New("add", "Adds two numbers.", func(_ context.Context, in sum) (int, error) {
+		*calls = append(*calls, fmt.Sprintf("%d+%d", in.A, in.B))
+		return in.A + in.B, nil
+	})
+}
+
+// note is a tool with effects that notes the keys of its calls.
+func note(keys *[]string) tools.Tool {
+	return tools.New("note", "Takes a note.", func(ctx context.Context, in struct {
+		Text string `json:"text"`
+	}) (string, error) {
+		*keys = append(*keys, tools.Key(ctx))
+		return "noted", nil
+	}, tools.Effects())
+}
+
+func call(name string, args map[string]any) *genai.FunctionCall {
+	return &genai.FunctionCall{ID: "id-" + name, Name: name, Args: args}
+}
+
+func TestToolRoundTrip(t *testing.T) {
+	var calls []string
+	script := standin.NewScript(
+		standin.Call(call("add", map[string]any{"a": 2, "b": 3}), call("add", map[string]any{"a": 4, "b": 5})),
+		standin.Text("5 and 9."))
+	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{add(&calls)}}), message())
+	if r.text != "5 and 9." || r.state() != a2a.TaskStateCompleted {
+		t.Fatalf("%q, %v, %v", r.text, r.state(), r.err)
+	}
+	if diff := cmp.Diff([]string{"2+3", "4+5"}, calls); diff != "" {
+		t.Error(diff)
+	}
+	want := "user: Hello\nmodel: call add | call add\nuser: result add {\"output\":5} | result add {\"output\":9}"
+	if diff := cmp.Diff(want, plain(script.Requests()[1].Contents)); diff != "" {
+		t.Error(diff)
+	}
+	if id := script.Requests()[1].Contents[2].Parts[0].FunctionResponse.ID; id != "id-add" {
+		t.Errorf("id of the result: %q", id)
+	}
+	usage := r.final.Metadata["usage"].(map[string]any)
+	if usage["steps"] != 2.0 || usage["prompt"] != 2.0 || usage["output"] != 24.0 {
+		t.Errorf("usage %v", usage)
+	}
+	decl := script.Requests()[0].Tools[0].FunctionDeclarations
+	if len(decl) != 2 || decl[0].Name != "ask" || decl[1].Name != "add" || decl[1].ParametersJsonSchema == nil {
+		t.Errorf("declared: %+v", decl)
+	}
+}
+
+func TestSignaturesGoBack(t *testing.T) {
+	m := &chunks{list: []model.Chunk{
+		{Parts: []model.Part{{Text: "Hm, ", Thought: true}, {Text: "so.", Thought: true}, {Text: "Let"}, {Text: " me", Signature: []byte("s1")}, {Text: " see"}, {Text: "."}}},
+		{Parts: []model.Part{{Call: &model.Call{ID: "1", Name: "add", Args: []byte(`{"a":1,"b":1}`)}, Signature: []byte("s2")}}},
+		{Parts: []model.Part{{Signature: []byte("s3")}}, Finish: "STOP"},
+	}}
+	var calls []string
+	limits := defaults()
+	limits.Steps = 2
+	run(t, t.Context(), newExecutor(t, setup{model: m, tools: []tools.Tool{add(&calls)}, limits: limits}), message())
+	want := []model.Part{
+		{Text: "Hm, so.", Thought: true}, {Text: "Let"}, {Text: " me", Signature: []byte("s1")}, {Text: " see."},
+		{Call: &model.Call{ID: "1", Name: "add", Args: []byte(`{"a":1,"b":1}`)}, Signature: []byte("s2")},
+		{Signature: []byte("s3")},
+	}
+	if diff := cmp.Diff(want, m.seen[1].History[1].Parts); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestWhatTheModelCanMend(t *testing.T) {
+	fails := tools.New("fails", "Fails.", func(context.Context, struct{}) (int, error) { return 0, errors.New("try a smaller one") })
+	breaks := tools.New("breaks", "Breaks.", func(context.Context, struct{}) (int, error) { panic("boom") })
+	hidden := tools.New("hidden", "Is not allowed.", func(context.Context, struct{}) (int, error) {
+		t.Error("a tool was called that agent.yaml does not allow")
+		return 0, nil
+	})
+	for _, tt := range []struct {
+		call *genai.FunctionCall
+		want string
+	}{
+		{call("add", map[string]any{"a": "two", "b": 3}), "do not fit"},
+		{call("add", map[string]any{"a": 2}), "missing"},
+		{call("fetch", map[string]any{"url": "http://169.254.169.254/"}), "there is no such tool; there are: ask, add, breaks, fails"},
+		{call("hidden", nil), "there is no such tool"},
+		{call("ask", nil), "ask takes"},
+		{call("ask", map[string]any{"question": "  "}), "ask takes"},
+		{call("ask", map[string]any{"question": 7}), "ask takes"},
+		{call("ask", map[string]any{"question": strings.Repeat("why? ", 2000)}), "ask takes"},
+		{call("fails", nil), "try a smaller one"},
+		{call("breaks", nil), "broke down"},
+	} {
+		t.Run(tt.call.Name+" "+tt.want, func(t *testing.T) {
+			var calls []string
+			script := standin.NewScript(standin.Call(tt.call), standin.Text("Sorry."))
+			e, err := executor.New(executor.Config{
+				Agent: &agent.Agent{Tools: []string{"add", "fails", "breaks"}, Limits: defaults()},
+				Model: scripted(t, script), Tools: []tools.Tool{add(&calls), fails, breaks, hidden},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := run(t, t.Context(), e, message())
+			if r.state() != a2a.TaskStateCompleted || len(calls) != 0 {
+				t.Fatalf("got %v, %v; calls %v", r.state(), r.err, calls)
+			}
+			result := script.Requests()[1].Contents[2].Parts[0].FunctionResponse
+			if why, _ := result.Response["error"].(string); !strings.Contains(why, tt.want) || len(why) > 1100 {
+				t.Errorf("the model was told %v, want %q", result.Response, tt.want)
+			}
+		})
+	}
+}
+
+// A model that says arguments which are no JSON object; the real client gives
+// only objects.
+func TestBrokenArguments(t *testing.T) {
+	var calls []string
+	m := &chunks{list: []model.Chunk{{Parts: []model.Part{{Call: &model.Call{Name: "add", Args: []byte(`{"a":`)}}}, Finish: "STOP"}}}
+	run(t, t.Context(), newExecutor(t, setup{model: m, tools: []tools.Tool{add(&calls)}}), message())
+	if sent := m.seen[1].History[1].Parts[0].Call.Args; string(sent) != "{}" || len(calls) != 0 {
+		t.Errorf("sent back %q, calls %v", sent, calls)
+	}
+}
+
+func TestThousandCalls(t *testing.T) {
+	var calls []string
+	var asked []*genai.FunctionCall
+	for range 1000 {
+		asked = append(asked, call("add", map[string]any{"a": 1, "b": 1}))
+	}
+	script := standin.Record(func(context.Context, standin.Request) standin.Reply { return standin.Call(asked...) })
+	limits := defaults()
+	limits.Steps, limits.TurnTokens = 3, 1_000_000
+	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{add(&calls)}, limits: limits}), message())
+	if r.state() != a2a.TaskStateFailed || len(calls) != 3*16 {
+		t.Errorf("got %v, %v after %d calls", r.state(), r.err, len(calls))
+	}
+	if results := script.Requests()[1].Contents[2].Parts; len(results) != 1000 || results[16].FunctionResponse.Response["error"] == nil {
+		t.Errorf("%d results", len(results))
+	}
+}
+
+func TestConversationIsBounded(t *testing.T) {
+	big := tools.New("big", "Says much.", func(context.Context, struct{}) (string, error) { return strings.Repeat("x", 60<<10), nil })
+	var asked []*genai.FunctionCall
+	for range 16 {
+		asked = append(asked, call("big", nil))
+	}
+	script := standin.Record(func(context.Context, standin.Request) standin.Reply { return standin.Call(asked...) })
+	limits := defaults()
+	limits.Steps, limits.TurnTokens = 200, 1_000_000
+	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{big}, limits: limits}), message())
+	if n := len(script.Requests()); r.state() != a2a.TaskStateFailed || n > 6 {
+		t.Errorf("got %v, %v after %d steps", r.state(), r.err, n)
+	}
+}
+
+func TestAsk(t *testing.T) {
+	var keys []string
+	reply := standin.Call(call("note", map[string]any{"text": "before"}), call("ask", map[string]any{"question": " Which one? "}))
+	reply.Chunks = append(unfinished(standin.Text("There are two.").Chunks), reply.Chunks...)
+	script := standin.NewScript(reply)
+	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{note(&keys)}}), message())
+	if r.state() != a2a.TaskStateInputRequired || r.says() != "Which one?" || r.text != "There are two." || !r.whole {
+		t.Errorf("got %v %q %q (whole: %v), %v", r.state(), r.says(), r.text, r.whole, r.err)
+	}
+	if m := r.final.Status.Message; m == nil || m.ID != "task-t1-end" || m.Role != a2a.MessageRoleAgent {
+		t.Errorf("the question: %+v", m)
+	}
+	if len(keys) != 0 {
+		t.Error("a tool was called although the answer is missing")
+	}
+	if r.final.Metadata["usage"] == nil {
+		t.Error("no usage")
+	}
+}
+
+func TestAskInSecondTurn(t *testing.T) {
+	script := standin.NewScript(standin.Call(call("ask", map[string]any{"question": "And now?"})))
+	ec := message()
+	m2 := user("m2", text("The first."))
+	ec.StoredTask.History = append(ec.StoredTask.History, &a2a.Message{Role: a2a.MessageRoleAgent, Parts: a2a.ContentParts{text("Which one?")}}, m2)
+	ec.Message = m2
+	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), ec)
+	if r.says() != "And now?" || r.final.Status.Message.ID != "task-t2-end" {
+		t.Errorf("got %v, %v", r.final, r.err)
+	}
+	want := "user: Hello\nmodel: Which one?\nuser: The first."
+	if diff := cmp.Diff(want, plain(script.Requests()[0].Contents)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// flushed gives a context whose Flush notes what was yielded before it.
+func flushed(ctx context.Context, turn int, log *[]string, fail error) context.Context {
+	return task.WithRun(ctx, task.Run{Turn: turn, Attempt: 1, Until: time.Now().Add(time.Minute), Flush: func(context.Context) error {
+		*log = append(*log, "flush")
+		return fail
+	}})
+}
+
+func TestEffectsWaitForTheirIntent(t *testing.T) {
+	var keys []string
+	reply := standin.Call(call("note", map[string]any{"text": "SECRET"}), call("note", map[string]any{}), call("note", map[string]any{"text": "b"}))
+	reply.Chunks = append(unfinished(standin.Text("Working.").Chunks), reply.Chunks...)
+	script := standin.NewScript(reply, standin.Text("Done."))
+	e := newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{note(&keys)}})
+	var log []string
+	for ev, err := range e.Execute(flushed(t.Context(), 3, &log, nil), message()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch ev := ev.(type) {
+		case *a2a.TaskArtifactUpdateEvent:
+			log = append(log, "text "+ev.Artifact.Parts[0].Text())
+		case *a2a.TaskStatusUpdateEvent:
+			if ev.Status.Message != nil {
+				log = append(log, ev.Status.Message.ID+" "+ev.Status.Message.Parts[0].Text())
+			}
+		}
+		log = append(log, fmt.Sprintf("called %d", len(keys)))
+	}
+	want := []string{
+		"text Working.", "called 0",
+		"task-t3-call1 Using the tool note.", "called 0", "flush",
+		"task-t3-call2 Using the tool note.", "called 1", "flush",
+		"text \n\nDone.", "called 2", "called 2",
+	}
+	if diff := cmp.Diff(want, log); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"task/3/note-1", "task/3/note-2"}, keys); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Another attempt makes other calls beside it, and calls that were refused.
+func TestKeysAreStable(t *testing.T) {
+	var first, second, calls []string
+	for _, a := range []struct {
+		keys  *[]string
+		steps []standin.Reply
+	}{
+		{&first, []standin.Reply{standin.Call(call("note", map[string]any{"text": "a"}))}},
+		{&second, []standin.Reply{
+			standin.Call(call("add", map[string]any{"a": 1, "b": 1}), call("note", map[string]any{"texts": "a"})),
+			standin.Call(call("note", map[string]any{"text": "a"})),
+		}},
+	} {
+		script := standin.NewScript(append(a.steps, standin.Text("Done."))...)
+		run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{note(a.keys), add(&calls)}}), message())
+	}
+	if diff := cmp.Diff(first, second); diff != "" || len(first) != 1 {
+		t.Error(first, diff)
+	}
+}
+
+func TestEffectsNeedTheirIntent(t *testing.T) {
+	var keys, log []string
+	script := standin.NewScript(standin.Call(call("note", map[string]any{"text": "a"})), standin.Text("Done."))
+	e := newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{note(&keys)}})
+	r := run(t, flushed(t.Context(), 1, &log, task.ErrFenced), e, message())
+	if !errors.Is(r.err, task.ErrFenced) || len(keys) != 0 || len(script.Requests()) != 1 {
+		t.Errorf("got %v; calls %v, %d steps", r.err, keys, len(script.Requests()))
+	}
+	if last := r.events[len(r.events)-1].(*a2a.TaskStatusUpdateEvent); last.Status.State != a2a.TaskStateWorking {
+		t.Errorf("last event: %+v", last)
+	}
+}
+
+func TestNoListenerNoEffect(t *testing.T) {
+	var keys []string
+	script := standin.NewScript(standin.Call(call("note", map[string]any{"text": "a"})))
+	for range newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{note(&keys)}}).Execute(t.Context(), message()) {
+		break
+	}
+	if len(keys) != 0 {
+		t.Error("called although the listener went away")
+	}
+}
+
+func TestToolOutlivesItsTurn(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	slow := tools.New("slow", "Takes long.", func(ctx context.Context, _ struct{}) (int, error) {
+		cancel()
+		<-ctx.Done()
+		return 0, ctx.Err()
+	})
+	script := standin.NewScript(standin.Call(call("slow", nil)), standin.Text("Done."))
+	r := run(t, ctx, newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{slow}}), message())
+	if !errors.Is(r.err, context.Canceled) || len(script.Requests()) != 1 {
+		t.Errorf("got %v, %v after %d steps", r.state(), r.err, len(script.Requests()))
+	}
+}
+
+func TestEmptyLastStep(t *testing.T) {
+	reply := standin.Call(call("nothing", nil))
+	reply.Chunks = append(unfinished(standin.Text("All is ", "well.").Chunks), reply.Chunks...)
+	script := standin.NewScript(reply, standin.Text())
+	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
+	if r.text != "All is well." || !r.whole || r.state() != a2a.TaskStateCompleted {
+		t.Errorf("%q (whole: %v), %v, %v", r.text, r.whole, r.state(), r.err)
+	}
+	ids := slices.Collect(func(yield func(a2a.ArtifactID) bool) {
+		for _, ev := range r.events {
+			if a, ok := ev.(*a2a.TaskArtifactUpdateEvent); ok && !yield(a.Artifact.ID) {
+				return
+			}
+		}
+	})
+	if ids = slices.Compact(ids); !slices.Equal(ids, []a2a.ArtifactID{"t1-answer"}) {
+		t.Errorf("artifacts %v", ids)
+	}
+}

@@ -1,0 +1,194 @@
+package executor_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/a2aproject/a2a-go/v2/a2asrv"
+	"github.com/google/go-cmp/cmp"
+
+	"errand/shared/standin"
+	"errand/shared/task"
+)
+
+func agentSays(s string) *a2a.Message {
+	return &a2a.Message{ID: "q-" + s, Role: a2a.MessageRoleAgent, Parts: a2a.ContentParts{text(s)}}
+}
+
+func artifact(id string, parts ...*a2a.Part) *a2a.Artifact {
+	return &a2a.Artifact{ID: a2a.ArtifactID(id), Parts: parts}
+}
+
+// contents gives what the model is sent for ec.
+func contents(t *testing.T, ctx context.Context, ec *a2asrv.ExecutorContext, s setup) string {
+	t.Helper()
+	script := standin.NewScript(standin.Text("Yes."))
+	s.model = scripted(t, script)
+	if r := run(t, ctx, newExecutor(t, s), ec); r.err != nil || r.state() != a2a.TaskStateCompleted {
+		t.Fatalf("got %v %q, %v", r.state(), r.says(), r.err)
+	}
+	return plain(script.Requests()[0].Contents)
+}
+
+// conversation is a task in its third turn, tried before, after two others.
+func conversation() *a2asrv.ExecutorContext {
+	m3 := user("m3", text("third"))
+	return &a2asrv.ExecutorContext{
+		TaskID: "task", ContextID: "ctx", Message: m3,
+		StoredTask: &a2a.Task{
+			ID: "task", ContextID: "ctx",
+			History:   []*a2a.Message{user("m1", text("first")), agentSays("which?"), user("m2", text("second")), m3},
+			Artifacts: []*a2a.Artifact{artifact("t2-answer", text("answer two")), artifact("t1-answer", text("answer one")), artifact("t3-answer", text("left by another attempt"))},
+			Status:    a2a.TaskStatus{State: a2a.TaskStateWorking, Message: agentSays("working on it")},
+		},
+		RelatedTasks: []*a2a.Task{
+			{
+				ID: "old", History: []*a2a.Message{user("a1", text("old question"))},
+				Artifacts: []*a2a.Artifact{artifact("t1-answer", text("old answer"))},
+				Status:    a2a.TaskStatus{State: a2a.TaskStateCompleted},
+			},
+			nil,
+			{
+				ID: "other", History: []*a2a.Message{user("b1", text("other question"))},
+				Artifacts: []*a2a.Artifact{artifact("0190-made-elsewhere", text("other answer"))},
+				Status:    a2a.TaskStatus{State: a2a.TaskStateFailed, Message: agentSays("it broke")},
+			},
+			{ID: "old", History: []*a2a.Message{user("a1", text("old question"))}},
+			{ID: "task", History: []*a2a.Message{user("m1", text("first"))}},
+			{
+				ID: "open", History: []*a2a.Message{user("c1", text("open question"))},
+				Status: a2a.TaskStatus{State: a2a.TaskStateWorking, Message: agentSays("waiting")},
+			},
+		},
+	}
+}
+
+func TestConversationOrder(t *testing.T) {
+	want := strings.Join([]string{
+		"user: old question", "model: old answer",
+		"user: other question", "model: other answer | it broke",
+		"user: open question | first", "model: answer one | which?",
+		"user: second", "model: answer two",
+		"user: third",
+	}, "\n")
+	if diff := cmp.Diff(want, contents(t, t.Context(), conversation(), setup{})); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestArtifactOfTheTurn(t *testing.T) {
+	script := standin.NewScript(standin.Text("Yes."), standin.Text("Yes."))
+	e := newExecutor(t, setup{model: scripted(t, script)})
+	for _, tt := range []struct {
+		ctx  context.Context
+		want a2a.ArtifactID
+	}{
+		{t.Context(), "t3-answer"},
+		{task.WithRun(t.Context(), task.Run{Turn: 7}), "t7-answer"},
+	} {
+		r := run(t, tt.ctx, e, conversation())
+		if got := r.events[0].(*a2a.TaskArtifactUpdateEvent); got.Artifact.ID != tt.want || got.Append || !got.LastChunk {
+			t.Errorf("artifact %+v, want %s", got, tt.want)
+		}
+	}
+}
+
+func TestHistoryLimits(t *testing.T) {
+	long := func(n int) *a2asrv.ExecutorContext {
+		ec := message(text("now"))
+		var h []*a2a.Message
+		for i := range 10 {
+			h = append(h, user(fmt.Sprint("u", i), text(fmt.Sprintf("u%d%s", i, strings.Repeat(".", n)))), agentSays(fmt.Sprintf("a%d", i)))
+		}
+		ec.StoredTask.History = append(h, ec.Message)
+		return ec
+	}
+	some := func(messages, tokens int) setup {
+		l := defaults()
+		l.HistoryMessages, l.TurnTokens, l.OutputTokens = messages, tokens, min(tokens, 2000)
+		return setup{limits: l}
+	}
+	for _, tt := range []struct {
+		name string
+		ec   *a2asrv.ExecutorContext
+		s    setup
+		want string
+	}{
+		{"messages", long(0), some(4, 10_000), "user: u8\nmodel: a8\nuser: u9\nmodel: a9\nuser: now"},
+		{"never beginning with the model", long(0), some(3, 10_000), "user: u9\nmodel: a9\nuser: now"},
+		{"bytes", long(980), some(50, 2200), "user: u8" + strings.Repeat(".", 980) + "\nmodel: a8\nuser: u9" + strings.Repeat(".", 980) + "\nmodel: a9\nuser: now"},
+		{"nothing fits", long(980), some(50, 500), "user: now"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, contents(t, t.Context(), tt.ec, tt.s)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestParts(t *testing.T) {
+	raw := func(mime, name, data string) *a2a.Part {
+		p := a2a.NewRawPart([]byte(data))
+		p.MediaType, p.Filename = mime, name
+		return p
+	}
+	ec := message(
+		text(""), text("look"),
+		a2a.NewDataPart(map[string]any{"a": []any{1.5, "<b>"}}), a2a.NewDataPart(nil),
+		raw("image/png", "", "PNG"), raw("", "", "words"), raw("", "", "\xff\xfe"), raw("image/png", "", ""),
+		a2a.NewFileURLPart("https://example.com/a.pdf", "application/pdf"),
+		a2a.NewFileURLPart("file:///etc/passwd", "text/plain"), a2a.NewFileURLPart("https://", ""), a2a.NewFileURLPart("\x00", ""),
+		nil, &a2a.Part{},
+	)
+	// What the agent made is told, not sent: the model takes files from users only.
+	ec.RelatedTasks = []*a2a.Task{{
+		ID: "old", History: []*a2a.Message{user("a1", text("draw"))},
+		Artifacts: []*a2a.Artifact{artifact("t1-answer", raw("image/png", "cat.png", "PNG"), a2a.NewFileURLPart("https://example.com/x", ""))},
+	}}
+	want := "user: draw\nmodel: (a file: cat.png image/png, 3 bytes) | (a file that cannot be read: unnamed)\n" +
+		`user: look | {"a":[1.5,"<b>"]} | null | image/png PNG | text/plain words | application/octet-stream ` + "\xff\xfe" +
+		" | application/pdf https://example.com/a.pdf | (a file that cannot be read: text/plain) | (a file that cannot be read: unnamed) | (a file that cannot be read: unnamed)"
+	if diff := cmp.Diff(want, contents(t, t.Context(), ec, setup{})); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestNothingToRead(t *testing.T) {
+	script := standin.NewScript()
+	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message(text("")))
+	if r.state() != a2a.TaskStateFailed || r.says() == "" || len(script.Requests()) != 0 {
+		t.Errorf("got %v %q, %v", r.state(), r.says(), r.err)
+	}
+}
+
+// The executor is one like any other: the SDK's own server runs it too.
+func TestUnderTheSDK(t *testing.T) {
+	script := standin.NewScript(
+		standin.Call(call("ask", map[string]any{"question": "Which one?"})),
+		standin.Text("The ", "first."))
+	handler := a2asrv.NewHandler(newExecutor(t, setup{model: scripted(t, script)}))
+	sent, err := handler.SendMessage(t.Context(), &a2a.SendMessageRequest{Message: a2a.NewMessage(a2a.MessageRoleUser, text("Hello"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := sent.(*a2a.Task)
+	if got.Status.State != a2a.TaskStateInputRequired || got.Status.Message.Parts[0].Text() != "Which one?" {
+		t.Fatalf("got %+v", got.Status)
+	}
+	answer := a2a.NewMessageForTask(a2a.MessageRoleUser, got, text("That."))
+	if sent, err = handler.SendMessage(t.Context(), &a2a.SendMessageRequest{Message: answer}); err != nil {
+		t.Fatal(err)
+	}
+	got = sent.(*a2a.Task)
+	if got.Status.State != a2a.TaskStateCompleted || len(got.Artifacts) != 1 || got.Artifacts[0].ID != "t2-answer" {
+		t.Fatalf("got %+v", got)
+	}
+	want := "user: Hello\nmodel: Which one?\nuser: That."
+	if diff := cmp.Diff(want, plain(script.Requests()[1].Contents)); diff != "" {
+		t.Error(diff)
+	}
+}
