@@ -28,6 +28,16 @@ type cursor struct {
 	keys   [][]byte // the keys seen in the open objects
 	values int
 	bad    []violation
+
+	stepRoom [8]step // enough for most requests
+	keyRoom  [16][]byte
+}
+
+// newCursor returns a cursor at the first value of b.
+func newCursor(b []byte) *cursor {
+	c := &cursor{b: b, i: space(b, 0)}
+	c.steps, c.keys = c.stepRoom[:0], c.keyRoom[:0]
+	return c
 }
 
 // A step is one container: where we are in it.
@@ -111,12 +121,11 @@ func (c *cursor) anyKey() bool {
 	top := &c.steps[len(c.steps)-1]
 	top.name = raw
 	if escaped {
-		s, ok := unescape(raw)
+		name, ok := unescape(raw)
 		if !ok {
 			c.refuse("has half of a surrogate pair in its name")
 		}
-		c.name = []byte(s)
-		top.name = c.name
+		c.name, top.name = name, name
 	}
 	c.i = space(c.b, c.i)
 	c.i = space(c.b, c.i+1)
@@ -181,28 +190,35 @@ func (c *cursor) quoted() (raw []byte, escaped bool) {
 
 // string returns the string here; ok is false when there is none.
 func (c *cursor) string() (s string, ok bool) {
+	b := c.bytes()
+	return string(b), b != nil
+}
+
+// bytes returns the string here, which may alias the input; nil when there is none.
+func (c *cursor) bytes() []byte {
 	if c.null() {
-		return "", false
+		return nil
 	}
 	if c.b[c.i] != '"' {
 		c.refuse("must be a string")
 		c.skip()
-		return "", false
+		return nil
 	}
 	raw, escaped := c.quoted()
 	if !escaped {
-		return string(raw), true
+		return raw
 	}
-	s, ok = unescape(raw)
+	b, ok := unescape(raw)
 	if !ok {
 		c.refuse("has half of a surrogate pair")
+		return nil
 	}
-	return s, ok
+	return b
 }
 
 // unescape resolves the escapes of a scanned string. It refuses a surrogate
 // without its other half, which is no character and cannot be written as UTF-8.
-func unescape(raw []byte) (string, bool) {
+func unescape(raw []byte) ([]byte, bool) {
 	out := make([]byte, 0, len(raw))
 	for i := 0; i < len(raw); i++ {
 		if raw[i] != '\\' {
@@ -231,7 +247,7 @@ func unescape(raw []byte) (string, bool) {
 				}
 				r = utf16.DecodeRune(r, low)
 				if !ok || r == utf8.RuneError {
-					return "", false
+					return nil, false
 				}
 				i += 6
 			}
@@ -240,7 +256,7 @@ func unescape(raw []byte) (string, bool) {
 			out = append(out, raw[i])
 		}
 	}
-	return string(out), true
+	return out, true
 }
 
 // refuse records a violation by the value or field at the cursor.

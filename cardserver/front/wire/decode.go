@@ -32,7 +32,7 @@ func decode[Req any](params []byte, depth int, fill func(*cursor) *Req) (*Req, e
 	if depth > maxDepth {
 		return nil, Invalid("params", "nests "+strconv.Itoa(depth)+" levels deep, at most "+strconv.Itoa(maxDepth)+" are allowed")
 	}
-	c := &cursor{b: params, i: space(params, 0)}
+	c := newCursor(params)
 	req := fill(c)
 	if len(c.bad) > 0 {
 		return nil, invalid(c.bad)

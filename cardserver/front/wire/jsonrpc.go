@@ -278,22 +278,21 @@ func parseEnvelope(body []byte) (envelope, error) {
 	if !utf8.Valid(body) {
 		return env, a2a.NewError(a2a.ErrParseError, "the body is not UTF-8")
 	}
-	c := &cursor{b: body, i: space(body, 0)}
+	c := newCursor(body)
 	if c.b[c.i] == '[' {
 		return env, a2a.NewError(a2a.ErrInvalidRequest, "A2A has no batches: send one request at a time")
 	}
 	if c.b[c.i] != '{' {
 		return env, a2a.NewError(a2a.ErrInvalidRequest, "a request must be a JSON object")
 	}
-	version := ""
+	version := false
 	c.object()
 	for c.key() {
 		switch string(c.name) {
 		case "jsonrpc":
-			version, _ = c.string()
+			version = string(c.bytes()) == "2.0"
 		case "method":
-			method, _ := c.string()
-			env.method = []byte(method)
+			env.method = c.bytes()
 		case "id":
 			if raw := c.raw(); validID(raw) {
 				env.id = string(raw)
@@ -309,7 +308,7 @@ func parseEnvelope(body []byte) (envelope, error) {
 		}
 	}
 	env.depth = depth - 1
-	if version != "2.0" {
+	if !version {
 		c.refuseAt("jsonrpc", `must be "2.0"`)
 	}
 	if len(env.method) == 0 {

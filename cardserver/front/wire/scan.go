@@ -112,13 +112,17 @@ func scanWord(b []byte, i int, word string) (int, bool) {
 
 // scanString reads the string whose opening quote is b[i].
 func scanString(b []byte, i int) (int, bool) {
-	for i++; i < len(b); i++ {
-		switch c := b[i]; {
-		case c == '"':
-			return i + 1, true
-		case c < ' ':
+	for i++; ; i++ {
+		for i < len(b) && b[i] >= ' ' && b[i] != '"' && b[i] != '\\' {
+			i++
+		}
+		if i == len(b) {
 			return i, false
-		case c == '\\':
+		}
+		switch b[i] {
+		case '"':
+			return i + 1, true
+		case '\\':
 			i++
 			if i == len(b) {
 				return i, false
@@ -133,9 +137,10 @@ func scanString(b []byte, i int) (int, bool) {
 			default:
 				return i, false
 			}
+		default:
+			return i, false
 		}
 	}
-	return i, false
 }
 
 // hex4 reads the four hexadecimal digits at b[i:].

@@ -50,7 +50,7 @@ func FuzzValue(f *testing.F) {
 		if _, depth, _ := scan(b, 0); !valid(b) || !utf8.Valid(b) || depth > maxDepth {
 			return
 		}
-		c := &cursor{b: b, i: space(b, 0)}
+		c := newCursor(b)
 		got := c.value()
 		var want any
 		err := json.Unmarshal(b, &want)

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
 	"errand/cardserver/front/wire"
 )
@@ -77,6 +78,18 @@ data: {"jsonrpc":"2.0","id":7,"result":{"message":{"messageId":"m","role":"ROLE_
 	}
 	if res.StatusCode != 200 || res.Header.Get("Content-Type") != "text/event-stream" {
 		t.Errorf("status %d, header %v", res.StatusCode, res.Header)
+	}
+}
+
+// Extensions that were activated before the first event are in its headers.
+func TestStreamEchoesExtensions(t *testing.T) {
+	h := subscription(func(ctx context.Context) iter.Seq2[a2a.Event, error] {
+		cc, _ := a2asrv.CallContextFrom(ctx)
+		cc.Extensions().Activate(&a2a.AgentExtension{URI: "urn:x:b"})
+		return events(task("t1"))
+	}, wire.Options{})
+	if got := post(h, streamBody).Header.Get("A2A-Extensions"); got != "urn:x:b" {
+		t.Errorf("echoed extensions are %q", got)
 	}
 }
 

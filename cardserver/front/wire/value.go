@@ -204,11 +204,9 @@ func (c *cursor) base64() []byte {
 		c.skip()
 		return nil
 	}
-	raw, escaped := c.quoted()
-	text := raw
+	text, escaped := c.quoted()
 	if escaped { // a slash may be written as \/
-		s, _ := unescape(raw)
-		text = []byte(s)
+		text, _ = unescape(text)
 	}
 	for n := 0; n < 2 && len(text) > 0 && text[len(text)-1] == '='; n++ {
 		text = text[:len(text)-1]

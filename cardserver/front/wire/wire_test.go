@@ -216,3 +216,26 @@ func message(fields string) string {
 }
 
 func handler(s *script) http.Handler { return wire.JSONRPC(s, wire.Options{}) }
+
+// BenchmarkSendMessage is a whole request without the network.
+func BenchmarkSendMessage(b *testing.B) {
+	h := handler(&script{})
+	body := message("")
+	r := httptest.NewRequest(http.MethodPost, "/", nil)
+	r.Header.Set("Content-Type", "application/json")
+	r.ContentLength = int64(len(body))
+	reader := strings.NewReader(body)
+	r.Body = io.NopCloser(reader)
+	w := nullWriter{http.Header{}}
+	b.ReportAllocs()
+	for b.Loop() {
+		reader.Reset(body)
+		h.ServeHTTP(w, r)
+	}
+}
+
+type nullWriter struct{ h http.Header }
+
+func (w nullWriter) Header() http.Header         { return w.h }
+func (w nullWriter) Write(b []byte) (int, error) { return len(b), nil }
+func (w nullWriter) WriteHeader(int)             {}
