@@ -88,9 +88,6 @@ func (s *search) pickUp(w world, i int) {
 				some = true
 				k.pass[slot] = leg{hook: h.id, gen: h.gen, cursor: h.cursor, attempt: h.attempt, notes: in.notes}
 			}
-			if v.seen.dropped&(1<<h.gen) != 0 {
-				s.violation("an attempt is decided after the delete has returned")
-			}
 		}
 		v.jobs[n].by = byCourier(i)
 		v.sortJobs()
@@ -104,9 +101,18 @@ func (s *search) pickUp(w world, i int) {
 	}
 }
 
-// posts sends the next note of a leg.
+// posts sends the next note of a leg, if the record says that it is still wanted.
 func (s *search) posts(w world, i, n int) {
 	l := &w.couriers[i].pass[n]
+	if !s.sc.remove.has(reading) {
+		h := s.hookOf(w.rec, l.gen)
+		if h == nil || !h.active || h.cursor != l.cursor || h.attempt != l.attempt {
+			l.notes = l.cursor + l.sent
+			s.move(w, i, "courier finds the hook changed")
+			return
+		}
+		l.notes = s.infos[w.rec].notes
+	}
 	note := l.cursor + l.sent + 1
 	for _, how := range []uint8{refuse, gone} {
 		if w.budget[how] == 0 {

@@ -17,6 +17,7 @@ type scenario struct {
 	fails    bool // the executor may also fail
 	speaks   bool // turns make an artifact, with progress before the end
 	patient  bool // time may pass until a question or a turn is too old
+	deaf     bool // nobody but our hooks listens to the topic
 	prompt   bool // no turn needs to wait for the end of a lease
 	workers  int
 	couriers int

@@ -39,6 +39,7 @@ const (
 	takeover
 	attempts
 	lastLook
+	reading
 )
 
 type budget map[int]uint8
