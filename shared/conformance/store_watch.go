@@ -100,11 +100,28 @@ func watchArmedBeforeFirst(t *testing.T, s store, _ *clock) {
 		t.Fatalf("the watch gave attempts %v, want 0 and 1", got)
 	}
 
-	for i := 2; i < 30; i++ {
-		ctx, stop := context.WithCancel(t.Context())
-		seen := follow(ctx, t, s, "a")
+	// Watches that begin all through a commit.
+	const watchers = 64
+	for i := 2; i < 12; i++ {
+		ctx, stop := context.WithTimeout(t.Context(), patience)
+		var wg sync.WaitGroup
+		for w := range watchers {
+			wg.Go(func() {
+				time.Sleep(time.Duration(w) * 50 * time.Microsecond) // spreads them, awaits nothing
+				for r, err := range s.Watch(ctx, "a") {
+					if err != nil {
+						t.Errorf("Watch: %v", err)
+						return
+					}
+					if r.Attempt == i {
+						return
+					}
+				}
+				t.Errorf("a watch begun about the time of a commit did not see it")
+			})
+		}
 		last = commitTo(t, s, last, i)
-		await(t, seen, attemptIs(i))
+		wg.Wait()
 		stop()
 	}
 }

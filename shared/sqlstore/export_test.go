@@ -34,3 +34,12 @@ func (db *DB) Watchers() int {
 	defer db.hub.mu.Unlock()
 	return len(db.hub.topics)
 }
+
+// Number asks the writing connection.
+func (db *DB) Number(ctx context.Context, query string) (n int64, err error) {
+	_, err = db.submit(ctx, "", func(w *writer) (r task.Record, err error) {
+		n, err = w.conn.number(query)
+		return r, err
+	})
+	return n, err
+}

@@ -30,12 +30,12 @@ type Options struct {
 	Log          *slog.Logger     // slog.Default()
 	Rules        task.Rules       // what an ended lease leaves owing; task.Defaults()
 	CacheRecords int              // recent records kept in memory; 0: 2,048, negative: none
-	CacheBytes   int              // of their encoded size at most; 0: 8 MiB
+	CacheBytes   int              // of their encoded size at most; 0: 4 MiB
 }
 
 const (
 	defaultCacheRecords = 2048
-	defaultCacheBytes   = 8 << 20
+	defaultCacheBytes   = 4 << 20
 	readers             = 2 // each has a page cache of its own: 2 MiB
 )
 
