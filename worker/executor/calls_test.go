@@ -266,22 +266,26 @@ func TestEffectsWaitForTheirIntent(t *testing.T) {
 
 // Another attempt makes other calls beside it, and calls that were refused.
 func TestKeysAreStable(t *testing.T) {
-	var first, second, calls []string
+	var first, second, calls, marks []string
+	mark := tools.New("mark", "Leaves a mark.", func(ctx context.Context, _ struct{}) (int, error) {
+		marks = append(marks, tools.Key(ctx))
+		return 0, nil
+	}, tools.Effects())
 	for _, a := range []struct {
 		keys  *[]string
 		steps []standin.Reply
 	}{
 		{&first, []standin.Reply{standin.Call(call("note", map[string]any{"text": "a"}))}},
 		{&second, []standin.Reply{
-			standin.Call(call("add", map[string]any{"a": 1, "b": 1}), call("note", map[string]any{"texts": "a"})),
+			standin.Call(call("add", map[string]any{"a": 1, "b": 1}), call("mark", nil), call("note", map[string]any{"texts": "a"})),
 			standin.Call(call("note", map[string]any{"text": "a"})),
 		}},
 	} {
 		script := standin.NewScript(append(a.steps, standin.Text("Done."))...)
-		run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{note(a.keys), add(&calls)}}), message())
+		run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{note(a.keys), add(&calls), mark}}), message())
 	}
-	if diff := cmp.Diff(first, second); diff != "" || len(first) != 1 {
-		t.Error(first, diff)
+	if diff := cmp.Diff(first, second); diff != "" || len(first) != 1 || len(marks) != 1 {
+		t.Error(first, marks, diff)
 	}
 }
 
@@ -311,15 +315,17 @@ func TestNoListenerNoEffect(t *testing.T) {
 
 func TestToolOutlivesItsTurn(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
+	called := 0
 	slow := tools.New("slow", "Takes long.", func(ctx context.Context, _ struct{}) (int, error) {
+		called++
 		cancel()
 		<-ctx.Done()
 		return 0, ctx.Err()
 	})
-	script := standin.NewScript(standin.Call(call("slow", nil)), standin.Text("Done."))
+	script := standin.NewScript(standin.Call(call("slow", nil), call("slow", nil)), standin.Text("Done."))
 	r := run(t, ctx, newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{slow}}), message())
-	if !errors.Is(r.err, context.Canceled) || len(script.Requests()) != 1 {
-		t.Errorf("got %v, %v after %d steps", r.state(), r.err, len(script.Requests()))
+	if !errors.Is(r.err, context.Canceled) || called != 1 {
+		t.Errorf("got %v, %v after %d calls", r.state(), r.err, called)
 	}
 }
 

@@ -220,10 +220,11 @@ func TestFilesOfTheModel(t *testing.T) {
 }
 
 func TestAnswerIsBounded(t *testing.T) {
-	m := &chunks{}
+	// The first byte makes the limit fall within a rune.
+	m := &chunks{list: []model.Chunk{{Parts: []model.Part{{Text: "x"}}}}}
 	piece := strings.Repeat("é", 32<<10)
 	for range 800 { // 50 MB
-		m.list = append(m.list, model.Chunk{Parts: []model.Part{{Text: "x" + piece}}})
+		m.list = append(m.list, model.Chunk{Parts: []model.Part{{Text: piece}}})
 	}
 	m.list = append(m.list, model.Chunk{Finish: "STOP"})
 	r := run(t, t.Context(), newExecutor(t, setup{model: m}), message())
@@ -263,7 +264,8 @@ func TestTokenCap(t *testing.T) {
 		{"complete, but over", []model.Chunk{{Parts: []model.Part{{Text: "a"}}, Usage: spent(160)}, {Finish: "STOP"}}, a2a.TaskStateCompleted, "a", 1, 80},
 		{"over, and going on", []model.Chunk{{Parts: []model.Part{{Text: "a"}}, Usage: spent(160)}, {Parts: []model.Part{{Text: "b"}}}, {Finish: "STOP"}}, a2a.TaskStateFailed, "a", 1, 80},
 		{"over after steps", []model.Chunk{{Parts: []model.Part{call}, Usage: spent(60), Finish: "STOP"}}, a2a.TaskStateFailed, "", 2, 40},
-		{"hostile figures", []model.Chunk{{Parts: []model.Part{{Text: "a"}}, Usage: model.Usage{Prompt: 1<<31 - 1, Output: 1<<31 - 1, Thought: -9}}, {Parts: []model.Part{{Text: "b"}}}}, a2a.TaskStateFailed, "a", 1, 80},
+		{"hostile figures", []model.Chunk{{Parts: []model.Part{{Text: "a"}}, Usage: model.Usage{Prompt: 1<<31 - 1, Output: 1<<31 - 1}}, {Parts: []model.Part{{Text: "b"}}}}, a2a.TaskStateFailed, "a", 1, 80},
+		{"negative figures", []model.Chunk{{Parts: []model.Part{{Text: "a"}}, Usage: model.Usage{Prompt: 150, Thought: -100}}, {Parts: []model.Part{{Text: "b"}}}}, a2a.TaskStateFailed, "a", 1, 80},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := &chunks{list: tt.chunks}
@@ -316,6 +318,19 @@ func TestCancelStopsTheCall(t *testing.T) {
 				t.Errorf("%v after %s, stopped: %v", r.err, time.Since(began), stopped)
 			}
 		})
+	}
+}
+
+// A client may report a cancelled call as a failure of the service.
+func TestCancelWinsOverTheError(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, code := range []int{0, 400, 403, 429, 500} {
+		m := &chunks{err: &model.Error{Code: code}}
+		r := run(t, ctx, newExecutor(t, setup{model: m}), message())
+		if !errors.Is(r.err, context.Canceled) {
+			t.Errorf("%d: got %v, %v", code, r.state(), r.err)
+		}
 	}
 }
 

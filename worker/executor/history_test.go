@@ -130,6 +130,18 @@ func TestHistoryLimits(t *testing.T) {
 	}
 }
 
+func TestHistoryIsBoundedInBytes(t *testing.T) {
+	ec := message(text("now"))
+	for i := range 10 {
+		ec.StoredTask.History = append([]*a2a.Message{user(fmt.Sprint("u", i), text(strings.Repeat("x", 1<<20)))}, ec.StoredTask.History...)
+	}
+	limits := defaults()
+	limits.TurnTokens = 100_000_000
+	if got := len(contents(t, t.Context(), ec, setup{limits: limits})); got > 4<<20+100 || got < 4<<20 {
+		t.Errorf("the model is sent %d bytes", got)
+	}
+}
+
 func TestParts(t *testing.T) {
 	raw := func(mime, name, data string) *a2a.Part {
 		p := a2a.NewRawPart([]byte(data))
@@ -141,7 +153,7 @@ func TestParts(t *testing.T) {
 		a2a.NewDataPart(map[string]any{"a": []any{1.5, "<b>"}}), a2a.NewDataPart(nil),
 		raw("image/png", "", "PNG"), raw("", "", "words"), raw("", "", "\xff\xfe"), raw("image/png", "", ""),
 		a2a.NewFileURLPart("https://example.com/a.pdf", "application/pdf"),
-		a2a.NewFileURLPart("file:///etc/passwd", "text/plain"), a2a.NewFileURLPart("https://", ""), a2a.NewFileURLPart("\x00", ""),
+		a2a.NewFileURLPart("file:///etc/passwd", "text/plain"), a2a.NewFileURLPart("ftp://example.com/x", "text/plain"), a2a.NewFileURLPart("https://", ""), a2a.NewFileURLPart("\x00", ""),
 		nil, &a2a.Part{},
 	)
 	// What the agent made is told, not sent: the model takes files from users only.
@@ -151,7 +163,7 @@ func TestParts(t *testing.T) {
 	}}
 	want := "user: draw\nmodel: (a file: cat.png image/png, 3 bytes) | (a file that cannot be read: unnamed)\n" +
 		`user: look | {"a":[1.5,"<b>"]} | null | image/png PNG | text/plain words | application/octet-stream ` + "\xff\xfe" +
-		" | application/pdf https://example.com/a.pdf | (a file that cannot be read: text/plain) | (a file that cannot be read: unnamed) | (a file that cannot be read: unnamed)"
+		" | application/pdf https://example.com/a.pdf | (a file that cannot be read: text/plain) | (a file that cannot be read: text/plain) | (a file that cannot be read: unnamed) | (a file that cannot be read: unnamed)"
 	if diff := cmp.Diff(want, contents(t, t.Context(), ec, setup{})); diff != "" {
 		t.Error(diff)
 	}

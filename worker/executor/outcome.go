@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -148,7 +147,8 @@ func (y *tally) metadata() map[string]any {
 	}}
 }
 
-// tokens is Usage.Total without the overflow that a hostile service could cause.
+// tokens is Usage.Total for a service that is not trusted: figures neither overflow
+// nor win tokens back.
 func tokens(u model.Usage) int64 { return count(u.Prompt) + count(u.Output) + count(u.Thought) }
 
-func count(n int32) int64 { return min(max(int64(n), 0), math.MaxInt32) }
+func count(n int32) int64 { return max(int64(n), 0) }

@@ -61,9 +61,6 @@ func (t *turn) step(ctx context.Context) (step, error) {
 			break
 		}
 	}
-	if s.finish == model.FinishNone {
-		return s, ctx.Err()
-	}
 	return s, nil
 }
 
