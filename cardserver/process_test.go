@@ -224,3 +224,22 @@ func until(t *testing.T, c *a2aclient.Client, id a2a.TaskID, what string, want f
 }
 
 func terminal(task *a2a.Task) bool { return task.Status.State.Terminal() }
+
+// refusal starts a program that must not start, and returns what it says.
+func refusal(t *testing.T, p *process) string {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path)
+	cmd.Dir = p.dir
+	cmd.Env = append([]string{"HOME=" + p.dir, fmt.Sprintf("PORT=%d", p.port)}, p.env...)
+	out, err := cmd.CombinedOutput()
+	if err == nil || ctx.Err() != nil {
+		t.Errorf("the program started: %v", p.env)
+	}
+	return string(out)
+}
