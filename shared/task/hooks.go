@@ -33,7 +33,7 @@ func (r Record) SetHook(m Moment, h Hook) (next Record, changed, job bool, err e
 	if job = len(n.Behind(m.Now)) > 0; job {
 		n.Asked = m.Now
 	}
-	if n, err = n.sealed(m, LimitStore); err != nil {
+	if n, err = n.sealed(m, LimitResult); err != nil {
 		return r, false, false, err
 	}
 	return n, true, job, nil
