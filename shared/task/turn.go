@@ -227,6 +227,10 @@ func (r Record) Park(m Moment, t Turn, events []a2a.Event, wake time.Time, say *
 		n.setStatus(m, a2a.TaskStateWorking, say, nil)
 	}
 	n.Lease, n.Wake, n.Attempt, n.Asked = Lease{}, wake, 0, m.Now
-	next, err = n.sealed(m, LimitResult)
+	limit := LimitStore
+	if len(events) > 0 {
+		limit = LimitResult
+	}
+	next, err = n.sealed(m, limit)
 	return next, err == nil, err
 }
