@@ -207,7 +207,7 @@ func (s *search) claim(rec uint32, i int, k worker, again bool) opResult {
 	})
 }
 
-// turnOf is what a run believes about the record it writes to.
+// turn is what a run believes about the record it writes to.
 func (s *search) turn(r task.Record, k worker, again bool) task.Turn {
 	t := task.Turn{Epoch: int64(k.epoch), Seq: int64(k.seq)}
 	if s.sc.remove.has(fencing) || again && s.sc.remove.has(finishMemory) {

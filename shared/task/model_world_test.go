@@ -293,7 +293,7 @@ func compareJobs(a, b job) int {
 	return int(a.at) - int(b.at)
 }
 
-// hand changes whose hands a job is in, or its retries.
+// sortJobs keeps equal queues equal.
 func (w *world) sortJobs() { slices.SortFunc(w.jobs[:], compareJobs) }
 
 // freeName is a queue task's name that nobody remembers.
