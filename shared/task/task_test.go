@@ -171,3 +171,26 @@ func TestReplacedArtifactKeepsWhatStreamsHaveNotSeen(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestCloneSharesNothing(t *testing.T) {
+	r := accepted(t, "x")
+	m := r.Task.History[0]
+	m.Metadata = map[string]any{"k": []any{map[string]any{"deep": "old"}}}
+	m.Parts = append(m.Parts, a2a.NewRawPart([]byte("old")), a2a.NewDataPart(map[string]any{"k": "old"}))
+	c := task.Clone(r.Task)
+	if diff := cmp.Diff(r.Task, c); diff != "" {
+		t.Fatalf("the clone differs:\n%s", diff)
+	}
+	c.History[0].Metadata["k"].([]any)[0].(map[string]any)["deep"] = "new"
+	c.History[0].Parts[1].Raw()[0] = 'X'
+	c.History[0].Parts[2].Data().(map[string]any)["k"] = "new"
+	c.History[0].Parts[0].Content = a2a.Text("new")
+	*c.Status.Timestamp = start.Add(time.Hour)
+	now, err := task.Record{Task: r.Task}.Encode() // not the form kept from before
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := string(now.Head) + string(now.Body); strings.Contains(s, "new") || strings.Contains(s, "WG9sZA") || !strings.Contains(s, `"old"`) {
+		t.Errorf("a change of the clone reached the record: %s", s)
+	}
+}

@@ -18,10 +18,7 @@ const maxRelated = 20
 // executorContext is what an executor is told. Everything in it is a copy: records
 // are shared, and an executor may change what it gets.
 func (w *Worker) executorContext(ctx context.Context, r task.Record) (*a2asrv.ExecutorContext, error) {
-	own, err := clone(r)
-	if err != nil {
-		return nil, err
-	}
+	own := task.Clone(r.Task)
 	related, err := w.related(ctx, r)
 	if err != nil {
 		return nil, err
@@ -61,27 +58,9 @@ func (w *Worker) related(ctx context.Context, r task.Record) ([]*a2a.Task, error
 		if f.Task.ID == r.Task.ID || slices.ContainsFunc(out, func(t *a2a.Task) bool { return t.ID == f.Task.ID }) {
 			continue
 		}
-		t, err := clone(f)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, t)
+		out = append(out, task.Clone(f.Task))
 	}
 	return out, nil
-}
-
-// clone copies a record's task by way of its stored form, which is the one copy
-// that is known to lose nothing.
-func clone(r task.Record) (*a2a.Task, error) {
-	enc, err := r.Encode()
-	if err != nil {
-		return nil, err
-	}
-	c, err := task.Decode(enc.Head, enc.Body, r.Version)
-	if err != nil {
-		return nil, err
-	}
-	return c.Task, nil
 }
 
 // firstOfContext says that nothing can have come before: the context was made for
