@@ -100,13 +100,9 @@ func isJSON(contentType string) bool {
 // makes net/http notice later that the client has gone.
 func readBody(w http.ResponseWriter, r *http.Request, o *Options, b []byte) ([]byte, error) {
 	tooLarge := &refusal{http.StatusRequestEntityTooLarge, "the body is larger than " + strconv.FormatInt(o.MaxBody, 10) + " bytes"}
-	if r.ContentLength > o.MaxBody {
-		w.Header().Set("Connection", "close")
-		return b, tooLarge
-	}
-	rc := http.NewResponseController(w)
-	// Writers that know no deadlines are those of tests.
-	_ = rc.SetReadDeadline(time.Now().Add(o.ReadTimeout))
+	// net/http takes this deadline away at the end of the body. Writers that know
+	// no deadlines are those of tests.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(o.ReadTimeout))
 	body := http.MaxBytesReader(w, r.Body, o.MaxBody)
 	for {
 		if len(b) == cap(b) {
@@ -115,8 +111,6 @@ func readBody(w http.ResponseWriter, r *http.Request, o *Options, b []byte) ([]b
 		n, err := body.Read(b[len(b):cap(b)])
 		b = b[:len(b)+n]
 		if err == io.EOF {
-			// Left in place it would end a long answer: net/http reads on.
-			_ = rc.SetReadDeadline(time.Time{})
 			return b, nil
 		}
 		if err == nil {

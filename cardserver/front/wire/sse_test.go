@@ -174,6 +174,33 @@ func TestKeepAliveAndDisconnect(t *testing.T) {
 	}
 }
 
+// When a comment cannot be written, a sequence that has nothing to say ends too.
+func TestFailedKeepAliveEndsTheSequence(t *testing.T) {
+	h := subscription(func(ctx context.Context) iter.Seq2[a2a.Event, error] {
+		return func(yield func(a2a.Event, error) bool) {
+			yield(task("t1"), nil)
+			<-ctx.Done()
+		}
+	}, wire.Options{KeepAlive: time.Millisecond})
+	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(streamBody))
+	r.Header.Set("Content-Type", "application/json")
+	h.ServeHTTP(&brokenWriter{ResponseRecorder: httptest.NewRecorder()}, r) // hangs if not
+}
+
+// A brokenWriter takes one write.
+type brokenWriter struct {
+	*httptest.ResponseRecorder
+	written bool
+}
+
+func (w *brokenWriter) Write(b []byte) (int, error) {
+	if w.written {
+		return 0, net.ErrClosed
+	}
+	w.written = true
+	return w.ResponseRecorder.Write(b)
+}
+
 // A client that stops reading is cut, and holds up nobody else.
 func TestSlowReaderIsCut(t *testing.T) {
 	ended := make(chan struct{})
