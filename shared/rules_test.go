@@ -80,7 +80,7 @@ var foreign = map[string]struct {
 	"code.dny.dev/ssrf":        {[]string{"shared/egress"}, "there is one guarded way out"},
 	"testing":                  {[]string{"shared/conformance"}, "testing is in no binary"},
 	"net/http/httptest":        {nil, "testing is in no binary"},
-	"github.com/google/go-cmp": {nil, "go-cmp is for tests"},
+	"github.com/google/go-cmp": {[]string{"shared/conformance"}, "go-cmp is for tests"},
 }
 
 // A file is a Go file of this module.

@@ -1,0 +1,595 @@
+package turn_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/a2aproject/a2a-go/v2/a2asrv"
+	"github.com/google/go-cmp/cmp"
+
+	"errand/shared/bus"
+	"errand/shared/intake"
+	"errand/shared/local"
+	"errand/shared/queue"
+	"errand/shared/sqlstore"
+	"errand/shared/task"
+	"errand/worker/turn"
+)
+
+// execute makes an executor of a function.
+type execute func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool)
+
+func (f execute) Execute(ctx context.Context, ec *a2asrv.ExecutorContext) iter.Seq2[a2a.Event, error] {
+	return func(yield func(a2a.Event, error) bool) { f(ctx, ec, yield) }
+}
+
+func (f execute) Cancel(_ context.Context, ec *a2asrv.ExecutorContext) iter.Seq2[a2a.Event, error] {
+	return func(yield func(a2a.Event, error) bool) {
+		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCanceled, nil), nil)
+	}
+}
+
+// A bench is a worker on a real store, with a queue that holds what is added and a
+// bus whose deliveries are kept. Jobs are delivered by hand.
+type bench struct {
+	t      *testing.T
+	store  *sqlstore.DB
+	queue  *local.Queue
+	intake *intake.Intake
+	worker *turn.Worker
+	jobs   chan string // tasks of the jobs that the queue delivered
+	rules  task.Rules
+
+	mu     sync.Mutex
+	now    time.Time
+	events []string
+	failed bool // the bus refuses
+}
+
+func newBench(t *testing.T, ex a2asrv.AgentExecutor) *bench {
+	t.Helper()
+	b := &bench{t: t, now: time.Now().UTC(), jobs: make(chan string, 100), rules: task.Defaults()}
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	var err error
+	b.store, err = sqlstore.Open(t.Context(), filepath.Join(t.TempDir(), "t.db"), sqlstore.Options{Now: b.clock, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST "+queue.PathTurn, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		job, err := queue.Parse(body)
+		if err != nil {
+			t.Error(err)
+		}
+		b.jobs <- job.Task
+	})
+	b.queue = local.NewQueue(local.QueueConfig{Handler: mux, Log: log})
+	b.intake = &intake.Intake{Store: b.store, Queue: b.queue, Rules: b.rules, Now: b.clock, Log: log}
+	b.worker = turn.New(turn.Config{
+		Store: b.store, Queue: b.queue, Bus: b, Executor: ex, Rules: b.rules, Now: b.clock, Log: log, Commit: time.Millisecond,
+	})
+	t.Cleanup(func() {
+		_ = b.queue.Close(context.Background())
+		if err := b.store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+// Publish implements bus.Publisher: a topic that can be out.
+func (b *bench) Publish(_ context.Context, events ...bus.Event) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.failed {
+		return errors.New("the topic is out")
+	}
+	for _, e := range events {
+		b.events = append(b.events, fmt.Sprintf("%d %s%s", e.Note, e.Kind, strings.TrimPrefix(e.State, "TASK_STATE")))
+	}
+	return nil
+}
+
+func (b *bench) published() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return append([]string(nil), b.events...)
+}
+
+func (b *bench) clock() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.now
+}
+
+func (b *bench) pass(d time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.now = b.now.Add(d)
+}
+
+func (b *bench) send(id, text, taskID string) task.Record {
+	b.t.Helper()
+	r, err := b.intake.Accept(b.t.Context(), intake.Message{Owner: "me", Message: &a2a.Message{
+		ID: id, TaskID: a2a.TaskID(taskID), Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart(text)},
+	}})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return r
+}
+
+// deliver brings a job to the worker, as the queue's task name in its retry'th
+// delivery, and returns the status.
+func (b *bench) deliver(id, name string, retry int) int {
+	b.t.Helper()
+	req := httptest.NewRequestWithContext(b.t.Context(), "POST", queue.PathTurn, strings.NewReader(string(intake.Job(task.Turns, id, time.Time{}).Body())))
+	req.Header.Set(queue.HeaderQueue, task.Turns)
+	req.Header.Set(queue.HeaderName, name)
+	req.Header.Set(queue.HeaderRetry, strconv.Itoa(retry))
+	w := httptest.NewRecorder()
+	b.worker.ServeHTTP(w, req)
+	return w.Code
+}
+
+func (b *bench) load(id string) task.Record {
+	b.t.Helper()
+	r, err := b.store.Load(b.t.Context(), id)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return r
+}
+
+// awaitState waits on the record until it is in the state.
+func (b *bench) awaitState(id string, state a2a.TaskState) task.Record {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), 10*time.Second)
+	defer cancel()
+	for r, err := range b.store.Watch(ctx, id) {
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		if r.State() == state {
+			return r
+		}
+	}
+	b.t.Fatalf("task %s did not become %s", id, state)
+	return task.Record{}
+}
+
+func texts(t *a2a.Task) []string {
+	var out []string
+	for _, a := range t.Artifacts {
+		for _, p := range a.Parts {
+			out = append(out, p.Text())
+		}
+	}
+	return out
+}
+
+// template is an executor as the SDK's documentation shows it, with artifacts of
+// random ids. It knows nothing of leases, attempts or crashes.
+func template(chunks ...string) execute {
+	return func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		if ec.StoredTask == nil {
+			if !yield(a2a.NewSubmittedTask(ec, ec.Message), nil) {
+				return
+			}
+		}
+		if !yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateWorking, nil), nil) {
+			return
+		}
+		var id a2a.ArtifactID
+		for _, c := range chunks {
+			ev := a2a.NewArtifactUpdateEvent(ec, id, a2a.NewTextPart(c))
+			if id == "" {
+				ev = a2a.NewArtifactEvent(ec, a2a.NewTextPart(c))
+				id = ev.Artifact.ID
+			}
+			if !yield(ev, nil) {
+				return
+			}
+		}
+		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
+	}
+}
+
+func TestForeignExecutorIsCrashProof(t *testing.T) {
+	attempts := 0
+	whole := template("one ", "two ", "three")
+	b := newBench(t, execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		attempts++
+		n := 0
+		whole(ctx, ec, func(ev a2a.Event, err error) bool {
+			if n++; attempts == 1 && n == 3 {
+				if run, ok := task.RunFrom(ctx); !ok || run.Flush(ctx) != nil { // what was said is in the record
+					t.Error("the first attempt could not commit")
+				}
+				panic("the process dies here")
+			}
+			return yield(ev, err)
+		})
+	}))
+	id := b.send("m", "hello", "").ID()
+	if code := b.deliver(id, "job", 0); code != http.StatusServiceUnavailable {
+		t.Errorf("a broken attempt was answered %d", code)
+	}
+	if got := texts(b.load(id).Task); len(got) != 1 || got[0] != "one " {
+		t.Errorf("after the crash the task says %q", got)
+	}
+	if code := b.deliver(id, "job", 1); code != http.StatusNoContent {
+		t.Errorf("the second attempt was answered %d", code)
+	}
+	r := b.load(id)
+	if diff := cmp.Diff([]string{"one two three"}, texts(r.Task)); diff != "" {
+		t.Errorf("attempts are mixed:\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"1 artifact", "2 state_COMPLETED"}, b.published()); diff != "" {
+		t.Error(diff)
+	}
+	if code := b.deliver(id, "job", 2); code != http.StatusNoContent || attempts != 2 {
+		t.Errorf("a redelivery of finished work was answered %d after %d runs", code, attempts)
+	}
+}
+
+func TestLiveLeaseIsLeftAloneUnlessTheQueueGaveItUp(t *testing.T) {
+	running, release := make(chan int, 10), make(chan struct{})
+	n := 0
+	b := newBench(t, execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		n++
+		running <- n
+		if n == 1 {
+			<-release // does not even look at its context: a stalled process
+		}
+		yield(a2a.NewArtifactEvent(ec, a2a.NewTextPart(fmt.Sprint("attempt ", n))), nil)
+		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
+	}))
+	id := b.send("m", "hello", "").ID()
+	first := make(chan int)
+	go func() { first <- b.deliver(id, "job", 0) }()
+	<-running
+	if code := b.deliver(id, "another job", 5); code != http.StatusNoContent {
+		t.Errorf("a job under a live lease was answered %d", code)
+	}
+	if r := b.load(id); r.Epoch != 1 {
+		t.Fatalf("a live lease was taken: epoch %d", r.Epoch)
+	}
+	if code := b.deliver(id, "job", 1); code != http.StatusNoContent {
+		t.Errorf("the takeover was answered %d", code)
+	}
+	r := b.load(id)
+	if r.Epoch != 2 || r.State() != a2a.TaskStateCompleted {
+		t.Errorf("after the takeover: epoch %d, %s", r.Epoch, r.State())
+	}
+	close(release) // the zombie wakes up and wants to write
+	if code := <-first; code != http.StatusNoContent {
+		t.Errorf("the zombie was answered %d", code)
+	}
+	if diff := cmp.Diff(texts(r.Task), texts(b.load(id).Task)); diff != "" {
+		t.Errorf("the zombie wrote:\n%s", diff)
+	}
+}
+
+func TestCancelStopsTheRun(t *testing.T) {
+	started, stopped := make(chan struct{}), make(chan error, 1)
+	flushed := make(chan error, 1)
+	b := newBench(t, execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		close(started)
+		<-ctx.Done()
+		run, _ := task.RunFrom(ctx)
+		flushed <- run.Flush(context.WithoutCancel(ctx))
+		stopped <- ctx.Err()
+		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
+	}))
+	id := b.send("m", "hello", "").ID()
+	code := make(chan int)
+	go func() { code <- b.deliver(id, "job", 0) }()
+	<-started
+	_, err := task.Update(t.Context(), b.store, id, func(r task.Record) (task.Record, bool, error) {
+		return r.Cancel(b.rules.At(b.clock()), a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("stop")), nil)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-flushed; !errors.Is(err, task.ErrFenced) {
+		t.Errorf("Flush after the cancel = %v: an effect would have happened", err)
+	}
+	<-stopped
+	if got := <-code; got != http.StatusNoContent {
+		t.Errorf("the cancelled run was answered %d", got)
+	}
+	if got := b.load(id).State(); got != a2a.TaskStateCanceled {
+		t.Errorf("the task is %s", got)
+	}
+	if code := b.deliver(id, "cancel's job", 0); code != http.StatusNoContent {
+		t.Errorf("the cancel's job was answered %d", code)
+	}
+	if diff := cmp.Diff([]string{"1 state_CANCELED"}, b.published()); diff != "" {
+		t.Error(diff)
+	}
+	if r := b.load(id); r.Told != 1 || !r.Due.At.IsZero() {
+		t.Errorf("after publishing the cancel: told %d, due %v", r.Told, r.Due)
+	}
+}
+
+func TestDrainParksWithWhatWasSaid(t *testing.T) {
+	started := make(chan struct{})
+	b := newBench(t, execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		yield(a2a.NewArtifactEvent(ec, a2a.NewTextPart("half")), nil)
+		close(started)
+		<-ctx.Done()
+	}))
+	id := b.send("m", "hello", "").ID()
+	<-b.jobs
+	code := make(chan int)
+	go func() { code <- b.deliver(id, "job", 0) }()
+	<-started
+	b.worker.Drain()
+	if got := <-code; got != http.StatusNoContent {
+		t.Errorf("the drained run was answered %d", got)
+	}
+	r := b.load(id)
+	if r.Lease != (task.Lease{}) || r.Attempt != 0 || r.Wake.IsZero() || texts(r.Task)[0] != "half" {
+		t.Errorf("after the drain: lease %v, attempt %d, wake %v, said %q", r.Lease, r.Attempt, r.Wake, texts(r.Task))
+	}
+	if got := <-b.jobs; got != id {
+		t.Errorf("job for %q", got)
+	}
+}
+
+func TestPauseParks(t *testing.T) {
+	for _, test := range []struct {
+		wait time.Duration
+		job  bool
+	}{{2 * time.Second, true}, {time.Hour, false}} {
+		b := newBench(t, execute(func(_ context.Context, _ *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+			yield(nil, &task.Pause{For: test.wait, Say: "waiting", Err: errors.New("429")})
+		}))
+		id := b.send("m", "hello", "").ID()
+		<-b.jobs
+		if code := b.deliver(id, "job", 0); code != http.StatusNoContent {
+			t.Errorf("%s: answered %d", test.wait, code)
+		}
+		r := b.load(id)
+		if want := b.clock().Add(test.wait); !r.Wake.Equal(want) || r.Attempt != 0 || r.Task.Status.Message.Parts[0].Text() != "waiting" {
+			t.Errorf("%s: wake %v, want %v; attempt %d", test.wait, r.Wake, want, r.Attempt)
+		}
+		if code := b.deliver(id, "early", 0); code != http.StatusNoContent || b.load(id).Epoch != 1 {
+			t.Errorf("%s: a parked turn was run early", test.wait)
+		}
+		if !test.job {
+			if r.Due.At.Before(r.Wake) {
+				t.Errorf("due %v, before its wake %v", r.Due.At, r.Wake)
+			}
+			continue
+		}
+		if err := b.queue.Close(t.Context()); err != nil { // the job is there or it is not
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestWakeUpIsAddedWithItsTime(t *testing.T) {
+	b := newBench(t, execute(func(_ context.Context, _ *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		yield(nil, &task.Pause{For: 50 * time.Millisecond, Err: errors.New("429")})
+	}))
+	id := b.send("m", "hello", "").ID()
+	<-b.jobs
+	b.deliver(id, "job", 0)
+	select {
+	case got := <-b.jobs:
+		if got != id {
+			t.Errorf("job for %q", got)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("nobody wakes the turn")
+	}
+}
+
+func TestPoisonIsParkedLongerAndThenFails(t *testing.T) {
+	runs := 0
+	b := newBench(t, execute(func(context.Context, *a2asrv.ExecutorContext, func(a2a.Event, error) bool) {
+		runs++
+		panic("always")
+	}))
+	id := b.send("m", "hello", "").ID()
+	retry := 0
+	next := func() int {
+		retry++
+		return b.deliver(id, "job", retry)
+	}
+	for range 2 {
+		if code := next(); code != http.StatusServiceUnavailable {
+			t.Fatalf("run %d was answered %d", runs, code)
+		}
+	}
+	for _, wait := range b.rules.Parks {
+		if code := next(); code != http.StatusNoContent {
+			t.Fatalf("parking was answered %d", code)
+		}
+		if got := b.load(id).Wake.Sub(b.clock()); got != wait {
+			t.Errorf("after %d runs parked for %s, want %s", runs, got, wait)
+		}
+		b.pass(wait)
+		if code := next(); code != http.StatusServiceUnavailable {
+			t.Fatalf("run %d was answered %d", runs, code)
+		}
+	}
+	if code := next(); code != http.StatusNoContent {
+		t.Errorf("the end was answered %d", code)
+	}
+	r := b.load(id)
+	if r.State() != a2a.TaskStateFailed || runs != b.rules.Attempts || !strings.Contains(r.Task.Status.Message.Parts[0].Text(), "broke off") {
+		t.Errorf("after %d runs the task is %s: %v", runs, r.State(), r.Task.Status.Message)
+	}
+	if diff := cmp.Diff([]string{"1 state_FAILED"}, b.published()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestResultThatDoesNotFitFailsTheTask(t *testing.T) {
+	b := newBench(t, template(strings.Repeat("x", 500<<10), strings.Repeat("y", 500<<10)))
+	id := b.send("m", "hello", "").ID()
+	if code := b.deliver(id, "job", 0); code != http.StatusNoContent {
+		t.Errorf("answered %d", code)
+	}
+	r := b.load(id)
+	if r.State() != a2a.TaskStateFailed || !strings.Contains(r.Task.Status.Message.Parts[0].Text(), "too large") {
+		t.Errorf("the task is %s: %+v", r.State(), r.Task.Status.Message)
+	}
+}
+
+func TestSilentExecutorFailsTheTask(t *testing.T) {
+	b := newBench(t, execute(func(context.Context, *a2asrv.ExecutorContext, func(a2a.Event, error) bool) {}))
+	id := b.send("m", "hello", "").ID()
+	b.deliver(id, "job", 0)
+	if r := b.load(id); r.State() != a2a.TaskStateFailed {
+		t.Errorf("the task is %s", r.State())
+	}
+}
+
+func TestBareMessageCompletesTheTask(t *testing.T) {
+	b := newBench(t, execute(func(_ context.Context, _ *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		yield(a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("done")), nil)
+	}))
+	id := b.send("m", "hello", "").ID()
+	b.deliver(id, "job", 0)
+	r := b.load(id)
+	m := r.Task.Status.Message
+	if r.State() != a2a.TaskStateCompleted || m.Parts[0].Text() != "done" || m.TaskID != r.Task.ID || m.ContextID == "" {
+		t.Errorf("the task is %s: %+v", r.State(), m)
+	}
+}
+
+func TestEventsArePublishedBeforeTheJobIsAcknowledged(t *testing.T) {
+	b := newBench(t, template("hello"))
+	id := b.send("m", "hello", "").ID()
+	b.failed = true
+	if code := b.deliver(id, "job", 0); code != http.StatusServiceUnavailable {
+		t.Errorf("without the topic the job was answered %d", code)
+	}
+	if r := b.load(id); r.State() != a2a.TaskStateCompleted {
+		t.Errorf("the result waits for the topic: %s", r.State())
+	}
+	b.mu.Lock()
+	b.failed = false
+	b.mu.Unlock()
+	if code := b.deliver(id, "job", 1); code != http.StatusNoContent {
+		t.Errorf("the redelivery was answered %d", code)
+	}
+	if diff := cmp.Diff([]string{"1 artifact", "2 state_COMPLETED"}, b.published()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestWaitingMessageIsTakenBeforeTheTaskCompletes(t *testing.T) {
+	started, more := make(chan struct{}), make(chan struct{})
+	var heard []string
+	b := newBench(t, execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		heard = append(heard, ec.Message.Parts[0].Text())
+		if len(heard) == 1 {
+			close(started)
+			<-more
+		}
+		yield(a2a.NewArtifactEvent(ec, a2a.NewTextPart("on "+ec.Message.Parts[0].Text())), nil)
+		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
+	}))
+	id := b.send("m1", "first", "").ID()
+	code := make(chan int)
+	go func() { code <- b.deliver(id, "job", 0) }()
+	<-started
+	b.send("m2", "second", id)
+	close(more)
+	if got := <-code; got != http.StatusNoContent {
+		t.Errorf("answered %d", got)
+	}
+	r := b.load(id)
+	if diff := cmp.Diff([]string{"on first", "on second"}, texts(r.Task)); diff != "" || r.State() != a2a.TaskStateCompleted {
+		t.Errorf("the task is %s:\n%s", r.State(), diff)
+	}
+	if diff := cmp.Diff([]string{"1 artifact", "2 artifact", "3 state_COMPLETED"}, b.published()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestLongAnswerIsSeenWhileItIsMade(t *testing.T) {
+	said, goOn := make(chan struct{}), make(chan struct{})
+	b := newBench(t, execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		yield(a2a.NewArtifactEvent(ec, a2a.NewTextPart("so far")), nil)
+		close(said)
+		<-goOn
+		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
+	}))
+	id := b.send("m", "hello", "").ID()
+	code := make(chan int)
+	go func() { code <- b.deliver(id, "job", 0) }()
+	<-said
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for r, err := range b.store.Watch(ctx, id) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := texts(r.Task); len(got) == 1 && got[0] == "so far" {
+			break
+		}
+	}
+	close(goOn)
+	<-code
+	b.awaitState(id, a2a.TaskStateCompleted)
+}
+
+func TestExecutorSeesTheConversation(t *testing.T) {
+	var related []string
+	b := newBench(t, execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		related = nil
+		for _, r := range ec.RelatedTasks {
+			related = append(related, r.History[0].Parts[0].Text())
+			r.History[0].Parts[0].Content = a2a.Text("spoiled")
+		}
+		ec.Message.Parts[0].Content = a2a.Text("spoiled")
+		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
+	}))
+	first := b.send("m1", "one", "")
+	b.deliver(first.ID(), "j1", 0)
+	b.pass(time.Second)
+	for i, text := range []string{"two", "three"} {
+		r, err := b.intake.Accept(t.Context(), intake.Message{Owner: "me", Message: &a2a.Message{
+			ID: fmt.Sprint("n", i), ContextID: first.Task.ContextID, Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart(text)},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.deliver(r.ID(), fmt.Sprint("j", i), 0)
+		b.pass(time.Second)
+	}
+	if diff := cmp.Diff([]string{"one", "two"}, related); diff != "" {
+		t.Errorf("the third task's conversation:\n%s", diff)
+	}
+}
+
+func TestRubbishIsTakenOffTheQueue(t *testing.T) {
+	b := newBench(t, template("x"))
+	for _, body := range []string{"", "{", "null", `{"id":""}`, `{"id":7}`, `{"id":"unknown"}`, `{"queue":"turns","sweep":"2026-01-01T00:00:00Z"}`} {
+		w := httptest.NewRecorder()
+		b.worker.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "POST", queue.PathTurn, strings.NewReader(body)))
+		if w.Code != http.StatusNoContent {
+			t.Errorf("%q was answered %d: it would come back for ever", body, w.Code)
+		}
+	}
+}
