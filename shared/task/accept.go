@@ -42,7 +42,7 @@ func Accept(m Moment, a Acceptance) (Record, error) {
 	return r.sealed(m, LimitAccept)
 }
 
-// Seen answers whether the message was accepted before: known, and ErrMismatch
+// Accepted answers whether the message was accepted before: known, and ErrMismatch
 // when its id was used for another content.
 func (r Record) Accepted(id, print string) (known bool, err error) {
 	for _, s := range r.Seen {

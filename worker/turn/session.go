@@ -78,7 +78,7 @@ func (s *session) flush(ctx context.Context) error {
 	}
 	turn := s.turn()
 	r, err := task.UpdateFrom(ctx, s.w.cfg.Store, s.rec, func(r task.Record) (task.Record, bool, error) {
-		return r.Progress(s.moment(), turn, events)
+		return r.Progress(s.w.moment(), turn, events)
 	})
 	if err != nil {
 		s.putBack(events)
@@ -119,7 +119,7 @@ func (s *session) end(ctx context.Context, events []a2a.Event, out task.Outcome)
 	defer s.commit.Unlock()
 	turn := s.turn()
 	return s.persist(ctx, func(r task.Record) (task.Record, bool, error) {
-		return r.Finish(s.moment(), turn, events, out)
+		return r.Finish(s.w.moment(), turn, events, out)
 	})
 }
 
@@ -134,11 +134,11 @@ func (s *session) park(ctx context.Context, wake time.Time, say string) (task.Re
 	defer s.commit.Unlock()
 	turn, wake := s.turn(), wake.UTC().Round(0)
 	r, err := s.persist(ctx, func(r task.Record) (task.Record, bool, error) {
-		return r.Park(s.moment(), turn, events, wake, msg)
+		return r.Park(s.w.moment(), turn, events, wake, msg)
 	})
 	if errors.Is(err, task.ErrTooLarge) { // the unfinished text is let go, the retry makes it again
 		return s.persist(ctx, func(r task.Record) (task.Record, bool, error) {
-			return r.Park(s.moment(), turn, nil, wake, msg)
+			return r.Park(s.w.moment(), turn, nil, wake, msg)
 		})
 	}
 	return r, err
@@ -202,8 +202,6 @@ func (s *session) close() {
 }
 
 func (s *session) turn() task.Turn { return task.Turn{Epoch: s.rec.Epoch, Seq: s.rec.Seq} }
-
-func (s *session) moment() task.Moment { return s.w.cfg.Rules.At(s.w.cfg.Now()) }
 
 func textSize(ev a2a.Event) int {
 	e, ok := ev.(*a2a.TaskArtifactUpdateEvent)

@@ -92,12 +92,7 @@ func (w *Worker) Drain() { w.stop() }
 // that the lease is taken over at once (R3).
 func (w *Worker) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	ctx := req.Context()
-	body, err := io.ReadAll(http.MaxBytesReader(rw, req.Body, maxJob))
-	if err != nil {
-		rw.WriteHeader(http.StatusServiceUnavailable)
-		return
-	}
-	job, err := queue.Parse(body)
+	job, err := readJob(rw, req)
 	if err != nil || job.Task == "" {
 		w.cfg.Log.WarnContext(ctx, "job dropped: not a turn", "err", err)
 		rw.WriteHeader(http.StatusNoContent)
@@ -111,6 +106,16 @@ func (w *Worker) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		return
 	}
 	rw.WriteHeader(http.StatusNoContent)
+}
+
+// readJob reads the body of a delivery. What is not a job never will be, however
+// often it comes.
+func readJob(rw http.ResponseWriter, req *http.Request) (queue.Job, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(rw, req.Body, maxJob))
+	if err != nil {
+		return queue.Job{}, err
+	}
+	return queue.Parse(body)
 }
 
 // turn does what one delivery of a job asks for (R2). nil: the job is done with.
@@ -142,9 +147,13 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 		start = w.cfg.Now() // waiting for the others took its time
 	}
 	lease.Until = start.Add(w.cfg.Lease)
-	r, verdict, err := w.claim(ctx, r, lease)
+	told := len(r.Notes)
+	r, verdict, err := w.claim(ctx, r, task.Claim{Lease: lease, Told: told})
+	if errors.Is(err, task.ErrNotFound) {
+		return nil
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("claiming task %s: %w", id, err)
 	}
 	switch verdict {
 	case task.Claimed:
@@ -155,28 +164,35 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 		w.cfg.Log.WarnContext(ctx, "task ended without an answer", "task", id, "attempt", r.Attempt, "epoch", r.Epoch)
 		return w.publish(ctx, r)
 	}
-	return nil
+	return w.settle(ctx, r, told)
 }
 
-func (w *Worker) claim(ctx context.Context, r task.Record, lease task.Lease) (task.Record, task.Verdict, error) {
-	told := len(r.Notes)
+func (w *Worker) claim(ctx context.Context, r task.Record, c task.Claim) (task.Record, task.Verdict, error) {
 	var verdict task.Verdict
-	r, err := task.UpdateFrom(ctx, w.cfg.Store, r, func(r task.Record) (task.Record, bool, error) {
-		next, v, changed, err := r.Claim(w.cfg.Rules.At(w.cfg.Now()), task.Claim{Lease: lease, Told: told})
-		verdict = v
-		if v == task.Idle && err == nil { // a note of the front door was published above
-			return r.Published(w.cfg.Rules.At(w.cfg.Now()), told)
-		}
+	r, err := task.UpdateFrom(ctx, w.cfg.Store, r, func(r task.Record) (next task.Record, changed bool, err error) {
+		next, verdict, changed, err = r.Claim(w.moment(), c)
 		return next, changed, err
 	})
-	if errors.Is(err, task.ErrNotFound) {
-		return task.Record{}, task.Idle, nil
-	}
-	if errors.Is(err, task.ErrNewer) {
-		return task.Record{}, task.Idle, fmt.Errorf("claiming task: %w", err)
-	}
 	return r, verdict, err
 }
+
+// settle ends a job that found nothing to run. Notes that were made after the first
+// look are published too: whoever made them may have died before it could. The
+// front door's notes are a debt until the record says that they are told.
+func (w *Worker) settle(ctx context.Context, r task.Record, told int) error {
+	if len(r.Notes) > told {
+		if err := w.publish(ctx, r); err != nil {
+			return err
+		}
+	}
+	told = len(r.Notes)
+	_, err := task.UpdateFrom(ctx, w.cfg.Store, r, func(r task.Record) (task.Record, bool, error) {
+		return r.Published(w.moment(), told)
+	})
+	return err
+}
+
+func (w *Worker) moment() task.Moment { return w.cfg.Rules.At(w.cfg.Now()) }
 
 // wake asks for a parked turn, if its time is near (R4, R12).
 func (w *Worker) wake(ctx context.Context, r task.Record) error {

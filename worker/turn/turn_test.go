@@ -583,9 +583,49 @@ func TestExecutorSeesTheConversation(t *testing.T) {
 	}
 }
 
+// A slowStore lets something happen between a worker's first look and its claim.
+type slowStore struct {
+	*sqlstore.DB
+	once      sync.Once
+	meanwhile func()
+}
+
+func (s *slowStore) Load(ctx context.Context, id string) (task.Record, error) {
+	r, err := s.DB.Load(ctx, id)
+	s.once.Do(s.meanwhile)
+	return r, err
+}
+
+func TestNotesMadeAfterTheFirstLookArePublished(t *testing.T) {
+	b := newBench(t, template("unused"))
+	id := b.send("m", "hello", "").ID()
+	late := turn.New(turn.Config{
+		Store: &slowStore{DB: b.store, meanwhile: func() { // another worker finishes, and dies before it publishes
+			r, _, _, err := b.load(id).Claim(b.rules.At(b.clock()), task.Claim{Lease: task.Lease{Until: b.clock().Add(time.Minute), Nonce: "other"}})
+			if err == nil {
+				r, _, err = r.Finish(b.rules.At(b.clock()), task.Turn{Epoch: r.Epoch, Seq: r.Seq}, nil, task.Outcome{State: a2a.TaskStateCompleted})
+			}
+			if err == nil {
+				_, err = b.store.Commit(t.Context(), r)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}},
+		Queue: b.queue, Bus: b, Executor: template("unused"), Rules: b.rules, Now: b.clock, Log: slog.New(slog.DiscardHandler),
+	})
+	b.worker = late
+	if code := b.deliver(id, "job", 0); code != http.StatusNoContent {
+		t.Errorf("answered %d", code)
+	}
+	if diff := cmp.Diff([]string{"1 state_COMPLETED"}, b.published()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestRubbishIsTakenOffTheQueue(t *testing.T) {
 	b := newBench(t, template("x"))
-	for _, body := range []string{"", "{", "null", `{"id":""}`, `{"id":7}`, `{"id":"unknown"}`, `{"queue":"turns","sweep":"2026-01-01T00:00:00Z"}`} {
+	for _, body := range []string{"", "{", "null", `{"id":""}`, `{"id":7}`, `{"id":"unknown"}`, `{"queue":"turns","sweep":"2026-01-01T00:00:00Z"}`, strings.Repeat("x", 70<<10)} {
 		w := httptest.NewRecorder()
 		b.worker.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "POST", queue.PathTurn, strings.NewReader(body)))
 		if w.Code != http.StatusNoContent {
