@@ -18,13 +18,14 @@ type hosts struct {
 type host struct {
 	running int
 	took    time.Duration // an attempt lately, on average
+	moved   time.Time     // when a slot was last taken or given back
 	again   time.Time     // promised to the last one that was turned away
 }
 
 // What is assumed of a host before its first answer, and the least time before
 // one that was turned away comes back.
 const (
-	tookAtFirst = time.Second
+	tookAtFirst = 100 * time.Millisecond
 	turnedAway  = 100 * time.Millisecond
 )
 
@@ -45,23 +46,25 @@ func (s *hosts) enter(name string, now time.Time) (again time.Time, ok bool) {
 	}
 	if h.running < perHost {
 		h.running++
+		h.moved = now
 		return time.Time{}, true
 	}
 	if soonest := now.Add(turnedAway); h.again.Before(soonest) {
 		h.again = soonest
 	}
 	if h.again.Before(now.Add(nearBy)) { // the others come by Due
-		h.again = h.again.Add(h.took / perHost)
+		h.again = h.again.Add(max(h.took, now.Sub(h.moved)) / perHost)
 	}
 	return h.again, false
 }
 
-// leave gives the slot back after an attempt that took so long.
-func (s *hosts) leave(name string, took time.Duration) {
+// leave gives back the slot of an attempt that began then.
+func (s *hosts) leave(name string, began, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := s.m[name]
-	h.took += (took - h.took) / 4
+	h.took += (now.Sub(began) - h.took) / 4
+	h.moved = now
 	if h.running--; h.running == 0 {
 		delete(s.m, name)
 	}

@@ -33,17 +33,23 @@ func (p *pass) serve(ctx context.Context, id string, base task.Hook) round {
 	host := hostOf(base.URL)
 	h := base // as it will be when what was sent is committed
 	for end := p.Now().Add(commitEvery); ; {
-		if again, ok := p.hosts.enter(host, p.Now()); !ok {
-			out.hold, out.again = true, again
-			return out
-		}
-		began := p.Now()
-		more := p.attempt(ctx, id, &h, &out)
-		p.hosts.leave(host, p.Now().Sub(began))
+		more := p.admitted(host, &out, func() bool { return p.attempt(ctx, id, &h, &out) })
 		if now := p.Now(); !more || !now.Before(end) || !now.Before(p.until) {
 			return out
 		}
 	}
+}
+
+// admitted makes an attempt if its host has a slot free.
+func (p *pass) admitted(host string, out *round, attempt func() bool) (more bool) {
+	began := p.Now()
+	again, ok := p.hosts.enter(host, began)
+	if !ok {
+		out.hold, out.again = true, again
+		return false
+	}
+	defer func() { p.hosts.leave(host, began, p.Now()) }()
+	return attempt()
 }
 
 // attempt sends the note after h's cursor, if that is still wanted, and answers

@@ -1,0 +1,334 @@
+package notify_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"errand/functions/notify"
+	"errand/shared/bus"
+	"errand/shared/local"
+	"errand/shared/queue"
+	"errand/shared/sqlstore"
+	"errand/shared/task"
+)
+
+// A world is the notify service between a real store and a real queue.
+type world struct {
+	t      *testing.T
+	path   string
+	db     *sqlstore.DB
+	store  *store
+	queue  *jobs
+	client *receivers
+	mux    *http.ServeMux
+	rules  task.Rules
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, path: filepath.Join(t.TempDir(), "errand.db"), client: &receivers{}, rules: task.Defaults()}
+	w.open(nil)
+	t.Cleanup(func() { w.close() })
+	return w
+}
+
+// open starts the process. With nil the receivers are w.client.
+func (w *world) open(client notify.Client) *notify.Notifier {
+	w.t.Helper()
+	db, err := sqlstore.Open(context.Background(), w.path, sqlstore.Options{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.db, w.store, w.mux = db, &store{Store: db}, http.NewServeMux()
+	w.queue = &jobs{Queue: local.NewQueue(local.QueueConfig{Handler: w.mux})}
+	if client == nil {
+		client = w.client
+	}
+	n := notify.New(notify.Config{Store: w.store, Queue: w.queue, Client: client, Rules: w.rules})
+	w.mux.HandleFunc("POST "+bus.PathEvents, n.ServeEvent)
+	w.mux.HandleFunc("POST "+queue.PathDeliver, n.ServeDelivery)
+	return n
+}
+
+func (w *world) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := errors.Join(w.queue.Queue.(*local.Queue).Close(ctx), w.db.Close()); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// accept stores a task with the given hooks.
+func (w *world) accept(id string, hooks ...task.Hook) {
+	w.t.Helper()
+	msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart("go"))
+	r, err := task.Accept(w.rules.At(time.Now()), task.Acceptance{
+		ID: id, Context: "c", Lane: task.Turns, Message: msg, Print: "p", Hooks: hooks,
+	})
+	if err == nil {
+		_, err = w.db.Create(w.t.Context(), r)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) update(id string, decide task.Decision) task.Record {
+	w.t.Helper()
+	r, err := task.Update(context.Background(), w.db, id, decide)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return r
+}
+
+// finish runs a turn that makes the artifacts, given as name and text, and ends
+// in state.
+func (w *world) finish(id string, state a2a.TaskState, say string, artifacts ...string) task.Record {
+	w.t.Helper()
+	m := w.rules.At(time.Now())
+	r := w.update(id, func(r task.Record) (task.Record, bool, error) {
+		n, _, changed, err := r.Claim(m, task.Claim{Lease: task.Lease{Until: m.Now.Add(time.Minute), Nonce: fmt.Sprint(r.Epoch)}})
+		return n, changed, err
+	})
+	var events []a2a.Event
+	for i := 0; i < len(artifacts); i += 2 {
+		events = append(events, &a2a.TaskArtifactUpdateEvent{Artifact: &a2a.Artifact{
+			ID: a2a.ArtifactID(artifacts[i]), Parts: a2a.ContentParts{a2a.NewTextPart(artifacts[i+1])},
+		}})
+	}
+	out := task.Outcome{State: state}
+	if say != "" {
+		out.Message = a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart(say))
+	}
+	turn := task.Turn{Epoch: r.Epoch, Seq: r.Seq}
+	return w.update(id, func(r task.Record) (task.Record, bool, error) { return r.Finish(m, turn, events, out) })
+}
+
+// answer sends an interrupted task its next message.
+func (w *world) answer(id, text string) {
+	w.t.Helper()
+	w.update(id, func(r task.Record) (task.Record, bool, error) {
+		n, changed, _, err := r.FollowUp(w.rules.At(time.Now()), a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(text)), text)
+		return n, changed, err
+	})
+}
+
+func (w *world) setHook(id string, h task.Hook) {
+	w.t.Helper()
+	w.update(id, func(r task.Record) (task.Record, bool, error) {
+		n, changed, _, err := r.SetHook(w.rules.At(time.Now()), h)
+		return n, changed, err
+	})
+}
+
+// event pushes the event of a note, as the bus does; 0: the newest.
+func (w *world) event(id string, note int) int {
+	w.t.Helper()
+	r, err := w.db.Load(context.Background(), id)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if note == 0 {
+		note = len(r.Notes)
+	}
+	var p bus.Push
+	p.Message.Attributes = bus.Event{Task: id, Note: note, Time: time.Now()}.Attributes()
+	body, err := json.Marshal(p)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return w.post(context.Background(), bus.PathEvents, string(body))
+}
+
+// deliver runs one pass and returns when it has ended.
+func (w *world) deliver(id string) {
+	w.t.Helper()
+	body := queue.Job{Task: id}.Body()
+	if got := w.post(context.Background(), queue.PathDeliver, string(body)); got != http.StatusNoContent {
+		w.t.Errorf("delivery answered %d, want 204", got)
+	}
+}
+
+func (w *world) post(ctx context.Context, path, body string) int {
+	rec := httptest.NewRecorder()
+	w.mux.ServeHTTP(rec, httptest.NewRequestWithContext(ctx, http.MethodPost, path, strings.NewReader(body)))
+	return rec.Code
+}
+
+func (w *world) hook(id, hook string) task.Hook {
+	w.t.Helper()
+	r, err := w.db.Load(context.Background(), id)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	h, ok := r.Hook(hook)
+	if !ok {
+		w.t.Fatalf("task %s has no hook %s", id, hook)
+	}
+	return h
+}
+
+// A store can be out of order, and counts commits.
+type store struct {
+	task.Store
+	mu      sync.Mutex
+	down    bool
+	commits int
+	loading func() // called before each read
+	written func() // called after each commit
+}
+
+var errDown = errors.New("out of order")
+
+func (s *store) setDown(down bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down = down
+}
+
+func (s *store) Load(ctx context.Context, id string) (task.Record, error) {
+	s.mu.Lock()
+	down, loading := s.down, s.loading
+	s.mu.Unlock()
+	if loading != nil {
+		loading()
+	}
+	if down {
+		return task.Record{}, errDown
+	}
+	return s.Store.Load(ctx, id)
+}
+
+func (s *store) Commit(ctx context.Context, r task.Record) (task.Record, error) {
+	s.mu.Lock()
+	s.commits++
+	written := s.written
+	s.mu.Unlock()
+	next, err := s.Store.Commit(ctx, r)
+	if written != nil {
+		written()
+	}
+	return next, err
+}
+
+// jobs is a queue that remembers what was added, and can be out of order or kept
+// from delivering.
+type jobs struct {
+	queue.Queue
+	mu    sync.Mutex
+	added []queue.Job
+	down  bool
+	keep  bool
+}
+
+func (q *jobs) Add(ctx context.Context, job queue.Job) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.down {
+		return errDown
+	}
+	q.added = append(q.added, job)
+	if q.keep {
+		return nil
+	}
+	return q.Queue.Add(ctx, job)
+}
+
+func (q *jobs) all() []queue.Job {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return append([]queue.Job(nil), q.added...)
+}
+
+// receivers are the webhooks of the world, by URL. An unknown one answers 200.
+type receivers struct {
+	mu  sync.Mutex
+	at  map[string]func(*http.Request) (*http.Response, error)
+	log []call
+}
+
+// A call is one attempt that arrived.
+type call struct {
+	at     time.Time
+	url    string
+	id     string
+	header http.Header
+	body   string
+}
+
+func (c *receivers) on(url string, f func(*http.Request) (*http.Response, error)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.at == nil {
+		c.at = map[string]func(*http.Request) (*http.Response, error){}
+	}
+	c.at[url] = f
+}
+
+func (c *receivers) Do(req *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		return nil, err
+	}
+	url := req.URL.String()
+	c.mu.Lock()
+	c.log = append(c.log, call{time.Now(), url, req.Header.Get("Webhook-Id"), req.Header, string(body)})
+	f := c.at[url]
+	c.mu.Unlock()
+	if f == nil {
+		return status(http.StatusOK), nil
+	}
+	return f(req)
+}
+
+func (c *receivers) calls(url string) []call {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []call
+	for _, one := range c.log {
+		if url == "" || one.url == url {
+			out = append(out, one)
+		}
+	}
+	return out
+}
+
+// ids are the webhook-ids that arrived at the URL, in order.
+func (c *receivers) ids(url string) []string {
+	var out []string
+	for _, one := range c.calls(url) {
+		out = append(out, one.id)
+	}
+	return out
+}
+
+func status(code int, header ...string) *http.Response {
+	h := http.Header{}
+	for i := 0; i < len(header); i += 2 {
+		h.Set(header[i], header[i+1])
+	}
+	return &http.Response{StatusCode: code, Header: h, Body: http.NoBody}
+}
+
+// answers always gives the same status.
+func answers(code int, header ...string) func(*http.Request) (*http.Response, error) {
+	return func(*http.Request) (*http.Response, error) { return status(code, header...), nil }
+}
+
+// hangs never answers.
+func hangs(req *http.Request) (*http.Response, error) {
+	<-req.Context().Done()
+	return nil, req.Context().Err()
+}
