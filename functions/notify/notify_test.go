@@ -494,6 +494,10 @@ func TestTwoProcesses(t *testing.T) {
 		if h := w.hook("t1", "h"); seen != 31 || h.Cursor != 31 {
 			t.Errorf("%d notes received, cursor %d, want 31", seen, h.Cursor)
 		}
+		// The other one sends what the first has not committed yet, then leaves it.
+		if n := len(w.client.ids(urlA)) - seen; n == 0 || n > 12 {
+			t.Errorf("%d notes were sent twice, want those of half a second", n)
+		}
 	})
 }
 

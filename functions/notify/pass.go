@@ -19,7 +19,6 @@ type pass struct {
 	done    chan round
 	running int
 	held    map[int64]time.Time // by generation: not served again; see ask
-	blind   bool                // the record could not be read: nothing more is begun
 }
 
 // A round is what one hook was sent between two commits.
@@ -27,7 +26,6 @@ type round struct {
 	task.Delivery
 	hold  bool      // do not serve the hook again in this pass
 	again time.Time // with hold: when to ask for it again; zero: somebody else does, or Due
-	stale bool      // the record is not what the pass thinks
 }
 
 func (p *pass) run(ctx context.Context, r task.Record) {
@@ -52,7 +50,7 @@ func (p *pass) run(ctx context.Context, r task.Record) {
 // that another pass of this process is serving is left to it.
 func (p *pass) start(ctx context.Context, r task.Record) {
 	now := p.Now()
-	if p.blind || !now.Before(p.until) || ctx.Err() != nil {
+	if !now.Before(p.until) || ctx.Err() != nil {
 		return
 	}
 	for _, h := range r.Behind(now) {
@@ -125,13 +123,12 @@ func (p *pass) settle(ctx context.Context, r task.Record, got []round) task.Reco
 		}
 		// A pass that was turned away because of this round may have come for a
 		// change that this one has not seen.
-		if p.flights.end(flight{id, g.Hook.ID}) || g.stale {
+		if p.flights.end(flight{id, g.Hook.ID}) {
 			stale = true
 		}
 	}
 	if stale {
-		next, err := p.Store.Load(ctx, id)
-		if p.blind = err != nil; !p.blind {
+		if next, err := p.Store.Load(ctx, id); err == nil {
 			r = next
 		}
 	}

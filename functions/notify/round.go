@@ -66,7 +66,7 @@ func (p *pass) attempt(ctx context.Context, id string, h *task.Hook, out *round)
 		}
 		return false
 	}
-	if !out.current(r) || h.Cursor >= len(r.Notes) {
+	if out.hold = !current(r, out.Hook); out.hold || h.Cursor >= len(r.Notes) {
 		return false
 	}
 	a := p.post(ctx, r, *h)
@@ -95,21 +95,12 @@ func (p *pass) attempt(ctx context.Context, id string, h *task.Hook, out *round)
 	return false
 }
 
-// current says whether the hook is still the one that the round began with. If
+// current says whether the hook is still what the round began with. If it was
+// deleted, that is all; if it was replaced, there is a hint for the new one; if
 // somebody else has moved it, it is theirs for the rest of this pass.
-func (out *round) current(r task.Record) bool {
-	now, ok := r.Hook(out.Hook.ID)
-	switch {
-	case !ok:
-		out.hold = true
-	case now.Gen != out.Hook.Gen:
-		out.stale = true
-	case now.State != task.HookActive || now.Cursor != out.Hook.Cursor || now.Attempt != out.Hook.Attempt:
-		out.hold = true
-	default:
-		return true
-	}
-	return false
+func current(r task.Record, base task.Hook) bool {
+	h, ok := r.Hook(base.ID)
+	return ok && h.Gen == base.Gen && h.State == task.HookActive && h.Cursor == base.Cursor && h.Attempt == base.Attempt
 }
 
 // post makes one attempt at the note after h's cursor.

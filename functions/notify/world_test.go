@@ -144,7 +144,7 @@ func (w *world) event(id string, note int) int {
 		note = len(r.Notes)
 	}
 	var p bus.Push
-	p.Message.Attributes = bus.Event{Task: id, Note: note, Time: time.Now()}.Attributes()
+	p.Message.Attributes = bus.Event{Task: id, Note: note, Time: time.Now()}
 	body, err := json.Marshal(p)
 	if err != nil {
 		w.t.Fatal(err)
