@@ -30,48 +30,34 @@ const (
 	KindArtifact = "artifact" // an artifact is complete
 )
 
-// An Event is one notified change of a task.
+// An Event is one notified change of a task. Its JSON form is the attributes of
+// the message, all of them strings, by which subscriptions filter.
 type Event struct {
-	Task     string    // the task's id
-	Context  string    // the conversation's id
-	Note     int       // the event's number within the task, from 1, without gaps
-	Kind     string    // KindState or KindArtifact
-	State    string    // the state, as A2A spells it; empty for an artifact
-	Artifact string    // the artifact's id; empty for a state
-	Time     time.Time // when it happened
+	Task     string    `json:"task"`               // the task's id
+	Context  string    `json:"context"`            // the conversation's id
+	Note     int       `json:"note,string"`        // the event's number within the task, from 1, without gaps
+	Kind     string    `json:"kind"`               // KindState or KindArtifact
+	State    string    `json:"state,omitempty"`    // the state, as A2A spells it; empty for an artifact
+	Artifact string    `json:"artifact,omitempty"` // the artifact's id; empty for a state
+	Time     time.Time `json:"time"`               // when it happened
 }
 
 // ID is stable over repetitions: task and note.
 func (e Event) ID() string { return e.Task + "/" + strconv.Itoa(e.Note) }
 
-// Attributes are what subscriptions filter by.
-func (e Event) Attributes() map[string]string {
-	a := map[string]string{
-		"task":    e.Task,
-		"context": e.Context,
-		"note":    strconv.Itoa(e.Note),
-		"kind":    e.Kind,
-		"time":    e.Time.UTC().Format(time.RFC3339Nano),
-	}
-	if e.State != "" {
-		a["state"] = e.State
-	}
-	if e.Artifact != "" {
-		a["artifact"] = e.Artifact
-	}
-	return a
-}
-
-// Push is the envelope of a Pub/Sub push request.
+// Push is the envelope of a Pub/Sub push request. Our messages have no data: the
+// attributes say it all.
 // https://cloud.google.com/pubsub/docs/push#receive_push
 type Push struct {
-	Message struct {
-		Attributes  map[string]string `json:"attributes"`
-		Data        []byte            `json:"data,omitempty"`
-		MessageID   string            `json:"messageId"`
-		PublishTime time.Time         `json:"publishTime"`
-	} `json:"message"`
-	Subscription string `json:"subscription"`
+	Message      Message `json:"message"`
+	Subscription string  `json:"subscription"`
+}
+
+// A Message is one message of a Push.
+type Message struct {
+	Attributes  Event     `json:"attributes"`
+	MessageID   string    `json:"messageId"`
+	PublishTime time.Time `json:"publishTime"`
 }
 
 // Parse reads the event out of a push request's body. An error means that the
@@ -79,19 +65,11 @@ type Push struct {
 func Parse(body []byte) (Event, error) {
 	var p Push
 	if err := json.Unmarshal(body, &p); err != nil {
-		return Event{}, fmt.Errorf("not a push envelope: %w", err)
+		return Event{}, fmt.Errorf("not the push envelope of a task event: %w", err)
 	}
-	a := p.Message.Attributes
-	note, err := strconv.Atoi(a["note"])
-	if err != nil || note < 1 || a["task"] == "" {
+	e := p.Message.Attributes
+	if e.Note < 1 || e.Task == "" {
 		return Event{}, fmt.Errorf("not a task event: attributes task and note are required")
 	}
-	at, err := time.Parse(time.RFC3339Nano, a["time"])
-	if err != nil {
-		return Event{}, fmt.Errorf("not a task event: attribute time: %w", err)
-	}
-	return Event{
-		Task: a["task"], Context: a["context"], Note: note, Kind: a["kind"],
-		State: a["state"], Artifact: a["artifact"], Time: at,
-	}, nil
+	return e, nil
 }

@@ -70,26 +70,16 @@ type letter struct {
 
 func (l letter) subject() string { return l.event.Task }
 
-// post writes the envelope. The data repeats the attributes, for subscribers
-// that look only there.
 func (l letter) post(_ string, t try) (string, http.Header, []byte) {
-	attributes := l.event.Attributes()
-	var p bus.Push
-	p.Message.Attributes = attributes
-	p.Message.Data = encode(attributes)
-	p.Message.MessageID = t.name
-	p.Message.PublishTime = l.published.UTC()
-	p.Subscription = l.subscription
+	data, err := json.Marshal(bus.Push{
+		Message:      bus.Message{Attributes: l.event, MessageID: t.name, PublishTime: l.published.UTC()},
+		Subscription: l.subscription,
+	})
+	if err != nil { // strings and one clock's times always encode
+		panic(fmt.Sprintf("encoding an event: %v", err))
+	}
 	return bus.PathEvents, headers(
 		"Content-Type", "application/json",
 		"User-Agent", "CloudPubSub-Google",
-	), encode(p)
-}
-
-func encode(v any) []byte {
-	data, err := json.Marshal(v)
-	if err != nil { // strings and one clock's time always encode
-		panic(fmt.Sprintf("encoding an event: %v", err))
-	}
-	return data
+	), data
 }

@@ -48,8 +48,7 @@ func TestEnvelopeOfPubSub(t *testing.T) {
 		var want []bus.Push
 		for _, s := range []string{"notify", "audit"} {
 			p := bus.Push{Subscription: s}
-			p.Message.Attributes = event(1).Attributes()
-			p.Message.Data = []byte(`{"context":"c","kind":"state","note":"1","state":"TASK_STATE_COMPLETED","task":"a","time":"2026-08-01T00:00:00Z"}`)
+			p.Message.Attributes = event(1)
 			p.Message.PublishTime = time.Now().UTC()
 			want = append(want, p)
 		}

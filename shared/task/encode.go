@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -131,7 +132,7 @@ func (r Record) Encode() (*Encoded, error) {
 		History: mapSlice(t.History, storeMessage), Artifacts: mapSlice(t.Artifacts, storeArtifact),
 		Inbox: mapSlice(r.Inbox, storeMessage), Log: mapSlice(r.Log, storeEntry),
 	}
-	headText, err := marshal(h)
+	headText, err := marshal(&h)
 	if err != nil {
 		return nil, fmt.Errorf("encoding task %s: %w", t.ID, err)
 	}
@@ -140,7 +141,7 @@ func (r Record) Encode() (*Encoded, error) {
 			return nil, fmt.Errorf("encoding task %s: %w", t.ID, err)
 		}
 	}
-	bodyText, err := marshal(b)
+	bodyText, err := marshal(&b)
 	if err != nil {
 		return nil, fmt.Errorf("encoding task %s: %w", t.ID, err)
 	}
@@ -195,14 +196,19 @@ func Decode(headText, bodyText []byte, version int64) (Record, error) {
 // marshal is json.Marshal without the escaping of <, > and &, which would make a
 // record of markup up to six times as large.
 func marshal(v any) ([]byte, error) {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
+	buf := buffers.Get().(*bytes.Buffer)
+	defer buffers.Put(buf)
+	buf.Reset()
+	enc := json.NewEncoder(buf)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
 		return nil, err
 	}
-	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
+	return bytes.Clone(bytes.TrimSuffix(buf.Bytes(), []byte("\n"))), nil
 }
+
+// buffers are scratch space: a record is encoded at every commit.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // unmarshalKeeping decodes strictly first, which costs nothing extra; only a
 // text with unknown fields is decoded again to keep them.
