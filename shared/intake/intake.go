@@ -52,7 +52,7 @@ type Message struct {
 // other means that the store did not answer and the message may be sent again.
 func (in *Intake) Accept(ctx context.Context, m Message) (task.Record, error) {
 	if m.Message.TaskID != "" {
-		return in.followUp(ctx, m)
+		return in.add(ctx, string(m.Message.TaskID), m)
 	}
 	id, fresh := Derive(m.Owner, m.Message.ID)
 	msg := *m.Message
@@ -79,34 +79,17 @@ func (in *Intake) Accept(ctx context.Context, m Message) (task.Record, error) {
 		return task.Record{}, err
 	}
 	// The id is taken, or the answer was lost and the record may be ours.
-	again, lerr := in.repeated(ctx, id, m)
+	again, lerr := in.add(ctx, id, m)
 	if errors.Is(lerr, task.ErrNotFound) {
 		return task.Record{}, fmt.Errorf("accepting task %s: %w", id, err)
 	}
 	return again, lerr
 }
 
-// repeated answers a message whose task exists.
-func (in *Intake) repeated(ctx context.Context, id string, m Message) (task.Record, error) {
+// add brings a message and its webhooks to a task that exists, in one write: what is
+// refused has changed nothing. A message that the task has already is only answered.
+func (in *Intake) add(ctx context.Context, id string, m Message) (task.Record, error) {
 	r, err := in.Store.Load(ctx, id)
-	if err != nil {
-		return task.Record{}, err
-	}
-	print, err := task.Fingerprint(m.Message, r.Task.ID, r.Task.ContextID)
-	if err != nil {
-		return task.Record{}, err
-	}
-	if _, err := r.Accepted(m.Message.ID, print); err != nil {
-		return task.Record{}, err
-	}
-	if r.NeedsJob() {
-		in.Ask(ctx, Job(r.Lane, id, time.Time{}))
-	}
-	return in.setHooks(ctx, r, m.Hooks)
-}
-
-func (in *Intake) followUp(ctx context.Context, m Message) (task.Record, error) {
-	r, err := in.Store.Load(ctx, string(m.Message.TaskID))
 	if err != nil {
 		return task.Record{}, err
 	}
@@ -114,52 +97,66 @@ func (in *Intake) followUp(ctx context.Context, m Message) (task.Record, error) 
 		return task.Record{}, task.ErrNotFound
 	}
 	msg := *m.Message
-	if msg.ContextID != "" && msg.ContextID != r.Task.ContextID {
-		return task.Record{}, ErrContext
-	}
-	msg.ContextID = r.Task.ContextID
-	print, err := task.Fingerprint(m.Message, r.Task.ID, r.Task.ContextID)
+	msg.TaskID, msg.ContextID = r.Task.ID, r.Task.ContextID
+	print, err := task.Fingerprint(m.Message, msg.TaskID, msg.ContextID)
 	if err != nil {
 		return task.Record{}, err
 	}
-	var job bool
+	if c := m.Message.ContextID; c != "" && c != msg.ContextID {
+		if _, err := r.Accepted(msg.ID, print); err != nil {
+			return task.Record{}, err
+		}
+		return task.Record{}, ErrContext
+	}
+	var turn, delivery bool
 	r, err = task.UpdateFrom(ctx, in.Store, r, func(r task.Record) (task.Record, bool, error) {
-		next, changed, ask, err := r.FollowUp(in.Rules.At(in.Now()), &msg, print)
-		job = ask
+		now := in.Rules.At(in.Now())
+		next, changed, job, err := r.FollowUp(now, &msg, print)
+		turn, delivery = job, false
+		for _, h := range m.Hooks {
+			if err != nil {
+				break
+			}
+			var hooked, behind bool
+			next, hooked, behind, err = setHook(next, now, h)
+			changed, delivery = changed || hooked, delivery || behind
+		}
 		return next, changed, err
 	})
 	if err != nil {
 		return task.Record{}, err
 	}
-	if job {
+	if turn {
 		in.Ask(ctx, Job(r.Lane, r.ID(), time.Time{}))
 	}
-	return in.setHooks(ctx, r, m.Hooks)
-}
-
-func (in *Intake) setHooks(ctx context.Context, r task.Record, hooks []task.Hook) (task.Record, error) {
-	var err error
-	for _, h := range hooks {
-		if r, err = in.SetHook(ctx, r, h); err != nil {
-			return task.Record{}, err
-		}
+	if delivery {
+		in.Ask(ctx, Job(task.Deliveries, r.ID(), time.Time{}))
 	}
 	return r, nil
 }
 
 // SetHook creates or replaces a webhook of the record's task and has delivered
-// what it is owed at once.
+// what it is owed at once. ErrHooks: there are too many, or they are too large.
 func (in *Intake) SetHook(ctx context.Context, r task.Record, h task.Hook) (task.Record, error) {
 	var job bool
-	r, err := task.UpdateFrom(ctx, in.Store, r, func(r task.Record) (task.Record, bool, error) {
-		next, changed, ask, err := r.SetHook(in.Rules.At(in.Now()), h)
-		job = ask
+	r, err := task.UpdateFrom(ctx, in.Store, r, func(r task.Record) (next task.Record, changed bool, err error) {
+		next, changed, job, err = setHook(r, in.Rules.At(in.Now()), h)
 		return next, changed, err
 	})
 	if err == nil && job {
 		in.Ask(ctx, Job(task.Deliveries, r.ID(), time.Time{}))
 	}
 	return r, err
+}
+
+// setHook is the transition, whose ErrTooLarge is about the webhooks and not about
+// a message.
+func setHook(r task.Record, now task.Moment, h task.Hook) (next task.Record, changed, job bool, err error) {
+	next, changed, job, err = r.SetHook(now, h)
+	if errors.Is(err, task.ErrTooLarge) {
+		err = task.ErrHooks
+	}
+	return next, changed, job, err
 }
 
 // Ask adds a job for a debt that is in the record already. A failure is logged and
