@@ -105,9 +105,6 @@ func (o *Operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 		if err != nil {
 			return task.Record{}, err
 		}
-		if id := cfg.PushConfig.TaskID; id != "" && id != req.Message.TaskID {
-			return task.Record{}, wire.Invalid("configuration.taskPushNotificationConfig.taskId", "must be empty: the webhook is for the task of this message")
-		}
 		m.Hooks = []task.Hook{h}
 	}
 	r, err := o.cfg.Intake.Accept(ctx, m)
@@ -244,7 +241,7 @@ func failure(err error) error {
 	case errors.Is(err, task.ErrInbox):
 		return a2a.NewError(a2a.ErrUnsupportedOperation, "too many messages wait for this task; wait for it to answer")
 	case errors.Is(err, task.ErrHooks):
-		return wire.Invalid("taskPushNotificationConfig", "is one too many for this task; delete another first")
+		return wire.Invalid("taskPushNotificationConfig", "does not fit beside the others of this task; delete one of them first")
 	case errors.Is(err, task.ErrTooLarge):
 		return wire.Invalid("message", fmt.Sprintf("is too large for this task (%d KiB with its history); send less, or start a new task in this context", task.LimitAccept>>10))
 	case errors.Is(err, context.Canceled):

@@ -92,10 +92,11 @@ func parseToken(s string, q task.Query) (task.Ref, error) {
 	if err := json.Unmarshal(text, &t); err != nil {
 		return task.Ref{}, err
 	}
-	if t.List != listHash(q) || t.ID == "" {
+	ref := task.Ref{At: time.UnixMilli(t.At).UTC(), ID: t.ID}
+	if t.ID == "" || newToken(ref, q) != s {
 		return task.Ref{}, fmt.Errorf("page token of another list")
 	}
-	return task.Ref{At: time.UnixMilli(t.At).UTC(), ID: t.ID}, nil
+	return ref, nil
 }
 
 func listHash(q task.Query) string {
