@@ -1,0 +1,494 @@
+package front_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"iter"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"errand/cardserver/front"
+	"errand/shared/agent"
+	"errand/shared/card"
+	"errand/shared/egress"
+	"errand/shared/intake"
+	"errand/shared/local"
+	"errand/shared/queue"
+	"errand/shared/sqlstore"
+	"errand/shared/task"
+)
+
+// A world is the front door on a real store and a real queue. Nobody runs turns
+// unless worker is set; tests play the worker through the transitions.
+type world struct {
+	t       testing.TB
+	store   *sqlstore.DB
+	watches atomic.Int64 // that were ever begun on the store
+	clock   atomic.Int64 // milliseconds, one more at every look
+	worker  atomic.Pointer[func(id string)]
+	http.Handler
+}
+
+const (
+	anonymous = "anonymous" // who owns what unidentified callers send
+	host      = "127.0.0.1:8080"
+)
+
+// watched counts the watches of a store.
+type watched struct {
+	task.Store
+	begun *atomic.Int64
+}
+
+func (s watched) Watch(ctx context.Context, id string) iter.Seq2[task.Record, error] {
+	s.begun.Add(1)
+	return s.Store.Watch(ctx, id)
+}
+
+func newWorld(t testing.TB, edit ...func(*front.Config, *front.Surface)) *world {
+	t.Helper()
+	w := &world{t: t}
+	w.clock.Store(time.Now().UnixMilli())
+	quiet := slog.New(slog.DiscardHandler)
+	store, err := sqlstore.Open(t.Context(), filepath.Join(t.TempDir(), "t.db"), sqlstore.Options{Now: w.now, Log: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.store = store
+	jobs := local.NewQueue(local.QueueConfig{Handler: http.HandlerFunc(w.deliver), Log: quiet})
+	t.Cleanup(func() {
+		_ = jobs.Close(context.Background())
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	definition, err := agent.Load("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cards, err := card.NewHandler(definition, "", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := egress.New(egress.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := &intake.Intake{Store: watched{store, &w.watches}, Queue: jobs, Rules: task.Defaults(), Now: w.now, Log: quiet}
+	cfg := front.Config{Intake: in, Agent: definition, CheckURL: out.CheckURL, Log: quiet}
+	s := front.Surface{Card: cards, Agent: definition, Model: "stand-in", Loopback: true, Log: quiet}
+	for _, f := range edit {
+		f(&cfg, &s)
+	}
+	s.Operations = front.New(cfg)
+	w.Handler = s.Handler()
+	return w
+}
+
+func (w *world) now() time.Time { return time.UnixMilli(w.clock.Add(1)) }
+
+func (w *world) deliver(_ http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		w.t.Error(err)
+	}
+	job, err := queue.Parse(body)
+	if err != nil {
+		w.t.Error(err)
+	}
+	if run := w.worker.Load(); run != nil && r.URL.Path == queue.PathTurn {
+		(*run)(job.Task)
+	}
+}
+
+// work makes the queue's jobs run f.
+func (w *world) work(f func(id string)) { w.worker.Store(&f) }
+
+func (w *world) update(id string, decide task.Decision) task.Record {
+	w.t.Helper()
+	r, err := task.Update(context.Background(), w.store, id, decide)
+	if err != nil {
+		w.t.Error(err)
+	}
+	return r
+}
+
+// claim takes the turn of a task.
+func (w *world) claim(id string) task.Record {
+	w.t.Helper()
+	at := task.Defaults().At(w.now())
+	return w.update(id, func(r task.Record) (task.Record, bool, error) {
+		next, _, changed, err := r.Claim(at, task.Claim{Lease: task.Lease{Until: at.Now.Add(time.Hour), Nonce: "n-" + strconv.FormatInt(r.Seq, 10)}})
+		return next, changed, err
+	})
+}
+
+// say commits events of the turn that r runs.
+func (w *world) say(r task.Record, events ...a2a.Event) task.Record {
+	w.t.Helper()
+	turn := task.Turn{Epoch: r.Epoch, Seq: r.Seq}
+	return w.update(r.ID(), func(r task.Record) (task.Record, bool, error) {
+		return r.Progress(task.Defaults().At(w.now()), turn, events)
+	})
+}
+
+// end ends the turn that r runs in a state, with a message that says so.
+func (w *world) end(r task.Record, state a2a.TaskState, events ...a2a.Event) task.Record {
+	w.t.Helper()
+	turn := task.Turn{Epoch: r.Epoch, Seq: r.Seq}
+	return w.update(r.ID(), func(r task.Record) (task.Record, bool, error) {
+		return r.Finish(task.Defaults().At(w.now()), turn, events, task.Outcome{State: state, Message: words("it is " + state.String())})
+	})
+}
+
+// answer is a worker's whole turn: one artifact, and the end.
+func (w *world) answer(id string) {
+	if r := w.claim(id); !r.Terminal() {
+		w.end(r, a2a.TaskStateCompleted, chunk("a", "the answer", false))
+	}
+}
+
+// insert stores a task of any owner that is in a state.
+func (w *world) insert(owner, messageID string, state a2a.TaskState) task.Record {
+	w.t.Helper()
+	id, contextID := intake.Derive(owner, messageID)
+	msg := &a2a.Message{ID: messageID, Role: a2a.MessageRoleUser, TaskID: a2a.TaskID(id), ContextID: contextID, Parts: a2a.ContentParts{a2a.NewTextPart("hi")}}
+	print, err := task.Fingerprint(msg, msg.TaskID, msg.ContextID)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r, err := task.Accept(task.Defaults().At(w.now()), task.Acceptance{
+		ID: id, Context: contextID, Owner: owner, Lane: task.Turns, Message: msg, Print: print,
+	})
+	if err == nil {
+		r, err = w.store.Create(w.t.Context(), r)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	switch {
+	case state == a2a.TaskStateSubmitted:
+		return r
+	case state == a2a.TaskStateWorking:
+		return w.claim(id)
+	}
+	return w.end(w.claim(id), state, chunk("a", "the answer", false))
+}
+
+func words(text string) *a2a.Message {
+	return a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart(text))
+}
+
+func chunk(id a2a.ArtifactID, text string, more bool) a2a.Event {
+	return &a2a.TaskArtifactUpdateEvent{Append: more, Artifact: &a2a.Artifact{ID: id, Parts: a2a.ContentParts{a2a.NewTextPart(text)}}}
+}
+
+// A reply is a JSON-RPC response and the HTTP around it.
+type reply struct {
+	t      testing.TB
+	status int
+	header http.Header
+	body   string
+
+	JSONRPC string          `json:"jsonrpc"`
+	ID      json.RawMessage `json:"id"`
+	Result  json.RawMessage `json:"result"`
+	Error   *struct {
+		Code    int              `json:"code"`
+		Message string           `json:"message"`
+		Data    []map[string]any `json:"data"`
+	} `json:"error"`
+}
+
+func (r reply) code() int {
+	if r.Error == nil {
+		return 0
+	}
+	return r.Error.Code
+}
+
+// field is the first field that the error names.
+func (r reply) field() string {
+	for _, d := range r.Error.Data {
+		if d["@type"] == "type.googleapis.com/google.rpc.BadRequest" {
+			return d["fieldViolations"].([]any)[0].(map[string]any)["field"].(string)
+		}
+	}
+	return ""
+}
+
+// A seen is what the tests look at in a task, on the wire.
+type seen struct {
+	ID        string  `json:"id"`
+	ContextID string  `json:"contextId"`
+	Status    status  `json:"status"`
+	Artifacts []parts `json:"artifacts"`
+	History   []parts `json:"history"`
+}
+
+type status struct {
+	State     string `json:"state"`
+	Timestamp string `json:"timestamp"`
+	Message   *parts `json:"message"`
+}
+
+type parts struct {
+	MessageID string `json:"messageId"`
+	Parts     []struct {
+		Text string `json:"text"`
+	} `json:"parts"`
+}
+
+func into[T any](r reply) T {
+	r.t.Helper()
+	var v T
+	if r.Error != nil {
+		r.t.Fatalf("got error %+v, want a result", *r.Error)
+	}
+	if err := json.Unmarshal(r.Result, &v); err != nil {
+		r.t.Fatalf("%v: %s", err, r.Result)
+	}
+	return v
+}
+
+// task is the task that a reply holds, also when it is the answer to a send.
+func (r reply) task() seen {
+	r.t.Helper()
+	type sent struct {
+		Task *seen `json:"task"`
+	}
+	if s := into[sent](r); s.Task != nil {
+		return *s.Task
+	}
+	return into[seen](r)
+}
+
+func post(h http.Handler, body string, edit ...func(*http.Request)) *http.Response {
+	r := httptest.NewRequest(http.MethodPost, "http://"+host+"/", strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	for _, f := range edit {
+		f(r)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Result()
+}
+
+// send posts a body, which must be answered in one piece.
+func (w *world) send(t testing.TB, body string) reply {
+	t.Helper()
+	res := post(w, body)
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := reply{t: t, status: res.StatusCode, header: res.Header, body: string(b)}
+	if err := json.Unmarshal(b, &r); err != nil {
+		t.Fatalf("answer is not JSON: %v: %s", err, b)
+	}
+	if r.JSONRPC != "2.0" || r.ID == nil || (r.Result == nil) == (r.Error == nil) {
+		t.Fatalf("answer is not a JSON-RPC response: %s", b)
+	}
+	return r
+}
+
+func (w *world) call(t testing.TB, method, params string) reply {
+	t.Helper()
+	return w.send(t, request(method, params))
+}
+
+func request(method, params string) string {
+	return `{"jsonrpc":"2.0","id":7,"method":"` + method + `","params":` + params + `}`
+}
+
+// message is a message with these fields beside a role and one part, which they
+// replace when they name them.
+func message(id, fields string) string {
+	m := `{"messageId":"` + id + `"`
+	for _, d := range []string{`"role":"ROLE_USER"`, `"parts":[{"text":"hi"}]`} {
+		if key, _, _ := strings.Cut(d, ":"); !strings.Contains(fields, key) {
+			m += "," + d
+		}
+	}
+	if fields != "" {
+		m += "," + fields
+	}
+	return m + "}"
+}
+
+// sending is the params of a send that returns at once.
+func sending(message string) string { return configured(message, `"returnImmediately":true`) }
+
+func configured(message, configuration string) string {
+	return `{"message":` + message + `,"configuration":{` + configuration + `}}`
+}
+
+func byID(id string) string { return `{"id":"` + id + `"}` }
+
+// A stream is one response that is written while the test goes on. With a gate,
+// the client reads an event only when the gate lets it.
+type stream struct {
+	gate   chan struct{} // nil: open
+	cancel context.CancelFunc
+	done   chan struct{} // closed when the response has ended
+	fed    chan struct{} // one value for every event written
+
+	header http.Header
+	status int
+	mu     sync.Mutex
+	buf    bytes.Buffer
+}
+
+func (s *stream) Header() http.Header    { return s.header }
+func (s *stream) WriteHeader(status int) { s.status = status }
+func (s *stream) Flush()                 {}
+
+func (s *stream) Write(b []byte) (int, error) {
+	if s.gate != nil {
+		<-s.gate
+	}
+	s.mu.Lock()
+	s.buf.Write(b)
+	s.mu.Unlock()
+	s.fed <- struct{}{}
+	return len(b), nil
+}
+
+// open begins a stream.
+func (w *world) open(method, params string, gate chan struct{}) *stream {
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &stream{gate: gate, cancel: cancel, done: make(chan struct{}), fed: make(chan struct{}, 1000), header: http.Header{}}
+	r := httptest.NewRequest(http.MethodPost, "http://"+host+"/", strings.NewReader(request(method, params))).WithContext(ctx)
+	r.Header.Set("Content-Type", "application/json")
+	go func() {
+		defer close(s.done)
+		w.ServeHTTP(s, r)
+	}()
+	return s
+}
+
+// await waits until n more events were written.
+func (s *stream) await(t testing.TB, n int) {
+	t.Helper()
+	for range n {
+		select {
+		case <-s.fed:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("no event came; so far:\n%s", s.text())
+		}
+	}
+}
+
+// ended waits until the response has ended, and tells in a word each what came.
+func (s *stream) ended(t testing.TB) []string {
+	t.Helper()
+	select {
+	case <-s.done:
+	case <-time.After(10 * time.Second):
+		t.Fatalf("the stream does not end; so far:\n%s", s.text())
+	}
+	return s.events(t)
+}
+
+func (s *stream) text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.String()
+}
+
+func (s *stream) events(t testing.TB) []string {
+	t.Helper()
+	var all []string
+	for line := range strings.Lines(s.text()) {
+		data, ok := strings.CutPrefix(line, "data: ")
+		if !ok {
+			continue
+		}
+		var ev struct {
+			Result struct {
+				Task   *seen `json:"task"`
+				Status *struct {
+					Status status `json:"status"`
+				} `json:"statusUpdate"`
+				Artifact *struct {
+					Artifact parts `json:"artifact"`
+				} `json:"artifactUpdate"`
+			} `json:"result"`
+			Error *struct {
+				Code int `json:"code"`
+			} `json:"error"`
+		}
+		if err := json.Unmarshal([]byte(data), &ev); err != nil {
+			t.Fatalf("%v: %s", err, data)
+		}
+		switch r := ev.Result; {
+		case ev.Error != nil:
+			all = append(all, "error "+strconv.Itoa(ev.Error.Code))
+		case r.Task != nil:
+			all = append(all, "task "+short(r.Task.Status.State))
+		case r.Status != nil:
+			all = append(all, short(r.Status.Status.State))
+		case r.Artifact != nil:
+			all = append(all, "artifact "+r.Artifact.Artifact.Parts[0].Text)
+		}
+	}
+	return all
+}
+
+func short(state string) string { return strings.TrimPrefix(state, "TASK_STATE_") }
+
+// versions is everything in the store, by task.
+func (w *world) versions(t testing.TB) map[string]int64 {
+	t.Helper()
+	all := map[string]int64{}
+	for _, owner := range []string{anonymous, "other"} {
+		q := task.Query{Owner: owner, Limit: 100}
+		for {
+			page, err := w.store.List(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range page.Records {
+				all[r.ID()] = r.Version
+			}
+			if !page.More {
+				break
+			}
+			last := page.Records[len(page.Records)-1]
+			q.After = task.Ref{At: last.Stamp(), ID: last.ID()}
+		}
+	}
+	return all
+}
+
+func (w *world) load(t testing.TB, id string) task.Record {
+	t.Helper()
+	r, err := w.store.Load(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func ids(tasks []seen) []string {
+	return slices.Collect(func(yield func(string) bool) {
+		for _, t := range tasks {
+			if !yield(t.ID) {
+				return
+			}
+		}
+	})
+}
