@@ -176,7 +176,7 @@ func (o *Operations) stream(ctx context.Context, r task.Record, history *int, la
 	for r = range o.follows.records(ctx, r) {
 		events, ok := r.Events(seq)
 		if !ok {
-			yield(nil, a2a.NewError(a2a.ErrServerError, "the stream fell behind; subscribe to the task again"))
+			yield(nil, wire.Unavailable(time.Second, errBehind))
 			return
 		}
 		for _, ev := range events {
@@ -225,6 +225,9 @@ func (o *Operations) stateOf(ctx context.Context, id a2a.TaskID) string {
 func (o *Operations) GetExtendedAgentCard(context.Context, *a2a.GetExtendedAgentCardRequest) (*a2a.AgentCard, error) {
 	return nil, a2a.NewError(a2a.ErrUnsupportedOperation, "this agent has no extended card")
 }
+
+// errBehind is why a stream was ended that did not keep up with its task.
+var errBehind = errors.New("the stream fell behind")
 
 // failure gives errors of the layers below the words for a client. It is the one
 // place that does.
