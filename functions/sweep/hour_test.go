@@ -1,0 +1,238 @@
+package sweep_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"errand/functions/sweep"
+	"errand/shared/local"
+	"errand/shared/queue"
+	"errand/shared/sqlstore"
+	"errand/shared/task"
+)
+
+// A worker claims every task and takes its time over it.
+type worker struct {
+	t     *testing.T
+	db    *sqlstore.DB
+	takes time.Duration
+	mu    sync.Mutex
+	ran   map[string]int
+}
+
+func (w *worker) ServeHTTP(_ http.ResponseWriter, req *http.Request) {
+	body, err := io.ReadAll(req.Body)
+	job, perr := queue.Parse(body)
+	if err != nil || perr != nil {
+		w.t.Error(err, perr)
+		return
+	}
+	claimed := false
+	now := rules.At(time.Now())
+	update(w.t, w.db, job.Task, func(r task.Record) (task.Record, bool, error) {
+		lease := task.Lease{Until: now.Now.Add(24 * time.Hour), Nonce: req.Header.Get(queue.HeaderName)}
+		n, v, changed, err := r.Claim(now, task.Claim{Lease: lease})
+		claimed = v == task.Claimed
+		return n, changed, err
+	})
+	if !claimed {
+		return // a hint too many
+	}
+	w.mu.Lock()
+	w.ran[job.Task]++
+	w.mu.Unlock()
+	select {
+	case <-time.After(w.takes):
+	case <-req.Context().Done():
+	}
+}
+
+func (w *worker) done() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.ran)
+}
+
+// acceptMany stores tasks side by side, and adds their jobs.
+func acceptMany(t *testing.T, db *sqlstore.DB, q queue.Queue, n int) {
+	t.Helper()
+	var wg sync.WaitGroup
+	next := atomic.Int64{}
+	for range 256 {
+		wg.Go(func() {
+			for i := next.Add(1); i <= int64(n); i = next.Add(1) {
+				id := fmt.Sprintf("t%05d", i)
+				accept(t, db, id, time.Now())
+				if err := q.Add(context.Background(), queue.Job{Queue: task.Turns, Path: queue.PathTurn, Task: id}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Ten thousand tasks behind a queue that needs an hour for them: they are not added
+// again while they wait, although a sweep is added every minute, because it waits
+// behind them. Then the queue loses everything it has: the next sweep puts all of
+// it back, once.
+func TestBacklogOfAnHour(t *testing.T) {
+	const tasks, slots = 10_000, 250
+	synctest.Test(t, func(t *testing.T) {
+		db := open(t, nil)
+		work := &worker{t: t, db: db, takes: 90 * time.Second, ran: map[string]int{}}
+		mux := http.NewServeMux()
+		mux.Handle("POST "+queue.PathTurn, work)
+		lanes := map[string]local.Limits{task.Turns: {Slots: slots}, task.Deliveries: {}}
+		first := local.NewQueue(local.QueueConfig{Handler: mux, Lanes: lanes})
+		q := &jobs{fail: -1, next: first}
+		var sweeps atomic.Int32
+		s := sweep.New(sweep.Config{Store: db, Queue: q, Rules: rules, Limit: 2 * tasks})
+		mux.HandleFunc("POST "+queue.PathSweep, func(w http.ResponseWriter, r *http.Request) {
+			s.ServeHTTP(w, r)
+			sweeps.Add(1)
+		})
+		ctx, stop := context.WithCancel(t.Context())
+		var ended sync.WaitGroup
+		ended.Go(func() { s.Run(ctx, time.Minute) })
+		acceptMany(t, db, q, tasks)
+		time.Sleep(58 * time.Minute)
+		if n := work.done(); n < tasks/2 || n > tasks-slots {
+			t.Fatalf("%d tasks ran in the hour: the queue was not slow", n)
+		}
+		time.Sleep(10 * time.Minute)
+		counted(t, work, q, tasks, 1)
+		if n := sweeps.Load(); n < 10 {
+			t.Errorf("only %d sweeps ran", n)
+		}
+
+		// Another ten thousand, and the queue is gone with all it holds.
+		lost, cancel := context.WithCancel(context.Background())
+		cancel()
+		if err := first.Close(lost); err != nil {
+			t.Fatal(err)
+		}
+		work.mu.Lock()
+		work.ran = map[string]int{}
+		work.mu.Unlock()
+		rearm(t, db, tasks)
+		second := local.NewQueue(local.QueueConfig{Handler: mux, Lanes: lanes})
+		q.mu.Lock()
+		q.next = second
+		q.mu.Unlock()
+		time.Sleep(2 * time.Minute) // the next sweep, a minute after they were asked for
+		if n := len(q.turns()); n != tasks {
+			t.Errorf("the next sweep put back %d of %d", n, tasks)
+		}
+		time.Sleep(70 * time.Minute)
+		counted(t, work, q, tasks, 1)
+		stop()
+		ended.Wait()
+		if err := second.Close(lost); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// counted checks that every task ran, and was added so many times.
+func counted(t *testing.T, w *worker, q *jobs, tasks, times int) {
+	t.Helper()
+	if n := w.done(); n != tasks {
+		t.Errorf("%d tasks ran, want %d", n, tasks)
+	}
+	added := map[string]int{}
+	for _, id := range q.turns() {
+		added[id]++
+	}
+	for id, n := range added {
+		if n != times {
+			t.Fatalf("%s was added %d times, want %d", id, n, times)
+		}
+	}
+	q.mu.Lock()
+	q.added = nil
+	q.mu.Unlock()
+}
+
+// turns are the tasks whose turns were added.
+func (q *jobs) turns() []string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var out []string
+	for _, j := range q.added {
+		if j.Queue == task.Turns && j.Task != "" {
+			out = append(out, j.Task)
+		}
+	}
+	return out
+}
+
+// rearm makes every task owe its turn again, asked for now.
+func rearm(t *testing.T, db *sqlstore.DB, tasks int) {
+	t.Helper()
+	now := time.Now()
+	var wg sync.WaitGroup
+	next := atomic.Int64{}
+	for range 256 {
+		wg.Go(func() {
+			for i := next.Add(1); i <= int64(tasks); i = next.Add(1) {
+				update(t, db, fmt.Sprintf("t%05d", i), func(r task.Record) (task.Record, bool, error) {
+					r.Asked = now
+					next, err := r.LeaseLost(rules.At(now))
+					return next, true, err
+				})
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// A lane that holds far less than what is owed, after a restart: it is refilled as
+// it drains, until everything has run, and then it is left in peace.
+func TestRefillOfASmallLane(t *testing.T) {
+	const tasks = 2000
+	synctest.Test(t, func(t *testing.T) {
+		db := open(t, nil)
+		work := &worker{t: t, db: db, takes: 10 * time.Second, ran: map[string]int{}}
+		mux := http.NewServeMux()
+		mux.Handle("POST "+queue.PathTurn, work)
+		acceptMany(t, db, &jobs{fail: -1}, tasks)
+		q := &jobs{fail: -1}
+		s := sweep.New(sweep.Config{Store: db, Queue: q, Rules: rules, Fill: 250})
+		var refills atomic.Int32
+		q.next = local.NewQueue(local.QueueConfig{
+			Handler: mux,
+			Lanes:   map[string]local.Limits{task.Turns: {Slots: 50, Capacity: 100}, task.Deliveries: {}},
+			Refill: func(ctx context.Context, lane string) {
+				refills.Add(1)
+				s.Refill(ctx, lane)
+			},
+		})
+		s.Refill(t.Context(), task.Turns)
+		if n := len(q.turns()); n != 250 {
+			t.Errorf("one refill put back %d, want 250", n)
+		}
+		time.Sleep(30 * time.Minute)
+		if n := work.done(); n != tasks {
+			t.Errorf("%d of %d tasks ran", n, tasks)
+		}
+		for id, n := range work.ran {
+			if n > 1 {
+				t.Errorf("%s ran %d times", id, n)
+			}
+		}
+		if n := refills.Load(); n < tasks/100 || n > tasks/25 {
+			t.Errorf("%d refills for %d tasks in a lane of 100", n, tasks)
+		}
+		if err := q.next.(*local.Queue).Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,432 @@
+package sweep_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/google/go-cmp/cmp"
+
+	"errand/functions/sweep"
+	"errand/shared/queue"
+	"errand/shared/sqlstore"
+	"errand/shared/task"
+)
+
+// start is where the clocks of these tests stand; that of a bubble begins there.
+var start = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+var rules = task.Defaults()
+
+// jobs is a queue that remembers what was added, hands it on if there is a next
+// one, and can be out of order after so many.
+type jobs struct {
+	mu    sync.Mutex
+	added []queue.Job
+	next  queue.Queue
+	fail  int // additions that still succeed; negative: all
+}
+
+func (q *jobs) Add(ctx context.Context, job queue.Job) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.fail == 0 {
+		return errors.New("out of order")
+	}
+	q.fail--
+	q.added = append(q.added, job)
+	if q.next == nil {
+		return nil
+	}
+	return q.next.Add(ctx, job)
+}
+
+// list is what was added since it was last asked, as lane, task and wait.
+func (q *jobs) list(now time.Time) []string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var out []string
+	for _, j := range q.added {
+		wait := time.Duration(0)
+		if !j.At.IsZero() {
+			wait = j.At.Sub(now)
+		}
+		out = append(out, fmt.Sprintf("%s %s%s %v", j.Queue, j.Task, j.Path, wait))
+	}
+	q.added = nil
+	slices.Sort(out)
+	return out
+}
+
+func open(t *testing.T, now func() time.Time) *sqlstore.DB {
+	t.Helper()
+	db, err := sqlstore.Open(context.Background(), filepath.Join(t.TempDir(), "errand.db"), sqlstore.Options{Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+// accept stores a task accepted at the given time.
+func accept(t *testing.T, db *sqlstore.DB, id string, at time.Time, hooks ...task.Hook) task.Record {
+	t.Helper()
+	msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart("go"))
+	r, err := task.Accept(rules.At(at), task.Acceptance{
+		ID: id, Context: "c", Lane: task.Turns, Message: msg, Print: "p", Hooks: hooks,
+	})
+	if err == nil {
+		r, err = db.Create(context.Background(), r)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	return r
+}
+
+func update(t *testing.T, db *sqlstore.DB, id string, decide task.Decision) task.Record {
+	t.Helper()
+	r, err := task.Update(context.Background(), db, id, decide)
+	if err != nil {
+		t.Error(err)
+	}
+	return r
+}
+
+func claim(t *testing.T, db *sqlstore.DB, id string, at time.Time, lease time.Duration) task.Record {
+	t.Helper()
+	return update(t, db, id, func(r task.Record) (task.Record, bool, error) {
+		n, _, changed, err := r.Claim(rules.At(at), task.Claim{Lease: task.Lease{Until: at.Add(lease), Nonce: "n"}})
+		return n, changed, err
+	})
+}
+
+func finish(t *testing.T, db *sqlstore.DB, id string, at time.Time, state a2a.TaskState) {
+	t.Helper()
+	r := claim(t, db, id, at, time.Minute)
+	update(t, db, id, func(r2 task.Record) (task.Record, bool, error) {
+		return r2.Finish(rules.At(at), task.Turn{Epoch: r.Epoch, Seq: r.Seq}, nil, task.Outcome{State: state})
+	})
+}
+
+// run delivers a sweep job.
+func run(s *sweep.Sweep, lane string, added time.Time) int {
+	return post(s, string(queue.Job{Queue: lane, Path: queue.PathSweep, Sweep: added}.Body()))
+}
+
+func post(s *sweep.Sweep, body string) int {
+	rec := httptest.NewRecorder()
+	s.ServeHTTP(rec, httptest.NewRequest(http.MethodPost, queue.PathSweep, strings.NewReader(body)))
+	return rec.Code
+}
+
+// A house full of debts, at the time start+10m.
+func indebted(t *testing.T, db *sqlstore.DB, now time.Time) {
+	hook := task.Hook{ID: "h", URL: "https://x.test"}
+	accept(t, db, "lost", now.Add(-10*time.Minute))
+	accept(t, db, "fresh", now.Add(-20*time.Second))
+	accept(t, db, "leased", now.Add(-9*time.Minute))
+	claim(t, db, "leased", now.Add(-8*time.Minute), time.Hour)
+	accept(t, db, "crashed", now.Add(-9*time.Minute))
+	claim(t, db, "crashed", now.Add(-8*time.Minute), 5*time.Minute)
+	accept(t, db, "expiring", now.Add(-9*time.Minute))
+	claim(t, db, "expiring", now.Add(-8*time.Minute), 8*time.Minute+30*time.Second)
+	accept(t, db, "done", now.Add(-9*time.Minute))
+	finish(t, db, "done", now.Add(-8*time.Minute), a2a.TaskStateCompleted)
+	accept(t, db, "asking", now.Add(-9*time.Minute))
+	finish(t, db, "asking", now.Add(-8*time.Minute), a2a.TaskStateInputRequired)
+	accept(t, db, "untold", now.Add(-9*time.Minute), hook)
+	finish(t, db, "untold", now.Add(-8*time.Minute), a2a.TaskStateCompleted)
+	for id, wait := range map[string]time.Duration{"retry": 30 * time.Second, "hours": 2 * time.Hour} {
+		accept(t, db, id, now.Add(-9*time.Minute), hook)
+		finish(t, db, id, now.Add(-8*time.Minute), a2a.TaskStateCompleted)
+		update(t, db, id, func(r task.Record) (task.Record, bool, error) {
+			return r.Delivered(rules.At(now), []task.Delivery{{Hook: r.Hooks[0], Fail: true, Wait: now.Add(wait)}})
+		})
+	}
+	// Owes two things: its note to the hook and, above Told, to the topic.
+	accept(t, db, "cancelled", now.Add(-9*time.Minute), hook)
+	update(t, db, "cancelled", func(r task.Record) (task.Record, bool, error) {
+		return r.Cancel(rules.At(now.Add(-8*time.Minute)), a2a.NewMessage(a2a.MessageRoleAgent), nil)
+	})
+	// The same, but due in the queue of turns: the hook waits for its time.
+	accept(t, db, "both", now.Add(-9*time.Minute), hook)
+	update(t, db, "both", func(r task.Record) (task.Record, bool, error) {
+		return r.Cancel(rules.At(now.Add(-8*time.Minute)), a2a.NewMessage(a2a.MessageRoleAgent), nil)
+	})
+	update(t, db, "both", func(r task.Record) (task.Record, bool, error) {
+		return r.Delivered(rules.At(now.Add(-8*time.Minute)), []task.Delivery{{Hook: r.Hooks[0], Fail: true, Wait: now.Add(20 * time.Second)}})
+	})
+}
+
+func TestSweepPutsBackWhatWasDue(t *testing.T) {
+	now := start.Add(10 * time.Minute)
+	clock := func() time.Time { return now }
+	db := open(t, clock)
+	indebted(t, db, now)
+	q := &jobs{fail: -1}
+	s := sweep.New(sweep.Config{Store: db, Queue: q, Rules: rules, Now: clock})
+	run(s, task.Turns, now)
+	want := []string{"deliveries both/deliveries 20s", "turns both/turns 0s", "turns crashed/turns 0s", "turns lost/turns 0s"}
+	if diff := cmp.Diff(want, q.list(now)); diff != "" {
+		t.Errorf("turns: %s", diff)
+	}
+	run(s, task.Deliveries, now)
+	want = []string{"deliveries cancelled/deliveries 0s", "deliveries untold/deliveries 0s", "turns cancelled/turns 0s"}
+	if diff := cmp.Diff(want, q.list(now)); diff != "" {
+		t.Errorf("deliveries: %s", diff)
+	}
+	// What was asked for is not asked for again, until it has had its time.
+	now = now.Add(59 * time.Second)
+	run(s, task.Turns, now)
+	if diff := cmp.Diff([]string{"turns expiring/turns 0s", "turns fresh/turns 0s"}, q.list(now)); diff != "" {
+		t.Errorf("a minute later: %s", diff)
+	}
+	now = now.Add(time.Second)
+	run(s, task.Turns, now.Add(time.Hour)) // a clock that is wrong
+	if diff := cmp.Diff([]string{"deliveries both/deliveries 0s", "turns both/turns 0s", "turns crashed/turns 0s", "turns lost/turns 0s"}, q.list(now)); diff != "" {
+		t.Errorf("two minutes later: %s", diff)
+	}
+}
+
+// A sweep that has waited in its queue puts back what was due when it was added:
+// what became due since may be waiting behind it.
+func TestSweepGoesByTheTimeItWasAdded(t *testing.T) {
+	now := start.Add(time.Hour)
+	clock := func() time.Time { return now }
+	db := open(t, clock)
+	accept(t, db, "before", start)
+	accept(t, db, "after", start.Add(2*time.Minute))
+	q := &jobs{fail: -1}
+	s := sweep.New(sweep.Config{Store: db, Queue: q, Rules: rules, Now: clock})
+	run(s, task.Turns, start.Add(2*time.Minute))
+	if diff := cmp.Diff([]string{"turns before/turns 0s"}, q.list(now)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestSweepTakesTheOldestFirst(t *testing.T) {
+	now := start.Add(time.Hour)
+	clock := func() time.Time { return now }
+	db := open(t, clock)
+	for i := range 40 {
+		accept(t, db, fmt.Sprintf("t%02d", i), start.Add(time.Duration(39-i)*time.Second))
+	}
+	q := &jobs{fail: -1}
+	s := sweep.New(sweep.Config{Store: db, Queue: q, Rules: rules, Now: clock, Limit: 3})
+	for _, want := range [][]string{{"t37", "t38", "t39"}, {"t34", "t35", "t36"}} {
+		run(s, task.Turns, now)
+		var got []string
+		for _, one := range q.list(now) {
+			got = append(got, one[6:9])
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+func TestRefill(t *testing.T) {
+	now := start.Add(10 * time.Minute)
+	clock := func() time.Time { return now }
+	db := open(t, clock)
+	indebted(t, db, now)
+	before, err := db.Load(t.Context(), "lost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := &jobs{fail: -1}
+	s := sweep.New(sweep.Config{Store: db, Queue: q, Rules: rules, Now: clock, Limit: 1})
+	for range 2 { // nothing is written: the second one finds the same
+		s.Refill(t.Context(), task.Turns)
+		want := []string{
+			"deliveries both/deliveries 20s", "turns both/turns 0s", "turns crashed/turns 0s",
+			"turns expiring/turns 30s", "turns fresh/turns 0s", "turns lost/turns 0s",
+		}
+		if diff := cmp.Diff(want, q.list(now)); diff != "" {
+			t.Errorf("turns: %s", diff)
+		}
+		s.Refill(t.Context(), task.Deliveries)
+		want = []string{
+			"deliveries cancelled/deliveries 0s", "deliveries retry/deliveries 30s", "deliveries untold/deliveries 0s", "turns cancelled/turns 0s",
+		}
+		if diff := cmp.Diff(want, q.list(now)); diff != "" {
+			t.Errorf("deliveries: %s", diff)
+		}
+	}
+	if after, err := db.Load(t.Context(), "lost"); err != nil || after.Version != before.Version {
+		t.Errorf("the record was written: version %d, then %d, %v", before.Version, after.Version, err)
+	}
+	q.fail = 2
+	s.Refill(t.Context(), task.Turns)
+	if n := len(q.list(now)); n != 2 {
+		t.Errorf("%d jobs after the queue failed, want 2", n)
+	}
+}
+
+// A queue that does not answer is not asked a thousand times. What was not added
+// comes with a later sweep.
+func TestFailedAddEndsThePass(t *testing.T) {
+	now := start.Add(time.Hour)
+	clock := func() time.Time { return now }
+	db := open(t, clock)
+	for i := range 1000 {
+		go accept(t, db, fmt.Sprintf("t%d", i), start)
+	}
+	for n := 0; n < 1000; {
+		refs, err := db.Due(t.Context(), task.Turns, now, task.Ref{}, 2000)
+		if n = len(refs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q := &jobs{fail: 10}
+	s := sweep.New(sweep.Config{Store: db, Queue: q, Rules: rules, Now: clock})
+	if code := run(s, task.Turns, now); code != http.StatusNoContent {
+		t.Errorf("answered %d, want 204", code)
+	}
+	due, err := db.Due(t.Context(), task.Turns, now, task.Ref{}, 2000)
+	if err != nil || len(due) < 900 {
+		t.Errorf("%d are still due, %v; the pass went on", len(due), err)
+	}
+	q.fail = -1
+	for range 3 { // the first finds the rest, a later one what was asked for in vain
+		run(s, task.Turns, now)
+		now = now.Add(2 * time.Minute)
+	}
+	told := map[string]bool{}
+	for _, job := range q.list(now) {
+		told[job] = true
+	}
+	if len(told) != 1000 {
+		t.Errorf("%d of 1000 put back in the end", len(told))
+	}
+}
+
+// A hundred sweeps at once put everything back once.
+func TestConcurrentSweeps(t *testing.T) {
+	now := start.Add(time.Hour)
+	clock := func() time.Time { return now }
+	db := open(t, clock)
+	for i := range 20 {
+		accept(t, db, fmt.Sprintf("t%d", i), start)
+	}
+	q := &jobs{fail: -1}
+	s := sweep.New(sweep.Config{Store: db, Queue: q, Rules: rules, Now: clock})
+	var wg sync.WaitGroup
+	for range 100 {
+		wg.Go(func() { run(s, task.Turns, now) })
+	}
+	wg.Wait()
+	if n := len(q.list(now)); n != 20 {
+		t.Errorf("%d jobs added for 20 tasks", n)
+	}
+}
+
+// A record that cannot be read keeps nobody else from being repaired.
+func TestSpoiledRecords(t *testing.T) {
+	now := start.Add(time.Hour)
+	clock := func() time.Time { return now }
+	db := open(t, clock)
+	for i := range 10 {
+		accept(t, db, fmt.Sprintf("bad%d", i), start)
+	}
+	accept(t, db, "good", start.Add(time.Second))
+	q := &jobs{fail: -1}
+	s := sweep.New(sweep.Config{Store: spoiled{db}, Queue: q, Rules: rules, Now: clock, Limit: 5})
+	for _, put := range []func(){
+		func() { s.Refill(t.Context(), task.Turns) },
+		func() { run(s, task.Turns, now) },
+	} {
+		put()
+		if diff := cmp.Diff([]string{"turns good/turns 0s"}, q.list(now)); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+// spoiled is a store some of whose records cannot be read.
+type spoiled struct{ *sqlstore.DB }
+
+func (s spoiled) Load(ctx context.Context, id string) (task.Record, error) {
+	if strings.HasPrefix(id, "bad") {
+		return task.Record{}, errors.New("decoding record")
+	}
+	return s.DB.Load(ctx, id)
+}
+
+func TestBadJobs(t *testing.T) {
+	db := open(t, nil)
+	s := sweep.New(sweep.Config{Store: db, Queue: &jobs{fail: -1}})
+	for _, body := range []string{``, `{`, `[]`, `{"id":"t1"}`, `{"queue":"turns"}`, `{"queue":"nope","sweep":"2000-01-01T00:00:00Z"}`, strings.Repeat("x", 1<<20)} {
+		if code := post(s, body); code != http.StatusNoContent {
+			t.Errorf("%.40q answered %d, want 204", body, code)
+		}
+	}
+}
+
+// Expired tasks are deleted, and only they.
+func TestPurge(t *testing.T) {
+	now := start
+	clock := func() time.Time { return now }
+	db := open(t, clock)
+	for i := range 200 {
+		id := fmt.Sprintf("old%d", i)
+		accept(t, db, id, start)
+		finish(t, db, id, start, a2a.TaskStateCompleted)
+	}
+	accept(t, db, "young", start)
+	finish(t, db, "young", start.Add(time.Hour), a2a.TaskStateCompleted)
+	accept(t, db, "open", start)
+	s := sweep.New(sweep.Config{Store: db, Queue: &jobs{fail: 0}, Rules: rules, Now: clock})
+	now = start.Add(rules.Retention + time.Minute)
+	run(s, task.Deliveries, now)
+	now = start // so that the store shows what it has
+	var left []string
+	page, err := db.List(t.Context(), task.Query{Limit: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range page.Records {
+		left = append(left, r.ID())
+	}
+	slices.Sort(left)
+	if diff := cmp.Diff([]string{"open", "young"}, left); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Run adds a sweep to each queue every minute, and ends with its context.
+func TestRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := &jobs{fail: -1}
+		s := sweep.New(sweep.Config{Queue: q})
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan bool)
+		go func() { defer close(ended); s.Run(ctx, time.Minute) }()
+		time.Sleep(150 * time.Second)
+		stop()
+		<-ended
+		var got []string
+		for _, j := range q.added {
+			got = append(got, fmt.Sprintf("%s %s %v", j.Queue, j.Path, j.Sweep.Sub(start)))
+		}
+		want := []string{"turns /sweep 1m0s", "deliveries /sweep 1m0s", "turns /sweep 2m0s", "deliveries /sweep 2m0s"}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
