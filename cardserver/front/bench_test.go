@@ -1,0 +1,103 @@
+package front_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+)
+
+// discard is a client that reads nothing.
+type discard struct{ header http.Header }
+
+func (d discard) Header() http.Header         { return d.header }
+func (d discard) Write(b []byte) (int, error) { return len(b), nil }
+func (d discard) WriteHeader(int)             {}
+
+func (w *world) serve(body string) {
+	r := httptest.NewRequest(http.MethodPost, "http://"+host+"/", strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	w.ServeHTTP(discard{http.Header{}}, r)
+}
+
+// BenchmarkAccept is an immediate send of a new message, durable when answered. With
+// one client it waits for the disk; with many, they share a commit.
+func BenchmarkAccept(b *testing.B) {
+	for _, clients := range []int{1, 32} {
+		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
+			w := newWorld(b)
+			bodies := make(chan string, b.N)
+			for i := range b.N {
+				bodies <- request(send, sending(message(fmt.Sprint("m-", i), "")))
+			}
+			close(bodies)
+			b.ReportAllocs()
+			b.ResetTimer()
+			done := make(chan struct{})
+			for range clients {
+				go func() {
+					for body := range bodies {
+						w.serve(body)
+					}
+					done <- struct{}{}
+				}()
+			}
+			for range clients {
+				<-done
+			}
+		})
+	}
+}
+
+// BenchmarkGet reads one task of a single answer.
+func BenchmarkGet(b *testing.B) {
+	w := newWorld(b)
+	body := request("GetTask", byID(w.insert(anonymous, "m", a2a.TaskStateCompleted).ID()))
+	b.ReportAllocs()
+	for b.Loop() {
+		w.serve(body)
+	}
+}
+
+// BenchmarkList reads a page of 50, with the count of all, among many.
+func BenchmarkList(b *testing.B) {
+	for _, n := range []int{1000, 100_000} {
+		w := newWorld(b)
+		w.fill(n)
+		for _, row := range []struct{ name, fields string }{
+			{"first", ""}, {"artifacts", `"includeArtifacts":true`}, {"context", `"contextId":"c7"`},
+		} {
+			b.Run(fmt.Sprintf("tasks=%d/%s", n, row.name), func(b *testing.B) {
+				body := request("ListTasks", "{"+row.fields+"}")
+				b.ReportAllocs()
+				for b.Loop() {
+					w.serve(body)
+				}
+			})
+		}
+	}
+}
+
+// fill accepts n tasks, 100 to a context.
+func (w *world) fill(n int) {
+	next := make(chan int)
+	done := make(chan struct{})
+	for range 64 {
+		go func() {
+			for i := range next {
+				w.serve(request(send, sending(message(fmt.Sprint("m-", i), fmt.Sprintf(`"contextId":"c%d"`, i/100)))))
+			}
+			done <- struct{}{}
+		}()
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	for range 64 {
+		<-done
+	}
+}

@@ -1,0 +1,175 @@
+package front_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"errand/cardserver/front"
+)
+
+// get asks for a path, as a browser would.
+func get(h http.Handler, method, path string, edit ...func(*http.Request)) (*http.Response, string) {
+	r := httptest.NewRequest(method, "http://"+host+"/", nil)
+	r.URL.Path, r.Host = path, host
+	for _, f := range edit {
+		f(r)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	res := w.Result()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return res, err.Error()
+	}
+	return res, string(body)
+}
+
+// On loopback only this machine's names are answered: a web page that has its own
+// name point here must not spend the user's key.
+func TestLoopbackAnswersOnlyItsOwnHosts(t *testing.T) {
+	local := newWorld(t)
+	named := newWorld(t, func(_ *front.Config, s *front.Surface) { s.URL = "https://agent.example.com" })
+	open := newWorld(t, func(_ *front.Config, s *front.Surface) { s.Loopback = false })
+	for _, row := range []struct {
+		host               string
+		local, named, open bool
+	}{
+		{"127.0.0.1:8080", true, true, true},
+		{"127.0.0.1", true, true, true},
+		{"127.3.2.1:1", true, true, true},
+		{"[::1]:8080", true, true, true},
+		{"[::1]", true, true, true},
+		{"localhost:8080", true, true, true},
+		{"LocalHost", true, true, true},
+		{"agent.example.com", false, true, true},
+		{"agent.example.com:8080", false, false, true},
+		{"evil.example.com:8080", false, false, true},
+		{"127.0.0.1.evil.example.com:8080", false, false, true},
+		{"localhost.evil.example.com", false, false, true},
+		{"192.168.1.1:8080", false, false, true},
+		{"0.0.0.0:8080", false, false, true},
+		{"[::]:8080", false, false, true},
+		{"127.1:8080", false, false, true},
+		{"2130706433", false, false, true},
+		{"", false, false, true},
+	} {
+		for _, w := range []struct {
+			name string
+			h    http.Handler
+			want bool
+		}{{"loopback", local, row.local}, {"with a URL", named, row.named}, {"everywhere", open, row.open}} {
+			res := post(w.h, request("ListTasks", "{}"), func(r *http.Request) { r.Host = row.host })
+			if got := res.StatusCode == 200; got != w.want || !got && res.StatusCode != http.StatusMisdirectedRequest {
+				t.Errorf("%s, host %q: status %d", w.name, row.host, res.StatusCode)
+			}
+		}
+		for _, path := range []string{"/", "/.well-known/agent-card.json"} {
+			res, _ := get(local, "GET", path, func(r *http.Request) { r.Host = row.host })
+			if got := res.StatusCode == 200; got != row.local {
+				t.Errorf("%s of host %q: status %d", path, row.host, res.StatusCode)
+			}
+		}
+	}
+}
+
+// What a web page can send to another site without asking is refused, and asking is
+// not answered.
+func TestWebPagesCannotSend(t *testing.T) {
+	w := newWorld(t)
+	body := request(send, sending(message("m", "")))
+	for _, kind := range []string{"", "text/plain", "text/plain;charset=UTF-8", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"} {
+		res := post(w, body, func(r *http.Request) {
+			r.Header.Set("Origin", "https://evil.example.com")
+			r.Header.Set("Content-Type", kind)
+			if kind == "" {
+				r.Header.Del("Content-Type")
+			}
+		})
+		if res.StatusCode != http.StatusUnsupportedMediaType {
+			t.Errorf("Content-Type %q: status %d", kind, res.StatusCode)
+		}
+	}
+	res, _ := get(w, "OPTIONS", "/", func(r *http.Request) {
+		r.Header.Set("Origin", "https://evil.example.com")
+		r.Header.Set("Access-Control-Request-Method", "POST")
+		r.Header.Set("Access-Control-Request-Headers", "content-type")
+	})
+	if res.StatusCode < 400 || res.Header.Get("Access-Control-Allow-Origin") != "" || res.Header.Get("Access-Control-Allow-Headers") != "" {
+		t.Errorf("a preflight is answered with %d and %v", res.StatusCode, res.Header)
+	}
+	if n := len(w.versions(t)); n != 0 {
+		t.Errorf("%d tasks were made", n)
+	}
+}
+
+// The page says who answers, and nothing of the agent's becomes markup.
+func TestPage(t *testing.T) {
+	w := newWorld(t, func(_ *front.Config, s *front.Surface) {
+		a := *s.Agent
+		a.Name, a.Description = `<script>alert(1)</script>`, `"><img src=x onerror=alert(2)>`
+		s.Agent, s.Model = &a, `<b>model</b>`
+	})
+	res, body := get(w, "GET", "/")
+	if res.StatusCode != 200 || res.Header.Get("Content-Type") != "text/html; charset=utf-8" {
+		t.Errorf("status %d, type %s", res.StatusCode, res.Header.Get("Content-Type"))
+	}
+	if csp := res.Header.Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'") {
+		t.Errorf("Content-Security-Policy is %q", csp)
+	}
+	for _, bad := range []string{"<script", "<img", "<b>model"} {
+		if strings.Contains(body, bad) {
+			t.Errorf("the page holds %q", bad)
+		}
+	}
+	for _, good := range []string{"&lt;script&gt;", "&lt;b&gt;model", "curl -s http://" + host + "/", "/.well-known/agent-card.json"} {
+		if !strings.Contains(body, good) {
+			t.Errorf("the page does not hold %q", good)
+		}
+	}
+}
+
+// Whatever is asked for has an answer.
+func TestPaths(t *testing.T) {
+	w := newWorld(t)
+	const cardPath = "/.well-known/agent-card.json"
+	for _, row := range []struct {
+		method, path string
+		status       int
+	}{
+		{"GET", "/", 200}, {"HEAD", "/", 200}, {"PUT", "/", 405}, {"DELETE", "/", 405}, {"TRACE", "/", 405}, {"CONNECT", "/", 405},
+		{"GET", cardPath, 200}, {"HEAD", cardPath, 200}, {"POST", cardPath, 405},
+		{"GET", "", 404}, {"GET", "//", 404}, {"GET", "/../", 404}, {"GET", "/%2e%2e", 404}, {"GET", "/\x00", 404}, {"GET", "/;x", 404},
+		{"GET", cardPath + "/", 404}, {"GET", "/v1/message:send", 404}, {"POST", "/message:send", 404}, {"POST", "/turns", 404},
+		{"POST", "/deliveries", 404}, {"POST", "/sweep", 404}, {"POST", "/events", 404},
+	} {
+		if res, body := get(w, row.method, row.path); res.StatusCode != row.status {
+			t.Errorf("%s %q: status %d, want %d: %s", row.method, row.path, res.StatusCode, row.status, body)
+		}
+	}
+}
+
+// Through a real listener: HEAD has no body, and a stream flows.
+func TestOverTheNetwork(t *testing.T) {
+	srv := httptest.NewServer(newWorld(t))
+	defer srv.Close()
+	res, err := http.Head(srv.URL + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if b, err := io.ReadAll(res.Body); res.StatusCode != 200 || len(b) != 0 || err != nil {
+		t.Errorf("HEAD /: status %d, %d bytes, %v", res.StatusCode, len(b), err)
+	}
+	res, err = http.Post(srv.URL, "application/json", strings.NewReader(request(streaming, `{"message":`+message("m", "")+`}`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b := make([]byte, 6)
+	if _, err := io.ReadFull(res.Body, b); err != nil || string(b) != "data: " {
+		t.Errorf("the stream begins with %q, %v", b, err)
+	}
+}
