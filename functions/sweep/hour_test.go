@@ -84,7 +84,10 @@ func acceptMany(t *testing.T, db *sqlstore.DB, q queue.Queue, n int) {
 // behind them. Then the queue loses everything it has: the next sweep puts all of
 // it back, once.
 func TestBacklogOfAnHour(t *testing.T) {
-	const tasks, slots = 10_000, 250
+	tasks, slots := 10_000, 250
+	if testing.Short() {
+		tasks, slots = 1000, 25
+	}
 	synctest.Test(t, func(t *testing.T) {
 		db := open(t, nil)
 		work := &worker{t: t, db: db, takes: 90 * time.Second, ran: map[string]int{}}

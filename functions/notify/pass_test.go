@@ -1,0 +1,359 @@
+package notify_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/google/go-cmp/cmp"
+
+	"errand/functions/notify"
+	"errand/shared/queue"
+	"errand/shared/task"
+)
+
+// While the first note is under way the hook is deleted, or replaced. The attempt
+// that was decided may finish; the old receiver hears nothing more. The new one is
+// served although its own hint was turned away.
+func TestHookChangedDuringAPass(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		replace bool
+		want    []string // at the new receiver
+	}{
+		{"deleted", false, nil},
+		{"replaced", true, []string{"t1/3"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.queue.keep = true
+			begun, release := make(chan bool), make(chan bool)
+			w.client.on(urlA, func(*http.Request) (*http.Response, error) {
+				begun <- true
+				<-release
+				return status(200), nil
+			})
+			w.accept("t1", task.Hook{ID: "h", URL: urlA})
+			w.finish("t1", a2a.TaskStateCompleted, "", "a", "x", "b", "y")
+			ended := make(chan bool)
+			go func() { defer close(ended); w.deliver("t1") }()
+			<-begun
+			if c.replace {
+				w.setHook("t1", task.Hook{ID: "h", URL: urlB})
+			} else {
+				w.update("t1", func(r task.Record) (task.Record, bool, error) { return r.DropHook(w.rules.At(time.Now()), "h") })
+			}
+			w.deliver("t1") // its hint: turned away
+			if n := len(w.client.ids(urlB)); n != 0 {
+				t.Errorf("%d attempts beside the one in flight", n)
+			}
+			close(release)
+			<-ended
+			if diff := cmp.Diff([]string{"t1/1"}, w.client.ids(urlA)); diff != "" {
+				t.Errorf("the old receiver: %s", diff)
+			}
+			if diff := cmp.Diff(c.want, w.client.ids(urlB)); diff != "" {
+				t.Errorf("the new receiver: %s", diff)
+			}
+			if c.replace && w.hook("t1", "h").Cursor != 3 {
+				t.Errorf("the new hook: %+v", w.hook("t1", "h"))
+			}
+		})
+	}
+}
+
+// A hook is replaced at the moments when a pass is not looking: before its first
+// attempt has read the record, and after its commit. The hint of the replacement is
+// turned away each time, because the pass still has the hook.
+func TestReplacedUnseen(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		at   func(s *store, replace func())
+		old  []string
+	}{
+		{"before the attempt", func(s *store, replace func()) {
+			loads := 0
+			s.loading = func() {
+				if loads++; loads == 2 { // the first is that of the job
+					replace()
+				}
+			}
+		}, nil},
+		{"after the commit", func(s *store, replace func()) {
+			s.written = sync.OnceFunc(replace)
+		}, []string{"t1/1"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.queue.keep = true
+			w.accept("t1", task.Hook{ID: "h", URL: urlA})
+			w.finish("t1", a2a.TaskStateCompleted, "")
+			c.at(w.store, func() {
+				w.setHook("t1", task.Hook{ID: "h", URL: urlB})
+				w.deliver("t1")
+			})
+			w.deliver("t1")
+			if diff := cmp.Diff(c.old, w.client.ids(urlA)); diff != "" {
+				t.Errorf("the old receiver: %s", diff)
+			}
+			if diff := cmp.Diff([]string{"t1/1"}, w.client.ids(urlB)); diff != "" {
+				t.Errorf("the new receiver: %s", diff)
+			}
+		})
+	}
+}
+
+// Hints that overlap a pass add nothing to what is sent.
+func TestOverlappingHints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		slow := func(*http.Request) (*http.Response, error) {
+			time.Sleep(300 * time.Millisecond)
+			return status(200), nil
+		}
+		w.client.on(urlA, slow)
+		w.accept("t1", task.Hook{ID: "h", URL: urlA})
+		w.finish("t1", a2a.TaskStateCompleted, "", "a", "x", "b", "y", "c", "z", "d", "z")
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() { w.deliver("t1") })
+			wg.Go(func() { w.event("t1", 0) })
+		}
+		wg.Wait()
+		time.Sleep(10 * time.Second)
+		if diff := cmp.Diff([]string{"t1/1", "t1/2", "t1/3", "t1/4", "t1/5"}, w.client.ids(urlA)); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// Two processes serve the same hook. What the receiver hears first of every note
+// comes in order, and the cursor ends level.
+func TestTwoProcesses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		slow := func(*http.Request) (*http.Response, error) {
+			time.Sleep(70 * time.Millisecond)
+			return status(200), nil
+		}
+		w.client.on(urlA, slow)
+		w.accept("t1", task.Hook{ID: "h", URL: urlA})
+		var artifacts []string
+		for i := range 30 {
+			artifacts = append(artifacts, strconv.Itoa(i), "x")
+		}
+		w.finish("t1", a2a.TaskStateCompleted, "", artifacts...)
+		other := notify.New(notify.Config{Store: w.db, Queue: w.queue, Client: w.client, Rules: w.rules})
+		var wg sync.WaitGroup
+		wg.Go(func() { w.deliver("t1") })
+		wg.Go(func() {
+			time.Sleep(500 * time.Millisecond)
+			req := httptest.NewRequest(http.MethodPost, queue.PathDeliver, http.NoBody)
+			req.Body = http.MaxBytesReader(nil, jobBody("t1"), 1000)
+			other.ServeDelivery(httptest.NewRecorder(), req)
+		})
+		wg.Wait()
+		time.Sleep(10 * time.Second)
+		seen := 0
+		for _, id := range w.client.ids(urlA) {
+			if id == "t1/"+strconv.Itoa(seen+1) {
+				seen++
+			} else if n, err := strconv.Atoi(id[3:]); err != nil || n > seen {
+				t.Fatalf("%s came after %d", id, seen)
+			}
+		}
+		if h := w.hook("t1", "h"); seen != 31 || h.Cursor != 31 {
+			t.Errorf("%d notes received, cursor %d, want 31", seen, h.Cursor)
+		}
+		// The other one sends what the first has not committed yet, then leaves it.
+		if n := len(w.client.ids(urlA)) - seen; n == 0 || n > 12 {
+			t.Errorf("%d notes were sent twice, want those of half a second", n)
+		}
+	})
+}
+
+// Killed between two notes, the next process sends the second one only.
+func TestCursorSurvivesRestart(t *testing.T) {
+	w := newWorld(t)
+	w.queue.keep = true
+	w.client.on(urlA, func(req *http.Request) (*http.Response, error) {
+		if req.Header.Get("Webhook-Id") == "t1/2" {
+			return status(503), nil
+		}
+		return status(200), nil
+	})
+	w.accept("t1", task.Hook{ID: "h", URL: urlA})
+	w.finish("t1", a2a.TaskStateCompleted, "", "a", "x")
+	w.deliver("t1")
+	w.close()
+	w.open(nil)
+	if h := w.hook("t1", "h"); h.Cursor != 1 || h.Attempt != 1 {
+		t.Fatalf("after the restart: %+v", h)
+	}
+	w.client.on(urlA, nil)
+	w.update("t1", func(r task.Record) (task.Record, bool, error) { // its time has come
+		return r.Delivered(w.rules.At(time.Now()), []task.Delivery{{Hook: r.Hooks[0], Fail: true, Wait: time.Now()}})
+	})
+	w.deliver("t1")
+	if diff := cmp.Diff([]string{"t1/1", "t1/2", "t1/2"}, w.client.ids(urlA)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Told to stop while a receiver is thinking: that is no attempt, and a job brings
+// the hook back.
+func TestShutdownIsNoAttempt(t *testing.T) {
+	w := newWorld(t)
+	w.queue.keep = true
+	ctx, stop := context.WithCancel(t.Context())
+	w.client.on(urlA, func(req *http.Request) (*http.Response, error) {
+		stop()
+		return hangs(req)
+	})
+	w.accept("t1", task.Hook{ID: "h", URL: urlA}, task.Hook{ID: "ok", URL: urlB})
+	w.finish("t1", a2a.TaskStateCompleted, "")
+	w.post(ctx, queue.PathDeliver, string(queue.Job{Task: "t1"}.Body()))
+	if h := w.hook("t1", "h"); h.Attempt != 0 || h.Cursor != 0 || len(h.Tries) != 0 {
+		t.Errorf("the hook that was cut off: %+v", h)
+	}
+	got := w.queue.all()
+	if len(got) != 1 || got[0].Task != "t1" || got[0].Queue != task.Deliveries {
+		t.Errorf("jobs %+v, want one", got)
+	}
+	if n := w.hook("t1", "ok").Cursor; n != len(w.client.ids(urlB)) {
+		t.Errorf("cursor %d of the other hook, which got %d", n, len(w.client.ids(urlB)))
+	}
+}
+
+// A pass ends by itself with a long backlog; its job goes on.
+func TestPassEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.queue.keep = true
+		w.client.on(urlA, func(*http.Request) (*http.Response, error) {
+			time.Sleep(14 * time.Second)
+			return status(200), nil
+		})
+		w.accept("t1", task.Hook{ID: "h", URL: urlA})
+		w.finish("t1", a2a.TaskStateCompleted, "", "a", "", "b", "", "c", "", "d", "", "e", "", "f", "")
+		start := time.Now()
+		w.deliver("t1")
+		if took := time.Since(start); took < 40*time.Second || took > 55*time.Second {
+			t.Errorf("the pass took %v", took)
+		}
+		if h := w.hook("t1", "h"); h.Cursor != 3 {
+			t.Errorf("cursor %d, want 3", h.Cursor)
+		}
+		if got := w.queue.all(); len(got) != 1 || !got[0].At.IsZero() {
+			t.Errorf("jobs %+v, want one at once", got)
+		}
+	})
+}
+
+// Many tasks with one receiver: eight attempts at once, nobody waits for a slot,
+// and everybody is told in the end, about as fast as it answers and without an
+// attempt counted as failed.
+func TestHostLimit(t *testing.T) {
+	for _, c := range []struct{ takes, within time.Duration }{
+		{20 * time.Millisecond, 2 * time.Second},
+		{time.Second, 15 * time.Second},
+		{5 * time.Second, 75 * time.Second},
+	} {
+		t.Run(c.takes.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { manyTasks(t, c.takes, c.within) })
+		})
+	}
+}
+
+func manyTasks(t *testing.T, takes, within time.Duration) {
+	w := newWorld(t)
+	var running, most atomic.Int32
+	w.client.on(urlA, func(*http.Request) (*http.Response, error) {
+		if n := running.Add(1); n > most.Load() {
+			most.Store(n)
+		}
+		defer running.Add(-1)
+		time.Sleep(takes)
+		return status(200), nil
+	})
+	const tasks = 60
+	start := time.Now()
+	for i := range tasks {
+		id := "t" + strconv.Itoa(i)
+		w.accept(id, task.Hook{ID: "h", URL: urlA})
+		w.finish(id, a2a.TaskStateCompleted, "")
+		w.event(id, 0)
+	}
+	for i := range tasks {
+		id := "t" + strconv.Itoa(i)
+		for w.hook(id, "h").Cursor == 0 && time.Since(start) < 5*time.Minute {
+			time.Sleep(takes / 10)
+		}
+		if h := w.hook(id, "h"); h.Cursor != 1 || len(h.Tries) != 1 {
+			t.Errorf("%s: %+v", id, h)
+		}
+	}
+	if most.Load() != 8 {
+		t.Errorf("%d attempts at once, want 8", most.Load())
+	}
+	if took := time.Since(start); took > within {
+		t.Errorf("took %v, want %v at most", took, within)
+	}
+	if n := len(w.queue.all()); n > 6*tasks {
+		t.Errorf("%d jobs for %d tasks", n, tasks)
+	}
+}
+
+// Whatever goes wrong over one hook stays with it.
+func TestPanicStaysWithItsHook(t *testing.T) {
+	w := newWorld(t)
+	w.queue.keep = true
+	w.client.on(urlA, func(*http.Request) (*http.Response, error) { panic("boom") })
+	w.accept("t1", task.Hook{ID: "bad", URL: urlA}, task.Hook{ID: "good", URL: urlB}, task.Hook{ID: "ugly", URL: "://"})
+	w.finish("t1", a2a.TaskStateCompleted, "")
+	w.deliver("t1")
+	if h := w.hook("t1", "good"); h.Cursor != 1 {
+		t.Errorf("the other hook: %+v", h)
+	}
+	if h := w.hook("t1", "ugly"); h.Attempt != 1 || h.Tries[0].Error != "request" {
+		t.Errorf("the hook without a URL: %+v", h)
+	}
+	for range 20 { // nothing is kept that belongs to the panicked rounds
+		w.deliver("t1")
+	}
+	if n := len(w.client.ids(urlA)); n != 21 {
+		t.Errorf("%d attempts at the bad one, want 21: slots were not given back", n)
+	}
+}
+
+// The store fails while notes are under way: nothing is counted that could not be
+// committed, nothing is lost, the pass ends.
+func TestStoreFailsDuringAPass(t *testing.T) {
+	w := newWorld(t)
+	w.queue.keep = true
+	w.client.on(urlA, func(*http.Request) (*http.Response, error) {
+		w.store.setDown(true)
+		return status(200), nil
+	})
+	w.accept("t1", task.Hook{ID: "h", URL: urlA})
+	w.finish("t1", a2a.TaskStateCompleted, "", "a", "x")
+	w.deliver("t1")
+	w.store.setDown(false)
+	w.client.on(urlA, nil)
+	w.deliver("t1")
+	ids := slices.Compact(w.client.ids(urlA))
+	if diff := cmp.Diff([]string{"t1/1", "t1/2"}, ids); diff != "" {
+		t.Error(diff)
+	}
+	if h := w.hook("t1", "h"); h.Cursor != 2 {
+		t.Errorf("hook %+v", h)
+	}
+}
