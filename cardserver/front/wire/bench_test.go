@@ -20,7 +20,7 @@ func BenchmarkDecode(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := decode(env.params, env.depth, (*cursor).sendMessage); err != nil {
+		if _, err := decode(env.params, (*cursor).sendMessage); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -35,7 +35,7 @@ func BenchmarkDecodeLarge(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := decode(env.params, env.depth, (*cursor).sendMessage); err != nil {
+		if _, err := decode(env.params, (*cursor).sendMessage); err != nil {
 			b.Fatal(err)
 		}
 	}

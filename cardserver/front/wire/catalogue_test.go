@@ -12,7 +12,8 @@ import (
 )
 
 // TestCatalogue is the catalogue of bad input, by its row numbers. A row answers
-// with a code and, for params, the field; code 0 is a row that must succeed.
+// with a code and, for params, the field, or where in the body the text is bad;
+// code 0 is a row that must succeed.
 func TestCatalogue(t *testing.T) {
 	long := strings.Repeat("x", 64<<10)
 	many := func(n int, element string) string {
@@ -73,18 +74,22 @@ func TestCatalogue(t *testing.T) {
 		{"11 trailing garbage", ok + "x", parse, ""},
 		{"11 trailing comma", `{"jsonrpc":"2.0",}`, parse, ""},
 		{"12 two values", ok + ok, parse, ""},
-		{"13 method twice", `{"jsonrpc":"2.0","id":1,"method":"ListTasks","method":"GetTask"}`, invalid, ""},
-		{"13 method twice, one escaped", `{"jsonrpc":"2.0","id":1,"method":"ListTasks","m\u0065thod":"GetTask"}`, invalid, ""},
-		{"13 id twice", `{"jsonrpc":"2.0","id":1,"id":2,"method":"ListTasks"}`, invalid, ""},
-		{"13 text twice", part(`"text":"a","text":"b"`), params, "message.parts[1].text"},
-		{"13 metadata key twice", message(`"metadata":{"a":1,"a":2}`), params, "message.metadata.a"},
-		{"14 depth 10001", message(`"metadata":{"a":` + strings.Repeat("[", 10001) + strings.Repeat("]", 10001) + `}`), params, "params"},
+		{"13 method twice", `{"jsonrpc":"2.0","id":1,"method":"ListTasks","method":"GetTask"}`, parse, "/method"},
+		{"13 method twice, one escaped", `{"jsonrpc":"2.0","id":1,"method":"ListTasks","m\u0065thod":"GetTask"}`, parse, "/method"},
+		{"13 id twice", `{"jsonrpc":"2.0","id":1,"id":2,"method":"ListTasks"}`, parse, "/id"},
+		{"13 text twice", part(`"text":"a","text":"b"`), parse, "/params/message/parts/1/text"},
+		{"13 text twice, of an unknown part", part(`"x":[{"y":{"text":"a","t\u0065xt":"b"}}]`), parse, "/params/message/parts/1/x/0/y/text"},
+		{"13 metadata key twice", message(`"metadata":{"a":1,"a":2}`), parse, "/params/message/metadata/a"},
+		{"14 depth 10001", message(`"metadata":{"a":` + strings.Repeat("[", 10001) + strings.Repeat("]", 10001) + `}`), parse, ""},
 		{"14 depth 400000", strings.Repeat("[", 400_000), parse, ""},
 		{"15 depth 9990 in metadata", message(`"metadata":` + strings.Repeat(`{"a":`, 9990) + "1" + strings.Repeat("}", 9990)), params, "params"},
-		{"15 depth 90 in metadata", message(`"metadata":` + strings.Repeat(`{"a":`, 90) + "1" + strings.Repeat("}", 90)), 0, ""},
+		{"15 depth 98 in metadata", message(`"metadata":` + strings.Repeat(`{"a":`, 98) + "1" + strings.Repeat("}", 98)), 0, ""},
+		{"15 depth 99 in metadata", message(`"metadata":` + strings.Repeat(`{"a":`, 99) + "1" + strings.Repeat("}", 99)), params, "params"},
 		{"16 object of many keys", request("ListTasks", "{"+numbered(110_000, `"%x":1`)+"}"), params, "params"},
 		{"16 metadata of many keys", message(`"metadata":{` + numbered(70_000, `"k%d":1`) + "}"), params, "message.metadata"},
 		{"16 data of many keys", part(`"data":` + many(200_000, "1")), params, "message.parts[1].data[99999]"},
+		{"16 data of many keys, then metadata", message(`"parts":[{"data":` + many(200_000, "1") + `}],"metadata":{}`), params, "message.parts[0].data[99999]"},
+		{"16 a violation by a long key", message(`"metadata":{"` + long + `":1e400}`), params, "message.metadata." + long[:256-len("message.metadata.")]},
 		{"17 number out of range", message(`"metadata":{"n":1e400}`), params, "message.metadata.n"},
 		{"17 number out of range in data", part(`"data":[1,{"n":-1e400}]`), params, "message.parts[1].data[1].n"},
 		{"17 id out of range", id(`1e400`), invalid, ""},
@@ -94,7 +99,7 @@ func TestCatalogue(t *testing.T) {
 		{"19 id array", id(`[1]`), invalid, ""},
 		{"19 id fraction", id(`1.5`), invalid, ""},
 		{"19 id bool", id(`true`), invalid, ""},
-		{"19 id half a surrogate", id(`"\ud800"`), invalid, ""},
+		{"19 id half a surrogate", id(`"\ud800"`), parse, "/id"},
 		{"19 id long", id(`"` + long + `"`), invalid, ""},
 		{"19 id absent is null", `{"jsonrpc":"2.0","method":"ListTasks"}`, 0, ""},
 		{"20 jsonrpc 1.0", `{"jsonrpc":"1.0","id":1,"method":"ListTasks"}`, invalid, ""},
@@ -169,13 +174,13 @@ func TestCatalogue(t *testing.T) {
 		{"38 filename NUL", part(`"text":"x","filename":"a\u0000"`), params, "message.parts[1].filename"},
 		{"38 filename bidi", part(`"text":"x","filename":"a\u202egpj.exe"`), params, "message.parts[1].filename"},
 		{"38 filename long", part(`"text":"x","filename":"` + strings.Repeat("x", 256) + `"`), params, "message.parts[1].filename"},
-		{"39 high surrogate", part(`"text":"\ud800"`), params, "message.parts[1].text"},
-		{"39 high surrogate and text", part(`"text":"\ud800x"`), params, "message.parts[1].text"},
-		{"39 high surrogate and escape", part(`"text":"\ud800\n12345"`), params, "message.parts[1].text"},
-		{"39 two high surrogates", part(`"text":"\ud800\ud800"`), params, "message.parts[1].text"},
-		{"39 low surrogate", part(`"text":"\udc00"`), params, "message.parts[1].text"},
-		{"39 surrogate in metadata", message(`"metadata":{"a":["\udfff"]}`), params, "message.metadata.a[0]"},
-		{"39 surrogate in metadata key", message(`"metadata":{"\udfff":1}`), params, `message.metadata.\udfff`},
+		{"39 high surrogate", part(`"text":"\ud800"`), parse, "/params/message/parts/1/text"},
+		{"39 high surrogate and text", part(`"text":"\ud800x"`), parse, "/params/message/parts/1/text"},
+		{"39 high surrogate and escape", part(`"text":"\ud800\n12345"`), parse, "/params/message/parts/1/text"},
+		{"39 two high surrogates", part(`"text":"\ud800\ud800"`), parse, "/params/message/parts/1/text"},
+		{"39 low surrogate", part(`"text":"\udc00"`), parse, "/params/message/parts/1/text"},
+		{"39 surrogate in metadata", message(`"metadata":{"a":["\udfff"]}`), parse, "/params/message/metadata/a/0"},
+		{"39 surrogate in metadata key", message(`"metadata":{"\udfff":1}`), parse, "/params/message/metadata"},
 		{"39 a pair", part(`"text":"\ud83d\ude00"`), 0, ""},
 		{"40 text empty", part(`"text":""`), 0, ""},
 		{"40 text of joiners", part(`"text":"\u200d\u200d"`), 0, ""},
@@ -256,7 +261,8 @@ func TestCatalogue(t *testing.T) {
 		{"60 terminal task is for the handler", hook(`"url":"https://example.com/"`), 0, ""},
 		{"61 taskId inline", config(`"taskPushNotificationConfig":{"url":"https://example.com/","taskId":"t1"}`), params, "configuration.taskPushNotificationConfig.taskId"},
 		{"61 taskId inline empty", config(`"taskPushNotificationConfig":{"url":"https://example.com/","taskId":""}`), 0, ""},
-		{"64 unknown fields", message(`"kind":"message","x":{"y":[1,"\ud800"]}`), 0, ""},
+		{"64 unknown fields", message(`"kind":"message","x":{"y":[1,"\u0000"]}`), 0, ""},
+		{"64 half a surrogate in an unknown field", message(`"x":{"y":[1,"\ud800"]}`), parse, "/params/message/x/y/1"},
 		{"65 snake_case and camelCase", message(`"messageId":"m","message_id":"n"`), 0, ""},
 		{"67 subscribe without id", request("SubscribeToTask", `{}`), params, "id"},
 		{"69 cancel without id", request("CancelTask", `{"metadata":{}}`), params, "id"},
@@ -282,9 +288,13 @@ func TestCatalogue(t *testing.T) {
 			if s.last != nil {
 				t.Errorf("the handler was asked: %+v", s.last)
 			}
-			if got.Error.Code != row.code || got.Error.field() != row.field {
+			field := got.Error.field()
+			if row.code == parse && strings.HasSuffix(got.Error.Message, ", in "+row.field) {
+				field = row.field
+			}
+			if got.Error.Code != row.code || field != row.field {
 				t.Errorf("got code %d and field %q (%s), want %d and %q",
-					got.Error.Code, got.Error.field(), got.Error.Message, row.code, row.field)
+					got.Error.Code, field, got.Error.Message, row.code, row.field)
 			}
 			if info := got.Error.info(); info["domain"] != "a2a-protocol.org" || info["reason"] == "" {
 				t.Errorf("ErrorInfo is %v", info)

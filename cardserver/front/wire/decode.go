@@ -6,12 +6,13 @@ import (
 	"strconv"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Limits of what a request may hold. The protocol names none but the page size
 // (4.1 to 4.3 of its specification); these are far above what a client needs.
 const (
-	maxDepth      = 100  // containers in params; the Go decoder would take 10,000
+	maxDepth      = 100  // containers around a value in params; jsontext would take 10,000
 	maxID         = 256  // bytes of an id or tenant
 	maxParts      = 100  // of one message
 	maxReferences = 100  // task ids
@@ -27,13 +28,13 @@ const (
 	historyLimit  = math.MaxInt32
 )
 
-// decode fills a request from params, which scan has accepted at that depth.
-func decode[Req any](params []byte, depth int, fill func(*cursor) *Req) (*Req, error) {
-	if depth > maxDepth {
-		return nil, Invalid("params", "nests "+strconv.Itoa(depth)+" levels deep, at most "+strconv.Itoa(maxDepth)+" are allowed")
-	}
+// decode fills a request from params, and collects what is wrong in them.
+func decode[Req any](params []byte, fill func(*cursor) *Req) (*Req, error) {
 	c := newCursor(params)
 	req := fill(c)
+	if c.err != nil {
+		return nil, notJSON(c.err)
+	}
 	if len(c.bad) > 0 {
 		return nil, invalid(c.bad)
 	}
@@ -42,11 +43,8 @@ func decode[Req any](params []byte, depth int, fill func(*cursor) *Req) (*Req, e
 
 func (c *cursor) sendMessage() *a2a.SendMessageRequest {
 	req := &a2a.SendMessageRequest{}
-	if !c.object() {
-		return req
-	}
-	for c.key() {
-		switch string(c.name) {
+	for name := range c.object() {
+		switch name {
 		case "tenant":
 			req.Tenant = c.label(maxID)
 		case "message":
@@ -55,8 +53,6 @@ func (c *cursor) sendMessage() *a2a.SendMessageRequest {
 			req.Config = c.sendConfig()
 		case "metadata":
 			req.Metadata = c.metadata()
-		default:
-			c.skip()
 		}
 	}
 	if req.Message == nil {
@@ -72,12 +68,12 @@ func (c *cursor) sendMessage() *a2a.SendMessageRequest {
 }
 
 func (c *cursor) sendConfig() *a2a.SendMessageConfig {
-	if !c.object() {
+	if c.null() {
 		return nil
 	}
 	cfg := &a2a.SendMessageConfig{}
-	for c.key() {
-		switch string(c.name) {
+	for name := range c.object() {
+		switch name {
 		case "acceptedOutputModes":
 			cfg.AcceptedOutputModes = list(c, maxModes, (*cursor).mediaType)
 		case "returnImmediately":
@@ -86,20 +82,18 @@ func (c *cursor) sendConfig() *a2a.SendMessageConfig {
 			cfg.HistoryLength = c.optionalInt(0, historyLimit)
 		case "taskPushNotificationConfig":
 			cfg.PushConfig = c.pushConfig()
-		default:
-			c.skip()
 		}
 	}
 	return cfg
 }
 
 func (c *cursor) message() *a2a.Message {
-	if !c.object() {
+	if c.null() {
 		return nil
 	}
 	m := &a2a.Message{}
-	for c.key() {
-		switch string(c.name) {
+	for name := range c.object() {
+		switch name {
 		case "messageId":
 			m.ID = c.id()
 		case "role":
@@ -116,8 +110,6 @@ func (c *cursor) message() *a2a.Message {
 			m.Extensions = unique(list(c, maxExtensions, (*cursor).extension))
 		case "metadata":
 			m.Metadata = c.metadata()
-		default:
-			c.skip()
 		}
 	}
 	if m.ID == "" {
@@ -136,12 +128,9 @@ func (c *cursor) message() *a2a.Message {
 // clients write all four; data alone may be null, which is a JSON value too.
 func (c *cursor) part() *a2a.Part {
 	p := &a2a.Part{}
-	if !c.object() {
-		return p
-	}
 	contents, nullData := 0, false
-	for c.key() {
-		switch string(c.name) {
+	for name := range c.object() {
+		switch name {
 		case "text":
 			if !c.null() {
 				s, _ := c.string()
@@ -171,8 +160,6 @@ func (c *cursor) part() *a2a.Part {
 			p.Filename = c.filename()
 		case "metadata":
 			p.Metadata = c.metadata()
-		default:
-			c.skip()
 		}
 	}
 	if contents == 0 && nullData {
@@ -187,19 +174,14 @@ func (c *cursor) part() *a2a.Part {
 
 func (c *cursor) getTask() *a2a.GetTaskRequest {
 	req := &a2a.GetTaskRequest{}
-	if !c.object() {
-		return req
-	}
-	for c.key() {
-		switch string(c.name) {
+	for name := range c.object() {
+		switch name {
 		case "tenant":
 			req.Tenant = c.label(maxID)
 		case "id":
 			req.ID = c.taskID()
 		case "historyLength":
 			req.HistoryLength = c.optionalInt(0, historyLimit)
-		default:
-			c.skip()
 		}
 	}
 	if req.ID == "" {
@@ -210,11 +192,8 @@ func (c *cursor) getTask() *a2a.GetTaskRequest {
 
 func (c *cursor) listTasks() *a2a.ListTasksRequest {
 	req := &a2a.ListTasksRequest{}
-	if !c.object() {
-		return req
-	}
-	for c.key() {
-		switch string(c.name) {
+	for name := range c.object() {
+		switch name {
 		case "tenant":
 			req.Tenant = c.label(maxID)
 		case "contextId":
@@ -231,8 +210,6 @@ func (c *cursor) listTasks() *a2a.ListTasksRequest {
 			req.StatusTimestampAfter = c.timestamp()
 		case "includeArtifacts":
 			req.IncludeArtifacts = c.bool()
-		default:
-			c.skip()
 		}
 	}
 	return req
@@ -240,19 +217,14 @@ func (c *cursor) listTasks() *a2a.ListTasksRequest {
 
 func (c *cursor) cancelTask() *a2a.CancelTaskRequest {
 	req := &a2a.CancelTaskRequest{}
-	if !c.object() {
-		return req
-	}
-	for c.key() {
-		switch string(c.name) {
+	for name := range c.object() {
+		switch name {
 		case "tenant":
 			req.Tenant = c.label(maxID)
 		case "id":
 			req.ID = c.taskID()
 		case "metadata":
 			req.Metadata = c.metadata()
-		default:
-			c.skip()
 		}
 	}
 	if req.ID == "" {
@@ -263,17 +235,12 @@ func (c *cursor) cancelTask() *a2a.CancelTaskRequest {
 
 func (c *cursor) subscribe() *a2a.SubscribeToTaskRequest {
 	req := &a2a.SubscribeToTaskRequest{}
-	if !c.object() {
-		return req
-	}
-	for c.key() {
-		switch string(c.name) {
+	for name := range c.object() {
+		switch name {
 		case "tenant":
 			req.Tenant = c.label(maxID)
 		case "id":
 			req.ID = c.taskID()
-		default:
-			c.skip()
 		}
 	}
 	if req.ID == "" {
@@ -284,35 +251,32 @@ func (c *cursor) subscribe() *a2a.SubscribeToTaskRequest {
 
 func (c *cursor) extendedCard() *a2a.GetExtendedAgentCardRequest {
 	req := &a2a.GetExtendedAgentCardRequest{}
-	if !c.object() {
-		return req
-	}
-	for c.key() {
-		if string(c.name) == "tenant" {
+	for name := range c.object() {
+		if name == "tenant" {
 			req.Tenant = c.label(maxID)
-		} else {
-			c.skip()
 		}
 	}
 	return req
 }
 
-// list decodes an array of at most limit elements.
+// list decodes an array of at most limit elements, none of them null.
 func list[T any](c *cursor, limit int, element func(*cursor) T) []T {
-	if !c.array() {
+	if !c.is(jsontext.KindBeginArray, "must be an array") {
 		return nil
 	}
 	var all []T
-	over := false
-	for c.element() {
-		if len(all) < limit {
+	n := 0
+	for range c.items() {
+		n++
+		switch {
+		case n > limit:
+		case c.null():
+			c.refuse("must not be null")
+		default:
 			all = append(all, element(c))
-			continue
 		}
-		over = true
-		c.skip()
 	}
-	if over {
+	if n > limit {
 		c.refuse("has more than " + strconv.Itoa(limit) + " elements")
 	}
 	return all

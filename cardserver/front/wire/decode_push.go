@@ -5,12 +5,12 @@ import "github.com/a2aproject/a2a-go/v2/a2a"
 // pushConfig decodes the shape of a webhook config. Where it may point and which
 // schemes the sender can perform is the handler's to say.
 func (c *cursor) pushConfig() *a2a.PushConfig {
-	if !c.object() {
+	if c.null() {
 		return nil
 	}
 	cfg := &a2a.PushConfig{}
-	for c.key() {
-		switch string(c.name) {
+	for name := range c.object() {
+		switch name {
 		case "tenant":
 			cfg.Tenant = c.label(maxID)
 		case "id":
@@ -23,8 +23,6 @@ func (c *cursor) pushConfig() *a2a.PushConfig {
 			cfg.Token = c.label(maxToken)
 		case "authentication":
 			cfg.Auth = c.pushAuth()
-		default:
-			c.skip()
 		}
 	}
 	if cfg.URL == "" {
@@ -34,18 +32,16 @@ func (c *cursor) pushConfig() *a2a.PushConfig {
 }
 
 func (c *cursor) pushAuth() *a2a.PushAuthInfo {
-	if !c.object() {
+	if c.null() {
 		return nil
 	}
 	auth := &a2a.PushAuthInfo{}
-	for c.key() {
-		switch string(c.name) {
+	for name := range c.object() {
+		switch name {
 		case "scheme":
 			auth.Scheme = c.label(maxScheme)
 		case "credentials":
 			auth.Credentials = c.label(maxToken)
-		default:
-			c.skip()
 		}
 	}
 	if auth.Scheme == "" {
@@ -76,19 +72,14 @@ func (c *cursor) deletePushConfig() *a2a.DeleteTaskPushConfigRequest {
 }
 
 func (c *cursor) pushConfigName() (tenant string, task a2a.TaskID, id string) {
-	if !c.object() {
-		return "", "", ""
-	}
-	for c.key() {
-		switch string(c.name) {
+	for name := range c.object() {
+		switch name {
 		case "tenant":
 			tenant = c.label(maxID)
 		case "taskId":
 			task = c.taskID()
 		case "id":
 			id, _ = c.string()
-		default:
-			c.skip()
 		}
 	}
 	if task == "" {
@@ -102,11 +93,8 @@ func (c *cursor) pushConfigName() (tenant string, task a2a.TaskID, id string) {
 
 func (c *cursor) listPushConfigs() *a2a.ListTaskPushConfigRequest {
 	req := &a2a.ListTaskPushConfigRequest{}
-	if !c.object() {
-		return req
-	}
-	for c.key() {
-		switch string(c.name) {
+	for name := range c.object() {
+		switch name {
 		case "tenant":
 			req.Tenant = c.label(maxID)
 		case "taskId":
@@ -115,8 +103,6 @@ func (c *cursor) listPushConfigs() *a2a.ListTaskPushConfigRequest {
 			req.PageSize = c.int(1, maxPage)
 		case "pageToken":
 			req.PageToken = c.label(maxToken)
-		default:
-			c.skip()
 		}
 	}
 	if req.TaskID == "" {

@@ -10,9 +10,10 @@
 // answers a deletion with neither result nor error, calls a bad value a parse
 // error, and sends the text of internal errors to the client.
 //
-// A request is read once and walked twice: scan.go checks the syntax of the whole
-// text, then decode.go fills the request from it and collects every violation
-// with the path of its field. encoding/json is not used for that, because it
-// replaces lone surrogates, takes the last of two equal keys, cannot tell null
-// from absent in a part, and loses the index in the path of an error.
+// A request is read once, by jsontext, which becomes encoding/json/v2's and is
+// strict by default: the envelope first, and with it the syntax of the whole text,
+// then params, with every violation found and the path of its field. encoding/json
+// is not used for that, because it replaces lone surrogates, takes the last of two
+// equal keys, cannot tell null from absent in a part, and loses the index in the
+// path of an error.
 package wire

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -176,7 +175,6 @@ func (o *Options) requestID(ctx context.Context) string {
 }
 
 // clip shortens what a client sent, to be named in an error.
-func clip(b []byte) string {
-	const most = 64
-	return string(bytes.ToValidUTF8(b[:min(len(b), most)], nil))
+func clip(s string, most int) string {
+	return strings.ToValidUTF8(s[:min(len(s), most)], "")
 }

@@ -1,16 +1,18 @@
 package wire
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"net/http"
 	"runtime/debug"
 	"strconv"
-	"unicode/utf8"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // JSONRPC serves the JSON-RPC binding of A2A 1.0 (section 9) at whatever path it
@@ -76,7 +78,7 @@ func (c *rpcCall) serve() error {
 		release()
 		return err
 	}
-	c.streaming = string(env.method) == "SendStreamingMessage" || string(env.method) == "SubscribeToTask"
+	c.streaming = env.method == "SendStreamingMessage" || env.method == "SubscribeToTask"
 	err = checkVersion(c.r)
 	var ctx context.Context
 	if err == nil {
@@ -90,9 +92,9 @@ func (c *rpcCall) serve() error {
 }
 
 func (c *rpcCall) dispatch(ctx context.Context, env *envelope, release func()) error {
-	in := input{env.params, env.depth, release}
+	in := input{env.params, release}
 	h := c.handler
-	switch string(env.method) {
+	switch env.method {
 	case "SendMessage":
 		return unary(ctx, c, "SendMessage", in, (*cursor).sendMessage, h.SendMessage, encodeSent)
 	case "SendStreamingMessage":
@@ -123,15 +125,13 @@ func (c *rpcCall) dispatch(ctx context.Context, env *envelope, release func()) e
 	case "GetExtendedAgentCard":
 		return unary(ctx, c, "GetExtendedAgentCard", in, (*cursor).extendedCard, h.GetExtendedAgentCard, encodeCard)
 	}
-	name := clip(env.method)
 	release()
-	return a2a.NewError(a2a.ErrMethodNotFound, "A2A "+string(a2a.Version)+" has no method "+strconv.Quote(name))
+	return a2a.NewError(a2a.ErrMethodNotFound, "A2A "+string(a2a.Version)+" has no method "+strconv.Quote(clip(env.method, 64)))
 }
 
 // An input is the params of a call, and what to do when they are decoded.
 type input struct {
 	params  []byte
-	depth   int
 	release func()
 }
 
@@ -139,7 +139,7 @@ type input struct {
 func unary[Req, Res any](ctx context.Context, c *rpcCall, operation string, in input,
 	fill func(*cursor) *Req, do func(context.Context, *Req) (Res, error), encode func(*encoder, Res)) error {
 	c.operation = operation
-	req, err := decode(in.params, in.depth, fill)
+	req, err := decode(in.params, fill)
 	in.release()
 	if err != nil {
 		return err
@@ -165,7 +165,7 @@ func unary[Req, Res any](ctx context.Context, c *rpcCall, operation string, in i
 func stream[Req any](ctx context.Context, c *rpcCall, operation string, in input,
 	fill func(*cursor) *Req, do func(context.Context, *Req) iter.Seq2[a2a.Event, error]) error {
 	c.operation = operation
-	req, err := decode(in.params, in.depth, fill)
+	req, err := decode(in.params, fill)
 	in.release()
 	if err != nil {
 		return err
@@ -262,37 +262,39 @@ const null = "null"
 // An envelope is a JSON-RPC request, its params not yet decoded.
 type envelope struct {
 	id     string // null unless it is a valid one
-	method []byte
+	method string
 	params []byte
-	depth  int // of params, at most
 }
 
 // parseEnvelope checks the whole text and takes it apart. The id is there even
-// with an error, where one could be read.
+// with an error, where one was read before it.
 func parseEnvelope(body []byte) (envelope, error) {
-	env := envelope{id: null, params: []byte("{}")}
-	end, depth, ok := scan(body, 0)
-	if end = space(body, end); !ok || end != len(body) {
-		return env, a2a.NewError(a2a.ErrParseError, "the body is not JSON at byte "+strconv.Itoa(end))
-	}
-	if !utf8.Valid(body) {
-		return env, a2a.NewError(a2a.ErrParseError, "the body is not UTF-8")
-	}
 	c := newCursor(body)
-	if c.b[c.i] == '[' {
+	kind := c.d.PeekKind()
+	env := c.envelope(body)
+	c.end()
+	switch {
+	case c.err != nil:
+		return env, notJSON(c.err)
+	case kind == jsontext.KindBeginArray:
 		return env, a2a.NewError(a2a.ErrInvalidRequest, "A2A has no batches: send one request at a time")
-	}
-	if c.b[c.i] != '{' {
+	case kind != jsontext.KindBeginObject:
 		return env, a2a.NewError(a2a.ErrInvalidRequest, "a request must be a JSON object")
+	case len(c.bad) > 0:
+		return env, a2a.NewError(a2a.ErrInvalidRequest, c.bad[0].field+" "+c.bad[0].description)
 	}
-	version := false
-	c.object()
-	for c.key() {
-		switch string(c.name) {
+	return env, nil
+}
+
+func (c *cursor) envelope(body []byte) envelope {
+	env := envelope{id: null, params: []byte("{}")}
+	version := ""
+	for name := range c.object() {
+		switch name {
 		case "jsonrpc":
-			version = string(c.bytes()) == "2.0"
+			version, _ = c.string()
 		case "method":
-			env.method = c.bytes()
+			env.method, _ = c.string()
 		case "id":
 			if raw := c.raw(); validID(raw) {
 				env.id = string(raw)
@@ -301,39 +303,45 @@ func parseEnvelope(body []byte) (envelope, error) {
 			}
 		case "params":
 			if !c.null() {
-				env.params = c.raw()
+				n := len(c.raw())
+				end := int(c.d.InputOffset())
+				env.params = body[end-n : end]
 			}
-		default:
-			c.skip()
 		}
 	}
-	env.depth = depth - 1
-	if !version {
+	if version != "2.0" {
 		c.refuseAt("jsonrpc", `must be "2.0"`)
 	}
-	if len(env.method) == 0 {
-		c.refuseAt("method", "is required")
+	if env.method == "" {
+		c.missing("method")
 	}
-	if len(c.bad) > 0 {
-		return env, a2a.NewError(a2a.ErrInvalidRequest, c.bad[0].field+" "+c.bad[0].description)
-	}
-	return env, nil
+	return env
 }
 
 // validID tells whether raw can be an id. Fractions and exponents are left out:
 // JSON-RPC advises against them, and no two programs write them alike.
-func validID(raw []byte) bool {
-	if len(raw) > maxID {
-		return false
+func validID(raw jsontext.Value) bool {
+	switch raw.Kind() {
+	case jsontext.KindString, jsontext.KindNull:
+		return len(raw) <= maxID
+	case jsontext.KindNumber:
+		return len(raw) <= maxID && !bytes.ContainsAny(raw, ".eE")
 	}
-	switch raw[0] {
-	case '"':
-		_, ok := unescape(raw[1 : len(raw)-1])
-		return ok
-	case 'n':
-		return true
-	case '-':
-		return digits(raw, 1) == len(raw)
+	return false
+}
+
+// notJSON says where and why the text of a request is refused. Text is also refused
+// that some readers take and others change: a name given twice, half a surrogate
+// pair, bytes that are not UTF-8 (RFC 7493).
+func notJSON(err error) error {
+	message := "the body is not JSON: "
+	if s, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		message += s.Err.Error() + " at byte " + strconv.FormatInt(s.ByteOffset, 10)
+		if s.JSONPointer != "" {
+			message += ", in " + string(s.JSONPointer)
+		}
+	} else {
+		message += err.Error()
 	}
-	return digits(raw, 0) == len(raw)
+	return a2a.NewError(a2a.ErrParseError, clip(message, maxPath))
 }

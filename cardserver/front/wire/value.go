@@ -10,84 +10,73 @@ import (
 	"unicode"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // value decodes any JSON value, as encoding/json would into an any.
 func (c *cursor) value() any {
 	c.values++
-	if c.values > maxValues {
+	switch {
+	case c.values > maxValues:
+		c.skip()
 		if c.values == maxValues+1 {
 			c.refuse("is one JSON value too many: a request may hold " + strconv.Itoa(maxValues) + " in metadata and data")
 		}
+		return nil
+	case c.d.StackDepth() > maxDepth:
 		c.skip()
+		c.refuseAt("params", "nests more than "+strconv.Itoa(maxDepth)+" levels deep")
 		return nil
 	}
-	switch c.b[c.i] {
-	case '{':
+	switch c.d.PeekKind() {
+	case jsontext.KindBeginObject:
 		m := map[string]any{}
-		c.object()
-		for c.anyKey() {
-			k := string(c.name)
-			if _, ok := m[k]; ok {
-				c.refuse("is given twice")
-			}
-			m[k] = c.value()
+		for name := range c.items() {
+			m[name] = c.value()
 		}
 		return m
-	case '[':
+	case jsontext.KindBeginArray:
 		a := []any{}
-		c.array()
-		for c.anyElement() {
+		for range c.items() {
 			a = append(a, c.value())
 		}
 		return a
-	case '"':
-		s, _ := c.string()
-		return s
-	case 't', 'f':
-		return c.bool()
-	case 'n':
-		c.null()
-		return nil
-	default:
+	case jsontext.KindString:
+		return c.token().String()
+	case jsontext.KindNumber:
 		f, err := strconv.ParseFloat(string(c.raw()), 64)
 		if err != nil {
 			c.refuse("is a number out of range")
 		}
 		return f
-	}
-}
-
-func (c *cursor) metadata() map[string]any {
-	if c.null() {
-		return nil
-	}
-	if c.b[c.i] != '{' {
-		c.refuse("must be an object")
+	case jsontext.KindNull:
 		c.skip()
 		return nil
 	}
-	m := c.value().(map[string]any)
+	return c.bool()
+}
+
+func (c *cursor) metadata() map[string]any {
+	if !c.is(jsontext.KindBeginObject, "must be an object") {
+		return nil
+	}
+	m, _ := c.value().(map[string]any)
 	if len(m) > maxMetadata {
 		c.refuse("has more than " + strconv.Itoa(maxMetadata) + " keys")
 	}
 	return m
 }
 
+// bool decodes a truth value; absent is false.
 func (c *cursor) bool() bool {
-	switch c.b[c.i] {
-	case 't':
-		c.i += len("true")
-		return true
-	case 'f':
-		c.i += len("false")
-		return false
-	}
-	if !c.null() {
+	kind := c.d.PeekKind()
+	c.skip()
+	switch kind {
+	case jsontext.KindTrue, jsontext.KindFalse, jsontext.KindNull:
+	default:
 		c.refuse("must be true or false")
-		c.skip()
 	}
-	return false
+	return kind == jsontext.KindTrue
 }
 
 // int decodes an integer between low and high; absent is 0.
@@ -199,32 +188,23 @@ func (c *cursor) timestamp() *time.Time {
 // base64 decodes bytes in the standard or the URL alphabet, padded or not: the
 // JSON form of the proto allows all four.
 func (c *cursor) base64() []byte {
-	if c.b[c.i] != '"' {
-		c.refuse("must be a base64 string")
-		c.skip()
+	if !c.is(jsontext.KindString, "must be a base64 string") {
 		return nil
 	}
-	text, escaped := c.quoted()
-	if escaped { // a slash may be written as \/
-		text, _ = unescape(text)
-	}
-	for n := 0; n < 2 && len(text) > 0 && text[len(text)-1] == '='; n++ {
-		text = text[:len(text)-1]
+	text := c.token().String()
+	for range 2 {
+		text = strings.TrimSuffix(text, "=")
 	}
 	alphabet := base64.RawStdEncoding
-	for _, b := range text {
-		if b == '-' || b == '_' {
-			alphabet = base64.RawURLEncoding
-			break
-		}
+	if strings.ContainsAny(text, "-_") {
+		alphabet = base64.RawURLEncoding
 	}
-	out := make([]byte, alphabet.DecodedLen(len(text)))
-	n, err := alphabet.Decode(out, text)
+	b, err := alphabet.DecodeString(text)
 	if err != nil {
 		c.refuse("is not base64")
 		return nil
 	}
-	return out[:n]
+	return b
 }
 
 // url decodes an absolute http or https URL.
