@@ -260,8 +260,5 @@ func recent(t *a2a.Task, n *int) *a2a.Task {
 	}
 	c := *t
 	c.History = t.History[len(t.History)-*n:]
-	if *n == 0 {
-		c.History = nil
-	}
 	return &c
 }

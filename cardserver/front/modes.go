@@ -71,9 +71,6 @@ func matchesAny(patterns []string, kind string) bool {
 
 // matches compares media types; pattern may be */* or type/*, as in Accept.
 func matches(pattern, kind string) bool {
-	if pattern == kind {
-		return true
-	}
 	p, _, err1 := mime.ParseMediaType(pattern)
 	k, _, err2 := mime.ParseMediaType(kind)
 	if err1 != nil || err2 != nil {

@@ -13,10 +13,7 @@ import (
 	"errand/shared/task"
 )
 
-const (
-	maxHookID = 64
-	maxSecret = 4 << 10 // bytes of a token or of credentials
-)
+const maxHookID = 64
 
 // CreateTaskPushConfig implements the operation. A configuration with the id of
 // another one replaces it. On a task that has ended it delivers the task as it is.
@@ -104,7 +101,7 @@ func (o *Operations) hook(c *a2a.PushConfig, prefix string) (task.Hook, error) {
 		return task.Hook{}, wire.Invalid(prefix+"id", "must be at most 64 letters, digits, dots, dashes and underscores")
 	}
 	if !visible(c.Token) {
-		return task.Hook{}, wire.Invalid(prefix+"token", "must be at most 4096 printable ASCII characters, because it is sent as a header")
+		return task.Hook{}, wire.Invalid(prefix+"token", "must be printable ASCII, because it is sent as a header")
 	}
 	if a := c.Auth; a != nil {
 		switch strings.ToLower(a.Scheme) {
@@ -114,7 +111,7 @@ func (o *Operations) hook(c *a2a.PushConfig, prefix string) (task.Hook, error) {
 			return task.Hook{}, wire.Invalid(prefix+"authentication.scheme", "must be Basic or Bearer; no other can be performed")
 		}
 		if a.Credentials == "" || !visible(a.Credentials) {
-			return task.Hook{}, wire.Invalid(prefix+"authentication.credentials", "must be 1 to 4096 printable ASCII characters, because they are sent as a header")
+			return task.Hook{}, wire.Invalid(prefix+"authentication.credentials", "must be printable ASCII and not empty, because they are sent as a header")
 		}
 		h.Credentials = a.Credentials
 	}
@@ -129,15 +126,7 @@ func hookID(url string) string {
 }
 
 func visible(s string) bool {
-	if len(s) > maxSecret {
-		return false
-	}
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return true
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
 // pushConfig is what clients see of a webhook: everything but its secrets.
