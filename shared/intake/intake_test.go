@@ -1,0 +1,387 @@
+package intake_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/google/go-cmp/cmp"
+
+	"errand/shared/intake"
+	"errand/shared/local"
+	"errand/shared/queue"
+	"errand/shared/sqlstore"
+	"errand/shared/task"
+)
+
+// A bench is an intake on a real store and a real queue.
+type bench struct {
+	*intake.Intake
+	t     *testing.T
+	store *sqlstore.DB
+	queue *local.Queue
+	log   bytes.Buffer
+
+	mu    sync.Mutex
+	added []string // jobs that the queue was asked to take: path and task
+}
+
+// Add keeps the job and hands it to the queue.
+func (b *bench) Add(ctx context.Context, job queue.Job) error {
+	b.mu.Lock()
+	b.added = append(b.added, job.Path+" "+job.Task)
+	b.mu.Unlock()
+	return b.queue.Add(ctx, job)
+}
+
+// jobs are those added since the last look.
+func (b *bench) jobs() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := b.added
+	b.added = nil
+	return all
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{t: t}
+	var err error
+	b.store, err = sqlstore.Open(t.Context(), filepath.Join(t.TempDir(), "t.db"), sqlstore.Options{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.queue = local.NewQueue(local.QueueConfig{Handler: http.NotFoundHandler()})
+	b.Intake = &intake.Intake{
+		Store: b.store, Queue: b, Rules: task.Defaults(), Now: time.Now, Log: slog.New(slog.NewTextHandler(&b.log, nil)),
+	}
+	t.Cleanup(func() {
+		_ = b.queue.Close(context.Background())
+		if err := b.store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+// message is a message with its text.
+func message(id, text string) *a2a.Message {
+	return &a2a.Message{ID: id, Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart(text)}}
+}
+
+func (b *bench) accept(m *a2a.Message, hooks ...task.Hook) task.Record {
+	b.t.Helper()
+	r, err := b.Accept(b.t.Context(), intake.Message{Owner: "me", Message: m, Hooks: hooks})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return r
+}
+
+// refuse accepts what must be refused with an error, and must change nothing.
+func (b *bench) refuse(want error, m *a2a.Message, hooks ...task.Hook) {
+	b.t.Helper()
+	before := b.versions()
+	if _, err := b.Accept(b.t.Context(), intake.Message{Owner: "me", Message: m, Hooks: hooks}); !errors.Is(err, want) {
+		b.t.Errorf("message %s: %v, want %v", m.ID, err, want)
+	}
+	if diff := cmp.Diff(before, b.versions()); diff != "" {
+		b.t.Errorf("message %s was refused and changed the store:\n%s", m.ID, diff)
+	}
+	if jobs := b.jobs(); len(jobs) > 0 {
+		b.t.Errorf("message %s was refused and added %v", m.ID, jobs)
+	}
+}
+
+func (b *bench) versions() map[string]int64 {
+	b.t.Helper()
+	page, err := b.store.List(b.t.Context(), task.Query{Owner: "me", Limit: 100})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	all := map[string]int64{}
+	for _, r := range page.Records {
+		all[r.ID()] = r.Version
+	}
+	return all
+}
+
+// asked checks which jobs were added since the last look.
+func (b *bench) asked(want ...string) {
+	b.t.Helper()
+	if diff := cmp.Diff(want, b.jobs()); diff != "" {
+		b.t.Errorf("jobs added:\n%s", diff)
+	}
+}
+
+// run claims the turn of a task and ends it in a state; with none it stays claimed.
+func (b *bench) run(id string, state a2a.TaskState) task.Record {
+	b.t.Helper()
+	r, err := task.Update(b.t.Context(), b.store, id, func(r task.Record) (task.Record, bool, error) {
+		at := b.Rules.At(time.Now())
+		next, _, changed, err := r.Claim(at, task.Claim{Lease: task.Lease{Until: at.Now.Add(time.Hour), Nonce: "n"}})
+		return next, changed, err
+	})
+	if err == nil && state != "" {
+		turn := task.Turn{Epoch: r.Epoch, Seq: r.Seq}
+		r, err = task.Update(b.t.Context(), b.store, id, func(r task.Record) (task.Record, bool, error) {
+			return r.Finish(b.Rules.At(time.Now()), turn, nil, task.Outcome{State: state})
+		})
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return r
+}
+
+// R1: the same message makes one task, with a job as long as nobody began it.
+func TestSameMessageMakesOneTask(t *testing.T) {
+	b := newBench(t)
+	r := b.accept(message("m", "hello"))
+	b.asked("/turns " + r.ID())
+	if id, _ := intake.Derive("me", "m"); r.ID() != id || len(id) != 26 {
+		t.Errorf("the task's id is %q, want %q", r.ID(), id)
+	}
+	again := b.accept(message("m", "hello"))
+	b.asked("/turns " + r.ID())
+	if again.Version != r.Version || len(b.versions()) != 1 {
+		t.Errorf("the same message changed the record, or made another")
+	}
+	b.run(r.ID(), "")
+	b.accept(message("m", "hello"))
+	b.asked()
+	b.refuse(task.ErrMismatch, message("m", "other"))
+	if other, err := b.Accept(t.Context(), intake.Message{Owner: "you", Message: message("m", "hello")}); err != nil || other.ID() == r.ID() {
+		t.Errorf("another's message of the same id: task %s, %v", other.ID(), err)
+	}
+}
+
+// R1: twenty at once make one task too, and all are told of it.
+func TestSameMessageAtOnce(t *testing.T) {
+	b := newBench(t)
+	var all sync.WaitGroup
+	ids := make(chan string, 20)
+	for range 20 {
+		all.Go(func() {
+			r, err := b.Accept(t.Context(), intake.Message{Owner: "me", Message: message("m", "hello"), Hooks: []task.Hook{{ID: "h", URL: "https://h.example.com"}}})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			ids <- r.ID()
+		})
+	}
+	all.Wait()
+	close(ids)
+	for id := range ids {
+		if v := b.versions(); len(v) != 1 || v[id] == 0 {
+			t.Errorf("task %s, stored are %v", id, v)
+		}
+	}
+}
+
+// lost is a store whose writes are applied and then not answered.
+type lost struct{ task.Store }
+
+func (s lost) Create(ctx context.Context, r task.Record) (task.Record, error) {
+	if _, err := s.Store.Create(ctx, r); err != nil {
+		return task.Record{}, err
+	}
+	return task.Record{}, errors.New("the connection broke")
+}
+
+// R0, R1: a write whose answer was lost is found again, and its job added.
+func TestLostAnswer(t *testing.T) {
+	b := newBench(t)
+	b.Store = lost{b.store}
+	hook := task.Hook{ID: "h", URL: "https://h.example.com"}
+	r := b.accept(message("m", "hello"), hook)
+	b.asked("/turns " + r.ID())
+	if v := b.versions(); len(v) != 1 || v[r.ID()] != r.Version || len(r.Hooks) != 1 {
+		t.Errorf("stored are %v, accepted %+v", v, r)
+	}
+}
+
+// broken is a store that does not answer.
+type broken struct{ task.Store }
+
+var errBroken = errors.New("the disk is full")
+
+func (broken) Create(context.Context, task.Record) (task.Record, error) {
+	return task.Record{}, errBroken
+}
+
+// What was not stored was not accepted, and its sender is not told that it is absent.
+func TestStoreOutageFailsTheAccept(t *testing.T) {
+	b := newBench(t)
+	b.Store = broken{b.store}
+	b.refuse(errBroken, message("m", "hello"))
+	_, err := b.Accept(t.Context(), intake.Message{Owner: "me", Message: message("m", "hello")})
+	if errors.Is(err, task.ErrNotFound) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+// R1: a queue that is out does not fail the accept; the log says it, without content.
+func TestQueueOutageDoesNotFailTheAccept(t *testing.T) {
+	b := newBench(t)
+	if err := b.queue.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r := b.accept(message("m", "a secret"))
+	if len(b.versions()) != 1 || r.Due.At.IsZero() {
+		t.Errorf("the record is not stored, or owes nothing: %+v", r)
+	}
+	if log := b.log.String(); !strings.Contains(log, "task="+r.ID()) || strings.Contains(log, "secret") {
+		t.Errorf("the log says %q", log)
+	}
+}
+
+// A job is added for what is durable, also when the client has gone meanwhile.
+func TestJobIsAddedThoughTheClientHasGone(t *testing.T) {
+	b := newBench(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	b.Ask(ctx, intake.Job(task.Turns, "x", time.Time{}))
+	b.asked("/turns x")
+	if b.log.Len() > 0 {
+		t.Errorf("the log says %q", b.log.String())
+	}
+}
+
+// R1: an inline webhook of a repeated message is one of the task it finds.
+func TestInlineHookOfARepeatedMessage(t *testing.T) {
+	b := newBench(t)
+	one, two := task.Hook{ID: "1", URL: "https://h.example.com/1"}, task.Hook{ID: "2", URL: "https://h.example.com/2"}
+	r := b.accept(message("m", "hello"), one)
+	b.run(r.ID(), a2a.TaskStateCompleted)
+	b.jobs()
+	r = b.accept(message("m", "hello"), two)
+	b.asked("/deliveries " + r.ID())
+	if len(r.Hooks) != 2 {
+		t.Errorf("hooks are %+v", r.Hooks)
+	}
+	if again := b.accept(message("m", "hello"), two); again.Version != r.Version {
+		t.Errorf("the same hook again changed the record")
+	}
+}
+
+// R13: what becomes of a further message depends on what the task does.
+func TestFollowUps(t *testing.T) {
+	to := func(r task.Record, id string) *a2a.Message {
+		m := message(id, "more")
+		m.TaskID = r.Task.ID
+		return m
+	}
+	b := newBench(t)
+	r := b.accept(message("m", "hello"))
+	b.run(r.ID(), a2a.TaskStateInputRequired)
+	b.jobs()
+
+	r = b.accept(to(r, "answer"))
+	b.asked("/turns " + r.ID())
+	if r.State() != a2a.TaskStateSubmitted || r.Turn != 2 {
+		t.Errorf("after an answer the task is %s in turn %d", r.State(), r.Turn)
+	}
+	for _, m := range r.Task.History {
+		if m.Role == a2a.MessageRoleUser && (m.TaskID != r.Task.ID || m.ContextID != r.Task.ContextID) {
+			t.Errorf("the history holds %+v", m)
+		}
+	}
+	b.accept(to(r, "answer"))
+	b.asked("/turns " + r.ID())
+
+	b.run(r.ID(), "")
+	r = b.accept(to(r, "more"))
+	b.asked()
+	if r.State() != a2a.TaskStateWorking || len(r.Inbox) != 1 {
+		t.Errorf("a message to a task at work: %s, %d waiting", r.State(), len(r.Inbox))
+	}
+
+	wrong := to(r, "wrong")
+	wrong.ContextID = "another"
+	b.refuse(intake.ErrContext, wrong)
+	b.refuse(task.ErrMismatch, func() *a2a.Message { m := to(r, "more"); m.ContextID = "another"; return m }())
+	b.refuse(task.ErrNotFound, func() *a2a.Message { m := message("x", ""); m.TaskID = "none"; return m }())
+	b.refuse(task.ErrTooLarge, func() *a2a.Message { m := message("x", strings.Repeat("x", 600<<10)); m.TaskID = r.Task.ID; return m }())
+	var hooks []task.Hook
+	for i := range 11 {
+		hooks = append(hooks, task.Hook{ID: fmt.Sprint(i), URL: "https://h.example.com"})
+	}
+	b.refuse(task.ErrHooks, to(r, "with hooks"), hooks...)
+
+	theirs, err := b.Accept(t.Context(), intake.Message{Owner: "you", Message: message("m", "hello")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.jobs()
+	b.refuse(task.ErrNotFound, to(theirs, "not mine"))
+
+	for i := range b.Rules.Inbox - 1 {
+		b.accept(to(r, fmt.Sprint("more", i)))
+	}
+	b.refuse(task.ErrInbox, to(r, "one too many"))
+	done := b.accept(message("done", "hello"))
+	b.run(done.ID(), a2a.TaskStateCompleted)
+	b.jobs()
+	b.refuse(task.ErrTerminal, to(done, "late"))
+}
+
+// R1: which messages are the same. Each row is sent after the first one.
+func TestFingerprint(t *testing.T) {
+	id, contextID := intake.Derive("me", "m")
+	base := func() *a2a.Message {
+		return &a2a.Message{
+			ID: "m", Role: a2a.MessageRoleUser,
+			Parts:    a2a.ContentParts{a2a.NewTextPart("one"), {Content: a2a.Data{Value: nil}}},
+			Metadata: map[string]any{"a": 1.0, "b": map[string]any{"c": "x", "d": []any{true}}},
+		}
+	}
+	for _, row := range []struct {
+		name string
+		edit func(*a2a.Message)
+		want error
+	}{
+		{"the same", func(*a2a.Message) {}, nil},
+		{"with the context it was given", func(m *a2a.Message) { m.ContextID = contextID }, nil},
+		{"with the ids it was given", func(m *a2a.Message) { m.ContextID, m.TaskID = contextID, a2a.TaskID(id) }, nil},
+		{"with another context", func(m *a2a.Message) { m.ContextID = "another" }, task.ErrMismatch},
+		{"with another task", func(m *a2a.Message) { m.TaskID = "another" }, task.ErrNotFound},
+		{"with metadata in another order", func(m *a2a.Message) {
+			m.Metadata = map[string]any{"b": map[string]any{"d": []any{true}, "c": "x"}, "a": 1.0}
+		}, nil},
+		{"with other metadata", func(m *a2a.Message) { m.Metadata["a"] = 2.0 }, task.ErrMismatch},
+		{"without metadata", func(m *a2a.Message) { m.Metadata = nil }, task.ErrMismatch},
+		{"with parts in another order", func(m *a2a.Message) { m.Parts[0], m.Parts[1] = m.Parts[1], m.Parts[0] }, task.ErrMismatch},
+		{"without the part that is null", func(m *a2a.Message) { m.Parts = m.Parts[:1] }, task.ErrMismatch},
+		{"with a text for the part that is null", func(m *a2a.Message) { m.Parts[1] = a2a.NewTextPart("null") }, task.ErrMismatch},
+		{"with an empty text more", func(m *a2a.Message) { m.Parts = append(m.Parts, a2a.NewTextPart("")) }, task.ErrMismatch},
+		{"with a reference", func(m *a2a.Message) { m.ReferenceTasks = []a2a.TaskID{"x"} }, task.ErrMismatch},
+		{"with an extension", func(m *a2a.Message) { m.Extensions = []string{"urn:x:y"} }, task.ErrMismatch},
+		{"with a media type", func(m *a2a.Message) { m.Parts[0].MediaType = "text/plain" }, task.ErrMismatch},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			b := newBench(t)
+			r := b.accept(base())
+			b.jobs()
+			m := base()
+			row.edit(m)
+			if row.want != nil {
+				b.refuse(row.want, m)
+				return
+			}
+			if again := b.accept(m); again.ID() != r.ID() || again.Version != r.Version {
+				t.Errorf("accepted as %+v", again)
+			}
+		})
+	}
+}
