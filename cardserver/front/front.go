@@ -119,9 +119,12 @@ func (o *Operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 func (o *Operations) wait(ctx context.Context, r task.Record) task.Record {
 	ctx, cancel := context.WithTimeout(ctx, o.cfg.Wait)
 	defer cancel()
-	for now := range o.follows.records(ctx, r) {
-		r = now
-		if r.Terminal() || r.Interrupted() {
+	answered := func() bool { return r.Terminal() || r.Interrupted() }
+	if answered() { // a repeated message
+		return r
+	}
+	for r = range o.follows.records(ctx, r) {
+		if answered() {
 			break
 		}
 	}

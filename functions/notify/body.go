@@ -3,7 +3,6 @@ package notify
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -43,18 +42,10 @@ func event(r task.Record, h task.Hook, note task.Note) a2a.Event {
 	if note.Seq != r.Seq || note.State != r.State() {
 		return thin(r, note)
 	}
-	if first(h) {
+	if h.Snapshot == h.Cursor+1 { // made after the fact: the artifacts were notified before
 		return snapshot(r)
 	}
 	return &a2a.TaskStatusUpdateEvent{TaskID: r.Task.ID, ContextID: r.Task.ContextID, Status: r.Task.Status}
-}
-
-// first says that the hook has never been sent a note before the one after its
-// cursor. If that one says what state the task is in now, the hook gets the whole
-// task instead: it may have been made after the artifacts were notified. Its tries
-// tell, because more of them are kept than a note can have beside an earlier one's.
-func first(h task.Hook) bool {
-	return !slices.ContainsFunc(h.Tries, func(t task.Try) bool { return t.Note <= h.Cursor })
 }
 
 // snapshot is the task with its result. The history is left out: its receiver has

@@ -66,11 +66,11 @@ func TestBodies(t *testing.T) {
 			w.finish("t1", a2a.TaskStateCompleted, "done", "a", "x")
 			w.deliver("t1")
 		}, []string{"artifact a", "status TASK_STATE_COMPLETED done"}},
-		{"first of all a state: the task", func(w *world) {
+		{"first of all a state: the state", func(w *world) {
 			w.accept("t1", h)
 			w.finish("t1", a2a.TaskStateFailed, "no")
 			w.deliver("t1")
-		}, []string{"task TASK_STATE_FAILED"}},
+		}, []string{"status TASK_STATE_FAILED no"}},
 		{"hook after the end: the task with its result", func(w *world) {
 			w.accept("t1")
 			w.finish("t1", a2a.TaskStateCompleted, "", "a", "x", "b", "y")
@@ -91,7 +91,7 @@ func TestBodies(t *testing.T) {
 			w.answer("t1", "that")
 			w.finish("t1", a2a.TaskStateCompleted, "done")
 			w.deliver("t1")
-		}, []string{"task TASK_STATE_INPUT_REQUIRED", "status TASK_STATE_COMPLETED done"}},
+		}, []string{"status TASK_STATE_INPUT_REQUIRED which?", "status TASK_STATE_COMPLETED done"}},
 		{"a state that has passed", func(w *world) {
 			w.accept("t1", h)
 			w.finish("t1", a2a.TaskStateInputRequired, "which?")

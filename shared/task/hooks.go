@@ -1,6 +1,7 @@
 package task
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -118,7 +119,13 @@ func (r Record) Delivered(m Moment, outcomes []Delivery) (next Record, changed b
 	if !changed {
 		return r, false, nil
 	}
-	next, err = n.sealed(m, LimitStore)
+	if next, err = n.sealed(m, LimitStore); errors.Is(err, ErrTooLarge) {
+		// A cursor that cannot be stored would have the same note sent for ever.
+		for i := range n.Hooks {
+			n.Hooks[i].Tries = nil
+		}
+		next, err = n.sealed(m, LimitStore)
+	}
 	return next, err == nil, err
 }
 

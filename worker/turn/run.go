@@ -28,7 +28,6 @@ func (w *Worker) run(ctx context.Context, r task.Record, lease task.Lease, start
 		after, err := w.answer(ctx, r, start)
 		if err != nil {
 			if errors.Is(err, task.ErrFenced) { // R6: cancelled, or somebody else's
-				w.cfg.Log.InfoContext(ctx, "turn given up: it is no longer ours", "task", r.ID(), "epoch", r.Epoch)
 				return nil
 			}
 			return err
@@ -175,6 +174,8 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 func (w *Worker) logTurn(ctx context.Context, r, final task.Record, out task.Outcome, err error, took time.Duration) {
 	outcome := string(out.State)
 	switch {
+	case errors.Is(err, task.ErrFenced):
+		outcome = "given up: cancelled, or taken over"
 	case err != nil:
 		outcome = "broken off"
 	case final.Task != nil && !final.Wake.IsZero():

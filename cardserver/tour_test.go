@@ -1,0 +1,85 @@
+package main_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestTourOfTheReadme pastes the README's tour into a shell, command by command,
+// with a port and a program name of its own.
+func TestTourOfTheReadme(t *testing.T) {
+	for _, tool := range []string{"sh", "curl", "pkill", "grep", "cut"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("the tour needs %s, which is not installed", tool)
+		}
+	}
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tour []string
+	for _, m := range regexp.MustCompile("(?s)```sh tour\n(.*?)```").FindAllSubmatch(readme, -1) {
+		tour = append(tour, string(m[1]))
+	}
+	if len(tour) < 8 {
+		t.Fatalf("the README has %d steps of a tour", len(tour))
+	}
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	name := fmt.Sprintf("tour%d", os.Getpid()) // what pkill must not confuse with another
+	program := filepath.Join(dir, name)
+	if err := os.Link(path, program); err != nil {
+		t.Fatal(err)
+	}
+	hook := filepath.Join(dir, "hook"+name)
+	if out, err := exec.Command("go", "build", "-o", hook, "../docs/receiver").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	port := freePort(t)
+	script := strings.NewReplacer(
+		"go run ./cardserver", fmt.Sprintf("PORT=%d %s", port, program),
+		"go run ./docs/receiver", hook,
+		"127.0.0.1:8080", fmt.Sprintf("127.0.0.1:%d", port),
+		"-x cardserver", "-x "+name,
+		"-x receiver", "-x hook"+name,
+	).Replace(strings.Join(tour, "\n"))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-c", script+"\nwait\n")
+	cmd.Dir = dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with all that it starts
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("the tour ended with %v", err)
+	}
+	said := string(out)
+	for i := range 10 {
+		if !strings.Contains(said, fmt.Sprintf("You said: Message %d", i+1)) {
+			t.Errorf("message %d has no answer", i+1)
+		}
+	}
+	for _, want := range []string{"You said: Hello!", "artifactUpdate", "You said: Blue", "You said: Tell me by webhook", "/2 {\"statusUpdate\"", "Lisbon", "nextPageToken", "TASK_STATE_CANCELED"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("the tour does not show %q", want)
+		}
+	}
+	if strings.Contains(said, `"error"`) {
+		t.Error("a command was answered with an error")
+	}
+	if t.Failed() {
+		t.Logf("the tour:\n%s", said)
+	}
+}
