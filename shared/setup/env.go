@@ -37,7 +37,7 @@ var variables = map[string]func(*Env, string){
 	"ERRAND_BUS":        func(e *Env, v string) { e.Bus = v },
 	"ERRAND_MODEL":      func(e *Env, v string) { e.Model = v },
 	"ERRAND_PUSH_ALLOW": func(e *Env, v string) { e.PushAllow = v },
-	"GEMINI_API_KEY":    func(e *Env, v string) { e.GeminiKey = v },
+	"GEMINI_API_KEY":    func(e *Env, v string) { e.GeminiKey = strings.TrimSpace(v) }, // files end in a newline
 	"K_SERVICE":         func(e *Env, v string) { e.CloudRun = v != "" },
 }
 
@@ -75,12 +75,16 @@ func ReadEnv(environ []string) (Env, error) {
 func (e Env) check() []error {
 	var bad []error
 	if e.Port != "" {
-		if n, err := strconv.ParseUint(e.Port, 10, 16); err != nil || n > 65535 {
+		if _, err := strconv.ParseUint(e.Port, 10, 16); err != nil {
 			bad = append(bad, fmt.Errorf("PORT must be a number from 0 to 65535, for example PORT=8080"))
 		}
 	}
 	if e.Listen != "" {
-		if _, port, err := net.SplitHostPort(e.Listen); err != nil || port == "" {
+		_, port, err := net.SplitHostPort(e.Listen)
+		if err == nil {
+			_, err = strconv.ParseUint(port, 10, 16)
+		}
+		if err != nil {
 			bad = append(bad, fmt.Errorf("ERRAND_LISTEN must be an address and a port, for example ERRAND_LISTEN=0.0.0.0:8080"))
 		}
 	}
@@ -108,11 +112,13 @@ func (e Env) Address() string {
 	return "127.0.0.1:" + port
 }
 
-// nearest is the known variable with the fewest changes to name.
+// nearest is the known variable with the fewest changes to name. The prefix does not
+// count: ERRAND_PORT means PORT.
 func nearest(name string) string {
+	const prefix = "ERRAND_"
 	best, least := "", len(name)+100
 	for _, v := range Variables() {
-		if d := distance(name, v); d < least {
+		if d := distance(strings.TrimPrefix(name, prefix), strings.TrimPrefix(v, prefix)); d < least {
 			best, least = v, d
 		}
 	}

@@ -53,9 +53,9 @@ func Open(ctx context.Context, e Env, log *slog.Logger) (*Parts, error) {
 		}
 	}
 	var err error
-	p.Agent, err = agent.Load(e.Agent)
-	fail(err)
-	if err == nil {
+	if p.Agent, err = agent.Load(e.Agent); err != nil {
+		fail(fmt.Errorf("ERRAND_AGENT: %w; mend the file, or leave ERRAND_AGENT out for the embedded one", err))
+	} else {
 		fail(p.openModel(ctx, e))
 	}
 	allow, err := egress.ParseAllow(e.PushAllow)
@@ -70,13 +70,13 @@ func Open(ctx context.Context, e Env, log *slog.Logger) (*Parts, error) {
 	fail(mustBe("ERRAND_QUEUE", e.Queue, "local"))
 	fail(mustBe("ERRAND_BUS", e.Bus, "local"))
 	if e.CloudRun {
-		fail(errors.New("the SQLite store does not survive on Cloud Run, whose disk is memory: run this program where its file stays"))
+		fail(errors.New("ERRAND_STORE: SQLite does not survive on Cloud Run (K_SERVICE is set), whose disk is memory; run this program where its file stays"))
 	}
 	if len(bad) > 0 {
 		return nil, errors.Join(bad...)
 	}
 	if p.Store, err = sqlstore.Open(ctx, path, sqlstore.Options{Log: log}); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("ERRAND_STORE: %w", err)
 	}
 	return p, nil
 }
@@ -109,8 +109,10 @@ func (p *Parts) openModel(ctx context.Context, e Env) (err error) {
 		if e.GeminiKey == "" {
 			return errors.New("ERRAND_MODEL=gemini needs GEMINI_API_KEY; set it, or use ERRAND_MODEL=standin: to try without")
 		}
-		p.Model, err = gemini.New(ctx, gemini.Config{Name: name, APIKey: e.GeminiKey, BaseURL: base})
-		return err
+		if p.Model, err = gemini.New(ctx, gemini.Config{Name: name, APIKey: e.GeminiKey, BaseURL: base}); err != nil {
+			return fmt.Errorf("ERRAND_MODEL, or model in agent.yaml: %w; use gemini:NAME or gemini:NAME@URL", err)
+		}
+		return nil
 	}
 	return fmt.Errorf("ERRAND_MODEL: %q is no kind of model; use gemini:NAME, gemini:NAME@URL or standin:", kind)
 }
