@@ -1,0 +1,215 @@
+package setup_test
+
+import (
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"errand/shared/setup"
+)
+
+func TestReadEnv(t *testing.T) {
+	got, err := setup.ReadEnv([]string{
+		"PORT=9000", "ERRAND_LISTEN=0.0.0.0:9001", "ERRAND_URL=https://a.example.com/", "ERRAND_AGENT=a.yaml", "ERRAND_STORE=sqlite:x=y.db",
+		"ERRAND_QUEUE=local", "ERRAND_BUS=local", "ERRAND_MODEL=standin:", "ERRAND_PUSH_ALLOW=127.0.0.1:*", "GEMINI_API_KEY=k\n", "K_SERVICE=s",
+		"ERRAND_TEST_ANYTHING=1", "HOME=/", "ERRANDS=1", "nonsense", "=C:",
+	})
+	want := setup.Env{
+		Port: "9000", Listen: "0.0.0.0:9001", URL: "https://a.example.com", Agent: "a.yaml", Store: "sqlite:x=y.db",
+		Queue: "local", Bus: "local", Model: "standin:", PushAllow: "127.0.0.1:*", GeminiKey: "k", CloudRun: true,
+	}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	if got, err := setup.ReadEnv(nil); got != (setup.Env{}) || err != nil {
+		t.Errorf("an empty environment is %+v, %v", got, err)
+	}
+}
+
+func TestReadEnvRefuses(t *testing.T) {
+	for _, row := range []struct {
+		env  string
+		want string // in the error; empty: it must pass
+	}{
+		{"ERRAND_STOR=x", "ERRAND_STOR is not a variable of this program; did you mean ERRAND_STORE?"},
+		{"ERRAND_MODLE=x", "did you mean ERRAND_MODEL?"},
+		{"ERRAND_PUSHALLOW=x", "did you mean ERRAND_PUSH_ALLOW?"},
+		{"ERRAND_PORT=1", "did you mean PORT?"},
+		{"ERRAND_GEMINI_API_KEY=x", "did you mean GEMINI_API_KEY?"},
+		{"ERRAND_=x", "ERRAND_ is not a variable"},
+		{"ERRAND_TESTS=x", "ERRAND_TESTS is not a variable"},
+		{"PORT=http", "PORT=8080"}, {"PORT=-1", "PORT=8080"}, {"PORT=65536", "PORT=8080"}, {"PORT=0", ""}, {"PORT=", ""},
+		{"ERRAND_LISTEN=8080", "ERRAND_LISTEN=0.0.0.0:8080"}, {"ERRAND_LISTEN=127.0.0.1:", "ERRAND_LISTEN=0.0.0.0:8080"},
+		{"ERRAND_LISTEN=127.0.0.1:99999", "ERRAND_LISTEN=0.0.0.0:8080"}, {"ERRAND_LISTEN=::1:80", "ERRAND_LISTEN=0.0.0.0:8080"},
+		{"ERRAND_LISTEN=:8080", ""}, {"ERRAND_LISTEN=[::1]:0", ""},
+		{"ERRAND_URL=agent.example.com", "ERRAND_URL=https://"}, {"ERRAND_URL=ftp://a.example.com", "ERRAND_URL=https://"},
+		{"ERRAND_URL=https://u:p@a.example.com", "ERRAND_URL=https://"}, {"ERRAND_URL=https://a.example.com?x", "ERRAND_URL=https://"},
+		{"ERRAND_URL=http://a.example.com:81/b", ""},
+	} {
+		_, err := setup.ReadEnv([]string{row.env})
+		if row.want == "" && err != nil || row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want)) {
+			t.Errorf("%s: %v, want %q", row.env, err, row.want)
+		}
+	}
+	_, err := setup.ReadEnv([]string{"ERRAND_B=1", "ERRAND_A=1", "PORT=x", "ERRAND_URL=x"})
+	if err == nil || strings.Count(err.Error(), "\n") != 3 {
+		t.Errorf("four faults are reported as %v", err)
+	}
+}
+
+func TestAddress(t *testing.T) {
+	for _, row := range []struct {
+		env  setup.Env
+		want string
+	}{
+		{setup.Env{}, "127.0.0.1:8080"},
+		{setup.Env{Port: "9000"}, "127.0.0.1:9000"},
+		{setup.Env{Port: "9000", CloudRun: true}, ":9000"},
+		{setup.Env{Port: "9000", CloudRun: true, Listen: "127.0.0.1:1"}, "127.0.0.1:1"},
+	} {
+		if got := row.env.Address(); got != row.want {
+			t.Errorf("%+v listens on %s, want %s", row.env, got, row.want)
+		}
+	}
+}
+
+func open(t *testing.T, e setup.Env) (*setup.Parts, error) {
+	t.Helper()
+	p, err := setup.Open(t.Context(), e, slog.New(slog.DiscardHandler))
+	if err == nil {
+		t.Cleanup(func() {
+			if err := p.Store.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	return p, err
+}
+
+// Whatever cannot work is refused with the variable and what to do, before anything
+// is made.
+func TestOpenRefuses(t *testing.T) {
+	other := t.TempDir()
+	yaml := filepath.Join(other, "a.yaml")
+	if err := os.WriteFile(yaml, []byte("name: x\nnonsense: y\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		name string
+		env  setup.Env
+		want []string
+	}{
+		{"store", setup.Env{Store: "oracle:x"}, []string{"ERRAND_STORE=sqlite:errand.db", `"oracle"`}},
+		{"store without file", setup.Env{Store: "sqlite:"}, []string{"ERRAND_STORE=sqlite:errand.db"}},
+		{"store with secret", setup.Env{Store: "postgres://u:s3cret@h/d"}, []string{"ERRAND_STORE=sqlite:errand.db"}},
+		{"store in no folder", setup.Env{Store: "sqlite:" + filepath.Join(other, "none", "x.db")}, []string{"ERRAND_STORE", "create it or name another file"}},
+		{"queue", setup.Env{Queue: "rabbit:x"}, []string{"ERRAND_QUEUE=local", `"rabbit"`}},
+		{"bus", setup.Env{Bus: "kafka:x"}, []string{"ERRAND_BUS=local", `"kafka"`}},
+		{"model", setup.Env{Model: "gpt:x"}, []string{"ERRAND_MODEL", "gemini:NAME", "standin:"}},
+		{"model without key", setup.Env{Model: "gemini:x"}, []string{"ERRAND_MODEL", "GEMINI_API_KEY"}},
+		{"model of no name", setup.Env{Model: "gemini:a b", GeminiKey: "s3cret"}, []string{"ERRAND_MODEL", "gemini:NAME"}},
+		{"model at no URL", setup.Env{Model: "gemini:x@nowhere", GeminiKey: "s3cret"}, []string{"ERRAND_MODEL", "gemini:NAME@URL"}},
+		{"stand-in", setup.Env{Model: "standin:delay=soon"}, []string{"ERRAND_MODEL"}},
+		{"agent", setup.Env{Agent: filepath.Join(other, "none.yaml")}, []string{"ERRAND_AGENT", "none.yaml"}},
+		{"agent with a fault", setup.Env{Agent: yaml}, []string{"ERRAND_AGENT", "a.yaml", "nonsense"}},
+		{"push", setup.Env{PushAllow: "localhost"}, []string{"ERRAND_PUSH_ALLOW", "PREFIX:PORT"}},
+		{"Cloud Run", setup.Env{CloudRun: true}, []string{"ERRAND_STORE", "K_SERVICE"}},
+		{"several", setup.Env{Queue: "x", Bus: "y", Store: "z", Model: "m", PushAllow: "p"}, []string{"ERRAND_QUEUE", "ERRAND_BUS", "ERRAND_STORE", "ERRAND_MODEL", "ERRAND_PUSH_ALLOW"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			dir := t.TempDir()
+			t.Chdir(dir)
+			_, err := open(t, row.env)
+			if err == nil {
+				t.Fatal("opened")
+			}
+			for _, want := range row.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("the error does not say %q: %v", want, err)
+				}
+			}
+			if strings.Contains(err.Error(), "s3cret") {
+				t.Errorf("the error holds a secret: %v", err)
+			}
+			if made, err := os.ReadDir(dir); len(made) > 0 || err != nil {
+				t.Errorf("made %v, %v", made, err)
+			}
+		})
+	}
+}
+
+// The zero value runs: the stand-in answers, the file lies in the working folder,
+// and a second process is told what holds it.
+func TestOpenZero(t *testing.T) {
+	t.Chdir(t.TempDir())
+	p, err := open(t, setup.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !p.StandIn || p.Model.Name() != "stand-in" || p.Agent.Name == "" || p.Egress == nil {
+		t.Errorf("parts are %+v", p)
+	}
+	if err := p.Model.Check(t.Context()); err != nil {
+		t.Errorf("the stand-in: %v", err)
+	}
+	if info, err := os.Stat("errand.db"); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("errand.db: %v, %v", info, err)
+	}
+	if _, err := open(t, setup.Env{}); err == nil || !strings.Contains(err.Error(), "ERRAND_STORE") || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("a second one: %v", err)
+	}
+}
+
+// Which model answers, and where it is asked.
+func TestOpenModel(t *testing.T) {
+	var asked string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = r.Header.Get("X-Goog-Api-Key") + " " + r.URL.Path
+		_, _ = w.Write([]byte(`{"name":"models/x"}`))
+	}))
+	defer srv.Close()
+	yaml := filepath.Join(t.TempDir(), "agent.yaml")
+	text := "name: x\ndescription: x\nversion: 1.0.0\nmodel: of-the-file\nskills:\n  - {id: a, name: a, description: a, tags: [a]}\n"
+	if err := os.WriteFile(yaml, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		env     setup.Env
+		name    string
+		standIn bool
+		asked   string
+	}{
+		{setup.Env{}, "stand-in", true, ""},
+		{setup.Env{Model: "standin", GeminiKey: "k"}, "stand-in", true, ""},
+		{setup.Env{Model: "standin:delay=1ms"}, "stand-in", true, ""},
+		{setup.Env{GeminiKey: "k", Agent: yaml}, "of-the-file", false, "-"},
+		{setup.Env{Model: "gemini:mine", GeminiKey: "k", Agent: yaml}, "mine", false, "-"},
+		{setup.Env{Model: "gemini:", GeminiKey: "k", Agent: yaml}, "of-the-file", false, "-"},
+		{setup.Env{Model: "gemini:mine@" + srv.URL, GeminiKey: "k"}, "mine", false, "k /v1beta/models/mine"},
+		{setup.Env{Model: "gemini:@" + srv.URL, GeminiKey: "k", Agent: yaml}, "of-the-file", false, "k /v1beta/models/of-the-file"},
+	} {
+		t.Run(row.env.Model, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			p, err := open(t, row.env)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p.Model.Name() != row.name || p.StandIn != row.standIn {
+				t.Errorf("model %q, stand-in %t; want %q, %t", p.Model.Name(), p.StandIn, row.name, row.standIn)
+			}
+			if row.asked == "-" {
+				return // it would be Google
+			}
+			asked = ""
+			if err := p.Model.Check(t.Context()); err != nil || asked != row.asked {
+				t.Errorf("%v: asked %q, want %q", err, asked, row.asked)
+			}
+		})
+	}
+}
