@@ -53,8 +53,6 @@ func BenchmarkEncode(b *testing.B) {
 	var buffer []byte
 	b.ReportAllocs()
 	for b.Loop() {
-		e := &encoder{b: buffer[:0]}
-		e.event(task)
-		buffer = e.b
+		buffer, _ = appendJSON(buffer[:0], a2a.StreamResponse{Event: task})
 	}
 }

@@ -16,4 +16,9 @@
 // is not used for that, because it replaces lone surrogates, takes the last of two
 // equal keys, cannot tell null from absent in a part, and loses the index in the
 // path of an error.
+//
+// Answers are the a2a types as json/v2 marshals them under the options of
+// encoding/json. json.Marshal itself would marshal every part as often as it is
+// nested, and has no way to say how a time is written without changing values that
+// others share: 5.6.1 wants UTC and milliseconds.
 package wire

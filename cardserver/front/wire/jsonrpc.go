@@ -12,6 +12,7 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
+	"github.com/a2aproject/a2a-go/v2/errordetails"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -96,34 +97,41 @@ func (c *rpcCall) dispatch(ctx context.Context, env *envelope, release func()) e
 	h := c.handler
 	switch env.method {
 	case "SendMessage":
-		return unary(ctx, c, "SendMessage", in, (*cursor).sendMessage, h.SendMessage, encodeSent)
+		send := func(ctx context.Context, req *a2a.SendMessageRequest) (*a2a.StreamResponse, error) {
+			res, err := h.SendMessage(ctx, req)
+			return &a2a.StreamResponse{Event: res}, err
+		}
+		return unary(ctx, c, "SendMessage", in, (*cursor).sendMessage, send)
 	case "SendStreamingMessage":
 		return stream(ctx, c, "SendStreamingMessage", in, (*cursor).sendMessage, h.SendStreamingMessage)
 	case "GetTask":
-		return unary(ctx, c, "GetTask", in, (*cursor).getTask, h.GetTask, encodeTask)
+		return unary(ctx, c, "GetTask", in, (*cursor).getTask, h.GetTask)
 	case "ListTasks":
-		list := func(ctx context.Context, req *a2a.ListTasksRequest) (page, error) {
+		list := func(ctx context.Context, req *a2a.ListTasksRequest) (*a2a.ListTasksResponse, error) {
 			res, err := h.ListTasks(ctx, req)
-			return page{res, req.IncludeArtifacts}, err
+			if err == nil && res != nil && !req.IncludeArtifacts {
+				res = withoutArtifacts(res)
+			}
+			return res, err
 		}
-		return unary(ctx, c, "ListTasks", in, (*cursor).listTasks, list, encodePage)
+		return unary(ctx, c, "ListTasks", in, (*cursor).listTasks, list)
 	case "CancelTask":
-		return unary(ctx, c, "CancelTask", in, (*cursor).cancelTask, h.CancelTask, encodeTask)
+		return unary(ctx, c, "CancelTask", in, (*cursor).cancelTask, h.CancelTask)
 	case "SubscribeToTask":
 		return stream(ctx, c, "SubscribeToTask", in, (*cursor).subscribe, h.SubscribeToTask)
 	case "CreateTaskPushNotificationConfig":
-		return unary(ctx, c, "CreateTaskPushNotificationConfig", in, (*cursor).createPushConfig, h.CreateTaskPushConfig, encodePushConfig)
+		return unary(ctx, c, "CreateTaskPushNotificationConfig", in, (*cursor).createPushConfig, h.CreateTaskPushConfig)
 	case "GetTaskPushNotificationConfig":
-		return unary(ctx, c, "GetTaskPushNotificationConfig", in, (*cursor).getPushConfig, h.GetTaskPushConfig, encodePushConfig)
+		return unary(ctx, c, "GetTaskPushNotificationConfig", in, (*cursor).getPushConfig, h.GetTaskPushConfig)
 	case "ListTaskPushNotificationConfigs":
-		return unary(ctx, c, "ListTaskPushNotificationConfigs", in, (*cursor).listPushConfigs, h.ListTaskPushConfigs, encodePushConfigs)
+		return unary(ctx, c, "ListTaskPushNotificationConfigs", in, (*cursor).listPushConfigs, h.ListTaskPushConfigs)
 	case "DeleteTaskPushNotificationConfig":
-		remove := func(ctx context.Context, req *a2a.DeleteTaskPushConfigRequest) (any, error) {
-			return nil, h.DeleteTaskPushConfig(ctx, req)
+		remove := func(ctx context.Context, req *a2a.DeleteTaskPushConfigRequest) (*any, error) {
+			return new(any), h.DeleteTaskPushConfig(ctx, req)
 		}
-		return unary(ctx, c, "DeleteTaskPushNotificationConfig", in, (*cursor).deletePushConfig, remove, (*encoder).any)
+		return unary(ctx, c, "DeleteTaskPushNotificationConfig", in, (*cursor).deletePushConfig, remove)
 	case "GetExtendedAgentCard":
-		return unary(ctx, c, "GetExtendedAgentCard", in, (*cursor).extendedCard, h.GetExtendedAgentCard, encodeCard)
+		return unary(ctx, c, "GetExtendedAgentCard", in, (*cursor).extendedCard, h.GetExtendedAgentCard)
 	}
 	release()
 	return a2a.NewError(a2a.ErrMethodNotFound, "A2A "+string(a2a.Version)+" has no method "+strconv.Quote(clip(env.method, 64)))
@@ -137,7 +145,7 @@ type input struct {
 
 // unary serves an operation that has one answer.
 func unary[Req, Res any](ctx context.Context, c *rpcCall, operation string, in input,
-	fill func(*cursor) *Req, do func(context.Context, *Req) (Res, error), encode func(*encoder, Res)) error {
+	fill func(*cursor) *Req, do func(context.Context, *Req) (*Res, error)) error {
 	c.operation = operation
 	req, err := decode(in.params, fill)
 	in.release()
@@ -148,16 +156,16 @@ func unary[Req, Res any](ctx context.Context, c *rpcCall, operation string, in i
 	if err != nil {
 		return err
 	}
-	e := &encoder{b: c.begin(c.buffers.get())}
-	defer func() { c.buffers.put(e.b) }()
-	e.raw(`,"result":`)
-	encode(e, res)
-	if e.err != nil {
-		return e.err
+	if res == nil {
+		return errNothing
 	}
-	e.raw("}")
+	b, err := c.result(c.buffers.get(), res)
+	defer func() { c.buffers.put(b) }()
+	if err != nil {
+		return err
+	}
 	echoExtensions(c.w.Header(), c.call)
-	write(c.w, c.options, http.StatusOK, answerType(c.r), e.b)
+	write(c.w, c.options, http.StatusOK, answerType(c.r), b)
 	return nil
 }
 
@@ -177,20 +185,16 @@ func stream[Req any](ctx context.Context, c *rpcCall, operation string, in input
 		if err != nil {
 			return err
 		}
-		e := &encoder{b: c.begin(append(c.buffers.get(), dataPrefix...))}
-		e.raw(`,"result":`)
-		e.event(ev)
-		e.raw("}")
-		err = e.err
+		b, err := c.result(append(c.buffers.get(), dataPrefix...), a2a.StreamResponse{Event: ev})
 		if err == nil {
 			if !c.events.begun {
 				echoExtensions(c.w.Header(), c.call)
 			}
-			if !c.events.send(e.b) {
+			if !c.events.send(b) {
 				return nil // the client has gone, or does not read
 			}
 		}
-		c.buffers.put(e.b)
+		c.buffers.put(b)
 		if err != nil {
 			return err
 		}
@@ -207,6 +211,12 @@ func (c *rpcCall) begin(b []byte) []byte {
 	return append(b, c.id...)
 }
 
+// result appends a response that holds an answer.
+func (c *rpcCall) result(b []byte, v any) ([]byte, error) {
+	b, err := appendJSON(append(c.begin(b), `,"result":`...), v)
+	return append(b, '}'), err
+}
+
 // fail answers with an error: as an event where events were sent already.
 func (c *rpcCall) fail(err error) {
 	p := c.options.report(c.r.Context(), c.operation, err)
@@ -215,17 +225,21 @@ func (c *rpcCall) fail(err error) {
 	if running {
 		b = append(b, dataPrefix...)
 	}
-	e := &encoder{b: c.begin(b)}
-	e.raw(`,"error":{"code":`)
-	e.b = strconv.AppendInt(e.b, int64(p.code), 10)
-	e.raw(`,"message":`)
-	e.string(p.message)
-	e.raw(`,"data":`)
-	e.any(p.details)
-	e.raw("}}")
-	defer func() { c.buffers.put(e.b) }()
+	told := struct {
+		Code    int                   `json:"code"`
+		Message string                `json:"message"`
+		Data    []*errordetails.Typed `json:"data"`
+	}{p.code, p.message, p.details}
+	b = append(c.begin(b), `,"error":`...)
+	b, err = appendJSON(b, told)
+	if err != nil { // what a handler put into the details has no JSON
+		told.Data = nil
+		b, _ = appendJSON(b, told)
+	}
+	b = append(b, '}')
+	defer func() { c.buffers.put(b) }()
 	if running {
-		c.events.send(e.b)
+		c.events.send(b)
 		return
 	}
 	status := http.StatusOK
@@ -235,7 +249,7 @@ func (c *rpcCall) fail(err error) {
 	if p.retry > 0 {
 		c.w.Header().Set("Retry-After", strconv.Itoa(p.retry))
 	}
-	write(c.w, c.options, status, answerType(c.r), e.b)
+	write(c.w, c.options, status, answerType(c.r), b)
 }
 
 // close ends the stream, if there was one, after its last error.

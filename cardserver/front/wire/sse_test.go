@@ -66,11 +66,11 @@ func TestStream(t *testing.T) {
 	body, _ := io.ReadAll(res.Body)
 	want := `data: {"jsonrpc":"2.0","id":7,"result":{"task":{"id":"t1","contextId":"c1","status":{"state":"TASK_STATE_SUBMITTED","timestamp":"2026-03-04T04:06:07.891Z"}}}}
 
-data: {"jsonrpc":"2.0","id":7,"result":{"statusUpdate":{"taskId":"t1","contextId":"c1","status":{"state":"TASK_STATE_WORKING"}}}}
+data: {"jsonrpc":"2.0","id":7,"result":{"statusUpdate":{"contextId":"c1","status":{"state":"TASK_STATE_WORKING"},"taskId":"t1"}}}
 
-data: {"jsonrpc":"2.0","id":7,"result":{"artifactUpdate":{"taskId":"t1","contextId":"c1","artifact":{"artifactId":"a","name":"n","parts":[{"text":"x\r\ny` + "\u2028" + `"}]},"append":true,"lastChunk":true}}}
+data: {"jsonrpc":"2.0","id":7,"result":{"artifactUpdate":{"append":true,"artifact":{"artifactId":"a","name":"n","parts":[{"text":"x\r\ny` + "\u2028" + `"}]},"contextId":"c1","lastChunk":true,"taskId":"t1"}}}
 
-data: {"jsonrpc":"2.0","id":7,"result":{"message":{"messageId":"m","role":"ROLE_AGENT","parts":[]}}}
+data: {"jsonrpc":"2.0","id":7,"result":{"message":{"messageId":"m","parts":[],"role":"ROLE_AGENT"}}}
 
 `
 	if diff := cmp.Diff(want, string(body)); diff != "" {
