@@ -11,7 +11,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -51,25 +50,7 @@ const (
 	mediaJSON = "application/json"
 	mediaA2A  = "application/a2a+json"
 	mediaSSE  = "text/event-stream"
-
-	keepBuffer = 256 << 10 // a larger buffer is left to the collector
 )
-
-// buffers holds byte slices for bodies and answers.
-type buffers struct{ pool sync.Pool }
-
-func (p *buffers) get() []byte {
-	if b, ok := p.pool.Get().(*[]byte); ok {
-		return (*b)[:0]
-	}
-	return make([]byte, 0, 4<<10)
-}
-
-func (p *buffers) put(b []byte) {
-	if cap(b) <= keepBuffer {
-		p.pool.Put(&b)
-	}
-}
 
 // checkBody refuses a body that is not plain UTF-8 JSON. That the type is required
 // keeps out what a web page can send without asking: a form or text/plain.
@@ -95,35 +76,24 @@ func isJSON(contentType string) bool {
 	return !ok || strings.EqualFold(charset, "utf-8")
 }
 
-// readBody appends the whole body to b. It reads to the end, which is also what
-// makes net/http notice later that the client has gone.
-func readBody(w http.ResponseWriter, r *http.Request, o *Options, b []byte) ([]byte, error) {
-	tooLarge := &refusal{http.StatusRequestEntityTooLarge, "the body is larger than " + strconv.FormatInt(o.MaxBody, 10) + " bytes"}
+// readBody reads to the end, which is also what makes net/http notice later that
+// the client has gone.
+func readBody(w http.ResponseWriter, r *http.Request, o *Options) ([]byte, error) {
 	// net/http takes this deadline away at the end of the body. Writers that know
 	// no deadlines are those of tests.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(o.ReadTimeout))
-	body := http.MaxBytesReader(w, r.Body, o.MaxBody)
-	for {
-		if len(b) == cap(b) {
-			b = append(b, 0)[:len(b)]
-		}
-		n, err := body.Read(b[len(b):cap(b)])
-		b = b[:len(b)+n]
-		if err == io.EOF {
-			return b, nil
-		}
-		if err == nil {
-			continue
-		}
-		w.Header().Set("Connection", "close")
-		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-			return b, tooLarge
-		}
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return b, &refusal{http.StatusRequestTimeout, "the body did not arrive in time"}
-		}
-		return b, &refusal{http.StatusBadRequest, "the body ended too early"}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, o.MaxBody))
+	if err == nil {
+		return body, nil
 	}
+	w.Header().Set("Connection", "close")
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, &refusal{http.StatusRequestEntityTooLarge, "the body is larger than " + strconv.FormatInt(o.MaxBody, 10) + " bytes"}
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, &refusal{http.StatusRequestTimeout, "the body did not arrive in time"}
+	}
+	return nil, &refusal{http.StatusBadRequest, "the body ended too early"}
 }
 
 // answerType is the media type of a JSON answer: the plain one unless asked.

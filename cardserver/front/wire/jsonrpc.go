@@ -32,11 +32,10 @@ func JSONRPC(h a2asrv.RequestHandler, o Options) http.Handler {
 type jsonRPC struct {
 	handler a2asrv.RequestHandler
 	options Options
-	buffers buffers
 }
 
 func (j *jsonRPC) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &rpcCall{handler: j.handler, options: &j.options, buffers: &j.buffers, w: w, r: r, id: null, operation: "?"}
+	c := &rpcCall{handler: j.handler, options: &j.options, w: w, r: r, id: null, operation: "?"}
 	defer c.close()
 	defer c.recover()
 	if err := c.serve(); err != nil {
@@ -48,7 +47,6 @@ func (j *jsonRPC) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 type rpcCall struct {
 	handler   a2asrv.RequestHandler
 	options   *Options
-	buffers   *buffers
 	w         http.ResponseWriter
 	r         *http.Request
 	id        string // as the client wrote it
@@ -66,46 +64,40 @@ func (c *rpcCall) serve() error {
 	if err := checkBody(c.r); err != nil {
 		return err
 	}
-	body, err := readBody(c.w, c.r, c.options, c.buffers.get())
-	// Nothing that outlives decoding refers to the body.
-	release := func() { c.buffers.put(body) }
+	body, err := readBody(c.w, c.r, c.options)
 	if err != nil {
-		release()
 		return err
 	}
 	env, err := parseEnvelope(body)
 	c.id = env.id
 	if err != nil {
-		release()
 		return err
 	}
 	c.streaming = env.method == "SendStreamingMessage" || env.method == "SubscribeToTask"
-	err = checkVersion(c.r)
-	var ctx context.Context
-	if err == nil {
-		ctx, c.call, err = withCall(c.r.Context(), c.r)
-	}
-	if err != nil {
-		release()
+	if err := checkVersion(c.r); err != nil {
 		return err
 	}
-	return c.dispatch(ctx, &env, release)
+	var ctx context.Context
+	ctx, c.call, err = withCall(c.r.Context(), c.r)
+	if err != nil {
+		return err
+	}
+	return c.dispatch(ctx, env.method, env.params)
 }
 
-func (c *rpcCall) dispatch(ctx context.Context, env *envelope, release func()) error {
-	in := input{env.params, release}
+func (c *rpcCall) dispatch(ctx context.Context, method string, params []byte) error {
 	h := c.handler
-	switch env.method {
+	switch method {
 	case "SendMessage":
 		send := func(ctx context.Context, req *a2a.SendMessageRequest) (*a2a.StreamResponse, error) {
 			res, err := h.SendMessage(ctx, req)
 			return &a2a.StreamResponse{Event: res}, err
 		}
-		return unary(ctx, c, "SendMessage", in, (*cursor).sendMessage, send)
+		return unary(ctx, c, "SendMessage", params, (*cursor).sendMessage, send)
 	case "SendStreamingMessage":
-		return stream(ctx, c, "SendStreamingMessage", in, (*cursor).sendMessage, h.SendStreamingMessage)
+		return stream(ctx, c, "SendStreamingMessage", params, (*cursor).sendMessage, h.SendStreamingMessage)
 	case "GetTask":
-		return unary(ctx, c, "GetTask", in, (*cursor).getTask, h.GetTask)
+		return unary(ctx, c, "GetTask", params, (*cursor).getTask, h.GetTask)
 	case "ListTasks":
 		list := func(ctx context.Context, req *a2a.ListTasksRequest) (*a2a.ListTasksResponse, error) {
 			res, err := h.ListTasks(ctx, req)
@@ -114,41 +106,33 @@ func (c *rpcCall) dispatch(ctx context.Context, env *envelope, release func()) e
 			}
 			return res, err
 		}
-		return unary(ctx, c, "ListTasks", in, (*cursor).listTasks, list)
+		return unary(ctx, c, "ListTasks", params, (*cursor).listTasks, list)
 	case "CancelTask":
-		return unary(ctx, c, "CancelTask", in, (*cursor).cancelTask, h.CancelTask)
+		return unary(ctx, c, "CancelTask", params, (*cursor).cancelTask, h.CancelTask)
 	case "SubscribeToTask":
-		return stream(ctx, c, "SubscribeToTask", in, (*cursor).subscribe, h.SubscribeToTask)
+		return stream(ctx, c, "SubscribeToTask", params, (*cursor).subscribe, h.SubscribeToTask)
 	case "CreateTaskPushNotificationConfig":
-		return unary(ctx, c, "CreateTaskPushNotificationConfig", in, (*cursor).createPushConfig, h.CreateTaskPushConfig)
+		return unary(ctx, c, "CreateTaskPushNotificationConfig", params, (*cursor).createPushConfig, h.CreateTaskPushConfig)
 	case "GetTaskPushNotificationConfig":
-		return unary(ctx, c, "GetTaskPushNotificationConfig", in, (*cursor).getPushConfig, h.GetTaskPushConfig)
+		return unary(ctx, c, "GetTaskPushNotificationConfig", params, (*cursor).getPushConfig, h.GetTaskPushConfig)
 	case "ListTaskPushNotificationConfigs":
-		return unary(ctx, c, "ListTaskPushNotificationConfigs", in, (*cursor).listPushConfigs, h.ListTaskPushConfigs)
+		return unary(ctx, c, "ListTaskPushNotificationConfigs", params, (*cursor).listPushConfigs, h.ListTaskPushConfigs)
 	case "DeleteTaskPushNotificationConfig":
 		remove := func(ctx context.Context, req *a2a.DeleteTaskPushConfigRequest) (*any, error) {
 			return new(any), h.DeleteTaskPushConfig(ctx, req)
 		}
-		return unary(ctx, c, "DeleteTaskPushNotificationConfig", in, (*cursor).deletePushConfig, remove)
+		return unary(ctx, c, "DeleteTaskPushNotificationConfig", params, (*cursor).deletePushConfig, remove)
 	case "GetExtendedAgentCard":
-		return unary(ctx, c, "GetExtendedAgentCard", in, (*cursor).extendedCard, h.GetExtendedAgentCard)
+		return unary(ctx, c, "GetExtendedAgentCard", params, (*cursor).extendedCard, h.GetExtendedAgentCard)
 	}
-	release()
-	return a2a.NewError(a2a.ErrMethodNotFound, "A2A "+string(a2a.Version)+" has no method "+strconv.Quote(clip(env.method, 64)))
-}
-
-// An input is the params of a call, and what to do when they are decoded.
-type input struct {
-	params  []byte
-	release func()
+	return a2a.NewError(a2a.ErrMethodNotFound, "A2A "+string(a2a.Version)+" has no method "+strconv.Quote(clip(method, 64)))
 }
 
 // unary serves an operation that has one answer.
-func unary[Req, Res any](ctx context.Context, c *rpcCall, operation string, in input,
+func unary[Req, Res any](ctx context.Context, c *rpcCall, operation string, params []byte,
 	fill func(*cursor) *Req, do func(context.Context, *Req) (*Res, error)) error {
 	c.operation = operation
-	req, err := decode(in.params, fill)
-	in.release()
+	req, err := decode(params, fill)
 	if err != nil {
 		return err
 	}
@@ -159,8 +143,7 @@ func unary[Req, Res any](ctx context.Context, c *rpcCall, operation string, in i
 	if res == nil {
 		return errNothing
 	}
-	b, err := c.result(c.buffers.get(), res)
-	defer func() { c.buffers.put(b) }()
+	b, err := c.result(nil, res)
 	if err != nil {
 		return err
 	}
@@ -170,11 +153,10 @@ func unary[Req, Res any](ctx context.Context, c *rpcCall, operation string, in i
 }
 
 // stream serves an operation that answers with events.
-func stream[Req any](ctx context.Context, c *rpcCall, operation string, in input,
+func stream[Req any](ctx context.Context, c *rpcCall, operation string, params []byte,
 	fill func(*cursor) *Req, do func(context.Context, *Req) iter.Seq2[a2a.Event, error]) error {
 	c.operation = operation
-	req, err := decode(in.params, fill)
-	in.release()
+	req, err := decode(params, fill)
 	if err != nil {
 		return err
 	}
@@ -185,18 +167,15 @@ func stream[Req any](ctx context.Context, c *rpcCall, operation string, in input
 		if err != nil {
 			return err
 		}
-		b, err := c.result(append(c.buffers.get(), dataPrefix...), a2a.StreamResponse{Event: ev})
-		if err == nil {
-			if !c.events.begun {
-				echoExtensions(c.w.Header(), c.call)
-			}
-			if !c.events.send(b) {
-				return nil // the client has gone, or does not read
-			}
-		}
-		c.buffers.put(b)
+		b, err := c.result([]byte(dataPrefix), a2a.StreamResponse{Event: ev})
 		if err != nil {
 			return err
+		}
+		if !c.events.begun {
+			echoExtensions(c.w.Header(), c.call)
+		}
+		if !c.events.send(b) {
+			return nil // the client has gone, or does not read
 		}
 	}
 	if !c.events.begun && ctx.Err() == nil {
@@ -221,9 +200,9 @@ func (c *rpcCall) result(b []byte, v any) ([]byte, error) {
 func (c *rpcCall) fail(err error) {
 	p := c.options.report(c.r.Context(), c.operation, err)
 	running := c.events != nil && c.events.begun
-	b := c.buffers.get()
+	var b []byte
 	if running {
-		b = append(b, dataPrefix...)
+		b = []byte(dataPrefix)
 	}
 	told := struct {
 		Code    int                   `json:"code"`
@@ -237,7 +216,6 @@ func (c *rpcCall) fail(err error) {
 		b, _ = appendJSON(b, told)
 	}
 	b = append(b, '}')
-	defer func() { c.buffers.put(b) }()
 	if running {
 		c.events.send(b)
 		return
