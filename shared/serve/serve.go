@@ -43,7 +43,7 @@ func Run(ctx context.Context, l net.Listener, h http.Handler, o Options) error {
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug), // what strangers' connections break with
+		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelError), // panics of handlers
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(l) }()

@@ -155,15 +155,14 @@ func TestRunStopsInOrder(t *testing.T) {
 
 // What neither ends nor answers is cut off when the time is up.
 func TestRunCutsOffWhatIsStuck(t *testing.T) {
-	release, begun := make(chan struct{}), make(chan struct{})
+	release, begun, drain := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	defer close(release)
-	over := false
 	s := start(t, func(http.ResponseWriter, *http.Request) {
 		close(begun)
 		<-release
 	}, serve.Options{Grace: 50 * time.Millisecond, Drain: func(ctx context.Context) {
 		<-ctx.Done()
-		over = true
+		<-drain
 	}})
 	half, err := net.Dial("tcp", s.addr)
 	if err != nil {
@@ -180,16 +179,19 @@ func TestRunCutsOffWhatIsStuck(t *testing.T) {
 	}()
 	<-begun
 	s.stop()
-	s.stopped()
 	if err := <-failed; err == nil {
 		t.Error("the stuck request was answered")
 	}
 	if _, err := bufio.NewReader(half).ReadByte(); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("the half request: %v", err)
 	}
-	if !over {
+	select {
+	case <-s.done:
 		t.Error("Run did not wait for Drain")
+	case <-time.After(20 * time.Millisecond):
 	}
+	close(drain)
+	s.stopped()
 }
 
 // deaf is a listener that breaks.
@@ -207,6 +209,26 @@ func TestRunReturnsTheListenersError(t *testing.T) {
 	err = serve.Run(t.Context(), deaf{l}, http.NotFoundHandler(), serve.Options{Log: slog.New(slog.DiscardHandler)})
 	if !errors.Is(err, errDeaf) {
 		t.Errorf("Run: %v", err)
+	}
+}
+
+// A handler that panics breaks its own request, and is an error in the log.
+func TestRunLogsPanics(t *testing.T) {
+	s := start(t, func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/panic" {
+			panic("a fault of ours")
+		}
+	}, serve.Options{})
+	if _, err := s.get("/panic"); err == nil {
+		t.Error("the request was answered")
+	}
+	if _, err := s.get("/"); err != nil {
+		t.Error(err)
+	}
+	s.stop()
+	s.stopped()
+	if log := s.log.String(); !strings.Contains(log, "level=ERROR") || !strings.Contains(log, "a fault of ours") {
+		t.Errorf("the log is\n%s", log)
 	}
 }
 
