@@ -35,8 +35,12 @@ type bench struct {
 	added []string // jobs that the queue was asked to take: path and task
 }
 
-// Add keeps the job and hands it to the queue.
+// Add keeps the job and hands it to the queue; like a remote one it does nothing for a
+// caller that has gone.
 func (b *bench) Add(ctx context.Context, job queue.Job) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	b.mu.Lock()
 	b.added = append(b.added, job.Path+" "+job.Task)
 	b.mu.Unlock()
