@@ -114,7 +114,7 @@ func (p *Parts) openModel(ctx context.Context, e Env) (err error) {
 		}
 		return nil
 	}
-	return fmt.Errorf("ERRAND_MODEL: %q is no kind of model; use gemini:NAME, gemini:NAME@URL or standin:", kind)
+	return fmt.Errorf("ERRAND_MODEL: %q is no kind of model; use standin:, gemini:NAME or gemini:NAME@URL", kind)
 }
 
 // storePath is the file of a store spec.
