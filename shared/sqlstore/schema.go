@@ -74,7 +74,7 @@ func setUp(c *conn) error {
 		PRAGMA synchronous = FULL;
 		PRAGMA wal_autocheckpoint = 4096;
 		PRAGMA journal_size_limit = 33554432;
-		PRAGMA cache_size = -8192;
+		PRAGMA cache_size = -4096;
 		PRAGMA temp_store = MEMORY;`); err != nil {
 		return err
 	}

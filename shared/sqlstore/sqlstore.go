@@ -29,13 +29,13 @@ type Options struct {
 	Now          func() time.Time // the clock of expiry and of ending leases; time.Now
 	Log          *slog.Logger     // slog.Default()
 	Rules        task.Rules       // what an ended lease leaves owing; task.Defaults()
-	CacheRecords int              // recent records kept in memory; 0: 512, negative: none
-	CacheBytes   int              // of their encoded size at most; 0: 2 MiB
+	CacheRecords int              // recent records kept in memory; 0: 1,024, negative: none
+	CacheBytes   int              // of their encoded size at most; 0: 4 MiB
 }
 
 const (
-	defaultCacheRecords = 512
-	defaultCacheBytes   = 2 << 20
+	defaultCacheRecords = 1024
+	defaultCacheBytes   = 4 << 20
 	readers             = 2 // each has a page cache of its own: 2 MiB
 )
 

@@ -17,13 +17,15 @@ var errNothing = errors.New("the handler returned neither a value nor an error")
 // appendJSON appends a value as encoding/json would write it, for which the a2a
 // types are made, but for the marshalers below and for escapes that only HTML needs.
 func appendJSON(b []byte, v any) ([]byte, error) {
-	text, err := json.Marshal(v, jsonv1.DefaultOptionsV1(), json.FormatNilSliceAsNull(false),
-		jsontext.EscapeForHTML(false), jsontext.EscapeForJS(false), json.WithMarshalers(marshalers))
+	text, err := json.Marshal(v, options)
 	if err != nil {
 		return b, fmt.Errorf("encoding a %T: %w", v, err)
 	}
 	return append(b, text...), nil
 }
+
+var options = json.JoinOptions(jsonv1.DefaultOptionsV1(), json.FormatNilSliceAsNull(false),
+	jsontext.EscapeForHTML(false), jsontext.EscapeForJS(false), json.WithMarshalers(marshalers))
 
 var marshalers = json.JoinMarshalers(json.MarshalToFunc(writeTime), json.MarshalToFunc(writeEvent),
 	json.MarshalToFunc(writeParts), json.MarshalToFunc(writePart))
