@@ -30,11 +30,11 @@ func main() {
 	}
 }
 
-// collectLess lets garbage grow to twice what is live, not once: the live heap
+// collectLess lets garbage grow to one and a half times what is live, not once: the live heap
 // is a few MiB, and a tenth of the processor went into collecting it. GOGC wins.
 func collectLess() {
 	const usual = 100
-	if was := debug.SetGCPercent(2 * usual); was != usual {
+	if was := debug.SetGCPercent(3 * usual / 2); was != usual {
 		debug.SetGCPercent(was)
 	}
 }
