@@ -3,6 +3,8 @@ package agent
 import (
 	"fmt"
 	"strings"
+
+	"github.com/agnivade/levenshtein"
 )
 
 // advice says what to write instead of an unknown key. It never repeats the
@@ -16,7 +18,7 @@ func advice(key string, known []string) string {
 	}
 	best, distance := "", 3 // two slips of the finger; more is another word
 	for _, name := range known {
-		if d := slips(plain, simplify(name)); d < distance {
+		if d := levenshtein.ComputeDistance(plain, simplify(name)); d < distance {
 			best, distance = name, d
 		}
 	}
@@ -29,27 +31,6 @@ func advice(key string, known []string) string {
 // simplify removes what differs between spellings of one word.
 func simplify(key string) string {
 	return strings.NewReplacer("_", "", "-", "", " ", "").Replace(strings.ToLower(clip(key)))
-}
-
-// slips is the edit distance between two short words (Levenshtein).
-func slips(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // clip shortens a text of the file for an error message.

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/agnivade/levenshtein"
 )
 
 // An Env is what the environment says, checked as far as one variable can be. Its
@@ -118,29 +120,9 @@ func nearest(name string) string {
 	const prefix = "ERRAND_"
 	best, least := "", len(name)+100
 	for _, v := range Variables() {
-		if d := distance(strings.TrimPrefix(name, prefix), strings.TrimPrefix(v, prefix)); d < least {
+		if d := levenshtein.ComputeDistance(strings.TrimPrefix(name, prefix), strings.TrimPrefix(v, prefix)); d < least {
 			best, least = v, d
 		}
 	}
 	return best
-}
-
-// distance is the number of letters to add, drop or replace (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
 }
