@@ -1,0 +1,105 @@
+package main_test
+
+import (
+	"context"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"errand/shared/standin"
+)
+
+// scripted is the program in front of a service that speaks the Gemini API and says
+// what the script says, one reply for each call.
+func scripted(t *testing.T, replies ...standin.Reply) (*process, *standin.Script) {
+	t.Helper()
+	script := standin.NewScript(replies...)
+	service := httptest.NewServer(standin.New(script.Answer))
+	t.Cleanup(service.Close)
+	return start(t, "GEMINI_API_KEY=canary-key", "ERRAND_MODEL=gemini:test-model@"+service.URL), script
+}
+
+func TestWhatTheModelDoesBecomesOfTheTask(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		replies []standin.Reply
+		state   a2a.TaskState
+		said    string // in the artifacts
+		why     string // in the status message
+		calls   int
+	}{
+		{"answers", []standin.Reply{standin.Text("all ", "well")}, a2a.TaskStateCompleted, "all well", "", 1},
+		{"breaks down once", []standin.Reply{standin.Fail(500, "INTERNAL", "oops"), standin.Text("second try")}, a2a.TaskStateCompleted, "second try", "", 2},
+		{"asks to wait", []standin.Reply{standin.Throttle(time.Second), standin.Text("after the wait")}, a2a.TaskStateCompleted, "after the wait", "", 2},
+		{"is cut in the middle of a character", []standin.Reply{standin.CutMidRune("half an ans"), standin.Text("whole ünswer")}, a2a.TaskStateCompleted, "whole ünswer", "", 2},
+		{"reaches its limit", []standin.Reply{standin.Finish("MAX_TOKENS", "so far")}, a2a.TaskStateFailed, "so far", "", 1},
+		{"refuses", []standin.Reply{standin.Finish("SAFETY")}, a2a.TaskStateRejected, "", "", 1},
+		{"refuses the prompt", []standin.Reply{standin.Block("SAFETY")}, a2a.TaskStateRejected, "", "", 1},
+		{"finds the request wrong", []standin.Reply{standin.Fail(400, "INVALID_ARGUMENT", "canary-internals")}, a2a.TaskStateFailed, "", "", 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			p, script := scripted(t, test.replies...)
+			task := mustSend(t, p.client(), userText("m", "canary-prompt"))
+			if task.Status.State != test.state || text(task) != test.said {
+				t.Errorf("the task is %s and says %q, want %s and %q", task.Status.State, text(task), test.state, test.said)
+			}
+			if test.state != a2a.TaskStateCompleted && (task.Status.Message == nil || task.Status.Message.Parts[0].Text() == "") {
+				t.Error("nobody says why")
+			}
+			calls := 0
+			for _, r := range script.Requests() { // beside them, the access is checked at start
+				if r.Op == standin.OpStream {
+					calls++
+				}
+			}
+			if calls != test.calls {
+				t.Errorf("the model was called %d times, want %d", calls, test.calls)
+			}
+			if test.calls == 1 && task.Metadata["usage"] == nil && test.state == a2a.TaskStateCompleted {
+				t.Error("the task does not say what it used")
+			}
+			for _, secret := range []string{"canary-key", "canary-prompt", test.said} {
+				if secret != "" && strings.Contains(p.logged(), secret) {
+					t.Errorf("the log holds %q", secret)
+				}
+			}
+			if m := task.Status.Message; m != nil && strings.Contains(m.Parts[0].Text(), "canary-internals") {
+				t.Errorf("the client sees the service's words: %q", m.Parts[0].Text())
+			}
+		})
+	}
+}
+
+// A wrong key is the operator's fault: it is seen at start, and the task waits with a
+// word about it instead of failing.
+func TestWrongKeyIsSeenAtStartAndTheTaskWaits(t *testing.T) {
+	denied := func(context.Context, standin.Request) standin.Reply {
+		return standin.Fail(403, "PERMISSION_DENIED", "key canary-key is not allowed")
+	}
+	service := httptest.NewServer(standin.New(denied))
+	t.Cleanup(service.Close)
+	p := start(t, "GEMINI_API_KEY=canary-key", "ERRAND_MODEL=gemini:test-model@"+service.URL)
+	c := p.client()
+	task := mustSend(t, c, immediately(userText("m", "hello")))
+	waiting := until(t, c, task.ID, "parked with a word about it", func(task *a2a.Task) bool { return task.Status.Message != nil })
+	if waiting.Status.State != a2a.TaskStateWorking || !strings.Contains(waiting.Status.Message.Parts[0].Text(), "operator") {
+		t.Errorf("the task is %+v", waiting.Status)
+	}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	end := time.After(10 * time.Second)
+	for !strings.Contains(p.logged(), "GEMINI_API_KEY") {
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatal("the log does not say that the key is refused")
+		}
+	}
+	if strings.Contains(p.logged(), "canary-key") {
+		t.Error("the log holds the key")
+	}
+}
