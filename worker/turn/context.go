@@ -12,8 +12,13 @@ import (
 	"errand/shared/task"
 )
 
-// maxRelated bounds the earlier tasks of a conversation that an executor is shown.
-const maxRelated = 20
+// Bounds on the tasks that an executor is shown beside its own: in number, and in
+// stored bytes, so that a conversation of large results does not fill the memory of
+// every turn in it.
+const (
+	maxRelated      = 20
+	maxRelatedBytes = 1 << 20
+)
 
 // executorContext is what an executor is told. Everything in it is a copy: records
 // are shared, and an executor may change what it gets.
@@ -30,37 +35,62 @@ func (w *Worker) executorContext(ctx context.Context, r task.Record) (*a2asrv.Ex
 	}, nil
 }
 
-// related are the tasks the message refers to and the earlier ones of its
-// conversation, oldest first. Only the owner's own are seen.
+// related are the tasks the message refers to and the newest ones of its
+// conversation, as far as they fit, oldest first. Only the owner's own are seen.
 func (w *Worker) related(ctx context.Context, r task.Record) ([]*a2a.Task, error) {
+	ids, err := w.relatedIDs(ctx, r)
+	if err != nil {
+		return nil, err
+	}
 	var found []task.Record
-	msg := r.Task.History[len(r.Task.History)-1]
-	for _, id := range msg.ReferenceTasks[:min(len(msg.ReferenceTasks), maxRelated)] {
-		ref, err := w.cfg.Store.Load(ctx, string(id))
-		if errors.Is(err, task.ErrNotFound) || (err == nil && !ref.Visible(r.Owner)) {
+	left := maxRelatedBytes
+	for _, id := range ids {
+		f, err := w.cfg.Store.Load(ctx, id)
+		if errors.Is(err, task.ErrNotFound) || (err == nil && !f.Visible(r.Owner)) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		found = append(found, ref)
-	}
-	if !firstOfContext(r) {
-		page, err := w.cfg.Store.List(ctx, task.Query{Owner: r.Owner, Context: r.Task.ContextID, Limit: maxRelated + 1, Bodies: true})
+		form, err := f.Encode()
 		if err != nil {
 			return nil, err
 		}
-		found = append(found, page.Records...)
+		if left -= form.Size(); left < 0 {
+			break
+		}
+		found = append(found, f)
 	}
 	slices.SortStableFunc(found, func(a, b task.Record) int { return a.Stamp().Compare(b.Stamp()) })
-	out := make([]*a2a.Task, 0, len(found))
-	for _, f := range found {
-		if f.Task.ID == r.Task.ID || slices.ContainsFunc(out, func(t *a2a.Task) bool { return t.ID == f.Task.ID }) {
-			continue
-		}
-		out = append(out, task.Clone(f.Task))
+	out := make([]*a2a.Task, len(found))
+	for i, f := range found {
+		out[i] = task.Clone(f.Task)
 	}
 	return out, nil
+}
+
+// relatedIDs names the candidates, each once, the most wanted first.
+func (w *Worker) relatedIDs(ctx context.Context, r task.Record) ([]string, error) {
+	var ids []string
+	add := func(id string) {
+		if id != r.ID() && len(ids) < maxRelated && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	for _, id := range r.Task.History[len(r.Task.History)-1].ReferenceTasks {
+		add(string(id))
+	}
+	if firstOfContext(r) {
+		return ids, nil
+	}
+	page, err := w.cfg.Store.List(ctx, task.Query{Owner: r.Owner, Context: r.Task.ContextID, Limit: maxRelated + 1})
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range page.Records {
+		add(f.ID())
+	}
+	return ids, nil
 }
 
 // firstOfContext says that nothing can have come before: the context was made for

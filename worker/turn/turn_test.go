@@ -583,6 +583,33 @@ func TestExecutorSeesTheConversation(t *testing.T) {
 	}
 }
 
+func TestLargeConversationIsCutToItsNewestPart(t *testing.T) {
+	var related []string
+	b := newBench(t, execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		related = nil
+		for _, r := range ec.RelatedTasks {
+			related = append(related, r.History[0].ID)
+		}
+		yield(a2a.NewArtifactEvent(ec, a2a.NewTextPart(strings.Repeat("x", 400<<10))), nil)
+		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
+	}))
+	first := b.send("m0", "hello", "")
+	b.deliver(first.ID(), "job", 0)
+	for i := 1; i <= 4; i++ {
+		b.pass(time.Second)
+		r, err := b.intake.Accept(t.Context(), intake.Message{Owner: "me", Message: &a2a.Message{
+			ID: fmt.Sprint("m", i), ContextID: first.Task.ContextID, Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart("more")},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.deliver(r.ID(), "job", 0)
+	}
+	if diff := cmp.Diff([]string{"m2", "m3"}, related); diff != "" {
+		t.Errorf("the fifth task is shown:\n%s", diff)
+	}
+}
+
 // A slowStore lets something happen between a worker's first look and its claim.
 type slowStore struct {
 	*sqlstore.DB
