@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -248,10 +249,10 @@ func TestForeignExecutorIsCrashProof(t *testing.T) {
 }
 
 func TestLiveLeaseIsLeftAloneUnlessTheQueueGaveItUp(t *testing.T) {
-	running, release := make(chan int, 10), make(chan struct{})
-	n := 0
+	running, release := make(chan int64, 10), make(chan struct{})
+	var runs atomic.Int64
 	b := newBench(t, execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
-		n++
+		n := runs.Add(1)
 		running <- n
 		if n == 1 {
 			<-release // does not even look at its context: a stalled process
