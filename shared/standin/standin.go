@@ -12,11 +12,11 @@
 package standin
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -116,15 +116,15 @@ func decode(w http.ResponseWriter, r *http.Request) (Request, *genai.APIError) {
 	if op == OpGet {
 		return req, nil
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
-	if err != nil {
+	body := bytes.NewBuffer(make([]byte, 0, bytes.MinRead+min(max(r.ContentLength, 0), maxRequest)))
+	if _, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxRequest)); err != nil {
 		var large *http.MaxBytesError
 		if errors.As(err, &large) {
 			return req, apiError(http.StatusRequestEntityTooLarge, "INVALID_ARGUMENT", "the request is too large")
 		}
 		return req, apiError(http.StatusBadRequest, "INVALID_ARGUMENT", "the request could not be read")
 	}
-	req.Body = body
+	req.Body = body.Bytes()
 	if err := json.Unmarshal(req.Body, &req); err != nil {
 		return req, apiError(http.StatusBadRequest, "INVALID_ARGUMENT", fmt.Sprintf("the request is not what the API takes: %v", err))
 	}
