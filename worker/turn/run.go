@@ -58,9 +58,6 @@ func (w *Worker) answer(ctx context.Context, r task.Record, start time.Time) (ta
 	began := w.cfg.Now()
 	out, err := w.execute(runCtx, r, s, start.Add(w.cfg.Deadline))
 	s.close()
-	if cause := context.Cause(runCtx); err != nil && cause != nil {
-		err = cause
-	}
 	final, err := w.conclude(context.WithoutCancel(ctx), s, out, err)
 	w.logTurn(ctx, r, final, out, err, w.cfg.Now().Sub(began))
 	return final, err
@@ -84,7 +81,7 @@ func (w *Worker) watch(ctx context.Context, r task.Record, cancel context.Cancel
 func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until time.Time) (out task.Outcome, err error) {
 	ec, err := w.executorContext(ctx, r)
 	if err != nil {
-		return task.Outcome{}, err
+		return task.Outcome{}, because(ctx, err)
 	}
 	ctx, cc := a2asrv.NewCallContext(ctx, nil)
 	cc.User = a2asrv.NewAuthenticatedUser(r.Owner, nil)
@@ -95,6 +92,7 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 			w.cfg.Log.ErrorContext(ctx, "the executor panicked", "task", r.ID(), "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 			err = errors.New("the executor panicked")
 		}
+		err = because(ctx, err)
 		w.cleanup(ctx, ec, r, err)
 	}()
 	for ev, err := range w.cfg.Executor.Execute(ctx, ec) {
@@ -119,6 +117,14 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 		return task.Outcome{}, context.Cause(ctx)
 	}
 	return task.Outcome{}, errSilent
+}
+
+// because is why a run was told to stop, in whatever words it then ended.
+func because(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		return cause
+	}
+	return err
 }
 
 // cleanup gives an executor the calls that it may expect after a run: Cancel when

@@ -19,12 +19,14 @@ type session struct {
 
 	mu      sync.Mutex
 	pending []a2a.Event
-	bytes   int // text in pending
+	bytes   int // in pending
+	said    int // bytes in all: about what a commit writes again
 	timer   *time.Timer
 	closed  bool
 
 	commit sync.Mutex // held while committing; guards the rest
 	rec    task.Record
+	unsure []a2a.Event // of a progress commit that the store has not answered
 }
 
 func newSession(w *Worker, r task.Record) *session {
@@ -40,7 +42,9 @@ func (s *session) add(ev a2a.Event) {
 		return
 	}
 	s.pending = task.Gather(s.pending, ev)
-	s.bytes += textSize(ev)
+	n := textSize(ev)
+	s.bytes += n
+	s.said += n
 	if s.bytes > task.LimitResult {
 		s.cancel(task.ErrTooLarge)
 		return
@@ -53,7 +57,7 @@ func (s *session) add(ev a2a.Event) {
 // interval is the time to the next progress commit: a large record is written less
 // often, at 64 KiB a second, but every 10 s.
 func (s *session) interval() time.Duration {
-	size := time.Duration(s.bytes) * time.Second / (64 << 10)
+	size := time.Duration(s.said) * time.Second / (64 << 10)
 	return min(max(s.w.cfg.Commit, size), 10*time.Second)
 }
 
@@ -62,30 +66,47 @@ func (s *session) interval() time.Duration {
 func (s *session) tick() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	err := s.flush(ctx)
-	if errors.Is(err, task.ErrFenced) || errors.Is(err, task.ErrTooLarge) {
-		s.cancel(err)
+	if s.flush(ctx) != nil {
+		s.again()
 	}
 }
 
-// flush commits everything said so far.
+// flush commits everything said so far. What cannot be committed any more ends the
+// run.
 func (s *session) flush(ctx context.Context) error {
 	s.commit.Lock()
 	defer s.commit.Unlock()
-	events := s.take()
-	if len(events) == 0 {
-		return s.own(ctx)
+	err := s.settle(ctx)
+	if err == nil {
+		if s.unsure = s.take(); len(s.unsure) == 0 {
+			return s.own(ctx)
+		}
+		err = s.settle(ctx)
+	}
+	if errors.Is(err, task.ErrFenced) || errors.Is(err, task.ErrTooLarge) {
+		s.cancel(err)
+	}
+	return err
+}
+
+// settle commits the unsure events. After a write whose answer was lost they are
+// the same as before: only so does the record recognise them (R0), and what was said
+// since is not taken for them.
+func (s *session) settle(ctx context.Context) error {
+	if len(s.unsure) == 0 {
+		return nil
 	}
 	turn := s.turn()
 	r, err := task.UpdateFrom(ctx, s.w.cfg.Store, s.rec, func(r task.Record) (task.Record, bool, error) {
-		return r.Progress(s.w.moment(), turn, events)
+		return r.Progress(s.w.moment(), turn, s.unsure)
 	})
-	if err != nil {
-		s.putBack(events)
-		return err
+	switch {
+	case err == nil:
+		s.rec, s.unsure = r, nil
+	case errors.Is(err, task.ErrFenced), errors.Is(err, task.ErrTooLarge):
+		s.unsure = nil
 	}
-	s.rec = r
-	return nil
+	return err
 }
 
 // own asks the store whether the turn is still ours.
@@ -117,9 +138,8 @@ func (s *session) fail(ctx context.Context, why string) (task.Record, error) {
 func (s *session) end(ctx context.Context, events []a2a.Event, out task.Outcome) (task.Record, error) {
 	s.commit.Lock()
 	defer s.commit.Unlock()
-	turn := s.turn()
-	return s.persist(ctx, func(r task.Record) (task.Record, bool, error) {
-		return r.Finish(s.w.moment(), turn, events, out)
+	return s.persist(ctx, func(r task.Record, t task.Turn) (task.Record, bool, error) {
+		return r.Finish(s.w.moment(), t, events, out)
 	})
 }
 
@@ -132,13 +152,13 @@ func (s *session) park(ctx context.Context, wake time.Time, say string) (task.Re
 	}
 	s.commit.Lock()
 	defer s.commit.Unlock()
-	turn, wake := s.turn(), wake.UTC().Round(0)
-	r, err := s.persist(ctx, func(r task.Record) (task.Record, bool, error) {
-		return r.Park(s.w.moment(), turn, events, wake, msg)
+	wake = wake.UTC().Round(0)
+	r, err := s.persist(ctx, func(r task.Record, t task.Turn) (task.Record, bool, error) {
+		return r.Park(s.w.moment(), t, events, wake, msg)
 	})
 	if errors.Is(err, task.ErrTooLarge) { // the unfinished text is let go, the retry makes it again
-		return s.persist(ctx, func(r task.Record) (task.Record, bool, error) {
-			return r.Park(s.w.moment(), turn, nil, wake, msg)
+		return s.persist(ctx, func(r task.Record, t task.Turn) (task.Record, bool, error) {
+			return r.Park(s.w.moment(), t, nil, wake, msg)
 		})
 	}
 	return r, err
@@ -146,11 +166,15 @@ func (s *session) park(ctx context.Context, wake time.Time, say string) (task.Re
 
 // persist commits the end of a run. The result is in memory only, and the model has
 // been paid for: a store that does not answer is asked again until the lease ends.
-func (s *session) persist(ctx context.Context, decide task.Decision) (task.Record, error) {
+func (s *session) persist(ctx context.Context, decide func(task.Record, task.Turn) (task.Record, bool, error)) (task.Record, error) {
 	ctx, cancel := context.WithDeadline(ctx, time.Now().Add(s.rec.Lease.Until.Sub(s.w.cfg.Now())))
 	defer cancel()
 	for {
-		r, err := task.UpdateFrom(ctx, s.w.cfg.Store, s.rec, decide)
+		err := s.settle(ctx)
+		r, turn := s.rec, s.turn()
+		if err == nil {
+			r, err = task.UpdateFrom(ctx, s.w.cfg.Store, s.rec, func(r task.Record) (task.Record, bool, error) { return decide(r, turn) })
+		}
 		switch {
 		case err == nil:
 			s.rec = r
@@ -173,7 +197,7 @@ func (s *session) take() []a2a.Event {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	events := s.pending
-	s.pending = nil
+	s.pending, s.bytes = nil, 0
 	if s.timer != nil {
 		s.timer.Stop()
 		s.timer = nil
@@ -181,10 +205,10 @@ func (s *session) take() []a2a.Event {
 	return events
 }
 
-func (s *session) putBack(events []a2a.Event) {
+// again sets the timer for what could not be committed.
+func (s *session) again() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pending = append(events, s.pending...)
 	if s.timer == nil && !s.closed {
 		s.timer = time.AfterFunc(s.interval(), s.tick)
 	}

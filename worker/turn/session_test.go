@@ -1,0 +1,141 @@
+package turn_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/a2aproject/a2a-go/v2/a2asrv"
+	"github.com/google/go-cmp/cmp"
+
+	"errand/shared/sqlstore"
+	"errand/shared/task"
+	"errand/worker/turn"
+)
+
+// A mute store applies what it is given while it answers nobody.
+type mute struct {
+	*sqlstore.DB
+	silent atomic.Bool
+}
+
+var errMute = errors.New("the store does not answer")
+
+func (s *mute) Load(ctx context.Context, id string) (task.Record, error) {
+	if s.silent.Load() {
+		return task.Record{}, errMute
+	}
+	return s.DB.Load(ctx, id)
+}
+
+func (s *mute) Commit(ctx context.Context, r task.Record) (task.Record, error) {
+	next, err := s.DB.Commit(ctx, r)
+	if s.silent.Load() {
+		return task.Record{}, errMute
+	}
+	return next, err
+}
+
+// rare is a worker on b's store that commits only when it is told to.
+func (b *bench) rare(store task.Store, ex a2asrv.AgentExecutor) {
+	b.worker = turn.New(turn.Config{
+		Store: store, Queue: b.queue, Bus: b, Executor: ex, Rules: b.rules, Now: b.clock,
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Commit: time.Hour,
+	})
+}
+
+func TestProgressWhoseAnswerWasLostIsNotTheEnd(t *testing.T) {
+	b := newBench(t, nil)
+	store := &mute{DB: b.store}
+	runs := 0
+	b.rare(store, execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		runs++
+		first := a2a.NewArtifactEvent(ec, a2a.NewTextPart("one "))
+		yield(first, nil)
+		run, _ := task.RunFrom(ctx)
+		store.silent.Store(true)
+		if err := run.Flush(ctx); !errors.Is(err, errMute) {
+			t.Errorf("Flush with a store that does not answer = %v", err)
+		}
+		store.silent.Store(false)
+		yield(a2a.NewArtifactUpdateEvent(ec, first.Artifact.ID, a2a.NewTextPart("two")), nil)
+		if err := run.Flush(ctx); err != nil {
+			t.Error(err)
+		}
+		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
+	}))
+	id := b.send("m", "hello", "").ID()
+	if code := b.deliver(id, "job", 0); code != http.StatusNoContent || runs != 1 {
+		t.Errorf("answered %d after %d runs", code, runs)
+	}
+	r := b.load(id)
+	if diff := cmp.Diff([]string{"one two"}, texts(r.Task)); diff != "" || r.State() != a2a.TaskStateCompleted {
+		t.Errorf("the task is %s:\n%s", r.State(), diff)
+	}
+}
+
+func TestReplacedArtifactCountsOnce(t *testing.T) {
+	b := newBench(t, execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		run, _ := task.RunFrom(ctx)
+		page := a2a.NewArtifactEvent(ec, a2a.NewTextPart(strings.Repeat("x", 200<<10)))
+		for range 6 {
+			yield(page, nil)
+			if err := run.Flush(ctx); err != nil {
+				t.Error(err)
+			}
+		}
+		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
+	}))
+	id := b.send("m", "hello", "").ID()
+	b.deliver(id, "job", 0)
+	if r := b.load(id); r.State() != a2a.TaskStateCompleted || len(r.Task.Artifacts) != 1 {
+		t.Errorf("the task is %s with %d artifacts", r.State(), len(r.Task.Artifacts))
+	}
+}
+
+// A cancellable executor ends with its context's error, as most do, and is told of
+// cancels.
+type cancellable struct {
+	execute
+	told chan struct{}
+}
+
+func (c cancellable) Cancel(context.Context, *a2asrv.ExecutorContext) iter.Seq2[a2a.Event, error] {
+	close(c.told)
+	return func(func(a2a.Event, error) bool) {}
+}
+
+func TestExecutorIsToldOfTheCancel(t *testing.T) {
+	started, told := make(chan struct{}), make(chan struct{})
+	b := newBench(t, cancellable{func(ctx context.Context, _ *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		close(started)
+		<-ctx.Done()
+		yield(nil, ctx.Err())
+	}, told})
+	id := b.send("m", "hello", "").ID()
+	code := make(chan int)
+	go func() { code <- b.deliver(id, "job", 0) }()
+	<-started
+	_, err := task.Update(t.Context(), b.store, id, func(r task.Record) (task.Record, bool, error) {
+		return r.Cancel(b.rules.At(b.clock()), a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("stop")), nil)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := <-code; got != http.StatusNoContent {
+		t.Errorf("answered %d", got)
+	}
+	select {
+	case <-told:
+	default:
+		t.Error("the executor's Cancel was not called")
+	}
+}
