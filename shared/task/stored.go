@@ -3,6 +3,7 @@ package task
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 )
@@ -124,6 +125,66 @@ func loadPart(s storedPart) (*a2a.Part, error) {
 		return nil, errors.New("a part has no content")
 	}
 	return p, nil
+}
+
+// ErrUnstorable says that a record cannot hold what an executor said.
+var ErrUnstorable = errors.New("task: an event cannot be stored")
+
+// Storable answers ErrUnstorable for an event without which a record could not be
+// read again, or not be written: a part without content, a value that is not JSON.
+func Storable(ev a2a.Event) error {
+	switch e := ev.(type) {
+	case *a2a.Message:
+		return storable(e.Parts, e.Metadata)
+	case *a2a.TaskStatusUpdateEvent:
+		return errors.Join(storableStatus(e.Status), storable(nil, e.Metadata))
+	case *a2a.TaskArtifactUpdateEvent:
+		return errors.Join(storableArtifact(e.Artifact), storable(nil, e.Metadata))
+	case *a2a.Task:
+		for _, a := range e.Artifacts {
+			if err := storableArtifact(a); err != nil {
+				return err
+			}
+		}
+		return storableStatus(e.Status)
+	}
+	return nil
+}
+
+func storableStatus(s a2a.TaskStatus) error {
+	if s.Message == nil {
+		return nil
+	}
+	return storable(s.Message.Parts, s.Message.Metadata)
+}
+
+func storableArtifact(a *a2a.Artifact) error {
+	if a == nil {
+		return fmt.Errorf("%w: there is no artifact in it", ErrUnstorable)
+	}
+	return storable(a.Parts, a.Metadata)
+}
+
+func storable(parts a2a.ContentParts, meta map[string]any) error {
+	for i, p := range parts {
+		if p == nil || p.Content == nil || p.Content == a2a.PartContent(a2a.URL("")) {
+			return fmt.Errorf("%w: parts[%d] has no content", ErrUnstorable, i)
+		}
+		if d, ok := p.Content.(a2a.Data); ok {
+			if _, err := marshal(d.Value); err != nil {
+				return fmt.Errorf("%w: parts[%d].data: %T is not JSON", ErrUnstorable, i, d.Value)
+			}
+		}
+		if err := storable(nil, p.Metadata); err != nil {
+			return err
+		}
+	}
+	if len(meta) > 0 {
+		if _, err := marshal(meta); err != nil {
+			return fmt.Errorf("%w: metadata is not JSON", ErrUnstorable)
+		}
+	}
+	return nil
 }
 
 func storeEntry(e Entry) storedEntry {

@@ -105,6 +105,9 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 		if ev == nil {
 			continue
 		}
+		if err := task.Storable(ev); err != nil {
+			return task.Outcome{}, err
+		}
 		o, ended := task.OutcomeOf(ev)
 		if _, whole := ev.(*a2a.Task); whole || !ended {
 			s.add(ev)
@@ -161,6 +164,9 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 		return s.rec, err
 	case errors.Is(err, task.ErrTooLarge):
 		return s.fail(ctx, "The task was ended: its result is too large to be kept.")
+	case errors.Is(err, task.ErrUnstorable):
+		w.cfg.Log.WarnContext(ctx, "the executor's answer cannot be kept", "task", s.rec.ID(), "err", err)
+		return s.fail(ctx, "The task was ended: the agent gave an answer that cannot be kept.")
 	case errors.Is(err, errSilent):
 		return s.fail(ctx, "The task was ended: the agent gave no answer.")
 	case errors.Is(err, errDrain), errors.Is(err, errTooLong):

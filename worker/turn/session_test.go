@@ -6,6 +6,7 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"math"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -137,5 +138,44 @@ func TestExecutorIsToldOfTheCancel(t *testing.T) {
 	case <-told:
 	default:
 		t.Error("the executor's Cancel was not called")
+	}
+}
+
+func TestAnswerThatCannotBeKeptFailsTheTask(t *testing.T) {
+	status := func(state a2a.TaskState, parts ...*a2a.Part) a2a.Event {
+		return &a2a.TaskStatusUpdateEvent{Status: a2a.TaskStatus{State: state, Message: a2a.NewMessage(a2a.MessageRoleAgent, parts...)}}
+	}
+	for name, ev := range map[string]a2a.Event{
+		"no artifact":           &a2a.TaskArtifactUpdateEvent{},
+		"no part":               &a2a.TaskArtifactUpdateEvent{Artifact: &a2a.Artifact{ID: "a", Parts: a2a.ContentParts{nil}}},
+		"no content":            &a2a.TaskArtifactUpdateEvent{Artifact: &a2a.Artifact{ID: "a", Parts: a2a.ContentParts{{}}}},
+		"no URL":                &a2a.Task{Artifacts: []*a2a.Artifact{{ID: "a", Parts: a2a.ContentParts{{Content: a2a.URL("")}}}}},
+		"data that is not JSON": status(a2a.TaskStateWorking, a2a.NewDataPart(math.NaN())),
+		"metadata":              &a2a.TaskStatusUpdateEvent{Metadata: map[string]any{"f": func() {}}},
+		"metadata of a part":    a2a.NewMessage(a2a.MessageRoleAgent, &a2a.Part{Content: a2a.Text("x"), Metadata: map[string]any{"c": make(chan int)}}),
+		"in the final status":   status(a2a.TaskStateCompleted, nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+				if yield(ev, nil) {
+					yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
+				}
+			}))
+			id := b.send("m", "hello", "").ID()
+			if code := b.deliver(id, "job", 0); code != http.StatusNoContent {
+				t.Errorf("answered %d", code)
+			}
+			r := b.load(id)
+			if r.State() != a2a.TaskStateFailed || !strings.Contains(r.Task.Status.Message.Parts[0].Text(), "cannot be kept") {
+				t.Errorf("the task is %s: %+v", r.State(), r.Task.Status.Message)
+			}
+			enc, err := r.Encode()
+			if err == nil {
+				_, err = task.Decode(enc.Head, enc.Body, r.Version)
+			}
+			if err != nil {
+				t.Errorf("the record cannot be read again: %v", err)
+			}
+		})
 	}
 }
