@@ -87,9 +87,9 @@ func (t *turn) call(ctx context.Context, c *model.Call) (json.RawMessage, error)
 	}
 	began := time.Now()
 	value, err := bound(ctx)
-	log := t.log.With("task", t.info.TaskID, "tool", tool.Name(), "took", time.Since(began))
+	log := t.log.With("task", t.info.TaskID, "tool", tool.Name(), "duration", time.Since(began))
 	if err != nil {
-		log.WarnContext(ctx, "tool failed", "error", err)
+		log.WarnContext(ctx, "tool failed", "err", err)
 	} else {
 		log.InfoContext(ctx, "tool called")
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -115,7 +114,7 @@ func (t *turn) failure(ctx context.Context, err error) (outcome, error) {
 			Say: "The task is waiting: the agent's operator must mend the access to the model.",
 		}
 	case e.Invalid():
-		t.log.LogAttrs(ctx, slog.LevelWarn, "the model refused a request", slog.String("task", string(t.info.TaskID)), slog.Any("error", err))
+		t.log.WarnContext(ctx, "the model refused a request", "task", t.info.TaskID, "err", err)
 		return failed("The model cannot work on this message: it refused the request as invalid or too large."), nil
 	}
 	return outcome{}, fmt.Errorf("asking the model: %w", err)

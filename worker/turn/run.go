@@ -59,7 +59,7 @@ func (w *Worker) answer(ctx context.Context, r task.Record, start time.Time) (ta
 	out, err := w.execute(runCtx, r, s, start.Add(w.cfg.Deadline))
 	s.close()
 	final, err := w.conclude(context.WithoutCancel(ctx), s, out, err)
-	w.logTurn(ctx, r, final, out, err, w.cfg.Now().Sub(began))
+	s.logTurn(ctx, final, out, err, w.cfg.Now().Sub(began))
 	return final, err
 }
 
@@ -89,11 +89,11 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 	ctx = task.WithRun(ctx, task.Run{Turn: r.Turn, Attempt: r.Attempt, Until: until, Flush: s.flush})
 	defer func() {
 		if p := recover(); p != nil {
-			w.cfg.Log.ErrorContext(ctx, "the executor panicked", "task", r.ID(), "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			s.log.ErrorContext(ctx, "the executor panicked", "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 			err = errors.New("the executor panicked")
 		}
 		err = because(ctx, err)
-		w.cleanup(ctx, ec, r, err)
+		w.cleanup(ctx, ec, s, err)
 	}()
 	for ev, err := range w.cfg.Executor.Execute(ctx, ec) {
 		switch {
@@ -132,16 +132,16 @@ func because(ctx context.Context, err error) error {
 
 // cleanup gives an executor the calls that it may expect after a run: Cancel when
 // the client has cancelled, and Cleanup always. What it says then is not heard.
-func (w *Worker) cleanup(ctx context.Context, ec *a2asrv.ExecutorContext, r task.Record, err error) {
+func (w *Worker) cleanup(ctx context.Context, ec *a2asrv.ExecutorContext, s *session, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
-			w.cfg.Log.ErrorContext(ctx, "the executor panicked while cleaning up", "task", r.ID(), "stack", string(debug.Stack()))
+			s.log.ErrorContext(ctx, "the executor panicked while cleaning up", "stack", string(debug.Stack()))
 		}
 	}()
 	if errors.Is(err, task.ErrFenced) {
-		if now, lerr := w.cfg.Store.Load(ctx, r.ID()); lerr == nil && now.State() == a2a.TaskStateCanceled {
+		if now, lerr := w.cfg.Store.Load(ctx, string(ec.TaskID)); lerr == nil && now.State() == a2a.TaskStateCanceled {
 			for range w.cfg.Executor.Cancel(ctx, ec) {
 				if ctx.Err() != nil {
 					break
@@ -165,7 +165,7 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 	case errors.Is(err, task.ErrTooLarge):
 		return s.fail(ctx, "The task was ended: its result is too large to be kept.")
 	case errors.Is(err, task.ErrUnstorable):
-		w.cfg.Log.WarnContext(ctx, "the executor's answer cannot be kept", "task", s.rec.ID(), "err", err)
+		s.log.WarnContext(ctx, "the executor's answer cannot be kept", "err", err)
 		return s.fail(ctx, "The task was ended: the agent gave an answer that cannot be kept.")
 	case errors.Is(err, errSilent):
 		return s.fail(ctx, "The task was ended: the agent gave no answer.")
@@ -176,14 +176,14 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 		if pause.Alert {
 			level = slog.LevelError
 		}
-		w.cfg.Log.Log(ctx, level, "turn parked", "task", s.rec.ID(), "for", pause.For, "alert", pause.Alert, "err", pause.Err)
+		s.log.Log(ctx, level, "turn parked", "for", pause.For, "alert", pause.Alert, "err", pause.Err)
 		return s.park(ctx, w.cfg.Now().Add(pause.For), pause.Say)
 	}
 	return s.rec, err
 }
 
 // logTurn writes the one line of every turn that was run.
-func (w *Worker) logTurn(ctx context.Context, r, final task.Record, out task.Outcome, err error, took time.Duration) {
+func (s *session) logTurn(ctx context.Context, final task.Record, out task.Outcome, err error, took time.Duration) {
 	outcome := string(out.State)
 	switch {
 	case errors.Is(err, task.ErrFenced):
@@ -195,10 +195,9 @@ func (w *Worker) logTurn(ctx context.Context, r, final task.Record, out task.Out
 	case final.Task != nil && final.Terminal():
 		outcome = string(final.State())
 	}
-	attrs := []any{"task", r.ID(), "context", r.Task.ContextID, "turn", r.Turn, "attempt", r.Attempt, "epoch", r.Epoch,
-		"outcome", outcome, "duration", took}
+	attrs := []any{"outcome", outcome, "duration", took}
 	if usage, ok := out.Metadata["usage"]; ok {
 		attrs = append(attrs, "usage", usage)
 	}
-	w.cfg.Log.InfoContext(ctx, "turn", attrs...)
+	s.log.InfoContext(ctx, "turn", attrs...)
 }

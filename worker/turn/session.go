@@ -3,6 +3,7 @@ package turn
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 type session struct {
 	w      *Worker
 	cancel context.CancelCauseFunc
+	log    *slog.Logger // names the turn in every line
 
 	mu      sync.Mutex
 	pending []a2a.Event
@@ -30,7 +32,9 @@ type session struct {
 }
 
 func newSession(w *Worker, r task.Record) *session {
-	return &session{w: w, rec: r}
+	log := w.cfg.Log.With("task", r.ID(), "context", r.Task.ContextID, "job", r.Lease.Name,
+		"turn", r.Turn, "attempt", r.Attempt, "epoch", r.Epoch)
+	return &session{w: w, rec: r, log: log}
 }
 
 // add takes what the executor said. It is committed soon, with whatever comes

@@ -101,7 +101,7 @@ func (w *Worker) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	retry, _ := strconv.Atoi(req.Header.Get(queue.HeaderRetry)) // absent or odd: a first delivery
 	lease := task.Lease{Queue: req.Header.Get(queue.HeaderQueue), Name: req.Header.Get(queue.HeaderName), Retry: retry, Nonce: rand.Text()}
 	if err := w.turn(ctx, job.Task, lease); err != nil {
-		w.cfg.Log.WarnContext(ctx, "turn not finished; the queue brings it again", "task", job.Task, "job", lease.Name, "attempt", retry+1, "err", err)
+		w.cfg.Log.WarnContext(ctx, "turn not finished; the queue brings it again", "task", job.Task, "job", lease.Name, "retry", retry, "err", err)
 		rw.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
@@ -146,7 +146,7 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 	if need > 1 {
 		start = w.cfg.Now() // waiting for the others took its time
 	}
-	lease.Until = start.Add(w.cfg.Lease)
+	lease.Until = start.Add(w.cfg.Lease).UTC().Round(0) // as it is when the record is read back
 	told := len(r.Notes)
 	r, verdict, err := w.claim(ctx, r, task.Claim{Lease: lease, Told: told})
 	if errors.Is(err, task.ErrNotFound) {
@@ -161,7 +161,7 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 	case task.Parked:
 		return w.wake(ctx, r)
 	case task.Ended:
-		w.cfg.Log.WarnContext(ctx, "task ended without an answer", "task", id, "attempt", r.Attempt, "epoch", r.Epoch)
+		w.cfg.Log.WarnContext(ctx, "task ended without an answer", "task", id, "job", lease.Name, "attempt", r.Attempt, "epoch", r.Epoch)
 		return w.publish(ctx, r)
 	}
 	return w.settle(ctx, r, told)
