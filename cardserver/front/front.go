@@ -192,6 +192,9 @@ func (o *Operations) stream(ctx context.Context, r task.Record, history *int, la
 		}
 		seq = r.Seq
 	}
+	if ctx.Err() == nil {
+		yield(nil, wire.Unavailable(time.Second, errBroken))
+	}
 }
 
 // CancelTask implements the operation (R8): it is decided here, in one write.
@@ -207,7 +210,7 @@ func (o *Operations) CancelTask(ctx context.Context, req *a2a.CancelTaskRequest)
 	})
 	if errors.Is(err, task.ErrTerminal) {
 		return nil, a2a.NewError(a2a.ErrTaskNotCancelable, "the task has already ended").
-			WithErrorInfoMeta(map[string]string{"state": o.stateOf(ctx, req.ID)})
+			WithErrorInfoMeta(map[string]string{"state": r.State().String()})
 	}
 	if err != nil {
 		return nil, failure(err)
@@ -216,21 +219,16 @@ func (o *Operations) CancelTask(ctx context.Context, req *a2a.CancelTaskRequest)
 	return r.View(), nil
 }
 
-func (o *Operations) stateOf(ctx context.Context, id a2a.TaskID) string {
-	r, err := o.load(ctx, id)
-	if err != nil {
-		return ""
-	}
-	return r.State().String()
-}
-
 // GetExtendedAgentCard implements the operation: the card declares none.
 func (o *Operations) GetExtendedAgentCard(context.Context, *a2a.GetExtendedAgentCardRequest) (*a2a.AgentCard, error) {
 	return nil, a2a.NewError(a2a.ErrUnsupportedOperation, "this agent has no extended card")
 }
 
-// errBehind is why a stream was ended that did not keep up with its task.
-var errBehind = errors.New("the stream fell behind")
+// Why a stream was ended before its task.
+var (
+	errBehind = errors.New("the stream fell behind")
+	errBroken = errors.New("the task cannot be watched")
+)
 
 // failure gives errors of the layers below the words for a client. It is the one
 // place that does.

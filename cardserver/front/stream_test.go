@@ -1,7 +1,10 @@
 package front_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"iter"
 	"runtime"
 	"slices"
 	"strings"
@@ -12,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"errand/cardserver/front"
+	"errand/shared/task"
 )
 
 const (
@@ -166,6 +170,29 @@ func TestStreamsEndAtTheirAge(t *testing.T) {
 	if diff := cmp.Diff([]string{"task SUBMITTED"}, w.open(subscribe, byID(id), nil).ended(t)); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// A stream that ends before its task says so: its client would take the silence for
+// the end.
+func TestBrokenWatchIsAnError(t *testing.T) {
+	w := newWorld(t, func(c *front.Config, _ *front.Surface) {
+		in := *c.Intake
+		in.Store = unwatchable{in.Store}
+		c.Intake = &in
+	})
+	id := w.insert(anonymous, "m", a2a.TaskStateWorking).ID()
+	s := w.open(subscribe, byID(id), nil)
+	s.ended(t)
+	if !strings.Contains(s.text(), "try again") {
+		t.Errorf("the client is told %s", s.text())
+	}
+}
+
+// unwatchable is a store whose watches break off.
+type unwatchable struct{ task.Store }
+
+func (unwatchable) Watch(context.Context, string) iter.Seq2[task.Record, error] {
+	return func(yield func(task.Record, error) bool) { yield(task.Record{}, errors.New("cut")) }
 }
 
 // R15: any number of streams stand on one watch, say the same and leave nothing.
