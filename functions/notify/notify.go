@@ -145,8 +145,9 @@ func (n *Notifier) ask(ctx context.Context, r task.Record, held map[int64]time.T
 	return n.Queue.Add(ctx, intake.Job(task.Deliveries, r.ID(), first))
 }
 
-// ServeDelivery handles a job, at queue.PathDeliver: it runs one pass. It always acknowledges: an error would slow the whole
-// queue down, and what is still owed comes back by a job of its own or by Due.
+// ServeDelivery handles a job, at queue.PathDeliver: it runs one pass. It always
+// acknowledges: an error would slow the whole queue down, and what is still owed
+// comes back by a job of its own or by Due.
 func (n *Notifier) ServeDelivery(w http.ResponseWriter, req *http.Request) {
 	defer w.WriteHeader(http.StatusNoContent)
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxRequest))

@@ -84,13 +84,13 @@ func (s *Sweep) Run(ctx context.Context, every time.Duration) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
-			s.Tick(ctx)
+			s.tick(ctx)
 		}
 	}
 }
 
-// Tick adds a sweep to each queue, with the time it was added.
-func (s *Sweep) Tick(ctx context.Context) {
+// tick adds a sweep to each queue, with the time it was added.
+func (s *Sweep) tick(ctx context.Context) {
 	for _, lane := range []string{task.Turns, task.Deliveries} {
 		job := queue.Job{Queue: lane, Path: queue.PathSweep, Sweep: s.Now().UTC()}
 		if err := s.Queue.Add(ctx, job); err != nil && ctx.Err() == nil {

@@ -163,7 +163,7 @@ func setHook(r task.Record, now task.Moment, h task.Hook) (next task.Record, cha
 // nothing else: the sweep asks again.
 func (in *Intake) Ask(ctx context.Context, job queue.Job) {
 	if err := in.Queue.Add(context.WithoutCancel(ctx), job); err != nil {
-		in.Log.WarnContext(ctx, "job not added; the sweep will", "task", job.Task, "queue", job.Queue, "err", err)
+		in.Log.WarnContext(ctx, "job not added; the sweep will", "task", job.Task, "lane", job.Queue, "err", err)
 	}
 }
 
