@@ -52,7 +52,7 @@ const (
 	commitEvery = time.Second      // outcomes wait no longer for those of other hooks
 	storeFor    = 10 * time.Second // the last word of a pass that was told to stop
 	nearBy      = time.Minute      // what is due sooner gets a job, the rest comes by Due
-	maxRequest  = 1 << 20
+	maxRequest  = 1 << 20          // of the bus
 )
 
 // A Notifier is the webhook service. It is safe for concurrent use.
@@ -150,11 +150,7 @@ func (n *Notifier) ask(ctx context.Context, r task.Record, held map[int64]time.T
 // comes back by a job of its own or by Due.
 func (n *Notifier) ServeDelivery(w http.ResponseWriter, req *http.Request) {
 	defer w.WriteHeader(http.StatusNoContent)
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxRequest))
-	var job queue.Job
-	if err == nil {
-		job, err = queue.Parse(body)
-	}
+	job, err := queue.Read(w, req)
 	if err != nil || job.Task == "" {
 		n.Log.Warn("dropping a delivery job", "err", err)
 		return

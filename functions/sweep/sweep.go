@@ -7,7 +7,6 @@ package sweep
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net/http"
 	"time"
@@ -44,11 +43,10 @@ type Config struct {
 
 // Limits of one sweep.
 const (
-	page       = 500       // records listed at once
-	side       = 16        // records put back side by side: they share the store's commits
-	unreadable = 100       // records that cannot be read or written; more are an outage
-	purgeLimit = 20_000    // two queues a minute: more than 500 tasks a second leave behind
-	maxRequest = 100 << 10 // of a job, https://cloud.google.com/tasks/docs/quotas
+	page       = 500    // records listed at once
+	side       = 16     // records put back side by side: they share the store's commits
+	unreadable = 100    // records that cannot be read or written; more are an outage
+	purgeLimit = 20_000 // two queues a minute: more than 500 tasks a second leave behind
 )
 
 // A Sweep repairs queues. It is safe for concurrent use; it is also the handler of
@@ -103,11 +101,7 @@ func (s *Sweep) tick(ctx context.Context) {
 // on where this one failed.
 func (s *Sweep) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	defer w.WriteHeader(http.StatusNoContent)
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxRequest))
-	var job queue.Job
-	if err == nil {
-		job, err = queue.Parse(body)
-	}
+	job, err := queue.Read(w, req)
 	if err != nil || job.Sweep.IsZero() {
 		s.Log.Warn("dropping a sweep job", "err", err)
 		return

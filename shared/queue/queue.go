@@ -9,6 +9,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"time"
 )
 
@@ -64,6 +66,18 @@ func (j Job) Body() []byte {
 		panic(fmt.Sprintf("encoding job: %v", err))
 	}
 	return data
+}
+
+// maxBody bounds what a handler reads; a job of ours has about 50 bytes.
+const maxBody = 64 << 10
+
+// Read reads the job of a delivery. An error is one of [Parse].
+func Read(w http.ResponseWriter, r *http.Request) (Job, error) {
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		return Job{}, fmt.Errorf("not a job: %w", err)
+	}
+	return Parse(data)
 }
 
 // Parse reads what Body wrote. An error means that the body is not a job and

@@ -11,7 +11,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -59,9 +58,6 @@ type Worker struct {
 // turns, the queue has one.
 const allSlots = 1 << 20
 
-// maxJob bounds the body of a job; ours have about 50 bytes.
-const maxJob = 64 << 10
-
 // soon is how near a wake-up must be for its job to be added with it; what is
 // later is brought by Due.
 const soon = time.Minute
@@ -92,7 +88,7 @@ func (w *Worker) Drain() { w.stop() }
 // that the lease is taken over at once (R3).
 func (w *Worker) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	ctx := req.Context()
-	job, err := readJob(rw, req)
+	job, err := queue.Read(rw, req)
 	if err != nil || job.Task == "" {
 		w.cfg.Log.WarnContext(ctx, "job dropped: not a turn", "err", err)
 		rw.WriteHeader(http.StatusNoContent)
@@ -106,16 +102,6 @@ func (w *Worker) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		return
 	}
 	rw.WriteHeader(http.StatusNoContent)
-}
-
-// readJob reads the body of a delivery. What is not a job never will be, however
-// often it comes.
-func readJob(rw http.ResponseWriter, req *http.Request) (queue.Job, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(rw, req.Body, maxJob))
-	if err != nil {
-		return queue.Job{}, err
-	}
-	return queue.Parse(body)
 }
 
 // turn does what one delivery of a job asks for (R2). nil: the job is done with.
