@@ -50,6 +50,7 @@ type Config struct {
 type Worker struct {
 	cfg   Config
 	slots *semaphore.Weighted // a suspect turn takes all of them
+	toll  toll                // of turns that are no suspects here
 	drain context.Context     // ends when the process is told to stop
 	stop  context.CancelFunc
 }
@@ -118,13 +119,7 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 	if err := w.publish(ctx, r); err != nil {
 		return err
 	}
-	need := int64(1)
-	if suspect := r; suspect.Attempt > 0 {
-		suspect.Attempt++
-		if suspect.Suspect(w.cfg.Rules) {
-			need = allSlots
-		}
-	}
+	need := w.need(r)
 	if err := w.slots.Acquire(ctx, need); err != nil {
 		return err
 	}
@@ -143,10 +138,13 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 	}
 	switch verdict {
 	case task.Claimed:
-		return w.run(ctx, r, lease, start)
+		err := w.run(ctx, r, lease, start)
+		w.toll.ran(id, r.Epoch, err)
+		return err
 	case task.Parked:
 		return w.wake(ctx, r)
 	case task.Ended:
+		w.toll.ran(id, r.Epoch, nil)
 		w.cfg.Log.WarnContext(ctx, "task ended without an answer", "task", id, "job", lease.Name, "attempt", r.Attempt, "epoch", r.Epoch)
 		return w.publish(ctx, r)
 	}

@@ -1,0 +1,131 @@
+package turn_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/a2aproject/a2a-go/v2/a2asrv"
+
+	"errand/shared/task"
+)
+
+// within fails the test if f does not return soon.
+func within(t *testing.T, what string, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Fatalf("%s waits for another turn", what)
+	}
+}
+
+// A turn that ends in an error has not broken its worker: neither to put it off nor
+// to try it again does it wait for the others, or let others wait.
+func TestFailingTurnHoldsNobodyUp(t *testing.T) {
+	started, release, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	runs := 0
+	b := newBench(t, execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		switch ec.Message.Parts[0].Text() {
+		case "slow":
+			close(started)
+			<-release
+		case "bad":
+			runs++
+			yield(nil, errors.New("the model is out"))
+			return
+		}
+		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
+	}))
+	slow, bad, good := b.send("s", "slow", "").ID(), b.send("b", "bad", "").ID(), b.send("g", "good", "").ID()
+	go func() {
+		defer close(ended)
+		b.deliver(slow, "slow", 0)
+	}()
+	<-started
+	defer func() {
+		close(release)
+		<-ended
+	}()
+	within(t, "the failing turn", func() {
+		retry := 0
+		next := func() {
+			b.deliver(bad, "bad", retry)
+			retry++
+		}
+		next()
+		next()
+		for _, wait := range b.rules.Parks {
+			next()
+			b.pass(wait)
+			next()
+		}
+		next()
+	})
+	if r := b.load(bad); runs != b.rules.Attempts || r.State() != a2a.TaskStateFailed {
+		t.Errorf("after %d runs the failing task is %s", runs, r.State())
+	}
+	within(t, "an ordinary turn", func() {
+		if code := b.deliver(good, "good", 0); code != http.StatusNoContent {
+			t.Errorf("the ordinary turn was answered %d", code)
+		}
+	})
+}
+
+// A turn whose worker did not come back twice runs alone. To put it off before is done
+// beside others.
+func TestTurnThatBreaksItsWorkerRunsAlone(t *testing.T) {
+	started, parked, begun, ended := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
+	beside := false
+	b := newBench(t, execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		if ec.Message.Parts[0].Text() == "slow" {
+			close(started)
+			<-parked
+			select {
+			case <-begun:
+				beside = true
+			case <-time.After(50 * time.Millisecond): // long enough for the other to begin, if it may
+			}
+		} else {
+			close(begun)
+		}
+		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
+	}))
+	slow, bad := b.send("s", "slow", "").ID(), b.send("b", "bad", "").ID()
+	for i := range 2 { // claims of workers that died
+		_, err := task.UpdateFrom(t.Context(), b.store, b.load(bad), func(r task.Record) (task.Record, bool, error) {
+			next, _, changed, err := r.Claim(b.rules.At(b.clock()), task.Claim{Lease: task.Lease{
+				Queue: task.Turns, Name: "bad", Retry: i, Nonce: fmt.Sprint(i), Until: b.clock().Add(time.Minute),
+			}})
+			return next, changed, err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	go func() {
+		defer close(ended)
+		b.deliver(slow, "slow", 0)
+	}()
+	<-started
+	within(t, "putting it off", func() { b.deliver(bad, "bad", 2) })
+	b.pass(b.rules.Parks[0])
+	close(parked)
+	b.deliver(bad, "bad", 3)
+	<-ended
+	if beside {
+		t.Error("it ran beside another turn")
+	}
+	if r := b.load(bad); r.State() != a2a.TaskStateCompleted || r.Epoch != 3 {
+		t.Errorf("it is %s after %d claims", r.State(), r.Epoch)
+	}
+}
