@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"runtime/debug"
@@ -50,10 +51,6 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, parts.Store.Close()) }()
-	l, err := net.Listen("tcp", env.Address())
-	if err != nil {
-		return fmt.Errorf("%w; set PORT or ERRAND_LISTEN to a free address", err)
-	}
 	rules := task.Defaults()
 	alone, err := newStandalone(parts, rules, log)
 	if err != nil {
@@ -63,6 +60,10 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	cards, err := card.NewHandler(parts.Agent, env.URL, time.Now())
 	if err != nil {
 		return err
+	}
+	l, err := net.Listen("tcp", env.Address())
+	if err != nil {
+		return fmt.Errorf("%w; set PORT or ERRAND_LISTEN to a free address", err)
 	}
 	surface := front.Surface{
 		Operations: front.New(front.Config{Intake: in, Agent: parts.Agent, CheckURL: parts.Egress.CheckURL, Log: log}),
@@ -95,9 +96,7 @@ func announce(out io.Writer, l net.Listener, env setup.Env, parts *setup.Parts) 
 
 // checkModel asks once whether the model can be used, so that a wrong key is seen
 // before the first message. The agent starts all the same: what it accepts waits.
-func checkModel(ctx context.Context, parts *setup.Parts, log interface {
-	ErrorContext(context.Context, string, ...any)
-}) {
+func checkModel(ctx context.Context, parts *setup.Parts, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	err := parts.Model.Check(ctx)
