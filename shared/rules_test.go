@@ -270,3 +270,36 @@ func TestEnvironmentIsReadInOneFileAndListedInTheReadme(t *testing.T) {
 		t.Errorf("%s is in the README's table and not read", name)
 	}
 }
+
+func TestPromisesNameTestsThatExist(t *testing.T) {
+	exists := map[string]bool{}
+	for _, f := range files(t) {
+		for _, d := range f.ast.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && f.test && fn.Recv == nil {
+				exists[f.pkg+"."+fn.Name.Name] = true
+			}
+		}
+	}
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, promises, _ := strings.Cut(string(readme), "## Promises")
+	promises, _, _ = strings.Cut(promises, "\n\nNot promised")
+	rows := strings.Split(strings.TrimSpace(promises), "\n")
+	if len(rows) < 10 {
+		t.Fatalf("the README has %d rows of promises", len(rows))
+	}
+	for _, row := range rows[2:] {
+		proof := strings.Split(row, "|")[2]
+		named := regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9]+)`").FindAllStringSubmatch(proof, -1)
+		if len(named) == 0 {
+			t.Errorf("no test is named for: %s", row)
+		}
+		for _, m := range named {
+			if !slices.ContainsFunc(regexp.MustCompile("`([a-z/]+)`").FindAllStringSubmatch(proof, -1), func(pkg []string) bool { return exists[pkg[1]+"."+m[1]] }) {
+				t.Errorf("%s is in none of the packages named beside it: %s", m[1], row)
+			}
+		}
+	}
+}
