@@ -1,13 +1,17 @@
 package front_test
 
 import (
+	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"errand/cardserver/front"
+	"errand/shared/task"
 )
 
 // get asks for a path, as a browser would.
@@ -172,4 +176,41 @@ func TestOverTheNetwork(t *testing.T) {
 	if _, err := io.ReadFull(res.Body, b); err != nil || string(b) != "data: " {
 		t.Errorf("the stream begins with %q, %v", b, err)
 	}
+}
+
+// A full disk is told as what it is, a fault of the moment, and leaves nothing behind:
+// the same message is accepted once there is room.
+func TestFullDiskIsUnavailable(t *testing.T) {
+	full := &fullStore{}
+	full.on.Store(true)
+	w := newWorld(t, func(c *front.Config, _ *front.Surface) {
+		in := *c.Intake
+		full.Store, in.Store = in.Store, full
+		c.Intake = &in
+	})
+	send := func() reply {
+		return w.call(t, "SendMessage", `{"message":`+message("m", "")+`,"configuration":{"returnImmediately":true}}`)
+	}
+	if r := send(); r.status != http.StatusServiceUnavailable || r.header.Get("Retry-After") == "" {
+		t.Errorf("answered %d, Retry-After %q", r.status, r.header.Get("Retry-After"))
+	}
+	if got := w.versions(t); len(got) != 0 {
+		t.Errorf("stored %v", got)
+	}
+	full.on.Store(false)
+	if r := send(); r.status != http.StatusOK || r.code() != 0 {
+		t.Errorf("with room again it was answered %d, %d", r.status, r.code())
+	}
+}
+
+type fullStore struct {
+	task.Store
+	on atomic.Bool
+}
+
+func (s *fullStore) Create(ctx context.Context, r task.Record) (task.Record, error) {
+	if s.on.Load() {
+		return task.Record{}, errors.New("database or disk is full")
+	}
+	return s.Store.Create(ctx, r)
 }
