@@ -59,6 +59,7 @@ func Store(t *testing.T, open func(t *testing.T, now func() time.Time) interface
 		{"ListWhileWriting", listWhileWriting},
 		{"ListTotal", listTotal},
 		{"ListHeadsOnly", listHeadsOnly},
+		{"ListBoundsBodies", listBoundsBodies},
 		{"ListSkipsExpired", listSkipsExpired},
 		{"DueOrderAndPages", dueOrderAndPages},
 		{"DueOnlyWhenOwed", dueOnlyWhenOwed},

@@ -226,6 +226,28 @@ func listHeadsOnly(t *testing.T, s store, _ *clock) {
 	same(t, "List without bodies", want, page(t, s, q, 1).Records[0])
 }
 
+// listBoundsBodies: pages of large records are short, and lose none; heads are not
+// meant.
+func listBoundsBodies(t *testing.T, s store, _ *clock) {
+	const each = 900 << 10
+	var all []task.Record
+	for i := range 10 {
+		all = append(all, create(t, s, edited(sized(t, fmt.Sprint("task-", i), each), at(i))))
+	}
+	q := task.Query{Owner: someone, Limit: 100, Bodies: true}
+	want := matching(all, q)
+	if p := page(t, s, q, len(want)); len(p.Records) != task.PageBytes/each || !p.More {
+		t.Errorf("a page has %d records of %d bytes, and more: %v; want at most %d bytes", len(p.Records), each, p.More, task.PageBytes)
+	}
+	if d := cmp.Diff(want, walk(t, s, q, func(int) {})); d != "" {
+		t.Errorf("all pages: want (-), got (+):\n%s", d)
+	}
+	q.Bodies = false
+	if p := page(t, s, q, len(want)); len(p.Records) != len(want) {
+		t.Errorf("a page without bodies has %d records, want %d", len(p.Records), len(want))
+	}
+}
+
 func listSkipsExpired(t *testing.T, s store, c *clock) {
 	for i := range 4 {
 		create(t, s, record(fmt.Sprintf("task-%d", i), func(r *task.Record) {

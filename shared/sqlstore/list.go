@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -41,17 +42,28 @@ func listPage(c *conn, q task.Query, now time.Time, page *task.Page) error {
 	if q.Bodies {
 		fields += ", body"
 	}
-	limit := min(max(q.Limit, 1), 100)
-	return c.query(func(row []driver.Value) error {
-		if len(page.Records) == limit {
+	limit, size := min(max(q.Limit, 1), 100), 0
+	err := c.query(func(row []driver.Value) error {
+		for _, column := range row {
+			blob, _ := column.([]byte)
+			size += len(blob)
+		}
+		if n := len(page.Records); n == limit || n > 0 && q.Bodies && size > task.PageBytes {
 			page.More = true
-			return nil
+			return errPageFull
 		}
 		r, err := decode(row)
 		page.Records = append(page.Records, r)
 		return err
 	}, "SELECT "+fields+" FROM task "+where+" ORDER BY stamp DESC, id DESC LIMIT ?", append(args, int64(limit+1))...)
+	if errors.Is(err, errPageFull) {
+		return nil
+	}
+	return err
 }
+
+// errPageFull ends the reading of a page.
+var errPageFull = errors.New("the page is full")
 
 // filter is everything of a query but the place to begin. The index is named,
 // because without statistics the planner guesses.

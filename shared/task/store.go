@@ -49,9 +49,15 @@ type Store interface {
 	// the last thing yielded, ErrNotFound if there is no such record.
 	Watch(ctx context.Context, id string) iter.Seq2[Record, error]
 
-	// List returns one page of an owner's records, newest status first.
+	// List returns one page of an owner's records, newest status first. A page with
+	// bodies ends, and says that there are more, before it has more than PageBytes
+	// stored, but has at least one record.
 	List(ctx context.Context, q Query) (Page, error)
 }
+
+// PageBytes bounds a page of records with their bodies: a hundred of the largest
+// would be 90 MB, for one small request.
+const PageBytes = 4 << 20
 
 // Chores is what repair and retention need of a store. It is safe for concurrent
 // use.
