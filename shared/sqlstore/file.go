@@ -61,24 +61,39 @@ func claim(path string) (*os.File, error) {
 }
 
 // private creates the database file, empty, or takes back what others may do
-// with it: the mode must not depend on the umask, nor on how a copy was made.
-func private(path string) error {
+// with it: the mode must not depend on the umask, nor on how a copy was made. It
+// returns what tells the file from another one of its name.
+func private(path string) (fs.FileInfo, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, mode)
 	if err != nil {
-		return fmt.Errorf("opening %s: %w", path, err)
+		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return fmt.Errorf("opening %s: %w", path, err)
+		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
 	if !info.Mode().IsRegular() {
-		return fmt.Errorf("opening %s: not a file", path)
+		return nil, fmt.Errorf("opening %s: not a file", path)
 	}
 	if info.Mode().Perm()&^mode != 0 {
 		if err := f.Chmod(mode); err != nil {
-			return fmt.Errorf("making %s private: %w", path, err)
+			return nil, fmt.Errorf("making %s private: %w", path, err)
 		}
+	}
+	return info, nil
+}
+
+// inPlace fails when the file was deleted or replaced under the program. SQLite
+// would go on writing to what has no name any more, and what is acknowledged then
+// is lost at the next start.
+func (db *DB) inPlace() error {
+	now, err := os.Stat(db.path)
+	if err != nil {
+		return fmt.Errorf("looking for the database: %w", err)
+	}
+	if !os.SameFile(db.file, now) {
+		return fmt.Errorf("%s was replaced: start the program again", db.path)
 	}
 	return nil
 }
@@ -99,8 +114,11 @@ func openWriter(ctx context.Context, path string) (*conn, error) {
 	}
 	if err := setUp(c); err != nil {
 		err = errors.Join(err, c.close())
-		if code(err) == sqlite3.SQLITE_NOTADB {
+		switch code(err) {
+		case sqlite3.SQLITE_NOTADB:
 			err = errNotOurs
+		case sqlite3.SQLITE_CORRUPT:
+			err = fmt.Errorf("it is damaged: put a copy in its place, or name another file: %w", err)
 		}
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}

@@ -6,7 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
 	"errand/shared/sqlstore"
+	"errand/shared/task"
 )
 
 // refused opens path and wants an error that says so much.
@@ -71,6 +74,12 @@ func TestOpenRefuses(t *testing.T) {
 		}
 		return path
 	}
+	cut := func(path string) string {
+		if err := os.Truncate(path, 5000); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
 	for name, tt := range map[string]struct {
 		path string
 		says []string
@@ -80,6 +89,7 @@ func TestOpenRefuses(t *testing.T) {
 		"no database":                {write("notes.txt", strings.Repeat("Not a database. ", 100)), []string{"notes.txt", "not a database of this program"}},
 		"another program's database": {altered("other.db", "PRAGMA application_id = 7"), []string{"other.db", "not a database of this program"}},
 		"an unmarked database":       {altered("unmarked.db", "PRAGMA application_id = 0"), []string{"not a database of this program"}},
+		"a damaged database":         {cut(altered("cut.db", "")), []string{"cut.db", "damaged", "another file"}},
 		"a newer schema":             {altered("newer.db", "PRAGMA user_version = 99"), []string{"newer.db", "newer version"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -128,5 +138,41 @@ func TestOpenTakesAnyPath(t *testing.T) {
 	}
 	if _, err := os.Stat(path + "-wal"); err == nil {
 		t.Error("Close left the log beside the file")
+	}
+}
+
+// Nothing is acknowledged that the next start would not find.
+func TestDeletedFileTakesNoMore(t *testing.T) {
+	path := file(t)
+	db := open(t, path, sqlstore.Options{})
+	kept := task.Record{Owner: "me", Task: &a2a.Task{ID: "a", Status: a2a.TaskStatus{State: a2a.TaskStateSubmitted}}}
+	if _, err := db.Create(t.Context(), kept); err != nil {
+		t.Fatal(err)
+	}
+	late := kept
+	late.Task = &a2a.Task{ID: "b", Status: kept.Task.Status}
+	create := func(says string) {
+		t.Helper()
+		if _, err := db.Create(t.Context(), late); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("Create: %v, which does not say %q", err, says)
+		}
+	}
+	aside := path + ".aside"
+	if err := os.Rename(path, aside); err != nil {
+		t.Fatal(err)
+	}
+	create("no such file")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	create("was replaced")
+	if _, err := db.Load(t.Context(), "a"); err != nil {
+		t.Errorf("Load: %v", err)
+	}
+	if err := os.Rename(aside, path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Create(t.Context(), late); err != nil {
+		t.Errorf("Create when the file is back: %v", err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"sync"
@@ -63,6 +64,7 @@ func (o Options) withDefaults() Options {
 type DB struct {
 	opts    Options
 	path    string
+	file    fs.FileInfo // as it was opened
 	lock    *os.File
 	cache   *cache
 	hub     *hub
@@ -111,7 +113,8 @@ func Open(ctx context.Context, path string, opts Options) (_ *DB, err error) {
 }
 
 func (db *DB) openConns(ctx context.Context) (*writer, error) {
-	if err := private(db.path); err != nil {
+	var err error
+	if db.file, err = private(db.path); err != nil {
 		return nil, err
 	}
 	c, err := openWriter(ctx, db.path)

@@ -188,6 +188,9 @@ func (w *writer) commitGroup(group []*write) {
 }
 
 func (w *writer) applyGroup(group []*write) error {
+	if err := w.db.inPlace(); err != nil {
+		return err
+	}
 	if _, err := w.conn.exec("BEGIN IMMEDIATE"); err != nil {
 		return fmt.Errorf("beginning: %w", err)
 	}
