@@ -2,8 +2,10 @@ package front
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"sync"
+	"time"
 
 	"errand/shared/task"
 )
@@ -34,7 +36,7 @@ func newFollows(store task.Store) *follows {
 }
 
 // records yields the states of a record that come after r, until ctx ends or the
-// watch breaks off. States may be skipped, the newest never.
+// record is gone. States may be skipped, the newest never.
 func (f *follows) records(ctx context.Context, r task.Record) iter.Seq[task.Record] {
 	return func(yield func(task.Record) bool) {
 		w := f.join(r.ID())
@@ -86,14 +88,35 @@ func (f *follows) leave(id string, w *follow) {
 	}
 }
 
-// run copies the watch into the follow. When it breaks off, new readers start
-// another one.
+// How often the record is read beside a watch that seems healthy, and how soon one
+// that broke off is begun again (R15).
+const (
+	safetyPoll = time.Minute
+	firstRetry = time.Second
+	lastRetry  = 10 * time.Second
+)
+
+// run copies the watch into the follow until its last reader leaves, or the record
+// is gone. A watch that breaks off is begun again; its first value is the record as
+// it is then.
 func (f *follows) run(ctx context.Context, id string, w *follow) {
-	for r, err := range f.store.Watch(ctx, id) {
-		if err != nil {
+	go f.poll(ctx, id, w)
+	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
+		var err error
+		for r, werr := range f.store.Watch(ctx, id) {
+			if err = werr; err == nil {
+				w.set(r, false)
+				wait = firstRetry
+			}
+		}
+		if errors.Is(err, task.ErrNotFound) {
 			break
 		}
-		w.set(r, false)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
 	}
 	f.mu.Lock()
 	if f.all[id] == w {
@@ -103,12 +126,30 @@ func (f *follows) run(ctx context.Context, id string, w *follow) {
 	w.set(task.Record{}, true)
 }
 
+func (f *follows) poll(ctx context.Context, id string, w *follow) {
+	tick := time.NewTicker(safetyPoll)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if r, err := f.store.Load(ctx, id); err == nil {
+			w.set(r, false)
+		}
+	}
+}
+
 func (w *follow) set(r task.Record, ended bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if ended {
+	switch {
+	case ended:
 		w.ended = true
-	} else {
+	case w.known && r.Seq < w.now.Seq: // read before what the watch has told since
+		return
+	default:
 		w.now, w.known = r, true
 	}
 	close(w.changed)

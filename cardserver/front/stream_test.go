@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -172,27 +173,62 @@ func TestStreamsEndAtTheirAge(t *testing.T) {
 	}
 }
 
-// A stream that ends before its task says so: its client would take the silence for
-// the end.
-func TestBrokenWatchIsAnError(t *testing.T) {
+// A watch that breaks off is begun again, and nothing said meanwhile is lost.
+func TestBrokenWatchIsBegunAgain(t *testing.T) {
+	var cuts atomic.Int32
 	w := newWorld(t, func(c *front.Config, _ *front.Surface) {
 		in := *c.Intake
-		in.Store = unwatchable{in.Store}
+		in.Store = brittle{in.Store, &cuts}
 		c.Intake = &in
 	})
-	id := w.insert(anonymous, "m", a2a.TaskStateWorking).ID()
-	s := w.open(subscribe, byID(id), nil)
+	r := w.claim(w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID())
+	s := w.open(subscribe, byID(r.ID()), nil)
+	w.end(r, a2a.TaskStateCompleted)
+	s.ended(t)
+	if cuts.Load() == 0 || !strings.Contains(s.text(), string(a2a.TaskStateCompleted)) {
+		t.Errorf("after %d cuts the stream said %s", cuts.Load(), s.text())
+	}
+}
+
+// A stream that ends before its task says so: its client would take the silence for
+// the end.
+func TestWatchOfWhatIsGoneIsAnError(t *testing.T) {
+	w := newWorld(t, func(c *front.Config, _ *front.Surface) {
+		in := *c.Intake
+		in.Store = purged{in.Store}
+		c.Intake = &in
+	})
+	s := w.open(subscribe, byID(w.insert(anonymous, "m", a2a.TaskStateWorking).ID()), nil)
 	s.ended(t)
 	if !strings.Contains(s.text(), "try again") {
 		t.Errorf("the client is told %s", s.text())
 	}
 }
 
-// unwatchable is a store whose watches break off.
-type unwatchable struct{ task.Store }
+// brittle is a store whose watches break off after their first value.
+type brittle struct {
+	task.Store
+	cuts *atomic.Int32
+}
 
-func (unwatchable) Watch(context.Context, string) iter.Seq2[task.Record, error] {
-	return func(yield func(task.Record, error) bool) { yield(task.Record{}, errors.New("cut")) }
+func (b brittle) Watch(ctx context.Context, id string) iter.Seq2[task.Record, error] {
+	return func(yield func(task.Record, error) bool) {
+		for r, err := range b.Store.Watch(ctx, id) {
+			if !yield(r, err) {
+				return
+			}
+			break
+		}
+		b.cuts.Add(1)
+		yield(task.Record{}, errors.New("cut"))
+	}
+}
+
+// purged is a store whose records go between a read and the watch.
+type purged struct{ task.Store }
+
+func (purged) Watch(context.Context, string) iter.Seq2[task.Record, error] {
+	return func(yield func(task.Record, error) bool) { yield(task.Record{}, task.ErrNotFound) }
 }
 
 // R15: any number of streams stand on one watch, say the same and leave nothing.
