@@ -449,6 +449,18 @@ func TestWrongEnvironmentIsRefusedWithTheRemedy(t *testing.T) {
 	}
 }
 
+func TestListeningBeyondTheMachineIsPointedOut(t *testing.T) {
+	p := &process{t: t, dir: t.TempDir(), port: freePort(t)}
+	p.env = []string{fmt.Sprintf("ERRAND_LISTEN=0.0.0.0:%d", p.port)}
+	p.start()
+	p.stop()
+	for _, want := range []string{"Whoever reaches this address", "ERRAND_URL"} {
+		if !strings.Contains(p.logged(), want) {
+			t.Errorf("the start does not mention %q", want)
+		}
+	}
+}
+
 func TestOnlyThisMachineIsAnswered(t *testing.T) {
 	p := start(t)
 	for host, want := range map[string]int{

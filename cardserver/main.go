@@ -87,6 +87,12 @@ func announce(out io.Writer, l net.Listener, env setup.Env, parts *setup.Parts) 
 		url = "http://" + l.Addr().String()
 	}
 	fmt.Fprintf(out, "%s is at %s (card: %s%s)\n", parts.Agent.Name, url, url, card.Path)
+	if !loopback(l) {
+		fmt.Fprintln(out, "Whoever reaches this address may use the agent: put it behind something that asks who they are.")
+		if env.URL == "" {
+			fmt.Fprintln(out, "Its card names whatever address it is asked at: set ERRAND_URL to the one clients use.")
+		}
+	}
 	if parts.StandIn {
 		fmt.Fprintln(out, "No model is configured: a stand-in answers, and says so. Set GEMINI_API_KEY to have Gemini answer.")
 		return
