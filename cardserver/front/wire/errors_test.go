@@ -221,6 +221,17 @@ func TestBodyLimit(t *testing.T) {
 	}
 }
 
+// Who announces too much is told so at once, and need not send it.
+func TestAnnouncedBodyIsNotRead(t *testing.T) {
+	got := call(t, handler(&script{}), "", func(r *http.Request) {
+		r.ContentLength = 10 << 30
+		r.Body = io.NopCloser(errReader{})
+	})
+	if got.status != http.StatusRequestEntityTooLarge || got.header.Get("Connection") != "close" {
+		t.Errorf("answer is %d %s", got.status, got.body)
+	}
+}
+
 // A body that ends early is an error of the client, not of ours.
 func TestShortBody(t *testing.T) {
 	got := call(t, handler(&script{}), "", func(r *http.Request) {

@@ -82,9 +82,12 @@ func readBody(w http.ResponseWriter, r *http.Request, o *Options) ([]byte, error
 	// net/http takes this deadline away at the end of the body. Writers that know
 	// no deadlines are those of tests.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(o.ReadTimeout))
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, o.MaxBody))
-	if err == nil {
-		return body, nil
+	var err error = &http.MaxBytesError{Limit: o.MaxBody}
+	if r.ContentLength <= o.MaxBody { // what is announced to be too large is not waited for
+		var body []byte
+		if body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, o.MaxBody)); err == nil {
+			return body, nil
+		}
 	}
 	w.Header().Set("Connection", "close")
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
