@@ -131,7 +131,7 @@ func TestModelErrors(t *testing.T) {
 		{"throttled", standin.Throttle(37 * time.Second), 37 * time.Second, false, ""},
 		{"throttled, no time", standin.Throttle(0), 30 * time.Second, false, ""},
 		{"throttled, too short", standin.Throttle(time.Millisecond), time.Second, false, ""},
-		{"throttled, too long", standin.Throttle(20 * time.Hour), time.Hour, false, ""},
+		{"throttled, for most of a day", standin.Throttle(20 * time.Hour), 20 * time.Hour, false, ""},
 		{"401", standin.Fail(401, "UNAUTHENTICATED", "SECRET"), time.Minute, true, ""},
 		{"403", standin.Fail(403, "PERMISSION_DENIED", "SECRET"), time.Minute, true, ""},
 		{"404", standin.Fail(404, "NOT_FOUND", "SECRET"), time.Minute, true, ""},

@@ -16,7 +16,7 @@ import (
 const (
 	waitUnknown = 30 * time.Second // the service did not say how long
 	waitLeast   = time.Second
-	waitMost    = time.Hour
+	waitMost    = 24 * time.Hour // the age limit of a turn
 	waitDenied  = time.Minute // an operator must mend something first
 )
 
