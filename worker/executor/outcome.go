@@ -17,7 +17,7 @@ const (
 	waitUnknown = 30 * time.Second // the service did not say how long
 	waitLeast   = time.Second
 	waitMost    = 24 * time.Hour // the age limit of a turn
-	waitDenied  = time.Minute // an operator must mend something first
+	waitDenied  = time.Minute    // an operator must mend something first
 )
 
 // An outcome is how a turn ends.
