@@ -450,10 +450,7 @@ func TestWrongEnvironmentIsRefusedWithTheRemedy(t *testing.T) {
 }
 
 func TestListeningBeyondTheMachineIsPointedOut(t *testing.T) {
-	p := &process{t: t, dir: t.TempDir(), port: freePort(t)}
-	p.env = []string{fmt.Sprintf("ERRAND_LISTEN=0.0.0.0:%d", p.port)}
-	p.start()
-	p.stop()
+	p := start(t, "ERRAND_LISTEN=0.0.0.0:0")
 	for _, want := range []string{"Whoever reaches this address", "ERRAND_URL"} {
 		if !strings.Contains(p.logged(), want) {
 			t.Errorf("the start does not mention %q", want)

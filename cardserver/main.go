@@ -80,24 +80,24 @@ func loopback(l net.Listener) bool {
 	return ok && a.IP.IsLoopback()
 }
 
-// announce tells whoever started the program where it is and who answers.
+// announce tells whoever started the program who answers, and last, where.
 func announce(out io.Writer, l net.Listener, env setup.Env, parts *setup.Parts) {
+	if parts.StandIn {
+		fmt.Fprintln(out, "No model is configured: a stand-in answers, and says so. Set GEMINI_API_KEY to have Gemini answer.")
+	} else {
+		fmt.Fprintf(out, "The model %s answers.\n", parts.Model.Name())
+	}
+	if !loopback(l) {
+		fmt.Fprintln(out, "Whoever reaches this address may use the agent: put it behind something that asks who they are.")
+	}
 	url := env.URL
 	if url == "" {
 		url = "http://" + l.Addr().String()
-	}
-	fmt.Fprintf(out, "%s is at %s (card: %s%s)\n", parts.Agent.Name, url, url, card.Path)
-	if !loopback(l) {
-		fmt.Fprintln(out, "Whoever reaches this address may use the agent: put it behind something that asks who they are.")
-		if env.URL == "" {
+		if !loopback(l) {
 			fmt.Fprintln(out, "Its card names whatever address it is asked at: set ERRAND_URL to the one clients use.")
 		}
 	}
-	if parts.StandIn {
-		fmt.Fprintln(out, "No model is configured: a stand-in answers, and says so. Set GEMINI_API_KEY to have Gemini answer.")
-		return
-	}
-	fmt.Fprintf(out, "The model %s answers.\n", parts.Model.Name())
+	fmt.Fprintf(out, "%s is at %s (card: %s%s)\n", parts.Agent.Name, url, url, card.Path)
 }
 
 // checkModel asks once whether the model can be used, so that a wrong key is seen
