@@ -4,13 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"iter"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,167 +17,12 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 	"github.com/google/go-cmp/cmp"
 
-	"errand/shared/bus"
 	"errand/shared/intake"
-	"errand/shared/local"
 	"errand/shared/queue"
 	"errand/shared/sqlstore"
 	"errand/shared/task"
 	"errand/worker/turn"
 )
-
-// execute makes an executor of a function.
-type execute func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool)
-
-func (f execute) Execute(ctx context.Context, ec *a2asrv.ExecutorContext) iter.Seq2[a2a.Event, error] {
-	return func(yield func(a2a.Event, error) bool) { f(ctx, ec, yield) }
-}
-
-func (f execute) Cancel(_ context.Context, ec *a2asrv.ExecutorContext) iter.Seq2[a2a.Event, error] {
-	return func(yield func(a2a.Event, error) bool) {
-		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCanceled, nil), nil)
-	}
-}
-
-// A bench is a worker on a real store, with a queue that holds what is added and a
-// bus whose deliveries are kept. Jobs are delivered by hand.
-type bench struct {
-	t      *testing.T
-	store  *sqlstore.DB
-	queue  *local.Queue
-	intake *intake.Intake
-	worker *turn.Worker
-	jobs   chan string // tasks of the jobs that the queue delivered
-	rules  task.Rules
-
-	mu     sync.Mutex
-	now    time.Time
-	events []string
-	failed bool // the bus refuses
-}
-
-func newBench(t *testing.T, ex a2asrv.AgentExecutor) *bench {
-	t.Helper()
-	b := &bench{t: t, now: time.Now().UTC(), jobs: make(chan string, 100), rules: task.Defaults()}
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	var err error
-	b.store, err = sqlstore.Open(t.Context(), filepath.Join(t.TempDir(), "t.db"), sqlstore.Options{Now: b.clock, Log: log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+queue.PathTurn, func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		job, err := queue.Parse(body)
-		if err != nil {
-			t.Error(err)
-		}
-		b.jobs <- job.Task
-	})
-	b.queue = local.NewQueue(local.QueueConfig{Handler: mux, Log: log})
-	b.intake = &intake.Intake{Store: b.store, Queue: b.queue, Rules: b.rules, Now: b.clock, Log: log}
-	b.worker = turn.New(turn.Config{
-		Store: b.store, Queue: b.queue, Bus: b, Executor: ex, Rules: b.rules, Now: b.clock, Log: log, Commit: time.Millisecond,
-	})
-	t.Cleanup(func() {
-		_ = b.queue.Close(context.Background())
-		if err := b.store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return b
-}
-
-// Publish implements bus.Publisher: a topic that can be out.
-func (b *bench) Publish(_ context.Context, events ...bus.Event) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.failed {
-		return errors.New("the topic is out")
-	}
-	for _, e := range events {
-		b.events = append(b.events, fmt.Sprintf("%d %s%s", e.Note, e.Kind, strings.TrimPrefix(e.State, "TASK_STATE")))
-	}
-	return nil
-}
-
-func (b *bench) published() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return append([]string(nil), b.events...)
-}
-
-func (b *bench) clock() time.Time {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.now
-}
-
-func (b *bench) pass(d time.Duration) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.now = b.now.Add(d)
-}
-
-func (b *bench) send(id, text, taskID string) task.Record {
-	b.t.Helper()
-	r, err := b.intake.Accept(b.t.Context(), intake.Message{Owner: "me", Message: &a2a.Message{
-		ID: id, TaskID: a2a.TaskID(taskID), Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart(text)},
-	}})
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return r
-}
-
-// deliver brings a job to the worker, as the queue's task name in its retry'th
-// delivery, and returns the status.
-func (b *bench) deliver(id, name string, retry int) int {
-	b.t.Helper()
-	req := httptest.NewRequestWithContext(b.t.Context(), "POST", queue.PathTurn, strings.NewReader(string(intake.Job(task.Turns, id, time.Time{}).Body())))
-	req.Header.Set(queue.HeaderQueue, task.Turns)
-	req.Header.Set(queue.HeaderName, name)
-	req.Header.Set(queue.HeaderRetry, strconv.Itoa(retry))
-	w := httptest.NewRecorder()
-	b.worker.ServeHTTP(w, req)
-	return w.Code
-}
-
-func (b *bench) load(id string) task.Record {
-	b.t.Helper()
-	r, err := b.store.Load(b.t.Context(), id)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return r
-}
-
-// awaitState waits on the record until it is in the state.
-func (b *bench) awaitState(id string, state a2a.TaskState) task.Record {
-	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), 10*time.Second)
-	defer cancel()
-	for r, err := range b.store.Watch(ctx, id) {
-		if err != nil {
-			b.t.Fatal(err)
-		}
-		if r.State() == state {
-			return r
-		}
-	}
-	b.t.Fatalf("task %s did not become %s", id, state)
-	return task.Record{}
-}
-
-func texts(t *a2a.Task) []string {
-	var out []string
-	for _, a := range t.Artifacts {
-		for _, p := range a.Parts {
-			out = append(out, p.Text())
-		}
-	}
-	return out
-}
 
 // template is an executor as the SDK's documentation shows it, with artifacts of
 // random ids. It knows nothing of leases, attempts or crashes.
