@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -434,6 +435,8 @@ func TestWrongEnvironmentIsRefusedWithTheRemedy(t *testing.T) {
 		"ERRAND_LISTEN=here":             "0.0.0.0:8080",
 		"ERRAND_URL=agent":               "https://",
 		"ERRAND_STORE=mongo:x":           "sqlite:",
+		"ERRAND_STORE=sqlite::memory:":   "FILE",
+		"ERRAND_LISTEN=192.0.2.1:8080":   "an address of this machine",
 		"ERRAND_QUEUE=rabbit":            "local",
 		"ERRAND_BUS=kafka:":              "local",
 		"ERRAND_MODEL=gpt:":              "gemini:",
@@ -497,5 +500,36 @@ func TestOnlyThisMachineIsAnswered(t *testing.T) {
 	}
 	if got.SupportedInterfaces[0].URL != p.url()+"/" {
 		t.Errorf("the card says %s, the agent is at %s", got.SupportedInterfaces[0].URL, p.url())
+	}
+}
+
+// A webhook that hangs does not hold up a deployment, and is told after the restart.
+func TestHangingReceiverDoesNotDelayTheStop(t *testing.T) {
+	reached, release := make(chan struct{}, 10), make(chan struct{})
+	slow := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		reached <- struct{}{}
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(slow.Close)
+	p := start(t, "ERRAND_PUSH_ALLOW="+strings.TrimPrefix(slow.URL, "http://"))
+	req := userText("m1", "hello")
+	req.Config = &a2a.SendMessageConfig{PushConfig: &a2a.PushConfig{URL: slow.URL + "/"}}
+	mustSend(t, p.client(), req)
+	<-reached
+	began := time.Now()
+	p.stop()
+	if took := time.Since(began); took > 6*time.Second {
+		t.Errorf("stopping took %s", took)
+	}
+	close(release)
+	p.start()
+	select {
+	case <-reached:
+	case <-time.After(20 * time.Second):
+		t.Error("the webhook was not told after the restart")
 	}
 }

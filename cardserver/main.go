@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"errand/cardserver/front"
@@ -62,8 +63,11 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 		return err
 	}
 	l, err := net.Listen("tcp", env.Address())
-	if err != nil {
+	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("%w; set PORT or ERRAND_LISTEN to a free address", err)
+	}
+	if err != nil {
+		return fmt.Errorf("%w; set ERRAND_LISTEN to an address of this machine, for example 127.0.0.1:8080", err)
 	}
 	surface := front.Surface{
 		Operations: front.New(front.Config{Intake: in, Agent: parts.Agent, CheckURL: parts.Egress.CheckURL, Log: log}),

@@ -27,8 +27,14 @@ type standalone struct {
 	stop   context.CancelFunc
 }
 
-// sweepEvery is how often repair is asked for (R10).
-const sweepEvery = time.Minute
+const (
+	sweepEvery = time.Minute // how often repair is asked for (R10)
+
+	// What is being delivered when the process is told to stop may end by itself for
+	// so long. Parking takes milliseconds; a slow webhook is sent again after the
+	// next start.
+	lastDeliveries = 3 * time.Second
+)
 
 func newStandalone(p *setup.Parts, rules task.Rules, log *slog.Logger) (*standalone, error) {
 	s := &standalone{log: log}
@@ -64,6 +70,8 @@ func (s *standalone) start(ctx context.Context) {
 
 // drain parks running turns and ends the deliveries.
 func (s *standalone) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lastDeliveries)
+	defer cancel()
 	s.stop()
 	s.worker.Drain()
 	if err := s.local.Close(ctx); err != nil {

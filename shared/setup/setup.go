@@ -126,6 +126,9 @@ func storePath(spec string) (string, error) {
 	if kind != "sqlite" || path == "" {
 		return "", fmt.Errorf("ERRAND_STORE: %q is no store; use sqlite:FILE, for example ERRAND_STORE=sqlite:errand.db", kind)
 	}
+	if strings.HasPrefix(path, ":") { // SQLite's :memory: would lose what was accepted
+		return "", fmt.Errorf("ERRAND_STORE: %q is no file; use sqlite:FILE, for example ERRAND_STORE=sqlite:errand.db", path)
+	}
 	return path, nil
 }
 
