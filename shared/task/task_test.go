@@ -1,6 +1,7 @@
 package task_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -192,5 +193,26 @@ func TestCloneSharesNothing(t *testing.T) {
 	}
 	if s := string(now.Head) + string(now.Body); strings.Contains(s, "new") || strings.Contains(s, "WG9sZA") || !strings.Contains(s, `"old"`) {
 		t.Errorf("a change of the clone reached the record: %s", s)
+	}
+}
+
+// A park before a last claim whose answer was lost is told again, so that its job is
+// added.
+func TestClaimKnowsItsOwnPark(t *testing.T) {
+	r := accepted(t, "x")
+	for i := range 2 {
+		r = claimed(t, r, at(time.Duration(i+1)*time.Hour), fmt.Sprint("n", i))
+	}
+	m := at(3 * time.Hour)
+	claim := task.Claim{Lease: task.Lease{Until: m.Now.Add(time.Minute), Nonce: "n3"}}
+	r, v, changed, err := r.Claim(m, claim)
+	if err != nil || v != task.Parked || !changed {
+		t.Fatalf("Claim = %v, %v, %v, want parked", v, changed, err)
+	}
+	if _, v, changed, err := r.Claim(m, claim); err != nil || v != task.Parked || changed {
+		t.Errorf("again: %v, %v, %v, want parked and nothing to write", v, changed, err)
+	}
+	if _, v, _, err := r.Claim(at(3*time.Hour+time.Second), claim); err != nil || v != task.Idle {
+		t.Errorf("later: %v, %v, want idle", v, err)
 	}
 }

@@ -40,6 +40,9 @@ func (r Record) Claim(m Moment, c Claim) (next Record, v Verdict, changed bool, 
 		}
 		return n.fail(m, "The task was closed: its question was not answered in time. Send a new message to start again.")
 	case r.Wake.After(m.Now):
+		if wait := m.Rules.wait(r.Attempt); wait > 0 && r.Wake.Equal(m.Now.Add(wait)) {
+			return r, Parked, false, nil // by this very claim, whose answer was lost
+		}
 		return r, Idle, false, nil
 	case r.Lease.Until.After(m.Now) && !r.Lease.givenUp(c.Lease):
 		return r, Idle, false, nil

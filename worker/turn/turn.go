@@ -153,8 +153,9 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 
 func (w *Worker) claim(ctx context.Context, r task.Record, c task.Claim) (task.Record, task.Verdict, error) {
 	var verdict task.Verdict
+	now := w.moment() // one for all tries: a claim knows its own park by the time
 	r, err := task.UpdateFrom(ctx, w.cfg.Store, r, func(r task.Record) (next task.Record, changed bool, err error) {
-		next, verdict, changed, err = r.Claim(w.moment(), c)
+		next, verdict, changed, err = r.Claim(now, c)
 		return next, changed, err
 	})
 	return r, verdict, err
