@@ -174,20 +174,30 @@ func (c *cursor) part() *a2a.Part {
 
 func (c *cursor) getTask() *a2a.GetTaskRequest {
 	req := &a2a.GetTaskRequest{}
+	c.oneTask(&req.Tenant, &req.ID, func(name string) {
+		if name == "historyLength" {
+			req.HistoryLength = c.optionalInt(0, historyLimit)
+		}
+	})
+	return req
+}
+
+// oneTask decodes what requests about one task have in common; more decodes the
+// fields beside it.
+func (c *cursor) oneTask(tenant *string, id *a2a.TaskID, more func(name string)) {
 	for name := range c.object() {
 		switch name {
 		case "tenant":
-			req.Tenant = c.label(maxID)
+			*tenant = c.label(maxID)
 		case "id":
-			req.ID = c.taskID()
-		case "historyLength":
-			req.HistoryLength = c.optionalInt(0, historyLimit)
+			*id = c.taskID()
+		default:
+			more(name)
 		}
 	}
-	if req.ID == "" {
+	if *id == "" {
 		c.missing("id")
 	}
-	return req
 }
 
 func (c *cursor) listTasks() *a2a.ListTasksRequest {
@@ -217,35 +227,17 @@ func (c *cursor) listTasks() *a2a.ListTasksRequest {
 
 func (c *cursor) cancelTask() *a2a.CancelTaskRequest {
 	req := &a2a.CancelTaskRequest{}
-	for name := range c.object() {
-		switch name {
-		case "tenant":
-			req.Tenant = c.label(maxID)
-		case "id":
-			req.ID = c.taskID()
-		case "metadata":
+	c.oneTask(&req.Tenant, &req.ID, func(name string) {
+		if name == "metadata" {
 			req.Metadata = c.metadata()
 		}
-	}
-	if req.ID == "" {
-		c.missing("id")
-	}
+	})
 	return req
 }
 
 func (c *cursor) subscribe() *a2a.SubscribeToTaskRequest {
 	req := &a2a.SubscribeToTaskRequest{}
-	for name := range c.object() {
-		switch name {
-		case "tenant":
-			req.Tenant = c.label(maxID)
-		case "id":
-			req.ID = c.taskID()
-		}
-	}
-	if req.ID == "" {
-		c.missing("id")
-	}
+	c.oneTask(&req.Tenant, &req.ID, func(string) {})
 	return req
 }
 
