@@ -227,7 +227,7 @@ func unmarshalKeeping(text []byte, h *head) (map[string]json.RawMessage, error) 
 	if err := json.Unmarshal(text, &all); err != nil {
 		return nil, err
 	}
-	known, err := marshal(fullHead)
+	known, err := marshal(fullHead())
 	if err != nil {
 		return nil, err
 	}
@@ -242,14 +242,14 @@ func unmarshalKeeping(text []byte, h *head) (map[string]json.RawMessage, error) 
 }
 
 // fullHead has every field set, so that its encoding names them all.
-var fullHead = func() head {
+func fullHead() head {
 	now := time.Unix(0, 0).UTC()
 	return head{
 		Metadata: map[string]any{"": 0}, Owner: "x", Made: []Made{{}}, Hooks: []Hook{{}}, Gens: 1, Seq: 1,
 		Notes: []Note{{}}, Told: 1, Epoch: 1, Attempt: 1, Lease: &Lease{}, Wake: &now, Expires: &now,
 		Due: &now, DueLane: "x",
 	}
-}()
+}
 
 func withExtra(text []byte, extra map[string]json.RawMessage) ([]byte, error) {
 	more, err := marshal(extra)

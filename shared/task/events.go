@@ -6,11 +6,15 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 )
 
-// log appends an event and lets go of the oldest beyond the limit.
+// log appends an event.
 func (r *Record) log(e Entry) {
 	r.Seq++
 	e.Seq = r.Seq
 	r.Log = append(r.Log[:len(r.Log):len(r.Log)], e)
+}
+
+// trimLog lets go of the oldest events beyond the limit, never of the newest.
+func (r *Record) trimLog() {
 	size, first := 0, len(r.Log)
 	for first > 0 {
 		size += entrySize(r.Log[first-1])

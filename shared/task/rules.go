@@ -3,6 +3,8 @@ package task
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"strings"
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -71,9 +73,10 @@ func (r Record) change() Record {
 	return r
 }
 
-// sealed ends a transition: it derives Due, and encodes the record once for the
+// sealed ends a transition: it trims the log, derives Due, and encodes the record once for the
 // check here and for the store.
 func (r Record) sealed(m Moment, limit int) (Record, error) {
+	r.trimLog()
 	r.Due = r.debt(m.Rules)
 	enc, err := r.Encode()
 	if err != nil {
@@ -121,7 +124,7 @@ func (r *Record) addHistory(msgs ...*a2a.Message) {
 	r.Task.History = append(h[:len(h):len(h)], msgs...)
 }
 
-// note records the present state as a notified event.
+// noteState records the present state as a notified event.
 func (r *Record) noteState(front bool) {
 	r.addNote(Note{
 		At: r.Stamp(), Seq: r.Seq, State: r.State(), Text: shortText(r.Task.Status.Message), Front: front,
@@ -143,14 +146,7 @@ func shortText(m *a2a.Message) string {
 	}
 	for _, p := range m.Parts {
 		if t := p.Text(); t != "" {
-			if len(t) <= limitText {
-				return t
-			}
-			cut := limitText
-			for cut > 0 && t[cut]&0xC0 == 0x80 {
-				cut--
-			}
-			return t[:cut]
+			return strings.ToValidUTF8(t[:min(len(t), limitText)], "")
 		}
 	}
 	return ""
@@ -161,11 +157,7 @@ func merged(a, b map[string]any) map[string]any {
 		return a
 	}
 	out := make(map[string]any, len(a)+len(b))
-	for k, v := range a {
-		out[k] = v
-	}
-	for k, v := range b {
-		out[k] = v
-	}
+	maps.Copy(out, a)
+	maps.Copy(out, b)
 	return out
 }
