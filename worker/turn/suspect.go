@@ -6,33 +6,33 @@ import (
 	"errand/shared/task"
 )
 
-// A toll names the turns whose last run here ended in an error: whatever they break,
+// A failures set names the turns whose last run here ended in an error: whatever they break,
 // it is not this process. They need not run alone, and a model that answers nothing
 // but errors does not hold up everybody else.
-type toll struct {
+type failures struct {
 	mu   sync.Mutex
 	last map[string]int64 // the epoch of that run, by task
 }
 
-// maxToll bounds the memory of turns that go on elsewhere; one that is forgotten
+// maxFailures bounds the memory of turns that go on elsewhere; one that is forgotten
 // runs alone.
-const maxToll = 10_000
+const maxFailures = 10_000
 
 // ran notes how a run ended.
-func (t *toll) ran(id string, epoch int64, err error) {
+func (t *failures) ran(id string, epoch int64, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err == nil {
 		delete(t.last, id)
 		return
 	}
-	if t.last == nil || len(t.last) >= maxToll {
+	if t.last == nil || len(t.last) >= maxFailures {
 		t.last = map[string]int64{}
 	}
 	t.last[id] = epoch
 }
 
-func (t *toll) outlived(r task.Record) bool {
+func (t *failures) outlived(r task.Record) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	epoch, ok := t.last[r.ID()]
@@ -45,7 +45,7 @@ func (t *toll) outlived(r task.Record) bool {
 func (w *Worker) need(r task.Record) int64 {
 	next := r
 	next.Attempt++
-	if r.Attempt == 0 || r.Wake.IsZero() || !next.Suspect(w.cfg.Rules) || w.toll.outlived(r) {
+	if r.Attempt == 0 || r.Wake.IsZero() || !next.Suspect(w.cfg.Rules) || w.failures.outlived(r) {
 		return 1
 	}
 	return allSlots

@@ -50,7 +50,7 @@ type Config struct {
 type Worker struct {
 	cfg   Config
 	slots *semaphore.Weighted // a suspect turn takes all of them
-	toll  toll                // of turns that are no suspects here
+	failures  failures                // of turns that are no suspects here
 	drain context.Context     // ends when the process is told to stop
 	stop  context.CancelFunc
 }
@@ -139,12 +139,12 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 	switch verdict {
 	case task.Claimed:
 		err := w.run(ctx, r, lease, start)
-		w.toll.ran(id, r.Epoch, err)
+		w.failures.ran(id, r.Epoch, err)
 		return err
 	case task.Parked:
 		return w.wake(ctx, r)
 	case task.Ended:
-		w.toll.ran(id, r.Epoch, nil)
+		w.failures.ran(id, r.Epoch, nil)
 		w.cfg.Log.WarnContext(ctx, "task ended without an answer", "task", id, "job", lease.Name, "attempt", r.Attempt, "epoch", r.Epoch)
 		return w.publish(ctx, r)
 	}
