@@ -6,9 +6,9 @@ import (
 	"errand/shared/task"
 )
 
-// A failures set names the turns whose last run here ended in an error: whatever they break,
-// it is not this process. They need not run alone, and a model that answers nothing
-// but errors does not hold up everybody else.
+// failures are the turns whose last run here ended in an error: whatever they
+// break, it is not this process. They need not run alone, and a model that answers
+// nothing but errors does not hold up everybody else.
 type failures struct {
 	mu   sync.Mutex
 	last map[string]int64 // the epoch of that run, by task

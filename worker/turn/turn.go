@@ -48,11 +48,11 @@ type Config struct {
 
 // A Worker runs turns. It is an http.Handler for the jobs of the turns queue.
 type Worker struct {
-	cfg   Config
-	slots *semaphore.Weighted // a suspect turn takes all of them
-	failures  failures                // of turns that are no suspects here
-	drain context.Context     // ends when the process is told to stop
-	stop  context.CancelFunc
+	cfg      Config
+	slots    *semaphore.Weighted // a suspect turn takes all of them
+	failures failures            // of turns that are no suspects here
+	drain    context.Context     // ends when the process is told to stop
+	stop     context.CancelFunc
 }
 
 // allSlots is more than any process runs at once: it is not a limit on ordinary
