@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -134,7 +135,7 @@ func TestStreamBeginsWithTheTaskAndEndsWithItsEnd(t *testing.T) {
 }
 
 func TestAllStreamsOfATaskSayTheSame(t *testing.T) {
-	p := start(t, "ERRAND_MODEL=standin:delay=300ms")
+	p := start(t, "ERRAND_MODEL=standin:delay=1s")
 	c := p.client()
 	task := mustSend(t, c, immediately(userText("m1", "hello")))
 	const readers = 3
@@ -161,7 +162,7 @@ func TestAllStreamsOfATaskSayTheSame(t *testing.T) {
 }
 
 func TestCutStreamIsTakenUpAgain(t *testing.T) {
-	p := start(t, "ERRAND_MODEL=standin:delay=300ms")
+	p := start(t, "ERRAND_MODEL=standin:delay=1s")
 	c := p.client()
 	var id a2a.TaskID
 	for ev, err := range c.SendStreamingMessage(t.Context(), userText("m1", "hello")) {
@@ -212,7 +213,7 @@ func TestAskAndAnswer(t *testing.T) {
 }
 
 func TestMessageToAWorkingTaskIsAnswered(t *testing.T) {
-	c := start(t, "ERRAND_MODEL=standin:delay=200ms").client()
+	c := start(t, "ERRAND_MODEL=standin:delay=1s").client()
 	task := mustSend(t, c, immediately(userText("m1", "first")))
 	more := immediately(userText("m2", "second"))
 	more.Message.TaskID = task.ID
@@ -236,10 +237,20 @@ func TestCancelBeforeDuringAndAfter(t *testing.T) {
 	c := p.client()
 	task := mustSend(t, c, immediately(userText("m1", "hello")))
 	until(t, c, task.ID, "working", func(task *a2a.Task) bool { return task.Status.State == a2a.TaskStateWorking })
-	stream := make(chan []a2a.Event, 1)
+	subscribed, stream := make(chan struct{}), make(chan []a2a.Event, 1)
 	go func() {
-		stream <- events(t, p.client().SubscribeToTask(context.Background(), &a2a.SubscribeToTaskRequest{ID: task.ID}))
+		var once sync.Once
+		told := func(yield func(a2a.Event, error) bool) {
+			for ev, err := range p.client().SubscribeToTask(context.Background(), &a2a.SubscribeToTaskRequest{ID: task.ID}) {
+				once.Do(func() { close(subscribed) })
+				if !yield(ev, err) {
+					return
+				}
+			}
+		}
+		stream <- events(t, told)
 	}()
+	<-subscribed
 	blocked := make(chan *a2a.Task, 1)
 	go func() { blocked <- mustSend(t, p.client(), userText("m1", "hello")) }()
 
@@ -250,7 +261,7 @@ func TestCancelBeforeDuringAndAfter(t *testing.T) {
 	if got := <-blocked; got.Status.State != a2a.TaskStateCanceled {
 		t.Errorf("the blocked send was answered %s", got.Status.State)
 	}
-	if got := kinds(<-stream); got[len(got)-1] != string(a2a.TaskStateCanceled) {
+	if got := kinds(<-stream); len(got) == 0 || got[len(got)-1] != string(a2a.TaskStateCanceled) {
 		t.Errorf("stream of %v", got)
 	}
 	_, err = c.CancelTask(t.Context(), &a2a.CancelTaskRequest{ID: task.ID})
