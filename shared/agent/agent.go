@@ -44,6 +44,9 @@ type Agent struct {
 	// Skills are what it can do, for those who choose among agents. At least
 	// one.
 	Skills []Skill `yaml:"skills"`
+	// Extensions are the protocol extensions that the agent's own code supports;
+	// they stand on its card. Default: none.
+	Extensions []Extension `yaml:"extensions"`
 	// Tools are the names of the Go tools of worker/tools that the model may
 	// call. Default: none.
 	Tools []string `yaml:"tools"`
@@ -75,6 +78,17 @@ type Skill struct {
 	InputModes []string `yaml:"inputModes"`
 	// OutputModes replace the agent's own for this skill. Optional.
 	OutputModes []string `yaml:"outputModes"`
+}
+
+// An Extension is a protocol extension (A2A 1.0, section 4.6). It is active in a request
+// that asks for it; an executor finds the active ones in the SDK's call context.
+type Extension struct {
+	// URI names the extension and its version. Required, unique, absolute.
+	URI string `yaml:"uri"`
+	// Description says how the agent uses it. Optional.
+	Description string `yaml:"description"`
+	// Required refuses requests that do not ask for it. Default: false.
+	Required bool `yaml:"required"`
 }
 
 // Limits bound one turn: the work on one message. Every limit is at least 1;

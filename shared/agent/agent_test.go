@@ -68,6 +68,7 @@ instructions: |
   Two.
 inputModes: [text/markdown]
 outputModes: [text/html]
+extensions: [{uri: "https://example.com/ext/v1", description: d, required: true}, {uri: "urn:x:y"}]
 tools: [time, look_up]
 limits: {steps: 1, turnTokens: 100, historyMessages: 3}
 `))
@@ -84,6 +85,9 @@ limits: {steps: 1, turnTokens: 100, historyMessages: 3}
 			ID: "s", Name: "S", Description: "Does it.", Tags: []string{"t"}, Examples: []string{"do it"},
 			InputModes: []string{"text/plain", "image/png"}, OutputModes: []string{"application/json"},
 		}},
+		Extensions: []agent.Extension{
+			{URI: "https://example.com/ext/v1", Description: "d", Required: true}, {URI: "urn:x:y"},
+		},
 		Tools:  []string{"time", "look_up"},
 		Limits: agent.Limits{Steps: 1, TurnTokens: 100, OutputTokens: 100, HistoryMessages: 3},
 	}
@@ -146,6 +150,10 @@ func TestParseRefuses(t *testing.T) {
 		{"a mode with parameters", "", "outputModes: ['text/plain; charset=utf-8']", "not a media type"},
 		{"a mode in upper case", "", "    inputModes: [Text/Plain]", "skills[0].inputModes[0]"},
 		{"a mode twice", "", "inputModes: [a/b, a/b]", `inputModes[1]: "a/b" stands in the list twice`},
+		{"an extension without URI", "", "extensions: [{required: true}]", "line 10: extensions[0].uri: must be an absolute URI"},
+		{"an extension with a comma", "", "extensions: [{uri: 'urn:a,b'}]", "extensions[0].uri: must be an absolute URI"},
+		{"an extension twice", "", "extensions: [{uri: 'urn:a'}, {uri: 'urn:a'}]", `extensions[1]: "urn:a" stands in the list twice`},
+		{"a text for a truth value", "", "extensions: [{uri: 'urn:a', required: maybe}]", "extensions[0].required: must be true or false"},
 		{"a tool with a space", "", "tools: ['rm -rf']", "tools[0]: is not the name of a tool"},
 		{"a tool twice", "", "tools: [time, time]", `tools[1]: "time" stands in the list twice`},
 	}

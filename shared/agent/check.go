@@ -39,6 +39,7 @@ func (r *reader) check(a *Agent) {
 	r.modes("inputModes", a.InputModes)
 	r.modes("outputModes", a.OutputModes)
 	r.skills(a.Skills)
+	r.extensions(a.Extensions)
 	for i, name := range a.Tools {
 		if !toolName.MatchString(name) {
 			r.failf(item("tools", i), "is not the name of a tool: letters, digits and _, at most 64, not starting with a digit")
@@ -75,6 +76,20 @@ func (r *reader) skills(skills []Skill) {
 		r.modes(at+".inputModes", s.InputModes)
 		r.modes(at+".outputModes", s.OutputModes)
 	}
+}
+
+func (r *reader) extensions(all []Extension) {
+	var uris []string
+	for i, e := range all {
+		at := item("extensions", i)
+		u, err := url.Parse(e.URI)
+		if err != nil || !u.IsAbs() || strings.ContainsFunc(e.URI, func(c rune) bool { return c <= ' ' || c == ',' || c > '~' }) {
+			r.failf(at+".uri", "must be an absolute URI in ASCII without spaces and commas, such as https://example.com/ext/v1")
+		}
+		r.printable(at+".description", e.Description)
+		uris = append(uris, e.URI)
+	}
+	r.unique("extensions", uris)
 }
 
 func (r *reader) limits(l Limits) {

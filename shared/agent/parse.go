@@ -99,6 +99,8 @@ func (r *reader) value(path string, n *yaml.Node, v reflect.Value) {
 		r.sequence(path, n, v)
 	case v.Kind() == reflect.Int:
 		r.integer(path, n, v)
+	case v.Kind() == reflect.Bool:
+		r.boolean(path, n, v)
 	default:
 		r.text(path, n, v)
 	}
@@ -150,6 +152,15 @@ func (r *reader) integer(path string, n *yaml.Node, v reflect.Value) {
 		return
 	}
 	v.SetInt(i)
+}
+
+func (r *reader) boolean(path string, n *yaml.Node, v reflect.Value) {
+	var b bool
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!bool" || n.Decode(&b) != nil {
+		r.failf(path, "must be true or false")
+		return
+	}
+	v.SetBool(b)
 }
 
 // apiKey is the form of Google's API keys.
