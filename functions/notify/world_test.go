@@ -74,7 +74,7 @@ func (w *world) accept(id string, hooks ...task.Hook) {
 	w.t.Helper()
 	msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart("go"))
 	r, err := task.Accept(w.rules.At(time.Now()), task.Acceptance{
-		ID: id, Context: "c", Lane: task.Turns, Message: msg, Print: "p", Hooks: hooks,
+		ID: id, Context: "c", Lane: task.Turns, Message: msg, Seen: task.Seen{ID: msg.ID, Print: "p"}, Hooks: hooks,
 	})
 	if err == nil {
 		_, err = w.db.Create(w.t.Context(), r)
@@ -120,7 +120,7 @@ func (w *world) finish(id string, state a2a.TaskState, say string, artifacts ...
 func (w *world) answer(id, text string) {
 	w.t.Helper()
 	w.update(id, func(r task.Record) (task.Record, bool, error) {
-		n, changed, _, err := r.FollowUp(w.rules.At(time.Now()), a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(text)), text)
+		n, changed, _, err := r.FollowUp(w.rules.At(time.Now()), a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(text)), task.Seen{ID: text, Print: text})
 		return n, changed, err
 	})
 }

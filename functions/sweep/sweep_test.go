@@ -87,7 +87,7 @@ func accept(t *testing.T, db *sqlstore.DB, id string, at time.Time, hooks ...tas
 	t.Helper()
 	msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart("go"))
 	r, err := task.Accept(rules.At(at), task.Acceptance{
-		ID: id, Context: "c", Lane: task.Turns, Message: msg, Print: "p", Hooks: hooks,
+		ID: id, Context: "c", Lane: task.Turns, Message: msg, Seen: task.Seen{ID: msg.ID, Print: "p"}, Hooks: hooks,
 	})
 	if err == nil {
 		r, err = db.Create(context.Background(), r)

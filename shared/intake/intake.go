@@ -7,6 +7,7 @@ package intake
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/json"
@@ -33,13 +34,25 @@ type Intake struct {
 	Rules task.Rules
 	Now   func() time.Time
 	Log   *slog.Logger
+
+	// Reused says that clients give different messages the same id. Then no message
+	// is known by its id: each one that is sent makes a task, or another turn, and one
+	// that is sent again because its answer was lost is done twice.
+	Reused bool
 }
 
 // A Message is what somebody sent.
 type Message struct {
-	Owner   string // who sent it and may see the task
-	Message *a2a.Message
-	Hooks   []task.Hook // inline webhooks
+	Owner      string // who sent it and may see the task
+	Message    *a2a.Message
+	Extensions []string       // URIs of the protocol extensions activated for it
+	Metadata   map[string]any // of the request, not of the message
+	Hooks      []task.Hook    // inline webhooks
+}
+
+// seen is what the record keeps of m beside the message itself.
+func (m Message) seen(key, print string) task.Seen {
+	return task.Seen{ID: key, Print: print, Extensions: m.Extensions, Metadata: m.Metadata}
 }
 
 // Accept makes the task of a first message, or adds a further message to the task
@@ -51,10 +64,14 @@ type Message struct {
 // ErrContext, task.ErrTerminal, task.ErrInbox, task.ErrHooks, task.ErrTooLarge; any
 // other means that the store did not answer and the message may be sent again.
 func (in *Intake) Accept(ctx context.Context, m Message) (task.Record, error) {
-	if m.Message.TaskID != "" {
-		return in.add(ctx, string(m.Message.TaskID), m)
+	key := m.Message.ID
+	if in.Reused {
+		key = rand.Text() // once per request, so that a lost answer of the store is still recognised
 	}
-	id, fresh := Derive(m.Owner, m.Message.ID)
+	if m.Message.TaskID != "" {
+		return in.add(ctx, string(m.Message.TaskID), key, m)
+	}
+	id, fresh := Derive(m.Owner, key)
 	msg := *m.Message
 	msg.TaskID = a2a.TaskID(id)
 	if msg.ContextID == "" {
@@ -65,7 +82,8 @@ func (in *Intake) Accept(ctx context.Context, m Message) (task.Record, error) {
 		return task.Record{}, err
 	}
 	r, err := task.Accept(in.Rules.At(in.Now()), task.Acceptance{
-		ID: id, Context: msg.ContextID, Owner: m.Owner, Lane: task.Turns, Message: &msg, Print: print, Hooks: m.Hooks,
+		ID: id, Context: msg.ContextID, Owner: m.Owner, Lane: task.Turns, Message: &msg, Hooks: m.Hooks,
+		Seen: m.seen(key, print),
 	})
 	if err != nil {
 		return task.Record{}, err
@@ -79,7 +97,7 @@ func (in *Intake) Accept(ctx context.Context, m Message) (task.Record, error) {
 		return task.Record{}, err
 	}
 	// The id is taken, or the answer was lost and the record may be ours.
-	again, lerr := in.add(ctx, id, m)
+	again, lerr := in.add(ctx, id, key, m)
 	if errors.Is(lerr, task.ErrNotFound) {
 		return task.Record{}, fmt.Errorf("accepting task %s: %w", id, err)
 	}
@@ -88,7 +106,7 @@ func (in *Intake) Accept(ctx context.Context, m Message) (task.Record, error) {
 
 // add brings a message and its webhooks to a task that exists, in one write: what is
 // refused has changed nothing. A message that the task has already is only answered.
-func (in *Intake) add(ctx context.Context, id string, m Message) (task.Record, error) {
+func (in *Intake) add(ctx context.Context, id, key string, m Message) (task.Record, error) {
 	r, err := in.Store.Load(ctx, id)
 	if err != nil {
 		return task.Record{}, err
@@ -103,7 +121,7 @@ func (in *Intake) add(ctx context.Context, id string, m Message) (task.Record, e
 		return task.Record{}, err
 	}
 	if c := m.Message.ContextID; c != "" && c != msg.ContextID {
-		if _, err := r.Accepted(msg.ID, print); err != nil {
+		if _, err := r.Accepted(key, print); err != nil {
 			return task.Record{}, err
 		}
 		return task.Record{}, ErrContext
@@ -111,7 +129,7 @@ func (in *Intake) add(ctx context.Context, id string, m Message) (task.Record, e
 	var turn, delivery bool
 	r, err = task.UpdateFrom(ctx, in.Store, r, func(r task.Record) (task.Record, bool, error) {
 		now := in.Rules.At(in.Now())
-		next, changed, job, err := r.FollowUp(now, &msg, print)
+		next, changed, job, err := r.FollowUp(now, &msg, m.seen(key, print))
 		turn, delivery = job, false
 		for _, h := range m.Hooks {
 			if err != nil {

@@ -16,7 +16,7 @@ type Acceptance struct {
 	Owner   string       // who may see the task
 	Lane    string       // queue of its turns
 	Message *a2a.Message // as it will stand in the history
-	Print   string       // fingerprint of the message as sent
+	Seen    Seen         // what the message is recognised by
 	Hooks   []Hook       // inline webhooks, as [Record.SetHook] wants them
 }
 
@@ -26,7 +26,7 @@ func Accept(m Moment, a Acceptance) (Record, error) {
 	at := m.Now.Truncate(time.Millisecond)
 	r := Record{
 		Schema: Schema, Owner: a.Owner, Lane: a.Lane,
-		Seen: []Seen{{ID: a.Message.ID, Print: a.Print}},
+		Seen: []Seen{a.Seen},
 		Turn: 1, Since: m.Now, Asked: m.Now,
 		Task: &a2a.Task{
 			ID: a2a.TaskID(a.ID), ContextID: a.Context,
@@ -60,17 +60,17 @@ func (r Record) Accepted(id, print string) (known bool, err error) {
 // was never claimed.
 func (r Record) NeedsJob() bool { return r.State() == a2a.TaskStateSubmitted }
 
-// FollowUp accepts a further message to the task (R13). changed is false when the
-// message was accepted before. job says that a job must be added afterwards.
-func (r Record) FollowUp(m Moment, msg *a2a.Message, print string) (next Record, changed, job bool, err error) {
-	if known, err := r.Accepted(msg.ID, print); known {
+// FollowUp accepts a further message to the task (R13), recognised by seen. changed is
+// false when it was accepted before. job says that a job must be added afterwards.
+func (r Record) FollowUp(m Moment, msg *a2a.Message, seen Seen) (next Record, changed, job bool, err error) {
+	if known, err := r.Accepted(seen.ID, seen.Print); known {
 		return r, false, err == nil && r.NeedsJob(), err
 	}
 	if r.Terminal() {
 		return r, false, false, ErrTerminal
 	}
 	n := r.change()
-	n.Seen = append(n.Seen[:len(n.Seen):len(n.Seen)], Seen{ID: msg.ID, Print: print})
+	n.Seen = append(n.Seen[:len(n.Seen):len(n.Seen)], seen)
 	switch {
 	case r.Interrupted():
 		if q := r.Task.Status.Message; q != nil {

@@ -31,7 +31,7 @@ func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 	case 0:
 		msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(text("follow-up", 200<<10)))
 		return deed{"FollowUp", false, func(r task.Record) (task.Record, bool, error) {
-			next, changed, _, err := r.FollowUp(m, msg, "p")
+			next, changed, _, err := r.FollowUp(m, msg, task.Seen{ID: msg.ID, Print: "p"})
 			return next, changed, err
 		}}
 	case 1, 2:
@@ -87,7 +87,7 @@ func TestLawsOfTransitions(t *testing.T) {
 		now := start
 		ru := task.Defaults()
 		msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(strings.Repeat("x", rapid.IntRange(0, 500<<10).Draw(t, "message"))))
-		r, err := task.Accept(ru.At(now), task.Acceptance{ID: "t1", Context: "c1", Owner: "me", Lane: task.Turns, Message: msg, Print: "p"})
+		r, err := task.Accept(ru.At(now), task.Acceptance{ID: "t1", Context: "c1", Owner: "me", Lane: task.Turns, Message: msg, Seen: task.Seen{ID: msg.ID, Print: "p"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -153,7 +153,7 @@ func filled(t *testing.T, most int, try func(text string) (task.Record, error)) 
 func TestNextSmallerCommitFits(t *testing.T) {
 	r := filled(t, task.LimitAccept, func(text string) (task.Record, error) {
 		msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(text))
-		return task.Accept(at(0), task.Acceptance{ID: "t1", Context: "c1", Owner: "me", Lane: task.Turns, Message: msg, Print: "p1"})
+		return task.Accept(at(0), task.Acceptance{ID: "t1", Context: "c1", Owner: "me", Lane: task.Turns, Message: msg, Seen: task.Seen{ID: msg.ID, Print: "p1"}})
 	})
 	r = claimed(t, r, at(time.Second), "n1")
 	r = filled(t, task.LimitResult, func(text string) (task.Record, error) {
@@ -206,7 +206,7 @@ func TestParkFitsAfterDeliveries(t *testing.T) {
 	if r, _, err = r.Finish(at(2*time.Second), turnOf(r), nil, task.Outcome{State: a2a.TaskStateInputRequired}); err != nil {
 		t.Fatal(err)
 	}
-	if r, _, _, err = r.FollowUp(at(3*time.Second), message(2), "p2"); err != nil {
+	if r, _, _, err = r.FollowUp(at(3*time.Second), message(2), task.Seen{ID: message(2).ID, Print: "p2"}); err != nil {
 		t.Fatal(err)
 	}
 	r = claimed(t, r, at(4*time.Second), "n2")
@@ -230,7 +230,7 @@ func TestParkFitsAfterDeliveries(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart("x"), a2a.NewDataPart(map[string]any{"k": 1}))
-	r, err := task.Accept(at(0), task.Acceptance{ID: "t1", Context: "c1", Owner: "me", Lane: task.Turns, Message: msg, Print: "p1",
+	r, err := task.Accept(at(0), task.Acceptance{ID: "t1", Context: "c1", Owner: "me", Lane: task.Turns, Message: msg, Seen: task.Seen{ID: msg.ID, Print: "p1"},
 		Hooks: []task.Hook{{ID: "h", URL: "https://x.test"}}})
 	if err != nil {
 		f.Fatal(err)

@@ -104,7 +104,7 @@ func message(n uint8) *a2a.Message {
 
 func (s *search) accept() opResult {
 	return s.op(opKey{op: opAccept}, func(_ task.Record, res *opResult) task.Record {
-		a := task.Acceptance{ID: "t", Context: "c", Owner: "o", Lane: task.Turns, Message: message(1), Print: "p1"}
+		a := task.Acceptance{ID: "t", Context: "c", Owner: "o", Lane: task.Turns, Message: message(1), Seen: task.Seen{ID: message(1).ID, Print: "p1"}}
 		for i := range s.sc.inline {
 			a.Hooks = append(a.Hooks, hook(uint8(i+1), 0))
 		}
@@ -126,7 +126,7 @@ func (s *search) followUp(rec uint32, msg uint8) opResult {
 		if s.sc.remove.has(noSeen) {
 			r.Seen = nil
 		}
-		n, res.changed, res.job, res.err = r.FollowUp(s.now(), message(msg), fmt.Sprintf("p%d", msg))
+		n, res.changed, res.job, res.err = r.FollowUp(s.now(), message(msg), task.Seen{ID: message(msg).ID, Print: fmt.Sprintf("p%d", msg)})
 		if s.sc.remove.has(noSeen) {
 			n.Seen = append(s.recs[rec].Seen[:len(s.recs[rec].Seen):len(s.recs[rec].Seen)], n.Seen...)
 		}

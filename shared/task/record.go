@@ -7,6 +7,7 @@ package task
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -56,10 +57,12 @@ type Record struct {
 	encoded *Encoded                   // the stored form, when already made
 }
 
-// Seen is one accepted message.
+// Seen is one accepted message: how it is recognised, and what came with it.
 type Seen struct {
-	ID    string `json:"id"`    // the message's id
-	Print string `json:"print"` // fingerprint of its content
+	ID         string         `json:"id"`                   // the message's id, or its request's where clients reuse those
+	Print      string         `json:"print"`                // fingerprint of its content
+	Extensions []string       `json:"extensions,omitempty"` // URIs of the protocol extensions activated for it
+	Metadata   map[string]any `json:"metadata,omitempty"`   // of the request, not of the message
 }
 
 // Made is one artifact of the current turn.
@@ -170,6 +173,16 @@ func (r Record) Interrupted() bool { return Interrupted(r.State()) }
 // Interrupted says whether a task in state waits for its client.
 func Interrupted(state a2a.TaskState) bool {
 	return state == a2a.TaskStateInputRequired || state == a2a.TaskStateAuthRequired
+}
+
+// Request is what came with the message being answered. It is a copy.
+func (r Record) Request() Seen {
+	if r.Turn < 1 || r.Turn > len(r.Seen) { // messages are answered in the order they were accepted
+		return Seen{}
+	}
+	s := r.Seen[r.Turn-1]
+	s.Extensions, s.Metadata = slices.Clone(s.Extensions), cloneMap(s.Metadata)
+	return s
 }
 
 // Visible says whether owner may see the record. To everybody else the task does

@@ -19,7 +19,7 @@ func at(d time.Duration) task.Moment { return task.Defaults().At(start.Add(d)) }
 func accepted(t *testing.T, text string) task.Record {
 	t.Helper()
 	msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(text))
-	r, err := task.Accept(at(0), task.Acceptance{ID: "t1", Context: "c1", Owner: "me", Lane: task.Turns, Message: msg, Print: "p1"})
+	r, err := task.Accept(at(0), task.Acceptance{ID: "t1", Context: "c1", Owner: "me", Lane: task.Turns, Message: msg, Seen: task.Seen{ID: msg.ID, Print: "p1"}})
 	if err != nil {
 		t.Fatal(err)
 	}

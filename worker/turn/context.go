@@ -28,11 +28,22 @@ func (w *Worker) executorContext(ctx context.Context, r task.Record) (*a2asrv.Ex
 	if err != nil {
 		return nil, err
 	}
-	msg := own.History[len(own.History)-1]
 	return &a2asrv.ExecutorContext{
-		Message: msg, TaskID: own.ID, ContextID: own.ContextID, StoredTask: own,
-		RelatedTasks: related, Metadata: msg.Metadata,
+		Message: own.History[len(own.History)-1], TaskID: own.ID, ContextID: own.ContextID, StoredTask: own,
+		RelatedTasks: related, Metadata: r.Request().Metadata,
 	}, nil
+}
+
+// callContext is the SDK's, as the front door had it: the caller, and the extensions
+// that are active.
+func callContext(ctx context.Context, r task.Record) (context.Context, *a2asrv.CallContext) {
+	asked := r.Request().Extensions
+	ctx, cc := a2asrv.NewCallContext(ctx, a2asrv.NewServiceParams(map[string][]string{a2a.SvcParamExtensions: asked}))
+	cc.User = a2asrv.NewAuthenticatedUser(r.Owner, nil)
+	for _, uri := range asked {
+		cc.Extensions().Activate(&a2a.AgentExtension{URI: uri})
+	}
+	return ctx, cc
 }
 
 // related are the tasks the message refers to and the newest ones of its
@@ -96,6 +107,6 @@ func (w *Worker) relatedIDs(ctx context.Context, r task.Record) ([]string, error
 // firstOfContext says that nothing can have come before: the context was made for
 // this very message.
 func firstOfContext(r task.Record) bool {
-	_, fresh := intake.Derive(r.Owner, r.Task.History[0].ID)
+	_, fresh := intake.Derive(r.Owner, r.Seen[0].ID)
 	return r.Turn == 1 && r.Task.ContextID == fresh
 }

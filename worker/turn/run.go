@@ -83,9 +83,8 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 	if err != nil {
 		return task.Outcome{}, because(ctx, err)
 	}
-	ctx, cc := a2asrv.NewCallContext(ctx, nil)
-	cc.User = a2asrv.NewAuthenticatedUser(r.Owner, nil)
-	ec.User = cc.User
+	ctx, cc := callContext(ctx, r)
+	ec.User, ec.ServiceParams = cc.User, cc.ServiceParams()
 	ctx = task.WithRun(ctx, task.Run{Turn: r.Turn, Attempt: r.Attempt, Until: until, Flush: s.flush})
 	defer func() {
 		if p := recover(); p != nil {
