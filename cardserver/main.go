@@ -57,7 +57,7 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	in := &intake.Intake{Store: parts.Store, Queue: alone.local.Queue, Rules: rules, Now: time.Now, Log: log}
+	in := &intake.Intake{Store: parts.Store, Queue: alone.local.Queue, Rules: rules, Now: time.Now, Log: log, Reused: env.Reused()}
 	cards, err := card.NewHandler(parts.Agent, env.URL, time.Now())
 	if err != nil {
 		return err
@@ -90,6 +90,9 @@ func announce(out io.Writer, l net.Listener, env setup.Env, parts *setup.Parts) 
 		fmt.Fprintln(out, "No model is configured: a stand-in answers, and says so. Set GEMINI_API_KEY to have Gemini answer.")
 	} else {
 		fmt.Fprintf(out, "The model %s answers.\n", parts.Model.Name())
+	}
+	if env.Reused() {
+		fmt.Fprintln(out, "ERRAND_DEDUPE=off: a message that is sent twice is done twice, whoever sends it.")
 	}
 	if !loopback(l) {
 		fmt.Fprintln(out, "Whoever reaches this address may use the agent: put it behind something that asks who they are.")

@@ -37,10 +37,11 @@ var allowed = map[string][]string{
 	"shared/bus":   {},
 	"shared/model": {},
 
-	"shared/agent":  {},
-	"shared/card":   {"shared/agent"},
-	"shared/intake": {"shared/task", "shared/queue"},
-	"shared/egress": {},
+	"shared/agent":   {},
+	"shared/dialect": {},
+	"shared/card":    {"shared/agent", "shared/dialect"},
+	"shared/intake":  {"shared/task", "shared/queue"},
+	"shared/egress":  {},
 
 	"shared/sqlstore": {"shared/task"},
 	"shared/local":    {"shared/queue", "shared/bus"},
@@ -52,13 +53,13 @@ var allowed = map[string][]string{
 	"shared/setup":       slices.Concat(ports, adapters, []string{"shared/agent", "shared/egress"}),
 
 	// front sees neither model nor bus: it accepts, and never runs a task.
-	"cardserver/front":      {"cardserver/front/wire", "shared/agent", "shared/card", "shared/intake", "shared/serve", "shared/task"},
-	"cardserver/front/wire": {},
+	"cardserver/front":      {"cardserver/front/wire", "shared/agent", "shared/card", "shared/dialect", "shared/intake", "shared/serve", "shared/task"},
+	"cardserver/front/wire": {"shared/dialect"},
 	// turn runs any executor: it knows no agent definition and no model.
 	"worker/turn":      {"shared/bus", "shared/intake", "shared/queue", "shared/task"},
 	"worker/executor":  {"shared/agent", "shared/model", "shared/task", "worker/tools"},
 	"worker/tools":     {},
-	"functions/notify": {"shared/bus", "shared/intake", "shared/queue", "shared/task"},
+	"functions/notify": {"shared/bus", "shared/dialect", "shared/intake", "shared/queue", "shared/task"},
 	"functions/sweep":  {"shared/intake", "shared/queue", "shared/task"},
 
 	// Mains may import anything below them; only cardserver, which is the whole

@@ -99,9 +99,12 @@ func (o *Operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 	if err := o.modes.check(req); err != nil {
 		return task.Record{}, err
 	}
-	m := intake.Message{Owner: anonymous, Message: req.Message}
+	m := intake.Message{Owner: anonymous, Message: req.Message, Metadata: req.Metadata}
+	if cc, ok := a2asrv.CallContextFrom(ctx); ok {
+		m.Extensions = cc.Extensions().ActivatedURIs()
+	}
 	if cfg := req.Config; cfg != nil && cfg.PushConfig != nil {
-		h, err := o.hook(cfg.PushConfig, "configuration.taskPushNotificationConfig.")
+		h, err := o.hook(ctx, cfg.PushConfig, "configuration.taskPushNotificationConfig.")
 		if err != nil {
 			return task.Record{}, err
 		}

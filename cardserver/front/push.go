@@ -8,8 +8,10 @@ import (
 	"strings"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
 	"errand/cardserver/front/wire"
+	"errand/shared/dialect"
 	"errand/shared/task"
 )
 
@@ -22,7 +24,7 @@ func (o *Operations) CreateTaskPushConfig(ctx context.Context, req *a2a.PushConf
 	if err != nil {
 		return nil, failure(err)
 	}
-	h, err := o.hook(req, "")
+	h, err := o.hook(ctx, req, "")
 	if err != nil {
 		return nil, err
 	}
@@ -34,13 +36,16 @@ func (o *Operations) CreateTaskPushConfig(ctx context.Context, req *a2a.PushConf
 }
 
 // GetTaskPushConfig implements the operation. A missing configuration is a missing
-// task (P5).
+// task (P5). Without an id, which only 0.3 allows, it is the first one.
 func (o *Operations) GetTaskPushConfig(ctx context.Context, req *a2a.GetTaskPushConfigRequest) (*a2a.PushConfig, error) {
 	r, err := o.load(ctx, req.TaskID)
 	if err != nil {
 		return nil, failure(err)
 	}
 	h, ok := r.Hook(req.ID)
+	if req.ID == "" && len(r.Hooks) > 0 {
+		h, ok = r.Hooks[0], true
+	}
 	if !ok {
 		return nil, a2a.NewError(a2a.ErrTaskNotFound, "the task has no push notification config of this id")
 	}
@@ -87,13 +92,17 @@ func (o *Operations) DeleteTaskPushConfig(ctx context.Context, req *a2a.DeleteTa
 	return nil
 }
 
-// hook checks a configuration and makes a webhook of it. prefix is where the
-// configuration stands in the request.
-func (o *Operations) hook(c *a2a.PushConfig, prefix string) (task.Hook, error) {
+// hook checks a configuration and makes a webhook of it, which remembers the version of
+// the protocol that it was made in (P22). prefix is where the configuration stands in
+// the request.
+func (o *Operations) hook(ctx context.Context, c *a2a.PushConfig, prefix string) (task.Hook, error) {
 	if err := o.cfg.CheckURL(c.URL); err != nil {
 		return task.Hook{}, wire.Invalid(prefix+"url", err.Error())
 	}
 	h := task.Hook{ID: c.ID, URL: c.URL, Token: c.Token}
+	if version(ctx) == dialect.Version03 {
+		h.Dialect = dialect.Version03
+	}
 	if h.ID == "" {
 		h.ID = hookID(c.URL)
 	}
@@ -116,6 +125,16 @@ func (o *Operations) hook(c *a2a.PushConfig, prefix string) (task.Hook, error) {
 		h.Credentials = a.Credentials
 	}
 	return h, nil
+}
+
+// version is that of the protocol the request is of.
+func version(ctx context.Context) string {
+	if cc, ok := a2asrv.CallContextFrom(ctx); ok {
+		if v, ok := cc.ServiceParams().Get(a2a.SvcParamVersion); ok {
+			return v[0]
+		}
+	}
+	return dialect.Version1
 }
 
 // hookID names a webhook after its URL, so that a repeated request does not make

@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
 	"errand/cardserver/front/wire"
 	"errand/shared/agent"
 	"errand/shared/card"
@@ -27,16 +29,16 @@ type Surface struct {
 	Log        *slog.Logger
 }
 
-// Handler serves the card, the JSON-RPC binding and a page for people.
+// Handler serves the card, both bindings and a page for people.
 func (s Surface) Handler() http.Handler {
-	rpc := wire.JSONRPC(s.Operations, wire.Options{Log: s.Log, RequestID: serve.RequestID})
-	page := s.page()
+	o := wire.Options{Log: s.Log, RequestID: serve.RequestID, Extensions: card.Extensions(s.Agent)}
+	rpc, rest, page := wire.JSONRPC(s.Operations, o), wire.REST(s.Operations, o), s.page()
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case r.URL.Path == card.Path:
+		case r.URL.Path == card.Path || r.URL.Path == card.OldPath:
 			s.Card.ServeHTTP(w, r)
 		case r.URL.Path != "/":
-			http.Error(w, "nothing is here; the agent answers at / and its card is at "+card.Path, http.StatusNotFound)
+			rest.ServeHTTP(w, r)
 		case r.Method == http.MethodGet || r.Method == http.MethodHead:
 			page(w, r)
 		default:
@@ -44,26 +46,41 @@ func (s Surface) Handler() http.Handler {
 		}
 	})
 	if s.Loopback {
-		return s.knownHosts(h)
+		h = s.knownHosts(h)
 	}
-	return h
+	return sameOrigin(h)
+}
+
+// sameOrigin refuses what a web page of another site sends: it could cancel a task with
+// a POST that has no body, for which browsers ask nobody. Clients that are no browsers
+// say nothing of an origin.
+func sameOrigin(h http.Handler) http.Handler {
+	guard := http.NewCrossOriginProtection()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if guard.Check(r) != nil {
+			wire.Refuse(w, r, a2a.ErrUnauthorized, http.StatusForbidden, "web pages of other sites may not use this agent")
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // knownHosts refuses requests whose Host is not this machine. Without it a web
 // page could reach a listener on loopback under a name of its own (DNS rebinding)
 // and spend the user's key.
-func (s Surface) knownHosts(h http.Handler) http.Handler {
+func (s Surface) knownHosts(h http.Handler) http.HandlerFunc {
 	own := ""
 	if u, err := url.Parse(s.URL); err == nil {
 		own = u.Host
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Host == own && own != "" || isLoopback(r.Host) {
 			h.ServeHTTP(w, r)
 			return
 		}
-		http.Error(w, "this agent listens on loopback and answers only to localhost; set ERRAND_URL to the address it is reached at", http.StatusMisdirectedRequest)
-	})
+		wire.Refuse(w, r, a2a.ErrInvalidRequest, http.StatusMisdirectedRequest,
+			"this agent listens on loopback and answers only to localhost; set ERRAND_URL to the address it is reached at")
+	}
 }
 
 func isLoopback(host string) bool {

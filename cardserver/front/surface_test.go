@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
 	"errand/cardserver/front"
 	"errand/shared/task"
 )
@@ -85,16 +87,30 @@ func TestWebPagesCannotSend(t *testing.T) {
 	w := newWorld(t)
 	body := request(send, sending(message("m", "")))
 	for _, kind := range []string{"", "text/plain", "text/plain;charset=UTF-8", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"} {
-		res := post(w, body, func(r *http.Request) {
-			r.Header.Set("Origin", "https://evil.example.com")
-			r.Header.Set("Content-Type", kind)
-			if kind == "" {
-				r.Header.Del("Content-Type")
+		for origin, want := range map[string]int{"": http.StatusUnsupportedMediaType, "https://evil.example.com": http.StatusForbidden} {
+			res := post(w, body, func(r *http.Request) {
+				r.Header.Set("Content-Type", kind)
+				if kind == "" {
+					r.Header.Del("Content-Type")
+				}
+				if origin != "" {
+					r.Header.Set("Origin", origin)
+				}
+			})
+			if res.StatusCode != want {
+				t.Errorf("Content-Type %q from %q: status %d, want %d", kind, origin, res.StatusCode, want)
 			}
-		})
-		if res.StatusCode != http.StatusUnsupportedMediaType {
-			t.Errorf("Content-Type %q: status %d", kind, res.StatusCode)
 		}
+	}
+	id := w.insert(anonymous, "cancel", a2a.TaskStateSubmitted).ID()
+	for header, value := range map[string]string{"Origin": "https://evil.example.com", "Sec-Fetch-Site": "cross-site"} {
+		res, body := get(w, "POST", "/tasks/"+id+":cancel", func(r *http.Request) { r.Header.Set(header, value) })
+		if res.StatusCode != http.StatusForbidden || !strings.Contains(body, `"PERMISSION_DENIED"`) {
+			t.Errorf("a cancel with %s: status %d, %s", header, res.StatusCode, body)
+		}
+	}
+	if state := w.load(t, id).State(); state != a2a.TaskStateSubmitted {
+		t.Errorf("a page of another site made the task %s", state)
 	}
 	res, _ := get(w, "OPTIONS", "/", func(r *http.Request) {
 		r.Header.Set("Origin", "https://evil.example.com")
@@ -104,8 +120,8 @@ func TestWebPagesCannotSend(t *testing.T) {
 	if res.StatusCode < 400 || res.Header.Get("Access-Control-Allow-Origin") != "" || res.Header.Get("Access-Control-Allow-Headers") != "" {
 		t.Errorf("a preflight is answered with %d and %v", res.StatusCode, res.Header)
 	}
-	if n := len(w.versions(t)); n != 0 {
-		t.Errorf("%d tasks were made", n)
+	if n := len(w.versions(t)); n != 1 {
+		t.Errorf("%d tasks were made", n-1)
 	}
 }
 
@@ -146,11 +162,15 @@ func TestPaths(t *testing.T) {
 		{"GET", "/", 200}, {"HEAD", "/", 200}, {"PUT", "/", 405}, {"DELETE", "/", 405}, {"TRACE", "/", 405}, {"CONNECT", "/", 405},
 		{"GET", cardPath, 200}, {"HEAD", cardPath, 200}, {"POST", cardPath, 405},
 		{"GET", "", 404}, {"GET", "//", 404}, {"GET", "/../", 404}, {"GET", "/%2e%2e", 404}, {"GET", "/\x00", 404}, {"GET", "/;x", 404},
-		{"GET", cardPath + "/", 404}, {"GET", "/v1/message:send", 404}, {"POST", "/message:send", 404}, {"POST", "/turns", 404},
+		{"GET", cardPath + "/", 404}, {"GET", "/v1/message:send", 405}, {"POST", "/message:send", 415}, {"POST", "/turns", 404},
 		{"POST", "/deliveries", 404}, {"POST", "/sweep", 404}, {"POST", "/events", 404},
 	} {
-		if res, body := get(w, row.method, row.path); res.StatusCode != row.status {
+		res, body := get(w, row.method, row.path)
+		if res.StatusCode != row.status {
 			t.Errorf("%s %q: status %d, want %d: %s", row.method, row.path, res.StatusCode, row.status, body)
+		}
+		if kind := res.Header.Get("Content-Type"); row.status >= 400 && row.path != cardPath && kind != "application/json" {
+			t.Errorf("%s %q: refused as %s", row.method, row.path, kind)
 		}
 	}
 }

@@ -171,7 +171,7 @@ func (w *world) insert(owner, messageID string, state a2a.TaskState) task.Record
 		w.t.Fatal(err)
 	}
 	r, err := task.Accept(task.Defaults().At(w.now()), task.Acceptance{
-		ID: id, Context: contextID, Owner: owner, Lane: task.Turns, Message: msg, Print: print,
+		ID: id, Context: contextID, Owner: owner, Lane: task.Turns, Message: msg, Seen: task.Seen{ID: msg.ID, Print: print},
 	})
 	if err == nil {
 		r, err = w.store.Create(w.t.Context(), r)

@@ -1,12 +1,12 @@
 package notify
 
 import (
-	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
+	"errand/shared/dialect"
 	"errand/shared/task"
 )
 
@@ -14,18 +14,36 @@ import (
 // receiver fetches the task.
 const maxBody = 256 << 10
 
-// body is the StreamResponse for the note after h's cursor, made of the note and
-// the task as it is now.
-func body(r task.Record, h task.Hook) ([]byte, error) {
+// body is what the note after h's cursor is told in, made of the note and the task as
+// it is now: a StreamResponse, or, for a hook that was made in 0.3, the bare task (P22).
+func body(r task.Record, h task.Hook) (data []byte, mediaType string, err error) {
 	note := r.Notes[h.Cursor]
-	data, err := json.Marshal(a2a.StreamResponse{Event: event(r, h, note)})
+	short := thin(r, note)
+	if h.Dialect == dialect.Version03 {
+		small := &a2a.Task{ID: r.Task.ID, ContextID: r.Task.ContextID, Status: short.Status, Metadata: short.Metadata}
+		full := small
+		if !passed(r, note) {
+			full = snapshot(r)
+		}
+		data, err = fit(dialect.V03, full, small)
+		return data, "application/json", err
+	}
+	data, err = fit(dialect.V1, event(r, h, note), short)
+	return data, "application/a2a+json", err
+}
+
+// fit encodes full, or small where that would be too large.
+func fit(d dialect.Dialect, full, small a2a.Event) ([]byte, error) {
+	data, err := d.Append(nil, a2a.StreamResponse{Event: full})
 	if err == nil && len(data) <= maxBody {
 		return data, nil
 	}
-	if data, err = json.Marshal(a2a.StreamResponse{Event: thin(r, note)}); err != nil {
-		return nil, fmt.Errorf("encoding note %d: %w", h.Cursor+1, err)
-	}
-	return data, nil
+	return d.Append(nil, a2a.StreamResponse{Event: small})
+}
+
+// passed says that a note is of a state that the task is no longer in.
+func passed(r task.Record, note task.Note) bool {
+	return note.Artifact == "" && (note.Seq != r.Seq || note.State != r.State())
 }
 
 func event(r task.Record, h task.Hook, note task.Note) a2a.Event {
@@ -39,7 +57,7 @@ func event(r task.Record, h task.Hook, note task.Note) a2a.Event {
 		}
 		return thin(r, note)
 	}
-	if note.Seq != r.Seq || note.State != r.State() {
+	if passed(r, note) {
 		return thin(r, note)
 	}
 	if h.Snapshot == h.Cursor+1 { // made after the fact: the artifacts were notified before

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	legacy "github.com/a2aproject/a2a-go/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/google/go-cmp/cmp"
 
@@ -146,5 +147,39 @@ func TestBodyTimes(t *testing.T) {
 		if !e.Status.Timestamp.Equal(r.Stamp()) || e.Status.Timestamp.Location() != time.UTC {
 			t.Errorf("%s has time %v, want %v", one.id, e.Status.Timestamp, r.Stamp())
 		}
+	}
+}
+
+// A hook that was made in 0.3 is told the bare task: whole where it is as the note says.
+func TestP22BodiesOf03(t *testing.T) {
+	w := newWorld(t)
+	w.queue.keep = true
+	w.accept("t1", task.Hook{ID: "h", URL: urlA, Dialect: "0.3"})
+	w.finish("t1", a2a.TaskStateInputRequired, "which?", "a", "x")
+	w.answer("t1", "that")
+	w.finish("t1", a2a.TaskStateCompleted, "done", "b", "y")
+	w.deliver("t1")
+	var got []string
+	for _, one := range w.client.calls("") {
+		if kind := one.header.Get("Content-Type"); kind != "application/json" {
+			t.Errorf("Content-Type is %q", kind)
+		}
+		e, err := legacy.UnmarshalEventJSON([]byte(one.body))
+		if err != nil {
+			t.Fatalf("%v: %s", err, one.body)
+		}
+		told, ok := e.(*legacy.Task)
+		if !ok {
+			t.Fatalf("told a %T", e)
+		}
+		line := string(told.Status.State)
+		for _, a := range told.Artifacts {
+			line += " " + string(a.ID)
+		}
+		got = append(got, line)
+	}
+	want := []string{"completed a b", "input-required", "completed a b", "completed a b"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }

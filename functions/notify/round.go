@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -123,16 +124,16 @@ func (p *pass) post(ctx context.Context, r task.Record, h task.Hook) answer {
 }
 
 func (p *pass) request(ctx context.Context, r task.Record, h task.Hook) (*http.Request, error) {
-	body, err := body(r, h)
+	body, mediaType, err := body(r, h)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("encoding note %d: %w", h.Cursor+1, err)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.URL, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	set := req.Header.Set
-	set("Content-Type", "application/a2a+json")
+	set("Content-Type", mediaType)
 	set("User-Agent", "errand")
 	// https://www.standardwebhooks.com: the id is the note's, on every attempt; the
 	// timestamp is the attempt's.

@@ -1,5 +1,5 @@
-// Package card derives the A2A 1.0 agent card from the agent's definition and
-// serves it at its well-known path.
+// Package card derives the agent card from the agent's definition and serves it at its
+// well-known paths: one document that clients of A2A 1.0 and of 0.3 both read.
 //
 // It knows no other operation of the protocol and no identity: the card is
 // public, the same for everyone, and may be kept by any cache.
@@ -10,28 +10,35 @@ import (
 	"net/url"
 	"strings"
 
-	"errand/shared/agent"
-
 	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"errand/shared/agent"
+	"errand/shared/dialect"
 )
 
-// Path is where clients look for the card (A2A 1.0, sections 8.2 and 14.3).
-const Path = "/.well-known/agent-card.json"
+// Where clients look for the card (A2A 1.0, sections 8.2 and 14.3), and where those of
+// 0.2 do.
+const (
+	Path    = "/.well-known/agent-card.json"
+	OldPath = "/.well-known/agent.json"
+)
 
 // New derives the card of an agent that is reached at base, for example
-// https://agent.example.com: JSON-RPC is served at base + "/".
+// https://agent.example.com: every binding and version is served at base + "/", the
+// paths of HTTP+JSON below it.
 func New(a *agent.Agent, base string) (*a2a.AgentCard, error) {
 	base, err := clean(base)
 	if err != nil {
 		return nil, err
 	}
 	c := &a2a.AgentCard{
-		SupportedInterfaces: []*a2a.AgentInterface{{
-			URL:             base + "/",
-			ProtocolBinding: a2a.TransportProtocolJSONRPC,
-			ProtocolVersion: "1.0", // Major.Minor, whatever the SDK's own version is
-		}},
-		Capabilities:       a2a.AgentCapabilities{Streaming: true, PushNotifications: true},
+		SupportedInterfaces: []*a2a.AgentInterface{ // preferred first
+			{URL: base + "/", ProtocolBinding: a2a.TransportProtocolJSONRPC, ProtocolVersion: dialect.Version1},
+			{URL: base + "/", ProtocolBinding: a2a.TransportProtocolHTTPJSON, ProtocolVersion: dialect.Version1},
+			{URL: base + "/", ProtocolBinding: a2a.TransportProtocolJSONRPC, ProtocolVersion: dialect.Version03},
+			{URL: base + "/", ProtocolBinding: a2a.TransportProtocolHTTPJSON, ProtocolVersion: dialect.Version03},
+		},
+		Capabilities:       a2a.AgentCapabilities{Streaming: true, PushNotifications: true, Extensions: Extensions(a)},
 		Name:               a.Name,
 		Description:        a.Description,
 		Version:            a.Version,
@@ -52,6 +59,15 @@ func New(a *agent.Agent, base string) (*a2a.AgentCard, error) {
 		})
 	}
 	return c, nil
+}
+
+// Extensions are the protocol extensions that the card declares.
+func Extensions(a *agent.Agent) []a2a.AgentExtension {
+	var all []a2a.AgentExtension
+	for _, e := range a.Extensions {
+		all = append(all, a2a.AgentExtension{URI: e.URI, Description: e.Description, Required: e.Required})
+	}
+	return all
 }
 
 // list copies s; the copy is never nil, since the SDK writes a nil slice of a

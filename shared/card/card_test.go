@@ -12,8 +12,10 @@ import (
 	"errand/shared/agent"
 	"errand/shared/card"
 
+	legacy "github.com/a2aproject/a2a-go/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2aclient/agentcard"
+	"github.com/a2aproject/a2a-go/v2/a2acompat/a2av0"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -77,7 +79,12 @@ func TestD2CardIsReadByTheSDKClient(t *testing.T) {
 	if got.Provider == nil || got.Provider.Org != a.Provider.Organization {
 		t.Errorf("provider = %+v, want %+v", got.Provider, a.Provider)
 	}
-	want := []*a2a.AgentInterface{{URL: s.URL + "/", ProtocolBinding: "JSONRPC", ProtocolVersion: "1.0"}}
+	want := []*a2a.AgentInterface{
+		{URL: s.URL + "/", ProtocolBinding: "JSONRPC", ProtocolVersion: "1.0"},
+		{URL: s.URL + "/", ProtocolBinding: "HTTP+JSON", ProtocolVersion: "1.0"},
+		{URL: s.URL + "/", ProtocolBinding: "JSONRPC", ProtocolVersion: "0.3"},
+		{URL: s.URL + "/", ProtocolBinding: "HTTP+JSON", ProtocolVersion: "0.3"},
+	}
 	if diff := cmp.Diff(want, got.SupportedInterfaces); diff != "" {
 		t.Errorf("interfaces (-want +got):\n%s", diff)
 	}
@@ -312,5 +319,35 @@ func TestD16CardTellsNothingInternal(t *testing.T) {
 	}
 	if body := text(t, ask(h, "GET")); strings.Contains(body, "CANARY") {
 		t.Errorf("card tells instructions, model or tools: %s", body)
+	}
+}
+
+// One card serves the clients of both versions: those of 0.3 read their fields beside the
+// others, as the SDK's parser for them does.
+func TestD3D27CardIsReadByClientsOf03(t *testing.T) {
+	a := load(t)
+	a.Extensions = []agent.Extension{{URI: "urn:x:y", Description: "d", Required: true}}
+	h, err := card.NewHandler(a, base, modified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := text(t, ask(h, "GET"))
+	var old legacy.AgentCard
+	if err := json.Unmarshal([]byte(body), &old); err != nil {
+		t.Fatal(err)
+	}
+	if old.Name != a.Name || old.URL != base+"/" || old.PreferredTransport != "JSONRPC" || old.ProtocolVersion != "0.3" {
+		t.Errorf("a client of 0.3 reads %+v", old)
+	}
+	ways := []legacy.AgentInterface{{URL: base + "/", Transport: "JSONRPC"}, {URL: base + "/", Transport: "HTTP+JSON"}}
+	if diff := cmp.Diff(ways, old.AdditionalInterfaces); diff != "" {
+		t.Errorf("interfaces of 0.3 (-want +got):\n%s", diff)
+	}
+	if e := old.Capabilities.Extensions; len(e) != 1 || e[0].URI != "urn:x:y" || !e[0].Required {
+		t.Errorf("extensions of 0.3: %+v", e)
+	}
+	parsed, err := a2av0.NewAgentCardParser()([]byte(body))
+	if err != nil || len(parsed.SupportedInterfaces) != 4 || !parsed.Capabilities.Streaming {
+		t.Errorf("the SDK's parser for 0.3 reads %+v, %v", parsed, err)
 	}
 }

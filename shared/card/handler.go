@@ -3,7 +3,6 @@ package card
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -126,7 +125,7 @@ func (h *Handler) render(base string) (*document, error) {
 	if err != nil {
 		return nil, err
 	}
-	body, err := json.Marshal(c)
+	body, err := unite(c)
 	if err != nil {
 		return nil, fmt.Errorf("encoding the agent card: %w", err)
 	}

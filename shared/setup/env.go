@@ -24,6 +24,7 @@ type Env struct {
 	Bus       string // ERRAND_BUS: spec of the event topic; empty: local
 	Model     string // ERRAND_MODEL: spec of the model; empty: agent.yaml's with a key, else standin:
 	PushAllow string // ERRAND_PUSH_ALLOW: private destinations that webhooks may have
+	Dedupe    string // ERRAND_DEDUPE: message-id, the default, or off
 	GeminiKey string // GEMINI_API_KEY
 	CloudRun  bool   // K_SERVICE is set, as Cloud Run does
 }
@@ -39,6 +40,7 @@ var variables = map[string]func(*Env, string){
 	"ERRAND_BUS":        func(e *Env, v string) { e.Bus = v },
 	"ERRAND_MODEL":      func(e *Env, v string) { e.Model = v },
 	"ERRAND_PUSH_ALLOW": func(e *Env, v string) { e.PushAllow = v },
+	"ERRAND_DEDUPE":     func(e *Env, v string) { e.Dedupe = v },
 	"GEMINI_API_KEY":    func(e *Env, v string) { e.GeminiKey = strings.TrimSpace(v) }, // files end in a newline
 	"K_SERVICE":         func(e *Env, v string) { e.CloudRun = v != "" },
 }
@@ -96,8 +98,21 @@ func (e Env) check() []error {
 			bad = append(bad, fmt.Errorf("ERRAND_URL must be the address clients use, for example ERRAND_URL=https://agent.example.com"))
 		}
 	}
+	if e.Dedupe != "" && e.Dedupe != dedupeByID && e.Dedupe != dedupeOff {
+		bad = append(bad, fmt.Errorf("ERRAND_DEDUPE must be %s, the default, or %s if clients give different messages the same messageId", dedupeByID, dedupeOff))
+	}
 	return bad
 }
+
+// What ERRAND_DEDUPE may say.
+const (
+	dedupeByID = "message-id"
+	dedupeOff  = "off"
+)
+
+// Reused says that clients give different messages the same id, so that none is
+// recognised by it.
+func (e Env) Reused() bool { return e.Dedupe == dedupeOff }
 
 // Address is where to listen.
 func (e Env) Address() string {

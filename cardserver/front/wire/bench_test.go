@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"errand/shared/dialect"
 )
 
 // loadBody is the message that the load client sends, with 100 bytes of text.
@@ -20,7 +22,7 @@ func BenchmarkDecode(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := decode(env.params, (*cursor).sendMessage); err != nil {
+		if err := decode(env.params, &a2a.SendMessageRequest{}, (*cursor).sendMessage); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -35,7 +37,7 @@ func BenchmarkDecodeLarge(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := decode(env.params, (*cursor).sendMessage); err != nil {
+		if err := decode(env.params, &a2a.SendMessageRequest{}, (*cursor).sendMessage); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -53,6 +55,6 @@ func BenchmarkEncode(b *testing.B) {
 	var buffer []byte
 	b.ReportAllocs()
 	for b.Loop() {
-		buffer, _ = appendJSON(buffer[:0], a2a.StreamResponse{Event: task})
+		buffer, _ = dialect.V1.Append(buffer[:0], a2a.StreamResponse{Event: task})
 	}
 }

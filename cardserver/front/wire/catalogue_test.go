@@ -111,7 +111,8 @@ func TestCatalogue(t *testing.T) {
 		{"21 method number", `{"jsonrpc":"2.0","id":1,"method":5}`, invalid, ""},
 		{"21 method long", request(long, "{}"), method, ""},
 		{"21 method wrong case", request("sendMessage", "{}"), method, ""},
-		{"21 method of 0.3", request("message/send", "{}"), method, ""},
+		{"21 method of 0.3", request("message/send", `{"message":{"kind":"message","messageId":"m","role":"user","parts":[{"kind":"text","text":"x"}]}}`), 0, ""},
+		{"21 method of 0.3 in another case", request("Message/Send", "{}"), method, ""},
 		{"22 params missing", `{"jsonrpc":"2.0","id":1,"method":"GetTask"}`, params, "id"},
 		{"22 params array", request("ListTasks", `[]`), params, "params"},
 		{"22 params string", request("GetTask", `"x"`), params, "params"},
@@ -343,6 +344,9 @@ func TestCatalogueHTTP(t *testing.T) {
 		{"62 version 1.0.0", header("A2A-Version", "1.0.0"), 200, -32009},
 		{"62 version abc", header("A2A-Version", "abc"), 200, -32009},
 		{"62 two versions", header("A2A-Version", "1.0", "0.3"), 200, -32009},
+		{"62 one version twice", header("A2A-Version", "1.0", "1.0"), 200, -32009},
+		{"62 version in header and query", both(header("A2A-Version", "1.0"), query("A2A-Version=1.0")), 200, 0},
+		{"62 versions that contradict", both(header("A2A-Version", "1.0"), query("A2A-Version=0.3")), 200, -32009},
 		{"62 two versions in a line", header("A2A-Version", "1.0, 0.3"), 200, -32009},
 		{"62 version in query", query("A2A-Version=1.0"), 200, 0},
 		{"62 other version in query", query("A2A-Version=0.3"), 200, -32009},
@@ -361,9 +365,13 @@ func TestCatalogueHTTP(t *testing.T) {
 			if row.status == 405 && got.header.Get("Allow") != "POST" {
 				t.Errorf("Allow is %q", got.header.Get("Allow"))
 			}
-			if code == -32009 && got.Error.info()["metadata"].(map[string]any)["supportedVersions"] != "1.0" {
+			if code == -32009 && got.Error.info()["metadata"].(map[string]any)["supportedVersions"] != "1.0, 0.3" {
 				t.Errorf("ErrorInfo is %v", got.Error.info())
 			}
 		})
 	}
+}
+
+func both(a, b func(*http.Request)) func(*http.Request) {
+	return func(r *http.Request) { a(r); b(r) }
 }

@@ -90,14 +90,24 @@ func (c *cursor) is(kind jsontext.Kind, otherwise string) bool {
 	return false
 }
 
-// object yields the names of the object here, whose fields we know.
+// object yields the names of the object here, whose fields we know, in the spelling of
+// JSON. The proto's own spelling (message_id) is another name of the same field, as
+// ProtoJSON has it; beside the first it does not count.
 func (c *cursor) object() iter.Seq[string] {
 	return func(yield func(string) bool) {
 		if !c.is(jsontext.KindBeginObject, "must be an object") {
 			return
 		}
 		n := 0
+		var seen [16]string
 		for name := range c.items() {
+			if camel := lowerCamel(name); camel != name {
+				if slices.Contains(seen[:], camel) {
+					continue
+				}
+				name = camel
+			}
+			seen[n%len(seen)] = name // the largest object we know has 8 fields
 			n++
 			if !yield(name) {
 				return
@@ -107,6 +117,21 @@ func (c *cursor) object() iter.Seq[string] {
 			c.refuse(fmt.Sprintf("has more than %d fields", maxFields))
 		}
 	}
+}
+
+// lowerCamel is the JSON name of a proto field.
+func lowerCamel(name string) string {
+	if !strings.Contains(name, "_") {
+		return name
+	}
+	var b strings.Builder
+	for i, word := range strings.Split(name, "_") {
+		if i > 0 && word != "" {
+			word = strings.ToUpper(word[:1]) + word[1:]
+		}
+		b.WriteString(word)
+	}
+	return b.String()
 }
 
 // items yields the name of each member of the object here, or "" for each element

@@ -28,25 +28,36 @@ const (
 	historyLimit  = math.MaxInt32
 )
 
-// decode fills a request from params, and collects what is wrong in them.
-func decode[Req any](params []byte, fill func(*cursor) *Req) (*Req, error) {
+// decode fills a request from params, and collects what is wrong in them. What the
+// path says is in req already.
+func decode[Req any](params []byte, req *Req, fill func(*cursor, *Req)) error {
 	c := newCursor(params)
-	req := fill(c)
+	fill(c, req)
 	if c.err != nil {
-		return nil, notJSON(c.err)
+		return notJSON(c.err)
 	}
 	if len(c.bad) > 0 {
-		return nil, invalid(c.bad)
+		return invalid(c.bad)
 	}
-	return req, nil
+	return nil
 }
 
-func (c *cursor) sendMessage() *a2a.SendMessageRequest {
-	req := &a2a.SendMessageRequest{}
+// named sets a field that the path may have set: the body may repeat what the path
+// says, as the SDKs do, and say nothing else.
+func named[T ~string](c *cursor, field *T, said T) {
+	switch {
+	case *field == "":
+		*field = said
+	case said != "" && said != *field:
+		c.refuse("contradicts what the path says")
+	}
+}
+
+func (c *cursor) sendMessage(req *a2a.SendMessageRequest) {
 	for name := range c.object() {
 		switch name {
 		case "tenant":
-			req.Tenant = c.label(maxID)
+			named(c, &req.Tenant, c.label(maxID))
 		case "message":
 			req.Message = c.message()
 		case "configuration":
@@ -57,14 +68,13 @@ func (c *cursor) sendMessage() *a2a.SendMessageRequest {
 	}
 	if req.Message == nil {
 		c.missing("message")
-		return req
+		return
 	}
 	if req.Config != nil && req.Config.PushConfig != nil {
 		if id := req.Config.PushConfig.TaskID; id != "" && id != req.Message.TaskID {
 			c.refuseAt("configuration.taskPushNotificationConfig.taskId", "must be empty: the config is for the task of this message")
 		}
 	}
-	return req
 }
 
 func (c *cursor) sendConfig() *a2a.SendMessageConfig {
@@ -81,7 +91,10 @@ func (c *cursor) sendConfig() *a2a.SendMessageConfig {
 		case "historyLength":
 			cfg.HistoryLength = c.optionalInt(0, historyLimit)
 		case "taskPushNotificationConfig":
-			cfg.PushConfig = c.pushConfig()
+			if !c.null() {
+				cfg.PushConfig = &a2a.PushConfig{}
+				c.pushConfig(cfg.PushConfig)
+			}
 		}
 	}
 	return cfg
@@ -100,18 +113,32 @@ func (c *cursor) message() *a2a.Message {
 			m.Role = c.role()
 		case "parts":
 			m.Parts = list(c, maxParts, (*cursor).part)
-		case "contextId":
-			m.ContextID = c.id()
-		case "taskId":
-			m.TaskID = c.taskID()
-		case "referenceTaskIds":
-			m.ReferenceTasks = list(c, maxReferences, (*cursor).taskID)
-		case "extensions":
-			m.Extensions = unique(list(c, maxExtensions, (*cursor).extension))
-		case "metadata":
-			m.Metadata = c.metadata()
+		default:
+			c.messageField(m, name)
 		}
 	}
+	c.complete(m)
+	return m
+}
+
+// messageField decodes a field of a message that all versions spell alike.
+func (c *cursor) messageField(m *a2a.Message, name string) {
+	switch name {
+	case "contextId":
+		m.ContextID = c.id()
+	case "taskId":
+		m.TaskID = c.taskID()
+	case "referenceTaskIds":
+		m.ReferenceTasks = list(c, maxReferences, (*cursor).taskID)
+	case "extensions":
+		m.Extensions = unique(list(c, maxExtensions, (*cursor).extension))
+	case "metadata":
+		m.Metadata = c.metadata()
+	}
+}
+
+// complete checks that a message has what it must have.
+func (c *cursor) complete(m *a2a.Message) {
 	if m.ID == "" {
 		c.missing("messageId")
 	}
@@ -121,7 +148,6 @@ func (c *cursor) message() *a2a.Message {
 	if len(m.Parts) == 0 {
 		c.missing("parts")
 	}
-	return m
 }
 
 // part decodes one part. A null beside real content means absent, as some
@@ -172,14 +198,12 @@ func (c *cursor) part() *a2a.Part {
 	return p
 }
 
-func (c *cursor) getTask() *a2a.GetTaskRequest {
-	req := &a2a.GetTaskRequest{}
+func (c *cursor) getTask(req *a2a.GetTaskRequest) {
 	c.oneTask(&req.Tenant, &req.ID, func(name string) {
 		if name == "historyLength" {
 			req.HistoryLength = c.optionalInt(0, historyLimit)
 		}
 	})
-	return req
 }
 
 // oneTask decodes what requests about one task have in common; more decodes the
@@ -188,9 +212,9 @@ func (c *cursor) oneTask(tenant *string, id *a2a.TaskID, more func(name string))
 	for name := range c.object() {
 		switch name {
 		case "tenant":
-			*tenant = c.label(maxID)
+			named(c, tenant, c.label(maxID))
 		case "id":
-			*id = c.taskID()
+			named(c, id, c.taskID())
 		default:
 			more(name)
 		}
@@ -200,55 +224,49 @@ func (c *cursor) oneTask(tenant *string, id *a2a.TaskID, more func(name string))
 	}
 }
 
-func (c *cursor) listTasks() *a2a.ListTasksRequest {
-	req := &a2a.ListTasksRequest{}
+func (c *cursor) listTasks(req *a2a.ListTasksRequest) { c.query(req, (*cursor).state) }
+
+func (c *cursor) query(req *a2a.ListTasksRequest, state func(*cursor) a2a.TaskState) {
 	for name := range c.object() {
 		switch name {
 		case "tenant":
-			req.Tenant = c.label(maxID)
+			named(c, &req.Tenant, c.label(maxID))
 		case "contextId":
 			req.ContextID = c.id()
 		case "status":
-			req.Status = c.state()
+			req.Status = state(c)
 		case "pageSize":
 			req.PageSize = c.int(1, maxPage)
 		case "pageToken":
 			req.PageToken = c.label(maxToken)
 		case "historyLength":
 			req.HistoryLength = c.optionalInt(0, historyLimit)
-		case "statusTimestampAfter":
+		case "statusTimestampAfter", "lastUpdatedAfter": // the name in 0.3, which the Go SDK's client still sends in queries
 			req.StatusTimestampAfter = c.timestamp()
 		case "includeArtifacts":
 			req.IncludeArtifacts = c.bool()
 		}
 	}
-	return req
 }
 
-func (c *cursor) cancelTask() *a2a.CancelTaskRequest {
-	req := &a2a.CancelTaskRequest{}
+func (c *cursor) cancelTask(req *a2a.CancelTaskRequest) {
 	c.oneTask(&req.Tenant, &req.ID, func(name string) {
 		if name == "metadata" {
 			req.Metadata = c.metadata()
 		}
 	})
-	return req
 }
 
-func (c *cursor) subscribe() *a2a.SubscribeToTaskRequest {
-	req := &a2a.SubscribeToTaskRequest{}
+func (c *cursor) subscribe(req *a2a.SubscribeToTaskRequest) {
 	c.oneTask(&req.Tenant, &req.ID, func(string) {})
-	return req
 }
 
-func (c *cursor) extendedCard() *a2a.GetExtendedAgentCardRequest {
-	req := &a2a.GetExtendedAgentCardRequest{}
+func (c *cursor) extendedCard(req *a2a.GetExtendedAgentCardRequest) {
 	for name := range c.object() {
 		if name == "tenant" {
-			req.Tenant = c.label(maxID)
+			named(c, &req.Tenant, c.label(maxID))
 		}
 	}
-	return req
 }
 
 // list decodes an array of at most limit elements, none of them null.

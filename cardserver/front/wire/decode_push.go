@@ -4,19 +4,15 @@ import "github.com/a2aproject/a2a-go/v2/a2a"
 
 // pushConfig decodes the shape of a webhook config. Where it may point and which
 // schemes the sender can perform is the handler's to say.
-func (c *cursor) pushConfig() *a2a.PushConfig {
-	if c.null() {
-		return nil
-	}
-	cfg := &a2a.PushConfig{}
+func (c *cursor) pushConfig(cfg *a2a.PushConfig) {
 	for name := range c.object() {
 		switch name {
 		case "tenant":
-			cfg.Tenant = c.label(maxID)
+			named(c, &cfg.Tenant, c.label(maxID))
 		case "id":
 			cfg.ID = c.configID()
 		case "taskId":
-			cfg.TaskID = c.taskID()
+			named(c, &cfg.TaskID, c.taskID())
 		case "url":
 			cfg.URL = c.url()
 		case "token":
@@ -28,7 +24,6 @@ func (c *cursor) pushConfig() *a2a.PushConfig {
 	if cfg.URL == "" {
 		c.missing("url")
 	}
-	return cfg
 }
 
 func (c *cursor) pushAuth() *a2a.PushAuthInfo {
@@ -50,55 +45,48 @@ func (c *cursor) pushAuth() *a2a.PushAuthInfo {
 	return auth
 }
 
-func (c *cursor) createPushConfig() *a2a.PushConfig {
-	cfg := c.pushConfig()
-	if cfg == nil {
-		cfg = &a2a.PushConfig{}
-	}
+func (c *cursor) createPushConfig(cfg *a2a.PushConfig) {
+	c.pushConfig(cfg)
 	if cfg.TaskID == "" {
 		c.missing("taskId")
 	}
-	return cfg
 }
 
-func (c *cursor) getPushConfig() *a2a.GetTaskPushConfigRequest {
-	tenant, task, id := c.pushConfigName()
-	return &a2a.GetTaskPushConfigRequest{Tenant: tenant, TaskID: task, ID: id}
+func (c *cursor) getPushConfig(req *a2a.GetTaskPushConfigRequest) {
+	c.onePushConfig(&req.Tenant, &req.TaskID, &req.ID)
 }
 
-func (c *cursor) deletePushConfig() *a2a.DeleteTaskPushConfigRequest {
-	tenant, task, id := c.pushConfigName()
-	return &a2a.DeleteTaskPushConfigRequest{Tenant: tenant, TaskID: task, ID: id}
+func (c *cursor) deletePushConfig(req *a2a.DeleteTaskPushConfigRequest) {
+	c.onePushConfig(&req.Tenant, &req.TaskID, &req.ID)
 }
 
-func (c *cursor) pushConfigName() (tenant string, task a2a.TaskID, id string) {
+func (c *cursor) onePushConfig(tenant *string, task *a2a.TaskID, id *string) {
 	for name := range c.object() {
 		switch name {
 		case "tenant":
-			tenant = c.label(maxID)
+			named(c, tenant, c.label(maxID))
 		case "taskId":
-			task = c.taskID()
+			named(c, task, c.taskID())
 		case "id":
-			id, _ = c.string()
+			s, _ := c.string()
+			named(c, id, s)
 		}
 	}
-	if task == "" {
+	if *task == "" {
 		c.missing("taskId")
 	}
-	if id == "" {
+	if *id == "" {
 		c.missing("id")
 	}
-	return tenant, task, id
 }
 
-func (c *cursor) listPushConfigs() *a2a.ListTaskPushConfigRequest {
-	req := &a2a.ListTaskPushConfigRequest{}
+func (c *cursor) listPushConfigs(req *a2a.ListTaskPushConfigRequest) {
 	for name := range c.object() {
 		switch name {
 		case "tenant":
-			req.Tenant = c.label(maxID)
+			named(c, &req.Tenant, c.label(maxID))
 		case "taskId":
-			req.TaskID = c.taskID()
+			named(c, &req.TaskID, c.taskID())
 		case "pageSize":
 			req.PageSize = c.int(1, maxPage)
 		case "pageToken":
@@ -108,5 +96,4 @@ func (c *cursor) listPushConfigs() *a2a.ListTaskPushConfigRequest {
 	if req.TaskID == "" {
 		c.missing("taskId")
 	}
-	return req
 }

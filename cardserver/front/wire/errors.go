@@ -83,6 +83,7 @@ func (u *unavailable) Unwrap() error { return u.cause }
 
 // A refusal is an error of HTTP itself, with a status of its own.
 type refusal struct {
+	is      error // the class it belongs to otherwise
 	status  int
 	message string
 }
@@ -103,7 +104,8 @@ type problem struct {
 // sentinel below it is passed on: the text of any other error may hold anything.
 func describe(err error) problem {
 	if r, ok := errors.AsType[*refusal](err); ok {
-		p := problem{class: class{a2a.ErrInvalidRequest, -32600, r.status, "INVALID_ARGUMENT", "INVALID_REQUEST"}, message: r.message, plain: true}
+		p := problem{class: classOf(r.is), message: r.message, plain: true}
+		p.status = r.status
 		p.details = []*errordetails.Typed{p.info(nil)}
 		return p
 	}
@@ -115,13 +117,8 @@ func describe(err error) problem {
 			errordetails.NewTyped(retryInfoType, map[string]any{"retryDelay": strconv.Itoa(p.retry) + "s"})}
 		return p
 	}
-	p := problem{class: internal, message: internal.is.Error(), unknown: true}
-	for _, k := range classes {
-		if errors.Is(err, k.is) {
-			p = problem{class: k, message: k.is.Error()}
-			break
-		}
-	}
+	k := classOf(err)
+	p := problem{class: k, message: k.is.Error(), unknown: !errors.Is(err, k.is)}
 	known, ok := errors.AsType[*a2a.Error](err)
 	if !ok || !errors.Is(known, p.is) {
 		p.details = []*errordetails.Typed{p.info(nil)}
@@ -143,6 +140,16 @@ func describe(err error) problem {
 	return p
 }
 
+// classOf is the class that err belongs to; internal if it belongs to none.
+func classOf(err error) class {
+	for _, k := range classes {
+		if errors.Is(err, k.is) {
+			return k
+		}
+	}
+	return internal
+}
+
 // info is the ErrorInfo that every error carries, whatever the binding.
 func (p *problem) info(metadata any) *errordetails.Typed {
 	info := errordetails.NewErrorInfo(p.reason, a2a.ProtocolDomain, nil)
@@ -156,4 +163,12 @@ func (p *problem) info(metadata any) *errordetails.Typed {
 func (p *problem) hide(request string) {
 	p.message = "internal error, request " + request
 	p.details = []*errordetails.Typed{p.info(map[string]string{"requestId": request})}
+}
+
+// Refuse answers a request that the HTTP surface itself does not serve, in the form of
+// the HTTP+JSON binding. is is the a2a error that it comes to.
+func Refuse(w http.ResponseWriter, r *http.Request, is error, status int, message string) {
+	c := &call{options: &Options{}, w: w, r: r, form: restForm{}}
+	*c.options = c.options.withDefaults()
+	c.fail(&refusal{is, status, message})
 }

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
 )
 
 // Options of a binding. The zero value has usable defaults.
@@ -21,6 +23,8 @@ type Options struct {
 	ReadTimeout  time.Duration // for the whole body of a request; 0: 30 s
 	WriteTimeout time.Duration // for one write, so that a client which stops reading is cut; 0: 30 s
 	Log          *slog.Logger  // nil: nothing is logged
+
+	Extensions []a2a.AgentExtension // that the agent card declares
 
 	// RequestID names a request in the log and to a client that meets an internal
 	// error. Nil, or an empty name: a random one.
@@ -57,11 +61,11 @@ const (
 func checkBody(r *http.Request) error {
 	types := r.Header["Content-Type"]
 	if len(types) != 1 || types[0] != mediaJSON && !isJSON(types[0]) {
-		return &refusal{http.StatusUnsupportedMediaType, "Content-Type must be " + mediaJSON + " or " + mediaA2A + ", in UTF-8"}
+		return &refusal{a2a.ErrInvalidRequest, http.StatusUnsupportedMediaType, "Content-Type must be " + mediaJSON + " or " + mediaA2A + ", in UTF-8"}
 	}
 	for _, e := range r.Header["Content-Encoding"] {
 		if e != "" && !strings.EqualFold(e, "identity") {
-			return &refusal{http.StatusUnsupportedMediaType, "Content-Encoding is not supported"}
+			return &refusal{a2a.ErrInvalidRequest, http.StatusUnsupportedMediaType, "Content-Encoding is not supported"}
 		}
 	}
 	return nil
@@ -91,12 +95,12 @@ func readBody(w http.ResponseWriter, r *http.Request, o *Options) ([]byte, error
 	}
 	w.Header().Set("Connection", "close")
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, &refusal{http.StatusRequestEntityTooLarge, "the body is larger than " + strconv.FormatInt(o.MaxBody, 10) + " bytes"}
+		return nil, &refusal{a2a.ErrInvalidRequest, http.StatusRequestEntityTooLarge, "the body is larger than " + strconv.FormatInt(o.MaxBody, 10) + " bytes"}
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return nil, &refusal{http.StatusRequestTimeout, "the body did not arrive in time"}
+		return nil, &refusal{a2a.ErrInvalidRequest, http.StatusRequestTimeout, "the body did not arrive in time"}
 	}
-	return nil, &refusal{http.StatusBadRequest, "the body ended too early"}
+	return nil, &refusal{a2a.ErrInvalidRequest, http.StatusBadRequest, "the body ended too early"}
 }
 
 // answerType is the media type of a JSON answer: the plain one unless asked.

@@ -2,22 +2,20 @@ package wire
 
 import (
 	"bytes"
-	"context"
 	"errors"
-	"fmt"
-	"iter"
 	"net/http"
-	"runtime/debug"
 	"strconv"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 	"github.com/a2aproject/a2a-go/v2/errordetails"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"errand/shared/dialect"
 )
 
-// JSONRPC serves the JSON-RPC binding of A2A 1.0 (section 9) at whatever path it
-// is mounted.
+// JSONRPC serves the JSON-RPC bindings of A2A 1.0 (section 9) and 0.3 at whatever path
+// it is mounted. The names of the methods tell the versions apart.
 //
 // An error of an operation is answered with HTTP 200, as clients of JSON-RPC
 // expect, except what concerns HTTP itself (405, 408, 413, 415) and 503. A stream
@@ -26,40 +24,18 @@ import (
 //
 // The sequence of a stream must end when its context ends.
 func JSONRPC(h a2asrv.RequestHandler, o Options) http.Handler {
-	return &jsonRPC{handler: h, options: o.withDefaults()}
+	o = o.withDefaults()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f := &rpcForm{id: null}
+		c := &call{handler: h, options: &o, w: w, r: r, form: f, operation: "?"}
+		c.run(func() error { return c.serveRPC(f) })
+	})
 }
 
-type jsonRPC struct {
-	handler a2asrv.RequestHandler
-	options Options
-}
-
-func (j *jsonRPC) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &rpcCall{handler: j.handler, options: &j.options, w: w, r: r, id: null, operation: "?"}
-	defer c.close()
-	defer c.recover()
-	if err := c.serve(); err != nil {
-		c.fail(err)
-	}
-}
-
-// An rpcCall is one request on its way through.
-type rpcCall struct {
-	handler   a2asrv.RequestHandler
-	options   *Options
-	w         http.ResponseWriter
-	r         *http.Request
-	id        string // as the client wrote it
-	operation string // for the log
-	streaming bool   // the method answers with a stream
-	events    *events
-	call      *a2asrv.CallContext
-}
-
-func (c *rpcCall) serve() error {
+func (c *call) serveRPC(f *rpcForm) error {
 	if c.r.Method != http.MethodPost {
 		c.w.Header().Set("Allow", http.MethodPost)
-		return &refusal{http.StatusMethodNotAllowed, "JSON-RPC requests are sent by POST"}
+		return &refusal{a2a.ErrInvalidRequest, http.StatusMethodNotAllowed, "JSON-RPC requests are sent by POST"}
 	}
 	if err := checkBody(c.r); err != nil {
 		return err
@@ -69,185 +45,81 @@ func (c *rpcCall) serve() error {
 		return err
 	}
 	env, err := parseEnvelope(body)
-	c.id = env.id
+	f.id = env.id
 	if err != nil {
 		return err
 	}
-	c.streaming = env.method == "SendStreamingMessage" || env.method == "SubscribeToTask"
-	if err := checkVersion(c.r); err != nil {
-		return err
-	}
-	var ctx context.Context
-	ctx, c.call, err = withCall(c.r.Context(), c.r)
-	if err != nil {
-		return err
-	}
-	return c.dispatch(ctx, env.method, env.params)
-}
-
-func (c *rpcCall) dispatch(ctx context.Context, method string, params []byte) error {
-	h := c.handler
-	switch method {
-	case "SendMessage":
-		send := func(ctx context.Context, req *a2a.SendMessageRequest) (*a2a.StreamResponse, error) {
-			res, err := h.SendMessage(ctx, req)
-			return &a2a.StreamResponse{Event: res}, err
-		}
-		return unary(ctx, c, "SendMessage", params, (*cursor).sendMessage, send)
-	case "SendStreamingMessage":
-		return stream(ctx, c, "SendStreamingMessage", params, (*cursor).sendMessage, h.SendStreamingMessage)
-	case "GetTask":
-		return unary(ctx, c, "GetTask", params, (*cursor).getTask, h.GetTask)
-	case "ListTasks":
-		list := func(ctx context.Context, req *a2a.ListTasksRequest) (*a2a.ListTasksResponse, error) {
-			res, err := h.ListTasks(ctx, req)
-			if err == nil && res != nil && !req.IncludeArtifacts {
-				res = withoutArtifacts(res)
-			}
-			return res, err
-		}
-		return unary(ctx, c, "ListTasks", params, (*cursor).listTasks, list)
-	case "CancelTask":
-		return unary(ctx, c, "CancelTask", params, (*cursor).cancelTask, h.CancelTask)
-	case "SubscribeToTask":
-		return stream(ctx, c, "SubscribeToTask", params, (*cursor).subscribe, h.SubscribeToTask)
-	case "CreateTaskPushNotificationConfig":
-		return unary(ctx, c, "CreateTaskPushNotificationConfig", params, (*cursor).createPushConfig, h.CreateTaskPushConfig)
-	case "GetTaskPushNotificationConfig":
-		return unary(ctx, c, "GetTaskPushNotificationConfig", params, (*cursor).getPushConfig, h.GetTaskPushConfig)
-	case "ListTaskPushNotificationConfigs":
-		return unary(ctx, c, "ListTaskPushNotificationConfigs", params, (*cursor).listPushConfigs, h.ListTaskPushConfigs)
-	case "DeleteTaskPushNotificationConfig":
-		remove := func(ctx context.Context, req *a2a.DeleteTaskPushConfigRequest) (*any, error) {
-			return new(any), h.DeleteTaskPushConfig(ctx, req)
-		}
-		return unary(ctx, c, "DeleteTaskPushNotificationConfig", params, (*cursor).deletePushConfig, remove)
-	case "GetExtendedAgentCard":
-		return unary(ctx, c, "GetExtendedAgentCard", params, (*cursor).extendedCard, h.GetExtendedAgentCard)
-	}
-	return a2a.NewError(a2a.ErrMethodNotFound, "A2A "+string(a2a.Version)+" has no method "+strconv.Quote(clip(method, 64)))
-}
-
-// unary serves an operation that has one answer.
-func unary[Req, Res any](ctx context.Context, c *rpcCall, operation string, params []byte,
-	fill func(*cursor) *Req, do func(context.Context, *Req) (*Res, error)) error {
-	c.operation = operation
-	req, err := decode(params, fill)
-	if err != nil {
-		return err
-	}
-	res, err := do(ctx, req)
-	if err != nil {
-		return err
-	}
-	if res == nil {
-		return errNothing
-	}
-	b, err := c.result(nil, res)
-	if err != nil {
-		return err
-	}
-	echoExtensions(c.w.Header(), c.call)
-	write(c.w, c.options, http.StatusOK, answerType(c.r), b)
-	return nil
-}
-
-// stream serves an operation that answers with events.
-func stream[Req any](ctx context.Context, c *rpcCall, operation string, params []byte,
-	fill func(*cursor) *Req, do func(context.Context, *Req) iter.Seq2[a2a.Event, error]) error {
-	c.operation = operation
-	req, err := decode(params, fill)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	c.events = newEvents(c.w, c.options, cancel)
-	for ev, err := range do(ctx, req) {
-		if err != nil {
+	operation := env.method
+	if old, ok := methods03[env.method]; ok {
+		c.dialect, operation = dialect.V03, old
+	} else if !methods1[env.method] {
+		if err := checkVersion(c.r, ""); err != nil {
 			return err
 		}
-		b, err := c.result([]byte(dataPrefix), a2a.StreamResponse{Event: ev})
-		if err != nil {
-			return err
-		}
-		if !c.events.begun {
-			echoExtensions(c.w.Header(), c.call)
-		}
-		if !c.events.send(b) {
-			return nil // the client has gone, or does not read
-		}
+		return a2a.NewError(a2a.ErrMethodNotFound, "A2A has no method "+strconv.Quote(clip(env.method, 64)))
 	}
-	if !c.events.begun && ctx.Err() == nil {
-		return errNothing
-	}
-	return nil
+	return c.do(operation, env.params)
 }
 
-// begin appends the head of a response.
-func (c *rpcCall) begin(b []byte) []byte {
+var methods1 = map[string]bool{
+	opSend: true, opStream: true, opGet: true, opList: true, opCancel: true, opSubscribe: true,
+	opCreateHook: true, opGetHook: true, opListHooks: true, opDeleteHook: true, opCard: true,
+}
+
+// methods03 are the methods of 0.3, which has no list of tasks here.
+var methods03 = map[string]string{
+	"message/send":                        opSend,
+	"message/stream":                      opStream,
+	"tasks/get":                           opGet,
+	"tasks/cancel":                        opCancel,
+	"tasks/resubscribe":                   opSubscribe,
+	"tasks/pushNotificationConfig/set":    opCreateHook,
+	"tasks/pushNotificationConfig/get":    opGetHook,
+	"tasks/pushNotificationConfig/list":   opListHooks,
+	"tasks/pushNotificationConfig/delete": opDeleteHook,
+	"agent/getAuthenticatedExtendedCard":  opCard,
+}
+
+// An rpcForm writes JSON-RPC responses.
+type rpcForm struct{ id string } // as the client wrote it
+
+func (f *rpcForm) begin(b []byte) []byte {
 	b = append(b, `{"jsonrpc":"2.0","id":`...)
-	return append(b, c.id...)
+	return append(b, f.id...)
 }
 
-// result appends a response that holds an answer.
-func (c *rpcCall) result(b []byte, v any) ([]byte, error) {
-	b, err := appendJSON(append(c.begin(b), `,"result":`...), v)
+func (f *rpcForm) result(b []byte, d dialect.Dialect, v any) ([]byte, error) {
+	b = append(f.begin(b), `,"result":`...)
+	if _, ok := v.(*nothing); ok {
+		return append(b, "null}"...), nil
+	}
+	b, err := d.Append(b, v)
 	return append(b, '}'), err
 }
 
-// fail answers with an error: as an event where events were sent already.
-func (c *rpcCall) fail(err error) {
-	p := c.options.report(c.r.Context(), c.operation, err)
-	running := c.events != nil && c.events.begun
-	var b []byte
-	if running {
-		b = []byte(dataPrefix)
-	}
+func (f *rpcForm) failure(b []byte, p problem) []byte {
 	told := struct {
 		Code    int                   `json:"code"`
 		Message string                `json:"message"`
 		Data    []*errordetails.Typed `json:"data"`
 	}{p.code, p.message, p.details}
-	b = append(c.begin(b), `,"error":`...)
-	b, err = appendJSON(b, told)
+	b = append(f.begin(b), `,"error":`...)
+	b, err := dialect.V1.Append(b, told)
 	if err != nil { // what a handler put into the details has no JSON
 		told.Data = nil
-		b, _ = appendJSON(b, told)
+		b, _ = dialect.V1.Append(b, told)
 	}
-	b = append(b, '}')
-	if running {
-		c.events.send(b)
-		return
-	}
-	status := http.StatusOK
-	if p.plain || c.streaming {
-		status = p.status
-	}
-	if p.retry > 0 {
-		c.w.Header().Set("Retry-After", strconv.Itoa(p.retry))
-	}
-	write(c.w, c.options, status, answerType(c.r), b)
+	return append(b, '}')
 }
 
-// close ends the stream, if there was one, after its last error.
-func (c *rpcCall) close() {
-	if c.events != nil {
-		c.events.close()
+func (f *rpcForm) status(p problem, streaming bool) int {
+	if p.plain || streaming {
+		return p.status
 	}
+	return http.StatusOK
 }
 
-// recover turns a panic below into an internal error.
-func (c *rpcCall) recover() {
-	v := recover()
-	if v == nil {
-		return
-	}
-	if v == http.ErrAbortHandler {
-		panic(v)
-	}
-	c.fail(fmt.Errorf("panic: %v\n%s", v, debug.Stack()))
-}
+func (f *rpcForm) failed() string { return "" }
 
 const null = "null"
 

@@ -9,62 +9,128 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
+
+	"errand/shared/dialect"
 )
 
 // The service parameters of a request (3.2.6), under net/http's spelling.
 const (
-	headerVersion    = "A2a-Version"
-	headerExtensions = "A2a-Extensions"
+	headerVersion      = "A2a-Version"
+	headerExtensions   = "A2a-Extensions"
+	headerExtensions03 = "X-A2a-Extensions"
 )
 
-// checkVersion refuses a request for another version than 1.0. One that names
-// none is served by its shape, which no other version shares.
-func checkVersion(r *http.Request) error {
-	asked := r.Header[headerVersion]
-	if r.URL.RawQuery != "" {
-		asked = append(slices.Clip(asked), r.URL.Query()[a2a.SvcParamVersion]...)
+// Versions are what every interface here speaks.
+const versions = dialect.Version1 + ", " + dialect.Version03
+
+// begin reads the service parameters and attaches the SDK's call context, with them
+// and not with every header, as the SDK's transports do: credentials are among those.
+// The version is the one that the request is of. A user that an outer handler attached
+// stays.
+func (c *call) begin() (context.Context, error) {
+	if err := checkVersion(c.r, c.dialect.Version()); err != nil {
+		return nil, err
 	}
-	for _, line := range asked {
-		for v := range strings.SplitSeq(line, ",") {
-			if v = strings.TrimSpace(v); v != "" && v != string(a2a.Version) {
-				return a2a.NewError(a2a.ErrVersionNotSupported, "this interface speaks A2A "+string(a2a.Version)+" only").
-					WithErrorInfoMeta(map[string]string{"supportedVersions": string(a2a.Version)})
+	asked, err := c.extensions()
+	if err != nil {
+		return nil, err
+	}
+	params := map[string][]string{a2a.SvcParamVersion: {c.dialect.Version()}}
+	if len(asked) > 0 {
+		params[a2a.SvcParamExtensions] = asked
+	}
+	ctx := c.r.Context()
+	outer, ok := a2asrv.CallContextFrom(ctx)
+	ctx, c.cc = a2asrv.NewCallContext(ctx, a2asrv.NewServiceParams(params))
+	if ok {
+		c.cc.User = outer.User
+	}
+	return ctx, c.activate(asked)
+}
+
+// checkVersion refuses a version that is not spoken here, and one that contradicts
+// own, the version that the request is of by its method or path, if it is of any. A
+// request that names none is served by that: no two versions share a shape (B23).
+func checkVersion(r *http.Request, own string) error {
+	asked := slices.Clone(r.Header[headerVersion])
+	if r.URL.RawQuery != "" {
+		for name, values := range r.URL.Query() {
+			if strings.EqualFold(name, a2a.SvcParamVersion) {
+				if len(values) > 1 {
+					return versionError(a2a.SvcParamVersion + " is given more than once")
+				}
+				asked = append(asked, values[0])
 			}
+		}
+	}
+	if len(r.Header[headerVersion]) > 1 {
+		return versionError(a2a.SvcParamVersion + " is given more than once")
+	}
+	for _, v := range asked {
+		switch v = strings.TrimSpace(v); v {
+		case "", own:
+		case dialect.Version1, dialect.Version03:
+			if own != "" {
+				return versionError("this is a request of A2A " + own + ", and " + a2a.SvcParamVersion + " says " + v)
+			}
+			own = v
+		default:
+			return versionError("this interface speaks A2A " + versions + "; send one of them as Major.Minor, or no " + a2a.SvcParamVersion)
 		}
 	}
 	return nil
 }
 
-// withCall attaches the SDK's call context with the two service parameters, and
-// not with every header, as the SDK's transport does: credentials are among them.
-// A user that an outer handler attached stays.
-func withCall(ctx context.Context, r *http.Request) (context.Context, *a2asrv.CallContext, error) {
-	params := map[string][]string{}
-	if lines := r.Header[headerExtensions]; len(lines) > 0 {
-		var uris []string
-		for _, line := range lines {
-			for uri := range strings.SplitSeq(line, ",") {
-				if uri = strings.TrimSpace(uri); uri != "" {
-					uris = append(uris, uri)
-				}
-			}
-		}
-		if len(uris) > maxExtensions {
-			return ctx, nil, a2a.NewError(a2a.ErrInvalidRequest, a2a.SvcParamExtensions+" names more than "+strconv.Itoa(maxExtensions)+" extensions")
-		}
-		params[a2a.SvcParamExtensions] = unique(uris)
-	}
-	outer, ok := a2asrv.CallContextFrom(ctx)
-	ctx, call := a2asrv.NewCallContext(ctx, a2asrv.NewServiceParams(params))
-	if ok {
-		call.User = outer.User
-	}
-	return ctx, call, nil
+func versionError(message string) error {
+	return a2a.NewError(a2a.ErrVersionNotSupported, message).
+		WithErrorInfoMeta(map[string]string{"supportedVersions": versions})
 }
 
-// echoExtensions names the extensions that the handler has activated (3.2.6).
-func echoExtensions(h http.Header, call *a2asrv.CallContext) {
-	if uris := call.Extensions().ActivatedURIs(); len(uris) > 0 {
-		h[headerExtensions] = []string{strings.Join(uris, ", ")}
+// extensions are the URIs that the client asked for, each once.
+func (c *call) extensions() ([]string, error) {
+	lines := c.r.Header[headerExtensions]
+	if c.dialect != dialect.V1 {
+		lines = append(slices.Clip(lines), c.r.Header[headerExtensions03]...)
 	}
+	var uris []string
+	for _, line := range lines {
+		for uri := range strings.SplitSeq(line, ",") {
+			if uri = strings.TrimSpace(uri); uri != "" {
+				uris = append(uris, uri)
+			}
+		}
+	}
+	if len(uris) > maxExtensions {
+		return nil, a2a.NewError(a2a.ErrInvalidRequest, a2a.SvcParamExtensions+" names more than "+strconv.Itoa(maxExtensions)+" extensions")
+	}
+	return unique(uris), nil
+}
+
+// activate activates the extensions that were asked for and are declared; others are
+// passed over. What is required must have been asked for (3.3.4).
+func (c *call) activate(asked []string) error {
+	for i := range c.options.Extensions {
+		e := &c.options.Extensions[i]
+		switch {
+		case slices.Contains(asked, e.URI):
+			c.cc.Extensions().Activate(e)
+		case e.Required:
+			return a2a.NewError(a2a.ErrExtensionSupportRequired, "this agent requires the extension "+e.URI+"; name it in "+a2a.SvcParamExtensions).
+				WithErrorInfoMeta(map[string]string{"extension": e.URI})
+		}
+	}
+	return nil
+}
+
+// echo names the extensions that are activated (3.2.6).
+func (c *call) echo() {
+	uris := c.cc.Extensions().ActivatedURIs()
+	if len(uris) == 0 {
+		return
+	}
+	name := headerExtensions
+	if c.dialect != dialect.V1 {
+		name = headerExtensions03
+	}
+	c.w.Header()[name] = []string{strings.Join(uris, ", ")}
 }

@@ -156,11 +156,16 @@ func (c *cursor) role() a2a.MessageRole {
 }
 
 // state decodes a state to filter by; the enum's zero means any, as in the proto.
-func (c *cursor) state() a2a.TaskState {
+func (c *cursor) state() a2a.TaskState { return c.stateNamed(string(a2a.TaskStateCanceled)) }
+
+// stateNamed decodes a state where the canceled one has the given name.
+func (c *cursor) stateNamed(canceled string) a2a.TaskState {
 	s, ok := c.string()
 	switch state := a2a.TaskState(s); state {
+	case a2a.TaskState(canceled):
+		return a2a.TaskStateCanceled
 	case a2a.TaskStateSubmitted, a2a.TaskStateWorking, a2a.TaskStateCompleted, a2a.TaskStateFailed,
-		a2a.TaskStateCanceled, a2a.TaskStateInputRequired, a2a.TaskStateRejected, a2a.TaskStateAuthRequired:
+		a2a.TaskStateInputRequired, a2a.TaskStateRejected, a2a.TaskStateAuthRequired:
 		return state
 	}
 	if ok && s != a2a.TaskStateUnspecified.String() {

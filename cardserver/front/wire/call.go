@@ -1,0 +1,150 @@
+package wire
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/a2aproject/a2a-go/v2/a2asrv"
+
+	"errand/shared/dialect"
+)
+
+// A call is one request on its way through, whatever its binding and version.
+type call struct {
+	handler   a2asrv.RequestHandler
+	options   *Options
+	w         http.ResponseWriter
+	r         *http.Request
+	form      form
+	dialect   dialect.Dialect
+	operation string // for the log
+	streaming bool   // it is answered with a stream
+	path      path   // what the path says of the request
+	events    *events
+	cc        *a2asrv.CallContext
+}
+
+// A form is how a binding writes its answers.
+type form interface {
+	// result appends what is answered, v in the dialect.
+	result(b []byte, d dialect.Dialect, v any) ([]byte, error)
+	// failure appends what is answered to an error. It cannot fail: details that
+	// have no JSON are left out.
+	failure(b []byte, p problem) []byte
+	// status is the HTTP status of a failure before anything was answered.
+	status(p problem, streaming bool) int
+	// failed is the type of the event that a failure is told in once a stream has
+	// begun; empty: the usual one.
+	failed() string
+}
+
+// A path is what the path of a request says: fields of the request that have a place
+// of their own in the HTTP+JSON binding.
+type path struct{ tenant, task, config string }
+
+// run serves the call, whatever happens.
+func (c *call) run(serve func() error) {
+	defer func() { // the stream, if there was one, ends after its last error
+		if c.events != nil {
+			c.events.close()
+		}
+	}()
+	defer c.recover()
+	if err := serve(); err != nil {
+		c.fail(err)
+	}
+}
+
+// recover turns a panic below into an internal error.
+func (c *call) recover() {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if v == http.ErrAbortHandler {
+		panic(v)
+	}
+	c.fail(fmt.Errorf("panic: %v\n%s", v, debug.Stack()))
+}
+
+// unary serves an operation that has one answer. req holds what the path says, and is
+// filled from params.
+func unary[Req, Res any](c *call, params []byte, req *Req, fill func(*cursor, *Req), do func(context.Context, *Req) (*Res, error)) error {
+	ctx, err := c.begin()
+	if err != nil {
+		return err
+	}
+	if err := decode(params, req, fill); err != nil {
+		return err
+	}
+	res, err := do(ctx, req)
+	if err != nil {
+		return err
+	}
+	if res == nil {
+		return dialect.ErrNothing
+	}
+	b, err := c.form.result(nil, c.dialect, res)
+	if err != nil {
+		return err
+	}
+	c.echo()
+	write(c.w, c.options, http.StatusOK, answerType(c.r), b)
+	return nil
+}
+
+// stream serves an operation that answers with events.
+func stream[Req any](c *call, params []byte, req *Req, fill func(*cursor, *Req), do func(context.Context, *Req) iter.Seq2[a2a.Event, error]) error {
+	c.streaming = true
+	ctx, err := c.begin()
+	if err != nil {
+		return err
+	}
+	if err := decode(params, req, fill); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c.events = newEvents(c.w, c.options, cancel)
+	for ev, err := range do(ctx, req) {
+		if err != nil {
+			return err
+		}
+		b, err := c.form.result([]byte(dataPrefix), c.dialect, a2a.StreamResponse{Event: ev})
+		if err != nil {
+			return err
+		}
+		if !c.events.begun {
+			c.echo()
+		}
+		if !c.events.send(b) {
+			return nil // the client has gone, or does not read
+		}
+	}
+	if !c.events.begun && ctx.Err() == nil {
+		return dialect.ErrNothing
+	}
+	return nil
+}
+
+// fail answers with an error: as an event where events were sent already.
+func (c *call) fail(err error) {
+	p := c.options.report(c.r.Context(), c.operation, err)
+	if c.events != nil && c.events.begun {
+		var b []byte
+		if kind := c.form.failed(); kind != "" {
+			b = append(b, "event: "+kind+"\n"...)
+		}
+		c.events.send(c.form.failure(append(b, dataPrefix...), p))
+		return
+	}
+	if p.retry > 0 {
+		c.w.Header().Set("Retry-After", strconv.Itoa(p.retry))
+	}
+	write(c.w, c.options, c.form.status(p, c.streaming), answerType(c.r), c.form.failure(nil, p))
+}

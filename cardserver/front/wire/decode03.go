@@ -1,0 +1,282 @@
+package wire
+
+import (
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"errand/shared/dialect"
+)
+
+// This file reads requests of 0.3. JSON-RPC and HTTP+JSON spell them differently there:
+// the one after the specification's types ("kind", "parts", "user"), the other after its
+// proto ("content", "ROLE_USER"). Both spellings are read in both.
+
+// reader03 reads 0.3. silent says what a configuration that does not mention "blocking"
+// asks for.
+func reader03(silent immediately) reader {
+	return reader{
+		send: func(c *cursor, req *a2a.SendMessageRequest) { c.sendMessage03(req, silent) },
+		get:  (*cursor).getTask, cancel: (*cursor).cancelTask, subscribe: (*cursor).subscribe,
+		list:       func(c *cursor, req *a2a.ListTasksRequest) { c.query(req, (*cursor).state03) },
+		createHook: (*cursor).createPushConfig03,
+		getHook: func(c *cursor, req *a2a.GetTaskPushConfigRequest) {
+			c.onePushConfig03(&req.TaskID, &req.ID) // no id: the first one, as 0.3 leaves it optional
+		},
+		listHooks: func(c *cursor, req *a2a.ListTaskPushConfigRequest) { c.onePushConfig03(&req.TaskID, new(string)) },
+		deleteHook: func(c *cursor, req *a2a.DeleteTaskPushConfigRequest) {
+			if c.onePushConfig03(&req.TaskID, &req.ID); req.ID == "" {
+				c.missing("pushNotificationConfigId")
+			}
+		},
+	}
+}
+
+// immediately is whether to return before the task has ended.
+type immediately bool
+
+// In JSON-RPC blocking is the default. In the proto the field is a plain bool, so that a
+// client which says false says nothing.
+const (
+	configured03     immediately = false
+	configured03REST immediately = true
+)
+
+func (c *cursor) sendMessage03(req *a2a.SendMessageRequest, silent immediately) {
+	for name := range c.object() {
+		switch name {
+		case "message":
+			req.Message = c.message03()
+		case "configuration":
+			req.Config = c.sendConfig03(silent)
+		case "metadata":
+			req.Metadata = c.metadata()
+		}
+	}
+	if req.Message == nil {
+		c.missing("message")
+	}
+}
+
+func (c *cursor) sendConfig03(silent immediately) *a2a.SendMessageConfig {
+	if c.null() {
+		return nil
+	}
+	cfg := &a2a.SendMessageConfig{ReturnImmediately: bool(silent)}
+	for name := range c.object() {
+		switch name {
+		case "acceptedOutputModes":
+			cfg.AcceptedOutputModes = list(c, maxModes, (*cursor).mediaType)
+		case "blocking":
+			if !c.null() {
+				cfg.ReturnImmediately = !c.bool()
+			}
+		case "historyLength":
+			cfg.HistoryLength = c.optionalInt(0, historyLimit)
+		case "pushNotificationConfig", "pushNotification":
+			if !c.null() {
+				cfg.PushConfig = &a2a.PushConfig{}
+				c.hook03(cfg.PushConfig)
+			}
+		}
+	}
+	return cfg
+}
+
+func (c *cursor) message03() *a2a.Message {
+	if c.null() {
+		return nil
+	}
+	m := &a2a.Message{}
+	for name := range c.object() {
+		switch name {
+		case "kind":
+			if s, ok := c.string(); ok && s != "message" {
+				c.refuse("must be message")
+			}
+		case "messageId":
+			m.ID = c.id()
+		case "role":
+			m.Role = c.role03()
+		case "parts", "content":
+			m.Parts = list(c, maxParts, (*cursor).part03)
+		default:
+			c.messageField(m, name)
+		}
+	}
+	c.complete(m)
+	return m
+}
+
+// state03 decodes a state to filter by, which the form of the proto alone can do.
+func (c *cursor) state03() a2a.TaskState { return c.stateNamed(dialect.Canceled03REST) }
+
+func (c *cursor) role03() a2a.MessageRole {
+	s, ok := c.string()
+	if !ok || s == "" {
+		return ""
+	}
+	if s != "user" && s != string(a2a.MessageRoleUser) {
+		c.refuse("must be user")
+	}
+	return a2a.MessageRoleUser
+}
+
+func (c *cursor) part03() *a2a.Part {
+	p := &a2a.Part{}
+	kind, contents := "", []string(nil)
+	for name := range c.object() {
+		switch name {
+		case "kind":
+			kind, _ = c.string()
+		case "text":
+			if !c.null() {
+				s, _ := c.string()
+				p.Content = a2a.Text(s)
+				contents = append(contents, name)
+			}
+		case "file":
+			if !c.null() {
+				c.file03(p)
+				contents = append(contents, name)
+			}
+		case "data":
+			if !c.null() {
+				p.Content = a2a.Data{Value: c.metadata()}
+				contents = append(contents, name)
+			}
+		case "metadata":
+			p.Metadata = c.metadata()
+		}
+	}
+	if len(contents) != 1 || kind != "" && kind != contents[0] {
+		c.refuse("must have exactly one of text, file and data, and its name as kind")
+	}
+	if d, ok := p.Content.(a2a.Data); ok {
+		p.Content = a2a.Data{Value: unwrap03(p, d.Value, kind == "")}
+	}
+	return p
+}
+
+// unwrap03 is the value that a data part was made of: in the proto it lies in an object
+// of its own, and what is no object was wrapped in one.
+func unwrap03(p *a2a.Part, data any, proto bool) any {
+	object, _ := data.(map[string]any)
+	if inner, ok := object["data"]; ok && proto {
+		data = inner
+		object, _ = inner.(map[string]any)
+	}
+	if wrapped, _ := p.Metadata[dialect.WrappedData].(bool); wrapped {
+		delete(p.Metadata, dialect.WrappedData)
+		data = object["value"]
+	}
+	return data
+}
+
+func (c *cursor) file03(p *a2a.Part) {
+	contents := 0
+	for name := range c.object() {
+		switch name {
+		case "bytes", "fileWithBytes":
+			if !c.null() {
+				p.Content = a2a.Raw(c.base64())
+				contents++
+			}
+		case "uri", "fileWithUri":
+			if !c.null() {
+				p.Content = a2a.URL(c.url())
+				contents++
+			}
+		case "mimeType":
+			p.MediaType = c.mediaType()
+		case "name":
+			p.Filename = c.filename()
+		}
+	}
+	if contents != 1 {
+		c.refuse("must have exactly one of bytes and uri")
+	}
+}
+
+// createPushConfig03 reads the config of JSON-RPC, and the two forms that clients of
+// HTTP+JSON send: the proto's request, and what its HTTP rule says is the body of one.
+func (c *cursor) createPushConfig03(cfg *a2a.PushConfig) {
+	id := c.outerPushConfig03(cfg)
+	if cfg.ID == "" {
+		cfg.ID = id
+	}
+	if cfg.TaskID == "" {
+		c.missing("taskId")
+	}
+	if cfg.URL == "" {
+		c.missing("pushNotificationConfig")
+	}
+}
+
+func (c *cursor) outerPushConfig03(cfg *a2a.PushConfig) (id string) {
+	for name := range c.object() {
+		switch name {
+		case "taskId":
+			named(c, &cfg.TaskID, c.taskID())
+		case "configId":
+			id = c.configID()
+		case "pushNotificationConfig":
+			c.hook03(cfg)
+		case "config":
+			c.outerPushConfig03(cfg)
+		}
+	}
+	return id
+}
+
+func (c *cursor) hook03(cfg *a2a.PushConfig) {
+	for name := range c.object() {
+		switch name {
+		case "id":
+			cfg.ID = c.configID()
+		case "url":
+			cfg.URL = c.url()
+		case "token":
+			cfg.Token = c.label(maxToken)
+		case "authentication":
+			cfg.Auth = c.auth03()
+		}
+	}
+	if cfg.URL == "" {
+		c.missing("url")
+	}
+}
+
+func (c *cursor) auth03() *a2a.PushAuthInfo {
+	if c.null() {
+		return nil
+	}
+	auth := &a2a.PushAuthInfo{}
+	for name := range c.object() {
+		switch name {
+		case "schemes":
+			if all := list(c, maxModes, func(c *cursor) string { return c.label(maxScheme) }); len(all) > 0 {
+				auth.Scheme = all[0] // the one preferred
+			}
+		case "credentials":
+			auth.Credentials = c.label(maxToken)
+		}
+	}
+	if auth.Scheme == "" {
+		c.missing("schemes")
+	}
+	return auth
+}
+
+func (c *cursor) onePushConfig03(task *a2a.TaskID, id *string) {
+	for name := range c.object() {
+		switch name {
+		case "id":
+			named(c, task, c.taskID())
+		case "pushNotificationConfigId":
+			s, _ := c.string()
+			named(c, id, s)
+		}
+	}
+	if *task == "" {
+		c.missing("id")
+	}
+}
