@@ -3,6 +3,8 @@ package front_test
 import (
 	"fmt"
 	"maps"
+	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -13,11 +15,13 @@ import (
 )
 
 // TestCatalogue is the catalogue of bad input, by its row numbers, through the whole
-// front door. What needs no task to be decided is sampled: package wire's own test has
+// front door and over both bindings. What needs no task to be decided is sampled: package wire's own test has
 // all of it. A row answers with a code and, for params, the field; code 0 is a row
 // that must succeed.
-func TestCatalogue(t *testing.T) {
-	w := newWorld(t, func(c *front.Config, _ *front.Surface) { c.Wait = time.Millisecond })
+func TestCatalogue(t *testing.T) { via(t, catalogue) }
+
+func catalogue(t *testing.T, b binding) {
+	w := b.world(t, func(c *front.Config, _ *front.Surface) { c.Wait = time.Millisecond })
 	sub := w.insert(anonymous, "sub", a2a.TaskStateSubmitted).ID()
 	busy := w.insert(anonymous, "busy", a2a.TaskStateWorking).ID()
 	done := w.insert(anonymous, "done", a2a.TaskStateCompleted).ID()
@@ -188,28 +192,53 @@ func TestCatalogue(t *testing.T) {
 		{"69 cancel", request("CancelTask", byID(ask)), 0, ""},
 		{"69 cancel twice", request("CancelTask", byID(ask)), notCancelable, ""},
 	} {
-		t.Run(row.name, func(t *testing.T) {
-			before := w.versions(t)
-			start := time.Now()
-			got := w.send(t, row.body)
-			if d := time.Since(start); d > time.Second {
-				t.Errorf("the answer took %v", d)
+		r := newRequest(http.MethodPost, "/", row.body)
+		if b.name == rest.name {
+			if r = restOf(row.body); r == nil {
+				continue // about the envelope, or what a query cannot say
 			}
-			if got.status >= 500 {
-				t.Errorf("status is %d", got.status)
-			}
-			if got.code() != row.code || row.code != 0 && got.field() != row.field {
-				t.Fatalf("got %s, want code %d and field %q", got.body, row.code, row.field)
-			}
-			if row.code == 0 {
-				return
-			}
-			if after := w.versions(t); !maps.Equal(before, after) {
-				t.Errorf("a refused request changed the store: %v, before %v", after, before)
-			}
-			if strings.Contains(got.body, foreignContext) {
-				t.Errorf("the error tells of another's task: %s", got.body)
-			}
-		})
+		}
+		t.Run(row.name, func(t *testing.T) { w.checkRow(t, r, row.code, row.field, foreignContext) })
+	}
+}
+
+// restOf says over HTTP+JSON what a JSON-RPC request says; nil: nothing can.
+func restOf(body string) *http.Request {
+	operation, params, ok := strings.Cut(strings.TrimPrefix(body, `{"jsonrpc":"2.0","id":7,"method":"`), `","params":`)
+	if !ok || !strings.HasPrefix(body, `{"jsonrpc"`) || !strings.HasSuffix(params, "}") {
+		return nil
+	}
+	params = params[:len(params)-1]
+	r := restRequest(operation, params)
+	if r != nil && r.Method == http.MethodGet && regexp.MustCompile(`:"(-?[0-9.]+|true|false)"`).MatchString(params) {
+		return nil // a query has no strings beside numbers
+	}
+	return r
+}
+
+// checkRow sends one row of the catalogue: answered as wanted, in time, without a 5xx,
+// and the store as it was when it is refused.
+func (w *world) checkRow(t *testing.T, r *http.Request, code int, field, secret string) {
+	t.Helper()
+	before := w.versions(t)
+	start := time.Now()
+	got := w.do(t, r)
+	if d := time.Since(start); d > time.Second {
+		t.Errorf("the answer took %v", d)
+	}
+	if got.status >= 500 {
+		t.Errorf("status is %d", got.status)
+	}
+	if got.code() != code || code != 0 && got.field() != field {
+		t.Fatalf("got %d %s, want code %d and field %q", got.status, got.body, code, field)
+	}
+	if code == 0 {
+		return
+	}
+	if after := w.versions(t); !maps.Equal(before, after) {
+		t.Errorf("a refused request changed the store: %v, before %v", after, before)
+	}
+	if strings.Contains(got.body, secret) {
+		t.Errorf("the error tells of another's task: %s", got.body)
 	}
 }

@@ -19,55 +19,61 @@ const send = "SendMessage"
 // M2, M3: a send is answered when the task has ended or waits for its client, with
 // everything it has by then.
 func TestM2BlockingSendWaits(t *testing.T) {
-	for _, state := range []a2a.TaskState{
-		a2a.TaskStateCompleted, a2a.TaskStateFailed, a2a.TaskStateRejected, a2a.TaskStateCanceled,
-		a2a.TaskStateInputRequired, a2a.TaskStateAuthRequired,
-	} {
-		t.Run(state.String(), func(t *testing.T) {
-			w := newWorld(t)
-			claimed, answered := make(chan task.Record), make(chan reply)
-			w.work(func(id string) { claimed <- w.claim(id) })
-			go func() { answered <- w.call(t, send, `{"message":`+message("m", "")+`}`) }()
-			r := w.say(<-claimed, chunk("a", "the ", false))
-			select {
-			case got := <-answered:
-				t.Fatalf("answered while the task works: %s", got.body)
-			case <-time.After(20 * time.Millisecond):
-			}
-			w.end(r, state, chunk("a", "answer", true))
-			got := (<-answered).task()
-			if got.Status.State != state.String() || got.Status.Message == nil || got.Status.Timestamp == "" {
-				t.Errorf("status is %+v", got.Status)
-			}
-			if len(got.Artifacts) != 1 || got.Artifacts[0].Parts[0].Text != "the answer" {
-				t.Errorf("artifacts are %+v", got.Artifacts)
-			}
-		})
-	}
+	via(t, func(t *testing.T, b binding) {
+		for _, state := range []a2a.TaskState{
+			a2a.TaskStateCompleted, a2a.TaskStateFailed, a2a.TaskStateRejected, a2a.TaskStateCanceled,
+			a2a.TaskStateInputRequired, a2a.TaskStateAuthRequired,
+		} {
+			t.Run(state.String(), func(t *testing.T) {
+				w := b.world(t)
+				claimed, answered := make(chan task.Record), make(chan reply)
+				w.work(func(id string) { claimed <- w.claim(id) })
+				go func() { answered <- w.call(t, send, `{"message":`+message("m", "")+`}`) }()
+				r := w.say(<-claimed, chunk("a", "the ", false))
+				select {
+				case got := <-answered:
+					t.Fatalf("answered while the task works: %s", got.body)
+				case <-time.After(20 * time.Millisecond):
+				}
+				w.end(r, state, chunk("a", "answer", true))
+				got := (<-answered).task()
+				if got.Status.State != state.String() || got.Status.Message == nil || got.Status.Timestamp == "" {
+					t.Errorf("status is %+v", got.Status)
+				}
+				if len(got.Artifacts) != 1 || got.Artifacts[0].Parts[0].Text != "the answer" {
+					t.Errorf("artifacts are %+v", got.Artifacts)
+				}
+			})
+		}
+	})
 }
 
 // M2, B1: a blocking send is answered with the task as it is when the wait is over.
 func TestM2BlockingSendIsCapped(t *testing.T) {
-	w := newWorld(t, func(c *front.Config, _ *front.Surface) { c.Wait = time.Millisecond })
-	if got := w.call(t, send, `{"message":`+message("m", "")+`}`).task(); got.Status.State != "TASK_STATE_SUBMITTED" {
-		t.Errorf("state is %s, want SUBMITTED", got.Status.State)
-	}
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t, func(c *front.Config, _ *front.Surface) { c.Wait = time.Millisecond })
+		if got := w.call(t, send, `{"message":`+message("m", "")+`}`).task(); got.Status.State != "TASK_STATE_SUBMITTED" {
+			t.Errorf("state is %s, want SUBMITTED", got.Status.State)
+		}
+	})
 }
 
 // M4, M12, M14: an immediate send is answered with the new task, whatever becomes
 // of it.
 func TestM4ImmediateSendReturns(t *testing.T) {
-	w := newWorld(t)
-	one, two := w.call(t, send, sending(message("m1", ""))).task(), w.call(t, send, sending(message("m2", ""))).task()
-	if one.Status.State != "TASK_STATE_SUBMITTED" || one.ID == "" || one.ContextID == "" {
-		t.Errorf("task is %+v", one)
-	}
-	if one.ID == two.ID || one.ContextID == two.ContextID {
-		t.Errorf("two messages share a task or a context: %+v, %+v", one, two)
-	}
-	if again := w.call(t, send, sending(message("m1", ""))).task(); !cmp.Equal(one, again) {
-		t.Errorf("M25: the same message again: %s", cmp.Diff(one, again))
-	}
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		one, two := w.call(t, send, sending(message("m1", ""))).task(), w.call(t, send, sending(message("m2", ""))).task()
+		if one.Status.State != "TASK_STATE_SUBMITTED" || one.ID == "" || one.ContextID == "" {
+			t.Errorf("task is %+v", one)
+		}
+		if one.ID == two.ID || one.ContextID == two.ContextID {
+			t.Errorf("two messages share a task or a context: %+v, %+v", one, two)
+		}
+		if again := w.call(t, send, sending(message("m1", ""))).task(); !cmp.Equal(one, again) {
+			t.Errorf("M25: the same message again: %s", cmp.Diff(one, again))
+		}
+	})
 }
 
 // talk makes a task whose history has three messages: m, a question, answer.
@@ -82,144 +88,156 @@ func (w *world) talk(t testing.TB) string {
 
 // M11: at most historyLength messages, the newest, from every operation that has it.
 func TestM11HistoryLength(t *testing.T) {
-	w := newWorld(t)
-	id := w.talk(t)
-	repeat := message("answer", `"taskId":"`+id+`"`)
-	for _, row := range []struct {
-		length string
-		want   int // of all but a list
-		listed int
-	}{
-		{"", 3, 0}, {`"historyLength":0`, 0, 0}, {`"historyLength":1`, 1, 1}, {`"historyLength":2`, 2, 2},
-		{`"historyLength":3`, 3, 3}, {`"historyLength":2147483647`, 3, 3},
-	} {
-		and := ""
-		if row.length != "" {
-			and = "," + row.length
-		}
-		type page struct {
-			Tasks []seen `json:"tasks"`
-		}
-		for operation, got := range map[string]struct {
-			task seen
-			want int
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		id := w.talk(t)
+		repeat := message("answer", `"taskId":"`+id+`"`)
+		for _, row := range []struct {
+			length string
+			want   int // of all but a list
+			listed int
 		}{
-			send:        {w.call(t, send, configured(repeat, `"returnImmediately":true`+and)).task(), row.want},
-			"GetTask":   {w.call(t, "GetTask", `{"id":"`+id+`"`+and+`}`).task(), row.want},
-			"ListTasks": {into[page](w.call(t, "ListTasks", "{"+row.length+"}")).Tasks[0], row.listed},
+			{"", 3, 0}, {`"historyLength":0`, 0, 0}, {`"historyLength":1`, 1, 1}, {`"historyLength":2`, 2, 2},
+			{`"historyLength":3`, 3, 3}, {`"historyLength":2147483647`, 3, 3},
 		} {
-			h := got.task.History
-			if len(h) != got.want || len(h) > 0 && h[len(h)-1].MessageID != "answer" {
-				t.Errorf("%s %s: history is %+v, want the newest %d", operation, row.length, h, got.want)
+			and := ""
+			if row.length != "" {
+				and = "," + row.length
+			}
+			type page struct {
+				Tasks []seen `json:"tasks"`
+			}
+			for operation, got := range map[string]struct {
+				task seen
+				want int
+			}{
+				send:        {w.call(t, send, configured(repeat, `"returnImmediately":true`+and)).task(), row.want},
+				"GetTask":   {w.call(t, "GetTask", `{"id":"`+id+`"`+and+`}`).task(), row.want},
+				"ListTasks": {into[page](w.call(t, "ListTasks", "{"+row.length+"}")).Tasks[0], row.listed},
+			} {
+				h := got.task.History
+				if len(h) != got.want || len(h) > 0 && h[len(h)-1].MessageID != "answer" {
+					t.Errorf("%s %s: history is %+v, want the newest %d", operation, row.length, h, got.want)
+				}
 			}
 		}
-	}
+	})
 }
 
 // M15, M16, M17: a context that the client names is kept, that of a task is inferred.
 func TestM15Contexts(t *testing.T) {
-	w := newWorld(t)
-	one := w.call(t, send, sending(message("m1", `"contextId":"my context"`))).task()
-	two := w.call(t, send, sending(message("m2", `"contextId":"my context"`))).task()
-	if one.ContextID != "my context" || two.ContextID != "my context" || one.ID == two.ID {
-		t.Errorf("tasks are %+v and %+v, want two of one context", one, two)
-	}
-	if got := w.call(t, send, sending(message("m3", `"taskId":"`+one.ID+`"`))).task(); got.ID != one.ID || got.ContextID != "my context" {
-		t.Errorf("a follow-up without context is answered with %+v", got)
-	}
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		one := w.call(t, send, sending(message("m1", `"contextId":"my context"`))).task()
+		two := w.call(t, send, sending(message("m2", `"contextId":"my context"`))).task()
+		if one.ContextID != "my context" || two.ContextID != "my context" || one.ID == two.ID {
+			t.Errorf("tasks are %+v and %+v, want two of one context", one, two)
+		}
+		if got := w.call(t, send, sending(message("m3", `"taskId":"`+one.ID+`"`))).task(); got.ID != one.ID || got.ContextID != "my context" {
+			t.Errorf("a follow-up without context is answered with %+v", got)
+		}
+	})
 }
 
 // M19, M13, M27: a question is answered in the same task, a task that has ended
 // takes no more.
 func TestM19Continue(t *testing.T) {
-	w := newWorld(t)
-	id := w.call(t, send, sending(message("m", ""))).task().ID
-	w.end(w.claim(id), a2a.TaskStateInputRequired)
-	w.work(w.answer)
-	got := w.call(t, send, `{"message":`+message("answer", `"taskId":"`+id+`","parts":[{"text":"blue"}]`)+`}`).task()
-	var history []string
-	for _, m := range got.History {
-		history = append(history, m.Parts[0].Text)
-	}
-	if diff := cmp.Diff([]string{"hi", "it is TASK_STATE_INPUT_REQUIRED", "blue"}, history); diff != "" || got.Status.State != "TASK_STATE_COMPLETED" {
-		t.Errorf("state is %s, history:\n%s", got.Status.State, diff)
-	}
-	if got := w.call(t, send, sending(message("more", `"taskId":"`+id+`"`))); got.code() != -32004 {
-		t.Errorf("M13: a message to a task that has ended: %s", got.body)
-	}
-	if got := w.call(t, send, sending(message("answer", `"taskId":"`+id+`","parts":[{"text":"blue"}]`))); got.code() != 0 {
-		t.Errorf("the same answer again: %s", got.body)
-	}
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		id := w.call(t, send, sending(message("m", ""))).task().ID
+		w.end(w.claim(id), a2a.TaskStateInputRequired)
+		w.work(w.answer)
+		got := w.call(t, send, `{"message":`+message("answer", `"taskId":"`+id+`","parts":[{"text":"blue"}]`)+`}`).task()
+		var history []string
+		for _, m := range got.History {
+			history = append(history, m.Parts[0].Text)
+		}
+		if diff := cmp.Diff([]string{"hi", "it is TASK_STATE_INPUT_REQUIRED", "blue"}, history); diff != "" || got.Status.State != "TASK_STATE_COMPLETED" {
+			t.Errorf("state is %s, history:\n%s", got.Status.State, diff)
+		}
+		if got := w.call(t, send, sending(message("more", `"taskId":"`+id+`"`))); got.code() != -32004 {
+			t.Errorf("M13: a message to a task that has ended: %s", got.body)
+		}
+		if got := w.call(t, send, sending(message("answer", `"taskId":"`+id+`","parts":[{"text":"blue"}]`))); got.code() != 0 {
+			t.Errorf("the same answer again: %s", got.body)
+		}
+	})
 }
 
 // M20: messages to a task at work wait at the end of its history, not without end.
 func TestM20MessagesToATaskAtWork(t *testing.T) {
-	w := newWorld(t)
-	id := w.insert(anonymous, "m", a2a.TaskStateWorking).ID()
-	room := task.Defaults().Inbox
-	for i := range room {
-		got := w.call(t, send, sending(message(fmt.Sprint("f", i), `"taskId":"`+id+`"`))).task()
-		if n := len(got.History); n != i+2 || got.History[n-1].MessageID != fmt.Sprint("f", i) {
-			t.Fatalf("history is %+v", got.History)
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		id := w.insert(anonymous, "m", a2a.TaskStateWorking).ID()
+		room := task.Defaults().Inbox
+		for i := range room {
+			got := w.call(t, send, sending(message(fmt.Sprint("f", i), `"taskId":"`+id+`"`))).task()
+			if n := len(got.History); n != i+2 || got.History[n-1].MessageID != fmt.Sprint("f", i) {
+				t.Fatalf("history is %+v", got.History)
+			}
 		}
-	}
-	if got := w.call(t, send, sending(message("over", `"taskId":"`+id+`"`))); got.code() != -32004 {
-		t.Errorf("one message too many: %s", got.body)
-	}
+		if got := w.call(t, send, sending(message("over", `"taskId":"`+id+`"`))); got.code() != -32004 {
+			t.Errorf("one message too many: %s", got.body)
+		}
+	})
 }
 
 // C1, C4, C5: a cancel ends the task at once, and nothing changes it after that.
 func TestC1CancelEndsTheTask(t *testing.T) {
-	w := newWorld(t)
-	asked := make(chan string, 9)
-	w.work(func(id string) { asked <- id })
-	running := w.insert(anonymous, "m", a2a.TaskStateWorking)
-	got := w.call(t, "CancelTask", `{"id":"`+running.ID()+`","metadata":{"why":"late"}}`)
-	if task := got.task(); task.Status.State != "TASK_STATE_CANCELED" || task.Status.Message == nil {
-		t.Errorf("task is %+v", task)
-	}
-	if meta := w.load(t, running.ID()).Task.Metadata; meta["why"] != "late" {
-		t.Errorf("C4: metadata is %v", meta)
-	}
-	if id := <-asked; id != running.ID() { // whoever gets it publishes the news
-		t.Errorf("a job for %s was added", id)
-	}
-	_, err := task.Update(t.Context(), w.store, running.ID(), func(r task.Record) (task.Record, bool, error) {
-		return r.Finish(task.Defaults().At(w.now()), task.Turn{Epoch: running.Epoch, Seq: running.Seq}, nil, task.Outcome{State: a2a.TaskStateCompleted})
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		asked := make(chan string, 9)
+		w.work(func(id string) { asked <- id })
+		running := w.insert(anonymous, "m", a2a.TaskStateWorking)
+		got := w.call(t, "CancelTask", `{"id":"`+running.ID()+`","metadata":{"why":"late"}}`)
+		if task := got.task(); task.Status.State != "TASK_STATE_CANCELED" || task.Status.Message == nil {
+			t.Errorf("task is %+v", task)
+		}
+		if meta := w.load(t, running.ID()).Task.Metadata; meta["why"] != "late" {
+			t.Errorf("C4: metadata is %v", meta)
+		}
+		if id := <-asked; id != running.ID() { // whoever gets it publishes the news
+			t.Errorf("a job for %s was added", id)
+		}
+		_, err := task.Update(t.Context(), w.store, running.ID(), func(r task.Record) (task.Record, bool, error) {
+			return r.Finish(task.Defaults().At(w.now()), task.Turn{Epoch: running.Epoch, Seq: running.Seq}, nil, task.Outcome{State: a2a.TaskStateCompleted})
+		})
+		if !errors.Is(err, task.ErrFenced) {
+			t.Errorf("C5: a late worker is told %v, want ErrFenced", err)
+		}
+		if now := w.call(t, "GetTask", byID(running.ID())); string(now.Result) != string(got.Result) {
+			t.Errorf("C5: the task is %s, was %s", now.Result, got.Result)
+		}
 	})
-	if !errors.Is(err, task.ErrFenced) {
-		t.Errorf("C5: a late worker is told %v, want ErrFenced", err)
-	}
-	if now := w.call(t, "GetTask", byID(running.ID())); string(now.Result) != string(got.Result) {
-		t.Errorf("C5: the task is %s, was %s", now.Result, got.Result)
-	}
 }
 
 // C2, C3: of many cancels one wins; the others are told how the task ended.
 func TestC3CancelManyTimes(t *testing.T) {
-	w := newWorld(t)
-	id := w.insert(anonymous, "m", a2a.TaskStateWorking).ID()
-	var all sync.WaitGroup
-	var mu sync.Mutex
-	codes := map[int]int{}
-	for range 100 {
-		all.Go(func() {
-			got := w.call(t, "CancelTask", byID(id))
-			mu.Lock()
-			defer mu.Unlock()
-			codes[got.code()]++
-			if got.Error == nil {
-				return
-			}
-			if meta, _ := got.Error.Data[0]["metadata"].(map[string]any); meta["state"] != "TASK_STATE_CANCELED" {
-				t.Errorf("refused with %s", got.body)
-			}
-		})
-	}
-	all.Wait()
-	if diff := cmp.Diff(map[int]int{0: 1, -32002: 99}, codes); diff != "" {
-		t.Error(diff)
-	}
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		id := w.insert(anonymous, "m", a2a.TaskStateWorking).ID()
+		var all sync.WaitGroup
+		var mu sync.Mutex
+		codes := map[int]int{}
+		for range 100 {
+			all.Go(func() {
+				got := w.call(t, "CancelTask", byID(id))
+				mu.Lock()
+				defer mu.Unlock()
+				codes[got.code()]++
+				if got.Error == nil {
+					return
+				}
+				if meta, _ := got.Error.Data[0]["metadata"].(map[string]any); meta["state"] != "TASK_STATE_CANCELED" {
+					t.Errorf("refused with %s", got.body)
+				}
+			})
+		}
+		all.Wait()
+		if diff := cmp.Diff(map[int]int{0: 1, -32002: 99}, codes); diff != "" {
+			t.Error(diff)
+		}
+	})
 }
 
 // D13, D14: there is no extended card, and the card does not promise one.

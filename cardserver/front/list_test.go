@@ -27,116 +27,124 @@ func (w *world) list(t testing.TB, fields string) page {
 
 // G1, G2: a task as it is now, and not found when it was purged.
 func TestG1GetTask(t *testing.T) {
-	w := newWorld(t)
-	r := w.say(w.insert(anonymous, "m", a2a.TaskStateWorking), chunk("a", "half", false))
-	got := w.call(t, "GetTask", byID(r.ID())).task()
-	if got.Status.State != "TASK_STATE_WORKING" || len(got.Artifacts) != 1 || len(got.History) != 1 {
-		t.Errorf("task is %+v", got)
-	}
-	if at, err := time.Parse("2006-01-02T15:04:05.000Z", got.Status.Timestamp); err != nil || !at.Equal(r.Stamp()) {
-		t.Errorf("timestamp is %s, want that of %v in UTC milliseconds", got.Status.Timestamp, r.Stamp())
-	}
-	w.end(r, a2a.TaskStateCompleted)
-	w.clock.Add((31 * 24 * time.Hour).Milliseconds())
-	if got := w.call(t, "GetTask", byID(r.ID())); got.code() != -32001 {
-		t.Errorf("after its retention: %s", got.body)
-	}
-	if got := w.list(t, ""); len(got.Tasks) != 0 || got.TotalSize != 0 {
-		t.Errorf("after its retention it is listed: %+v", got)
-	}
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		r := w.say(w.insert(anonymous, "m", a2a.TaskStateWorking), chunk("a", "half", false))
+		got := w.call(t, "GetTask", byID(r.ID())).task()
+		if got.Status.State != "TASK_STATE_WORKING" || len(got.Artifacts) != 1 || len(got.History) != 1 {
+			t.Errorf("task is %+v", got)
+		}
+		if at, err := time.Parse("2006-01-02T15:04:05.000Z", got.Status.Timestamp); err != nil || !at.Equal(r.Stamp()) {
+			t.Errorf("timestamp is %s, want that of %v in UTC milliseconds", got.Status.Timestamp, r.Stamp())
+		}
+		w.end(r, a2a.TaskStateCompleted)
+		w.clock.Add((31 * 24 * time.Hour).Milliseconds())
+		if got := w.call(t, "GetTask", byID(r.ID())); got.code() != -32001 {
+			t.Errorf("after its retention: %s", got.body)
+		}
+		if got := w.list(t, ""); len(got.Tasks) != 0 || got.TotalSize != 0 {
+			t.Errorf("after its retention it is listed: %+v", got)
+		}
+	})
 }
 
 // G3, G4, G5, G6, G9: pages of the caller's own tasks, newest status first.
 func TestG4Pages(t *testing.T) {
-	w := newWorld(t)
-	empty := map[string]any{"tasks": []any{}, "nextPageToken": "", "pageSize": 50.0, "totalSize": 0.0}
-	if diff := cmp.Diff(empty, into[map[string]any](w.call(t, "ListTasks", "{}"))); diff != "" {
-		t.Errorf("an empty list:\n%s", diff)
-	}
-	var want []string
-	for i := range 5 {
-		want = append(want, w.insert(anonymous, fmt.Sprint(i), a2a.TaskStateSubmitted).ID())
-		w.insert("other", fmt.Sprint(i), a2a.TaskStateCompleted)
-	}
-	w.claim(want[1]) // its status is the newest now
-	want = []string{want[1], want[4], want[3], want[2], want[0]}
-	var got []string
-	token := ""
-	for range 3 {
-		p := w.list(t, `"pageSize":2,"pageToken":"`+token+`"`)
-		if p.PageSize != 2 || p.TotalSize != 5 {
-			t.Errorf("pageSize %d, totalSize %d, want 2 and 5", p.PageSize, p.TotalSize)
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		empty := map[string]any{"tasks": []any{}, "nextPageToken": "", "pageSize": 50.0, "totalSize": 0.0}
+		if diff := cmp.Diff(empty, into[map[string]any](w.call(t, "ListTasks", "{}"))); diff != "" {
+			t.Errorf("an empty list:\n%s", diff)
 		}
-		got, token = append(got, ids(p.Tasks)...), p.NextToken
-	}
-	if diff := cmp.Diff(want, got); diff != "" || token != "" {
-		t.Errorf("last token %q, pages:\n%s", token, diff)
-	}
-	if p := w.list(t, `"pageSize":5`); p.NextToken != "" || len(p.Tasks) != 5 {
-		t.Errorf("a page that is just full: %+v", p)
-	}
+		var want []string
+		for i := range 5 {
+			want = append(want, w.insert(anonymous, fmt.Sprint(i), a2a.TaskStateSubmitted).ID())
+			w.insert("other", fmt.Sprint(i), a2a.TaskStateCompleted)
+		}
+		w.claim(want[1]) // its status is the newest now
+		want = []string{want[1], want[4], want[3], want[2], want[0]}
+		var got []string
+		token := ""
+		for range 3 {
+			p := w.list(t, `"pageSize":2,"pageToken":"`+token+`"`)
+			if p.PageSize != 2 || p.TotalSize != 5 {
+				t.Errorf("pageSize %d, totalSize %d, want 2 and 5", p.PageSize, p.TotalSize)
+			}
+			got, token = append(got, ids(p.Tasks)...), p.NextToken
+		}
+		if diff := cmp.Diff(want, got); diff != "" || token != "" {
+			t.Errorf("last token %q, pages:\n%s", token, diff)
+		}
+		if p := w.list(t, `"pageSize":5`); p.NextToken != "" || len(p.Tasks) != 5 {
+			t.Errorf("a page that is just full: %+v", p)
+		}
+	})
 }
 
 // G7: artifacts only when asked for, and then not as an empty key either.
 func TestG7Artifacts(t *testing.T) {
-	w := newWorld(t)
-	w.insert(anonymous, "m", a2a.TaskStateCompleted)
-	for fields, want := range map[string]bool{"": false, `"includeArtifacts":false`: false, `"historyLength":5`: false, `"includeArtifacts":true`: true} {
-		got := w.call(t, "ListTasks", "{"+fields+"}")
-		if has := strings.Contains(got.body, `"artifacts"`); has != want {
-			t.Errorf("{%s}: %s", fields, got.body)
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		w.insert(anonymous, "m", a2a.TaskStateCompleted)
+		for fields, want := range map[string]bool{"": false, `"includeArtifacts":false`: false, `"historyLength":5`: false, `"includeArtifacts":true`: true} {
+			got := w.call(t, "ListTasks", "{"+fields+"}")
+			if has := strings.Contains(got.body, `"artifacts"`); has != want {
+				t.Errorf("{%s}: %s", fields, got.body)
+			}
 		}
-	}
+	})
 }
 
 // G10, B14: filters hold together, and a page belongs to its filters.
 func TestG10Filters(t *testing.T) {
-	w := newWorld(t)
-	inContext := func(id, contextID string) string {
-		return w.call(t, send, sending(message(id, `"contextId":"`+contextID+`"`))).task().ID
-	}
-	a1, a2, b1, b2 := inContext("a1", "a"), inContext("a2", "a"), inContext("b1", "b"), inContext("b2", "b")
-	w.claim(a1)
-	at := w.claim(b1).Stamp()
-	after := func(d time.Duration) string {
-		return `"statusTimestampAfter":"` + at.Add(d).Format(time.RFC3339Nano) + `"`
-	}
-	tokens := map[string]string{}
-	for _, row := range []struct {
-		fields string
-		want   []string
-	}{
-		{``, []string{b1, a1, b2, a2}},
-		{`"contextId":"a"`, []string{a1, a2}},
-		{`"contextId":"none"`, nil},
-		{`"status":"TASK_STATE_WORKING"`, []string{b1, a1}},
-		{`"status":"TASK_STATE_SUBMITTED","contextId":"b"`, []string{b2}},
-		{`"status":"TASK_STATE_FAILED"`, nil},
-		{after(0), []string{b1}},
-		{after(time.Microsecond), nil},
-		{after(-time.Hour), []string{b1, a1, b2, a2}},
-		{after(-time.Hour) + `,"contextId":"b","status":"TASK_STATE_WORKING"`, []string{b1}},
-	} {
-		p := w.list(t, row.fields)
-		if diff := cmp.Diff(row.want, ids(p.Tasks)); diff != "" || p.TotalSize != len(row.want) {
-			t.Errorf("{%s}: totalSize %d\n%s", row.fields, p.TotalSize, diff)
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		inContext := func(id, contextID string) string {
+			return w.call(t, send, sending(message(id, `"contextId":"`+contextID+`"`))).task().ID
 		}
-		if len(row.want) > 1 {
-			and := row.fields
-			if and != "" {
-				and += ","
+		a1, a2, b1, b2 := inContext("a1", "a"), inContext("a2", "a"), inContext("b1", "b"), inContext("b2", "b")
+		w.claim(a1)
+		at := w.claim(b1).Stamp()
+		after := func(d time.Duration) string {
+			return `"statusTimestampAfter":"` + at.Add(d).Format(time.RFC3339Nano) + `"`
+		}
+		tokens := map[string]string{}
+		for _, row := range []struct {
+			fields string
+			want   []string
+		}{
+			{``, []string{b1, a1, b2, a2}},
+			{`"contextId":"a"`, []string{a1, a2}},
+			{`"contextId":"none"`, nil},
+			{`"status":"TASK_STATE_WORKING"`, []string{b1, a1}},
+			{`"status":"TASK_STATE_SUBMITTED","contextId":"b"`, []string{b2}},
+			{`"status":"TASK_STATE_FAILED"`, nil},
+			{after(0), []string{b1}},
+			{after(time.Microsecond), nil},
+			{after(-time.Hour), []string{b1, a1, b2, a2}},
+			{after(-time.Hour) + `,"contextId":"b","status":"TASK_STATE_WORKING"`, []string{b1}},
+		} {
+			p := w.list(t, row.fields)
+			if diff := cmp.Diff(row.want, ids(p.Tasks)); diff != "" || p.TotalSize != len(row.want) {
+				t.Errorf("{%s}: totalSize %d\n%s", row.fields, p.TotalSize, diff)
 			}
-			tokens[and] = w.list(t, and+`"pageSize":1`).NextToken
-		}
-	}
-	for from, token := range tokens {
-		for to := range tokens {
-			got := w.call(t, "ListTasks", "{"+to+`"pageToken":"`+token+`"}`)
-			if from == to && got.Error != nil || from != to && (got.code() != -32602 || got.field() != "pageToken") {
-				t.Errorf("the token of {%s} with {%s}: %s", from, to, got.body)
+			if len(row.want) > 1 {
+				and := row.fields
+				if and != "" {
+					and += ","
+				}
+				tokens[and] = w.list(t, and+`"pageSize":1`).NextToken
 			}
 		}
-	}
+		for from, token := range tokens {
+			for to := range tokens {
+				got := w.call(t, "ListTasks", "{"+to+`"pageToken":"`+token+`"}`)
+				if from == to && got.Error != nil || from != to && (got.code() != -32602 || got.field() != "pageToken") {
+					t.Errorf("the token of {%s} with {%s}: %s", from, to, got.body)
+				}
+			}
+		}
+	})
 }
 
 // FuzzPageToken sends any token: it is refused, unless it is one that this very list
@@ -207,23 +215,25 @@ func FuzzPageToken(f *testing.F) {
 
 // P6: configs come in pages too.
 func TestP6ConfigPages(t *testing.T) {
-	w := newWorld(t)
-	id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
-	var want, got []string
-	for i := range 5 {
-		want = append(want, fmt.Sprint("h", i))
-		w.hook(t, id, `"id":"`+want[i]+`"`)
-	}
-	token, pages := "", 0
-	for more := true; more; more = token != "" {
-		var p configs
-		p, token = w.configs(t, id, `,"pageSize":2,"pageToken":"`+token+`"`)
-		got, pages = append(got, p.ids()...), pages+1
-	}
-	if diff := cmp.Diff(want, got); diff != "" || pages != 3 {
-		t.Errorf("%d pages:\n%s", pages, diff)
-	}
-	if all, token := w.configs(t, id, ""); !slices.Equal(all.ids(), want) || token != "" {
-		t.Errorf("all of them: %v, token %q", all.ids(), token)
-	}
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
+		var want, got []string
+		for i := range 5 {
+			want = append(want, fmt.Sprint("h", i))
+			w.hook(t, id, `"id":"`+want[i]+`"`)
+		}
+		token, pages := "", 0
+		for more := true; more; more = token != "" {
+			var p configs
+			p, token = w.configs(t, id, `,"pageSize":2,"pageToken":"`+token+`"`)
+			got, pages = append(got, p.ids()...), pages+1
+		}
+		if diff := cmp.Diff(want, got); diff != "" || pages != 3 {
+			t.Errorf("%d pages:\n%s", pages, diff)
+		}
+		if all, token := w.configs(t, id, ""); !slices.Equal(all.ids(), want) || token != "" {
+			t.Errorf("all of them: %v, token %q", all.ids(), token)
+		}
+	})
 }

@@ -11,48 +11,50 @@ import (
 // B26, E7: to whoever may not see a task every operation answers as if it were not
 // there, to the last byte.
 func TestE7ForeignIsAbsent(t *testing.T) {
-	w := newWorld(t)
-	absent := w.insert(anonymous, "template", a2a.TaskStateSubmitted).ID()
-	absent = strings.Map(func(r rune) rune { return 'a' + ('z'-r)%26 }, absent[:1]) + absent[1:]
-	for _, state := range []a2a.TaskState{
-		a2a.TaskStateSubmitted, a2a.TaskStateWorking, a2a.TaskStateInputRequired, a2a.TaskStateCompleted,
-	} {
-		theirs := w.insert("other", state.String(), state)
-		id, contextID := theirs.ID(), theirs.Task.ContextID
-		to := `"taskId":"` + id + `"`
-		hook := `,"url":"` + hookURL + `"`
-		for operation, params := range map[string][]string{
-			"GetTask":    {byID(id), `{"id":"` + id + `","historyLength":0}`},
-			"CancelTask": {byID(id)},
-			subscribe:    {byID(id)},
-			send: {
-				sending(message("m", to)), sending(message(state.String(), to)), sending(message("m", to+`,"contextId":"`+contextID+`"`)),
-				configured(message("m", to), `"taskPushNotificationConfig":{"url":"`+hookURL+`"}`),
-			},
-			streaming:  {sending(message("m", to))},
-			createHook: {`{` + to + hook + `}`, `{` + to + `,"url":"https://127.0.0.1/"}`},
-			getHook:    {`{` + to + `,"id":"h"}`},
-			listHooks:  {`{` + to + `}`, `{` + to + `,"pageToken":"1"}`},
-			deleteHook: {`{` + to + `,"id":"h"}`},
-			"ListTasks": {
-				`{"contextId":"` + contextID + `"}`, `{"contextId":"` + contextID + `","includeArtifacts":true}`,
-			},
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		absent := w.insert(anonymous, "template", a2a.TaskStateSubmitted).ID()
+		absent = strings.Map(func(r rune) rune { return 'a' + ('z'-r)%26 }, absent[:1]) + absent[1:]
+		for _, state := range []a2a.TaskState{
+			a2a.TaskStateSubmitted, a2a.TaskStateWorking, a2a.TaskStateInputRequired, a2a.TaskStateCompleted,
 		} {
-			for _, p := range params {
-				foreign := w.whole(t, operation, p)
-				none := strings.NewReplacer(id, absent, contextID, "nobody-has-this").Replace(p)
-				if got := w.whole(t, operation, none); got != foreign {
-					t.Errorf("%s of %s is told apart:\nforeign %s\nabsent  %s", operation, p, foreign, got)
-				}
-				if strings.Contains(foreign, `"result"`) != (operation == "ListTasks") {
-					t.Errorf("%s of %s is answered: %s", operation, p, foreign)
+			theirs := w.insert("other", state.String(), state)
+			id, contextID := theirs.ID(), theirs.Task.ContextID
+			to := `"taskId":"` + id + `"`
+			hook := `,"url":"` + hookURL + `"`
+			for operation, params := range map[string][]string{
+				"GetTask":    {byID(id), `{"id":"` + id + `","historyLength":0}`},
+				"CancelTask": {byID(id)},
+				subscribe:    {byID(id)},
+				send: {
+					sending(message("m", to)), sending(message(state.String(), to)), sending(message("m", to+`,"contextId":"`+contextID+`"`)),
+					configured(message("m", to), `"taskPushNotificationConfig":{"url":"`+hookURL+`"}`),
+				},
+				streaming:  {sending(message("m", to))},
+				createHook: {`{` + to + hook + `}`, `{` + to + `,"url":"https://127.0.0.1/"}`},
+				getHook:    {`{` + to + `,"id":"h"}`},
+				listHooks:  {`{` + to + `}`, `{` + to + `,"pageToken":"1"}`},
+				deleteHook: {`{` + to + `,"id":"h"}`},
+				"ListTasks": {
+					`{"contextId":"` + contextID + `"}`, `{"contextId":"` + contextID + `","includeArtifacts":true}`,
+				},
+			} {
+				for _, p := range params {
+					foreign := w.whole(t, operation, p)
+					none := strings.NewReplacer(id, absent, contextID, "nobody-has-this").Replace(p)
+					if got := w.whole(t, operation, none); got != foreign {
+						t.Errorf("%s of %s is told apart:\nforeign %s\nabsent  %s", operation, p, foreign, got)
+					}
+					if strings.Contains(foreign, `"result"`) != (operation == "ListTasks") {
+						t.Errorf("%s of %s is answered: %s", operation, p, foreign)
+					}
 				}
 			}
+			if now := w.load(t, id); now.Version != theirs.Version {
+				t.Errorf("%s: the task has changed", state)
+			}
 		}
-		if now := w.load(t, id); now.Version != theirs.Version {
-			t.Errorf("%s: the task has changed", state)
-		}
-	}
+	})
 }
 
 // whole is the status, the headers and the body of an answer.

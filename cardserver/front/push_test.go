@@ -57,94 +57,103 @@ func (w *world) configs(t testing.TB, id, fields string) (configs, string) {
 
 // P2, P5: a config gets an id and keeps its settings; secrets never come back.
 func TestP2ConfigsAreKept(t *testing.T) {
-	w := newWorld(t)
-	id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
-	const secret = `"token":"s3cret","authentication":{"scheme":"Bearer","credentials":"s3cret"}`
-	one := w.hook(t, id, secret)
-	if one.ID == "" || one.TaskID != id || one.URL != hookURL || one.Auth == nil || one.Auth.Scheme != "Bearer" {
-		t.Errorf("created %+v", one)
-	}
-	if again := w.hook(t, id, secret); again.ID != one.ID {
-		t.Errorf("the same config again is another one: %+v", again)
-	}
-	two := w.hook(t, id, `"id":"two"`)
-	for _, want := range []config{one, two} {
-		if diff := cmp.Diff(want, into[config](w.call(t, getHook, `{"taskId":"`+id+`","id":"`+want.ID+`"}`))); diff != "" {
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
+		const secret = `"token":"s3cret","authentication":{"scheme":"Bearer","credentials":"s3cret"}`
+		one := w.hook(t, id, secret)
+		if one.ID == "" || one.TaskID != id || one.URL != hookURL || one.Auth == nil || one.Auth.Scheme != "Bearer" {
+			t.Errorf("created %+v", one)
+		}
+		if again := w.hook(t, id, secret); again.ID != one.ID {
+			t.Errorf("the same config again is another one: %+v", again)
+		}
+		two := w.hook(t, id, `"id":"two"`)
+		for _, want := range []config{one, two} {
+			if diff := cmp.Diff(want, into[config](w.call(t, getHook, `{"taskId":"`+id+`","id":"`+want.ID+`"}`))); diff != "" {
+				t.Error(diff)
+			}
+		}
+		all, _ := w.configs(t, id, "")
+		if diff := cmp.Diff(configs{one, two}, all); diff != "" {
 			t.Error(diff)
 		}
-	}
-	all, _ := w.configs(t, id, "")
-	if diff := cmp.Diff(configs{one, two}, all); diff != "" {
-		t.Error(diff)
-	}
-	for _, body := range []string{
-		w.call(t, listHooks, `{"taskId":"`+id+`"}`).body, w.call(t, getHook, `{"taskId":"`+id+`","id":"`+one.ID+`"}`).body,
-		w.call(t, createHook, `{"taskId":"`+id+`","url":"`+hookURL+`",`+secret+`}`).body, w.call(t, "GetTask", byID(id)).body,
-	} {
-		if strings.Contains(body, "s3cret") {
-			t.Errorf("an answer holds a secret: %s", body)
+		for _, body := range []string{
+			w.call(t, listHooks, `{"taskId":"`+id+`"}`).body, w.call(t, getHook, `{"taskId":"`+id+`","id":"`+one.ID+`"}`).body,
+			w.call(t, createHook, `{"taskId":"`+id+`","url":"`+hookURL+`",`+secret+`}`).body, w.call(t, "GetTask", byID(id)).body,
+		} {
+			if strings.Contains(body, "s3cret") {
+				t.Errorf("an answer holds a secret: %s", body)
+			}
 		}
-	}
-	if h := w.load(t, id).Hooks[0]; h.Token != "s3cret" || h.Credentials != "s3cret" {
-		t.Errorf("the hook is stored as %+v", h)
-	}
+		if h := w.load(t, id).Hooks[0]; h.Token != "s3cret" || h.Credentials != "s3cret" {
+			t.Errorf("the hook is stored as %+v", h)
+		}
+	})
 }
 
 // P5: a missing config is a missing task. P7: deleting is for good, and twice is once.
 func TestP7DeleteIsForGood(t *testing.T) {
-	w := newWorld(t)
-	id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
-	c := w.hook(t, id, "")
-	name := `{"taskId":"` + id + `","id":"` + c.ID + `"}`
-	for range 2 {
-		if got := w.call(t, deleteHook, name); string(got.Result) != "null" {
-			t.Errorf("deleted: %s", got.body)
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
+		c := w.hook(t, id, "")
+		name := `{"taskId":"` + id + `","id":"` + c.ID + `"}`
+		for range 2 {
+			want := map[string]string{jsonrpc.name: "null", rest.name: "{}"}[b.name] // a response of JSON-RPC needs a result
+			if got := w.call(t, deleteHook, name); string(got.Result) != want {
+				t.Errorf("deleted: %s", got.body)
+			}
 		}
-	}
-	if got := w.call(t, getHook, name); got.code() != -32001 {
-		t.Errorf("P5: %s", got.body)
-	}
-	none := into[map[string]any](w.call(t, listHooks, `{"taskId":"`+id+`"}`))
-	if list, ok := none["configs"].([]any); !ok || len(list) != 0 {
-		t.Errorf("no configs: %v, want an empty list", none)
-	}
+		if got := w.call(t, getHook, name); got.code() != -32001 {
+			t.Errorf("P5: %s", got.body)
+		}
+		none := into[map[string]any](w.call(t, listHooks, `{"taskId":"`+id+`"}`))
+		if list, ok := none["configs"].([]any); !ok || len(list) != 0 {
+			t.Errorf("no configs: %v, want an empty list", none)
+		}
+	})
 }
 
 // M29, B22: an inline config is one of the task; on a task that has ended it has the
 // task to tell, as a repeated message shows.
 func TestM29InlineConfig(t *testing.T) {
-	w := newWorld(t)
-	inline := configured(message("m", ""), `"returnImmediately":true,"taskPushNotificationConfig":{"url":"`+hookURL+`"}`)
-	id := w.call(t, send, inline).task().ID
-	if all, _ := w.configs(t, id, ""); len(all) != 1 || all[0].URL != hookURL || all[0].TaskID != id {
-		t.Errorf("configs are %+v", all)
-	}
-	w.end(w.claim(id), a2a.TaskStateCompleted)
-	more := strings.Replace(inline, hookURL, hookURL+"/2", 1)
-	for range 2 {
-		if got := w.call(t, send, more).task(); got.ID != id {
-			t.Errorf("the same message made %s, want %s", got.ID, id)
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		inline := configured(message("m", ""), `"returnImmediately":true,"taskPushNotificationConfig":{"url":"`+hookURL+`"}`)
+		id := w.call(t, send, inline).task().ID
+		if all, _ := w.configs(t, id, ""); len(all) != 1 || all[0].URL != hookURL || all[0].TaskID != id {
+			t.Errorf("configs are %+v", all)
 		}
-	}
-	if r := w.load(t, id); len(r.Hooks) != 2 || len(r.Behind(w.now())) != 2 || r.Hooks[1].Snapshot == 0 {
-		t.Errorf("hooks are %+v", r.Hooks)
-	}
+		w.end(w.claim(id), a2a.TaskStateCompleted)
+		more := strings.Replace(inline, hookURL, hookURL+"/2", 1)
+		for range 2 {
+			if got := w.call(t, send, more).task(); got.ID != id {
+				t.Errorf("the same message made %s, want %s", got.ID, id)
+			}
+		}
+		if r := w.load(t, id); len(r.Hooks) != 2 || len(r.Behind(w.now())) != 2 || r.Hooks[1].Snapshot == 0 {
+			t.Errorf("hooks are %+v", r.Hooks)
+		}
+	})
 }
 
 // The hooks of a task are bounded together, and the error says that it is they.
 func TestHooksAreBoundedTogether(t *testing.T) {
-	w := newWorld(t)
-	id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
-	large := strings.Repeat("x", 4096)
-	for i := range 10 {
-		got := w.call(t, createHook, `{"taskId":"`+id+`","url":"`+hookURL+`/`+large[:i+2000]+`","token":"`+large+`","authentication":{"scheme":"Basic","credentials":"`+large+`"}}`)
-		if got.Error == nil {
-			continue
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
+		large := strings.Repeat("x", 4096)
+		for i := range 10 {
+			got := w.call(t, createHook, `{"taskId":"`+id+`","url":"`+hookURL+`/`+large[:i+2000]+`","token":"`+large+`","authentication":{"scheme":"Basic","credentials":"`+large+`"}}`)
+			if got.Error == nil {
+				continue
+			}
+			if got.code() != -32602 || got.field() != "taskPushNotificationConfig" {
+				t.Errorf("got %s", got.body)
+			}
+			return
 		}
-		if got.code() != -32602 || got.field() != "taskPushNotificationConfig" {
-			t.Errorf("got %s", got.body)
-		}
-		return
-	}
-	t.Error("ten hooks of 10 KiB were taken")
+		t.Error("ten hooks of 10 KiB were taken")
+	})
 }

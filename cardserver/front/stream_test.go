@@ -26,24 +26,26 @@ const (
 
 // S3, S8: the task first, then every event in order, and the end with its end.
 func TestS3StreamOfATask(t *testing.T) {
-	w := newWorld(t)
-	s := w.open(streaming, `{"message":`+message("m", "")+`}`, nil)
-	s.await(t, 1)
-	id := w.onlyTask(t)
-	r := w.say(w.claim(id), chunk("a", "one ", false))
-	r = w.say(r, chunk("a", "two", true))
-	w.end(r, a2a.TaskStateCompleted)
-	want := []string{"task SUBMITTED", "WORKING", "artifact one ", "artifact two", "COMPLETED"}
-	if diff := cmp.Diff(want, s.ended(t)); diff != "" {
-		t.Error(diff)
-	}
-	if got := s.header.Get("Content-Type"); got != "text/event-stream" || s.status != 200 {
-		t.Errorf("status %d, type %s", s.status, got)
-	}
-	again := w.open(streaming, `{"message":`+message("m", "")+`}`, nil)
-	if diff := cmp.Diff([]string{"task COMPLETED"}, again.ended(t)); diff != "" {
-		t.Errorf("the same message again:\n%s", diff)
-	}
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		s := w.open(streaming, `{"message":`+message("m", "")+`}`, nil)
+		s.await(t, 1)
+		id := w.onlyTask(t)
+		r := w.say(w.claim(id), chunk("a", "one ", false))
+		r = w.say(r, chunk("a", "two", true))
+		w.end(r, a2a.TaskStateCompleted)
+		want := []string{"task SUBMITTED", "WORKING", "artifact one ", "artifact two", "COMPLETED"}
+		if diff := cmp.Diff(want, s.ended(t)); diff != "" {
+			t.Error(diff)
+		}
+		if got := s.header.Get("Content-Type"); got != "text/event-stream" || s.status != 200 {
+			t.Errorf("status %d, type %s", s.status, got)
+		}
+		again := w.open(streaming, `{"message":`+message("m", "")+`}`, nil)
+		if diff := cmp.Diff([]string{"task COMPLETED"}, again.ended(t)); diff != "" {
+			t.Errorf("the same message again:\n%s", diff)
+		}
+	})
 }
 
 func (w *world) onlyTask(t testing.TB) string {
@@ -58,151 +60,165 @@ func (w *world) onlyTask(t testing.TB) string {
 // B7, S12: the stream of a message ends when the task needs input and stays while it
 // waits for authorization; a subscription ends with the task only.
 func TestB7WhenStreamsEnd(t *testing.T) {
-	for _, row := range []struct {
-		state a2a.TaskState
-		sent  []string // what the stream of the message says
-	}{
-		{a2a.TaskStateInputRequired, []string{"task SUBMITTED", "WORKING", "INPUT_REQUIRED"}},
-		{a2a.TaskStateAuthRequired, []string{"task SUBMITTED", "WORKING", "AUTH_REQUIRED", "CANCELED"}},
-	} {
-		t.Run(row.state.String(), func(t *testing.T) {
-			w := newWorld(t)
-			sent := w.open(streaming, `{"message":`+message("m", "")+`}`, nil)
-			sent.await(t, 1)
-			id := w.onlyTask(t)
-			subscribed := w.open(subscribe, byID(id), nil)
-			subscribed.await(t, 1)
-			w.end(w.claim(id), row.state)
-			late := w.open(subscribe, byID(id), nil)
-			late.await(t, 1)
-			subscribed.await(t, 2)
-			if got := w.call(t, "CancelTask", byID(id)); got.Error != nil { // C6
-				t.Fatal(got.body)
-			}
-			name := short(row.state.String())
-			for s, want := range map[*stream][]string{
-				sent:       row.sent,
-				subscribed: {"task SUBMITTED", "WORKING", name, "CANCELED"},
-				late:       {"task " + name, "CANCELED"},
-			} {
-				if diff := cmp.Diff(want, s.ended(t)); diff != "" {
-					t.Error(diff)
+	via(t, func(t *testing.T, b binding) {
+		for _, row := range []struct {
+			state a2a.TaskState
+			sent  []string // what the stream of the message says
+		}{
+			{a2a.TaskStateInputRequired, []string{"task SUBMITTED", "WORKING", "INPUT_REQUIRED"}},
+			{a2a.TaskStateAuthRequired, []string{"task SUBMITTED", "WORKING", "AUTH_REQUIRED", "CANCELED"}},
+		} {
+			t.Run(row.state.String(), func(t *testing.T) {
+				w := b.world(t)
+				sent := w.open(streaming, `{"message":`+message("m", "")+`}`, nil)
+				sent.await(t, 1)
+				id := w.onlyTask(t)
+				subscribed := w.open(subscribe, byID(id), nil)
+				subscribed.await(t, 1)
+				w.end(w.claim(id), row.state)
+				late := w.open(subscribe, byID(id), nil)
+				late.await(t, 1)
+				subscribed.await(t, 2)
+				if got := w.call(t, "CancelTask", byID(id)); got.Error != nil { // C6
+					t.Fatal(got.body)
 				}
-			}
-		})
-	}
+				name := short(row.state.String())
+				for s, want := range map[*stream][]string{
+					sent:       row.sent,
+					subscribed: {"task SUBMITTED", "WORKING", name, "CANCELED"},
+					late:       {"task " + name, "CANCELED"},
+				} {
+					if diff := cmp.Diff(want, s.ended(t)); diff != "" {
+						t.Error(diff)
+					}
+				}
+			})
+		}
+	})
 }
 
 // S5: nothing is lost between what the snapshot has and what follows.
 func TestS5SubscribeBeginsWithASnapshot(t *testing.T) {
-	w := newWorld(t)
-	r := w.say(w.insert(anonymous, "m", a2a.TaskStateWorking), chunk("a", "one ", false))
-	s := w.open(subscribe, byID(r.ID()), nil)
-	s.await(t, 1)
-	if !strings.Contains(s.text(), `"text":"one "`) {
-		t.Errorf("the snapshot is %s", s.text())
-	}
-	w.end(r, a2a.TaskStateCompleted, chunk("a", "two", true))
-	if diff := cmp.Diff([]string{"task WORKING", "artifact two", "COMPLETED"}, s.ended(t)); diff != "" {
-		t.Error(diff)
-	}
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		r := w.say(w.insert(anonymous, "m", a2a.TaskStateWorking), chunk("a", "one ", false))
+		s := w.open(subscribe, byID(r.ID()), nil)
+		s.await(t, 1)
+		if !strings.Contains(s.text(), `"text":"one "`) {
+			t.Errorf("the snapshot is %s", s.text())
+		}
+		w.end(r, a2a.TaskStateCompleted, chunk("a", "two", true))
+		if diff := cmp.Diff([]string{"task WORKING", "artifact two", "COMPLETED"}, s.ended(t)); diff != "" {
+			t.Error(diff)
+		}
+	})
 }
 
 // S9, S10: whoever leaves, or does not read, changes nothing for the others and the
 // task; who reads late reads the same.
 func TestS10StreamsDoNotAffectEachOther(t *testing.T) {
-	w := newWorld(t)
-	r := w.insert(anonymous, "m", a2a.TaskStateWorking)
-	gate := make(chan struct{})
-	gone, slow, one := w.open(subscribe, byID(r.ID()), nil), w.open(subscribe, byID(r.ID()), gate), w.open(subscribe, byID(r.ID()), nil)
-	gate <- struct{}{}
-	for _, s := range []*stream{gone, slow, one} {
-		s.await(t, 1)
-	}
-	gone.cancel()
-	if got := gone.ended(t); !slices.Equal(got, []string{"task WORKING"}) {
-		t.Errorf("the stream that was closed said %v", got)
-	}
-	r = w.say(r, chunk("a", "one", false))
-	r = w.say(r, chunk("b", "two", false))
-	w.end(r, a2a.TaskStateCompleted)
-	want := []string{"task WORKING", "artifact one", "artifact two", "COMPLETED"}
-	if diff := cmp.Diff(want, one.ended(t)); diff != "" {
-		t.Error(diff)
-	}
-	close(gate)
-	if diff := cmp.Diff(want, slow.ended(t)); diff != "" {
-		t.Errorf("the slow one:\n%s", diff)
-	}
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		r := w.insert(anonymous, "m", a2a.TaskStateWorking)
+		gate := make(chan struct{})
+		gone, slow, one := w.open(subscribe, byID(r.ID()), nil), w.open(subscribe, byID(r.ID()), gate), w.open(subscribe, byID(r.ID()), nil)
+		gate <- struct{}{}
+		for _, s := range []*stream{gone, slow, one} {
+			s.await(t, 1)
+		}
+		gone.cancel()
+		if got := gone.ended(t); !slices.Equal(got, []string{"task WORKING"}) {
+			t.Errorf("the stream that was closed said %v", got)
+		}
+		r = w.say(r, chunk("a", "one", false))
+		r = w.say(r, chunk("b", "two", false))
+		w.end(r, a2a.TaskStateCompleted)
+		want := []string{"task WORKING", "artifact one", "artifact two", "COMPLETED"}
+		if diff := cmp.Diff(want, one.ended(t)); diff != "" {
+			t.Error(diff)
+		}
+		close(gate)
+		if diff := cmp.Diff(want, slow.ended(t)); diff != "" {
+			t.Errorf("the slow one:\n%s", diff)
+		}
+	})
 }
 
 // R15: a stream that is behind what the record keeps is ended, never skipped.
 func TestStreamThatFellBehindIsEnded(t *testing.T) {
-	w := newWorld(t)
-	r := w.insert(anonymous, "m", a2a.TaskStateWorking)
-	gate := make(chan struct{})
-	slow := w.open(subscribe, byID(r.ID()), gate)
-	gate <- struct{}{}
-	slow.await(t, 1)
-	note := strings.Repeat("x", 9<<10)
-	for range 10 { // 90 KiB; the record keeps 64
-		r = w.say(r, a2a.NewStatusUpdateEvent(r.Task, a2a.TaskStateWorking, words(note)))
-	}
-	close(gate)
-	got := slow.ended(t)
-	if got[len(got)-1] != "error -32603" {
-		t.Errorf("the stream said %v, want an error at its end", got)
-	}
-	if !strings.Contains(slow.text(), "try again") {
-		t.Errorf("the client is not told what to do: %s", slow.text()[len(slow.text())-300:])
-	}
-	again := w.open(subscribe, byID(r.ID()), nil)
-	again.await(t, 1)
-	w.end(r, a2a.TaskStateCompleted)
-	if diff := cmp.Diff([]string{"task WORKING", "COMPLETED"}, again.ended(t)); diff != "" {
-		t.Error(diff)
-	}
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		r := w.insert(anonymous, "m", a2a.TaskStateWorking)
+		gate := make(chan struct{})
+		slow := w.open(subscribe, byID(r.ID()), gate)
+		gate <- struct{}{}
+		slow.await(t, 1)
+		note := strings.Repeat("x", 9<<10)
+		for range 10 { // 90 KiB; the record keeps 64
+			r = w.say(r, a2a.NewStatusUpdateEvent(r.Task, a2a.TaskStateWorking, words(note)))
+		}
+		close(gate)
+		got := slow.ended(t)
+		if got[len(got)-1] != "error -32603" {
+			t.Errorf("the stream said %v, want an error at its end", got)
+		}
+		if !strings.Contains(slow.text(), "try again") {
+			t.Errorf("the client is not told what to do: %s", slow.text()[len(slow.text())-300:])
+		}
+		again := w.open(subscribe, byID(r.ID()), nil)
+		again.await(t, 1)
+		w.end(r, a2a.TaskStateCompleted)
+		if diff := cmp.Diff([]string{"task WORKING", "COMPLETED"}, again.ended(t)); diff != "" {
+			t.Error(diff)
+		}
+	})
 }
 
 // B8: a stream ends at its greatest age, without an error.
 func TestStreamsEndAtTheirAge(t *testing.T) {
-	w := newWorld(t, func(c *front.Config, _ *front.Surface) { c.StreamAge = time.Millisecond })
-	id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
-	if diff := cmp.Diff([]string{"task SUBMITTED"}, w.open(subscribe, byID(id), nil).ended(t)); diff != "" {
-		t.Error(diff)
-	}
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t, func(c *front.Config, _ *front.Surface) { c.StreamAge = time.Millisecond })
+		id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
+		if diff := cmp.Diff([]string{"task SUBMITTED"}, w.open(subscribe, byID(id), nil).ended(t)); diff != "" {
+			t.Error(diff)
+		}
+	})
 }
 
 // A watch that breaks off is begun again, and nothing said meanwhile is lost.
 func TestBrokenWatchIsBegunAgain(t *testing.T) {
-	var cuts atomic.Int32
-	w := newWorld(t, func(c *front.Config, _ *front.Surface) {
-		in := *c.Intake
-		in.Store = brittle{in.Store, &cuts}
-		c.Intake = &in
+	via(t, func(t *testing.T, b binding) {
+		var cuts atomic.Int32
+		w := b.world(t, func(c *front.Config, _ *front.Surface) {
+			in := *c.Intake
+			in.Store = brittle{in.Store, &cuts}
+			c.Intake = &in
+		})
+		r := w.claim(w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID())
+		s := w.open(subscribe, byID(r.ID()), nil)
+		w.end(r, a2a.TaskStateCompleted)
+		s.ended(t)
+		if cuts.Load() == 0 || !strings.Contains(s.text(), string(a2a.TaskStateCompleted)) {
+			t.Errorf("after %d cuts the stream said %s", cuts.Load(), s.text())
+		}
 	})
-	r := w.claim(w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID())
-	s := w.open(subscribe, byID(r.ID()), nil)
-	w.end(r, a2a.TaskStateCompleted)
-	s.ended(t)
-	if cuts.Load() == 0 || !strings.Contains(s.text(), string(a2a.TaskStateCompleted)) {
-		t.Errorf("after %d cuts the stream said %s", cuts.Load(), s.text())
-	}
 }
 
 // A stream that ends before its task says so: its client would take the silence for
 // the end.
 func TestWatchOfWhatIsGoneIsAnError(t *testing.T) {
-	w := newWorld(t, func(c *front.Config, _ *front.Surface) {
-		in := *c.Intake
-		in.Store = purged{in.Store}
-		c.Intake = &in
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t, func(c *front.Config, _ *front.Surface) {
+			in := *c.Intake
+			in.Store = purged{in.Store}
+			c.Intake = &in
+		})
+		s := w.open(subscribe, byID(w.insert(anonymous, "m", a2a.TaskStateWorking).ID()), nil)
+		s.ended(t)
+		if !strings.Contains(s.text(), "try again") {
+			t.Errorf("the client is told %s", s.text())
+		}
 	})
-	s := w.open(subscribe, byID(w.insert(anonymous, "m", a2a.TaskStateWorking).ID()), nil)
-	s.ended(t)
-	if !strings.Contains(s.text(), "try again") {
-		t.Errorf("the client is told %s", s.text())
-	}
 }
 
 // brittle is a store whose watches break off after their first value.
@@ -233,47 +249,49 @@ func (purged) Watch(context.Context, string) iter.Seq2[task.Record, error] {
 
 // R15: any number of streams stand on one watch, say the same and leave nothing.
 func TestThousandSubscribers(t *testing.T) {
-	w := newWorld(t)
-	r := w.insert(anonymous, "m", a2a.TaskStateWorking)
-	before := runtime.NumGoroutine()
-	streams := make([]*stream, 1000)
-	for i := range streams {
-		streams[i] = w.open(subscribe, byID(r.ID()), nil)
-	}
-	all := func() {
-		t.Helper()
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		r := w.insert(anonymous, "m", a2a.TaskStateWorking)
+		before := runtime.NumGoroutine()
+		streams := make([]*stream, 1000)
+		for i := range streams {
+			streams[i] = w.open(subscribe, byID(r.ID()), nil)
+		}
+		all := func() {
+			t.Helper()
+			for _, s := range streams {
+				s.await(t, 1)
+			}
+		}
+		all()
+		r = w.say(r, chunk("a", "one", false))
+		all() // now every one of them follows
+		if n := w.watches.Load(); n != 1 {
+			t.Errorf("there were %d watches, want 1", n)
+		}
+		for i := range 10 {
+			r = w.say(r, chunk("a", fmt.Sprint(i), true))
+		}
+		w.end(r, a2a.TaskStateCompleted)
+		want := streams[0].ended(t)
+		if len(want) != 13 || want[12] != "COMPLETED" {
+			t.Errorf("a stream said %v", want)
+		}
 		for _, s := range streams {
-			s.await(t, 1)
+			if diff := cmp.Diff(want, s.ended(t)); diff != "" {
+				t.Fatal(diff)
+			}
 		}
-	}
-	all()
-	r = w.say(r, chunk("a", "one", false))
-	all() // now every one of them follows
-	if n := w.watches.Load(); n != 1 {
-		t.Errorf("there were %d watches, want 1", n)
-	}
-	for i := range 10 {
-		r = w.say(r, chunk("a", fmt.Sprint(i), true))
-	}
-	w.end(r, a2a.TaskStateCompleted)
-	want := streams[0].ended(t)
-	if len(want) != 13 || want[12] != "COMPLETED" {
-		t.Errorf("a stream said %v", want)
-	}
-	for _, s := range streams {
-		if diff := cmp.Diff(want, s.ended(t)); diff != "" {
-			t.Fatal(diff)
+		if n := w.watches.Load(); n != 1 {
+			t.Errorf("there were %d watches, want 1", n)
 		}
-	}
-	if n := w.watches.Load(); n != 1 {
-		t.Errorf("there were %d watches, want 1", n)
-	}
-	w.returned(t, before)
-	s := w.open(subscribe, byID(w.insert(anonymous, "next", a2a.TaskStateWorking).ID()), nil)
-	s.await(t, 1)
-	s.cancel()
-	s.ended(t)
-	w.returned(t, before)
+		w.returned(t, before)
+		s := w.open(subscribe, byID(w.insert(anonymous, "next", a2a.TaskStateWorking).ID()), nil)
+		s.await(t, 1)
+		s.cancel()
+		s.ended(t)
+		w.returned(t, before)
+	})
 }
 
 // returned waits until no more goroutines run than before.

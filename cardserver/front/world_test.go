@@ -39,6 +39,7 @@ type world struct {
 	watches atomic.Int64 // that were ever begun on the store
 	clock   atomic.Int64 // milliseconds, one more at every look
 	worker  atomic.Pointer[func(id string)]
+	via     binding
 	http.Handler
 }
 
@@ -60,7 +61,7 @@ func (s watched) Watch(ctx context.Context, id string) iter.Seq2[task.Record, er
 
 func newWorld(t testing.TB, edit ...func(*front.Config, *front.Surface)) *world {
 	t.Helper()
-	w := &world{t: t}
+	w := &world{t: t, via: jsonrpc}
 	w.clock.Store(time.Now().UnixMilli())
 	quiet := slog.New(slog.DiscardHandler)
 	store, err := sqlstore.Open(t.Context(), filepath.Join(t.TempDir(), "t.db"), sqlstore.Options{Now: w.now, Log: quiet})
@@ -206,11 +207,13 @@ type reply struct {
 	JSONRPC string          `json:"jsonrpc"`
 	ID      json.RawMessage `json:"id"`
 	Result  json.RawMessage `json:"result"`
-	Error   *struct {
-		Code    int              `json:"code"`
-		Message string           `json:"message"`
-		Data    []map[string]any `json:"data"`
-	} `json:"error"`
+	Error   *rpcError       `json:"error"`
+}
+
+type rpcError struct {
+	Code    int              `json:"code"`
+	Message string           `json:"message"`
+	Data    []map[string]any `json:"data"`
 }
 
 func (r reply) code() int {
@@ -222,12 +225,21 @@ func (r reply) code() int {
 
 // field is the first field that the error names.
 func (r reply) field() string {
+	d := r.detail("type.googleapis.com/google.rpc.BadRequest")
+	if d == nil {
+		return ""
+	}
+	return d["fieldViolations"].([]any)[0].(map[string]any)["field"].(string)
+}
+
+// detail is the detail of a type that the error has, or nil.
+func (r reply) detail(kind string) map[string]any {
 	for _, d := range r.Error.Data {
-		if d["@type"] == "type.googleapis.com/google.rpc.BadRequest" {
-			return d["fieldViolations"].([]any)[0].(map[string]any)["field"].(string)
+		if d["@type"] == kind {
+			return d
 		}
 	}
-	return ""
+	return nil
 }
 
 // A seen is what the tests look at in a task, on the wire.
@@ -287,27 +299,11 @@ func post(h http.Handler, body string, edit ...func(*http.Request)) *http.Respon
 	return w.Result()
 }
 
-// send posts a body, which must be answered in one piece.
+// send posts a body to JSON-RPC, which must be answered in one piece.
 func (w *world) send(t testing.TB, body string) reply {
 	t.Helper()
-	res := post(w, body)
-	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := reply{t: t, status: res.StatusCode, header: res.Header, body: string(b)}
-	if err := json.Unmarshal(b, &r); err != nil {
-		t.Fatalf("answer is not JSON: %v: %s", err, b)
-	}
-	if r.JSONRPC != "2.0" || r.ID == nil || (r.Result == nil) == (r.Error == nil) {
-		t.Fatalf("answer is not a JSON-RPC response: %s", b)
-	}
-	return r
-}
-
-func (w *world) call(t testing.TB, method, params string) reply {
-	t.Helper()
-	return w.send(t, request(method, params))
+	over := world{via: jsonrpc, Handler: w.Handler}
+	return over.do(t, newRequest(http.MethodPost, "/", body))
 }
 
 func request(method, params string) string {
@@ -341,6 +337,7 @@ func byID(id string) string { return `{"id":"` + id + `"}` }
 // A stream is one response that is written while the test goes on. With a gate,
 // the client reads an event only when the gate lets it.
 type stream struct {
+	via    binding
 	gate   chan struct{} // nil: open
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the response has ended
@@ -370,9 +367,8 @@ func (s *stream) Write(b []byte) (int, error) {
 // open begins a stream.
 func (w *world) open(method, params string, gate chan struct{}) *stream {
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &stream{gate: gate, cancel: cancel, done: make(chan struct{}), fed: make(chan struct{}, 1000), header: http.Header{}}
-	r := httptest.NewRequest(http.MethodPost, "http://"+host+"/", strings.NewReader(request(method, params))).WithContext(ctx)
-	r.Header.Set("Content-Type", "application/json")
+	s := &stream{via: w.via, gate: gate, cancel: cancel, done: make(chan struct{}), fed: make(chan struct{}, 1000), header: http.Header{}}
+	r := w.via.request(method, params).WithContext(ctx)
 	go func() {
 		defer close(s.done)
 		w.ServeHTTP(s, r)
@@ -417,32 +413,33 @@ func (s *stream) events(t testing.TB) []string {
 		if !ok {
 			continue
 		}
-		var ev struct {
-			Result struct {
-				Task   *seen `json:"task"`
-				Status *struct {
-					Status status `json:"status"`
-				} `json:"statusUpdate"`
-				Artifact *struct {
-					Artifact parts `json:"artifact"`
-				} `json:"artifactUpdate"`
-			} `json:"result"`
-			Error *struct {
-				Code int `json:"code"`
-			} `json:"error"`
-		}
-		if err := json.Unmarshal([]byte(data), &ev); err != nil {
+		raw, code, err := s.via.event([]byte(data))
+		if err != nil {
 			t.Fatalf("%v: %s", err, data)
 		}
-		switch r := ev.Result; {
-		case ev.Error != nil:
-			all = append(all, "error "+strconv.Itoa(ev.Error.Code))
-		case r.Task != nil:
-			all = append(all, "task "+short(r.Task.Status.State))
-		case r.Status != nil:
-			all = append(all, short(r.Status.Status.State))
-		case r.Artifact != nil:
-			all = append(all, "artifact "+r.Artifact.Artifact.Parts[0].Text)
+		if code != 0 {
+			all = append(all, "error "+strconv.Itoa(code))
+			continue
+		}
+		var ev struct {
+			Task   *seen `json:"task"`
+			Status *struct {
+				Status status `json:"status"`
+			} `json:"statusUpdate"`
+			Artifact *struct {
+				Artifact parts `json:"artifact"`
+			} `json:"artifactUpdate"`
+		}
+		if err := json.Unmarshal(raw, &ev); err != nil {
+			t.Fatalf("%v: %s", err, data)
+		}
+		switch {
+		case ev.Task != nil:
+			all = append(all, "task "+short(ev.Task.Status.State))
+		case ev.Status != nil:
+			all = append(all, short(ev.Status.Status.State))
+		case ev.Artifact != nil:
+			all = append(all, "artifact "+ev.Artifact.Artifact.Parts[0].Text)
 		}
 	}
 	return all

@@ -33,6 +33,7 @@ const (
 func decode[Req any](params []byte, req *Req, fill func(*cursor, *Req)) error {
 	c := newCursor(params)
 	fill(c, req)
+	c.end()
 	if c.err != nil {
 		return notJSON(c.err)
 	}
