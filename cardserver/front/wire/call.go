@@ -41,6 +41,8 @@ type form interface {
 	// failed is the type of the event that a failure is told in once a stream has
 	// begun; empty: the usual one.
 	failed() string
+	// params is what clients call the value that says what is asked for.
+	params() string
 }
 
 // A path is what the path of a request says: fields of the request that have a place
@@ -79,7 +81,7 @@ func unary[Req, Res any](c *call, params []byte, req *Req, fill func(*cursor, *R
 	if err != nil {
 		return err
 	}
-	if err := decode(params, req, fill); err != nil {
+	if err := decode(c.form.params(), params, req, fill); err != nil {
 		return err
 	}
 	res, err := do(ctx, req)
@@ -105,7 +107,7 @@ func stream[Req any](c *call, params []byte, req *Req, fill func(*cursor, *Req),
 	if err != nil {
 		return err
 	}
-	if err := decode(params, req, fill); err != nil {
+	if err := decode(c.form.params(), params, req, fill); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)

@@ -27,13 +27,14 @@ type violation struct{ field, description string }
 // itself is kept in err, and then nothing that was read counts.
 type cursor struct {
 	d      *jsontext.Decoder
+	name   string // of the whole text
 	err    error
 	values int
 	bad    []violation
 }
 
 func newCursor(text []byte) *cursor {
-	return &cursor{d: jsontext.NewDecoder(bytes.NewBuffer(text))}
+	return &cursor{name: "the body", d: jsontext.NewDecoder(bytes.NewBuffer(text))}
 }
 
 func (c *cursor) token() jsontext.Token {
@@ -180,7 +181,7 @@ func (c *cursor) refuse(description string) {
 func (c *cursor) missing(name string) {
 	field := c.path(name)
 	for _, v := range c.bad {
-		if strings.HasPrefix(v.field, field) || strings.HasPrefix(field, v.field+".") {
+		if strings.HasPrefix(v.field, field) || strings.HasPrefix(field, v.field+".") || v.field == c.name {
 			return
 		}
 	}
@@ -210,7 +211,7 @@ func (c *cursor) path(field string) string {
 		s.WriteString("." + field)
 	}
 	if s.Len() == 0 {
-		return "params"
+		return c.name
 	}
 	return clip(strings.TrimPrefix(s.String(), "."), maxPath)
 }

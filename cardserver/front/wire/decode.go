@@ -28,10 +28,11 @@ const (
 	historyLimit  = math.MaxInt32
 )
 
-// decode fills a request from params, and collects what is wrong in them. What the
-// path says is in req already.
-func decode[Req any](params []byte, req *Req, fill func(*cursor, *Req)) error {
+// decode fills a request from params, whose name is told to clients, and collects what
+// is wrong in them. What the path says is in req already.
+func decode[Req any](name string, params []byte, req *Req, fill func(*cursor, *Req)) error {
 	c := newCursor(params)
+	c.name = name
 	fill(c, req)
 	c.end()
 	if c.err != nil {

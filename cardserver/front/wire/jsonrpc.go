@@ -121,6 +121,8 @@ func (f *rpcForm) status(p problem, streaming bool) int {
 
 func (f *rpcForm) failed() string { return "" }
 
+func (f *rpcForm) params() string { return "params" }
+
 const null = "null"
 
 // An envelope is a JSON-RPC request, its params not yet decoded.

@@ -127,6 +127,7 @@ func route(escaped string) (p place, ok bool) {
 }
 
 func (p *place) lead(segments []string) bool {
+	p.methods = nil
 	switch len(segments) {
 	case 1:
 		switch name := segments[0]; {
@@ -210,6 +211,8 @@ func (restForm) failure(b []byte, p problem) []byte {
 func (restForm) status(p problem, _ bool) int { return p.class.status }
 
 func (restForm) failed() string { return "error" }
+
+func (restForm) params() string { return "body" }
 
 // A restForm03 writes errors so that clients of 0.3 find them, which never had one form:
 // some read the code of JSON-RPC at the top, some what became 1.0's.

@@ -25,7 +25,7 @@ func (c *cursor) value() any {
 		return nil
 	case c.d.StackDepth() > maxDepth:
 		c.skip()
-		c.refuseAt("params", "nests more than "+strconv.Itoa(maxDepth)+" levels deep")
+		c.refuseAt(c.name, "nests more than "+strconv.Itoa(maxDepth)+" levels deep")
 		return nil
 	}
 	switch c.d.PeekKind() {

@@ -1,0 +1,218 @@
+package front_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"errand/cardserver/front"
+	"errand/shared/task"
+)
+
+// counted counts what is written to a store.
+type counted struct {
+	task.Store
+	writes *atomic.Int64
+}
+
+func (s counted) Create(ctx context.Context, r task.Record) (task.Record, error) {
+	r, err := s.Store.Create(ctx, r)
+	if err == nil {
+		s.writes.Add(1)
+	}
+	return r, err
+}
+
+func (s counted) Commit(ctx context.Context, r task.Record) (task.Record, error) {
+	r, err := s.Store.Commit(ctx, r)
+	if err == nil {
+		s.writes.Add(1)
+	}
+	return r, err
+}
+
+// A seed is a valid request of one of the bindings and versions.
+type seed struct{ method, target, body string }
+
+func seeds(id string) []seed {
+	const part = `{"text":"hi","mediaType":"text/plain","metadata":{"k":[1,null,{"x":true}]}}`
+	const old = `{"kind":"text","text":"hi","metadata":{"k":1.5}}`
+	message := `"message":{"messageId":"m1","role":"ROLE_USER","parts":[` + part + `],"contextId":"c","extensions":["urn:x:y"],"referenceTaskIds":["` + id + `"]}`
+	hook := `"url":"https://hooks.example.com/x","token":"tok","authentication":{"scheme":"Bearer","credentials":"c"}`
+	sending := `{` + message + `,"configuration":{"returnImmediately":true,"historyLength":2,"acceptedOutputModes":["text/plain"],"taskPushNotificationConfig":{"id":"h",` + hook + `}},"metadata":{"k":"v"}}`
+	sending03 := `{"message":{"kind":"message","messageId":"m2","role":"user","parts":[` + old + `]},"configuration":{"blocking":false,"pushNotificationConfig":{"url":"https://hooks.example.com/x","authentication":{"schemes":["Bearer"],"credentials":"c"}}}}`
+	listing := `"contextId":"c","status":"TASK_STATE_SUBMITTED","pageSize":5,"historyLength":1,"statusTimestampAfter":"2026-01-02T03:04:05Z","includeArtifacts":true`
+	rpc := func(method, params string) seed { return seed{"POST", "/", request(method, params)} }
+	return []seed{
+		rpc("SendMessage", sending), rpc("SendStreamingMessage", sending), rpc("GetTask", `{"id":"`+id+`","historyLength":3}`),
+		rpc("ListTasks", "{"+listing+"}"), rpc("CancelTask", `{"id":"`+id+`","metadata":{"k":"v"}}`), rpc("SubscribeToTask", `{"id":"`+id+`"}`),
+		rpc("CreateTaskPushNotificationConfig", `{"taskId":"`+id+`",`+hook+`}`), rpc("ListTaskPushNotificationConfigs", `{"taskId":"`+id+`","pageSize":2}`),
+		rpc("DeleteTaskPushNotificationConfig", `{"taskId":"`+id+`","id":"h"}`), rpc("GetExtendedAgentCard", `{}`),
+		rpc("message/send", sending03), rpc("message/stream", sending03), rpc("tasks/get", `{"id":"`+id+`"}`),
+		rpc("tasks/pushNotificationConfig/set", `{"taskId":"`+id+`","pushNotificationConfig":{"url":"https://hooks.example.com/x"}}`),
+		{"POST", "/message:send", sending}, {"POST", "/message:stream", sending}, {"POST", "/v1/message:send", sending03},
+		{"GET", "/tasks/" + id + "?historyLength=1", ""}, {"GET", "/tasks?contextId=c&pageSize=5&status=TASK_STATE_SUBMITTED&includeArtifacts=true", ""},
+		{"GET", "/tasks/" + id + ":subscribe", ""}, {"POST", "/tasks/" + id + ":cancel", `{"metadata":{"k":"v"}}`},
+		{"POST", "/tasks/" + id + "/pushNotificationConfigs", "{" + hook + "}"}, {"GET", "/acme/tasks/" + id + "/pushNotificationConfigs?pageSize=1", ""},
+		{"DELETE", "/tasks/" + id + "/pushNotificationConfigs/h", ""}, {"GET", "/v1/tasks/" + id, ""}, {"GET", "/v1/card", ""},
+	}
+}
+
+// TestMutations sends ten thousand valid requests with something wrong in them: none is
+// a 5xx, a panic or an answer after a second, and a refused one has changed nothing.
+func TestMutations(t *testing.T) {
+	const tries = 10_000
+	var writes atomic.Int64
+	w := newWorld(t, func(c *front.Config, _ *front.Surface) {
+		in := *c.Intake
+		in.Store = counted{in.Store, &writes}
+		c.Intake, c.Wait, c.StreamAge = &in, time.Millisecond, time.Millisecond
+	})
+	id := w.insert(anonymous, "seed", a2a.TaskStateSubmitted).ID()
+	random := rand.New(rand.NewPCG(1, 2)) // the same at every run
+	all, refused := seeds(id), 0
+	for i := range tries {
+		s := all[random.IntN(len(all))]
+		s.body = strings.ReplaceAll(s.body, `"messageId":"m`, fmt.Sprintf(`"messageId":"m%d-`, i))
+		for range 1 + random.IntN(3) {
+			s = s.mutate(random)
+		}
+		r := s.request(random)
+		if r == nil {
+			continue
+		}
+		before, start := writes.Load(), time.Now()
+		rec := httptest.NewRecorder()
+		w.ServeHTTP(rec, r)
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("%+v took %v", s, took)
+		}
+		told := rec.Body.String()
+		if rec.Code >= 500 || strings.Contains(told, "panic") {
+			t.Errorf("%+v: %d %s", s, rec.Code, told)
+		}
+		if rec.Code >= 400 || strings.Contains(told, `"error":{`) {
+			refused++
+			if n := writes.Load() - before; n != 0 {
+				t.Errorf("%+v was refused after %d writes: %s", s, n, told)
+			}
+		}
+	}
+	// Both kinds are there in number, or nothing was tested.
+	if refused < tries/3 || refused > tries*19/20 || writes.Load() < 100 {
+		t.Errorf("%d of %d were refused, %d writes", refused, tries, writes.Load())
+	}
+}
+
+func (s seed) request(random *rand.Rand) *http.Request {
+	u, err := url.ParseRequestURI(s.target)
+	if err != nil {
+		return nil // net/http answers these itself
+	}
+	r := httptest.NewRequest("POST", "http://"+host+"/", strings.NewReader(s.body))
+	r.Method, r.URL = s.method, u
+	r.Header.Set("Content-Type", "application/json")
+	switch random.IntN(20) {
+	case 0:
+		r.Header.Set("A2A-Version", []string{"1.0", "0.3", "1.1", "", "1.0.0"}[random.IntN(5)])
+	case 1:
+		r.Header.Set("Content-Type", []string{"text/plain", "application/a2a+json", "application/json; charset=utf-16", ""}[random.IntN(4)])
+	case 2:
+		r.Header.Set("A2A-Extensions", strings.Repeat("urn:x:y,", random.IntN(200)))
+	}
+	return r
+}
+
+// mutate changes one thing: in the text as bytes, or in its values.
+func (s seed) mutate(random *rand.Rand) seed {
+	switch n := random.IntN(10); {
+	case n == 0:
+		s.method = []string{"GET", "POST", "DELETE", "PUT", "HEAD"}[random.IntN(5)]
+	case n <= 2:
+		s.target = string(scramble(random, []byte(s.target)))
+	case n <= 5 && s.body != "":
+		s.body = string(scramble(random, []byte(s.body)))
+	case s.body != "":
+		var v any
+		if json.Unmarshal([]byte(s.body), &v) == nil {
+			text, err := json.Marshal(twist(random, v, 1+random.IntN(6)))
+			if err == nil {
+				s.body = string(text)
+			}
+		}
+	default:
+		s.target += fmt.Sprintf("&pageSize=%d&x=%c", random.IntN(200)-50, rune(random.IntN(0x3000)))
+	}
+	return s
+}
+
+// scramble cuts, doubles or changes a run of bytes.
+func scramble(random *rand.Rand, b []byte) []byte {
+	if len(b) == 0 {
+		return b
+	}
+	at := random.IntN(len(b))
+	end := min(len(b), at+1+random.IntN(8))
+	switch random.IntN(4) {
+	case 0:
+		return slices.Concat(b[:at], b[end:])
+	case 1:
+		return slices.Concat(b[:end], b[at:])
+	case 2:
+		return slices.Concat(b[:at], []byte(odd[random.IntN(len(odd))]), b[end:])
+	}
+	c := bytes.Clone(b)
+	c[at] ^= byte(1 << random.IntN(8))
+	return c
+}
+
+var odd = []string{"", "\x00", "\xff", "\\ud800", "null", "1e400", "-1", "{", "]", `"`, "%", "%00", "%2F", "/", ":", ";", "&", "=", "😀", "__proto__", "..", "  "}
+
+// twist changes one value of a JSON document, at most depth levels down.
+func twist(random *rand.Rand, v any, depth int) any {
+	odd := []any{nil, true, -1.0, 1e300, "", "x", strings.Repeat("x", 5000), []any{}, map[string]any{}, []any{nil}, "\u202e", "https://127.0.0.1/", "2026-01-02"}
+	if depth > 0 {
+		switch c := v.(type) {
+		case map[string]any:
+			var keys []string
+			for k := range c {
+				keys = append(keys, k)
+			}
+			slices.Sort(keys) // or no run is like another
+			if len(keys) > 0 {
+				k := keys[random.IntN(len(keys))]
+				switch random.IntN(8) {
+				case 0:
+					delete(c, k)
+				case 1:
+					c[keys[random.IntN(len(keys))]] = c[k]
+				default:
+					c[k] = twist(random, c[k], depth-1)
+				}
+				return c
+			}
+		case []any:
+			if len(c) > 0 {
+				i := random.IntN(len(c))
+				c[i] = twist(random, c[i], depth-1)
+				if random.IntN(4) == 0 {
+					c = append(c, c[i])
+				}
+				return c
+			}
+		}
+	}
+	return odd[random.IntN(len(odd))]
+}
