@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -40,6 +41,10 @@ func locate(path string) (string, error) {
 	return filepath.Join(dir, filepath.Base(abs)), nil
 }
 
+// lockWait is how long a process that is ending may take to let the database go. The
+// kernel takes a moment to end one that was killed, and it may be started again before.
+const lockWait = 2 * time.Second
+
 // claim takes the database for this process until the returned file is closed.
 // The lock lies beside the database, because closing a second descriptor of the
 // database itself would drop SQLite's own locks.
@@ -49,7 +54,11 @@ func claim(path string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("locking %s: %w", path, err)
 	}
-	if err := tryLock(f); err != nil {
+	err = tryLock(f)
+	for end := time.Now().Add(lockWait); err != nil && isHeld(err) && time.Now().Before(end); err = tryLock(f) {
+		time.Sleep(lockWait / 100)
+	}
+	if err != nil {
 		held := isHeld(err)
 		err = errors.Join(err, f.Close())
 		if held {
