@@ -3,8 +3,7 @@ package front_test
 import (
 	"fmt"
 	"net/http"
-	"net/http/httptest"
-	"strings"
+	"sync"
 	"testing"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -17,10 +16,64 @@ func (d discard) Header() http.Header         { return d.header }
 func (d discard) Write(b []byte) (int, error) { return len(b), nil }
 func (d discard) WriteHeader(int)             {}
 
-func (w *world) serve(body string) {
-	r := httptest.NewRequest(http.MethodPost, "http://"+host+"/", strings.NewReader(body))
-	r.Header.Set("Content-Type", "application/json")
-	w.ServeHTTP(discard{http.Header{}}, r)
+func (w *world) serve(body string) { w.serveRequest(newRequest(http.MethodPost, "/", body)) }
+
+func (w *world) serveRequest(r *http.Request) { w.ServeHTTP(discard{http.Header{}}, r) }
+
+// ways are the bindings and versions, each with a send that returns at once and a get.
+var ways = []struct {
+	name string
+	send func(id string) *http.Request
+	get  func(id string) *http.Request
+}{
+	{"1.0-rpc", func(id string) *http.Request { return rpcRequest(send, sending(message(id, ""))) },
+		func(id string) *http.Request { return rpcRequest("GetTask", byID(id)) }},
+	{"1.0-rest", func(id string) *http.Request { return newRequest("POST", "/message:send", sending(message(id, ""))) },
+		func(id string) *http.Request { return newRequest("GET", "/tasks/"+id, "") }},
+	{"0.3-rpc", func(id string) *http.Request { return rpcRequest("message/send", sending03(id)) },
+		func(id string) *http.Request { return rpcRequest("tasks/get", byID(id)) }},
+	{"0.3-rest", func(id string) *http.Request { return newRequest("POST", "/v1/message:send", sending03(id)) },
+		func(id string) *http.Request { return newRequest("GET", "/v1/tasks/"+id, "") }},
+}
+
+func sending03(id string) string {
+	return `{"message":{"kind":"message","messageId":"` + id + `","role":"user","parts":[{"kind":"text","text":"hi"}]},"configuration":{"blocking":false}}`
+}
+
+// BenchmarkWays compares the bindings and versions: run it with -count and -benchtime,
+// and compare within one run.
+func BenchmarkWays(b *testing.B) {
+	for _, way := range ways {
+		b.Run("get/"+way.name, func(b *testing.B) {
+			w := newWorld(b)
+			id := w.insert(anonymous, "m", a2a.TaskStateCompleted).ID()
+			b.ReportAllocs()
+			for b.Loop() {
+				w.serveRequest(way.get(id))
+			}
+		})
+	}
+	for _, way := range ways {
+		b.Run("send/"+way.name, func(b *testing.B) {
+			w := newWorld(b)
+			requests := make(chan *http.Request, b.N)
+			for i := range b.N {
+				requests <- way.send(fmt.Sprint("m-", i))
+			}
+			close(requests)
+			b.ReportAllocs()
+			b.ResetTimer()
+			var all sync.WaitGroup
+			for range 32 {
+				all.Go(func() {
+					for r := range requests {
+						w.serveRequest(r)
+					}
+				})
+			}
+			all.Wait()
+		})
+	}
 }
 
 // BenchmarkAccept is an immediate send of a new message, durable when answered. With
