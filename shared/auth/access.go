@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -78,7 +79,11 @@ func (a *Access) take(f *file, client Doer) {
 		}
 		byName[i.name] = own
 		a.issuers = append(a.issuers, own)
-		a.audiences = append(a.audiences, i.audiences...)
+		for _, audience := range i.audiences {
+			if !slices.Contains(a.audiences, audience) {
+				a.audiences = append(a.audiences, audience)
+			}
+		}
 	}
 	for _, p := range f.principals {
 		for _, k := range p.keys {
