@@ -270,6 +270,9 @@ func TestRefusalSaysWhatToSend(t *testing.T) { // 37, 38
 	if no.Challenge() != "" || !errors.Is(no, a2a.ErrUnauthorized) {
 		t.Errorf("403: challenge %q, %v", no.Challenge(), no)
 	}
+	if _, no = w.identify(authorization, "Bearer "+w.ci[:20]+"z"+w.ci[21:]); !strings.Contains(no.Message, "checksum") && w.ci[20] != 'z' {
+		t.Errorf("a slip of the pen: %s", no.Message)
+	}
 	// Whether a key was revoked, is of nobody or has another secret is not told.
 	_, revoked := w.identify(authorization, "Bearer "+w.revoked)
 	_, wrong := w.identify(authorization, "Bearer "+swapSecret(w.ci, w.bob))

@@ -44,6 +44,7 @@ func TestInvokerTokensThatCannotBeGoodAskNobody(t *testing.T) {
 	w.status(claim("aud", "https://other.example.com"))
 	w.status(claim("iss", "https://other.example.com"))
 	w.status(claim("exp", w.clock.in(-time.Second)))
+	w.status(head("kid", nil))
 	if n := w.idp.asked(); n != 0 {
 		t.Errorf("they caused %d fetches", n)
 	}
@@ -68,23 +69,30 @@ func TestKeysWhileTheIssuerIsOutOfReach(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newDoorWorld(t)
-			client := &http.Client{
-				Timeout:       50 * time.Millisecond,
-				CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+			answers := func(h http.HandlerFunc) {
+				client.Timeout = 0
+				if name == "slow" && h != nil {
+					client.Timeout = 20 * time.Millisecond // it never answers, so a busy machine changes nothing
+				}
+				w.idp.breakWith(h)
 			}
 			w.keys = auth.NewKeys(w.idp.URL, w.idp.URL+"/keys", client, w.clock.Now)
 			w.door = w.newDoor(t, audience)
 
-			w.idp.breakWith(broken)
+			answers(broken)
 			if got := w.status(); got != http.StatusServiceUnavailable {
 				t.Errorf("never seen a key: %d", got)
 			}
-			w.idp.breakWith(nil)
+			if name == "10 MB" && !strings.Contains(w.log.String(), "more than 256 KiB") {
+				t.Errorf("the log does not say so: %s", w.log)
+			}
+			answers(nil)
 			w.clock.move(10 * time.Second)
 			if got := w.status(); got != http.StatusOK {
 				t.Fatalf("back: %d", got)
 			}
-			w.idp.breakWith(broken)
+			answers(broken)
 			for _, age := range []time.Duration{time.Minute, time.Hour, 22 * time.Hour} {
 				w.clock.move(age)
 				if got := w.status(); got != http.StatusOK {
@@ -135,12 +143,19 @@ func TestKeysRotatedMidFlight(t *testing.T) { // 28
 		t.Errorf("the old key in the overlap: %d", got)
 	}
 
-	w.idp.publish(jwk("rsa-2", "RS256", &foreign().rsa.PublicKey))
+	entered, gate := make(chan struct{}, 9), make(chan struct{})
+	w.idp.breakWith(func(rw http.ResponseWriter, _ *http.Request) {
+		entered <- struct{}{}
+		<-gate
+		writeKeys(rw, jwk("rsa-2", "RS256", &foreign().rsa.PublicKey))
+	})
 	w.clock.move(time.Hour)
 	if got := w.status(); got != http.StatusOK {
 		t.Errorf("the withdrawn key, before anybody could know: %d", got)
 	}
-	w.status(head("kid", "made-up")) // waits for the fetch that the last one began
+	<-entered // that one began a fetch and did not wait for it
+	close(gate)
+	w.status(head("kid", "made-up")) // waits for that fetch
 	if got := w.status(); got != http.StatusUnauthorized {
 		t.Errorf("the withdrawn key: %d", got)
 	}
