@@ -40,8 +40,10 @@ var allowed = map[string][]string{
 	"shared/agent":   {},
 	"shared/dialect": {},
 	"shared/card":    {"shared/agent", "shared/dialect"},
-	"shared/intake":  {"shared/task", "shared/queue"},
+	"shared/intake":  {"shared/queue", "shared/task"},
 	"shared/egress":  {},
+	// auth turns a request into a name: it knows neither tasks nor operations.
+	"shared/auth": {},
 
 	"shared/sqlstore": {"shared/task"},
 	"shared/local":    {"shared/queue", "shared/bus"},
@@ -53,7 +55,7 @@ var allowed = map[string][]string{
 	"shared/setup":       slices.Concat(ports, adapters, []string{"shared/agent", "shared/egress"}),
 
 	// front sees neither model nor bus: it accepts, and never runs a task.
-	"cardserver/front":      {"cardserver/front/wire", "shared/agent", "shared/card", "shared/dialect", "shared/intake", "shared/serve", "shared/task"},
+	"cardserver/front":      {"cardserver/front/wire", "shared/agent", "shared/auth", "shared/card", "shared/dialect", "shared/intake", "shared/serve", "shared/task"},
 	"cardserver/front/wire": {"shared/dialect"},
 	// turn runs any executor: it knows no agent definition and no model.
 	"worker/turn":      {"shared/bus", "shared/intake", "shared/queue", "shared/task"},
@@ -65,7 +67,7 @@ var allowed = map[string][]string{
 	// Mains may import anything below them; only cardserver, which is the whole
 	// agent on one machine, takes in the other services.
 	"cardserver": {"cardserver/front", "worker/turn", "worker/executor", "worker/tools", "functions/notify", "functions/sweep",
-		"shared/agent", "shared/bus", "shared/card", "shared/egress", "shared/intake", "shared/model", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
+		"shared/agent", "shared/auth", "shared/bus", "shared/card", "shared/egress", "shared/intake", "shared/model", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
 }
 
 // foreign says where a dependency with weight may be imported. The key is a prefix
@@ -79,6 +81,7 @@ var foreign = map[string]struct {
 	"database/sql":             {[]string{"shared/sqlstore"}, "database drivers are behind the store"},
 	"google.golang.org/genai":  {[]string{"shared/gemini", "shared/standin"}, "the model is behind its port"},
 	"code.dny.dev/ssrf":        {[]string{"shared/egress"}, "there is one guarded way out"},
+	"github.com/coreos/":       {[]string{"shared/auth"}, "tokens are checked in one place"},
 	"testing":                  {[]string{"shared/conformance"}, "testing is in no binary"},
 	"net/http/httptest":        {nil, "testing is in no binary"},
 	"github.com/google/go-cmp": {[]string{"shared/conformance"}, "go-cmp is for tests"},

@@ -1,0 +1,243 @@
+package auth
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Access is who may call. Safe for concurrent use.
+type Access struct {
+	anonymous, said bool
+	keys            map[string]apiKey // by the id in the key
+	issuers         []*issuer
+	accepts         string   // what a caller may send, in words
+	audiences       []string // of all issuers
+	attempts        attempts
+	proxies         int
+	now             func() time.Time
+	log             *slog.Logger
+}
+
+// An issuer is one whose ID tokens are accepted, and whom they stand for.
+type issuer struct {
+	verifier
+	name             string
+	emails, subjects map[string]string // to the owner
+	everyone         bool              // others too: they own their tasks as name/subject
+}
+
+// Options are what Load needs besides the file. The zero value is usable.
+type Options struct {
+	Client  Doer             // fetches the issuers' keys; nil: one of its own
+	Now     func() time.Time // nil: time.Now
+	Log     *slog.Logger     // refused attempts, without credentials; nil: nowhere
+	Proxies int              // how many proxies add to X-Forwarded-For: 1 on Cloud Run
+}
+
+// Load reads the file of those who may call. Without a path callers are anonymous,
+// and so they are with the path [Anonymous], which says that this is meant.
+func Load(path string, o Options) (*Access, error) {
+	a := &Access{proxies: o.Proxies, now: o.Now, log: o.Log}
+	if a.now == nil {
+		a.now = time.Now
+	}
+	if a.log == nil {
+		a.log = slog.New(slog.DiscardHandler)
+	}
+	if path == "" || path == Anonymous {
+		a.anonymous, a.said = true, path == Anonymous
+		return a, nil
+	}
+	data, err := readFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading ERRAND_ACCESS: %w", err)
+	}
+	file, err := parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading ERRAND_ACCESS, %s:\n%w", path, err)
+	}
+	a.take(file, o.Client)
+	return a, nil
+}
+
+// take makes of the file, which is known to be consistent, what requests need.
+func (a *Access) take(f *file, client Doer) {
+	a.keys = map[string]apiKey{}
+	byName := map[string]*issuer{}
+	for _, i := range f.issuers {
+		own := &issuer{
+			verifier: verifier{issuer: i.url, audiences: i.audiences, keys: NewKeys(i.url, i.keys, client, a.now), now: a.now},
+			name:     i.name, everyone: i.everyone, emails: map[string]string{}, subjects: map[string]string{},
+		}
+		byName[i.name] = own
+		a.issuers = append(a.issuers, own)
+		for _, audience := range i.audiences {
+			if !slices.Contains(a.audiences, audience) {
+				a.audiences = append(a.audiences, audience)
+			}
+		}
+	}
+	for _, p := range f.principals {
+		for _, k := range p.keys {
+			a.keys[k.id] = apiKey{digest: k.digest, owner: p.name}
+		}
+		for _, t := range p.tokens {
+			if t.email != "" {
+				byName[t.issuer].emails[t.email] = p.name
+			} else {
+				byName[t.issuer].subjects[t.subject] = p.name
+			}
+		}
+	}
+	var accepts []string
+	if len(a.keys) > 0 {
+		accepts = append(accepts, `an API key as "Authorization: Bearer KEY" or "X-API-Key: KEY"`)
+	}
+	for _, i := range a.issuers {
+		accepts = append(accepts, fmt.Sprintf(`an ID token of %s for the audience %s as "Authorization: Bearer TOKEN"`,
+			i.verifier.issuer, strings.Join(i.audiences, " or ")))
+	}
+	a.accepts = strings.Join(accepts, ", or ")
+}
+
+// Anonymous says whether callers are not asked who they are.
+func (a *Access) Anonymous() bool { return a.anonymous }
+
+// Check refuses anonymous callers where anybody could be one: see [CheckAnonymous].
+func (a *Access) Check(loopback bool) error {
+	return CheckAnonymous(loopback || !a.anonymous, a.said)
+}
+
+// Identify says who sent r. Any error is a [*Refusal]. It is asked once, at the
+// beginning: a token that expires during a long call does not end it.
+func (a *Access) Identify(r *http.Request) (Principal, error) {
+	if a.anonymous {
+		return Principal{Owner: Anonymous, Via: Anonymous}, nil
+	}
+	p, claimed, err := a.identify(r)
+	if err == nil {
+		return p, nil
+	}
+	return Principal{}, a.refuse(r, claimed, err)
+}
+
+// identify also returns the owner that wrong credentials claim to be, if any.
+func (a *Access) identify(r *http.Request) (p Principal, claimed string, err error) {
+	raw, err := credential(r.Header)
+	if err != nil {
+		return Principal{}, "", err
+	}
+	if strings.HasPrefix(raw, keyPrefix) {
+		return a.byKey(raw)
+	}
+	if len(r.Header.Values(keyHeader)) > 0 {
+		return Principal{}, "", notKey
+	}
+	return a.byToken(r.Context(), raw)
+}
+
+const (
+	notKey  reason = "not an API key of this agent"
+	damaged reason = "a damaged API key: its checksum is wrong"
+	nobody  reason = "a token of somebody who is not in the access file"
+)
+
+func (a *Access) byKey(raw string) (Principal, string, error) {
+	id := keyID(raw)
+	if id == "" {
+		return Principal{}, "", damaged
+	}
+	k := a.keys[id]
+	if !k.is(raw) {
+		return Principal{}, k.owner, notKey
+	}
+	return Principal{Owner: k.owner, Via: "key " + id}, "", nil
+}
+
+func (a *Access) byToken(ctx context.Context, raw string) (Principal, string, error) {
+	t, err := parseToken(raw)
+	if err != nil {
+		return Principal{}, "", err
+	}
+	for _, i := range a.issuers {
+		if i.verifier.issuer != t.claims.Issuer {
+			continue
+		}
+		owner := i.owner(t.claims)
+		if err := i.verify(ctx, t); err != nil {
+			return Principal{}, owner, err
+		}
+		if owner == "" {
+			return Principal{}, "", nobody
+		}
+		return Principal{Owner: owner, Via: i.name}, "", nil
+	}
+	return Principal{}, "", wrongIssuer
+}
+
+// owner is whom a token stands for; empty for nobody. A subject is never given to
+// somebody else, an e-mail address may be: so the subject goes first.
+func (i *issuer) owner(c claims) string {
+	if owner := cmp.Or(i.subjects[c.Subject], i.emails[c.verifiedEmail()]); owner != "" {
+		return owner
+	}
+	if !i.everyone || c.Subject == "" || len(c.Subject) > maxName || strings.ContainsFunc(c.Subject, unicode.IsControl) {
+		return ""
+	}
+	return i.name + "/" + c.Subject
+}
+
+// refuse makes the answer, and counts and logs what was wrong.
+func (a *Access) refuse(r *http.Request, claimed string, err error) *Refusal {
+	no := &Refusal{
+		Status: http.StatusUnauthorized, Scheme: bearer, Realm: realm, Audiences: a.audiences, Reason: reasonOf(err),
+		presented: !errors.Is(err, missing),
+	}
+	no.Message = "not identified (" + no.Reason + "): send " + a.accepts
+	switch {
+	case errors.Is(err, errKeys):
+		no.Status, no.Scheme, no.Audiences, no.After = http.StatusServiceUnavailable, "", nil, fetchEvery
+		no.Message = no.Reason + ", try again"
+	case errors.Is(err, nobody):
+		no.Status, no.Scheme = http.StatusForbidden, ""
+		no.Message = "identified, but not allowed to call this agent: whoever runs it has to add you"
+	}
+	if no.presented && no.After == 0 {
+		names := []string{"from " + clientAddr(r, a.proxies).String()}
+		if claimed != "" {
+			names = append(names, "as "+claimed)
+		}
+		if wait := a.attempts.wrong(a.now(), names...); wait > 0 {
+			no.Status, no.Scheme, no.Audiences, no.After = http.StatusTooManyRequests, "", nil, wait
+			no.Message = "too many wrong credentials, try again later"
+			return no // the log has enough of them
+		}
+		a.log.WarnContext(r.Context(), "caller not identified", "reason", no.Reason, "claimed", claimed)
+	} else if no.After > 0 {
+		a.log.ErrorContext(r.Context(), "caller not identified", "reason", no.Reason, "err", err)
+	}
+	return no
+}
+
+// Middleware identifies the caller for what lies behind it, where [From] finds it;
+// refuse writes the answer of those who are not let in.
+func (a *Access) Middleware(refuse func(http.ResponseWriter, *http.Request, *Refusal)) func(http.Handler) http.Handler {
+	return func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			p, err := a.Identify(r)
+			if no, ok := errors.AsType[*Refusal](err); ok {
+				refuse(w, r, no)
+				return
+			}
+			h.ServeHTTP(w, r.WithContext(With(r.Context(), p)))
+		})
+	}
+}

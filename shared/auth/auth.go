@@ -1,0 +1,75 @@
+// Package auth says who is calling: clients by API key or ID token, from the file
+// that ERRAND_ACCESS names ([Access]), and the queue, the bus and the scheduler by
+// the ID token of their service account ([NewDoor]).
+//
+// It is not a session, issues no tokens and knows neither tasks nor operations: it
+// turns a request into a name or a [Refusal]. What a principal may do follows from
+// the name alone, because a task belongs to the principal that sent its first
+// message and exists for nobody else.
+package auth
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+)
+
+// Anonymous is the owner of what unidentified callers send, and the value of
+// ERRAND_ACCESS that lets them in.
+const Anonymous = "anonymous"
+
+// A Principal is a caller that was identified.
+type Principal struct {
+	// Owner owns the principal's tasks: its name in the access file, "alice" or
+	// "tenant/alice". It is never a credential, and outlives all of them.
+	Owner string
+	// Via says how the caller was identified, for logs: "key 3k9x2b7q", "google".
+	Via string
+}
+
+// Tenant is the part of the owner before the first slash; empty without one.
+func (p Principal) Tenant() string {
+	tenant, _, ok := strings.Cut(p.Owner, "/")
+	if !ok {
+		return ""
+	}
+	return tenant
+}
+
+// InTenant refuses a request that names a tenant other than the principal's own.
+// The tenant of a request only routes it: it never widens what a caller may see.
+func (p Principal) InTenant(tenant string) error {
+	if tenant == "" || tenant == p.Tenant() {
+		return nil
+	}
+	return &Refusal{
+		Status: http.StatusForbidden, Realm: realm, Reason: "another tenant",
+		Message: "the tenant of the request is not the caller's: leave it out",
+	}
+}
+
+type principalKey struct{}
+
+// With is ctx with the caller.
+func With(ctx context.Context, p Principal) context.Context {
+	return context.WithValue(ctx, principalKey{}, p)
+}
+
+// From is the caller that With put there. Without one the request went past
+// identification: answer it with an error, not as Anonymous.
+func From(ctx context.Context) (Principal, bool) {
+	p, ok := ctx.Value(principalKey{}).(Principal)
+	return p, ok
+}
+
+// CheckAnonymous says whether callers may stay anonymous: on loopback, where only
+// this machine can call, or when the operator said so (ERRAND_ACCESS=anonymous).
+func CheckAnonymous(loopback, said bool) error {
+	if loopback || said {
+		return nil
+	}
+	return errors.New("whoever reaches this address could use the agent and read every task: " +
+		"name the file of those who may call in ERRAND_ACCESS, " +
+		"or set ERRAND_ACCESS=anonymous if something in front asks who they are")
+}

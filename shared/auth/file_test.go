@@ -1,0 +1,114 @@
+package auth_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"errand/shared/auth"
+)
+
+// Every fault names its line, its field and the remedy, and repeats no secret.
+func TestFileFaults(t *testing.T) {
+	key, hash := auth.NewKey()
+	_, other := auth.NewKey()
+	alice := "principals: [{name: alice, keys: [" + hash + "]}]\n"
+	google := "issuers: [{name: google, issuer: https://accounts.google.com, audiences: [a]}]\n"
+	for _, row := range []struct{ name, text, want string }{
+		{"empty", "", "name those who may call"},
+		{"comment only", "# nobody\n", "name those who may call"},
+		{"not YAML", "principals: [", "not valid YAML"},
+		{"a list", "- a", "line 1: : must be a mapping"},
+		{"nobody", "principals: []", "line 1: principals: nobody may call"},
+		{"two documents", alice + "---\n" + alice, "one YAML document"},
+		{"unknown key", alice + "users: []", "line 2: users: unknown key; known here: issuers, principals"},
+		{"unknown key inside", "principals:\n- name: alice\n  key: " + hash, "line 3: principals[0].key: unknown key; known here: keys, name, tokens"},
+		{"repeated key", alice + alice, "line 2: principals: stands here a second time"},
+		{"merge key", "principals:\n- <<: {name: alice}", "line 2: principals[0].<<: unknown key"},
+		{"alias", "principals:\n- name: &a alice\n  keys: [*a]", "line 3: principals[0].keys[0]: must be a text"},
+		{"no name", "principals:\n- keys: [" + hash + "]", "line 2: principals[0].name: is required"},
+		{"null name", "principals:\n- name:\n  keys: [" + hash + "]", "line 2: principals[0].name: is required"},
+		{"anonymous", "principals:\n- name: anonymous\n  keys: [" + hash + "]", "line 2: principals[0].name: is what unidentified"},
+		{"odd name", "principals:\n- name: a b\n  keys: [" + hash + "]", "line 2: principals[0].name: must be a name"},
+		{"three parts", "principals:\n- name: a/b/c\n  keys: [" + hash + "]", "line 2: principals[0].name: must be a name"},
+		{"twice", "principals:\n- name: a\n  keys: [" + hash + "]\n- name: a\n  keys: [" + other + "]", "line 4: principals: two have the same name"},
+		{"nothing to show", "principals:\n- name: a", "line 2: principals[0]: has neither keys nor tokens"},
+		{"a key for its hash", "principals:\n- name: a\n  keys:\n  - " + key, "line 4: principals[0].keys[0]: is a key, which anybody"},
+		{"a password", "principals:\n- name: a\n  keys:\n  - hunter2", "line 4: principals[0].keys[0]: must be the hash"},
+		{"a bare digest", "principals:\n- name: a\n  keys:\n  - " + strings.Repeat("0", 64), "line 4: principals[0].keys[0]: must be the hash"},
+		{"keys as text", "principals:\n- name: a\n  keys: " + key, "line 3: principals[0].keys: must be a list"},
+		{"key twice", "principals:\n- name: a\n  keys: [" + hash + "]\n- name: b\n  keys: [" + hash + "]", "line 5: principals[1].keys[0]: this key stands in the file a second time"},
+		{"token without issuer", alice[:len(alice)-3] + ", tokens: [{email: a@b.example}]}]", "tokens[0].issuer: is required"},
+		{"token with both", google + "principals:\n- name: a\n  tokens:\n  - {issuer: google, email: a@b.example, subject: s}", "line 5: principals[0].tokens[0]: needs either"},
+		{"token with neither", google + "principals:\n- name: a\n  tokens:\n  - {issuer: google}", "line 5: principals[0].tokens[0]: needs either"},
+		{"token twice", google + "principals:\n- name: a\n  tokens:\n  - {issuer: google, subject: s}\n- name: b\n  tokens:\n  - {issuer: google, subject: s}", "line 8: principals[1].tokens[0]: stands in the file a second time"},
+		{"no e-mail", google + "principals:\n- name: a\n  tokens:\n  - {issuer: google, email: everybody}", "line 5: principals[0].tokens[0].email: must be an e-mail"},
+		{"issuer of nobody", google + alice, "line 1: issuers[0]: nobody is let in by it"},
+		{"everyone at Google", alice + "issuers:\n- name: google\n  issuer: https://accounts.google.com\n  audiences: [a]\n  everyone: true", "line 3: issuers[0].everyone: would let in whoever"},
+		{"everyone perhaps", alice + "issuers:\n- name: corp\n  everyone: perhaps", "line 4: issuers[0].everyone: must be true or false"},
+		{"names of everyone's", "principals:\n- name: corp/1\n  keys: [" + hash + "]\nissuers: [{name: corp, issuer: https://x.example, audiences: [a], everyone: true}]", "line 2: principals: a name may not begin"},
+		{"http", "issuers:\n- name: corp\n  issuer: http://login.example.com", "line 3: issuers[0].issuer: must be a complete address"},
+		{"http keys", "issuers:\n- name: corp\n  keysUrl: http://login.example.com/keys", "line 3: issuers[0].keysUrl: must be a complete address"},
+		{"password in address", "issuers:\n- name: corp\n  issuer: https://a:b@login.example.com", "line 3: issuers[0].issuer: must be"},
+		{"no audience", "issuers:\n- name: corp\n  issuer: https://x.example\n  everyone: true", "line 2: issuers[0].audiences: at least one"},
+		{"quote in audience", "issuers:\n- name: corp\n  audiences: ['a\"b']", "line 3: issuers[0].audiences[0]: must be one word"},
+		{"issuer's name", "issuers:\n- name: bearer", "line 2: issuers[0].name: must be a short word"},
+		{"no issuer's name", "issuers:\n- everyone: true", "line 2: issuers[0].name: is required"},
+		{"no iss", "issuers:\n- name: corp", "line 2: issuers[0].issuer: is required"},
+		{"same name", "issuers:\n- {name: x, issuer: https://x.example, audiences: [a], everyone: true}\n- {name: x, issuer: https://y.example, audiences: [a], everyone: true}", "line 3: issuers[1].name: is the name of another"},
+		{"same issuer", "issuers:\n- {name: x, issuer: https://x.example, audiences: [a], everyone: true}\n- {name: y, issuer: https://x.example, audiences: [a], everyone: true}", "line 3: issuers[1].issuer: stands here a second time"},
+		{"a secret for a key", "hunter2_" + strings.Repeat("x", 100) + ": 1", "line 1: hunter2_xxxxx"},
+	} {
+		_, err := auth.Load(write(t, row.text), auth.Options{})
+		if err == nil || !strings.Contains(err.Error(), row.want) {
+			t.Errorf("%s: %v, want %q", row.name, err, row.want)
+			continue
+		}
+		for _, secret := range []string{key, key[20:], strings.Repeat("x", 60)} {
+			if strings.Contains(err.Error(), secret) {
+				t.Errorf("%s: the error repeats the value: %v", row.name, err)
+			}
+		}
+		if !strings.Contains(err.Error(), "ERRAND_ACCESS") {
+			t.Errorf("%s: the error does not name the variable: %v", row.name, err)
+		}
+	}
+}
+
+func TestFileReportsEveryFault(t *testing.T) {
+	_, err := auth.Load(write(t, "principals:\n- name: a b\n  key: x\n- keys: [y]\nusers: []\n"), auth.Options{})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{"line 2: principals[0].name", "line 3: principals[0].key", "line 4: principals[1].keys[0]", "line 5: users"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is missing from:\n%v", want, err)
+		}
+	}
+}
+
+func TestFileThatCannotBeRead(t *testing.T) {
+	dir := t.TempDir()
+	for _, path := range []string{filepath.Join(dir, "none"), dir, os.DevNull, write(t, strings.Repeat("#\n", 1<<20))} {
+		if _, err := auth.Load(path, auth.Options{}); err == nil || !strings.Contains(err.Error(), "ERRAND_ACCESS") {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+// The example that people copy works.
+func TestReadmeExample(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile("(?s)```yaml access\n(.*?)```").FindSubmatch(readme)
+	if m == nil {
+		t.Fatal("the README has no example of an access file")
+	}
+	if _, err := auth.Load(write(t, string(m[1])), auth.Options{}); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,109 @@
+package auth
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+const (
+	bearer    = "Bearer"
+	keyHeader = "X-API-Key"
+	// cloudRunHeader is looked at by Cloud Run's own check instead of Authorization.
+	// https://cloud.google.com/run/docs/authenticating/service-to-service
+	cloudRunHeader = "X-Serverless-Authorization"
+)
+
+const (
+	missing   reason = "no credentials"
+	ambiguous reason = "more than one credential"
+	malformed reason = "credentials that cannot be read"
+)
+
+// credential is the one API key or token of a client's request. The query is not
+// looked at: it would stand in logs.
+func credential(h http.Header) (string, error) {
+	authorization, key := h.Values("Authorization"), h.Values(keyHeader)
+	switch {
+	case len(authorization)+len(key) == 0:
+		return "", missing
+	case len(authorization)+len(key) > 1:
+		return "", ambiguous
+	case len(key) == 1:
+		if !isToken68(key[0]) {
+			return "", malformed
+		}
+		return key[0], nil
+	}
+	scheme, value, _ := strings.Cut(authorization[0], " ")
+	value = strings.TrimLeft(value, " ") // RFC 9110, section 11.4: one or more
+	if !strings.EqualFold(scheme, bearer) || !isToken68(value) {
+		return "", malformed
+	}
+	return value, nil
+}
+
+// doorToken is the one token of a request by a queue, bus or scheduler. These are
+// Google's own and spell the header in one way.
+func doorToken(h http.Header) (string, error) {
+	authorization := h.Values("Authorization")
+	switch {
+	case len(authorization) == 0:
+		return "", missing
+	case len(authorization) > 1 || len(h.Values(cloudRunHeader)) > 0:
+		return "", ambiguous
+	}
+	value, ok := strings.CutPrefix(authorization[0], bearer+" ")
+	if !ok || !isToken68(value) {
+		return "", malformed
+	}
+	return value, nil
+}
+
+// isToken68 is the form of what follows Bearer (RFC 6750, section 2.1).
+func isToken68(s string) bool {
+	const more = "-._~+/="
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && strings.IndexByte(more, c) < 0 {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxToken
+}
+
+// clientAddr is who sent the request, behind so many proxies of ours: each adds the
+// address it saw to X-Forwarded-For, and what stands before these was made up by the
+// client. IPv6 counts by /64, which is what one customer has.
+func clientAddr(r *http.Request, proxies int) netip.Prefix {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
+	}
+	if proxies > 0 {
+		hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+		if i := len(hops) - proxies; i >= 0 {
+			host = strings.TrimSpace(hops[i])
+		}
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	ip = ip.Unmap().WithZone("")
+	bits := 32
+	if ip.Is6() {
+		bits = 64
+	}
+	p, _ := ip.Prefix(bits)
+	return p
+}
+
+func isLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}

@@ -1,0 +1,86 @@
+package auth
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base32"
+	"encoding/hex"
+	"hash/crc32"
+	"regexp"
+	"strings"
+)
+
+// A key is prefix, id, "_", secret and checksum, in base32: one word to double-click
+// on, and one pattern to scan repositories for. The id finds the hash and may be
+// logged; the secret has 256 bits; the checksum tells a damaged key from a wrong one.
+const (
+	keyPrefix  = "errand_"
+	hashPrefix = "sha256:"
+)
+
+var (
+	keyForm  = regexp.MustCompile(`^errand_([a-z2-7]{8})_[a-z2-7]{52}[a-z2-7]{7}$`)
+	hashForm = regexp.MustCompile(`^sha256:([a-z2-7]{8}):([0-9a-f]{64})$`)
+)
+
+// NewKey makes an API key and the hash of it that goes into the access file. The key
+// is shown once and kept nowhere.
+func NewKey() (key, hash string) {
+	id, secret := make([]byte, 5), make([]byte, 32)
+	rand.Read(id) // never fails
+	rand.Read(secret)
+	key = keyPrefix + word(id) + "_" + word(secret)
+	key += checksum(key)
+	sum := digest(key)
+	return key, hashPrefix + word(id) + ":" + hex.EncodeToString(sum[:])
+}
+
+// An apiKey is what the access file knows of a key.
+type apiKey struct {
+	digest [sha256.Size]byte
+	owner  string
+}
+
+// digest is SHA-256: keys are random, with 256 bits, so nobody can try them all and
+// a slow hash would only cost time at every request. What people choose themselves
+// could be tried, but never gets here: it has neither the form nor the checksum.
+func digest(key string) [sha256.Size]byte { return sha256.Sum256([]byte(key)) }
+
+// keyID is the id in a key; empty when it is none or damaged.
+func keyID(key string) string {
+	m := keyForm.FindStringSubmatch(key)
+	if m == nil {
+		return ""
+	}
+	if body := key[:len(key)-7]; checksum(body) != key[len(body):] {
+		return ""
+	}
+	return m[1]
+}
+
+// is compares in constant time. A key that is not in the file is compared too, with
+// a digest that nothing has.
+func (k apiKey) is(key string) bool {
+	sum := digest(key)
+	return subtle.ConstantTimeCompare(k.digest[:], sum[:]) == 1 && k.owner != ""
+}
+
+// parseHash reads what NewKey wrote.
+func parseHash(s string) (id string, sum [sha256.Size]byte, ok bool) {
+	m := hashForm.FindStringSubmatch(s)
+	if m == nil {
+		return "", sum, false
+	}
+	_, err := hex.Decode(sum[:], []byte(m[2]))
+	return m[1], sum, err == nil
+}
+
+func word(b []byte) string {
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b))
+}
+
+func checksum(s string) string {
+	sum := crc32.ChecksumIEEE([]byte(s))
+	return word([]byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)})
+}

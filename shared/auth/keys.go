@@ -1,0 +1,243 @@
+package auth
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"golang.org/x/time/rate"
+)
+
+const (
+	// GoogleIssuer is who signs the ID tokens of Google accounts and of Google
+	// Cloud's queues, subscriptions and schedulers.
+	GoogleIssuer = "https://accounts.google.com"
+	// GoogleKeys is where its keys are.
+	GoogleKeys = "https://www.googleapis.com/oauth2/v3/certs"
+)
+
+const (
+	fetchTimeout = 5 * time.Second
+	maxKeySet    = 256 << 10 // Google's has 2 KiB
+	// fresh is how long keys are used unasked: a key that the issuer withdrew is
+	// refused that long after at the latest.
+	fresh = time.Hour
+	// kept is how long they are used when the issuer does not answer.
+	kept = 24 * time.Hour
+	// fetchEvery is how often the issuer is asked at most, with one more allowed at
+	// once. Until then every key id that was not in the last answer is unknown, so a
+	// thousand made-up ones cost no more than one, and need no memory.
+	fetchEvery = 10 * time.Second
+)
+
+// errKeys says that the issuer's keys cannot be had: it is no verdict on the token.
+var errKeys = errors.New("auth: the issuer's keys cannot be fetched")
+
+// A Doer sends requests: an http.Client or something like it.
+type Doer interface {
+	Do(*http.Request) (*http.Response, error)
+}
+
+// Keys are the public keys of one issuer, fetched when they are needed and kept
+// while it is out of reach. Share one between all who trust the issuer. Safe for
+// concurrent use.
+type Keys struct {
+	issuer, url string
+	client      Doer
+	now         func() time.Time
+	limit       *rate.Limiter
+
+	mu      sync.Mutex
+	keys    []jose.JSONWebKey
+	fetched time.Time     // when keys were last received
+	failed  error         // of the last fetch
+	flight  chan struct{} // closed when the fetch under way has ended; nil: none is
+}
+
+// NewKeys are the keys of issuer, at url; with an empty url the issuer is asked where
+// (OpenID Connect Discovery 1.0). A nil client is one that follows no redirects, a
+// nil now is time.Now. Nothing is fetched yet.
+func NewKeys(issuer, url string, client Doer, now func() time.Time) *Keys {
+	if client == nil {
+		client = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	}
+	if now == nil {
+		now = time.Now
+	}
+	return &Keys{issuer: issuer, url: url, client: client, now: now, limit: rate.NewLimiter(rate.Every(fetchEvery), 2)}
+}
+
+// find returns the keys with this id for this algorithm. The error is unknownKey, or
+// errKeys when the issuer could not be asked.
+func (k *Keys) find(ctx context.Context, id, alg string) ([]crypto.PublicKey, error) {
+	found, age := k.cached(id, alg)
+	if len(found) > 0 && age < kept {
+		if age >= fresh {
+			k.fetch() // nobody waits for it
+		}
+		return found, nil
+	}
+	if flight := k.fetch(); flight != nil {
+		select {
+		case <-flight:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", errKeys, ctx.Err())
+		}
+	}
+	found, age = k.cached(id, alg)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case len(found) > 0 && age < kept:
+		return found, nil
+	case k.failed != nil:
+		return nil, fmt.Errorf("%w: %w", errKeys, k.failed)
+	case age >= kept:
+		return nil, errKeys // too early to ask again
+	}
+	return nil, unknownKey
+}
+
+// cached looks among the keys that are here, and says how old they are.
+func (k *Keys) cached(id, alg string) (found []crypto.PublicKey, age time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, key := range k.keys {
+		if key.KeyID == id && (key.Algorithm == "" || key.Algorithm == alg) {
+			found = append(found, key.Key)
+		}
+	}
+	return found, k.now().Sub(k.fetched)
+}
+
+// fetch begins to fetch the keys, unless that is under way or was done just now. The
+// channel is closed at the end; it is nil when nothing is under way.
+func (k *Keys) fetch() <-chan struct{} {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.flight != nil || !k.limit.AllowN(k.now(), 1) {
+		return k.flight
+	}
+	flight := make(chan struct{})
+	k.flight = flight
+	go func() {
+		// On its own: the request that began it may be gone before the others are.
+		ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
+		defer cancel()
+		keys, err := k.load(ctx)
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if err == nil {
+			k.keys, k.fetched = keys, k.now()
+		}
+		k.failed, k.flight = err, nil
+		close(flight)
+	}()
+	return flight
+}
+
+func (k *Keys) load(ctx context.Context) ([]jose.JSONWebKey, error) {
+	at := k.url
+	if at == "" {
+		var doc struct {
+			Issuer string `json:"issuer"`
+			Keys   string `json:"jwks_uri"`
+		}
+		if err := k.get(ctx, Discovery(k.issuer), &doc); err != nil {
+			return nil, err
+		}
+		if doc.Issuer != k.issuer {
+			return nil, errors.New("the discovery document is of another issuer")
+		}
+		if err := checkURL(doc.Keys); err != nil {
+			return nil, fmt.Errorf("the discovery document's jwks_uri %w", err)
+		}
+		at = doc.Keys
+	}
+	var set struct {
+		Keys []jsontext.Value `json:"keys"`
+	}
+	if err := k.get(ctx, at, &set); err != nil {
+		return nil, err
+	}
+	var keys []jose.JSONWebKey
+	for _, raw := range set.Keys {
+		var key jose.JSONWebKey
+		if key.UnmarshalJSON(raw) == nil && usable(key) {
+			keys = append(keys, key)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("%s has no key that can be used", at)
+	}
+	return keys, nil
+}
+
+// usable passes over keys that are for something else, and weak ones.
+func usable(key jose.JSONWebKey) bool {
+	if key.KeyID == "" || key.Use != "" && key.Use != "sig" || !key.Valid() {
+		return false
+	}
+	switch pub := key.Key.(type) {
+	case *rsa.PublicKey:
+		return pub.N.BitLen() >= 2048
+	case *ecdsa.PublicKey:
+		return pub.Curve == elliptic.P256() // what ES256 is defined for
+	}
+	return false
+}
+
+func (k *Keys) get(ctx context.Context, url string, into any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	res, err := k.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answered %s", url, res.Status)
+	}
+	data, err := io.ReadAll(io.LimitReader(res.Body, maxKeySet+1))
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", url, err)
+	}
+	if len(data) > maxKeySet {
+		return fmt.Errorf("%s answered more than %d KiB", url, maxKeySet>>10)
+	}
+	if json.Unmarshal(data, into) != nil {
+		return fmt.Errorf("%s answered something else than it should", url)
+	}
+	return nil
+}
+
+// Discovery is the address of an issuer's description of itself.
+func Discovery(issuer string) string {
+	return strings.TrimSuffix(issuer, "/") + "/.well-known/openid-configuration"
+}
+
+// checkURL allows http to this machine only: whoever can change the keys on their way
+// can be anyone.
+func checkURL(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
+		u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())) {
+		return errors.New("must be a complete address such as https://login.example.com")
+	}
+	return nil
+}

@@ -1,0 +1,67 @@
+package auth
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+)
+
+// realm is the protection space of challenges (RFC 9110, section 11.5): the agent
+// as a whole.
+const realm = "errand"
+
+// A Refusal is a request that may not go on, with everything an answer needs.
+type Refusal struct {
+	// Status is the HTTP status: 401 who are you, 403 not you, 429 too many wrong
+	// credentials, 503 the issuer's keys cannot be had.
+	Status int
+	// Scheme is the authentication scheme to use: "Bearer".
+	Scheme string
+	// Realm is what the credentials are for.
+	Realm string
+	// Audiences are those that an ID token may be for; empty when none is accepted.
+	Audiences []string
+	// Message is for the caller: what is wrong and what would be accepted. It repeats
+	// nothing of the credentials.
+	Message string
+	// Reason is for logs, a few words from a fixed list.
+	Reason string
+	// After is when to try again; zero except for 429 and 503.
+	After time.Duration
+
+	// presented is false when there were no credentials at all (RFC 6750, section
+	// 3.1: such a challenge has no error code).
+	presented bool
+}
+
+// Error implements error.
+func (r *Refusal) Error() string { return r.Message }
+
+// Unwrap is a2a.ErrUnauthenticated for 401 and a2a.ErrUnauthorized for 403.
+func (r *Refusal) Unwrap() error {
+	switch r.Status {
+	case http.StatusUnauthorized:
+		return a2a.ErrUnauthenticated
+	case http.StatusForbidden:
+		return a2a.ErrUnauthorized
+	}
+	return nil
+}
+
+// Challenge is the WWW-Authenticate header of a 401, and empty for anything else.
+func (r *Refusal) Challenge() string {
+	if r.Scheme == "" {
+		return ""
+	}
+	c := fmt.Sprintf("%s realm=%q", r.Scheme, r.Realm)
+	if len(r.Audiences) > 0 {
+		c += fmt.Sprintf(", audience=%q", strings.Join(r.Audiences, " "))
+	}
+	if r.presented {
+		c += `, error="invalid_token"`
+	}
+	return c
+}

@@ -1,0 +1,40 @@
+package auth
+
+import (
+	"strings"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+)
+
+// Schemes are the agent card's security schemes, and the requirements that say that
+// any one of them will do. Both are nil for anonymous callers.
+func (a *Access) Schemes() (a2a.NamedSecuritySchemes, a2a.SecurityRequirementsOptions) {
+	if a.anonymous {
+		return nil, nil
+	}
+	schemes := a2a.NamedSecuritySchemes{}
+	var options a2a.SecurityRequirementsOptions
+	add := func(name a2a.SecuritySchemeName, s a2a.SecurityScheme) {
+		schemes[name] = s
+		options = append(options, a2a.SecurityRequirements{name: {}})
+	}
+	if len(a.keys) > 0 {
+		add(bearerScheme, a2a.HTTPAuthSecurityScheme{Scheme: bearer, Description: "An API key of this agent."})
+		add(keyScheme, a2a.APIKeySecurityScheme{
+			Location: a2a.APIKeySecuritySchemeLocationHeader, Name: keyHeader, Description: "The same API key, in a header of its own.",
+		})
+	}
+	for _, i := range a.issuers {
+		add(a2a.SecuritySchemeName(i.name), a2a.OpenIDConnectSecurityScheme{
+			OpenIDConnectURL: Discovery(i.verifier.issuer),
+			Description:      "An ID token for the audience " + strings.Join(i.audiences, " or ") + ".",
+		})
+	}
+	return schemes, options
+}
+
+// The names of schemes that are not an issuer's.
+const (
+	bearerScheme = "bearer"
+	keyScheme    = "apiKey"
+)

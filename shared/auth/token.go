@@ -1,0 +1,190 @@
+package auth
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+const (
+	// skew is how far another clock may be ahead of ours. Nothing is given at the
+	// end: whoever sends a token can get a new one before it expires.
+	skew = 60 * time.Second
+	// lifetime is the longest that a token may be valid. Google's are an hour.
+	lifetime = time.Hour
+	// maxToken bounds what is decoded. Google's tokens have about 1 KiB.
+	maxToken = 8 << 10
+	// maxName is the longest subject of OpenID Connect (Core 1.0, section 2), and
+	// more than an e-mail address can have.
+	maxName = 255
+)
+
+// algorithms are those accepted: asymmetric ones only, so that no public key can
+// serve as a shared secret.
+var algorithms = []string{oidc.RS256, oidc.ES256}
+
+// A reason is why a token is refused: it holds nothing of the token, so callers and
+// logs may see it.
+type reason string
+
+func (r reason) Error() string { return string(r) }
+
+const (
+	notToken      reason = "not an ID token"
+	stripped      reason = "the signature was removed by Cloud Run, which does so when it checks tokens itself: turn the service's own check off (invoker_iam_disabled)"
+	wrongAlg      reason = "the algorithm is not RS256 or ES256"
+	noKey         reason = "no key id (kid)"
+	ownKey        reason = "a header that is not accepted: jwk, jku, x5c, x5u, crit or b64"
+	wrongIssuer   reason = "of another issuer"
+	wrongAudience reason = "not for this audience alone"
+	noTimes       reason = "no time of issue or expiry"
+	expired       reason = "expired"
+	notYet        reason = "from the future"
+	tooLong       reason = "valid for more than an hour"
+	unknownKey    reason = "the issuer has no such key"
+	badSignature  reason = "the signature is wrong"
+)
+
+// A token is a JWT as read, not yet believed: only verify makes it more.
+type token struct {
+	raw    string
+	header header
+	claims claims
+}
+
+type header struct {
+	Algorithm string         `json:"alg"`
+	KeyID     string         `json:"kid"`
+	Type      string         `json:"typ"`
+	JWK       jsontext.Value `json:"jwk"`
+	JKU       jsontext.Value `json:"jku"`
+	X5C       jsontext.Value `json:"x5c"`
+	X5U       jsontext.Value `json:"x5u"`
+	Crit      jsontext.Value `json:"crit"`
+	B64       jsontext.Value `json:"b64"`
+}
+
+// claims are those we look at. Names are compared exactly and a repeated name is an
+// error: encoding/json, which the OIDC library uses, would take "EMAIL" for "email".
+type claims struct {
+	Issuer    string   `json:"iss"`
+	Subject   string   `json:"sub"`
+	Audience  audience `json:"aud"`
+	Expires   float64  `json:"exp"` // seconds since 1970
+	Issued    float64  `json:"iat"`
+	NotBefore float64  `json:"nbf"`
+	Email     string   `json:"email"`
+	Verified  any      `json:"email_verified"` // some issuers send a text, which does not count
+}
+
+// verifiedEmail is the e-mail address that the issuer vouches for, or empty.
+func (c claims) verifiedEmail() string {
+	if c.Verified != true {
+		return ""
+	}
+	return c.Email
+}
+
+// An audience is one text or a list of them (RFC 7519, section 4.1.3).
+type audience []string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (a *audience) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && b[0] == '[' {
+		return json.Unmarshal(b, (*[]string)(a))
+	}
+	*a = make([]string, 1)
+	return json.Unmarshal(b, &(*a)[0])
+}
+
+// parseToken reads a JWT in its compact form without believing it.
+func parseToken(raw string) (token, error) {
+	parts := strings.Split(raw, ".")
+	if len(raw) > maxToken || len(parts) != 3 {
+		return token{}, notToken
+	}
+	// https://cloud.google.com/run/docs/troubleshooting#signature-removed
+	if parts[2] == "SIGNATURE_REMOVED_BY_GOOGLE" {
+		return token{}, stripped
+	}
+	t := token{raw: raw}
+	if !decode(parts[0], &t.header) || !decode(parts[1], &t.claims) {
+		return token{}, notToken
+	}
+	h := t.header
+	switch {
+	// An access token in the form of a JWT says at+jwt (RFC 9068).
+	case h.Type != "" && !strings.EqualFold(h.Type, "JWT"):
+		return token{}, notToken
+	case !slices.Contains(algorithms, h.Algorithm):
+		return token{}, wrongAlg
+	// A token that brings its own key is no use to anyone but a forger.
+	case h.JWK != nil || h.JKU != nil || h.X5C != nil || h.X5U != nil || h.Crit != nil || h.B64 != nil:
+		return token{}, ownKey
+	case h.KeyID == "":
+		return token{}, noKey
+	}
+	return t, nil
+}
+
+func decode(part string, into any) bool {
+	data, err := base64.RawURLEncoding.Strict().DecodeString(part)
+	return err == nil && json.Unmarshal(data, into) == nil
+}
+
+// A verifier believes the tokens that one issuer made for one of the audiences.
+type verifier struct {
+	issuer    string
+	audiences []string
+	keys      *Keys
+	now       func() time.Time
+}
+
+// verify checks everything but who the token is about. What can be read is checked
+// first, so that the issuer is asked for keys only by tokens that might be good. The
+// error is a reason, or errKeys when the signature cannot be checked now.
+func (v *verifier) verify(ctx context.Context, t token) error {
+	c := t.claims
+	now := v.now()
+	at := float64(now.UnixMilli()) / 1000
+	switch {
+	case c.Issuer != v.issuer:
+		return wrongIssuer
+	case len(c.Audience) != 1 || !slices.Contains(v.audiences, c.Audience[0]):
+		return wrongAudience
+	case c.Expires <= 0 || c.Issued <= 0:
+		return noTimes
+	case at >= c.Expires:
+		return expired
+	case c.Issued > at+skew.Seconds() || c.NotBefore > at+skew.Seconds():
+		return notYet
+	case c.Expires-c.Issued > (lifetime + skew).Seconds():
+		return tooLong
+	}
+	keys, err := v.keys.find(ctx, t.header.KeyID, t.header.Algorithm)
+	if err != nil {
+		return err
+	}
+	_, err = oidc.NewVerifier(v.issuer, &oidc.StaticKeySet{PublicKeys: keys}, &oidc.Config{
+		ClientID: c.Audience[0], SupportedSigningAlgs: algorithms, Now: func() time.Time { return now },
+	}).Verify(ctx, t.raw)
+	if err != nil {
+		return badSignature // all else was checked above; the text may quote claims
+	}
+	return nil
+}
+
+// reasonOf is what may be said of err.
+func reasonOf(err error) string {
+	if r, ok := errors.AsType[reason](err); ok {
+		return string(r)
+	}
+	return "the issuer's keys cannot be fetched"
+}
