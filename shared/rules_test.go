@@ -27,7 +27,7 @@ var ports = []string{"shared/task", "shared/queue", "shared/bus", "shared/model"
 
 // adapters are imported by setup and by tests: whoever else imported one would
 // choose it, and that choice has one place.
-var adapters = []string{"shared/sqlstore", "shared/local", "shared/gemini", "shared/standin"}
+var adapters = []string{"shared/sqlstore", "shared/local", "shared/gemini", "shared/standin", "shared/gcp"}
 
 // allowed says which packages of this module a package may import. A package that
 // is not here fails: a new one is a decision. Tests are not held to it.
@@ -46,6 +46,7 @@ var allowed = map[string][]string{
 	"shared/local":    {"shared/queue", "shared/bus"},
 	"shared/gemini":   {"shared/model"},
 	"shared/standin":  {},
+	"shared/gcp":      {"shared/task"},
 
 	"shared/gcp/emulator": {"shared/conformance"}, // for tests only
 

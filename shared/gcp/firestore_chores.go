@@ -1,0 +1,78 @@
+package gcp
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"cloud.google.com/go/firestore"
+	"golang.org/x/sync/errgroup"
+
+	"errand/shared/task"
+)
+
+// deletions is how many deletions of a purge are under way at once.
+const deletions = 16
+
+// Due lists records that owe something in the queue. Times are in whole
+// microseconds, rounded down.
+func (f *Firestore) Due(ctx context.Context, queue string, before time.Time, from task.Ref, limit int) ([]task.Ref, error) {
+	if limit <= 0 {
+		return nil, nil
+	}
+	call, cancel := limited(ctx)
+	defer cancel()
+	query := f.tasks.Where("lane", "==", queue).Where("due", "<=", before.Truncate(time.Microsecond)).
+		OrderBy("due", firestore.Asc).OrderBy(firestore.DocumentID, firestore.Asc).Limit(limit).Select("due")
+	if from != (task.Ref{}) {
+		query = after(query, from)
+	}
+	var refs []task.Ref
+	err := each(call, query, func(snap *firestore.DocumentSnapshot) (bool, error) {
+		var d struct {
+			Due time.Time `firestore:"due"`
+		}
+		err := snap.DataTo(&d)
+		refs = append(refs, task.Ref{At: d.Due.UTC(), ID: snap.Ref.ID})
+		return true, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing due tasks: %w", failure(ctx, err))
+	}
+	return refs, nil
+}
+
+// Purge deletes expired records, each on the condition that nobody has replaced it
+// meanwhile. What it leaves, the database's own policy deletes within a day or two.
+func (f *Firestore) Purge(ctx context.Context, before time.Time, limit int) (int, error) {
+	if limit <= 0 {
+		return 0, nil
+	}
+	call, cancel := limited(ctx)
+	defer cancel()
+	var n atomic.Int64
+	g, part := errgroup.WithContext(call)
+	g.SetLimit(deletions)
+	query := f.tasks.Where("expires", "<", before.Truncate(time.Millisecond)).OrderBy("expires", firestore.Asc).Limit(limit).Select()
+	err := each(part, query, func(snap *firestore.DocumentSnapshot) (bool, error) {
+		g.Go(func() error {
+			_, err := snap.Ref.Delete(part, firestore.LastUpdateTime(snap.UpdateTime))
+			switch {
+			case err == nil:
+				n.Add(1)
+			case refused(err):
+				err = nil
+			}
+			return err
+		})
+		return true, nil
+	})
+	if derr := g.Wait(); derr != nil {
+		err = derr
+	}
+	if err != nil {
+		return int(n.Load()), fmt.Errorf("purging: %w", failure(ctx, err))
+	}
+	return int(n.Load()), nil
+}
