@@ -32,11 +32,11 @@ const maxKey = 1500
 
 // patience ends a call that Firestore does not answer. The client itself gives
 // reads no deadline and repeats a write for a minute.
-const patience = 20 * time.Second
+const patience = 10 * time.Second
 
-// A connection carries 100 streams at once, and further ones wait without a word.
-// Some are left for streams that are ending.
-// https://cloud.google.com/apis/design/design_patterns
+// perConnection is how many listeners share a connection. Google's front ends let it
+// carry 100 streams, and a client queues further ones without a word; some are left
+// for streams that are just ending. https://grpc.io/docs/guides/performance/
 const perConnection = 90
 
 var errStoreClosed = errors.New("gcp: the store is closed")
@@ -44,8 +44,8 @@ var errStoreClosed = errors.New("gcp: the store is closed")
 // FirestoreOptions adjust a Firestore. The zero value is usable.
 type FirestoreOptions struct {
 	Now       func() time.Time // the clock of expiry; time.Now
-	Listeners int              // tasks watched by listening at once; 0: 90, negative: none. Further ones are polled
-	Poll      time.Duration    // how often a task is polled; 1 s
+	Listeners int              // tasks watched by listening at once; 0: 90, negative: none
+	Poll      time.Duration    // how often further ones are read, each time at the price of a read; 1 s
 }
 
 // A Firestore is a task.Store and task.Chores on a Firestore database in native
@@ -170,11 +170,14 @@ func limited(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, patience)
 }
 
-// failure makes the caller's own end of a call visible to errors.Is, which the
-// codes of gRPC hide.
+// failure tells whose deadline ended a call: the caller's, which errors.Is then
+// finds and the codes of gRPC hide, or the one of [limited].
 func failure(ctx context.Context, err error) error {
-	if own := ctx.Err(); own != nil && err != nil && !errors.Is(err, own) {
+	switch own := ctx.Err(); {
+	case own != nil && !errors.Is(err, own):
 		return fmt.Errorf("%w: %w", own, err)
+	case own == nil && (code(err) == codes.DeadlineExceeded || errors.Is(err, context.DeadlineExceeded)):
+		return fmt.Errorf("no answer of Firestore within %v: %w", patience, err)
 	}
 	return err
 }

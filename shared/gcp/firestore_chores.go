@@ -44,7 +44,8 @@ func (f *Firestore) Due(ctx context.Context, queue string, before time.Time, fro
 }
 
 // Purge deletes expired records, each on the condition that nobody has replaced it
-// meanwhile. What it leaves, the database's own policy deletes within a day or two.
+// meanwhile. What it leaves, the database deletes by its own policy, within about a day.
+// https://firebase.google.com/docs/firestore/ttl
 func (f *Firestore) Purge(ctx context.Context, before time.Time, limit int) (int, error) {
 	if limit <= 0 {
 		return 0, nil

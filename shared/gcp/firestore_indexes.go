@@ -14,7 +14,7 @@ import _ "embed"
 // in front: lane and due, which each accept and claim writes, and expires, which each
 // end writes. They bound an installation to about 500 commits a second, which is also
 // what a queue of Cloud Tasks dispatches.
-// https://cloud.google.com/firestore/docs/best-practices#hotspots
+// https://firebase.google.com/docs/firestore/solutions/shard-timestamp
 //
 // No field but expires is indexed by itself: the automatic indexes of head and body
 // would cost most of a write, that of stamp would bound everybody again, and no
