@@ -147,16 +147,19 @@ func possible(id string) bool {
 		id != "." && id != ".." && !(strings.HasPrefix(id, "__") && strings.HasSuffix(id, "__"))
 }
 
-// record reads a document, without the body if that was not asked for.
-func record(snap *firestore.DocumentSnapshot) (task.Record, error) {
+// record reads a document, without the body if that was not asked for, and says how
+// large the record is with it.
+func record(snap *firestore.DocumentSnapshot) (r task.Record, size int, err error) {
 	var d struct {
 		Head []byte `firestore:"head"`
 		Body []byte `firestore:"body"`
+		Size int    `firestore:"size"`
 	}
 	if err := snap.DataTo(&d); err != nil {
-		return task.Record{}, fmt.Errorf("reading document %s: %w", snap.Ref.ID, err)
+		return task.Record{}, 0, fmt.Errorf("reading document %s: %w", snap.Ref.ID, err)
 	}
-	return task.Decode(d.Head, d.Body, snap.UpdateTime.UnixMicro())
+	r, err = task.Decode(d.Head, d.Body, snap.UpdateTime.UnixMicro())
+	return r, d.Size, err
 }
 
 // expired says whether the record is to be treated as absent. Times are compared

@@ -28,17 +28,19 @@ func (f *Firestore) Due(ctx context.Context, queue string, before time.Time, fro
 	if from != (task.Ref{}) {
 		query = after(query, from)
 	}
-	var refs []task.Ref
-	err := each(call, query, func(snap *firestore.DocumentSnapshot) (bool, error) {
+	docs, err := all(call, query)
+	if err != nil {
+		return nil, fmt.Errorf("listing due tasks: %w", failure(ctx, err))
+	}
+	refs := make([]task.Ref, len(docs))
+	for i, snap := range docs {
 		var d struct {
 			Due time.Time `firestore:"due"`
 		}
-		err := snap.DataTo(&d)
-		refs = append(refs, task.Ref{At: d.Due.UTC(), ID: snap.Ref.ID})
-		return true, err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("listing due tasks: %w", failure(ctx, err))
+		if err := snap.DataTo(&d); err != nil {
+			return nil, fmt.Errorf("listing due tasks: document %s: %w", snap.Ref.ID, err)
+		}
+		refs[i] = task.Ref{At: d.Due.UTC(), ID: snap.Ref.ID}
 	}
 	return refs, nil
 }
@@ -52,11 +54,15 @@ func (f *Firestore) Purge(ctx context.Context, before time.Time, limit int) (int
 	}
 	call, cancel := limited(ctx)
 	defer cancel()
+	query := f.tasks.Where("expires", "<", before.Truncate(time.Millisecond)).OrderBy("expires", firestore.Asc).Limit(limit).Select()
+	docs, err := all(call, query)
+	if err != nil {
+		return 0, fmt.Errorf("purging: %w", failure(ctx, err))
+	}
 	var n atomic.Int64
 	g, part := errgroup.WithContext(call)
 	g.SetLimit(deletions)
-	query := f.tasks.Where("expires", "<", before.Truncate(time.Millisecond)).OrderBy("expires", firestore.Asc).Limit(limit).Select()
-	err := each(part, query, func(snap *firestore.DocumentSnapshot) (bool, error) {
+	for _, snap := range docs {
 		g.Go(func() error {
 			_, err := snap.Ref.Delete(part, firestore.LastUpdateTime(snap.UpdateTime))
 			switch {
@@ -67,12 +73,8 @@ func (f *Firestore) Purge(ctx context.Context, before time.Time, limit int) (int
 			}
 			return err
 		})
-		return true, nil
-	})
-	if derr := g.Wait(); derr != nil {
-		err = derr
 	}
-	if err != nil {
+	if err := g.Wait(); err != nil {
 		return int(n.Load()), fmt.Errorf("purging: %w", failure(ctx, err))
 	}
 	return int(n.Load()), nil

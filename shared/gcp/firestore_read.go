@@ -9,7 +9,6 @@ import (
 	"cloud.google.com/go/firestore"
 	"cloud.google.com/go/firestore/apiv1/firestorepb"
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/api/iterator"
 	"google.golang.org/grpc/codes"
 
 	"errand/shared/task"
@@ -37,11 +36,12 @@ func (f *Firestore) read(ctx context.Context, id string) (task.Record, error) {
 	if !possible(id) {
 		return task.Record{}, task.ErrNotFound
 	}
-	snap, err := f.tasks.Doc(id).Get(ctx)
+	snap, err := reread(func() (*firestore.DocumentSnapshot, error) { return f.tasks.Doc(id).Get(ctx) })
 	if err != nil {
 		return task.Record{}, err
 	}
-	return record(snap)
+	r, _, err := record(snap)
+	return r, err
 }
 
 // List returns one page of an owner's records. The page and the counts of its total
@@ -114,7 +114,9 @@ func ceilMilli(t time.Time) time.Time {
 }
 
 func count(ctx context.Context, query firestore.Query) (int, error) {
-	res, err := query.NewAggregationQuery().WithCount("n").Get(ctx)
+	res, err := reread(func() (firestore.AggregationResult, error) {
+		return query.NewAggregationQuery().WithCount("n").Get(ctx)
+	})
 	if err != nil {
 		return 0, err
 	}
@@ -125,49 +127,80 @@ func count(ctx context.Context, query firestore.Query) (int, error) {
 	return int(n.GetIntegerValue()), nil
 }
 
-// page reads one page. Documents come as a stream, so a page that is full of large
-// ones is left before the rest is read.
+// page reads one page: heads first, which say how large the bodies are, then as many
+// of these as may be.
 func (f *Firestore) page(ctx context.Context, q task.Query, now time.Time) (task.Page, error) {
 	limit := min(max(q.Limit, 1), 100)
-	query := f.listed(q).Limit(limit + 1)
-	if !q.Bodies {
-		query = query.Select("head")
-	}
+	query := f.listed(q).Select("head", "size").Limit(limit + 1)
 	if q.After != (task.Ref{}) {
 		query = after(query, q.After)
 	}
 	var page task.Page
 	size := 0
 	for {
-		read, last := 0, task.Ref{}
-		err := each(ctx, query, func(snap *firestore.DocumentSnapshot) (more bool, err error) {
-			r, err := record(snap)
-			if err != nil {
-				return false, err
-			}
-			read, last = read+1, task.Ref{At: r.Stamp(), ID: r.ID()}
-			if expired(r, now) {
-				return true, nil
-			}
-			if q.Bodies {
-				enc, err := r.Encode()
-				if err != nil {
-					return false, err
-				}
-				size += enc.Size()
-			}
-			if n := len(page.Records); n == limit || n > 0 && size > task.PageBytes {
-				page.More = true
-				return false, nil
-			}
-			page.Records = append(page.Records, r)
-			return true, nil
-		})
-		if err != nil || page.More || read <= limit {
-			return page, err
+		docs, err := all(ctx, query)
+		if err != nil {
+			return task.Page{}, err
 		}
-		query = after(query, last) // some had expired, and there are more
+		var last task.Ref
+		for _, snap := range docs {
+			r, bytes, err := record(snap)
+			if err != nil {
+				return task.Page{}, err
+			}
+			if !expired(r, now) {
+				size += bytes
+				if n := len(page.Records); n == limit || n > 0 && q.Bodies && size > task.PageBytes {
+					page.More = true
+					break
+				}
+				page.Records = append(page.Records, r)
+			}
+			last = task.Ref{At: r.Stamp(), ID: r.ID()}
+		}
+		ended := page.More || len(docs) <= limit
+		if ended && q.Bodies {
+			if page.Records, err = f.bodies(ctx, page.Records); err != nil {
+				return task.Page{}, err
+			}
+		}
+		if ended && (len(page.Records) > 0 || !page.More) {
+			return page, nil
+		}
+		// Some have expired, or all have moved away, and there are more.
+		query, page.More = after(query, last), false
+		if len(page.Records) == 0 {
+			size = 0
+		}
 	}
+}
+
+// bodies reads the whole of records whose heads are known. A record that has moved
+// in the list meanwhile is left out: at its new place it would turn the next page
+// back.
+func (f *Firestore) bodies(ctx context.Context, heads []task.Record) ([]task.Record, error) {
+	refs := make([]*firestore.DocumentRef, len(heads))
+	for i, r := range heads {
+		refs[i] = f.tasks.Doc(r.ID())
+	}
+	docs, err := reread(func() ([]*firestore.DocumentSnapshot, error) { return f.client.GetAll(ctx, refs) })
+	if err != nil {
+		return nil, err
+	}
+	var whole []task.Record
+	for i, snap := range docs {
+		if !snap.Exists() {
+			continue
+		}
+		r, _, err := record(snap)
+		if err != nil {
+			return nil, err
+		}
+		if r.Stamp().Equal(heads[i].Stamp()) {
+			whole = append(whole, r)
+		}
+	}
+	return whole, nil
 }
 
 // after begins a query after a record: at its time, if that id cannot exist.
@@ -179,20 +212,19 @@ func after(query firestore.Query, ref task.Ref) firestore.Query {
 	return query.StartAfter(ref.At.Truncate(time.Microsecond), id)
 }
 
-// each calls f with the documents of a query until f has had enough.
-func each(ctx context.Context, query firestore.Query, f func(*firestore.DocumentSnapshot) (more bool, err error)) error {
-	docs := query.Documents(ctx)
-	defer docs.Stop()
-	for {
-		snap, err := docs.Next()
-		if errors.Is(err, iterator.Done) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if more, err := f(snap); !more || err != nil {
-			return err
+// all reads a query to its end. To leave one early would cancel its stream, at which
+// the emulator ends the whole connection when documents are still on their way.
+func all(ctx context.Context, query firestore.Query) ([]*firestore.DocumentSnapshot, error) {
+	return reread(func() ([]*firestore.DocumentSnapshot, error) { return query.Documents(ctx).GetAll() })
+}
+
+// reread does a read again that a breaking connection cut off: the client does that
+// only with one that has not begun.
+func reread[T any](read func() (T, error)) (v T, err error) {
+	for range 3 {
+		if v, err = read(); code(err) != codes.Unavailable {
+			break
 		}
 	}
+	return v, err
 }

@@ -165,7 +165,7 @@ func (f *Firestore) listen(ctx context.Context, c *firestore.Client, id string, 
 		if !snap.Exists() {
 			return task.ErrNotFound
 		}
-		r, err := record(snap)
+		r, _, err := record(snap)
 		if err != nil {
 			return err
 		}

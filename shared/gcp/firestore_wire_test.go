@@ -35,7 +35,9 @@ type wire struct {
 	total    int // listens ever
 	cut      chan struct{}
 	lose     int                     // answers of commits still to be lost
+	breaks   int                     // reads still to be broken off when their answer begins
 	onCommit func(*pb.CommitRequest) // called before each is passed on
+	onBodies func()                  // called before documents are read by their names
 }
 
 const streams = 100 // a connection of Google's front ends carries
@@ -130,11 +132,16 @@ func (w *wire) Commit(ctx context.Context, req *pb.CommitRequest) (*pb.CommitRes
 }
 
 func (w *wire) BatchGetDocuments(req *pb.BatchGetDocumentsRequest, to pb.Firestore_BatchGetDocumentsServer) error {
+	var hook func()
+	w.with(func() { hook = w.onBodies })
+	if hook != nil {
+		hook()
+	}
 	from, err := w.to.BatchGetDocuments(onward(to.Context()), req)
 	if err != nil {
 		return err
 	}
-	return relay(from.Recv, to.Send)
+	return relay(from.Recv, broken(w, to.Send))
 }
 
 func (w *wire) RunQuery(req *pb.RunQueryRequest, to pb.Firestore_RunQueryServer) error {
@@ -143,7 +150,7 @@ func (w *wire) RunQuery(req *pb.RunQueryRequest, to pb.Firestore_RunQueryServer)
 	if err != nil {
 		return err
 	}
-	return relay(from.Recv, to.Send)
+	return relay(from.Recv, broken(w, to.Send))
 }
 
 func (w *wire) RunAggregationQuery(req *pb.RunAggregationQueryRequest, to pb.Firestore_RunAggregationQueryServer) error {
@@ -152,7 +159,7 @@ func (w *wire) RunAggregationQuery(req *pb.RunAggregationQueryRequest, to pb.Fir
 	if err != nil {
 		return err
 	}
-	return relay(from.Recv, to.Send)
+	return relay(from.Recv, broken(w, to.Send))
 }
 
 func (w *wire) Listen(to pb.Firestore_ListenServer) error {
@@ -178,6 +185,22 @@ func (w *wire) Listen(to pb.Firestore_ListenServer) error {
 		return err
 	case <-cut:
 		return status.Error(codes.Unavailable, "the connection broke")
+	}
+}
+
+// broken passes answers on, or breaks off with the first as the wire was told.
+func broken[T any](w *wire, send func(*T) error) func(*T) error {
+	return func(m *T) error {
+		now := false
+		w.with(func() {
+			if now = w.breaks > 0; now {
+				w.breaks--
+			}
+		})
+		if now {
+			return status.Error(codes.Unavailable, "the connection broke")
+		}
+		return send(m)
 	}
 }
 

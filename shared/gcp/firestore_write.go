@@ -141,6 +141,7 @@ func document(r *task.Record) ([]firestore.Update, error) {
 		{Path: "expires", Value: expires},
 		{Path: "head", Value: enc.Head},
 		{Path: "body", Value: enc.Body},
+		{Path: "size", Value: enc.Size()},
 		// A write that changes nothing leaves the update time as it was, and with it
 		// the version: so none changes nothing.
 		{Path: "write", Value: rand.Int64()},

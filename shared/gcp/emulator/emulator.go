@@ -9,7 +9,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"fmt"
 	"io"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"os/exec"
@@ -90,7 +92,7 @@ type Process struct {
 	java, jar string
 	stdin     io.Closer
 	exited    chan struct{}
-	output    output
+	output    *output
 }
 
 // Start starts an emulator that nobody else uses; it ends with the test. Without
@@ -112,7 +114,9 @@ func (p *Process) Kill() {
 // Restart begins again at the same address, after Kill, with nothing.
 func (p *Process) Restart(t testing.TB) {
 	t.Helper()
-	p.launch(t)
+	if !p.launch(t) {
+		t.Fatalf("somebody took %s from the %s emulator", p.Host, p.kind.name)
+	}
 }
 
 // find locates Java and the emulator beside the gcloud command.
@@ -133,23 +137,31 @@ func find(t testing.TB, kind Kind) (java, jar string) {
 	return java, jar
 }
 
+// run starts a process at a free port. The emulators do not say which one they took
+// when asked for any, so it is chosen here, below those that connections going out
+// take in the meantime.
 func run(t testing.TB, kind Kind, java, jar string) *Process {
 	t.Helper()
-	// The emulators do not say which port they took when asked for any.
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	p := &Process{kind: kind, java: java, jar: jar, output: &output{}}
+	for range 10 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+mathrand.IntN(12000)))
+		if err != nil {
+			continue // taken
+		}
+		p.Host = l.Addr().String()
+		l.Close()
+		if p.launch(t) {
+			return p
+		}
 	}
-	p := &Process{Host: l.Addr().String(), kind: kind, java: java, jar: jar}
-	l.Close()
-	p.launch(t)
-	return p
+	t.Fatalf("the %s emulator found no free port:\n%s", kind.name, p.output.String())
+	return nil
 }
 
 // launch starts the process and waits until it answers. A shell stands between,
 // which kills it when our end of its input closes: that happens whenever this
-// process ends, even by SIGKILL.
-func (p *Process) launch(t testing.TB) {
+// process ends, even by SIGKILL. launch is false when somebody else has the port.
+func (p *Process) launch(t testing.TB) bool {
 	t.Helper()
 	_, port, err := net.SplitHostPort(p.Host)
 	if err != nil {
@@ -162,7 +174,8 @@ func (p *Process) launch(t testing.TB) {
 		args = append(args, "-cp", p.jar, p.kind.main)
 	}
 	cmd := exec.Command("sh", append(args, "--host=127.0.0.1", "--port="+port)...)
-	cmd.Stdout, cmd.Stderr = &p.output, &p.output
+	p.output = &output{}
+	cmd.Stdout, cmd.Stderr = p.output, p.output
 	if p.stdin, err = cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
@@ -178,6 +191,10 @@ func (p *Process) launch(t testing.TB) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for !p.answers(ctx) {
+		if strings.Contains(p.output.String(), "Address already in use") {
+			p.Kill()
+			return false
+		}
 		select {
 		case <-ctx.Done():
 			p.Kill()
@@ -185,10 +202,13 @@ func (p *Process) launch(t testing.TB) {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+	return true
 }
 
 // answers asks for the page that both emulators have at their root.
 func (p *Process) answers(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Host+"/", nil)
 	if err != nil {
 		return false
