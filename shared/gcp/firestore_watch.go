@@ -11,10 +11,16 @@ import (
 	"errand/shared/task"
 )
 
+// linger is how long a task is listened to after its last watcher left, for a client
+// that comes back. It also keeps the ends of listeners away from commits: the emulator
+// fails a commit, and tells other listeners nothing of it, when one ends just then.
+const linger = time.Second
+
 // A topic is one task that is watched. All its watchers share one listener, and take
 // what it brings at their own pace. Guarded by Firestore.mu.
 type topic struct {
 	watchers int
+	left     *time.Timer // ends the topic some time after the last watcher left
 	stop     context.CancelFunc
 	newest   task.Record
 	err      error         // ends the topic
@@ -72,17 +78,26 @@ func (f *Firestore) join(id string) (*topic, error) {
 			f.feeds.Go(func() { f.feed(ctx, id, t) })
 		}
 	}
-	t.watchers++
+	if t.watchers++; t.left != nil {
+		t.left.Stop()
+	}
 	return t, nil
 }
 
 func (f *Firestore) leave(id string, t *topic) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if t.watchers--; t.watchers == 0 {
-		t.stop()
-		f.drop(id, t)
+	if t.watchers--; t.watchers > 0 {
+		return
 	}
+	t.left = time.AfterFunc(linger, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if t.watchers == 0 {
+			t.stop()
+			f.drop(id, t)
+		}
+	})
 }
 
 // drop makes the next watcher begin a new topic.
