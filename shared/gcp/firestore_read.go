@@ -1,0 +1,230 @@
+package gcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"cloud.google.com/go/firestore"
+	"cloud.google.com/go/firestore/apiv1/firestorepb"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/codes"
+
+	"errand/shared/task"
+)
+
+// Load reads one record.
+func (f *Firestore) Load(ctx context.Context, id string) (task.Record, error) {
+	call, cancel := limited(ctx)
+	defer cancel()
+	r, err := f.read(call, id)
+	if code(err) == codes.NotFound || err == nil && expired(r, f.opts.Now()) {
+		err = task.ErrNotFound
+	}
+	if err != nil {
+		return task.Record{}, fmt.Errorf("loading task %.40q: %w", id, failure(ctx, err))
+	}
+	return r, nil
+}
+
+// read reads one record, expired or not.
+func (f *Firestore) read(ctx context.Context, id string) (task.Record, error) {
+	if err := ctx.Err(); err != nil {
+		return task.Record{}, err
+	}
+	if !possible(id) {
+		return task.Record{}, task.ErrNotFound
+	}
+	snap, err := reread(func() (*firestore.DocumentSnapshot, error) { return f.tasks.Doc(id).Get(ctx) })
+	if err != nil {
+		return task.Record{}, err
+	}
+	r, _, err := record(snap)
+	return r, err
+}
+
+// List returns one page of an owner's records. The page and the counts of its total
+// are queries of their own, side by side.
+func (f *Firestore) List(ctx context.Context, q task.Query) (task.Page, error) {
+	call, cancel := limited(ctx)
+	defer cancel()
+	now := f.opts.Now()
+	var page task.Page
+	var all, gone int
+	g, part := errgroup.WithContext(call)
+	g.Go(func() (err error) {
+		page, err = f.page(part, q, now)
+		return err
+	})
+	if q.Count {
+		g.Go(func() (err error) {
+			all, err = count(part, f.listed(q))
+			return err
+		})
+		g.Go(func() (err error) {
+			gone, err = count(part, f.outdated(q, now))
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return task.Page{}, fmt.Errorf("listing tasks: %w", failure(ctx, err))
+	}
+	page.Total = max(0, all-gone)
+	return page, nil
+}
+
+// filtered is what all queries of a list have in common.
+func (f *Firestore) filtered(q task.Query) firestore.Query {
+	query := f.tasks.Where("owner", "==", q.Owner)
+	if q.Context != "" {
+		query = query.Where("context", "==", q.Context)
+	}
+	if q.State != "" {
+		query = query.Where("state", "==", string(q.State))
+	}
+	return query
+}
+
+// listed are all records that a query means, and those of them that have expired:
+// a query cannot leave these out and be in the order of a list.
+func (f *Firestore) listed(q task.Query) firestore.Query {
+	query := f.filtered(q)
+	if !q.Since.IsZero() {
+		query = query.Where("stamp", ">=", ceilMilli(q.Since))
+	}
+	return query.OrderBy("stamp", firestore.Desc).OrderBy(firestore.DocumentID, firestore.Desc)
+}
+
+// outdated are those that have expired. It names both times whatever is asked, so
+// that each combination of filters needs one index.
+func (f *Firestore) outdated(q task.Query, now time.Time) firestore.Query {
+	return f.filtered(q).Where("expires", "<=", now.Truncate(time.Millisecond)).Where("stamp", ">=", ceilMilli(q.Since)).
+		OrderBy("expires", firestore.Asc).OrderBy("stamp", firestore.Asc)
+}
+
+// ceilMilli is the first whole millisecond not before t: a status at a fraction
+// of a millisecond before t is not "at or after" it.
+func ceilMilli(t time.Time) time.Time {
+	ms := t.Truncate(time.Millisecond)
+	if ms.Before(t) {
+		ms = ms.Add(time.Millisecond)
+	}
+	return ms
+}
+
+func count(ctx context.Context, query firestore.Query) (int, error) {
+	res, err := reread(func() (firestore.AggregationResult, error) {
+		return query.NewAggregationQuery().WithCount("n").Get(ctx)
+	})
+	if err != nil {
+		return 0, err
+	}
+	n, ok := res["n"].(*firestorepb.Value)
+	if !ok {
+		return 0, errors.New("a count has no result")
+	}
+	return int(n.GetIntegerValue()), nil
+}
+
+// page reads one page: heads first, which say how large the bodies are, then as many
+// of these as may be.
+func (f *Firestore) page(ctx context.Context, q task.Query, now time.Time) (task.Page, error) {
+	limit := min(max(q.Limit, 1), 100)
+	query := f.listed(q).Select("head", "size").Limit(limit + 1)
+	if q.After != (task.Ref{}) {
+		query = after(query, q.After)
+	}
+	var page task.Page
+	size := 0
+	for {
+		docs, err := all(ctx, query)
+		if err != nil {
+			return task.Page{}, err
+		}
+		var last task.Ref
+		for _, snap := range docs {
+			r, bytes, err := record(snap)
+			if err != nil {
+				return task.Page{}, err
+			}
+			if !expired(r, now) {
+				size += bytes
+				if n := len(page.Records); n == limit || n > 0 && q.Bodies && size > task.PageBytes {
+					page.More = true
+					break
+				}
+				page.Records = append(page.Records, r)
+			}
+			last = task.Ref{At: r.Stamp(), ID: r.ID()}
+		}
+		ended := page.More || len(docs) <= limit
+		if ended && q.Bodies {
+			if page.Records, err = f.bodies(ctx, page.Records); err != nil {
+				return task.Page{}, err
+			}
+		}
+		if ended && (len(page.Records) > 0 || !page.More) {
+			return page, nil
+		}
+		// Some have expired, or all have moved away, and there are more.
+		query, page.More = after(query, last), false
+		if len(page.Records) == 0 {
+			size = 0
+		}
+	}
+}
+
+// bodies reads the whole of records whose heads are known. A record that has moved
+// in the list meanwhile is left out: at its new place it would turn the next page
+// back.
+func (f *Firestore) bodies(ctx context.Context, heads []task.Record) ([]task.Record, error) {
+	refs := make([]*firestore.DocumentRef, len(heads))
+	for i, r := range heads {
+		refs[i] = f.tasks.Doc(r.ID())
+	}
+	docs, err := reread(func() ([]*firestore.DocumentSnapshot, error) { return f.client.GetAll(ctx, refs) })
+	if err != nil {
+		return nil, err
+	}
+	var whole []task.Record
+	for i, snap := range docs {
+		if !snap.Exists() {
+			continue
+		}
+		r, _, err := record(snap)
+		if err != nil {
+			return nil, err
+		}
+		if r.Stamp().Equal(heads[i].Stamp()) {
+			whole = append(whole, r)
+		}
+	}
+	return whole, nil
+}
+
+// after begins a query after a record: at its time, if that id cannot exist.
+func after(query firestore.Query, ref task.Ref) firestore.Query {
+	id := ref.ID
+	if !possible(id) {
+		id = "-"
+	}
+	return query.StartAfter(ref.At.Truncate(time.Microsecond), id)
+}
+
+// all reads a query to its end. To leave one early would cancel its stream, at which
+// the emulator ends the whole connection when documents are still on their way.
+func all(ctx context.Context, query firestore.Query) ([]*firestore.DocumentSnapshot, error) {
+	return reread(func() ([]*firestore.DocumentSnapshot, error) { return query.Documents(ctx).GetAll() })
+}
+
+// reread does a read again that a breaking connection cut off: the client does that
+// only with one that has not begun.
+func reread[T any](read func() (T, error)) (v T, err error) {
+	for range 3 {
+		if v, err = read(); code(err) != codes.Unavailable {
+			break
+		}
+	}
+	return v, err
+}

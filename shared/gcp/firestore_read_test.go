@@ -1,0 +1,111 @@
+package gcp_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"errand/shared/gcp"
+	"errand/shared/task"
+)
+
+// The client repeats a read that has not begun, and leaves one that broke off.
+func TestReadsThatBreakOffAreRepeated(t *testing.T) {
+	w := newWire(t)
+	f := open(t, w.host, gcp.FirestoreOptions{})
+	now := time.Now()
+	r := stored(t, f, accepted(t, hashed("a"), now))
+	for name, read := range map[string]func() error{
+		"Load": func() error { _, err := f.Load(t.Context(), r.ID()); return err },
+		"List": func() error {
+			p, err := f.List(t.Context(), task.Query{Owner: "someone", Limit: 1, Bodies: true, Count: true})
+			if err == nil && (len(p.Records) != 1 || p.Total != 1) {
+				t.Errorf("List = %d records of %d, want 1 of 1", len(p.Records), p.Total)
+			}
+			return err
+		},
+		"Due": func() error {
+			refs, err := f.Due(t.Context(), task.Turns, now.Add(time.Hour), task.Ref{}, 1)
+			if err == nil && len(refs) != 1 {
+				t.Errorf("Due = %v, want one", refs)
+			}
+			return err
+		},
+		"Purge": func() error { _, err := f.Purge(t.Context(), now, 1); return err },
+	} {
+		w.with(func() { w.breaks = 2 })
+		if err := read(); err != nil {
+			t.Errorf("%s whose connection broke: %v", name, err)
+		}
+		w.with(func() {
+			if w.breaks != 0 {
+				t.Errorf("%s was not broken off: the test shows nothing", name)
+			}
+		})
+	}
+}
+
+// A page that only finds what has expired goes on to what has not.
+func TestListPassesOverManyExpired(t *testing.T) {
+	w := newWire(t)
+	now := time.Now()
+	f := open(t, w.host, gcp.FirestoreOptions{Now: func() time.Time { return now }})
+	oldest := stored(t, f, accepted(t, hashed("a"), now.AddDate(-1, 0, 0)))
+	for _, id := range []string{"b", "c", "d", "e", "f"} {
+		stored(t, f, canceled(t, hashed(id), now.AddDate(0, 0, -40)))
+	}
+	newest := stored(t, f, accepted(t, hashed("g"), now))
+	for limit := 1; limit <= 3; limit++ {
+		var got []string
+		q := task.Query{Owner: "someone", Limit: limit, Count: true, Bodies: limit == 2}
+		for more := true; more; {
+			p, err := f.List(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p.Total != 2 {
+				t.Errorf("List counts %d, want 2", p.Total)
+			}
+			for _, r := range p.Records {
+				got = append(got, r.ID())
+				q.After = task.Ref{At: r.Stamp(), ID: r.ID()}
+			}
+			more = p.More
+		}
+		if d := cmp.Diff([]string{newest.ID(), oldest.ID()}, got); d != "" {
+			t.Errorf("pages of %d: want (-), got (+):\n%s", limit, d)
+		}
+	}
+}
+
+// A task that moves to the top of the list while its page is read would turn the
+// next page back: it is left out, and the page goes on.
+func TestListLeavesOutWhatMovesMeanwhile(t *testing.T) {
+	w := newWire(t)
+	f := open(t, w.host, gcp.FirestoreOptions{})
+	now := time.Now()
+	still := stored(t, f, accepted(t, hashed("a"), now))
+	moving := stored(t, f, accepted(t, hashed("b"), now.Add(time.Second)))
+	var once bool
+	w.with(func() {
+		w.onBodies = func() {
+			if once {
+				return
+			}
+			once = true
+			ended := canceled(t, moving.ID(), now.Add(time.Minute))
+			ended.Version = moving.Version
+			if _, err := f.Commit(t.Context(), ended); err != nil {
+				t.Errorf("Commit: %v", err)
+			}
+		}
+	})
+	p, err := f.List(t.Context(), task.Query{Owner: "someone", Limit: 1, Bodies: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Records) != 1 || p.Records[0].ID() != still.ID() || p.More {
+		t.Errorf("List = %d records, more: %t; want only the task that stayed", len(p.Records), p.More)
+	}
+}

@@ -1,0 +1,45 @@
+package gcp_test
+
+import (
+	"testing"
+	"time"
+
+	"errand/shared/conformance"
+	"errand/shared/gcp"
+	"errand/shared/gcp/emulator"
+	"errand/shared/task"
+)
+
+// open opens an empty database of the test's own at host.
+func open(t testing.TB, host string, opts gcp.FirestoreOptions) *gcp.Firestore {
+	t.Helper()
+	t.Setenv("FIRESTORE_EMULATOR_HOST", host)
+	f, err := gcp.OpenFirestore(t.Context(), emulator.Project(t), "", opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := f.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return f
+}
+
+func TestFirestoreKeepsTheLaws(t *testing.T) {
+	for name, opts := range map[string]gcp.FirestoreOptions{
+		"Listening": {},
+		"Polling":   {Listeners: -1, Poll: 20 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			host := emulator.Firestore(t)
+			conformance.Store(t, func(t *testing.T, now func() time.Time) interface {
+				task.Store
+				task.Chores
+			} {
+				opts.Now = now
+				return open(t, host, opts)
+			})
+		})
+	}
+}

@@ -1,0 +1,149 @@
+package gcp
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"cloud.google.com/go/firestore"
+	"google.golang.org/grpc/codes"
+
+	"errand/shared/task"
+)
+
+// Create stores a new record.
+func (f *Firestore) Create(ctx context.Context, r task.Record) (task.Record, error) {
+	fields, err := document(&r)
+	if err != nil {
+		return task.Record{}, err
+	}
+	call, cancel := limited(ctx)
+	defer cancel()
+	at, err := f.create(call, r.ID(), fields)
+	if err != nil {
+		return task.Record{}, fmt.Errorf("creating task %s: %w", r.ID(), failure(ctx, err))
+	}
+	r.Version = at.UnixMicro()
+	return r, nil
+}
+
+// replacings is how often a record that expired may be replaced or purged by
+// somebody else just before we replace it.
+const replacings = 5
+
+func (f *Firestore) create(ctx context.Context, id string, fields []firestore.Update) (time.Time, error) {
+	if !possible(id) {
+		return time.Time{}, fmt.Errorf("no document can be called %.40q", id)
+	}
+	data := map[string]any{}
+	for _, u := range fields {
+		if u.Value != firestore.Delete {
+			data[u.Path] = u.Value
+		}
+	}
+	doc := f.tasks.Doc(id)
+	var err error
+	for range replacings {
+		var res *firestore.WriteResult
+		if res, err = doc.Create(ctx, data); err == nil {
+			return res.UpdateTime, nil
+		}
+		if code(err) != codes.AlreadyExists {
+			return time.Time{}, err
+		}
+		old, lerr := f.read(ctx, id)
+		if code(lerr) == codes.NotFound {
+			continue
+		}
+		if lerr != nil {
+			return time.Time{}, lerr
+		}
+		if !expired(old, f.opts.Now()) {
+			return time.Time{}, task.ErrExists
+		}
+		at, uerr := f.update(ctx, id, old.Version, fields)
+		if uerr == nil || !refused(uerr) {
+			return at, uerr
+		}
+	}
+	return time.Time{}, err
+}
+
+// Commit replaces a stored record. The client repeats a write whose answer was
+// lost, so its own success may come back as ErrConflict.
+func (f *Firestore) Commit(ctx context.Context, r task.Record) (task.Record, error) {
+	fields, err := document(&r)
+	if err != nil {
+		return task.Record{}, err
+	}
+	// A version of zero would be the condition "updated in 1970", which the emulator
+	// finds true of a document that does not exist.
+	if r.Version <= 0 || !possible(r.ID()) {
+		return task.Record{}, fmt.Errorf("committing task %.40q: %w", r.ID(), task.ErrConflict)
+	}
+	call, cancel := limited(ctx)
+	defer cancel()
+	at, err := f.update(call, r.ID(), r.Version, fields)
+	switch {
+	case err == nil:
+		r.Version = at.UnixMicro()
+		return r, nil
+	case refused(err):
+		err = fmt.Errorf("%w: %w", task.ErrConflict, err)
+	}
+	return task.Record{}, fmt.Errorf("committing task %s: %w", r.ID(), failure(ctx, err))
+}
+
+func (f *Firestore) update(ctx context.Context, id string, version int64, fields []firestore.Update) (time.Time, error) {
+	res, err := f.tasks.Doc(id).Update(ctx, fields, firestore.LastUpdateTime(time.UnixMicro(version)))
+	if err != nil {
+		return time.Time{}, err
+	}
+	return res.UpdateTime, nil
+}
+
+// refused says that the document is not as the condition says: another version of
+// it, or none.
+func refused(err error) bool {
+	return code(err) == codes.FailedPrecondition || code(err) == codes.NotFound
+}
+
+// document makes the fields of the record's document, after the checks that a
+// record must pass. Head and body are the whole record; the other fields repeat
+// of it what is asked for, and are in no index when there is nothing to find.
+func document(r *task.Record) ([]firestore.Update, error) {
+	enc, err := r.Encode()
+	if err != nil {
+		return nil, err
+	}
+	if enc.Size() > task.LimitStore {
+		return nil, fmt.Errorf("task %s: %w: %d bytes, at most %d", r.ID(), task.ErrTooLarge, enc.Size(), task.LimitStore)
+	}
+	if n := max(len(r.Owner), len(r.Task.ContextID)); n > maxKey {
+		return nil, fmt.Errorf("task %s: owner or context has %d bytes, at most %d can be told apart", r.ID(), n, maxKey)
+	}
+	r.Schema = task.Schema
+	var due, lane, expires any = firestore.Delete, firestore.Delete, firestore.Delete
+	if !r.Due.At.IsZero() {
+		due, lane = r.Due.At.Truncate(time.Microsecond), r.Due.Lane
+	}
+	if !r.Expires.IsZero() {
+		expires = r.Expires.Truncate(time.Millisecond)
+	}
+	return []firestore.Update{
+		{Path: "owner", Value: r.Owner},
+		{Path: "context", Value: r.Task.ContextID},
+		{Path: "state", Value: string(r.State())},
+		{Path: "stamp", Value: r.Stamp().Truncate(time.Millisecond)},
+		{Path: "due", Value: due},
+		{Path: "lane", Value: lane},
+		{Path: "expires", Value: expires},
+		{Path: "head", Value: enc.Head},
+		{Path: "body", Value: enc.Body},
+		{Path: "size", Value: enc.Size()},
+		// A write that changes nothing leaves the update time as it was, and with it
+		// the version: so none changes nothing.
+		{Path: "write", Value: rand.Int64()},
+	}, nil
+}
