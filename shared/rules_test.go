@@ -64,7 +64,7 @@ var allowed = map[string][]string{
 	"worker/turn":      {"shared/bus", "shared/intake", "shared/queue", "shared/task"},
 	"worker/executor":  {"shared/agent", "shared/model", "shared/task", "worker/tools"},
 	"worker/tools":     {},
-	"functions/notify": {"shared/bus", "shared/intake", "shared/queue", "shared/task"},
+	"functions/notify": {"shared/bus", "shared/intake", "shared/queue", "shared/serve", "shared/task"},
 	"functions/sweep":  {"shared/intake", "shared/queue", "shared/task"},
 
 	// Mains may import anything below them; only cardserver, which is the whole
