@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -25,17 +26,21 @@ type processConfig struct {
 	Issuer string                `json:"issuer"`
 }
 
-// processMark is the first argument of such a process.
+// processMark is an argument of such a process.
 const processMark = "errand-fake-tasks"
+
+// noTests is what keeps a test binary that does not call Main from running its tests,
+// and starting itself for ever.
+const noTests = "-test.run=^$"
 
 // Main runs the fake, and does not return, if [StartTasksProcess] has started this
 // process; else it does nothing. It is the first thing in the TestMain of a package
 // whose tests kill the fake: the process is the test binary itself.
 func Main() {
-	if len(os.Args) != 3 || os.Args[1] != processMark {
+	if len(os.Args) != 4 || os.Args[2] != processMark {
 		return
 	}
-	if err := serveProcess(os.Args[2]); err != nil {
+	if err := serveProcess(os.Args[3]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -59,6 +64,7 @@ func serveProcess(config string) error {
 	if c.Issuer != "" {
 		o.Token = RemoteToken(c.Issuer)
 	}
+	fmt.Println(processMark)
 	return ServeTasks(l, o)
 }
 
@@ -116,14 +122,22 @@ func (p *TasksProcess) start(t testing.TB, l net.Listener) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	cmd := exec.Command(self, processMark, string(config))
-	cmd.ExtraFiles = []*os.File{file} // its number 3; it listens already, so nobody waits
+	cmd := exec.Command(self, noTests, processMark, string(config))
+	cmd.ExtraFiles = []*os.File{file} // its number 3; it listens already, so a call may come before it is read
 	cmd.Stderr = os.Stderr
 	if _, err := cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	p.cmd = cmd
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != processMark+"\n" {
+		p.Kill()
+		t.Fatalf("the fake did not start (%q, %v); does the TestMain of this package begin with fake.Main()?", line, err)
+	}
 }
