@@ -22,27 +22,27 @@ func TestMain(m *testing.M) {
 	m.Run()
 }
 
-// A wire passes bytes on between clients and a server, until its connections are
-// lost: then they stay open and carry nothing, as when a router has forgotten them.
-type wire struct {
+// A router passes bytes on between clients and a server, until its connections are
+// lost: then they stay open and carry nothing, as if it had forgotten them.
+type router struct {
 	net.Listener
 	mu   sync.Mutex
 	ends []net.Conn
 	lost chan struct{}
 }
 
-func newWire(t *testing.T, server string) *wire {
+func newRouter(t *testing.T, server string) *router {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &wire{Listener: l, lost: make(chan struct{})}
+	r := &router{Listener: l, lost: make(chan struct{})}
 	t.Cleanup(func() {
 		l.Close()
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		for _, c := range w.ends {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for _, c := range r.ends {
 			c.Close()
 		}
 	})
@@ -57,15 +57,15 @@ func newWire(t *testing.T, server string) *wire {
 				in.Close()
 				continue
 			}
-			w.mu.Lock()
-			w.ends = append(w.ends, in, out)
-			lost := w.lost
-			w.mu.Unlock()
+			r.mu.Lock()
+			r.ends = append(r.ends, in, out)
+			lost := r.lost
+			r.mu.Unlock()
 			go pass(out, in, lost)
 			go pass(in, out, lost)
 		}
 	}()
-	return w
+	return r
 }
 
 // pass copies until the connection is lost; after that it reads and drops.
@@ -87,11 +87,11 @@ func pass(to io.Writer, from io.Reader, lost chan struct{}) {
 }
 
 // lose loses the connections there are; new ones work.
-func (w *wire) lose() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	close(w.lost)
-	w.lost = make(chan struct{})
+func (r *router) lose() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	close(r.lost)
+	r.lost = make(chan struct{})
 }
 
 func TestAddFindsOutThatItsConnectionIsLost(t *testing.T) {
@@ -102,14 +102,14 @@ func TestAddFindsOutThatItsConnectionIsLost(t *testing.T) {
 	target := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	t.Cleanup(target.Close)
 	_, addr := fake.StartTasks(t, fake.TasksOptions{Queues: queues()})
-	w := newWire(t, addr)
-	q := openQueue(t, gcp.QueueConfig{Worker: target.URL, Functions: target.URL, Endpoint: w.Addr().String()})
+	r := newRouter(t, addr)
+	q := openQueue(t, gcp.QueueConfig{Worker: target.URL, Functions: target.URL, Endpoint: r.Addr().String()})
 	job := queue.Job{Queue: "turns", Path: queue.PathTurn, Task: "a"}
 	if err := q.Add(t.Context(), job); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(10500 * time.Millisecond) // the process stands still
-	w.lose()
+	r.lose()
 	start := time.Now()
 	if err := q.Add(t.Context(), job); err != nil {
 		t.Errorf("Add on a lost connection = %v after %v", err, time.Since(start))
