@@ -9,7 +9,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -46,46 +45,67 @@ type Event struct {
 	Time     time.Time `json:"ce-time"`               // when it happened
 }
 
-// Attributes of a CloudEvent that are the same in all our events. The prefix is that
-// of the binary mode of the Pub/Sub binding.
-// https://github.com/googleapis/google-cloudevents/blob/main/docs/spec/pubsub.md
-const (
-	specVersion = "1.0"
-	source      = "/errand"
-	typePrefix  = "errand.task." // and the kind
-)
-
-// maxValue is how many bytes the value of an attribute may have; the service refuses
-// the whole message otherwise. https://cloud.google.com/pubsub/quotas#resource_limits
-const maxValue = 1024
-
-// Attributes are the event as a topic carries it. A value that no topic would take is
-// left out (an executor of somebody else's may name its artifacts as it likes): the
-// event must go out, and whoever wants to know more reads the task.
+// Attributes are the event as a topic carries it: what its JSON form says.
 func (e Event) Attributes() map[string]string {
-	a := map[string]string{
-		"ce-specversion": specVersion,
-		"ce-type":        typePrefix + e.Kind,
-		"ce-source":      source,
-		"ce-subject":     e.Task,
-		"ce-id":          e.ID(),
-		"ce-time":        e.Time.Format(time.RFC3339Nano),
-		"task":           e.Task,
-		"context":        e.Context,
-		"note":           strconv.Itoa(e.Note),
-		"kind":           e.Kind,
-		"state":          e.State,
-		"artifact":       e.Artifact,
-		"traceparent":    e.Trace,
+	data, err := e.MarshalJSON()
+	var all map[string]string
+	if err == nil {
+		err = json.Unmarshal(data, &all)
 	}
-	maps.DeleteFunc(a, func(_, value string) bool {
-		return value == "" || len(value) > maxValue || !utf8.ValidString(value)
-	})
-	return a
+	if err != nil { // strings always encode
+		panic(fmt.Sprintf("encoding an event: %v", err))
+	}
+	return all
 }
 
-// MarshalJSON writes the attributes.
-func (e Event) MarshalJSON() ([]byte, error) { return json.Marshal(e.Attributes()) }
+// MarshalJSON writes the attributes. A value that no topic would take is left out (an
+// executor of somebody else's may name its artifacts as it likes): the event must go
+// out, and whoever wants to know more reads the task.
+func (e Event) MarshalJSON() ([]byte, error) {
+	return json.Marshal(attributes{
+		SpecVersion: "1.0",
+		Type:        "errand.task." + e.Kind,
+		Source:      "/errand",
+		Subject:     fit(e.Task),
+		ID:          fit(e.ID()),
+		Time:        e.Time.Format(time.RFC3339Nano),
+		Task:        fit(e.Task),
+		Context:     fit(e.Context),
+		Note:        strconv.Itoa(e.Note),
+		Kind:        e.Kind,
+		State:       fit(e.State),
+		Artifact:    fit(e.Artifact),
+		Trace:       fit(e.Trace),
+	})
+}
+
+// attributes are written; an Event is read. Those with a prefix are the CloudEvent's,
+// in the binary mode of the Pub/Sub binding.
+// https://github.com/googleapis/google-cloudevents/blob/main/docs/spec/pubsub.md
+type attributes struct {
+	SpecVersion string `json:"ce-specversion"`
+	Type        string `json:"ce-type"`
+	Source      string `json:"ce-source"`
+	Subject     string `json:"ce-subject,omitempty"`
+	ID          string `json:"ce-id,omitempty"`
+	Time        string `json:"ce-time"`
+	Task        string `json:"task,omitempty"`
+	Context     string `json:"context,omitempty"`
+	Note        string `json:"note"`
+	Kind        string `json:"kind,omitempty"`
+	State       string `json:"state,omitempty"`
+	Artifact    string `json:"artifact,omitempty"`
+	Trace       string `json:"traceparent,omitempty"`
+}
+
+// fit is value, or empty if the service would refuse the whole message for it.
+// https://cloud.google.com/pubsub/quotas#resource_limits
+func fit(value string) string {
+	if len(value) > 1024 || !utf8.ValidString(value) {
+		return ""
+	}
+	return value
+}
 
 // ID is stable over repetitions: task and note.
 func (e Event) ID() string { return e.Task + "/" + strconv.Itoa(e.Note) }
