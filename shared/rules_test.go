@@ -23,19 +23,20 @@ const module = "errand/"
 
 // ports are floor 0: data, pure functions, interfaces. They never import each
 // other, so that each can be read and replaced alone.
-var ports = []string{"shared/task", "shared/queue", "shared/bus", "shared/model"}
+var ports = []string{"shared/task", "shared/queue", "shared/bus", "shared/model", "shared/secret"}
 
 // adapters are imported by setup and by tests: whoever else imported one would
 // choose it, and that choice has one place.
-var adapters = []string{"shared/sqlstore", "shared/local", "shared/gemini", "shared/standin", "shared/gcp"}
+var adapters = []string{"shared/sqlstore", "shared/local", "shared/gcp", "shared/gemini", "shared/standin"}
 
 // allowed says which packages of this module a package may import. A package that
 // is not here fails: a new one is a decision. Tests are not held to it.
 var allowed = map[string][]string{
-	"shared/task":  {},
-	"shared/queue": {},
-	"shared/bus":   {},
-	"shared/model": {},
+	"shared/task":   {},
+	"shared/queue":  {},
+	"shared/bus":    {},
+	"shared/model":  {},
+	"shared/secret": {},
 
 	"shared/agent":   {},
 	"shared/dialect": {},
@@ -46,16 +47,18 @@ var allowed = map[string][]string{
 	"shared/auth": {},
 
 	"shared/sqlstore": {"shared/task"},
-	"shared/local":    {"shared/queue", "shared/bus"},
+	"shared/local":    {"shared/queue", "shared/bus", "shared/secret", "shared/serve"},
+	"shared/gcp":      {"shared/task", "shared/queue", "shared/bus", "shared/secret", "shared/serve"},
 	"shared/gemini":   {"shared/model"},
 	"shared/standin":  {},
-	"shared/gcp":      {"shared/task"},
-
-	"shared/gcp/emulator": {"shared/conformance"}, // for tests only
 
 	"shared/serve":       {},
-	"shared/conformance": ports,
+	"shared/conformance": append([]string{"shared/serve"}, ports...),
 	"shared/setup":       slices.Concat(ports, adapters, []string{"shared/agent", "shared/egress"}),
+
+	// For tests only: no package above may import them.
+	"shared/gcp/fake":     {},
+	"shared/gcp/emulator": {"shared/conformance"},
 
 	// front sees neither model nor bus: it accepts, and never runs a task.
 	"cardserver/front":      {"cardserver/front/wire", "shared/agent", "shared/auth", "shared/card", "shared/dialect", "shared/intake", "shared/serve", "shared/task"},
@@ -64,7 +67,7 @@ var allowed = map[string][]string{
 	"worker/turn":      {"shared/bus", "shared/intake", "shared/queue", "shared/task"},
 	"worker/executor":  {"shared/agent", "shared/model", "shared/task", "worker/tools"},
 	"worker/tools":     {},
-	"functions/notify": {"shared/bus", "shared/dialect", "shared/intake", "shared/queue", "shared/task"},
+	"functions/notify": {"shared/bus", "shared/dialect", "shared/intake", "shared/queue", "shared/serve", "shared/task"},
 	"functions/sweep":  {"shared/intake", "shared/queue", "shared/task"},
 
 	// Mains may import anything below them; only cardserver, which is the whole
@@ -79,14 +82,14 @@ var foreign = map[string]struct {
 	where  []string
 	reason string
 }{
-	"cloud.google.com/":        {[]string{"shared/gcp"}, "Google's services are behind ports"},
+	"cloud.google.com/":        {[]string{"shared/gcp", "shared/gcp/fake"}, "Google's services are behind ports"},
 	"modernc.org/":             {[]string{"shared/sqlstore"}, "database drivers are behind the store"},
 	"database/sql":             {[]string{"shared/sqlstore"}, "database drivers are behind the store"},
 	"google.golang.org/genai":  {[]string{"shared/gemini", "shared/standin"}, "the model is behind its port"},
 	"code.dny.dev/ssrf":        {[]string{"shared/egress"}, "there is one guarded way out"},
 	"github.com/coreos/":       {[]string{"shared/auth"}, "tokens are checked in one place"},
-	"testing":                  {[]string{"shared/conformance", "shared/gcp/emulator"}, "testing is in no binary"},
-	"net/http/httptest":        {nil, "testing is in no binary"},
+	"testing":                  {[]string{"shared/conformance", "shared/gcp/fake", "shared/gcp/emulator"}, "testing is in no binary"},
+	"net/http/httptest":        {[]string{"shared/gcp/fake"}, "testing is in no binary"},
 	"github.com/google/go-cmp": {[]string{"shared/conformance"}, "go-cmp is for tests"},
 }
 
@@ -245,7 +248,7 @@ func TestNothingRunsBeforeMain(t *testing.T) {
 
 func TestEnvironmentIsReadInOneFileAndListedInTheReadme(t *testing.T) {
 	for _, f := range files(t) {
-		if f.test || f.path == "shared/conformance/require.go" { // that one is for tests, and in no binary
+		if f.test || f.path == "shared/conformance/require.go" { // it asks what a test run must not leave out
 			continue
 		}
 		ast.Inspect(f.ast, func(n ast.Node) bool {

@@ -18,6 +18,7 @@ import (
 	"errand/shared/bus"
 	"errand/shared/intake"
 	"errand/shared/queue"
+	"errand/shared/serve"
 	"errand/shared/task"
 )
 
@@ -93,7 +94,7 @@ func (n *Notifier) ServeEvent(w http.ResponseWriter, req *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	err = n.hint(req.Context(), e)
+	err = n.hint(serve.WithTrace(req.Context(), e.Trace), e)
 	switch {
 	case errors.Is(err, task.ErrNotFound):
 		n.Log.Warn("dropping an event of an unknown task", "task", e.Task)

@@ -100,7 +100,7 @@ func TestEvent(t *testing.T) {
 		{name: "no attributes", raw: `{"message":{"data":"aGk="}}`, code: 204},
 		{name: "data not base64", raw: `{"message":{"data":"%%"}}`, code: 204},
 		{name: "empty", raw: ``, code: 204},
-		{name: "unknown task", raw: `{"message":{"attributes":{"task":"nope","note":"1","time":"2026-01-02T03:04:05Z"}}}`, code: 204},
+		{name: "unknown task", raw: `{"message":{"attributes":{"task":"nope","note":"1","ce-time":"2026-01-02T03:04:05Z"}}}`, code: 204},
 		{name: "too large", raw: `"` + string(make([]byte, 2<<20)) + `"`, code: 204},
 		{name: "store outage", note: 2, store: true, code: 503},
 		{name: "queue outage", note: 2, queue: true, code: 503},

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+	"unicode/utf8"
 )
 
 // A Publisher announces events. It is safe for concurrent use.
@@ -30,16 +31,80 @@ const (
 	KindArtifact = "artifact" // an artifact is complete
 )
 
-// An Event is one notified change of a task. Its JSON form is the attributes of
-// the message, all of them strings, by which subscriptions filter.
+// An Event is one notified change of a task. Its JSON form is the attributes of the
+// message, all of them strings, by which subscriptions filter: those of a CloudEvent
+// without data ([Event.Attributes]) and these.
 type Event struct {
-	Task     string    `json:"task"`               // the task's id
-	Context  string    `json:"context"`            // the conversation's id
-	Note     int       `json:"note,string"`        // the event's number within the task, from 1, without gaps
-	Kind     string    `json:"kind"`               // KindState or KindArtifact
-	State    string    `json:"state,omitempty"`    // the state, as A2A spells it; empty for an artifact
-	Artifact string    `json:"artifact,omitempty"` // the artifact's id; empty for a state
-	Time     time.Time `json:"time"`               // when it happened
+	Task     string    `json:"task"`                  // the task's id
+	Context  string    `json:"context"`               // the conversation's id
+	Note     int       `json:"note,string"`           // the event's number within the task, from 1, without gaps
+	Kind     string    `json:"kind"`                  // KindState or KindArtifact
+	State    string    `json:"state,omitempty"`       // the state, as A2A spells it; empty for an artifact
+	Artifact string    `json:"artifact,omitempty"`    // the artifact's id; empty for a state
+	Trace    string    `json:"traceparent,omitempty"` // W3C traceparent; empty: a publisher puts in that of its context
+	Time     time.Time `json:"ce-time"`               // when it happened
+}
+
+// Attributes are the event as a topic carries it: what its JSON form says.
+func (e Event) Attributes() map[string]string {
+	data, err := e.MarshalJSON()
+	var all map[string]string
+	if err == nil {
+		err = json.Unmarshal(data, &all)
+	}
+	if err != nil { // strings always encode
+		panic(fmt.Sprintf("encoding an event: %v", err))
+	}
+	return all
+}
+
+// MarshalJSON writes the attributes. A value that no topic would take is left out (an
+// executor of somebody else's may name its artifacts as it likes): the event must go
+// out, and whoever wants to know more reads the task.
+func (e Event) MarshalJSON() ([]byte, error) {
+	return json.Marshal(attributes{
+		SpecVersion: "1.0",
+		Type:        "errand.task." + e.Kind,
+		Source:      "/errand",
+		Subject:     fit(e.Task),
+		ID:          fit(e.ID()),
+		Time:        e.Time.Format(time.RFC3339Nano),
+		Task:        fit(e.Task),
+		Context:     fit(e.Context),
+		Note:        strconv.Itoa(e.Note),
+		Kind:        e.Kind,
+		State:       fit(e.State),
+		Artifact:    fit(e.Artifact),
+		Trace:       fit(e.Trace),
+	})
+}
+
+// attributes are written; an Event is read. Those with a prefix are the CloudEvent's,
+// in the binary mode of the Pub/Sub binding.
+// https://github.com/googleapis/google-cloudevents/blob/main/docs/spec/pubsub.md
+type attributes struct {
+	SpecVersion string `json:"ce-specversion"`
+	Type        string `json:"ce-type"`
+	Source      string `json:"ce-source"`
+	Subject     string `json:"ce-subject,omitempty"`
+	ID          string `json:"ce-id,omitempty"`
+	Time        string `json:"ce-time"`
+	Task        string `json:"task,omitempty"`
+	Context     string `json:"context,omitempty"`
+	Note        string `json:"note"`
+	Kind        string `json:"kind,omitempty"`
+	State       string `json:"state,omitempty"`
+	Artifact    string `json:"artifact,omitempty"`
+	Trace       string `json:"traceparent,omitempty"`
+}
+
+// fit is value, or empty if the service would refuse the whole message for it.
+// https://cloud.google.com/pubsub/quotas#resource_limits
+func fit(value string) string {
+	if len(value) > 1024 || !utf8.ValidString(value) {
+		return ""
+	}
+	return value
 }
 
 // ID is stable over repetitions: task and note.

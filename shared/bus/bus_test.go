@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,10 +36,39 @@ func TestWhatIsNoEventIsRefused(t *testing.T) {
 	for _, body := range []string{
 		``, `null`, `[]`, `{`, `{}`, `{"message":{}}`, `{"message":{"attributes":{"task":"t"}}}`,
 		`{"message":{"attributes":{"task":"t","note":"0"}}}`, `{"message":{"attributes":{"task":"t","note":"x"}}}`,
-		`{"message":{"attributes":{"task":"","note":"1"}}}`, `{"message":{"attributes":{"task":"t","note":"1","time":"noon"}}}`,
+		`{"message":{"attributes":{"task":"","note":"1"}}}`, `{"message":{"attributes":{"task":"t","note":"1","ce-time":"noon"}}}`,
 	} {
 		if e, err := bus.Parse([]byte(body)); err == nil {
 			t.Errorf("Parse(%s) = %+v", body, e)
 		}
+	}
+}
+
+// The names are promised to subscriptions that filter by them.
+func TestAttributesAreACloudEvent(t *testing.T) {
+	e := bus.Event{Task: "t", Context: "c", Note: 3, Kind: bus.KindArtifact, Artifact: "a", Trace: "00-...", Time: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)}
+	want := map[string]string{
+		"ce-specversion": "1.0", "ce-type": "errand.task.artifact", "ce-source": "/errand", "ce-subject": "t", "ce-id": "t/3",
+		"ce-time": "2026-01-02T03:04:05.000000006Z",
+		"task":    "t", "context": "c", "note": "3", "kind": "artifact", "artifact": "a", "traceparent": "00-...",
+	}
+	if diff := cmp.Diff(want, e.Attributes()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A message that the topic refuses would be published for ever.
+func TestWhatNoTopicTakesIsLeftOut(t *testing.T) {
+	e := bus.Event{Task: "t", Note: 1, Kind: bus.KindArtifact}
+	want := e.Attributes()
+	for _, id := range []string{"", strings.Repeat("x", 1025), "half \xc3"} {
+		e.Artifact = id
+		if diff := cmp.Diff(want, e.Attributes()); diff != "" {
+			t.Errorf("artifact %.10q: %s", id, diff)
+		}
+	}
+	e.Artifact = strings.Repeat("x", 1024)
+	if e.Attributes()["artifact"] != e.Artifact {
+		t.Error("an id of 1024 bytes was left out")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"errand/shared/bus"
+	"errand/shared/serve"
 )
 
 // Bus runs the laws of bus.Publisher. open returns a publisher on a topic with
@@ -25,6 +27,8 @@ func Bus(t *testing.T, open func(t *testing.T, h http.Handler) bus.Publisher) {
 		{"RedeliversUntil2xx", redeliversUntil2xx},
 		{"PublishDoesNotWait", publishDoesNotWait},
 		{"PublishingNothingIsNoError", publishingNothingIsNoError},
+		{"EventBelongsToTheTrace", eventBelongsToTheTrace},
+		{"OddEventIsDelivered", oddEventIsDelivered},
 	} {
 		t.Run(law.name, func(t *testing.T) { law.run(t, open) })
 	}
@@ -103,6 +107,35 @@ func publishDoesNotWait(t *testing.T, open func(*testing.T, http.Handler) bus.Pu
 
 func publishingNothingIsNoError(t *testing.T, open func(*testing.T, http.Handler) bus.Publisher) {
 	publish(t, open(t, http.NotFoundHandler()))
+}
+
+func eventBelongsToTheTrace(t *testing.T, open func(*testing.T, http.Handler) bus.Publisher) {
+	seen := make(chan delivery, 10)
+	b := open(t, recorder(t, seen, nil))
+	want := event("a", 1)
+	if err := b.Publish(serve.WithTrace(t.Context(), trace), want); err != nil {
+		t.Fatal(err)
+	}
+	want.Trace = trace
+	if diff := cmp.Diff(want, parseEvent(t, receive(t, seen))); diff != "" {
+		t.Errorf("delivered event (-want +got):\n%s", diff)
+	}
+}
+
+// An executor may give its artifacts ids that no topic takes: the event goes out
+// without, or it would be published for ever.
+func oddEventIsDelivered(t *testing.T, open func(*testing.T, http.Handler) bus.Publisher) {
+	seen := make(chan delivery, 10)
+	b := open(t, recorder(t, seen, nil))
+	for i, id := range []string{strings.Repeat("x", 5000), "half \xc3"} {
+		e := event("a", i+1)
+		e.Kind, e.State, e.Artifact = bus.KindArtifact, "", id
+		publish(t, b, e)
+		e.Artifact = ""
+		if diff := cmp.Diff(e, parseEvent(t, receive(t, seen))); diff != "" {
+			t.Errorf("delivered event (-want +got):\n%s", diff)
+		}
+	}
 }
 
 func event(task string, note int) bus.Event {

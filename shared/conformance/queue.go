@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"errand/shared/queue"
+	"errand/shared/serve"
 )
 
 // patience is how long a law waits for what must happen: a real queue takes its
@@ -23,7 +24,7 @@ const patience = 20 * time.Second
 // A delivery is what a handler saw of one request.
 type delivery struct {
 	method, path, contentType string
-	queue, name               string
+	queue, name, trace        string
 	retry                     int
 	body                      []byte
 	at                        time.Time
@@ -45,6 +46,8 @@ func Queue(t *testing.T, open func(t *testing.T, h http.Handler) queue.Queue) {
 		{"RunningJobStandsForNoOther", runningJobStandsForNoOther},
 		{"AddDoesNotWait", addDoesNotWait},
 		{"LanesAreIndependent", lanesAreIndependent},
+		{"TraceGoesOn", traceGoesOn},
+		{"WhatIsNoJobIsRefused", whatIsNoJobIsRefused},
 	} {
 		t.Run(law.name, func(t *testing.T) { law.run(t, open) })
 	}
@@ -196,13 +199,48 @@ func lanesAreIndependent(t *testing.T, open func(*testing.T, http.Handler) queue
 	}
 }
 
+// trace is a valid traceparent.
+const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+func traceGoesOn(t *testing.T, open func(*testing.T, http.Handler) queue.Queue) {
+	seen := make(chan delivery, 10)
+	q := open(t, recorder(t, seen, nil))
+	job := queue.Job{Queue: "turns", Path: queue.PathTurn, Task: "a"}
+	if err := q.Add(serve.WithTrace(t.Context(), trace), job); err != nil {
+		t.Fatal(err)
+	}
+	if got := receive(t, seen).trace; got != trace {
+		t.Errorf("delivered with traceparent %q, want %q", got, trace)
+	}
+	add(t, q, job)
+	if got := receive(t, seen).trace; got != "" {
+		t.Errorf("delivered with traceparent %q, want none", got)
+	}
+}
+
+func whatIsNoJobIsRefused(t *testing.T, open func(*testing.T, http.Handler) queue.Queue) {
+	q := open(t, http.NotFoundHandler())
+	for _, job := range []queue.Job{
+		{},
+		{Queue: "turns", Path: queue.PathTurn},
+		{Queue: "turns", Task: "a"},
+		{Path: queue.PathTurn, Task: "a"},
+		{Queue: "other", Path: queue.PathTurn, Task: "a"},
+		{Queue: "turns", Path: queue.PathSweep, Task: "a", Sweep: time.Now()},
+	} {
+		if err := q.Add(t.Context(), job); err == nil {
+			t.Errorf("Add(%+v) = nil, want an error", job)
+		}
+	}
+}
+
 // recorder tells seen of every request, then answers by answer, or 204.
 func recorder(t *testing.T, seen chan<- delivery, answer http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		d := delivery{
 			method: r.Method, path: r.URL.Path, contentType: r.Header.Get("Content-Type"),
 			queue: r.Header.Get(queue.HeaderQueue), name: r.Header.Get(queue.HeaderName),
-			at: time.Now(),
+			trace: r.Header.Get(serve.HeaderTrace), at: time.Now(),
 		}
 		d.retry, _ = strconv.Atoi(r.Header.Get(queue.HeaderRetry))
 		var err error

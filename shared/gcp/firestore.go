@@ -1,9 +1,3 @@
-// Package gcp keeps task records in Google Cloud: it is where the ports of this
-// program meet Google's clients, one file per service, and the only place that
-// knows them.
-//
-// It decides nothing about tasks and retries nothing that could be mistaken for
-// somebody else's write.
 package gcp
 
 import (

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"errand/shared/bus"
+	"errand/shared/serve"
 )
 
 // BusConfig says what a Bus needs; only Handler has no default.
@@ -41,10 +42,13 @@ func NewBus(c BusConfig) *Bus {
 // Publish hands events over, and never blocks. An error means that the bus is
 // closed or has no room for all of them; then it took none, and the turn that
 // published them comes back (R7). The end of ctx is not looked at.
-func (b *Bus) Publish(_ context.Context, events ...bus.Event) error {
+func (b *Bus) Publish(ctx context.Context, events ...bus.Event) error {
 	now := time.Now()
 	items := make([]*item[letter], 0, len(events)*len(b.subscriptions))
 	for _, e := range events {
+		if e.Trace == "" {
+			e.Trace = serve.Trace(ctx)
+		}
 		for _, s := range b.subscriptions {
 			items = append(items, &item[letter]{msg: letter{event: e, subscription: s, published: now}, pos: -1})
 		}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"errand/shared/queue"
+	"errand/shared/serve"
 )
 
 // QueueConfig says what a Queue needs; only Handler has no default.
@@ -71,7 +72,7 @@ func NewQueue(c QueueConfig) *Queue {
 // and the answer is still nil: the accept stands, and the lane asks for a
 // refill as it drains. An error means that there is no such lane, that job is
 // none, or that the queue is closed. The end of ctx is not looked at.
-func (q *Queue) Add(_ context.Context, job queue.Job) error {
+func (q *Queue) Add(ctx context.Context, job queue.Job) error {
 	l, ok := q.lanes[job.Queue]
 	switch {
 	case !ok:
@@ -82,7 +83,7 @@ func (q *Queue) Add(_ context.Context, job queue.Job) error {
 		return fmt.Errorf("adding a job to %s: either a task or a sweep", job.Queue)
 	}
 	err := l.add(&item[hint]{
-		msg: hint(job),
+		msg: hint{job, serve.Trace(ctx)},
 		key: key{path: job.Path, task: job.Task},
 		try: try{at: job.At},
 		pos: -1,
@@ -112,8 +113,11 @@ func (q *Queue) Close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// A hint is a job on its way.
-type hint queue.Job
+// A hint is a job on its way, and the trace that it belongs to.
+type hint struct {
+	queue.Job
+	trace string
+}
 
 func (h hint) subject() string { return h.Task }
 
@@ -128,7 +132,7 @@ var (
 )
 
 func (h hint) post(lane string, t try) (string, http.Header, []byte) {
-	return h.Path, headers(
+	header := headers(
 		"Content-Type", "application/json",
 		"User-Agent", "Google-Cloud-Tasks",
 		headerQueue, lane,
@@ -136,7 +140,11 @@ func (h hint) post(lane string, t try) (string, http.Header, []byte) {
 		headerRetry, strconv.Itoa(t.failed),
 		headerExecution, strconv.Itoa(t.answered),
 		headerETA, seconds(t.at),
-	), queue.Job(h).Body()
+	)
+	if h.trace != "" {
+		header.Set(serve.HeaderTrace, h.trace)
+	}
+	return h.Path, header, h.Body()
 }
 
 // seconds writes a time as Cloud Tasks does: seconds of Unix time and a fraction.

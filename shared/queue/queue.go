@@ -20,7 +20,8 @@ type Queue interface {
 	// before job.At, unless the queue itself is lost. Add does not wait for the
 	// delivery. After an error the job may or may not be delivered. Add makes no
 	// long retries: the record is the outbox, and the sweep puts back what is
-	// missing (R10).
+	// missing (R10). The trace that ctx belongs to, if any, is the delivery's
+	// Traceparent header.
 	Add(ctx context.Context, job Job) error
 }
 

@@ -10,10 +10,12 @@ import (
 
 type requestKey struct{}
 
-// Identified gives every request an id, which every line logged for it carries.
+// Identified gives every request an id, which every line logged for it carries, and
+// the trace that it names.
 func Identified(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestKey{}, rand.Text()[:12])))
+		ctx := context.WithValue(traced(r.Context(), r), requestKey{}, rand.Text()[:12])
+		h.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 

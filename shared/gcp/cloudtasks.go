@@ -1,0 +1,177 @@
+package gcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	cloudtasks "cloud.google.com/go/cloudtasks/apiv2"
+	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
+	"google.golang.org/api/option"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"errand/shared/queue"
+	"errand/shared/serve"
+)
+
+// QueueConfig says where jobs go. All but Endpoint and Options is required.
+type QueueConfig struct {
+	Prefix    string // projects/P/locations/L/queues/PREFIX: the queues are PREFIX-turns and PREFIX-deliveries
+	Worker    string // base URL of the service that runs turns; also the audience of the tokens it gets
+	Functions string // base URL of the service that delivers and sweeps; also the audience of its tokens
+	Invoker   string // e-mail of the service account whose ID token every delivery carries
+
+	Endpoint string // HOST:PORT; empty: the service's own
+	Options  []option.ClientOption
+}
+
+// A Queue is a queue.Queue on Cloud Tasks.
+//
+// Its tasks are unnamed: naming costs time at every call, and the record finds out
+// about a job that comes twice by itself.
+type Queue struct {
+	client *cloudtasks.Client
+	cfg    QueueConfig
+}
+
+var _ queue.Queue = (*Queue)(nil)
+
+const (
+	// dispatchDeadline is how long an attempt may take; the lease of a turn ends
+	// before it.
+	dispatchDeadline = 10 * time.Minute
+
+	// addFor bounds Add, which a client may be waiting for. The service refuses calls
+	// that would wait more than 30 s.
+	// https://github.com/googleapis/google-cloud-go/issues/1577
+	addFor = 5 * time.Second
+
+	// addTries is how often Add calls a service that is not there for a moment. A job
+	// that was added twice is one too many, which harms nothing.
+	addTries = 3
+
+	addPause = 50 * time.Millisecond // before the second try; twice that before the third
+)
+
+// queueLanes are the queues there are.
+var queueLanes = map[string]bool{"turns": true, "deliveries": true}
+
+// A queue's id has at most 100 characters, of which "-deliveries" takes eleven.
+var queuePrefix = regexp.MustCompile(`^projects/[A-Za-z0-9.:-]+/locations/[a-z0-9-]+/queues/[A-Za-z0-9-]{1,89}$`)
+
+// NewQueue returns a Queue. It does not call the service.
+func NewQueue(ctx context.Context, c QueueConfig) (*Queue, error) {
+	c.Worker, c.Functions = strings.TrimSuffix(c.Worker, "/"), strings.TrimSuffix(c.Functions, "/")
+	options, endpointErr := at(c.Endpoint)
+	if err := errors.Join(c.check(), endpointErr); err != nil {
+		return nil, err
+	}
+	client, err := cloudtasks.NewClient(ctx, append(options, c.Options...)...)
+	if err != nil {
+		return nil, fmt.Errorf("making the client of Cloud Tasks: %w", err)
+	}
+	return &Queue{client, c}, nil
+}
+
+func (c QueueConfig) check() error {
+	var bad []error
+	if !queuePrefix.MatchString(c.Prefix) {
+		bad = append(bad, fmt.Errorf("the queues must be projects/PROJECT/locations/LOCATION/queues/PREFIX, not %q", c.Prefix))
+	}
+	for _, service := range []struct{ name, base string }{{"worker", c.Worker}, {"functions", c.Functions}} {
+		u, err := url.Parse(service.base)
+		switch {
+		case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || (u.Scheme != "https" && u.Scheme != "http"):
+			bad = append(bad, fmt.Errorf("the address of the %s must be a URL such as https://%[1]s.example.com, not %q", service.name, service.base))
+		case u.Scheme == "http" && !loopback(u.Hostname()):
+			bad = append(bad, fmt.Errorf("the address of the %s must begin with https://: the token of a delivery may not be read on its way", service.name))
+		}
+	}
+	if !strings.Contains(c.Invoker, "@") {
+		bad = append(bad, errors.New("the invoker must be the e-mail of the service account that calls worker and functions"))
+	}
+	return errors.Join(bad...)
+}
+
+// Add implements queue.Queue. It takes at most five seconds.
+func (q *Queue) Add(ctx context.Context, job queue.Job) error {
+	req, err := q.request(ctx, job)
+	if err != nil {
+		return fmt.Errorf("adding a job: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, addFor)
+	defer cancel()
+	for try := 1; ; try++ {
+		_, err := q.client.CreateTask(ctx, req)
+		if err == nil {
+			return nil
+		}
+		if status.Code(err) != codes.Unavailable || try == addTries {
+			return fmt.Errorf("adding a job to %s: %w%s", req.Parent, err, queueRemedy(err))
+		}
+		pause := addPause << (try - 1)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("adding a job to %s: %w", req.Parent, err)
+		case <-time.After(pause/2 + rand.N(pause)):
+		}
+	}
+}
+
+// queueRemedy says what is to be done about an error that does not end by itself.
+func queueRemedy(err error) string {
+	switch status.Code(err) {
+	case codes.NotFound:
+		return "; does the queue exist, with this project, location and prefix?"
+	case codes.PermissionDenied:
+		return "; this program's service account needs roles/cloudtasks.enqueuer on the queue and roles/iam.serviceAccountUser on the invoker"
+	}
+	return ""
+}
+
+func (q *Queue) request(ctx context.Context, job queue.Job) (*cloudtaskspb.CreateTaskRequest, error) {
+	base := q.cfg.Functions
+	if job.Path == queue.PathTurn {
+		base = q.cfg.Worker
+	}
+	switch {
+	case !queueLanes[job.Queue]:
+		return nil, fmt.Errorf("no queue %q", job.Queue)
+	case job.Path == "":
+		return nil, errors.New("no path")
+	case (job.Task == "") == job.Sweep.IsZero():
+		return nil, errors.New("either a task or a sweep")
+	}
+	headers := map[string]string{"Content-Type": "application/json"}
+	if trace := serve.Trace(ctx); trace != "" {
+		headers[serve.HeaderTrace] = trace
+	}
+	t := &cloudtaskspb.Task{
+		MessageType: &cloudtaskspb.Task_HttpRequest{HttpRequest: &cloudtaskspb.HttpRequest{
+			Url:        base + job.Path,
+			HttpMethod: cloudtaskspb.HttpMethod_POST,
+			Headers:    headers,
+			Body:       job.Body(),
+			AuthorizationHeader: &cloudtaskspb.HttpRequest_OidcToken{OidcToken: &cloudtaskspb.OidcToken{
+				ServiceAccountEmail: q.cfg.Invoker,
+				Audience:            base,
+			}},
+		}},
+		DispatchDeadline: durationpb.New(dispatchDeadline),
+	}
+	if !job.At.IsZero() {
+		t.ScheduleTime = timestamppb.New(job.At)
+	}
+	return &cloudtaskspb.CreateTaskRequest{Parent: q.cfg.Prefix + "-" + job.Queue, Task: t}, nil
+}
+
+// Close ends the connection.
+func (q *Queue) Close() error { return q.client.Close() }

@@ -1,0 +1,90 @@
+package fake
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
+)
+
+// A try is what one attempt sends.
+type try struct {
+	request  *cloudtaskspb.HttpRequest
+	header   http.Header
+	deadline time.Duration
+}
+
+// An answer is what came of it. No status: none came.
+type answer struct {
+	status     int
+	retryAfter time.Duration
+	err        error
+}
+
+// newTry makes the request as the service does: the task's headers, except those that
+// only the service may set.
+// https://cloud.google.com/tasks/docs/creating-http-target-tasks#handler
+func newTry(q *taskQueue, t *task) try {
+	r := t.pb.GetHttpRequest()
+	h := http.Header{}
+	for name, value := range r.GetHeaders() {
+		if n := strings.ToLower(name); !strings.HasPrefix(n, "x-cloudtasks-") && !strings.HasPrefix(n, "x-google-") && !strings.HasPrefix(n, "x-appengine-") {
+			h.Set(name, value)
+		}
+	}
+	name := q.pb.GetName()
+	h.Set("User-Agent", "Google-Cloud-Tasks")
+	h.Set("X-CloudTasks-QueueName", name[strings.LastIndexByte(name, '/')+1:])
+	h.Set("X-CloudTasks-TaskName", t.id)
+	h.Set("X-CloudTasks-TaskRetryCount", strconv.Itoa(t.failed))
+	h.Set("X-CloudTasks-TaskExecutionCount", strconv.Itoa(t.answered))
+	h.Set("X-CloudTasks-TaskETA", strconv.FormatFloat(float64(t.pb.GetScheduleTime().AsTime().UnixMicro())/1e6, 'f', 6, 64))
+	if t.last != 0 {
+		h.Set("X-CloudTasks-TaskPreviousResponse", strconv.Itoa(t.last))
+	}
+	d := 10 * time.Minute
+	if own := t.pb.GetDispatchDeadline(); own != nil {
+		d = own.AsDuration()
+	}
+	return try{r, h, d}
+}
+
+// deliver makes the attempt. When its time is over nobody listens any more, whatever
+// the handler still does.
+func (s *Tasks) deliver(t try) answer {
+	ctx, cancel := context.WithTimeout(s.ctx, t.deadline)
+	defer cancel()
+	method := http.MethodPost
+	if m := t.request.GetHttpMethod(); m != cloudtaskspb.HttpMethod_HTTP_METHOD_UNSPECIFIED {
+		method = m.String()
+	}
+	req, err := http.NewRequestWithContext(ctx, method, t.request.GetUrl(), bytes.NewReader(t.request.GetBody()))
+	if err != nil {
+		return answer{err: err}
+	}
+	req.Header = t.header
+	if o := t.request.GetOidcToken(); o != nil && s.o.Token != nil {
+		audience := o.GetAudience()
+		if audience == "" {
+			audience = t.request.GetUrl()
+		}
+		token, err := s.o.Token(o.GetServiceAccountEmail(), audience)
+		if err != nil {
+			return answer{err: err}
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return answer{err: err}
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20)) // so that the connection is used again
+	wait, _ := strconv.Atoi(resp.Header.Get("Retry-After"))      // a date or nothing: none
+	return answer{status: resp.StatusCode, retryAfter: time.Duration(wait) * time.Second}
+}

@@ -1,0 +1,143 @@
+package fake
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"testing"
+
+	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
+)
+
+// A TasksProcess is a Tasks in a process of its own, which may be killed.
+type TasksProcess struct {
+	Addr string // where it is served, after a Restart too
+
+	config processConfig
+	cmd    *exec.Cmd
+}
+
+// processConfig is what the process is told, in its last argument.
+type processConfig struct {
+	Queues []*cloudtaskspb.Queue `json:"queues"`
+	Issuer string                `json:"issuer"`
+}
+
+// processMark is an argument of such a process.
+const processMark = "errand-fake-tasks"
+
+// noTests is what keeps a test binary that does not call Main from running its tests,
+// and starting itself for ever.
+const noTests = "-test.run=^$"
+
+// Main runs the fake, and does not return, if [StartTasksProcess] has started this
+// process; else it does nothing. It is the first thing in the TestMain of a package
+// whose tests kill the fake: the process is the test binary itself.
+func Main() {
+	if len(os.Args) != 4 || os.Args[2] != processMark {
+		return
+	}
+	if err := serveProcess(os.Args[3]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func serveProcess(config string) error {
+	var c processConfig
+	if err := json.Unmarshal([]byte(config), &c); err != nil {
+		return err
+	}
+	l, err := net.FileListener(os.NewFile(3, "listener")) // the parent's, so that the address stays
+	if err != nil {
+		return err
+	}
+	go func() { // whoever started this process is gone: nobody will kill it
+		_, _ = os.Stdin.Read(make([]byte, 1))
+		os.Exit(1)
+	}()
+	o := TasksOptions{Queues: c.Queues}
+	if c.Issuer != "" {
+		o.Token = RemoteToken(c.Issuer)
+	}
+	fmt.Println(processMark)
+	return ServeTasks(l, o)
+}
+
+// StartTasksProcess starts a Tasks in a process of its own, with these queues. issuer
+// is the URL of an Issuer, whose tokens it sends; empty: none are sent. It is killed
+// when the test ends.
+func StartTasksProcess(t testing.TB, issuer string, queues ...*cloudtaskspb.Queue) *TasksProcess {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	p := &TasksProcess{Addr: l.Addr().String(), config: processConfig{queues, issuer}}
+	p.start(t, l)
+	t.Cleanup(p.Kill)
+	return p
+}
+
+// Kill ends the process at once (SIGKILL), with all tasks that it has.
+func (p *TasksProcess) Kill() {
+	if p.cmd == nil {
+		return
+	}
+	_ = p.cmd.Process.Kill() // it may have ended by itself
+	_ = p.cmd.Wait()
+	p.cmd = nil
+}
+
+// Restart kills the process, if it runs, and starts it again at the same address, with
+// the queues of the beginning and no tasks.
+func (p *TasksProcess) Restart(t testing.TB) {
+	t.Helper()
+	p.Kill()
+	l, err := net.Listen("tcp", p.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	p.start(t, l)
+}
+
+func (p *TasksProcess) start(t testing.TB, l net.Listener) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := json.Marshal(p.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	cmd := exec.Command(self, noTests, processMark, string(config))
+	cmd.ExtraFiles = []*os.File{file} // its number 3; it listens already, so a call may come before it is read
+	cmd.Stderr = os.Stderr
+	if _, err := cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p.cmd = cmd
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != processMark+"\n" {
+		p.Kill()
+		t.Fatalf("the fake did not start (%q, %v); does the TestMain of this package begin with fake.Main()?", line, err)
+	}
+}

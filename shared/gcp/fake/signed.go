@@ -1,0 +1,32 @@
+package fake
+
+import (
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"testing"
+)
+
+// Signed passes requests on to target with an ID token of email for audience, as a
+// push subscription with authentication does. The emulator of Pub/Sub sends none: its
+// subscriptions push to this handler instead.
+func Signed(t testing.TB, target, email, audience string, token func(email, audience string) (string, error)) http.Handler {
+	t.Helper()
+	u, err := url.Parse(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := &httputil.ReverseProxy{
+		Rewrite:      func(r *httputil.ProxyRequest) { r.SetURL(u) },
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }, // target is away: pushed again
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		signed, err := token(email, audience)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		r.Header.Set("Authorization", "Bearer "+signed)
+		proxy.ServeHTTP(w, r)
+	})
+}

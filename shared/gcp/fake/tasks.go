@@ -1,0 +1,307 @@
+package fake
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// TasksOptions of a Tasks. The zero value has no queues and sends no tokens.
+type TasksOptions struct {
+	// Queues that exist from the beginning. What they leave out has the defaults of
+	// the service. More are made by CreateQueue.
+	Queues []*cloudtaskspb.Queue
+
+	// Token mints the ID token for a task that asks for one; nil: none is sent.
+	Token func(email, audience string) (string, error)
+
+	Log *slog.Logger // of what was not delivered; default: nowhere
+}
+
+// Tasks is Cloud Tasks in memory: it delivers by real HTTP requests, and forgets
+// everything when it is closed. What differs: times are exact, a queue is at full
+// speed at once, and 429 or 503 slow down only the task that got them.
+type Tasks struct {
+	cloudtaskspb.UnimplementedCloudTasksServer
+	o      TasksOptions
+	client *http.Client
+	ctx    context.Context // of all deliveries
+	end    context.CancelFunc
+	all    sync.WaitGroup
+
+	mu     sync.Mutex
+	queues map[string]*taskQueue
+}
+
+// NewTasks returns a Tasks, which delivers until Close.
+func NewTasks(o TasksOptions) *Tasks {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Tasks{
+		o: o, queues: map[string]*taskQueue{},
+		client: &http.Client{
+			Transport:     &http.Transport{MaxIdleConnsPerHost: 100, IdleConnTimeout: time.Minute},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+	s.ctx, s.end = context.WithCancel(context.Background())
+	for _, q := range o.Queues {
+		s.add(q)
+	}
+	return s
+}
+
+// StartTasks serves a Tasks until the test ends, and returns its address.
+func StartTasks(t testing.TB, o TasksOptions) (*Tasks, string) {
+	t.Helper()
+	s := NewTasks(o)
+	addr := serve(t, s.register)
+	t.Cleanup(s.Close)
+	return s, addr
+}
+
+// ServeTasks serves a Tasks on l, until l fails.
+func ServeTasks(l net.Listener, o TasksOptions) error {
+	s := NewTasks(o)
+	defer s.Close()
+	g := grpc.NewServer()
+	s.register(g)
+	return g.Serve(l)
+}
+
+func (s *Tasks) register(g *grpc.Server) { cloudtaskspb.RegisterCloudTasksServer(g, s) }
+
+// Close breaks off all deliveries and forgets all tasks.
+func (s *Tasks) Close() {
+	s.end()
+	s.all.Wait()
+	s.client.CloseIdleConnections()
+}
+
+// add makes a queue and starts its dispatching.
+func (s *Tasks) add(q *cloudtaskspb.Queue) *taskQueue {
+	tq := newTaskQueue(s, q)
+	s.queues[q.GetName()] = tq
+	s.all.Go(tq.run)
+	return tq
+}
+
+func (s *Tasks) queue(name string) (*taskQueue, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if q := s.queues[name]; q != nil {
+		return q, nil
+	}
+	return nil, status.Errorf(codes.NotFound, "Queue does not exist: %s", name)
+}
+
+// of is the queue of a task's name, and the task's own part of it.
+func (s *Tasks) of(task string) (*taskQueue, string, error) {
+	parent, id, ok := strings.Cut(task, "/tasks/")
+	if !ok {
+		return nil, "", status.Errorf(codes.InvalidArgument, "not a task's name: %q", task)
+	}
+	q, err := s.queue(parent)
+	return q, id, err
+}
+
+// CreateQueue implements cloudtaskspb.CloudTasksServer.
+func (s *Tasks) CreateQueue(_ context.Context, req *cloudtaskspb.CreateQueueRequest) (*cloudtaskspb.Queue, error) {
+	name := req.GetQueue().GetName()
+	if parent, id, ok := strings.Cut(name, "/queues/"); !ok || parent != req.GetParent() || !queueID.MatchString(id) {
+		return nil, status.Errorf(codes.InvalidArgument, "not a queue's name in %q: %q", req.GetParent(), name)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.queues[name] != nil {
+		return nil, status.Errorf(codes.AlreadyExists, "Queue already exists: %s", name)
+	}
+	return s.add(req.GetQueue()).info(), nil
+}
+
+// GetQueue implements cloudtaskspb.CloudTasksServer.
+func (s *Tasks) GetQueue(_ context.Context, req *cloudtaskspb.GetQueueRequest) (*cloudtaskspb.Queue, error) {
+	q, err := s.queue(req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	return q.info(), nil
+}
+
+// PauseQueue implements cloudtaskspb.CloudTasksServer.
+func (s *Tasks) PauseQueue(_ context.Context, req *cloudtaskspb.PauseQueueRequest) (*cloudtaskspb.Queue, error) {
+	return s.setState(req.GetName(), cloudtaskspb.Queue_PAUSED)
+}
+
+// ResumeQueue implements cloudtaskspb.CloudTasksServer.
+func (s *Tasks) ResumeQueue(_ context.Context, req *cloudtaskspb.ResumeQueueRequest) (*cloudtaskspb.Queue, error) {
+	return s.setState(req.GetName(), cloudtaskspb.Queue_RUNNING)
+}
+
+func (s *Tasks) setState(name string, state cloudtaskspb.Queue_State) (*cloudtaskspb.Queue, error) {
+	q, err := s.queue(name)
+	if err != nil {
+		return nil, err
+	}
+	q.mu.Lock()
+	q.pb.State = state
+	q.mu.Unlock()
+	q.look()
+	return q.info(), nil
+}
+
+// PurgeQueue implements cloudtaskspb.CloudTasksServer. What is being delivered is
+// not broken off, but not tried again.
+func (s *Tasks) PurgeQueue(_ context.Context, req *cloudtaskspb.PurgeQueueRequest) (*cloudtaskspb.Queue, error) {
+	q, err := s.queue(req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	q.mu.Lock()
+	clear(q.tasks)
+	q.pb.PurgeTime = timestamppb.Now()
+	q.mu.Unlock()
+	return q.info(), nil
+}
+
+// CreateTask implements cloudtaskspb.CloudTasksServer.
+func (s *Tasks) CreateTask(ctx context.Context, req *cloudtaskspb.CreateTaskRequest) (*cloudtaskspb.Task, error) {
+	q, err := s.queue(req.GetParent())
+	if err != nil {
+		return nil, err
+	}
+	if err := check(ctx, req); err != nil {
+		return nil, err
+	}
+	t := proto.Clone(req.GetTask()).(*cloudtaskspb.Task)
+	if t.Name == "" {
+		t.Name = req.GetParent() + "/tasks/" + rand.Text()
+	}
+	now := time.Now()
+	t.CreateTime = timestamppb.New(now.Truncate(time.Second))
+	if at := t.GetScheduleTime(); at == nil || at.AsTime().Before(now) {
+		t.ScheduleTime = timestamppb.New(now)
+	}
+	if err := q.put(t); err != nil {
+		return nil, err
+	}
+	return view(t, req.GetResponseView()), nil
+}
+
+// GetTask implements cloudtaskspb.CloudTasksServer.
+func (s *Tasks) GetTask(_ context.Context, req *cloudtaskspb.GetTaskRequest) (*cloudtaskspb.Task, error) {
+	q, id, err := s.of(req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	t, err := q.find(id)
+	if err != nil {
+		return nil, err
+	}
+	return view(t.pb, req.GetResponseView()), nil
+}
+
+// DeleteTask implements cloudtaskspb.CloudTasksServer.
+func (s *Tasks) DeleteTask(_ context.Context, req *cloudtaskspb.DeleteTaskRequest) (*emptypb.Empty, error) {
+	q, id, err := s.of(req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if _, err := q.find(id); err != nil {
+		return nil, err
+	}
+	delete(q.tasks, id)
+	return &emptypb.Empty{}, nil
+}
+
+// RunTask implements cloudtaskspb.CloudTasksServer: the task is tried at once,
+// whatever its time, the queue's limits and whether it is paused.
+func (s *Tasks) RunTask(_ context.Context, req *cloudtaskspb.RunTaskRequest) (*cloudtaskspb.Task, error) {
+	q, id, err := s.of(req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	t, err := q.find(id)
+	if err != nil {
+		return nil, err
+	}
+	if !t.running {
+		t.pb.ScheduleTime = timestamppb.Now()
+		q.start(t)
+	}
+	return view(t.pb, req.GetResponseView()), nil
+}
+
+// ListTasks implements cloudtaskspb.CloudTasksServer, ordered by name.
+func (s *Tasks) ListTasks(_ context.Context, req *cloudtaskspb.ListTasksRequest) (*cloudtaskspb.ListTasksResponse, error) {
+	q, err := s.queue(req.GetParent())
+	if err != nil {
+		return nil, err
+	}
+	size := int(req.GetPageSize())
+	if size <= 0 || size > 1000 {
+		size = 1000
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var ids []string
+	for id := range q.tasks {
+		if id > req.GetPageToken() {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	resp := &cloudtaskspb.ListTasksResponse{}
+	for _, id := range ids[:min(size, len(ids))] {
+		resp.Tasks = append(resp.Tasks, view(q.tasks[id].pb, req.GetResponseView()))
+	}
+	if len(ids) > size {
+		resp.NextPageToken = ids[size-1]
+	}
+	return resp, nil
+}
+
+// view is a copy of t; the basic one is without the body.
+func view(t *cloudtaskspb.Task, v cloudtaskspb.Task_View) *cloudtaskspb.Task {
+	out := proto.Clone(t).(*cloudtaskspb.Task)
+	out.View = cloudtaskspb.Task_FULL
+	if v != cloudtaskspb.Task_FULL {
+		out.View = cloudtaskspb.Task_BASIC
+		out.GetHttpRequest().Body = nil
+	}
+	return out
+}
+
+// Owed is how many tasks of a queue are not done with yet, those that run included.
+func (s *Tasks) Owed(queue string) int {
+	q, err := s.queue(queue)
+	if err != nil {
+		panic(fmt.Sprint("asking for the tasks of a queue: ", err))
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.tasks)
+}

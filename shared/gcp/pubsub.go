@@ -1,0 +1,107 @@
+package gcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+
+	pubsub "cloud.google.com/go/pubsub/v2/apiv1"
+	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
+	"google.golang.org/api/option"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"errand/shared/bus"
+	"errand/shared/serve"
+)
+
+// PublisherConfig says where events go. Topic is required.
+type PublisherConfig struct {
+	Topic string // projects/P/topics/T
+
+	Endpoint string // HOST:PORT; empty: the service's own, or PUBSUB_EMULATOR_HOST, which the client reads
+	Options  []option.ClientOption
+}
+
+// A Publisher is a bus.Publisher on a topic of Pub/Sub. Its messages are CloudEvents
+// in binary mode, without data.
+//
+// It calls the service itself instead of through the library's batching publisher:
+// that one waits for more messages and works on in the background, where a process
+// on Cloud Run has no processor any more, and the events of a turn are one call
+// either way. Nor has it ordering keys: the note's number is the order.
+type Publisher struct {
+	client *pubsub.TopicAdminClient
+	topic  string
+}
+
+var _ bus.Publisher = (*Publisher)(nil)
+
+const (
+	// publishFor bounds Publish, for which a job's acknowledgement is waiting. The
+	// library tries again within it.
+	publishFor = 10 * time.Second
+
+	// maxMessages is how many messages one call may have.
+	// https://cloud.google.com/pubsub/quotas#resource_limits
+	maxMessages = 1000
+)
+
+var topicName = regexp.MustCompile(`^projects/[A-Za-z0-9.:-]+/topics/[A-Za-z][A-Za-z0-9._~+%-]{2,254}$`)
+
+// NewPublisher returns a Publisher. It does not call the service.
+func NewPublisher(ctx context.Context, c PublisherConfig) (*Publisher, error) {
+	options, err := at(c.Endpoint)
+	if !topicName.MatchString(c.Topic) {
+		err = errors.Join(fmt.Errorf("the topic must be projects/PROJECT/topics/TOPIC, not %q", c.Topic), err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	client, err := pubsub.NewTopicAdminClient(ctx, append(options, c.Options...)...)
+	if err != nil {
+		return nil, fmt.Errorf("making the client of Pub/Sub: %w", err)
+	}
+	return &Publisher{client, c.Topic}, nil
+}
+
+// Publish implements bus.Publisher: nil means that the service has confirmed every
+// event. It takes at most ten seconds.
+func (p *Publisher) Publish(ctx context.Context, events ...bus.Event) error {
+	trace := serve.Trace(ctx)
+	ctx, cancel := context.WithTimeout(ctx, publishFor)
+	defer cancel()
+	for some := range slices.Chunk(events, maxMessages) {
+		req := &pubsubpb.PublishRequest{Topic: p.topic}
+		for _, e := range some {
+			if e.Trace == "" {
+				e.Trace = trace
+			}
+			req.Messages = append(req.Messages, &pubsubpb.PubsubMessage{Attributes: e.Attributes()})
+		}
+		resp, err := p.client.Publish(ctx, req)
+		if err != nil {
+			return fmt.Errorf("publishing %d events to %s: %w%s", len(events), p.topic, err, topicRemedy(err))
+		}
+		if got := len(resp.GetMessageIds()); got != len(some) {
+			return fmt.Errorf("publishing to %s: %d of %d events were confirmed", p.topic, got, len(some))
+		}
+	}
+	return nil
+}
+
+func topicRemedy(err error) string {
+	switch status.Code(err) {
+	case codes.NotFound:
+		return "; does the topic exist in this project?"
+	case codes.PermissionDenied:
+		return "; this program's service account needs roles/pubsub.publisher on the topic"
+	}
+	return ""
+}
+
+// Close ends the connection.
+func (p *Publisher) Close() error { return p.client.Close() }

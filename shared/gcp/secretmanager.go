@@ -1,0 +1,99 @@
+package gcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"regexp"
+	"time"
+
+	secretmanager "cloud.google.com/go/secretmanager/apiv1"
+	"cloud.google.com/go/secretmanager/apiv1/secretmanagerpb"
+	"github.com/googleapis/gax-go/v2"
+	"google.golang.org/api/option"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"errand/shared/secret"
+)
+
+// SecretsConfig says where secrets are. Project is required.
+type SecretsConfig struct {
+	Project string        // its id
+	Age     time.Duration // how old a value may be; default that of secret.Cache
+
+	Endpoint string // HOST:PORT; empty: the service's own
+	Options  []option.ClientOption
+}
+
+// Secrets is a secret.Source in Secret Manager, with a secret.Cache in front. Latest
+// is there the version made last: when that one is disabled, there is no value, not
+// the one before.
+type Secrets struct {
+	*secret.Cache
+	client *secretmanager.Client
+}
+
+var _ secret.Source = (*Secrets)(nil)
+
+var projectID = regexp.MustCompile(`^[A-Za-z0-9.:-]+$`)
+
+// NewSecrets returns Secrets. It does not call the service.
+func NewSecrets(ctx context.Context, c SecretsConfig) (*Secrets, error) {
+	options, err := at(c.Endpoint)
+	if !projectID.MatchString(c.Project) {
+		err = errors.Join(fmt.Errorf("the secrets need the id of a project, not %q", c.Project), err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	client, err := secretmanager.NewClient(ctx, append(options, c.Options...)...)
+	if err != nil {
+		return nil, fmt.Errorf("making the client of Secret Manager: %w", err)
+	}
+	return &Secrets{&secret.Cache{From: vault{client, c.Project}, Age: c.Age}, client}, nil
+}
+
+// Close ends the connection.
+func (s *Secrets) Close() error { return s.client.Close() }
+
+// A vault is the source behind the cache.
+type vault struct {
+	client  *secretmanager.Client
+	project string
+}
+
+// The library waits two seconds before its first retry; whoever asks here is
+// answering a request.
+var soonAgain = gax.WithRetry(func() gax.Retryer {
+	return gax.OnCodes([]codes.Code{codes.Unavailable, codes.ResourceExhausted},
+		gax.Backoff{Initial: 100 * time.Millisecond, Max: time.Second, Multiplier: 2})
+})
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func (v vault) Get(ctx context.Context, ref secret.Ref) (secret.Value, error) {
+	name := "projects/" + v.project + "/secrets/" + ref.Name + "/versions/" + ref.Version
+	resp, err := v.client.AccessSecretVersion(ctx, &secretmanagerpb.AccessSecretVersionRequest{Name: name}, soonAgain)
+	switch status.Code(err) {
+	case codes.OK:
+	case codes.NotFound:
+		return secret.Value{}, fmt.Errorf("%s: %w", name, secret.ErrNotFound)
+	case codes.FailedPrecondition:
+		return secret.Value{}, fmt.Errorf("%s: %w that is enabled: it is disabled or destroyed", name, secret.ErrNotFound)
+	case codes.PermissionDenied:
+		return secret.Value{}, fmt.Errorf("%s: %w; this program's service account needs roles/secretmanager.secretAccessor on the secret", name, err)
+	default:
+		return secret.Value{}, fmt.Errorf("reading %s: %w", name, err)
+	}
+	p := resp.GetPayload()
+	if sum := crc32.Checksum(p.GetData(), castagnoli); p.DataCrc32C != nil && uint32(p.GetDataCrc32C()) != sum {
+		return secret.Value{}, fmt.Errorf("reading %s: it arrived damaged", name)
+	}
+	value, err := secret.NewValue(p.GetData())
+	if err != nil {
+		return secret.Value{}, fmt.Errorf("%s: %w", name, err)
+	}
+	return value, nil
+}

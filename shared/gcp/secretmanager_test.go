@@ -1,0 +1,117 @@
+package gcp_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	secretmanager "cloud.google.com/go/secretmanager/apiv1"
+	"cloud.google.com/go/secretmanager/apiv1/secretmanagerpb"
+	"google.golang.org/api/option"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	"errand/shared/conformance"
+	"errand/shared/gcp"
+	"errand/shared/gcp/fake"
+	"errand/shared/secret"
+)
+
+func openSecrets(t *testing.T, age time.Duration) (*gcp.Secrets, *fake.Secrets, string) {
+	t.Helper()
+	service, addr := fake.StartSecrets(t)
+	s, err := gcp.NewSecrets(t.Context(), gcp.SecretsConfig{Project: "p", Age: age, Endpoint: addr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("Close = %v", err)
+		}
+	})
+	return s, service, addr
+}
+
+func TestSecretLaws(t *testing.T) {
+	const age = 50 * time.Millisecond
+	conformance.Secret(t, func(t *testing.T) conformance.SecretBench {
+		s, service, _ := openSecrets(t, age)
+		return conformance.SecretBench{
+			Source: s,
+			Set:    func(name string, content []byte) string { return service.Set("projects/p/secrets/"+name, content) },
+			Seen:   age,
+		}
+	})
+}
+
+func TestSecretIsAskedForOnceInAWhile(t *testing.T) {
+	s, service, _ := openSecrets(t, 0)
+	service.Set("projects/p/secrets/key", []byte("value"))
+	for range 100 {
+		if got, err := s.Get(t.Context(), secret.Ref{Name: "key"}); err != nil || got.Reveal() != "value" {
+			t.Fatalf("Get = %q, %v", got.Reveal(), err)
+		}
+	}
+	if got := service.Read(); got != 1 {
+		t.Errorf("asked %d times, want once", got)
+	}
+}
+
+func TestDisabledAndDestroyedVersionsAreGone(t *testing.T) {
+	s, service, addr := openSecrets(t, 1) // ns: nothing stays
+	admin, err := secretmanager.NewClient(t.Context(), option.WithEndpoint(addr), option.WithoutAuthentication(),
+		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	const name = "projects/p/secrets/key"
+	service.Set(name, []byte("first"))
+	service.Set(name, []byte("second"))
+	if _, err := admin.DisableSecretVersion(t.Context(), &secretmanagerpb.DisableSecretVersionRequest{Name: name + "/versions/2"}); err != nil {
+		t.Fatal(err)
+	}
+	// The newest is disabled: there is none, not the one before.
+	if got, err := s.Get(t.Context(), secret.Ref{Name: "key"}); !errors.Is(err, secret.ErrNotFound) {
+		t.Errorf("Get of a disabled version = %q, %v", got.Reveal(), err)
+	}
+	if got, err := s.Get(t.Context(), secret.Ref{Name: "key", Version: "1"}); err != nil || got.Reveal() != "first" {
+		t.Errorf("Get of version 1 = %q, %v", got.Reveal(), err)
+	}
+	if _, err := admin.DestroySecretVersion(t.Context(), &secretmanagerpb.DestroySecretVersionRequest{Name: name + "/versions/1"}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Get(t.Context(), secret.Ref{Name: "key", Version: "1"}); !errors.Is(err, secret.ErrNotFound) {
+		t.Errorf("Get of a destroyed version = %q, %v", got.Reveal(), err)
+	}
+	if _, err := admin.EnableSecretVersion(t.Context(), &secretmanagerpb.EnableSecretVersionRequest{Name: name + "/versions/1"}); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("enabling what is destroyed: %v", err)
+	}
+}
+
+func TestOutageOfSecretManager(t *testing.T) {
+	s, service, _ := openSecrets(t, 1)
+	service.Set("projects/p/secrets/key", []byte("value"))
+	if _, err := s.Get(t.Context(), secret.Ref{Name: "key"}); err != nil {
+		t.Fatal(err)
+	}
+	service.Down(status.Error(codes.PermissionDenied, "denied"))
+	if got, err := s.Get(t.Context(), secret.Ref{Name: "key"}); err != nil || got.Reveal() != "value" {
+		t.Errorf("Get of what was read before = %q, %v", got.Reveal(), err)
+	}
+	_, err := s.Get(t.Context(), secret.Ref{Name: "other"})
+	if err == nil || !strings.Contains(err.Error(), "roles/secretmanager.secretAccessor") || errors.Is(err, secret.ErrNotFound) {
+		t.Errorf("Get of another = %v, want what to do", err)
+	}
+}
+
+func TestSecretsConfigIsChecked(t *testing.T) {
+	for _, project := range []string{"", "projects/p", "p q"} {
+		if _, err := gcp.NewSecrets(t.Context(), gcp.SecretsConfig{Project: project, Endpoint: nowhere}); err == nil {
+			t.Errorf("NewSecrets(%q) = nil", project)
+		}
+	}
+}

@@ -1,0 +1,102 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"errand/shared/secret"
+)
+
+// Env are the secrets in environment variables: the secret api-key is in API_KEY. It
+// has no versions, and a process sees no change of its own environment.
+type Env struct {
+	Lookup func(variable string) (string, bool) // os.LookupEnv
+}
+
+var _ secret.Source = Env{}
+
+// Get implements secret.Source.
+func (e Env) Get(_ context.Context, ref secret.Ref) (secret.Value, error) {
+	if err := ref.Check(); err != nil {
+		return secret.Value{}, err
+	}
+	name := strings.ToUpper(strings.ReplaceAll(ref.Name, "-", "_"))
+	if ref.Pinned() {
+		return secret.Value{}, fmt.Errorf("secret %s: %w: variables have no versions; leave it out", ref, secret.ErrNotFound)
+	}
+	content, ok := e.Lookup(name)
+	if !ok || content == "" {
+		return secret.Value{}, fmt.Errorf("secret %s: %w: set the variable %s", ref, secret.ErrNotFound, name)
+	}
+	v, err := secret.NewValue([]byte(content))
+	if err != nil {
+		return secret.Value{}, fmt.Errorf("secret %s: %w: variable %s", ref, err, name)
+	}
+	return v, nil
+}
+
+// Files are the secrets in files below a folder, such as mounted volumes: the secret
+// NAME is in the file NAME, or, if that is a folder, in its files latest, 1, 2 and so
+// on. They are read at every Get, because a volume changes under its reader.
+type Files struct {
+	Dir string
+}
+
+var _ secret.Source = Files{}
+
+// Get implements secret.Source.
+func (f Files) Get(_ context.Context, ref secret.Ref) (secret.Value, error) {
+	if err := ref.Check(); err != nil {
+		return secret.Value{}, err
+	}
+	v, err := f.read(ref)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: %w", secret.ErrNotFound, err)
+	}
+	if err != nil {
+		return secret.Value{}, fmt.Errorf("secret %s: %w; it is read from %s/%s or %[3]s/%[4]s/VERSION", ref, err, f.Dir, ref.Name)
+	}
+	return v, nil
+}
+
+func (f Files) read(ref secret.Ref) (secret.Value, error) {
+	dir, err := os.OpenRoot(f.Dir) // a link out of the folder is not followed
+	if err != nil {
+		return secret.Value{}, err
+	}
+	defer dir.Close()
+	path := ref.Name
+	info, err := dir.Stat(path)
+	switch {
+	case err != nil:
+		return secret.Value{}, err
+	case info.IsDir():
+		path += "/" + secret.Latest
+		if ref.Pinned() {
+			path = ref.Name + "/" + ref.Version
+		}
+		if info, err = dir.Stat(path); err != nil {
+			return secret.Value{}, err
+		}
+	case ref.Pinned():
+		return secret.Value{}, fmt.Errorf("%w: a file has no versions, a folder has", secret.ErrNotFound)
+	}
+	if !info.Mode().IsRegular() { // opening a pipe would wait
+		return secret.Value{}, fmt.Errorf("%w: %s is no file", secret.ErrNotFound, path)
+	}
+	file, err := dir.Open(path)
+	if err != nil {
+		return secret.Value{}, err
+	}
+	defer file.Close()
+	content, err := io.ReadAll(io.LimitReader(file, secret.MaxSize+1))
+	if err != nil {
+		return secret.Value{}, err
+	}
+	return secret.NewValue(content)
+}
