@@ -18,7 +18,7 @@ const send = "SendMessage"
 
 // M2, M3: a send is answered when the task has ended or waits for its client, with
 // everything it has by then.
-func TestM2BlockingSendWaits(t *testing.T) {
+func TestM2M3BlockingSendWaits(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		for _, state := range []a2a.TaskState{
 			a2a.TaskStateCompleted, a2a.TaskStateFailed, a2a.TaskStateRejected, a2a.TaskStateCanceled,
@@ -49,7 +49,7 @@ func TestM2BlockingSendWaits(t *testing.T) {
 }
 
 // M2, B1: a blocking send is answered with the task as it is when the wait is over.
-func TestM2BlockingSendIsCapped(t *testing.T) {
+func TestM2Decision1BlockingSendIsCapped(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t, func(c *front.Config, _ *front.Surface) { c.Wait = time.Millisecond })
 		if got := w.call(t, send, `{"message":`+message("m", "")+`}`).task(); got.Status.State != "TASK_STATE_SUBMITTED" {
@@ -60,7 +60,7 @@ func TestM2BlockingSendIsCapped(t *testing.T) {
 
 // M4, M12, M14: an immediate send is answered with the new task, whatever becomes
 // of it.
-func TestM4ImmediateSendReturns(t *testing.T) {
+func TestM4M12M14ImmediateSendReturns(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		one, two := w.call(t, send, sending(message("m1", ""))).task(), w.call(t, send, sending(message("m2", ""))).task()
@@ -125,7 +125,7 @@ func TestM11HistoryLength(t *testing.T) {
 }
 
 // M15, M16, M17: a context that the client names is kept, that of a task is inferred.
-func TestM15Contexts(t *testing.T) {
+func TestM15M16M17Contexts(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		one := w.call(t, send, sending(message("m1", `"contextId":"my context"`))).task()
@@ -141,7 +141,7 @@ func TestM15Contexts(t *testing.T) {
 
 // M19, M13, M27: a question is answered in the same task, a task that has ended
 // takes no more.
-func TestM19Continue(t *testing.T) {
+func TestM13M19ContinueATask(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		id := w.call(t, send, sending(message("m", ""))).task().ID
@@ -165,7 +165,7 @@ func TestM19Continue(t *testing.T) {
 }
 
 // M20: messages to a task at work wait at the end of its history, not without end.
-func TestM20MessagesToATaskAtWork(t *testing.T) {
+func TestM20Decision11MessagesToATaskAtWork(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		id := w.insert(anonymous, "m", a2a.TaskStateWorking).ID()
@@ -183,7 +183,7 @@ func TestM20MessagesToATaskAtWork(t *testing.T) {
 }
 
 // C1, C4, C5: a cancel ends the task at once, and nothing changes it after that.
-func TestC1CancelEndsTheTask(t *testing.T) {
+func TestC1C4C5CancelEndsTheTask(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		asked := make(chan string, 9)
@@ -212,7 +212,7 @@ func TestC1CancelEndsTheTask(t *testing.T) {
 }
 
 // C2, C3: of many cancels one wins; the others are told how the task ended.
-func TestC3CancelManyTimes(t *testing.T) {
+func TestC2C3Decision10CancelManyTimes(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		id := w.insert(anonymous, "m", a2a.TaskStateWorking).ID()

@@ -200,7 +200,7 @@ func TestOverTheNetwork(t *testing.T) {
 
 // A full disk is told as what it is, a fault of the moment, and leaves nothing behind:
 // the same message is accepted once there is room.
-func TestFullDiskIsUnavailable(t *testing.T) {
+func TestE8FullDiskIsUnavailable(t *testing.T) {
 	full := &fullStore{}
 	full.on.Store(true)
 	w := newWorld(t, func(c *front.Config, _ *front.Surface) {

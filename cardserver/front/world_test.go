@@ -366,12 +366,15 @@ func (s *stream) Write(b []byte) (int, error) {
 
 // open begins a stream.
 func (w *world) open(method, params string, gate chan struct{}) *stream {
+	return w.follow(w.via.request(method, params), gate)
+}
+
+func (w *world) follow(r *http.Request, gate chan struct{}) *stream {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &stream{via: w.via, gate: gate, cancel: cancel, done: make(chan struct{}), fed: make(chan struct{}, 1000), header: http.Header{}}
-	r := w.via.request(method, params).WithContext(ctx)
 	go func() {
 		defer close(s.done)
-		w.ServeHTTP(s, r)
+		w.ServeHTTP(s, r.WithContext(ctx))
 	}()
 	return s
 }

@@ -236,7 +236,7 @@ func TestStoreOutageFailsTheAccept(t *testing.T) {
 }
 
 // R1: a queue that is out does not fail the accept; the log says it, without content.
-func TestQueueOutageDoesNotFailTheAccept(t *testing.T) {
+func TestDecision2QueueOutageDoesNotFailTheAccept(t *testing.T) {
 	b := newBench(t)
 	if err := b.queue.Close(t.Context()); err != nil {
 		t.Fatal(err)
@@ -341,7 +341,7 @@ func TestFollowUps(t *testing.T) {
 }
 
 // R1: which messages are the same. Each row is sent after the first one.
-func TestFingerprint(t *testing.T) {
+func TestDecision3Fingerprint(t *testing.T) {
 	id, contextID := intake.Derive("me", "m")
 	base := func() *a2a.Message {
 		return &a2a.Message{
