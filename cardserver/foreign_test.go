@@ -8,6 +8,7 @@ import (
 	"iter"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -26,32 +27,38 @@ import (
 // A foreign client is one that was written by others, with what is peculiar to it.
 type foreign struct {
 	name    string
-	connect func(t *testing.T, url string) operations
-	old     bool // it speaks 0.3
-	lists   bool // it can list tasks: 0.3 has that in HTTP+JSON alone
-	mute    bool // of a stream that is refused it tells the HTTP status and not the error
+	connect func(*testing.T, string, *http.Client) operations
+	speaks  string // what its requests look like: HTTP method, path, and JSON-RPC method
+	old     bool   // it speaks 0.3
+	lists   bool   // it can list tasks: 0.3 has that in HTTP+JSON alone
+	mute    bool   // of a stream that is refused it tells the HTTP status and not the error
 }
 
 var foreigners = []foreign{
-	{"1.0 JSON-RPC", fromCard(a2aclient.WithJSONRPCTransport(patience)), false, true, true},
-	{"1.0 HTTP+JSON", fromCard(a2aclient.WithRESTTransport(patience)), false, true, false},
-	{"0.3 JSON-RPC by the newer module", fromCard(a2av0.WithJSONRPCTransport(a2av0.JSONRPCTransportConfig{Client: patience})), true, false, true},
-	{"0.3 HTTP+JSON by the newer module", fromCard(a2av0.WithRESTTransport(a2av0.RESTTransportConfig{Client: patience})), true, true, false},
-	{"0.3 JSON-RPC by the older module", fromOldCard, true, false, true},
+	{"1.0 JSON-RPC", fromCard(a2aclient.WithJSONRPCTransport), `^POST / [A-Z][A-Za-z]+$`, false, true, true},
+	{"1.0 HTTP+JSON", fromCard(a2aclient.WithRESTTransport), `^[A-Z]+ /(message|tasks)\S* $`, false, true, false},
+	{"0.3 JSON-RPC by the newer module", fromCard(compatRPC), `^POST / [a-z]+/[A-Za-z/]+$`, true, false, true},
+	{"0.3 HTTP+JSON by the newer module", fromCard(compatREST), `^[A-Z]+ /v1/\S+ $`, true, true, false},
+	{"0.3 JSON-RPC by the older module", fromOldCard, `^POST / [a-z]+/[A-Za-z/]+$`, true, false, true},
 }
 
-// patience ends what would go on for ever, streams too.
-var patience = &http.Client{Timeout: 30 * time.Second}
+func compatRPC(c *http.Client) a2aclient.FactoryOption {
+	return a2av0.WithJSONRPCTransport(a2av0.JSONRPCTransportConfig{Client: c})
+}
+
+func compatREST(c *http.Client) a2aclient.FactoryOption {
+	return a2av0.WithRESTTransport(a2av0.RESTTransportConfig{Client: c})
+}
 
 // fromCard connects to what the agent's card says of a transport, and to nothing else.
-func fromCard(transport a2aclient.FactoryOption) func(*testing.T, string) operations {
-	return func(t *testing.T, url string) operations {
+func fromCard(transport func(*http.Client) a2aclient.FactoryOption) func(*testing.T, string, *http.Client) operations {
+	return func(t *testing.T, url string, via *http.Client) operations {
 		t.Helper()
 		card, err := agentcard.DefaultResolver.Resolve(t.Context(), url)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := a2aclient.NewFromCard(t.Context(), card, a2aclient.WithDefaultsDisabled(), transport)
+		c, err := a2aclient.NewFromCard(t.Context(), card, a2aclient.WithDefaultsDisabled(), transport(via))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,17 +66,40 @@ func fromCard(transport a2aclient.FactoryOption) func(*testing.T, string) operat
 	}
 }
 
-func fromOldCard(t *testing.T, url string) operations {
+func fromOldCard(t *testing.T, url string, via *http.Client) operations {
 	t.Helper()
 	card, err := oldcard.DefaultResolver.Resolve(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := oldclient.NewFromCard(t.Context(), card, oldclient.WithDefaultsDisabled(), oldclient.WithJSONRPCTransport(patience))
+	c, err := oldclient.NewFromCard(t.Context(), card, oldclient.WithDefaultsDisabled(), oldclient.WithJSONRPCTransport(via))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return oldClient{c}
+}
+
+// A witness sees that requests are in the version and binding that they should be in.
+type witness struct {
+	t    *testing.T
+	form *regexp.Regexp
+}
+
+func (w witness) RoundTrip(r *http.Request) (*http.Response, error) {
+	var rpc struct{ Method string }
+	if r.URL.Path == "/" {
+		body, err := r.GetBody()
+		if err != nil {
+			return nil, err
+		}
+		if err := json.NewDecoder(body).Decode(&rpc); err != nil {
+			return nil, err
+		}
+	}
+	if line := r.Method + " " + r.URL.Path + " " + rpc.Method; !w.form.MatchString(line) {
+		w.t.Errorf("the request %q is not what this client should send", line)
+	}
+	return http.DefaultTransport.RoundTrip(r)
 }
 
 // A scene is what one foreign client goes through the scenario with.
@@ -87,7 +117,8 @@ func TestForeignGoClients(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			hooks := newMailbox(t)
 			prompt, slow := start(t, hooks.allow()), start(t, "ERRAND_MODEL=standin:delay=10m")
-			s := &scene{f, f.connect(t, prompt.url()), f.connect(t, prompt.url()), f.connect(t, slow.url()), hooks}
+			via := &http.Client{Transport: witness{t, regexp.MustCompile(f.speaks)}, Timeout: 30 * time.Second} // streams too
+			s := &scene{f, f.connect(t, prompt.url(), via), f.connect(t, prompt.url(), via), f.connect(t, slow.url(), via), hooks}
 			for _, step := range scenario {
 				t.Run(step.name, func(t *testing.T) { step.run(s, t) })
 			}
@@ -335,9 +366,10 @@ func (s *scene) isTold(t *testing.T) {
 	req := userText("told", "/ask Which?")
 	req.Config = &a2a.SendMessageConfig{PushConfig: &a2a.PushConfig{ID: "inline", URL: s.hooks.URL + "/inline", Token: "secret"}}
 	task := mustSend(t, s.c, req)
-	s.hears(t, "/inline", task, a2a.TaskStateInputRequired, "secret")
+	s.hears(t, "/inline", task, a2a.TaskStateInputRequired, "secret", "")
 
-	made, err := s.c.CreateTaskPushConfig(t.Context(), &a2a.PushConfig{TaskID: task.ID, ID: "later", URL: s.hooks.URL + "/later"})
+	made, err := s.c.CreateTaskPushConfig(t.Context(), &a2a.PushConfig{TaskID: task.ID, ID: "later", URL: s.hooks.URL + "/later",
+		Auth: &a2a.PushAuthInfo{Scheme: "Bearer", Credentials: "key"}})
 	if err != nil || made.TaskID != task.ID || made.ID != "later" || made.URL != s.hooks.URL+"/later" {
 		t.Fatalf("making a webhook: %+v, %v", made, err)
 	}
@@ -355,8 +387,8 @@ func (s *scene) isTold(t *testing.T) {
 	answer := userText("told-2", "that one")
 	answer.Message.TaskID = task.ID
 	mustSend(t, s.c, answer)
-	s.hears(t, "/inline", task, a2a.TaskStateCompleted, "secret")
-	s.hears(t, "/later", task, a2a.TaskStateCompleted, "")
+	s.hears(t, "/inline", task, a2a.TaskStateCompleted, "secret", "")
+	s.hears(t, "/later", task, a2a.TaskStateCompleted, "", "Bearer key")
 
 	if err := s.c.DeleteTaskPushConfig(t.Context(), &a2a.DeleteTaskPushConfigRequest{TaskID: task.ID, ID: "later"}); err != nil {
 		t.Error(err)
@@ -384,7 +416,7 @@ func (s *scene) hookIDs(t *testing.T, id a2a.TaskID) map[string]bool {
 
 // hears reads what came to a path, until a state. 0.3 is told the bare task, 1.0 what a
 // stream says.
-func (s *scene) hears(t *testing.T, path string, task *a2a.Task, state a2a.TaskState, token string) {
+func (s *scene) hears(t *testing.T, path string, task *a2a.Task, state a2a.TaskState, token, auth string) {
 	t.Helper()
 	for {
 		p := s.hooks.next(t, path)
@@ -392,8 +424,8 @@ func (s *scene) hears(t *testing.T, path string, task *a2a.Task, state a2a.TaskS
 		if s.old {
 			name = "X-A2A-Notification-Token"
 		}
-		if got := p.header.Get(name); got != token {
-			t.Errorf("%s: the token is %q, want %q", path, got, token)
+		if got := [...]string{p.header.Get(name), p.header.Get("Authorization")}; got != [...]string{token, auth} {
+			t.Errorf("%s: came with %q, want %q and %q", path, got, token, auth)
 		}
 		id, now, err := s.reads(p.body)
 		if err != nil || id != task.ID {
