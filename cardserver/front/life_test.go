@@ -3,6 +3,8 @@ package front_test
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -124,7 +126,8 @@ func TestM11HistoryLength(t *testing.T) {
 	})
 }
 
-// M15, M16, M17: a context that the client names is kept, that of a task is inferred.
+// M15, M16, M17: a context that the client names is kept or refused, never replaced;
+// that of a task is inferred, and may be repeated.
 func TestM15M16M17Contexts(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
@@ -133,8 +136,22 @@ func TestM15M16M17Contexts(t *testing.T) {
 		if one.ContextID != "my context" || two.ContextID != "my context" || one.ID == two.ID {
 			t.Errorf("tasks are %+v and %+v, want two of one context", one, two)
 		}
-		if got := w.call(t, send, sending(message("m3", `"taskId":"`+one.ID+`"`))).task(); got.ID != one.ID || got.ContextID != "my context" {
-			t.Errorf("a follow-up without context is answered with %+v", got)
+		for i, fields := range []string{"", `,"contextId":"my context"`} {
+			got := w.call(t, send, sending(message(fmt.Sprint("f", i), `"taskId":"`+one.ID+`"`+fields))).task()
+			if got.ID != one.ID || got.ContextID != "my context" {
+				t.Errorf("a follow-up with {%s} is answered with %+v", fields, got)
+			}
+		}
+		before := w.versions(t)
+		for _, fields := range []string{
+			`"taskId":"` + one.ID + `","contextId":"another"`, `"contextId":"` + strings.Repeat("x", 257) + `"`, `"contextId":" "`,
+		} {
+			if got := w.call(t, send, sending(message("m4", fields))); got.code() != -32602 || got.field() != "message.contextId" {
+				t.Errorf("{%s} is answered %s", fields, got.body)
+			}
+		}
+		if after := w.versions(t); !maps.Equal(before, after) {
+			t.Errorf("what was refused changed the store: %v, before %v", after, before)
 		}
 	})
 }
@@ -238,16 +255,4 @@ func TestC2C3Decision10CancelManyTimes(t *testing.T) {
 			t.Error(diff)
 		}
 	})
-}
-
-// D13, D14: there is no extended card, and the card does not promise one.
-func TestD14ExtendedCard(t *testing.T) {
-	w := newWorld(t)
-	for _, body := range []string{
-		request("GetExtendedAgentCard", "{}"), `{"jsonrpc":"2.0","id":1,"method":"GetExtendedAgentCard"}`,
-	} {
-		if got := w.send(t, body); got.code() != -32004 {
-			t.Errorf("got %s, want -32004", got.body)
-		}
-	}
 }

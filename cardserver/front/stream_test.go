@@ -145,7 +145,7 @@ func TestS9S10StreamsDoNotAffectEachOther(t *testing.T) {
 }
 
 // R15: a stream that is behind what the record keeps is ended, never skipped.
-func TestStreamThatFellBehindIsEnded(t *testing.T) {
+func TestDecision25StreamThatFellBehindIsEnded(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		r := w.insert(anonymous, "m", a2a.TaskStateWorking)

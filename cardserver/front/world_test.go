@@ -391,14 +391,20 @@ func (s *stream) await(t testing.TB, n int) {
 	}
 }
 
-// ended waits until the response has ended, and tells in a word each what came.
-func (s *stream) ended(t testing.TB) []string {
+// over waits until the response has ended.
+func (s *stream) over(t testing.TB) {
 	t.Helper()
 	select {
 	case <-s.done:
 	case <-time.After(10 * time.Second):
 		t.Fatalf("the stream does not end; so far:\n%s", s.text())
 	}
+}
+
+// ended waits until the response has ended, and tells in a word each what came.
+func (s *stream) ended(t testing.TB) []string {
+	t.Helper()
+	s.over(t)
 	return s.events(t)
 }
 

@@ -215,6 +215,33 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
+// Where clients use ids again, each request is its own message, and one whose write was
+// not answered is still found again.
+func TestM25Decision3ReusedIDs(t *testing.T) {
+	b := newBench(t)
+	b.Reused = true
+	one, two := b.accept(message("m", "hello")), b.accept(message("m", "hello"))
+	if one.ID() == two.ID() {
+		t.Error("two requests made one task")
+	}
+	b.asked("/turns "+one.ID(), "/turns "+two.ID())
+	for turn := 2; turn <= 3; turn++ {
+		b.run(one.ID(), a2a.TaskStateInputRequired)
+		more := message("m", "hello")
+		more.TaskID = one.Task.ID
+		if r := b.accept(more); r.Turn != turn || r.State() != a2a.TaskStateSubmitted {
+			t.Errorf("after answer %d the task is %s in turn %d", turn-1, r.State(), r.Turn)
+		}
+	}
+	b.jobs()
+	b.Store = lost{b.store}
+	r := b.accept(message("m", "hello"))
+	b.asked("/turns " + r.ID())
+	if v := b.versions(); len(v) != 3 || v[r.ID()] != r.Version {
+		t.Errorf("stored are %v", v)
+	}
+}
+
 // broken is a store that does not answer.
 type broken struct{ task.Store }
 
