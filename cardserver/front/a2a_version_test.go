@@ -278,6 +278,11 @@ func TestV13V14Tenants(t *testing.T) {
 	if got := w.do(t, newRequest("POST", "/acme/message:send", contradicts)); got.code() != -32602 || got.field() != "tenant" {
 		t.Errorf("two tenants: %s", got.body)
 	}
+	for _, tenant := range []string{"%00", "%ff", strings.Repeat("x", 257)} {
+		if got := w.do(t, newRequest("GET", "/"+tenant+"/tasks", "")); got.code() != -32602 || got.field() != "tenant" {
+			t.Errorf("tenant %s: %s", tenant, got.body)
+		}
+	}
 	for _, path := range []string{"//tasks", "/a/b/tasks", "/acme/v1/tasks", "/v1/acme/tasks/" + id} {
 		if res, body := get(w, "GET", path); res.StatusCode != 404 || !strings.Contains(body, "METHOD_NOT_FOUND") {
 			t.Errorf("%s: %d %s", path, res.StatusCode, body)
