@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"iter"
 	"net"
 	"net/http"
 	"os"
@@ -181,7 +182,21 @@ func immediately(r *a2a.SendMessageRequest) *a2a.SendMessageRequest {
 	return r
 }
 
-func mustSend(t *testing.T, c *a2aclient.Client, r *a2a.SendMessageRequest) *a2a.Task {
+// operations are those of the SDK's client, whatever it speaks.
+type operations interface {
+	SendMessage(context.Context, *a2a.SendMessageRequest) (a2a.SendMessageResult, error)
+	SendStreamingMessage(context.Context, *a2a.SendMessageRequest) iter.Seq2[a2a.Event, error]
+	GetTask(context.Context, *a2a.GetTaskRequest) (*a2a.Task, error)
+	ListTasks(context.Context, *a2a.ListTasksRequest) (*a2a.ListTasksResponse, error)
+	CancelTask(context.Context, *a2a.CancelTaskRequest) (*a2a.Task, error)
+	SubscribeToTask(context.Context, *a2a.SubscribeToTaskRequest) iter.Seq2[a2a.Event, error]
+	CreateTaskPushConfig(context.Context, *a2a.PushConfig) (*a2a.PushConfig, error)
+	GetTaskPushConfig(context.Context, *a2a.GetTaskPushConfigRequest) (*a2a.PushConfig, error)
+	ListTaskPushConfigs(context.Context, *a2a.ListTaskPushConfigRequest) ([]*a2a.PushConfig, error)
+	DeleteTaskPushConfig(context.Context, *a2a.DeleteTaskPushConfigRequest) error
+}
+
+func mustSend(t *testing.T, c operations, r *a2a.SendMessageRequest) *a2a.Task {
 	t.Helper()
 	res, err := c.SendMessage(t.Context(), r)
 	if err != nil {
@@ -205,7 +220,7 @@ func text(task *a2a.Task) string {
 }
 
 // until polls GetTask until the task is as wanted.
-func until(t *testing.T, c *a2aclient.Client, id a2a.TaskID, what string, want func(*a2a.Task) bool) *a2a.Task {
+func until(t *testing.T, c operations, id a2a.TaskID, what string, want func(*a2a.Task) bool) *a2a.Task {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

@@ -18,14 +18,15 @@ import (
 // its params are written, as JSON-RPC has them, so that one test runs over both.
 type binding struct {
 	name    string
+	whole   string                                       // what errors call all of a request
 	request func(operation, params string) *http.Request // nil: it cannot be said in this binding
 	reply   func(r *reply, body []byte) error
 	event   func(data []byte) (event json.RawMessage, code int, err error)
 }
 
 var (
-	jsonrpc = binding{"JSON-RPC", rpcRequest, rpcReply, rpcEvent}
-	rest    = binding{"HTTP+JSON", restRequest, restReply, restEvent}
+	jsonrpc = binding{"JSON-RPC", "params", rpcRequest, rpcReply, rpcEvent}
+	rest    = binding{"HTTP+JSON", "body", restRequest, restReply, restEvent}
 )
 
 // via runs a test over each binding: they are functionally identical (5.1).

@@ -3,6 +3,8 @@ package front_test
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,7 +20,7 @@ const send = "SendMessage"
 
 // M2, M3: a send is answered when the task has ended or waits for its client, with
 // everything it has by then.
-func TestM2BlockingSendWaits(t *testing.T) {
+func TestM2M3BlockingSendWaits(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		for _, state := range []a2a.TaskState{
 			a2a.TaskStateCompleted, a2a.TaskStateFailed, a2a.TaskStateRejected, a2a.TaskStateCanceled,
@@ -49,7 +51,7 @@ func TestM2BlockingSendWaits(t *testing.T) {
 }
 
 // M2, B1: a blocking send is answered with the task as it is when the wait is over.
-func TestM2BlockingSendIsCapped(t *testing.T) {
+func TestM2Decision1BlockingSendIsCapped(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t, func(c *front.Config, _ *front.Surface) { c.Wait = time.Millisecond })
 		if got := w.call(t, send, `{"message":`+message("m", "")+`}`).task(); got.Status.State != "TASK_STATE_SUBMITTED" {
@@ -60,7 +62,7 @@ func TestM2BlockingSendIsCapped(t *testing.T) {
 
 // M4, M12, M14: an immediate send is answered with the new task, whatever becomes
 // of it.
-func TestM4ImmediateSendReturns(t *testing.T) {
+func TestM4M12M14ImmediateSendReturns(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		one, two := w.call(t, send, sending(message("m1", ""))).task(), w.call(t, send, sending(message("m2", ""))).task()
@@ -124,8 +126,9 @@ func TestM11HistoryLength(t *testing.T) {
 	})
 }
 
-// M15, M16, M17: a context that the client names is kept, that of a task is inferred.
-func TestM15Contexts(t *testing.T) {
+// M15, M16, M17: a context that the client names is kept or refused, never replaced;
+// that of a task is inferred, and may be repeated.
+func TestM15M16M17Contexts(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		one := w.call(t, send, sending(message("m1", `"contextId":"my context"`))).task()
@@ -133,15 +136,29 @@ func TestM15Contexts(t *testing.T) {
 		if one.ContextID != "my context" || two.ContextID != "my context" || one.ID == two.ID {
 			t.Errorf("tasks are %+v and %+v, want two of one context", one, two)
 		}
-		if got := w.call(t, send, sending(message("m3", `"taskId":"`+one.ID+`"`))).task(); got.ID != one.ID || got.ContextID != "my context" {
-			t.Errorf("a follow-up without context is answered with %+v", got)
+		for i, fields := range []string{"", `,"contextId":"my context"`} {
+			got := w.call(t, send, sending(message(fmt.Sprint("f", i), `"taskId":"`+one.ID+`"`+fields))).task()
+			if got.ID != one.ID || got.ContextID != "my context" {
+				t.Errorf("a follow-up with {%s} is answered with %+v", fields, got)
+			}
+		}
+		before := w.versions(t)
+		for _, fields := range []string{
+			`"taskId":"` + one.ID + `","contextId":"another"`, `"contextId":"` + strings.Repeat("x", 257) + `"`, `"contextId":" "`,
+		} {
+			if got := w.call(t, send, sending(message("m4", fields))); got.code() != -32602 || got.field() != "message.contextId" {
+				t.Errorf("{%s} is answered %s", fields, got.body)
+			}
+		}
+		if after := w.versions(t); !maps.Equal(before, after) {
+			t.Errorf("what was refused changed the store: %v, before %v", after, before)
 		}
 	})
 }
 
 // M19, M13, M27: a question is answered in the same task, a task that has ended
 // takes no more.
-func TestM19Continue(t *testing.T) {
+func TestM13M19ContinueATask(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		id := w.call(t, send, sending(message("m", ""))).task().ID
@@ -165,7 +182,7 @@ func TestM19Continue(t *testing.T) {
 }
 
 // M20: messages to a task at work wait at the end of its history, not without end.
-func TestM20MessagesToATaskAtWork(t *testing.T) {
+func TestM20Decision11MessagesToATaskAtWork(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		id := w.insert(anonymous, "m", a2a.TaskStateWorking).ID()
@@ -183,7 +200,7 @@ func TestM20MessagesToATaskAtWork(t *testing.T) {
 }
 
 // C1, C4, C5: a cancel ends the task at once, and nothing changes it after that.
-func TestC1CancelEndsTheTask(t *testing.T) {
+func TestC1C4C5CancelEndsTheTask(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		asked := make(chan string, 9)
@@ -212,7 +229,7 @@ func TestC1CancelEndsTheTask(t *testing.T) {
 }
 
 // C2, C3: of many cancels one wins; the others are told how the task ended.
-func TestC3CancelManyTimes(t *testing.T) {
+func TestC2C3Decision10CancelManyTimes(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		id := w.insert(anonymous, "m", a2a.TaskStateWorking).ID()
@@ -238,16 +255,4 @@ func TestC3CancelManyTimes(t *testing.T) {
 			t.Error(diff)
 		}
 	})
-}
-
-// D13, D14: there is no extended card, and the card does not promise one.
-func TestD14ExtendedCard(t *testing.T) {
-	w := newWorld(t)
-	for _, body := range []string{
-		request("GetExtendedAgentCard", "{}"), `{"jsonrpc":"2.0","id":1,"method":"GetExtendedAgentCard"}`,
-	} {
-		if got := w.send(t, body); got.code() != -32004 {
-			t.Errorf("got %s, want -32004", got.body)
-		}
-	}
 }

@@ -26,7 +26,7 @@ func (w *world) list(t testing.TB, fields string) page {
 }
 
 // G1, G2: a task as it is now, and not found when it was purged.
-func TestG1GetTask(t *testing.T) {
+func TestG1G2Decision30GetTask(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		r := w.say(w.insert(anonymous, "m", a2a.TaskStateWorking), chunk("a", "half", false))
@@ -49,7 +49,7 @@ func TestG1GetTask(t *testing.T) {
 }
 
 // G3, G4, G5, G6, G9: pages of the caller's own tasks, newest status first.
-func TestG4Pages(t *testing.T) {
+func TestG3G4G5G6G9Decision14Pages(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		empty := map[string]any{"tasks": []any{}, "nextPageToken": "", "pageSize": 50.0, "totalSize": 0.0}
@@ -96,7 +96,7 @@ func TestG7Artifacts(t *testing.T) {
 }
 
 // G10, B14: filters hold together, and a page belongs to its filters.
-func TestG10Filters(t *testing.T) {
+func TestG10Decision14Filters(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		inContext := func(id, contextID string) string {

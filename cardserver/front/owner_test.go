@@ -2,6 +2,7 @@ package front_test
 
 import (
 	"io"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -10,7 +11,7 @@ import (
 
 // B26, E7: to whoever may not see a task every operation answers as if it were not
 // there, to the last byte.
-func TestE7ForeignIsAbsent(t *testing.T) {
+func TestE7AU5AU6Decision26ForeignIsAbsent(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		absent := w.insert(anonymous, "template", a2a.TaskStateSubmitted).ID()
@@ -45,7 +46,7 @@ func TestE7ForeignIsAbsent(t *testing.T) {
 					if got := w.whole(t, operation, none); got != foreign {
 						t.Errorf("%s of %s is told apart:\nforeign %s\nabsent  %s", operation, p, foreign, got)
 					}
-					if strings.Contains(foreign, `"result"`) != (operation == "ListTasks") {
+					if strings.Contains(foreign, `"error"`) == (operation == "ListTasks") {
 						t.Errorf("%s of %s is answered: %s", operation, p, foreign)
 					}
 				}
@@ -60,7 +61,9 @@ func TestE7ForeignIsAbsent(t *testing.T) {
 // whole is the status, the headers and the body of an answer.
 func (w *world) whole(t *testing.T, method, params string) string {
 	t.Helper()
-	res := post(w, request(method, params))
+	rec := httptest.NewRecorder()
+	w.ServeHTTP(rec, w.via.request(method, params))
+	res := rec.Result()
 	var b strings.Builder
 	b.WriteString(res.Status + "\n")
 	if err := res.Header.Write(&b); err != nil {

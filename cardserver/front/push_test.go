@@ -56,7 +56,7 @@ func (w *world) configs(t testing.TB, id, fields string) (configs, string) {
 }
 
 // P2, P5: a config gets an id and keeps its settings; secrets never come back.
-func TestP2ConfigsAreKept(t *testing.T) {
+func TestP2P5ConfigsAreKept(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
@@ -93,7 +93,7 @@ func TestP2ConfigsAreKept(t *testing.T) {
 }
 
 // P5: a missing config is a missing task. P7: deleting is for good, and twice is once.
-func TestP7DeleteIsForGood(t *testing.T) {
+func TestP5P7DeleteIsForGood(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
@@ -117,7 +117,7 @@ func TestP7DeleteIsForGood(t *testing.T) {
 
 // M29, B22: an inline config is one of the task; on a task that has ended it has the
 // task to tell, as a repeated message shows.
-func TestM29InlineConfig(t *testing.T) {
+func TestM29Decision22InlineConfig(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		inline := configured(message("m", ""), `"returnImmediately":true,"taskPushNotificationConfig":{"url":"`+hookURL+`"}`)

@@ -25,7 +25,7 @@ const (
 )
 
 // S3, S8: the task first, then every event in order, and the end with its end.
-func TestS3StreamOfATask(t *testing.T) {
+func TestS3S8StreamOfATask(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		s := w.open(streaming, `{"message":`+message("m", "")+`}`, nil)
@@ -59,7 +59,7 @@ func (w *world) onlyTask(t testing.TB) string {
 
 // B7, S12: the stream of a message ends when the task needs input and stays while it
 // waits for authorization; a subscription ends with the task only.
-func TestB7WhenStreamsEnd(t *testing.T) {
+func TestS7S11S12Decision7WhenStreamsEnd(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		for _, row := range []struct {
 			state a2a.TaskState
@@ -116,7 +116,7 @@ func TestS5SubscribeBeginsWithASnapshot(t *testing.T) {
 
 // S9, S10: whoever leaves, or does not read, changes nothing for the others and the
 // task; who reads late reads the same.
-func TestS10StreamsDoNotAffectEachOther(t *testing.T) {
+func TestS9S10StreamsDoNotAffectEachOther(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		r := w.insert(anonymous, "m", a2a.TaskStateWorking)
@@ -145,7 +145,7 @@ func TestS10StreamsDoNotAffectEachOther(t *testing.T) {
 }
 
 // R15: a stream that is behind what the record keeps is ended, never skipped.
-func TestStreamThatFellBehindIsEnded(t *testing.T) {
+func TestDecision25StreamThatFellBehindIsEnded(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		r := w.insert(anonymous, "m", a2a.TaskStateWorking)
@@ -175,7 +175,7 @@ func TestStreamThatFellBehindIsEnded(t *testing.T) {
 }
 
 // B8: a stream ends at its greatest age, without an error.
-func TestStreamsEndAtTheirAge(t *testing.T) {
+func TestDecision8StreamsEndAtTheirAge(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t, func(c *front.Config, _ *front.Surface) { c.StreamAge = time.Millisecond })
 		id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
@@ -248,7 +248,7 @@ func (purged) Watch(context.Context, string) iter.Seq2[task.Record, error] {
 }
 
 // R15: any number of streams stand on one watch, say the same and leave nothing.
-func TestThousandSubscribers(t *testing.T) {
+func TestS9Decision6ThousandSubscribers(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		r := w.insert(anonymous, "m", a2a.TaskStateWorking)

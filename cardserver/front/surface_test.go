@@ -200,27 +200,26 @@ func TestOverTheNetwork(t *testing.T) {
 
 // A full disk is told as what it is, a fault of the moment, and leaves nothing behind:
 // the same message is accepted once there is room.
-func TestFullDiskIsUnavailable(t *testing.T) {
-	full := &fullStore{}
-	full.on.Store(true)
-	w := newWorld(t, func(c *front.Config, _ *front.Surface) {
-		in := *c.Intake
-		full.Store, in.Store = in.Store, full
-		c.Intake = &in
+func TestE8FullDiskIsUnavailable(t *testing.T) {
+	via(t, func(t *testing.T, b binding) {
+		full := &fullStore{}
+		full.on.Store(true)
+		w := b.world(t, func(c *front.Config, _ *front.Surface) {
+			in := *c.Intake
+			full.Store, in.Store = in.Store, full
+			c.Intake = &in
+		})
+		if r := w.call(t, send, sending(message("m", ""))); r.status != http.StatusServiceUnavailable || r.code() != -32603 || r.header.Get("Retry-After") != "1" {
+			t.Errorf("answered %d, Retry-After %q: %s", r.status, r.header.Get("Retry-After"), r.body)
+		}
+		if got := w.versions(t); len(got) != 0 {
+			t.Errorf("stored %v", got)
+		}
+		full.on.Store(false)
+		if r := w.call(t, send, sending(message("m", ""))); r.status != http.StatusOK || r.code() != 0 {
+			t.Errorf("with room again it was answered %d, %d", r.status, r.code())
+		}
 	})
-	send := func() reply {
-		return w.call(t, "SendMessage", `{"message":`+message("m", "")+`,"configuration":{"returnImmediately":true}}`)
-	}
-	if r := send(); r.status != http.StatusServiceUnavailable || r.header.Get("Retry-After") == "" {
-		t.Errorf("answered %d, Retry-After %q", r.status, r.header.Get("Retry-After"))
-	}
-	if got := w.versions(t); len(got) != 0 {
-		t.Errorf("stored %v", got)
-	}
-	full.on.Store(false)
-	if r := send(); r.status != http.StatusOK || r.code() != 0 {
-		t.Errorf("with room again it was answered %d, %d", r.status, r.code())
-	}
 }
 
 type fullStore struct {

@@ -366,12 +366,15 @@ func (s *stream) Write(b []byte) (int, error) {
 
 // open begins a stream.
 func (w *world) open(method, params string, gate chan struct{}) *stream {
+	return w.follow(w.via.request(method, params), gate)
+}
+
+func (w *world) follow(r *http.Request, gate chan struct{}) *stream {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &stream{via: w.via, gate: gate, cancel: cancel, done: make(chan struct{}), fed: make(chan struct{}, 1000), header: http.Header{}}
-	r := w.via.request(method, params).WithContext(ctx)
 	go func() {
 		defer close(s.done)
-		w.ServeHTTP(s, r)
+		w.ServeHTTP(s, r.WithContext(ctx))
 	}()
 	return s
 }
@@ -388,14 +391,20 @@ func (s *stream) await(t testing.TB, n int) {
 	}
 }
 
-// ended waits until the response has ended, and tells in a word each what came.
-func (s *stream) ended(t testing.TB) []string {
+// over waits until the response has ended.
+func (s *stream) over(t testing.TB) {
 	t.Helper()
 	select {
 	case <-s.done:
 	case <-time.After(10 * time.Second):
 		t.Fatalf("the stream does not end; so far:\n%s", s.text())
 	}
+}
+
+// ended waits until the response has ended, and tells in a word each what came.
+func (s *stream) ended(t testing.TB) []string {
+	t.Helper()
+	s.over(t)
 	return s.events(t)
 }
 

@@ -54,7 +54,7 @@ func describe(t *testing.T, body string) string {
 	return "nothing"
 }
 
-func TestBodies(t *testing.T) {
+func TestP8P16Decision17Bodies(t *testing.T) {
 	h := task.Hook{ID: "h", URL: urlA}
 	long := strings.Repeat("x", 300_000)
 	for _, c := range []struct {

@@ -22,7 +22,7 @@ const urlA, urlB = "https://a.test/hook", "https://b.test/hook"
 
 // A finished task with one webhook: an event, one job, the notes in order over
 // real HTTP, one commit for all of them.
-func TestDelivers(t *testing.T) {
+func TestP9P10P11P12P21Decision19Delivers(t *testing.T) {
 	got := make(chan *http.Request, 10)
 	bodies := make(chan a2a.StreamResponse, 10)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -173,7 +173,7 @@ func TestDeliveryNeverSlowsTheQueue(t *testing.T) {
 
 // A receiver that never answers takes its own time only: the other hook of the
 // task is told everything at once, and its cursor is stored while the first hangs.
-func TestDeadReceiverDelaysNobody(t *testing.T) {
+func TestP14Decision18DeadReceiverDelaysNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.client.on(urlA, hangs)
@@ -204,7 +204,7 @@ func TestDeadReceiverDelaysNobody(t *testing.T) {
 // A receiver that is down for longer than the schedule: the attempts come at its
 // times, give or take a fifth, then the hook is dead with its cursor where it was.
 // A new note brings it back, and it is told everything it missed, in order.
-func TestSchedule(t *testing.T) {
+func TestP13Decision18Schedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.client.on(urlA, answers(500))
@@ -258,7 +258,7 @@ func (w *world) untilSettled(id string) {
 	w.t.Error("not settled")
 }
 
-func TestFailures(t *testing.T) {
+func TestP13Failures(t *testing.T) {
 	const h = time.Hour
 	date := time.Date(2000, 1, 1, 0, 8, 0, 0, time.UTC).Format(http.TimeFormat) // a bubble begins at midnight
 	for _, c := range []struct {
@@ -320,7 +320,7 @@ func (w *world) failed(id string, times int) {
 	}
 }
 
-func TestGone(t *testing.T) {
+func TestDecision18Gone(t *testing.T) {
 	w := newWorld(t)
 	w.client.on(urlA, answers(410, "Retry-After", "5"))
 	w.accept("t1", task.Hook{ID: "h", URL: urlA})

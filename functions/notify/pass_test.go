@@ -23,7 +23,7 @@ import (
 // While the first note is under way the hook is deleted, or replaced. The attempt
 // that was decided may finish; the old receiver hears nothing more. The new one is
 // served although its own hint was turned away.
-func TestHookChangedDuringAPass(t *testing.T) {
+func TestP7Decision22HookChangedDuringAPass(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		replace bool

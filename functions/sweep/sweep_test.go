@@ -173,7 +173,7 @@ func indebted(t *testing.T, db *sqlstore.DB, now time.Time) {
 	})
 }
 
-func TestSweepPutsBackWhatWasDue(t *testing.T) {
+func TestDecision5SweepPutsBackWhatWasDue(t *testing.T) {
 	now := start.Add(10 * time.Minute)
 	clock := func() time.Time { return now }
 	db := open(t, clock)
@@ -379,7 +379,7 @@ func TestBadJobs(t *testing.T) {
 }
 
 // Expired tasks are deleted, and only they.
-func TestPurge(t *testing.T) {
+func TestAU12Decision30Purge(t *testing.T) {
 	now := start
 	clock := func() time.Time { return now }
 	db := open(t, clock)

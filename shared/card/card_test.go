@@ -324,7 +324,7 @@ func TestD16CardTellsNothingInternal(t *testing.T) {
 
 // One card serves the clients of both versions: those of 0.3 read their fields beside the
 // others, as the SDK's parser for them does.
-func TestD3D27CardIsReadByClientsOf03(t *testing.T) {
+func TestD3D27Decision24CardIsReadByClientsOf03(t *testing.T) {
 	a := load(t)
 	a.Extensions = []agent.Extension{{URI: "urn:x:y", Description: "d", Required: true}}
 	h, err := card.NewHandler(a, base, modified)

@@ -28,7 +28,7 @@ func client(t testing.TB, allow string, change ...func(*egress.Config)) *egress.
 	return c
 }
 
-func TestCheckURLRefuses(t *testing.T) {
+func TestP17P19CheckURLRefuses(t *testing.T) {
 	c := client(t, "")
 	hosts := []string{
 		// Spellings that some resolver takes for 127.0.0.1 or 0.0.0.0.

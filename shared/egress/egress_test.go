@@ -146,7 +146,7 @@ func TestEveryAddressOfANameIsJudged(t *testing.T) {
 	}
 }
 
-func TestRebindingIsRefused(t *testing.T) {
+func TestDecision21RebindingIsRefused(t *testing.T) {
 	tr := newTrap(t, true, nil)
 	var moved atomic.Bool
 	c := client(t, tr.addr(), leads(tr), func(cfg *egress.Config) {
@@ -166,7 +166,7 @@ func TestRebindingIsRefused(t *testing.T) {
 	}
 }
 
-func TestRedirectsAreNotFollowed(t *testing.T) {
+func TestDecision21RedirectsAreNotFollowed(t *testing.T) {
 	target := newTrap(t, false, nil)
 	for _, code := range []int{301, 302, 303, 307, 308} {
 		tr := newTrap(t, false, func(w http.ResponseWriter, r *http.Request) {
@@ -182,9 +182,9 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	}
 }
 
-// TestProxyOfTheEnvironmentIsIgnored runs itself in a process of its own:
+// TestDecision21ProxyOfTheEnvironmentIsIgnored runs itself in a process of its own:
 // net/http reads these variables once, whoever asks first.
-func TestProxyOfTheEnvironmentIsIgnored(t *testing.T) {
+func TestDecision21ProxyOfTheEnvironmentIsIgnored(t *testing.T) {
 	const inside = "EGRESS_TEST_PROXY"
 	if proxy := os.Getenv(inside); proxy != "" {
 		tr := newTrap(t, true, nil)

@@ -21,7 +21,7 @@ func network(addr netip.Addr) string {
 	return "tcp6"
 }
 
-func TestGuardRefusesAddresses(t *testing.T) {
+func TestP17Decision21GuardRefusesAddresses(t *testing.T) {
 	g, err := newGuard(nil)
 	if err != nil {
 		t.Fatal(err)

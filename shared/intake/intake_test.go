@@ -215,6 +215,33 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
+// Where clients use ids again, each request is its own message, and one whose write was
+// not answered is still found again.
+func TestM25Decision3ReusedIDs(t *testing.T) {
+	b := newBench(t)
+	b.Reused = true
+	one, two := b.accept(message("m", "hello")), b.accept(message("m", "hello"))
+	if one.ID() == two.ID() {
+		t.Error("two requests made one task")
+	}
+	b.asked("/turns "+one.ID(), "/turns "+two.ID())
+	for turn := 2; turn <= 3; turn++ {
+		b.run(one.ID(), a2a.TaskStateInputRequired)
+		more := message("m", "hello")
+		more.TaskID = one.Task.ID
+		if r := b.accept(more); r.Turn != turn || r.State() != a2a.TaskStateSubmitted {
+			t.Errorf("after answer %d the task is %s in turn %d", turn-1, r.State(), r.Turn)
+		}
+	}
+	b.jobs()
+	b.Store = lost{b.store}
+	r := b.accept(message("m", "hello"))
+	b.asked("/turns " + r.ID())
+	if v := b.versions(); len(v) != 3 || v[r.ID()] != r.Version {
+		t.Errorf("stored are %v", v)
+	}
+}
+
 // broken is a store that does not answer.
 type broken struct{ task.Store }
 
@@ -236,7 +263,7 @@ func TestStoreOutageFailsTheAccept(t *testing.T) {
 }
 
 // R1: a queue that is out does not fail the accept; the log says it, without content.
-func TestQueueOutageDoesNotFailTheAccept(t *testing.T) {
+func TestDecision2QueueOutageDoesNotFailTheAccept(t *testing.T) {
 	b := newBench(t)
 	if err := b.queue.Close(t.Context()); err != nil {
 		t.Fatal(err)
@@ -341,7 +368,7 @@ func TestFollowUps(t *testing.T) {
 }
 
 // R1: which messages are the same. Each row is sent after the first one.
-func TestFingerprint(t *testing.T) {
+func TestDecision3Fingerprint(t *testing.T) {
 	id, contextID := intake.Derive("me", "m")
 	base := func() *a2a.Message {
 		return &a2a.Message{

@@ -233,7 +233,7 @@ func TestRunLogsPanics(t *testing.T) {
 }
 
 // What strangers send is no line of the log.
-func TestRunLogsNothingOfStrangers(t *testing.T) {
+func TestAU10RunLogsNothingOfStrangers(t *testing.T) {
 	s := start(t, http.NotFound, serve.Options{})
 	for _, garbage := range []string{"\x16\x03\x01secret\r\n\r\n", "GET /secret\r\n\r\n", "GET / HTTP/1.1\r\nsecret\r\n\r\n"} {
 		c, err := net.Dial("tcp", s.addr)

@@ -22,7 +22,7 @@ import (
 	"errand/worker/tools"
 )
 
-func TestAnswer(t *testing.T) {
+func TestM28Decision9AnswerIsAnArtifact(t *testing.T) {
 	script := standin.NewScript(standin.Text("One, ", "two, ", "three."))
 	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
 	if r.err != nil || r.text != "One, two, three." || !r.whole || r.state() != a2a.TaskStateCompleted {

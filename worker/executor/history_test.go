@@ -142,7 +142,7 @@ func TestHistoryIsBoundedInBytes(t *testing.T) {
 	}
 }
 
-func TestParts(t *testing.T) {
+func TestM34Parts(t *testing.T) {
 	raw := func(mime, name, data string) *a2a.Part {
 		p := a2a.NewRawPart([]byte(data))
 		p.MediaType, p.Filename = mime, name

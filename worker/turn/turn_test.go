@@ -51,7 +51,7 @@ func template(chunks ...string) execute {
 	}
 }
 
-func TestForeignExecutorIsCrashProof(t *testing.T) {
+func TestDecision9ForeignExecutorIsCrashProof(t *testing.T) {
 	attempts := 0
 	whole := template("one ", "two ", "three")
 	b := newBench(t, execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
@@ -194,7 +194,7 @@ func TestDrainParksWithWhatWasSaid(t *testing.T) {
 	}
 }
 
-func TestPauseParks(t *testing.T) {
+func TestDecision5PauseParks(t *testing.T) {
 	for _, test := range []struct {
 		wait time.Duration
 		job  bool
@@ -284,7 +284,7 @@ func TestPoisonIsParkedLongerAndThenFails(t *testing.T) {
 	}
 }
 
-func TestResultThatDoesNotFitFailsTheTask(t *testing.T) {
+func TestDecision16ResultThatDoesNotFitFailsTheTask(t *testing.T) {
 	b := newBench(t, template(strings.Repeat("x", 500<<10), strings.Repeat("y", 500<<10)))
 	id := b.send("m", "hello", "").ID()
 	if code := b.deliver(id, "job", 0); code != http.StatusNoContent {
@@ -305,7 +305,7 @@ func TestSilentExecutorFailsTheTask(t *testing.T) {
 	}
 }
 
-func TestBareMessageCompletesTheTask(t *testing.T) {
+func TestM27M30BareMessageCompletesTheTask(t *testing.T) {
 	b := newBench(t, execute(func(_ context.Context, _ *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		yield(a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("done")), nil)
 	}))
@@ -318,7 +318,7 @@ func TestBareMessageCompletesTheTask(t *testing.T) {
 	}
 }
 
-func TestEventsArePublishedBeforeTheJobIsAcknowledged(t *testing.T) {
+func TestDecision4EventsArePublishedBeforeTheJobIsAcknowledged(t *testing.T) {
 	b := newBench(t, template("hello"))
 	id := b.send("m", "hello", "").ID()
 	b.failed = true
@@ -396,7 +396,7 @@ func TestLongAnswerIsSeenWhileItIsMade(t *testing.T) {
 	b.awaitState(id, a2a.TaskStateCompleted)
 }
 
-func TestExecutorSeesTheConversation(t *testing.T) {
+func TestM18ExecutorSeesTheConversation(t *testing.T) {
 	var related []string
 	b := newBench(t, execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		related = nil

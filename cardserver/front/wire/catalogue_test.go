@@ -348,7 +348,11 @@ func TestCatalogueHTTP(t *testing.T) {
 		{"62 version 1.0", header("A2A-Version", "1.0"), 200, 0},
 		{"62 version 0.3", header("A2A-Version", "0.3"), 200, -32009},
 		{"62 version 1.1", header("A2A-Version", "1.1"), 200, -32009},
-		{"62 version 1.0.0", header("A2A-Version", "1.0.0"), 200, -32009},
+		{"62 version 1.0.0", header("A2A-Version", "1.0.0"), 200, 0}, // a patch number is no other version
+		{"62 version 1.0.", header("A2A-Version", "1.0."), 200, -32009},
+		{"62 version 1.0.x", header("A2A-Version", "1.0.x"), 200, -32009},
+		{"62 version 1.0.0.0", header("A2A-Version", "1.0.0.0"), 200, -32009},
+		{"62 version 0.3.0", header("A2A-Version", "0.3.0"), 200, -32009},
 		{"62 version abc", header("A2A-Version", "abc"), 200, -32009},
 		{"62 two versions", header("A2A-Version", "1.0", "0.3"), 200, -32009},
 		{"62 one version twice", header("A2A-Version", "1.0", "1.0"), 200, -32009},

@@ -151,7 +151,7 @@ func TestCancelledIsNotLogged(t *testing.T) {
 	}
 }
 
-func TestServiceParameters(t *testing.T) {
+func TestV6ServiceParameters(t *testing.T) {
 	ext := &a2a.AgentExtension{URI: "urn:x:b"}
 	outer := a2asrv.NewAuthenticatedUser("ann", nil)
 	var uris []string

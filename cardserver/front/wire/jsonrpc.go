@@ -51,8 +51,11 @@ func (c *call) serveRPC(f *rpcForm) error {
 	}
 	operation := env.method
 	if old, ok := methods03[env.method]; ok {
-		c.dialect, operation = dialect.V03, old
+		c.dialect, operation, f.bare = dialect.V03, old, true
 	} else if !methods1[env.method] {
+		operation = ""
+	}
+	if operation == "" {
 		if err := checkVersion(c.r, ""); err != nil {
 			return err
 		}
@@ -66,11 +69,12 @@ var methods1 = map[string]bool{
 	opCreateHook: true, opGetHook: true, opListHooks: true, opDeleteHook: true, opCard: true,
 }
 
-// methods03 are the methods of 0.3, which has no list of tasks here.
+// methods03 are the methods of 0.3.
 var methods03 = map[string]string{
 	"message/send":                        opSend,
 	"message/stream":                      opStream,
 	"tasks/get":                           opGet,
+	"tasks/list":                          "", // 0.3 has it in HTTP+JSON alone, and clients that try
 	"tasks/cancel":                        opCancel,
 	"tasks/resubscribe":                   opSubscribe,
 	"tasks/pushNotificationConfig/set":    opCreateHook,
@@ -81,7 +85,14 @@ var methods03 = map[string]string{
 }
 
 // An rpcForm writes JSON-RPC responses.
-type rpcForm struct{ id string } // as the client wrote it
+type rpcForm struct {
+	id string // as the client wrote it
+
+	// Errors have no data. 0.3 leaves open what that is: some of its clients read only an
+	// object there and some only the list of 1.0, and fail to read the whole error
+	// otherwise.
+	bare bool
+}
 
 func (f *rpcForm) begin(b []byte) []byte {
 	b = append(b, `{"jsonrpc":"2.0","id":`...)
@@ -101,8 +112,11 @@ func (f *rpcForm) failure(b []byte, p problem) []byte {
 	told := struct {
 		Code    int                   `json:"code"`
 		Message string                `json:"message"`
-		Data    []*errordetails.Typed `json:"data"`
+		Data    []*errordetails.Typed `json:"data,omitempty"`
 	}{p.code, p.message, p.details}
+	if f.bare {
+		told.Data = nil
+	}
 	b = append(f.begin(b), `,"error":`...)
 	b, err := dialect.V1.Append(b, told)
 	if err != nil { // what a handler put into the details has no JSON

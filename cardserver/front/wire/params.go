@@ -67,7 +67,7 @@ func checkVersion(r *http.Request, own string) error {
 		return versionError(a2a.SvcParamVersion + " is given more than once")
 	}
 	for _, v := range asked {
-		switch v = strings.TrimSpace(v); v {
+		switch v = withoutPatch(strings.TrimSpace(v)); v {
 		case "", own:
 		case dialect.Version1, dialect.Version03:
 			if own != "" {
@@ -79,6 +79,16 @@ func checkVersion(r *http.Request, own string) error {
 		}
 	}
 	return nil
+}
+
+// withoutPatch is the Major.Minor of a version. A patch number says nothing about how to
+// talk (3.6), and clients name the release that they were written for.
+func withoutPatch(v string) string {
+	part := strings.Split(v, ".")
+	if len(part) == 3 && part[2] != "" && strings.Trim(part[2], "0123456789") == "" {
+		return part[0] + "." + part[1]
+	}
+	return v
 }
 
 func versionError(message string) error {

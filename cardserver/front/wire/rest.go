@@ -42,6 +42,11 @@ func (c *call) serveREST() error {
 		}
 		return a2a.NewError(a2a.ErrMethodNotFound, "nothing is here: A2A has no such path; the agent card says what is served and where")
 	}
+	if at.path.tenant != "" {
+		if err := checkTenant(at.path.tenant); err != nil {
+			return err
+		}
+	}
 	c.path = at.path
 	operation := at.methods[c.r.Method]
 	switch {
@@ -60,6 +65,19 @@ func (c *call) serveREST() error {
 		return err
 	}
 	return c.do(operation, params)
+}
+
+// checkTenant holds a tenant in a path to what one in a body must be.
+func checkTenant(tenant string) error {
+	text, err := quoted(nil, tenant)
+	if err != nil {
+		return Invalid("tenant", "is not UTF-8")
+	}
+	c := newCursor(text)
+	if c.label(maxID); len(c.bad) > 0 {
+		return Invalid("tenant", c.bad[0].description)
+	}
+	return nil
 }
 
 // body is the params that a POST sends. One that needs none may have no body at all,

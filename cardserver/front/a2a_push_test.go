@@ -1,0 +1,152 @@
+package front_test
+
+import (
+	"encoding/json"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+)
+
+// A config is there until it is deleted or its task is purged: the end of the task alone
+// would lose what is still to be delivered.
+func TestP3ConfigsLiveWithTheirTask(t *testing.T) {
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		r := w.insert(anonymous, "m", a2a.TaskStateWorking)
+		w.hook(t, r.ID(), `"id":"kept"`)
+		w.hook(t, r.ID(), `"id":"deleted"`)
+		w.end(r, a2a.TaskStateCompleted)
+		w.call(t, deleteHook, `{"taskId":"`+r.ID()+`","id":"deleted"}`)
+		if all, _ := w.configs(t, r.ID(), ""); !slices.Equal(all.ids(), []string{"kept"}) {
+			t.Errorf("after the end there are %v", all.ids())
+		}
+		w.clock.Add((31 * 24 * time.Hour).Milliseconds())
+		w.refused(t, listHooks, `{"taskId":"`+r.ID()+`"}`, -32001, "")
+	})
+}
+
+func TestP4ConfigsNeedATask(t *testing.T) {
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		theirs := w.insert("other", "m", a2a.TaskStateWorking).ID()
+		for _, id := range []string{"nobody-has-this", theirs} {
+			w.refused(t, createHook, `{"taskId":"`+id+`","id":"h","url":"`+hookURL+`"}`, -32001, "")
+			w.refused(t, getHook, `{"taskId":"`+id+`","id":"h"}`, -32001, "")
+			w.refused(t, listHooks, `{"taskId":"`+id+`"}`, -32001, "")
+			w.refused(t, deleteHook, `{"taskId":"`+id+`","id":"h"}`, -32001, "")
+		}
+		if r := w.load(t, theirs); len(r.Hooks) != 0 {
+			t.Errorf("another's task has hooks %+v", r.Hooks)
+		}
+	})
+}
+
+// Authentication that nobody could perform is refused at once, in whatever case the scheme
+// is written; what can be performed is kept as given.
+func TestP10Decision20Authentication(t *testing.T) {
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
+		config := func(auth string) string {
+			return `{"taskId":"` + id + `","id":"h","url":"` + hookURL + `","authentication":` + auth + `}`
+		}
+		for _, scheme := range []string{"Bearer", "bEARER", "basic", "BASIC"} {
+			got := into[map[string]any](w.call(t, createHook, config(`{"scheme":"`+scheme+`","credentials":"s3cret"}`)))
+			h := w.load(t, id).Hooks[0]
+			if h.Scheme != scheme || h.Credentials != "s3cret" || got["authentication"].(map[string]any)["scheme"] != scheme {
+				t.Errorf("%s is stored as %+v and answered as %v", scheme, h, got)
+			}
+		}
+		for auth, field := range map[string]string{
+			`{"scheme":"Digest","credentials":"x"}`: "authentication.scheme", `{"scheme":"HOBA","credentials":"x"}`: "authentication.scheme",
+			`{"credentials":"x"}`: "authentication.scheme", `{"scheme":"Bearer"}`: "authentication.credentials",
+			`{"scheme":"Basic","credentials":""}`: "authentication.credentials", `{"scheme":"Bearer","credentials":"a\nb"}`: "authentication.credentials",
+		} {
+			w.refused(t, createHook, config(auth), -32602, field)
+		}
+	})
+}
+
+// Where a webhook may not go is refused when it is registered, in all three ways to do so.
+func TestP17P18WebhooksAreChecked(t *testing.T) {
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
+		for _, u := range []string{
+			"http://hooks.example.com/", "https://127.0.0.1/", "https://10.1.2.3/", "https://172.16.0.1/", "https://192.168.1.1/", "https://169.254.169.254/",
+			"https://[::1]/", "https://localhost/", "https://metadata.google.internal/", "https://hooks.example.com:22/", "https://u:p@hooks.example.com/",
+		} {
+			inline := `"taskPushNotificationConfig":{"url":"` + u + `"}`
+			w.refused(t, createHook, `{"taskId":"`+id+`","url":"`+u+`"}`, -32602, "url")
+			w.refused(t, send, configured(message("n", ""), inline), -32602, "configuration.taskPushNotificationConfig.url")
+			w.refused(t, streaming, configured(message("n", ""), inline), -32602, "configuration.taskPushNotificationConfig.url")
+		}
+	})
+}
+
+// Who registers after the end is told the whole task once, and the same id is the same
+// config, whatever it leads to.
+func TestDecision22ConfigsOfEndedTasks(t *testing.T) {
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		id := w.insert(anonymous, "m", a2a.TaskStateCompleted).ID()
+		for _, path := range []string{"/1", "/2"} {
+			w.call(t, createHook, `{"taskId":"`+id+`","id":"h","url":"`+hookURL+path+`"}`)
+			r := w.load(t, id)
+			if len(r.Hooks) != 1 || !strings.HasSuffix(r.Hooks[0].URL, path) {
+				t.Fatalf("hooks are %+v", r.Hooks)
+			}
+			h := r.Hooks[0]
+			if due := r.Behind(w.now()); len(due) != 1 || h.Snapshot != len(r.Notes) || h.Cursor != len(r.Notes)-1 {
+				t.Errorf("hook %+v of a task with %d notes", h, len(r.Notes))
+			}
+		}
+	})
+}
+
+// A config that was made in 0.3 is answered in its form, and its webhook told so later.
+func TestP22ConfigsOf03(t *testing.T) {
+	w := newWorld(t)
+	id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
+	const hook = `{"id":"ID","url":"` + hookURL + `","token":"tok","authentication":{"schemes":["Bearer","Basic"],"credentials":"c"}}`
+	rpc := `{"taskId":"` + id + `","pushNotificationConfig":` + strings.Replace(hook, "ID", "rpc", 1) + `}`
+	inline := `{"message":{"messageId":"n","role":"user","parts":[{"kind":"text","text":"hi"}]},"configuration":{"blocking":false,"pushNotificationConfig":` +
+		strings.Replace(hook, "ID", "inline", 1) + `}}`
+	for name, r := range map[string]string{"rpc": request("tasks/pushNotificationConfig/set", rpc), "inline": request("message/send", inline)} {
+		rec := httptest.NewRecorder()
+		w.ServeHTTP(rec, newRequest("POST", "/", r))
+		var got struct {
+			Result struct {
+				ID, TaskID, Kind       string
+				PushNotificationConfig struct {
+					ID             string
+					Authentication struct{ Schemes []string }
+				}
+			}
+		}
+		if err := json.Unmarshal(rec.Body.Bytes(), &got); err != nil || rec.Code != 200 {
+			t.Fatalf("%s: %d %s", name, rec.Code, rec.Body)
+		}
+		of := id
+		if name == "inline" {
+			of = got.Result.ID
+		} else if c := got.Result.PushNotificationConfig; c.ID != "rpc" || !slices.Equal(c.Authentication.Schemes, []string{"Bearer"}) {
+			t.Errorf("answered %s", rec.Body)
+		}
+		if h, ok := w.load(t, of).Hook(name); !ok || h.Dialect != "0.3" || h.Scheme != "Bearer" || h.Token != "tok" {
+			t.Errorf("%s is stored as %+v", name, h)
+		}
+	}
+	rec := httptest.NewRecorder()
+	w.ServeHTTP(rec, newRequest("POST", "/v1/tasks/"+id+"/pushNotificationConfigs", `{"configId":"rest","config":{"pushNotificationConfig":{"url":"`+hookURL+`"}}}`))
+	if h, ok := w.load(t, id).Hook("rest"); rec.Code != 200 || !ok || h.Dialect != "0.3" {
+		t.Errorf("over HTTP+JSON: %d %s, %+v", rec.Code, rec.Body, h)
+	}
+	if w.hook(t, id, `"id":"new"`); w.load(t, id).Hooks[2].Dialect != "" {
+		t.Errorf("a config of 1.0 is stored as %+v", w.load(t, id).Hooks[2])
+	}
+}

@@ -1,0 +1,145 @@
+package turn_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/a2aproject/a2a-go/v2/a2asrv"
+	"github.com/google/go-cmp/cmp"
+
+	"errand/shared/intake"
+)
+
+// The tests in this file are named after the requirements of docs/conformance.md.
+
+// An executor is told what came with the request that it answers: metadata, the active
+// extensions, and who sent it. What came with the one before is past.
+func TestM32V10Decision28ExecutorSeesTheRequest(t *testing.T) {
+	type told struct {
+		Request, Message map[string]any
+		Extensions       []string
+		User             string
+	}
+	var got []told
+	b := newBench(t, execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		cc, _ := a2asrv.CallContextFrom(ctx)
+		now := told{ec.Metadata, ec.Message.Metadata, cc.Extensions().ActivatedURIs(), cc.User.Name}
+		for _, uri := range []string{"urn:x:a", "urn:x:b"} {
+			if on := cc.Extensions().Active(&a2a.AgentExtension{URI: uri}); on != slices.Contains(now.Extensions, uri) {
+				t.Errorf("%s is active: %v", uri, on)
+			}
+		}
+		got = append(got, now)
+		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateInputRequired, a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("?"))), nil)
+	}))
+	send := func(id, taskID string, m intake.Message) string {
+		m.Owner, m.Message = "me", &a2a.Message{
+			ID: id, TaskID: a2a.TaskID(taskID), Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart("hi")}, Metadata: map[string]any{"of": id},
+		}
+		r, err := b.intake.Accept(t.Context(), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.deliver(r.ID(), id, 0)
+		return r.ID()
+	}
+	id := send("m1", "", intake.Message{Extensions: []string{"urn:x:a"}, Metadata: map[string]any{"n": []any{1.5, nil}}})
+	send("m2", id, intake.Message{})
+	want := []told{
+		{map[string]any{"n": []any{1.5, nil}}, map[string]any{"of": "m1"}, []string{"urn:x:a"}, "me"},
+		{nil, map[string]any{"of": "m2"}, nil, "me"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A task that asks for an authorization waits for its client: nothing runs it meanwhile,
+// and that it was answered once is no permission for the next time.
+func TestM21M24AuthorizationIsAskedForEachTime(t *testing.T) {
+	runs := 0
+	b := newBench(t, execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		runs++
+		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateAuthRequired, a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("May I?"))), nil)
+	}))
+	id := b.send("m", "hello", "").ID()
+	b.deliver(id, "job", 0)
+	for turn := 1; turn <= 2; turn++ {
+		r := b.load(id)
+		if m := r.Task.Status.Message; r.State() != a2a.TaskStateAuthRequired || m == nil || m.Parts[0].Text() != "May I?" {
+			t.Errorf("turn %d: the task is %s: %+v", turn, r.State(), m)
+		}
+		if code := b.deliver(id, "another", 0); code != http.StatusNoContent || runs != turn {
+			t.Errorf("turn %d: a job was answered %d after %d runs", turn, code, runs)
+		}
+		if turn == 1 {
+			b.send("go on", "go on", id)
+			b.deliver(id, "next", 0)
+		}
+	}
+}
+
+// Tasks that a message refers to are shown first and to their owner only.
+func TestM26Decision27ReferencedTasks(t *testing.T) {
+	var seen []string
+	b := newBench(t, execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		seen = nil
+		for _, r := range ec.RelatedTasks {
+			seen = append(seen, r.History[0].Parts[0].Text())
+		}
+		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
+	}))
+	mine := b.send("mine", "mine", "")
+	theirs, err := b.intake.Accept(t.Context(), intake.Message{Owner: "you", Message: &a2a.Message{
+		ID: "theirs", ContextID: "theirs", Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart("theirs")},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, contextID := range map[string]string{"elsewhere": "", "in the context of another": "theirs"} {
+		r, err := b.intake.Accept(t.Context(), intake.Message{Owner: "me", Message: &a2a.Message{
+			ID: id, ContextID: contextID, Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart(id)},
+			ReferenceTasks: []a2a.TaskID{theirs.Task.ID, "nobody-has-this", mine.Task.ID},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.deliver(r.ID(), id, 0)
+		if diff := cmp.Diff([]string{"mine"}, seen); diff != "" {
+			t.Errorf("%s:\n%s", id, diff)
+		}
+	}
+}
+
+// A failure after the accept is told in words of our own; what went wrong inside is not.
+func TestDecision29FailureTellsNothingInternal(t *testing.T) {
+	b := newBench(t, execute(func(_ context.Context, _ *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		yield(nil, errors.New("dial tcp 10.0.0.1: password hunter2"))
+	}))
+	id := b.send("m", "hello", "").ID()
+	for retry := range 20 {
+		if b.load(id).Terminal() {
+			break
+		}
+		b.deliver(id, "job", retry)
+		if wake := b.load(id).Wake; wake.After(b.clock()) {
+			b.pass(wake.Sub(b.clock()))
+		}
+	}
+	r := b.load(id)
+	if r.State() != a2a.TaskStateFailed || r.Task.Status.Message == nil {
+		t.Fatalf("the task is %s", r.State())
+	}
+	enc, err := r.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := string(enc.Head) + string(enc.Body); strings.Contains(text, "hunter2") || strings.Contains(text, "10.0.0.1") {
+		t.Errorf("the record says %s", text)
+	}
+}
