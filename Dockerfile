@@ -1,4 +1,4 @@
-# One image with the three programs; its user chooses one by the command:
+# One image with the three programs, and no command: whoever starts it chooses one.
 #   docker build -t errand . && docker run errand /cardserver
 
 # build compiles with the Go of go.mod, named by its full version.
@@ -14,4 +14,3 @@ FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /out/ /
 USER 65532:65532
-CMD ["/cardserver"]

@@ -88,6 +88,20 @@ run "services" {
   }
 }
 
+run "times" {
+  # The queues give an attempt 10 minutes, streams live for 50, and Pub/Sub waits for an
+  # answer as long as it is told to.
+  assert {
+    condition     = { for k, s in google_cloud_run_v2_service.program : k => s.template[0].timeout } == { cardserver = "3600s", functions = "600s", worker = "600s" }
+    error_message = "a request ends before whoever sent it gives up"
+  }
+
+  assert {
+    condition     = google_pubsub_subscription.notify.ack_deadline_seconds >= 10 && google_pubsub_subscription.notify.ack_deadline_seconds <= 600
+    error_message = "Pub/Sub would refuse the deadline"
+  }
+}
+
 run "environment" {
   assert {
     condition     = length(distinct([for s in google_cloud_run_v2_service.program : { for e in s.template[0].containers[0].env : e.name => e.value }])) == 1

@@ -6,16 +6,13 @@ locals {
 }
 
 resource "google_firestore_database" "tasks" {
-  project                           = var.project
-  name                              = var.prefix
-  location_id                       = coalesce(var.database_location, var.region)
-  type                              = "FIRESTORE_NATIVE"
-  concurrency_mode                  = "OPTIMISTIC"
-  app_engine_integration_mode       = "DISABLED"
-  point_in_time_recovery_enablement = "POINT_IN_TIME_RECOVERY_DISABLED"
-  delete_protection_state           = var.protect ? "DELETE_PROTECTION_ENABLED" : "DELETE_PROTECTION_DISABLED"
-  deletion_policy                   = "DELETE"
-  depends_on                        = [google_project_service.api]
+  project                 = var.project
+  name                    = var.prefix
+  location_id             = coalesce(var.database_location, var.region)
+  type                    = "FIRESTORE_NATIVE"
+  delete_protection_state = var.protect ? "DELETE_PROTECTION_ENABLED" : "DELETE_PROTECTION_DISABLED"
+  deletion_policy         = "DELETE"
+  depends_on              = [google_project_service.api]
 }
 
 resource "google_firestore_index" "index" {

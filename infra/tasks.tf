@@ -6,8 +6,9 @@ locals {
     # What is dispatched must find room, or Cloud Run answers 429 and the whole queue
     # slows down.
     turns = var.instances.worker * var.turns_per_instance
-    # Half of the functions' room; the topic and the sweep take the other.
-    deliveries = floor(var.instances.functions * local.functions_concurrency / 2)
+    # Half of the functions' room, the topic and the sweep take the other; and at most
+    # what a queue can do. https://cloud.google.com/tasks/docs/quotas
+    deliveries = min(5000, floor(var.instances.functions * local.functions_concurrency / 2))
   }
 
   # Who adds to which queue: the front door accepts messages and webhooks, a turn parks
