@@ -3,7 +3,7 @@
 locals {
   secrets = toset(["access", "gemini-key"])
 
-  # The access file is mounted, so that a new version is seen without a new revision.
+  # Mounted, the newest version is read by every instance that starts.
   access_file = { folder = "/etc/errand", name = "access.yaml" }
 
   # Who reads which secret.
