@@ -6,7 +6,6 @@
 package sweep
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
 	"time"
@@ -71,30 +70,6 @@ func New(c Config) *Sweep {
 		c.Fill = 40_000
 	}
 	return &Sweep{c}
-}
-
-// Run adds sweeps to the queues, every so often, until ctx ends.
-func (s *Sweep) Run(ctx context.Context, every time.Duration) {
-	t := time.NewTicker(every)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-			s.tick(ctx)
-		}
-	}
-}
-
-// tick adds a sweep to each queue, with the time it was added.
-func (s *Sweep) tick(ctx context.Context) {
-	for _, lane := range []string{task.Turns, task.Deliveries} {
-		job := queue.Job{Queue: lane, Path: queue.PathSweep, Sweep: s.Now().UTC()}
-		if err := s.Queue.Add(ctx, job); err != nil && ctx.Err() == nil {
-			s.Log.Error("adding a sweep", "lane", lane, "err", err)
-		}
-	}
 }
 
 // ServeHTTP handles the job of a sweep. It always acknowledges: the next one goes

@@ -1,0 +1,16 @@
+# One image with the three programs, and no command: whoever starts it chooses one.
+#   docker build -t errand . && docker run errand /cardserver
+
+# build compiles with the Go of go.mod, named by its full version.
+FROM golang:1.26.8-trixie AS build
+WORKDIR /src
+COPY . .
+# Without cgo and with Go's own resolver the programs need no C library, and an address
+# written in a strange way (0177.0.0.1) is a name that nobody has, not loopback.
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+    CGO_ENABLED=0 go build -tags netgo -trimpath -ldflags="-s -w" -o /out/ ./cardserver ./worker ./functions
+
+FROM scratch
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+COPY --from=build /out/ /
+USER 65532:65532

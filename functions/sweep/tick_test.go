@@ -1,0 +1,43 @@
+package sweep_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"errand/functions/sweep"
+	"errand/shared/queue"
+	"errand/shared/task"
+)
+
+// A tick adds a sweep to each queue with the time of the tick, and says when a queue
+// does not take its.
+func TestTick(t *testing.T) {
+	for _, row := range []struct {
+		fail int
+		code int
+		want []string // the queues that have a sweep
+	}{
+		{-1, http.StatusNoContent, []string{task.Turns, task.Deliveries}},
+		{1, http.StatusServiceUnavailable, []string{task.Turns}},
+	} {
+		q := &jobs{fail: row.fail}
+		s := sweep.New(sweep.Config{Queue: q, Rules: rules, Now: func() time.Time { return start }})
+		w := httptest.NewRecorder()
+		s.ServeTick(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, sweep.PathTick, strings.NewReader("anything")))
+		if w.Code != row.code {
+			t.Errorf("answered %d, want %d", w.Code, row.code)
+		}
+		var want []queue.Job
+		for _, lane := range row.want {
+			want = append(want, queue.Job{Queue: lane, Path: queue.PathSweep, Sweep: start})
+		}
+		if diff := cmp.Diff(want, q.added); diff != "" {
+			t.Error(diff)
+		}
+	}
+}

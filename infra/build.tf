@@ -1,0 +1,59 @@
+# Where the image is kept, and who builds it when Cloud Build does (cloudbuild.yaml).
+
+resource "google_artifact_registry_repository" "images" {
+  project       = var.project
+  location      = var.region
+  repository_id = var.prefix
+  format        = "DOCKER"
+
+  docker_config {
+    immutable_tags = true
+  }
+
+  depends_on = [google_project_service.api]
+}
+
+resource "google_storage_bucket" "source" {
+  project                     = var.project
+  name                        = "${var.project}-${var.prefix}-source"
+  location                    = var.region
+  uniform_bucket_level_access = true
+  public_access_prevention    = "enforced"
+  force_destroy               = true
+
+  lifecycle_rule {
+    condition {
+      age = 7
+    }
+    action {
+      type = "Delete"
+    }
+  }
+}
+
+resource "google_service_account" "builder" {
+  project      = var.project
+  account_id   = "${var.prefix}-builder"
+  display_name = "Errand: builds the image"
+  depends_on   = [google_project_service.api]
+}
+
+resource "google_artifact_registry_repository_iam_member" "builder" {
+  project    = var.project
+  location   = var.region
+  repository = google_artifact_registry_repository.images.name
+  role       = "roles/artifactregistry.writer"
+  member     = google_service_account.builder.member
+}
+
+resource "google_storage_bucket_iam_member" "builder" {
+  bucket = google_storage_bucket.source.name
+  role   = "roles/storage.objectViewer"
+  member = google_service_account.builder.member
+}
+
+resource "google_project_iam_member" "builder" {
+  project = var.project
+  role    = "roles/logging.logWriter"
+  member  = google_service_account.builder.member
+}

@@ -1,0 +1,322 @@
+package infra_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/linter"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"github.com/moby/patternmatcher"
+	"github.com/moby/patternmatcher/ignorefile"
+
+	"errand/shared/conformance"
+)
+
+// programs are what the image holds.
+var programs = []string{"cardserver", "functions", "worker"}
+
+// nobody is the user of the image.
+const nobody = 65532
+
+// dockerfile reads the Dockerfile as a builder does; whatever its linter has to say is
+// a failure.
+func dockerfile(t *testing.T) []instructions.Stage {
+	t.Helper()
+	f, err := os.Open("../Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	parsed, err := parser.Parse(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range parsed.Warnings {
+		t.Errorf("Dockerfile: %s", w.Short)
+	}
+	lint := linter.New(&linter.Config{ExperimentalAll: true, Warn: func(rule, _, _, msg string, at []parser.Range) {
+		t.Errorf("Dockerfile:%d: %s: %s", at[0].Start.Line, rule, msg)
+	}})
+	stages, args, err := instructions.Parse(parsed.AST, lint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(stages) != 2 || len(args) != 0 {
+		t.Fatalf("the Dockerfile has %d stages and %d arguments", len(stages), len(args))
+	}
+	return stages
+}
+
+// The image is built by the Go of go.mod and holds static programs and certificates,
+// nothing else; it runs as nobody.
+func TestDockerfile(t *testing.T) {
+	stages := dockerfile(t)
+	version := regexp.MustCompile(`(?m)^go ([0-9.]+)$`).FindStringSubmatch(read(t, "../go.mod"))
+	if version == nil || !strings.HasPrefix(stages[0].BaseName, "golang:"+version[1]+"-") {
+		t.Errorf("built by %s, want the version of go.mod: golang:%v-...", stages[0].BaseName, version)
+	}
+	build := buildCommand(t, stages[0])
+	for _, want := range append([]string{"CGO_ENABLED=0", "-tags netgo", "-trimpath", `-ldflags="-s -w"`}, programs...) {
+		if !strings.Contains(build, want) {
+			t.Errorf("the build command has no %s: %s", want, build)
+		}
+	}
+	if b := stages[1].BaseName; b != "scratch" {
+		t.Errorf("shipped on %s", b)
+	}
+	var got []string
+	for _, c := range stages[1].Commands {
+		switch c := c.(type) {
+		case *instructions.CopyCommand:
+			if c.From != stages[0].Name {
+				t.Errorf("%s is not from the build", c)
+			}
+			got = append(got, "COPY "+strings.Join(c.SourcePaths, " ")+" "+c.DestPath)
+		case *instructions.UserCommand:
+			got = append(got, "USER "+c.User)
+		default:
+			t.Errorf("%s is not expected in the image", c.Name())
+		}
+	}
+	want := []string{"COPY /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/", "COPY /out/ /", "USER 65532:65532"}
+	if !slices.Equal(got, want) {
+		t.Errorf("the image is %q, want %q", got, want)
+	}
+}
+
+// buildCommand is the one command of the build.
+func buildCommand(t *testing.T, s instructions.Stage) string {
+	t.Helper()
+	var out []string
+	for _, c := range s.Commands {
+		if r, ok := c.(*instructions.RunCommand); ok {
+			out = append(out, r.CmdLine...)
+		}
+	}
+	if len(out) != 1 {
+		t.Fatalf("the build runs %q, want one command", out)
+	}
+	return out[0]
+}
+
+// The build command works as it stands, and what it makes runs as nobody in a root
+// with nothing else in it.
+func TestImage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long: it builds the programs")
+	}
+	const out = "/out/"
+	command := buildCommand(t, dockerfile(t)[0])
+	if strings.Count(command, out) != 1 {
+		t.Fatalf("the build command does not write to %s: %s", out, command)
+	}
+	root := t.TempDir()
+	build := exec.CommandContext(t.Context(), "sh", "-c", strings.Replace(command, out, root+"/", 1))
+	build.Dir = ".."
+	build.Env = append(os.Environ(), "GOOS=linux")
+	if text, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", command, err, text)
+	}
+	made, err := os.ReadDir(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, m := range made {
+		names = append(names, m.Name())
+		if info, err := m.Info(); err == nil {
+			t.Logf("%s: %.1f MB", m.Name(), float64(info.Size())/1e6)
+		}
+	}
+	if !slices.Equal(names, programs) {
+		t.Errorf("built %v, want %v", names, programs)
+	}
+	conformance.Require(t, "chroot", runtime.GOOS == "linux" && os.Geteuid() == 0, "run the tests as root on Linux")
+	// The front door alone starts without Google: as a whole agent, on a file.
+	data := filepath.Join(root, "data")
+	if err := os.Mkdir(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(data, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(root, 0o755); err != nil { // nobody must get in
+		t.Fatal(err)
+	}
+	address := startConfined(t, root, "/cardserver", []string{"ERRAND_LISTEN=127.0.0.1:0", "ERRAND_STORE=sqlite:/data/errand.db"})
+	resp, err := http.Get(address + live)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("GET %s answers %s", live, resp.Status)
+	}
+}
+
+// startConfined runs a program as nobody in the root and returns where it listens,
+// which it says itself.
+func startConfined(t *testing.T, root, program string, environ []string) string {
+	t.Helper()
+	c := exec.Command(program)
+	c.Dir, c.Env = "/", environ
+	confine(c, root, nobody)
+	stderr, err := c.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Process.Signal(os.Interrupt); err != nil {
+			t.Error(err)
+		}
+		if err := c.Wait(); err != nil {
+			t.Errorf("%s: %v", program, err)
+		}
+	})
+	found, said := make(chan string, 1), &strings.Builder{}
+	go func() {
+		defer close(found)
+		address := regexp.MustCompile(`is at (http://\S+)`)
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			said.WriteString(lines.Text() + "\n")
+			if m := address.FindStringSubmatch(lines.Text()); m != nil {
+				found <- m[1]
+				_, _ = io.Copy(io.Discard, stderr)
+				return
+			}
+		}
+	}()
+	select {
+	case address, ok := <-found:
+		if !ok {
+			t.Fatalf("%s ended:\n%s", program, said)
+		}
+		return address
+	case <-time.After(30 * time.Second):
+		t.Fatalf("%s does not say where it listens", program)
+		return ""
+	}
+}
+
+// needed is every file that the programs are built from, from the module's root.
+func needed(t *testing.T) []string {
+	t.Helper()
+	args := []string{"list", "-deps", "-json=Dir,Standard,GoFiles,EmbedFiles,Module"}
+	for _, p := range programs {
+		args = append(args, "./"+p+"/...")
+	}
+	c := exec.CommandContext(t.Context(), "go", args...)
+	c.Dir = ".."
+	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
+	out, err := c.Output()
+	if err != nil {
+		exit := new(exec.ExitError)
+		if errors.As(err, &exit) {
+			err = errors.New(string(exit.Stderr))
+		}
+		t.Fatal(err)
+	}
+	files := []string{"go.mod", "go.sum"}
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p struct {
+			Dir                 string
+			GoFiles, EmbedFiles []string
+			Module              *struct {
+				Main bool
+				Dir  string
+			}
+		}
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if p.Module == nil || !p.Module.Main {
+			continue
+		}
+		dir, err := filepath.Rel(p.Module.Dir, p.Dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range append(p.GoFiles, p.EmbedFiles...) {
+			files = append(files, path.Join(filepath.ToSlash(dir), f))
+		}
+	}
+	if len(files) < 50 {
+		t.Fatalf("only %d files are needed: %v", len(files), files)
+	}
+	return files
+}
+
+// unwanted lie around in work trees and belong in no image and on no other machine.
+var unwanted = []string{
+	".git/config", "errand.db", "errand.db-wal", "errand.db.lock", "shared/x.db", ".env", ".env.local", "access.yaml", "shared/access.yaml",
+	"infra/terraform.tfstate", "infra/terraform.tfvars", "infra/.terraform/x", "x.tfstate.backup", "cardserver/main_test.go", "README.md",
+}
+
+// What .dockerignore drops is not needed, and it drops what must not be in an image.
+func TestDockerIgnore(t *testing.T) {
+	patterns, err := ignorefile.ReadAll(strings.NewReader(read(t, "../.dockerignore")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := patternmatcher.New(patterns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(file string, want bool) {
+		if got, err := m.MatchesOrParentMatches(file); err != nil || got != want {
+			t.Errorf("%s is dropped: %t, want %t (%v)", file, got, want, err)
+		}
+	}
+	for _, f := range needed(t) {
+		check(f, false)
+	}
+	for _, f := range unwanted {
+		check(f, true)
+	}
+}
+
+// The same of .gcloudignore, by what gcloud says it would send.
+func TestGcloudIgnore(t *testing.T) {
+	gcloud := findGcloud(t)
+	dir := t.TempDir()
+	files := append([]string{"Dockerfile"}, needed(t)...)
+	for _, f := range append(slices.Clone(files), unwanted...) {
+		write(t, filepath.Join(dir, f), "x")
+	}
+	write(t, filepath.Join(dir, ".gcloudignore"), read(t, "../.gcloudignore"))
+	out, err := gcloud(t.Context(), dir, "meta", "list-files-for-upload", ".")
+	if err != nil {
+		t.Fatal(out)
+	}
+	sent := strings.Fields(out)
+	for _, f := range files {
+		if !slices.Contains(sent, f) {
+			t.Errorf("%s is needed and not sent", f)
+		}
+	}
+	for _, f := range unwanted {
+		if slices.Contains(sent, f) {
+			t.Errorf("%s is sent", f)
+		}
+	}
+}

@@ -1,0 +1,460 @@
+# What must hold of the module whatever else is changed in it. Google's provider is
+# mocked: nothing is created.
+
+mock_provider "google" {
+  mock_data "google_project" {
+    defaults = {
+      number = "123456789012"
+    }
+  }
+}
+
+variables {
+  project = "my-project"
+  region  = "europe-west1"
+  image   = "europe-west1-docker.pkg.dev/my-project/errand/errand@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+}
+
+run "before_there_is_an_image" {
+  variables {
+    image = ""
+  }
+
+  assert {
+    condition     = length(google_cloud_run_v2_service.program) == 0
+    error_message = "services are made without an image"
+  }
+
+  assert {
+    condition     = google_cloud_scheduler_job.sweep.paused
+    error_message = "sweeps are asked for and nobody answers"
+  }
+}
+
+run "services" {
+  assert {
+    condition     = toset([for s in google_cloud_run_v2_service.program : s.name]) == toset(["errand-cardserver", "errand-worker", "errand-functions"])
+    error_message = "there are not three services"
+  }
+
+  assert {
+    condition     = alltrue([for k, s in google_cloud_run_v2_service.program : s.template[0].service_account == google_service_account.program[k].email])
+    error_message = "a service does not run as its own service account"
+  }
+
+  assert {
+    condition     = length(distinct(concat([for s in google_service_account.program : s.account_id], [google_service_account.invoker.account_id, google_service_account.builder.account_id]))) == 5
+    error_message = "two of the service accounts are one"
+  }
+
+  assert {
+    condition     = alltrue([for k, s in google_cloud_run_v2_service.program : s.template[0].containers[0].image == var.image && s.template[0].containers[0].command == tolist(["/${k}"])])
+    error_message = "the program is not chosen by command from the one image"
+  }
+
+  assert {
+    condition     = alltrue([for k in ["worker", "functions"] : google_cloud_run_v2_service.program[k].ingress == "INGRESS_TRAFFIC_INTERNAL_ONLY"])
+    error_message = "worker or functions can be reached from outside"
+  }
+
+  assert {
+    condition     = alltrue([for k in ["worker", "functions"] : google_cloud_run_v2_service_iam_binding.invokers[k].members == toset([google_service_account.invoker.member])])
+    error_message = "somebody else than the invoker may call worker or functions"
+  }
+
+  assert {
+    condition     = alltrue([for b in google_cloud_run_v2_service_iam_binding.invokers : b.role == "roles/run.invoker"])
+    error_message = "who may call a service may do more with it"
+  }
+
+  assert {
+    condition     = google_cloud_run_v2_service.program["cardserver"].ingress == "INGRESS_TRAFFIC_ALL" && google_cloud_run_v2_service_iam_binding.invokers["cardserver"].members == toset(["allUsers"])
+    error_message = "clients do not reach the front door"
+  }
+
+  assert {
+    condition     = alltrue([for s in google_cloud_run_v2_service.program : s.template[0].scaling[0].min_instance_count == 0 && s.template[0].scaling[0].max_instance_count >= 1])
+    error_message = "an idle agent runs, or a busy one has no bound"
+  }
+
+  assert {
+    condition     = alltrue([for s in google_cloud_run_v2_service.program : s.template[0].containers[0].resources[0].cpu_idle && s.template[0].containers[0].resources[0].limits["memory"] == "512Mi"])
+    error_message = "processor or memory is not as said"
+  }
+
+  assert {
+    condition     = alltrue([for s in google_cloud_run_v2_service.program : s.template[0].containers[0].startup_probe[0].http_get[0].path == "/ready" && s.template[0].containers[0].liveness_probe[0].http_get[0].path == "/live"])
+    error_message = "a service is not probed"
+  }
+}
+
+run "times" {
+  # The queues give an attempt 10 minutes, streams live for 50, and Pub/Sub waits for an
+  # answer as long as it is told to.
+  assert {
+    condition     = { for k, s in google_cloud_run_v2_service.program : k => s.template[0].timeout } == { cardserver = "3600s", functions = "600s", worker = "600s" }
+    error_message = "a request ends before whoever sent it gives up"
+  }
+
+  assert {
+    condition     = google_pubsub_subscription.notify.ack_deadline_seconds >= 10 && google_pubsub_subscription.notify.ack_deadline_seconds <= 600
+    error_message = "Pub/Sub would refuse the deadline"
+  }
+}
+
+run "environment" {
+  assert {
+    condition     = length(distinct([for s in google_cloud_run_v2_service.program : { for e in s.template[0].containers[0].env : e.name => e.value }])) == 1
+    error_message = "the programs do not have the same environment"
+  }
+
+  assert {
+    condition = output.environment == {
+      ERRAND_STORE          = "firestore:my-project/errand"
+      ERRAND_QUEUE          = "cloudtasks:projects/my-project/locations/europe-west1/queues/errand"
+      ERRAND_BUS            = "pubsub:projects/my-project/topics/errand-events"
+      ERRAND_MODEL          = "vertex:gemini-3.6-flash"
+      ERRAND_URL            = "https://errand-cardserver-123456789012.europe-west1.run.app"
+      ERRAND_WORKER_URL     = "https://errand-worker-123456789012.europe-west1.run.app"
+      ERRAND_FUNCTIONS_URL  = "https://errand-functions-123456789012.europe-west1.run.app"
+      ERRAND_INVOKER        = google_service_account.invoker.email
+      ERRAND_ACCESS         = "/etc/errand/access.yaml"
+      GOOGLE_CLOUD_PROJECT  = "my-project"
+      GOOGLE_CLOUD_LOCATION = "global"
+      GOMEMLIMIT            = "460MiB"
+    }
+    error_message = "the environment is ${jsonencode(output.environment)}"
+  }
+
+  assert {
+    condition     = google_cloud_run_v2_service.program["cardserver"].template[0].containers[0].volume_mounts[0].mount_path == "/etc/errand" && google_cloud_run_v2_service.program["cardserver"].template[0].volumes[0].secret[0].secret == "errand-access" && google_cloud_run_v2_service.program["cardserver"].template[0].volumes[0].secret[0].items[0].path == "access.yaml"
+    error_message = "the access file is not where ERRAND_ACCESS says"
+  }
+
+  assert {
+    condition     = alltrue([for k in ["worker", "functions"] : length(google_cloud_run_v2_service.program[k].template[0].volumes) == 0])
+    error_message = "worker or functions read the access file"
+  }
+}
+
+run "queues" {
+  assert {
+    condition     = toset([for q in google_cloud_tasks_queue.queue : q.name]) == toset(["errand-turns", "errand-deliveries"])
+    error_message = "the queues are not those that ERRAND_QUEUE begins"
+  }
+
+  assert {
+    condition     = google_cloud_tasks_queue.queue["turns"].rate_limits[0].max_concurrent_dispatches <= google_cloud_run_v2_service.program["worker"].template[0].scaling[0].max_instance_count * google_cloud_run_v2_service.program["worker"].template[0].max_instance_request_concurrency
+    error_message = "more turns are dispatched than the workers have room for"
+  }
+
+  assert {
+    condition     = google_cloud_tasks_queue.queue["deliveries"].rate_limits[0].max_concurrent_dispatches < google_cloud_run_v2_service.program["functions"].template[0].scaling[0].max_instance_count * google_cloud_run_v2_service.program["functions"].template[0].max_instance_request_concurrency
+    error_message = "deliveries leave no room for events and sweeps"
+  }
+
+  assert {
+    condition     = alltrue([for q in google_cloud_tasks_queue.queue : q.retry_config[0].max_attempts == 100 && q.retry_config[0].max_retry_duration == "0s"])
+    error_message = "a queue gives up before the programs do"
+  }
+
+  assert {
+    condition     = toset([for k, m in google_cloud_tasks_queue_iam_member.adds : "${k} ${m.name} ${m.role}"]) == toset(["cardserver/turns errand-turns roles/cloudtasks.enqueuer", "cardserver/deliveries errand-deliveries roles/cloudtasks.enqueuer", "worker/turns errand-turns roles/cloudtasks.enqueuer", "functions/turns errand-turns roles/cloudtasks.enqueuer", "functions/deliveries errand-deliveries roles/cloudtasks.enqueuer"])
+    error_message = "somebody adds to a queue who should not, or cannot who should"
+  }
+
+  assert {
+    condition     = alltrue([for k, m in google_cloud_tasks_queue_iam_member.adds : m.member == google_service_account.program[split("/", k)[0]].member])
+    error_message = "a right to add is another program's"
+  }
+
+  assert {
+    condition     = alltrue([for k, m in google_service_account_iam_member.acts_as_invoker : m.service_account_id == google_service_account.invoker.name && m.role == "roles/iam.serviceAccountUser" && m.member == google_service_account.program[k].member])
+    error_message = "a program cannot have its jobs called by the invoker, or may act as somebody else"
+  }
+
+  assert {
+    condition     = google_cloud_scheduler_job.sweep.schedule == "* * * * *" && !google_cloud_scheduler_job.sweep.paused && google_cloud_scheduler_job.sweep.http_target[0].uri == "${output.environment.ERRAND_FUNCTIONS_URL}/tick"
+    error_message = "no sweep is added every minute"
+  }
+
+  assert {
+    condition     = google_cloud_scheduler_job.sweep.http_target[0].oidc_token[0].audience == output.environment.ERRAND_FUNCTIONS_URL && google_cloud_scheduler_job.sweep.http_target[0].oidc_token[0].service_account_email == google_service_account.invoker.email
+    error_message = "functions would refuse the schedule"
+  }
+}
+
+run "events" {
+  assert {
+    condition     = google_pubsub_subscription.notify.topic == google_pubsub_topic.events.id && google_pubsub_subscription.notify.push_config[0].push_endpoint == "${output.environment.ERRAND_FUNCTIONS_URL}/events"
+    error_message = "events are not pushed to functions"
+  }
+
+  assert {
+    condition     = google_pubsub_subscription.notify.push_config[0].oidc_token[0].audience == output.environment.ERRAND_FUNCTIONS_URL && google_pubsub_subscription.notify.push_config[0].oidc_token[0].service_account_email == google_service_account.invoker.email
+    error_message = "functions would refuse the events"
+  }
+
+  assert {
+    condition     = google_pubsub_subscription.notify.expiration_policy[0].ttl == "" && google_pubsub_subscription.dead.expiration_policy[0].ttl == ""
+    error_message = "a subscription expires"
+  }
+
+  assert {
+    condition     = google_pubsub_subscription.notify.dead_letter_policy[0].dead_letter_topic == google_pubsub_topic.dead.id && google_pubsub_subscription.dead.topic == google_pubsub_topic.dead.id && google_pubsub_topic.dead.id != google_pubsub_topic.events.id
+    error_message = "dead letters are lost"
+  }
+
+  assert {
+    condition     = google_pubsub_topic_iam_member.buries.topic == google_pubsub_topic.dead.name && google_pubsub_topic_iam_member.buries.role == "roles/pubsub.publisher" && google_pubsub_topic_iam_member.buries.member == "serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com"
+    error_message = "Pub/Sub may not publish dead letters"
+  }
+
+  assert {
+    condition     = google_pubsub_subscription_iam_member.takes_away.subscription == google_pubsub_subscription.notify.name && google_pubsub_subscription_iam_member.takes_away.role == "roles/pubsub.subscriber" && google_pubsub_subscription_iam_member.takes_away.member == google_pubsub_topic_iam_member.buries.member
+    error_message = "Pub/Sub may not take dead letters away"
+  }
+
+  assert {
+    condition     = google_service_account_iam_member.pubsub_signs_as_invoker.service_account_id == google_service_account.invoker.name && google_service_account_iam_member.pubsub_signs_as_invoker.role == "roles/iam.serviceAccountOpenIdTokenCreator"
+    error_message = "Pub/Sub may not sign as the invoker, or may do more"
+  }
+
+  assert {
+    condition     = google_pubsub_topic_iam_member.publishes.topic == google_pubsub_topic.events.name && google_pubsub_topic_iam_member.publishes.role == "roles/pubsub.publisher" && google_pubsub_topic_iam_member.publishes.member == google_service_account.program["worker"].member
+    error_message = "the worker may not publish events"
+  }
+}
+
+run "store" {
+  assert {
+    condition     = google_firestore_database.tasks.type == "FIRESTORE_NATIVE" && google_firestore_database.tasks.location_id == "europe-west1" && google_firestore_database.tasks.delete_protection_state == "DELETE_PROTECTION_ENABLED"
+    error_message = "the database is not as said"
+  }
+
+  assert {
+    condition     = length(google_firestore_index.index) == length(local.firestore.indexes) && length(google_firestore_index.index) > 0
+    error_message = "not every index of the file is made"
+  }
+
+  assert {
+    condition     = length(google_firestore_field.field) == length(local.firestore.fieldOverrides) && length([for f in google_firestore_field.field : f if length(f.ttl_config) == 1]) == 1
+    error_message = "not every exemption of the file is made, or none makes records expire"
+  }
+
+  assert {
+    condition     = alltrue(concat([for i in google_firestore_index.index : i.database == "errand"], [for f in google_firestore_field.field : f.database == "errand" && length(f.index_config) == 1]))
+    error_message = "an index or exemption is of another database, or exempts nothing"
+  }
+
+  assert {
+    condition     = alltrue([for k, m in google_project_iam_member.store : m.role == "roles/datastore.user" && m.member == google_service_account.program[k].member && m.condition[0].expression == "resource.name == \"projects/my-project/databases/errand\""])
+    error_message = "a program reaches another database, or not its own"
+  }
+}
+
+run "asks_vertex_as_the_worker" {
+  assert {
+    condition     = google_project_iam_custom_role.model.permissions == toset(["aiplatform.endpoints.predict"]) && length(google_project_iam_member.model) == 1 && google_project_iam_member.model[0].member == google_service_account.program["worker"].member
+    error_message = "somebody else than the worker may ask models, or it may do more"
+  }
+
+  assert {
+    condition     = toset(keys(google_secret_manager_secret_iam_member.reads)) == toset(["cardserver"]) && google_secret_manager_secret_iam_member.reads["cardserver"].secret_id == "errand-access"
+    error_message = "a secret is read that is not needed"
+  }
+
+  assert {
+    condition     = toset(output.secrets) == toset(["errand-access"])
+    error_message = "the secrets to fill are ${jsonencode(output.secrets)}"
+  }
+}
+
+run "asks_gemini_with_a_key" {
+  variables {
+    model = "gemini:gemini-3.6-flash"
+  }
+
+  assert {
+    condition     = { for k, s in google_cloud_run_v2_service.program : k => [for e in s.template[0].containers[0].env : e.value_source[0].secret_key_ref[0].secret if e.name == "GEMINI_API_KEY"] } == { cardserver = [], functions = [], worker = ["errand-gemini-key"] }
+    error_message = "the key is not the worker's alone"
+  }
+
+  assert {
+    condition     = google_secret_manager_secret_iam_member.reads["worker"].secret_id == "errand-gemini-key" && google_secret_manager_secret_iam_member.reads["worker"].member == google_service_account.program["worker"].member
+    error_message = "the worker may not read the key"
+  }
+
+  assert {
+    condition     = length(google_project_iam_member.model) == 0
+    error_message = "Vertex AI may be asked, and need not be"
+  }
+}
+
+run "anonymous" {
+  variables {
+    access  = "anonymous"
+    clients = ["group:team@example.com"]
+  }
+
+  assert {
+    condition     = output.environment.ERRAND_ACCESS == "anonymous" && length(google_secret_manager_secret_iam_member.reads) == 0 && length(google_cloud_run_v2_service.program["cardserver"].template[0].volumes) == 0
+    error_message = "the access file is read for nothing"
+  }
+
+  assert {
+    condition     = google_cloud_run_v2_service_iam_binding.invokers["cardserver"].members == toset(["group:team@example.com"])
+    error_message = "others than the clients reach the front door"
+  }
+}
+
+run "choices" {
+  variables {
+    prefix            = "second-agent"
+    database_location = "eur3"
+    url               = "https://agent.example.com"
+    protect           = false
+  }
+
+  assert {
+    condition     = output.environment.ERRAND_URL == "https://agent.example.com" && output.environment.ERRAND_QUEUE == "cloudtasks:projects/my-project/locations/europe-west1/queues/second-agent"
+    error_message = "choices are not passed on"
+  }
+
+  assert {
+    condition     = google_firestore_database.tasks.location_id == "eur3" && google_firestore_database.tasks.name == "second-agent" && google_firestore_database.tasks.delete_protection_state == "DELETE_PROTECTION_DISABLED"
+    error_message = "the database is not as chosen"
+  }
+}
+
+# Variables that cannot work.
+
+run "refuses_a_project_number" {
+  command = plan
+  variables {
+    project = "123456789012"
+  }
+  expect_failures = [var.project]
+}
+
+run "refuses_a_zone" {
+  command = plan
+  variables {
+    region            = "europe-west1-b"
+    database_location = "europe-west1"
+  }
+  expect_failures = [var.region]
+}
+
+run "refuses_a_database_nowhere" {
+  command = plan
+  variables {
+    database_location = "Europe"
+  }
+  expect_failures = [var.database_location]
+}
+
+run "refuses_a_long_prefix" {
+  command = plan
+  variables {
+    prefix = "a-very-long-name-for-it"
+  }
+  expect_failures = [var.prefix]
+}
+
+run "refuses_a_short_prefix" {
+  command = plan
+  variables {
+    prefix = "abc"
+  }
+  expect_failures = [var.prefix]
+}
+
+run "refuses_a_tag" {
+  command = plan
+  variables {
+    image = "europe-west1-docker.pkg.dev/my-project/errand/errand:latest"
+  }
+  expect_failures = [var.image]
+}
+
+run "refuses_a_model_without_a_kind" {
+  command = plan
+  variables {
+    model = "gemini-3.6-flash"
+  }
+  expect_failures = [var.model]
+}
+
+run "refuses_a_model_location" {
+  command = plan
+  variables {
+    model_location = "europe-west1-b"
+  }
+  expect_failures = [var.model_location]
+}
+
+run "refuses_an_access_nobody_knows" {
+  command = plan
+  variables {
+    access = "public"
+  }
+  expect_failures = [var.access]
+}
+
+run "refuses_an_agent_for_everybody" {
+  command = plan
+  variables {
+    access = "anonymous"
+  }
+  expect_failures = [var.clients]
+}
+
+run "refuses_clients_that_are_none" {
+  command = plan
+  variables {
+    clients = ["team@example.com"]
+  }
+  expect_failures = [var.clients]
+}
+
+run "refuses_plain_http" {
+  command = plan
+  variables {
+    url = "http://agent.example.com"
+  }
+  expect_failures = [var.url]
+}
+
+run "refuses_half_an_instance" {
+  command = plan
+  variables {
+    instances = { worker = 0.5 }
+  }
+  expect_failures = [var.instances]
+}
+
+run "refuses_crowded_workers" {
+  command = plan
+  variables {
+    turns_per_instance = 100
+  }
+  expect_failures = [var.turns_per_instance]
+}
+
+run "refuses_more_turns_than_a_queue_dispatches" {
+  command = plan
+  variables {
+    instances          = { worker = 1000 }
+    turns_per_instance = 6
+  }
+  expect_failures = [var.turns_per_instance]
+}
+
+run "refuses_an_instance_without_memory" {
+  command = plan
+  variables {
+    memory = 64
+  }
+  expect_failures = [var.memory]
+}

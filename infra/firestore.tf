@@ -1,0 +1,62 @@
+# Indexes, exemptions and the time to live are said once, beside the queries, in the
+# form of Firebase's tools.
+
+locals {
+  firestore = jsondecode(file("${path.module}/../shared/gcp/firestore.indexes.json"))
+}
+
+resource "google_firestore_database" "tasks" {
+  project                 = var.project
+  name                    = var.prefix
+  location_id             = coalesce(var.database_location, var.region)
+  type                    = "FIRESTORE_NATIVE"
+  delete_protection_state = var.protect ? "DELETE_PROTECTION_ENABLED" : "DELETE_PROTECTION_DISABLED"
+  deletion_policy         = "DELETE"
+  depends_on              = [google_project_service.api]
+}
+
+resource "google_firestore_index" "index" {
+  for_each = { for i in local.firestore.indexes : "${i.collectionGroup} ${join(" ", [for f in i.fields : "${f.fieldPath}:${try(f.order, f.arrayConfig)}"])}" => i }
+
+  project     = var.project
+  database    = google_firestore_database.tasks.name
+  collection  = each.value.collectionGroup
+  query_scope = each.value.queryScope
+
+  dynamic "fields" {
+    for_each = each.value.fields
+
+    content {
+      field_path   = fields.value.fieldPath
+      order        = try(fields.value.order, null)
+      array_config = try(fields.value.arrayConfig, null)
+    }
+  }
+}
+
+resource "google_firestore_field" "field" {
+  for_each = { for f in local.firestore.fieldOverrides : "${f.collectionGroup} ${f.fieldPath}" => f }
+
+  project    = var.project
+  database   = google_firestore_database.tasks.name
+  collection = each.value.collectionGroup
+  field      = each.value.fieldPath
+
+  # An empty index_config takes the field out of all indexes.
+  index_config {
+    dynamic "indexes" {
+      for_each = each.value.indexes
+
+      content {
+        order        = try(indexes.value.order, null)
+        array_config = try(indexes.value.arrayConfig, null)
+        query_scope  = try(indexes.value.queryScope, "COLLECTION")
+      }
+    }
+  }
+
+  dynamic "ttl_config" {
+    for_each = try(each.value.ttl, false) ? [1] : []
+    content {}
+  }
+}

@@ -1,0 +1,288 @@
+package infra_test
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+
+	"errand/functions/sweep"
+	"errand/shared/agent"
+	"errand/shared/bus"
+	"errand/shared/setup"
+	"errand/shared/task"
+)
+
+// Paths that Cloud Run asks at.
+const (
+	live  = "/live"
+	ready = "/ready"
+)
+
+// keyVariable is given to the worker alone, from the secret.
+const keyVariable = "GEMINI_API_KEY"
+
+// Every variable that the programs read is set by the module, and the reverse, but for
+// these.
+func TestEnvironment(t *testing.T) {
+	elsewhere := map[string]string{
+		"PORT":              "set by Cloud Run",
+		"K_SERVICE":         "set by Cloud Run",
+		"ERRAND_LISTEN":     "PORT says it",
+		"ERRAND_AGENT":      "the definition is in the programs",
+		"ERRAND_PUSH_ALLOW": "the services are in no private network, so there are no private destinations",
+	}
+	others := map[string]string{
+		"GOMEMLIMIT": "read by Go itself",
+	}
+	m := module(t)
+	set := local(t, m.scope(t), "environment")
+	if _, ok := set[keyVariable]; ok {
+		t.Errorf("%s is in the environment of all programs", keyVariable)
+	}
+	if !strings.Contains(read(t, "run.tf"), `["`+keyVariable+`"]`) {
+		t.Errorf("%s is given to nobody", keyVariable)
+	}
+	set[keyVariable] = "key"
+	reads := setup.Variables()
+	for _, name := range reads {
+		_, here := set[name]
+		if why, ok := elsewhere[name]; here == ok {
+			t.Errorf("%s is read by the programs: either run.tf must set it (%t) or there is a reason not to (%q)", name, here, why)
+		}
+	}
+	for name := range set {
+		if !slices.Contains(reads, name) && others[name] == "" {
+			t.Errorf("run.tf sets %s, which no program reads", name)
+		}
+	}
+	for name, why := range elsewhere {
+		if !slices.Contains(reads, name) {
+			t.Errorf("%s is not read by the programs (%s)", name, why)
+		}
+	}
+
+	// And the programs take what it is set to.
+	environ := []string{"PORT=8080", "K_SERVICE=errand-worker"}
+	for name, value := range set {
+		environ = append(environ, name+"="+value)
+	}
+	if _, err := setup.ReadEnv(environ); err != nil {
+		t.Errorf("the programs refuse %q: %v", environ, err)
+	}
+}
+
+// What the environment names is what the module makes.
+func TestNames(t *testing.T) {
+	m := module(t)
+	ctx := m.scope(t)
+	env := local(t, ctx, "environment")
+	name := func(typ, name, attr string) string {
+		v := ctx.Variables[typ].GetAttr(name).GetAttr(attr)
+		if !v.IsKnown() {
+			t.Fatalf("%s.%s.%s is not known without Google", typ, name, attr)
+		}
+		return v.AsString()
+	}
+	for variable, want := range map[string]string{
+		"ERRAND_STORE":   "firestore:my-project/" + name("google_firestore_database", "tasks", "name"),
+		"ERRAND_QUEUE":   "cloudtasks:projects/my-project/locations/europe-west1/queues/errand",
+		"ERRAND_BUS":     "pubsub:projects/my-project/topics/" + name("google_pubsub_topic", "events", "name"),
+		"ERRAND_INVOKER": invoker,
+	} {
+		if env[variable] != want {
+			t.Errorf("%s is %s, want %s", variable, env[variable], want)
+		}
+	}
+	lanes := slices.Sorted(maps.Keys(local(t, ctx, "queues")))
+	if diff := cmp.Diff([]string{task.Deliveries, task.Turns}, lanes); diff != "" {
+		t.Errorf("queues: %s", diff)
+	}
+	if !strings.Contains(read(t, "tasks.tf"), `"${var.prefix}-${each.key}"`) {
+		t.Error("the queues are not named by prefix and lane, as ERRAND_QUEUE has it")
+	}
+	for add := range local(t, ctx, "adds") {
+		program, lane, _ := strings.Cut(add, "/")
+		if !slices.Contains(programs, program) || !slices.Contains(lanes, lane) {
+			t.Errorf("%s may add to %s: one of them is not there", program, lane)
+		}
+	}
+	for _, set := range []string{"programs", "services", "urls"} {
+		if diff := cmp.Diff(programs, slices.Sorted(maps.Keys(local(t, ctx, set)))); diff != "" {
+			t.Errorf("local.%s: %s", set, diff)
+		}
+	}
+	if diff := cmp.Diff(map[string]string{"access": "access", "gemini-key": "gemini-key"}, local(t, ctx, "secrets")); diff != "" {
+		t.Errorf("secrets: %s", diff)
+	}
+	for _, p := range programs {
+		if info, err := os.Stat(filepath.Join("..", p)); err != nil || !info.IsDir() {
+			t.Errorf("there is no program %s: %v", p, err)
+		}
+	}
+}
+
+// The module asks at the paths that the programs answer at, and at no others.
+func TestPaths(t *testing.T) {
+	m := module(t)
+	ctx := m.scope(t)
+	functions := local(t, ctx, "urls")["functions"]
+	want := map[string]string{
+		"google_pubsub_subscription.notify push_endpoint": functions + bus.PathEvents,
+		"google_cloud_scheduler_job.sweep uri":            functions + sweep.PathTick,
+		"google_cloud_run_v2_service.program path":        live + " " + ready + " ",
+	}
+	got := map[string]string{}
+	m.each(func(resource, name string, a *hclsyntax.Attribute) {
+		if name != "path" && name != "uri" && name != "push_endpoint" {
+			return
+		}
+		v := evaluate(a, ctx)
+		if !v.IsKnown() {
+			t.Errorf("%s %s is not known without Google", resource, name)
+			return
+		}
+		key := resource + " " + name
+		switch text := v.AsString(); {
+		case name != "path":
+			got[key] = text
+		case strings.HasPrefix(text, "/"): // others are files
+			parts := append(strings.Fields(got[key]), text)
+			slices.Sort(parts)
+			got[key] = strings.Join(parts, " ") + " "
+		}
+	})
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Who may do what, and why. A role that is not here is a decision.
+func TestRoles(t *testing.T) {
+	why := map[string]string{
+		"google_service_account_iam_member.acts_as_invoker roles/iam.serviceAccountUser":                       "jobs are called with the invoker's token (queue.Queue)",
+		"google_service_account_iam_member.pubsub_signs_as_invoker roles/iam.serviceAccountOpenIdTokenCreator": "events are pushed with the invoker's token (bus.PathEvents)",
+		"google_project_iam_member.store roles/datastore.user":                                                 "records (task.Store), in one database by a condition",
+		"google_cloud_tasks_queue_iam_member.adds roles/cloudtasks.enqueuer":                                   "jobs (queue.Queue)",
+		"google_pubsub_topic_iam_member.publishes roles/pubsub.publisher":                                      "events (bus.Publisher)",
+		"google_pubsub_topic_iam_member.buries roles/pubsub.publisher":                                         "dead letters, by Pub/Sub itself",
+		"google_pubsub_subscription_iam_member.takes_away roles/pubsub.subscriber":                             "dead letters, by Pub/Sub itself",
+		"google_secret_manager_secret_iam_member.reads roles/secretmanager.secretAccessor":                     "the access file, the key of the model",
+		"google_cloud_run_v2_service_iam_binding.invokers roles/run.invoker":                                   "clients and the invoker",
+		"google_artifact_registry_repository_iam_member.builder roles/artifactregistry.writer":                 "Cloud Build pushes the image",
+		"google_storage_bucket_iam_member.builder roles/storage.objectViewer":                                  "Cloud Build reads the source",
+		"google_project_iam_member.builder roles/logging.logWriter":                                            "Cloud Build logs; a project's log has no policy of its own",
+		"google_project_iam_member.model (custom)":                                                             "the worker asks a model",
+	}
+	m := module(t)
+	ctx := m.scope(t)
+	got := map[string]bool{}
+	m.each(func(resource, name string, a *hclsyntax.Attribute) {
+		if name != "role" {
+			return
+		}
+		role := "(custom)"
+		if v := evaluate(a, ctx); v.IsKnown() && v.Type() == cty.String {
+			role = v.AsString()
+		}
+		got[resource+" "+role] = true
+		if why[resource+" "+role] == "" {
+			t.Errorf("%s gives %s, and no reason is known", resource, role)
+		}
+	})
+	for role := range why {
+		if !got[role] {
+			t.Errorf("%s is not given any more", role)
+		}
+	}
+	for _, b := range m.blocks("resource") {
+		if strings.Contains(b.Labels[0], "_iam_") && b.Body.Attributes["role"] == nil && b.Labels[0] != "google_project_iam_custom_role" {
+			t.Errorf("%s.%s gives what is not seen here", b.Labels[0], b.Labels[1])
+		}
+	}
+}
+
+// No keys, no values of secrets, no default service account, nothing for everybody but
+// the front door.
+func TestNothingIsGivenAway(t *testing.T) {
+	m := module(t)
+	for _, b := range m.blocks("resource") {
+		if regexp.MustCompile(`_key$|_secret_version$|_iam_policy$|^google_project_iam_binding$|^random_|^local_`).MatchString(b.Labels[0]) {
+			t.Errorf("%s.%s is a key, a value or takes the project's policy", b.Labels[0], b.Labels[1])
+		}
+	}
+	accounts := 0
+	m.each(func(resource, name string, a *hclsyntax.Attribute) {
+		if strings.HasPrefix(resource, "google_cloud_run") && name == "service_account" {
+			accounts++
+		}
+	})
+	if accounts != len(slices.DeleteFunc(m.blocks("resource"), func(b *hclsyntax.Block) bool { return b.Labels[0] != "google_cloud_run_v2_service" })) {
+		t.Error("a service runs as a default service account")
+	}
+	for _, name := range append(glob(t, "*.tf"), "cloudbuild.yaml", "README.md", "../Dockerfile") {
+		text := read(t, name)
+		if found := regexp.MustCompile(`compute@developer|@appspot|roles/(owner|editor|viewer)\b|BEGIN [A-Z ]*PRIVATE KEY|AIza[0-9A-Za-z_-]{10}`).FindString(text); found != "" {
+			t.Errorf("%s has %s", name, found)
+		}
+		if n := strings.Count(text, `"allUsers"`); n > 0 && name != "variables.tf" {
+			t.Errorf("%s lets everybody in", name)
+		}
+	}
+}
+
+// The module asks the model that agent.yaml names.
+func TestModelIsTheAgents(t *testing.T) {
+	a, err := agent.Load("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := module(t).scope(t).Variables["var"].GetAttr("model").AsString(); got != "vertex:"+a.Model {
+		t.Errorf("model is %s by default, agent.yaml says %s", got, a.Model)
+	}
+}
+
+// The file of indexes has the form that firestore.tf reads.
+func TestIndexes(t *testing.T) {
+	var file struct {
+		Indexes []struct {
+			CollectionGroup, QueryScope string
+			Fields                      []struct{ FieldPath, Order, ArrayConfig string }
+		}
+		FieldOverrides []struct {
+			CollectionGroup, FieldPath string
+			TTL                        bool
+			Indexes                    []struct{ Order, ArrayConfig, QueryScope string }
+		}
+	}
+	d := json.NewDecoder(strings.NewReader(read(t, indexes)))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&file); err != nil {
+		t.Fatal(err)
+	}
+	if len(file.Indexes) == 0 || len(file.FieldOverrides) == 0 {
+		t.Error("no indexes or no exemptions")
+	}
+	for _, i := range file.Indexes {
+		if i.CollectionGroup == "" || i.QueryScope == "" || len(i.Fields) < 2 {
+			t.Errorf("not an index: %+v", i)
+		}
+	}
+}
+
+func glob(t *testing.T, pattern string) []string {
+	t.Helper()
+	names, err := filepath.Glob(pattern)
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no %s: %v", pattern, err)
+	}
+	return names
+}

@@ -1,0 +1,195 @@
+// Package infra_test holds the deployment to the code that it deploys: the Terraform
+// module, the Dockerfile, the commands of the README. It deploys nothing and needs no
+// network; what needs Terraform or gcloud says so where there is none.
+package infra_test
+
+import (
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/function"
+	"github.com/zclconf/go-cty/cty/function/stdlib"
+)
+
+// indexes is the file of Firestore's indexes, from this folder.
+const indexes = "../shared/gcp/firestore.indexes.json"
+
+// files are the module as written.
+type files []*hclsyntax.Body
+
+func module(t *testing.T) files {
+	t.Helper()
+	names, err := filepath.Glob("*.tf")
+	if err != nil || len(names) < 5 {
+		t.Fatalf("found %v, %v: not the module", names, err)
+	}
+	var all files
+	for _, name := range names {
+		f, diags := hclsyntax.ParseConfig([]byte(read(t, name)), name, hcl.InitialPos)
+		if diags.HasErrors() {
+			t.Fatal(diags)
+		}
+		all = append(all, f.Body.(*hclsyntax.Body))
+	}
+	return all
+}
+
+// blocks are the module's blocks of these types.
+func (f files) blocks(types ...string) []*hclsyntax.Block {
+	var out []*hclsyntax.Block
+	for _, body := range f {
+		for _, b := range body.Blocks {
+			if slices.Contains(types, b.Type) {
+				out = append(out, b)
+			}
+		}
+	}
+	return out
+}
+
+// each calls do with every attribute of the module's resources, nested ones too.
+func (f files) each(do func(resource, name string, a *hclsyntax.Attribute)) {
+	var walk func(string, *hclsyntax.Body)
+	walk = func(resource string, b *hclsyntax.Body) {
+		for name, a := range b.Attributes {
+			do(resource, name, a)
+		}
+		for _, inner := range b.Blocks {
+			walk(resource, inner.Body)
+		}
+	}
+	for _, b := range f.blocks("resource") {
+		walk(b.Labels[0]+"."+b.Labels[1], b.Body)
+	}
+}
+
+// What an installation may have chosen.
+var chosen = map[string]cty.Value{
+	"project": cty.StringVal("my-project"),
+	"region":  cty.StringVal("europe-west1"),
+	"instances": cty.ObjectVal(map[string]cty.Value{
+		"cardserver": cty.NumberIntVal(10), "worker": cty.NumberIntVal(20), "functions": cty.NumberIntVal(10),
+	}),
+}
+
+// invoker stands for what Google makes up.
+const invoker = "errand-invoker@my-project.iam.gserviceaccount.com"
+
+// scope evaluates as Terraform does, as far as a value depends on nothing but choices
+// and what is written; the rest is unknown.
+func (f files) scope(t *testing.T) *hcl.EvalContext {
+	t.Helper()
+	ctx := &hcl.EvalContext{
+		Variables: map[string]cty.Value{
+			"path": cty.ObjectVal(map[string]cty.Value{"module": cty.StringVal(".")}),
+			"data": cty.ObjectVal(map[string]cty.Value{"google_project": cty.ObjectVal(map[string]cty.Value{
+				"this": cty.ObjectVal(map[string]cty.Value{"number": cty.StringVal("123456789012")}),
+			})}),
+		},
+		Functions: map[string]function.Function{
+			"toset": stdlib.MakeToFunc(cty.Set(cty.DynamicPseudoType)),
+			"floor": stdlib.FloorFunc,
+			"min":   stdlib.MinFunc,
+		},
+	}
+	vars := map[string]cty.Value{}
+	for _, b := range f.blocks("variable") {
+		name := b.Labels[0]
+		if v, ok := chosen[name]; ok {
+			vars[name] = v
+			continue
+		}
+		v, diags := b.Body.Attributes["default"].Expr.Value(ctx)
+		if diags.HasErrors() {
+			t.Fatal(diags)
+		}
+		vars[name] = v
+	}
+	ctx.Variables["var"] = cty.ObjectVal(vars)
+
+	// Locals and resources refer to each other: once more as long as more is known.
+	for known, before := 1, 0; known > before; {
+		before, known = known, 0
+		locals, resources := map[string]cty.Value{}, map[string]map[string]cty.Value{}
+		for _, b := range f.blocks("locals") {
+			for name, a := range b.Body.Attributes {
+				locals[name] = evaluate(a, ctx)
+			}
+		}
+		for _, b := range f.blocks("resource") {
+			typ, name := b.Labels[0], b.Labels[1]
+			if resources[typ] == nil {
+				resources[typ] = map[string]cty.Value{}
+			}
+			if b.Body.Attributes["for_each"] != nil || b.Body.Attributes["count"] != nil {
+				resources[typ][name] = cty.DynamicVal
+				continue
+			}
+			own := map[string]cty.Value{"id": cty.DynamicVal, "member": cty.DynamicVal, "email": cty.StringVal(invoker)}
+			for attr, a := range b.Body.Attributes {
+				own[attr] = evaluate(a, ctx)
+			}
+			if own["name"] == cty.NilVal {
+				own["name"] = cty.DynamicVal
+			}
+			resources[typ][name] = cty.ObjectVal(own)
+		}
+		ctx.Variables["local"] = cty.ObjectVal(locals)
+		for typ, r := range resources {
+			ctx.Variables[typ] = cty.ObjectVal(r)
+			for _, v := range r {
+				known += count(v)
+			}
+		}
+		known += count(ctx.Variables["local"])
+	}
+	return ctx
+}
+
+func evaluate(a *hclsyntax.Attribute, ctx *hcl.EvalContext) cty.Value {
+	v, diags := a.Expr.Value(ctx)
+	if diags.HasErrors() {
+		return cty.DynamicVal
+	}
+	return v
+}
+
+// count is how many values in v are known.
+func count(v cty.Value) int {
+	n := 0
+	_ = cty.Walk(v, func(_ cty.Path, v cty.Value) (bool, error) {
+		if v.IsKnown() {
+			n++
+		}
+		return true, nil
+	})
+	return n
+}
+
+// local is one of the module's locals, as strings by key; a set's keys are its values.
+func local(t *testing.T, ctx *hcl.EvalContext, name string) map[string]string {
+	t.Helper()
+	v := ctx.Variables["local"].GetAttr(name)
+	if !v.IsKnown() || !v.CanIterateElements() {
+		t.Fatalf("local.%s is not known without Google", name)
+	}
+	out := map[string]string{}
+	for k, e := range v.Elements() {
+		if v.Type().IsSetType() {
+			k = e
+		}
+		switch {
+		case !e.IsKnown():
+			t.Fatalf("local.%s[%q] is not known without Google", name, k.AsString())
+		case e.Type() == cty.String:
+			out[k.AsString()] = e.AsString()
+		default:
+			out[k.AsString()] = ""
+		}
+	}
+	return out
+}

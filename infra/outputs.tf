@@ -1,0 +1,29 @@
+output "url" {
+  description = "Where clients reach the agent."
+  value       = local.environment.ERRAND_URL
+}
+
+output "repository" {
+  description = "Where the image is pushed to."
+  value       = "${var.region}-docker.pkg.dev/${var.project}/${google_artifact_registry_repository.images.repository_id}"
+}
+
+output "source_bucket" {
+  description = "Where Cloud Build finds the source."
+  value       = google_storage_bucket.source.name
+}
+
+output "builder" {
+  description = "Whom Cloud Build builds as."
+  value       = google_service_account.builder.id
+}
+
+output "secrets" {
+  description = "Secrets that need a version before the services can start."
+  value       = [for s in distinct(values(local.reads)) : google_secret_manager_secret.secret[s].secret_id]
+}
+
+output "environment" {
+  description = "The environment of the three programs."
+  value       = local.environment
+}

@@ -1,0 +1,31 @@
+data "google_project" "this" {
+  project_id = var.project
+}
+
+resource "google_project_service" "api" {
+  for_each = toset([
+    "aiplatform.googleapis.com",
+    "artifactregistry.googleapis.com",
+    "cloudbuild.googleapis.com",
+    "cloudscheduler.googleapis.com",
+    "cloudtasks.googleapis.com",
+    "firestore.googleapis.com",
+    "iam.googleapis.com",
+    "pubsub.googleapis.com",
+    "run.googleapis.com",
+    "secretmanager.googleapis.com",
+  ])
+
+  project            = var.project
+  service            = each.value
+  disable_on_destroy = false # others in the project may use it
+}
+
+locals {
+  programs = toset(["cardserver", "worker", "functions"])
+
+  # The address is known before the service is, so that the services can be told of
+  # each other. It is also the audience of tokens for the service.
+  # https://cloud.google.com/run/docs/triggering/https-request#deterministic
+  urls = { for p in local.programs : p => "https://${var.prefix}-${p}-${data.google_project.this.number}.${var.region}.run.app" }
+}

@@ -1,0 +1,237 @@
+package infra_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/terraform-plugin-go/tfprotov5"
+	"github.com/hashicorp/terraform-plugin-go/tfprotov5/tf5server"
+	"github.com/hashicorp/terraform-plugin-go/tftypes"
+)
+
+// source is the address of Google's provider without its host, and version the one
+// whose arguments schemaPackage describes.
+const (
+	source  = "hashicorp/google"
+	version = "6.50.0"
+)
+
+// TestMain makes this test program a Terraform provider when Terraform starts it as
+// one. It knows the arguments of Google's resources and can do nothing with them:
+// enough for validate, and for test with a mock_provider, without a network.
+func TestMain(m *testing.M) {
+	if os.Getenv("TF_PLUGIN_MAGIC_COOKIE") == "" {
+		os.Exit(m.Run())
+	}
+	p, err := newProvider(os.Getenv("ERRAND_TEST_PROVIDER"))
+	if err == nil {
+		err = tf5server.Serve(source, func() tfprotov5.ProviderServer { return p })
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// A provider answers questions about schemas. What is embedded is nil: nothing else
+// is asked of a provider that is mocked.
+type provider struct {
+	tfprotov5.ProviderServer
+	schemas tfprotov5.GetProviderSchemaResponse
+}
+
+// newProvider reads a folder of generated bindings: provider, RESOURCE and data-SOURCE.
+func newProvider(dir string) (*provider, error) {
+	all, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	p := &provider{schemas: tfprotov5.GetProviderSchemaResponse{
+		ResourceSchemas:   map[string]*tfprotov5.Schema{},
+		DataSourceSchemas: map[string]*tfprotov5.Schema{},
+	}}
+	for _, d := range all {
+		name := strings.ReplaceAll(d.Name(), "-", "_")
+		s, err := readSchema(filepath.Join(dir, d.Name()))
+		if err != nil {
+			return nil, err
+		}
+		data, isData := strings.CutPrefix(name, "data_")
+		switch {
+		case name == "provider":
+			p.schemas.Provider = s
+		case isData:
+			p.schemas.DataSourceSchemas["google_"+data] = s
+		default:
+			p.schemas.ResourceSchemas["google_"+name] = s
+		}
+	}
+	return p, nil
+}
+
+func (p *provider) GetMetadata(context.Context, *tfprotov5.GetMetadataRequest) (*tfprotov5.GetMetadataResponse, error) {
+	m := &tfprotov5.GetMetadataResponse{}
+	for name := range p.schemas.ResourceSchemas {
+		m.Resources = append(m.Resources, tfprotov5.ResourceMetadata{TypeName: name})
+	}
+	for name := range p.schemas.DataSourceSchemas {
+		m.DataSources = append(m.DataSources, tfprotov5.DataSourceMetadata{TypeName: name})
+	}
+	return m, nil
+}
+
+func (p *provider) GetProviderSchema(context.Context, *tfprotov5.GetProviderSchemaRequest) (*tfprotov5.GetProviderSchemaResponse, error) {
+	return &p.schemas, nil
+}
+
+func (*provider) GetResourceIdentitySchemas(context.Context, *tfprotov5.GetResourceIdentitySchemasRequest) (*tfprotov5.GetResourceIdentitySchemasResponse, error) {
+	return &tfprotov5.GetResourceIdentitySchemasResponse{}, nil
+}
+
+func (*provider) PrepareProviderConfig(_ context.Context, r *tfprotov5.PrepareProviderConfigRequest) (*tfprotov5.PrepareProviderConfigResponse, error) {
+	return &tfprotov5.PrepareProviderConfigResponse{PreparedConfig: r.Config}, nil
+}
+
+func (*provider) ValidateResourceTypeConfig(context.Context, *tfprotov5.ValidateResourceTypeConfigRequest) (*tfprotov5.ValidateResourceTypeConfigResponse, error) {
+	return &tfprotov5.ValidateResourceTypeConfigResponse{}, nil
+}
+
+func (*provider) ValidateDataSourceConfig(context.Context, *tfprotov5.ValidateDataSourceConfigRequest) (*tfprotov5.ValidateDataSourceConfigResponse, error) {
+	return &tfprotov5.ValidateDataSourceConfigResponse{}, nil
+}
+
+func (*provider) StopProvider(context.Context, *tfprotov5.StopProviderRequest) (*tfprotov5.StopProviderResponse, error) {
+	return &tfprotov5.StopProviderResponse{}, nil
+}
+
+// The bindings are generated from the provider's schema, so a few patterns find
+// everything: the arguments with their types, the functions that write nested
+// blocks, which arguments may be left out, and what only the provider knows.
+var (
+	argument = regexp.MustCompile(`(?m)^ +(\w+): \{\n +value: (.*),\n +isBlock: (true|false),\n +type: "(\w+)",\n +storageClassType: "(\w+)",`)
+	property = regexp.MustCompile(`(?:struct\.|this\._)(\w+)`)
+	writer   = regexp.MustCompile(`(\w+)ToHclTerraform`)
+	optional = regexp.MustCompile(`(?m)^    readonly (\w+)\?: `)
+	known    = regexp.MustCompile(`// (\w+) - computed: true, optional: false, required: false\n +(?:get \w+\(\) \{\n +return (?:cdktf\.Fn\.tolist\()?this\.get(\w+)Attribute|this\._\w+ = new cdktf\.(\w+)\()`)
+)
+
+// types of arguments, by their names in the bindings.
+var types = map[string]tftypes.Type{
+	"string": tftypes.String, "String": tftypes.String,
+	"number": tftypes.Number, "Number": tftypes.Number,
+	"boolean": tftypes.Bool, "Boolean": tftypes.Bool,
+	"stringList": tftypes.List{ElementType: tftypes.String}, "List": tftypes.List{ElementType: tftypes.String},
+	"stringMap": tftypes.Map{ElementType: tftypes.String}, "StringMap": tftypes.Map{ElementType: tftypes.String},
+	"numberList": tftypes.List{ElementType: tftypes.Number},
+}
+
+// A binding is the text of one resource's generated code.
+type binding struct{ code, declared string }
+
+func readSchema(dir string) (*tfprotov5.Schema, error) {
+	code, err := os.ReadFile(filepath.Join(dir, "index.js"))
+	if err != nil {
+		return nil, err
+	}
+	declared, err := os.ReadFile(filepath.Join(dir, "index.d.ts"))
+	if err != nil {
+		return nil, err
+	}
+	b := binding{string(code), string(declared)}
+	body, err := between(b.code, "    synthesizeHclAttributes() {", "\n    }\n")
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	config := "Config extends cdktf."
+	if filepath.Base(dir) == "provider" {
+		config = "interface GoogleProviderConfig {"
+	}
+	top, err := b.block(body, config)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	// What only the provider knows is read in the resource's own class, the last.
+	own := b.code[strings.LastIndex(b.code, "\nclass "):]
+	for _, m := range known.FindAllStringSubmatch(own, -1) {
+		if typ := types[m[2]+m[3]]; typ != nil {
+			top.Attributes = append(top.Attributes, &tfprotov5.SchemaAttribute{Name: m[1], Type: typ, Computed: true})
+		}
+	}
+	return &tfprotov5.Schema{Block: top}, nil
+}
+
+// block makes the schema of the arguments that body writes. The interface of the
+// given name says which of them may be left out.
+func (b binding) block(body, name string) (*tfprotov5.SchemaBlock, error) {
+	declared, err := between(b.declared, name, "\n}\n")
+	if err != nil {
+		return nil, err
+	}
+	left := map[string]bool{}
+	for _, m := range optional.FindAllStringSubmatch(declared, -1) {
+		left[m[1]] = true
+	}
+	out := &tfprotov5.SchemaBlock{}
+	for _, m := range argument.FindAllStringSubmatch(body, -1) {
+		name, value, isBlock, kind, class := m[1], m[2], m[3] == "true", m[4], m[5]
+		required := !left[property.FindStringSubmatch(value)[1]]
+		if !isBlock {
+			typ := types[class]
+			if kind == "set" {
+				typ = tftypes.Set{ElementType: tftypes.String}
+			}
+			if typ == nil {
+				return nil, fmt.Errorf("%s: unknown type %s", name, class)
+			}
+			// The provider fills these in; whether it fills in others is not said.
+			filled := name == "id" || name == "project" || name == "region"
+			out.Attributes = append(out.Attributes, &tfprotov5.SchemaAttribute{Name: name, Type: typ, Required: required, Optional: !required, Computed: filled && !required})
+			continue
+		}
+		fn := writer.FindStringSubmatch(value)[1]
+		body, err := between(b.code, "\nfunction "+fn+"ToHclTerraform(", "\n}\n")
+		if err != nil {
+			return nil, err
+		}
+		inner, err := b.block(body, "interface "+strings.ToUpper(fn[:1])+fn[1:]+" {")
+		if err != nil {
+			return nil, err
+		}
+		nested := &tfprotov5.SchemaNestedBlock{TypeName: name, Block: inner}
+		switch kind {
+		case "list":
+			nested.Nesting = tfprotov5.SchemaNestedBlockNestingModeList
+		case "set":
+			nested.Nesting = tfprotov5.SchemaNestedBlockNestingModeSet
+		case "struct":
+			nested.Nesting = tfprotov5.SchemaNestedBlockNestingModeSingle
+		default:
+			return nil, fmt.Errorf("%s: unknown nesting %s", name, kind)
+		}
+		if kind != "struct" {
+			if required {
+				nested.MinItems = 1
+			}
+			if !strings.HasPrefix(value, "cdktf.listMapper") {
+				nested.MaxItems = 1
+			}
+		}
+		out.BlockTypes = append(out.BlockTypes, nested)
+	}
+	return out, nil
+}
+
+// between is the text after begin, up to end.
+func between(text, begin, end string) (string, error) {
+	_, rest, ok := strings.Cut(text, begin)
+	if !ok {
+		return "", fmt.Errorf("the bindings have no %q", strings.TrimSpace(begin))
+	}
+	inner, _, _ := strings.Cut(rest, end)
+	return inner, nil
+}

@@ -1,0 +1,186 @@
+package infra_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"errand/shared/conformance"
+)
+
+// A gcloudRun runs gcloud in a folder, with a configuration of its own, which knows
+// nobody.
+type gcloudRun func(ctx context.Context, dir string, args ...string) (string, error)
+
+func findGcloud(t *testing.T) gcloudRun {
+	t.Helper()
+	_, err := exec.LookPath("gcloud")
+	conformance.Require(t, "gcloud", err == nil, "install the Google Cloud CLI, https://cloud.google.com/sdk/docs/install")
+	config := t.TempDir()
+	return func(ctx context.Context, dir string, args ...string) (string, error) {
+		c := exec.CommandContext(ctx, "gcloud", args...)
+		c.Dir = dir
+		c.Env = append(os.Environ(), "CLOUDSDK_CONFIG="+config, "CLOUDSDK_CORE_DISABLE_PROMPTS=1", "CLOUDSDK_CORE_CHECK_GCE_METADATA=false",
+			"CLOUDSDK_CORE_DISABLE_USAGE_REPORTING=1", "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK=1", "CLOUDSDK_CORE_PROJECT=my-project")
+		out, err := c.CombinedOutput()
+		return string(out), err
+	}
+}
+
+// said runs the README's shell as it stands, where the programs that it calls write
+// down their arguments and do nothing. It returns the calls of each, and where.
+func said(t *testing.T) (dir string, calls map[string][][]string) {
+	t.Helper()
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip("there is no bash to read the README's commands with")
+	}
+	dir = t.TempDir()
+	tools := filepath.Join(dir, "tools")
+	log := filepath.Join(dir, "log")
+	for name, prints := range map[string]string{
+		"terraform": "europe-west1-docker.pkg.dev/my-errand/errand", // an output; most are put into longer words
+		"git":       "0123456789ab",
+		"gcloud":    "", "go": "", "curl": "",
+	} {
+		file := filepath.Join(tools, name)
+		write(t, file, fmt.Sprintf("#!%s\nif [ -p /dev/stdin ]; then cat >/dev/null; fi\nprintf '%%s\\0' %s \"$@\" $'\\n' >>'%s'\necho '%s'\n", bash, name, log, prints))
+		if err := os.Chmod(file, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, filepath.Join(dir, "infra", "cloudbuild.yaml"), read(t, "cloudbuild.yaml"))
+	blocks := regexp.MustCompile("(?ms)^```sh\n(.*?)^```").FindAllStringSubmatch(read(t, "README.md"), -1)
+	if len(blocks) < 5 {
+		t.Fatalf("the README has %d blocks of commands", len(blocks))
+	}
+	script := "set -euo pipefail\nGEMINI_API_KEY=none\n"
+	for _, b := range blocks {
+		script += b[1]
+	}
+	c := exec.CommandContext(t.Context(), bash, "-c", script)
+	c.Dir = dir
+	c.Env = append(os.Environ(), "PATH="+tools+string(os.PathListSeparator)+os.Getenv("PATH"))
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("the README's commands: %v\n%s", err, out)
+	}
+	calls = map[string][][]string{}
+	for call := range bytes.SplitSeq([]byte(read(t, log)), []byte("\n\x00")) {
+		if words := strings.Split(strings.TrimSuffix(string(call), "\x00"), "\x00"); len(words) > 1 {
+			calls[words[0]] = append(calls[words[0]], words[1:])
+		}
+	}
+	return dir, calls
+}
+
+// wrong is what gcloud says against a command line; empty if it takes it. Nothing is
+// done: without an account gcloud only reads its arguments. Its auth commands need
+// none, so they get a flag that does not exist and must refuse that one only.
+func (g gcloudRun) wrong(t *testing.T, dir string, args []string) string {
+	t.Helper()
+	const nonsense = "--errand-nonsense"
+	if args[0] == "auth" {
+		out, err := g(t.Context(), dir, append(slices.Clone(args), nonsense)...)
+		if err != nil && strings.Contains(out, "unrecognized arguments: "+nonsense) {
+			return ""
+		}
+		return out
+	}
+	out, err := g(t.Context(), dir, args...)
+	if err == nil && args[0] == "config" || strings.Contains(out, "do not currently have an active account") {
+		return ""
+	}
+	return out + "(neither accepted nor refused for want of an account)"
+}
+
+// The real gcloud understands the README's commands.
+func TestReadmeGcloud(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long: gcloud takes a second to read a command")
+	}
+	gcloud := findGcloud(t)
+	dir, calls := said(t)
+	if len(calls["gcloud"]) < 15 {
+		t.Fatalf("the README has only %d gcloud commands: %q", len(calls["gcloud"]), calls["gcloud"])
+	}
+	seen := map[string]bool{}
+	for _, args := range calls["gcloud"] {
+		line := strings.Join(args, " ")
+		if seen[line] {
+			continue
+		}
+		seen[line] = true
+		if w := gcloud.wrong(t, dir, args); w != "" {
+			t.Errorf("gcloud %s:\n%s", line, w)
+		}
+	}
+	for _, line := range []string{"projects create my-errand --bogus", "auth login --bogus", "run servics list", "secrets versions add errand-access", "tasks queues pause"} {
+		if gcloud.wrong(t, dir, strings.Fields(line)) == "" {
+			t.Errorf("gcloud %s is taken for right", line)
+		}
+	}
+}
+
+// Outputs, variables and resources that the README names are the module's.
+func TestReadmeNames(t *testing.T) {
+	_, calls := said(t)
+	m := module(t)
+	outputs := map[string]bool{}
+	for _, b := range m.blocks("output") {
+		outputs[b.Labels[0]] = true
+	}
+	asked := 0
+	for _, args := range calls["terraform"] {
+		if args[0] != "-chdir=infra" {
+			t.Errorf("terraform %q is not run for the module", args)
+		}
+		if args[1] == "output" {
+			asked++
+			if name := args[len(args)-1]; !outputs[name] {
+				t.Errorf("there is no output %s", name)
+			}
+		}
+	}
+	if asked < 4 {
+		t.Errorf("only %d outputs are asked for", asked)
+	}
+	text := read(t, "README.md")
+	variables := map[string]bool{}
+	for _, b := range m.blocks("variable") {
+		variables[b.Labels[0]] = true
+	}
+	for _, set := range regexp.MustCompile("(?m)(?:^|`|\")([a-z_]+) += \\\\?\"?[a-z$]").FindAllStringSubmatch(text, -1) {
+		if !variables[set[1]] {
+			t.Errorf("there is no variable %s", set[1])
+		}
+	}
+	names := map[string]bool{}
+	for _, known := range []string{"programs", "queues", "secrets"} {
+		for name := range local(t, m.scope(t), known) {
+			names["errand-"+name] = true
+		}
+	}
+	ctx := m.scope(t)
+	m.each(func(_, name string, a *hclsyntax.Attribute) {
+		if name != "name" && name != "account_id" {
+			return
+		}
+		if v := evaluate(a, ctx); v.IsKnown() {
+			names[strings.ReplaceAll(v.AsString(), "my-project", "PROJECT")] = true
+		}
+	})
+	for _, found := range regexp.MustCompile("[` =]((?:PROJECT-)?errand-[a-z-]+)").FindAllStringSubmatch(text, -1) {
+		if !names[found[1]] {
+			t.Errorf("nothing is called %s", found[1])
+		}
+	}
+}

@@ -1,0 +1,153 @@
+locals {
+  functions_concurrency = 40
+
+  # What differs between the programs. A request ends before whoever sent it gives up:
+  # streams are 50 minutes old at most, a dispatched job has 10 minutes.
+  services = {
+    cardserver = { concurrency = 250, timeout = "3600s", ingress = "INGRESS_TRAFFIC_ALL", invokers = var.clients }
+    worker     = { concurrency = var.turns_per_instance, timeout = "600s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", invokers = [google_service_account.invoker.member] }
+    functions  = { concurrency = local.functions_concurrency, timeout = "600s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", invokers = [google_service_account.invoker.member] }
+  }
+  running = var.image == "" ? {} : local.services
+
+  # One block, the same for the three programs.
+  environment = {
+    ERRAND_STORE          = "firestore:${var.project}/${google_firestore_database.tasks.name}"
+    ERRAND_QUEUE          = "cloudtasks:projects/${var.project}/locations/${var.region}/queues/${var.prefix}"
+    ERRAND_BUS            = "pubsub:projects/${var.project}/topics/${google_pubsub_topic.events.name}"
+    ERRAND_MODEL          = var.model
+    ERRAND_URL            = var.url == "" ? local.urls["cardserver"] : var.url
+    ERRAND_WORKER_URL     = local.urls["worker"]
+    ERRAND_FUNCTIONS_URL  = local.urls["functions"]
+    ERRAND_INVOKER        = google_service_account.invoker.email
+    ERRAND_ACCESS         = var.access == "secret" ? "${local.access_file.folder}/${local.access_file.name}" : "anonymous"
+    GOOGLE_CLOUD_PROJECT  = var.project
+    GOOGLE_CLOUD_LOCATION = var.model_location
+    GOMEMLIMIT            = "${floor(var.memory * 0.9)}MiB" # the rest is for what the collector does not see
+  }
+}
+
+resource "google_cloud_run_v2_service" "program" {
+  for_each = local.running
+
+  project             = var.project
+  location            = var.region
+  name                = "${var.prefix}-${each.key}"
+  ingress             = each.value.ingress
+  deletion_protection = false # there is nothing in it to lose
+
+  template {
+    service_account                  = google_service_account.program[each.key].email
+    max_instance_request_concurrency = each.value.concurrency
+    timeout                          = each.value.timeout
+
+    scaling {
+      min_instance_count = 0
+      max_instance_count = var.instances[each.key]
+    }
+
+    containers {
+      image   = var.image
+      command = ["/${each.key}"]
+
+      resources {
+        cpu_idle          = true # nothing is done between requests; false would be billed all day
+        startup_cpu_boost = true
+        limits            = { cpu = "1", memory = "${var.memory}Mi" }
+      }
+
+      startup_probe {
+        period_seconds    = 1
+        timeout_seconds   = 1
+        failure_threshold = 30
+
+        http_get {
+          path = "/ready"
+        }
+      }
+
+      liveness_probe {
+        period_seconds    = 30
+        timeout_seconds   = 5
+        failure_threshold = 3
+
+        http_get {
+          path = "/live"
+        }
+      }
+
+      dynamic "env" {
+        for_each = local.environment
+
+        content {
+          name  = env.key
+          value = env.value
+        }
+      }
+
+      dynamic "env" {
+        for_each = lookup(local.reads, each.key, "") == "gemini-key" ? ["GEMINI_API_KEY"] : []
+
+        content {
+          name = env.value
+
+          value_source {
+            secret_key_ref {
+              secret  = google_secret_manager_secret.secret["gemini-key"].secret_id
+              version = "latest"
+            }
+          }
+        }
+      }
+
+      dynamic "volume_mounts" {
+        for_each = lookup(local.reads, each.key, "") == "access" ? ["access"] : []
+
+        content {
+          name       = volume_mounts.value
+          mount_path = local.access_file.folder
+        }
+      }
+    }
+
+    dynamic "volumes" {
+      for_each = lookup(local.reads, each.key, "") == "access" ? ["access"] : []
+
+      content {
+        name = volumes.value
+
+        secret {
+          secret = google_secret_manager_secret.secret["access"].secret_id
+
+          items {
+            version = "latest"
+            path    = local.access_file.name
+          }
+        }
+      }
+    }
+  }
+
+  # An instance that starts without its rights fails its startup probe.
+  depends_on = [
+    google_cloud_tasks_queue_iam_member.adds,
+    google_firestore_field.field,
+    google_firestore_index.index,
+    google_project_iam_member.model,
+    google_project_iam_member.store,
+    google_pubsub_topic_iam_member.publishes,
+    google_secret_manager_secret_iam_member.reads,
+    google_service_account_iam_member.acts_as_invoker,
+  ]
+}
+
+# Binding, not member: whoever else was allowed to call is not any more.
+resource "google_cloud_run_v2_service_iam_binding" "invokers" {
+  for_each = local.running
+
+  project  = var.project
+  location = var.region
+  name     = google_cloud_run_v2_service.program[each.key].name
+  role     = "roles/run.invoker"
+  members  = each.value.invokers
+}

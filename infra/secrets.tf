@@ -1,0 +1,36 @@
+# Secrets are made without values: those are added with gcloud, and are in no state file.
+
+locals {
+  secrets = toset(["access", "gemini-key"])
+
+  # Mounted, the newest version is read by every instance that starts.
+  access_file = { folder = "/etc/errand", name = "access.yaml" }
+
+  # Who reads which secret.
+  reads = merge(
+    var.access == "secret" ? { cardserver = "access" } : {},
+    startswith(var.model, "gemini:") ? { worker = "gemini-key" } : {},
+  )
+}
+
+resource "google_secret_manager_secret" "secret" {
+  for_each = local.secrets
+
+  project   = var.project
+  secret_id = "${var.prefix}-${each.key}"
+
+  replication {
+    auto {}
+  }
+
+  depends_on = [google_project_service.api]
+}
+
+resource "google_secret_manager_secret_iam_member" "reads" {
+  for_each = local.reads
+
+  project   = var.project
+  secret_id = google_secret_manager_secret.secret[each.value].secret_id
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.program[each.key].member
+}

@@ -1,0 +1,79 @@
+# Attempts and waits are decided by the programs, from the record. The queues only have
+# to bring a job back until they have: their limits are above ours.
+
+locals {
+  queues = {
+    # What is dispatched must find room, or Cloud Run answers 429 and the whole queue
+    # slows down.
+    turns = var.instances.worker * var.turns_per_instance
+    # Half of the functions' room, the topic and the sweep take the other; and at most
+    # what a queue can do. https://cloud.google.com/tasks/docs/quotas
+    deliveries = min(5000, floor(var.instances.functions * local.functions_concurrency / 2))
+  }
+
+  # Who adds to which queue: the front door accepts messages and webhooks, a turn parks
+  # itself, a failed delivery is repeated, the sweep repairs both.
+  adds = toset(["cardserver/turns", "cardserver/deliveries", "worker/turns", "functions/turns", "functions/deliveries"])
+}
+
+resource "google_cloud_tasks_queue" "queue" {
+  for_each = local.queues
+
+  project  = var.project
+  location = var.region
+  name     = "${var.prefix}-${each.key}"
+
+  rate_limits {
+    max_dispatches_per_second = 500
+    max_concurrent_dispatches = each.value
+  }
+
+  retry_config {
+    max_attempts       = 100
+    max_retry_duration = "0s" # no limit: the attempts decide
+    min_backoff        = "1s"
+    max_backoff        = "300s"
+    max_doublings      = 8
+  }
+
+  depends_on = [google_project_service.api]
+}
+
+resource "google_cloud_tasks_queue_iam_member" "adds" {
+  for_each = local.adds
+
+  project  = var.project
+  location = var.region
+  name     = google_cloud_tasks_queue.queue[split("/", each.key)[1]].name
+  role     = "roles/cloudtasks.enqueuer"
+  member   = google_service_account.program[split("/", each.key)[0]].member
+}
+
+# Repair: functions adds a sweep to each queue. A minute that fails is followed by
+# another one.
+resource "google_cloud_scheduler_job" "sweep" {
+  project          = var.project
+  region           = var.region
+  name             = "${var.prefix}-sweep"
+  description      = "Adds a sweep to the queues"
+  schedule         = "* * * * *"
+  time_zone        = "Etc/UTC"
+  attempt_deadline = "30s"
+  paused           = var.image == "" # nobody would answer
+
+  retry_config {
+    retry_count = 0
+  }
+
+  http_target {
+    http_method = "POST"
+    uri         = "${local.urls["functions"]}/tick"
+
+    oidc_token {
+      service_account_email = google_service_account.invoker.email
+      audience              = local.urls["functions"]
+    }
+  }
+
+  depends_on = [google_project_service.api]
+}

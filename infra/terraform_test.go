@@ -1,0 +1,265 @@
+package infra_test
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+
+	"errand/shared/conformance"
+)
+
+// schemaPackage has generated bindings of Google's provider, from which its schema is
+// read. It is only read here: no infrastructure is described in it.
+const schemaPackage = "@cdktf/provider-google@16.12.1"
+
+// A workspace is a copy of the module with an initialised Terraform.
+type workspace struct {
+	t       *testing.T
+	dir     string // of the module
+	environ []string
+}
+
+// newWorkspace copies the module, gives Terraform a provider that knows Google's
+// schema from a mirror on disk, and runs init: without a network.
+func newWorkspace(t *testing.T) *workspace {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("long: Terraform starts its provider for every step")
+	}
+	_, err := exec.LookPath("terraform")
+	conformance.Require(t, "terraform", err == nil, "install Terraform 1.9 or newer, https://developer.hashicorp.com/terraform/install")
+	bindings := os.Getenv("ERRAND_TEST_PROVIDER_SCHEMA")
+	_, err = os.Stat(bindings)
+	conformance.Require(t, "terraform", err == nil,
+		"npm pack "+schemaPackage+" --pack-destination DIR, and set ERRAND_TEST_PROVIDER_SCHEMA to the file it makes")
+
+	root := t.TempDir()
+	w := &workspace{t: t, dir: filepath.Join(root, "infra")}
+	copyModule(t, w.dir)
+	schema := filepath.Join(root, "schema")
+	unpackBindings(t, bindings, schema)
+	config := filepath.Join(root, "terraform.rc")
+	w.environ = append(os.Environ(), "TF_CLI_CONFIG_FILE="+config, "ERRAND_TEST_PROVIDER="+schema, "CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1")
+	write(t, config, "")
+
+	// Terraform says under which host it looks for the provider.
+	out, err := w.run("providers")
+	if err != nil {
+		t.Fatal(out)
+	}
+	host := regexp.MustCompile(`provider\[([^/]+)/` + source + `\]`).FindStringSubmatch(out)
+	if host == nil {
+		t.Fatalf("terraform providers does not name %s:\n%s", source, out)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mirror := filepath.Join(root, "mirror")
+	place := filepath.Join(mirror, host[1], filepath.FromSlash(source), version, runtime.GOOS+"_"+runtime.GOARCH)
+	if err := os.MkdirAll(place, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(self, filepath.Join(place, "terraform-provider-google_v"+version)); err != nil {
+		t.Fatal(err)
+	}
+	write(t, config, fmt.Sprintf("provider_installation {\n  filesystem_mirror {\n    path = %q\n  }\n}\n", mirror))
+	if out, err := w.run("init", "-backend=false"); err != nil {
+		t.Fatalf("terraform init:\n%s", out)
+	}
+	return w
+}
+
+func (w *workspace) run(args ...string) (string, error) {
+	c := exec.CommandContext(w.t.Context(), "terraform", append(args, "-no-color")...)
+	if args[0] == "providers" {
+		c.Args = c.Args[:2] // it knows no such flag
+	}
+	c.Dir, c.Env = w.dir, w.environ
+	out, err := c.CombinedOutput()
+	return string(out), err
+}
+
+// copyModule copies what Terraform reads: not what it keeps beside it, a lock file
+// above all, whose checksums are those of the real provider.
+func copyModule(t *testing.T, to string) {
+	t.Helper()
+	for _, pattern := range []string{"*.tf", "*.tftest.hcl"} {
+		all, err := filepath.Glob(pattern)
+		if err != nil || len(all) == 0 {
+			t.Fatalf("no %s: %v", pattern, err)
+		}
+		for _, f := range all {
+			write(t, filepath.Join(to, f), read(t, f))
+		}
+	}
+	write(t, filepath.Join(to, indexes), read(t, indexes))
+}
+
+// unpackBindings takes what describes the module's resources out of the package.
+func unpackBindings(t *testing.T, from, to string) {
+	t.Helper()
+	wanted := map[string]bool{"provider": true}
+	for _, b := range module(t).blocks("resource", "data") {
+		name := strings.ReplaceAll(strings.TrimPrefix(b.Labels[0], "google_"), "_", "-")
+		if b.Type == "data" {
+			name = "data-google-" + name
+		}
+		wanted[name] = true
+	}
+	f, err := os.Open(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	gz, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for files := tar.NewReader(gz); ; {
+		h, err := files.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		folder, ok := strings.CutPrefix(path.Dir(h.Name), "package/lib/")
+		if !ok || !wanted[folder] {
+			continue
+		}
+		text, err := io.ReadAll(files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(to, strings.Replace(folder, "data-google-", "data-", 1), path.Base(h.Name)), string(text))
+	}
+}
+
+func write(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// Terraform accepts the module and its assertions hold (*.tftest.hcl), against the
+// schema of Google's provider.
+func TestTerraform(t *testing.T) {
+	w := newWorkspace(t)
+	if out, err := w.run("validate"); err != nil {
+		t.Fatalf("terraform validate:\n%s", out)
+	}
+	if out, err := w.run("fmt", "-check", "-diff"); err != nil {
+		t.Errorf("terraform fmt:\n%s", out)
+	}
+	out, err := w.run("test")
+	if err != nil {
+		t.Fatalf("terraform test:\n%s", out)
+	}
+	if !regexp.MustCompile(`Success! [1-9][0-9]* passed, 0 failed`).MatchString(out) {
+		t.Errorf("terraform test tested nothing:\n%s", out)
+	}
+}
+
+// What the schema is there for: faults that only the provider would have found.
+func TestTerraformRefuses(t *testing.T) {
+	w := newWorkspace(t)
+	for _, row := range []struct{ name, text, want string }{
+		{"unknown argument", `resource "google_pubsub_topic" "x" {
+  name     = "x"
+  nonsense = "y"
+}`, "Unsupported argument"},
+		{"missing argument", `resource "google_pubsub_topic" "x" {}`, "Missing required argument"},
+		{"wrong type", `resource "google_cloud_tasks_queue" "x" {
+  location = "x"
+  rate_limits { max_concurrent_dispatches = "many" }
+}`, "a number is required"},
+		{"missing block", `resource "google_cloud_run_v2_service" "x" {
+  name     = "x"
+  location = "x"
+}`, "Insufficient template blocks"},
+		{"block twice", `resource "google_cloud_tasks_queue" "x" {
+  location = "x"
+  rate_limits {}
+  rate_limits {}
+}`, "Too many rate_limits blocks"},
+		{"unknown output", `output "x" { value = google_service_account.invoker.nonsense }`, "Unsupported attribute"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			file := filepath.Join(w.dir, "x.tf")
+			write(t, file, row.text)
+			defer func() {
+				if err := os.Remove(file); err != nil {
+					t.Error(err)
+				}
+			}()
+			out, err := w.run("validate")
+			if err == nil || !strings.Contains(strings.Join(strings.Fields(out), " "), row.want) {
+				t.Errorf("terraform validate does not say %q:\n%s", row.want, out)
+			}
+		})
+	}
+}
+
+// The assertions notice what they are there for: all these faults at once.
+func TestTerraformTestNotices(t *testing.T) {
+	w := newWorkspace(t)
+	faults := []struct{ file, old, new, want string }{
+		{"run.tf", `invokers = [google_service_account.invoker.member]`, `invokers = ["allUsers"]`, "somebody else than the invoker"},
+		{"run.tf", `INGRESS_TRAFFIC_INTERNAL_ONLY`, `INGRESS_TRAFFIC_ALL`, "reached from outside"},
+		{"run.tf", `google_service_account.program[each.key].email`, `google_service_account.invoker.email`, "own service account"},
+		{"run.tf", `cpu_idle          = true`, `cpu_idle          = false`, "processor or memory"},
+		{"run.tf", `min_instance_count = 0`, `min_instance_count = 1`, "an idle agent runs"},
+		{"run.tf", `path = "/live"`, `path = "/"`, "not probed"},
+		{"tasks.tf", `var.instances.worker * var.turns_per_instance`, `var.instances.worker * var.turns_per_instance + 1`, "more turns are dispatched"},
+		{"tasks.tf", `"worker/turns", `, `"worker/turns", "worker/deliveries", `, "somebody adds to a queue"},
+		{"tasks.tf", `max_attempts       = 100`, `max_attempts       = 5`, "gives up before the programs do"},
+		{"pubsub.tf", `ttl = ""`, `ttl = "86400s"`, "a subscription expires"},
+		{"pubsub.tf", `topic   = google_pubsub_topic.dead.name`, `topic   = google_pubsub_topic.events.name`, "may not publish dead letters"},
+		{"identities.tf", `databases/${google_firestore_database.tasks.name}`, `databases/x`, "reaches another database"},
+		{"secrets.tf", `{ worker = "gemini-key" }`, `{ functions = "gemini-key" }`, "not the worker's alone"},
+	}
+	for _, f := range faults {
+		file := filepath.Join(w.dir, f.file)
+		text := read(t, file)
+		if !strings.Contains(text, f.old) {
+			t.Fatalf("%s has no %s", f.file, f.old)
+		}
+		write(t, file, strings.ReplaceAll(text, f.old, f.new))
+	}
+	out, err := w.run("test")
+	if err == nil {
+		t.Error("terraform test passes")
+	}
+	for _, f := range faults {
+		if !strings.Contains(strings.Join(strings.Fields(out), " "), f.want) {
+			t.Errorf("terraform test does not say %q", f.want)
+		}
+	}
+	if t.Failed() {
+		t.Log(out)
+	}
+}

@@ -1,0 +1,165 @@
+variable "project" {
+  description = "Id of the project that holds everything."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project))
+    error_message = "project must be a project's id (6 to 30 small letters, digits and hyphens), not its name or number: gcloud projects list shows it."
+  }
+}
+
+variable "region" {
+  description = "Region of services, queues and, unless database_location says otherwise, the database."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z]+-[a-z]+[0-9]+$", var.region))
+    error_message = "region must be a region such as europe-west1, without a zone's letter: gcloud run regions list shows them."
+  }
+}
+
+variable "database_location" {
+  description = "Location of the database, for example eur3. It cannot be changed later. Null: the region."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.database_location == null || can(regex("^[a-z]+[a-z0-9-]*[0-9]$", var.database_location))
+    error_message = "database_location must be a location such as eur3, nam5 or europe-west1; leave it out for the region: gcloud firestore locations list shows them."
+  }
+}
+
+variable "prefix" {
+  description = "Begins the name of everything, so that several agents can share a project."
+  type        = string
+  default     = "errand"
+
+  # A database's name has at least 4 characters, a service account's at most 30, of
+  # which "-cardserver" takes 11.
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{2,17}[a-z0-9]$", var.prefix))
+    error_message = "prefix must have 4 to 19 small letters, digits and hyphens, begin with a letter and not end in a hyphen, for example errand."
+  }
+}
+
+variable "image" {
+  description = "The image with the three programs. Empty: everything but the services is made, so that there is a registry to push it to."
+  type        = string
+  default     = ""
+
+  # What is deployed is what was tested: a tag can be moved, a digest cannot.
+  validation {
+    condition     = var.image == "" || can(regex("^[a-z0-9.-]+/.+@sha256:[0-9a-f]{64}$", var.image))
+    error_message = "image must name a digest, REGISTRY/NAME@sha256:...: gcloud artifacts docker images describe NAME:TAG shows it. Leave it empty until there is an image."
+  }
+}
+
+variable "model" {
+  description = "Who answers: vertex:MODEL with the worker's own identity, or gemini:MODEL with the key in the secret."
+  type        = string
+  default     = "vertex:gemini-3.6-flash"
+
+  validation {
+    condition     = can(regex("^(vertex|gemini):[A-Za-z0-9._-]+$", var.model))
+    error_message = "model must be vertex:MODEL or gemini:MODEL, for example vertex:gemini-3.6-flash."
+  }
+}
+
+variable "model_location" {
+  description = "Where Vertex AI is asked: global, or a region that has the model."
+  type        = string
+  default     = "global"
+
+  validation {
+    condition     = can(regex("^(global|[a-z]+|[a-z]+-[a-z]+[0-9]+)$", var.model_location))
+    error_message = "model_location must be global or a region such as europe-west1."
+  }
+}
+
+variable "access" {
+  description = "Who may use the agent: secret, those whom the secret's file names; or anonymous, everybody whom clients lets through."
+  type        = string
+  default     = "secret"
+
+  validation {
+    condition     = contains(["secret", "anonymous"], var.access)
+    error_message = "access must be secret, with a file of who may call as a version of the secret PREFIX-access, or anonymous."
+  }
+}
+
+variable "clients" {
+  description = "Who reaches the front door at all. With allUsers Google lets everybody through, and the agent asks who they are."
+  type        = list(string)
+  default     = ["allUsers"]
+
+  validation {
+    condition     = length(var.clients) > 0 && alltrue([for c in var.clients : can(regex("^(allUsers|allAuthenticatedUsers|(user|group|serviceAccount|domain|principal|principalSet):.+)$", c))])
+    error_message = "clients must be a list of allUsers, user:EMAIL, group:EMAIL, serviceAccount:EMAIL or domain:NAME."
+  }
+
+  validation {
+    condition     = var.access == "secret" || !anytrue([for c in var.clients : startswith(c, "all")])
+    error_message = "With access = \"anonymous\" the agent asks nobody who they are: name in clients who may reach it, or set access to secret."
+  }
+}
+
+variable "url" {
+  description = "Address at which clients reach the agent, for its card. Empty: the one Cloud Run gives it."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.url == "" || can(regex("^https://[^/?#@]+(/[^?#]*)?$", var.url))
+    error_message = "url must be the https address that clients use, for example https://agent.example.com; leave it empty for Cloud Run's."
+  }
+}
+
+variable "instances" {
+  description = "How many instances of each program run at most. None runs while there is nothing to do."
+  type = object({
+    cardserver = optional(number, 10)
+    worker     = optional(number, 20)
+    functions  = optional(number, 10)
+  })
+  default = {}
+
+  validation {
+    condition     = alltrue([for n in values(var.instances) : n >= 1 && n <= 1000 && floor(n) == n])
+    error_message = "instances must be whole numbers from 1 to 1000, for example { worker = 20 }."
+  }
+}
+
+variable "turns_per_instance" {
+  description = "How many turns one worker runs side by side. With the worker's instances it bounds what the model and its bill see."
+  type        = number
+  default     = 4
+
+  validation {
+    condition     = var.turns_per_instance >= 1 && var.turns_per_instance <= 32 && floor(var.turns_per_instance) == var.turns_per_instance
+    error_message = "turns_per_instance must be a whole number from 1 to 32: a heavy turn takes memory from those beside it. For more at once raise instances.worker."
+  }
+
+  # A queue dispatches at most 5,000 at once. https://cloud.google.com/tasks/docs/quotas
+  validation {
+    condition     = var.turns_per_instance * var.instances.worker <= 5000
+    error_message = "turns_per_instance * instances.worker must be at most 5000, the most that a queue dispatches at once: lower one of them."
+  }
+}
+
+variable "memory" {
+  description = "MiB of each instance."
+  type        = number
+  default     = 512
+
+  # Cloud Run gives one processor at least 128 MiB and at most 4 GiB.
+  validation {
+    condition     = var.memory >= 256 && var.memory <= 4096 && floor(var.memory) == var.memory
+    error_message = "memory must be a whole number of MiB from 256 to 4096, for example 512."
+  }
+}
+
+variable "protect" {
+  description = "Whether the database refuses to be deleted. Set it to false and apply before a destroy."
+  type        = bool
+  default     = true
+}
