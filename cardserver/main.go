@@ -8,17 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"runtime/debug"
-	"syscall"
 	"time"
 
 	"errand/cardserver/front"
 	"errand/shared/card"
 	"errand/shared/intake"
-	"errand/shared/model"
 	"errand/shared/serve"
 	"errand/shared/setup"
 	"errand/shared/task"
@@ -46,37 +43,52 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	log := serve.NewLog(out)
-	parts, err := setup.Open(ctx, env, log)
+	log := setup.Log(out, env)
+	parts, err := setup.Open(ctx, env, setup.CardServer, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, parts.Store.Close()) }()
+	defer func() { err = errors.Join(err, parts.Close()) }()
 	rules := task.Defaults()
-	alone, err := newStandalone(parts, rules, log)
+	jobs, options := parts.Queue, serve.Options{Log: log}
+	begin := func() {}
+	if env.Local() {
+		alone, err := newStandalone(parts, rules, log)
+		if err != nil {
+			return err
+		}
+		jobs, options.Drain = alone.local.Queue, alone.drain
+		begin = func() { go parts.CheckModel(ctx); alone.start(ctx) }
+	}
+	in := &intake.Intake{Store: parts.Store, Queue: jobs, Rules: rules, Now: time.Now, Log: log, Reused: env.Reused()}
+	schemes, required := parts.Access.Schemes()
+	cards, err := card.NewHandler(parts.Agent, card.Security{Schemes: schemes, Required: required}, parts.URL, time.Now())
 	if err != nil {
 		return err
 	}
-	in := &intake.Intake{Store: parts.Store, Queue: alone.local.Queue, Rules: rules, Now: time.Now, Log: log, Reused: env.Reused()}
-	cards, err := card.NewHandler(parts.Agent, env.URL, time.Now())
+	l, err := serve.Listen(env.Address())
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", env.Address())
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("%w; set PORT or ERRAND_LISTEN to a free address", err)
-	}
-	if err != nil {
-		return fmt.Errorf("%w; set ERRAND_LISTEN to an address of this machine, for example 127.0.0.1:8080", err)
+	if err := parts.Access.Check(loopback(l)); err != nil {
+		return errors.Join(err, l.Close())
 	}
 	surface := front.Surface{
 		Operations: front.New(front.Config{Intake: in, Agent: parts.Agent, CheckURL: parts.Egress.CheckURL, Log: log}),
-		Card:       cards, Agent: parts.Agent, Model: parts.Model.Name(), URL: env.URL, Loopback: loopback(l), Log: log,
+		Card:       cards, Agent: parts.Agent, Access: parts.Access, Model: modelName(parts), URL: parts.URL, Loopback: loopback(l), Log: log,
 	}
 	announce(out, l, env, parts)
-	go checkModel(ctx, parts, log)
-	alone.start(ctx)
-	return serve.Run(ctx, l, surface.Handler(), serve.Options{Log: log, Drain: alone.drain})
+	begin()
+	return serve.Run(ctx, l, surface.Handler(), options)
+}
+
+// modelName is what people are told of who answers; elsewhere than in one process the
+// front door knows the definition only.
+func modelName(p *setup.Parts) string {
+	if p.Model == nil {
+		return p.Agent.Model
+	}
+	return p.Model.Name()
 }
 
 func loopback(l net.Listener) bool {
@@ -86,18 +98,19 @@ func loopback(l net.Listener) bool {
 
 // announce tells whoever started the program who answers, and last, where.
 func announce(out io.Writer, l net.Listener, env setup.Env, parts *setup.Parts) {
-	if parts.StandIn {
+	switch {
+	case parts.StandIn:
 		fmt.Fprintln(out, "No model is configured: a stand-in answers, and says so. Set GEMINI_API_KEY to have Gemini answer.")
-	} else {
+	case parts.Model != nil:
 		fmt.Fprintf(out, "The model %s answers.\n", parts.Model.Name())
 	}
 	if env.Reused() {
 		fmt.Fprintln(out, "ERRAND_DEDUPE=off: a message that is sent twice is done twice, whoever sends it.")
 	}
-	if !loopback(l) {
-		fmt.Fprintln(out, "Whoever reaches this address may use the agent: put it behind something that asks who they are.")
+	if !loopback(l) && parts.Access.Anonymous() {
+		fmt.Fprintln(out, "Whoever reaches this address may use the agent and read every task: ERRAND_ACCESS=anonymous says so.")
 	}
-	url := env.URL
+	url := parts.URL
 	if url == "" {
 		url = "http://" + l.Addr().String()
 		if !loopback(l) {
@@ -105,21 +118,4 @@ func announce(out io.Writer, l net.Listener, env setup.Env, parts *setup.Parts) 
 		}
 	}
 	fmt.Fprintf(out, "%s is at %s (card: %s%s)\n", parts.Agent.Name, url, url, card.Path)
-}
-
-// checkModel asks once whether the model can be used, so that a wrong key is seen
-// before the first message. The agent starts all the same: what it accepts waits.
-func checkModel(ctx context.Context, parts *setup.Parts, log *slog.Logger) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	err := parts.Model.Check(ctx)
-	var denied *model.Error
-	switch {
-	case err == nil:
-	case errors.As(err, &denied) && (denied.Denied() || denied.Invalid()):
-		log.ErrorContext(ctx, "the model refuses this configuration; check GEMINI_API_KEY and the model's name (ERRAND_MODEL or agent.yaml)",
-			"model", parts.Model.Name(), "status", denied.Code, "reason", denied.Status, "alert", true)
-	default:
-		log.ErrorContext(ctx, "the model could not be reached; messages wait until it can", "model", parts.Model.Name(), "err", err)
-	}
 }

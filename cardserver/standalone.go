@@ -10,6 +10,7 @@ import (
 	"errand/functions/sweep"
 	"errand/shared/bus"
 	"errand/shared/queue"
+	"errand/shared/serve"
 	"errand/shared/setup"
 	"errand/shared/task"
 	"errand/worker/executor"
@@ -43,7 +44,7 @@ func newStandalone(p *setup.Parts, rules task.Rules, log *slog.Logger) (*standal
 		return nil, err
 	}
 	inner := http.NewServeMux()
-	s.local = setup.Connect(inner, func(ctx context.Context, lane string) { s.sweep.Refill(ctx, lane) }, log)
+	s.local = setup.Connect(serve.Identified(inner), func(ctx context.Context, lane string) { s.sweep.Refill(ctx, lane) }, log)
 	s.worker = turn.New(turn.Config{
 		Store: p.Store, Queue: s.local.Queue, Bus: s.local.Bus, Rules: rules, Now: time.Now, Log: log,
 		Executor: exec,

@@ -23,9 +23,6 @@ import (
 	"errand/shared/task"
 )
 
-// anonymous owns the tasks of callers that nobody has identified.
-const anonymous = "anonymous"
-
 // Config is what the operations need. Zero times have defaults.
 type Config struct {
 	Intake    *intake.Intake
@@ -61,19 +58,26 @@ func (o *Operations) store() task.Store { return o.cfg.Intake.Store }
 
 // load reads a record the caller may see. Whoever may not is told that it does
 // not exist (E7).
-func (o *Operations) load(ctx context.Context, id a2a.TaskID) (task.Record, error) {
+func (o *Operations) load(ctx context.Context, tenant string, id a2a.TaskID) (task.Record, error) {
+	owner, err := caller(ctx, tenant)
+	if err != nil {
+		return task.Record{}, err
+	}
 	r, err := o.store().Load(ctx, string(id))
-	if err == nil && !r.Visible(anonymous) {
+	if err == nil && !r.Visible(owner) {
 		err = task.ErrNotFound
 	}
-	return r, err
+	if err != nil {
+		return task.Record{}, failure(err)
+	}
+	return r, nil
 }
 
 // GetTask implements the operation.
 func (o *Operations) GetTask(ctx context.Context, req *a2a.GetTaskRequest) (*a2a.Task, error) {
-	r, err := o.load(ctx, req.ID)
+	r, err := o.load(ctx, req.Tenant, req.ID)
 	if err != nil {
-		return nil, failure(err)
+		return nil, err
 	}
 	return recent(r.View(), req.HistoryLength), nil
 }
@@ -96,10 +100,14 @@ func (o *Operations) SendMessage(ctx context.Context, req *a2a.SendMessageReques
 }
 
 func (o *Operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (task.Record, error) {
+	owner, err := caller(ctx, req.Tenant)
+	if err != nil {
+		return task.Record{}, err
+	}
 	if err := o.modes.check(req); err != nil {
 		return task.Record{}, err
 	}
-	m := intake.Message{Owner: anonymous, Message: req.Message, Metadata: req.Metadata}
+	m := intake.Message{Owner: owner, Message: req.Message, Metadata: req.Metadata}
 	if cc, ok := a2asrv.CallContextFrom(ctx); ok {
 		m.Extensions = cc.Extensions().ActivatedURIs()
 	}
@@ -156,9 +164,9 @@ func (o *Operations) SendStreamingMessage(ctx context.Context, req *a2a.SendMess
 // SubscribeToTask implements the operation. The stream ends with the task.
 func (o *Operations) SubscribeToTask(ctx context.Context, req *a2a.SubscribeToTaskRequest) iter.Seq2[a2a.Event, error] {
 	return func(yield func(a2a.Event, error) bool) {
-		r, err := o.load(ctx, req.ID)
+		r, err := o.load(ctx, req.Tenant, req.ID)
 		if err != nil {
-			yield(nil, failure(err))
+			yield(nil, err)
 			return
 		}
 		if r.Terminal() {
@@ -203,9 +211,9 @@ func (o *Operations) stream(ctx context.Context, r task.Record, history *int, la
 // CancelTask implements the operation (R8): it is decided here, in one write.
 func (o *Operations) CancelTask(ctx context.Context, req *a2a.CancelTaskRequest) (*a2a.Task, error) {
 	in := o.cfg.Intake
-	r, err := o.load(ctx, req.ID)
+	r, err := o.load(ctx, req.Tenant, req.ID)
 	if err != nil {
-		return nil, failure(err)
+		return nil, err
 	}
 	say := a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("The task was canceled by its client."))
 	r, err = task.UpdateFrom(ctx, o.store(), r, func(r task.Record) (task.Record, bool, error) {
@@ -223,7 +231,10 @@ func (o *Operations) CancelTask(ctx context.Context, req *a2a.CancelTaskRequest)
 }
 
 // GetExtendedAgentCard implements the operation: the card declares none.
-func (o *Operations) GetExtendedAgentCard(context.Context, *a2a.GetExtendedAgentCardRequest) (*a2a.AgentCard, error) {
+func (o *Operations) GetExtendedAgentCard(ctx context.Context, req *a2a.GetExtendedAgentCardRequest) (*a2a.AgentCard, error) {
+	if _, err := caller(ctx, req.Tenant); err != nil {
+		return nil, err
+	}
 	return nil, a2a.NewError(a2a.ErrUnsupportedOperation, "this agent has no extended card")
 }
 

@@ -21,8 +21,12 @@ const defaultPage = 50 // G8
 // historyLength no history is listed. Artifacts that nobody asked for are left to the
 // transport, which writes none.
 func (o *Operations) ListTasks(ctx context.Context, req *a2a.ListTasksRequest) (*a2a.ListTasksResponse, error) {
+	owner, err := caller(ctx, req.Tenant)
+	if err != nil {
+		return nil, err
+	}
 	q := task.Query{
-		Owner: anonymous, Context: req.ContextID, State: req.Status, Limit: req.PageSize, Count: true,
+		Owner: owner, Context: req.ContextID, State: req.Status, Limit: req.PageSize, Count: true,
 		Bodies: req.IncludeArtifacts || (req.HistoryLength != nil && *req.HistoryLength > 0),
 	}
 	if q.Limit == 0 {

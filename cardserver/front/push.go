@@ -20,9 +20,9 @@ const maxHookID = 64
 // CreateTaskPushConfig implements the operation. A configuration with the id of
 // another one replaces it. On a task that has ended it delivers the task as it is.
 func (o *Operations) CreateTaskPushConfig(ctx context.Context, req *a2a.PushConfig) (*a2a.PushConfig, error) {
-	r, err := o.load(ctx, req.TaskID)
+	r, err := o.load(ctx, req.Tenant, req.TaskID)
 	if err != nil {
-		return nil, failure(err)
+		return nil, err
 	}
 	h, err := o.hook(ctx, req, "")
 	if err != nil {
@@ -38,9 +38,9 @@ func (o *Operations) CreateTaskPushConfig(ctx context.Context, req *a2a.PushConf
 // GetTaskPushConfig implements the operation. A missing configuration is a missing
 // task (P5). Without an id, which only 0.3 allows, it is the first one.
 func (o *Operations) GetTaskPushConfig(ctx context.Context, req *a2a.GetTaskPushConfigRequest) (*a2a.PushConfig, error) {
-	r, err := o.load(ctx, req.TaskID)
+	r, err := o.load(ctx, req.Tenant, req.TaskID)
 	if err != nil {
-		return nil, failure(err)
+		return nil, err
 	}
 	h, ok := r.Hook(req.ID)
 	if req.ID == "" && len(r.Hooks) > 0 {
@@ -54,9 +54,9 @@ func (o *Operations) GetTaskPushConfig(ctx context.Context, req *a2a.GetTaskPush
 
 // ListTaskPushConfigs implements the operation.
 func (o *Operations) ListTaskPushConfigs(ctx context.Context, req *a2a.ListTaskPushConfigRequest) (*a2a.ListTaskPushConfigResponse, error) {
-	r, err := o.load(ctx, req.TaskID)
+	r, err := o.load(ctx, req.Tenant, req.TaskID)
 	if err != nil {
-		return nil, failure(err)
+		return nil, err
 	}
 	first := 0
 	if req.PageToken != "" {
@@ -79,9 +79,9 @@ func (o *Operations) ListTaskPushConfigs(ctx context.Context, req *a2a.ListTaskP
 // done already.
 func (o *Operations) DeleteTaskPushConfig(ctx context.Context, req *a2a.DeleteTaskPushConfigRequest) error {
 	in := o.cfg.Intake
-	r, err := o.load(ctx, req.TaskID)
+	r, err := o.load(ctx, req.Tenant, req.TaskID)
 	if err != nil {
-		return failure(err)
+		return err
 	}
 	_, err = task.UpdateFrom(ctx, o.store(), r, func(r task.Record) (task.Record, bool, error) {
 		return r.DropHook(in.Rules.At(in.Now()), req.ID)

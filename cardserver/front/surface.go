@@ -14,6 +14,7 @@ import (
 
 	"errand/cardserver/front/wire"
 	"errand/shared/agent"
+	"errand/shared/auth"
 	"errand/shared/card"
 	"errand/shared/serve"
 )
@@ -23,15 +24,16 @@ type Surface struct {
 	Operations *Operations
 	Card       *card.Handler
 	Agent      *agent.Agent
-	Model      string // what people call the model that answers
-	URL        string // where clients reach the agent; empty: where they sent the request
-	Loopback   bool   // listening on loopback only: other hosts are refused
+	Access     *auth.Access // who may call
+	Model      string       // what people call the model that answers
+	URL        string       // where clients reach the agent; empty: where they sent the request
+	Loopback   bool         // listening on loopback only: other hosts are refused
 	Log        *slog.Logger
 }
 
 // Handler serves the card, both bindings and a page for people.
 func (s Surface) Handler() http.Handler {
-	o := wire.Options{Log: s.Log, RequestID: serve.RequestID, Extensions: card.Extensions(s.Agent)}
+	o := wire.Options{Log: s.Log, RequestID: serve.RequestID, Extensions: card.Extensions(s.Agent), Identify: s.identify}
 	rpc, rest, page := wire.JSONRPC(s.Operations, o), wire.REST(s.Operations, o), s.page()
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {

@@ -22,6 +22,7 @@ import (
 
 	"errand/cardserver/front"
 	"errand/shared/agent"
+	"errand/shared/auth"
 	"errand/shared/card"
 	"errand/shared/egress"
 	"errand/shared/intake"
@@ -80,7 +81,7 @@ func newWorld(t testing.TB, edit ...func(*front.Config, *front.Surface)) *world 
 	if err != nil {
 		t.Fatal(err)
 	}
-	cards, err := card.NewHandler(definition, "", time.Now())
+	cards, err := card.NewHandler(definition, card.Security{}, "", time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +91,11 @@ func newWorld(t testing.TB, edit ...func(*front.Config, *front.Surface)) *world 
 	}
 	in := &intake.Intake{Store: watched{store, &w.watches}, Queue: jobs, Rules: task.Defaults(), Now: w.now, Log: quiet}
 	cfg := front.Config{Intake: in, Agent: definition, CheckURL: out.CheckURL, Log: quiet}
-	s := front.Surface{Card: cards, Agent: definition, Model: "stand-in", Loopback: true, Log: quiet}
+	access, err := auth.Load("", auth.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := front.Surface{Card: cards, Agent: definition, Access: access, Model: "stand-in", Loopback: true, Log: quiet}
 	for _, f := range edit {
 		f(&cfg, &s)
 	}

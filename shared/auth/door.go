@@ -30,6 +30,9 @@ type DoorConfig struct {
 	Log *slog.Logger
 }
 
+// A Door stands in front of a handler.
+type Door func(http.Handler) http.Handler
+
 // NewDoor makes what stands in front of a handler that only a queue, a bus or a
 // scheduler of ours may call: it lets in requests with an ID token of one of the
 // service accounts, and no others, whatever headers they have.
@@ -37,7 +40,7 @@ type DoorConfig struct {
 // It answers 401 or 403, which make Cloud Tasks try that one task again later: 429
 // or 5xx would slow the whole queue. Only when the issuer's keys cannot be had, and
 // nothing could be let in anyway, it answers 503.
-func NewDoor(c DoorConfig) (func(http.Handler) http.Handler, error) {
+func NewDoor(c DoorConfig) (Door, error) {
 	switch {
 	case checkURL(c.Issuer) != nil:
 		return nil, errors.New("the door needs an issuer such as " + GoogleIssuer)

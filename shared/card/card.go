@@ -23,10 +23,16 @@ const (
 	OldPath = "/.well-known/agent.json"
 )
 
+// Security is how callers say who they are; the zero value is that nobody asks.
+type Security struct {
+	Schemes  a2a.NamedSecuritySchemes
+	Required a2a.SecurityRequirementsOptions // any one of them will do
+}
+
 // New derives the card of an agent that is reached at base, for example
 // https://agent.example.com: every binding and version is served at base + "/", the
 // paths of HTTP+JSON below it.
-func New(a *agent.Agent, base string) (*a2a.AgentCard, error) {
+func New(a *agent.Agent, s Security, base string) (*a2a.AgentCard, error) {
 	base, err := clean(base)
 	if err != nil {
 		return nil, err
@@ -47,6 +53,9 @@ func New(a *agent.Agent, base string) (*a2a.AgentCard, error) {
 		DefaultInputModes:  list(a.InputModes),
 		DefaultOutputModes: list(a.OutputModes),
 		Skills:             make([]a2a.AgentSkill, 0, len(a.Skills)),
+
+		SecuritySchemes:      s.Schemes,
+		SecurityRequirements: s.Required,
 	}
 	if a.Provider != nil {
 		c.Provider = &a2a.AgentProvider{Org: a.Provider.Organization, URL: a.Provider.URL}

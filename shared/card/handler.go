@@ -24,6 +24,7 @@ const maxHosts = 16
 // else is refused. Safe for concurrent use.
 type Handler struct {
 	agent    *agent.Agent
+	security Security
 	modified time.Time
 	fixed    *document // nil: the address comes from the request
 
@@ -36,8 +37,8 @@ type Handler struct {
 // listeners whose hosts are checked before, such as one on loopback. Modified
 // is when the definition last changed, at best the build and at worst the
 // start of the process.
-func NewHandler(a *agent.Agent, base string, modified time.Time) (*Handler, error) {
-	h := &Handler{agent: a, modified: modified.Truncate(time.Second), hosts: map[string]*document{}}
+func NewHandler(a *agent.Agent, s Security, base string, modified time.Time) (*Handler, error) {
+	h := &Handler{agent: a, security: s, modified: modified.Truncate(time.Second), hosts: map[string]*document{}}
 	if base == "" {
 		return h, nil
 	}
@@ -121,7 +122,7 @@ type document struct {
 }
 
 func (h *Handler) render(base string) (*document, error) {
-	c, err := New(h.agent, base)
+	c, err := New(h.agent, h.security, base)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package card
 
 import (
 	"encoding/json"
+	"fmt"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
@@ -16,6 +17,13 @@ type union struct {
 	URL                  string                `json:"url"`
 	PreferredTransport   a2a.TransportProtocol `json:"preferredTransport"`
 	AdditionalInterfaces []oldInterface        `json:"additionalInterfaces"`
+
+	// What callers must show is told to clients of 0.3 alone. For 1.0 the proto wants it
+	// in another form than the Go SDK reads, and each refuses the whole card for the
+	// other's; the schemes are there, and a 401 says the rest.
+	Requirements *struct{}                                             `json:"securityRequirements,omitempty"`
+	Security     []map[a2a.SecuritySchemeName]a2a.SecuritySchemeScopes `json:"security,omitempty"`
+	Schemes      map[a2a.SecuritySchemeName]scheme                     `json:"securitySchemes,omitempty"`
 }
 
 type oldInterface struct {
@@ -23,9 +31,25 @@ type oldInterface struct {
 	URL       string                `json:"url"`
 }
 
+// A scheme is a security scheme in both forms: 1.0 wraps it in a field that names its
+// kind, 0.3 has a type.
+type scheme struct {
+	APIKey        *a2a.APIKeySecurityScheme        `json:"apiKeySecurityScheme,omitempty"`
+	HTTP          *a2a.HTTPAuthSecurityScheme      `json:"httpAuthSecurityScheme,omitempty"`
+	OpenIDConnect *a2a.OpenIDConnectSecurityScheme `json:"openIdConnectSecurityScheme,omitempty"`
+
+	Type             string                           `json:"type"`
+	Description      string                           `json:"description,omitempty"`
+	In               a2a.APIKeySecuritySchemeLocation `json:"in,omitempty"`
+	Name             string                           `json:"name,omitempty"`
+	Scheme           string                           `json:"scheme,omitempty"`
+	BearerFormat     string                           `json:"bearerFormat,omitempty"`
+	OpenIDConnectURL string                           `json:"openIdConnectUrl,omitempty"`
+}
+
 // unite encodes the card for the clients of both versions (D3, D27).
 func unite(c *a2a.AgentCard) ([]byte, error) {
-	u := union{AgentCard: c, ProtocolVersion: dialect.Version03}
+	u := union{AgentCard: c, ProtocolVersion: dialect.Version03, Schemes: map[a2a.SecuritySchemeName]scheme{}}
 	for _, i := range c.SupportedInterfaces {
 		if i.ProtocolVersion != dialect.Version03 {
 			continue
@@ -34,6 +58,21 @@ func unite(c *a2a.AgentCard) ([]byte, error) {
 			u.URL, u.PreferredTransport = i.URL, i.ProtocolBinding
 		}
 		u.AdditionalInterfaces = append(u.AdditionalInterfaces, oldInterface{i.ProtocolBinding, i.URL})
+	}
+	for _, r := range c.SecurityRequirements {
+		u.Security = append(u.Security, r)
+	}
+	for name, s := range c.SecuritySchemes {
+		switch s := s.(type) {
+		case a2a.APIKeySecurityScheme:
+			u.Schemes[name] = scheme{APIKey: &s, Type: "apiKey", Description: s.Description, In: s.Location, Name: s.Name}
+		case a2a.HTTPAuthSecurityScheme:
+			u.Schemes[name] = scheme{HTTP: &s, Type: "http", Description: s.Description, Scheme: s.Scheme, BearerFormat: s.BearerFormat}
+		case a2a.OpenIDConnectSecurityScheme:
+			u.Schemes[name] = scheme{OpenIDConnect: &s, Type: "openIdConnect", Description: s.Description, OpenIDConnectURL: s.OpenIDConnectURL}
+		default:
+			return nil, fmt.Errorf("the card cannot say a scheme of type %T", s)
+		}
 	}
 	return json.Marshal(u)
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -27,6 +28,12 @@ type Options struct {
 	// the process 10 s after SIGTERM.
 	// https://cloud.google.com/run/docs/container-contract#instance-shutdown
 	Grace time.Duration
+
+	// Linger is how long requests may go on after the program was told to stop, before
+	// they are told too: 100 ms by default, so that short ones end by themselves and
+	// waits and streams are answered as things stand. A program whose requests are work
+	// that Drain ends gives it the time to do so.
+	Linger time.Duration
 }
 
 // Run answers requests on l until ctx ends or the process gets SIGINT or SIGTERM,
@@ -37,8 +44,9 @@ func Run(ctx context.Context, l net.Listener, h http.Handler, o Options) error {
 	defer stop()
 	requests, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
+	var stopping atomic.Bool
 	srv := &http.Server{
-		Handler:           Identified(h),
+		Handler:           watched(Identified(h), &stopping),
 		BaseContext:       func(net.Listener) context.Context { return requests },
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
@@ -52,6 +60,7 @@ func Run(ctx context.Context, l net.Listener, h http.Handler, o Options) error {
 		return err
 	case <-ctx.Done():
 	}
+	stopping.Store(true)
 	stop() // a second signal ends the process at once
 	grace := o.Grace
 	if grace == 0 {
@@ -67,7 +76,11 @@ func Run(ctx context.Context, l net.Listener, h http.Handler, o Options) error {
 			o.Drain(last)
 		}
 	}()
-	time.AfterFunc(100*time.Millisecond, end) // short requests end by themselves, waits and streams are told
+	linger := o.Linger
+	if linger == 0 {
+		linger = 100 * time.Millisecond
+	}
+	time.AfterFunc(linger, end)
 	err := srv.Shutdown(last)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = srv.Close()

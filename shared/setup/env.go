@@ -25,9 +25,21 @@ type Env struct {
 	Model     string // ERRAND_MODEL: spec of the model; empty: agent.yaml's with a key, else standin:
 	PushAllow string // ERRAND_PUSH_ALLOW: private destinations that webhooks may have
 	Dedupe    string // ERRAND_DEDUPE: message-id, the default, or off
-	GeminiKey string // GEMINI_API_KEY
-	CloudRun  bool   // K_SERVICE is set, as Cloud Run does
+	Access    string // ERRAND_ACCESS: path of the file of those who may call, or anonymous
+	Secrets   string // ERRAND_SECRETS: spec of where secrets are; empty: env:
+	GeminiKey string // GEMINI_API_KEY: the secret gemini-api-key of env:
+
+	WorkerURL    string // ERRAND_WORKER_URL: where Cloud Tasks reaches the worker
+	FunctionsURL string // ERRAND_FUNCTIONS_URL: where Cloud Tasks, Pub/Sub and Scheduler reach the functions
+	Invoker      string // ERRAND_INVOKER: e-mail of the service account that they call as
+	Issuer       string // ERRAND_ISSUER: who signs its tokens; empty: Google
+	Project      string // GOOGLE_CLOUD_PROJECT: of Vertex AI and of the traces in logs
+	Location     string // GOOGLE_CLOUD_LOCATION: of Vertex AI
+	Service      string // K_SERVICE: the service's name, which Cloud Run sets
 }
+
+// CloudRun says that the program runs on Cloud Run.
+func (e Env) CloudRun() bool { return e.Service != "" }
 
 // variables are all that the programs read. The README's table lists the same.
 var variables = map[string]func(*Env, string){
@@ -41,8 +53,17 @@ var variables = map[string]func(*Env, string){
 	"ERRAND_MODEL":      func(e *Env, v string) { e.Model = v },
 	"ERRAND_PUSH_ALLOW": func(e *Env, v string) { e.PushAllow = v },
 	"ERRAND_DEDUPE":     func(e *Env, v string) { e.Dedupe = v },
+	"ERRAND_ACCESS":     func(e *Env, v string) { e.Access = v },
+	"ERRAND_SECRETS":    func(e *Env, v string) { e.Secrets = v },
 	"GEMINI_API_KEY":    func(e *Env, v string) { e.GeminiKey = strings.TrimSpace(v) }, // files end in a newline
-	"K_SERVICE":         func(e *Env, v string) { e.CloudRun = v != "" },
+
+	"ERRAND_WORKER_URL":     func(e *Env, v string) { e.WorkerURL = strings.TrimSuffix(v, "/") },
+	"ERRAND_FUNCTIONS_URL":  func(e *Env, v string) { e.FunctionsURL = strings.TrimSuffix(v, "/") },
+	"ERRAND_INVOKER":        func(e *Env, v string) { e.Invoker = v },
+	"ERRAND_ISSUER":         func(e *Env, v string) { e.Issuer = v },
+	"GOOGLE_CLOUD_PROJECT":  func(e *Env, v string) { e.Project = v },
+	"GOOGLE_CLOUD_LOCATION": func(e *Env, v string) { e.Location = v },
+	"K_SERVICE":             func(e *Env, v string) { e.Service = v },
 }
 
 // Variables are the names of all variables that the programs read, sorted.
@@ -92,10 +113,14 @@ func (e Env) check() []error {
 			bad = append(bad, fmt.Errorf("ERRAND_LISTEN must be an address and a port, for example ERRAND_LISTEN=0.0.0.0:8080"))
 		}
 	}
-	if e.URL != "" {
-		u, err := url.Parse(e.URL)
-		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-			bad = append(bad, fmt.Errorf("ERRAND_URL must be the address clients use, for example ERRAND_URL=https://agent.example.com"))
+	for _, a := range []struct{ name, value, what, example string }{
+		{"ERRAND_URL", e.URL, "the address clients use", "https://agent.example.com"},
+		{"ERRAND_WORKER_URL", e.WorkerURL, "the address of the worker", "https://errand-worker-123.europe-west1.run.app"},
+		{"ERRAND_FUNCTIONS_URL", e.FunctionsURL, "the address of the functions", "https://errand-functions-123.europe-west1.run.app"},
+		{"ERRAND_ISSUER", e.Issuer, "the issuer of the invoker's tokens", "https://accounts.google.com"},
+	} {
+		if u, err := url.Parse(a.value); a.value != "" && (err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil) {
+			bad = append(bad, fmt.Errorf("%s must be %s, for example %s=%s", a.name, a.what, a.name, a.example))
 		}
 	}
 	if e.Dedupe != "" && e.Dedupe != dedupeByID && e.Dedupe != dedupeOff {
@@ -123,7 +148,7 @@ func (e Env) Address() string {
 	if port == "" {
 		port = "8080"
 	}
-	if e.CloudRun {
+	if e.CloudRun() {
 		return ":" + port
 	}
 	return "127.0.0.1:" + port

@@ -10,19 +10,29 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
-	"strings"
+	"time"
 
 	"errand/shared/agent"
+	"errand/shared/auth"
 	"errand/shared/bus"
 	"errand/shared/egress"
-	"errand/shared/gemini"
-	"errand/shared/local"
+	"errand/shared/gcp"
 	"errand/shared/model"
 	"errand/shared/queue"
-	"errand/shared/sqlstore"
-	"errand/shared/standin"
+	"errand/shared/secret"
+	"errand/shared/serve"
 	"errand/shared/task"
+)
+
+// A Program is one of the three. All of them read the same variables, and each takes of
+// them what it needs.
+type Program string
+
+// The programs.
+const (
+	CardServer Program = "cardserver" // the front door; with the local queue the whole agent
+	Worker     Program = "worker"     // runs turns
+	Functions  Program = "functions"  // delivers webhooks and repairs
 )
 
 // A Store is what the programs ask of a store.
@@ -32,134 +42,164 @@ type Store interface {
 	io.Closer
 }
 
-// Parts are everything a program is made of.
+// Parts are everything a program is made of. What it does not need is nil.
 type Parts struct {
-	Agent  *agent.Agent
 	Store  Store
-	Model  model.Model
-	Egress *egress.Client
+	Agent  *agent.Agent   // of cardserver and worker
+	Access *auth.Access   // of cardserver
+	Model  model.Model    // of the worker
+	Egress *egress.Client // of cardserver, which checks webhooks, and of functions
 
-	StandIn bool // Model is the stand-in, and says so
+	// Of programs that Cloud Tasks and Pub/Sub stand between; with the local ones,
+	// Connect makes them.
+	Queue queue.Queue
+	Bus   bus.Publisher
+
+	URL     string // where clients reach the agent; empty: where they sent the request
+	StandIn bool   // Model is the stand-in, and says so
+
+	log     *slog.Logger
+	closers []io.Closer
 }
 
-// Open makes the parts. What cannot work is reported before anything is opened, all
-// at once and with the remedy.
-func Open(ctx context.Context, e Env, log *slog.Logger) (*Parts, error) {
-	p := &Parts{}
+// Log makes the program's logger.
+func Log(w io.Writer, e Env) *slog.Logger {
+	if e.CloudRun() {
+		return serve.NewCloudLog(w, e.Project)
+	}
+	return serve.NewLog(w)
+}
+
+// Open makes the parts of a program. What cannot work is reported before anything is
+// opened, all at once and with the remedy.
+func Open(ctx context.Context, e Env, program Program, log *slog.Logger) (p *Parts, err error) {
+	p = &Parts{URL: e.URL, log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.Close())
+			p = nil
+		}
+	}()
 	var bad []error
-	fail := func(err error) {
+	try := func(err error) {
 		if err != nil {
 			bad = append(bad, err)
 		}
 	}
-	var err error
-	if p.Agent, err = agent.Load(e.Agent); err != nil {
-		fail(fmt.Errorf("ERRAND_AGENT: %w; mend the file, or leave ERRAND_AGENT out for the embedded one", err))
-	} else {
-		fail(p.openModel(ctx, e))
+	try(e.together(program))
+	alone := e.Local()
+	if program != Functions {
+		try(p.openAgent(e))
 	}
-	allow, err := egress.ParseAllow(e.PushAllow)
-	if err != nil {
-		fail(fmt.Errorf("ERRAND_PUSH_ALLOW: %w", err))
-	} else {
-		p.Egress, err = egress.New(egress.Config{Allow: allow})
-		fail(err)
+	if p.Agent != nil && (program == Worker || alone) {
+		try(p.openModel(ctx, e))
 	}
-	path, err := storePath(e.Store)
-	fail(err)
-	fail(mustBe("ERRAND_QUEUE", e.Queue, "local"))
-	fail(mustBe("ERRAND_BUS", e.Bus, "local"))
-	if e.CloudRun {
-		fail(errors.New("ERRAND_STORE: SQLite does not survive on Cloud Run (K_SERVICE is set), whose disk is memory; run this program where its file stays"))
+	if program == CardServer {
+		p.Access, err = auth.Load(e.Access, auth.Options{Log: log, Proxies: e.proxies()})
+		try(err)
 	}
+	if program != Worker {
+		try(p.openEgress(e))
+	}
+	if !isLocal(e.Queue) {
+		try(p.openQueue(ctx, e))
+	}
+	if !isLocal(e.Bus) {
+		try(p.openBus(ctx, e))
+	}
+	store, err := storeOf(e.Store)
+	try(err)
 	if len(bad) > 0 {
-		return nil, errors.Join(bad...)
+		return p, errors.Join(bad...)
 	}
-	if p.Store, err = sqlstore.Open(ctx, path, sqlstore.Options{Log: log}); err != nil {
-		return nil, fmt.Errorf("ERRAND_STORE: %w", err)
+	if program == CardServer && e.CloudRun() && p.URL == "" {
+		if p.URL, err = gcp.ServiceURL(ctx, e.Service); err != nil {
+			return p, fmt.Errorf("ERRAND_URL is not set, and %w; set it to the address clients use", err)
+		}
 	}
+	if p.Store, err = store(ctx, log); err != nil {
+		return p, fmt.Errorf("ERRAND_STORE: %w", err)
+	}
+	p.closers = append(p.closers, p.Store)
 	return p, nil
 }
 
-// openModel chooses the model: ERRAND_MODEL, or agent.yaml's with a key, or the
-// stand-in.
-func (p *Parts) openModel(ctx context.Context, e Env) (err error) {
-	spec := e.Model
-	if spec == "" {
-		spec = "standin:"
-		if e.GeminiKey != "" {
-			spec = "gemini:" + p.Agent.Model
-		}
+// Close closes what Open has opened.
+func (p *Parts) Close() error {
+	var bad []error
+	for _, c := range p.closers {
+		bad = append(bad, c.Close())
 	}
-	kind, details, _ := strings.Cut(spec, ":")
-	switch kind {
-	case "standin":
-		answer, err := standin.Parse(details)
-		if err != nil {
-			return fmt.Errorf("ERRAND_MODEL: %w", err)
-		}
-		p.StandIn = true
-		p.Model, err = gemini.New(ctx, gemini.Config{Name: "stand-in", APIKey: "none", HTTPClient: standin.New(answer).Client()})
+	p.closers = nil
+	return errors.Join(bad...)
+}
+
+func (p *Parts) openAgent(e Env) (err error) {
+	if p.Agent, err = agent.Load(e.Agent); err != nil {
+		return fmt.Errorf("ERRAND_AGENT: %w; mend the file, or leave ERRAND_AGENT out for the embedded one", err)
+	}
+	return nil
+}
+
+func (p *Parts) openEgress(e Env) error {
+	allow, err := egress.ParseAllow(e.PushAllow)
+	if err == nil {
+		p.Egress, err = egress.New(egress.Config{Allow: allow})
+	}
+	if err != nil {
+		return fmt.Errorf("ERRAND_PUSH_ALLOW: %w", err)
+	}
+	return nil
+}
+
+func (p *Parts) openQueue(ctx context.Context, e Env) error {
+	prefix, endpoint, err := managed("ERRAND_QUEUE", e.Queue, "cloudtasks", "cloudtasks:projects/PROJECT/locations/LOCATION/queues/PREFIX")
+	if err != nil {
 		return err
-	case "gemini":
-		name, base, _ := strings.Cut(details, "@")
-		if name == "" {
-			name = p.Agent.Model
-		}
-		if e.GeminiKey == "" {
-			return errors.New("ERRAND_MODEL=gemini needs GEMINI_API_KEY; set it, or use ERRAND_MODEL=standin: to try without")
-		}
-		if p.Model, err = gemini.New(ctx, gemini.Config{Name: name, APIKey: e.GeminiKey, BaseURL: base}); err != nil {
-			return fmt.Errorf("ERRAND_MODEL, or model in agent.yaml: %w; use gemini:NAME or gemini:NAME@URL", err)
-		}
-		return nil
 	}
-	return fmt.Errorf("ERRAND_MODEL: %q is no kind of model; use standin:, gemini:NAME or gemini:NAME@URL", kind)
+	q, err := gcp.NewQueue(ctx, gcp.QueueConfig{
+		Prefix: prefix, Endpoint: endpoint, Worker: e.WorkerURL, Functions: e.FunctionsURL, Invoker: e.Invoker,
+	})
+	if err != nil {
+		return fmt.Errorf("ERRAND_QUEUE, ERRAND_WORKER_URL, ERRAND_FUNCTIONS_URL, ERRAND_INVOKER: %w", err)
+	}
+	p.Queue = q
+	p.closers = append(p.closers, q)
+	return nil
 }
 
-// storePath is the file of a store spec.
-func storePath(spec string) (string, error) {
-	if spec == "" {
-		return "errand.db", nil
+func (p *Parts) openBus(ctx context.Context, e Env) error {
+	topic, endpoint, err := managed("ERRAND_BUS", e.Bus, "pubsub", "pubsub:projects/PROJECT/topics/TOPIC")
+	if err != nil {
+		return err
 	}
-	kind, path, _ := strings.Cut(spec, ":")
-	if kind != "sqlite" || path == "" {
-		return "", fmt.Errorf("ERRAND_STORE: %q is no store; use sqlite:FILE, for example ERRAND_STORE=sqlite:errand.db", kind)
+	b, err := gcp.NewPublisher(ctx, gcp.PublisherConfig{Topic: topic, Endpoint: endpoint})
+	if err != nil {
+		return fmt.Errorf("ERRAND_BUS: %w", err)
 	}
-	if strings.HasPrefix(path, ":") { // SQLite's :memory: would lose what was accepted
-		return "", fmt.Errorf("ERRAND_STORE: %q is no file; use sqlite:FILE, for example ERRAND_STORE=sqlite:errand.db", path)
-	}
-	return path, nil
+	p.Bus = b
+	p.closers = append(p.closers, b)
+	return nil
 }
 
-func mustBe(name, spec, only string) error {
-	if spec == "" || spec == only {
-		return nil
+// Doors makes the doors of the endpoints below base that a queue, a bus or a scheduler
+// calls: each lets in tokens of the invoker that were made for that very endpoint.
+func (p *Parts) Doors(e Env, base string) func(path string) (auth.Door, error) {
+	issuer, url := auth.GoogleIssuer, auth.GoogleKeys
+	if e.Issuer != "" && e.Issuer != issuer {
+		issuer, url = e.Issuer, "" // it says itself where its keys are
 	}
-	kind, _, _ := strings.Cut(spec, ":")
-	return fmt.Errorf("%s: %q is not known; leave it out or use %s=%s", name, kind, name, only)
-}
-
-// Local is the queue and the bus of one process.
-type Local struct {
-	Queue queue.Queue
-	Bus   bus.Publisher
-	queue *local.Queue
-	bus   *local.Bus
-}
-
-// Connect makes the queue and the bus that deliver to h, which is never listened
-// on. refill is asked to put back what a full queue had to drop.
-func Connect(h http.Handler, refill func(ctx context.Context, lane string), log *slog.Logger) *Local {
-	l := &Local{
-		queue: local.NewQueue(local.QueueConfig{Handler: h, Refill: refill, Log: log}),
-		bus:   local.NewBus(local.BusConfig{Handler: h, Subscriptions: []string{"notify"}, Log: log}),
+	keys := auth.NewKeys(issuer, url, nil, time.Now)
+	return func(path string) (auth.Door, error) {
+		return auth.NewDoor(auth.DoorConfig{Issuer: issuer, Audience: base + path, Emails: []string{e.Invoker}, Keys: keys, Log: p.log})
 	}
-	l.Queue, l.Bus = l.queue, l.bus
-	return l
 }
 
-// Close ends both; deliveries under way may end by themselves until ctx is done.
-func (l *Local) Close(ctx context.Context) error {
-	return errors.Join(l.queue.Close(ctx), l.bus.Close(ctx))
+// secrets is where secrets are.
+func (p *Parts) secrets(ctx context.Context, e Env) (secret.Source, error) {
+	s, err := secretsOf(ctx, e)
+	if c, ok := s.(io.Closer); ok && err == nil {
+		p.closers = append(p.closers, c)
+	}
+	return s, err
 }

@@ -18,11 +18,15 @@ func TestReadEnv(t *testing.T) {
 	got, err := setup.ReadEnv([]string{
 		"PORT=9000", "ERRAND_LISTEN=0.0.0.0:9001", "ERRAND_URL=https://a.example.com/", "ERRAND_AGENT=a.yaml", "ERRAND_STORE=sqlite:x=y.db",
 		"ERRAND_QUEUE=local", "ERRAND_BUS=local", "ERRAND_MODEL=standin:", "ERRAND_PUSH_ALLOW=127.0.0.1:*", "GEMINI_API_KEY=k\n", "K_SERVICE=s",
+		"ERRAND_DEDUPE=off", "ERRAND_ACCESS=anonymous", "ERRAND_SECRETS=env:", "ERRAND_WORKER_URL=https://w.example.com/", "ERRAND_FUNCTIONS_URL=https://f.example.com",
+		"ERRAND_INVOKER=i@p.example.com", "ERRAND_ISSUER=https://i.example.com", "GOOGLE_CLOUD_PROJECT=p", "GOOGLE_CLOUD_LOCATION=l",
 		"ERRAND_TEST_ANYTHING=1", "HOME=/", "ERRANDS=1", "nonsense", "=C:",
 	})
 	want := setup.Env{
 		Port: "9000", Listen: "0.0.0.0:9001", URL: "https://a.example.com", Agent: "a.yaml", Store: "sqlite:x=y.db",
-		Queue: "local", Bus: "local", Model: "standin:", PushAllow: "127.0.0.1:*", GeminiKey: "k", CloudRun: true,
+		Queue: "local", Bus: "local", Model: "standin:", PushAllow: "127.0.0.1:*", GeminiKey: "k", Service: "s",
+		Dedupe: "off", Access: "anonymous", Secrets: "env:", WorkerURL: "https://w.example.com", FunctionsURL: "https://f.example.com", Invoker: "i@p.example.com",
+		Issuer: "https://i.example.com", Project: "p", Location: "l",
 	}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v\n%s", err, diff)
@@ -70,8 +74,8 @@ func TestAddress(t *testing.T) {
 	}{
 		{setup.Env{}, "127.0.0.1:8080"},
 		{setup.Env{Port: "9000"}, "127.0.0.1:9000"},
-		{setup.Env{Port: "9000", CloudRun: true}, ":9000"},
-		{setup.Env{Port: "9000", CloudRun: true, Listen: "127.0.0.1:1"}, "127.0.0.1:1"},
+		{setup.Env{Port: "9000", Service: "s"}, ":9000"},
+		{setup.Env{Port: "9000", Service: "s", Listen: "127.0.0.1:1"}, "127.0.0.1:1"},
 	} {
 		if got := row.env.Address(); got != row.want {
 			t.Errorf("%+v listens on %s, want %s", row.env, got, row.want)
@@ -81,16 +85,22 @@ func TestAddress(t *testing.T) {
 
 func open(t *testing.T, e setup.Env) (*setup.Parts, error) {
 	t.Helper()
-	p, err := setup.Open(t.Context(), e, slog.New(slog.DiscardHandler))
+	p, err := setup.Open(t.Context(), e, setup.CardServer, slog.New(slog.DiscardHandler))
 	if err == nil {
 		t.Cleanup(func() {
-			if err := p.Store.Close(); err != nil {
+			if err := p.Close(); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	return p, err
 }
+
+// Specs of managed services, in which nothing is asked before it is used.
+const (
+	queue = "cloudtasks:projects/p/locations/l/queues/q"
+	topic = "pubsub:projects/p/topics/t"
+)
 
 // Whatever cannot work is refused with the variable and what to do, before anything
 // is made.
@@ -105,7 +115,7 @@ func TestOpenRefuses(t *testing.T) {
 		env  setup.Env
 		want []string
 	}{
-		{"store", setup.Env{Store: "oracle:x"}, []string{"ERRAND_STORE=sqlite:errand.db", `"oracle"`}},
+		{"store", setup.Env{Store: "oracle:x"}, []string{"ERRAND_STORE=sqlite:errand.db", "firestore:", `"oracle"`}},
 		{"store without file", setup.Env{Store: "sqlite:"}, []string{"ERRAND_STORE=sqlite:errand.db"}},
 		{"store with secret", setup.Env{Store: "postgres://u:s3cret@h/d"}, []string{"ERRAND_STORE=sqlite:errand.db"}},
 		{"store in no folder", setup.Env{Store: "sqlite:" + filepath.Join(other, "none", "x.db")}, []string{"ERRAND_STORE", "create it or name another file"}},
@@ -119,8 +129,14 @@ func TestOpenRefuses(t *testing.T) {
 		{"agent", setup.Env{Agent: filepath.Join(other, "none.yaml")}, []string{"ERRAND_AGENT", "none.yaml"}},
 		{"agent with a fault", setup.Env{Agent: yaml}, []string{"ERRAND_AGENT", "a.yaml", "nonsense"}},
 		{"push", setup.Env{PushAllow: "localhost"}, []string{"ERRAND_PUSH_ALLOW", "PREFIX:PORT"}},
-		{"Cloud Run", setup.Env{CloudRun: true}, []string{"ERRAND_STORE", "K_SERVICE"}},
-		{"several", setup.Env{Queue: "x", Bus: "y", Store: "z", Model: "m", PushAllow: "p"}, []string{"ERRAND_QUEUE", "ERRAND_BUS", "ERRAND_STORE", "ERRAND_MODEL", "ERRAND_PUSH_ALLOW"}},
+		{"Cloud Run", setup.Env{Service: "s"}, []string{"ERRAND_QUEUE=cloudtasks:", "ERRAND_BUS=pubsub:", "K_SERVICE"}},
+		{"Cloud Run with SQLite", setup.Env{Service: "s", Queue: queue, Bus: topic}, []string{"ERRAND_STORE=firestore:", "K_SERVICE"}},
+		{"SQLite with a managed queue", setup.Env{Queue: queue, Bus: topic}, []string{"ERRAND_STORE=firestore:"}},
+		{"half a cloud", setup.Env{Queue: queue}, []string{"ERRAND_QUEUE", "ERRAND_BUS", "both"}},
+		{"a queue without its services", setup.Env{Queue: queue, Bus: topic, Store: "firestore:p"}, []string{"ERRAND_WORKER_URL", "ERRAND_FUNCTIONS_URL", "ERRAND_INVOKER"}},
+		{"a queue of another form", setup.Env{Queue: "cloudtasks:mine", Bus: topic, Store: "firestore:p"}, []string{"ERRAND_QUEUE", "projects/"}},
+		{"access", setup.Env{Access: filepath.Join(other, "none.yaml")}, []string{"ERRAND_ACCESS", "none.yaml"}},
+		{"several", setup.Env{Store: "z", Model: "m", PushAllow: "p", Access: "/none"}, []string{"ERRAND_STORE", "ERRAND_MODEL", "ERRAND_PUSH_ALLOW", "ERRAND_ACCESS"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			dir := t.TempDir()

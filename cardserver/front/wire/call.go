@@ -57,9 +57,24 @@ func (c *call) run(serve func() error) {
 		}
 	}()
 	defer c.recover()
-	if err := serve(); err != nil {
+	err := c.identify()
+	if err == nil {
+		err = serve()
+	}
+	if err != nil {
 		c.fail(err)
 	}
+}
+
+func (c *call) identify() error {
+	if c.options.Identify == nil {
+		return nil
+	}
+	ctx, err := c.options.Identify(c.r)
+	if err == nil {
+		c.r = c.r.WithContext(ctx)
+	}
+	return err
 }
 
 // recover turns a panic below into an internal error.
@@ -147,6 +162,9 @@ func (c *call) fail(err error) {
 	}
 	if p.retry > 0 {
 		c.w.Header().Set("Retry-After", strconv.Itoa(p.retry))
+	}
+	if p.challenge != "" {
+		c.w.Header().Set("WWW-Authenticate", p.challenge)
 	}
 	write(c.w, c.options, c.form.status(p, c.streaming), answerType(c.r), c.form.failure(nil, p))
 }

@@ -43,8 +43,11 @@ var classes = [...]class{
 	{a2a.ErrInvalidRequest, -32600, http.StatusBadRequest, "INVALID_ARGUMENT", "INVALID_REQUEST"},
 	{a2a.ErrMethodNotFound, -32601, http.StatusNotFound, "UNIMPLEMENTED", "METHOD_NOT_FOUND"},
 	{a2a.ErrInvalidParams, -32602, http.StatusBadRequest, "INVALID_ARGUMENT", "INVALID_PARAMS"},
+	{errLimited, -32603, http.StatusTooManyRequests, "RESOURCE_EXHAUSTED", "RESOURCE_EXHAUSTED"}, // 5.4 has none
 	internal,
 }
+
+var errLimited = errors.New("too many requests")
 
 var internal = class{a2a.ErrInternalError, -32603, http.StatusInternalServerError, "INTERNAL", "INTERNAL_ERROR"}
 
@@ -83,12 +86,24 @@ func (u *unavailable) Unwrap() error { return u.cause }
 
 // A refusal is an error of HTTP itself, with a status of its own.
 type refusal struct {
-	is      error // the class it belongs to otherwise
-	status  int
-	message string
+	is        error // the class it belongs to otherwise
+	status    int
+	message   string
+	challenge string        // WWW-Authenticate
+	after     time.Duration // Retry-After
 }
 
 func (r *refusal) Error() string { return r.message }
+
+// Unidentified is an error about who calls: 401 with a challenge, 403, or 429 with the
+// time after which to try again. The message is for the caller.
+func Unidentified(status int, message, challenge string, after time.Duration) error {
+	is := map[int]error{http.StatusUnauthorized: a2a.ErrUnauthenticated, http.StatusForbidden: a2a.ErrUnauthorized}[status]
+	if is == nil {
+		is = errLimited
+	}
+	return &refusal{is, status, message, challenge, after}
+}
 
 // A problem is what a client is told about an error, in every binding.
 type problem struct {
@@ -98,13 +113,15 @@ type problem struct {
 	retry   int  // seconds; 0: no Retry-After
 	plain   bool // the HTTP status stands even where JSON-RPC would answer 200
 	unknown bool // no class fits: a fault of ours, of which the client gets no word
+
+	challenge string // WWW-Authenticate
 }
 
 // describe finds the words for err. Only the message of an a2a.Error or of the
 // sentinel below it is passed on: the text of any other error may hold anything.
 func describe(err error) problem {
 	if r, ok := errors.AsType[*refusal](err); ok {
-		p := problem{class: classOf(r.is), message: r.message, plain: true}
+		p := problem{class: classOf(r.is), message: r.message, plain: true, challenge: r.challenge, retry: int(math.Ceil(r.after.Seconds()))}
 		p.status = r.status
 		p.details = []*errordetails.Typed{p.info(nil)}
 		return p
@@ -170,5 +187,5 @@ func (p *problem) hide(request string) {
 func Refuse(w http.ResponseWriter, r *http.Request, is error, status int, message string) {
 	c := &call{options: &Options{}, w: w, r: r, form: restForm{}}
 	*c.options = c.options.withDefaults()
-	c.fail(&refusal{is, status, message})
+	c.fail(&refusal{is: is, status: status, message: message})
 }

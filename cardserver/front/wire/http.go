@@ -26,6 +26,10 @@ type Options struct {
 
 	Extensions []a2a.AgentExtension // that the agent card declares
 
+	// Identify says who calls, before anything of the request but its headers is read; its
+	// context goes to the handler. An error is best one of [Unidentified]. Nil: nobody asks.
+	Identify func(*http.Request) (context.Context, error)
+
 	// RequestID names a request in the log and to a client that meets an internal
 	// error. Nil, or an empty name: a random one.
 	RequestID func(context.Context) string
@@ -61,11 +65,11 @@ const (
 func checkBody(r *http.Request) error {
 	types := r.Header["Content-Type"]
 	if len(types) != 1 || types[0] != mediaJSON && !isJSON(types[0]) {
-		return &refusal{a2a.ErrInvalidRequest, http.StatusUnsupportedMediaType, "Content-Type must be " + mediaJSON + " or " + mediaA2A + ", in UTF-8"}
+		return &refusal{is: a2a.ErrInvalidRequest, status: http.StatusUnsupportedMediaType, message: "Content-Type must be " + mediaJSON + " or " + mediaA2A + ", in UTF-8"}
 	}
 	for _, e := range r.Header["Content-Encoding"] {
 		if e != "" && !strings.EqualFold(e, "identity") {
-			return &refusal{a2a.ErrInvalidRequest, http.StatusUnsupportedMediaType, "Content-Encoding is not supported"}
+			return &refusal{is: a2a.ErrInvalidRequest, status: http.StatusUnsupportedMediaType, message: "Content-Encoding is not supported"}
 		}
 	}
 	return nil
@@ -95,12 +99,12 @@ func readBody(w http.ResponseWriter, r *http.Request, o *Options) ([]byte, error
 	}
 	w.Header().Set("Connection", "close")
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, &refusal{a2a.ErrInvalidRequest, http.StatusRequestEntityTooLarge, "the body is larger than " + strconv.FormatInt(o.MaxBody, 10) + " bytes"}
+		return nil, &refusal{is: a2a.ErrInvalidRequest, status: http.StatusRequestEntityTooLarge, message: "the body is larger than " + strconv.FormatInt(o.MaxBody, 10) + " bytes"}
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return nil, &refusal{a2a.ErrInvalidRequest, http.StatusRequestTimeout, "the body did not arrive in time"}
+		return nil, &refusal{is: a2a.ErrInvalidRequest, status: http.StatusRequestTimeout, message: "the body did not arrive in time"}
 	}
-	return nil, &refusal{a2a.ErrInvalidRequest, http.StatusBadRequest, "the body ended too early"}
+	return nil, &refusal{is: a2a.ErrInvalidRequest, status: http.StatusBadRequest, message: "the body ended too early"}
 }
 
 // answerType is the media type of a JSON answer: the plain one unless asked.

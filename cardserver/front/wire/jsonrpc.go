@@ -35,7 +35,7 @@ func JSONRPC(h a2asrv.RequestHandler, o Options) http.Handler {
 func (c *call) serveRPC(f *rpcForm) error {
 	if c.r.Method != http.MethodPost {
 		c.w.Header().Set("Allow", http.MethodPost)
-		return &refusal{a2a.ErrInvalidRequest, http.StatusMethodNotAllowed, "JSON-RPC requests are sent by POST"}
+		return &refusal{is: a2a.ErrInvalidRequest, status: http.StatusMethodNotAllowed, message: "JSON-RPC requests are sent by POST"}
 	}
 	if err := checkBody(c.r); err != nil {
 		return err

@@ -52,7 +52,7 @@ func (c *call) serveREST() error {
 	switch {
 	case operation == "":
 		c.w.Header().Set("Allow", strings.Join(at.allowed(), ", "))
-		return &refusal{a2a.ErrMethodNotFound, http.StatusMethodNotAllowed, "this path is served by " + strings.Join(at.allowed(), " and ")}
+		return &refusal{is: a2a.ErrMethodNotFound, status: http.StatusMethodNotAllowed, message: "this path is served by " + strings.Join(at.allowed(), " and ")}
 	case c.r.Method != http.MethodPost: // a body means nothing there
 		params, err := queryParams(c.r.URL.RawQuery)
 		if err != nil {

@@ -1,0 +1,48 @@
+package front
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"errand/cardserver/front/wire"
+	"errand/shared/auth"
+)
+
+// identify says who calls, for what lies behind: caller finds it.
+func (s Surface) identify(r *http.Request) (context.Context, error) {
+	p, err := s.Access.Identify(r)
+	if err != nil {
+		return nil, refused(err)
+	}
+	return auth.With(r.Context(), p), nil
+}
+
+// caller is the owner of what the caller sends, and of the tasks that it may see. The
+// tenant of a request only routes it, and may be no other than the caller's own.
+func caller(ctx context.Context, tenant string) (owner string, err error) {
+	p, ok := auth.From(ctx)
+	if !ok {
+		return "", errUnasked
+	}
+	if p.Owner != auth.Anonymous { // who has no tenant and is told apart by nothing
+		err = refused(p.InTenant(tenant))
+	}
+	return p.Owner, err
+}
+
+// errUnasked is a fault of ours: a request came here without having been asked who
+// sends it.
+var errUnasked = errors.New("the request was not identified")
+
+// refused gives a refusal the form of the bindings.
+func refused(err error) error {
+	no, ok := errors.AsType[*auth.Refusal](err)
+	switch {
+	case !ok:
+		return err
+	case no.Status == http.StatusServiceUnavailable:
+		return wire.Unavailable(no.After, no)
+	}
+	return wire.Unidentified(no.Status, no.Message, no.Challenge(), no.After)
+}

@@ -1,0 +1,36 @@
+package setup
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+
+	"errand/shared/bus"
+	"errand/shared/local"
+	"errand/shared/queue"
+)
+
+// Local is the queue and the bus of one process.
+type Local struct {
+	Queue queue.Queue
+	Bus   bus.Publisher
+	queue *local.Queue
+	bus   *local.Bus
+}
+
+// Connect makes the queue and the bus that deliver to h, which is never listened
+// on. refill is asked to put back what a full queue had to drop.
+func Connect(h http.Handler, refill func(ctx context.Context, lane string), log *slog.Logger) *Local {
+	l := &Local{
+		queue: local.NewQueue(local.QueueConfig{Handler: h, Refill: refill, Log: log}),
+		bus:   local.NewBus(local.BusConfig{Handler: h, Subscriptions: []string{"notify"}, Log: log}),
+	}
+	l.Queue, l.Bus = l.queue, l.bus
+	return l
+}
+
+// Close ends both; deliveries under way may end by themselves until ctx is done.
+func (l *Local) Close(ctx context.Context) error {
+	return errors.Join(l.queue.Close(ctx), l.bus.Close(ctx))
+}

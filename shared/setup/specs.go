@@ -1,0 +1,110 @@
+package setup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"errand/shared/gcp"
+	"errand/shared/local"
+	"errand/shared/secret"
+	"errand/shared/sqlstore"
+)
+
+// Local says that queue and bus are in the process: it is the whole agent.
+func (e Env) Local() bool { return isLocal(e.Queue) && isLocal(e.Bus) }
+
+func isLocal(spec string) bool { return spec == "" || spec == "local" }
+
+// proxies is how many add the address they were asked from to X-Forwarded-For.
+func (e Env) proxies() int {
+	if e.CloudRun() {
+		return 1
+	}
+	return 0
+}
+
+// together refuses parts that each work and not with each other.
+func (e Env) together(program Program) error {
+	embedded := e.Store == "" || strings.HasPrefix(e.Store, "sqlite:")
+	switch {
+	case isLocal(e.Queue) != isLocal(e.Bus):
+		return errors.New("ERRAND_QUEUE and ERRAND_BUS must both be local or both be managed: set ERRAND_QUEUE=cloudtasks:... and ERRAND_BUS=pubsub:..., or leave both out")
+	case e.CloudRun() && e.Local():
+		return errors.New("ERRAND_QUEUE and ERRAND_BUS are local, and on Cloud Run (K_SERVICE is set) nothing runs between requests: set ERRAND_QUEUE=cloudtasks:... and ERRAND_BUS=pubsub:...; infra/README.md makes both")
+	case e.Local() && program != CardServer:
+		return fmt.Errorf("the %s has nothing to do with a local queue, with which cardserver does everything: set ERRAND_QUEUE=cloudtasks:... and ERRAND_BUS=pubsub:...", program)
+	case embedded && e.CloudRun():
+		return errors.New("ERRAND_STORE: SQLite does not survive on Cloud Run (K_SERVICE is set), whose disk is memory: set ERRAND_STORE=firestore:PROJECT/DATABASE")
+	case embedded && !e.Local():
+		return errors.New("ERRAND_STORE: SQLite is one process's own, and with a managed queue there are three: set ERRAND_STORE=firestore:PROJECT/DATABASE")
+	case e.CloudRun() && e.Model == "":
+		return errors.New("ERRAND_MODEL: say which model answers, for example ERRAND_MODEL=vertex:gemini-3.6-flash")
+	}
+	return nil
+}
+
+// storeOf reads the spec of a store. Nothing is opened before all variables are known
+// to be right: the returned function does.
+func storeOf(spec string) (func(context.Context, *slog.Logger) (Store, error), error) {
+	if spec == "" {
+		spec = "sqlite:errand.db"
+	}
+	kind, details, _ := strings.Cut(spec, ":")
+	switch {
+	case kind == "sqlite" && strings.HasPrefix(details, ":"): // SQLite's :memory: would lose what was accepted
+		return nil, fmt.Errorf("ERRAND_STORE: %q is no file; use sqlite:FILE, for example ERRAND_STORE=sqlite:errand.db", details)
+	case kind == "sqlite" && details != "":
+		return func(ctx context.Context, log *slog.Logger) (Store, error) {
+			return sqlstore.Open(ctx, details, sqlstore.Options{Log: log})
+		}, nil
+	case kind == "firestore" && details != "":
+		project, database, _ := strings.Cut(details, "/")
+		return func(ctx context.Context, _ *slog.Logger) (Store, error) {
+			return gcp.OpenFirestore(ctx, project, database, gcp.FirestoreOptions{})
+		}, nil
+	}
+	return nil, fmt.Errorf("ERRAND_STORE: %q is no store; use sqlite:FILE, for example ERRAND_STORE=sqlite:errand.db, or firestore:PROJECT/DATABASE", kind)
+}
+
+// managed reads the spec of a managed service: KIND:NAME, or KIND:NAME@HOST:PORT for
+// another place than the service's own, such as an emulator.
+func managed(variable, spec, kind, usage string) (name, endpoint string, err error) {
+	is, details, _ := strings.Cut(spec, ":")
+	if is != kind || details == "" {
+		return "", "", fmt.Errorf("%s: %q is not known; use %s=local or %s=%s", variable, is, variable, variable, usage)
+	}
+	name, endpoint, _ = strings.Cut(details, "@")
+	return name, endpoint, nil
+}
+
+// secretsOf reads the spec of the secrets. Those of Secret Manager are kept for a
+// while; a folder and the environment are read at every use.
+func secretsOf(ctx context.Context, e Env) (secret.Source, error) {
+	kind, details, _ := strings.Cut(e.Secrets, ":")
+	switch {
+	case e.Secrets == "" || kind == "env" && details == "":
+		return local.Env{Lookup: e.lookup}, nil
+	case kind == "file" && details != "":
+		return local.Files{Dir: details}, nil
+	case kind == "secretmanager" && details != "":
+		name, endpoint, _ := strings.Cut(details, "@")
+		project, _, _ := strings.Cut(name, "/")
+		s, err := gcp.NewSecrets(ctx, gcp.SecretsConfig{Project: project, Endpoint: endpoint})
+		if err != nil {
+			return nil, fmt.Errorf("ERRAND_SECRETS: %w", err)
+		}
+		return s, nil
+	}
+	return nil, fmt.Errorf("ERRAND_SECRETS: %q is not known; use env: (the default), file:FOLDER or secretmanager:PROJECT", kind)
+}
+
+// lookup is the environment as a source of secrets: those that the programs know.
+func (e Env) lookup(variable string) (string, bool) {
+	if variable == "GEMINI_API_KEY" {
+		return e.GeminiKey, e.GeminiKey != ""
+	}
+	return "", false
+}

@@ -1,0 +1,66 @@
+// Command worker runs turns: Cloud Tasks calls it with the id of a task, it claims the
+// task's record, runs the executor and commits and publishes what comes of it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"time"
+
+	"errand/shared/queue"
+	"errand/shared/serve"
+	"errand/shared/setup"
+	"errand/shared/task"
+	"errand/worker/executor"
+	"errand/worker/tools"
+	"errand/worker/turn"
+)
+
+func main() {
+	if err := run(context.Background(), os.Environ(), os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// parkFor is how long turns may take to park when the program is told to stop.
+const parkFor = 6 * time.Second
+
+func run(ctx context.Context, environ []string, out io.Writer) (err error) {
+	env, err := setup.ReadEnv(environ)
+	if err != nil {
+		return err
+	}
+	log := setup.Log(out, env)
+	parts, err := setup.Open(ctx, env, setup.Worker, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, parts.Close()) }()
+	exec, err := executor.New(executor.Config{Agent: parts.Agent, Model: parts.Model, Tools: tools.All(), Log: log})
+	if err != nil {
+		return err
+	}
+	worker := turn.New(turn.Config{
+		Store: parts.Store, Queue: parts.Queue, Bus: parts.Bus, Rules: task.Defaults(), Now: time.Now, Log: log, Executor: exec,
+	})
+	door, err := parts.Doors(env, env.WorkerURL)(queue.PathTurn)
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("POST "+queue.PathTurn, door(worker))
+	l, err := serve.Listen(env.Address())
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "The worker is at http://%s; the model %s answers.\n", l.Addr(), parts.Model.Name())
+	go parts.CheckModel(ctx)
+	return serve.Run(ctx, l, mux, serve.Options{
+		Log: log, Linger: parkFor, Drain: func(context.Context) { worker.Drain() },
+	})
+}
