@@ -75,7 +75,7 @@ func checkVersion(r *http.Request, own string) error {
 			}
 			own = v
 		default:
-			return versionError("this interface speaks A2A " + versions + "; send one of them as Major.Minor, or no " + a2a.SvcParamVersion)
+			return versionError("send " + a2a.SvcParamVersion + " as Major.Minor, or not at all")
 		}
 	}
 	return nil
@@ -92,7 +92,7 @@ func withoutPatch(v string) string {
 }
 
 func versionError(message string) error {
-	return a2a.NewError(a2a.ErrVersionNotSupported, message).
+	return a2a.NewError(a2a.ErrVersionNotSupported, message+"; this interface speaks "+versions).
 		WithErrorInfoMeta(map[string]string{"supportedVersions": versions})
 }
 
