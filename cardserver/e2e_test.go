@@ -464,7 +464,11 @@ func TestWrongEnvironmentIsRefusedWithTheRemedy(t *testing.T) {
 }
 
 func TestListeningBeyondTheMachineIsPointedOut(t *testing.T) {
-	p := start(t, "ERRAND_LISTEN=0.0.0.0:0")
+	open := &process{t: t, dir: t.TempDir(), port: freePort(t), env: []string{"ERRAND_LISTEN=0.0.0.0:0"}}
+	if out := refusal(t, open); !strings.Contains(out, "ERRAND_ACCESS=anonymous") {
+		t.Errorf("without being told that it is meant it says %q", out)
+	}
+	p := start(t, "ERRAND_LISTEN=0.0.0.0:0", "ERRAND_ACCESS=anonymous")
 	for _, want := range []string{"Whoever reaches this address", "ERRAND_URL"} {
 		if !strings.Contains(p.logged(), want) {
 			t.Errorf("the start does not mention %q", want)

@@ -54,7 +54,7 @@ var allowed = map[string][]string{
 
 	"shared/serve":       {},
 	"shared/conformance": append([]string{"shared/serve"}, ports...),
-	"shared/setup":       slices.Concat(ports, adapters, []string{"shared/agent", "shared/egress"}),
+	"shared/setup":       slices.Concat(ports, adapters, []string{"shared/agent", "shared/auth", "shared/egress", "shared/serve"}),
 
 	// For tests only: no package above may import them.
 	"shared/gcp/fake":     {},
@@ -69,6 +69,9 @@ var allowed = map[string][]string{
 	"worker/tools":     {},
 	"functions/notify": {"shared/bus", "shared/dialect", "shared/intake", "shared/queue", "shared/serve", "shared/task"},
 	"functions/sweep":  {"shared/intake", "shared/queue", "shared/task"},
+
+	"worker":    {"worker/executor", "worker/tools", "worker/turn", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
+	"functions": {"functions/notify", "functions/sweep", "shared/bus", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
 
 	// Mains may import anything below them; only cardserver, which is the whole
 	// agent on one machine, takes in the other services.

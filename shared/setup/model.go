@@ -58,7 +58,7 @@ func (p *Parts) CheckModel(ctx context.Context) {
 	switch {
 	case err == nil:
 	case errors.As(err, &denied) && (denied.Denied() || denied.Invalid()):
-		p.log.ErrorContext(ctx, "the model refuses this configuration; check its key or service account and its name (ERRAND_MODEL or agent.yaml)",
+		p.log.ErrorContext(ctx, "the model refuses this configuration; check its key (GEMINI_API_KEY, or gemini-api-key in ERRAND_SECRETS) or service account, and its name (ERRAND_MODEL or agent.yaml)",
 			"model", p.Model.Name(), "status", denied.Code, "reason", denied.Status, "alert", true)
 	default:
 		p.log.ErrorContext(ctx, "the model could not be reached; messages wait until it can", "model", p.Model.Name(), "err", err)
