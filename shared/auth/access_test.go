@@ -228,7 +228,7 @@ func TestClientTokenExpiresDuringACall(t *testing.T) { // 35
 	}
 }
 
-func TestClientKeyRotation(t *testing.T) { // 36
+func TestAU9ClientKeyRotation(t *testing.T) { // 36
 	w := newAccessWorld(t)
 	old, oldHash := auth.NewKey()
 	next, nextHash := auth.NewKey()
