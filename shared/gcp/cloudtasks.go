@@ -25,8 +25,8 @@ import (
 // QueueConfig says where jobs go. All but Endpoint and Options is required.
 type QueueConfig struct {
 	Prefix    string // projects/P/locations/L/queues/PREFIX: the queues are PREFIX-turns and PREFIX-deliveries
-	Worker    string // base URL of the service that runs turns; also the audience of the tokens it gets
-	Functions string // base URL of the service that delivers and sweeps; also the audience of its tokens
+	Worker    string // base URL of the service that runs turns
+	Functions string // base URL of the service that delivers and sweeps
 	Invoker   string // e-mail of the service account whose ID token every delivery carries
 
 	Endpoint string // HOST:PORT; empty: the service's own
@@ -36,7 +36,8 @@ type QueueConfig struct {
 // A Queue is a queue.Queue on Cloud Tasks.
 //
 // Its tasks are unnamed: naming costs time at every call, and the record finds out
-// about a job that comes twice by itself.
+// about a job that comes twice by itself. The audience of a delivery's token is the URL
+// it is sent to, path and all: a token that is read on its way opens no other endpoint.
 type Queue struct {
 	client *cloudtasks.Client
 	cfg    QueueConfig
@@ -154,15 +155,16 @@ func (q *Queue) request(ctx context.Context, job queue.Job) (*cloudtaskspb.Creat
 	if trace := serve.Trace(ctx); trace != "" {
 		headers[serve.HeaderTrace] = trace
 	}
+	address := base + job.Path
 	t := &cloudtaskspb.Task{
 		MessageType: &cloudtaskspb.Task_HttpRequest{HttpRequest: &cloudtaskspb.HttpRequest{
-			Url:        base + job.Path,
+			Url:        address,
 			HttpMethod: cloudtaskspb.HttpMethod_POST,
 			Headers:    headers,
 			Body:       job.Body(),
 			AuthorizationHeader: &cloudtaskspb.HttpRequest_OidcToken{OidcToken: &cloudtaskspb.OidcToken{
 				ServiceAccountEmail: q.cfg.Invoker,
-				Audience:            base,
+				Audience:            address,
 			}},
 		}},
 		DispatchDeadline: durationpb.New(dispatchDeadline),

@@ -100,7 +100,7 @@ func TestWhatCloudTasksIsAsked(t *testing.T) {
 				Url: base + path, HttpMethod: cloudtaskspb.HttpMethod_POST, Body: []byte(body),
 				Headers: map[string]string{"Content-Type": "application/json", "Traceparent": trace},
 				AuthorizationHeader: &cloudtaskspb.HttpRequest_OidcToken{OidcToken: &cloudtaskspb.OidcToken{
-					ServiceAccountEmail: invoker, Audience: base,
+					ServiceAccountEmail: invoker, Audience: base + path,
 				}},
 			}},
 			DispatchDeadline: durationpb.New(10 * time.Minute),
@@ -117,7 +117,7 @@ func TestWhatCloudTasksIsAsked(t *testing.T) {
 	}
 }
 
-// A delivery has a token for the service that it goes to, and for no other.
+// A delivery has a token for the endpoint that it goes to, and for no other.
 func TestDeliveryHasATokenOfTheInvoker(t *testing.T) {
 	issuer := fake.NewIssuer(t)
 	claims := make(chan map[string]any, 1)
@@ -131,7 +131,7 @@ func TestDeliveryHasATokenOfTheInvoker(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := <-claims
-	for name, want := range map[string]any{"iss": issuer.URL, "aud": target.URL, "email": invoker, "email_verified": true} {
+	for name, want := range map[string]any{"iss": issuer.URL, "aud": target.URL + queue.PathTurn, "email": invoker, "email_verified": true} {
 		if got[name] != want {
 			t.Errorf("%s is %v, want %v", name, got[name], want)
 		}

@@ -21,6 +21,7 @@ import (
 // SecretsConfig says where secrets are. Project is required.
 type SecretsConfig struct {
 	Project string        // its id
+	Prefix  string        // the secret NAME is called PREFIX-NAME there; empty: NAME
 	Age     time.Duration // how old a value may be; default that of secret.Cache
 
 	Endpoint string // HOST:PORT; empty: the service's own
@@ -37,13 +38,19 @@ type Secrets struct {
 
 var _ secret.Source = (*Secrets)(nil)
 
-var projectID = regexp.MustCompile(`^[A-Za-z0-9.:-]+$`)
+var (
+	projectID    = regexp.MustCompile(`^[A-Za-z0-9.:-]+$`)
+	secretPrefix = regexp.MustCompile(`^[A-Za-z0-9_-]{0,200}$`) // of the 255 characters of a secret's name
+)
 
 // NewSecrets returns Secrets. It does not call the service.
 func NewSecrets(ctx context.Context, c SecretsConfig) (*Secrets, error) {
 	options, err := at(c.Endpoint)
 	if !projectID.MatchString(c.Project) {
 		err = errors.Join(fmt.Errorf("the secrets need the id of a project, not %q", c.Project), err)
+	}
+	if !secretPrefix.MatchString(c.Prefix) {
+		err = errors.Join(fmt.Errorf("the prefix of the secrets must be at most 200 letters, digits, - and _, not %q", c.Prefix), err)
 	}
 	if err != nil {
 		return nil, err
@@ -52,7 +59,11 @@ func NewSecrets(ctx context.Context, c SecretsConfig) (*Secrets, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the client of Secret Manager: %w", err)
 	}
-	return &Secrets{&secret.Cache{From: vault{client, c.Project}, Age: c.Age}, client}, nil
+	names := "projects/" + c.Project + "/secrets/"
+	if c.Prefix != "" {
+		names += c.Prefix + "-"
+	}
+	return &Secrets{&secret.Cache{From: vault{client, names}, Age: c.Age}, client}, nil
 }
 
 // Close ends the connection.
@@ -60,8 +71,8 @@ func (s *Secrets) Close() error { return s.client.Close() }
 
 // A vault is the source behind the cache.
 type vault struct {
-	client  *secretmanager.Client
-	project string
+	client *secretmanager.Client
+	names  string // what every secret's name begins with
 }
 
 // The library waits two seconds before its first retry; whoever asks here is
@@ -74,7 +85,7 @@ var soonAgain = gax.WithRetry(func() gax.Retryer {
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func (v vault) Get(ctx context.Context, ref secret.Ref) (secret.Value, error) {
-	name := "projects/" + v.project + "/secrets/" + ref.Name + "/versions/" + ref.Version
+	name := v.names + ref.Name + "/versions/" + ref.Version
 	resp, err := v.client.AccessSecretVersion(ctx, &secretmanagerpb.AccessSecretVersionRequest{Name: name}, soonAgain)
 	switch status.Code(err) {
 	case codes.OK:

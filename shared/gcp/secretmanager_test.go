@@ -23,7 +23,12 @@ import (
 func openSecrets(t *testing.T, age time.Duration) (*gcp.Secrets, *fake.Secrets, string) {
 	t.Helper()
 	service, addr := fake.StartSecrets(t)
-	s, err := gcp.NewSecrets(t.Context(), gcp.SecretsConfig{Project: "p", Age: age, Endpoint: addr})
+	return secretsOf(t, gcp.SecretsConfig{Project: "p", Age: age, Endpoint: addr}), service, addr
+}
+
+func secretsOf(t *testing.T, c gcp.SecretsConfig) *gcp.Secrets {
+	t.Helper()
+	s, err := gcp.NewSecrets(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +37,7 @@ func openSecrets(t *testing.T, age time.Duration) (*gcp.Secrets, *fake.Secrets, 
 			t.Errorf("Close = %v", err)
 		}
 	})
-	return s, service, addr
+	return s
 }
 
 func TestSecretLaws(t *testing.T) {
@@ -45,6 +50,30 @@ func TestSecretLaws(t *testing.T) {
 			Seen:   age,
 		}
 	})
+}
+
+// Two installations in one project have a secret each of the same name.
+func TestPrefixedSecrets(t *testing.T) {
+	service, addr := fake.StartSecrets(t)
+	service.Set("projects/p/secrets/key", []byte("nobody's"))
+	service.Set("projects/p/secrets/one-key", []byte("of one"))
+	service.Set("projects/p/secrets/one-key", []byte("of one, newer"))
+	service.Set("projects/p/secrets/two-key", []byte("of two"))
+	one := secretsOf(t, gcp.SecretsConfig{Project: "p", Prefix: "one", Endpoint: addr})
+	for version, want := range map[string]string{"": "of one, newer", secret.Latest: "of one, newer", "1": "of one"} {
+		if got, err := one.Get(t.Context(), secret.Ref{Name: "key", Version: version}); err != nil || got.Reveal() != want {
+			t.Errorf("Get of version %q = %q, %v; want %q", version, got.Reveal(), err, want)
+		}
+	}
+	two := secretsOf(t, gcp.SecretsConfig{Project: "p", Prefix: "two", Endpoint: addr})
+	if got, err := two.Get(t.Context(), secret.Ref{Name: "key"}); err != nil || got.Reveal() != "of two" {
+		t.Errorf("Get of the other installation = %q, %v", got.Reveal(), err)
+	}
+	// What is missing is named as it has to be made.
+	three := secretsOf(t, gcp.SecretsConfig{Project: "p", Prefix: "three", Endpoint: addr})
+	if got, err := three.Get(t.Context(), secret.Ref{Name: "key"}); !errors.Is(err, secret.ErrNotFound) || !strings.Contains(err.Error(), "projects/p/secrets/three-key/") {
+		t.Errorf("Get of what has no prefix = %q, %v", got.Reveal(), err)
+	}
 }
 
 func TestSecretIsAskedForOnceInAWhile(t *testing.T) {
@@ -112,6 +141,12 @@ func TestSecretsConfigIsChecked(t *testing.T) {
 	for _, project := range []string{"", "projects/p", "p q"} {
 		if _, err := gcp.NewSecrets(t.Context(), gcp.SecretsConfig{Project: project, Endpoint: nowhere}); err == nil {
 			t.Errorf("NewSecrets(%q) = nil", project)
+		}
+	}
+	for _, prefix := range []string{"a/b", "a b", "ä", "../x", strings.Repeat("x", 201)} {
+		_, err := gcp.NewSecrets(t.Context(), gcp.SecretsConfig{Project: "p", Prefix: prefix, Endpoint: nowhere})
+		if err == nil || !strings.Contains(err.Error(), "prefix") {
+			t.Errorf("NewSecrets with the prefix %.20q = %v, want what is allowed", prefix, err)
 		}
 	}
 }
