@@ -25,6 +25,7 @@ import (
 	"github.com/moby/patternmatcher/ignorefile"
 
 	"errand/shared/conformance"
+	"errand/shared/serve"
 )
 
 // programs are what the image holds.
@@ -147,27 +148,36 @@ func TestImage(t *testing.T) {
 		t.Errorf("built %v, want %v", names, programs)
 	}
 	conformance.Require(t, "chroot", runtime.GOOS == "linux" && os.Geteuid() == 0, "run the tests as root on Linux")
-	// The front door alone starts without Google: as a whole agent, on a file.
-	data := filepath.Join(root, "data")
-	if err := os.Mkdir(data, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chown(data, nobody, nobody); err != nil {
-		t.Fatal(err)
-	}
 	if err := os.Chmod(root, 0o755); err != nil { // nobody must get in
 		t.Fatal(err)
 	}
-	address := startConfined(t, root, "/cardserver", []string{"ERRAND_LISTEN=127.0.0.1:0", "ERRAND_STORE=sqlite:/data/errand.db"})
-	resp, err := http.Get(address + live)
-	if err != nil {
-		t.Fatal(err)
+	// Nothing is asked of Google before the first request, so that all of them start
+	// where there is none.
+	environ := []string{
+		"ERRAND_LISTEN=127.0.0.1:0", "ERRAND_STORE=firestore:p", "FIRESTORE_EMULATOR_HOST=" + nowhere, "ERRAND_ACCESS=anonymous", "ERRAND_MODEL=standin:",
+		"ERRAND_QUEUE=cloudtasks:projects/p/locations/l/queues/q@" + nowhere, "ERRAND_BUS=pubsub:projects/p/topics/events@" + nowhere,
+		"ERRAND_WORKER_URL=https://worker.example.com", "ERRAND_FUNCTIONS_URL=https://functions.example.com", "ERRAND_INVOKER=" + invoker,
 	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		t.Errorf("GET %s answers %s", live, resp.Status)
+	for _, program := range programs {
+		address := startConfined(t, root, "/"+program, environ)
+		for _, path := range []string{serve.PathLive, serve.PathReady} {
+			resp, err := http.Get(address + path)
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			if err := resp.Body.Close(); err != nil {
+				t.Error(err)
+			}
+			if resp.StatusCode/100 != 2 {
+				t.Errorf("%s: GET %s answers %s", program, path, resp.Status)
+			}
+		}
 	}
 }
+
+// nowhere is an address at which nobody answers.
+const nowhere = "127.0.0.1:1"
 
 // startConfined runs a program as nobody in the root and returns where it listens,
 // which it says itself.
@@ -194,7 +204,7 @@ func startConfined(t *testing.T, root, program string, environ []string) string 
 	found, said := make(chan string, 1), &strings.Builder{}
 	go func() {
 		defer close(found)
-		address := regexp.MustCompile(`is at (http://\S+)`)
+		address := regexp.MustCompile(`(?:is|are) at (http://[^;\s]+)`)
 		for lines := bufio.NewScanner(stderr); lines.Scan(); {
 			said.WriteString(lines.Text() + "\n")
 			if m := address.FindStringSubmatch(lines.Text()); m != nil {
@@ -268,7 +278,7 @@ func needed(t *testing.T) []string {
 
 // unwanted lie around in work trees and belong in no image and on no other machine.
 var unwanted = []string{
-	".git/config", "errand.db", "errand.db-wal", "errand.db.lock", "shared/x.db", ".env", ".env.local", "access.yaml", "shared/access.yaml",
+	".git/config", "errand.db", "errand.db-wal", "errand.db.lock", "shared/x.db", ".env", ".env.local", "access.yaml", "shared/access.yaml", "key.txt", "token.txt",
 	"infra/terraform.tfstate", "infra/terraform.tfvars", "infra/.terraform/x", "x.tfstate.backup", "cardserver/main_test.go", "README.md",
 }
 

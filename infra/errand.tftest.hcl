@@ -58,17 +58,17 @@ run "services" {
   }
 
   assert {
-    condition     = alltrue([for k in ["worker", "functions"] : google_cloud_run_v2_service_iam_binding.invokers[k].members == toset([google_service_account.invoker.member])])
-    error_message = "somebody else than the invoker may call worker or functions"
+    condition     = alltrue([for s in google_cloud_run_v2_service.program : s.invoker_iam_disabled])
+    error_message = "Cloud Run takes the signature off tokens that a program has to check"
   }
 
   assert {
-    condition     = alltrue([for b in google_cloud_run_v2_service_iam_binding.invokers : b.role == "roles/run.invoker"])
-    error_message = "who may call a service may do more with it"
+    condition     = length(google_cloud_run_v2_service_iam_binding.clients) == 0
+    error_message = "a role is given that nobody asks for"
   }
 
   assert {
-    condition     = google_cloud_run_v2_service.program["cardserver"].ingress == "INGRESS_TRAFFIC_ALL" && google_cloud_run_v2_service_iam_binding.invokers["cardserver"].members == toset(["allUsers"])
+    condition     = google_cloud_run_v2_service.program["cardserver"].ingress == "INGRESS_TRAFFIC_ALL"
     error_message = "clients do not reach the front door"
   }
 
@@ -113,12 +113,14 @@ run "environment" {
       ERRAND_STORE          = "firestore:my-project/errand"
       ERRAND_QUEUE          = "cloudtasks:projects/my-project/locations/europe-west1/queues/errand"
       ERRAND_BUS            = "pubsub:projects/my-project/topics/errand-events"
+      ERRAND_SECRETS        = "secretmanager:my-project/errand"
       ERRAND_MODEL          = "vertex:gemini-3.6-flash"
       ERRAND_URL            = "https://errand-cardserver-123456789012.europe-west1.run.app"
       ERRAND_WORKER_URL     = "https://errand-worker-123456789012.europe-west1.run.app"
       ERRAND_FUNCTIONS_URL  = "https://errand-functions-123456789012.europe-west1.run.app"
       ERRAND_INVOKER        = google_service_account.invoker.email
       ERRAND_ACCESS         = "/etc/errand/access.yaml"
+      ERRAND_DEDUPE         = "message-id"
       GOOGLE_CLOUD_PROJECT  = "my-project"
       GOOGLE_CLOUD_LOCATION = "global"
       GOMEMLIMIT            = "460MiB"
@@ -179,7 +181,7 @@ run "queues" {
   }
 
   assert {
-    condition     = google_cloud_scheduler_job.sweep.http_target[0].oidc_token[0].audience == output.environment.ERRAND_FUNCTIONS_URL && google_cloud_scheduler_job.sweep.http_target[0].oidc_token[0].service_account_email == google_service_account.invoker.email
+    condition     = google_cloud_scheduler_job.sweep.http_target[0].oidc_token[0].audience == google_cloud_scheduler_job.sweep.http_target[0].uri && google_cloud_scheduler_job.sweep.http_target[0].oidc_token[0].service_account_email == google_service_account.invoker.email
     error_message = "functions would refuse the schedule"
   }
 }
@@ -191,7 +193,7 @@ run "events" {
   }
 
   assert {
-    condition     = google_pubsub_subscription.notify.push_config[0].oidc_token[0].audience == output.environment.ERRAND_FUNCTIONS_URL && google_pubsub_subscription.notify.push_config[0].oidc_token[0].service_account_email == google_service_account.invoker.email
+    condition     = google_pubsub_subscription.notify.push_config[0].oidc_token[0].audience == google_pubsub_subscription.notify.push_config[0].push_endpoint && google_pubsub_subscription.notify.push_config[0].oidc_token[0].service_account_email == google_service_account.invoker.email
     error_message = "functions would refuse the events"
   }
 
@@ -276,13 +278,18 @@ run "asks_gemini_with_a_key" {
   }
 
   assert {
-    condition     = { for k, s in google_cloud_run_v2_service.program : k => [for e in s.template[0].containers[0].env : e.value_source[0].secret_key_ref[0].secret if e.name == "GEMINI_API_KEY"] } == { cardserver = [], functions = [], worker = ["errand-gemini-key"] }
-    error_message = "the key is not the worker's alone"
+    condition     = { for r in google_secret_manager_secret_iam_member.reads : r.secret_id => r.member } == { errand-access = google_service_account.program["cardserver"].member, errand-gemini-api-key = google_service_account.program["worker"].member }
+    error_message = "the key is not the worker's alone, or not to be read by it"
   }
 
   assert {
-    condition     = google_secret_manager_secret_iam_member.reads["worker"].secret_id == "errand-gemini-key" && google_secret_manager_secret_iam_member.reads["worker"].member == google_service_account.program["worker"].member
-    error_message = "the worker may not read the key"
+    condition     = toset(output.secrets) == toset(["errand-access", "errand-gemini-api-key"])
+    error_message = "the secrets to fill are ${jsonencode(output.secrets)}"
+  }
+
+  assert {
+    condition     = alltrue(flatten([for s in google_cloud_run_v2_service.program : [for e in s.template[0].containers[0].env : length(e.value_source) == 0]]))
+    error_message = "a secret is in an environment, where it stays until the instance ends"
   }
 
   assert {
@@ -303,8 +310,13 @@ run "anonymous" {
   }
 
   assert {
-    condition     = google_cloud_run_v2_service_iam_binding.invokers["cardserver"].members == toset(["group:team@example.com"])
-    error_message = "others than the clients reach the front door"
+    condition     = { for k, b in google_cloud_run_v2_service_iam_binding.clients : "${k} ${b.name} ${b.role}" => b.members } == { "cardserver errand-cardserver roles/run.invoker" = toset(["group:team@example.com"]) }
+    error_message = "others than the clients reach the front door, or may do more"
+  }
+
+  assert {
+    condition     = { for k, s in google_cloud_run_v2_service.program : k => s.invoker_iam_disabled } == { cardserver = false, functions = true, worker = true }
+    error_message = "Cloud Run does not ask who the clients are, or asks who the invoker is"
   }
 }
 
@@ -314,11 +326,17 @@ run "choices" {
     database_location = "eur3"
     url               = "https://agent.example.com"
     protect           = false
+    dedupe            = "off"
   }
 
   assert {
-    condition     = output.environment.ERRAND_URL == "https://agent.example.com" && output.environment.ERRAND_QUEUE == "cloudtasks:projects/my-project/locations/europe-west1/queues/second-agent"
+    condition     = output.environment.ERRAND_URL == "https://agent.example.com" && output.environment.ERRAND_QUEUE == "cloudtasks:projects/my-project/locations/europe-west1/queues/second-agent" && output.environment.ERRAND_DEDUPE == "off"
     error_message = "choices are not passed on"
+  }
+
+  assert {
+    condition     = output.environment.ERRAND_SECRETS == "secretmanager:my-project/second-agent" && toset([for s in google_secret_manager_secret.secret : s.secret_id]) == toset(["second-agent-access", "second-agent-gemini-api-key"])
+    error_message = "the secrets are not those that ERRAND_SECRETS begins"
   }
 
   assert {
@@ -416,6 +434,23 @@ run "refuses_clients_that_are_none" {
     clients = ["team@example.com"]
   }
   expect_failures = [var.clients]
+}
+
+run "refuses_an_agent_for_everybody_with_an_account" {
+  command = plan
+  variables {
+    access  = "anonymous"
+    clients = ["group:team@example.com", "allAuthenticatedUsers"]
+  }
+  expect_failures = [var.clients]
+}
+
+run "refuses_a_dedupe_nobody_knows" {
+  command = plan
+  variables {
+    dedupe = "on"
+  }
+  expect_failures = [var.dedupe]
 }
 
 run "refuses_plain_http" {

@@ -10,8 +10,8 @@ resource "google_service_account" "program" {
   depends_on   = [google_project_service.api]
 }
 
-# The invoker is whom queues, topic and schedule call as; it alone may call worker and
-# functions, and can do nothing else.
+# The invoker is whom queues, topic and schedule call as; worker and functions let in
+# nobody else, and it can do nothing else: it has no role anywhere.
 resource "google_service_account" "invoker" {
   project      = var.project
   account_id   = "${var.prefix}-invoker"

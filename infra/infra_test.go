@@ -17,18 +17,13 @@ import (
 	"errand/functions/sweep"
 	"errand/shared/agent"
 	"errand/shared/bus"
+	"errand/shared/serve"
 	"errand/shared/setup"
 	"errand/shared/task"
 )
 
-// Paths that Cloud Run asks at.
-const (
-	live  = "/live"
-	ready = "/ready"
-)
-
-// keyVariable is given to the worker alone, from the secret.
-const keyVariable = "GEMINI_API_KEY"
+// keyOfModel is the secret that the worker asks ERRAND_SECRETS for.
+const keyOfModel = "gemini-api-key"
 
 // Every variable that the programs read is set by the module, and the reverse, but for
 // these.
@@ -38,6 +33,8 @@ func TestEnvironment(t *testing.T) {
 		"K_SERVICE":         "set by Cloud Run",
 		"ERRAND_LISTEN":     "PORT says it",
 		"ERRAND_AGENT":      "the definition is in the programs",
+		"ERRAND_ISSUER":     "the invoker's tokens are Google's, which is the default",
+		"GEMINI_API_KEY":    "the key is a secret, asked for through ERRAND_SECRETS and in nobody's environment",
 		"ERRAND_PUSH_ALLOW": "the services are in no private network, so there are no private destinations",
 	}
 	others := map[string]string{
@@ -45,13 +42,6 @@ func TestEnvironment(t *testing.T) {
 	}
 	m := module(t)
 	set := local(t, m.scope(t), "environment")
-	if _, ok := set[keyVariable]; ok {
-		t.Errorf("%s is in the environment of all programs", keyVariable)
-	}
-	if !strings.Contains(read(t, "run.tf"), `["`+keyVariable+`"]`) {
-		t.Errorf("%s is given to nobody", keyVariable)
-	}
-	set[keyVariable] = "key"
 	reads := setup.Variables()
 	for _, name := range reads {
 		_, here := set[name]
@@ -62,6 +52,11 @@ func TestEnvironment(t *testing.T) {
 	for name := range set {
 		if !slices.Contains(reads, name) && others[name] == "" {
 			t.Errorf("run.tf sets %s, which no program reads", name)
+		}
+	}
+	for name, why := range others {
+		if _, ok := set[name]; !ok {
+			t.Errorf("run.tf does not set %s (%s)", name, why)
 		}
 	}
 	for name, why := range elsewhere {
@@ -96,6 +91,7 @@ func TestNames(t *testing.T) {
 		"ERRAND_STORE":   "firestore:my-project/" + name("google_firestore_database", "tasks", "name"),
 		"ERRAND_QUEUE":   "cloudtasks:projects/my-project/locations/europe-west1/queues/errand",
 		"ERRAND_BUS":     "pubsub:projects/my-project/topics/" + name("google_pubsub_topic", "events", "name"),
+		"ERRAND_SECRETS": "secretmanager:my-project/errand",
 		"ERRAND_INVOKER": invoker,
 	} {
 		if env[variable] != want {
@@ -120,8 +116,11 @@ func TestNames(t *testing.T) {
 			t.Errorf("local.%s: %s", set, diff)
 		}
 	}
-	if diff := cmp.Diff(map[string]string{"access": "access", "gemini-key": "gemini-key"}, local(t, ctx, "secrets")); diff != "" {
+	if diff := cmp.Diff([]string{"access", keyOfModel}, slices.Sorted(maps.Keys(local(t, ctx, "secrets")))); diff != "" {
 		t.Errorf("secrets: %s", diff)
+	}
+	if !strings.Contains(read(t, "secrets.tf"), `"${var.prefix}-${each.key}"`) {
+		t.Error("the secrets are not named by prefix and name, as ERRAND_SECRETS has it")
 	}
 	for _, p := range programs {
 		if info, err := os.Stat(filepath.Join("..", p)); err != nil || !info.IsDir() {
@@ -130,19 +129,22 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// The module asks at the paths that the programs answer at, and at no others.
+// The module asks at the paths that the programs answer at, and at no others, with
+// tokens for just these: the audience is what the program's door is made with.
 func TestPaths(t *testing.T) {
 	m := module(t)
 	ctx := m.scope(t)
 	functions := local(t, ctx, "urls")["functions"]
 	want := map[string]string{
 		"google_pubsub_subscription.notify push_endpoint": functions + bus.PathEvents,
+		"google_pubsub_subscription.notify audience":      functions + bus.PathEvents,
 		"google_cloud_scheduler_job.sweep uri":            functions + sweep.PathTick,
-		"google_cloud_run_v2_service.program path":        live + " " + ready + " ",
+		"google_cloud_scheduler_job.sweep audience":       functions + sweep.PathTick,
+		"google_cloud_run_v2_service.program path":        serve.PathLive + " " + serve.PathReady + " ",
 	}
 	got := map[string]string{}
 	m.each(func(resource, name string, a *hclsyntax.Attribute) {
-		if name != "path" && name != "uri" && name != "push_endpoint" {
+		if !slices.Contains([]string{"path", "uri", "push_endpoint", "audience"}, name) {
 			return
 		}
 		v := evaluate(a, ctx)
@@ -176,7 +178,7 @@ func TestRoles(t *testing.T) {
 		"google_pubsub_topic_iam_member.buries roles/pubsub.publisher":                                         "dead letters, by Pub/Sub itself",
 		"google_pubsub_subscription_iam_member.takes_away roles/pubsub.subscriber":                             "dead letters, by Pub/Sub itself",
 		"google_secret_manager_secret_iam_member.reads roles/secretmanager.secretAccessor":                     "the access file, the key of the model",
-		"google_cloud_run_v2_service_iam_binding.invokers roles/run.invoker":                                   "clients and the invoker",
+		"google_cloud_run_v2_service_iam_binding.clients roles/run.invoker":                                    "clients, where Cloud Run asks who they are",
 		"google_artifact_registry_repository_iam_member.builder roles/artifactregistry.writer":                 "Cloud Build pushes the image",
 		"google_storage_bucket_iam_member.builder roles/storage.objectViewer":                                  "Cloud Build reads the source",
 		"google_project_iam_member.builder roles/logging.logWriter":                                            "Cloud Build logs; a project's log has no policy of its own",
@@ -233,6 +235,7 @@ func TestNothingIsGivenAway(t *testing.T) {
 		if found := regexp.MustCompile(`compute@developer|@appspot|roles/(owner|editor|viewer)\b|BEGIN [A-Z ]*PRIVATE KEY|AIza[0-9A-Za-z_-]{10}`).FindString(text); found != "" {
 			t.Errorf("%s has %s", name, found)
 		}
+		text = strings.ReplaceAll(text, `contains(var.clients, "allUsers")`, "") // asks, and gives nothing
 		if n := strings.Count(text, `"allUsers"`); n > 0 && name != "variables.tf" {
 			t.Errorf("%s lets everybody in", name)
 		}

@@ -91,9 +91,10 @@ func (f files) scope(t *testing.T) *hcl.EvalContext {
 			})}),
 		},
 		Functions: map[string]function.Function{
-			"toset": stdlib.MakeToFunc(cty.Set(cty.DynamicPseudoType)),
-			"floor": stdlib.FloorFunc,
-			"min":   stdlib.MinFunc,
+			"contains": stdlib.ContainsFunc,
+			"toset":    stdlib.MakeToFunc(cty.Set(cty.DynamicPseudoType)),
+			"floor":    stdlib.FloorFunc,
+			"min":      stdlib.MinFunc,
 		},
 	}
 	vars := map[string]cty.Value{}

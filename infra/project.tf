@@ -25,7 +25,7 @@ locals {
   programs = toset(["cardserver", "worker", "functions"])
 
   # The address is known before the service is, so that the services can be told of
-  # each other. It is also the audience of tokens for the service.
+  # each other; with the path, it is the audience of the tokens for an endpoint.
   # https://cloud.google.com/run/docs/triggering/https-request#deterministic
   urls = { for p in local.programs : p => "https://${var.prefix}-${p}-${data.google_project.this.number}.${var.region}.run.app" }
 }

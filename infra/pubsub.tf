@@ -30,7 +30,7 @@ resource "google_pubsub_subscription" "notify" {
 
     oidc_token {
       service_account_email = google_service_account.invoker.email
-      audience              = local.urls["functions"]
+      audience              = "${local.urls["functions"]}/events"
     }
   }
 

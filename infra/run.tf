@@ -3,10 +3,17 @@ locals {
 
   # What differs between the programs. A request ends before whoever sent it gives up:
   # streams are 50 minutes old at most, a dispatched job has 10 minutes.
+  #
+  # Cloud Run takes the signature off the ID tokens that it checks, and then the program
+  # could only take its word for them. Where the program checks them itself, Cloud Run
+  # does not: worker and functions let in the invoker's tokens for the very URL and
+  # nothing else, and a cardserver for everybody goes by its access file. With the check
+  # off nobody needs roles/run.invoker: Cloud Tasks, Pub/Sub and Scheduler ask for a
+  # token, not for a role. https://cloud.google.com/run/docs/troubleshooting#signature-removed
   services = {
-    cardserver = { concurrency = 250, timeout = "3600s", ingress = "INGRESS_TRAFFIC_ALL", invokers = var.clients }
-    worker     = { concurrency = var.turns_per_instance, timeout = "600s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", invokers = [google_service_account.invoker.member] }
-    functions  = { concurrency = local.functions_concurrency, timeout = "600s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", invokers = [google_service_account.invoker.member] }
+    cardserver = { concurrency = 250, timeout = "3600s", ingress = "INGRESS_TRAFFIC_ALL", unchecked = contains(var.clients, "allUsers") }
+    worker     = { concurrency = var.turns_per_instance, timeout = "600s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", unchecked = true }
+    functions  = { concurrency = local.functions_concurrency, timeout = "600s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", unchecked = true }
   }
   running = var.image == "" ? {} : local.services
 
@@ -15,12 +22,14 @@ locals {
     ERRAND_STORE          = "firestore:${var.project}/${google_firestore_database.tasks.name}"
     ERRAND_QUEUE          = "cloudtasks:projects/${var.project}/locations/${var.region}/queues/${var.prefix}"
     ERRAND_BUS            = "pubsub:projects/${var.project}/topics/${google_pubsub_topic.events.name}"
+    ERRAND_SECRETS        = "secretmanager:${var.project}/${var.prefix}"
     ERRAND_MODEL          = var.model
     ERRAND_URL            = var.url == "" ? local.urls["cardserver"] : var.url
     ERRAND_WORKER_URL     = local.urls["worker"]
     ERRAND_FUNCTIONS_URL  = local.urls["functions"]
     ERRAND_INVOKER        = google_service_account.invoker.email
     ERRAND_ACCESS         = var.access == "secret" ? "${local.access_file.folder}/${local.access_file.name}" : "anonymous"
+    ERRAND_DEDUPE         = var.dedupe
     GOOGLE_CLOUD_PROJECT  = var.project
     GOOGLE_CLOUD_LOCATION = var.model_location
     GOMEMLIMIT            = "${floor(var.memory * 0.9)}MiB" # the rest is for what the collector does not see
@@ -30,11 +39,12 @@ locals {
 resource "google_cloud_run_v2_service" "program" {
   for_each = local.running
 
-  project             = var.project
-  location            = var.region
-  name                = "${var.prefix}-${each.key}"
-  ingress             = each.value.ingress
-  deletion_protection = false # there is nothing in it to lose
+  project              = var.project
+  location             = var.region
+  name                 = "${var.prefix}-${each.key}"
+  ingress              = each.value.ingress
+  invoker_iam_disabled = each.value.unchecked
+  deletion_protection  = false # there is nothing in it to lose
 
   template {
     service_account                  = google_service_account.program[each.key].email
@@ -85,21 +95,6 @@ resource "google_cloud_run_v2_service" "program" {
         }
       }
 
-      dynamic "env" {
-        for_each = lookup(local.reads, each.key, "") == "gemini-key" ? ["GEMINI_API_KEY"] : []
-
-        content {
-          name = env.value
-
-          value_source {
-            secret_key_ref {
-              secret  = google_secret_manager_secret.secret["gemini-key"].secret_id
-              version = "latest"
-            }
-          }
-        }
-      }
-
       dynamic "volume_mounts" {
         for_each = lookup(local.reads, each.key, "") == "access" ? ["access"] : []
 
@@ -141,13 +136,14 @@ resource "google_cloud_run_v2_service" "program" {
   ]
 }
 
-# Binding, not member: whoever else was allowed to call is not any more.
-resource "google_cloud_run_v2_service_iam_binding" "invokers" {
-  for_each = local.running
+# Whom Cloud Run lets through to a cardserver that is not for everybody. Binding, not
+# member: whoever else was allowed to call is not any more.
+resource "google_cloud_run_v2_service_iam_binding" "clients" {
+  for_each = { for program, s in local.running : program => s if !s.unchecked }
 
   project  = var.project
   location = var.region
   name     = google_cloud_run_v2_service.program[each.key].name
   role     = "roles/run.invoker"
-  members  = each.value.invokers
+  members  = var.clients
 }

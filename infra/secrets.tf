@@ -1,15 +1,16 @@
 # Secrets are made without values: those are added with gcloud, and are in no state file.
 
 locals {
-  secrets = toset(["access", "gemini-key"])
+  secrets = toset(["access", "gemini-api-key"])
 
-  # Mounted, the newest version is read by every instance that starts.
+  # Mounted: the newest version is read by every instance that starts.
   access_file = { folder = "/etc/errand", name = "access.yaml" }
 
-  # Who reads which secret.
+  # Who reads which secret. The key is asked for through ERRAND_SECRETS while the worker
+  # runs, and is in nobody's environment.
   reads = merge(
     var.access == "secret" ? { cardserver = "access" } : {},
-    startswith(var.model, "gemini:") ? { worker = "gemini-key" } : {},
+    startswith(var.model, "gemini:") ? { worker = "gemini-api-key" } : {},
   )
 }
 

@@ -71,7 +71,7 @@ resource "google_cloud_scheduler_job" "sweep" {
 
     oidc_token {
       service_account_email = google_service_account.invoker.email
-      audience              = local.urls["functions"]
+      audience              = "${local.urls["functions"]}/tick"
     }
   }
 

@@ -228,7 +228,8 @@ func TestTerraformRefuses(t *testing.T) {
 func TestTerraformTestNotices(t *testing.T) {
 	w := newWorkspace(t)
 	faults := []struct{ file, old, new, want string }{
-		{"run.tf", `invokers = [google_service_account.invoker.member]`, `invokers = ["allUsers"]`, "somebody else than the invoker"},
+		{"run.tf", `timeout = "600s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", unchecked = true`, `timeout = "600s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", unchecked = false`, "takes the signature off tokens"},
+		{"run.tf", `members  = var.clients`, `members  = ["allUsers"]`, "others than the clients reach the front door"},
 		{"run.tf", `INGRESS_TRAFFIC_INTERNAL_ONLY`, `INGRESS_TRAFFIC_ALL`, "reached from outside"},
 		{"run.tf", `google_service_account.program[each.key].email`, `google_service_account.invoker.email`, "own service account"},
 		{"run.tf", `cpu_idle          = true`, `cpu_idle          = false`, "processor or memory"},
@@ -240,7 +241,10 @@ func TestTerraformTestNotices(t *testing.T) {
 		{"pubsub.tf", `ttl = ""`, `ttl = "86400s"`, "a subscription expires"},
 		{"pubsub.tf", `topic   = google_pubsub_topic.dead.name`, `topic   = google_pubsub_topic.events.name`, "may not publish dead letters"},
 		{"identities.tf", `databases/${google_firestore_database.tasks.name}`, `databases/x`, "reaches another database"},
-		{"secrets.tf", `{ worker = "gemini-key" }`, `{ functions = "gemini-key" }`, "not the worker's alone"},
+		{"pubsub.tf", `audience              = "${local.urls["functions"]}/events"`, `audience              = local.urls["functions"]`, "functions would refuse the events"},
+		{"tasks.tf", `audience              = "${local.urls["functions"]}/tick"`, `audience              = local.urls["functions"]`, "functions would refuse the schedule"},
+		{"secrets.tf", `{ worker = "gemini-api-key" }`, `{ functions = "gemini-api-key" }`, "not the worker's alone"},
+		{"run.tf", `secretmanager:${var.project}/${var.prefix}`, `secretmanager:${var.project}`, "not those that ERRAND_SECRETS begins"},
 	}
 	for _, f := range faults {
 		file := filepath.Join(w.dir, f.file)

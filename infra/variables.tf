@@ -88,7 +88,7 @@ variable "access" {
 }
 
 variable "clients" {
-  description = "Who reaches the front door at all. With allUsers Google lets everybody through, and the agent asks who they are."
+  description = "Who reaches the front door at all. With allUsers Google lets everybody through, and the agent asks who they are; otherwise Google asks first (README.md)."
   type        = list(string)
   default     = ["allUsers"]
 
@@ -100,6 +100,17 @@ variable "clients" {
   validation {
     condition     = var.access == "secret" || !anytrue([for c in var.clients : startswith(c, "all")])
     error_message = "With access = \"anonymous\" the agent asks nobody who they are: name in clients who may reach it, or set access to secret."
+  }
+}
+
+variable "dedupe" {
+  description = "message-id: the same message sent twice is the same task. off: clients give different messages the same id."
+  type        = string
+  default     = "message-id"
+
+  validation {
+    condition     = contains(["message-id", "off"], var.dedupe)
+    error_message = "dedupe must be message-id, or off if clients give different messages the same messageId."
   }
 }
 
