@@ -91,14 +91,14 @@ func secretsOf(ctx context.Context, e Env) (secret.Source, error) {
 		return local.Files{Dir: details}, nil
 	case kind == "secretmanager" && details != "":
 		name, endpoint, _ := strings.Cut(details, "@")
-		project, _, _ := strings.Cut(name, "/")
-		s, err := gcp.NewSecrets(ctx, gcp.SecretsConfig{Project: project, Endpoint: endpoint})
+		project, prefix, _ := strings.Cut(name, "/")
+		s, err := gcp.NewSecrets(ctx, gcp.SecretsConfig{Project: project, Prefix: prefix, Endpoint: endpoint})
 		if err != nil {
 			return nil, fmt.Errorf("ERRAND_SECRETS: %w", err)
 		}
 		return s, nil
 	}
-	return nil, fmt.Errorf("ERRAND_SECRETS: %q is not known; use env: (the default), file:FOLDER or secretmanager:PROJECT", kind)
+	return nil, fmt.Errorf("ERRAND_SECRETS: %q is not known; use env: (the default), file:FOLDER, secretmanager:PROJECT or secretmanager:PROJECT/PREFIX", kind)
 }
 
 // lookup is the environment as a source of secrets: those that the programs know.
