@@ -2,6 +2,7 @@ package infra_test
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
@@ -17,6 +18,8 @@ import (
 	"errand/functions/sweep"
 	"errand/shared/agent"
 	"errand/shared/bus"
+	embedded "errand/shared/local"
+	"errand/shared/secret"
 	"errand/shared/serve"
 	"errand/shared/setup"
 	"errand/shared/task"
@@ -118,6 +121,12 @@ func TestNames(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"access", keyOfModel}, slices.Sorted(maps.Keys(local(t, ctx, "secrets")))); diff != "" {
 		t.Errorf("secrets: %s", diff)
+	}
+	// On one machine the same secret is the variable that the programs know.
+	var asked string
+	alone := embedded.Env{Lookup: func(name string) (string, bool) { asked = name; return "", false }}
+	if _, err := alone.Get(t.Context(), secret.Ref{Name: keyOfModel}); !errors.Is(err, secret.ErrNotFound) || !slices.Contains(setup.Variables(), asked) {
+		t.Errorf("%s is asked for as %q, which no program reads: %v", keyOfModel, asked, err)
 	}
 	if !strings.Contains(read(t, "secrets.tf"), `"${var.prefix}-${each.key}"`) {
 		t.Error("the secrets are not named by prefix and name, as ERRAND_SECRETS has it")
