@@ -118,6 +118,7 @@ func buildCommand(t *testing.T, s instructions.Stage) string {
 // The build command works as it stands, and what it makes runs as nobody in a root
 // with nothing else in it.
 func TestImage(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("long: it builds the programs")
 	}

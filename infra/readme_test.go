@@ -104,6 +104,7 @@ func (g gcloudRun) wrong(t *testing.T, dir string, args []string) string {
 
 // The real gcloud understands the README's commands.
 func TestReadmeGcloud(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("long: gcloud takes a second to read a command")
 	}

@@ -168,6 +168,7 @@ func read(t *testing.T, file string) string {
 // Terraform accepts the module and its assertions hold (*.tftest.hcl), against the
 // schema of Google's provider.
 func TestTerraform(t *testing.T) {
+	t.Parallel()
 	w := newWorkspace(t)
 	if out, err := w.run("validate"); err != nil {
 		t.Fatalf("terraform validate:\n%s", out)
@@ -186,6 +187,7 @@ func TestTerraform(t *testing.T) {
 
 // What the schema is there for: faults that only the provider would have found.
 func TestTerraformRefuses(t *testing.T) {
+	t.Parallel()
 	w := newWorkspace(t)
 	for _, row := range []struct{ name, text, want string }{
 		{"unknown argument", `resource "google_pubsub_topic" "x" {
@@ -226,6 +228,7 @@ func TestTerraformRefuses(t *testing.T) {
 
 // The assertions notice what they are there for: all these faults at once.
 func TestTerraformTestNotices(t *testing.T) {
+	t.Parallel()
 	w := newWorkspace(t)
 	faults := []struct{ file, old, new, want string }{
 		{"run.tf", `timeout = "600s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", unchecked = true`, `timeout = "600s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", unchecked = false`, "takes the signature off tokens"},
