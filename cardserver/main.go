@@ -22,11 +22,7 @@ import (
 )
 
 func main() {
-	collectLess()
-	if err := run(context.Background(), os.Environ(), os.Stderr); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	os.Exit(command(context.Background(), os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }
 
 // collectLess lets garbage grow to one and a half times what is live, not once: the live heap

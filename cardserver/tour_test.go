@@ -71,7 +71,7 @@ func TestTourOfTheReadme(t *testing.T) {
 			t.Errorf("message %d has no answer", i+1)
 		}
 	}
-	for _, want := range []string{"You said: Hello!", "artifactUpdate", "You said: Blue", "You said: Tell me by webhook", "/2 {\"statusUpdate\"", "Lisbon", "nextPageToken", "TASK_STATE_CANCELED", "You said: Over HTTP+JSON", "You said: As in 0.3", `"state":"completed"`} {
+	for _, want := range []string{"You said: Hello!", "artifactUpdate", "You said: Blue", "You said: Tell me by webhook", "/2 {\"statusUpdate\"", "Lisbon", "nextPageToken", "TASK_STATE_CANCELED", "You said: Over HTTP+JSON", "You said: As in 0.3", `"state":"completed"`, "checks passed."} {
 		if !strings.Contains(said, want) {
 			t.Errorf("the tour does not show %q", want)
 		}

@@ -63,6 +63,8 @@ var allowed = map[string][]string{
 	// front sees neither model nor bus: it accepts, and never runs a task.
 	"cardserver/front":      {"cardserver/front/wire", "shared/agent", "shared/auth", "shared/card", "shared/dialect", "shared/intake", "shared/serve", "shared/task"},
 	"cardserver/front/wire": {"shared/dialect"},
+	// smoke is a client like any other: it knows the protocol and nothing of Errand.
+	"cardserver/smoke": {},
 	// turn runs any executor: it knows no agent definition and no model.
 	"worker/turn":      {"shared/bus", "shared/intake", "shared/queue", "shared/task"},
 	"worker/executor":  {"shared/agent", "shared/model", "shared/task", "worker/tools"},
@@ -75,7 +77,7 @@ var allowed = map[string][]string{
 
 	// Mains may import anything below them; only cardserver, which is the whole
 	// agent on one machine, takes in the other services.
-	"cardserver": {"cardserver/front", "worker/turn", "worker/executor", "worker/tools", "functions/notify", "functions/sweep",
+	"cardserver": {"cardserver/front", "cardserver/smoke", "worker/turn", "worker/executor", "worker/tools", "functions/notify", "functions/sweep",
 		"shared/agent", "shared/auth", "shared/bus", "shared/card", "shared/egress", "shared/intake", "shared/model", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
 }
 

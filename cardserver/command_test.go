@@ -1,0 +1,147 @@
+package main_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"errand/shared/auth"
+)
+
+// invoke runs the real program with arguments and nothing in its environment.
+func invoke(t *testing.T, args ...string) (out, errs string, code int) {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var o, e bytes.Buffer
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = t.TempDir(), []string{"HOME=/"}, &o, &e
+	var exit *exec.ExitError
+	if err := cmd.Run(); err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
+		t.Fatalf("%q: %v, %v", args, err, ctx.Err())
+	}
+	return o.String(), e.String(), cmd.ProcessState.ExitCode()
+}
+
+func TestCommands(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("CANARY one\nCANARY two\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const url = "http://127.0.0.1:1"
+	for _, row := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"help"}, 0, "cardserver key [NAME]"},
+		{[]string{"--help"}, 0, "cardserver smoke [flags] URL"},
+		{[]string{"smok"}, 2, `there is no command "smok"`},
+		{[]string{"-port", "8080"}, 2, "cardserver help"},
+		{[]string{"serve", "now"}, 2, "serve takes no arguments"},
+		{[]string{"smoke", "-h"}, 0, "-webhook"},
+		{[]string{"smoke"}, 2, "smoke needs one URL"},
+		{[]string{"smoke", url, "-timeout", "1s"}, 2, "after the flags"},
+		{[]string{"smoke", "-timeout", "soon", url}, 2, "-timeout"},
+		{[]string{"smoke", "-key", "", url}, 2, "-key is empty"},
+		{[]string{"smoke", "-key", "@/nowhere/key", url}, 2, "-key: open /nowhere/key"},
+		{[]string{"smoke", "-token", "@" + secret, url}, 2, "-token must be one word"},
+		{[]string{"smoke", "agent.example.com"}, 1, "the agent's address must be complete"},
+		{[]string{"smoke", "-key", "CANARY", url}, 1, "1 of 1 checks failed"},
+		{[]string{"key", "two words"}, 2, "key takes the name of a principal"},
+		{[]string{"key", "a", "b"}, 2, "key takes the name of a principal"},
+	} {
+		out, errs, code := invoke(t, row.args...)
+		if code != row.code || !strings.Contains(out+errs, row.want) {
+			t.Errorf("%q ends with %d, want %d, and says %s%s, want %q", row.args, code, row.code, out, errs, row.want)
+		}
+		if strings.Contains(out+errs, "CANARY") {
+			t.Errorf("%q repeats a credential: %s%s", row.args, out, errs)
+		}
+	}
+}
+
+// The key alone goes to standard output; what is printed beside it belongs, as it
+// stands, in the access file.
+func TestKeyCommand(t *testing.T) {
+	key, said, code := invoke(t, "key", "acme/ci")
+	if code != 0 || !regexp.MustCompile(`^errand_[a-z2-7_]+\n$`).MatchString(key) || strings.Contains(said, strings.TrimSpace(key)) {
+		t.Fatalf("key ends with %d, prints %q and says %s", code, key, said)
+	}
+	_, entry, _ := strings.Cut(said, "\n\n")
+	access := filepath.Join(t.TempDir(), "access.yaml")
+	if err := os.WriteFile(access, []byte("principals:\n"+entry), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := auth.Load(access, auth.Options{}); err != nil {
+		t.Fatalf("the access file\n%s\n%v", entry, err)
+	}
+	again, _, _ := invoke(t, "key")
+	if again == key || !strings.HasPrefix(again, "errand_") {
+		t.Errorf("another key is %q", again)
+	}
+
+	file := filepath.Join(t.TempDir(), "key.txt")
+	if err := os.WriteFile(file, []byte(key), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, "ERRAND_ACCESS="+access)
+	out, errs, code := invoke(t, "smoke", "-key", "@"+file, p.url())
+	if code != 0 || !strings.Contains(out, "asks for ") || !strings.Contains(out, "checks passed.") {
+		t.Errorf("with the key smoke ends with %d: %s%s", code, out, errs)
+	}
+	for _, row := range []struct {
+		args []string
+		want string
+	}{
+		{nil, "-> no credentials were sent"},
+		{[]string{"-key", strings.TrimSpace(again)}, "-> the key was sent as"},
+	} {
+		out, errs, code = invoke(t, append(append([]string{"smoke"}, row.args...), p.url())...)
+		if code != 1 || !strings.Contains(out, "401 Unauthorized: not identified") || !strings.Contains(out, row.want) || strings.Contains(out+errs, strings.TrimSpace(again)) {
+			t.Errorf("smoke %v ends with %d: %s%s", len(row.args) > 0, code, out, errs)
+		}
+	}
+}
+
+func TestSmoke(t *testing.T) {
+	hook := freePort(t)
+	listen := fmt.Sprintf("127.0.0.1:%d", hook)
+	p := start(t, "ERRAND_PUSH_ALLOW="+listen)
+	out, errs, code := invoke(t, "smoke", "-webhook", "http://"+listen+"/", "-listen", listen, p.url())
+	if code != 0 || strings.Contains(out, "FAIL") || strings.Contains(out, "note") || strings.Contains(out, "skip") || errs != "" {
+		t.Errorf("smoke ends with %d: %s%s", code, out, errs)
+	}
+	for _, want := range []string{"card", "unknown", "send", "poll", "same", "stream", "cancel", "configs", "guard", "webhook"} {
+		if !strings.Contains(out, "ok   "+want) {
+			t.Errorf("smoke does not try %s: %s", want, out)
+		}
+	}
+	_, errs, code = invoke(t, "smoke", "-webhook", "http://127.0.0.1:9/", p.url())
+	if code != 1 {
+		t.Errorf("smoke with a webhook that is not allowed ends with %d: %s", code, errs)
+	}
+
+	// The model holds every answer.
+	held := start(t, "ERRAND_MODEL=standin:delay=10m")
+	began := time.Now()
+	out, _, code = invoke(t, "smoke", "-timeout", "500ms", held.url())
+	if code != 1 || !strings.Contains(out, "FAIL poll") || !strings.Contains(out, "is still WORKING after 500ms") || !strings.Contains(out, "-> a worker has it and the model does not answer") || !strings.Contains(out, "is CANCELED") {
+		t.Errorf("smoke ends with %d: %s", code, out)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
