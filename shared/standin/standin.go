@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 
@@ -40,7 +41,8 @@ const (
 type Request struct {
 	Op       string           `json:"-"`
 	Model    string           `json:"-"`
-	Key      string           `json:"-"` // the API key it came with
+	Key      string           `json:"-"` // the API key it came with, or on Vertex AI the access token
+	Parent   string           `json:"-"` // on Vertex AI: projects/P/locations/L
 	System   *genai.Content   `json:"systemInstruction"`
 	Contents []*genai.Content `json:"contents"`
 	Tools    []*genai.Tool    `json:"tools"`
@@ -57,7 +59,9 @@ type Answer func(ctx context.Context, r Request) Reply
 
 // A Server is an http.Handler that speaks the Gemini API:
 // POST /v1beta/models/M:generateContent, :streamGenerateContent and
-// :countTokens, and GET /v1beta/models/M. It asks for a key, any key.
+// :countTokens, and GET /v1beta/models/M. It asks for a key, any key. The same
+// methods, but not GET, are at Vertex AI's paths
+// /v1beta1/projects/P/locations/L/publishers/google/models/M, for any access token.
 type Server struct{ answer Answer }
 
 // New makes a Server that says what answer decides.
@@ -98,19 +102,21 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func decode(w http.ResponseWriter, r *http.Request) (Request, *genai.APIError) {
-	req := Request{Key: r.Header.Get("X-Goog-Api-Key")}
-	name, ok := strings.CutPrefix(r.URL.Path, "/v1beta/models/")
-	name, op, post := strings.Cut(name, ":")
+	req, rest, ok := addressed(r)
+	name, op, post := strings.Cut(rest, ":")
 	switch {
 	case !ok || name == "":
 		return req, apiError(http.StatusNotFound, "NOT_FOUND", "there is no such path")
-	case !post && r.Method == http.MethodGet:
+	case !post && r.Method == http.MethodGet && req.Parent == "":
 		op = OpGet
 	case r.Method != http.MethodPost || (op != OpStream && op != OpGenerate && op != OpCount):
 		return req, apiError(http.StatusNotFound, "NOT_FOUND", "there is no such method")
 	}
-	if req.Key == "" {
+	switch {
+	case req.Key == "" && req.Parent == "":
 		return req, apiError(http.StatusForbidden, "PERMISSION_DENIED", "the request has no API key")
+	case req.Key == "":
+		return req, apiError(http.StatusUnauthorized, "UNAUTHENTICATED", "the request has no access token")
 	}
 	req.Model, req.Op = name, op
 	if op == OpGet {
@@ -129,6 +135,20 @@ func decode(w http.ResponseWriter, r *http.Request) (Request, *genai.APIError) {
 		return req, apiError(http.StatusBadRequest, "INVALID_ARGUMENT", fmt.Sprintf("the request is not what the API takes: %v", err))
 	}
 	return req, nil
+}
+
+// vertexPaths are those of Google's own models on Vertex AI.
+var vertexPaths = regexp.MustCompile(`^/v1beta1/(projects/[^/]+/locations/[^/]+)/publishers/google/models/(.+)$`)
+
+// addressed reads which service is meant, who asks it, and the rest of the path: the
+// model and what is asked of it.
+func addressed(r *http.Request) (req Request, rest string, ok bool) {
+	if m := vertexPaths.FindStringSubmatch(r.URL.Path); m != nil {
+		token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		return Request{Key: token, Parent: m[1]}, m[2], true
+	}
+	rest, ok = strings.CutPrefix(r.URL.Path, "/v1beta/models/")
+	return Request{Key: r.Header.Get("X-Goog-Api-Key")}, rest, ok
 }
 
 func apiError(code int, status, message string) *genai.APIError {

@@ -151,6 +151,7 @@ func TestTalk(t *testing.T) {
 
 // TestPaths is the HTTP surface, for clients other than ours.
 func TestPaths(t *testing.T) {
+	const vertex = "/v1beta1/projects/p/locations/l/publishers/google/models/m"
 	const hi = `{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}`
 	for _, tt := range []struct {
 		name, method, path, body string
@@ -168,10 +169,16 @@ func TestPaths(t *testing.T) {
 		{"bad JSON", "POST", "/v1beta/models/m:generateContent", `{"contents":`, 400, "INVALID_ARGUMENT"},
 		{"other shape", "POST", "/v1beta/models/m:generateContent", `{"contents":[null,{"parts":[null]}],"tools":[null,{"functionDeclarations":[null]}]}`, 200, "stand-in"},
 		{"too large", "POST", "/v1beta/models/m:generateContent", strings.Repeat(" ", 21<<20), 413, "too large"},
+		{"stream on Vertex AI", "POST", vertex + ":streamGenerateContent?alt=sse", hi, 200, "data: {\"candidates\":"},
+		{"whole on Vertex AI", "POST", vertex + ":generateContent", hi, 200, `"parts":[{"text":"This is`},
+		{"count on Vertex AI", "POST", vertex + ":countTokens", hi, 200, `"totalTokens":`},
+		{"get on Vertex AI", "GET", vertex, "", 404, "NOT_FOUND"},
+		{"no project", "POST", "/v1beta1/publishers/google/models/m:generateContent", hi, 404, "NOT_FOUND"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := httptest.NewRequest(tt.method, tt.path, strings.NewReader(tt.body))
 			r.Header.Set("X-Goog-Api-Key", "k")
+			r.Header.Set("Authorization", "Bearer t")
 			w := httptest.NewRecorder()
 			standin.New(standin.Talk(0)).ServeHTTP(w, r)
 			if w.Code != tt.code || !strings.Contains(w.Body.String(), tt.want) {
@@ -179,10 +186,12 @@ func TestPaths(t *testing.T) {
 			}
 		})
 	}
-	w := httptest.NewRecorder()
-	standin.New(standin.Talk(0)).ServeHTTP(w, httptest.NewRequest("GET", "/v1beta/models/m", nil))
-	if w.Code != 403 {
-		t.Errorf("without a key = %d, want 403", w.Code)
+	for path, want := range map[string]int{"/v1beta/models/m:countTokens": 403, vertex + ":countTokens": 401} {
+		w := httptest.NewRecorder()
+		standin.New(standin.Talk(0)).ServeHTTP(w, httptest.NewRequest("POST", path, strings.NewReader(hi)))
+		if w.Code != want {
+			t.Errorf("%s without a key or a token = %d, want %d", path, w.Code, want)
+		}
 	}
 }
 
