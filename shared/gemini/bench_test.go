@@ -15,7 +15,7 @@ func BenchmarkGenerate(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	m := newModel(b, standin.New(answer))
+	m := withKey.asking(b, standin.New(answer))
 	req := model.Request{
 		System:  "You are a helpful agent.",
 		History: []model.Content{{Role: model.RoleUser, Parts: []model.Part{{Text: "What is the weather in Paris?"}}}},
@@ -34,17 +34,8 @@ func BenchmarkGenerate(b *testing.B) {
 func BenchmarkNew(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := gemini.New(b.Context(), gemini.Config{Name: "gemini-x", APIKey: "k"}); err != nil {
+		if _, err := gemini.New(b.Context(), gemini.Config{Name: "gemini-x", Key: fixed("k")}); err != nil {
 			b.Fatal(err)
 		}
 	}
-}
-
-func newModel(tb testing.TB, s *standin.Server) *gemini.Model {
-	tb.Helper()
-	m, err := gemini.New(tb.Context(), gemini.Config{Name: "gemini-x", APIKey: "the-key", HTTPClient: s.Client()})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return m
 }

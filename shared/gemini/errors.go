@@ -19,15 +19,19 @@ const (
 )
 
 // failure says what went wrong in a call: ctx's own error if it has ended, an
-// *model.Error otherwise. genai's texts are passed on only where the service
+// *model.Error otherwise, such as that of the credential. genai's texts are passed on only where the service
 // wrote them; the others quote the answer.
-func (m *Model) failure(ctx context.Context, c *call, err error) error {
+func failure(ctx context.Context, c *call, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	var ours *model.Error
+	if errors.As(err, &ours) {
+		return ours
+	}
 	var api genai.APIError
 	if errors.As(err, &api) {
-		return m.answered(c, api)
+		return answered(c, api)
 	}
 	var unreached *url.Error
 	switch {
@@ -45,7 +49,7 @@ func (m *Model) failure(ctx context.Context, c *call, err error) error {
 
 // answered maps an error that the service sent. The HTTP status counts, if the
 // error came with one: a gateway's body may lack the code or name another.
-func (m *Model) answered(c *call, api genai.APIError) *model.Error {
+func answered(c *call, api genai.APIError) *model.Error {
 	code := api.Code
 	if c.status >= 300 {
 		code = c.status
@@ -57,10 +61,18 @@ func (m *Model) answered(c *call, api genai.APIError) *model.Error {
 	}
 	return &model.Error{
 		Code:       max(code, 0),
-		Status:     clip(api.Status),
+		Status:     clip(c.blot(api.Status)),
 		RetryAfter: retryAfter(api),
-		Message:    clip(strings.ReplaceAll(api.Message, m.key, "[key]")),
+		Message:    clip(c.blot(api.Message)),
 	}
+}
+
+// blot takes the key or the token out of words of the service.
+func (c *call) blot(s string) string {
+	if c.secret == "" {
+		return s
+	}
+	return strings.ReplaceAll(s, c.secret, "[key]")
 }
 
 // retryAfter reads the delay of google.rpc.RetryInfo, such as "37s".

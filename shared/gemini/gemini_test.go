@@ -36,22 +36,25 @@ func TestEnvironment(t *testing.T) {
 	}
 	var got []string
 	client := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
-		got = append(got, r.Method+" "+r.URL.String()+" "+r.Header.Get("X-Goog-Api-Key"))
+		got = append(got, r.Method+" "+r.URL.String()+" "+r.Header.Get("X-Goog-Api-Key")+r.Header.Get("Authorization"))
 		return nil, errors.New("offline")
 	})}
 	for _, base := range []string{"", "https://other.example/gemini/"} {
-		m, err := gemini.New(t.Context(), gemini.Config{Name: "gemini-x", APIKey: "mine", BaseURL: base, HTTPClient: client})
-		if err != nil {
-			t.Fatal(err)
+		for _, b := range []backend{withKey, onVertex} {
+			m := b.model(t, gemini.Config{BaseURL: base, HTTPClient: client})
+			collect(t.Context(), m, hello())
+			m.Check(t.Context())
 		}
-		collect(t.Context(), m, hello())
-		m.Check(t.Context())
 	}
 	want := []string{
-		"POST https://generativelanguage.googleapis.com/v1beta/models/gemini-x:streamGenerateContent?alt=sse mine",
-		"GET https://generativelanguage.googleapis.com/v1beta/models/gemini-x mine",
-		"POST https://other.example/gemini/v1beta/models/gemini-x:streamGenerateContent?alt=sse mine",
-		"GET https://other.example/gemini/v1beta/models/gemini-x mine",
+		"POST https://generativelanguage.googleapis.com/v1beta/models/gemini-x:streamGenerateContent?alt=sse the-key",
+		"GET https://generativelanguage.googleapis.com/v1beta/models/gemini-x the-key",
+		"POST https://aiplatform.googleapis.com/v1beta1/projects/p/locations/global/publishers/google/models/gemini-x:streamGenerateContent?alt=sse Bearer the-token-1",
+		"POST https://aiplatform.googleapis.com/v1beta1/projects/p/locations/global/publishers/google/models/gemini-x:countTokens Bearer the-token-1",
+		"POST https://other.example/gemini/v1beta/models/gemini-x:streamGenerateContent?alt=sse the-key",
+		"GET https://other.example/gemini/v1beta/models/gemini-x the-key",
+		"POST https://other.example/gemini/v1beta1/projects/p/locations/global/publishers/google/models/gemini-x:streamGenerateContent?alt=sse Bearer the-token-1",
+		"POST https://other.example/gemini/v1beta1/projects/p/locations/global/publishers/google/models/gemini-x:countTokens Bearer the-token-1",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("requests (-want +got):\n%s", diff)
@@ -59,23 +62,41 @@ func TestEnvironment(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
-	for _, tt := range []struct{ name, model, key, base, want string }{
-		{"minimal", "gemini-3.6-flash", "secret", "", ""},
-		{"prefix", "models/gemini-3.6-flash", "secret", "", ""},
-		{"tuned", "tunedModels/mine-1", "secret", "http://127.0.0.1:9", ""},
-		{"no name", "", "secret", "", "not a model name"},
-		{"path", "../x", "secret", "", "not a model name"},
-		{"query", "a?b", "secret", "", "not a model name"},
-		{"method", "a:b", "secret", "", "not a model name"},
-		{"no key", "m", "", "", "no API key"},
-		{"no scheme", "m", "secret", "example.com", "base URL"},
-		{"other scheme", "m", "secret", "file:///etc", "base URL"},
-		{"no host", "m", "secret", "https://", "base URL"},
+	login(t, (&tokens{}).ServeHTTP)
+	key := fixed("secret")
+	at := func(project, location string) *gemini.Vertex {
+		return &gemini.Vertex{Project: project, Location: location}
+	}
+	for _, tt := range []struct {
+		name   string
+		config gemini.Config
+		want   string // in the error; empty: none
+	}{
+		{"minimal", gemini.Config{Name: "gemini-3.6-flash", Key: key}, ""},
+		{"prefix", gemini.Config{Name: "models/gemini-3.6-flash", Key: key}, ""},
+		{"tuned", gemini.Config{Name: "tunedModels/mine-1", Key: key, BaseURL: "http://127.0.0.1:9"}, ""},
+		{"no name", gemini.Config{Key: key}, "not a model name"},
+		{"path", gemini.Config{Name: "../x", Key: key}, "not a model name"},
+		{"query", gemini.Config{Name: "a?b", Key: key}, "not a model name"},
+		{"method", gemini.Config{Name: "a:b", Key: key}, "not a model name"},
+		{"no key", gemini.Config{Name: "m"}, "no API key"},
+		{"no scheme", gemini.Config{Name: "m", Key: key, BaseURL: "example.com"}, "base URL"},
+		{"other scheme", gemini.Config{Name: "m", Key: key, BaseURL: "file:///etc"}, "base URL"},
+		{"no host", gemini.Config{Name: "m", Key: key, BaseURL: "https://"}, "base URL"},
+
+		{"Vertex AI", gemini.Config{Name: "gemini-3.6-flash", Vertex: at("my-project-1", "europe-west1")}, ""},
+		{"project of a domain", gemini.Config{Name: "m", Vertex: at("example.com:p", "us")}, ""},
+		{"name of the other API", gemini.Config{Name: "models/m", Vertex: at("p", "global")}, "not a model name on Vertex AI"},
+		{"no project", gemini.Config{Name: "m", Vertex: at("", "global")}, "set GOOGLE_CLOUD_PROJECT"},
+		{"no location", gemini.Config{Name: "m", Vertex: at("p", "")}, "set GOOGLE_CLOUD_LOCATION"},
+		{"path as project", gemini.Config{Name: "m", Vertex: at("p/../q", "global")}, "GOOGLE_CLOUD_PROJECT"},
+		{"host as location", gemini.Config{Name: "m", Vertex: at("p", "evil.example/")}, "GOOGLE_CLOUD_LOCATION"},
+		{"Vertex AI at no URL", gemini.Config{Name: "m", Vertex: at("p", "global"), BaseURL: "example.com"}, "base URL"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			m, err := gemini.New(t.Context(), gemini.Config{Name: tt.model, APIKey: tt.key, BaseURL: tt.base})
+			m, err := gemini.New(t.Context(), tt.config)
 			if tt.want == "" {
-				if err != nil || m.Name() != tt.model {
+				if err != nil || m.Name() != tt.config.Name {
 					t.Errorf("New = %v, %v", m, err)
 				}
 				return
@@ -87,7 +108,9 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-func TestErrors(t *testing.T) {
+func TestErrors(t *testing.T) { onBoth(t, testErrors) }
+
+func testErrors(t *testing.T, b backend) {
 	details := func(code int, status string, d ...map[string]any) standin.Reply {
 		return standin.Reply{Error: &genai.APIError{Code: code, Status: status, Message: "m", Details: d}}
 	}
@@ -116,7 +139,7 @@ func TestErrors(t *testing.T) {
 		{"bad request", standin.Fail(400, "INVALID_ARGUMENT", "no"), &model.Error{Code: 400, Status: "INVALID_ARGUMENT", Message: "no"}},
 		{"wrong key", details(400, "INVALID_ARGUMENT", badKey), &model.Error{Code: 401, Status: "INVALID_ARGUMENT", Message: "m"}},
 		{"unauthorized", standin.Fail(401, "UNAUTHENTICATED", "no"), &model.Error{Code: 401, Status: "UNAUTHENTICATED", Message: "no"}},
-		{"forbidden", standin.Fail(403, "PERMISSION_DENIED", "key the-key may not"), &model.Error{Code: 403, Status: "PERMISSION_DENIED", Message: "key [key] may not"}},
+		{"forbidden", standin.Fail(403, "PERMISSION_DENIED", "key "+b.secret+" may not"), &model.Error{Code: 403, Status: "PERMISSION_DENIED", Message: "key [key] may not"}},
 		{"not found", standin.Fail(404, "NOT_FOUND", "no"), &model.Error{Code: 404, Status: "NOT_FOUND", Message: "no"}},
 		{"broken", standin.Fail(500, "INTERNAL", "oops"), &model.Error{Code: 500, Status: "INTERNAL", Message: "oops"}},
 		{"error in the stream", raw(`{"candidates":[{"content":{"parts":[{"text":"a"}]}}]}`, `{"error":{"code":503,"status":"UNAVAILABLE","message":"busy"}}`),
@@ -135,7 +158,7 @@ func TestErrors(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := collect(t.Context(), newModel(t, standin.New(standin.NewScript(tt.reply).Answer)), hello())
+			_, err := collect(t.Context(), b.asking(t, standin.New(standin.NewScript(tt.reply).Answer)), hello())
 			var got *model.Error
 			if !errors.As(err, &got) {
 				t.Fatalf("Generate ended with %v, want an *model.Error", err)
@@ -155,7 +178,9 @@ func malformed() *model.Error {
 }
 
 // TestStatusCounts: what a gateway answers for the service may be anything.
-func TestStatusCounts(t *testing.T) {
+func TestStatusCounts(t *testing.T) { onBoth(t, testStatusCounts) }
+
+func testStatusCounts(t *testing.T, b backend) {
 	for _, tt := range []struct {
 		name string
 		code int
@@ -172,7 +197,7 @@ func TestStatusCounts(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path == "/stolen" {
-					t.Errorf("the redirect was followed, with key %q", r.Header.Get("X-Goog-Api-Key"))
+					t.Errorf("the redirect was followed, with %v", r.Header)
 				}
 				w.Header().Set("Location", "/stolen")
 				if tt.body == "cut" {
@@ -182,11 +207,8 @@ func TestStatusCounts(t *testing.T) {
 				io.WriteString(w, tt.body)
 			}))
 			defer srv.Close()
-			m, err := gemini.New(t.Context(), gemini.Config{Name: "m", APIKey: "k", BaseURL: srv.URL})
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = collect(t.Context(), m, hello())
+			m := b.model(t, gemini.Config{BaseURL: srv.URL})
+			_, err := collect(t.Context(), m, hello())
 			var got *model.Error
 			if !errors.As(err, &got) || got.Code != tt.want {
 				t.Errorf("Generate ended with %v, want code %d", err, tt.want)
@@ -197,13 +219,12 @@ func TestStatusCounts(t *testing.T) {
 
 // TestSocket: over a real connection a cut stream and a service that is not
 // there look the same as in memory.
-func TestSocket(t *testing.T) {
+func TestSocket(t *testing.T) { onBoth(t, testSocket) }
+
+func testSocket(t *testing.T, b backend) {
 	script := standin.NewScript(standin.Text("a", "b"), standin.CutMidRune("a"))
 	srv := httptest.NewServer(standin.New(script.Answer))
-	m, err := gemini.New(t.Context(), gemini.Config{Name: "m", APIKey: "k", BaseURL: srv.URL})
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := b.model(t, gemini.Config{BaseURL: srv.URL})
 	if got, err := collect(t.Context(), m, hello()); err != nil || len(got) != 3 {
 		t.Errorf("Generate = %v, %v, want three chunks", got, err)
 	}
@@ -220,7 +241,9 @@ func TestSocket(t *testing.T) {
 
 // TestInvalidRequest: what cannot be sent is refused, and does not become
 // another request.
-func TestInvalidRequest(t *testing.T) {
+func TestInvalidRequest(t *testing.T) { onBoth(t, testInvalidRequest) }
+
+func testInvalidRequest(t *testing.T, b backend) {
 	part := func(p model.Part) model.Request {
 		return model.Request{History: []model.Content{{Role: model.RoleModel, Parts: []model.Part{p}}}}
 	}
@@ -235,7 +258,7 @@ func TestInvalidRequest(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			script := standin.NewScript()
-			_, err := collect(t.Context(), newModel(t, standin.New(script.Answer)), req)
+			_, err := collect(t.Context(), b.asking(t, standin.New(script.Answer)), req)
 			var got *model.Error
 			if !errors.As(err, &got) || !got.Invalid() || !strings.Contains(got.Message, " f ") || len(script.Requests()) > 0 {
 				t.Errorf("Generate = %v with %d requests, want a refusal that names f", err, len(script.Requests()))
@@ -244,7 +267,9 @@ func TestInvalidRequest(t *testing.T) {
 	}
 }
 
-func TestCheck(t *testing.T) {
+func TestCheck(t *testing.T) { onBoth(t, testCheck) }
+
+func testCheck(t *testing.T, b backend) {
 	for _, tt := range []struct {
 		name   string
 		reply  standin.Reply
@@ -258,7 +283,7 @@ func TestCheck(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			script := standin.Record(func(context.Context, standin.Request) standin.Reply { return tt.reply })
-			err := newModel(t, standin.New(script.Answer)).Check(t.Context())
+			err := b.asking(t, standin.New(script.Answer)).Check(t.Context())
 			var got *model.Error
 			if tt.code == 0 {
 				if err != nil {
@@ -267,14 +292,14 @@ func TestCheck(t *testing.T) {
 			} else if !errors.As(err, &got) || got.Code != tt.code || got.Denied() != tt.denied {
 				t.Errorf("Check = %v, want code %d", err, tt.code)
 			}
-			if seen := script.Requests(); len(seen) != 1 || seen[0].Op != standin.OpGet {
-				t.Errorf("requests = %v, want one get", seen)
+			if seen := script.Requests(); len(seen) != 1 || seen[0].Op != b.check {
+				t.Errorf("requests = %v, want one %s", seen, b.check)
 			}
 		})
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := newModel(t, standin.New(standin.Talk(0))).Check(ctx); !errors.Is(err, context.Canceled) {
+	if err := b.asking(t, standin.New(standin.Talk(0))).Check(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("Check with an ended context = %v, want context.Canceled", err)
 	}
 }
@@ -285,7 +310,7 @@ func TestCheckKind(t *testing.T) {
 		body := `{"name":"models/gemini-x","supportedGenerationMethods":["embedContent"]}`
 		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 	})}
-	m, err := gemini.New(t.Context(), gemini.Config{Name: "gemini-x", APIKey: "k", HTTPClient: client})
+	m, err := gemini.New(t.Context(), gemini.Config{Name: "gemini-x", Key: fixed("k"), HTTPClient: client})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func (m *Model) Generate(ctx context.Context, req model.Request) iter.Seq2[model
 				err = call.cut
 			}
 			if err != nil {
-				yield(model.Chunk{}, m.failure(ctx, call, err))
+				yield(model.Chunk{}, failure(ctx, call, err))
 				return
 			}
 			if !ok {

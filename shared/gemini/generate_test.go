@@ -46,7 +46,9 @@ func raw(events ...string) standin.Reply {
 	return standin.Reply{Raw: b.String()}
 }
 
-func TestGenerate(t *testing.T) {
+func TestGenerate(t *testing.T) { onBoth(t, testGenerate) }
+
+func testGenerate(t *testing.T, b backend) {
 	text := func(s string) model.Chunk { return model.Chunk{Parts: []model.Part{{Text: s}}} }
 	usage := model.Usage{Prompt: 12, Output: 5, Thought: 7, Cached: 3}
 	const usageJSON = `"usageMetadata":{"promptTokenCount":10,"toolUsePromptTokenCount":2,"candidatesTokenCount":5,"thoughtsTokenCount":7,"cachedContentTokenCount":3,"totalTokenCount":24}`
@@ -103,7 +105,7 @@ func TestGenerate(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := collect(t.Context(), newModel(t, standin.New(standin.NewScript(tt.reply).Answer)), hello())
+			got, err := collect(t.Context(), b.asking(t, standin.New(standin.NewScript(tt.reply).Answer)), hello())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -114,9 +116,11 @@ func TestGenerate(t *testing.T) {
 	}
 }
 
-func TestRequestAsSent(t *testing.T) {
+func TestRequestAsSent(t *testing.T) { onBoth(t, testRequestAsSent) }
+
+func testRequestAsSent(t *testing.T, b backend) {
 	script := standin.NewScript(standin.Text("ok"))
-	m := newModel(t, standin.New(script.Answer))
+	m := b.asking(t, standin.New(script.Answer))
 	req := model.Request{
 		System: "be brief",
 		History: []model.Content{
@@ -136,7 +140,7 @@ func TestRequestAsSent(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := script.Requests()
-	if len(seen) != 1 || seen[0].Op != standin.OpStream || seen[0].Model != "gemini-x" || seen[0].Key != "the-key" {
+	if len(seen) != 1 || seen[0].Op != standin.OpStream || seen[0].Model != "gemini-x" || seen[0].Key != b.secret {
 		t.Fatalf("requests = %+v, want one stream of gemini-x", seen)
 	}
 	want := `{
@@ -169,11 +173,13 @@ func parse(t *testing.T, b []byte) (v any) {
 
 // TestResume: a stream that is cut after a continuation token goes on where it
 // was, within the same step.
-func TestResume(t *testing.T) {
+func TestResume(t *testing.T) { onBoth(t, testResume) }
+
+func testResume(t *testing.T, b backend) {
 	first := raw(`{"candidates":[{"content":{"parts":[{"text":"one "}]},"continuationToken":"AQID"}]}`)
 	first.Cut = true
 	script := standin.NewScript(first, standin.Text("two"))
-	got, err := collect(t.Context(), newModel(t, standin.New(script.Answer)), hello())
+	got, err := collect(t.Context(), b.asking(t, standin.New(script.Answer)), hello())
 	if err != nil || len(got) != 3 || got[0].Parts[0].Text+got[1].Parts[0].Text != "one two" || got[2].Finish != model.FinishStop {
 		t.Errorf("Generate = %+v, %v, want one, two, STOP", got, err)
 	}
@@ -185,7 +191,9 @@ func TestResume(t *testing.T) {
 
 // TestCancel: wherever the service hangs, cancelling ends the step with ctx's
 // error, and the service sees it.
-func TestCancel(t *testing.T) {
+func TestCancel(t *testing.T) { onBoth(t, testCancel) }
+
+func testCancel(t *testing.T, b backend) {
 	for _, tt := range []struct {
 		name   string
 		reply  standin.Reply
@@ -198,7 +206,7 @@ func TestCancel(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			asked, ended := make(chan struct{}), make(chan struct{})
-			m := newModel(t, standin.New(func(ctx context.Context, _ standin.Request) standin.Reply {
+			m := b.asking(t, standin.New(func(ctx context.Context, _ standin.Request) standin.Reply {
 				context.AfterFunc(ctx, func() { close(ended) })
 				close(asked)
 				return tt.reply
@@ -237,7 +245,7 @@ func TestCancelClean(t *testing.T) {
 		cancel()
 		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
 	})}
-	m, err := gemini.New(ctx, gemini.Config{Name: "gemini-x", APIKey: "k", HTTPClient: client})
+	m, err := gemini.New(ctx, gemini.Config{Name: "gemini-x", Key: fixed("k"), HTTPClient: client})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,9 +255,11 @@ func TestCancelClean(t *testing.T) {
 }
 
 // TestBreak: a caller that stops early ends the request.
-func TestBreak(t *testing.T) {
+func TestBreak(t *testing.T) { onBoth(t, testBreak) }
+
+func testBreak(t *testing.T, b backend) {
 	ended := make(chan struct{})
-	m := newModel(t, standin.New(func(ctx context.Context, _ standin.Request) standin.Reply {
+	m := b.asking(t, standin.New(func(ctx context.Context, _ standin.Request) standin.Reply {
 		context.AfterFunc(ctx, func() { close(ended) })
 		return standin.Reply{Chunks: standin.Text("a", "b").Chunks, Hang: true}
 	}))
@@ -263,7 +273,9 @@ func TestBreak(t *testing.T) {
 }
 
 // TestTooLarge: an answer without end is an error, and never much memory.
-func TestTooLarge(t *testing.T) {
+func TestTooLarge(t *testing.T) { onBoth(t, testTooLarge) }
+
+func testTooLarge(t *testing.T, b backend) {
 	mib := bytes.Repeat([]byte("x"), 1<<20)
 	event := []byte(`data: {"candidates":[{"content":{"parts":[{"text":"` + string(mib[:1<<18]) + `"}]}}]}` + "\n\n")
 	tests := []struct {
@@ -290,14 +302,11 @@ func TestTooLarge(t *testing.T) {
 				}
 			}))
 			defer srv.Close()
-			m, err := gemini.New(t.Context(), gemini.Config{Name: "gemini-x", APIKey: "k", BaseURL: srv.URL})
-			if err != nil {
-				t.Fatal(err)
-			}
+			m := b.model(t, gemini.Config{BaseURL: srv.URL})
 			var before, after runtime.MemStats
 			runtime.GC()
 			runtime.ReadMemStats(&before)
-			_, err = collect(t.Context(), m, hello())
+			_, err := collect(t.Context(), m, hello())
 			runtime.ReadMemStats(&after)
 			var failed *model.Error
 			if !errors.As(err, &failed) || failed.Code != tt.code || len(failed.Message) > 1000 {
@@ -312,15 +321,23 @@ func TestTooLarge(t *testing.T) {
 
 // TestConstruction: the client is made at every start, of which all of it has
 // 30 ms.
-func TestConstruction(t *testing.T) {
+func TestConstruction(t *testing.T) { onBoth(t, testConstruction) }
+
+func testConstruction(t *testing.T, b backend) {
+	c := b.complete(t, gemini.Config{Name: "gemini-x"})
 	start := time.Now()
-	newModel(t, standin.New(standin.Talk(0)))
+	if _, err := gemini.New(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
 	if d := time.Since(start); d > 10*time.Millisecond {
 		t.Errorf("New took %v", d)
 	}
 }
 
-func TestStandardLoggerIsSilent(t *testing.T) {
+func TestStandardLoggerIsSilent(t *testing.T) { onBoth(t, testStandardLoggerIsSilent) }
+
+func testStandardLoggerIsSilent(t *testing.T, b backend) {
+	t.Setenv("GEMINI_API_KEY", "stray") // beside Vertex AI genai would say that it passes it over
 	var out bytes.Buffer
 	old := log.Writer()
 	log.SetOutput(&out)
@@ -328,7 +345,7 @@ func TestStandardLoggerIsSilent(t *testing.T) {
 	cut := standin.Text("a")
 	cut.Cut = true
 	for _, reply := range []standin.Reply{cut, standin.CutMidRune("a"), standin.Reply{Raw: strings.Repeat("x", 5<<20)}, raw(`{`)} {
-		if _, err := collect(t.Context(), newModel(t, standin.New(standin.NewScript(reply).Answer)), hello()); err == nil {
+		if _, err := collect(t.Context(), b.asking(t, standin.New(standin.NewScript(reply).Answer)), hello()); err == nil {
 			t.Error("Generate gave no error")
 		}
 	}
@@ -348,7 +365,7 @@ func FuzzAnswer(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body string) {
 		// Every request is answered alike, so resuming must come to an end too.
-		m := newModel(t, standin.New(func(context.Context, standin.Request) standin.Reply { return standin.Reply{Raw: body} }))
+		m := withKey.asking(t, standin.New(func(context.Context, standin.Request) standin.Reply { return standin.Reply{Raw: body} }))
 		chunks, err := collect(t.Context(), m, hello())
 		var failed *model.Error
 		if err != nil && (!errors.As(err, &failed) || failed.Code < 0) {
@@ -366,7 +383,7 @@ func FuzzAnswer(f *testing.F) {
 // is stopped by what it has sent in all.
 func TestResumeForever(t *testing.T) {
 	asked := 0
-	m := newModel(t, standin.New(func(context.Context, standin.Request) standin.Reply {
+	m := withKey.asking(t, standin.New(func(context.Context, standin.Request) standin.Reply {
 		asked++
 		r := standin.Text(strings.Repeat("x", 3<<20))
 		r.Chunks[0].Candidates[0].FinishReason = genai.FinishReasonContinuation

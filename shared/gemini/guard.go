@@ -22,9 +22,10 @@ var errTooLarge = errors.New("the answer is too large")
 // A call is what the transport learns about one step, which genai does not
 // tell: it belongs to one goroutine.
 type call struct {
-	status int   // of the last response
-	cut    error // why the last body ended early
-	left   int64 // bytes that may still come
+	status int    // of the last response
+	cut    error  // why the last body ended early
+	left   int64  // bytes that may still come
+	secret string // key or token of the last request, which no error may hold
 }
 
 type callKey struct{}
@@ -34,9 +35,9 @@ func withCall(ctx context.Context) (context.Context, *call) {
 	return context.WithValue(ctx, callKey{}, c), c
 }
 
-// guarded gives a client that obeys the limits and follows no redirect: Go
-// would send the key, in a header it does not know as secret, to any host.
-func guarded(c *http.Client) *http.Client {
+// guarded gives a client that says who is asking, obeys the limits and follows no
+// redirect: whoever is redirected to would be sent the key or the token.
+func guarded(c *http.Client, who credential) *http.Client {
 	g := http.Client{}
 	if c != nil {
 		g = *c
@@ -44,22 +45,33 @@ func guarded(c *http.Client) *http.Client {
 	if g.Transport == nil {
 		g.Transport = http.DefaultTransport
 	}
-	g.Transport = guard{g.Transport}
+	g.Transport = guard{g.Transport, who}
 	g.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &g
 }
 
-type guard struct{ next http.RoundTripper }
+type guard struct {
+	next http.RoundTripper
+	who  credential
+}
 
 func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	c, ok := r.Context().Value(callKey{}).(*call)
-	if !ok || c.left <= 0 {
+	var value string
+	err := errTooLarge
+	if ok && c.left > 0 {
+		value, err = g.who.value(r.Context())
+	}
+	if err != nil {
 		if r.Body != nil {
 			r.Body.Close()
 		}
-		return nil, errTooLarge
+		return nil, err
 	}
-	c.cut = nil
+	c.cut, c.secret = nil, value
+	r = r.Clone(r.Context())
+	r.Header.Del(keyHeader) // genai's, which is none
+	r.Header.Set(g.who.header, g.who.prefix+value)
 	resp, err := g.next.RoundTrip(r)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 
 	"errand/shared/gemini"
 	"errand/shared/model"
+	"errand/shared/secret"
 	"errand/shared/standin"
 )
 
@@ -30,7 +31,7 @@ func (p *Parts) openModel(ctx context.Context, e Env) (err error) {
 			return fmt.Errorf("ERRAND_MODEL: %w", err)
 		}
 		p.StandIn = true
-		p.Model, err = gemini.New(ctx, gemini.Config{Name: "stand-in", APIKey: "none", HTTPClient: standin.New(answer).Client()})
+		p.Model, err = gemini.New(ctx, gemini.Config{Name: "stand-in", Key: fixed("none"), HTTPClient: standin.New(answer).Client()})
 		return err
 	case "gemini":
 		name, base, _ := strings.Cut(details, "@")
@@ -40,12 +41,17 @@ func (p *Parts) openModel(ctx context.Context, e Env) (err error) {
 		if e.GeminiKey == "" {
 			return errors.New("ERRAND_MODEL=gemini needs GEMINI_API_KEY; set it, or use ERRAND_MODEL=standin: to try without")
 		}
-		if p.Model, err = gemini.New(ctx, gemini.Config{Name: name, APIKey: e.GeminiKey, BaseURL: base}); err != nil {
+		if p.Model, err = gemini.New(ctx, gemini.Config{Name: name, Key: fixed(e.GeminiKey), BaseURL: base}); err != nil {
 			return fmt.Errorf("ERRAND_MODEL, or model in agent.yaml: %w; use gemini:NAME or gemini:NAME@URL", err)
 		}
 		return nil
 	}
 	return fmt.Errorf("ERRAND_MODEL: %q is no kind of model; use standin:, gemini:NAME or gemini:NAME@URL", kind)
+}
+
+// fixed is a key that does not change.
+func fixed(key string) func(context.Context) (secret.Value, error) {
+	return func(context.Context) (secret.Value, error) { return secret.NewValue([]byte(key)) }
 }
 
 // CheckModel asks once whether the model can be used, so that a wrong key is seen

@@ -4,7 +4,7 @@
 //
 //	answer, err := standin.Parse("delay=50ms") // what follows "standin:"
 //	client := standin.New(answer).Client()
-//	m, err := gemini.New(ctx, gemini.Config{Name: "standin", APIKey: "none", HTTPClient: client})
+//	m, err := gemini.New(ctx, gemini.Config{Name: "standin", Key: anyKey, HTTPClient: client})
 //
 // It is not a language model and does not pretend to be one: every answer of
 // its own says who is speaking. What it says is decided by an Answer; [Talk]

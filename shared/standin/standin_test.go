@@ -18,6 +18,7 @@ import (
 
 	"errand/shared/gemini"
 	"errand/shared/model"
+	"errand/shared/secret"
 	"errand/shared/standin"
 )
 
@@ -41,13 +42,15 @@ func TestParse(t *testing.T) {
 	}
 }
 
+func anyKey(context.Context) (secret.Value, error) { return secret.NewValue([]byte("none")) }
+
 func newModel(t *testing.T, spec string) model.Model {
 	t.Helper()
 	answer, err := standin.Parse(spec)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := gemini.New(t.Context(), gemini.Config{Name: "standin", APIKey: "none", HTTPClient: standin.New(answer).Client()})
+	m, err := gemini.New(t.Context(), gemini.Config{Name: "standin", Key: anyKey, HTTPClient: standin.New(answer).Client()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"errand/shared/agent"
 	"errand/shared/gemini"
 	"errand/shared/model"
+	"errand/shared/secret"
 	"errand/shared/standin"
 	"errand/worker/executor"
 	"errand/worker/tools"
@@ -54,7 +55,8 @@ func newExecutor(t testing.TB, s setup) *executor.Executor {
 func scripted(t testing.TB, script *standin.Script) model.Model {
 	t.Helper()
 	m, err := gemini.New(t.Context(), gemini.Config{
-		Name: "test-model", APIKey: "none", HTTPClient: standin.New(script.Answer).Client(),
+		Name: "test-model", HTTPClient: standin.New(script.Answer).Client(),
+		Key: func(context.Context) (secret.Value, error) { return secret.NewValue([]byte("none")) },
 	})
 	if err != nil {
 		t.Fatal(err)
