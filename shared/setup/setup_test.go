@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"errand/shared/gcp/fake"
 	"errand/shared/setup"
 )
 
@@ -123,6 +125,10 @@ func TestOpenRefuses(t *testing.T) {
 		{"bus", setup.Env{Bus: "kafka:x"}, []string{"ERRAND_BUS=local", `"kafka"`}},
 		{"model", setup.Env{Model: "gpt:x"}, []string{"ERRAND_MODEL", "gemini:NAME", "standin:"}},
 		{"model without key", setup.Env{Model: "gemini:x"}, []string{"ERRAND_MODEL", "GEMINI_API_KEY"}},
+		{"model whose key is in no file", setup.Env{Model: "gemini:x", Secrets: "file:" + other}, []string{"ERRAND_MODEL", "gemini-api-key", "ERRAND_SECRETS"}},
+		{"secrets", setup.Env{Model: "gemini:x", Secrets: "vault:x"}, []string{"ERRAND_SECRETS", `"vault"`, "secretmanager:PROJECT"}},
+		{"vertex without a project", setup.Env{Model: "vertex:x", Location: "l"}, []string{"ERRAND_MODEL=vertex", "GOOGLE_CLOUD_PROJECT"}},
+		{"vertex without a location", setup.Env{Model: "vertex:x", Project: "p"}, []string{"ERRAND_MODEL=vertex", "GOOGLE_CLOUD_LOCATION"}},
 		{"model of no name", setup.Env{Model: "gemini:a b", GeminiKey: "s3cret"}, []string{"ERRAND_MODEL", "gemini:NAME"}},
 		{"model at no URL", setup.Env{Model: "gemini:x@nowhere", GeminiKey: "s3cret"}, []string{"ERRAND_MODEL", "gemini:NAME@URL"}},
 		{"stand-in", setup.Env{Model: "standin:delay=soon"}, []string{"ERRAND_MODEL"}},
@@ -227,5 +233,41 @@ func TestOpenModel(t *testing.T) {
 				t.Errorf("%v: asked %q, want %q", err, asked, row.asked)
 			}
 		})
+	}
+}
+
+// The key of the model is a secret, wherever secrets are: with a prefix where several
+// installations share a project. It is asked for again when it has changed.
+func TestKeyOfTheModelIsASecret(t *testing.T) {
+	var asked atomic.Value
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Store(r.Header.Get("X-Goog-Api-Key"))
+		_, _ = w.Write([]byte(`{"name":"models/x"}`))
+	}))
+	defer srv.Close()
+	dir := t.TempDir()
+	write := func(key string) {
+		if err := os.WriteFile(filepath.Join(dir, "gemini-api-key"), []byte(key+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("first")
+	manager, addr := fake.StartSecrets(t)
+	manager.Set("projects/p/secrets/errand-gemini-api-key", []byte("managed"))
+	for spec, want := range map[string]string{"file:" + dir: "first", "secretmanager:p/errand@" + addr: "managed"} {
+		t.Chdir(t.TempDir())
+		p, err := open(t, setup.Env{Model: "gemini:x@" + srv.URL, Secrets: spec})
+		if err != nil {
+			t.Fatalf("%s: %v", spec, err)
+		}
+		if err := p.Model.Check(t.Context()); err != nil || asked.Load() != want {
+			t.Errorf("%s: asked with %v, want %s: %v", spec, asked.Load(), want, err)
+		}
+		if strings.HasPrefix(spec, "file:") {
+			write("second")
+			if err := p.Model.Check(t.Context()); err != nil || asked.Load() != "second" {
+				t.Errorf("after the rotation: asked with %v, %v", asked.Load(), err)
+			}
+		}
 	}
 }
