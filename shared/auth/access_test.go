@@ -270,7 +270,8 @@ func TestRefusalSaysWhatToSend(t *testing.T) { // 37, 38
 	if no.Challenge() != "" || !errors.Is(no, a2a.ErrUnauthorized) {
 		t.Errorf("403: challenge %q, %v", no.Challenge(), no)
 	}
-	if _, no = w.identify(authorization, "Bearer "+w.ci[:20]+"z"+w.ci[21:]); !strings.Contains(no.Message, "checksum") && w.ci[20] != 'z' {
+	slip := map[bool]string{true: "y", false: "z"}[w.ci[20] == 'z']
+	if _, no = w.identify(authorization, "Bearer "+w.ci[:20]+slip+w.ci[21:]); !strings.Contains(no.Message, "checksum") {
 		t.Errorf("a slip of the pen: %s", no.Message)
 	}
 	// Whether a key was revoked, is of nobody or has another secret is not told.
