@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -57,6 +58,7 @@ func on(t *testing.T, test func(t *testing.T, start starter)) {
 type cloud struct {
 	t      *testing.T
 	config cloudConfig
+	topic  string
 	issuer *fake.Issuer
 	tasks  *fake.TasksProcess
 	push   *httptest.Server // what the subscription pushes to
@@ -109,8 +111,8 @@ func newCloud(t *testing.T, config cloudConfig) *cloud {
 	}
 	c.push = httptest.NewServer(fake.Signed(t, functionsURL, invoker, functionsURL+bus.PathEvents, c.issuer.IDToken))
 	t.Cleanup(c.push.Close)
-	topic := "projects/" + project + "/topics/errand-events"
-	c.subscribe(topic)
+	c.topic = "projects/" + project + "/topics/errand-events"
+	c.subscribe()
 
 	tasks := c.tasks.Addr
 	if config.tasks != nil {
@@ -120,7 +122,7 @@ func newCloud(t *testing.T, config cloudConfig) *cloud {
 		"FIRESTORE_EMULATOR_HOST=" + config.firestore,
 		"ERRAND_STORE=firestore:" + project + "/(default)",
 		"ERRAND_QUEUE=cloudtasks:" + queues + "@" + tasks,
-		"ERRAND_BUS=pubsub:" + topic + "@" + config.pubsub,
+		"ERRAND_BUS=pubsub:" + c.topic + "@" + config.pubsub,
 		"ERRAND_WORKER_URL=" + workerURL, "ERRAND_FUNCTIONS_URL=" + functionsURL,
 		"ERRAND_INVOKER=" + invoker, "ERRAND_ISSUER=" + c.issuer.URL,
 		"ERRAND_MODEL=standin:",
@@ -151,8 +153,9 @@ func queue(name string) *cloudtaskspb.Queue {
 }
 
 // subscribe makes the topic and the push subscription of the functions, which ends with
-// the test: the emulator would go on pushing.
-func (c *cloud) subscribe(topic string) {
+// the test: the emulator would go on pushing. It has no retry policy: with one, the
+// emulator does not bring a message again that was refused twice.
+func (c *cloud) subscribe() {
 	c.t.Helper()
 	o := []option.ClientOption{
 		option.WithEndpoint(c.config.pubsub), option.WithoutAuthentication(),
@@ -163,7 +166,7 @@ func (c *cloud) subscribe(topic string) {
 		c.t.Fatal(err)
 	}
 	defer topics.Close()
-	if _, err := topics.CreateTopic(c.t.Context(), &pubsubpb.Topic{Name: topic}); err != nil {
+	if _, err := topics.CreateTopic(c.t.Context(), &pubsubpb.Topic{Name: c.topic}); err != nil {
 		c.t.Fatal(err)
 	}
 	subscriptions, err := pubsub.NewSubscriptionAdminClient(c.t.Context(), o...)
@@ -171,9 +174,8 @@ func (c *cloud) subscribe(topic string) {
 		c.t.Fatal(err)
 	}
 	s, err := subscriptions.CreateSubscription(c.t.Context(), &pubsubpb.Subscription{
-		Name: topic[:len(topic)-len("/topics/errand-events")] + "/subscriptions/errand-notify", Topic: topic,
-		PushConfig:  &pubsubpb.PushConfig{PushEndpoint: c.push.URL + bus.PathEvents},
-		RetryPolicy: &pubsubpb.RetryPolicy{MinimumBackoff: durationpb.New(time.Second), MaximumBackoff: durationpb.New(5 * time.Minute)},
+		Name: strings.Replace(c.topic, "/topics/", "/subscriptions/", 1), Topic: c.topic,
+		PushConfig: &pubsubpb.PushConfig{PushEndpoint: c.push.URL + bus.PathEvents},
 	})
 	if err != nil {
 		c.t.Fatal(err)

@@ -239,9 +239,14 @@ func text(task *a2a.Task) string {
 // until polls GetTask until the task is as wanted.
 func until(t *testing.T, c operations, id a2a.TaskID, what string, want func(*a2a.Task) bool) *a2a.Task {
 	t.Helper()
+	return untilWithin(t, 30*time.Second, c, id, what, want)
+}
+
+func untilWithin(t *testing.T, within time.Duration, c operations, id a2a.TaskID, what string, want func(*a2a.Task) bool) *a2a.Task {
+	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	end := time.After(30 * time.Second)
+	end := time.After(within)
 	for {
 		task, err := c.GetTask(t.Context(), &a2a.GetTaskRequest{ID: id})
 		if err == nil && want(task) {
