@@ -99,7 +99,7 @@ func newCloud(t *testing.T, config cloudConfig) *cloud {
 	c := &cloud{t: t, config: config, issuer: fake.NewIssuer(t)}
 	project := emulator.Project(t)
 	queues := "projects/" + project + "/locations/europe-west1/queues/errand"
-	c.tasks = fake.StartTasksProcess(t, c.issuer.URL, queue(queues+"-turns"), queue(queues+"-deliveries"))
+	c.tasks = fake.StartTasksProcess(t, c.issuer.URL, deployedQueue(queues+"-turns"), deployedQueue(queues+"-deliveries"))
 
 	ports := []int{freePort(t), freePort(t), freePort(t)}
 	workerURL, functionsURL := local(ports[1]), local(ports[2])
@@ -145,8 +145,8 @@ func served(t *testing.T, h http.Handler) string {
 	return s.URL
 }
 
-// queue is one as infra makes it.
-func queue(name string) *cloudtaskspb.Queue {
+// deployedQueue is one as infra makes it.
+func deployedQueue(name string) *cloudtaskspb.Queue {
 	return &cloudtaskspb.Queue{Name: name, RetryConfig: &cloudtaskspb.RetryConfig{
 		MaxAttempts: 100, MinBackoff: durationpb.New(time.Second), MaxBackoff: durationpb.New(5 * time.Minute), MaxDoublings: 8,
 	}}
