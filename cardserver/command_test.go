@@ -19,7 +19,7 @@ import (
 // invoke runs the real program with arguments and nothing in its environment.
 func invoke(t *testing.T, args ...string) (out, errs string, code int) {
 	t.Helper()
-	path, err := binary()
+	path, err := programs["cardserver"]()
 	if err != nil {
 		t.Fatal(err)
 	}

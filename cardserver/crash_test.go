@@ -79,76 +79,113 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	}
 	hooks := newReceiver(t)
 	p := start(t, "ERRAND_MODEL=standin:delay=3ms", hooks.allow())
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
+	l := newLoad(t, p, hooks, messages)
+	disturbed := l.disturb(kills, func() {
+		time.Sleep(time.Duration(20+rand.IntN(260)) * time.Millisecond) // the moment of the crash
+		p.kill()
+		p.start()
+	})
+	l.send(time.Duration(kills) * 150 * time.Millisecond)
+	<-disturbed
+	l.verdict(30 * time.Second)
+}
 
-	ids := make([]a2a.TaskID, messages)
-	cancelled := make([]error, messages) // of those that asked for it; nil: the answer was success
+// A load is messages that are sent while something dies, and what has to become of
+// them: a fifth is sent twice, a tenth is cancelled, a third has a webhook.
+type load struct {
+	t         *testing.T
+	ctx       context.Context // of sending
+	p         deployment
+	hooks     *receiver
+	ids       []a2a.TaskID
+	cancelled []error // of those that asked for it; nil: the answer was success
+}
+
+func newLoad(t *testing.T, p deployment, hooks *receiver, messages int) *load {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	t.Cleanup(cancel)
+	return &load{t: t, ctx: ctx, p: p, hooks: hooks, ids: make([]a2a.TaskID, messages), cancelled: make([]error, messages)}
+}
+
+// disturb does something again and again beside the sending; the channel is closed
+// when that is over.
+func (l *load) disturb(times int, do func()) <-chan struct{} {
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		for n := range times {
+			if l.ctx.Err() != nil {
+				l.t.Errorf("disturbed %d times, want %d", n, times)
+				return
+			}
+			do()
+		}
+	}()
+	return over
+}
+
+// send sends all messages and has every answer. The sends are spread over some time,
+// so that there is work at each disturbance.
+func (l *load) send(over time.Duration) {
 	sending := make(chan int)
 	var senders sync.WaitGroup
 	for range 8 {
 		senders.Go(func() {
-			c := p.client()
+			c := l.p.client()
 			for i := range sending {
-				req := immediately(userText(fmt.Sprintf("m%d", i), fmt.Sprintf("message %d", i)))
-				if i%3 == 0 {
-					req.Config.PushConfig = &a2a.PushConfig{URL: fmt.Sprintf("%s/hook/%d", hooks.URL, i)}
-				}
-				times := 1
-				if i%5 == 0 {
-					times = 2
-				}
-				for range times {
-					id := persist(ctx, t, func() (a2a.TaskID, error) {
-						res, err := c.SendMessage(ctx, req)
-						if err != nil {
-							return "", err
-						}
-						return res.(*a2a.Task).ID, nil
-					})
-					if ids[i] != "" && ids[i] != id {
-						t.Errorf("message %d made the tasks %s and %s", i, ids[i], id)
-					}
-					ids[i] = id
-				}
-				if i%10 == 7 {
-					cancelled[i] = persist(ctx, t, func() (error, error) {
-						_, err := c.CancelTask(ctx, &a2a.CancelTaskRequest{ID: ids[i]})
-						if err == nil || strings.Contains(err.Error(), "already ended") {
-							return err, nil
-						}
-						return nil, err
-					})
-				}
+				l.one(c, i)
 			}
 		})
 	}
-	killed := make(chan int)
-	go func() {
-		n := 0
-		defer func() { killed <- n }()
-		for n < kills && ctx.Err() == nil {
-			time.Sleep(time.Duration(20+rand.IntN(260)) * time.Millisecond) // the moment of the crash
-			p.kill()
-			n++
-			p.start()
-		}
-	}()
-	for i := range messages {
-		// The sends are spread over the kills, so that there is work at each.
-		time.Sleep(time.Duration(kills) * 150 * time.Millisecond / time.Duration(messages))
+	for i := range l.ids {
+		time.Sleep(over / time.Duration(len(l.ids)))
 		sending <- i
 	}
 	close(sending)
 	senders.Wait()
-	if n := <-killed; n < kills {
-		t.Fatalf("killed %d times, want %d", n, kills)
-	}
+}
 
-	c := p.client()
+func (l *load) one(c operations, i int) {
+	req := immediately(userText(fmt.Sprintf("m%d", i), fmt.Sprintf("message %d", i)))
+	if i%3 == 0 {
+		req.Config.PushConfig = &a2a.PushConfig{URL: fmt.Sprintf("%s/hook/%d", l.hooks.URL, i)}
+	}
+	times := 1
+	if i%5 == 0 {
+		times = 2
+	}
+	for range times {
+		id := persist(l.ctx, l.t, func() (a2a.TaskID, error) {
+			res, err := c.SendMessage(l.ctx, req)
+			if err != nil {
+				return "", err
+			}
+			return res.(*a2a.Task).ID, nil
+		})
+		if l.ids[i] != "" && l.ids[i] != id {
+			l.t.Errorf("message %d made the tasks %s and %s", i, l.ids[i], id)
+		}
+		l.ids[i] = id
+	}
+	if i%10 == 7 {
+		l.cancelled[i] = persist(l.ctx, l.t, func() (error, error) {
+			_, err := c.CancelTask(l.ctx, &a2a.CancelTaskRequest{ID: l.ids[i]})
+			if err == nil || strings.Contains(err.Error(), "already ended") {
+				return err, nil
+			}
+			return nil, err
+		})
+	}
+}
+
+// verdict sees that every message has its one task, that each of them ends within
+// some time, as its client was told, and that its webhook is told in order.
+func (l *load) verdict(within time.Duration) {
+	t, c, began := l.t, l.p.client(), time.Now()
 	states := map[a2a.TaskState]int{}
-	for i, id := range ids {
-		task := until(t, c, id, "terminal", terminal)
+	for i, id := range l.ids {
+		left := within - time.Since(began)
+		task := untilWithin(t, left, c, id, "terminal", terminal)
 		states[task.Status.State]++
 		if task.Status.State == a2a.TaskStateCompleted && !strings.Contains(text(task), fmt.Sprintf("message %d", i)) {
 			t.Errorf("task %s answers something else: %q", id, text(task))
@@ -156,24 +193,25 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		if task.Status.State == a2a.TaskStateFailed {
 			t.Errorf("task %s failed: %v", id, task.Status.Message)
 		}
-		if i%10 == 7 && cancelled[i] == nil && task.Status.State != a2a.TaskStateCanceled {
+		if i%10 == 7 && l.cancelled[i] == nil && task.Status.State != a2a.TaskStateCanceled {
 			t.Errorf("task %s: cancel succeeded and the task is %s", id, task.Status.State)
 		}
 		if i%3 == 0 {
-			checkReceipts(t, hooks, fmt.Sprintf("/hook/%d", i), task)
+			checkReceiptsWithin(t, within-time.Since(began), l.hooks, fmt.Sprintf("/hook/%d", i), task)
 		}
 	}
-	list, err := c.ListTasks(ctx, &a2a.ListTasksRequest{PageSize: 1})
+	drained := time.Since(began)
+	list, err := c.ListTasks(t.Context(), &a2a.ListTasksRequest{PageSize: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if list.TotalSize != messages {
-		t.Errorf("there are %d tasks, want %d", list.TotalSize, messages)
+	if list.TotalSize != len(l.ids) {
+		t.Errorf("there are %d tasks, want %d", list.TotalSize, len(l.ids))
 	}
 	if states[a2a.TaskStateCompleted] == 0 || states[a2a.TaskStateCanceled] == 0 {
 		t.Errorf("states %v: the test did not reach both outcomes", states)
 	}
-	t.Logf("%d messages, %d kills: %v", messages, kills, states)
+	t.Logf("%d messages: %v, %v after the last disturbance", len(l.ids), states, drained.Round(10*time.Millisecond))
 }
 
 // persist repeats op until it succeeds, as a client that lost its server does.
@@ -196,7 +234,12 @@ func persist[T any](ctx context.Context, t *testing.T, op func() (T, error)) T {
 // order and none is missing.
 func checkReceipts(t *testing.T, hooks *receiver, path string, task *a2a.Task) {
 	t.Helper()
-	end := time.After(30 * time.Second)
+	checkReceiptsWithin(t, 30*time.Second, hooks, path, task)
+}
+
+func checkReceiptsWithin(t *testing.T, within time.Duration, hooks *receiver, path string, task *a2a.Task) {
+	t.Helper()
+	end := time.After(within)
 	for {
 		got := hooks.receipts(path)
 		next, last := 1, ""

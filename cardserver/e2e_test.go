@@ -18,7 +18,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestBlockingSendAnswers(t *testing.T) {
+func TestBlockingSendAnswers(t *testing.T) { on(t, blockingSendAnswers) }
+
+func blockingSendAnswers(t *testing.T, start starter) {
 	c := start(t).client()
 	task := mustSend(t, c, userText("m1", "hello there"))
 	if task.Status.State != a2a.TaskStateCompleted || !strings.Contains(text(task), "hello there") {
@@ -46,6 +48,10 @@ func TestBlockingSendAnswers(t *testing.T) {
 }
 
 func TestImmediateSendReturnsBeforeTheAnswer(t *testing.T) {
+	on(t, immediateSendReturnsBeforeTheAnswer)
+}
+
+func immediateSendReturnsBeforeTheAnswer(t *testing.T, start starter) {
 	c := start(t, "ERRAND_MODEL=standin:delay=50ms").client()
 	task := mustSend(t, c, immediately(userText("m1", "hello")))
 	if terminal(task) {
@@ -119,6 +125,10 @@ func said(all []a2a.Event) string {
 }
 
 func TestStreamBeginsWithTheTaskAndEndsWithItsEnd(t *testing.T) {
+	on(t, streamBeginsWithTheTaskAndEndsWithItsEnd)
+}
+
+func streamBeginsWithTheTaskAndEndsWithItsEnd(t *testing.T, start starter) {
 	c := start(t).client()
 	all := events(t, c.SendStreamingMessage(t.Context(), userText("m1", "hello")))
 	got := kinds(all)
@@ -134,7 +144,9 @@ func TestStreamBeginsWithTheTaskAndEndsWithItsEnd(t *testing.T) {
 	}
 }
 
-func TestAllStreamsOfATaskSayTheSame(t *testing.T) {
+func TestAllStreamsOfATaskSayTheSame(t *testing.T) { on(t, allStreamsOfATaskSayTheSame) }
+
+func allStreamsOfATaskSayTheSame(t *testing.T, start starter) {
 	p := start(t, "ERRAND_MODEL=standin:delay=1s")
 	c := p.client()
 	task := mustSend(t, c, immediately(userText("m1", "hello")))
@@ -161,7 +173,9 @@ func TestAllStreamsOfATaskSayTheSame(t *testing.T) {
 	}
 }
 
-func TestCutStreamIsTakenUpAgain(t *testing.T) {
+func TestCutStreamIsTakenUpAgain(t *testing.T) { on(t, cutStreamIsTakenUpAgain) }
+
+func cutStreamIsTakenUpAgain(t *testing.T, start starter) {
 	p := start(t, "ERRAND_MODEL=standin:delay=1s")
 	c := p.client()
 	var id a2a.TaskID
@@ -181,7 +195,9 @@ func TestCutStreamIsTakenUpAgain(t *testing.T) {
 	}
 }
 
-func TestAskAndAnswer(t *testing.T) {
+func TestAskAndAnswer(t *testing.T) { on(t, askAndAnswer) }
+
+func askAndAnswer(t *testing.T, start starter) {
 	c := start(t).client()
 	task := mustSend(t, c, userText("m1", "/ask Which colour?"))
 	if task.Status.State != a2a.TaskStateInputRequired || task.Status.Message == nil || task.Status.Message.Parts[0].Text() != "Which colour?" {
@@ -212,7 +228,9 @@ func TestAskAndAnswer(t *testing.T) {
 	}
 }
 
-func TestMessageToAWorkingTaskIsAnswered(t *testing.T) {
+func TestMessageToAWorkingTaskIsAnswered(t *testing.T) { on(t, messageToAWorkingTaskIsAnswered) }
+
+func messageToAWorkingTaskIsAnswered(t *testing.T, start starter) {
 	c := start(t, "ERRAND_MODEL=standin:delay=1s").client()
 	task := mustSend(t, c, immediately(userText("m1", "first")))
 	more := immediately(userText("m2", "second"))
@@ -224,7 +242,9 @@ func TestMessageToAWorkingTaskIsAnswered(t *testing.T) {
 	}
 }
 
-func TestToolIsCalled(t *testing.T) {
+func TestToolIsCalled(t *testing.T) { on(t, toolIsCalled) }
+
+func toolIsCalled(t *testing.T, start starter) {
 	c := start(t).client()
 	task := mustSend(t, c, userText("m1", `/tool time {"zone":"UTC"}`))
 	if task.Status.State != a2a.TaskStateCompleted || !strings.Contains(text(task), "UTC") {
@@ -232,7 +252,9 @@ func TestToolIsCalled(t *testing.T) {
 	}
 }
 
-func TestCancelBeforeDuringAndAfter(t *testing.T) {
+func TestCancelBeforeDuringAndAfter(t *testing.T) { on(t, cancelBeforeDuringAndAfter) }
+
+func cancelBeforeDuringAndAfter(t *testing.T, start starter) {
 	p := start(t, "ERRAND_MODEL=standin:delay=10m")
 	c := p.client()
 	task := mustSend(t, c, immediately(userText("m1", "hello")))
@@ -281,7 +303,9 @@ func TestCancelBeforeDuringAndAfter(t *testing.T) {
 	}
 }
 
-func TestListFiltersAndPages(t *testing.T) {
+func TestListFiltersAndPages(t *testing.T) { on(t, listFiltersAndPages) }
+
+func listFiltersAndPages(t *testing.T, start starter) {
 	c := start(t).client()
 	for i := range 7 {
 		r := userText(fmt.Sprintf("m%d", i), "hello")
@@ -355,7 +379,9 @@ func TestListFiltersAndPages(t *testing.T) {
 	}
 }
 
-func TestWebhookIsToldInOrder(t *testing.T) {
+func TestWebhookIsToldInOrder(t *testing.T) { on(t, webhookIsToldInOrder) }
+
+func webhookIsToldInOrder(t *testing.T, start starter) {
 	hooks := newReceiver(t)
 	p := start(t, hooks.allow())
 	c := p.client()
@@ -415,7 +441,9 @@ func TestWebhookIsToldInOrder(t *testing.T) {
 	}
 }
 
-func TestStopParksAndGoesOn(t *testing.T) {
+func TestStopParksAndGoesOn(t *testing.T) { on(t, stopParksAndGoesOn) }
+
+func stopParksAndGoesOn(t *testing.T, start starter) {
 	p := start(t, "ERRAND_MODEL=standin:delay=2s")
 	c := p.client()
 	task := mustSend(t, c, immediately(userText("m1", "hello")))
@@ -433,7 +461,7 @@ func TestStopParksAndGoesOn(t *testing.T) {
 
 func TestSecondProcessIsRefused(t *testing.T) {
 	p := start(t)
-	other := &process{t: t, dir: p.dir, port: freePort(t)}
+	other := &process{t: t, program: "cardserver", dir: p.dir, port: freePort(t)}
 	if out := refusal(t, other); !strings.Contains(out, "errand.db") {
 		t.Errorf("the second process says %q", out)
 	}
@@ -456,7 +484,7 @@ func TestWrongEnvironmentIsRefusedWithTheRemedy(t *testing.T) {
 		"ERRAND_PUSH_ALLOW=home":         "ERRAND_PUSH_ALLOW",
 		"ERRAND_AGENT=/no/such.yaml":     "/no/such.yaml",
 	} {
-		p := &process{t: t, dir: t.TempDir(), port: freePort(t), env: []string{env}}
+		p := &process{t: t, program: "cardserver", dir: t.TempDir(), port: freePort(t), env: []string{env}}
 		if out := refusal(t, p); !strings.Contains(out, want) {
 			t.Errorf("%s: the program says %q, want something about %s", env, out, want)
 		}
@@ -464,7 +492,7 @@ func TestWrongEnvironmentIsRefusedWithTheRemedy(t *testing.T) {
 }
 
 func TestListeningBeyondTheMachineIsPointedOut(t *testing.T) {
-	open := &process{t: t, dir: t.TempDir(), port: freePort(t), env: []string{"ERRAND_LISTEN=0.0.0.0:0"}}
+	open := &process{t: t, program: "cardserver", dir: t.TempDir(), port: freePort(t), env: []string{"ERRAND_LISTEN=0.0.0.0:0"}}
 	if out := refusal(t, open); !strings.Contains(out, "ERRAND_ACCESS=anonymous") {
 		t.Errorf("without being told that it is meant it says %q", out)
 	}
@@ -519,7 +547,9 @@ func TestOnlyThisMachineIsAnswered(t *testing.T) {
 }
 
 // A webhook that hangs does not hold up a deployment, and is told after the restart.
-func TestHangingReceiverDoesNotDelayTheStop(t *testing.T) {
+func TestHangingReceiverDoesNotDelayTheStop(t *testing.T) { on(t, hangingReceiverDoesNotDelayTheStop) }
+
+func hangingReceiverDoesNotDelayTheStop(t *testing.T, start starter) {
 	reached, release := make(chan struct{}, 10), make(chan struct{})
 	slow := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)

@@ -19,53 +19,70 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2aclient"
+
+	"errand/shared/gcp/fake"
 )
 
-// binary is the real program, built once for all tests of the package.
-var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "errand-test-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "cardserver")
-	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	return path, nil
-})
+// programs are the real ones, each built once for all tests of the package.
+var programs = map[string]func() (string, error){
+	"cardserver": build("cardserver"), "worker": build("worker"), "functions": build("functions"),
+}
+
+var folder string // of the programs
+
+func build(program string) func() (string, error) {
+	return sync.OnceValues(func() (string, error) {
+		path := filepath.Join(folder, program)
+		out, err := exec.Command("go", "build", "-o", path, "errand/"+program).CombinedOutput()
+		if err != nil {
+			return "", fmt.Errorf("go build: %w\n%s", err, out)
+		}
+		return path, nil
+	})
+}
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if path, err := binary(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
+	fake.Main()
+	var err error
+	if folder, err = os.MkdirTemp("", "errand-test-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
+	code := m.Run()
+	_ = os.RemoveAll(folder)
 	os.Exit(code)
 }
 
-// A process is the real program, running in a folder of its own.
+// A process is one of the real programs, running in a folder of its own.
 type process struct {
-	t    *testing.T
-	dir  string
-	env  []string
-	port int
-	cmd  *exec.Cmd
-	done chan struct{}
+	t       *testing.T
+	program string
+	dir     string
+	env     []string
+	port    int
+	cmd     *exec.Cmd
+	done    chan struct{}
 
 	mu  sync.Mutex
 	log strings.Builder
 }
 
-// start runs the program with more environment, on a port that stays its own over
-// restarts.
+// start runs the front door, which is everything, with more environment, on a port that
+// stays its own over restarts.
 func start(t *testing.T, env ...string) *process {
 	t.Helper()
-	p := &process{t: t, dir: t.TempDir(), env: env, port: freePort(t)}
+	return launch(t, "cardserver", freePort(t), env...)
+}
+
+// launch runs a program until the test ends.
+func launch(t *testing.T, program string, port int, env ...string) *process {
+	t.Helper()
+	p := &process{t: t, program: program, dir: t.TempDir(), env: env, port: port}
 	p.start()
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("the program's log (end):\n%s", tail(p.logged(), 8<<10))
+			t.Logf("the log of %s (end):\n%s", program, tail(p.logged(), 8<<10))
 		}
 	})
 	return p
@@ -81,12 +98,12 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-var ready = regexp.MustCompile(`is at (http://\S+)`)
+var ready = regexp.MustCompile(`(?:is|are) at (http://\S+)`)
 
 // start begins the program and returns when it listens.
 func (p *process) start() {
 	p.t.Helper()
-	path, err := binary()
+	path, err := programs[p.program]()
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -222,9 +239,14 @@ func text(task *a2a.Task) string {
 // until polls GetTask until the task is as wanted.
 func until(t *testing.T, c operations, id a2a.TaskID, what string, want func(*a2a.Task) bool) *a2a.Task {
 	t.Helper()
+	return untilWithin(t, 30*time.Second, c, id, what, want)
+}
+
+func untilWithin(t *testing.T, within time.Duration, c operations, id a2a.TaskID, what string, want func(*a2a.Task) bool) *a2a.Task {
+	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	end := time.After(30 * time.Second)
+	end := time.After(within)
 	for {
 		task, err := c.GetTask(t.Context(), &a2a.GetTaskRequest{ID: id})
 		if err == nil && want(task) {
@@ -243,7 +265,7 @@ func terminal(task *a2a.Task) bool { return task.Status.State.Terminal() }
 // refusal starts a program that must not start, and returns what it says.
 func refusal(t *testing.T, p *process) string {
 	t.Helper()
-	path, err := binary()
+	path, err := programs["cardserver"]()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func TestTourOfTheReadme(t *testing.T) {
 	if len(tour) < 8 {
 		t.Fatalf("the README has %d steps of a tour", len(tour))
 	}
-	path, err := binary()
+	path, err := programs["cardserver"]()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,12 +17,15 @@ import (
 // Reasons for which a run is ended from outside.
 var (
 	errDrain   = errors.New("the process is stopping")
+	errGone    = errors.New("nobody waits for the turn any more")
 	errTooLong = errors.New("the turn takes longer than one run may")
 	errSilent  = errors.New("the executor ended without a final event")
 )
 
 // run runs the claimed turn, and those of messages that wait behind it, until the
-// record is not ours any more.
+// record is not ours any more. When the queue hangs up, the turn is parked like one of
+// a process that stops: a queue that has forgotten the job does not bring it again, and
+// others would leave it alone until the lease ends.
 func (w *Worker) run(ctx context.Context, r task.Record, lease task.Lease, start time.Time) error {
 	for {
 		after, err := w.answer(ctx, r, start)
@@ -37,6 +40,7 @@ func (w *Worker) run(ctx context.Context, r task.Record, lease task.Lease, start
 			break
 		}
 	}
+	ctx = context.WithoutCancel(ctx)
 	if !r.Wake.IsZero() {
 		return w.wake(ctx, r)
 	}
@@ -46,11 +50,13 @@ func (w *Worker) run(ctx context.Context, r task.Record, lease task.Lease, start
 // answer runs the executor for the newest message and commits how it ended.
 func (w *Worker) answer(ctx context.Context, r task.Record, start time.Time) (task.Record, error) {
 	s := newSession(w, r)
-	runCtx, cancel := context.WithCancelCause(ctx)
+	runCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	s.cancel = cancel
 	deadline := time.AfterFunc(start.Add(w.cfg.Deadline).Sub(w.cfg.Now()), func() { cancel(errTooLong) })
 	defer deadline.Stop()
+	stopGone := context.AfterFunc(ctx, func() { cancel(errGone) })
+	defer stopGone()
 	stopDrain := context.AfterFunc(w.drain, func() { cancel(errDrain) })
 	defer stopDrain()
 	go w.watch(runCtx, r, cancel)
@@ -168,7 +174,7 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 		return s.fail(ctx, "The task was ended: the agent gave an answer that cannot be kept.")
 	case errors.Is(err, errSilent):
 		return s.fail(ctx, "The task was ended: the agent gave no answer.")
-	case errors.Is(err, errDrain), errors.Is(err, errTooLong):
+	case errors.Is(err, errDrain), errors.Is(err, errTooLong), errors.Is(err, errGone):
 		return s.park(ctx, w.cfg.Now(), "")
 	case errors.As(err, &pause):
 		level := slog.LevelInfo

@@ -129,7 +129,9 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 	}
 	lease.Until = start.Add(w.cfg.Lease).UTC().Round(0) // as it is when the record is read back
 	told := len(r.Notes)
-	r, verdict, err := w.claim(ctx, r, task.Claim{Lease: lease, Told: told})
+	// A claim is not broken off: one that is there and that nobody knows of keeps all
+	// others away until its lease ends.
+	r, verdict, err := w.claim(context.WithoutCancel(ctx), r, task.Claim{Lease: lease, Told: told})
 	if errors.Is(err, task.ErrNotFound) {
 		return nil
 	}

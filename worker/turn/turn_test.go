@@ -194,6 +194,37 @@ func TestDrainParksWithWhatWasSaid(t *testing.T) {
 	}
 }
 
+// A queue that was lost hangs up and brings nothing again: the turn does not wait for
+// the end of a lease that nobody uses.
+func TestTurnNobodyWaitsForIsParked(t *testing.T) {
+	running := make(chan struct{})
+	b := newBench(t, execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		if !yield(a2a.NewArtifactEvent(ec, a2a.NewTextPart("half")), nil) {
+			return
+		}
+		close(running)
+		<-ctx.Done()
+		yield(nil, ctx.Err())
+	}))
+	r := b.send("m1", "hello", "")
+	<-b.jobs // of the accept
+	ctx, hangUp := context.WithCancel(t.Context())
+	go func() { <-running; hangUp() }()
+	b.deliverTo(ctx, r.ID(), "q1", 0)
+	r = b.load(r.ID())
+	if !r.Lease.Until.IsZero() || r.Wake.IsZero() || r.Attempt != 0 || len(r.Task.Artifacts) != 1 {
+		t.Errorf("the turn was not parked: lease %+v, wake %v, attempt %d, artifacts %v", r.Lease, r.Wake, r.Attempt, r.Task.Artifacts)
+	}
+	select {
+	case id := <-b.jobs:
+		if id != r.ID() {
+			t.Errorf("a job of %s", id)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("nobody asks for the turn")
+	}
+}
+
 func TestDecision5PauseParks(t *testing.T) {
 	for _, test := range []struct {
 		wait time.Duration

@@ -136,7 +136,13 @@ func (b *bench) send(id, text, taskID string) task.Record {
 // delivery, and returns the status.
 func (b *bench) deliver(id, name string, retry int) int {
 	b.t.Helper()
-	req := httptest.NewRequestWithContext(b.t.Context(), "POST", queue.PathTurn, strings.NewReader(string(intake.Job(task.Turns, id, time.Time{}).Body())))
+	return b.deliverTo(b.t.Context(), id, name, retry)
+}
+
+// deliverTo delivers until ctx ends: then the queue hangs up.
+func (b *bench) deliverTo(ctx context.Context, id, name string, retry int) int {
+	b.t.Helper()
+	req := httptest.NewRequestWithContext(ctx, "POST", queue.PathTurn, strings.NewReader(string(intake.Job(task.Turns, id, time.Time{}).Body())))
 	req.Header.Set(queue.HeaderQueue, task.Turns)
 	req.Header.Set(queue.HeaderName, name)
 	req.Header.Set(queue.HeaderRetry, strconv.Itoa(retry))

@@ -1,0 +1,67 @@
+package main_test
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"errand/shared/gcp/emulator"
+)
+
+// A job that is lost is asked for again by the sweep that comes first when a minute has
+// passed (R10); a schedule adds one every minute, the tests one every second.
+const twoSweeps = time.Minute + 2*tickEvery
+
+// TestCloudKilledAtAnyMoment is TestKilledAtAnyMoment for three programs, each of which
+// dies alone.
+func TestCloudKilledAtAnyMoment(t *testing.T) {
+	t.Parallel()
+	messages, kills := 1000, 40
+	if testing.Short() {
+		messages, kills = 150, 8
+	}
+	hooks := newReceiver(t)
+	c := startCloud(t, "ERRAND_MODEL=standin:delay=3ms", hooks.allow())
+	l := newLoad(t, c, hooks, messages)
+	disturbed := l.disturb(kills, func() {
+		for _, p := range c.programs() {
+			time.Sleep(time.Duration(20+rand.IntN(260)) * time.Millisecond) // the moment of the crash
+			p.kill()
+			p.start()
+		}
+	})
+	l.send(3 * time.Duration(kills) * 200 * time.Millisecond)
+	<-disturbed
+	l.verdict(twoSweeps)
+}
+
+// Queue and bus die with all they hold.
+func TestCloudQueueAndBusForgetEverything(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("left out, because what is lost comes back after a minute")
+	}
+	const messages, kills = 1000, 5
+	bus := emulator.Start(t, emulator.KindPubSub)
+	hooks := newReceiver(t)
+	c := newCloud(t, cloudConfig{pubsub: bus.Host, env: []string{"ERRAND_MODEL=standin:delay=3ms", hooks.allow()}})
+	l := newLoad(t, c, hooks, messages)
+	disturbed := l.disturb(kills, func() {
+		time.Sleep(time.Duration(500+rand.IntN(1000)) * time.Millisecond) // the moment of the crash
+		c.tasks.Restart(t)
+		time.Sleep(time.Duration(500+rand.IntN(1000)) * time.Millisecond) // and of the other
+		bus.Kill()
+		bus.Restart(t)
+		c.subscribe()
+	})
+	l.send(kills * 4 * time.Second)
+	<-disturbed
+	l.verdict(twoSweeps)
+
+	// Afterwards all is as before: nothing waits for a sweep.
+	req := userText("afterwards", "hello")
+	req.Config = &a2a.SendMessageConfig{PushConfig: &a2a.PushConfig{URL: hooks.URL + "/afterwards"}}
+	checkReceiptsWithin(t, 20*time.Second, hooks, "/afterwards", mustSend(t, c.client(), req))
+}

@@ -1,0 +1,247 @@
+package main_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
+	pubsub "cloud.google.com/go/pubsub/v2/apiv1"
+	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
+	"google.golang.org/api/option"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/a2aproject/a2a-go/v2/a2aclient"
+
+	"errand/functions/sweep"
+	"errand/shared/bus"
+	"errand/shared/gcp/emulator"
+	"errand/shared/gcp/fake"
+)
+
+// A deployment is what the tests of the whole ask of one: a single process, or three
+// on Google Cloud's parts.
+type deployment interface {
+	url() string
+	client() *a2aclient.Client
+	kill()  // as a crash does
+	stop()  // as a deployment does
+	start() // again, after kill or stop
+	logged() string
+}
+
+// A starter starts a deployment with more environment.
+type starter func(t *testing.T, env ...string) deployment
+
+// on runs a test against each deployment: they keep the same promises.
+func on(t *testing.T, test func(t *testing.T, start starter)) {
+	t.Run("one process", func(t *testing.T) {
+		test(t, func(t *testing.T, env ...string) deployment { return start(t, env...) })
+	})
+	t.Run("Google Cloud", func(t *testing.T) {
+		test(t, func(t *testing.T, env ...string) deployment { return startCloud(t, env...) })
+	})
+}
+
+// A cloud is the three programs, with what stands between them on Google Cloud: the
+// emulators of Firestore and Pub/Sub, the fake of Cloud Tasks, an issuer of tokens,
+// and a clock that ticks faster than Cloud Scheduler.
+//
+// It has the emulators in common with other tests, and a project of its own.
+type cloud struct {
+	t      *testing.T
+	config cloudConfig
+	topic  string
+	issuer *fake.Issuer
+	tasks  *fake.TasksProcess
+	push   *httptest.Server // what the subscription pushes to
+
+	cardserver, worker, functions *process
+}
+
+// cloudConfig is what tests have otherwise. The zero value is what most want.
+type cloudConfig struct {
+	env []string // more of it
+
+	firestore string // HOST:PORT, instead of the emulator
+	pubsub    string
+	tasks     func(host string) string // another way to Cloud Tasks
+
+	// worker and functions stand before the programs; nil: nothing does.
+	worker, functions func(target string) http.Handler
+}
+
+const (
+	invoker   = "invoker@test.iam.gserviceaccount.com"
+	tickEvery = time.Second
+)
+
+func startCloud(t *testing.T, env ...string) *cloud {
+	t.Helper()
+	return newCloud(t, cloudConfig{env: env})
+}
+
+func newCloud(t *testing.T, config cloudConfig) *cloud {
+	t.Helper()
+	if config.firestore == "" {
+		config.firestore = emulator.Firestore(t)
+	}
+	if config.pubsub == "" {
+		config.pubsub = emulator.PubSub(t)
+	}
+	c := &cloud{t: t, config: config, issuer: fake.NewIssuer(t)}
+	project := emulator.Project(t)
+	queues := "projects/" + project + "/locations/europe-west1/queues/errand"
+	c.tasks = fake.StartTasksProcess(t, c.issuer.URL, deployedQueue(queues+"-turns"), deployedQueue(queues+"-deliveries"))
+
+	ports := []int{freePort(t), freePort(t), freePort(t)}
+	workerURL, functionsURL := local(ports[1]), local(ports[2])
+	if config.worker != nil {
+		workerURL = served(t, config.worker(workerURL))
+	}
+	if config.functions != nil {
+		functionsURL = served(t, config.functions(functionsURL))
+	}
+	c.push = httptest.NewServer(fake.Signed(t, functionsURL, invoker, functionsURL+bus.PathEvents, c.issuer.IDToken))
+	t.Cleanup(c.push.Close)
+	c.topic = "projects/" + project + "/topics/errand-events"
+	c.subscribe()
+
+	tasks := c.tasks.Addr
+	if config.tasks != nil {
+		tasks = config.tasks(tasks)
+	}
+	env := append([]string{
+		"FIRESTORE_EMULATOR_HOST=" + config.firestore,
+		"ERRAND_STORE=firestore:" + project + "/(default)",
+		"ERRAND_QUEUE=cloudtasks:" + queues + "@" + tasks,
+		"ERRAND_BUS=pubsub:" + c.topic + "@" + config.pubsub,
+		"ERRAND_WORKER_URL=" + workerURL, "ERRAND_FUNCTIONS_URL=" + functionsURL,
+		"ERRAND_INVOKER=" + invoker, "ERRAND_ISSUER=" + c.issuer.URL,
+		"ERRAND_MODEL=standin:",
+	}, config.env...)
+	for i, p := range []struct {
+		name string
+		at   **process
+	}{{"cardserver", &c.cardserver}, {"worker", &c.worker}, {"functions", &c.functions}} {
+		*p.at = launch(t, p.name, ports[i], env...)
+	}
+	c.tick(functionsURL)
+	return c
+}
+
+func local(port int) string { return fmt.Sprintf("http://127.0.0.1:%d", port) }
+
+func served(t *testing.T, h http.Handler) string {
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// deployedQueue is one as infra makes it.
+func deployedQueue(name string) *cloudtaskspb.Queue {
+	return &cloudtaskspb.Queue{Name: name, RetryConfig: &cloudtaskspb.RetryConfig{
+		MaxAttempts: 100, MinBackoff: durationpb.New(time.Second), MaxBackoff: durationpb.New(5 * time.Minute), MaxDoublings: 8,
+	}}
+}
+
+// subscribe makes the topic and the push subscription of the functions, which ends with
+// the test: the emulator would go on pushing. It has no retry policy: with one, the
+// emulator does not bring a message again that was refused twice.
+func (c *cloud) subscribe() {
+	c.t.Helper()
+	o := []option.ClientOption{
+		option.WithEndpoint(c.config.pubsub), option.WithoutAuthentication(),
+		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),
+	}
+	topics, err := pubsub.NewTopicAdminClient(c.t.Context(), o...)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer topics.Close()
+	if _, err := topics.CreateTopic(c.t.Context(), &pubsubpb.Topic{Name: c.topic}); err != nil {
+		c.t.Fatal(err)
+	}
+	subscriptions, err := pubsub.NewSubscriptionAdminClient(c.t.Context(), o...)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	s, err := subscriptions.CreateSubscription(c.t.Context(), &pubsubpb.Subscription{
+		Name: strings.Replace(c.topic, "/topics/", "/subscriptions/", 1), Topic: c.topic,
+		PushConfig: &pubsubpb.PushConfig{PushEndpoint: c.push.URL + bus.PathEvents},
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() {
+		defer subscriptions.Close()
+		// An emulator of the test's own may be gone already.
+		_ = subscriptions.DeleteSubscription(context.Background(), &pubsubpb.DeleteSubscriptionRequest{Subscription: s.Name})
+	})
+}
+
+// tick is Cloud Scheduler. A tick that fails is followed by another one.
+func (c *cloud) tick(functionsURL string) {
+	ctx, stop := context.WithCancel(context.Background())
+	var ended sync.WaitGroup
+	ended.Go(func() {
+		every := time.NewTicker(tickEvery)
+		defer every.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-every.C:
+			}
+			token, err := c.issuer.IDToken(invoker, functionsURL+sweep.PathTick)
+			if err != nil {
+				c.t.Error(err)
+				return
+			}
+			req, err := http.NewRequestWithContext(ctx, "POST", functionsURL+sweep.PathTick, http.NoBody)
+			if err != nil {
+				c.t.Error(err)
+				return
+			}
+			req.Header.Set("Authorization", "Bearer "+token)
+			if res, err := http.DefaultClient.Do(req); err == nil {
+				res.Body.Close()
+			}
+		}
+	})
+	c.t.Cleanup(func() {
+		stop()
+		ended.Wait()
+	})
+}
+
+func (c *cloud) programs() []*process { return []*process{c.cardserver, c.worker, c.functions} }
+
+// each does something to all three at once.
+func (c *cloud) each(do func(*process)) {
+	var all sync.WaitGroup
+	for _, p := range c.programs() {
+		all.Go(func() { do(p) })
+	}
+	all.Wait()
+}
+
+func (c *cloud) kill()                     { c.each((*process).kill) }
+func (c *cloud) stop()                     { c.each((*process).stop) }
+func (c *cloud) start()                    { c.each((*process).start) }
+func (c *cloud) url() string               { return c.cardserver.url() }
+func (c *cloud) client() *a2aclient.Client { return c.cardserver.client() }
+
+func (c *cloud) logged() (all string) {
+	for _, p := range c.programs() {
+		all += p.logged()
+	}
+	return all
+}

@@ -1,0 +1,186 @@
+package main_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
+	"cloud.google.com/go/firestore/apiv1/firestorepb"
+	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	"errand/shared/gcp/emulator"
+	"errand/shared/queue"
+)
+
+// A wire lies before a service, whichever it is, and keeps what is asked of it.
+type wire struct {
+	host string
+	to   *grpc.ClientConn
+
+	mu    sync.Mutex
+	asked map[string][][]byte // by method
+}
+
+func newWire(t *testing.T, host string) *wire {
+	t.Helper()
+	conn, err := grpc.NewClient(host, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(bytesCodec{}), grpc.MaxCallRecvMsgSize(math.MaxInt32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &wire{host: l.Addr().String(), to: conn, asked: map[string][][]byte{}}
+	s := grpc.NewServer(grpc.ForceServerCodecV2(bytesCodec{}), grpc.UnknownServiceHandler(w.pass), grpc.MaxRecvMsgSize(math.MaxInt32))
+	var ended sync.WaitGroup
+	ended.Go(func() {
+		if err := s.Serve(l); err != nil {
+			t.Errorf("the wire: %v", err)
+		}
+	})
+	t.Cleanup(func() {
+		s.Stop()
+		ended.Wait()
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+func (w *wire) pass(_ any, from grpc.ServerStream) error {
+	method, _ := grpc.MethodFromServerStream(from)
+	md, _ := metadata.FromIncomingContext(from.Context())
+	ctx, cancel := context.WithCancel(metadata.NewOutgoingContext(from.Context(), md))
+	defer cancel()
+	to, err := w.to.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, method)
+	if err != nil {
+		return err
+	}
+	go func() {
+		for {
+			var m []byte
+			if err := from.RecvMsg(&m); err != nil {
+				_ = to.CloseSend() // the caller has said everything, or is gone
+				return
+			}
+			w.mu.Lock()
+			w.asked[method] = append(w.asked[method], m)
+			w.mu.Unlock()
+			if to.SendMsg(&m) != nil {
+				return // the other direction says why
+			}
+		}
+	}()
+	for {
+		var m []byte
+		err := to.RecvMsg(&m)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil {
+			err = from.SendMsg(&m)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// requests are those of a method since the beginning.
+func requests[M any, P interface {
+	*M
+	proto.Message
+}](t *testing.T, w *wire, method string) (all []P) {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, raw := range w.asked[method] {
+		m := P(new(M))
+		if err := proto.Unmarshal(raw, m); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+// A bytesCodec leaves messages as they are.
+type bytesCodec struct{}
+
+func (bytesCodec) Name() string { return "proto" }
+
+func (bytesCodec) Marshal(v any) (mem.BufferSlice, error) {
+	return mem.BufferSlice{mem.SliceBuffer(*v.(*[]byte))}, nil
+}
+
+func (bytesCodec) Unmarshal(data mem.BufferSlice, v any) error {
+	*v.(*[]byte) = data.Materialize()
+	return nil
+}
+
+// TestCloudWritesNoMoreThanItMust counts on the wire what a short task costs.
+func TestCloudWritesNoMoreThanItMust(t *testing.T) {
+	var store, bus, tasks *wire
+	store, bus = newWire(t, emulator.Firestore(t)), newWire(t, emulator.PubSub(t))
+	c := newCloud(t, cloudConfig{
+		firestore: store.host, pubsub: bus.host,
+		tasks: func(host string) string { tasks = newWire(t, host); return tasks.host },
+	})
+	// Commits, documents written, jobs added, events published, in so many calls.
+	count := func() (got [5]int) {
+		for _, r := range requests[firestorepb.CommitRequest](t, store, "/google.firestore.v1.Firestore/Commit") {
+			got[0]++
+			got[1] += len(r.Writes)
+		}
+		for _, r := range requests[cloudtaskspb.CreateTaskRequest](t, tasks, "/google.cloud.tasks.v2.CloudTasks/CreateTask") {
+			if !strings.HasSuffix(r.Task.GetHttpRequest().GetUrl(), queue.PathSweep) { // those of the clock
+				got[2]++
+			}
+		}
+		for _, r := range requests[pubsubpb.PublishRequest](t, bus, "/google.pubsub.v1.Publisher/Publish") {
+			got[3] += len(r.Messages)
+			got[4]++
+		}
+		return got
+	}
+	client, sent := c.client(), 0
+	send := func(n int) [5]int {
+		for range n {
+			sent++
+			if task := mustSend(t, client, userText(fmt.Sprintf("m%d", sent), "hello")); !terminal(task) {
+				t.Fatalf("the task is %s", task.Status.State)
+			}
+		}
+		// The events are published after the task has ended.
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && count()[4] < sent; {
+			time.Sleep(10 * time.Millisecond)
+		}
+		return count()
+	}
+	before := send(1) // the emulators are slow at first: a turn of more than a second is committed on its way
+	const n = 10
+	got := send(n)
+	for i := range got {
+		got[i] -= before[i]
+	}
+	// Accept, claim, end; the turn; the artifact and the end, together.
+	if want := [5]int{3 * n, 3 * n, n, 2 * n, n}; got != want {
+		t.Errorf("%d tasks took %v, want %v: commits, documents written, jobs added, events published, in so many calls", n, got, want)
+	}
+}
