@@ -155,7 +155,7 @@ func record(snap *firestore.DocumentSnapshot) (r task.Record, size int, err erro
 		Size int    `firestore:"size"`
 	}
 	if err := snap.DataTo(&d); err != nil {
-		return task.Record{}, 0, fmt.Errorf("reading document %s: %w", snap.Ref.ID, err)
+		return task.Record{}, 0, fmt.Errorf("document %s: %w: %w", snap.Ref.ID, task.ErrUnreadable, err)
 	}
 	r, err = task.Decode(d.Head, d.Body, snap.UpdateTime.UnixMicro())
 	return r, d.Size, err

@@ -113,6 +113,10 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 		w.cfg.Log.InfoContext(ctx, "job dropped: no such task", "task", id)
 		return nil
 	}
+	if foreign(err) {
+		w.cfg.Log.ErrorContext(ctx, "job dropped: the record is not for this version of the program", "task", id, "err", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -133,6 +137,10 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 	if errors.Is(err, task.ErrNotFound) {
 		return nil
 	}
+	if foreign(err) {
+		w.cfg.Log.ErrorContext(ctx, "job dropped: the record is not for this version of the program", "task", id, "err", err)
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("claiming task %s: %w", id, err)
 	}
@@ -149,6 +157,13 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 		return w.publish(ctx, r)
 	}
 	return w.settle(ctx, r, told)
+}
+
+// foreign says that another version has written the record, so that it is left to that
+// one: the job would come back here for ever. What is owed is in the record, and the
+// sweep of that version asks for it.
+func foreign(err error) bool {
+	return errors.Is(err, task.ErrNewer) || errors.Is(err, task.ErrUnreadable)
 }
 
 func (w *Worker) claim(ctx context.Context, r task.Record, c task.Claim) (task.Record, task.Verdict, error) {

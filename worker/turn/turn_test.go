@@ -502,3 +502,40 @@ func TestRubbishIsTakenOffTheQueue(t *testing.T) {
 		}
 	}
 }
+
+// What this version of the program cannot change or read, it never will: an error
+// would bring the job back a hundred times and slow the queue down. The record still
+// owes the turn, and a sweep brings it to whoever can.
+func TestRecordsOfOtherVersionsAreTakenOffTheQueue(t *testing.T) {
+	for name, load := range map[string]func(task.Record) (task.Record, error){
+		"newer":      func(r task.Record) (task.Record, error) { r.Schema = task.Schema + 1; return r, nil },
+		"unreadable": func(task.Record) (task.Record, error) { return task.Decode([]byte("{"), nil, 1) },
+	} {
+		b := newBench(t, template("x"))
+		id := b.send("m", "hi", "").ID()
+		b.worker = turn.New(turn.Config{
+			Store: other{b.store, load}, Queue: b.queue, Bus: b, Executor: template("x"), Rules: b.rules, Now: b.clock,
+			Log: slog.New(slog.DiscardHandler),
+		})
+		if code := b.deliver(id, "j", 0); code != http.StatusNoContent {
+			t.Errorf("%s: answered %d: it would come back for ever", name, code)
+		}
+		if r := b.load(id); r.Epoch != 0 || r.Due.At.IsZero() {
+			t.Errorf("%s: epoch %d, due %v", name, r.Epoch, r.Due)
+		}
+	}
+}
+
+// other is a store whose records another version has written.
+type other struct {
+	task.Store
+	load func(task.Record) (task.Record, error)
+}
+
+func (o other) Load(ctx context.Context, id string) (task.Record, error) {
+	r, err := o.Store.Load(ctx, id)
+	if err != nil {
+		return r, err
+	}
+	return o.load(r)
+}
