@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -166,6 +167,69 @@ func TestCancelStopsTheRun(t *testing.T) {
 	}
 	if r := b.load(id); r.Told != 1 || !r.Due.At.IsZero() {
 		t.Errorf("after publishing the cancel: told %d, due %v", r.Told, r.Due)
+	}
+}
+
+// A store that did not answer the watch once must not let a cancelled run go on to its
+// end, with the model being paid for.
+func TestCancelStopsTheRunWhoseWatchBroke(t *testing.T) {
+	started := make(chan struct{})
+	ex := execute(func(ctx context.Context, _ *a2asrv.ExecutorContext, _ func(a2a.Event, error) bool) {
+		close(started)
+		<-ctx.Done()
+	})
+	b := newBench(t, ex)
+	cut := &cutting{Store: b.store, cut: make(chan struct{})}
+	b.worker = turn.New(turn.Config{
+		Store: cut, Queue: b.queue, Bus: b, Executor: ex, Rules: b.rules, Now: b.clock, Log: slog.New(slog.DiscardHandler),
+	})
+	id := b.send("m", "hello", "").ID()
+	code := make(chan int, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	go func() {
+		req := httptest.NewRequestWithContext(ctx, "POST", queue.PathTurn, strings.NewReader(`{"id":"`+id+`"}`))
+		w := httptest.NewRecorder()
+		b.worker.ServeHTTP(w, req)
+		code <- w.Code
+	}()
+	<-started
+	<-cut.cut
+	_, err := task.Update(t.Context(), b.store, id, func(r task.Record) (task.Record, bool, error) {
+		return r.Cancel(b.rules.At(b.clock()), nil, nil)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case got := <-code:
+		if got != http.StatusNoContent {
+			t.Errorf("the cancelled run was answered %d", got)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the cancelled run goes on")
+		stop()
+		<-code
+	}
+}
+
+// cutting is a store whose first watch breaks off.
+type cutting struct {
+	task.Store
+	once sync.Once
+	cut  chan struct{}
+}
+
+func (c *cutting) Watch(ctx context.Context, id string) iter.Seq2[task.Record, error] {
+	return func(yield func(task.Record, error) bool) {
+		first := false
+		c.once.Do(func() { first = true })
+		if first {
+			yield(task.Record{}, errors.New("no answer"))
+			close(c.cut)
+			return
+		}
+		c.Store.Watch(ctx, id)(yield)
 	}
 }
 
