@@ -128,8 +128,9 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 		return err
 	}
 	defer w.slots.Release(need)
-	if need > 1 {
-		start = w.cfg.Now() // waiting for the others took its time
+	// Waiting for the others took of the delivery's time, which the lease must not outlive.
+	if waited := w.cfg.Now().Sub(start); need > 1 && waited > w.cfg.Deadline/2 {
+		return fmt.Errorf("the turn of task %s has waited %v to run alone", id, waited)
 	}
 	lease.Until = start.Add(w.cfg.Lease).UTC().Round(0) // as it is when the record is read back
 	told := len(r.Notes)
