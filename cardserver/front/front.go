@@ -181,7 +181,8 @@ func (o *Operations) SubscribeToTask(ctx context.Context, req *a2a.SubscribeToTa
 // reader that falls behind what the record keeps is cut off: it subscribes again
 // and begins with a snapshot.
 func (o *Operations) stream(ctx context.Context, r task.Record, history *int, last func(a2a.TaskState) bool, yield func(a2a.Event, error) bool) {
-	ctx, cancel := context.WithTimeout(ctx, o.cfg.StreamAge)
+	request := ctx
+	ctx, cancel := context.WithTimeout(request, o.cfg.StreamAge)
 	defer cancel()
 	seq := r.Seq
 	if !yield(recent(r.View(), history), nil) || last(r.State()) {
@@ -203,7 +204,10 @@ func (o *Operations) stream(ctx context.Context, r task.Record, history *int, la
 		}
 		seq = r.Seq
 	}
-	if ctx.Err() == nil {
+	switch {
+	case request.Err() != nil: // a client that is still there must not take it for the end
+		yield(nil, wire.Unavailable(time.Second, errStopped))
+	case ctx.Err() == nil:
 		yield(nil, wire.Unavailable(time.Second, errBroken))
 	}
 }
@@ -240,8 +244,9 @@ func (o *Operations) GetExtendedAgentCard(ctx context.Context, req *a2a.GetExten
 
 // Why a stream was ended before its task.
 var (
-	errBehind = errors.New("the stream fell behind")
-	errBroken = errors.New("the task cannot be watched")
+	errBehind  = errors.New("the stream fell behind")
+	errBroken  = errors.New("the task cannot be watched")
+	errStopped = errors.New("the server is stopping, or the client has gone")
 )
 
 // failure gives errors of the layers below the words for a client. It is the one

@@ -127,7 +127,8 @@ func TestS9S10StreamsDoNotAffectEachOther(t *testing.T) {
 			s.await(t, 1)
 		}
 		gone.cancel()
-		if got := gone.ended(t); !slices.Equal(got, []string{"task WORKING"}) {
+		// The last word is for a client that is still there while the server stops.
+		if got := gone.ended(t); !slices.Equal(got, []string{"task WORKING", "error -32603"}) {
 			t.Errorf("the stream that was closed said %v", got)
 		}
 		r = w.say(r, chunk("a", "one", false))
@@ -215,6 +216,20 @@ func TestWatchOfWhatIsGoneIsAnError(t *testing.T) {
 		})
 		s := w.open(subscribe, byID(w.insert(anonymous, "m", a2a.TaskStateWorking).ID()), nil)
 		s.ended(t)
+		if !strings.Contains(s.text(), "try again") {
+			t.Errorf("the client is told %s", s.text())
+		}
+	})
+}
+
+// A server that stops ends its streams, and says so.
+func TestStreamsAreToldThatTheServerStops(t *testing.T) {
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		s := w.open(subscribe, byID(w.insert(anonymous, "m", a2a.TaskStateWorking).ID()), nil)
+		s.await(t, 1)
+		s.cancel()
+		s.over(t)
 		if !strings.Contains(s.text(), "try again") {
 			t.Errorf("the client is told %s", s.text())
 		}

@@ -98,6 +98,8 @@ func (n *Notifier) ServeEvent(w http.ResponseWriter, req *http.Request) {
 	switch {
 	case errors.Is(err, task.ErrNotFound):
 		n.Log.Warn("dropping an event of an unknown task", "task", e.Task)
+	case errors.Is(err, task.ErrUnreadable):
+		n.Log.Error("dropping an event of a record that cannot be read", "task", e.Task, "err", err)
 	case err != nil:
 		n.Log.Error("handling an event", "task", e.Task, "err", err)
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -162,6 +164,8 @@ func (n *Notifier) ServeDelivery(w http.ResponseWriter, req *http.Request) {
 		n.Log.Warn("dropping a delivery job of an unknown task", "task", job.Task)
 	case err != nil:
 		n.Log.Error("delivering", "task", job.Task, "err", err)
+	case r.Schema > task.Schema: // its cursors cannot be moved
+		n.Log.Error("dropping a delivery job", "task", job.Task, "err", task.ErrNewer)
 	default:
 		p := pass{Notifier: n, until: n.Now().Add(passFor), held: map[int64]time.Time{}}
 		p.run(req.Context(), r)

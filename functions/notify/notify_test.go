@@ -171,6 +171,40 @@ func TestDeliveryNeverSlowsTheQueue(t *testing.T) {
 	}
 }
 
+// What another version has written is left to it. An event of a record that cannot be
+// read would come back for days, and a receiver would be sent the same note again and
+// again when its cursor cannot be moved.
+func TestRecordsOfOtherVersionsAreLeftAlone(t *testing.T) {
+	w := newWorld(t)
+	w.accept("t1", task.Hook{ID: "h", URL: urlA})
+	w.finish("t1", a2a.TaskStateCompleted, "")
+	w.client.on(urlA, answers(200))
+	own := w.store.Store
+	w.store.Store = other{own, func(task.Record) (task.Record, error) { return task.Decode([]byte("{"), nil, 1) }}
+	if code := w.event("t1", 1); code != 204 {
+		t.Errorf("the event of an unreadable record was answered %d, want 204", code)
+	}
+	w.store.Store = other{own, func(r task.Record) (task.Record, error) { r.Schema = task.Schema + 1; return r, nil }}
+	w.deliver("t1")
+	if got := w.client.ids(urlA); len(got) != 0 {
+		t.Errorf("the receiver was sent %v of a record that cannot be written", got)
+	}
+}
+
+// other is a store whose records another version has written.
+type other struct {
+	task.Store
+	load func(task.Record) (task.Record, error)
+}
+
+func (o other) Load(ctx context.Context, id string) (task.Record, error) {
+	r, err := o.Store.Load(ctx, id)
+	if err != nil {
+		return r, err
+	}
+	return o.load(r)
+}
+
 // A receiver that never answers takes its own time only: the other hook of the
 // task is told everything at once, and its cursor is stored while the first hangs.
 func TestP14Decision18DeadReceiverDelaysNobody(t *testing.T) {

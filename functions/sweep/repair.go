@@ -61,7 +61,7 @@ func (s *Sweep) Refill(ctx context.Context, lane string) {
 // A record that take fails on is left out, or it would keep all others from being
 // repaired; only many of them end the pass.
 func (s *Sweep) each(ctx context.Context, lane string, before time.Time, limit int, take func(context.Context, string) (task.Record, bool, error)) (int, error) {
-	var done, failed atomic.Int64
+	var done, failed, foreign atomic.Int64
 	for after := (task.Ref{}); int(done.Load()) < limit; {
 		refs, err := s.Store.Due(ctx, lane, before, after, min(page, limit-int(done.Load())))
 		if err != nil || len(refs) == 0 {
@@ -79,6 +79,11 @@ func (s *Sweep) each(ctx context.Context, lane string, before time.Time, limit i
 				r, ours, err := take(ctx, ref.ID)
 				switch {
 				case errors.Is(err, task.ErrNotFound):
+					return nil
+				case errors.Is(err, task.ErrNewer), errors.Is(err, task.ErrUnreadable): // no outage: left to the version it is of
+					if foreign.Add(1) == 1 {
+						s.Log.Error("a record that is due, and maybe others, is not for this version of the program", "task", ref.ID, "err", err)
+					}
 					return nil
 				case err != nil && failed.Add(1) > unreadable:
 					return err

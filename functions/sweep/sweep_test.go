@@ -368,6 +368,42 @@ func (s spoiled) Load(ctx context.Context, id string) (task.Record, error) {
 	return s.DB.Load(ctx, id)
 }
 
+// However many records belong to another version, all others are repaired.
+func TestRecordsOfOtherVersions(t *testing.T) {
+	now := start.Add(time.Hour)
+	clock := func() time.Time { return now }
+	for name, load := range map[string]func(task.Record) (task.Record, error){
+		"newer":      func(r task.Record) (task.Record, error) { r.Schema = task.Schema + 1; return r, nil },
+		"unreadable": func(task.Record) (task.Record, error) { return task.Decode([]byte("{"), nil, 1) },
+	} {
+		db := open(t, clock)
+		for i := range 150 {
+			accept(t, db, fmt.Sprintf("bad%d", i), start)
+		}
+		accept(t, db, "good", start.Add(time.Second))
+		q := &jobs{fail: -1}
+		began := time.Now()
+		run(sweep.New(sweep.Config{Store: foreign{db, load}, Queue: q, Rules: rules, Now: clock}), task.Turns, now)
+		if diff := cmp.Diff([]string{"turns good/turns 0s"}, q.list(now)); diff != "" {
+			t.Errorf("%s, after %v: %s", name, time.Since(began), diff)
+		}
+	}
+}
+
+// foreign is a store some of whose records another version has written.
+type foreign struct {
+	*sqlstore.DB
+	load func(task.Record) (task.Record, error)
+}
+
+func (f foreign) Load(ctx context.Context, id string) (task.Record, error) {
+	r, err := f.DB.Load(ctx, id)
+	if err == nil && strings.HasPrefix(id, "bad") {
+		return f.load(r)
+	}
+	return r, err
+}
+
 func TestBadJobs(t *testing.T) {
 	db := open(t, nil)
 	s := sweep.New(sweep.Config{Store: db, Queue: &jobs{fail: -1}})

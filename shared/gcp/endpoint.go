@@ -17,10 +17,7 @@ import (
 // the clear and gets no credentials. Any other is a way to the real service, such as
 // Private Service Connect. Empty is the usual place.
 func at(endpoint string) ([]option.ClientOption, error) {
-	o := []option.ClientOption{
-		option.WithGRPCDialOption(grpc.WithConnectParams(reconnect)),
-		option.WithGRPCDialOption(grpc.WithKeepaliveParams(probe)),
-	}
+	o := connecting(probe)
 	if endpoint == "" {
 		return o, nil
 	}
@@ -38,6 +35,14 @@ func at(endpoint string) ([]option.ClientOption, error) {
 	return o, nil
 }
 
+// connecting are the options of every client's connections.
+func connecting(probe keepalive.ClientParameters) []option.ClientOption {
+	return []option.ClientOption{
+		option.WithGRPCDialOption(grpc.WithConnectParams(reconnect)),
+		option.WithGRPCDialOption(grpc.WithKeepaliveParams(probe)),
+	}
+}
+
 var (
 	// An outage is over within seconds of its end. By default gRPC would wait up to two
 	// minutes before it connects again, and fail every call until then.
@@ -52,6 +57,10 @@ var (
 	// meanwhile would swallow every call until TCP gives up, after a quarter of an hour.
 	// https://github.com/grpc/grpc/blob/master/doc/keepalive.md
 	probe = keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 2 * time.Second}
+
+	// A listener is a call that is quiet for long, and a server closes connections that
+	// are probed too often: so often, Firestore's clients on phones do.
+	probeListeners = keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}
 )
 
 func loopback(host string) bool {

@@ -2,6 +2,7 @@ package gcp_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -10,11 +11,18 @@ import (
 	"testing"
 	"time"
 
+	pb "cloud.google.com/go/firestore/apiv1/firestorepb"
+	"google.golang.org/api/option"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"errand/shared/bus"
 	"errand/shared/gcp"
 	"errand/shared/gcp/emulator"
 	"errand/shared/gcp/fake"
 	"errand/shared/queue"
+	"errand/shared/task"
 )
 
 func TestMain(m *testing.M) {
@@ -114,6 +122,57 @@ func TestAddFindsOutThatItsConnectionIsLost(t *testing.T) {
 	if err := q.Add(t.Context(), job); err != nil {
 		t.Errorf("Add on a lost connection = %v after %v", err, time.Since(start))
 	}
+}
+
+// Not the emulator: its client is given a connection as it is, and takes no options.
+func TestFirestoreFindsOutThatItsConnectionIsLost(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out with -short: a connection is idle after ten seconds")
+	}
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := grpc.NewServer()
+	pb.RegisterFirestoreServer(srv, empty{})
+	go func() { _ = srv.Serve(l) }()
+	t.Cleanup(srv.Stop)
+	r := newRouter(t, l.Addr().String())
+	f, err := gcp.OpenFirestore(t.Context(), "p", "d", gcp.FirestoreOptions{Options: []option.ClientOption{
+		option.WithEndpoint(r.Addr().String()), option.WithoutAuthentication(),
+		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	load := func() error { _, err := f.Load(t.Context(), "a"); return err }
+	if err := load(); !errors.Is(err, task.ErrNotFound) {
+		t.Fatal(err)
+	}
+	time.Sleep(10500 * time.Millisecond) // the process stands still
+	r.lose()
+	start := time.Now()
+	if err := load(); !errors.Is(err, task.ErrNotFound) {
+		t.Errorf("Load on a lost connection = %v after %v", err, time.Since(start))
+	}
+}
+
+// empty is a database without documents.
+type empty struct {
+	pb.UnimplementedFirestoreServer
+}
+
+func (empty) BatchGetDocuments(req *pb.BatchGetDocumentsRequest, s pb.Firestore_BatchGetDocumentsServer) error {
+	for _, name := range req.GetDocuments() {
+		if err := s.Send(&pb.BatchGetDocumentsResponse{
+			Result: &pb.BatchGetDocumentsResponse_Missing{Missing: name}, ReadTime: timestamppb.Now(),
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Killed, both have forgotten everything, and are used again at once when they are

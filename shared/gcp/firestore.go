@@ -10,7 +10,9 @@ import (
 	"unicode/utf8"
 
 	"cloud.google.com/go/firestore"
+	"google.golang.org/api/option"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
 	"errand/shared/task"
@@ -40,6 +42,8 @@ type FirestoreOptions struct {
 	Now       func() time.Time // the clock of expiry; time.Now
 	Listeners int              // tasks watched by listening at once; 0: 90, negative: none
 	Poll      time.Duration    // how often further ones are read, each time at the price of a read; 1 s
+
+	Options []option.ClientOption // not heeded with FIRESTORE_EMULATOR_HOST
 }
 
 // A Firestore is a task.Store and task.Chores on a Firestore database in native
@@ -86,14 +90,15 @@ func OpenFirestore(ctx context.Context, project, database string, opts Firestore
 	if database == "" {
 		database = firestore.DefaultDatabaseID
 	}
-	open := func() (*firestore.Client, error) {
-		c, err := firestore.NewClientWithDatabase(ctx, project, database)
+	open := func(probe keepalive.ClientParameters) (*firestore.Client, error) {
+		o := append(connecting(probe), opts.Options...)
+		c, err := firestore.NewClientWithDatabase(ctx, project, database, o...)
 		if err != nil {
 			return nil, fmt.Errorf("opening Firestore database %s of project %q: %w", database, project, err)
 		}
 		return c, nil
 	}
-	client, err := open()
+	client, err := open(probe)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +109,7 @@ func OpenFirestore(ctx context.Context, project, database string, opts Firestore
 	f.watching, f.stop = context.WithCancel(context.WithoutCancel(ctx))
 	for i := range max(opts.Listeners, 0) {
 		if i%perConnection == 0 {
-			c, err := open()
+			c, err := open(probeListeners)
 			if err != nil {
 				return nil, errors.Join(err, f.Close())
 			}
@@ -150,7 +155,7 @@ func record(snap *firestore.DocumentSnapshot) (r task.Record, size int, err erro
 		Size int    `firestore:"size"`
 	}
 	if err := snap.DataTo(&d); err != nil {
-		return task.Record{}, 0, fmt.Errorf("reading document %s: %w", snap.Ref.ID, err)
+		return task.Record{}, 0, fmt.Errorf("document %s: %w: %w", snap.Ref.ID, task.ErrUnreadable, err)
 	}
 	r, err = task.Decode(d.Head, d.Body, snap.UpdateTime.UnixMicro())
 	return r, d.Size, err

@@ -60,10 +60,12 @@ func (f *Firestore) Purge(ctx context.Context, before time.Time, limit int) (int
 		return 0, fmt.Errorf("purging: %w", failure(ctx, err))
 	}
 	var n atomic.Int64
-	g, part := errgroup.WithContext(call)
+	g, part := errgroup.WithContext(ctx)
 	g.SetLimit(deletions)
 	for _, snap := range docs {
 		g.Go(func() error {
+			part, cancel := limited(part)
+			defer cancel()
 			_, err := snap.Ref.Delete(part, firestore.LastUpdateTime(snap.UpdateTime))
 			switch {
 			case err == nil:

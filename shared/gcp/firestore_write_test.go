@@ -162,6 +162,24 @@ func TestPurgeLeavesWhatWasReplaced(t *testing.T) {
 	}
 }
 
+// A purge has as long as it takes: the deadline is that of each call.
+func TestLongPurgeIsNotBrokenOff(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out with -short: it takes longer than a call may")
+	}
+	w := newWire(t)
+	now := time.Now()
+	f := open(t, w.host, gcp.FirestoreOptions{})
+	const records = 17 // one more than are deleted side by side
+	for i := range records {
+		stored(t, f, canceled(t, hashed(fmt.Sprint(i)), now))
+	}
+	w.with(func() { w.onCommit = func(*pb.CommitRequest) { time.Sleep(6 * time.Second) } })
+	if n, err := f.Purge(t.Context(), now.AddDate(0, 0, 40), 100); n != records || err != nil {
+		t.Errorf("Purge = %d, %v, want %d", n, err, records)
+	}
+}
+
 // A record that is purged just before it is replaced is created instead.
 func TestReplacingWhatIsPurged(t *testing.T) {
 	w := newWire(t)

@@ -154,17 +154,17 @@ func Decode(headText, bodyText []byte, version int64) (Record, error) {
 	var h head
 	extra, err := unmarshalKeeping(headText, &h)
 	if err != nil {
-		return Record{}, fmt.Errorf("decoding record: %w", err)
+		return Record{}, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
 	var b body
 	if bodyText != nil {
 		if err := json.Unmarshal(bodyText, &b); err != nil {
-			return Record{}, fmt.Errorf("decoding record %s: %w", h.ID, err)
+			return Record{}, fmt.Errorf("%w: %s: %w", ErrUnreadable, h.ID, err)
 		}
 	}
 	status, err := loadStatus(h.Status)
 	if err != nil {
-		return Record{}, fmt.Errorf("decoding record %s: %w", h.ID, err)
+		return Record{}, fmt.Errorf("%w: %s: %w", ErrUnreadable, h.ID, err)
 	}
 	r := Record{
 		Schema: h.Schema, Owner: h.Owner, Lane: h.Lane, Seen: h.Seen, Turn: h.Turn, Since: h.Since,
@@ -185,7 +185,7 @@ func Decode(headText, bodyText []byte, version int64) (Record, error) {
 		}
 	}
 	if err != nil {
-		return Record{}, fmt.Errorf("decoding record %s: %w", h.ID, err)
+		return Record{}, fmt.Errorf("%w: %s: %w", ErrUnreadable, h.ID, err)
 	}
 	if bodyText != nil && h.Schema <= Schema {
 		r.encoded = &Encoded{Head: headText, Body: bodyText}

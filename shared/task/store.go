@@ -17,6 +17,10 @@ var (
 	ErrConflict = errors.New("task: record has changed")
 	ErrTooLarge = errors.New("task: record is too large")
 	ErrNewer    = errors.New("task: record was written by a newer version of this program")
+
+	// ErrUnreadable is of a record that is no such text. It will not be read later,
+	// except by another version of this program.
+	ErrUnreadable = errors.New("task: record cannot be read")
 )
 
 // A Store keeps Records. It is safe for concurrent use.
@@ -35,7 +39,8 @@ type Store interface {
 	// ErrTooLarge: it is over LimitStore.
 	Create(ctx context.Context, r Record) (Record, error)
 
-	// Load returns the record, or ErrNotFound, also when it has expired.
+	// Load returns the record, or ErrNotFound, also when it has expired, or
+	// ErrUnreadable.
 	Load(ctx context.Context, id string) (Record, error)
 
 	// Commit replaces the record whose Version is r.Version. ErrConflict: it has

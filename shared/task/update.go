@@ -42,7 +42,7 @@ func update(ctx context.Context, store Store, id string, r Record, err error, de
 				return Record{}, err
 			}
 		}
-		if errors.Is(err, ErrNotFound) || try == updateTries {
+		if errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnreadable) || try == updateTries {
 			return Record{}, fmt.Errorf("updating task %s: %w", id, err)
 		}
 		if err := pause(ctx, try); err != nil {

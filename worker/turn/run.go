@@ -70,18 +70,26 @@ func (w *Worker) answer(ctx context.Context, r task.Record, start time.Time) (ta
 }
 
 // watch stops the run when the record is no longer its own: cancelled by the
-// client, or claimed by another worker (R8).
+// client, or claimed by another worker (R8). A watch that breaks off is begun again;
+// commits are fenced all the same meanwhile.
 func (w *Worker) watch(ctx context.Context, r task.Record, cancel context.CancelCauseFunc) {
-	for now, err := range w.cfg.Store.Watch(ctx, r.ID()) {
-		if err != nil {
-			return // commits are fenced all the same
+	for {
+		for now, err := range w.cfg.Store.Watch(ctx, r.ID()) {
+			if err == nil && (now.Epoch != r.Epoch || now.Terminal()) {
+				cancel(task.ErrFenced)
+				return
+			}
 		}
-		if now.Epoch != r.Epoch || now.Terminal() {
-			cancel(task.ErrFenced)
+		select {
+		case <-ctx.Done():
 			return
+		case <-time.After(watchAgain):
 		}
 	}
 }
+
+// watchAgain is how soon a watch that broke off is begun again.
+const watchAgain = 3 * time.Second
 
 // execute runs the executor until its final event, an error, or the end of ctx.
 func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until time.Time) (out task.Outcome, err error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
 	"errand/shared/task"
+	"errand/worker/turn"
 )
 
 // within fails the test if f does not return soon.
@@ -127,5 +129,75 @@ func TestTurnThatBreaksItsWorkerRunsAlone(t *testing.T) {
 	}
 	if r := b.load(bad); r.State() != a2a.TaskStateCompleted || r.Epoch != 3 {
 		t.Errorf("it is %s after %d claims", r.State(), r.Epoch)
+	}
+}
+
+// A turn that has waited for the others has what is left of the time of its delivery:
+// a lease that outlived it would be taken over while the turn runs (R2, R3). When most
+// of it is gone the queue brings the job again, and no claim is lost.
+func TestTurnThatWaitsForTheOthersEndsWithItsDelivery(t *testing.T) {
+	for _, test := range []struct {
+		wait  time.Duration
+		code  int
+		epoch int64
+	}{{time.Minute, http.StatusNoContent, 3}, {8 * time.Minute, http.StatusServiceUnavailable, 2}} {
+		started, release, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		var until time.Time
+		ex := execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+			if ec.Message.Parts[0].Text() == "slow" {
+				close(started)
+				<-release
+			} else {
+				run, _ := task.RunFrom(ctx)
+				until = run.Until
+			}
+			yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
+		})
+		b := newBench(t, ex)
+		slow, bad := b.send("s", "slow", "").ID(), b.send("b", "bad", "").ID()
+		for i := range 2 { // claims of workers that died
+			_, err := task.UpdateFrom(t.Context(), b.store, b.load(bad), func(r task.Record) (task.Record, bool, error) {
+				next, _, changed, err := r.Claim(b.rules.At(b.clock()), task.Claim{Lease: task.Lease{
+					Queue: task.Turns, Name: "bad", Retry: i, Nonce: fmt.Sprint(i), Until: b.clock().Add(time.Minute),
+				}})
+				return next, changed, err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.deliver(bad, "bad", 2) // puts it off
+		b.pass(b.rules.Parks[0])
+		read := make(chan struct{}, 10)
+		b.worker = turn.New(turn.Config{
+			Store: other{b.store, func(r task.Record) (task.Record, error) {
+				if r.ID() == bad {
+					read <- struct{}{}
+				}
+				return r, nil
+			}},
+			Queue: b.queue, Bus: b, Executor: ex, Rules: b.rules, Now: b.clock, Log: slog.New(slog.DiscardHandler),
+		})
+		go func() {
+			defer close(ended)
+			b.deliver(slow, "slow", 0)
+		}()
+		<-started
+		delivered := b.clock()
+		code := make(chan int)
+		go func() { code <- b.deliver(bad, "bad", 3) }()
+		<-read // its time runs
+		b.pass(test.wait)
+		close(release)
+		if got := <-code; got != test.code {
+			t.Errorf("after %v: answered %d, want %d", test.wait, got, test.code)
+		}
+		<-ended
+		if r := b.load(bad); r.Epoch != test.epoch {
+			t.Errorf("after %v: %d claims, want %d", test.wait, r.Epoch, test.epoch)
+		}
+		if end := delivered.Add(9 * time.Minute); until.After(end) {
+			t.Errorf("after %v: it may run until %v, and its delivery ends soon after %v", test.wait, until, end)
+		}
 	}
 }

@@ -113,6 +113,10 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 		w.cfg.Log.InfoContext(ctx, "job dropped: no such task", "task", id)
 		return nil
 	}
+	if foreign(err) {
+		w.cfg.Log.ErrorContext(ctx, "job dropped: the record is not for this version of the program", "task", id, "err", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -124,8 +128,9 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 		return err
 	}
 	defer w.slots.Release(need)
-	if need > 1 {
-		start = w.cfg.Now() // waiting for the others took its time
+	// Waiting for the others took of the delivery's time, which the lease must not outlive.
+	if waited := w.cfg.Now().Sub(start); need > 1 && waited > w.cfg.Deadline/2 {
+		return fmt.Errorf("the turn of task %s has waited %v to run alone", id, waited)
 	}
 	lease.Until = start.Add(w.cfg.Lease).UTC().Round(0) // as it is when the record is read back
 	told := len(r.Notes)
@@ -133,6 +138,10 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 	// others away until its lease ends.
 	r, verdict, err := w.claim(context.WithoutCancel(ctx), r, task.Claim{Lease: lease, Told: told})
 	if errors.Is(err, task.ErrNotFound) {
+		return nil
+	}
+	if foreign(err) {
+		w.cfg.Log.ErrorContext(ctx, "job dropped: the record is not for this version of the program", "task", id, "err", err)
 		return nil
 	}
 	if err != nil {
@@ -151,6 +160,13 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 		return w.publish(ctx, r)
 	}
 	return w.settle(ctx, r, told)
+}
+
+// foreign says that another version has written the record, so that it is left to that
+// one: the job would come back here for ever. What is owed is in the record, and the
+// sweep of that version asks for it.
+func foreign(err error) bool {
+	return errors.Is(err, task.ErrNewer) || errors.Is(err, task.ErrUnreadable)
 }
 
 func (w *Worker) claim(ctx context.Context, r task.Record, c task.Claim) (task.Record, task.Verdict, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -166,6 +167,69 @@ func TestCancelStopsTheRun(t *testing.T) {
 	}
 	if r := b.load(id); r.Told != 1 || !r.Due.At.IsZero() {
 		t.Errorf("after publishing the cancel: told %d, due %v", r.Told, r.Due)
+	}
+}
+
+// A store that did not answer the watch once must not let a cancelled run go on to its
+// end, with the model being paid for.
+func TestCancelStopsTheRunWhoseWatchBroke(t *testing.T) {
+	started := make(chan struct{})
+	ex := execute(func(ctx context.Context, _ *a2asrv.ExecutorContext, _ func(a2a.Event, error) bool) {
+		close(started)
+		<-ctx.Done()
+	})
+	b := newBench(t, ex)
+	cut := &cutting{Store: b.store, cut: make(chan struct{})}
+	b.worker = turn.New(turn.Config{
+		Store: cut, Queue: b.queue, Bus: b, Executor: ex, Rules: b.rules, Now: b.clock, Log: slog.New(slog.DiscardHandler),
+	})
+	id := b.send("m", "hello", "").ID()
+	code := make(chan int, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	go func() {
+		req := httptest.NewRequestWithContext(ctx, "POST", queue.PathTurn, strings.NewReader(`{"id":"`+id+`"}`))
+		w := httptest.NewRecorder()
+		b.worker.ServeHTTP(w, req)
+		code <- w.Code
+	}()
+	<-started
+	<-cut.cut
+	_, err := task.Update(t.Context(), b.store, id, func(r task.Record) (task.Record, bool, error) {
+		return r.Cancel(b.rules.At(b.clock()), nil, nil)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case got := <-code:
+		if got != http.StatusNoContent {
+			t.Errorf("the cancelled run was answered %d", got)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the cancelled run goes on")
+		stop()
+		<-code
+	}
+}
+
+// cutting is a store whose first watch breaks off.
+type cutting struct {
+	task.Store
+	once sync.Once
+	cut  chan struct{}
+}
+
+func (c *cutting) Watch(ctx context.Context, id string) iter.Seq2[task.Record, error] {
+	return func(yield func(task.Record, error) bool) {
+		first := false
+		c.once.Do(func() { first = true })
+		if first {
+			yield(task.Record{}, errors.New("no answer"))
+			close(c.cut)
+			return
+		}
+		c.Store.Watch(ctx, id)(yield)
 	}
 }
 
@@ -532,4 +596,41 @@ func TestRubbishIsTakenOffTheQueue(t *testing.T) {
 			t.Errorf("%q was answered %d: it would come back for ever", body, w.Code)
 		}
 	}
+}
+
+// What this version of the program cannot change or read, it never will: an error
+// would bring the job back a hundred times and slow the queue down. The record still
+// owes the turn, and a sweep brings it to whoever can.
+func TestRecordsOfOtherVersionsAreTakenOffTheQueue(t *testing.T) {
+	for name, load := range map[string]func(task.Record) (task.Record, error){
+		"newer":      func(r task.Record) (task.Record, error) { r.Schema = task.Schema + 1; return r, nil },
+		"unreadable": func(task.Record) (task.Record, error) { return task.Decode([]byte("{"), nil, 1) },
+	} {
+		b := newBench(t, template("x"))
+		id := b.send("m", "hi", "").ID()
+		b.worker = turn.New(turn.Config{
+			Store: other{b.store, load}, Queue: b.queue, Bus: b, Executor: template("x"), Rules: b.rules, Now: b.clock,
+			Log: slog.New(slog.DiscardHandler),
+		})
+		if code := b.deliver(id, "j", 0); code != http.StatusNoContent {
+			t.Errorf("%s: answered %d: it would come back for ever", name, code)
+		}
+		if r := b.load(id); r.Epoch != 0 || r.Due.At.IsZero() {
+			t.Errorf("%s: epoch %d, due %v", name, r.Epoch, r.Due)
+		}
+	}
+}
+
+// other is a store whose records another version has written.
+type other struct {
+	task.Store
+	load func(task.Record) (task.Record, error)
+}
+
+func (o other) Load(ctx context.Context, id string) (task.Record, error) {
+	r, err := o.Store.Load(ctx, id)
+	if err != nil {
+		return r, err
+	}
+	return o.load(r)
 }

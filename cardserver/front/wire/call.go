@@ -129,7 +129,11 @@ func stream[Req any](c *call, params []byte, req *Req, fill func(*cursor, *Req),
 	defer cancel()
 	c.events = newEvents(c.w, c.options, cancel)
 	for ev, err := range do(ctx, req) {
-		if err != nil {
+		switch {
+		case err == nil:
+		case ctx.Err() != nil && c.r.Context().Err() == nil:
+			return nil // the stream was given up: the client does not read
+		default:
 			return err
 		}
 		b, err := c.form.result([]byte(dataPrefix), c.dialect, a2a.StreamResponse{Event: ev})
