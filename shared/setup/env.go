@@ -123,6 +123,14 @@ func (e Env) check() []error {
 			bad = append(bad, fmt.Errorf("%s must be %s, for example %s=%s", a.name, a.what, a.name, a.example))
 		}
 	}
+	for _, a := range []struct{ name, value string }{{"ERRAND_WORKER_URL", e.WorkerURL}, {"ERRAND_FUNCTIONS_URL", e.FunctionsURL}} {
+		if u, err := url.Parse(a.value); err == nil && u.Path != "" { // the programs serve their paths at the root
+			bad = append(bad, fmt.Errorf("%s must be an address without a path, for example https://%s", a.name, u.Host))
+		}
+	}
+	if strings.HasSuffix(e.Issuer, "/") {
+		bad = append(bad, errors.New("ERRAND_ISSUER is compared to the letter with what tokens say: leave the slash at its end out"))
+	}
 	if e.Dedupe != "" && e.Dedupe != dedupeByID && e.Dedupe != dedupeOff {
 		bad = append(bad, fmt.Errorf("ERRAND_DEDUPE must be %s, the default, or %s if clients give different messages the same messageId", dedupeByID, dedupeOff))
 	}

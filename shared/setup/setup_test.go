@@ -57,6 +57,9 @@ func TestReadEnvRefuses(t *testing.T) {
 		{"ERRAND_URL=agent.example.com", "ERRAND_URL=https://"}, {"ERRAND_URL=ftp://a.example.com", "ERRAND_URL=https://"},
 		{"ERRAND_URL=https://u:p@a.example.com", "ERRAND_URL=https://"}, {"ERRAND_URL=https://a.example.com?x", "ERRAND_URL=https://"},
 		{"ERRAND_URL=http://a.example.com:81/b", ""},
+		{"ERRAND_WORKER_URL=https://w.example.com/turns", "ERRAND_WORKER_URL must be an address without a path"}, {"ERRAND_WORKER_URL=https://w.example.com/", ""},
+		{"ERRAND_FUNCTIONS_URL=https://f.example.com/x", "ERRAND_FUNCTIONS_URL must be an address without a path"},
+		{"ERRAND_ISSUER=https://i.example.com/", "leave the slash at its end out"}, {"ERRAND_ISSUER=http://127.0.0.1:1", ""},
 	} {
 		_, err := setup.ReadEnv([]string{row.env})
 		if row.want == "" && err != nil || row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want)) {
