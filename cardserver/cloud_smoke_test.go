@@ -1,0 +1,31 @@
+package main_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"errand/cardserver/smoke"
+	"errand/shared/auth"
+)
+
+// The smoke test finds nothing wrong with the three programs, with a key as a client of
+// them has one, and is told what is wrong without.
+func TestCloudPassesSmoke(t *testing.T) {
+	key, hash := auth.NewKey()
+	access := filepath.Join(t.TempDir(), "access.yaml")
+	if err := os.WriteFile(access, []byte("principals:\n  - name: smoke\n    keys: ['"+hash+"']\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := startCloud(t, "ERRAND_ACCESS="+access)
+	var out bytes.Buffer
+	if err := smoke.Run(t.Context(), smoke.Config{URL: c.url(), Key: key, Timeout: 30 * time.Second, Out: &out}); err != nil {
+		t.Errorf("smoke: %v\n%s", err, &out)
+	}
+	out.Reset()
+	if err := smoke.Run(t.Context(), smoke.Config{URL: c.url(), Timeout: 30 * time.Second, Out: &out}); err == nil || !bytes.Contains(out.Bytes(), []byte("401")) {
+		t.Errorf("without a key: %v\n%s", err, &out)
+	}
+}
