@@ -65,3 +65,20 @@ func TestCloudQueueAndBusForgetEverything(t *testing.T) {
 	req.Config = &a2a.SendMessageConfig{PushConfig: &a2a.PushConfig{URL: hooks.URL + "/afterwards"}}
 	checkReceiptsWithin(t, 20*time.Second, hooks, "/afterwards", mustSend(t, c.client(), req))
 }
+
+// A worker that dies in the middle of a turn leaves a lease of nine and a half minutes.
+// The queue knows that nobody answered, and its next delivery takes the turn over (R3).
+func TestCloudTurnOfADeadWorkerIsTakenOver(t *testing.T) {
+	c := startCloud(t, "ERRAND_MODEL=standin:delay=1s")
+	client := c.client()
+	task := mustSend(t, client, immediately(userText("m", "hello")))
+	until(t, client, task.ID, "working", func(task *a2a.Task) bool { return task.Status.State == a2a.TaskStateWorking })
+	c.worker.kill()
+	c.worker.start()
+	began := time.Now()
+	done := until(t, client, task.ID, "terminal", terminal)
+	if done.Status.State != a2a.TaskStateCompleted {
+		t.Errorf("the task is %+v", done.Status)
+	}
+	t.Logf("completed %v after the worker was there again", time.Since(began).Round(time.Millisecond))
+}
