@@ -197,6 +197,7 @@ func TestBrokenWatchIsBegunAgain(t *testing.T) {
 		})
 		r := w.claim(w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID())
 		s := w.open(subscribe, byID(r.ID()), nil)
+		s.await(t, 1)
 		w.end(r, a2a.TaskStateCompleted)
 		s.ended(t)
 		if cuts.Load() == 0 || !strings.Contains(s.text(), string(a2a.TaskStateCompleted)) {
