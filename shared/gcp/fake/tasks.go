@@ -112,14 +112,23 @@ func (s *Tasks) queue(name string) (*taskQueue, error) {
 	return nil, status.Errorf(codes.NotFound, "Queue does not exist: %s", name)
 }
 
-// of is the queue of a task's name, and the task's own part of it.
-func (s *Tasks) of(task string) (*taskQueue, string, error) {
-	parent, id, ok := strings.Cut(task, "/tasks/")
+// locked finds a task by its name. The caller unlocks the queue.
+func (s *Tasks) locked(name string) (*taskQueue, *task, error) {
+	parent, id, ok := strings.Cut(name, "/tasks/")
 	if !ok {
-		return nil, "", status.Errorf(codes.InvalidArgument, "not a task's name: %q", task)
+		return nil, nil, status.Errorf(codes.InvalidArgument, "not a task's name: %q", name)
 	}
 	q, err := s.queue(parent)
-	return q, id, err
+	if err != nil {
+		return nil, nil, err
+	}
+	q.mu.Lock()
+	t, err := q.find(id)
+	if err != nil {
+		q.mu.Unlock()
+		return nil, nil, err
+	}
+	return q, t, nil
 }
 
 // CreateQueue implements cloudtaskspb.CloudTasksServer.
@@ -207,47 +216,33 @@ func (s *Tasks) CreateTask(ctx context.Context, req *cloudtaskspb.CreateTaskRequ
 
 // GetTask implements cloudtaskspb.CloudTasksServer.
 func (s *Tasks) GetTask(_ context.Context, req *cloudtaskspb.GetTaskRequest) (*cloudtaskspb.Task, error) {
-	q, id, err := s.of(req.GetName())
+	q, t, err := s.locked(req.GetName())
 	if err != nil {
 		return nil, err
 	}
-	q.mu.Lock()
 	defer q.mu.Unlock()
-	t, err := q.find(id)
-	if err != nil {
-		return nil, err
-	}
 	return view(t.pb, req.GetResponseView()), nil
 }
 
 // DeleteTask implements cloudtaskspb.CloudTasksServer.
 func (s *Tasks) DeleteTask(_ context.Context, req *cloudtaskspb.DeleteTaskRequest) (*emptypb.Empty, error) {
-	q, id, err := s.of(req.GetName())
+	q, t, err := s.locked(req.GetName())
 	if err != nil {
 		return nil, err
 	}
-	q.mu.Lock()
 	defer q.mu.Unlock()
-	if _, err := q.find(id); err != nil {
-		return nil, err
-	}
-	delete(q.tasks, id)
+	delete(q.tasks, t.id)
 	return &emptypb.Empty{}, nil
 }
 
 // RunTask implements cloudtaskspb.CloudTasksServer: the task is tried at once,
 // whatever its time, the queue's limits and whether it is paused.
 func (s *Tasks) RunTask(_ context.Context, req *cloudtaskspb.RunTaskRequest) (*cloudtaskspb.Task, error) {
-	q, id, err := s.of(req.GetName())
+	q, t, err := s.locked(req.GetName())
 	if err != nil {
 		return nil, err
 	}
-	q.mu.Lock()
 	defer q.mu.Unlock()
-	t, err := q.find(id)
-	if err != nil {
-		return nil, err
-	}
 	if !t.running {
 		t.pb.ScheduleTime = timestamppb.Now()
 		q.start(t)
