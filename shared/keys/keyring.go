@@ -1,0 +1,69 @@
+package keys
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"errand/shared/secret"
+)
+
+// A Keyring gives the ring as its secret is now. It is safe for concurrent use, and
+// asking is as cheap as reading the secret: the ring is made anew only when the text
+// has changed.
+type Keyring struct {
+	read func(context.Context) (secret.Value, error)
+
+	mu   sync.Mutex
+	text string
+	ring Ring
+}
+
+// NewKeyring returns a Keyring of the secret that read gives.
+func NewKeyring(read func(context.Context) (secret.Value, error)) *Keyring {
+	return &Keyring{read: read}
+}
+
+// Ring reads the secret. The error is for the operator and says what is missing.
+func (k *Keyring) Ring(ctx context.Context) (Ring, error) {
+	v, err := k.read(ctx)
+	if err != nil {
+		return Ring{}, fmt.Errorf("the secret %s, which cardserver keys makes, cannot be read: %w", Secret, err)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if text := v.Reveal(); k.ring.keys == nil || text != k.text {
+		ring, err := Parse(text)
+		if err != nil {
+			return Ring{}, fmt.Errorf("the secret %s, which cardserver keys makes, cannot be used: %w", Secret, err)
+		}
+		k.text, k.ring = text, ring
+	}
+	return k.ring, nil
+}
+
+// JWKSAge is how long receivers may keep the key set. It is far below the time between
+// the announcement of a key and its use.
+const JWKSAge = 5 * time.Minute
+
+// ServeJWKS answers GET with the key set. Without a ring it asks to come again, and
+// does not say why: that is in the logs of those who sign.
+func (k *Keyring) ServeJWKS(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "the key set is read with GET", http.StatusMethodNotAllowed)
+		return
+	}
+	ring, err := k.Ring(r.Context())
+	if err != nil {
+		w.Header().Set("Retry-After", "30")
+		http.Error(w, "the keys cannot be read now; try again later", http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "application/jwk-set+json")
+	w.Header().Set("Cache-Control", "public, max-age="+strconv.Itoa(int(JWKSAge.Seconds())))
+	w.Write(ring.JWKS(time.Now())) // if it fails the receiver is gone
+}
