@@ -11,9 +11,12 @@ import (
 	"regexp"
 	"strings"
 	"syscall"
+	"time"
 
 	"errand/cardserver/smoke"
 	"errand/shared/auth"
+	"errand/shared/keys"
+	"errand/shared/secret"
 )
 
 const usage = `cardserver is the front door of Errand, and the whole agent while its queue is local.
@@ -21,6 +24,7 @@ const usage = `cardserver is the front door of Errand, and the whole agent while
 	cardserver                    serve; the environment says how (README, "Environment")
 	cardserver smoke [flags] URL  try a running agent, here or anywhere (smoke -h lists the flags)
 	cardserver key [NAME]         make an API key for the access file
+	cardserver keys [flags]       make or renew the keys that webhooks are signed with (keys -h lists the flags)
 	cardserver help               print this
 `
 
@@ -44,6 +48,8 @@ func command(ctx context.Context, args, environ []string, out, errs io.Writer) i
 		return smokeCommand(ctx, args, out, errs)
 	case "key":
 		return keyCommand(args, out, errs)
+	case "keys":
+		return keysCommand(args, os.Stdin, out, errs)
 	case "help", "-h", "-help", "--help":
 		fmt.Fprint(out, usage)
 		return succeeded
@@ -154,4 +160,88 @@ This is the key: it is shown once and kept nowhere. Its hash goes into the acces
       - %s
 `, name, hash)
 	return succeeded
+}
+
+// keysCommand prints a ring alone to out, so that it can be stored without having been
+// seen, and what to do with it to errs.
+func keysCommand(args []string, in io.Reader, out, errs io.Writer) int {
+	flags := flag.NewFlagSet("keys", flag.ContinueOnError)
+	flags.SetOutput(errs)
+	from := flags.String("from", "", "`FILE` with the keys there are, or - for standard input; a fresh one is put above them")
+	wait := flags.Duration("in", time.Hour, "with -from: how long until the fresh key is used, so that everybody knows it by then")
+	flags.Usage = func() {
+		fmt.Fprintln(errs, "cardserver keys [flags]: prints the secret "+keys.Secret+", with one fresh key.")
+		flags.PrintDefaults()
+	}
+	given := map[string]bool{}
+	err := flags.Parse(args)
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return succeeded
+	case err != nil:
+		return misused
+	case flags.NArg() > 0:
+		fmt.Fprintln(errs, "keys takes no arguments behind its flags: cardserver keys -from FILE")
+		return misused
+	case given["in"] && !given["from"]:
+		fmt.Fprintln(errs, "-in is for a key beside others: the first one is used at once. Say with -from where those are")
+		return misused
+	case *wait < 0:
+		fmt.Fprintln(errs, "-in must not be negative: nobody would have known the key at its time")
+		return misused
+	}
+	old, at := "", time.Now()
+	if given["from"] {
+		if old, err = readKeys(*from, in); err != nil {
+			fmt.Fprintln(errs, "-from:", err)
+			return failed
+		}
+		at = at.Add(*wait)
+	}
+	text, err := keys.Generate(old, at)
+	if err != nil {
+		fmt.Fprintln(errs, err)
+		return failed
+	}
+	if _, err := fmt.Fprint(out, text); err != nil {
+		fmt.Fprintln(errs, "the keys could not be written, and the fresh one is lost:", err)
+		return failed
+	}
+	fmt.Fprintf(errs, `
+These are the keys: whoever has them can sign as this agent and read what it sealed.
+Store all of it as the secret %s where ERRAND_SECRETS says; with env: that is the
+variable ERRAND_KEYS. Where a variable can have one line only, put commas between
+the keys and leave the comment out. The fresh key is used from %s.
+`, keys.Secret, at.UTC().Format(time.RFC3339))
+	if given["from"] {
+		fmt.Fprintf(errs, `Keep the older lines for 30 days at least: they sign beside the fresh one for %d days,
+and open what they sealed for as long as it is kept.
+`, int(keys.Overlap.Hours()/24))
+	}
+	return succeeded
+}
+
+// readKeys reads what must hold a ring; what holds nothing is a mistake, of which a
+// new ring would make a loss.
+func readKeys(path string, in io.Reader) (string, error) {
+	if path != "-" {
+		file, err := os.Open(path)
+		if err != nil {
+			return "", err
+		}
+		defer file.Close()
+		in = file
+	}
+	data, err := io.ReadAll(io.LimitReader(in, secret.MaxSize+1))
+	switch {
+	case err != nil:
+		return "", err
+	case len(data) > secret.MaxSize:
+		return "", secret.ErrTooLarge
+	}
+	if _, err := keys.Parse(string(data)); err != nil {
+		return "", err
+	}
+	return string(data), nil
 }

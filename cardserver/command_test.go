@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,10 +15,17 @@ import (
 	"time"
 
 	"errand/shared/auth"
+	"errand/shared/keys"
 )
 
 // invoke runs the real program with arguments and nothing in its environment.
 func invoke(t *testing.T, args ...string) (out, errs string, code int) {
+	t.Helper()
+	return invokeWith(t, nil, args...)
+}
+
+// invokeWith gives it a standard input as well.
+func invokeWith(t *testing.T, in io.Reader, args ...string) (out, errs string, code int) {
 	t.Helper()
 	path, err := programs["cardserver"]()
 	if err != nil {
@@ -27,7 +35,7 @@ func invoke(t *testing.T, args ...string) (out, errs string, code int) {
 	defer cancel()
 	var o, e bytes.Buffer
 	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = t.TempDir(), []string{"HOME=/"}, &o, &e
+	cmd.Dir, cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = t.TempDir(), []string{"HOME=/"}, in, &o, &e
 	var exit *exec.ExitError
 	if err := cmd.Run(); err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
 		t.Fatalf("%q: %v, %v", args, err, ctx.Err())
@@ -62,6 +70,16 @@ func TestCommands(t *testing.T) {
 		{[]string{"smoke", "-key", "CANARY", url}, 1, "1 of 1 checks failed"},
 		{[]string{"key", "two words"}, 2, "key takes the name of a principal"},
 		{[]string{"key", "a", "b"}, 2, "key takes the name of a principal"},
+		{[]string{"help"}, 0, "cardserver keys [flags]"},
+		{[]string{"keys", "-h"}, 0, "-from FILE"},
+		{[]string{"keys", secret}, 2, "keys takes no arguments behind its flags"},
+		{[]string{"keys", "-in", "1h"}, 2, "-in is for a key beside others"},
+		{[]string{"keys", "-from", secret, "-in", "-1h"}, 2, "-in must not be negative"},
+		{[]string{"keys", "-from", secret, "-in", "soon"}, 2, "-in"},
+		{[]string{"keys", "-from", secret}, 1, "-from: keys: line 1: FROM must be a time"},
+		{[]string{"keys", "-from", "/nowhere/keys"}, 1, "-from: open /nowhere/keys"},
+		{[]string{"keys", "-from", ""}, 1, "-from: open"},
+		{[]string{"keys", "-from", "-"}, 1, "-from: keys: no key"}, // an empty standard input
 	} {
 		out, errs, code := invoke(t, row.args...)
 		if code != row.code || !strings.Contains(out+errs, row.want) {
@@ -113,6 +131,65 @@ func TestKeyCommand(t *testing.T) {
 		if code != 1 || !strings.Contains(out, "401 Unauthorized: not identified") || !strings.Contains(out, row.want) || strings.Contains(out+errs, strings.TrimSpace(again)) {
 			t.Errorf("smoke %v ends with %d: %s%s", len(row.args) > 0, code, out, errs)
 		}
+	}
+}
+
+// The ring alone goes to standard output, and each call puts a fresh key above those
+// that it was given.
+func TestKeysCommand(t *testing.T) {
+	before := time.Now().Truncate(time.Second)
+	first, said, code := invoke(t, "keys")
+	ring, err := keys.Parse(first)
+	if code != 0 || err != nil || !strings.Contains(said, "secret errand-keys") || !strings.Contains(said, "ERRAND_KEYS") || !strings.HasPrefix(first, "# ") {
+		t.Fatalf("keys ends with %d and says %s, %v", code, said, err)
+	}
+	from := func(text string) (at time.Time) {
+		t.Helper()
+		word, key, _ := strings.Cut(strings.Split(text, "\n")[1], " ")
+		at, err := time.Parse(time.RFC3339, word)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(said, key) || !strings.Contains(said, word) {
+			t.Errorf("beside the keys it says %s, want the time alone", said)
+		}
+		return at
+	}
+	if at := from(first); at.Before(before) || at.After(time.Now()) {
+		t.Errorf("the first key is used from %v, want now, %v", at, before)
+	}
+	if again, _, _ := invoke(t, "keys"); again == first {
+		t.Error("the same keys again")
+	}
+
+	file := filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(file, []byte(first), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		args []string
+		in   time.Duration
+	}{
+		{[]string{"keys", "-from", file}, time.Hour},
+		{[]string{"keys", "-from", file, "-in", "48h"}, 48 * time.Hour},
+	} {
+		before = time.Now().Truncate(time.Second)
+		var second string
+		second, said, code = invoke(t, row.args...)
+		next, err := keys.Parse(second)
+		if code != 0 || err != nil || !strings.Contains(said, "30 days") {
+			t.Fatalf("%q ends with %d and says %s, %v", row.args, code, said, err)
+		}
+		at := from(second)
+		if at.Before(before.Add(row.in)) || at.After(time.Now().Add(row.in)) {
+			t.Errorf("%q: the fresh key is used from %v, want in %v", row.args, at, row.in)
+		}
+		if got := next.Public(time.Now()); len(got) != 2 || got[0] != ring.Public(time.Now())[0] {
+			t.Errorf("%q: the public keys are %v, want the old one and then the fresh one", row.args, got)
+		}
+	}
+	if got, _, code := invokeWith(t, strings.NewReader(first), "keys", "-from", "-"); code != 0 || !strings.Contains(got, strings.Split(first, "\n")[1]) {
+		t.Errorf("keys -from - ends with %d and prints %d bytes", code, len(got))
 	}
 }
 

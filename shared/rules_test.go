@@ -82,7 +82,7 @@ var allowed = map[string][]string{
 	// Mains may import anything below them; only cardserver, which is the whole
 	// agent on one machine, takes in the other services.
 	"cardserver": {"cardserver/front", "cardserver/smoke", "worker/turn", "worker/executor", "worker/tools", "functions/notify", "functions/sweep",
-		"shared/agent", "shared/auth", "shared/bus", "shared/card", "shared/egress", "shared/intake", "shared/keys", "shared/model", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
+		"shared/agent", "shared/auth", "shared/bus", "shared/card", "shared/egress", "shared/intake", "shared/keys", "shared/model", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task"},
 }
 
 // foreign says where a dependency with weight may be imported. The key is a prefix

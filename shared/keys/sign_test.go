@@ -46,7 +46,7 @@ func kidsOf(t *testing.T, set []byte) []string {
 
 func kidOf(t *testing.T, token string) string {
 	t.Helper()
-	parsed, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
+	parsed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func TestTokenByTwoLibraries(t *testing.T) {
 		if err := json.Unmarshal(set, &read); err != nil {
 			t.Fatal(err)
 		}
-		if parsed, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256}); err == nil {
+		if parsed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256}); err == nil {
 			data, err := parsed.Verify(read)
 			byJose = err == nil && string(data) == payload
 		}
