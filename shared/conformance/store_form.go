@@ -34,8 +34,8 @@ func full(id string) task.Record {
 		Turn: 2, Since: at, Made: []task.Made{{ID: "art", Epoch: 3}},
 		Inbox: []*a2a.Message{text("m3", "more")},
 		Hooks: []task.Hook{{
-			ID: "h", Gen: 4, URL: "https://example.com/hook?a=b&c=<d>", Token: "t", Scheme: "Bearer",
-			Credentials: "c", Dialect: "0.3", State: task.HookDead, Gone: true, Cursor: 1, Attempt: 2, Next: at,
+			ID: "h", Gen: 4, URL: "https://example.com/hook?a=b&c=<d>", Sealed: "k.t", Scheme: "Bearer",
+			Since: at, Ping: at, Dialect: "0.3", State: task.HookDead, Gone: true, Cursor: 1, Attempt: 2, Next: at,
 			Tries: []task.Try{{At: at, Note: 1, Status: 500, Error: "status"}},
 		}},
 		Gens: 4, Seq: 9,

@@ -20,6 +20,9 @@ func (r Record) debts(ru Rules, yield func(at time.Time, lane string)) {
 		if r.behind(h) {
 			yield(h.Next, Deliveries)
 		}
+		if !h.Ping.IsZero() {
+			yield(h.Ping, Deliveries)
+		}
 	}
 	if r.frontNoteUntold() {
 		yield(r.Asked, r.Lane)

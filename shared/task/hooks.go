@@ -9,16 +9,20 @@ import (
 // behind says that a hook has notes to deliver and is allowed to.
 func (r Record) behind(h Hook) bool { return h.State == HookActive && h.Cursor < len(r.Notes) }
 
-// Behind are the hooks that should be sent something at the given time (R9).
+// Behind are the hooks that should be sent something at the given time (R9): their
+// notes, or a ping.
 func (r Record) Behind(now time.Time) []Hook {
 	var out []Hook
 	for _, h := range r.Hooks {
-		if r.behind(h) && !h.Next.After(now) {
+		if !h.Ping.IsZero() || r.Ready(h, now) {
 			out = append(out, h)
 		}
 	}
 	return out
 }
+
+// Ready says that a hook is to be sent the note after its cursor at the given time.
+func (r Record) Ready(h Hook, now time.Time) bool { return r.behind(h) && !h.Next.After(now) }
 
 // SetHook creates a webhook, or replaces the one of the same id (R9). job says that
 // it has something to deliver at once: a job for the deliveries must be added.
@@ -41,17 +45,15 @@ func (r Record) SetHook(m Moment, h Hook) (next Record, changed, job bool, err e
 }
 
 func (h Hook) sameTarget(o Hook) bool {
-	return h.URL == o.URL && h.Token == o.Token && h.Scheme == o.Scheme &&
-		h.Credentials == o.Credentials && h.Dialect == o.Dialect
+	return h.URL == o.URL && h.Scheme == o.Scheme && h.Sealed == o.Sealed && h.Dialect == o.Dialect
 }
 
 // putHook adds or replaces a hook. On a task that has ended or waits it starts one
 // note back, which is told as the whole task: whoever registers late still hears
-// the result.
+// the result. A receiver that only gets other credentials is still owed what it was.
 func (r *Record) putHook(m Moment, h Hook) error {
-	r.Gens++
-	h.Gen, h.State, h.Next, h.Tries = r.Gens, HookActive, m.Now, nil
-	h.Gone, h.Attempt, h.Cursor, h.Snapshot = false, 0, len(r.Notes), 0
+	h = h.fresh(r, m)
+	h.Tries, h.Gone, h.Ping, h.Cursor, h.Snapshot = nil, false, time.Time{}, len(r.Notes), 0
 	if r.Terminal() || r.Interrupted() {
 		h.Cursor, h.Snapshot = max(0, len(r.Notes)-1), len(r.Notes)
 	}
@@ -65,6 +67,8 @@ func (r *Record) putHook(m Moment, h Hook) error {
 			return ErrHooks
 		}
 		hooks = append(hooks, Hook{})
+	} else if old := hooks[i]; old.URL == h.URL && old.State == HookActive {
+		h.Cursor = min(h.Cursor, old.Cursor)
 	}
 	hooks[i] = h
 	text, err := marshal(hooks)
@@ -76,6 +80,59 @@ func (r *Record) putHook(m Moment, h Hook) error {
 	}
 	r.Hooks = hooks
 	return nil
+}
+
+// fresh is h as another generation of itself, whose next note has not been tried: what
+// comes of attempts that are under way does not count for it.
+func (h Hook) fresh(r *Record, m Moment) Hook {
+	r.Gens++
+	h.Gen, h.State, h.Attempt, h.Since, h.Next = r.Gens, HookActive, 0, m.Now, m.Now
+	return h
+}
+
+// Redrive has a hook, of the generation that was read, sent its notes from the given one
+// on again, whatever became of them; from the one after its cursor if from is 0. A dead
+// hook comes back to life. The receiver knows notes that it has had by their ids. With
+// job there is something to deliver: a job must be added.
+func (r Record) Redrive(m Moment, id string, gen int64, from int) (next Record, changed, job bool, err error) {
+	n := r.change()
+	n.Hooks = append([]Hook(nil), r.Hooks...)
+	for i, h := range n.Hooks {
+		if h.ID != id || h.Gen != gen || from < 0 || from > len(r.Notes) {
+			continue
+		}
+		if h.Gone = false; from > 0 {
+			h.Cursor = from - 1
+		}
+		n.Hooks[i], changed = h.fresh(&n, m), true
+	}
+	if !changed { // deleted, replaced, or done already
+		return r, false, false, nil
+	}
+	if job = len(n.Behind(m.Now)) > 0; job {
+		n.Asked = m.Now
+	}
+	if n, err = n.sealed(m, LimitStore); err != nil {
+		return r, false, false, err
+	}
+	return n, true, job, nil
+}
+
+// AskPing has a hook, dead or alive, sent a ping: one attempt, whose outcome is kept
+// with the others. A job must be added. A ping that was asked for before is still to come.
+func (r Record) AskPing(m Moment, id string) (next Record, changed bool, err error) {
+	n := r.change()
+	n.Hooks = append([]Hook(nil), r.Hooks...)
+	for i, h := range n.Hooks {
+		if h.ID == id && h.Ping.IsZero() {
+			n.Hooks[i].Ping, n.Asked, changed = m.Now, m.Now, true
+		}
+	}
+	if !changed {
+		return r, false, nil
+	}
+	next, err = n.sealed(m, LimitStore)
+	return next, err == nil, err
 }
 
 // DropHook deletes a webhook. No attempt is decided after it is committed.
@@ -97,12 +154,13 @@ func (r Record) DropHook(m Moment, id string) (next Record, changed bool, err er
 // A Delivery is what came of sending notes to one hook. It counts only under the
 // generation, cursor and attempt that Hook had when it was decided.
 type Delivery struct {
-	Hook  Hook      // as it was read before sending
-	Sent  int       // notes answered 2xx
-	Fail  bool      // the note after them was not
-	Wait  time.Time // when to try it again; zero with Fail: never, the hook is dead
-	Gone  bool      // dead because the receiver said so
-	Tries []Try     // the attempts made
+	Hook   Hook      // as it was read before sending
+	Pinged bool      // its ping was sent, whatever came of it
+	Sent   int       // notes answered 2xx
+	Fail   bool      // the note after them was not
+	Wait   time.Time // when to try it; zero with Fail: never, the hook is dead; without: nothing has changed
+	Gone   bool      // dead because the receiver said so
+	Tries  []Try     // the attempts made
 }
 
 // Delivered commits the outcomes of a pass over the record's hooks (R9).
@@ -111,7 +169,7 @@ func (r Record) Delivered(m Moment, outcomes []Delivery) (next Record, changed b
 	n.Hooks = append([]Hook(nil), r.Hooks...)
 	for _, d := range outcomes {
 		for i, h := range n.Hooks {
-			if h.ID == d.Hook.ID && h.Gen == d.Hook.Gen && h.Cursor == d.Hook.Cursor && h.Attempt == d.Hook.Attempt {
+			if h.ID == d.Hook.ID && h.Gen == d.Hook.Gen && h.Cursor == d.Hook.Cursor && h.Attempt == d.Hook.Attempt && !d.none(h) {
 				n.Hooks[i], changed = h.after(m, d), true
 			}
 		}
@@ -129,21 +187,36 @@ func (r Record) Delivered(m Moment, outcomes []Delivery) (next Record, changed b
 	return next, err == nil, err
 }
 
+// none says that an outcome changes nothing of h, or has done so before. That of a ping
+// alone moves neither cursor nor attempt.
+func (d Delivery) none(h Hook) bool {
+	if d.Pinged && !h.Ping.Equal(d.Hook.Ping) {
+		return d.Sent == 0 && !d.Fail
+	}
+	return !d.Pinged && d.Sent == 0 && !d.Fail && (d.Wait.IsZero() || d.Wait.Equal(h.Next))
+}
+
 func (h Hook) after(m Moment, d Delivery) Hook {
 	h.Tries = append(h.Tries[:len(h.Tries):len(h.Tries)], d.Tries...)
 	if over := len(h.Tries) - limitTries; over > 0 {
 		h.Tries = h.Tries[over:]
 	}
+	if d.Pinged && h.Ping.Equal(d.Hook.Ping) {
+		h.Ping = time.Time{}
+	}
 	if d.Sent > 0 {
 		h.Cursor += d.Sent
-		h.Attempt, h.Next = 0, m.Now
+		h.Attempt, h.Since, h.Next = 0, m.Now, m.Now
 	}
-	if d.Fail {
+	switch {
+	case d.Fail && d.Wait.IsZero():
+		h.Attempt++
+		h.State, h.Gone, h.Next = HookDead, d.Gone, m.Now
+	case d.Fail:
 		h.Attempt++
 		h.Next = d.Wait
-		if d.Wait.IsZero() {
-			h.State, h.Gone, h.Next = HookDead, d.Gone, m.Now
-		}
+	case !d.Wait.IsZero(): // no attempt was made
+		h.Next = d.Wait
 	}
 	return h
 }
@@ -157,7 +230,7 @@ func (r *Record) reviveHooks(now time.Time) {
 			if hooks == nil {
 				hooks = append([]Hook(nil), r.Hooks...)
 			}
-			hooks[i].State, hooks[i].Attempt, hooks[i].Next = HookActive, 0, now
+			hooks[i].State, hooks[i].Attempt, hooks[i].Since, hooks[i].Next = HookActive, 0, now, now
 		}
 	}
 	if hooks != nil {

@@ -27,7 +27,7 @@ func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 	text := func(name string, most int) string { return strings.Repeat("x", rapid.IntRange(0, most).Draw(t, name)) }
 	turn := task.Turn{Epoch: r.Epoch, Seq: r.Seq}
 	say := &a2a.Message{ID: fmt.Sprint("say", n), Parts: a2a.ContentParts{a2a.NewTextPart("why")}}
-	switch rapid.IntRange(0, 11).Draw(t, "deed") {
+	switch rapid.IntRange(0, 14).Draw(t, "deed") {
 	case 0:
 		msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(text("follow-up", 200<<10)))
 		return deed{"FollowUp", false, func(r task.Record) (task.Record, bool, error) {
@@ -75,6 +75,26 @@ func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 				Tries: []task.Try{{At: m.Now, Note: h.Cursor + 1, Error: "timeout"}}})
 		}
 		return deed{"Delivered", true, func(r task.Record) (task.Record, bool, error) { return r.Delivered(m, outcomes) }}
+	case 11:
+		return deed{"AskPing", true, func(r task.Record) (task.Record, bool, error) { return r.AskPing(m, "h") }}
+	case 12:
+		var outcomes []task.Delivery
+		for _, h := range r.Hooks {
+			later := rapid.Bool().Draw(t, "later")
+			d := task.Delivery{Hook: h, Pinged: !h.Ping.IsZero(), Tries: []task.Try{{At: m.Now, Status: 200}}}
+			if later {
+				d = task.Delivery{Hook: h, Wait: m.Now.Add(time.Hour)}
+			}
+			outcomes = append(outcomes, d)
+		}
+		return deed{"Delivered", true, func(r task.Record) (task.Record, bool, error) { return r.Delivered(m, outcomes) }}
+	case 13:
+		h, _ := r.Hook("h")
+		from := rapid.IntRange(0, 3).Draw(t, "from")
+		return deed{"Redrive", true, func(r task.Record) (task.Record, bool, error) {
+			next, changed, _, err := r.Redrive(m, "h", h.Gen, from)
+			return next, changed, err
+		}}
 	}
 	if rapid.Bool().Draw(t, "swept") {
 		return deed{"Swept", true, func(r task.Record) (task.Record, bool, error) { return r.Swept(m, m.Now) }}

@@ -95,26 +95,27 @@ const (
 // A Hook is one webhook of a task. Its Cursor is the whole state of delivery:
 // notes up to Cursor were answered 2xx or given up.
 type Hook struct {
-	ID          string    `json:"id"`
-	Gen         int64     `json:"gen"` // generation: a replaced hook is another one
-	URL         string    `json:"url"`
-	Token       string    `json:"token,omitempty"`       // for the receiver to validate
-	Scheme      string    `json:"scheme,omitempty"`      // of Authorization
-	Credentials string    `json:"credentials,omitempty"` // of Authorization
-	Dialect     string    `json:"dialect,omitempty"`     // protocol version it was made in; empty: 1.0
-	State       string    `json:"state"`
-	Gone        bool      `json:"gone,omitempty"`     // dead by 410: a new note does not revive it
-	Cursor      int       `json:"cursor"`             // notes delivered
-	Snapshot    int       `json:"snapshot,omitempty"` // number of the note that is told as the whole task; 0: none
-	Attempt     int       `json:"attempt"`            // failures of the note after Cursor
-	Next        time.Time `json:"next"`               // not tried before
-	Tries       []Try     `json:"tries,omitempty"`
+	ID       string    `json:"id"`
+	Gen      int64     `json:"gen"` // generation: a replaced hook is another one
+	URL      string    `json:"url"`
+	Scheme   string    `json:"scheme,omitempty"`  // of Authorization
+	Sealed   string    `json:"sealed,omitempty"`  // token and credentials, encrypted; equal ones are sealed to the same text
+	Dialect  string    `json:"dialect,omitempty"` // protocol version it was made in; empty: 1.0
+	State    string    `json:"state"`
+	Gone     bool      `json:"gone,omitempty"`     // dead by 410: a new note does not revive it
+	Cursor   int       `json:"cursor"`             // notes delivered
+	Snapshot int       `json:"snapshot,omitempty"` // number of the note that is told as the whole task; 0: none
+	Attempt  int       `json:"attempt"`            // failures of the note after Cursor
+	Since    time.Time `json:"since,omitzero"`     // that note was not tried before: the schedule begins then, or when the note was made
+	Next     time.Time `json:"next"`               // not tried before
+	Ping     time.Time `json:"ping,omitzero"`      // a ping was asked for then and is not sent yet; zero: none
+	Tries    []Try     `json:"tries,omitempty"`    // the last attempts, oldest first
 }
 
 // A Try is one attempt to deliver, kept for people to look at.
 type Try struct {
 	At     time.Time `json:"at"`
-	Note   int       `json:"note"`
+	Note   int       `json:"note"`             // 0: a ping
 	Status int       `json:"status,omitempty"` // HTTP status; 0: no answer
 	Error  string    `json:"error,omitempty"`  // class of the failure, never content
 }

@@ -1,0 +1,149 @@
+package task_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/google/go-cmp/cmp"
+
+	"errand/shared/task"
+)
+
+const hookURL = "https://x.test/hook"
+
+// told is a completed task of two notes, with a hook from its beginning.
+func told(t *testing.T) task.Record {
+	t.Helper()
+	r, _, _, err := accepted(t, "x").SetHook(at(0), task.Hook{ID: "h", URL: hookURL, Sealed: "old"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r = claimed(t, r, at(time.Second), "n")
+	r, _, err = r.Finish(at(2*time.Second), turnOf(r), []a2a.Event{artifact("a", false, "x")}, task.Outcome{State: a2a.TaskStateCompleted})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func hookOf(t *testing.T, r task.Record) task.Hook {
+	t.Helper()
+	h, ok := r.Hook("h")
+	if !ok {
+		t.Fatal("the hook is gone")
+	}
+	return h
+}
+
+func delivered(t *testing.T, r task.Record, m task.Moment, d task.Delivery) task.Record {
+	t.Helper()
+	d.Hook = hookOf(t, r)
+	next, changed, err := r.Delivered(m, []task.Delivery{d})
+	if err != nil || !changed {
+		t.Fatalf("Delivered(%+v): changed %v, %v", d, changed, err)
+	}
+	return next
+}
+
+// A receiver whose credentials change is still owed what it was; another receiver under
+// the same name is not.
+func TestReplacedHookIsOwedWhatItWas(t *testing.T) {
+	r := delivered(t, told(t), at(3*time.Second), task.Delivery{Sent: 1})
+	for _, c := range []struct {
+		name   string
+		hook   task.Hook
+		before func(task.Record) task.Record
+		cursor int
+	}{
+		{"other credentials", task.Hook{ID: "h", URL: hookURL, Sealed: "new"}, nil, 1},
+		{"other credentials, nothing delivered", task.Hook{ID: "h", URL: hookURL, Sealed: "new"}, func(task.Record) task.Record { return told(t) }, 0},
+		{"another receiver", task.Hook{ID: "h", URL: hookURL + "/2"}, func(task.Record) task.Record { return told(t) }, 1},
+	} {
+		r := r
+		if c.before != nil {
+			r = c.before(r)
+		}
+		next, changed, job, err := r.SetHook(at(4*time.Second), c.hook)
+		if err != nil || !changed || !job {
+			t.Fatalf("%s: changed %v, job %v, %v", c.name, changed, job, err)
+		}
+		if h := hookOf(t, next); h.Cursor != c.cursor || h.Snapshot != 2 || h.Gen == hookOf(t, r).Gen {
+			t.Errorf("%s: %+v, want cursor %d", c.name, h, c.cursor)
+		}
+	}
+}
+
+// A dead hook is sent again what lies behind its cursor, or what somebody chose, and what
+// comes of attempts that were under way does not count.
+func TestRedrive(t *testing.T) {
+	dead := delivered(t, told(t), at(3*time.Second), task.Delivery{Sent: 1, Fail: true, Gone: true})
+	if h := hookOf(t, dead); h.State != task.HookDead || !dead.Due.At.IsZero() {
+		t.Fatalf("the hook is %+v, the record due %v", h, dead.Due)
+	}
+	for from, cursor := range map[int]int{0: 1, 1: 0, 2: 1} {
+		r, changed, job, err := dead.Redrive(at(time.Hour), "h", hookOf(t, dead).Gen, from)
+		if err != nil || !changed || !job {
+			t.Fatalf("Redrive(%d): changed %v, job %v, %v", from, changed, job, err)
+		}
+		h := hookOf(t, r)
+		want := task.Hook{ID: "h", Gen: h.Gen, URL: hookURL, Sealed: "old", State: task.HookActive, Cursor: cursor,
+			Since: at(time.Hour).Now, Next: at(time.Hour).Now, Tries: h.Tries}
+		if diff := cmp.Diff(want, h); diff != "" {
+			t.Errorf("Redrive(%d): %s", from, diff)
+		}
+		if h.Gen == hookOf(t, dead).Gen || r.Due != (task.Due{At: at(time.Hour + time.Minute).Now, Lane: task.Deliveries}) {
+			t.Errorf("Redrive(%d): generation %d, due %v", from, h.Gen, r.Due)
+		}
+		if _, changed, _ := r.Delivered(at(time.Hour), []task.Delivery{{Hook: hookOf(t, dead), Sent: 1}}); changed {
+			t.Errorf("Redrive(%d): an attempt of before counts", from)
+		}
+		if _, changed, _, err := r.Redrive(at(2*time.Hour), "h", hookOf(t, dead).Gen, from); changed || err != nil {
+			t.Errorf("Redrive(%d) again: changed %v, %v", from, changed, err)
+		}
+	}
+	for _, from := range []int{-1, 3} {
+		if _, changed, _, err := dead.Redrive(at(time.Hour), "h", hookOf(t, dead).Gen, from); changed || err != nil {
+			t.Errorf("Redrive(%d): changed %v, %v", from, changed, err)
+		}
+	}
+}
+
+// A ping is owed until it is sent, to a dead hook too, and moves nothing else.
+func TestPing(t *testing.T) {
+	dead := delivered(t, told(t), at(3*time.Second), task.Delivery{Fail: true})
+	r, changed, err := dead.AskPing(at(time.Hour), "h")
+	if err != nil || !changed {
+		t.Fatal(changed, err)
+	}
+	if due := r.Behind(at(time.Hour).Now); len(due) != 1 || r.Due.Lane != task.Deliveries || r.Ready(due[0], at(time.Hour).Now) {
+		t.Errorf("hooks to serve %+v, due %v", due, r.Due)
+	}
+	if again, changed, err := r.AskPing(at(2*time.Hour), "h"); changed || err != nil || !hookOf(t, again).Ping.Equal(at(time.Hour).Now) {
+		t.Errorf("asked again: changed %v, %v", changed, err)
+	}
+	was := hookOf(t, dead)
+	try := task.Try{At: at(2 * time.Hour).Now, Status: 204}
+	r = delivered(t, r, at(2*time.Hour), task.Delivery{Pinged: true, Tries: []task.Try{try}})
+	was.Tries = append(was.Tries, try)
+	if diff := cmp.Diff(was, hookOf(t, r)); diff != "" {
+		t.Error(diff)
+	}
+	if len(r.Behind(at(3*time.Hour).Now)) != 0 || !r.Due.At.IsZero() {
+		t.Errorf("after the ping something is owed: %v", r.Due)
+	}
+}
+
+// What is put off is no attempt.
+func TestPutOff(t *testing.T) {
+	r := told(t)
+	was := hookOf(t, r)
+	r = delivered(t, r, at(3*time.Second), task.Delivery{Wait: at(time.Hour).Now})
+	was.Next = at(time.Hour).Now
+	if diff := cmp.Diff(was, hookOf(t, r)); diff != "" {
+		t.Error(diff)
+	}
+	if !r.Due.At.Equal(at(time.Hour).Now) {
+		t.Errorf("due %v", r.Due)
+	}
+}
