@@ -47,14 +47,14 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	defer func() { err = errors.Join(err, parts.Close()) }()
 	rules := task.Defaults()
 	jobs, options := parts.Queue, serve.Options{Log: log}
-	begin := func() {}
+	begin := func(string) {}
 	if env.Local() {
 		alone, err := newStandalone(parts, rules, log)
 		if err != nil {
 			return err
 		}
 		jobs, options.Drain = alone.local.Queue, alone.drain
-		begin = func() { go parts.CheckModel(ctx); alone.start(ctx) }
+		begin = func(url string) { go parts.CheckModel(ctx); alone.start(ctx, url) }
 	}
 	in := &intake.Intake{Store: parts.Store, Queue: jobs, Rules: rules, Now: time.Now, Log: log, Reused: env.Reused()}
 	schemes, required := parts.Access.Schemes()
@@ -70,11 +70,13 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 		return errors.Join(err, l.Close())
 	}
 	surface := front.Surface{
-		Operations: front.New(front.Config{Intake: in, Agent: parts.Agent, CheckURL: parts.Egress.CheckURL, Log: log}),
-		Card:       cards, Agent: parts.Agent, Access: parts.Access, Model: modelName(parts), URL: parts.URL, Loopback: loopback(l), Log: log,
+		Operations: front.New(front.Config{
+			Intake: in, Agent: parts.Agent, CheckURL: parts.Egress.CheckURL, Keys: parts.Keys, IDTokens: parts.IDToken != nil, Log: log,
+		}),
+		Keys: parts.Keys, Card: cards, Agent: parts.Agent, Access: parts.Access, Model: modelName(parts), URL: parts.URL, Loopback: loopback(l), Log: log,
 	}
 	announce(out, l, env, parts)
-	begin()
+	begin(address(l, parts))
 	return serve.Run(ctx, l, surface.Handler(), options)
 }
 
@@ -106,12 +108,17 @@ func announce(out io.Writer, l net.Listener, env setup.Env, parts *setup.Parts) 
 	if !loopback(l) && parts.Access.Anonymous() {
 		fmt.Fprintln(out, "Whoever reaches this address may use the agent and read every task: ERRAND_ACCESS=anonymous says so.")
 	}
-	url := parts.URL
-	if url == "" {
-		url = "http://" + l.Addr().String()
-		if !loopback(l) {
-			fmt.Fprintln(out, "Its card names whatever address it is asked at: set ERRAND_URL to the one clients use.")
-		}
+	if parts.URL == "" && !loopback(l) {
+		fmt.Fprintln(out, "Its card names whatever address it is asked at: set ERRAND_URL to the one clients use.")
 	}
+	url := address(l, parts)
 	fmt.Fprintf(out, "%s is at %s (card: %s%s)\n", parts.Agent.Name, url, url, card.Path)
+}
+
+// address is where the agent is, as far as it knows.
+func address(l net.Listener, parts *setup.Parts) string {
+	if parts.URL != "" {
+		return parts.URL
+	}
+	return "http://" + l.Addr().String()
 }

@@ -23,6 +23,7 @@ import (
 type standalone struct {
 	local  *setup.Local
 	worker *turn.Worker
+	hooks  *notify.Notifier
 	sweep  *sweep.Sweep
 	log    *slog.Logger
 	stop   context.CancelFunc
@@ -49,18 +50,21 @@ func newStandalone(p *setup.Parts, rules task.Rules, log *slog.Logger) (*standal
 		Store: p.Store, Queue: s.local.Queue, Bus: s.local.Bus, Rules: rules, Now: time.Now, Log: log,
 		Executor: exec,
 	})
-	hooks := notify.New(notify.Config{Store: p.Store, Queue: s.local.Queue, Client: p.Egress, Rules: rules, Now: time.Now, Log: log})
+	s.hooks = notify.New(notify.Config{
+		Store: p.Store, Queue: s.local.Queue, Client: p.Egress, Keys: p.Keys, Rules: rules, Now: time.Now, Log: log,
+	})
 	s.sweep = sweep.New(sweep.Config{Store: p.Store, Queue: s.local.Queue, Rules: rules, Now: time.Now, Log: log})
 	inner.Handle("POST "+queue.PathTurn, s.worker)
-	inner.HandleFunc("POST "+queue.PathDeliver, hooks.ServeDelivery)
-	inner.HandleFunc("POST "+bus.PathEvents, hooks.ServeEvent)
+	inner.HandleFunc("POST "+queue.PathDeliver, s.hooks.ServeDelivery)
+	inner.HandleFunc("POST "+bus.PathEvents, s.hooks.ServeEvent)
 	inner.Handle("POST "+queue.PathSweep, s.sweep)
 	return s, nil
 }
 
 // start puts back everything the records owe, which queue and bus have forgotten,
-// and then keeps repairing.
-func (s *standalone) start(ctx context.Context) {
+// and then keeps repairing. Webhooks are signed in the name of the agent at url.
+func (s *standalone) start(ctx context.Context, url string) {
+	s.hooks.Issuer = url
 	ctx, s.stop = context.WithCancel(ctx)
 	go func() {
 		s.sweep.Refill(ctx, task.Turns)

@@ -44,7 +44,10 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, parts.Close()) }()
 	rules := task.Defaults()
-	hooks := notify.New(notify.Config{Store: parts.Store, Queue: parts.Queue, Client: parts.Egress, Rules: rules, Now: time.Now, Log: log})
+	hooks := notify.New(notify.Config{
+		Store: parts.Store, Queue: parts.Queue, Client: parts.Egress, Keys: parts.Keys, Issuer: parts.URL, IDToken: parts.IDToken,
+		Rules: rules, Now: time.Now, Log: log,
+	})
 	repair := sweep.New(sweep.Config{Store: parts.Store, Queue: parts.Queue, Rules: rules, Now: time.Now, Log: log})
 	mux, doors := http.NewServeMux(), parts.Doors(env, env.FunctionsURL)
 	for path, h := range map[string]http.Handler{

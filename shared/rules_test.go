@@ -46,8 +46,9 @@ var allowed = map[string][]string{
 	// auth turns a request into a name: it knows neither tasks nor operations.
 	"shared/auth": {},
 	// keys takes its ring as a secret.Value, which no log or error prints.
-	"shared/keys":    {"shared/secret"},
-	"shared/webhook": {"shared/keys"},
+	"shared/keys": {"shared/secret"},
+	// webhook decides, and acts on nothing.
+	"shared/webhook": {"shared/bus", "shared/dialect", "shared/keys", "shared/task"},
 
 	"shared/sqlstore": {"shared/task"},
 	"shared/local":    {"shared/queue", "shared/bus", "shared/secret", "shared/serve"},
@@ -58,22 +59,24 @@ var allowed = map[string][]string{
 
 	"shared/serve":       {},
 	"shared/conformance": append([]string{"shared/serve"}, ports...),
-	"shared/setup":       slices.Concat(ports, adapters, []string{"shared/agent", "shared/auth", "shared/egress", "shared/serve"}),
+	"shared/setup":       slices.Concat(ports, adapters, []string{"shared/agent", "shared/auth", "shared/egress", "shared/keys", "shared/serve"}),
 
 	// For tests only: no package above may import them.
 	"shared/gcp/fake":     {},
 	"shared/gcp/emulator": {"shared/conformance"},
 
 	// front sees neither model nor bus: it accepts, and never runs a task.
-	"cardserver/front":      {"cardserver/front/wire", "shared/agent", "shared/auth", "shared/card", "shared/dialect", "shared/intake", "shared/serve", "shared/task"},
+	"cardserver/front":      {"cardserver/front/wire", "shared/agent", "shared/auth", "shared/card", "shared/dialect", "shared/intake", "shared/keys", "shared/serve", "shared/task", "shared/webhook"},
 	"cardserver/front/wire": {"shared/dialect"},
+	// push is of our own beside A2A: it asks for deliveries and makes none.
+
 	// smoke is a client like any other: it knows the protocol and nothing of Errand.
 	"cardserver/smoke": {},
 	// turn runs any executor: it knows no agent definition and no model.
 	"worker/turn":      {"shared/bus", "shared/intake", "shared/queue", "shared/task"},
 	"worker/executor":  {"shared/agent", "shared/model", "shared/task", "worker/tools"},
 	"worker/tools":     {},
-	"functions/notify": {"shared/bus", "shared/dialect", "shared/intake", "shared/queue", "shared/serve", "shared/task"},
+	"functions/notify": {"shared/bus", "shared/egress", "shared/intake", "shared/keys", "shared/queue", "shared/serve", "shared/task", "shared/webhook"},
 	"functions/sweep":  {"shared/intake", "shared/queue", "shared/task"},
 
 	"worker":    {"worker/executor", "worker/tools", "worker/turn", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
@@ -91,17 +94,18 @@ var foreign = map[string]struct {
 	where  []string
 	reason string
 }{
-	"cloud.google.com/":        {[]string{"shared/gcp", "shared/gcp/fake"}, "Google's services are behind ports"},
-	"cloud.google.com/go/auth": {[]string{"shared/gemini"}, "the model's requests carry a token of ours, so that one place renews it and keeps it out of errors; the other clients find their own"},
-	"modernc.org/":             {[]string{"shared/sqlstore"}, "database drivers are behind the store"},
-	"database/sql":             {[]string{"shared/sqlstore"}, "database drivers are behind the store"},
-	"google.golang.org/genai":  {[]string{"shared/gemini", "shared/standin"}, "the model is behind its port"},
-	"code.dny.dev/ssrf":        {[]string{"shared/egress"}, "there is one guarded way out"},
-	"github.com/coreos/":       {[]string{"shared/auth"}, "tokens are checked in one place"},
-	"github.com/go-jose/":      {[]string{"shared/auth", "shared/keys"}, "auth checks tokens, and keys alone signs them"},
-	"testing":                  {[]string{"shared/conformance", "shared/gcp/fake", "shared/gcp/emulator"}, "testing is in no binary"},
-	"net/http/httptest":        {[]string{"shared/gcp/fake"}, "testing is in no binary"},
-	"github.com/google/go-cmp": {[]string{"shared/conformance"}, "go-cmp is for tests"},
+	"cloud.google.com/":         {[]string{"shared/gcp", "shared/gcp/fake"}, "Google's services are behind ports"},
+	"cloud.google.com/go/auth":  {[]string{"shared/gemini"}, "the model's requests carry a token of ours, so that one place renews it and keeps it out of errors; the other clients find their own"},
+	"modernc.org/":              {[]string{"shared/sqlstore"}, "database drivers are behind the store"},
+	"database/sql":              {[]string{"shared/sqlstore"}, "database drivers are behind the store"},
+	"google.golang.org/genai":   {[]string{"shared/gemini", "shared/standin"}, "the model is behind its port"},
+	"github.com/sony/gobreaker": {[]string{"functions/notify"}, "breakers are of those who deliver"},
+	"code.dny.dev/ssrf":         {[]string{"shared/egress"}, "there is one guarded way out"},
+	"github.com/coreos/":        {[]string{"shared/auth"}, "tokens are checked in one place"},
+	"github.com/go-jose/":       {[]string{"shared/auth", "shared/keys"}, "auth checks tokens, and keys alone signs them"},
+	"testing":                   {[]string{"shared/conformance", "shared/gcp/fake", "shared/gcp/emulator"}, "testing is in no binary"},
+	"net/http/httptest":         {[]string{"shared/gcp/fake"}, "testing is in no binary"},
+	"github.com/google/go-cmp":  {[]string{"shared/conformance"}, "go-cmp is for tests"},
 }
 
 // A file is a Go file of this module.

@@ -57,16 +57,22 @@ func TestP10Decision20Authentication(t *testing.T) {
 		for _, scheme := range []string{"Bearer", "bEARER", "basic", "BASIC"} {
 			got := into[map[string]any](w.call(t, createHook, config(`{"scheme":"`+scheme+`","credentials":"s3cret"}`)))
 			h := w.load(t, id).Hooks[0]
-			if h.Scheme != scheme || h.Credentials != "s3cret" || got["authentication"].(map[string]any)["scheme"] != scheme {
+			if h.Scheme != scheme || w.unsealed(t, h).Credentials != "s3cret" || got["authentication"].(map[string]any)["scheme"] != scheme {
 				t.Errorf("%s is stored as %+v and answered as %v", scheme, h, got)
 			}
 		}
 		for auth, field := range map[string]string{
 			`{"scheme":"Digest","credentials":"x"}`: "authentication.scheme", `{"scheme":"HOBA","credentials":"x"}`: "authentication.scheme",
-			`{"credentials":"x"}`: "authentication.scheme", `{"scheme":"Bearer"}`: "authentication.credentials",
+			`{"credentials":"x"}`: "authentication.scheme", `{"scheme":"Google-ID-Token"}`: "authentication.scheme",
 			`{"scheme":"Basic","credentials":""}`: "authentication.credentials", `{"scheme":"Bearer","credentials":"a\nb"}`: "authentication.credentials",
 		} {
 			w.refused(t, createHook, config(auth), -32602, field)
+		}
+		if got := w.call(t, createHook, config(`{"scheme":"Bearer"}`)); got.code() != 0 {
+			t.Errorf("Bearer without credentials asks for a token of ours: %s", got.body)
+		}
+		if h := w.load(t, id).Hooks[0]; h.Scheme != "Bearer" || h.Sealed != "" {
+			t.Errorf("Bearer without credentials is stored as %+v", h)
 		}
 	})
 }
@@ -137,7 +143,7 @@ func TestP22ConfigsOf03(t *testing.T) {
 		} else if c := got.Result.PushNotificationConfig; c.ID != "rpc" || !slices.Equal(c.Authentication.Schemes, []string{"Bearer"}) {
 			t.Errorf("answered %s", rec.Body)
 		}
-		if h, ok := w.load(t, of).Hook(name); !ok || h.Dialect != "0.3" || h.Scheme != "Bearer" || h.Token != "tok" {
+		if h, ok := w.load(t, of).Hook(name); !ok || h.Dialect != "0.3" || h.Scheme != "Bearer" || w.unsealed(t, h).Token != "tok" {
 			t.Errorf("%s is stored as %+v", name, h)
 		}
 	}

@@ -169,7 +169,7 @@ func catalogue(t *testing.T, b binding) {
 		{"58 one hook too many, with a repeated message", inline("full", to(full), `"id":"h11",`+hookURL), params, "taskPushNotificationConfig"},
 		{"59 scheme empty", create(sub, hookURL+`,"authentication":{"scheme":""}`), params, "authentication.scheme"},
 		{"59 scheme Digest", create(sub, hookURL+`,"authentication":{"scheme":"Digest","credentials":"x"}`), params, "authentication.scheme"},
-		{"59 credentials missing", create(sub, hookURL+`,"authentication":{"scheme":"bearer"}`), params, "authentication.credentials"},
+		{"59 credentials missing", create(sub, hookURL+`,"authentication":{"scheme":"basic"}`), params, "authentication.credentials"},
 		{"59 CRLF in credentials", create(sub, hookURL+`,"authentication":{"scheme":"Bearer","credentials":"a\r\nX: y"}`), params, "authentication.credentials"},
 		{"59 credentials that no header can have", create(sub, hookURL+`,"authentication":{"scheme":"Bearer","credentials":"ä"}`), params, "authentication.credentials"},
 		{"59 token long", create(sub, hookURL+`,"token":"`+long+`"`), params, "token"},

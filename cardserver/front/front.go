@@ -20,6 +20,7 @@ import (
 	"errand/cardserver/front/wire"
 	"errand/shared/agent"
 	"errand/shared/intake"
+	"errand/shared/keys"
 	"errand/shared/task"
 )
 
@@ -28,6 +29,8 @@ type Config struct {
 	Intake    *intake.Intake
 	Agent     *agent.Agent
 	CheckURL  func(raw string) error // may a webhook be sent there; the error is for the client
+	Keys      *keys.Keyring          // seals the secrets of webhooks
+	IDTokens  bool                   // webhooks can be sent with an ID token of a service account
 	Wait      time.Duration          // longest blocking send; 0: 55 s
 	StreamAge time.Duration          // longest stream; 0: 50 min
 	Log       *slog.Logger
@@ -112,7 +115,7 @@ func (o *Operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 		m.Extensions = cc.Extensions().ActivatedURIs()
 	}
 	if cfg := req.Config; cfg != nil && cfg.PushConfig != nil {
-		h, err := o.hook(ctx, cfg.PushConfig, "configuration.taskPushNotificationConfig.")
+		h, err := o.hook(ctx, owner, cfg.PushConfig, "configuration.taskPushNotificationConfig.")
 		if err != nil {
 			return task.Record{}, err
 		}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
@@ -13,6 +15,7 @@ import (
 	"errand/cardserver/front/wire"
 	"errand/shared/dialect"
 	"errand/shared/task"
+	"errand/shared/webhook"
 )
 
 const maxHookID = 64
@@ -24,7 +27,7 @@ func (o *Operations) CreateTaskPushConfig(ctx context.Context, req *a2a.PushConf
 	if err != nil {
 		return nil, err
 	}
-	h, err := o.hook(ctx, req, "")
+	h, err := o.hook(ctx, r.Owner, req, "")
 	if err != nil {
 		return nil, err
 	}
@@ -92,14 +95,14 @@ func (o *Operations) DeleteTaskPushConfig(ctx context.Context, req *a2a.DeleteTa
 	return nil
 }
 
-// hook checks a configuration and makes a webhook of it, which remembers the version of
-// the protocol that it was made in (P22). prefix is where the configuration stands in
-// the request.
-func (o *Operations) hook(ctx context.Context, c *a2a.PushConfig, prefix string) (task.Hook, error) {
+// hook checks a configuration and makes a webhook of it, whose secrets are sealed and which
+// remembers the version of the protocol that it was made in (P22). prefix is where the
+// configuration stands in the request.
+func (o *Operations) hook(ctx context.Context, owner string, c *a2a.PushConfig, prefix string) (task.Hook, error) {
 	if err := o.cfg.CheckURL(c.URL); err != nil {
 		return task.Hook{}, wire.Invalid(prefix+"url", err.Error())
 	}
-	h := task.Hook{ID: c.ID, URL: c.URL, Token: c.Token}
+	h := task.Hook{ID: c.ID, URL: c.URL}
 	if version(ctx) == dialect.Version03 {
 		h.Dialect = dialect.Version03
 	}
@@ -109,21 +112,27 @@ func (o *Operations) hook(ctx context.Context, c *a2a.PushConfig, prefix string)
 	if len(h.ID) > maxHookID || strings.Trim(h.ID, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.") != "" {
 		return task.Hook{}, wire.Invalid(prefix+"id", "must be at most 64 letters, digits, dots, dashes and underscores")
 	}
-	if !visible(c.Token) {
+	if !webhook.Visible(c.Token) {
 		return task.Hook{}, wire.Invalid(prefix+"token", "must be printable ASCII, because it is sent as a header")
 	}
+	secrets := webhook.Secrets{Token: c.Token}
 	if a := c.Auth; a != nil {
-		switch strings.ToLower(a.Scheme) {
-		case "basic", "bearer":
-			h.Scheme = a.Scheme
-		default:
-			return task.Hook{}, wire.Invalid(prefix+"authentication.scheme", "must be Basic or Bearer; no other can be performed")
+		switch err := webhook.CheckAuth(a.Scheme, a.Credentials, o.cfg.IDTokens); {
+		case errors.Is(err, webhook.ErrScheme):
+			return task.Hook{}, wire.Invalid(prefix+"authentication.scheme", err.Error())
+		case err != nil:
+			return task.Hook{}, wire.Invalid(prefix+"authentication.credentials", err.Error())
 		}
-		if a.Credentials == "" || !visible(a.Credentials) {
-			return task.Hook{}, wire.Invalid(prefix+"authentication.credentials", "must be printable ASCII and not empty, because they are sent as a header")
-		}
-		h.Credentials = a.Credentials
+		h.Scheme, secrets.Credentials = a.Scheme, a.Credentials
 	}
+	if secrets == (webhook.Secrets{}) {
+		return h, nil
+	}
+	ring, err := o.cfg.Keys.Ring(ctx)
+	if err != nil { // stored as they are they would be no secrets
+		return task.Hook{}, wire.Unavailable(time.Second, err)
+	}
+	h.Sealed = secrets.Seal(ring, o.cfg.Intake.Now(), owner, c.URL)
 	return h, nil
 }
 
@@ -142,10 +151,6 @@ func version(ctx context.Context) string {
 func hookID(url string) string {
 	sum := sha256.Sum256([]byte(url))
 	return base64.RawURLEncoding.EncodeToString(sum[:12])
-}
-
-func visible(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
 // pushConfig is what clients see of a webhook: everything but its secrets.

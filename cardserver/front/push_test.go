@@ -1,11 +1,15 @@
 package front_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/google/go-cmp/cmp"
+
+	"errand/shared/task"
+	"errand/shared/webhook"
 )
 
 const (
@@ -55,6 +59,20 @@ func (w *world) configs(t testing.TB, id, fields string) (configs, string) {
 	return l.Configs, l.NextToken
 }
 
+// unsealed are the secrets of a hook of an anonymous caller.
+func (w *world) unsealed(t testing.TB, h task.Hook) webhook.Secrets {
+	t.Helper()
+	ring, err := w.keys.Ring(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := webhook.Unseal(ring, anonymous, h.URL, h.Sealed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // P2, P5: a config gets an id and keeps its settings; secrets never come back.
 func TestP2P5ConfigsAreKept(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
@@ -86,8 +104,11 @@ func TestP2P5ConfigsAreKept(t *testing.T) {
 				t.Errorf("an answer holds a secret: %s", body)
 			}
 		}
-		if h := w.load(t, id).Hooks[0]; h.Token != "s3cret" || h.Credentials != "s3cret" {
-			t.Errorf("the hook is stored as %+v", h)
+		if got, want := w.unsealed(t, w.load(t, id).Hooks[0]), (webhook.Secrets{Token: "s3cret", Credentials: "s3cret"}); got != want {
+			t.Errorf("the hook's secrets are %+v, want %+v", got, want)
+		}
+		if text := fmt.Sprintf("%+v", w.load(t, id).Hooks); strings.Contains(text, "s3cret") {
+			t.Errorf("secrets are stored as they are: %s", text)
 		}
 	})
 }

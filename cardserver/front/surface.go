@@ -16,6 +16,7 @@ import (
 	"errand/shared/agent"
 	"errand/shared/auth"
 	"errand/shared/card"
+	"errand/shared/keys"
 	"errand/shared/serve"
 )
 
@@ -23,6 +24,7 @@ import (
 type Surface struct {
 	Operations *Operations
 	Card       *card.Handler
+	Keys       *keys.Keyring // its public ones are shown to everybody
 	Agent      *agent.Agent
 	Access     *auth.Access // who may call
 	Model      string       // what people call the model that answers
@@ -39,6 +41,8 @@ func (s Surface) Handler() http.Handler {
 		switch {
 		case r.URL.Path == card.Path || r.URL.Path == card.OldPath:
 			s.Card.ServeHTTP(w, r)
+		case r.URL.Path == keys.Path:
+			s.Keys.ServeJWKS(w, r)
 		case r.URL.Path != "/":
 			rest.ServeHTTP(w, r)
 		case r.Method == http.MethodGet || r.Method == http.MethodHead:

@@ -26,8 +26,10 @@ import (
 	"errand/shared/card"
 	"errand/shared/egress"
 	"errand/shared/intake"
+	"errand/shared/keys"
 	"errand/shared/local"
 	"errand/shared/queue"
+	"errand/shared/secret"
 	"errand/shared/sqlstore"
 	"errand/shared/task"
 )
@@ -41,6 +43,7 @@ type world struct {
 	clock   atomic.Int64 // milliseconds, one more at every look
 	worker  atomic.Pointer[func(id string)]
 	via     binding
+	keys    *keys.Keyring
 	http.Handler
 }
 
@@ -60,9 +63,19 @@ func (s watched) Watch(ctx context.Context, id string) iter.Seq2[task.Record, er
 	return s.Store.Watch(ctx, id)
 }
 
+// newKeys makes a ring of keys.
+func newKeys(t testing.TB) *keys.Keyring {
+	t.Helper()
+	text, err := keys.Generate("", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys.NewKeyring(func(context.Context) (secret.Value, error) { return secret.NewValue([]byte(text)) })
+}
+
 func newWorld(t testing.TB, edit ...func(*front.Config, *front.Surface)) *world {
 	t.Helper()
-	w := &world{t: t, via: jsonrpc}
+	w := &world{t: t, via: jsonrpc, keys: newKeys(t)}
 	w.clock.Store(time.Now().UnixMilli())
 	quiet := slog.New(slog.DiscardHandler)
 	store, err := sqlstore.Open(t.Context(), filepath.Join(t.TempDir(), "t.db"), sqlstore.Options{Now: w.now, Log: quiet})
@@ -90,7 +103,7 @@ func newWorld(t testing.TB, edit ...func(*front.Config, *front.Surface)) *world 
 		t.Fatal(err)
 	}
 	in := &intake.Intake{Store: watched{store, &w.watches}, Queue: jobs, Rules: task.Defaults(), Now: w.now, Log: quiet}
-	cfg := front.Config{Intake: in, Agent: definition, CheckURL: out.CheckURL, Log: quiet}
+	cfg := front.Config{Intake: in, Agent: definition, CheckURL: out.CheckURL, Keys: w.keys, Log: quiet}
 	access, err := auth.Load("", auth.Options{})
 	if err != nil {
 		t.Fatal(err)

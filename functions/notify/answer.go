@@ -4,55 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"math/rand/v2"
 	"net"
-	"net/http"
-	"strconv"
-	"time"
+	"net/url"
+
+	"errand/shared/egress"
+	"errand/shared/webhook"
 )
-
-// patientFor is the least wait after a receiver was too slow or asked us to slow
-// down.
-const patientFor = time.Minute
-
-// An answer is what came of one attempt.
-type answer struct {
-	status int           // 0: none
-	class  string        // of the failure, if there is no status
-	after  time.Duration // Retry-After
-	cause  string        // of the failure, for the operator
-}
-
-func (a answer) ok() bool { return a.status/100 == 2 }
-
-// next is when to try again after the given number of failures: the schedule's
-// wait, give or take a fifth, or what the receiver asks for up to twice that. The
-// zero time: never, the schedule is used up.
-func (a answer) next(schedule []time.Duration, failures int, now time.Time) time.Time {
-	if failures >= len(schedule) {
-		return time.Time{}
-	}
-	base := schedule[failures]
-	wait := time.Duration(float64(base) * (0.8 + 0.4*rand.Float64()))
-	if a.status == http.StatusTooManyRequests || a.class == classTimeout {
-		base, wait = max(base, patientFor), max(wait, patientFor)
-	}
-	return now.Add(max(wait, min(a.after, 2*base)))
-}
-
-// retryAfter reads the header's seconds or date; 0 if there is no wait in it.
-func retryAfter(header string, now time.Time) time.Duration {
-	if s, err := strconv.ParseUint(header, 10, 31); err == nil {
-		return time.Duration(s) * time.Second
-	}
-	at, err := http.ParseTime(header)
-	if err != nil {
-		return 0
-	}
-	return max(0, at.Sub(now))
-}
-
-const classTimeout = "timeout"
 
 // classOf names a failure without saying anything that the receiver sent.
 func classOf(err error) string {
@@ -64,14 +21,31 @@ func classOf(err error) string {
 		op   *net.OpError
 	)
 	switch {
+	case errors.Is(err, egress.ErrRefused):
+		return webhook.ClassRefused
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &wait) && wait.Timeout():
-		return classTimeout
+		return webhook.ClassTimeout
 	case errors.As(err, &dns):
-		return "dns"
+		return webhook.ClassDNS
 	case errors.As(err, &cert), errors.As(err, &rec):
-		return "tls"
+		return webhook.ClassTLS
 	case errors.As(err, &op):
-		return "connection"
+		return webhook.ClassConnection
 	}
-	return "exchange"
+	return webhook.ClassExchange
+}
+
+// cause is what an operator may read of an error: not the URL, which can hold
+// secrets, but what a client keeps from whoever chose that URL.
+func cause(err error) string {
+	if c, ok := errors.AsType[interface {
+		error
+		Cause() string
+	}](err); ok {
+		return c.Cause()
+	}
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		return u.Err.Error()
+	}
+	return err.Error()
 }

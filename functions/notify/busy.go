@@ -1,15 +1,26 @@
 package notify
 
 import (
+	"errors"
 	"sync"
 	"time"
+
+	"github.com/sony/gobreaker/v2"
 )
 
 // perHost is how many attempts may be under way at one host.
 const perHost = 8
 
-// hosts counts the attempts under way at each host. It is what this process
-// knows: several processes may each have as many.
+// The breaker of a host opens when so many attempts in a row had no answer at all: an
+// error status is cheap and may be one path's own. While it is open nobody goes there;
+// then one attempt at a time shows whether the host is back.
+const (
+	breakAfter = 5
+	breakFor   = 10 * time.Second
+)
+
+// hosts counts the attempts under way at each host, and knows which hosts do not answer.
+// It is what this process knows: several processes may each have as many.
 type hosts struct {
 	mu sync.Mutex
 	m  map[string]*host
@@ -20,6 +31,7 @@ type host struct {
 	took    time.Duration // an attempt lately, on average
 	moved   time.Time     // when a slot was last taken or given back
 	again   time.Time     // promised to the last one that was turned away
+	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 }
 
 // What is assumed of a host before its first answer, and the least time before
@@ -29,45 +41,77 @@ const (
 	turnedAway  = 100 * time.Millisecond
 )
 
-// enter takes a slot at the host, or says when to come back. It does not wait.
-// Those who are turned away are told to come one after the other, as fast as the
-// host has been answering: a slow one gets few jobs, so that the queue stays free
-// for the others.
-func (s *hosts) enter(name string, now time.Time) (again time.Time, ok bool) {
+// Hosts that have been quiet for a while are forgotten when there are many.
+const (
+	manyHosts = 1000
+	quietFor  = time.Minute
+)
+
+var (
+	errBusy      = errors.New("as many attempts are under way at the host as may be")
+	errSilent    = errors.New("the host does not answer")
+	errNoAnswer  = errors.New("no answer")
+	errForgotten = errors.New("we hung up")
+)
+
+// enter takes a slot at the host, for leave to give back, or says when to come back:
+// errBusy, errSilent. It does not wait. Those who find the host busy are told to come one
+// after the other, as fast as it has been answering: a slow one gets few jobs, so that the
+// queue stays free for the others. With force the breaker is not asked.
+func (s *hosts) enter(name string, now time.Time, force bool) (leave func(result error, now time.Time), again time.Time, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.m == nil {
-		s.m = map[string]*host{}
+	h := s.host(name, now)
+	if h.running >= perHost {
+		if soonest := now.Add(turnedAway); h.again.Before(soonest) {
+			h.again = soonest
+		}
+		if h.again.Before(now.Add(nearBy)) {
+			h.again = h.again.Add(max(h.took, now.Sub(h.moved)) / perHost)
+		}
+		return nil, h.again, errBusy
 	}
-	h := s.m[name]
-	if h == nil {
-		h = &host{took: tookAtFirst}
-		s.m[name] = h
+	report, err := h.breaker.Allow()
+	switch {
+	case err == nil:
+	case force:
+		report = func(error) {}
+	default:
+		return nil, now.Add(breakFor), errSilent
 	}
-	if h.running < perHost {
-		h.running++
-		h.moved = now
-		return time.Time{}, true
-	}
-	if soonest := now.Add(turnedAway); h.again.Before(soonest) {
-		h.again = soonest
-	}
-	if h.again.Before(now.Add(nearBy)) { // the others come by Due
-		h.again = h.again.Add(max(h.took, now.Sub(h.moved)) / perHost)
-	}
-	return h.again, false
+	h.running++
+	h.moved = now
+	return func(result error, end time.Time) {
+		report(result)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		h.took += (end.Sub(now) - h.took) / 4
+		h.moved = end
+		h.running--
+	}, time.Time{}, nil
 }
 
-// leave gives back the slot of an attempt that began then.
-func (s *hosts) leave(name string, began, now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	h := s.m[name]
-	h.took += (now.Sub(began) - h.took) / 4
-	h.moved = now
-	if h.running--; h.running == 0 {
-		delete(s.m, name)
+// host finds or makes what is known of a host.
+func (s *hosts) host(name string, now time.Time) *host {
+	if h := s.m[name]; h != nil {
+		return h
 	}
+	if s.m == nil || len(s.m) >= manyHosts {
+		kept := map[string]*host{}
+		for n, h := range s.m {
+			if h.running > 0 || now.Sub(h.moved) < quietFor {
+				kept[n] = h
+			}
+		}
+		s.m = kept
+	}
+	h := &host{took: tookAtFirst, moved: now, breaker: gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		Timeout:     breakFor,
+		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakAfter },
+		IsExcluded:  func(err error) bool { return errors.Is(err, errForgotten) },
+	})}
+	s.m[name] = h
+	return h
 }
 
 // A flight is one hook of one task that is being served.

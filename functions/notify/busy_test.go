@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"errors"
 	"testing"
 	"time"
 )
@@ -10,24 +11,32 @@ import (
 func TestCrowdedHostIsSoonFree(t *testing.T) {
 	var s hosts
 	now := time.Now()
+	var leaves []func(error, time.Time)
+	enter := func() error {
+		leave, _, err := s.enter("h", now, false)
+		if err == nil {
+			leaves = append(leaves, leave)
+		}
+		return err
+	}
 	for range perHost {
-		if _, ok := s.enter("h", now); !ok {
-			t.Fatal("a free slot was refused")
+		if err := enter(); err != nil {
+			t.Fatal("a free slot was refused:", err)
 		}
 	}
 	now = now.Add(attemptFor)
 	for range 100_000 {
-		if _, ok := s.enter("h", now); ok {
-			t.Fatal("a ninth slot was given")
+		if err := enter(); !errors.Is(err, errBusy) {
+			t.Fatal("a ninth slot was given:", err)
 		}
 	}
-	for range perHost {
-		s.leave("h", now, now)
-		if _, ok := s.enter("h", now); !ok {
-			t.Fatal("a slot that was given back was refused")
+	for i := range perHost {
+		leaves[i](nil, now)
+		if err := enter(); err != nil {
+			t.Fatal("a slot that was given back was refused:", err)
 		}
 	}
-	again, _ := s.enter("h", now)
+	_, again, _ := s.enter("h", now, false)
 	if wait := again.Sub(now); wait > nearBy+attemptFor {
 		t.Errorf("told to come back after %v", wait)
 	}

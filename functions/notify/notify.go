@@ -17,9 +17,11 @@ import (
 
 	"errand/shared/bus"
 	"errand/shared/intake"
+	"errand/shared/keys"
 	"errand/shared/queue"
 	"errand/shared/serve"
 	"errand/shared/task"
+	"errand/shared/webhook"
 )
 
 // A Client sends the requests. It is the guarded way out to URLs that others
@@ -28,22 +30,20 @@ type Client interface {
 	Do(*http.Request) (*http.Response, error)
 }
 
-// Config says what a Notifier needs. Store, Queue and Client have no default.
+// Config says what a Notifier needs. Store, Queue, Client and Keys have no default.
 type Config struct {
 	Store    task.Store
 	Queue    queue.Queue
 	Client   Client
+	Keys     *keys.Keyring    // signs, and opens what the front door has sealed
+	Issuer   string           // the agent's address, for its tokens
 	Rules    task.Rules       // default: task.Defaults
 	Now      func() time.Time // default: time.Now
 	Log      *slog.Logger     // default: nowhere
-	Schedule []time.Duration  // wait before each attempt at a note; default: Schedule
-}
+	Schedule webhook.Schedule // default: webhook.Standard
 
-// Schedule is that of Standard Webhooks: three days of attempts.
-// https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md#deliverability-and-reliability
-func Schedule() []time.Duration {
-	const m, h = time.Minute, time.Hour
-	return []time.Duration{0, 5 * time.Second, 5 * m, 30 * m, 2 * h, 5 * h, 10 * h, 14 * h, 20 * h, 24 * h}
+	// IDToken makes ID tokens of this program's service account. nil: it has none.
+	IDToken func(ctx context.Context, audience string) (string, error)
 }
 
 // Limits of a pass. With the longest attempt it ends well within the deadline of
@@ -75,7 +75,7 @@ func New(c Config) *Notifier {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if len(c.Schedule) == 0 {
-		c.Schedule = Schedule()
+		c.Schedule = webhook.Standard()
 	}
 	return &Notifier{Config: c}
 }
@@ -129,6 +129,9 @@ func (n *Notifier) ask(ctx context.Context, r task.Record, held map[int64]time.T
 	var first time.Time
 	for _, h := range r.Behind(now.Add(nearBy)) {
 		at := h.Next
+		if !h.Ping.IsZero() {
+			at = now
+		}
 		if again, ok := held[h.Gen]; ok {
 			at = again
 		}

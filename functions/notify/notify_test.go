@@ -12,10 +12,10 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/google/go-cmp/cmp"
 
-	"errand/functions/notify"
 	"errand/shared/bus"
 	"errand/shared/queue"
 	"errand/shared/task"
+	"errand/shared/webhook"
 )
 
 const urlA, urlB = "https://a.test/hook", "https://b.test/hook"
@@ -35,7 +35,8 @@ func TestP9P10P11P12P21Decision19Delivers(t *testing.T) {
 	w := newWorld(t)
 	w.close()
 	w.open(srv.Client())
-	w.accept("t1", task.Hook{ID: "h", URL: srv.URL + "/x?key=1", Token: "tok", Scheme: "Bearer", Credentials: "cred"})
+	url := srv.URL + "/x?key=1"
+	w.accept("t1", task.Hook{ID: "h", URL: url, Scheme: "Bearer", Sealed: w.seal(url, "tok", "cred")})
 	w.finish("t1", a2a.TaskStateCompleted, "done", "art", "text")
 	before := time.Now().Unix()
 	if code := w.event("t1", 0); code != http.StatusNoContent {
@@ -247,7 +248,7 @@ func TestP13Decision18Schedule(t *testing.T) {
 		w.event("t1", 0)
 		w.untilSettled("t1")
 		calls := w.client.calls(urlA)
-		schedule := notify.Schedule()
+		schedule := webhook.Standard()
 		if len(calls) != len(schedule) {
 			t.Fatalf("%d attempts, want %d", len(calls), len(schedule))
 		}

@@ -62,20 +62,20 @@ func (p *pass) start(ctx context.Context, r task.Record) {
 			continue
 		}
 		p.running++
-		go func() { p.done <- p.guarded(ctx, r.ID(), h) }()
+		go func() { p.done <- p.guarded(ctx, r.ID(), h, owedSince(r, h)) }()
 	}
 }
 
 // guarded keeps a panic over one hook from ending the process with all the
 // others. The hook is left to Due.
-func (p *pass) guarded(ctx context.Context, id string, h task.Hook) (out round) {
+func (p *pass) guarded(ctx context.Context, id string, h task.Hook, since time.Time) (out round) {
 	defer func() {
 		if v := recover(); v != nil {
 			p.Log.Error("recovered from a panic", "task", id, "hook", h.ID, "err", fmt.Sprint(v), "stack", string(debug.Stack()))
 			out = round{Delivery: task.Delivery{Hook: h}, hold: true}
 		}
 	}()
-	return p.serve(ctx, id, h)
+	return p.serve(ctx, id, h, since)
 }
 
 // collect waits for rounds to end: for all of them, or for some and the tick.
@@ -101,7 +101,7 @@ func (p *pass) settle(ctx context.Context, r task.Record, got []round) task.Reco
 	defer cancel()
 	var outcomes []task.Delivery
 	for _, g := range got {
-		if g.Sent > 0 || g.Fail {
+		if g.Sent > 0 || g.Fail || g.Pinged || !g.Wait.IsZero() {
 			outcomes = append(outcomes, g.Delivery)
 		}
 	}

@@ -4,58 +4,69 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"net/url"
-	"strconv"
-	"strings"
 	"time"
 
-	"errand/shared/bus"
 	"errand/shared/task"
+	"errand/shared/webhook"
 )
 
 // Limits of one attempt.
 const (
 	attemptFor  = 15 * time.Second // the whole exchange
-	maxResponse = 64 << 10         // read so that the connection can be used again
+	maxResponse = 64 << 10         // of the answer is read
 )
 
-// serve sends a hook the notes behind its cursor, one after the other, until it
-// is level, one fails, or the round is over.
+// serve sends a hook its ping, if one is asked for, and the notes behind its cursor, one
+// after the other, until it is level, one fails, or the round is over.
 //
 // Each attempt is decided by reading the record: a slot at the host is taken
 // first, without waiting, then the record is read, then it is sent. So an attempt
 // that begins after a delete or replacement was answered has read a record without
 // that hook, and is not made; one that was decided before may still arrive.
-func (p *pass) serve(ctx context.Context, id string, base task.Hook) round {
+func (p *pass) serve(ctx context.Context, id string, base task.Hook, since time.Time) round {
 	out := round{Delivery: task.Delivery{Hook: base}}
-	host := hostOf(base.URL)
+	host := webhook.Host(base.URL)
 	h := base // as it will be when what was sent is committed
 	for end := p.Now().Add(commitEvery); ; {
-		more := p.admitted(host, &out, func() bool { return p.attempt(ctx, id, &h, &out) })
+		now := p.Now()
+		pinging := !h.Ping.IsZero() // somebody wants to know now whether the receiver answers
+		leave, again, err := p.hosts.enter(host, now, pinging || p.Schedule.Over(since, now))
+		if err != nil {
+			out.hold, out.again = true, again
+			if !pinging {
+				p.later(&out, err, since, now)
+			}
+			return out
+		}
+		more := p.within(leave, func() (bool, error) { return p.attempt(ctx, id, &h, &out) })
 		if now := p.Now(); !more || !now.Before(end) || !now.Before(p.until) {
 			return out
 		}
 	}
 }
 
-// admitted makes an attempt if its host has a slot free.
-func (p *pass) admitted(host string, out *round, attempt func() bool) (more bool) {
-	began := p.Now()
-	again, ok := p.hosts.enter(host, began)
-	if !ok {
-		out.hold, out.again = true, again
-		return false
-	}
-	defer func() { p.hosts.leave(host, began, p.Now()) }()
-	return attempt()
+// within gives the slot back, whatever becomes of the attempt.
+func (p *pass) within(leave func(error, time.Time), attempt func() (bool, error)) (more bool) {
+	result := errForgotten
+	defer func() { leave(result, p.Now()) }()
+	more, result = attempt()
+	return more
 }
 
-// attempt sends the note after h's cursor, if that is still wanted, and answers
-// whether the next one may follow.
-func (p *pass) attempt(ctx context.Context, id string, h *task.Hook, out *round) (more bool) {
+// later puts off a hook whose host is silent, or so busy that its turn is not soon: it is
+// no attempt, and is written down so that nobody asks for the hook in between.
+func (p *pass) later(out *round, why error, since, now time.Time) {
+	if errors.Is(why, errSilent) || out.again.After(now.Add(nearBy)) {
+		out.Wait = p.Schedule.Later(since, now, out.again)
+		out.again = out.Wait
+	}
+}
+
+// attempt sends the ping or the note after h's cursor, if that is still wanted, and
+// answers whether the next one may follow, and what the host's breaker is to know.
+func (p *pass) attempt(ctx context.Context, id string, h *task.Hook, out *round) (more bool, result error) {
 	r, err := p.Store.Load(ctx, id)
 	if err != nil {
 		out.hold = true
@@ -65,35 +76,65 @@ func (p *pass) attempt(ctx context.Context, id string, h *task.Hook, out *round)
 		case !errors.Is(err, task.ErrNotFound):
 			p.Log.Error("delivering", "task", id, "err", err)
 		}
-		return false
+		return false, errForgotten
 	}
-	if out.hold = !current(r, out.Hook); out.hold || h.Cursor >= len(r.Notes) {
-		return false
+	if out.hold = !current(r, out.Hook); out.hold {
+		return false, errForgotten
 	}
-	a := p.post(ctx, r, *h)
-	if ctx.Err() != nil && !a.ok() {
+	ping := !h.Ping.IsZero()
+	if !ping && !r.Ready(*h, p.Now()) {
+		return false, errForgotten
+	}
+	began := p.Now()
+	a, err := p.post(ctx, r, *h, ping)
+	if ctx.Err() != nil && !a.OK() {
 		out.hold, out.again = true, p.Now() // we hung up: no attempt
-		return false
+		return false, errForgotten
 	}
-	t := task.Try{At: p.Now().UTC(), Note: h.Cursor + 1, Status: a.status, Error: a.class}
+	if err != nil { // nothing can be signed now: no attempt, and Due comes back
+		out.hold = true
+		p.Log.ErrorContext(ctx, "a webhook cannot be signed", "task", id, "hook", h.ID, "err", err, "alert", true)
+		return false, errForgotten
+	}
+	if !a.Alive() && a.Class != webhook.ClassRequest && a.Class != webhook.ClassRefused {
+		result = errNoAnswer
+	}
+	t := task.Try{At: p.Now().UTC(), Status: a.Status, Error: a.Class}
+	if !ping {
+		t.Note = h.Cursor + 1
+	}
 	out.Tries, h.Tries = append(out.Tries, t), append(h.Tries[:len(h.Tries):len(h.Tries)], t)
-	if a.ok() {
+	line := []any{"task", id, "hook", h.ID, "host", webhook.Host(h.URL), "note", t.Note, "attempt", h.Attempt + 1,
+		"status", a.Status, "took", t.At.Sub(began).Round(time.Millisecond)}
+	switch {
+	case ping:
+		out.Pinged, h.Ping = true, time.Time{}
+		p.Log.InfoContext(ctx, "a ping was sent", append(line, "class", a.Class, "err", a.Cause)...)
+		return a.OK(), result
+	case a.OK():
+		p.Log.InfoContext(ctx, "a webhook was delivered", line...)
 		out.Sent++
-		h.Cursor, h.Attempt = h.Cursor+1, 0
-		return h.Cursor < len(r.Notes)
+		h.Cursor, h.Attempt, h.Next = h.Cursor+1, 0, p.Now()
+		return h.Cursor < len(r.Notes), result
 	}
 	out.Fail = true
-	out.Gone = a.status == http.StatusGone
-	if !out.Gone {
-		out.Wait = a.next(p.Schedule, h.Attempt+1, p.Now())
+	message := "a webhook was given up"
+	if out.Gone = a.Gone(); !out.Gone {
+		out.Wait = p.Schedule.Next(a, h.Attempt+1, owedSince(r, *h), p.Now())
 	}
-	message := "a webhook failed"
-	if out.Wait.IsZero() {
-		message = "a webhook was given up"
+	if !out.Wait.IsZero() {
+		message = "a webhook failed"
 	}
-	p.Log.Warn(message, "task", id, "hook", h.ID, "host", hostOf(h.URL), "note", t.Note,
-		"attempt", h.Attempt+1, "status", a.status, "class", a.class, "next", out.Wait, "err", a.cause)
-	return false
+	p.Log.WarnContext(ctx, message, append(line, "class", a.Class, "next", out.Wait, "err", a.Cause)...)
+	return false, result
+}
+
+// owedSince is when the note after h's cursor was first owed.
+func owedSince(r task.Record, h task.Hook) time.Time {
+	if h.Cursor < len(r.Notes) && r.Notes[h.Cursor].At.After(h.Since) {
+		return r.Notes[h.Cursor].At
+	}
+	return h.Since
 }
 
 // current says whether the hook is still what the round began with. If it was
@@ -101,74 +142,64 @@ func (p *pass) attempt(ctx context.Context, id string, h *task.Hook, out *round)
 // somebody else has moved it, it is theirs for the rest of this pass.
 func current(r task.Record, base task.Hook) bool {
 	h, ok := r.Hook(base.ID)
-	return ok && h.Gen == base.Gen && h.State == task.HookActive && h.Cursor == base.Cursor && h.Attempt == base.Attempt
+	return ok && h.Gen == base.Gen && h.State == base.State && h.Cursor == base.Cursor && h.Attempt == base.Attempt && h.Ping.Equal(base.Ping)
 }
 
-// post makes one attempt at the note after h's cursor.
-func (p *pass) post(ctx context.Context, r task.Record, h task.Hook) answer {
+// post makes one attempt. An error is a fault of ours that has nothing to do with the
+// receiver.
+func (p *pass) post(ctx context.Context, r task.Record, h task.Hook, ping bool) (webhook.Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptFor)
 	defer cancel()
-	req, err := p.request(ctx, r, h)
+	ring, err := p.Keys.Ring(ctx)
 	if err != nil {
-		return answer{class: "request", cause: cause(err)}
+		return webhook.Answer{}, err
+	}
+	req, err := p.request(ctx, webhook.Sender{Keys: ring, Issuer: p.Issuer}, r, h, ping)
+	if err != nil {
+		return webhook.Answer{Class: webhook.ClassRequest, Cause: cause(err)}, nil
 	}
 	resp, err := p.Client.Do(req)
 	if err != nil {
-		return answer{class: classOf(err), cause: cause(err)}
+		return webhook.Answer{Class: classOf(err), Cause: cause(err)}, nil
 	}
 	defer resp.Body.Close()
 	// The status is the answer. Whatever the body is, and however it ends, changes
 	// nothing.
 	_, _ = io.CopyN(io.Discard, resp.Body, maxResponse)
-	return answer{status: resp.StatusCode, after: retryAfter(resp.Header.Get("Retry-After"), p.Now())}
+	return webhook.Answer{Status: resp.StatusCode, After: webhook.RetryAfter(resp.Header.Get("Retry-After"), p.Now())}, nil
 }
 
-func (p *pass) request(ctx context.Context, r task.Record, h task.Hook) (*http.Request, error) {
-	body, mediaType, err := body(r, h)
-	if err != nil {
-		return nil, fmt.Errorf("encoding note %d: %w", h.Cursor+1, err)
+func (p *pass) request(ctx context.Context, by webhook.Sender, r task.Record, h task.Hook, ping bool) (*http.Request, error) {
+	message := webhook.Next
+	if ping {
+		message = webhook.Ping
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.URL, bytes.NewReader(body))
+	m, err := message(r, h)
 	if err != nil {
 		return nil, err
 	}
-	set := req.Header.Set
-	set("Content-Type", mediaType)
-	set("User-Agent", "errand")
-	// https://www.standardwebhooks.com: the id is the note's, on every attempt; the
-	// timestamp is the attempt's.
-	set("Webhook-Id", bus.Event{Task: r.ID(), Note: h.Cursor + 1}.ID())
-	set("Webhook-Timestamp", strconv.FormatInt(p.Now().Unix(), 10))
-	if h.Scheme != "" {
-		set("Authorization", h.Scheme+" "+h.Credentials)
-	}
-	if h.Token != "" {
-		// The specification's examples and the SDKs name it differently.
-		set("A2A-Notification-Token", h.Token)
-		set("X-A2A-Notification-Token", h.Token)
-	}
-	return req, nil
-}
-
-func hostOf(raw string) string {
-	u, err := url.Parse(raw)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.URL, bytes.NewReader(m.Body))
 	if err != nil {
-		return ""
+		return nil, err
 	}
-	return strings.ToLower(u.Host)
+	if webhook.WantsIDToken(h.Scheme) {
+		if by.IDToken, err = p.idToken(ctx, h.URL); err != nil {
+			return nil, err
+		}
+	}
+	req.Header, err = by.Headers(p.Now(), r, h, m)
+	return req, err
 }
 
-// cause is what an operator may read of an error: not the URL, which can hold
-// secrets, but what a client keeps from whoever chose that URL.
-func cause(err error) string {
-	if c, ok := errors.AsType[interface {
-		error
-		Cause() string
-	}](err); ok {
-		return c.Cause()
+// idToken is for the receiver alone: whoever registers a webhook cannot have one made
+// for somebody else.
+func (p *pass) idToken(ctx context.Context, receiver string) (string, error) {
+	if p.IDToken == nil {
+		return "", errors.New(webhook.GoogleIDToken + " needs a service account, and there is none here")
 	}
-	if u, ok := errors.AsType[*url.Error](err); ok {
-		return u.Err.Error()
+	audience, err := webhook.Origin(receiver)
+	if err != nil {
+		return "", err
 	}
-	return err.Error()
+	return p.IDToken(ctx, audience)
 }

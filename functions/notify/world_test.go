@@ -18,10 +18,13 @@ import (
 
 	"errand/functions/notify"
 	"errand/shared/bus"
+	"errand/shared/keys"
 	"errand/shared/local"
 	"errand/shared/queue"
+	"errand/shared/secret"
 	"errand/shared/sqlstore"
 	"errand/shared/task"
+	"errand/shared/webhook"
 )
 
 // A world is the notify service between a real store and a real queue.
@@ -34,13 +37,38 @@ type world struct {
 	client *receivers
 	mux    *http.ServeMux
 	rules  task.Rules
+	keys   *keys.Keyring
 }
+
+// issuer is the agent's address.
+const issuer = "https://agent.test"
 
 func newWorld(t *testing.T) *world {
 	w := &world{t: t, path: filepath.Join(t.TempDir(), "errand.db"), client: &receivers{}, rules: task.Defaults()}
+	text, err := keys.Generate("", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.keys = keys.NewKeyring(func(context.Context) (secret.Value, error) { return secret.NewValue([]byte(text)) })
 	w.open(nil)
 	t.Cleanup(func() { w.close() })
 	return w
+}
+
+// ring is the ring of keys.
+func (w *world) ring() keys.Ring {
+	w.t.Helper()
+	ring, err := w.keys.Ring(context.Background())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return ring
+}
+
+// seal makes the sealed secrets of a hook.
+func (w *world) seal(url, token, credentials string) string {
+	w.t.Helper()
+	return webhook.Secrets{Token: token, Credentials: credentials}.Seal(w.ring(), time.Now(), "", url)
 }
 
 // open starts the process. With nil the receivers are w.client.
@@ -55,7 +83,7 @@ func (w *world) open(client notify.Client) *notify.Notifier {
 	if client == nil {
 		client = w.client
 	}
-	n := notify.New(notify.Config{Store: w.store, Queue: w.queue, Client: client, Rules: w.rules})
+	n := notify.New(notify.Config{Store: w.store, Queue: w.queue, Client: client, Keys: w.keys, Issuer: issuer, Rules: w.rules})
 	w.mux.HandleFunc("POST "+bus.PathEvents, n.ServeEvent)
 	w.mux.HandleFunc("POST "+queue.PathDeliver, n.ServeDelivery)
 	return n

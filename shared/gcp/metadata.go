@@ -3,6 +3,7 @@ package gcp
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"path"
 	"time"
 
@@ -27,4 +28,18 @@ func ServiceURL(ctx context.Context, service string) (string, error) {
 		return "", fmt.Errorf("the metadata server does not tell the region: %w", err)
 	}
 	return "https://" + service + "-" + number + "." + path.Base(region) + ".run.app", nil
+}
+
+// IDToken is an ID token of the service account that the program runs as. The metadata
+// server keeps it for as long as it is good.
+// https://cloud.google.com/run/docs/authenticating/service-to-service#use_the_metadata_server
+func IDToken(ctx context.Context, audience string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, metadataFor)
+	defer cancel()
+	q := url.Values{"audience": {audience}, "format": {"full"}}
+	token, err := metadata.GetWithContext(ctx, "instance/service-accounts/default/identity?"+q.Encode())
+	if err != nil {
+		return "", fmt.Errorf("the metadata server gives no ID token: %w", err)
+	}
+	return token, nil
 }

@@ -49,6 +49,9 @@ func (k *Keyring) Ring(ctx context.Context) (Ring, error) {
 // the announcement of a key and its use.
 const JWKSAge = 5 * time.Minute
 
+// Path is where the key set is served.
+const Path = "/.well-known/jwks.json"
+
 // ServeJWKS answers GET with the key set. Without a ring it asks to come again, and
 // does not say why: that is in the logs of those who sign.
 func (k *Keyring) ServeJWKS(w http.ResponseWriter, r *http.Request) {

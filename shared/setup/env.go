@@ -28,6 +28,7 @@ type Env struct {
 	Access    string // ERRAND_ACCESS: path of the file of those who may call, or anonymous
 	Secrets   string // ERRAND_SECRETS: spec of where secrets are; empty: env:
 	GeminiKey string // GEMINI_API_KEY: the secret gemini-api-key of env:
+	Keys      string // ERRAND_KEYS: the secret errand-keys of env:
 
 	WorkerURL    string // ERRAND_WORKER_URL: where Cloud Tasks reaches the worker
 	FunctionsURL string // ERRAND_FUNCTIONS_URL: where Cloud Tasks, Pub/Sub and Scheduler reach the functions
@@ -56,6 +57,7 @@ var variables = map[string]func(*Env, string){
 	"ERRAND_ACCESS":     func(e *Env, v string) { e.Access = v },
 	"ERRAND_SECRETS":    func(e *Env, v string) { e.Secrets = v },
 	"GEMINI_API_KEY":    func(e *Env, v string) { e.GeminiKey = strings.TrimSpace(v) }, // files end in a newline
+	"ERRAND_KEYS":       func(e *Env, v string) { e.Keys = v },
 
 	"ERRAND_WORKER_URL":     func(e *Env, v string) { e.WorkerURL = strings.TrimSuffix(v, "/") },
 	"ERRAND_FUNCTIONS_URL":  func(e *Env, v string) { e.FunctionsURL = strings.TrimSuffix(v, "/") },

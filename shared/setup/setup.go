@@ -17,6 +17,7 @@ import (
 	"errand/shared/bus"
 	"errand/shared/egress"
 	"errand/shared/gcp"
+	"errand/shared/keys"
 	"errand/shared/model"
 	"errand/shared/queue"
 	"errand/shared/secret"
@@ -49,6 +50,10 @@ type Parts struct {
 	Access *auth.Access   // of cardserver
 	Model  model.Model    // of the worker
 	Egress *egress.Client // of cardserver, which checks webhooks, and of functions
+	Keys   *keys.Keyring  // of cardserver, which seals the secrets of webhooks, and of functions
+
+	// IDToken makes ID tokens of the program's service account; nil: it has none.
+	IDToken func(ctx context.Context, audience string) (string, error)
 
 	// Of programs that Cloud Tasks and Pub/Sub stand between; with the local ones,
 	// Connect makes them.
@@ -100,6 +105,10 @@ func Open(ctx context.Context, e Env, program Program, log *slog.Logger) (p *Par
 	}
 	if program != Worker {
 		try(p.openEgress(e))
+		try(p.openKeys(ctx, e))
+		if e.CloudRun() {
+			p.IDToken = gcp.IDToken
+		}
 	}
 	if !isLocal(e.Queue) {
 		try(p.openQueue(ctx, e))
@@ -121,7 +130,10 @@ func Open(ctx context.Context, e Env, program Program, log *slog.Logger) (p *Par
 		return p, fmt.Errorf("ERRAND_STORE: %w", err)
 	}
 	p.closers = append(p.closers, p.Store)
-	return p, nil
+	if program == CardServer {
+		err = p.ownKeys(ctx, e)
+	}
+	return p, err
 }
 
 // Close closes what Open has opened.

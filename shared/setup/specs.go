@@ -28,7 +28,7 @@ func (e Env) proxies() int {
 
 // together refuses parts that each work and not with each other.
 func (e Env) together(program Program) error {
-	embedded := e.Store == "" || strings.HasPrefix(e.Store, "sqlite:")
+	_, embedded := e.file()
 	switch {
 	case isLocal(e.Queue) != isLocal(e.Bus):
 		return errors.New("ERRAND_QUEUE and ERRAND_BUS must both be local or both be managed: set ERRAND_QUEUE=cloudtasks:... and ERRAND_BUS=pubsub:..., or leave both out")
@@ -40,10 +40,20 @@ func (e Env) together(program Program) error {
 		return errors.New("ERRAND_STORE: SQLite does not survive on Cloud Run (K_SERVICE is set), whose disk is memory: set ERRAND_STORE=firestore:PROJECT/DATABASE")
 	case embedded && !e.Local():
 		return errors.New("ERRAND_STORE: SQLite is one process's own, and with a managed queue there are three: set ERRAND_STORE=firestore:PROJECT/DATABASE")
+	case program == Functions && e.URL == "":
+		return errors.New("ERRAND_URL: webhooks are signed in the name of the agent: set it to the address clients use")
 	case e.CloudRun() && e.Model == "":
 		return errors.New("ERRAND_MODEL: say which model answers, for example ERRAND_MODEL=vertex:gemini-3.6-flash")
 	}
 	return nil
+}
+
+// file is the path of the SQLite file, if that is the store.
+func (e Env) file() (path string, ok bool) {
+	if e.Store == "" {
+		return "errand.db", true
+	}
+	return strings.CutPrefix(e.Store, "sqlite:")
 }
 
 // storeOf reads the spec of a store. Nothing is opened before all variables are known
@@ -103,8 +113,11 @@ func secretsOf(ctx context.Context, e Env) (secret.Source, error) {
 
 // lookup is the environment as a source of secrets: those that the programs know.
 func (e Env) lookup(variable string) (string, bool) {
-	if variable == "GEMINI_API_KEY" {
-		return e.GeminiKey, e.GeminiKey != ""
+	switch variable {
+	case "GEMINI_API_KEY":
+		return e.GeminiKey, true
+	case "ERRAND_KEYS":
+		return e.Keys, true
 	}
 	return "", false
 }

@@ -93,16 +93,16 @@ func Token(r keys.Ring, now time.Time, issuer, url, id, taskID string) (string, 
 	if err := checkID(id); err != nil {
 		return "", err
 	}
-	audience, err := origin(url)
+	audience, err := Origin(url)
 	if err != nil {
 		return "", err
 	}
 	return r.Token(now, claims{issuer, audience, now.Unix(), now.Add(TokenAge).Unix(), id, taskID})
 }
 
-// origin is scheme and host of a URL, and its port unless it is the scheme's own, as
+// Origin is scheme and host of a URL, and its port unless it is the scheme's own, as
 // browsers write it. https://html.spec.whatwg.org/#ascii-serialisation-of-an-origin
-func origin(raw string) (string, error) {
+func Origin(raw string) (string, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return "", errors.New("a webhook's URL must be https://host/path") // url's own error quotes it

@@ -1,0 +1,52 @@
+package setup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"errand/shared/keys"
+	"errand/shared/local"
+	"errand/shared/secret"
+)
+
+// openKeys finds the secret with the ring of keys. Beside a SQLite file there may be none:
+// see ownKeys.
+func (p *Parts) openKeys(ctx context.Context, e Env) error {
+	source, err := p.secrets(ctx, e)
+	if err != nil {
+		return err
+	}
+	ring := keys.NewKeyring(func(ctx context.Context) (secret.Value, error) {
+		return source.Get(ctx, secret.Ref{Name: keys.Secret})
+	})
+	if _, far := source.(io.Closer); !far { // which is not asked before the program is ready: see openModel
+		_, err := ring.Ring(ctx)
+		if _, embedded := e.file(); embedded && errors.Is(err, secret.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("ERRAND_KEYS, or errand-keys in ERRAND_SECRETS: %w", err)
+		}
+	}
+	p.Keys = ring
+	return nil
+}
+
+// ownKeys makes a ring at the first start and keeps it beside the SQLite file.
+func (p *Parts) ownKeys(ctx context.Context, e Env) error {
+	path, embedded := e.file()
+	if p.Keys != nil || !embedded {
+		return nil
+	}
+	path += ".keys"
+	p.Keys = keys.NewKeyring(func(context.Context) (secret.Value, error) {
+		return local.KeyFile(path, func() (string, error) { return keys.Generate("", time.Now()) })
+	})
+	if _, err := p.Keys.Ring(ctx); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
