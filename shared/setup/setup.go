@@ -39,6 +39,7 @@ const (
 type Store interface {
 	task.Store
 	task.Chores
+	task.Letters
 	io.Closer
 }
 
