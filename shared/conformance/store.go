@@ -17,17 +17,19 @@ import (
 	"errand/shared/task"
 )
 
-// store is what keeps records, with both of its ports.
+// store is what keeps records, with all of its ports.
 type store = interface {
 	task.Store
 	task.Chores
+	task.Letters
 }
 
-// Store runs the laws of task.Store and task.Chores. open returns an empty store
-// that takes the time of expiry from now; it ends it by t.Cleanup.
+// Store runs the laws of task.Store, task.Chores and task.Letters. open returns an
+// empty store that takes the time of expiry from now; it ends it by t.Cleanup.
 func Store(t *testing.T, open func(t *testing.T, now func() time.Time) interface {
 	task.Store
 	task.Chores
+	task.Letters
 }) {
 	for _, law := range []struct {
 		name string
@@ -64,6 +66,13 @@ func Store(t *testing.T, open func(t *testing.T, now func() time.Time) interface
 		{"DueOrderAndPages", dueOrderAndPages},
 		{"DueOnlyWhenOwed", dueOnlyWhenOwed},
 		{"PurgeExpiredOnly", purgeExpiredOnly},
+		{"DeadOwnerOnly", deadOwnerOnly},
+		{"DeadPages", deadPages},
+		{"DeadAfterUnknown", deadAfterUnknown},
+		{"DeadLimit", deadLimit},
+		{"DeadFollowsTheHooks", deadFollowsTheHooks},
+		{"DeadSkipsExpired", deadSkipsExpired},
+		{"DeadHeadsOnly", deadHeadsOnly},
 	} {
 		t.Run(law.name, func(t *testing.T) {
 			c := &clock{t: epoch}
@@ -342,4 +351,6 @@ func endedContextIsAnError(t *testing.T, s store, _ *clock) {
 	wantError(t, "Due", err, context.Canceled)
 	_, err = s.Purge(ctx, epoch, 1)
 	wantError(t, "Purge", err, context.Canceled)
+	_, err = s.Dead(ctx, task.DeadQuery{All: true, Limit: 1})
+	wantError(t, "Dead", err, context.Canceled)
 }

@@ -46,8 +46,8 @@ type FirestoreOptions struct {
 	Options []option.ClientOption // not heeded with FIRESTORE_EMULATOR_HOST
 }
 
-// A Firestore is a task.Store and task.Chores on a Firestore database in native
-// mode. It is safe for concurrent use, by many processes.
+// A Firestore is a task.Store, task.Chores and task.Letters on a Firestore database in
+// native mode. It is safe for concurrent use, by many processes.
 //
 // Every write is conditional by the time of the document's last update, in one
 // round trip and without locks: a transaction would take two and lets others wait
@@ -71,8 +71,9 @@ type Firestore struct {
 }
 
 var (
-	_ task.Store  = (*Firestore)(nil)
-	_ task.Chores = (*Firestore)(nil)
+	_ task.Store   = (*Firestore)(nil)
+	_ task.Chores  = (*Firestore)(nil)
+	_ task.Letters = (*Firestore)(nil)
 )
 
 // OpenFirestore prepares the use of a database; "" is the default one. It connects

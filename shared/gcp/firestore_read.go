@@ -54,7 +54,7 @@ func (f *Firestore) List(ctx context.Context, q task.Query) (task.Page, error) {
 	var all, gone int
 	g, part := errgroup.WithContext(call)
 	g.Go(func() (err error) {
-		page, err = f.page(part, q, now)
+		page, err = f.page(part, f.listed(q), q.After, q.Limit, q.Bodies, now)
 		return err
 	})
 	if q.Count {
@@ -127,13 +127,34 @@ func count(ctx context.Context, query firestore.Query) (int, error) {
 	return int(n.GetIntegerValue()), nil
 }
 
-// page reads one page: heads first, which say how large the bodies are, then as many
-// of these as may be.
-func (f *Firestore) page(ctx context.Context, q task.Query, now time.Time) (task.Page, error) {
-	limit := min(max(q.Limit, 1), 100)
-	query := f.listed(q).Select("head", "size").Limit(limit + 1)
-	if q.After != (task.Ref{}) {
-		query = after(query, q.After)
+// Dead returns one page of the records that have a dead webhook. One that was last
+// written before documents had the field dead is found once it is written again.
+func (f *Firestore) Dead(ctx context.Context, q task.DeadQuery) (task.Page, error) {
+	call, cancel := limited(ctx)
+	defer cancel()
+	page, err := f.page(call, f.dead(q), q.After, q.Limit, false, f.opts.Now())
+	if err != nil {
+		return task.Page{}, fmt.Errorf("listing dead webhooks: %w", failure(ctx, err))
+	}
+	return page, nil
+}
+
+// dead are all records with a dead webhook that a query means, expired ones too.
+func (f *Firestore) dead(q task.DeadQuery) firestore.Query {
+	query := f.tasks.Where("dead", "==", true)
+	if !q.All {
+		query = query.Where("owner", "==", q.Owner)
+	}
+	return query.OrderBy("stamp", firestore.Desc).OrderBy(firestore.DocumentID, firestore.Desc)
+}
+
+// page reads one page of a query: heads first, which say how large the bodies are,
+// then as many of these as may be.
+func (f *Firestore) page(ctx context.Context, query firestore.Query, from task.Ref, limit int, bodies bool, now time.Time) (task.Page, error) {
+	limit = min(max(limit, 1), 100)
+	query = query.Select("head", "size").Limit(limit + 1)
+	if from != (task.Ref{}) {
+		query = after(query, from)
 	}
 	var page task.Page
 	size := 0
@@ -150,7 +171,7 @@ func (f *Firestore) page(ctx context.Context, q task.Query, now time.Time) (task
 			}
 			if !expired(r, now) {
 				size += bytes
-				if n := len(page.Records); n == limit || n > 0 && q.Bodies && size > task.PageBytes {
+				if n := len(page.Records); n == limit || n > 0 && bodies && size > task.PageBytes {
 					page.More = true
 					break
 				}
@@ -159,7 +180,7 @@ func (f *Firestore) page(ctx context.Context, q task.Query, now time.Time) (task
 			last = task.Ref{At: r.Stamp(), ID: r.ID()}
 		}
 		ended := page.More || len(docs) <= limit
-		if ended && q.Bodies {
+		if ended && bodies {
 			if page.Records, err = f.bodies(ctx, page.Records); err != nil {
 				return task.Page{}, err
 			}

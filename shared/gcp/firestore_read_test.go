@@ -15,7 +15,7 @@ func TestReadsThatBreakOffAreRepeated(t *testing.T) {
 	w := newWire(t)
 	f := open(t, w.host, gcp.FirestoreOptions{})
 	now := time.Now()
-	r := stored(t, f, accepted(t, hashed("a"), now))
+	r := stored(t, f, undelivered(t, accepted(t, hashed("a"), now)))
 	for name, read := range map[string]func() error{
 		"Load": func() error { _, err := f.Load(t.Context(), r.ID()); return err },
 		"List": func() error {
@@ -29,6 +29,13 @@ func TestReadsThatBreakOffAreRepeated(t *testing.T) {
 			refs, err := f.Due(t.Context(), task.Turns, now.Add(time.Hour), task.Ref{}, 1)
 			if err == nil && len(refs) != 1 {
 				t.Errorf("Due = %v, want one", refs)
+			}
+			return err
+		},
+		"Dead": func() error {
+			p, err := f.Dead(t.Context(), task.DeadQuery{All: true, Limit: 1})
+			if err == nil && len(p.Records) != 1 {
+				t.Errorf("Dead = %d records, want 1", len(p.Records))
 			}
 			return err
 		},

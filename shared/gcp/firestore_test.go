@@ -36,6 +36,7 @@ func TestFirestoreKeepsTheLaws(t *testing.T) {
 			conformance.Store(t, func(t *testing.T, now func() time.Time) interface {
 				task.Store
 				task.Chores
+				task.Letters
 			} {
 				opts.Now = now
 				return open(t, host, opts)

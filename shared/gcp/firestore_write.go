@@ -124,12 +124,15 @@ func document(r *task.Record) ([]firestore.Update, error) {
 		return nil, fmt.Errorf("task %s: owner or context has %d bytes, at most %d can be told apart", r.ID(), n, maxKey)
 	}
 	r.Schema = task.Schema
-	var due, lane, expires any = firestore.Delete, firestore.Delete, firestore.Delete
+	var due, lane, expires, dead any = firestore.Delete, firestore.Delete, firestore.Delete, firestore.Delete
 	if !r.Due.At.IsZero() {
 		due, lane = r.Due.At.Truncate(time.Microsecond), r.Due.Lane
 	}
 	if !r.Expires.IsZero() {
 		expires = r.Expires.Truncate(time.Millisecond)
+	}
+	if r.HasDead() {
+		dead = true
 	}
 	return []firestore.Update{
 		{Path: "owner", Value: r.Owner},
@@ -139,6 +142,7 @@ func document(r *task.Record) ([]firestore.Update, error) {
 		{Path: "due", Value: due},
 		{Path: "lane", Value: lane},
 		{Path: "expires", Value: expires},
+		{Path: "dead", Value: dead},
 		{Path: "head", Value: enc.Head},
 		{Path: "body", Value: enc.Body},
 		{Path: "size", Value: enc.Size()},

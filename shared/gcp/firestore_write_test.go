@@ -5,6 +5,7 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 
 	pb "cloud.google.com/go/firestore/apiv1/firestorepb"
 	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/google/go-cmp/cmp"
 
 	"errand/shared/gcp"
 	"errand/shared/gcp/emulator"
@@ -43,6 +45,22 @@ func canceled(t testing.TB, id string, now time.Time) task.Record {
 	r, changed, err := accepted(t, id, now).Cancel(task.Defaults().At(now), a2a.NewMessage(a2a.MessageRoleAgent), nil)
 	if err != nil || !changed {
 		t.Fatalf("Cancel: %t, %v", changed, err)
+	}
+	return r
+}
+
+// undelivered gives a record a webhook that is dead.
+func undelivered(t testing.TB, r task.Record) task.Record {
+	t.Helper()
+	m := task.Defaults().At(r.Asked)
+	r, _, _, err := r.SetHook(m, task.Hook{ID: "h", URL: "https://example.com/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, _ := r.Hook("h")
+	r, changed, err := r.Delivered(m, []task.Delivery{{Hook: h, Fail: true}})
+	if err != nil || !changed {
+		t.Fatalf("Delivered: %t, %v", changed, err)
 	}
 	return r
 }
@@ -91,6 +109,41 @@ func TestShortTaskIsThreeWrites(t *testing.T) {
 	}
 	if documents, requests := w.written(); documents != 3 || requests != 3 {
 		t.Errorf("accept, claim and end wrote %d documents in %d requests, want 3 in 3", documents, requests)
+	}
+}
+
+// A field that is there costs index entries, whatever its value.
+func TestDeadIsAFieldOnlyWhereAWebhookIs(t *testing.T) {
+	w := newWire(t)
+	f := open(t, w.host, gcp.FirestoreOptions{})
+	m := task.Defaults().At(time.Now())
+	r := stored(t, f, accepted(t, hashed("a"), m.Now))
+	r, err := f.Commit(t.Context(), undelivered(t, r))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, changed, err := r.DropHook(m, "h")
+	if err != nil || !changed {
+		t.Fatalf("DropHook: %t, %v", changed, err)
+	}
+	if _, err := f.Commit(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	w.with(func() {
+		for _, c := range w.commits {
+			v, ok := c.Writes[0].GetUpdate().GetFields()["dead"]
+			named := slices.Contains(c.Writes[0].GetUpdateMask().GetFieldPaths(), "dead")
+			got = append(got, fmt.Sprintf("is there: %t, true: %t, replaced: %t", ok, v.GetBooleanValue(), named))
+		}
+	})
+	want := []string{
+		"is there: false, true: false, replaced: false", // created
+		"is there: true, true: true, replaced: true",
+		"is there: false, true: false, replaced: true",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("the field dead: want (-), got (+):\n%s", d)
 	}
 }
 

@@ -40,6 +40,7 @@ const (
 type Store interface {
 	task.Store
 	task.Chores
+	task.Letters
 	io.Closer
 }
 

@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"errors"
 
 	"errand/shared/task"
 )
@@ -42,4 +43,16 @@ func (db *DB) Number(ctx context.Context, query string) (n int64, err error) {
 		return r, err
 	})
 	return n, err
+}
+
+// OldFile makes a file as it was at an older schema and runs a script on it.
+func OldFile(ctx context.Context, path string, schema int64, script string) error {
+	c, err := connect(ctx, dsn(path, ""))
+	if err != nil {
+		return err
+	}
+	for i := range schema {
+		err = errors.Join(err, migrate(c, migrations[i], i+1))
+	}
+	return errors.Join(err, c.script(script), c.close())
 }

@@ -15,13 +15,11 @@ import (
 func (db *DB) List(ctx context.Context, q task.Query) (task.Page, error) {
 	var page task.Page
 	err := db.read(ctx, func(c *conn) error {
-		if err := listPage(c, q, db.opts.Now(), &page); err != nil {
+		where, args := filter(q, db.opts.Now())
+		var err error
+		if page, err = readPage(c, where, args, q.After, q.Limit, q.Bodies); err != nil || !q.Count {
 			return err
 		}
-		if !q.Count {
-			return nil
-		}
-		where, args := filter(q, db.opts.Now())
 		n, err := c.number("SELECT count(*) FROM task "+where, args...)
 		page.Total = int(n)
 		return err
@@ -32,23 +30,45 @@ func (db *DB) List(ctx context.Context, q task.Query) (task.Page, error) {
 	return page, nil
 }
 
-func listPage(c *conn, q task.Query, now time.Time, page *task.Page) error {
-	where, args := filter(q, now)
-	if q.After != (task.Ref{}) {
+// Dead returns one page of the records that have a dead webhook.
+func (db *DB) Dead(ctx context.Context, q task.DeadQuery) (task.Page, error) {
+	where, args := "INDEXED BY task_dead WHERE dead IS NOT NULL", []any{}
+	if !q.All {
+		where, args = "INDEXED BY task_dead_owner WHERE dead IS NOT NULL AND owner = ?", []any{q.Owner}
+	}
+	where += unexpired
+	args = append(args, db.opts.Now().UnixMilli())
+	var page task.Page
+	err := db.read(ctx, func(c *conn) (err error) {
+		page, err = readPage(c, where, args, q.After, q.Limit, false)
+		return err
+	})
+	if err != nil {
+		return task.Page{}, fmt.Errorf("listing dead webhooks: %w", err)
+	}
+	return page, nil
+}
+
+// readPage reads the page that begins after a place, of the records that a filter
+// names.
+func readPage(c *conn, where string, args []any, after task.Ref, limit int, bodies bool) (task.Page, error) {
+	if after != (task.Ref{}) {
 		where += " AND (stamp, id) < (?, ?)"
-		args = append(args, q.After.At.UnixMilli(), q.After.ID)
+		args = append(args, after.At.UnixMilli(), after.ID)
 	}
 	fields := "version, head"
-	if q.Bodies {
+	if bodies {
 		fields += ", body"
 	}
-	limit, size := min(max(q.Limit, 1), 100), 0
+	var page task.Page
+	size := 0
+	limit = min(max(limit, 1), 100)
 	err := c.query(func(row []driver.Value) error {
 		for _, column := range row {
 			blob, _ := column.([]byte)
 			size += len(blob)
 		}
-		if n := len(page.Records); n == limit || n > 0 && q.Bodies && size > task.PageBytes {
+		if n := len(page.Records); n == limit || n > 0 && bodies && size > task.PageBytes {
 			page.More = true
 			return errPageFull
 		}
@@ -56,14 +76,17 @@ func listPage(c *conn, q task.Query, now time.Time, page *task.Page) error {
 		page.Records = append(page.Records, r)
 		return err
 	}, "SELECT "+fields+" FROM task "+where+" ORDER BY stamp DESC, id DESC LIMIT ?", append(args, int64(limit+1))...)
-	if errors.Is(err, errPageFull) {
-		return nil
+	if err != nil && !errors.Is(err, errPageFull) {
+		return task.Page{}, err
 	}
-	return err
+	return page, nil
 }
 
 // errPageFull ends the reading of a page.
 var errPageFull = errors.New("the page is full")
+
+// unexpired leaves out what has expired at the time that is its argument.
+const unexpired = " AND (expires IS NULL OR expires > ?)"
 
 // filter is everything of a query but the place to begin. The index is named,
 // because without statistics the planner guesses.
@@ -84,7 +107,7 @@ func filter(q task.Query, now time.Time) (string, []any) {
 		where.WriteString(" AND stamp >= ?")
 		args = append(args, ceilMilli(q.Since))
 	}
-	where.WriteString(" AND (expires IS NULL OR expires > ?)")
+	where.WriteString(unexpired)
 	return where.String(), append(args, now.UnixMilli())
 }
 

@@ -1,8 +1,11 @@
 package sqlstore
 
 import (
+	"database/sql/driver"
 	"errors"
 	"fmt"
+
+	"errand/shared/task"
 )
 
 // application marks the file as Errand's ("ERND"), so that the database of some
@@ -10,13 +13,24 @@ import (
 // https://www.sqlite.org/pragma.html#pragma_application_id
 const application = 0x45524e44
 
-// migrations bring a file from schema i to i+1. They are never changed, only
-// added to. Each runs in one transaction together with the mark that it ran.
+// A migration brings a file from schema i to i+1: a script, and what only this
+// program can tell of the records in it. It runs in one transaction together with the
+// mark that it ran.
+type migration struct {
+	script string
+	fill   func(*conn) error // after the script; nil: nothing
+}
+
+// migrations are never changed, only added to.
 //
-// The body is the last column: a row's tail lies in overflow pages, which a read
-// of the columns before it does not touch. The index for lists holds everything
-// a filter asks for, so that only the rows of the page are read.
-var migrations = []string{`
+// The body is the last of the first columns: a row's tail lies in overflow pages,
+// which a read of the columns before it does not touch. The index for lists holds
+// everything a filter asks for, so that only the rows of the page are read.
+//
+// A column that is added comes after the body, so it is one that is NULL or 1: the
+// value of either is in the row's header, and the tail is not read for it.
+// https://www.sqlite.org/fileformat2.html#record_format
+var migrations = []migration{{script: `
 CREATE TABLE opened (n INTEGER NOT NULL);
 INSERT INTO opened VALUES (0);
 CREATE TABLE task (
@@ -38,7 +52,37 @@ CREATE INDEX task_context ON task (owner, context, stamp);
 CREATE INDEX task_due     ON task (lane, due, id) WHERE due IS NOT NULL;
 CREATE INDEX task_leased  ON task (leased) WHERE leased IS NOT NULL;
 CREATE INDEX task_expires ON task (expires) WHERE expires IS NOT NULL;
-`}
+`}, {script: `
+ALTER TABLE task ADD COLUMN dead INTEGER; -- 1: a webhook is dead; or NULL
+CREATE INDEX task_dead_owner ON task (owner, stamp, id) WHERE dead IS NOT NULL;
+CREATE INDEX task_dead       ON task (stamp, id) WHERE dead IS NOT NULL;
+`, fill: fillDead}}
+
+// fillDead marks the records that had a dead webhook before there was a column for
+// it. Their stored form is read as ever, not by SQLite's functions: those take a text
+// for damaged that is nested more deeply than a client's may be.
+func fillDead(c *conn) error {
+	var ids []string
+	err := c.query(func(row []driver.Value) error {
+		r, err := decode(row)
+		if errors.Is(err, task.ErrUnreadable) {
+			return nil // it would not be listed either
+		}
+		if err == nil && r.HasDead() {
+			ids = append(ids, r.ID())
+		}
+		return err
+	}, "SELECT version, head FROM task WHERE instr(head, CAST(? AS BLOB))", `"`+task.HookDead+`"`)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if _, err := c.exec("UPDATE task SET dead = 1 WHERE id = ?", id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 var (
 	errNotOurs = errors.New("it is not a database of this program: name another file")
@@ -79,11 +123,21 @@ func setUp(c *conn) error {
 		return err
 	}
 	for ; schema < int64(len(migrations)); schema++ {
-		step := fmt.Sprintf("BEGIN IMMEDIATE; %s; PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT;",
-			migrations[schema], application, schema+1)
-		if err := c.script(step); err != nil {
+		if err := migrate(c, migrations[schema], schema+1); err != nil {
 			return errors.Join(fmt.Errorf("migrating to schema %d: %w", schema+1, err), c.script("ROLLBACK"))
 		}
 	}
 	return nil
+}
+
+func migrate(c *conn, m migration, to int64) error {
+	if err := c.script("BEGIN IMMEDIATE; " + m.script); err != nil {
+		return err
+	}
+	if m.fill != nil {
+		if err := m.fill(c); err != nil {
+			return err
+		}
+	}
+	return c.script(fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT;", application, to))
 }

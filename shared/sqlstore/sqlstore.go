@@ -59,8 +59,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// A DB is a task.Store and task.Chores on one SQLite file. It is safe for
-// concurrent use.
+// A DB is a task.Store, task.Chores and task.Letters on one SQLite file. It is safe
+// for concurrent use.
 type DB struct {
 	opts    Options
 	path    string
@@ -81,8 +81,9 @@ type DB struct {
 }
 
 var (
-	_ task.Store  = (*DB)(nil)
-	_ task.Chores = (*DB)(nil)
+	_ task.Store   = (*DB)(nil)
+	_ task.Chores  = (*DB)(nil)
+	_ task.Letters = (*DB)(nil)
 )
 
 // Open opens the file at path, or creates it in a folder that exists. It fails

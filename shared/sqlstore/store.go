@@ -110,14 +110,14 @@ func (w *writer) create(r task.Record) (task.Record, error) {
 	r.Version = w.version
 	c := columnsOf(r)
 	n, err := w.conn.exec(`
-		INSERT INTO task (id, version, owner, context, state, stamp, due, lane, leased, expires, head, body)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		INSERT INTO task (id, version, owner, context, state, stamp, due, lane, leased, expires, dead, head, body)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET version = excluded.version, owner = excluded.owner,
 			context = excluded.context, state = excluded.state, stamp = excluded.stamp,
 			due = excluded.due, lane = excluded.lane, leased = excluded.leased,
-			expires = excluded.expires, head = excluded.head, body = excluded.body
+			expires = excluded.expires, dead = excluded.dead, head = excluded.head, body = excluded.body
 		WHERE task.expires <= ?`,
-		r.ID(), r.Version, r.Owner, r.Task.ContextID, c.state, c.stamp, c.due, c.lane, c.leased, c.expires,
+		r.ID(), r.Version, r.Owner, r.Task.ContextID, c.state, c.stamp, c.due, c.lane, c.leased, c.expires, c.dead,
 		enc.Head, enc.Body, w.db.opts.Now().UnixMilli())
 	if err != nil {
 		return task.Record{}, err
@@ -138,10 +138,10 @@ func (w *writer) commit(r task.Record) (task.Record, error) {
 	r.Version = w.version
 	c := columnsOf(r)
 	n, err := w.conn.exec(`
-		UPDATE task SET version = ?, state = ?, stamp = ?, due = ?, lane = ?, leased = ?, expires = ?,
+		UPDATE task SET version = ?, state = ?, stamp = ?, due = ?, lane = ?, leased = ?, expires = ?, dead = ?,
 			head = ?, body = ?
 		WHERE id = ? AND version = ?`,
-		r.Version, c.state, c.stamp, c.due, c.lane, c.leased, c.expires, enc.Head, enc.Body, r.ID(), old)
+		r.Version, c.state, c.stamp, c.due, c.lane, c.leased, c.expires, c.dead, enc.Head, enc.Body, r.ID(), old)
 	if err != nil {
 		return task.Record{}, err
 	}
@@ -153,9 +153,9 @@ func (w *writer) commit(r task.Record) (task.Record, error) {
 
 // columns are what the indexes need of a record. nil is NULL.
 type columns struct {
-	state                      string
-	stamp                      int64
-	due, lane, leased, expires any
+	state                            string
+	stamp                            int64
+	due, lane, leased, expires, dead any
 }
 
 func columnsOf(r task.Record) columns {
@@ -168,6 +168,9 @@ func columnsOf(r task.Record) columns {
 	}
 	if !r.Expires.IsZero() {
 		c.expires = r.Expires.UnixMilli()
+	}
+	if r.HasDead() {
+		c.dead = int64(1)
 	}
 	return c
 }

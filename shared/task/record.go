@@ -209,3 +209,8 @@ func (r Record) Hook(id string) (Hook, bool) {
 	}
 	return Hook{}, false
 }
+
+// HasDead says whether a webhook of the record is dead.
+func (r Record) HasDead() bool {
+	return slices.ContainsFunc(r.Hooks, func(h Hook) bool { return h.State == HookDead })
+}

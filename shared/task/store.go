@@ -77,6 +77,16 @@ type Chores interface {
 	Purge(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
+// Letters finds dead letters: webhooks that are no longer tried. It is safe for
+// concurrent use.
+type Letters interface {
+	// Dead returns one page of the records that have a dead webhook
+	// ([Record.HasDead]), newest status first and equal ones by id, of one owner or
+	// of all. It may be 2 s behind, as List is; expired records are left out. The
+	// records carry no history, artifacts, inbox or log, and must not be committed.
+	Dead(ctx context.Context, q DeadQuery) (Page, error)
+}
+
 // A Ref names a record and its place in an ordered listing.
 type Ref struct {
 	At time.Time
@@ -93,6 +103,14 @@ type Query struct {
 	Limit   int       // 1 to 100
 	Bodies  bool      // also fill in history and artifacts; else they are nil
 	Count   bool      // also count all records that match
+}
+
+// A DeadQuery selects records with a dead webhook.
+type DeadQuery struct {
+	Owner string // "" is the anonymous owner
+	All   bool   // of every owner: Owner is not looked at
+	After Ref    // begin after this place, whether or not a record is there; zero: first page
+	Limit int    // 1 to 100
 }
 
 // A Page is one page of a list. With Query.Bodies unset its records carry no
