@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"errand/cardserver/front"
+	"errand/cardserver/push"
 	"errand/shared/card"
 	"errand/shared/intake"
 	"errand/shared/serve"
@@ -73,6 +74,9 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 		Operations: front.New(front.Config{
 			Intake: in, Agent: parts.Agent, CheckURL: parts.Egress.CheckURL, Keys: parts.Keys, IDTokens: parts.IDToken != nil, Log: log,
 		}),
+		Push: push.Config{
+			Letters: parts.Store, Intake: in, Keys: parts.Keys, Access: parts.Access, Check: parts.Egress.CheckURL, Log: log,
+		}.Handler(),
 		Keys: parts.Keys, Card: cards, Agent: parts.Agent, Access: parts.Access, Model: modelName(parts), URL: parts.URL, Loopback: loopback(l), Log: log,
 	}
 	announce(out, l, env, parts)

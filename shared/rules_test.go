@@ -70,6 +70,8 @@ var allowed = map[string][]string{
 	"cardserver/front/wire": {"shared/dialect"},
 	// push is of our own beside A2A: it asks for deliveries and makes none.
 
+	// push is of our own beside A2A: it asks for deliveries and makes none.
+	"cardserver/push": {"shared/auth", "shared/intake", "shared/keys", "shared/task", "shared/webhook"},
 	// smoke is a client like any other: it knows the protocol and nothing of Errand.
 	"cardserver/smoke": {},
 	// turn runs any executor: it knows no agent definition and no model.
@@ -84,7 +86,7 @@ var allowed = map[string][]string{
 
 	// Mains may import anything below them; only cardserver, which is the whole
 	// agent on one machine, takes in the other services.
-	"cardserver": {"cardserver/front", "cardserver/smoke", "worker/turn", "worker/executor", "worker/tools", "functions/notify", "functions/sweep",
+	"cardserver": {"cardserver/front", "cardserver/push", "cardserver/smoke", "worker/turn", "worker/executor", "worker/tools", "functions/notify", "functions/sweep",
 		"shared/agent", "shared/auth", "shared/bus", "shared/card", "shared/egress", "shared/intake", "shared/keys", "shared/model", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task"},
 }
 

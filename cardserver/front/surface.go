@@ -25,6 +25,7 @@ type Surface struct {
 	Operations *Operations
 	Card       *card.Handler
 	Keys       *keys.Keyring // its public ones are shown to everybody
+	Push       http.Handler  // what became of webhooks, below /push/, so that no tenant has that name
 	Agent      *agent.Agent
 	Access     *auth.Access // who may call
 	Model      string       // what people call the model that answers
@@ -43,6 +44,8 @@ func (s Surface) Handler() http.Handler {
 			s.Card.ServeHTTP(w, r)
 		case r.URL.Path == keys.Path:
 			s.Keys.ServeJWKS(w, r)
+		case strings.HasPrefix(r.URL.Path, "/push/"):
+			s.Push.ServeHTTP(w, r)
 		case r.URL.Path != "/":
 			rest.ServeHTTP(w, r)
 		case r.Method == http.MethodGet || r.Method == http.MethodHead:

@@ -20,6 +20,7 @@ type Access struct {
 	issuers         []*issuer
 	accepts         string   // what a caller may send, in words
 	audiences       []string // of all issuers
+	operators       map[string]bool
 	attempts        attempts
 	proxies         int
 	now             func() time.Time
@@ -70,7 +71,7 @@ func Load(path string, o Options) (*Access, error) {
 
 // take makes of the file, which is known to be consistent, what requests need.
 func (a *Access) take(f *file, client Doer) {
-	a.keys = map[string]apiKey{}
+	a.keys, a.operators = map[string]apiKey{}, map[string]bool{}
 	byName := map[string]*issuer{}
 	for _, i := range f.issuers {
 		own := &issuer{
@@ -86,6 +87,7 @@ func (a *Access) take(f *file, client Doer) {
 		}
 	}
 	for _, p := range f.principals {
+		a.operators[p.name] = p.operator
 		for _, k := range p.keys {
 			a.keys[k.id] = apiKey{digest: k.digest, owner: p.name}
 		}
@@ -124,6 +126,7 @@ func (a *Access) Identify(r *http.Request) (Principal, error) {
 	}
 	p, claimed, err := a.identify(r)
 	if err == nil {
+		p.Operator = a.operators[p.Owner]
 		return p, nil
 	}
 	return Principal{}, a.refuse(r, claimed, err)

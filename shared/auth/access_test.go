@@ -403,3 +403,16 @@ func TestAnonymous(t *testing.T) {
 		t.Error("a request that was not identified has a caller")
 	}
 }
+
+// Who is an operator stands in the file, and nowhere else.
+func TestOperator(t *testing.T) {
+	w := newAccessWorld(t)
+	ops, opsHash := auth.NewKey()
+	other, otherHash := auth.NewKey()
+	w.load("principals: [{name: ops, operator: true, keys: [" + opsHash + "]}, {name: other, operator: false, keys: [" + otherHash + "]}]")
+	for key, want := range map[string]bool{ops: true, other: false} {
+		if p, no := w.identify(authorization, "Bearer "+key); no != nil || p.Operator != want {
+			t.Errorf("%s: operator %v, %v, want %v", p.Owner, p.Operator, no, want)
+		}
+	}
+}

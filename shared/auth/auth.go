@@ -26,6 +26,9 @@ type Principal struct {
 	Owner string
 	// Via says how the caller was identified, for logs: "key 3k9x2b7q", "google".
 	Via string
+	// Operator says that the principal looks after everybody's webhooks (/push). It
+	// sees nobody else's tasks.
+	Operator bool
 }
 
 // Tenant is the part of the owner before the first slash; empty without one.

@@ -17,10 +17,11 @@ type file struct {
 }
 
 type filePrincipal struct {
-	at     *yaml.Node
-	name   string
-	keys   []fileKey
-	tokens []fileToken
+	at       *yaml.Node
+	name     string
+	operator bool
+	keys     []fileKey
+	tokens   []fileToken
 }
 
 type fileKey struct {
@@ -68,7 +69,8 @@ func (r *reader) principal(n *yaml.Node, path string, ids map[string]bool) fileP
 	p := filePrincipal{at: n}
 	given := false
 	r.mapping(n, path, map[string]field{
-		"name": r.text(&p.name, checkName),
+		"name":     r.text(&p.name, checkName),
+		"operator": r.flag(&p.operator),
 		"keys": r.list(func(n *yaml.Node, path string) {
 			given = true
 			var hash string

@@ -24,7 +24,7 @@ func TestFileFaults(t *testing.T) {
 		{"nobody", "principals: []", "line 1: principals: nobody may call"},
 		{"two documents", alice + "---\n" + alice, "one YAML document"},
 		{"unknown key", alice + "users: []", "line 2: users: unknown key; known here: issuers, principals"},
-		{"unknown key inside", "principals:\n- name: alice\n  key: " + hash, "line 3: principals[0].key: unknown key; known here: keys, name, tokens"},
+		{"unknown key inside", "principals:\n- name: alice\n  key: " + hash, "line 3: principals[0].key: unknown key; known here: keys, name, operator, tokens"},
 		{"repeated key", alice + alice, "line 2: principals: stands here a second time"},
 		{"merge key", "principals:\n- <<: {name: alice}", "line 2: principals[0].<<: unknown key"},
 		{"alias", "principals:\n- name: &a alice\n  keys: [*a]", "line 3: principals[0].keys[0]: must be a text"},

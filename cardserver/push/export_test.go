@@ -1,0 +1,12 @@
+package push
+
+import (
+	"maps"
+	"slices"
+)
+
+// Routes are the operations, by method and path.
+func Routes() []string { return slices.Sorted(maps.Keys(Config{}.routes())) }
+
+// Description is the API's description.
+func Description() []byte { return description }

@@ -1,0 +1,220 @@
+// Package push shows callers what became of their webhooks and has them sent again: what
+// was delivered and what was not, dead letters, re-drives, pings, and the secrets by which
+// receivers check signatures. It is HTTP+JSON of our own beside A2A, which ends at the
+// registration of a webhook.
+//
+// It delivers nothing: what is asked for goes into the record, and a job says so. Whose
+// webhooks a caller sees is decided as for tasks: a task of somebody else does not exist.
+// An operator, so named in the access file, sees everybody's.
+package push
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"errand/shared/auth"
+	"errand/shared/intake"
+	"errand/shared/keys"
+	"errand/shared/task"
+	"errand/shared/webhook"
+)
+
+// Root is the path below which the API is served.
+const Root = "/push/"
+
+// Config is what the API needs. All fields are required.
+type Config struct {
+	Letters task.Letters
+	Intake  *intake.Intake
+	Keys    *keys.Keyring
+	Access  *auth.Access              // who may call
+	Check   func(rawURL string) error // may a webhook be sent there; the error is for the client
+	Log     *slog.Logger
+}
+
+//go:embed openapi.yaml
+var description []byte
+
+// routes are all operations, by method and path. The description names the same.
+func (c Config) routes() map[string]func(*call) error {
+	return map[string]func(*call) error{
+		"GET /push/dead-letters":                       c.deadLetters,
+		"GET /push/tasks/{task}/hooks":                 c.hooks,
+		"GET /push/tasks/{task}/hooks/{hook}":          c.hook,
+		"POST /push/tasks/{task}/hooks/{hook}/redrive": c.redrive,
+		"POST /push/tasks/{task}/hooks/{hook}/ping":    c.ping,
+		"POST /push/redrive":                           c.redriveAll,
+		"GET /push/keys":                               c.keys,
+	}
+}
+
+// Handler serves the API.
+func (c Config) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /push/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/yaml")
+		_, _ = w.Write(description) // if it fails the client is gone
+	})
+	methods := map[string]string{}
+	for route, serve := range c.routes() {
+		method, path, _ := strings.Cut(route, " ")
+		methods[path] = method
+		mux.HandleFunc(route, c.serve(serve))
+	}
+	for path, method := range methods {
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Allow", method)
+			write(w, &problem{Status: http.StatusMethodNotAllowed, Detail: "this is asked with " + method})
+		})
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		write(w, &problem{Status: http.StatusNotFound, Detail: "there is nothing here; /push/openapi.yaml says what there is"})
+	})
+	return mux
+}
+
+// A call is one request of a caller who was identified.
+type call struct {
+	w http.ResponseWriter
+	*http.Request
+	caller auth.Principal
+}
+
+func (c Config) serve(op func(*call) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		p, err := c.Access.Identify(r)
+		if err == nil {
+			err = op(&call{w, r, p})
+		}
+		if err != nil {
+			c.fail(w, r, err)
+		}
+	}
+}
+
+// load reads a task that the caller may see.
+func (c Config) load(q *call) (task.Record, error) {
+	r, err := c.Intake.Store.Load(q.Context(), q.PathValue("task"))
+	if err == nil && !q.caller.Operator && !r.Visible(q.caller.Owner) {
+		err = task.ErrNotFound
+	}
+	return r, err
+}
+
+// loadHook reads a webhook of a task that the caller may see.
+func (c Config) loadHook(q *call) (task.Record, task.Hook, error) {
+	r, err := c.load(q)
+	if err != nil {
+		return r, task.Hook{}, err
+	}
+	h, ok := r.Hook(q.PathValue("hook"))
+	if !ok {
+		err = task.ErrNotFound // as a missing task (P5)
+	}
+	return r, h, err
+}
+
+// owner is whose webhooks a request means: the caller's own, or, for an operator, those
+// of whom it names, or of everybody ("*").
+func (q *call) owner(named string) (owner string, all bool, err error) {
+	switch {
+	case named == "" || named == q.caller.Owner:
+		return q.caller.Owner, false, nil
+	case !q.caller.Operator:
+		return "", false, invalid("owner", "is for operators: leave it out for your own webhooks")
+	case named == everybody:
+		return "", true, nil
+	}
+	return named, false, nil
+}
+
+const everybody = "*"
+
+func (c Config) hooks(q *call) error {
+	r, err := c.load(q)
+	if err != nil {
+		return err
+	}
+	if err := q.only(); err != nil {
+		return err
+	}
+	out := hooksView{Hooks: []hookView{}}
+	for _, h := range r.Hooks {
+		out.Hooks = append(out.Hooks, q.view(r, h))
+	}
+	return q.answer(http.StatusOK, out)
+}
+
+func (c Config) hook(q *call) error {
+	r, h, err := c.loadHook(q)
+	if err != nil {
+		return err
+	}
+	if err := q.only(); err != nil {
+		return err
+	}
+	return q.answer(http.StatusOK, q.view(r, h))
+}
+
+// keys shows what the caller's webhooks to a URL are signed with.
+func (c Config) keys(q *call) error {
+	if err := q.only("url"); err != nil {
+		return err
+	}
+	url := q.URL.Query().Get("url")
+	if err := c.Check(url); err != nil {
+		return invalid("url", err.Error())
+	}
+	ring, err := c.Keys.Ring(q.Context())
+	if err != nil {
+		return err
+	}
+	now := c.Intake.Now()
+	return q.answer(http.StatusOK, keysView{
+		Secrets: ring.Secrets(now, q.caller.Owner, url), PublicKeys: ring.Public(now), KeySet: keys.Path,
+	})
+}
+
+// ask has the deliveries look at a task.
+func (c Config) ask(ctx context.Context, id string) {
+	c.Intake.Ask(ctx, intake.Job(task.Deliveries, id, time.Time{}))
+}
+
+// fail answers an error. Only faults of ours are logged.
+func (c Config) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if p, ok := errors.AsType[*problem](err); ok {
+		write(w, p)
+		return
+	}
+	if no, ok := errors.AsType[*auth.Refusal](err); ok {
+		if challenge := no.Challenge(); challenge != "" {
+			w.Header().Set("WWW-Authenticate", challenge)
+		}
+		write(w, &problem{Status: no.Status, Detail: no.Message, after: no.After})
+		return
+	}
+	if errors.Is(err, task.ErrNotFound) {
+		write(w, &problem{Status: http.StatusNotFound, Detail: "there is no such task, or it has no such webhook"})
+		return
+	}
+	c.Log.ErrorContext(r.Context(), "answering about webhooks", "err", err)
+	write(w, &problem{Status: http.StatusServiceUnavailable, Detail: "this cannot be answered now; try again", after: time.Second})
+}
+
+// failed is what callers are told of a failure without a status. What exactly failed
+// would tell them what there is inside of a network that they cannot see.
+const failed = "DELIVERY_FAILED"
+
+// classOf is the failure of an attempt as the caller may know it.
+func (q *call) classOf(t task.Try) string {
+	if t.Error == "" || q.caller.Operator || t.Error == webhook.ClassRequest {
+		return t.Error
+	}
+	return failed
+}

@@ -1,0 +1,302 @@
+package push_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/google/go-cmp/cmp"
+
+	"errand/cardserver/push"
+	"errand/shared/task"
+)
+
+const (
+	alice, bob, ops = "acme/alice", "other/bob", "ops"
+	ofHook          = "/push/tasks/t1/hooks/h"
+)
+
+type hook struct {
+	TaskID, ID, Owner, URL, State string
+	Gone, PingPending             bool
+	Notes, Delivered, Failures    int
+	NextAttempt                   *time.Time
+	Pending                       []struct {
+		Note              int
+		State, ArtifactID string
+	}
+	Attempts []struct {
+		Note, Status int
+		Error        string
+	}
+}
+
+type letters struct {
+	Hooks         []hook
+	NextPageToken string
+}
+
+type redriven struct {
+	Hooks int
+	More  bool
+}
+
+// The description names the operations that are served, and no other.
+func TestDescriptionNamesWhatIsServed(t *testing.T) {
+	doc, err := openapi3.NewLoader().LoadFromData(push.Description())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var described []string
+	for path, item := range doc.Paths.Map() {
+		for method := range item.Operations() {
+			described = append(described, method+" "+path)
+		}
+	}
+	slices.Sort(described)
+	if diff := cmp.Diff(push.Routes(), described); diff != "" {
+		t.Errorf("served (-) and described (+): %s", diff)
+	}
+	w := newWorld(t)
+	if rec := w.ask("", "GET", "/push/openapi.yaml", ""); rec.Code != 200 || rec.Body.String() != string(push.Description()) {
+		t.Errorf("the description is answered %d", rec.Code)
+	}
+}
+
+// A caller sees what was delivered and what was not, and nothing that is secret or tells
+// what there is inside of a network.
+func TestOwnerSeesWhatBecameOfAWebhook(t *testing.T) {
+	w := newWorld(t)
+	w.dead(alice, "t1")
+	got := want[hook](w, 200, alice, "GET", ofHook, "")
+	if got.State != "dead" || got.Notes != 2 || got.Delivered != 1 || got.Failures != 1 || got.NextAttempt != nil || got.Owner != "" || got.URL != hookURL {
+		t.Errorf("the webhook is %+v", got)
+	}
+	if len(got.Pending) != 1 || got.Pending[0].Note != 2 || got.Pending[0].State != "TASK_STATE_COMPLETED" {
+		t.Errorf("pending is %+v", got.Pending)
+	}
+	if a := got.Attempts; len(a) != 2 || a[0].Status != 200 || a[1].Note != 2 || a[1].Error != "DELIVERY_FAILED" {
+		t.Errorf("attempts are %+v", a)
+	}
+	if seen := want[hook](w, 200, ops, "GET", ofHook, ""); seen.Owner != alice || seen.Attempts[1].Error != "connection" {
+		t.Errorf("the operator sees %+v", seen)
+	}
+	if all := want[letters](w, 200, alice, "GET", "/push/tasks/t1/hooks", ""); len(all.Hooks) != 1 || all.Hooks[0].ID != "h" {
+		t.Errorf("the task's webhooks are %+v", all)
+	}
+	if body := w.ask(alice, "GET", ofHook, "").Body.String(); strings.Contains(body, "sealed-things") {
+		t.Errorf("sealed secrets are shown: %s", body)
+	}
+}
+
+// A task of somebody else does not exist, to the letter, and is changed by nothing.
+func TestOthersSeeNothing(t *testing.T) {
+	w := newWorld(t)
+	before := w.dead(alice, "t1")
+	for _, c := range []struct{ method, path, body string }{
+		{"GET", "/push/tasks/t1/hooks", ""}, {"GET", ofHook, ""}, {"POST", ofHook + "/redrive", ""},
+		{"POST", ofHook + "/redrive", `{"fromNote":9}`}, {"POST", ofHook + "/ping", ""},
+	} {
+		got, absent := w.ask(bob, c.method, c.path, c.body), w.ask(bob, c.method, strings.Replace(c.path, "t1", "none", 1), c.body)
+		if got.Code != 404 || got.Body.String() != absent.Body.String() {
+			t.Errorf("%s %s: %d %s, and of a task that is not there %s", c.method, c.path, got.Code, got.Body, absent.Body)
+		}
+		if no := w.ask("", c.method, c.path, c.body); no.Code != 401 || no.Header().Get("WWW-Authenticate") == "" {
+			t.Errorf("%s %s without credentials: %d %s", c.method, c.path, no.Code, no.Body)
+		}
+	}
+	if got := want[letters](w, 200, bob, "GET", "/push/dead-letters", ""); len(got.Hooks) != 0 {
+		t.Errorf("another's dead letters: %+v", got.Hooks)
+	}
+	if got := want[redriven](w, 200, bob, "POST", "/push/redrive", "{}"); got.Hooks != 0 {
+		t.Errorf("another's webhooks are re-driven: %+v", got)
+	}
+	for _, owner := range []string{alice, "*"} {
+		if got := w.ask(bob, "GET", "/push/dead-letters?owner="+url.QueryEscape(owner), ""); got.Code != 400 {
+			t.Errorf("dead letters of %s: %d", owner, got.Code)
+		}
+		if got := w.ask(bob, "POST", "/push/redrive", `{"owner":"`+owner+`"}`); got.Code != 400 {
+			t.Errorf("re-drive of %s: %d", owner, got.Code)
+		}
+	}
+	if after := w.hook("t1"); after.Gen != before.Hooks[0].Gen || !after.Ping.IsZero() || len(w.asked()) != 0 {
+		t.Errorf("the webhook is now %+v", after)
+	}
+}
+
+func TestRedriveFromANoteOrATimeOn(t *testing.T) {
+	for body, cursor := range map[string]int{
+		"": 1, "{}": 1, `{"fromNote":1}`: 0, `{"fromNote":2}`: 1, `{"since":"2020-01-01T00:00:00Z"}`: 0,
+	} {
+		w := newWorld(t)
+		w.dead(alice, "t1")
+		got := want[hook](w, 200, alice, "POST", ofHook+"/redrive", body)
+		if got.State != "active" || got.Delivered != cursor || got.NextAttempt == nil || got.Failures != 0 {
+			t.Errorf("re-drive with %q: %+v", body, got)
+		}
+		if h := w.hook("t1"); h.State != task.HookActive || h.Cursor != cursor {
+			t.Errorf("re-drive with %q: stored as %+v", body, h)
+		}
+		if asked := w.asked(); !slices.Equal(asked, []string{"t1"}) {
+			t.Errorf("re-drive with %q: jobs for %v", body, asked)
+		}
+	}
+}
+
+// An operator finds the dead letters of everybody, page by page, and brings those of one
+// owner back; that owner could too.
+func TestDeadLettersAndTheirRedrive(t *testing.T) {
+	w := newWorld(t)
+	for i := range 7 {
+		w.dead(alice, fmt.Sprint("a", i))
+	}
+	w.dead(bob, "b")
+	w.ended(alice, "well")
+	var seen []string
+	path := "/push/dead-letters?owner=*&pageSize=3"
+	for next := path; ; {
+		page := want[letters](w, 200, ops, "GET", next, "")
+		for _, h := range page.Hooks {
+			seen = append(seen, h.TaskID)
+		}
+		if page.NextPageToken == "" {
+			break
+		}
+		next = path + "&pageToken=" + page.NextPageToken
+	}
+	slices.Sort(seen)
+	if diff := cmp.Diff([]string{"a0", "a1", "a2", "a3", "a4", "a5", "a6", "b"}, seen); diff != "" {
+		t.Error(diff)
+	}
+	if got := want[letters](w, 200, alice, "GET", "/push/dead-letters", ""); len(got.Hooks) != 7 {
+		t.Errorf("alice has %d dead letters, want 7", len(got.Hooks))
+	}
+	if got := want[redriven](w, 200, ops, "POST", "/push/redrive", `{"owner":"other/bob"}`); got != (redriven{Hooks: 1}) {
+		t.Errorf("re-driven %+v", got)
+	}
+	if got := want[redriven](w, 200, alice, "POST", "/push/redrive", ""); got != (redriven{Hooks: 7}) {
+		t.Errorf("re-driven %+v", got)
+	}
+	if asked := w.asked(); len(asked) != 8 {
+		t.Errorf("jobs for %v", asked)
+	}
+	if got := want[letters](w, 200, ops, "GET", "/push/dead-letters?owner=*", ""); len(got.Hooks) != 0 {
+		t.Errorf("still dead: %+v", got.Hooks)
+	}
+	if h := w.hook("well"); h.Gen != 1 {
+		t.Errorf("a webhook that was not dead is re-driven: %+v", h)
+	}
+}
+
+// More dead letters than fit on a page are all brought back by one request.
+func TestRedriveOfManyPages(t *testing.T) {
+	w := newWorld(t)
+	for i := range 120 {
+		w.dead(alice, fmt.Sprint("t", i))
+	}
+	if got := want[redriven](w, 200, alice, "POST", "/push/redrive", ""); got != (redriven{Hooks: 120}) {
+		t.Errorf("re-driven %+v", got)
+	}
+}
+
+func TestPingIsAskedFor(t *testing.T) {
+	w := newWorld(t)
+	w.dead(alice, "t1")
+	for range 2 {
+		if got := want[hook](w, 202, alice, "POST", ofHook+"/ping", ""); !got.PingPending || got.State != "dead" {
+			t.Errorf("after asking for a ping: %+v", got)
+		}
+	}
+	if w.hook("t1").Ping.IsZero() || w.asked()[0] != "t1" {
+		t.Errorf("stored as %+v", w.hook("t1"))
+	}
+}
+
+// A caller learns the secrets of its own webhooks, and no other's.
+func TestKeysAreTheCallersOwn(t *testing.T) {
+	w := newWorld(t)
+	type shown struct {
+		Secrets, PublicKeys []string
+		KeySet              string
+	}
+	path := "/push/keys?url=" + url.QueryEscape(hookURL)
+	got := want[shown](w, 200, alice, "GET", path, "")
+	now := time.Now()
+	if diff := cmp.Diff(shown{w.ring.Secrets(now, alice, hookURL), w.ring.Public(now), "/.well-known/jwks.json"}, got); diff != "" {
+		t.Error(diff)
+	}
+	if other := want[shown](w, 200, bob, "GET", path, ""); other.Secrets[0] == got.Secrets[0] {
+		t.Error("two owners have one secret")
+	}
+	if rec := w.ask(alice, "GET", path, ""); rec.Header().Get("Cache-Control") != "no-store" {
+		t.Errorf("secrets may be kept by caches: %v", rec.Header())
+	}
+}
+
+func TestBadInputNamesTheField(t *testing.T) {
+	w := newWorld(t)
+	w.dead(alice, "t1")
+	before := w.hook("t1")
+	for _, c := range []struct {
+		method, path, body string
+		status             int
+		field              string
+	}{
+		{"GET", "/push/dead-letters?pageSize=0", "", 400, "pageSize"},
+		{"GET", "/push/dead-letters?pageSize=101", "", 400, "pageSize"},
+		{"GET", "/push/dead-letters?pageSize=x", "", 400, "pageSize"},
+		{"GET", "/push/dead-letters?pageSize=1&pageSize=2", "", 400, "pageSize"},
+		{"GET", "/push/dead-letters?pageToken=%00", "", 400, "pageToken"},
+		{"GET", "/push/dead-letters?pageToken=bm9wZQ", "", 400, "pageToken"},
+		{"GET", "/push/dead-letters?colour=red", "", 400, "colour"},
+		{"GET", "/push/keys", "", 400, "url"},
+		{"GET", "/push/keys?url=http://169.254.169.254/", "", 400, "url"},
+		{"GET", ofHook + "?x=1", "", 400, "x"},
+		{"POST", ofHook + "/redrive", `{"fromNote":0}`, 400, "fromNote"},
+		{"POST", ofHook + "/redrive", `{"fromNote":3}`, 400, "fromNote"},
+		{"POST", ofHook + "/redrive", `{"since":"2999-01-01T00:00:00Z"}`, 400, "since"},
+		{"POST", ofHook + "/redrive", `{"since":"yesterday"}`, 400, "body"},
+		{"POST", ofHook + "/redrive", `{"fromNote":1,"since":"2020-01-01T00:00:00Z"}`, 400, "since"},
+		{"POST", ofHook + "/redrive", `{"from":1}`, 400, "body"},
+		{"POST", ofHook + "/redrive", `[]`, 400, "body"},
+		{"POST", ofHook + "/redrive", `{} {}`, 400, "body"},
+		{"POST", ofHook + "/redrive", `{`, 400, "body"},
+		{"POST", ofHook + "/redrive", `{"x":"` + strings.Repeat("x", 17<<10) + `"}`, 400, "body"},
+		{"POST", ofHook + "/ping", `{"now":true}`, 400, "body"},
+		{"POST", "/push/redrive", `{"all":true}`, 400, "body"},
+		{"DELETE", ofHook, "", 405, ""},
+		{"GET", ofHook + "/ping", "", 405, ""},
+		{"GET", "/push/tasks/t1/hooks/none", "", 404, ""},
+		{"GET", "/push/", "", 404, ""},
+		{"GET", "/push/nothing", "", 404, ""},
+	} {
+		type problem struct {
+			Status        int
+			Detail, Field string
+		}
+		got := want[problem](w, c.status, alice, c.method, c.path, c.body)
+		if got.Status != c.status || got.Field != c.field || got.Detail == "" {
+			t.Errorf("%s %s %.40s: %+v, want field %q", c.method, c.path, c.body, got, c.field)
+		}
+	}
+	if diff := cmp.Diff(before, w.hook("t1")); diff != "" {
+		t.Errorf("bad input changed something: %s", diff)
+	}
+}
+
+// An outage is said to be one.
+func TestOutageIsNoFaultOfTheCaller(t *testing.T) {
+	w := newWorld(t)
+	w.dead(alice, "t1")
+	if err := w.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if rec := w.ask(alice, "GET", ofHook, ""); rec.Code != http.StatusServiceUnavailable || rec.Header().Get("Retry-After") == "" {
+		t.Errorf("%d %v %s", rec.Code, rec.Header(), rec.Body)
+	}
+}

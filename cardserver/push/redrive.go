@@ -1,0 +1,260 @@
+package push
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"errand/shared/task"
+)
+
+// Limits of what one request does: it is answered well before clients and proxies lose
+// their patience, and says when there is more.
+const (
+	maxBody    = 16 << 10
+	pageSize   = 50
+	maxPage    = 100
+	redriveFor = 20 * time.Second
+)
+
+// deadLetters lists webhooks that were given up, those of the task that changed last
+// first.
+func (c Config) deadLetters(q *call) error {
+	if err := q.only("owner", "pageSize", "pageToken"); err != nil {
+		return err
+	}
+	var query task.DeadQuery
+	var err error
+	param := q.URL.Query().Get
+	if query.Owner, query.All, err = q.owner(param("owner")); err != nil {
+		return err
+	}
+	query.Limit = pageSize
+	if text := param("pageSize"); text != "" {
+		if query.Limit, err = strconv.Atoi(text); err != nil || query.Limit < 1 || query.Limit > maxPage {
+			return invalid("pageSize", "must be a number of tasks from 1 to 100")
+		}
+	}
+	if text := param("pageToken"); text != "" {
+		if query.After, err = parsePage(text); err != nil {
+			return invalid("pageToken", "is not the nextPageToken of this list; begin again without it")
+		}
+	}
+	page, err := c.Letters.Dead(q.Context(), query)
+	if err != nil {
+		return err
+	}
+	out := lettersView{Hooks: []hookView{}}
+	for _, r := range page.Records {
+		for _, h := range r.Hooks {
+			if h.State == task.HookDead {
+				out.Hooks = append(out.Hooks, q.view(r, h))
+			}
+		}
+		if page.More {
+			out.Next = pageAfter(r)
+		}
+	}
+	return q.answer(http.StatusOK, out)
+}
+
+// A page token is the place in the list. It opens nothing that its bearer may not see.
+type place struct {
+	At int64  `json:"a"` // Unix milliseconds
+	ID string `json:"i"`
+}
+
+func pageAfter(r task.Record) string {
+	text, err := json.Marshal(place{r.Stamp().UnixMilli(), r.ID()})
+	if err != nil { // numbers and strings always encode
+		panic(err)
+	}
+	return base64.RawURLEncoding.EncodeToString(text)
+}
+
+func parsePage(s string) (task.Ref, error) {
+	var p place
+	text, err := base64.RawURLEncoding.DecodeString(s)
+	if err == nil {
+		err = json.Unmarshal(text, &p)
+	}
+	if err == nil && p.ID == "" {
+		err = errors.New("no id")
+	}
+	return task.Ref{At: time.UnixMilli(p.At).UTC(), ID: p.ID}, err
+}
+
+// redrive sends a webhook its notes again: from a note or a time on, or what it has not
+// taken.
+func (c Config) redrive(q *call) error {
+	var in struct {
+		FromNote *int       `json:"fromNote"`
+		Since    *time.Time `json:"since"`
+	}
+	if err := q.read(&in); err != nil {
+		return err
+	}
+	r, h, err := c.loadHook(q)
+	if err != nil {
+		return err
+	}
+	from := 0
+	switch {
+	case in.FromNote != nil && in.Since != nil:
+		return invalid("since", "and fromNote say the same twice: leave one of them out")
+	case in.FromNote != nil:
+		if from = *in.FromNote; from < 1 || from > len(r.Notes) {
+			return invalid("fromNote", "must be the number of a note, of which there are "+strconv.Itoa(len(r.Notes)))
+		}
+	case in.Since != nil:
+		if from = firstSince(r.Notes, *in.Since); from == 0 {
+			return invalid("since", "is later than every note; the last one is of "+lastNote(r.Notes))
+		}
+	}
+	var job bool
+	r, err = task.UpdateFrom(q.Context(), c.Intake.Store, r, func(r task.Record) (next task.Record, changed bool, err error) {
+		next, changed, job, err = r.Redrive(c.Intake.Rules.At(c.Intake.Now()), h.ID, h.Gen, from)
+		return next, changed, err
+	})
+	if err != nil {
+		return err
+	}
+	if job {
+		c.ask(q.Context(), r.ID())
+	}
+	c.Log.InfoContext(q.Context(), "a webhook is re-driven", "task", r.ID(), "hook", h.ID, "from", from, "by", q.caller.Owner)
+	if h, ok := r.Hook(h.ID); ok {
+		return q.answer(http.StatusOK, q.view(r, h))
+	}
+	return task.ErrNotFound // deleted meanwhile
+}
+
+// firstSince is the number of the first note of that time or later; 0: there is none.
+func firstSince(notes []task.Note, since time.Time) int {
+	for i, n := range notes {
+		if !n.At.Before(since) {
+			return i + 1
+		}
+	}
+	return 0
+}
+
+func lastNote(notes []task.Note) string {
+	if len(notes) == 0 {
+		return "never"
+	}
+	return notes[len(notes)-1].At.UTC().Format(time.RFC3339Nano)
+}
+
+// redriveAll sends all dead webhooks of an owner what they have not taken.
+func (c Config) redriveAll(q *call) error {
+	var in struct {
+		Owner string `json:"owner"`
+	}
+	if err := q.read(&in); err != nil {
+		return err
+	}
+	query := task.DeadQuery{Limit: pageSize}
+	var err error
+	if query.Owner, query.All, err = q.owner(in.Owner); err != nil {
+		return err
+	}
+	var out redrivenView
+	for end := time.Now().Add(redriveFor); ; {
+		page, err := c.Letters.Dead(q.Context(), query)
+		if err != nil {
+			return err
+		}
+		for _, r := range page.Records {
+			n, err := c.redriveTask(q.Context(), r.ID())
+			if err != nil {
+				return err
+			}
+			out.Hooks += n
+			query.After = task.Ref{At: r.Stamp(), ID: r.ID()}
+		}
+		if out.More = page.More; !out.More || time.Now().After(end) {
+			c.Log.InfoContext(q.Context(), "dead webhooks are re-driven", "hooks", out.Hooks, "more", out.More, "by", q.caller.Owner)
+			return q.answer(http.StatusOK, out)
+		}
+	}
+}
+
+// redriveTask brings a task's dead hooks back to life and says how many.
+func (c Config) redriveTask(ctx context.Context, id string) (hooks int, err error) {
+	r, err := task.Update(ctx, c.Intake.Store, id, func(r task.Record) (next task.Record, changed bool, err error) {
+		next, hooks = r, 0
+		for _, h := range r.Hooks {
+			if h.State != task.HookDead {
+				continue
+			}
+			var did bool
+			if next, did, _, err = next.Redrive(c.Intake.Rules.At(c.Intake.Now()), h.ID, h.Gen, 0); err != nil {
+				return r, false, err
+			}
+			if did {
+				hooks++
+			}
+		}
+		return next, hooks > 0, nil
+	})
+	if errors.Is(err, task.ErrNotFound) {
+		return 0, nil // purged meanwhile
+	}
+	if err == nil && hooks > 0 {
+		c.ask(ctx, r.ID())
+	}
+	return hooks, err
+}
+
+// ping has a webhook sent one message, dead or alive. What came of it is among its
+// attempts afterwards.
+func (c Config) ping(q *call) error {
+	if err := q.read(&struct{}{}); err != nil {
+		return err
+	}
+	r, h, err := c.loadHook(q)
+	if err != nil {
+		return err
+	}
+	r, err = task.UpdateFrom(q.Context(), c.Intake.Store, r, func(r task.Record) (task.Record, bool, error) {
+		return r.AskPing(c.Intake.Rules.At(c.Intake.Now()), h.ID)
+	})
+	if err != nil {
+		return err
+	}
+	c.ask(q.Context(), r.ID())
+	if h, ok := r.Hook(h.ID); ok {
+		return q.answer(http.StatusAccepted, q.view(r, h))
+	}
+	return task.ErrNotFound // deleted meanwhile
+}
+
+// read reads the request's body, a JSON object, strictly. None at all is an empty one.
+func (q *call) read(v any) error {
+	if err := q.only(); err != nil {
+		return err
+	}
+	text, err := io.ReadAll(http.MaxBytesReader(q.w, q.Body, maxBody))
+	if err != nil {
+		return invalid("body", "cannot be read, or has more than 16 KiB")
+	}
+	if len(bytes.TrimSpace(text)) == 0 {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return invalid("body", "must be a JSON object with the fields that /push/openapi.yaml names")
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return invalid("body", "must be one JSON object")
+	}
+	return nil
+}

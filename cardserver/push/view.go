@@ -1,0 +1,110 @@
+package push
+
+import (
+	"encoding/json"
+	"time"
+
+	"errand/shared/task"
+)
+
+// hookView is a webhook as its owner sees it. It holds no secret.
+type hookView struct {
+	TaskID      string     `json:"taskId"`
+	ID          string     `json:"id"`
+	Owner       string     `json:"owner,omitempty"` // for operators
+	URL         string     `json:"url"`
+	State       string     `json:"state"`       // "active" or "dead"
+	Gone        bool       `json:"gone"`        // dead because the receiver answered 410
+	Notes       int        `json:"notes"`       // that there are to deliver so far
+	Delivered   int        `json:"delivered"`   // notes 1 to this one were answered 2xx
+	Pending     []noteView `json:"pending"`     // the others, oldest first
+	Failures    int        `json:"failures"`    // of the first of them
+	NextAttempt *time.Time `json:"nextAttempt"` // null: none is to come
+	PingPending bool       `json:"pingPending"` // a ping is asked for and not sent yet
+	Attempts    []tryView  `json:"attempts"`    // the last ten, oldest first
+}
+
+// noteView is one event to be delivered: a state or a completed artifact.
+type noteView struct {
+	Note     int       `json:"note"` // its number; webhook-id is TASK/NOTE
+	At       time.Time `json:"at"`
+	State    string    `json:"state,omitempty"`
+	Artifact string    `json:"artifactId,omitempty"`
+}
+
+// tryView is one attempt.
+type tryView struct {
+	At     time.Time `json:"at"`
+	Note   int       `json:"note"` // 0: a ping
+	Status int       `json:"status,omitempty"`
+	Error  string    `json:"error,omitempty"` // there was no answer
+}
+
+type hooksView struct {
+	Hooks []hookView `json:"hooks"`
+}
+
+type lettersView struct {
+	Hooks []hookView `json:"hooks"`
+	Next  string     `json:"nextPageToken"` // empty: that was all
+}
+
+type keysView struct {
+	Secrets    []string `json:"secrets"`    // of signatures v1, whsec_..., the current one first
+	PublicKeys []string `json:"publicKeys"` // of signatures v1a, whpk_...
+	KeySet     string   `json:"keySet"`     // path of the JWKS, for tokens
+}
+
+type redrivenView struct {
+	Hooks int  `json:"hooks"` // that are active again
+	More  bool `json:"more"`  // there are more: ask again
+}
+
+func (q *call) view(r task.Record, h task.Hook) hookView {
+	v := hookView{
+		TaskID: r.ID(), ID: h.ID, URL: h.URL, State: h.State, Gone: h.Gone, Notes: len(r.Notes), Delivered: h.Cursor,
+		Pending: []noteView{}, Failures: h.Attempt, PingPending: !h.Ping.IsZero(), Attempts: []tryView{},
+	}
+	if q.caller.Operator {
+		v.Owner = r.Owner
+	}
+	for i := h.Cursor; i < len(r.Notes); i++ {
+		n := r.Notes[i]
+		v.Pending = append(v.Pending, noteView{i + 1, n.At, string(n.State), string(n.Artifact)})
+	}
+	if len(v.Pending) > 0 && h.State == task.HookActive {
+		v.NextAttempt = &h.Next
+	}
+	for _, t := range h.Tries {
+		v.Attempts = append(v.Attempts, tryView{t.At, t.Note, t.Status, q.classOf(t)})
+	}
+	return v
+}
+
+func (q *call) answer(status int, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	q.w.Header().Set("Content-Type", "application/json")
+	q.w.WriteHeader(status)
+	_, _ = q.w.Write(append(text, '\n')) // if it fails the client is gone
+	return nil
+}
+
+// only refuses parameters that the operation does not have, and those that come twice.
+func (q *call) only(names ...string) error {
+	for name, values := range q.URL.Query() {
+		known := false
+		for _, n := range names {
+			known = known || n == name
+		}
+		switch {
+		case !known:
+			return invalid(name, "is no parameter of this")
+		case len(values) > 1:
+			return invalid(name, "stands there twice")
+		}
+	}
+	return nil
+}
