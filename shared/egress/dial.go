@@ -23,7 +23,8 @@ var loopback = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Lo
 // net.Dialer it limits the first of these, so that a slow name server leaves
 // time for the second.
 type dialer struct {
-	resolver *net.Resolver
+	// resolve is the resolver's LookupNetIP.
+	resolve func(ctx context.Context, network, host string) ([]netip.Addr, error)
 	// connect connects to an address, if the guard lets it.
 	connect func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -81,7 +82,7 @@ func (d *dialer) lookup(ctx context.Context, host string) ([]netip.Addr, error) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, dnsTimeout)
 	defer cancel()
-	return d.resolver.LookupNetIP(ctx, "ip", host+".")
+	return d.resolve(ctx, "ip", host+".")
 }
 
 // interleave alternates between IPv4 and IPv6, beginning with the family that

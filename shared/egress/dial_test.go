@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,17 +27,6 @@ func addrs(list string) []netip.Addr {
 	return out
 }
 
-// bubble runs f in virtual time. The resolver's configuration is read by the
-// first who asks, and must not belong to a bubble.
-func bubble(t *testing.T, f func(t *testing.T)) {
-	t.Helper()
-	r := Answering(func(string) []netip.Addr { return addrs("8.8.8.8") })
-	if _, err := r.LookupNetIP(t.Context(), "ip", "example.com."); err != nil {
-		t.Fatal(err)
-	}
-	synctest.Test(t, f)
-}
-
 func TestDialSharesItsTime(t *testing.T) {
 	closed := errors.New("closed")
 	tests := []struct {
@@ -51,6 +39,7 @@ func TestDialSharesItsTime(t *testing.T) {
 		{"behind a closed one and a refused one", "8.8.8.2 10.0.0.3 8.8.4.4", 0, 3, nil},
 		{"behind a silent one", "8.8.8.1 8.8.4.4", connectTimeout / 2, 2, nil},
 		{"behind two silent ones of eight", "8.8.8.1 8.8.4.1 9.9.9.4 9.9.9.1 9.9.1.1 9.9.2.1 9.9.3.1 9.9.4.1", 2 * time.Second, 3, nil},
+		{"behind many silent ones of the other family", "8.8.8.1 8.8.4.1 9.9.9.1 2606:4700::4", connectTimeout / 4, 2, nil},
 		{"all are silent", "8.8.8.1 8.8.4.1 9.9.9.1 9.9.8.1 9.9.1.1 9.9.2.1 9.9.3.1 9.9.4.1", connectTimeout, 5, context.DeadlineExceeded},
 		{"all are refused", "10.0.0.3 10.0.1.3", 0, 2, ErrRefused},
 		{"refused and closed", "10.0.0.3 8.8.8.2 10.0.1.3", 0, 3, closed},
@@ -58,13 +47,13 @@ func TestDialSharesItsTime(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.what, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				var tried int
 				d := &dialer{
-					resolver: Answering(func(string) []netip.Addr { return addrs(tt.addrs) }),
+					resolve: func(context.Context, string, string) ([]netip.Addr, error) { return addrs(tt.addrs), nil },
 					connect: func(ctx context.Context, _, address string) (net.Conn, error) {
 						tried++
-						switch netip.MustParseAddrPort(address).Addr().As4()[3] {
+						switch addr := netip.MustParseAddrPort(address).Addr().AsSlice(); addr[len(addr)-1] {
 						case 1:
 							<-ctx.Done()
 							return nil, ctx.Err()
@@ -91,11 +80,16 @@ func TestDialSharesItsTime(t *testing.T) {
 
 // TestSilentNameServerIsGivenUp is row 83 of the catalogue: no answer at all.
 func TestSilentNameServerIsGivenUp(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	// The resolver's configuration is read by the first who asks, and must not
+	// belong to a bubble.
+	if _, err := Answering(func(string) []netip.Addr { return addrs("8.8.8.8") }).LookupNetIP(t.Context(), "ip", "example.com."); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
 		end := make(chan struct{}) // the resolver goes on by itself for a while
 		defer close(end)
 		d := &dialer{
-			resolver: Hostile(func(string, *dnsmessage.Message) bool { <-end; return false }),
+			resolve: Hostile(func(string, *dnsmessage.Message) bool { <-end; return false }).LookupNetIP,
 			connect: func(context.Context, string, string) (net.Conn, error) {
 				t.Error("connects without an address")
 				return nil, errors.New("no")
@@ -116,15 +110,11 @@ func TestSilentNameServerIsGivenUp(t *testing.T) {
 // one of an inner machine, and localhost is nobody's to say.
 func TestNamesAreComplete(t *testing.T) {
 	var asked, tried []string
-	var mu sync.Mutex // both types are asked for at once
 	d := &dialer{
-		resolver: Hostile(func(_ string, m *dnsmessage.Message) bool {
-			mu.Lock()
-			defer mu.Unlock()
-			asked = append(asked, m.Questions[0].Name.String())
-			m.RCode = dnsmessage.RCodeNameError
-			return true
-		}),
+		resolve: func(_ context.Context, _, host string) ([]netip.Addr, error) {
+			asked = append(asked, host)
+			return addrs("9.9.9.9"), nil
+		},
 		connect: func(_ context.Context, _, address string) (net.Conn, error) {
 			tried = append(tried, address)
 			return nil, errors.New("closed")
@@ -135,11 +125,10 @@ func TestNamesAreComplete(t *testing.T) {
 			t.Errorf("dial(%s) = nil, want an error", address)
 		}
 	}
-	slices.Sort(asked)
-	if got := slices.Compact(asked); !slices.Equal(got, []string{"redis.default."}) {
-		t.Errorf("asked for %q, want redis.default. alone", got)
+	if want := []string{"redis.default."}; !slices.Equal(asked, want) {
+		t.Errorf("asked for %q, want %q: with the dot, no search domain is tried", asked, want)
 	}
-	if want := []string{"127.0.0.1:443", "[::1]:443", "8.8.8.8:443", "[2606:4700:4700::1111]:443"}; !slices.Equal(tried, want) {
+	if want := []string{"9.9.9.9:443", "127.0.0.1:443", "[::1]:443", "8.8.8.8:443", "[2606:4700:4700::1111]:443"}; !slices.Equal(tried, want) {
 		t.Errorf("tried %q, want %q", tried, want)
 	}
 }

@@ -72,7 +72,7 @@ func New(cfg Config) (*Client, error) {
 	if resolver == nil {
 		resolver = &net.Resolver{PreferGo: true}
 	}
-	d := &dialer{resolver: resolver, connect: (&net.Dialer{Control: g.control}).DialContext}
+	d := &dialer{resolve: resolver.LookupNetIP, connect: (&net.Dialer{Control: g.control}).DialContext}
 	return newClient(g, cfg.Roots, d.dial), nil
 }
 

@@ -134,7 +134,7 @@ func FuzzAccepted(f *testing.F) {
 				return stop
 			}
 			var turn atomic.Int32 // the name's first address is another one each time
-			d := &dialer{connect: (&net.Dialer{Control: control}).DialContext, resolver: Hostile(func(_ string, m *dnsmessage.Message) bool {
+			names := Hostile(func(_ string, m *dnsmessage.Message) bool {
 				q := m.Questions[0]
 				if name := q.Name.String(); !lookedUp.MatchString(name) || name == "self.example.com." && raw == "https://self.example.com:8443/" {
 					t.Errorf("%q has %q looked up", raw, name)
@@ -143,7 +143,8 @@ func FuzzAccepted(f *testing.F) {
 					Answer(m, q.Name, ips[(i+int(turn.Load()))%len(ips)])
 				}
 				return true
-			})}
+			})
+			d := &dialer{resolve: names.LookupNetIP, connect: (&net.Dialer{Control: control}).DialContext}
 			c := newClient(g, nil, d.dial)
 			if err := c.CheckURL(raw); err != nil {
 				if !slices.Contains(Sentences, err.Error()) {
