@@ -17,26 +17,51 @@ import (
 const maxURL = 2048
 
 // CheckURL says whether a URL has a chance to be reached: it judges the
-// spelling and resolves no name. The error is for whoever chose the URL and
-// says what to write instead.
+// spelling and resolves no name. The error is for whoever chose the URL: it
+// says what to write instead, and never repeats the URL.
 func (c *Client) CheckURL(raw string) error {
+	_, err := c.check(raw)
+	return err
+}
+
+// check is CheckURL, and returns the host and port of the URL in the spelling
+// in which they were judged.
+func (c *Client) check(raw string) (host string, err error) {
 	u, err := split(raw)
 	if err != nil {
-		return err
+		return "", err
 	}
 	port, err := portOf(u)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if addr, err := netip.ParseAddr(u.Hostname()); err == nil {
 		if !c.allow.contains(addr, port) { // never true of an address with a zone
-			return errors.New("must name a host; IP addresses are not allowed")
+			return "", errors.New("must name a host; IP addresses are not allowed")
 		}
-		return nil
+		if c.own.contains(netip.AddrPortFrom(addr, port)) {
+			return "", errOwn
+		}
+		return u.Host, nil
 	}
-	host, err := hostOf(u)
+	host, err = hostOf(u)
 	if err != nil {
-		return err
+		return "", err
+	}
+	if err := c.checkHost(u.Scheme, host, port); err != nil {
+		return "", err
+	}
+	if text := u.Port(); text != "" {
+		host += ":" + text
+	}
+	return host, nil
+}
+
+var errOwn = errors.New("must not be this agent itself: name the host that receives the webhook")
+
+func (c *Client) checkHost(scheme, host string, port uint16) error {
+	if c.own[endpoint{host, port}] {
+		return errOwn
 	}
 	if host == "localhost" {
 		if !c.allow.hasLoopback(port) {
@@ -44,7 +69,7 @@ func (c *Client) CheckURL(raw string) error {
 		}
 		return nil
 	}
-	if u.Scheme != "https" {
+	if scheme != "https" {
 		return errors.New("must start with https://")
 	}
 	if !slices.Contains(publicPorts[:], port) && !c.allow.hasPort(port) {
@@ -84,7 +109,7 @@ func portOf(u *url.URL) (uint16, error) {
 	text := u.Port()
 	if text == "" {
 		if strings.HasSuffix(u.Host, ":") {
-			return 0, errors.New("must not have a colon without a port")
+			return 0, errors.New("must not have a colon without a port: write the port, or leave the colon out")
 		}
 		if u.Scheme == "http" {
 			return 80, nil
@@ -135,7 +160,7 @@ func checkName(host string, private bool) error {
 	}
 	for _, domain := range inner {
 		if strings.HasSuffix(host, "."+domain) && !private {
-			return errors.New("must name a public host")
+			return errors.New("must name a public host, such as hooks.example.com")
 		}
 	}
 	// With our own credentials or a private route they are never a receiver.

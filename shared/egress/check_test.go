@@ -1,8 +1,12 @@
 package egress_test
 
 import (
+	"errors"
+	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"errand/shared/egress"
@@ -28,48 +32,101 @@ func client(t testing.TB, allow string, change ...func(*egress.Config)) *egress.
 	return c
 }
 
+// TestP17P19CheckURLRefuses goes through the spellings of the catalogue. HOST
+// becomes https and http with and without a path, and with the port of a trap
+// to which every name leads: neither is a name looked up nor the trap reached.
 func TestP17P19CheckURLRefuses(t *testing.T) {
-	c := client(t, "")
-	hosts := []string{
-		// Spellings that some resolver takes for 127.0.0.1 or 0.0.0.0.
-		"127.1", "0177.0.0.1", "0x7f.0.0.1", "0x7f000001", "2130706433", "017700000001", "0", "0x", "127.0.0.1",
-		"127.0.0.0x1", "LOCALHOST", "localhost", "localhost.", "a.localhost", "[::1]", "[::]", "[::ffff:7f00:1]",
-		"[::ffff:127.0.0.1]", "[::1%25lo]", "[fe80::1%25eth0]", "[127.0.0.1]", "::1",
-		"127。0。0。1", "①②⑦.⓪.⓪.①", "127.0.0.1", "%31%32%37.0.0.1", "%EF%BC%91%EF%BC%92%EF%BC%97.0.0.1",
-		"127.0.0.1%00.example.com", "ⓛⓞⓒⓐⓛⓗⓞⓢⓣ",
-		// Who is meant?
-		"example.com@127.0.0.1", "127.0.0.1#@example.com", "127.0.0.1?@example.com", `127.0.0.1:80\@example.com`,
-		`example.com\@127.0.0.1`, "user:pw@example.com", "user@example.com", "@example.com", ":@example.com",
-		// Not hosts.
-		"", ":443", "a b.example.com", "a\tb.example.com", "a\r\nb.example.com", "..", "*.", "*.example.com", "xn--",
-		"xn--a.example.com", "a..example.com", ".example.com", "example.com..", "-a.example.com", "a_b.example.com",
-		strings.Repeat("a", 300) + ".com", strings.Repeat("a", 64) + ".com", strings.Repeat("a.", 130) + "com",
-		// Names of inner machines.
-		"metadata", "intranet", "metadata.google.internal", "metadata.google.internal.", "169.254.169.254",
-		"169.254.169.254.", "printer.local", "router.home.arpa", "storage.googleapis.com", "googleapis.com", "8.8.8.8",
-		"[2606:4700:4700::1111]",
-		// Ports.
-		"example.com:0", "example.com:22", "example.com:25", "example.com:80", "example.com:65536", "example.com:0443",
-		"example.com:", "example.com:443a", "example.com:-1", "example.com:99999999999999999999",
+	tr := newTrap(t, true, nil)
+	_, port, _ := strings.Cut(tr.addr(), ":")
+	var asked atomic.Int32
+	c := client(t, tr.elsewhere(), leads(tr), func(cfg *egress.Config) {
+		cfg.Resolver = egress.Answering(func(string) []netip.Addr {
+			asked.Add(1)
+			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}
+		})
+	})
+	long := strings.Repeat("a", 2048-len("https://example.com/"))
+	for _, row := range []struct {
+		row         string
+		hosts, urls []string
+	}{
+		{"49 127.1", []string{"127.1", "127.0.1"}, nil},
+		{"50 octal", []string{"0177.0.0.1", "127.0.0.01"}, nil},
+		{"51 hexadecimal", []string{"0x7f.0.0.1", "127.0.0.0x1", "0x7F.0.0.1"}, nil},
+		{"52 one hexadecimal number", []string{"0x7f000001", "0x", "0X7F000001"}, nil},
+		{"53 one number", []string{"2130706433", "a.2130706433"}, nil},
+		{"54 one octal number", []string{"017700000001"}, nil},
+		{"55 nought", []string{"0", "00", "0.0.0.0"}, nil},
+		{"56 LOCALHOST", []string{"LOCALHOST", "localhost", "ⓛⓞⓒⓐⓛⓗⓞⓢⓣ"}, nil},
+		{"57 localhost with a dot", []string{"localhost.", "localhost。", "localhost.."}, nil},
+		{"59 IPv6", []string{"[::ffff:7f00:1]", "[::ffff:127.0.0.1]", "[::1]", "[::]", "[2606:4700:4700::1111]"}, nil},
+		{"60 zone", []string{"[::1%25lo]", "[fe80::1%25eth0]"}, nil},
+		{"61 IPv4 in brackets", []string{"[127.0.0.1]", "[example.com]"}, nil},
+		{"62 IPv6 without brackets", []string{"::1", "fe80::1"}, nil},
+		{"63 @", []string{"example.com@127.0.0.1", "@example.com", ":@example.com"}, nil},
+		{"64 #", []string{"127.0.0.1#@example.com"}, []string{"https://example.com/#", "https://example.com/#a", "https://example.com#"}},
+		{"65 ?", []string{"127.0.0.1?@example.com"}, nil},
+		{"66 backslash", []string{`127.0.0.1:80\@example.com`, `example.com\@127.0.0.1`}, []string{`https:\\example.com`}},
+		{"67 other dots", []string{"127。0。0。1", "127.0.0.1"}, nil},
+		{"68 other digits", []string{"①②⑦.⓪.⓪.①", "１２７.0.0.1"}, nil},
+		{"69 percent", []string{"%31%32%37.0.0.1", "%EF%BC%91%EF%BC%92%EF%BC%97.0.0.1", "%65xample.com"}, []string{"https://example.com/%zz"}},
+		{"70 NUL", []string{"127.0.0.1%00.example.com", "127.0.0.1\x00.example.com"}, []string{"https://example.com/\x00"}},
+		{"71 white space", []string{"a b.example.com", "a\tb.example.com", "a\r\nb.example.com"}, []string{"https://example.com/a b", " https://example.com/", "https://example.com/\n"}},
+		{"72 no host", []string{"", ":443"}, []string{"", "https:", "https:/127.0.0.1", "https:127.0.0.1", "//127.0.0.1", "//example.com", "https:///", "https://",
+			"http:/127.0.0.1", "http:127.0.0.1", "http:///", "example.com", "/path"}},
+		{"73 other schemes", nil, []string{"file:///etc/passwd", "gopher://example.com/", "ftp://example.com/", "unix:///run/x", "data:text/plain,a",
+			"javascript:alert(1)", "ws://example.com/", "http://example.com", "http://example.com:443/"}},
+		{"74 ports", []string{"example.com:0", "example.com:22", "example.com:25", "example.com:80", "example.com:65536", "example.com:0443", "example.com:080",
+			"example.com:", "example.com:443a", "example.com:-1", "example.com:+443", "example.com:99999999999999999999"}, nil},
+		{"75 no names", []string{strings.Repeat("a", 300) + ".com", strings.Repeat("a", 64) + ".com", strings.Repeat("a.", 130) + "com", "..", "*.", "*.example.com",
+			"xn--", "xn--a.example.com", "a..example.com", ".example.com", "example.com..", "-a.example.com", "a_b.example.com"}, nil},
+		{"76 inner names", []string{"metadata", "intranet", "metadata.google.internal", "metadata.google.internal.", "169.254.169.254.", "169.254.169.254",
+			"printer.local", "a.localhost", "router.home.arpa", "storage.googleapis.com", "googleapis.com", "STORAGE.GoogleAPIs.com."}, nil},
+		{"77 user", []string{"user:pw@example.com", "user@example.com", "user:hunter2@hunter2.example.com"}, nil},
+		{"2,049 bytes", nil, []string{"https://example.com/" + long + "a"}},
+	} {
+		t.Run(row.row, func(t *testing.T) {
+			urls := row.urls
+			for _, host := range row.hosts {
+				urls = append(urls, "https://"+host+"/", "http://"+host+"/", "https://"+host)
+				if !slices.Contains([]string{"63", "64", "65", "72", "74"}, row.row[:2]) && row.row[:2] != "76" {
+					urls = append(urls, "https://"+host+":"+port+"/hunter2", "http://"+host+":"+port+"/?hunter2")
+				}
+			}
+			for _, raw := range urls {
+				if err := c.CheckURL(raw); err == nil || !slices.Contains(egress.Sentences, err.Error()) {
+					t.Errorf("CheckURL(%q) = %v, want one of its sentences", raw, err)
+				}
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, raw, nil)
+				if err != nil {
+					continue // not even a request
+				}
+				if resp, err := c.Do(req); !errors.Is(err, egress.ErrRefused) {
+					t.Errorf("Do(%q) = %v, %v, want ErrRefused", raw, resp, err)
+				}
+			}
+		})
 	}
-	urls := []string{
-		"", "https:", "https:/127.0.0.1", "https:127.0.0.1", "//127.0.0.1", "//example.com", "https:///", "https://", "example.com", "/path",
-		"http://example.com", "http://example.com:443/", "http:/127.0.0.1", "http:127.0.0.1", "http:///",
-		"file:///etc/passwd", "gopher://example.com/", "ftp://example.com/", "unix:///run/x", "data:text/plain,a", "javascript:alert(1)",
-		"https://example.com/#", "https://example.com/#a", "https://example.com/a b", "https://example.com/\x00", "https://example.com/%zz",
-		" https://example.com/", "https://example.com/\n", `https:\\example.com`, "https://example.com/" + strings.Repeat("a", 2048-19),
-	}
-	for _, host := range hosts {
-		urls = append(urls, "https://"+host+"/", "http://"+host+"/", "https://"+host)
-	}
-	for _, raw := range urls {
-		err := c.CheckURL(raw)
-		if err == nil {
-			t.Errorf("CheckURL(%q) = nil, want an error", raw)
-		} else if !strings.HasPrefix(err.Error(), "must ") && !strings.HasPrefix(err.Error(), "is not ") {
-			t.Errorf("CheckURL(%q) = %q, want a sentence that goes on after the field's name", raw, err)
+	t.Run("58 a name with an address in it", func(t *testing.T) {
+		if err := c.CheckURL("https://127.0.0.1.nip.io:" + port + "/"); err != nil {
+			t.Errorf("CheckURL = %v, want nil: it is a name like any other", err)
 		}
+		if resp, err := post(t, c, "https://127.0.0.1.nip.io:"+port+"/"); !errors.Is(err, egress.ErrRefused) || asked.Swap(0) == 0 {
+			t.Errorf("Do = %v, %v, want ErrRefused after a look-up", resp, err)
+		}
+	})
+	if got := tr.conns.Load(); got != 0 {
+		t.Errorf("the trap had %d connections, want 0", got)
 	}
+	if got := asked.Load(); got != 0 {
+		t.Errorf("%d names were looked up, want 0", got)
+	}
+	t.Run("control", func(t *testing.T) {
+		c := client(t, tr.addr(), leads(tr, "127.0.0.1"))
+		if resp, err := post(t, c, tr.named()); err != nil || resp.StatusCode != http.StatusOK || tr.conns.Load() != 1 {
+			t.Errorf("Do = %v, %v, and %d connections, want 200 by one", resp, err, tr.conns.Load())
+		}
+	})
 }
 
 func TestCheckURLAccepts(t *testing.T) {
@@ -122,10 +179,43 @@ func TestCheckURLWithAllowList(t *testing.T) {
 	}
 }
 
-func TestCheckURLNeverRepeatsTheURL(t *testing.T) {
-	for _, raw := range []string{"https://example.com/%zzhunter2", "https://user:hunter2@example.com/", "http://example.com/hunter2", "https://example.com:x/hunter2"} {
-		if err := client(t, "").CheckURL(raw); err == nil || strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("CheckURL(%q) = %v, want an error without the URL", raw, err)
+// TestOwnIsRefused: by any spelling, at the port in question, whatever is
+// allowed; and only there.
+func TestOwnIsRefused(t *testing.T) {
+	c := client(t, "127.0.0.1:*,[::1]:*,10.0.0.0/8:*", func(cfg *egress.Config) {
+		cfg.Own = []string{
+			"https://Agent.example.com/a2a", "https://worker.example.com:8443", "http://bücher.example:443", "http://127.0.0.1:8080", "http://10.0.0.1",
+			"http://no_name:8080", "http://10.0.0.2:0", // these cannot be written in a URL that is accepted
+		}
+	})
+	for raw, own := range map[string]bool{
+		"https://agent.example.com/":              true,
+		"https://AGENT.example.com.:443/":         true,
+		"https://agent.example.com:8443/":         false,
+		"https://other.example.com/":              false,
+		"https://agent.example.com.evil.example/": false,
+		"https://worker.example.com/":             false,
+		"https://worker.example.com:8443/":        true,
+		"https://xn--bcher-kva.example/":          true,
+		"http://127.0.0.1:8080/":                  true,
+		"http://[::ffff:127.0.0.1]:8080/":         true,
+		"http://[::1]:8080/":                      true,
+		"http://localhost:8080/":                  true,
+		"http://LOCALHOST.:8080/":                 true,
+		"http://127.0.0.1:9099/":                  false,
+		"http://localhost:9099/":                  false,
+		"http://10.0.0.1/":                        true,
+		"http://10.0.0.1:80/":                     true,
+		"http://10.0.0.2/":                        false,
+	} {
+		err := c.CheckURL(raw)
+		if got := err != nil && err.Error() == "must not be this agent itself: name the host that receives the webhook"; got != own || !own && err != nil {
+			t.Errorf("CheckURL(%s) = %v, want own %v", raw, err, own)
+		}
+	}
+	for _, own := range []string{"", "agent.example.com", "https://", "https://%zz"} {
+		if _, err := egress.New(egress.Config{Own: []string{own}}); err == nil || !strings.Contains(err.Error(), "write it as https://host") {
+			t.Errorf("New(Own: %q) = %v, want an error with the form of one", own, err)
 		}
 	}
 }

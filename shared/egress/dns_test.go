@@ -12,23 +12,52 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// Answering is a resolver whose name server gives every name the addresses
-// that answer says.
-func Answering(answer func(name string) []netip.Addr) *net.Resolver {
-	return &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+// Hostile is a resolver whose name server is reply: it turns a query into its
+// answer, or returns false to hang up. The network is udp at first, and
+// tcp after a truncated answer.
+func Hostile(reply func(network string, m *dnsmessage.Message) bool) *net.Resolver {
+	return &net.Resolver{PreferGo: true, Dial: func(_ context.Context, network, _ string) (net.Conn, error) {
 		client, server := net.Pipe()
 		go func() {
 			defer server.Close()
-			for serveName(server, answer) == nil {
+			for serveName(server, network, reply) == nil {
 			}
 		}()
 		return client, nil
 	}}
 }
 
+// Answering is a resolver that gives every name the addresses that answer says.
+func Answering(answer func(name string) []netip.Addr) *net.Resolver {
+	return Hostile(func(_ string, m *dnsmessage.Message) bool {
+		q := m.Questions[0]
+		for _, addr := range answer(q.Name.String()) {
+			Answer(m, q.Name, addr)
+		}
+		return true
+	})
+}
+
+// Answer adds the record of addr to m if that is what m asks for.
+func Answer(m *dnsmessage.Message, name dnsmessage.Name, addr netip.Addr) {
+	q := m.Questions[0]
+	var body dnsmessage.ResourceBody
+	switch {
+	case addr.Is4() && q.Type == dnsmessage.TypeA:
+		body = &dnsmessage.AResource{A: addr.As4()}
+	case addr.Is6() && q.Type == dnsmessage.TypeAAAA:
+		body = &dnsmessage.AAAAResource{AAAA: addr.As16()}
+	default:
+		return
+	}
+	m.Answers = append(m.Answers, dnsmessage.Resource{
+		Header: dnsmessage.ResourceHeader{Name: name, Type: q.Type, Class: q.Class}, Body: body,
+	})
+}
+
 // serveName answers one query; a pipe is not a packet connection, so messages
 // are preceded by their length as over TCP.
-func serveName(conn net.Conn, answer func(name string) []netip.Addr) error {
+func serveName(conn net.Conn, network string, reply func(network string, m *dnsmessage.Message) bool) error {
 	var size [2]byte
 	if _, err := io.ReadFull(conn, size[:]); err != nil {
 		return err
@@ -42,20 +71,8 @@ func serveName(conn net.Conn, answer func(name string) []netip.Addr) error {
 		return err
 	}
 	m.Response, m.RecursionAvailable, m.Additionals = true, true, nil
-	q := m.Questions[0]
-	for _, addr := range answer(q.Name.String()) {
-		var body dnsmessage.ResourceBody
-		switch {
-		case addr.Is4() && q.Type == dnsmessage.TypeA:
-			body = &dnsmessage.AResource{A: addr.As4()}
-		case addr.Is6() && q.Type == dnsmessage.TypeAAAA:
-			body = &dnsmessage.AAAAResource{AAAA: addr.As16()}
-		default:
-			continue
-		}
-		m.Answers = append(m.Answers, dnsmessage.Resource{
-			Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class}, Body: body,
-		})
+	if !reply(network, &m) {
+		return io.EOF
 	}
 	packet, err := m.Pack()
 	if err != nil {

@@ -1,16 +1,18 @@
 // Package egress is the one guarded way out to URLs that others chose, such
-// as webhooks. A URL is checked twice: its spelling when it is registered, and
-// the address it leads to when a connection is made.
+// as webhooks. A URL is checked twice: its spelling when it is registered and
+// again before each request, and every address it leads to when a connection
+// is made.
 //
-// Only the second check is a defence, because a name may lead anywhere and may
-// change (DNS rebinding). The first one tells a client early what will never
+// Only the address is a defence, because a name may lead anywhere and may
+// change (DNS rebinding). The spelling tells a client early what will never
 // work. The package knows nothing of webhooks, retries or signatures.
 //
-// Connections are kept and shared between all who send to one host; those who
-// must not share a connection need a Client each.
+// Every request has a connection of its own, so that none is shared between
+// two owners of URLs, or outlives the address that its name had.
 package egress
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -18,17 +20,16 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
-	"syscall"
 	"time"
 )
 
 // Times and sizes of one request. A webhook call should take 10 to 30 s
 // (A2A 1.0, section 13.2).
 const (
-	connectTimeout = 5 * time.Second // name resolution included
-	headerTimeout  = 15 * time.Second
-	totalTimeout   = 30 * time.Second // connection to the last byte of the body
+	connectTimeout = 5 * time.Second // from the name to a TCP connection
+	dnsTimeout     = 2 * time.Second // of that
+	tlsTimeout     = 5 * time.Second
+	totalTimeout   = 15 * time.Second // from the name to the last byte of the body
 	maxHeader      = 64 << 10
 	// MaxBody is how much of a response's body can be read; the rest is cut
 	// off without an error.
@@ -40,6 +41,9 @@ const (
 type Config struct {
 	// Allow are destinations that are reached although the rules forbid them.
 	Allow []Destination
+	// Own are URLs of this installation. Scheme, host and port of them say
+	// where a Client never goes, whatever Allow says.
+	Own []string
 	// Roots are the certificate authorities. Default: the system's.
 	Roots *x509.CertPool
 	// Resolver finds addresses. Default: the one written in Go, because the C
@@ -49,71 +53,92 @@ type Config struct {
 
 // A Client sends requests to URLs that others chose. Safe for concurrent use.
 type Client struct {
-	allow allowList
-	http  http.Client
+	allow     allowList
+	own       ownList
+	transport *http.Transport
 }
 
 // New makes a Client.
 func New(cfg Config) (*Client, error) {
-	g, err := newGuard(cfg.Allow)
+	own, err := newOwn(cfg.Own)
 	if err != nil {
 		return nil, err
 	}
-	return newClient(cfg, g.control), nil
-}
-
-// newClient makes a Client whose connections control decides on.
-func newClient(cfg Config, control func(network, address string, _ syscall.RawConn) error) *Client {
+	g, err := newGuard(cfg.Allow, own)
+	if err != nil {
+		return nil, err
+	}
 	resolver := cfg.Resolver
 	if resolver == nil {
 		resolver = &net.Resolver{PreferGo: true}
 	}
-	dialer := &net.Dialer{Timeout: connectTimeout, Resolver: resolver, Control: control}
+	d := &dialer{resolve: resolver.LookupNetIP, connect: (&net.Dialer{Control: g.control}).DialContext}
+	return newClient(g, cfg.Roots, d.dial), nil
+}
+
+// newClient makes a Client that obeys g before it dials; dial asks g again.
+func newClient(g *guard, roots *x509.CertPool, dial func(ctx context.Context, network, address string) (net.Conn, error)) *Client {
 	return &Client{
-		allow: cfg.Allow,
-		http: http.Client{
-			Timeout:       totalTimeout,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-			// HTTP/2 stays off, as in any Transport with a dialer of its own:
-			// nothing here needs it, and it lets hosts share connections.
-			Transport: &http.Transport{
-				Proxy:                  nil, // a proxy from the environment would dial for us, unguarded
-				DialContext:            dialer.DialContext,
-				TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.Roots},
-				TLSHandshakeTimeout:    connectTimeout,
-				ResponseHeaderTimeout:  headerTimeout,
-				MaxResponseHeaderBytes: maxHeader,
-				DisableCompression:     true, // a small body cannot unpack to a large one
-				MaxIdleConns:           100,
-				MaxIdleConnsPerHost:    2,
-				IdleConnTimeout:        30 * time.Second,
-			},
+		allow: g.allow,
+		own:   g.own,
+		// HTTP/2 stays off, as in any Transport with a dialer of its own:
+		// nothing here needs it, and it lets hosts share connections.
+		transport: &http.Transport{
+			Proxy:                  nil, // a proxy from the environment would dial for us, unguarded
+			DialContext:            dial,
+			DisableKeepAlives:      true,
+			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+			TLSHandshakeTimeout:    tlsTimeout,
+			MaxResponseHeaderBytes: maxHeader,
+			DisableCompression:     true, // a small body cannot unpack to a large one
 		},
 	}
 }
 
-// Do sends req once. Redirects are answers like any other, and not followed;
-// the caller closes the body, of which MaxBody bytes can be read. Any error is
-// an *Error.
+// Do sends req once, with the host of its URL as Host. Redirects are answers
+// like any other, and not followed; the caller closes the body, of which
+// MaxBody bytes can be read. Any error is an *Error.
 func (c *Client) Do(req *http.Request) (*http.Response, error) {
-	if err := c.CheckURL(req.URL.String()); err != nil {
+	host, err := c.check(req.URL.String())
+	if err != nil {
 		if req.Body != nil {
 			req.Body.Close()
 		}
-		return nil, &Error{cause: fmt.Errorf("%w: %w", ErrRefused, err)}
+		return nil, &Error{cause: fmt.Errorf("%w: its URL %w", ErrRefused, err)}
 	}
-	resp, err := c.http.Do(req)
+	ctx, cancel := context.WithTimeout(req.Context(), totalTimeout)
+	req = req.WithContext(ctx)
+	to := *req.URL
+	to.Host = host
+	req.URL, req.Host = &to, ""
+	// An http.Client would follow redirects, keep cookies and put the URL,
+	// which may hold a token, into errors; a Transport does none of that.
+	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
-		if outer, ok := errors.AsType[*url.Error](err); ok {
-			err = outer.Err // the URL itself may hold a token
-		}
+		cancel()
 		return nil, &Error{cause: err}
 	}
-	resp.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.LimitReader(resp.Body, MaxBody), resp.Body}
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		// Nobody asked for it, and the body would be the bare connection, on
+		// which the time limit has no hold.
+		resp.Body.Close()
+		cancel()
+		return nil, &Error{cause: errors.New("the answer changes the protocol, with status 101")}
+	}
+	resp.Body = &body{io.LimitReader(resp.Body, MaxBody), resp.Body, cancel}
 	return resp, nil
+}
+
+// A body is the beginning of a response's body; closing it ends the request.
+type body struct {
+	io.Reader
+	rest   io.Closer
+	cancel context.CancelFunc
+}
+
+func (b *body) Close() error {
+	defer b.cancel()
+	return b.rest.Close()
 }
 
 // ErrRefused is in the chain of an Error when no connection was attempted,
@@ -132,5 +157,5 @@ func (e *Error) Error() string { return "the destination could not be reached" }
 func (e *Error) Unwrap() error { return e.cause }
 
 // Cause is what happened, for logs only. It names hosts and addresses, but no
-// path, query or header.
+// path, query or header of the request.
 func (e *Error) Cause() string { return e.cause.Error() }

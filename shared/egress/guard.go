@@ -30,10 +30,11 @@ var (
 // A guard decides on connections by the address they go to.
 type guard struct {
 	allow  allowList
+	own    ownList
 	public *ssrf.Guardian
 }
 
-func newGuard(allow []Destination) (*guard, error) {
+func newGuard(allow []Destination, own ownList) (*guard, error) {
 	for i, d := range allow {
 		if err := d.check(); err != nil {
 			return nil, fmt.Errorf("allowed destination %d: %w", i, err)
@@ -41,6 +42,7 @@ func newGuard(allow []Destination) (*guard, error) {
 	}
 	return &guard{
 		allow: allow,
+		own:   own,
 		public: ssrf.New(
 			ssrf.WithPorts(publicPorts[:]...),
 			ssrf.WithDeniedV4Prefixes(prefixes(denied4)...),
@@ -52,8 +54,13 @@ func newGuard(allow []Destination) (*guard, error) {
 // control is the net.Dialer's hook: it sees every address that is about to be
 // connected to, after name resolution.
 func (g *guard) control(network, address string, c syscall.RawConn) error {
-	if at, err := netip.ParseAddrPort(address); err == nil && g.allow.contains(at.Addr(), at.Port()) {
-		return nil
+	if at, err := netip.ParseAddrPort(address); err == nil {
+		if g.own.contains(at) {
+			return fmt.Errorf("%w: %s is this installation itself", ErrRefused, at)
+		}
+		if g.allow.contains(at.Addr(), at.Port()) {
+			return nil
+		}
 	}
 	if err := g.public.Safe(network, address, c); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"errand/shared/agent"
@@ -156,11 +157,13 @@ func (p *Parts) openAgent(e Env) (err error) {
 
 func (p *Parts) openEgress(e Env) error {
 	allow, err := egress.ParseAllow(e.PushAllow)
-	if err == nil {
-		p.Egress, err = egress.New(egress.Config{Allow: allow})
-	}
 	if err != nil {
 		return fmt.Errorf("ERRAND_PUSH_ALLOW: %w", err)
+	}
+	// A webhook that led back to us would be a message from inside.
+	own := slices.DeleteFunc([]string{e.URL, e.WorkerURL, e.FunctionsURL}, func(url string) bool { return url == "" })
+	if p.Egress, err = egress.New(egress.Config{Allow: allow, Own: own}); err != nil {
+		return fmt.Errorf("ERRAND_URL, ERRAND_WORKER_URL or ERRAND_FUNCTIONS_URL: %w", err)
 	}
 	return nil
 }

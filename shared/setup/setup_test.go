@@ -138,6 +138,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"agent", setup.Env{Agent: filepath.Join(other, "none.yaml")}, []string{"ERRAND_AGENT", "none.yaml"}},
 		{"agent with a fault", setup.Env{Agent: yaml}, []string{"ERRAND_AGENT", "a.yaml", "nonsense"}},
 		{"push", setup.Env{PushAllow: "localhost"}, []string{"ERRAND_PUSH_ALLOW", "PREFIX:PORT"}},
+		{"no URL", setup.Env{URL: "agent"}, []string{"ERRAND_URL", "https://host"}},
 		{"Cloud Run", setup.Env{Service: "s"}, []string{"ERRAND_QUEUE=cloudtasks:", "ERRAND_BUS=pubsub:", "K_SERVICE"}},
 		{"Cloud Run with SQLite", setup.Env{Service: "s", Queue: queue, Bus: topic}, []string{"ERRAND_STORE=firestore:", "K_SERVICE"}},
 		{"SQLite with a managed queue", setup.Env{Queue: queue, Bus: topic}, []string{"ERRAND_STORE=firestore:"}},
@@ -188,6 +189,33 @@ func TestOpenZero(t *testing.T) {
 	}
 	if _, err := open(t, setup.Env{}); err == nil || !strings.Contains(err.Error(), "ERRAND_STORE") || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("a second one: %v", err)
+	}
+}
+
+// No webhook leads back to the installation, even where its address is allowed, and
+// another port of the same host is another receiver.
+func TestWebhooksDoNotLeadBack(t *testing.T) {
+	t.Chdir(t.TempDir())
+	p, err := open(t, setup.Env{
+		URL: "http://127.0.0.1:8080", WorkerURL: "https://worker.example.com", FunctionsURL: "https://functions.example.com:8443",
+		PushAllow: "127.0.0.1:*",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for url, own := range map[string]bool{
+		"http://127.0.0.1:8080/":              true,
+		"http://localhost:8080/x":             true,
+		"http://127.0.0.1:9099/":              false,
+		"https://worker.example.com/turns":    true,
+		"https://worker.example.com:8443/":    false,
+		"https://FUNCTIONS.example.com.:8443": true,
+		"https://hooks.example.com/":          false,
+	} {
+		err := p.Egress.CheckURL(url)
+		if got := err != nil && strings.Contains(err.Error(), "this agent itself"); got != own || !own && err != nil {
+			t.Errorf("CheckURL(%s) = %v, want own %v", url, err, own)
+		}
 	}
 }
 
