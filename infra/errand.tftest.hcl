@@ -108,6 +108,12 @@ run "environment" {
     error_message = "the programs do not have the same environment"
   }
 
+  # Webhooks are signed in the name of ERRAND_URL, by functions too.
+  assert {
+    condition     = { for e in google_cloud_run_v2_service.program["functions"].template[0].containers[0].env : e.name => e.value } == output.environment
+    error_message = "functions does not have the environment that is shown"
+  }
+
   assert {
     condition = output.environment == {
       ERRAND_STORE          = "firestore:my-project/errand"
@@ -262,12 +268,17 @@ run "asks_vertex_as_the_worker" {
   }
 
   assert {
-    condition     = toset(keys(google_secret_manager_secret_iam_member.reads)) == toset(["cardserver"]) && google_secret_manager_secret_iam_member.reads["cardserver"].secret_id == "errand-access"
-    error_message = "a secret is read that is not needed"
+    condition     = toset([for k, r in google_secret_manager_secret_iam_member.reads : "${k} ${r.secret_id}"]) == toset(["cardserver/access errand-access", "cardserver/errand-keys errand-errand-keys", "functions/errand-keys errand-errand-keys"])
+    error_message = "a secret is read that is not needed, or not read that is"
   }
 
   assert {
-    condition     = toset(output.secrets) == toset(["errand-access"])
+    condition     = alltrue([for r in google_secret_manager_secret_iam_member.reads : r.role == "roles/secretmanager.secretAccessor" && r.member != google_service_account.program["worker"].member])
+    error_message = "the worker reads a secret that is not its own, or somebody may do more than read"
+  }
+
+  assert {
+    condition     = toset(output.secrets) == toset(["errand-access", "errand-errand-keys"])
     error_message = "the secrets to fill are ${jsonencode(output.secrets)}"
   }
 }
@@ -278,12 +289,17 @@ run "asks_gemini_with_a_key" {
   }
 
   assert {
-    condition     = { for r in google_secret_manager_secret_iam_member.reads : r.secret_id => r.member } == { errand-access = google_service_account.program["cardserver"].member, errand-gemini-api-key = google_service_account.program["worker"].member }
+    condition     = [for r in google_secret_manager_secret_iam_member.reads : r.member if r.secret_id == "errand-gemini-api-key"] == [google_service_account.program["worker"].member]
     error_message = "the key is not the worker's alone, or not to be read by it"
   }
 
   assert {
-    condition     = toset(output.secrets) == toset(["errand-access", "errand-gemini-api-key"])
+    condition     = toset([for r in google_secret_manager_secret_iam_member.reads : r.member if r.secret_id == "errand-errand-keys"]) == toset([for p in ["cardserver", "functions"] : google_service_account.program[p].member])
+    error_message = "somebody else than cardserver and functions can sign and open, or one of them cannot"
+  }
+
+  assert {
+    condition     = toset(output.secrets) == toset(["errand-access", "errand-errand-keys", "errand-gemini-api-key"])
     error_message = "the secrets to fill are ${jsonencode(output.secrets)}"
   }
 
@@ -305,7 +321,7 @@ run "anonymous" {
   }
 
   assert {
-    condition     = output.environment.ERRAND_ACCESS == "anonymous" && length(google_secret_manager_secret_iam_member.reads) == 0 && length(google_cloud_run_v2_service.program["cardserver"].template[0].volumes) == 0
+    condition     = output.environment.ERRAND_ACCESS == "anonymous" && toset(keys(google_secret_manager_secret_iam_member.reads)) == toset(["cardserver/errand-keys", "functions/errand-keys"]) && length(google_cloud_run_v2_service.program["cardserver"].template[0].volumes) == 0
     error_message = "the access file is read for nothing"
   }
 
@@ -335,7 +351,7 @@ run "choices" {
   }
 
   assert {
-    condition     = output.environment.ERRAND_SECRETS == "secretmanager:my-project/second-agent" && toset([for s in google_secret_manager_secret.secret : s.secret_id]) == toset(["second-agent-access", "second-agent-gemini-api-key"])
+    condition     = output.environment.ERRAND_SECRETS == "secretmanager:my-project/second-agent" && toset([for s in google_secret_manager_secret.secret : s.secret_id]) == toset(["second-agent-access", "second-agent-errand-keys", "second-agent-gemini-api-key"])
     error_message = "the secrets are not those that ERRAND_SECRETS begins"
   }
 

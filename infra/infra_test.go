@@ -18,6 +18,7 @@ import (
 	"errand/functions/sweep"
 	"errand/shared/agent"
 	"errand/shared/bus"
+	"errand/shared/keys"
 	embedded "errand/shared/local"
 	"errand/shared/secret"
 	"errand/shared/serve"
@@ -25,7 +26,8 @@ import (
 	"errand/shared/task"
 )
 
-// keyOfModel is the secret that the worker asks ERRAND_SECRETS for.
+// keyOfModel is the secret that the worker asks ERRAND_SECRETS for; the others ask for
+// keys.Secret.
 const keyOfModel = "gemini-api-key"
 
 // Every variable that the programs read is set by the module, and the reverse, but for
@@ -38,6 +40,7 @@ func TestEnvironment(t *testing.T) {
 		"ERRAND_AGENT":      "the definition is in the programs",
 		"ERRAND_ISSUER":     "the invoker's tokens are Google's, which is the default",
 		"GEMINI_API_KEY":    "the key is a secret, asked for through ERRAND_SECRETS and in nobody's environment",
+		"ERRAND_KEYS":       "the keys are a secret, asked for through ERRAND_SECRETS and in nobody's environment",
 		"ERRAND_PUSH_ALLOW": "the services are in no private network, so there are no private destinations",
 	}
 	others := map[string]string{
@@ -119,14 +122,16 @@ func TestNames(t *testing.T) {
 			t.Errorf("local.%s: %s", set, diff)
 		}
 	}
-	if diff := cmp.Diff([]string{"access", keyOfModel}, slices.Sorted(maps.Keys(local(t, ctx, "secrets")))); diff != "" {
+	if diff := cmp.Diff([]string{"access", keys.Secret, keyOfModel}, slices.Sorted(maps.Keys(local(t, ctx, "secrets")))); diff != "" {
 		t.Errorf("secrets: %s", diff)
 	}
-	// On one machine the same secret is the variable that the programs know.
-	var asked string
-	alone := embedded.Env{Lookup: func(name string) (string, bool) { asked = name; return "", false }}
-	if _, err := alone.Get(t.Context(), secret.Ref{Name: keyOfModel}); !errors.Is(err, secret.ErrNotFound) || !slices.Contains(setup.Variables(), asked) {
-		t.Errorf("%s is asked for as %q, which no program reads: %v", keyOfModel, asked, err)
+	// On one machine the same secrets are variables that the programs know.
+	for _, name := range []string{keys.Secret, keyOfModel} {
+		var asked string
+		alone := embedded.Env{Lookup: func(name string) (string, bool) { asked = name; return "", false }}
+		if _, err := alone.Get(t.Context(), secret.Ref{Name: name}); !errors.Is(err, secret.ErrNotFound) || !slices.Contains(setup.Variables(), asked) {
+			t.Errorf("%s is asked for as %q, which no program reads: %v", name, asked, err)
+		}
 	}
 	if !strings.Contains(read(t, "secrets.tf"), `"${var.prefix}-${each.key}"`) {
 		t.Error("the secrets are not named by prefix and name, as ERRAND_SECRETS has it")
@@ -186,7 +191,7 @@ func TestRoles(t *testing.T) {
 		"google_pubsub_topic_iam_member.publishes roles/pubsub.publisher":                                      "events (bus.Publisher)",
 		"google_pubsub_topic_iam_member.buries roles/pubsub.publisher":                                         "dead letters, by Pub/Sub itself",
 		"google_pubsub_subscription_iam_member.takes_away roles/pubsub.subscriber":                             "dead letters, by Pub/Sub itself",
-		"google_secret_manager_secret_iam_member.reads roles/secretmanager.secretAccessor":                     "the access file, the key of the model",
+		"google_secret_manager_secret_iam_member.reads roles/secretmanager.secretAccessor":                     "the access file, the key of the model, the keys of webhooks",
 		"google_cloud_run_v2_service_iam_binding.clients roles/run.invoker":                                    "clients, where Cloud Run asks who they are",
 		"google_artifact_registry_repository_iam_member.builder roles/artifactregistry.writer":                 "Cloud Build pushes the image",
 		"google_storage_bucket_iam_member.builder roles/storage.objectViewer":                                  "Cloud Build reads the source",

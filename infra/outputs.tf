@@ -19,8 +19,8 @@ output "builder" {
 }
 
 output "secrets" {
-  description = "Secrets that need a version before the services can start."
-  value       = [for s in distinct(values(local.reads)) : google_secret_manager_secret.secret[s].secret_id]
+  description = "Secrets that need a version: the front door does not start without access, and no webhook is sent without errand-keys."
+  value       = [for s in toset([for r in local.reads : split("/", r)[1]]) : google_secret_manager_secret.secret[s].secret_id]
 }
 
 output "environment" {

@@ -96,7 +96,7 @@ resource "google_cloud_run_v2_service" "program" {
       }
 
       dynamic "volume_mounts" {
-        for_each = lookup(local.reads, each.key, "") == "access" ? ["access"] : []
+        for_each = contains(local.reads, "${each.key}/access") ? ["access"] : []
 
         content {
           name       = volume_mounts.value
@@ -106,7 +106,7 @@ resource "google_cloud_run_v2_service" "program" {
     }
 
     dynamic "volumes" {
-      for_each = lookup(local.reads, each.key, "") == "access" ? ["access"] : []
+      for_each = contains(local.reads, "${each.key}/access") ? ["access"] : []
 
       content {
         name = volumes.value

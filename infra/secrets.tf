@@ -1,17 +1,20 @@
 # Secrets are made without values: those are added with gcloud, and are in no state file.
 
 locals {
-  secrets = toset(["access", "gemini-api-key"])
+  secrets = toset(["access", "errand-keys", "gemini-api-key"])
 
   # Mounted: the newest version is read by every instance that starts.
   access_file = { folder = "/etc/errand", name = "access.yaml" }
 
-  # Who reads which secret. The key is asked for through ERRAND_SECRETS while the worker
-  # runs, and is in nobody's environment.
-  reads = merge(
-    var.access == "secret" ? { cardserver = "access" } : {},
-    startswith(var.model, "gemini:") ? { worker = "gemini-api-key" } : {},
-  )
+  # Who reads which secret. Keys are asked for through ERRAND_SECRETS while a program
+  # runs, and are in nobody's environment. The front door seals what webhooks are sent
+  # with, and functions opens it and signs; the worker, which runs what models call for,
+  # does neither.
+  reads = toset(concat(
+    ["cardserver/errand-keys", "functions/errand-keys"],
+    var.access == "secret" ? ["cardserver/access"] : [],
+    startswith(var.model, "gemini:") ? ["worker/gemini-api-key"] : [],
+  ))
 }
 
 resource "google_secret_manager_secret" "secret" {
@@ -31,7 +34,7 @@ resource "google_secret_manager_secret_iam_member" "reads" {
   for_each = local.reads
 
   project   = var.project
-  secret_id = google_secret_manager_secret.secret[each.value].secret_id
+  secret_id = google_secret_manager_secret.secret[split("/", each.key)[1]].secret_id
   role      = "roles/secretmanager.secretAccessor"
-  member    = google_service_account.program[each.key].member
+  member    = google_service_account.program[split("/", each.key)[0]].member
 }

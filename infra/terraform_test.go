@@ -246,7 +246,10 @@ func TestTerraformTestNotices(t *testing.T) {
 		{"identities.tf", `databases/${google_firestore_database.tasks.name}`, `databases/x`, "reaches another database"},
 		{"pubsub.tf", `audience              = "${local.urls["functions"]}/events"`, `audience              = local.urls["functions"]`, "functions would refuse the events"},
 		{"tasks.tf", `audience              = "${local.urls["functions"]}/tick"`, `audience              = local.urls["functions"]`, "functions would refuse the schedule"},
-		{"secrets.tf", `{ worker = "gemini-api-key" }`, `{ functions = "gemini-api-key" }`, "not the worker's alone"},
+		{"secrets.tf", `"worker/gemini-api-key"`, `"functions/gemini-api-key"`, "not the worker's alone"},
+		{"secrets.tf", `"functions/errand-keys"`, `"functions/errand-keys", "worker/errand-keys"`, "can sign and open"},
+		{"secrets.tf", `roles/secretmanager.secretAccessor`, `roles/secretmanager.admin`, "the worker reads a secret that is not its own"},
+		{"run.tf", `value = env.value`, `value = each.key == "functions" && env.key == "ERRAND_URL" ? "" : env.value`, "functions does not have the environment"},
 		{"run.tf", `secretmanager:${var.project}/${var.prefix}`, `secretmanager:${var.project}`, "not those that ERRAND_SECRETS begins"},
 	}
 	for _, f := range faults {
