@@ -81,6 +81,7 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	}
 	announce(out, l, env, parts)
 	begin(address(l, parts))
+	go parts.CheckKeys(ctx)
 	return serve.Run(ctx, l, surface.Handler(), options)
 }
 

@@ -67,5 +67,6 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 		return err
 	}
 	fmt.Fprintf(out, "The functions are at http://%s\n", l.Addr())
+	go parts.CheckKeys(ctx)
 	return serve.Run(ctx, l, mux, serve.Options{Log: log, Linger: deliverFor})
 }

@@ -35,6 +35,22 @@ func (p *Parts) openKeys(ctx context.Context, e Env) error {
 	return nil
 }
 
+// CheckKeys reads the keys once, so that a secret without a version is seen before the
+// first webhook. The program runs all the same: what is owed is sent when they are there.
+func (p *Parts) CheckKeys(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	_, err := p.Keys.Ring(ctx)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil: // also where nothing was done between requests
+		p.log.ErrorContext(ctx, "the keys could not be read in time; webhooks wait until they can", "err", err)
+	default:
+		p.log.ErrorContext(ctx, "webhooks wait, and none that has a token or credentials can be registered: add what cardserver keys makes as a version of the secret errand-keys in ERRAND_SECRETS, and let this program read it",
+			"err", err, "alert", true)
+	}
+}
+
 // ownKeys makes a ring at the first start and keeps it beside the SQLite file.
 func (p *Parts) ownKeys(ctx context.Context, e Env) error {
 	path, embedded := e.file()

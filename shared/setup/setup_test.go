@@ -1,6 +1,8 @@
 package setup_test
 
 import (
+	"bytes"
+	"context"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -9,10 +11,14 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"errand/shared/gcp/fake"
+	"errand/shared/keys"
 	"errand/shared/setup"
 )
 
@@ -262,6 +268,58 @@ func TestOpenModel(t *testing.T) {
 			asked = ""
 			if err := p.Model.Check(t.Context()); err != nil || asked != row.asked {
 				t.Errorf("%v: asked %q, want %q", err, asked, row.asked)
+			}
+		})
+	}
+}
+
+// Keys that cannot be read stop no program. It says what to do, and nothing of what was
+// in the secret.
+func TestCheckKeys(t *testing.T) {
+	const keysName = "projects/p/secrets/errand-errand-keys"
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for _, row := range []struct {
+		name string
+		ctx  context.Context
+		set  func(*fake.Secrets)
+		want []string // empty: nothing is said
+		not  string
+	}{
+		{"keys", t.Context(), nil, nil, ""},
+		{"no version", t.Context(), nil, []string{"level=ERROR", "cardserver keys", "a version of the secret errand-keys", "ERRAND_SECRETS", "projects/p/secrets/errand-errand-keys", "alert=true"}, ""},
+		{"no keys in it", t.Context(), func(s *fake.Secrets) { s.Set(keysName, []byte("CANARY")) }, []string{"level=ERROR", "cannot be used", "alert=true"}, "CANARY"},
+		{"no right", t.Context(), func(s *fake.Secrets) { s.Down(status.Error(codes.PermissionDenied, "no")) }, []string{"level=ERROR", "roles/secretmanager.secretAccessor", "alert=true"}, ""},
+		{"no time", ended, nil, []string{"level=ERROR", "in time"}, "alert"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			manager, addr := fake.StartSecrets(t)
+			if row.want == nil {
+				text, err := keys.Generate("", time.Now())
+				if err != nil {
+					t.Fatal(err)
+				}
+				manager.Set(keysName, []byte(text))
+			}
+			if row.set != nil {
+				row.set(manager)
+			}
+			t.Chdir(t.TempDir())
+			var log bytes.Buffer
+			p, err := setup.Open(t.Context(), setup.Env{Secrets: "secretmanager:p/errand@" + addr}, setup.CardServer, slog.New(slog.NewTextHandler(&log, nil)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			p.CheckKeys(row.ctx)
+			said := log.String()
+			for _, want := range row.want {
+				if !strings.Contains(said, want) {
+					t.Errorf("CheckKeys does not say %q: %s", want, said)
+				}
+			}
+			if row.want == nil && said != "" || row.not != "" && strings.Contains(said, row.not) {
+				t.Errorf("CheckKeys says %s", said)
 			}
 		})
 	}
