@@ -201,7 +201,7 @@ func TestSmoke(t *testing.T) {
 	if code != 0 || strings.Contains(out, "FAIL") || strings.Contains(out, "note") || strings.Contains(out, "skip") || errs != "" {
 		t.Errorf("smoke ends with %d: %s%s", code, out, errs)
 	}
-	for _, want := range []string{"card", "unknown", "send", "poll", "same", "stream", "cancel", "configs", "guard", "webhook"} {
+	for _, want := range []string{"card", "unknown", "send", "poll", "same", "stream", "cancel", "keys", "configs", "guard", "webhook"} {
 		if !strings.Contains(out, "ok   "+want) {
 			t.Errorf("smoke does not try %s: %s", want, out)
 		}

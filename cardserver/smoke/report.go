@@ -38,7 +38,7 @@ type remark string
 
 func (r remark) Error() string { return string(r) }
 
-// An omission is why a check was not done.
+// An omission is why a check was not done; an empty one is not worth a line.
 type omission string
 
 func (o omission) Error() string { return string(o) }
@@ -63,6 +63,8 @@ func (r *report) check(ctx context.Context, name, about string, limit time.Durat
 		r.line("ok", name, took, about, say)
 	case errors.As(err, &note):
 		r.line("note", name, took, about, string(note))
+	case errors.As(err, &left) && left == "":
+		return nil
 	case errors.As(err, &left):
 		r.skip(name, join(about, string(left)))
 		return nil

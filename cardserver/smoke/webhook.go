@@ -29,6 +29,7 @@ func (r *run) tryWebhooks(ctx context.Context, b *binding) {
 		r.report.skip("webhook", "the card declares no push notifications")
 		return
 	}
+	r.report.check(ctx, "keys", "", callTimeout, r.keySet)
 	r.report.check(ctx, "configs", b.name, callTimeout, b.configs)
 	r.report.check(ctx, "guard", b.name, callTimeout, b.guard)
 	switch {
