@@ -252,9 +252,9 @@ func (c *canary) nowhere(places map[string][]byte) {
 	}
 }
 
-// TestSecretsAreNowhere: the secrets of webhooks, the keys that seal and sign, and the keys
+// TestP19SecretsAreNowhere: the secrets of webhooks, the keys that seal and sign, and the keys
 // of callers and the model appear in no file, log, queue, store or answer.
-func TestSecretsAreNowhere(t *testing.T) {
+func TestP19SecretsAreNowhere(t *testing.T) {
 	t.Run("one process", func(t *testing.T) {
 		c := newCanary(t)
 		p := start(t, c.env...)
