@@ -2,7 +2,6 @@ package main_test
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -54,16 +53,16 @@ var program = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// A topic is one on the emulator, with the publisher that the worker has.
+// A topic is one of a server of Pub/Sub, with the publisher that the worker has.
 type topic struct {
 	t             *testing.T
 	host, project string
 	publisher     *gcp.Publisher
 }
 
-func newTopic(t *testing.T) *topic {
+func newTopic(t *testing.T, host string) *topic {
 	t.Helper()
-	p := &topic{t: t, host: emulator.PubSub(t), project: emulator.Project(t)}
+	p := &topic{t: t, host: host, project: emulator.Project(t)}
 	topics, err := pubsub.NewTopicAdminClient(t.Context(), p.options()...)
 	if err != nil {
 		t.Fatal(err)
@@ -277,22 +276,4 @@ func serve(t *testing.T, before func(w http.ResponseWriter, r *http.Request) (an
 // printedOf is the line about a task that serve completed.
 func printedOf(task string) string {
 	return task + ` completed 2026-08-01T12:00:00Z: "Answer of\n` + task + `"`
-}
-
-// pull takes messages from a subscription, and acknowledges them.
-func (p *topic) pull(ctx context.Context, subscription string) ([]*pubsubpb.PubsubMessage, error) {
-	c := p.subscriptions()
-	resp, err := c.Pull(ctx, &pubsubpb.PullRequest{Subscription: subscription, MaxMessages: 100})
-	if err != nil {
-		return nil, err
-	}
-	var out []*pubsubpb.PubsubMessage
-	ack := &pubsubpb.AcknowledgeRequest{Subscription: subscription}
-	for _, m := range resp.ReceivedMessages {
-		out, ack.AckIds = append(out, m.Message), append(ack.AckIds, m.AckId)
-	}
-	if len(ack.AckIds) == 0 {
-		return nil, nil
-	}
-	return out, c.Acknowledge(ctx, ack)
 }

@@ -13,12 +13,13 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/auth"
+	"errand/shared/gcp/emulator"
 )
 
 // An event that comes twice, before or after the task was printed, is one line.
 func TestCompletedTaskIsPrintedOnce(t *testing.T) {
 	t.Parallel()
-	p := newTopic(t)
+	p := newTopic(t, emulator.PubSub(t))
 	c := p.start(p.subscribe("pipeline", ""), serve(t, nil))
 	p.publish(artifact("a", 1), state("a", 2, a2a.TaskStateCompleted))
 	if got := c.line(); got != printedOf("a") {
@@ -42,7 +43,7 @@ func TestCompletedTaskIsPrintedOnce(t *testing.T) {
 func TestCopyWaitsForTheOther(t *testing.T) {
 	t.Parallel()
 	asked, answer := make(chan struct{}, 10), make(chan struct{})
-	p := newTopic(t)
+	p := newTopic(t, emulator.PubSub(t))
 	c := p.start(p.subscribe("pipeline", ""), serve(t, func(http.ResponseWriter, *http.Request) bool {
 		asked <- struct{}{}
 		<-answer
@@ -84,7 +85,7 @@ func TestEventComesAgainUntilTheAgentAnswers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var calls atomic.Int32
-			p := newTopic(t)
+			p := newTopic(t, emulator.PubSub(t))
 			c := p.start(p.subscribe("pipeline", ""), serve(t, func(w http.ResponseWriter, _ *http.Request) bool {
 				if calls.Add(1) > 2 {
 					return false
@@ -108,9 +109,12 @@ func TestEventComesAgainUntilTheAgentAnswers(t *testing.T) {
 func TestWhatIsNotOursIsPassedOver(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int32
-	p := newTopic(t)
+	p := newTopic(t, emulator.PubSub(t))
 	c := p.start(p.subscribe("pipeline", ""), serve(t, func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasSuffix(r.URL.Path, "/foreign") {
+			if !strings.HasSuffix(r.URL.Path, "/mine") {
+				t.Errorf("the agent was asked for %s", r.URL.Path)
+			}
 			return false
 		}
 		asked.Add(1)
@@ -140,7 +144,7 @@ func TestStoppedAtWork(t *testing.T) {
 	t.Parallel()
 	asked, hung := make(chan struct{}, 10), make(chan struct{})
 	t.Cleanup(func() { close(hung) })
-	p := newTopic(t)
+	p := newTopic(t, emulator.PubSub(t))
 	s := p.subscribe("pipeline", "")
 	c := p.start(s, serve(t, func(_ http.ResponseWriter, r *http.Request) bool {
 		asked <- struct{}{}
@@ -171,7 +175,7 @@ func TestKeyIsReadFromItsFile(t *testing.T) {
 	if err := os.WriteFile(file, []byte(key+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := newTopic(t)
+	p := newTopic(t, emulator.PubSub(t))
 	sent := make(chan string, 10)
 	c := p.start(p.subscribe("pipeline", ""), serve(t, func(_ http.ResponseWriter, r *http.Request) bool {
 		sent <- r.Header.Get("Authorization")
