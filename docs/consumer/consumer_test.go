@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -44,9 +45,12 @@ func TestCopyWaitsForTheOther(t *testing.T) {
 	t.Parallel()
 	asked, answer := make(chan struct{}, 10), make(chan struct{})
 	p := newTopic(t, emulator.PubSub(t))
-	c := p.start(p.subscribe("pipeline", ""), serve(t, func(http.ResponseWriter, *http.Request) bool {
+	c := p.start(p.subscribe("pipeline", ""), serve(t, func(_ http.ResponseWriter, r *http.Request) bool {
 		asked <- struct{}{}
-		<-answer
+		select {
+		case <-answer:
+		case <-r.Context().Done(): // the test has failed
+		}
 		return false
 	}))
 	p.publish(state("a", 1, a2a.TaskStateCompleted))
@@ -142,16 +146,12 @@ func TestWhatIsNotOursIsPassedOver(t *testing.T) {
 // SIGTERM interrupts what is at work, and it goes to the next one.
 func TestStoppedAtWork(t *testing.T) {
 	t.Parallel()
-	asked, hung := make(chan struct{}, 10), make(chan struct{})
-	t.Cleanup(func() { close(hung) })
+	asked := make(chan struct{}, 10)
 	p := newTopic(t, emulator.PubSub(t))
 	s := p.subscribe("pipeline", "")
 	c := p.start(s, serve(t, func(_ http.ResponseWriter, r *http.Request) bool {
 		asked <- struct{}{}
-		select {
-		case <-hung:
-		case <-r.Context().Done():
-		}
+		<-r.Context().Done() // the consumer has hung up
 		return true
 	}))
 	p.publish(state("a", 1, a2a.TaskStateCompleted))
@@ -218,6 +218,36 @@ func TestFlagsAreChecked(t *testing.T) {
 		out, err := exec.Command(path, row.args...).CombinedOutput()
 		if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 2 || !strings.Contains(string(out), row.want) {
 			t.Errorf("consumer %q = %v, want exit code 2 and %q\n%s", row.args, err, row.want, out)
+		}
+	}
+}
+
+// Commands in the documents have flags that there are.
+func TestDocumentedCommands(t *testing.T) {
+	t.Parallel()
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	help, err := exec.Command(path, "-h").CombinedOutput()
+	if err != nil {
+		t.Fatalf("consumer -h = %v", err)
+	}
+	for _, document := range []string{"../events.md", "../../infra/README.md"} {
+		text, err := os.ReadFile(document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		commands := regexp.MustCompile("go run ./docs/consumer( .*)").FindAllStringSubmatch(string(text), -1)
+		if len(commands) == 0 {
+			t.Errorf("%s has no command", document)
+		}
+		for _, c := range commands {
+			for _, flag := range regexp.MustCompile(` (-[a-z]+)`).FindAllStringSubmatch(c[1], -1) {
+				if !strings.Contains(string(help), "\n  "+flag[1]+" ") {
+					t.Errorf("%s: there is no flag %s", document, flag[1])
+				}
+			}
 		}
 	}
 }
