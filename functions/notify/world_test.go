@@ -208,11 +208,12 @@ func (w *world) hook(id, hook string) task.Hook {
 	return h
 }
 
-// A store can be out of order, and counts commits.
+// A store can be out of order, and counts reads and commits.
 type store struct {
 	task.Store
 	mu      sync.Mutex
 	down    bool
+	loads   int
 	commits int
 	loading func() // called before each read
 	written func() // called after each commit
@@ -228,6 +229,7 @@ func (s *store) setDown(down bool) {
 
 func (s *store) Load(ctx context.Context, id string) (task.Record, error) {
 	s.mu.Lock()
+	s.loads++
 	down, loading := s.down, s.loading
 	s.mu.Unlock()
 	if loading != nil {
@@ -285,6 +287,13 @@ type receivers struct {
 	mu  sync.Mutex
 	at  map[string]func(*http.Request) (*http.Response, error)
 	log []call
+}
+
+// used is how often the store was read and written.
+func (s *store) used() (loads, commits int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.loads, s.commits
 }
 
 // A call is one attempt that arrived.
