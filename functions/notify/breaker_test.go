@@ -14,7 +14,6 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/functions/sweep"
-	"errand/shared/queue"
 	"errand/shared/task"
 	"errand/shared/webhook"
 )
@@ -67,13 +66,13 @@ func (w *world) askPing(id string) {
 	w.update(id, func(r task.Record) (task.Record, bool, error) { return r.AskPing(w.rules.At(time.Now()), "h") })
 }
 
-// sweeps puts back what is due every minute, until the returned function is called.
-func (w *world) sweeps() (stop func()) {
+// sweeps puts back what is due every so often, until the returned function is called.
+func (w *world) sweeps(every time.Duration) (stop func()) {
 	s := sweep.New(sweep.Config{Store: swept{w.store, w.db}, Queue: w.queue, Rules: w.rules})
-	w.mux.Handle("POST "+queue.PathSweep, s)
+	w.sweep = s
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	wg.Go(func() { s.Run(ctx, time.Minute) })
+	wg.Go(func() { s.Run(ctx, every) })
 	return func() {
 		cancel()
 		wg.Wait()
@@ -186,7 +185,7 @@ func TestOpenBreaker(t *testing.T) {
 
 		w.client.on(urlA, nil)
 		w.queue.keep = false
-		stop := w.sweeps()
+		stop := w.sweeps(time.Minute)
 		time.Sleep(10 * time.Minute)
 		stop()
 		for _, id := range waiting {

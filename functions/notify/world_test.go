@@ -36,6 +36,7 @@ type world struct {
 	queue  *jobs
 	client *receivers
 	mux    *http.ServeMux
+	sweep  http.Handler
 	rules  task.Rules
 	keys   *keys.Keyring
 }
@@ -86,6 +87,7 @@ func (w *world) open(client notify.Client) *notify.Notifier {
 	n := notify.New(notify.Config{Store: w.store, Queue: w.queue, Client: client, Keys: w.keys, Issuer: issuer, Rules: w.rules})
 	w.mux.HandleFunc("POST "+bus.PathEvents, n.ServeEvent)
 	w.mux.HandleFunc("POST "+queue.PathDeliver, n.ServeDelivery)
+	w.mux.HandleFunc("POST "+queue.PathSweep, func(rw http.ResponseWriter, r *http.Request) { w.sweep.ServeHTTP(rw, r) })
 	return n
 }
 
