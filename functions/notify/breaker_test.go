@@ -285,7 +285,7 @@ func TestPingLeavesTheSchedule(t *testing.T) {
 
 // A note that has had twice the time of the schedule, behind a breaker that was open each
 // time, is tried once whatever the breaker says, and then given up.
-func TestP12EveryNoteIsTried(t *testing.T) {
+func TestEveryNoteIsTried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.queue.keep = true
