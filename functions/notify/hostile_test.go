@@ -26,6 +26,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"errand/shared/egress"
+	"errand/shared/local"
 	"errand/shared/task"
 	"errand/shared/webhook"
 )
@@ -132,7 +133,7 @@ func healthyNeighbour(t *testing.T) {
 	for round := range 3 {
 		name := "r" + strconv.Itoa(round)
 		alone := s.p99(name+"-alone-", nil)
-		beside := s.p99(name+"-beside-", s.kinds)
+		beside := s.p99(name+"-beside-", slowFirst(s.kinds))
 		t.Logf("p99 %v alone, %v beside hostile ones", alone, beside)
 		if beside <= 2*max(alone, least) {
 			return
@@ -142,25 +143,43 @@ func healthyNeighbour(t *testing.T) {
 	t.Error("hostile receivers delay a healthy one: its p99 was over twice its own in three rounds")
 }
 
+// slowFirst has those that keep a slot of the queue for long so often that they would have
+// all of them if nothing held them back.
+func slowFirst(kinds []hostile) (all []hostile) {
+	for _, h := range kinds {
+		all = append(all, h)
+		if h.want.Error == webhook.ClassTimeout || h.name == "body-in-drops" {
+			all = append(all, h, h, h, h)
+		}
+	}
+	return all
+}
+
 const sample = 100 // tasks of a round
 
 // p99 is how long the healthy receiver waits, in 99 of 100 cases.
 func (s *street) p99(name string, beside []hostile) time.Duration {
 	s.t.Helper()
-	var waits []time.Duration
+	committed := map[string]time.Time{}
+	pace := time.NewTicker(12 * time.Millisecond) // whoever waits holds up nobody's beginning
+	defer pace.Stop()
 	for i, id := range numbered(name, sample) {
+		<-pace.C
 		if len(beside) > 0 {
 			s.owing(s.url[beside[i%len(beside)].name], 1, "beside-"+id)
 			s.event("beside-"+id, 0)
 		}
 		s.owing(s.url[good], 1, id)
-		committed := time.Now()
+		committed[id+"/1"] = time.Now()
 		s.event(id, 0)
+	}
+	var waits []time.Duration
+	for range sample {
 		select {
-		case at := <-s.heard:
-			waits = append(waits, at.Sub(committed))
+		case r := <-s.heard:
+			waits = append(waits, r.at.Sub(committed[r.id]))
 		case <-time.After(20 * time.Second):
-			s.t.Fatalf("%s was not delivered", id)
+			s.t.Fatalf("%d of %d were delivered", len(waits), sample)
 		}
 	}
 	slices.Sort(waits)
@@ -196,10 +215,16 @@ type street struct {
 	trap    string
 	trapped atomic.Int64 // requests there
 	sent    atomic.Int64 // the most that anybody could send us
-	heard   chan time.Time
+	heard   chan receipt
 	read    meter
 	written chan bool // something was committed
 	ended   sync.Once
+}
+
+// A receipt is what the healthy receiver has heard.
+type receipt struct {
+	id string
+	at time.Time
 }
 
 // good is the healthy receiver.
@@ -207,7 +232,7 @@ const good = "good"
 
 func newStreet(t *testing.T) *street {
 	s := &street{world: newWorld(t), kinds: hostiles(), url: map[string]string{}, roots: x509.NewCertPool(),
-		heard: make(chan time.Time, 1000), written: make(chan bool, 1)}
+		heard: make(chan receipt, 1000), written: make(chan bool, 1)}
 	s.trap = serves(func(http.ResponseWriter, *http.Request) { s.trapped.Add(1) })(s).URL
 	s.url[good] = overTLS(tls.VersionTLS13, "127.0.0.1")(s).URL
 	for _, h := range s.kinds {
@@ -225,6 +250,8 @@ func newStreet(t *testing.T) *street {
 		t.Fatal(err)
 	}
 	s.close()
+	// Four of them are slow, and each may have eight slots.
+	s.lanes = map[string]local.Limits{task.Turns: {}, task.Deliveries: {Slots: 48}}
 	s.open(&s.read)
 	s.store.written = func() {
 		select {
@@ -344,7 +371,7 @@ func overTLS(newest uint16, name string) func(*street) *httptest.Server {
 	return func(s *street) *httptest.Server {
 		return s.add(func(_ http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
-			s.heard <- time.Now()
+			s.heard <- receipt{r.Header.Get("Webhook-Id"), time.Now()}
 		}, &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: newest, Certificates: []tls.Certificate{s.certificate(name)}})
 	}
 }

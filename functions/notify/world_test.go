@@ -37,6 +37,7 @@ type world struct {
 	client *receivers
 	mux    *http.ServeMux
 	sweep  http.Handler
+	lanes  map[string]local.Limits // nil: as by default
 	rules  task.Rules
 	keys   *keys.Keyring
 }
@@ -80,7 +81,7 @@ func (w *world) open(client notify.Client) *notify.Notifier {
 		w.t.Fatal(err)
 	}
 	w.db, w.store, w.mux = db, &store{Store: db}, http.NewServeMux()
-	w.queue = &jobs{Queue: local.NewQueue(local.QueueConfig{Handler: w.mux})}
+	w.queue = &jobs{Queue: local.NewQueue(local.QueueConfig{Handler: w.mux, Lanes: w.lanes})}
 	if client == nil {
 		client = w.client
 	}
