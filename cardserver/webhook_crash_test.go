@@ -16,13 +16,14 @@ func TestWebhooksSurviveTheirDeliverer(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name  string
+		each  time.Duration // from one kill to the next: what is under way at once comes again
 		start func(t *testing.T, env ...string) (deployment, func())
 	}{
-		{"one process", func(t *testing.T, env ...string) (deployment, func()) {
+		{"one process", 400 * time.Millisecond, func(t *testing.T, env ...string) (deployment, func()) {
 			p := start(t, env...)
 			return p, func() { p.kill(); p.start() }
 		}},
-		{"Google Cloud", func(t *testing.T, env ...string) (deployment, func()) {
+		{"Google Cloud", 1500 * time.Millisecond, func(t *testing.T, env ...string) (deployment, func()) {
 			c := startCloud(t, env...)
 			return c, func() { c.functions.kill(); c.functions.start() }
 		}},
@@ -33,10 +34,10 @@ func TestWebhooksSurviveTheirDeliverer(t *testing.T) {
 			l := newLoad(t, p, hooks, messages)
 			l.each = 2
 			disturbed := l.disturb(kills, func() {
-				time.Sleep(time.Duration(rand.IntN(1600)) * time.Millisecond) // the moment of the crash
+				time.Sleep(rand.N(2 * c.each)) // the moment of the crash
 				restart()
 			})
-			l.send(time.Duration(kills) * 850 * time.Millisecond)
+			l.send(time.Duration(kills) * c.each)
 			<-disturbed
 			l.verdict(twoSweeps)
 			again, all := hooks.duplicates()
