@@ -68,11 +68,12 @@ func (w *world) askPing(id string) {
 
 // sweeps puts back what is due every so often, until the returned function is called.
 func (w *world) sweeps(every time.Duration) (stop func()) {
-	s := sweep.New(sweep.Config{Store: swept{w.store, w.db}, Queue: w.queue, Rules: w.rules})
-	w.sweep = s
+	if w.sweep == nil {
+		w.sweep = sweep.New(sweep.Config{Store: swept{w.store, w.db}, Queue: w.queue, Rules: w.rules})
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	wg.Go(func() { s.Run(ctx, every) })
+	wg.Go(func() { w.sweep.Run(ctx, every) })
 	return func() {
 		cancel()
 		wg.Wait()

@@ -116,13 +116,14 @@ func TestReceiversThatComeBack(t *testing.T) {
 		back := map[string]time.Time{}
 		for i, id := range ids {
 			url := "https://" + id + ".test/"
-			back[id] = start.Add(time.Duration(rand.Int64N(int64(80 * time.Hour))))
-			if i%4 == 0 { // most of what is short is in the first hours
-				back[id] = start.Add(time.Duration(rand.Int64N(int64(3 * time.Hour))))
+			at := start.Add(time.Duration(rand.Int64N(int64(80 * time.Hour))))
+			if i%4 == 0 { // half of the attempts are in the first hours
+				at = start.Add(time.Duration(rand.Int64N(int64(3 * time.Hour))))
 			}
+			back[id] = at
 			silent := []func(*http.Request) (*http.Response, error){down, answers(503), hangs}[i%3]
 			w.client.on(url, func(req *http.Request) (*http.Response, error) {
-				if time.Now().Before(back[id]) {
+				if time.Now().Before(at) {
 					return silent(req)
 				}
 				return status(200), nil

@@ -17,6 +17,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/functions/notify"
+	"errand/functions/sweep"
 	"errand/shared/bus"
 	"errand/shared/keys"
 	"errand/shared/local"
@@ -36,7 +37,7 @@ type world struct {
 	queue  *jobs
 	client *receivers
 	mux    *http.ServeMux
-	sweep  http.Handler
+	sweep  *sweep.Sweep
 	lanes  map[string]local.Limits // nil: as by default
 	rules  task.Rules
 	keys   *keys.Keyring
