@@ -24,6 +24,7 @@ import (
 	"errand/shared/bus"
 	"errand/shared/gcp/emulator"
 	"errand/shared/gcp/fake"
+	"errand/shared/keys"
 )
 
 // A deployment is what the tests of the whole ask of one: a single process, or three
@@ -123,7 +124,8 @@ func newCloud(t *testing.T, config cloudConfig) *cloud {
 		"ERRAND_STORE=firestore:" + project + "/(default)",
 		"ERRAND_QUEUE=cloudtasks:" + queues + "@" + tasks,
 		"ERRAND_BUS=pubsub:" + c.topic + "@" + config.pubsub,
-		"ERRAND_WORKER_URL=" + workerURL, "ERRAND_FUNCTIONS_URL=" + functionsURL,
+		"ERRAND_URL=" + local(ports[0]), "ERRAND_WORKER_URL=" + workerURL, "ERRAND_FUNCTIONS_URL=" + functionsURL,
+		"ERRAND_KEYS=" + newKeys(t),
 		"ERRAND_INVOKER=" + invoker, "ERRAND_ISSUER=" + c.issuer.URL,
 		"ERRAND_MODEL=standin:",
 	}, config.env...)
@@ -135,6 +137,16 @@ func newCloud(t *testing.T, config cloudConfig) *cloud {
 	}
 	c.tick(functionsURL)
 	return c
+}
+
+// newKeys makes a ring of keys.
+func newKeys(t *testing.T) string {
+	t.Helper()
+	text, err := keys.Generate("", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 func local(port int) string { return fmt.Sprintf("http://127.0.0.1:%d", port) }

@@ -21,6 +21,7 @@ import (
 type receipt struct {
 	note  int
 	state string
+	late  bool // the whole task was told
 }
 
 // A receiver keeps what it was sent, by path.
@@ -52,7 +53,7 @@ func newReceiver(t *testing.T) *receiver {
 		case *a2a.TaskStatusUpdateEvent:
 			got.state = string(e.Status.State)
 		case *a2a.Task:
-			got.state = string(e.Status.State)
+			got.state, got.late = string(e.Status.State), true
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -60,6 +61,23 @@ func newReceiver(t *testing.T) *receiver {
 	}))
 	t.Cleanup(r.Close)
 	return r
+}
+
+// duplicates counts what came again, and all that came.
+func (r *receiver) duplicates() (again, all int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, got := range r.got {
+		seen := map[int]bool{}
+		for _, one := range got {
+			if seen[one.note] {
+				again++
+			}
+			seen[one.note] = true
+			all++
+		}
+	}
+	return again, all
 }
 
 func (r *receiver) allow() string { return "ERRAND_PUSH_ALLOW=" + strings.TrimPrefix(r.URL, "http://") }
@@ -97,6 +115,7 @@ type load struct {
 	ctx       context.Context // of sending
 	p         deployment
 	hooks     *receiver
+	each      int // webhooks of every message instead
 	ids       []a2a.TaskID
 	cancelled []error // of those that asked for it; nil: the answer was success
 }
@@ -147,8 +166,9 @@ func (l *load) send(over time.Duration) {
 
 func (l *load) one(c operations, i int) {
 	req := immediately(userText(fmt.Sprintf("m%d", i), fmt.Sprintf("message %d", i)))
-	if i%3 == 0 {
-		req.Config.PushConfig = &a2a.PushConfig{URL: fmt.Sprintf("%s/hook/%d", l.hooks.URL, i)}
+	paths := l.paths(i)
+	if len(paths) > 0 {
+		req.Config.PushConfig = &a2a.PushConfig{URL: l.hooks.URL + paths[0]}
 	}
 	times := 1
 	if i%5 == 0 {
@@ -167,6 +187,11 @@ func (l *load) one(c operations, i int) {
 		}
 		l.ids[i] = id
 	}
+	for _, path := range paths[min(1, len(paths)):] {
+		persist(l.ctx, l.t, func() (*a2a.PushConfig, error) {
+			return c.CreateTaskPushConfig(l.ctx, &a2a.PushConfig{TaskID: l.ids[i], URL: l.hooks.URL + path})
+		})
+	}
 	if i%10 == 7 {
 		l.cancelled[i] = persist(l.ctx, l.t, func() (error, error) {
 			_, err := c.CancelTask(l.ctx, &a2a.CancelTaskRequest{ID: l.ids[i]})
@@ -176,6 +201,18 @@ func (l *load) one(c operations, i int) {
 			return nil, err
 		})
 	}
+}
+
+// paths are those of a message's webhooks.
+func (l *load) paths(i int) (paths []string) {
+	n := l.each
+	if n == 0 && i%3 == 0 {
+		n = 1
+	}
+	for k := range n {
+		paths = append(paths, fmt.Sprintf("/hook/%d/%d", i, k))
+	}
+	return paths
 }
 
 // verdict sees that every message has its one task, that each of them ends within
@@ -196,8 +233,8 @@ func (l *load) verdict(within time.Duration) {
 		if i%10 == 7 && l.cancelled[i] == nil && task.Status.State != a2a.TaskStateCanceled {
 			t.Errorf("task %s: cancel succeeded and the task is %s", id, task.Status.State)
 		}
-		if i%3 == 0 {
-			checkReceiptsWithin(t, within-time.Since(began), l.hooks, fmt.Sprintf("/hook/%d", i), task)
+		for _, path := range l.paths(i) {
+			checkReceiptsWithin(t, within-time.Since(began), l.hooks, path, task)
 		}
 	}
 	drained := time.Since(began)
@@ -243,6 +280,9 @@ func checkReceiptsWithin(t *testing.T, within time.Duration, hooks *receiver, pa
 	for {
 		got := hooks.receipts(path)
 		next, last := 1, ""
+		if len(got) > 0 && got[0].late {
+			next = got[0].note // registered when the task had ended: it is told that
+		}
 		for _, r := range got {
 			switch {
 			case r.note == next:

@@ -55,7 +55,7 @@ func TestMain(m *testing.M) {
 
 // A process is one of the real programs, running in a folder of its own.
 type process struct {
-	t       *testing.T
+	t       testing.TB
 	program string
 	dir     string
 	env     []string
@@ -69,13 +69,13 @@ type process struct {
 
 // start runs the front door, which is everything, with more environment, on a port that
 // stays its own over restarts.
-func start(t *testing.T, env ...string) *process {
+func start(t testing.TB, env ...string) *process {
 	t.Helper()
 	return launch(t, "cardserver", freePort(t), env...)
 }
 
 // launch runs a program until the test ends.
-func launch(t *testing.T, program string, port int, env ...string) *process {
+func launch(t testing.TB, program string, port int, env ...string) *process {
 	t.Helper()
 	p := &process{t: t, program: program, dir: t.TempDir(), env: env, port: port}
 	p.start()
@@ -88,7 +88,7 @@ func launch(t *testing.T, program string, port int, env ...string) *process {
 	return p
 }
 
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

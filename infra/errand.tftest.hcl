@@ -234,6 +234,55 @@ run "events" {
   }
 }
 
+run "no_pipelines" {
+  assert {
+    condition     = length(google_pubsub_subscription.pipeline) == 0 && length(google_pubsub_subscription_iam_member.pulls) == 0 && length(output.pipelines) == 0
+    error_message = "there are pipelines that nobody asked for"
+  }
+}
+
+run "pipelines" {
+  variables {
+    pipelines = {
+      billing = {
+        filter  = "attributes.state = \"TASK_STATE_COMPLETED\""
+        members = ["serviceAccount:billing@my-project.iam.gserviceaccount.com", "group:team@example.com"]
+      }
+      all = {}
+    }
+  }
+
+  assert {
+    condition     = { for s in google_pubsub_subscription.pipeline : s.name => s.filter } == { errand-pipeline-billing = "attributes.state = \"TASK_STATE_COMPLETED\"", errand-pipeline-all = "" } && alltrue([for s in google_pubsub_subscription.pipeline : s.topic == google_pubsub_topic.events.id])
+    error_message = "a pipeline does not get what it asked for"
+  }
+
+  assert {
+    condition     = alltrue([for s in google_pubsub_subscription.pipeline : length(s.push_config) == 0 && s.expiration_policy[0].ttl == "" && s.message_retention_duration == "604800s"])
+    error_message = "a pipeline does not pull, or loses events while it rests"
+  }
+
+  assert {
+    condition     = alltrue([for s in google_pubsub_subscription.pipeline : s.dead_letter_policy[0].dead_letter_topic == google_pubsub_topic.dead.id && s.dead_letter_policy[0].max_delivery_attempts == 100 && s.retry_policy[0].minimum_backoff == "1s" && s.retry_policy[0].maximum_backoff == "300s"])
+    error_message = "what a pipeline cannot take is lost, or comes for ever"
+  }
+
+  assert {
+    condition     = toset([for m in google_pubsub_subscription_iam_member.pulls : "${m.subscription} ${m.role} ${m.member}"]) == toset(["errand-pipeline-billing roles/pubsub.subscriber serviceAccount:billing@my-project.iam.gserviceaccount.com", "errand-pipeline-billing roles/pubsub.subscriber group:team@example.com"])
+    error_message = "others than its members pull from a pipeline, or may do more"
+  }
+
+  assert {
+    condition     = toset([for m in google_pubsub_subscription_iam_member.takes_away_from_pipeline : "${m.subscription} ${m.role} ${m.member}"]) == toset([for n in ["errand-pipeline-billing", "errand-pipeline-all"] : "${n} roles/pubsub.subscriber ${google_pubsub_topic_iam_member.buries.member}"])
+    error_message = "Pub/Sub may not take the dead letters of a pipeline away"
+  }
+
+  assert {
+    condition     = output.pipelines == { all = "projects/my-project/subscriptions/errand-pipeline-all", billing = "projects/my-project/subscriptions/errand-pipeline-billing" }
+    error_message = "the subscriptions are said to be ${jsonencode(output.pipelines)}"
+  }
+}
+
 run "store" {
   assert {
     condition     = google_firestore_database.tasks.type == "FIRESTORE_NATIVE" && google_firestore_database.tasks.location_id == "europe-west1" && google_firestore_database.tasks.delete_protection_state == "DELETE_PROTECTION_ENABLED"
@@ -508,4 +557,36 @@ run "refuses_an_instance_without_memory" {
     memory = 64
   }
   expect_failures = [var.memory]
+}
+
+run "refuses_a_pipeline_without_a_name" {
+  command = plan
+  variables {
+    pipelines = { "Billing " = {} }
+  }
+  expect_failures = [var.pipelines]
+}
+
+run "refuses_a_filter_of_nothing" {
+  command = plan
+  variables {
+    pipelines = { billing = { filter = "state = TASK_STATE_COMPLETED" } }
+  }
+  expect_failures = [var.pipelines]
+}
+
+run "refuses_a_long_filter" {
+  command = plan
+  variables {
+    pipelines = { billing = { filter = join(" OR ", [for i in range(8) : "attributes.state = \"TASK_STATE_COMPLETED\""]) } }
+  }
+  expect_failures = [var.pipelines]
+}
+
+run "refuses_a_pipeline_for_everybody" {
+  command = plan
+  variables {
+    pipelines = { billing = { members = ["allUsers"] } }
+  }
+  expect_failures = [var.pipelines]
 }

@@ -191,6 +191,8 @@ func TestRoles(t *testing.T) {
 		"google_pubsub_topic_iam_member.publishes roles/pubsub.publisher":                                      "events (bus.Publisher)",
 		"google_pubsub_topic_iam_member.buries roles/pubsub.publisher":                                         "dead letters, by Pub/Sub itself",
 		"google_pubsub_subscription_iam_member.takes_away roles/pubsub.subscriber":                             "dead letters, by Pub/Sub itself",
+		"google_pubsub_subscription_iam_member.pulls roles/pubsub.subscriber":                                  "a pipeline's own subscription (docs/events.md)",
+		"google_pubsub_subscription_iam_member.takes_away_from_pipeline roles/pubsub.subscriber":               "dead letters, by Pub/Sub itself",
 		"google_secret_manager_secret_iam_member.reads roles/secretmanager.secretAccessor":                     "the access file, the key of the model, the keys of webhooks",
 		"google_cloud_run_v2_service_iam_binding.clients roles/run.invoker":                                    "clients, where Cloud Run asks who they are",
 		"google_artifact_registry_repository_iam_member.builder roles/artifactregistry.writer":                 "Cloud Build pushes the image",

@@ -27,3 +27,8 @@ output "environment" {
   description = "The environment of the three programs."
   value       = local.environment
 }
+
+output "pipelines" {
+  description = "The subscriptions of the pipelines, by name."
+  value       = { for name, s in google_pubsub_subscription.pipeline : name => "projects/${var.project}/subscriptions/${s.name}" }
+}

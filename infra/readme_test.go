@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
 	"errand/shared/conformance"
@@ -133,7 +134,7 @@ func TestReadmeGcloud(t *testing.T) {
 
 // Outputs, variables and resources that the README names are the module's.
 func TestReadmeNames(t *testing.T) {
-	_, calls := said(t)
+	dir, calls := said(t)
 	m := module(t)
 	outputs := map[string]bool{}
 	for _, b := range m.blocks("output") {
@@ -165,6 +166,22 @@ func TestReadmeNames(t *testing.T) {
 		}
 	}
 	names := map[string]bool{}
+	set, diags := hclsyntax.ParseConfig([]byte(read(t, filepath.Join(dir, "infra", "terraform.tfvars"))), "terraform.tfvars", hcl.InitialPos)
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	chosen := set.Body.(*hclsyntax.Body).Attributes
+	for name := range chosen {
+		if !variables[name] {
+			t.Errorf("terraform.tfvars has %s, and there is no such variable", name)
+		}
+	}
+	for name, p := range evaluate(chosen["pipelines"], nil).AsValueMap() {
+		names["errand-pipeline-"+name] = true
+		if filter := p.GetAttr("filter").AsString(); !strings.Contains(read(t, "../docs/events.md"), "| `"+filter+"` |") {
+			t.Errorf("docs/events.md has no filter %s", filter)
+		}
+	}
 	for _, known := range []string{"programs", "queues", "secrets"} {
 		for name := range local(t, m.scope(t), known) {
 			names["errand-"+name] = true

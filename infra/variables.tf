@@ -174,3 +174,30 @@ variable "protect" {
   type        = bool
   default     = true
 }
+
+variable "pipelines" {
+  description = "Subscriptions on the task events, by name: which events come (docs/events.md; empty: all), and who may pull them."
+  type = map(object({
+    filter  = optional(string, "")
+    members = optional(list(string), [])
+  }))
+  default = {}
+
+  # A subscription's name has at most 255 characters; this leaves it readable.
+  validation {
+    condition     = alltrue([for name in keys(var.pipelines) : can(regex("^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$", name))])
+    error_message = "pipelines must be named by 1 to 40 small letters, digits and hyphens, beginning with a letter and not ending in a hyphen, for example billing."
+  }
+
+  # https://cloud.google.com/pubsub/docs/subscription-message-filter. That it can be read
+  # Pub/Sub says itself.
+  validation {
+    condition     = alltrue([for p in values(var.pipelines) : p.filter == "" || length(p.filter) <= 256 && strcontains(p.filter, "attributes")])
+    error_message = "The filter of a pipeline compares attributes and has at most 256 bytes, for example \"attributes.state = \\\"TASK_STATE_COMPLETED\\\"\"; leave it out for all events. docs/events.md has more."
+  }
+
+  validation {
+    condition     = alltrue(flatten([for p in values(var.pipelines) : [for m in p.members : can(regex("^(user|group|serviceAccount|domain|principal|principalSet):.+$", m))]]))
+    error_message = "The members of a pipeline must be serviceAccount:EMAIL, user:EMAIL, group:EMAIL or domain:NAME: events are for nobody else."
+  }
+}

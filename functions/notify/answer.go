@@ -27,13 +27,17 @@ func classOf(err error) string {
 		return webhook.ClassTimeout
 	case errors.As(err, &dns):
 		return webhook.ClassDNS
-	case errors.As(err, &cert), errors.As(err, &rec):
+	case errors.As(err, &cert), errors.As(err, &rec), errors.As(err, &op) && op.Op == alert:
 		return webhook.ClassTLS
-	case errors.As(err, &op):
+	case op != nil:
 		return webhook.ClassConnection
 	}
 	return webhook.ClassExchange
 }
+
+// alert is how crypto/tls names what the other side has said in a TLS alert, such as that
+// it speaks none of our versions.
+const alert = "remote error"
 
 // cause is what an operator may read of an error: not the URL, which can hold
 // secrets, but what a client keeps from whoever chose that URL.

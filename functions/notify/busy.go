@@ -22,8 +22,9 @@ const (
 // hosts counts the attempts under way at each host, and knows which hosts do not answer.
 // It is what this process knows: several processes may each have as many.
 type hosts struct {
-	mu sync.Mutex
-	m  map[string]*host
+	mu   sync.Mutex
+	m    map[string]*host
+	full int // as many of them as are remembered before some are forgotten
 }
 
 type host struct {
@@ -41,7 +42,9 @@ const (
 	turnedAway  = 100 * time.Millisecond
 )
 
-// Hosts that have been quiet for a while are forgotten when there are many.
+// Hosts that have been quiet for a while are forgotten when there are many, and others
+// with them when many are left: whoever registers webhooks can name as many as he likes,
+// and a host that is forgotten costs a few attempts at most.
 const (
 	manyHosts = 1000
 	quietFor  = time.Minute
@@ -51,13 +54,14 @@ var (
 	errBusy      = errors.New("as many attempts are under way at the host as may be")
 	errSilent    = errors.New("the host does not answer")
 	errNoAnswer  = errors.New("no answer")
-	errForgotten = errors.New("we hung up")
+	errForgotten = errors.New("the host was not asked, or we hung up") // says nothing about it
 )
 
 // enter takes a slot at the host, for leave to give back, or says when to come back:
 // errBusy, errSilent. It does not wait. Those who find the host busy are told to come one
 // after the other, as fast as it has been answering: a slow one gets few jobs, so that the
-// queue stays free for the others. With force the breaker is not asked.
+// queue stays free for the others. With force the breaker is not asked; an answer that is
+// had so closes it.
 func (s *hosts) enter(name string, now time.Time, force bool) (leave func(result error, now time.Time), again time.Time, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,16 +79,20 @@ func (s *hosts) enter(name string, now time.Time, force bool) (leave func(result
 	switch {
 	case err == nil:
 	case force:
-		report = func(error) {}
+		report = func(result error) {
+			if result == nil {
+				h.breaker = newBreaker()
+			}
+		}
 	default:
 		return nil, now.Add(breakFor), errSilent
 	}
 	h.running++
 	h.moved = now
 	return func(result error, end time.Time) {
-		report(result)
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		report(result)
 		h.took += (end.Sub(now) - h.took) / 4
 		h.moved = end
 		h.running--
@@ -96,22 +104,37 @@ func (s *hosts) host(name string, now time.Time) *host {
 	if h := s.m[name]; h != nil {
 		return h
 	}
-	if s.m == nil || len(s.m) >= manyHosts {
-		kept := map[string]*host{}
-		for n, h := range s.m {
-			if h.running > 0 || now.Sub(h.moved) < quietFor {
-				kept[n] = h
-			}
-		}
-		s.m = kept
+	if len(s.m) >= s.full {
+		s.forget(now)
 	}
-	h := &host{took: tookAtFirst, moved: now, breaker: gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+	h := &host{took: tookAtFirst, moved: now, breaker: newBreaker()}
+	s.m[name] = h
+	return h
+}
+
+func newBreaker() *gobreaker.TwoStepCircuitBreaker[struct{}] {
+	return gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Timeout:     breakFor,
 		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakAfter },
 		IsExcluded:  func(err error) bool { return errors.Is(err, errForgotten) },
-	})}
-	s.m[name] = h
-	return h
+	})
+}
+
+// forget makes room for as many hosts as are left, and does not look at all of them again
+// before.
+func (s *hosts) forget(now time.Time) {
+	kept, idle := map[string]*host{}, 0
+	for name, h := range s.m {
+		switch {
+		case h.running > 0:
+		case now.Sub(h.moved) < quietFor && idle < manyHosts/2:
+			idle++
+		default:
+			continue
+		}
+		kept[name] = h
+	}
+	s.m, s.full = kept, max(manyHosts, 2*len(kept))
 }
 
 // A flight is one hook of one task that is being served.

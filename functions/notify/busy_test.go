@@ -2,6 +2,8 @@ package notify
 
 import (
 	"errors"
+	"reflect"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -39,5 +41,55 @@ func TestCrowdedHostIsSoonFree(t *testing.T) {
 	_, again, _ := s.enter("h", now, false)
 	if wait := again.Sub(now); wait > nearBy+attemptFor {
 		t.Errorf("told to come back after %v", wait)
+	}
+}
+
+// A hundred thousand hosts, none of which answers, within one minute or within hours: few
+// of them are remembered, but all at which something is under way.
+func TestHostsAreForgotten(t *testing.T) {
+	for _, apart := range []time.Duration{0, 10 * time.Millisecond, time.Second} {
+		var s hosts
+		now := time.Now()
+		leaveFirst, _, err := s.enter("first", now, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		most := 0
+		for i := range 100_000 {
+			now = now.Add(apart)
+			leave, _, err := s.enter(strconv.Itoa(i), now, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			leave(errNoAnswer, now)
+			most = max(most, len(s.m))
+		}
+		if most > 2*manyHosts {
+			t.Errorf("%v apart: %d hosts remembered, want %d at most", apart, most, 2*manyHosts)
+		}
+		if s.m["first"] == nil {
+			t.Errorf("%v apart: a host at which an attempt is under way was forgotten", apart)
+		}
+		leaveFirst(nil, now)
+	}
+}
+
+// What is remembered grows with what is under way, and making room for it does not look
+// at all of it for each newcomer.
+func TestManyHostsUnderWay(t *testing.T) {
+	var s hosts
+	now := time.Now()
+	passes := 0
+	for i := range 20_000 {
+		before := reflect.ValueOf(s.m).Pointer()
+		if _, _, err := s.enter(strconv.Itoa(i), now, false); err != nil {
+			t.Fatal(err)
+		}
+		if reflect.ValueOf(s.m).Pointer() != before {
+			passes++
+		}
+	}
+	if len(s.m) != 20_000 || passes > 10 {
+		t.Errorf("%d hosts remembered of 20000 under way, looked through %d times", len(s.m), passes)
 	}
 }

@@ -261,8 +261,12 @@ func TestP13Decision18Schedule(t *testing.T) {
 				t.Errorf("attempt %d is %s", i+1, calls[i].id)
 			}
 		}
-		if h := w.hook("t1", "h"); h.State != task.HookDead || h.Gone || h.Cursor != 0 || len(h.Tries) != 10 {
-			t.Errorf("afterwards %+v", h)
+		last := calls[len(calls)-1].at
+		if h := w.hook("t1", "h"); h.State != task.HookDead || h.Gone || h.Cursor != 0 || len(h.Tries) != 10 || h.Next.Sub(last) > time.Second {
+			t.Errorf("after the attempt at %v: %+v", last, h)
+		}
+		if took := last.Sub(calls[0].at); took < twice/2*4/5 || took > twice/2*6/5 {
+			t.Errorf("the schedule took %v, want %v give or take a fifth", took, twice/2)
 		}
 		w.client.on(urlA, nil)
 		w.answer("t1", "that")

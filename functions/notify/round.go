@@ -41,6 +41,9 @@ func (p *pass) serve(ctx context.Context, id string, base task.Hook, since time.
 			return out
 		}
 		more := p.within(leave, func() (bool, error) { return p.attempt(ctx, id, &h, &out) })
+		if h.Since.After(since) { // it was delivered, and the next one has its own time
+			since = h.Since
+		}
 		if now := p.Now(); !more || !now.Before(end) || !now.Before(p.until) {
 			return out
 		}
@@ -96,7 +99,10 @@ func (p *pass) attempt(ctx context.Context, id string, h *task.Hook, out *round)
 		p.Log.ErrorContext(ctx, "a webhook cannot be signed", "task", id, "hook", h.ID, "err", err, "alert", true)
 		return false, errForgotten
 	}
-	if !a.Alive() && a.Class != webhook.ClassRequest && a.Class != webhook.ClassRefused {
+	switch {
+	case a.Class == webhook.ClassRequest, a.Class == webhook.ClassRefused:
+		result = errForgotten // neither alive nor dead: nothing was sent
+	case !a.Alive():
 		result = errNoAnswer
 	}
 	t := task.Try{At: p.Now().UTC(), Status: a.Status, Error: a.Class}
@@ -110,11 +116,11 @@ func (p *pass) attempt(ctx context.Context, id string, h *task.Hook, out *round)
 	case ping:
 		out.Pinged, h.Ping = true, time.Time{}
 		p.Log.InfoContext(ctx, "a ping was sent", append(line, "class", a.Class, "err", a.Cause)...)
-		return a.OK(), result
+		return a.OK() && r.Ready(*h, t.At), result
 	case a.OK():
 		p.Log.InfoContext(ctx, "a webhook was delivered", line...)
 		out.Sent++
-		h.Cursor, h.Attempt, h.Next = h.Cursor+1, 0, p.Now()
+		h.Cursor, h.Attempt, h.Since, h.Next = h.Cursor+1, 0, t.At, t.At
 		return h.Cursor < len(r.Notes), result
 	}
 	out.Fail = true

@@ -17,6 +17,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/functions/notify"
+	"errand/functions/sweep"
 	"errand/shared/bus"
 	"errand/shared/keys"
 	"errand/shared/local"
@@ -36,6 +37,8 @@ type world struct {
 	queue  *jobs
 	client *receivers
 	mux    *http.ServeMux
+	sweep  *sweep.Sweep
+	lanes  map[string]local.Limits // nil: as by default
 	rules  task.Rules
 	keys   *keys.Keyring
 }
@@ -79,13 +82,14 @@ func (w *world) open(client notify.Client) *notify.Notifier {
 		w.t.Fatal(err)
 	}
 	w.db, w.store, w.mux = db, &store{Store: db}, http.NewServeMux()
-	w.queue = &jobs{Queue: local.NewQueue(local.QueueConfig{Handler: w.mux})}
+	w.queue = &jobs{Queue: local.NewQueue(local.QueueConfig{Handler: w.mux, Lanes: w.lanes})}
 	if client == nil {
 		client = w.client
 	}
 	n := notify.New(notify.Config{Store: w.store, Queue: w.queue, Client: client, Keys: w.keys, Issuer: issuer, Rules: w.rules})
 	w.mux.HandleFunc("POST "+bus.PathEvents, n.ServeEvent)
 	w.mux.HandleFunc("POST "+queue.PathDeliver, n.ServeDelivery)
+	w.mux.HandleFunc("POST "+queue.PathSweep, func(rw http.ResponseWriter, r *http.Request) { w.sweep.ServeHTTP(rw, r) })
 	return n
 }
 
@@ -208,11 +212,12 @@ func (w *world) hook(id, hook string) task.Hook {
 	return h
 }
 
-// A store can be out of order, and counts commits.
+// A store can be out of order, and counts reads and commits.
 type store struct {
 	task.Store
 	mu      sync.Mutex
 	down    bool
+	loads   int
 	commits int
 	loading func() // called before each read
 	written func() // called after each commit
@@ -228,6 +233,7 @@ func (s *store) setDown(down bool) {
 
 func (s *store) Load(ctx context.Context, id string) (task.Record, error) {
 	s.mu.Lock()
+	s.loads++
 	down, loading := s.down, s.loading
 	s.mu.Unlock()
 	if loading != nil {
@@ -285,6 +291,13 @@ type receivers struct {
 	mu  sync.Mutex
 	at  map[string]func(*http.Request) (*http.Response, error)
 	log []call
+}
+
+// used is how often the store was read and written.
+func (s *store) used() (loads, commits int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.loads, s.commits
 }
 
 // A call is one attempt that arrived.

@@ -79,7 +79,7 @@ func TestJWKSHoldsPublicKeysForSignatures(t *testing.T) {
 
 // Both libraries accept a token by the key set, before its key is used by others,
 // while it is, and for seven days after; and no other keys.
-func TestTokenByTwoLibraries(t *testing.T) {
+func TestP20TokenByTwoLibraries(t *testing.T) {
 	r, other := parse(t, line(0, 1)+line(10, 2)), parse(t, line(0, 3))
 	token, err := r.Token(day(1), map[string]any{"iss": "https://agent.example.com", "n": 1})
 	if err != nil {

@@ -21,6 +21,7 @@ const (
 	setsHook
 	replacesHook
 	dropsHook
+	redrivesHook
 
 	anytime uint8 = iota
 	whenAsked
@@ -50,7 +51,7 @@ func (s *search) front(w world, i int) {
 	}
 	res, label := s.decide(&w, q, again)
 	lane := uint8(turnLane)
-	if q.do == setsHook || q.do == replacesHook {
+	if q.do == setsHook || q.do == replacesHook || q.do == redrivesHook {
 		lane = deliveryLane
 	}
 	if res.changed {
@@ -122,6 +123,8 @@ func (s *search) decide(w *world, q request, again bool) (opResult, string) {
 		return s.setHook(w.rec, q.arg, 0), "set the hook"
 	case replacesHook:
 		return s.setHook(w.rec, q.arg, 1), "replace the hook"
+	case redrivesHook:
+		return s.redrive(w.rec, q.arg), "re-drive the hook"
 	default:
 		return s.dropHook(w.rec, q.arg), "drop the hook"
 	}

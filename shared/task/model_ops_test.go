@@ -34,6 +34,7 @@ const (
 	opCancel
 	opHook
 	opDropHook
+	opRedrive
 	opClaim
 	opProgress
 	opFinish
@@ -172,6 +173,17 @@ func (s *search) setHook(rec uint32, id, version uint8) opResult {
 func (s *search) dropHook(rec uint32, id uint8) opResult {
 	return s.op(opKey{rec, opDropHook, [14]uint8{id}}, func(r task.Record, res *opResult) (n task.Record) {
 		n, res.changed, res.err = r.DropHook(s.now(), hook(id, 0).ID)
+		return n
+	})
+}
+
+// redrive sends everything again to the hook that its caller has read: the first one.
+func (s *search) redrive(rec uint32, id uint8) opResult {
+	return s.op(opKey{rec, opRedrive, [14]uint8{id}}, func(r task.Record, res *opResult) (n task.Record) {
+		if len(r.Notes) == 0 {
+			return r // there is nothing to send again
+		}
+		n, res.changed, res.job, res.err = r.Redrive(s.now(), hook(id, 0).ID, 1, 1)
 		return n
 	})
 }

@@ -62,6 +62,8 @@ func removals() []removal {
 		{plain("a cancel does not know itself", cancelMemory, budget{lost: 1}, cancel), "contradicts"},
 		{hooked(answering(plain("generations not compared", generation, nil, request{do: replacesHook, arg: 1, when: whenAsked})), 1),
 			"has not taken"},
+		{hooked(answering(plain("generations not compared, re-driven", generation, nil, request{do: redrivesHook, arg: 1, when: whenAsked})), 1),
+			"has not taken"},
 		{plain("front door's notes not owed", frontDebt, budget{crash: 1}, cancel), "topic never heard"},
 		{plain("inbox not looked at", inboxCheck, nil, meanwhile), "still has messages"},
 		{plain("sweep does not ask", asking, budget{crash: 1}), "jobs pile up"},

@@ -34,15 +34,20 @@ var body = []byte(`{"task": {"id":"sr5u6zv5ps6mlf6guaqw2wsmdq"}}`)
 // ring makes a ring of keys that are used from so long after a time on.
 func ring(t testing.TB, at time.Time, from ...time.Duration) keys.Ring {
 	t.Helper()
-	var text strings.Builder
-	for i, d := range from {
-		text.WriteString(at.Add(d).Format(time.RFC3339) + " " + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{byte(i), 0x5a}, 16)) + "\n")
-	}
-	r, err := keys.Parse(text.String())
+	r, err := keys.Parse(ringText(at, from...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// ringText is the secret that ring makes its ring of.
+func ringText(at time.Time, from ...time.Duration) string {
+	var text strings.Builder
+	for i, d := range from {
+		text.WriteString(at.Add(d).Format(time.RFC3339) + " " + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{byte(i), 0x5a}, 16)) + "\n")
+	}
+	return text.String()
 }
 
 // deliver are the headers of a delivery.

@@ -1,0 +1,184 @@
+// Command consumer is an example of a pipeline that is told by Pub/Sub: it pulls the
+// events of tasks from a subscription, reads each completed task at the agent and
+// prints a line about it. docs/events.md says what the events promise.
+//
+// It is written as somebody outside would write it, with Google's client and nothing
+// of Errand. What it does not have is a place to keep what it has done: after a restart
+// it may print a task again. A pipeline that must not writes the event's id into its own
+// database, in the transaction that does the work.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net/url"
+	"os"
+	"os/signal"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+
+	"cloud.google.com/go/pubsub/v2"
+)
+
+// Exit codes: misuse is told apart from failure.
+const (
+	succeeded = 0
+	failed    = 1
+	misused   = 2
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := command(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+var subscriptionName = regexp.MustCompile(`^projects/([^/]+)/subscriptions/[^/]+$`)
+
+func command(ctx context.Context, args []string, out, errs io.Writer) int {
+	flags := flag.NewFlagSet("consumer", flag.ContinueOnError)
+	flags.SetOutput(errs)
+	subscription := flags.String("subscription", "", "`projects/P/subscriptions/S` to pull from")
+	address := flags.String("agent", "http://127.0.0.1:8080", "`URL` of the agent")
+	key := flags.String("key", "", "API `key`, or @FILE with it: of the principal whose tasks are read")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return succeeded
+	case err != nil:
+		return misused
+	}
+	project := subscriptionName.FindStringSubmatch(*subscription)
+	base, err := url.Parse(*address)
+	switch {
+	case flags.NArg() > 0:
+		err = errors.New("everything is said by flags; -h lists them")
+	case project == nil:
+		err = fmt.Errorf("-subscription must be projects/PROJECT/subscriptions/NAME, not %q", *subscription)
+	case err != nil || base.Host == "" || base.Scheme != "https" && base.Scheme != "http":
+		err = errors.New("-agent must be the agent's address, such as https://agent.example.com")
+	default:
+		*key, err = readKey(*key)
+	}
+	if err != nil {
+		fmt.Fprintln(errs, err)
+		return misused
+	}
+	c := &consumer{agent: newAgent(base, *key), seen: newSeen(remembered), out: out, log: log.New(errs, "", log.LstdFlags)}
+	if err := c.run(ctx, project[1], *subscription); err != nil {
+		fmt.Fprintln(errs, err)
+		return failed
+	}
+	return succeeded
+}
+
+// readKey takes the key from a file, where no list of processes shows it. Its errors
+// do not repeat it.
+func readKey(value string) (string, error) {
+	path, ok := strings.CutPrefix(value, "@")
+	if !ok {
+		return value, nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("-key: %w", err)
+	}
+	if value = strings.TrimSpace(string(data)); value == "" {
+		return "", fmt.Errorf("-key: %s is empty; it must hold the API key", path)
+	}
+	return value, nil
+}
+
+const (
+	// remembered is how many events are known again. It has to cover what may come in
+	// between two copies of one event, and costs about 100 bytes each.
+	remembered = 10_000
+
+	// atOnce is how many tasks are read side by side; the rest of the backlog stays with
+	// Pub/Sub, for other instances.
+	atOnce = 16
+
+	// callTimeout bounds reading a task. Until then the library keeps the event for us.
+	callTimeout = 30 * time.Second
+)
+
+type consumer struct {
+	agent *agent
+	seen  *seen
+	out   io.Writer
+	log   *log.Logger
+}
+
+// run consumes until ctx ends, which is no error: what is at work then is interrupted
+// and goes back to Pub/Sub.
+func (c *consumer) run(ctx context.Context, project, subscription string) error {
+	client, err := pubsub.NewClient(ctx, project)
+	if err != nil {
+		return fmt.Errorf("making the client of Pub/Sub: %w", err)
+	}
+	defer client.Close()
+	s := client.Subscriber(subscription)
+	s.ReceiveSettings.MaxOutstandingMessages = atOnce
+	c.log.Printf("waiting for events of %s", subscription)
+	err = s.Receive(ctx, func(ctx context.Context, m *pubsub.Message) {
+		// Only what has been done is acknowledged; everything else comes again.
+		if err := c.handle(ctx, m.Attributes); err != nil {
+			c.log.Printf("later: %v", err)
+			m.Nack()
+			return
+		}
+		m.Ack()
+	})
+	if err != nil {
+		return fmt.Errorf("pulling from %s: %w", subscription, err)
+	}
+	c.log.Print("stopped")
+	return nil
+}
+
+// handle returns nil when the event is done with, for good.
+func (c *consumer) handle(ctx context.Context, attributes map[string]string) error {
+	e, err := parse(attributes)
+	if err != nil {
+		c.log.Printf("passed over: %v", err) // and it will be none the next time
+		return nil
+	}
+	if e.State != completed {
+		return nil
+	}
+	switch first, err := c.seen.begin(e.ID); {
+	case err != nil:
+		return err
+	case !first:
+		c.log.Printf("seen before: %s", e.ID)
+		return nil
+	}
+	err = c.complete(ctx, e)
+	c.seen.end(e.ID, err == nil)
+	return err
+}
+
+// complete does the work, which for an example is a line on the output.
+func (c *consumer) complete(ctx context.Context, e event) error {
+	t, err := c.agent.task(ctx, e.Task)
+	if errors.Is(err, errNoTask) {
+		c.log.Printf("passed over: %s: %v", e.ID, err)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", e.ID, err)
+	}
+	if t.Status.State != e.State { // never, of a task that is completed: its state is final
+		return fmt.Errorf("%s: the task is %s", e.ID, t.Status.State)
+	}
+	if _, err := fmt.Fprintf(c.out, "%s completed %s: %.200q\n", t.ID, t.Status.Timestamp.Format(time.RFC3339), t.text()); err != nil {
+		return fmt.Errorf("%s: printing: %w", e.ID, err)
+	}
+	return nil
+}

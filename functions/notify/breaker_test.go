@@ -1,0 +1,363 @@
+package notify_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"errand/functions/sweep"
+	"errand/shared/task"
+	"errand/shared/webhook"
+)
+
+// down is a host at which nobody listens.
+func down(*http.Request) (*http.Response, error) {
+	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
+}
+
+// owing makes tasks that have ended, named from t0 on, each with a hook that is owed as
+// many notes at the URL.
+func (w *world) owing(url string, notes int, ids ...string) {
+	w.t.Helper()
+	for _, id := range ids {
+		w.accept(id, task.Hook{ID: "h", URL: url})
+		var artifacts []string
+		for i := range notes - 1 {
+			artifacts = append(artifacts, strconv.Itoa(i), "x")
+		}
+		w.finish(id, a2a.TaskStateCompleted, "", artifacts...)
+	}
+}
+
+// numbered are names of tasks.
+func numbered(name string, n int) []string {
+	var ids []string
+	for i := range n {
+		ids = append(ids, name+strconv.Itoa(i))
+	}
+	return ids
+}
+
+// broken has a host fail so often that its breaker is open.
+func (w *world) broken(url string) {
+	w.t.Helper()
+	w.client.on(url, down)
+	before := len(w.client.ids(url))
+	ids := numbered("breaks", 5)
+	w.owing(url, 1, ids...)
+	for _, id := range ids {
+		w.deliver(id)
+	}
+	if n := len(w.client.ids(url)) - before; n != 5 {
+		w.t.Fatalf("%d attempts, want 5", n)
+	}
+}
+
+func (w *world) askPing(id string) {
+	w.t.Helper()
+	w.update(id, func(r task.Record) (task.Record, bool, error) { return r.AskPing(w.rules.At(time.Now()), "h") })
+}
+
+// sweeps puts back what is due every so often, until the returned function is called.
+func (w *world) sweeps(every time.Duration) (stop func()) {
+	if w.sweep == nil {
+		w.sweep = sweep.New(sweep.Config{Store: swept{w.store, w.db}, Queue: w.queue, Rules: w.rules})
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { w.sweep.Run(ctx, every) })
+	return func() {
+		cancel()
+		wg.Wait()
+	}
+}
+
+// swept is the store as a sweep needs it.
+type swept struct {
+	*store
+	task.Chores
+}
+
+// What opens the breaker of a host: five attempts in a row that nobody answered. Whatever
+// says something about the host itself, or was never sent, does not.
+func TestWhatOpensTheBreaker(t *testing.T) {
+	silent, busy := down, answers(503)
+	for _, c := range []struct {
+		name string
+		runs []func(*http.Request) (*http.Response, error) // nil: its credentials cannot be opened
+		open bool
+	}{
+		{"four", repeat(silent, 4), false},
+		{"five", repeat(silent, 5), true},
+		{"five that hang", repeat(hangs, 5), true},
+		{"an error status between", append(append(repeat(silent, 4), busy), silent), false},
+		{"error statuses only", repeat(busy, 30), false},
+		{"every status", statuses(301, 400, 404, 429, 500, 502, 503, 504), false},
+		{"one that was not sent between", append(append(repeat(silent, 4), nil), silent), true},
+		{"none was sent", repeat(nil, 10), false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.queue.keep = true
+				for i, run := range c.runs {
+					id := "t" + strconv.Itoa(i)
+					w.client.on(urlA, run)
+					h := task.Hook{ID: "h", URL: urlA}
+					if run == nil {
+						h.Sealed = "nobody.AAAA"
+					}
+					w.accept(id, h)
+					w.finish(id, a2a.TaskStateCompleted, "")
+					w.deliver(id)
+				}
+				before := len(w.client.ids(urlA))
+				w.owing(urlA, 1, "last")
+				w.client.on(urlA, nil)
+				w.deliver("last")
+				if open := len(w.client.ids(urlA)) == before; open != c.open {
+					t.Errorf("open: %v, want %v", open, c.open)
+				}
+			})
+		})
+	}
+}
+
+func repeat(f func(*http.Request) (*http.Response, error), n int) (out []func(*http.Request) (*http.Response, error)) {
+	for range n {
+		out = append(out, f)
+	}
+	return out
+}
+
+func statuses(codes ...int) (out []func(*http.Request) (*http.Response, error)) {
+	for _, code := range codes {
+		out = append(out, answers(code))
+	}
+	return out
+}
+
+// While the breaker is open nobody is dialled, and nobody's attempts are counted: the time
+// of the next one is moved. Other hosts do not notice. Afterwards one attempt at a time is
+// made, and when the host is back everybody is told everything in order.
+func TestOpenBreaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.queue.keep = true
+		w.broken(urlA)
+		waiting := numbered("t", 20)
+		w.owing(urlA, 3, waiting...)
+		opened := time.Now()
+		for _, id := range waiting {
+			w.deliver(id)
+			h := w.hook(id, "h")
+			if wait := h.Next.Sub(opened); h.Attempt != 0 || len(h.Tries) != 0 || wait < 10*time.Second || wait > 15*time.Second {
+				t.Errorf("%s: put off by %v, with attempts %d and tries %v", id, wait, h.Attempt, h.Tries)
+			}
+		}
+		if n := len(w.client.ids(urlA)); n != 5 {
+			t.Errorf("%d were dialled while it was open", n-5)
+		}
+		w.owing(urlB, 2, "other")
+		w.deliver("other")
+		if h := w.hook("other", "h"); h.Cursor != 2 {
+			t.Errorf("a task of another host: %+v", h)
+		}
+
+		// One probe, which takes its time; nobody else beside it.
+		w.client.on(urlA, hangs)
+		time.Sleep(15 * time.Second)
+		var wg sync.WaitGroup
+		for _, id := range waiting {
+			wg.Go(func() { w.deliver(id) })
+		}
+		wg.Wait()
+		if n := len(w.client.ids(urlA)); n != 6 {
+			t.Errorf("%d probes at once, want 1", n-5)
+		}
+
+		w.client.on(urlA, nil)
+		w.queue.keep = false
+		stop := w.sweeps(time.Minute)
+		time.Sleep(10 * time.Minute)
+		stop()
+		for _, id := range waiting {
+			h := w.hook(id, "h")
+			if h.Cursor != 3 || len(h.Tries) > 4 {
+				t.Errorf("%s after the host came back: %+v", id, h)
+			}
+		}
+		last := map[string]int{}
+		for _, call := range w.client.calls(urlA)[6:] {
+			id, note := split(t, call.id)
+			if note != last[id]+1 {
+				t.Errorf("%s came after note %d", call.id, last[id])
+			}
+			last[id] = note
+		}
+	})
+}
+
+// Who asks for a ping wants to know now. One that is answered shows that the host is back.
+func TestPingGoesThroughAnOpenBreaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.queue.keep = true
+		w.broken(urlA)
+		w.owing(urlA, 1, "t1", "t2")
+		w.askPing("t1")
+		w.deliver("t1")
+		h := w.hook("t1", "h")
+		if n := len(w.client.ids(urlA)); n != 6 || len(h.Tries) != 1 || h.Tries[0].Error != webhook.ClassConnection || h.Tries[0].Note != 0 {
+			t.Errorf("%d attempts and tries %+v, want a ping that nobody answered", n-5, h.Tries)
+		}
+		if h.Attempt != 0 || !h.Ping.IsZero() || h.State != task.HookActive {
+			t.Errorf("after the ping: %+v", h)
+		}
+		w.deliver("t2")
+		if n := len(w.client.ids(urlA)); n != 6 {
+			t.Errorf("%d were dialled after a ping that failed", n-6)
+		}
+		w.client.on(urlA, nil)
+		w.askPing("t2")
+		w.deliver("t2")
+		time.Sleep(20 * time.Second)
+		w.deliver("t2")
+		if h := w.hook("t2", "h"); h.Cursor != 1 || len(h.Tries) != 2 || h.Tries[0].Note != 0 || h.Tries[0].Status != 200 {
+			t.Errorf("after a ping that was answered: %+v", h)
+		}
+	})
+}
+
+// A ping that is answered has the breaker closed at once, not after its time.
+func TestAnsweredPingClosesTheBreaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.queue.keep = true
+		w.broken(urlA)
+		w.client.on(urlA, nil)
+		w.owing(urlA, 1, "t1", "t2")
+		w.askPing("t1")
+		w.deliver("t1")
+		w.deliver("t2")
+		for _, id := range []string{"t1", "t2"} {
+			if h := w.hook(id, "h"); h.Cursor != 1 {
+				t.Errorf("%s: %+v", id, h)
+			}
+		}
+	})
+}
+
+// A ping changes nothing of when a note is tried again.
+func TestPingLeavesTheSchedule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.queue.keep = true
+		w.owing(urlA, 1, "t1")
+		w.failed("t1", 5)
+		w.client.on(urlA, answers(500))
+		w.deliver("t1")
+		next := w.hook("t1", "h").Next
+		if wait := time.Until(next); wait < 8*time.Hour {
+			t.Fatalf("the sixth wait is %v", wait)
+		}
+		w.broken(urlA)
+		w.client.on(urlA, answers(200))
+		w.askPing("t1")
+		before, _ := w.store.used()
+		w.deliver("t1")
+		if after, _ := w.store.used(); after-before != 2 {
+			t.Errorf("the record was read %d times, want for the job and for the ping", after-before)
+		}
+		h := w.hook("t1", "h")
+		if !h.Ping.IsZero() || !h.Next.Equal(next) || h.Attempt != 6 {
+			t.Errorf("after the ping %+v, want the next attempt at %v", h, next)
+		}
+	})
+}
+
+// A note that has had twice the time of the schedule, behind a breaker that was open each
+// time, is tried once whatever the breaker says, and then given up.
+func TestEveryNoteIsTried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.queue.keep = true
+		w.owing(urlA, 2, "t1")
+		time.Sleep(twice - time.Minute)
+		w.broken(urlA)
+		w.deliver("t1")
+		h := w.hook("t1", "h")
+		if h.State != task.HookActive || len(h.Tries) != 0 {
+			t.Errorf("before its time is over: %+v", h)
+		}
+		time.Sleep(time.Until(h.Next))
+		w.client.on(urlA, hangs)
+		w.owing(urlA, 1, "probe") // takes the one attempt that the breaker allows
+		var wg sync.WaitGroup
+		wg.Go(func() { w.deliver("probe") })
+		synctest.Wait()
+		w.deliver("t1")
+		wg.Wait()
+		h = w.hook("t1", "h")
+		if h.State != task.HookDead || h.Gone || h.Cursor != 0 || len(h.Tries) != 1 || h.Tries[0].Note != 1 {
+			t.Errorf("after twice the schedule: %+v", h)
+		}
+	})
+}
+
+// twice is how long a note is kept that could not be tried.
+var twice = func() (all time.Duration) {
+	for _, wait := range webhook.Standard() {
+		all += 2 * wait
+	}
+	return all
+}()
+
+// The schedule of a note begins when the one before it was delivered, however long that
+// took, and within the same pass too.
+func TestEveryNoteHasItsOwnSchedule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.queue.keep = true
+		w.owing(urlA, 2, "t1")
+		time.Sleep(twice + time.Hour)
+		w.client.on(urlA, func(req *http.Request) (*http.Response, error) {
+			if req.Header.Get("Webhook-Id") == "t1/1" {
+				return status(200), nil
+			}
+			return status(500), nil
+		})
+		w.deliver("t1")
+		h := w.hook("t1", "h")
+		if h.State != task.HookActive || h.Cursor != 1 || h.Attempt != 1 {
+			t.Fatalf("the second note was given up after one attempt: %+v", h)
+		}
+		if wait := time.Until(h.Next); wait > 6*time.Second {
+			t.Errorf("tried again after %v, want 5 s", wait)
+		}
+	})
+}
+
+// split reads a webhook-id.
+func split(t *testing.T, webhookID string) (id string, note int) {
+	t.Helper()
+	for i := len(webhookID) - 1; i > 0; i-- {
+		if webhookID[i] == '/' {
+			n, err := strconv.Atoi(webhookID[i+1:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return webhookID[:i], n
+		}
+	}
+	t.Fatalf("webhook-id %q", webhookID)
+	return "", 0
+}

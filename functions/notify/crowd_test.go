@@ -1,0 +1,70 @@
+package notify_test
+
+import (
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"errand/shared/task"
+)
+
+// What many tasks cost whose one receiver is dead. They look at it less and less often: up
+// to any time they are brought about three times as often as each of them would be for the
+// attempts that it would make alone, and cost about as many commits as jobs, one for the
+// sweep and one for the time that is put off. The process keeps nothing of them. In the end
+// each was tried at least once and given up.
+func TestCrowdAtADeadHost(t *testing.T) {
+	const tasks = 200
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.client.on(urlA, hangs)
+		ids := numbered("t", tasks)
+		w.owing(urlA, 1, ids...)
+		before := runtime.NumGoroutine()
+		stop := w.sweeps(time.Minute)
+		start := time.Now()
+		for _, id := range ids {
+			w.event(id, 0)
+		}
+		for _, c := range []struct {
+			at   time.Duration
+			own  float64 // attempts by the schedule until then
+			most float64 // jobs a task
+		}{
+			{5 * time.Minute, 3, 9}, {time.Hour, 4, 13}, {6 * time.Hour, 5, 18}, {24 * time.Hour, 7, 24}, {75 * time.Hour, 10, 31},
+		} {
+			time.Sleep(time.Until(start.Add(c.at)))
+			loads, commits := w.store.used()
+			jobs, attempts := w.brought(), len(w.client.ids(urlA))
+			t.Logf("%v: for a task %.1f jobs, %.1f reads, %.1f commits, %.1f attempts; by the schedule %v attempts", c.at, jobs/tasks,
+				float64(loads)/tasks, float64(commits)/tasks, float64(attempts)/tasks, c.own)
+			if jobs > c.most*tasks || float64(commits) > 2*c.most*tasks || float64(loads) > 3*c.most*tasks {
+				t.Errorf("%v: more than %v jobs a task, or more than two commits or three reads for each", c.at, c.most)
+			}
+			if n := runtime.NumGoroutine() - before; n > 20 {
+				t.Errorf("%v: %d goroutines for tasks that wait", c.at, n)
+			}
+		}
+		stop()
+
+		stop = w.sweeps(10 * time.Minute)
+		time.Sleep(time.Until(start.Add(twice + 48*time.Hour)))
+		stop()
+		for _, id := range ids {
+			if h := w.hook(id, "h"); h.State != task.HookDead || h.Attempt == 0 || h.Attempt > 10 {
+				t.Errorf("%s in the end: %+v", id, h)
+			}
+		}
+	})
+}
+
+// brought is how many jobs were added for tasks.
+func (w *world) brought() (n float64) {
+	for _, job := range w.queue.all() {
+		if job.Task != "" {
+			n++
+		}
+	}
+	return n
+}

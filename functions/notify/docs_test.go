@@ -1,0 +1,25 @@
+package notify
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+// The numbers of docs/webhooks.md are those of the code.
+func TestDocumentedLimits(t *testing.T) {
+	text, err := os.ReadFile("../../docs/webhooks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		fmt.Sprintf("| attempts at one host at a time, per process | %d |", perHost),
+		fmt.Sprintf("| the whole exchange | %.0f s |", attemptFor.Seconds()),
+		fmt.Sprintf("after %d attempts in a row without any answer nobody goes there for %.0f s", breakAfter, breakFor.Seconds()),
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("docs/webhooks.md does not say: %s", want)
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package webhook_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"errand/shared/webhook"
+)
+
+var noon = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+
+// Ten thousand notes that wait for one receiver come back after half as long again as they
+// have waited, and each of them a little differently: over the whole schedule about as
+// often as three attempts for each that it has, and in its last third hardly any more.
+func TestLaterFallsOffWithAge(t *testing.T) {
+	const notes, soonest = 10_000, 10 * time.Second
+	s := webhook.Standard()
+	bounds := []struct {
+		within time.Duration
+		most   int // looks of one note
+	}{{time.Minute, 6}, {5 * time.Minute, 10}, {time.Hour, 16}, {24 * time.Hour, 24}, {75 * time.Hour, 28}}
+	for range notes {
+		looks, now := 0, noon
+		for _, b := range bounds {
+			for now.Sub(noon) < b.within {
+				next := s.Later(noon, now, now.Add(soonest))
+				if wait, age := next.Sub(now), now.Sub(noon); wait < max(soonest, min(age/2, 24*time.Hour)) || wait > max(soonest, age/2)*6/5 {
+					t.Fatalf("Later at the age of %v = %v, want half of it and up to a fifth more", age, wait)
+				}
+				now, looks = next, looks+1
+			}
+			if looks > b.most {
+				t.Fatalf("%d looks within %v, want %d at most", looks, b.within, b.most)
+			}
+		}
+	}
+	all := map[time.Time]bool{}
+	for range 1000 {
+		all[s.Later(noon, noon.Add(time.Hour), noon.Add(time.Hour+soonest))] = true
+	}
+	if len(all) < 990 {
+		t.Errorf("1000 notes of one age come back at %d times", len(all))
+	}
+}
+
+func TestOver(t *testing.T) {
+	s := webhook.Standard()
+	const twice = 2 * (75*time.Hour + 35*time.Minute + 5*time.Second)
+	for age, want := range map[time.Duration]bool{0: false, 75 * time.Hour: false, twice: false, twice + 1: true, -time.Hour: false} {
+		if got := s.Over(noon, noon.Add(age)); got != want {
+			t.Errorf("Over at the age of %v = %v, want %v", age, got, want)
+		}
+	}
+	// Over ends the schedule early only of what was put off: no receiver can ask for so much.
+	var longest time.Duration
+	now := noon
+	for failures := 1; ; failures++ {
+		next := s.Next(webhook.Answer{Status: http.StatusTooManyRequests, After: 1000 * time.Hour}, failures, noon, now)
+		if next.IsZero() {
+			if failures != len(s) {
+				t.Errorf("given up after %d attempts, want %d", failures, len(s))
+			}
+			break
+		}
+		longest, now = next.Sub(noon), next
+	}
+	if longest > twice+time.Hour {
+		t.Errorf("a receiver can stretch the schedule to %v", longest)
+	}
+}
