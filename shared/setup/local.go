@@ -31,7 +31,7 @@ func Connect(h http.Handler, refill func(ctx context.Context, lane string), log 
 		queue: local.NewQueue(local.QueueConfig{Handler: h, Refill: refill, Log: log, Lanes: map[string]local.Limits{
 			task.Turns: {}, task.Deliveries: {Slots: deliverySlots},
 		}}),
-		bus:   local.NewBus(local.BusConfig{Handler: h, Subscriptions: []string{"notify"}, Log: log}),
+		bus: local.NewBus(local.BusConfig{Handler: h, Subscriptions: []string{"notify"}, Log: log}),
 	}
 	l.Queue, l.Bus = l.queue, l.bus
 	return l
