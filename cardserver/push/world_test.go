@@ -191,7 +191,7 @@ func (w *world) ended(owner, id string) task.Record {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	r = w.update(id, func(r task.Record) (task.Record, bool, error) {
+	w.update(id, func(r task.Record) (task.Record, bool, error) {
 		n, _, changed, err := r.Claim(m, task.Claim{Lease: task.Lease{Until: m.Now.Add(time.Minute), Nonce: "n"}})
 		return n, changed, err
 	})
