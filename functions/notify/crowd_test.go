@@ -10,7 +10,7 @@ import (
 )
 
 // What many tasks cost whose one receiver is dead. They look at it less and less often: up
-// to any time they are brought about three times as often as each of them would be for the
+// to any time they are brought about twice as often as each of them would be for the
 // attempts that it would make alone, and cost about as many commits as jobs, one for the
 // sweep and one for the time that is put off. The process keeps nothing of them. In the end
 // each was tried at least once and given up.
@@ -32,7 +32,7 @@ func TestCrowdAtADeadHost(t *testing.T) {
 			own  float64 // attempts by the schedule until then
 			most float64 // jobs a task
 		}{
-			{5 * time.Minute, 3, 9}, {time.Hour, 4, 13}, {6 * time.Hour, 5, 18}, {24 * time.Hour, 7, 24}, {75 * time.Hour, 10, 31},
+			{5 * time.Minute, 3, 7}, {time.Hour, 4, 11}, {6 * time.Hour, 5, 15}, {24 * time.Hour, 7, 20}, {75 * time.Hour, 10, 24},
 		} {
 			time.Sleep(time.Until(start.Add(c.at)))
 			loads, commits := w.store.used()

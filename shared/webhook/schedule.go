@@ -49,10 +49,10 @@ func (s Schedule) Over(since, now time.Time) bool {
 }
 
 // Later is when to come back for a note, owed since then, that was not attempted because
-// its receiver is busy or down: not sooner than said, and only after half as long again
-// as it has waited. So ten thousand notes that wait for one dead receiver cost less and
-// less, and all come at once when they are young.
+// its receiver is busy or down: not sooner than said, and only after as long again as it
+// has waited, a day at most. So ten thousand notes that wait for one dead receiver cost
+// less and less, about as much as the attempts of their schedule.
 func (s Schedule) Later(since, now, soonest time.Time) time.Time {
-	wait := max(soonest.Sub(now), min(now.Sub(since)/2, 24*time.Hour))
+	wait := max(soonest.Sub(now), min(now.Sub(since), 24*time.Hour))
 	return now.Add(wait + time.Duration(rand.Int64N(int64(wait)/5+1)))
 }

@@ -10,23 +10,23 @@ import (
 
 var noon = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 
-// Ten thousand notes that wait for one receiver come back after half as long again as they
-// have waited, and each of them a little differently: over the whole schedule about as
-// often as three attempts for each that it has, and in its last third hardly any more.
+// Ten thousand notes that wait for one receiver come back after as long again as they have
+// waited, and each of them a little differently: over the whole schedule less than twice as
+// often as it has attempts, and in its last third hardly any more.
 func TestLaterFallsOffWithAge(t *testing.T) {
 	const notes, soonest = 10_000, 10 * time.Second
 	s := webhook.Standard()
 	bounds := []struct {
 		within time.Duration
 		most   int // looks of one note
-	}{{time.Minute, 6}, {5 * time.Minute, 10}, {time.Hour, 16}, {24 * time.Hour, 24}, {75 * time.Hour, 28}}
+	}{{time.Minute, 4}, {5 * time.Minute, 7}, {time.Hour, 10}, {24 * time.Hour, 15}, {75 * time.Hour, 18}}
 	for range notes {
 		looks, now := 0, noon
 		for _, b := range bounds {
 			for now.Sub(noon) < b.within {
 				next := s.Later(noon, now, now.Add(soonest))
-				if wait, age := next.Sub(now), now.Sub(noon); wait < max(soonest, min(age/2, 24*time.Hour)) || wait > max(soonest, age/2)*6/5 {
-					t.Fatalf("Later at the age of %v = %v, want half of it and up to a fifth more", age, wait)
+				if wait, age := next.Sub(now), now.Sub(noon); wait < max(soonest, min(age, 24*time.Hour)) || wait > max(soonest, min(age, 24*time.Hour))*6/5 {
+					t.Fatalf("Later at the age of %v = %v, want it and up to a fifth more", age, wait)
 				}
 				now, looks = next, looks+1
 			}
