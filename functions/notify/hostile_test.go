@@ -224,6 +224,7 @@ const good = "good"
 func newStreet(t *testing.T) *street {
 	s := &street{world: newWorld(t), kinds: hostiles(), url: map[string]string{}, roots: x509.NewCertPool(),
 		heard: make(chan receipt, 1000), written: make(chan bool, 1)}
+	packed() // takes longer than an attempt may, on a busy machine
 	s.trap = serves(func(http.ResponseWriter, *http.Request) { s.trapped.Add(1) })(s).URL
 	s.url[good] = overTLS(tls.VersionTLS13, "127.0.0.1")(s).URL
 	for _, h := range s.kinds {
