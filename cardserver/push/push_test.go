@@ -1,6 +1,7 @@
 package push_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -202,6 +203,35 @@ func TestRedriveOfManyPages(t *testing.T) {
 	if got := want[redriven](w, 200, alice, "POST", "/push/redrive", ""); got != (redriven{Hooks: 120}) {
 		t.Errorf("re-driven %+v", got)
 	}
+}
+
+// One that another version has written does not keep the others dead.
+func TestRedrivePassesOverWhatCannotBeWritten(t *testing.T) {
+	w := newWorld(t)
+	for _, id := range []string{"t1", "t2", "t3"} {
+		w.dead(alice, id)
+	}
+	w.config.Intake.Store = newer{w.store, "t2"}
+	if got := want[redriven](w, 200, alice, "POST", "/push/redrive", ""); got != (redriven{Hooks: 2}) {
+		t.Errorf("re-driven %+v, want those of the two others", got)
+	}
+	if asked := w.asked(); len(asked) != 2 || w.hook("t2").State != task.HookDead {
+		t.Errorf("jobs for %v, and t2 has %+v", asked, w.hook("t2"))
+	}
+}
+
+// newer is a store in which a newer version of the program has written one record.
+type newer struct {
+	task.Store
+	id string
+}
+
+func (s newer) Load(ctx context.Context, id string) (task.Record, error) {
+	r, err := s.Store.Load(ctx, id)
+	if id == s.id {
+		r.Schema = task.Schema + 1
+	}
+	return r, err
 }
 
 func TestPingIsAskedFor(t *testing.T) {

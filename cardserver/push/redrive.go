@@ -204,10 +204,14 @@ func (c Config) redriveTask(ctx context.Context, id string) (hooks int, err erro
 		}
 		return next, hooks > 0, nil
 	})
-	if errors.Is(err, task.ErrNotFound) {
-		return 0, nil // purged meanwhile
-	}
-	if err == nil && hooks > 0 {
+	switch {
+	case errors.Is(err, task.ErrNotFound): // purged meanwhile
+		return 0, nil
+	case errors.Is(err, task.ErrNewer), errors.Is(err, task.ErrUnreadable), errors.Is(err, task.ErrTooLarge):
+		// It will not be written later either, and the others must not wait for it.
+		c.Log.ErrorContext(ctx, "a task's webhooks cannot be re-driven", "task", id, "err", err)
+		return 0, nil
+	case err == nil && hooks > 0:
 		c.ask(ctx, r.ID())
 	}
 	return hooks, err

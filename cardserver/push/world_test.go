@@ -37,6 +37,7 @@ type world struct {
 	http.Handler
 	t       *testing.T
 	store   *sqlstore.DB
+	config  push.Config
 	ring    keys.Ring
 	router  routers.Router
 	callers map[string]string // key by name
@@ -83,11 +84,12 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	w.Handler = push.Config{
+	w.config = push.Config{
 		Letters: w.store, Access: access, Check: out.CheckURL, Log: quiet,
 		Intake: &intake.Intake{Store: w.store, Queue: w, Rules: task.Defaults(), Now: time.Now, Log: quiet},
 		Keys:   keys.NewKeyring(func(context.Context) (secret.Value, error) { return secret.NewValue([]byte(text)) }),
-	}.Handler()
+	}
+	w.Handler = w.config.Handler()
 	return w
 }
 

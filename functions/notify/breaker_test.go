@@ -284,6 +284,29 @@ func TestPingLeavesTheSchedule(t *testing.T) {
 	})
 }
 
+// A ping that is asked for while notes are on their way holds them up as little as they
+// hold it up: its own job comes to a hook that is being served, and is used up.
+func TestPingDuringARound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.queue.keep = true
+		w.owing(urlA, 3, "t1")
+		asked := false
+		w.client.on(urlA, func(r *http.Request) (*http.Response, error) {
+			if !asked {
+				asked = true
+				w.askPing("t1")
+				w.deliver("t1")
+			}
+			return answers(200)(r)
+		})
+		w.deliver("t1")
+		if h := w.hook("t1", "h"); h.Cursor != 3 || !h.Ping.IsZero() || len(h.Tries) != 4 {
+			t.Errorf("after the pass %+v, want three notes and a ping sent", h)
+		}
+	})
+}
+
 // A note that has had twice the time of the schedule, behind a breaker that was open each
 // time, is tried once whatever the breaker says, and then given up.
 func TestEveryNoteIsTried(t *testing.T) {

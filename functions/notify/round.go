@@ -145,10 +145,12 @@ func owedSince(r task.Record, h task.Hook) time.Time {
 
 // current says whether the hook is still what the round began with. If it was
 // deleted, that is all; if it was replaced, there is a hint for the new one; if
-// somebody else has moved it, it is theirs for the rest of this pass.
+// somebody else has moved it or sent its ping, it is theirs for the rest of this
+// pass. A ping that was asked for since is of the next round.
 func current(r task.Record, base task.Hook) bool {
 	h, ok := r.Hook(base.ID)
-	return ok && h.Gen == base.Gen && h.State == base.State && h.Cursor == base.Cursor && h.Attempt == base.Attempt && h.Ping.Equal(base.Ping)
+	return ok && h.Gen == base.Gen && h.State == base.State && h.Cursor == base.Cursor && h.Attempt == base.Attempt &&
+		(base.Ping.IsZero() || h.Ping.Equal(base.Ping))
 }
 
 // post makes one attempt. An error is a fault of ours that has nothing to do with the

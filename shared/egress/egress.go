@@ -20,6 +20,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,6 +33,7 @@ const (
 	tlsTimeout     = 5 * time.Second
 	totalTimeout   = 15 * time.Second // from the name to the last byte of the body
 	maxHeader      = 64 << 10
+	maxCause       = 512
 	// MaxBody is how much of a response's body can be read; the rest is cut
 	// off without an error.
 	MaxBody = 64 << 10
@@ -107,7 +110,10 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 		return nil, &Error{cause: fmt.Errorf("%w: its URL %w", ErrRefused, err)}
 	}
 	ctx, cancel := context.WithTimeout(req.Context(), totalTimeout)
-	req = req.WithContext(ctx)
+	var answered atomic.Bool
+	req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotFirstResponseByte: func() { answered.Store(true) },
+	}))
 	to := *req.URL
 	to.Host = host
 	req.URL, req.Host = &to, ""
@@ -116,7 +122,7 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
 		cancel()
-		return nil, &Error{cause: err}
+		return nil, &Error{cause: err, answered: answered.Load()}
 	}
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		// Nobody asked for it, and the body would be the bare connection, on
@@ -148,7 +154,10 @@ var ErrRefused = errors.New("destination refused")
 // An Error is a request without an answer. Its text is the same for all of
 // them and safe for whoever chose the URL, who could otherwise use us to find
 // out what listens inside; Cause is for the operator.
-type Error struct{ cause error }
+type Error struct {
+	cause    error
+	answered bool // at least one byte came back
+}
 
 // Error implements error.
 func (e *Error) Error() string { return "the destination could not be reached" }
@@ -157,5 +166,12 @@ func (e *Error) Error() string { return "the destination could not be reached" }
 func (e *Error) Unwrap() error { return e.cause }
 
 // Cause is what happened, for logs only. It names hosts and addresses, but no
-// path, query or header of the request.
-func (e *Error) Cause() string { return e.cause.Error() }
+// path, query or header of the request: net/http quotes an answer that it cannot
+// read, and whoever answers can send the request back.
+func (e *Error) Cause() string {
+	if e.answered {
+		return "the answer is not HTTP, too long, or cut off"
+	}
+	text := e.cause.Error()
+	return text[:min(len(text), maxCause)] // a certificate can have many names
+}

@@ -482,6 +482,36 @@ func TestErrorsTellNothing(t *testing.T) {
 	}
 }
 
+// TestCausesQuoteNoAnswer: whoever answers knows the request and can send it back, and what
+// he sends can be long.
+func TestCausesQuoteNoAnswer(t *testing.T) {
+	for what, answer := range map[string]func(request string) string{
+		"the request":          func(request string) string { return request },
+		"a header as a status": func(string) string { return "HTTP/1.1 hunter2\r\n\r\n" },
+		"a header of no name":  func(string) string { return "HTTP/1.1 200 OK\r\nhunter2\r\n\r\n" },
+		"a long line":          func(string) string { return strings.Repeat("hunter2\x01", 7000) + "\r\n\r\n" },
+	} {
+		tr := newTrap(t, false, func(w http.ResponseWriter, r *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_, _ = io.WriteString(conn, answer(r.Method+" "+r.RequestURI+" HTTP/1.1\r\n\r\n"))
+			conn.Close()
+		})
+		_, err := post(t, client(t, tr.addr(), leads(tr)), tr.URL+"/hook?token=hunter2")
+		fault, ok := errors.AsType[*egress.Error](err)
+		if !ok {
+			t.Errorf("%s: Do = %v, want an *egress.Error", what, err)
+			continue
+		}
+		if cause := fault.Cause(); cause == "" || len(cause) > 100 || strings.Contains(cause, "hunter2") {
+			t.Errorf("%s: cause = %.200q, want one without the answer", what, cause)
+		}
+	}
+}
+
 // TestOwnIsNotReachedByAnotherName: whatever name leads there, and although
 // the address is allowed.
 func TestOwnIsNotReachedByAnotherName(t *testing.T) {

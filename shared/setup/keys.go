@@ -51,16 +51,21 @@ func (p *Parts) CheckKeys(ctx context.Context) {
 	}
 }
 
-// ownKeys makes a ring at the first start and keeps it beside the SQLite file.
+// ownKeys makes a ring at the first start and keeps it beside the SQLite file. One that
+// disappears later is missed: another in its place would sign what no receiver believes.
 func (p *Parts) ownKeys(ctx context.Context, e Env) error {
 	path, embedded := e.file()
 	if p.Keys != nil || !embedded {
 		return nil
 	}
 	path += ".keys"
-	p.Keys = keys.NewKeyring(func(context.Context) (secret.Value, error) {
-		return local.KeyFile(path, func() (string, error) { return keys.Generate("", time.Now()) })
-	})
+	if _, err := local.KeyFile(path, func() (string, error) { return keys.Generate("", time.Now()) }); err != nil {
+		return err
+	}
+	lost := func() (string, error) {
+		return "", errors.New("it was there at the start: put it back, or restart for a fresh one")
+	}
+	p.Keys = keys.NewKeyring(func(context.Context) (secret.Value, error) { return local.KeyFile(path, lost) })
 	if _, err := p.Keys.Ring(ctx); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}

@@ -3,6 +3,8 @@ package setup_test
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -198,6 +200,32 @@ func TestOpenZero(t *testing.T) {
 	}
 	if _, err := open(t, setup.Env{}); err == nil || !strings.Contains(err.Error(), "ERRAND_STORE") || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("a second one: %v", err)
+	}
+}
+
+// The keys that were there at the start are missed, not replaced, and are good again when
+// they are back.
+func TestLostKeysAreNotReplaced(t *testing.T) {
+	t.Chdir(t.TempDir())
+	p, err := open(t, setup.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const file = "errand.db.keys"
+	if err := os.Rename(file, "away"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Keys.Ring(t.Context()); err == nil || !strings.Contains(err.Error(), "put it back") {
+		t.Errorf("without its file the ring is read with %v, want to be told to put it back", err)
+	}
+	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s is there again: %v", file, err)
+	}
+	if err := os.Rename("away", file); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Keys.Ring(t.Context()); err != nil {
+		t.Errorf("when the file is back: %v", err)
 	}
 }
 
