@@ -150,6 +150,22 @@ func TestBodyTimes(t *testing.T) {
 	}
 }
 
+// In 0.3 a ping carries the task's state, without a message that is too large.
+func TestPingOf03IsBounded(t *testing.T) {
+	w := newWorld(t)
+	w.queue.keep = true
+	w.accept("t1", task.Hook{ID: "h", URL: urlA, Dialect: "0.3"})
+	w.finish("t1", a2a.TaskStateCompleted, strings.Repeat("x", 300_000))
+	w.deliver("t1")
+	w.askPing("t1")
+	w.deliver("t1")
+	calls := w.client.calls(urlA)
+	last := calls[len(calls)-1]
+	if !strings.HasPrefix(last.id, "t1/ping-") || len(last.body) > 256<<10 || !strings.Contains(last.body, `"completed"`) {
+		t.Errorf("%s has a body of %d bytes: %.200s", last.id, len(last.body), last.body)
+	}
+}
+
 // A hook that was made in 0.3 is told the bare task: whole where it is as the note says.
 func TestP22BodiesOf03(t *testing.T) {
 	w := newWorld(t)

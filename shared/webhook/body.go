@@ -42,8 +42,11 @@ func Next(r task.Record, h task.Hook) (Message, error) {
 func Ping(r task.Record, h task.Hook) (Message, error) {
 	id, meta := fmt.Sprintf("%s/ping-%d", r.ID(), h.Ping.UnixMilli()), map[string]any{"ping": true}
 	if h.Dialect == dialect.Version03 {
-		now := bare(r, &a2a.TaskStatusUpdateEvent{Status: r.Task.Status, Metadata: meta})
-		return message(id, dialect.V03, now, now)
+		short := r.Task.Status
+		short.Message = nil
+		return message(id, dialect.V03,
+			bare(r, &a2a.TaskStatusUpdateEvent{Status: r.Task.Status, Metadata: meta}),
+			bare(r, &a2a.TaskStatusUpdateEvent{Status: short, Metadata: meta}))
 	}
 	say := a2a.NewMessageForTask(a2a.MessageRoleAgent, r.Task, a2a.NewTextPart("ping"))
 	say.ID, say.Metadata = id, meta
