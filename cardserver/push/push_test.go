@@ -284,6 +284,8 @@ func TestBadInputNamesTheField(t *testing.T) {
 		{"GET", "/push/dead-letters?pageToken=%00", "", 400, "pageToken"},
 		{"GET", "/push/dead-letters?pageToken=bm9wZQ", "", 400, "pageToken"},
 		{"GET", "/push/dead-letters?colour=red", "", 400, "colour"},
+		{"GET", "/push/dead-letters?pageSize=%zz", "", 400, "query"},
+		{"GET", "/push/dead-letters?pageSize=1;pageToken=x", "", 400, "query"},
 		{"GET", "/push/keys", "", 400, "url"},
 		{"GET", "/push/keys?url=http://169.254.169.254/", "", 400, "url"},
 		{"GET", ofHook + "?x=1", "", 400, "x"},

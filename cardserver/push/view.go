@@ -2,6 +2,7 @@ package push
 
 import (
 	"encoding/json"
+	"net/url"
 	"time"
 
 	"errand/shared/task"
@@ -94,7 +95,11 @@ func (q *call) answer(status int, v any) error {
 
 // only refuses parameters that the operation does not have, and those that come twice.
 func (q *call) only(names ...string) error {
-	for name, values := range q.URL.Query() {
+	all, err := url.ParseQuery(q.URL.RawQuery)
+	if err != nil {
+		return invalid("query", "must be NAME=VALUE, with & between them and the rest percent-encoded")
+	}
+	for name, values := range all {
 		known := false
 		for _, n := range names {
 			known = known || n == name
