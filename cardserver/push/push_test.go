@@ -2,9 +2,12 @@ package push_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -319,6 +322,53 @@ func TestBadInputNamesTheField(t *testing.T) {
 	if diff := cmp.Diff(before, w.hook("t1")); diff != "" {
 		t.Errorf("bad input changed something: %s", diff)
 	}
+}
+
+// A body that never comes is waited for as long as one of A2A.
+func TestBodyThatDoesNotArrive(t *testing.T) {
+	w := newWorld(t)
+	w.dead(alice, "t1")
+	for _, path := range []string{"/push/redrive", ofHook + "/redrive", ofHook + "/ping"} {
+		rec := &late{ResponseRecorder: httptest.NewRecorder()}
+		r := httptest.NewRequest("POST", path, rec)
+		r.Header.Set("X-API-Key", w.callers[alice])
+		start := time.Now()
+		w.ServeHTTP(rec, r)
+		if wait := rec.until.Sub(start); rec.Code != http.StatusRequestTimeout || wait < 29*time.Second || wait > 31*time.Second {
+			t.Errorf("%s: %d after %v, want 408 after 30 s: %s", path, rec.Code, wait, rec.Body)
+		}
+	}
+}
+
+// Nor is a client that takes no answer: one can be megabytes.
+func TestAnswerThatIsNotTaken(t *testing.T) {
+	w := newWorld(t)
+	w.dead(alice, "t1")
+	rec := &late{ResponseRecorder: httptest.NewRecorder()}
+	r := httptest.NewRequest("GET", "/push/dead-letters", nil)
+	r.Header.Set("X-API-Key", w.callers[alice])
+	start := time.Now()
+	w.ServeHTTP(rec, r)
+	if wait := rec.until.Sub(start); rec.Code != http.StatusOK || wait < 29*time.Second || wait > 31*time.Second {
+		t.Errorf("%d, to be written within %v, want 30 s: %s", rec.Code, wait, rec.Body)
+	}
+}
+
+// late is a client that sends nothing of its body.
+type late struct {
+	*httptest.ResponseRecorder
+	until time.Time
+}
+
+func (l *late) SetWriteDeadline(t time.Time) error { l.until = t; return nil }
+
+func (l *late) SetReadDeadline(t time.Time) error { l.until = t; return nil }
+
+func (l *late) Read([]byte) (int, error) {
+	if l.until.IsZero() {
+		return 0, errors.New("this would have waited for ever")
+	}
+	return 0, os.ErrDeadlineExceeded
 }
 
 // An outage is said to be one.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
 	"time"
 
@@ -21,6 +22,8 @@ const (
 	pageSize   = 50
 	maxPage    = 100
 	redriveFor = 20 * time.Second
+	readFor    = 30 * time.Second // for a body, and
+	writeFor   = 30 * time.Second // for an answer, as of A2A
 )
 
 // deadLetters lists webhooks that were given up, those of the task that changed last
@@ -245,7 +248,11 @@ func (q *call) read(v any) error {
 	if err := q.only(); err != nil {
 		return err
 	}
+	_ = http.NewResponseController(q.w).SetReadDeadline(time.Now().Add(readFor)) // where there is a connection
 	text, err := io.ReadAll(http.MaxBytesReader(q.w, q.Body, maxBody))
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return &problem{Status: http.StatusRequestTimeout, Detail: "the body did not arrive in time", Field: "body"}
+	}
 	if err != nil {
 		return invalid("body", "cannot be read, or has more than 16 KiB")
 	}

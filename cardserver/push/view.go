@@ -2,6 +2,7 @@ package push
 
 import (
 	"encoding/json"
+	"net/http"
 	"net/url"
 	"time"
 
@@ -87,6 +88,8 @@ func (q *call) answer(status int, v any) error {
 	if err != nil {
 		return err
 	}
+	// net/http takes this deadline away after the answer.
+	_ = http.NewResponseController(q.w).SetWriteDeadline(time.Now().Add(writeFor))
 	q.w.Header().Set("Content-Type", "application/json")
 	q.w.WriteHeader(status)
 	_, _ = q.w.Write(append(text, '\n')) // if it fails the client is gone
