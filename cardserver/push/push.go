@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"errand/shared/auth"
 	"errand/shared/intake"
@@ -130,6 +131,8 @@ func (q *call) owner(named string) (owner string, all bool, err error) {
 		return "", false, invalid("owner", "is for operators: leave it out for your own webhooks")
 	case named == everybody:
 		return "", true, nil
+	case !utf8.ValidString(named):
+		return "", false, invalid("owner", "must be the name of one, or * for everybody's")
 	}
 	return named, false, nil
 }

@@ -2,6 +2,7 @@ package push_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -271,6 +272,16 @@ func TestKeysAreTheCallersOwn(t *testing.T) {
 	}
 }
 
+// An operator's mistake is not an outage.
+func TestOwnerIsAName(t *testing.T) {
+	w := newWorld(t)
+	if rec := w.ask(ops, "GET", "/push/dead-letters?owner=%ff", ""); rec.Code != http.StatusBadRequest || !strings.Contains(rec.Body.String(), `"field":"owner"`) {
+		t.Errorf("%d %s", rec.Code, rec.Body)
+	}
+}
+
+func token(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
+
 func TestBadInputNamesTheField(t *testing.T) {
 	w := newWorld(t)
 	w.dead(alice, "t1")
@@ -286,6 +297,9 @@ func TestBadInputNamesTheField(t *testing.T) {
 		{"GET", "/push/dead-letters?pageSize=1&pageSize=2", "", 400, "pageSize"},
 		{"GET", "/push/dead-letters?pageToken=%00", "", 400, "pageToken"},
 		{"GET", "/push/dead-letters?pageToken=bm9wZQ", "", 400, "pageToken"},
+		{"GET", "/push/dead-letters?pageToken=" + token(`{"a":1000000000000000000,"i":"x"}`), "", 400, "pageToken"},
+		{"GET", "/push/dead-letters?pageToken=" + token(`{"a":-1000000000000000000,"i":"x"}`), "", 400, "pageToken"},
+		{"GET", "/push/dead-letters?pageToken=" + token(`{"a":1}`), "", 400, "pageToken"},
 		{"GET", "/push/dead-letters?colour=red", "", 400, "colour"},
 		{"GET", "/push/dead-letters?pageSize=%zz", "", 400, "query"},
 		{"GET", "/push/dead-letters?pageSize=1;pageToken=x", "", 400, "query"},

@@ -87,10 +87,11 @@ func parsePage(s string) (task.Ref, error) {
 	if err == nil {
 		err = json.Unmarshal(text, &p)
 	}
-	if err == nil && p.ID == "" {
-		err = errors.New("no id")
+	at := time.UnixMilli(p.At).UTC()
+	if err == nil && (p.ID == "" || at.Year() < 1 || at.Year() > 9999) { // which is all that Firestore keeps
+		err = errors.New("no place of a task")
 	}
-	return task.Ref{At: time.UnixMilli(p.At).UTC(), ID: p.ID}, err
+	return task.Ref{At: at, ID: p.ID}, err
 }
 
 // redrive sends a webhook its notes again: from a note or a time on, or what it has not
