@@ -35,7 +35,7 @@ func TestCrowdAtADeadHost(t *testing.T) {
 			own  float64 // attempts by the schedule until then
 			most float64 // jobs a task
 		}{
-			{5 * time.Minute, 3, 7}, {time.Hour, 4, 11}, {6 * time.Hour, 5, 15}, {24 * time.Hour, 7, 20}, {75 * time.Hour, 10, 24},
+			{5 * time.Minute, 3, 9}, {time.Hour, 4, 13}, {6 * time.Hour, 5, 17}, {24 * time.Hour, 7, 20}, {75 * time.Hour, 10, 24},
 		} {
 			time.Sleep(time.Until(start.Add(c.at)))
 			loads, commits := w.store.used()
