@@ -10,7 +10,7 @@ import (
 )
 
 // What many tasks cost whose one receiver is dead. They look at it less and less often: up
-// to any time they are brought about twice as often as each of them would be for the
+// to any time they are brought two to three times as often as each of them would be for the
 // attempts that it would make alone, and cost about as many commits as jobs, one for the
 // sweep and one for the time that is put off. The process keeps nothing of them. In the end
 // each was tried at least once and given up.
