@@ -2,6 +2,7 @@ package notify
 
 import (
 	"errors"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -31,7 +32,8 @@ type host struct {
 	running int
 	took    time.Duration // an attempt lately, on average
 	moved   time.Time     // when a slot was last taken or given back
-	again   time.Time     // promised to the last one that was turned away
+	again   time.Time     // promised to the last one that was turned away and comes back soon
+	far     time.Time     // promised to the last one that comes back later
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 }
 
@@ -40,6 +42,7 @@ type host struct {
 const (
 	tookAtFirst = 100 * time.Millisecond
 	turnedAway  = 100 * time.Millisecond
+	farthest    = time.Hour // what is promised; by then more is known
 )
 
 // Hosts that have been quiet for a while are forgotten when there are many, and others
@@ -58,22 +61,17 @@ var (
 )
 
 // enter takes a slot at the host, for leave to give back, or says when to come back:
-// errBusy, errSilent. It does not wait. Those who find the host busy are told to come one
-// after the other, as fast as it has been answering: a slow one gets few jobs, so that the
-// queue stays free for the others. With force the breaker is not asked; an answer that is
+// errBusy, errSilent. It does not wait. With force the breaker is not asked; an answer that is
 // had so closes it.
 func (s *hosts) enter(name string, now time.Time, force bool) (leave func(result error, now time.Time), again time.Time, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := s.host(name, now)
 	if h.running >= perHost {
-		if soonest := now.Add(turnedAway); h.again.Before(soonest) {
-			h.again = soonest
-		}
-		if h.again.Before(now.Add(nearBy)) {
-			h.again = h.again.Add(max(h.took, now.Sub(h.moved)) / perHost)
-		}
-		return nil, h.again, errBusy
+		return nil, h.turn(now), errBusy
+	}
+	if h.running < perHost/2 { // it keeps up: whoever is turned away next need not queue
+		h.again, h.far = time.Time{}, time.Time{}
 	}
 	report, err := h.breaker.Allow()
 	switch {
@@ -97,6 +95,28 @@ func (s *hosts) enter(name string, now time.Time, force bool) (leave func(result
 		h.moved = end
 		h.running--
 	}, time.Time{}, nil
+}
+
+// turn is when to come back to a busy host: one after the other, as fast as it has been
+// answering. So a slow one gets few jobs, the queue stays free for the others, and no slot
+// stays empty for long. Whoever comes is first given a turn of the next minute, because
+// it may be one whose later turn has come.
+func (h *host) turn(now time.Time) time.Time {
+	step := max(h.took, now.Sub(h.moved)) / perHost
+	if soonest := now.Add(turnedAway); h.again.Before(soonest) {
+		h.again = soonest
+	}
+	if near := now.Add(nearBy); h.again.Before(near) {
+		h.again = h.again.Add(step)
+		return h.again
+	} else if h.far.Before(near) {
+		h.far = near
+	}
+	if last := now.Add(farthest); h.far.After(last) {
+		return last.Add(rand.N(farthest / 5))
+	}
+	h.far = h.far.Add(step)
+	return h.far
 }
 
 // host finds or makes what is known of a host.

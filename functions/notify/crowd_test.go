@@ -1,6 +1,7 @@
 package notify_test
 
 import (
+	"net/http"
 	"runtime"
 	"testing"
 	"testing/synctest"
@@ -70,4 +71,44 @@ func (w *world) brought() (n float64) {
 		}
 	}
 	return n
+}
+
+// A receiver that is slow and well is kept busy by a crowd: nobody of them is kept waiting
+// as if it were dead, and each is put off a few times at most.
+func TestCrowdAtASlowHost(t *testing.T) {
+	for _, c := range []struct {
+		takes time.Duration
+		tasks int
+	}{{time.Second, 1500}, {10 * time.Second, 600}} {
+		tasks := c.tasks
+		if testing.Short() {
+			tasks /= 5
+		}
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.client.on(urlA, func(req *http.Request) (*http.Response, error) {
+				time.Sleep(c.takes)
+				return status(http.StatusOK), nil
+			})
+			ids := numbered("t", tasks)
+			w.owing(urlA, 1, ids...)
+			stop := w.sweeps(time.Minute)
+			start := time.Now()
+			for _, id := range ids {
+				w.event(id, 0)
+			}
+			ideal := c.takes * time.Duration(tasks) / 8
+			time.Sleep(ideal + ideal/3 + 3*time.Minute)
+			sent := w.client.calls(urlA)
+			if len(sent) != tasks {
+				t.Errorf("%v: %d of %d were sent within %v, where %v would do", c.takes, len(sent), tasks, time.Since(start), ideal)
+			}
+			_, commits := w.store.used()
+			t.Logf("%v: the last one after %v, where %v would do; %.1f commits a task", c.takes, sent[len(sent)-1].at.Sub(start), ideal, float64(commits)/float64(tasks))
+			if commits > 8*tasks {
+				t.Errorf("%v: %d commits for %d tasks", c.takes, commits, tasks)
+			}
+			stop()
+		})
+	}
 }

@@ -61,10 +61,12 @@ func (p *pass) within(leave func(error, time.Time), attempt func() (bool, error)
 // later puts off a hook whose host is silent, or so busy that its turn is not soon: it is
 // no attempt, and is written down so that nobody asks for the hook in between.
 func (p *pass) later(out *round, why error, since, now time.Time) {
-	if errors.Is(why, errSilent) || out.again.After(now.Add(nearBy)) {
-		out.Wait = p.Schedule.Later(since, now, out.again)
-		out.again = out.Wait
+	if errors.Is(why, errSilent) {
+		out.again = p.Schedule.Later(since, now, out.again)
+	} else if !out.again.After(now.Add(nearBy)) {
+		return
 	}
+	out.Wait = out.again
 }
 
 // attempt sends the ping or the note after h's cursor, if that is still wanted, and

@@ -49,7 +49,7 @@ func (s Schedule) Over(since, now time.Time) bool {
 }
 
 // Later is when to come back for a note, owed since then, that was not attempted because
-// its receiver is busy or down: not sooner than said, and only after as long again as it
+// its receiver does not answer: not sooner than said, and only after as long again as it
 // has waited, a day at most. So ten thousand notes that wait for one dead receiver cost
 // less and less, about as much as the attempts of their schedule.
 func (s Schedule) Later(since, now, soonest time.Time) time.Time {
