@@ -19,7 +19,7 @@ func TestWebhooksSurviveTheirDeliverer(t *testing.T) {
 		each  time.Duration // from one kill to the next: what is under way at once comes again
 		start func(t *testing.T, env ...string) (deployment, func())
 	}{
-		{"one process", 400 * time.Millisecond, func(t *testing.T, env ...string) (deployment, func()) {
+		{"one process", 600 * time.Millisecond, func(t *testing.T, env ...string) (deployment, func()) {
 			p := start(t, env...)
 			return p, func() { p.kill(); p.start() }
 		}},

@@ -11,6 +11,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -394,5 +396,30 @@ func TestOutageIsNoFaultOfTheCaller(t *testing.T) {
 	}
 	if rec := w.ask(alice, "GET", ofHook, ""); rec.Code != http.StatusServiceUnavailable || rec.Header().Get("Retry-After") == "" {
 		t.Errorf("%d %v %s", rec.Code, rec.Header(), rec.Body)
+	}
+}
+
+// Of many who re-drive a webhook at once, those whose wish was done are told so, and no
+// others: each one that was done is a generation.
+func TestRedriveThatCameTooLateIsSaid(t *testing.T) {
+	w := newWorld(t)
+	before := w.dead(alice, "t1").Hooks[0].Gen
+	var all sync.WaitGroup
+	var done, late atomic.Int64
+	for i := range 40 {
+		all.Go(func() {
+			switch rec := w.ask(alice, "POST", ofHook+"/redrive", fmt.Sprintf(`{"fromNote":%d}`, 1+i%2)); rec.Code {
+			case http.StatusOK:
+				done.Add(1)
+			case http.StatusConflict:
+				late.Add(1)
+			default:
+				t.Errorf("%d %s", rec.Code, rec.Body)
+			}
+		})
+	}
+	all.Wait()
+	if made := w.hook("t1").Gen - before; made != done.Load() || made == 0 {
+		t.Errorf("%d were told that it was done, %d that it was not; it was done %d times", done.Load(), late.Load(), made)
 	}
 }

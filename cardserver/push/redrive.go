@@ -24,6 +24,8 @@ const (
 	redriveFor = 20 * time.Second
 	readFor    = 30 * time.Second // for a body, and
 	writeFor   = 30 * time.Second // for an answer, as of A2A
+
+	listedNotes = 3 // of each webhook in a list of many, which could be 256 of a thousand
 )
 
 // deadLetters lists webhooks that were given up, those of the task that changed last
@@ -57,7 +59,9 @@ func (c Config) deadLetters(q *call) error {
 	for _, r := range page.Records {
 		for _, h := range r.Hooks {
 			if h.State == task.HookDead {
-				out.Hooks = append(out.Hooks, q.view(r, h))
+				v := q.view(r, h)
+				v.Pending = v.Pending[:min(len(v.Pending), listedNotes)]
+				out.Hooks = append(out.Hooks, v)
 			}
 		}
 		if page.More {
@@ -121,13 +125,17 @@ func (c Config) redrive(q *call) error {
 			return invalid("since", "is later than every note; the last one is of "+lastNote(r.Notes))
 		}
 	}
-	var job bool
+	var did, job bool
 	r, err = task.UpdateFrom(q.Context(), c.Intake.Store, r, func(r task.Record) (next task.Record, changed bool, err error) {
 		next, changed, job, err = r.Redrive(c.Intake.Rules.At(c.Intake.Now()), h.ID, h.Gen, from)
+		did = did || changed // if its answer was lost, the next look finds it done
 		return next, changed, err
 	})
 	if err != nil {
 		return err
+	}
+	if !did {
+		return &problem{Status: http.StatusConflict, Detail: "the webhook was replaced, deleted or re-driven by somebody else at this moment; look at it and ask again"}
 	}
 	if job {
 		c.ask(q.Context(), r.ID())

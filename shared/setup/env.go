@@ -164,6 +164,16 @@ func (e Env) Address() string {
 	return "127.0.0.1:" + port
 }
 
+// loopback is where the program is reached on its own machine; empty if only the listener
+// knows, or on Cloud Run, where nobody shares the machine.
+func (e Env) loopback() string {
+	_, port, err := net.SplitHostPort(e.Address())
+	if err != nil || port == "0" || e.CloudRun() {
+		return ""
+	}
+	return "http://" + net.JoinHostPort("127.0.0.1", port)
+}
+
 // nearest is the known variable with the fewest changes to name. The prefix does not
 // count: ERRAND_PORT means PORT.
 func nearest(name string) string {

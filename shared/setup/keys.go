@@ -59,7 +59,11 @@ func (p *Parts) ownKeys(ctx context.Context, e Env) error {
 		return nil
 	}
 	path += ".keys"
-	if _, err := local.KeyFile(path, func() (string, error) { return keys.Generate("", time.Now()) }); err != nil {
+	fresh := func() (string, error) {
+		p.log.WarnContext(ctx, "keys for webhooks are made: keep the file with the database, because without it nothing that was sealed before can be opened, and receivers need the new ones", "file", path)
+		return keys.Generate("", time.Now())
+	}
+	if _, err := local.KeyFile(path, fresh); err != nil {
 		return err
 	}
 	lost := func() (string, error) {

@@ -127,6 +127,10 @@ func Open(ctx context.Context, e Env, program Program, log *slog.Logger) (p *Par
 		if p.URL, err = gcp.ServiceURL(ctx, e.Service); err != nil {
 			return p, fmt.Errorf("ERRAND_URL is not set, and %w; set it to the address clients use", err)
 		}
+		e.URL = p.URL
+		if err := p.openEgress(e); err != nil { // now that it knows itself
+			return p, err
+		}
 	}
 	if p.Store, err = store(ctx, log); err != nil {
 		return p, fmt.Errorf("ERRAND_STORE: %w", err)
@@ -161,7 +165,7 @@ func (p *Parts) openEgress(e Env) error {
 		return fmt.Errorf("ERRAND_PUSH_ALLOW: %w", err)
 	}
 	// A webhook that led back to us would be a message from inside.
-	own := slices.DeleteFunc([]string{e.URL, e.WorkerURL, e.FunctionsURL}, func(url string) bool { return url == "" })
+	own := slices.DeleteFunc([]string{e.URL, e.loopback(), e.WorkerURL, e.FunctionsURL}, func(url string) bool { return url == "" })
 	if p.Egress, err = egress.New(egress.Config{Allow: allow, Own: own}); err != nil {
 		return fmt.Errorf("ERRAND_URL, ERRAND_WORKER_URL or ERRAND_FUNCTIONS_URL: %w", err)
 	}

@@ -234,7 +234,7 @@ func TestLostKeysAreNotReplaced(t *testing.T) {
 func TestWebhooksDoNotLeadBack(t *testing.T) {
 	t.Chdir(t.TempDir())
 	p, err := open(t, setup.Env{
-		URL: "http://127.0.0.1:8080", WorkerURL: "https://worker.example.com", FunctionsURL: "https://functions.example.com:8443",
+		URL: "http://127.0.0.1:8080", Listen: "0.0.0.0:9191", WorkerURL: "https://worker.example.com", FunctionsURL: "https://functions.example.com:8443",
 		PushAllow: "127.0.0.1:*",
 	})
 	if err != nil {
@@ -243,6 +243,7 @@ func TestWebhooksDoNotLeadBack(t *testing.T) {
 	for url, own := range map[string]bool{
 		"http://127.0.0.1:8080/":              true,
 		"http://localhost:8080/x":             true,
+		"http://127.0.0.1:9191/":              true,
 		"http://127.0.0.1:9099/":              false,
 		"https://worker.example.com/turns":    true,
 		"https://worker.example.com:8443/":    false,

@@ -66,7 +66,7 @@ func fillDead(c *conn) error {
 	err := c.query(func(row []driver.Value) error {
 		r, err := decode(row)
 		if errors.Is(err, task.ErrUnreadable) {
-			return nil // it would not be listed either
+			return nil // a page with it could not be read
 		}
 		if err == nil && r.HasDead() {
 			ids = append(ids, r.ID())

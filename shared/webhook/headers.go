@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -59,12 +58,13 @@ func (s Sender) Headers(now time.Time, r task.Record, h task.Hook, m Message) (h
 	return header, nil
 }
 
-// Host is the receiver's host and port, by which receivers are told apart, and are named
-// in logs.
+// Host is the receiver's host, and its port unless it is the usual one: by it receivers are
+// told apart, however a URL spells it, and named in logs.
 func Host(raw string) string {
-	u, err := url.Parse(raw)
+	origin, err := Origin(raw)
 	if err != nil {
 		return ""
 	}
-	return strings.ToLower(u.Host)
+	_, host, _ := strings.Cut(origin, "://")
+	return strings.TrimSuffix(host, ".")
 }
