@@ -125,26 +125,28 @@ func (c Config) redrive(q *call) error {
 			return invalid("since", "is later than every note; the last one is of "+lastNote(r.Notes))
 		}
 	}
-	var did, job bool
+	var job bool
+	var ours task.Hook
 	r, err = task.UpdateFrom(q.Context(), c.Intake.Store, r, func(r task.Record) (next task.Record, changed bool, err error) {
 		next, changed, job, err = r.Redrive(c.Intake.Rules.At(c.Intake.Now()), h.ID, h.Gen, from)
-		did = did || changed // if its answer was lost, the next look finds it done
+		if changed {
+			ours, _ = next.Hook(h.ID)
+		}
 		return next, changed, err
 	})
 	if err != nil {
 		return err
 	}
-	if !did {
+	// If the answer of the write was lost, the next look has found it done.
+	now, ok := r.Hook(h.ID)
+	if !ok || now.Gen != ours.Gen || !now.Since.Equal(ours.Since) || now.Cursor != ours.Cursor {
 		return &problem{Status: http.StatusConflict, Detail: "the webhook was replaced, deleted or re-driven by somebody else at this moment; look at it and ask again"}
 	}
 	if job {
 		c.ask(q.Context(), r.ID())
 	}
 	c.Log.InfoContext(q.Context(), "a webhook is re-driven", "task", r.ID(), "hook", h.ID, "from", from, "by", q.caller.Owner)
-	if h, ok := r.Hook(h.ID); ok {
-		return q.answer(http.StatusOK, q.view(r, h))
-	}
-	return task.ErrNotFound // deleted meanwhile
+	return q.answer(http.StatusOK, q.view(r, now))
 }
 
 // firstSince is the number of the first note of that time or later; 0: there is none.
