@@ -19,11 +19,11 @@ func TestWebhooksSurviveTheirDeliverer(t *testing.T) {
 		each  time.Duration // from one kill to the next: what is under way at once comes again
 		start func(t *testing.T, env ...string) (deployment, func())
 	}{
-		{"one process", 600 * time.Millisecond, func(t *testing.T, env ...string) (deployment, func()) {
+		{"one process", 450 * time.Millisecond, func(t *testing.T, env ...string) (deployment, func()) {
 			p := start(t, env...)
 			return p, func() { p.kill(); p.start() }
 		}},
-		{"Google Cloud", 1500 * time.Millisecond, func(t *testing.T, env ...string) (deployment, func()) {
+		{"Google Cloud", 1100 * time.Millisecond, func(t *testing.T, env ...string) (deployment, func()) {
 			c := startCloud(t, env...)
 			return c, func() { c.functions.kill(); c.functions.start() }
 		}},
