@@ -22,6 +22,7 @@ type receipt struct {
 	note  int
 	state string
 	late  bool // the whole task was told
+	at    time.Time
 }
 
 // A receiver keeps what it was sent, by path.
@@ -48,7 +49,7 @@ func newReceiver(t *testing.T) *receiver {
 			t.Errorf("webhook body: %v", err)
 			return
 		}
-		got := receipt{note: note}
+		got := receipt{note: note, at: time.Now()}
 		switch e := ev.Event.(type) {
 		case *a2a.TaskStatusUpdateEvent:
 			got.state = string(e.Status.State)
@@ -63,17 +64,18 @@ func newReceiver(t *testing.T) *receiver {
 	return r
 }
 
-// duplicates counts what came again, and all that came.
-func (r *receiver) duplicates() (again, all int) {
+// duplicates are when each of what came again had come before and came then; all counts
+// all that came.
+func (r *receiver) duplicates() (again [][2]time.Time, all int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, got := range r.got {
-		seen := map[int]bool{}
+		seen := map[int]time.Time{}
 		for _, one := range got {
-			if seen[one.note] {
-				again++
+			if before, ok := seen[one.note]; ok {
+				again = append(again, [2]time.Time{before, one.at})
 			}
-			seen[one.note] = true
+			seen[one.note] = one.at
 			all++
 		}
 	}
