@@ -86,7 +86,13 @@ func (r *Record) putHook(m Moment, h Hook) error {
 // comes of attempts that are under way does not count for it.
 func (h Hook) fresh(r *Record, m Moment) Hook {
 	r.Gens++
-	h.Gen, h.State, h.Attempt, h.Since, h.Next = r.Gens, HookActive, 0, m.Now, m.Now
+	h.Gen = r.Gens
+	return h.untried(m.Now)
+}
+
+// untried is h with a next note that is owed from now on.
+func (h Hook) untried(now time.Time) Hook {
+	h.State, h.Attempt, h.Since, h.Next = HookActive, 0, now, now
 	return h
 }
 
@@ -206,7 +212,7 @@ func (h Hook) after(m Moment, d Delivery) Hook {
 	}
 	if d.Sent > 0 {
 		h.Cursor += d.Sent
-		h.Attempt, h.Since, h.Next = 0, m.Now, m.Now
+		h = h.untried(m.Now)
 	}
 	switch {
 	case d.Fail && d.Wait.IsZero():
@@ -230,7 +236,7 @@ func (r *Record) reviveHooks(now time.Time) {
 			if hooks == nil {
 				hooks = append([]Hook(nil), r.Hooks...)
 			}
-			hooks[i].State, hooks[i].Attempt, hooks[i].Since, hooks[i].Next = HookActive, 0, now, now
+			hooks[i] = h.untried(now)
 		}
 	}
 	if hooks != nil {
