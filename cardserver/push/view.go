@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"errand/shared/task"
@@ -103,12 +104,8 @@ func (q *call) only(names ...string) error {
 		return invalid("query", "must be NAME=VALUE, with & between them and the rest percent-encoded")
 	}
 	for name, values := range all {
-		known := false
-		for _, n := range names {
-			known = known || n == name
-		}
 		switch {
-		case !known:
+		case !slices.Contains(names, name):
 			return invalid(name, "is no parameter of this")
 		case len(values) > 1:
 			return invalid(name, "stands there twice")
