@@ -103,17 +103,7 @@ func TestTurnThatBreaksItsWorkerRunsAlone(t *testing.T) {
 		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
 	}))
 	slow, bad := b.send("s", "slow", "").ID(), b.send("b", "bad", "").ID()
-	for i := range 2 { // claims of workers that died
-		_, err := task.UpdateFrom(t.Context(), b.store, b.load(bad), func(r task.Record) (task.Record, bool, error) {
-			next, _, changed, err := r.Claim(b.rules.At(b.clock()), task.Claim{Lease: task.Lease{
-				Queue: task.Turns, Name: "bad", Retry: i, Nonce: fmt.Sprint(i), Until: b.clock().Add(time.Minute),
-			}})
-			return next, changed, err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	b.died(bad, 2)
 	go func() {
 		defer close(ended)
 		b.deliver(slow, "slow", 0)
@@ -155,17 +145,7 @@ func TestTurnThatWaitsForTheOthersEndsWithItsDelivery(t *testing.T) {
 		})
 		b := newBench(t, ex)
 		slow, bad := b.send("s", "slow", "").ID(), b.send("b", "bad", "").ID()
-		for i := range 2 { // claims of workers that died
-			_, err := task.UpdateFrom(t.Context(), b.store, b.load(bad), func(r task.Record) (task.Record, bool, error) {
-				next, _, changed, err := r.Claim(b.rules.At(b.clock()), task.Claim{Lease: task.Lease{
-					Queue: task.Turns, Name: "bad", Retry: i, Nonce: fmt.Sprint(i), Until: b.clock().Add(time.Minute),
-				}})
-				return next, changed, err
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
+		b.died(bad, 2)
 		b.deliver(bad, "bad", 2) // puts it off
 		b.pass(b.rules.Parks[0])
 		read := make(chan struct{}, 10)
@@ -198,6 +178,22 @@ func TestTurnThatWaitsForTheOthersEndsWithItsDelivery(t *testing.T) {
 		}
 		if end := delivered.Add(9 * time.Minute); until.After(end) {
 			t.Errorf("after %v: it may run until %v, and its delivery ends soon after %v", test.wait, until, end)
+		}
+	}
+}
+
+// died makes so many claims of a task, in the name of the job "bad", by workers that died.
+func (b *bench) died(id string, times int) {
+	b.t.Helper()
+	for i := range times {
+		_, err := task.UpdateFrom(b.t.Context(), b.store, b.load(id), func(r task.Record) (task.Record, bool, error) {
+			next, _, changed, err := r.Claim(b.rules.At(b.clock()), task.Claim{Lease: task.Lease{
+				Queue: task.Turns, Name: "bad", Retry: i, Nonce: fmt.Sprint(i), Until: b.clock().Add(time.Minute),
+			}})
+			return next, changed, err
+		})
+		if err != nil {
+			b.t.Fatal(err)
 		}
 	}
 }
