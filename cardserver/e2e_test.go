@@ -541,7 +541,7 @@ func TestOnlyThisMachineIsAnswered(t *testing.T) {
 	if err := json.NewDecoder(card.Body).Decode(&got); err != nil {
 		t.Fatal(err)
 	}
-	if got.SupportedInterfaces[0].URL != p.url()+"/" {
+	if got.SupportedInterfaces[0].URL != p.url() {
 		t.Errorf("the card says %s, the agent is at %s", got.SupportedInterfaces[0].URL, p.url())
 	}
 }

@@ -285,7 +285,7 @@ func needed(t *testing.T) []string {
 // unwanted lie around in work trees and belong in no image and on no other machine.
 var unwanted = []string{
 	".git/config", "errand.db", "errand.db-wal", "errand.db.lock", "shared/x.db", ".env", ".env.local", "access.yaml", "shared/access.yaml", "key.txt", "token.txt", "ci.key",
-	"infra/terraform.tfstate", "infra/terraform.tfvars", "infra/.terraform/x", "x.tfstate.backup", "cardserver/main_test.go", "README.md",
+	"infra/terraform.tfstate", "infra/terraform.tfvars", "infra/image.auto.tfvars", "infra/.terraform/x", "x.tfstate.backup", "cardserver/main_test.go", "README.md",
 }
 
 // What .dockerignore drops is not needed, and it drops what must not be in an image.

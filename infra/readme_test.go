@@ -37,8 +37,9 @@ func findGcloud(t *testing.T) gcloudRun {
 	}
 }
 
-// said runs the README's shell as it stands, where the programs that it calls write
-// down their arguments and do nothing. It returns the calls of each, and where.
+// said runs the README's shell as it stands, every block twice, as for a second version:
+// the files that it makes must be as good then. The programs that it calls write down their
+// arguments and do nothing. It returns the calls of each, and where.
 func said(t *testing.T) (dir string, calls map[string][][]string) {
 	t.Helper()
 	bash, err := exec.LookPath("bash")
@@ -66,7 +67,7 @@ func said(t *testing.T) (dir string, calls map[string][][]string) {
 	}
 	script := "set -euo pipefail\nGEMINI_API_KEY=none\n"
 	for _, b := range blocks {
-		script += b[1]
+		script += b[1] + b[1]
 	}
 	c := exec.CommandContext(t.Context(), bash, "-c", script)
 	c.Dir = dir
@@ -132,6 +133,30 @@ func TestReadmeGcloud(t *testing.T) {
 	}
 }
 
+// setIn are the variables that the files in a folder set, of which Terraform refuses one
+// that is set twice in a file, and takes the one of another file without a word.
+func setIn(t *testing.T, dir string) hclsyntax.Attributes {
+	t.Helper()
+	all := hclsyntax.Attributes{}
+	files, err := filepath.Glob(filepath.Join(dir, "*.tfvars"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		set, diags := hclsyntax.ParseConfig([]byte(read(t, file)), filepath.Base(file), hcl.InitialPos)
+		if diags.HasErrors() {
+			t.Fatal(diags)
+		}
+		for name, a := range set.Body.(*hclsyntax.Body).Attributes {
+			if all[name] != nil {
+				t.Errorf("%s is set in two files", name)
+			}
+			all[name] = a
+		}
+	}
+	return all
+}
+
 // Outputs, variables and resources that the README names are the module's.
 func TestReadmeNames(t *testing.T) {
 	dir, calls := said(t)
@@ -166,17 +191,18 @@ func TestReadmeNames(t *testing.T) {
 		}
 	}
 	names := map[string]bool{}
-	set, diags := hclsyntax.ParseConfig([]byte(read(t, filepath.Join(dir, "infra", "terraform.tfvars"))), "terraform.tfvars", hcl.InitialPos)
-	if diags.HasErrors() {
-		t.Fatal(diags)
-	}
-	chosen := set.Body.(*hclsyntax.Body).Attributes
-	for name := range chosen {
+	set := setIn(t, filepath.Join(dir, "infra"))
+	for name := range set {
 		if !variables[name] {
-			t.Errorf("terraform.tfvars has %s, and there is no such variable", name)
+			t.Errorf("%s is set, and there is no such variable", name)
 		}
 	}
-	for name, p := range evaluate(chosen["pipelines"], nil).AsValueMap() {
+	for _, name := range []string{"project", "region", "image", "pipelines"} {
+		if set[name] == nil {
+			t.Errorf("the README's commands do not set %s", name)
+		}
+	}
+	for name, p := range evaluate(set["pipelines"], nil).AsValueMap() {
 		names["errand-pipeline-"+name] = true
 		if filter := p.GetAttr("filter").AsString(); !strings.Contains(read(t, "../docs/events.md"), "| `"+filter+"` |") {
 			t.Errorf("docs/events.md has no filter %s", filter)

@@ -43,7 +43,7 @@ func TestG11ListRefusesWhatItDoesNotKnow(t *testing.T) {
 		w := b.world(t)
 		id := w.insert(anonymous, "m", a2a.TaskStateCompleted).ID()
 		for fields, field := range map[string]string{
-			`"status":"completed"`: "status", `"status":"TASK_STATE_DONE"`: "status", `"status":"3"`: "status",
+			`"status":"completed"`: "status", `"status":"TASK_STATE_DONE"`: "status", `"status":"99"`: "status",
 			`"statusTimestampAfter":"yesterday"`: "statusTimestampAfter", `"statusTimestampAfter":"2026-01-02T03:04:05"`: "statusTimestampAfter",
 			`"pageToken":"x"`: "pageToken", `"historyLength":-1`: "historyLength", `"historyLength":"few"`: "historyLength",
 			`"includeArtifacts":"yes"`: "includeArtifacts",
@@ -152,7 +152,8 @@ func TestBinding5Queries(t *testing.T) {
 	w.answer(one)
 	for query, want := range map[string][]string{
 		"?contextId=" + url.QueryEscape("a b&c=ü"): {one}, "?context_id=a+b%26c%3d%C3%BC": {one},
-		"?status=TASK_STATE_SUBMITTED":                                   {two.ID},
+		"?status=TASK_STATE_SUBMITTED": {two.ID},
+		"?status=1":                    {two.ID}, "?status=0": {one, two.ID},
 		"?statusTimestampAfter=" + url.QueryEscape(two.Status.Timestamp): {one, two.ID},
 		"?statusTimestampAfter=2100-01-01T00%3A00%3A00%2B01%3A00":        nil,
 		"?pageSize=1": {one}, "?unknown=x": {one, two.ID},
@@ -167,7 +168,7 @@ func TestBinding5Queries(t *testing.T) {
 		}
 	}
 	for query, field := range map[string]string{
-		"?includeArtifacts=True": "includeArtifacts", "?includeArtifacts=1": "includeArtifacts", "?status=4": "status", "?status=": "status",
+		"?includeArtifacts=True": "includeArtifacts", "?includeArtifacts=1": "includeArtifacts", "?status=9": "status", "?status=-1": "status", "?status=1.5": "status", "?status=": "status",
 		"?pageSize=1.0": "pageSize", "?pageSize=": "pageSize", "?pageSize=1&pageSize=2": "pageSize", "?statusTimestampAfter=0": "statusTimestampAfter",
 		"?contextId=%zz": "query",
 	} {

@@ -46,7 +46,7 @@ func (s Surface) Handler() http.Handler {
 			s.Keys.ServeJWKS(w, r)
 		case strings.HasPrefix(r.URL.Path, "/push/"):
 			s.Push.ServeHTTP(w, r)
-		case r.URL.Path != "/":
+		case r.URL.Path != "/" && r.URL.Path != "": // none is in a request that names the whole address
 			rest.ServeHTTP(w, r)
 		case r.Method == http.MethodGet || r.Method == http.MethodHead:
 			page(w, r)

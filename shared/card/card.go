@@ -30,8 +30,9 @@ type Security struct {
 }
 
 // New derives the card of an agent that is reached at base, for example
-// https://agent.example.com: every binding and version is served at base + "/", the
-// paths of HTTP+JSON below it.
+// https://agent.example.com: every binding and version is served there, the paths of
+// HTTP+JSON below it. Addresses on the card end without a slash, because clients append
+// paths such as /message:send to them as they are.
 func New(a *agent.Agent, s Security, base string) (*a2a.AgentCard, error) {
 	base, err := clean(base)
 	if err != nil {
@@ -39,10 +40,10 @@ func New(a *agent.Agent, s Security, base string) (*a2a.AgentCard, error) {
 	}
 	c := &a2a.AgentCard{
 		SupportedInterfaces: []*a2a.AgentInterface{ // preferred first
-			{URL: base + "/", ProtocolBinding: a2a.TransportProtocolJSONRPC, ProtocolVersion: dialect.Version1},
-			{URL: base + "/", ProtocolBinding: a2a.TransportProtocolHTTPJSON, ProtocolVersion: dialect.Version1},
-			{URL: base + "/", ProtocolBinding: a2a.TransportProtocolJSONRPC, ProtocolVersion: dialect.Version03},
-			{URL: base + "/", ProtocolBinding: a2a.TransportProtocolHTTPJSON, ProtocolVersion: dialect.Version03},
+			{URL: base, ProtocolBinding: a2a.TransportProtocolJSONRPC, ProtocolVersion: dialect.Version1},
+			{URL: base, ProtocolBinding: a2a.TransportProtocolHTTPJSON, ProtocolVersion: dialect.Version1},
+			{URL: base, ProtocolBinding: a2a.TransportProtocolJSONRPC, ProtocolVersion: dialect.Version03},
+			{URL: base, ProtocolBinding: a2a.TransportProtocolHTTPJSON, ProtocolVersion: dialect.Version03},
 		},
 		Capabilities:       a2a.AgentCapabilities{Streaming: true, PushNotifications: true, Extensions: Extensions(a)},
 		Name:               a.Name,

@@ -80,10 +80,10 @@ func TestD2CardIsReadByTheSDKClient(t *testing.T) {
 		t.Errorf("provider = %+v, want %+v", got.Provider, a.Provider)
 	}
 	want := []*a2a.AgentInterface{
-		{URL: s.URL + "/", ProtocolBinding: "JSONRPC", ProtocolVersion: "1.0"},
-		{URL: s.URL + "/", ProtocolBinding: "HTTP+JSON", ProtocolVersion: "1.0"},
-		{URL: s.URL + "/", ProtocolBinding: "JSONRPC", ProtocolVersion: "0.3"},
-		{URL: s.URL + "/", ProtocolBinding: "HTTP+JSON", ProtocolVersion: "0.3"},
+		{URL: s.URL, ProtocolBinding: "JSONRPC", ProtocolVersion: "1.0"},
+		{URL: s.URL, ProtocolBinding: "HTTP+JSON", ProtocolVersion: "1.0"},
+		{URL: s.URL, ProtocolBinding: "JSONRPC", ProtocolVersion: "0.3"},
+		{URL: s.URL, ProtocolBinding: "HTTP+JSON", ProtocolVersion: "0.3"},
 	}
 	if diff := cmp.Diff(want, got.SupportedInterfaces); diff != "" {
 		t.Errorf("interfaces (-want +got):\n%s", diff)
@@ -147,10 +147,10 @@ func full(t *testing.T, fields map[string]any, name string) {
 
 func TestD5D6InterfaceIsDeclaredAtItsTrueAddress(t *testing.T) {
 	for in, want := range map[string]string{
-		base:                            base + "/",
-		base + "/":                      base + "/",
-		"https://example.com/agents/a/": "https://example.com/agents/a/",
-		"http://[::1]:8080":             "http://[::1]:8080/",
+		base:                            base,
+		base + "/":                      base,
+		"https://example.com/agents/a/": "https://example.com/agents/a",
+		"http://[::1]:8080":             "http://[::1]:8080",
 	} {
 		c, err := card.New(load(t), card.Security{}, in)
 		if err != nil {
@@ -182,7 +182,7 @@ func TestD6AddressFollowsTheRequest(t *testing.T) {
 			r.Host = host
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, r)
-			if want := `"url":"http://` + host + `/"`; !strings.Contains(w.Body.String(), want) {
+			if want := `"url":"http://` + host + `"`; !strings.Contains(w.Body.String(), want) {
 				t.Errorf("card for %s = %s, want %s", host, w.Body, want)
 			}
 		}
@@ -336,10 +336,10 @@ func TestD3D27Decision24CardIsReadByClientsOf03(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &old); err != nil {
 		t.Fatal(err)
 	}
-	if old.Name != a.Name || old.URL != base+"/" || old.PreferredTransport != "JSONRPC" || old.ProtocolVersion != "0.3" {
+	if old.Name != a.Name || old.URL != base || old.PreferredTransport != "JSONRPC" || old.ProtocolVersion != "0.3" {
 		t.Errorf("a client of 0.3 reads %+v", old)
 	}
-	ways := []legacy.AgentInterface{{URL: base + "/", Transport: "JSONRPC"}, {URL: base + "/", Transport: "HTTP+JSON"}}
+	ways := []legacy.AgentInterface{{URL: base, Transport: "JSONRPC"}, {URL: base, Transport: "HTTP+JSON"}}
 	if diff := cmp.Diff(ways, old.AdditionalInterfaces); diff != "" {
 		t.Errorf("interfaces of 0.3 (-want +got):\n%s", diff)
 	}

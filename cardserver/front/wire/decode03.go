@@ -45,6 +45,10 @@ func (c *cursor) sendMessage03(req *a2a.SendMessageRequest, silent immediately) 
 		switch name {
 		case "message":
 			req.Message = c.message03()
+		case "request": // the proto's field, whose JSON name is message
+			if req.Message == nil {
+				req.Message = c.message03()
+			}
 		case "configuration":
 			req.Config = c.sendConfig03(silent)
 		case "metadata":
@@ -110,7 +114,7 @@ func (c *cursor) message03() *a2a.Message {
 func (c *cursor) state03() a2a.TaskState { return c.stateNamed(dialect.Canceled03REST) }
 
 func (c *cursor) role03() a2a.MessageRole {
-	s, ok := c.string()
+	s, ok := c.enum(roleNames[:])
 	if !ok || s == "" {
 		return ""
 	}

@@ -151,6 +151,34 @@ func TestV03Blocking(t *testing.T) {
 	}
 }
 
+// The message of a send is the proto's field request, whose JSON name is message. Where a
+// body has both, message counts, whichever comes first.
+func TestV03MessageIsAlsoCalledRequest(t *testing.T) {
+	const hi = `{"messageId":"m","role":1,"content":[{"text":"hi"}]}`
+	const other = `{"messageId":"other","role":"ROLE_USER","content":[{"text":"no"}]}`
+	for _, body := range []string{
+		`{"request":` + hi + `}`, `{"message":` + hi + `}`,
+		`{"message":` + hi + `,"request":` + other + `}`, `{"request":` + other + `,"message":` + hi + `}`,
+	} {
+		s := &script{}
+		_, answer := ask(t, rest(s), "POST", "/v1/message:send", body)
+		req, ok := s.last.(*a2a.SendMessageRequest)
+		if !ok {
+			t.Errorf("%s was refused: %s", body, answer)
+			continue
+		}
+		want := &a2a.Message{ID: "m", Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart("hi")}}
+		if diff := cmp.Diff(want, req.Message); diff != "" {
+			t.Errorf("%s is read as (-want +got)\n%s", body, diff)
+		}
+	}
+	for body, field := range map[string]string{`{"request":null}`: "message", `{"request":{"messageId":"m","role":2}}`: "request.role"} {
+		if _, answer := ask(t, rest(&script{}), "POST", "/v1/message:send", body); !strings.Contains(answer, `"field":"`+field+`"`) {
+			t.Errorf("%s: the answer does not name %s: %s", body, field, answer)
+		}
+	}
+}
+
 // Bad input of 0.3 names the field as its client spelt it.
 func TestCatalogue03(t *testing.T) {
 	message := func(fields string) string {

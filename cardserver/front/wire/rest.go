@@ -289,7 +289,7 @@ func queryParams(raw string) ([]byte, error) {
 // JSON. A value that is none of its kind becomes a string, which is then refused for
 // the same reason as in a body.
 var queryFields = map[string]func([]byte, string) ([]byte, error){
-	"tenant": quoted, "contextId": quoted, "status": quoted, "pageToken": quoted,
+	"tenant": quoted, "contextId": quoted, "status": integer, "pageToken": quoted,
 	"statusTimestampAfter": quoted, "lastUpdatedAfter": quoted, "configId": quoted,
 	"pageSize": integer, "historyLength": integer,
 	"includeArtifacts": boolean,
@@ -297,6 +297,7 @@ var queryFields = map[string]func([]byte, string) ([]byte, error){
 
 func quoted(b []byte, s string) ([]byte, error) { return jsontext.AppendQuote(b, s) }
 
+// integer is also for enums, of which the number is taken beside the name.
 func integer(b []byte, s string) ([]byte, error) {
 	if n, err := strconv.Atoi(s); err == nil {
 		return strconv.AppendInt(b, int64(n), 10), nil

@@ -102,6 +102,8 @@ func TestPathsLeadToOperations(t *testing.T) {
 		{"DELETE", "/acme/tasks/t1" + hooks + "/c1", "", &a2a.DeleteTaskPushConfigRequest{TaskID: "t1", ID: "c1", Tenant: "acme"}},
 		{"GET", "/v1/tasks/t1", "", &a2a.GetTaskRequest{ID: "t1"}},
 		{"GET", "/v1/tasks?status=TASK_STATE_CANCELLED", "", &a2a.ListTasksRequest{Status: a2a.TaskStateCanceled}},
+		{"GET", "/v1/tasks?status=5", "", &a2a.ListTasksRequest{Status: a2a.TaskStateCanceled}},
+		{"GET", "/tasks?status=3", "", &a2a.ListTasksRequest{Status: a2a.TaskStateCompleted}},
 		{"POST", "/v1/tasks/t1:cancel", "", &a2a.CancelTaskRequest{ID: "t1"}},
 		{"GET", "/v1/tasks/t1:subscribe", "", &a2a.SubscribeToTaskRequest{ID: "t1"}},
 		{"POST", "/v1/tasks/t1:subscribe", "", &a2a.SubscribeToTaskRequest{ID: "t1"}},

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"mime"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -147,8 +148,32 @@ func (c *cursor) configID() string {
 	return s
 }
 
+// enum decodes the name of an enum's value, or its number in the proto, which ProtoJSON
+// has readers take as well: names are those of the numbers from 0. A number without a
+// name is returned as it is written, and is no name of any value.
+func (c *cursor) enum(names []string) (name string, ok bool) {
+	if c.d.PeekKind() != jsontext.KindNumber {
+		return c.string()
+	}
+	text := string(c.raw())
+	if n, err := strconv.Atoi(text); err == nil && n >= 0 && n < len(names) {
+		return names[n], true
+	}
+	return text, true
+}
+
+// The values of the proto's enums, by their numbers.
+var (
+	roleNames  = [...]string{"ROLE_UNSPECIFIED", string(a2a.MessageRoleUser), string(a2a.MessageRoleAgent)}
+	stateNames = [...]string{
+		a2a.TaskStateUnspecified.String(), string(a2a.TaskStateSubmitted), string(a2a.TaskStateWorking),
+		string(a2a.TaskStateCompleted), string(a2a.TaskStateFailed), string(a2a.TaskStateCanceled),
+		string(a2a.TaskStateInputRequired), string(a2a.TaskStateRejected), string(a2a.TaskStateAuthRequired),
+	}
+)
+
 func (c *cursor) role() a2a.MessageRole {
-	s, ok := c.string()
+	s, ok := c.enum(roleNames[:])
 	if ok && s != string(a2a.MessageRoleUser) {
 		c.refuse("must be " + string(a2a.MessageRoleUser))
 	}
@@ -160,7 +185,9 @@ func (c *cursor) state() a2a.TaskState { return c.stateNamed(string(a2a.TaskStat
 
 // stateNamed decodes a state where the canceled one has the given name.
 func (c *cursor) stateNamed(canceled string) a2a.TaskState {
-	s, ok := c.string()
+	names := stateNames
+	names[slices.Index(names[:], string(a2a.TaskStateCanceled))] = canceled
+	s, ok := c.enum(names[:])
 	switch state := a2a.TaskState(s); state {
 	case a2a.TaskState(canceled):
 		return a2a.TaskStateCanceled
