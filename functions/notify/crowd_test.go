@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"errand/shared/conformance"
 	"errand/shared/task"
 )
 
@@ -16,10 +17,7 @@ import (
 // sweep and one for the time that is put off. The process keeps nothing of them. In the end
 // each was tried at least once and given up.
 func TestCrowdAtADeadHost(t *testing.T) {
-	tasks := 200
-	if testing.Short() {
-		tasks = 40
-	}
+	tasks := conformance.Size(40, 200)
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.client.on(urlA, hangs)
@@ -80,10 +78,7 @@ func TestCrowdAtASlowHost(t *testing.T) {
 		takes time.Duration
 		tasks int
 	}{{time.Second, 1500}, {10 * time.Second, 600}} {
-		tasks := c.tasks
-		if testing.Short() {
-			tasks /= 5
-		}
+		tasks := conformance.Size(c.tasks/5, c.tasks)
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
 			w.client.on(urlA, func(req *http.Request) (*http.Response, error) {

@@ -20,15 +20,20 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/http2"
 
+	"errand/shared/conformance"
 	"errand/shared/egress"
 	"errand/shared/local"
 	"errand/shared/task"
 	"errand/shared/webhook"
 )
+
+// patience is how long a test waits for something that comes for certain.
+const patience = 2 * time.Minute
 
 // A hostile is a receiver that does not behave.
 type hostile struct {
@@ -64,7 +69,7 @@ func hostiles() []hostile {
 
 // Every kind of hostile receiver, on real sockets and through the guarded client. What the
 // record says of each is what happened; no redirect is followed, nothing is read beyond
-// what may be, a healthy receiver does not notice them, and nothing of them is left behind.
+// what may be, a healthy receiver is told beside them, and nothing of them is left behind.
 func TestHostileReceivers(t *testing.T) {
 	before := runtime.NumGoroutine()
 	s := newStreet(t)
@@ -77,7 +82,9 @@ func TestHostileReceivers(t *testing.T) {
 	s.owing(s.url[good], 2, "good")
 	s.event("good", 0)
 
-	healthyNeighbour(t) // while the slow ones take their time
+	if conformance.Full() {
+		measured(t) // while the slow ones take their time
+	}
 
 	for _, h := range s.kinds {
 		for _, id := range numbered(h.name+"-", 4) {
@@ -96,7 +103,7 @@ func TestHostileReceivers(t *testing.T) {
 		t.Errorf("a receiver could send %d bytes", n)
 	}
 	s.end()
-	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; runtime.Gosched() {
+	for end := time.Now().Add(patience); runtime.NumGoroutine() > before; runtime.Gosched() {
 		if time.Now().After(end) {
 			text := make([]byte, 1<<20)
 			t.Fatalf("%d goroutines, %d before: %s", runtime.NumGoroutine(), before, text[:runtime.Stack(text, true)])
@@ -121,24 +128,60 @@ func (s *street) judged(kind hostile, id string) {
 	}
 }
 
-// healthyNeighbour measures how long a healthy receiver waits for its webhooks after their
-// commit, with as many tasks of hostile receivers between its own and without. Of some
-// rounds, each with a baseline and receivers of its own, one must show it undisturbed: the
-// others may be the machine's, and so is whatever is below five milliseconds. Whoever
-// really waits for a slot that a slow receiver has waits for seconds, in every round.
-func healthyNeighbour(t *testing.T) {
-	const least = 5 * time.Millisecond
-	for range 5 {
-		s := newStreet(t)
-		alone := s.p99("alone-", nil)
-		beside := s.p99("beside-", slowFirst(s.kinds))
-		s.end()
-		t.Logf("p99 %v alone, %v beside hostile ones", alone, beside)
-		if beside <= 2*max(alone, least) {
-			return
+// Receivers that hang, fail or are not there hold up nobody else. Each of four hangs with as
+// many tasks as a healthy one has beside them, far more than the queue has slots for, and
+// every webhook of the healthy one arrives at the very moment of its commit.
+func TestHostileReceiversDelayNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.close()
+		w.lanes = map[string]local.Limits{task.Turns: {}, task.Deliveries: {Slots: 48}}
+		w.open(nil)
+		bad := map[string]func(*http.Request) (*http.Response, error){"fails": answers(503), "down": down}
+		for _, name := range numbered("hangs-", 4) {
+			bad[name] = hangs
 		}
-	}
-	t.Error("hostile receivers delay a healthy one: its p99 was over twice its own in every round")
+		for name, f := range bad {
+			w.client.on("https://"+name+".test/", f)
+		}
+
+		committed := map[string]time.Time{}
+		for _, id := range numbered("good-", 40) {
+			time.Sleep(12 * time.Millisecond)
+			for name := range bad {
+				w.owing("https://"+name+".test/", 1, name+id)
+				w.event(name+id, 0)
+			}
+			w.owing(urlA, 1, id)
+			committed[id+"/1"] = time.Now()
+			w.event(id, 0)
+		}
+		time.Sleep(time.Minute)
+
+		calls := w.client.calls(urlA)
+		if len(calls) != len(committed) {
+			t.Errorf("%d webhooks arrived at the healthy receiver, want %d", len(calls), len(committed))
+		}
+		for _, c := range calls {
+			if wait := c.at.Sub(committed[c.id]); wait != 0 {
+				t.Errorf("%s arrived %v after its commit", c.id, wait)
+			}
+		}
+		for name := range bad {
+			if len(w.client.calls("https://"+name+".test/")) == 0 {
+				t.Errorf("the receiver that %s was never tried", name)
+			}
+		}
+	})
+}
+
+// measured tells how long a healthy receiver waits for its webhooks after their commit,
+// with as many tasks of hostile receivers between its own and without.
+func measured(t *testing.T) {
+	s := newStreet(t)
+	defer s.end()
+	alone := s.p99("alone-", nil)
+	t.Logf("p99 %v alone, %v beside hostile receivers", alone, s.p99("beside-", slowFirst(s.kinds)))
 }
 
 // slowFirst has those that keep a slot of the queue for long so often that they would have
@@ -176,7 +219,7 @@ func (s *street) p99(name string, beside []hostile) time.Duration {
 		select {
 		case r := <-s.heard:
 			waits = append(waits, r.at.Sub(committed[r.id]))
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			s.t.Fatalf("%d of %d were delivered", len(waits), sample)
 		}
 	}
@@ -272,7 +315,7 @@ func (s *street) end() {
 // until waits for a commit after which a task's hook is as wanted.
 func (s *street) until(id string, want func(task.Hook) bool) task.Hook {
 	s.t.Helper()
-	timeout := time.After(30 * time.Second)
+	timeout := time.After(patience)
 	for {
 		h := s.hook(id, "h")
 		if want(h) {

@@ -13,6 +13,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/google/go-cmp/cmp"
 
+	"errand/shared/conformance"
 	"errand/shared/task"
 	"errand/shared/webhook"
 )
@@ -104,10 +105,7 @@ func TestRedriveBeginsTheScheduleAgain(t *testing.T) {
 // of several ways. Each is told everything in order, or was down at all ten attempts of its
 // schedule: nobody is given up before.
 func TestReceiversThatComeBack(t *testing.T) {
-	many := 1000
-	if testing.Short() {
-		many = 100
-	}
+	many := conformance.Size(100, 1000)
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		start := time.Now()

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"errand/functions/sweep"
+	"errand/shared/conformance"
 	"errand/shared/local"
 	"errand/shared/queue"
 	"errand/shared/sqlstore"
@@ -84,10 +85,7 @@ func acceptMany(t *testing.T, db *sqlstore.DB, q queue.Queue, n int) {
 // behind them. Then the queue loses everything it has: the next sweep puts all of
 // it back, once.
 func TestBacklogOfAnHour(t *testing.T) {
-	tasks, slots := 10_000, 250
-	if testing.Short() {
-		tasks, slots = 1000, 25
-	}
+	tasks, slots := conformance.Size(1000, 10_000), conformance.Size(25, 250)
 	synctest.Test(t, func(t *testing.T) {
 		db := open(t, nil)
 		work := &worker{t: t, db: db, takes: 90 * time.Second, ran: map[string]int{}}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
+	"errand/shared/conformance"
 	"errand/shared/sqlstore"
 	"errand/shared/task"
 )
@@ -46,7 +47,7 @@ func isStored(t *testing.T, db *sqlstore.DB, id string) bool {
 // queued waits until so many writes wait for the writer, which is held.
 func queued(t *testing.T, db *sqlstore.DB, n int) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); db.Waiting() != n; runtime.Gosched() {
+	for end := time.Now().Add(2 * time.Minute); db.Waiting() != n; runtime.Gosched() {
 		if time.Now().After(end) {
 			t.Fatalf("%d writes are waiting, want %d", db.Waiting(), n)
 		}
@@ -271,10 +272,7 @@ func fill(t *testing.T, db *sqlstore.DB, give func()) {
 }
 
 func TestKillLosesNothingAcknowledged(t *testing.T) {
-	rounds := 6
-	if testing.Short() {
-		rounds = 2
-	}
+	rounds := conformance.Size(2, 6)
 	path := file(t)
 	acked := map[string]int{}
 	for round := range rounds {

@@ -1,15 +1,13 @@
 package task_test
 
 import (
-	"flag"
 	"maps"
 	"testing"
 	"time"
 
+	"errand/shared/conformance"
 	"errand/shared/task"
 )
-
-var full = flag.Bool("model.full", false, "search the protocol model without a bound")
 
 // mechanism is a set of parts of the protocol.
 type mechanism uint32
@@ -70,7 +68,7 @@ func (sc scenario) ready() scenario {
 	if sc.rules.Attempts == 0 {
 		sc.rules = task.Defaults()
 	}
-	if *full {
+	if conformance.Full() { // without a bound on the states
 		sc.requests = append(sc.requests[:len(sc.requests):len(sc.requests)], sc.later...)
 		sc.couriers += sc.overlaps
 		all := budget{}
@@ -79,8 +77,6 @@ func (sc scenario) ready() scenario {
 			all[which] += n
 		}
 		sc.budget = all
-	} else if testing.Short() {
-		sc.states = 20_000
 	}
 	return sc
 }
