@@ -217,9 +217,7 @@ func TestPurgeLeavesWhatWasReplaced(t *testing.T) {
 
 // A purge has as long as it takes: the deadline is that of each call.
 func TestLongPurgeIsNotBrokenOff(t *testing.T) {
-	if testing.Short() {
-		t.Skip("left out with -short: it takes longer than a call may")
-	}
+	t.Parallel()
 	w := newWire(t)
 	now := time.Now()
 	f := open(t, w.host, gcp.FirestoreOptions{})

@@ -34,7 +34,7 @@ const (
 	parent = "projects/p/locations/l"
 	turns  = parent + "/queues/turns"
 
-	patience = 10 * time.Second // for what must happen
+	patience = 2 * time.Minute // for what must happen
 )
 
 // A world is a queue, the real client, and a target that tells what it gets.
