@@ -33,9 +33,7 @@ type workspace struct {
 // schema from a mirror on disk, and runs init: without a network.
 func newWorkspace(t *testing.T) *workspace {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("long: Terraform starts its provider for every step")
-	}
+	conformance.NeedFull(t, "TestEnvironment, and the others that read the module without Terraform")
 	_, err := exec.LookPath("terraform")
 	conformance.Require(t, "terraform", err == nil, "install Terraform 1.9 or newer, https://developer.hashicorp.com/terraform/install")
 	bindings := os.Getenv("ERRAND_TEST_PROVIDER_SCHEMA")
