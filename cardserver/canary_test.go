@@ -140,7 +140,7 @@ func (c *canary) ask(method, path string) string {
 
 // receivedAfter waits until receivers have got more than n, and returns how many.
 func (c *canary) receivedAfter(n int) int {
-	for end := time.Now().Add(90 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		c.mu.Lock()
 		count, last := c.count, c.received
 		c.mu.Unlock()
@@ -255,7 +255,9 @@ func (c *canary) nowhere(places map[string][]byte) {
 // TestP19SecretsAreNowhere: the secrets of webhooks, the keys that seal and sign, and the keys
 // of callers and the model appear in no file, log, queue, store or answer.
 func TestP19SecretsAreNowhere(t *testing.T) {
+	t.Parallel()
 	t.Run("one process", func(t *testing.T) {
+		t.Parallel()
 		c := newCanary(t)
 		p := start(t, c.env...)
 		c.p = p
@@ -277,6 +279,7 @@ func TestP19SecretsAreNowhere(t *testing.T) {
 		c.nowhere(places)
 	})
 	t.Run("Google Cloud", func(t *testing.T) {
+		t.Parallel()
 		c := newCanary(t)
 		var tasks *wire
 		store, bus := newWire(t, emulator.Firestore(t)), newWire(t, emulator.PubSub(t))

@@ -26,6 +26,7 @@ import (
 // The example of a consumer is told by the three programs of what its own principal
 // sent, and passes over what it may not read (docs/events.md).
 func TestCloudTellsAPipeline(t *testing.T) {
+	t.Parallel()
 	mine, hash := auth.NewKey()
 	other, otherHash := auth.NewKey()
 	dir := t.TempDir()
@@ -70,7 +71,7 @@ func TestCloudTellsAPipeline(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() }).Stop()
+	defer time.AfterFunc(patience, func() { _ = cmd.Process.Kill() }).Stop()
 	lines, logged := bufio.NewScanner(out), bufio.NewScanner(log)
 	if !lines.Scan() {
 		t.Fatal("the consumer printed nothing")

@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"errand/shared/conformance"
 )
 
 // A nuisance stands before a program and does to some of its requests what a network
@@ -86,10 +88,7 @@ func (n *nuisance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // TestCloudDeliveriesGoWrong is the promise when queue and bus do what they may.
 func TestCloudDeliveriesGoWrong(t *testing.T) {
 	t.Parallel()
-	messages := 1000
-	if testing.Short() {
-		messages = 300
-	}
+	messages := conformance.Size(200, 1000)
 	worker, functions := newNuisance(1), newNuisance(2)
 	hooks := newReceiver(t)
 	c := newCloud(t, cloudConfig{
@@ -98,10 +97,10 @@ func TestCloudDeliveriesGoWrong(t *testing.T) {
 	})
 	l := newLoad(t, c, hooks, messages)
 	l.send(time.Duration(messages) * 10 * time.Millisecond)
-	l.verdict(twoSweeps)
+	l.verdict(patience)
 	for name, n := range map[string]*nuisance{"worker": worker, "functions": functions} {
 		doubled, delayed, unanswered := n.doubled.Load(), n.delayed.Load(), n.unanswered.Load()
-		if least := int64(messages) / 100; doubled < least || delayed < least || unanswered < least {
+		if least := int64(messages) / 200; doubled < least || delayed < least || unanswered < least {
 			t.Errorf("before %s %d were doubled, %d delayed and %d not answered: too few", name, doubled, delayed, unanswered)
 		}
 		t.Logf("before %s %d were doubled, %d delayed, %d not answered", name, doubled, delayed, unanswered)

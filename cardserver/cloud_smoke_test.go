@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"errand/cardserver/smoke"
 	"errand/shared/auth"
@@ -21,11 +20,11 @@ func TestCloudPassesSmoke(t *testing.T) {
 	}
 	c := startCloud(t, "ERRAND_ACCESS="+access)
 	var out bytes.Buffer
-	if err := smoke.Run(t.Context(), smoke.Config{URL: c.url(), Key: key, Timeout: 30 * time.Second, Out: &out}); err != nil {
+	if err := smoke.Run(t.Context(), smoke.Config{URL: c.url(), Key: key, Timeout: patience, Out: &out}); err != nil {
 		t.Errorf("smoke: %v\n%s", err, &out)
 	}
 	out.Reset()
-	if err := smoke.Run(t.Context(), smoke.Config{URL: c.url(), Timeout: 30 * time.Second, Out: &out}); err == nil || !bytes.Contains(out.Bytes(), []byte("401")) {
+	if err := smoke.Run(t.Context(), smoke.Config{URL: c.url(), Timeout: patience, Out: &out}); err == nil || !bytes.Contains(out.Bytes(), []byte("401")) {
 		t.Errorf("without a key: %v\n%s", err, &out)
 	}
 }

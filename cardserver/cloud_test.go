@@ -41,12 +41,16 @@ type deployment interface {
 // A starter starts a deployment with more environment.
 type starter func(t *testing.T, env ...string) deployment
 
-// on runs a test against each deployment: they keep the same promises.
+// on runs a test against each deployment: they keep the same promises. It runs beside
+// other tests, for most of its time is waiting.
 func on(t *testing.T, test func(t *testing.T, start starter)) {
+	t.Parallel()
 	t.Run("one process", func(t *testing.T) {
+		t.Parallel()
 		test(t, func(t *testing.T, env ...string) deployment { return start(t, env...) })
 	})
 	t.Run("Google Cloud", func(t *testing.T) {
+		t.Parallel()
 		test(t, func(t *testing.T, env ...string) deployment { return startCloud(t, env...) })
 	})
 }

@@ -168,7 +168,7 @@ func TestCloudWritesNoMoreThanItMust(t *testing.T) {
 			}
 		}
 		// The events are published after the task has ended.
-		for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && count()[4] < sent; {
+		for end := time.Now().Add(patience); time.Now().Before(end) && count()[4] < sent; {
 			time.Sleep(10 * time.Millisecond)
 		}
 		return count()

@@ -31,7 +31,7 @@ func invokeWith(t *testing.T, in io.Reader, args ...string) (out, errs string, c
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var o, e bytes.Buffer
 	cmd := exec.CommandContext(ctx, path, args...)
@@ -194,6 +194,7 @@ func TestKeysCommand(t *testing.T) {
 }
 
 func TestSmoke(t *testing.T) {
+	t.Parallel()
 	hook := freePort(t)
 	listen := fmt.Sprintf("127.0.0.1:%d", hook)
 	p := start(t, "ERRAND_PUSH_ALLOW="+listen)
@@ -213,12 +214,8 @@ func TestSmoke(t *testing.T) {
 
 	// The model holds every answer.
 	held := start(t, "ERRAND_MODEL=standin:delay=10m")
-	began := time.Now()
-	out, _, code = invoke(t, "smoke", "-timeout", "500ms", held.url())
-	if code != 1 || !strings.Contains(out, "FAIL poll") || !strings.Contains(out, "is still WORKING after 500ms") || !strings.Contains(out, "-> a worker has it and the model does not answer") || !strings.Contains(out, "is CANCELED") {
+	out, _, code = invoke(t, "smoke", "-timeout", "2s", held.url())
+	if code != 1 || !strings.Contains(out, "FAIL poll") || !strings.Contains(out, "is still WORKING after 2s") || !strings.Contains(out, "-> a worker has it and the model does not answer") || !strings.Contains(out, "is CANCELED") {
 		t.Errorf("smoke ends with %d: %s", code, out)
-	}
-	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("it took %v", took)
 	}
 }

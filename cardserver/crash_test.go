@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"errand/shared/conformance"
 )
 
 // A receipt is one webhook call as its receiver saw it.
@@ -93,10 +95,8 @@ func (r *receiver) receipts(path string) []receipt {
 // TestKilledAtAnyMoment is the promise in short: whatever was accepted is answered,
 // once, and told in order, however often the process dies.
 func TestKilledAtAnyMoment(t *testing.T) {
-	messages, kills := 1000, 40
-	if testing.Short() {
-		messages, kills = 150, 8
-	}
+	t.Parallel()
+	messages, kills := conformance.Size(150, 1000), conformance.Size(5, 40)
 	hooks := newReceiver(t)
 	p := start(t, "ERRAND_MODEL=standin:delay=3ms", hooks.allow())
 	l := newLoad(t, p, hooks, messages)
@@ -107,7 +107,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	})
 	l.send(time.Duration(kills) * 150 * time.Millisecond)
 	<-disturbed
-	l.verdict(30 * time.Second)
+	l.verdict(patience)
 }
 
 // A load is messages that are sent while something dies, and what has to become of
@@ -123,7 +123,7 @@ type load struct {
 }
 
 func newLoad(t *testing.T, p deployment, hooks *receiver, messages int) *load {
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
 	t.Cleanup(cancel)
 	return &load{t: t, ctx: ctx, p: p, hooks: hooks, ids: make([]a2a.TaskID, messages), cancelled: make([]error, messages)}
 }
@@ -247,7 +247,7 @@ func (l *load) verdict(within time.Duration) {
 	if list.TotalSize != len(l.ids) {
 		t.Errorf("there are %d tasks, want %d", list.TotalSize, len(l.ids))
 	}
-	if states[a2a.TaskStateCompleted] == 0 || states[a2a.TaskStateCanceled] == 0 {
+	if conformance.Full() && (states[a2a.TaskStateCompleted] == 0 || states[a2a.TaskStateCanceled] == 0) {
 		t.Errorf("states %v: the test did not reach both outcomes", states)
 	}
 	t.Logf("%d messages: %v, %v after the last disturbance", len(l.ids), states, drained.Round(10*time.Millisecond))
@@ -273,7 +273,7 @@ func persist[T any](ctx context.Context, t *testing.T, op func() (T, error)) T {
 // order and none is missing.
 func checkReceipts(t *testing.T, hooks *receiver, path string, task *a2a.Task) {
 	t.Helper()
-	checkReceiptsWithin(t, 30*time.Second, hooks, path, task)
+	checkReceiptsWithin(t, patience, hooks, path, task)
 }
 
 func checkReceiptsWithin(t *testing.T, within time.Duration, hooks *receiver, path string, task *a2a.Task) {

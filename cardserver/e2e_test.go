@@ -32,7 +32,7 @@ func blockingSendAnswers(t *testing.T, start starter) {
 	if u := task.Status.Timestamp; u == nil || u.Location() != time.UTC || u.Nanosecond()%1e6 != 0 {
 		t.Errorf("timestamp %v, want whole milliseconds UTC", u)
 	}
-	soon, cancel := context.WithTimeout(t.Context(), 10*time.Second) // well under the longest wait
+	soon, cancel := context.WithTimeout(t.Context(), 40*time.Second) // well under the longest wait
 	defer cancel()
 	again, err := c.SendMessage(soon, userText("m1", "hello there"))
 	if err != nil {
@@ -400,7 +400,7 @@ func webhookIsToldInOrder(t *testing.T, start starter) {
 	n := len(hooks.receipts("/inline"))
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	end := time.After(10 * time.Second)
+	end := time.After(patience)
 	for len(hooks.receipts("/late")) == 0 {
 		select {
 		case <-tick.C:
@@ -460,6 +460,7 @@ func stopParksAndGoesOn(t *testing.T, start starter) {
 }
 
 func TestSecondProcessIsRefused(t *testing.T) {
+	t.Parallel()
 	p := start(t)
 	other := &process{t: t, program: "cardserver", dir: p.dir, port: freePort(t)}
 	if out := refusal(t, other); !strings.Contains(out, "errand.db") {
@@ -546,7 +547,8 @@ func TestOnlyThisMachineIsAnswered(t *testing.T) {
 	}
 }
 
-// A webhook that hangs does not hold up a deployment, and is told after the restart.
+// A webhook that hangs does not hold up a deployment: it is cut off, which counts as no
+// attempt, and is told after the restart.
 func TestHangingReceiverDoesNotDelayTheStop(t *testing.T) { on(t, hangingReceiverDoesNotDelayTheStop) }
 
 func hangingReceiverDoesNotDelayTheStop(t *testing.T, start starter) {
@@ -565,16 +567,15 @@ func hangingReceiverDoesNotDelayTheStop(t *testing.T, start starter) {
 	req.Config = &a2a.SendMessageConfig{PushConfig: &a2a.PushConfig{URL: slow.URL + "/"}}
 	mustSend(t, p.client(), req)
 	<-reached
-	began := time.Now()
 	p.stop()
-	if took := time.Since(began); took > 6*time.Second {
-		t.Errorf("stopping took %s", took)
+	if strings.Contains(p.logged(), "class=timeout") {
+		t.Error("the stop has waited until the attempt was given up")
 	}
 	close(release)
 	p.start()
 	select {
 	case <-reached:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Error("the webhook was not told after the restart")
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -32,7 +31,7 @@ func TestJavaScriptClients(t *testing.T) {
 			hooks := freePort(t)
 			prompt := start(t, fmt.Sprintf("ERRAND_PUSH_ALLOW=127.0.0.1:%d", hooks))
 			held := start(t, "ERRAND_MODEL=standin:delay=10m")
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			out, err := exec.CommandContext(ctx, node, scenarioJS, client, prompt.url(), held.url(), fmt.Sprint(hooks)).CombinedOutput()
 			if err != nil {

@@ -121,7 +121,7 @@ func TestForeignGoClients(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			hooks := newMailbox(t)
 			prompt, slow := start(t, hooks.allow()), start(t, "ERRAND_MODEL=standin:delay=10m")
-			via := &http.Client{Transport: witness{t, regexp.MustCompile(f.speaks)}, Timeout: 30 * time.Second} // streams too
+			via := &http.Client{Transport: witness{t, regexp.MustCompile(f.speaks)}, Timeout: patience} // streams too
 			s := &scene{f, f.connect(t, prompt.url(), via), f.connect(t, prompt.url(), via), f.connect(t, slow.url(), via), hooks}
 			for _, step := range scenario {
 				t.Run(step.name, func(t *testing.T) { step.run(s, t) })
@@ -528,7 +528,7 @@ func (m *mailbox) next(t *testing.T, path string) post {
 	select {
 	case p := <-m.at(path):
 		return p
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("nothing more came to %s", path)
 		return post{}
 	}

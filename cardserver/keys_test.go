@@ -18,7 +18,7 @@ func (p *process) says(want ...string) {
 	p.t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.After(30 * time.Second); ; {
+	for end := time.After(patience); ; {
 	lines:
 		for line := range strings.Lines(p.logged()) {
 			for _, w := range want {

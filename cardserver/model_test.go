@@ -91,7 +91,7 @@ func TestWrongKeyIsSeenAtStartAndTheTaskWaits(t *testing.T) {
 	}
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	end := time.After(10 * time.Second)
+	end := time.After(patience)
 	for !strings.Contains(p.logged(), "GEMINI_API_KEY") {
 		select {
 		case <-tick.C:

@@ -3,8 +3,10 @@ package main_test
 import (
 	"bufio"
 	"context"
+	"flag"
 	"fmt"
 	"iter"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -41,9 +43,18 @@ func build(program string) func() (string, error) {
 	})
 }
 
+// sideBySide is how many parallel tests run at once: they wait for clocks and for other
+// processes, not for this one's processors.
+const sideBySide = "4"
+
 func TestMain(m *testing.M) {
 	fake.Main()
-	var err error
+	flag.Parse()
+	err := flag.Set("test.parallel", sideBySide)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	if folder, err = os.MkdirTemp("", "errand-test-"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -88,15 +99,31 @@ func launch(t testing.TB, program string, port int, env ...string) *process {
 	return p
 }
 
+// patience is how long a test waits for something that comes for certain. It guards
+// against hanging on a machine that has other things to do, and decides nothing: a lost
+// job comes back with the first sweep after a minute (R10).
+const patience = 3 * time.Minute
+
+// freePort returns a port that stays free until the test listens there. It lies below
+// those that the system gives to connections going out, and no two tests of a process
+// get the same one.
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := 10_000 + rand.IntN(10_000)
+		if _, taken := ports.LoadOrStore(port, true); taken {
+			continue
+		}
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("there is no free port")
+	return 0
 }
+
+var ports sync.Map // those that freePort has given out
 
 var ready = regexp.MustCompile(`(?:is|are) at (http://\S+)`)
 
@@ -139,7 +166,7 @@ func (p *process) start() {
 	case <-up:
 	case <-done:
 		p.t.Fatalf("the program ended at start:\n%s", p.logged())
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		p.t.Fatalf("the program did not start:\n%s", p.logged())
 	}
 }
@@ -158,7 +185,7 @@ func (p *process) stop() {
 	}
 	select {
 	case <-p.done:
-	case <-time.After(15 * time.Second):
+	case <-time.After(patience):
 		p.t.Fatal("the program did not stop")
 	}
 }
@@ -239,7 +266,7 @@ func text(task *a2a.Task) string {
 // until polls GetTask until the task is as wanted.
 func until(t *testing.T, c operations, id a2a.TaskID, what string, want func(*a2a.Task) bool) *a2a.Task {
 	t.Helper()
-	return untilWithin(t, 30*time.Second, c, id, what, want)
+	return untilWithin(t, patience, c, id, what, want)
 }
 
 func untilWithin(t *testing.T, within time.Duration, c operations, id a2a.TaskID, what string, want func(*a2a.Task) bool) *a2a.Task {
@@ -269,7 +296,7 @@ func refusal(t *testing.T, p *process) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path)
 	cmd.Dir = p.dir

@@ -11,15 +11,18 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"errand/shared/conformance"
 )
 
 // TestTourOfTheReadme pastes the README's tour into a shell, command by command,
-// with a port and a program name of its own.
+// with a port and a program name of its own. It leaves out the smoke test, which has tests
+// of its own, unless long proofs are asked for.
 func TestTourOfTheReadme(t *testing.T) {
+	t.Parallel()
 	for _, tool := range []string{"sh", "curl", "pkill", "grep", "cut"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("the tour needs %s, which is not installed", tool)
-		}
+		_, err := exec.LookPath(tool)
+		conformance.Require(t, "shell", err == nil, "install "+tool)
 	}
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {
@@ -47,14 +50,22 @@ func TestTourOfTheReadme(t *testing.T) {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	port := freePort(t)
+	commands := strings.Join(tour, "\n")
+	const smoke = "go run ./cardserver smoke http://127.0.0.1:8080\n"
+	if !strings.Contains(commands, smoke) {
+		t.Error("the tour does not try the agent from outside")
+	}
+	if !conformance.Full() {
+		commands = strings.Replace(commands, smoke, "", 1)
+	}
 	script := strings.NewReplacer(
 		"go run ./cardserver", fmt.Sprintf("PORT=%d %s", port, program),
 		"go run ./docs/receiver", hook,
 		"127.0.0.1:8080", fmt.Sprintf("127.0.0.1:%d", port),
 		"-x cardserver", "-x "+name,
 		"-x receiver", "-x hook"+name,
-	).Replace(strings.Join(tour, "\n"))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	).Replace(commands)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sh", "-c", script+"\nwait\n")
 	cmd.Dir = dir
@@ -71,10 +82,13 @@ func TestTourOfTheReadme(t *testing.T) {
 			t.Errorf("message %d has no answer", i+1)
 		}
 	}
-	for _, want := range []string{"You said: Hello!", "artifactUpdate", "You said: Blue", "You said: Tell me by webhook", "/2 {\"statusUpdate\"", "Lisbon", "nextPageToken", "TASK_STATE_CANCELED", "You said: Over HTTP+JSON", "You said: As in 0.3", `"state":"completed"`, "checks passed."} {
+	for _, want := range []string{"You said: Hello!", "artifactUpdate", "You said: Blue", "You said: Tell me by webhook", "/2 {\"statusUpdate\"", "Lisbon", "nextPageToken", "TASK_STATE_CANCELED", "You said: Over HTTP+JSON", "You said: As in 0.3", `"state":"completed"`} {
 		if !strings.Contains(said, want) {
 			t.Errorf("the tour does not show %q", want)
 		}
+	}
+	if conformance.Full() && !strings.Contains(said, "checks passed.") {
+		t.Error("the tour does not pass the smoke test")
 	}
 	if strings.Contains(said, `"error"`) {
 		t.Error("a command was answered with an error")

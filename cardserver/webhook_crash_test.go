@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"errand/shared/conformance"
 )
 
 // TestWebhooksSurviveTheirDeliverer kills what delivers, and nothing else where that is a
@@ -13,11 +15,9 @@ import (
 // less than one for each kill; one that is busy has more under way, at most what one host
 // is sent at a time and what waits to be committed.
 func TestWebhooksSurviveTheirDeliverer(t *testing.T) {
+	t.Parallel()
 	const underWay = 16
-	messages, kills := 2000, 60
-	if testing.Short() {
-		messages, kills = 120, 5
-	}
+	messages, kills := conformance.Size(60, 2000), conformance.Size(3, 60)
 	for _, c := range []struct {
 		name  string
 		each  time.Duration // from one kill to the next
@@ -46,7 +46,7 @@ func TestWebhooksSurviveTheirDeliverer(t *testing.T) {
 			})
 			l.send(time.Duration(kills) * c.each)
 			<-disturbed
-			l.verdict(twoSweeps)
+			l.verdict(patience)
 			again, all := hooks.duplicates()
 			for _, twice := range again {
 				if !slices.ContainsFunc(killed, func(k [2]time.Time) bool { return twice[0].Before(k[1]) && twice[1].After(k[0]) }) {

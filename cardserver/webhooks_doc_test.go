@@ -13,15 +13,16 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"errand/shared/conformance"
 )
 
 // TestCommandsOfTheWebhookDocument pastes the commands of docs/webhooks.md into a shell,
 // as somebody who finds a webhook dead and has it sent again.
 func TestCommandsOfTheWebhookDocument(t *testing.T) {
 	for _, tool := range []string{"sh", "curl"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("the commands need %s, which is not installed", tool)
-		}
+		_, err := exec.LookPath(tool)
+		conformance.Require(t, "shell", err == nil, "install "+tool)
 	}
 	document, err := os.ReadFile("../docs/webhooks.md")
 	if err != nil {
@@ -52,7 +53,7 @@ func TestCommandsOfTheWebhookDocument(t *testing.T) {
 	env := []string{"AGENT=" + p.url(), "KEY=" + strings.TrimSpace(key), "URL=" + hooks.URL + "/a?b", "HOOK=mine"}
 	shell := func(script string) string {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, "sh", "-c", script)
 		cmd.Dir, cmd.Env = p.dir, append(os.Environ(), env...)
@@ -84,7 +85,7 @@ func TestCommandsOfTheWebhookDocument(t *testing.T) {
 			if !regexp.MustCompile(want).MatchString(id) {
 				t.Fatalf("%s arrived, want %s", id, want)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("nothing arrived, want %s", want)
 		}
 	}
@@ -93,7 +94,7 @@ func TestCommandsOfTheWebhookDocument(t *testing.T) {
 	show := commands["hook"]
 	becomes := func(want string) {
 		t.Helper()
-		for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 			out := shell(show)
 			if strings.Contains(out, want) {
 				return

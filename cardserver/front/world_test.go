@@ -403,7 +403,7 @@ func (s *stream) await(t testing.TB, n int) {
 	for range n {
 		select {
 		case <-s.fed:
-		case <-time.After(10 * time.Second):
+		case <-time.After(2 * time.Minute):
 			t.Fatalf("no event came; so far:\n%s", s.text())
 		}
 	}
@@ -414,7 +414,7 @@ func (s *stream) over(t testing.TB) {
 	t.Helper()
 	select {
 	case <-s.done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatalf("the stream does not end; so far:\n%s", s.text())
 	}
 }

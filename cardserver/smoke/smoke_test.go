@@ -112,11 +112,11 @@ func TestWhatIsWrong(t *testing.T) {
 		{"plain text to TLS", agent{run: works, wrap: page(400, "", "", text, "Client sent an HTTP request to an HTTPS server.\n")}, smoke.Config{},
 			[]string{"FAIL card", "400 Bad Request: Client sent", "-> write https://"}},
 
-		{"no worker", agent{run: hangs(a2a.TaskStateSubmitted)}, smoke.Config{Timeout: 300 * time.Millisecond},
-			[]string{"FAIL poll", "is still SUBMITTED after 300ms", "-> nobody takes the work", "errand-turns", "request refused at the door", "attempts with 401 or 403", "job not added",
+		{"no worker", agent{run: hangs(a2a.TaskStateSubmitted)}, smoke.Config{Timeout: 2 * time.Second},
+			[]string{"FAIL poll", "is still SUBMITTED after 2s", "-> nobody takes the work", "errand-turns", "request refused at the door", "attempts with 401 or 403", "job not added",
 				"skip same", "skip stream", "ok   cancel", "CANCELED", "HTTP+JSON 1.0", "skip poll"}},
-		{"no model", agent{run: hangs(a2a.TaskStateWorking)}, smoke.Config{Timeout: 300 * time.Millisecond},
-			[]string{"FAIL poll", "is still WORKING after 300ms", "-> a worker has it and the model does not answer", "-timeout 5m"}},
+		{"no model", agent{run: hangs(a2a.TaskStateWorking)}, smoke.Config{Timeout: 2 * time.Second},
+			[]string{"FAIL poll", "is still WORKING after 2s", "-> a worker has it and the model does not answer", "-timeout 5m"}},
 		{"a model that fails", agent{run: ends(a2a.TaskStateFailed)}, smoke.Config{},
 			[]string{"FAIL poll", "is FAILED, and says: that is", "-> the log of worker says why", "FAIL stream", "-> as above"}},
 		{"a stream that is cut", agent{run: works, rpc: cutting("")}, smoke.Config{},
@@ -125,6 +125,7 @@ func TestWhatIsWrong(t *testing.T) {
 			[]string{"FAIL stream", "begins with a *a2a.TaskStatusUpdateEvent; A2A wants the task first"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
+			t.Parallel() // some wait for what does not come
 			row.config.URL = row.agent.start(t).URL
 			report, err := try(t, row.config)
 			if err == nil || !strings.Contains(err.Error(), "checks failed") {

@@ -88,28 +88,38 @@ func update(state string) string {
 
 const artifact = `{"artifactUpdate":{"taskId":"{id}","contextId":"c","artifact":{"artifactId":"a","parts":[{"text":"x"}]}}}`
 
+const (
+	patience = 2 * time.Minute // for what comes for certain
+	shortly  = 2 * time.Second // for what must not come, but for one request
+)
+
 func TestWebhooks(t *testing.T) {
 	for _, row := range []struct {
 		name  string
 		posts []post
+		waits bool // in vain
 		want  []string
 	}{
-		{"in order", []post{{"T/1", "", artifact}, {"T/2", "", update("COMPLETED")}}, []string{"ok   webhook", "2 came, in order, the last says COMPLETED"}},
-		{"without ids", []post{{"", "", update("WORKING")}, {"", "", update("COMPLETED")}}, []string{"ok   webhook", "2 came"}},
-		{"twice", []post{{"T/1", "", artifact}, {"T/2", "", update("COMPLETED")}, {"T/2", "", update("COMPLETED")}}, []string{"note webhook", "1 webhooks came more than once"}},
-		{"the end twice", []post{{"", "", update("COMPLETED")}, {"", "", update("COMPLETED")}}, []string{"note webhook", "the end was told 2 times"}},
-		{"out of order", []post{{"T/2", "", update("COMPLETED")}, {"T/1", "", artifact}}, []string{"FAIL webhook", "out of order"}},
-		{"back to work", []post{{"", "", update("COMPLETED")}, {"", "", update("WORKING")}}, []string{"FAIL webhook", "out of order: WORKING after the end"}},
-		{"unreadable", []post{{"T/1", "", `{"id":"{id}"}`}}, []string{"FAIL webhook", "cannot be read", "-> a webhook of A2A 1.0 is a StreamResponse"}},
-		{"of another task", []post{{"T/1", "", strings.ReplaceAll(update("COMPLETED"), "{id}", "other")}}, []string{"FAIL webhook", "was not told within 500ms (0 webhooks came)", "-> the address works from here", "log of functions"}},
-		{"with another token", []post{{"T/1", "x", update("COMPLETED")}}, []string{"FAIL webhook", "1 requests came without the token", "-> what is in between must leave"}},
-		{"none", nil, []string{"FAIL webhook", "-> the address works from here", "errand-deliveries"}},
+		{"in order", []post{{"T/1", "", artifact}, {"T/2", "", update("COMPLETED")}}, false, []string{"ok   webhook", "2 came, in order, the last says COMPLETED"}},
+		{"without ids", []post{{"", "", update("WORKING")}, {"", "", update("COMPLETED")}}, false, []string{"ok   webhook", "2 came"}},
+		{"twice", []post{{"T/1", "", artifact}, {"T/2", "", update("COMPLETED")}, {"T/2", "", update("COMPLETED")}}, false, []string{"note webhook", "1 webhooks came more than once"}},
+		{"the end twice", []post{{"", "", update("COMPLETED")}, {"", "", update("COMPLETED")}}, false, []string{"note webhook", "the end was told 2 times"}},
+		{"out of order", []post{{"T/2", "", update("COMPLETED")}, {"T/1", "", artifact}}, false, []string{"FAIL webhook", "out of order"}},
+		{"back to work", []post{{"", "", update("COMPLETED")}, {"", "", update("WORKING")}}, false, []string{"FAIL webhook", "out of order: WORKING after the end"}},
+		{"unreadable", []post{{"T/1", "", `{"id":"{id}"}`}}, false, []string{"FAIL webhook", "cannot be read", "-> a webhook of A2A 1.0 is a StreamResponse"}},
+		{"of another task", []post{{"T/1", "", strings.ReplaceAll(update("COMPLETED"), "{id}", "other")}}, true, []string{"FAIL webhook", "was not told within 2s (0 webhooks came)", "-> the address works from here", "log of functions"}},
+		{"with another token", []post{{"T/1", "x", update("COMPLETED")}}, true, []string{"FAIL webhook", "1 requests came without the token", "-> what is in between must leave"}},
+		{"none", nil, true, []string{"FAIL webhook", "-> the address works from here", "errand-deliveries"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel() // they wait for what must not come
 			s := agent{run: ends(a2a.TaskStateCompleted), rpc: posting(t, row.posts)}.start(t)
 			listen := freeAddress(t)
-			report, err := try(t, smoke.Config{URL: s.URL, Webhook: "http://" + listen + "/hook", Listen: listen, Timeout: 500 * time.Millisecond})
+			config := smoke.Config{URL: s.URL, Webhook: "http://" + listen + "/hook", Listen: listen, Timeout: patience}
+			if row.waits {
+				config.Timeout = shortly
+			}
+			report, err := try(t, config)
 			says(t, report, row.want...)
 			if failed := strings.Contains(row.want[0], "FAIL"); failed != (err != nil) {
 				t.Errorf("Run = %v", err)
@@ -123,7 +133,7 @@ func TestWebhookThatIsNotForwarded(t *testing.T) {
 	elsewhere := httptest.NewServer(http.NotFoundHandler())
 	defer elsewhere.Close()
 	s := agent{run: ends(a2a.TaskStateCompleted)}.start(t)
-	report, err := try(t, smoke.Config{URL: s.URL, Webhook: elsewhere.URL, Listen: freeAddress(t), Timeout: 500 * time.Millisecond})
+	report, err := try(t, smoke.Config{URL: s.URL, Webhook: elsewhere.URL, Listen: freeAddress(t), Timeout: shortly})
 	if err == nil {
 		t.Error("Run is content")
 	}

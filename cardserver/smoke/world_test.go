@@ -111,7 +111,7 @@ func try(t *testing.T, c smoke.Config) (string, error) {
 	var out strings.Builder
 	c.Out = &out
 	if c.Timeout == 0 {
-		c.Timeout = 20 * time.Second
+		c.Timeout = 2 * time.Minute
 	}
 	err := smoke.Run(t.Context(), c)
 	return out.String(), err

@@ -186,7 +186,7 @@ func TestTokensAreRenewed(t *testing.T) {
 		sent.Store(r.Key)
 		return standin.Text("fine")
 	}))
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for sent.Load() == nil || sent.Load() == "the-token-1" {
 		if _, err := collect(ctx, m, hello()); err != nil {

@@ -81,7 +81,7 @@ func (s *server) stopped() {
 		if err != nil {
 			s.t.Errorf("Run: %v", err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(2 * time.Minute):
 		s.t.Fatal("Run does not return")
 	}
 }

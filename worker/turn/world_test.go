@@ -163,7 +163,7 @@ func (b *bench) load(id string) task.Record {
 // awaitState waits on the record until it is in the state.
 func (b *bench) awaitState(id string, state a2a.TaskState) task.Record {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(b.t.Context(), 2*time.Minute)
 	defer cancel()
 	for r, err := range b.store.Watch(ctx, id) {
 		if err != nil {
