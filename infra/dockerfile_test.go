@@ -182,6 +182,8 @@ func TestImage(t *testing.T) {
 // build runs the build command, which writes to the root then, and returns what Go says.
 func build(t *testing.T, command, root string) string {
 	t.Helper()
+	_, err := exec.LookPath("sh")
+	conformance.Require(t, "shell", err == nil, "install a POSIX shell")
 	c := exec.CommandContext(t.Context(), "sh", "-c", replaced(t, command, "/out/", root+"/"))
 	c.Dir = ".."
 	c.Env = append(os.Environ(), "GOOS=linux")
