@@ -191,9 +191,7 @@ func TestBrokenWatchIsBegunAgain(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		var cuts atomic.Int32
 		w := b.world(t, func(c *front.Config, _ *front.Surface) {
-			in := *c.Intake
-			in.Store = brittle{in.Store, &cuts}
-			c.Intake = &in
+			c.Store = brittle{c.Store, &cuts}
 		})
 		r := w.claim(w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID())
 		s := w.open(subscribe, byID(r.ID()), nil)
@@ -211,9 +209,7 @@ func TestBrokenWatchIsBegunAgain(t *testing.T) {
 func TestWatchOfWhatIsGoneIsAnError(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t, func(c *front.Config, _ *front.Surface) {
-			in := *c.Intake
-			in.Store = purged{in.Store}
-			c.Intake = &in
+			c.Store = purged{c.Store}
 		})
 		s := w.open(subscribe, byID(w.insert(anonymous, "m", a2a.TaskStateWorking).ID()), nil)
 		s.ended(t)

@@ -24,8 +24,8 @@ import (
 	"errand/shared/agent"
 	"errand/shared/auth"
 	"errand/shared/card"
+	"errand/shared/desk"
 	"errand/shared/egress"
-	"errand/shared/intake"
 	"errand/shared/keys"
 	"errand/shared/local"
 	"errand/shared/queue"
@@ -102,8 +102,7 @@ func newWorld(t testing.TB, edit ...func(*front.Config, *front.Surface)) *world 
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := &intake.Intake{Store: watched{store, &w.watches}, Queue: jobs, Rules: task.Defaults(), Now: w.now, Log: quiet}
-	cfg := front.Config{Intake: in, Agent: definition, CheckURL: out.CheckURL, Keys: w.keys, Log: quiet}
+	cfg := front.Config{Store: watched{store, &w.watches}, Agent: definition, CheckURL: out.CheckURL, Keys: w.keys, Log: quiet}
 	access, err := auth.Load("", auth.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -111,6 +110,9 @@ func newWorld(t testing.TB, edit ...func(*front.Config, *front.Surface)) *world 
 	s := front.Surface{Card: cards, Agent: definition, Access: access, Model: "stand-in", Loopback: true, Log: quiet}
 	for _, f := range edit {
 		f(&cfg, &s)
+	}
+	if cfg.Desk == nil {
+		cfg.Desk = desk.New(desk.Config{Store: cfg.Store, Queue: jobs, Rules: task.Defaults(), Now: w.now, Log: cfg.Log})
 	}
 	s.Operations = front.New(cfg)
 	w.Handler = s.Handler()
@@ -183,7 +185,7 @@ func (w *world) answer(id string) {
 // insert stores a task of any owner that is in a state.
 func (w *world) insert(owner, messageID string, state a2a.TaskState) task.Record {
 	w.t.Helper()
-	id, contextID := intake.Derive(owner, messageID)
+	id, contextID := desk.Derive(owner, messageID)
 	msg := &a2a.Message{ID: messageID, Role: a2a.MessageRoleUser, TaskID: a2a.TaskID(id), ContextID: contextID, Parts: a2a.ContentParts{a2a.NewTextPart("hi")}}
 	print, err := task.Fingerprint(msg, msg.TaskID, msg.ContextID)
 	if err != nil {

@@ -69,7 +69,8 @@ func (w *world) askPing(id string) {
 // sweeps puts back what is due every so often, until the returned function is called.
 func (w *world) sweeps(every time.Duration) (stop func()) {
 	if w.sweep == nil {
-		w.sweep = sweep.New(sweep.Config{Store: swept{w.store, w.db}, Queue: w.queue, Rules: w.rules})
+		store := swept{w.store, w.db}
+		w.sweep = sweep.New(sweep.Config{Desk: w.desk(store), Store: store, Queue: w.queue})
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup

@@ -42,7 +42,7 @@ func (w *Worker) run(ctx context.Context, r task.Record, lease task.Lease, start
 	}
 	ctx = context.WithoutCancel(ctx)
 	if !r.Wake.IsZero() {
-		return w.wake(ctx, r)
+		return w.cfg.Desk.Enqueue(ctx, r, r.Lane) // its wake-up, if that is near (R4)
 	}
 	return w.publish(ctx, r)
 }
@@ -53,7 +53,7 @@ func (w *Worker) answer(ctx context.Context, r task.Record, start time.Time) (ta
 	runCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	s.cancel = cancel
-	deadline := time.AfterFunc(start.Add(w.cfg.Deadline).Sub(w.cfg.Now()), func() { cancel(errTooLong) })
+	deadline := time.AfterFunc(start.Add(w.cfg.Deadline).Sub(w.cfg.Desk.Now()), func() { cancel(errTooLong) })
 	defer deadline.Stop()
 	stopGone := context.AfterFunc(ctx, func() { cancel(errGone) })
 	defer stopGone()
@@ -61,11 +61,11 @@ func (w *Worker) answer(ctx context.Context, r task.Record, start time.Time) (ta
 	defer stopDrain()
 	go w.watch(runCtx, r, cancel)
 
-	began := w.cfg.Now()
+	began := w.cfg.Desk.Now()
 	out, err := w.execute(runCtx, r, s, start.Add(w.cfg.Deadline))
 	s.close()
 	final, err := w.conclude(context.WithoutCancel(ctx), s, out, err)
-	s.logTurn(ctx, final, out, err, w.cfg.Now().Sub(began))
+	s.logTurn(ctx, final, out, err, w.cfg.Desk.Now().Sub(began))
 	return final, err
 }
 
@@ -183,14 +183,14 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 	case errors.Is(err, errSilent):
 		return s.fail(ctx, "The task was ended: the agent gave no answer.")
 	case errors.Is(err, errDrain), errors.Is(err, errTooLong), errors.Is(err, errGone):
-		return s.park(ctx, w.cfg.Now(), "")
+		return s.park(ctx, w.cfg.Desk.Now(), "")
 	case errors.As(err, &pause):
 		level := slog.LevelInfo
 		if pause.Alert {
 			level = slog.LevelError
 		}
 		s.log.Log(ctx, level, "turn parked", "for", pause.For, "alert", pause.Alert, "err", pause.Err)
-		return s.park(ctx, w.cfg.Now().Add(pause.For), pause.Say)
+		return s.park(ctx, w.cfg.Desk.Now().Add(pause.For), pause.Say)
 	}
 	return s.rec, err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"testing"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
 	"errand/shared/task"
-	"errand/worker/turn"
 )
 
 // within fails the test if f does not return soon.
@@ -149,15 +147,12 @@ func TestTurnThatWaitsForTheOthersEndsWithItsDelivery(t *testing.T) {
 		b.deliver(bad, "bad", 2) // puts it off
 		b.pass(b.rules.Parks[0])
 		read := make(chan struct{}, 10)
-		b.worker = turn.New(turn.Config{
-			Store: other{b.store, func(r task.Record) (task.Record, error) {
-				if r.ID() == bad {
-					read <- struct{}{}
-				}
-				return r, nil
-			}},
-			Queue: b.queue, Bus: b, Executor: ex, Rules: b.rules, Now: b.clock, Log: slog.New(slog.DiscardHandler),
-		})
+		b.worker = b.newWorker(other{b.store, func(r task.Record) (task.Record, error) {
+			if r.ID() == bad {
+				read <- struct{}{}
+			}
+			return r, nil
+		}}, ex, 0)
 		go func() {
 			defer close(ended)
 			b.deliver(slow, "slow", 0)
