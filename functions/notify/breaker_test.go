@@ -238,6 +238,41 @@ func TestPingGoesThroughAnOpenBreaker(t *testing.T) {
 	})
 }
 
+// A ping to a host all of whose slots are taken comes back when one may be free, and
+// not at once and again and again.
+func TestPingComesBackToABusyHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.queue.keep = true
+		w.client.on(urlA, func(*http.Request) (*http.Response, error) {
+			time.Sleep(10 * time.Second)
+			return status(200), nil
+		})
+		w.owing(urlA, 1, "t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "pinged")
+		w.update("pinged", func(r task.Record) (task.Record, bool, error) { // the ping is all it is owed
+			return r.Delivered(w.rules.At(time.Now()), []task.Delivery{{Hook: r.Hooks[0], Sent: 1}})
+		})
+		w.askPing("pinged")
+		var busy sync.WaitGroup
+		for i := range 8 {
+			busy.Go(func() { w.deliver("t" + strconv.Itoa(i+1)) })
+		}
+		synctest.Wait()
+
+		before := len(w.queue.all())
+		w.deliver("pinged")
+		added := w.queue.all()[before:]
+		if len(added) != 1 || !added[0].At.After(time.Now()) || added[0].At.After(time.Now().Add(time.Minute)) {
+			t.Errorf("at %v jobs were added: %+v", time.Now(), added)
+		}
+		busy.Wait()
+		w.deliver("pinged")
+		if h := w.hook("pinged", "h"); !h.Ping.IsZero() {
+			t.Errorf("the ping was not sent: %+v", h)
+		}
+	})
+}
+
 // A ping that is answered has the breaker closed at once, not after its time.
 func TestAnsweredPingClosesTheBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

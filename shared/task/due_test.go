@@ -80,7 +80,7 @@ func TestNewDebtsOfADecision(t *testing.T) {
 		{"a message to a turn that sleeps", parked(2 * time.Hour), followUp, turns},
 		{"a message to a turn that wakes soon", parked(time.Hour + 30*time.Second), followUp, turns},
 
-		{"a cancel, which keeps lane and time", accepted(t, "x"), cancel, turns},
+		{"a cancel of a turn nobody has claimed", accepted(t, "x"), cancel, turns},
 		{"a cancel of a turn that runs", running, cancel, turns},
 		{"a cancel with a webhook, which its publication tells", hooked(running), cancel, turns},
 		{"a cancel that brings a webhook back to life", delivered(t, question, at(3*time.Second), task.Delivery{Fail: true}), cancel, turns},
@@ -103,7 +103,15 @@ func TestNewDebtsOfADecision(t *testing.T) {
 		owesAnew(t, c.name+", again", after, after, m)
 	}
 
-	owesAnew(t, "a first message", task.Record{}, accepted(t, "x"), at(0), task.Turns)
+	// A cancel in the instant of the message keeps queue and time.
+	first := accepted(t, "x")
+	canceled, _, err := first.Cancel(at(0), &a2a.Message{ID: "c"}, nil)
+	if err != nil || canceled.Due != first.Due {
+		t.Fatalf("after the cancel: due %v, before %v, %v", canceled.Due, first.Due, err)
+	}
+	owesAnew(t, "a cancel in the instant of its message", first, canceled, at(0), task.Turns)
+
+	owesAnew(t, "a first message", task.Record{}, first, at(0), task.Turns)
 	owesAnew(t, "a turn that wakes soon", running, parked(time.Minute), at(2*time.Second), task.Turns)
 	owesAnew(t, "a turn that sleeps", running, parked(time.Hour), at(2*time.Second))
 	owesAnew(t, "the end of a turn, which its publication tells", hooked(running), end(hooked(running), a2a.TaskStateCompleted), at(2*time.Second))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
+	"errand/shared/desk"
 	"errand/shared/task"
 )
 
@@ -117,6 +119,28 @@ func TestTurnThatBreaksItsWorkerRunsAlone(t *testing.T) {
 	}
 	if r := b.load(bad); r.State() != a2a.TaskStateCompleted || r.Epoch != 3 {
 		t.Errorf("it is %s after %d claims", r.State(), r.Epoch)
+	}
+}
+
+// A turn that is put off before one of its last claims is woken by a job.
+func TestTurnThatIsPutOffIsWoken(t *testing.T) {
+	b := newBench(t, template("x"))
+	b.rules.Parks = []time.Duration{50 * time.Millisecond, 50 * time.Millisecond, 50 * time.Millisecond}
+	b.desk = desk.New(desk.Config{Store: b.store, Queue: b.queue, Rules: b.rules, Now: b.clock, Log: slog.New(slog.DiscardHandler)})
+	b.worker = b.newWorker(b.store, template("x"), 0)
+	id := b.send("m", "hello", "").ID()
+	<-b.jobs
+	b.died(id, 2)
+	if code := b.deliver(id, "bad", 2); code != http.StatusNoContent || b.load(id).Wake.IsZero() {
+		t.Fatalf("answered %d, wake %v", code, b.load(id).Wake)
+	}
+	select {
+	case got := <-b.jobs:
+		if got != id {
+			t.Errorf("a job for %q", got)
+		}
+	case <-time.After(time.Minute):
+		t.Error("nobody wakes the turn")
 	}
 }
 
