@@ -44,7 +44,7 @@ func scenarios() []scenario {
 			workers: 1, couriers: 2, budget: budget{lost: 1, duplicate: 1},
 		}, {
 			name: "re-driven hook", requests: []request{send, answer, {do: redrivesHook, arg: 1}}, asks: true, inline: 1,
-			workers: 1, couriers: 2, budget: budget{gone: 1, lost: 1}, also: budget{duplicate: 1}, overlaps: 1,
+			workers: 1, couriers: 2, budget: budget{gone: 1, lost: 1}, also: budget{duplicate: 1},
 		}, {
 			name: "dropped hook", requests: []request{send, {do: dropsHook, arg: 1}, {do: setsHook, arg: 2}}, speaks: true, inline: 1,
 			workers: 1, couriers: 1, budget: budget{lost: 1, refuse: 1}, later: []request{{do: setsHook, arg: 1}}, overlaps: 1,
