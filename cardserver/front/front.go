@@ -39,9 +39,8 @@ type Config struct {
 
 // Operations are the eleven operations of A2A 1.0.
 type Operations struct {
-	cfg     Config
-	modes   modes
-	follows *follows
+	cfg   Config
+	modes modes
 }
 
 var _ a2asrv.RequestHandler = (*Operations)(nil)
@@ -55,7 +54,7 @@ func New(cfg Config) *Operations {
 	if cfg.StreamAge == 0 {
 		cfg.StreamAge = 50 * time.Minute
 	}
-	return &Operations{cfg: cfg, modes: modesOf(cfg.Agent), follows: newFollows(cfg.Store)}
+	return &Operations{cfg: cfg, modes: modesOf(cfg.Agent)}
 }
 
 // load reads a record the caller may see. Whoever may not is told that it does
@@ -136,7 +135,7 @@ func (o *Operations) wait(ctx context.Context, r task.Record) task.Record {
 	if answered() { // a repeated message
 		return r
 	}
-	for r = range o.follows.records(ctx, r) {
+	for r = range task.Follow(ctx, o.cfg.Store, r) {
 		if answered() {
 			break
 		}
@@ -190,7 +189,7 @@ func (o *Operations) stream(ctx context.Context, r task.Record, history *int, la
 	if !yield(recent(r.View(), history), nil) || last(r.State()) {
 		return
 	}
-	for r = range o.follows.records(ctx, r) {
+	for r = range task.Follow(ctx, o.cfg.Store, r) {
 		events, ok := r.Events(seq)
 		if !ok {
 			yield(nil, wire.Unavailable(time.Second, errBehind))

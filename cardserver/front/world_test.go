@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"iter"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -37,13 +36,12 @@ import (
 // A world is the front door on a real store and a real queue. Nobody runs turns
 // unless worker is set; tests play the worker through the transitions.
 type world struct {
-	t       testing.TB
-	store   *sqlstore.DB
-	watches atomic.Int64 // that were ever begun on the store
-	clock   atomic.Int64 // milliseconds, one more at every look
-	worker  atomic.Pointer[func(id string)]
-	via     binding
-	keys    *keys.Keyring
+	t      testing.TB
+	store  *sqlstore.DB
+	clock  atomic.Int64 // milliseconds, one more at every look
+	worker atomic.Pointer[func(id string)]
+	via    binding
+	keys   *keys.Keyring
 	http.Handler
 }
 
@@ -51,17 +49,6 @@ const (
 	anonymous = "anonymous" // who owns what unidentified callers send
 	host      = "127.0.0.1:8080"
 )
-
-// watched counts the watches of a store.
-type watched struct {
-	task.Store
-	begun *atomic.Int64
-}
-
-func (s watched) Watch(ctx context.Context, id string) iter.Seq2[task.Record, error] {
-	s.begun.Add(1)
-	return s.Store.Watch(ctx, id)
-}
 
 // newKeys makes a ring of keys.
 func newKeys(t testing.TB) *keys.Keyring {
@@ -102,7 +89,7 @@ func newWorld(t testing.TB, edit ...func(*front.Config, *front.Surface)) *world 
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := front.Config{Store: watched{store, &w.watches}, Agent: definition, CheckURL: out.CheckURL, Keys: w.keys, Log: quiet}
+	cfg := front.Config{Store: store, Agent: definition, CheckURL: out.CheckURL, Keys: w.keys, Log: quiet}
 	access, err := auth.Load("", auth.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -69,27 +69,17 @@ func (w *Worker) answer(ctx context.Context, r task.Record, start time.Time) (ta
 	return final, err
 }
 
-// watch stops the run when the record is no longer its own: cancelled by the
-// client, or claimed by another worker (R8). A watch that breaks off is begun again;
-// commits are fenced all the same meanwhile.
+// watch stops the run when the record is no longer its own (R8): the client has
+// cancelled the task, another worker has claimed it, or it was deleted. Commits are
+// fenced even while the watch is broken.
 func (w *Worker) watch(ctx context.Context, r task.Record, cancel context.CancelCauseFunc) {
-	for {
-		for now, err := range w.cfg.Store.Watch(ctx, r.ID()) {
-			if err == nil && (now.Epoch != r.Epoch || now.Terminal()) {
-				cancel(task.ErrFenced)
-				return
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(watchAgain):
+	for now := range task.Follow(ctx, w.cfg.Store, r) {
+		if now.Epoch != r.Epoch || now.Terminal() {
+			break
 		}
 	}
+	cancel(task.ErrFenced) // it does nothing to a run that has ended
 }
-
-// watchAgain is how soon a watch that broke off is begun again.
-const watchAgain = 3 * time.Second
 
 // execute runs the executor until its final event, an error, or the end of ctx.
 func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until time.Time) (out task.Outcome, err error) {
