@@ -16,7 +16,7 @@ import (
 	"errand/cardserver/front"
 	"errand/cardserver/push"
 	"errand/shared/card"
-	"errand/shared/intake"
+	"errand/shared/desk"
 	"errand/shared/serve"
 	"errand/shared/setup"
 	"errand/shared/task"
@@ -46,18 +46,19 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, parts.Close()) }()
-	rules := task.Defaults()
-	jobs, options := parts.Queue, serve.Options{Log: log}
+
+	at := desk.Config{Store: parts.Store, Queue: parts.Queue, Rules: task.Defaults(), Now: time.Now, Log: log, Reused: env.Reused()}
+	d, options := desk.New(at), serve.Options{Log: log}
 	begin := func(string) {}
 	if env.Local() {
-		alone, err := newStandalone(parts, rules, log)
+		alone, err := newStandalone(parts, at)
 		if err != nil {
 			return err
 		}
-		jobs, options.Drain = alone.local.Queue, alone.drain
+		d, options.Drain = alone.desk, alone.drain
 		begin = func(url string) { go parts.CheckModel(ctx); alone.start(ctx, url) }
 	}
-	in := &intake.Intake{Store: parts.Store, Queue: jobs, Rules: rules, Now: time.Now, Log: log, Reused: env.Reused()}
+
 	schemes, required := parts.Access.Schemes()
 	cards, err := card.NewHandler(parts.Agent, card.Security{Schemes: schemes, Required: required}, parts.URL, time.Now())
 	if err != nil {
@@ -72,10 +73,10 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	}
 	surface := front.Surface{
 		Operations: front.New(front.Config{
-			Intake: in, Agent: parts.Agent, CheckURL: parts.Egress.CheckURL, Keys: parts.Keys, IDTokens: parts.IDToken != nil, Log: log,
+			Desk: d, Store: parts.Store, Agent: parts.Agent, CheckURL: parts.Egress.CheckURL, Keys: parts.Keys, IDTokens: parts.IDToken != nil, Log: log,
 		}),
 		Push: push.Config{
-			Letters: parts.Store, Intake: in, Keys: parts.Keys, Access: parts.Access, Check: parts.Egress.CheckURL, Log: log,
+			Desk: d, Store: parts.Store, Keys: parts.Keys, Access: parts.Access, Check: parts.Egress.CheckURL, Log: log,
 		}.Handler(),
 		Keys: parts.Keys, Card: cards, Agent: parts.Agent, Access: parts.Access, Model: modelName(parts), URL: parts.URL, Loopback: loopback(l), Log: log,
 	}

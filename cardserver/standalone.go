@@ -9,6 +9,7 @@ import (
 	"errand/functions/notify"
 	"errand/functions/sweep"
 	"errand/shared/bus"
+	"errand/shared/desk"
 	"errand/shared/queue"
 	"errand/shared/serve"
 	"errand/shared/setup"
@@ -22,6 +23,7 @@ import (
 // When the queue is local, this process is the only one that could deliver.
 type standalone struct {
 	local  *setup.Local
+	desk   *desk.Desk
 	worker *turn.Worker
 	hooks  *notify.Notifier
 	sweep  *sweep.Sweep
@@ -38,7 +40,9 @@ const (
 	lastDeliveries = 3 * time.Second
 )
 
-func newStandalone(p *setup.Parts, rules task.Rules, log *slog.Logger) (*standalone, error) {
+// newStandalone makes the services and the desk of all of them, whose queue is the local one.
+func newStandalone(p *setup.Parts, at desk.Config) (*standalone, error) {
+	log := at.Log
 	s := &standalone{log: log}
 	exec, err := executor.New(executor.Config{Agent: p.Agent, Model: p.Model, Tools: tools.All(), Log: log})
 	if err != nil {
@@ -46,14 +50,12 @@ func newStandalone(p *setup.Parts, rules task.Rules, log *slog.Logger) (*standal
 	}
 	inner := http.NewServeMux()
 	s.local = setup.Connect(serve.Identified(inner), func(ctx context.Context, lane string) { s.sweep.Refill(ctx, lane) }, log)
-	s.worker = turn.New(turn.Config{
-		Store: p.Store, Queue: s.local.Queue, Bus: s.local.Bus, Rules: rules, Now: time.Now, Log: log,
-		Executor: exec,
-	})
-	s.hooks = notify.New(notify.Config{
-		Store: p.Store, Queue: s.local.Queue, Client: p.Egress, Keys: p.Keys, Rules: rules, Now: time.Now, Log: log,
-	})
-	s.sweep = sweep.New(sweep.Config{Store: p.Store, Queue: s.local.Queue, Rules: rules, Now: time.Now, Log: log})
+	at.Queue = s.local.Queue
+	s.desk = desk.New(at)
+
+	s.worker = turn.New(turn.Config{Desk: s.desk, Store: p.Store, Bus: s.local.Bus, Executor: exec, Log: log})
+	s.hooks = notify.New(notify.Config{Desk: s.desk, Store: p.Store, Client: p.Egress, Keys: p.Keys, Log: log})
+	s.sweep = sweep.New(sweep.Config{Desk: s.desk, Store: p.Store, Queue: s.local.Queue, Log: log})
 	inner.Handle("POST "+queue.PathTurn, s.worker)
 	inner.HandleFunc("POST "+queue.PathDeliver, s.hooks.ServeDelivery)
 	inner.HandleFunc("POST "+bus.PathEvents, s.hooks.ServeEvent)

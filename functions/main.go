@@ -15,6 +15,7 @@ import (
 	"errand/functions/notify"
 	"errand/functions/sweep"
 	"errand/shared/bus"
+	"errand/shared/desk"
 	"errand/shared/queue"
 	"errand/shared/serve"
 	"errand/shared/setup"
@@ -43,12 +44,11 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, parts.Close()) }()
-	rules := task.Defaults()
+	d := desk.New(desk.Config{Store: parts.Store, Queue: parts.Queue, Rules: task.Defaults(), Now: time.Now, Log: log})
 	hooks := notify.New(notify.Config{
-		Store: parts.Store, Queue: parts.Queue, Client: parts.Egress, Keys: parts.Keys, Issuer: parts.URL, IDToken: parts.IDToken,
-		Rules: rules, Now: time.Now, Log: log,
+		Desk: d, Store: parts.Store, Client: parts.Egress, Keys: parts.Keys, Issuer: parts.URL, IDToken: parts.IDToken, Log: log,
 	})
-	repair := sweep.New(sweep.Config{Store: parts.Store, Queue: parts.Queue, Rules: rules, Now: time.Now, Log: log})
+	repair := sweep.New(sweep.Config{Desk: d, Store: parts.Store, Queue: parts.Queue, Log: log})
 	mux, doors := http.NewServeMux(), parts.Doors(env, env.FunctionsURL)
 	for path, h := range map[string]http.Handler{
 		queue.PathDeliver: http.HandlerFunc(hooks.ServeDelivery),

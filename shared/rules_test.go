@@ -41,8 +41,9 @@ var allowed = map[string][]string{
 	"shared/agent":   {},
 	"shared/dialect": {},
 	"shared/card":    {"shared/agent", "shared/dialect"},
-	"shared/intake":  {"shared/queue", "shared/task"},
-	"shared/egress":  {},
+	// desk alone adds jobs about records, and alone knows where a lane's are delivered.
+	"shared/desk":   {"shared/queue", "shared/task"},
+	"shared/egress": {},
 	// auth turns a request into a name: it knows neither tasks nor operations.
 	"shared/auth": {},
 	// keys takes its ring as a secret.Value, which no log or error prints.
@@ -66,28 +67,26 @@ var allowed = map[string][]string{
 	"shared/gcp/emulator": {"shared/conformance"},
 
 	// front sees neither model nor bus: it accepts, and never runs a task.
-	"cardserver/front":      {"cardserver/front/wire", "shared/agent", "shared/auth", "shared/card", "shared/dialect", "shared/intake", "shared/keys", "shared/serve", "shared/task", "shared/webhook"},
+	"cardserver/front":      {"cardserver/front/wire", "shared/agent", "shared/auth", "shared/card", "shared/desk", "shared/dialect", "shared/keys", "shared/serve", "shared/task", "shared/webhook"},
 	"cardserver/front/wire": {"shared/dialect"},
 	// push is of our own beside A2A: it asks for deliveries and makes none.
-
-	// push is of our own beside A2A: it asks for deliveries and makes none.
-	"cardserver/push": {"shared/auth", "shared/intake", "shared/keys", "shared/task", "shared/webhook"},
+	"cardserver/push": {"shared/auth", "shared/desk", "shared/keys", "shared/task", "shared/webhook"},
 	// smoke is a client like any other: it knows the protocol and nothing of Errand.
 	"cardserver/smoke": {},
 	// turn runs any executor: it knows no agent definition and no model.
-	"worker/turn":      {"shared/bus", "shared/intake", "shared/queue", "shared/task"},
+	"worker/turn":      {"shared/bus", "shared/desk", "shared/queue", "shared/task"},
 	"worker/executor":  {"shared/agent", "shared/model", "shared/task", "worker/tools"},
 	"worker/tools":     {},
-	"functions/notify": {"shared/bus", "shared/egress", "shared/intake", "shared/keys", "shared/queue", "shared/serve", "shared/task", "shared/webhook"},
-	"functions/sweep":  {"shared/intake", "shared/queue", "shared/task"},
+	"functions/notify": {"shared/bus", "shared/desk", "shared/egress", "shared/keys", "shared/queue", "shared/serve", "shared/task", "shared/webhook"},
+	"functions/sweep":  {"shared/desk", "shared/queue", "shared/task"},
 
-	"worker":    {"worker/executor", "worker/tools", "worker/turn", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
-	"functions": {"functions/notify", "functions/sweep", "shared/bus", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
+	"worker":    {"worker/executor", "worker/tools", "worker/turn", "shared/desk", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
+	"functions": {"functions/notify", "functions/sweep", "shared/bus", "shared/desk", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
 
 	// Mains may import anything below them; only cardserver, which is the whole
 	// agent on one machine, takes in the other services.
 	"cardserver": {"cardserver/front", "cardserver/push", "cardserver/smoke", "worker/turn", "worker/executor", "worker/tools", "functions/notify", "functions/sweep",
-		"shared/agent", "shared/auth", "shared/bus", "shared/card", "shared/egress", "shared/intake", "shared/keys", "shared/model", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task"},
+		"shared/agent", "shared/auth", "shared/bus", "shared/card", "shared/desk", "shared/egress", "shared/keys", "shared/model", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task"},
 }
 
 // foreign says where a dependency with weight may be imported. The key is a prefix

@@ -11,6 +11,7 @@ import (
 	"os"
 	"time"
 
+	"errand/shared/desk"
 	"errand/shared/queue"
 	"errand/shared/serve"
 	"errand/shared/setup"
@@ -45,9 +46,8 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	worker := turn.New(turn.Config{
-		Store: parts.Store, Queue: parts.Queue, Bus: parts.Bus, Rules: task.Defaults(), Now: time.Now, Log: log, Executor: exec,
-	})
+	d := desk.New(desk.Config{Store: parts.Store, Queue: parts.Queue, Rules: task.Defaults(), Now: time.Now, Log: log})
+	worker := turn.New(turn.Config{Desk: d, Store: parts.Store, Bus: parts.Bus, Executor: exec, Log: log})
 	door, err := parts.Doors(env, env.WorkerURL)(queue.PathTurn)
 	if err != nil {
 		return err

@@ -27,9 +27,7 @@ type fault struct {
 func faulty(t testing.TB, b binding) (*world, []fault) {
 	full := &fullStore{}
 	w := b.world(t, func(c *front.Config, _ *front.Surface) {
-		in := *c.Intake
-		full.Store, in.Store = in.Store, full
-		c.Intake = &in
+		full.Store, c.Store = c.Store, full
 	})
 	done := w.insert(anonymous, "done", a2a.TaskStateCompleted).ID()
 	full.on.Store(true)
@@ -140,11 +138,9 @@ func TestAU10NothingOfAMessageIsLogged(t *testing.T) {
 		var log bytes.Buffer
 		logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		w := b.world(t, func(c *front.Config, s *front.Surface) {
-			in := *c.Intake
-			full := &fullStore{Store: in.Store}
+			full := &fullStore{Store: c.Store}
 			full.on.Store(true)
-			in.Store, in.Log = full, logger
-			c.Intake, c.Log, s.Log = &in, logger, logger
+			c.Store, c.Log, s.Log = full, logger, logger
 		})
 		secret := func(r *http.Request) { r.Header.Set("Authorization", "Bearer s3cret") }
 		params := configured(message("s3cret", `"parts":[{"text":"s3cret"}],"metadata":{"s3cret":"s3cret"}`),

@@ -8,12 +8,15 @@ import (
 	"net/http/httptest"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/google/go-cmp/cmp"
 
 	"errand/cardserver/front"
-	"errand/shared/intake"
+	"errand/shared/desk"
+	"errand/shared/queue"
+	"errand/shared/task"
 )
 
 // refused sends what must be refused with a code and, for params, a field, and must
@@ -145,13 +148,16 @@ func TestM25Decision3SameMessageIsTheSameTask(t *testing.T) {
 	})
 }
 
+// nowhere is a queue whose jobs nobody runs.
+type nowhere struct{}
+
+func (nowhere) Add(context.Context, queue.Job) error { return nil }
+
 // Where clients use ids again, what is sent twice is done twice.
 func TestM25ReusedMessageIDs(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t, func(c *front.Config, _ *front.Surface) {
-			in := *c.Intake
-			in.Reused = true
-			c.Intake = &in
+			c.Desk = desk.New(desk.Config{Store: c.Store, Queue: nowhere{}, Rules: task.Defaults(), Now: time.Now, Log: c.Log, Reused: true})
 		})
 		one, two := w.call(t, send, sending(message("m", ""))).task(), w.call(t, send, sending(message("m", ""))).task()
 		other := w.call(t, send, sending(message("m", `"parts":[{"text":"other"}]`))).task()
@@ -228,7 +234,7 @@ func TestDecision27ContextsBelongToTheirOwner(t *testing.T) {
 		theirs := w.insert("other", "m", a2a.TaskStateCompleted)
 		context := theirs.Task.ContextID
 		got := w.call(t, send, sending(message("mine", `"contextId":"`+context+`","referenceTaskIds":["`+theirs.ID()+`"]`))).task()
-		if id, _ := intake.Derive(anonymous, "mine"); got.ID != id || got.ContextID != context {
+		if id, _ := desk.Derive(anonymous, "mine"); got.ID != id || got.ContextID != context {
 			t.Errorf("accepted as %+v", got)
 		}
 		if l := w.list(t, `"contextId":"`+context+`","includeArtifacts":true`); !slices.Equal(ids(l.Tasks), []string{got.ID}) || l.TotalSize != 1 {

@@ -2,7 +2,7 @@
 // the HTTP surface that carries them.
 //
 // It accepts, reads and cancels; it never runs a task and sees neither model nor
-// bus. What a message becomes is shared/intake's, what may change in a record is
+// bus. What a message becomes is shared/desk's, what may change in a record is
 // shared/task's, what is valid JSON-RPC is wire's.
 package front
 
@@ -19,14 +19,15 @@ import (
 
 	"errand/cardserver/front/wire"
 	"errand/shared/agent"
-	"errand/shared/intake"
+	"errand/shared/desk"
 	"errand/shared/keys"
 	"errand/shared/task"
 )
 
 // Config is what the operations need. Zero times have defaults.
 type Config struct {
-	Intake    *intake.Intake
+	Desk      *desk.Desk
+	Store     task.Store // the desk's, to read and watch
 	Agent     *agent.Agent
 	CheckURL  func(raw string) error // may a webhook be sent there; the error is for the client
 	Keys      *keys.Keyring          // seals the secrets of webhooks
@@ -38,9 +39,8 @@ type Config struct {
 
 // Operations are the eleven operations of A2A 1.0.
 type Operations struct {
-	cfg     Config
-	modes   modes
-	follows *follows
+	cfg   Config
+	modes modes
 }
 
 var _ a2asrv.RequestHandler = (*Operations)(nil)
@@ -54,10 +54,8 @@ func New(cfg Config) *Operations {
 	if cfg.StreamAge == 0 {
 		cfg.StreamAge = 50 * time.Minute
 	}
-	return &Operations{cfg: cfg, modes: modesOf(cfg.Agent), follows: newFollows(cfg.Intake.Store)}
+	return &Operations{cfg: cfg, modes: modesOf(cfg.Agent)}
 }
-
-func (o *Operations) store() task.Store { return o.cfg.Intake.Store }
 
 // load reads a record the caller may see. Whoever may not is told that it does
 // not exist (E7).
@@ -66,7 +64,7 @@ func (o *Operations) load(ctx context.Context, tenant string, id a2a.TaskID) (ta
 	if err != nil {
 		return task.Record{}, err
 	}
-	r, err := o.store().Load(ctx, string(id))
+	r, err := o.cfg.Store.Load(ctx, string(id))
 	if err == nil && !r.Visible(owner) {
 		err = task.ErrNotFound
 	}
@@ -110,7 +108,7 @@ func (o *Operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 	if err := o.modes.check(req); err != nil {
 		return task.Record{}, err
 	}
-	m := intake.Message{Owner: owner, Message: req.Message, Metadata: req.Metadata}
+	m := desk.Message{Owner: owner, Message: req.Message, Metadata: req.Metadata}
 	if cc, ok := a2asrv.CallContextFrom(ctx); ok {
 		m.Extensions = cc.Extensions().ActivatedURIs()
 	}
@@ -121,7 +119,7 @@ func (o *Operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 		}
 		m.Hooks = []task.Hook{h}
 	}
-	r, err := o.cfg.Intake.Accept(ctx, m)
+	r, err := o.cfg.Desk.Accept(ctx, m)
 	if err != nil {
 		return task.Record{}, failure(err)
 	}
@@ -137,7 +135,7 @@ func (o *Operations) wait(ctx context.Context, r task.Record) task.Record {
 	if answered() { // a repeated message
 		return r
 	}
-	for r = range o.follows.records(ctx, r) {
+	for r = range task.Follow(ctx, o.cfg.Store, r) {
 		if answered() {
 			break
 		}
@@ -191,7 +189,7 @@ func (o *Operations) stream(ctx context.Context, r task.Record, history *int, la
 	if !yield(recent(r.View(), history), nil) || last(r.State()) {
 		return
 	}
-	for r = range o.follows.records(ctx, r) {
+	for r = range task.Follow(ctx, o.cfg.Store, r) {
 		events, ok := r.Events(seq)
 		if !ok {
 			yield(nil, wire.Unavailable(time.Second, errBehind))
@@ -217,14 +215,13 @@ func (o *Operations) stream(ctx context.Context, r task.Record, history *int, la
 
 // CancelTask implements the operation (R8): it is decided here, in one write.
 func (o *Operations) CancelTask(ctx context.Context, req *a2a.CancelTaskRequest) (*a2a.Task, error) {
-	in := o.cfg.Intake
 	r, err := o.load(ctx, req.Tenant, req.ID)
 	if err != nil {
 		return nil, err
 	}
 	say := a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("The task was canceled by its client."))
-	r, err = task.UpdateFrom(ctx, o.store(), r, func(r task.Record) (task.Record, bool, error) {
-		return r.Cancel(in.Rules.At(in.Now()), say, req.Metadata)
+	r, err = o.cfg.Desk.Change(ctx, r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
+		return r.Cancel(now, say, req.Metadata)
 	})
 	if errors.Is(err, task.ErrTerminal) {
 		return nil, a2a.NewError(a2a.ErrTaskNotCancelable, "the task has already ended").
@@ -233,7 +230,6 @@ func (o *Operations) CancelTask(ctx context.Context, req *a2a.CancelTaskRequest)
 	if err != nil {
 		return nil, failure(err)
 	}
-	in.Ask(ctx, intake.Job(r.Lane, r.ID(), time.Time{}))
 	return r.View(), nil
 }
 
@@ -262,7 +258,7 @@ func failure(err error) error {
 		return a2a.NewError(a2a.ErrUnsupportedOperation, "the task has ended; start a new task in its context by leaving taskId out")
 	case errors.Is(err, task.ErrMismatch):
 		return wire.Invalid("message.messageId", "was already used for another message; give every message an id of its own")
-	case errors.Is(err, intake.ErrContext):
+	case errors.Is(err, desk.ErrContext):
 		return wire.Invalid("message.contextId", "is not the context of the task; leave it out or send the task's own")
 	case errors.Is(err, task.ErrInbox):
 		return a2a.NewError(a2a.ErrUnsupportedOperation, "too many messages wait for this task; wait for it to answer")

@@ -42,7 +42,7 @@ func (o *Operations) ListTasks(ctx context.Context, req *a2a.ListTasksRequest) (
 		}
 		q.After = ref
 	}
-	page, err := o.store().List(ctx, q)
+	page, err := o.cfg.Store.List(ctx, q)
 	if err != nil {
 		return nil, failure(err)
 	}

@@ -77,9 +77,7 @@ func TestMutations(t *testing.T) {
 	const tries = 10_000
 	var writes atomic.Int64
 	w := newWorld(t, func(c *front.Config, _ *front.Surface) {
-		in := *c.Intake
-		in.Store = counted{in.Store, &writes}
-		c.Intake, c.Wait, c.StreamAge = &in, time.Millisecond, time.Millisecond
+		c.Store, c.Wait, c.StreamAge = counted{c.Store, &writes}, time.Millisecond, time.Millisecond
 	})
 	id := w.insert(anonymous, "seed", a2a.TaskStateSubmitted).ID()
 	random := rand.New(rand.NewPCG(1, 2)) // the same at every run

@@ -31,7 +31,9 @@ func (o *Operations) CreateTaskPushConfig(ctx context.Context, req *a2a.PushConf
 	if err != nil {
 		return nil, err
 	}
-	r, err = o.cfg.Intake.SetHook(ctx, r, h)
+	r, err = o.cfg.Desk.Change(ctx, r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
+		return r.SetHook(now, h)
+	})
 	if err != nil {
 		return nil, failure(err)
 	}
@@ -81,13 +83,12 @@ func (o *Operations) ListTaskPushConfigs(ctx context.Context, req *a2a.ListTaskP
 // DeleteTaskPushConfig implements the operation. Deleting what is not there is
 // done already.
 func (o *Operations) DeleteTaskPushConfig(ctx context.Context, req *a2a.DeleteTaskPushConfigRequest) error {
-	in := o.cfg.Intake
 	r, err := o.load(ctx, req.Tenant, req.TaskID)
 	if err != nil {
 		return err
 	}
-	_, err = task.UpdateFrom(ctx, o.store(), r, func(r task.Record) (task.Record, bool, error) {
-		return r.DropHook(in.Rules.At(in.Now()), req.ID)
+	_, err = o.cfg.Desk.Change(ctx, r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
+		return r.DropHook(now, req.ID)
 	})
 	if err != nil {
 		return failure(err)
@@ -132,7 +133,7 @@ func (o *Operations) hook(ctx context.Context, owner string, c *a2a.PushConfig, 
 	if err != nil { // stored as they are they would be no secrets
 		return task.Hook{}, wire.Unavailable(time.Second, err)
 	}
-	h.Sealed = secrets.Seal(ring, o.cfg.Intake.Now(), owner, c.URL)
+	h.Sealed = secrets.Seal(ring, o.cfg.Desk.Now(), owner, c.URL)
 	return h, nil
 }
 

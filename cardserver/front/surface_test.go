@@ -205,9 +205,7 @@ func TestE8FullDiskIsUnavailable(t *testing.T) {
 		full := &fullStore{}
 		full.on.Store(true)
 		w := b.world(t, func(c *front.Config, _ *front.Surface) {
-			in := *c.Intake
-			full.Store, in.Store = in.Store, full
-			c.Intake = &in
+			full.Store, c.Store = c.Store, full
 		})
 		if r := w.call(t, send, sending(message("m", ""))); r.status != http.StatusServiceUnavailable || r.code() != -32603 || r.header.Get("Retry-After") != "1" {
 			t.Errorf("answered %d, Retry-After %q: %s", r.status, r.header.Get("Retry-After"), r.body)

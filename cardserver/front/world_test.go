@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"iter"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -24,8 +23,8 @@ import (
 	"errand/shared/agent"
 	"errand/shared/auth"
 	"errand/shared/card"
+	"errand/shared/desk"
 	"errand/shared/egress"
-	"errand/shared/intake"
 	"errand/shared/keys"
 	"errand/shared/local"
 	"errand/shared/queue"
@@ -37,13 +36,12 @@ import (
 // A world is the front door on a real store and a real queue. Nobody runs turns
 // unless worker is set; tests play the worker through the transitions.
 type world struct {
-	t       testing.TB
-	store   *sqlstore.DB
-	watches atomic.Int64 // that were ever begun on the store
-	clock   atomic.Int64 // milliseconds, one more at every look
-	worker  atomic.Pointer[func(id string)]
-	via     binding
-	keys    *keys.Keyring
+	t      testing.TB
+	store  *sqlstore.DB
+	clock  atomic.Int64 // milliseconds, one more at every look
+	worker atomic.Pointer[func(id string)]
+	via    binding
+	keys   *keys.Keyring
 	http.Handler
 }
 
@@ -51,17 +49,6 @@ const (
 	anonymous = "anonymous" // who owns what unidentified callers send
 	host      = "127.0.0.1:8080"
 )
-
-// watched counts the watches of a store.
-type watched struct {
-	task.Store
-	begun *atomic.Int64
-}
-
-func (s watched) Watch(ctx context.Context, id string) iter.Seq2[task.Record, error] {
-	s.begun.Add(1)
-	return s.Store.Watch(ctx, id)
-}
 
 // newKeys makes a ring of keys.
 func newKeys(t testing.TB) *keys.Keyring {
@@ -102,8 +89,7 @@ func newWorld(t testing.TB, edit ...func(*front.Config, *front.Surface)) *world 
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := &intake.Intake{Store: watched{store, &w.watches}, Queue: jobs, Rules: task.Defaults(), Now: w.now, Log: quiet}
-	cfg := front.Config{Intake: in, Agent: definition, CheckURL: out.CheckURL, Keys: w.keys, Log: quiet}
+	cfg := front.Config{Store: store, Agent: definition, CheckURL: out.CheckURL, Keys: w.keys, Log: quiet}
 	access, err := auth.Load("", auth.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -111,6 +97,9 @@ func newWorld(t testing.TB, edit ...func(*front.Config, *front.Surface)) *world 
 	s := front.Surface{Card: cards, Agent: definition, Access: access, Model: "stand-in", Loopback: true, Log: quiet}
 	for _, f := range edit {
 		f(&cfg, &s)
+	}
+	if cfg.Desk == nil {
+		cfg.Desk = desk.New(desk.Config{Store: cfg.Store, Queue: jobs, Rules: task.Defaults(), Now: w.now, Log: cfg.Log})
 	}
 	s.Operations = front.New(cfg)
 	w.Handler = s.Handler()
@@ -183,7 +172,7 @@ func (w *world) answer(id string) {
 // insert stores a task of any owner that is in a state.
 func (w *world) insert(owner, messageID string, state a2a.TaskState) task.Record {
 	w.t.Helper()
-	id, contextID := intake.Derive(owner, messageID)
+	id, contextID := desk.Derive(owner, messageID)
 	msg := &a2a.Message{ID: messageID, Role: a2a.MessageRoleUser, TaskID: a2a.TaskID(id), ContextID: contextID, Parts: a2a.ContentParts{a2a.NewTextPart("hi")}}
 	print, err := task.Fingerprint(msg, msg.TaskID, msg.ContextID)
 	if err != nil {

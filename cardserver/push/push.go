@@ -3,13 +3,12 @@
 // receivers check signatures. It is HTTP+JSON of our own beside A2A, which ends at the
 // registration of a webhook.
 //
-// It delivers nothing: what is asked for goes into the record, and a job says so. Whose
+// It delivers nothing: what is asked for goes into the record. Whose
 // webhooks a caller sees is decided as for tasks: a task of somebody else does not exist.
 // An operator, so named in the access file, sees everybody's.
 package push
 
 import (
-	"context"
 	_ "embed"
 	"errors"
 	"log/slog"
@@ -19,7 +18,7 @@ import (
 	"unicode/utf8"
 
 	"errand/shared/auth"
-	"errand/shared/intake"
+	"errand/shared/desk"
 	"errand/shared/keys"
 	"errand/shared/task"
 	"errand/shared/webhook"
@@ -30,12 +29,18 @@ const Root = "/push/"
 
 // Config is what the API needs. All fields are required.
 type Config struct {
-	Letters task.Letters
-	Intake  *intake.Intake
-	Keys    *keys.Keyring
-	Access  *auth.Access              // who may call
-	Check   func(rawURL string) error // may a webhook be sent there; the error is for the client
-	Log     *slog.Logger
+	Desk   *desk.Desk
+	Store  Store // the desk's, to read
+	Keys   *keys.Keyring
+	Access *auth.Access              // who may call
+	Check  func(rawURL string) error // may a webhook be sent there; the error is for the client
+	Log    *slog.Logger
+}
+
+// A Store is what the API reads.
+type Store interface {
+	task.Store
+	task.Letters
 }
 
 //go:embed openapi.yaml
@@ -101,7 +106,7 @@ func (c Config) serve(op func(*call) error) http.HandlerFunc {
 
 // load reads a task that the caller may see.
 func (c Config) load(q *call) (task.Record, error) {
-	r, err := c.Intake.Store.Load(q.Context(), q.PathValue("task"))
+	r, err := c.Store.Load(q.Context(), q.PathValue("task"))
 	if err == nil && !q.caller.Operator && !r.Visible(q.caller.Owner) {
 		err = task.ErrNotFound
 	}
@@ -178,15 +183,10 @@ func (c Config) keys(q *call) error {
 	if err != nil {
 		return err
 	}
-	now := c.Intake.Now()
+	now := c.Desk.Now()
 	return q.answer(http.StatusOK, keysView{
 		Secrets: ring.Secrets(now, q.caller.Owner, url), PublicKeys: ring.Public(now), KeySet: keys.Path,
 	})
-}
-
-// ask has the deliveries look at a task.
-func (c Config) ask(ctx context.Context, id string) {
-	c.Intake.Ask(ctx, intake.Job(task.Deliveries, id, time.Time{}))
 }
 
 // fail answers an error. Only faults of ours are logged.

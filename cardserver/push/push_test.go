@@ -217,7 +217,8 @@ func TestRedrivePassesOverWhatCannotBeWritten(t *testing.T) {
 	for _, id := range []string{"t1", "t2", "t3"} {
 		w.dead(alice, id)
 	}
-	w.config.Intake.Store = newer{w.store, "t2"}
+	w.config.Desk = w.desk(newer{w.store, "t2"})
+	w.Handler = w.config.Handler()
 	if got := want[redriven](w, 200, alice, "POST", "/push/redrive", ""); got != (redriven{Hooks: 2}) {
 		t.Errorf("re-driven %+v, want those of the two others", got)
 	}

@@ -51,7 +51,7 @@ func (c Config) deadLetters(q *call) error {
 			return invalid("pageToken", "is not the nextPageToken of this list; begin again without it")
 		}
 	}
-	page, err := c.Letters.Dead(q.Context(), query)
+	page, err := c.Store.Dead(q.Context(), query)
 	if err != nil {
 		return err
 	}
@@ -125,10 +125,10 @@ func (c Config) redrive(q *call) error {
 			return invalid("since", "is later than every note; the last one is of "+lastNote(r.Notes))
 		}
 	}
-	var job bool
+
 	var ours task.Hook
-	r, err = task.UpdateFrom(q.Context(), c.Intake.Store, r, func(r task.Record) (next task.Record, changed bool, err error) {
-		next, changed, job, err = r.Redrive(c.Intake.Rules.At(c.Intake.Now()), h.ID, h.Gen, from)
+	r, err = c.Desk.Change(q.Context(), r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
+		next, changed, err := r.Redrive(now, h.ID, h.Gen, from)
 		if changed {
 			ours, _ = next.Hook(h.ID)
 		}
@@ -141,9 +141,6 @@ func (c Config) redrive(q *call) error {
 	now, ok := r.Hook(h.ID)
 	if !ok || now.Gen != ours.Gen || !now.Since.Equal(ours.Since) || now.Cursor != ours.Cursor {
 		return &problem{Status: http.StatusConflict, Detail: "the webhook was replaced, deleted or re-driven by somebody else at this moment; look at it and ask again"}
-	}
-	if job {
-		c.ask(q.Context(), r.ID())
 	}
 	c.Log.InfoContext(q.Context(), "a webhook is re-driven", "task", r.ID(), "hook", h.ID, "from", from, "by", q.caller.Owner)
 	return q.answer(http.StatusOK, q.view(r, now))
@@ -181,7 +178,7 @@ func (c Config) redriveAll(q *call) error {
 	}
 	var out redrivenView
 	for end := time.Now().Add(redriveFor); ; {
-		page, err := c.Letters.Dead(q.Context(), query)
+		page, err := c.Store.Dead(q.Context(), query)
 		if err != nil {
 			return err
 		}
@@ -202,14 +199,14 @@ func (c Config) redriveAll(q *call) error {
 
 // redriveTask brings a task's dead hooks back to life and says how many.
 func (c Config) redriveTask(ctx context.Context, id string) (hooks int, err error) {
-	r, err := task.Update(ctx, c.Intake.Store, id, func(r task.Record) (next task.Record, changed bool, err error) {
+	_, err = c.Desk.ChangeByID(ctx, id, func(r task.Record, now task.Moment) (next task.Record, changed bool, err error) {
 		next, hooks = r, 0
 		for _, h := range r.Hooks {
 			if h.State != task.HookDead {
 				continue
 			}
 			var did bool
-			if next, did, _, err = next.Redrive(c.Intake.Rules.At(c.Intake.Now()), h.ID, h.Gen, 0); err != nil {
+			if next, did, err = next.Redrive(now, h.ID, h.Gen, 0); err != nil {
 				return r, false, err
 			}
 			if did {
@@ -225,8 +222,6 @@ func (c Config) redriveTask(ctx context.Context, id string) (hooks int, err erro
 		// It will not be written later either, and the others must not wait for it.
 		c.Log.ErrorContext(ctx, "a task's webhooks cannot be re-driven", "task", id, "err", err)
 		return 0, nil
-	case err == nil && hooks > 0:
-		c.ask(ctx, r.ID())
 	}
 	return hooks, err
 }
@@ -241,13 +236,12 @@ func (c Config) ping(q *call) error {
 	if err != nil {
 		return err
 	}
-	r, err = task.UpdateFrom(q.Context(), c.Intake.Store, r, func(r task.Record) (task.Record, bool, error) {
-		return r.AskPing(c.Intake.Rules.At(c.Intake.Now()), h.ID)
+	r, err = c.Desk.Change(q.Context(), r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
+		return r.AskPing(now, h.ID)
 	})
 	if err != nil {
 		return err
 	}
-	c.ask(q.Context(), r.ID())
 	if h, ok := r.Hook(h.ID); ok {
 		return q.answer(http.StatusAccepted, q.view(r, h))
 	}

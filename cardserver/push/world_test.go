@@ -23,8 +23,8 @@ import (
 
 	"errand/cardserver/push"
 	"errand/shared/auth"
+	"errand/shared/desk"
 	"errand/shared/egress"
-	"errand/shared/intake"
 	"errand/shared/keys"
 	"errand/shared/queue"
 	"errand/shared/secret"
@@ -83,14 +83,18 @@ func newWorld(t *testing.T) *world {
 	if w.ring, err = keys.Parse(text); err != nil {
 		t.Fatal(err)
 	}
-	quiet := slog.New(slog.DiscardHandler)
 	w.config = push.Config{
-		Letters: w.store, Access: access, Check: out.CheckURL, Log: quiet,
-		Intake: &intake.Intake{Store: w.store, Queue: w, Rules: task.Defaults(), Now: time.Now, Log: quiet},
-		Keys:   keys.NewKeyring(func(context.Context) (secret.Value, error) { return secret.NewValue([]byte(text)) }),
+		Store: w.store, Access: access, Check: out.CheckURL, Log: slog.New(slog.DiscardHandler),
+		Desk: w.desk(w.store),
+		Keys: keys.NewKeyring(func(context.Context) (secret.Value, error) { return secret.NewValue([]byte(text)) }),
 	}
 	w.Handler = w.config.Handler()
 	return w
+}
+
+// desk is one of the world's queue.
+func (w *world) desk(store task.Store) *desk.Desk {
+	return desk.New(desk.Config{Store: store, Queue: w, Rules: task.Defaults(), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 }
 
 // description is what the API says of itself, to hold answers against.

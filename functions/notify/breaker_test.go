@@ -69,7 +69,8 @@ func (w *world) askPing(id string) {
 // sweeps puts back what is due every so often, until the returned function is called.
 func (w *world) sweeps(every time.Duration) (stop func()) {
 	if w.sweep == nil {
-		w.sweep = sweep.New(sweep.Config{Store: swept{w.store, w.db}, Queue: w.queue, Rules: w.rules})
+		store := swept{w.store, w.db}
+		w.sweep = sweep.New(sweep.Config{Desk: w.desk(store), Store: store, Queue: w.queue})
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -233,6 +234,41 @@ func TestPingGoesThroughAnOpenBreaker(t *testing.T) {
 		w.deliver("t2")
 		if h := w.hook("t2", "h"); h.Cursor != 1 || len(h.Tries) != 2 || h.Tries[0].Note != 0 || h.Tries[0].Status != 200 {
 			t.Errorf("after a ping that was answered: %+v", h)
+		}
+	})
+}
+
+// A ping to a host all of whose slots are taken comes back when one may be free, and
+// not at once and again and again.
+func TestPingComesBackToABusyHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.queue.keep = true
+		w.client.on(urlA, func(*http.Request) (*http.Response, error) {
+			time.Sleep(10 * time.Second)
+			return status(200), nil
+		})
+		w.owing(urlA, 1, "t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "pinged")
+		w.update("pinged", func(r task.Record) (task.Record, bool, error) { // the ping is all it is owed
+			return r.Delivered(w.rules.At(time.Now()), []task.Delivery{{Hook: r.Hooks[0], Sent: 1}})
+		})
+		w.askPing("pinged")
+		var busy sync.WaitGroup
+		for i := range 8 {
+			busy.Go(func() { w.deliver("t" + strconv.Itoa(i+1)) })
+		}
+		synctest.Wait()
+
+		before := len(w.queue.all())
+		w.deliver("pinged")
+		added := w.queue.all()[before:]
+		if len(added) != 1 || !added[0].At.After(time.Now()) || added[0].At.After(time.Now().Add(time.Minute)) {
+			t.Errorf("at %v jobs were added: %+v", time.Now(), added)
+		}
+		busy.Wait()
+		w.deliver("pinged")
+		if h := w.hook("pinged", "h"); !h.Ping.IsZero() {
+			t.Errorf("the ping was not sent: %+v", h)
 		}
 	})
 }

@@ -23,9 +23,14 @@ const (
 // hosts counts the attempts under way at each host, and knows which hosts do not answer.
 // It is what this process knows: several processes may each have as many.
 type hosts struct {
+	near time.Duration // who comes back sooner has a job, the others come by Due
 	mu   sync.Mutex
 	m    map[string]*host
 	full int // as many of them as are remembered before some are forgotten
+}
+
+func newHosts(near time.Duration) *hosts {
+	return &hosts{near: near, m: map[string]*host{}, full: manyHosts}
 }
 
 type host struct {
@@ -68,7 +73,7 @@ func (s *hosts) enter(name string, now time.Time, force bool) (leave func(result
 	defer s.mu.Unlock()
 	h := s.host(name, now)
 	if h.running >= perHost {
-		return nil, h.turn(now), errBusy
+		return nil, h.turn(now, s.near), errBusy
 	}
 	if h.running < perHost/2 { // it keeps up: whoever is turned away next need not queue
 		h.again, h.far = time.Time{}, time.Time{}
@@ -99,14 +104,14 @@ func (s *hosts) enter(name string, now time.Time, force bool) (leave func(result
 
 // turn is when to come back to a busy host: one after the other, as fast as it has been
 // answering. So a slow one gets few jobs, the queue stays free for the others, and no slot
-// stays empty for long. Whoever comes is first given a turn of the next minute, because
-// it may be one whose later turn has come.
-func (h *host) turn(now time.Time) time.Time {
+// stays empty for long. Whoever comes is first given a near turn, because it may be one
+// whose later turn has come.
+func (h *host) turn(now time.Time, soon time.Duration) time.Time {
 	step := max(h.took, now.Sub(h.moved)) / perHost
 	if soonest := now.Add(turnedAway); h.again.Before(soonest) {
 		h.again = soonest
 	}
-	if near := now.Add(nearBy); h.again.Before(near) {
+	if near := now.Add(soon); h.again.Before(near) {
 		h.again = h.again.Add(step)
 		return h.again
 	} else if h.far.Before(near) {

@@ -11,7 +11,7 @@ import (
 // Crowds at a host that hangs do not push its next free moment out of reach: when
 // it answers again, whoever comes then is not told to wait for hours.
 func TestCrowdedHostIsSoonFree(t *testing.T) {
-	var s hosts
+	s := newHosts(time.Minute)
 	now := time.Now()
 	var leaves []func(error, time.Time)
 	enter := func() error {
@@ -48,7 +48,7 @@ func TestCrowdedHostIsSoonFree(t *testing.T) {
 // of them are remembered, but all at which something is under way.
 func TestHostsAreForgotten(t *testing.T) {
 	for _, apart := range []time.Duration{0, 10 * time.Millisecond, time.Second} {
-		var s hosts
+		s := newHosts(time.Minute)
 		now := time.Now()
 		leaveFirst, _, err := s.enter("first", now, false)
 		if err != nil {
@@ -77,7 +77,7 @@ func TestHostsAreForgotten(t *testing.T) {
 // What is remembered grows with what is under way, and making room for it does not look
 // at all of it for each newcomer.
 func TestManyHostsUnderWay(t *testing.T) {
-	var s hosts
+	s := newHosts(time.Minute)
 	now := time.Now()
 	passes := 0
 	for i := range 20_000 {

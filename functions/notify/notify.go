@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"errand/shared/bus"
-	"errand/shared/intake"
+	"errand/shared/desk"
 	"errand/shared/keys"
 	"errand/shared/queue"
 	"errand/shared/serve"
@@ -30,15 +30,13 @@ type Client interface {
 	Do(*http.Request) (*http.Response, error)
 }
 
-// Config says what a Notifier needs. Store, Queue, Client and Keys have no default.
+// Config says what a Notifier needs. Desk, Store, Client and Keys have no default.
 type Config struct {
-	Store    task.Store
-	Queue    queue.Queue
+	Desk     *desk.Desk
+	Store    task.Store // the desk's: a pass makes its own commits
 	Client   Client
 	Keys     *keys.Keyring    // signs, and opens what the front door has sealed
 	Issuer   string           // the agent's address, for its tokens
-	Rules    task.Rules       // default: task.Defaults
-	Now      func() time.Time // default: time.Now
 	Log      *slog.Logger     // default: nowhere
 	Schedule webhook.Schedule // default: webhook.Standard
 
@@ -52,32 +50,25 @@ const (
 	passFor     = 40 * time.Second // no attempt begins later
 	commitEvery = time.Second      // outcomes wait no longer for those of other hooks
 	storeFor    = 10 * time.Second // the last word of a pass that was told to stop
-	nearBy      = time.Minute      // what is due sooner gets a job, the rest comes by Due
 	maxRequest  = 1 << 20          // of the bus
 )
 
 // A Notifier is the webhook service. It is safe for concurrent use.
 type Notifier struct {
 	Config
-	hosts   hosts
+	hosts   *hosts
 	flights flights
 }
 
 // New returns a Notifier.
 func New(c Config) *Notifier {
-	if c.Rules.Patience == 0 {
-		c.Rules = task.Defaults()
-	}
-	if c.Now == nil {
-		c.Now = time.Now
-	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if len(c.Schedule) == 0 {
 		c.Schedule = webhook.Standard()
 	}
-	return &Notifier{Config: c}
+	return &Notifier{Config: c, hosts: newHosts(c.Desk.Moment().Rules.Patience)}
 }
 
 // ServeEvent handles a push of the bus, at bus.PathEvents: it acknowledges after
@@ -118,37 +109,7 @@ func (n *Notifier) hint(ctx context.Context, e bus.Event) error {
 	if e.Note < len(r.Notes) {
 		return nil
 	}
-	return n.ask(ctx, r, nil)
-}
-
-// ask adds a job for the first hook of the record that is to be tried within a
-// minute. held says when to come back for hooks that a pass left alone; the zero
-// time: somebody else does.
-func (n *Notifier) ask(ctx context.Context, r task.Record, held map[int64]time.Time) error {
-	now := n.Now()
-	var first time.Time
-	for _, h := range r.Behind(now.Add(nearBy)) {
-		at := h.Next
-		if !h.Ping.IsZero() {
-			at = now
-		}
-		if again, ok := held[h.Gen]; ok {
-			at = again
-		}
-		if at.IsZero() || at.After(now.Add(nearBy)) {
-			continue
-		}
-		if first.IsZero() || at.Before(first) {
-			first = at
-		}
-	}
-	if first.IsZero() {
-		return nil
-	}
-	if !first.After(now) {
-		first = time.Time{}
-	}
-	return n.Queue.Add(ctx, intake.Job(task.Deliveries, r.ID(), first))
+	return n.Desk.Enqueue(ctx, r, task.Deliveries)
 }
 
 // ServeDelivery handles a job, at queue.PathDeliver: it runs one pass. It always
@@ -170,7 +131,7 @@ func (n *Notifier) ServeDelivery(w http.ResponseWriter, req *http.Request) {
 	case r.Schema > task.Schema: // its cursors cannot be moved
 		n.Log.Error("dropping a delivery job", "task", job.Task, "err", task.ErrNewer)
 	default:
-		p := pass{Notifier: n, until: n.Now().Add(passFor), held: map[int64]time.Time{}}
+		p := pass{Notifier: n, until: n.Desk.Now().Add(passFor), held: map[int64]time.Time{}}
 		p.run(req.Context(), r)
 	}
 }

@@ -18,7 +18,7 @@ type pass struct {
 	until   time.Time
 	done    chan round
 	running int
-	held    map[int64]time.Time // by generation: not served again; see ask
+	held    map[int64]time.Time // by generation: not served again; see round.again
 }
 
 // A round is what one hook was sent between two commits.
@@ -41,15 +41,35 @@ func (p *pass) run(ctx context.Context, r task.Record) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeFor)
 	defer cancel()
-	if err := p.ask(ctx, r, p.held); err != nil {
+	if err := p.Desk.Enqueue(ctx, p.left(r), task.Deliveries); err != nil {
 		p.Log.Error("adding a delivery job", "task", r.ID(), "err", err)
 	}
+}
+
+// left is the record with only those webhooks that a job must come back for.
+func (p *pass) left(r task.Record) task.Record {
+	hooks := make([]task.Hook, 0, len(r.Hooks))
+	for _, h := range r.Hooks {
+		again, held := p.held[h.Gen]
+		if held && again.IsZero() {
+			continue
+		}
+		if again.After(h.Next) {
+			h.Next = again
+		}
+		if held && !h.Ping.IsZero() {
+			h.Ping = again
+		}
+		hooks = append(hooks, h)
+	}
+	r.Hooks = hooks
+	return r
 }
 
 // start begins a round for every hook that is behind and may be tried now. One
 // that another pass of this process is serving is left to it.
 func (p *pass) start(ctx context.Context, r task.Record) {
-	now := p.Now()
+	now := p.Desk.Now()
 	if !now.Before(p.until) || ctx.Err() != nil {
 		return
 	}
@@ -108,7 +128,7 @@ func (p *pass) settle(ctx context.Context, r task.Record, got []round) task.Reco
 	id, failed := r.ID(), false
 	if len(outcomes) > 0 {
 		next, err := task.UpdateFrom(ctx, p.Store, r, func(r task.Record) (task.Record, bool, error) {
-			return r.Delivered(p.Rules.At(p.Now()), outcomes)
+			return r.Delivered(p.Desk.Moment(), outcomes)
 		})
 		if failed = err != nil; failed {
 			p.Log.Error("committing deliveries", "task", id, "err", err)

@@ -151,7 +151,7 @@ func TestTwoProcesses(t *testing.T) {
 			artifacts = append(artifacts, strconv.Itoa(i), "x")
 		}
 		w.finish("t1", a2a.TaskStateCompleted, "", artifacts...)
-		other := notify.New(notify.Config{Store: w.db, Queue: w.queue, Client: w.client, Keys: w.keys, Rules: w.rules})
+		other := notify.New(notify.Config{Desk: w.desk(w.db), Store: w.db, Client: w.client, Keys: w.keys})
 		var wg sync.WaitGroup
 		wg.Go(func() { w.deliver("t1") })
 		wg.Go(func() {

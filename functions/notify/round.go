@@ -29,8 +29,8 @@ func (p *pass) serve(ctx context.Context, id string, base task.Hook, since time.
 	out := round{Delivery: task.Delivery{Hook: base}}
 	host := webhook.Host(base.URL)
 	h := base // as it will be when what was sent is committed
-	for end := p.Now().Add(commitEvery); ; {
-		now := p.Now()
+	for end := p.Desk.Now().Add(commitEvery); ; {
+		now := p.Desk.Now()
 		pinging := !h.Ping.IsZero() // somebody wants to know now whether the receiver answers
 		leave, again, err := p.hosts.enter(host, now, pinging || p.Schedule.Over(since, now))
 		if err != nil {
@@ -44,7 +44,7 @@ func (p *pass) serve(ctx context.Context, id string, base task.Hook, since time.
 		if h.Since.After(since) { // it was delivered, and the next one has its own time
 			since = h.Since
 		}
-		if now := p.Now(); !more || !now.Before(end) || !now.Before(p.until) {
+		if now := p.Desk.Now(); !more || !now.Before(end) || !now.Before(p.until) {
 			return out
 		}
 	}
@@ -53,7 +53,7 @@ func (p *pass) serve(ctx context.Context, id string, base task.Hook, since time.
 // within gives the slot back, whatever becomes of the attempt.
 func (p *pass) within(leave func(error, time.Time), attempt func() (bool, error)) (more bool) {
 	result := errForgotten
-	defer func() { leave(result, p.Now()) }()
+	defer func() { leave(result, p.Desk.Now()) }()
 	more, result = attempt()
 	return more
 }
@@ -63,7 +63,7 @@ func (p *pass) within(leave func(error, time.Time), attempt func() (bool, error)
 func (p *pass) later(out *round, why error, since, now time.Time) {
 	if errors.Is(why, errSilent) {
 		out.again = p.Schedule.Later(since, now, out.again)
-	} else if !out.again.After(now.Add(nearBy)) {
+	} else if !out.again.After(now.Add(p.hosts.near)) {
 		return
 	}
 	out.Wait = out.again
@@ -77,7 +77,7 @@ func (p *pass) attempt(ctx context.Context, id string, h *task.Hook, out *round)
 		out.hold = true
 		switch {
 		case ctx.Err() != nil:
-			out.again = p.Now()
+			out.again = p.Desk.Now()
 		case !errors.Is(err, task.ErrNotFound):
 			p.Log.Error("delivering", "task", id, "err", err)
 		}
@@ -87,13 +87,13 @@ func (p *pass) attempt(ctx context.Context, id string, h *task.Hook, out *round)
 		return false, errForgotten
 	}
 	ping := !h.Ping.IsZero()
-	if !ping && !r.Ready(*h, p.Now()) {
+	if !ping && !r.Ready(*h, p.Desk.Now()) {
 		return false, errForgotten
 	}
-	began := p.Now()
+	began := p.Desk.Now()
 	a, err := p.post(ctx, r, *h, ping)
 	if ctx.Err() != nil && !a.OK() {
-		out.hold, out.again = true, p.Now() // we hung up: no attempt
+		out.hold, out.again = true, p.Desk.Now() // we hung up: no attempt
 		return false, errForgotten
 	}
 	if err != nil { // nothing can be signed now: no attempt, and Due comes back
@@ -107,7 +107,7 @@ func (p *pass) attempt(ctx context.Context, id string, h *task.Hook, out *round)
 	case !a.Alive():
 		result = errNoAnswer
 	}
-	t := task.Try{At: p.Now().UTC(), Status: a.Status, Error: a.Class}
+	t := task.Try{At: p.Desk.Now().UTC(), Status: a.Status, Error: a.Class}
 	if !ping {
 		t.Note = h.Cursor + 1
 	}
@@ -128,7 +128,7 @@ func (p *pass) attempt(ctx context.Context, id string, h *task.Hook, out *round)
 	out.Fail = true
 	message := "a webhook was given up"
 	if out.Gone = a.Gone(); !out.Gone {
-		out.Wait = p.Schedule.Next(a, h.Attempt+1, owedSince(r, *h), p.Now())
+		out.Wait = p.Schedule.Next(a, h.Attempt+1, owedSince(r, *h), p.Desk.Now())
 	}
 	if !out.Wait.IsZero() {
 		message = "a webhook failed"
@@ -176,7 +176,7 @@ func (p *pass) post(ctx context.Context, r task.Record, h task.Hook, ping bool) 
 	// The status is the answer. Whatever the body is, and however it ends, changes
 	// nothing.
 	_, _ = io.CopyN(io.Discard, resp.Body, maxResponse)
-	return webhook.Answer{Status: resp.StatusCode, After: webhook.RetryAfter(resp.Header.Get("Retry-After"), p.Now())}, nil
+	return webhook.Answer{Status: resp.StatusCode, After: webhook.RetryAfter(resp.Header.Get("Retry-After"), p.Desk.Now())}, nil
 }
 
 func (p *pass) request(ctx context.Context, by webhook.Sender, r task.Record, h task.Hook, ping bool) (*http.Request, error) {
@@ -197,7 +197,7 @@ func (p *pass) request(ctx context.Context, by webhook.Sender, r task.Record, h 
 			return nil, err
 		}
 	}
-	req.Header, err = by.Headers(p.Now(), r, h, m)
+	req.Header, err = by.Headers(p.Desk.Now(), r, h, m)
 	return req, err
 }
 

@@ -73,8 +73,7 @@ func (w *world) redrive(id string, from int) {
 	w.t.Helper()
 	gen := w.hook(id, "h").Gen
 	w.update(id, func(r task.Record) (task.Record, bool, error) {
-		n, changed, _, err := r.Redrive(w.rules.At(time.Now()), "h", gen, from)
-		return n, changed, err
+		return r.Redrive(w.rules.At(time.Now()), "h", gen, from)
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	"errand/functions/notify"
 	"errand/functions/sweep"
 	"errand/shared/bus"
+	"errand/shared/desk"
 	"errand/shared/keys"
 	"errand/shared/local"
 	"errand/shared/queue"
@@ -86,11 +88,16 @@ func (w *world) open(client notify.Client) *notify.Notifier {
 	if client == nil {
 		client = w.client
 	}
-	n := notify.New(notify.Config{Store: w.store, Queue: w.queue, Client: client, Keys: w.keys, Issuer: issuer, Rules: w.rules})
+	n := notify.New(notify.Config{Desk: w.desk(w.store), Store: w.store, Client: client, Keys: w.keys, Issuer: issuer})
 	w.mux.HandleFunc("POST "+bus.PathEvents, n.ServeEvent)
 	w.mux.HandleFunc("POST "+queue.PathDeliver, n.ServeDelivery)
 	w.mux.HandleFunc("POST "+queue.PathSweep, func(rw http.ResponseWriter, r *http.Request) { w.sweep.ServeHTTP(rw, r) })
 	return n
+}
+
+// desk is one of the world's queue.
+func (w *world) desk(store task.Store) *desk.Desk {
+	return desk.New(desk.Config{Store: store, Queue: w.queue, Rules: w.rules, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 }
 
 func (w *world) close() {
@@ -152,16 +159,14 @@ func (w *world) finish(id string, state a2a.TaskState, say string, artifacts ...
 func (w *world) answer(id, text string) {
 	w.t.Helper()
 	w.update(id, func(r task.Record) (task.Record, bool, error) {
-		n, changed, _, err := r.FollowUp(w.rules.At(time.Now()), a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(text)), task.Seen{ID: text, Print: text})
-		return n, changed, err
+		return r.FollowUp(w.rules.At(time.Now()), a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(text)), task.Seen{ID: text, Print: text})
 	})
 }
 
 func (w *world) setHook(id string, h task.Hook) {
 	w.t.Helper()
 	w.update(id, func(r task.Record) (task.Record, bool, error) {
-		n, changed, _, err := r.SetHook(w.rules.At(time.Now()), h)
-		return n, changed, err
+		return r.SetHook(w.rules.At(time.Now()), h)
 	})
 }
 

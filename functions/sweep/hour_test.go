@@ -95,7 +95,7 @@ func TestBacklogOfAnHour(t *testing.T) {
 		first := local.NewQueue(local.QueueConfig{Handler: mux, Lanes: lanes})
 		q := &jobs{fail: -1, next: first}
 		var sweeps atomic.Int32
-		s := sweep.New(sweep.Config{Store: db, Queue: q, Rules: rules, Limit: 2 * tasks})
+		s := newSweep(db, q, time.Now, func(c *sweep.Config) { c.Limit = 2 * tasks })
 		mux.HandleFunc("POST "+queue.PathSweep, func(w http.ResponseWriter, r *http.Request) {
 			s.ServeHTTP(w, r)
 			sweeps.Add(1)
@@ -206,7 +206,7 @@ func TestRefillOfASmallLane(t *testing.T) {
 		mux.Handle("POST "+queue.PathTurn, work)
 		acceptMany(t, db, &jobs{fail: -1}, tasks)
 		q := &jobs{fail: -1}
-		s := sweep.New(sweep.Config{Store: db, Queue: q, Rules: rules, Fill: 250})
+		s := newSweep(db, q, time.Now, func(c *sweep.Config) { c.Fill = 250 })
 		var refills atomic.Int32
 		q.next = local.NewQueue(local.QueueConfig{
 			Handler: mux,

@@ -3,13 +3,11 @@ package sweep
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"errand/shared/intake"
 	"errand/shared/task"
 )
 
@@ -17,13 +15,13 @@ import (
 // first. The sweep has waited in that queue behind everything added before it, so
 // what is still due from then waits there no more (R10).
 func (s *Sweep) repair(ctx context.Context, lane string, added time.Time) (int, error) {
-	if now := s.Now(); added.After(now) {
+	if now := s.Desk.Now(); added.After(now) {
 		added = now
 	}
 	return s.each(ctx, lane, added, s.Limit, func(ctx context.Context, id string) (task.Record, bool, error) {
 		won := false // of several sweeps, one
 		r, err := task.Update(ctx, s.Store, id, func(r task.Record) (task.Record, bool, error) {
-			next, changed, err := r.Swept(s.Rules.At(s.Now()), added)
+			next, changed, err := r.Swept(s.Desk.Moment(), added)
 			won = changed
 			return next, changed, err
 		})
@@ -41,7 +39,8 @@ func (s *Sweep) repair(ctx context.Context, lane string, added time.Time) (int, 
 // then, and asks again when it is half empty.
 func (s *Sweep) Refill(ctx context.Context, lane string) {
 	// What is owed within Patience has its Due within Patience.
-	n, err := s.each(ctx, lane, s.Now().Add(s.Rules.Patience), s.Fill, func(ctx context.Context, id string) (task.Record, bool, error) {
+	now := s.Desk.Moment()
+	n, err := s.each(ctx, lane, now.Now.Add(now.Rules.Patience), s.Fill, func(ctx context.Context, id string) (task.Record, bool, error) {
 		r, err := s.Store.Load(ctx, id)
 		return r, true, err
 	})
@@ -93,7 +92,7 @@ func (s *Sweep) each(ctx context.Context, lane string, before time.Time, limit i
 				case !ours:
 					return nil
 				}
-				if err := s.ask(ctx, r); err != nil {
+				if err := s.Desk.Enqueue(ctx, r); err != nil { // in every lane: no sweep looks at it sooner
 					return err
 				}
 				done.Add(1)
@@ -105,20 +104,4 @@ func (s *Sweep) each(ctx context.Context, lane string, before time.Time, limit i
 		}
 	}
 	return int(done.Load()), nil
-}
-
-// ask adds a job in every queue where the record owes something within Patience:
-// no sweep looks at it sooner.
-func (s *Sweep) ask(ctx context.Context, r task.Record) error {
-	m := s.Rules.At(s.Now())
-	for _, d := range r.Owed(m, m.Now.Add(m.Rules.Patience)) {
-		at := d.At
-		if !at.After(m.Now) {
-			at = time.Time{}
-		}
-		if err := s.Queue.Add(ctx, intake.Job(d.Lane, r.ID(), at)); err != nil {
-			return fmt.Errorf("putting back task %s: %w", r.ID(), err)
-		}
-	}
-	return nil
 }

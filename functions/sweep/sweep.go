@@ -8,8 +8,8 @@ package sweep
 import (
 	"log/slog"
 	"net/http"
-	"time"
 
+	"errand/shared/desk"
 	"errand/shared/queue"
 	"errand/shared/task"
 )
@@ -20,13 +20,12 @@ type Store interface {
 	task.Chores
 }
 
-// Config says what a Sweep needs. Store and Queue have no default.
+// Config says what a Sweep needs. Desk, Store and Queue have no default.
 type Config struct {
-	Store Store
-	Queue queue.Queue
-	Rules task.Rules       // default: task.Defaults
-	Now   func() time.Time // default: time.Now
-	Log   *slog.Logger     // default: nowhere
+	Desk  *desk.Desk
+	Store Store        // the desk's
+	Queue queue.Queue  // the desk's: sweeps are jobs too
+	Log   *slog.Logger // default: nowhere
 
 	// Limit is how many records one sweep puts back: a tenth of what a queue
 	// dispatches until the next one, so that repair does not crowd out what is new.
@@ -54,12 +53,6 @@ type Sweep struct{ Config }
 
 // New returns a Sweep.
 func New(c Config) *Sweep {
-	if c.Rules.Patience == 0 {
-		c.Rules = task.Defaults()
-	}
-	if c.Now == nil {
-		c.Now = time.Now
-	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -87,7 +80,7 @@ func (s *Sweep) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	} else if n > 0 {
 		s.Log.Info("swept", "lane", job.Queue, "put_back", n)
 	}
-	n, err = s.Store.Purge(req.Context(), s.Now(), purgeLimit)
+	n, err = s.Store.Purge(req.Context(), s.Desk.Now(), purgeLimit)
 	if err != nil {
 		s.Log.Error("purging", "purged", n, "err", err)
 	} else if n > 0 {

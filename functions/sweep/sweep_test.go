@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"errand/functions/sweep"
+	"errand/shared/desk"
 	"errand/shared/queue"
 	"errand/shared/sqlstore"
 	"errand/shared/task"
@@ -80,6 +82,16 @@ func open(t *testing.T, now func() time.Time) *sqlstore.DB {
 		}
 	})
 	return db
+}
+
+// newSweep makes a sweep of a desk of its own.
+func newSweep(store sweep.Store, q queue.Queue, now func() time.Time, edit ...func(*sweep.Config)) *sweep.Sweep {
+	quiet := slog.New(slog.DiscardHandler)
+	c := sweep.Config{Desk: desk.New(desk.Config{Store: store, Queue: q, Rules: rules, Now: now, Log: quiet}), Store: store, Queue: q}
+	for _, f := range edit {
+		f(&c)
+	}
+	return sweep.New(c)
 }
 
 // accept stores a task accepted at the given time.
@@ -179,7 +191,7 @@ func TestDecision5SweepPutsBackWhatWasDue(t *testing.T) {
 	db := open(t, clock)
 	indebted(t, db, now)
 	q := &jobs{fail: -1}
-	s := sweep.New(sweep.Config{Store: db, Queue: q, Rules: rules, Now: clock})
+	s := newSweep(db, q, clock)
 	run(s, task.Turns, now)
 	want := []string{"deliveries both/deliveries 20s", "turns both/turns 0s", "turns crashed/turns 0s", "turns lost/turns 0s"}
 	if diff := cmp.Diff(want, q.list(now)); diff != "" {
@@ -212,7 +224,7 @@ func TestSweepGoesByTheTimeItWasAdded(t *testing.T) {
 	accept(t, db, "before", start)
 	accept(t, db, "after", start.Add(2*time.Minute))
 	q := &jobs{fail: -1}
-	s := sweep.New(sweep.Config{Store: db, Queue: q, Rules: rules, Now: clock})
+	s := newSweep(db, q, clock)
 	run(s, task.Turns, start.Add(2*time.Minute))
 	if diff := cmp.Diff([]string{"turns before/turns 0s"}, q.list(now)); diff != "" {
 		t.Error(diff)
@@ -227,7 +239,7 @@ func TestSweepTakesTheOldestFirst(t *testing.T) {
 		accept(t, db, fmt.Sprintf("t%02d", i), start.Add(time.Duration(39-i)*time.Second))
 	}
 	q := &jobs{fail: -1}
-	s := sweep.New(sweep.Config{Store: db, Queue: q, Rules: rules, Now: clock, Limit: 3})
+	s := newSweep(db, q, clock, func(c *sweep.Config) { c.Limit = 3 })
 	for _, want := range [][]string{{"t37", "t38", "t39"}, {"t34", "t35", "t36"}} {
 		run(s, task.Turns, now)
 		var got []string
@@ -250,7 +262,7 @@ func TestRefill(t *testing.T) {
 		t.Fatal(err)
 	}
 	q := &jobs{fail: -1}
-	s := sweep.New(sweep.Config{Store: db, Queue: q, Rules: rules, Now: clock, Limit: 1})
+	s := newSweep(db, q, clock, func(c *sweep.Config) { c.Limit = 1 })
 	for range 2 { // nothing is written: the second one finds the same
 		s.Refill(t.Context(), task.Turns)
 		want := []string{
@@ -294,7 +306,7 @@ func TestFailedAddEndsThePass(t *testing.T) {
 		}
 	}
 	q := &jobs{fail: 10}
-	s := sweep.New(sweep.Config{Store: db, Queue: q, Rules: rules, Now: clock})
+	s := newSweep(db, q, clock)
 	if code := run(s, task.Turns, now); code != http.StatusNoContent {
 		t.Errorf("answered %d, want 204", code)
 	}
@@ -325,7 +337,7 @@ func TestConcurrentSweeps(t *testing.T) {
 		accept(t, db, fmt.Sprintf("t%d", i), start)
 	}
 	q := &jobs{fail: -1}
-	s := sweep.New(sweep.Config{Store: db, Queue: q, Rules: rules, Now: clock})
+	s := newSweep(db, q, clock)
 	var wg sync.WaitGroup
 	for range 100 {
 		wg.Go(func() { run(s, task.Turns, now) })
@@ -346,7 +358,7 @@ func TestSpoiledRecords(t *testing.T) {
 	}
 	accept(t, db, "good", start.Add(time.Second))
 	q := &jobs{fail: -1}
-	s := sweep.New(sweep.Config{Store: spoiled{db}, Queue: q, Rules: rules, Now: clock, Limit: 5})
+	s := newSweep(spoiled{db}, q, clock, func(c *sweep.Config) { c.Limit = 5 })
 	for _, put := range []func(){
 		func() { s.Refill(t.Context(), task.Turns) },
 		func() { run(s, task.Turns, now) },
@@ -383,7 +395,7 @@ func TestRecordsOfOtherVersions(t *testing.T) {
 		accept(t, db, "good", start.Add(time.Second))
 		q := &jobs{fail: -1}
 		began := time.Now()
-		run(sweep.New(sweep.Config{Store: foreign{db, load}, Queue: q, Rules: rules, Now: clock}), task.Turns, now)
+		run(newSweep(foreign{db, load}, q, clock), task.Turns, now)
 		if diff := cmp.Diff([]string{"turns good/turns 0s"}, q.list(now)); diff != "" {
 			t.Errorf("%s, after %v: %s", name, time.Since(began), diff)
 		}
@@ -406,7 +418,7 @@ func (f foreign) Load(ctx context.Context, id string) (task.Record, error) {
 
 func TestBadJobs(t *testing.T) {
 	db := open(t, nil)
-	s := sweep.New(sweep.Config{Store: db, Queue: &jobs{fail: -1}})
+	s := newSweep(db, &jobs{fail: -1}, time.Now)
 	for _, body := range []string{``, `{`, `[]`, `{"id":"t1"}`, `{"queue":"turns"}`, `{"queue":"nope","sweep":"2000-01-01T00:00:00Z"}`, strings.Repeat("x", 1<<20)} {
 		if code := post(s, body); code != http.StatusNoContent {
 			t.Errorf("%.40q answered %d, want 204", body, code)
@@ -427,7 +439,7 @@ func TestAU12Decision30Purge(t *testing.T) {
 	accept(t, db, "young", start)
 	finish(t, db, "young", start.Add(time.Hour), a2a.TaskStateCompleted)
 	accept(t, db, "open", start)
-	s := sweep.New(sweep.Config{Store: db, Queue: &jobs{fail: 0}, Rules: rules, Now: clock})
+	s := newSweep(db, &jobs{fail: 0}, clock)
 	now = start.Add(rules.Retention + time.Minute)
 	run(s, task.Deliveries, now)
 	now = start // so that the store shows what it has
@@ -449,7 +461,7 @@ func TestAU12Decision30Purge(t *testing.T) {
 func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &jobs{fail: -1}
-		s := sweep.New(sweep.Config{Queue: q})
+		s := newSweep(nil, q, time.Now)
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan bool)
 		go func() { defer close(ended); s.Run(ctx, time.Minute) }()

@@ -46,7 +46,7 @@ func (s *Sweep) ServeTick(w http.ResponseWriter, req *http.Request) {
 func (s *Sweep) tick(ctx context.Context) error {
 	var bad []error
 	for _, lane := range []string{task.Turns, task.Deliveries} {
-		job := queue.Job{Queue: lane, Path: queue.PathSweep, Sweep: s.Now().UTC()}
+		job := queue.Job{Queue: lane, Path: queue.PathSweep, Sweep: s.Desk.Now().UTC()}
 		if err := s.Queue.Add(ctx, job); err != nil {
 			bad = append(bad, fmt.Errorf("queue %s: %w", lane, err))
 		}

@@ -26,7 +26,7 @@ func TestTick(t *testing.T) {
 		{1, http.StatusServiceUnavailable, []string{task.Turns}},
 	} {
 		q := &jobs{fail: row.fail}
-		s := sweep.New(sweep.Config{Queue: q, Rules: rules, Now: func() time.Time { return start }})
+		s := newSweep(nil, q, func() time.Time { return start })
 		w := httptest.NewRecorder()
 		s.ServeTick(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, sweep.PathTick, strings.NewReader("anything")))
 		if w.Code != row.code {

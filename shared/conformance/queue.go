@@ -19,7 +19,7 @@ import (
 
 // patience is how long a law waits for what must happen: a real queue takes its
 // time. No law waits for something not to happen.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // A delivery is what a handler saw of one request.
 type delivery struct {

@@ -193,7 +193,7 @@ func deadFollowsTheHooks(t *testing.T, s store, _ *clock) {
 	}
 	set := func(id string) {
 		t.Helper()
-		next, _, _, err := r.SetHook(m, task.Hook{ID: id, URL: "https://example.com/" + id})
+		next, _, err := r.SetHook(m, task.Hook{ID: id, URL: "https://example.com/" + id})
 		if err != nil {
 			t.Fatal(err)
 		}

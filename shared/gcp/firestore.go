@@ -42,6 +42,7 @@ type FirestoreOptions struct {
 	Now       func() time.Time // the clock of expiry; time.Now
 	Listeners int              // tasks watched by listening at once; 0: 90, negative: none
 	Poll      time.Duration    // how often further ones are read, each time at the price of a read; 1 s
+	Recheck   time.Duration    // how often each watched one is read beside its listener; 1 min
 
 	Options []option.ClientOption // not heeded with FIRESTORE_EMULATOR_HOST
 }
@@ -61,13 +62,9 @@ type Firestore struct {
 	listeners []*firestore.Client
 	slots     chan *firestore.Client // one entry for each further listener
 
-	mu       sync.Mutex
-	topics   map[string]*topic
-	closed   bool
-	closing  chan struct{}
-	watching context.Context // ends with Close
-	stop     context.CancelFunc
-	feeds    sync.WaitGroup
+	topics    *task.Topics
+	closeOnce sync.Once
+	closeErr  error
 }
 
 var (
@@ -88,6 +85,9 @@ func OpenFirestore(ctx context.Context, project, database string, opts Firestore
 	if opts.Poll == 0 {
 		opts.Poll = time.Second
 	}
+	if opts.Recheck == 0 {
+		opts.Recheck = time.Minute
+	}
 	if database == "" {
 		database = firestore.DefaultDatabaseID
 	}
@@ -105,9 +105,9 @@ func OpenFirestore(ctx context.Context, project, database string, opts Firestore
 	}
 	f := &Firestore{
 		opts: opts, client: client, tasks: client.Collection(collection),
-		slots: make(chan *firestore.Client, max(opts.Listeners, 0)), topics: map[string]*topic{}, closing: make(chan struct{}),
+		slots: make(chan *firestore.Client, max(opts.Listeners, 0)),
 	}
-	f.watching, f.stop = context.WithCancel(context.WithoutCancel(ctx))
+	f.topics = task.NewTopics(task.TopicsConfig{Load: f.Load, Now: opts.Now, Feed: f.feed, Linger: linger, Poll: opts.Recheck})
 	for i := range max(opts.Listeners, 0) {
 		if i%perConnection == 0 {
 			c, err := open(probeListeners)
@@ -123,21 +123,14 @@ func OpenFirestore(ctx context.Context, project, database string, opts Firestore
 
 // Close ends all watches and the connections.
 func (f *Firestore) Close() error {
-	f.mu.Lock()
-	if f.closed {
-		f.mu.Unlock()
-		return nil
-	}
-	f.closed = true
-	close(f.closing)
-	f.mu.Unlock()
-	f.stop()
-	f.feeds.Wait()
-	err := f.client.Close()
-	for _, c := range f.listeners {
-		err = errors.Join(err, c.Close())
-	}
-	return err
+	f.closeOnce.Do(func() {
+		f.topics.Close(errStoreClosed)
+		f.closeErr = f.client.Close()
+		for _, c := range f.listeners {
+			f.closeErr = errors.Join(f.closeErr, c.Close())
+		}
+	})
+	return f.closeErr
 }
 
 // possible says whether a document can have this id; no record has another.
@@ -160,12 +153,6 @@ func record(snap *firestore.DocumentSnapshot) (r task.Record, size int, err erro
 	}
 	r, err = task.Decode(d.Head, d.Body, snap.UpdateTime.UnixMicro())
 	return r, d.Size, err
-}
-
-// expired says whether the record is to be treated as absent. Times are compared
-// in milliseconds, in queries too.
-func expired(r task.Record, now time.Time) bool {
-	return !r.Expires.IsZero() && r.Expires.UnixMilli() <= now.UnixMilli()
 }
 
 // limited gives a call its deadline.

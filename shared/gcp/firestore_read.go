@@ -19,7 +19,7 @@ func (f *Firestore) Load(ctx context.Context, id string) (task.Record, error) {
 	call, cancel := limited(ctx)
 	defer cancel()
 	r, err := f.read(call, id)
-	if code(err) == codes.NotFound || err == nil && expired(r, f.opts.Now()) {
+	if code(err) == codes.NotFound || err == nil && r.Expired(f.opts.Now()) {
 		err = task.ErrNotFound
 	}
 	if err != nil {
@@ -169,7 +169,7 @@ func (f *Firestore) page(ctx context.Context, query firestore.Query, from task.R
 			if err != nil {
 				return task.Page{}, err
 			}
-			if !expired(r, now) {
+			if !r.Expired(now) {
 				size += bytes
 				if n := len(page.Records); n == limit || n > 0 && bodies && size > task.PageBytes {
 					page.More = true

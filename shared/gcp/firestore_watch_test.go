@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
-
-	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/gcp"
 	"errand/shared/gcp/emulator"
@@ -120,22 +119,65 @@ func TestManyWatchersDelayNoCommit(t *testing.T) {
 	t.Logf("the longest of %d commits took %v", watchers, longest)
 }
 
-func TestWatchersOfATaskShareAListener(t *testing.T) {
+// However many watch a task, Firestore is asked once: for one listener, one read when the
+// first of them begins, and one read every so often beside the listener.
+func TestThousandWatchersCostWhatOneCosts(t *testing.T) {
+	const watchers, recheck = 1000, 200 * time.Millisecond
 	w := newWire(t)
-	f := open(t, w.host, gcp.FirestoreOptions{})
+	f := open(t, w.host, gcp.FirestoreOptions{Recheck: recheck})
 	r := stored(t, f, accepted(t, hashed("a"), time.Now()))
-	var ended []<-chan error
-	for range 50 {
-		ended = append(ended, begun(t.Context(), t, f, r.ID()))
+	reads := func() (n int) { w.with(func() { n = w.reads }); return n }
+	before, start := reads(), time.Now()
+
+	var first, second sync.WaitGroup
+	first.Add(watchers)
+	for range watchers {
+		second.Go(func() {
+			n := 0
+			for _, err := range f.Watch(t.Context(), r.ID()) {
+				if n++; n == 1 {
+					first.Done()
+				}
+				if err != nil {
+					t.Errorf("Watch: %v", err)
+				}
+				if n == 2 {
+					return
+				}
+			}
+		})
 	}
+	first.Wait()
+	eventually(t, "the task was read again", func() bool { return reads() >= before+3 })
 	change(t, f, r)
-	for _, e := range ended {
-		if err := await(t, "a watch", e); err != nil {
-			t.Errorf("Watch: %v", err)
-		}
+	second.Wait()
+	if n, most := reads()-before, 1+int(time.Since(start)/recheck); n > most {
+		t.Errorf("%d watchers read the task %d times, at most %d wanted", watchers, n, most)
 	}
 	if _, _, total := w.listening(); total != 1 {
-		t.Errorf("50 watchers of a task began %d listeners, want 1", total)
+		t.Errorf("%d watchers began %d listeners, want 1", watchers, total)
+	}
+}
+
+// A listener that is told nothing any more, and does not know, delays a watch and does not
+// blind it: the next read finds the change, and the end.
+func TestWatchSurvivesADeafListener(t *testing.T) {
+	w := newWire(t)
+	f := open(t, w.host, gcp.FirestoreOptions{Recheck: 50 * time.Millisecond})
+	changes, ends := stored(t, f, accepted(t, hashed("a"), time.Now())), stored(t, f, canceled(t, hashed("b"), time.Now()))
+	changed, ended := begun(t.Context(), t, f, changes.ID()), begun(t.Context(), t, f, ends.ID())
+	eventually(t, "both have a listener", func() bool { now, _, _ := w.listening(); return now == 2 })
+	w.with(func() { w.deaf = true })
+
+	change(t, f, changes)
+	if err := await(t, "the watch of a task that has changed", changed); err != nil {
+		t.Errorf("Watch: %v", err)
+	}
+	if n, err := f.Purge(t.Context(), ends.Expires.Add(time.Second), 1); n != 1 || err != nil {
+		t.Fatalf("Purge = %d, %v, want 1", n, err)
+	}
+	if err := await(t, "the watch of a purged task", ended); !errors.Is(err, task.ErrNotFound) {
+		t.Errorf("Watch of a purged task ended with %v, want ErrNotFound", err)
 	}
 }
 
@@ -169,43 +211,6 @@ func TestBrokenListenerIsTakenUpAgain(t *testing.T) {
 	change(t, f, r)
 	if err := await(t, "the watch of a task that changed meanwhile", ended); err != nil {
 		t.Errorf("Watch: %v", err)
-	}
-}
-
-// The purge comes after a change was seen, for then the listener is there: on the
-// emulator a deletion has gone unseen that came while one began.
-func TestWatchEndsWhenTheRecordIsPurged(t *testing.T) {
-	for name, opts := range map[string]gcp.FirestoreOptions{
-		"Listening": {},
-		"Polling":   {Listeners: -1, Poll: 10 * time.Millisecond},
-	} {
-		t.Run(name, func(t *testing.T) {
-			f := open(t, emulator.Firestore(t), opts)
-			now := time.Now()
-			first := stored(t, f, accepted(t, hashed("a"), now))
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			defer cancel()
-			var ended error
-			for r, err := range f.Watch(ctx, first.ID()) {
-				switch {
-				case err != nil:
-					ended = err
-				case r.Version == first.Version:
-					if _, err := task.UpdateFrom(ctx, f, r, func(r task.Record) (task.Record, bool, error) {
-						return r.Cancel(task.Defaults().At(now), a2a.NewMessage(a2a.MessageRoleAgent), nil)
-					}); err != nil {
-						t.Fatal(err)
-					}
-				default:
-					if n, err := f.Purge(ctx, r.Expires.Add(time.Second), 1); n != 1 || err != nil {
-						t.Fatalf("Purge = %d, %v, want 1", n, err)
-					}
-				}
-			}
-			if !errors.Is(ended, task.ErrNotFound) {
-				t.Errorf("Watch of a purged record ended with %v, want ErrNotFound", ended)
-			}
-		})
 	}
 }
 

@@ -30,9 +30,11 @@ type wire struct {
 	mu       sync.Mutex
 	commits  []*pb.CommitRequest
 	queries  []*pb.StructuredQuery
-	listens  int // now
-	most     int // listens at once
-	total    int // listens ever
+	listens  int  // now
+	most     int  // listens at once
+	total    int  // listens ever
+	reads    int  // documents read by their names
+	deaf     bool // listeners are told nothing more
 	cut      chan struct{}
 	lose     int                     // answers of commits still to be lost
 	breaks   int                     // reads still to be broken off when their answer begins
@@ -137,6 +139,7 @@ func (w *wire) BatchGetDocuments(req *pb.BatchGetDocumentsRequest, to pb.Firesto
 	if hook != nil {
 		hook()
 	}
+	w.with(func() { w.reads += len(req.Documents) })
 	from, err := w.to.BatchGetDocuments(onward(to.Context()), req)
 	if err != nil {
 		return err
@@ -179,7 +182,15 @@ func (w *wire) Listen(to pb.Firestore_ListenServer) error {
 	}
 	ended := make(chan error, 2)
 	go func() { ended <- relay(to.Recv, from.Send) }()
-	go func() { ended <- relay(from.Recv, to.Send) }()
+	go func() {
+		ended <- relay(from.Recv, func(m *pb.ListenResponse) error {
+			deaf := false
+			if w.with(func() { deaf = w.deaf }); deaf {
+				return nil
+			}
+			return to.Send(m)
+		})
+	}()
 	select {
 	case err := <-ended:
 		return err

@@ -59,7 +59,7 @@ func (f *Firestore) create(ctx context.Context, id string, fields []firestore.Up
 		if lerr != nil {
 			return time.Time{}, lerr
 		}
-		if !expired(old, f.opts.Now()) {
+		if !old.Expired(f.opts.Now()) {
 			return time.Time{}, task.ErrExists
 		}
 		at, uerr := f.update(ctx, id, old.Version, fields)

@@ -53,7 +53,7 @@ func canceled(t testing.TB, id string, now time.Time) task.Record {
 func undelivered(t testing.TB, r task.Record) task.Record {
 	t.Helper()
 	m := task.Defaults().At(r.Asked)
-	r, _, _, err := r.SetHook(m, task.Hook{ID: "h", URL: "https://example.com/"})
+	r, _, err := r.SetHook(m, task.Hook{ID: "h", URL: "https://example.com/"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,13 +29,6 @@ func (db *DB) Hold(ctx context.Context) (release func()) {
 // Waiting is how many writes are handed over and not yet taken by the writer.
 func (db *DB) Waiting() int { return len(db.writes) }
 
-// Watchers is how many records are being watched.
-func (db *DB) Watchers() int {
-	db.hub.mu.Lock()
-	defer db.hub.mu.Unlock()
-	return len(db.hub.topics)
-}
-
 // Number asks the writing connection.
 func (db *DB) Number(ctx context.Context, query string) (n int64, err error) {
 	_, err = db.submit(ctx, "", func(w *writer) (r task.Record, err error) {

@@ -67,7 +67,7 @@ type DB struct {
 	file    fs.FileInfo // as it was opened
 	lock    *os.File
 	cache   *cache
-	hub     *hub
+	topics  *task.Topics
 	writes  chan *write
 	readers chan *conn // those not in use
 	opened  int        // readers there are
@@ -101,10 +101,11 @@ func Open(ctx context.Context, path string, opts Options) (_ *DB, err error) {
 	}
 	db := &DB{
 		opts: opts, path: path, lock: lock,
-		cache: newCache(opts.CacheRecords, opts.CacheBytes), hub: newHub(),
+		cache:  newCache(opts.CacheRecords, opts.CacheBytes),
 		writes: make(chan *write, groupMax), readers: make(chan *conn, readers),
 		closing: make(chan struct{}), drained: make(chan struct{}),
 	}
+	db.topics = task.NewTopics(task.TopicsConfig{Load: db.Load, Now: opts.Now})
 	w, err := db.openConns(ctx)
 	if err != nil {
 		return nil, errors.Join(err, db.closeReaders(), lock.Close())
@@ -145,6 +146,7 @@ func (db *DB) Close() error {
 		db.mu.Lock()
 		close(db.closing)
 		db.mu.Unlock()
+		db.topics.Close(ErrClosed)
 		db.users.Wait()
 		err := db.closeReaders()
 		close(db.writes)

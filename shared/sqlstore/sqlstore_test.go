@@ -66,7 +66,7 @@ func TestEverythingIsThereAfterReopening(t *testing.T) {
 	}
 }
 
-// hashed is an id as intake makes them.
+// hashed is an id as the desk makes them.
 func hashed(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:]))[:26]

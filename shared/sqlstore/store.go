@@ -4,7 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
-	"time"
+	"iter"
 
 	"errand/shared/task"
 )
@@ -39,13 +39,19 @@ func (db *DB) Commit(ctx context.Context, r task.Record) (task.Record, error) {
 // Load reads one record.
 func (db *DB) Load(ctx context.Context, id string) (task.Record, error) {
 	r, err := db.load(ctx, id)
-	if err == nil && expired(r, db.opts.Now()) {
+	if err == nil && r.Expired(db.opts.Now()) {
 		err = task.ErrNotFound
 	}
 	if err != nil {
 		return task.Record{}, fmt.Errorf("loading task %s: %w", id, err)
 	}
 	return r, nil
+}
+
+// Watch yields the record and then newer versions of it. It ends with ErrClosed
+// when the store is closed.
+func (db *DB) Watch(ctx context.Context, id string) iter.Seq2[task.Record, error] {
+	return db.topics.Watch(ctx, id)
 }
 
 func (db *DB) load(ctx context.Context, id string) (task.Record, error) {
@@ -173,10 +179,4 @@ func columnsOf(r task.Record) columns {
 		c.dead = int64(1)
 	}
 	return c
-}
-
-// expired says whether the record is to be treated as absent. Times are compared
-// in milliseconds, as in the file.
-func expired(r task.Record, now time.Time) bool {
-	return !r.Expires.IsZero() && r.Expires.UnixMilli() <= now.UnixMilli()
 }

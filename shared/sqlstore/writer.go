@@ -208,6 +208,9 @@ func (w *writer) applyGroup(group []*write) error {
 func (w *writer) settle(group []*write, err error) {
 	for _, id := range w.deleted {
 		w.db.cache.forget(id)
+		if err == nil {
+			w.db.topics.End(id, task.ErrNotFound)
+		}
 	}
 	for _, op := range group {
 		switch {
@@ -217,7 +220,7 @@ func (w *writer) settle(group []*write, err error) {
 			w.db.cache.keep(op.id)
 		default:
 			w.db.cache.wrote(op.next)
-			w.db.hub.publish(op.next)
+			w.db.topics.Publish(op.next)
 		}
 	}
 }

@@ -99,32 +99,6 @@ func TestWritesAreSynced(t *testing.T) {
 	}
 }
 
-func TestManyWatchersLeaveNothing(t *testing.T) {
-	db := open(t, file(t), sqlstore.Options{})
-	last := create(t, db, "a")
-	ctx, cancel := context.WithCancel(t.Context())
-	var begun, ended sync.WaitGroup
-	for range 1000 {
-		begun.Add(1)
-		ended.Go(func() {
-			for r, err := range db.Watch(ctx, "a") {
-				if err != nil || r.Attempt == 1 {
-					begun.Done()
-				}
-			}
-		})
-	}
-	if _, err := db.Commit(t.Context(), changed(last, 1)); err != nil {
-		t.Fatal(err)
-	}
-	begun.Wait()
-	cancel()
-	ended.Wait()
-	if n := db.Watchers(); n != 0 {
-		t.Errorf("%d records are watched after every watch has ended", n)
-	}
-}
-
 func TestCallerMayLeave(t *testing.T) {
 	db := open(t, file(t), sqlstore.Options{})
 	release := db.Hold(t.Context())

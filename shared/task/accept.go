@@ -20,8 +20,7 @@ type Acceptance struct {
 	Hooks   []Hook       // inline webhooks, as [Record.SetHook] wants them
 }
 
-// Accept makes the record of a new task (R1). The job for it is added after the
-// record is stored.
+// Accept makes the record of a new task (R1).
 func Accept(m Moment, a Acceptance) (Record, error) {
 	at := m.Now.Truncate(time.Millisecond)
 	r := Record{
@@ -56,19 +55,16 @@ func (r Record) Accepted(id, print string) (known bool, err error) {
 	return false, nil
 }
 
-// NeedsJob says that a repeated message is worth another hint: the turn it began
-// was never claimed.
-func (r Record) NeedsJob() bool { return r.State() == a2a.TaskStateSubmitted }
-
 // FollowUp accepts a further message to the task (R13), recognised by seen. changed is
-// false when it was accepted before. job says that a job must be added afterwards.
-func (r Record) FollowUp(m Moment, msg *a2a.Message, seen Seen) (next Record, changed, job bool, err error) {
+// false when it was accepted before.
+func (r Record) FollowUp(m Moment, msg *a2a.Message, seen Seen) (next Record, changed bool, err error) {
 	if known, err := r.Accepted(seen.ID, seen.Print); known {
-		return r, false, err == nil && r.NeedsJob(), err
+		return r, false, err
 	}
 	if r.Terminal() {
-		return r, false, false, ErrTerminal
+		return r, false, ErrTerminal
 	}
+
 	n := r.change()
 	n.Seen = append(n.Seen[:len(n.Seen):len(n.Seen)], seen)
 	switch {
@@ -78,22 +74,22 @@ func (r Record) FollowUp(m Moment, msg *a2a.Message, seen Seen) (next Record, ch
 		}
 		n.addHistory(msg)
 		n.beginTurn(m)
-		n.Attempt = 0
+		n.Attempt, n.Asked = 0, m.Now
 		n.setStatus(m, a2a.TaskStateSubmitted, nil, nil)
-		n.Asked, job = m.Now, true
 	case len(r.Inbox) >= m.Rules.Inbox:
-		return r, false, false, ErrInbox
+		return r, false, ErrInbox
 	default:
 		n.Inbox = append(n.Inbox[:len(n.Inbox):len(n.Inbox)], msg)
 		if !r.Wake.IsZero() {
-			n.Wake, n.Asked, job = m.Now, m.Now, true
+			n.Wake, n.Asked = m.Now, m.Now
 		}
 	}
+
 	n, err = n.sealed(m, LimitAccept)
 	if err != nil {
-		return r, false, false, err
+		return r, false, err
 	}
-	return n, true, job, nil
+	return n, true, nil
 }
 
 // beginTurn moves on to the next message.

@@ -1,40 +1,67 @@
 package task
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
-// debts calls yield with everything the record owes and when. What an accepted
-// queue task still carries is not told apart from what was lost: Asked does that.
-func (r Record) debts(ru Rules, yield func(at time.Time, lane string)) {
+// A Debt is one thing that a record owes.
+type Debt struct {
+	At   time.Time // when it must be looked at
+	Lane string    // the queue whose jobs do that
+
+	kind debtKind
+	gen  int64 // of the webhook that it is owed to
+}
+
+// A debtKind says what is owed.
+type debtKind uint8
+
+const (
+	answerOwed   debtKind = iota // the end of a task whose client does not answer
+	wakeOwed                     // a parked turn
+	leaseOwed                    // a turn whose worker may have died
+	turnOwed                     // a turn that nobody has claimed
+	noteOwed                     // the publication of a note of the front door
+	deliveryOwed                 // the notes behind a webhook's cursor
+	pingOwed                     // a ping
+)
+
+// debts calls yield with every debt of the record. It does not know which of them an
+// accepted queue task still carries: Asked tells when one was last added.
+func (r Record) debts(ru Rules, yield func(Debt)) {
+	owes := func(kind debtKind, at time.Time) { yield(Debt{At: at, Lane: r.Lane, kind: kind}) }
 	switch {
 	case r.Terminal():
 	case r.Interrupted():
-		yield(r.Stamp().Add(ru.Answer), r.Lane)
+		owes(answerOwed, r.Stamp().Add(ru.Answer))
 	case !r.Wake.IsZero():
-		yield(r.Wake, r.Lane)
+		owes(wakeOwed, r.Wake)
 	case r.Lease != (Lease{}):
-		yield(r.Lease.Until, r.Lane)
+		owes(leaseOwed, r.Lease.Until)
 	default:
-		yield(r.Asked, r.Lane)
+		owes(turnOwed, r.Asked)
 	}
+
 	for _, h := range r.Hooks {
 		if r.behind(h) {
-			yield(h.Next, Deliveries)
+			yield(Debt{At: h.Next, Lane: Deliveries, kind: deliveryOwed, gen: h.Gen})
 		}
 		if !h.Ping.IsZero() {
-			yield(h.Ping, Deliveries)
+			yield(Debt{At: h.Ping, Lane: Deliveries, kind: pingOwed, gen: h.Gen})
 		}
 	}
 	if r.frontNoteUntold() {
-		yield(r.Asked, r.Lane)
+		owes(noteOwed, r.Asked)
 	}
 }
 
 // debt is the earliest debt, but not before the last ask has had its time.
 func (r Record) debt(ru Rules) Due {
 	var d Due
-	r.debts(ru, func(at time.Time, lane string) {
-		if d.Lane == "" || at.Before(d.At) {
-			d = Due{At: at, Lane: lane}
+	r.debts(ru, func(owed Debt) {
+		if d.Lane == "" || owed.At.Before(d.At) {
+			d = Due{At: owed.At, Lane: owed.Lane}
 		}
 	})
 	if d.Lane == "" {
@@ -47,30 +74,53 @@ func (r Record) debt(ru Rules) Due {
 	return d
 }
 
-// A Debt is one thing a record owes, in one queue.
-type Debt struct {
-	At   time.Time
-	Lane string
+// Owed lists, once per queue, the debts that are due by the given time.
+func (r Record) Owed(m Moment, by time.Time) []Debt {
+	return r.owed(m.Rules, by, func(Debt) bool { return true })
 }
 
-// Owed lists, once per queue, what the record owes by the given time.
-func (r Record) Owed(m Moment, by time.Time) []Debt {
+// NewDebts lists, once per queue, the debts that after has within the next Patience and
+// before did not have. A commit that turns before into after is followed by a job for
+// each of them. The zero Record stands before a record that is new.
+//
+// Debts are compared by kind, not by queue and time, which a cancel keeps. The notes of
+// a webhook are a new debt only if the webhook's generation is new: their publication
+// hints at those of an older one (R7, R9).
+func NewDebts(before, after Record, m Moment) []Debt {
+	return after.owed(m.Rules, m.Now.Add(m.Rules.Patience), func(d Debt) bool { return !before.owes(d, m.Rules) })
+}
+
+// owed lists the wanted debts by the given time, of each queue the earliest.
+func (r Record) owed(ru Rules, by time.Time, wanted func(Debt) bool) []Debt {
 	var out []Debt
-	r.debts(m.Rules, func(at time.Time, lane string) {
-		if at.After(by) {
+	r.debts(ru, func(d Debt) {
+		if d.At.After(by) || !wanted(d) {
 			return
 		}
-		for i := range out {
-			if out[i].Lane == lane {
-				if at.Before(out[i].At) {
-					out[i].At = at
-				}
-				return
-			}
+		i := slices.IndexFunc(out, func(o Debt) bool { return o.Lane == d.Lane })
+		switch {
+		case i < 0:
+			out = append(out, d)
+		case d.At.Before(out[i].At):
+			out[i] = d
 		}
-		out = append(out, Debt{At: at, Lane: lane})
 	})
 	return out
+}
+
+// owes says whether the record has d already, which is a debt of a later state of it. A
+// wake-up at another time is another debt.
+func (r Record) owes(d Debt, ru Rules) (known bool) {
+	if r.Task == nil {
+		return false
+	}
+	if d.kind == deliveryOwed {
+		return slices.ContainsFunc(r.Hooks, func(h Hook) bool { return h.Gen == d.gen })
+	}
+	r.debts(ru, func(old Debt) {
+		known = known || old.kind == d.kind && old.gen == d.gen && (d.kind != wakeOwed || old.At.Equal(d.At))
+	})
+	return known
 }
 
 // Swept asks for the record's debts again, on behalf of a sweep that found it due

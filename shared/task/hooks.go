@@ -24,24 +24,31 @@ func (r Record) Behind(now time.Time) []Hook {
 // Ready says that a hook is to be sent the note after its cursor at the given time.
 func (r Record) Ready(h Hook, now time.Time) bool { return r.behind(h) && !h.Next.After(now) }
 
-// SetHook creates a webhook, or replaces the one of the same id (R9). job says that
-// it has something to deliver at once: a job for the deliveries must be added.
-// Setting an active hook to what it is changes nothing.
-func (r Record) SetHook(m Moment, h Hook) (next Record, changed, job bool, err error) {
+// SetHook creates a webhook, or replaces the one of the same id (R9). Setting an active
+// hook to what it is changes nothing. ErrHooks: there are too many, or they are too large.
+func (r Record) SetHook(m Moment, h Hook) (next Record, changed bool, err error) {
 	if old, ok := r.Hook(h.ID); ok && old.State == HookActive && old.sameTarget(h) {
-		return r, false, len(r.Behind(m.Now)) > 0, nil
+		return r, false, nil
 	}
 	n := r.change()
-	if err := n.putHook(m, h); err != nil {
-		return r, false, false, err
+	if err = n.putHook(m, h); err == nil {
+		n, err = n.asked(r, m).sealed(m, LimitResult)
 	}
-	if job = len(n.Behind(m.Now)) > 0; job {
-		n.Asked = m.Now
+	if errors.Is(err, ErrTooLarge) {
+		err = fmt.Errorf("%w: %v", ErrHooks, err)
 	}
-	if n, err = n.sealed(m, LimitResult); err != nil {
-		return r, false, false, err
+	if err != nil {
+		return r, false, err
 	}
-	return n, true, job, nil
+	return n, true, nil
+}
+
+// asked notes that a job is asked for, if r owes more than before did.
+func (r Record) asked(before Record, m Moment) Record {
+	if len(NewDebts(before, r, m)) > 0 {
+		r.Asked = m.Now
+	}
+	return r
 }
 
 func (h Hook) sameTarget(o Hook) bool {
@@ -98,9 +105,8 @@ func (h Hook) untried(now time.Time) Hook {
 
 // Redrive has a hook, of the generation that was read, sent its notes from the given one
 // on again, whatever became of them; from the one after its cursor if from is 0. A dead
-// hook comes back to life. The receiver knows notes that it has had by their ids. With
-// job there is something to deliver: a job must be added.
-func (r Record) Redrive(m Moment, id string, gen int64, from int) (next Record, changed, job bool, err error) {
+// hook comes back to life. The receiver knows notes that it has had by their ids.
+func (r Record) Redrive(m Moment, id string, gen int64, from int) (next Record, changed bool, err error) {
 	n := r.change()
 	n.Hooks = append([]Hook(nil), r.Hooks...)
 	for i, h := range n.Hooks {
@@ -113,19 +119,16 @@ func (r Record) Redrive(m Moment, id string, gen int64, from int) (next Record, 
 		n.Hooks[i], changed = h.fresh(&n, m), true
 	}
 	if !changed { // deleted, replaced, or done already
-		return r, false, false, nil
+		return r, false, nil
 	}
-	if job = len(n.Behind(m.Now)) > 0; job {
-		n.Asked = m.Now
+	if n, err = n.asked(r, m).sealed(m, LimitStore); err != nil {
+		return r, false, err
 	}
-	if n, err = n.sealed(m, LimitStore); err != nil {
-		return r, false, false, err
-	}
-	return n, true, job, nil
+	return n, true, nil
 }
 
 // AskPing has a hook, dead or alive, sent a ping: one attempt, whose outcome is kept
-// with the others. A job must be added. A ping that was asked for before is still to come.
+// with the others. A ping that was asked for before is still to come.
 func (r Record) AskPing(m Moment, id string) (next Record, changed bool, err error) {
 	n := r.change()
 	n.Hooks = append([]Hook(nil), r.Hooks...)

@@ -1,6 +1,7 @@
 package task_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -15,7 +16,7 @@ const hookURL = "https://x.test/hook"
 // told is a completed task of two notes, with a hook from its beginning.
 func told(t *testing.T) task.Record {
 	t.Helper()
-	r, _, _, err := accepted(t, "x").SetHook(at(0), task.Hook{ID: "h", URL: hookURL, Sealed: "old"})
+	r, _, err := accepted(t, "x").SetHook(at(0), task.Hook{ID: "h", URL: hookURL, Sealed: "old"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,10 +65,11 @@ func TestReplacedHookIsOwedWhatItWas(t *testing.T) {
 		if c.before != nil {
 			r = c.before(r)
 		}
-		next, changed, job, err := r.SetHook(at(4*time.Second), c.hook)
-		if err != nil || !changed || !job {
-			t.Fatalf("%s: changed %v, job %v, %v", c.name, changed, job, err)
+		next, changed, err := r.SetHook(at(4*time.Second), c.hook)
+		if err != nil || !changed {
+			t.Fatalf("%s: changed %v, %v", c.name, changed, err)
 		}
+		owesAnew(t, c.name, r, next, at(4*time.Second), task.Deliveries)
 		if h := hookOf(t, next); h.Cursor != c.cursor || h.Snapshot != 2 || h.Gen == hookOf(t, r).Gen {
 			t.Errorf("%s: %+v, want cursor %d", c.name, h, c.cursor)
 		}
@@ -82,10 +84,11 @@ func TestRedrive(t *testing.T) {
 		t.Fatalf("the hook is %+v, the record due %v", h, dead.Due)
 	}
 	for from, cursor := range map[int]int{0: 1, 1: 0, 2: 1} {
-		r, changed, job, err := dead.Redrive(at(time.Hour), "h", hookOf(t, dead).Gen, from)
-		if err != nil || !changed || !job {
-			t.Fatalf("Redrive(%d): changed %v, job %v, %v", from, changed, job, err)
+		r, changed, err := dead.Redrive(at(time.Hour), "h", hookOf(t, dead).Gen, from)
+		if err != nil || !changed {
+			t.Fatalf("Redrive(%d): changed %v, %v", from, changed, err)
 		}
+		owesAnew(t, fmt.Sprintf("Redrive(%d)", from), dead, r, at(time.Hour), task.Deliveries)
 		h := hookOf(t, r)
 		want := task.Hook{ID: "h", Gen: h.Gen, URL: hookURL, Sealed: "old", State: task.HookActive, Cursor: cursor,
 			Since: at(time.Hour).Now, Next: at(time.Hour).Now, Tries: h.Tries}
@@ -98,12 +101,12 @@ func TestRedrive(t *testing.T) {
 		if _, changed, _ := r.Delivered(at(time.Hour), []task.Delivery{{Hook: hookOf(t, dead), Sent: 1}}); changed {
 			t.Errorf("Redrive(%d): an attempt of before counts", from)
 		}
-		if _, changed, _, err := r.Redrive(at(2*time.Hour), "h", hookOf(t, dead).Gen, from); changed || err != nil {
+		if _, changed, err := r.Redrive(at(2*time.Hour), "h", hookOf(t, dead).Gen, from); changed || err != nil {
 			t.Errorf("Redrive(%d) again: changed %v, %v", from, changed, err)
 		}
 	}
 	for _, from := range []int{-1, 3} {
-		if _, changed, _, err := dead.Redrive(at(time.Hour), "h", hookOf(t, dead).Gen, from); changed || err != nil {
+		if _, changed, err := dead.Redrive(at(time.Hour), "h", hookOf(t, dead).Gen, from); changed || err != nil {
 			t.Errorf("Redrive(%d): changed %v, %v", from, changed, err)
 		}
 	}

@@ -31,8 +31,7 @@ func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 	case 0:
 		msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(text("follow-up", 200<<10)))
 		return deed{"FollowUp", false, func(r task.Record) (task.Record, bool, error) {
-			next, changed, _, err := r.FollowUp(m, msg, task.Seen{ID: msg.ID, Print: "p"})
-			return next, changed, err
+			return r.FollowUp(m, msg, task.Seen{ID: msg.ID, Print: "p"})
 		}}
 	case 1, 2:
 		c := task.Claim{Told: len(r.Notes), Lease: task.Lease{
@@ -62,10 +61,7 @@ func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 		return deed{"Cancel", true, func(r task.Record) (task.Record, bool, error) { return r.Cancel(m, say, nil) }}
 	case 8:
 		h := task.Hook{ID: rapid.SampledFrom([]string{"h", "i"}).Draw(t, "hook"), URL: "https://x.test/" + text("url", 40<<10)}
-		return deed{"SetHook", false, func(r task.Record) (task.Record, bool, error) {
-			next, changed, _, err := r.SetHook(m, h)
-			return next, changed, err
-		}}
+		return deed{"SetHook", false, func(r task.Record) (task.Record, bool, error) { return r.SetHook(m, h) }}
 	case 9:
 		return deed{"DropHook", true, func(r task.Record) (task.Record, bool, error) { return r.DropHook(m, "h") }}
 	case 10:
@@ -91,10 +87,7 @@ func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 	case 13:
 		h, _ := r.Hook("h")
 		from := rapid.IntRange(0, 3).Draw(t, "from")
-		return deed{"Redrive", true, func(r task.Record) (task.Record, bool, error) {
-			next, changed, _, err := r.Redrive(m, "h", h.Gen, from)
-			return next, changed, err
-		}}
+		return deed{"Redrive", true, func(r task.Record) (task.Record, bool, error) { return r.Redrive(m, "h", h.Gen, from) }}
 	}
 	if rapid.Bool().Draw(t, "swept") {
 		return deed{"Swept", true, func(r task.Record) (task.Record, bool, error) { return r.Swept(m, m.Now) }}
@@ -113,8 +106,9 @@ func TestLawsOfTransitions(t *testing.T) {
 		}
 		for n := range rapid.IntRange(1, 20).Draw(t, "deeds") {
 			now = now.Add(time.Duration(rapid.IntRange(0, 90).Draw(t, "later")) * time.Second)
-			d := drawDeed(t, r, ru.At(now), n)
-			other := drawDeed(t, r, ru.At(now), n+100)
+			m := ru.At(now)
+			d := drawDeed(t, r, m, n)
+			other := drawDeed(t, r, m, n+100)
 			before := encoding(r)
 			next, changed, err := d.do(r)
 			if !bytes.Equal(before, encoding(r)) {
@@ -134,6 +128,7 @@ func TestLawsOfTransitions(t *testing.T) {
 				t.Fatalf("%s does not know its own result: changed %v, %v", d.name, changed, err)
 			}
 			survives(t, next)
+			lawsOfNewDebts(t, d.name, r, next, m)
 			r = next
 		}
 	})
@@ -186,7 +181,7 @@ func TestNextSmallerCommitFits(t *testing.T) {
 		claimed(t, parked, at(2*time.Minute), "n2")
 	}
 	hooked := func(size int) (task.Record, error) {
-		next, _, _, err := r.SetHook(at(3*time.Second), task.Hook{ID: "h", URL: "https://x.test/" + strings.Repeat("x", size)})
+		next, _, err := r.SetHook(at(3*time.Second), task.Hook{ID: "h", URL: "https://x.test/" + strings.Repeat("x", size)})
 		return next, err
 	}
 	largest := sort.Search(task.LimitHooks, func(size int) bool { _, err := hooked(size); return err != nil }) - 1
@@ -219,14 +214,14 @@ func TestNextSmallerCommitFits(t *testing.T) {
 // off is one of the small commits all the same.
 func TestParkFitsAfterDeliveries(t *testing.T) {
 	r := claimed(t, accepted(t, "x"), at(time.Second), "n1")
-	r, _, _, err := r.SetHook(at(time.Second), task.Hook{ID: "h", URL: "https://x.test"})
+	r, _, err := r.SetHook(at(time.Second), task.Hook{ID: "h", URL: "https://x.test"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if r, _, err = r.Finish(at(2*time.Second), turnOf(r), nil, task.Outcome{State: a2a.TaskStateInputRequired}); err != nil {
 		t.Fatal(err)
 	}
-	if r, _, _, err = r.FollowUp(at(3*time.Second), message(2), task.Seen{ID: message(2).ID, Print: "p2"}); err != nil {
+	if r, _, err = r.FollowUp(at(3*time.Second), message(2), task.Seen{ID: message(2).ID, Print: "p2"}); err != nil {
 		t.Fatal(err)
 	}
 	r = claimed(t, r, at(4*time.Second), "n2")

@@ -49,34 +49,39 @@ func (s *search) front(w world, i int) {
 		s.move(w, i, "send: add the job, reply")
 		return
 	}
+	was := w.rec
+	if again && q.do != sends { // a message that may be stored is looked for anew
+		was = w.first[i]
+	}
+	w.first[i] = 0
 	res, label := s.decide(&w, q, again)
-	lane := uint8(turnLane)
-	if q.do == setsHook || q.do == replacesHook || q.do == redrivesHook {
-		lane = deliveryLane
+	var owed []task.Debt
+	if res.err == nil {
+		owed = s.asked(was, res.rec)
 	}
 	if res.changed {
 		s.stored(&w, res.rec)
 		if w.budget[lost] > 0 {
 			n := w
-			n.fronts[i] = unsure
+			n.fronts[i], n.first[i] = unsure, was
 			s.fault(n, lost, i, label+": stored, answer lost")
 		}
 	}
-	if (res.changed || res.job) && w.budget[crash] > 0 {
+	if (res.changed || len(owed) > 0) && w.budget[crash] > 0 {
 		n := w
 		n.fronts[i] = brokenOff
 		s.fault(n, crash, i, label+": stored, then dies")
 	}
 	s.reply(&w, q, res.err)
 	w.fronts[i] = replied
-	if !res.job {
+	if len(owed) == 0 {
 		s.move(w, i, label+", reply")
 		return
 	}
 	if w.budget[outage] > 0 {
 		s.fault(w, outage, i, label+": stored, the queue is out, reply")
 	}
-	s.add(&w, lane, 0)
+	s.enqueue(&w, owed)
 	s.move(w, i, label+", add the job, reply")
 }
 
@@ -101,14 +106,13 @@ func (s *search) decide(w *world, q request, again bool) (opResult, string) {
 	switch q.do {
 	case sends:
 		if w.rec != 0 && !s.sc.remove.has(derivedID) {
-			return opResult{rec: w.rec, job: s.recs[w.rec].NeedsJob()}, "send again"
+			return opResult{rec: w.rec}, "send again"
 		}
 		w.seen.tasks++
 		if w.seen.tasks > 1 {
 			return opResult{rec: w.rec}, "send: a second task"
 		}
 		res := s.accept()
-		res.job = true
 		if s.sc.remove.has(noCursor) {
 			w.seen.start[1] = 1
 		}
@@ -116,9 +120,7 @@ func (s *search) decide(w *world, q request, again bool) (opResult, string) {
 	case follows:
 		return s.followUp(w.rec, q.arg), "follow up"
 	case cancels:
-		res := s.cancel(w.rec, again)
-		res.job = res.err == nil
-		return res, "cancel"
+		return s.cancel(w.rec, again), "cancel"
 	case setsHook:
 		return s.setHook(w.rec, q.arg, 0), "set the hook"
 	case replacesHook:
@@ -179,7 +181,6 @@ func (s *search) sweep(w world) {
 	if w.rec == 0 || in.due != 0 || s.sc.remove.has(noSweep) {
 		return
 	}
-	owed := s.recs[w.rec].Owed(s.now(), start)
 	if !s.sc.remove.has(asking) {
 		res := s.swept(w.rec)
 		if !res.changed {
@@ -193,13 +194,7 @@ func (s *search) sweep(w world) {
 	if w.budget[outage] > 0 {
 		s.fault(w, outage, 0, "sweep: asks, the queue is out")
 	}
-	for _, d := range owed {
-		if d.Lane == task.Deliveries {
-			s.add(&w, deliveryLane, 0)
-		} else {
-			s.add(&w, turnLane, 0)
-		}
-	}
+	s.enqueue(&w, s.soon(s.recs[w.rec]))
 	s.move(w, 0, "sweep")
 }
 
@@ -333,18 +328,12 @@ func (s *search) restart(w world) {
 	w.jobs, w.bus = [maxJobs]job{}, [maxNotes + 1]uint8{}
 	for i, at := range w.fronts {
 		if at == unsure {
-			w.fronts[i] = brokenOff
+			w.fronts[i], w.first[i] = brokenOff, 0
 		}
 	}
 	w.seen.qlost = true
 	res := s.leaseLost(w.rec)
 	s.stored(&w, res.rec)
-	for _, d := range s.recs[w.rec].Owed(s.now(), start) {
-		if d.Lane == task.Deliveries {
-			s.add(&w, deliveryLane, 0)
-		} else {
-			s.add(&w, turnLane, 0)
-		}
-	}
+	s.enqueue(&w, s.soon(s.recs[w.rec]))
 	s.fault(w, restart, 0, "everything restarts")
 }

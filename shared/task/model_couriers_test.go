@@ -1,5 +1,11 @@
 package task_test
 
+import (
+	"slices"
+
+	"errand/shared/task"
+)
+
 // events makes the steps of the bus handler: for the newest note, if a hook is
 // behind, it adds a delivery job; then it acknowledges.
 func (s *search) events(w world) {
@@ -28,26 +34,26 @@ func (s *search) events(w world) {
 		}
 		if w.budget[crash] > 0 {
 			v := w
-			s.hint(&v)
+			s.hint(&v, 0)
 			s.fault(v, crash, note-1, "bus handler adds a delivery, dies")
 		}
 		if w.budget[outage] > 0 {
 			s.fault(w, outage, note-1, "bus handler: the queue is out")
 		}
-		s.hint(&n)
+		s.hint(&n, 0)
 		s.move(n, note-1, "bus handler adds a delivery")
 	}
 }
 
 // hint adds a delivery job. Where one waits already, another is no different from
 // a duplicate, which is a fault of its own.
-func (s *search) hint(w *world) {
+func (s *search) hint(w *world, at int32) {
 	for _, j := range w.jobs {
-		if j.lane == deliveryLane && j.by == 0 && j.at == 0 {
+		if j.lane == deliveryLane && j.by == 0 && j.at == at {
 			return
 		}
 	}
-	s.add(w, deliveryLane, 0)
+	s.add(w, deliveryLane, at)
 }
 
 // courier makes the steps of one delivery pass.
@@ -140,16 +146,13 @@ func (s *search) reports(w world, i int) {
 			s.fault(n, lost, i, "courier commits, answer lost")
 		}
 	}
-	soon := int32(-1)
-	for _, l := range w.couriers[i].pass {
-		if l.fail != refuse {
-			continue
-		}
-		if h := s.hookOf(w.rec, l.gen); h != nil && h.active && h.next > 0 && h.next < 60 {
-			soon = h.next
-		}
-	}
-	if soon >= 0 && w.budget[outage] > 0 {
+	left := s.recs[w.rec] // as far as this pass must have somebody come back
+	left.Hooks = slices.Clone(left.Hooks)
+	left.Hooks = slices.DeleteFunc(left.Hooks, func(h task.Hook) bool {
+		return !slices.ContainsFunc(w.couriers[i].pass[:], func(l leg) bool { return l.fail == refuse && int64(l.gen) == h.Gen })
+	})
+	owed := s.soon(left, task.Deliveries)
+	if len(owed) > 0 && w.budget[outage] > 0 {
 		n := w
 		n.drop(byCourier(i))
 		n.couriers[i] = courier{}
@@ -157,8 +160,6 @@ func (s *search) reports(w world, i int) {
 	}
 	w.drop(byCourier(i))
 	w.couriers[i] = courier{}
-	if soon >= 0 {
-		s.add(&w, deliveryLane, soon)
-	}
+	s.enqueue(&w, owed)
 	s.move(w, i, "courier commits")
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -23,7 +24,6 @@ type opResult struct {
 	rec     uint32
 	changed bool
 	verdict task.Verdict
-	job     bool
 	err     error
 	bad     string
 }
@@ -73,6 +73,30 @@ func (s *search) op(k opKey, apply func(r task.Record, res *opResult) task.Recor
 		s.violation("%s", res.bad)
 	}
 	return res
+}
+
+// asked is what the front door adds jobs for, as the desk does: between its first look
+// at the record and its last one.
+func (s *search) asked(first, last uint32) []task.Debt {
+	before, after := s.recs[first], s.recs[last]
+	if first == last {
+		return after.Owed(s.now(), start)
+	}
+	if s.sc.remove.has(noNewNote) {
+		after.Told = len(after.Notes)
+	}
+	if s.sc.remove.has(noRevived) {
+		before.Hooks = after.Hooks
+	}
+	return task.NewDebts(before, after, s.now())
+}
+
+// soon is what the record owes within Patience: the rest is brought by Due.
+func (s *search) soon(r task.Record, lanes ...string) []task.Debt {
+	now := s.now()
+	return slices.DeleteFunc(r.Owed(now, start.Add(now.Rules.Patience)), func(d task.Debt) bool {
+		return len(lanes) > 0 && !slices.Contains(lanes, d.Lane)
+	})
 }
 
 func (s *search) intern(r task.Record) uint32 {
@@ -127,7 +151,7 @@ func (s *search) followUp(rec uint32, msg uint8) opResult {
 		if s.sc.remove.has(noSeen) {
 			r.Seen = nil
 		}
-		n, res.changed, res.job, res.err = r.FollowUp(s.now(), message(msg), task.Seen{ID: message(msg).ID, Print: fmt.Sprintf("p%d", msg)})
+		n, res.changed, res.err = r.FollowUp(s.now(), message(msg), task.Seen{ID: message(msg).ID, Print: fmt.Sprintf("p%d", msg)})
 		if s.sc.remove.has(noSeen) {
 			n.Seen = append(s.recs[rec].Seen[:len(s.recs[rec].Seen):len(s.recs[rec].Seen)], n.Seen...)
 		}
@@ -165,7 +189,7 @@ func (s *search) behind(r task.Record) bool {
 
 func (s *search) setHook(rec uint32, id, version uint8) opResult {
 	return s.op(opKey{rec, opHook, [14]uint8{id, version}}, func(r task.Record, res *opResult) (n task.Record) {
-		n, res.changed, res.job, res.err = r.SetHook(s.now(), hook(id, version))
+		n, res.changed, res.err = r.SetHook(s.now(), hook(id, version))
 		return n
 	})
 }
@@ -183,7 +207,7 @@ func (s *search) redrive(rec uint32, id uint8) opResult {
 		if len(r.Notes) == 0 {
 			return r // there is nothing to send again
 		}
-		n, res.changed, res.job, res.err = r.Redrive(s.now(), hook(id, 0).ID, 1, 1)
+		n, res.changed, res.err = r.Redrive(s.now(), hook(id, 0).ID, 1, 1)
 		return n
 	})
 }

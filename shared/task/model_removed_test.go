@@ -14,6 +14,7 @@ type removal struct {
 
 func removals() []removal {
 	answer, meanwhile := followUp(2, whenAsked), followUp(2, anytime)
+	redriven := request{do: redrivesHook, arg: 1, when: whenAsked}
 	plain := func(name string, remove mechanism, b budget, requests ...request) scenario {
 		return scenario{
 			name: name, remove: remove, budget: b, requests: append([]request{send}, requests...), workers: 2,
@@ -62,7 +63,7 @@ func removals() []removal {
 		{plain("a cancel does not know itself", cancelMemory, budget{lost: 1}, cancel), "contradicts"},
 		{hooked(answering(plain("generations not compared", generation, nil, request{do: replacesHook, arg: 1, when: whenAsked})), 1),
 			"has not taken"},
-		{hooked(answering(plain("generations not compared, re-driven", generation, nil, request{do: redrivesHook, arg: 1, when: whenAsked})), 1),
+		{hooked(answering(plain("generations not compared, re-driven", generation, nil, redriven)), 1),
 			"has not taken"},
 		{plain("front door's notes not owed", frontDebt, budget{crash: 1}, cancel), "topic never heard"},
 		{plain("inbox not looked at", inboxCheck, nil, meanwhile), "still has messages"},
@@ -70,6 +71,11 @@ func removals() []removal {
 		{prompt(plain("no takeover", takeover, budget{crash: 1})), "waits for the end of a lease"},
 		{plain("attempts not counted", attempts, budget{poison: 7}), "again and again"},
 		{hooked(plain("hooks not read before each attempt", reading, nil, request{do: dropsHook, arg: 1}), 1), "after the delete had returned"},
+		{plain("no sweep, which a cancel does not need", noSweep, nil, cancel), ""},
+		{plain("a cancel's note forgotten among the new debts", noSweep|noNewNote, nil, cancel), "topic never heard"},
+		{hooked(answering(plain("no sweep, which a re-drive does not need", noSweep, budget{gone: 1}, redriven)), 1), ""},
+		{hooked(answering(plain("a revived webhook forgotten among the new debts", noSweep|noRevived, budget{gone: 1}, redriven)), 1),
+			"behind for ever"},
 		{plain("no last look", lastLook, budget{expire: 1, crash: 1}), "topic never heard"},
 	}
 }

@@ -38,6 +38,8 @@ const (
 	attempts
 	lastLook
 	reading
+	noNewNote
+	noRevived
 )
 
 type budget map[int]uint8

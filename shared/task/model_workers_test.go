@@ -109,8 +109,7 @@ func (s *search) claims(w world, i int, again bool) {
 	case task.Idle:
 		s.settles(w, i)
 	case task.Parked:
-		wake := s.recs[w.rec].Wake
-		s.comesBack(w, i, seconds(wake), "worker parks a suspect")
+		s.comesBack(w, i, "worker parks a suspect")
 	case task.Ended:
 		k.pc, k.told = publishes, in.notes
 		s.move(w, i, "worker ends the task")
@@ -152,8 +151,9 @@ func (s *search) settles(w world, i int) {
 
 // comesBack acknowledges after asking for a job at the time of the wake-up, if
 // that is near.
-func (s *search) comesBack(w world, i int, wake int32, label string) {
-	if wake < 60 {
+func (s *search) comesBack(w world, i int, label string) {
+	owed := s.soon(s.recs[w.rec], task.Turns)
+	if len(owed) > 0 {
 		if w.budget[outage] > 0 {
 			n := w
 			n.workers[i] = worker{}
@@ -166,11 +166,9 @@ func (s *search) comesBack(w world, i int, wake int32, label string) {
 			n.giveBack(byWorker(i))
 			s.fault(n, crash, i, label+", dies")
 		}
-		w.done(i)
-		s.add(&w, turnLane, wake)
-	} else {
-		w.done(i)
 	}
+	w.done(i)
+	s.enqueue(&w, owed)
 	s.move(w, i, label)
 }
 
@@ -245,7 +243,7 @@ func (s *search) progresses(w world, i int, again bool) {
 func (s *search) parks(w world, i int, again bool) {
 	res := s.parkTurn(w.rec, w.workers[i], again)
 	if s.written(&w, i, res, opPark, again, "worker parks the turn") {
-		s.comesBack(w, i, w.workers[i].wake, "worker parks the turn")
+		s.comesBack(w, i, "worker parks the turn")
 	}
 }
 

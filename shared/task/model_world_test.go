@@ -30,7 +30,8 @@ type world struct {
 	bus      [maxNotes + 1]uint8 // events waiting, by note
 	workers  [2]worker
 	couriers [2]courier
-	fronts   [6]uint8 // how far each request is
+	fronts   [6]uint8  // how far each request is
+	first    [6]uint32 // of one that is unsure: the record as it first read it
 	budget   [faults]uint8
 	seen     witness
 }
@@ -315,6 +316,17 @@ func (s *search) freeName(w *world) uint8 {
 // add puts a job into the queue.
 func (s *search) add(w *world, lane uint8, at int32) {
 	s.addJob(w, job{lane: lane, name: s.freeName(w), at: max(0, at)})
+}
+
+// enqueue puts a job for each debt into the queue.
+func (s *search) enqueue(w *world, owed []task.Debt) {
+	for _, d := range owed {
+		if d.Lane == task.Deliveries {
+			s.hint(w, max(0, seconds(d.At)))
+		} else {
+			s.add(w, turnLane, seconds(d.At))
+		}
+	}
 }
 
 func (s *search) addJob(w *world, j job) {

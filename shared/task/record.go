@@ -1,8 +1,9 @@
 // Package task is the record of one task and the protocol that changes it.
 //
 // It holds data, pure transitions (rules R0 to R15 of docs/design.md) and the
-// ports to whatever keeps records. It does no I/O, runs nothing and knows no
-// queue, bus or model: adapters store records, services act on decisions.
+// ports to the stores of records. All users of a store share Update and Follow, all
+// adapters share Topics. The package does no I/O of its own and knows no queue, bus
+// or model: adapters store records, services act on decisions.
 package task
 
 import (
@@ -167,6 +168,12 @@ func (r Record) Stamp() time.Time {
 
 // Terminal says that the task can change no more.
 func (r Record) Terminal() bool { return r.State().Terminal() }
+
+// Expired says whether the record is to be treated as absent. Times are compared in
+// milliseconds, as the indexes of stores have them.
+func (r Record) Expired(now time.Time) bool {
+	return !r.Expires.IsZero() && r.Expires.UnixMilli() <= now.UnixMilli()
+}
 
 // Interrupted says that the task waits for its client.
 func (r Record) Interrupted() bool { return Interrupted(r.State()) }

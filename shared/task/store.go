@@ -51,7 +51,12 @@ type Store interface {
 	// Watch yields the record as it is now and then newer versions as they are
 	// committed; versions may be skipped, the newest never. It is armed before
 	// the first value. It ends when ctx does or the caller breaks off; an error is
-	// the last thing yielded, ErrNotFound if there is no such record.
+	// the last thing yielded, ErrNotFound if there is no such record or no longer.
+	//
+	// However many watch a record in one process, the store pays for one. A watch
+	// that joins others begins with their newest version, which may be older than
+	// the one that Load returns: [Follow] drops the versions that its caller knows.
+	// [Topics] are the part of an adapter that does this.
 	Watch(ctx context.Context, id string) iter.Seq2[Record, error]
 
 	// List returns one page of an owner's records, newest status first. A page with

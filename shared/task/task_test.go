@@ -93,7 +93,7 @@ func TestRecordSurvivesItsStoredForm(t *testing.T) {
 	r := accepted(t, `<b>&"\u2028`)
 	r.Task.History[0].Parts = append(r.Task.History[0].Parts,
 		a2a.NewDataPart(nil), a2a.NewDataPart([]any{}), a2a.NewRawPart(nil), a2a.NewFileURLPart("https://x.test/a", "text/plain"))
-	r, _, _, err := r.SetHook(at(0), task.Hook{ID: "h", URL: "https://x.test/hook", Sealed: "t"})
+	r, _, err := r.SetHook(at(0), task.Hook{ID: "h", URL: "https://x.test/hook", Sealed: "t"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 	"github.com/google/go-cmp/cmp"
 
-	"errand/shared/intake"
+	"errand/shared/desk"
 )
 
 // The tests in this file are named after the requirements of docs/conformance.md.
@@ -37,19 +37,19 @@ func TestM32V10Decision28ExecutorSeesTheRequest(t *testing.T) {
 		got = append(got, now)
 		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateInputRequired, a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("?"))), nil)
 	}))
-	send := func(id, taskID string, m intake.Message) string {
+	send := func(id, taskID string, m desk.Message) string {
 		m.Owner, m.Message = "me", &a2a.Message{
 			ID: id, TaskID: a2a.TaskID(taskID), Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart("hi")}, Metadata: map[string]any{"of": id},
 		}
-		r, err := b.intake.Accept(t.Context(), m)
+		r, err := b.desk.Accept(t.Context(), m)
 		if err != nil {
 			t.Fatal(err)
 		}
 		b.deliver(r.ID(), id, 0)
 		return r.ID()
 	}
-	id := send("m1", "", intake.Message{Extensions: []string{"urn:x:a"}, Metadata: map[string]any{"n": []any{1.5, nil}}})
-	send("m2", id, intake.Message{})
+	id := send("m1", "", desk.Message{Extensions: []string{"urn:x:a"}, Metadata: map[string]any{"n": []any{1.5, nil}}})
+	send("m2", id, desk.Message{})
 	want := []told{
 		{map[string]any{"n": []any{1.5, nil}}, map[string]any{"of": "m1"}, []string{"urn:x:a"}, "me"},
 		{nil, map[string]any{"of": "m2"}, nil, "me"},
@@ -95,14 +95,14 @@ func TestM26Decision27ReferencedTasks(t *testing.T) {
 		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
 	}))
 	mine := b.send("mine", "mine", "")
-	theirs, err := b.intake.Accept(t.Context(), intake.Message{Owner: "you", Message: &a2a.Message{
+	theirs, err := b.desk.Accept(t.Context(), desk.Message{Owner: "you", Message: &a2a.Message{
 		ID: "theirs", ContextID: "theirs", Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart("theirs")},
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for id, contextID := range map[string]string{"elsewhere": "", "in the context of another": "theirs"} {
-		r, err := b.intake.Accept(t.Context(), intake.Message{Owner: "me", Message: &a2a.Message{
+		r, err := b.desk.Accept(t.Context(), desk.Message{Owner: "me", Message: &a2a.Message{
 			ID: id, ContextID: contextID, Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart(id)},
 			ReferenceTasks: []a2a.TaskID{theirs.Task.ID, "nobody-has-this", mine.Task.ID},
 		}})

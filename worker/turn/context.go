@@ -8,7 +8,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
-	"errand/shared/intake"
+	"errand/shared/desk"
 	"errand/shared/task"
 )
 
@@ -107,6 +107,6 @@ func (w *Worker) relatedIDs(ctx context.Context, r task.Record) ([]string, error
 // firstOfContext says that nothing can have come before: the context was made for
 // this very message.
 func firstOfContext(r task.Record) bool {
-	_, fresh := intake.Derive(r.Owner, r.Seen[0].ID)
+	_, fresh := desk.Derive(r.Owner, r.Seen[0].ID)
 	return r.Turn == 1 && r.Task.ContextID == fresh
 }

@@ -42,7 +42,7 @@ func (w *Worker) run(ctx context.Context, r task.Record, lease task.Lease, start
 	}
 	ctx = context.WithoutCancel(ctx)
 	if !r.Wake.IsZero() {
-		return w.wake(ctx, r)
+		return w.cfg.Desk.Enqueue(ctx, r, r.Lane) // its wake-up, if that is near (R4)
 	}
 	return w.publish(ctx, r)
 }
@@ -53,7 +53,7 @@ func (w *Worker) answer(ctx context.Context, r task.Record, start time.Time) (ta
 	runCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	s.cancel = cancel
-	deadline := time.AfterFunc(start.Add(w.cfg.Deadline).Sub(w.cfg.Now()), func() { cancel(errTooLong) })
+	deadline := time.AfterFunc(start.Add(w.cfg.Deadline).Sub(w.cfg.Desk.Now()), func() { cancel(errTooLong) })
 	defer deadline.Stop()
 	stopGone := context.AfterFunc(ctx, func() { cancel(errGone) })
 	defer stopGone()
@@ -61,35 +61,25 @@ func (w *Worker) answer(ctx context.Context, r task.Record, start time.Time) (ta
 	defer stopDrain()
 	go w.watch(runCtx, r, cancel)
 
-	began := w.cfg.Now()
+	began := w.cfg.Desk.Now()
 	out, err := w.execute(runCtx, r, s, start.Add(w.cfg.Deadline))
 	s.close()
 	final, err := w.conclude(context.WithoutCancel(ctx), s, out, err)
-	s.logTurn(ctx, final, out, err, w.cfg.Now().Sub(began))
+	s.logTurn(ctx, final, out, err, w.cfg.Desk.Now().Sub(began))
 	return final, err
 }
 
-// watch stops the run when the record is no longer its own: cancelled by the
-// client, or claimed by another worker (R8). A watch that breaks off is begun again;
-// commits are fenced all the same meanwhile.
+// watch stops the run when the record is no longer its own (R8): the client has
+// cancelled the task, another worker has claimed it, or it was deleted. Commits are
+// fenced even while the watch is broken.
 func (w *Worker) watch(ctx context.Context, r task.Record, cancel context.CancelCauseFunc) {
-	for {
-		for now, err := range w.cfg.Store.Watch(ctx, r.ID()) {
-			if err == nil && (now.Epoch != r.Epoch || now.Terminal()) {
-				cancel(task.ErrFenced)
-				return
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(watchAgain):
+	for now := range task.Follow(ctx, w.cfg.Store, r) {
+		if now.Epoch != r.Epoch || now.Terminal() {
+			break
 		}
 	}
+	cancel(task.ErrFenced) // it does nothing to a run that has ended
 }
-
-// watchAgain is how soon a watch that broke off is begun again.
-const watchAgain = 3 * time.Second
 
 // execute runs the executor until its final event, an error, or the end of ctx.
 func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until time.Time) (out task.Outcome, err error) {
@@ -183,14 +173,14 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 	case errors.Is(err, errSilent):
 		return s.fail(ctx, "The task was ended: the agent gave no answer.")
 	case errors.Is(err, errDrain), errors.Is(err, errTooLong), errors.Is(err, errGone):
-		return s.park(ctx, w.cfg.Now(), "")
+		return s.park(ctx, w.cfg.Desk.Now(), "")
 	case errors.As(err, &pause):
 		level := slog.LevelInfo
 		if pause.Alert {
 			level = slog.LevelError
 		}
 		s.log.Log(ctx, level, "turn parked", "for", pause.For, "alert", pause.Alert, "err", pause.Err)
-		return s.park(ctx, w.cfg.Now().Add(pause.For), pause.Say)
+		return s.park(ctx, w.cfg.Desk.Now().Add(pause.For), pause.Say)
 	}
 	return s.rec, err
 }

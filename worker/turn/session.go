@@ -102,7 +102,7 @@ func (s *session) settle(ctx context.Context) error {
 	}
 	turn := s.turn()
 	r, err := task.UpdateFrom(ctx, s.w.cfg.Store, s.rec, func(r task.Record) (task.Record, bool, error) {
-		return r.Progress(s.w.moment(), turn, s.unsure)
+		return r.Progress(s.w.cfg.Desk.Moment(), turn, s.unsure)
 	})
 	switch {
 	case err == nil:
@@ -143,7 +143,7 @@ func (s *session) end(ctx context.Context, events []a2a.Event, out task.Outcome)
 	s.commit.Lock()
 	defer s.commit.Unlock()
 	return s.persist(ctx, func(r task.Record, t task.Turn) (task.Record, bool, error) {
-		return r.Finish(s.w.moment(), t, events, out)
+		return r.Finish(s.w.cfg.Desk.Moment(), t, events, out)
 	})
 }
 
@@ -158,11 +158,11 @@ func (s *session) park(ctx context.Context, wake time.Time, say string) (task.Re
 	defer s.commit.Unlock()
 	wake = wake.UTC().Round(0)
 	r, err := s.persist(ctx, func(r task.Record, t task.Turn) (task.Record, bool, error) {
-		return r.Park(s.w.moment(), t, events, wake, msg)
+		return r.Park(s.w.cfg.Desk.Moment(), t, events, wake, msg)
 	})
 	if errors.Is(err, task.ErrTooLarge) { // the unfinished text is let go, the retry makes it again
 		return s.persist(ctx, func(r task.Record, t task.Turn) (task.Record, bool, error) {
-			return r.Park(s.w.moment(), t, nil, wake, msg)
+			return r.Park(s.w.cfg.Desk.Moment(), t, nil, wake, msg)
 		})
 	}
 	return r, err
@@ -171,7 +171,7 @@ func (s *session) park(ctx context.Context, wake time.Time, say string) (task.Re
 // persist commits the end of a run. The result is in memory only, and the model has
 // been paid for: a store that does not answer is asked again until the lease ends.
 func (s *session) persist(ctx context.Context, decide func(task.Record, task.Turn) (task.Record, bool, error)) (task.Record, error) {
-	ctx, cancel := context.WithDeadline(ctx, time.Now().Add(s.rec.Lease.Until.Sub(s.w.cfg.Now())))
+	ctx, cancel := context.WithDeadline(ctx, time.Now().Add(s.rec.Lease.Until.Sub(s.w.cfg.Desk.Now())))
 	defer cancel()
 	for {
 		err := s.settle(ctx)

@@ -3,9 +3,7 @@ package turn_test
 import (
 	"context"
 	"errors"
-	"io"
 	"iter"
-	"log/slog"
 	"math"
 	"net/http"
 	"strings"
@@ -19,7 +17,6 @@ import (
 
 	"errand/shared/sqlstore"
 	"errand/shared/task"
-	"errand/worker/turn"
 )
 
 // A mute store applies what it is given while it answers nobody.
@@ -47,10 +44,7 @@ func (s *mute) Commit(ctx context.Context, r task.Record) (task.Record, error) {
 
 // rare is a worker on b's store that commits only when it is told to.
 func (b *bench) rare(store task.Store, ex a2asrv.AgentExecutor) {
-	b.worker = turn.New(turn.Config{
-		Store: store, Queue: b.queue, Bus: b, Executor: ex, Rules: b.rules, Now: b.clock,
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Commit: time.Hour,
-	})
+	b.worker = b.newWorker(store, ex, time.Hour)
 }
 
 func TestProgressWhoseAnswerWasLostIsNotTheEnd(t *testing.T) {

@@ -45,7 +45,7 @@ func (t *failures) outlived(r task.Record) bool {
 func (w *Worker) need(r task.Record) int64 {
 	next := r
 	next.Attempt++
-	if r.Attempt == 0 || r.Wake.IsZero() || !next.Suspect(w.cfg.Rules) || w.failures.outlived(r) {
+	if r.Attempt == 0 || r.Wake.IsZero() || !next.Suspect(w.cfg.Desk.Moment().Rules) || w.failures.outlived(r) {
 		return 1
 	}
 	return allSlots

@@ -12,8 +12,8 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
+	"errand/shared/desk"
 	"errand/shared/task"
-	"errand/worker/turn"
 )
 
 // within fails the test if f does not return soon.
@@ -122,6 +122,28 @@ func TestTurnThatBreaksItsWorkerRunsAlone(t *testing.T) {
 	}
 }
 
+// A turn that is put off before one of its last claims is woken by a job.
+func TestTurnThatIsPutOffIsWoken(t *testing.T) {
+	b := newBench(t, template("x"))
+	b.rules.Parks = []time.Duration{50 * time.Millisecond, 50 * time.Millisecond, 50 * time.Millisecond}
+	b.desk = desk.New(desk.Config{Store: b.store, Queue: b.queue, Rules: b.rules, Now: b.clock, Log: slog.New(slog.DiscardHandler)})
+	b.worker = b.newWorker(b.store, template("x"), 0)
+	id := b.send("m", "hello", "").ID()
+	<-b.jobs
+	b.died(id, 2)
+	if code := b.deliver(id, "bad", 2); code != http.StatusNoContent || b.load(id).Wake.IsZero() {
+		t.Fatalf("answered %d, wake %v", code, b.load(id).Wake)
+	}
+	select {
+	case got := <-b.jobs:
+		if got != id {
+			t.Errorf("a job for %q", got)
+		}
+	case <-time.After(time.Minute):
+		t.Error("nobody wakes the turn")
+	}
+}
+
 // A turn that has waited for the others has what is left of the time of its delivery:
 // a lease that outlived it would be taken over while the turn runs (R2, R3). When most
 // of it is gone the queue brings the job again, and no claim is lost.
@@ -149,15 +171,12 @@ func TestTurnThatWaitsForTheOthersEndsWithItsDelivery(t *testing.T) {
 		b.deliver(bad, "bad", 2) // puts it off
 		b.pass(b.rules.Parks[0])
 		read := make(chan struct{}, 10)
-		b.worker = turn.New(turn.Config{
-			Store: other{b.store, func(r task.Record) (task.Record, error) {
-				if r.ID() == bad {
-					read <- struct{}{}
-				}
-				return r, nil
-			}},
-			Queue: b.queue, Bus: b, Executor: ex, Rules: b.rules, Now: b.clock, Log: slog.New(slog.DiscardHandler),
-		})
+		b.worker = b.newWorker(other{b.store, func(r task.Record) (task.Record, error) {
+			if r.ID() == bad {
+				read <- struct{}{}
+			}
+			return r, nil
+		}}, ex, 0)
 		go func() {
 			defer close(ended)
 			b.deliver(slow, "slow", 0)

@@ -20,19 +20,17 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"errand/shared/bus"
-	"errand/shared/intake"
+	"errand/shared/desk"
 	"errand/shared/queue"
 	"errand/shared/task"
 )
 
 // Config is what a worker needs. Zero times have defaults.
 type Config struct {
-	Store    task.Store
-	Queue    queue.Queue
+	Desk     *desk.Desk
+	Store    task.Store // the desk's: a turn makes its own commits
 	Bus      bus.Publisher
 	Executor a2asrv.AgentExecutor
-	Rules    task.Rules
-	Now      func() time.Time
 	Log      *slog.Logger
 
 	// Deadline is how long one run may take before it is parked and begins again;
@@ -58,10 +56,6 @@ type Worker struct {
 // allSlots is more than any process runs at once: it is not a limit on ordinary
 // turns, the queue has one.
 const allSlots = 1 << 20
-
-// soon is how near a wake-up must be for its job to be added with it; what is
-// later is brought by Due.
-const soon = time.Minute
 
 // New makes a worker.
 func New(cfg Config) *Worker {
@@ -107,7 +101,7 @@ func (w *Worker) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 
 // turn does what one delivery of a job asks for (R2). nil: the job is done with.
 func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
-	start := w.cfg.Now()
+	start := w.cfg.Desk.Now()
 	r, err := w.cfg.Store.Load(ctx, id)
 	if errors.Is(err, task.ErrNotFound) {
 		w.cfg.Log.InfoContext(ctx, "job dropped: no such task", "task", id)
@@ -123,15 +117,17 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 	if err := w.publish(ctx, r); err != nil {
 		return err
 	}
+
 	need := w.need(r)
 	if err := w.slots.Acquire(ctx, need); err != nil {
 		return err
 	}
 	defer w.slots.Release(need)
 	// Waiting for the others took of the delivery's time, which the lease must not outlive.
-	if waited := w.cfg.Now().Sub(start); need > 1 && waited > w.cfg.Deadline/2 {
+	if waited := w.cfg.Desk.Now().Sub(start); need > 1 && waited > w.cfg.Deadline/2 {
 		return fmt.Errorf("the turn of task %s has waited %v to run alone", id, waited)
 	}
+
 	lease.Until = start.Add(w.cfg.Lease).UTC().Round(0) // as it is when the record is read back
 	told := len(r.Notes)
 	// A claim is not broken off: one that is there and that nobody knows of keeps all
@@ -147,13 +143,14 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 	if err != nil {
 		return fmt.Errorf("claiming task %s: %w", id, err)
 	}
+
 	switch verdict {
 	case task.Claimed:
 		err := w.run(ctx, r, lease, start)
 		w.failures.ran(id, r.Epoch, err)
 		return err
 	case task.Parked:
-		return w.wake(ctx, r)
+		return w.cfg.Desk.Enqueue(ctx, r, r.Lane) // its wake-up, if that is near (R12)
 	case task.Ended:
 		w.failures.ran(id, r.Epoch, nil)
 		w.cfg.Log.WarnContext(ctx, "task ended without an answer", "task", id, "job", lease.Name, "attempt", r.Attempt, "epoch", r.Epoch)
@@ -171,7 +168,7 @@ func foreign(err error) bool {
 
 func (w *Worker) claim(ctx context.Context, r task.Record, c task.Claim) (task.Record, task.Verdict, error) {
 	var verdict task.Verdict
-	now := w.moment() // one for all tries: a claim knows its own park by the time
+	now := w.cfg.Desk.Moment() // one for all tries: a claim knows its own park by the time
 	r, err := task.UpdateFrom(ctx, w.cfg.Store, r, func(r task.Record) (next task.Record, changed bool, err error) {
 		next, verdict, changed, err = r.Claim(now, c)
 		return next, changed, err
@@ -190,22 +187,9 @@ func (w *Worker) settle(ctx context.Context, r task.Record, told int) error {
 	}
 	told = len(r.Notes)
 	_, err := task.UpdateFrom(ctx, w.cfg.Store, r, func(r task.Record) (task.Record, bool, error) {
-		return r.Published(w.moment(), told)
+		return r.Published(w.cfg.Desk.Moment(), told)
 	})
 	return err
-}
-
-func (w *Worker) moment() task.Moment { return w.cfg.Rules.At(w.cfg.Now()) }
-
-// wake asks for a parked turn, if its time is near (R4, R12).
-func (w *Worker) wake(ctx context.Context, r task.Record) error {
-	if r.Wake.Sub(w.cfg.Now()) >= soon {
-		return nil
-	}
-	if err := w.cfg.Queue.Add(ctx, intake.Job(r.Lane, r.ID(), r.Wake)); err != nil {
-		return fmt.Errorf("adding the job that wakes task %s: %w", r.ID(), err)
-	}
-	return nil
 }
 
 // publish announces the notes not known to be published. It comes before the job

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -18,11 +17,10 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 	"github.com/google/go-cmp/cmp"
 
-	"errand/shared/intake"
+	"errand/shared/desk"
 	"errand/shared/queue"
 	"errand/shared/sqlstore"
 	"errand/shared/task"
-	"errand/worker/turn"
 )
 
 // template is an executor as the SDK's documentation shows it, with artifacts of
@@ -180,9 +178,7 @@ func TestCancelStopsTheRunWhoseWatchBroke(t *testing.T) {
 	})
 	b := newBench(t, ex)
 	cut := &cutting{Store: b.store, cut: make(chan struct{})}
-	b.worker = turn.New(turn.Config{
-		Store: cut, Queue: b.queue, Bus: b, Executor: ex, Rules: b.rules, Now: b.clock, Log: slog.New(slog.DiscardHandler),
-	})
+	b.worker = b.newWorker(cut, ex, 0)
 	id := b.send("m", "hello", "").ID()
 	code := make(chan int, 1)
 	ctx, stop := context.WithCancel(t.Context())
@@ -506,7 +502,7 @@ func TestM18ExecutorSeesTheConversation(t *testing.T) {
 	b.deliver(first.ID(), "j1", 0)
 	b.pass(time.Second)
 	for i, text := range []string{"two", "three"} {
-		r, err := b.intake.Accept(t.Context(), intake.Message{Owner: "me", Message: &a2a.Message{
+		r, err := b.desk.Accept(t.Context(), desk.Message{Owner: "me", Message: &a2a.Message{
 			ID: fmt.Sprint("n", i), ContextID: first.Task.ContextID, Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart(text)},
 		}})
 		if err != nil {
@@ -534,7 +530,7 @@ func TestLargeConversationIsCutToItsNewestPart(t *testing.T) {
 	b.deliver(first.ID(), "job", 0)
 	for i := 1; i <= 4; i++ {
 		b.pass(time.Second)
-		r, err := b.intake.Accept(t.Context(), intake.Message{Owner: "me", Message: &a2a.Message{
+		r, err := b.desk.Accept(t.Context(), desk.Message{Owner: "me", Message: &a2a.Message{
 			ID: fmt.Sprint("m", i), ContextID: first.Task.ContextID, Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart("more")},
 		}})
 		if err != nil {
@@ -563,22 +559,18 @@ func (s *slowStore) Load(ctx context.Context, id string) (task.Record, error) {
 func TestNotesMadeAfterTheFirstLookArePublished(t *testing.T) {
 	b := newBench(t, template("unused"))
 	id := b.send("m", "hello", "").ID()
-	late := turn.New(turn.Config{
-		Store: &slowStore{DB: b.store, meanwhile: func() { // another worker finishes, and dies before it publishes
-			r, _, _, err := b.load(id).Claim(b.rules.At(b.clock()), task.Claim{Lease: task.Lease{Until: b.clock().Add(time.Minute), Nonce: "other"}})
-			if err == nil {
-				r, _, err = r.Finish(b.rules.At(b.clock()), task.Turn{Epoch: r.Epoch, Seq: r.Seq}, nil, task.Outcome{State: a2a.TaskStateCompleted})
-			}
-			if err == nil {
-				_, err = b.store.Commit(t.Context(), r)
-			}
-			if err != nil {
-				t.Error(err)
-			}
-		}},
-		Queue: b.queue, Bus: b, Executor: template("unused"), Rules: b.rules, Now: b.clock, Log: slog.New(slog.DiscardHandler),
-	})
-	b.worker = late
+	b.worker = b.newWorker(&slowStore{DB: b.store, meanwhile: func() { // another worker finishes, and dies before it publishes
+		r, _, _, err := b.load(id).Claim(b.rules.At(b.clock()), task.Claim{Lease: task.Lease{Until: b.clock().Add(time.Minute), Nonce: "other"}})
+		if err == nil {
+			r, _, err = r.Finish(b.rules.At(b.clock()), task.Turn{Epoch: r.Epoch, Seq: r.Seq}, nil, task.Outcome{State: a2a.TaskStateCompleted})
+		}
+		if err == nil {
+			_, err = b.store.Commit(t.Context(), r)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}}, template("unused"), 0)
 	if code := b.deliver(id, "job", 0); code != http.StatusNoContent {
 		t.Errorf("answered %d", code)
 	}
@@ -608,10 +600,7 @@ func TestRecordsOfOtherVersionsAreTakenOffTheQueue(t *testing.T) {
 	} {
 		b := newBench(t, template("x"))
 		id := b.send("m", "hi", "").ID()
-		b.worker = turn.New(turn.Config{
-			Store: other{b.store, load}, Queue: b.queue, Bus: b, Executor: template("x"), Rules: b.rules, Now: b.clock,
-			Log: slog.New(slog.DiscardHandler),
-		})
+		b.worker = b.newWorker(other{b.store, load}, template("x"), 0)
 		if code := b.deliver(id, "j", 0); code != http.StatusNoContent {
 			t.Errorf("%s: answered %d: it would come back for ever", name, code)
 		}

@@ -20,7 +20,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
 	"errand/shared/bus"
-	"errand/shared/intake"
+	"errand/shared/desk"
 	"errand/shared/local"
 	"errand/shared/queue"
 	"errand/shared/sqlstore"
@@ -47,7 +47,7 @@ type bench struct {
 	t      *testing.T
 	store  *sqlstore.DB
 	queue  *local.Queue
-	intake *intake.Intake
+	desk   *desk.Desk
 	worker *turn.Worker
 	jobs   chan string // tasks of the jobs that the queue delivered
 	rules  task.Rules
@@ -61,7 +61,7 @@ type bench struct {
 func newBench(t *testing.T, ex a2asrv.AgentExecutor) *bench {
 	t.Helper()
 	b := &bench{t: t, now: time.Now().UTC(), jobs: make(chan string, 100), rules: task.Defaults()}
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	var err error
 	b.store, err = sqlstore.Open(t.Context(), filepath.Join(t.TempDir(), "t.db"), sqlstore.Options{Now: b.clock, Log: log})
 	if err != nil {
@@ -77,10 +77,8 @@ func newBench(t *testing.T, ex a2asrv.AgentExecutor) *bench {
 		b.jobs <- job.Task
 	})
 	b.queue = local.NewQueue(local.QueueConfig{Handler: mux, Log: log})
-	b.intake = &intake.Intake{Store: b.store, Queue: b.queue, Rules: b.rules, Now: b.clock, Log: log}
-	b.worker = turn.New(turn.Config{
-		Store: b.store, Queue: b.queue, Bus: b, Executor: ex, Rules: b.rules, Now: b.clock, Log: log, Commit: time.Millisecond,
-	})
+	b.desk = desk.New(desk.Config{Store: b.store, Queue: b.queue, Rules: b.rules, Now: b.clock, Log: log})
+	b.worker = b.newWorker(b.store, ex, time.Millisecond)
 	t.Cleanup(func() {
 		_ = b.queue.Close(context.Background())
 		if err := b.store.Close(); err != nil {
@@ -88,6 +86,11 @@ func newBench(t *testing.T, ex a2asrv.AgentExecutor) *bench {
 		}
 	})
 	return b
+}
+
+// newWorker is a worker whose reads and commits go to store.
+func (b *bench) newWorker(store task.Store, ex a2asrv.AgentExecutor, commit time.Duration) *turn.Worker {
+	return turn.New(turn.Config{Desk: b.desk, Store: store, Bus: b, Executor: ex, Log: slog.New(slog.DiscardHandler), Commit: commit})
 }
 
 // Publish implements bus.Publisher: a topic that can be out.
@@ -123,7 +126,7 @@ func (b *bench) pass(d time.Duration) {
 
 func (b *bench) send(id, text, taskID string) task.Record {
 	b.t.Helper()
-	r, err := b.intake.Accept(b.t.Context(), intake.Message{Owner: "me", Message: &a2a.Message{
+	r, err := b.desk.Accept(b.t.Context(), desk.Message{Owner: "me", Message: &a2a.Message{
 		ID: id, TaskID: a2a.TaskID(taskID), Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart(text)},
 	}})
 	if err != nil {
@@ -142,7 +145,7 @@ func (b *bench) deliver(id, name string, retry int) int {
 // deliverTo delivers until ctx ends: then the queue hangs up.
 func (b *bench) deliverTo(ctx context.Context, id, name string, retry int) int {
 	b.t.Helper()
-	req := httptest.NewRequestWithContext(ctx, "POST", queue.PathTurn, strings.NewReader(string(intake.Job(task.Turns, id, time.Time{}).Body())))
+	req := httptest.NewRequestWithContext(ctx, "POST", queue.PathTurn, strings.NewReader(string(queue.Job{Task: id}.Body())))
 	req.Header.Set(queue.HeaderQueue, task.Turns)
 	req.Header.Set(queue.HeaderName, name)
 	req.Header.Set(queue.HeaderRetry, strconv.Itoa(retry))

@@ -1,4 +1,4 @@
-package intake_test
+package desk_test
 
 import (
 	"bytes"
@@ -16,23 +16,23 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/google/go-cmp/cmp"
 
-	"errand/shared/intake"
+	"errand/shared/desk"
 	"errand/shared/local"
 	"errand/shared/queue"
 	"errand/shared/sqlstore"
 	"errand/shared/task"
 )
 
-// A bench is an intake on a real store and a real queue.
+// A bench is a desk on a real store and a real queue.
 type bench struct {
-	*intake.Intake
+	*desk.Desk
 	t     *testing.T
 	store *sqlstore.DB
 	queue *local.Queue
 	log   bytes.Buffer
 
 	mu    sync.Mutex
-	added []string // jobs that the queue was asked to take: path and task
+	added []string // jobs that the queue was asked to take: path and task, and "later" if they wait
 }
 
 // Add keeps the job and hands it to the queue; like a remote one it does nothing for a
@@ -41,8 +41,12 @@ func (b *bench) Add(ctx context.Context, job queue.Job) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	text := job.Path + " " + job.Task
+	if !job.At.IsZero() {
+		text += " later"
+	}
 	b.mu.Lock()
-	b.added = append(b.added, job.Path+" "+job.Task)
+	b.added = append(b.added, text)
 	b.mu.Unlock()
 	return b.queue.Add(ctx, job)
 }
@@ -65,9 +69,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	b.queue = local.NewQueue(local.QueueConfig{Handler: http.NotFoundHandler()})
-	b.Intake = &intake.Intake{
-		Store: b.store, Queue: b, Rules: task.Defaults(), Now: time.Now, Log: slog.New(slog.NewTextHandler(&b.log, nil)),
-	}
+	b.with(func(*desk.Config) {})
 	t.Cleanup(func() {
 		_ = b.queue.Close(context.Background())
 		if err := b.store.Close(); err != nil {
@@ -77,6 +79,13 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
+// with makes the bench's desk another one.
+func (b *bench) with(edit func(*desk.Config)) {
+	c := desk.Config{Store: b.store, Queue: b, Rules: task.Defaults(), Now: time.Now, Log: slog.New(slog.NewTextHandler(&b.log, nil))}
+	edit(&c)
+	b.Desk = desk.New(c)
+}
+
 // message is a message with its text.
 func message(id, text string) *a2a.Message {
 	return &a2a.Message{ID: id, Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart(text)}}
@@ -84,7 +93,7 @@ func message(id, text string) *a2a.Message {
 
 func (b *bench) accept(m *a2a.Message, hooks ...task.Hook) task.Record {
 	b.t.Helper()
-	r, err := b.Accept(b.t.Context(), intake.Message{Owner: "me", Message: m, Hooks: hooks})
+	r, err := b.Accept(b.t.Context(), desk.Message{Owner: "me", Message: m, Hooks: hooks})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -95,7 +104,7 @@ func (b *bench) accept(m *a2a.Message, hooks ...task.Hook) task.Record {
 func (b *bench) refuse(want error, m *a2a.Message, hooks ...task.Hook) {
 	b.t.Helper()
 	before := b.versions()
-	if _, err := b.Accept(b.t.Context(), intake.Message{Owner: "me", Message: m, Hooks: hooks}); !errors.Is(err, want) {
+	if _, err := b.Accept(b.t.Context(), desk.Message{Owner: "me", Message: m, Hooks: hooks}); !errors.Is(err, want) {
 		b.t.Errorf("message %s: %v, want %v", m.ID, err, want)
 	}
 	if diff := cmp.Diff(before, b.versions()); diff != "" {
@@ -131,14 +140,14 @@ func (b *bench) asked(want ...string) {
 func (b *bench) run(id string, state a2a.TaskState) task.Record {
 	b.t.Helper()
 	r, err := task.Update(b.t.Context(), b.store, id, func(r task.Record) (task.Record, bool, error) {
-		at := b.Rules.At(time.Now())
+		at := b.Moment()
 		next, _, changed, err := r.Claim(at, task.Claim{Lease: task.Lease{Until: at.Now.Add(time.Hour), Nonce: "n"}})
 		return next, changed, err
 	})
 	if err == nil && state != "" {
 		turn := task.Turn{Epoch: r.Epoch, Seq: r.Seq}
 		r, err = task.Update(b.t.Context(), b.store, id, func(r task.Record) (task.Record, bool, error) {
-			return r.Finish(b.Rules.At(time.Now()), turn, nil, task.Outcome{State: state})
+			return r.Finish(b.Moment(), turn, nil, task.Outcome{State: state})
 		})
 	}
 	if err != nil {
@@ -152,7 +161,7 @@ func TestSameMessageMakesOneTask(t *testing.T) {
 	b := newBench(t)
 	r := b.accept(message("m", "hello"))
 	b.asked("/turns " + r.ID())
-	if id, _ := intake.Derive("me", "m"); r.ID() != id || len(id) != 26 {
+	if id, _ := desk.Derive("me", "m"); r.ID() != id || len(id) != 26 {
 		t.Errorf("the task's id is %q, want %q", r.ID(), id)
 	}
 	again := b.accept(message("m", "hello"))
@@ -164,7 +173,7 @@ func TestSameMessageMakesOneTask(t *testing.T) {
 	b.accept(message("m", "hello"))
 	b.asked()
 	b.refuse(task.ErrMismatch, message("m", "other"))
-	if other, err := b.Accept(t.Context(), intake.Message{Owner: "you", Message: message("m", "hello")}); err != nil || other.ID() == r.ID() {
+	if other, err := b.Accept(t.Context(), desk.Message{Owner: "you", Message: message("m", "hello")}); err != nil || other.ID() == r.ID() {
 		t.Errorf("another's message of the same id: task %s, %v", other.ID(), err)
 	}
 }
@@ -176,7 +185,7 @@ func TestSameMessageAtOnce(t *testing.T) {
 	ids := make(chan string, 20)
 	for range 20 {
 		all.Go(func() {
-			r, err := b.Accept(t.Context(), intake.Message{Owner: "me", Message: message("m", "hello"), Hooks: []task.Hook{{ID: "h", URL: "https://h.example.com"}}})
+			r, err := b.Accept(t.Context(), desk.Message{Owner: "me", Message: message("m", "hello"), Hooks: []task.Hook{{ID: "h", URL: "https://h.example.com"}}})
 			if err != nil {
 				t.Error(err)
 				return
@@ -206,7 +215,7 @@ func (s lost) Create(ctx context.Context, r task.Record) (task.Record, error) {
 // R0, R1: a write whose answer was lost is found again, and its job added.
 func TestLostAnswer(t *testing.T) {
 	b := newBench(t)
-	b.Store = lost{b.store}
+	b.with(func(c *desk.Config) { c.Store = lost{b.store} })
 	hook := task.Hook{ID: "h", URL: "https://h.example.com"}
 	r := b.accept(message("m", "hello"), hook)
 	b.asked("/turns " + r.ID())
@@ -219,7 +228,7 @@ func TestLostAnswer(t *testing.T) {
 // not answered is still found again.
 func TestM25Decision3ReusedIDs(t *testing.T) {
 	b := newBench(t)
-	b.Reused = true
+	b.with(func(c *desk.Config) { c.Reused = true })
 	one, two := b.accept(message("m", "hello")), b.accept(message("m", "hello"))
 	if one.ID() == two.ID() {
 		t.Error("two requests made one task")
@@ -234,7 +243,7 @@ func TestM25Decision3ReusedIDs(t *testing.T) {
 		}
 	}
 	b.jobs()
-	b.Store = lost{b.store}
+	b.with(func(c *desk.Config) { c.Store, c.Reused = lost{b.store}, true })
 	r := b.accept(message("m", "hello"))
 	b.asked("/turns " + r.ID())
 	if v := b.versions(); len(v) != 3 || v[r.ID()] != r.Version {
@@ -254,9 +263,9 @@ func (broken) Create(context.Context, task.Record) (task.Record, error) {
 // What was not stored was not accepted, and its sender is not told that it is absent.
 func TestStoreOutageFailsTheAccept(t *testing.T) {
 	b := newBench(t)
-	b.Store = broken{b.store}
+	b.with(func(c *desk.Config) { c.Store = broken{b.store} })
 	b.refuse(errBroken, message("m", "hello"))
-	_, err := b.Accept(t.Context(), intake.Message{Owner: "me", Message: message("m", "hello")})
+	_, err := b.Accept(t.Context(), desk.Message{Owner: "me", Message: message("m", "hello")})
 	if errors.Is(err, task.ErrNotFound) {
 		t.Errorf("the error is %v", err)
 	}
@@ -277,15 +286,157 @@ func TestDecision2QueueOutageDoesNotFailTheAccept(t *testing.T) {
 	}
 }
 
+// leaving is a store whose client has gone when a change of it is durable.
+type leaving struct {
+	task.Store
+	leave context.CancelFunc
+}
+
+func (s leaving) Create(ctx context.Context, r task.Record) (task.Record, error) {
+	defer s.leave()
+	return s.Store.Create(ctx, r)
+}
+
 // A job is added for what is durable, also when the client has gone meanwhile.
 func TestJobIsAddedThoughTheClientHasGone(t *testing.T) {
 	b := newBench(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	b.Ask(ctx, intake.Job(task.Turns, "x", time.Time{}))
-	b.asked("/turns x")
+	ctx, leave := context.WithCancel(t.Context())
+	b.with(func(c *desk.Config) { c.Store = leaving{b.store, leave} })
+	r, err := b.Accept(ctx, desk.Message{Owner: "me", Message: message("m", "hello")})
+	if err != nil || ctx.Err() == nil {
+		t.Fatal(err, ctx.Err())
+	}
+	b.asked("/turns " + r.ID())
 	if b.log.Len() > 0 {
 		t.Errorf("the log says %q", b.log.String())
+	}
+}
+
+// change makes a change of the record as it is now.
+func (b *bench) change(id string, decide desk.Decision) task.Record {
+	b.t.Helper()
+	r, err := b.store.Load(b.t.Context(), id)
+	if err == nil {
+		r, err = b.Change(b.t.Context(), r, decide)
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return r
+}
+
+func cancels(r task.Record, now task.Moment) (task.Record, bool, error) {
+	return r.Cancel(now, message("why", "because"), nil)
+}
+
+// setsHook decides about a webhook.
+func setsHook(id string) desk.Decision {
+	return func(r task.Record, now task.Moment) (task.Record, bool, error) {
+		return r.SetHook(now, task.Hook{ID: id, URL: "https://h.example.com/" + id})
+	}
+}
+
+// A change is followed by jobs for its new debts and not for older ones. A repeated
+// change is followed by jobs for the debts that are due.
+func TestChangeEnqueuesWhatIsNewlyOwed(t *testing.T) {
+	b := newBench(t)
+	r := b.accept(message("m", "hello"), task.Hook{ID: "1", URL: "https://h.example.com/1"})
+	b.run(r.ID(), a2a.TaskStateInputRequired)
+	turn, delivery := "/turns "+r.ID(), "/deliveries "+r.ID()
+	b.jobs()
+
+	b.change(r.ID(), setsHook("2"))
+	b.asked(delivery)
+	b.change(r.ID(), setsHook("2"))
+	b.asked(delivery)
+	b.change(r.ID(), func(r task.Record, now task.Moment) (task.Record, bool, error) { return r.DropHook(now, "2") })
+	b.asked()
+
+	r = b.change(r.ID(), cancels)
+	b.asked(turn)
+	if _, err := b.Change(t.Context(), r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
+		return r.Cancel(now, message("again", "because"), nil)
+	}); !errors.Is(err, task.ErrTerminal) {
+		t.Errorf("a second cancel: %v", err)
+	}
+	b.asked()
+	if _, err := b.ChangeByID(t.Context(), r.ID(), func(r task.Record, now task.Moment) (task.Record, bool, error) {
+		return r.AskPing(now, "1")
+	}); err != nil {
+		t.Fatal(err)
+	}
+	b.asked(delivery)
+}
+
+// mute is a store that applies one commit and does not answer it.
+type mute struct {
+	task.Store
+	done *bool
+}
+
+func (s mute) Commit(ctx context.Context, r task.Record) (task.Record, error) {
+	next, err := s.Store.Commit(ctx, r)
+	if err != nil || *s.done {
+		return next, err
+	}
+	*s.done = true
+	return task.Record{}, errors.New("the connection broke")
+}
+
+// R0: the desk finds a change whose answer was lost, and adds its jobs and no others.
+func TestLostAnswerOfAChange(t *testing.T) {
+	b := newBench(t)
+	r := b.accept(message("m", "hello"), task.Hook{ID: "1", URL: "https://h.example.com/1"})
+	b.run(r.ID(), a2a.TaskStateInputRequired)
+	b.jobs()
+	for _, decide := range []desk.Decision{setsHook("2"), cancels} {
+		var done bool
+		b.with(func(c *desk.Config) { c.Store = mute{b.store, &done} })
+		r = b.change(r.ID(), decide)
+		if !done {
+			t.Error("no answer was lost")
+		}
+	}
+	b.asked("/deliveries "+r.ID(), "/turns "+r.ID())
+	if len(r.Hooks) != 2 || r.State() != a2a.TaskStateCanceled {
+		t.Errorf("the record is %+v", r)
+	}
+}
+
+// Enqueue adds a job at the time of each debt of the next minute, in the lanes that are
+// wanted, and returns the error of a queue that is out.
+func TestEnqueue(t *testing.T) {
+	b := newBench(t)
+	hooks := []task.Hook{{ID: "1", URL: "https://h.example.com/1"}}
+	r := b.accept(message("m", "hello"), hooks...)
+	r = b.change(r.ID(), cancels)
+	b.jobs()
+	put := func(r task.Record, lanes ...string) {
+		t.Helper()
+		if err := b.Enqueue(t.Context(), r, lanes...); err != nil {
+			t.Error(err)
+		}
+	}
+	put(r)
+	b.asked("/deliveries "+r.ID(), "/turns "+r.ID())
+	put(r, task.Turns)
+	b.asked("/turns " + r.ID())
+
+	for wait, want := range map[time.Duration][]string{59 * time.Second: {"/deliveries " + r.ID() + " later"}, 2 * time.Minute: nil} {
+		now := b.Moment()
+		later, _, err := r.Delivered(now, []task.Delivery{{Hook: r.Hooks[0], Fail: true, Wait: now.Now.Add(wait)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(later, task.Deliveries)
+		b.asked(want...)
+	}
+
+	if err := b.queue.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Enqueue(t.Context(), r); err == nil || !strings.Contains(err.Error(), task.Turns) || !strings.Contains(err.Error(), task.Deliveries) {
+		t.Errorf("with the queue closed: %v", err)
 	}
 }
 
@@ -340,7 +491,7 @@ func TestFollowUps(t *testing.T) {
 
 	wrong := to(r, "wrong")
 	wrong.ContextID = "another"
-	b.refuse(intake.ErrContext, wrong)
+	b.refuse(desk.ErrContext, wrong)
 	b.refuse(task.ErrMismatch, func() *a2a.Message { m := to(r, "more"); m.ContextID = "another"; return m }())
 	b.refuse(task.ErrNotFound, func() *a2a.Message { m := message("x", ""); m.TaskID = "none"; return m }())
 	b.refuse(task.ErrTooLarge, func() *a2a.Message { m := message("x", strings.Repeat("x", 600<<10)); m.TaskID = r.Task.ID; return m }())
@@ -350,14 +501,14 @@ func TestFollowUps(t *testing.T) {
 	}
 	b.refuse(task.ErrHooks, to(r, "with hooks"), hooks...)
 
-	theirs, err := b.Accept(t.Context(), intake.Message{Owner: "you", Message: message("m", "hello")})
+	theirs, err := b.Accept(t.Context(), desk.Message{Owner: "you", Message: message("m", "hello")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.jobs()
 	b.refuse(task.ErrNotFound, to(theirs, "not mine"))
 
-	for i := range b.Rules.Inbox - 1 {
+	for i := range b.Moment().Rules.Inbox - 1 {
 		b.accept(to(r, fmt.Sprint("more", i)))
 	}
 	b.refuse(task.ErrInbox, to(r, "one too many"))
@@ -369,7 +520,7 @@ func TestFollowUps(t *testing.T) {
 
 // R1: which messages are the same. Each row is sent after the first one.
 func TestDecision3Fingerprint(t *testing.T) {
-	id, contextID := intake.Derive("me", "m")
+	id, contextID := desk.Derive("me", "m")
 	base := func() *a2a.Message {
 		return &a2a.Message{
 			ID: "m", Role: a2a.MessageRoleUser,

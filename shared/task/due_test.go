@@ -1,0 +1,143 @@
+package task_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"errand/shared/task"
+)
+
+// owesAnew checks in which lanes after owes more than before did.
+func owesAnew(t *testing.T, what string, before, after task.Record, m task.Moment, lanes ...string) {
+	t.Helper()
+	var got []string
+	for _, d := range task.NewDebts(before, after, m) {
+		got = append(got, d.Lane)
+	}
+	if diff := cmp.Diff(lanes, got); diff != "" {
+		t.Errorf("%s: newly owed in the lanes: want (-), got (+):\n%s", what, diff)
+	}
+}
+
+// Each decision is followed by the jobs it needs and no others: a job too many costs
+// money, a missing one makes its task wait for a sweep.
+func TestNewDebtsOfADecision(t *testing.T) {
+	m := at(time.Hour)
+	running := claimed(t, accepted(t, "x"), at(time.Second), "n")
+	end := func(r task.Record, state a2a.TaskState) task.Record {
+		t.Helper()
+		next, _, err := r.Finish(at(2*time.Second), turnOf(r), nil, task.Outcome{State: state})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return next
+	}
+	parked := func(wake time.Duration) task.Record {
+		t.Helper()
+		next, _, err := running.Park(at(2*time.Second), turnOf(running), nil, start.Add(wake), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return next
+	}
+	hooked := func(r task.Record) task.Record {
+		t.Helper()
+		next, _, err := r.SetHook(at(time.Second), task.Hook{ID: "h", URL: hookURL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return next
+	}
+
+	followUp := func(r task.Record) (task.Record, bool, error) {
+		return r.FollowUp(m, message(2), task.Seen{ID: "m2", Print: "p2"})
+	}
+	cancel := func(r task.Record) (task.Record, bool, error) { return r.Cancel(m, &a2a.Message{ID: "c"}, nil) }
+	setHook := func(r task.Record) (task.Record, bool, error) {
+		return r.SetHook(m, task.Hook{ID: "h", URL: hookURL + "/other"})
+	}
+	redrive := func(r task.Record) (task.Record, bool, error) { return r.Redrive(m, "h", hookOf(t, r).Gen, 0) }
+	ping := func(r task.Record) (task.Record, bool, error) { return r.AskPing(m, "h") }
+	drop := func(r task.Record) (task.Record, bool, error) { return r.DropHook(m, "h") }
+	dead := delivered(t, told(t), at(3*time.Second), task.Delivery{Fail: true})
+	question := end(hooked(running), a2a.TaskStateInputRequired)
+
+	turns, deliveries := []string{task.Turns}, []string{task.Deliveries}
+	for _, c := range []struct {
+		name   string
+		before task.Record
+		decide task.Decision
+		lanes  []string
+	}{
+		{"an answer", question, followUp, turns},
+		{"a message to a turn nobody has claimed", accepted(t, "x"), followUp, nil},
+		{"a message to a turn that runs", running, followUp, nil},
+		{"a message to a turn that sleeps", parked(2 * time.Hour), followUp, turns},
+		{"a message to a turn that wakes soon", parked(time.Hour + 30*time.Second), followUp, turns},
+
+		{"a cancel of a turn nobody has claimed", accepted(t, "x"), cancel, turns},
+		{"a cancel of a turn that runs", running, cancel, turns},
+		{"a cancel with a webhook, which its publication tells", hooked(running), cancel, turns},
+		{"a cancel that brings a webhook back to life", delivered(t, question, at(3*time.Second), task.Delivery{Fail: true}), cancel, turns},
+
+		{"a webhook for what has ended", end(running, a2a.TaskStateCompleted), setHook, deliveries},
+		{"a webhook for what has not", running, setHook, nil},
+		{"another webhook in the place of one that is behind", told(t), setHook, deliveries},
+		{"a re-drive", dead, redrive, deliveries},
+		{"a re-drive of what has it all", delivered(t, told(t), at(3*time.Second), task.Delivery{Sent: 2}), redrive, nil},
+		{"a ping", hooked(running), ping, deliveries},
+		{"a ping to a dead webhook", dead, ping, deliveries},
+		{"the end of a webhook", told(t), drop, nil},
+	} {
+		after, changed, err := c.decide(c.before)
+		if err != nil || !changed {
+			t.Errorf("%s: changed %v, %v", c.name, changed, err)
+			continue
+		}
+		owesAnew(t, c.name, c.before, after, m, c.lanes...)
+		owesAnew(t, c.name+", again", after, after, m)
+	}
+
+	// A cancel in the instant of the message keeps queue and time.
+	first := accepted(t, "x")
+	canceled, _, err := first.Cancel(at(0), &a2a.Message{ID: "c"}, nil)
+	if err != nil || canceled.Due != first.Due {
+		t.Fatalf("after the cancel: due %v, before %v, %v", canceled.Due, first.Due, err)
+	}
+	owesAnew(t, "a cancel in the instant of its message", first, canceled, at(0), task.Turns)
+
+	owesAnew(t, "a first message", task.Record{}, first, at(0), task.Turns)
+	owesAnew(t, "a turn that wakes soon", running, parked(time.Minute), at(2*time.Second), task.Turns)
+	owesAnew(t, "a turn that sleeps", running, parked(time.Hour), at(2*time.Second))
+	owesAnew(t, "the end of a turn, which its publication tells", hooked(running), end(hooked(running), a2a.TaskStateCompleted), at(2*time.Second))
+}
+
+// lawsOfNewDebts checks that a new debt is a debt, that a record owes nothing new to
+// itself, and that a lane without debts gets a job for its first one, except for notes,
+// which are published.
+func lawsOfNewDebts(t *rapid.T, what string, before, after task.Record, m task.Moment) {
+	soon := m.Now.Add(m.Rules.Patience)
+	in := func(debts []task.Debt, lane string) int {
+		return slices.IndexFunc(debts, func(d task.Debt) bool { return d.Lane == lane })
+	}
+	anew, was, is := task.NewDebts(before, after, m), before.Owed(m, soon), after.Owed(m, soon)
+	for _, d := range anew {
+		if i := in(is, d.Lane); i < 0 || d.At.Before(is[i].At) {
+			t.Fatalf("%s: %s is owed anew at %v, but owed are %v", what, d.Lane, d.At, is)
+		}
+	}
+	for _, d := range is {
+		told := d.Lane == task.Deliveries && len(after.Notes) > len(before.Notes)
+		if in(was, d.Lane) < 0 && in(anew, d.Lane) < 0 && !told {
+			t.Fatalf("%s: %s is owed at %v and was not before, but anew are %v", what, d.Lane, d.At, anew)
+		}
+	}
+	if again := task.NewDebts(after, after, m); len(again) > 0 {
+		t.Fatalf("%s: %v are owed anew by what has not changed", what, again)
+	}
+}

@@ -1,0 +1,8 @@
+package task
+
+// Watched is the number of records that are watched.
+func (s *Topics) Watched() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.all)
+}
