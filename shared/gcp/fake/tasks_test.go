@@ -223,15 +223,19 @@ func TestBackoffDoublesThenGrowsEvenly(t *testing.T) {
 	w := newWorld(t, &cloudtaskspb.Queue{RetryConfig: &cloudtaskspb.RetryConfig{
 		MinBackoff: durationpb.New(10 * time.Millisecond), MaxBackoff: durationpb.New(100 * time.Millisecond), MaxDoublings: 2, MaxAttempts: 7,
 	}})
-	w.answer.Store(always(500))
+	came := make(chan time.Time, 10)
+	w.answer.Store(func(rw http.ResponseWriter, _ *http.Request) {
+		came <- time.Now() // before the answer, from which the wait is counted
+		rw.WriteHeader(500)
+	})
 	w.create(w.task(""))
-	var last time.Time
-	for i, least := range []time.Duration{0, 10, 20, 40, 80, 100, 100} { // 40·2, then 40·3 but at most 100
-		w.next()
-		if now := time.Now(); i > 0 && now.Sub(last) < least*time.Millisecond-5*time.Millisecond {
-			t.Errorf("try %d came after %v, want %v", i+1, now.Sub(last), least*time.Millisecond)
+	last := <-came
+	for i, least := range []time.Duration{10, 20, 40, 80, 100, 100} { // 40·2, then 40·3 but at most 100
+		now := <-came
+		if wait := now.Sub(last); wait < least*time.Millisecond {
+			t.Errorf("try %d came %v after the one before, want %v", i+2, wait, least*time.Millisecond)
 		}
-		last = time.Now()
+		last = now
 	}
 	w.settled(0) // given up after seven
 }
@@ -240,13 +244,13 @@ func TestBackoffDoublesThenGrowsEvenly(t *testing.T) {
 func TestRetriesEndWhenAttemptsAndTimeAreUsedUp(t *testing.T) {
 	w := newWorld(t, &cloudtaskspb.Queue{RetryConfig: &cloudtaskspb.RetryConfig{
 		MinBackoff: durationpb.New(10 * time.Millisecond), MaxBackoff: durationpb.New(10 * time.Millisecond),
-		MaxAttempts: 2, MaxRetryDuration: durationpb.New(200 * time.Millisecond),
+		MaxAttempts: 2, MaxRetryDuration: durationpb.New(500 * time.Millisecond),
 	}})
 	w.answer.Store(always(500))
 	start := time.Now()
 	w.create(w.task(""))
 	w.settled(0)
-	if took := time.Since(start); took < 200*time.Millisecond || len(w.seen) < 3 {
+	if took := time.Since(start); took < 500*time.Millisecond || len(w.seen) < 3 {
 		t.Errorf("given up after %v and %d tries", took, len(w.seen))
 	}
 }
