@@ -51,7 +51,7 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	d, options := desk.New(at), serve.Options{Log: log}
 	begin := func(string) {}
 	if env.Local() {
-		alone, err := newStandalone(parts, at)
+		alone, err := newStandalone(parts, env.LocalTurns(), at)
 		if err != nil {
 			return err
 		}

@@ -13,7 +13,6 @@ import (
 	"errand/shared/queue"
 	"errand/shared/serve"
 	"errand/shared/setup"
-	"errand/shared/task"
 	"errand/worker/executor"
 	"errand/worker/tools"
 	"errand/worker/turn"
@@ -40,8 +39,9 @@ const (
 	lastDeliveries = 3 * time.Second
 )
 
-// newStandalone makes the services and the desk of all of them, whose queue is the local one.
-func newStandalone(p *setup.Parts, at desk.Config) (*standalone, error) {
+// newStandalone makes the services and the desk of all of them, whose queue is the local
+// one and runs so many turns at once; 0: as many as by default.
+func newStandalone(p *setup.Parts, turns int, at desk.Config) (*standalone, error) {
 	log := at.Log
 	s := &standalone{log: log}
 	exec, err := executor.New(executor.Config{Agent: p.Agent, Model: p.Model, Tools: tools.All(), Log: log})
@@ -49,7 +49,7 @@ func newStandalone(p *setup.Parts, at desk.Config) (*standalone, error) {
 		return nil, err
 	}
 	inner := http.NewServeMux()
-	s.local = setup.Connect(serve.Identified(inner), func(ctx context.Context, lane string) { s.sweep.Refill(ctx, lane) }, log)
+	s.local = setup.Connect(serve.Identified(inner), func(ctx context.Context, lane string) { s.sweep.Refill(ctx, lane) }, turns, log)
 	at.Queue = s.local.Queue
 	s.desk = desk.New(at)
 
@@ -69,8 +69,9 @@ func (s *standalone) start(ctx context.Context, url string) {
 	s.hooks.Issuer = url
 	ctx, s.stop = context.WithCancel(ctx)
 	go func() {
-		s.sweep.Refill(ctx, task.Turns)
-		s.sweep.Refill(ctx, task.Deliveries)
+		for _, lane := range queue.Lanes() {
+			s.sweep.Refill(ctx, lane.Name)
+		}
 		s.sweep.Run(ctx, sweepEvery)
 	}()
 }

@@ -3,6 +3,7 @@ package infra_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -20,10 +21,10 @@ import (
 	"errand/shared/bus"
 	"errand/shared/keys"
 	embedded "errand/shared/local"
+	"errand/shared/queue"
 	"errand/shared/secret"
 	"errand/shared/serve"
 	"errand/shared/setup"
-	"errand/shared/task"
 )
 
 // keyOfModel is the secret that the worker asks ERRAND_SECRETS for; the others ask for
@@ -38,6 +39,7 @@ func TestEnvironment(t *testing.T) {
 		"K_SERVICE":         "set by Cloud Run",
 		"ERRAND_LISTEN":     "PORT says it",
 		"ERRAND_AGENT":      "the definition is in the programs",
+		"ERRAND_TURNS":      "turns_per_instance says how many run at once",
 		"ERRAND_ISSUER":     "the invoker's tokens are Google's, which is the default",
 		"GEMINI_API_KEY":    "the key is a secret, asked for through ERRAND_SECRETS and in nobody's environment",
 		"ERRAND_KEYS":       "the keys are a secret, asked for through ERRAND_SECRETS and in nobody's environment",
@@ -104,8 +106,16 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s is %s, want %s", variable, env[variable], want)
 		}
 	}
+	var want []string
+	for _, l := range queue.Lanes() {
+		want = append(want, l.Queues()...)
+		if !strings.Contains(read(t, "tasks.tf"), fmt.Sprintf("max_dispatches_per_second = %d\n", l.Rate)) {
+			t.Errorf("a queue of %s does not dispatch %d a second", l.Name, l.Rate)
+		}
+	}
+	slices.Sort(want)
 	lanes := slices.Sorted(maps.Keys(local(t, ctx, "queues")))
-	if diff := cmp.Diff([]string{task.Deliveries, task.Turns}, lanes); diff != "" {
+	if diff := cmp.Diff(want, lanes); diff != "" {
 		t.Errorf("queues: %s", diff)
 	}
 	if !strings.Contains(read(t, "tasks.tf"), `"${var.prefix}-${each.key}"`) {

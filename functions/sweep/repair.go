@@ -18,7 +18,7 @@ func (s *Sweep) repair(ctx context.Context, lane string, added time.Time) (int, 
 	if now := s.Desk.Now(); added.After(now) {
 		added = now
 	}
-	return s.each(ctx, lane, added, s.Limit, func(ctx context.Context, id string) (task.Record, bool, error) {
+	return s.each(ctx, lane, added, s.limit(lane), func(ctx context.Context, id string) (task.Record, bool, error) {
 		won := false // of several sweeps, one
 		r, err := task.Update(ctx, s.Store, id, func(r task.Record) (task.Record, bool, error) {
 			next, changed, err := r.Swept(s.Desk.Moment(), added)

@@ -27,16 +27,23 @@ type Config struct {
 	Queue queue.Queue  // the desk's: sweeps are jobs too
 	Log   *slog.Logger // default: nowhere
 
-	// Limit is how many records one sweep puts back: a tenth of what a queue
-	// dispatches until the next one, so that repair does not crowd out what is new.
-	// Default 3000, for the 500 a second of a Cloud Tasks queue.
-	// https://cloud.google.com/tasks/docs/quotas
+	// Limit is how many records one sweep puts back. Default: a tenth of what the lane
+	// dispatches until the next sweep, so that repair does not crowd out what is new.
 	Limit int
 
 	// Fill is how many records one Refill puts back. It must be more than twice
 	// what a lane of the queue holds: then the lane overflows whenever there is more,
 	// and asks again. Default 40,000.
 	Fill int
+}
+
+// limit is how many records a sweep of the lane puts back.
+func (s *Sweep) limit(lane string) int {
+	if s.Limit > 0 {
+		return s.Limit
+	}
+	l, _ := queue.LaneOf(lane)
+	return l.Rate * l.Shards * 60 / 10
 }
 
 // Limits of one sweep.
@@ -55,9 +62,6 @@ type Sweep struct{ Config }
 func New(c Config) *Sweep {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
-	}
-	if c.Limit <= 0 {
-		c.Limit = 3000
 	}
 	if c.Fill <= 0 {
 		c.Fill = 40_000

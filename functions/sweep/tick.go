@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"errand/shared/queue"
-	"errand/shared/task"
 )
 
 // PathTick is where a schedule posts every minute, because no process of ours runs all
@@ -45,10 +44,10 @@ func (s *Sweep) ServeTick(w http.ResponseWriter, req *http.Request) {
 // tick adds a sweep to each queue, with the time it was added.
 func (s *Sweep) tick(ctx context.Context) error {
 	var bad []error
-	for _, lane := range []string{task.Turns, task.Deliveries} {
-		job := queue.Job{Queue: lane, Path: queue.PathSweep, Sweep: s.Desk.Now().UTC()}
+	for _, lane := range queue.Lanes() {
+		job := queue.Job{Queue: lane.Name, Path: queue.PathSweep, Sweep: s.Desk.Now().UTC()}
 		if err := s.Queue.Add(ctx, job); err != nil {
-			bad = append(bad, fmt.Errorf("queue %s: %w", lane, err))
+			bad = append(bad, fmt.Errorf("queue %s: %w", lane.Name, err))
 		}
 	}
 	return errors.Join(bad...)

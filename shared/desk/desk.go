@@ -113,7 +113,8 @@ func (d *Desk) Enqueue(ctx context.Context, r task.Record, lanes ...string) erro
 func (d *Desk) enqueue(ctx context.Context, r task.Record, owed []task.Debt) error {
 	var errs []error
 	for _, o := range owed {
-		job := queue.Job{Queue: o.Lane, Path: pathOf(o.Lane), Task: r.ID()}
+		lane, _ := queue.LaneOf(o.Lane) // without a path the queue refuses the job
+		job := queue.Job{Queue: o.Lane, Path: lane.Path, Task: r.ID()}
 		if o.At.After(d.cfg.Now()) {
 			job.At = o.At
 		}
@@ -122,12 +123,4 @@ func (d *Desk) enqueue(ctx context.Context, r task.Record, owed []task.Debt) err
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// pathOf is where the jobs of a lane are delivered.
-func pathOf(lane string) string {
-	if lane == task.Deliveries {
-		return queue.PathDeliver
-	}
-	return queue.PathTurn
 }

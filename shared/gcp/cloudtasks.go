@@ -24,7 +24,7 @@ import (
 
 // QueueConfig says where jobs go. All but Endpoint and Options is required.
 type QueueConfig struct {
-	Prefix    string // projects/P/locations/L/queues/PREFIX: the queues are PREFIX-turns and PREFIX-deliveries
+	Prefix    string // projects/P/locations/L/queues/PREFIX: the queues are PREFIX-QUEUE, for each queue of each lane
 	Worker    string // base URL of the service that runs turns
 	Functions string // base URL of the service that delivers and sweeps
 	Invoker   string // e-mail of the service account whose ID token every delivery carries
@@ -61,9 +61,6 @@ const (
 
 	addPause = 50 * time.Millisecond // before the second try; twice that before the third
 )
-
-// queueLanes are the queues there are.
-var queueLanes = map[string]bool{"turns": true, "deliveries": true}
 
 // A queue's id has at most 100 characters, of which "-deliveries" takes eleven.
 var queuePrefix = regexp.MustCompile(`^projects/[A-Za-z0-9.:-]+/locations/[a-z0-9-]+/queues/[A-Za-z0-9-]{1,89}$`)
@@ -139,12 +136,13 @@ func queueRemedy(err error) string {
 }
 
 func (q *Queue) request(ctx context.Context, job queue.Job) (*cloudtaskspb.CreateTaskRequest, error) {
+	lane, known := queue.LaneOf(job.Queue)
 	base := q.cfg.Functions
-	if job.Path == queue.PathTurn {
+	if job.Path == lane.Path && lane.Service == queue.Worker {
 		base = q.cfg.Worker
 	}
 	switch {
-	case !queueLanes[job.Queue]:
+	case !known:
 		return nil, fmt.Errorf("no queue %q", job.Queue)
 	case job.Path == "":
 		return nil, errors.New("no path")
@@ -172,7 +170,7 @@ func (q *Queue) request(ctx context.Context, job queue.Job) (*cloudtaskspb.Creat
 	if !job.At.IsZero() {
 		t.ScheduleTime = timestamppb.New(job.At)
 	}
-	return &cloudtaskspb.CreateTaskRequest{Parent: q.cfg.Prefix + "-" + job.Queue, Task: t}, nil
+	return &cloudtaskspb.CreateTaskRequest{Parent: q.cfg.Prefix + "-" + lane.QueueOf(job.Task), Task: t}, nil
 }
 
 // Close ends the connection.

@@ -25,7 +25,7 @@ type QueueConfig struct {
 	// be without routes when the queue is made: nothing is delivered before the
 	// first Add.
 	Handler http.Handler
-	// Lanes are the queues by their short names; default "turns" and "deliveries".
+	// Lanes are the lanes by their names; default those of [queue.Lanes] with their slots.
 	Lanes map[string]Limits
 	// Refill is called when a lane that had to drop jobs is less than half full
 	// again: it is to add whatever the records owe that lane, due or not (R11).
@@ -55,7 +55,10 @@ var _ queue.Queue = (*Queue)(nil)
 // NewQueue returns a Queue that runs until Close.
 func NewQueue(c QueueConfig) *Queue {
 	if c.Lanes == nil {
-		c.Lanes = map[string]Limits{"turns": {}, "deliveries": {}}
+		c.Lanes = map[string]Limits{}
+		for _, l := range queue.Lanes() {
+			c.Lanes[l.Name] = Limits{Slots: l.Slots}
+		}
 	}
 	q := &Queue{lanes: make(map[string]*lane[hint], len(c.Lanes))}
 	for name, limits := range c.Lanes {

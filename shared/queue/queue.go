@@ -42,7 +42,7 @@ const (
 
 // A Job is one hint. Exactly one of Task and Sweep is set.
 type Job struct {
-	Queue string    // the queue that carries it, by its short name: "turns", "deliveries"
+	Queue string    // the lane that carries it, by its name
 	Path  string    // one of the Path constants
 	Task  string    // id of the record that may have work
 	Sweep time.Time // of a sweep: when it was added; it repairs what was due then

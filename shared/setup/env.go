@@ -30,6 +30,8 @@ type Env struct {
 	GeminiKey string // GEMINI_API_KEY: the secret gemini-api-key of env:
 	Keys      string // ERRAND_KEYS: the secret errand-keys of env:
 
+	Turns string // ERRAND_TURNS: turns that the local queue runs at once; empty: as many as its lane has slots
+
 	WorkerURL    string // ERRAND_WORKER_URL: where Cloud Tasks reaches the worker
 	FunctionsURL string // ERRAND_FUNCTIONS_URL: where Cloud Tasks, Pub/Sub and Scheduler reach the functions
 	Invoker      string // ERRAND_INVOKER: e-mail of the service account that they call as
@@ -54,6 +56,7 @@ var variables = map[string]func(*Env, string){
 	"ERRAND_MODEL":      func(e *Env, v string) { e.Model = v },
 	"ERRAND_PUSH_ALLOW": func(e *Env, v string) { e.PushAllow = v },
 	"ERRAND_DEDUPE":     func(e *Env, v string) { e.Dedupe = v },
+	"ERRAND_TURNS":      func(e *Env, v string) { e.Turns = v },
 	"ERRAND_ACCESS":     func(e *Env, v string) { e.Access = v },
 	"ERRAND_SECRETS":    func(e *Env, v string) { e.Secrets = v },
 	"GEMINI_API_KEY":    func(e *Env, v string) { e.GeminiKey = strings.TrimSpace(v) }, // files end in a newline
@@ -133,10 +136,26 @@ func (e Env) check() []error {
 	if strings.HasSuffix(e.Issuer, "/") {
 		bad = append(bad, errors.New("ERRAND_ISSUER is compared to the letter with what tokens say: leave the slash at its end out"))
 	}
+	if n := e.LocalTurns(); e.Turns != "" && (n < 1 || n > maxTurns) {
+		bad = append(bad, fmt.Errorf("ERRAND_TURNS must be a number of turns from 1 to %d, for example ERRAND_TURNS=64", maxTurns))
+	}
 	if e.Dedupe != "" && e.Dedupe != dedupeByID && e.Dedupe != dedupeOff {
 		bad = append(bad, fmt.Errorf("ERRAND_DEDUPE must be %s, the default, or %s if clients give different messages the same messageId", dedupeByID, dedupeOff))
 	}
 	return bad
+}
+
+// maxTurns bounds ERRAND_TURNS: each turn takes a goroutine and a call of the model.
+const maxTurns = 10_000
+
+// LocalTurns is how many turns the local queue runs at once; 0: as many as its lane has
+// slots.
+func (e Env) LocalTurns() int {
+	n, err := strconv.Atoi(e.Turns)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // What ERRAND_DEDUPE may say.

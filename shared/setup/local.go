@@ -9,7 +9,6 @@ import (
 	"errand/shared/bus"
 	"errand/shared/local"
 	"errand/shared/queue"
-	"errand/shared/task"
 )
 
 // Local is the queue and the bus of one process.
@@ -20,18 +19,20 @@ type Local struct {
 	bus   *local.Bus
 }
 
-// deliverySlots are many, because a delivery does little but wait for a receiver: eight
-// at each of a few hosts that hang must not keep all others waiting.
-const deliverySlots = 256
-
 // Connect makes the queue and the bus that deliver to h, which is never listened
-// on. refill is asked to put back what a full queue had to drop.
-func Connect(h http.Handler, refill func(ctx context.Context, lane string), log *slog.Logger) *Local {
+// on. refill is asked to put back what a full queue had to drop. turns is how many turns
+// run at once; 0: as many as the lane has slots.
+func Connect(h http.Handler, refill func(ctx context.Context, lane string), turns int, log *slog.Logger) *Local {
+	lanes := map[string]local.Limits{}
+	for _, l := range queue.Lanes() {
+		if l.Name == queue.Turns && turns > 0 {
+			l.Slots = turns
+		}
+		lanes[l.Name] = local.Limits{Slots: l.Slots}
+	}
 	l := &Local{
-		queue: local.NewQueue(local.QueueConfig{Handler: h, Refill: refill, Log: log, Lanes: map[string]local.Limits{
-			task.Turns: {}, task.Deliveries: {Slots: deliverySlots},
-		}}),
-		bus: local.NewBus(local.BusConfig{Handler: h, Subscriptions: []string{"notify"}, Log: log}),
+		queue: local.NewQueue(local.QueueConfig{Handler: h, Refill: refill, Log: log, Lanes: lanes}),
+		bus:   local.NewBus(local.BusConfig{Handler: h, Subscriptions: []string{"notify"}, Log: log}),
 	}
 	l.Queue, l.Bus = l.queue, l.bus
 	return l

@@ -28,14 +28,14 @@ func TestReadEnv(t *testing.T) {
 	got, err := setup.ReadEnv([]string{
 		"PORT=9000", "ERRAND_LISTEN=0.0.0.0:9001", "ERRAND_URL=https://a.example.com/", "ERRAND_AGENT=a.yaml", "ERRAND_STORE=sqlite:x=y.db",
 		"ERRAND_QUEUE=local", "ERRAND_BUS=local", "ERRAND_MODEL=standin:", "ERRAND_PUSH_ALLOW=127.0.0.1:*", "GEMINI_API_KEY=k\n", "K_SERVICE=s",
-		"ERRAND_DEDUPE=off", "ERRAND_ACCESS=anonymous", "ERRAND_SECRETS=env:", "ERRAND_WORKER_URL=https://w.example.com/", "ERRAND_FUNCTIONS_URL=https://f.example.com",
+		"ERRAND_DEDUPE=off", "ERRAND_TURNS=9", "ERRAND_ACCESS=anonymous", "ERRAND_SECRETS=env:", "ERRAND_WORKER_URL=https://w.example.com/", "ERRAND_FUNCTIONS_URL=https://f.example.com",
 		"ERRAND_INVOKER=i@p.example.com", "ERRAND_ISSUER=https://i.example.com", "GOOGLE_CLOUD_PROJECT=p", "GOOGLE_CLOUD_LOCATION=l",
 		"ERRAND_TEST_ANYTHING=1", "HOME=/", "ERRANDS=1", "nonsense", "=C:",
 	})
 	want := setup.Env{
 		Port: "9000", Listen: "0.0.0.0:9001", URL: "https://a.example.com", Agent: "a.yaml", Store: "sqlite:x=y.db",
 		Queue: "local", Bus: "local", Model: "standin:", PushAllow: "127.0.0.1:*", GeminiKey: "k", Service: "s",
-		Dedupe: "off", Access: "anonymous", Secrets: "env:", WorkerURL: "https://w.example.com", FunctionsURL: "https://f.example.com", Invoker: "i@p.example.com",
+		Dedupe: "off", Turns: "9", Access: "anonymous", Secrets: "env:", WorkerURL: "https://w.example.com", FunctionsURL: "https://f.example.com", Invoker: "i@p.example.com",
 		Issuer: "https://i.example.com", Project: "p", Location: "l",
 	}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
@@ -67,6 +67,8 @@ func TestReadEnvRefuses(t *testing.T) {
 		{"ERRAND_URL=http://a.example.com:81/b", ""},
 		{"ERRAND_WORKER_URL=https://w.example.com/turns", "ERRAND_WORKER_URL must be an address without a path"}, {"ERRAND_WORKER_URL=https://w.example.com/", ""},
 		{"ERRAND_FUNCTIONS_URL=https://f.example.com/x", "ERRAND_FUNCTIONS_URL must be an address without a path"},
+		{"ERRAND_TURNS=many", "ERRAND_TURNS=64"}, {"ERRAND_TURNS=0", "ERRAND_TURNS=64"}, {"ERRAND_TURNS=-1", "ERRAND_TURNS=64"},
+		{"ERRAND_TURNS=10001", "from 1 to 10000"}, {"ERRAND_TURNS=1", ""}, {"ERRAND_TURNS=10000", ""}, {"ERRAND_TURNS=", ""},
 		{"ERRAND_ISSUER=https://i.example.com/", "leave the slash at its end out"}, {"ERRAND_ISSUER=http://127.0.0.1:1", ""},
 	} {
 		_, err := setup.ReadEnv([]string{row.env})
@@ -111,8 +113,8 @@ func open(t *testing.T, e setup.Env) (*setup.Parts, error) {
 
 // Specs of managed services, in which nothing is asked before it is used.
 const (
-	queue = "cloudtasks:projects/p/locations/l/queues/q"
-	topic = "pubsub:projects/p/topics/t"
+	managed = "cloudtasks:projects/p/locations/l/queues/q"
+	topic   = "pubsub:projects/p/topics/t"
 )
 
 // Whatever cannot work is refused with the variable and what to do, before anything
@@ -148,13 +150,14 @@ func TestOpenRefuses(t *testing.T) {
 		{"push", setup.Env{PushAllow: "localhost"}, []string{"ERRAND_PUSH_ALLOW", "PREFIX:PORT"}},
 		{"no URL", setup.Env{URL: "agent"}, []string{"ERRAND_URL", "https://host"}},
 		{"Cloud Run", setup.Env{Service: "s"}, []string{"ERRAND_QUEUE=cloudtasks:", "ERRAND_BUS=pubsub:", "K_SERVICE"}},
-		{"Cloud Run without keys", setup.Env{Service: "s", Queue: queue, Bus: topic, Store: "firestore:p/d", Model: "standin:", URL: "https://x.test"},
+		{"Cloud Run without keys", setup.Env{Service: "s", Queue: managed, Bus: topic, Store: "firestore:p/d", Model: "standin:", URL: "https://x.test"},
 			[]string{"ERRAND_KEYS", "errand-keys", "ERRAND_SECRETS", "cardserver keys"}},
 		{"damaged keys", setup.Env{Keys: "2026-01-01T00:00:00Z letmein"}, []string{"ERRAND_KEYS", "line 1", "cardserver keys"}},
-		{"Cloud Run with SQLite", setup.Env{Service: "s", Queue: queue, Bus: topic}, []string{"ERRAND_STORE=firestore:", "K_SERVICE"}},
-		{"SQLite with a managed queue", setup.Env{Queue: queue, Bus: topic}, []string{"ERRAND_STORE=firestore:"}},
-		{"half a cloud", setup.Env{Queue: queue}, []string{"ERRAND_QUEUE", "ERRAND_BUS", "both"}},
-		{"a queue without its services", setup.Env{Queue: queue, Bus: topic, Store: "firestore:p"}, []string{"ERRAND_WORKER_URL", "ERRAND_FUNCTIONS_URL", "ERRAND_INVOKER"}},
+		{"Cloud Run with SQLite", setup.Env{Service: "s", Queue: managed, Bus: topic}, []string{"ERRAND_STORE=firestore:", "K_SERVICE"}},
+		{"SQLite with a managed queue", setup.Env{Queue: managed, Bus: topic}, []string{"ERRAND_STORE=firestore:"}},
+		{"half a cloud", setup.Env{Queue: managed}, []string{"ERRAND_QUEUE", "ERRAND_BUS", "both"}},
+		{"turns of a managed queue", setup.Env{Queue: managed, Bus: topic, Store: "firestore:p", Turns: "9"}, []string{"ERRAND_TURNS", "turns_per_instance"}},
+		{"a queue without its services", setup.Env{Queue: managed, Bus: topic, Store: "firestore:p"}, []string{"ERRAND_WORKER_URL", "ERRAND_FUNCTIONS_URL", "ERRAND_INVOKER"}},
 		{"a queue of another form", setup.Env{Queue: "cloudtasks:mine", Bus: topic, Store: "firestore:p"}, []string{"ERRAND_QUEUE", "projects/"}},
 		{"access", setup.Env{Access: filepath.Join(other, "none.yaml")}, []string{"ERRAND_ACCESS", "none.yaml"}},
 		{"several", setup.Env{Store: "z", Model: "m", PushAllow: "p", Access: "/none"}, []string{"ERRAND_STORE", "ERRAND_MODEL", "ERRAND_PUSH_ALLOW", "ERRAND_ACCESS"}},

@@ -18,7 +18,7 @@ import (
 // of a newer schema is read and never written.
 const Schema = 1
 
-// Names of the two queues that carry jobs about records.
+// Names of the queues that carry jobs about records, as package queue has them.
 const (
 	Turns      = "turns"      // a turn is owed
 	Deliveries = "deliveries" // a webhook is behind

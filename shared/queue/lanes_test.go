@@ -1,0 +1,59 @@
+package queue_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"errand/shared/queue"
+	"errand/shared/task"
+)
+
+// Records and queues call the lanes by the same names, and no two lanes share a path.
+func TestLanes(t *testing.T) {
+	var names, paths []string
+	for _, l := range queue.Lanes() {
+		found, ok := queue.LaneOf(l.Name)
+		if !ok || found != l {
+			t.Errorf("LaneOf(%q) = %+v, %t", l.Name, found, ok)
+		}
+		if l.Rate < 1 || l.Slots < 1 || l.Shards < 1 || l.Service != queue.Worker && l.Service != queue.Functions {
+			t.Errorf("%+v has nothing to work with", l)
+		}
+		if slices.Contains(paths, l.Path) {
+			t.Errorf("two lanes deliver to %s", l.Path)
+		}
+		names, paths = append(names, l.Name), append(paths, l.Path)
+	}
+	if want := []string{task.Turns, task.Deliveries}; !slices.Equal(names, want) {
+		t.Errorf("the lanes are %q, want those of records, %q", names, want)
+	}
+	if l, ok := queue.LaneOf("nonsense"); ok {
+		t.Errorf("LaneOf of a lane that there is not = %+v", l)
+	}
+}
+
+// The jobs about a task always take the same shard, and those about many take all.
+func TestShards(t *testing.T) {
+	one := queue.Lane{Name: "turns", Shards: 1}
+	if got := one.QueueOf("a"); got != "turns" || !slices.Equal(one.Queues(), []string{"turns"}) {
+		t.Errorf("a lane of one shard has the queues %q and takes %s", one.Queues(), got)
+	}
+
+	lane, used := queue.Lane{Name: "turns", Shards: 4}, map[string]int{}
+	for i := range 400 {
+		id := fmt.Sprint("task-", i)
+		used[lane.QueueOf(id)]++
+		if lane.QueueOf(id) != lane.QueueOf(id) {
+			t.Errorf("%s has two queues", id)
+		}
+	}
+	for _, name := range []string{"turns-0", "turns-1", "turns-2", "turns-3"} {
+		if used[name] < 50 {
+			t.Errorf("of 400 tasks %d have the queue %s", used[name], name)
+		}
+	}
+	if len(used) != 4 {
+		t.Errorf("the queues are %v", used)
+	}
+}
