@@ -23,7 +23,7 @@ const module = "errand/"
 
 // ports are floor 0: data, pure functions, interfaces. They never import each
 // other, so that each can be read and replaced alone.
-var ports = []string{"shared/task", "shared/queue", "shared/bus", "shared/model", "shared/secret"}
+var ports = []string{"shared/task", "shared/kv", "shared/queue", "shared/bus", "shared/model", "shared/secret"}
 
 // adapters are imported by setup and by tests: whoever else imported one would
 // choose it, and that choice has one place.
@@ -33,6 +33,7 @@ var adapters = []string{"shared/sqlstore", "shared/local", "shared/gcp", "shared
 // is not here fails: a new one is a decision. Tests are not held to it.
 var allowed = map[string][]string{
 	"shared/task":   {},
+	"shared/kv":     {},
 	"shared/queue":  {},
 	"shared/bus":    {},
 	"shared/model":  {},
