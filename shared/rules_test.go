@@ -52,7 +52,7 @@ var allowed = map[string][]string{
 	// webhook decides, and acts on nothing.
 	"shared/webhook": {"shared/bus", "shared/dialect", "shared/keys", "shared/task"},
 
-	"shared/sqlstore": {"shared/task"},
+	"shared/sqlstore": {"shared/task", "shared/kv"},
 	"shared/local":    {"shared/queue", "shared/bus", "shared/secret", "shared/serve"},
 	"shared/gcp":      {"shared/task", "shared/queue", "shared/bus", "shared/secret", "shared/serve"},
 	// gemini takes its key as a secret.Value, which no log or error prints.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
+	"errand/shared/kv"
 	"errand/shared/sqlstore"
 	"errand/shared/task"
 )
@@ -166,6 +167,41 @@ func BenchmarkList(b *testing.B) {
 					}
 				}
 			})
+		}
+	}
+}
+
+func BenchmarkPut(b *testing.B) {
+	for _, clients := range []int{1, 32} {
+		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
+			s := open(b, file(b), sqlstore.Options{}).KV()
+			value := make([]byte, 1024)
+			b.ReportAllocs()
+			b.ResetTimer()
+			cpu(b, b.N, func() {
+				each(clients, b.N, func(i int) {
+					if _, err := s.Put(b.Context(), kv.Entry{Key: "step/" + hashed(strconv.Itoa(i)), Owner: "someone", Value: value}); err != nil {
+						b.Error(err)
+					}
+				})
+			})
+		})
+	}
+}
+
+func BenchmarkListEntries(b *testing.B) {
+	s := open(b, file(b), sqlstore.Options{}).KV()
+	each(32, 10_000, func(i int) {
+		key := fmt.Sprintf("step/%s/%d", hashed(strconv.Itoa(i/100)), i%100)
+		if _, err := s.Put(b.Context(), kv.Entry{Key: key, Value: make([]byte, 1024)}); err != nil {
+			b.Error(err)
+		}
+	})
+	prefix := "step/" + hashed("50") + "/"
+	b.ResetTimer()
+	for range b.N {
+		if list, err := s.List(b.Context(), prefix, "", 100); err != nil || len(list) != 100 {
+			b.Fatalf("List = %d entries, %v", len(list), err)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"errand/shared/kv"
 	"errand/shared/sqlstore"
 	"errand/shared/task"
 )
@@ -69,9 +70,17 @@ func writeForEver(db *sqlstore.DB, prefix string) {
 		wg.Go(func() {
 			for n := 0; ; n++ {
 				r, err := db.Create(context.Background(), plain(fmt.Sprintf("%s-%d-%d", prefix, g, n), 0))
+				e := kv.Entry{Key: killed(r.ID()), Value: []byte("0")}
 				for try := 1; err == nil && try < 3; try++ {
+					if e, err = db.KV().Put(context.Background(), e); err != nil {
+						break
+					}
 					say(r)
+					e.Value = []byte(strconv.Itoa(try))
 					r, err = db.Commit(context.Background(), changed(r, try))
+				}
+				if err == nil {
+					_, err = db.KV().Put(context.Background(), e)
 				}
 				if err != nil {
 					fmt.Fprintln(os.Stderr, err)
@@ -83,6 +92,9 @@ func writeForEver(db *sqlstore.DB, prefix string) {
 	}
 	wg.Wait()
 }
+
+// killed is the key of the entry that is written after each write of a task.
+func killed(id string) string { return "kill/" + id }
 
 func say(r task.Record) {
 	if _, err := os.Stdout.WriteString(r.ID() + " " + strconv.Itoa(r.Attempt) + "\n"); err != nil {

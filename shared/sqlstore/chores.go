@@ -9,8 +9,8 @@ import (
 	"errand/shared/task"
 )
 
-// purgeChunk is how many records one write deletes: the writes of clients wait
-// for it.
+// purgeChunk is how many records, and how many entries, one write deletes: the writes
+// of clients wait for it.
 const purgeChunk = 64
 
 // Due lists records that owe something in the queue. Times are in whole
@@ -40,22 +40,24 @@ func (db *DB) Due(ctx context.Context, queue string, before time.Time, after tas
 	return refs, nil
 }
 
-// Purge deletes expired records. The file does not shrink: its free pages are
-// used again, and keeping track of them for shrinking would cost every write.
+// Purge deletes expired records and beside them expired entries of [DB.KV], up to
+// limit of each, so that neither waits for the other. It returns how many records. The
+// file does not shrink: its free pages are used again, and keeping track of them for
+// shrinking would cost every write.
 func (db *DB) Purge(ctx context.Context, before time.Time, limit int) (int, error) {
 	total := 0
-	for total < limit {
-		n := 0
-		want := min(limit-total, purgeChunk)
-		_, err := db.submit(ctx, "", func(w *writer) (task.Record, error) {
-			var err error
-			n, err = w.purge(before, want)
-			return task.Record{}, err
-		})
+	for left := limit; left > 0; left -= purgeChunk {
+		records, entries, want := 0, 0, min(left, purgeChunk)
+		err := db.submit(ctx, &write{apply: func(w *writer) (err error) {
+			if records, err = w.purge(before, want); err == nil {
+				entries, err = w.purgeEntries(before, want)
+			}
+			return err
+		}})
 		if err != nil {
 			return total, fmt.Errorf("purging: %w", err)
 		}
-		if total += n; n < want {
+		if total += records; records < want && entries < want {
 			break
 		}
 	}

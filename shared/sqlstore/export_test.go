@@ -3,25 +3,22 @@ package sqlstore
 import (
 	"context"
 	"errors"
-
-	"errand/shared/task"
 )
 
 // Script runs statements of the test's in a write.
 func (db *DB) Script(ctx context.Context, text string) error {
-	_, err := db.submit(ctx, "", func(w *writer) (task.Record, error) { return task.Record{}, w.conn.script(text) })
-	return err
+	return db.submit(ctx, &write{apply: func(w *writer) error { return w.conn.script(text) }})
 }
 
 // Hold keeps the writer busy until release is called, so that what is written
 // meanwhile becomes one group.
 func (db *DB) Hold(ctx context.Context) (release func()) {
 	held, free := make(chan struct{}), make(chan struct{})
-	go db.submit(ctx, "", func(*writer) (task.Record, error) {
+	go db.submit(ctx, &write{apply: func(*writer) error {
 		close(held)
 		<-free
-		return task.Record{}, nil
-	})
+		return nil
+	}})
 	<-held
 	return func() { close(free) }
 }
@@ -31,10 +28,10 @@ func (db *DB) Waiting() int { return len(db.writes) }
 
 // Number asks the writing connection.
 func (db *DB) Number(ctx context.Context, query string) (n int64, err error) {
-	_, err = db.submit(ctx, "", func(w *writer) (r task.Record, err error) {
+	err = db.submit(ctx, &write{apply: func(w *writer) (err error) {
 		n, err = w.conn.number(query)
-		return r, err
-	})
+		return err
+	}})
 	return n, err
 }
 

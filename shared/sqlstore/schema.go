@@ -23,8 +23,8 @@ type migration struct {
 
 // migrations are never changed, only added to.
 //
-// The body is the last of the first columns: a row's tail lies in overflow pages,
-// which a read of the columns before it does not touch. The index for lists holds
+// The body is the last of the first columns, as the value of an entry is the last: a
+// row's tail lies in overflow pages, which a read of the columns before it does not touch. The index for lists holds
 // everything a filter asks for, so that only the rows of the page are read.
 //
 // A column that is added comes after the body, so it is one that is NULL or 1: the
@@ -56,7 +56,16 @@ CREATE INDEX task_expires ON task (expires) WHERE expires IS NOT NULL;
 ALTER TABLE task ADD COLUMN dead INTEGER; -- 1: a webhook is dead; or NULL
 CREATE INDEX task_dead_owner ON task (owner, stamp, id) WHERE dead IS NOT NULL;
 CREATE INDEX task_dead       ON task (stamp, id) WHERE dead IS NOT NULL;
-`, fill: fillDead}}
+`, fill: fillDead}, {script: `
+CREATE TABLE kv (
+	key     TEXT NOT NULL UNIQUE,
+	version INTEGER NOT NULL,
+	owner   TEXT NOT NULL,
+	expires INTEGER, -- milliseconds; NULL: never
+	value   BLOB NOT NULL
+);
+CREATE INDEX kv_expires ON kv (expires) WHERE expires IS NOT NULL;
+`}}
 
 // fillDead marks the records that had a dead webhook before there was a column for
 // it. Their stored form is read as ever, not by SQLite's functions: those take a text

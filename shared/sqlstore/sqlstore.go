@@ -1,4 +1,4 @@
-// Package sqlstore keeps task records in one SQLite file.
+// Package sqlstore keeps task records, and entries of package kv, in one SQLite file.
 //
 // One process owns the file: opening it takes it exclusively and ends every
 // lease in it, because whoever held one is dead (R3). One goroutine writes, many
@@ -6,7 +6,7 @@
 // Because this process is the only writer, recent records are kept in memory and
 // watchers are woken directly.
 //
-// It is not a database that several machines share, and keeps nothing but tasks.
+// It is not a database that several machines share.
 package sqlstore
 
 import (
@@ -59,8 +59,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// A DB is a task.Store, task.Chores and task.Letters on one SQLite file. It is safe
-// for concurrent use.
+// A DB is a task.Store, task.Chores and task.Letters on one SQLite file, and has a
+// kv.Store in the same file. It is safe for concurrent use.
 type DB struct {
 	opts    Options
 	path    string

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 
+	"errand/shared/kv"
 	"errand/shared/task"
 )
 
@@ -15,9 +16,9 @@ const groupMax = 256
 
 // A write is one operation on its way to the writer.
 type write struct {
-	id    string                             // of the record it changes; empty: of several
-	apply func(*writer) (task.Record, error) // runs within the group's transaction
-	next  task.Record
+	apply func(*writer) error // runs within the group's transaction
+	id    string              // of the one record that it changes; empty: cache and watchers are not concerned
+	next  task.Record         // that record as apply made it
 	err   error
 	done  chan struct{}
 }
@@ -25,24 +26,37 @@ type write struct {
 // isVerdict tells an answer from a failure of the store: a verdict holds for one
 // operation, a failure for the whole group.
 func isVerdict(err error) bool {
-	return errors.Is(err, task.ErrExists) || errors.Is(err, task.ErrConflict)
+	return errors.Is(err, task.ErrExists) || errors.Is(err, task.ErrConflict) || errors.Is(err, kv.ErrConflict)
 }
 
-// submit hands a write over and waits until it is durable or refused. When ctx
-// ends first the outcome is unknown.
-func (db *DB) submit(ctx context.Context, id string, apply func(*writer) (task.Record, error)) (task.Record, error) {
-	if err := ctx.Err(); err != nil {
+// write changes one record.
+func (db *DB) write(ctx context.Context, id string, apply func(*writer) (task.Record, error)) (task.Record, error) {
+	op := &write{id: id}
+	op.apply = func(w *writer) (err error) {
+		op.next, err = apply(w)
+		return err
+	}
+	if err := db.submit(ctx, op); err != nil {
 		return task.Record{}, err
 	}
-	w := &write{id: id, apply: apply, done: make(chan struct{})}
-	if err := db.hand(ctx, w); err != nil {
-		return task.Record{}, err
+	return op.next, nil
+}
+
+// submit hands a write over and waits until it is durable or refused. When ctx ends
+// first the outcome is unknown, and apply may still run.
+func (db *DB) submit(ctx context.Context, op *write) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	op.done = make(chan struct{})
+	if err := db.hand(ctx, op); err != nil {
+		return err
 	}
 	select {
-	case <-w.done:
-		return w.next, w.err
+	case <-op.done:
+		return op.err
 	case <-ctx.Done():
-		return task.Record{}, ctx.Err()
+		return ctx.Err()
 	}
 }
 
@@ -164,7 +178,9 @@ func (w *writer) commitGroup(group []*write) {
 	err := w.applyGroup(group)
 	if err == nil {
 		for _, op := range group {
-			w.db.cache.writing(op.id)
+			if op.id != "" {
+				w.db.cache.writing(op.id)
+			}
 		}
 		for _, id := range w.deleted {
 			w.db.cache.writing(id)
@@ -181,7 +197,7 @@ func (w *writer) commitGroup(group []*write) {
 	}
 	for _, op := range group {
 		if err != nil {
-			op.next, op.err = task.Record{}, err
+			op.err = err
 		}
 		close(op.done)
 	}
@@ -195,7 +211,7 @@ func (w *writer) applyGroup(group []*write) error {
 		return fmt.Errorf("beginning: %w", err)
 	}
 	for _, op := range group {
-		op.next, op.err = op.apply(w)
+		op.err = op.apply(w)
 		if op.err != nil && !isVerdict(op.err) {
 			return op.err
 		}
@@ -214,9 +230,10 @@ func (w *writer) settle(group []*write, err error) {
 	}
 	for _, op := range group {
 		switch {
+		case op.id == "":
 		case err != nil:
 			w.db.cache.forget(op.id)
-		case op.err != nil || op.id == "":
+		case op.err != nil:
 			w.db.cache.keep(op.id)
 		default:
 			w.db.cache.wrote(op.next)

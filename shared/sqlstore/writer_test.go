@@ -281,6 +281,10 @@ func TestKillLosesNothingAcknowledged(t *testing.T) {
 			if err != nil || r.Attempt < want {
 				t.Errorf("round %d: Load(%s) = attempt %d, %v, acknowledged was %d", round, id, r.Attempt, err, want)
 			}
+			e, err := db.KV().Get(t.Context(), killed(id))
+			if n, nerr := strconv.Atoi(string(e.Value)); err != nil || nerr != nil || n < want {
+				t.Errorf("round %d: Get(%s) = %q, %v, acknowledged was %d", round, e.Key, e.Value, err, want)
+			}
 		}
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
