@@ -295,8 +295,18 @@ run "store" {
   }
 
   assert {
-    condition     = length(google_firestore_field.field) == length(local.firestore.fieldOverrides) && length([for f in google_firestore_field.field : f if length(f.ttl_config) == 1]) == 1
-    error_message = "not every exemption of the file is made, or none makes records expire"
+    condition     = length(google_firestore_field.field) == length(local.firestore.fieldOverrides)
+    error_message = "not every exemption of the file is made"
+  }
+
+  assert {
+    condition     = [for f in google_firestore_field.field : "${f.collection} ${f.field}" if length(f.ttl_config) == 1] == ["kv expires", "tasks expires"]
+    error_message = "records or entries do not expire"
+  }
+
+  assert {
+    condition     = alltrue([for f in google_firestore_field.field : length(f.index_config[0].indexes) == 0 if f.collection == "kv"])
+    error_message = "an entry is in an index"
   }
 
   assert {

@@ -247,6 +247,8 @@ func TestTerraformTestNotices(t *testing.T) {
 		{"pipelines.tf", `"roles/pubsub.subscriber"`, `"roles/pubsub.editor"`, "others than its members pull"},
 		{"pipelines.tf", `= local.pubsub_agent`, `= "allUsers"`, "may not take the dead letters of a pipeline away"},
 		{"identities.tf", `databases/${google_firestore_database.tasks.name}`, `databases/x`, "reaches another database"},
+		{"firestore.tf", `try(each.value.ttl, false) ?`, `each.key == "tasks expires" ?`, "records or entries do not expire"},
+		{"firestore.tf", `for_each = each.value.indexes`, `for_each = each.key == "kv owner" ? [{ order = "ASCENDING" }] : each.value.indexes`, "an entry is in an index"},
 		{"pubsub.tf", `audience              = "${local.urls["functions"]}/events"`, `audience              = local.urls["functions"]`, "functions would refuse the events"},
 		{"tasks.tf", `audience              = "${local.urls["functions"]}/tick"`, `audience              = local.urls["functions"]`, "functions would refuse the schedule"},
 		{"secrets.tf", `"worker/gemini-api-key"`, `"functions/gemini-api-key"`, "not the worker's alone"},

@@ -54,7 +54,7 @@ var allowed = map[string][]string{
 
 	"shared/sqlstore": {"shared/task", "shared/kv"},
 	"shared/local":    {"shared/queue", "shared/bus", "shared/secret", "shared/serve"},
-	"shared/gcp":      {"shared/task", "shared/queue", "shared/bus", "shared/secret", "shared/serve"},
+	"shared/gcp":      {"shared/task", "shared/kv", "shared/queue", "shared/bus", "shared/secret", "shared/serve"},
 	// gemini takes its key as a secret.Value, which no log or error prints.
 	"shared/gemini":  {"shared/model", "shared/secret"},
 	"shared/standin": {},

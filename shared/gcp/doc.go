@@ -1,5 +1,5 @@
-// Package gcp are the ports on Google Cloud, one service in each file: task records in
-// Firestore, jobs on Cloud Tasks, events on Pub/Sub, secrets in Secret Manager. It is the
+// Package gcp are the ports on Google Cloud, one service in each file: task records and
+// entries in Firestore, jobs on Cloud Tasks, events on Pub/Sub, secrets in Secret Manager. It is the
 // only place that knows Google's clients.
 //
 // It creates nothing there (that is Terraform's part), decides nothing about tasks, and

@@ -18,8 +18,12 @@ import (
 	"errand/shared/task"
 )
 
-// collection holds one document per task, whose id is the task's.
-const collection = "tasks"
+// Of the collections, the first holds one document per task, whose id is the task's,
+// and the other one per entry of package kv.
+const (
+	collection        = "tasks"
+	collectionEntries = "kv"
+)
 
 // maxKey is how many bytes of a string Firestore compares: a longer owner would
 // see what belongs to another one that begins alike.
@@ -48,16 +52,20 @@ type FirestoreOptions struct {
 }
 
 // A Firestore is a task.Store, task.Chores and task.Letters on a Firestore database in
-// native mode. It is safe for concurrent use, by many processes.
+// native mode, and has a kv.Store in the same database. It is safe for concurrent use,
+// by many processes.
 //
 // Every write is conditional by the time of the document's last update, in one
 // round trip and without locks: a transaction would take two and lets others wait
 // for it. Record.Version is that time in microseconds, which is its resolution; a
-// database gives it out strictly rising per document.
+// database gives it out strictly rising per document, also when that is deleted and
+// created again.
+// https://firebase.google.com/docs/firestore/reference/rpc/google.firestore.v1#document
 type Firestore struct {
-	opts   FirestoreOptions
-	client *firestore.Client
-	tasks  *firestore.CollectionRef
+	opts    FirestoreOptions
+	client  *firestore.Client
+	tasks   *firestore.CollectionRef
+	entries *firestore.CollectionRef
 
 	listeners []*firestore.Client
 	slots     chan *firestore.Client // one entry for each further listener
@@ -104,7 +112,7 @@ func OpenFirestore(ctx context.Context, project, database string, opts Firestore
 		return nil, err
 	}
 	f := &Firestore{
-		opts: opts, client: client, tasks: client.Collection(collection),
+		opts: opts, client: client, tasks: client.Collection(collection), entries: client.Collection(collectionEntries),
 		slots: make(chan *firestore.Client, max(opts.Listeners, 0)),
 	}
 	f.topics = task.NewTopics(task.TopicsConfig{Load: f.Load, Now: opts.Now, Feed: f.feed, Linger: linger, Poll: opts.Recheck})

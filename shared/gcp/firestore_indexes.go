@@ -21,5 +21,8 @@ import _ "embed"
 // would cost most of a write, that of stamp would bound everybody again, and no
 // query reads any. A document without due, expires or dead is in no index of them.
 //
+// Entries of package kv are in no index at all, not even by their expiry, which the
+// policy of deletion does not need. https://firebase.google.com/docs/firestore/ttl
+//
 //go:embed firestore.indexes.json
 var FirestoreIndexes []byte

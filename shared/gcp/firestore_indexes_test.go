@@ -3,6 +3,7 @@ package gcp_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/gcp"
+	"errand/shared/kv"
 	"errand/shared/task"
 )
 
@@ -58,12 +60,16 @@ func (f indexFile) composite(t *testing.T) []string {
 	return all
 }
 
-// single are the indexes of single fields, in writing, and the fields that an
-// override names.
-func (f indexFile) single(t *testing.T) (all, overridden []string, ttl string) {
+// single are the indexes of single fields of a collection, in writing, and the fields
+// that an override names.
+func (f indexFile) single(t *testing.T, collection string) (all, overridden []string, ttl string) {
 	t.Helper()
 	for _, o := range f.FieldOverrides {
-		if o.CollectionGroup != "tasks" {
+		switch o.CollectionGroup {
+		case collection:
+		case "tasks", "kv":
+			continue
+		default:
 			t.Errorf("an override is of %s", o.CollectionGroup)
 		}
 		overridden = append(overridden, o.FieldPath)
@@ -179,7 +185,7 @@ func TestIndexesAreThoseOfTheQueries(t *testing.T) {
 
 	file := readIndexes(t)
 	composite := file.composite(t)
-	single, overridden, ttl := file.single(t)
+	single, overridden, ttl := file.single(t, "tasks")
 	read := map[string]bool{}
 	w.with(func() {
 		for _, q := range w.queries {
@@ -208,10 +214,52 @@ func TestIndexesAreThoseOfTheQueries(t *testing.T) {
 		t.Errorf("the database deletes by %q, want expires", ttl)
 	}
 
+	w.storedAre(t, "tasks", overridden)
+}
+
+// An entry is found by its key alone, and deleted by its time without an index.
+func TestEntriesHaveNoIndex(t *testing.T) {
+	w := newWire(t)
+	s := open(t, w.host, gcp.FirestoreOptions{}).KV()
+	put(t, s, put(t, s, kv.Entry{Key: "use/a", Owner: "someone", Value: []byte("x"), Expires: time.Now().Add(time.Hour)}))
+	for _, prefix := range []string{"", "use/"} {
+		for _, after := range []string{"", "use/0"} {
+			if list, err := s.List(t.Context(), prefix, after, 2); err != nil || len(list) != 1 {
+				t.Errorf("List = %d entries, %v", len(list), err)
+			}
+		}
+	}
+	if err := s.Delete(t.Context(), "use/a", 1); !errors.Is(err, kv.ErrConflict) {
+		t.Errorf("Delete of another version: %v", err)
+	}
+
+	w.with(func() {
+		if len(w.queries) < 6 {
+			t.Errorf("%d queries were seen: the test shows little", len(w.queries))
+		}
+		for _, q := range w.queries {
+			if len(q.OrderBy) != 1 || q.OrderBy[0].Field.FieldPath != "__name__" || q.OrderBy[0].Direction != pb.StructuredQuery_ASCENDING || q.Where != nil {
+				t.Errorf("a query needs another index than the ids: %v", q)
+			}
+		}
+	})
+	single, overridden, ttl := readIndexes(t).single(t, "kv")
+	if len(single) > 0 || ttl != "expires" {
+		t.Errorf("entries are indexed by %v and deleted by %q, want by nothing and expires", single, ttl)
+	}
+	w.storedAre(t, "kv", overridden)
+}
+
+// storedAre checks that the fields stored in a collection are those overridden.
+func (w *wire) storedAre(t *testing.T, collection string, overridden []string) {
+	t.Helper()
 	fields := map[string]bool{}
 	w.with(func() {
 		for _, c := range w.commits {
 			for _, write := range c.Writes {
+				if !strings.Contains(write.GetUpdate().GetName(), "/documents/"+collection+"/") {
+					continue
+				}
 				for name, v := range write.GetUpdate().GetFields() {
 					fields[name] = true
 					if _, ok := v.ValueType.(*pb.Value_TimestampValue); name == "expires" && !ok {

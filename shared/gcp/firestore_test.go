@@ -17,9 +17,14 @@ import (
 // open opens an empty database of the test's own at host.
 func open(t testing.TB, host string, opts gcp.FirestoreOptions) *gcp.Firestore {
 	t.Helper()
+	return openIn(t, host, emulator.Project(t), opts)
+}
+
+func openIn(t testing.TB, host, project string, opts gcp.FirestoreOptions) *gcp.Firestore {
+	t.Helper()
 	opts.Options = append(opts.Options, option.WithEndpoint(host), option.WithoutAuthentication(),
 		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())))
-	f, err := gcp.OpenFirestore(t.Context(), emulator.Project(t), "", opts)
+	f, err := gcp.OpenFirestore(t.Context(), project, "", opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,4 +54,12 @@ func TestFirestoreKeepsTheLaws(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestFirestoreKVKeepsTheLaws(t *testing.T) {
+	host := emulator.Firestore(t)
+	conformance.KV(t, func(t *testing.T, now func() time.Time) func() conformance.Database {
+		project := emulator.Project(t)
+		return func() conformance.Database { return openIn(t, host, project, gcp.FirestoreOptions{Now: now}) }
+	})
 }

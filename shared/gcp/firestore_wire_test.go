@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"errand/shared/gcp/emulator"
 )
@@ -37,9 +38,11 @@ type wire struct {
 	deaf     bool // listeners are told nothing more
 	cut      chan struct{}
 	lose     int                     // answers of commits still to be lost
+	loaded   int                     // bytes of answers to reads
 	breaks   int                     // reads still to be broken off when their answer begins
 	onCommit func(*pb.CommitRequest) // called before each is passed on
 	onBodies func()                  // called before documents are read by their names
+	onQuery  func()                  // called before each is passed on
 }
 
 const streams = 100 // a connection of Google's front ends carries
@@ -148,7 +151,14 @@ func (w *wire) BatchGetDocuments(req *pb.BatchGetDocumentsRequest, to pb.Firesto
 }
 
 func (w *wire) RunQuery(req *pb.RunQueryRequest, to pb.Firestore_RunQueryServer) error {
-	w.with(func() { w.queries = append(w.queries, req.GetStructuredQuery()) })
+	var hook func()
+	w.with(func() {
+		w.queries = append(w.queries, req.GetStructuredQuery())
+		hook = w.onQuery
+	})
+	if hook != nil {
+		hook()
+	}
 	from, err := w.to.RunQuery(onward(to.Context()), req)
 	if err != nil {
 		return err
@@ -204,6 +214,9 @@ func broken[T any](w *wire, send func(*T) error) func(*T) error {
 	return func(m *T) error {
 		now := false
 		w.with(func() {
+			if pm, ok := any(m).(proto.Message); ok {
+				w.loaded += proto.Size(pm)
+			}
 			if now = w.breaks > 0; now {
 				w.breaks--
 			}

@@ -18,9 +18,21 @@ func (f *Firestore) Create(ctx context.Context, r task.Record) (task.Record, err
 	if err != nil {
 		return task.Record{}, err
 	}
+	if !possible(r.ID()) {
+		return task.Record{}, fmt.Errorf("creating task: no document can be called %.40q", r.ID())
+	}
 	call, cancel := limited(ctx)
 	defer cancel()
-	at, err := f.create(call, r.ID(), fields)
+	at, err := create(call, f.tasks.Doc(r.ID()), fields, func() (int64, error) {
+		old, err := f.read(call, r.ID())
+		switch {
+		case code(err) == codes.NotFound:
+			return 0, nil
+		case err == nil && !old.Expired(f.opts.Now()):
+			err = task.ErrExists
+		}
+		return old.Version, err
+	})
 	if err != nil {
 		return task.Record{}, fmt.Errorf("creating task %s: %w", r.ID(), failure(ctx, err))
 	}
@@ -28,21 +40,19 @@ func (f *Firestore) Create(ctx context.Context, r task.Record) (task.Record, err
 	return r, nil
 }
 
-// replacings is how often a record that expired may be replaced or purged by
+// replacings is how often a document that expired may be replaced or purged by
 // somebody else just before we replace it.
 const replacings = 5
 
-func (f *Firestore) create(ctx context.Context, id string, fields []firestore.Update) (time.Time, error) {
-	if !possible(id) {
-		return time.Time{}, fmt.Errorf("no document can be called %.40q", id)
-	}
+// create creates a document. If there is one, old says which version of it has expired
+// and is to be replaced, 0 if there is none any more, or why it is not to be.
+func create(ctx context.Context, doc *firestore.DocumentRef, fields []firestore.Update, old func() (int64, error)) (time.Time, error) {
 	data := map[string]any{}
 	for _, u := range fields {
 		if u.Value != firestore.Delete {
 			data[u.Path] = u.Value
 		}
 	}
-	doc := f.tasks.Doc(id)
 	var err error
 	for range replacings {
 		var res *firestore.WriteResult
@@ -52,17 +62,14 @@ func (f *Firestore) create(ctx context.Context, id string, fields []firestore.Up
 		if code(err) != codes.AlreadyExists {
 			return time.Time{}, err
 		}
-		old, lerr := f.read(ctx, id)
-		if code(lerr) == codes.NotFound {
-			continue
-		}
+		version, lerr := old()
 		if lerr != nil {
 			return time.Time{}, lerr
 		}
-		if !old.Expired(f.opts.Now()) {
-			return time.Time{}, task.ErrExists
+		if version == 0 {
+			continue
 		}
-		at, uerr := f.update(ctx, id, old.Version, fields)
+		at, uerr := update(ctx, doc, version, fields)
 		if uerr == nil || !refused(uerr) {
 			return at, uerr
 		}
@@ -84,7 +91,7 @@ func (f *Firestore) Commit(ctx context.Context, r task.Record) (task.Record, err
 	}
 	call, cancel := limited(ctx)
 	defer cancel()
-	at, err := f.update(call, r.ID(), r.Version, fields)
+	at, err := update(call, f.tasks.Doc(r.ID()), r.Version, fields)
 	switch {
 	case err == nil:
 		r.Version = at.UnixMicro()
@@ -95,8 +102,9 @@ func (f *Firestore) Commit(ctx context.Context, r task.Record) (task.Record, err
 	return task.Record{}, fmt.Errorf("committing task %s: %w", r.ID(), failure(ctx, err))
 }
 
-func (f *Firestore) update(ctx context.Context, id string, version int64, fields []firestore.Update) (time.Time, error) {
-	res, err := f.tasks.Doc(id).Update(ctx, fields, firestore.LastUpdateTime(time.UnixMicro(version)))
+// update replaces that version of a document.
+func update(ctx context.Context, doc *firestore.DocumentRef, version int64, fields []firestore.Update) (time.Time, error) {
+	res, err := doc.Update(ctx, fields, firestore.LastUpdateTime(time.UnixMicro(version)))
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -146,8 +154,12 @@ func document(r *task.Record) ([]firestore.Update, error) {
 		{Path: "head", Value: enc.Head},
 		{Path: "body", Value: enc.Body},
 		{Path: "size", Value: enc.Size()},
-		// A write that changes nothing leaves the update time as it was, and with it
-		// the version: so none changes nothing.
-		{Path: "write", Value: rand.Int64()},
+		another(),
 	}, nil
+}
+
+// another is a field with a new value in every write. A write that changes nothing
+// would leave the update time as it was, and with it the version.
+func another() firestore.Update {
+	return firestore.Update{Path: "write", Value: rand.Int64()}
 }
