@@ -19,6 +19,7 @@ import (
 	"errand/shared/egress"
 	"errand/shared/gcp"
 	"errand/shared/keys"
+	"errand/shared/kv"
 	"errand/shared/model"
 	"errand/shared/queue"
 	"errand/shared/secret"
@@ -43,6 +44,8 @@ type Store interface {
 	task.Chores
 	task.Letters
 	io.Closer
+
+	KV() kv.Store // in the same database
 }
 
 // Parts are everything a program is made of. What it does not need is nil.
