@@ -27,6 +27,7 @@ type entry struct {
 	sealer cipher.AEAD
 	nonces []byte // key of the nonces of sealer
 	hooks  []byte // key of the secrets of webhooks
+	files  []byte // key of the signed URLs of files
 	edward ed25519.PrivateKey
 	nist   *ecdsa.PrivateKey // on P-256
 	tokens jose.Signer       // with nist
@@ -40,6 +41,7 @@ func derive(from time.Time, key []byte) (entry, error) {
 		kid:    name(expand(key, "name")),
 		nonces: expand(key, "nonces"),
 		hooks:  expand(key, "webhook secrets"),
+		files:  expand(key, "file URLs"),
 		edward: ed25519.NewKeyFromSeed(expand(key, "Ed25519")),
 		nist:   scalar(func(i int) []byte { return expand(key, fmt.Sprintf("P-256 %d", i)) }),
 	}

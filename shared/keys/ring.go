@@ -1,7 +1,7 @@
 // Package keys is what the installation signs and seals with. Everything private is
 // derived from one secret, a ring of keys of which each is used from a time on: what
-// is sealed in records, the secrets and signatures of webhooks, and the tokens that
-// say who sends them.
+// is sealed in records, the secrets and signatures of webhooks, the tokens that say who
+// sends them, and the URLs of files.
 //
 // It is not who may call (shared/auth), and it keeps nothing: the ring is read where
 // secrets are, and every method takes the time.

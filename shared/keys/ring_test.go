@@ -158,6 +158,10 @@ func TestLifeOfAKey(t *testing.T) {
 	for i := range 3 {
 		secrets[parse(t, line(0, byte(i+1))).Secrets(day(0), "owner", "url")[0]] = i + 1
 	}
+	fileKeys := map[string]int{}
+	for i := range 3 {
+		fileKeys[string(parse(t, line(0, byte(i+1))).Files(day(0))[0])] = i + 1
+	}
 	for _, row := range []struct {
 		at        time.Time
 		sign, all []int
@@ -185,6 +189,13 @@ func TestLifeOfAKey(t *testing.T) {
 		}
 		if !slices.Equal(v1, row.sign) {
 			t.Errorf("Secrets(%v) = %v, want %v", row.at, v1, row.sign)
+		}
+		var files []int
+		for _, f := range r.Files(row.at) {
+			files = append(files, fileKeys[string(f)])
+		}
+		if !slices.Equal(files, row.sign) {
+			t.Errorf("Files(%v) = %v, want %v", row.at, files, row.sign)
 		}
 		if got := signers(r.SignEd25519(row.at, message), r.Public(row.at), message, names); !slices.Equal(got, row.sign) {
 			t.Errorf("SignEd25519(%v) is by %v, want %v", row.at, got, row.sign)
@@ -222,6 +233,7 @@ func TestDerivedValuesStayWhatTheyAre(t *testing.T) {
 	for name, pair := range map[string][2]string{
 		"secret": {r.Secrets(day(0), "acme/ci", "https://hooks.example.com/a")[0], "whsec_DZL5ZPmqaPH4J4vl8z2wpwoK+V3EDTp6Cq5jXma/l3U="},
 		"public": {r.Public(day(0))[0], "whpk_gAR5qruVPMu6iWVE5Pi2kZHRx40WKoeEAG5zBo4X49w="},
+		"file":   {base64.StdEncoding.EncodeToString(r.Files(day(0))[0]), "p6b5EaH2B/cypaBbyhSbY4zIe56T+ZOxXfFVRmxKaWM="},
 		"sealed": {r.Seal(day(0), "bound", []byte("plain")), "fh27co4igz.r8TeMhDDk3k4iIY1h4fdk438D7PnYbHATdYnJDLWmlF3"},
 		"keys": {string(r.JWKS(day(0))), `{"keys":[` +
 			`{"use":"sig","kty":"EC","kid":"fh27co4igz","crv":"P-256","alg":"ES256","x":"gME_mGY-piwR0OHvsuprrBVLivlDppZElHHzTMWXnrc","y":"0XM7mW6ZYodQQc5kra6KGCvDieHwpMba2_gPFVpTNRg"},` +

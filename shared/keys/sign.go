@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -19,6 +20,16 @@ func (r Ring) Secrets(now time.Time, owner, url string) []string {
 		secrets = append(secrets, "whsec_"+base64.StdEncoding.EncodeToString(mac(e.hooks, owner, url)))
 	}
 	return secrets
+}
+
+// Files returns the keys of signed URLs, 32 bytes each, for files on this machine. The first
+// key is current and signs. The others have signed URLs that may still be in use.
+func (r Ring) Files(now time.Time) [][]byte {
+	var keys [][]byte
+	for _, e := range r.list().signing(now) {
+		keys = append(keys, slices.Clone(e.files))
+	}
+	return keys
 }
 
 // Public are the Ed25519 keys by which signatures can be checked, in the form
