@@ -49,19 +49,21 @@ var allowed = map[string][]string{
 	"shared/auth": {},
 	// keys takes its ring as a secret.Value, which no log or error prints.
 	"shared/keys": {"shared/secret"},
+	// files wraps a bucket that an adapter opens. It knows owners as words, no tasks.
+	"shared/files": {},
 	// webhook decides, and acts on nothing.
 	"shared/webhook": {"shared/bus", "shared/dialect", "shared/keys", "shared/task"},
 
 	"shared/sqlstore": {"shared/task", "shared/kv"},
-	"shared/local":    {"shared/queue", "shared/bus", "shared/secret", "shared/serve"},
-	"shared/gcp":      {"shared/task", "shared/kv", "shared/queue", "shared/bus", "shared/secret", "shared/serve"},
+	"shared/local":    {"shared/files", "shared/queue", "shared/bus", "shared/secret", "shared/serve"},
+	"shared/gcp":      {"shared/files", "shared/task", "shared/kv", "shared/queue", "shared/bus", "shared/secret", "shared/serve"},
 	// gemini takes its key as a secret.Value, which no log or error prints.
 	"shared/gemini":  {"shared/model", "shared/secret"},
 	"shared/standin": {},
 
 	"shared/serve":       {},
-	"shared/conformance": append([]string{"shared/serve"}, ports...),
-	"shared/setup":       slices.Concat(ports, adapters, []string{"shared/agent", "shared/auth", "shared/egress", "shared/keys", "shared/serve"}),
+	"shared/conformance": append([]string{"shared/files", "shared/serve"}, ports...),
+	"shared/setup":       slices.Concat(ports, adapters, []string{"shared/agent", "shared/auth", "shared/egress", "shared/files", "shared/keys", "shared/serve"}),
 
 	// For tests only: no package above may import them.
 	"shared/gcp/fake":     {},
@@ -98,6 +100,10 @@ var foreign = map[string]struct {
 }{
 	"cloud.google.com/":         {[]string{"shared/gcp", "shared/gcp/fake"}, "Google's services are behind ports"},
 	"cloud.google.com/go/auth":  {[]string{"shared/gemini"}, "the model's requests carry a token of ours, so that one place renews it and keeps it out of errors; the other clients find their own"},
+	"gocloud.dev/":              {[]string{"shared/files", "shared/local", "shared/gcp"}, "files are behind shared/files, and adapters open their buckets"},
+	"gocloud.dev/blob/fileblob": {[]string{"shared/local"}, "one place opens folders"},
+	"gocloud.dev/blob/gcsblob":  {[]string{"shared/gcp"}, "one place opens buckets"},
+	"github.com/fsouza/":        {[]string{"shared/gcp/fake"}, "it stands in for Cloud Storage in tests"},
 	"modernc.org/":              {[]string{"shared/sqlstore"}, "database drivers are behind the store"},
 	"database/sql":              {[]string{"shared/sqlstore"}, "database drivers are behind the store"},
 	"google.golang.org/genai":   {[]string{"shared/gemini", "shared/standin"}, "the model is behind its port"},

@@ -1,7 +1,7 @@
 package gcp
 
 import (
-	"fmt"
+	"errors"
 	"net"
 	"time"
 
@@ -23,7 +23,7 @@ func at(endpoint string) ([]option.ClientOption, error) {
 	}
 	host, port, err := net.SplitHostPort(endpoint)
 	if err != nil || host == "" || port == "" {
-		return nil, fmt.Errorf("the endpoint behind @ must be HOST:PORT, for example 127.0.0.1:8085")
+		return nil, errEndpoint
 	}
 	o = append(o, option.WithEndpoint(endpoint))
 	if loopback(host) {
@@ -34,6 +34,8 @@ func at(endpoint string) ([]option.ClientOption, error) {
 	}
 	return o, nil
 }
+
+var errEndpoint = errors.New("the endpoint behind @ must be HOST:PORT, for example 127.0.0.1:8085")
 
 // connecting are the options of every client's connections.
 func connecting(probe keepalive.ClientParameters) []option.ClientOption {
