@@ -210,7 +210,9 @@ func (p *place) commit(ctx context.Context, name string, f record) (err error) {
 		case old.Content == f.Content: // an earlier attempt succeeded, and its answer got lost
 			return nil
 		case err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrCorrupt):
-			p.undo(ctx, name, f.Content)
+			if try == 0 { // later an earlier attempt may have succeeded
+				p.undo(ctx, name, f.Content)
+			}
 			return err
 		}
 

@@ -299,6 +299,35 @@ func TestBucketInAnOutage(t *testing.T) {
 	}
 }
 
+// The answer to a commit gets lost, and then the service cannot be read. The put may have
+// succeeded, so its content must stay.
+func TestBucketThatMayHaveCommitted(t *testing.T) {
+	service := fake.StartStorage(t, theBucket)
+	s := openBucket(t, gcp.BucketConfig{Bucket: theBucket, Endpoint: service.Addr})
+	var commits atomic.Int32
+	service.Fail(func(call, object string) (int, bool) {
+		switch info := strings.HasSuffix(object, "+info"); {
+		case call == "write" && info && commits.Add(1) == 1:
+			return http.StatusServiceUnavailable, true
+		case call == "read" && info && commits.Load() > 0:
+			return http.StatusBadRequest, false
+		}
+		return 0, false
+	})
+	if _, err := s.Put(t.Context(), files.Upload{Name: "d/f"}, strings.NewReader("content")); err == nil {
+		t.Error("Put = nil, want an error")
+	}
+	service.Fail(nil)
+	_, r, err := s.Get(t.Context(), "d/f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got, err := io.ReadAll(r); err != nil || string(got) != "content" {
+		t.Errorf("Get = %q, %v, want the content", got, err)
+	}
+}
+
 // A failed commit keeps the old file. It keeps the new content too, because the service may
 // still carry out the request.
 func TestBucketThatDoesNotCommit(t *testing.T) {
