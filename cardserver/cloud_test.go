@@ -126,6 +126,7 @@ func newCloud(t *testing.T, config cloudConfig) *cloud {
 	env := append([]string{
 		"FIRESTORE_EMULATOR_HOST=" + config.firestore,
 		"ERRAND_STORE=firestore:" + project + "/(default)",
+		"ERRAND_FILES=gs:errand-files@127.0.0.1:9",
 		"ERRAND_QUEUE=cloudtasks:" + queues + "@" + tasks,
 		"ERRAND_BUS=pubsub:" + c.topic + "@" + config.pubsub,
 		"ERRAND_URL=" + local(ports[0]), "ERRAND_WORKER_URL=" + workerURL, "ERRAND_FUNCTIONS_URL=" + functionsURL,

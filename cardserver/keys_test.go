@@ -98,7 +98,7 @@ func TestKeysWithoutAVersion(t *testing.T) {
 func TestFunctionsWithoutKeys(t *testing.T) {
 	_, addr := fake.StartSecrets(t)
 	p := launch(t, "functions", freePort(t), "ERRAND_SECRETS=secretmanager:p/errand@"+addr,
-		"FIRESTORE_EMULATOR_HOST=127.0.0.1:9", "ERRAND_STORE=firestore:p",
+		"FIRESTORE_EMULATOR_HOST=127.0.0.1:9", "ERRAND_STORE=firestore:p", "ERRAND_FILES=gs:errand-files@127.0.0.1:9",
 		"ERRAND_QUEUE=cloudtasks:projects/p/locations/l/queues/errand@127.0.0.1:9", "ERRAND_BUS=pubsub:projects/p/topics/errand-events@127.0.0.1:9",
 		"ERRAND_URL=https://agent.example.com", "ERRAND_WORKER_URL=https://worker.example.com", "ERRAND_FUNCTIONS_URL=https://functions.example.com",
 		"ERRAND_INVOKER=invoker@p.iam.gserviceaccount.com")

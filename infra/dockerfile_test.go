@@ -72,7 +72,7 @@ func TestDockerfile(t *testing.T) {
 		t.Errorf("built by %s, want the version of go.mod: golang:%v-...", stages[0].BaseName, version)
 	}
 	build := buildCommand(t, stages[0])
-	for _, want := range append([]string{"CGO_ENABLED=0", "-tags netgo", "-trimpath", `-ldflags="-s -w"`}, programs...) {
+	for _, want := range append([]string{"CGO_ENABLED=0", "-tags netgo,disable_grpc_modules ", "-trimpath", `-ldflags="-s -w"`}, programs...) {
 		if !strings.Contains(build, want) {
 			t.Errorf("the build command has no %s: %s", want, build)
 		}
@@ -154,7 +154,7 @@ func TestImage(t *testing.T) {
 	environ := []string{
 		"ERRAND_LISTEN=127.0.0.1:0", "ERRAND_STORE=firestore:p", "FIRESTORE_EMULATOR_HOST=" + nowhere, "ERRAND_ACCESS=anonymous", "ERRAND_MODEL=standin:",
 		"ERRAND_QUEUE=cloudtasks:projects/p/locations/l/queues/q@" + nowhere, "ERRAND_BUS=pubsub:projects/p/topics/events@" + nowhere,
-		"ERRAND_SECRETS=secretmanager:p/errand@" + nowhere,
+		"ERRAND_SECRETS=secretmanager:p/errand@" + nowhere, "ERRAND_FILES=gs:errand-files@" + nowhere,
 		"ERRAND_WORKER_URL=https://worker.example.com", "ERRAND_FUNCTIONS_URL=https://functions.example.com", "ERRAND_INVOKER=" + invoker,
 	}
 	for _, program := range programs {
@@ -305,7 +305,7 @@ func needed(t *testing.T) []string {
 
 // unwanted lie around in work trees and belong in no image and on no other machine.
 var unwanted = []string{
-	".git/config", "errand.db", "errand.db-wal", "errand.db.lock", "shared/x.db", ".env", ".env.local", "access.yaml", "shared/access.yaml", "key.txt", "token.txt", "ci.key",
+	".git/config", "errand.db", "errand.db-wal", "errand.db.lock", "errand.db.keys", "errand.db.files/tasks/1/f+info", "shared/x.db", ".env", ".env.local", "access.yaml", "shared/access.yaml", "key.txt", "token.txt", "ci.key",
 	"infra/terraform.tfstate", "infra/terraform.tfvars", "infra/image.auto.tfvars", "infra/.terraform/x", "x.tfstate.backup", "cardserver/main_test.go", "README.md",
 }
 

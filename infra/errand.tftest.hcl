@@ -117,6 +117,7 @@ run "environment" {
   assert {
     condition = output.environment == {
       ERRAND_STORE          = "firestore:my-project/errand"
+      ERRAND_FILES          = "gs:my-project-errand-files"
       ERRAND_QUEUE          = "cloudtasks:projects/my-project/locations/europe-west1/queues/errand"
       ERRAND_BUS            = "pubsub:projects/my-project/topics/errand-events"
       ERRAND_SECRETS        = "secretmanager:my-project/errand"
@@ -320,6 +321,38 @@ run "store" {
   }
 }
 
+run "files" {
+  assert {
+    condition     = google_storage_bucket.files.name == "my-project-errand-files" && google_storage_bucket.files.location == "europe-west1" && google_storage_bucket.files.uniform_bucket_level_access && google_storage_bucket.files.public_access_prevention == "enforced"
+    error_message = "files can be given to everybody, or are elsewhere"
+  }
+
+  assert {
+    condition     = !google_storage_bucket.files.force_destroy
+    error_message = "files go with the bucket"
+  }
+
+  assert {
+    condition     = [for r in google_storage_bucket.files.lifecycle_rule : [for a in r.action : a.type]] == [["AbortIncompleteMultipartUpload"]]
+    error_message = "the bucket deletes files by itself, or keeps what was never finished"
+  }
+
+  assert {
+    condition     = toset([for k, m in google_storage_bucket_iam_member.files : "${k} ${m.bucket} ${m.role}"]) == toset([for p in ["cardserver", "functions", "worker"] : "${p} my-project-errand-files roles/storage.objectUser"]) && alltrue([for k, m in google_storage_bucket_iam_member.files : m.member == google_service_account.program[k].member])
+    error_message = "a program does not reach the files, or may do more, or somebody else does"
+  }
+
+  assert {
+    condition     = google_project_iam_custom_role.signs.permissions == toset(["iam.serviceAccounts.signBlob"]) && toset(keys(google_service_account_iam_member.signs_as_itself)) == toset(["cardserver"])
+    error_message = "others sign than give URLs of files away, or they may do more"
+  }
+
+  assert {
+    condition     = alltrue([for k, m in google_service_account_iam_member.signs_as_itself : m.service_account_id == google_service_account.program[k].name && m.member == google_service_account.program[k].member])
+    error_message = "a program signs as another one"
+  }
+}
+
 run "asks_vertex_as_the_worker" {
   assert {
     condition     = google_project_iam_custom_role.model.permissions == toset(["aiplatform.endpoints.predict"]) && length(google_project_iam_member.model) == 1 && google_project_iam_member.model[0].member == google_service_account.program["worker"].member
@@ -412,6 +445,11 @@ run "choices" {
   assert {
     condition     = output.environment.ERRAND_SECRETS == "secretmanager:my-project/second-agent" && toset([for s in google_secret_manager_secret.secret : s.secret_id]) == toset(["second-agent-access", "second-agent-errand-keys", "second-agent-gemini-api-key"])
     error_message = "the secrets are not those that ERRAND_SECRETS begins"
+  }
+
+  assert {
+    condition     = output.environment.ERRAND_FILES == "gs:my-project-second-agent-files" && google_storage_bucket.files.force_destroy
+    error_message = "the bucket is not as chosen"
   }
 
   assert {

@@ -97,6 +97,7 @@ func TestNames(t *testing.T) {
 	}
 	for variable, want := range map[string]string{
 		"ERRAND_STORE":   "firestore:my-project/" + name("google_firestore_database", "tasks", "name"),
+		"ERRAND_FILES":   "gs:" + name("google_storage_bucket", "files", "name"),
 		"ERRAND_QUEUE":   "cloudtasks:projects/my-project/locations/europe-west1/queues/errand",
 		"ERRAND_BUS":     "pubsub:projects/my-project/topics/" + name("google_pubsub_topic", "events", "name"),
 		"ERRAND_SECRETS": "secretmanager:my-project/errand",
@@ -125,6 +126,11 @@ func TestNames(t *testing.T) {
 		program, lane, _ := strings.Cut(add, "/")
 		if !slices.Contains(programs, program) || !slices.Contains(lanes, lane) {
 			t.Errorf("%s may add to %s: one of them is not there", program, lane)
+		}
+	}
+	for program := range local(t, ctx, "signs") {
+		if !slices.Contains(programs, program) {
+			t.Errorf("%s signs and is no program", program)
 		}
 	}
 	for _, set := range []string{"programs", "services", "urls"} {
@@ -208,6 +214,8 @@ func TestRoles(t *testing.T) {
 		"google_artifact_registry_repository_iam_member.builder roles/artifactregistry.writer":                 "Cloud Build pushes the image",
 		"google_storage_bucket_iam_member.builder roles/storage.objectViewer":                                  "Cloud Build reads the source",
 		"google_project_iam_member.builder roles/logging.logWriter":                                            "Cloud Build logs; a project's log has no policy of its own",
+		"google_storage_bucket_iam_member.files roles/storage.objectUser":                                      "files (files.Store), in one bucket",
+		"google_service_account_iam_member.signs_as_itself (custom)":                                           "the front door signs URLs of files as itself",
 		"google_project_iam_member.model (custom)":                                                             "the worker asks a model",
 	}
 	m := module(t)

@@ -20,6 +20,7 @@ locals {
   # One block, the same for the three programs.
   environment = {
     ERRAND_STORE          = "firestore:${var.project}/${google_firestore_database.tasks.name}"
+    ERRAND_FILES          = "gs:${google_storage_bucket.files.name}"
     ERRAND_QUEUE          = "cloudtasks:projects/${var.project}/locations/${var.region}/queues/${var.prefix}"
     ERRAND_BUS            = "pubsub:projects/${var.project}/topics/${google_pubsub_topic.events.name}"
     ERRAND_SECRETS        = "secretmanager:${var.project}/${var.prefix}"
@@ -133,6 +134,8 @@ resource "google_cloud_run_v2_service" "program" {
     google_pubsub_topic_iam_member.publishes,
     google_secret_manager_secret_iam_member.reads,
     google_service_account_iam_member.acts_as_invoker,
+    google_service_account_iam_member.signs_as_itself,
+    google_storage_bucket_iam_member.files,
   ]
 }
 

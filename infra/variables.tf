@@ -170,7 +170,7 @@ variable "memory" {
 }
 
 variable "protect" {
-  description = "Whether the database refuses to be deleted. Set it to false and apply before a destroy."
+  description = "Whether the database, and a bucket with files in it, refuse to be deleted. Set it to false and apply before a destroy."
   type        = bool
   default     = true
 }

@@ -20,6 +20,7 @@ type Env struct {
 	URL       string // ERRAND_URL: where clients reach the agent; empty: where they sent the request
 	Agent     string // ERRAND_AGENT: path of agent.yaml; empty: the embedded one
 	Store     string // ERRAND_STORE: spec of the store; empty: sqlite:errand.db
+	Files     string // ERRAND_FILES: spec of the place of files; empty: a folder beside the SQLite file
 	Queue     string // ERRAND_QUEUE: spec of the queue; empty: local
 	Bus       string // ERRAND_BUS: spec of the event topic; empty: local
 	Model     string // ERRAND_MODEL: spec of the model; empty: agent.yaml's with a key, else standin:
@@ -51,6 +52,7 @@ var variables = map[string]func(*Env, string){
 	"ERRAND_URL":        func(e *Env, v string) { e.URL = strings.TrimSuffix(v, "/") },
 	"ERRAND_AGENT":      func(e *Env, v string) { e.Agent = v },
 	"ERRAND_STORE":      func(e *Env, v string) { e.Store = v },
+	"ERRAND_FILES":      func(e *Env, v string) { e.Files = v },
 	"ERRAND_QUEUE":      func(e *Env, v string) { e.Queue = v },
 	"ERRAND_BUS":        func(e *Env, v string) { e.Bus = v },
 	"ERRAND_MODEL":      func(e *Env, v string) { e.Model = v },

@@ -17,6 +17,7 @@ import (
 	"errand/shared/auth"
 	"errand/shared/bus"
 	"errand/shared/egress"
+	"errand/shared/files"
 	"errand/shared/gcp"
 	"errand/shared/keys"
 	"errand/shared/kv"
@@ -56,6 +57,7 @@ type Parts struct {
 	Model  model.Model    // of the worker
 	Egress *egress.Client // of cardserver, which checks webhooks, and of functions
 	Keys   *keys.Keyring  // of cardserver, which seals the secrets of webhooks, and of functions
+	Files  *files.Store   // opens its place at the first use
 
 	// IDToken makes ID tokens of the program's service account; nil: it has none.
 	IDToken func(ctx context.Context, audience string) (string, error)
@@ -115,6 +117,7 @@ func Open(ctx context.Context, e Env, program Program, log *slog.Logger) (p *Par
 			p.IDToken = gcp.IDToken
 		}
 	}
+	try(p.openFiles(e))
 	if !isLocal(e.Queue) {
 		try(p.openQueue(ctx, e))
 	}

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"errand/shared/files"
 	"errand/shared/gcp/fake"
 	"errand/shared/keys"
 	"errand/shared/setup"
@@ -27,13 +28,13 @@ import (
 func TestReadEnv(t *testing.T) {
 	got, err := setup.ReadEnv([]string{
 		"PORT=9000", "ERRAND_LISTEN=0.0.0.0:9001", "ERRAND_URL=https://a.example.com/", "ERRAND_AGENT=a.yaml", "ERRAND_STORE=sqlite:x=y.db",
-		"ERRAND_QUEUE=local", "ERRAND_BUS=local", "ERRAND_MODEL=standin:", "ERRAND_PUSH_ALLOW=127.0.0.1:*", "GEMINI_API_KEY=k\n", "K_SERVICE=s",
+		"ERRAND_FILES=file:f", "ERRAND_QUEUE=local", "ERRAND_BUS=local", "ERRAND_MODEL=standin:", "ERRAND_PUSH_ALLOW=127.0.0.1:*", "GEMINI_API_KEY=k\n", "K_SERVICE=s",
 		"ERRAND_DEDUPE=off", "ERRAND_TURNS=9", "ERRAND_ACCESS=anonymous", "ERRAND_SECRETS=env:", "ERRAND_WORKER_URL=https://w.example.com/", "ERRAND_FUNCTIONS_URL=https://f.example.com",
 		"ERRAND_INVOKER=i@p.example.com", "ERRAND_ISSUER=https://i.example.com", "GOOGLE_CLOUD_PROJECT=p", "GOOGLE_CLOUD_LOCATION=l",
 		"ERRAND_TEST_ANYTHING=1", "HOME=/", "ERRANDS=1", "nonsense", "=C:",
 	})
 	want := setup.Env{
-		Port: "9000", Listen: "0.0.0.0:9001", URL: "https://a.example.com", Agent: "a.yaml", Store: "sqlite:x=y.db",
+		Port: "9000", Listen: "0.0.0.0:9001", URL: "https://a.example.com", Agent: "a.yaml", Store: "sqlite:x=y.db", Files: "file:f",
 		Queue: "local", Bus: "local", Model: "standin:", PushAllow: "127.0.0.1:*", GeminiKey: "k", Service: "s",
 		Dedupe: "off", Turns: "9", Access: "anonymous", Secrets: "env:", WorkerURL: "https://w.example.com", FunctionsURL: "https://f.example.com", Invoker: "i@p.example.com",
 		Issuer: "https://i.example.com", Project: "p", Location: "l",
@@ -125,6 +126,10 @@ func TestOpenRefuses(t *testing.T) {
 	if err := os.WriteFile(yaml, []byte("name: x\nnonsense: y\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	open755 := filepath.Join(other, "open")
+	if err := errors.Join(os.Mkdir(open755, 0o700), os.Chmod(open755, 0o755)); err != nil {
+		t.Fatal(err)
+	}
 	for _, row := range []struct {
 		name string
 		env  setup.Env
@@ -134,6 +139,16 @@ func TestOpenRefuses(t *testing.T) {
 		{"store without file", setup.Env{Store: "sqlite:"}, []string{"ERRAND_STORE=sqlite:errand.db"}},
 		{"store with secret", setup.Env{Store: "postgres://u:s3cret@h/d"}, []string{"ERRAND_STORE=sqlite:errand.db"}},
 		{"store in no folder", setup.Env{Store: "sqlite:" + filepath.Join(other, "none", "x.db")}, []string{"ERRAND_STORE", "create it or name another file"}},
+		{"files", setup.Env{Files: "s3:x"}, []string{"ERRAND_FILES", `"s3"`, "file:FOLDER", "gs:BUCKET"}},
+		{"files nowhere", setup.Env{Files: "file:"}, []string{"ERRAND_FILES", "file:FOLDER"}},
+		{"files in no bucket", setup.Env{Files: "gs:"}, []string{"ERRAND_FILES", "gs:BUCKET"}},
+		{"files in no good bucket", setup.Env{Files: "gs:My_Bucket/../x@nowhere"}, []string{"ERRAND_FILES", "My_Bucket", "../x", "HOST:PORT"}},
+		{"files in no folder", setup.Env{Files: "file:" + filepath.Join(other, "none", "x")}, []string{"ERRAND_FILES", "create it or name another"}},
+		{"files in a file", setup.Env{Files: "file:" + yaml}, []string{"ERRAND_FILES", "a.yaml", "no folder"}},
+		{"files in an open folder", setup.Env{Files: "file:" + open755}, []string{"ERRAND_FILES", "chmod 700 " + open755}},
+		{"files beside no file", setup.Env{Store: "firestore:p/d", Keys: "x"}, []string{"ERRAND_FILES=file:FOLDER", "ERRAND_FILES=gs:BUCKET"}},
+		{"Cloud Run with a folder", setup.Env{Service: "s", Queue: queue, Bus: topic, Store: "firestore:p/d", Files: "file:" + other}, []string{"ERRAND_FILES=gs:BUCKET", "K_SERVICE"}},
+		{"a folder with a managed queue", setup.Env{Queue: queue, Bus: topic, Store: "firestore:p/d", Files: "file:" + other}, []string{"ERRAND_FILES=gs:BUCKET", "managed queue"}},
 		{"queue", setup.Env{Queue: "rabbit:x"}, []string{"ERRAND_QUEUE=local", `"rabbit"`}},
 		{"bus", setup.Env{Bus: "kafka:x"}, []string{"ERRAND_BUS=local", `"kafka"`}},
 		{"model", setup.Env{Model: "gpt:x"}, []string{"ERRAND_MODEL", "gemini:NAME", "standin:"}},
@@ -203,6 +218,69 @@ func TestOpenZero(t *testing.T) {
 	}
 	if _, err := open(t, setup.Env{}); err == nil || !strings.Contains(err.Error(), "ERRAND_STORE") || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("a second one: %v", err)
+	}
+}
+
+// Files are beside the SQLite file by default. The first use creates the folder. Signed URLs
+// have the agent's address and a key of its ring.
+func TestFilesBesideTheStore(t *testing.T) {
+	dir := t.TempDir()
+	for spec, folder := range map[string]string{"": filepath.Join(dir, "x.db.files"), "file:" + filepath.Join(dir, "mine"): filepath.Join(dir, "mine")} {
+		p, err := setup.Open(t.Context(), setup.Env{Store: "sqlite:" + filepath.Join(dir, "x.db"), Files: spec, URL: "https://agent.example.com/a"}, setup.CardServer, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(folder); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is there before it is used: %v", folder, err)
+		}
+		if _, err := p.Files.Put(t.Context(), files.Upload{Name: "tasks/1/f"}, strings.NewReader("content")); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(folder); err != nil || !info.IsDir() {
+			t.Errorf("%s: %v", folder, err)
+		}
+		signed, err := p.Files.Sign(t.Context(), "tasks/1/f", time.Hour)
+		if err != nil || !strings.HasPrefix(signed, "https://agent.example.com/a"+files.Path+"?") {
+			t.Errorf("Sign = %q, %v", signed, err)
+		}
+		w := httptest.NewRecorder()
+		p.Files.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, signed, nil))
+		if w.Code != http.StatusOK || w.Body.String() != "content" {
+			t.Errorf("the signed URL gives %d, %q", w.Code, w.Body)
+		}
+		if err := p.Close(); err != nil {
+			t.Errorf("Close = %v", err)
+		}
+	}
+}
+
+// Files are in the given bucket, below the prefix.
+func TestFilesInABucket(t *testing.T) {
+	t.Chdir(t.TempDir())
+	service := fake.StartStorage(t, "my-bucket")
+	for spec, before := range map[string]string{"gs:my-bucket@" + service.Addr: "tasks/1/f+", "gs:my-bucket/a/b@" + service.Addr: "a/b/tasks/1/f+"} {
+		service.Calls()
+		p, err := open(t, setup.Env{Files: spec})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if calls := service.Calls(); len(calls) != 0 {
+			t.Errorf("the bucket is asked before it is used: %q", calls)
+		}
+		if _, err := p.Files.Put(t.Context(), files.Upload{Name: "tasks/1/f"}, strings.NewReader("content")); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range service.Objects(t, "my-bucket") {
+			if !strings.HasPrefix(name, before) {
+				t.Errorf("%s: there is %s, want what begins with %s", spec, name, before)
+			}
+		}
+		if err := p.Files.DeleteAll(t.Context(), "tasks"); err != nil {
+			t.Error(err)
+		}
+		if err := p.Close(); err != nil { // frees the SQLite file for the next one
+			t.Error(err)
+		}
 	}
 }
 
