@@ -77,7 +77,7 @@ func hexSum(content []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func put(t *testing.T, s *files.Store, u files.Upload, content []byte) files.Info {
+func putFile(t *testing.T, s *files.Store, u files.Upload, content []byte) files.Info {
 	t.Helper()
 	info, err := s.Put(t.Context(), u, bytes.NewReader(content))
 	if err != nil {
@@ -96,8 +96,8 @@ func get(ctx context.Context, s *files.Store, name string) ([]byte, files.Info, 
 	return content, info, errors.Join(err, r.Close())
 }
 
-// holds checks that a file has this content, or that there is no file if want is nil.
-func holds(t *testing.T, s *files.Store, name string, want []byte) {
+// fileHolds checks that a file has this content, or that there is no file if want is nil.
+func fileHolds(t *testing.T, s *files.Store, name string, want []byte) {
 	t.Helper()
 	got, _, err := get(t.Context(), s, name)
 	if want == nil {
@@ -123,7 +123,7 @@ func givesWhatWasPut(t *testing.T, b FilesBench) {
 	for i, n := range sizes {
 		name := fmt.Sprintf("tasks/7f/part-%d.bin", i)
 		content := filled(n, byte(i))
-		info := put(t, b.Files, files.Upload{Name: name, Owner: "acme/ci \"ä\"", MediaType: "Text/Plain; charset=utf-8", Size: int64(n), SHA256: strings.ToUpper(hexSum(content)), Max: int64(n)}, content)
+		info := putFile(t, b.Files, files.Upload{Name: name, Owner: "acme/ci \"ä\"", MediaType: "Text/Plain; charset=utf-8", Size: int64(n), SHA256: strings.ToUpper(hexSum(content)), Max: int64(n)}, content)
 		want := files.Info{Name: name, Owner: "acme/ci \"ä\"", MediaType: "text/plain; charset=utf-8", Size: int64(n), SHA256: hexSum(content), Modified: info.Modified}
 		if info != want || info.Modified.IsZero() {
 			t.Errorf("Put = %+v, want %+v and a time", info, want)
@@ -135,15 +135,15 @@ func givesWhatWasPut(t *testing.T, b FilesBench) {
 		if err != nil || got != info {
 			t.Errorf("Get = %+v, %v, want %+v", got, err, info)
 		}
-		holds(t, b.Files, name, content)
+		fileHolds(t, b.Files, name, content)
 	}
 	// A file and a folder may share a name, and names may share a prefix.
 	alike := []string{"a", "a/b", "a/b/c", "a-b", "a.b", "ab", "a/info", "a/b.tmp", "a.attrs"}
 	for i, name := range alike {
-		put(t, b.Files, files.Upload{Name: name}, filled(10+i, 0))
+		putFile(t, b.Files, files.Upload{Name: name}, filled(10+i, 0))
 	}
 	for i, name := range alike {
-		holds(t, b.Files, name, filled(10+i, 0))
+		fileHolds(t, b.Files, name, filled(10+i, 0))
 	}
 	if info, err := b.Files.Stat(t.Context(), "a"); err != nil || info.MediaType != "application/octet-stream" || info.Owner != "" {
 		t.Errorf("Stat of what was put without a type = %+v, %v", info, err)
@@ -152,8 +152,8 @@ func givesWhatWasPut(t *testing.T, b FilesBench) {
 
 func givesParts(t *testing.T, b FilesBench) {
 	whole := filled(100_000, 3)
-	put(t, b.Files, files.Upload{Name: "f"}, whole)
-	put(t, b.Files, files.Upload{Name: "empty"}, nil)
+	putFile(t, b.Files, files.Upload{Name: "f"}, whole)
+	putFile(t, b.Files, files.Upload{Name: "empty"}, nil)
 	for _, row := range []struct {
 		name           string
 		offset, length int64
@@ -186,13 +186,13 @@ func givesParts(t *testing.T, b FilesBench) {
 }
 
 func deletes(t *testing.T, b FilesBench) {
-	put(t, b.Files, files.Upload{Name: "a/b"}, filled(10, 1))
-	put(t, b.Files, files.Upload{Name: "a/bc"}, filled(10, 2))
+	putFile(t, b.Files, files.Upload{Name: "a/b"}, filled(10, 1))
+	putFile(t, b.Files, files.Upload{Name: "a/bc"}, filled(10, 2))
 	for range 2 { // the second time the file is missing
 		if err := b.Files.Delete(t.Context(), "a/b"); err != nil {
 			t.Errorf("Delete = %v", err)
 		}
-		holds(t, b.Files, "a/b", nil)
+		fileHolds(t, b.Files, "a/b", nil)
 	}
 	if _, err := b.Files.Stat(t.Context(), "a/b"); !errors.Is(err, files.ErrNotFound) {
 		t.Errorf("Stat of what was deleted = %v, want ErrNotFound", err)
@@ -200,22 +200,22 @@ func deletes(t *testing.T, b FilesBench) {
 	if err := b.Files.Delete(t.Context(), "never/was"); err != nil {
 		t.Errorf("Delete of what never was = %v", err)
 	}
-	holds(t, b.Files, "a/bc", filled(10, 2))
+	fileHolds(t, b.Files, "a/bc", filled(10, 2))
 	if err := b.Files.Delete(t.Context(), "a/bc"); err != nil {
 		t.Errorf("Delete = %v", err)
 	}
 	unchanged(t, b, nil)
-	put(t, b.Files, files.Upload{Name: "a/b"}, filled(5, 3))
-	holds(t, b.Files, "a/b", filled(5, 3))
+	putFile(t, b.Files, files.Upload{Name: "a/b"}, filled(5, 3))
+	fileHolds(t, b.Files, "a/b", filled(5, 3))
 }
 
 func deletesFoldersWhole(t *testing.T, b FilesBench) {
 	for _, name := range []string{"tasks/1", "tasks/10/f", "tasks/1-a/f", "tasks/1.b/f", "tasks/2"} {
-		put(t, b.Files, files.Upload{Name: name}, filled(10, 0))
+		putFile(t, b.Files, files.Upload{Name: name}, filled(10, 0))
 	}
 	others := b.Objects()
 	for i := range 30 {
-		put(t, b.Files, files.Upload{Name: fmt.Sprintf("tasks/1/%d/f-%d", i%3, i)}, filled(i, 0))
+		putFile(t, b.Files, files.Upload{Name: fmt.Sprintf("tasks/1/%d/f-%d", i%3, i)}, filled(i, 0))
 	}
 	// Orphans of killed puts: a content without an info, and a temporary file of the driver.
 	b.Write("tasks/1/0/lost+ABCDEFGHIJKLMNOPQRSTUVWXYZ", filled(100, 0))
@@ -226,7 +226,7 @@ func deletesFoldersWhole(t *testing.T, b FilesBench) {
 		}
 		unchanged(t, b, others)
 	}
-	holds(t, b.Files, "tasks/1", filled(10, 0))
+	fileHolds(t, b.Files, "tasks/1", filled(10, 0))
 	if err := b.Files.DeleteAll(t.Context(), "tasks"); err != nil {
 		t.Errorf("DeleteAll = %v", err)
 	}
@@ -251,8 +251,8 @@ func namesOfFilesAreChecked(t *testing.T, b FilesBench) {
 	}
 	unchanged(t, b, nil)
 	for _, name := range []string{"a", "0", "-", "_", "...a", ".a", "a..b", "a-b_c.d/e", long, strings.Repeat(long[1:]+"/", 3) + long[1:]} {
-		put(t, b.Files, files.Upload{Name: name}, []byte(name))
-		holds(t, b.Files, name, []byte(name))
+		putFile(t, b.Files, files.Upload{Name: name}, []byte(name))
+		fileHolds(t, b.Files, name, []byte(name))
 	}
 }
 
@@ -271,13 +271,13 @@ func mediaTypesAreChecked(t *testing.T, b FilesBench) {
 }
 
 func errorsHideThePlace(t *testing.T, b FilesBench) {
-	put(t, b.Files, files.Upload{Name: "damaged"}, filled(10, 0))
+	putFile(t, b.Files, files.Upload{Name: "damaged"}, filled(10, 0))
 	for _, o := range b.Objects() {
 		b.Write(o, nil)
 	}
 	_, missing := b.Files.Stat(t.Context(), "missing")
 	_, _, corrupt := b.Files.Get(t.Context(), "damaged")
-	put(t, b.Files, files.Upload{Name: "short"}, filled(10, 0))
+	putFile(t, b.Files, files.Upload{Name: "short"}, filled(10, 0))
 	_, _, part := b.Files.GetRange(t.Context(), "short", 11, 1)
 	_, large := b.Files.Put(t.Context(), files.Upload{Name: "a", Max: 3}, strings.NewReader("four"))
 	_, other := b.Files.Put(t.Context(), files.Upload{Name: "a", Size: 3}, strings.NewReader("four"))

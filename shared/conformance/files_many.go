@@ -36,12 +36,12 @@ func putDoesNotHoldTheContent(t *testing.T, b FilesBench) {
 	if most > held {
 		t.Errorf("%d bytes were read and had not arrived, want at most %d", most, held)
 	}
-	holds(t, b.Files, "large", content)
+	fileHolds(t, b.Files, "large", content)
 }
 
 func getDoesNotHoldTheContent(t *testing.T, b FilesBench) {
 	content := filled(large, 9)
-	put(t, b.Files, files.Upload{Name: "large"}, content)
+	putFile(t, b.Files, files.Upload{Name: "large"}, content)
 	want := hexSum(content)
 	content = nil
 	_, r, err := b.Files.Get(t.Context(), "large")
@@ -81,7 +81,7 @@ func oneOfManyPutsWins(t *testing.T, b FilesBench) {
 	if b.Other != nil {
 		stores = append(stores, b.Other)
 	}
-	put(t, b.Files, files.Upload{Name: name}, bytes.Repeat([]byte{1}, 1000))
+	putFile(t, b.Files, files.Upload{Name: name}, bytes.Repeat([]byte{1}, 1000))
 	var writers, readers sync.WaitGroup
 	var over atomic.Bool
 	for w := range 6 {
@@ -168,7 +168,7 @@ func readingGoesOnOrFails(t *testing.T, b FilesBench) {
 		},
 	} {
 		file := "d/" + name
-		put(t, b.Files, files.Upload{Name: file}, content)
+		putFile(t, b.Files, files.Upload{Name: file}, content)
 		_, r, err := b.Files.Get(t.Context(), file)
 		if err != nil {
 			t.Fatal(err)
@@ -186,9 +186,9 @@ func readingGoesOnOrFails(t *testing.T, b FilesBench) {
 		}
 		r.Close()
 		if want := next; name == "replaced" {
-			holds(t, b.Files, file, want)
+			fileHolds(t, b.Files, file, want)
 		} else {
-			holds(t, b.Files, file, nil)
+			fileHolds(t, b.Files, file, nil)
 		}
 	}
 }

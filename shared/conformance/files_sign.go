@@ -41,7 +41,7 @@ func fetch(t *testing.T, b FilesBench, url string) (int, []byte, http.Header) {
 func signedURLGivesTheFile(t *testing.T, b FilesBench) {
 	for _, n := range []int{0, 1, 3 << 20} {
 		content := filled(n, 1)
-		put(t, b.Files, files.Upload{Name: "d/report-1.pdf", MediaType: "application/pdf"}, content)
+		putFile(t, b.Files, files.Upload{Name: "d/report-1.pdf", MediaType: "application/pdf"}, content)
 		status, body, header := fetch(t, b, sign(t, b.Files, "d/report-1.pdf", time.Hour))
 		if status != http.StatusOK || !bytes.Equal(body, content) {
 			t.Errorf("the signed URL gives %d and %d bytes, want 200 and %d", status, len(body), n)
@@ -64,9 +64,9 @@ func signedURLGivesTheFile(t *testing.T, b FilesBench) {
 
 // signedURLEnds checks the end of a lifetime, and the replacement and deletion of a file.
 func signedURLEnds(t *testing.T, b FilesBench) {
-	put(t, b.Files, files.Upload{Name: "f"}, filled(10, 1))
+	putFile(t, b.Files, files.Upload{Name: "f"}, filled(10, 1))
 	replaced := sign(t, b.Files, "f", time.Hour)
-	put(t, b.Files, files.Upload{Name: "f"}, filled(10, 2))
+	putFile(t, b.Files, files.Upload{Name: "f"}, filled(10, 2))
 	deleted := sign(t, b.Files, "f", time.Hour)
 	if status, body, _ := fetch(t, b, replaced); status == http.StatusOK {
 		t.Errorf("the URL of what was replaced gives %d bytes", len(body))
@@ -96,8 +96,8 @@ func signedURLEnds(t *testing.T, b FilesBench) {
 
 // signedURLIsForNothingElse flips every bit of a signed URL.
 func signedURLIsForNothingElse(t *testing.T, b FilesBench) {
-	put(t, b.Files, files.Upload{Name: "d/f-1"}, filled(10, 1))
-	put(t, b.Files, files.Upload{Name: "d/f-0"}, filled(10, 2)) // one bit away
+	putFile(t, b.Files, files.Upload{Name: "d/f-1"}, filled(10, 1))
+	putFile(t, b.Files, files.Upload{Name: "d/f-0"}, filled(10, 2)) // one bit away
 	signed := sign(t, b.Files, "d/f-1", time.Hour)
 	u, err := url.Parse(signed)
 	if err != nil {

@@ -44,11 +44,11 @@ func (s *source) Read(p []byte) (int, error) {
 func everyWay(t *testing.T, b FilesBench, attempt func(name string)) {
 	t.Helper()
 	old := filled(1000, 77)
-	put(t, b.Files, files.Upload{Name: "d/taken", Owner: "first"}, old)
+	putFile(t, b.Files, files.Upload{Name: "d/taken", Owner: "first"}, old)
 	before := b.Objects()
 	for name, want := range map[string][]byte{"d/free": nil, "d/taken": old, "e/free": nil} {
 		attempt(name)
-		holds(t, b.Files, name, want)
+		fileHolds(t, b.Files, name, want)
 		unchanged(t, b, before)
 	}
 }
@@ -130,14 +130,14 @@ func takesWhatWasAnnounced(t *testing.T, b FilesBench) {
 		t.Errorf("Put read %d bytes and returned %v, want ErrTooLarge soon", endless.given, err)
 	}
 	exact := files.Upload{Name: "d/free", Size: size, Max: size, SHA256: hexSum(content)}
-	put(t, b.Files, exact, content)
-	holds(t, b.Files, "d/free", content)
+	putFile(t, b.Files, exact, content)
+	fileHolds(t, b.Files, "d/free", content)
 }
 
 // damageIsNoticed changes stored objects behind the store's back.
 func damageIsNoticed(t *testing.T, b FilesBench) {
 	content := filled(100_000, 1)
-	put(t, b.Files, files.Upload{Name: "f"}, content)
+	putFile(t, b.Files, files.Upload{Name: "f"}, content)
 	i := slices.IndexFunc(b.Objects(), func(o string) bool { return !strings.HasSuffix(o, "info") })
 	object := b.Objects()[i]
 	for _, at := range []int{0, 50_000, len(content) - 1} {
@@ -171,7 +171,7 @@ func damageIsNoticed(t *testing.T, b FilesBench) {
 		}
 	}
 	b.Write(object, content)
-	holds(t, b.Files, "f", content)
+	fileHolds(t, b.Files, "f", content)
 
 	good := b.Read("f+info")
 	for _, info := range []string{"", "{}", "null", "[1]", string(good[:len(good)/2]), strings.Replace(string(good), `"content":"`, `"content":"../`, 1), strings.Replace(string(good), `"size":`, `"size":-`, 1)} {
@@ -183,8 +183,8 @@ func damageIsNoticed(t *testing.T, b FilesBench) {
 			t.Errorf("with the info %q Get = %v, want ErrCorrupt", info, err)
 		}
 	}
-	put(t, b.Files, files.Upload{Name: "f"}, content[:10]) // as the error says
-	holds(t, b.Files, "f", content[:10])
+	putFile(t, b.Files, files.Upload{Name: "f"}, content[:10]) // as the error says
+	fileHolds(t, b.Files, "f", content[:10])
 	b.Write("f+info", nil)
 	if err := b.Files.Delete(t.Context(), "f"); err != nil {
 		t.Errorf("Delete of what is damaged = %v", err)
