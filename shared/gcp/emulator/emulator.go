@@ -30,6 +30,10 @@ type Kind struct {
 	jar  string // below the SDK's folder; may be a pattern
 	main string // class to run; empty: the jar's own
 	part string // what `gcloud components install` calls it
+
+	// A first request by HTTP, which makes something of no interest. The emulators answer
+	// it slowly on a busy machine, and the programs under test wait for ten seconds only.
+	warm struct{ method, path, body string }
 }
 
 // The emulators.
@@ -38,10 +42,12 @@ var (
 		name: "firestore", part: "cloud-firestore-emulator",
 		jar:  "platform/cloud-firestore-emulator/cloud-firestore-emulator.jar",
 		main: "com.google.cloud.datastore.emulator.firestore.CloudFirestore", // the jar names none
+		warm: struct{ method, path, body string }{http.MethodPost, "/v1/projects/test-warm/databases/(default)/documents/c", `{"fields":{}}`},
 	}
 	KindPubSub = Kind{
 		name: "pubsub", part: "pubsub-emulator",
-		jar: "platform/pubsub-emulator/lib/cloud-pubsub-emulator-*-all.jar",
+		jar:  "platform/pubsub-emulator/lib/cloud-pubsub-emulator-*-all.jar",
+		warm: struct{ method, path, body string }{http.MethodPut, "/v1/projects/test-warm/topics/warm", `{}`},
 	}
 )
 
@@ -188,9 +194,9 @@ func (p *Process) launch(t testing.TB) bool {
 		defer close(exited)
 		_ = cmd.Wait() // killed
 	}()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
-	for !p.answers(ctx) {
+	for !p.answers(ctx, http.MethodGet, "/", "") {
 		if strings.Contains(p.output.String(), "Address already in use") {
 			p.Kill()
 			return false
@@ -198,21 +204,26 @@ func (p *Process) launch(t testing.TB) bool {
 		select {
 		case <-ctx.Done():
 			p.Kill()
-			t.Fatalf("the %s emulator does not answer at %s after a minute:\n%s", p.kind.name, p.Host, p.output.String())
+			t.Fatalf("the %s emulator does not answer at %s:\n%s", p.kind.name, p.Host, p.output.String())
 		case <-time.After(50 * time.Millisecond):
 		}
+	}
+	if w := p.kind.warm; !p.answers(ctx, w.method, w.path, w.body) {
+		p.Kill()
+		t.Fatalf("the %s emulator at %s does not answer %s %s:\n%s", p.kind.name, p.Host, w.method, w.path, p.output.String())
 	}
 	return true
 }
 
-// answers asks for the page that both emulators have at their root.
-func (p *Process) answers(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+// answers asks the emulator by HTTP: both have a page at their root.
+func (p *Process) answers(ctx context.Context, method, path, body string) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Host+"/", nil)
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+p.Host+path, strings.NewReader(body))
 	if err != nil {
 		return false
 	}
+	req.Header.Set("Content-Type", "application/json")
 	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
 	if err != nil {
 		return false
