@@ -256,6 +256,8 @@ func failure(err error) error {
 		return a2a.ErrTaskNotFound
 	case errors.Is(err, task.ErrTerminal):
 		return a2a.NewError(a2a.ErrUnsupportedOperation, "the task has ended; start a new task in its context by leaving taskId out")
+	case errors.Is(err, task.ErrCount):
+		return wire.Invalid("statusTimestampAfter", fmt.Sprintf("matches more tasks than can be counted in %v; give a later time, or leave it out and read pages until their tasks are older", task.CountFor))
 	case errors.Is(err, task.ErrMismatch):
 		return wire.Invalid("message.messageId", "was already used for another message; give every message an id of its own")
 	case errors.Is(err, desk.ErrContext):

@@ -35,18 +35,27 @@ func (o *Operations) ListTasks(ctx context.Context, req *a2a.ListTasksRequest) (
 	if req.StatusTimestampAfter != nil {
 		q.Since = *req.StatusTimestampAfter
 	}
+	total := 0
 	if req.PageToken != "" {
-		ref, err := parseToken(req.PageToken, q)
+		from, err := parseToken(req.PageToken, q)
 		if err != nil {
 			return nil, wire.Invalid("pageToken", "is not the nextPageToken of a list with the same filters; begin again without it")
 		}
-		q.After = ref
+		q.After, q.Count = from.ref(), from.Total == nil
+		if from.Total != nil {
+			total = *from.Total
+		}
 	}
+
 	page, err := o.cfg.Store.List(ctx, q)
 	if err != nil {
 		return nil, failure(err)
 	}
-	out := &a2a.ListTasksResponse{Tasks: make([]*a2a.Task, 0, len(page.Records)), PageSize: q.Limit, TotalSize: page.Total}
+	if q.Count {
+		total = page.Total
+	}
+
+	out := &a2a.ListTasksResponse{Tasks: make([]*a2a.Task, 0, len(page.Records)), PageSize: q.Limit, TotalSize: total}
 	history := req.HistoryLength
 	if history == nil {
 		history = new(int)
@@ -56,41 +65,44 @@ func (o *Operations) ListTasks(ctx context.Context, req *a2a.ListTasksRequest) (
 	}
 	if n := len(page.Records); page.More && n > 0 {
 		last := page.Records[n-1]
-		out.NextPageToken = newToken(task.Ref{At: last.Stamp(), ID: last.ID()}, q)
+		out.NextPageToken = token{At: last.Stamp().UnixMilli(), ID: last.ID(), Total: &total, List: listHash(q)}.encode()
 	}
 	return out, nil
 }
 
-// A token says where the next page begins, and of which list: a hash of owner and
-// filters. It needs no key: a query never reaches beyond its owner.
+// A token says where the next page begins, of which list (a hash of owner and filters),
+// and how many tasks the list had at its first page: they are counted once. It needs no
+// key: a query never reaches beyond its owner, who alone is told the total.
 type token struct {
-	At   int64  `json:"a"` // Unix milliseconds
-	ID   string `json:"i"`
-	List string `json:"l"`
+	At    int64  `json:"a"` // Unix milliseconds
+	ID    string `json:"i"`
+	Total *int   `json:"n,omitempty"` // nil in tokens of before there was a total: count
+	List  string `json:"l"`
 }
 
-func newToken(ref task.Ref, q task.Query) string {
-	text, err := json.Marshal(token{ref.At.UnixMilli(), ref.ID, listHash(q)})
+func (t token) ref() task.Ref { return task.Ref{At: time.UnixMilli(t.At).UTC(), ID: t.ID} }
+
+func (t token) encode() string {
+	text, err := json.Marshal(t)
 	if err != nil { // numbers and strings always encode
 		panic(err)
 	}
 	return base64.RawURLEncoding.EncodeToString(text)
 }
 
-func parseToken(s string, q task.Query) (task.Ref, error) {
+func parseToken(s string, q task.Query) (token, error) {
 	text, err := base64.RawURLEncoding.DecodeString(s)
 	if err != nil {
-		return task.Ref{}, err
+		return token{}, err
 	}
 	var t token
 	if err := json.Unmarshal(text, &t); err != nil {
-		return task.Ref{}, err
+		return token{}, err
 	}
-	ref := task.Ref{At: time.UnixMilli(t.At).UTC(), ID: t.ID}
-	if newToken(ref, q) != s {
-		return task.Ref{}, fmt.Errorf("page token of another list")
+	if t.List != listHash(q) || t.Total != nil && *t.Total < 0 || t.encode() != s {
+		return token{}, fmt.Errorf("page token of another list")
 	}
-	return ref, nil
+	return t, nil
 }
 
 func listHash(q task.Query) string {

@@ -1,6 +1,7 @@
 package front_test
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -11,6 +12,9 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/google/go-cmp/cmp"
+
+	"errand/cardserver/front"
+	"errand/shared/task"
 )
 
 type page struct {
@@ -147,6 +151,47 @@ func TestG10Decision14Filters(t *testing.T) {
 	})
 }
 
+// The tasks of a list are counted at its first page. Later ones say the same, and a token
+// of before it held the total is still taken.
+func TestTotalIsCountedOnce(t *testing.T) {
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		for i := range 5 {
+			w.insert(anonymous, fmt.Sprint(i), a2a.TaskStateSubmitted)
+		}
+		first := w.list(t, `"pageSize":2`)
+		w.insert(anonymous, "later", a2a.TaskStateSubmitted)
+		second := w.list(t, `"pageSize":2,"pageToken":"`+first.NextToken+`"`)
+		if first.TotalSize != 5 || second.TotalSize != 5 || len(second.Tasks) != 2 {
+			t.Errorf("totals of the pages are %d and %d, want 5", first.TotalSize, second.TotalSize)
+		}
+
+		text, err := base64.RawURLEncoding.DecodeString(first.NextToken)
+		if err != nil || !strings.Contains(string(text), `"n":5,`) {
+			t.Fatalf("the token is %s, %v", text, err)
+		}
+		old := base64.RawURLEncoding.EncodeToString([]byte(strings.Replace(string(text), `"n":5,`, "", 1)))
+		if again := w.list(t, `"pageSize":2,"pageToken":"`+old+`"`); again.TotalSize != 6 || again.Tasks[0].ID != second.Tasks[0].ID {
+			t.Errorf("with a token without a total: %d tasks in all, the first is %s, want %s", again.TotalSize, again.Tasks[0].ID, second.Tasks[0].ID)
+		}
+	})
+}
+
+// A count that would take too long is refused by the name of the filter that makes it long.
+func TestListThatCannotBeCounted(t *testing.T) {
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t, func(c *front.Config, _ *front.Surface) { c.Store = uncountable{c.Store} })
+		w.refused(t, "ListTasks", `{"statusTimestampAfter":"2026-01-01T00:00:00Z"}`, -32602, "statusTimestampAfter")
+	})
+}
+
+// An uncountable store holds too many records to count them.
+type uncountable struct{ task.Store }
+
+func (uncountable) List(context.Context, task.Query) (task.Page, error) {
+	return task.Page{}, task.ErrCount
+}
+
 // FuzzPageToken sends any token: it is refused, unless it is one that this very list
 // would give.
 func FuzzPageToken(f *testing.F) {
@@ -158,6 +203,7 @@ func FuzzPageToken(f *testing.F) {
 	type token struct {
 		A int64  `json:"a"`
 		I string `json:"i"`
+		N *int   `json:"n,omitempty"`
 		L string `json:"l"`
 	}
 	decode := func(s string) (v token, err error) {
@@ -179,11 +225,14 @@ func FuzzPageToken(f *testing.F) {
 	if err != nil || encode(own) != genuine {
 		f.Fatalf("%v: a token decodes to %+v", err, own)
 	}
+	negative := new(int)
+	*negative = -1
 	other := own
 	other.L = "AAAAAAAAAAAA"
 	for _, s := range []string{
 		genuine, genuine + "=", genuine[:len(genuine)-1], strings.ToLower(genuine), "e30", "bnVsbA", "\x00", "💥",
-		encode(other), encode(token{L: own.L}), encode(token{-1 << 63, "x", own.L}), encode(token{1<<63 - 1, "\U0010ffff", own.L}),
+		encode(other), encode(token{L: own.L}), encode(token{-1 << 63, "x", nil, own.L}), encode(token{1<<63 - 1, "\U0010ffff", new(int), own.L}),
+		encode(token{own.A, own.I, negative, own.L}),
 		encode(map[string]any{"a": own.A, "i": own.I, "l": own.L, "x": 1}), encode([]any{own}),
 	} {
 		f.Add(s)
@@ -204,7 +253,7 @@ func FuzzPageToken(f *testing.F) {
 			return
 		}
 		s = strings.ToValidUTF8(s, "\ufffd")
-		if v, err := decode(s); s != "" && (err != nil || v.L != own.L || encode(v) != s) {
+		if v, err := decode(s); s != "" && (err != nil || v.L != own.L || v.N != nil && *v.N < 0 || encode(v) != s) {
 			t.Errorf("%q is no token of this list, and was taken", s)
 		}
 		if n := len(into[page](got).Tasks); n > 1 {

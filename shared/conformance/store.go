@@ -61,7 +61,7 @@ func Store(t *testing.T, open func(t *testing.T, now func() time.Time) interface
 		{"ListFilters", listFilters},
 		{"ListOrderAndPages", listOrderAndPages},
 		{"ListWhileWriting", listWhileWriting},
-		{"ListTotal", listTotal},
+		{"ListTotal", listTotal}, {"ListTotalFollows", listTotalFollows},
 		{"ListHeadsOnly", listHeadsOnly},
 		{"ListBoundsBodies", listBoundsBodies},
 		{"ListSkipsExpired", listSkipsExpired},

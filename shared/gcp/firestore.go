@@ -47,6 +47,7 @@ type FirestoreOptions struct {
 	Listeners int              // tasks watched by listening at once; 0: 90, negative: none
 	Poll      time.Duration    // how often further ones are read, each time at the price of a read; 1 s
 	Recheck   time.Duration    // how often each watched one is read beside its listener; 1 min
+	CountFor  time.Duration    // longest count of a list with Since; task.CountFor
 
 	Options []option.ClientOption // not heeded with FIRESTORE_EMULATOR_HOST
 }
@@ -95,6 +96,9 @@ func OpenFirestore(ctx context.Context, project, database string, opts Firestore
 	}
 	if opts.Recheck == 0 {
 		opts.Recheck = time.Minute
+	}
+	if opts.CountFor == 0 {
+		opts.CountFor = task.CountFor
 	}
 	if database == "" {
 		database = firestore.DefaultDatabaseID
@@ -151,16 +155,34 @@ func possible(id string) bool {
 // record reads a document, without the body if that was not asked for, and says how
 // large the record is with it.
 func record(snap *firestore.DocumentSnapshot) (r task.Record, size int, err error) {
-	var d struct {
-		Head []byte `firestore:"head"`
-		Body []byte `firestore:"body"`
-		Size int    `firestore:"size"`
+	d, err := fields(snap)
+	if err == nil {
+		r, err = task.Decode(d.Head, d.Body, snap.UpdateTime.UnixMicro())
 	}
-	if err := snap.DataTo(&d); err != nil {
-		return task.Record{}, 0, fmt.Errorf("document %s: %w: %w", snap.Ref.ID, task.ErrUnreadable, err)
-	}
-	r, err = task.Decode(d.Head, d.Body, snap.UpdateTime.UnixMicro())
 	return r, d.Size, err
+}
+
+// listing reads of a document what a list shows.
+func listing(snap *firestore.DocumentSnapshot) (r task.Record, size int, err error) {
+	d, err := fields(snap)
+	if err == nil {
+		r, err = task.DecodeListed(d.Head, snap.UpdateTime.UnixMicro())
+	}
+	return r, d.Size, err
+}
+
+// stored are the fields of a document that hold its record.
+type stored struct {
+	Head []byte `firestore:"head"`
+	Body []byte `firestore:"body"`
+	Size int    `firestore:"size"`
+}
+
+func fields(snap *firestore.DocumentSnapshot) (d stored, err error) {
+	if err := snap.DataTo(&d); err != nil {
+		return stored{}, fmt.Errorf("document %s: %w: %w", snap.Ref.ID, task.ErrUnreadable, err)
+	}
+	return d, nil
 }
 
 // limited gives a call its deadline.

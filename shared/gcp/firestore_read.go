@@ -54,16 +54,22 @@ func (f *Firestore) List(ctx context.Context, q task.Query) (task.Page, error) {
 	var all, gone int
 	g, part := errgroup.WithContext(call)
 	g.Go(func() (err error) {
-		page, err = f.page(part, f.listed(q), q.After, q.Limit, q.Bodies, now)
+		page, err = f.page(part, f.listed(q), q.After, q.Limit, q.Bodies, now, listing)
 		return err
 	})
 	if q.Count {
+		counting := part
+		if !q.Since.IsZero() {
+			limited, cancel := context.WithTimeoutCause(part, f.opts.CountFor, task.ErrCount)
+			defer cancel()
+			counting = limited
+		}
 		g.Go(func() (err error) {
-			all, err = count(part, f.listed(q))
+			all, err = count(counting, f.listed(q))
 			return err
 		})
 		g.Go(func() (err error) {
-			gone, err = count(part, f.outdated(q, now))
+			gone, err = count(counting, f.outdated(q, now))
 			return err
 		})
 	}
@@ -117,6 +123,9 @@ func count(ctx context.Context, query firestore.Query) (int, error) {
 	res, err := reread(func() (firestore.AggregationResult, error) {
 		return query.NewAggregationQuery().WithCount("n").Get(ctx)
 	})
+	if err != nil && errors.Is(context.Cause(ctx), task.ErrCount) {
+		err = task.ErrCount
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -132,7 +141,7 @@ func count(ctx context.Context, query firestore.Query) (int, error) {
 func (f *Firestore) Dead(ctx context.Context, q task.DeadQuery) (task.Page, error) {
 	call, cancel := limited(ctx)
 	defer cancel()
-	page, err := f.page(call, f.dead(q), q.After, q.Limit, false, f.opts.Now())
+	page, err := f.page(call, f.dead(q), q.After, q.Limit, false, f.opts.Now(), record)
 	if err != nil {
 		return task.Page{}, fmt.Errorf("listing dead webhooks: %w", failure(ctx, err))
 	}
@@ -150,7 +159,8 @@ func (f *Firestore) dead(q task.DeadQuery) firestore.Query {
 
 // page reads one page of a query: heads first, which say how large the bodies are,
 // then as many of these as may be.
-func (f *Firestore) page(ctx context.Context, query firestore.Query, from task.Ref, limit int, bodies bool, now time.Time) (task.Page, error) {
+func (f *Firestore) page(ctx context.Context, query firestore.Query, from task.Ref, limit int, bodies bool, now time.Time,
+	read func(*firestore.DocumentSnapshot) (task.Record, int, error)) (task.Page, error) {
 	limit = min(max(limit, 1), 100)
 	query = query.Select("head", "size").Limit(limit + 1)
 	if from != (task.Ref{}) {
@@ -165,7 +175,7 @@ func (f *Firestore) page(ctx context.Context, query firestore.Query, from task.R
 		}
 		var last task.Ref
 		for _, snap := range docs {
-			r, bytes, err := record(snap)
+			r, bytes, err := read(snap)
 			if err != nil {
 				return task.Page{}, err
 			}

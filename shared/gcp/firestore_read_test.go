@@ -1,12 +1,14 @@
 package gcp_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"errand/shared/gcp"
+	"errand/shared/gcp/emulator"
 	"errand/shared/task"
 )
 
@@ -114,5 +116,61 @@ func TestListLeavesOutWhatMovesMeanwhile(t *testing.T) {
 	}
 	if len(p.Records) != 1 || p.Records[0].ID() != still.ID() || p.More {
 		t.Errorf("List = %d records, more: %t; want only the task that stayed", len(p.Records), p.More)
+	}
+}
+
+// Each operation makes a fixed number of requests: a write one, a read by id one, a list
+// one for the page, and at its first page one for the total and one for what of it has
+// expired. Bodies of a page are read by their names.
+func TestRequestsOfEachOperation(t *testing.T) {
+	w := newWire(t)
+	f := open(t, w.host, gcp.FirestoreOptions{})
+	ctx, r := t.Context(), stored(t, f, accepted(t, hashed("a"), time.Now()))
+	list := func(q task.Query) func() error {
+		q.Owner, q.Limit = "someone", 10
+		return func() error { _, err := f.List(ctx, q); return err }
+	}
+	type requests struct{ Writes, Reads, Queries int }
+	for _, op := range []struct {
+		name string
+		want requests
+		run  func() error
+	}{
+		{"create", requests{Writes: 1}, func() error { _, err := f.Create(ctx, accepted(t, hashed("b"), time.Now())); return err }},
+		{"commit", requests{Writes: 1}, func() (err error) { r, err = f.Commit(ctx, r); return err }},
+		{"load", requests{Reads: 1}, func() error { _, err := f.Load(ctx, r.ID()); return err }},
+		{"first page", requests{Queries: 3}, list(task.Query{Count: true})},
+		{"later page", requests{Queries: 1}, list(task.Query{After: task.Ref{At: time.Now(), ID: "a"}})},
+		{"page of two with bodies", requests{Queries: 1, Reads: 2}, list(task.Query{Bodies: true})},
+		{"due", requests{Queries: 1}, func() error { _, err := f.Due(ctx, task.Turns, time.Now(), task.Ref{}, 10); return err }},
+		{"purge of nothing", requests{Queries: 1}, func() error { _, err := f.Purge(ctx, time.Now(), 10); return err }},
+	} {
+		count := func() (n requests) {
+			w.with(func() { n = requests{len(w.commits), w.reads, len(w.queries)} })
+			return n
+		}
+		before := count()
+		if err := op.run(); err != nil {
+			t.Errorf("%s: %v", op.name, err)
+		}
+		after := count()
+		got := requests{after.Writes - before.Writes, after.Reads - before.Reads, after.Queries - before.Queries}
+		if got != op.want {
+			t.Errorf("%s makes %+v requests, want %+v", op.name, got, op.want)
+		}
+	}
+}
+
+// A count of what is as new as a client asks is given up in time; another one is not.
+func TestCountEndsInTime(t *testing.T) {
+	f := open(t, emulator.Firestore(t), gcp.FirestoreOptions{CountFor: time.Nanosecond})
+	stored(t, f, accepted(t, hashed("a"), time.Now()))
+	q := task.Query{Owner: "someone", Limit: 10, Count: true, Since: time.Now().Add(-time.Hour)}
+	if _, err := f.List(t.Context(), q); !errors.Is(err, task.ErrCount) {
+		t.Errorf("List with a count that takes too long: %v, want %v", err, task.ErrCount)
+	}
+	q.Since = time.Time{}
+	if p, err := f.List(t.Context(), q); err != nil || p.Total != 1 {
+		t.Errorf("List counts %d, %v, want 1", p.Total, err)
 	}
 }

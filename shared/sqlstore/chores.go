@@ -22,7 +22,7 @@ func (db *DB) Due(ctx context.Context, queue string, before time.Time, after tas
 		where += " AND (due, id) > (?, ?)"
 		args = append(args, after.At.UnixMicro(), after.ID)
 	}
-	err := db.read(ctx, func(c *conn) error {
+	err := db.read(ctx, db.listers, func(c *conn) error {
 		return c.query(func(row []driver.Value) error {
 			due, ok := row[0].(int64)
 			id, ok2 := row[1].(string)
@@ -73,7 +73,7 @@ func (w *writer) purge(before time.Time, limit int) (int, error) {
 		}
 		ids = append(ids, id)
 		return nil
-	}, "SELECT id FROM task INDEXED BY task_expires WHERE expires < ? ORDER BY expires LIMIT ?", before.UnixMilli(), int64(limit))
+	}, "SELECT id FROM task INDEXED BY task_expired WHERE expires < ? ORDER BY expires LIMIT ?", before.UnixMilli(), int64(limit))
 	if err != nil {
 		return 0, err
 	}

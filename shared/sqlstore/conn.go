@@ -17,6 +17,7 @@ import (
 type conn struct {
 	raw   driver.Conn
 	stmts map[string]driver.Stmt // by text; the texts are a fixed few
+	ran   int                    // statements so far
 	row   []driver.Value
 }
 
@@ -32,7 +33,9 @@ func connect(ctx context.Context, dsn string) (*conn, error) {
 	return &conn{raw: raw, stmts: map[string]driver.Stmt{}}, nil
 }
 
+// prepare returns the statement, which its caller runs once.
 func (c *conn) prepare(query string) (driver.Stmt, error) {
+	c.ran++
 	if s, ok := c.stmts[query]; ok {
 		return s, nil
 	}
@@ -67,12 +70,17 @@ func (c *conn) script(text string) error {
 
 // query calls each for every row. The values of row are valid during the call;
 // blobs in it are the callee's to keep.
-func (c *conn) query(each func(row []driver.Value) error, query string, args ...any) (err error) {
+func (c *conn) query(each func(row []driver.Value) error, query string, args ...any) error {
+	return c.queryWithin(context.Background(), each, query, args...)
+}
+
+// queryWithin is query that is interrupted when ctx ends.
+func (c *conn) queryWithin(ctx context.Context, each func(row []driver.Value) error, query string, args ...any) (err error) {
 	s, err := c.prepare(query)
 	if err != nil {
 		return err
 	}
-	rows, err := s.(driver.StmtQueryContext).QueryContext(context.Background(), named(args))
+	rows, err := s.(driver.StmtQueryContext).QueryContext(ctx, named(args))
 	if err != nil {
 		return err
 	}
@@ -97,7 +105,12 @@ func (c *conn) query(each func(row []driver.Value) error, query string, args ...
 
 // number runs a query whose answer is one integer.
 func (c *conn) number(query string, args ...any) (n int64, err error) {
-	err = c.query(func(row []driver.Value) error {
+	return c.numberWithin(context.Background(), query, args...)
+}
+
+// numberWithin is number that is interrupted when ctx ends.
+func (c *conn) numberWithin(ctx context.Context, query string, args ...any) (n int64, err error) {
+	err = c.queryWithin(ctx, func(row []driver.Value) error {
 		var ok bool
 		if n, ok = row[0].(int64); !ok {
 			return fmt.Errorf("%q answered %T, not a number", query, row[0])

@@ -35,6 +35,26 @@ func (db *DB) Number(ctx context.Context, query string) (n int64, err error) {
 	return n, err
 }
 
+// Ran is how many statements were run on all connections since they were opened.
+func (db *DB) Ran(ctx context.Context) (n int) {
+	_ = db.submit(ctx, &write{apply: func(w *writer) error {
+		n = w.conn.ran - 1 // but for the beginning of this very group
+		return nil
+	}})
+	for _, pool := range []chan *conn{db.loaders, db.listers} {
+		var all []*conn
+		for range readers {
+			c := <-pool
+			n += c.ran
+			all = append(all, c)
+		}
+		for _, c := range all {
+			pool <- c
+		}
+	}
+	return n
+}
+
 // OldFile makes a file as it was at an older schema and runs a script on it.
 func OldFile(ctx context.Context, path string, schema int64, script string) error {
 	c, err := connect(ctx, dsn(path, ""))

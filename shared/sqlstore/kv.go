@@ -26,7 +26,7 @@ func (s entries) Get(ctx context.Context, key string) (kv.Entry, error) {
 	}
 	var e kv.Entry
 	found := false
-	err := s.db.read(ctx, func(c *conn) error {
+	err := s.db.read(ctx, s.db.loaders, func(c *conn) error {
 		return c.query(func(row []driver.Value) (err error) {
 			found = true
 			e, err = entryOf(row)
@@ -79,7 +79,7 @@ func (s entries) List(ctx context.Context, prefix, after string, limit int) ([]k
 	}
 	var list []kv.Entry
 	size := 0
-	err = s.db.read(ctx, func(c *conn) error {
+	err = s.db.read(ctx, s.db.listers, func(c *conn) error {
 		return c.query(func(row []driver.Value) error {
 			e, err := entryOf(row)
 			if size += e.Size(); size > kv.LimitList {

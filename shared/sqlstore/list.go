@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,14 +15,17 @@ import (
 // List returns one page of an owner's records.
 func (db *DB) List(ctx context.Context, q task.Query) (task.Page, error) {
 	var page task.Page
-	err := db.read(ctx, func(c *conn) error {
+	err := db.read(ctx, db.listers, func(c *conn) error {
 		where, args := filter(q, db.opts.Now())
 		var err error
-		if page, err = readPage(c, where, args, q.After, q.Limit, q.Bodies); err != nil || !q.Count {
+		decode := decodeListed
+		if q.Bodies {
+			decode = decodeRecord
+		}
+		if page, err = readPage(c, where, args, q.After, q.Limit, q.Bodies, decode); err != nil || !q.Count {
 			return err
 		}
-		n, err := c.number("SELECT count(*) FROM task "+where, args...)
-		page.Total = int(n)
+		page.Total, err = db.count(ctx, c, q)
 		return err
 	})
 	if err != nil {
@@ -39,8 +43,8 @@ func (db *DB) Dead(ctx context.Context, q task.DeadQuery) (task.Page, error) {
 	where += unexpired
 	args = append(args, db.opts.Now().UnixMilli())
 	var page task.Page
-	err := db.read(ctx, func(c *conn) (err error) {
-		page, err = readPage(c, where, args, q.After, q.Limit, false)
+	err := db.read(ctx, db.listers, func(c *conn) (err error) {
+		page, err = readPage(c, where, args, q.After, q.Limit, false, decodeRecord)
 		return err
 	})
 	if err != nil {
@@ -49,9 +53,55 @@ func (db *DB) Dead(ctx context.Context, q task.DeadQuery) (task.Page, error) {
 	return page, nil
 }
 
+// count is how many records a query matches, whatever its page. Without Since it is read
+// from the tallies, less what has expired and is not purged yet. A context that is not
+// tallied is small.
+func (db *DB) count(ctx context.Context, c *conn, q task.Query) (int, error) {
+	now := db.opts.Now()
+	if !q.Since.IsZero() {
+		where, args := filter(q, now)
+		return countWithin(ctx, db.opts.CountFor, c, where, args)
+	}
+
+	state, args := "", []any{q.Owner, q.Context}
+	if q.State != "" {
+		state, args = " AND state = ?", append(args, string(q.State))
+	}
+	all, err := c.number("SELECT coalesce(sum(n), -1) FROM tally WHERE owner = ? AND context = ?"+state, args...)
+	switch {
+	case err != nil:
+		return 0, err
+	case all < 0 && q.Context == "": // the owner has none
+		return 0, nil
+	case all < 0:
+		where, args := filter(q, now)
+		n, err := c.number("SELECT count(*) FROM task "+where, args...)
+		return int(n), err
+	}
+
+	within := " AND context = ?"
+	if q.Context == "" {
+		within, args = "", slices.Delete(args, 1, 2)
+	}
+	gone, err := c.number("SELECT count(*) FROM task INDEXED BY task_expired WHERE owner = ?"+within+state+" AND expires <= ?",
+		append(args, now.UnixMilli())...)
+	return int(max(0, all-gone)), err
+}
+
+// countWithin counts record by record, for as long as that may take.
+func countWithin(ctx context.Context, longest time.Duration, c *conn, where string, args []any) (int, error) {
+	limited, cancel := context.WithTimeoutCause(ctx, longest, task.ErrCount)
+	defer cancel()
+	n, err := c.numberWithin(limited, "SELECT count(*) FROM task "+where, args...)
+	if err != nil && limited.Err() != nil {
+		err = context.Cause(limited)
+	}
+	return int(n), err
+}
+
 // readPage reads the page that begins after a place, of the records that a filter
 // names.
-func readPage(c *conn, where string, args []any, after task.Ref, limit int, bodies bool) (task.Page, error) {
+func readPage(c *conn, where string, args []any, after task.Ref, limit int, bodies bool, decode func([]driver.Value) (task.Record, error)) (task.Page, error) {
 	if after != (task.Ref{}) {
 		where += " AND (stamp, id) < (?, ?)"
 		args = append(args, after.At.UnixMilli(), after.ID)

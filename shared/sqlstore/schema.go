@@ -65,6 +65,49 @@ CREATE TABLE kv (
 	value   BLOB NOT NULL
 );
 CREATE INDEX kv_expires ON kv (expires) WHERE expires IS NOT NULL;
+-- How many tasks there are of an owner in each state, expired ones included: in all,
+-- with context '', and in each context that has ever had 64 of them. Such a context has
+-- a row with state '' too, which says that the others are there; what is in a smaller one
+-- is counted.
+CREATE TABLE tally (
+	owner   TEXT NOT NULL,
+	context TEXT NOT NULL,
+	state   TEXT NOT NULL,
+	n       INTEGER NOT NULL,
+	PRIMARY KEY (owner, context, state)
+) WITHOUT ROWID;
+
+CREATE TRIGGER tally_begun AFTER INSERT ON tally WHEN NEW.state = '' AND NEW.context <> '' BEGIN
+	INSERT INTO tally SELECT NEW.owner, NEW.context, s.column1, (SELECT count(*) FROM task INDEXED BY task_context
+		WHERE owner = NEW.owner AND context = NEW.context AND state = s.column1)
+	FROM (VALUES ('TASK_STATE_SUBMITTED'), ('TASK_STATE_WORKING'), ('TASK_STATE_INPUT_REQUIRED'), ('TASK_STATE_AUTH_REQUIRED'),
+		('TASK_STATE_COMPLETED'), ('TASK_STATE_CANCELED'), ('TASK_STATE_FAILED'), ('TASK_STATE_REJECTED')) AS s;
+END;
+
+INSERT INTO tally SELECT owner, '', state, count(*) FROM task GROUP BY owner, state;
+INSERT INTO tally SELECT owner, context, '', 0 FROM task WHERE context <> '' GROUP BY owner, context HAVING count(*) >= 64;
+
+CREATE TRIGGER task_made AFTER INSERT ON task BEGIN
+	INSERT INTO tally VALUES (NEW.owner, '', NEW.state, 1) ON CONFLICT DO UPDATE SET n = n + 1;
+	UPDATE tally SET n = n + 1 WHERE owner = NEW.owner AND context = NEW.context AND state = NEW.state AND NEW.context <> '';
+	INSERT OR IGNORE INTO tally SELECT NEW.owner, NEW.context, '', 0 WHERE NEW.context <> '' AND 64 =
+		(SELECT count(*) FROM (SELECT 1 FROM task INDEXED BY task_context WHERE owner = NEW.owner AND context = NEW.context LIMIT 65));
+END;
+
+CREATE TRIGGER task_moved AFTER UPDATE OF state ON task WHEN OLD.state <> NEW.state BEGIN
+	UPDATE tally SET n = n - 1 WHERE owner = NEW.owner AND context IN ('', NEW.context) AND state = OLD.state;
+	INSERT INTO tally VALUES (NEW.owner, '', NEW.state, 1) ON CONFLICT DO UPDATE SET n = n + 1;
+	UPDATE tally SET n = n + 1 WHERE owner = NEW.owner AND context = NEW.context AND state = NEW.state AND NEW.context <> '';
+END;
+
+CREATE TRIGGER task_gone AFTER DELETE ON task BEGIN
+	UPDATE tally SET n = n - 1 WHERE owner = OLD.owner AND context IN ('', OLD.context) AND state = OLD.state;
+	DELETE FROM tally WHERE owner = OLD.owner AND context IN ('', OLD.context)
+		AND 0 = (SELECT sum(t.n) FROM tally AS t WHERE t.owner = OLD.owner AND t.context = tally.context);
+END;
+
+DROP INDEX task_expires;
+CREATE INDEX task_expired ON task (expires, owner, context, state) WHERE expires IS NOT NULL;
 `}}
 
 // fillDead marks the records that had a dead webhook before there was a column for
@@ -73,7 +116,7 @@ CREATE INDEX kv_expires ON kv (expires) WHERE expires IS NOT NULL;
 func fillDead(c *conn) error {
 	var ids []string
 	err := c.query(func(row []driver.Value) error {
-		r, err := decode(row)
+		r, err := decodeRecord(row)
 		if errors.Is(err, task.ErrUnreadable) {
 			return nil // a page with it could not be read
 		}

@@ -32,12 +32,13 @@ type Options struct {
 	Rules        task.Rules       // what an ended lease leaves owing; task.Defaults()
 	CacheRecords int              // recent records kept in memory; 0: 1,024, negative: none
 	CacheBytes   int              // of their encoded size at most; 0: 4 MiB
+	CountFor     time.Duration    // longest count of a list with Since; 0: task.CountFor
 }
 
 const (
 	defaultCacheRecords = 1024
 	defaultCacheBytes   = 4 << 20
-	readers             = 2 // each has a page cache of its own: 2 MiB
+	readers             = 2 // of each kind; each has a page cache of its own: 2 MiB
 )
 
 func (o Options) withDefaults() Options {
@@ -56,6 +57,9 @@ func (o Options) withDefaults() Options {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = defaultCacheBytes
 	}
+	if o.CountFor == 0 {
+		o.CountFor = task.CountFor
+	}
 	return o
 }
 
@@ -69,7 +73,8 @@ type DB struct {
 	cache   *cache
 	topics  *task.Topics
 	writes  chan *write
-	readers chan *conn // those not in use
+	loaders chan *conn // readers by id that are not in use
+	listers chan *conn // readers of lists that are not in use: a long one delays no read by id
 	opened  int        // readers there are
 
 	closing   chan struct{}  // closed first: nothing new is begun
@@ -102,7 +107,7 @@ func Open(ctx context.Context, path string, opts Options) (_ *DB, err error) {
 	db := &DB{
 		opts: opts, path: path, lock: lock,
 		cache:  newCache(opts.CacheRecords, opts.CacheBytes),
-		writes: make(chan *write, groupMax), readers: make(chan *conn, readers),
+		writes: make(chan *write, groupMax), loaders: make(chan *conn, readers), listers: make(chan *conn, readers),
 		closing: make(chan struct{}), drained: make(chan struct{}),
 	}
 	db.topics = task.NewTopics(task.TopicsConfig{Load: db.Load, Now: opts.Now})
@@ -127,12 +132,16 @@ func (db *DB) openConns(ctx context.Context) (*writer, error) {
 	if err := w.begin(); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening %s: %w", db.path, err), c.close())
 	}
-	for range readers {
+	for i := range 2 * readers {
 		r, err := openReader(ctx, db.path)
 		if err != nil {
 			return nil, errors.Join(err, c.close())
 		}
-		db.readers <- r
+		pool := db.loaders
+		if i >= readers {
+			pool = db.listers
+		}
+		pool <- r
 		db.opened++
 	}
 	return w, nil
@@ -160,14 +169,18 @@ func (db *DB) Close() error {
 func (db *DB) closeReaders() error {
 	var errs []error
 	for range db.opened {
-		r := <-db.readers
+		var r *conn
+		select {
+		case r = <-db.loaders:
+		case r = <-db.listers:
+		}
 		errs = append(errs, r.close())
 	}
 	return errors.Join(errs...)
 }
 
-// read runs f on a reading connection.
-func (db *DB) read(ctx context.Context, f func(*conn) error) error {
+// read runs f on a connection of the pool.
+func (db *DB) read(ctx context.Context, pool chan *conn, f func(*conn) error) error {
 	if err := db.usable(ctx); err != nil {
 		return err
 	}
@@ -176,8 +189,8 @@ func (db *DB) read(ctx context.Context, f func(*conn) error) error {
 		return ctx.Err()
 	case <-db.closing:
 		return ErrClosed
-	case c := <-db.readers:
-		defer func() { db.readers <- c }()
+	case c := <-pool:
+		defer func() { pool <- c }()
 		return f(c)
 	}
 }

@@ -62,9 +62,9 @@ func (db *DB) load(ctx context.Context, id string) (task.Record, error) {
 	if ok {
 		return r, nil
 	}
-	err := db.read(ctx, func(c *conn) error {
+	err := db.read(ctx, db.loaders, func(c *conn) error {
 		return c.query(func(row []driver.Value) (err error) {
-			r, err = decode(row)
+			r, err = decodeRecord(row)
 			ok = true
 			return err
 		}, "SELECT version, head, body FROM task WHERE id = ?", id)
@@ -93,12 +93,11 @@ func encode(r *task.Record) error {
 	return nil
 }
 
-// decode reads the columns version, head and, if there are three, body.
-func decode(row []driver.Value) (task.Record, error) {
-	version, ok := row[0].(int64)
-	head, ok2 := row[1].([]byte)
-	if !ok || !ok2 {
-		return task.Record{}, fmt.Errorf("decoding record: columns are %T and %T", row[0], row[1])
+// decodeRecord reads the columns version, head and, if there are three, body.
+func decodeRecord(row []driver.Value) (task.Record, error) {
+	version, head, err := columnsIn(row)
+	if err != nil {
+		return task.Record{}, err
 	}
 	var body []byte
 	if len(row) > 2 {
@@ -107,31 +106,57 @@ func decode(row []driver.Value) (task.Record, error) {
 	return task.Decode(head, body, version)
 }
 
-func (w *writer) create(r task.Record) (task.Record, error) {
-	enc, err := r.Encode()
+// decodeListed reads of the columns version and head what a list shows.
+func decodeListed(row []driver.Value) (task.Record, error) {
+	version, head, err := columnsIn(row)
 	if err != nil {
 		return task.Record{}, err
 	}
+	return task.DecodeListed(head, version)
+}
+
+func columnsIn(row []driver.Value) (version int64, head []byte, err error) {
+	version, ok := row[0].(int64)
+	head, ok2 := row[1].([]byte)
+	if !ok || !ok2 {
+		return 0, nil, fmt.Errorf("decoding record: columns are %T and %T", row[0], row[1])
+	}
+	return version, head, nil
+}
+
+// create inserts a record, if need be in the place of one that has expired.
+func (w *writer) create(r task.Record) (task.Record, error) {
 	w.version++
 	r.Version = w.version
-	c := columnsOf(r)
-	n, err := w.conn.exec(`
-		INSERT INTO task (id, version, owner, context, state, stamp, due, lane, leased, expires, dead, head, body)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (id) DO UPDATE SET version = excluded.version, owner = excluded.owner,
-			context = excluded.context, state = excluded.state, stamp = excluded.stamp,
-			due = excluded.due, lane = excluded.lane, leased = excluded.leased,
-			expires = excluded.expires, dead = excluded.dead, head = excluded.head, body = excluded.body
-		WHERE task.expires <= ?`,
-		r.ID(), r.Version, r.Owner, r.Task.ContextID, c.state, c.stamp, c.due, c.lane, c.leased, c.expires, c.dead,
-		enc.Head, enc.Body, w.db.opts.Now().UnixMilli())
+	n, err := w.insert(r)
+	if err != nil || n > 0 {
+		return r, err
+	}
+
+	n, err = w.conn.exec("DELETE FROM task WHERE id = ? AND expires <= ?", r.ID(), w.db.opts.Now().UnixMilli())
+	if err == nil && n == 0 {
+		err = task.ErrExists
+	}
+	if err == nil {
+		_, err = w.insert(r)
+	}
 	if err != nil {
 		return task.Record{}, err
 	}
-	if n == 0 {
-		return task.Record{}, task.ErrExists
-	}
 	return r, nil
+}
+
+// insert answers 0 when there is a record of that id.
+func (w *writer) insert(r task.Record) (int64, error) {
+	enc, err := r.Encode()
+	if err != nil {
+		return 0, err
+	}
+	c := columnsOf(r)
+	return w.conn.exec(`
+		INSERT INTO task (id, version, owner, context, state, stamp, due, lane, leased, expires, dead, head, body)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		r.ID(), r.Version, r.Owner, r.Task.ContextID, c.state, c.stamp, c.due, c.lane, c.leased, c.expires, c.dead, enc.Head, enc.Body)
 }
 
 func (w *writer) commit(r task.Record) (task.Record, error) {

@@ -120,7 +120,7 @@ func (w *writer) endLeases() error {
 	for {
 		var leased []task.Record
 		err := w.conn.query(func(row []driver.Value) error {
-			r, err := decode(row)
+			r, err := decodeRecord(row)
 			leased = append(leased, r)
 			return err
 		}, "SELECT version, head, body FROM task INDEXED BY task_leased WHERE leased IS NOT NULL LIMIT 100")

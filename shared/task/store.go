@@ -18,6 +18,9 @@ var (
 	ErrTooLarge = errors.New("task: record is too large")
 	ErrNewer    = errors.New("task: record was written by a newer version of this program")
 
+	// ErrCount says that a list was asked to count more records than it can in time.
+	ErrCount = errors.New("task: too many records match to count them in time")
+
 	// ErrUnreadable is of a record that is no such text. It will not be read later,
 	// except by another version of this program.
 	ErrUnreadable = errors.New("task: record cannot be read")
@@ -61,9 +64,13 @@ type Store interface {
 
 	// List returns one page of an owner's records, newest status first. A page with
 	// bodies ends, and says that there are more, before it has more than PageBytes
-	// stored, but has at least one record.
+	// stored, but has at least one record. ErrCount: a count with Query.Since took
+	// longer than CountFor; no other count depends on how many records match.
 	List(ctx context.Context, q Query) (Page, error)
 }
+
+// CountFor bounds the counting of records whose status is at or after some time.
+const CountFor = 2 * time.Second
 
 // PageBytes bounds a page of records with their bodies: a hundred of the largest
 // would be 90 MB, for one small request.
@@ -106,7 +113,7 @@ type Query struct {
 	Since   time.Time // status at or after; zero: any
 	After   Ref       // begin after this record of the previous page; zero: first page
 	Limit   int       // 1 to 100
-	Bodies  bool      // also fill in history and artifacts; else they are nil
+	Bodies  bool      // also fill in the other fields, history and artifacts among them
 	Count   bool      // also count all records that match
 }
 
@@ -118,8 +125,9 @@ type DeadQuery struct {
 	Limit int    // 1 to 100
 }
 
-// A Page is one page of a list. With Query.Bodies unset its records carry no
-// history, artifacts, inbox or log, and must not be committed.
+// A Page is one page of a list. With Query.Bodies unset its records carry only the
+// task without history and artifacts, owner, schema, version and expiry, and must not
+// be committed.
 type Page struct {
 	Records []Record
 	More    bool // there are records after the last one
