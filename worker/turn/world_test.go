@@ -60,10 +60,16 @@ type bench struct {
 
 func newBench(t *testing.T, ex a2asrv.AgentExecutor) *bench {
 	t.Helper()
-	b := &bench{t: t, now: time.Now().UTC(), jobs: make(chan string, 100), rules: task.Defaults()}
+	return newBenchOn(t, filepath.Join(t.TempDir(), "t.db"), time.Now().UTC(), ex)
+}
+
+// newBenchOn is a bench on a file and at a time.
+func newBenchOn(t *testing.T, path string, now time.Time, ex a2asrv.AgentExecutor) *bench {
+	t.Helper()
+	b := &bench{t: t, now: now, jobs: make(chan string, 100), rules: task.Defaults()}
 	log := slog.New(slog.DiscardHandler)
 	var err error
-	b.store, err = sqlstore.Open(t.Context(), filepath.Join(t.TempDir(), "t.db"), sqlstore.Options{Now: b.clock, Log: log})
+	b.store, err = sqlstore.Open(t.Context(), path, sqlstore.Options{Now: b.clock, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
