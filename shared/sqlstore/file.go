@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -116,12 +117,12 @@ func dsn(path, params string) string {
 
 // openWriter opens the one connection that writes, and makes sure that the file
 // is ours and of this schema.
-func openWriter(ctx context.Context, path string) (*conn, error) {
+func openWriter(ctx context.Context, path string, log *slog.Logger) (*conn, error) {
 	c, err := connect(ctx, dsn(path, "_busy_timeout=5000"))
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
-	if err := setUp(c); err != nil {
+	if err := setUp(c, log.With("file", path)); err != nil {
 		err = errors.Join(err, c.close())
 		switch code(err) {
 		case sqlite3.SQLITE_NOTADB:

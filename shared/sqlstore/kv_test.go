@@ -306,7 +306,7 @@ func TestMigrationAddsEntries(t *testing.T) {
 		t.Errorf("List = %d records, %v", len(p.Records), err)
 	}
 	put(t, db, kv.Entry{Key: "use/a"})
-	if schema, err := db.Number(t.Context(), "PRAGMA user_version"); err != nil || schema != 3 {
-		t.Errorf("the file has schema %d, %v, want 3", schema, err)
+	if schema, err := db.Number(t.Context(), "PRAGMA user_version"); err != nil || schema < 3 {
+		t.Errorf("the file has schema %d, %v, want 3 or more", schema, err)
 	}
 }

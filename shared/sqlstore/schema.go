@@ -4,6 +4,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"errand/shared/task"
 )
@@ -24,8 +25,9 @@ type migration struct {
 // migrations are never changed, only added to.
 //
 // The body is the last of the first columns, as the value of an entry is the last: a
-// row's tail lies in overflow pages, which a read of the columns before it does not touch. The index for lists holds
-// everything a filter asks for, so that only the rows of the page are read.
+// row's tail lies in overflow pages, which a read of the columns before it does not
+// touch. The index for lists holds everything a filter asks for, so that only the rows of
+// the page are read.
 //
 // A column that is added comes after the body, so it is one that is NULL or 1: the
 // value of either is in the row's header, and the tail is not read for it.
@@ -65,6 +67,7 @@ CREATE TABLE kv (
 	value   BLOB NOT NULL
 );
 CREATE INDEX kv_expires ON kv (expires) WHERE expires IS NOT NULL;
+`}, {script: `
 -- How many tasks there are of an owner in each state, expired ones included: in all,
 -- with context '', and in each context that has ever had 64 of them. Such a context has
 -- a row with state '' too, which says that the others are there; what is in a smaller one
@@ -143,7 +146,7 @@ var (
 
 // setUp configures the writing connection and migrates the file. Nothing is
 // written to a file that is not ours.
-func setUp(c *conn) error {
+func setUp(c *conn, log *slog.Logger) error {
 	app, err := c.number("PRAGMA application_id")
 	if err != nil {
 		return err
@@ -174,7 +177,11 @@ func setUp(c *conn) error {
 		PRAGMA temp_store = MEMORY;`); err != nil {
 		return err
 	}
+	old := schema > 0
 	for ; schema < int64(len(migrations)); schema++ {
+		if old {
+			log.Info("migrating the database; among many tasks that takes a while", "schema", schema+1)
+		}
 		if err := migrate(c, migrations[schema], schema+1); err != nil {
 			return errors.Join(fmt.Errorf("migrating to schema %d: %w", schema+1, err), c.script("ROLLBACK"))
 		}

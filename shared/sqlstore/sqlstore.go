@@ -124,7 +124,7 @@ func (db *DB) openConns(ctx context.Context) (*writer, error) {
 	if db.file, err = private(db.path); err != nil {
 		return nil, err
 	}
-	c, err := openWriter(ctx, db.path)
+	c, err := openWriter(ctx, db.path, db.opts.Log)
 	if err != nil {
 		return nil, err
 	}
