@@ -38,6 +38,7 @@ func queues() []*cloudtaskspb.Queue {
 }
 
 func TestQueueLaws(t *testing.T) {
+	t.Parallel()
 	conformance.Queue(t, func(t *testing.T, h http.Handler) queue.Queue {
 		target := httptest.NewServer(h)
 		t.Cleanup(target.Close)

@@ -141,6 +141,7 @@ func needed(t *testing.T, q *pb.StructuredQuery) string {
 
 // TestIndexesAreThoseOfTheQueries records everything the store asks and writes.
 func TestIndexesAreThoseOfTheQueries(t *testing.T) {
+	t.Parallel()
 	w := newWire(t)
 	f := open(t, w.host, gcp.FirestoreOptions{})
 	now := time.Now()

@@ -37,6 +37,7 @@ func openIn(t testing.TB, host, project string, opts gcp.FirestoreOptions) *gcp.
 }
 
 func TestFirestoreKeepsTheLaws(t *testing.T) {
+	t.Parallel()
 	ways := map[string]gcp.FirestoreOptions{"Listening": {}}
 	if conformance.Full() {
 		ways["Polling"] = gcp.FirestoreOptions{Listeners: -1, Poll: 20 * time.Millisecond}
@@ -57,6 +58,7 @@ func TestFirestoreKeepsTheLaws(t *testing.T) {
 }
 
 func TestFirestoreKVKeepsTheLaws(t *testing.T) {
+	t.Parallel()
 	host := emulator.Firestore(t)
 	conformance.KV(t, func(t *testing.T, now func() time.Time) func() conformance.Database {
 		project := emulator.Project(t)

@@ -87,6 +87,7 @@ func change(t *testing.T, f *gcp.Firestore, r task.Record) task.Record {
 // had to wait for one would not be answered before its deadline. Beyond the bound a
 // watcher looks once a second.
 func TestManyWatchersDelayNoCommit(t *testing.T) {
+	t.Parallel()
 	const watchers = 500
 	w := newWire(t)
 	f := open(t, w.host, gcp.FirestoreOptions{})

@@ -27,6 +27,7 @@ import (
 )
 
 func TestBusLaws(t *testing.T) {
+	t.Parallel()
 	host := emulator.PubSub(t)
 	conformance.Bus(t, func(t *testing.T, h http.Handler) bus.Publisher {
 		target := httptest.NewServer(h)
