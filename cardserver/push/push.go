@@ -3,7 +3,7 @@
 // receivers check signatures. It is HTTP+JSON of our own beside A2A, which ends at the
 // registration of a webhook.
 //
-// It delivers nothing: what is asked for goes into the record. Whose
+// It delivers nothing: a re-drive or a ping goes into the record. Whose
 // webhooks a caller sees is decided as for tasks: a task of somebody else does not exist.
 // An operator, so named in the access file, sees everybody's.
 package push

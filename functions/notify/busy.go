@@ -23,7 +23,7 @@ const (
 // hosts counts the attempts under way at each host, and knows which hosts do not answer.
 // It is what this process knows: several processes may each have as many.
 type hosts struct {
-	near time.Duration // who comes back sooner has a job, the others come by Due
+	near time.Duration // an attempt that is put off for less gets a job, the others come by Due
 	mu   sync.Mutex
 	m    map[string]*host
 	full int // as many of them as are remembered before some are forgotten

@@ -24,7 +24,7 @@ type TopicsConfig struct {
 
 // Topics are the watched records of one store in one process. However many watch a
 // record, it is read once, fed once and polled once: all share a topic, which keeps the
-// newest version for those who come later. No watcher holds up another, or a writer.
+// newest version for later watchers. No watcher holds up another, or a writer.
 //
 // Topics are a part for adapters, whose Watch they are. They are safe for concurrent use.
 type Topics struct {

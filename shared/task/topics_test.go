@@ -190,7 +190,7 @@ func TestWatchersShareARead(t *testing.T) {
 }
 
 // A watcher that breaks off while it reads leaves the read to another. A read that fails
-// is the end for all who wait for it.
+// ends all watches that wait for it.
 func TestReaderMayLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSource(t)
