@@ -2,7 +2,6 @@ package notify_test
 
 import (
 	"context"
-	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -60,7 +59,7 @@ func TestWebhooksOfAnOlderFileGoOn(t *testing.T) {
 			}
 		}
 		for _, c := range w.client.calls("http://127.0.0.1:9412/busy") {
-			if c.header.Get(http.CanonicalHeaderKey("X-A2A-Notification-Token")) != "secret-token" {
+			if c.header.Get("X-A2A-Notification-Token") != "secret-token" {
 				t.Errorf("%s came with %v", c.id, c.header)
 			}
 		}

@@ -43,8 +43,9 @@ func TestShards(t *testing.T) {
 	lane, used := queue.Lane{Name: "turns", Shards: 4}, map[string]int{}
 	for i := range 400 {
 		id := fmt.Sprint("task-", i)
-		used[lane.QueueOf(id)]++
-		if lane.QueueOf(id) != lane.QueueOf(id) {
+		first, again := lane.QueueOf(id), lane.QueueOf(id)
+		used[first]++
+		if first != again {
 			t.Errorf("%s has two queues", id)
 		}
 	}
