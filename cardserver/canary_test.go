@@ -17,10 +17,10 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2aclient"
 
+	"errand/shared/adapters/standin"
 	"errand/shared/auth"
-	"errand/shared/gcp/emulator"
 	"errand/shared/keys"
-	"errand/shared/standin"
+	"errand/shared/lab/emulator"
 )
 
 // What only the receiver may see of a webhook.

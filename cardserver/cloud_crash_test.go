@@ -7,8 +7,8 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
-	"errand/shared/conformance"
-	"errand/shared/gcp/emulator"
+	"errand/shared/lab/conformance"
+	"errand/shared/lab/emulator"
 )
 
 // TestCloudKilledAtAnyMoment is TestKilledAtAnyMoment for three programs, each of which

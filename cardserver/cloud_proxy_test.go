@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"errand/shared/conformance"
+	"errand/shared/lab/conformance"
 )
 
 // A nuisance stands before a program and does to some of its requests what a network

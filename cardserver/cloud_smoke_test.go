@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"errand/cardserver/smoke"
+	"errand/infra/smoke"
 	"errand/shared/auth"
 )
 

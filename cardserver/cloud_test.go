@@ -22,9 +22,9 @@ import (
 
 	"errand/functions/sweep"
 	"errand/shared/bus"
-	"errand/shared/gcp/emulator"
-	"errand/shared/gcp/fake"
 	"errand/shared/keys"
+	"errand/shared/lab/emulator"
+	"errand/shared/lab/fake"
 )
 
 // A deployment is what the tests of the whole ask of one: a single process, or three

@@ -21,7 +21,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
-	"errand/shared/gcp/emulator"
+	"errand/shared/lab/emulator"
 	"errand/shared/queue"
 )
 

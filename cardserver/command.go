@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"errand/cardserver/smoke"
+	"errand/infra/smoke"
 	"errand/shared/auth"
 	"errand/shared/keys"
 	"errand/shared/secret"

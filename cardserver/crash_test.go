@@ -16,7 +16,7 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
-	"errand/shared/conformance"
+	"errand/shared/lab/conformance"
 )
 
 // A receipt is one webhook call as its receiver saw it.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"errand/shared/conformance"
+	"errand/shared/lab/conformance"
 )
 
 // TestJavaScriptClients has the JavaScript SDK's clients go through the same scenario.

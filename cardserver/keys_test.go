@@ -9,8 +9,8 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
-	"errand/shared/gcp/fake"
 	"errand/shared/keys"
+	"errand/shared/lab/fake"
 )
 
 // says waits for a line of the program's log that has all of it.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
-	"errand/shared/standin"
+	"errand/shared/adapters/standin"
 )
 
 // scripted is the program in front of a service that speaks the Gemini API and says

@@ -22,7 +22,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2aclient"
 
-	"errand/shared/gcp/fake"
+	"errand/shared/lab/fake"
 )
 
 // programs are the real ones, each built once for all tests of the package.

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"errand/shared/conformance"
+	"errand/shared/lab/conformance"
 )
 
 // TestTourOfTheReadme pastes the README's tour into a shell, command by command,

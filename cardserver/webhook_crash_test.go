@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"errand/shared/conformance"
+	"errand/shared/lab/conformance"
 )
 
 // TestWebhooksSurviveTheirDeliverer kills what delivers, and nothing else where that is a

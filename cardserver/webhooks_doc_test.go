@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"errand/shared/conformance"
+	"errand/shared/lab/conformance"
 )
 
 // TestCommandsOfTheWebhookDocument pastes the commands of docs/webhooks.md into a shell,

@@ -24,7 +24,7 @@ import (
 	"github.com/moby/patternmatcher"
 	"github.com/moby/patternmatcher/ignorefile"
 
-	"errand/shared/conformance"
+	"errand/shared/lab/conformance"
 	"errand/shared/serve"
 )
 

@@ -2,7 +2,7 @@
 # form of Firebase's tools.
 
 locals {
-  firestore = jsondecode(file("${path.module}/../shared/gcp/firestore.indexes.json"))
+  firestore = jsondecode(file("${path.module}/../shared/adapters/gcp/firestore.indexes.json"))
 }
 
 resource "google_firestore_database" "tasks" {

@@ -17,10 +17,10 @@ import (
 	"github.com/zclconf/go-cty/cty"
 
 	"errand/functions/sweep"
+	embedded "errand/shared/adapters/local"
 	"errand/shared/agent"
 	"errand/shared/bus"
 	"errand/shared/keys"
-	embedded "errand/shared/local"
 	"errand/shared/queue"
 	"errand/shared/secret"
 	"errand/shared/serve"

@@ -16,7 +16,7 @@ import (
 )
 
 // indexes is the file of Firestore's indexes, from this folder.
-const indexes = "../shared/gcp/firestore.indexes.json"
+const indexes = "../shared/adapters/gcp/firestore.indexes.json"
 
 // files are the module as written.
 type files []*hclsyntax.Body

@@ -15,7 +15,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
-	"errand/shared/conformance"
+	"errand/shared/lab/conformance"
 )
 
 // A gcloudRun runs gcloud in a folder, with a configuration of its own, which knows

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"testing"
 
-	"errand/shared/conformance"
+	"errand/shared/lab/conformance"
 )
 
 // schemaPackage has generated bindings of Google's provider, from which its schema is

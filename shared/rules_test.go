@@ -25,12 +25,18 @@ const module = "errand/"
 // other, so that each can be read and replaced alone.
 var ports = []string{"shared/task", "shared/kv", "shared/queue", "shared/bus", "shared/model", "shared/secret"}
 
-// adapters are imported by setup and by tests: whoever else imported one would
-// choose it, and that choice has one place.
-var adapters = []string{"shared/sqlstore", "shared/local", "shared/gcp", "shared/gemini", "shared/standin"}
+// doors are folders whose packages are all held to one rule: what they may import. Who
+// may import them is said by allowed, and there the adapters stand for setup alone and
+// the lab for nobody: an adapter imported elsewhere would be chosen there, and that choice
+// has one place; what is in the lab is in no program.
+var doors = map[string][]string{
+	"shared/adapters/": append([]string{"shared/files", "shared/serve"}, ports...),
+	"shared/lab/":      append([]string{"shared/files", "shared/serve", "shared/lab/conformance"}, ports...),
+}
 
-// allowed says which packages of this module a package may import. A package that
-// is not here fails: a new one is a decision. Tests are not held to it.
+// allowed says which packages of this module a package may import; a name that ends with
+// / is everything in that folder. A package that is neither here nor behind a door fails:
+// a new one is a decision. Tests are not held to it.
 var allowed = map[string][]string{
 	"shared/task":   {},
 	"shared/kv":     {},
@@ -54,28 +60,14 @@ var allowed = map[string][]string{
 	// webhook decides, and acts on nothing.
 	"shared/webhook": {"shared/bus", "shared/dialect", "shared/keys", "shared/task"},
 
-	"shared/sqlstore": {"shared/task", "shared/kv"},
-	"shared/local":    {"shared/files", "shared/queue", "shared/bus", "shared/secret", "shared/serve"},
-	"shared/gcp":      {"shared/files", "shared/task", "shared/kv", "shared/queue", "shared/bus", "shared/secret", "shared/serve"},
-	// gemini takes its key as a secret.Value, which no log or error prints.
-	"shared/gemini":  {"shared/model", "shared/secret"},
-	"shared/standin": {},
-
-	"shared/serve":       {},
-	"shared/conformance": append([]string{"shared/files", "shared/serve"}, ports...),
-	"shared/setup":       slices.Concat(ports, adapters, []string{"shared/agent", "shared/auth", "shared/egress", "shared/files", "shared/keys", "shared/serve"}),
-
-	// For tests only: no package above may import them.
-	"shared/gcp/fake":     {},
-	"shared/gcp/emulator": {"shared/conformance"},
+	"shared/serve": {},
+	"shared/setup": slices.Concat(ports, []string{"shared/adapters/", "shared/agent", "shared/auth", "shared/egress", "shared/files", "shared/keys", "shared/serve"}),
 
 	// front sees neither model nor bus: it accepts, and never runs a task.
 	"cardserver/front":      {"cardserver/front/wire", "shared/agent", "shared/auth", "shared/card", "shared/desk", "shared/dialect", "shared/keys", "shared/serve", "shared/task", "shared/webhook"},
 	"cardserver/front/wire": {"shared/dialect"},
 	// push is of our own beside A2A: it asks for deliveries and makes none.
 	"cardserver/push": {"shared/auth", "shared/desk", "shared/keys", "shared/task", "shared/webhook"},
-	// smoke is a client like any other: it knows the protocol and nothing of Errand.
-	"cardserver/smoke": {},
 	// turn runs any executor: it knows no agent definition and no model.
 	"worker/turn":      {"shared/bus", "shared/desk", "shared/queue", "shared/task"},
 	"worker/executor":  {"shared/agent", "shared/model", "shared/task", "worker/tools"},
@@ -84,11 +76,14 @@ var allowed = map[string][]string{
 	"functions/sweep":  {"shared/desk", "shared/queue", "shared/task"},
 
 	"worker":    {"worker/executor", "worker/tools", "worker/turn", "shared/desk", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
+	// smoke is a client like any other: it knows the protocol and nothing of Errand.
+	"infra/smoke": {},
+
 	"functions": {"functions/notify", "functions/sweep", "shared/bus", "shared/desk", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
 
 	// Mains may import anything below them; only cardserver, which is the whole
 	// agent on one machine, takes in the other services.
-	"cardserver": {"cardserver/front", "cardserver/push", "cardserver/smoke", "worker/turn", "worker/executor", "worker/tools", "functions/notify", "functions/sweep",
+	"cardserver": {"cardserver/front", "cardserver/push", "infra/smoke", "worker/turn", "worker/executor", "worker/tools", "functions/notify", "functions/sweep",
 		"shared/agent", "shared/auth", "shared/bus", "shared/card", "shared/desk", "shared/egress", "shared/keys", "shared/model", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task"},
 }
 
@@ -98,24 +93,24 @@ var foreign = map[string]struct {
 	where  []string
 	reason string
 }{
-	"cloud.google.com/":         {[]string{"shared/gcp", "shared/gcp/fake"}, "Google's services are behind ports"},
-	"cloud.google.com/go/auth":  {[]string{"shared/gemini"}, "the model's requests carry a token of ours, so that one place renews it and keeps it out of errors; the other clients find their own"},
-	"gocloud.dev/":              {[]string{"shared/files", "shared/local", "shared/gcp"}, "files are behind shared/files, and adapters open their buckets"},
-	"gocloud.dev/blob/fileblob": {[]string{"shared/local"}, "one place opens folders"},
-	"gocloud.dev/blob/gcsblob":  {[]string{"shared/gcp"}, "one place opens buckets"},
-	"github.com/fsouza/":        {[]string{"shared/gcp/fake"}, "it stands in for Cloud Storage in tests"},
-	"modernc.org/":              {[]string{"shared/sqlstore"}, "database drivers are behind the store"},
-	"database/sql":              {[]string{"shared/sqlstore"}, "database drivers are behind the store"},
-	"google.golang.org/genai":   {[]string{"shared/gemini", "shared/standin"}, "the model is behind its port"},
+	"cloud.google.com/":         {[]string{"shared/adapters/gcp", "shared/lab/fake"}, "Google's services are behind ports"},
+	"cloud.google.com/go/auth":  {[]string{"shared/adapters/gemini"}, "the model's requests carry a token of ours, so that one place renews it and keeps it out of errors; the other clients find their own"},
+	"gocloud.dev/":              {[]string{"shared/files", "shared/adapters/local", "shared/adapters/gcp"}, "files are behind shared/files, and adapters open their buckets"},
+	"gocloud.dev/blob/fileblob": {[]string{"shared/adapters/local"}, "one place opens folders"},
+	"gocloud.dev/blob/gcsblob":  {[]string{"shared/adapters/gcp"}, "one place opens buckets"},
+	"github.com/fsouza/":        {[]string{"shared/lab/fake"}, "it stands in for Cloud Storage in tests"},
+	"modernc.org/":              {[]string{"shared/adapters/sqlstore"}, "database drivers are behind the store"},
+	"database/sql":              {[]string{"shared/adapters/sqlstore"}, "database drivers are behind the store"},
+	"google.golang.org/genai":   {[]string{"shared/adapters/gemini", "shared/adapters/standin"}, "the model is behind its port"},
 	"github.com/sony/gobreaker": {[]string{"functions/notify"}, "breakers are of those who deliver"},
 	"code.dny.dev/ssrf":         {[]string{"shared/egress"}, "there is one guarded way out"},
 	"github.com/coreos/":        {[]string{"shared/auth"}, "tokens are checked in one place"},
 	"github.com/go-jose/":       {[]string{"shared/auth", "shared/keys"}, "auth checks tokens, and keys alone signs them"},
-	"testing":                   {[]string{"shared/conformance", "shared/gcp/fake", "shared/gcp/emulator"}, "testing is in no binary"},
-	"net/http/httptest":         {[]string{"shared/gcp/fake"}, "testing is in no binary"},
-	"github.com/google/go-cmp":  {[]string{"shared/conformance"}, "go-cmp is for tests"},
+	"testing":                   {[]string{"shared/lab/conformance", "shared/lab/fake", "shared/lab/emulator"}, "testing is in no binary"},
+	"net/http/httptest":         {[]string{"shared/lab/fake"}, "testing is in no binary"},
+	"github.com/google/go-cmp":  {[]string{"shared/lab/conformance"}, "go-cmp is for tests"},
 
-	"cloud.google.com/go/pubsub/v2": {[]string{"shared/gcp", "docs/consumer"}, "events are behind their port; the example of a pipeline stands outside and has no ports"},
+	"cloud.google.com/go/pubsub/v2": {[]string{"shared/adapters/gcp", "docs/consumer"}, "events are behind their port; the example of a pipeline stands outside and has no ports"},
 }
 
 // A file is a Go file of this module.
@@ -169,22 +164,38 @@ func imports(f file) []string {
 	return out
 }
 
+// mayImport answers what a package may import, and whether the map knows it.
+func mayImport(pkg string) ([]string, bool) {
+	for door, may := range doors {
+		if strings.HasPrefix(pkg, door) {
+			return may, true
+		}
+	}
+
+	may, known := allowed[pkg]
+	return may, known
+}
+
 func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {
 	seen := map[string]bool{}
 	for _, f := range files(t) {
 		if f.test {
 			continue
 		}
-		may, known := allowed[f.pkg]
+
+		may, known := mayImport(f.pkg)
 		if !known && !strings.HasPrefix(f.pkg, "docs/") {
 			t.Errorf("%s: package %s is not in the map of rules_test.go; say there what it may import", f.path, f.pkg)
 			continue
 		}
 		seen[f.pkg] = true
+
 		for _, i := range imports(f) {
-			if own, ok := strings.CutPrefix(i, module); ok && !slices.Contains(may, own) {
+			own, ok := strings.CutPrefix(i, module)
+			if ok && !slices.ContainsFunc(may, func(name string) bool { return name == own || strings.HasSuffix(name, "/") && strings.HasPrefix(own, name) }) {
 				t.Errorf("%s: %s may not import %s", f.path, f.pkg, own)
 			}
+
 			longest := ""
 			for prefix := range foreign {
 				if (i == prefix || strings.HasPrefix(i, strings.TrimSuffix(prefix, "/")+"/")) && len(prefix) > len(longest) {
@@ -196,6 +207,7 @@ func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {
 			}
 		}
 	}
+
 	for pkg := range allowed {
 		if !seen[pkg] {
 			t.Errorf("package %s is in the map of rules_test.go and not in the code", pkg)
@@ -205,9 +217,12 @@ func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {
 
 func TestAdaptersAreChosenInOnePlace(t *testing.T) {
 	for pkg, may := range allowed {
-		for _, a := range adapters {
-			if pkg != "shared/setup" && slices.Contains(may, a) {
-				t.Errorf("%s may import the adapter %s; only setup chooses adapters", pkg, a)
+		for _, name := range may {
+			if strings.HasPrefix(name, "shared/adapters/") && pkg != "shared/setup" {
+				t.Errorf("%s may import %s; only setup chooses adapters", pkg, name)
+			}
+			if strings.HasPrefix(name, "shared/lab/") {
+				t.Errorf("%s may import %s; the lab is for tests", pkg, name)
 			}
 		}
 	}
@@ -277,7 +292,7 @@ func TestNothingRunsBeforeMain(t *testing.T) {
 
 func TestEnvironmentIsReadInOneFileAndListedInTheReadme(t *testing.T) {
 	// Tests say what they need and do not find; that concerns no program.
-	const ofTests = "shared/conformance/require.go"
+	const ofTests = "shared/lab/conformance/require.go"
 	for _, f := range files(t) {
 		if f.test || f.path == ofTests {
 			continue

@@ -12,7 +12,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/cardserver/front"
-	"errand/shared/conformance"
+	"errand/shared/lab/conformance"
 )
 
 // TestCatalogue is the catalogue of bad input, by its row numbers, through the whole

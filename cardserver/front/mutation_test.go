@@ -18,7 +18,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/cardserver/front"
-	"errand/shared/conformance"
+	"errand/shared/lab/conformance"
 	"errand/shared/task"
 )
 

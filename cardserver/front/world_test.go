@@ -20,16 +20,16 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/cardserver/front"
+	"errand/shared/adapters/local"
+	"errand/shared/adapters/sqlstore"
 	"errand/shared/agent"
 	"errand/shared/auth"
 	"errand/shared/card"
 	"errand/shared/desk"
 	"errand/shared/egress"
 	"errand/shared/keys"
-	"errand/shared/local"
 	"errand/shared/queue"
 	"errand/shared/secret"
-	"errand/shared/sqlstore"
 	"errand/shared/task"
 )
 

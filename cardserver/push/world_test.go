@@ -22,13 +22,13 @@ import (
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 
 	"errand/cardserver/push"
+	"errand/shared/adapters/sqlstore"
 	"errand/shared/auth"
 	"errand/shared/desk"
 	"errand/shared/egress"
 	"errand/shared/keys"
 	"errand/shared/queue"
 	"errand/shared/secret"
-	"errand/shared/sqlstore"
 	"errand/shared/task"
 )
 

@@ -23,9 +23,9 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"errand/shared/adapters/gcp"
 	"errand/shared/bus"
-	"errand/shared/gcp"
-	"errand/shared/gcp/emulator"
+	"errand/shared/lab/emulator"
 )
 
 // patience is how long a test waits for what must come.

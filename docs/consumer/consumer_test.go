@@ -14,7 +14,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/auth"
-	"errand/shared/gcp/emulator"
+	"errand/shared/lab/emulator"
 )
 
 // An event that comes twice, before or after the task was printed, is one line.

@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"errand/shared/conformance"
+	"errand/shared/lab/conformance"
 	"errand/shared/task"
 )
 

@@ -25,9 +25,9 @@ import (
 
 	"golang.org/x/net/http2"
 
-	"errand/shared/conformance"
+	"errand/shared/adapters/local"
 	"errand/shared/egress"
-	"errand/shared/local"
+	"errand/shared/lab/conformance"
 	"errand/shared/task"
 	"errand/shared/webhook"
 )

@@ -21,7 +21,7 @@ func TestWebhooksOfAnOlderFileGoOn(t *testing.T) {
 	files := map[string][]byte{}
 	for _, name := range []string{"schema2.sqlite", "schema2.keys"} {
 		var err error
-		if files[name], err = os.ReadFile("../../shared/sqlstore/testdata/" + name); err != nil {
+		if files[name], err = os.ReadFile("../../shared/adapters/sqlstore/testdata/" + name); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/google/go-cmp/cmp"
 
-	"errand/shared/conformance"
+	"errand/shared/lab/conformance"
 	"errand/shared/task"
 	"errand/shared/webhook"
 )

@@ -8,8 +8,8 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
+	"errand/shared/adapters/local"
 	"errand/shared/bus"
-	"errand/shared/local"
 	"errand/shared/serve"
 	"errand/shared/task"
 )

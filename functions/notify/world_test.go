@@ -19,13 +19,13 @@ import (
 
 	"errand/functions/notify"
 	"errand/functions/sweep"
+	"errand/shared/adapters/local"
+	"errand/shared/adapters/sqlstore"
 	"errand/shared/bus"
 	"errand/shared/desk"
 	"errand/shared/keys"
-	"errand/shared/local"
 	"errand/shared/queue"
 	"errand/shared/secret"
-	"errand/shared/sqlstore"
 	"errand/shared/task"
 	"errand/shared/webhook"
 )

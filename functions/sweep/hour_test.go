@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"errand/functions/sweep"
-	"errand/shared/conformance"
-	"errand/shared/local"
+	"errand/shared/adapters/local"
+	"errand/shared/adapters/sqlstore"
+	"errand/shared/lab/conformance"
 	"errand/shared/queue"
-	"errand/shared/sqlstore"
 	"errand/shared/task"
 )
 

@@ -19,9 +19,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"errand/functions/sweep"
+	"errand/shared/adapters/sqlstore"
 	"errand/shared/desk"
 	"errand/shared/queue"
-	"errand/shared/sqlstore"
 	"errand/shared/task"
 )
 

@@ -16,10 +16,10 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/google/go-cmp/cmp"
 
+	"errand/shared/adapters/local"
+	"errand/shared/adapters/sqlstore"
 	"errand/shared/desk"
-	"errand/shared/local"
 	"errand/shared/queue"
-	"errand/shared/sqlstore"
 	"errand/shared/task"
 )
 

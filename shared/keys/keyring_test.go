@@ -10,8 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"errand/shared/adapters/local"
 	"errand/shared/keys"
-	"errand/shared/local"
 	"errand/shared/secret"
 )
 

@@ -1,7 +1,7 @@
 // Package model is the port to the language model: one streamed step of a
 // conversation, in plain values.
 //
-// It is not a client and knows no vendor: shared/gemini implements it, and
+// It is not a client and knows no vendor: shared/adapters/gemini implements it, and
 // worker/executor decides what a step means for the task.
 package model
 

@@ -10,9 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"errand/shared/adapters/gcp"
+	"errand/shared/adapters/local"
 	"errand/shared/files"
-	"errand/shared/gcp"
-	"errand/shared/local"
 )
 
 // filesSpec is ERRAND_FILES. Its default is a folder beside the SQLite file. Without SQLite

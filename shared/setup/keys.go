@@ -7,8 +7,8 @@ import (
 	"io"
 	"time"
 
+	"errand/shared/adapters/local"
 	"errand/shared/keys"
-	"errand/shared/local"
 	"errand/shared/secret"
 )
 

@@ -6,8 +6,8 @@ import (
 	"log/slog"
 	"net/http"
 
+	"errand/shared/adapters/local"
 	"errand/shared/bus"
-	"errand/shared/local"
 	"errand/shared/queue"
 )
 

@@ -8,10 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"errand/shared/gemini"
+	"errand/shared/adapters/gemini"
+	"errand/shared/adapters/standin"
 	"errand/shared/model"
 	"errand/shared/secret"
-	"errand/shared/standin"
 )
 
 // openModel chooses the model: ERRAND_MODEL, or agent.yaml's with a key, or the

@@ -13,12 +13,12 @@ import (
 	"slices"
 	"time"
 
+	"errand/shared/adapters/gcp"
 	"errand/shared/agent"
 	"errand/shared/auth"
 	"errand/shared/bus"
 	"errand/shared/egress"
 	"errand/shared/files"
-	"errand/shared/gcp"
 	"errand/shared/keys"
 	"errand/shared/kv"
 	"errand/shared/model"

@@ -20,8 +20,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	"errand/shared/files"
-	"errand/shared/gcp/fake"
 	"errand/shared/keys"
+	"errand/shared/lab/fake"
 	"errand/shared/setup"
 )
 

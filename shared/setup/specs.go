@@ -7,10 +7,10 @@ import (
 	"log/slog"
 	"strings"
 
-	"errand/shared/gcp"
-	"errand/shared/local"
+	"errand/shared/adapters/gcp"
+	"errand/shared/adapters/local"
+	"errand/shared/adapters/sqlstore"
 	"errand/shared/secret"
-	"errand/shared/sqlstore"
 )
 
 // Local says that queue and bus are in the process: it is the whole agent.

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"errand/shared/conformance"
+	"errand/shared/lab/conformance"
 	"errand/shared/task"
 )
 

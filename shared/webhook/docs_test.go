@@ -29,8 +29,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/go-cmp/cmp"
 
-	"errand/shared/conformance"
 	"errand/shared/keys"
+	"errand/shared/lab/conformance"
 	"errand/shared/secret"
 	"errand/shared/task"
 	"errand/shared/webhook"

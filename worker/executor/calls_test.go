@@ -13,9 +13,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/genai"
 
+	"errand/shared/adapters/standin"
 	"errand/shared/agent"
 	"errand/shared/model"
-	"errand/shared/standin"
 	"errand/shared/task"
 	"errand/worker/executor"
 	"errand/worker/tools"

@@ -11,11 +11,11 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 	"google.golang.org/genai"
 
+	"errand/shared/adapters/gemini"
+	"errand/shared/adapters/standin"
 	"errand/shared/agent"
-	"errand/shared/gemini"
 	"errand/shared/model"
 	"errand/shared/secret"
-	"errand/shared/standin"
 	"errand/worker/executor"
 	"errand/worker/tools"
 )

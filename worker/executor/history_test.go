@@ -10,7 +10,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 	"github.com/google/go-cmp/cmp"
 
-	"errand/shared/standin"
+	"errand/shared/adapters/standin"
 	"errand/shared/task"
 )
 

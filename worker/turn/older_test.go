@@ -23,7 +23,7 @@ import (
 // and migrated, and all its tasks go on: leases of the dead process end, the parked turn
 // waits for its time, messages that waited are answered, and questions can be.
 func TestTasksOfAnOlderFileGoOn(t *testing.T) {
-	text, err := os.ReadFile("../../shared/sqlstore/testdata/schema2.sqlite")
+	text, err := os.ReadFile("../../shared/adapters/sqlstore/testdata/schema2.sqlite")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 	"github.com/google/go-cmp/cmp"
 
-	"errand/shared/sqlstore"
+	"errand/shared/adapters/sqlstore"
 	"errand/shared/task"
 )
 

@@ -17,9 +17,9 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 	"github.com/google/go-cmp/cmp"
 
+	"errand/shared/adapters/sqlstore"
 	"errand/shared/desk"
 	"errand/shared/queue"
-	"errand/shared/sqlstore"
 	"errand/shared/task"
 )
 

@@ -19,11 +19,11 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
+	"errand/shared/adapters/local"
+	"errand/shared/adapters/sqlstore"
 	"errand/shared/bus"
 	"errand/shared/desk"
-	"errand/shared/local"
 	"errand/shared/queue"
-	"errand/shared/sqlstore"
 	"errand/shared/task"
 	"errand/worker/turn"
 )

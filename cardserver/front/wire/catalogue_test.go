@@ -10,7 +10,7 @@ import (
 	"time"
 	"unicode/utf16"
 
-	"errand/shared/conformance"
+	"errand/shared/lab/conformance"
 )
 
 // Codes of JSON-RPC.

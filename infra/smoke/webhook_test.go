@@ -1,0 +1,174 @@
+package smoke_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"errand/infra/smoke"
+)
+
+// A post is one webhook as an agent sends it.
+type post struct {
+	id, token, body string
+}
+
+// posting stands before an agent's JSON-RPC, keeps the webhook of a message to itself,
+// and sends there what a test wants.
+func posting(t *testing.T, posts []post) func(http.Handler) http.HandlerFunc {
+	var all sync.WaitGroup
+	t.Cleanup(all.Wait)
+	return func(h http.Handler) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				t.Error(err)
+			}
+			var sent struct {
+				Params struct {
+					Configuration struct {
+						Hook *a2a.PushConfig `json:"taskPushNotificationConfig"`
+					} `json:"configuration"`
+				} `json:"params"`
+			}
+			if err := json.Unmarshal(body, &sent); err != nil {
+				t.Error(err)
+			}
+			hook := sent.Params.Configuration.Hook
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			if hook == nil {
+				h.ServeHTTP(w, r)
+				return
+			}
+			own := hook.URL
+			r.Body = io.NopCloser(bytes.NewReader(bytes.ReplaceAll(body, []byte(own), []byte("http://127.0.0.1:1/"))))
+			rec := httptest.NewRecorder()
+			h.ServeHTTP(rec, r)
+			var made struct{ Result struct{ Task a2a.Task } }
+			if err := json.Unmarshal(rec.Body.Bytes(), &made); err != nil {
+				t.Error(err)
+			}
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write(rec.Body.Bytes())
+			all.Go(func() { send(t, own, hook.Token, made.Result.Task, posts) })
+		}
+	}
+}
+
+func send(t *testing.T, url, token string, task a2a.Task, posts []post) {
+	for _, p := range posts {
+		body := strings.NewReplacer("{id}", string(task.ID)).Replace(p.body)
+		req, err := http.NewRequest(http.MethodPost, url, strings.NewReader(body))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		req.Header.Set("Webhook-Id", p.id)
+		req.Header.Set("X-A2A-Notification-Token", token+p.token)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return // nobody listens any more
+		}
+		_ = resp.Body.Close()
+	}
+}
+
+func update(state string) string {
+	return fmt.Sprintf(`{"statusUpdate":{"taskId":"{id}","contextId":"c","status":{"state":"TASK_STATE_%s"}}}`, state)
+}
+
+const artifact = `{"artifactUpdate":{"taskId":"{id}","contextId":"c","artifact":{"artifactId":"a","parts":[{"text":"x"}]}}}`
+
+const (
+	patience = 2 * time.Minute // for what comes for certain
+	shortly  = 2 * time.Second // for what must not come, but for one request
+)
+
+func TestWebhooks(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		posts []post
+		waits bool // in vain
+		want  []string
+	}{
+		{"in order", []post{{"T/1", "", artifact}, {"T/2", "", update("COMPLETED")}}, false, []string{"ok   webhook", "2 came, in order, the last says COMPLETED"}},
+		{"without ids", []post{{"", "", update("WORKING")}, {"", "", update("COMPLETED")}}, false, []string{"ok   webhook", "2 came"}},
+		{"twice", []post{{"T/1", "", artifact}, {"T/2", "", update("COMPLETED")}, {"T/2", "", update("COMPLETED")}}, false, []string{"note webhook", "1 webhooks came more than once"}},
+		{"the end twice", []post{{"", "", update("COMPLETED")}, {"", "", update("COMPLETED")}}, false, []string{"note webhook", "the end was told 2 times"}},
+		{"out of order", []post{{"T/2", "", update("COMPLETED")}, {"T/1", "", artifact}}, false, []string{"FAIL webhook", "out of order"}},
+		{"back to work", []post{{"", "", update("COMPLETED")}, {"", "", update("WORKING")}}, false, []string{"FAIL webhook", "out of order: WORKING after the end"}},
+		{"unreadable", []post{{"T/1", "", `{"id":"{id}"}`}}, false, []string{"FAIL webhook", "cannot be read", "-> a webhook of A2A 1.0 is a StreamResponse"}},
+		{"of another task", []post{{"T/1", "", strings.ReplaceAll(update("COMPLETED"), "{id}", "other")}}, true, []string{"FAIL webhook", "was not told within 2s (0 webhooks came)", "-> the address works from here", "log of functions"}},
+		{"with another token", []post{{"T/1", "x", update("COMPLETED")}}, true, []string{"FAIL webhook", "1 requests came without the token", "-> what is in between must leave"}},
+		{"none", nil, true, []string{"FAIL webhook", "-> the address works from here", "errand-deliveries"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel() // they wait for what must not come
+			s := agent{run: ends(a2a.TaskStateCompleted), rpc: posting(t, row.posts)}.start(t)
+			listen := freeAddress(t)
+			config := smoke.Config{URL: s.URL, Webhook: "http://" + listen + "/hook", Listen: listen, Timeout: patience}
+			if row.waits {
+				config.Timeout = shortly
+			}
+			report, err := try(t, config)
+			says(t, report, row.want...)
+			if failed := strings.Contains(row.want[0], "FAIL"); failed != (err != nil) {
+				t.Errorf("Run = %v", err)
+			}
+		})
+	}
+}
+
+// A forward that leads somewhere else is told apart from an agent that does not deliver.
+func TestWebhookThatIsNotForwarded(t *testing.T) {
+	elsewhere := httptest.NewServer(http.NotFoundHandler())
+	defer elsewhere.Close()
+	s := agent{run: ends(a2a.TaskStateCompleted)}.start(t)
+	report, err := try(t, smoke.Config{URL: s.URL, Webhook: elsewhere.URL, Listen: freeAddress(t), Timeout: shortly})
+	if err == nil {
+		t.Error("Run is content")
+	}
+	says(t, report, "FAIL webhook", "did not arrive either: somebody else answered it, with 404", "-> have "+elsewhere.URL+" forwarded to 127.0.0.1:")
+	taken := strings.TrimPrefix(elsewhere.URL, "http://")
+	report, _ = try(t, smoke.Config{URL: s.URL, Webhook: elsewhere.URL, Listen: taken})
+	says(t, report, "FAIL webhook", "cannot listen for webhooks", "-> name a free address")
+}
+
+// An agent that declares what it does not have.
+func TestNoPushNotifications(t *testing.T) {
+	s := agent{run: ends(a2a.TaskStateCompleted), card: func(c *a2a.AgentCard) { c.Capabilities = a2a.AgentCapabilities{} }}.start(t)
+	report, err := try(t, smoke.Config{URL: s.URL})
+	if err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	says(t, report, "skip stream", "declares no streaming", "skip webhook", "declares no push notifications")
+	s = agent{run: ends(a2a.TaskStateCompleted), rpc: func(h http.Handler) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			var asked struct{ ID, Method string }
+			if err := json.Unmarshal(body, &asked); err != nil {
+				t.Error(err)
+			}
+			if asked.Method == "CreateTaskPushNotificationConfig" {
+				_, _ = fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%q,"error":{"code":-32003,"message":"no"}}`, asked.ID)
+				return
+			}
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			h.ServeHTTP(w, r)
+		}
+	}}.start(t)
+	report, err = try(t, smoke.Config{URL: s.URL})
+	if err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	says(t, report, "skip configs", "has no push notifications, whatever its card declares", "skip guard")
+}

@@ -1,0 +1,283 @@
+package gcp_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	pb "cloud.google.com/go/firestore/apiv1/firestorepb"
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"errand/shared/adapters/gcp"
+	"errand/shared/kv"
+	"errand/shared/task"
+)
+
+type indexFile struct {
+	Indexes []struct {
+		CollectionGroup, QueryScope string
+		Fields                      []indexField
+	}
+	FieldOverrides []struct {
+		CollectionGroup, FieldPath string
+		TTL                        bool
+		Indexes                    []struct{ Order, QueryScope string }
+	}
+}
+
+type indexField struct{ FieldPath, Order string }
+
+func readIndexes(t *testing.T) indexFile {
+	t.Helper()
+	var f indexFile
+	dec := json.NewDecoder(bytes.NewReader(gcp.FirestoreIndexes))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&f); err != nil {
+		t.Fatalf("firestore.indexes.json: %v", err)
+	}
+	return f
+}
+
+// composite are the fields of each composite index, in writing.
+func (f indexFile) composite(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	for _, i := range f.Indexes {
+		if i.CollectionGroup != "tasks" || i.QueryScope != "COLLECTION" {
+			t.Errorf("an index is of %s, scope %s", i.CollectionGroup, i.QueryScope)
+		}
+		var fields []string
+		for _, part := range i.Fields {
+			fields = append(fields, part.FieldPath+" "+part.Order)
+		}
+		all = append(all, strings.Join(fields, ", "))
+	}
+	return all
+}
+
+// single are the indexes of single fields of a collection, in writing, and the fields
+// that an override names.
+func (f indexFile) single(t *testing.T, collection string) (all, overridden []string, ttl string) {
+	t.Helper()
+	for _, o := range f.FieldOverrides {
+		switch o.CollectionGroup {
+		case collection:
+		case "tasks", "kv":
+			continue
+		default:
+			t.Errorf("an override is of %s", o.CollectionGroup)
+		}
+		overridden = append(overridden, o.FieldPath)
+		for _, i := range o.Indexes {
+			all = append(all, o.FieldPath+" "+i.Order)
+		}
+		if o.TTL {
+			ttl += o.FieldPath
+		}
+	}
+	return all, overridden, ttl
+}
+
+// needed is the index that a query reads: the fields it compares for equality in the
+// order of the file's habit, then those it orders by. A query that filters or orders
+// otherwise than that is not understood.
+// https://firebase.google.com/docs/firestore/query-data/index-overview
+func needed(t *testing.T, q *pb.StructuredQuery) string {
+	t.Helper()
+	equal, ranged := map[string]bool{}, map[string]bool{}
+	filters := []*pb.StructuredQuery_Filter{q.Where}
+	if c := q.Where.GetCompositeFilter(); c != nil {
+		if c.Op != pb.StructuredQuery_CompositeFilter_AND {
+			t.Fatalf("a filter of kind %v", c.Op)
+		}
+		filters = c.Filters
+	}
+	for _, f := range filters {
+		field := f.GetFieldFilter()
+		switch name := field.GetField().GetFieldPath(); field.GetOp() {
+		case pb.StructuredQuery_FieldFilter_EQUAL:
+			equal[name] = true
+		case pb.StructuredQuery_FieldFilter_LESS_THAN, pb.StructuredQuery_FieldFilter_LESS_THAN_OR_EQUAL,
+			pb.StructuredQuery_FieldFilter_GREATER_THAN_OR_EQUAL:
+			ranged[name] = true
+		default:
+			t.Fatalf("a filter of kind %v", field.GetOp())
+		}
+	}
+	var index []string
+	for _, name := range []string{"owner", "context", "state", "lane", "dead"} {
+		if equal[name] {
+			index = append(index, name+" ASCENDING")
+			delete(equal, name)
+		}
+	}
+	if len(equal) > 0 {
+		t.Fatalf("a query asks for the equality of %v", slices.Collect(maps.Keys(equal)))
+	}
+	last := ""
+	for _, o := range q.OrderBy {
+		name := o.Field.FieldPath
+		if name == "__name__" {
+			// The id ends every index, in the direction of the field before it.
+			if o.Direction.String() != last {
+				t.Errorf("a query orders by id %v after a field that is %s", o.Direction, last)
+			}
+			continue
+		}
+		last = o.Direction.String()
+		index = append(index, name+" "+last)
+		delete(ranged, name)
+	}
+	if len(ranged) > 0 {
+		t.Errorf("a query compares %v and does not order by it: which index it reads is left to the database", slices.Collect(maps.Keys(ranged)))
+	}
+	return strings.Join(index, ", ")
+}
+
+// TestIndexesAreThoseOfTheQueries records everything the store asks and writes.
+func TestIndexesAreThoseOfTheQueries(t *testing.T) {
+	t.Parallel()
+	w := newWire(t)
+	f := open(t, w.host, gcp.FirestoreOptions{})
+	now := time.Now()
+	stored(t, f, canceled(t, hashed("a"), now.AddDate(0, 0, -40)))
+	r := stored(t, f, accepted(t, hashed("b"), now))
+	if next, _, err := asked(r, now.Add(time.Second)); err != nil {
+		t.Fatal(err)
+	} else if _, err := f.Commit(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	for _, ctx := range []string{"", "c"} {
+		for _, state := range []a2a.TaskState{"", a2a.TaskStateWorking} {
+			for _, since := range []time.Time{{}, now} {
+				for _, from := range []task.Ref{{}, {At: now, ID: "x"}} {
+					for _, bodies := range []bool{false, true} {
+						q := task.Query{Owner: "someone", Context: ctx, State: state, Since: since, After: from, Limit: 2, Bodies: bodies, Count: true}
+						if _, err := f.List(t.Context(), q); err != nil {
+							t.Errorf("List(%+v): %v", q, err)
+						}
+					}
+				}
+			}
+		}
+	}
+	for _, from := range []task.Ref{{}, {At: now, ID: "x"}} {
+		if _, err := f.Due(t.Context(), task.Turns, now, from, 2); err != nil {
+			t.Errorf("Due: %v", err)
+		}
+	}
+	stored(t, f, undelivered(t, accepted(t, hashed("d"), now)))
+	for _, all := range []bool{false, true} {
+		for _, from := range []task.Ref{{}, {At: now, ID: "x"}} {
+			q := task.DeadQuery{Owner: "someone", All: all, After: from, Limit: 2}
+			if _, err := f.Dead(t.Context(), q); err != nil {
+				t.Errorf("Dead(%+v): %v", q, err)
+			}
+		}
+	}
+	if n, err := f.Purge(t.Context(), now, 2); n != 1 || err != nil {
+		t.Errorf("Purge = %d, %v, want 1", n, err)
+	}
+
+	file := readIndexes(t)
+	composite := file.composite(t)
+	single, overridden, ttl := file.single(t, "tasks")
+	read := map[string]bool{}
+	w.with(func() {
+		for _, q := range w.queries {
+			read[needed(t, q)] = true
+		}
+	})
+	have := slices.Concat(composite, single)
+	for index := range read {
+		if !slices.Contains(have, index) {
+			t.Errorf("a query needs the index (%s), which the file has not", index)
+		}
+	}
+	for _, index := range have {
+		if !read[index] {
+			t.Errorf("no query reads the index (%s)", index)
+		}
+	}
+	for _, index := range composite {
+		// A list of all owners is bearable only of what few tasks have.
+		rare := strings.HasPrefix(index, "dead ASCENDING, ")
+		if strings.Contains(index, "stamp") && !rare && !strings.HasPrefix(index, "owner ASCENDING, ") {
+			t.Errorf("the index (%s) of a list does not begin with the owner", index)
+		}
+	}
+	if ttl != "expires" {
+		t.Errorf("the database deletes by %q, want expires", ttl)
+	}
+
+	w.storedAre(t, "tasks", overridden)
+}
+
+// An entry is found by its key alone, and deleted by its time without an index.
+func TestEntriesHaveNoIndex(t *testing.T) {
+	w := newWire(t)
+	s := open(t, w.host, gcp.FirestoreOptions{}).KV()
+	put(t, s, put(t, s, kv.Entry{Key: "use/a", Owner: "someone", Value: []byte("x"), Expires: time.Now().Add(time.Hour)}))
+	for _, prefix := range []string{"", "use/"} {
+		for _, after := range []string{"", "use/0"} {
+			if list, err := s.List(t.Context(), prefix, after, 2); err != nil || len(list) != 1 {
+				t.Errorf("List = %d entries, %v", len(list), err)
+			}
+		}
+	}
+	if err := s.Delete(t.Context(), "use/a", 1); !errors.Is(err, kv.ErrConflict) {
+		t.Errorf("Delete of another version: %v", err)
+	}
+
+	w.with(func() {
+		if len(w.queries) < 6 {
+			t.Errorf("%d queries were seen: the test shows little", len(w.queries))
+		}
+		for _, q := range w.queries {
+			if len(q.OrderBy) != 1 || q.OrderBy[0].Field.FieldPath != "__name__" || q.OrderBy[0].Direction != pb.StructuredQuery_ASCENDING || q.Where != nil {
+				t.Errorf("a query needs another index than the ids: %v", q)
+			}
+		}
+	})
+	single, overridden, ttl := readIndexes(t).single(t, "kv")
+	if len(single) > 0 || ttl != "expires" {
+		t.Errorf("entries are indexed by %v and deleted by %q, want by nothing and expires", single, ttl)
+	}
+	w.storedAre(t, "kv", overridden)
+}
+
+// storedAre checks that the fields stored in a collection are those overridden.
+func (w *wire) storedAre(t *testing.T, collection string, overridden []string) {
+	t.Helper()
+	fields := map[string]bool{}
+	w.with(func() {
+		for _, c := range w.commits {
+			for _, write := range c.Writes {
+				if !strings.Contains(write.GetUpdate().GetName(), "/documents/"+collection+"/") {
+					continue
+				}
+				for name, v := range write.GetUpdate().GetFields() {
+					fields[name] = true
+					if _, ok := v.ValueType.(*pb.Value_TimestampValue); name == "expires" && !ok {
+						t.Errorf("expires is stored as %T; a policy of deletion needs a timestamp", v.ValueType)
+					}
+				}
+			}
+		}
+	})
+	for name := range fields {
+		if !slices.Contains(overridden, name) {
+			t.Errorf("field %s is stored and has its automatic indexes: say in fieldOverrides which it needs", name)
+		}
+	}
+	for _, name := range overridden {
+		if !fields[name] {
+			t.Errorf("field %s is overridden and never stored", name)
+		}
+	}
+}

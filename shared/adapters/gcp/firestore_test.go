@@ -1,0 +1,67 @@
+package gcp_test
+
+import (
+	"testing"
+	"time"
+
+	"google.golang.org/api/option"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"errand/shared/adapters/gcp"
+	"errand/shared/lab/conformance"
+	"errand/shared/lab/emulator"
+	"errand/shared/task"
+)
+
+// open opens an empty database of the test's own at host.
+func open(t testing.TB, host string, opts gcp.FirestoreOptions) *gcp.Firestore {
+	t.Helper()
+	return openIn(t, host, emulator.Project(t), opts)
+}
+
+func openIn(t testing.TB, host, project string, opts gcp.FirestoreOptions) *gcp.Firestore {
+	t.Helper()
+	opts.Options = append(opts.Options, option.WithEndpoint(host), option.WithoutAuthentication(),
+		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())))
+	f, err := gcp.OpenFirestore(t.Context(), project, "", opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := f.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return f
+}
+
+func TestFirestoreKeepsTheLaws(t *testing.T) {
+	t.Parallel()
+	ways := map[string]gcp.FirestoreOptions{"Listening": {}}
+	if conformance.Full() {
+		ways["Polling"] = gcp.FirestoreOptions{Listeners: -1, Poll: 20 * time.Millisecond}
+	}
+	for name, opts := range ways {
+		t.Run(name, func(t *testing.T) {
+			host := emulator.Firestore(t)
+			conformance.Store(t, func(t *testing.T, now func() time.Time) interface {
+				task.Store
+				task.Chores
+				task.Letters
+			} {
+				opts.Now = now
+				return open(t, host, opts)
+			})
+		})
+	}
+}
+
+func TestFirestoreKVKeepsTheLaws(t *testing.T) {
+	t.Parallel()
+	host := emulator.Firestore(t)
+	conformance.KV(t, func(t *testing.T, now func() time.Time) func() conformance.Database {
+		project := emulator.Project(t)
+		return func() conformance.Database { return openIn(t, host, project, gcp.FirestoreOptions{Now: now}) }
+	})
+}

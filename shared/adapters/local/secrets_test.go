@@ -1,0 +1,97 @@
+package local_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"errand/shared/adapters/local"
+	"errand/shared/lab/conformance"
+	"errand/shared/secret"
+)
+
+func TestEnvLaws(t *testing.T) {
+	conformance.Secret(t, func(*testing.T) conformance.SecretBench {
+		var variables sync.Map
+		return conformance.SecretBench{
+			Source: local.Env{Lookup: func(name string) (string, bool) {
+				v, ok := variables.Load(name)
+				if !ok {
+					return "", false
+				}
+				return v.(string), true
+			}},
+			Set: func(name string, content []byte) string {
+				variables.Store(strings.ToUpper(strings.ReplaceAll(name, "-", "_")), string(content))
+				return ""
+			},
+		}
+	})
+}
+
+func TestFilesLaws(t *testing.T) {
+	for name, versions := range map[string]bool{"File": false, "Folder": true} {
+		t.Run(name, func(t *testing.T) {
+			conformance.Secret(t, func(t *testing.T) conformance.SecretBench {
+				dir := t.TempDir()
+				write := func(content []byte, path ...string) {
+					if err := os.WriteFile(filepath.Join(path...), content, 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+				newest := map[string]int{}
+				return conformance.SecretBench{
+					Source: local.Files{Dir: dir},
+					Set: func(name string, content []byte) string {
+						if !versions {
+							write(content, dir, name)
+							return ""
+						}
+						newest[name]++
+						if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
+							t.Fatal(err)
+						}
+						version := strconv.Itoa(newest[name])
+						write(content, dir, name, version)
+						write(content, dir, name, secret.Latest)
+						return version
+					},
+				}
+			})
+		})
+	}
+}
+
+// A mounted volume is a folder of links to files in a folder that is replaced.
+func TestFilesFollowsTheLinksOfAVolume(t *testing.T) {
+	dir := t.TempDir()
+	for _, err := range []error{
+		os.Mkdir(filepath.Join(dir, "..1"), 0o700),
+		os.WriteFile(filepath.Join(dir, "..1", "key"), []byte("mounted"), 0o600),
+		os.Symlink("..1", filepath.Join(dir, "..data")),
+		os.Symlink("..data/key", filepath.Join(dir, "key")),
+		os.Symlink("/etc/hostname", filepath.Join(dir, "outside")),
+		os.Mkdir(filepath.Join(dir, "folder"), 0o700),
+	} {
+		if err != nil {
+			t.Skipf("left out, because this machine makes no links: %v", err)
+		}
+	}
+	s := local.Files{Dir: dir}
+	if got, err := s.Get(t.Context(), secret.Ref{Name: "key"}); err != nil || got.Reveal() != "mounted" {
+		t.Errorf("Get = %q, %v", got.Reveal(), err)
+	}
+	if got, err := s.Get(t.Context(), secret.Ref{Name: "outside"}); err == nil {
+		t.Errorf("Get followed a link out of the folder and read %d bytes", len(got.Reveal()))
+	}
+	if _, err := s.Get(t.Context(), secret.Ref{Name: "folder"}); !errors.Is(err, secret.ErrNotFound) {
+		t.Errorf("Get of an empty folder = %v", err)
+	}
+	if _, err := (local.Files{Dir: filepath.Join(dir, "gone")}).Get(t.Context(), secret.Ref{Name: "key"}); !errors.Is(err, secret.ErrNotFound) {
+		t.Errorf("Get without the folder = %v", err)
+	}
+}

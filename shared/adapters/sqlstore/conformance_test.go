@@ -1,0 +1,29 @@
+package sqlstore_test
+
+import (
+	"testing"
+	"time"
+
+	"errand/shared/adapters/sqlstore"
+	"errand/shared/lab/conformance"
+	"errand/shared/task"
+)
+
+func TestStore(t *testing.T) {
+	for name, opts := range map[string]sqlstore.Options{
+		"Cached":      {},
+		"SmallCache":  {CacheRecords: 3, CacheBytes: 4096},
+		"FromTheFile": {CacheRecords: -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conformance.Store(t, func(t *testing.T, now func() time.Time) interface {
+				task.Store
+				task.Chores
+				task.Letters
+			} {
+				opts.Now = now
+				return open(t, file(t), opts)
+			})
+		})
+	}
+}

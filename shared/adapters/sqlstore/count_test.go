@@ -1,0 +1,221 @@
+package sqlstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"errand/shared/adapters/sqlstore"
+	"errand/shared/task"
+)
+
+// Each operation runs a fixed number of statements, whatever the file holds. A write runs
+// between the two that begin and commit its group.
+func TestStatementsOfEachOperation(t *testing.T) {
+	db := open(t, file(t), sqlstore.Options{CacheRecords: -1})
+	for i := range 300 {
+		create(t, db, fmt.Sprint("filler-", i))
+	}
+	ctx, all := t.Context(), task.Query{Owner: "someone", Limit: 50}
+	r, err := db.Create(ctx, accepted(t, "a", time.Now()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := func(change func(*task.Query)) func() error {
+		q := all
+		change(&q)
+		return func() error { _, err := db.List(ctx, q); return err }
+	}
+	for _, op := range []struct {
+		name string
+		want int
+		run  func() error
+	}{
+		{"create", 3, func() error { _, err := db.Create(ctx, accepted(t, "b", time.Now())); return err }},
+		{"create what is there", 4, func() error {
+			if _, err := db.Create(ctx, accepted(t, "b", time.Now())); !errors.Is(err, task.ErrExists) {
+				return fmt.Errorf("%v, want ErrExists", err)
+			}
+			return nil
+		}},
+		{"commit", 3, func() (err error) { r, err = db.Commit(ctx, r); return err }},
+		{"load", 1, func() error { _, err := db.Load(ctx, "a"); return err }},
+		{"first page", 3, list(func(q *task.Query) { q.Count = true })},
+		{"first page of a context and state", 3, list(func(q *task.Query) {
+			q.Count, q.Context, q.State = true, hashed("a"), a2a.TaskStateSubmitted
+		})},
+		{"first page of nothing", 3, list(func(q *task.Query) { q.Count, q.Context = true, "nowhere" })},
+		{"first page since", 2, list(func(q *task.Query) { q.Count, q.Since = true, time.Now().Add(-time.Hour) })},
+		{"later page", 1, list(func(q *task.Query) { q.After = task.Ref{At: time.Now(), ID: "a"} })},
+		{"due", 1, func() error { _, err := db.Due(ctx, task.Turns, time.Now(), task.Ref{}, 10); return err }},
+		{"dead letters", 1, func() error { _, err := db.Dead(ctx, task.DeadQuery{All: true, Limit: 10}); return err }},
+		{"purge of nothing", 4, func() error { _, err := db.Purge(ctx, time.Now(), 10); return err }},
+	} {
+		before := db.Ran(ctx)
+		if err := op.run(); err != nil {
+			t.Errorf("%s: %v", op.name, err)
+		}
+		const own = 2 // of the look itself
+		if got := db.Ran(ctx) - before - own; got != op.want {
+			t.Errorf("%s runs %d statements, want %d", op.name, got, op.want)
+		}
+	}
+}
+
+// Totals are exact while contexts grow from a few tasks, which are counted, to many, which
+// are tallied, and while their tasks change, expire, are purged and created anew.
+func TestTalliesOfGrowingContexts(t *testing.T) {
+	states := []a2a.TaskState{a2a.TaskStateSubmitted, a2a.TaskStateWorking, a2a.TaskStateCompleted, a2a.TaskStateRejected}
+	random := rand.New(rand.NewPCG(3, 4))
+	now := time.Now()
+	db := open(t, file(t), sqlstore.Options{Now: func() time.Time { return now }})
+	there := map[string]task.Record{}
+	alive := func(r task.Record) bool { return r.Expires.IsZero() || r.Expires.UnixMilli() > now.UnixMilli() }
+	for step := range 1500 {
+		id := fmt.Sprint("t", random.IntN(300))
+		old, known := there[id]
+		known = known && alive(old)
+		r := plain(id, step) // made anew, for a stored record keeps its encoding
+		r.Task.ContextID = []string{"large", "large", "small-" + id[len(id)-1:], ""}[random.IntN(4)]
+		if known {
+			r.Task.ContextID = old.Task.ContextID
+		}
+		if r.Task.Status.State = states[random.IntN(len(states))]; r.State().Terminal() {
+			r.Expires = now.Add(time.Hour)
+		}
+		var err error
+		if r.Version = old.Version; known {
+			r, err = db.Commit(t.Context(), r)
+		} else {
+			r, err = db.Create(t.Context(), r)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		there[id] = r
+		if step%400 == 399 {
+			now = now.Add(time.Hour)
+		}
+		if step%400 == 200 {
+			if _, err := db.Purge(t.Context(), now, 1000); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if step%50 != 0 {
+			continue
+		}
+		for _, context := range []string{"", "large", "small-1"} {
+			for _, state := range append(states, "") {
+				want := 0
+				for _, r := range there {
+					if alive(r) && (context == "" || context == r.Task.ContextID) && (state == "" || state == r.State()) {
+						want++
+					}
+				}
+				q := task.Query{Owner: "someone", Context: context, State: state, Limit: 1, Count: true}
+				if p, err := db.List(t.Context(), q); err != nil || p.Total != want {
+					t.Fatalf("step %d: List(%+v) counts %d, %v, want %d", step, q, p.Total, err, want)
+				}
+			}
+		}
+	}
+	rows, err := db.Number(t.Context(), "SELECT count(*) FROM tally WHERE context = 'large'")
+	if err != nil || rows == 0 {
+		t.Errorf("%d rows tally the large context, %v", rows, err)
+	}
+
+	for id, old := range there {
+		if !alive(old) || !old.Expires.IsZero() {
+			continue
+		}
+		r := plain(id, 0)
+		r.Version, r.Task.ContextID, r.Expires = old.Version, old.Task.ContextID, now
+		if _, err := db.Commit(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now = now.AddDate(1, 0, 0)
+	if _, err := db.Purge(t.Context(), now.Add(time.Second), 1000); err != nil {
+		t.Fatal(err)
+	}
+	if rows, err = db.Number(t.Context(), "SELECT count(*) FROM tally"); err != nil || rows != 0 {
+		t.Errorf("%d rows tally nothing, %v", rows, err)
+	}
+}
+
+// A count that walks is given up in time, names its error, and harms nothing that comes
+// after it. The others do not walk.
+func TestCountEndsInTime(t *testing.T) {
+	db := open(t, file(t), sqlstore.Options{CountFor: time.Nanosecond})
+	create(t, db, "a")
+	q := task.Query{Owner: "someone", Limit: 10, Count: true, Since: time.Now().Add(-time.Hour)}
+	for range 10 { // more than there are readers
+		if _, err := db.List(t.Context(), q); !errors.Is(err, task.ErrCount) {
+			t.Fatalf("List with a count that takes too long: %v, want %v", err, task.ErrCount)
+		}
+	}
+	q.Since = time.Time{}
+	if p, err := db.List(t.Context(), q); err != nil || p.Total != 1 || len(p.Records) != 1 {
+		t.Errorf("List = %d records of %d, %v, want 1 of 1", len(p.Records), p.Total, err)
+	}
+
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	if _, err := db.List(gone, q); !errors.Is(err, context.Canceled) {
+		t.Errorf("List for a caller that has gone: %v", err)
+	}
+}
+
+// A file of schema 2 had no tallies.
+func TestMigrationTalliesWhatIsThere(t *testing.T) {
+	var script strings.Builder
+	now := time.Now()
+	for i := range 30 {
+		r := accepted(t, fmt.Sprint("t", i), now)
+		r.Task.Status.State = []a2a.TaskState{a2a.TaskStateSubmitted, a2a.TaskStateCompleted, a2a.TaskStateFailed}[i%3]
+		enc, err := r.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		expires := "NULL"
+		if i%6 == 1 { // completed ones, which nobody has purged yet
+			expires = fmt.Sprint(now.Add(-time.Hour).UnixMilli())
+		}
+		fmt.Fprintf(&script, `INSERT INTO task (id, version, owner, context, state, stamp, expires, head, body)
+			VALUES ('%s', 1, 'owner%d', 'c%d', '%s', %d, %s, x'%x', x'%x');`, r.ID(), i%2, i%5, r.State(), now.UnixMilli()+int64(i), expires, enc.Head, enc.Body)
+	}
+	path := file(t)
+	if err := sqlstore.OldFile(t.Context(), path, 2, script.String()); err != nil {
+		t.Fatal(err)
+	}
+	db := open(t, path, sqlstore.Options{})
+	for _, c := range []struct {
+		query task.Query
+		want  int
+	}{
+		{task.Query{Owner: "owner0"}, 15},
+		{task.Query{Owner: "owner1"}, 10},
+		{task.Query{Owner: "owner1", State: a2a.TaskStateCompleted}, 0},
+		{task.Query{Owner: "owner0", State: a2a.TaskStateCompleted}, 5},
+		{task.Query{Owner: "owner0", Context: "c0"}, 3},
+		{task.Query{Owner: "owner0", Context: "c0", State: a2a.TaskStateFailed}, 1},
+		{task.Query{Owner: "owner2"}, 0},
+	} {
+		c.query.Count, c.query.Limit = true, 1
+		if p, err := db.List(t.Context(), c.query); err != nil || p.Total != c.want {
+			t.Errorf("List(%+v) counts %d, %v, want %d", c.query, p.Total, err, c.want)
+		}
+	}
+	if n, err := db.Purge(t.Context(), now, 100); err != nil || n != 5 {
+		t.Errorf("Purge = %d, %v, want 5", n, err)
+	}
+	if p, err := db.List(t.Context(), task.Query{Owner: "owner1", Count: true, Limit: 1}); err != nil || p.Total != 10 {
+		t.Errorf("after the purge List counts %d, %v, want 10", p.Total, err)
+	}
+}
