@@ -24,6 +24,7 @@ func BenchmarkWebhooks(b *testing.B) {
 			var mu sync.Mutex
 			var lags []time.Duration
 			deliveries, left := 0, make(chan struct{}, 1<<20)
+
 			hooks := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				at := time.Now()
 				var ev a2a.StreamResponse
@@ -31,17 +32,21 @@ func BenchmarkWebhooks(b *testing.B) {
 					b.Error(err)
 					return
 				}
+
 				mu.Lock()
 				defer mu.Unlock()
 				deliveries++
+
 				if up, ok := ev.Event.(*a2a.TaskStatusUpdateEvent); ok {
 					lags = append(lags, at.Sub(*up.Status.Timestamp))
 					left <- struct{}{}
 				}
 			}))
+
 			defer hooks.Close()
 			p := start(b, "ERRAND_MODEL=standin:", "ERRAND_PUSH_ALLOW="+strings.TrimPrefix(hooks.URL, "http://"))
 			c := p.client()
+
 			send := func(i int) {
 				req := immediately(userText(fmt.Sprintf("m%d", i), "hello"))
 				req.Config.PushConfig = &a2a.PushConfig{URL: hooks.URL}
@@ -49,8 +54,10 @@ func BenchmarkWebhooks(b *testing.B) {
 					b.Error(err)
 				}
 			}
+
 			b.ResetTimer()
 			next, senders := make(chan int), sync.WaitGroup{}
+
 			for range clients {
 				senders.Go(func() {
 					for i := range next {
@@ -59,9 +66,11 @@ func BenchmarkWebhooks(b *testing.B) {
 					}
 				})
 			}
+
 			for i := range b.N {
 				next <- i
 			}
+
 			close(next)
 			senders.Wait()
 			mu.Lock()

@@ -47,28 +47,34 @@ type canary struct {
 
 func newCanary(t *testing.T) *canary {
 	c := &canary{t: t, ring: newKeys(t)}
+
 	c.hooks = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		c.mu.Lock()
 		c.received = r.Header
 		c.count++
 		c.mu.Unlock()
+
 		if r.URL.Path == "/fails" {
 			// What a receiver says is nobody's business.
 			http.Error(w, r.Header.Get("Authorization")+r.Header.Get("A2A-Notification-Token"), http.StatusInternalServerError)
 		}
 	}))
+
 	t.Cleanup(c.hooks.Close)
 	answer := standin.New(func(context.Context, standin.Request) standin.Reply { return standin.Text("done") })
+
 	model := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			return
 		}
+
 		c.keep(body)
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		answer.ServeHTTP(w, r)
 	}))
+
 	t.Cleanup(model.Close)
 	key, hash := auth.NewKey()
 	c.key = key
@@ -76,10 +82,12 @@ func newCanary(t *testing.T) *canary {
 	if err := os.WriteFile(access, []byte("principals: [{name: acme/ci, operator: true, keys: ["+hash+"]}]"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	c.env = []string{
 		"ERRAND_ACCESS=" + access, "ERRAND_KEYS=" + c.ring, "GEMINI_API_KEY=canary-model-key",
 		"ERRAND_MODEL=gemini:test-model@" + model.URL, "ERRAND_PUSH_ALLOW=127.0.0.0/8:*",
 	}
+
 	return c
 }
 
@@ -163,10 +171,12 @@ func (c *canary) run() {
 	config := func(path, scheme string) *a2a.PushConfig {
 		return &a2a.PushConfig{ID: path[1:], URL: c.hooks.URL + path, Token: canaryToken, Auth: &a2a.PushAuthInfo{Scheme: scheme, Credentials: canaryCredentials}}
 	}
+
 	req := userText("m1", "hello")
 	req.Config = &a2a.SendMessageConfig{PushConfig: config("/inline", "Bearer")}
 	task := mustSend(t, client, req)
 	n := c.receivedAfter(1)
+
 	for _, path := range []string{"/later", "/fails"} {
 		late := config(path, "Basic")
 		late.TaskID = task.ID
@@ -175,11 +185,13 @@ func (c *canary) run() {
 		}
 		n = c.receivedAfter(n)
 	}
+
 	down := config("/down", "Bearer")
 	down.TaskID, down.URL = task.ID, "http://127.0.0.1:1/down"
 	if _, err := client.CreateTaskPushConfig(t.Context(), down); err != nil {
 		t.Fatal(err)
 	}
+
 	for _, wrong := range []*a2a.PushConfig{
 		config("/wrong", "Digest"),
 		{URL: c.hooks.URL + "/wrong", Token: canaryToken + "\n"},
@@ -192,6 +204,7 @@ func (c *canary) run() {
 			t.Errorf("%+v was taken", wrong)
 		}
 	}
+
 	if all, err := client.ListTaskPushConfigs(t.Context(), &a2a.ListTaskPushConfigRequest{TaskID: task.ID}); err != nil || len(all) != 4 {
 		t.Errorf("ListTaskPushConfigs = %+v, %v", all, err)
 	}
@@ -201,6 +214,7 @@ func (c *canary) run() {
 	if _, err := client.GetTask(t.Context(), &a2a.GetTaskRequest{ID: task.ID}); err != nil {
 		t.Error(err)
 	}
+
 	c.p.kill()
 	c.p.start()
 	hooks := "/push/tasks/" + string(task.ID) + "/hooks"
@@ -209,14 +223,17 @@ func (c *canary) run() {
 	n = c.receivedAfter(n)
 	c.ask("POST", hooks+"/later/ping")
 	c.receivedAfter(n)
+
 	if shown := c.ask("GET", hooks); !strings.Contains(shown, `"status":500`) {
 		t.Errorf("no attempt failed: %s", shown)
 	}
+
 	c.ask("GET", "/push/dead-letters")
 	c.ask("GET", keys.Path)
 	if secrets := c.ask("GET", "/push/keys?url="+c.hooks.URL+"/inline"); !strings.Contains(secrets, "whsec_") {
 		t.Errorf("the secrets are %s", secrets)
 	}
+
 	c.p.stop()
 }
 
@@ -225,25 +242,31 @@ func (c *canary) nowhere(places map[string][]byte) {
 	secrets := map[string]string{
 		"the token": canaryToken, "the credentials": canaryCredentials, "the caller's key": c.key, "the model's key": "canary-model-key",
 	}
+
 	for line := range strings.Lines(c.ring) {
 		if _, key, ok := strings.Cut(strings.TrimSpace(line), " "); ok && !strings.HasPrefix(line, "#") {
 			secrets["the ring"] = key
 		}
 	}
+
 	if len(secrets) != 5 {
 		c.t.Fatal("the ring has no key")
 	}
+
 	ring, err := keys.Parse(c.ring)
 	if err != nil {
 		c.t.Fatal(err)
 	}
+
 	secrets["the secret of a webhook"] = strings.TrimPrefix(ring.Secrets(time.Now(), "acme/ci", c.hooks.URL+"/inline")[0], "whsec_")
 	places["what was captured"] = c.captured.Bytes()
 	places["the log"] = []byte(c.p.logged())
+
 	for where, content := range places {
 		if len(content) == 0 {
 			c.t.Errorf("%s is empty", where)
 		}
+
 		for what, secret := range secrets {
 			if bytes.Contains(content, []byte(secret)) {
 				c.t.Errorf("%s has %s in it", where, what)
@@ -256,6 +279,7 @@ func (c *canary) nowhere(places map[string][]byte) {
 // of callers and the model appear in no file, log, queue, store or answer.
 func TestP19SecretsAreNowhere(t *testing.T) {
 	t.Parallel()
+
 	t.Run("one process", func(t *testing.T) {
 		t.Parallel()
 		c := newCanary(t)
@@ -263,21 +287,26 @@ func TestP19SecretsAreNowhere(t *testing.T) {
 		c.p = p
 		c.run()
 		places := map[string][]byte{}
+
 		err := fs.WalkDir(os.DirFS(p.dir), ".", func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() {
 				return err
 			}
+
 			content, err := os.ReadFile(filepath.Join(p.dir, path))
 			if len(content) > 0 { // the lock is empty
 				places["the file "+path] = content
 			}
+
 			return err
 		})
 		if err != nil || len(places) == 0 {
 			t.Fatalf("files %v, %v", places, err)
 		}
+
 		c.nowhere(places)
 	})
+
 	t.Run("Google Cloud", func(t *testing.T) {
 		t.Parallel()
 		c := newCanary(t)
@@ -287,8 +316,10 @@ func TestP19SecretsAreNowhere(t *testing.T) {
 			firestore: store.host, pubsub: bus.host, env: c.env,
 			tasks: func(host string) string { tasks = newWire(t, host); return tasks.host },
 		})
+
 		c.run()
 		places := map[string][]byte{}
+
 		for name, w := range map[string]*wire{"the store": store, "the bus": bus, "the queue": tasks} {
 			w.mu.Lock()
 			for _, asked := range w.asked {
@@ -296,6 +327,7 @@ func TestP19SecretsAreNowhere(t *testing.T) {
 			}
 			w.mu.Unlock()
 		}
+
 		c.nowhere(places)
 	})
 }

@@ -40,6 +40,7 @@ func TestCloudQueueAndBusForgetEverything(t *testing.T) {
 	hooks := newReceiver(t)
 	c := newCloud(t, cloudConfig{pubsub: bus.Host, env: []string{"ERRAND_MODEL=standin:delay=3ms", hooks.allow()}})
 	l := newLoad(t, c, hooks, messages)
+
 	disturbed := l.disturb(kills, func() {
 		time.Sleep(time.Duration(500+rand.IntN(1000)) * time.Millisecond) // the moment of the crash
 		c.tasks.Restart(t)
@@ -48,6 +49,7 @@ func TestCloudQueueAndBusForgetEverything(t *testing.T) {
 		bus.Restart(t)
 		c.subscribe()
 	})
+
 	l.send(time.Duration(kills) * 4 * time.Second)
 	<-disturbed
 	if messages > 0 {

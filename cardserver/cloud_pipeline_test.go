@@ -39,6 +39,7 @@ func TestCloudTellsAPipeline(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	c := startCloud(t, "ERRAND_ACCESS="+access)
 	subscription := strings.Replace(c.topic, "/topics/", "/subscriptions/", 1) + "-pipeline"
 	subscriptions, err := pubsub.NewSubscriptionAdminClient(t.Context(), option.WithEndpoint(c.config.pubsub), option.WithoutAuthentication(),
@@ -47,6 +48,7 @@ func TestCloudTellsAPipeline(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer subscriptions.Close()
+
 	if _, err := subscriptions.CreateSubscription(t.Context(), &pubsubpb.Subscription{Name: subscription, Topic: c.topic}); err != nil {
 		t.Fatal(err)
 	}
@@ -58,12 +60,14 @@ func TestCloudTellsAPipeline(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", consumer, "../docs/consumer").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
+
 	cmd := exec.Command(consumer, "-subscription", subscription, "-agent", c.url(), "-key", "@"+keyFile)
 	cmd.Env = append(os.Environ(), "PUBSUB_EMULATOR_HOST="+c.config.pubsub)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	log, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -76,21 +80,26 @@ func TestCloudTellsAPipeline(t *testing.T) {
 	if !lines.Scan() {
 		t.Fatal("the consumer printed nothing")
 	}
+
 	if got := lines.Text(); !strings.HasPrefix(got, string(ours.ID)+" completed ") || !strings.Contains(got, "You said: Hello pipeline") {
 		t.Errorf("printed %q, want the answer of %s", got, ours.ID)
 	}
+
 	passed := "passed over: " + string(theirs.ID)
 	for !strings.Contains(logged.Text(), passed) {
 		if !logged.Scan() {
 			t.Fatalf("the consumer ended and did not say %q", passed)
 		}
 	}
+
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
+
 	for lines.Scan() {
 		t.Errorf("printed %q as well", lines.Text())
 	}
+
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("the consumer ended with %v", err)
 	}

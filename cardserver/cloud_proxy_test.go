@@ -56,20 +56,24 @@ func (n *nuisance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the caller is gone
 	}
+
 	pass := func(w http.ResponseWriter) {
 		again := r.Clone(r.Context())
 		again.Body = io.NopCloser(bytes.NewReader(body))
 		n.proxy.ServeHTTP(w, again)
 	}
+
 	n.mu.Lock()
 	fate, wait := n.rand.IntN(100), time.Duration(n.rand.Int64N(int64(late)))
 	n.mu.Unlock()
+
 	switch {
 	case fate < suffer:
 		n.doubled.Add(1)
 		var other sync.WaitGroup
 		other.Go(func() { pass(httptest.NewRecorder()) })
 		defer other.Wait()
+
 	case fate < 2*suffer:
 		n.delayed.Add(1)
 		select {
@@ -77,11 +81,13 @@ func (n *nuisance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 			return
 		}
+
 	case fate < 3*suffer:
 		n.unanswered.Add(1)
 		pass(httptest.NewRecorder())
 		panic(http.ErrAbortHandler)
 	}
+
 	pass(w)
 }
 

@@ -101,6 +101,7 @@ func newCloud(t *testing.T, config cloudConfig) *cloud {
 	if config.pubsub == "" {
 		config.pubsub = emulator.PubSub(t)
 	}
+
 	c := &cloud{t: t, config: config, issuer: fake.NewIssuer(t)}
 	project := emulator.Project(t)
 	queues := "projects/" + project + "/locations/europe-west1/queues/errand"
@@ -114,6 +115,7 @@ func newCloud(t *testing.T, config cloudConfig) *cloud {
 	if config.functions != nil {
 		functionsURL = served(t, config.functions(functionsURL))
 	}
+
 	c.push = httptest.NewServer(fake.Signed(t, functionsURL, invoker, functionsURL+bus.PathEvents, c.issuer.IDToken))
 	t.Cleanup(c.push.Close)
 	c.topic = "projects/" + project + "/topics/errand-events"
@@ -123,6 +125,7 @@ func newCloud(t *testing.T, config cloudConfig) *cloud {
 	if config.tasks != nil {
 		tasks = config.tasks(tasks)
 	}
+
 	env := append([]string{
 		"FIRESTORE_EMULATOR_HOST=" + config.firestore,
 		"ERRAND_STORE=firestore:" + project + "/(default)",
@@ -134,12 +137,14 @@ func newCloud(t *testing.T, config cloudConfig) *cloud {
 		"ERRAND_INVOKER=" + invoker, "ERRAND_ISSUER=" + c.issuer.URL,
 		"ERRAND_MODEL=standin:",
 	}, config.env...)
+
 	for i, p := range []struct {
 		name string
 		at   **process
 	}{{"cardserver", &c.cardserver}, {"worker", &c.worker}, {"functions", &c.functions}} {
 		*p.at = launch(t, p.name, ports[i], env...)
 	}
+
 	c.tick(functionsURL)
 	return c
 }
@@ -178,6 +183,7 @@ func (c *cloud) subscribe() {
 		option.WithEndpoint(c.config.pubsub), option.WithoutAuthentication(),
 		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),
 	}
+
 	topics, err := pubsub.NewTopicAdminClient(c.t.Context(), o...)
 	if err != nil {
 		c.t.Fatal(err)
@@ -186,10 +192,12 @@ func (c *cloud) subscribe() {
 	if _, err := topics.CreateTopic(c.t.Context(), &pubsubpb.Topic{Name: c.topic}); err != nil {
 		c.t.Fatal(err)
 	}
+
 	subscriptions, err := pubsub.NewSubscriptionAdminClient(c.t.Context(), o...)
 	if err != nil {
 		c.t.Fatal(err)
 	}
+
 	s, err := subscriptions.CreateSubscription(c.t.Context(), &pubsubpb.Subscription{
 		Name: strings.Replace(c.topic, "/topics/", "/subscriptions/", 1), Topic: c.topic,
 		PushConfig: &pubsubpb.PushConfig{PushEndpoint: c.push.URL + bus.PathEvents},
@@ -197,6 +205,7 @@ func (c *cloud) subscribe() {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+
 	c.t.Cleanup(func() {
 		defer subscriptions.Close()
 		// An emulator of the test's own may be gone already.
@@ -208,31 +217,37 @@ func (c *cloud) subscribe() {
 func (c *cloud) tick(functionsURL string) {
 	ctx, stop := context.WithCancel(context.Background())
 	var ended sync.WaitGroup
+
 	ended.Go(func() {
 		every := time.NewTicker(tickEvery)
 		defer every.Stop()
+
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-every.C:
 			}
+
 			token, err := c.issuer.IDToken(invoker, functionsURL+sweep.PathTick)
 			if err != nil {
 				c.t.Error(err)
 				return
 			}
+
 			req, err := http.NewRequestWithContext(ctx, "POST", functionsURL+sweep.PathTick, http.NoBody)
 			if err != nil {
 				c.t.Error(err)
 				return
 			}
+
 			req.Header.Set("Authorization", "Bearer "+token)
 			if res, err := http.DefaultClient.Do(req); err == nil {
 				res.Body.Close()
 			}
 		}
 	})
+
 	c.t.Cleanup(func() {
 		stop()
 		ended.Wait()

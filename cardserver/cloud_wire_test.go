@@ -41,10 +41,12 @@ func newWire(t *testing.T, host string) *wire {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	w := &wire{host: l.Addr().String(), to: conn, asked: map[string][][]byte{}}
 	s := grpc.NewServer(grpc.ForceServerCodecV2(bytesCodec{}), grpc.UnknownServiceHandler(w.pass), grpc.MaxRecvMsgSize(math.MaxInt32))
 	var ended sync.WaitGroup
@@ -53,6 +55,7 @@ func newWire(t *testing.T, host string) *wire {
 			t.Errorf("the wire: %v", err)
 		}
 	})
+
 	t.Cleanup(func() {
 		s.Stop()
 		ended.Wait()
@@ -60,6 +63,7 @@ func newWire(t *testing.T, host string) *wire {
 			t.Error(err)
 		}
 	})
+
 	return w
 }
 
@@ -72,6 +76,7 @@ func (w *wire) pass(_ any, from grpc.ServerStream) error {
 	if err != nil {
 		return err
 	}
+
 	go func() {
 		for {
 			var m []byte
@@ -79,6 +84,7 @@ func (w *wire) pass(_ any, from grpc.ServerStream) error {
 				_ = to.CloseSend() // the caller has said everything, or is gone
 				return
 			}
+
 			w.mu.Lock()
 			w.asked[method] = append(w.asked[method], m)
 			w.mu.Unlock()
@@ -87,6 +93,7 @@ func (w *wire) pass(_ any, from grpc.ServerStream) error {
 			}
 		}
 	}()
+
 	for {
 		var m []byte
 		err := to.RecvMsg(&m)
@@ -142,24 +149,30 @@ func TestCloudWritesNoMoreThanItMust(t *testing.T) {
 		firestore: store.host, pubsub: bus.host,
 		tasks: func(host string) string { tasks = newWire(t, host); return tasks.host },
 	})
+
 	// Commits, documents written, jobs added, events published, in so many calls.
 	count := func() (got [5]int) {
 		for _, r := range requests[firestorepb.CommitRequest](t, store, "/google.firestore.v1.Firestore/Commit") {
 			got[0]++
 			got[1] += len(r.Writes)
 		}
+
 		for _, r := range requests[cloudtaskspb.CreateTaskRequest](t, tasks, "/google.cloud.tasks.v2.CloudTasks/CreateTask") {
 			if !strings.HasSuffix(r.Task.GetHttpRequest().GetUrl(), queue.PathSweep) { // those of the clock
 				got[2]++
 			}
 		}
+
 		for _, r := range requests[pubsubpb.PublishRequest](t, bus, "/google.pubsub.v1.Publisher/Publish") {
 			got[3] += len(r.Messages)
 			got[4]++
 		}
+
 		return got
 	}
+
 	client, sent := c.client(), 0
+
 	send := func(n int) [5]int {
 		for range n {
 			sent++
@@ -167,18 +180,22 @@ func TestCloudWritesNoMoreThanItMust(t *testing.T) {
 				t.Fatalf("the task is %s", task.Status.State)
 			}
 		}
+
 		// The events are published after the task has ended.
 		for end := time.Now().Add(patience); time.Now().Before(end) && count()[4] < sent; {
 			time.Sleep(10 * time.Millisecond)
 		}
+
 		return count()
 	}
+
 	before := send(1) // the emulators are slow at first: a turn of more than a second is committed on its way
 	const n = 10
 	got := send(n)
 	for i := range got {
 		got[i] -= before[i]
 	}
+
 	// Accept, claim, end; the turn; the artifact and the end, together.
 	if want := [5]int{3 * n, 3 * n, n, 2 * n, n}; got != want {
 		t.Errorf("%d tasks took %v, want %v: commits, documents written, jobs added, events published, in so many calls", n, got, want)

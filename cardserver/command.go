@@ -81,10 +81,12 @@ func smokeCommand(ctx context.Context, args []string, out, errs io.Writer) int {
 	flags.DurationVar(&c.Timeout, "timeout", 0, "how long a task may take to end (default 1m)")
 	flags.StringVar(&c.Webhook, "webhook", "", "`URL` at which the agent reaches -listen: webhooks are then really delivered")
 	flags.StringVar(&c.Listen, "listen", smoke.DefaultListen, "`address` of this machine to receive webhooks at")
+
 	flags.Usage = func() {
 		fmt.Fprintln(errs, "cardserver smoke [flags] URL: tries the agent at URL and says what is wrong and how to mend it.")
 		flags.PrintDefaults()
 	}
+
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return succeeded
@@ -94,6 +96,7 @@ func smokeCommand(ctx context.Context, args []string, out, errs io.Writer) int {
 		fmt.Fprintln(errs, "smoke needs one URL, after the flags: cardserver smoke -key @FILE https://agent.example.com")
 		return misused
 	}
+
 	c.URL = flags.Arg(0)
 	var bad error
 	flags.Visit(func(f *flag.Flag) {
@@ -101,16 +104,20 @@ func smokeCommand(ctx context.Context, args []string, out, errs io.Writer) int {
 			bad = errors.Join(bad, readSecret(f))
 		}
 	})
+
 	if bad != nil {
 		fmt.Fprintln(errs, bad)
 		return misused
 	}
+
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
+
 	if err := smoke.Run(ctx, c); err != nil {
 		fmt.Fprintln(errs, err)
 		return failed
 	}
+
 	return succeeded
 }
 
@@ -173,9 +180,11 @@ func keysCommand(args []string, in io.Reader, out, errs io.Writer) int {
 		fmt.Fprintln(errs, "cardserver keys [flags]: prints the secret "+keys.Secret+", with one fresh key.")
 		flags.PrintDefaults()
 	}
+
 	given := map[string]bool{}
 	err := flags.Parse(args)
 	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return succeeded
@@ -184,13 +193,16 @@ func keysCommand(args []string, in io.Reader, out, errs io.Writer) int {
 	case flags.NArg() > 0:
 		fmt.Fprintln(errs, "keys takes no arguments behind its flags: cardserver keys -from FILE")
 		return misused
+
 	case given["in"] && !given["from"]:
 		fmt.Fprintln(errs, "-in is for a key beside others: the first one is used at once. Say with -from where those are")
 		return misused
+
 	case *wait < 0:
 		fmt.Fprintln(errs, "-in must not be negative: nobody would have known the key at its time")
 		return misused
 	}
+
 	old, at := "", time.Now()
 	if given["from"] {
 		if old, err = readKeys(*from, in); err != nil {
@@ -199,26 +211,31 @@ func keysCommand(args []string, in io.Reader, out, errs io.Writer) int {
 		}
 		at = at.Add(*wait)
 	}
+
 	text, err := keys.Generate(old, at)
 	if err != nil {
 		fmt.Fprintln(errs, err)
 		return failed
 	}
+
 	if _, err := fmt.Fprint(out, text); err != nil {
 		fmt.Fprintln(errs, "the keys could not be written, and the fresh one is lost:", err)
 		return failed
 	}
+
 	fmt.Fprintf(errs, `
 These are the keys: whoever has them can sign as this agent and read what it sealed.
 Store all of it as the secret %s where ERRAND_SECRETS says; with env: that is the
 variable ERRAND_KEYS. Where a variable can have one line only, put commas between
 the keys and leave the comment out. The fresh key is used from %s.
 `, keys.Secret, at.UTC().Format(time.RFC3339))
+
 	if given["from"] {
 		fmt.Fprintf(errs, `Keep the older lines for 30 days at least: they sign beside the fresh one for %d days,
 and open what they sealed for as long as it is kept.
 `, int(keys.Overlap.Hours()/24))
 	}
+
 	return succeeded
 }
 

@@ -48,6 +48,7 @@ func TestCommands(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("CANARY one\nCANARY two\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	const url = "http://127.0.0.1:1"
 	for _, row := range []struct {
 		args []string
@@ -98,6 +99,7 @@ func TestKeyCommand(t *testing.T) {
 	if code != 0 || !regexp.MustCompile(`^errand_[a-z2-7_]+\n$`).MatchString(key) || strings.Contains(said, strings.TrimSpace(key)) {
 		t.Fatalf("key ends with %d, prints %q and says %s", code, key, said)
 	}
+
 	_, entry, _ := strings.Cut(said, "\n\n")
 	access := filepath.Join(t.TempDir(), "access.yaml")
 	if err := os.WriteFile(access, []byte("principals:\n"+entry), 0o600); err != nil {
@@ -106,6 +108,7 @@ func TestKeyCommand(t *testing.T) {
 	if _, err := auth.Load(access, auth.Options{}); err != nil {
 		t.Fatalf("the access file\n%s\n%v", entry, err)
 	}
+
 	again, _, _ := invoke(t, "key")
 	if again == key || !strings.HasPrefix(again, "errand_") {
 		t.Errorf("another key is %q", again)
@@ -115,11 +118,13 @@ func TestKeyCommand(t *testing.T) {
 	if err := os.WriteFile(file, []byte(key), 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	p := start(t, "ERRAND_ACCESS="+access)
 	out, errs, code := invoke(t, "smoke", "-key", "@"+file, p.url())
 	if code != 0 || !strings.Contains(out, "asks for ") || !strings.Contains(out, "checks passed.") {
 		t.Errorf("with the key smoke ends with %d: %s%s", code, out, errs)
 	}
+
 	for _, row := range []struct {
 		args []string
 		want string
@@ -143,6 +148,7 @@ func TestKeysCommand(t *testing.T) {
 	if code != 0 || err != nil || !strings.Contains(said, "secret errand-keys") || !strings.Contains(said, "ERRAND_KEYS") || !strings.HasPrefix(first, "# ") {
 		t.Fatalf("keys ends with %d and says %s, %v", code, said, err)
 	}
+
 	from := func(text string) (at time.Time) {
 		t.Helper()
 		word, key, _ := strings.Cut(strings.Split(text, "\n")[1], " ")
@@ -153,11 +159,13 @@ func TestKeysCommand(t *testing.T) {
 		if strings.Contains(said, key) || !strings.Contains(said, word) {
 			t.Errorf("beside the keys it says %s, want the time alone", said)
 		}
+
 		return at
 	}
 	if at := from(first); at.Before(before) || at.After(time.Now()) {
 		t.Errorf("the first key is used from %v, want now, %v", at, before)
 	}
+
 	if again, _, _ := invoke(t, "keys"); again == first {
 		t.Error("the same keys again")
 	}
@@ -166,6 +174,7 @@ func TestKeysCommand(t *testing.T) {
 	if err := os.WriteFile(file, []byte(first), 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	for _, row := range []struct {
 		args []string
 		in   time.Duration
@@ -180,6 +189,7 @@ func TestKeysCommand(t *testing.T) {
 		if code != 0 || err != nil || !strings.Contains(said, "30 days") {
 			t.Fatalf("%q ends with %d and says %s, %v", row.args, code, said, err)
 		}
+
 		at := from(second)
 		if at.Before(before.Add(row.in)) || at.After(time.Now().Add(row.in)) {
 			t.Errorf("%q: the fresh key is used from %v, want in %v", row.args, at, row.in)
@@ -188,6 +198,7 @@ func TestKeysCommand(t *testing.T) {
 			t.Errorf("%q: the public keys are %v, want the old one and then the fresh one", row.args, got)
 		}
 	}
+
 	if got, _, code := invokeWith(t, strings.NewReader(first), "keys", "-from", "-"); code != 0 || !strings.Contains(got, strings.Split(first, "\n")[1]) {
 		t.Errorf("keys -from - ends with %d and prints %d bytes", code, len(got))
 	}
@@ -202,11 +213,13 @@ func TestSmoke(t *testing.T) {
 	if code != 0 || strings.Contains(out, "FAIL") || strings.Contains(out, "note") || strings.Contains(out, "skip") || errs != "" {
 		t.Errorf("smoke ends with %d: %s%s", code, out, errs)
 	}
+
 	for _, want := range []string{"card", "unknown", "send", "poll", "same", "stream", "cancel", "keys", "configs", "guard", "webhook"} {
 		if !strings.Contains(out, "ok   "+want) {
 			t.Errorf("smoke does not try %s: %s", want, out)
 		}
 	}
+
 	_, errs, code = invoke(t, "smoke", "-webhook", "http://127.0.0.1:9/", p.url())
 	if code != 1 {
 		t.Errorf("smoke with a webhook that is not allowed ends with %d: %s", code, errs)

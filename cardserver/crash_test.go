@@ -36,21 +36,25 @@ type receiver struct {
 
 func newReceiver(t *testing.T) *receiver {
 	r := &receiver{got: map[string][]receipt{}}
+
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		body, err := io.ReadAll(req.Body)
 		if err != nil {
 			return // the sender was killed while sending
 		}
+
 		id := req.Header.Get("webhook-id")
 		note, err := strconv.Atoi(id[strings.LastIndexAny(id, "-/")+1:])
 		if err != nil {
 			t.Errorf("webhook-id %q", id)
 		}
+
 		var ev a2a.StreamResponse
 		if err := json.Unmarshal(body, &ev); err != nil {
 			t.Errorf("webhook body: %v", err)
 			return
 		}
+
 		got := receipt{note: note, at: time.Now()}
 		switch e := ev.Event.(type) {
 		case *a2a.TaskStatusUpdateEvent:
@@ -58,10 +62,12 @@ func newReceiver(t *testing.T) *receiver {
 		case *a2a.Task:
 			got.state, got.late = string(e.Status.State), true
 		}
+
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.got[req.URL.Path] = append(r.got[req.URL.Path], got)
 	}))
+
 	t.Cleanup(r.Close)
 	return r
 }
@@ -172,10 +178,12 @@ func (l *load) one(c operations, i int) {
 	if len(paths) > 0 {
 		req.Config.PushConfig = &a2a.PushConfig{URL: l.hooks.URL + paths[0]}
 	}
+
 	times := 1
 	if i%5 == 0 {
 		times = 2
 	}
+
 	for range times {
 		id := persist(l.ctx, l.t, func() (a2a.TaskID, error) {
 			res, err := c.SendMessage(l.ctx, req)
@@ -187,13 +195,16 @@ func (l *load) one(c operations, i int) {
 		if l.ids[i] != "" && l.ids[i] != id {
 			l.t.Errorf("message %d made the tasks %s and %s", i, l.ids[i], id)
 		}
+
 		l.ids[i] = id
 	}
+
 	for _, path := range paths[min(1, len(paths)):] {
 		persist(l.ctx, l.t, func() (*a2a.PushConfig, error) {
 			return c.CreateTaskPushConfig(l.ctx, &a2a.PushConfig{TaskID: l.ids[i], URL: l.hooks.URL + path})
 		})
 	}
+
 	if i%10 == 7 {
 		l.cancelled[i] = persist(l.ctx, l.t, func() (error, error) {
 			_, err := c.CancelTask(l.ctx, &a2a.CancelTaskRequest{ID: l.ids[i]})
@@ -222,6 +233,7 @@ func (l *load) paths(i int) (paths []string) {
 func (l *load) verdict(within time.Duration) {
 	t, c, began := l.t, l.p.client(), time.Now()
 	states := map[a2a.TaskState]int{}
+
 	for i, id := range l.ids {
 		left := within - time.Since(began)
 		task := untilWithin(t, left, c, id, "terminal", terminal)
@@ -235,10 +247,12 @@ func (l *load) verdict(within time.Duration) {
 		if i%10 == 7 && l.cancelled[i] == nil && task.Status.State != a2a.TaskStateCanceled {
 			t.Errorf("task %s: cancel succeeded and the task is %s", id, task.Status.State)
 		}
+
 		for _, path := range l.paths(i) {
 			checkReceiptsWithin(t, within-time.Since(began), l.hooks, path, task)
 		}
 	}
+
 	drained := time.Since(began)
 	list, err := c.ListTasks(t.Context(), &a2a.ListTasksRequest{PageSize: 1})
 	if err != nil {
@@ -250,6 +264,7 @@ func (l *load) verdict(within time.Duration) {
 	if conformance.Full() && (states[a2a.TaskStateCompleted] == 0 || states[a2a.TaskStateCanceled] == 0) {
 		t.Errorf("states %v: the test did not reach both outcomes", states)
 	}
+
 	t.Logf("%d messages: %v, %v after the last disturbance", len(l.ids), states, drained.Round(10*time.Millisecond))
 }
 
@@ -279,12 +294,14 @@ func checkReceipts(t *testing.T, hooks *receiver, path string, task *a2a.Task) {
 func checkReceiptsWithin(t *testing.T, within time.Duration, hooks *receiver, path string, task *a2a.Task) {
 	t.Helper()
 	end := time.After(within)
+
 	for {
 		got := hooks.receipts(path)
 		next, last := 1, ""
 		if len(got) > 0 && got[0].late {
 			next = got[0].note // registered when the task had ended: it is told that
 		}
+
 		for _, r := range got {
 			switch {
 			case r.note == next:
@@ -294,9 +311,11 @@ func checkReceiptsWithin(t *testing.T, within time.Duration, hooks *receiver, pa
 				return
 			}
 		}
+
 		if last == string(task.Status.State) {
 			return
 		}
+
 		select {
 		case <-end:
 			t.Errorf("%s: got %v, the task is %s", path, got, task.Status.State)

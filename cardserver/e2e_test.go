@@ -32,6 +32,7 @@ func blockingSendAnswers(t *testing.T, start starter) {
 	if u := task.Status.Timestamp; u == nil || u.Location() != time.UTC || u.Nanosecond()%1e6 != 0 {
 		t.Errorf("timestamp %v, want whole milliseconds UTC", u)
 	}
+
 	soon, cancel := context.WithTimeout(t.Context(), 40*time.Second) // well under the longest wait
 	defer cancel()
 	again, err := c.SendMessage(soon, userText("m1", "hello there"))
@@ -41,6 +42,7 @@ func blockingSendAnswers(t *testing.T, start starter) {
 	if diff := cmp.Diff(a2a.SendMessageResult(task), again); diff != "" {
 		t.Errorf("the same message gave another answer:\n%s", diff)
 	}
+
 	_, err = c.SendMessage(t.Context(), userText("m1", "something else"))
 	if !errors.Is(err, a2a.ErrInvalidParams) || !strings.Contains(err.Error(), "messageId") {
 		t.Errorf("the same id with another text: %v, want invalid params on messageId", err)
@@ -96,6 +98,7 @@ func kinds(all []a2a.Event) []string {
 func said(all []a2a.Event) string {
 	parts := map[a2a.ArtifactID]string{}
 	var order []a2a.ArtifactID
+
 	add := func(a *a2a.Artifact, more bool) {
 		if _, ok := parts[a.ID]; !ok {
 			order = append(order, a.ID)
@@ -103,10 +106,12 @@ func said(all []a2a.Event) string {
 		if !more {
 			parts[a.ID] = ""
 		}
+
 		for _, p := range a.Parts {
 			parts[a.ID] += p.Text()
 		}
 	}
+
 	for _, ev := range all {
 		switch e := ev.(type) {
 		case *a2a.Task:
@@ -117,10 +122,12 @@ func said(all []a2a.Event) string {
 			add(e.Artifact, e.Append)
 		}
 	}
+
 	var s strings.Builder
 	for _, id := range order {
 		s.WriteString(parts[id])
 	}
+
 	return s.String()
 }
 
@@ -152,11 +159,13 @@ func allStreamsOfATaskSayTheSame(t *testing.T, start starter) {
 	task := mustSend(t, c, immediately(userText("m1", "hello")))
 	const readers = 3
 	streams := make(chan []a2a.Event, readers)
+
 	for range readers {
 		go func() {
 			streams <- events(t, p.client().SubscribeToTask(context.Background(), &a2a.SubscribeToTaskRequest{ID: task.ID}))
 		}()
 	}
+
 	for range readers {
 		all := <-streams
 		if got := kinds(all); len(got) < 2 || got[0] != "task" || got[len(got)-1] != string(a2a.TaskStateCompleted) {
@@ -166,6 +175,7 @@ func allStreamsOfATaskSayTheSame(t *testing.T, start starter) {
 			t.Errorf("stream said %q", said(all))
 		}
 	}
+
 	for _, err := range c.SubscribeToTask(t.Context(), &a2a.SubscribeToTaskRequest{ID: task.ID}) {
 		if err == nil || !strings.Contains(err.Error(), "400") { // the SDK's client shows the status of a refused stream
 			t.Errorf("subscribing to an ended task: %v", err)
@@ -203,24 +213,29 @@ func askAndAnswer(t *testing.T, start starter) {
 	if task.Status.State != a2a.TaskStateInputRequired || task.Status.Message == nil || task.Status.Message.Parts[0].Text() != "Which colour?" {
 		t.Fatalf("task %+v", task.Status)
 	}
+
 	answer := userText("m2", "blue, please")
 	answer.Message.TaskID = task.ID
 	done := mustSend(t, c, answer)
 	if done.ID != task.ID || done.Status.State != a2a.TaskStateCompleted || !strings.Contains(text(done), "blue") {
 		t.Errorf("after the answer: %+v, %q", done.Status, text(done))
 	}
+
 	var roles []a2a.MessageRole
 	for _, m := range done.History {
 		roles = append(roles, m.Role)
 	}
+
 	if diff := cmp.Diff([]a2a.MessageRole{a2a.MessageRoleUser, a2a.MessageRoleAgent, a2a.MessageRoleUser}, roles); diff != "" {
 		t.Errorf("history:\n%s", diff)
 	}
+
 	late := userText("m3", "one more thing")
 	late.Message.TaskID = task.ID
 	if _, err := c.SendMessage(t.Context(), late); !errors.Is(err, a2a.ErrUnsupportedOperation) {
 		t.Errorf("a message to an ended task: %v", err)
 	}
+
 	lost := userText("m4", "hello?")
 	lost.Message.TaskID = "nosuchtask"
 	if _, err := c.SendMessage(t.Context(), lost); !errors.Is(err, a2a.ErrTaskNotFound) {
@@ -260,6 +275,7 @@ func cancelBeforeDuringAndAfter(t *testing.T, start starter) {
 	task := mustSend(t, c, immediately(userText("m1", "hello")))
 	until(t, c, task.ID, "working", func(task *a2a.Task) bool { return task.Status.State == a2a.TaskStateWorking })
 	subscribed, stream := make(chan struct{}), make(chan []a2a.Event, 1)
+
 	go func() {
 		var once sync.Once
 		told := func(yield func(a2a.Event, error) bool) {
@@ -270,8 +286,10 @@ func cancelBeforeDuringAndAfter(t *testing.T, start starter) {
 				}
 			}
 		}
+
 		stream <- events(t, told)
 	}()
+
 	<-subscribed
 	blocked := make(chan *a2a.Task, 1)
 	go func() { blocked <- mustSend(t, p.client(), userText("m1", "hello")) }()
@@ -286,6 +304,7 @@ func cancelBeforeDuringAndAfter(t *testing.T, start starter) {
 	if got := kinds(<-stream); len(got) == 0 || got[len(got)-1] != string(a2a.TaskStateCanceled) {
 		t.Errorf("stream of %v", got)
 	}
+
 	_, err = c.CancelTask(t.Context(), &a2a.CancelTaskRequest{ID: task.ID})
 	if !errors.Is(err, a2a.ErrTaskNotCancelable) {
 		t.Errorf("cancelling again: %v", err)
@@ -293,11 +312,13 @@ func cancelBeforeDuringAndAfter(t *testing.T, start starter) {
 	if _, err := c.CancelTask(t.Context(), &a2a.CancelTaskRequest{ID: "nosuchtask"}); !errors.Is(err, a2a.ErrTaskNotFound) {
 		t.Errorf("cancelling nothing: %v", err)
 	}
+
 	// The model call in flight has ended, so its slot is free: fill all of them.
 	var last a2a.TaskID
 	for i := range 40 {
 		last = mustSend(t, c, immediately(userText(fmt.Sprintf("more-%d", i), "hello"))).ID
 	}
+
 	if _, err := c.CancelTask(t.Context(), &a2a.CancelTaskRequest{ID: last}); err != nil { // before its turn
 		t.Errorf("cancelling a waiting task: %v", err)
 	}
@@ -312,6 +333,7 @@ func listFiltersAndPages(t *testing.T, start starter) {
 		r.Message.ContextID = []string{"red", "blue"}[i%2]
 		mustSend(t, c, r)
 	}
+
 	mustSend(t, c, userText("q", "/ask What?"))
 
 	walk := func(req a2a.ListTasksRequest) (ids []a2a.TaskID) {
@@ -320,21 +342,25 @@ func listFiltersAndPages(t *testing.T, start starter) {
 			if err != nil {
 				t.Fatal(err)
 			}
+
 			for _, task := range page.Tasks {
 				ids = append(ids, task.ID)
 				if task.Artifacts != nil && !req.IncludeArtifacts {
 					t.Error("artifacts were not asked for")
 				}
 			}
+
 			if page.NextPageToken == "" {
 				if page.TotalSize != len(ids) {
 					t.Errorf("totalSize %d, listed %d", page.TotalSize, len(ids))
 				}
 				return ids
 			}
+
 			req.PageToken = page.NextPageToken
 		}
 	}
+
 	for _, test := range []struct {
 		name string
 		req  a2a.ListTasksRequest
@@ -351,28 +377,34 @@ func listFiltersAndPages(t *testing.T, start starter) {
 		for _, id := range ids {
 			seen[id] = true
 		}
+
 		if len(ids) != test.want || len(seen) != test.want {
 			t.Errorf("%s: listed %d, %d of them different; want %d", test.name, len(ids), len(seen), test.want)
 		}
 	}
+
 	page, err := c.ListTasks(t.Context(), &a2a.ListTasksRequest{PageSize: 8, IncludeArtifacts: true})
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for i, task := range page.Tasks[1:] {
 		if page.Tasks[i].Status.Timestamp.Before(*task.Status.Timestamp) {
 			t.Error("not newest first")
 		}
 	}
+
 	after := page.Tasks[3].Status.Timestamp
 	since, err := c.ListTasks(t.Context(), &a2a.ListTasksRequest{StatusTimestampAfter: after})
 	if err != nil || len(since.Tasks) != 4 {
 		t.Errorf("since the fourth newest: %d tasks, %v; want 4, the time included", len(since.Tasks), err)
 	}
+
 	first, err := c.ListTasks(t.Context(), &a2a.ListTasksRequest{PageSize: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	_, err = c.ListTasks(t.Context(), &a2a.ListTasksRequest{PageSize: 2, ContextID: "red", PageToken: first.NextPageToken})
 	if !errors.Is(err, a2a.ErrInvalidParams) {
 		t.Errorf("a token of another list: %v", err)
@@ -391,16 +423,19 @@ func webhookIsToldInOrder(t *testing.T, start starter) {
 	answer := userText("m2", "that one")
 	answer.Message.TaskID = task.ID
 	done := mustSend(t, c, answer)
+
 	checkReceipts(t, hooks, "/inline", done)
 
 	late, err := c.CreateTaskPushConfig(t.Context(), &a2a.PushConfig{TaskID: task.ID, ID: "late", URL: hooks.URL + "/late"})
 	if err != nil || late.ID != "late" {
 		t.Fatalf("CreateTaskPushConfig = %+v, %v", late, err)
 	}
+
 	n := len(hooks.receipts("/inline"))
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	end := time.After(patience)
+
 	for len(hooks.receipts("/late")) == 0 {
 		select {
 		case <-tick.C:
@@ -408,31 +443,37 @@ func webhookIsToldInOrder(t *testing.T, start starter) {
 			t.Fatal("the late webhook was told nothing")
 		}
 	}
+
 	if got := hooks.receipts("/late")[0]; got.state != string(a2a.TaskStateCompleted) {
 		t.Errorf("the late webhook got %+v", got)
 	}
 	if len(hooks.receipts("/inline")) != n {
 		t.Error("the other webhook was told again")
 	}
+
 	all, err := c.ListTaskPushConfigs(t.Context(), &a2a.ListTaskPushConfigRequest{TaskID: task.ID})
 	if err != nil || len(all) != 2 {
 		t.Fatalf("ListTaskPushConfigs = %+v, %v", all, err)
 	}
+
 	for _, cfg := range all {
 		if cfg.Token != "" {
 			t.Error("a token is shown")
 		}
 	}
+
 	if err := c.DeleteTaskPushConfig(t.Context(), &a2a.DeleteTaskPushConfigRequest{TaskID: task.ID, ID: "late"}); err != nil {
 		t.Error(err)
 	}
 	if err := c.DeleteTaskPushConfig(t.Context(), &a2a.DeleteTaskPushConfigRequest{TaskID: task.ID, ID: "late"}); err != nil {
 		t.Errorf("deleting twice: %v", err)
 	}
+
 	_, err = c.GetTaskPushConfig(t.Context(), &a2a.GetTaskPushConfigRequest{TaskID: task.ID, ID: "late"})
 	if !errors.Is(err, a2a.ErrTaskNotFound) {
 		t.Errorf("reading a deleted config: %v", err)
 	}
+
 	for _, url := range []string{"http://127.0.0.1:1/x", "https://10.0.0.1/x", "https://metadata.google.internal/", "ftp://x.test/", "https://u:p@x.test/"} {
 		_, err := c.CreateTaskPushConfig(t.Context(), &a2a.PushConfig{TaskID: task.ID, URL: url})
 		if !errors.Is(err, a2a.ErrInvalidParams) || !strings.Contains(err.Error(), "url") {
@@ -514,16 +555,19 @@ func TestOnlyThisMachineIsAnswered(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		req.Host = host
 		res, err := http.DefaultClient.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		res.Body.Close()
 		if res.StatusCode != want {
 			t.Errorf("Host %s: %d, want %d", host, res.StatusCode, want)
 		}
 	}
+
 	page, err := http.Get(p.url() + "/")
 	if err != nil {
 		t.Fatal(err)
@@ -533,6 +577,7 @@ func TestOnlyThisMachineIsAnswered(t *testing.T) {
 	if err != nil || !strings.Contains(string(body), "curl") || !strings.Contains(string(body), p.url()) {
 		t.Errorf("the page does not say how to send: %v", err)
 	}
+
 	card, err := http.Get(p.url() + "/.well-known/agent-card.json")
 	if err != nil {
 		t.Fatal(err)
@@ -561,6 +606,7 @@ func hangingReceiverDoesNotDelayTheStop(t *testing.T, start starter) {
 		case <-r.Context().Done():
 		}
 	}))
+
 	t.Cleanup(slow.Close)
 	p := start(t, "ERRAND_PUSH_ALLOW="+strings.TrimPrefix(slow.URL, "http://"))
 	req := userText("m1", "hello")
@@ -568,11 +614,14 @@ func hangingReceiverDoesNotDelayTheStop(t *testing.T, start starter) {
 	mustSend(t, p.client(), req)
 	<-reached
 	p.stop()
+
 	if strings.Contains(p.logged(), "class=timeout") {
 		t.Error("the stop has waited until the attempt was given up")
 	}
+
 	close(release)
 	p.start()
+
 	select {
 	case <-reached:
 	case <-time.After(patience):

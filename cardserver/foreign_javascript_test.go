@@ -22,10 +22,12 @@ func TestJavaScriptClients(t *testing.T) {
 	if err != nil {
 		t.Fatalf("naming the clients: %v", err)
 	}
+
 	clients := strings.Split(strings.TrimSpace(string(out)), "\n")
 	if len(clients) != 6 {
 		t.Fatalf("the scenario has the clients %q", clients)
 	}
+
 	for _, client := range clients {
 		t.Run(client, func(t *testing.T) {
 			hooks := freePort(t)
@@ -37,13 +39,16 @@ func TestJavaScriptClients(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
+
 			var steps, want []string
 			for _, m := range regexp.MustCompile(`(?m)^ok (.*)$`).FindAllSubmatch(out, -1) {
 				steps = append(steps, string(m[1]))
 			}
+
 			for _, step := range scenario {
 				want = append(want, step.name)
 			}
+
 			if diff := cmp.Diff(want, steps); diff != "" {
 				t.Errorf("its steps are not those of the Go clients:\n%s", diff)
 			}

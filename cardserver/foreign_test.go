@@ -320,18 +320,21 @@ func (s *scene) listsTasks(t *testing.T) {
 		}
 		return
 	}
+
 	const here = "red"
 	for i := range 5 {
 		m := userText(fmt.Sprintf("list-%d", i), "hello")
 		m.Message.ContextID = []string{here, "blue"}[i%2]
 		mustSend(t, s.c, m)
 	}
+
 	asked := userText("list-ask", "/ask Which?")
 	asked.Message.ContextID = here
 	task := mustSend(t, s.c, asked)
 	if _, err := s.c.CancelTask(t.Context(), &a2a.CancelTaskRequest{ID: task.ID}); err != nil {
 		t.Fatal(err)
 	}
+
 	for _, test := range []struct {
 		name        string
 		req         a2a.ListTasksRequest
@@ -348,6 +351,7 @@ func (s *scene) listsTasks(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", test.name, err)
 			}
+
 			for _, task := range page.Tasks {
 				if seen[task.ID] || task.ContextID != here || task.Artifacts != nil {
 					t.Errorf("%s: listed %+v", test.name, task)
@@ -355,11 +359,14 @@ func (s *scene) listsTasks(t *testing.T) {
 				if test.req.Status != "" && task.Status.State != test.req.Status {
 					t.Errorf("%s: listed one that is %s", test.name, task.Status.State)
 				}
+
 				seen[task.ID] = true
 			}
+
 			test.req.PageToken = page.NextPageToken
 			more = page.NextPageToken != ""
 		}
+
 		if len(seen) != test.want || pages != test.pages {
 			t.Errorf("%s: listed %d in %d pages, want %d in %d", test.name, len(seen), pages, test.want, test.pages)
 		}
@@ -377,6 +384,7 @@ func (s *scene) isTold(t *testing.T) {
 	if err != nil || made.TaskID != task.ID || made.ID != "later" || made.URL != s.hooks.URL+"/later" {
 		t.Fatalf("making a webhook: %+v, %v", made, err)
 	}
+
 	got, err := s.c.GetTaskPushConfig(t.Context(), &a2a.GetTaskPushConfigRequest{TaskID: task.ID, ID: "later"})
 	if err != nil {
 		t.Fatal(err)
@@ -447,16 +455,20 @@ func (s *scene) reads(body []byte) (a2a.TaskID, a2a.TaskState, error) {
 		if err != nil {
 			return "", "", err
 		}
+
 		task, ok := ev.(*old.Task)
 		if !ok {
 			return "", "", fmt.Errorf("told a %T, want a task", ev)
 		}
+
 		return a2a.TaskID(task.ID), a2av0.ToV1TaskState(task.Status.State), nil
 	}
+
 	var res a2a.StreamResponse
 	if err := json.Unmarshal(body, &res); err != nil {
 		return "", "", err
 	}
+
 	switch ev := res.Event.(type) {
 	case *a2a.Task:
 		return ev.ID, ev.Status.State, nil
@@ -465,6 +477,7 @@ func (s *scene) reads(body []byte) (a2a.TaskID, a2a.TaskState, error) {
 	case *a2a.TaskArtifactUpdateEvent:
 		return ev.TaskID, "", nil
 	}
+
 	return "", "", fmt.Errorf("told a %T", res.Event)
 }
 

@@ -45,30 +45,36 @@ func TestKeysWithoutAVersion(t *testing.T) {
 	box := newMailbox(t)
 	p := start(t, secrets, box.allow())
 	p.says("level=ERROR", "cardserver keys", "alert=true")
+
 	status := func(method, path, body string) int {
 		t.Helper()
 		req, err := http.NewRequestWithContext(t.Context(), method, p.url()+path, strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		req.Header.Set("Content-Type", "application/json")
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer resp.Body.Close()
+
 		return resp.StatusCode
 	}
+
 	withToken := func(id string) int {
 		return status("POST", "/message:send", fmt.Sprintf(`{"message":{"messageId":%q,"role":"ROLE_USER","parts":[{"text":"x"}]},
 			"configuration":{"taskPushNotificationConfig":{"url":%q,"token":"t"}}}`, id, box.URL+"/token"))
 	}
+
 	if got := status("GET", keys.Path, ""); got != http.StatusServiceUnavailable {
 		t.Errorf("GET %s = %d, want 503", keys.Path, got)
 	}
 	if got := withToken("early"); got != http.StatusServiceUnavailable {
 		t.Errorf("a webhook with a token is answered %d, want 503", got)
 	}
+
 	plain := userText("plain", "x")
 	plain.Config = &a2a.SendMessageConfig{PushConfig: &a2a.PushConfig{URL: box.URL + "/plain"}}
 	mustSend(t, p.client(), plain)
@@ -81,6 +87,7 @@ func TestKeysWithoutAVersion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	manager.Set("projects/p/secrets/errand-errand-keys", []byte(text))
 	if got := status("GET", keys.Path, ""); got != http.StatusOK {
 		t.Errorf("with keys GET %s = %d, want 200", keys.Path, got)
@@ -88,6 +95,7 @@ func TestKeysWithoutAVersion(t *testing.T) {
 	if got := withToken("early"); got != http.StatusOK {
 		t.Errorf("with keys a webhook with a token is answered %d, want 200", got)
 	}
+
 	box.next(t, "/token")
 	p.stop()
 	p.start() // which delivers what is owed, as the sweep does after a minute

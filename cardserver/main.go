@@ -40,6 +40,7 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+
 	log := setup.Log(out, env)
 	parts, err := setup.Open(ctx, env, setup.CardServer, log)
 	if err != nil {
@@ -50,6 +51,7 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	at := desk.Config{Store: parts.Store, Queue: parts.Queue, Rules: task.Defaults(), Now: time.Now, Log: log, Reused: env.Reused()}
 	d, options := desk.New(at), serve.Options{Log: log}
 	begin := func(string) {}
+
 	if env.Local() {
 		alone, err := newStandalone(parts, env.LocalTurns(), at)
 		if err != nil {
@@ -64,6 +66,7 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+
 	l, err := serve.Listen(env.Address())
 	if err != nil {
 		return err
@@ -71,6 +74,7 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	if err := parts.Access.Check(loopback(l)); err != nil {
 		return errors.Join(err, l.Close())
 	}
+
 	surface := front.Surface{
 		Operations: front.New(front.Config{
 			Desk: d, Store: parts.Store, Agent: parts.Agent, CheckURL: parts.Egress.CheckURL, Keys: parts.Keys, IDTokens: parts.IDToken != nil, Log: log,
@@ -80,6 +84,7 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 		}.Handler(),
 		Keys: parts.Keys, Card: cards, Agent: parts.Agent, Access: parts.Access, Model: modelName(parts), URL: parts.URL, Loopback: loopback(l), Log: log,
 	}
+
 	announce(out, l, env, parts)
 	begin(address(l, parts))
 	go parts.CheckKeys(ctx)

@@ -50,23 +50,27 @@ func TestWhatTheModelDoesBecomesOfTheTask(t *testing.T) {
 			if test.state != a2a.TaskStateCompleted && (task.Status.Message == nil || task.Status.Message.Parts[0].Text() == "") {
 				t.Error("nobody says why")
 			}
+
 			calls := 0
 			for _, r := range script.Requests() { // beside them, the access is checked at start
 				if r.Op == standin.OpStream {
 					calls++
 				}
 			}
+
 			if calls != test.calls {
 				t.Errorf("the model was called %d times, want %d", calls, test.calls)
 			}
 			if test.calls == 1 && task.Metadata["usage"] == nil && test.state == a2a.TaskStateCompleted {
 				t.Error("the task does not say what it used")
 			}
+
 			for _, secret := range []string{"canary-key", "canary-prompt", test.said} {
 				if secret != "" && strings.Contains(p.logged(), secret) {
 					t.Errorf("the log holds %q", secret)
 				}
 			}
+
 			if m := task.Status.Message; m != nil && strings.Contains(m.Parts[0].Text(), "canary-internals") {
 				t.Errorf("the client sees the service's words: %q", m.Parts[0].Text())
 			}
@@ -80,6 +84,7 @@ func TestWrongKeyIsSeenAtStartAndTheTaskWaits(t *testing.T) {
 	denied := func(context.Context, standin.Request) standin.Reply {
 		return standin.Fail(403, "PERMISSION_DENIED", "key canary-key is not allowed")
 	}
+
 	service := httptest.NewServer(standin.New(denied))
 	t.Cleanup(service.Close)
 	p := start(t, "GEMINI_API_KEY=canary-key", "ERRAND_MODEL=gemini:test-model@"+service.URL)
@@ -89,9 +94,11 @@ func TestWrongKeyIsSeenAtStartAndTheTaskWaits(t *testing.T) {
 	if waiting.Status.State != a2a.TaskStateWorking || !strings.Contains(waiting.Status.Message.Parts[0].Text(), "operator") {
 		t.Errorf("the task is %+v", waiting.Status)
 	}
+
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	end := time.After(patience)
+
 	for !strings.Contains(p.logged(), "GEMINI_API_KEY") {
 		select {
 		case <-tick.C:
@@ -99,6 +106,7 @@ func TestWrongKeyIsSeenAtStartAndTheTaskWaits(t *testing.T) {
 			t.Fatal("the log does not say that the key is refused")
 		}
 	}
+
 	if strings.Contains(p.logged(), "canary-key") {
 		t.Error("the log holds the key")
 	}

@@ -134,6 +134,7 @@ func (p *process) start() {
 	if err != nil {
 		p.t.Fatal(err)
 	}
+
 	p.cmd = exec.Command(path)
 	p.cmd.Dir = p.dir
 	p.cmd.Env = append([]string{"HOME=" + p.dir, "PATH=" + os.Getenv("PATH"), fmt.Sprintf("PORT=%d", p.port)}, p.env...)
@@ -144,24 +145,30 @@ func (p *process) start() {
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
+
 	up, done := make(chan struct{}), make(chan struct{})
 	p.done = done
+
 	go func() {
 		defer close(done)
 		lines := bufio.NewScanner(out)
 		lines.Buffer(nil, 1<<20)
 		told := false
+
 		for lines.Scan() {
 			p.mu.Lock()
 			p.log.WriteString(lines.Text() + "\n")
 			p.mu.Unlock()
+
 			if !told && ready.MatchString(lines.Text()) {
 				told = true
 				close(up)
 			}
 		}
+
 		_ = p.cmd.Wait()
 	}()
+
 	select {
 	case <-up:
 	case <-done:

@@ -20,6 +20,7 @@ func TestIdleStreams(t *testing.T) {
 	if p.resident() == 0 {
 		t.Skip("left out, because this system does not tell the memory of a process in /proc")
 	}
+
 	c := p.client()
 	ids := make([]string, streams)
 	each(streams, func(i int) { ids[i] = string(mustSend(t, c, immediately(userText(fmt.Sprintf("m%d", i), "hello"))).ID) })
@@ -27,19 +28,23 @@ func TestIdleStreams(t *testing.T) {
 	ctx, hangUp := context.WithCancel(t.Context())
 	defer hangUp()
 	client := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 0}}
+
 	each(streams, func(i int) {
 		if err := subscribe(ctx, client, p.url(), ids[i], i%2 == 0); err != nil {
 			t.Error(err)
 		}
 	})
+
 	if t.Failed() {
 		return
 	}
+
 	one := (p.resident() - before) / streams
 	t.Logf("%d KiB a stream", one>>10)
 	if one > most {
 		t.Errorf("a stream takes %d bytes, at most %d wanted", one, most)
 	}
+
 	mustSend(t, c, immediately(userText("beside", "hello")))
 }
 

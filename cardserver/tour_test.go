@@ -24,31 +24,38 @@ func TestTourOfTheReadme(t *testing.T) {
 		_, err := exec.LookPath(tool)
 		conformance.Require(t, "shell", err == nil, "install "+tool)
 	}
+
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	var tour []string
 	for _, m := range regexp.MustCompile("(?s)```sh tour\n(.*?)```").FindAllSubmatch(readme, -1) {
 		tour = append(tour, string(m[1]))
 	}
+
 	if len(tour) < 8 {
 		t.Fatalf("the README has %d steps of a tour", len(tour))
 	}
+
 	path, err := programs["cardserver"]()
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	dir := t.TempDir()
 	name := fmt.Sprintf("tour%d", os.Getpid()) // what pkill must not confuse with another
 	program := filepath.Join(dir, name)
 	if err := os.Link(path, program); err != nil {
 		t.Fatal(err)
 	}
+
 	hook := filepath.Join(dir, "hook"+name)
 	if out, err := exec.Command("go", "build", "-o", hook, "../docs/receiver").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
+
 	port := freePort(t)
 	commands := strings.Join(tour, "\n")
 	const smoke = "go run ./cardserver smoke http://127.0.0.1:8080\n"
@@ -58,6 +65,7 @@ func TestTourOfTheReadme(t *testing.T) {
 	if !conformance.Full() {
 		commands = strings.Replace(commands, smoke, "", 1)
 	}
+
 	script := strings.NewReplacer(
 		"go run ./cardserver", fmt.Sprintf("PORT=%d %s", port, program),
 		"go run ./docs/receiver", hook,
@@ -65,6 +73,7 @@ func TestTourOfTheReadme(t *testing.T) {
 		"-x cardserver", "-x "+name,
 		"-x receiver", "-x hook"+name,
 	).Replace(commands)
+
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sh", "-c", script+"\nwait\n")
@@ -76,17 +85,20 @@ func TestTourOfTheReadme(t *testing.T) {
 	if err != nil {
 		t.Errorf("the tour ended with %v", err)
 	}
+
 	said := string(out)
 	for i := range 10 {
 		if !strings.Contains(said, fmt.Sprintf("You said: Message %d", i+1)) {
 			t.Errorf("message %d has no answer", i+1)
 		}
 	}
+
 	for _, want := range []string{"You said: Hello!", "artifactUpdate", "You said: Blue", "You said: Tell me by webhook", "/2 {\"statusUpdate\"", "Lisbon", "nextPageToken", "TASK_STATE_CANCELED", "You said: Over HTTP+JSON", "You said: As in 0.3", `"state":"completed"`} {
 		if !strings.Contains(said, want) {
 			t.Errorf("the tour does not show %q", want)
 		}
 	}
+
 	if conformance.Full() && !strings.Contains(said, "checks passed.") {
 		t.Error("the tour does not pass the smoke test")
 	}

@@ -18,6 +18,7 @@ func TestWebhooksSurviveTheirDeliverer(t *testing.T) {
 	t.Parallel()
 	const underWay = 16
 	messages, kills := conformance.Size(60, 2000), conformance.Size(3, 60)
+
 	for _, c := range []struct {
 		name  string
 		each  time.Duration // from one kill to the next
@@ -38,12 +39,14 @@ func TestWebhooksSurviveTheirDeliverer(t *testing.T) {
 			l := newLoad(t, p, hooks, messages)
 			l.each = 2
 			var killed [][2]time.Time
+
 			disturbed := l.disturb(kills, func() {
 				time.Sleep(rand.N(2 * c.each)) // the moment of the crash
 				began := time.Now()
 				restart()
 				killed = append(killed, [2]time.Time{began, time.Now()})
 			})
+
 			l.send(time.Duration(kills) * c.each)
 			<-disturbed
 			l.verdict(patience)
@@ -53,12 +56,14 @@ func TestWebhooksSurviveTheirDeliverer(t *testing.T) {
 					t.Errorf("a webhook came at %v and again at %v, and nothing was killed in between", twice[0], twice[1])
 				}
 			}
+
 			if len(again) > underWay*kills {
 				t.Errorf("%d of %d deliveries came again after %d kills, want at most %d for each", len(again), all, kills, underWay)
 			}
 			if all < 3*messages {
 				t.Errorf("%d deliveries of %d tasks with two webhooks", all, messages)
 			}
+
 			t.Logf("%d deliveries, %d again, %d kills", all, len(again), kills)
 		})
 	}

@@ -24,10 +24,12 @@ func TestCommandsOfTheWebhookDocument(t *testing.T) {
 		_, err := exec.LookPath(tool)
 		conformance.Require(t, "shell", err == nil, "install "+tool)
 	}
+
 	document, err := os.ReadFile("../docs/webhooks.md")
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	commands := map[string]string{}
 	for _, m := range regexp.MustCompile("(?s)```sh ([a-z-]+)\n(.*?)```").FindAllSubmatch(document, -1) {
 		commands[string(m[1])] = string(m[2])
@@ -40,6 +42,7 @@ func TestCommandsOfTheWebhookDocument(t *testing.T) {
 		w.WriteHeader(int(status.Load()))
 		got <- r.Header.Get("webhook-id")
 	}))
+
 	t.Cleanup(hooks.Close)
 
 	dir := t.TempDir()
@@ -49,8 +52,10 @@ func TestCommandsOfTheWebhookDocument(t *testing.T) {
 	if err := os.WriteFile(access, []byte("principals:\n"+entry), 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	p := start(t, "ERRAND_ACCESS="+access, "ERRAND_PUSH_ALLOW="+strings.TrimPrefix(hooks.URL, "http://"))
 	env := []string{"AGENT=" + p.url(), "KEY=" + strings.TrimSpace(key), "URL=" + hooks.URL + "/a?b", "HOOK=mine"}
+
 	shell := func(script string) string {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -63,21 +68,26 @@ func TestCommandsOfTheWebhookDocument(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s\n%v\n%s", script, err, out)
 		}
+
 		return string(out)
 	}
+
 	run := func(name string, want ...string) {
 		t.Helper()
 		if commands[name] == "" {
 			t.Fatalf("docs/webhooks.md has no command %s", name)
 		}
+
 		out := shell(commands[name])
 		for _, text := range want {
 			if !strings.Contains(out, text) {
 				t.Errorf("%s: the answer does not have %s: %s", name, text, out)
 			}
 		}
+
 		delete(commands, name)
 	}
+
 	arrived := func(want string) {
 		t.Helper()
 		select {
@@ -92,6 +102,7 @@ func TestCommandsOfTheWebhookDocument(t *testing.T) {
 
 	// becomes waits until the webhook is shown so.
 	show := commands["hook"]
+
 	becomes := func(want string) {
 		t.Helper()
 		for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
@@ -112,6 +123,7 @@ func TestCommandsOfTheWebhookDocument(t *testing.T) {
 	if id == nil {
 		t.Fatalf("the message was answered %s", answer)
 	}
+
 	env = append(env, "TASK="+id[1])
 	arrived("/1$")
 	becomes(`"state":"dead"`)
@@ -125,6 +137,7 @@ func TestCommandsOfTheWebhookDocument(t *testing.T) {
 	arrived("/1$")
 	arrived("/2$")
 	becomes(`"delivered":2`)
+
 	run("redrive", `"state":"active"`)
 	run("redrive-note", `"delivered":0`)
 	arrived("/1$")
@@ -139,15 +152,18 @@ func TestCommandsOfTheWebhookDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	commands["rotate"] = strings.ReplaceAll(commands["rotate"], "go run ./cardserver", path)
 	run("rotate", "The fresh key is used from", "Keep the older lines for 30 days")
 	for name := range commands {
 		t.Errorf("the command %s of docs/webhooks.md is not run", name)
 	}
+
 	info, err := os.Stat(filepath.Join(p.dir, "errand.db.keys"))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Fatalf("the file with the keys is %v, %v", info, err)
 	}
+
 	// The running program knows the fresh key, which is announced and not used yet.
 	out := shell(`curl -sS "$AGENT/.well-known/jwks.json"`)
 	if n := strings.Count(out, `"kid"`); n != 4 {

@@ -38,6 +38,7 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+
 	log := setup.Log(out, env)
 	parts, err := setup.Open(ctx, env, setup.Functions, log)
 	if err != nil {
@@ -45,11 +46,14 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, parts.Close()) }()
 	d := desk.New(desk.Config{Store: parts.Store, Queue: parts.Queue, Rules: task.Defaults(), Now: time.Now, Log: log})
+
 	hooks := notify.New(notify.Config{
 		Desk: d, Store: parts.Store, Client: parts.Egress, Keys: parts.Keys, Issuer: parts.URL, IDToken: parts.IDToken, Log: log,
 	})
+
 	repair := sweep.New(sweep.Config{Desk: d, Store: parts.Store, Queue: parts.Queue, Log: log})
 	mux, doors := http.NewServeMux(), parts.Doors(env, env.FunctionsURL)
+
 	for path, h := range map[string]http.Handler{
 		queue.PathDeliver: http.HandlerFunc(hooks.ServeDelivery),
 		bus.PathEvents:    http.HandlerFunc(hooks.ServeEvent),
@@ -62,10 +66,12 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 		}
 		mux.Handle("POST "+path, door(h))
 	}
+
 	l, err := serve.Listen(env.Address())
 	if err != nil {
 		return err
 	}
+
 	fmt.Fprintf(out, "The functions are at http://%s\n", l.Addr())
 	go parts.CheckKeys(ctx)
 	return serve.Run(ctx, l, mux, serve.Options{Log: log, Linger: deliverFor})

@@ -47,12 +47,15 @@ func dockerfile(t *testing.T) []instructions.Stage {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for _, w := range parsed.Warnings {
 		t.Errorf("Dockerfile: %s", w.Short)
 	}
+
 	lint := linter.New(&linter.Config{ExperimentalAll: true, Warn: func(rule, _, _, msg string, at []parser.Range) {
 		t.Errorf("Dockerfile:%d: %s: %s", at[0].Start.Line, rule, msg)
 	}})
+
 	stages, args, err := instructions.Parse(parsed.AST, lint)
 	if err != nil {
 		t.Fatal(err)
@@ -60,6 +63,7 @@ func dockerfile(t *testing.T) []instructions.Stage {
 	if len(stages) != 2 || len(args) != 0 {
 		t.Fatalf("the Dockerfile has %d stages and %d arguments", len(stages), len(args))
 	}
+
 	return stages
 }
 
@@ -71,15 +75,18 @@ func TestDockerfile(t *testing.T) {
 	if version == nil || !strings.HasPrefix(stages[0].BaseName, "golang:"+version[1]+"-") {
 		t.Errorf("built by %s, want the version of go.mod: golang:%v-...", stages[0].BaseName, version)
 	}
+
 	build := buildCommand(t, stages[0])
 	for _, want := range append([]string{"CGO_ENABLED=0", "-tags netgo,disable_grpc_modules ", "-trimpath", `-ldflags="-s -w"`}, programs...) {
 		if !strings.Contains(build, want) {
 			t.Errorf("the build command has no %s: %s", want, build)
 		}
 	}
+
 	if b := stages[1].BaseName; b != "scratch" {
 		t.Errorf("shipped on %s", b)
 	}
+
 	var got []string
 	for _, c := range stages[1].Commands {
 		switch c := c.(type) {
@@ -88,12 +95,14 @@ func TestDockerfile(t *testing.T) {
 				t.Errorf("%s is not from the build", c)
 			}
 			got = append(got, "COPY "+strings.Join(c.SourcePaths, " ")+" "+c.DestPath)
+
 		case *instructions.UserCommand:
 			got = append(got, "USER "+c.User)
 		default:
 			t.Errorf("%s is not expected in the image", c.Name())
 		}
 	}
+
 	want := []string{"COPY /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/", "COPY /out/ /", "USER 65532:65532"}
 	if !slices.Equal(got, want) {
 		t.Errorf("the image is %q, want %q", got, want)
@@ -121,6 +130,7 @@ func buildCommand(t *testing.T, s instructions.Stage) string {
 func TestImage(t *testing.T) {
 	t.Parallel()
 	command, root := buildCommand(t, dockerfile(t)[0]), t.TempDir()
+
 	if !conformance.Full() {
 		plan := build(t, replaced(t, command, "go build ", "go build -n "), root)
 		for _, program := range programs {
@@ -128,13 +138,16 @@ func TestImage(t *testing.T) {
 				t.Errorf("the build command does not make /out/%s", program)
 			}
 		}
+
 		return
 	}
+
 	build(t, command, root)
 	made, err := os.ReadDir(root)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	var names []string
 	for _, m := range made {
 		names = append(names, m.Name())
@@ -142,13 +155,16 @@ func TestImage(t *testing.T) {
 			t.Logf("%s: %.1f MB", m.Name(), float64(info.Size())/1e6)
 		}
 	}
+
 	if !slices.Equal(names, programs) {
 		t.Errorf("built %v, want %v", names, programs)
 	}
+
 	conformance.Require(t, "chroot", runtime.GOOS == "linux" && os.Geteuid() == 0, "run the tests as root on Linux")
 	if err := os.Chmod(root, 0o755); err != nil { // nobody must get in
 		t.Fatal(err)
 	}
+
 	// Nothing is asked of Google before the first request, so that all of them start
 	// where there is none.
 	environ := []string{
@@ -157,11 +173,13 @@ func TestImage(t *testing.T) {
 		"ERRAND_SECRETS=secretmanager:p/errand@" + nowhere, "ERRAND_FILES=gs:errand-files@" + nowhere,
 		"ERRAND_WORKER_URL=https://worker.example.com", "ERRAND_FUNCTIONS_URL=https://functions.example.com", "ERRAND_INVOKER=" + invoker,
 	}
+
 	for _, program := range programs {
 		own := environ
 		if program == "functions" { // cardserver would say this address and not where it listens
 			own = append(slices.Clone(own), "ERRAND_URL=https://agent.example.com")
 		}
+
 		address := startConfined(t, root, "/"+program, own)
 		for _, path := range []string{serve.PathLive, serve.PathReady} {
 			resp, err := http.Get(address + path)
@@ -169,6 +187,7 @@ func TestImage(t *testing.T) {
 				t.Error(err)
 				continue
 			}
+
 			if err := resp.Body.Close(); err != nil {
 				t.Error(err)
 			}
@@ -220,6 +239,7 @@ func startConfined(t *testing.T, root, program string, environ []string) string 
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() {
 		if err := c.Process.Signal(os.Interrupt); err != nil {
 			t.Error(err)
@@ -228,10 +248,13 @@ func startConfined(t *testing.T, root, program string, environ []string) string 
 			t.Errorf("%s: %v", program, err)
 		}
 	})
+
 	found, said := make(chan string, 1), &strings.Builder{}
+
 	go func() {
 		defer close(found)
 		address := regexp.MustCompile(`(?:is|are) at (http://[^;\s]+)`)
+
 		for lines := bufio.NewScanner(stderr); lines.Scan(); {
 			said.WriteString(lines.Text() + "\n")
 			if m := address.FindStringSubmatch(lines.Text()); m != nil {
@@ -241,12 +264,14 @@ func startConfined(t *testing.T, root, program string, environ []string) string 
 			}
 		}
 	}()
+
 	select {
 	case address, ok := <-found:
 		if !ok {
 			t.Fatalf("%s ended:\n%s", program, said)
 		}
 		return address
+
 	case <-time.After(3 * time.Minute):
 		t.Fatalf("%s does not say where it listens", program)
 		return ""
@@ -260,6 +285,7 @@ func needed(t *testing.T) []string {
 	for _, p := range programs {
 		args = append(args, "./"+p+"/...")
 	}
+
 	c := exec.CommandContext(t.Context(), "go", args...)
 	c.Dir = ".."
 	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
@@ -271,6 +297,7 @@ func needed(t *testing.T) []string {
 		}
 		t.Fatal(err)
 	}
+
 	files := []string{"go.mod", "go.sum"}
 	for d := json.NewDecoder(bytes.NewReader(out)); ; {
 		var p struct {
@@ -281,25 +308,31 @@ func needed(t *testing.T) []string {
 				Dir  string
 			}
 		}
+
 		if err := d.Decode(&p); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
 			t.Fatal(err)
 		}
+
 		if p.Module == nil || !p.Module.Main {
 			continue
 		}
+
 		dir, err := filepath.Rel(p.Module.Dir, p.Dir)
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		for _, f := range append(p.GoFiles, p.EmbedFiles...) {
 			files = append(files, path.Join(filepath.ToSlash(dir), f))
 		}
 	}
+
 	if len(files) < 50 {
 		t.Fatalf("only %d files are needed: %v", len(files), files)
 	}
+
 	return files
 }
 

@@ -45,9 +45,11 @@ func TestEnvironment(t *testing.T) {
 		"ERRAND_KEYS":       "the keys are a secret, asked for through ERRAND_SECRETS and in nobody's environment",
 		"ERRAND_PUSH_ALLOW": "the services are in no private network, so there are no private destinations",
 	}
+
 	others := map[string]string{
 		"GOMEMLIMIT": "read by Go itself",
 	}
+
 	m := module(t)
 	set := local(t, m.scope(t), "environment")
 	reads := setup.Variables()
@@ -57,16 +59,19 @@ func TestEnvironment(t *testing.T) {
 			t.Errorf("%s is read by the programs: either run.tf must set it (%t) or there is a reason not to (%q)", name, here, why)
 		}
 	}
+
 	for name := range set {
 		if !slices.Contains(reads, name) && others[name] == "" {
 			t.Errorf("run.tf sets %s, which no program reads", name)
 		}
 	}
+
 	for name, why := range others {
 		if _, ok := set[name]; !ok {
 			t.Errorf("run.tf does not set %s (%s)", name, why)
 		}
 	}
+
 	for name, why := range elsewhere {
 		if !slices.Contains(reads, name) {
 			t.Errorf("%s is not read by the programs (%s)", name, why)
@@ -78,6 +83,7 @@ func TestEnvironment(t *testing.T) {
 	for name, value := range set {
 		environ = append(environ, name+"="+value)
 	}
+
 	if _, err := setup.ReadEnv(environ); err != nil {
 		t.Errorf("the programs refuse %q: %v", environ, err)
 	}
@@ -88,6 +94,7 @@ func TestNames(t *testing.T) {
 	m := module(t)
 	ctx := m.scope(t)
 	env := local(t, ctx, "environment")
+
 	name := func(typ, name, attr string) string {
 		v := ctx.Variables[typ].GetAttr(name).GetAttr(attr)
 		if !v.IsKnown() {
@@ -95,6 +102,7 @@ func TestNames(t *testing.T) {
 		}
 		return v.AsString()
 	}
+
 	for variable, want := range map[string]string{
 		"ERRAND_STORE":   "firestore:my-project/" + name("google_firestore_database", "tasks", "name"),
 		"ERRAND_FILES":   "gs:" + name("google_storage_bucket", "files", "name"),
@@ -107,6 +115,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s is %s, want %s", variable, env[variable], want)
 		}
 	}
+
 	var want []string
 	for _, l := range queue.Lanes() {
 		want = append(want, l.Queues()...)
@@ -114,6 +123,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("a queue of %s does not dispatch %d a second", l.Name, l.Rate)
 		}
 	}
+
 	slices.Sort(want)
 	lanes := slices.Sorted(maps.Keys(local(t, ctx, "queues")))
 	if diff := cmp.Diff(want, lanes); diff != "" {
@@ -122,25 +132,30 @@ func TestNames(t *testing.T) {
 	if !strings.Contains(read(t, "tasks.tf"), `"${var.prefix}-${each.key}"`) {
 		t.Error("the queues are not named by prefix and lane, as ERRAND_QUEUE has it")
 	}
+
 	for add := range local(t, ctx, "adds") {
 		program, lane, _ := strings.Cut(add, "/")
 		if !slices.Contains(programs, program) || !slices.Contains(lanes, lane) {
 			t.Errorf("%s may add to %s: one of them is not there", program, lane)
 		}
 	}
+
 	for program := range local(t, ctx, "signs") {
 		if !slices.Contains(programs, program) {
 			t.Errorf("%s signs and is no program", program)
 		}
 	}
+
 	for _, set := range []string{"programs", "services", "urls"} {
 		if diff := cmp.Diff(programs, slices.Sorted(maps.Keys(local(t, ctx, set)))); diff != "" {
 			t.Errorf("local.%s: %s", set, diff)
 		}
 	}
+
 	if diff := cmp.Diff([]string{"access", keys.Secret, keyOfModel}, slices.Sorted(maps.Keys(local(t, ctx, "secrets")))); diff != "" {
 		t.Errorf("secrets: %s", diff)
 	}
+
 	// On one machine the same secrets are variables that the programs know.
 	for _, name := range []string{keys.Secret, keyOfModel} {
 		var asked string
@@ -149,9 +164,11 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s is asked for as %q, which no program reads: %v", name, asked, err)
 		}
 	}
+
 	if !strings.Contains(read(t, "secrets.tf"), `"${var.prefix}-${each.key}"`) {
 		t.Error("the secrets are not named by prefix and name, as ERRAND_SECRETS has it")
 	}
+
 	for _, p := range programs {
 		if info, err := os.Stat(filepath.Join("..", p)); err != nil || !info.IsDir() {
 			t.Errorf("there is no program %s: %v", p, err)
@@ -165,6 +182,7 @@ func TestPaths(t *testing.T) {
 	m := module(t)
 	ctx := m.scope(t)
 	functions := local(t, ctx, "urls")["functions"]
+
 	want := map[string]string{
 		"google_pubsub_subscription.notify push_endpoint": functions + bus.PathEvents,
 		"google_pubsub_subscription.notify audience":      functions + bus.PathEvents,
@@ -172,16 +190,20 @@ func TestPaths(t *testing.T) {
 		"google_cloud_scheduler_job.sweep audience":       functions + sweep.PathTick,
 		"google_cloud_run_v2_service.program path":        serve.PathLive + " " + serve.PathReady + " ",
 	}
+
 	got := map[string]string{}
+
 	m.each(func(resource, name string, a *hclsyntax.Attribute) {
 		if !slices.Contains([]string{"path", "uri", "push_endpoint", "audience"}, name) {
 			return
 		}
+
 		v := evaluate(a, ctx)
 		if !v.IsKnown() {
 			t.Errorf("%s %s is not known without Google", resource, name)
 			return
 		}
+
 		key := resource + " " + name
 		switch text := v.AsString(); {
 		case name != "path":
@@ -192,6 +214,7 @@ func TestPaths(t *testing.T) {
 			got[key] = strings.Join(parts, " ") + " "
 		}
 	})
+
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -218,27 +241,33 @@ func TestRoles(t *testing.T) {
 		"google_service_account_iam_member.signs_as_itself (custom)":                                           "the front door signs URLs of files as itself",
 		"google_project_iam_member.model (custom)":                                                             "the worker asks a model",
 	}
+
 	m := module(t)
 	ctx := m.scope(t)
 	got := map[string]bool{}
+
 	m.each(func(resource, name string, a *hclsyntax.Attribute) {
 		if name != "role" {
 			return
 		}
+
 		role := "(custom)"
 		if v := evaluate(a, ctx); v.IsKnown() && v.Type() == cty.String {
 			role = v.AsString()
 		}
+
 		got[resource+" "+role] = true
 		if why[resource+" "+role] == "" {
 			t.Errorf("%s gives %s, and no reason is known", resource, role)
 		}
 	})
+
 	for role := range why {
 		if !got[role] {
 			t.Errorf("%s is not given any more", role)
 		}
 	}
+
 	for _, b := range m.blocks("resource") {
 		if strings.Contains(b.Labels[0], "_iam_") && b.Body.Attributes["role"] == nil && b.Labels[0] != "google_project_iam_custom_role" {
 			t.Errorf("%s.%s gives what is not seen here", b.Labels[0], b.Labels[1])
@@ -255,20 +284,24 @@ func TestNothingIsGivenAway(t *testing.T) {
 			t.Errorf("%s.%s is a key, a value or takes the project's policy", b.Labels[0], b.Labels[1])
 		}
 	}
+
 	accounts := 0
 	m.each(func(resource, name string, a *hclsyntax.Attribute) {
 		if strings.HasPrefix(resource, "google_cloud_run") && name == "service_account" {
 			accounts++
 		}
 	})
+
 	if accounts != len(slices.DeleteFunc(m.blocks("resource"), func(b *hclsyntax.Block) bool { return b.Labels[0] != "google_cloud_run_v2_service" })) {
 		t.Error("a service runs as a default service account")
 	}
+
 	for _, name := range append(glob(t, "*.tf"), "cloudbuild.yaml", "README.md", "../Dockerfile") {
 		text := read(t, name)
 		if found := regexp.MustCompile(`compute@developer|@appspot|roles/(owner|editor|viewer)\b|BEGIN [A-Z ]*PRIVATE KEY|AIza[0-9A-Za-z_-]{10}`).FindString(text); found != "" {
 			t.Errorf("%s has %s", name, found)
 		}
+
 		text = strings.ReplaceAll(text, `contains(var.clients, "allUsers")`, "") // asks, and gives nothing
 		if n := strings.Count(text, `"allUsers"`); n > 0 && name != "variables.tf" {
 			t.Errorf("%s lets everybody in", name)
@@ -300,6 +333,7 @@ func TestIndexes(t *testing.T) {
 			Indexes                    []struct{ Order, ArrayConfig, QueryScope string }
 		}
 	}
+
 	d := json.NewDecoder(strings.NewReader(read(t, indexes)))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&file); err != nil {
@@ -308,6 +342,7 @@ func TestIndexes(t *testing.T) {
 	if len(file.Indexes) == 0 || len(file.FieldOverrides) == 0 {
 		t.Error("no indexes or no exemptions")
 	}
+
 	for _, i := range file.Indexes {
 		if i.CollectionGroup == "" || i.QueryScope == "" || len(i.Fields) < 2 {
 			t.Errorf("not an index: %+v", i)

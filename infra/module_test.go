@@ -83,6 +83,7 @@ const invoker = "errand-invoker@my-project.iam.gserviceaccount.com"
 // and what is written; the rest is unknown.
 func (f files) scope(t *testing.T) *hcl.EvalContext {
 	t.Helper()
+
 	ctx := &hcl.EvalContext{
 		Variables: map[string]cty.Value{
 			"path": cty.ObjectVal(map[string]cty.Value{"module": cty.StringVal(".")}),
@@ -97,6 +98,7 @@ func (f files) scope(t *testing.T) *hcl.EvalContext {
 			"min":      stdlib.MinFunc,
 		},
 	}
+
 	vars := map[string]cty.Value{}
 	for _, b := range f.blocks("variable") {
 		name := b.Labels[0]
@@ -104,41 +106,51 @@ func (f files) scope(t *testing.T) *hcl.EvalContext {
 			vars[name] = v
 			continue
 		}
+
 		v, diags := b.Body.Attributes["default"].Expr.Value(ctx)
 		if diags.HasErrors() {
 			t.Fatal(diags)
 		}
+
 		vars[name] = v
 	}
+
 	ctx.Variables["var"] = cty.ObjectVal(vars)
 
 	// Locals and resources refer to each other: once more as long as more is known.
 	for known, before := 1, 0; known > before; {
 		before, known = known, 0
 		locals, resources := map[string]cty.Value{}, map[string]map[string]cty.Value{}
+
 		for _, b := range f.blocks("locals") {
 			for name, a := range b.Body.Attributes {
 				locals[name] = evaluate(a, ctx)
 			}
 		}
+
 		for _, b := range f.blocks("resource") {
 			typ, name := b.Labels[0], b.Labels[1]
 			if resources[typ] == nil {
 				resources[typ] = map[string]cty.Value{}
 			}
+
 			if b.Body.Attributes["for_each"] != nil || b.Body.Attributes["count"] != nil {
 				resources[typ][name] = cty.DynamicVal
 				continue
 			}
+
 			own := map[string]cty.Value{"id": cty.DynamicVal, "member": cty.DynamicVal, "email": cty.StringVal(invoker)}
 			for attr, a := range b.Body.Attributes {
 				own[attr] = evaluate(a, ctx)
 			}
+
 			if own["name"] == cty.NilVal {
 				own["name"] = cty.DynamicVal
 			}
+
 			resources[typ][name] = cty.ObjectVal(own)
 		}
+
 		ctx.Variables["local"] = cty.ObjectVal(locals)
 		for typ, r := range resources {
 			ctx.Variables[typ] = cty.ObjectVal(r)
@@ -146,8 +158,10 @@ func (f files) scope(t *testing.T) *hcl.EvalContext {
 				known += count(v)
 			}
 		}
+
 		known += count(ctx.Variables["local"])
 	}
+
 	return ctx
 }
 

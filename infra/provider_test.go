@@ -51,16 +51,19 @@ func newProvider(dir string) (*provider, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	p := &provider{schemas: tfprotov5.GetProviderSchemaResponse{
 		ResourceSchemas:   map[string]*tfprotov5.Schema{},
 		DataSourceSchemas: map[string]*tfprotov5.Schema{},
 	}}
+
 	for _, d := range all {
 		name := strings.ReplaceAll(d.Name(), "-", "_")
 		s, err := readSchema(filepath.Join(dir, d.Name()))
 		if err != nil {
 			return nil, err
 		}
+
 		data, isData := strings.CutPrefix(name, "data_")
 		switch {
 		case name == "provider":
@@ -71,6 +74,7 @@ func newProvider(dir string) (*provider, error) {
 			p.schemas.ResourceSchemas["google_"+name] = s
 		}
 	}
+
 	return p, nil
 }
 
@@ -138,23 +142,28 @@ func readSchema(dir string) (*tfprotov5.Schema, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	declared, err := os.ReadFile(filepath.Join(dir, "index.d.ts"))
 	if err != nil {
 		return nil, err
 	}
+
 	b := binding{string(code), string(declared)}
 	body, err := between(b.code, "    synthesizeHclAttributes() {", "\n    }\n")
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
+
 	config := "Config extends cdktf."
 	if filepath.Base(dir) == "provider" {
 		config = "interface GoogleProviderConfig {"
 	}
+
 	top, err := b.block(body, config)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
+
 	// What only the provider knows is read in the resource's own class, the last.
 	own := b.code[strings.LastIndex(b.code, "\nclass "):]
 	for _, m := range known.FindAllStringSubmatch(own, -1) {
@@ -162,6 +171,7 @@ func readSchema(dir string) (*tfprotov5.Schema, error) {
 			top.Attributes = append(top.Attributes, &tfprotov5.SchemaAttribute{Name: m[1], Type: typ, Computed: true})
 		}
 	}
+
 	return &tfprotov5.Schema{Block: top}, nil
 }
 
@@ -172,14 +182,17 @@ func (b binding) block(body, name string) (*tfprotov5.SchemaBlock, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	left := map[string]bool{}
 	for _, m := range optional.FindAllStringSubmatch(declared, -1) {
 		left[m[1]] = true
 	}
+
 	out := &tfprotov5.SchemaBlock{}
 	for _, m := range argument.FindAllStringSubmatch(body, -1) {
 		name, value, isBlock, kind, class := m[1], m[2], m[3] == "true", m[4], m[5]
 		required := !left[property.FindStringSubmatch(value)[1]]
+
 		if !isBlock {
 			typ := types[class]
 			if kind == "set" {
@@ -188,20 +201,24 @@ func (b binding) block(body, name string) (*tfprotov5.SchemaBlock, error) {
 			if typ == nil {
 				return nil, fmt.Errorf("%s: unknown type %s", name, class)
 			}
+
 			// The provider fills these in; whether it fills in others is not said.
 			filled := name == "id" || name == "project" || name == "region"
 			out.Attributes = append(out.Attributes, &tfprotov5.SchemaAttribute{Name: name, Type: typ, Required: required, Optional: !required, Computed: filled && !required})
 			continue
 		}
+
 		fn := writer.FindStringSubmatch(value)[1]
 		body, err := between(b.code, "\nfunction "+fn+"ToHclTerraform(", "\n}\n")
 		if err != nil {
 			return nil, err
 		}
+
 		inner, err := b.block(body, "interface "+strings.ToUpper(fn[:1])+fn[1:]+" {")
 		if err != nil {
 			return nil, err
 		}
+
 		nested := &tfprotov5.SchemaNestedBlock{TypeName: name, Block: inner}
 		switch kind {
 		case "list":
@@ -213,6 +230,7 @@ func (b binding) block(body, name string) (*tfprotov5.SchemaBlock, error) {
 		default:
 			return nil, fmt.Errorf("%s: unknown nesting %s", name, kind)
 		}
+
 		if kind != "struct" {
 			if required {
 				nested.MinItems = 1
@@ -221,8 +239,10 @@ func (b binding) block(body, name string) (*tfprotov5.SchemaBlock, error) {
 				nested.MaxItems = 1
 			}
 		}
+
 		out.BlockTypes = append(out.BlockTypes, nested)
 	}
+
 	return out, nil
 }
 

@@ -47,6 +47,7 @@ func said(t *testing.T) (dir string, calls map[string][][]string) {
 	dir = t.TempDir()
 	tools := filepath.Join(dir, "tools")
 	log := filepath.Join(dir, "log")
+
 	for name, prints := range map[string]string{
 		"terraform": "europe-west1-docker.pkg.dev/my-errand/errand", // an output; most are put into longer words
 		"git":       "0123456789ab",
@@ -58,27 +59,32 @@ func said(t *testing.T) (dir string, calls map[string][][]string) {
 			t.Fatal(err)
 		}
 	}
+
 	write(t, filepath.Join(dir, "infra", "cloudbuild.yaml"), read(t, "cloudbuild.yaml"))
 	blocks := regexp.MustCompile("(?ms)^```sh\n(.*?)^```").FindAllStringSubmatch(read(t, "README.md"), -1)
 	if len(blocks) < 5 {
 		t.Fatalf("the README has %d blocks of commands", len(blocks))
 	}
+
 	script := "set -euo pipefail\nGEMINI_API_KEY=none\n"
 	for _, b := range blocks {
 		script += b[1] + b[1]
 	}
+
 	c := exec.CommandContext(t.Context(), bash, "-c", script)
 	c.Dir = dir
 	c.Env = append(os.Environ(), "PATH="+tools+string(os.PathListSeparator)+os.Getenv("PATH"))
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("the README's commands: %v\n%s", err, out)
 	}
+
 	calls = map[string][][]string{}
 	for call := range bytes.SplitSeq([]byte(read(t, log)), []byte("\n\x00")) {
 		if words := strings.Split(strings.TrimSuffix(string(call), "\x00"), "\x00"); len(words) > 1 {
 			calls[words[0]] = append(calls[words[0]], words[1:])
 		}
 	}
+
 	return dir, calls
 }
 
@@ -111,20 +117,24 @@ func TestReadmeGcloud(t *testing.T) {
 	if len(calls["gcloud"]) < 15 {
 		t.Fatalf("the README has only %d gcloud commands: %q", len(calls["gcloud"]), calls["gcloud"])
 	}
+
 	seen := map[string]bool{}
 	for _, args := range calls["gcloud"] {
 		if len(seen) == conformance.Size(3, len(calls["gcloud"])) {
 			break
 		}
+
 		line := strings.Join(args, " ")
 		if seen[line] {
 			continue
 		}
+
 		seen[line] = true
 		if w := gcloud.wrong(t, dir, args); w != "" {
 			t.Errorf("gcloud %s:\n%s", line, w)
 		}
 	}
+
 	bad := []string{"projects create my-errand --bogus", "auth login --bogus", "run servics list", "secrets versions add errand-access", "tasks queues pause"}
 	for _, line := range bad[:conformance.Size(2, len(bad))] {
 		if gcloud.wrong(t, dir, strings.Fields(line)) == "" {
@@ -165,11 +175,13 @@ func TestReadmeNames(t *testing.T) {
 	for _, b := range m.blocks("output") {
 		outputs[b.Labels[0]] = true
 	}
+
 	asked := 0
 	for _, args := range calls["terraform"] {
 		if args[0] != "-chdir=infra" {
 			t.Errorf("terraform %q is not run for the module", args)
 		}
+
 		if args[1] == "output" {
 			asked++
 			if name := args[len(args)-1]; !outputs[name] {
@@ -177,19 +189,23 @@ func TestReadmeNames(t *testing.T) {
 			}
 		}
 	}
+
 	if asked < 4 {
 		t.Errorf("only %d outputs are asked for", asked)
 	}
+
 	text := read(t, "README.md")
 	variables := map[string]bool{}
 	for _, b := range m.blocks("variable") {
 		variables[b.Labels[0]] = true
 	}
+
 	for _, set := range regexp.MustCompile("(?m)(?:^|`|\")([a-z_]+) += \\\\?\"?[a-z$]").FindAllStringSubmatch(text, -1) {
 		if !variables[set[1]] {
 			t.Errorf("there is no variable %s", set[1])
 		}
 	}
+
 	names := map[string]bool{}
 	set := setIn(t, filepath.Join(dir, "infra"))
 	for name := range set {
@@ -197,22 +213,26 @@ func TestReadmeNames(t *testing.T) {
 			t.Errorf("%s is set, and there is no such variable", name)
 		}
 	}
+
 	for _, name := range []string{"project", "region", "image", "pipelines"} {
 		if set[name] == nil {
 			t.Errorf("the README's commands do not set %s", name)
 		}
 	}
+
 	for name, p := range evaluate(set["pipelines"], nil).AsValueMap() {
 		names["errand-pipeline-"+name] = true
 		if filter := p.GetAttr("filter").AsString(); !strings.Contains(read(t, "../docs/events.md"), "| `"+filter+"` |") {
 			t.Errorf("docs/events.md has no filter %s", filter)
 		}
 	}
+
 	for _, known := range []string{"programs", "queues", "secrets"} {
 		for name := range local(t, m.scope(t), known) {
 			names["errand-"+name] = true
 		}
 	}
+
 	ctx := m.scope(t)
 	m.each(func(_, name string, a *hclsyntax.Attribute) {
 		if name != "name" && name != "account_id" {
@@ -222,6 +242,7 @@ func TestReadmeNames(t *testing.T) {
 			names[strings.ReplaceAll(v.AsString(), "my-project", "PROJECT")] = true
 		}
 	})
+
 	for _, found := range regexp.MustCompile("[` =]((?:PROJECT-)?errand-[a-z-]+)").FindAllStringSubmatch(text, -1) {
 		if !names[found[1]] {
 			t.Errorf("nothing is called %s", found[1])

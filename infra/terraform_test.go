@@ -55,14 +55,17 @@ func newWorkspace(t *testing.T) *workspace {
 	if err != nil {
 		t.Fatal(out)
 	}
+
 	host := regexp.MustCompile(`provider\[([^/]+)/` + source + `\]`).FindStringSubmatch(out)
 	if host == nil {
 		t.Fatalf("terraform providers does not name %s:\n%s", source, out)
 	}
+
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	mirror := filepath.Join(root, "mirror")
 	place := filepath.Join(mirror, host[1], filepath.FromSlash(source), version, runtime.GOOS+"_"+runtime.GOARCH)
 	if err := os.MkdirAll(place, 0o755); err != nil {
@@ -71,10 +74,12 @@ func newWorkspace(t *testing.T) *workspace {
 	if err := os.Symlink(self, filepath.Join(place, "terraform-provider-google_v"+version)); err != nil {
 		t.Fatal(err)
 	}
+
 	write(t, config, fmt.Sprintf("provider_installation {\n  filesystem_mirror {\n    path = %q\n  }\n}\n", mirror))
 	if out, err := w.run("init", "-backend=false"); err != nil {
 		t.Fatalf("terraform init:\n%s", out)
 	}
+
 	return w
 }
 
@@ -108,6 +113,7 @@ func copyModule(t *testing.T, to string) {
 func unpackBindings(t *testing.T, from, to string) {
 	t.Helper()
 	wanted := map[string]bool{"provider": true}
+
 	for _, b := range module(t).blocks("resource", "data") {
 		name := strings.ReplaceAll(strings.TrimPrefix(b.Labels[0], "google_"), "_", "-")
 		if b.Type == "data" {
@@ -115,6 +121,7 @@ func unpackBindings(t *testing.T, from, to string) {
 		}
 		wanted[name] = true
 	}
+
 	f, err := os.Open(from)
 	if err != nil {
 		t.Fatal(err)
@@ -124,6 +131,7 @@ func unpackBindings(t *testing.T, from, to string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for files := tar.NewReader(gz); ; {
 		h, err := files.Next()
 		if errors.Is(err, io.EOF) {
@@ -132,14 +140,17 @@ func unpackBindings(t *testing.T, from, to string) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		folder, ok := strings.CutPrefix(path.Dir(h.Name), "package/lib/")
 		if !ok || !wanted[folder] {
 			continue
 		}
+
 		text, err := io.ReadAll(files)
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		write(t, filepath.Join(to, strings.Replace(folder, "data-google-", "data-", 1), path.Base(h.Name)), string(text))
 	}
 }
@@ -187,6 +198,7 @@ func TestTerraform(t *testing.T) {
 func TestTerraformRefuses(t *testing.T) {
 	t.Parallel()
 	w := newWorkspace(t)
+
 	for _, row := range []struct{ name, text, want string }{
 		{"unknown argument", `resource "google_pubsub_topic" "x" {
   name     = "x"
@@ -216,6 +228,7 @@ func TestTerraformRefuses(t *testing.T) {
 					t.Error(err)
 				}
 			}()
+
 			out, err := w.run("validate")
 			if err == nil || !strings.Contains(strings.Join(strings.Fields(out), " "), row.want) {
 				t.Errorf("terraform validate does not say %q:\n%s", row.want, out)
@@ -228,6 +241,7 @@ func TestTerraformRefuses(t *testing.T) {
 func TestTerraformTestNotices(t *testing.T) {
 	t.Parallel()
 	w := newWorkspace(t)
+
 	faults := []struct{ file, old, new, want string }{
 		{"run.tf", `timeout = "600s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", unchecked = true`, `timeout = "600s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", unchecked = false`, "takes the signature off tokens"},
 		{"run.tf", `members  = var.clients`, `members  = ["allUsers"]`, "others than the clients reach the front door"},
@@ -263,6 +277,7 @@ func TestTerraformTestNotices(t *testing.T) {
 		{"run.tf", `value = env.value`, `value = each.key == "functions" && env.key == "ERRAND_URL" ? "" : env.value`, "functions does not have the environment"},
 		{"run.tf", `secretmanager:${var.project}/${var.prefix}`, `secretmanager:${var.project}`, "not those that ERRAND_SECRETS begins"},
 	}
+
 	for _, f := range faults {
 		file := filepath.Join(w.dir, f.file)
 		text := read(t, file)
@@ -271,15 +286,18 @@ func TestTerraformTestNotices(t *testing.T) {
 		}
 		write(t, file, strings.ReplaceAll(text, f.old, f.new))
 	}
+
 	out, err := w.run("test")
 	if err == nil {
 		t.Error("terraform test passes")
 	}
+
 	for _, f := range faults {
 		if !strings.Contains(strings.Join(strings.Fields(out), " "), f.want) {
 			t.Errorf("terraform test does not say %q", f.want)
 		}
 	}
+
 	if t.Failed() {
 		t.Log(out)
 	}

@@ -44,12 +44,15 @@ func TestEveryRequirementIsAccountedFor(t *testing.T) {
 			missing[r.prefix+strconv.Itoa(i+1)] = true
 		}
 	}
+
 	found := map[string][]string{} // packages by test
 	shown := map[string][]string{} // tests by requirement, in the code
+
 	for _, f := range files(t) {
 		if !f.test {
 			continue
 		}
+
 		for _, name := range testsOf(f) {
 			found[name] = append(found[name], f.pkg)
 			for _, id := range shows(name) {
@@ -57,30 +60,37 @@ func TestEveryRequirementIsAccountedFor(t *testing.T) {
 			}
 		}
 	}
+
 	text, err := os.ReadFile("../docs/conformance.md")
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for line := range strings.Lines(string(text)) {
 		cells := strings.Split(strings.TrimSpace(line), "|")
 		if len(cells) < 2 || strings.HasPrefix(cells[1], "--") || cells[1] == " ID " {
 			continue
 		}
+
 		if len(cells) != 7 {
 			t.Errorf("not a row of five cells: %s", line)
 			continue
 		}
+
 		for i := range cells {
 			cells[i] = strings.TrimSpace(cells[i])
 		}
+
 		id, level, what, state := cells[1], cells[2], cells[3], cells[5]
 		if !missing[id] {
 			t.Errorf("%s is there twice, or is no requirement", id)
 		}
+
 		delete(missing, id)
 		if what == "" || level == "" {
 			t.Errorf("%s does not say what is asked", id)
 		}
+
 		var tests []string
 		for _, m := range regexp.MustCompile("`([A-Za-z0-9]+)`").FindAllStringSubmatch(cells[4], -1) {
 			tests = append(tests, m[1])
@@ -88,11 +98,13 @@ func TestEveryRequirementIsAccountedFor(t *testing.T) {
 				t.Errorf("%s names %s, which is in the packages %v", id, m[1], in)
 			}
 		}
+
 		slices.Sort(shown[id])
 		slices.Sort(tests)
 		if !slices.Equal(tests, shown[id]) {
 			t.Errorf("%s names the tests %v; named after it are %v", id, tests, shown[id])
 		}
+
 		word, reason, _ := strings.Cut(state, ": ")
 		switch {
 		case !slices.Contains([]string{"shown", "not yet", "not offered", "advice"}, word):
@@ -105,9 +117,11 @@ func TestEveryRequirementIsAccountedFor(t *testing.T) {
 			t.Errorf("%s is a MUST, which is no advice", id)
 		}
 	}
+
 	for id := range missing {
 		t.Errorf("%s is not in docs/conformance.md", id)
 	}
+
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)

@@ -75,7 +75,7 @@ var allowed = map[string][]string{
 	"functions/notify": {"shared/bus", "shared/desk", "shared/egress", "shared/keys", "shared/queue", "shared/serve", "shared/task", "shared/webhook"},
 	"functions/sweep":  {"shared/desk", "shared/queue", "shared/task"},
 
-	"worker":    {"worker/executor", "worker/tools", "worker/turn", "shared/desk", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
+	"worker": {"worker/executor", "worker/tools", "worker/turn", "shared/desk", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
 	// smoke is a client like any other: it knows the protocol and nothing of Errand.
 	"infra/smoke": {},
 
@@ -126,6 +126,7 @@ func files(t *testing.T) []file {
 	t.Helper()
 	var all []file
 	root := os.DirFS("..")
+
 	err := fs.WalkDir(root, ".", func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -136,20 +137,24 @@ func files(t *testing.T) []file {
 		if d.IsDir() || path.Ext(p) != ".go" {
 			return nil
 		}
+
 		set := token.NewFileSet()
 		f, err := parser.ParseFile(set, filepath.Join("..", filepath.FromSlash(p)), nil, parser.ParseComments)
 		if err != nil {
 			return err
 		}
+
 		all = append(all, file{p, path.Dir(p), strings.HasSuffix(p, "_test.go"), f, set})
 		return nil
 	})
+
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(all) < 20 {
 		t.Fatalf("found %d Go files; the rules are not looking at the code", len(all))
 	}
+
 	return all
 }
 
@@ -188,11 +193,14 @@ func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {
 			t.Errorf("%s: package %s is not in the map of rules_test.go; say there what it may import", f.path, f.pkg)
 			continue
 		}
+
 		seen[f.pkg] = true
 
 		for _, i := range imports(f) {
 			own, ok := strings.CutPrefix(i, module)
-			if ok && !slices.ContainsFunc(may, func(name string) bool { return name == own || strings.HasSuffix(name, "/") && strings.HasPrefix(own, name) }) {
+			if ok && !slices.ContainsFunc(may, func(name string) bool {
+				return name == own || strings.HasSuffix(name, "/") && strings.HasPrefix(own, name)
+			}) {
 				t.Errorf("%s: %s may not import %s", f.path, f.pkg, own)
 			}
 
@@ -202,6 +210,7 @@ func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {
 					longest = prefix
 				}
 			}
+
 			if rule, ok := foreign[longest]; ok && !slices.Contains(rule.where, f.pkg) {
 				t.Errorf("%s: may not import %s: %s", f.path, i, rule.reason)
 			}
@@ -280,6 +289,51 @@ func exportedReceiver(d *ast.FuncDecl) bool {
 	return ok && id.IsExported()
 }
 
+// A function of more than 25 lines has a blank line between its steps: none of its
+// paragraphs has more than 20 lines. Literals, which are tables and texts, may be longer.
+func TestLongFunctionsHaveParagraphs(t *testing.T) {
+	const long, most = 25, 20
+	for _, f := range files(t) {
+		text, err := os.ReadFile(filepath.Join("..", filepath.FromSlash(f.path)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(string(text), "\n")
+		at := func(p token.Pos) int { return f.set.Position(p).Line }
+
+		for _, d := range f.ast.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok || at(fn.End())-at(fn.Pos()) < long {
+				continue
+			}
+
+			literal := map[int]bool{}
+			ast.Inspect(fn, func(n ast.Node) bool {
+				switch n.(type) {
+				case *ast.CompositeLit, *ast.BasicLit:
+					for l := at(n.Pos()) + 1; l < at(n.End()); l++ {
+						literal[l] = true
+					}
+				}
+				return true
+			})
+
+			run := 0
+			for l := at(fn.Pos()); l <= at(fn.End()); l++ {
+				switch {
+				case strings.TrimSpace(lines[l-1]) == "":
+					run = 0
+				case !literal[l]:
+					run++
+				}
+				if run == most+1 {
+					t.Errorf("%s:%d: %s has a paragraph of more than %d lines; put a blank line between its steps", f.path, l, fn.Name.Name, most)
+				}
+			}
+		}
+	}
+}
+
 func TestNothingRunsBeforeMain(t *testing.T) {
 	for _, f := range files(t) {
 		for _, d := range f.ast.Decls {
@@ -293,10 +347,12 @@ func TestNothingRunsBeforeMain(t *testing.T) {
 func TestEnvironmentIsReadInOneFileAndListedInTheReadme(t *testing.T) {
 	// Tests say what they need and do not find; that concerns no program.
 	const ofTests = "shared/lab/conformance/require.go"
+
 	for _, f := range files(t) {
 		if f.test || f.path == ofTests {
 			continue
 		}
+
 		ast.Inspect(f.ast, func(n ast.Node) bool {
 			s, ok := n.(*ast.SelectorExpr)
 			if !ok {
@@ -305,23 +361,28 @@ func TestEnvironmentIsReadInOneFileAndListedInTheReadme(t *testing.T) {
 			if x, ok := s.X.(*ast.Ident); ok && x.Name == "os" && (s.Sel.Name == "Getenv" || s.Sel.Name == "LookupEnv") {
 				t.Errorf("%s: reads the environment; that is done in shared/setup/env.go", f.set.Position(n.Pos()))
 			}
+
 			return true
 		})
 	}
+
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	listed := map[string]bool{}
 	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\|").FindAllSubmatch(readme, -1) {
 		listed[string(m[1])] = true
 	}
+
 	for _, name := range setup.Variables() {
 		if !listed[name] {
 			t.Errorf("%s is read and not in the README's table", name)
 		}
 		delete(listed, name)
 	}
+
 	for name := range listed {
 		t.Errorf("%s is in the README's table and not read", name)
 	}
@@ -345,22 +406,26 @@ func TestPromisesNameTestsThatExist(t *testing.T) {
 			exists[f.pkg+"."+name] = true
 		}
 	}
+
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	_, promises, _ := strings.Cut(string(readme), "## Promises")
 	promises, _, _ = strings.Cut(promises, "\n\nNot promised")
 	rows := strings.Split(strings.TrimSpace(promises), "\n")
 	if len(rows) < 10 {
 		t.Fatalf("the README has %d rows of promises", len(rows))
 	}
+
 	for _, row := range rows[2:] {
 		proof := strings.Split(row, "|")[2]
 		named := regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9]+)`").FindAllStringSubmatch(proof, -1)
 		if len(named) == 0 {
 			t.Errorf("no test is named for: %s", row)
 		}
+
 		for _, m := range named {
 			if !slices.ContainsFunc(regexp.MustCompile("`([a-z/]+)`").FindAllStringSubmatch(proof, -1), func(pkg []string) bool { return exists[pkg[1]+"."+m[1]] }) {
 				t.Errorf("%s is in none of the packages named beside it: %s", m[1], row)

@@ -36,6 +36,7 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+
 	log := setup.Log(out, env)
 	parts, err := setup.Open(ctx, env, setup.Worker, log)
 	if err != nil {
@@ -46,18 +47,21 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+
 	d := desk.New(desk.Config{Store: parts.Store, Queue: parts.Queue, Rules: task.Defaults(), Now: time.Now, Log: log})
 	worker := turn.New(turn.Config{Desk: d, Store: parts.Store, Bus: parts.Bus, Executor: exec, Log: log})
 	door, err := parts.Doors(env, env.WorkerURL)(queue.PathTurn)
 	if err != nil {
 		return err
 	}
+
 	mux := http.NewServeMux()
 	mux.Handle("POST "+queue.PathTurn, door(worker))
 	l, err := serve.Listen(env.Address())
 	if err != nil {
 		return err
 	}
+
 	fmt.Fprintf(out, "The worker is at http://%s; the model %s answers.\n", l.Addr(), parts.Model.Name())
 	go parts.CheckModel(ctx)
 	return serve.Run(ctx, l, mux, serve.Options{

@@ -23,19 +23,23 @@ func guarded(t testing.TB, principals ...string) (edit func(*front.Config, *fron
 	t.Helper()
 	keys = map[string]string{}
 	file := "principals:\n"
+
 	for _, p := range principals {
 		key, hash := auth.NewKey()
 		keys[p] = key
 		file += fmt.Sprintf("  - name: %s\n    keys: [%q]\n", p, hash)
 	}
+
 	path := filepath.Join(t.TempDir(), "access.yaml")
 	if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	access, err := auth.Load(path, auth.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	return func(_ *front.Config, s *front.Surface) {
 		schemes, required := access.Schemes()
 		cards, err := card.NewHandler(s.Agent, card.Security{Schemes: schemes, Required: required}, "", time.Now())
@@ -71,6 +75,7 @@ func TestAU2AU3AU4EveryOperationAsks(t *testing.T) {
 				}
 			}
 		}
+
 		if all := w.versions(t); len(all) != 0 || w.load(t, id).Version != task.Version {
 			t.Errorf("something was written: %v", all)
 		}
@@ -80,6 +85,7 @@ func TestAU2AU3AU4EveryOperationAsks(t *testing.T) {
 		if got := w.call(t, "GetTask", byID(id), with("X-API-Key", keys["alice"])); got.code() != 0 {
 			t.Errorf("with the key in its own header: %s", got.body)
 		}
+
 		for _, path := range []string{"/", card.Path, card.OldPath} {
 			if res, _ := get(w, "GET", path); res.StatusCode != http.StatusOK {
 				t.Errorf("%s asks who reads it: %d", path, res.StatusCode)

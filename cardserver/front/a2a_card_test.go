@@ -80,8 +80,10 @@ func TestD5V7EveryInterfaceIsServed(t *testing.T) {
 		if !ours {
 			t.Fatalf("the card leads to %s", i.URL)
 		}
+
 		var r *http.Request
 		says := ""
+
 		switch string(i.ProtocolBinding) + " " + string(i.ProtocolVersion) {
 		case "JSONRPC 1.0":
 			r, says = newRequest("POST", at, request("ListTasks", "{}")), `"result":{"tasks":[`
@@ -91,9 +93,11 @@ func TestD5V7EveryInterfaceIsServed(t *testing.T) {
 			r, says = newRequest("POST", at, request("message/send", body03)), `"state":"submitted"`
 		case "HTTP+JSON 0.3":
 			r, says = newRequest("POST", at+"/v1/message:send", rest03), `{"task":{`
+
 		default:
 			t.Fatalf("the card declares %+v, which no test knows", i)
 		}
+
 		r.Header.Set("A2A-Version", string(i.ProtocolVersion))
 		rec := httptest.NewRecorder()
 		w.ServeHTTP(rec, r)
@@ -101,6 +105,7 @@ func TestD5V7EveryInterfaceIsServed(t *testing.T) {
 			t.Errorf("%+v answers %d %s", i, rec.Code, rec.Body)
 		}
 	}
+
 	if len(all) != 4 {
 		t.Errorf("%d interfaces are declared", len(all))
 	}
@@ -113,6 +118,7 @@ func TestD7S1P1CapabilitiesAreKept(t *testing.T) {
 		id := w.insert(anonymous, "task", a2a.TaskStateSubmitted).ID()
 		to := `{"taskId":"` + id + `"`
 		caps := w.card(t).Capabilities
+
 		for _, row := range []struct {
 			declared bool
 			refused  int
@@ -130,6 +136,7 @@ func TestD7S1P1CapabilitiesAreKept(t *testing.T) {
 				if row.declared {
 					want = 0
 				}
+
 				if got := w.code(t, c[0], c[1]); got != want {
 					t.Errorf("declared %v: %s answers %d, want %d", row.declared, c[0], got, want)
 				}

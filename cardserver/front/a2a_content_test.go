@@ -77,9 +77,11 @@ func TestM9M10ContentTypes(t *testing.T) {
 			a.Skills = append(slices.Clone(a.Skills), agent.Skill{InputModes: []string{"image/png"}, OutputModes: []string{"audio/ogg"}})
 			c.Agent = &a
 		})
+
 		const unsupported = -32005
 		n := 0
 		fresh := func() string { n++; return fmt.Sprint("m", n) }
+
 		for part, code := range map[string]int{
 			`{"text":"a"}`: 0, `{"raw":"AA==","mediaType":"image/png"}`: 0,
 			`{"raw":"AA==","mediaType":"image/jpeg"}`: unsupported, `{"raw":"AA=="}`: unsupported, `{"data":{}}`: unsupported,
@@ -89,6 +91,7 @@ func TestM9M10ContentTypes(t *testing.T) {
 				t.Errorf("part %s: code %d, want %d", part, got, code)
 			}
 		}
+
 		for modes, code := range map[string]int{
 			`[]`: 0, `["text/plain"]`: 0, `["image/png","audio/ogg"]`: 0, `["text/*"]`: 0, `["image/png"]`: unsupported, `["text/html","video/*"]`: unsupported,
 		} {

@@ -62,21 +62,25 @@ func TestE1E2E3E4E5ErrorsHaveTheirForm(t *testing.T) {
 				if err := json.Unmarshal([]byte(got.body), &body); err != nil {
 					t.Fatal(err)
 				}
+
 				if e := body.Error; e.Code != f.status || got.status != f.status || e.Status != f.grpc || e.Message == "" {
 					t.Errorf("%s is answered %d %s, want %d %s", f.reason, got.status, got.body, f.status, f.grpc)
 				}
 			}
+
 			if got.code() != f.code || got.Error.Message == "" {
 				t.Errorf("%s is answered %s, want %d", f.reason, got.body, f.code)
 			}
 			if info := got.detail(infoType); info["reason"] != f.reason || info["domain"] != "a2a-protocol.org" {
 				t.Errorf("%s has the ErrorInfo %v", f.reason, info)
 			}
+
 			for _, d := range got.Error.Data {
 				if kind, _ := d["@type"].(string); !strings.HasPrefix(kind, "type.googleapis.com/") {
 					t.Errorf("%s has the detail %v", f.reason, d)
 				}
 			}
+
 			if strings.Contains(got.body, "disk is full") {
 				t.Errorf("%s tells the cause: %s", f.reason, got.body)
 			}
@@ -120,6 +124,7 @@ func TestE9UnknownPathsAndMethods(t *testing.T) {
 			t.Errorf("%s: %d, Allow %q: %s", target, got.status, got.header.Get("Allow"), got.body)
 		}
 	}
+
 	for _, method := range []string{"PUT", "DELETE", "PATCH"} {
 		r := newRequest(method, "/", "{}")
 		over := world{via: jsonrpc, Handler: w.Handler}
@@ -127,6 +132,7 @@ func TestE9UnknownPathsAndMethods(t *testing.T) {
 			t.Errorf("%s /: %d %s", method, got.status, got.body)
 		}
 	}
+
 	if got := w.send(t, request("tasks/list", "{}")); got.code() != -32601 {
 		t.Errorf("a method that 0.3 does not have: %s", got.body)
 	}
@@ -195,6 +201,7 @@ func TestBinding4Decision25ContentTypes(t *testing.T) {
 				r.Header.Set("Content-Type", row.sent)
 				r.Header.Set("Accept", row.accept)
 			}
+
 			good, bad := w.call(t, send, sending(message(string(rune('a'+i)), "")), headers), w.call(t, send, "{}", headers)
 			if kind := good.header.Get("Content-Type"); good.Error != nil || kind != row.want {
 				t.Errorf("%+v: answered as %s: %s", row, kind, good.body)
@@ -203,6 +210,7 @@ func TestBinding4Decision25ContentTypes(t *testing.T) {
 				t.Errorf("%+v: refused as %s: %s", row, kind, bad.body)
 			}
 		}
+
 		for _, sent := range []string{"", "text/plain", "application/problem+json", "application/json; charset=latin1"} {
 			if got := w.call(t, send, sending(message("m", "")), with("Content-Type", sent)); got.status != 415 {
 				t.Errorf("%q: %d %s", sent, got.status, got.body)

@@ -126,6 +126,7 @@ func TestM25Decision3SameMessageIsTheSameTask(t *testing.T) {
 		if again := w.call(t, send, sending(message("m", ""))).task(); !cmp.Equal(first, again) {
 			t.Errorf("the same message again: %s", cmp.Diff(first, again))
 		}
+
 		s := w.open(streaming, `{"message":`+message("m", "")+`}`, nil)
 		s.await(t, 1)
 		waiting := make(chan reply)
@@ -137,11 +138,13 @@ func TestM25Decision3SameMessageIsTheSameTask(t *testing.T) {
 		if diff := cmp.Diff([]string{"task SUBMITTED", "WORKING", "INPUT_REQUIRED"}, s.ended(t)); diff != "" {
 			t.Error(diff)
 		}
+
 		followUp := sending(message("f", `"taskId":"`+first.ID+`"`))
 		one := w.call(t, send, followUp).task()
 		if two := w.call(t, send, followUp).task(); !cmp.Equal(one, two) || len(two.History) != 3 {
 			t.Errorf("the same follow-up again: %+v", two)
 		}
+
 		for _, m := range []string{message("m", `"parts":[{"text":"other"}]`), message("f", `"taskId":"`+first.ID+`","parts":[{"text":"other"}]`)} {
 			w.refused(t, send, sending(m), -32602, "message.messageId")
 		}

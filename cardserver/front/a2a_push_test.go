@@ -54,6 +54,7 @@ func TestP10Decision20Authentication(t *testing.T) {
 		config := func(auth string) string {
 			return `{"taskId":"` + id + `","id":"h","url":"` + hookURL + `","authentication":` + auth + `}`
 		}
+
 		for _, scheme := range []string{"Bearer", "bEARER", "basic", "BASIC"} {
 			got := into[map[string]any](w.call(t, createHook, config(`{"scheme":"`+scheme+`","credentials":"s3cret"}`)))
 			h := w.load(t, id).Hooks[0]
@@ -61,6 +62,7 @@ func TestP10Decision20Authentication(t *testing.T) {
 				t.Errorf("%s is stored as %+v and answered as %v", scheme, h, got)
 			}
 		}
+
 		for auth, field := range map[string]string{
 			`{"scheme":"Digest","credentials":"x"}`: "authentication.scheme", `{"scheme":"HOBA","credentials":"x"}`: "authentication.scheme",
 			`{"credentials":"x"}`: "authentication.scheme", `{"scheme":"Google-ID-Token"}`: "authentication.scheme",
@@ -68,6 +70,7 @@ func TestP10Decision20Authentication(t *testing.T) {
 		} {
 			w.refused(t, createHook, config(auth), -32602, field)
 		}
+
 		if got := w.call(t, createHook, config(`{"scheme":"Bearer"}`)); got.code() != 0 {
 			t.Errorf("Bearer without credentials asks for a token of ours: %s", got.body)
 		}
@@ -125,6 +128,7 @@ func TestP22ConfigsOf03(t *testing.T) {
 	for name, r := range map[string]string{"rpc": request("tasks/pushNotificationConfig/set", rpc), "inline": request("message/send", inline)} {
 		rec := httptest.NewRecorder()
 		w.ServeHTTP(rec, newRequest("POST", "/", r))
+
 		var got struct {
 			Result struct {
 				ID, TaskID, Kind       string
@@ -137,16 +141,19 @@ func TestP22ConfigsOf03(t *testing.T) {
 		if err := json.Unmarshal(rec.Body.Bytes(), &got); err != nil || rec.Code != 200 {
 			t.Fatalf("%s: %d %s", name, rec.Code, rec.Body)
 		}
+
 		of := id
 		if name == "inline" {
 			of = got.Result.ID
 		} else if c := got.Result.PushNotificationConfig; c.ID != "rpc" || !slices.Equal(c.Authentication.Schemes, []string{"Bearer"}) {
 			t.Errorf("answered %s", rec.Body)
 		}
+
 		if h, ok := w.load(t, of).Hook(name); !ok || h.Dialect != "0.3" || h.Scheme != "Bearer" || w.unsealed(t, h).Token != "tok" {
 			t.Errorf("%s is stored as %+v", name, h)
 		}
 	}
+
 	rec := httptest.NewRecorder()
 	w.ServeHTTP(rec, newRequest("POST", "/v1/tasks/"+id+"/pushNotificationConfigs", `{"configId":"rest","config":{"pushNotificationConfig":{"url":"`+hookURL+`"}}}`))
 	if h, ok := w.load(t, id).Hook("rest"); rec.Code != 200 || !ok || h.Dialect != "0.3" {

@@ -116,22 +116,27 @@ func TestS13ArtifactChunks(t *testing.T) {
 		s.await(t, 1)
 		last := chunk("a", "three", true).(*a2a.TaskArtifactUpdateEvent)
 		last.LastChunk = true
+
 		for _, ev := range []a2a.Event{chunk("a", "zero", false), chunk("a", "one ", false), chunk("b", "beside", false), chunk("a", "two ", true), last} {
 			r = w.say(r, ev)
 			s.await(t, 1)
 		}
+
 		w.end(r, a2a.TaskStateCompleted)
 		s.ended(t)
 		var flags []string
 		made, order := map[string]string{}, []string(nil)
+
 		for _, ev := range s.bodies(t) {
 			up := ev["artifactUpdate"]
 			if up == nil {
 				continue
 			}
+
 			a := up["artifact"].(map[string]any)
 			id, text := a["artifactId"].(string), a["parts"].([]any)[0].(map[string]any)["text"].(string)
 			flag := id
+
 			if up["append"] == true {
 				flag += " append"
 			} else if _, ok := made[id]; ok {
@@ -139,19 +144,24 @@ func TestS13ArtifactChunks(t *testing.T) {
 			} else {
 				order = append(order, id)
 			}
+
 			if up["lastChunk"] == true {
 				flag += " last"
 			}
+
 			made[id] += text
 			flags = append(flags, flag)
 		}
+
 		if diff := cmp.Diff([]string{"a", "a", "b", "a append", "a append last"}, flags); diff != "" {
 			t.Error(diff)
 		}
+
 		var stored []string
 		for _, a := range w.call(t, "GetTask", byID(r.ID())).task().Artifacts {
 			stored = append(stored, joined(a))
 		}
+
 		if diff := cmp.Diff([]string{made[order[0]], made[order[1]]}, stored); diff != "" || stored[0] != "one two three" {
 			t.Errorf("streamed and stored:\n%s", diff)
 		}
@@ -181,6 +191,7 @@ func TestS14S16Decision35EventsOf10(t *testing.T) {
 			if err := json.Unmarshal([]byte(data), &outer); err != nil {
 				t.Fatalf("%v: %s", err, data)
 			}
+
 			if b.name == jsonrpc.name {
 				if string(outer["jsonrpc"]) != `"2.0"` || string(outer["id"]) != "7" || len(outer) != 3 {
 					t.Errorf("event %d is no response to request 7: %s", i, data)
@@ -188,18 +199,22 @@ func TestS14S16Decision35EventsOf10(t *testing.T) {
 				if err := json.Unmarshal(outer["result"], &outer); err != nil {
 					t.Fatal(err)
 				}
+
 				maps.DeleteFunc(outer, func(k string, _ json.RawMessage) bool { return k == "jsonrpc" || k == "id" || k == "result" })
 			}
+
 			want := []string{"task", "statusUpdate", "artifactUpdate", "statusUpdate"}[i]
 			if keys := slices.Collect(maps.Keys(outer)); !slices.Equal(keys, []string{want}) {
 				t.Errorf("event %d has %v, want %s: %s", i, keys, want, data)
 			}
+
 			for _, old := range []string{`"kind"`, `"final"`, `"index"`} {
 				if strings.Contains(data, old) {
 					t.Errorf("event %d has %s: %s", i, old, data)
 				}
 			}
 		}
+
 		if len(all) != 4 {
 			t.Errorf("%d events", len(all))
 		}
@@ -218,10 +233,12 @@ func TestS17StreamsOf03(t *testing.T) {
 	restful := w.follow(newRequest("GET", "/v1/tasks/"+id+":subscribe", ""), nil)
 	again.await(t, 1)
 	restful.await(t, 1)
+
 	w.answer(id)
 	for _, s := range []*stream{sent, again} {
 		s.over(t)
 		var got []string
+
 		for _, data := range s.raw() {
 			var ev struct {
 				Result struct {
@@ -233,21 +250,26 @@ func TestS17StreamsOf03(t *testing.T) {
 			if err := json.Unmarshal([]byte(data), &ev); err != nil {
 				t.Fatal(err)
 			}
+
 			line := ev.Result.Kind + " " + ev.Result.Status.State
 			if f := ev.Result.Final; f != nil && *f {
 				line += " final"
 			} else if (f != nil) != (ev.Result.Kind == "status-update") {
 				t.Errorf("final is wrong: %s", data)
 			}
+
 			got = append(got, line)
 		}
+
 		want := []string{"task submitted", "status-update working", "artifact-update ", "status-update completed final"}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
 		}
 	}
+
 	restful.over(t)
 	var got []string
+
 	for _, data := range restful.raw() {
 		var ev map[string]struct {
 			Final  bool
@@ -256,10 +278,12 @@ func TestS17StreamsOf03(t *testing.T) {
 		if err := json.Unmarshal([]byte(data), &ev); err != nil {
 			t.Fatal(err)
 		}
+
 		for name, e := range ev {
 			got = append(got, name+" "+short(e.Status.State)+map[bool]string{true: " final"}[e.Final])
 		}
 	}
+
 	want := []string{"task SUBMITTED", "statusUpdate WORKING", "artifactUpdate ", "statusUpdate COMPLETED final"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -150,6 +150,7 @@ func TestBinding5Queries(t *testing.T) {
 	one := w.call(t, send, sending(message("m1", `"contextId":"a b&c=ü"`))).task().ID
 	two := w.call(t, send, sending(message("m2", `"contextId":"other"`))).task()
 	w.answer(one)
+
 	for query, want := range map[string][]string{
 		"?contextId=" + url.QueryEscape("a b&c=ü"): {one}, "?context_id=a+b%26c%3d%C3%BC": {one},
 		"?status=TASK_STATE_SUBMITTED": {two.ID},
@@ -162,11 +163,13 @@ func TestBinding5Queries(t *testing.T) {
 			t.Errorf("%s: %s", query, got.body)
 		}
 	}
+
 	for query, has := range map[string]bool{"": false, "?includeArtifacts=false": false, "?includeArtifacts=true": true} {
 		if got := w.do(t, newRequest("GET", "/tasks"+query, "")); strings.Contains(got.body, `"artifacts"`) != has {
 			t.Errorf("%s: %s", query, got.body)
 		}
 	}
+
 	for query, field := range map[string]string{
 		"?includeArtifacts=True": "includeArtifacts", "?includeArtifacts=1": "includeArtifacts", "?status=9": "status", "?status=-1": "status", "?status=1.5": "status", "?status=": "status",
 		"?pageSize=1.0": "pageSize", "?pageSize=": "pageSize", "?pageSize=1&pageSize=2": "pageSize", "?statusTimestampAfter=0": "statusTimestampAfter",
@@ -176,6 +179,7 @@ func TestBinding5Queries(t *testing.T) {
 			t.Errorf("%s: %s, want field %s", query, got.body, field)
 		}
 	}
+
 	if got := w.do(t, newRequest("GET", "/tasks/"+one+"?historyLength=0", "")); strings.Contains(got.body, `"history"`) {
 		t.Errorf("historyLength=0: %s", got.body)
 	}
@@ -188,20 +192,24 @@ func TestBinding6Binding8OneModel(t *testing.T) {
 		w.via = b
 		id := w.call(t, send, sending(message(fmt.Sprint("m", i), `"metadata":{"k":[null]},"message_extra":1`))).task().ID
 		w.end(w.claim(id), a2a.TaskStateCompleted, chunk("a", "the answer", false))
+
 		for operation, params := range map[string]string{"GetTask": byID(id), "ListTasks": `{"includeArtifacts":true,"historyLength":2}`} {
 			var texts []string
 			for _, reader := range []binding{jsonrpc, rest} {
 				w.via = reader
 				texts = append(texts, string(w.call(t, operation, params).Result))
 			}
+
 			if texts[0] != texts[1] {
 				t.Errorf("%s is\n%s\nand\n%s", operation, texts[0], texts[1])
 			}
+
 			for _, name := range []string{`"contextId"`, `"artifactId"`, `"messageId"`, `"TASK_STATE_COMPLETED"`, `"ROLE_USER"`} {
 				if !strings.Contains(texts[0], name) {
 					t.Errorf("%s does not say %s: %s", operation, name, texts[0])
 				}
 			}
+
 			if strings.Contains(texts[0], "_id\"") || !json.Valid([]byte(texts[0])) {
 				t.Errorf("%s is not ProtoJSON: %s", operation, texts[0])
 			}

@@ -46,6 +46,7 @@ var getting = []struct {
 func TestV1V2V3V4V5Decision23Versions(t *testing.T) {
 	w := newWorld(t)
 	id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
+
 	for _, g := range getting {
 		w.via = g.via
 		other := map[string]string{"1.0": "0.3", "0.3": "1.0"}[g.own]
@@ -60,6 +61,7 @@ func TestV1V2V3V4V5Decision23Versions(t *testing.T) {
 			r := g.request(id)
 			version(row.header, row.query)(r)
 			got := w.do(t, r)
+
 			if !row.ok {
 				if got.code() != -32009 || !strings.Contains(got.Error.Message, "1.0, 0.3") {
 					t.Errorf("%s with %q and ?%q: %s", g.name, row.header, row.query, got.body)
@@ -68,6 +70,7 @@ func TestV1V2V3V4V5Decision23Versions(t *testing.T) {
 				t.Errorf("%s with %q and ?%q: %s", g.name, row.header, row.query, got.body)
 			}
 		}
+
 		r := g.request(id)
 		with("A2A-Version", g.own, other)(r)
 		if got := w.do(t, r); got.code() != -32009 {
@@ -135,6 +138,7 @@ func TestV6V9V10V12Extensions(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t, extended(false), shortStreams)
 		n := 0
+
 		for _, row := range []struct {
 			asked []string
 			want  []string
@@ -150,6 +154,7 @@ func TestV6V9V10V12Extensions(t *testing.T) {
 				if operation == "GetTask" {
 					params = byID(w.list(t, "").Tasks[0].ID)
 				}
+
 				r := b.request(operation, params)
 				asks(r)
 				rec := httptest.NewRecorder()
@@ -161,6 +166,7 @@ func TestV6V9V10V12Extensions(t *testing.T) {
 				if operation != send && operation != streaming {
 					continue
 				}
+
 				if got := w.load(t, w.list(t, "").Tasks[0].ID).Request().Extensions; !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(row.want))) {
 					t.Errorf("%s asked for %q: kept are %q", operation, row.asked, got)
 				}
@@ -245,6 +251,7 @@ func TestV13V14Tenants(t *testing.T) {
 	if strings.Contains(body, `"tenant"`) {
 		t.Errorf("the card announces a tenant: %s", body)
 	}
+
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t, shortStreams)
 		id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
@@ -253,9 +260,11 @@ func TestV13V14Tenants(t *testing.T) {
 				t.Errorf("%s is answered %+v", params, got)
 			}
 		}
+
 		w.refused(t, send, `{"tenant":7,"message":`+message("n", "")+`}`, -32602, "tenant")
 		w.refused(t, send, `{"tenant":"`+strings.Repeat("x", 257)+`","message":`+message("n", "")+`}`, -32602, "tenant")
 	})
+
 	w := rest.world(t, shortStreams)
 	id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
 	hook := `{"id":"h","url":"` + hookURL + `"}`
@@ -271,18 +280,22 @@ func TestV13V14Tenants(t *testing.T) {
 			t.Errorf("%s %s under a tenant: code %d", row.method, row.path, got)
 		}
 	}
+
 	if got := w.do(t, newRequest("GET", "/acme/extendedAgentCard", "")); got.code() != -32004 {
 		t.Errorf("the extended card of a tenant: %s", got.body)
 	}
+
 	contradicts := strings.Replace(sending(message("p", "")), "{", `{"tenant":"other",`, 1)
 	if got := w.do(t, newRequest("POST", "/acme/message:send", contradicts)); got.code() != -32602 || got.field() != "tenant" {
 		t.Errorf("two tenants: %s", got.body)
 	}
+
 	for _, tenant := range []string{"%00", "%ff", strings.Repeat("x", 257)} {
 		if got := w.do(t, newRequest("GET", "/"+tenant+"/tasks", "")); got.code() != -32602 || got.field() != "tenant" {
 			t.Errorf("tenant %s: %s", tenant, got.body)
 		}
 	}
+
 	for _, path := range []string{"//tasks", "/a/b/tasks", "/acme/v1/tasks", "/v1/acme/tasks/" + id} {
 		if res, body := get(w, "GET", path); res.StatusCode != 404 || !strings.Contains(body, "METHOD_NOT_FOUND") {
 			t.Errorf("%s: %d %s", path, res.StatusCode, body)

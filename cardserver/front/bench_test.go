@@ -53,6 +53,7 @@ func BenchmarkWays(b *testing.B) {
 			}
 		})
 	}
+
 	for _, way := range ways {
 		b.Run("send/"+way.name, func(b *testing.B) {
 			w := newWorld(b)
@@ -60,10 +61,12 @@ func BenchmarkWays(b *testing.B) {
 			for i := range b.N {
 				requests <- way.send(fmt.Sprint("m-", i))
 			}
+
 			close(requests)
 			b.ReportAllocs()
 			b.ResetTimer()
 			var all sync.WaitGroup
+
 			for range 32 {
 				all.Go(func() {
 					for r := range requests {
@@ -71,6 +74,7 @@ func BenchmarkWays(b *testing.B) {
 					}
 				})
 			}
+
 			all.Wait()
 		})
 	}
@@ -86,10 +90,12 @@ func BenchmarkAccept(b *testing.B) {
 			for i := range b.N {
 				bodies <- request(send, sending(message(fmt.Sprint("m-", i), "")))
 			}
+
 			close(bodies)
 			b.ReportAllocs()
 			b.ResetTimer()
 			done := make(chan struct{})
+
 			for range clients {
 				go func() {
 					for body := range bodies {
@@ -98,6 +104,7 @@ func BenchmarkAccept(b *testing.B) {
 					done <- struct{}{}
 				}()
 			}
+
 			for range clients {
 				<-done
 			}

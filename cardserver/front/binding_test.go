@@ -86,16 +86,19 @@ func restRequest(operation, params string) *http.Request {
 	case "SendStreamingMessage":
 		return newRequest(http.MethodPost, "/message:stream", params)
 	}
+
 	var p map[string]json.RawMessage
 	if json.Unmarshal([]byte(params), &p) != nil {
 		return nil
 	}
+
 	segment := func(name string) string {
 		var s string
 		_ = json.Unmarshal(p[name], &s) // what is no string leaves a path that leads elsewhere
 		delete(p, name)
 		return url.PathEscape(s)
 	}
+
 	query := func() string {
 		q := url.Values{}
 		for name, raw := range p {
@@ -105,11 +108,14 @@ func restRequest(operation, params string) *http.Request {
 			}
 			q.Set(name, s)
 		}
+
 		if len(q) == 0 {
 			return ""
 		}
+
 		return "?" + q.Encode()
 	}
+
 	switch operation {
 	case "GetTask":
 		return newRequest(http.MethodGet, "/tasks/"+segment("id")+query(), "")
@@ -119,6 +125,7 @@ func restRequest(operation, params string) *http.Request {
 		return newRequest(http.MethodPost, "/tasks/"+segment("id")+":cancel", params)
 	case "SubscribeToTask":
 		return newRequest(http.MethodGet, "/tasks/"+segment("id")+":subscribe", "")
+
 	case "CreateTaskPushNotificationConfig":
 		return newRequest(http.MethodPost, "/tasks/"+segment("taskId")+"/pushNotificationConfigs", params)
 	case "GetTaskPushNotificationConfig":
@@ -127,9 +134,11 @@ func restRequest(operation, params string) *http.Request {
 		return newRequest(http.MethodGet, "/tasks/"+segment("taskId")+"/pushNotificationConfigs"+query(), "")
 	case "DeleteTaskPushNotificationConfig":
 		return newRequest(http.MethodDelete, "/tasks/"+segment("taskId")+"/pushNotificationConfigs/"+segment("id"), "")
+
 	case "GetExtendedAgentCard":
 		return newRequest(http.MethodGet, "/extendedAgentCard", "")
 	}
+
 	return nil
 }
 
@@ -155,23 +164,28 @@ func restReply(r *reply, body []byte) error {
 	if err := json.Unmarshal(body, &failed); err != nil {
 		return err
 	}
+
 	if (failed.Error == nil) != (r.status == http.StatusOK) {
 		return fmt.Errorf("status %d", r.status)
 	}
+
 	if failed.Error == nil {
 		r.Result = body
 		return nil
 	}
+
 	e := failed.Error
 	if e.Code != r.status || e.Status == "" || e.Message == "" {
 		return fmt.Errorf("the error is not complete")
 	}
+
 	r.Error = &rpcError{Message: e.Message, Data: e.Details}
 	info := r.detail("type.googleapis.com/google.rpc.ErrorInfo")
 	reason, _ := info["reason"].(string)
 	if r.Error.Code = reasons[reason]; r.Error.Code == 0 || info["domain"] != "a2a-protocol.org" {
 		return fmt.Errorf("no ErrorInfo that is known")
 	}
+
 	return nil
 }
 

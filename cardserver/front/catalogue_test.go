@@ -31,33 +31,40 @@ func catalogue(t *testing.T, b binding) {
 	theirs := w.insert("other", "theirs", a2a.TaskStateCompleted)
 	foreign, foreignContext := theirs.ID(), theirs.Task.ContextID
 	const hookURL = `"url":"https://hooks.example.com/x"`
+
 	create := func(id, fields string) string {
 		return request("CreateTaskPushNotificationConfig", `{"taskId":"`+id+`",`+fields+`}`)
 	}
+
 	for i := range 10 {
 		if r := w.send(t, create(full, fmt.Sprintf(`"id":"h%d",%s`, i, hookURL))); r.Error != nil {
 			t.Fatal(r.body)
 		}
 	}
+
 	n := 0
 	fresh := func() string { n++; return fmt.Sprintf("fresh-%d", n) }
 	send := func(fields string) string { return request("SendMessage", sending(message(fresh(), fields))) }
 	config := func(fields string) string {
 		return request("SendMessage", configured(message(fresh(), ""), fields))
 	}
+
 	inline := func(id, fields, hook string) string {
 		return request("SendMessage", configured(message(id, fields), `"returnImmediately":true,"taskPushNotificationConfig":{`+hook+`}`))
 	}
+
 	list := func(fields string) string { return request("ListTasks", "{"+fields+"}") }
 	to := func(id string) string { return `"taskId":"` + id + `"` }
 	long := strings.Repeat("x", 64<<10)
 	many := func(n int, element string) string {
 		return "[" + strings.TrimSuffix(strings.Repeat(element+",", n), ",") + "]"
 	}
+
 	const (
 		notFound, notCancelable, unsupported, contentType = -32001, -32002, -32004, -32005
 		parse, invalid, method, params                    = -32700, -32600, -32601, -32602
 	)
+
 	for _, row := range []struct {
 		name  string
 		body  string
@@ -199,6 +206,7 @@ func catalogue(t *testing.T, b binding) {
 				continue // about the envelope, or what a query cannot say
 			}
 		}
+
 		t.Run(row.name, func(t *testing.T) { w.checkRow(t, r, row.code, row.field, foreignContext) })
 	}
 }

@@ -189,12 +189,14 @@ func (o *Operations) stream(ctx context.Context, r task.Record, history *int, la
 	if !yield(recent(r.View(), history), nil) || last(r.State()) {
 		return
 	}
+
 	for r = range task.Follow(ctx, o.cfg.Store, r) {
 		events, ok := r.Events(seq)
 		if !ok {
 			yield(nil, wire.Unavailable(time.Second, errBehind))
 			return
 		}
+
 		for _, ev := range events {
 			if !yield(ev, nil) {
 				return
@@ -203,8 +205,10 @@ func (o *Operations) stream(ctx context.Context, r task.Record, history *int, la
 				return
 			}
 		}
+
 		seq = r.Seq
 	}
+
 	switch {
 	case request.Err() != nil: // a client that is still there must not take it for the end
 		yield(nil, wire.Unavailable(time.Second, errStopped))

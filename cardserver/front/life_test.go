@@ -32,11 +32,13 @@ func TestM2M3BlockingSendWaits(t *testing.T) {
 				w.work(func(id string) { claimed <- w.claim(id) })
 				go func() { answered <- w.call(t, send, `{"message":`+message("m", "")+`}`) }()
 				r := w.say(<-claimed, chunk("a", "the ", false))
+
 				select {
 				case got := <-answered:
 					t.Fatalf("answered while the task works: %s", got.body)
 				case <-time.After(20 * time.Millisecond):
 				}
+
 				w.end(r, state, chunk("a", "answer", true))
 				got := (<-answered).task()
 				if got.Status.State != state.String() || got.Status.Message == nil || got.Status.Timestamp == "" {
@@ -94,6 +96,7 @@ func TestM11HistoryLength(t *testing.T) {
 		w := b.world(t)
 		id := w.talk(t)
 		repeat := message("answer", `"taskId":"`+id+`"`)
+
 		for _, row := range []struct {
 			length string
 			want   int // of all but a list
@@ -106,9 +109,11 @@ func TestM11HistoryLength(t *testing.T) {
 			if row.length != "" {
 				and = "," + row.length
 			}
+
 			type page struct {
 				Tasks []seen `json:"tasks"`
 			}
+
 			for operation, got := range map[string]struct {
 				task seen
 				want int
@@ -136,12 +141,14 @@ func TestM15M16M17Contexts(t *testing.T) {
 		if one.ContextID != "my context" || two.ContextID != "my context" || one.ID == two.ID {
 			t.Errorf("tasks are %+v and %+v, want two of one context", one, two)
 		}
+
 		for i, fields := range []string{"", `,"contextId":"my context"`} {
 			got := w.call(t, send, sending(message(fmt.Sprint("f", i), `"taskId":"`+one.ID+`"`+fields))).task()
 			if got.ID != one.ID || got.ContextID != "my context" {
 				t.Errorf("a follow-up with {%s} is answered with %+v", fields, got)
 			}
 		}
+
 		before := w.versions(t)
 		for _, fields := range []string{
 			`"taskId":"` + one.ID + `","contextId":"another"`, `"contextId":"` + strings.Repeat("x", 257) + `"`, `"contextId":" "`,
@@ -150,6 +157,7 @@ func TestM15M16M17Contexts(t *testing.T) {
 				t.Errorf("{%s} is answered %s", fields, got.body)
 			}
 		}
+
 		if after := w.versions(t); !maps.Equal(before, after) {
 			t.Errorf("what was refused changed the store: %v, before %v", after, before)
 		}
@@ -213,9 +221,11 @@ func TestC1C4C5CancelEndsTheTask(t *testing.T) {
 		if meta := w.load(t, running.ID()).Task.Metadata; meta["why"] != "late" {
 			t.Errorf("C4: metadata is %v", meta)
 		}
+
 		if id := <-asked; id != running.ID() { // whoever gets it publishes the news
 			t.Errorf("a job for %s was added", id)
 		}
+
 		_, err := task.Update(t.Context(), w.store, running.ID(), func(r task.Record) (task.Record, bool, error) {
 			return r.Finish(task.Defaults().At(w.now()), task.Turn{Epoch: running.Epoch, Seq: running.Seq}, nil, task.Outcome{State: a2a.TaskStateCompleted})
 		})
@@ -236,6 +246,7 @@ func TestC2C3Decision10CancelManyTimes(t *testing.T) {
 		var all sync.WaitGroup
 		var mu sync.Mutex
 		codes := map[int]int{}
+
 		for range 100 {
 			all.Go(func() {
 				got := w.call(t, "CancelTask", byID(id))
@@ -250,6 +261,7 @@ func TestC2C3Decision10CancelManyTimes(t *testing.T) {
 				}
 			})
 		}
+
 		all.Wait()
 		if diff := cmp.Diff(map[int]int{0: 1, -32002: 99}, codes); diff != "" {
 			t.Error(diff)

@@ -25,6 +25,7 @@ func (o *Operations) ListTasks(ctx context.Context, req *a2a.ListTasksRequest) (
 	if err != nil {
 		return nil, err
 	}
+
 	q := task.Query{
 		Owner: owner, Context: req.ContextID, State: req.Status, Limit: req.PageSize, Count: true,
 		Bodies: req.IncludeArtifacts || (req.HistoryLength != nil && *req.HistoryLength > 0),
@@ -35,12 +36,14 @@ func (o *Operations) ListTasks(ctx context.Context, req *a2a.ListTasksRequest) (
 	if req.StatusTimestampAfter != nil {
 		q.Since = *req.StatusTimestampAfter
 	}
+
 	total := 0
 	if req.PageToken != "" {
 		from, err := parseToken(req.PageToken, q)
 		if err != nil {
 			return nil, wire.Invalid("pageToken", "is not the nextPageToken of a list with the same filters; begin again without it")
 		}
+
 		q.After, q.Count = from.ref(), from.Total == nil
 		if from.Total != nil {
 			total = *from.Total
@@ -60,13 +63,16 @@ func (o *Operations) ListTasks(ctx context.Context, req *a2a.ListTasksRequest) (
 	if history == nil {
 		history = new(int)
 	}
+
 	for _, r := range page.Records {
 		out.Tasks = append(out.Tasks, recent(r.View(), history))
 	}
+
 	if n := len(page.Records); page.More && n > 0 {
 		last := page.Records[n-1]
 		out.NextPageToken = token{At: last.Stamp().UnixMilli(), ID: last.ID(), Total: &total, List: listHash(q)}.encode()
 	}
+
 	return out, nil
 }
 

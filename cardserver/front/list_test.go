@@ -60,15 +60,18 @@ func TestG3G4G5G6G9Decision14Pages(t *testing.T) {
 		if diff := cmp.Diff(empty, into[map[string]any](w.call(t, "ListTasks", "{}"))); diff != "" {
 			t.Errorf("an empty list:\n%s", diff)
 		}
+
 		var want []string
 		for i := range 5 {
 			want = append(want, w.insert(anonymous, fmt.Sprint(i), a2a.TaskStateSubmitted).ID())
 			w.insert("other", fmt.Sprint(i), a2a.TaskStateCompleted)
 		}
+
 		w.claim(want[1]) // its status is the newest now
 		want = []string{want[1], want[4], want[3], want[2], want[0]}
 		var got []string
 		token := ""
+
 		for range 3 {
 			p := w.list(t, `"pageSize":2,"pageToken":"`+token+`"`)
 			if p.PageSize != 2 || p.TotalSize != 5 {
@@ -76,6 +79,7 @@ func TestG3G4G5G6G9Decision14Pages(t *testing.T) {
 			}
 			got, token = append(got, ids(p.Tasks)...), p.NextToken
 		}
+
 		if diff := cmp.Diff(want, got); diff != "" || token != "" {
 			t.Errorf("last token %q, pages:\n%s", token, diff)
 		}
@@ -106,12 +110,14 @@ func TestG10Decision14Filters(t *testing.T) {
 		inContext := func(id, contextID string) string {
 			return w.call(t, send, sending(message(id, `"contextId":"`+contextID+`"`))).task().ID
 		}
+
 		a1, a2, b1, b2 := inContext("a1", "a"), inContext("a2", "a"), inContext("b1", "b"), inContext("b2", "b")
 		w.claim(a1)
 		at := w.claim(b1).Stamp()
 		after := func(d time.Duration) string {
 			return `"statusTimestampAfter":"` + at.Add(d).Format(time.RFC3339Nano) + `"`
 		}
+
 		tokens := map[string]string{}
 		for _, row := range []struct {
 			fields string
@@ -132,6 +138,7 @@ func TestG10Decision14Filters(t *testing.T) {
 			if diff := cmp.Diff(row.want, ids(p.Tasks)); diff != "" || p.TotalSize != len(row.want) {
 				t.Errorf("{%s}: totalSize %d\n%s", row.fields, p.TotalSize, diff)
 			}
+
 			if len(row.want) > 1 {
 				and := row.fields
 				if and != "" {
@@ -140,6 +147,7 @@ func TestG10Decision14Filters(t *testing.T) {
 				tokens[and] = w.list(t, and+`"pageSize":1`).NextToken
 			}
 		}
+
 		for from, token := range tokens {
 			for to := range tokens {
 				got := w.call(t, "ListTasks", "{"+to+`"pageToken":"`+token+`"}`)
@@ -199,6 +207,7 @@ func FuzzPageToken(f *testing.F) {
 	for i := range 3 {
 		w.insert(anonymous, fmt.Sprint(i), a2a.TaskStateSubmitted)
 	}
+
 	// The letters are part of the form that tokens have; so is their order.
 	type token struct {
 		A int64  `json:"a"`
@@ -206,6 +215,7 @@ func FuzzPageToken(f *testing.F) {
 		N *int   `json:"n,omitempty"`
 		L string `json:"l"`
 	}
+
 	decode := func(s string) (v token, err error) {
 		text, err := base64.RawURLEncoding.DecodeString(s)
 		if err == nil {
@@ -213,6 +223,7 @@ func FuzzPageToken(f *testing.F) {
 		}
 		return v, err
 	}
+
 	encode := func(v any) string {
 		text, err := json.Marshal(v)
 		if err != nil {
@@ -220,15 +231,18 @@ func FuzzPageToken(f *testing.F) {
 		}
 		return base64.RawURLEncoding.EncodeToString(text)
 	}
+
 	genuine := w.list(f, `"pageSize":1`).NextToken
 	own, err := decode(genuine)
 	if err != nil || encode(own) != genuine {
 		f.Fatalf("%v: a token decodes to %+v", err, own)
 	}
+
 	negative := new(int)
 	*negative = -1
 	other := own
 	other.L = "AAAAAAAAAAAA"
+
 	for _, s := range []string{
 		genuine, genuine + "=", genuine[:len(genuine)-1], strings.ToLower(genuine), "e30", "bnVsbA", "\x00", "💥",
 		encode(other), encode(token{L: own.L}), encode(token{-1 << 63, "x", nil, own.L}), encode(token{1<<63 - 1, "\U0010ffff", new(int), own.L}),
@@ -237,21 +251,25 @@ func FuzzPageToken(f *testing.F) {
 	} {
 		f.Add(s)
 	}
+
 	f.Fuzz(func(t *testing.T, s string) {
 		text, err := json.Marshal(s)
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		got := w.call(t, "ListTasks", `{"pageSize":1,"pageToken":`+string(text)+`}`)
 		if got.status != 200 {
 			t.Fatalf("%q: status %d", s, got.status)
 		}
+
 		if got.Error != nil {
 			if got.code() != -32602 || got.field() != "pageToken" || s == genuine {
 				t.Errorf("%q: %s", s, got.body)
 			}
 			return
 		}
+
 		s = strings.ToValidUTF8(s, "\ufffd")
 		if v, err := decode(s); s != "" && (err != nil || v.L != own.L || v.N != nil && *v.N < 0 || encode(v) != s) {
 			t.Errorf("%q is no token of this list, and was taken", s)

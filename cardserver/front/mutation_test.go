@@ -79,29 +79,35 @@ func TestMutations(t *testing.T) {
 	w := newWorld(t, func(c *front.Config, _ *front.Surface) {
 		c.Store, c.Wait, c.StreamAge = counted{c.Store, &writes}, time.Millisecond, time.Millisecond
 	})
+
 	id := w.insert(anonymous, "seed", a2a.TaskStateSubmitted).ID()
 	random := rand.New(rand.NewPCG(1, 2)) // the same at every run
 	all, refused := seeds(id), 0
+
 	for i := range tries {
 		s := all[random.IntN(len(all))]
 		s.body = strings.ReplaceAll(s.body, `"messageId":"m`, fmt.Sprintf(`"messageId":"m%d-`, i))
 		for range 1 + random.IntN(3) {
 			s = s.mutate(random)
 		}
+
 		r := s.request(random)
 		if r == nil {
 			continue
 		}
+
 		before, used := writes.Load(), conformance.Processor()
 		rec := httptest.NewRecorder()
 		w.ServeHTTP(rec, r)
 		if took := conformance.Processor() - used; took > time.Second {
 			t.Errorf("%+v took %v of the processor", s, took)
 		}
+
 		told := rec.Body.String()
 		if rec.Code >= 500 || strings.Contains(told, "panic") {
 			t.Errorf("%+v: %d %s", s, rec.Code, told)
 		}
+
 		if rec.Code >= 400 || strings.Contains(told, `"error":{`) {
 			refused++
 			if n := writes.Load() - before; n != 0 {
@@ -109,6 +115,7 @@ func TestMutations(t *testing.T) {
 			}
 		}
 	}
+
 	// Both kinds are there in number, or nothing was tested.
 	if refused < tries/3 || refused > tries*19/20 || writes.Load() < 100 {
 		t.Errorf("%d of %d were refused, %d writes", refused, tries, writes.Load())
@@ -189,6 +196,7 @@ func twist(random *rand.Rand, v any, depth int) any {
 			for k := range c {
 				keys = append(keys, k)
 			}
+
 			slices.Sort(keys) // or no run is like another
 			if len(keys) > 0 {
 				k := keys[random.IntN(len(keys))]
@@ -200,8 +208,10 @@ func twist(random *rand.Rand, v any, depth int) any {
 				default:
 					c[k] = twist(random, c[k], depth-1)
 				}
+
 				return c
 			}
+
 		case []any:
 			if len(c) > 0 {
 				i := random.IntN(len(c))
@@ -213,5 +223,6 @@ func twist(random *rand.Rand, v any, depth int) any {
 			}
 		}
 	}
+
 	return odd[random.IntN(len(odd))]
 }

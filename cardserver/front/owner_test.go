@@ -16,6 +16,7 @@ func TestE7AU5AU6Decision26ForeignIsAbsent(t *testing.T) {
 		w := b.world(t)
 		absent := w.insert(anonymous, "template", a2a.TaskStateSubmitted).ID()
 		absent = strings.Map(func(r rune) rune { return 'a' + ('z'-r)%26 }, absent[:1]) + absent[1:]
+
 		for _, state := range []a2a.TaskState{
 			a2a.TaskStateSubmitted, a2a.TaskStateWorking, a2a.TaskStateInputRequired, a2a.TaskStateCompleted,
 		} {
@@ -51,6 +52,7 @@ func TestE7AU5AU6Decision26ForeignIsAbsent(t *testing.T) {
 					}
 				}
 			}
+
 			if now := w.load(t, id); now.Version != theirs.Version {
 				t.Errorf("%s: the task has changed", state)
 			}

@@ -103,6 +103,7 @@ func (o *Operations) hook(ctx context.Context, owner string, c *a2a.PushConfig, 
 	if err := o.cfg.CheckURL(c.URL); err != nil {
 		return task.Hook{}, wire.Invalid(prefix+"url", err.Error())
 	}
+
 	h := task.Hook{ID: c.ID, URL: c.URL}
 	if version(ctx) == dialect.Version03 {
 		h.Dialect = dialect.Version03
@@ -113,9 +114,11 @@ func (o *Operations) hook(ctx context.Context, owner string, c *a2a.PushConfig, 
 	if len(h.ID) > maxHookID || strings.Trim(h.ID, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.") != "" {
 		return task.Hook{}, wire.Invalid(prefix+"id", "must be at most 64 letters, digits, dots, dashes and underscores")
 	}
+
 	if !webhook.Visible(c.Token) {
 		return task.Hook{}, wire.Invalid(prefix+"token", "must be printable ASCII, because it is sent as a header")
 	}
+
 	secrets := webhook.Secrets{Token: c.Token}
 	if a := c.Auth; a != nil {
 		switch err := webhook.CheckAuth(a.Scheme, a.Credentials, o.cfg.IDTokens); {
@@ -124,15 +127,19 @@ func (o *Operations) hook(ctx context.Context, owner string, c *a2a.PushConfig, 
 		case err != nil:
 			return task.Hook{}, wire.Invalid(prefix+"authentication.credentials", err.Error())
 		}
+
 		h.Scheme, secrets.Credentials = a.Scheme, a.Credentials
 	}
+
 	if secrets == (webhook.Secrets{}) {
 		return h, nil
 	}
+
 	ring, err := o.cfg.Keys.Ring(ctx)
 	if err != nil { // stored as they are they would be no secrets
 		return task.Hook{}, wire.Unavailable(time.Second, err)
 	}
+
 	h.Sealed = secrets.Seal(ring, o.cfg.Desk.Now(), owner, c.URL)
 	return h, nil
 }

@@ -86,16 +86,19 @@ func TestP2P5ConfigsAreKept(t *testing.T) {
 		if again := w.hook(t, id, secret); again.ID != one.ID {
 			t.Errorf("the same config again is another one: %+v", again)
 		}
+
 		two := w.hook(t, id, `"id":"two"`)
 		for _, want := range []config{one, two} {
 			if diff := cmp.Diff(want, into[config](w.call(t, getHook, `{"taskId":"`+id+`","id":"`+want.ID+`"}`))); diff != "" {
 				t.Error(diff)
 			}
 		}
+
 		all, _ := w.configs(t, id, "")
 		if diff := cmp.Diff(configs{one, two}, all); diff != "" {
 			t.Error(diff)
 		}
+
 		for _, body := range []string{
 			w.call(t, listHooks, `{"taskId":"`+id+`"}`).body, w.call(t, getHook, `{"taskId":"`+id+`","id":"`+one.ID+`"}`).body,
 			w.call(t, createHook, `{"taskId":"`+id+`","url":"`+hookURL+`",`+secret+`}`).body, w.call(t, "GetTask", byID(id)).body,
@@ -104,6 +107,7 @@ func TestP2P5ConfigsAreKept(t *testing.T) {
 				t.Errorf("an answer holds a secret: %s", body)
 			}
 		}
+
 		if got, want := w.unsealed(t, w.load(t, id).Hooks[0]), (webhook.Secrets{Token: "s3cret", Credentials: "s3cret"}); got != want {
 			t.Errorf("the hook's secrets are %+v, want %+v", got, want)
 		}

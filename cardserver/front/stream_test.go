@@ -78,10 +78,12 @@ func TestS7S11S12Decision7WhenStreamsEnd(t *testing.T) {
 				w.end(w.claim(id), row.state)
 				late := w.open(subscribe, byID(id), nil)
 				late.await(t, 1)
+
 				subscribed.await(t, 2)
 				if got := w.call(t, "CancelTask", byID(id)); got.Error != nil { // C6
 					t.Fatal(got.body)
 				}
+
 				name := short(row.state.String())
 				for s, want := range map[*stream][]string{
 					sent:       row.sent,
@@ -126,11 +128,13 @@ func TestS9S10StreamsDoNotAffectEachOther(t *testing.T) {
 		for _, s := range []*stream{gone, slow, one} {
 			s.await(t, 1)
 		}
+
 		gone.cancel()
 		// The last word is for a client that is still there while the server stops.
 		if got := gone.ended(t); !slices.Equal(got, []string{"task WORKING", "error -32603"}) {
 			t.Errorf("the stream that was closed said %v", got)
 		}
+
 		r = w.say(r, chunk("a", "one", false))
 		r = w.say(r, chunk("b", "two", false))
 		w.end(r, a2a.TaskStateCompleted)
@@ -138,6 +142,7 @@ func TestS9S10StreamsDoNotAffectEachOther(t *testing.T) {
 		if diff := cmp.Diff(want, one.ended(t)); diff != "" {
 			t.Error(diff)
 		}
+
 		close(gate)
 		if diff := cmp.Diff(want, slow.ended(t)); diff != "" {
 			t.Errorf("the slow one:\n%s", diff)
@@ -155,9 +160,11 @@ func TestDecision25StreamThatFellBehindIsEnded(t *testing.T) {
 		gate <- struct{}{}
 		slow.await(t, 1)
 		note := strings.Repeat("x", 9<<10)
+
 		for range 10 { // 90 KiB; the record keeps 64
 			r = w.say(r, a2a.NewStatusUpdateEvent(r.Task, a2a.TaskStateWorking, words(note)))
 		}
+
 		close(gate)
 		got := slow.ended(t)
 		if got[len(got)-1] != "error -32603" {
@@ -166,6 +173,7 @@ func TestDecision25StreamThatFellBehindIsEnded(t *testing.T) {
 		if !strings.Contains(slow.text(), "try again") {
 			t.Errorf("the client is not told what to do: %s", slow.text()[len(slow.text())-300:])
 		}
+
 		again := w.open(subscribe, byID(r.ID()), nil)
 		again.await(t, 1)
 		w.end(r, a2a.TaskStateCompleted)
@@ -269,28 +277,33 @@ func TestS9Decision6ThousandSubscribers(t *testing.T) {
 		for i := range streams {
 			streams[i] = w.open(subscribe, byID(r.ID()), nil)
 		}
+
 		all := func() {
 			t.Helper()
 			for _, s := range streams {
 				s.await(t, 1)
 			}
 		}
+
 		all()
 		r = w.say(r, chunk("a", "one", false))
 		all() // now every one of them follows
 		for i := range 10 {
 			r = w.say(r, chunk("a", fmt.Sprint(i), true))
 		}
+
 		w.end(r, a2a.TaskStateCompleted)
 		want := streams[0].ended(t)
 		if len(want) != 13 || want[12] != "COMPLETED" {
 			t.Errorf("a stream said %v", want)
 		}
+
 		for _, s := range streams {
 			if diff := cmp.Diff(want, s.ended(t)); diff != "" {
 				t.Fatal(diff)
 			}
 		}
+
 		w.returned(t, before)
 		s := w.open(subscribe, byID(w.insert(anonymous, "next", a2a.TaskStateWorking).ID()), nil)
 		s.await(t, 1)

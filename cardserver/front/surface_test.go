@@ -72,6 +72,7 @@ func TestLoopbackAnswersOnlyItsOwnHosts(t *testing.T) {
 				t.Errorf("%s, host %q: status %d", w.name, row.host, res.StatusCode)
 			}
 		}
+
 		for _, path := range []string{"/", "/.well-known/agent-card.json"} {
 			res, _ := get(local, "GET", path, func(r *http.Request) { r.Host = row.host })
 			if got := res.StatusCode == 200; got != row.local {
@@ -86,6 +87,7 @@ func TestLoopbackAnswersOnlyItsOwnHosts(t *testing.T) {
 func TestWebPagesCannotSend(t *testing.T) {
 	w := newWorld(t)
 	body := request(send, sending(message("m", "")))
+
 	for _, kind := range []string{"", "text/plain", "text/plain;charset=UTF-8", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"} {
 		for origin, want := range map[string]int{"": http.StatusUnsupportedMediaType, "https://evil.example.com": http.StatusForbidden} {
 			res := post(w, body, func(r *http.Request) {
@@ -102,6 +104,7 @@ func TestWebPagesCannotSend(t *testing.T) {
 			}
 		}
 	}
+
 	id := w.insert(anonymous, "cancel", a2a.TaskStateSubmitted).ID()
 	for header, value := range map[string]string{"Origin": "https://evil.example.com", "Sec-Fetch-Site": "cross-site"} {
 		res, body := get(w, "POST", "/tasks/"+id+":cancel", func(r *http.Request) { r.Header.Set(header, value) })
@@ -109,9 +112,11 @@ func TestWebPagesCannotSend(t *testing.T) {
 			t.Errorf("a cancel with %s: status %d, %s", header, res.StatusCode, body)
 		}
 	}
+
 	if state := w.load(t, id).State(); state != a2a.TaskStateSubmitted {
 		t.Errorf("a page of another site made the task %s", state)
 	}
+
 	res, _ := get(w, "OPTIONS", "/", func(r *http.Request) {
 		r.Header.Set("Origin", "https://evil.example.com")
 		r.Header.Set("Access-Control-Request-Method", "POST")

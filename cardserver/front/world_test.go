@@ -69,6 +69,7 @@ func newWorld(t testing.TB, edit ...func(*front.Config, *front.Surface)) *world 
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	w.store = store
 	jobs := local.NewQueue(local.QueueConfig{Handler: http.HandlerFunc(w.deliver), Log: quiet})
 	t.Cleanup(func() {
@@ -77,30 +78,37 @@ func newWorld(t testing.TB, edit ...func(*front.Config, *front.Surface)) *world 
 			t.Error(err)
 		}
 	})
+
 	definition, err := agent.Load("")
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	cards, err := card.NewHandler(definition, card.Security{}, "", time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	out, err := egress.New(egress.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	cfg := front.Config{Store: store, Agent: definition, CheckURL: out.CheckURL, Keys: w.keys, Log: quiet}
 	access, err := auth.Load("", auth.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	s := front.Surface{Card: cards, Agent: definition, Access: access, Model: "stand-in", Loopback: true, Log: quiet}
 	for _, f := range edit {
 		f(&cfg, &s)
 	}
+
 	if cfg.Desk == nil {
 		cfg.Desk = desk.New(desk.Config{Store: cfg.Store, Queue: jobs, Rules: task.Defaults(), Now: w.now, Log: cfg.Log})
 	}
+
 	s.Operations = front.New(cfg)
 	w.Handler = s.Handler()
 	return w
@@ -424,19 +432,23 @@ func (s *stream) text() string {
 func (s *stream) events(t testing.TB) []string {
 	t.Helper()
 	var all []string
+
 	for line := range strings.Lines(s.text()) {
 		data, ok := strings.CutPrefix(line, "data: ")
 		if !ok {
 			continue
 		}
+
 		raw, code, err := s.via.event([]byte(data))
 		if err != nil {
 			t.Fatalf("%v: %s", err, data)
 		}
+
 		if code != 0 {
 			all = append(all, "error "+strconv.Itoa(code))
 			continue
 		}
+
 		var ev struct {
 			Task   *seen `json:"task"`
 			Status *struct {
@@ -449,6 +461,7 @@ func (s *stream) events(t testing.TB) []string {
 		if err := json.Unmarshal(raw, &ev); err != nil {
 			t.Fatalf("%v: %s", err, data)
 		}
+
 		switch {
 		case ev.Task != nil:
 			all = append(all, "task "+short(ev.Task.Status.State))
@@ -458,6 +471,7 @@ func (s *stream) events(t testing.TB) []string {
 			all = append(all, "artifact "+ev.Artifact.Artifact.Parts[0].Text)
 		}
 	}
+
 	return all
 }
 

@@ -105,6 +105,7 @@ func TestOwnerSeesWhatBecameOfAWebhook(t *testing.T) {
 func TestOthersSeeNothing(t *testing.T) {
 	w := newWorld(t)
 	before := w.dead(alice, "t1")
+
 	for _, c := range []struct{ method, path, body string }{
 		{"GET", "/push/tasks/t1/hooks", ""}, {"GET", ofHook, ""}, {"POST", ofHook + "/redrive", ""},
 		{"POST", ofHook + "/redrive", `{"fromNote":9}`}, {"POST", ofHook + "/ping", ""},
@@ -117,12 +118,14 @@ func TestOthersSeeNothing(t *testing.T) {
 			t.Errorf("%s %s without credentials: %d %s", c.method, c.path, no.Code, no.Body)
 		}
 	}
+
 	if got := want[letters](w, 200, bob, "GET", "/push/dead-letters", ""); len(got.Hooks) != 0 {
 		t.Errorf("another's dead letters: %+v", got.Hooks)
 	}
 	if got := want[redriven](w, 200, bob, "POST", "/push/redrive", "{}"); got.Hooks != 0 {
 		t.Errorf("another's webhooks are re-driven: %+v", got)
 	}
+
 	for _, owner := range []string{alice, "*"} {
 		if got := w.ask(bob, "GET", "/push/dead-letters?owner="+url.QueryEscape(owner), ""); got.Code != 400 {
 			t.Errorf("dead letters of %s: %d", owner, got.Code)
@@ -131,6 +134,7 @@ func TestOthersSeeNothing(t *testing.T) {
 			t.Errorf("re-drive of %s: %d", owner, got.Code)
 		}
 	}
+
 	if after := w.hook("t1"); after.Gen != before.Hooks[0].Gen || !after.Ping.IsZero() || len(w.asked()) != 0 {
 		t.Errorf("the webhook is now %+v", after)
 	}
@@ -162,6 +166,7 @@ func TestDeadLettersAndTheirRedrive(t *testing.T) {
 	for i := range 7 {
 		w.dead(alice, fmt.Sprint("a", i))
 	}
+
 	w.dead(bob, "b")
 	w.ended(alice, "well")
 	var seen []string
@@ -171,11 +176,14 @@ func TestDeadLettersAndTheirRedrive(t *testing.T) {
 		for _, h := range page.Hooks {
 			seen = append(seen, h.TaskID)
 		}
+
 		if page.NextPageToken == "" {
 			break
 		}
+
 		next = path + "&pageToken=" + page.NextPageToken
 	}
+
 	slices.Sort(seen)
 	if diff := cmp.Diff([]string{"a0", "a1", "a2", "a3", "a4", "a5", "a6", "b"}, seen); diff != "" {
 		t.Error(diff)
@@ -186,6 +194,7 @@ func TestDeadLettersAndTheirRedrive(t *testing.T) {
 	if got := want[redriven](w, 200, ops, "POST", "/push/redrive", `{"owner":"other/bob"}`); got != (redriven{Hooks: 1}) {
 		t.Errorf("re-driven %+v", got)
 	}
+
 	if got := want[redriven](w, 200, alice, "POST", "/push/redrive", ""); got != (redriven{Hooks: 7}) {
 		t.Errorf("re-driven %+v", got)
 	}
@@ -289,6 +298,7 @@ func TestBadInputNamesTheField(t *testing.T) {
 	w := newWorld(t)
 	w.dead(alice, "t1")
 	before := w.hook("t1")
+
 	for _, c := range []struct {
 		method, path, body string
 		status             int
@@ -331,11 +341,13 @@ func TestBadInputNamesTheField(t *testing.T) {
 			Status        int
 			Detail, Field string
 		}
+
 		got := want[problem](w, c.status, alice, c.method, c.path, c.body)
 		if got.Status != c.status || got.Field != c.field || got.Detail == "" {
 			t.Errorf("%s %s %.40s: %+v, want field %q", c.method, c.path, c.body, got, c.field)
 		}
 	}
+
 	if diff := cmp.Diff(before, w.hook("t1")); diff != "" {
 		t.Errorf("bad input changed something: %s", diff)
 	}

@@ -34,27 +34,32 @@ func (c Config) deadLetters(q *call) error {
 	if err := q.only("owner", "pageSize", "pageToken"); err != nil {
 		return err
 	}
+
 	var query task.DeadQuery
 	var err error
 	param := q.URL.Query().Get
 	if query.Owner, query.All, err = q.owner(param("owner")); err != nil {
 		return err
 	}
+
 	query.Limit = pageSize
 	if text := param("pageSize"); text != "" {
 		if query.Limit, err = strconv.Atoi(text); err != nil || query.Limit < 1 || query.Limit > maxPage {
 			return invalid("pageSize", "must be a number of tasks from 1 to 100")
 		}
 	}
+
 	if text := param("pageToken"); text != "" {
 		if query.After, err = parsePage(text); err != nil {
 			return invalid("pageToken", "is not the nextPageToken of this list; begin again without it")
 		}
 	}
+
 	page, err := c.Store.Dead(q.Context(), query)
 	if err != nil {
 		return err
 	}
+
 	out := lettersView{Hooks: []hookView{}}
 	for _, r := range page.Records {
 		for _, h := range r.Hooks {
@@ -64,10 +69,12 @@ func (c Config) deadLetters(q *call) error {
 				out.Hooks = append(out.Hooks, v)
 			}
 		}
+
 		if page.More {
 			out.Next = pageAfter(r)
 		}
 	}
+
 	return q.answer(http.StatusOK, out)
 }
 
@@ -108,10 +115,12 @@ func (c Config) redrive(q *call) error {
 	if err := q.read(&in); err != nil {
 		return err
 	}
+
 	r, h, err := c.loadHook(q)
 	if err != nil {
 		return err
 	}
+
 	from := 0
 	switch {
 	case in.FromNote != nil && in.Since != nil:
@@ -120,6 +129,7 @@ func (c Config) redrive(q *call) error {
 		if from = *in.FromNote; from < 1 || from > len(r.Notes) {
 			return invalid("fromNote", "must be the number of a note, of which there are "+strconv.Itoa(len(r.Notes)))
 		}
+
 	case in.Since != nil:
 		if from = firstSince(r.Notes, *in.Since); from == 0 {
 			return invalid("since", "is later than every note; the last one is of "+lastNote(r.Notes))
@@ -137,11 +147,13 @@ func (c Config) redrive(q *call) error {
 	if err != nil {
 		return err
 	}
+
 	// If the answer of the write was lost, the next look has found it done.
 	now, ok := r.Hook(h.ID)
 	if !ok || now.Gen != ours.Gen || !now.Since.Equal(ours.Since) || now.Cursor != ours.Cursor {
 		return &problem{Status: http.StatusConflict, Detail: "the webhook was replaced, deleted or re-driven by somebody else at this moment; look at it and ask again"}
 	}
+
 	c.Log.InfoContext(q.Context(), "a webhook is re-driven", "task", r.ID(), "hook", h.ID, "from", from, "by", q.caller.Owner)
 	return q.answer(http.StatusOK, q.view(r, now))
 }
@@ -171,17 +183,20 @@ func (c Config) redriveAll(q *call) error {
 	if err := q.read(&in); err != nil {
 		return err
 	}
+
 	query := task.DeadQuery{Limit: pageSize}
 	var err error
 	if query.Owner, query.All, err = q.owner(in.Owner); err != nil {
 		return err
 	}
+
 	var out redrivenView
 	for end := time.Now().Add(redriveFor); ; {
 		page, err := c.Store.Dead(q.Context(), query)
 		if err != nil {
 			return err
 		}
+
 		for _, r := range page.Records {
 			n, err := c.redriveTask(q.Context(), r.ID())
 			if err != nil {
@@ -190,6 +205,7 @@ func (c Config) redriveAll(q *call) error {
 			out.Hooks += n
 			query.After = task.Ref{At: r.Stamp(), ID: r.ID()}
 		}
+
 		if out.More = page.More; !out.More || time.Now().After(end) {
 			c.Log.InfoContext(q.Context(), "dead webhooks are re-driven", "hooks", out.Hooks, "more", out.More, "by", q.caller.Owner)
 			return q.answer(http.StatusOK, out)
@@ -205,6 +221,7 @@ func (c Config) redriveTask(ctx context.Context, id string) (hooks int, err erro
 			if h.State != task.HookDead {
 				continue
 			}
+
 			var did bool
 			if next, did, err = next.Redrive(now, h.ID, h.Gen, 0); err != nil {
 				return r, false, err
@@ -213,8 +230,10 @@ func (c Config) redriveTask(ctx context.Context, id string) (hooks int, err erro
 				hooks++
 			}
 		}
+
 		return next, hooks > 0, nil
 	})
+
 	switch {
 	case errors.Is(err, task.ErrNotFound): // purged meanwhile
 		return 0, nil
@@ -223,6 +242,7 @@ func (c Config) redriveTask(ctx context.Context, id string) (hooks int, err erro
 		c.Log.ErrorContext(ctx, "a task's webhooks cannot be re-driven", "task", id, "err", err)
 		return 0, nil
 	}
+
 	return hooks, err
 }
 

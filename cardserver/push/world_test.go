@@ -51,15 +51,18 @@ const hookURL = "https://hooks.example.com/x"
 func newWorld(t *testing.T) *world {
 	w := &world{t: t, router: description(t), callers: map[string]string{}}
 	file := "principals:\n"
+
 	for _, name := range []string{"acme/alice", "other/bob", "ops"} {
 		key, hash := auth.NewKey()
 		w.callers[name] = key
 		file += fmt.Sprintf("  - {name: %s, operator: %v, keys: [%s]}\n", name, name == "ops", hash)
 	}
+
 	path := filepath.Join(t.TempDir(), "access.yaml")
 	if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	access, err := auth.Load(path, auth.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -67,15 +70,18 @@ func newWorld(t *testing.T) *world {
 	if w.store, err = sqlstore.Open(t.Context(), filepath.Join(t.TempDir(), "t.db"), sqlstore.Options{}); err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() {
 		if err := w.store.Close(); err != nil {
 			t.Error(err)
 		}
 	})
+
 	out, err := egress.New(egress.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	text, err := keys.Generate("", time.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -83,11 +89,13 @@ func newWorld(t *testing.T) *world {
 	if w.ring, err = keys.Parse(text); err != nil {
 		t.Fatal(err)
 	}
+
 	w.config = push.Config{
 		Store: w.store, Access: access, Check: out.CheckURL, Log: slog.New(slog.DiscardHandler),
 		Desk: w.desk(w.store),
 		Keys: keys.NewKeyring(func(context.Context) (secret.Value, error) { return secret.NewValue([]byte(text)) }),
 	}
+
 	w.Handler = w.config.Handler()
 	return w
 }
@@ -146,26 +154,31 @@ func (w *world) ask(caller, method, path, body string) *httptest.ResponseRecorde
 	if key := w.callers[caller]; key != "" {
 		r.Header.Set("X-API-Key", key)
 	}
+
 	rec := httptest.NewRecorder()
 	w.ServeHTTP(rec, r)
 	route, params, err := w.router.FindRoute(r)
 	if err != nil {
 		return rec // nothing is said of it
 	}
+
 	in := &openapi3filter.RequestValidationInput{Request: r, PathParams: params, Route: route, Options: &openapi3filter.Options{
 		AuthenticationFunc: openapi3filter.NoopAuthenticationFunc,
 	}}
+
 	if rec.Code/100 == 2 {
 		r.Body = io.NopCloser(bytes.NewReader([]byte(body)))
 		if err := openapi3filter.ValidateRequest(w.t.Context(), in); err != nil {
 			w.t.Errorf("%s %s: accepted against its description: %v", method, path, err)
 		}
 	}
+
 	out := &openapi3filter.ResponseValidationInput{RequestValidationInput: in, Status: rec.Code, Header: rec.Header(), Options: &openapi3filter.Options{IncludeResponseStatus: true}}
 	out.SetBodyBytes(rec.Body.Bytes())
 	if err := openapi3filter.ValidateResponse(w.t.Context(), out); err != nil {
 		w.t.Errorf("%s %s: answered against its description: %v", method, path, err)
 	}
+
 	return rec
 }
 

@@ -63,10 +63,12 @@ func (a *agent) task(ctx context.Context, id string) (task, error) {
 	if err != nil {
 		return task{}, err
 	}
+
 	r.Header.Set("A2A-Version", "1.0")
 	if a.key != "" {
 		r.Header.Set("Authorization", "Bearer "+a.key)
 	}
+
 	resp, err := a.client.Do(r)
 	if err != nil {
 		return task{}, fmt.Errorf("reading the task: %w", err)
@@ -76,16 +78,19 @@ func (a *agent) task(ctx context.Context, id string) (task, error) {
 	if err != nil {
 		return task{}, fmt.Errorf("reading the task: %w", err)
 	}
+
 	switch {
 	case resp.StatusCode == http.StatusNotFound && taskNotFound(body):
 		return task{}, errNoTask
 	case resp.StatusCode != http.StatusOK:
 		return task{}, fmt.Errorf("the agent answers %s%s", resp.Status, advice(resp.StatusCode))
 	}
+
 	var t task
 	if err := json.Unmarshal(body, &t); err != nil {
 		return task{}, fmt.Errorf("the agent's answer is no task: %w", err)
 	}
+
 	return t, nil
 }
 

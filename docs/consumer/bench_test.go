@@ -145,6 +145,7 @@ func (p *topic) start(subscription, agent string, more ...string) *consumer {
 	if err != nil {
 		p.t.Fatal(err)
 	}
+
 	c := &consumer{t: p.t, lines: make(chan string, 1000), log: make(chan string, 10_000), done: make(chan struct{})}
 	c.cmd = exec.Command(path, append([]string{"-subscription", subscription, "-agent", agent}, more...)...)
 	c.cmd.Env = append(os.Environ(), "PUBSUB_EMULATOR_HOST="+p.host)
@@ -152,6 +153,7 @@ func (p *topic) start(subscription, agent string, more ...string) *consumer {
 	if err != nil {
 		p.t.Fatal(err)
 	}
+
 	errs, err := c.cmd.StderrPipe()
 	if err != nil {
 		p.t.Fatal(err)
@@ -159,8 +161,10 @@ func (p *topic) start(subscription, agent string, more ...string) *consumer {
 	if err := c.cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
+
 	var reading sync.WaitGroup
 	reading.Go(func() { scan(out, func(line string) { c.lines <- line }) })
+
 	reading.Go(func() {
 		scan(errs, func(line string) {
 			c.mu.Lock()
@@ -169,11 +173,13 @@ func (p *topic) start(subscription, agent string, more ...string) *consumer {
 			c.log <- line
 		})
 	})
+
 	go func() {
 		defer close(c.done)
 		reading.Wait()
 		_ = c.cmd.Wait()
 	}()
+
 	p.t.Cleanup(func() {
 		_ = c.cmd.Process.Kill()
 		<-c.done
@@ -181,6 +187,7 @@ func (p *topic) start(subscription, agent string, more ...string) *consumer {
 			p.t.Logf("the consumer's log:\n%s", c.said())
 		}
 	})
+
 	return c
 }
 

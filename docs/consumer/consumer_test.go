@@ -45,6 +45,7 @@ func TestCopyWaitsForTheOther(t *testing.T) {
 	t.Parallel()
 	asked, answer := make(chan struct{}, 10), make(chan struct{})
 	p := newTopic(t, emulator.PubSub(t))
+
 	c := p.start(p.subscribe("pipeline", ""), serve(t, func(_ http.ResponseWriter, r *http.Request) bool {
 		asked <- struct{}{}
 		select {
@@ -53,6 +54,7 @@ func TestCopyWaitsForTheOther(t *testing.T) {
 		}
 		return false
 	}))
+
 	p.publish(state("a", 1, a2a.TaskStateCompleted))
 	<-asked
 	p.publish(state("a", 1, a2a.TaskStateCompleted))
@@ -61,6 +63,7 @@ func TestCopyWaitsForTheOther(t *testing.T) {
 	if got := c.line(); got != printedOf("a") {
 		t.Errorf("printed %q, want %q", got, printedOf("a"))
 	}
+
 	c.waits("seen before: a/1")
 	if code := c.stop(); code != 0 {
 		t.Errorf("exit code %d", code)
@@ -90,6 +93,7 @@ func TestEventComesAgainUntilTheAgentAnswers(t *testing.T) {
 			t.Parallel()
 			var calls atomic.Int32
 			p := newTopic(t, emulator.PubSub(t))
+
 			c := p.start(p.subscribe("pipeline", ""), serve(t, func(w http.ResponseWriter, _ *http.Request) bool {
 				if calls.Add(1) > 2 {
 					return false
@@ -97,6 +101,7 @@ func TestEventComesAgainUntilTheAgentAnswers(t *testing.T) {
 				refuse(w)
 				return true
 			}))
+
 			p.publish(state("a", 1, a2a.TaskStateCompleted))
 			c.waits("later: a/1")
 			if got := c.line(); got != printedOf("a") {
@@ -114,6 +119,7 @@ func TestWhatIsNotOursIsPassedOver(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int32
 	p := newTopic(t, emulator.PubSub(t))
+
 	c := p.start(p.subscribe("pipeline", ""), serve(t, func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasSuffix(r.URL.Path, "/foreign") {
 			if !strings.HasSuffix(r.URL.Path, "/mine") {
@@ -121,13 +127,16 @@ func TestWhatIsNotOursIsPassedOver(t *testing.T) {
 			}
 			return false
 		}
+
 		asked.Add(1)
 		w.WriteHeader(http.StatusNotFound)
 		if err := json.NewEncoder(w).Encode(map[string]any{"error": map[string]any{"code": 404, "details": []any{map[string]any{"reason": "TASK_NOT_FOUND"}}}}); err != nil {
 			t.Error(err)
 		}
+
 		return true
 	}))
+
 	p.publish(state("foreign", 1, a2a.TaskStateCompleted))
 	c.waits("passed over: foreign/1: the agent knows no such task")
 	odd := state("odd", 1, a2a.TaskStateCompleted)
@@ -135,6 +144,7 @@ func TestWhatIsNotOursIsPassedOver(t *testing.T) {
 	p.publish(odd)
 	c.waits(`passed over: a message whose ce-type is "errand.task.weather"`)
 	p.publish(state("failed", 1, a2a.TaskStateFailed), state("asks", 1, a2a.TaskStateInputRequired), state("mine", 1, a2a.TaskStateCompleted))
+
 	if got := c.line(); got != printedOf("mine") {
 		t.Errorf("printed %q, want %q", got, printedOf("mine"))
 	}
@@ -197,10 +207,12 @@ func TestFlagsAreChecked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	empty := filepath.Join(t.TempDir(), "empty.key")
 	if err := os.WriteFile(empty, []byte("\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	const s = "-subscription=projects/p/subscriptions/s"
 	for _, row := range []struct {
 		args []string
@@ -229,19 +241,23 @@ func TestDocumentedCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	help, err := exec.Command(path, "-h").CombinedOutput()
 	if err != nil {
 		t.Fatalf("consumer -h = %v", err)
 	}
+
 	for _, document := range []string{"../events.md", "../../infra/README.md"} {
 		text, err := os.ReadFile(document)
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		commands := regexp.MustCompile("go run ./docs/consumer( .*)").FindAllStringSubmatch(string(text), -1)
 		if len(commands) == 0 {
 			t.Errorf("%s has no command", document)
 		}
+
 		for _, c := range commands {
 			for _, flag := range regexp.MustCompile(` (-[a-z]+)`).FindAllStringSubmatch(c[1], -1) {
 				if !strings.Contains(string(help), "\n  "+flag[1]+" ") {

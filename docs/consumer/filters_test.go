@@ -21,6 +21,7 @@ import (
 func TestDocumentedFilters(t *testing.T) {
 	t.Parallel()
 	ended := []string{"completed/1", "failed/1", "canceled/1", "rejected/1", "billed/1", "billed-failed/1"}
+
 	brings := map[string][]string{
 		`attributes.state = "TASK_STATE_COMPLETED"`: {"completed/1", "billed/1"},
 		`attributes.state = "TASK_STATE_COMPLETED" OR attributes.state = "TASK_STATE_FAILED" OR attributes.state = "TASK_STATE_CANCELED" OR attributes.state = "TASK_STATE_REJECTED"`: ended,
@@ -29,14 +30,17 @@ func TestDocumentedFilters(t *testing.T) {
 		`attributes.ce-type = "errand.task.artifact"`:                                                                                                                                 {"made/1", "billed/2"},
 		`hasPrefix(attributes.context, "billing-") AND attributes.state = "TASK_STATE_COMPLETED"`:                                                                                     {"billed/1"},
 	}
+
 	text, err := os.ReadFile("../events.md")
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	server := pstest.NewServer()
 	t.Cleanup(func() { _ = server.Close() })
 	p := newTopic(t, server.Addr)
 	filters := map[string]string{} // the subscription of each
+
 	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]*attributes[^`]+)` \\|").FindAllStringSubmatch(string(text), -1) {
 		filter := m[1]
 		if brings[filter] == nil || len(filter) > 256 {
@@ -45,6 +49,7 @@ func TestDocumentedFilters(t *testing.T) {
 		}
 		filters[filter] = p.subscribe(fmt.Sprintf("filter-%d", len(filters)), filter)
 	}
+
 	if len(filters) != len(brings) {
 		t.Errorf("docs/events.md has %d filters, %d are tested", len(filters), len(brings))
 	}
@@ -56,6 +61,7 @@ func TestDocumentedFilters(t *testing.T) {
 		state("completed", 1, a2a.TaskStateCompleted),
 		billed(state("billed", 1, a2a.TaskStateCompleted)), billed(artifact("billed", 2)), billed(state("billed-failed", 1, a2a.TaskStateFailed)),
 	)
+
 	for filter, subscription := range filters {
 		if got, want := p.pull(subscription), slices.Sorted(slices.Values(brings[filter])); !slices.Equal(got, want) {
 			t.Errorf("%s brings %q, want %q", filter, got, want)

@@ -48,14 +48,17 @@ func command(ctx context.Context, args []string, out, errs io.Writer) int {
 	subscription := flags.String("subscription", "", "`projects/P/subscriptions/S` to pull from")
 	address := flags.String("agent", "http://127.0.0.1:8080", "`URL` of the agent")
 	key := flags.String("key", "", "API `key`, or @FILE with it: of the principal whose tasks are read")
+
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return succeeded
 	case err != nil:
 		return misused
 	}
+
 	project := subscriptionName.FindStringSubmatch(*subscription)
 	base, err := url.Parse(*address)
+
 	switch {
 	case flags.NArg() > 0:
 		err = errors.New("everything is said by flags; -h lists them")
@@ -66,15 +69,18 @@ func command(ctx context.Context, args []string, out, errs io.Writer) int {
 	default:
 		*key, err = readKey(*key)
 	}
+
 	if err != nil {
 		fmt.Fprintln(errs, err)
 		return misused
 	}
+
 	c := &consumer{agent: newAgent(base, *key), seen: newSeen(remembered), out: out, log: log.New(errs, "", log.LstdFlags)}
 	if err := c.run(ctx, project[1], *subscription); err != nil {
 		fmt.Fprintln(errs, err)
 		return failed
 	}
+
 	return succeeded
 }
 

@@ -22,10 +22,12 @@ func TestReceiver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	timestamp, signature, err := webhook.Sign(ring, now, owner, url, id, []byte(body))
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	mine := ring.Secrets(now, owner, url)
 	for _, c := range []struct {
 		name, body string

@@ -33,19 +33,23 @@ func TestReceiversBelieveWhatTheyAreSent(t *testing.T) {
 	w.due("t1")
 	w.deliver("t1")
 	w.askPing("t1")
+
 	w.deliver("t1")
 	receiver, err := standardwebhooks.NewWebhook(w.ring().Secrets(time.Now(), "", urlA)[0])
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	stranger, err := standardwebhooks.NewWebhook(w.ring().Secrets(time.Now(), "", urlB)[0])
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	calls := w.client.calls(urlA)
 	if len(calls) != 4 {
 		t.Fatalf("%d attempts, want note 1 twice, note 2 and a ping", len(calls))
 	}
+
 	for _, c := range calls {
 		if err := receiver.Verify([]byte(c.body), c.header); err != nil {
 			t.Errorf("%s: %v", c.id, err)
@@ -76,26 +80,31 @@ func TestBearerWithoutCredentials(t *testing.T) {
 	w.deliver("t1")
 	w.client.on(url, nil)
 	w.due("t1")
+
 	w.deliver("t1")
 	var set jose.JSONWebKeySet
 	if err := json.Unmarshal(w.ring().JWKS(time.Now()), &set); err != nil {
 		t.Fatal(err)
 	}
+
 	tokens, ids := map[string]bool{}, []string{"t1/1", "t1/1", "t1/2"}
 	calls := w.client.calls(url)
 	if len(calls) != len(ids) {
 		t.Fatalf("%d attempts, want %d", len(calls), len(ids))
 	}
+
 	for i, c := range calls {
 		text, ok := strings.CutPrefix(c.header.Get("Authorization"), "Bearer ")
 		token, err := jwt.ParseSigned(text, []jose.SignatureAlgorithm{jose.ES256})
 		if !ok || err != nil {
 			t.Fatalf("Authorization %q: %v", c.header.Get("Authorization"), err)
 		}
+
 		var claims jwt.Claims
 		if err := token.Claims(set, &claims); err != nil {
 			t.Fatal(err)
 		}
+
 		err = claims.ValidateWithLeeway(jwt.Expected{Issuer: issuer, AnyAudience: jwt.Audience{"https://a.test:8443"}, ID: ids[i], Time: c.at}, time.Second)
 		if err != nil || c.id != ids[i] || len(claims.Audience) != 1 {
 			t.Errorf("%s: %v: %+v", c.id, err, claims)
@@ -103,8 +112,10 @@ func TestBearerWithoutCredentials(t *testing.T) {
 		if strings.Contains(text, "CANARY") || claims.Expiry.Time().Sub(c.at) > 5*time.Minute {
 			t.Errorf("%s: %+v", c.id, claims)
 		}
+
 		tokens[text] = true
 	}
+
 	if len(tokens) != len(calls) {
 		t.Errorf("%d tokens in %d attempts", len(tokens), len(calls))
 	}
@@ -127,6 +138,7 @@ func TestIDToken(t *testing.T) {
 				asked = append(asked, audience)
 				return "id-token", nil
 			}
+
 			w.accept("t1", task.Hook{ID: "h", URL: c.url, Scheme: "google-id-token"})
 			w.finish("t1", a2a.TaskStateCompleted, "")
 			w.deliver("t1")
@@ -175,6 +187,7 @@ func TestNothingIsSentUnauthenticated(t *testing.T) {
 			if c.set != nil {
 				c.set(n)
 			}
+
 			h.ID, h.URL = "h", urlA
 			w.accept("t1", h)
 			w.finish("t1", a2a.TaskStateCompleted, "")
@@ -182,10 +195,12 @@ func TestNothingIsSentUnauthenticated(t *testing.T) {
 			if calls := w.client.calls(""); len(calls) != 0 {
 				t.Fatalf("sent %v", calls)
 			}
+
 			got := w.hook("t1", "h")
 			if got.Attempt != 1 || got.State != task.HookActive || got.Tries[0].Error != webhook.ClassRequest || got.Tries[0].Status != 0 {
 				t.Errorf("the hook: %+v", got)
 			}
+
 			w.askPing("t1")
 			w.deliver("t1")
 			got = w.hook("t1", "h")
@@ -208,10 +223,12 @@ func TestWithoutKeysNothingIsAttempted(t *testing.T) {
 	w.owing(urlA, 2, "t1")
 	before := w.hook("t1", "h")
 	w.deliver("t1")
+
 	h := w.hook("t1", "h")
 	if len(w.client.calls("")) != 0 || h.Attempt != 0 || len(h.Tries) != 0 || !h.Next.Equal(before.Next) {
 		t.Errorf("without keys: %d sent, %+v", len(w.client.calls("")), h)
 	}
+
 	r, err := w.db.Load(t.Context(), "t1")
 	if err != nil {
 		t.Fatal(err)
@@ -219,6 +236,7 @@ func TestWithoutKeysNothingIsAttempted(t *testing.T) {
 	if r.Due.Lane != task.Deliveries || time.Until(r.Due.At) > time.Minute {
 		t.Errorf("due %+v, want within a minute", r.Due)
 	}
+
 	n.Keys = whole
 	w.deliver("t1")
 	if h := w.hook("t1", "h"); h.Cursor != 2 {
@@ -245,6 +263,7 @@ func TestPing(t *testing.T) {
 				if dead {
 					w.client.on(urlA, answers(410))
 				}
+
 				w.owing(urlA, 1, "t1")
 				w.deliver("t1")
 				before := w.hook("t1", "h")
@@ -253,6 +272,7 @@ func TestPing(t *testing.T) {
 				for range 3 {
 					w.deliver("t1")
 				}
+
 				h := w.hook("t1", "h")
 				if len(h.Tries) != 2 || h.Tries[1].Note != 0 || h.Tries[1].Status != c.want.Status || h.Tries[1].Error != c.want.Error {
 					t.Fatalf("tries %+v, want the note and one ping: %+v", h.Tries, c.want)

@@ -122,12 +122,14 @@ func TestP8P16Decision17Bodies(t *testing.T) {
 			w.queue.keep = true
 			c.do(w)
 			var got []string
+
 			for _, one := range w.client.calls("") {
 				if len(one.body) > 256<<10 {
 					t.Errorf("a body of %d bytes", len(one.body))
 				}
 				got = append(got, describe(t, one.body))
 			}
+
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Error(diff)
 			}
@@ -176,24 +178,30 @@ func TestP22BodiesOf03(t *testing.T) {
 	w.finish("t1", a2a.TaskStateCompleted, "done", "b", "y")
 	w.deliver("t1")
 	var got []string
+
 	for _, one := range w.client.calls("") {
 		if kind := one.header.Get("Content-Type"); kind != "application/json" {
 			t.Errorf("Content-Type is %q", kind)
 		}
+
 		e, err := legacy.UnmarshalEventJSON([]byte(one.body))
 		if err != nil {
 			t.Fatalf("%v: %s", err, one.body)
 		}
+
 		told, ok := e.(*legacy.Task)
 		if !ok {
 			t.Fatalf("told a %T", e)
 		}
+
 		line := string(told.Status.State)
 		for _, a := range told.Artifacts {
 			line += " " + string(a.ID)
 		}
+
 		got = append(got, line)
 	}
+
 	want := []string{"completed a b", "input-required", "completed a b", "completed a b"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

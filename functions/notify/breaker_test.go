@@ -109,6 +109,7 @@ func TestWhatOpensTheBreaker(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				w.queue.keep = true
+
 				for i, run := range c.runs {
 					id := "t" + strconv.Itoa(i)
 					w.client.on(urlA, run)
@@ -116,10 +117,12 @@ func TestWhatOpensTheBreaker(t *testing.T) {
 					if run == nil {
 						h.Sealed = "nobody.AAAA"
 					}
+
 					w.accept(id, h)
 					w.finish(id, a2a.TaskStateCompleted, "")
 					w.deliver(id)
 				}
+
 				before := len(w.client.ids(urlA))
 				w.owing(urlA, 1, "last")
 				w.client.on(urlA, nil)
@@ -157,6 +160,7 @@ func TestOpenBreaker(t *testing.T) {
 		waiting := numbered("t", 20)
 		w.owing(urlA, 3, waiting...)
 		opened := time.Now()
+
 		for _, id := range waiting {
 			w.deliver(id)
 			h := w.hook(id, "h")
@@ -164,9 +168,11 @@ func TestOpenBreaker(t *testing.T) {
 				t.Errorf("%s: put off by %v, with attempts %d and tries %v", id, wait, h.Attempt, h.Tries)
 			}
 		}
+
 		if n := len(w.client.ids(urlA)); n != 5 {
 			t.Errorf("%d were dialled while it was open", n-5)
 		}
+
 		w.owing(urlB, 2, "other")
 		w.deliver("other")
 		if h := w.hook("other", "h"); h.Cursor != 2 {
@@ -180,6 +186,7 @@ func TestOpenBreaker(t *testing.T) {
 		for _, id := range waiting {
 			wg.Go(func() { w.deliver(id) })
 		}
+
 		wg.Wait()
 		if n := len(w.client.ids(urlA)); n != 6 {
 			t.Errorf("%d probes at once, want 1", n-5)
@@ -190,12 +197,14 @@ func TestOpenBreaker(t *testing.T) {
 		stop := w.sweeps(time.Minute)
 		time.Sleep(10 * time.Minute)
 		stop()
+
 		for _, id := range waiting {
 			h := w.hook(id, "h")
 			if h.Cursor != 3 || len(h.Tries) > 4 {
 				t.Errorf("%s after the host came back: %+v", id, h)
 			}
 		}
+
 		last := map[string]int{}
 		for _, call := range w.client.calls(urlA)[6:] {
 			id, note := split(t, call.id)
@@ -217,16 +226,19 @@ func TestPingGoesThroughAnOpenBreaker(t *testing.T) {
 		w.askPing("t1")
 		w.deliver("t1")
 		h := w.hook("t1", "h")
+
 		if n := len(w.client.ids(urlA)); n != 6 || len(h.Tries) != 1 || h.Tries[0].Error != webhook.ClassConnection || h.Tries[0].Note != 0 {
 			t.Errorf("%d attempts and tries %+v, want a ping that nobody answered", n-5, h.Tries)
 		}
 		if h.Attempt != 0 || !h.Ping.IsZero() || h.State != task.HookActive {
 			t.Errorf("after the ping: %+v", h)
 		}
+
 		w.deliver("t2")
 		if n := len(w.client.ids(urlA)); n != 6 {
 			t.Errorf("%d were dialled after a ping that failed", n-6)
 		}
+
 		w.client.on(urlA, nil)
 		w.askPing("t2")
 		w.deliver("t2")
@@ -248,15 +260,18 @@ func TestPingComesBackToABusyHost(t *testing.T) {
 			time.Sleep(10 * time.Second)
 			return status(200), nil
 		})
+
 		w.owing(urlA, 1, "t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "pinged")
 		w.update("pinged", func(r task.Record) (task.Record, bool, error) { // the ping is all it is owed
 			return r.Delivered(w.rules.At(time.Now()), []task.Delivery{{Hook: r.Hooks[0], Sent: 1}})
 		})
+
 		w.askPing("pinged")
 		var busy sync.WaitGroup
 		for i := range 8 {
 			busy.Go(func() { w.deliver("t" + strconv.Itoa(i+1)) })
 		}
+
 		synctest.Wait()
 
 		before := len(w.queue.all())
@@ -265,6 +280,7 @@ func TestPingComesBackToABusyHost(t *testing.T) {
 		if len(added) != 1 || !added[0].At.After(time.Now()) || added[0].At.After(time.Now().Add(time.Minute)) {
 			t.Errorf("at %v jobs were added: %+v", time.Now(), added)
 		}
+
 		busy.Wait()
 		w.deliver("pinged")
 		if h := w.hook("pinged", "h"); !h.Ping.IsZero() {
@@ -305,6 +321,7 @@ func TestPingLeavesTheSchedule(t *testing.T) {
 		if wait := time.Until(next); wait < 8*time.Hour {
 			t.Fatalf("the sixth wait is %v", wait)
 		}
+
 		w.broken(urlA)
 		w.client.on(urlA, answers(200))
 		w.askPing("t1")
@@ -313,6 +330,7 @@ func TestPingLeavesTheSchedule(t *testing.T) {
 		if after, _ := w.store.used(); after-before != 2 {
 			t.Errorf("the record was read %d times, want for the job and for the ping", after-before)
 		}
+
 		h := w.hook("t1", "h")
 		if !h.Ping.IsZero() || !h.Next.Equal(next) || h.Attempt != 6 {
 			t.Errorf("after the ping %+v, want the next attempt at %v", h, next)
@@ -357,6 +375,7 @@ func TestEveryNoteIsTried(t *testing.T) {
 		if h.State != task.HookActive || len(h.Tries) != 0 {
 			t.Errorf("before its time is over: %+v", h)
 		}
+
 		time.Sleep(time.Until(h.Next))
 		w.client.on(urlA, hangs)
 		w.owing(urlA, 1, "probe") // takes the one attempt that the breaker allows

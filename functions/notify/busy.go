@@ -78,6 +78,7 @@ func (s *hosts) enter(name string, now time.Time, force bool) (leave func(result
 	if h.running < perHost/2 { // it keeps up: whoever is turned away next need not queue
 		h.again, h.far = time.Time{}, time.Time{}
 	}
+
 	report, err := h.breaker.Allow()
 	switch {
 	case err == nil:
@@ -87,9 +88,11 @@ func (s *hosts) enter(name string, now time.Time, force bool) (leave func(result
 				h.breaker = newBreaker()
 			}
 		}
+
 	default:
 		return nil, now.Add(breakFor), errSilent
 	}
+
 	h.running++
 	h.moved = now
 	return func(result error, end time.Time) {

@@ -14,6 +14,7 @@ func TestCrowdedHostIsSoonFree(t *testing.T) {
 	s := newHosts(time.Minute)
 	now := time.Now()
 	var leaves []func(error, time.Time)
+
 	enter := func() error {
 		leave, _, err := s.enter("h", now, false)
 		if err == nil {
@@ -21,23 +22,27 @@ func TestCrowdedHostIsSoonFree(t *testing.T) {
 		}
 		return err
 	}
+
 	for range perHost {
 		if err := enter(); err != nil {
 			t.Fatal("a free slot was refused:", err)
 		}
 	}
+
 	now = now.Add(attemptFor)
 	for range 100_000 {
 		if err := enter(); !errors.Is(err, errBusy) {
 			t.Fatal("a ninth slot was given:", err)
 		}
 	}
+
 	for i := range perHost {
 		leaves[i](nil, now)
 		if err := enter(); err != nil {
 			t.Fatal("a slot that was given back was refused:", err)
 		}
 	}
+
 	_, again, _ := s.enter("h", now, false)
 	if wait := again.Sub(now); wait > farthest+farthest/5 {
 		t.Errorf("told to come back after %v", wait)
@@ -54,6 +59,7 @@ func TestHostsAreForgotten(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		most := 0
 		for i := range 100_000 {
 			now = now.Add(apart)
@@ -61,15 +67,18 @@ func TestHostsAreForgotten(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+
 			leave(errNoAnswer, now)
 			most = max(most, len(s.m))
 		}
+
 		if most > 2*manyHosts {
 			t.Errorf("%v apart: %d hosts remembered, want %d at most", apart, most, 2*manyHosts)
 		}
 		if s.m["first"] == nil {
 			t.Errorf("%v apart: a host at which an attempt is under way was forgotten", apart)
 		}
+
 		leaveFirst(nil, now)
 	}
 }

@@ -18,6 +18,7 @@ import (
 // each was tried at least once and given up.
 func TestCrowdAtADeadHost(t *testing.T) {
 	tasks := conformance.Size(40, 200)
+
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.client.on(urlA, hangs)
@@ -26,9 +27,11 @@ func TestCrowdAtADeadHost(t *testing.T) {
 		before := runtime.NumGoroutine()
 		stop := w.sweeps(time.Minute)
 		start := time.Now()
+
 		for _, id := range ids {
 			w.event(id, 0)
 		}
+
 		for _, c := range []struct {
 			at   time.Duration
 			own  float64 // attempts by the schedule until then
@@ -48,11 +51,13 @@ func TestCrowdAtADeadHost(t *testing.T) {
 				t.Errorf("%v: %d goroutines for tasks that wait", c.at, n)
 			}
 		}
+
 		stop()
 
 		stop = w.sweeps(10 * time.Minute)
 		time.Sleep(time.Until(start.Add(twice + 48*time.Hour)))
 		stop()
+
 		for _, id := range ids {
 			if h := w.hook(id, "h"); h.State != task.HookDead || h.Attempt == 0 || h.Attempt > 10 {
 				t.Errorf("%s in the end: %+v", id, h)
@@ -79,12 +84,14 @@ func TestCrowdAtASlowHost(t *testing.T) {
 		tasks int
 	}{{time.Second, 1500}, {10 * time.Second, 600}} {
 		tasks := conformance.Size(c.tasks/5, c.tasks)
+
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
 			w.client.on(urlA, func(req *http.Request) (*http.Response, error) {
 				time.Sleep(c.takes)
 				return status(http.StatusOK), nil
 			})
+
 			ids := numbered("t", tasks)
 			w.owing(urlA, 1, ids...)
 			stop := w.sweeps(time.Minute)
@@ -92,17 +99,20 @@ func TestCrowdAtASlowHost(t *testing.T) {
 			for _, id := range ids {
 				w.event(id, 0)
 			}
+
 			ideal := c.takes * time.Duration(tasks) / 8
 			time.Sleep(ideal + ideal/3 + 3*time.Minute)
 			sent := w.client.calls(urlA)
 			if len(sent) != tasks {
 				t.Errorf("%v: %d of %d were sent within %v, where %v would do", c.takes, len(sent), tasks, time.Since(start), ideal)
 			}
+
 			_, commits := w.store.used()
 			t.Logf("%v: the last one after %v, where %v would do; %.1f commits a task", c.takes, sent[len(sent)-1].at.Sub(start), ideal, float64(commits)/float64(tasks))
 			if commits > 8*tasks {
 				t.Errorf("%v: %d commits for %d tasks", c.takes, commits, tasks)
 			}
+
 			stop()
 		})
 	}

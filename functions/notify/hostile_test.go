@@ -79,6 +79,7 @@ func TestHostileReceivers(t *testing.T) {
 			s.event(id, 0)
 		}
 	}
+
 	s.owing(s.url[good], 2, "good")
 	s.event("good", 0)
 
@@ -91,6 +92,7 @@ func TestHostileReceivers(t *testing.T) {
 			s.judged(h, id)
 		}
 	}
+
 	s.until("good", func(h task.Hook) bool { return h.Cursor == 2 })
 	if n := s.trapped.Load(); n != 0 {
 		t.Errorf("%d requests came where a redirect leads", n)
@@ -98,10 +100,12 @@ func TestHostileReceivers(t *testing.T) {
 	if n := s.read.most.Load(); n != egress.MaxBody {
 		t.Errorf("%d bytes of a body were read, want %d of the longest", n, egress.MaxBody)
 	}
+
 	// What a sender gets rid of before we hang up is in the buffers of two sockets.
 	if n := s.sent.Load(); n > 64<<20 {
 		t.Errorf("a receiver could send %d bytes", n)
 	}
+
 	s.end()
 	for end := time.Now().Add(patience); runtime.NumGoroutine() > before; runtime.Gosched() {
 		if time.Now().After(end) {
@@ -141,6 +145,7 @@ func TestHostileReceiversDelayNobody(t *testing.T) {
 		for _, name := range numbered("hangs-", 4) {
 			bad[name] = hangs
 		}
+
 		for name, f := range bad {
 			w.client.on("https://"+name+".test/", f)
 		}
@@ -152,21 +157,25 @@ func TestHostileReceiversDelayNobody(t *testing.T) {
 				w.owing("https://"+name+".test/", 1, name+id)
 				w.event(name+id, 0)
 			}
+
 			w.owing(urlA, 1, id)
 			committed[id+"/1"] = time.Now()
 			w.event(id, 0)
 		}
+
 		time.Sleep(time.Minute)
 
 		calls := w.client.calls(urlA)
 		if len(calls) != len(committed) {
 			t.Errorf("%d webhooks arrived at the healthy receiver, want %d", len(calls), len(committed))
 		}
+
 		for _, c := range calls {
 			if wait := c.at.Sub(committed[c.id]); wait != 0 {
 				t.Errorf("%s arrived %v after its commit", c.id, wait)
 			}
 		}
+
 		for name := range bad {
 			if len(w.client.calls("https://"+name+".test/")) == 0 {
 				t.Errorf("the receiver that %s was never tried", name)
@@ -204,16 +213,19 @@ func (s *street) p99(name string, beside []hostile) time.Duration {
 	committed := map[string]time.Time{}
 	pace := time.NewTicker(12 * time.Millisecond) // whoever waits holds up nobody's beginning
 	defer pace.Stop()
+
 	for i, id := range numbered(name, sample) {
 		<-pace.C
 		if len(beside) > 0 {
 			s.owing(s.url[beside[i%len(beside)].name], 1, "hostile-"+id)
 			s.event("hostile-"+id, 0)
 		}
+
 		s.owing(s.url[good], 1, id)
 		committed[id+"/1"] = time.Now()
 		s.event(id, 0)
 	}
+
 	var waits []time.Duration
 	for range sample {
 		select {
@@ -223,6 +235,7 @@ func (s *street) p99(name string, beside []hostile) time.Duration {
 			s.t.Fatalf("%d of %d were delivered", len(waits), sample)
 		}
 	}
+
 	slices.Sort(waits)
 	return waits[sample*99/100-1]
 }
@@ -273,10 +286,12 @@ func newStreet(t *testing.T) *street {
 	for _, h := range s.kinds {
 		s.url[h.name] = h.start(s).URL + "/hook"
 	}
+
 	var allow []string
 	for _, srv := range s.servers {
 		allow = append(allow, "127.0.0.1/32:"+port(srv.Listener))
 	}
+
 	list, err := egress.ParseAllow(strings.Join(allow, ","))
 	if err != nil {
 		t.Fatal(err)
@@ -284,16 +299,19 @@ func newStreet(t *testing.T) *street {
 	if s.read.Client, err = egress.New(egress.Config{Allow: list, Roots: s.roots}); err != nil {
 		t.Fatal(err)
 	}
+
 	s.close()
 	// Four of them are slow, and each may have eight slots.
 	s.lanes = map[string]local.Limits{task.Turns: {}, task.Deliveries: {Slots: 48}}
 	s.open(&s.read)
+
 	s.store.written = func() {
 		select {
 		case s.written <- true:
 		default:
 		}
 	}
+
 	t.Cleanup(s.end)
 	return s
 }

@@ -31,6 +31,7 @@ func TestP9P10P11P12P21Decision19Delivers(t *testing.T) {
 		w.WriteHeader(http.StatusAccepted)
 		_, _ = w.Write(make([]byte, 1<<20)) // of no interest
 	}))
+
 	defer srv.Close()
 	w := newWorld(t)
 	w.close()
@@ -39,20 +40,24 @@ func TestP9P10P11P12P21Decision19Delivers(t *testing.T) {
 	w.accept("t1", task.Hook{ID: "h", URL: url, Scheme: "Bearer", Sealed: w.seal(url, "tok", "cred")})
 	w.finish("t1", a2a.TaskStateCompleted, "done", "art", "text")
 	before := time.Now().Unix()
+
 	if code := w.event("t1", 0); code != http.StatusNoContent {
 		t.Fatalf("event answered %d", code)
 	}
+
 	for i, id := range []string{"t1/1", "t1/2"} {
 		r := <-got
 		want := map[string]string{
 			"Content-Type": "application/a2a+json", "User-Agent": "errand", "Webhook-Id": id,
 			"Authorization": "Bearer cred", "A2a-Notification-Token": "tok", "X-A2a-Notification-Token": "tok",
 		}
+
 		for name, value := range want {
 			if r.Header.Get(name) != value {
 				t.Errorf("note %d: %s = %q, want %q", i+1, name, r.Header.Get(name), value)
 			}
 		}
+
 		if stamp, err := strconv.ParseInt(r.Header.Get("Webhook-Timestamp"), 10, 64); err != nil || stamp < before || stamp > before+60 {
 			t.Errorf("webhook-timestamp %q", r.Header.Get("Webhook-Timestamp"))
 		}
@@ -60,23 +65,28 @@ func TestP9P10P11P12P21Decision19Delivers(t *testing.T) {
 			t.Errorf("%s %s, length %d", r.Method, r.URL, r.ContentLength)
 		}
 	}
+
 	art := (<-bodies).Event.(*a2a.TaskArtifactUpdateEvent)
 	if !art.LastChunk || art.Append || art.Artifact.ID != "art" || art.Artifact.Parts[0].Text() != "text" {
 		t.Errorf("artifact update %+v", art)
 	}
+
 	st := (<-bodies).Event.(*a2a.TaskStatusUpdateEvent)
 	if st.Status.State != a2a.TaskStateCompleted || st.Status.Message.Parts[0].Text() != "done" || st.TaskID != "t1" || st.ContextID != "c" {
 		t.Errorf("status update %+v", st)
 	}
+
 	w.close() // waits for the pass
 	w.store.mu.Lock()
 	if w.store.commits != 1 {
 		t.Errorf("%d commits for two notes, want 1", w.store.commits)
 	}
+
 	w.store.mu.Unlock()
 	if n := len(w.queue.all()); n != 1 {
 		t.Errorf("%d jobs added, want 1", n)
 	}
+
 	w.open(srv.Client())
 	h := w.hook("t1", "h")
 	if h.Cursor != 2 || h.Attempt != 0 || len(h.Tries) != 2 || h.Tries[1].Status != 202 || h.Tries[1].Note != 2 {
@@ -113,11 +123,13 @@ func TestEvent(t *testing.T) {
 			w.queue.keep, w.queue.down = true, c.queue
 			w.store.setDown(c.store)
 			var code int
+
 			if c.note > 0 {
 				code = w.event("t1", c.note)
 			} else {
 				code = w.post(t.Context(), bus.PathEvents, c.raw)
 			}
+
 			if code != c.code || len(w.queue.all()) != c.jobs {
 				t.Errorf("code %d with %d jobs, want %d with %d", code, len(w.queue.all()), c.code, c.jobs)
 			}
@@ -217,14 +229,17 @@ func TestP14Decision18DeadReceiverDelaysNobody(t *testing.T) {
 		start := time.Now()
 		w.event("t1", 0)
 		time.Sleep(2 * time.Second)
+
 		if h := w.hook("t1", "good"); h.Cursor != 3 {
 			t.Errorf("the healthy hook's cursor is %d after 2 s, want 3", h.Cursor)
 		}
+
 		for _, c := range w.client.calls(urlB) {
 			if c.at.After(start.Add(time.Second)) {
 				t.Errorf("%s came after %v", c.id, c.at.Sub(start))
 			}
 		}
+
 		time.Sleep(14 * time.Second)
 		h := w.hook("t1", "dead")
 		if h.Attempt != 1 || h.Cursor != 0 || len(h.Tries) != 1 || h.Tries[0].Error != "timeout" {
@@ -252,6 +267,7 @@ func TestP13Decision18Schedule(t *testing.T) {
 		if len(calls) != len(schedule) {
 			t.Fatalf("%d attempts, want %d", len(calls), len(schedule))
 		}
+
 		for i := 1; i < len(calls); i++ {
 			wait := calls[i].at.Sub(calls[i-1].at)
 			if low, high := schedule[i]*4/5, schedule[i]*6/5+time.Second; wait < low || wait > high {
@@ -261,6 +277,7 @@ func TestP13Decision18Schedule(t *testing.T) {
 				t.Errorf("attempt %d is %s", i+1, calls[i].id)
 			}
 		}
+
 		last := calls[len(calls)-1].at
 		if h := w.hook("t1", "h"); h.State != task.HookDead || h.Gone || h.Cursor != 0 || len(h.Tries) != 10 || h.Next.Sub(last) > time.Second {
 			t.Errorf("after the attempt at %v: %+v", last, h)
@@ -268,6 +285,7 @@ func TestP13Decision18Schedule(t *testing.T) {
 		if took := last.Sub(calls[0].at); took < twice/2*4/5 || took > twice/2*6/5 {
 			t.Errorf("the schedule took %v, want %v give or take a fifth", took, twice/2)
 		}
+
 		w.client.on(urlA, nil)
 		w.answer("t1", "that")
 		w.finish("t1", a2a.TaskStateCompleted, "")
@@ -300,6 +318,7 @@ func (w *world) untilSettled(id string) {
 func TestP13Failures(t *testing.T) {
 	const h = time.Hour
 	date := time.Date(2000, 1, 1, 0, 8, 0, 0, time.UTC).Format(http.TimeFormat) // a bubble begins at midnight
+
 	for _, c := range []struct {
 		name      string
 		failures  int // before
@@ -331,14 +350,17 @@ func TestP13Failures(t *testing.T) {
 				w.failed("t1", c.failures)
 				w.client.on(urlA, c.answer)
 				w.deliver("t1")
+
 				hook := w.hook("t1", "h")
 				if hook.Attempt != c.failures+1 || hook.Cursor != 0 || hook.State != task.HookActive {
 					t.Fatalf("hook %+v", hook)
 				}
+
 				wait := hook.Next.Sub(hook.Tries[len(hook.Tries)-1].At)
 				if wait < c.low || wait > c.high {
 					t.Errorf("wait %v, want %v to %v", wait, c.low, c.high)
 				}
+
 				// What is under a minute away is brought by a job, the rest by Due.
 				if got := len(w.queue.all()) == 1; got != (time.Until(hook.Next) <= time.Minute) {
 					t.Errorf("job added: %v, with a wait of %v", got, wait)

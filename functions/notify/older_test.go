@@ -25,6 +25,7 @@ func TestWebhooksOfAnOlderFileGoOn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	synctest.Test(t, func(t *testing.T) {
 		killed := time.Date(2026, time.November, 29, 13, 22, 30, 0, time.UTC)
 		time.Sleep(time.Until(killed))
@@ -34,6 +35,7 @@ func TestWebhooksOfAnOlderFileGoOn(t *testing.T) {
 		if err := os.WriteFile(w.path, files["schema2.sqlite"], 0o600); err != nil {
 			t.Fatal(err)
 		}
+
 		w.keys = keys.NewKeyring(func(context.Context) (secret.Value, error) { return secret.NewValue(files["schema2.keys"]) })
 		w.open(nil)
 
@@ -41,15 +43,18 @@ func TestWebhooksOfAnOlderFileGoOn(t *testing.T) {
 		if err != nil || len(p.Records) != 1 {
 			t.Fatalf("Dead = %v, %v, want one task", p.Records, err)
 		}
+
 		dead := p.Records[0]
 		w.update(dead.ID(), func(r task.Record) (task.Record, bool, error) {
 			return r.Redrive(w.rules.At(time.Now()), dead.Hooks[0].ID, dead.Hooks[0].Gen, 0)
 		})
+
 		w.deliver(dead.ID())
 		due, err := w.db.Due(t.Context(), task.Deliveries, killed.Add(time.Hour), task.Ref{}, 10)
 		if err != nil || len(due) != 1 {
 			t.Fatalf("Due = %v, %v, want one task", due, err)
 		}
+
 		time.Sleep(time.Until(due[0].At) + time.Second)
 		w.deliver(due[0].ID)
 
@@ -58,6 +63,7 @@ func TestWebhooksOfAnOlderFileGoOn(t *testing.T) {
 				t.Errorf("%s was told (-want +got):\n%s", url, diff)
 			}
 		}
+
 		for _, c := range w.client.calls("http://127.0.0.1:9412/busy") {
 			if c.header.Get("X-A2A-Notification-Token") != "secret-token" {
 				t.Errorf("%s came with %v", c.id, c.header)

@@ -120,37 +120,44 @@ func (p *pass) settle(ctx context.Context, r task.Record, got []round) task.Reco
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeFor)
 	defer cancel()
 	var outcomes []task.Delivery
+
 	for _, g := range got {
 		if g.Sent > 0 || g.Fail || g.Pinged || !g.Wait.IsZero() {
 			outcomes = append(outcomes, g.Delivery)
 		}
 	}
+
 	id, failed := r.ID(), false
 	if len(outcomes) > 0 {
 		next, err := task.UpdateFrom(ctx, p.Store, r, func(r task.Record) (task.Record, bool, error) {
 			return r.Delivered(p.Desk.Moment(), outcomes)
 		})
+
 		if failed = err != nil; failed {
 			p.Log.Error("committing deliveries", "task", id, "err", err)
 		} else {
 			r = next
 		}
 	}
+
 	stale := false
 	for _, g := range got {
 		if g.hold || failed {
 			p.held[g.Hook.Gen] = g.again
 		}
+
 		// A pass that was turned away because of this round may have come for a
 		// change that this one has not seen.
 		if p.flights.end(flight{id, g.Hook.ID}) {
 			stale = true
 		}
 	}
+
 	if stale {
 		if next, err := p.Store.Load(ctx, id); err == nil {
 			r = next
 		}
 	}
+
 	return r
 }

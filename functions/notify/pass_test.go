@@ -41,20 +41,24 @@ func TestP7Decision22HookChangedDuringAPass(t *testing.T) {
 				<-release
 				return status(200), nil
 			})
+
 			w.accept("t1", task.Hook{ID: "h", URL: urlA})
 			w.finish("t1", a2a.TaskStateCompleted, "", "a", "x", "b", "y")
 			ended := make(chan bool)
 			go func() { defer close(ended); w.deliver("t1") }()
 			<-begun
+
 			if c.replace {
 				w.setHook("t1", task.Hook{ID: "h", URL: urlB})
 			} else {
 				w.update("t1", func(r task.Record) (task.Record, bool, error) { return r.DropHook(w.rules.At(time.Now()), "h") })
 			}
+
 			w.deliver("t1") // its hint: turned away
 			if n := len(w.client.ids(urlB)); n != 0 {
 				t.Errorf("%d attempts beside the one in flight", n)
 			}
+
 			close(release)
 			<-ended
 			if diff := cmp.Diff([]string{"t1/1"}, w.client.ids(urlA)); diff != "" {
@@ -100,6 +104,7 @@ func TestReplacedUnseen(t *testing.T) {
 				w.setHook("t1", task.Hook{ID: "h", URL: urlB})
 				w.deliver("t1")
 			})
+
 			w.deliver("t1")
 			if diff := cmp.Diff(c.old, w.client.ids(urlA)); diff != "" {
 				t.Errorf("the old receiver: %s", diff)
@@ -144,25 +149,30 @@ func TestTwoProcesses(t *testing.T) {
 			time.Sleep(70 * time.Millisecond)
 			return status(200), nil
 		}
+
 		w.client.on(urlA, slow)
 		w.accept("t1", task.Hook{ID: "h", URL: urlA})
 		var artifacts []string
 		for i := range 30 {
 			artifacts = append(artifacts, strconv.Itoa(i), "x")
 		}
+
 		w.finish("t1", a2a.TaskStateCompleted, "", artifacts...)
 		other := notify.New(notify.Config{Desk: w.desk(w.db), Store: w.db, Client: w.client, Keys: w.keys})
 		var wg sync.WaitGroup
 		wg.Go(func() { w.deliver("t1") })
+
 		wg.Go(func() {
 			time.Sleep(500 * time.Millisecond)
 			req := httptest.NewRequest(http.MethodPost, queue.PathDeliver, http.NoBody)
 			req.Body = http.MaxBytesReader(nil, jobBody("t1"), 1000)
 			other.ServeDelivery(httptest.NewRecorder(), req)
 		})
+
 		wg.Wait()
 		time.Sleep(10 * time.Second)
 		seen := 0
+
 		for _, id := range w.client.ids(urlA) {
 			if id == "t1/"+strconv.Itoa(seen+1) {
 				seen++
@@ -170,9 +180,11 @@ func TestTwoProcesses(t *testing.T) {
 				t.Fatalf("%s came after %d", id, seen)
 			}
 		}
+
 		if h := w.hook("t1", "h"); seen != 31 || h.Cursor != 31 {
 			t.Errorf("%d notes received, cursor %d, want 31", seen, h.Cursor)
 		}
+
 		// The other one sends what the first has not committed yet, then leaves it.
 		if n := len(w.client.ids(urlA)) - seen; n == 0 || n > 12 {
 			t.Errorf("%d notes were sent twice, want those of half a second", n)
@@ -190,6 +202,7 @@ func TestCursorSurvivesRestart(t *testing.T) {
 		}
 		return status(200), nil
 	})
+
 	w.accept("t1", task.Hook{ID: "h", URL: urlA})
 	w.finish("t1", a2a.TaskStateCompleted, "", "a", "x")
 	w.deliver("t1")
@@ -198,10 +211,12 @@ func TestCursorSurvivesRestart(t *testing.T) {
 	if h := w.hook("t1", "h"); h.Cursor != 1 || h.Attempt != 1 {
 		t.Fatalf("after the restart: %+v", h)
 	}
+
 	w.client.on(urlA, nil)
 	w.update("t1", func(r task.Record) (task.Record, bool, error) { // its time has come
 		return r.Delivered(w.rules.At(time.Now()), []task.Delivery{{Hook: r.Hooks[0], Fail: true, Wait: time.Now()}})
 	})
+
 	w.deliver("t1")
 	if diff := cmp.Diff([]string{"t1/1", "t1/2", "t1/2"}, w.client.ids(urlA)); diff != "" {
 		t.Error(diff)
@@ -276,6 +291,7 @@ func TestHostLimit(t *testing.T) {
 func manyTasks(t *testing.T, takes, within time.Duration) {
 	w := newWorld(t)
 	var running, most atomic.Int32
+
 	w.client.on(urlA, func(*http.Request) (*http.Response, error) {
 		if n := running.Add(1); n > most.Load() {
 			most.Store(n)
@@ -284,23 +300,28 @@ func manyTasks(t *testing.T, takes, within time.Duration) {
 		time.Sleep(takes)
 		return status(200), nil
 	})
+
 	const tasks = 60
 	start := time.Now()
+
 	for i := range tasks {
 		id := "t" + strconv.Itoa(i)
 		w.accept(id, task.Hook{ID: "h", URL: urlA})
 		w.finish(id, a2a.TaskStateCompleted, "")
 		w.event(id, 0)
 	}
+
 	for i := range tasks {
 		id := "t" + strconv.Itoa(i)
 		for w.hook(id, "h").Cursor == 0 && time.Since(start) < 5*time.Minute {
 			time.Sleep(takes / 10)
 		}
+
 		if h := w.hook(id, "h"); h.Cursor != 1 || len(h.Tries) != 1 {
 			t.Errorf("%s: %+v", id, h)
 		}
 	}
+
 	if most.Load() != 8 {
 		t.Errorf("%d attempts at once, want 8", most.Load())
 	}

@@ -81,50 +81,61 @@ func (p *pass) attempt(ctx context.Context, id string, h *task.Hook, out *round)
 		case !errors.Is(err, task.ErrNotFound):
 			p.Log.Error("delivering", "task", id, "err", err)
 		}
+
 		return false, errForgotten
 	}
+
 	if out.hold = !current(r, out.Hook); out.hold {
 		return false, errForgotten
 	}
+
 	ping := !h.Ping.IsZero()
 	if !ping && !r.Ready(*h, p.Desk.Now()) {
 		return false, errForgotten
 	}
+
 	began := p.Desk.Now()
 	a, err := p.post(ctx, r, *h, ping)
 	if ctx.Err() != nil && !a.OK() {
 		out.hold, out.again = true, p.Desk.Now() // we hung up: no attempt
 		return false, errForgotten
 	}
+
 	if err != nil { // nothing can be signed now: no attempt, and Due comes back
 		out.hold = true
 		p.Log.ErrorContext(ctx, "a webhook cannot be signed", "task", id, "hook", h.ID, "err", err, "alert", true)
 		return false, errForgotten
 	}
+
 	switch {
 	case a.Class == webhook.ClassRequest, a.Class == webhook.ClassRefused:
 		result = errForgotten // neither alive nor dead: nothing was sent
 	case !a.Alive():
 		result = errNoAnswer
 	}
+
 	t := task.Try{At: p.Desk.Now().UTC(), Status: a.Status, Error: a.Class}
 	if !ping {
 		t.Note = h.Cursor + 1
 	}
+
 	out.Tries, h.Tries = append(out.Tries, t), append(h.Tries[:len(h.Tries):len(h.Tries)], t)
 	line := []any{"task", id, "hook", h.ID, "host", webhook.Host(h.URL), "note", t.Note, "attempt", h.Attempt + 1,
 		"status", a.Status, "took", t.At.Sub(began).Round(time.Millisecond)}
+
 	switch {
 	case ping:
 		out.Pinged, h.Ping = true, time.Time{}
 		p.Log.InfoContext(ctx, "a ping was sent", append(line, "class", a.Class, "err", a.Cause)...)
 		return a.OK() && r.Ready(*h, t.At), result
+
 	case a.OK():
 		p.Log.InfoContext(ctx, "a webhook was delivered", line...)
 		out.Sent++
 		h.Cursor, h.Attempt, h.Since, h.Next = h.Cursor+1, 0, t.At, t.At
 		return h.Cursor < len(r.Notes), result
 	}
+
 	out.Fail = true
 	message := "a webhook was given up"
 	if out.Gone = a.Gone(); !out.Gone {
@@ -133,6 +144,7 @@ func (p *pass) attempt(ctx context.Context, id string, h *task.Hook, out *round)
 	if !out.Wait.IsZero() {
 		message = "a webhook failed"
 	}
+
 	p.Log.WarnContext(ctx, message, append(line, "class", a.Class, "next", out.Wait, "err", a.Cause)...)
 	return false, result
 }

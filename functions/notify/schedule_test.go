@@ -44,6 +44,7 @@ func TestRedriveAfterTheSchedule(t *testing.T) {
 					}
 					return down(req)
 				})
+
 				w.accept("t1", task.Hook{ID: "h", URL: urlA})
 				w.finish("t1", a2a.TaskStateInputRequired, "which?", "a", "x", "b", "y", "c", "z")
 				w.event("t1", 0)
@@ -53,6 +54,7 @@ func TestRedriveAfterTheSchedule(t *testing.T) {
 				if h.State != task.HookDead || h.Gone || h.Cursor != 1 || h.Attempt != 10 || len(calls) != 11 {
 					t.Fatalf("after the schedule, with %d attempts: %+v", len(calls), h)
 				}
+
 				w.client.on(urlA, nil)
 				c.do(w)
 				w.event("t1", 0)
@@ -105,18 +107,21 @@ func TestRedriveBeginsTheScheduleAgain(t *testing.T) {
 // schedule: nobody is given up before.
 func TestReceiversThatComeBack(t *testing.T) {
 	many := conformance.Size(100, 1000)
+
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		start := time.Now()
 		stop := w.sweeps(time.Minute)
 		ids := numbered("t", many)
 		back := map[string]time.Time{}
+
 		for i, id := range ids {
 			url := "https://" + id + ".test/"
 			at := start.Add(time.Duration(rand.Int64N(int64(80 * time.Hour))))
 			if i%4 == 0 { // half of the attempts are in the first hours
 				at = start.Add(time.Duration(rand.Int64N(int64(3 * time.Hour))))
 			}
+
 			back[id] = at
 			silent := []func(*http.Request) (*http.Response, error){down, answers(503), hangs}[i%3]
 			w.client.on(url, func(req *http.Request) (*http.Response, error) {
@@ -125,12 +130,15 @@ func TestReceiversThatComeBack(t *testing.T) {
 				}
 				return status(200), nil
 			})
+
 			w.owing(url, 3, id)
 			w.event(id, 0)
 		}
+
 		time.Sleep(100 * time.Hour)
 		stop()
 		dead := 0
+
 		for _, id := range ids {
 			h, calls := w.hook(id, "h"), w.client.calls("https://"+id+".test/")
 			if h.State == task.HookDead {
@@ -140,6 +148,7 @@ func TestReceiversThatComeBack(t *testing.T) {
 				t.Errorf("%s: %v: %+v", id, err, h)
 			}
 		}
+
 		t.Logf("%d of %d were dead at the end of their schedule", dead, many)
 	})
 }

@@ -35,6 +35,7 @@ func (w *worker) ServeHTTP(_ http.ResponseWriter, req *http.Request) {
 		w.t.Error(err, perr)
 		return
 	}
+
 	claimed := false
 	now := rules.At(time.Now())
 	update(w.t, w.db, job.Task, func(r task.Record) (task.Record, bool, error) {
@@ -43,12 +44,15 @@ func (w *worker) ServeHTTP(_ http.ResponseWriter, req *http.Request) {
 		claimed = v == task.Claimed
 		return n, changed, err
 	})
+
 	if !claimed {
 		return // a hint too many
 	}
+
 	w.mu.Lock()
 	w.ran[job.Task]++
 	w.mu.Unlock()
+
 	select {
 	case <-time.After(w.takes):
 	case <-req.Context().Done():
@@ -86,6 +90,7 @@ func acceptMany(t *testing.T, db *sqlstore.DB, q queue.Queue, n int) {
 // it back, once.
 func TestBacklogOfAnHour(t *testing.T) {
 	tasks, slots := conformance.Size(1000, 10_000), conformance.Size(25, 250)
+
 	synctest.Test(t, func(t *testing.T) {
 		db := open(t, nil)
 		work := &worker{t: t, db: db, takes: 90 * time.Second, ran: map[string]int{}}
@@ -96,10 +101,12 @@ func TestBacklogOfAnHour(t *testing.T) {
 		q := &jobs{fail: -1, next: first}
 		var sweeps atomic.Int32
 		s := newSweep(db, q, time.Now, func(c *sweep.Config) { c.Limit = 2 * tasks })
+
 		mux.HandleFunc("POST "+queue.PathSweep, func(w http.ResponseWriter, r *http.Request) {
 			s.ServeHTTP(w, r)
 			sweeps.Add(1)
 		})
+
 		ctx, stop := context.WithCancel(t.Context())
 		var ended sync.WaitGroup
 		ended.Go(func() { s.Run(ctx, time.Minute) })
@@ -108,6 +115,7 @@ func TestBacklogOfAnHour(t *testing.T) {
 		if n := work.done(); n < tasks/2 || n > tasks-slots {
 			t.Fatalf("%d tasks ran in the hour: the queue was not slow", n)
 		}
+
 		time.Sleep(10 * time.Minute)
 		counted(t, work, q, tasks, 1)
 		if n := sweeps.Load(); n < 10 {
@@ -120,6 +128,7 @@ func TestBacklogOfAnHour(t *testing.T) {
 		if err := first.Close(lost); err != nil {
 			t.Fatal(err)
 		}
+
 		work.mu.Lock()
 		work.ran = map[string]int{}
 		work.mu.Unlock()
@@ -129,9 +138,11 @@ func TestBacklogOfAnHour(t *testing.T) {
 		q.next = second
 		q.mu.Unlock()
 		time.Sleep(2 * time.Minute) // the next sweep, a minute after they were asked for
+
 		if n := len(q.turns()); n != tasks {
 			t.Errorf("the next sweep put back %d of %d", n, tasks)
 		}
+
 		time.Sleep(70 * time.Minute)
 		counted(t, work, q, tasks, 1)
 		stop()
@@ -199,6 +210,7 @@ func rearm(t *testing.T, db *sqlstore.DB, tasks int) {
 // it drains, until everything has run, and then it is left in peace.
 func TestRefillOfASmallLane(t *testing.T) {
 	const tasks = 2000
+
 	synctest.Test(t, func(t *testing.T) {
 		db := open(t, nil)
 		work := &worker{t: t, db: db, takes: 10 * time.Second, ran: map[string]int{}}
@@ -208,6 +220,7 @@ func TestRefillOfASmallLane(t *testing.T) {
 		q := &jobs{fail: -1}
 		s := newSweep(db, q, time.Now, func(c *sweep.Config) { c.Fill = 250 })
 		var refills atomic.Int32
+
 		q.next = local.NewQueue(local.QueueConfig{
 			Handler: mux,
 			Lanes:   map[string]local.Limits{task.Turns: {Slots: 50, Capacity: 100}, task.Deliveries: {}},
@@ -216,19 +229,23 @@ func TestRefillOfASmallLane(t *testing.T) {
 				s.Refill(ctx, lane)
 			},
 		})
+
 		s.Refill(t.Context(), task.Turns)
 		if n := len(q.turns()); n != 250 {
 			t.Errorf("one refill put back %d, want 250", n)
 		}
+
 		time.Sleep(30 * time.Minute)
 		if n := work.done(); n != tasks {
 			t.Errorf("%d of %d tasks ran", n, tasks)
 		}
+
 		for id, n := range work.ran {
 			if n > 1 {
 				t.Errorf("%s ran %d times", id, n)
 			}
 		}
+
 		if n := refills.Load(); n < tasks/100 || n > tasks/25 {
 			t.Errorf("%d refills for %d tasks in a lane of 100", n, tasks)
 		}

@@ -66,15 +66,18 @@ func (s *Sweep) each(ctx context.Context, lane string, before time.Time, limit i
 		if err != nil || len(refs) == 0 {
 			return int(done.Load()), err
 		}
+
 		after = refs[len(refs)-1]
 		// Those that have begun end properly when another one ends the pass.
 		g, ended := errgroup.WithContext(ctx)
 		g.SetLimit(side)
+
 		for _, ref := range refs {
 			g.Go(func() error {
 				if err := ended.Err(); err != nil {
 					return err
 				}
+
 				r, ours, err := take(ctx, ref.ID)
 				switch {
 				case errors.Is(err, task.ErrNotFound):
@@ -84,24 +87,30 @@ func (s *Sweep) each(ctx context.Context, lane string, before time.Time, limit i
 						s.Log.Error("a record that is due, and maybe others, is not for this version of the program", "task", ref.ID, "err", err)
 					}
 					return nil
+
 				case err != nil && failed.Add(1) > unreadable:
 					return err
 				case err != nil:
 					s.Log.Error("a record that is due cannot be put back", "task", ref.ID, "err", err)
 					return nil
+
 				case !ours:
 					return nil
 				}
+
 				if err := s.Desk.Enqueue(ctx, r); err != nil { // in every lane: no sweep looks at it sooner
 					return err
 				}
+
 				done.Add(1)
 				return nil
 			})
 		}
+
 		if err := g.Wait(); err != nil {
 			return int(done.Load()), err
 		}
 	}
+
 	return int(done.Load()), nil
 }

@@ -157,12 +157,14 @@ func indebted(t *testing.T, db *sqlstore.DB, now time.Time) {
 	claim(t, db, "crashed", now.Add(-8*time.Minute), 5*time.Minute)
 	accept(t, db, "expiring", now.Add(-9*time.Minute))
 	claim(t, db, "expiring", now.Add(-8*time.Minute), 8*time.Minute+30*time.Second)
+
 	accept(t, db, "done", now.Add(-9*time.Minute))
 	finish(t, db, "done", now.Add(-8*time.Minute), a2a.TaskStateCompleted)
 	accept(t, db, "asking", now.Add(-9*time.Minute))
 	finish(t, db, "asking", now.Add(-8*time.Minute), a2a.TaskStateInputRequired)
 	accept(t, db, "untold", now.Add(-9*time.Minute), hook)
 	finish(t, db, "untold", now.Add(-8*time.Minute), a2a.TaskStateCompleted)
+
 	for id, wait := range map[string]time.Duration{"retry": 30 * time.Second, "hours": 2 * time.Hour} {
 		accept(t, db, id, now.Add(-9*time.Minute), hook)
 		finish(t, db, id, now.Add(-8*time.Minute), a2a.TaskStateCompleted)
@@ -170,16 +172,19 @@ func indebted(t *testing.T, db *sqlstore.DB, now time.Time) {
 			return r.Delivered(rules.At(now), []task.Delivery{{Hook: r.Hooks[0], Fail: true, Wait: now.Add(wait)}})
 		})
 	}
+
 	// Owes two things: its note to the hook and, above Told, to the topic.
 	accept(t, db, "cancelled", now.Add(-9*time.Minute), hook)
 	update(t, db, "cancelled", func(r task.Record) (task.Record, bool, error) {
 		return r.Cancel(rules.At(now.Add(-8*time.Minute)), a2a.NewMessage(a2a.MessageRoleAgent), nil)
 	})
+
 	// The same, but due in the queue of turns: the hook waits for its time.
 	accept(t, db, "both", now.Add(-9*time.Minute), hook)
 	update(t, db, "both", func(r task.Record) (task.Record, bool, error) {
 		return r.Cancel(rules.At(now.Add(-8*time.Minute)), a2a.NewMessage(a2a.MessageRoleAgent), nil)
 	})
+
 	update(t, db, "both", func(r task.Record) (task.Record, bool, error) {
 		return r.Delivered(rules.At(now.Add(-8*time.Minute)), []task.Delivery{{Hook: r.Hooks[0], Fail: true, Wait: now.Add(20 * time.Second)}})
 	})
@@ -197,17 +202,20 @@ func TestDecision5SweepPutsBackWhatWasDue(t *testing.T) {
 	if diff := cmp.Diff(want, q.list(now)); diff != "" {
 		t.Errorf("turns: %s", diff)
 	}
+
 	run(s, task.Deliveries, now)
 	want = []string{"deliveries cancelled/deliveries 0s", "deliveries untold/deliveries 0s", "turns cancelled/turns 0s"}
 	if diff := cmp.Diff(want, q.list(now)); diff != "" {
 		t.Errorf("deliveries: %s", diff)
 	}
+
 	// What was asked for is not asked for again, until it has had its time.
 	now = now.Add(59 * time.Second)
 	run(s, task.Turns, now)
 	if diff := cmp.Diff([]string{"turns expiring/turns 0s", "turns fresh/turns 0s"}, q.list(now)); diff != "" {
 		t.Errorf("a minute later: %s", diff)
 	}
+
 	now = now.Add(time.Second)
 	run(s, task.Turns, now.Add(time.Hour)) // a clock that is wrong
 	if diff := cmp.Diff([]string{"deliveries both/deliveries 0s", "turns both/turns 0s", "turns crashed/turns 0s", "turns lost/turns 0s"}, q.list(now)); diff != "" {
@@ -261,8 +269,10 @@ func TestRefill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	q := &jobs{fail: -1}
 	s := newSweep(db, q, clock, func(c *sweep.Config) { c.Limit = 1 })
+
 	for range 2 { // nothing is written: the second one finds the same
 		s.Refill(t.Context(), task.Turns)
 		want := []string{
@@ -272,6 +282,7 @@ func TestRefill(t *testing.T) {
 		if diff := cmp.Diff(want, q.list(now)); diff != "" {
 			t.Errorf("turns: %s", diff)
 		}
+
 		s.Refill(t.Context(), task.Deliveries)
 		want = []string{
 			"deliveries cancelled/deliveries 0s", "deliveries retry/deliveries 30s", "deliveries untold/deliveries 0s", "turns cancelled/turns 0s",
@@ -280,9 +291,11 @@ func TestRefill(t *testing.T) {
 			t.Errorf("deliveries: %s", diff)
 		}
 	}
+
 	if after, err := db.Load(t.Context(), "lost"); err != nil || after.Version != before.Version {
 		t.Errorf("the record was written: version %d, then %d, %v", before.Version, after.Version, err)
 	}
+
 	q.fail = 2
 	s.Refill(t.Context(), task.Turns)
 	if n := len(q.list(now)); n != 2 {
@@ -299,30 +312,36 @@ func TestFailedAddEndsThePass(t *testing.T) {
 	for i := range 1000 {
 		go accept(t, db, fmt.Sprintf("t%d", i), start)
 	}
+
 	for n := 0; n < 1000; {
 		refs, err := db.Due(t.Context(), task.Turns, now, task.Ref{}, 2000)
 		if n = len(refs); err != nil {
 			t.Fatal(err)
 		}
 	}
+
 	q := &jobs{fail: 10}
 	s := newSweep(db, q, clock)
 	if code := run(s, task.Turns, now); code != http.StatusNoContent {
 		t.Errorf("answered %d, want 204", code)
 	}
+
 	due, err := db.Due(t.Context(), task.Turns, now, task.Ref{}, 2000)
 	if err != nil || len(due) < 900 {
 		t.Errorf("%d are still due, %v; the pass went on", len(due), err)
 	}
+
 	q.fail = -1
 	for range 3 { // the first finds the rest, a later one what was asked for in vain
 		run(s, task.Turns, now)
 		now = now.Add(2 * time.Minute)
 	}
+
 	told := map[string]bool{}
 	for _, job := range q.list(now) {
 		told[job] = true
 	}
+
 	if len(told) != 1000 {
 		t.Errorf("%d of 1000 put back in the end", len(told))
 	}
@@ -431,11 +450,13 @@ func TestAU12Decision30Purge(t *testing.T) {
 	now := start
 	clock := func() time.Time { return now }
 	db := open(t, clock)
+
 	for i := range 200 {
 		id := fmt.Sprintf("old%d", i)
 		accept(t, db, id, start)
 		finish(t, db, id, start, a2a.TaskStateCompleted)
 	}
+
 	accept(t, db, "young", start)
 	finish(t, db, "young", start.Add(time.Hour), a2a.TaskStateCompleted)
 	accept(t, db, "open", start)
@@ -448,9 +469,11 @@ func TestAU12Decision30Purge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for _, r := range page.Records {
 		left = append(left, r.ID())
 	}
+
 	slices.Sort(left)
 	if diff := cmp.Diff([]string{"open", "young"}, left); diff != "" {
 		t.Error(diff)

@@ -45,6 +45,7 @@ func (r *run) onNetwork(err error) *fault {
 			"a domain of your own needs a record that leads to the service",
 		}, "the name %s is not known (DNS)", dns.Name)
 	}
+
 	switch _, notTLS := errors.AsType[tls.RecordHeaderError](err); {
 	case notTLS || strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return wrong([]string{"write http:// for an agent on this machine; elsewhere put TLS in front of it"}, "%s does not speak TLS", r.base.Host)
@@ -53,22 +54,27 @@ func (r *run) onNetwork(err error) *fault {
 			"the address must be one that the certificate is for; a new domain on Google Cloud gets its certificate within an hour",
 			"for an authority of your own, name its file in SSL_CERT_FILE",
 		}, "the certificate of %s is not accepted: %s", r.base.Host, certificate(err))
+
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return wrong([]string{
 			"start it (go run ./cardserver), or correct the port: PORT and ERRAND_LISTEN decide it, and its log names it",
 			"in a container it must listen on all interfaces: ERRAND_LISTEN=0.0.0.0:8080",
 		}, "nobody listens at %s", r.base.Host)
+
 	case errors.Is(err, context.DeadlineExceeded) || isTimeout(err):
 		return wrong([]string{
 			"a firewall may drop what is sent there; a service whose ingress is internal answers only from inside its network",
 			"or the agent hangs: its log says with what",
 		}, "no answer from %s in time", r.base.Host)
+
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET):
 		return wrong([]string{"the process ended or was replaced while it answered: its log says why; then try again"}, "%s closed the connection without an answer", r.base.Host)
 	}
+
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return wrong([]string{"check the address, and the network between here and there"}, "%s cannot be reached: %s", r.base.Host, op.Err)
 	}
+
 	return nil
 }
 
@@ -98,6 +104,7 @@ func (r *run) onAnswer(a *answer) []string {
 			"it redirects to " + quote(a.location) + ": try that address, if it is the agent's",
 			"a page to log in at is put there by a proxy (such as IAP) that programs cannot use: let them pass, and let the agent ask who they are",
 		}
+
 	case a.status == http.StatusUnauthorized:
 		return r.onUnauthorized(a)
 	case a.status == http.StatusForbidden:
@@ -107,25 +114,30 @@ func (r *run) onAnswer(a *answer) []string {
 			"give the address of the agent: " + cardPath + " is asked for below it",
 			"Cloud Run answers so too when there is no such service, or when its ingress is internal: gcloud run services list",
 		}
+
 	case a.status == http.StatusMisdirectedRequest:
 		return []string{
 			"the agent listens on loopback and is asked under another name: ask http://127.0.0.1 with its port",
 			"or set ERRAND_URL to the address it is reached at",
 		}
+
 	case a.status == http.StatusTooManyRequests:
 		return []string{"wait" + inSeconds(a.retry) + "; after wrong credentials an address is slowed down", "from Cloud Run itself: no instance was free, so allow more of them (instances in infra/variables.tf)"}
 	case a.status == http.StatusBadRequest && strings.Contains(a.message, "HTTPS"):
 		return []string{"write https://"}
 	case a.status == http.StatusServiceUnavailable && a.page:
 		return []string{"Cloud Run has no instance that started: the log of cardserver names the variable, the secret or the right that is missing"}
+
 	case a.status == http.StatusServiceUnavailable:
 		return []string{
 			"try again" + inSeconds(a.retry) + ": its store, or the issuer whose keys it needs, did not answer",
 			"if it stays so: the log of cardserver names which",
 		}
+
 	case a.status >= 500:
 		return []string{"the log of cardserver has the cause; from a load balancer: whether it reaches the service at all"}
 	}
+
 	return []string{"something between here and the agent answers so: the agent itself does not"}
 }
 
@@ -146,6 +158,7 @@ func (r *run) onUnauthorized(a *answer) []string {
 			"or -token with " + tokenCommand(r.base.Scheme+"://"+r.base.Host),
 		}
 	}
+
 	var mend []string
 	switch {
 	case r.Key == "" && r.Token == "":
@@ -157,6 +170,7 @@ func (r *run) onUnauthorized(a *answer) []string {
 	default:
 		mend = append(mend, "the token was sent as Authorization: Bearer; it is valid for an hour at most")
 	}
+
 	audience := ""
 	if m := audienceForm.FindStringSubmatch(a.challenge); m != nil {
 		audience, _, _ = strings.Cut(m[1], " ")
@@ -167,9 +181,11 @@ func (r *run) onUnauthorized(a *answer) []string {
 	if a.message == "" || strings.Contains(a.message, "API key") {
 		mend = append(mend, "a key: go run ./cardserver key NAME prints one and its line for the access file (ERRAND_ACCESS), which instances read when they start")
 	}
+
 	if audience != "" {
 		mend = append(mend, "a token: "+tokenCommand(audience))
 	}
+
 	return mend
 }
 

@@ -35,11 +35,13 @@ func (r *run) tryBinding(ctx context.Context, i *a2a.AgentInterface, name string
 		if err != nil {
 			return "", err
 		}
+
 		return b.unknown(ctx)
 	}); bad != nil && bad.what != notProtocol {
 		r.report.skip("the rest", b.name+": nothing else would get through")
 		return nil
 	}
+
 	for _, c := range []struct {
 		name  string
 		limit time.Duration
@@ -53,6 +55,7 @@ func (r *run) tryBinding(ctx context.Context, i *a2a.AgentInterface, name string
 	} {
 		r.report.check(ctx, c.name, b.name, c.limit, c.try)
 	}
+
 	return b
 }
 
@@ -194,11 +197,13 @@ func (b *binding) cancel(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+
 	got, first := b.tryCancel(ctx, task.ID)
 	last := first
 	if first != nil && got != nil && !got.Status.State.Terminal() {
 		got, last = b.tryCancel(ctx, task.ID) // the first may have met a task that was changing just then
 	}
+
 	switch {
 	case errors.Is(first, a2a.ErrUnsupportedOperation):
 		return "", remark("this agent cancels nothing")
@@ -210,9 +215,11 @@ func (b *binding) cancel(ctx context.Context) (string, error) {
 	default:
 		return "", last
 	}
+
 	if first != nil && !errors.Is(first, a2a.ErrTaskNotCancelable) {
 		return "", remark(fmt.Sprintf("the task is %s, and its cancel was answered: %s", state(got.Status.State), quote(first.Error())))
 	}
+
 	return cancelled(got)
 }
 

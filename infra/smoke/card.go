@@ -174,14 +174,17 @@ func (r *run) oldUnknown(ctx context.Context, i *a2a.AgentInterface) (string, er
 	id := string(a2a.NewTaskID())
 	method, target := http.MethodGet, strings.TrimSuffix(i.URL, "/")+"/v1/tasks/"+id
 	var body []byte
+
 	if i.ProtocolBinding == a2a.TransportProtocolJSONRPC {
 		method, target = http.MethodPost, i.URL
 		body = fmt.Appendf(nil, `{"jsonrpc":"2.0","id":1,"method":"tasks/get","params":{"id":%q}}`, id)
 	}
+
 	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
 	if err != nil {
 		return "", err
 	}
+
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set(a2a.SvcParamVersion, string(i.ProtocolVersion))
 	resp, err := r.client.Do(req)
@@ -193,12 +196,14 @@ func (r *run) oldUnknown(ctx context.Context, i *a2a.AgentInterface) (string, er
 	if err != nil {
 		return "", err
 	}
+
 	var told struct {
 		Error struct {
 			Code    int    `json:"code"`
 			Message string `json:"message"`
 		} `json:"error"`
 	}
+
 	const taskNotFound = -32001
 	switch err := json.Unmarshal(text, &told); {
 	case err == nil && told.Error.Code == taskNotFound, err == nil && body == nil && resp.StatusCode == http.StatusNotFound:

@@ -103,15 +103,18 @@ func newAnswer(r *http.Response) *answer {
 		status: r.StatusCode, challenge: strings.Join(h.Values("WWW-Authenticate"), ", "),
 		location: h.Get("Location"), retry: h.Get("Retry-After"),
 	}
+
 	body, err := io.ReadAll(io.LimitReader(r.Body, 64<<10))
 	if err != nil {
 		return a // the status is known, which is most of it
 	}
+
 	var told struct {
 		Error struct {
 			Message string `json:"message"`
 		} `json:"error"`
 	}
+
 	kind, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
 	switch {
 	case isJSON(h) && json.Unmarshal(body, &told) == nil:
@@ -121,6 +124,7 @@ func newAnswer(r *http.Response) *answer {
 	case kind == "text/plain":
 		a.message = string(body)
 	}
+
 	return a
 }
 

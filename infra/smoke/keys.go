@@ -28,6 +28,7 @@ func (r *run) keySet(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+
 	resp, err := r.client.Do(req)
 	if a, ok := errors.AsType[*answer](err); ok {
 		return "", noKeys(a)
@@ -36,19 +37,23 @@ func (r *run) keySet(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer resp.Body.Close()
+
 	if resp.StatusCode == http.StatusNotFound {
 		return "", omission("")
 	}
+
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	if err != nil {
 		return "", err
 	}
+
 	var set struct {
 		Keys *[]publicKey `json:"keys"`
 	}
 	if err := json.Unmarshal(text, &set); err != nil || set.Keys == nil {
 		return "", remark(fmt.Sprintf("what is at %s is no key set (%d). Errand has its public keys there", keysPath, resp.StatusCode))
 	}
+
 	return judgeKeys(*set.Keys)
 }
 

@@ -52,6 +52,7 @@ func TestKeySet(t *testing.T) {
 			if failed := row.want != nil && strings.Contains(row.want[0], "FAIL"); failed != (err != nil) {
 				t.Errorf("Run = %v", err)
 			}
+
 			says(t, report, row.want...)
 			if row.want == nil && strings.Contains(report, " keys ") {
 				t.Errorf("the report speaks of keys:\n%s", report)

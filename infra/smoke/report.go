@@ -48,6 +48,7 @@ func (r *report) check(ctx context.Context, name, about string, limit time.Durat
 	if ctx.Err() != nil {
 		return nil
 	}
+
 	within, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	began := r.now()
@@ -56,8 +57,10 @@ func (r *report) check(ctx context.Context, name, about string, limit time.Durat
 	if ctx.Err() != nil {
 		return nil // whoever called gave up: nothing was found out
 	}
+
 	var note remark
 	var left omission
+
 	switch {
 	case err == nil:
 		r.line("ok", name, took, about, say)
@@ -68,6 +71,7 @@ func (r *report) check(ctx context.Context, name, about string, limit time.Durat
 	case errors.As(err, &left):
 		r.skip(name, join(about, string(left)))
 		return nil
+
 	default:
 		why := r.explain(err)
 		r.done++
@@ -76,6 +80,7 @@ func (r *report) check(ctx context.Context, name, about string, limit time.Durat
 		r.advise(why.mend)
 		return why
 	}
+
 	r.done++
 	return nil
 }

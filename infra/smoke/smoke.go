@@ -68,9 +68,11 @@ func Run(ctx context.Context, c Config) error {
 	if c.Message == "" {
 		c.Message = defaultMessage
 	}
+
 	if c.Listen == "" {
 		c.Listen = DefaultListen
 	}
+
 	r := &run{Config: c, base: base, courier: newCourier(c, base)}
 	r.report = &report{out: c.Out, now: time.Now, secrets: []string{c.Key, c.Token}, explain: r.explain}
 	r.client = &http.Client{
@@ -78,10 +80,12 @@ func Run(ctx context.Context, c Config) error {
 		// Credentials are for the host that was named, so a redirect is an answer.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+
 	r.all(ctx)
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("not finished: %w", err)
 	}
+
 	return r.report.verdict()
 }
 

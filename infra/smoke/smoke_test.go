@@ -46,6 +46,7 @@ func TestAgentsOfOthers(t *testing.T) {
 			if err != nil {
 				t.Errorf("Run = %v", err)
 			}
+
 			says(t, report, row.want...)
 			if strings.ContainsRune(report, '\x1b') {
 				t.Error("the agent can write to the terminal")
@@ -131,6 +132,7 @@ func TestWhatIsWrong(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "checks failed") {
 				t.Errorf("Run = %v", err)
 			}
+
 			says(t, report, row.want...)
 			if strings.Contains(report, key) || strings.Contains(report, token) {
 				t.Errorf("the report has a credential:\n%s", report)
@@ -183,9 +185,11 @@ func TestWhatIsInTheWay(t *testing.T) {
 	defer clear.Close()
 	aborts := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
 	defer aborts.Close()
+
 	dial := func(err error) *http.Client {
 		return &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, err }}}
 	}
+
 	for _, row := range []struct {
 		name   string
 		url    string
@@ -237,6 +241,7 @@ func TestCredentials(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			var asked atomic.Int32
+
 			s := agent{run: chats, card: func(c *a2a.AgentCard) {
 				if row.scheme != nil {
 					c.SecuritySchemes = a2a.NamedSecuritySchemes{"s": row.scheme}
@@ -249,9 +254,11 @@ func TestCredentials(t *testing.T) {
 							t.Errorf("%s %s: %s is %q, want %q", r.Method, r.URL, name, got, want)
 						}
 					}
+
 					page(401, "", "", "application/json", "{}")(nil).ServeHTTP(w, r)
 				})
 			})}.start(t)
+
 			row.config.URL = s.URL
 			if report, err := try(t, row.config); err == nil || asked.Load() == 0 {
 				t.Errorf("Run = %v after %d requests\n%s", err, asked.Load(), report)

@@ -16,8 +16,10 @@ func (b *binding) stream(ctx context.Context) (string, error) {
 	case b.stuck:
 		return "", omission("a task did not end before")
 	}
+
 	var seen watched
 	began := time.Now()
+
 	for event, err := range b.client.SendStreamingMessage(ctx, b.ask()) {
 		if err != nil && ctx.Err() != nil {
 			break
@@ -25,18 +27,22 @@ func (b *binding) stream(ctx context.Context) (string, error) {
 		if err != nil && seen.events == 0 {
 			return "", err
 		}
+
 		if err != nil {
 			b.leave(ctx, seen.task)
 			return "", seen.cut(err)
 		}
+
 		if seen.events == 0 {
 			seen.first = time.Since(began)
 		}
+
 		if err := seen.take(event); err != nil {
 			b.leave(ctx, seen.task)
 			return "", err
 		}
 	}
+
 	switch {
 	case seen.message:
 		return "", remark(noTask)
@@ -45,13 +51,16 @@ func (b *binding) stream(ctx context.Context) (string, error) {
 		b.stuck = true
 		b.leave(ctx, seen.task)
 		return "", b.slow(&seen)
+
 	default:
 		b.leave(ctx, seen.task)
 		return "", seen.cut(nil)
 	}
+
 	if _, err := b.ended(ctx, seen.task); err != nil {
 		return "", err
 	}
+
 	return fmt.Sprintf("%d events, the first after %d ms, the last says %s",
 		seen.events, seen.first.Milliseconds(), state(seen.task.Status.State)), nil
 }

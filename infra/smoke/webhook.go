@@ -56,12 +56,15 @@ func (b *binding) configs(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", noPush(err)
 	}
+
 	listed := func() (bool, error) {
 		all, err := b.client.ListTaskPushConfigs(ctx, &a2a.ListTaskPushConfigRequest{TaskID: task.ID})
 		return slices.ContainsFunc(all, func(c *a2a.PushConfig) bool { return c.ID == made.ID && c.URL == harmless }), err
 	}
+
 	there, err := listed()
 	deleted := b.client.DeleteTaskPushConfig(ctx, &a2a.DeleteTaskPushConfigRequest{TaskID: task.ID, ID: made.ID})
+
 	switch {
 	case err != nil:
 		return "", err
@@ -70,12 +73,14 @@ func (b *binding) configs(ctx context.Context) (string, error) {
 	case deleted != nil:
 		return "", deleted
 	}
+
 	switch there, err = listed(); {
 	case err != nil:
 		return "", err
 	case there:
 		return "", wrong(nil, "a webhook was deleted and is still listed")
 	}
+
 	return "a webhook is registered, listed and deleted", nil
 }
 
@@ -125,6 +130,7 @@ func (b *binding) delivery(ctx context.Context) (string, error) {
 			"for a private one, of this machine for example, start the agent with ERRAND_PUSH_ALLOW=" + strings.TrimPrefix(b.Listen, "http://"),
 		}, "the address is refused: %s", quote(err.Error()))
 	}
+
 	if err != nil {
 		return "", err
 	}
@@ -133,6 +139,7 @@ func (b *binding) delivery(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", b.undelivered(ctx, box, task, len(letters))
 	}
+
 	return judgeLetters(letters)
 }
 
@@ -141,6 +148,7 @@ func judgeLetters(all []letter) (string, error) {
 	ends, note := 0, 0
 	ids := map[string]bool{}
 	var twice []string
+
 	for _, l := range all {
 		switch {
 		case l.fault != "":
@@ -148,16 +156,19 @@ func judgeLetters(all []letter) (string, error) {
 		case l.id != "" && ids[l.id]:
 			twice = append(twice, l.id)
 			continue
+
 		case ends > 0 && !over(l.state):
 			return "", wrong(nil, "webhooks came out of order: %s after the end", state(l.state))
 		case l.note > 0 && l.note < note:
 			return "", wrong(nil, "webhooks came out of order: %d after %d", l.note, note)
 		}
+
 		ids[l.id], note = true, max(note, l.note)
 		if over(l.state) {
 			ends++
 		}
 	}
+
 	last := all[len(all)-1].state
 	switch {
 	case len(twice) > 0:
@@ -165,6 +176,7 @@ func judgeLetters(all []letter) (string, error) {
 	case ends > 1:
 		return "", remark(fmt.Sprintf("the end was told %d times: at least once is what A2A asks for", ends))
 	}
+
 	return fmt.Sprintf("%d came, in order, the last says %s", len(all), state(last)), nil
 }
 

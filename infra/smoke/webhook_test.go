@@ -33,6 +33,7 @@ func posting(t *testing.T, posts []post) func(http.Handler) http.HandlerFunc {
 			if err != nil {
 				t.Error(err)
 			}
+
 			var sent struct {
 				Params struct {
 					Configuration struct {
@@ -43,12 +44,15 @@ func posting(t *testing.T, posts []post) func(http.Handler) http.HandlerFunc {
 			if err := json.Unmarshal(body, &sent); err != nil {
 				t.Error(err)
 			}
+
 			hook := sent.Params.Configuration.Hook
 			r.Body = io.NopCloser(bytes.NewReader(body))
+
 			if hook == nil {
 				h.ServeHTTP(w, r)
 				return
 			}
+
 			own := hook.URL
 			r.Body = io.NopCloser(bytes.NewReader(bytes.ReplaceAll(body, []byte(own), []byte("http://127.0.0.1:1/"))))
 			rec := httptest.NewRecorder()
@@ -57,6 +61,7 @@ func posting(t *testing.T, posts []post) func(http.Handler) http.HandlerFunc {
 			if err := json.Unmarshal(rec.Body.Bytes(), &made); err != nil {
 				t.Error(err)
 			}
+
 			w.Header().Set("Content-Type", "application/json")
 			_, _ = w.Write(rec.Body.Bytes())
 			all.Go(func() { send(t, own, hook.Token, made.Result.Task, posts) })
@@ -119,6 +124,7 @@ func TestWebhooks(t *testing.T) {
 			if row.waits {
 				config.Timeout = shortly
 			}
+
 			report, err := try(t, config)
 			says(t, report, row.want...)
 			if failed := strings.Contains(row.want[0], "FAIL"); failed != (err != nil) {
@@ -150,7 +156,9 @@ func TestNoPushNotifications(t *testing.T) {
 	if err != nil {
 		t.Errorf("Run = %v", err)
 	}
+
 	says(t, report, "skip stream", "declares no streaming", "skip webhook", "declares no push notifications")
+
 	s = agent{run: ends(a2a.TaskStateCompleted), rpc: func(h http.Handler) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
@@ -158,17 +166,21 @@ func TestNoPushNotifications(t *testing.T) {
 			if err := json.Unmarshal(body, &asked); err != nil {
 				t.Error(err)
 			}
+
 			if asked.Method == "CreateTaskPushNotificationConfig" {
 				_, _ = fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%q,"error":{"code":-32003,"message":"no"}}`, asked.ID)
 				return
 			}
+
 			r.Body = io.NopCloser(bytes.NewReader(body))
 			h.ServeHTTP(w, r)
 		}
 	}}.start(t)
+
 	report, err = try(t, smoke.Config{URL: s.URL})
 	if err != nil {
 		t.Errorf("Run = %v", err)
 	}
+
 	says(t, report, "skip configs", "has no push notifications, whatever its card declares", "skip guard")
 }

@@ -79,14 +79,17 @@ func (a agent) start(t *testing.T) *httptest.Server {
 	if a.rpc != nil {
 		rpc = a.rpc(rpc)
 	}
+
 	mux.Handle("/rpc", rpc)
 	mux.Handle("/rest/", http.StripPrefix("/rest", a2asrv.NewRESTHandler(handler)))
 	var front http.Handler = mux
 	if a.wrap != nil {
 		front = a.wrap(mux)
 	}
+
 	s := httptest.NewServer(front)
 	t.Cleanup(s.Close)
+
 	card := &a2a.AgentCard{
 		Name: "Other", Version: "7", Description: "Somebody else's agent.",
 		Capabilities:      a2a.AgentCapabilities{Streaming: true, PushNotifications: true},
@@ -101,6 +104,7 @@ func (a agent) start(t *testing.T) *httptest.Server {
 	if a.card != nil {
 		a.card(card)
 	}
+
 	mux.Handle(cardPath, a2asrv.NewStaticAgentCardHandler(card))
 	return s
 }

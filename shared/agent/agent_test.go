@@ -75,6 +75,7 @@ limits: {steps: 1, turnTokens: 100, historyMessages: 3}
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	want := &agent.Agent{
 		Name: "A", Description: "Does a thing.", Version: "1.10", Model: "gemini-3.6-flash",
 		DocumentationURL: "https://example.com/docs", IconURL: "https://example.com/icon.png",
@@ -157,6 +158,7 @@ func TestParseRefuses(t *testing.T) {
 		{"a tool with a space", "", "tools: ['rm -rf']", "tools[0]: is not the name of a tool"},
 		{"a tool twice", "", "tools: [time, time]", `tools[1]: "time" stands in the list twice`},
 	}
+
 	for _, tt := range tests {
 		t.Run(tt.what, func(t *testing.T) {
 			in := minimal + tt.new + "\n"
@@ -166,6 +168,7 @@ func TestParseRefuses(t *testing.T) {
 				}
 				in = strings.Replace(minimal, tt.old, tt.new, 1)
 			}
+
 			a, err := agent.Parse([]byte(in))
 			if err == nil || a != nil {
 				t.Fatalf("Parse = %v, %v, want an error with %q", a, err, tt.want)

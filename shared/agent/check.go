@@ -26,9 +26,11 @@ func (r *reader) check(a *Agent) {
 	if strings.ContainsFunc(a.Model, unicode.IsSpace) {
 		r.failf("model", "must not contain spaces, for example gemini-3.6-flash")
 	}
+
 	r.printable("instructions", a.Instructions)
 	r.link("documentationUrl", a.DocumentationURL)
 	r.link("iconUrl", a.IconURL)
+
 	if p := a.Provider; p != nil {
 		r.line("provider.organization", p.Organization, "the provider's name, or remove provider")
 		if p.URL == "" {
@@ -36,15 +38,18 @@ func (r *reader) check(a *Agent) {
 		}
 		r.link("provider.url", p.URL)
 	}
+
 	r.modes("inputModes", a.InputModes)
 	r.modes("outputModes", a.OutputModes)
 	r.skills(a.Skills)
 	r.extensions(a.Extensions)
+
 	for i, name := range a.Tools {
 		if !toolName.MatchString(name) {
 			r.failf(item("tools", i), "is not the name of a tool: letters, digits and _, at most 64, not starting with a digit")
 		}
 	}
+
 	r.unique("tools", a.Tools)
 	r.limits(a.Limits)
 }
@@ -53,26 +58,32 @@ func (r *reader) skills(skills []Skill) {
 	if len(skills) == 0 {
 		r.failf("skills", "at least one is required, with id, name, description and tags")
 	}
+
 	ids := map[string]int{}
 	for i, s := range skills {
 		at := item("skills", i)
 		r.line(at+".id", s.ID, "a short name for requests and logs, for example summarize")
 		r.line(at+".name", s.Name, "a name for people")
 		r.prose(at+".description", s.Description, "what the skill does")
+
 		if first, taken := ids[s.ID]; taken && s.ID != "" {
 			r.failf(at+".id", "%q is already the id of skills[%d]: choose another", clip(s.ID), first)
 		} else {
 			ids[s.ID] = i
 		}
+
 		if len(s.Tags) == 0 {
 			r.failf(at+".tags", "at least one is required: keywords to find the skill by")
 		}
+
 		for j, tag := range s.Tags {
 			r.line(item(at+".tags", j), tag, "a keyword, or remove the entry")
 		}
+
 		for j, example := range s.Examples {
 			r.prose(item(at+".examples", j), example, "a message the skill can handle, or remove the entry")
 		}
+
 		r.modes(at+".inputModes", s.InputModes)
 		r.modes(at+".outputModes", s.OutputModes)
 	}

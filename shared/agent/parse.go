@@ -20,6 +20,7 @@ func Parse(data []byte) (*Agent, error) {
 	if len(data) > maxSize {
 		return nil, fmt.Errorf("the file is larger than %d KiB: shorten the instructions", maxSize>>10)
 	}
+
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var doc yaml.Node
 	if err := dec.Decode(&doc); errors.Is(err, io.EOF) || err == nil && len(doc.Content) == 0 {
@@ -27,6 +28,7 @@ func Parse(data []byte) (*Agent, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("not valid YAML: %w", err)
 	}
+
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, errors.New("the file must be one YAML document: remove what follows the second ---")
 	}
@@ -37,6 +39,7 @@ func Parse(data []byte) (*Agent, error) {
 	if r.lines["limits.outputTokens"] == 0 { // not in the file: follow a small turn
 		a.Limits.OutputTokens = max(min(a.Limits.OutputTokens, a.Limits.TurnTokens), 1)
 	}
+
 	r.check(a)
 	if err := errors.Join(r.errs...); err != nil {
 		return nil, err
@@ -47,6 +50,7 @@ func Parse(data []byte) (*Agent, error) {
 	if len(a.OutputModes) == 0 {
 		a.OutputModes = []string{"text/plain"}
 	}
+
 	return a, nil
 }
 
@@ -111,6 +115,7 @@ func (r *reader) mapping(path string, n *yaml.Node, v reflect.Value) {
 		r.failf(path, "must be a mapping with the keys %s", strings.Join(keys(v.Type()), ", "))
 		return
 	}
+
 	seen := map[string]bool{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := n.Content[i]
@@ -118,6 +123,7 @@ func (r *reader) mapping(path string, n *yaml.Node, v reflect.Value) {
 		if path == "" {
 			field = key.Value
 		}
+
 		index := slot(v.Type(), key.Value)
 		switch {
 		case key.Kind != yaml.ScalarNode:

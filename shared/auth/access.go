@@ -73,24 +73,29 @@ func Load(path string, o Options) (*Access, error) {
 func (a *Access) take(f *file, client Doer) {
 	a.keys, a.operators = map[string]apiKey{}, map[string]bool{}
 	byName := map[string]*issuer{}
+
 	for _, i := range f.issuers {
 		own := &issuer{
 			verifier: verifier{issuer: i.url, audiences: i.audiences, keys: NewKeys(i.url, i.keys, client, a.now), now: a.now},
 			name:     i.name, everyone: i.everyone, emails: map[string]string{}, subjects: map[string]string{},
 		}
+
 		byName[i.name] = own
 		a.issuers = append(a.issuers, own)
+
 		for _, audience := range i.audiences {
 			if !slices.Contains(a.audiences, audience) {
 				a.audiences = append(a.audiences, audience)
 			}
 		}
 	}
+
 	for _, p := range f.principals {
 		a.operators[p.name] = p.operator
 		for _, k := range p.keys {
 			a.keys[k.id] = apiKey{digest: k.digest, owner: p.name}
 		}
+
 		for _, t := range p.tokens {
 			if t.email != "" {
 				byName[t.issuer].emails[t.email] = p.name
@@ -99,14 +104,17 @@ func (a *Access) take(f *file, client Doer) {
 			}
 		}
 	}
+
 	var accepts []string
 	if len(a.keys) > 0 {
 		accepts = append(accepts, `an API key as "Authorization: Bearer KEY" or "X-API-Key: KEY"`)
 	}
+
 	for _, i := range a.issuers {
 		accepts = append(accepts, fmt.Sprintf(`an ID token of %s for the audience %s as "Authorization: Bearer TOKEN"`,
 			i.verifier.issuer, strings.Join(i.audiences, " or ")))
 	}
+
 	a.accepts = strings.Join(accepts, ", or ")
 }
 
@@ -204,6 +212,7 @@ func (a *Access) refuse(r *http.Request, claimed string, err error) *Refusal {
 		Status: http.StatusUnauthorized, Scheme: bearer, Realm: realm, Audiences: a.audiences, Reason: reasonOf(err),
 		presented: !errors.Is(err, missing),
 	}
+
 	no.Message = "not identified (" + no.Reason + "): send " + a.accepts
 	switch {
 	case errors.Is(err, errKeys):
@@ -213,20 +222,24 @@ func (a *Access) refuse(r *http.Request, claimed string, err error) *Refusal {
 		no.Status, no.Scheme = http.StatusForbidden, ""
 		no.Message = "identified, but not allowed to call this agent: whoever runs it has to add you"
 	}
+
 	if no.presented && no.After == 0 {
 		names := []string{"from " + clientAddr(r, a.proxies).String()}
 		if claimed != "" {
 			names = append(names, "as "+claimed)
 		}
+
 		if wait := a.attempts.wrong(a.now(), names...); wait > 0 {
 			no.Status, no.Scheme, no.Audiences, no.After = http.StatusTooManyRequests, "", nil, wait
 			no.Message = "too many wrong credentials, try again later"
 			return no // the log has enough of them
 		}
+
 		a.log.WarnContext(r.Context(), "caller not identified", "reason", no.Reason, "claimed", claimed)
 	} else if no.After > 0 {
 		a.log.ErrorContext(r.Context(), "caller not identified", "reason", no.Reason, "err", err)
 	}
+
 	return no
 }
 

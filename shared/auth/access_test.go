@@ -35,6 +35,7 @@ func newAccessWorld(t *testing.T) *accessWorld {
 	bob, bobHash := auth.NewKey()
 	w.ci, w.ciNext, w.bob = ci, ciNext, bob
 	w.revoked, _ = auth.NewKey()
+
 	w.load(strings.NewReplacer("CI-NEXT", ciNextHash, "CI", ciHash, "BOB", bobHash).Replace(`
 principals:
   - name: acme/ci
@@ -59,6 +60,7 @@ issuers:
     audiences: [https://agent.example.com]
     everyone: true
 `))
+
 	return w
 }
 
@@ -155,15 +157,18 @@ func TestClientTokens(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			w.clock.move(6 * time.Second) // one more wrong one is allowed
 			p, no := w.identify(row.headers...)
+
 			if row.owner != "" {
 				if no != nil || p.Owner != row.owner {
 					t.Errorf("is %q, %v, want %q", p.Owner, no, row.owner)
 				}
 				return
 			}
+
 			if no == nil || no.Status != row.status || p != (auth.Principal{}) {
 				t.Fatalf("is %q, refusal %+v, want %d", p.Owner, no, row.status)
 			}
+
 			for _, h := range row.headers {
 				if v := strings.TrimPrefix(h, "Bearer "); len(v) > 20 && strings.Contains(no.Message+no.Challenge()+w.log.String(), v[8:]) {
 					t.Errorf("repeats the credential: %s", no.Message)
@@ -200,6 +205,7 @@ func TestClientTokenExpiresDuringACall(t *testing.T) { // 35
 	token := w.token()
 	began := make(chan struct{})
 	finish := make(chan struct{})
+
 	h := w.access.Middleware(func(rw http.ResponseWriter, _ *http.Request, no *auth.Refusal) { rw.WriteHeader(no.Status) })(
 		http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			close(began)
@@ -208,6 +214,7 @@ func TestClientTokenExpiresDuringACall(t *testing.T) { // 35
 				t.Errorf("the handler sees %v", p)
 			}
 		}))
+
 	call := func() int {
 		r := httptest.NewRequest("POST", "/", nil)
 		r.Header.Set(authorization, "Bearer "+token)
@@ -215,6 +222,7 @@ func TestClientTokenExpiresDuringACall(t *testing.T) { // 35
 		h.ServeHTTP(rec, r)
 		return rec.Code
 	}
+
 	first := make(chan int)
 	go func() { first <- call() }()
 	<-began
@@ -222,6 +230,7 @@ func TestClientTokenExpiresDuringACall(t *testing.T) { // 35
 	if got := call(); got != http.StatusUnauthorized {
 		t.Errorf("a new call: %d", got)
 	}
+
 	close(finish)
 	if got := <-first; got != http.StatusOK {
 		t.Errorf("the call that had begun: %d", got)
@@ -255,25 +264,30 @@ func TestRefusalSaysWhatToSend(t *testing.T) { // 37, 38
 	if no.Status != 401 || no.Scheme != "Bearer" || no.Realm != "errand" || no.Challenge() != want {
 		t.Errorf("without credentials: %+v, challenge %s", no, no.Challenge())
 	}
+
 	for _, part := range []string{"no credentials", "X-API-Key", "Bearer", w.idp.URL, clientAudience} {
 		if !strings.Contains(no.Message, part) {
 			t.Errorf("the message does not say %s: %s", part, no.Message)
 		}
 	}
+
 	if !errors.Is(no, a2a.ErrUnauthenticated) {
 		t.Error("a 401 is not a2a.ErrUnauthenticated")
 	}
 	if _, no = w.identify(authorization, "Bearer "+w.revoked); no.Challenge() != want+`, error="invalid_token"` {
 		t.Errorf("with a wrong key: %s", no.Challenge())
 	}
+
 	_, no = w.identify(authorization, "Bearer "+w.token(claim("email", "mallory@acme.example")))
 	if no.Challenge() != "" || !errors.Is(no, a2a.ErrUnauthorized) {
 		t.Errorf("403: challenge %q, %v", no.Challenge(), no)
 	}
+
 	slip := map[bool]string{true: "y", false: "z"}[w.ci[20] == 'z']
 	if _, no = w.identify(authorization, "Bearer "+w.ci[:20]+slip+w.ci[21:]); !strings.Contains(no.Message, "checksum") {
 		t.Errorf("a slip of the pen: %s", no.Message)
 	}
+
 	// Whether a key was revoked, is of nobody or has another secret is not told.
 	_, revoked := w.identify(authorization, "Bearer "+w.revoked)
 	_, wrong := w.identify(authorization, "Bearer "+swapSecret(w.ci, w.bob))
@@ -298,6 +312,7 @@ func TestIssuerOutOfReachIsNoVerdict(t *testing.T) {
 
 func TestBruteForce(t *testing.T) { // 39
 	w := newAccessWorld(t)
+
 	tries := func(from, credentials string) (first429 int, last *auth.Refusal) {
 		for i := range 100 {
 			_, no := w.identify(authorization, "Bearer "+credentials, "X-Forwarded-For", "6.6.6.6, "+from)
@@ -305,8 +320,10 @@ func TestBruteForce(t *testing.T) { // 39
 				return i, no
 			}
 		}
+
 		return -1, nil
 	}
+
 	lines := func() int { return strings.Count(w.log.String(), "\n") }
 
 	n, no := tries("1.1.1.1", w.revoked)
@@ -319,6 +336,7 @@ func TestBruteForce(t *testing.T) { // 39
 	if n, _ := tries("1.1.1.2", swapSecret(w.ci, w.bob)); n != 20 {
 		t.Errorf("from another address, at acme/ci: 429 after %d", n)
 	}
+
 	if n, _ := tries("1.1.1.3", swapSecret(w.ci, w.bob)); n != 0 {
 		t.Errorf("at acme/ci from a third address: 429 after %d", n)
 	}
@@ -328,22 +346,26 @@ func TestBruteForce(t *testing.T) { // 39
 	if n, _ := tries("1.1.1.5", w.token(signedBy(foreign().rsa))); n != 0 {
 		t.Errorf("forged tokens of acme/alice from elsewhere: 429 after %d", n)
 	}
+
 	for _, from := range []string{"1.1.1.1", "1.1.1.2", "9.9.9.9"} {
 		if p, no := w.identify(authorization, "Bearer "+w.ci, "X-Forwarded-For", from); p.Owner != "acme/ci" {
 			t.Errorf("the right key is locked out from %s: %+v", from, no)
 		}
 	}
+
 	if n, _ := tries("2001:db8::1", w.revoked); n != 20 {
 		t.Errorf("IPv6: 429 after %d", n)
 	}
 	if n, _ := tries("2001:db8::2", w.revoked); n != 0 {
 		t.Errorf("IPv6, the same network: 429 after %d", n)
 	}
+
 	for range 100 {
 		if _, no := w.identify("X-Forwarded-For", "3.3.3.3"); no.Status != http.StatusUnauthorized {
 			t.Fatalf("no credentials are no attempt: %+v", no)
 		}
 	}
+
 	w.clock.move(6 * time.Second)
 	if n, _ := tries("1.1.1.1", w.revoked); n != 1 {
 		t.Errorf("later: 429 after %d", n)
@@ -378,6 +400,7 @@ func TestAnonymous(t *testing.T) {
 		if err != nil && !strings.Contains(err.Error(), "ERRAND_ACCESS=anonymous") {
 			t.Errorf("no remedy: %v", err)
 		}
+
 		path := map[bool]string{true: "anonymous"}[row.said]
 		a, err := auth.Load(path, auth.Options{})
 		if err != nil {
@@ -386,6 +409,7 @@ func TestAnonymous(t *testing.T) {
 		if err := a.Check(row.loopback); (err == nil) != row.ok {
 			t.Errorf("Load(%q).Check(%v) = %v", path, row.loopback, err)
 		}
+
 		r := httptest.NewRequest("POST", "/", nil)
 		r.Header.Set(authorization, "Bearer whatever")
 		if p, err := a.Identify(r); err != nil || p.Owner != "anonymous" || !a.Anonymous() {
@@ -395,6 +419,7 @@ func TestAnonymous(t *testing.T) {
 			t.Errorf("anonymous schemes: %v, %v", s, o)
 		}
 	}
+
 	w := newAccessWorld(t)
 	if err := w.access.Check(false); err != nil || w.access.Anonymous() {
 		t.Errorf("with a file: %v", err)

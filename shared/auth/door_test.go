@@ -28,8 +28,10 @@ func TestInvokerTokens(t *testing.T) {
 	bearer := func(changes ...func(*made)) []string {
 		return []string{authorization, "Bearer " + w.idp.token(c, changes...)}
 	}
+
 	good := w.idp.token(c)
 	ecKey := func(m *made) { m.header["alg"], m.header["kid"], m.key = "ES256", "ec-1", ours().ec }
+
 	hmacWith := func(m *made) {
 		public := x509.MarshalPKCS1PublicKey(&ours().rsa.PublicKey)
 		m.header["alg"] = "HS256"
@@ -39,6 +41,7 @@ func TestInvokerTokens(t *testing.T) {
 			return h.Sum(nil)
 		}
 	}
+
 	foreignJWK := jwk("rsa-1", "RS256", &foreign().rsa.PublicKey)
 	const in, no, notYou = http.StatusOK, http.StatusUnauthorized, http.StatusForbidden
 	for _, row := range []struct {
@@ -134,6 +137,7 @@ func TestInvokerTokens(t *testing.T) {
 			if (w.let == 1) != (row.want == in) {
 				t.Errorf("%d requests came through", w.let)
 			}
+
 			body, _ := io.ReadAll(res.Body)
 			if len(body) > 100 {
 				t.Errorf("the body has %d bytes", len(body))
@@ -141,10 +145,12 @@ func TestInvokerTokens(t *testing.T) {
 			if (res.Header.Get("WWW-Authenticate") != "") != (row.want == no) {
 				t.Errorf("WWW-Authenticate is %q", res.Header.Get("WWW-Authenticate"))
 			}
+
 			log := w.log.String()[before:]
 			if n := strings.Count(log, `"level":"WARN"`); (n == 1) != (row.want != in) || n > 1 {
 				t.Errorf("logged %d times: %s", n, log)
 			}
+
 			for i := 1; i < len(row.headers); i += 2 {
 				if v := strings.TrimPrefix(row.headers[i], "Bearer "); len(v) > 20 && strings.Contains(log, v[:20]) {
 					t.Errorf("the log has the token: %s", log)

@@ -68,6 +68,7 @@ func parse(data []byte) (*file, error) {
 func (r *reader) principal(n *yaml.Node, path string, ids map[string]bool) filePrincipal {
 	p := filePrincipal{at: n}
 	given := false
+
 	r.mapping(n, path, map[string]field{
 		"name":     r.text(&p.name, checkName),
 		"operator": r.flag(&p.operator),
@@ -76,6 +77,7 @@ func (r *reader) principal(n *yaml.Node, path string, ids map[string]bool) fileP
 			var hash string
 			r.text(&hash, checkHash)(n, path)
 			id, digest, ok := parseHash(hash)
+
 			switch {
 			case !ok:
 			case ids[id]:
@@ -93,20 +95,24 @@ func (r *reader) principal(n *yaml.Node, path string, ids map[string]bool) fileP
 				"email":   r.text(&t.email, checkEmail),
 				"subject": r.text(&t.subject, checkPlain),
 			})
+
 			p.tokens = append(p.tokens, t)
 		}),
 	})
+
 	if p.name == "" {
 		r.failf(n, path+".name", "is required: it owns the principal's tasks, so never give it to another")
 	}
 	if !given {
 		r.failf(n, path, "has neither keys nor tokens: make a key, or remove the principal")
 	}
+
 	return p
 }
 
 func (r *reader) issuer(n *yaml.Node, path string) fileIssuer {
 	i := fileIssuer{at: n, path: path}
+
 	r.mapping(n, path, map[string]field{
 		"name":   r.text(&i.name, checkIssuerName),
 		"issuer": r.text(&i.url, checkAddress),
@@ -118,6 +124,7 @@ func (r *reader) issuer(n *yaml.Node, path string) fileIssuer {
 		"keysUrl":  r.text(&i.keys, checkAddress),
 		"everyone": r.flag(&i.everyone),
 	})
+
 	if i.name == "" {
 		r.failf(n, path+".name", "is required: a short word by which principals refer to it")
 	}
@@ -130,6 +137,7 @@ func (r *reader) issuer(n *yaml.Node, path string) fileIssuer {
 	if i.everyone && i.url == GoogleIssuer {
 		r.failf(n, path+".everyone", "would let in whoever has a Google account: name people and service accounts under principals")
 	}
+
 	return i
 }
 
@@ -138,6 +146,7 @@ func (r *reader) check(doc *yaml.Node, f *file) {
 	if len(f.principals)+len(f.issuers) == 0 {
 		r.failf(doc, "principals", "nobody may call: name at least one")
 	}
+
 	names, urls, used := map[string]*fileIssuer{}, map[string]bool{}, map[string]bool{}
 	for k := range f.issuers {
 		i := &f.issuers[k]
@@ -147,8 +156,10 @@ func (r *reader) check(doc *yaml.Node, f *file) {
 		if urls[i.url] && i.url != "" {
 			r.failf(i.at, i.path+".issuer", "stands here a second time: list its audiences in one place")
 		}
+
 		names[i.name], urls[i.url] = i, true
 	}
+
 	owners, people := map[string]bool{}, map[fileToken]bool{}
 	for _, p := range f.principals {
 		tenant, _, _ := strings.Cut(p.name, "/")
@@ -158,12 +169,14 @@ func (r *reader) check(doc *yaml.Node, f *file) {
 		if owners[p.name] && p.name != "" {
 			r.failf(p.at, "principals", "two have the same name: put their keys and tokens in one")
 		}
+
 		owners[p.name] = true
 		for _, t := range p.tokens {
 			used[t.issuer] = true
 			r.token(t, names, people)
 		}
 	}
+
 	for _, i := range f.issuers {
 		if !i.everyone && !used[i.name] {
 			r.failf(i.at, i.path, "nobody is let in by it: refer to it under a principal's tokens, or set everyone: true")

@@ -66,11 +66,13 @@ func TestFileFaults(t *testing.T) {
 			t.Errorf("%s: %v, want %q", row.name, err, row.want)
 			continue
 		}
+
 		for _, secret := range []string{key, key[20:], strings.Repeat("x", 60)} {
 			if strings.Contains(err.Error(), secret) {
 				t.Errorf("%s: the error repeats the value: %v", row.name, err)
 			}
 		}
+
 		if !strings.Contains(err.Error(), "ERRAND_ACCESS") {
 			t.Errorf("%s: the error does not name the variable: %v", row.name, err)
 		}

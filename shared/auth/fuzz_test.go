@@ -18,6 +18,7 @@ func FuzzCredentials(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+
 	token := w.idp.token(w.clock)
 	for _, authorization := range []string{
 		"", "Bearer ", "Bearer " + token, "bearer " + token, "Basic " + token, "Bearer " + key, "Bearer " + key[:40], "Bearer a.b.c", "Bearer ..",
@@ -28,7 +29,9 @@ func FuzzCredentials(f *testing.F) {
 		f.Add(authorization, "")
 		f.Add("", authorization)
 	}
+
 	f.Add("", key)
+
 	f.Fuzz(func(t *testing.T, authorization, apiKey string) {
 		r := httptest.NewRequest("POST", "/", nil)
 		if authorization != "" {
@@ -37,12 +40,14 @@ func FuzzCredentials(f *testing.F) {
 		if apiKey != "" {
 			r.Header.Set("X-API-Key", apiKey)
 		}
+
 		w.clock.move(time.Microsecond)
 		rec := httptest.NewRecorder()
 		w.door.ServeHTTP(rec, r)
 		if want := authorization == "Bearer "+token; (rec.Code == http.StatusOK) != want || rec.Code >= 429 {
 			t.Errorf("the door answers %d", rec.Code)
 		}
+
 		p, err := access.Identify(r)
 		if (err == nil) != (p.Owner == "alice") {
 			t.Errorf("identified as %q, %v", p.Owner, err)

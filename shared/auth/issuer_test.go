@@ -181,15 +181,18 @@ func (m *made) String() string {
 	if err != nil {
 		panic(err)
 	}
+
 	body := m.raw
 	if body == nil {
 		if body, err = json.Marshal(m.claims); err != nil {
 			panic(err)
 		}
 	}
+
 	text := b64(head) + "." + b64(body)
 	sum := sha256.Sum256([]byte(text))
 	var sig []byte
+
 	switch key := m.key.(type) {
 	case *rsa.PrivateKey:
 		sig, err = rsa.SignPKCS1v15(nil, key, crypto.SHA256, sum[:])
@@ -198,12 +201,15 @@ func (m *made) String() string {
 		if err = serr; err == nil {
 			sig = append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...)
 		}
+
 	case func([]byte) []byte:
 		sig = key([]byte(text))
 	}
+
 	if err != nil {
 		panic(err)
 	}
+
 	return text + "." + b64(sig)
 }
 

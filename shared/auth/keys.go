@@ -90,6 +90,7 @@ func (k *Keys) find(ctx context.Context, id, alg string) ([]crypto.PublicKey, er
 		}
 		return found, nil
 	}
+
 	if flight := k.fetch(); flight != nil {
 		select {
 		case <-flight:
@@ -97,9 +98,11 @@ func (k *Keys) find(ctx context.Context, id, alg string) ([]crypto.PublicKey, er
 			return nil, fmt.Errorf("%w: %w", errKeys, ctx.Err())
 		}
 	}
+
 	found, age = k.cached(id, alg)
 	k.mu.Lock()
 	defer k.mu.Unlock()
+
 	switch {
 	case len(found) > 0 && age < kept:
 		return found, nil
@@ -108,6 +111,7 @@ func (k *Keys) find(ctx context.Context, id, alg string) ([]crypto.PublicKey, er
 	case age >= kept:
 		return nil, errKeys // too early to ask again
 	}
+
 	return nil, unknownKey
 }
 
@@ -162,17 +166,21 @@ func (k *Keys) load(ctx context.Context) ([]jose.JSONWebKey, error) {
 		if doc.Issuer != k.issuer {
 			return nil, errors.New("the discovery document is of another issuer")
 		}
+
 		if err := checkURL(doc.Keys); err != nil {
 			return nil, fmt.Errorf("the discovery document's jwks_uri %w", err)
 		}
+
 		at = doc.Keys
 	}
+
 	var set struct {
 		Keys []jsontext.Value `json:"keys"`
 	}
 	if err := k.get(ctx, at, &set); err != nil {
 		return nil, err
 	}
+
 	var keys []jose.JSONWebKey
 	for _, raw := range set.Keys {
 		var key jose.JSONWebKey
@@ -180,9 +188,11 @@ func (k *Keys) load(ctx context.Context) ([]jose.JSONWebKey, error) {
 			keys = append(keys, key)
 		}
 	}
+
 	if len(keys) == 0 {
 		return nil, fmt.Errorf("%s has no key that can be used", at)
 	}
+
 	return keys, nil
 }
 

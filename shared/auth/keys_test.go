@@ -77,6 +77,7 @@ func TestKeysWhileTheIssuerIsOutOfReach(t *testing.T) {
 				}
 				w.idp.breakWith(h)
 			}
+
 			w.keys = auth.NewKeys(w.idp.URL, w.idp.URL+"/keys", client, w.clock.Now)
 			w.door = w.newDoor(t, audience)
 
@@ -87,11 +88,13 @@ func TestKeysWhileTheIssuerIsOutOfReach(t *testing.T) {
 			if name == "10 MB" && !strings.Contains(w.log.String(), "more than 256 KiB") {
 				t.Errorf("the log does not say so: %s", w.log)
 			}
+
 			answers(nil)
 			w.clock.move(10 * time.Second)
 			if got := w.status(); got != http.StatusOK {
 				t.Fatalf("back: %d", got)
 			}
+
 			answers(broken)
 			for _, age := range []time.Duration{time.Minute, time.Hour, 22 * time.Hour} {
 				w.clock.move(age)
@@ -99,9 +102,11 @@ func TestKeysWhileTheIssuerIsOutOfReach(t *testing.T) {
 					t.Errorf("%v later: %d", age, got)
 				}
 			}
+
 			if got := w.status(signedBy(foreign().rsa)); got != http.StatusUnauthorized {
 				t.Errorf("a forged one meanwhile: %d", got)
 			}
+
 			w.clock.move(time.Hour)
 			if got := w.status(); got != http.StatusServiceUnavailable {
 				t.Errorf("a day later: %d", got)
@@ -134,6 +139,7 @@ func TestKeysRotatedMidFlight(t *testing.T) { // 28
 	if got := w.status(next...); got != http.StatusUnauthorized {
 		t.Fatalf("before the rotation: %d", got)
 	}
+
 	w.idp.publish(jwk("rsa-1", "RS256", &ours().rsa.PublicKey), jwk("rsa-2", "RS256", &foreign().rsa.PublicKey))
 	w.clock.move(10 * time.Second)
 	if got := w.status(next...); got != http.StatusOK {
@@ -149,10 +155,12 @@ func TestKeysRotatedMidFlight(t *testing.T) { // 28
 		<-gate
 		writeKeys(rw, jwk("rsa-2", "RS256", &foreign().rsa.PublicKey))
 	})
+
 	w.clock.move(time.Hour)
 	if got := w.status(); got != http.StatusOK {
 		t.Errorf("the withdrawn key, before anybody could know: %d", got)
 	}
+
 	<-entered // that one began a fetch and did not wait for it
 	close(gate)
 	w.status(head("kid", "made-up")) // waits for that fetch
@@ -171,15 +179,18 @@ func TestKeysAreFetchedOnceForAll(t *testing.T) { // 28
 		<-gate
 		writeKeys(rw, keys)
 	})
+
 	guard, err := auth.NewDoor(auth.DoorConfig{
 		Issuer: w.idp.URL, Audience: audience, Emails: []string{invoker}, Keys: w.keys, Now: w.clock.Now, Log: w.log.logger(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	h := guard(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	token := w.idp.token(w.clock)
 	var all sync.WaitGroup
+
 	for range 50 {
 		all.Go(func() {
 			r := httptest.NewRequest("POST", "/", nil)
@@ -191,6 +202,7 @@ func TestKeysAreFetchedOnceForAll(t *testing.T) { // 28
 			}
 		})
 	}
+
 	<-entered
 	close(gate)
 	all.Wait()

@@ -23,8 +23,10 @@ issuers:
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	schemes, requirements := a.Schemes()
 	got := map[string]any{}
+
 	for name, v := range map[string]any{"securitySchemes": schemes, "securityRequirements": requirements} {
 		b, err := json.Marshal(v)
 		if err != nil {
@@ -32,6 +34,7 @@ issuers:
 		}
 		got[name] = plain(t, b)
 	}
+
 	want := plain(t, []byte(`{
 		"securitySchemes": {
 			"bearer": {"httpAuthSecurityScheme": {"scheme": "Bearer", "description": "An API key of this agent."}},

@@ -110,14 +110,17 @@ func parseToken(raw string) (token, error) {
 	if len(raw) > maxToken || len(parts) != 3 {
 		return token{}, notToken
 	}
+
 	// https://cloud.google.com/run/docs/troubleshooting#signature-removed
 	if parts[2] == "SIGNATURE_REMOVED_BY_GOOGLE" {
 		return token{}, stripped
 	}
+
 	t := token{raw: raw}
 	if !decode(parts[0], &t.header) || !decode(parts[1], &t.claims) {
 		return token{}, notToken
 	}
+
 	h := t.header
 	switch {
 	// An access token in the form of a JWT says at+jwt (RFC 9068).
@@ -125,12 +128,14 @@ func parseToken(raw string) (token, error) {
 		return token{}, notToken
 	case !slices.Contains(algorithms, h.Algorithm):
 		return token{}, wrongAlg
+
 	// A token that brings its own key is no use to anyone but a forger.
 	case h.JWK != nil || h.JKU != nil || h.X5C != nil || h.X5U != nil || h.Crit != nil || h.B64 != nil:
 		return token{}, ownKey
 	case h.KeyID == "":
 		return token{}, noKey
 	}
+
 	return t, nil
 }
 
@@ -154,6 +159,7 @@ func (v *verifier) verify(ctx context.Context, t token) error {
 	c := t.claims
 	now := v.now()
 	at := float64(now.UnixMilli()) / 1000
+
 	switch {
 	case c.Issuer != v.issuer:
 		return wrongIssuer
@@ -163,21 +169,25 @@ func (v *verifier) verify(ctx context.Context, t token) error {
 		return noTimes
 	case at >= c.Expires:
 		return expired
+
 	case c.Issued > at+skew.Seconds() || c.NotBefore > at+skew.Seconds():
 		return notYet
 	case c.Expires-c.Issued > (lifetime + skew).Seconds():
 		return tooLong
 	}
+
 	keys, err := v.keys.find(ctx, t.header.KeyID, t.header.Algorithm)
 	if err != nil {
 		return err
 	}
+
 	_, err = oidc.NewVerifier(v.issuer, &oidc.StaticKeySet{PublicKeys: keys}, &oidc.Config{
 		ClientID: c.Audience[0], SupportedSigningAlgs: algorithms, Now: func() time.Time { return now },
 	}).Verify(ctx, t.raw)
 	if err != nil {
 		return badSignature // all else was checked above; the text may quote claims
 	}
+
 	return nil
 }
 

@@ -23,10 +23,12 @@ func table(t *testing.T, heading string) (rows [][]string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	_, after, found := strings.Cut(string(text), "\n| "+heading+" |")
 	if !found {
 		t.Fatalf("docs/events.md has no table of %s", heading)
 	}
+
 	for line := range strings.Lines(after) {
 		cells := strings.Split(strings.TrimSpace(line), " | ")
 		if !strings.HasPrefix(line, "| ") {
@@ -35,14 +37,18 @@ func table(t *testing.T, heading string) (rows [][]string) {
 			}
 			continue // the rest of the heading, and the line below it
 		}
+
 		for i := range cells {
 			cells[i] = strings.Trim(cells[i], "| ")
 		}
+
 		rows = append(rows, cells)
 	}
+
 	if len(rows) < 2 {
 		t.Fatalf("the table of %s in docs/events.md has %d rows", heading, len(rows))
 	}
+
 	return rows
 }
 
@@ -86,16 +92,19 @@ func TestDocumentedAttributes(t *testing.T) {
 			t.Errorf("%d cells, want attribute, meaning, example, absent: %q", len(row), row)
 			continue
 		}
+
 		name, example := code(t, row[0]), code(t, row[2])
 		if written[name] != example {
 			t.Errorf("%s: the example is %q, written is %q", name, example, written[name])
 		}
+
 		delete(written, name)
 		missing := slices.ContainsFunc(events, func(e map[string]string) bool { _, ok := e[name]; return !ok })
 		if never := row[3] == "never"; never == missing {
 			t.Errorf("%s: absent: %q, but that it is missing in some event is %t", name, row[3], missing)
 		}
 	}
+
 	for name := range written {
 		t.Errorf("%s is written and not in docs/events.md", name)
 	}

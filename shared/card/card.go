@@ -38,6 +38,7 @@ func New(a *agent.Agent, s Security, base string) (*a2a.AgentCard, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	c := &a2a.AgentCard{
 		SupportedInterfaces: []*a2a.AgentInterface{ // preferred first
 			{URL: base, ProtocolBinding: a2a.TransportProtocolJSONRPC, ProtocolVersion: dialect.Version1},
@@ -58,9 +59,11 @@ func New(a *agent.Agent, s Security, base string) (*a2a.AgentCard, error) {
 		SecuritySchemes:      s.Schemes,
 		SecurityRequirements: s.Required,
 	}
+
 	if a.Provider != nil {
 		c.Provider = &a2a.AgentProvider{Org: a.Provider.Organization, URL: a.Provider.URL}
 	}
+
 	for _, s := range a.Skills {
 		c.Skills = append(c.Skills, a2a.AgentSkill{
 			ID: s.ID, Name: s.Name, Description: s.Description,
@@ -68,6 +71,7 @@ func New(a *agent.Agent, s Security, base string) (*a2a.AgentCard, error) {
 			InputModes: list(s.InputModes), OutputModes: list(s.OutputModes),
 		})
 	}
+
 	return c, nil
 }
 

@@ -72,6 +72,7 @@ func TestD2CardIsReadByTheSDKClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	a := load(t)
 	if got.Name != a.Name || got.Version != a.Version || len(got.Skills) != len(a.Skills) {
 		t.Errorf("card = %+v, want that of %s", got, a.Name)
@@ -79,6 +80,7 @@ func TestD2CardIsReadByTheSDKClient(t *testing.T) {
 	if got.Provider == nil || got.Provider.Org != a.Provider.Organization {
 		t.Errorf("provider = %+v, want %+v", got.Provider, a.Provider)
 	}
+
 	want := []*a2a.AgentInterface{
 		{URL: s.URL, ProtocolBinding: "JSONRPC", ProtocolVersion: "1.0"},
 		{URL: s.URL, ProtocolBinding: "HTTP+JSON", ProtocolVersion: "1.0"},
@@ -108,18 +110,22 @@ func TestD4RequiredFieldsAreNeverNullOrEmpty(t *testing.T) {
 	if got := resp.Header.Get("Content-Type"); got != "application/json" {
 		t.Errorf("content type = %q, want application/json", got)
 	}
+
 	var fields map[string]any
 	if err := json.Unmarshal([]byte(body), &fields); err != nil {
 		t.Fatal(err)
 	}
+
 	for _, name := range []string{"name", "description", "version", "capabilities", "supportedInterfaces", "defaultInputModes", "defaultOutputModes", "skills"} {
 		full(t, fields, name)
 	}
+
 	for _, skill := range fields["skills"].([]any) {
 		for _, name := range []string{"id", "name", "description", "tags"} {
 			full(t, skill.(map[string]any), name)
 		}
 	}
+
 	for _, name := range []string{"url", "organization"} {
 		full(t, fields["provider"].(map[string]any), name)
 	}
@@ -157,6 +163,7 @@ func TestD5D6InterfaceIsDeclaredAtItsTrueAddress(t *testing.T) {
 			t.Errorf("New(%q) = %v", in, err)
 			continue
 		}
+
 		if got := c.SupportedInterfaces[0].URL; got != want {
 			t.Errorf("New(%q): URL = %q, want %q", in, got, want)
 		}
@@ -164,11 +171,13 @@ func TestD5D6InterfaceIsDeclaredAtItsTrueAddress(t *testing.T) {
 			t.Errorf("New(%q): protocol version = %q, want 1.0", in, got)
 		}
 	}
+
 	for _, in := range []string{"", "agent.example.com", "//agent.example.com", "ftp://a.com", "https://", "https://:443", "https:a", "https://u:p@a.com", "https://a.com/?q", "https://a.com/#f", "https://a.com?", "https://a b", "https://a.com:x"} {
 		if _, err := card.New(load(t), card.Security{}, in); err == nil {
 			t.Errorf("New(%q) accepted the address", in)
 		}
 	}
+
 	if _, err := card.NewHandler(load(t), card.Security{}, "agent.example.com", modified); err == nil {
 		t.Error("NewHandler accepted an incomplete address")
 	}
@@ -216,11 +225,13 @@ func TestD8D9D10CachingHeaders(t *testing.T) {
 		"Last-Modified":               "Wed, 04 Mar 2026 05:06:07 GMT",
 		"Access-Control-Allow-Origin": "*",
 	}
+
 	for name, value := range want {
 		if got := first.Header.Get(name); got != value {
 			t.Errorf("%s = %q, want %q", name, got, value)
 		}
 	}
+
 	tag := first.Header.Get("ETag")
 	if len(tag) < 10 || tag[0] != '"' || tag[len(tag)-1] != '"' {
 		t.Errorf("ETag = %q, want a strong one", tag)
@@ -231,6 +242,7 @@ func TestD8D9D10CachingHeaders(t *testing.T) {
 	if got := ask(handler(t, base+"/other"), "GET").Header.Get("ETag"); got == tag {
 		t.Errorf("ETag of another card = %q, want another", got)
 	}
+
 	if got := first.Header.Get("Access-Control-Allow-Credentials"); got != "" {
 		t.Errorf("credentials are allowed: %q", got)
 	}
@@ -239,6 +251,7 @@ func TestD8D9D10CachingHeaders(t *testing.T) {
 func TestD11ConditionalRequests(t *testing.T) {
 	h := handler(t, base)
 	tag := ask(h, "GET").Header.Get("ETag")
+
 	tests := []struct {
 		what  string
 		lines []string
@@ -260,6 +273,7 @@ func TestD11ConditionalRequests(t *testing.T) {
 		{"no date", []string{"If-Modified-Since", "yesterday"}, 200},
 		{"the tag decides alone", []string{"If-None-Match", `"x"`, "If-Modified-Since", "Thu, 05 Mar 2026 00:00:00 GMT"}, 200},
 	}
+
 	for _, tt := range tests {
 		for _, method := range []string{"GET", "HEAD"} {
 			resp := ask(h, method, tt.lines...)
@@ -331,6 +345,7 @@ func TestD3D27Decision24CardIsReadByClientsOf03(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	body := text(t, ask(h, "GET"))
 	var old legacy.AgentCard
 	if err := json.Unmarshal([]byte(body), &old); err != nil {
@@ -339,6 +354,7 @@ func TestD3D27Decision24CardIsReadByClientsOf03(t *testing.T) {
 	if old.Name != a.Name || old.URL != base || old.PreferredTransport != "JSONRPC" || old.ProtocolVersion != "0.3" {
 		t.Errorf("a client of 0.3 reads %+v", old)
 	}
+
 	ways := []legacy.AgentInterface{{URL: base, Transport: "JSONRPC"}, {URL: base, Transport: "HTTP+JSON"}}
 	if diff := cmp.Diff(ways, old.AdditionalInterfaces); diff != "" {
 		t.Errorf("interfaces of 0.3 (-want +got):\n%s", diff)
@@ -346,6 +362,7 @@ func TestD3D27Decision24CardIsReadByClientsOf03(t *testing.T) {
 	if e := old.Capabilities.Extensions; len(e) != 1 || e[0].URI != "urn:x:y" || !e[0].Required {
 		t.Errorf("extensions of 0.3: %+v", e)
 	}
+
 	parsed, err := a2av0.NewAgentCardParser()([]byte(body))
 	if err != nil || len(parsed.SupportedInterfaces) != 4 || !parsed.Capabilities.Streaming {
 		t.Errorf("the SDK's parser for 0.3 reads %+v, %v", parsed, err)

@@ -57,11 +57,14 @@ func unite(c *a2a.AgentCard) ([]byte, error) {
 		if u.URL == "" {
 			u.URL, u.PreferredTransport = i.URL, i.ProtocolBinding
 		}
+
 		u.AdditionalInterfaces = append(u.AdditionalInterfaces, oldInterface{i.ProtocolBinding, i.URL})
 	}
+
 	for _, r := range c.SecurityRequirements {
 		u.Security = append(u.Security, r)
 	}
+
 	for name, s := range c.SecuritySchemes {
 		switch s := s.(type) {
 		case a2a.APIKeySecurityScheme:
@@ -74,5 +77,6 @@ func unite(c *a2a.AgentCard) ([]byte, error) {
 			return nil, fmt.Errorf("the card cannot say a scheme of type %T", s)
 		}
 	}
+
 	return json.Marshal(u)
 }

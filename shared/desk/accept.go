@@ -56,6 +56,7 @@ func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 	if msg.ContextID == "" {
 		msg.ContextID = fresh
 	}
+
 	print, err := task.Fingerprint(m.Message, msg.TaskID, msg.ContextID)
 	if err != nil {
 		return task.Record{}, err
@@ -84,6 +85,7 @@ func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 	if errors.Is(lerr, task.ErrNotFound) {
 		return task.Record{}, fmt.Errorf("accepting task %s: %w", id, err)
 	}
+
 	return again, lerr
 }
 
@@ -104,6 +106,7 @@ func (d *Desk) add(ctx context.Context, id, key string, m Message) (task.Record,
 	if err != nil {
 		return task.Record{}, err
 	}
+
 	if c := m.Message.ContextID; c != "" && c != msg.ContextID {
 		if _, err := r.Accepted(key, print); err != nil {
 			return task.Record{}, err
@@ -121,11 +124,13 @@ func (d *Desk) add(ctx context.Context, id, key string, m Message) (task.Record,
 			next, hooked, err = next.SetHook(now, h)
 			changed = changed || hooked
 		}
+
 		return next, changed, err
 	})
 	if err != nil {
 		return task.Record{}, err
 	}
+
 	return r, nil
 }
 

@@ -354,17 +354,20 @@ func TestChangeEnqueuesWhatIsNewlyOwed(t *testing.T) {
 
 	r = b.change(r.ID(), cancels)
 	b.asked(turn)
+
 	if _, err := b.Change(t.Context(), r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
 		return r.Cancel(now, message("again", "because"), nil)
 	}); !errors.Is(err, task.ErrTerminal) {
 		t.Errorf("a second cancel: %v", err)
 	}
+
 	b.asked()
 	if _, err := b.ChangeByID(t.Context(), r.ID(), func(r task.Record, now task.Moment) (task.Record, bool, error) {
 		return r.AskPing(now, "1")
 	}); err != nil {
 		t.Fatal(err)
 	}
+
 	b.asked(delivery)
 }
 
@@ -411,12 +414,14 @@ func TestEnqueue(t *testing.T) {
 	r := b.accept(message("m", "hello"), hooks...)
 	r = b.change(r.ID(), cancels)
 	b.jobs()
+
 	put := func(r task.Record, lanes ...string) {
 		t.Helper()
 		if err := b.Enqueue(t.Context(), r, lanes...); err != nil {
 			t.Error(err)
 		}
 	}
+
 	put(r)
 	b.asked("/deliveries "+r.ID(), "/turns "+r.ID())
 	put(r, task.Turns)
@@ -428,6 +433,7 @@ func TestEnqueue(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		put(later, task.Deliveries)
 		b.asked(want...)
 	}
@@ -464,6 +470,7 @@ func TestFollowUps(t *testing.T) {
 		m.TaskID = r.Task.ID
 		return m
 	}
+
 	b := newBench(t)
 	r := b.accept(message("m", "hello"))
 	b.run(r.ID(), a2a.TaskStateInputRequired)
@@ -474,11 +481,13 @@ func TestFollowUps(t *testing.T) {
 	if r.State() != a2a.TaskStateSubmitted || r.Turn != 2 {
 		t.Errorf("after an answer the task is %s in turn %d", r.State(), r.Turn)
 	}
+
 	for _, m := range r.Task.History {
 		if m.Role == a2a.MessageRoleUser && (m.TaskID != r.Task.ID || m.ContextID != r.Task.ContextID) {
 			t.Errorf("the history holds %+v", m)
 		}
 	}
+
 	b.accept(to(r, "answer"))
 	b.asked("/turns " + r.ID())
 
@@ -496,21 +505,25 @@ func TestFollowUps(t *testing.T) {
 	b.refuse(task.ErrNotFound, func() *a2a.Message { m := message("x", ""); m.TaskID = "none"; return m }())
 	b.refuse(task.ErrTooLarge, func() *a2a.Message { m := message("x", strings.Repeat("x", 600<<10)); m.TaskID = r.Task.ID; return m }())
 	var hooks []task.Hook
+
 	for i := range 11 {
 		hooks = append(hooks, task.Hook{ID: fmt.Sprint(i), URL: "https://h.example.com"})
 	}
+
 	b.refuse(task.ErrHooks, to(r, "with hooks"), hooks...)
 
 	theirs, err := b.Accept(t.Context(), desk.Message{Owner: "you", Message: message("m", "hello")})
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	b.jobs()
 	b.refuse(task.ErrNotFound, to(theirs, "not mine"))
 
 	for i := range b.Moment().Rules.Inbox - 1 {
 		b.accept(to(r, fmt.Sprint("more", i)))
 	}
+
 	b.refuse(task.ErrInbox, to(r, "one too many"))
 	done := b.accept(message("done", "hello"))
 	b.run(done.ID(), a2a.TaskStateCompleted)
@@ -528,6 +541,7 @@ func TestDecision3Fingerprint(t *testing.T) {
 			Metadata: map[string]any{"a": 1.0, "b": map[string]any{"c": "x", "d": []any{true}}},
 		}
 	}
+
 	for _, row := range []struct {
 		name string
 		edit func(*a2a.Message)
@@ -557,10 +571,12 @@ func TestDecision3Fingerprint(t *testing.T) {
 			b.jobs()
 			m := base()
 			row.edit(m)
+
 			if row.want != nil {
 				b.refuse(row.want, m)
 				return
 			}
+
 			if again := b.accept(m); again.ID() != r.ID() || again.Version != r.Version {
 				t.Errorf("accepted as %+v", again)
 			}

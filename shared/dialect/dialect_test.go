@@ -23,18 +23,22 @@ func everything(data ...any) []a2a.Event {
 		{Content: a2a.Text("<a&b>"), Metadata: map[string]any{"k": "v"}},
 		{Content: a2a.URL("https://example.com/f"), MediaType: "image/png", Filename: "f.png"},
 	}
+
 	for _, d := range data {
 		parts = append(parts, &a2a.Part{Content: a2a.Data{Value: d}, Metadata: map[string]any{"k": "v"}})
 	}
+
 	msg := &a2a.Message{
 		ID: "m", ContextID: "c", TaskID: "t", Role: a2a.MessageRoleAgent, Parts: parts,
 		Extensions: []string{"urn:x"}, Metadata: map[string]any{"n": 1.5},
 	}
+
 	artifact := &a2a.Artifact{ID: "a", Name: "n", Description: "d", Parts: parts, Metadata: map[string]any{"k": "v"}}
 	events := []a2a.Event{
 		msg,
 		&a2a.TaskArtifactUpdateEvent{TaskID: "t", ContextID: "c", Artifact: artifact, Append: true, LastChunk: true},
 	}
+
 	for _, s := range states {
 		events = append(events,
 			&a2a.Task{
@@ -44,6 +48,7 @@ func everything(data ...any) []a2a.Event {
 			&a2a.TaskStatusUpdateEvent{TaskID: "t", ContextID: "c", Status: a2a.TaskStatus{State: s, Timestamp: &at}, Metadata: map[string]any{"k": "v"}},
 		)
 	}
+
 	return events
 }
 

@@ -56,15 +56,18 @@ func writePart03REST(e *jsontext.Encoder, p *a2a.Part) error {
 		MimeType string   `json:"mimeType,omitempty"`
 		Name     string   `json:"name,omitempty"`
 	}
+
 	type data struct {
 		Data map[string]any `json:"data"`
 	}
+
 	w := struct {
 		Text     *a2a.Text      `json:"text,omitempty"`
 		File     *file          `json:"file,omitempty"`
 		Data     *data          `json:"data,omitempty"`
 		Metadata map[string]any `json:"metadata,omitempty"`
 	}{Metadata: p.Metadata}
+
 	switch v := p.Content.(type) {
 	case a2a.Text:
 		w.Text = &v
@@ -75,8 +78,10 @@ func writePart03REST(e *jsontext.Encoder, p *a2a.Part) error {
 	case a2a.Data:
 		w.Data = &data{}
 		w.Data.Data, w.Metadata = object03(v.Value, p.Metadata)
+
 	default:
 		w.Text = new(a2a.Text)
 	}
+
 	return json.MarshalEncode(e, w)
 }

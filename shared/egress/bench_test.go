@@ -27,6 +27,7 @@ func BenchmarkPost(b *testing.B) {
 	roots.AddCert(cert)
 	kept := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "example.com"}}}
 	defer kept.CloseIdleConnections()
+
 	for _, bm := range []struct {
 		name, url string
 		do        func(*http.Request) (*http.Response, error)
@@ -42,14 +43,17 @@ func BenchmarkPost(b *testing.B) {
 					if err != nil {
 						b.Fatal(err)
 					}
+
 					resp, err := bm.do(req)
 					if err != nil {
 						b.Errorf("Do = %v, want an answer", err)
 						return
 					}
+
 					if _, err := io.Copy(io.Discard, resp.Body); err != nil {
 						b.Errorf("the body: %v", err)
 					}
+
 					resp.Body.Close()
 				}
 			})

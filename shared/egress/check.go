@@ -31,10 +31,12 @@ func (c *Client) check(raw string) (host string, err error) {
 	if err != nil {
 		return "", err
 	}
+
 	port, err := portOf(u)
 	if err != nil {
 		return "", err
 	}
+
 	if addr, err := netip.ParseAddr(u.Hostname()); err == nil {
 		if !c.allow.contains(addr, port) { // never true of an address with a zone
 			return "", errors.New("must name a host; IP addresses are not allowed")
@@ -42,8 +44,10 @@ func (c *Client) check(raw string) (host string, err error) {
 		if c.own.contains(netip.AddrPortFrom(addr, port)) {
 			return "", errOwn
 		}
+
 		return u.Host, nil
 	}
+
 	host, err = hostOf(u)
 	if err != nil {
 		return "", err
@@ -54,6 +58,7 @@ func (c *Client) check(raw string) (host string, err error) {
 	if text := u.Port(); text != "" {
 		host += ":" + text
 	}
+
 	return host, nil
 }
 

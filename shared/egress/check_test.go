@@ -45,6 +45,7 @@ func TestP17P19CheckURLRefuses(t *testing.T) {
 			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}
 		})
 	})
+
 	long := strings.Repeat("a", 2048-len("https://example.com/"))
 	for _, row := range []struct {
 		row         string
@@ -93,10 +94,12 @@ func TestP17P19CheckURLRefuses(t *testing.T) {
 					urls = append(urls, "https://"+host+":"+port+"/hunter2", "http://"+host+":"+port+"/?hunter2")
 				}
 			}
+
 			for _, raw := range urls {
 				if err := c.CheckURL(raw); err == nil || !slices.Contains(egress.Sentences, err.Error()) {
 					t.Errorf("CheckURL(%q) = %v, want one of its sentences", raw, err)
 				}
+
 				req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, raw, nil)
 				if err != nil {
 					continue // not even a request
@@ -107,6 +110,7 @@ func TestP17P19CheckURLRefuses(t *testing.T) {
 			}
 		})
 	}
+
 	t.Run("58 a name with an address in it", func(t *testing.T) {
 		if err := c.CheckURL("https://127.0.0.1.nip.io:" + port + "/"); err != nil {
 			t.Errorf("CheckURL = %v, want nil: it is a name like any other", err)
@@ -115,12 +119,14 @@ func TestP17P19CheckURLRefuses(t *testing.T) {
 			t.Errorf("Do = %v, %v, want ErrRefused after a look-up", resp, err)
 		}
 	})
+
 	if got := tr.conns.Load(); got != 0 {
 		t.Errorf("the trap had %d connections, want 0", got)
 	}
 	if got := asked.Load(); got != 0 {
 		t.Errorf("%d names were looked up, want 0", got)
 	}
+
 	t.Run("control", func(t *testing.T) {
 		c := client(t, tr.addr(), leads(tr, "127.0.0.1"))
 		if resp, err := post(t, c, tr.named()); err != nil || resp.StatusCode != http.StatusOK || tr.conns.Load() != 1 {
@@ -172,6 +178,7 @@ func TestCheckURLWithAllowList(t *testing.T) {
 		{"10.0.0.0/8:*", "http://localhost/", false},
 		{"8.8.8.8:443, 9.9.9.9:443", "https://9.9.9.9/", true},
 	}
+
 	for _, tt := range tests {
 		if err := client(t, tt.allow).CheckURL(tt.url); (err == nil) != tt.ok {
 			t.Errorf("CheckURL(%q) with %q = %v, want ok %v", tt.url, tt.allow, err, tt.ok)
@@ -188,6 +195,7 @@ func TestOwnIsRefused(t *testing.T) {
 			"http://no_name:8080", "http://10.0.0.2:0", // these cannot be written in a URL that is accepted
 		}
 	})
+
 	for raw, own := range map[string]bool{
 		"https://agent.example.com/":              true,
 		"https://AGENT.example.com.:443/":         true,
@@ -213,6 +221,7 @@ func TestOwnIsRefused(t *testing.T) {
 			t.Errorf("CheckURL(%s) = %v, want own %v", raw, err, own)
 		}
 	}
+
 	for _, own := range []string{"", "agent.example.com", "https://", "https://%zz"} {
 		if _, err := egress.New(egress.Config{Own: []string{own}}); err == nil || !strings.Contains(err.Error(), "write it as https://host") {
 			t.Errorf("New(Own: %q) = %v, want an error with the form of one", own, err)
@@ -225,6 +234,7 @@ func TestParseAllow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	want := []egress.Destination{
 		{Prefix: netip.MustParsePrefix("127.0.0.1/32"), Port: 8888},
 		{Prefix: netip.MustParsePrefix("10.0.0.0/8")},
@@ -232,15 +242,18 @@ func TestParseAllow(t *testing.T) {
 		{Prefix: netip.MustParsePrefix("fd00::/8"), Port: 443},
 		{Prefix: netip.MustParsePrefix("::1/128")},
 	}
+
 	same := cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
 	if diff := cmp.Diff(want, got, same); diff != "" {
 		t.Errorf("ParseAllow (-want +got):\n%s", diff)
 	}
+
 	for _, list := range []string{"", "  "} {
 		if got, err := egress.ParseAllow(list); got != nil || err != nil {
 			t.Errorf("ParseAllow(%q) = %v, %v, want nothing", list, got, err)
 		}
 	}
+
 	for list, want := range map[string]string{
 		"10.0.0.0/8":                "write PREFIX:PORT",
 		"10.0.0.0/8:443,":           "write PREFIX:PORT",

@@ -29,6 +29,7 @@ func addrs(list string) []netip.Addr {
 
 func TestDialSharesItsTime(t *testing.T) {
 	closed := errors.New("closed")
+
 	tests := []struct {
 		what, addrs string // of example.com; the last byte says what happens: 1 nothing, 2 closed, 3 refused, 4 connected
 		took        time.Duration
@@ -45,10 +46,12 @@ func TestDialSharesItsTime(t *testing.T) {
 		{"refused and closed", "10.0.0.3 8.8.8.2 10.0.1.3", 0, 3, closed},
 		{"the ninth answers", "8.8.1.2 8.8.2.2 8.8.3.2 8.8.4.2 8.8.5.2 8.8.6.2 8.8.7.2 8.8.8.2 8.8.9.4", 0, maxAddrs, closed},
 	}
+
 	for _, tt := range tests {
 		t.Run(tt.what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var tried int
+
 				d := &dialer{
 					resolve: func(context.Context, string, string) ([]netip.Addr, error) { return addrs(tt.addrs), nil },
 					connect: func(ctx context.Context, _, address string) (net.Conn, error) {
@@ -57,14 +60,17 @@ func TestDialSharesItsTime(t *testing.T) {
 						case 1:
 							<-ctx.Done()
 							return nil, ctx.Err()
+
 						case 2:
 							return nil, closed
 						case 3:
 							return nil, fmt.Errorf("%w: private", ErrRefused)
 						}
+
 						return &net.TCPConn{}, nil
 					},
 				}
+
 				start := time.Now()
 				conn, err := d.dial(t.Context(), "tcp", "example.com:443")
 				if !errors.Is(err, tt.want) || (conn == nil) != (tt.want != nil) || errors.Is(err, ErrRefused) && tt.want != ErrRefused {
@@ -85,6 +91,7 @@ func TestSilentNameServerIsGivenUp(t *testing.T) {
 	if _, err := Answering(func(string) []netip.Addr { return addrs("8.8.8.8") }).LookupNetIP(t.Context(), "ip", "example.com."); err != nil {
 		t.Fatal(err)
 	}
+
 	synctest.Test(t, func(t *testing.T) {
 		end := make(chan struct{}) // the resolver goes on by itself for a while
 		defer close(end)
@@ -95,6 +102,7 @@ func TestSilentNameServerIsGivenUp(t *testing.T) {
 				return nil, errors.New("no")
 			},
 		}
+
 		start := time.Now()
 		_, err := d.dial(t.Context(), "tcp", "example.com:443")
 		if fault, ok := errors.AsType[net.Error](err); !ok || !fault.Timeout() {

@@ -109,14 +109,17 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 		}
 		return nil, &Error{cause: fmt.Errorf("%w: its URL %w", ErrRefused, err)}
 	}
+
 	ctx, cancel := context.WithTimeout(req.Context(), totalTimeout)
 	var answered atomic.Bool
 	req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotFirstResponseByte: func() { answered.Store(true) },
 	}))
+
 	to := *req.URL
 	to.Host = host
 	req.URL, req.Host = &to, ""
+
 	// An http.Client would follow redirects, keep cookies and put the URL,
 	// which may hold a token, into errors; a Transport does none of that.
 	resp, err := c.transport.RoundTrip(req)
@@ -124,6 +127,7 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 		cancel()
 		return nil, &Error{cause: err, answered: answered.Load()}
 	}
+
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		// Nobody asked for it, and the body would be the bare connection, on
 		// which the time limit has no hold.
@@ -131,6 +135,7 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 		cancel()
 		return nil, &Error{cause: errors.New("the answer changes the protocol, with status 101")}
 	}
+
 	resp.Body = &body{io.LimitReader(resp.Body, MaxBody), resp.Body, cancel}
 	return resp, nil
 }

@@ -35,20 +35,24 @@ func newTrap(t testing.TB, secure bool, handler http.HandlerFunc, change ...func
 			handler(w, r)
 		}
 	}))
+
 	tr.Config.ErrorLog = log.New(io.Discard, "", 0)
 	tr.Config.ConnState = func(_ net.Conn, s http.ConnState) {
 		if s == http.StateNew {
 			tr.conns.Add(1)
 		}
 	}
+
 	for _, f := range change {
 		f(tr.Server)
 	}
+
 	if secure {
 		tr.StartTLS()
 	} else {
 		tr.Start()
 	}
+
 	t.Cleanup(tr.Close)
 	return tr
 }
@@ -107,6 +111,7 @@ func post(t testing.TB, c *egress.Client, url string) (*http.Response, error) {
 
 func TestLoopbackIsReachedOnlyWhenAllowed(t *testing.T) {
 	plain, secure := newTrap(t, false, nil), newTrap(t, true, nil)
+
 	tests := []struct {
 		what, allow, url string
 		trap             *trap
@@ -120,6 +125,7 @@ func TestLoopbackIsReachedOnlyWhenAllowed(t *testing.T) {
 		{"name that leads to loopback, port allowed elsewhere", secure.elsewhere(), secure.named(), secure, false},
 		{"name that leads to loopback, allowed", secure.addr(), secure.named(), secure, true},
 	}
+
 	for _, tt := range tests {
 		t.Run(tt.what, func(t *testing.T) {
 			before := tt.trap.conns.Load()

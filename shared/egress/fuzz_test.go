@@ -77,6 +77,7 @@ func hostile(b []byte) (list []netip.Addr) {
 func FuzzAccepted(f *testing.F) {
 	v4 := func(ip ...byte) []byte { return append([]byte{0}, ip...) }
 	v6 := func(s string) []byte { a := netip.MustParseAddr(s).As16(); return append([]byte{1}, a[:]...) }
+
 	for _, raw := range []string{
 		"https://example.com/", "https://example.com:8443/", "https://①②⑦.⓪.⓪.①/", "https://127.1/", "https://[::ffff:7f00:1]:443/",
 		"https://a.b@c.d:443/x?y", "https://bücher.example/", "https://EXAMPLE。com./", "https://xn--bcher-kva.example:9000/",
@@ -87,6 +88,7 @@ func FuzzAccepted(f *testing.F) {
 		f.Add(raw, append(v6("::1"), v4(8, 8, 8, 8)...))
 		f.Add(raw, append(v4(10, 0, 0, 1), v6("2606:4700:4700::1111")...))
 	}
+
 	for _, d := range denied {
 		if addr := netip.MustParseAddr(d.ip); addr.Is4() {
 			f.Add("https://example.com/", append([]byte{0}, addr.AsSlice()...))
@@ -94,56 +96,71 @@ func FuzzAccepted(f *testing.F) {
 			f.Add("https://example.com/", append([]byte{1}, addr.AsSlice()...))
 		}
 	}
+
 	list, err := ParseAllow("127.0.0.1:9000,127.0.0.1:443,10.0.0.0/8:*,[fd00::/8]:80")
 	if err != nil {
 		f.Fatal(err)
 	}
+
 	own, err := newOwn([]string{"https://self.example.com:8443", "http://10.0.0.1"})
 	if err != nil {
 		f.Fatal(err)
 	}
+
 	allowed := func(at netip.AddrPort) bool {
 		addr, port := at.Addr(), at.Port()
 		return addr == netip.MustParseAddr("127.0.0.1") && (port == 9000 || port == 443) ||
 			netip.MustParsePrefix("10.0.0.0/8").Contains(addr) && at != netip.MustParseAddrPort("10.0.0.1:80") ||
 			netip.MustParsePrefix("fd00::/8").Contains(addr) && port == 80
 	}
+
 	lookedUp := regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)+\.$`)
 	stop := errors.New("the test ends here")
+
 	f.Fuzz(func(t *testing.T, raw string, answers []byte) {
 		ips := hostile(answers)
 		if len(ips) == 0 {
 			return
 		}
+
 		for _, allow := range []allowList{nil, list} {
 			g, err := newGuard(allow, own)
 			if err != nil {
 				t.Fatal(err)
 			}
+
 			var scheme string
+
 			control := func(network, address string, c syscall.RawConn) error {
 				if err := g.control(network, address, c); err != nil {
 					return err
 				}
+
 				at := netip.MustParseAddrPort(address)
 				at = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 				public := scheme == "https" && !isPrivate(at.Addr()) && (at.Port() == 443 || at.Port() == 8443)
 				if !public && (allow == nil || !allowed(at)) {
 					t.Errorf("%q with %v would connect to %v", raw, ips, at)
 				}
+
 				return stop
 			}
+
 			var turn atomic.Int32 // the name's first address is another one each time
+
 			names := Hostile(func(_ string, m *dnsmessage.Message) bool {
 				q := m.Questions[0]
 				if name := q.Name.String(); !lookedUp.MatchString(name) || name == "self.example.com." && raw == "https://self.example.com:8443/" {
 					t.Errorf("%q has %q looked up", raw, name)
 				}
+
 				for i := range ips {
 					Answer(m, q.Name, ips[(i+int(turn.Load()))%len(ips)])
 				}
+
 				return true
 			})
+
 			d := &dialer{resolve: names.LookupNetIP, connect: (&net.Dialer{Control: control}).DialContext}
 			c := newClient(g, nil, d.dial)
 			if err := c.CheckURL(raw); err != nil {
@@ -152,11 +169,13 @@ func FuzzAccepted(f *testing.F) {
 				}
 				continue
 			}
+
 			for range 2 {
 				req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, raw, nil)
 				if err != nil {
 					t.Fatalf("CheckURL accepted %q, which is no request: %v", raw, err)
 				}
+
 				scheme = req.URL.Scheme
 				if resp, err := c.Do(req); err == nil {
 					resp.Body.Close()
@@ -164,6 +183,7 @@ func FuzzAccepted(f *testing.F) {
 				} else if !errors.Is(err, stop) && !errors.Is(err, ErrRefused) {
 					t.Errorf("Do(%q) with %v = %v, want it refused or stopped by the test", raw, ips, err.(*Error).Cause())
 				}
+
 				turn.Add(1)
 			}
 		}

@@ -87,6 +87,7 @@ func TestP17Decision21GuardRefusesAddresses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for _, d := range denied {
 		t.Run(fmt.Sprintf("%d %s", d.row, d.ip), func(t *testing.T) {
 			addr := netip.MustParseAddr(d.ip)
@@ -97,6 +98,7 @@ func TestP17Decision21GuardRefusesAddresses(t *testing.T) {
 			}
 		})
 	}
+
 	for _, ip := range []string{"172.32.0.1", "8.8.8.8", "2606:4700:4700::1111"} {
 		t.Run("control "+ip, func(t *testing.T) {
 			addr := netip.MustParseAddr(ip)
@@ -108,6 +110,7 @@ func TestP17Decision21GuardRefusesAddresses(t *testing.T) {
 			}
 		})
 	}
+
 	for _, odd := range [][2]string{{"udp4", "8.8.8.8:443"}, {"unix", "/run/x"}, {"tcp4", "example.com:443"}, {"tcp4", ""}} {
 		if err := g.control(odd[0], odd[1], nil); !errors.Is(err, ErrRefused) {
 			t.Errorf("control(%s, %s) = %v, want ErrRefused", odd[0], odd[1], err)
@@ -120,14 +123,17 @@ func TestGuardAllowsByAddressAndPort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	own, err := newOwn([]string{"http://10.0.0.9:8080", "https://[fd00::9]"})
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	g, err := newGuard(list, own)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for address, want := range map[string]bool{
 		"127.0.0.1:8888":          true,
 		"[::ffff:127.0.0.1]:8888": true,
@@ -166,17 +172,20 @@ func TestSilentReceiverIsGivenUp(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+
 				c := newClient(&guard{allow: list}, nil, pipe(answer))
 				req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://10.0.0.1/", nil)
 				if err != nil {
 					t.Fatal(err)
 				}
+
 				start := time.Now()
 				resp, err := c.Do(req)
 				if err == nil {
 					_, err = new(bytes.Buffer).ReadFrom(resp.Body)
 					resp.Body.Close()
 				}
+
 				if got := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || got != totalTimeout {
 					t.Errorf("Do took %v and gave %v, want a timeout after %v", got, err, totalTimeout)
 				}

@@ -115,6 +115,7 @@ func TestDecision21RebindingIsRefused(t *testing.T) {
 		refused
 		failed
 	)
+
 	many := []string{"10.0.0.1", "fd00::1", "169.254.169.254", innerIP, "192.168.0.1", publicIP}
 	for _, tt := range []struct {
 		row  string
@@ -145,6 +146,7 @@ func TestDecision21RebindingIsRefused(t *testing.T) {
 			c := client(t, public.addr(), leads(public), func(cfg *egress.Config) {
 				cfg.Resolver = egress.Hostile(func(network string, m *dnsmessage.Message) bool { return tt.zone(int(round.Load()), network, m) })
 			})
+
 			var conns int32
 			for i, want := range tt.want {
 				round.Store(int32(i))
@@ -156,6 +158,7 @@ func TestDecision21RebindingIsRefused(t *testing.T) {
 					conns++
 				}
 			}
+
 			if got := public.conns.Load(); got != conns {
 				t.Errorf("the public receiver had %d connections, want %d: one for each request", got, conns)
 			}
@@ -175,6 +178,7 @@ func TestDecision21RedirectsAreNotFollowed(t *testing.T) {
 		row, header, value string
 		status             int
 	}
+
 	rows := []row{{"control", "X-Nothing", target.URL, 200}}
 	for _, code := range []int{301, 302, 303, 307, 308} {
 		rows = append(rows,
@@ -186,12 +190,14 @@ func TestDecision21RedirectsAreNotFollowed(t *testing.T) {
 			row{fmt.Sprintf("85 %d to nowhere", code), "Location", "", code},
 		)
 	}
+
 	rows = append(rows,
 		row{"85 Refresh", "Refresh", "0;url=" + target.URL, 200},
 		row{"85 Location of another answer", "Location", target.URL, 201},
 		row{"89 Alt-Svc", "Alt-Svc", `h2="` + target.addr() + `"; ma=86400, http/1.1="` + target.addr() + `"`, 200},
 		row{"88 a change of protocol on the way", "Upgrade", "h2", 426},
 	)
+
 	for _, tt := range rows {
 		t.Run(tt.row, func(t *testing.T) {
 			tr := newTrap(t, true, func(w http.ResponseWriter, r *http.Request) {
@@ -199,17 +205,20 @@ func TestDecision21RedirectsAreNotFollowed(t *testing.T) {
 				w.WriteHeader(tt.status)
 				fmt.Fprintf(w, `<meta http-equiv="refresh" content="0;url=%s">`, target.URL)
 			})
+
 			c := client(t, tr.addr()+","+target.addr(), leads(tr, publicIP))
 			for range 2 {
 				if resp, err := post(t, c, tr.named()); err != nil || resp.StatusCode != tt.status {
 					t.Errorf("Do = %v, %v, want %d itself", resp, err, tt.status)
 				}
 			}
+
 			if got := tr.requests.Load(); got != 2 {
 				t.Errorf("the receiver had %d requests, want 2", got)
 			}
 		})
 	}
+
 	if got := target.conns.Load(); got != 0 {
 		t.Errorf("what they lead to had %d connections, want 0", got)
 	}
@@ -306,12 +315,14 @@ func TestWeakOrForeignTLSIsRefused(t *testing.T) {
 			tr := newTrap(t, true, nil, func(s *httptest.Server) {
 				s.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS10, MaxVersion: tt.version}
 			})
+
 			c := client(t, tr.addr(), leads(tr, publicIP), func(cfg *egress.Config) {
 				cfg.Roots = x509.NewCertPool()
 				if tt.trusted {
 					cfg.Roots.AddCert(cert)
 				}
 			})
+
 			resp, err := post(t, c, strings.Replace(tr.named(), "example.com", tt.host, 1))
 			if (err == nil) != tt.ok || errors.Is(err, egress.ErrRefused) {
 				t.Errorf("Do = %v, %v, want an answer %v", resp, err, tt.ok)
@@ -333,6 +344,7 @@ func TestHostIsTheOneThatWasJudged(t *testing.T) {
 			return nil, nil
 		}}
 	})
+
 	_, port, _ := strings.Cut(tr.addr(), ":")
 	for _, tt := range []struct{ host, sni, sent string }{
 		{"example.com", "example.com", "example.com:" + port},
@@ -346,6 +358,7 @@ func TestHostIsTheOneThatWasJudged(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		req.Host = "metadata.google.internal"
 		resp, err := client(t, tr.addr(), leads(tr, publicIP)).Do(req)
 		if err == nil {
@@ -368,6 +381,7 @@ func TestResponsesAreBounded(t *testing.T) {
 	if _, err := z.Write(make([]byte, 8<<20)); err != nil || z.Close() != nil {
 		t.Fatal(err)
 	}
+
 	chunk := bytes.Repeat([]byte("x"), 32<<10)
 	for _, tt := range []struct {
 		row     string
@@ -394,6 +408,7 @@ func TestResponsesAreBounded(t *testing.T) {
 				t.Error(err)
 				return
 			}
+
 			defer conn.Close()
 			_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
 			_, _ = conn.Read(make([]byte, 1))
@@ -420,14 +435,17 @@ func TestResponsesAreBounded(t *testing.T) {
 				_, _ = io.Copy(io.Discard, r.Body)
 				tt.handler(w, r)
 			})
+
 			resp, err := post(t, client(t, tr.addr()), tr.URL)
 			<-ended
+
 			if tt.body < 0 {
 				if err == nil {
 					t.Errorf("Do = %v, want an error", resp.Status)
 				}
 				return
 			}
+
 			if err != nil || resp.StatusCode != http.StatusOK {
 				t.Fatalf("Do = %v, %v, want 200", resp, err)
 			}
@@ -447,6 +465,7 @@ func TestErrorsTellNothing(t *testing.T) {
 	closedURL, closedAddr, closedElsewhere := closed.named(), closed.addr(), closed.elsewhere()
 	closed.Close()
 	hangup := newTrap(t, false, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+
 	tests := []struct {
 		what, allow, url string
 		config           func(*egress.Config)
@@ -460,6 +479,7 @@ func TestErrorsTellNothing(t *testing.T) {
 		{"no TLS", hangup.addr(), "https://" + hangup.addr() + "/hook?token=hunter2", leads(tr), false},
 		{"hangs up", hangup.addr(), hangup.URL + "/hook?token=hunter2", leads(tr), false},
 	}
+
 	for _, tt := range tests {
 		_, err := post(t, client(t, tt.allow, tt.config), tt.url)
 		fault, ok := errors.AsType[*egress.Error](err)
@@ -467,6 +487,7 @@ func TestErrorsTellNothing(t *testing.T) {
 			t.Errorf("%s: Do = %v, want an *egress.Error", tt.what, err)
 			continue
 		}
+
 		if got := err.Error(); got != "the destination could not be reached" {
 			t.Errorf("%s: error = %q, want the same for all", tt.what, got)
 		}
@@ -477,6 +498,7 @@ func TestErrorsTellNothing(t *testing.T) {
 			t.Errorf("%s: cause = %q, want one without the query", tt.what, cause)
 		}
 	}
+
 	if got := tr.conns.Load(); got != 0 {
 		t.Errorf("the trap had %d connections, want 0", got)
 	}
@@ -497,15 +519,18 @@ func TestCausesQuoteNoAnswer(t *testing.T) {
 				t.Error(err)
 				return
 			}
+
 			_, _ = io.WriteString(conn, answer(r.Method+" "+r.RequestURI+" HTTP/1.1\r\n\r\n"))
 			conn.Close()
 		})
+
 		_, err := post(t, client(t, tr.addr(), leads(tr)), tr.URL+"/hook?token=hunter2")
 		fault, ok := errors.AsType[*egress.Error](err)
 		if !ok {
 			t.Errorf("%s: Do = %v, want an *egress.Error", what, err)
 			continue
 		}
+
 		if cause := fault.Cause(); cause == "" || len(cause) > 100 || strings.Contains(cause, "hunter2") {
 			t.Errorf("%s: cause = %.200q, want one without the answer", what, cause)
 		}

@@ -122,16 +122,19 @@ func (s *Store) Put(ctx context.Context, u Upload, content io.Reader) (Info, err
 	if err != nil {
 		return Info{}, err
 	}
+
 	p, err := s.at(ctx, u.Name)
 	if err != nil {
 		return Info{}, err
 	}
+
 	f := record{Owner: u.Owner, MediaType: u.MediaType, Content: rand.Text()}
 
 	size, sum, err := p.upload(ctx, u, contentKey(u.Name, f.Content), content)
 	if err == nil {
 		err = ctx.Err() // the last look: a commit is not cancelled
 	}
+
 	if err != nil {
 		p.undo(ctx, u.Name, f.Content)
 		return Info{}, fmt.Errorf("putting the file %s: %w", u.Name, err)
@@ -141,6 +144,7 @@ func (s *Store) Put(ctx context.Context, u Upload, content io.Reader) (Info, err
 	if err := p.commit(ctx, u.Name, f); err != nil {
 		return Info{}, fmt.Errorf("putting the file %s: %w", u.Name, err)
 	}
+
 	return f.info(u.Name), nil
 }
 
@@ -204,6 +208,7 @@ func (p *place) commit(ctx context.Context, name string, f record) (err error) {
 			p.drop(ctx, name, replaced)
 		}
 	}()
+
 	for try := 0; ; try++ {
 		old, generation, err := p.read(ctx, name)
 		switch {
@@ -224,6 +229,7 @@ func (p *place) commit(ctx context.Context, name string, f record) (err error) {
 			if err != nil {
 				return err
 			}
+
 			f.Content = content
 		}
 
@@ -235,6 +241,7 @@ func (p *place) commit(ctx context.Context, name string, f record) (err error) {
 		if !overtaken(err) {
 			return err
 		}
+
 		time.Sleep(mathrand.N(commitWait))
 	}
 }

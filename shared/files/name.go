@@ -68,6 +68,7 @@ func (u Upload) checked() (Upload, error) {
 	if u.MediaType == "" {
 		u.MediaType = unknownType
 	}
+
 	typ, params, err := mime.ParseMediaType(u.MediaType)
 	if u.MediaType = mime.FormatMediaType(typ, params); err != nil || !strings.Contains(typ, "/") || u.MediaType == "" || len(u.MediaType) > maxType {
 		return u, ErrMediaType
@@ -78,13 +79,16 @@ func (u Upload) checked() (Upload, error) {
 	if sum, err := hex.DecodeString(u.SHA256); err != nil || len(sum) != 32 && len(sum) != 0 {
 		return u, fmt.Errorf("%w: its SHA-256 must be 64 hexadecimal digits", ErrMismatch)
 	}
+
 	if u.Size < 0 || u.Max < 0 {
 		return u, errors.New("the size and the limit of a file must not be negative")
 	}
+
 	u.SHA256 = strings.ToLower(u.SHA256)
 	if u.Max > 0 && u.Size > u.Max {
 		return u, tooLarge(u.Max)
 	}
+
 	return u, nil
 }
 

@@ -56,6 +56,7 @@ func (p *place) openContent(ctx context.Context, name string, f record, offset, 
 	if length < 0 || length > f.Size-offset {
 		length = f.Size - offset
 	}
+
 	part := length
 	switch length {
 	case f.Size:
@@ -63,18 +64,22 @@ func (p *place) openContent(ctx context.Context, name string, f record, offset, 
 	case 0:
 		offset = 0 // services refuse an offset at the end
 	}
+
 	body, err := p.Bucket.NewRangeReader(ctx, contentKey(name, f.Content), offset, part, nil)
 	if err != nil {
 		return nil, fmt.Errorf("reading the file %s: %w", name, err)
 	}
+
 	r := &reader{body: body, name: name, left: length}
 	if length == f.Size {
 		r.hash, r.sum = sha256.New(), f.SHA256
 	}
+
 	if body.Size() != f.Size || length == 0 && !r.good() {
 		_ = body.Close()
 		return nil, fmt.Errorf("%w: %s", ErrCorrupt, name)
 	}
+
 	return r, nil
 }
 

@@ -55,19 +55,23 @@ func (s *Store) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "files are read with GET", http.StatusMethodNotAllowed)
 		return
 	}
+
 	name, f, content, err := s.signed(r)
 	switch {
 	case errors.Is(err, ErrSignature):
 		http.Error(w, ErrSignature.Error(), http.StatusForbidden)
 		return
+
 	case errors.Is(err, ErrNotFound):
 		http.Error(w, ErrNotFound.Error(), http.StatusNotFound)
 		return
+
 	case err != nil:
 		w.Header().Set("Retry-After", "30")
 		http.Error(w, "the file cannot be read now; try again later", http.StatusServiceUnavailable)
 		return
 	}
+
 	defer content.Close()
 
 	h := w.Header()
@@ -89,10 +93,12 @@ func (s *Store) signed(r *http.Request) (name string, f record, content *seeker,
 	if p.Verify == nil {
 		return "", f, nil, ErrNotFound
 	}
+
 	key, err := p.Verify(r.Context(), r.URL)
 	if err != nil {
 		return "", f, nil, err
 	}
+
 	name, signed, _ := strings.Cut(key, mark)
 	f, _, err = p.read(r.Context(), name)
 	if err == nil && f.Content != signed {
@@ -101,6 +107,7 @@ func (s *Store) signed(r *http.Request) (name string, f record, content *seeker,
 	if err != nil {
 		return "", f, nil, err
 	}
+
 	content = &seeker{size: f.Size, open: func(offset int64) (io.ReadCloser, error) {
 		body, err := p.openContent(r.Context(), name, f, offset, -1)
 		if p.missing(err) {
@@ -108,6 +115,7 @@ func (s *Store) signed(r *http.Request) (name string, f record, content *seeker,
 		}
 		return body, err
 	}}
+
 	content.body, err = content.open(0) // finds out now whether the content exists
 	return name, f, content, err
 }

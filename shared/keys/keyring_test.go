@@ -69,6 +69,7 @@ func TestServeJWKS(t *testing.T) {
 			k.ServeJWKS(w, httptest.NewRequest(method, "/.well-known/jwks.json", nil))
 			return w
 		}
+
 		for range 2 {
 			w := serve("GET")
 			if w.Code != 200 || w.Body.String() != string(parse(t, text).JWKS(time.Now())) {
@@ -77,11 +78,14 @@ func TestServeJWKS(t *testing.T) {
 			if got := w.Header(); got.Get("Content-Type") != "application/jwk-set+json" || got.Get("Cache-Control") != "public, max-age=300" {
 				t.Errorf("GET has headers %v", got)
 			}
+
 			time.Sleep(2 * time.Hour)
 		}
+
 		if w := serve("POST"); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET, HEAD" {
 			t.Errorf("POST = %d %v", w.Code, w.Header())
 		}
+
 		environment["ERRAND_KEYS"] = "CANARY"
 		w := serve("GET")
 		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || w.Header().Get("Cache-Control") != "" || strings.Contains(w.Body.String(), "CANARY") {

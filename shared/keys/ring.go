@@ -66,6 +66,7 @@ func (Ring) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 func Parse(text string) (Ring, error) {
 	var keys ring
 	lines := map[string]int{} // of a key id
+
 	for i, line := range strings.Split(text, "\n") {
 		line, _, _ = strings.Cut(line, "#")
 		for part := range strings.SplitSeq(line, ",") {
@@ -73,6 +74,7 @@ func Parse(text string) (Ring, error) {
 			if len(fields) == 0 {
 				continue
 			}
+
 			e, err := parseEntry(fields)
 			if err != nil {
 				return Ring{}, fmt.Errorf("keys: line %d: %w", i+1, err)
@@ -80,21 +82,26 @@ func Parse(text string) (Ring, error) {
 			if first, twice := lines[e.kid]; twice {
 				return Ring{}, fmt.Errorf("keys: line %d: the key of line %d again; make another with cardserver keys", i+1, first)
 			}
+
 			for _, o := range keys {
 				if o.from.Equal(e.from) {
 					return Ring{}, fmt.Errorf("keys: line %d: used from the same time as the key of line %d; give each its own", i+1, lines[o.kid])
 				}
 			}
+
 			if len(keys) == maxKeys {
 				return Ring{}, fmt.Errorf("keys: line %d: more than %d keys; drop the oldest, if nothing is kept any more that they sealed", i+1, maxKeys)
 			}
+
 			lines[e.kid] = i + 1
 			keys = append(keys, e)
 		}
 	}
+
 	if len(keys) == 0 {
 		return Ring{}, errors.New("keys: no key; cardserver keys makes one")
 	}
+
 	slices.SortFunc(keys, func(a, b entry) int { return a.from.Compare(b.from) })
 	list := &keys
 	return Ring{&list}, nil

@@ -65,6 +65,7 @@ func TestParseRefuses(t *testing.T) {
 	for i := range 17 {
 		many += line(float64(i), byte(i))
 	}
+
 	for _, row := range []struct{ text, want string }{
 		{"", "no key; cardserver keys makes one"},
 		{" \n,\n# " + line(0, 1), "no key; cardserver keys makes one"},
@@ -87,12 +88,14 @@ func TestParseRefuses(t *testing.T) {
 			t.Errorf("Parse(%s) = %v, want %s", row.text, err, row.want)
 			continue
 		}
+
 		for _, part := range strings.FieldsFunc(row.text, func(r rune) bool { return strings.ContainsRune(" \n,#", r) }) {
 			if strings.Contains(err.Error(), part) && len(part) > 1 {
 				t.Errorf("Parse(%s) repeats %s: %v", row.text, part, err)
 			}
 		}
 	}
+
 	if _, err := keys.Parse(strings.TrimSuffix(many, line(16, 16))); err != nil {
 		t.Errorf("Parse of 16 keys = %v", err)
 	}
@@ -104,15 +107,18 @@ func TestGenerate(t *testing.T) {
 	if err != nil || !strings.HasPrefix(first, "#") || !strings.Contains(first, "\n2026-05-01T00:00:00Z ") {
 		t.Fatalf("Generate of a new ring = %q, %v", first, err)
 	}
+
 	again, err := keys.Generate("", at)
 	if err != nil || again == first {
 		t.Errorf("Generate twice gives the same key: %v", err)
 	}
+
 	// What the operator wrote stays, and the header does not pile up.
 	second, err := keys.Generate(first+"# the one above: from the start\n", day(3))
 	if err != nil || strings.Count(second, "# Keys") != 1 || !strings.HasSuffix(second, "# the one above: from the start\n") {
 		t.Fatalf("Generate of a second key = %q, %v", second, err)
 	}
+
 	r, old := parse(t, second), parse(t, first)
 	if got, want := r.Public(day(0))[0], old.Public(day(0))[0]; got != want {
 		t.Errorf("before the time of the fresh key the current one is %s, want the old one %s", got, want)
@@ -123,6 +129,7 @@ func TestGenerate(t *testing.T) {
 	if got, err := r.Open("b", old.Seal(day(0), "b", []byte("plain"))); err != nil || string(got) != "plain" {
 		t.Errorf("Open of what the old ring sealed = %q, %v", got, err)
 	}
+
 	env := strings.Join(strings.Split(strings.TrimSpace(second), "\n")[1:3], ",")
 	if third, err := keys.Generate(env, day(9)); err != nil || len(parse(t, third).Public(day(9))) != 3 {
 		t.Errorf("Generate of a ring in a variable = %q, %v", third, err)
@@ -134,12 +141,14 @@ func TestGenerate(t *testing.T) {
 	if _, err := keys.Generate("CANARY CANARY", day(0)); err == nil || strings.Contains(err.Error(), "CANARY") {
 		t.Errorf("Generate of a broken ring = %v", err)
 	}
+
 	text := ""
 	for i := range 16 {
 		if text, err = keys.Generate(text, day(float64(i))); err != nil {
 			t.Fatal(err)
 		}
 	}
+
 	if _, err := keys.Generate(text, day(30)); err == nil || !strings.Contains(err.Error(), "more than 16 keys") {
 		t.Errorf("Generate of a 17th key = %v", err)
 	}
@@ -154,14 +163,17 @@ func TestLifeOfAKey(t *testing.T) {
 	for i := range 3 {
 		names[parse(t, line(0, byte(i+1))).Public(day(0))[0]] = i + 1
 	}
+
 	secrets := map[string]int{}
 	for i := range 3 {
 		secrets[parse(t, line(0, byte(i+1))).Secrets(day(0), "owner", "url")[0]] = i + 1
 	}
+
 	fileKeys := map[string]int{}
 	for i := range 3 {
 		fileKeys[string(parse(t, line(0, byte(i+1))).Files(day(0))[0])] = i + 1
 	}
+
 	for _, row := range []struct {
 		at        time.Time
 		sign, all []int
@@ -181,34 +193,42 @@ func TestLifeOfAKey(t *testing.T) {
 		for _, p := range r.Public(row.at) {
 			public = append(public, names[p])
 		}
+
 		for _, s := range r.Secrets(row.at, "owner", "url") {
 			v1 = append(v1, secrets[s])
 		}
+
 		if !slices.Equal(public, row.all) {
 			t.Errorf("Public(%v) = %v, want %v", row.at, public, row.all)
 		}
 		if !slices.Equal(v1, row.sign) {
 			t.Errorf("Secrets(%v) = %v, want %v", row.at, v1, row.sign)
 		}
+
 		var files []int
 		for _, f := range r.Files(row.at) {
 			files = append(files, fileKeys[string(f)])
 		}
+
 		if !slices.Equal(files, row.sign) {
 			t.Errorf("Files(%v) = %v, want %v", row.at, files, row.sign)
 		}
 		if got := signers(r.SignEd25519(row.at, message), r.Public(row.at), message, names); !slices.Equal(got, row.sign) {
 			t.Errorf("SignEd25519(%v) is by %v, want %v", row.at, got, row.sign)
 		}
+
 		kids := kidsOf(t, r.JWKS(row.at))
 		var want []string
+
 		for _, p := range row.all {
 			kid := kidsOf(t, parse(t, line(0, byte(p))).JWKS(day(0)))[0]
 			want = append(want, kid, kid+"-ed25519")
 		}
+
 		if !slices.Equal(kids, want) {
 			t.Errorf("JWKS(%v) has %v, want %v", row.at, kids, want)
 		}
+
 		token, err := r.Token(row.at, map[string]string{"iss": "x"})
 		if err != nil {
 			t.Fatal(err)
@@ -220,6 +240,7 @@ func TestLifeOfAKey(t *testing.T) {
 			t.Errorf("Seal(%v) is by %s, want %s", row.at, kid, want[0])
 		}
 	}
+
 	// Three changes in a week: all sign.
 	fast := parse(t, line(0, 1)+line(1, 2)+line(2, 3))
 	if got := len(fast.Secrets(day(3), "o", "u")); got != 3 {
@@ -268,6 +289,7 @@ func TestRingPrintsNothing(t *testing.T) {
 		hidden keys.Ring
 		point  *keys.Ring
 	}
+
 	var out strings.Builder
 	for _, v := range []any{r, &r, holder{r, r, &r}, &holder{r, r, &r}, []keys.Ring{r}, map[string]keys.Ring{"r": r}} {
 		fmt.Fprintf(&out, "%v %+v %#v %s %x %q %d\n", v, v, v, v, v, v, v)
@@ -275,13 +297,16 @@ func TestRingPrintsNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		out.Write(text)
 		slog.New(slog.NewTextHandler(&out, nil)).Info("m", "v", v)
 		slog.New(slog.NewJSONHandler(&out, nil)).Info("m", "v", v)
 	}
+
 	if !strings.Contains(out.String(), "[keys]") {
 		t.Errorf("it does not say [keys]: %s", out.String())
 	}
+
 	// The key, and what stands beside every derived one: the name and the time.
 	for _, bad := range []string{key(0xab), "abc5abc5", "0xab, 0xc5", "171 197", kidsOf(t, r.JWKS(day(0)))[0], "cipher", "63913190400"} {
 		if strings.Contains(out.String(), bad) {

@@ -36,6 +36,7 @@ func TestOpen(t *testing.T) {
 			t.Errorf("Open of %d bytes = %d bytes, %v", len(plain), len(got), err)
 		}
 	}
+
 	sealed := r.Seal(day(0), "here", []byte("CANARY"))
 	rotated := parse(t, line(0, 1)+line(5, 2)+line(50, 3))
 	if got, err := rotated.Open("here", sealed); err != nil || string(got) != "CANARY" {
@@ -44,6 +45,7 @@ func TestOpen(t *testing.T) {
 	if rotated.Seal(day(5), "here", []byte("CANARY")) == sealed {
 		t.Error("after a change the old key still seals")
 	}
+
 	kid, rest, _ := strings.Cut(sealed, ".")
 	for _, row := range []struct {
 		ring          keys.Ring
@@ -70,6 +72,7 @@ func TestOpen(t *testing.T) {
 			t.Errorf("Open(%q, %q) repeats what it got: %v", row.bound, row.sealed, err)
 		}
 	}
+
 	for i := range sealed {
 		for bit := range 8 {
 			damaged := []byte(sealed)

@@ -85,23 +85,29 @@ func TestP20TokenByTwoLibraries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	const payload = `{"iss":"https://agent.example.com","n":1}`
+
 	check := func(token string, set []byte) (byJose, byJWX bool) {
 		var read jose.JSONWebKeySet
 		if err := json.Unmarshal(set, &read); err != nil {
 			t.Fatal(err)
 		}
+
 		if parsed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256}); err == nil {
 			data, err := parsed.Verify(read)
 			byJose = err == nil && string(data) == payload
 		}
+
 		second, err := jwk.Parse(set)
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		data, err := jws.Verify([]byte(token), jws.WithKeySet(second))
 		return byJose, err == nil && string(data) == payload
 	}
+
 	for _, row := range []struct {
 		name string
 		set  []byte
@@ -116,6 +122,7 @@ func TestP20TokenByTwoLibraries(t *testing.T) {
 			t.Errorf("%s: go-jose accepts: %v, jwx: %v, want %v", row.name, a, b, row.want)
 		}
 	}
+
 	next, err := r.Token(day(10), map[string]any{"iss": "https://agent.example.com", "n": 1})
 	if err != nil {
 		t.Fatal(err)
@@ -123,10 +130,12 @@ func TestP20TokenByTwoLibraries(t *testing.T) {
 	if a, b := check(next, r.JWKS(day(1))); !a || !b {
 		t.Errorf("keys read before the change: go-jose accepts: %v, jwx: %v, want both", a, b)
 	}
+
 	parsed, err := jws.Parse([]byte(token))
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	header := parsed.Signatures()[0].ProtectedHeaders()
 	if alg, _ := header.Algorithm(); alg != jwa.ES256() {
 		t.Errorf("alg = %v, want ES256", alg)
@@ -134,6 +143,7 @@ func TestP20TokenByTwoLibraries(t *testing.T) {
 	if typ, _ := header.Type(); typ != "JWT" {
 		t.Errorf("typ = %v, want JWT", typ)
 	}
+
 	// Every bit of each segment counts. (Of the last letter of one, some bits are of
 	// no byte; both libraries pass over them.)
 	segments := strings.Split(token, ".")
@@ -142,6 +152,7 @@ func TestP20TokenByTwoLibraries(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		for bit := range 8 * len(raw) {
 			damaged, all := bytes.Clone(raw), slices.Clone(segments)
 			damaged[bit/8] ^= 1 << (bit % 8)
@@ -151,6 +162,7 @@ func TestP20TokenByTwoLibraries(t *testing.T) {
 			}
 		}
 	}
+
 	if _, err := r.Token(day(1), func() {}); err == nil {
 		t.Error("Token of claims that are no JSON gives no error")
 	}

@@ -84,15 +84,18 @@ func TestRange(t *testing.T) {
 		if rapid.Bool().Draw(t, "of the key") {
 			prefix, after = key[:min(len(prefix), len(key))], key[:min(len(after), len(key))]
 		}
+
 		from, to, err := kv.Range(prefix, after)
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		want := strings.HasPrefix(key, prefix) && key > after
 		if got := from <= key && key < to; got != want {
 			t.Fatalf("Range(%q, %q) = %q, %q, which holds %q: %t, want %t", prefix, after, from, to, key, got, want)
 		}
 	})
+
 	for _, bad := range []string{"A", "a b", "ä", "~", "\x00", strings.Repeat("x", kv.LimitKey+1)} {
 		if _, _, err := kv.Range(bad, ""); !errors.Is(err, kv.ErrInvalid) {
 			t.Errorf("Range of the prefix %.10q: %v, want ErrInvalid", bad, err)

@@ -45,6 +45,7 @@ func (c *Cache) Get(ctx context.Context, ref Ref) (Value, error) {
 	if v, ok := c.get(ref, orElse(c.Age, 5*time.Minute)); ok {
 		return v, nil
 	}
+
 	read := c.flight.DoChan(ref.String(), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readFor)
 		defer cancel()
@@ -53,9 +54,11 @@ func (c *Cache) Get(ctx context.Context, ref Ref) (Value, error) {
 		c.put(ref, kept{v, at}, err)
 		return v, err
 	})
+
 	select {
 	case <-ctx.Done():
 		return Value{}, context.Cause(ctx)
+
 	case r := <-read:
 		if r.Err == nil {
 			return r.Val.(Value), nil

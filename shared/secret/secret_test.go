@@ -71,6 +71,7 @@ func TestCacheAsksAgainWhenTheValueIsOld(t *testing.T) {
 		from := &source{say: "old"}
 		c := &secret.Cache{From: from}
 		down := errors.New("down")
+
 		for _, step := range []struct {
 			after time.Duration // since the last step
 			say   string
@@ -89,6 +90,7 @@ func TestCacheAsksAgainWhenTheValueIsOld(t *testing.T) {
 		} {
 			time.Sleep(step.after)
 			from.set(step.say, step.err)
+
 			got, err := c.Get(t.Context(), secret.Ref{Name: "key"})
 			if got.Reveal() != step.want || (err == nil) != (step.want != "") {
 				t.Errorf("%+v: got %q, %v", step, got.Reveal(), err)
@@ -114,6 +116,7 @@ func TestCacheAsksOnceForMany(t *testing.T) {
 				t.Errorf("Get of one that left = %v", err)
 			}
 		})
+
 		synctest.Wait()
 		for range 10 {
 			all.Go(func() {
@@ -122,6 +125,7 @@ func TestCacheAsksOnceForMany(t *testing.T) {
 				}
 			})
 		}
+
 		synctest.Wait()
 		leave() // the others still get theirs
 		all.Wait()

@@ -67,6 +67,7 @@ func TestCloudLog(t *testing.T) {
 	log.WarnContext(ctx, "a webhook failed", "status", 500)
 	log.Info("no trace")
 	var got []map[string]any
+
 	for line := range strings.Lines(out.String()) {
 		var m map[string]any
 		if err := json.Unmarshal([]byte(line), &m); err != nil {
@@ -74,6 +75,7 @@ func TestCloudLog(t *testing.T) {
 		}
 		got = append(got, m)
 	}
+
 	for k, want := range map[string]any{
 		"severity": "WARNING", "message": "a webhook failed", "task": "t1", "status": 500.0,
 		"logging.googleapis.com/trace": "projects/p/traces/" + trace, "logging.googleapis.com/spanId": "b7ad6b7169203331",
@@ -82,6 +84,7 @@ func TestCloudLog(t *testing.T) {
 			t.Errorf("%s is %v, want %v", k, got[0][k], want)
 		}
 	}
+
 	if _, ok := got[1]["logging.googleapis.com/trace"]; ok || got[1]["severity"] != "INFO" || got[1]["time"] == nil {
 		t.Errorf("without a trace: %v", got[1])
 	}

@@ -45,6 +45,7 @@ func Run(ctx context.Context, l net.Listener, h http.Handler, o Options) error {
 	requests, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	var stopping atomic.Bool
+
 	srv := &http.Server{
 		Handler:           watched(Identified(h), &stopping),
 		BaseContext:       func(net.Listener) context.Context { return requests },
@@ -53,38 +54,46 @@ func Run(ctx context.Context, l net.Listener, h http.Handler, o Options) error {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelError), // panics of handlers
 	}
+
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(l) }()
+
 	select {
 	case err := <-failed:
 		return err
 	case <-ctx.Done():
 	}
+
 	stopping.Store(true)
 	stop() // a second signal ends the process at once
 	grace := o.Grace
 	if grace == 0 {
 		grace = 8 * time.Second
 	}
+
 	o.Log.Info("stopping", "grace", grace)
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
 	drained := make(chan struct{})
+
 	go func() {
 		defer close(drained)
 		if o.Drain != nil {
 			o.Drain(last)
 		}
 	}()
+
 	linger := o.Linger
 	if linger == 0 {
 		linger = 100 * time.Millisecond
 	}
+
 	time.AfterFunc(linger, end)
 	err := srv.Shutdown(last)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = srv.Close()
 	}
+
 	<-drained
 	return err
 }

@@ -104,26 +104,31 @@ func TestRunStopsInOrder(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			begun, draining, answered := make(chan struct{}, 2), make(chan struct{}), make(chan struct{})
 			drains := 0
+
 			s := start(t, func(w http.ResponseWriter, r *http.Request) {
 				_, _ = io.WriteString(w, "begun ")
 				_ = http.NewResponseController(w).Flush()
 				begun <- struct{}{}
+
 				if r.URL.Path == "/stream" {
 					<-r.Context().Done()
 				} else {
 					<-draining
 					defer close(answered)
 				}
+
 				_, _ = io.WriteString(w, "ended")
 			}, serve.Options{Drain: func(ctx context.Context) {
 				drains++
 				close(draining)
+
 				select {
 				case <-answered:
 				case <-ctx.Done():
 					t.Error("the request was not answered while Drain ran")
 				}
 			}})
+
 			bodies := make(chan string, 2)
 			for _, path := range []string{"/stream", "/short"} {
 				go func() {
@@ -134,14 +139,17 @@ func TestRunStopsInOrder(t *testing.T) {
 					bodies <- body
 				}()
 			}
+
 			<-begun
 			<-begun
 			tell(s)
+
 			for range 2 {
 				if body := <-bodies; body != "begun ended" {
 					t.Errorf("a request got %q", body)
 				}
 			}
+
 			s.stopped()
 			if drains != 1 {
 				t.Errorf("Drain was called %d times", drains)
@@ -164,6 +172,7 @@ func TestRunCutsOffWhatIsStuck(t *testing.T) {
 		<-ctx.Done()
 		<-drain
 	}})
+
 	half, err := net.Dial("tcp", s.addr)
 	if err != nil {
 		t.Fatal(err)
@@ -172,11 +181,13 @@ func TestRunCutsOffWhatIsStuck(t *testing.T) {
 	if _, err := io.WriteString(half, "GET / HTTP/1.1\r\nHo"); err != nil {
 		t.Fatal(err)
 	}
+
 	failed := make(chan error, 1)
 	go func() {
 		_, err := s.get("/")
 		failed <- err
 	}()
+
 	<-begun
 	s.stop()
 	if err := <-failed; err == nil {
@@ -185,11 +196,13 @@ func TestRunCutsOffWhatIsStuck(t *testing.T) {
 	if _, err := bufio.NewReader(half).ReadByte(); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("the half request: %v", err)
 	}
+
 	select {
 	case <-s.done:
 		t.Error("Run did not wait for Drain")
 	case <-time.After(20 * time.Millisecond):
 	}
+
 	close(drain)
 	s.stopped()
 }
@@ -260,11 +273,14 @@ func TestLogLinesCarryTheRequest(t *testing.T) {
 		log.With("k", "v").InfoContext(r.Context(), "two", "asked", serve.RequestID(r.Context()))
 		log.WithGroup("g").InfoContext(r.Context(), "three", "asked", serve.RequestID(r.Context()))
 	}))
+
 	for range 2 {
 		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
 	}
+
 	ids := map[string]int{}
 	line := regexp.MustCompile(`asked=(\w+) (?:g\.)?request=(\w+)$`)
+
 	for l := range strings.Lines(out.String()) {
 		m := line.FindStringSubmatch(strings.TrimSpace(strings.ReplaceAll(l, "g.asked", "asked")))
 		if m == nil || m[1] != m[2] || len(m[1]) < 12 {
@@ -273,9 +289,11 @@ func TestLogLinesCarryTheRequest(t *testing.T) {
 		}
 		ids[m[1]]++
 	}
+
 	if len(ids) != 2 {
 		t.Errorf("two requests have the ids %v", ids)
 	}
+
 	out.Reset()
 	log.InfoContext(t.Context(), "outside")
 	if strings.Contains(out.String(), "request=") || serve.RequestID(t.Context()) != "" {

@@ -111,6 +111,7 @@ func (e Env) check() []error {
 			bad = append(bad, fmt.Errorf("PORT must be a number from 0 to 65535, for example PORT=8080"))
 		}
 	}
+
 	if e.Listen != "" {
 		_, port, err := net.SplitHostPort(e.Listen)
 		if err == nil {
@@ -120,6 +121,7 @@ func (e Env) check() []error {
 			bad = append(bad, fmt.Errorf("ERRAND_LISTEN must be an address and a port, for example ERRAND_LISTEN=0.0.0.0:8080"))
 		}
 	}
+
 	for _, a := range []struct{ name, value, what, example string }{
 		{"ERRAND_URL", e.URL, "the address clients use", "https://agent.example.com"},
 		{"ERRAND_WORKER_URL", e.WorkerURL, "the address of the worker", "https://errand-worker-123.europe-west1.run.app"},
@@ -130,11 +132,13 @@ func (e Env) check() []error {
 			bad = append(bad, fmt.Errorf("%s must be %s, for example %s=%s", a.name, a.what, a.name, a.example))
 		}
 	}
+
 	for _, a := range []struct{ name, value string }{{"ERRAND_WORKER_URL", e.WorkerURL}, {"ERRAND_FUNCTIONS_URL", e.FunctionsURL}} {
 		if u, err := url.Parse(a.value); err == nil && u.Path != "" { // the programs serve their paths at the root
 			bad = append(bad, fmt.Errorf("%s must be an address without a path, for example https://%s", a.name, u.Host))
 		}
 	}
+
 	if strings.HasSuffix(e.Issuer, "/") {
 		bad = append(bad, errors.New("ERRAND_ISSUER is compared to the letter with what tokens say: leave the slash at its end out"))
 	}
@@ -144,6 +148,7 @@ func (e Env) check() []error {
 	if e.Dedupe != "" && e.Dedupe != dedupeByID && e.Dedupe != dedupeOff {
 		bad = append(bad, fmt.Errorf("ERRAND_DEDUPE must be %s, the default, or %s if clients give different messages the same messageId", dedupeByID, dedupeOff))
 	}
+
 	return bad
 }
 

@@ -31,6 +31,7 @@ func (p *Parts) openFiles(e Env) error {
 	kind, details, _ := strings.Cut(spec, ":")
 	var open func(context.Context) (files.Place, error)
 	var err error
+
 	switch {
 	case spec == "":
 		return errors.New("ERRAND_FILES: without SQLite there is no folder beside it: set ERRAND_FILES=file:FOLDER, or ERRAND_FILES=gs:BUCKET on Google Cloud")
@@ -40,14 +41,17 @@ func (p *Parts) openFiles(e Env) error {
 		return errors.New("ERRAND_FILES: a folder is one process's own, and with a managed queue there are three: set ERRAND_FILES=gs:BUCKET")
 	case kind == "file" && details != "":
 		open, err = p.folder(e, details)
+
 	case kind == "gs" && details != "":
 		open, err = bucket(details)
 	default:
 		err = fmt.Errorf("%q is not known; use file:FOLDER, gs:BUCKET or gs:BUCKET/PREFIX", kind)
 	}
+
 	if err != nil {
 		return fmt.Errorf("ERRAND_FILES: %w", err)
 	}
+
 	p.Files = files.New(open, time.Now)
 	p.closers = append(p.closers, p.Files)
 	return nil

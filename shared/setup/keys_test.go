@@ -19,13 +19,16 @@ func TestKeysBesideTheStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	file := filepath.Join(t.TempDir(), "x.db")
+
 	public := func(e setup.Env) string {
 		t.Helper()
 		p, err := setup.Open(t.Context(), e, setup.CardServer, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		ring, err := p.Keys.Ring(t.Context())
 		if err := p.Close(); err != nil {
 			t.Error(err)
@@ -33,8 +36,10 @@ func TestKeysBesideTheStore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		return ring.Public(time.Now())[0]
 	}
+
 	own := setup.Env{Store: "sqlite:" + file}
 	first := public(own)
 	info, err := os.Stat(file + ".keys")
@@ -44,6 +49,7 @@ func TestKeysBesideTheStore(t *testing.T) {
 	if again := public(own); again != first {
 		t.Errorf("after a restart the key is %s, want %s", again, first)
 	}
+
 	other := setup.Env{Store: "sqlite:" + filepath.Join(t.TempDir(), "y.db"), Keys: given}
 	ring, err := keys.Parse(given)
 	if err != nil {

@@ -24,6 +24,7 @@ func (p *Parts) openModel(ctx context.Context, e Env) (err error) {
 			spec = "gemini:" + p.Agent.Model
 		}
 	}
+
 	kind, details, _ := strings.Cut(spec, ":")
 	switch kind {
 	case "standin":
@@ -34,18 +35,22 @@ func (p *Parts) openModel(ctx context.Context, e Env) (err error) {
 		p.StandIn = true
 		p.Model, err = gemini.New(ctx, gemini.Config{Name: "stand-in", Key: fixed("none"), HTTPClient: standin.New(answer).Client()})
 		return err
+
 	case "gemini":
 		name, base, _ := strings.Cut(details, "@")
 		if name == "" {
 			name = p.Agent.Model
 		}
+
 		source, err := p.secrets(ctx, e)
 		if err != nil {
 			return err
 		}
+
 		key := func(ctx context.Context) (secret.Value, error) {
 			return source.Get(ctx, secret.Ref{Name: modelKey})
 		}
+
 		// Secret Manager is not asked before the program is ready, which a call would
 		// delay at every start from nothing; CheckModel says the same a moment later.
 		if _, far := source.(io.Closer); !far {
@@ -53,10 +58,13 @@ func (p *Parts) openModel(ctx context.Context, e Env) (err error) {
 				return fmt.Errorf("ERRAND_MODEL=gemini needs a key, GEMINI_API_KEY or gemini-api-key in ERRAND_SECRETS: %w; use ERRAND_MODEL=standin: to try without", err)
 			}
 		}
+
 		if p.Model, err = gemini.New(ctx, gemini.Config{Name: name, Key: key, BaseURL: base}); err != nil {
 			return fmt.Errorf("ERRAND_MODEL, or model in agent.yaml: %w; use gemini:NAME or gemini:NAME@URL", err)
 		}
+
 		return nil
+
 	case "vertex":
 		name, base, _ := strings.Cut(details, "@")
 		if name == "" {
@@ -68,6 +76,7 @@ func (p *Parts) openModel(ctx context.Context, e Env) (err error) {
 		}
 		return nil
 	}
+
 	return fmt.Errorf("ERRAND_MODEL: %q is no kind of model; use standin:, gemini:NAME, gemini:NAME@URL or vertex:NAME", kind)
 }
 

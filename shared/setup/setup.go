@@ -92,12 +92,14 @@ func Open(ctx context.Context, e Env, program Program, log *slog.Logger) (p *Par
 			p = nil
 		}
 	}()
+
 	var bad []error
 	try := func(err error) {
 		if err != nil {
 			bad = append(bad, err)
 		}
 	}
+
 	try(e.together(program))
 	alone := e.Local()
 	if program != Functions {
@@ -106,10 +108,12 @@ func Open(ctx context.Context, e Env, program Program, log *slog.Logger) (p *Par
 	if p.Agent != nil && (program == Worker || alone) {
 		try(p.openModel(ctx, e))
 	}
+
 	if program == CardServer {
 		p.Access, err = auth.Load(e.Access, auth.Options{Log: log, Proxies: e.proxies()})
 		try(err)
 	}
+
 	if program != Worker {
 		try(p.openEgress(e))
 		try(p.openKeys(ctx, e))
@@ -117,6 +121,7 @@ func Open(ctx context.Context, e Env, program Program, log *slog.Logger) (p *Par
 			p.IDToken = gcp.IDToken
 		}
 	}
+
 	try(p.openFiles(e))
 	if !isLocal(e.Queue) {
 		try(p.openQueue(ctx, e))
@@ -124,27 +129,33 @@ func Open(ctx context.Context, e Env, program Program, log *slog.Logger) (p *Par
 	if !isLocal(e.Bus) {
 		try(p.openBus(ctx, e))
 	}
+
 	store, err := storeOf(e.Store)
 	try(err)
 	if len(bad) > 0 {
 		return p, errors.Join(bad...)
 	}
+
 	if program == CardServer && e.CloudRun() && p.URL == "" {
 		if p.URL, err = gcp.ServiceURL(ctx, e.Service); err != nil {
 			return p, fmt.Errorf("ERRAND_URL is not set, and %w; set it to the address clients use", err)
 		}
+
 		e.URL = p.URL
 		if err := p.openEgress(e); err != nil { // now that it knows itself
 			return p, err
 		}
 	}
+
 	if p.Store, err = store(ctx, log); err != nil {
 		return p, fmt.Errorf("ERRAND_STORE: %w", err)
 	}
+
 	p.closers = append(p.closers, p.Store)
 	if program == CardServer {
 		err = p.ownKeys(ctx, e)
 	}
+
 	return p, err
 }
 

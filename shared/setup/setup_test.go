@@ -77,6 +77,7 @@ func TestReadEnvRefuses(t *testing.T) {
 			t.Errorf("%s: %v, want %q", row.env, err, row.want)
 		}
 	}
+
 	_, err := setup.ReadEnv([]string{"ERRAND_B=1", "ERRAND_A=1", "PORT=x", "ERRAND_URL=x"})
 	if err == nil || strings.Count(err.Error(), "\n") != 3 {
 		t.Errorf("four faults are reported as %v", err)
@@ -126,10 +127,12 @@ func TestOpenRefuses(t *testing.T) {
 	if err := os.WriteFile(yaml, []byte("name: x\nnonsense: y\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	open755 := filepath.Join(other, "open")
 	if err := errors.Join(os.Mkdir(open755, 0o700), os.Chmod(open755, 0o755)); err != nil {
 		t.Fatal(err)
 	}
+
 	for _, row := range []struct {
 		name string
 		env  setup.Env
@@ -184,11 +187,13 @@ func TestOpenRefuses(t *testing.T) {
 			if err == nil {
 				t.Fatal("opened")
 			}
+
 			for _, want := range row.want {
 				if !strings.Contains(err.Error(), want) {
 					t.Errorf("the error does not say %q: %v", want, err)
 				}
 			}
+
 			if strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("the error holds a secret: %v", err)
 			}
@@ -236,13 +241,16 @@ func TestFilesBesideTheStore(t *testing.T) {
 		if _, err := p.Files.Put(t.Context(), files.Upload{Name: "tasks/1/f"}, strings.NewReader("content")); err != nil {
 			t.Fatal(err)
 		}
+
 		if info, err := os.Stat(folder); err != nil || !info.IsDir() {
 			t.Errorf("%s: %v", folder, err)
 		}
+
 		signed, err := p.Files.Sign(t.Context(), "tasks/1/f", time.Hour)
 		if err != nil || !strings.HasPrefix(signed, "https://agent.example.com/a"+files.Path+"?") {
 			t.Errorf("Sign = %q, %v", signed, err)
 		}
+
 		w := httptest.NewRecorder()
 		p.Files.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, signed, nil))
 		if w.Code != http.StatusOK || w.Body.String() != "content" {
@@ -270,11 +278,13 @@ func TestFilesInABucket(t *testing.T) {
 		if _, err := p.Files.Put(t.Context(), files.Upload{Name: "tasks/1/f"}, strings.NewReader("content")); err != nil {
 			t.Fatal(err)
 		}
+
 		for _, name := range service.Objects(t, "my-bucket") {
 			if !strings.HasPrefix(name, before) {
 				t.Errorf("%s: there is %s, want what begins with %s", spec, name, before)
 			}
 		}
+
 		if err := p.Files.DeleteAll(t.Context(), "tasks"); err != nil {
 			t.Error(err)
 		}
@@ -345,12 +355,14 @@ func TestOpenModel(t *testing.T) {
 		asked = r.Header.Get("X-Goog-Api-Key") + " " + r.URL.Path
 		_, _ = w.Write([]byte(`{"name":"models/x"}`))
 	}))
+
 	defer srv.Close()
 	yaml := filepath.Join(t.TempDir(), "agent.yaml")
 	text := "name: x\ndescription: x\nversion: 1.0.0\nmodel: of-the-file\nskills:\n  - {id: a, name: a, description: a, tags: [a]}\n"
 	if err := os.WriteFile(yaml, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	for _, row := range []struct {
 		env     setup.Env
 		name    string
@@ -378,6 +390,7 @@ func TestOpenModel(t *testing.T) {
 			if row.asked == "-" {
 				return // it would be Google
 			}
+
 			asked = ""
 			if err := p.Model.Check(t.Context()); err != nil || asked != row.asked {
 				t.Errorf("%v: asked %q, want %q", err, asked, row.asked)
@@ -392,6 +405,7 @@ func TestCheckKeys(t *testing.T) {
 	const keysName = "projects/p/secrets/errand-errand-keys"
 	ended, end := context.WithCancel(t.Context())
 	end()
+
 	for _, row := range []struct {
 		name string
 		ctx  context.Context
@@ -414,9 +428,11 @@ func TestCheckKeys(t *testing.T) {
 				}
 				manager.Set(keysName, []byte(text))
 			}
+
 			if row.set != nil {
 				row.set(manager)
 			}
+
 			t.Chdir(t.TempDir())
 			var log bytes.Buffer
 			p, err := setup.Open(t.Context(), setup.Env{Secrets: "secretmanager:p/errand@" + addr}, setup.CardServer, slog.New(slog.NewTextHandler(&log, nil)))
@@ -426,11 +442,13 @@ func TestCheckKeys(t *testing.T) {
 			defer p.Close()
 			p.CheckKeys(row.ctx)
 			said := log.String()
+
 			for _, want := range row.want {
 				if !strings.Contains(said, want) {
 					t.Errorf("CheckKeys does not say %q: %s", want, said)
 				}
 			}
+
 			if row.want == nil && said != "" || row.not != "" && strings.Contains(said, row.not) {
 				t.Errorf("CheckKeys says %s", said)
 			}
@@ -446,6 +464,7 @@ func TestKeyOfTheModelIsASecret(t *testing.T) {
 		asked.Store(r.Header.Get("X-Goog-Api-Key"))
 		_, _ = w.Write([]byte(`{"name":"models/x"}`))
 	}))
+
 	defer srv.Close()
 	dir := t.TempDir()
 	write := func(key string) {
@@ -453,9 +472,11 @@ func TestKeyOfTheModelIsASecret(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	write("first")
 	manager, addr := fake.StartSecrets(t)
 	manager.Set("projects/p/secrets/errand-gemini-api-key", []byte("managed"))
+
 	for spec, want := range map[string]string{"file:" + dir: "first", "secretmanager:p/errand@" + addr: "managed"} {
 		t.Chdir(t.TempDir())
 		p, err := open(t, setup.Env{Model: "gemini:x@" + srv.URL, Secrets: spec})
@@ -465,6 +486,7 @@ func TestKeyOfTheModelIsASecret(t *testing.T) {
 		if err := p.Model.Check(t.Context()); err != nil || asked.Load() != want {
 			t.Errorf("%s: asked with %v, want %s: %v", spec, asked.Load(), want, err)
 		}
+
 		if strings.HasPrefix(spec, "file:") {
 			write("second")
 			if err := p.Model.Check(t.Context()); err != nil || asked.Load() != "second" {

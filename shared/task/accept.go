@@ -67,6 +67,7 @@ func (r Record) FollowUp(m Moment, msg *a2a.Message, seen Seen) (next Record, ch
 
 	n := r.change()
 	n.Seen = append(n.Seen[:len(n.Seen):len(n.Seen)], seen)
+
 	switch {
 	case r.Interrupted():
 		if q := r.Task.Status.Message; q != nil {
@@ -76,6 +77,7 @@ func (r Record) FollowUp(m Moment, msg *a2a.Message, seen Seen) (next Record, ch
 		n.beginTurn(m)
 		n.Attempt, n.Asked = 0, m.Now
 		n.setStatus(m, a2a.TaskStateSubmitted, nil, nil)
+
 	case len(r.Inbox) >= m.Rules.Inbox:
 		return r, false, ErrInbox
 	default:
@@ -89,6 +91,7 @@ func (r Record) FollowUp(m Moment, msg *a2a.Message, seen Seen) (next Record, ch
 	if err != nil {
 		return r, false, err
 	}
+
 	return n, true, nil
 }
 

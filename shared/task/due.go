@@ -51,6 +51,7 @@ func (r Record) debts(ru Rules, yield func(Debt)) {
 			yield(Debt{At: h.Ping, Lane: Deliveries, kind: pingOwed, gen: h.Gen})
 		}
 	}
+
 	if r.frontNoteUntold() {
 		owes(noteOwed, r.Asked)
 	}

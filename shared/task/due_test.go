@@ -29,6 +29,7 @@ func owesAnew(t *testing.T, what string, before, after task.Record, m task.Momen
 func TestNewDebtsOfADecision(t *testing.T) {
 	m := at(time.Hour)
 	running := claimed(t, accepted(t, "x"), at(time.Second), "n")
+
 	end := func(r task.Record, state a2a.TaskState) task.Record {
 		t.Helper()
 		next, _, err := r.Finish(at(2*time.Second), turnOf(r), nil, task.Outcome{State: state})
@@ -37,6 +38,7 @@ func TestNewDebtsOfADecision(t *testing.T) {
 		}
 		return next
 	}
+
 	parked := func(wake time.Duration) task.Record {
 		t.Helper()
 		next, _, err := running.Park(at(2*time.Second), turnOf(running), nil, start.Add(wake), nil)
@@ -45,6 +47,7 @@ func TestNewDebtsOfADecision(t *testing.T) {
 		}
 		return next
 	}
+
 	hooked := func(r task.Record) task.Record {
 		t.Helper()
 		next, _, err := r.SetHook(at(time.Second), task.Hook{ID: "h", URL: hookURL})
@@ -57,10 +60,12 @@ func TestNewDebtsOfADecision(t *testing.T) {
 	followUp := func(r task.Record) (task.Record, bool, error) {
 		return r.FollowUp(m, message(2), task.Seen{ID: "m2", Print: "p2"})
 	}
+
 	cancel := func(r task.Record) (task.Record, bool, error) { return r.Cancel(m, &a2a.Message{ID: "c"}, nil) }
 	setHook := func(r task.Record) (task.Record, bool, error) {
 		return r.SetHook(m, task.Hook{ID: "h", URL: hookURL + "/other"})
 	}
+
 	redrive := func(r task.Record) (task.Record, bool, error) { return r.Redrive(m, "h", hookOf(t, r).Gen, 0) }
 	ping := func(r task.Record) (task.Record, bool, error) { return r.AskPing(m, "h") }
 	drop := func(r task.Record) (task.Record, bool, error) { return r.DropHook(m, "h") }
@@ -99,6 +104,7 @@ func TestNewDebtsOfADecision(t *testing.T) {
 			t.Errorf("%s: changed %v, %v", c.name, changed, err)
 			continue
 		}
+
 		owesAnew(t, c.name, c.before, after, m, c.lanes...)
 		owesAnew(t, c.name+", again", after, after, m)
 	}
@@ -109,6 +115,7 @@ func TestNewDebtsOfADecision(t *testing.T) {
 	if err != nil || canceled.Due != first.Due {
 		t.Fatalf("after the cancel: due %v, before %v, %v", canceled.Due, first.Due, err)
 	}
+
 	owesAnew(t, "a cancel in the instant of its message", first, canceled, at(0), task.Turns)
 
 	owesAnew(t, "a first message", task.Record{}, first, at(0), task.Turns)

@@ -117,6 +117,7 @@ func (r Record) Encode() (*Encoded, error) {
 	if r.Schema > Schema {
 		return nil, fmt.Errorf("encoding task %s: %w", r.Task.ID, ErrNewer)
 	}
+
 	t := r.Task
 	h := head{
 		Schema: Schema, ID: t.ID, Context: t.ContextID, Status: storeStatus(t.Status), Metadata: t.Metadata,
@@ -125,26 +126,32 @@ func (r Record) Encode() (*Encoded, error) {
 		Attempt: r.Attempt, Wake: timeOrNil(r.Wake), Asked: r.Asked, Expires: timeOrNil(r.Expires),
 		Due: timeOrNil(r.Due.At), DueLane: r.Due.Lane,
 	}
+
 	if r.Lease != (Lease{}) {
 		h.Lease = &r.Lease
 	}
+
 	b := body{
 		History: mapSlice(t.History, storeMessage), Artifacts: mapSlice(t.Artifacts, storeArtifact),
 		Inbox: mapSlice(r.Inbox, storeMessage), Log: mapSlice(r.Log, storeEntry),
 	}
+
 	headText, err := marshal(&h)
 	if err != nil {
 		return nil, fmt.Errorf("encoding task %s: %w", t.ID, err)
 	}
+
 	if len(r.extra) > 0 {
 		if headText, err = withExtra(headText, r.extra); err != nil {
 			return nil, fmt.Errorf("encoding task %s: %w", t.ID, err)
 		}
 	}
+
 	bodyText, err := marshal(&b)
 	if err != nil {
 		return nil, fmt.Errorf("encoding task %s: %w", t.ID, err)
 	}
+
 	return &Encoded{Head: headText, Body: bodyText}, nil
 }
 
@@ -156,16 +163,19 @@ func Decode(headText, bodyText []byte, version int64) (Record, error) {
 	if err != nil {
 		return Record{}, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
+
 	var b body
 	if bodyText != nil {
 		if err := json.Unmarshal(bodyText, &b); err != nil {
 			return Record{}, fmt.Errorf("%w: %s: %w", ErrUnreadable, h.ID, err)
 		}
 	}
+
 	status, err := loadStatus(h.Status)
 	if err != nil {
 		return Record{}, fmt.Errorf("%w: %s: %w", ErrUnreadable, h.ID, err)
 	}
+
 	r := Record{
 		Schema: h.Schema, Owner: h.Owner, Lane: h.Lane, Seen: h.Seen, Turn: h.Turn, Since: h.Since,
 		Made: h.Made, Hooks: h.Hooks, Gens: h.Gens, Seq: h.Seq, Notes: h.Notes, Told: h.Told,
@@ -174,9 +184,11 @@ func Decode(headText, bodyText []byte, version int64) (Record, error) {
 		Version: version, extra: extra,
 		Task: &a2a.Task{ID: h.ID, ContextID: h.Context, Status: status, Metadata: h.Metadata},
 	}
+
 	if h.Lease != nil {
 		r.Lease = *h.Lease
 	}
+
 	if r.Task.History, err = loadSlice(b.History, loadMessage); err == nil {
 		if r.Task.Artifacts, err = loadSlice(b.Artifacts, loadArtifact); err == nil {
 			if r.Inbox, err = loadSlice(b.Inbox, loadMessage); err == nil {
@@ -184,12 +196,14 @@ func Decode(headText, bodyText []byte, version int64) (Record, error) {
 			}
 		}
 	}
+
 	if err != nil {
 		return Record{}, fmt.Errorf("%w: %s: %w", ErrUnreadable, h.ID, err)
 	}
 	if bodyText != nil && h.Schema <= Schema {
 		r.encoded = &Encoded{Head: headText, Body: bodyText}
 	}
+
 	return r, nil
 }
 
@@ -219,25 +233,31 @@ func unmarshalKeeping(text []byte, h *head) (map[string]json.RawMessage, error) 
 	if err == nil || !strings.Contains(err.Error(), "unknown field") {
 		return nil, err
 	}
+
 	*h = head{}
 	if err := json.Unmarshal(text, h); err != nil {
 		return nil, err
 	}
+
 	var all map[string]json.RawMessage
 	if err := json.Unmarshal(text, &all); err != nil {
 		return nil, err
 	}
+
 	known, err := marshal(fullHead())
 	if err != nil {
 		return nil, err
 	}
+
 	var names map[string]json.RawMessage
 	if err := json.Unmarshal(known, &names); err != nil {
 		return nil, err
 	}
+
 	for name := range names {
 		delete(all, name)
 	}
+
 	return all, nil
 }
 

@@ -148,19 +148,23 @@ func (r *Record) applyArtifact(epoch int64, e *a2a.TaskArtifactUpdateEvent) {
 		c.Append = false
 		fresh := *e.Artifact
 		fresh.Parts = append(a2a.ContentParts(nil), e.Artifact.Parts...)
+
 		if len(fresh.Parts) == 1 && plainText(fresh.Parts[0]) {
 			c.To = len(fresh.Parts[0].Text())
 		} else {
 			c.Inline = e.Artifact
 		}
+
 		if i >= 0 {
 			r.inline(e.Artifact.ID)
 			list[i] = &fresh
 		} else {
 			r.Task.Artifacts = append(list, &fresh)
 		}
+
 		r.remade(e.Artifact.ID, epoch, true)
 	}
+
 	r.log(Entry{Artifact: c})
 }
 

@@ -27,6 +27,7 @@ func Follow(ctx context.Context, store Store, r Record) iter.Seq[Record] {
 				case err != nil:
 					continue // and it is the last
 				}
+
 				wait = firstRetry
 				if now.Version <= last { // older than r, or what a watch begun again begins with
 					continue
@@ -35,6 +36,7 @@ func Follow(ctx context.Context, store Store, r Record) iter.Seq[Record] {
 					return
 				}
 			}
+
 			select {
 			case <-ctx.Done():
 				return

@@ -68,18 +68,22 @@ func TestFollow(t *testing.T) {
 					defer cancel()
 					ctx = end
 				}
+
 				s := &script{watches: c.watches}
 				var got []int64
 				for r := range task.Follow(ctx, s, from) {
 					got = append(got, r.Version)
 				}
+
 				if diff := cmp.Diff(c.want, got); diff != "" || time.Since(began) < c.lasts || (ctx.Err() == nil) != (c.lasts == 0) {
 					t.Errorf("ended after %v; versions: want (-), got (+):\n%s", time.Since(began), diff)
 				}
+
 				var begun []time.Duration
 				for _, at := range s.begun {
 					begun = append(begun, at.Sub(began))
 				}
+
 				if !slices.Equal(begun, c.begun) {
 					t.Errorf("watches were begun after %v, want %v", begun, c.begun)
 				}

@@ -64,11 +64,13 @@ func (r *Record) putHook(m Moment, h Hook) error {
 	if r.Terminal() || r.Interrupted() {
 		h.Cursor, h.Snapshot = max(0, len(r.Notes)-1), len(r.Notes)
 	}
+
 	hooks := append([]Hook(nil), r.Hooks...)
 	i := 0
 	for i < len(hooks) && hooks[i].ID != h.ID {
 		i++
 	}
+
 	if i == len(hooks) {
 		if i >= m.Rules.Hooks {
 			return ErrHooks
@@ -77,6 +79,7 @@ func (r *Record) putHook(m Moment, h Hook) error {
 	} else if old := hooks[i]; old.URL == h.URL && old.State == HookActive {
 		h.Cursor = min(h.Cursor, old.Cursor)
 	}
+
 	hooks[i] = h
 	text, err := marshal(hooks)
 	if err != nil {
@@ -85,6 +88,7 @@ func (r *Record) putHook(m Moment, h Hook) error {
 	if len(text) > LimitHooks {
 		return fmt.Errorf("hooks of task %s: %w: %d bytes, at most %d", r.Task.ID, ErrTooLarge, len(text), LimitHooks)
 	}
+
 	r.Hooks = hooks
 	return nil
 }

@@ -65,10 +65,12 @@ func TestReplacedHookIsOwedWhatItWas(t *testing.T) {
 		if c.before != nil {
 			r = c.before(r)
 		}
+
 		next, changed, err := r.SetHook(at(4*time.Second), c.hook)
 		if err != nil || !changed {
 			t.Fatalf("%s: changed %v, %v", c.name, changed, err)
 		}
+
 		owesAnew(t, c.name, r, next, at(4*time.Second), task.Deliveries)
 		if h := hookOf(t, next); h.Cursor != c.cursor || h.Snapshot != 2 || h.Gen == hookOf(t, r).Gen {
 			t.Errorf("%s: %+v, want cursor %d", c.name, h, c.cursor)
@@ -83,11 +85,13 @@ func TestRedrive(t *testing.T) {
 	if h := hookOf(t, dead); h.State != task.HookDead || !dead.Due.At.IsZero() {
 		t.Fatalf("the hook is %+v, the record due %v", h, dead.Due)
 	}
+
 	for from, cursor := range map[int]int{0: 1, 1: 0, 2: 1} {
 		r, changed, err := dead.Redrive(at(time.Hour), "h", hookOf(t, dead).Gen, from)
 		if err != nil || !changed {
 			t.Fatalf("Redrive(%d): changed %v, %v", from, changed, err)
 		}
+
 		owesAnew(t, fmt.Sprintf("Redrive(%d)", from), dead, r, at(time.Hour), task.Deliveries)
 		h := hookOf(t, r)
 		want := task.Hook{ID: "h", Gen: h.Gen, URL: hookURL, Sealed: "old", State: task.HookActive, Cursor: cursor,
@@ -98,6 +102,7 @@ func TestRedrive(t *testing.T) {
 		if h.Gen == hookOf(t, dead).Gen || r.Due != (task.Due{At: at(time.Hour + time.Minute).Now, Lane: task.Deliveries}) {
 			t.Errorf("Redrive(%d): generation %d, due %v", from, h.Gen, r.Due)
 		}
+
 		if _, changed, _ := r.Delivered(at(time.Hour), []task.Delivery{{Hook: hookOf(t, dead), Sent: 1}}); changed {
 			t.Errorf("Redrive(%d): an attempt of before counts", from)
 		}
@@ -105,6 +110,7 @@ func TestRedrive(t *testing.T) {
 			t.Errorf("Redrive(%d) again: changed %v, %v", from, changed, err)
 		}
 	}
+
 	for _, from := range []int{-1, 3} {
 		if _, changed, err := dead.Redrive(at(time.Hour), "h", hookOf(t, dead).Gen, from); changed || err != nil {
 			t.Errorf("Redrive(%d): changed %v, %v", from, changed, err)

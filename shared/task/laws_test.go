@@ -27,12 +27,14 @@ func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 	text := func(name string, most int) string { return strings.Repeat("x", rapid.IntRange(0, most).Draw(t, name)) }
 	turn := task.Turn{Epoch: r.Epoch, Seq: r.Seq}
 	say := &a2a.Message{ID: fmt.Sprint("say", n), Parts: a2a.ContentParts{a2a.NewTextPart("why")}}
+
 	switch rapid.IntRange(0, 14).Draw(t, "deed") {
 	case 0:
 		msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(text("follow-up", 200<<10)))
 		return deed{"FollowUp", false, func(r task.Record) (task.Record, bool, error) {
 			return r.FollowUp(m, msg, task.Seen{ID: msg.ID, Print: "p"})
 		}}
+
 	case 1, 2:
 		c := task.Claim{Told: len(r.Notes), Lease: task.Lease{
 			Until: m.Now.Add(time.Minute), Queue: task.Turns, Name: text("name", 500), Nonce: fmt.Sprint(n),
@@ -41,27 +43,33 @@ func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 			next, _, changed, err := r.Claim(m, c)
 			return next, changed, err
 		}}
+
 	case 3, 4:
 		more := rapid.Bool().Draw(t, "append")
 		events := []a2a.Event{artifact(rapid.SampledFrom([]string{"a", "b"}).Draw(t, "id"), more, text("chunk", 500<<10))}
 		return deed{"Progress", false, func(r task.Record) (task.Record, bool, error) { return r.Progress(m, turn, events) }}
+
 	case 5:
 		out := task.Outcome{State: rapid.SampledFrom([]a2a.TaskState{
 			a2a.TaskStateCompleted, a2a.TaskStateInputRequired, a2a.TaskStateFailed, a2a.TaskStateRejected,
 		}).Draw(t, "state"), Message: say}
 		events := []a2a.Event{artifact("a", true, text("end", 300<<10))}
 		return deed{"Finish", false, func(r task.Record) (task.Record, bool, error) { return r.Finish(m, turn, events, out) }}
+
 	case 6:
 		wake := m.Now.Add(time.Duration(rapid.IntRange(0, 100).Draw(t, "wake")) * time.Second)
 		return deed{"Park", true, func(r task.Record) (task.Record, bool, error) { return r.Park(m, turn, nil, wake, say) }}
+
 	case 7:
 		if rapid.IntRange(0, 3).Draw(t, "really") > 0 {
 			break
 		}
 		return deed{"Cancel", true, func(r task.Record) (task.Record, bool, error) { return r.Cancel(m, say, nil) }}
+
 	case 8:
 		h := task.Hook{ID: rapid.SampledFrom([]string{"h", "i"}).Draw(t, "hook"), URL: "https://x.test/" + text("url", 40<<10)}
 		return deed{"SetHook", false, func(r task.Record) (task.Record, bool, error) { return r.SetHook(m, h) }}
+
 	case 9:
 		return deed{"DropHook", true, func(r task.Record) (task.Record, bool, error) { return r.DropHook(m, "h") }}
 	case 10:
@@ -71,8 +79,10 @@ func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 				Tries: []task.Try{{At: m.Now, Note: h.Cursor + 1, Error: "timeout"}}})
 		}
 		return deed{"Delivered", true, func(r task.Record) (task.Record, bool, error) { return r.Delivered(m, outcomes) }}
+
 	case 11:
 		return deed{"AskPing", true, func(r task.Record) (task.Record, bool, error) { return r.AskPing(m, "h") }}
+
 	case 12:
 		var outcomes []task.Delivery
 		for _, h := range r.Hooks {
@@ -83,15 +93,19 @@ func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 			}
 			outcomes = append(outcomes, d)
 		}
+
 		return deed{"Delivered", true, func(r task.Record) (task.Record, bool, error) { return r.Delivered(m, outcomes) }}
+
 	case 13:
 		h, _ := r.Hook("h")
 		from := rapid.IntRange(0, 3).Draw(t, "from")
 		return deed{"Redrive", true, func(r task.Record) (task.Record, bool, error) { return r.Redrive(m, "h", h.Gen, from) }}
 	}
+
 	if rapid.Bool().Draw(t, "swept") {
 		return deed{"Swept", true, func(r task.Record) (task.Record, bool, error) { return r.Swept(m, m.Now) }}
 	}
+
 	return deed{"Published", true, func(r task.Record) (task.Record, bool, error) { return r.Published(m, len(r.Notes)) }}
 }
 
@@ -104,6 +118,7 @@ func TestLawsOfTransitions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		for n := range rapid.IntRange(1, 20).Draw(t, "deeds") {
 			now = now.Add(time.Duration(rapid.IntRange(0, 90).Draw(t, "later")) * time.Second)
 			m := ru.At(now)
@@ -117,9 +132,11 @@ func TestLawsOfTransitions(t *testing.T) {
 			if d.small && errors.Is(err, task.ErrTooLarge) {
 				t.Fatalf("%s of a record of %d bytes does not fit: %v", d.name, len(before), err)
 			}
+
 			if err != nil || !changed {
 				continue
 			}
+
 			after := encoding(next)
 			if _, _, err := other.do(r); !bytes.Equal(after, encoding(next)) {
 				t.Fatalf("%s of the receiver changed the result of %s (%v)", other.name, d.name, err)
@@ -127,6 +144,7 @@ func TestLawsOfTransitions(t *testing.T) {
 			if _, changed, err := d.do(next); changed || err != nil {
 				t.Fatalf("%s does not know its own result: changed %v, %v", d.name, changed, err)
 			}
+
 			survives(t, next)
 			lawsOfNewDebts(t, d.name, r, next, m)
 			r = next
@@ -170,20 +188,24 @@ func TestNextSmallerCommitFits(t *testing.T) {
 		msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(text))
 		return task.Accept(at(0), task.Acceptance{ID: "t1", Context: "c1", Owner: "me", Lane: task.Turns, Message: msg, Seen: task.Seen{ID: msg.ID, Print: "p1"}})
 	})
+
 	r = claimed(t, r, at(time.Second), "n1")
 	r = filled(t, task.LimitResult, func(text string) (task.Record, error) {
 		next, _, err := r.Progress(at(2*time.Second), turnOf(r), []a2a.Event{artifact("a", false, text)})
 		return next, err
 	})
+
 	if parked, changed, err := r.Park(at(3*time.Second), turnOf(r), nil, start.Add(time.Minute), nil); err != nil || !changed {
 		t.Errorf("Park: %v, %v", changed, err)
 	} else {
 		claimed(t, parked, at(2*time.Minute), "n2")
 	}
+
 	hooked := func(size int) (task.Record, error) {
 		next, _, err := r.SetHook(at(3*time.Second), task.Hook{ID: "h", URL: "https://x.test/" + strings.Repeat("x", size)})
 		return next, err
 	}
+
 	largest := sort.Search(task.LimitHooks, func(size int) bool { _, err := hooked(size); return err != nil }) - 1
 	if largest >= 0 { // a hook that is taken must leave room too
 		if next, err := hooked(largest); err != nil {
@@ -192,15 +214,18 @@ func TestNextSmallerCommitFits(t *testing.T) {
 			r = next
 		}
 	}
+
 	long := task.Lease{Until: start.Add(time.Hour), Queue: task.Turns, Name: strings.Repeat("n", 500), Nonce: "n2"}
 	if next, v, _, err := r.Claim(at(2*time.Minute), task.Claim{Lease: long}); err != nil || v != task.Claimed {
 		t.Errorf("Claim: %v, %v", v, err)
 	} else {
 		r = next
 	}
+
 	if _, _, err := r.Swept(at(2*time.Hour), start.Add(2*time.Hour)); err != nil {
 		t.Errorf("Swept: %v", err)
 	}
+
 	say := a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("The client wished it."))
 	if _, _, err := r.Cancel(at(3*time.Minute), say, nil); err != nil {
 		t.Errorf("Cancel: %v", err)
@@ -224,11 +249,13 @@ func TestParkFitsAfterDeliveries(t *testing.T) {
 	if r, _, err = r.FollowUp(at(3*time.Second), message(2), task.Seen{ID: message(2).ID, Print: "p2"}); err != nil {
 		t.Fatal(err)
 	}
+
 	r = claimed(t, r, at(4*time.Second), "n2")
 	r = filled(t, task.LimitResult, func(text string) (task.Record, error) {
 		next, _, err := r.Progress(at(5*time.Second), turnOf(r), []a2a.Event{artifact("a", false, text)})
 		return next, err
 	})
+
 	for n := range 5 {
 		m := at(time.Duration(n+6) * time.Second)
 		r, _, err = r.Delivered(m, []task.Delivery{{
@@ -238,6 +265,7 @@ func TestParkFitsAfterDeliveries(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	if _, changed, err := r.Park(at(time.Minute), turnOf(r), nil, start.Add(time.Hour), nil); err != nil || !changed {
 		t.Errorf("Park: %v, %v", changed, err)
 	}
@@ -250,18 +278,22 @@ func FuzzDecode(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+
 	enc, err := r.Encode()
 	if err != nil {
 		f.Fatal(err)
 	}
+
 	f.Add(enc.Head, enc.Body)
 	f.Add([]byte(`{"schema":2,"id":"t","later":{}}`), []byte(`{"log":[{"seq":1}],"artifacts":[null],"history":[null]}`))
 	f.Add([]byte(`{"lease":{},"due":"0001-01-01T00:00:00Z","hooks":null}`), []byte(`{"history":[{"parts":[{"data":null}]}]}`))
+
 	f.Fuzz(func(t *testing.T, head, body []byte) {
 		r, err := task.Decode(head, body, 1)
 		if err != nil {
 			return
 		}
+
 		enc, err := bare(r).Encode()
 		if errors.Is(err, task.ErrNewer) {
 			return
@@ -269,6 +301,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatalf("decoded, but not encoded again: %v", err)
 		}
+
 		again, err := task.Decode(enc.Head, enc.Body, 1)
 		if err != nil {
 			t.Fatalf("encoded, but not decoded again: %v", err)

@@ -42,6 +42,7 @@ func (s *search) front(w world, i int) {
 	if at > unsure || at == notYet && !s.comes(&w, q) {
 		return
 	}
+
 	again := at == unsure
 	if q.do == sends && s.sc.remove.has(jobFirst) {
 		s.add(&w, turnLane, 0)
@@ -49,16 +50,19 @@ func (s *search) front(w world, i int) {
 		s.move(w, i, "send: add the job, reply")
 		return
 	}
+
 	was := w.rec
 	if again && q.do != sends { // a message that may be stored is looked for anew
 		was = w.first[i]
 	}
+
 	w.first[i] = 0
 	res, label := s.decide(&w, q, again)
 	var owed []task.Debt
 	if res.err == nil {
 		owed = s.asked(was, res.rec)
 	}
+
 	if res.changed {
 		s.stored(&w, res.rec)
 		if w.budget[lost] > 0 {
@@ -67,20 +71,25 @@ func (s *search) front(w world, i int) {
 			s.fault(n, lost, i, label+": stored, answer lost")
 		}
 	}
+
 	if (res.changed || len(owed) > 0) && w.budget[crash] > 0 {
 		n := w
 		n.fronts[i] = brokenOff
 		s.fault(n, crash, i, label+": stored, then dies")
 	}
+
 	s.reply(&w, q, res.err)
 	w.fronts[i] = replied
+
 	if len(owed) == 0 {
 		s.move(w, i, label+", reply")
 		return
 	}
+
 	if w.budget[outage] > 0 {
 		s.fault(w, outage, i, label+": stored, the queue is out, reply")
 	}
+
 	s.enqueue(&w, owed)
 	s.move(w, i, label+", add the job, reply")
 }
@@ -108,15 +117,19 @@ func (s *search) decide(w *world, q request, again bool) (opResult, string) {
 		if w.rec != 0 && !s.sc.remove.has(derivedID) {
 			return opResult{rec: w.rec}, "send again"
 		}
+
 		w.seen.tasks++
 		if w.seen.tasks > 1 {
 			return opResult{rec: w.rec}, "send: a second task"
 		}
+
 		res := s.accept()
 		if s.sc.remove.has(noCursor) {
 			w.seen.start[1] = 1
 		}
+
 		return res, "send"
+
 	case follows:
 		return s.followUp(w.rec, q.arg), "follow up"
 	case cancels:
@@ -125,6 +138,7 @@ func (s *search) decide(w *world, q request, again bool) (opResult, string) {
 		return s.setHook(w.rec, q.arg, 0), "set the hook"
 	case replacesHook:
 		return s.setHook(w.rec, q.arg, 1), "replace the hook"
+
 	case redrivesHook:
 		return s.redrive(w.rec, q.arg), "re-drive the hook"
 	default:
@@ -144,6 +158,7 @@ func (s *search) reply(w *world, q request, err error) {
 		} else if !errors.Is(err, task.ErrTerminal) {
 			s.violation("follow-up: %v", err)
 		}
+
 	case cancels:
 		seen.cancel = 1
 		if err != nil {
@@ -152,12 +167,14 @@ func (s *search) reply(w *world, q request, err error) {
 		if !in.terminal || seen.cancel == 2 && in.state == "TASK_STATE_CANCELED" || seen.cancel == 1 && in.state != "TASK_STATE_CANCELED" {
 			s.violation("the answer to the cancel contradicts the task, which is %s", in.state)
 		}
+
 	case dropsHook:
 		for _, h := range in.hooks {
 			if h.id == q.arg {
 				s.violation("a deleted hook is still there")
 			}
 		}
+
 		for g := uint8(1); g < maxGens; g++ {
 			if seen.start[g] != 0 && s.hookOf(w.rec, g) == nil {
 				seen.dropped |= 1 << g
@@ -207,21 +224,25 @@ func (s *search) tick(w world) {
 			next = at
 		}
 	}
+
 	in := s.infos[w.rec]
 	if w.rec != 0 && (in.due <= day || s.sc.patient) && !s.sc.remove.has(noSweep) {
 		soonest(in.due)
 	}
+
 	for _, j := range w.jobs {
 		if j.lane != noLane {
 			soonest(j.at)
 		}
 	}
+
 	if next < 0 {
 		return
 	}
 	if s.sc.prompt && in.live && !in.terminal {
 		s.violation("a turn waits for the end of a lease")
 	}
+
 	s.pass(&w, next)
 	s.move(w, int(next)-1, "seconds pass")
 }
@@ -256,6 +277,7 @@ func (s *search) misfortunes(w world) {
 				s.fault(n, crash, i, "worker dies")
 			}
 		}
+
 		for i, k := range w.couriers {
 			if k.pc != idle {
 				n := w
@@ -265,6 +287,7 @@ func (s *search) misfortunes(w world) {
 			}
 		}
 	}
+
 	for i, k := range w.workers {
 		if w.budget[poison] > 0 && k.pc == running {
 			n := w
@@ -273,6 +296,7 @@ func (s *search) misfortunes(w world) {
 			s.fault(n, poison, i, "turn kills its worker")
 		}
 	}
+
 	if w.budget[expire] > 0 {
 		for i, k := range w.workers {
 			in := s.infos[w.rec]
@@ -284,6 +308,7 @@ func (s *search) misfortunes(w world) {
 			}
 		}
 	}
+
 	s.queueFaults(w)
 	if w.budget[restart] > 0 && w.rec != 0 {
 		s.restart(w)
@@ -295,12 +320,14 @@ func (s *search) queueFaults(w world) {
 		if j.lane == noLane || i > 0 && j == w.jobs[i-1] {
 			continue
 		}
+
 		if w.budget[duplicate] > 0 {
 			n := w
 			j.by = 0
 			s.addJob(&n, j)
 			s.fault(n, duplicate, int(j.name)-1, "queue delivers twice")
 		}
+
 		if w.budget[queueLoss] > 0 {
 			n := w
 			n.jobs[i] = job{}
@@ -309,10 +336,12 @@ func (s *search) queueFaults(w world) {
 			s.fault(n, queueLoss, int(j.name)-1, "queue loses a job")
 		}
 	}
+
 	for note, count := range w.bus {
 		if count == 0 {
 			continue
 		}
+
 		if w.budget[busLoss] > 0 {
 			n := w
 			n.bus[note]--

@@ -14,11 +14,13 @@ func (s *search) unlawful(was, r task.Record, op byte) string {
 			return "the log has a gap"
 		}
 	}
+
 	for i, n := range r.Notes {
 		if n.Seq > r.Seq || i > 0 && n.Seq < r.Notes[i-1].Seq {
 			return "notes are out of order"
 		}
 	}
+
 	if r.Told > len(r.Notes) {
 		return "more notes are told than there are"
 	}
@@ -31,9 +33,11 @@ func (s *search) unlawful(was, r task.Record, op byte) string {
 	if owes := s.owes(r); owes != !r.Due.At.IsZero() && !s.sc.remove.has(frontDebt) {
 		return fmt.Sprintf("owes = %v, but due %v", owes, r.Due)
 	}
+
 	if was.Task == nil {
 		return ""
 	}
+
 	return s.unlawfulStep(was, r, op)
 }
 
@@ -46,14 +50,17 @@ func (s *search) unlawfulStep(was, r task.Record, op byte) string {
 	case len(r.Notes) < len(was.Notes):
 		return "a note was forgotten"
 	}
+
 	for i, n := range was.Notes {
 		if m := r.Notes[i]; m.Seq != n.Seq || m.State != n.State || m.Artifact != n.Artifact {
 			return "a note was changed"
 		}
 	}
+
 	if was.Terminal() && clientView(was) != clientView(r) {
 		return "an ended task was changed"
 	}
+
 	for _, h := range r.Hooks {
 		if old, ok := was.Hook(h.ID); ok && old.Gen == h.Gen && h.Cursor < old.Cursor {
 			return "a cursor went back"
@@ -62,6 +69,7 @@ func (s *search) unlawfulStep(was, r task.Record, op byte) string {
 			return "a hook is ahead of its record"
 		}
 	}
+
 	return ""
 }
 
@@ -143,6 +151,7 @@ func (s *search) promise(w world) {
 		}
 		return
 	}
+
 	in := s.infos[w.rec]
 	switch {
 	case !in.terminal && !in.interrupted:
@@ -153,21 +162,25 @@ func (s *search) promise(w world) {
 		s.violation("an accepted message is lost: it never became history")
 	case (in.interrupted || in.state == "TASK_STATE_COMPLETED") && in.seen&^w.seen.answered != 0:
 		s.violation("an accepted message is not answered")
+
 	case w.seen.cancel == 2 && in.state == "TASK_STATE_CANCELED":
 		s.violation("the client was refused a cancel, the task is canceled")
 	case w.seen.tasks > 1:
 		s.violation("one message has %d tasks", w.seen.tasks)
 	}
+
 	all := uint16(1)<<in.notes - 1
 	if missing := all &^ w.seen.topic; !s.sc.deaf && (missing&in.front != 0 || missing != 0 && !w.seen.qlost) {
 		s.violation("the topic never heard of notes %b", missing)
 	}
+
 	if s.sc.remove.has(noCursor) {
 		if s.sc.inline > 0 && w.seen.acked[1] != in.notes {
 			s.violation("a hook is behind for ever: %d of %d", w.seen.acked[1], in.notes)
 		}
 		return
 	}
+
 	for _, h := range in.hooks {
 		switch {
 		case h.active && h.cursor != in.notes:
@@ -178,6 +191,7 @@ func (s *search) promise(w world) {
 			s.violation("a hook died of nothing")
 		}
 	}
+
 	if in.terminal && in.due >= 0 {
 		s.violation("an ended task is still due")
 	}

@@ -13,8 +13,10 @@ func (s *search) events(w world) {
 		if w.bus[note] == 0 {
 			continue
 		}
+
 		n := w
 		n.bus[note]--
+
 		if s.sc.remove.has(noCursor) {
 			s.posted(&n, 1, uint8(note), true)
 			s.move(n, note-1, "bus handler posts the event")
@@ -23,23 +25,28 @@ func (s *search) events(w world) {
 			}
 			continue
 		}
+
 		in := s.infos[w.rec]
 		behind := false
 		for _, h := range in.hooks {
 			behind = behind || h.active && h.cursor < in.notes
 		}
+
 		if !behind || uint8(note) != in.notes {
 			s.move(n, note-1, "bus handler acknowledges the event")
 			continue
 		}
+
 		if w.budget[crash] > 0 {
 			v := w
 			s.hint(&v, 0)
 			s.fault(v, crash, note-1, "bus handler adds a delivery, dies")
 		}
+
 		if w.budget[outage] > 0 {
 			s.fault(w, outage, note-1, "bus handler: the queue is out")
 		}
+
 		s.hint(&n, 0)
 		s.move(n, note-1, "bus handler adds a delivery")
 	}
@@ -146,11 +153,13 @@ func (s *search) reports(w world, i int) {
 			s.fault(n, lost, i, "courier commits, answer lost")
 		}
 	}
+
 	left := s.recs[w.rec] // as far as this pass must have somebody come back
 	left.Hooks = slices.Clone(left.Hooks)
 	left.Hooks = slices.DeleteFunc(left.Hooks, func(h task.Hook) bool {
 		return !slices.ContainsFunc(w.couriers[i].pass[:], func(l leg) bool { return l.fail == refuse && int64(l.gen) == h.Gen })
 	})
+
 	owed := s.soon(left, task.Deliveries)
 	if len(owed) > 0 && w.budget[outage] > 0 {
 		n := w
@@ -158,6 +167,7 @@ func (s *search) reports(w world, i int) {
 		n.couriers[i] = courier{}
 		s.fault(n, outage, i, "courier commits, the queue is out")
 	}
+
 	w.drop(byCourier(i))
 	w.couriers[i] = courier{}
 	s.enqueue(&w, owed)

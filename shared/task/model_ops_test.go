@@ -221,11 +221,13 @@ func (s *search) claim(rec uint32, i int, k worker, again bool) opResult {
 	if again && s.sc.remove.has(claimMemory) {
 		args[5] = 1
 	}
+
 	return s.op(opKey{rec, opClaim, args}, func(r task.Record, res *opResult) (n task.Record) {
 		c := task.Claim{Told: int(k.told), Lease: task.Lease{
 			Until: start.Add(leaseSeconds * time.Second), Queue: task.Turns, Name: fmt.Sprintf("j%d", k.name),
 			Retry: int(k.retry), Nonce: nonce(i, k.nonce),
 		}}
+
 		switch {
 		case args[5] == 1:
 			c.Lease.Nonce += "again"
@@ -234,11 +236,13 @@ func (s *search) claim(rec uint32, i int, k worker, again bool) opResult {
 		case s.sc.remove.has(takeover):
 			c.Lease.Name = fmt.Sprintf("j%d.%d", k.name, k.retry)
 		}
+
 		n, res.verdict, res.changed, res.err = r.Claim(s.now(), c)
 		if s.sc.remove.has(attempts) && n.Attempt > 0 {
 			n = bare(n)
 			n.Attempt = 1
 		}
+
 		return n
 	})
 }
@@ -297,13 +301,16 @@ func (s *search) finish(rec uint32, k worker, again bool, how uint8) opResult {
 			work.Status.State = a2a.TaskStateWorking
 			r.Task, r.Lease = &work, task.Lease{Nonce: "gone"}
 		}
+
 		if s.sc.remove.has(inboxCheck) {
 			r.Inbox = nil
 		}
+
 		n, res.changed, res.err = r.Finish(s.now(), t, s.said(k, k.said > 0), task.Outcome{State: outcomes[how]})
 		if s.sc.remove.has(inboxCheck) {
 			n.Inbox = was.Inbox
 		}
+
 		if s.sc.speaks && res.changed && res.err == nil && res.bad == "" {
 			want := fmt.Sprintf("e%d.", k.epoch)
 			if k.said > 0 {
@@ -313,6 +320,7 @@ func (s *search) finish(rec uint32, k worker, again bool, how uint8) opResult {
 				res.bad = fmt.Sprintf("an artifact mixes attempts: %s, want %s", got, want)
 			}
 		}
+
 		return n
 	})
 }
@@ -333,19 +341,23 @@ func (s *search) delivered(rec uint32, pass [maxHooks]leg) opResult {
 	for i, l := range pass {
 		copy(k.args[i*7:], []uint8{l.hook, l.gen, l.cursor, l.attempt, l.sent, l.fail})
 	}
+
 	return s.op(k, func(r task.Record, res *opResult) (n task.Record) {
 		var out []task.Delivery
 		for _, l := range pass {
 			if l.hook == 0 {
 				continue
 			}
+
 			d := task.Delivery{Sent: int(l.sent), Hook: task.Hook{
 				ID: hook(l.hook, 0).ID, Gen: int64(l.gen), Cursor: int(l.cursor), Attempt: int(l.attempt),
 			}}
+
 			failed := int(l.attempt)
 			if l.sent > 0 {
 				failed = 0
 			}
+
 			switch {
 			case l.fail == gone:
 				d.Fail, d.Gone = true, true
@@ -354,11 +366,14 @@ func (s *search) delivered(rec uint32, pass [maxHooks]leg) opResult {
 					d.Wait = start.Add(waits[failed])
 				}
 			}
+
 			if h, ok := r.Hook(d.Hook.ID); ok && s.sc.remove.has(generation) {
 				d.Hook.Gen = h.Gen
 			}
+
 			out = append(out, d)
 		}
+
 		n, res.changed, res.err = r.Delivered(s.now(), out)
 		return n
 	})

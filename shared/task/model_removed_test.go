@@ -20,26 +20,32 @@ func removals() []removal {
 			name: name, remove: remove, budget: b, requests: append([]request{send}, requests...), workers: 2,
 		}
 	}
+
 	hooked := func(sc scenario, n int) scenario {
 		sc.inline, sc.couriers = n, 1
 		return sc
 	}
+
 	deaf := func(sc scenario) scenario {
 		sc.deaf = true
 		return sc
 	}
+
 	answering := func(sc scenario) scenario {
 		sc.asks = true
 		return sc
 	}
+
 	speaking := func(sc scenario) scenario {
 		sc.speaks = true
 		return sc
 	}
+
 	prompt := func(sc scenario) scenario {
 		sc.prompt = true
 		return sc
 	}
+
 	return []removal{
 		{deaf(hooked(plain("x1 no sweep", noSweep, budget{outage: 1}, cancel), 1)), "behind for ever"},
 		{plain("x2 no sweep, reliable queue", noSweep, budget{crash: 1}), "never answered"},

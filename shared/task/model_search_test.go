@@ -68,21 +68,25 @@ func explore(sc scenario) result {
 		sc: sc, seed: maphash.MakeSeed(), index: map[string]uint32{}, memo: map[opKey]opResult{},
 		recs: make([]task.Record, 1), infos: make([]info, 1), visited: map[uint64]uint32{},
 	}
+
 	first := world{budget: sc.budget.all()}
 	frontier := []world{first}
 	s.visited[maphash.Comparable(s.seed, first)] = 0
 	s.parent, s.nth = []uint32{0}, []uint16{0}
 	res := result{}
+
 	for id := 0; len(frontier) > 0; {
 		var later []world
 		for _, w := range frontier {
 			s.off = append(s.off, uint32(len(s.to)))
 			s.step(w)
+
 			if s.bad != "" {
 				res.bad, res.path = s.bad, s.tell(first, uint32(id), len(s.out))
 				res.states, res.records = len(s.parent), len(s.recs)
 				return res
 			}
+
 			s.good = append(s.good, s.moves == 0)
 			for n, next := range s.out {
 				h := maphash.Comparable(s.seed, next)
@@ -93,20 +97,25 @@ func explore(sc scenario) result {
 					s.parent, s.nth = append(s.parent, uint32(id)), append(s.nth, uint16(n))
 					later = append(later, next)
 				}
+
 				s.to = append(s.to, to)
 			}
+
 			id++
 		}
+
 		frontier = later
 		if sc.states > 0 && len(s.parent) > sc.states {
 			res.cut = true
 			break
 		}
 	}
+
 	res.states, res.records = len(s.parent), len(s.recs)
 	if stuck, ok := s.stuck(); ok && !res.cut {
 		res.bad, res.path = "no good end can be reached", s.tell(first, stuck, -1)
 	}
+
 	return res
 }
 
@@ -118,23 +127,29 @@ func (s *search) stuck() (uint32, bool) {
 	for _, to := range s.to {
 		start[to+1]++
 	}
+
 	for i := 1; i < len(start); i++ {
 		start[i] += start[i-1]
 	}
+
 	from, fill := make([]uint32, len(s.to)), append([]uint32(nil), start...)
 	var queue []uint32
+
 	for id := range n {
 		for _, to := range s.to[s.off[id]:s.off[id+1]] {
 			from[fill[to]] = uint32(id)
 			fill[to]++
 		}
+
 		if s.good[id] {
 			queue = append(queue, uint32(id))
 		}
 	}
+
 	for len(queue) > 0 {
 		id := queue[len(queue)-1]
 		queue = queue[:len(queue)-1]
+
 		for _, p := range from[start[id]:start[id+1]] {
 			if !s.good[p] {
 				s.good[p] = true
@@ -142,11 +157,13 @@ func (s *search) stuck() (uint32, bool) {
 			}
 		}
 	}
+
 	for id := range n {
 		if !s.good[id] {
 			return uint32(id), true
 		}
 	}
+
 	return 0, false
 }
 

@@ -29,12 +29,14 @@ func (s *search) work(w world, i int) {
 		if i == 0 || w.workers[i-1].pc != idle {
 			s.take(w, i)
 		}
+
 	case taken:
 		s.claims(w, i, false)
 	case unsureOf:
 		s.claims(w, i, true)
 	case running:
 		s.runs(w, i)
+
 	case rethinks:
 		switch k.op {
 		case opProgress:
@@ -44,6 +46,7 @@ func (s *search) work(w world, i int) {
 		default:
 			s.finishes(w, i, k.op, true)
 		}
+
 	case publishes:
 		s.publishes(w, i)
 	}
@@ -97,6 +100,7 @@ func (s *search) claims(w world, i int, again bool) {
 		if res.verdict == task.Claimed && was.live && !(was.leaseName == k.name && k.retry > was.leaseRetry) {
 			s.violation("a turn was stolen under a live lease")
 		}
+
 		s.stored(&w, res.rec)
 		if w.budget[lost] > 0 {
 			n := w
@@ -104,6 +108,7 @@ func (s *search) claims(w world, i int, again bool) {
 			s.fault(n, lost, i, "worker claims, answer lost")
 		}
 	}
+
 	in := s.infos[w.rec]
 	switch res.verdict {
 	case task.Idle:
@@ -113,6 +118,7 @@ func (s *search) claims(w world, i int, again bool) {
 	case task.Ended:
 		k.pc, k.told = publishes, in.notes
 		s.move(w, i, "worker ends the task")
+
 	case task.Claimed:
 		k.pc, k.epoch, k.seq, k.turn, k.msg = running, in.epoch, in.seq, in.turn, in.msg
 		s.move(w, i, "worker claims")
@@ -125,16 +131,19 @@ func (s *search) claims(w world, i int, again bool) {
 func (s *search) settles(w world, i int) {
 	k, in := w.workers[i], s.infos[w.rec]
 	told := k.told
+
 	if !s.sc.remove.has(lastLook) {
 		s.publish(&w, max(told, in.told), in.notes)
 		told = in.notes
 	}
+
 	if w.budget[crash] > 0 {
 		n := w
 		n.workers[i] = worker{}
 		n.giveBack(byWorker(i))
 		s.fault(n, crash, i, "worker has nothing to run, publishes, dies")
 	}
+
 	if res := s.published(w.rec, told); res.changed {
 		s.stored(&w, res.rec)
 		if w.budget[lost] > 0 {
@@ -145,6 +154,7 @@ func (s *search) settles(w world, i int) {
 			s.emit(n, i, "worker says what it published, answer lost, gives up")
 		}
 	}
+
 	w.done(i)
 	s.move(w, i, "worker has nothing to run, acknowledges")
 }

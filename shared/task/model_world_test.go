@@ -143,37 +143,45 @@ func infoOf(r task.Record) info {
 		epoch: uint8(r.Epoch), seq: uint8(r.Seq), turn: uint8(r.Turn), told: uint8(r.Told), notes: uint8(len(r.Notes)),
 		attempt: r.Attempt, leased: r.Lease != (task.Lease{}), nonce: r.Lease.Nonce, due: -1,
 	}
+
 	if in.leased {
 		in.live, in.until, in.leaseRetry = r.Lease.Until.After(start), seconds(r.Lease.Until), uint8(r.Lease.Retry)
 		n, _ := strconv.Atoi(strings.TrimPrefix(r.Lease.Name, "j"))
 		in.leaseName = uint8(n)
 	}
+
 	if !r.Due.At.IsZero() {
 		in.due = max(0, seconds(r.Due.At))
 	}
+
 	for i, n := range r.Notes {
 		if n.Front {
 			in.front |= 1 << i
 		}
 	}
+
 	for _, h := range r.Hooks {
 		in.hooks = append(in.hooks, hookInfo{
 			id: h.ID[1] - '0', gen: uint8(h.Gen), cursor: uint8(h.Cursor), attempt: uint8(h.Attempt),
 			active: h.State == task.HookActive, next: seconds(h.Next),
 		})
 	}
+
 	for _, m := range r.Task.History {
 		if b := bit(m.ID); b != 0 {
 			in.history |= b
 			in.msg = b
 		}
 	}
+
 	for _, s := range r.Seen {
 		in.seen |= bit(s.ID)
 	}
+
 	for _, m := range r.Inbox {
 		in.inbox |= bit(m.ID)
 	}
+
 	return in
 }
 
@@ -183,6 +191,7 @@ func (s *search) keyOf(r task.Record) string {
 	b := make([]byte, 0, 256)
 	num := func(v int64) { b = strconv.AppendInt(append(b, ' '), v, 36) }
 	str := func(v string) { b = append(append(b, ' '), v...) }
+
 	when := func(t time.Time) {
 		if t.IsZero() {
 			b = append(b, ' ', '-')
@@ -190,13 +199,16 @@ func (s *search) keyOf(r task.Record) string {
 		}
 		num(int64(seconds(t)))
 	}
+
 	str(string(r.State()))
 	if m := r.Task.Status.Message; m != nil {
 		str(m.ID)
 	}
+
 	for _, v := range []int64{int64(r.Turn), r.Seq, int64(r.Told), r.Epoch, int64(r.Attempt), r.Gens} {
 		num(v)
 	}
+
 	when(r.Lease.Until)
 	str(r.Lease.Name)
 	num(int64(r.Lease.Retry))
@@ -204,31 +216,38 @@ func (s *search) keyOf(r task.Record) string {
 	when(r.Wake)
 	when(r.Asked)
 	when(r.Due.At)
+
 	if s.sc.patient {
 		when(r.Since)
 		when(r.Stamp().Truncate(time.Second))
 	}
+
 	for _, m := range r.Task.History {
 		str(m.ID)
 	}
+
 	for _, a := range r.Task.Artifacts {
 		str(string(a.ID))
 		for _, p := range a.Parts {
 			str(p.Text())
 		}
 	}
+
 	for _, v := range r.Seen {
 		str(v.ID)
 	}
+
 	b = append(b, '|')
 	for _, v := range r.Made {
 		str(string(v.ID))
 		num(v.Epoch)
 	}
+
 	b = append(b, '|')
 	for _, m := range r.Inbox {
 		str(m.ID)
 	}
+
 	for _, h := range r.Hooks {
 		str(h.ID + h.URL + h.State + strconv.FormatBool(h.Gone))
 		num(h.Gen)
@@ -236,10 +255,12 @@ func (s *search) keyOf(r task.Record) string {
 		num(int64(h.Attempt))
 		when(h.Next)
 	}
+
 	for _, n := range r.Notes {
 		str(string(n.State) + string(n.Artifact) + strconv.FormatBool(n.Front))
 		num(n.Seq)
 	}
+
 	return string(b)
 }
 
@@ -260,12 +281,14 @@ func (s *search) aged(r task.Record, d time.Duration) task.Record {
 		if t.IsZero() {
 			return t
 		}
+
 		if t, low := t.Add(-d), start.Add(-floor); t.After(low) {
 			return t
 		} else {
 			return low
 		}
 	}
+
 	ru := s.sc.rules
 	r = bare(r)
 	t := *r.Task
@@ -273,6 +296,7 @@ func (s *search) aged(r task.Record, d time.Duration) task.Record {
 	if s.sc.patient {
 		stamp, since = back(r.Stamp(), ru.Answer), back(r.Since, ru.Age)
 	}
+
 	t.Status.Timestamp, r.Since, r.Task = &stamp, since, &t
 	r.Asked, r.Wake = back(r.Asked, ru.Patience), back(r.Wake, 0)
 	r.Lease.Until, r.Due.At = back(r.Lease.Until, 0), back(r.Due.At, 0)
@@ -280,6 +304,7 @@ func (s *search) aged(r task.Record, d time.Duration) task.Record {
 	for i := range r.Hooks {
 		r.Hooks[i].Next = back(r.Hooks[i].Next, 0)
 	}
+
 	return r
 }
 

@@ -58,10 +58,12 @@ func TestShortTaskFromAcceptToCompleted(t *testing.T) {
 	if r.State() != a2a.TaskStateSubmitted || r.Due.At != start.Add(time.Minute) || r.Due.Lane != task.Turns {
 		t.Fatalf("accepted: %s, due %v", r.State(), r.Due)
 	}
+
 	r = claimed(t, r, at(time.Second), "n1")
 	if r.State() != a2a.TaskStateWorking || r.Epoch != 1 || r.Attempt != 1 || r.Seq != 1 {
 		t.Fatalf("claimed: %s, epoch %d, attempt %d, seq %d", r.State(), r.Epoch, r.Attempt, r.Seq)
 	}
+
 	done, changed, err := r.Finish(at(2*time.Second), turnOf(r), []a2a.Event{artifact("a", false, "he"), artifact("a", true, "llo")},
 		task.Outcome{State: a2a.TaskStateCompleted})
 	if err != nil || !changed {
@@ -73,16 +75,19 @@ func TestShortTaskFromAcceptToCompleted(t *testing.T) {
 	if len(done.Notes) != 2 || done.Notes[0].Artifact != "a" || done.Notes[1].State != a2a.TaskStateCompleted {
 		t.Errorf("notes %+v", done.Notes)
 	}
+
 	if !done.Due.At.IsZero() || done.Lease != (task.Lease{}) || done.Expires.IsZero() {
 		t.Errorf("after the end: due %v, lease %v, expires %v", done.Due, done.Lease, done.Expires)
 	}
 	if again, changed, err := done.Finish(at(3*time.Second), turnOf(r), nil, task.Outcome{State: a2a.TaskStateCompleted}); changed || err != nil || again.Seq != done.Seq {
 		t.Errorf("Finish did not recognise its own effect: %v, %v", changed, err)
 	}
+
 	events, ok := done.Events(0)
 	if !ok || len(events) != 4 {
 		t.Fatalf("Events(0) = %d, %v, want 4", len(events), ok)
 	}
+
 	chunk := events[2].(*a2a.TaskArtifactUpdateEvent)
 	if !chunk.Append || chunk.Artifact.Parts[0].Text() != "llo" {
 		t.Errorf("third event %+v", chunk)
@@ -97,14 +102,17 @@ func TestRecordSurvivesItsStoredForm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	enc, err := r.Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	got, err := task.Decode(enc.Head, enc.Body, 7)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	again, err := got.Encode()
 	if err != nil {
 		t.Fatal(err)
@@ -122,11 +130,13 @@ func TestUnknownFieldsSurviveAndNewerSchemaIsNotWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	text := string(enc.Head)
 	r, err := task.Decode([]byte(text[:len(text)-1]+`,"later":{"a":1}}`), enc.Body, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	r = claimed(t, r, at(time.Second), "n")
 	enc, err = r.Encode()
 	if err != nil {
@@ -135,6 +145,7 @@ func TestUnknownFieldsSurviveAndNewerSchemaIsNotWritten(t *testing.T) {
 	if s := string(enc.Head); !strings.HasSuffix(s, `,"later":{"a":1}}`) {
 		t.Errorf("the unknown field is gone: %s", s)
 	}
+
 	newer, err := task.Decode([]byte(`{"schema":2,`+text[len(`{"schema":1,`):]), enc.Body, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -150,6 +161,7 @@ func TestReplacedArtifactKeepsWhatStreamsHaveNotSeen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	r = claimed(t, r, at(2*time.Minute), "n2")
 	r, _, err = r.Finish(at(3*time.Minute), turnOf(r), []a2a.Event{artifact("a", false, "second")}, task.Outcome{State: a2a.TaskStateCompleted})
 	if err != nil {
@@ -158,16 +170,19 @@ func TestReplacedArtifactKeepsWhatStreamsHaveNotSeen(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"a": "second"}, texts(r)); diff != "" {
 		t.Error(diff)
 	}
+
 	events, ok := r.Events(1)
 	if !ok {
 		t.Fatal("events are gone")
 	}
+
 	var said []string
 	for _, ev := range events {
 		if e, ok := ev.(*a2a.TaskArtifactUpdateEvent); ok {
 			said = append(said, e.Artifact.Parts[0].Text())
 		}
 	}
+
 	if diff := cmp.Diff([]string{"first", "stray", "second"}, said); diff != "" {
 		t.Error(diff)
 	}

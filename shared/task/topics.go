@@ -56,6 +56,7 @@ func (s *Topics) Watch(ctx context.Context, id string) iter.Seq2[Record, error] 
 	return func(yield func(Record, error) bool) {
 		t := s.join(id)
 		defer s.leave(t)
+
 		for last := int64(0); ctx.Err() == nil; {
 			s.mu.Lock()
 			r, err, changed := t.newest, t.err, t.changed
@@ -69,9 +70,11 @@ func (s *Topics) Watch(ctx context.Context, id string) iter.Seq2[Record, error] 
 				if last = r.Version; !yield(r, nil) {
 					return
 				}
+
 			case err != nil:
 				yield(Record{}, fmt.Errorf("watching task %.40q: %w", id, err))
 				return
+
 			case read:
 				s.read(ctx, t)
 			default:

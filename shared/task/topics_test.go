@@ -164,15 +164,18 @@ func TestWatchersShareARead(t *testing.T) {
 		for range 1000 {
 			all = append(all, s.watch())
 		}
+
 		synctest.Wait()
 		close(s.hold)
 		for _, w := range all {
 			s.saw(w, nil, 1)
 		}
+
 		s.topics.Publish(s.set(2, nil))
 		for _, w := range all {
 			s.saw(w, nil, 1, 2)
 		}
+
 		late := s.watch()
 		s.saw(late, nil, 2)
 		s.read(1)
@@ -180,10 +183,12 @@ func TestWatchersShareARead(t *testing.T) {
 		for _, w := range append(all, late) {
 			w.stop()
 		}
+
 		synctest.Wait()
 		if n := s.topics.Watched(); n != 0 {
 			t.Errorf("%d records are watched after every watch has ended", n)
 		}
+
 		s.saw(s.watch(), nil, 2)
 		s.read(1)
 	})
@@ -202,6 +207,7 @@ func TestReaderMayLeave(t *testing.T) {
 		first.stop()
 		synctest.Wait()
 		s.read(2)
+
 		close(s.hold)
 		s.saw(second, nil, 1)
 		s.saw(third, nil, 1)
@@ -219,6 +225,7 @@ func TestReaderMayLeave(t *testing.T) {
 		close(s.hold)
 		s.saw(first, errBroken)
 		s.saw(second, errBroken)
+
 		s.read(1)
 	})
 }
@@ -329,6 +336,7 @@ func TestMissedVersionIsFound(t *testing.T) {
 		s.set(3, nil)
 		time.Sleep(time.Minute)
 		s.saw(one, nil, 1, 2, 3)
+
 		s.set(3, task.ErrNotFound)
 		time.Sleep(time.Minute)
 		s.saw(one, task.ErrNotFound, 1, 2, 3)

@@ -29,8 +29,10 @@ func (r Record) Claim(m Moment, c Claim) (next Record, v Verdict, changed bool, 
 	if r.Lease.Nonce == c.Lease.Nonce && r.Lease != (Lease{}) {
 		return r, Claimed, false, nil
 	}
+
 	n := r.change()
 	n.Told = max(r.Told, min(c.Told, len(r.Notes)))
+
 	switch {
 	case r.Terminal():
 		return r, Idle, false, nil
@@ -39,11 +41,13 @@ func (r Record) Claim(m Moment, c Claim) (next Record, v Verdict, changed bool, 
 			return r, Idle, false, nil
 		}
 		return n.fail(m, "The task was closed: its question was not answered in time. Send a new message to start again.")
+
 	case r.Wake.After(m.Now):
 		if wait := m.Rules.wait(r.Attempt); wait > 0 && r.Wake.Equal(m.Now.Add(wait)) {
 			return r, Parked, false, nil // by this very claim, whose answer was lost
 		}
 		return r, Idle, false, nil
+
 	case r.Lease.Until.After(m.Now) && !r.Lease.givenUp(c.Lease):
 		return r, Idle, false, nil
 	case !m.Now.Before(r.Since.Add(m.Rules.Age)):
@@ -51,17 +55,20 @@ func (r Record) Claim(m Moment, c Claim) (next Record, v Verdict, changed bool, 
 	case r.Attempt >= m.Rules.Attempts:
 		return n.fail(m, "The task was ended: it was tried several times and broke off every time. Send a new message to try again.")
 	}
+
 	if wait := m.Rules.wait(r.Attempt); wait > 0 && r.Wake.IsZero() {
 		n.Wake, n.Lease = m.Now.Add(wait), Lease{}
 		next, err = n.sealed(m, LimitStore)
 		return next, Parked, err == nil, err
 	}
+
 	n.Epoch++
 	n.Attempt++
 	n.Wake, n.Lease = time.Time{}, c.Lease
 	if r.State() != a2a.TaskStateWorking {
 		n.setStatus(m, a2a.TaskStateWorking, nil, nil)
 	}
+
 	next, err = n.sealed(m, LimitStore)
 	return next, Claimed, err == nil, err
 }
@@ -141,15 +148,18 @@ func (r Record) Finish(m Moment, t Turn, events []a2a.Event, out Outcome) (next 
 	if written, err := r.fence(t, out.State); written || err != nil {
 		return r, false, err
 	}
+
 	n := r.change()
 	for _, ev := range events {
 		n.apply(m, t.Epoch, ev)
 	}
+
 	n.dropUnfinished(t.Epoch)
 	answered := out.State == a2a.TaskStateCompleted || Interrupted(out.State)
 	if answered {
 		n.noteArtifacts(m)
 	}
+
 	switch {
 	case answered && len(r.Inbox) > 0:
 		n.takeNext(m, out)
@@ -157,6 +167,7 @@ func (r Record) Finish(m Moment, t Turn, events []a2a.Event, out Outcome) (next 
 		n.Lease, n.Wake, n.Attempt = Lease{}, time.Time{}, 0
 		n.setStatus(m, out.State, out.Message, out.Metadata)
 		n.noteState(false)
+
 	default:
 		n.end(m, out.State, out.Message, out.Metadata)
 		n.noteState(false)
@@ -165,6 +176,7 @@ func (r Record) Finish(m Moment, t Turn, events []a2a.Event, out Outcome) (next 
 			return next, err == nil, err
 		}
 	}
+
 	next, err = n.sealed(m, LimitResult)
 	return next, err == nil, err
 }
@@ -220,20 +232,24 @@ func (r Record) Park(m Moment, t Turn, events []a2a.Event, wake time.Time, say *
 	if _, err := r.fence(Turn{Epoch: t.Epoch, Seq: r.Seq}, ""); err != nil {
 		return r, false, err
 	}
+
 	n := r.change()
 	if r.Seq == t.Seq {
 		for _, ev := range events {
 			n.apply(m, t.Epoch, ev)
 		}
 	}
+
 	if say != nil {
 		n.setStatus(m, a2a.TaskStateWorking, say, nil)
 	}
+
 	n.Lease, n.Wake, n.Attempt, n.Asked = Lease{}, wake, 0, m.Now
 	limit := LimitStore
 	if len(events) > 0 {
 		limit = LimitResult
 	}
+
 	next, err = n.sealed(m, limit)
 	return next, err == nil, err
 }

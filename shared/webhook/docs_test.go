@@ -84,6 +84,7 @@ func TestSnippetsOfTheDocument(t *testing.T) {
 	found := snippets(t)
 	all := slices.Concat(exampleDelivery(t), signedDeliveries(t), tokenDeliveries(t))
 	run := map[string]bool{"http delivery": true}
+
 	file := func(t *testing.T, dir, name, snippet, before string) string {
 		t.Helper()
 		run[snippet] = true
@@ -99,11 +100,14 @@ func TestSnippetsOfTheDocument(t *testing.T) {
 		for _, kind := range []string{"v1", "v1a", "token"} {
 			build = append(build, file(t, dir, kind+".go", "go verify-"+kind, "package main\n\n"))
 		}
+
 		if out, err := exec.Command("go", build...).CombinedOutput(); err != nil {
 			t.Fatalf("go build: %v\n%s", err, out)
 		}
+
 		judge(t, all, filepath.Join(dir, "receiver"))
 	})
+
 	t.Run("python", func(t *testing.T) {
 		dir := t.TempDir()
 		file(t, dir, "verify_v1.py", "python verify-v1", "")
@@ -112,11 +116,13 @@ func TestSnippetsOfTheDocument(t *testing.T) {
 		only := slices.DeleteFunc(slices.Clone(all), func(d delivery) bool { return d.Kind != "v1" })
 		judge(t, only, python, "-B", copied(t, "main.py", filepath.Join(dir, "main.py")))
 	})
+
 	t.Run("js", func(t *testing.T) {
 		dir := t.TempDir()
 		for _, kind := range []string{"v1", "v1a", "token"} {
 			file(t, dir, "verify-"+kind+".mjs", "js verify-"+kind, "")
 		}
+
 		node, err := exec.LookPath("node")
 		conformance.Require(t, "node", err == nil, "install Node.js 20 or newer")
 		judge(t, all, node, copied(t, "main.mjs", filepath.Join(dir, "main.mjs")))
@@ -127,6 +133,7 @@ func TestSnippetsOfTheDocument(t *testing.T) {
 			t.Errorf("the block %s of %s is not run", name, document)
 		}
 	}
+
 	for _, name := range []string{"go verify-v1", "python verify-v1", "js verify-v1"} {
 		if !regexp.MustCompile(`hmac\.Equal|compare_digest|timingSafeEqual`).MatchString(found[name]) {
 			t.Errorf("%s does not compare in constant time", name)
@@ -195,6 +202,7 @@ func signedDeliveries(t *testing.T) (all []delivery) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for _, kind := range []string{"v1", "v1a"} {
 		// signed is a delivery of the ring's to a receiver that knows what the keys of
 		// another one give.
@@ -202,12 +210,14 @@ func signedDeliveries(t *testing.T) (all []delivery) {
 			return delivery{name: name, want: want, Kind: kind, Headers: lower(deliver(t, by, now)), Body: body, Now: now.Unix(),
 				Secrets: known.Secrets(now, owner, hook), PublicKeys: known.Public(now)}
 		}
+
 		add := func(d ...delivery) { all = append(all, d...) }
 		at := func(name string, want bool, off time.Duration) delivery {
 			d := signed(name, want, before, before)
 			d.Now = now.Add(off).Unix()
 			return d
 		}
+
 		good := signed("good", true, before, before)
 		signatures := good.Headers["webhook-signature"]
 		moved, elsewhere, whole := good, good, good
@@ -215,6 +225,7 @@ func signedDeliveries(t *testing.T) (all []delivery) {
 		elsewhere.name, elsewhere.want = "signed for another URL", kind == "v1a"
 		elsewhere.Secrets = before.Secrets(now, owner, hook+"/b")
 		whole.name, whole.want, whole.Body = "no body", false, []byte{}
+
 		add(good, moved, elsewhere, whole,
 			signed("while keys change, known is the old one", true, during, before),
 			signed("while keys change, known are both", true, during, during),
@@ -224,9 +235,11 @@ func signedDeliveries(t *testing.T) (all []delivery) {
 			signed("a stranger's", false, stranger, during),
 			at("5m later", true, 5*time.Minute), at("5m01s later", false, 5*time.Minute+time.Second),
 			at("5m before", true, -5*time.Minute), at("5m01s before", false, -5*time.Minute-time.Second))
+
 		during1 := signed("while keys change, known is the new one", true, during, during)
 		during1.Secrets, during1.PublicKeys = during1.Secrets[:1], during1.PublicKeys[:1]
 		add(during1)
+
 		for _, c := range []struct {
 			name, header, value string
 			want                bool
@@ -249,16 +262,19 @@ func signedDeliveries(t *testing.T) (all []delivery) {
 			d.name, d.want = c.name, c.want
 			add(d)
 		}
+
 		nothing := good
 		nothing.name, nothing.want, nothing.Secrets, nothing.PublicKeys = "nothing is known", false, []string{}, []string{}
 		add(nothing)
 	}
+
 	// A receiver that forgot to set its secret.
 	mac := hmac.New(sha256.New, nil)
 	mac.Write([]byte(id + "." + fmt.Sprint(now.Unix()) + "." + string(body)))
 	empty := delivery{name: "the secret is empty", Kind: "v1", Secrets: []string{"", "whsec_"}, PublicKeys: []string{}, Body: body, Now: now.Unix(), Headers: map[string]string{
 		"webhook-id": id, "webhook-timestamp": fmt.Sprint(now.Unix()), "webhook-signature": "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil)),
 	}}
+
 	return append(all, empty)
 }
 
@@ -271,6 +287,7 @@ func tokenDeliveries(t *testing.T) (all []delivery) {
 	agent := httptest.NewServer(http.HandlerFunc(keys.NewKeyring(func(context.Context) (secret.Value, error) {
 		return secret.NewValue([]byte(ringText(now, -time.Hour*24*90, -time.Hour)))
 	}).ServeJWKS))
+
 	t.Cleanup(agent.Close)
 	token := func(r keys.Ring, at time.Time, issuer, url, id string) string {
 		text, err := webhook.Token(r, at, issuer, url, id, "t1")
@@ -279,10 +296,12 @@ func tokenDeliveries(t *testing.T) (all []delivery) {
 		}
 		return text
 	}
+
 	add := func(name string, want bool, authorization string) {
 		all = append(all, delivery{name: name, want: want, Kind: "token", Issuer: agent.URL, Audience: origin, Body: []byte{}, Now: now.Unix(),
 			Headers: map[string]string{"webhook-id": id, "authorization": authorization}})
 	}
+
 	good := token(r, now, agent.URL, hook, id)
 	add("good", true, "Bearer "+good)
 	add("of the key that is on its way out", true, "Bearer "+token(ring(t, now, -time.Hour*24*90), now, agent.URL, hook, id))
@@ -292,6 +311,7 @@ func tokenDeliveries(t *testing.T) (all []delivery) {
 	add("expired a little ago", true, "Bearer "+token(r, now.Add(-webhook.TokenAge-50*time.Second), agent.URL, hook, id))
 	add("expired", false, "Bearer "+token(r, now.Add(-webhook.TokenAge-61*time.Second), agent.URL, hook, id))
 	add("of the future", false, "Bearer "+token(r, now.Add(62*time.Second), agent.URL, hook, id))
+
 	add("another scheme", false, "Basic "+good)
 	add("no scheme", false, good)
 	add("nothing", false, "")
@@ -301,10 +321,12 @@ func tokenDeliveries(t *testing.T) (all []delivery) {
 	add("without a signature", false, "Bearer "+parts[0]+"."+parts[1]+".")
 	add("with the signature of another", false, "Bearer "+parts[0]+"."+parts[1]+"."+strings.Split(token(r, now, agent.URL, hook, id+"0"), ".")[2])
 	add("unsigned by its own word", false, "Bearer "+base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","typ":"JWT"}`))+"."+parts[1]+".")
+
 	foreign, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	var header struct{ Kid string }
 	text, err := base64.RawURLEncoding.DecodeString(parts[0])
 	if err == nil {
@@ -313,25 +335,31 @@ func tokenDeliveries(t *testing.T) (all []delivery) {
 	if err != nil || header.Kid == "" {
 		t.Fatalf("the token names the key %q, %v", header.Kid, err)
 	}
+
 	claims, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for name, kid := range map[string]string{"a foreign key": "foreign", "a foreign key under the name of ours": header.Kid, "a key without a name": "", "the name of the other kind": header.Kid + "-ed25519"} {
 		signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: foreign, KeyID: kid}}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		signed, err := signer.Sign(claims)
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		compact, err := signed.CompactSerialize()
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		add(name, false, "Bearer "+compact)
 	}
+
 	return all
 }
 
@@ -344,19 +372,23 @@ func exampleDelivery(t *testing.T) []delivery {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	h := task.Hook{ID: "h", URL: url, Cursor: 1, Sealed: webhook.Secrets{Token: "from-the-config"}.Seal(r, now, owner, url)}
 	record := task.Record{Owner: owner, Seq: 5, Hooks: []task.Hook{h},
 		Notes: []task.Note{{Artifact: "answer"}, {At: now, Seq: 5, State: a2a.TaskStateCompleted}},
 		Task:  &a2a.Task{ID: id, ContextID: "c-1", Status: a2a.TaskStatus{State: a2a.TaskStateCompleted, Timestamp: &now}},
 	}
+
 	m, err := webhook.Next(record, h)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	header, err := webhook.Sender{Keys: r}.Headers(now, record, h, m)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	known := r.Secrets(now, owner, url)
 	header.Set("Content-Length", fmt.Sprint(len(m.Body)))
 
@@ -365,11 +397,13 @@ func exampleDelivery(t *testing.T) []delivery {
 	for _, name := range slices.Sorted(maps.Keys(header)) {
 		fmt.Fprintf(&want, "%s: %s\n", name, header.Get(name))
 	}
+
 	fmt.Fprintf(&want, "\n%s\n", m.Body)
 	text := snippets(t)["http delivery"]
 	if diff := cmp.Diff(want.String(), text); diff != "" {
 		t.Errorf("the delivery of %s (+) is not what is sent (-):\n%s", document, diff)
 	}
+
 	whole, err := os.ReadFile(document)
 	if err != nil {
 		t.Fatal(err)
@@ -382,14 +416,17 @@ func exampleDelivery(t *testing.T) []delivery {
 	if err != nil {
 		t.Fatalf("the delivery of %s: %v", document, err)
 	}
+
 	got, err := io.ReadAll(shown.Body)
 	if err != nil {
 		t.Fatalf("the delivery of %s: %v", document, err)
 	}
+
 	out := delivery{name: "the document's own", want: true, Headers: lower(shown.Header), Body: got, Now: now.Unix(),
 		Secrets: known, PublicKeys: r.Public(now)}
 	v1, v1a := out, out
 	v1.Kind, v1a.Kind = "v1", "v1a"
+
 	return []delivery{v1, v1a}
 }
 

@@ -24,10 +24,12 @@ func (s Sender) Headers(now time.Time, r task.Record, h task.Hook, m Message) (h
 	if err != nil {
 		return nil, err
 	}
+
 	timestamp, signature, err := Sign(s.Keys, now, r.Owner, h.URL, m.ID, m.Body)
 	if err != nil {
 		return nil, err
 	}
+
 	header := http.Header{}
 	set := header.Set
 	set("Content-Type", m.MediaType)
@@ -35,26 +37,31 @@ func (s Sender) Headers(now time.Time, r task.Record, h task.Hook, m Message) (h
 	set("Webhook-Id", m.ID)
 	set("Webhook-Timestamp", timestamp)
 	set("Webhook-Signature", signature)
+
 	if secrets.Token != "" {
 		// The specification's examples and the SDKs name it differently (P11).
 		set("A2A-Notification-Token", secrets.Token)
 		set("X-A2A-Notification-Token", secrets.Token)
 	}
+
 	switch {
 	case h.Scheme == "":
 	case WantsIDToken(h.Scheme):
 		set("Authorization", Bearer+" "+s.IDToken)
 	case secrets.Credentials != "":
 		set("Authorization", h.Scheme+" "+secrets.Credentials)
+
 	case strings.EqualFold(h.Scheme, Bearer):
 		token, err := Token(s.Keys, now, s.Issuer, h.URL, m.ID, r.ID())
 		if err != nil {
 			return nil, err
 		}
 		set("Authorization", Bearer+" "+token)
+
 	default:
 		return nil, ErrScheme
 	}
+
 	return header, nil
 }
 

@@ -17,8 +17,10 @@ func TestDocumentedLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	var waits []string
 	var all time.Duration
+
 	for _, d := range Standard() {
 		switch all += d; {
 		case d >= time.Hour:
@@ -29,10 +31,12 @@ func TestDocumentedLimits(t *testing.T) {
 			waits = append(waits, fmt.Sprintf("%.0f s", d.Seconds()))
 		}
 	}
+
 	const day = 24 * time.Hour
 	if len(waits) != 10 || all.Round(day) != 3*day || patientFor != time.Minute || keys.JWKSAge != 5*time.Minute {
 		t.Errorf("docs/webhooks.md says ten attempts in three days, a minute and five minutes; it is %d in %v, %v and %v", len(waits), all, patientFor, keys.JWKSAge)
 	}
+
 	for _, want := range []string{
 		"\n" + strings.Join(waits, ", ") + "\n",
 		fmt.Sprintf("| body | %d KiB |", maxBody>>10),

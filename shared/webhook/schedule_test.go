@@ -20,6 +20,7 @@ func TestLaterFallsOffWithAge(t *testing.T) {
 		within time.Duration
 		most   int // looks of one note
 	}{{time.Minute, 4}, {5 * time.Minute, 7}, {time.Hour, 10}, {24 * time.Hour, 15}, {75 * time.Hour, 18}}
+
 	for range notes {
 		looks, now := 0, noon
 		for _, b := range bounds {
@@ -30,15 +31,18 @@ func TestLaterFallsOffWithAge(t *testing.T) {
 				}
 				now, looks = next, looks+1
 			}
+
 			if looks > b.most {
 				t.Fatalf("%d looks within %v, want %d at most", looks, b.within, b.most)
 			}
 		}
 	}
+
 	all := map[time.Time]bool{}
 	for range 1000 {
 		all[s.Later(noon, noon.Add(time.Hour), noon.Add(time.Hour+soonest))] = true
 	}
+
 	if len(all) < 990 {
 		t.Errorf("1000 notes of one age come back at %d times", len(all))
 	}

@@ -112,6 +112,7 @@ func TestWebhookSignatureRows(t *testing.T) {
 			}
 		})
 	}
+
 	for _, c := range []struct {
 		name string
 		off  time.Duration
@@ -129,6 +130,7 @@ func TestWebhookSignatureRows(t *testing.T) {
 			}
 		})
 	}
+
 	row("row 43 id with a dot", func(t *testing.T) {
 		for _, bad := range []string{"", ".", "a.b", "task/1.", "a.1614265330", "two words", "line\nend", "null\x00", "\x7f", "ä"} {
 			if ts, s, err := webhook.Sign(one, at, owner, hook, bad, body); err == nil || ts != "" || s != "" {
@@ -139,26 +141,31 @@ func TestWebhookSignatureRows(t *testing.T) {
 			}
 		}
 	})
+
 	row("row 44 junk first", func(t *testing.T) {
 		h := deliver(t, one, time.Now())
 		good := h.Get("webhook-signature")
+
 		for _, junk := range []string{"junk", "v1,", "v1", ",", "v2,AAAA", "v1," + base64.StdEncoding.EncodeToString(make([]byte, 32)), "v1a,AAAA"} {
 			h.Set("webhook-signature", junk+" "+good)
 			if !believes(t, one.Secrets(at, owner, hook)[0], body, h) || !believesPublic(t, one.Public(at)[0], body, h) {
 				t.Errorf("refused with %q before the signatures", junk)
 			}
+
 			h.Set("webhook-signature", junk)
 			if believes(t, one.Secrets(at, owner, hook)[0], body, h) || believesPublic(t, one.Public(at)[0], body, h) {
 				t.Errorf("accepted with %q alone", junk)
 			}
 		}
 	})
+
 	row("row 45 v1 only, v1a only, both", func(t *testing.T) {
 		h := deliver(t, one, time.Now())
 		parts := strings.Split(h.Get("webhook-signature"), " ")
 		if len(parts) != 2 || !strings.HasPrefix(parts[0], "v1,") || !strings.HasPrefix(parts[1], "v1a,") {
 			t.Fatalf("signatures = %q, want v1 and then v1a", parts)
 		}
+
 		for _, c := range []struct {
 			signatures string
 			v1, v1a    bool
@@ -177,6 +184,7 @@ func TestWebhookSignatureRows(t *testing.T) {
 			}
 		}
 	})
+
 	for _, c := range []struct {
 		name     string
 		after    time.Duration // of the change
@@ -200,15 +208,19 @@ func TestWebhookSignatureRows(t *testing.T) {
 			if got := believesPublic(t, old.Public(at)[0], body, h); got != c.old {
 				t.Errorf("accepted by the old public key = %v, want %v", got, c.old)
 			}
+
 			if got := believesPublic(t, r.Public(at.Add(99 * day))[0], body, h); got != c.new {
 				t.Errorf("accepted by the new public key = %v, want %v", got, c.new)
 			}
+
 			// Within the overlap: both of one kind, then both of the other, new before old.
 			var kinds []string
+
 			for s := range strings.SplitSeq(h.Get("webhook-signature"), " ") {
 				kind, _, _ := strings.Cut(s, ",")
 				kinds = append(kinds, kind)
 			}
+
 			want := []string{"v1", "v1a"}
 			if c.old && c.new {
 				want = []string{"v1", "v1", "v1a", "v1a"}
@@ -216,6 +228,7 @@ func TestWebhookSignatureRows(t *testing.T) {
 			if !slices.Equal(kinds, want) {
 				t.Errorf("signatures are %v, want %v", kinds, want)
 			}
+
 			first, _, _ := strings.Cut(h.Get("webhook-signature"), " ")
 			h.Set("webhook-signature", first)
 			if got := believes(t, fresh, body, h); got != c.new {
@@ -223,29 +236,34 @@ func TestWebhookSignatureRows(t *testing.T) {
 			}
 		})
 	}
+
 	row("row 47 secrets under 24 bytes", func(t *testing.T) {
 		for _, n := range []int{0, 1, 23, 24, 31} {
 			if _, err := keys.Parse("2000-01-01T00:00:00Z " + base64.StdEncoding.EncodeToString(make([]byte, n))); err == nil {
 				t.Errorf("a key of %d bytes makes a ring", n)
 			}
 		}
+
 		for _, s := range ring(t, at, 0, time.Hour, 2*time.Hour).Secrets(at.Add(2*time.Hour), "", "") {
 			raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(s, "whsec_"))
 			if err != nil || len(raw) < 24 {
 				t.Errorf("a secret has %d bytes, %v, want at least 24", len(raw), err)
 			}
 		}
+
 		// The reference library itself takes an empty one; what we sign is not signed so.
 		if believes(t, "whsec_", body, deliver(t, one, time.Now())) {
 			t.Error("signed with an empty secret")
 		}
 	})
+
 	row("row 48 body written anew", func(t *testing.T) {
 		h := deliver(t, one, time.Now())
 		var value any
 		if err := json.Unmarshal(body, &value); err != nil {
 			t.Fatal(err)
 		}
+
 		anew, err := json.Marshal(value)
 		if err != nil || bytes.Equal(anew, body) {
 			t.Fatalf("the body is written the same: %s, %v", anew, err)
@@ -254,20 +272,24 @@ func TestWebhookSignatureRows(t *testing.T) {
 			t.Error("accepted with another spelling of the body")
 		}
 	})
+
 	row("row 49 replayed to another config", func(t *testing.T) {
 		h := deliver(t, one, time.Now())
 		if !believes(t, one.Secrets(at, owner, hook)[0], body, h) {
 			t.Error("refused where it was sent to")
 		}
+
 		for _, to := range [][2]string{{owner, "https://hooks.example.com/b"}, {owner, hook + "?"}, {"acme/alice", hook}} {
 			if believes(t, one.Secrets(at, to[0], to[1])[0], body, h) {
 				t.Errorf("accepted by the receiver of %q", to)
 			}
 		}
 	})
+
 	row("every bit counts", func(t *testing.T) {
 		h := deliver(t, one, time.Now())
 		secret, public := one.Secrets(at, owner, hook)[0], one.Public(at)[0]
+
 		for bit := range 8 * len(body) {
 			damaged := bytes.Clone(body)
 			damaged[bit/8] ^= 1 << (bit % 8)
@@ -275,6 +297,7 @@ func TestWebhookSignatureRows(t *testing.T) {
 				t.Errorf("accepted with bit %d of the body changed", bit)
 			}
 		}
+
 		for _, name := range []string{"webhook-id", "webhook-timestamp"} {
 			good := h.Get(name)
 			for bit := range 8 * len(good) {
@@ -285,14 +308,17 @@ func TestWebhookSignatureRows(t *testing.T) {
 					t.Errorf("accepted with bit %d of %s changed", bit, name)
 				}
 			}
+
 			h.Set(name, good)
 		}
+
 		for i, signature := range strings.Split(h.Get("webhook-signature"), " ") {
 			kind, text, _ := strings.Cut(signature, ",")
 			raw, err := base64.StdEncoding.DecodeString(text)
 			if err != nil {
 				t.Fatal(err)
 			}
+
 			for bit := range 8 * len(raw) {
 				damaged := bytes.Clone(raw)
 				damaged[bit/8] ^= 1 << (bit % 8)
@@ -318,22 +344,27 @@ func TestToken(t *testing.T) {
 	if err := json.Unmarshal(r.JWKS(now), &set); err != nil {
 		t.Fatal(err)
 	}
+
 	byJose := func(token string, at time.Time, audience string) (map[string]any, error) {
 		parsed, err := josejwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
 		if err != nil {
 			return nil, err
 		}
+
 		var c josejwt.Claims
 		all := map[string]any{}
 		if err := parsed.Claims(set, &c, &all); err != nil {
 			return nil, err
 		}
+
 		return all, c.ValidateWithLeeway(josejwt.Expected{Issuer: issuer, AnyAudience: josejwt.Audience{audience}, Time: at, ID: id}, 0)
 	}
+
 	second, err := jwk.Parse(r.JWKS(now))
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	byJWX := func(token string, at time.Time, audience string) error {
 		// Without the required claims jwx takes a token that never expires.
 		_, err := jwt.Parse([]byte(token), jwt.WithKeySet(second), jwt.WithIssuer(issuer), jwt.WithAudience(audience), jwt.WithJwtID(id),
@@ -346,15 +377,18 @@ func TestToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	want := map[string]any{"iss": issuer, "aud": origin, "jti": id, "taskId": "task-1", "iat": float64(now.Unix()), "exp": float64(now.Unix() + 300)}
 	for name, v := range want {
 		if got[name] != v {
 			t.Errorf("claim %s = %v, want %v", name, got[name], v)
 		}
 	}
+
 	if len(got) != len(want) {
 		t.Errorf("claims = %v, want %v", got, want)
 	}
+
 	for _, c := range []struct {
 		name     string
 		after    time.Duration
@@ -381,6 +415,7 @@ func TestToken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		for bit := range 8 * len(raw) {
 			damaged, all := bytes.Clone(raw), slices.Clone(segments)
 			damaged[bit/8] ^= 1 << (bit % 8)
@@ -399,6 +434,7 @@ func TestToken(t *testing.T) {
 func TestTokenIsForTheOrigin(t *testing.T) {
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	r := ring(t, now, 0)
+
 	for _, row := range []struct{ url, want string }{
 		{"https://hooks.example.com", "https://hooks.example.com"},
 		{"https://hooks.example.com:443/a?b", "https://hooks.example.com"},
@@ -425,10 +461,12 @@ func TestTokenIsForTheOrigin(t *testing.T) {
 			}
 			continue
 		}
+
 		if err != nil {
 			t.Errorf("Token(%s): %v", row.url, err)
 			continue
 		}
+
 		parsed, err := jwt.ParseInsecure([]byte(token))
 		if err != nil {
 			t.Fatal(err)
@@ -437,6 +475,7 @@ func TestTokenIsForTheOrigin(t *testing.T) {
 			t.Errorf("Token(%s) is for %v, want %s", row.url, got, row.want)
 		}
 	}
+
 	if _, err := webhook.Token(r, now, "", hook, id, "t"); err == nil {
 		t.Error("Token without an issuer gives no error")
 	}
@@ -448,6 +487,7 @@ func FuzzSign(f *testing.F) {
 	f.Add("a.b", []byte("."), int64(0), "", "")
 	f.Add("", []byte{0xff, 0}, int64(-1), "\xff", "x")
 	r := ring(f, time.Unix(0, 0).UTC(), 0)
+
 	f.Fuzz(func(t *testing.T, id string, body []byte, unix int64, owner, url string) {
 		now := time.Unix(unix, 0)
 		timestamp, signatures, err := webhook.Sign(r, now, owner, url, id, body)
@@ -457,17 +497,21 @@ func FuzzSign(f *testing.F) {
 			}
 			return
 		}
+
 		if strings.Contains(id, ".") || timestamp != strconv.FormatInt(unix, 10) {
 			t.Fatalf("Sign(%q, %d) = %s", id, unix, timestamp)
 		}
+
 		reference, err := standardwebhooks.NewWebhook(r.Secrets(now, owner, url)[0])
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		want, err := reference.Sign(id, now, body)
 		if got, _, _ := strings.Cut(signatures, " "); err != nil || got != want {
 			t.Errorf("Sign(%q, %d) = %s, want %s, %v", id, unix, got, want, err)
 		}
+
 		h := http.Header{"Webhook-Id": {id}, "Webhook-Timestamp": {timestamp}, "Webhook-Signature": {signatures}}
 		if err := reference.VerifyIgnoringTimestamp(body, h); err != nil {
 			t.Errorf("the reference refuses Sign(%q, %d): %v", id, unix, err)

@@ -70,29 +70,35 @@ func (t *turn) call(ctx context.Context, c *model.Call) (json.RawMessage, error)
 	if c.Name == askName {
 		return tools.Refusal(fmt.Sprintf(`ask takes {"question": "..."}, not empty and at most %d bytes`, maxQuestion)), nil
 	}
+
 	tool, ok := t.tools[c.Name]
 	if !ok {
 		names := append([]string{askName}, slices.Sorted(maps.Keys(t.tools))...)
 		return tools.Refusal("there is no such tool; there are: " + strings.Join(names, ", ")), nil
 	}
+
 	bound, err := tool.Bind(c.Args)
 	if err != nil {
 		return tools.Refusal(err.Error()), nil
 	}
+
 	if tool.HasEffects() {
 		if err := t.intend(ctx, tool.Name()); err != nil {
 			return nil, err
 		}
 		ctx = tools.WithKey(ctx, t.key(tool.Name()))
 	}
+
 	began := time.Now()
 	value, err := bound(ctx)
 	log := t.log.With("task", t.info.TaskID, "tool", tool.Name(), "duration", time.Since(began))
+
 	if err != nil {
 		log.WarnContext(ctx, "tool failed", "err", err)
 	} else {
 		log.InfoContext(ctx, "tool called")
 	}
+
 	return value, ctx.Err()
 }
 

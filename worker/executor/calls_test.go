@@ -53,6 +53,7 @@ func TestToolRoundTrip(t *testing.T) {
 	script := standin.NewScript(
 		standin.Call(call("add", map[string]any{"a": 2, "b": 3}), call("add", map[string]any{"a": 4, "b": 5})),
 		standin.Text("5 and 9."))
+
 	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{add(&calls)}}), message())
 	if r.text != "5 and 9." || r.state() != a2a.TaskStateCompleted {
 		t.Fatalf("%q, %v, %v", r.text, r.state(), r.err)
@@ -60,6 +61,7 @@ func TestToolRoundTrip(t *testing.T) {
 	if diff := cmp.Diff([]string{"2+3", "4+5"}, calls); diff != "" {
 		t.Error(diff)
 	}
+
 	want := "user: Hello\nmodel: call add | call add\nuser: result add {\"output\":5} | result add {\"output\":9}"
 	if diff := cmp.Diff(want, plain(script.Requests()[1].Contents)); diff != "" {
 		t.Error(diff)
@@ -67,10 +69,12 @@ func TestToolRoundTrip(t *testing.T) {
 	if id := script.Requests()[1].Contents[2].Parts[0].FunctionResponse.ID; id != "id-add" {
 		t.Errorf("id of the result: %q", id)
 	}
+
 	usage := r.final.Metadata["usage"].(map[string]any)
 	if usage["steps"] != 2.0 || usage["prompt"] != 2.0 || usage["output"] != 24.0 {
 		t.Errorf("usage %v", usage)
 	}
+
 	decl := script.Requests()[0].Tools[0].FunctionDeclarations
 	if len(decl) != 2 || decl[0].Name != "ask" || decl[1].Name != "add" || decl[1].ParametersJsonSchema == nil {
 		t.Errorf("declared: %+v", decl)
@@ -104,6 +108,7 @@ func TestWhatTheModelCanMend(t *testing.T) {
 		t.Error("a tool was called that agent.yaml does not allow")
 		return 0, nil
 	})
+
 	for _, tt := range []struct {
 		call *genai.FunctionCall
 		want string
@@ -129,10 +134,12 @@ func TestWhatTheModelCanMend(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+
 			r := run(t, t.Context(), e, message())
 			if r.state() != a2a.TaskStateCompleted || len(calls) != 0 {
 				t.Fatalf("got %v, %v; calls %v", r.state(), r.err, calls)
 			}
+
 			result := script.Requests()[1].Contents[2].Parts[0].FunctionResponse
 			if why, _ := result.Response["error"].(string); !strings.Contains(why, tt.want) || len(why) > 1100 {
 				t.Errorf("the model was told %v, want %q", result.Response, tt.want)
@@ -240,6 +247,7 @@ func TestEffectsWaitForTheirIntent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		switch ev := ev.(type) {
 		case *a2a.TaskArtifactUpdateEvent:
 			log = append(log, "text "+ev.Artifact.Parts[0].Text())
@@ -248,8 +256,10 @@ func TestEffectsWaitForTheirIntent(t *testing.T) {
 				log = append(log, ev.Status.Message.ID+" "+ev.Status.Message.Parts[0].Text())
 			}
 		}
+
 		log = append(log, fmt.Sprintf("called %d", len(keys)))
 	}
+
 	want := []string{
 		"text Working.", "called 0",
 		"task-t3-call1 Using the tool note.", "called 0", "flush",

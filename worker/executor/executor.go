@@ -55,8 +55,10 @@ func New(c Config) (*Executor, error) {
 		if _, twice := known[t.Name()]; twice || t.Name() == askName {
 			return nil, fmt.Errorf("checking the tools: the name %q is taken: choose another", t.Name())
 		}
+
 		known[t.Name()] = t
 	}
+
 	e := &Executor{
 		limits: c.Agent.Limits, model: c.Model, log: c.Log,
 		system: system(c.Agent), tools: map[string]tools.Tool{},
@@ -65,6 +67,7 @@ func New(c Config) (*Executor, error) {
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
+
 	for _, name := range c.Agent.Tools {
 		t, ok := known[name]
 		if !ok {
@@ -73,6 +76,7 @@ func New(c Config) (*Executor, error) {
 		e.tools[name] = t
 		e.offered = append(e.offered, model.Tool{Name: name, Description: t.Description(), Schema: t.Schema()})
 	}
+
 	return e, nil
 }
 

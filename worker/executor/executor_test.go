@@ -79,6 +79,7 @@ func TestFinishReasons(t *testing.T) {
 			if r.state() != tt.state || (r.err != nil) != (tt.state == "") {
 				t.Fatalf("got %v, error %v", r.state(), r.err)
 			}
+
 			var pause *task.Pause
 			if errors.As(r.err, &pause) {
 				t.Errorf("a pause: %v", r.err)
@@ -89,6 +90,7 @@ func TestFinishReasons(t *testing.T) {
 			if tt.state == a2a.TaskStateFailed && (r.text != kept || !r.whole) {
 				t.Errorf("kept %q (whole: %v)", r.text, r.whole)
 			}
+
 			if tt.state != "" && r.final.Metadata["usage"] == nil {
 				t.Error("no usage")
 			}
@@ -149,18 +151,22 @@ func TestModelErrors(t *testing.T) {
 			if r.state() != tt.state || (r.err != nil) != (tt.state == "") {
 				t.Fatalf("got %v, error %v", r.state(), r.err)
 			}
+
 			var pause *task.Pause
 			var cause *model.Error
+
 			switch {
 			case tt.pause == 0:
 				if errors.As(r.err, &pause) {
 					t.Errorf("a pause: %v", r.err)
 				}
+
 			case !errors.As(r.err, &pause) || !errors.As(r.err, &cause):
 				t.Fatalf("not a pause for a reason: %v", r.err)
 			case pause.For != tt.pause || pause.Alert != tt.alert || pause.Say == "" || strings.Contains(pause.Say, "SECRET"):
 				t.Errorf("pause %+v", pause)
 			}
+
 			if r.says() != "" && strings.Contains(r.says(), "SECRET") {
 				t.Errorf("says %q", r.says())
 			}
@@ -252,6 +258,7 @@ func TestTokenCap(t *testing.T) {
 	limits.TurnTokens, limits.OutputTokens = 100, 80
 	spent := func(total int32) model.Usage { return model.Usage{Prompt: 10, Output: total - 15, Thought: 5} }
 	call := model.Part{Call: &model.Call{Name: "nothing", Args: []byte(`{}`)}}
+
 	for _, tt := range []struct {
 		name   string
 		chunks []model.Chunk
@@ -270,6 +277,7 @@ func TestTokenCap(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			m := &chunks{list: tt.chunks}
 			r := run(t, t.Context(), newExecutor(t, setup{model: m, limits: limits}), message())
+
 			if r.state() != tt.state || r.text != tt.text || len(m.seen) != tt.steps {
 				t.Fatalf("got %v %q after %d steps, %v", r.state(), r.text, len(m.seen), r.err)
 			}

@@ -131,35 +131,43 @@ func (r result) says() string {
 func run(t testing.TB, ctx context.Context, e *executor.Executor, ec *a2asrv.ExecutorContext) result {
 	t.Helper()
 	var r result
+
 	for ev, err := range e.Execute(ctx, ec) {
 		if r.final != nil || r.err != nil {
 			t.Fatalf("something came after the end: %v, %v", ev, err)
 		}
+
 		if err != nil {
 			r.err = err
 			continue
 		}
+
 		r.events = append(r.events, ev)
 		switch ev := ev.(type) {
 		case *a2a.TaskArtifactUpdateEvent:
 			if r.whole {
 				t.Fatal("an update came after the last one")
 			}
+
 			if !ev.Append {
 				r.text = ""
 			} else if r.text == "" {
 				t.Fatal("an update extends what is not there")
 			}
+
 			for _, p := range ev.Artifact.Parts {
 				r.text += p.Text()
 			}
+
 			r.whole = ev.LastChunk
+
 		case *a2a.TaskStatusUpdateEvent:
 			if ev.Status.State != a2a.TaskStateWorking {
 				r.final = ev
 			}
 		}
 	}
+
 	return r
 }
 

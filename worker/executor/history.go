@@ -44,27 +44,34 @@ func (e *Executor) conversation(ec *a2asrv.ExecutorContext) (contents []model.Co
 func (e *Executor) recent(items []item) []model.Content {
 	left, bytes := e.limits.TurnTokens, maxHistory
 	var newest []model.Content
+
 	for _, it := range slices.Backward(items) {
 		if len(newest) >= e.limits.HistoryMessages {
 			break
 		}
+
 		parts := convert(it.role, it.parts)
 		if len(parts) == 0 {
 			continue
 		}
+
 		for _, p := range parts {
 			left -= cost(p)
 			bytes -= len(p.Text) + len(p.Data)
 		}
+
 		if left < 0 || bytes < 0 {
 			break
 		}
+
 		newest = append(newest, model.Content{Role: it.role, Parts: parts})
 	}
+
 	slices.Reverse(newest)
 	for len(newest) > 0 && newest[0].Role != model.RoleUser {
 		newest = newest[1:]
 	}
+
 	return joinRoles(newest)
 }
 
@@ -123,10 +130,12 @@ func earlier(ec *a2asrv.ExecutorContext) []item {
 func said(t *a2a.Task, now string) []item {
 	byTurn := map[int][]item{}
 	var others []item
+
 	for _, a := range t.Artifacts {
 		if a == nil {
 			continue
 		}
+
 		it := item{model.RoleModel, a.Parts}
 		if n := turnOf(a.ID); n > 0 {
 			byTurn[n] = append(byTurn[n], it)
@@ -134,8 +143,10 @@ func said(t *a2a.Task, now string) []item {
 			others = append(others, it)
 		}
 	}
+
 	var items []item
 	turn := 0
+
 	for _, m := range t.History {
 		if m == nil {
 			continue
@@ -143,14 +154,17 @@ func said(t *a2a.Task, now string) []item {
 		if m.ID == now && now != "" {
 			break
 		}
+
 		if m.Role == a2a.MessageRoleAgent {
 			items = append(items, item{model.RoleModel, m.Parts})
 			continue
 		}
+
 		turn++
 		items = append(items, item{model.RoleUser, m.Parts})
 		items = append(items, byTurn[turn]...)
 	}
+
 	return append(items, others...)
 }
 

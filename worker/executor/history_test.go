@@ -103,14 +103,17 @@ func TestHistoryLimits(t *testing.T) {
 		for i := range 10 {
 			h = append(h, user(fmt.Sprint("u", i), text(fmt.Sprintf("u%d%s", i, strings.Repeat(".", n)))), agentSays(fmt.Sprintf("a%d", i)))
 		}
+
 		ec.StoredTask.History = append(h, ec.Message)
 		return ec
 	}
+
 	some := func(messages, tokens int) setup {
 		l := defaults()
 		l.HistoryMessages, l.TurnTokens, l.OutputTokens = messages, tokens, min(tokens, 2000)
 		return setup{limits: l}
 	}
+
 	for _, tt := range []struct {
 		name string
 		ec   *a2asrv.ExecutorContext
@@ -148,6 +151,7 @@ func TestM34Parts(t *testing.T) {
 		p.MediaType, p.Filename = mime, name
 		return p
 	}
+
 	ec := message(
 		text(""), text("look"),
 		a2a.NewDataPart(map[string]any{"a": []any{1.5, "<b>"}}), a2a.NewDataPart(nil),
@@ -156,11 +160,13 @@ func TestM34Parts(t *testing.T) {
 		a2a.NewFileURLPart("file:///etc/passwd", "text/plain"), a2a.NewFileURLPart("ftp://example.com/x", "text/plain"), a2a.NewFileURLPart("https://", ""), a2a.NewFileURLPart("\x00", ""),
 		nil, &a2a.Part{},
 	)
+
 	// What the agent made is told, not sent: the model takes files from users only.
 	ec.RelatedTasks = []*a2a.Task{{
 		ID: "old", History: []*a2a.Message{user("a1", text("draw"))},
 		Artifacts: []*a2a.Artifact{artifact("t1-answer", raw("image/png", "cat.png", "PNG"), a2a.NewFileURLPart("https://example.com/x", ""))},
 	}}
+
 	want := "user: draw\nmodel: (a file: cat.png image/png, 3 bytes) | (a file that cannot be read: unnamed)\n" +
 		`user: look | {"a":[1.5,"<b>"]} | null | image/png PNG | text/plain words | application/octet-stream ` + "\xff\xfe" +
 		" | application/pdf https://example.com/a.pdf | (a file that cannot be read: text/plain) | (a file that cannot be read: text/plain) | (a file that cannot be read: unnamed) | (a file that cannot be read: unnamed)"
@@ -182,23 +188,28 @@ func TestUnderTheSDK(t *testing.T) {
 	script := standin.NewScript(
 		standin.Call(call("ask", map[string]any{"question": "Which one?"})),
 		standin.Text("The ", "first."))
+
 	handler := a2asrv.NewHandler(newExecutor(t, setup{model: scripted(t, script)}))
 	sent, err := handler.SendMessage(t.Context(), &a2a.SendMessageRequest{Message: a2a.NewMessage(a2a.MessageRoleUser, text("Hello"))})
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	got := sent.(*a2a.Task)
 	if got.Status.State != a2a.TaskStateInputRequired || got.Status.Message.Parts[0].Text() != "Which one?" {
 		t.Fatalf("got %+v", got.Status)
 	}
+
 	answer := a2a.NewMessageForTask(a2a.MessageRoleUser, got, text("That."))
 	if sent, err = handler.SendMessage(t.Context(), &a2a.SendMessageRequest{Message: answer}); err != nil {
 		t.Fatal(err)
 	}
+
 	got = sent.(*a2a.Task)
 	if got.Status.State != a2a.TaskStateCompleted || len(got.Artifacts) != 1 || got.Artifacts[0].ID != "t2-answer" {
 		t.Fatalf("got %+v", got)
 	}
+
 	want := "user: Hello\nmodel: Which one?\nuser: That."
 	if diff := cmp.Diff(want, plain(script.Requests()[1].Contents)); diff != "" {
 		t.Error(diff)

@@ -99,6 +99,7 @@ func (t *turn) failure(ctx context.Context, err error) (outcome, error) {
 		return failed("The answer was cut off: it is too long. What there is of it was kept."), nil
 	case errors.Is(err, errBudget):
 		return t.overBudget(), nil
+
 	case !errors.As(err, &e):
 		return outcome{}, fmt.Errorf("asking the model: %w", err)
 	case e.Throttled():
@@ -108,15 +109,18 @@ func (t *turn) failure(ctx context.Context, err error) (outcome, error) {
 		}
 		wait = min(max(wait, waitLeast), waitMost)
 		return outcome{}, &task.Pause{For: wait, Say: "The task is waiting for the model's quota.", Err: err}
+
 	case e.Denied():
 		return outcome{}, &task.Pause{
 			For: waitDenied, Alert: true, Err: err,
 			Say: "The task is waiting: the agent's operator must mend the access to the model.",
 		}
+
 	case e.Invalid():
 		t.log.WarnContext(ctx, "the model refused a request", "task", t.info.TaskID, "err", err)
 		return failed("The model cannot work on this message: it refused the request as invalid or too large."), nil
 	}
+
 	return outcome{}, fmt.Errorf("asking the model: %w", err)
 }
 

@@ -39,10 +39,12 @@ func (t *turn) step(ctx context.Context) (step, error) {
 		System: t.system, History: t.history, Tools: t.offered,
 		MaxTokens: int32(min(int64(t.limits.OutputTokens), left)),
 	}
+
 	for c, err := range t.model.Generate(ctx, req) {
 		if err != nil {
 			return s, err
 		}
+
 		// What comes after the limit was reported is not waited for; an answer
 		// that is complete by then is paid for, and counts.
 		if len(c.Parts) > 0 && tokens(s.usage) > left {
@@ -51,16 +53,19 @@ func (t *turn) step(ctx context.Context) (step, error) {
 		if c.Usage != (model.Usage{}) {
 			s.usage = c.Usage
 		}
+
 		for _, p := range c.Parts {
 			if err := t.take(&s, p); err != nil {
 				return s, err
 			}
 		}
+
 		if c.Finish != model.FinishNone {
 			s.finish, s.reason = c.Finish, c.Reason
 			break
 		}
 	}
+
 	return s, nil
 }
 

@@ -53,15 +53,18 @@ func (t *turn) work(ctx context.Context, ec *a2asrv.ExecutorContext) (outcome, e
 	if t.history, ok = t.conversation(ec); !ok {
 		return failed("The message holds nothing that the agent can read."), nil
 	}
+
 	for range t.limits.Steps {
 		if t.used.total() >= int64(t.limits.TurnTokens) {
 			return t.overBudget(), nil
 		}
+
 		s, err := t.step(ctx)
 		t.used.add(s.usage)
 		if err != nil {
 			return t.failure(ctx, err)
 		}
+
 		if s.finish == model.FinishStop && len(s.calls) > 0 {
 			question, err := t.act(ctx, s)
 			if err != nil || question != "" {
@@ -69,6 +72,7 @@ func (t *turn) work(ctx context.Context, ec *a2asrv.ExecutorContext) (outcome, e
 			}
 			continue
 		}
+
 		if !again(s.finish) {
 			return t.verdict(s)
 		}
@@ -76,6 +80,7 @@ func (t *turn) work(ctx context.Context, ec *a2asrv.ExecutorContext) (outcome, e
 			return outcome{}, err
 		}
 	}
+
 	return failed(fmt.Sprintf("The work was ended: it was not done after %d steps, the limit of one message.", t.limits.Steps)), nil
 }
 

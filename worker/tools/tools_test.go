@@ -30,6 +30,7 @@ func Example() {
 		To   string `json:"to" jsonschema:"address of the recipient"`
 		Text string `json:"text"`
 	}
+
 	sent := map[string]string{} // stands for a mail service that honours keys
 	send := tools.New("send_mail", "Sends a mail.",
 		func(ctx context.Context, in mail) (string, error) {
@@ -45,9 +46,11 @@ func Example() {
 			fmt.Println(err)
 			return
 		}
+
 		result, err := call(tools.WithKey(context.Background(), "task/1/send_mail-1"))
 		fmt.Println(string(result), err)
 	}
+
 	fmt.Println(len(sent), "mail sent")
 	// Output:
 	// {"output":"sent"} <nil>
@@ -123,6 +126,7 @@ func TestCall(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+
 			got, err := call(t.Context())
 			if diff := cmp.Diff(tt.want, string(got)); diff != "" {
 				t.Error(diff)
@@ -190,6 +194,7 @@ func TestTime(t *testing.T) {
 			tool = c
 		}
 	}
+
 	for _, tt := range []struct{ args, want string }{
 		{`{}`, `{"output":{"time":"2000-01-01T00:00:00Z","weekday":"Saturday","zone":"UTC"}}`},
 		{`{"zone":"America/New_York"}`, `{"output":{"time":"1999-12-31T19:00:00-05:00","weekday":"Friday","zone":"America/New_York"}}`},
@@ -202,6 +207,7 @@ func TestTime(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+
 			got, _ := call(t.Context())
 			if diff := cmp.Diff(tt.want, string(got)); diff != "" {
 				t.Errorf("%s: %s", tt.args, diff)

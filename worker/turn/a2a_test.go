@@ -25,29 +25,37 @@ func TestM32V10Decision28ExecutorSeesTheRequest(t *testing.T) {
 		Extensions       []string
 		User             string
 	}
+
 	var got []told
+
 	b := newBench(t, execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		cc, _ := a2asrv.CallContextFrom(ctx)
 		now := told{ec.Metadata, ec.Message.Metadata, cc.Extensions().ActivatedURIs(), cc.User.Name}
+
 		for _, uri := range []string{"urn:x:a", "urn:x:b"} {
 			if on := cc.Extensions().Active(&a2a.AgentExtension{URI: uri}); on != slices.Contains(now.Extensions, uri) {
 				t.Errorf("%s is active: %v", uri, on)
 			}
 		}
+
 		got = append(got, now)
 		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateInputRequired, a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("?"))), nil)
 	}))
+
 	send := func(id, taskID string, m desk.Message) string {
 		m.Owner, m.Message = "me", &a2a.Message{
 			ID: id, TaskID: a2a.TaskID(taskID), Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart("hi")}, Metadata: map[string]any{"of": id},
 		}
+
 		r, err := b.desk.Accept(t.Context(), m)
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		b.deliver(r.ID(), id, 0)
 		return r.ID()
 	}
+
 	id := send("m1", "", desk.Message{Extensions: []string{"urn:x:a"}, Metadata: map[string]any{"n": []any{1.5, nil}}})
 	send("m2", id, desk.Message{})
 	want := []told{
@@ -94,6 +102,7 @@ func TestM26Decision27ReferencedTasks(t *testing.T) {
 		}
 		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
 	}))
+
 	mine := b.send("mine", "mine", "")
 	theirs, err := b.desk.Accept(t.Context(), desk.Message{Owner: "you", Message: &a2a.Message{
 		ID: "theirs", ContextID: "theirs", Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart("theirs")},
@@ -101,6 +110,7 @@ func TestM26Decision27ReferencedTasks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for id, contextID := range map[string]string{"elsewhere": "", "in the context of another": "theirs"} {
 		r, err := b.desk.Accept(t.Context(), desk.Message{Owner: "me", Message: &a2a.Message{
 			ID: id, ContextID: contextID, Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart(id)},
@@ -109,6 +119,7 @@ func TestM26Decision27ReferencedTasks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		b.deliver(r.ID(), id, 0)
 		if diff := cmp.Diff([]string{"mine"}, seen); diff != "" {
 			t.Errorf("%s:\n%s", id, diff)
@@ -121,20 +132,24 @@ func TestDecision29FailureTellsNothingInternal(t *testing.T) {
 	b := newBench(t, execute(func(_ context.Context, _ *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		yield(nil, errors.New("dial tcp 10.0.0.1: password hunter2"))
 	}))
+
 	id := b.send("m", "hello", "").ID()
 	for retry := range 20 {
 		if b.load(id).Terminal() {
 			break
 		}
+
 		b.deliver(id, "job", retry)
 		if wake := b.load(id).Wake; wake.After(b.clock()) {
 			b.pass(wake.Sub(b.clock()))
 		}
 	}
+
 	r := b.load(id)
 	if r.State() != a2a.TaskStateFailed || r.Task.Status.Message == nil {
 		t.Fatalf("the task is %s", r.State())
 	}
+
 	enc, err := r.Encode()
 	if err != nil {
 		t.Fatal(err)

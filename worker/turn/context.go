@@ -53,8 +53,10 @@ func (w *Worker) related(ctx context.Context, r task.Record) ([]*a2a.Task, error
 	if err != nil {
 		return nil, err
 	}
+
 	var found []task.Record
 	left := maxRelatedBytes
+
 	for _, id := range ids {
 		f, err := w.cfg.Store.Load(ctx, id)
 		if errors.Is(err, task.ErrNotFound) || (err == nil && !f.Visible(r.Owner)) {
@@ -63,6 +65,7 @@ func (w *Worker) related(ctx context.Context, r task.Record) ([]*a2a.Task, error
 		if err != nil {
 			return nil, err
 		}
+
 		form, err := f.Encode()
 		if err != nil {
 			return nil, err
@@ -70,13 +73,16 @@ func (w *Worker) related(ctx context.Context, r task.Record) ([]*a2a.Task, error
 		if left -= form.Size(); left < 0 {
 			break
 		}
+
 		found = append(found, f)
 	}
+
 	slices.SortStableFunc(found, func(a, b task.Record) int { return a.Stamp().Compare(b.Stamp()) })
 	out := make([]*a2a.Task, len(found))
 	for i, f := range found {
 		out[i] = task.Clone(f.Task)
 	}
+
 	return out, nil
 }
 

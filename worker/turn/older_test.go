@@ -27,10 +27,12 @@ func TestTasksOfAnOlderFileGoOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	path := filepath.Join(t.TempDir(), "errand.db")
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	killed := time.Date(2026, time.November, 29, 13, 22, 30, 0, time.UTC)
 	b := newBenchOn(t, path, killed, execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		yield(a2a.NewArtifactEvent(ec, a2a.NewTextPart("answer to "+ec.Message.Parts[0].Text())), nil)
@@ -49,9 +51,11 @@ func TestTasksOfAnOlderFileGoOn(t *testing.T) {
 			}
 			all[s] = p.Total
 		}
+
 		maps.DeleteFunc(all, func(_ a2a.TaskState, n int) bool { return n == 0 })
 		return all
 	}
+
 	want := map[a2a.TaskState]int{
 		a2a.TaskStateSubmitted: 3, a2a.TaskStateWorking: 7, a2a.TaskStateInputRequired: 1, a2a.TaskStateAuthRequired: 1,
 		a2a.TaskStateCompleted: 4, a2a.TaskStateCanceled: 1, a2a.TaskStateFailed: 1, a2a.TaskStateRejected: 1,
@@ -64,6 +68,7 @@ func TestTasksOfAnOlderFileGoOn(t *testing.T) {
 	if err != nil || len(due) != 10 {
 		t.Fatalf("Due = %v, %v, want 10 tasks", due, err)
 	}
+
 	for _, ref := range due {
 		for retry := 0; !b.load(ref.ID).Terminal() && retry < 5; retry++ {
 			if wake := b.load(ref.ID).Wake; wake.After(b.clock()) {
@@ -71,6 +76,7 @@ func TestTasksOfAnOlderFileGoOn(t *testing.T) {
 			}
 			b.deliver(ref.ID, "job of "+ref.ID, retry)
 		}
+
 		r := b.load(ref.ID)
 		last := r.Task.History[len(r.Task.History)-1].Parts[0].Text()
 		if said := texts(r.Task); r.State() != a2a.TaskStateCompleted || !slices.Contains(said, "answer to "+last) || len(r.Inbox) > 0 {
@@ -83,17 +89,20 @@ func TestTasksOfAnOlderFileGoOn(t *testing.T) {
 		if err != nil || len(p.Records) != 1 {
 			t.Fatalf("List of %s: %v, %v", state, p.Records, err)
 		}
+
 		id := p.Records[0].ID()
 		if _, err := b.desk.Accept(t.Context(), desk.Message{Owner: "anonymous", Message: &a2a.Message{
 			ID: "answer", TaskID: a2a.TaskID(id), Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart("here you are")},
 		}}); err != nil {
 			t.Fatal(err)
 		}
+
 		b.deliver(id, "answer", 0)
 		if r := b.load(id); r.State() != a2a.TaskStateCompleted || !strings.Contains(fmt.Sprint(texts(r.Task)), "answer to here you are") {
 			t.Errorf("the task that was %s is %s: %q", state, r.State(), texts(r.Task))
 		}
 	}
+
 	want = map[a2a.TaskState]int{a2a.TaskStateCompleted: 16, a2a.TaskStateCanceled: 1, a2a.TaskStateFailed: 1, a2a.TaskStateRejected: 1}
 	if diff := cmp.Diff(want, states()); diff != "" {
 		t.Errorf("in the end (-want +got):\n%s", diff)

@@ -87,6 +87,7 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 	if err != nil {
 		return task.Outcome{}, because(ctx, err)
 	}
+
 	ctx, cc := callContext(ctx, r)
 	ec.User, ec.ServiceParams = cc.User, cc.ServiceParams()
 	ctx = task.WithRun(ctx, task.Run{Turn: r.Turn, Attempt: r.Attempt, Until: until, Flush: s.flush})
@@ -98,6 +99,7 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 		err = because(ctx, err)
 		w.cleanup(ctx, ec, s, err)
 	}()
+
 	for ev, err := range w.cfg.Executor.Execute(ctx, ec) {
 		switch {
 		case err != nil:
@@ -105,12 +107,14 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 		case ctx.Err() != nil:
 			return task.Outcome{}, context.Cause(ctx)
 		}
+
 		if ev == nil {
 			continue
 		}
 		if err := task.Storable(ev); err != nil {
 			return task.Outcome{}, err
 		}
+
 		o, ended := task.OutcomeOf(ev)
 		if _, whole := ev.(*a2a.Task); whole || !ended {
 			s.add(ev)
@@ -119,9 +123,11 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 			return o, nil
 		}
 	}
+
 	if ctx.Err() != nil {
 		return task.Outcome{}, context.Cause(ctx)
 	}
+
 	return task.Outcome{}, errSilent
 }
 
@@ -170,10 +176,12 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 	case errors.Is(err, task.ErrUnstorable):
 		s.log.WarnContext(ctx, "the executor's answer cannot be kept", "err", err)
 		return s.fail(ctx, "The task was ended: the agent gave an answer that cannot be kept.")
+
 	case errors.Is(err, errSilent):
 		return s.fail(ctx, "The task was ended: the agent gave no answer.")
 	case errors.Is(err, errDrain), errors.Is(err, errTooLong), errors.Is(err, errGone):
 		return s.park(ctx, w.cfg.Desk.Now(), "")
+
 	case errors.As(err, &pause):
 		level := slog.LevelInfo
 		if pause.Alert {
@@ -182,6 +190,7 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 		s.log.Log(ctx, level, "turn parked", "for", pause.For, "alert", pause.Alert, "err", pause.Err)
 		return s.park(ctx, w.cfg.Desk.Now().Add(pause.For), pause.Say)
 	}
+
 	return s.rec, err
 }
 

@@ -51,6 +51,7 @@ func TestProgressWhoseAnswerWasLostIsNotTheEnd(t *testing.T) {
 	b := newBench(t, nil)
 	store := &mute{DB: b.store}
 	runs := 0
+
 	b.rare(store, execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		runs++
 		first := a2a.NewArtifactEvent(ec, a2a.NewTextPart("one "))
@@ -60,17 +61,21 @@ func TestProgressWhoseAnswerWasLostIsNotTheEnd(t *testing.T) {
 		if err := run.Flush(ctx); !errors.Is(err, errMute) {
 			t.Errorf("Flush with a store that does not answer = %v", err)
 		}
+
 		store.silent.Store(false)
 		yield(a2a.NewArtifactUpdateEvent(ec, first.Artifact.ID, a2a.NewTextPart("two")), nil)
 		if err := run.Flush(ctx); err != nil {
 			t.Error(err)
 		}
+
 		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
 	}))
+
 	id := b.send("m", "hello", "").ID()
 	if code := b.deliver(id, "job", 0); code != http.StatusNoContent || runs != 1 {
 		t.Errorf("answered %d after %d runs", code, runs)
 	}
+
 	r := b.load(id)
 	if diff := cmp.Diff([]string{"one two"}, texts(r.Task)); diff != "" || r.State() != a2a.TaskStateCompleted {
 		t.Errorf("the task is %s:\n%s", r.State(), diff)
@@ -115,6 +120,7 @@ func TestExecutorIsToldOfTheCancel(t *testing.T) {
 		<-ctx.Done()
 		yield(nil, ctx.Err())
 	}, told})
+
 	id := b.send("m", "hello", "").ID()
 	code := make(chan int)
 	go func() { code <- b.deliver(id, "job", 0) }()
@@ -125,9 +131,11 @@ func TestExecutorIsToldOfTheCancel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	if got := <-code; got != http.StatusNoContent {
 		t.Errorf("answered %d", got)
 	}
+
 	select {
 	case <-told:
 	default:
@@ -139,6 +147,7 @@ func TestAnswerThatCannotBeKeptFailsTheTask(t *testing.T) {
 	status := func(state a2a.TaskState, parts ...*a2a.Part) a2a.Event {
 		return &a2a.TaskStatusUpdateEvent{Status: a2a.TaskStatus{State: state, Message: a2a.NewMessage(a2a.MessageRoleAgent, parts...)}}
 	}
+
 	for name, ev := range map[string]a2a.Event{
 		"no artifact":           &a2a.TaskArtifactUpdateEvent{},
 		"no part":               &a2a.TaskArtifactUpdateEvent{Artifact: &a2a.Artifact{ID: "a", Parts: a2a.ContentParts{nil}}},
@@ -155,14 +164,17 @@ func TestAnswerThatCannotBeKeptFailsTheTask(t *testing.T) {
 					yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
 				}
 			}))
+
 			id := b.send("m", "hello", "").ID()
 			if code := b.deliver(id, "job", 0); code != http.StatusNoContent {
 				t.Errorf("answered %d", code)
 			}
+
 			r := b.load(id)
 			if r.State() != a2a.TaskStateFailed || !strings.Contains(r.Task.Status.Message.Parts[0].Text(), "cannot be kept") {
 				t.Errorf("the task is %s: %+v", r.State(), r.Task.Status.Message)
 			}
+
 			enc, err := r.Encode()
 			if err == nil {
 				_, err = task.Decode(enc.Head, enc.Body, r.Version)

@@ -36,46 +36,57 @@ func within(t *testing.T, what string, f func()) {
 func TestFailingTurnHoldsNobodyUp(t *testing.T) {
 	started, release, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	runs := 0
+
 	b := newBench(t, execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		switch ec.Message.Parts[0].Text() {
 		case "slow":
 			close(started)
 			<-release
+
 		case "bad":
 			runs++
 			yield(nil, errors.New("the model is out"))
 			return
 		}
+
 		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
 	}))
+
 	slow, bad, good := b.send("s", "slow", "").ID(), b.send("b", "bad", "").ID(), b.send("g", "good", "").ID()
 	go func() {
 		defer close(ended)
 		b.deliver(slow, "slow", 0)
 	}()
+
 	<-started
 	defer func() {
 		close(release)
 		<-ended
 	}()
+
 	within(t, "the failing turn", func() {
 		retry := 0
 		next := func() {
 			b.deliver(bad, "bad", retry)
 			retry++
 		}
+
 		next()
 		next()
+
 		for _, wait := range b.rules.Parks {
 			next()
 			b.pass(wait)
 			next()
 		}
+
 		next()
 	})
+
 	if r := b.load(bad); runs != b.rules.Attempts || r.State() != a2a.TaskStateFailed {
 		t.Errorf("after %d runs the failing task is %s", runs, r.State())
 	}
+
 	within(t, "an ordinary turn", func() {
 		if code := b.deliver(good, "good", 0); code != http.StatusNoContent {
 			t.Errorf("the ordinary turn was answered %d", code)
@@ -88,10 +99,12 @@ func TestFailingTurnHoldsNobodyUp(t *testing.T) {
 func TestTurnThatBreaksItsWorkerRunsAlone(t *testing.T) {
 	started, parked, begun, ended := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
 	beside := false
+
 	b := newBench(t, execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		if ec.Message.Parts[0].Text() == "slow" {
 			close(started)
 			<-parked
+
 			select {
 			case <-begun:
 				beside = true
@@ -100,14 +113,17 @@ func TestTurnThatBreaksItsWorkerRunsAlone(t *testing.T) {
 		} else {
 			close(begun)
 		}
+
 		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
 	}))
+
 	slow, bad := b.send("s", "slow", "").ID(), b.send("b", "bad", "").ID()
 	b.died(bad, 2)
 	go func() {
 		defer close(ended)
 		b.deliver(slow, "slow", 0)
 	}()
+
 	<-started
 	within(t, "putting it off", func() { b.deliver(bad, "bad", 2) })
 	b.pass(b.rules.Parks[0])
@@ -155,6 +171,7 @@ func TestTurnThatWaitsForTheOthersEndsWithItsDelivery(t *testing.T) {
 	}{{time.Minute, http.StatusNoContent, 3}, {8 * time.Minute, http.StatusServiceUnavailable, 2}} {
 		started, release, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
 		var until time.Time
+
 		ex := execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 			if ec.Message.Parts[0].Text() == "slow" {
 				close(started)
@@ -163,24 +180,29 @@ func TestTurnThatWaitsForTheOthersEndsWithItsDelivery(t *testing.T) {
 				run, _ := task.RunFrom(ctx)
 				until = run.Until
 			}
+
 			yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
 		})
+
 		b := newBench(t, ex)
 		slow, bad := b.send("s", "slow", "").ID(), b.send("b", "bad", "").ID()
 		b.died(bad, 2)
 		b.deliver(bad, "bad", 2) // puts it off
 		b.pass(b.rules.Parks[0])
 		read := make(chan struct{}, 10)
+
 		b.worker = b.newWorker(other{b.store, func(r task.Record) (task.Record, error) {
 			if r.ID() == bad {
 				read <- struct{}{}
 			}
 			return r, nil
 		}}, ex, 0)
+
 		go func() {
 			defer close(ended)
 			b.deliver(slow, "slow", 0)
 		}()
+
 		<-started
 		delivered := b.clock()
 		code := make(chan int)
@@ -188,9 +210,11 @@ func TestTurnThatWaitsForTheOthersEndsWithItsDelivery(t *testing.T) {
 		<-read // its time runs
 		b.pass(test.wait)
 		close(release)
+
 		if got := <-code; got != test.code {
 			t.Errorf("after %v: answered %d, want %d", test.wait, got, test.code)
 		}
+
 		<-ended
 		if r := b.load(bad); r.Epoch != test.epoch {
 			t.Errorf("after %v: %d claims, want %d", test.wait, r.Epoch, test.epoch)

@@ -107,10 +107,12 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 		w.cfg.Log.InfoContext(ctx, "job dropped: no such task", "task", id)
 		return nil
 	}
+
 	if foreign(err) {
 		w.cfg.Log.ErrorContext(ctx, "job dropped: the record is not for this version of the program", "task", id, "err", err)
 		return nil
 	}
+
 	if err != nil {
 		return err
 	}
@@ -123,6 +125,7 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 		return err
 	}
 	defer w.slots.Release(need)
+
 	// Waiting for the others took of the delivery's time, which the lease must not outlive.
 	if waited := w.cfg.Desk.Now().Sub(start); need > 1 && waited > w.cfg.Deadline/2 {
 		return fmt.Errorf("the turn of task %s has waited %v to run alone", id, waited)
@@ -130,16 +133,19 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 
 	lease.Until = start.Add(w.cfg.Lease).UTC().Round(0) // as it is when the record is read back
 	told := len(r.Notes)
+
 	// A claim is not broken off: one that is there and that nobody knows of keeps all
 	// others away until its lease ends.
 	r, verdict, err := w.claim(context.WithoutCancel(ctx), r, task.Claim{Lease: lease, Told: told})
 	if errors.Is(err, task.ErrNotFound) {
 		return nil
 	}
+
 	if foreign(err) {
 		w.cfg.Log.ErrorContext(ctx, "job dropped: the record is not for this version of the program", "task", id, "err", err)
 		return nil
 	}
+
 	if err != nil {
 		return fmt.Errorf("claiming task %s: %w", id, err)
 	}
@@ -149,6 +155,7 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 		err := w.run(ctx, r, lease, start)
 		w.failures.ran(id, r.Epoch, err)
 		return err
+
 	case task.Parked:
 		return w.cfg.Desk.Enqueue(ctx, r, r.Lane) // its wake-up, if that is near (R12)
 	case task.Ended:
@@ -156,6 +163,7 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 		w.cfg.Log.WarnContext(ctx, "task ended without an answer", "task", id, "job", lease.Name, "attempt", r.Attempt, "epoch", r.Epoch)
 		return w.publish(ctx, r)
 	}
+
 	return w.settle(ctx, r, told)
 }
 

@@ -53,9 +53,11 @@ func template(chunks ...string) execute {
 func TestDecision9ForeignExecutorIsCrashProof(t *testing.T) {
 	attempts := 0
 	whole := template("one ", "two ", "three")
+
 	b := newBench(t, execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		attempts++
 		n := 0
+
 		whole(ctx, ec, func(ev a2a.Event, err error) bool {
 			if n++; attempts == 1 && n == 3 {
 				if run, ok := task.RunFrom(ctx); !ok || run.Flush(ctx) != nil { // what was said is in the record
@@ -63,9 +65,11 @@ func TestDecision9ForeignExecutorIsCrashProof(t *testing.T) {
 				}
 				panic("the process dies here")
 			}
+
 			return yield(ev, err)
 		})
 	}))
+
 	id := b.send("m", "hello", "").ID()
 	if code := b.deliver(id, "job", 0); code != http.StatusServiceUnavailable {
 		t.Errorf("a broken attempt was answered %d", code)
@@ -76,6 +80,7 @@ func TestDecision9ForeignExecutorIsCrashProof(t *testing.T) {
 	if code := b.deliver(id, "job", 1); code != http.StatusNoContent {
 		t.Errorf("the second attempt was answered %d", code)
 	}
+
 	r := b.load(id)
 	if diff := cmp.Diff([]string{"one two three"}, texts(r.Task)); diff != "" {
 		t.Errorf("attempts are mixed:\n%s", diff)
@@ -91,15 +96,18 @@ func TestDecision9ForeignExecutorIsCrashProof(t *testing.T) {
 func TestLiveLeaseIsLeftAloneUnlessTheQueueGaveItUp(t *testing.T) {
 	running, release := make(chan int64, 10), make(chan struct{})
 	var runs atomic.Int64
+
 	b := newBench(t, execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		n := runs.Add(1)
 		running <- n
 		if n == 1 {
 			<-release // does not even look at its context: a stalled process
 		}
+
 		yield(a2a.NewArtifactEvent(ec, a2a.NewTextPart(fmt.Sprint("attempt ", n))), nil)
 		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
 	}))
+
 	id := b.send("m", "hello", "").ID()
 	first := make(chan int)
 	go func() { first <- b.deliver(id, "job", 0) }()
@@ -110,13 +118,16 @@ func TestLiveLeaseIsLeftAloneUnlessTheQueueGaveItUp(t *testing.T) {
 	if r := b.load(id); r.Epoch != 1 {
 		t.Fatalf("a live lease was taken: epoch %d", r.Epoch)
 	}
+
 	if code := b.deliver(id, "job", 1); code != http.StatusNoContent {
 		t.Errorf("the takeover was answered %d", code)
 	}
+
 	r := b.load(id)
 	if r.Epoch != 2 || r.State() != a2a.TaskStateCompleted {
 		t.Errorf("after the takeover: epoch %d, %s", r.Epoch, r.State())
 	}
+
 	close(release) // the zombie wakes up and wants to write
 	if code := <-first; code != http.StatusNoContent {
 		t.Errorf("the zombie was answered %d", code)
@@ -129,6 +140,7 @@ func TestLiveLeaseIsLeftAloneUnlessTheQueueGaveItUp(t *testing.T) {
 func TestCancelStopsTheRun(t *testing.T) {
 	started, stopped := make(chan struct{}), make(chan error, 1)
 	flushed := make(chan error, 1)
+
 	b := newBench(t, execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		close(started)
 		<-ctx.Done()
@@ -137,6 +149,7 @@ func TestCancelStopsTheRun(t *testing.T) {
 		stopped <- ctx.Err()
 		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
 	}))
+
 	id := b.send("m", "hello", "").ID()
 	code := make(chan int)
 	go func() { code <- b.deliver(id, "job", 0) }()
@@ -147,9 +160,11 @@ func TestCancelStopsTheRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	if err := <-flushed; !errors.Is(err, task.ErrFenced) {
 		t.Errorf("Flush after the cancel = %v: an effect would have happened", err)
 	}
+
 	<-stopped
 	if got := <-code; got != http.StatusNoContent {
 		t.Errorf("the cancelled run was answered %d", got)
@@ -160,6 +175,7 @@ func TestCancelStopsTheRun(t *testing.T) {
 	if code := b.deliver(id, "cancel's job", 0); code != http.StatusNoContent {
 		t.Errorf("the cancel's job was answered %d", code)
 	}
+
 	if diff := cmp.Diff([]string{"1 state_CANCELED"}, b.published()); diff != "" {
 		t.Error(diff)
 	}
@@ -176,6 +192,7 @@ func TestCancelStopsTheRunWhoseWatchBroke(t *testing.T) {
 		close(started)
 		<-ctx.Done()
 	})
+
 	b := newBench(t, ex)
 	cut := &cutting{Store: b.store, cut: make(chan struct{})}
 	b.worker = b.newWorker(cut, ex, 0)
@@ -183,12 +200,14 @@ func TestCancelStopsTheRunWhoseWatchBroke(t *testing.T) {
 	code := make(chan int, 1)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
+
 	go func() {
 		req := httptest.NewRequestWithContext(ctx, "POST", queue.PathTurn, strings.NewReader(`{"id":"`+id+`"}`))
 		w := httptest.NewRecorder()
 		b.worker.ServeHTTP(w, req)
 		code <- w.Code
 	}()
+
 	<-started
 	<-cut.cut
 	_, err := task.Update(t.Context(), b.store, id, func(r task.Record) (task.Record, bool, error) {
@@ -197,11 +216,13 @@ func TestCancelStopsTheRunWhoseWatchBroke(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	select {
 	case got := <-code:
 		if got != http.StatusNoContent {
 			t.Errorf("the cancelled run was answered %d", got)
 		}
+
 	case <-time.After(2 * time.Minute):
 		t.Error("the cancelled run goes on")
 		stop()
@@ -266,6 +287,7 @@ func TestTurnNobodyWaitsForIsParked(t *testing.T) {
 		<-ctx.Done()
 		yield(nil, ctx.Err())
 	}))
+
 	r := b.send("m1", "hello", "")
 	<-b.jobs // of the accept
 	ctx, hangUp := context.WithCancel(t.Context())
@@ -275,6 +297,7 @@ func TestTurnNobodyWaitsForIsParked(t *testing.T) {
 	if !r.Lease.Until.IsZero() || r.Wake.IsZero() || r.Attempt != 0 || len(r.Task.Artifacts) != 1 {
 		t.Errorf("the turn was not parked: lease %+v, wake %v, attempt %d, artifacts %v", r.Lease, r.Wake, r.Attempt, r.Task.Artifacts)
 	}
+
 	select {
 	case id := <-b.jobs:
 		if id != r.ID() {
@@ -293,11 +316,13 @@ func TestDecision5PauseParks(t *testing.T) {
 		b := newBench(t, execute(func(_ context.Context, _ *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 			yield(nil, &task.Pause{For: test.wait, Say: "waiting", Err: errors.New("429")})
 		}))
+
 		id := b.send("m", "hello", "").ID()
 		<-b.jobs
 		if code := b.deliver(id, "job", 0); code != http.StatusNoContent {
 			t.Errorf("%s: answered %d", test.wait, code)
 		}
+
 		r := b.load(id)
 		if want := b.clock().Add(test.wait); !r.Wake.Equal(want) || r.Attempt != 0 || r.Task.Status.Message.Parts[0].Text() != "waiting" {
 			t.Errorf("%s: wake %v, want %v; attempt %d", test.wait, r.Wake, want, r.Attempt)
@@ -305,12 +330,14 @@ func TestDecision5PauseParks(t *testing.T) {
 		if code := b.deliver(id, "early", 0); code != http.StatusNoContent || b.load(id).Epoch != 1 {
 			t.Errorf("%s: a parked turn was run early", test.wait)
 		}
+
 		if !test.job {
 			if r.Due.At.Before(r.Wake) {
 				t.Errorf("due %v, before its wake %v", r.Due.At, r.Wake)
 			}
 			continue
 		}
+
 		if err := b.queue.Close(t.Context()); err != nil { // the job is there or it is not
 			t.Fatal(err)
 		}
@@ -340,17 +367,20 @@ func TestPoisonIsParkedLongerAndThenFails(t *testing.T) {
 		runs++
 		panic("always")
 	}))
+
 	id := b.send("m", "hello", "").ID()
 	retry := 0
 	next := func() int {
 		retry++
 		return b.deliver(id, "job", retry)
 	}
+
 	for range 2 {
 		if code := next(); code != http.StatusServiceUnavailable {
 			t.Fatalf("run %d was answered %d", runs, code)
 		}
 	}
+
 	for _, wait := range b.rules.Parks {
 		if code := next(); code != http.StatusNoContent {
 			t.Fatalf("parking was answered %d", code)
@@ -358,14 +388,17 @@ func TestPoisonIsParkedLongerAndThenFails(t *testing.T) {
 		if got := b.load(id).Wake.Sub(b.clock()); got != wait {
 			t.Errorf("after %d runs parked for %s, want %s", runs, got, wait)
 		}
+
 		b.pass(wait)
 		if code := next(); code != http.StatusServiceUnavailable {
 			t.Fatalf("run %d was answered %d", runs, code)
 		}
 	}
+
 	if code := next(); code != http.StatusNoContent {
 		t.Errorf("the end was answered %d", code)
 	}
+
 	r := b.load(id)
 	if r.State() != a2a.TaskStateFailed || runs != b.rules.Attempts || !strings.Contains(r.Task.Status.Message.Parts[0].Text(), "broke off") {
 		t.Errorf("after %d runs the task is %s: %v", runs, r.State(), r.Task.Status.Message)
@@ -433,15 +466,18 @@ func TestDecision4EventsArePublishedBeforeTheJobIsAcknowledged(t *testing.T) {
 func TestWaitingMessageIsTakenBeforeTheTaskCompletes(t *testing.T) {
 	started, more := make(chan struct{}), make(chan struct{})
 	var heard []string
+
 	b := newBench(t, execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		heard = append(heard, ec.Message.Parts[0].Text())
 		if len(heard) == 1 {
 			close(started)
 			<-more
 		}
+
 		yield(a2a.NewArtifactEvent(ec, a2a.NewTextPart("on "+ec.Message.Parts[0].Text())), nil)
 		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
 	}))
+
 	id := b.send("m1", "first", "").ID()
 	code := make(chan int)
 	go func() { code <- b.deliver(id, "job", 0) }()
@@ -451,6 +487,7 @@ func TestWaitingMessageIsTakenBeforeTheTaskCompletes(t *testing.T) {
 	if got := <-code; got != http.StatusNoContent {
 		t.Errorf("answered %d", got)
 	}
+
 	r := b.load(id)
 	if diff := cmp.Diff([]string{"on first", "on second"}, texts(r.Task)); diff != "" || r.State() != a2a.TaskStateCompleted {
 		t.Errorf("the task is %s:\n%s", r.State(), diff)
@@ -468,12 +505,14 @@ func TestLongAnswerIsSeenWhileItIsMade(t *testing.T) {
 		<-goOn
 		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
 	}))
+
 	id := b.send("m", "hello", "").ID()
 	code := make(chan int)
 	go func() { code <- b.deliver(id, "job", 0) }()
 	<-said
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
+
 	for r, err := range b.store.Watch(ctx, id) {
 		if err != nil {
 			t.Fatal(err)
@@ -482,6 +521,7 @@ func TestLongAnswerIsSeenWhileItIsMade(t *testing.T) {
 			break
 		}
 	}
+
 	close(goOn)
 	<-code
 	b.awaitState(id, a2a.TaskStateCompleted)
@@ -489,18 +529,22 @@ func TestLongAnswerIsSeenWhileItIsMade(t *testing.T) {
 
 func TestM18ExecutorSeesTheConversation(t *testing.T) {
 	var related []string
+
 	b := newBench(t, execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		related = nil
 		for _, r := range ec.RelatedTasks {
 			related = append(related, r.History[0].Parts[0].Text())
 			r.History[0].Parts[0].Content = a2a.Text("spoiled")
 		}
+
 		ec.Message.Parts[0].Content = a2a.Text("spoiled")
 		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
 	}))
+
 	first := b.send("m1", "one", "")
 	b.deliver(first.ID(), "j1", 0)
 	b.pass(time.Second)
+
 	for i, text := range []string{"two", "three"} {
 		r, err := b.desk.Accept(t.Context(), desk.Message{Owner: "me", Message: &a2a.Message{
 			ID: fmt.Sprint("n", i), ContextID: first.Task.ContextID, Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart(text)},
@@ -508,9 +552,11 @@ func TestM18ExecutorSeesTheConversation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		b.deliver(r.ID(), fmt.Sprint("j", i), 0)
 		b.pass(time.Second)
 	}
+
 	if diff := cmp.Diff([]string{"one", "two"}, related); diff != "" {
 		t.Errorf("the third task's conversation:\n%s", diff)
 	}
@@ -526,8 +572,10 @@ func TestLargeConversationIsCutToItsNewestPart(t *testing.T) {
 		yield(a2a.NewArtifactEvent(ec, a2a.NewTextPart(strings.Repeat("x", 400<<10))), nil)
 		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
 	}))
+
 	first := b.send("m0", "hello", "")
 	b.deliver(first.ID(), "job", 0)
+
 	for i := 1; i <= 4; i++ {
 		b.pass(time.Second)
 		r, err := b.desk.Accept(t.Context(), desk.Message{Owner: "me", Message: &a2a.Message{
@@ -536,8 +584,10 @@ func TestLargeConversationIsCutToItsNewestPart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		b.deliver(r.ID(), "job", 0)
 	}
+
 	if diff := cmp.Diff([]string{"m2", "m3"}, related); diff != "" {
 		t.Errorf("the fifth task is shown:\n%s", diff)
 	}

@@ -73,6 +73,7 @@ func newBenchOn(t *testing.T, path string, now time.Time, ex a2asrv.AgentExecuto
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+queue.PathTurn, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -82,6 +83,7 @@ func newBenchOn(t *testing.T, path string, now time.Time, ex a2asrv.AgentExecuto
 		}
 		b.jobs <- job.Task
 	})
+
 	b.queue = local.NewQueue(local.QueueConfig{Handler: mux, Log: log})
 	b.desk = desk.New(desk.Config{Store: b.store, Queue: b.queue, Rules: b.rules, Now: b.clock, Log: log})
 	b.worker = b.newWorker(b.store, ex, time.Millisecond)
@@ -91,6 +93,7 @@ func newBenchOn(t *testing.T, path string, now time.Time, ex a2asrv.AgentExecuto
 			t.Error(err)
 		}
 	})
+
 	return b
 }
 

@@ -125,9 +125,11 @@ func stream[Req any](c *call, params []byte, req *Req, fill func(*cursor, *Req),
 	if err := decode(c.form.params(), params, req, fill); err != nil {
 		return err
 	}
+
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	c.events = newEvents(c.w, c.options, cancel)
+
 	for ev, err := range do(ctx, req) {
 		switch {
 		case err == nil:
@@ -136,6 +138,7 @@ func stream[Req any](c *call, params []byte, req *Req, fill func(*cursor, *Req),
 		default:
 			return err
 		}
+
 		b, err := c.form.result([]byte(dataPrefix), c.dialect, a2a.StreamResponse{Event: ev})
 		if err != nil {
 			return err
@@ -147,9 +150,11 @@ func stream[Req any](c *call, params []byte, req *Req, fill func(*cursor, *Req),
 			return nil // the client has gone, or does not read
 		}
 	}
+
 	if !c.events.begun && ctx.Err() == nil {
 		return dialect.ErrNothing
 	}
+
 	return nil
 }
 

@@ -36,6 +36,7 @@ func catalogue() []row {
 	many := func(n int, element string) string {
 		return "[" + strings.TrimSuffix(strings.Repeat(element+",", n), ",") + "]"
 	}
+
 	numbered := func(n int, format string) string {
 		var s strings.Builder
 		for i := range n {
@@ -43,6 +44,7 @@ func catalogue() []row {
 		}
 		return strings.TrimSuffix(s.String(), ",")
 	}
+
 	u16 := func(s string) string {
 		var b bytes.Buffer
 		for _, u := range utf16.Encode([]rune(s)) {
@@ -50,13 +52,16 @@ func catalogue() []row {
 		}
 		return b.String()
 	}
+
 	part := func(fields string) string { return message(`"parts":[{"text":"a"},{` + fields + `}]`) }
 	config := func(fields string) string {
 		return request("SendMessage", `{"message":{"messageId":"m","role":"ROLE_USER","parts":[{"text":"x"}]},"configuration":{`+fields+`}}`)
 	}
+
 	hook := func(fields string) string {
 		return request("CreateTaskPushNotificationConfig", `{"taskId":"t1",`+fields+`}`)
 	}
+
 	list := func(fields string) string { return request("ListTasks", `{`+fields+`}`) }
 	id := func(id string) string { return `{"jsonrpc":"2.0","id":` + id + `,"method":"ListTasks"}` }
 	ok := message("")
@@ -294,6 +299,7 @@ func TestCatalogue(t *testing.T) {
 			if got.status >= 500 {
 				t.Errorf("status is %d", got.status)
 			}
+
 			switch {
 			case row.code == 0 && got.Error != nil:
 				t.Fatalf("got error %+v, want success", got.Error)
@@ -302,17 +308,21 @@ func TestCatalogue(t *testing.T) {
 			case got.Error == nil:
 				t.Fatalf("got result %s, want code %d", got.Result, row.code)
 			}
+
 			if s.last != nil {
 				t.Errorf("the handler was asked: %+v", s.last)
 			}
+
 			field := got.Error.field()
 			if row.code == parseError && strings.HasSuffix(got.Error.Message, ", in "+row.field) {
 				field = row.field
 			}
+
 			if got.Error.Code != row.code || field != row.field {
 				t.Errorf("got code %d and field %q (%s), want %d and %q",
 					got.Error.Code, field, got.Error.Message, row.code, row.field)
 			}
+
 			if info := got.Error.info(); info["domain"] != "a2a-protocol.org" || info["reason"] == "" {
 				t.Errorf("ErrorInfo is %v", info)
 			}
@@ -331,6 +341,7 @@ func TestCatalogueHTTP(t *testing.T) {
 	for i := range 1000 {
 		extensions = append(extensions, "urn:x:"+strconv.Itoa(i))
 	}
+
 	for _, row := range []struct {
 		name   string
 		edit   func(*http.Request)
@@ -384,6 +395,7 @@ func TestCatalogueHTTP(t *testing.T) {
 			if row.status == 405 && got.header.Get("Allow") != "POST" {
 				t.Errorf("Allow is %q", got.header.Get("Allow"))
 			}
+
 			if code == -32009 && got.Error.info()["metadata"].(map[string]any)["supportedVersions"] != "1.0, 0.3" {
 				t.Errorf("ErrorInfo is %v", got.Error.info())
 			}

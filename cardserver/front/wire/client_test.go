@@ -40,6 +40,7 @@ func TestClientOperations(t *testing.T) {
 			{Content: a2a.Raw{1, 2, 255}}, {Content: a2a.URL("https://example.com/")},
 			{Content: a2a.Data{Value: []any{nil, true}}},
 		}}}
+
 	full.Artifacts = []*a2a.Artifact{{ID: "a", Name: "n", Description: "d", Extensions: []string{"urn:x:y"}, Metadata: map[string]any{"k": nil}, Parts: a2a.ContentParts{a2a.NewTextPart("x")}}}
 	full.Metadata = map[string]any{"k": map[string]any{}}
 	full.Status.Message = &a2a.Message{ID: "s", Role: a2a.MessageRoleAgent, Parts: a2a.ContentParts{a2a.NewTextPart("")}}
@@ -53,6 +54,7 @@ func TestClientOperations(t *testing.T) {
 		get:  func(*a2a.GetTaskRequest) (*a2a.Task, error) { return full, nil },
 		list: func(*a2a.ListTasksRequest) (*a2a.ListTasksResponse, error) { return page, nil },
 	})
+
 	check := func(name string, want, got any, err error) {
 		t.Helper()
 		if err != nil {
@@ -78,6 +80,7 @@ func TestClientOperations(t *testing.T) {
 	if err != nil || cancelled.ID != "t9" {
 		t.Errorf("CancelTask: %v, %v", cancelled, err)
 	}
+
 	_, err = c.GetExtendedAgentCard(ctx, &a2a.GetExtendedAgentCardRequest{})
 	if !errors.Is(err, a2a.ErrExtendedCardNotConfigured) {
 		t.Errorf("GetExtendedAgentCard: %v", err)
@@ -116,6 +119,7 @@ func TestClientStreams(t *testing.T) {
 		stream: func(context.Context, *a2a.SendMessageRequest) iter.Seq2[a2a.Event, error] { return events(all...) },
 		sub:    func(*a2a.SubscribeToTaskRequest) iter.Seq2[a2a.Event, error] { return events(all...) },
 	})
+
 	for name, seq := range map[string]iter.Seq2[a2a.Event, error]{
 		"SendStreamingMessage": c.SendStreamingMessage(t.Context(), hello),
 		"SubscribeToTask":      c.SubscribeToTask(t.Context(), &a2a.SubscribeToTaskRequest{ID: "t1"}),
@@ -127,6 +131,7 @@ func TestClientStreams(t *testing.T) {
 			}
 			got = append(got, ev)
 		}
+
 		if diff := cmp.Diff(all, got); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}

@@ -25,9 +25,11 @@ func TestWriteDeadlineEndsWithTheAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	if _, err := io.Copy(io.Discard, res.Body); err != nil {
 		t.Fatal(err)
 	}
+
 	res.Body.Close()
 	<-time.After(deadline + deadline/10)
 	reused := false
@@ -36,6 +38,7 @@ func TestWriteDeadlineEndsWithTheAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	res, err = s.Client().Do(req)
 	if err != nil {
 		t.Fatal(err)

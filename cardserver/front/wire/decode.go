@@ -157,6 +157,7 @@ func (c *cursor) complete(m *a2a.Message) {
 func (c *cursor) part() *a2a.Part {
 	p := &a2a.Part{}
 	contents, nullData := 0, false
+
 	for name := range c.object() {
 		switch name {
 		case "text":
@@ -165,16 +166,19 @@ func (c *cursor) part() *a2a.Part {
 				p.Content = a2a.Text(s)
 				contents++
 			}
+
 		case "raw":
 			if !c.null() {
 				p.Content = a2a.Raw(c.base64())
 				contents++
 			}
+
 		case "url":
 			if !c.null() {
 				p.Content = a2a.URL(c.url())
 				contents++
 			}
+
 		case "data":
 			if c.null() {
 				nullData = true
@@ -182,6 +186,7 @@ func (c *cursor) part() *a2a.Part {
 				p.Content = a2a.Data{Value: c.value()}
 				contents++
 			}
+
 		case "mediaType":
 			p.MediaType = c.mediaType()
 		case "filename":
@@ -190,13 +195,16 @@ func (c *cursor) part() *a2a.Part {
 			p.Metadata = c.metadata()
 		}
 	}
+
 	if contents == 0 && nullData {
 		p.Content = a2a.Data{}
 		contents = 1
 	}
+
 	if contents != 1 {
 		c.refuse("must have exactly one of text, raw, url and data")
 	}
+
 	return p
 }
 

@@ -127,6 +127,7 @@ func (c *cursor) role03() a2a.MessageRole {
 func (c *cursor) part03() *a2a.Part {
 	p := &a2a.Part{}
 	kind, contents := "", []string(nil)
+
 	for name := range c.object() {
 		switch name {
 		case "kind":
@@ -137,26 +138,31 @@ func (c *cursor) part03() *a2a.Part {
 				p.Content = a2a.Text(s)
 				contents = append(contents, name)
 			}
+
 		case "file":
 			if !c.null() {
 				c.file03(p)
 				contents = append(contents, name)
 			}
+
 		case "data":
 			if !c.null() {
 				p.Content = a2a.Data{Value: c.metadata()}
 				contents = append(contents, name)
 			}
+
 		case "metadata":
 			p.Metadata = c.metadata()
 		}
 	}
+
 	if len(contents) != 1 || kind != "" && kind != contents[0] {
 		c.refuse("must have exactly one of text, file and data, and its name as kind")
 	}
 	if d, ok := p.Content.(a2a.Data); ok {
 		p.Content = a2a.Data{Value: unwrap03(p, d.Value, kind == "")}
 	}
+
 	return p
 }
 

@@ -52,6 +52,7 @@ func TestV03SendIsReadAsTheSDKMeansIt(t *testing.T) {
 	want.Message.Parts = append(want.Message.Parts,
 		&a2a.Part{Content: a2a.Raw("abc"), MediaType: "image/png"},
 		&a2a.Part{Content: a2a.Data{Value: []any{1.0}}, Metadata: map[string]any{"k": "v"}})
+
 	for _, method := range []string{"message/send", "message/stream"} {
 		s := &script{}
 		post(handler(s), request(method, asJSON(t, a2av0.FromV1SendMessageRequest(want))))
@@ -59,11 +60,13 @@ func TestV03SendIsReadAsTheSDKMeansIt(t *testing.T) {
 			t.Errorf("%s (-sent +read)\n%s", method, diff)
 		}
 	}
+
 	want = everything()
 	body, err := pbjson.ToProtoSendMessageRequest(want)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for _, path := range []string{"/v1/message:send", "/v1/message:stream"} {
 		s := &script{}
 		ask(t, rest(s), "POST", path, string(body))
@@ -126,6 +129,7 @@ func TestV03PushConfigsOfREST(t *testing.T) {
 func TestV03Blocking(t *testing.T) {
 	const rpc, proto = "message/send", "/v1/message:send"
 	const hi = `"message":{"messageId":"m","role":"user","parts":[{"kind":"text","text":"hi"}]}`
+
 	for _, row := range []struct {
 		via, configuration string
 		immediately        bool
@@ -141,6 +145,7 @@ func TestV03Blocking(t *testing.T) {
 		} else {
 			ask(t, rest(s), "POST", proto, "{"+hi+row.configuration+"}")
 		}
+
 		req, ok := s.last.(*a2a.SendMessageRequest)
 		if !ok {
 			t.Fatalf("%s %s was refused", row.via, row.configuration)
@@ -188,12 +193,15 @@ func TestCatalogue03(t *testing.T) {
 				m += "," + d
 			}
 		}
+
 		return request("message/send", `{"message":{`+strings.TrimSuffix(m+","+fields, ",")+`}}`)
 	}
+
 	part := func(p string) string { return message(`"parts":[` + p + `]`) }
 	config := func(c string) string {
 		return request("message/send", `{"message":{"messageId":"m","role":"user","parts":[{"text":"x"}]},"configuration":{`+c+`}}`)
 	}
+
 	for _, row := range []struct{ name, body, field string }{
 		{"no message", request("message/send", "{}"), "message"},
 		{"kind of another", request("message/send", `{"message":{"kind":"task","messageId":"m","role":"user","parts":[{"text":"x"}]}}`), "message.kind"},

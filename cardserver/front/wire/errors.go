@@ -126,6 +126,7 @@ func describe(err error) problem {
 		p.details = []*errordetails.Typed{p.info(nil)}
 		return p
 	}
+
 	if u, ok := errors.AsType[*unavailable](err); ok {
 		p := problem{class: class{a2a.ErrInternalError, -32603, http.StatusServiceUnavailable, "UNAVAILABLE", "UNAVAILABLE"}, plain: true}
 		p.message = "temporarily unavailable, try again"
@@ -134,6 +135,7 @@ func describe(err error) problem {
 			errordetails.NewTyped(retryInfoType, map[string]any{"retryDelay": strconv.Itoa(p.retry) + "s"})}
 		return p
 	}
+
 	k := classOf(err)
 	p := problem{class: k, message: k.is.Error(), unknown: !errors.Is(err, k.is)}
 	known, ok := errors.AsType[*a2a.Error](err)
@@ -141,8 +143,10 @@ func describe(err error) problem {
 		p.details = []*errordetails.Typed{p.info(nil)}
 		return p
 	}
+
 	p.message = known.Error()
 	var meta any
+
 	for _, d := range known.TypedDetails {
 		if d.TypeURL == errordetails.ErrorInfoType {
 			meta = d.Value["metadata"]
@@ -150,9 +154,11 @@ func describe(err error) problem {
 			p.details = append(p.details, d)
 		}
 	}
+
 	if len(known.Details) > 0 {
 		p.details = append(p.details, errordetails.NewFromStruct(known.Details))
 	}
+
 	p.details = append([]*errordetails.Typed{p.info(meta)}, p.details...)
 	return p
 }

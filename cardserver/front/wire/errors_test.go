@@ -54,10 +54,12 @@ func TestErrors(t *testing.T) {
 				get: func(*a2a.GetTaskRequest) (*a2a.Task, error) { return nil, test.err },
 				sub: failing(test.err),
 			}
+
 			h := wire.JSONRPC(s, wire.Options{
 				Log:       slog.New(slog.NewTextHandler(&log, nil)),
 				RequestID: func(context.Context) string { return "R1" },
 			})
+
 			for method, status := range map[string]int{"GetTask": test.status, "SubscribeToTask": test.stream} {
 				log.Reset()
 				got := call(t, h, request(method, `{"id":"t"}`))
@@ -70,9 +72,11 @@ func TestErrors(t *testing.T) {
 				if ct := got.header.Get("Content-Type"); ct != "application/json" {
 					t.Errorf("%s: Content-Type is %q", method, ct)
 				}
+
 				if strings.Contains(got.body, "hunter2") {
 					t.Errorf("%s tells the cause: %s", method, got.body)
 				}
+
 				lines := strings.Count(log.String(), "\n")
 				if test.logged != (lines == 1) || test.logged != strings.Contains(log.String(), "err=") || lines > 1 {
 					t.Errorf("%s logs %q", method, log.String())
@@ -157,6 +161,7 @@ func TestV6ServiceParameters(t *testing.T) {
 	var uris []string
 	var user string
 	var leaked bool
+
 	s := &script{send: func(ctx context.Context, _ *a2a.SendMessageRequest) (a2a.SendMessageResult, error) {
 		cc, _ := a2asrv.CallContextFrom(ctx)
 		uris, user = cc.Extensions().RequestedURIs(), cc.User.Name
@@ -164,6 +169,7 @@ func TestV6ServiceParameters(t *testing.T) {
 		cc.Extensions().Activate(ext)
 		return task("t"), nil
 	}}
+
 	got := call(t, handler(s), message(""),
 		header("A2A-Extensions", "urn:x:a, urn:x:b", "urn:x:c,,urn:x:a"),
 		header("Authorization", "Bearer s"),
@@ -172,6 +178,7 @@ func TestV6ServiceParameters(t *testing.T) {
 			cc.User = outer
 			*r = *r.WithContext(ctx)
 		})
+
 	if diff := cmp.Diff([]string{"urn:x:a", "urn:x:b", "urn:x:c"}, uris); diff != "" {
 		t.Error(diff)
 	}
@@ -211,6 +218,7 @@ func TestBodyLimit(t *testing.T) {
 					r.ContentLength = -1
 				}
 			})
+
 			if got.status != test.status {
 				t.Errorf("status is %d, want %d: %s", got.status, test.status, got.body)
 			}

@@ -38,22 +38,27 @@ func FuzzEnvelope(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
+
 	for _, row := range catalogue() {
 		if len(row.body) < maxSeed {
 			f.Add([]byte(row.body))
 		}
 	}
+
 	f.Fuzz(func(t *testing.T, body []byte) {
 		res := post(handler(&script{}), string(body))
 		if res.StatusCode >= 500 {
 			b, _ := io.ReadAll(res.Body)
 			t.Fatalf("%q: status %d: %s", body, res.StatusCode, b)
 		}
+
 		if res.Header.Get("Content-Type") == "text/event-stream" {
 			return
 		}
+
 		got := parse(t, res)
 		refused := got.Error != nil && got.Error.Code == -32700
+
 		if valid := json.Valid(body); !valid && !refused {
 			t.Errorf("%q is not JSON, and is answered with %s", body, got.body)
 		} else if valid && refused && !ambiguous.MatchString(got.Error.Message) {
@@ -76,9 +81,11 @@ func FuzzREST(f *testing.F) {
 	} {
 		f.Add(s[0], s[1], []byte(s[2]))
 	}
+
 	for _, row := range catalogueREST() {
 		f.Add(row.method, row.target, []byte(row.body))
 	}
+
 	for _, row := range catalogue() {
 		_, params, ok := strings.Cut(row.body, `"method":"SendMessage","params":`)
 		if ok && len(row.body) < maxSeed {
@@ -86,6 +93,7 @@ func FuzzREST(f *testing.F) {
 			f.Add("POST", "/v1/message:send", []byte(strings.TrimSuffix(params, "}")))
 		}
 	}
+
 	f.Fuzz(func(t *testing.T, method, target string, body []byte) {
 		r := httptest.NewRequest("POST", "/", bytes.NewReader(body))
 		path, query, _ := strings.Cut(target, "?")
@@ -93,10 +101,12 @@ func FuzzREST(f *testing.F) {
 		if unescaped, err := url.PathUnescape(path); err == nil {
 			r.URL = &url.URL{Path: unescaped, RawPath: path, RawQuery: query}
 		}
+
 		r.Header.Set("Content-Type", "application/json")
 		w := httptest.NewRecorder()
 		rest(&script{}).ServeHTTP(w, r)
 		told := w.Body.String()
+
 		switch kind := w.Header().Get("Content-Type"); {
 		case w.Code >= 500:
 			t.Errorf("%q %q %q: %d %s", method, target, body, w.Code, told)
@@ -105,6 +115,7 @@ func FuzzREST(f *testing.F) {
 			if refused(t, w.Result(), told) == "" {
 				t.Errorf("%q %q %q: an error without a reason: %s", method, target, body, told)
 			}
+
 		case !json.Valid([]byte(told)):
 			t.Errorf("%q %q %q: answered %s", method, target, body, told)
 		}
@@ -121,12 +132,15 @@ func FuzzServiceParams(f *testing.F) {
 		f.Add(s[0], s[1], s[2], true)
 		f.Add(s[0], s[1], s[2], false)
 	}
+
 	declared := wire.Options{Extensions: []a2a.AgentExtension{{URI: "urn:a"}, {URI: "urn:c"}}}
+
 	f.Fuzz(func(t *testing.T, version, inQuery, extensions string, old bool) {
 		target, own := "/tasks/t1", "1.0"
 		if old {
 			target, own = "/v1/tasks/t1", "0.3"
 		}
+
 		r := httptest.NewRequest("GET", target, nil)
 		if version != "" {
 			r.Header["A2a-Version"] = []string{version}
@@ -134,11 +148,13 @@ func FuzzServiceParams(f *testing.F) {
 		if inQuery != "" {
 			r.URL.RawQuery = "A2A-Version=" + url.QueryEscape(inQuery)
 		}
+
 		r.Header["A2a-Extensions"] = []string{extensions}
 		w := httptest.NewRecorder()
 		wire.REST(&script{}, declared).ServeHTTP(w, r)
 		fits := func(v string) bool { v = strings.TrimSpace(v); return v == "" || v == own }
 		many := strings.Count(extensions, ",") >= 100
+
 		switch served := w.Code == 200; {
 		case w.Code != 200 && w.Code != 400:
 			t.Errorf("%d %s", w.Code, w.Body)
@@ -147,6 +163,7 @@ func FuzzServiceParams(f *testing.F) {
 		case !served && !many && fits(version) && fits(inQuery):
 			t.Errorf("versions %q and %q were refused: %s", version, inQuery, w.Body)
 		}
+
 		echo := w.Header().Get("A2A-Extensions") + w.Header().Get("X-A2A-Extensions")
 		for uri := range strings.SplitSeq(echo, ",") {
 			if uri = strings.TrimSpace(uri); uri != "" && (uri != "urn:a" && uri != "urn:c" || !strings.Contains(extensions, uri)) {

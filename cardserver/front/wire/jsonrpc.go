@@ -37,30 +37,36 @@ func (c *call) serveRPC(f *rpcForm) error {
 		c.w.Header().Set("Allow", http.MethodPost)
 		return &refusal{is: a2a.ErrInvalidRequest, status: http.StatusMethodNotAllowed, message: "JSON-RPC requests are sent by POST"}
 	}
+
 	if err := checkBody(c.r); err != nil {
 		return err
 	}
+
 	body, err := readBody(c.w, c.r, c.options)
 	if err != nil {
 		return err
 	}
+
 	env, err := parseEnvelope(body)
 	f.id = env.id
 	if err != nil {
 		return err
 	}
+
 	operation := env.method
 	if old, ok := methods03[env.method]; ok {
 		c.dialect, operation, f.bare = dialect.V03, old, true
 	} else if !methods1[env.method] {
 		operation = ""
 	}
+
 	if operation == "" {
 		if err := checkVersion(c.r, ""); err != nil {
 			return err
 		}
 		return a2a.NewError(a2a.ErrMethodNotFound, "A2A has no method "+strconv.Quote(clip(env.method, 64)))
 	}
+
 	return c.do(operation, env.params)
 }
 
@@ -169,18 +175,21 @@ func parseEnvelope(body []byte) (envelope, error) {
 func (c *cursor) envelope(body []byte) envelope {
 	env := envelope{id: null, params: []byte("{}")}
 	version := ""
+
 	for name := range c.object() {
 		switch name {
 		case "jsonrpc":
 			version, _ = c.string()
 		case "method":
 			env.method, _ = c.string()
+
 		case "id":
 			if raw := c.raw(); validID(raw) {
 				env.id = string(raw)
 			} else {
 				c.refuse("must be a string, an integer or null, of at most " + strconv.Itoa(maxID) + " bytes")
 			}
+
 		case "params":
 			if !c.null() {
 				n := len(c.raw())
@@ -189,12 +198,14 @@ func (c *cursor) envelope(body []byte) envelope {
 			}
 		}
 	}
+
 	if version != "2.0" {
 		c.refuseAt("jsonrpc", `must be "2.0"`)
 	}
 	if env.method == "" {
 		c.missing("method")
 	}
+
 	return env
 }
 

@@ -51,6 +51,7 @@ func (c *call) do(operation string, params []byte) error {
 	c.operation = operation
 	h, in, p := c.handler, &readers[c.dialect], c.path
 	id := a2a.TaskID(p.task)
+
 	switch operation {
 	case opSend:
 		send := func(ctx context.Context, req *a2a.SendMessageRequest) (*a2a.StreamResponse, error) {
@@ -58,10 +59,12 @@ func (c *call) do(operation string, params []byte) error {
 			return &a2a.StreamResponse{Event: res}, err
 		}
 		return unary(c, params, &a2a.SendMessageRequest{Tenant: p.tenant}, in.send, send)
+
 	case opStream:
 		return stream(c, params, &a2a.SendMessageRequest{Tenant: p.tenant}, in.send, h.SendStreamingMessage)
 	case opGet:
 		return unary(c, params, &a2a.GetTaskRequest{Tenant: p.tenant, ID: id}, in.get, h.GetTask)
+
 	case opList:
 		list := func(ctx context.Context, req *a2a.ListTasksRequest) (*a2a.ListTasksResponse, error) {
 			res, err := h.ListTasks(ctx, req)
@@ -71,6 +74,7 @@ func (c *call) do(operation string, params []byte) error {
 			return res, err
 		}
 		return unary(c, params, &a2a.ListTasksRequest{Tenant: p.tenant}, in.list, list)
+
 	case opCancel:
 		return unary(c, params, &a2a.CancelTaskRequest{Tenant: p.tenant, ID: id}, in.cancel, h.CancelTask)
 	case opSubscribe:
@@ -79,6 +83,7 @@ func (c *call) do(operation string, params []byte) error {
 		return unary(c, params, &a2a.PushConfig{Tenant: p.tenant, TaskID: id}, in.createHook, h.CreateTaskPushConfig)
 	case opGetHook:
 		return unary(c, params, &a2a.GetTaskPushConfigRequest{Tenant: p.tenant, TaskID: id, ID: p.config}, in.getHook, h.GetTaskPushConfig)
+
 	case opListHooks:
 		return unary(c, params, &a2a.ListTaskPushConfigRequest{Tenant: p.tenant, TaskID: id}, in.listHooks, h.ListTaskPushConfigs)
 	case opDeleteHook:
@@ -86,9 +91,11 @@ func (c *call) do(operation string, params []byte) error {
 			return &nothing{}, h.DeleteTaskPushConfig(ctx, req)
 		}
 		return unary(c, params, &a2a.DeleteTaskPushConfigRequest{Tenant: p.tenant, TaskID: id, ID: p.config}, in.deleteHook, remove)
+
 	case opCard:
 		return unary(c, params, &a2a.GetExtendedAgentCardRequest{Tenant: p.tenant}, (*cursor).extendedCard, h.GetExtendedAgentCard)
 	}
+
 	return dialect.ErrNothing // every route and method names one of the above
 }
 

@@ -63,9 +63,11 @@ func checkVersion(r *http.Request, own string) error {
 			}
 		}
 	}
+
 	if len(r.Header[headerVersion]) > 1 {
 		return versionError(a2a.SvcParamVersion + " is given more than once")
 	}
+
 	for _, v := range asked {
 		switch v = withoutPatch(strings.TrimSpace(v)); v {
 		case "", own:
@@ -74,10 +76,12 @@ func checkVersion(r *http.Request, own string) error {
 				return versionError("this is a request of A2A " + own + ", and " + a2a.SvcParamVersion + " says " + v)
 			}
 			own = v
+
 		default:
 			return versionError("send " + a2a.SvcParamVersion + " as Major.Minor, or not at all")
 		}
 	}
+
 	return nil
 }
 

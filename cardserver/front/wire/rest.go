@@ -36,23 +36,28 @@ func (c *call) serveREST() error {
 	if at.version03 {
 		c.dialect, c.form = dialect.V03REST, restForm03{}
 	}
+
 	if !ok {
 		if err := checkVersion(c.r, ""); err != nil {
 			return err
 		}
 		return a2a.NewError(a2a.ErrMethodNotFound, "nothing is here: A2A has no such path; the agent card says what is served and where")
 	}
+
 	if at.path.tenant != "" {
 		if err := checkTenant(at.path.tenant); err != nil {
 			return err
 		}
 	}
+
 	c.path = at.path
 	operation := at.methods[c.r.Method]
+
 	switch {
 	case operation == "":
 		c.w.Header().Set("Allow", strings.Join(at.allowed(), ", "))
 		return &refusal{is: a2a.ErrMethodNotFound, status: http.StatusMethodNotAllowed, message: "this path is served by " + strings.Join(at.allowed(), " and ")}
+
 	case c.r.Method != http.MethodPost: // a body means nothing there
 		params, err := queryParams(c.r.URL.RawQuery)
 		if err != nil {
@@ -60,10 +65,12 @@ func (c *call) serveREST() error {
 		}
 		return c.do(operation, params)
 	}
+
 	params, err := c.body(operation)
 	if err != nil {
 		return err
 	}
+
 	return c.do(operation, params)
 }
 
@@ -121,24 +128,29 @@ func route(escaped string) (p place, ok bool) {
 	if !ok {
 		return p, false
 	}
+
 	segments := strings.Split(rest, "/")
 	if len(segments) > 6 {
 		return p, false
 	}
+
 	for i, s := range segments {
 		var err error
 		if segments[i], err = url.PathUnescape(s); err != nil || segments[i] == "" {
 			return p, false
 		}
 	}
+
 	if segments[0] == "v1" {
 		p.version03 = true
 		ok = p.lead(segments[1:])
 		return p, ok
 	}
+
 	if p.lead(segments) {
 		return p, true
 	}
+
 	p.path.tenant = segments[0] // the same paths are served under a tenant
 	ok = p.lead(segments[1:])
 	return p, ok
@@ -158,6 +170,7 @@ func (p *place) lead(segments []string) bool {
 		case name == "extendedAgentCard" && !p.version03, name == "card" && p.version03:
 			p.methods = cardMethods
 		}
+
 	case 2:
 		if segments[0] != "tasks" {
 			return false
@@ -168,6 +181,7 @@ func (p *place) lead(segments []string) bool {
 		if id, verb, ok := strings.Cut(segments[1], ":"); ok {
 			p.methods, p.path.task = verbs[verb], id
 		}
+
 	case 3, 4:
 		if segments[0] != "tasks" || segments[2] != "pushNotificationConfigs" {
 			return false
@@ -177,6 +191,7 @@ func (p *place) lead(segments []string) bool {
 			p.methods, p.path.config = hookMethods, segments[3]
 		}
 	}
+
 	return p.methods != nil && (len(segments) == 1 || p.path.task != "")
 }
 
@@ -259,13 +274,16 @@ func queryParams(raw string) ([]byte, error) {
 	if err != nil {
 		return nil, Invalid("query", "is not properly encoded")
 	}
+
 	b := []byte("{")
 	seen := map[string]bool{}
+
 	for name, values := range query {
 		field, _, nested := strings.Cut(lowerCamel(name), "[")
 		if !nested {
 			field, _, nested = strings.Cut(field, ".")
 		}
+
 		write, known := queryFields[field]
 		if !known {
 			continue
@@ -273,15 +291,18 @@ func queryParams(raw string) ([]byte, error) {
 		if nested || len(values) > 1 || seen[field] {
 			return nil, Invalid(field, "must be given once, as "+field+"=value")
 		}
+
 		seen[field] = true
 		if len(b) > 1 {
 			b = append(b, ',')
 		}
+
 		b = fmt.Appendf(b, "%q:", field)
 		if b, err = write(b, values[0]); err != nil {
 			return nil, Invalid(field, "is not UTF-8")
 		}
 	}
+
 	return append(b, '}'), nil
 }
 

@@ -41,6 +41,7 @@ func ask(t testing.TB, h http.Handler, method, target, body string, edit ...func
 // refused is the error of an answer, in words: status, reason, first field.
 func refused(t testing.TB, res *http.Response, body string) string {
 	t.Helper()
+
 	var got struct {
 		Error struct {
 			Code    int
@@ -54,15 +55,18 @@ func refused(t testing.TB, res *http.Response, body string) string {
 	if err := json.Unmarshal([]byte(body), &got); err != nil || len(got.Error.Details) == 0 {
 		t.Fatalf("%d %s is no error: %v", res.StatusCode, body, err)
 	}
+
 	if got.Error.Code != res.StatusCode || got.Error.Status == "" {
 		t.Errorf("status %d: %s", res.StatusCode, body)
 	}
+
 	words := got.Error.Details[0].Reason
 	for _, d := range got.Error.Details {
 		for _, f := range d.FieldViolations {
 			words += " " + f.Field
 		}
 	}
+
 	return words
 }
 
@@ -253,6 +257,7 @@ func TestBodiesOfREST(t *testing.T) {
 			t.Errorf("%s with %q of %q: status %d, want %d: %s", row.target, row.body, row.kind, res.StatusCode, row.status, body)
 		}
 	}
+
 	empty := func(r *http.Request) { // of a length that nobody has announced
 		r.Body, r.ContentLength = io.NopCloser(strings.NewReader("")), -1
 		r.Header.Set("Content-Type", "application/json")
@@ -260,6 +265,7 @@ func TestBodiesOfREST(t *testing.T) {
 	if res, body := ask(t, rest(&script{}), "POST", "/tasks/t1:cancel", "", empty); res.StatusCode != 200 {
 		t.Errorf("an empty body in chunks: %d %s", res.StatusCode, body)
 	}
+
 	large := wire.REST(&script{}, wire.Options{MaxBody: 100})
 	if res, body := ask(t, large, "POST", "/message:send", strings.Repeat(" ", 101)); res.StatusCode != 413 {
 		t.Errorf("a large body: %d %s", res.StatusCode, body)

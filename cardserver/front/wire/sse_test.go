@@ -212,13 +212,16 @@ func TestSlowReaderIsCut(t *testing.T) {
 			}
 		}
 	}, wire.Options{WriteTimeout: 50 * time.Millisecond}))
+
 	defer srv.Close()
 	open(t, srv.URL) // and never read
+
 	select {
 	case <-ended:
 	case <-time.After(2 * time.Minute):
 		t.Fatal("the stream still waits for a client that does not read")
 	}
+
 	res, err := http.Post(srv.URL, "application/json", strings.NewReader(message("")))
 	if err != nil {
 		t.Fatal(err)
@@ -241,6 +244,7 @@ func TestSlowBody(t *testing.T) {
 		}
 		return task("t1"), nil
 	}}
+
 	const limit = 30 * time.Millisecond
 	srv := httptest.NewServer(wire.JSONRPC(s, wire.Options{ReadTimeout: limit}))
 	defer srv.Close()
@@ -253,6 +257,7 @@ func TestSlowBody(t *testing.T) {
 	if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"); err != nil {
 		t.Fatal(err)
 	}
+
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		t.Fatal(err)

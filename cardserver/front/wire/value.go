@@ -24,11 +24,13 @@ func (c *cursor) value() any {
 			c.refuse("is one JSON value too many: a request may hold " + strconv.Itoa(maxValues) + " in metadata and data")
 		}
 		return nil
+
 	case c.d.StackDepth() > maxDepth:
 		c.skip()
 		c.refuseAt(c.name, "nests more than "+strconv.Itoa(maxDepth)+" levels deep")
 		return nil
 	}
+
 	switch c.d.PeekKind() {
 	case jsontext.KindBeginObject:
 		m := map[string]any{}
@@ -36,12 +38,14 @@ func (c *cursor) value() any {
 			m[name] = c.value()
 		}
 		return m
+
 	case jsontext.KindBeginArray:
 		a := []any{}
 		for range c.items() {
 			a = append(a, c.value())
 		}
 		return a
+
 	case jsontext.KindString:
 		return c.token().String()
 	case jsontext.KindNumber:
@@ -50,10 +54,12 @@ func (c *cursor) value() any {
 			c.refuse("is a number out of range")
 		}
 		return f
+
 	case jsontext.KindNull:
 		c.skip()
 		return nil
 	}
+
 	return c.bool()
 }
 

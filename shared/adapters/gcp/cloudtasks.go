@@ -141,6 +141,7 @@ func (q *Queue) request(ctx context.Context, job queue.Job) (*cloudtaskspb.Creat
 	if job.Path == lane.Path && lane.Service == queue.Worker {
 		base = q.cfg.Worker
 	}
+
 	switch {
 	case !known:
 		return nil, fmt.Errorf("no queue %q", job.Queue)
@@ -149,11 +150,14 @@ func (q *Queue) request(ctx context.Context, job queue.Job) (*cloudtaskspb.Creat
 	case (job.Task == "") == job.Sweep.IsZero():
 		return nil, errors.New("either a task or a sweep")
 	}
+
 	headers := map[string]string{"Content-Type": "application/json"}
 	if trace := serve.Trace(ctx); trace != "" {
 		headers[serve.HeaderTrace] = trace
 	}
+
 	address := base + job.Path
+
 	t := &cloudtaskspb.Task{
 		MessageType: &cloudtaskspb.Task_HttpRequest{HttpRequest: &cloudtaskspb.HttpRequest{
 			Url:        address,
@@ -167,9 +171,11 @@ func (q *Queue) request(ctx context.Context, job queue.Job) (*cloudtaskspb.Creat
 		}},
 		DispatchDeadline: durationpb.New(dispatchDeadline),
 	}
+
 	if !job.At.IsZero() {
 		t.ScheduleTime = timestamppb.New(job.At)
 	}
+
 	return &cloudtaskspb.CreateTaskRequest{Parent: q.cfg.Prefix + "-" + lane.QueueOf(job.Task), Task: t}, nil
 }
 

@@ -74,6 +74,7 @@ const nowhere = "127.0.0.1:1"
 
 func TestWhatCloudTasksIsAsked(t *testing.T) {
 	var got []*cloudtaskspb.CreateTaskRequest
+
 	q := openQueue(t, gcp.QueueConfig{
 		Worker: "https://worker.example.com/", Functions: "https://functions.example.com", Endpoint: nowhere,
 		Options: intercepted(func(ctx context.Context, req any) error {
@@ -84,8 +85,10 @@ func TestWhatCloudTasksIsAsked(t *testing.T) {
 			return nil
 		}),
 	})
+
 	at := time.Date(2026, 8, 1, 12, 0, 0, 5000, time.UTC)
 	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
 	for _, job := range []queue.Job{
 		{Queue: "turns", Path: queue.PathTurn, Task: "a"},
 		{Queue: "deliveries", Path: queue.PathDeliver, Task: "a", At: at},
@@ -95,6 +98,7 @@ func TestWhatCloudTasksIsAsked(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	want := func(lane, base, path, body string) *cloudtaskspb.CreateTaskRequest {
 		return &cloudtaskspb.CreateTaskRequest{Parent: prefix + "-" + lane, Task: &cloudtaskspb.Task{
 			MessageType: &cloudtaskspb.Task_HttpRequest{HttpRequest: &cloudtaskspb.HttpRequest{
@@ -107,8 +111,10 @@ func TestWhatCloudTasksIsAsked(t *testing.T) {
 			DispatchDeadline: durationpb.New(10 * time.Minute),
 		}}
 	}
+
 	later := want("deliveries", "https://functions.example.com", "/deliveries", `{"id":"a"}`)
 	later.Task.ScheduleTime = timestamppb.New(at)
+
 	if diff := cmp.Diff([]*cloudtaskspb.CreateTaskRequest{
 		want("turns", "https://worker.example.com", "/turns", `{"id":"a"}`),
 		later,
@@ -172,6 +178,7 @@ func TestAddTriesAgainOnlyWhenTheServiceIsAway(t *testing.T) {
 		{codes.InvalidArgument, 1, 1, false},
 	} {
 		calls := 0
+
 		q := openQueue(t, gcp.QueueConfig{
 			Worker: "https://w.example.com", Functions: "https://f.example.com", Endpoint: nowhere,
 			Options: intercepted(func(context.Context, any) error {
@@ -181,6 +188,7 @@ func TestAddTriesAgainOnlyWhenTheServiceIsAway(t *testing.T) {
 				return nil
 			}),
 		})
+
 		err := q.Add(t.Context(), queue.Job{Queue: "turns", Path: queue.PathTurn, Task: "a"})
 		if (err == nil) != test.ok || calls != test.want {
 			t.Errorf("%v %d times: %d calls, %v", test.code, test.times, calls, err)
@@ -195,13 +203,16 @@ func TestAddEndsWhateverTheServiceDoes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() { l.Close() })
 	q := openQueue(t, gcp.QueueConfig{Worker: "https://w.example.com", Functions: "https://f.example.com", Endpoint: l.Addr().String()})
 	if err := q.Add(t.Context(), queue.Job{Queue: "turns", Path: queue.PathTurn, Task: "a"}); err == nil {
 		t.Error("Add = nil of a service that does not answer")
 	}
+
 	within := 5 * time.Second
 	start := time.Now()
+
 	q = openQueue(t, gcp.QueueConfig{
 		Worker: "https://w.example.com", Functions: "https://f.example.com", Endpoint: nowhere,
 		Options: intercepted(func(ctx context.Context, _ any) error {
@@ -220,11 +231,13 @@ func TestQueueConfigIsChecked(t *testing.T) {
 	good := gcp.QueueConfig{
 		Prefix: prefix, Worker: "https://w.example.com", Functions: "https://f.example.com/base", Invoker: invoker, Endpoint: nowhere,
 	}
+
 	if q, err := gcp.NewQueue(t.Context(), good); err != nil {
 		t.Errorf("NewQueue = %v", err)
 	} else if err := q.Close(); err != nil {
 		t.Error(err)
 	}
+
 	for want, change := range map[string]func(*gcp.QueueConfig){
 		"projects/PROJECT/locations/LOCATION/queues/PREFIX": func(c *gcp.QueueConfig) { c.Prefix = "projects/p/queues/errand" },
 		"PREFIX, not":                          func(c *gcp.QueueConfig) { c.Prefix = prefix + strings.Repeat("x", 100) },

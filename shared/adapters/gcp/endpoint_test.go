@@ -50,6 +50,7 @@ func newRouter(t *testing.T, server string) *router {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	r := &router{Listener: l, lost: make(chan struct{})}
 	t.Cleanup(func() {
 		l.Close()
@@ -59,17 +60,20 @@ func newRouter(t *testing.T, server string) *router {
 			c.Close()
 		}
 	})
+
 	go func() {
 		for {
 			in, err := l.Accept()
 			if err != nil {
 				return
 			}
+
 			out, err := net.Dial("tcp", server)
 			if err != nil {
 				in.Close()
 				continue
 			}
+
 			r.mu.Lock()
 			r.ends = append(r.ends, in, out)
 			lost := r.lost
@@ -78,6 +82,7 @@ func newRouter(t *testing.T, server string) *router {
 			go pass(in, out, lost)
 		}
 	}()
+
 	return r
 }
 
@@ -133,6 +138,7 @@ func TestFirestoreFindsOutThatItsConnectionIsLost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	srv := grpc.NewServer()
 	pb.RegisterFirestoreServer(srv, empty{})
 	go func() { _ = srv.Serve(l) }()
@@ -145,11 +151,13 @@ func TestFirestoreFindsOutThatItsConnectionIsLost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() { _ = f.Close() })
 	load := func() error { _, err := f.Load(t.Context(), "a"); return err }
 	if err := load(); !errors.Is(err, task.ErrNotFound) {
 		t.Fatal(err)
 	}
+
 	time.Sleep(10500 * time.Millisecond) // the process stands still
 	r.lose()
 	start := time.Now()
@@ -185,6 +193,7 @@ func TestServicesComeBack(t *testing.T) {
 		job := queue.Job{Queue: "turns", Path: queue.PathTurn, Task: "a"}
 		comesBack(t, func() error { return q.Add(t.Context(), job) }, p.Kill, func() { p.Restart(t) })
 	})
+
 	t.Run("Topic", func(t *testing.T) {
 		t.Parallel()
 		p := emulator.Start(t, emulator.KindPubSub)
@@ -195,6 +204,7 @@ func TestServicesComeBack(t *testing.T) {
 			defer cancel()
 			return b.Publish(ctx, events(1)...)
 		}
+
 		comesBack(t, publish, p.Kill, func() {
 			p.Restart(t)
 			if err := publish(); err == nil {

@@ -97,12 +97,14 @@ func OpenFirestore(ctx context.Context, project, database string, opts Firestore
 	if opts.Recheck == 0 {
 		opts.Recheck = time.Minute
 	}
+
 	if opts.CountFor == 0 {
 		opts.CountFor = task.CountFor
 	}
 	if database == "" {
 		database = firestore.DefaultDatabaseID
 	}
+
 	open := func(probe keepalive.ClientParameters) (*firestore.Client, error) {
 		o := append(connecting(probe), opts.Options...)
 		c, err := firestore.NewClientWithDatabase(ctx, project, database, o...)
@@ -111,14 +113,17 @@ func OpenFirestore(ctx context.Context, project, database string, opts Firestore
 		}
 		return c, nil
 	}
+
 	client, err := open(probe)
 	if err != nil {
 		return nil, err
 	}
+
 	f := &Firestore{
 		opts: opts, client: client, tasks: client.Collection(collection), entries: client.Collection(collectionEntries),
 		slots: make(chan *firestore.Client, max(opts.Listeners, 0)),
 	}
+
 	f.topics = task.NewTopics(task.TopicsConfig{Load: f.Load, Now: opts.Now, Feed: f.feed, Linger: linger, Poll: opts.Recheck})
 	for i := range max(opts.Listeners, 0) {
 		if i%perConnection == 0 {
@@ -128,8 +133,10 @@ func OpenFirestore(ctx context.Context, project, database string, opts Firestore
 			}
 			f.listeners = append(f.listeners, c)
 		}
+
 		f.slots <- f.listeners[len(f.listeners)-1]
 	}
+
 	return f, nil
 }
 

@@ -21,6 +21,7 @@ func (f *Firestore) Due(ctx context.Context, queue string, before time.Time, fro
 	if limit <= 0 {
 		return nil, nil
 	}
+
 	call, cancel := limited(ctx)
 	defer cancel()
 	query := f.tasks.Where("lane", "==", queue).Where("due", "<=", before.Truncate(time.Microsecond)).
@@ -28,10 +29,12 @@ func (f *Firestore) Due(ctx context.Context, queue string, before time.Time, fro
 	if from != (task.Ref{}) {
 		query = after(query, from)
 	}
+
 	docs, err := all(call, query)
 	if err != nil {
 		return nil, fmt.Errorf("listing due tasks: %w", failure(ctx, err))
 	}
+
 	refs := make([]task.Ref, len(docs))
 	for i, snap := range docs {
 		var d struct {
@@ -40,8 +43,10 @@ func (f *Firestore) Due(ctx context.Context, queue string, before time.Time, fro
 		if err := snap.DataTo(&d); err != nil {
 			return nil, fmt.Errorf("listing due tasks: document %s: %w", snap.Ref.ID, err)
 		}
+
 		refs[i] = task.Ref{At: d.Due.UTC(), ID: snap.Ref.ID}
 	}
+
 	return refs, nil
 }
 
@@ -52,6 +57,7 @@ func (f *Firestore) Purge(ctx context.Context, before time.Time, limit int) (int
 	if limit <= 0 {
 		return 0, nil
 	}
+
 	call, cancel := limited(ctx)
 	defer cancel()
 	query := f.tasks.Where("expires", "<", before.Truncate(time.Millisecond)).OrderBy("expires", firestore.Asc).Limit(limit).Select()
@@ -59,25 +65,31 @@ func (f *Firestore) Purge(ctx context.Context, before time.Time, limit int) (int
 	if err != nil {
 		return 0, fmt.Errorf("purging: %w", failure(ctx, err))
 	}
+
 	var n atomic.Int64
 	g, part := errgroup.WithContext(ctx)
 	g.SetLimit(deletions)
+
 	for _, snap := range docs {
 		g.Go(func() error {
 			part, cancel := limited(part)
 			defer cancel()
 			_, err := snap.Ref.Delete(part, firestore.LastUpdateTime(snap.UpdateTime))
+
 			switch {
 			case err == nil:
 				n.Add(1)
 			case refused(err):
 				err = nil
 			}
+
 			return err
 		})
 	}
+
 	if err := g.Wait(); err != nil {
 		return int(n.Load()), fmt.Errorf("purging: %w", failure(ctx, err))
 	}
+
 	return int(n.Load()), nil
 }

@@ -91,12 +91,14 @@ func needed(t *testing.T, q *pb.StructuredQuery) string {
 	t.Helper()
 	equal, ranged := map[string]bool{}, map[string]bool{}
 	filters := []*pb.StructuredQuery_Filter{q.Where}
+
 	if c := q.Where.GetCompositeFilter(); c != nil {
 		if c.Op != pb.StructuredQuery_CompositeFilter_AND {
 			t.Fatalf("a filter of kind %v", c.Op)
 		}
 		filters = c.Filters
 	}
+
 	for _, f := range filters {
 		field := f.GetFieldFilter()
 		switch name := field.GetField().GetFieldPath(); field.GetOp() {
@@ -105,10 +107,12 @@ func needed(t *testing.T, q *pb.StructuredQuery) string {
 		case pb.StructuredQuery_FieldFilter_LESS_THAN, pb.StructuredQuery_FieldFilter_LESS_THAN_OR_EQUAL,
 			pb.StructuredQuery_FieldFilter_GREATER_THAN_OR_EQUAL:
 			ranged[name] = true
+
 		default:
 			t.Fatalf("a filter of kind %v", field.GetOp())
 		}
 	}
+
 	var index []string
 	for _, name := range []string{"owner", "context", "state", "lane", "dead"} {
 		if equal[name] {
@@ -116,9 +120,11 @@ func needed(t *testing.T, q *pb.StructuredQuery) string {
 			delete(equal, name)
 		}
 	}
+
 	if len(equal) > 0 {
 		t.Fatalf("a query asks for the equality of %v", slices.Collect(maps.Keys(equal)))
 	}
+
 	last := ""
 	for _, o := range q.OrderBy {
 		name := o.Field.FieldPath
@@ -129,13 +135,16 @@ func needed(t *testing.T, q *pb.StructuredQuery) string {
 			}
 			continue
 		}
+
 		last = o.Direction.String()
 		index = append(index, name+" "+last)
 		delete(ranged, name)
 	}
+
 	if len(ranged) > 0 {
 		t.Errorf("a query compares %v and does not order by it: which index it reads is left to the database", slices.Collect(maps.Keys(ranged)))
 	}
+
 	return strings.Join(index, ", ")
 }
 
@@ -152,6 +161,7 @@ func TestIndexesAreThoseOfTheQueries(t *testing.T) {
 	} else if _, err := f.Commit(t.Context(), next); err != nil {
 		t.Fatal(err)
 	}
+
 	for _, ctx := range []string{"", "c"} {
 		for _, state := range []a2a.TaskState{"", a2a.TaskStateWorking} {
 			for _, since := range []time.Time{{}, now} {
@@ -166,11 +176,13 @@ func TestIndexesAreThoseOfTheQueries(t *testing.T) {
 			}
 		}
 	}
+
 	for _, from := range []task.Ref{{}, {At: now, ID: "x"}} {
 		if _, err := f.Due(t.Context(), task.Turns, now, from, 2); err != nil {
 			t.Errorf("Due: %v", err)
 		}
 	}
+
 	stored(t, f, undelivered(t, accepted(t, hashed("d"), now)))
 	for _, all := range []bool{false, true} {
 		for _, from := range []task.Ref{{}, {At: now, ID: "x"}} {
@@ -180,6 +192,7 @@ func TestIndexesAreThoseOfTheQueries(t *testing.T) {
 			}
 		}
 	}
+
 	if n, err := f.Purge(t.Context(), now, 2); n != 1 || err != nil {
 		t.Errorf("Purge = %d, %v, want 1", n, err)
 	}
@@ -193,17 +206,20 @@ func TestIndexesAreThoseOfTheQueries(t *testing.T) {
 			read[needed(t, q)] = true
 		}
 	})
+
 	have := slices.Concat(composite, single)
 	for index := range read {
 		if !slices.Contains(have, index) {
 			t.Errorf("a query needs the index (%s), which the file has not", index)
 		}
 	}
+
 	for _, index := range have {
 		if !read[index] {
 			t.Errorf("no query reads the index (%s)", index)
 		}
 	}
+
 	for _, index := range composite {
 		// A list of all owners is bearable only of what few tasks have.
 		rare := strings.HasPrefix(index, "dead ASCENDING, ")
@@ -211,6 +227,7 @@ func TestIndexesAreThoseOfTheQueries(t *testing.T) {
 			t.Errorf("the index (%s) of a list does not begin with the owner", index)
 		}
 	}
+
 	if ttl != "expires" {
 		t.Errorf("the database deletes by %q, want expires", ttl)
 	}
@@ -223,6 +240,7 @@ func TestEntriesHaveNoIndex(t *testing.T) {
 	w := newWire(t)
 	s := open(t, w.host, gcp.FirestoreOptions{}).KV()
 	put(t, s, put(t, s, kv.Entry{Key: "use/a", Owner: "someone", Value: []byte("x"), Expires: time.Now().Add(time.Hour)}))
+
 	for _, prefix := range []string{"", "use/"} {
 		for _, after := range []string{"", "use/0"} {
 			if list, err := s.List(t.Context(), prefix, after, 2); err != nil || len(list) != 1 {
@@ -230,6 +248,7 @@ func TestEntriesHaveNoIndex(t *testing.T) {
 			}
 		}
 	}
+
 	if err := s.Delete(t.Context(), "use/a", 1); !errors.Is(err, kv.ErrConflict) {
 		t.Errorf("Delete of another version: %v", err)
 	}
@@ -238,16 +257,19 @@ func TestEntriesHaveNoIndex(t *testing.T) {
 		if len(w.queries) < 6 {
 			t.Errorf("%d queries were seen: the test shows little", len(w.queries))
 		}
+
 		for _, q := range w.queries {
 			if len(q.OrderBy) != 1 || q.OrderBy[0].Field.FieldPath != "__name__" || q.OrderBy[0].Direction != pb.StructuredQuery_ASCENDING || q.Where != nil {
 				t.Errorf("a query needs another index than the ids: %v", q)
 			}
 		}
 	})
+
 	single, overridden, ttl := readIndexes(t).single(t, "kv")
 	if len(single) > 0 || ttl != "expires" {
 		t.Errorf("entries are indexed by %v and deleted by %q, want by nothing and expires", single, ttl)
 	}
+
 	w.storedAre(t, "kv", overridden)
 }
 
@@ -255,12 +277,14 @@ func TestEntriesHaveNoIndex(t *testing.T) {
 func (w *wire) storedAre(t *testing.T, collection string, overridden []string) {
 	t.Helper()
 	fields := map[string]bool{}
+
 	w.with(func() {
 		for _, c := range w.commits {
 			for _, write := range c.Writes {
 				if !strings.Contains(write.GetUpdate().GetName(), "/documents/"+collection+"/") {
 					continue
 				}
+
 				for name, v := range write.GetUpdate().GetFields() {
 					fields[name] = true
 					if _, ok := v.ValueType.(*pb.Value_TimestampValue); name == "expires" && !ok {
@@ -270,11 +294,13 @@ func (w *wire) storedAre(t *testing.T, collection string, overridden []string) {
 			}
 		}
 	})
+
 	for name := range fields {
 		if !slices.Contains(overridden, name) {
 			t.Errorf("field %s is stored and has its automatic indexes: say in fieldOverrides which it needs", name)
 		}
 	}
+
 	for _, name := range overridden {
 		if !fields[name] {
 			t.Errorf("field %s is overridden and never stored", name)

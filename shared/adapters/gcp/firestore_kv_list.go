@@ -41,10 +41,12 @@ func (s entries) page(ctx context.Context, prefix, after string, look, limit int
 	if err != nil || from >= to {
 		return nil, "", err
 	}
+
 	docs, err := all(ctx, s.ordered().StartAt(idOf.Replace(from)).EndBefore(idOf.Replace(to)).Limit(look).Select("expires", "size"))
 	if err != nil {
 		return nil, "", err
 	}
+
 	heads, err := s.fit(docs, limit)
 	if len(heads) == 0 {
 		if len(docs) == look {
@@ -57,10 +59,12 @@ func (s entries) page(ctx context.Context, prefix, after string, look, limit int
 	for i, e := range heads {
 		refs[i], last = s.doc(e.Key), e.Key
 	}
+
 	docs, err = reread(func() ([]*firestore.DocumentSnapshot, error) { return s.client.GetAll(ctx, refs) })
 	if err == nil {
 		list, err = s.fit(docs, limit)
 	}
+
 	return list, last, err
 }
 

@@ -134,6 +134,7 @@ func TestListOfEntriesThatChange(t *testing.T) {
 	s := open(t, w.host, gcp.FirestoreOptions{}).KV()
 	a, b := put(t, s, kv.Entry{Key: "use/a"}), put(t, s, kv.Entry{Key: "use/b"})
 	put(t, s, kv.Entry{Key: "use/c"})
+
 	reads := func(f func()) {
 		once := false
 		w.with(func() {
@@ -145,15 +146,18 @@ func TestListOfEntriesThatChange(t *testing.T) {
 			}
 		})
 	}
+
 	large := func(e kv.Entry) {
 		e.Value = make([]byte, kv.LimitValue)
 		put(t, s, e)
 	}
+
 	reads(func() { large(a); large(b) })
 	list, err := s.List(t.Context(), "use/", "", 3)
 	if err != nil || len(list) != 1 || list[0].Key != "use/a" {
 		t.Errorf("List of entries that grow = %d entries, %v, want the first", len(list), err)
 	}
+
 	reads(func() {
 		for _, e := range []kv.Entry{a, b} {
 			if err := s.Delete(t.Context(), e.Key, 0); err != nil {
@@ -161,6 +165,7 @@ func TestListOfEntriesThatChange(t *testing.T) {
 			}
 		}
 	})
+
 	list, err = s.List(t.Context(), "use/", "", 2)
 	if err != nil || len(list) != 1 || list[0].Key != "use/c" {
 		t.Errorf("List of entries that are deleted = %d entries, %v, want the one behind them", len(list), err)
@@ -178,10 +183,12 @@ func TestLostAnswersOfEntries(t *testing.T) {
 	if _, err := s.Put(t.Context(), kv.Entry{Key: "use/a", Value: []byte("1")}); !errors.Is(err, kv.ErrConflict) {
 		t.Errorf("Put that creates: %v, want ErrConflict", err)
 	}
+
 	e, err := s.Get(t.Context(), "use/a")
 	if err != nil || string(e.Value) != "1" {
 		t.Fatalf("Get = %+v, %v", e, err)
 	}
+
 	lose()
 	e.Value = []byte("2")
 	if _, err := s.Put(t.Context(), e); !errors.Is(err, kv.ErrConflict) {
@@ -190,6 +197,7 @@ func TestLostAnswersOfEntries(t *testing.T) {
 	if e, err = s.Get(t.Context(), "use/a"); err != nil || string(e.Value) != "2" {
 		t.Fatalf("Get = %+v, %v", e, err)
 	}
+
 	lose()
 	if err := s.Delete(t.Context(), "use/a", e.Version); err != nil {
 		t.Errorf("Delete: %v", err)
@@ -223,6 +231,7 @@ func TestReadsOfEntriesThatBreakOffAreRepeated(t *testing.T) {
 // Another write may come between the look at an entry and the write.
 func TestEntryChangesBeforeTheWrite(t *testing.T) {
 	now := time.Now()
+
 	store := func(value string, create bool) func(kv.Store, kv.Entry) error {
 		return func(s kv.Store, e kv.Entry) error {
 			if e.Value = []byte(value); create {
@@ -232,6 +241,7 @@ func TestEntryChangesBeforeTheWrite(t *testing.T) {
 			return err
 		}
 	}
+
 	remove := func(s kv.Store, e kv.Entry) error { return s.Delete(t.Context(), e.Key, e.Version) }
 	vanish := func(s kv.Store, e kv.Entry) error { return s.Delete(t.Context(), e.Key, 0) }
 	past := now.Add(-time.Hour)
@@ -255,15 +265,18 @@ func TestEntryChangesBeforeTheWrite(t *testing.T) {
 			s := open(t, w.host, gcp.FirestoreOptions{Now: func() time.Time { return now }}).KV()
 			e := put(t, s, kv.Entry{Key: "use/a", Value: []byte("old"), Expires: tt.expires})
 			met := false
+
 			w.meanwhile(tt.before, func() {
 				met = true
 				if err := tt.theirs(s, e); err != nil {
 					t.Errorf("the other's write: %v", err)
 				}
 			})
+
 			if err := tt.write(s, e); !errors.Is(err, tt.want) || !met {
 				t.Errorf("the write: %v, want %v; it met another: %t", err, tt.want, met)
 			}
+
 			got, err := s.Get(t.Context(), e.Key)
 			if string(got.Value) != tt.wantContent || (err != nil) != (tt.wantContent == "") {
 				t.Errorf("Get = %q, %v, want %q", got.Value, err, tt.wantContent)

@@ -53,10 +53,12 @@ func (f *Firestore) List(ctx context.Context, q task.Query) (task.Page, error) {
 	var page task.Page
 	var all, gone int
 	g, part := errgroup.WithContext(call)
+
 	g.Go(func() (err error) {
 		page, err = f.page(part, f.listed(q), q.After, q.Limit, q.Bodies, now, listing)
 		return err
 	})
+
 	if q.Count {
 		counting := part
 		if !q.Since.IsZero() {
@@ -64,18 +66,22 @@ func (f *Firestore) List(ctx context.Context, q task.Query) (task.Page, error) {
 			defer cancel()
 			counting = limited
 		}
+
 		g.Go(func() (err error) {
 			all, err = count(counting, f.listed(q))
 			return err
 		})
+
 		g.Go(func() (err error) {
 			gone, err = count(counting, f.outdated(q, now))
 			return err
 		})
 	}
+
 	if err := g.Wait(); err != nil {
 		return task.Page{}, fmt.Errorf("listing tasks: %w", failure(ctx, err))
 	}
+
 	page.Total = max(0, all-gone)
 	return page, nil
 }
@@ -166,19 +172,23 @@ func (f *Firestore) page(ctx context.Context, query firestore.Query, from task.R
 	if from != (task.Ref{}) {
 		query = after(query, from)
 	}
+
 	var page task.Page
 	size := 0
+
 	for {
 		docs, err := all(ctx, query)
 		if err != nil {
 			return task.Page{}, err
 		}
+
 		var last task.Ref
 		for _, snap := range docs {
 			r, bytes, err := read(snap)
 			if err != nil {
 				return task.Page{}, err
 			}
+
 			if !r.Expired(now) {
 				size += bytes
 				if n := len(page.Records); n == limit || n > 0 && bodies && size > task.PageBytes {
@@ -187,17 +197,21 @@ func (f *Firestore) page(ctx context.Context, query firestore.Query, from task.R
 				}
 				page.Records = append(page.Records, r)
 			}
+
 			last = task.Ref{At: r.Stamp(), ID: r.ID()}
 		}
+
 		ended := page.More || len(docs) <= limit
 		if ended && bodies {
 			if page.Records, err = f.bodies(ctx, page.Records); err != nil {
 				return task.Page{}, err
 			}
 		}
+
 		if ended && (len(page.Records) > 0 || !page.More) {
 			return page, nil
 		}
+
 		// Some have expired, or all have moved away, and there are more.
 		query, page.More = after(query, last), false
 		if len(page.Records) == 0 {

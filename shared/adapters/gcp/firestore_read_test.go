@@ -47,6 +47,7 @@ func TestReadsThatBreakOffAreRepeated(t *testing.T) {
 		if err := read(); err != nil {
 			t.Errorf("%s whose connection broke: %v", name, err)
 		}
+
 		w.with(func() {
 			if w.breaks != 0 {
 				t.Errorf("%s was not broken off: the test shows nothing", name)
@@ -64,10 +65,12 @@ func TestListPassesOverManyExpired(t *testing.T) {
 	for _, id := range []string{"b", "c", "d", "e", "f"} {
 		stored(t, f, canceled(t, hashed(id), now.AddDate(0, 0, -40)))
 	}
+
 	newest := stored(t, f, accepted(t, hashed("g"), now))
 	for limit := 1; limit <= 3; limit++ {
 		var got []string
 		q := task.Query{Owner: "someone", Limit: limit, Count: true, Bodies: limit == 2}
+
 		for more := true; more; {
 			p, err := f.List(t.Context(), q)
 			if err != nil {
@@ -76,12 +79,15 @@ func TestListPassesOverManyExpired(t *testing.T) {
 			if p.Total != 2 {
 				t.Errorf("List counts %d, want 2", p.Total)
 			}
+
 			for _, r := range p.Records {
 				got = append(got, r.ID())
 				q.After = task.Ref{At: r.Stamp(), ID: r.ID()}
 			}
+
 			more = p.More
 		}
+
 		if d := cmp.Diff([]string{newest.ID(), oldest.ID()}, got); d != "" {
 			t.Errorf("pages of %d: want (-), got (+):\n%s", limit, d)
 		}
@@ -97,11 +103,13 @@ func TestListLeavesOutWhatMovesMeanwhile(t *testing.T) {
 	still := stored(t, f, accepted(t, hashed("a"), now))
 	moving := stored(t, f, accepted(t, hashed("b"), now.Add(time.Second)))
 	var once bool
+
 	w.with(func() {
 		w.onBodies = func() {
 			if once {
 				return
 			}
+
 			once = true
 			ended := canceled(t, moving.ID(), now.Add(time.Minute))
 			ended.Version = moving.Version
@@ -110,6 +118,7 @@ func TestListLeavesOutWhatMovesMeanwhile(t *testing.T) {
 			}
 		}
 	})
+
 	p, err := f.List(t.Context(), task.Query{Owner: "someone", Limit: 1, Bodies: true})
 	if err != nil {
 		t.Fatal(err)
@@ -130,6 +139,7 @@ func TestRequestsOfEachOperation(t *testing.T) {
 		q.Owner, q.Limit = "someone", 10
 		return func() error { _, err := f.List(ctx, q); return err }
 	}
+
 	type requests struct{ Writes, Reads, Queries int }
 	for _, op := range []struct {
 		name string
@@ -149,10 +159,12 @@ func TestRequestsOfEachOperation(t *testing.T) {
 			w.with(func() { n = requests{len(w.commits), w.reads, len(w.queries)} })
 			return n
 		}
+
 		before := count()
 		if err := op.run(); err != nil {
 			t.Errorf("%s: %v", op.name, err)
 		}
+
 		after := count()
 		got := requests{after.Writes - before.Writes, after.Reads - before.Reads, after.Queries - before.Queries}
 		if got != op.want {

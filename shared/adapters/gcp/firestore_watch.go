@@ -26,8 +26,10 @@ func (f *Firestore) feed(ctx context.Context, id string, tell func(task.Record))
 	if !possible(id) {
 		return task.ErrNotFound
 	}
+
 	tick := time.NewTicker(f.opts.Poll)
 	defer tick.Stop()
+
 	for {
 		select {
 		case c := <-f.slots:
@@ -36,15 +38,18 @@ func (f *Firestore) feed(ctx context.Context, id string, tell func(task.Record))
 			return err
 		default:
 		}
+
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
 		}
+
 		r, err := f.Load(ctx, id)
 		if err != nil {
 			return err
 		}
+
 		tell(r)
 	}
 }

@@ -36,6 +36,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 func begun(ctx context.Context, t *testing.T, f *gcp.Firestore, id string) <-chan error {
 	t.Helper()
 	first, ended := make(chan struct{}), make(chan error, 1)
+
 	go func() {
 		n := 0
 		for _, err := range f.Watch(ctx, id) {
@@ -47,10 +48,13 @@ func begun(ctx context.Context, t *testing.T, f *gcp.Firestore, id string) <-cha
 				close(first)
 				continue
 			}
+
 			return
 		}
+
 		ended <- ctx.Err()
 	}()
+
 	select {
 	case <-first:
 	case err := <-ended:
@@ -58,6 +62,7 @@ func begun(ctx context.Context, t *testing.T, f *gcp.Firestore, id string) <-cha
 	case <-time.After(patience):
 		t.Fatalf("Watch(%s) gave nothing", id)
 	}
+
 	return ended
 }
 
@@ -94,10 +99,12 @@ func TestManyWatchersDelayNoCommit(t *testing.T) {
 	rs := make([]task.Record, watchers)
 	ended := make([]<-chan error, watchers)
 	ctx, stop := context.WithCancel(t.Context())
+
 	for i := range rs {
 		rs[i] = stored(t, f, accepted(t, hashed(fmt.Sprint(i)), time.Now()))
 		ended[i] = begun(ctx, t, f, rs[i].ID())
 	}
+
 	eventually(t, "all listeners are in use", func() bool { now, _, _ := w.listening(); return now == 90 })
 
 	var longest time.Duration
@@ -106,17 +113,21 @@ func TestManyWatchersDelayNoCommit(t *testing.T) {
 		rs[i] = change(t, f, rs[i])
 		longest = max(longest, time.Since(before))
 	}
+
 	for i := range ended {
 		if err := await(t, "a watch of a task that has changed", ended[i]); err != nil {
 			t.Errorf("Watch: %v", err)
 		}
 	}
+
 	stop()
 	eventually(t, "no listener is left", func() bool { now, _, _ := w.listening(); return now == 0 })
+
 	// More than 90 only for as long as the end of one is on its way.
 	if _, most, _ := w.listening(); most >= streams {
 		t.Errorf("there were %d listeners at once; a connection carries %d", most, streams)
 	}
+
 	t.Logf("the longest of %d commits took %v", watchers, longest)
 }
 
@@ -132,6 +143,7 @@ func TestThousandWatchersCostWhatOneCosts(t *testing.T) {
 
 	var first, second sync.WaitGroup
 	first.Add(watchers)
+
 	for range watchers {
 		second.Go(func() {
 			n := 0
@@ -148,6 +160,7 @@ func TestThousandWatchersCostWhatOneCosts(t *testing.T) {
 			}
 		})
 	}
+
 	first.Wait()
 	eventually(t, "the task was read again", func() bool { return reads() >= before+3 })
 	change(t, f, r)

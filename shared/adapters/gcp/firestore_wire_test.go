@@ -54,20 +54,24 @@ func newWire(t testing.TB) *wire {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	w := &wire{to: pb.NewFirestoreClient(conn), host: l.Addr().String(), cut: make(chan struct{})}
 	srv := grpc.NewServer(grpc.MaxConcurrentStreams(streams), grpc.MaxRecvMsgSize(math.MaxInt32))
 	pb.RegisterFirestoreServer(srv, w)
 	done := make(chan struct{})
+
 	go func() {
 		defer close(done)
 		if err := srv.Serve(l); err != nil {
 			t.Errorf("the wire: %v", err)
 		}
 	}()
+
 	t.Cleanup(func() {
 		srv.Stop()
 		<-done
@@ -75,6 +79,7 @@ func newWire(t testing.TB) *wire {
 			t.Error(err)
 		}
 	})
+
 	return w
 }
 
@@ -183,6 +188,7 @@ func (w *wire) Listen(to pb.Firestore_ListenServer) error {
 		w.total++
 		w.most = max(w.most, w.listens)
 	})
+
 	defer w.with(func() { w.listens-- })
 	ctx, cancel := context.WithCancel(onward(to.Context()))
 	defer cancel()
@@ -190,8 +196,10 @@ func (w *wire) Listen(to pb.Firestore_ListenServer) error {
 	if err != nil {
 		return err
 	}
+
 	ended := make(chan error, 2)
 	go func() { ended <- relay(to.Recv, from.Send) }()
+
 	go func() {
 		ended <- relay(from.Recv, func(m *pb.ListenResponse) error {
 			deaf := false
@@ -201,6 +209,7 @@ func (w *wire) Listen(to pb.Firestore_ListenServer) error {
 			return to.Send(m)
 		})
 	}()
+
 	select {
 	case err := <-ended:
 		return err

@@ -21,8 +21,10 @@ func (f *Firestore) Create(ctx context.Context, r task.Record) (task.Record, err
 	if !possible(r.ID()) {
 		return task.Record{}, fmt.Errorf("creating task: no document can be called %.40q", r.ID())
 	}
+
 	call, cancel := limited(ctx)
 	defer cancel()
+
 	at, err := create(call, f.tasks.Doc(r.ID()), fields, func() (int64, error) {
 		old, err := f.read(call, r.ID())
 		switch {
@@ -31,11 +33,13 @@ func (f *Firestore) Create(ctx context.Context, r task.Record) (task.Record, err
 		case err == nil && !old.Expired(f.opts.Now()):
 			err = task.ErrExists
 		}
+
 		return old.Version, err
 	})
 	if err != nil {
 		return task.Record{}, fmt.Errorf("creating task %s: %w", r.ID(), failure(ctx, err))
 	}
+
 	r.Version = at.UnixMicro()
 	return r, nil
 }
@@ -53,6 +57,7 @@ func create(ctx context.Context, doc *firestore.DocumentRef, fields []firestore.
 			data[u.Path] = u.Value
 		}
 	}
+
 	var err error
 	for range replacings {
 		var res *firestore.WriteResult
@@ -62,6 +67,7 @@ func create(ctx context.Context, doc *firestore.DocumentRef, fields []firestore.
 		if code(err) != codes.AlreadyExists {
 			return time.Time{}, err
 		}
+
 		version, lerr := old()
 		if lerr != nil {
 			return time.Time{}, lerr
@@ -69,11 +75,13 @@ func create(ctx context.Context, doc *firestore.DocumentRef, fields []firestore.
 		if version == 0 {
 			continue
 		}
+
 		at, uerr := update(ctx, doc, version, fields)
 		if uerr == nil || !refused(uerr) {
 			return at, uerr
 		}
 	}
+
 	return time.Time{}, err
 }
 
@@ -131,6 +139,7 @@ func document(r *task.Record) ([]firestore.Update, error) {
 	if n := max(len(r.Owner), len(r.Task.ContextID)); n > maxKey {
 		return nil, fmt.Errorf("task %s: owner or context has %d bytes, at most %d can be told apart", r.ID(), n, maxKey)
 	}
+
 	r.Schema = task.Schema
 	var due, lane, expires, dead any = firestore.Delete, firestore.Delete, firestore.Delete, firestore.Delete
 	if !r.Due.At.IsZero() {
@@ -142,6 +151,7 @@ func document(r *task.Record) ([]firestore.Update, error) {
 	if r.HasDead() {
 		dead = true
 	}
+
 	return []firestore.Update{
 		{Path: "owner", Value: r.Owner},
 		{Path: "context", Value: r.Task.ContextID},

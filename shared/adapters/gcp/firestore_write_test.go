@@ -96,6 +96,7 @@ func TestShortTaskIsThreeWrites(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	answer := a2a.NewArtifactEvent(r.Task, a2a.NewTextPart("Fish."))
 	turn := task.Turn{Epoch: r.Epoch, Seq: r.Seq}
 	r, err = task.UpdateFrom(t.Context(), f, r, func(r task.Record) (task.Record, bool, error) {
@@ -107,6 +108,7 @@ func TestShortTaskIsThreeWrites(t *testing.T) {
 	if r, err = f.Load(t.Context(), r.ID()); err != nil || r.State() != a2a.TaskStateCompleted {
 		t.Fatalf("the task is %s, %v", r.State(), err)
 	}
+
 	if documents, requests := w.written(); documents != 3 || requests != 3 {
 		t.Errorf("accept, claim and end wrote %d documents in %d requests, want 3 in 3", documents, requests)
 	}
@@ -122,6 +124,7 @@ func TestDeadIsAFieldOnlyWhereAWebhookIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	r, changed, err := r.DropHook(m, "h")
 	if err != nil || !changed {
 		t.Fatalf("DropHook: %t, %v", changed, err)
@@ -129,6 +132,7 @@ func TestDeadIsAFieldOnlyWhereAWebhookIs(t *testing.T) {
 	if _, err := f.Commit(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
+
 	var got []string
 	w.with(func() {
 		for _, c := range w.commits {
@@ -137,6 +141,7 @@ func TestDeadIsAFieldOnlyWhereAWebhookIs(t *testing.T) {
 			got = append(got, fmt.Sprintf("is there: %t, true: %t, replaced: %t", ok, v.GetBooleanValue(), named))
 		}
 	})
+
 	want := []string{
 		"is there: false, true: false, replaced: false", // created
 		"is there: true, true: true, replaced: true",
@@ -159,6 +164,7 @@ func TestLostAnswersAreSettled(t *testing.T) {
 	if _, err := f.Create(t.Context(), r); !errors.Is(err, task.ErrExists) {
 		t.Errorf("Create whose answer was lost: %v, want ErrExists", err)
 	}
+
 	r, err := f.Load(t.Context(), r.ID())
 	if err != nil {
 		t.Fatalf("Load of what was created: %v", err)
@@ -196,6 +202,7 @@ func TestPurgeLeavesWhatWasReplaced(t *testing.T) {
 	old := stored(t, f, canceled(t, hashed("a"), now))
 	fresh := accepted(t, old.ID(), clock())
 	var once sync.Once
+
 	w.with(func() {
 		w.onCommit = func(req *pb.CommitRequest) {
 			if req.Writes[0].GetDelete() != "" {
@@ -207,6 +214,7 @@ func TestPurgeLeavesWhatWasReplaced(t *testing.T) {
 			}
 		}
 	})
+
 	if n, err := f.Purge(t.Context(), clock(), 10); n != 0 || err != nil {
 		t.Errorf("Purge = %d, %v, want 0: what had expired was replaced", n, err)
 	}

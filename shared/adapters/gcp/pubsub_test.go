@@ -62,6 +62,7 @@ func subscribe(t testing.TB, host, project, url string) {
 		option.WithEndpoint(host), option.WithoutAuthentication(),
 		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),
 	}
+
 	topics, err := pubsub.NewTopicAdminClient(ctx, o...)
 	if err != nil {
 		t.Fatal(err)
@@ -71,16 +72,19 @@ func subscribe(t testing.TB, host, project, url string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	subscriptions, err := pubsub.NewSubscriptionAdminClient(ctx, o...)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	s, err := subscriptions.CreateSubscription(ctx, &pubsubpb.Subscription{
 		Name: project + "/subscriptions/notify", Topic: topic.Name, PushConfig: &pubsubpb.PushConfig{PushEndpoint: url},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() {
 		defer subscriptions.Close()
 		if err := subscriptions.DeleteSubscription(context.Background(), &pubsubpb.DeleteSubscriptionRequest{Subscription: s.Name}); err != nil && status.Code(err) != codes.NotFound {

@@ -99,10 +99,12 @@ func TestDisabledAndDestroyedVersionsAreGone(t *testing.T) {
 	defer admin.Close()
 	const name = "projects/p/secrets/key"
 	service.Set(name, []byte("first"))
+
 	service.Set(name, []byte("second"))
 	if _, err := admin.DisableSecretVersion(t.Context(), &secretmanagerpb.DisableSecretVersionRequest{Name: name + "/versions/2"}); err != nil {
 		t.Fatal(err)
 	}
+
 	// The newest is disabled: there is none, not the one before.
 	if got, err := s.Get(t.Context(), secret.Ref{Name: "key"}); !errors.Is(err, secret.ErrNotFound) {
 		t.Errorf("Get of a disabled version = %q, %v", got.Reveal(), err)
@@ -113,6 +115,7 @@ func TestDisabledAndDestroyedVersionsAreGone(t *testing.T) {
 	if _, err := admin.DestroySecretVersion(t.Context(), &secretmanagerpb.DestroySecretVersionRequest{Name: name + "/versions/1"}); err != nil {
 		t.Fatal(err)
 	}
+
 	if got, err := s.Get(t.Context(), secret.Ref{Name: "key", Version: "1"}); !errors.Is(err, secret.ErrNotFound) {
 		t.Errorf("Get of a destroyed version = %q, %v", got.Reveal(), err)
 	}

@@ -78,15 +78,18 @@ func OpenBucket(ctx context.Context, c BucketConfig) (files.Place, error) {
 	if err := c.Check(); err != nil {
 		return files.Place{}, err
 	}
+
 	options, err := webAt(c.Endpoint)
 	if err != nil {
 		return files.Place{}, err
 	}
+
 	ctx = context.WithoutCancel(ctx) // the client keeps it
 	client, err := storage.NewClient(ctx, options...)
 	if err != nil {
 		return files.Place{}, fmt.Errorf("making the client of Cloud Storage: %w", err)
 	}
+
 	// All requests may be retried: a write names the generation that it replaces, the name of
 	// a deleted content is never used again, and DeleteAll excludes concurrent puts.
 	client.SetRetry(storage.WithPolicy(storage.RetryAlways), storage.WithBackoff(gax.Backoff{Initial: 100 * time.Millisecond, Max: 5 * time.Second, Multiplier: 2}),
@@ -99,6 +102,7 @@ func OpenBucket(ctx context.Context, c BucketConfig) (files.Place, error) {
 	if c.Prefix != "" {
 		bucket = blob.PrefixedBucket(bucket, c.Prefix+"/")
 	}
+
 	return files.Place{
 		Bucket:      bucket,
 		Close:       func() error { return errors.Join(bucket.Close(), client.Close()) },

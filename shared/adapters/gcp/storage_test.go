@@ -38,6 +38,7 @@ func openBucket(t *testing.T, c gcp.BucketConfig) *files.Store {
 
 func TestBucketKeepsTheLaws(t *testing.T) {
 	const prefix = "an/installation"
+
 	conformance.Files(t, func(t *testing.T) conformance.FilesBench {
 		service := fake.StartStorage(t, theBucket)
 		signing, _ := service.Signing(t)
@@ -54,6 +55,7 @@ func TestBucketKeepsTheLaws(t *testing.T) {
 					}
 					all = append(all, inside)
 				}
+
 				return all
 			},
 			Read:    func(object string) []byte { return service.Object(t, theBucket, prefix+"/"+object).Content },
@@ -74,6 +76,7 @@ func TestBucketIsAskedNoMoreThanItMust(t *testing.T) {
 		_, err := s.Put(t.Context(), files.Upload{Name: "d/f"}, strings.NewReader("content"))
 		return err
 	}
+
 	for _, row := range []struct {
 		name string
 		do   func() error
@@ -103,6 +106,7 @@ func TestBucketIsAskedNoMoreThanItMust(t *testing.T) {
 			t.Errorf("%s asks %q, want %q", row.name, got, row.want)
 		}
 	}
+
 	if n := signed(); n != 1 {
 		t.Errorf("IAM signed %d times, want once", n)
 	}
@@ -127,6 +131,7 @@ func TestBucketDeletesTheRest(t *testing.T) {
 	if _, err := s.Put(t.Context(), files.Upload{Name: "d/f"}, strings.NewReader("content")); err != nil {
 		t.Fatal(err)
 	}
+
 	for fails := range 2 {
 		deletes := 0
 		service.Fail(func(call, _ string) (int, bool) {
@@ -135,10 +140,12 @@ func TestBucketDeletesTheRest(t *testing.T) {
 			}
 			return map[bool]int{true: http.StatusBadRequest}[call == "delete" && deletes == fails+1], false
 		})
+
 		if err := s.Delete(t.Context(), "d/f"); err == nil {
 			t.Errorf("Delete whose request %d fails = nil", fails+1)
 		}
 	}
+
 	service.Fail(nil)
 	if err := s.Delete(t.Context(), "d/f"); err != nil {
 		t.Errorf("Delete = %v", err)
@@ -155,6 +162,7 @@ func TestBucketWithoutRights(t *testing.T) {
 	if _, err := s.Put(t.Context(), files.Upload{Name: "d/f"}, strings.NewReader("content")); err != nil {
 		t.Fatal(err)
 	}
+
 	for _, status := range []int{http.StatusForbidden, http.StatusUnauthorized} {
 		service.Fail(func(string, string) (int, bool) { return status, false })
 		_, put := s.Put(t.Context(), files.Upload{Name: "d/f"}, strings.NewReader("other"))
@@ -166,6 +174,7 @@ func TestBucketWithoutRights(t *testing.T) {
 			}
 		}
 	}
+
 	service.Fail(nil)
 	_, r, err := s.Get(t.Context(), "d/f")
 	if err != nil {
@@ -182,6 +191,7 @@ func TestBucketWithoutRights(t *testing.T) {
 func TestBucketWhoseAnswersAreLost(t *testing.T) {
 	service := fake.StartStorage(t, theBucket)
 	s := openBucket(t, gcp.BucketConfig{Bucket: theBucket, Endpoint: service.Addr})
+
 	// Each content fits into one request: the fake appends a repeated chunk twice.
 	for i, want := range []string{"first", "second", strings.Repeat("a third ", 100_000)} {
 		service.Fail(firstLost())
@@ -189,6 +199,7 @@ func TestBucketWhoseAnswersAreLost(t *testing.T) {
 		if err != nil {
 			t.Fatalf("Put %d = %v", i+1, err)
 		}
+
 		service.Fail(nil)
 		_, r, err := s.Get(t.Context(), "d/f")
 		if err != nil {
@@ -197,11 +208,13 @@ func TestBucketWhoseAnswersAreLost(t *testing.T) {
 		if got, err := io.ReadAll(r); err != nil || string(got) != want {
 			t.Errorf("after Put %d Get = %d bytes, %v", i+1, len(got), err)
 		}
+
 		r.Close()
 		if left := service.Objects(t, theBucket); len(left) != 2 {
 			t.Errorf("after Put %d there is %q", i+1, left)
 		}
 	}
+
 	service.Fail(firstLost())
 	if err := s.Delete(t.Context(), "d/f"); err != nil {
 		t.Errorf("Delete = %v", err)
@@ -234,9 +247,11 @@ func TestBucketWhoseAnswerIsLostToAnother(t *testing.T) {
 				_, err := s.Put(t.Context(), files.Upload{Name: "d/f", Owner: content}, strings.NewReader(content))
 				return err
 			}
+
 			var commits atomic.Int32
 			var first string // the content that one puts
 			deleting, go_on, replaced := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+
 			service.Fail(func(call, object string) (int, bool) {
 				switch {
 				case call == "write" && !strings.HasSuffix(object, "+info") && first == "":
@@ -248,6 +263,7 @@ func TestBucketWhoseAnswerIsLostToAnother(t *testing.T) {
 						close(deleting)
 						<-go_on
 					}
+
 				case call == "write" && strings.HasSuffix(object, "+info"):
 					switch commits.Add(1) {
 					case 1:
@@ -261,15 +277,19 @@ func TestBucketWhoseAnswerIsLostToAnother(t *testing.T) {
 						}
 					}
 				}
+
 				return 0, false
 			})
+
 			if err := put(one, "one"); err != nil {
 				t.Errorf("Put of the first = %v", err)
 			}
+
 			close(go_on)
 			if err := <-replaced; err != nil {
 				t.Errorf("Put of the second = %v", err)
 			}
+
 			service.Fail(nil)
 			info, r, err := two.Get(t.Context(), "d/f")
 			if err != nil {
@@ -305,6 +325,7 @@ func TestBucketThatMayHaveCommitted(t *testing.T) {
 	service := fake.StartStorage(t, theBucket)
 	s := openBucket(t, gcp.BucketConfig{Bucket: theBucket, Endpoint: service.Addr})
 	var commits atomic.Int32
+
 	service.Fail(func(call, object string) (int, bool) {
 		switch info := strings.HasSuffix(object, "+info"); {
 		case call == "write" && info && commits.Add(1) == 1:
@@ -312,11 +333,14 @@ func TestBucketThatMayHaveCommitted(t *testing.T) {
 		case call == "read" && info && commits.Load() > 0:
 			return http.StatusBadRequest, false
 		}
+
 		return 0, false
 	})
+
 	if _, err := s.Put(t.Context(), files.Upload{Name: "d/f"}, strings.NewReader("content")); err == nil {
 		t.Error("Put = nil, want an error")
 	}
+
 	service.Fail(nil)
 	_, r, err := s.Get(t.Context(), "d/f")
 	if err != nil {

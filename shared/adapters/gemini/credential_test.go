@@ -46,6 +46,7 @@ func TestKeyRotation(t *testing.T) {
 	file := filepath.Join(dir, "gemini-api-key")
 	var valid atomic.Value
 	valid.Store("old-key")
+
 	m, err := gemini.New(t.Context(), gemini.Config{Name: "gemini-x", Key: keyIn(dir), HTTPClient: standin.New(func(_ context.Context, r standin.Request) standin.Reply {
 		if r.Key == valid.Load() {
 			return standin.Text("fine")
@@ -56,6 +57,7 @@ func TestKeyRotation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for _, step := range []struct {
 		name, valid, file string
 		code              int // 0: it works
@@ -70,12 +72,14 @@ func TestKeyRotation(t *testing.T) {
 		if step.file != "" {
 			write(t, file, step.file)
 		}
+
 		for _, ask := range []func() error{
 			func() error { _, err := collect(t.Context(), m, hello()); return err },
 			func() error { return m.Check(t.Context()) },
 		} {
 			err := ask()
 			var got *model.Error
+
 			switch {
 			case step.code == 0 && err != nil:
 				t.Errorf("%s: %v", step.name, err)
@@ -206,6 +210,7 @@ func TestTokenServiceFails(t *testing.T) {
 			w.Write(bytes.ReplaceAll(sent, []byte("assertion"), []byte("hush")))
 		}
 	}
+
 	for _, tt := range []struct {
 		name    string
 		service http.HandlerFunc
@@ -235,6 +240,7 @@ func TestTokenServiceFails(t *testing.T) {
 					t.Errorf("%s repeats what was sent: %s", name, s)
 				}
 			}
+
 			if seen := script.Requests(); len(seen) > 0 {
 				t.Errorf("requests = %v, want none", seen)
 			}
@@ -269,10 +275,12 @@ func testNoErrorHoldsTheCredential(t *testing.T, b backend) {
 				if strings.Contains(r.URL.String(), b.secret) {
 					t.Errorf("the URL is %s", r.URL)
 				}
+
 				w.Header().Set("Location", "/"+b.secret)
 				w.WriteHeader(code)
 				fmt.Fprintf(w, format, "you sent "+got)
 			}))
+
 			m := b.model(t, gemini.Config{BaseURL: srv.URL})
 			_, failed := collect(t.Context(), m, hello())
 			for _, err := range []error{failed, m.Check(t.Context())} {
@@ -280,9 +288,11 @@ func testNoErrorHoldsTheCredential(t *testing.T, b backend) {
 					t.Errorf("%d with %s: %s", code, format, s)
 				}
 			}
+
 			if failed == nil {
 				t.Errorf("%d with %s: no error", code, format)
 			}
+
 			srv.Close()
 			_, failed = collect(t.Context(), m, hello())
 			if s := fmt.Sprintf("%v %+v", failed, failed); failed == nil || strings.Contains(s, b.secret) {

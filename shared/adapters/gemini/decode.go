@@ -21,17 +21,21 @@ func decode(resp *genai.GenerateContentResponse, end *model.Chunk) model.Chunk {
 			Thought: u.ThoughtsTokenCount,
 			Cached:  u.CachedContentTokenCount,
 		}
+
 		end.Usage = chunk.Usage
 	}
+
 	if f := resp.PromptFeedback; f != nil && f.BlockReason != "" {
 		end.Finish, end.Reason = model.FinishBlocked, string(f.BlockReason)
 		if f.BlockReasonMessage != "" {
 			end.Reason = clip(f.BlockReasonMessage)
 		}
 	}
+
 	if len(resp.Candidates) == 0 || resp.Candidates[0] == nil {
 		return chunk
 	}
+
 	c := resp.Candidates[0]
 	// For the Gemini API genai 1.77 leaves finishMessage out, so there are words
 	// only if a later one reads it.
@@ -41,11 +45,13 @@ func decode(resp *genai.GenerateContentResponse, end *model.Chunk) model.Chunk {
 	if c.Content == nil {
 		return chunk
 	}
+
 	for _, p := range c.Content.Parts {
 		if part, ok := decodePart(p); ok {
 			chunk.Parts = append(chunk.Parts, part)
 		}
 	}
+
 	return chunk
 }
 

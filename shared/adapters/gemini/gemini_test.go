@@ -28,17 +28,21 @@ func TestEnvironment(t *testing.T) {
 	for _, v := range []string{"GOOGLE_API_KEY", "GEMINI_API_KEY", "GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_LOCATION", "GOOGLE_CLOUD_REGION"} {
 		t.Setenv(v, "stray")
 	}
+
 	for _, v := range []string{"GOOGLE_GEMINI_BASE_URL", "GOOGLE_VERTEX_BASE_URL"} {
 		t.Setenv(v, "https://stray.example")
 	}
+
 	for _, v := range []string{"GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_GENAI_USE_ENTERPRISE"} {
 		t.Setenv(v, "true")
 	}
+
 	var got []string
 	client := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 		got = append(got, r.Method+" "+r.URL.String()+" "+r.Header.Get("X-Goog-Api-Key")+r.Header.Get("Authorization"))
 		return nil, errors.New("offline")
 	})}
+
 	for _, base := range []string{"", "https://other.example/gemini/"} {
 		for _, b := range []backend{withKey, onVertex} {
 			m := b.model(t, gemini.Config{BaseURL: base, HTTPClient: client})
@@ -46,6 +50,7 @@ func TestEnvironment(t *testing.T) {
 			m.Check(t.Context())
 		}
 	}
+
 	want := []string{
 		"POST https://generativelanguage.googleapis.com/v1beta/models/gemini-x:streamGenerateContent?alt=sse the-key",
 		"GET https://generativelanguage.googleapis.com/v1beta/models/gemini-x the-key",
@@ -67,6 +72,7 @@ func TestConfig(t *testing.T) {
 	at := func(project, location string) *gemini.Vertex {
 		return &gemini.Vertex{Project: project, Location: location}
 	}
+
 	for _, tt := range []struct {
 		name   string
 		config gemini.Config
@@ -101,6 +107,7 @@ func TestConfig(t *testing.T) {
 				}
 				return
 			}
+
 			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "secret") {
 				t.Errorf("New = %v, want an error with %q and without the key", err, tt.want)
 			}
@@ -114,15 +121,19 @@ func testErrors(t *testing.T, b backend) {
 	details := func(code int, status string, d ...map[string]any) standin.Reply {
 		return standin.Reply{Error: &genai.APIError{Code: code, Status: status, Message: "m", Details: d}}
 	}
+
 	delay := func(d any) standin.Reply {
 		return details(429, "RESOURCE_EXHAUSTED", map[string]any{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": d})
 	}
+
 	throttled := func(d time.Duration) *model.Error {
 		return &model.Error{Code: 429, Status: "RESOURCE_EXHAUSTED", Message: "m", RetryAfter: d}
 	}
+
 	badKey := map[string]any{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID", "domain": "googleapis.com"}
 	cut := standin.Text("whole")
 	cut.Cut = true
+
 	tests := []struct {
 		name  string
 		reply standin.Reply
@@ -156,6 +167,7 @@ func testErrors(t *testing.T, b backend) {
 		{"parts of another type", raw(`{"candidates":[{"content":{"parts":{"text":"secret words"}}}]}`), malformed()},
 		{"text of another type", raw(`{"candidates":[{"content":{"parts":[{"text":1}]}}]}`), malformed()},
 	}
+
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := collect(t.Context(), b.asking(t, standin.New(standin.NewScript(tt.reply).Answer)), hello())
@@ -199,13 +211,16 @@ func testStatusCounts(t *testing.T, b backend) {
 				if r.URL.Path == "/stolen" {
 					t.Errorf("the redirect was followed, with %v", r.Header)
 				}
+
 				w.Header().Set("Location", "/stolen")
 				if tt.body == "cut" {
 					w.Header().Set("Content-Length", "99")
 				}
+
 				w.WriteHeader(tt.code)
 				io.WriteString(w, tt.body)
 			}))
+
 			defer srv.Close()
 			m := b.model(t, gemini.Config{BaseURL: srv.URL})
 			_, err := collect(t.Context(), m, hello())
@@ -285,6 +300,7 @@ func testCheck(t *testing.T, b backend) {
 			script := standin.Record(func(context.Context, standin.Request) standin.Reply { return tt.reply })
 			err := b.asking(t, standin.New(script.Answer)).Check(t.Context())
 			var got *model.Error
+
 			if tt.code == 0 {
 				if err != nil {
 					t.Errorf("Check = %v", err)
@@ -292,11 +308,13 @@ func testCheck(t *testing.T, b backend) {
 			} else if !errors.As(err, &got) || got.Code != tt.code || got.Denied() != tt.denied {
 				t.Errorf("Check = %v, want code %d", err, tt.code)
 			}
+
 			if seen := script.Requests(); len(seen) != 1 || seen[0].Op != b.check {
 				t.Errorf("requests = %v, want one %s", seen, b.check)
 			}
 		})
 	}
+
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := b.asking(t, standin.New(standin.Talk(0))).Check(ctx); !errors.Is(err, context.Canceled) {

@@ -22,22 +22,27 @@ func (m *Model) Generate(ctx context.Context, req model.Request) iter.Seq2[model
 			yield(model.Chunk{}, err)
 			return
 		}
+
 		ctx, call := withCall(ctx)
 		next, stop := iter.Pull2(m.client.Models.GenerateContentStream(ctx, m.name, nil, config))
 		defer stop()
 		var end model.Chunk
+
 		for {
 			resp, err, ok := guardedNext(next)
 			if err == nil && !ok {
 				err = call.cut
 			}
+
 			if err != nil {
 				yield(model.Chunk{}, failure(ctx, call, err))
 				return
 			}
+
 			if !ok {
 				break
 			}
+
 			chunk := decode(resp, &end)
 			if len(chunk.Parts) == 0 && chunk.Usage == (model.Usage{}) {
 				continue
@@ -46,6 +51,7 @@ func (m *Model) Generate(ctx context.Context, req model.Request) iter.Seq2[model
 				return
 			}
 		}
+
 		switch {
 		case end.Finish != model.FinishNone:
 			yield(end, nil)

@@ -53,6 +53,7 @@ func testGenerate(t *testing.T, b backend) {
 	text := func(s string) model.Chunk { return model.Chunk{Parts: []model.Part{{Text: s}}} }
 	usage := model.Usage{Prompt: 12, Output: 5, Thought: 7, Cached: 3}
 	const usageJSON = `"usageMetadata":{"promptTokenCount":10,"toolUsePromptTokenCount":2,"candidatesTokenCount":5,"thoughtsTokenCount":7,"cachedContentTokenCount":3,"totalTokenCount":24}`
+
 	tests := []struct {
 		name  string
 		reply standin.Reply
@@ -104,6 +105,7 @@ func testGenerate(t *testing.T, b backend) {
 		{"nothing", standin.Reply{}, nil},
 		{"invalid UTF-8", raw("{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"\xff\"}]}}]}"), []model.Chunk{text("\uFFFD")}},
 	}
+
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := collect(t.Context(), b.asking(t, standin.New(standin.NewScript(tt.reply).Answer)), hello())
@@ -122,6 +124,7 @@ func TestRequestAsSent(t *testing.T) { onBoth(t, testRequestAsSent) }
 func testRequestAsSent(t *testing.T, b backend) {
 	script := standin.NewScript(standin.Text("ok"))
 	m := b.asking(t, standin.New(script.Answer))
+
 	req := model.Request{
 		System: "be brief",
 		History: []model.Content{
@@ -140,10 +143,12 @@ func testRequestAsSent(t *testing.T, b backend) {
 	if _, err := collect(t.Context(), m, req); err != nil {
 		t.Fatal(err)
 	}
+
 	seen := script.Requests()
 	if len(seen) != 1 || seen[0].Op != standin.OpStream || seen[0].Model != "gemini-x" || seen[0].Key != b.secret {
 		t.Fatalf("requests = %+v, want one stream of gemini-x", seen)
 	}
+
 	want := `{
 		"systemInstruction": {"parts": [{"text": "be brief"}]},
 		"contents": [
@@ -212,6 +217,7 @@ func testCancel(t *testing.T, b backend) {
 				close(asked)
 				return tt.reply
 			}))
+
 			ctx, cancel := context.WithCancel(t.Context())
 			go func() {
 				<-asked
@@ -219,6 +225,7 @@ func testCancel(t *testing.T, b backend) {
 					cancel()
 				}
 			}()
+
 			n := 0
 			for _, err := range m.Generate(ctx, hello()) {
 				if err != nil {
@@ -227,12 +234,15 @@ func testCancel(t *testing.T, b backend) {
 					}
 					break
 				}
+
 				n++
 				cancel()
 			}
+
 			if n != tt.chunks {
 				t.Errorf("Generate gave %d chunks before the end, want %d", n, tt.chunks)
 			}
+
 			<-ended
 		})
 	}
@@ -279,6 +289,7 @@ func TestTooLarge(t *testing.T) { onBoth(t, testTooLarge) }
 func testTooLarge(t *testing.T, b backend) {
 	mib := bytes.Repeat([]byte("x"), 1<<20)
 	event := []byte(`data: {"candidates":[{"content":{"parts":[{"text":"` + string(mib[:1<<18]) + `"}]}}]}` + "\n\n")
+
 	tests := []struct {
 		name   string
 		status int
@@ -291,17 +302,20 @@ func testTooLarge(t *testing.T, b backend) {
 		{"many chunks", 200, "", bytes.Repeat(event, 4), 0, 512},
 		{"error", 500, `{"error":{"code":500,"message":"`, mib, 500, 16},
 	}
+
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				w.WriteHeader(tt.status)
 				io.WriteString(w, tt.before)
+
 				for range 50 {
 					if _, err := w.Write(tt.piece); err != nil {
 						return
 					}
 				}
 			}))
+
 			defer srv.Close()
 			m := b.model(t, gemini.Config{BaseURL: srv.URL})
 			var before, after runtime.MemStats
@@ -313,6 +327,7 @@ func testTooLarge(t *testing.T, b backend) {
 			if !errors.As(err, &failed) || failed.Code != tt.code || len(failed.Message) > 1000 {
 				t.Errorf("Generate ended with %v, want an *model.Error with code %d and a short message", err, tt.code)
 			}
+
 			if got := (after.TotalAlloc - before.TotalAlloc) >> 20; got > tt.alloc {
 				t.Errorf("Generate allocated %d MiB, want at most %d", got, tt.alloc)
 			}

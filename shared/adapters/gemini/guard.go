@@ -62,12 +62,14 @@ func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	if ok && c.left > 0 {
 		value, err = g.who.value(r.Context())
 	}
+
 	if err != nil {
 		if r.Body != nil {
 			r.Body.Close()
 		}
 		return nil, err
 	}
+
 	c.cut, c.secret = nil, value
 	r = r.Clone(r.Context())
 	r.Header.Del(keyHeader) // genai's, which is none
@@ -76,12 +78,14 @@ func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	c.status = resp.StatusCode
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
 		resp.Body = &body{ReadCloser: resp.Body, call: c}
 	} else {
 		resp.Body = &errorBody{Reader: io.LimitReader(resp.Body, maxError), Closer: resp.Body}
 	}
+
 	return resp, nil
 }
 

@@ -39,23 +39,28 @@ func (v Vertex) backend(ctx context.Context, name string) (none genai.ClientConf
 		return none, who, fmt.Errorf("GOOGLE_CLOUD_PROJECT: %q is not a project's id", v.Project)
 	case v.Location == "":
 		return none, who, errors.New("no location for Vertex AI; set GOOGLE_CLOUD_LOCATION to global, or to a region that has the model")
+
 	case !locations.MatchString(v.Location):
 		return none, who, fmt.Errorf("GOOGLE_CLOUD_LOCATION: %q is not a location; use global, or a region such as europe-west1", v.Location)
 	}
+
 	found, err := credentials.DetectDefault(&credentials.DetectOptions{
 		Scopes: []string{"https://www.googleapis.com/auth/cloud-platform"},
 	})
 	if err != nil {
 		return none, who, fmt.Errorf("no credentials for Vertex AI (%w); %s", err, login)
 	}
+
 	quota, err := found.QuotaProjectID(ctx)
 	if err != nil {
 		return none, who, fmt.Errorf("reading the quota project of the credentials: %w", err)
 	}
+
 	headers := http.Header{}
 	if quota != "" { // of people's own credentials, which belong to no project
 		headers.Set("X-Goog-User-Project", quota)
 	}
+
 	return genai.ClientConfig{
 		Backend:     genai.BackendVertexAI,
 		Project:     v.Project,

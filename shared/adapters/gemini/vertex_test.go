@@ -43,6 +43,7 @@ func TestWhereCredentialsAreFound(t *testing.T) {
 		asked <- [2]string{r.Header.Get("Authorization"), r.Header.Get("X-Goog-User-Project")}
 		service.ServeHTTP(w, r)
 	}))
+
 	defer vertex.Close()
 	instance := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Metadata-Flavor", "Google")
@@ -52,6 +53,7 @@ func TestWhereCredentialsAreFound(t *testing.T) {
 		}
 		io.WriteString(w, `{"access_token":"of-the-instance","token_type":"Bearer","expires_in":3600}`)
 	}))
+
 	defer instance.Close()
 	home := t.TempDir()
 	login(t, (&tokens{}).ServeHTTP, "quota_project_id", "payer")
@@ -60,6 +62,7 @@ func TestWhereCredentialsAreFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	os.MkdirAll(filepath.Join(home, ".config", "gcloud"), 0o700)
 	write(t, filepath.Join(home, ".config", "gcloud", "application_default_credentials.json"), string(b))
 	broken := filepath.Join(home, "broken.json")
@@ -83,10 +86,12 @@ func TestWhereCredentialsAreFound(t *testing.T) {
 			if tt.name == "nothing" && metadata.OnGCE() {
 				t.Skip("this machine has a service account of its own")
 			}
+
 			self, err := os.Executable()
 			if err != nil {
 				t.Fatal(err)
 			}
+
 			program := exec.CommandContext(t.Context(), self)
 			program.Env = append(tt.env, "ERRAND_TEST_ASK="+vertex.URL)
 			out, err := program.CombinedOutput()
@@ -94,16 +99,19 @@ func TestWhereCredentialsAreFound(t *testing.T) {
 			if err != nil || (tt.said == nil) != (said == "<nil>") || strings.Contains(said, "hush") {
 				t.Errorf("said %s, %v", said, err)
 			}
+
 			for _, s := range tt.said {
 				if !strings.Contains(said, s) {
 					t.Errorf("said %s, want %q", said, s)
 				}
 			}
+
 			var got [2]string
 			select {
 			case got = <-asked:
 			default:
 			}
+
 			if want := [2]string{tt.token, tt.quota}; got != want {
 				t.Errorf("sent %q, want %q", got, want)
 			}

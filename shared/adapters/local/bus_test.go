@@ -27,6 +27,7 @@ func TestEnvelopeOfPubSub(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got []bus.Push
 		ids := map[string]bool{}
+
 		b := openBus(t, local.BusConfig{
 			Limits:        local.Limits{Slots: 1},
 			Subscriptions: []string{"notify", "audit"},
@@ -36,6 +37,7 @@ func TestEnvelopeOfPubSub(t *testing.T) {
 				if err := json.Unmarshal(body, &p); err != nil {
 					t.Errorf("body %s: %v", body, err)
 				}
+
 				ids[p.Message.MessageID] = true
 				p.Message.MessageID = ""
 				got = append(got, p)
@@ -44,14 +46,17 @@ func TestEnvelopeOfPubSub(t *testing.T) {
 		if err := b.Publish(t.Context(), event(1)); err != nil {
 			t.Fatalf("Publish = %v", err)
 		}
+
 		synctest.Wait()
 		var want []bus.Push
+
 		for _, s := range []string{"notify", "audit"} {
 			p := bus.Push{Subscription: s}
 			p.Message.Attributes = event(1)
 			p.Message.PublishTime = time.Now().UTC()
 			want = append(want, p)
 		}
+
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("envelopes (-want +got):\n%s", diff)
 		}
@@ -104,6 +109,7 @@ func TestFullBusRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int32
 		opened := make(chan struct{})
+
 		b := openBus(t, local.BusConfig{
 			Subscriptions: []string{"notify"},
 			Limits:        local.Limits{Slots: 1, Capacity: 3},
@@ -112,6 +118,7 @@ func TestFullBusRefuses(t *testing.T) {
 				<-opened
 			}),
 		})
+
 		publish := func(events ...bus.Event) error { return b.Publish(t.Context(), events...) }
 		for _, row := range []struct {
 			events []bus.Event
@@ -128,11 +135,13 @@ func TestFullBusRefuses(t *testing.T) {
 				t.Errorf("Publish(%v) = %v, want success %t", row.events, err, row.ok)
 			}
 		}
+
 		close(opened)
 		synctest.Wait()
 		if err := publish(event(5)); err != nil {
 			t.Errorf("Publish with room again = %v", err)
 		}
+
 		synctest.Wait()
 		if got := calls.Load(); got != 5 {
 			t.Errorf("%d deliveries, want 5", got)

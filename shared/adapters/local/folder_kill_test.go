@@ -45,21 +45,25 @@ func TestKilledChild(t *testing.T) {
 	if len(args) != 2 {
 		t.Fatal("runs only in a process of its own; leave -skip out")
 	}
+
 	left, err := strconv.Atoi(args[1])
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	step := func(string) {
 		if left--; left < 0 {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {}
 		}
 	}
+
 	s := files.New(func(context.Context) (files.Place, error) {
 		p, err := local.OpenFolder(local.FolderConfig{Dir: args[0]})
 		p.Disk = watched{p.Disk, step}
 		return p, err
 	}, time.Now)
+
 	for _, name := range []string{"d/replaced", "d/fresh"} {
 		content := io.TeeReader(iotest.HalfReader(bytes.NewReader(newContent)), writerFunc(func() { step("read") }))
 		if _, err := s.Put(t.Context(), files.Upload{Name: name}, content); err != nil {
@@ -68,9 +72,11 @@ func TestKilledChild(t *testing.T) {
 		say(name)
 		step("")
 	}
+
 	if err := s.Delete(t.Context(), "d/deleted"); err != nil {
 		t.Fatal(err)
 	}
+
 	say("d/deleted")
 }
 
@@ -91,14 +97,17 @@ func TestKilledAtEveryStep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for n := 0; ; n++ {
 		dir := filepath.Join(t.TempDir(), "x.files")
 		s := folder(t, local.FolderConfig{Dir: dir})
+
 		for _, name := range []string{"d/replaced", "d/deleted", "d/other"} {
 			if _, err := s.Put(t.Context(), files.Upload{Name: name}, bytes.NewReader(oldContent)); err != nil {
 				t.Fatal(err)
 			}
 		}
+
 		child := exec.CommandContext(t.Context(), self, "-test.run=^TestKilledChild$", "--", dir, strconv.Itoa(n))
 		out, err := child.Output()
 		killed := child.ProcessState.Sys().(syscall.WaitStatus).Signaled()
@@ -111,11 +120,13 @@ func TestKilledAtEveryStep(t *testing.T) {
 			if done(name) {
 				may = may[:1]
 			}
+
 			got := content(t, s, name)
 			if !slices.ContainsFunc(may, func(want []byte) bool { return bytes.Equal(got, want) && (got == nil) == (want == nil) }) {
 				t.Errorf("killed at step %d, acknowledged %t: %s has %d bytes", n, done(name), name, len(got))
 			}
 		}
+
 		// The caller retries.
 		if _, err := s.Put(t.Context(), files.Upload{Name: "d/fresh"}, bytes.NewReader(newContent)); err != nil {
 			t.Errorf("killed at step %d: Put again = %v", n, err)
@@ -126,12 +137,14 @@ func TestKilledAtEveryStep(t *testing.T) {
 		if left := tree(t, dir); slices.ContainsFunc(left, func(name string) bool { return strings.HasPrefix(name, "d/deleted") }) {
 			t.Errorf("killed at step %d: of what was deleted again there is %q", n, left)
 		}
+
 		if err := s.DeleteAll(t.Context(), "d"); err != nil {
 			t.Errorf("killed at step %d: DeleteAll = %v", n, err)
 		}
 		if left := tree(t, dir); len(left) != 0 {
 			t.Errorf("killed at step %d: after DeleteAll there is %q", n, left)
 		}
+
 		if !killed {
 			if n < 20 {
 				t.Errorf("there were only %d steps to be killed at", n)
@@ -170,11 +183,13 @@ func TestFolderIsPrivate(t *testing.T) {
 		if err != nil {
 			t.Errorf("umask %03o: Put = %v", mask, err)
 		}
+
 		for _, name := range append(tree(t, dir), "") {
 			info, err := os.Stat(filepath.Join(dir, name))
 			if err != nil {
 				t.Fatal(err)
 			}
+
 			want := os.FileMode(0o600)
 			if info.IsDir() {
 				want = 0o700
@@ -184,6 +199,7 @@ func TestFolderIsPrivate(t *testing.T) {
 			}
 		}
 	}
+
 	// The modes of an existing folder stay.
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o755); err != nil {

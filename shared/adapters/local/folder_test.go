@@ -127,14 +127,17 @@ func TestFolderIsMadeAndTidied(t *testing.T) {
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the folder is there before it is used: %v", err)
 	}
+
 	for _, name := range []string{"tasks/1/a/b/c", "tasks/1/a/d", "tasks/2/e"} {
 		if _, err := s.Put(t.Context(), files.Upload{Name: name}, strings.NewReader(name)); err != nil {
 			t.Fatal(err)
 		}
 	}
+
 	if err := s.Delete(t.Context(), "tasks/1/a/b/c"); err != nil {
 		t.Fatal(err)
 	}
+
 	folders := func() []string {
 		return slices.DeleteFunc(tree(t, dir), func(name string) bool { return !strings.HasSuffix(name, "/") })
 	}
@@ -147,12 +150,14 @@ func TestFolderIsMadeAndTidied(t *testing.T) {
 	if got, want := folders(), []string{"tasks/", "tasks/2/"}; !slices.Equal(got, want) {
 		t.Errorf("after DeleteAll there are %q, want %q", got, want)
 	}
+
 	if err := s.Delete(t.Context(), "tasks/2/e"); err != nil {
 		t.Fatal(err)
 	}
 	if got := tree(t, dir); len(got) != 0 {
 		t.Errorf("in the end there are %q, want nothing", got)
 	}
+
 	// A removed folder is created again.
 	if err := os.Remove(dir); err != nil {
 		t.Fatal(err)
@@ -196,7 +201,9 @@ func TestFolderOfANewFileStays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	settled := make(chan error, 1)
+
 	w, _, err := p.Disk.Create("a/f", &blob.WriterOptions{}, func() (*blob.Writer, error) {
 		go func() { settled <- p.Disk.Settle("a/g") }()
 		select {
@@ -204,12 +211,14 @@ func TestFolderOfANewFileStays(t *testing.T) {
 			settled <- err
 		case <-time.After(50 * time.Millisecond):
 		}
+
 		_, err := os.Stat(filepath.Join(dir, "a"))
 		return nil, err
 	})
 	if w != nil || err != nil {
 		t.Errorf("in Create the folder is gone: %v", err)
 	}
+
 	if err := <-settled; err != nil {
 		t.Errorf("Settle = %v", err)
 	}
@@ -236,6 +245,7 @@ func (w watched) Settle(key string) error { w.say("settle " + key); return w.Dis
 func TestFolderBringsFilesToTheDisk(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "x.files")
 	var said []string
+
 	s := files.New(func(context.Context) (files.Place, error) {
 		p, err := local.OpenFolder(local.FolderConfig{Dir: dir})
 		p.Disk = watched{p.Disk, func(what string) {
@@ -246,14 +256,17 @@ func TestFolderBringsFilesToTheDisk(t *testing.T) {
 			}
 			said = append(said, fmt.Sprint(verb, " ", key, " ", err == nil))
 		}}
+
 		return p, err
 	}, time.Now)
 	if _, err := s.Put(t.Context(), files.Upload{Name: "d/f"}, strings.NewReader("f")); err != nil {
 		t.Fatal(err)
 	}
+
 	if err := s.Delete(t.Context(), "d/f"); err != nil {
 		t.Fatal(err)
 	}
+
 	want := []string{ // with: does the object exist under its name?
 		"create content false", "sync content false", "settle content true",
 		"create d/f+info false", "sync d/f+info false", "settle d/f+info true",
@@ -268,6 +281,7 @@ func TestFolderBringsFilesToTheDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -275,6 +289,7 @@ func TestFolderBringsFilesToTheDisk(t *testing.T) {
 	defer r.Close()
 	defer w.Close()
 	var o blob.WriterOptions
+
 	_, sync, err := p.Disk.Create("a", &o, func() (*blob.Writer, error) {
 		return nil, o.BeforeWrite(func(to any) bool { *to.(**os.File) = w; return true })
 	})
@@ -323,6 +338,7 @@ func TestFolderThatDoesNotCommit(t *testing.T) {
 		p.Disk = disk
 		return p, err
 	}, time.Now)
+
 	put := func(name, content string) error {
 		_, err := s.Put(t.Context(), files.Upload{Name: name, Owner: content}, strings.NewReader(content))
 		return err
@@ -330,6 +346,7 @@ func TestFolderThatDoesNotCommit(t *testing.T) {
 	if err := put("d/f", "old"); err != nil {
 		t.Fatal(err)
 	}
+
 	before := tree(t, dir)
 	for _, refuse := range []*string{&disk.create, &disk.sync} {
 		*refuse = "+info"
@@ -338,15 +355,18 @@ func TestFolderThatDoesNotCommit(t *testing.T) {
 				t.Errorf("Put = %v, want the disk's error", err)
 			}
 		}
+
 		*refuse = ""
 		if left := tree(t, dir); !slices.Equal(left, before) {
 			t.Errorf("there is %q, want only %q", left, before)
 		}
 	}
+
 	disk.settle = "+info"
 	if err := put("d/f", "new"); !errors.Is(err, errDisk) {
 		t.Errorf("Put = %v, want the disk's error", err)
 	}
+
 	disk.settle = ""
 	info, r, err := s.Get(t.Context(), "d/f")
 	if err != nil {
@@ -363,6 +383,7 @@ func TestFolderCommitsWhatItBegan(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "x.files")
 	var on string
 	var cancel func()
+
 	s := files.New(func(context.Context) (files.Place, error) {
 		p, err := local.OpenFolder(local.FolderConfig{Dir: dir})
 		p.Disk = watched{p.Disk, func(what string) {
@@ -370,8 +391,10 @@ func TestFolderCommitsWhatItBegan(t *testing.T) {
 				cancel()
 			}
 		}}
+
 		return p, err
 	}, time.Now)
+
 	for _, row := range []struct {
 		on   string
 		want error
@@ -382,6 +405,7 @@ func TestFolderCommitsWhatItBegan(t *testing.T) {
 		if _, err := s.Put(ctx, files.Upload{Name: "d/f"}, strings.NewReader("f")); !errors.Is(err, row.want) {
 			t.Errorf("Put that is cancelled at %q = %v, want %v", row.on, err, row.want)
 		}
+
 		cancel()
 		want := 3 // the folder, the content, the info
 		if row.want != nil {
@@ -390,6 +414,7 @@ func TestFolderCommitsWhatItBegan(t *testing.T) {
 		if _, err := s.Stat(t.Context(), "d/f"); (err == nil) != (row.want == nil) || len(tree(t, dir)) != want {
 			t.Errorf("after Put that was cancelled at %q there is %q, %v", row.on, tree(t, dir), err)
 		}
+
 		on = "never"
 		if err := s.DeleteAll(t.Context(), "d"); err != nil {
 			t.Error(err)
@@ -420,19 +445,23 @@ func TestFolderURLs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	signed, err := s.Sign(t.Context(), "d/f", time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	ask := func(method, url string, header http.Header) (*http.Response, string) {
 		t.Helper()
 		req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		for name := range header {
 			req.Header.Set(name, header.Get(name))
 		}
+
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
 			t.Fatal(err)
@@ -442,8 +471,10 @@ func TestFolderURLs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		return resp, string(body)
 	}
+
 	status := func(url string) int {
 		t.Helper()
 		resp, _ := ask(http.MethodGet, url, nil)
@@ -463,6 +494,7 @@ func TestFolderURLs(t *testing.T) {
 			t.Errorf("with %s the URL answers %d, want 403", name, got)
 		}
 	}
+
 	if got := status(strings.Replace(signed, files.Path+"?", files.Path+"/?", 1)); got == http.StatusOK {
 		t.Error("below its path the URL answers 200")
 	}
@@ -476,17 +508,20 @@ func TestFolderURLs(t *testing.T) {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}
+
 	if body != content {
 		t.Errorf("GET gives %d bytes, want %d", len(body), len(content))
 	}
 	if resp, body := ask(http.MethodHead, signed, nil); resp.StatusCode != http.StatusOK || body != "" || resp.ContentLength != 10000 {
 		t.Errorf("HEAD = %d with %d bytes of %d", resp.StatusCode, len(body), resp.ContentLength)
 	}
+
 	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions} {
 		if resp, _ := ask(method, signed, nil); resp.StatusCode != http.StatusMethodNotAllowed || resp.Header.Get("Allow") != "GET, HEAD" {
 			t.Errorf("%s = %d", method, resp.StatusCode)
 		}
 	}
+
 	for _, row := range []struct {
 		header, value string
 		status        int
@@ -505,6 +540,7 @@ func TestFolderURLs(t *testing.T) {
 			t.Errorf("%s: %s = %d with %d bytes, want %d with %d", row.header, row.value, resp.StatusCode, len(body), row.status, len(row.want))
 		}
 	}
+
 	if resp, body := ask(http.MethodGet, signed, http.Header{"Range": {"bytes=1-2,5-6"}}); resp.StatusCode != http.StatusPartialContent || !strings.Contains(body, "\r\n\r\n12\r\n") || !strings.Contains(body, "\r\n\r\n56\r\n") {
 		t.Errorf("two ranges = %d, %q", resp.StatusCode, body)
 	}
@@ -513,10 +549,12 @@ func TestFolderURLs(t *testing.T) {
 	if got := status(signed); got != http.StatusOK {
 		t.Errorf("beside a new key the URL answers %d", got)
 	}
+
 	fresh, err := s.Sign(t.Context(), "d/f", time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	keys = keysOf("new")
 	if got := status(signed); got != http.StatusForbidden {
 		t.Errorf("without its key the URL answers %d, want 403", got)
@@ -524,6 +562,7 @@ func TestFolderURLs(t *testing.T) {
 	if got := status(fresh); got != http.StatusOK {
 		t.Errorf("with the new key the URL answers %d", got)
 	}
+
 	keys = func(context.Context) ([][]byte, error) { return nil, errors.New("CANARY") }
 	if resp, body := ask(http.MethodGet, fresh, nil); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" || strings.Contains(body, "CANARY") {
 		t.Errorf("without keys the URL answers %d, %q", resp.StatusCode, body)
@@ -540,25 +579,30 @@ func TestFolderURLOfWhatIsDamaged(t *testing.T) {
 	if _, err := s.Put(t.Context(), files.Upload{Name: "f"}, strings.NewReader(strings.Repeat("x", 100_000))); err != nil {
 		t.Fatal(err)
 	}
+
 	signed, err := s.Sign(t.Context(), "f", time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	content := filepath.Join(dir, tree(t, dir)[0])
 	if err := os.WriteFile(content, []byte(strings.Repeat("x", 99_999)+"y"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	resp, err := http.Get(signed)
 	if err == nil {
 		defer resp.Body.Close()
 		_, err = io.ReadAll(resp.Body)
 	}
+
 	if err == nil {
 		t.Error("what is damaged is served to the end")
 	}
 	if err := os.Remove(content); err != nil {
 		t.Fatal(err)
 	}
+
 	if resp, err := http.Get(signed); err != nil || resp.StatusCode != http.StatusNotFound {
 		t.Errorf("what is gone is answered %v, %v, want 404", resp, err)
 	} else {

@@ -44,6 +44,7 @@ func TestKeyFileOfManyAtOnceIsOne(t *testing.T) {
 	var ready, all sync.WaitGroup
 	ready.Add(many)
 	got := make([]string, many)
+
 	for i := range many {
 		all.Go(func() {
 			v, err := local.KeyFile(path, func() (string, error) {
@@ -54,9 +55,11 @@ func TestKeyFileOfManyAtOnceIsOne(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
+
 			got[i] = v.Reveal()
 		})
 	}
+
 	all.Wait()
 	for i, g := range got {
 		if g == "" || g != got[0] {
@@ -75,9 +78,11 @@ func TestKeyFileOfTwoProcessesIsOne(t *testing.T) {
 		os.Stdout.WriteString("<" + v.Reveal() + ">")
 		return
 	}
+
 	path := filepath.Join(t.TempDir(), "errand.keys")
 	var said [2]string
 	var all sync.WaitGroup
+
 	for i := range said {
 		all.Go(func() {
 			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKeyFileOfTwoProcessesIsOne$")
@@ -86,10 +91,12 @@ func TestKeyFileOfTwoProcessesIsOne(t *testing.T) {
 			if err != nil {
 				t.Errorf("process %d: %v: %s", i, err, out)
 			}
+
 			_, after, _ := strings.Cut(string(out), "<")
 			said[i], _, _ = strings.Cut(after, ">")
 		})
 	}
+
 	all.Wait()
 	if !strings.HasPrefix(said[0], "made by ") || said[0] != said[1] {
 		t.Errorf("the processes have %q, want the same", said)
@@ -105,6 +112,7 @@ func TestKeyFileThatCannotBeUsed(t *testing.T) {
 		}
 		return path
 	}
+
 	broken := errors.New("no randomness")
 	for _, row := range []struct {
 		path string
@@ -123,6 +131,7 @@ func TestKeyFileThatCannotBeUsed(t *testing.T) {
 		if runtime.GOOS == "windows" && row.want == "chmod 600 " {
 			continue
 		}
+
 		v, err := local.KeyFile(row.path, func() (string, error) {
 			if filepath.Base(row.path) == "broken" {
 				return "", broken
@@ -135,10 +144,12 @@ func TestKeyFileThatCannotBeUsed(t *testing.T) {
 		if row.is != nil && !errors.Is(err, row.is) {
 			t.Errorf("KeyFile(%s) = %v, want it to be %v", row.path, err, row.is)
 		}
+
 		if err != nil && strings.Contains(err.Error(), "CANARY") {
 			t.Errorf("KeyFile(%s) repeats the content: %v", row.path, err)
 		}
 	}
+
 	if _, err := os.Stat(filepath.Join(dir, "broken")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a file was made without content: %v", err)
 	}

@@ -74,6 +74,7 @@ func (l *lane[M]) add(items ...*item[M]) error {
 	if l.closed {
 		return errClosed
 	}
+
 	now := time.Now()
 	items = slices.DeleteFunc(items, func(it *item[M]) bool {
 		if it.key != (key{}) && it.try.at.After(now) {
@@ -81,6 +82,7 @@ func (l *lane[M]) add(items ...*item[M]) error {
 		}
 		return l.backlog.covers(it)
 	})
+
 	var err error
 	if len(items) > 0 && l.backlog.size+len(items) > l.limits.Capacity {
 		err = errFull
@@ -90,6 +92,7 @@ func (l *lane[M]) add(items ...*item[M]) error {
 		l.dropped = true
 		items = nil
 	}
+
 	for _, it := range items {
 		l.named++
 		it.try.name = l.nonce + "-" + strconv.FormatUint(l.named, 10)
@@ -98,6 +101,7 @@ func (l *lane[M]) add(items ...*item[M]) error {
 		}
 		l.backlog.put(it, now)
 	}
+
 	l.dispatch()
 	l.arm()
 	return err

@@ -205,6 +205,7 @@ func TestCloseDrains(t *testing.T) {
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
+
 		if err := q.Close(ctx); err != nil {
 			t.Errorf("Close = %v", err)
 		}
@@ -217,6 +218,7 @@ func TestCloseDrains(t *testing.T) {
 		if err := q.Add(t.Context(), turn("late")); err == nil {
 			t.Error("Add after Close = nil, want an error")
 		}
+
 		if err := q.Close(ctx); err != nil {
 			t.Errorf("second Close = %v", err)
 		}

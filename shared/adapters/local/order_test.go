@@ -170,20 +170,25 @@ func TestSlots(t *testing.T) {
 		q := open(t, local.QueueConfig{Handler: g, Lanes: map[string]local.Limits{
 			"turns": {Slots: 3}, "deliveries": {Slots: 2},
 		}})
+
 		for i := range 10 {
 			addAll(t, q, turn(fmt.Sprint(i)))
 		}
+
 		synctest.Wait()
 		if got := len(g.entered); got != 3 {
 			t.Errorf("%d turns run at once, want 3", got)
 		}
+
 		for i := range 10 { // a lane full of hanging turns delays no delivery
 			addAll(t, q, queue.Job{Queue: "deliveries", Path: queue.PathDeliver, Task: fmt.Sprint(i)})
 		}
+
 		synctest.Wait()
 		if got := len(g.entered); got != 3+2 {
 			t.Errorf("%d deliveries run at once beside the turns, want 2", got-3)
 		}
+
 		close(g.opened)
 		synctest.Wait()
 		if got := len(g.entered); got != 20 {
@@ -201,16 +206,20 @@ func TestFullLaneDropsAndRefills(t *testing.T) {
 		for i := range 50 {
 			owed = append(owed, fmt.Sprint(i))
 		}
+
 		var q *local.Queue
 		var doneAt []int // deliveries when a refill was asked for
+
 		refill := func(ctx context.Context, lane string) {
 			time.Sleep(time.Millisecond) // after the delivery that began with it
 			done := h.tasks()
 			doneAt = append(doneAt, len(done))
+
 			for _, id := range owed {
 				if slices.Contains(done, id) {
 					continue
 				}
+
 				job := turn(id)
 				job.Queue = lane
 				if err := q.Add(ctx, job); err != nil {
@@ -218,20 +227,24 @@ func TestFullLaneDropsAndRefills(t *testing.T) {
 				}
 			}
 		}
+
 		slow := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			h.ServeHTTP(w, r)
 			time.Sleep(time.Second)
 		})
+
 		q, release := hold(t, slow, local.QueueConfig{Refill: refill}, local.Limits{Capacity: 8})
 		for _, id := range owed {
 			addAll(t, q, turn(id))
 		}
+
 		release()
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if diff := cmp.Diff(owed, h.tasks()); diff != "" {
 			t.Errorf("deliveries (-want +got):\n%s", diff)
 		}
+
 		// The fifth of eight is taken: three wait. Then five more fit, and so on.
 		if diff := cmp.Diff([]int{5, 10, 15, 20, 25, 30, 35, 40, 45}, doneAt); diff != "" {
 			t.Errorf("deliveries at the refills (-want +got):\n%s", diff)
@@ -243,6 +256,7 @@ func TestOneRefillAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newLog(nil)
 		var running, calls atomic.Int32
+
 		q, release := hold(t, h, local.QueueConfig{Refill: func(context.Context, string) {
 			calls.Add(1)
 			if running.Add(1) > 1 {
@@ -251,14 +265,17 @@ func TestOneRefillAtATime(t *testing.T) {
 			time.Sleep(time.Minute)
 			running.Add(-1)
 		}}, local.Limits{Capacity: 2})
+
 		fill := func() { addAll(t, q, turn("a"), turn("b"), turn("c"), turn("d")) }
 		fill()
 		release()
 		synctest.Wait()
+
 		for range 3 {
 			fill() // overflows again while the refill runs
 			time.Sleep(time.Second)
 		}
+
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if got := calls.Load(); got != 2 {

@@ -23,12 +23,14 @@ func TestRetriesWithDoublingBackoff(t *testing.T) {
 			}
 			return http.StatusNoContent
 		})
+
 		q := open(t, local.QueueConfig{Handler: h, Lanes: lanes(local.Limits{MaxBackoff: 500 * time.Millisecond})})
 		addAll(t, q, turn("a"))
 		time.Sleep(time.Hour) // virtual
 		synctest.Wait()
 		got := h.all()
 		const ms = time.Millisecond
+
 		want := []seen{
 			{Retry: 0, After: 0},
 			{Retry: 1, After: 100 * ms},
@@ -37,12 +39,15 @@ func TestRetriesWithDoublingBackoff(t *testing.T) {
 			{Retry: 4, After: 1200 * ms},
 			{Retry: 5, After: 1700 * ms},
 		}
+
 		for i := range want {
 			want[i].Path, want[i].Task = queue.PathTurn, "a"
 		}
+
 		if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(seen{}, "Name")); diff != "" {
 			t.Errorf("deliveries (-want +got):\n%s", diff)
 		}
+
 		for _, s := range got {
 			if s.Name != got[0].Name {
 				t.Errorf("a retry is called %q, want %q", s.Name, got[0].Name)
@@ -79,11 +84,13 @@ func TestHeadersOfCloudTasks(t *testing.T) {
 			got = append(got, h)
 			w.WriteHeader(answers[len(got)-1])
 		})})
+
 		start := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // of every bubble
 		addAll(t, q, turn("a"))
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		want := make([]http.Header, len(answers))
+
 		for i, row := range []struct {
 			retry, executions, eta string
 		}{
@@ -99,6 +106,7 @@ func TestHeadersOfCloudTasks(t *testing.T) {
 			want[i].Set("X-CloudTasks-TaskExecutionCount", row.executions)
 			want[i].Set("X-CloudTasks-TaskETA", row.eta)
 		}
+
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("headers of tries from %v (-want +got):\n%s", start, diff)
 		}
@@ -179,6 +187,7 @@ func TestFailedJobGoesOnAsTheOneThatWaits(t *testing.T) {
 		var calls atomic.Int32
 		opened := make(chan struct{})
 		var first string
+
 		q := open(t, local.QueueConfig{
 			Lanes: lanes(local.Limits{Slots: 1}),
 			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -188,9 +197,11 @@ func TestFailedJobGoesOnAsTheOneThatWaits(t *testing.T) {
 					w.WriteHeader(http.StatusInternalServerError)
 					return
 				}
+
 				h.ServeHTTP(w, r)
 			}),
 		})
+
 		addAll(t, q, turn("a"))
 		synctest.Wait()
 		addAll(t, q, turn("a"))
@@ -234,6 +245,7 @@ func TestWhatCountsAsAnAnswer(t *testing.T) {
 						tt.answer(w)
 					}),
 				})
+
 				addAll(t, q, turn("a"))
 				time.Sleep(time.Minute)
 				synctest.Wait()

@@ -72,9 +72,11 @@ func (f Files) read(ref secret.Ref) (secret.Value, error) {
 	defer dir.Close()
 	path := ref.Name
 	info, err := dir.Stat(path)
+
 	switch {
 	case err != nil:
 		return secret.Value{}, err
+
 	case info.IsDir():
 		path += "/" + secret.Latest
 		if ref.Pinned() {
@@ -83,12 +85,15 @@ func (f Files) read(ref secret.Ref) (secret.Value, error) {
 		if info, err = dir.Stat(path); err != nil {
 			return secret.Value{}, err
 		}
+
 	case ref.Pinned():
 		return secret.Value{}, fmt.Errorf("%w: a file has no versions, a folder has", secret.ErrNotFound)
 	}
+
 	if !info.Mode().IsRegular() { // opening a pipe would wait
 		return secret.Value{}, fmt.Errorf("%w: %s is no file", secret.ErrNotFound, path)
 	}
+
 	file, err := dir.Open(path)
 	if err != nil {
 		return secret.Value{}, err
@@ -98,5 +103,6 @@ func (f Files) read(ref secret.Ref) (secret.Value, error) {
 	if err != nil {
 		return secret.Value{}, err
 	}
+
 	return secret.NewValue(content)
 }

@@ -43,6 +43,7 @@ func TestFilesLaws(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
+
 				newest := map[string]int{}
 				return conformance.SecretBench{
 					Source: local.Files{Dir: dir},
@@ -51,10 +52,12 @@ func TestFilesLaws(t *testing.T) {
 							write(content, dir, name)
 							return ""
 						}
+
 						newest[name]++
 						if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
 							t.Fatal(err)
 						}
+
 						version := strconv.Itoa(newest[name])
 						write(content, dir, name, version)
 						write(content, dir, name, secret.Latest)
@@ -81,6 +84,7 @@ func TestFilesFollowsTheLinksOfAVolume(t *testing.T) {
 			t.Skipf("left out, because this machine makes no links: %v", err)
 		}
 	}
+
 	s := local.Files{Dir: dir}
 	if got, err := s.Get(t.Context(), secret.Ref{Name: "key"}); err != nil || got.Reveal() != "mounted" {
 		t.Errorf("Get = %q, %v", got.Reveal(), err)
@@ -91,6 +95,7 @@ func TestFilesFollowsTheLinksOfAVolume(t *testing.T) {
 	if _, err := s.Get(t.Context(), secret.Ref{Name: "folder"}); !errors.Is(err, secret.ErrNotFound) {
 		t.Errorf("Get of an empty folder = %v", err)
 	}
+
 	if _, err := (local.Files{Dir: filepath.Join(dir, "gone")}).Get(t.Context(), secret.Ref{Name: "key"}); !errors.Is(err, secret.ErrNotFound) {
 		t.Errorf("Get without the folder = %v", err)
 	}

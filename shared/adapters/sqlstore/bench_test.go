@@ -81,10 +81,12 @@ func BenchmarkCommit(b *testing.B) {
 			for i, r := range rs {
 				rs[i] = stored(b, db, r)
 			}
+
 			now := task.Defaults().At(time.Now())
 			busy := make([]sync.Mutex, len(rs))
 			b.ReportAllocs()
 			b.ResetTimer()
+
 			cpu(b, b.N, func() {
 				each(clients, b.N, func(i int) {
 					k := i % len(rs)
@@ -97,6 +99,7 @@ func BenchmarkCommit(b *testing.B) {
 						b.Errorf("Swept: changed %t, %v", changed, err)
 						return
 					}
+
 					if rs[k], err = db.Commit(b.Context(), next); err != nil {
 						b.Error(err)
 					}
@@ -141,6 +144,7 @@ func BenchmarkList(b *testing.B) {
 		each(32, n, func(i int) { stored(b, db, rs[i]) })
 		middle, last := rs[n/2], rs[n-1]
 		whole := b
+
 		b.Run(fmt.Sprintf("tasks=%d/open", n), func(b *testing.B) {
 			for range b.N {
 				b.StopTimer()
@@ -151,6 +155,7 @@ func BenchmarkList(b *testing.B) {
 				db = open(whole, path, sqlstore.Options{})
 			}
 		})
+
 		for name, q := range map[string]task.Query{
 			"first":   {},
 			"middle":  {After: task.Ref{At: middle.Stamp(), ID: middle.ID()}},

@@ -39,6 +39,7 @@ func TestCacheKeepsNoOldRecord(t *testing.T) {
 			for c.stripe("a") == c.stripe("b") { // they may share one, which costs only an addition
 				c = newCache(4, 1<<20)
 			}
+
 			_, _, token := c.get("a")
 			between.do(c)
 			c.add(version("a", 1), token)
@@ -81,9 +82,11 @@ func TestCacheIsBounded(t *testing.T) {
 					c.wrote(version(id, 1))
 				}
 			}
+
 			if len(c.entries) != tt.want || c.order.Len() != tt.want || c.size != tt.want*size {
 				t.Errorf("%d entries, %d in order, %d bytes, want %d", len(c.entries), c.order.Len(), c.size, tt.want)
 			}
+
 			for i := range 9 {
 				if got := cached(c, "x"+strconv.Itoa(i)) != 0; got != (i >= 9-tt.want) {
 					t.Errorf("x%d is kept: %t; the last %d are wanted", i, got, tt.want)

@@ -71,6 +71,7 @@ func writeForEver(db *sqlstore.DB, prefix string) {
 			for n := 0; ; n++ {
 				r, err := db.Create(context.Background(), plain(fmt.Sprintf("%s-%d-%d", prefix, g, n), 0))
 				e := kv.Entry{Key: killed(r.ID()), Value: []byte("0")}
+
 				for try := 1; err == nil && try < 3; try++ {
 					if e, err = db.KV().Put(context.Background(), e); err != nil {
 						break
@@ -79,17 +80,21 @@ func writeForEver(db *sqlstore.DB, prefix string) {
 					e.Value = []byte(strconv.Itoa(try))
 					r, err = db.Commit(context.Background(), changed(r, try))
 				}
+
 				if err == nil {
 					_, err = db.KV().Put(context.Background(), e)
 				}
+
 				if err != nil {
 					fmt.Fprintln(os.Stderr, err)
 					os.Exit(3)
 				}
+
 				say(r)
 			}
 		})
 	}
+
 	wg.Wait()
 }
 

@@ -80,6 +80,7 @@ func (c *conn) queryWithin(ctx context.Context, each func(row []driver.Value) er
 	if err != nil {
 		return err
 	}
+
 	rows, err := s.(driver.StmtQueryContext).QueryContext(ctx, named(args))
 	if err != nil {
 		return err
@@ -89,6 +90,7 @@ func (c *conn) queryWithin(ctx context.Context, each func(row []driver.Value) er
 	if cap(c.row) < n {
 		c.row = make([]driver.Value, n)
 	}
+
 	row := c.row[:n]
 	for {
 		switch err := rows.Next(row); {
@@ -97,6 +99,7 @@ func (c *conn) queryWithin(ctx context.Context, each func(row []driver.Value) er
 		case err != nil:
 			return err
 		}
+
 		if err := each(row); err != nil {
 			return err
 		}

@@ -22,16 +22,19 @@ func TestStatementsOfEachOperation(t *testing.T) {
 	for i := range 300 {
 		create(t, db, fmt.Sprint("filler-", i))
 	}
+
 	ctx, all := t.Context(), task.Query{Owner: "someone", Limit: 50}
 	r, err := db.Create(ctx, accepted(t, "a", time.Now()))
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	list := func(change func(*task.Query)) func() error {
 		q := all
 		change(&q)
 		return func() error { _, err := db.List(ctx, q); return err }
 	}
+
 	for _, op := range []struct {
 		name string
 		want int
@@ -61,6 +64,7 @@ func TestStatementsOfEachOperation(t *testing.T) {
 		if err := op.run(); err != nil {
 			t.Errorf("%s: %v", op.name, err)
 		}
+
 		const own = 2 // of the look itself
 		if got := db.Ran(ctx) - before - own; got != op.want {
 			t.Errorf("%s runs %d statements, want %d", op.name, got, op.want)
@@ -77,6 +81,7 @@ func TestTalliesOfGrowingContexts(t *testing.T) {
 	db := open(t, file(t), sqlstore.Options{Now: func() time.Time { return now }})
 	there := map[string]task.Record{}
 	alive := func(r task.Record) bool { return r.Expires.IsZero() || r.Expires.UnixMilli() > now.UnixMilli() }
+
 	for step := range 1500 {
 		id := fmt.Sprint("t", random.IntN(300))
 		old, known := there[id]
@@ -89,27 +94,33 @@ func TestTalliesOfGrowingContexts(t *testing.T) {
 		if r.Task.Status.State = states[random.IntN(len(states))]; r.State().Terminal() {
 			r.Expires = now.Add(time.Hour)
 		}
+
 		var err error
 		if r.Version = old.Version; known {
 			r, err = db.Commit(t.Context(), r)
 		} else {
 			r, err = db.Create(t.Context(), r)
 		}
+
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		there[id] = r
 		if step%400 == 399 {
 			now = now.Add(time.Hour)
 		}
+
 		if step%400 == 200 {
 			if _, err := db.Purge(t.Context(), now, 1000); err != nil {
 				t.Fatal(err)
 			}
 		}
+
 		if step%50 != 0 {
 			continue
 		}
+
 		for _, context := range []string{"", "large", "small-1"} {
 			for _, state := range append(states, "") {
 				want := 0
@@ -118,6 +129,7 @@ func TestTalliesOfGrowingContexts(t *testing.T) {
 						want++
 					}
 				}
+
 				q := task.Query{Owner: "someone", Context: context, State: state, Limit: 1, Count: true}
 				if p, err := db.List(t.Context(), q); err != nil || p.Total != want {
 					t.Fatalf("step %d: List(%+v) counts %d, %v, want %d", step, q, p.Total, err, want)
@@ -125,6 +137,7 @@ func TestTalliesOfGrowingContexts(t *testing.T) {
 			}
 		}
 	}
+
 	rows, err := db.Number(t.Context(), "SELECT count(*) FROM tally WHERE context = 'large'")
 	if err != nil || rows == 0 {
 		t.Errorf("%d rows tally the large context, %v", rows, err)
@@ -134,12 +147,14 @@ func TestTalliesOfGrowingContexts(t *testing.T) {
 		if !alive(old) || !old.Expires.IsZero() {
 			continue
 		}
+
 		r := plain(id, 0)
 		r.Version, r.Task.ContextID, r.Expires = old.Version, old.Task.ContextID, now
 		if _, err := db.Commit(t.Context(), r); err != nil {
 			t.Fatal(err)
 		}
 	}
+
 	now = now.AddDate(1, 0, 0)
 	if _, err := db.Purge(t.Context(), now.Add(time.Second), 1000); err != nil {
 		t.Fatal(err)
@@ -176,6 +191,7 @@ func TestCountEndsInTime(t *testing.T) {
 func TestMigrationTalliesWhatIsThere(t *testing.T) {
 	var script strings.Builder
 	now := time.Now()
+
 	for i := range 30 {
 		r := accepted(t, fmt.Sprint("t", i), now)
 		r.Task.Status.State = []a2a.TaskState{a2a.TaskStateSubmitted, a2a.TaskStateCompleted, a2a.TaskStateFailed}[i%3]
@@ -183,17 +199,21 @@ func TestMigrationTalliesWhatIsThere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		expires := "NULL"
 		if i%6 == 1 { // completed ones, which nobody has purged yet
 			expires = fmt.Sprint(now.Add(-time.Hour).UnixMilli())
 		}
+
 		fmt.Fprintf(&script, `INSERT INTO task (id, version, owner, context, state, stamp, expires, head, body)
 			VALUES ('%s', 1, 'owner%d', 'c%d', '%s', %d, %s, x'%x', x'%x');`, r.ID(), i%2, i%5, r.State(), now.UnixMilli()+int64(i), expires, enc.Head, enc.Body)
 	}
+
 	path := file(t)
 	if err := sqlstore.OldFile(t.Context(), path, 2, script.String()); err != nil {
 		t.Fatal(err)
 	}
+
 	db := open(t, path, sqlstore.Options{})
 	for _, c := range []struct {
 		query task.Query
@@ -212,6 +232,7 @@ func TestMigrationTalliesWhatIsThere(t *testing.T) {
 			t.Errorf("List(%+v) counts %d, %v, want %d", c.query, p.Total, err, c.want)
 		}
 	}
+
 	if n, err := db.Purge(t.Context(), now, 100); err != nil || n != 5 {
 		t.Errorf("Purge = %d, %v, want 5", n, err)
 	}

@@ -62,6 +62,7 @@ func TestOpenRefuses(t *testing.T) {
 		}
 		return path
 	}
+
 	altered := func(name, script string) string {
 		path := filepath.Join(dir, name)
 		db := open(t, path, sqlstore.Options{})
@@ -72,14 +73,17 @@ func TestOpenRefuses(t *testing.T) {
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
 		}
+
 		return path
 	}
+
 	cut := func(path string) string {
 		if err := os.Truncate(path, 5000); err != nil {
 			t.Fatal(err)
 		}
 		return path
 	}
+
 	for name, tt := range map[string]struct {
 		path string
 		says []string
@@ -149,6 +153,7 @@ func TestDeletedFileTakesNoMore(t *testing.T) {
 	if _, err := db.Create(t.Context(), kept); err != nil {
 		t.Fatal(err)
 	}
+
 	late := kept
 	late.Task = &a2a.Task{ID: "b", Status: kept.Task.Status}
 	create := func(says string) {
@@ -157,14 +162,17 @@ func TestDeletedFileTakesNoMore(t *testing.T) {
 			t.Errorf("Create: %v, which does not say %q", err, says)
 		}
 	}
+
 	aside := path + ".aside"
 	if err := os.Rename(path, aside); err != nil {
 		t.Fatal(err)
 	}
+
 	create("no such file")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	create("was replaced")
 	if _, err := db.Load(t.Context(), "a"); err != nil {
 		t.Errorf("Load: %v", err)

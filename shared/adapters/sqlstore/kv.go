@@ -119,6 +119,7 @@ func (w *writer) put(e kv.Entry) (kv.Entry, error) {
 	if !e.Expires.IsZero() {
 		expires = e.Expires.UnixMilli()
 	}
+
 	value, now := e.Value, w.db.opts.Now().UnixMilli()
 	if value == nil {
 		value = []byte{} // nil is NULL
@@ -126,6 +127,7 @@ func (w *writer) put(e kv.Entry) (kv.Entry, error) {
 
 	var n int64
 	var err error
+
 	if old == 0 {
 		n, err = w.conn.exec(`
 			INSERT INTO kv (key, version, owner, expires, value) VALUES (?, ?, ?, ?, ?)
@@ -137,9 +139,11 @@ func (w *writer) put(e kv.Entry) (kv.Entry, error) {
 			UPDATE kv SET version = ?, owner = ?, expires = ?, value = ?
 			WHERE key = ? AND version = ?`+unexpired, e.Version, e.Owner, expires, value, e.Key, old, now)
 	}
+
 	if err == nil && n == 0 {
 		err = kv.ErrConflict
 	}
+
 	return e, err
 }
 

@@ -95,21 +95,25 @@ func TestKVIsTheModel(t *testing.T) {
 	db := open(t, file(t), sqlstore.Options{Now: func() time.Time { return m.now }})
 	begin := time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)
 	m.now = begin
+
 	rapid.Check(t, func(rt *rapid.T) {
 		*m = model{now: begin, entries: map[string]kv.Entry{}}
 		if err := db.Script(t.Context(), "DELETE FROM kv"); err != nil {
 			rt.Fatal(err)
 		}
+
 		s, versions := db.KV(), []int64{0, 1}
 		key := rapid.SampledFrom([]string{"a/a", "a/a/b", "a/a-b", "a/b", "b/a"})
 		version := func() int64 {
 			return versions[len(versions)-1-min(rapid.IntRange(0, 5).Draw(rt, "versions ago"), len(versions)-1)]
 		}
+
 		agree := func(what string, got, want error) {
 			if !errors.Is(got, want) {
 				rt.Fatalf("%s: %v, want %v", what, got, want)
 			}
 		}
+
 		rt.Repeat(map[string]func(*rapid.T){
 			"": func(rt *rapid.T) {
 				for k := range maps.Keys(m.entries) {
@@ -126,6 +130,7 @@ func TestKVIsTheModel(t *testing.T) {
 				if rapid.Bool().Draw(rt, "expires") {
 					e.Expires = m.now.Add(time.Duration(rapid.IntRange(-1, 3).Draw(rt, "in")) * time.Millisecond)
 				}
+
 				got, err := s.Put(t.Context(), e)
 				agree("Put", err, m.put(e, got.Version))
 				if err == nil {
@@ -171,20 +176,24 @@ func TestPurgeDeletesExpiredEntries(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	for i := range entries {
 		put(t, db, kv.Entry{Key: fmt.Sprint("use/", i), Expires: now.Add(-time.Minute)})
 	}
+
 	left := int64(entries + 2)
 	for i, limit := range []int{0, 100, 100, 100, 100} {
 		n, err := db.Purge(t.Context(), now, limit)
 		if want := []int{0, 100, 50, 0, 0}[i]; err != nil || n != want {
 			t.Errorf("Purge of at most %d = %d records, %v, want %d", limit, n, err, want)
 		}
+
 		left = max(2, left-int64(limit))
 		if got := count(t, db); got != left {
 			t.Errorf("Purge of at most %d left %d entries, want %d", limit, got, left)
 		}
 	}
+
 	for _, e := range []kv.Entry{kept, later} {
 		if _, err := db.KV().Get(t.Context(), e.Key); err != nil {
 			t.Errorf("Get(%s) after Purge: %v", e.Key, err)
@@ -290,6 +299,7 @@ func TestMigrationAddsEntries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	path := file(t)
 	err = sqlstore.OldFile(t.Context(), path, 2, fmt.Sprintf(`
 		INSERT INTO task (id, version, owner, context, state, stamp, head, body)
@@ -297,6 +307,7 @@ func TestMigrationAddsEntries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	db := open(t, path, sqlstore.Options{})
 	got, err := db.Load(t.Context(), "a")
 	if err != nil || got.Version != 7 || got.Attempt != 3 {
@@ -305,6 +316,7 @@ func TestMigrationAddsEntries(t *testing.T) {
 	if p, err := db.List(t.Context(), task.Query{Owner: "someone", Limit: 1}); err != nil || len(p.Records) != 1 {
 		t.Errorf("List = %d records, %v", len(p.Records), err)
 	}
+
 	put(t, db, kv.Entry{Key: "use/a"})
 	if schema, err := db.Number(t.Context(), "PRAGMA user_version"); err != nil || schema < 3 {
 		t.Errorf("the file has schema %d, %v, want 3 or more", schema, err)

@@ -67,6 +67,7 @@ func (db *DB) count(ctx context.Context, c *conn, q task.Query) (int, error) {
 	if q.State != "" {
 		state, args = " AND state = ?", append(args, string(q.State))
 	}
+
 	all, err := c.number("SELECT coalesce(sum(n), -1) FROM tally WHERE owner = ? AND context = ?"+state, args...)
 	switch {
 	case err != nil:
@@ -83,6 +84,7 @@ func (db *DB) count(ctx context.Context, c *conn, q task.Query) (int, error) {
 	if q.Context == "" {
 		within, args = "", slices.Delete(args, 1, 2)
 	}
+
 	gone, err := c.number("SELECT count(*) FROM task INDEXED BY task_expired WHERE owner = ?"+within+state+" AND expires <= ?",
 		append(args, now.UnixMilli())...)
 	return int(max(0, all-gone)), err
@@ -106,22 +108,27 @@ func readPage(c *conn, where string, args []any, after task.Ref, limit int, bodi
 		where += " AND (stamp, id) < (?, ?)"
 		args = append(args, after.At.UnixMilli(), after.ID)
 	}
+
 	fields := "version, head"
 	if bodies {
 		fields += ", body"
 	}
+
 	var page task.Page
 	size := 0
 	limit = min(max(limit, 1), 100)
+
 	err := c.query(func(row []driver.Value) error {
 		for _, column := range row {
 			blob, _ := column.([]byte)
 			size += len(blob)
 		}
+
 		if n := len(page.Records); n == limit || n > 0 && bodies && size > task.PageBytes {
 			page.More = true
 			return errPageFull
 		}
+
 		r, err := decode(row)
 		page.Records = append(page.Records, r)
 		return err
@@ -129,6 +136,7 @@ func readPage(c *conn, where string, args []any, after task.Ref, limit int, bodi
 	if err != nil && !errors.Is(err, errPageFull) {
 		return task.Page{}, err
 	}
+
 	return page, nil
 }
 

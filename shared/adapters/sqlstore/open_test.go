@@ -23,6 +23,7 @@ func TestOpenEndsLeases(t *testing.T) {
 		if i >= leased {
 			continue
 		}
+
 		claim := task.Claim{Lease: task.Lease{Until: now.Add(time.Hour), Queue: "q", Name: "n", Nonce: "x"}}
 		r, _, changed, err := r.Claim(task.Defaults().At(now), claim)
 		if err != nil || !changed {
@@ -32,6 +33,7 @@ func TestOpenEndsLeases(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -42,6 +44,7 @@ func TestOpenEndsLeases(t *testing.T) {
 	if err != nil || len(refs) != leased+10 {
 		t.Fatalf("Due after reopening = %d records, %v, want %d", len(refs), err, leased+10)
 	}
+
 	for _, ref := range refs {
 		r, err := db.Load(t.Context(), ref.ID)
 		if err != nil {

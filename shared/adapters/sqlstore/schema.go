@@ -151,20 +151,24 @@ func setUp(c *conn, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+
 	schema, err := c.number("PRAGMA user_version")
 	if err != nil {
 		return err
 	}
+
 	tables, err := c.number("SELECT count(*) FROM sqlite_schema")
 	if err != nil {
 		return err
 	}
+
 	switch {
 	case app != application && (app != 0 || schema != 0 || tables != 0):
 		return errNotOurs
 	case schema > int64(len(migrations)):
 		return errNewer
 	}
+
 	// FULL syncs the log at every commit: what was acknowledged survives a power
 	// cut. A checkpoint every 16 MiB of log, not 4, writes a page that changes
 	// often a quarter as many times.
@@ -177,6 +181,7 @@ func setUp(c *conn, log *slog.Logger) error {
 		PRAGMA temp_store = MEMORY;`); err != nil {
 		return err
 	}
+
 	old := schema > 0
 	for ; schema < int64(len(migrations)); schema++ {
 		if old {
@@ -186,6 +191,7 @@ func setUp(c *conn, log *slog.Logger) error {
 			return errors.Join(fmt.Errorf("migrating to schema %d: %w", schema+1, err), c.script("ROLLBACK"))
 		}
 	}
+
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 // A file of schema 1 had no column that says which records have a dead webhook.
 func TestMigrationFindsDeadWebhooks(t *testing.T) {
 	now := time.Now()
+
 	hooked := func(id string, change ...func(*task.Record)) task.Record {
 		r := plain(id, 0)
 		r.Owner, r.Task = "someone", taskOf(id, now)
@@ -22,20 +23,25 @@ func TestMigrationFindsDeadWebhooks(t *testing.T) {
 			{ID: "1", Gen: 1, URL: "https://example.com/1", State: task.HookActive},
 			{ID: "2", Gen: 2, URL: "https://example.com/2", State: task.HookDead},
 		}
+
 		for _, c := range change {
 			c(&r)
 		}
+
 		return r
 	}
+
 	nested := any("leaf")
 	for range 2000 { // SQLite's own functions take at most 1,000 for JSON
 		nested = []any{nested}
 	}
+
 	var script strings.Builder
 	insert := func(id string, head, body []byte) {
 		fmt.Fprintf(&script, `INSERT INTO task (id, version, owner, context, state, stamp, head, body)
 			VALUES ('%s', 1, 'someone', 'c', 'TASK_STATE_SUBMITTED', %d, x'%x', x'%x');`, id, now.UnixMilli(), head, body)
 	}
+
 	for _, r := range []task.Record{
 		hooked("dead"),
 		hooked("deep", func(r *task.Record) { r.Task.Metadata = map[string]any{"x": nested} }),
@@ -52,11 +58,13 @@ func TestMigrationFindsDeadWebhooks(t *testing.T) {
 		}
 		insert(r.ID(), enc.Head, enc.Body)
 	}
+
 	newer := hooked("newer")
 	enc, err := newer.Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	insert("newer", []byte(strings.Replace(string(enc.Head), `"schema":1`, `"schema":99`, 1)), enc.Body)
 	insert("unreadable", []byte(`{"state":"dead"`), enc.Body)
 
@@ -64,6 +72,7 @@ func TestMigrationFindsDeadWebhooks(t *testing.T) {
 	if err := sqlstore.OldFile(t.Context(), path, 1, script.String()); err != nil {
 		t.Fatal(err)
 	}
+
 	want := []string{"newer", "deep", "dead"}
 	for _, opening := range []string{"first", "second"} {
 		db := open(t, path, sqlstore.Options{})
@@ -72,14 +81,17 @@ func TestMigrationFindsDeadWebhooks(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s opening: Dead(%+v): %v", opening, q, err)
 			}
+
 			var got []string
 			for _, r := range p.Records {
 				got = append(got, r.ID())
 			}
+
 			if d := cmp.Diff(want, got); d != "" {
 				t.Errorf("%s opening: Dead(%+v): want (-), got (+):\n%s", opening, q, d)
 			}
 		}
+
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
 		}

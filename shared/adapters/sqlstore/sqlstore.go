@@ -124,26 +124,32 @@ func (db *DB) openConns(ctx context.Context) (*writer, error) {
 	if db.file, err = private(db.path); err != nil {
 		return nil, err
 	}
+
 	c, err := openWriter(ctx, db.path, db.opts.Log)
 	if err != nil {
 		return nil, err
 	}
+
 	w := &writer{db: db, conn: c}
 	if err := w.begin(); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening %s: %w", db.path, err), c.close())
 	}
+
 	for i := range 2 * readers {
 		r, err := openReader(ctx, db.path)
 		if err != nil {
 			return nil, errors.Join(err, c.close())
 		}
+
 		pool := db.loaders
 		if i >= readers {
 			pool = db.listers
 		}
+
 		pool <- r
 		db.opened++
 	}
+
 	return w, nil
 }
 

@@ -110,13 +110,16 @@ func (w *writer) endLeases() error {
 	if _, err := w.conn.exec("UPDATE opened SET n = n + 1"); err != nil {
 		return err
 	}
+
 	opened, err := w.conn.number("SELECT n FROM opened")
 	if err != nil {
 		return err
 	}
+
 	const perOpening = 1 << 40
 	w.version = opened * perOpening
 	now := w.db.opts.Rules.At(w.db.opts.Now())
+
 	for {
 		var leased []task.Record
 		err := w.conn.query(func(row []driver.Value) error {
@@ -127,6 +130,7 @@ func (w *writer) endLeases() error {
 		if err != nil || len(leased) == 0 {
 			return err
 		}
+
 		for _, r := range leased {
 			if err := w.endLease(r, now); err != nil {
 				return err
@@ -182,19 +186,24 @@ func (w *writer) commitGroup(group []*write) {
 				w.db.cache.writing(op.id)
 			}
 		}
+
 		for _, id := range w.deleted {
 			w.db.cache.writing(id)
 		}
+
 		if _, err = w.conn.exec("COMMIT"); err != nil {
 			err = fmt.Errorf("committing: %w", err)
 		}
+
 		w.settle(group, err)
 	}
+
 	if err != nil {
 		if rerr := w.rollback(); rerr != nil {
 			w.db.opts.Log.Error("rolling back", "err", rerr)
 		}
 	}
+
 	for _, op := range group {
 		if err != nil {
 			op.err = err

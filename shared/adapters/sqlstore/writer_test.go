@@ -62,16 +62,19 @@ func TestFailedGroupLeavesNothing(t *testing.T) {
 		old := create(t, db, "old")
 		release := db.Hold(t.Context())
 		errs := make(chan error, 4)
+
 		calls := []func() error{
 			func() error { _, err := db.Create(t.Context(), plain("new", 1)); return err },
 			func() error { _, err := db.Create(t.Context(), plain("new", 2)); return err },
 			func() error { _, err := db.Commit(t.Context(), changed(old, 3)); return err },
 			func() error { return db.Script(t.Context(), "INSERT INTO nowhere VALUES (1)") },
 		}
+
 		for i, call := range calls {
 			go func() { errs <- call() }()
 			queued(t, db, i+1)
 		}
+
 		release()
 		for range calls {
 			err := <-errs
@@ -79,12 +82,14 @@ func TestFailedGroupLeavesNothing(t *testing.T) {
 				t.Errorf("a write of a failed group answers %v", err)
 			}
 		}
+
 		if isStored(t, db, "new") {
 			t.Error("a record of a failed group is stored")
 		}
 		if _, err := db.Commit(t.Context(), changed(old, 4)); err != nil {
 			t.Errorf("after a failed group: %v", err)
 		}
+
 		create(t, db, "new")
 	}
 }
@@ -126,6 +131,7 @@ func TestClose(t *testing.T) {
 	r := create(t, db, "a")
 	watch := make(chan error, 1)
 	armed := make(chan struct{})
+
 	go func() {
 		for _, err := range db.Watch(t.Context(), "a") {
 			if err != nil {
@@ -135,6 +141,7 @@ func TestClose(t *testing.T) {
 			close(armed)
 		}
 	}()
+
 	<-armed
 	release := db.Hold(t.Context())
 	handed := make(chan error, 1)
@@ -142,12 +149,14 @@ func TestClose(t *testing.T) {
 		_, err := db.Create(t.Context(), plain("b", 0))
 		handed <- err
 	}()
+
 	queued(t, db, 1)
 	closed := make(chan error, 1)
 	go func() { closed <- db.Close() }()
 	if err := <-watch; !errors.Is(err, sqlstore.ErrClosed) {
 		t.Errorf("a watch at Close: %v, want %v", err, sqlstore.ErrClosed)
 	}
+
 	release()
 	if err := <-handed; err != nil {
 		t.Errorf("a write handed over before Close: %v", err)
@@ -158,6 +167,7 @@ func TestClose(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Errorf("Close again: %v", err)
 	}
+
 	for name, call := range map[string]func() error{
 		"Create": func() error { _, err := db.Create(t.Context(), plain("c", 0)); return err },
 		"Commit": func() error { _, err := db.Commit(t.Context(), changed(r, 1)); return err },
@@ -170,6 +180,7 @@ func TestClose(t *testing.T) {
 			t.Errorf("%s after Close: %v, want %v", name, err, sqlstore.ErrClosed)
 		}
 	}
+
 	if !isStored(t, open(t, path, sqlstore.Options{}), "b") {
 		t.Error("the write handed over before Close is not stored")
 	}
@@ -206,10 +217,12 @@ func fill(t *testing.T, db *sqlstore.DB, give func()) {
 		_, err := db.Create(t.Context(), r)
 		return err
 	}
+
 	const clients, each = 8, 30
 	var mu sync.Mutex
 	stored := map[string]bool{}
 	var wg sync.WaitGroup
+
 	for g := range clients {
 		wg.Go(func() {
 			for n := range each {
@@ -218,14 +231,17 @@ func fill(t *testing.T, db *sqlstore.DB, give func()) {
 				if errors.Is(err, task.ErrExists) || errors.Is(err, task.ErrConflict) || errors.Is(err, task.ErrTooLarge) {
 					t.Errorf("Create on a full disk: %v", err)
 				}
+
 				mu.Lock()
 				stored[id] = err == nil
 				mu.Unlock()
 			}
 		})
 	}
+
 	wg.Wait()
 	n := 0
+
 	for id, ok := range stored {
 		if got := isStored(t, db, id); got != ok {
 			t.Errorf("%s: stored %t, acknowledged %t", id, got, ok)
@@ -234,9 +250,11 @@ func fill(t *testing.T, db *sqlstore.DB, give func()) {
 			n++
 		}
 	}
+
 	if n == 0 || n == clients*each {
 		t.Fatalf("%d of %d writes succeeded: the disk was never full", n, clients*each)
 	}
+
 	give()
 	for id, ok := range stored {
 		if err := put(id); ok != errors.Is(err, task.ErrExists) || !ok && err != nil {
@@ -249,6 +267,7 @@ func TestKillLosesNothingAcknowledged(t *testing.T) {
 	rounds := conformance.Size(2, 6)
 	path := file(t)
 	acked := map[string]int{}
+
 	for round := range rounds {
 		cmd := child(t, "write", path, "r"+strconv.Itoa(round))
 		cmd.Stderr = os.Stderr
@@ -259,36 +278,44 @@ func TestKillLosesNothingAcknowledged(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
+
 		enough := 200 + rand.IntN(2000)
 		lines := bufio.NewScanner(out)
+
 		for n := 0; lines.Scan(); n++ {
 			if n == enough {
 				if err := cmd.Process.Kill(); err != nil {
 					t.Fatal(err)
 				}
 			}
+
 			id, attempt, ok := strings.Cut(lines.Text(), " ")
 			if a, err := strconv.Atoi(attempt); ok && err == nil { // else cut by the kill
 				acked[id] = max(acked[id], a)
 			}
 		}
+
 		if err := cmd.Wait(); err == nil {
 			t.Fatal("the child ended by itself")
 		}
+
 		db := open(t, path, sqlstore.Options{})
 		for id, want := range acked {
 			r, err := db.Load(t.Context(), id)
 			if err != nil || r.Attempt < want {
 				t.Errorf("round %d: Load(%s) = attempt %d, %v, acknowledged was %d", round, id, r.Attempt, err, want)
 			}
+
 			e, err := db.KV().Get(t.Context(), killed(id))
 			if n, nerr := strconv.Atoi(string(e.Value)); err != nil || nerr != nil || n < want {
 				t.Errorf("round %d: Get(%s) = %q, %v, acknowledged was %d", round, e.Key, e.Value, err, want)
 			}
 		}
+
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
+
 	t.Logf("%d records acknowledged before %d kills, all there", len(acked), rounds)
 }

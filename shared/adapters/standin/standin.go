@@ -80,10 +80,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeError(w, failure)
 		return
 	}
+
 	reply := s.answer(r.Context(), req)
 	if !wait(r.Context(), reply.Delay) {
 		return
 	}
+
 	switch {
 	case reply.Error != nil:
 		writeError(w, reply.Error)
@@ -93,6 +95,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		reply.whole(w, r.Context())
 	case req.Op == OpCount:
 		writeJSON(w, http.StatusOK, map[string]any{"totalTokens": tokens(string(req.Body))})
+
 	case req.Op == OpGet:
 		writeJSON(w, http.StatusOK, map[string]any{
 			"name": "models/" + req.Model, "displayName": "Stand-in",
@@ -104,6 +107,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func decode(w http.ResponseWriter, r *http.Request) (Request, *genai.APIError) {
 	req, rest, ok := addressed(r)
 	name, op, post := strings.Cut(rest, ":")
+
 	switch {
 	case !ok || name == "":
 		return req, apiError(http.StatusNotFound, "NOT_FOUND", "there is no such path")
@@ -112,16 +116,19 @@ func decode(w http.ResponseWriter, r *http.Request) (Request, *genai.APIError) {
 	case r.Method != http.MethodPost || (op != OpStream && op != OpGenerate && op != OpCount):
 		return req, apiError(http.StatusNotFound, "NOT_FOUND", "there is no such method")
 	}
+
 	switch {
 	case req.Key == "" && req.Parent == "":
 		return req, apiError(http.StatusForbidden, "PERMISSION_DENIED", "the request has no API key")
 	case req.Key == "":
 		return req, apiError(http.StatusUnauthorized, "UNAUTHENTICATED", "the request has no access token")
 	}
+
 	req.Model, req.Op = name, op
 	if op == OpGet {
 		return req, nil
 	}
+
 	body := bytes.NewBuffer(make([]byte, 0, bytes.MinRead+min(max(r.ContentLength, 0), maxRequest)))
 	if _, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxRequest)); err != nil {
 		var large *http.MaxBytesError
@@ -130,10 +137,12 @@ func decode(w http.ResponseWriter, r *http.Request) (Request, *genai.APIError) {
 		}
 		return req, apiError(http.StatusBadRequest, "INVALID_ARGUMENT", "the request could not be read")
 	}
+
 	req.Body = body.Bytes()
 	if err := json.Unmarshal(req.Body, &req); err != nil {
 		return req, apiError(http.StatusBadRequest, "INVALID_ARGUMENT", fmt.Sprintf("the request is not what the API takes: %v", err))
 	}
+
 	return req, nil
 }
 

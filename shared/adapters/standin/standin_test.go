@@ -64,22 +64,27 @@ func TestDelay(t *testing.T) {
 		if err := m.Check(t.Context()); err != nil || time.Since(start) > 0 {
 			t.Errorf("Check = %v after %v, want no error at once", err, time.Since(start))
 		}
+
 		for _, err := range m.Generate(t.Context(), model.Request{}) {
 			if err != nil {
 				t.Fatal(err)
 			}
 		}
+
 		if got := time.Since(start); got != 10*time.Minute {
 			t.Errorf("Generate took %v, want 10m", got)
 		}
+
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		start = time.Now()
+
 		for _, err := range m.Generate(ctx, model.Request{}) {
 			if !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("Generate = %v, want context.DeadlineExceeded", err)
 			}
 		}
+
 		if got := time.Since(start); got != time.Second {
 			t.Errorf("the cancelled request ended after %v, want 1s", got)
 		}
@@ -95,6 +100,7 @@ func TestTalk(t *testing.T) {
 			{Role: model.RoleUser, Parts: parts},
 		}
 	}
+
 	const greeting = "This is the stand-in model speaking (set GEMINI_API_KEY for Gemini). "
 	for _, tt := range []struct {
 		name    string
@@ -125,17 +131,21 @@ func TestTalk(t *testing.T) {
 			var call *model.Call
 			var end model.Chunk
 			var pieces int
+
 			for chunk, err := range newModel(t, "").Generate(t.Context(), model.Request{History: tt.history, Tools: tt.tools}) {
 				if err != nil {
 					t.Fatal(err)
 				}
+
 				for _, p := range chunk.Parts {
 					pieces++
 					text += p.Text
 					call = p.Call
 				}
+
 				end = chunk
 			}
+
 			if text != tt.text {
 				t.Errorf("text = %q, want %q", text, tt.text)
 			}
@@ -189,6 +199,7 @@ func TestPaths(t *testing.T) {
 			}
 		})
 	}
+
 	for path, want := range map[string]int{"/v1beta/models/m:countTokens": 403, vertex + ":countTokens": 401} {
 		w := httptest.NewRecorder()
 		standin.New(standin.Talk(0)).ServeHTTP(w, httptest.NewRequest("POST", path, strings.NewReader(hi)))
@@ -216,11 +227,13 @@ func TestWhole(t *testing.T) {
 func TestScript(t *testing.T) {
 	script := standin.NewScript(standin.Text("one"), standin.Text("two"))
 	client := standin.New(script.Answer).Client()
+
 	post := func(path string) string {
 		r, err := http.NewRequestWithContext(t.Context(), "POST", "http://x/v1beta/models/m:"+path, strings.NewReader(`{"contents":[{"parts":[{"text":"`+path+`"}]}]}`))
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		r.Header.Set("X-Goog-Api-Key", "k")
 		resp, err := client.Do(r)
 		if err != nil {
@@ -231,8 +244,10 @@ func TestScript(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		return string(b)
 	}
+
 	for _, step := range []struct{ path, want string }{
 		{"generateContent", `"one"`}, {"countTokens", "totalTokens"}, {"generateContent", `"two"`}, {"generateContent", "no more replies"},
 	} {
@@ -240,10 +255,12 @@ func TestScript(t *testing.T) {
 			t.Errorf("%s = %s, want %s", step.path, got, step.want)
 		}
 	}
+
 	var ops []string
 	for _, r := range script.Requests() {
 		ops = append(ops, r.Op+" "+r.Contents[0].Parts[0].Text)
 	}
+
 	want := []string{"generateContent generateContent", "countTokens countTokens", "generateContent generateContent", "generateContent generateContent"}
 	if diff := cmp.Diff(want, ops); diff != "" {
 		t.Errorf("requests (-want +got):\n%s", diff)

@@ -21,6 +21,7 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
+
 	ctx, cancel := context.WithCancel(r.Context())
 	pr, pw := io.Pipe()
 	w := &writer{header: http.Header{}, pipe: pw, ready: make(chan struct{})}
@@ -28,25 +29,30 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if served.Body == nil {
 		served.Body = http.NoBody
 	}
+
 	go func() {
 		defer cancel()
 		defer served.Body.Close()
 		defer func() { w.end(recover(), r.Context().Err()) }()
 		t.handler.ServeHTTP(w, served)
 	}()
+
 	// Neither the wait for the header nor a read outlasts the request, even if
 	// the handler does.
 	unhook := context.AfterFunc(r.Context(), func() { pw.CloseWithError(r.Context().Err()) })
+
 	select {
 	case <-w.ready:
 	case <-r.Context().Done():
 		cancel()
 		return nil, r.Context().Err()
 	}
+
 	if w.failed != nil {
 		unhook()
 		return nil, w.failed
 	}
+
 	return &http.Response{
 		Status:        fmt.Sprintf("%d %s", w.status, http.StatusText(w.status)),
 		StatusCode:    w.status,

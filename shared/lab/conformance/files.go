@@ -131,20 +131,25 @@ func givesWhatWasPut(t *testing.T, b FilesBench) {
 		if got, err := b.Files.Stat(t.Context(), name); err != nil || got != info {
 			t.Errorf("Stat = %+v, %v, want %+v", got, err, info)
 		}
+
 		_, got, err := get(t.Context(), b.Files, name)
 		if err != nil || got != info {
 			t.Errorf("Get = %+v, %v, want %+v", got, err, info)
 		}
+
 		fileHolds(t, b.Files, name, content)
 	}
+
 	// A file and a folder may share a name, and names may share a prefix.
 	alike := []string{"a", "a/b", "a/b/c", "a-b", "a.b", "ab", "a/info", "a/b.tmp", "a.attrs"}
 	for i, name := range alike {
 		putFile(t, b.Files, files.Upload{Name: name}, filled(10+i, 0))
 	}
+
 	for i, name := range alike {
 		fileHolds(t, b.Files, name, filled(10+i, 0))
 	}
+
 	if info, err := b.Files.Stat(t.Context(), "a"); err != nil || info.MediaType != "application/octet-stream" || info.Owner != "" {
 		t.Errorf("Stat of what was put without a type = %+v, %v", info, err)
 	}
@@ -154,6 +159,7 @@ func givesParts(t *testing.T, b FilesBench) {
 	whole := filled(100_000, 3)
 	putFile(t, b.Files, files.Upload{Name: "f"}, whole)
 	putFile(t, b.Files, files.Upload{Name: "empty"}, nil)
+
 	for _, row := range []struct {
 		name           string
 		offset, length int64
@@ -171,10 +177,12 @@ func givesParts(t *testing.T, b FilesBench) {
 			}
 			continue
 		}
+
 		if err != nil {
 			t.Errorf("GetRange(%s, %d, %d) = %v", row.name, row.offset, row.length, err)
 			continue
 		}
+
 		got, err := io.ReadAll(r)
 		if err != nil || !bytes.Equal(got, row.want) || info.Size != int64(len(whole)) && row.name == "f" {
 			t.Errorf("GetRange(%s, %d, %d) = %d bytes of %d, %v, want %d", row.name, row.offset, row.length, len(got), info.Size, err, len(row.want))
@@ -275,6 +283,7 @@ func errorsHideThePlace(t *testing.T, b FilesBench) {
 	for _, o := range b.Objects() {
 		b.Write(o, nil)
 	}
+
 	_, missing := b.Files.Stat(t.Context(), "missing")
 	_, _, corrupt := b.Files.Get(t.Context(), "damaged")
 	putFile(t, b.Files, files.Upload{Name: "short"}, filled(10, 0))
@@ -290,6 +299,7 @@ func errorsHideThePlace(t *testing.T, b FilesBench) {
 			t.Errorf("%v, want %v", err, want)
 			continue
 		}
+
 		for _, hidden := range append(b.Hidden, "+", "info") {
 			if strings.Contains(err.Error(), hidden) {
 				t.Errorf("the error says %q: %v", hidden, err)

@@ -81,9 +81,11 @@ func oneOfManyPutsWins(t *testing.T, b FilesBench) {
 	if b.Other != nil {
 		stores = append(stores, b.Other)
 	}
+
 	putFile(t, b.Files, files.Upload{Name: name}, bytes.Repeat([]byte{1}, 1000))
 	var writers, readers sync.WaitGroup
 	var over atomic.Bool
+
 	for w := range 6 {
 		writers.Go(func() {
 			for i := range 8 {
@@ -94,6 +96,7 @@ func oneOfManyPutsWins(t *testing.T, b FilesBench) {
 			}
 		})
 	}
+
 	for r := range 4 {
 		readers.Go(func() {
 			for !over.Load() {
@@ -101,6 +104,7 @@ func oneOfManyPutsWins(t *testing.T, b FilesBench) {
 				if info.Owner != "" && info.Owner != fmt.Sprint(info.Size) {
 					t.Errorf("the info is of two files: %+v", info)
 				}
+
 				if err != nil {
 					// A service may cut off a read of a deleted object. Nothing else may fail.
 					if b.Other == nil || errors.Is(err, files.ErrCorrupt) || errors.Is(err, files.ErrNotFound) {
@@ -108,12 +112,14 @@ func oneOfManyPutsWins(t *testing.T, b FilesBench) {
 					}
 					continue
 				}
+
 				if int64(len(content)) != info.Size || len(bytes.Trim(content, string(content[:1]))) != 0 {
 					t.Errorf("Get gives parts of two contents, or of one: %d bytes of %d", len(content), info.Size)
 				}
 			}
 		})
 	}
+
 	writers.Wait()
 	over.Store(true)
 	readers.Wait()
@@ -132,6 +138,7 @@ func putsAndDeletesAtOnce(t *testing.T, b FilesBench) {
 	if b.Other != nil {
 		stores[1] = b.Other
 	}
+
 	var all sync.WaitGroup
 	for w := range 3 {
 		all.Go(func() {
@@ -141,6 +148,7 @@ func putsAndDeletesAtOnce(t *testing.T, b FilesBench) {
 				}
 			}
 		})
+
 		all.Go(func() {
 			for range 20 {
 				if err := stores[1-w%2].Delete(t.Context(), name); err != nil {
@@ -149,6 +157,7 @@ func putsAndDeletesAtOnce(t *testing.T, b FilesBench) {
 			}
 		})
 	}
+
 	all.Wait()
 	_, _, err := get(t.Context(), b.Files, name)
 	if left := b.Objects(); !(err == nil && len(left) == 2 || errors.Is(err, files.ErrNotFound) && len(left) == 0) {
@@ -173,6 +182,7 @@ func readingGoesOnOrFails(t *testing.T, b FilesBench) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		first := make([]byte, 1)
 		if _, err := io.ReadFull(r, first); err != nil {
 			t.Fatal(err)
@@ -180,10 +190,12 @@ func readingGoesOnOrFails(t *testing.T, b FilesBench) {
 		if err := change(t.Context(), file); err != nil {
 			t.Errorf("%s while it was read: %v", name, err)
 		}
+
 		rest, err := io.ReadAll(r)
 		if err == nil && !bytes.Equal(append(first, rest...), content) {
 			t.Errorf("%s while it was read: %d bytes, want all, or an error", name, 1+len(rest))
 		}
+
 		r.Close()
 		if want := next; name == "replaced" {
 			fileHolds(t, b.Files, file, want)

@@ -83,6 +83,7 @@ func signedURLEnds(t *testing.T, b FilesBench) {
 			t.Fatalf("the URL signed for a second answers %d after %v, want 403", status, time.Since(signed))
 		}
 	}
+
 	if status, _, _ := fetch(t, b, deleted); status != http.StatusOK {
 		t.Errorf("the URL of another lifetime answers %d", status)
 	}
@@ -103,6 +104,7 @@ func signedURLIsForNothingElse(t *testing.T, b FilesBench) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	tried := 0
 	for i := len(u.Scheme + "://" + u.Host); i < len(signed); i++ {
 		for bit := range 7 {
@@ -112,10 +114,12 @@ func signedURLIsForNothingElse(t *testing.T, b FilesBench) {
 			if err != nil || other.Host != u.Host || other.Path == u.Path && reflect.DeepEqual(other.Query(), u.Query()) {
 				continue // no URL, or the same one in another spelling
 			}
+
 			resp, err := b.Fetch(string(changed))
 			if err != nil {
 				continue // not a valid request
 			}
+
 			tried++
 			resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
@@ -123,6 +127,7 @@ func signedURLIsForNothingElse(t *testing.T, b FilesBench) {
 			}
 		}
 	}
+
 	if tried < 500 {
 		t.Errorf("only %d changes were tried", tried)
 	}

@@ -96,6 +96,7 @@ func takesWhatWasAnnounced(t *testing.T, b FilesBench) {
 	content := filled(100_000, 1)
 	size := int64(len(content))
 	other := hexSum(content[1:])
+
 	rows := []struct {
 		name string
 		u    files.Upload
@@ -112,6 +113,7 @@ func takesWhatWasAnnounced(t *testing.T, b FilesBench) {
 		{"too large", files.Upload{Max: size - 1}, files.ErrTooLarge, "99999 bytes"},
 		{"announced too large", files.Upload{Size: size, Max: size - 1}, files.ErrTooLarge, "99999 bytes"},
 	}
+
 	everyWay(t, b, func(name string) {
 		for _, row := range rows {
 			row.u.Name = name
@@ -120,15 +122,18 @@ func takesWhatWasAnnounced(t *testing.T, b FilesBench) {
 				t.Errorf("%s: Put = %v, want %v that says %q", row.name, err, row.want, row.says)
 			}
 		}
+
 		if _, err := b.Files.Put(t.Context(), files.Upload{Name: name, Size: -1}, bytes.NewReader(content)); err == nil {
 			t.Error("Put with a negative size = nil")
 		}
 	})
+
 	// Put stops reading an endless content.
 	endless := &source{content: content, n: len(content), step: 1 << 10, err: errBroken}
 	if _, err := b.Files.Put(t.Context(), files.Upload{Name: "d/free", Max: 10}, endless); !errors.Is(err, files.ErrTooLarge) || endless.given > 1<<10 {
 		t.Errorf("Put read %d bytes and returned %v, want ErrTooLarge soon", endless.given, err)
 	}
+
 	exact := files.Upload{Name: "d/free", Size: size, Max: size, SHA256: hexSum(content)}
 	putFile(t, b.Files, exact, content)
 	fileHolds(t, b.Files, "d/free", content)
@@ -140,6 +145,7 @@ func damageIsNoticed(t *testing.T, b FilesBench) {
 	putFile(t, b.Files, files.Upload{Name: "f"}, content)
 	i := slices.IndexFunc(b.Objects(), func(o string) bool { return !strings.HasSuffix(o, "info") })
 	object := b.Objects()[i]
+
 	for _, at := range []int{0, 50_000, len(content) - 1} {
 		damaged := slices.Clone(content)
 		damaged[at] ^= 1
@@ -148,6 +154,7 @@ func damageIsNoticed(t *testing.T, b FilesBench) {
 		if !errors.Is(err, files.ErrCorrupt) || len(got) == len(content) {
 			t.Errorf("with byte %d changed Get = %d bytes, %v, want ErrCorrupt before the last", at, len(got), err)
 		}
+
 		// A reader of exactly the known size gets the error too.
 		_, r, err := b.Files.Get(t.Context(), "f")
 		if err != nil {
@@ -159,8 +166,10 @@ func damageIsNoticed(t *testing.T, b FilesBench) {
 		if n, err := r.Read(make([]byte, 1)); n != 0 || !errors.Is(err, files.ErrCorrupt) {
 			t.Errorf("the next Read = %d, %v, want ErrCorrupt again", n, err)
 		}
+
 		r.Close()
 	}
+
 	for _, damaged := range [][]byte{nil, content[:99_999], append(slices.Clone(content), 0)} {
 		b.Write(object, damaged)
 		if _, _, err := b.Files.Get(t.Context(), "f"); !errors.Is(err, files.ErrCorrupt) {
@@ -170,6 +179,7 @@ func damageIsNoticed(t *testing.T, b FilesBench) {
 			t.Errorf("with %d bytes GetRange = %v, want ErrCorrupt, or an error where there is no such part", len(damaged), err)
 		}
 	}
+
 	b.Write(object, content)
 	fileHolds(t, b.Files, "f", content)
 
@@ -183,11 +193,13 @@ func damageIsNoticed(t *testing.T, b FilesBench) {
 			t.Errorf("with the info %q Get = %v, want ErrCorrupt", info, err)
 		}
 	}
+
 	putFile(t, b.Files, files.Upload{Name: "f"}, content[:10]) // as the error says
 	fileHolds(t, b.Files, "f", content[:10])
 	b.Write("f+info", nil)
 	if err := b.Files.Delete(t.Context(), "f"); err != nil {
 		t.Errorf("Delete of what is damaged = %v", err)
 	}
+
 	unchanged(t, b, nil)
 }

@@ -75,6 +75,7 @@ func KV(t *testing.T, open func(t *testing.T, now func() time.Time) func() Datab
 				db := opened()
 				return kvBench{Store: db.KV(), db: db, clock: c, reopen: reopen}
 			}
+
 			law.run(t, reopen())
 		})
 	}

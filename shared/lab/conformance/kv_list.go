@@ -67,6 +67,7 @@ func kvListPrefixAndAfter(t *testing.T, b kvBench) {
 	for _, key := range []string{"batch/a", "step/a-b/1", "step/a/1", "step/a/10", "step/a/2", "step/a0/1", "use/a"} {
 		all = append(all, put(t, b, entry(key, "of "+key)).Key)
 	}
+
 	texts := append([]string{"", "s", "step", "step/", "step/a", "step/a/", "step/a/1", "t", "-", "z", "a/", "step/a/3"}, all...)
 	for _, prefix := range texts {
 		for _, after := range texts {
@@ -76,12 +77,14 @@ func kvListPrefixAndAfter(t *testing.T, b kvBench) {
 					want = append(want, key)
 				}
 			}
+
 			for _, e := range list(t, b, prefix, after, kv.LimitCount) {
 				got = append(got, e.Key)
 				if string(e.Value) != "of "+e.Key || e.Owner != someone {
 					t.Errorf("List has %+v", e)
 				}
 			}
+
 			if d := cmp.Diff(want, got); d != "" {
 				t.Errorf("List(%q, %q): want (-), got (+):\n%s", prefix, after, d)
 			}
@@ -139,16 +142,19 @@ func kvListWhileWriting(t *testing.T, b kvBench) {
 		put(t, b, entry(fmt.Sprintf("use/%02d/still", i), "x"))
 		put(t, b, entry(fmt.Sprintf("use/%02d/moving", i), "x"))
 	}
+
 	seen := map[string]int{}
 	for n, after := 0, ""; ; n++ {
 		got := list(t, b, "use/", after, 3)
 		if len(got) == 0 {
 			break
 		}
+
 		for _, e := range got {
 			seen[e.Key]++
 			after = e.Key
 		}
+
 		if n < 20 {
 			if err := b.Delete(t.Context(), fmt.Sprintf("use/%02d/moving", (n+10)%20), 0); err != nil {
 				t.Fatal(err)
@@ -156,6 +162,7 @@ func kvListWhileWriting(t *testing.T, b kvBench) {
 			put(t, b, entry(fmt.Sprintf("use/%02d/new", n), "x"))
 		}
 	}
+
 	for i := range 20 {
 		if key := fmt.Sprintf("use/%02d/still", i); seen[key] != 1 {
 			t.Errorf("%s was listed %d times, want once", key, seen[key])

@@ -170,20 +170,25 @@ func valueDoesNotShow(t *testing.T, b SecretBench) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	holder := struct {
 		Open   secret.Value
 		hidden secret.Value
 		deep   map[string]*secret.Value
 	}{v, v, map[string]*secret.Value{"key": &v}}
+
 	var out bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%p"} {
 		fmt.Fprintf(&out, verb+verb+verb+"\n", v, &v, holder)
 	}
+
 	if err := json.NewEncoder(&out).Encode(holder); err != nil {
 		t.Error(err)
 	}
+
 	slog.New(slog.NewTextHandler(&out, nil)).Info("text", "value", v, "holder", holder)
 	slog.New(slog.NewJSONHandler(&out, nil)).Info("json", "value", v, "holder", holder)
+
 	for _, form := range []string{canary, hex.EncodeToString([]byte(canary)), fmt.Sprint([]byte(canary))} {
 		if strings.Contains(strings.ToLower(out.String()), form) {
 			t.Errorf("a value shows in:\n%s", out.String())

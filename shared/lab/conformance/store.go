@@ -314,6 +314,7 @@ func readYourWrite(t *testing.T, s store, _ *clock) {
 	last := create(t, s, record("a"))
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
+
 	for range 4 {
 		wg.Go(func() {
 			for seen := 0; ctx.Err() == nil; {
@@ -321,18 +322,22 @@ func readYourWrite(t *testing.T, s store, _ *clock) {
 				if ctx.Err() != nil {
 					return
 				}
+
 				if err != nil || r.Attempt < seen {
 					t.Errorf("Load = attempt %d, %v, after attempt %d was read", r.Attempt, err, seen)
 					return
 				}
+
 				seen = r.Attempt
 			}
 		})
 	}
+
 	for i := 1; i <= 100; i++ {
 		last = commit(t, s, edited(last, attempt(i)))
 		same(t, "Load after Commit", last, load(t, s, "a"))
 	}
+
 	stop()
 	wg.Wait()
 }

@@ -78,22 +78,27 @@ func deadPages(t *testing.T, s store, c *clock) {
 	for i := range 60 {
 		owner := []string{someone, "other"}[i/3%2]
 		r := record(fmt.Sprintf("task-%02d", i), at(i/14), dead, func(r *task.Record) { r.Owner = owner })
+
 		switch i % 3 {
 		case 0:
 			id := r.ID()
 			want[owner] = append([]string{id}, want[owner]...)
 			want["all"] = append([]string{id}, want["all"]...)
+
 		case 1:
 			r.Expires = epoch.Add(time.Hour)
 		case 2:
 			r.Hooks = nil
 		}
+
 		create(t, s, r)
 	}
+
 	c.set(epoch.Add(time.Hour))
 	for owner, want := range want {
 		q := task.DeadQuery{Owner: owner, All: owner == "all"}
 		letters(t, s, q, want)
+
 		for _, q.Limit = range []int{1, 2, 7, len(want) - 1, len(want), 100} {
 			if d := cmp.Diff(want, walkDead(t, s, q, len(want))); d != "" {
 				t.Errorf("Dead of %s in pages of %d: want (-), got (+):\n%s", owner, q.Limit, d)
@@ -132,6 +137,7 @@ func deadAfterUnknown(t *testing.T, s store, _ *clock) {
 	for _, id := range []string{"a", "c", "e"} {
 		create(t, s, record(id, dead, at(5)))
 	}
+
 	create(t, s, record("old", dead, at(1)))
 	for _, q := range []task.DeadQuery{ofSomeone, everyone} {
 		for _, place := range []struct {
@@ -150,6 +156,7 @@ func deadAfterUnknown(t *testing.T, s store, _ *clock) {
 			q.After = task.Ref{At: epoch.Add(time.Duration(place.ms) * time.Millisecond), ID: place.id}
 			letters(t, s, q, place.want)
 		}
+
 		for _, id := range []string{"", "a/b", "..", "__x__", "\xff"} {
 			q.After.ID, q.Limit = id, 1
 			if _, err := s.Dead(t.Context(), q); err != nil {
@@ -191,6 +198,7 @@ func deadFollowsTheHooks(t *testing.T, s store, _ *clock) {
 		letters(t, s, ofSomeone, want)
 		letters(t, s, everyone, want)
 	}
+
 	set := func(id string) {
 		t.Helper()
 		next, _, err := r.SetHook(m, task.Hook{ID: id, URL: "https://example.com/" + id})
@@ -199,6 +207,7 @@ func deadFollowsTheHooks(t *testing.T, s store, _ *clock) {
 		}
 		r = commit(t, s, next)
 	}
+
 	kill := func(id string, gone bool) {
 		t.Helper()
 		h, _ := r.Hook(id)
@@ -206,8 +215,10 @@ func deadFollowsTheHooks(t *testing.T, s store, _ *clock) {
 		if err != nil || !changed {
 			t.Fatalf("Delivered to %s: changed %t, %v", id, changed, err)
 		}
+
 		r = commit(t, s, next)
 	}
+
 	drop := func(id string) {
 		t.Helper()
 		next, changed, err := r.DropHook(m, id)
@@ -226,6 +237,7 @@ func deadFollowsTheHooks(t *testing.T, s store, _ *clock) {
 	both()
 	kill("x", true)
 	both("a")
+
 	set("y")
 	both("a")
 	drop("y")
@@ -243,6 +255,7 @@ func deadFollowsTheHooks(t *testing.T, s store, _ *clock) {
 	if err != nil || !changed {
 		t.Fatalf("Cancel: changed %t, %v", changed, err)
 	}
+
 	r = commit(t, s, next)
 	both()
 	kill("x", false)

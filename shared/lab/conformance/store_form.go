@@ -23,10 +23,12 @@ func full(id string) task.Record {
 	agent.ReferenceTasks = []a2a.TaskID{"r1", "r2"}
 	agent.Extensions = []string{"https://example.com/x"}
 	agent.Metadata = map[string]any{"n": nil, "list": []any{1.5, "x", map[string]any{}}}
+
 	artifact := &a2a.Artifact{
 		ID: "art", Name: "name", Description: "description", Parts: everyPart(),
 		Extensions: []string{"e"}, Metadata: map[string]any{"k": "v"},
 	}
+
 	status := a2a.TaskStatus{State: a2a.TaskStateWorking, Timestamp: &stamp, Message: agent}
 	return task.Record{
 		Schema: task.Schema, Owner: someone, Lane: "turns-eu",
@@ -181,6 +183,7 @@ func sharedRecordsUnchanged(t *testing.T, s store, _ *clock) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	last := held
 	for i := range 5 {
 		last = commit(t, s, edited(last, func(r *task.Record) {
@@ -188,6 +191,7 @@ func sharedRecordsUnchanged(t *testing.T, s store, _ *clock) {
 			r.Task.History = append(r.Task.History[:len(r.Task.History):len(r.Task.History)], text("n", "new"))
 		}))
 	}
+
 	for what, r := range map[string]task.Record{"given": in, "returned": made, "loaded": held} {
 		after, err := edited(r, func(*task.Record) {}).Encode()
 		if err != nil {
@@ -197,6 +201,7 @@ func sharedRecordsUnchanged(t *testing.T, s store, _ *clock) {
 			t.Errorf("the record that was %s has changed", what)
 		}
 	}
+
 	if held.Version != made.Version {
 		t.Errorf("Load gave version %d, Create %d", held.Version, made.Version)
 	}

@@ -24,6 +24,7 @@ func page(t *testing.T, s store, q task.Query, want int) task.Page {
 	if q.Limit == 0 {
 		q.Limit = 100
 	}
+
 	for {
 		all := q
 		all.Count, all.Limit = true, 1
@@ -33,12 +34,14 @@ func page(t *testing.T, s store, q task.Query, want int) task.Page {
 				return p
 			}
 		}
+
 		if errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
 			t.Fatalf("List(%+v) counts %d records, want %d", q, p.Total, want)
 		}
 		if err != nil {
 			t.Fatalf("List(%+v): %v", q, err)
 		}
+
 		select {
 		case <-ctx.Done():
 		case <-time.After(20 * time.Millisecond):
@@ -222,6 +225,7 @@ func listTotalFollows(t *testing.T, s store, c *clock) {
 	contexts := []string{"c1", "c2", "c3"}
 	random := rand.New(rand.NewPCG(1, 2))
 	there := map[string]task.Record{}
+
 	for step := range 60 {
 		id := fmt.Sprintf("task-%02d", random.IntN(20))
 		state := states[random.IntN(len(states))]
@@ -231,6 +235,7 @@ func listTotalFollows(t *testing.T, s store, c *clock) {
 				r.Expires = c.now().Add(time.Hour)
 			}
 		}
+
 		old, ok := there[id]
 		switch {
 		case step%20 == 19: // some expire, and are purged later, or created anew
@@ -239,6 +244,7 @@ func listTotalFollows(t *testing.T, s store, c *clock) {
 			if _, err := s.Purge(t.Context(), c.now(), 100); err != nil {
 				t.Fatal(err)
 			}
+
 		case ok && !expiredAt(old, c.now()):
 			there[id] = commit(t, s, edited(old, change))
 		default:
@@ -252,12 +258,14 @@ func listTotalFollows(t *testing.T, s store, c *clock) {
 		if random.IntN(2) == 0 {
 			q.State = states[random.IntN(len(states))]
 		}
+
 		want := 0
 		for _, r := range there {
 			if !expiredAt(r, c.now()) && (q.Context == "" || q.Context == r.Task.ContextID) && (q.State == "" || q.State == r.State()) {
 				want++
 			}
 		}
+
 		page(t, s, q, want)
 	}
 }
@@ -336,12 +344,14 @@ func due(t *testing.T, s store, lane string, before time.Time, after task.Ref, l
 func dueOrderAndPages(t *testing.T, s store, _ *clock) {
 	want := map[string][]task.Ref{}
 	var wg sync.WaitGroup
+
 	for i := range 40 {
 		lane := []string{task.Turns, task.Deliveries}[i%2]
 		id := fmt.Sprintf("task-%02d", i)
 		wg.Go(func() { create(t, s, record(id, owing(i/6, lane))) }) // several at one time
 		want[lane] = append(want[lane], task.Ref{At: epoch.Add(time.Duration(i/6) * time.Millisecond), ID: id})
 	}
+
 	wg.Wait()
 	for lane, all := range want {
 		for _, limit := range []int{1, 3, 20, 100} {
@@ -352,17 +362,20 @@ func dueOrderAndPages(t *testing.T, s store, _ *clock) {
 					break
 				}
 			}
+
 			if d := cmp.Diff(all, got); d != "" {
 				t.Errorf("Due(%s) in pages of %d: want (-), got (+):\n%s", lane, limit, d)
 			}
 		}
 	}
+
 	edge := epoch.Add(3 * time.Millisecond)
 	for _, ref := range due(t, s, task.Turns, edge, task.Ref{}, 100) {
 		if ref.At.After(edge) {
 			t.Errorf("Due before %v gives %s of %v", edge, ref.ID, ref.At)
 		}
 	}
+
 	if got := len(due(t, s, task.Turns, edge, task.Ref{}, 100)); got != 12 {
 		t.Errorf("Due before 3 ms gives %d records, want 12: that time is included", got)
 	}

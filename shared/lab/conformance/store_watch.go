@@ -86,6 +86,7 @@ func watchArmedBeforeFirst(t *testing.T, s store, _ *clock) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	got := []int{}
+
 	for r, err := range s.Watch(ctx, "a") {
 		if err != nil {
 			t.Fatal(err)
@@ -93,18 +94,22 @@ func watchArmedBeforeFirst(t *testing.T, s store, _ *clock) {
 		if got = append(got, r.Attempt); len(got) == 2 {
 			break
 		}
+
 		same(t, "the first value", last, r)
 		last = commitTo(t, s, last, 1)
 	}
+
 	if len(got) != 2 || got[1] != 1 {
 		t.Fatalf("the watch gave attempts %v, want 0 and 1", got)
 	}
 
 	// Watches that begin all through a commit.
 	const watchers = 64
+
 	for i := 2; i < 12; i++ {
 		ctx, stop := context.WithTimeout(t.Context(), patience)
 		var wg sync.WaitGroup
+
 		for w := range watchers {
 			wg.Go(func() {
 				time.Sleep(time.Duration(w) * 50 * time.Microsecond) // spreads them, awaits nothing
@@ -113,13 +118,16 @@ func watchArmedBeforeFirst(t *testing.T, s store, _ *clock) {
 						t.Errorf("Watch: %v", err)
 						return
 					}
+
 					if r.Attempt == i {
 						return
 					}
 				}
+
 				t.Errorf("a watch begun about the time of a commit did not see it")
 			})
 		}
+
 		last = commitTo(t, s, last, i)
 		wg.Wait()
 		stop()
@@ -231,8 +239,10 @@ func watchEndsWhenPurged(t *testing.T, s store, _ *clock) {
 	last := create(t, s, record("a"))
 	var all []<-chan error
 	var seen []<-chan task.Record
+
 	for range 20 {
 		out, ended := make(chan task.Record), make(chan error, 1)
+
 		go func() {
 			var err error
 			for r, e := range s.Watch(t.Context(), "a") {
@@ -240,10 +250,13 @@ func watchEndsWhenPurged(t *testing.T, s store, _ *clock) {
 					out <- r
 				}
 			}
+
 			ended <- err
 		}()
+
 		all, seen = append(all, ended), append(seen, out)
 	}
+
 	for n := range 3 {
 		if n > 0 {
 			last = commit(t, s, edited(last, func(r *task.Record) {
@@ -252,6 +265,7 @@ func watchEndsWhenPurged(t *testing.T, s store, _ *clock) {
 				}
 			}))
 		}
+
 		for _, w := range seen {
 			await(t, w, attemptIs(n))
 		}
@@ -260,6 +274,7 @@ func watchEndsWhenPurged(t *testing.T, s store, _ *clock) {
 	if n, err := s.Purge(t.Context(), epoch.Add(2*time.Hour), 1); n != 1 || err != nil {
 		t.Fatalf("Purge = %d, %v, want 1", n, err)
 	}
+
 	for _, ended := range all {
 		select {
 		case err := <-ended:

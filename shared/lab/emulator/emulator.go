@@ -173,12 +173,14 @@ func (p *Process) launch(t testing.TB) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	args := []string{"-c", `"$@" & read -r _; kill -9 $!; wait $!`, "sh", p.java, "-Xmx512m"}
 	if p.kind.main == "" {
 		args = append(args, "-jar", p.jar)
 	} else {
 		args = append(args, "-cp", p.jar, p.kind.main)
 	}
+
 	cmd := exec.Command("sh", append(args, "--host=127.0.0.1", "--port="+port)...)
 	p.output = &output{}
 	cmd.Stdout, cmd.Stderr = p.output, p.output
@@ -188,19 +190,23 @@ func (p *Process) launch(t testing.TB) bool {
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("starting the %s emulator: %v", p.kind.name, err)
 	}
+
 	exited := make(chan struct{})
 	p.exited = exited
 	go func() {
 		defer close(exited)
 		_ = cmd.Wait() // killed
 	}()
+
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
+
 	for !p.answers(ctx, http.MethodGet, "/", "") {
 		if strings.Contains(p.output.String(), "Address already in use") {
 			p.Kill()
 			return false
 		}
+
 		select {
 		case <-ctx.Done():
 			p.Kill()
@@ -208,10 +214,12 @@ func (p *Process) launch(t testing.TB) bool {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+
 	if w := p.kind.warm; !p.answers(ctx, w.method, w.path, w.body) {
 		p.Kill()
 		t.Fatalf("the %s emulator at %s does not answer %s %s:\n%s", p.kind.name, p.Host, w.method, w.path, p.output.String())
 	}
+
 	return true
 }
 

@@ -14,6 +14,7 @@ func TestTakenPortIsNoticed(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer l.Close()
+
 			go func() {
 				for {
 					c, err := l.Accept()
@@ -23,6 +24,7 @@ func TestTakenPortIsNoticed(t *testing.T) {
 					c.Close()
 				}
 			}()
+
 			p := &Process{Host: l.Addr().String(), kind: kind, java: java, jar: jar}
 			if p.launch(t) {
 				p.Kill()

@@ -35,6 +35,7 @@ func check(ctx context.Context, req *cloudtaskspb.CreateTaskRequest) error {
 	if end, ok := ctx.Deadline(); ok && time.Until(end) > maxCall {
 		return refuse("The request deadline is %v. The deadline cannot be more than 30s in the future.", end)
 	}
+
 	t := req.GetTask()
 	h := t.GetHttpRequest()
 	if h == nil {
@@ -46,17 +47,21 @@ func check(ctx context.Context, req *cloudtaskspb.CreateTaskRequest) error {
 	if id, ok := strings.CutPrefix(t.GetName(), req.GetParent()+"/tasks/"); t.GetName() != "" && (!ok || !taskID.MatchString(id)) {
 		return refuse("not a task's name in %q: %q", req.GetParent(), t.GetName())
 	}
+
 	u, err := url.Parse(h.GetUrl())
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || len(h.GetUrl()) > maxURL {
 		return refuse("HttpRequest.url must be an http or https URL of at most %d characters", maxURL)
 	}
+
 	var headers int
 	for name, value := range h.GetHeaders() {
 		headers += len(name) + len(value)
 	}
+
 	if headers >= maxHeaders {
 		return refuse("HttpRequest.headers have %d bytes, more than 80 KB", headers)
 	}
+
 	switch h.GetHttpMethod() {
 	case cloudtaskspb.HttpMethod_HTTP_METHOD_UNSPECIFIED, cloudtaskspb.HttpMethod_POST, cloudtaskspb.HttpMethod_PUT, cloudtaskspb.HttpMethod_PATCH:
 	default:
@@ -64,6 +69,7 @@ func check(ctx context.Context, req *cloudtaskspb.CreateTaskRequest) error {
 			return refuse("HttpRequest.body is not allowed with %v", h.GetHttpMethod())
 		}
 	}
+
 	if o := h.GetOidcToken(); o != nil && !strings.Contains(o.GetServiceAccountEmail(), "@") {
 		return refuse("OidcToken.service_account_email is not an e-mail: %q", o.GetServiceAccountEmail())
 	}
@@ -73,5 +79,6 @@ func check(ctx context.Context, req *cloudtaskspb.CreateTaskRequest) error {
 	if d := t.GetDispatchDeadline(); d != nil && (d.AsDuration() < minDeadline || d.AsDuration() > maxDeadline) {
 		return refuse("Task.dispatch_deadline must be between 15 s and 30 min")
 	}
+
 	return nil
 }

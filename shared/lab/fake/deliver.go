@@ -63,22 +63,27 @@ func (s *Tasks) deliver(t try) answer {
 	if m := t.request.GetHttpMethod(); m != cloudtaskspb.HttpMethod_HTTP_METHOD_UNSPECIFIED {
 		method = m.String()
 	}
+
 	req, err := http.NewRequestWithContext(ctx, method, t.request.GetUrl(), bytes.NewReader(t.request.GetBody()))
 	if err != nil {
 		return answer{err: err}
 	}
+
 	req.Header = t.header
 	if o := t.request.GetOidcToken(); o != nil && s.o.Token != nil {
 		audience := o.GetAudience()
 		if audience == "" {
 			audience = t.request.GetUrl()
 		}
+
 		token, err := s.o.Token(o.GetServiceAccountEmail(), audience)
 		if err != nil {
 			return answer{err: err}
 		}
+
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
+
 	resp, err := s.client.Do(req)
 	if err != nil {
 		return answer{err: err}
@@ -86,5 +91,6 @@ func (s *Tasks) deliver(t try) answer {
 	defer resp.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20)) // so that the connection is used again
 	wait, _ := strconv.Atoi(resp.Header.Get("Retry-After"))      // a date or nothing: none
+
 	return answer{status: resp.StatusCode, retryAfter: time.Duration(wait) * time.Second}
 }

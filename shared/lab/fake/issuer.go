@@ -165,6 +165,7 @@ type signer struct {
 func newSigner(alg string) (signer, error) {
 	k := signer{id: rand.Text(), alg: alg}
 	k.public = map[string]string{"kid": k.id, "alg": alg, "use": "sig"}
+
 	switch alg {
 	case RS256:
 		key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -176,15 +177,18 @@ func newSigner(alg string) (signer, error) {
 			sum := sha256.Sum256(text)
 			return rsa.SignPKCS1v15(nil, key, crypto.SHA256, sum[:])
 		}
+
 	case ES256:
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
 			return k, err
 		}
+
 		point, err := key.PublicKey.Bytes() // 4, x, y
 		if err != nil {
 			return k, err
 		}
+
 		k.public["kty"], k.public["crv"], k.public["x"], k.public["y"] = "EC", "P-256", encode(point[1:33]), encode(point[33:])
 		k.sign = func(text []byte) ([]byte, error) {
 			sum := sha256.Sum256(text)
@@ -194,9 +198,11 @@ func newSigner(alg string) (signer, error) {
 			}
 			return append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...), nil
 		}
+
 	default:
 		return k, fmt.Errorf("no algorithm %q; use %s or %s", alg, RS256, ES256)
 	}
+
 	return k, nil
 }
 

@@ -26,18 +26,22 @@ func claims(t *testing.T, issuer *fake.Issuer, authorization string) map[string]
 	if !ok || len(parts) != 3 {
 		t.Fatalf("no token: %q", authorization)
 	}
+
 	var discovery struct {
 		Issuer string `json:"issuer"`
 		Keys   string `json:"jwks_uri"`
 	}
+
 	get(t, issuer.URL+"/.well-known/openid-configuration", &discovery)
 	if discovery.Issuer != issuer.URL {
 		t.Errorf("the issuer calls itself %q, want %q", discovery.Issuer, issuer.URL)
 	}
+
 	var set struct{ Keys []map[string]string }
 	get(t, discovery.Keys, &set)
 	var header struct{ Alg, Kid string }
 	decode(t, parts[0], &header)
+
 	for _, k := range set.Keys {
 		if k["kid"] != header.Kid {
 			continue
@@ -45,10 +49,12 @@ func claims(t *testing.T, issuer *fake.Issuer, authorization string) map[string]
 		if k["alg"] != header.Alg || !verifies(t, k, parts[0]+"."+parts[1], parts[2]) {
 			t.Errorf("key %v does not verify the token of %+v", k, header)
 		}
+
 		var got map[string]any
 		decode(t, parts[1], &got)
 		return got
 	}
+
 	t.Fatalf("no key %q in %v", header.Kid, set.Keys)
 	return nil
 }
@@ -100,6 +106,7 @@ func TestTokensAreVerifiedByThePublishedKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	issuer.Rotate(t, fake.ES256)
 	c := issuer.Claims("b@p.iam.gserviceaccount.com", "https://b.example.com")
 	c["email_verified"] = false // a test signs what it likes
@@ -107,10 +114,12 @@ func TestTokensAreVerifiedByThePublishedKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	remote, err := fake.RemoteToken(issuer.URL)("c@p.iam.gserviceaccount.com", "https://c.example.com")
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for token, want := range map[string]map[string]any{
 		old:    {"aud": "https://a.example.com", "email": "a@p.iam.gserviceaccount.com", "email_verified": true, "iss": issuer.URL},
 		odd:    {"aud": "https://b.example.com", "email_verified": false},
@@ -129,6 +138,7 @@ func TestSignedAddsAToken(t *testing.T) {
 	issuer := fake.NewIssuer(t)
 	const email, audience = "push@p.iam.gserviceaccount.com", "https://functions.example.com"
 	var got string
+
 	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		got = r.Header.Get("Authorization")
@@ -137,8 +147,10 @@ func TestSignedAddsAToken(t *testing.T) {
 		}
 		w.WriteHeader(http.StatusTeapot)
 	}))
+
 	door := httptest.NewServer(fake.Signed(t, target.URL, email, audience, issuer.IDToken))
 	t.Cleanup(door.Close)
+
 	post := func() int {
 		resp, err := http.Post(door.URL+"/events", "application/json", strings.NewReader("envelope"))
 		if err != nil {
@@ -150,9 +162,11 @@ func TestSignedAddsAToken(t *testing.T) {
 	if code := post(); code != http.StatusTeapot {
 		t.Errorf("answered %d, want the target's answer", code)
 	}
+
 	if c := claims(t, issuer, got); c["email"] != email || c["aud"] != audience {
 		t.Errorf("claims %v", c)
 	}
+
 	target.Close()
 	if code := post(); code != http.StatusBadGateway {
 		t.Errorf("answered %d without the target, want 502", code)

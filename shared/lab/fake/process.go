@@ -113,10 +113,12 @@ func (p *TasksProcess) start(t testing.TB, l net.Listener) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	config, err := json.Marshal(p.config)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	file, err := l.(*net.TCPListener).File()
 	if err != nil {
 		t.Fatal(err)
@@ -125,9 +127,11 @@ func (p *TasksProcess) start(t testing.TB, l net.Listener) {
 	cmd := exec.Command(self, noTests, processMark, string(config))
 	cmd.ExtraFiles = []*os.File{file} // its number 3; it listens already, so a call may come before it is read
 	cmd.Stderr = os.Stderr
+
 	if _, err := cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
+
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -135,6 +139,7 @@ func (p *TasksProcess) start(t testing.TB, l net.Listener) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+
 	p.cmd = cmd
 	if line, err := bufio.NewReader(out).ReadString('\n'); line != processMark+"\n" {
 		p.Kill()

@@ -195,23 +195,28 @@ func (q *taskQueue) done(t *task, a answer) {
 	t.running = false
 	q.running--
 	t.last = a.status
+
 	if a.status != 0 {
 		t.pb.ResponseCount++
 		t.pb.LastAttempt.ResponseTime = timestamppb.Now()
 	}
+
 	if a.status >= 200 && a.status < 300 {
 		delete(q.tasks, t.id)
 		return
 	}
+
 	t.failed++
 	if a.status != 0 && a.status < 500 {
 		t.answered++
 	}
+
 	q.service.o.Log.Warn("not delivered", "name", t.pb.GetName(), "url", t.pb.GetHttpRequest().GetUrl(), "failed", t.failed, "status", a.status, "err", a.err)
 	if q.exhausted(t) {
 		delete(q.tasks, t.id)
 		return
 	}
+
 	pause := max(backoff(q.retries(t), t.failed), a.retryAfter)
 	t.pb.ScheduleTime = timestamppb.New(time.Now().Add(pause))
 	q.wait(t)

@@ -70,6 +70,7 @@ func (s *Storage) serve(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+
 	kind, object := call(r)
 	s.mu.Lock()
 	s.calls = append(s.calls, kind)
@@ -79,14 +80,17 @@ func (s *Storage) serve(w http.ResponseWriter, r *http.Request) {
 	if fail != nil {
 		status, lost = fail(kind, object)
 	}
+
 	r.Body = &counted{r.Body, s}
 	if lost {
 		s.server.HTTPHandler().ServeHTTP(httptest.NewRecorder(), r)
 	}
+
 	if status != 0 {
 		http.Error(w, "failed", status)
 		return
 	}
+
 	s.server.HTTPHandler().ServeHTTP(w, r)
 }
 
@@ -189,11 +193,13 @@ func (s *Storage) Set(bucket, name string, content []byte) {
 func (s *Storage) Signing(t *testing.T) (options []option.ClientOption, asked func() int) {
 	t.Helper()
 	n := 0
+
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Metadata-Flavor", "Google")
 		switch {
 		case strings.HasSuffix(r.URL.Path, "/instance/service-accounts/default/email"):
 			_, _ = io.WriteString(w, account)
+
 		case r.URL.Path == "/v1/projects/-/serviceAccounts/"+account+":signBlob":
 			s.mu.Lock()
 			n++
@@ -204,10 +210,12 @@ func (s *Storage) Signing(t *testing.T) (options []option.ClientOption, asked fu
 				return
 			}
 			s.sign(w, r)
+
 		default:
 			http.NotFound(w, r)
 		}
 	}))
+
 	t.Cleanup(srv.Close)
 	t.Setenv("GCE_METADATA_HOST", srv.Listener.Addr().String())
 	return []option.ClientOption{option.WithEndpoint(srv.URL), option.WithoutAuthentication()}, func() int {
@@ -249,9 +257,11 @@ func (s *Storage) verify(r *http.Request, now time.Time) error {
 	if err != nil {
 		return err
 	}
+
 	seconds, err := strconv.Atoi(q.Get("X-Goog-Expires"))
 	lifetime := time.Duration(seconds) * time.Second
 	scope := at.Format("20060102") + "/auto/storage/goog4_request"
+
 	switch {
 	case err != nil || lifetime < 0 || lifetime > v4Longest:
 		return errors.New("no lifetime")
@@ -260,14 +270,17 @@ func (s *Storage) verify(r *http.Request, now time.Time) error {
 	case q.Get("X-Goog-Algorithm") != v4 || q.Get("X-Goog-SignedHeaders") != "host" || q.Get("X-Goog-Credential") != account+"/"+scope:
 		return errors.New("not signed by " + account)
 	}
+
 	signature, err := hex.DecodeString(q.Get("X-Goog-Signature"))
 	if err != nil || strings.ToLower(q.Get("X-Goog-Signature")) != q.Get("X-Goog-Signature") {
 		return errors.New("no signature")
 	}
+
 	q.Del("X-Goog-Signature")
 	host, _, _ := net.SplitHostPort(r.Host) // Google's own host has no port
 	canonical := strings.Join([]string{r.Method, r.URL.EscapedPath(), strings.ReplaceAll(q.Encode(), "+", "%20"), "host:" + host, "", "host", "UNSIGNED-PAYLOAD"}, "\n")
 	hashed := sha256.Sum256([]byte(canonical))
 	text := sha256.Sum256([]byte(strings.Join([]string{v4, q.Get("X-Goog-Date"), scope, hex.EncodeToString(hashed[:])}, "\n")))
+
 	return rsa.VerifyPKCS1v15(&s.key.PublicKey, crypto.SHA256, text[:], signature)
 }

@@ -256,26 +256,32 @@ func (s *Tasks) ListTasks(_ context.Context, req *cloudtaskspb.ListTasksRequest)
 	if err != nil {
 		return nil, err
 	}
+
 	size := int(req.GetPageSize())
 	if size <= 0 || size > 1000 {
 		size = 1000
 	}
+
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var ids []string
+
 	for id := range q.tasks {
 		if id > req.GetPageToken() {
 			ids = append(ids, id)
 		}
 	}
+
 	slices.Sort(ids)
 	resp := &cloudtaskspb.ListTasksResponse{}
 	for _, id := range ids[:min(size, len(ids))] {
 		resp.Tasks = append(resp.Tasks, view(q.tasks[id].pb, req.GetResponseView()))
 	}
+
 	if len(ids) > size {
 		resp.NextPageToken = ids[size-1]
 	}
+
 	return resp, nil
 }
 

@@ -166,9 +166,11 @@ func TestPauseListRunDeleteAndPurge(t *testing.T) {
 	if err != nil || q.State != cloudtaskspb.Queue_PAUSED {
 		t.Fatalf("PauseQueue = %v, %v", q, err)
 	}
+
 	for i := range 5 {
 		w.create(w.task(fmt.Sprintf("task-%d", i)))
 	}
+
 	var names []string
 	for it := w.client.ListTasks(ctx, &cloudtaskspb.ListTasksRequest{Parent: turns, PageSize: 2}); ; {
 		task, err := it.Next()
@@ -181,15 +183,19 @@ func TestPauseListRunDeleteAndPurge(t *testing.T) {
 		if task.GetHttpRequest().GetBody() != nil {
 			t.Error("the basic view has the body")
 		}
+
 		names = append(names, strings.TrimPrefix(task.Name, turns+"/tasks/"))
 	}
+
 	if got := strings.Join(names, " "); got != "task-0 task-1 task-2 task-3 task-4" {
 		t.Errorf("listed %s", got)
 	}
+
 	full, err := w.client.GetTask(ctx, &cloudtaskspb.GetTaskRequest{Name: turns + "/tasks/task-0", ResponseView: cloudtaskspb.Task_FULL})
 	if err != nil || string(full.GetHttpRequest().GetBody()) != "body" {
 		t.Errorf("GetTask = %v, %v", full, err)
 	}
+
 	// A paused queue delivers what it is told to.
 	if _, err := w.client.RunTask(ctx, &cloudtaskspb.RunTaskRequest{Name: turns + "/tasks/task-3"}); err != nil {
 		t.Fatal(err)
@@ -197,18 +203,22 @@ func TestPauseListRunDeleteAndPurge(t *testing.T) {
 	if got := w.next().Header.Get("X-CloudTasks-TaskName"); got != "task-3" {
 		t.Errorf("delivered %s, want the one that was run", got)
 	}
+
 	w.settled(4)
 	if err := w.client.DeleteTask(ctx, &cloudtaskspb.DeleteTaskRequest{Name: turns + "/tasks/task-0"}); err != nil {
 		t.Fatal(err)
 	}
+
 	for _, gone := range []string{"task-0", "task-3", "never"} {
 		if _, err := w.client.GetTask(ctx, &cloudtaskspb.GetTaskRequest{Name: turns + "/tasks/" + gone}); status.Code(err) != codes.NotFound {
 			t.Errorf("GetTask(%s) = %v, want NOT_FOUND", gone, err)
 		}
 	}
+
 	if _, err := w.client.PurgeQueue(ctx, &cloudtaskspb.PurgeQueueRequest{Name: turns}); err != nil {
 		t.Fatal(err)
 	}
+
 	w.settled(0)
 	w.create(w.task("last"))
 	if _, err := w.client.ResumeQueue(ctx, &cloudtaskspb.ResumeQueueRequest{Name: turns}); err != nil {
@@ -282,6 +292,7 @@ func TestLimits(t *testing.T) {
 		w := newWorld(t, &cloudtaskspb.Queue{RateLimits: &cloudtaskspb.RateLimits{MaxConcurrentDispatches: 3}})
 		release := make(chan struct{})
 		var now atomic.Int32
+
 		w.answer.Store(func(http.ResponseWriter, *http.Request) {
 			if n := now.Add(1); n > 3 {
 				t.Errorf("%d run at once, want 3 at most", n)
@@ -289,21 +300,26 @@ func TestLimits(t *testing.T) {
 			<-release
 			now.Add(-1)
 		})
+
 		for range 20 {
 			w.create(w.task(""))
 		}
+
 		for range 3 {
 			w.next()
 		}
+
 		close(release)
 		w.settled(0)
 	})
+
 	t.Run("Rate", func(t *testing.T) {
 		w := newWorld(t, &cloudtaskspb.Queue{RateLimits: &cloudtaskspb.RateLimits{MaxDispatchesPerSecond: 50, MaxBurstSize: 5}})
 		start := time.Now()
 		for range 25 {
 			w.create(w.task(""))
 		}
+
 		w.settled(0)
 		if took := time.Since(start); took < 380*time.Millisecond {
 			t.Errorf("25 tasks took %v, want 5 at once and 20 in 400 ms", took)
@@ -336,6 +352,7 @@ func TestWhatTheServiceRefuses(t *testing.T) {
 			t.Errorf("%s: %v, want INVALID_ARGUMENT", name, err)
 		}
 	}
+
 	long, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if _, err := w.client.CreateTask(long, &cloudtaskspb.CreateTaskRequest{Parent: turns, Task: w.task("")}); status.Code(err) != codes.InvalidArgument {
@@ -371,9 +388,11 @@ func TestProcessIsKilledAndForgets(t *testing.T) {
 		tokens <- r.Header.Get("Authorization")
 		seen <- string(body)
 	}))
+
 	t.Cleanup(target.Close)
 	p := fake.StartTasksProcess(t, issuer.URL, &cloudtaskspb.Queue{Name: turns})
 	client := dial(t, p.Addr)
+
 	add := func(body string, at time.Time) {
 		t.Helper()
 		for end := time.Now().Add(patience); ; {
@@ -389,11 +408,13 @@ func TestProcessIsKilledAndForgets(t *testing.T) {
 			if err == nil {
 				return
 			}
+
 			if status.Code(err) != codes.Unavailable || time.Now().After(end) {
 				t.Fatal(err)
 			}
 		}
 	}
+
 	add("first", time.Time{})
 	if got := <-seen; got != "first" {
 		t.Errorf("delivered %q", got)
@@ -401,6 +422,7 @@ func TestProcessIsKilledAndForgets(t *testing.T) {
 	if got := claims(t, issuer, <-tokens); got["aud"] != target.URL || got["email"] != "invoker@p.iam.gserviceaccount.com" {
 		t.Errorf("claims %v", got)
 	}
+
 	for range 3 {
 		add("later", time.Now().Add(time.Hour))
 		p.Kill()
@@ -409,6 +431,7 @@ func TestProcessIsKilledAndForgets(t *testing.T) {
 		if got := <-seen; got != "again" {
 			t.Errorf("delivered %q", got)
 		}
+
 		it := client.ListTasks(t.Context(), &cloudtaskspb.ListTasksRequest{Parent: turns})
 		for {
 			task, err := it.Next()
