@@ -103,7 +103,7 @@ func (f *Firestore) filtered(q task.Query) firestore.Query {
 func (f *Firestore) listed(q task.Query) firestore.Query {
 	query := f.filtered(q)
 	if !q.Since.IsZero() {
-		query = query.Where("stamp", ">=", ceilMilli(q.Since))
+		query = query.Where("stamp", ">=", task.CeilMilli(q.Since))
 	}
 	return query.OrderBy("stamp", firestore.Desc).OrderBy(firestore.DocumentID, firestore.Desc)
 }
@@ -111,18 +111,8 @@ func (f *Firestore) listed(q task.Query) firestore.Query {
 // outdated are those that have expired. It names both times whatever is asked, so
 // that each combination of filters needs one index.
 func (f *Firestore) outdated(q task.Query, now time.Time) firestore.Query {
-	return f.filtered(q).Where("expires", "<=", now.Truncate(time.Millisecond)).Where("stamp", ">=", ceilMilli(q.Since)).
+	return f.filtered(q).Where("expires", "<=", now.Truncate(time.Millisecond)).Where("stamp", ">=", task.CeilMilli(q.Since)).
 		OrderBy("expires", firestore.Asc).OrderBy("stamp", firestore.Asc)
-}
-
-// ceilMilli is the first whole millisecond not before t: a status at a fraction
-// of a millisecond before t is not "at or after" it.
-func ceilMilli(t time.Time) time.Time {
-	ms := t.Truncate(time.Millisecond)
-	if ms.Before(t) {
-		ms = ms.Add(time.Millisecond)
-	}
-	return ms
 }
 
 func count(ctx context.Context, query firestore.Query) (int, error) {

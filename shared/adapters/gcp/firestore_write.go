@@ -129,34 +129,31 @@ func refused(err error) bool {
 // record must pass. Head and body are the whole record; the other fields repeat
 // of it what is asked for, and are in no index when there is nothing to find.
 func document(r *task.Record) ([]firestore.Update, error) {
-	enc, err := r.Encode()
+	enc, err := r.ForStore()
 	if err != nil {
 		return nil, err
-	}
-	if enc.Size() > task.LimitStore {
-		return nil, fmt.Errorf("task %s: %w: %d bytes, at most %d", r.ID(), task.ErrTooLarge, enc.Size(), task.LimitStore)
 	}
 	if n := max(len(r.Owner), len(r.Task.ContextID)); n > maxKey {
 		return nil, fmt.Errorf("task %s: owner or context has %d bytes, at most %d can be told apart", r.ID(), n, maxKey)
 	}
 
-	r.Schema = task.Schema
+	i := r.Indexed()
 	var due, lane, expires, dead any = firestore.Delete, firestore.Delete, firestore.Delete, firestore.Delete
-	if !r.Due.At.IsZero() {
-		due, lane = r.Due.At.Truncate(time.Microsecond), r.Due.Lane
+	if !i.Due.IsZero() {
+		due, lane = i.Due, i.Lane
 	}
-	if !r.Expires.IsZero() {
-		expires = r.Expires.Truncate(time.Millisecond)
+	if !i.Expires.IsZero() {
+		expires = i.Expires
 	}
-	if r.HasDead() {
+	if i.Dead {
 		dead = true
 	}
 
 	return []firestore.Update{
-		{Path: "owner", Value: r.Owner},
-		{Path: "context", Value: r.Task.ContextID},
-		{Path: "state", Value: string(r.State())},
-		{Path: "stamp", Value: r.Stamp().Truncate(time.Millisecond)},
+		{Path: "owner", Value: i.Owner},
+		{Path: "context", Value: i.Context},
+		{Path: "state", Value: i.State},
+		{Path: "stamp", Value: i.Stamp},
 		{Path: "due", Value: due},
 		{Path: "lane", Value: lane},
 		{Path: "expires", Value: expires},

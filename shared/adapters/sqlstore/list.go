@@ -163,18 +163,8 @@ func filter(q task.Query, now time.Time) (string, []any) {
 	}
 	if !q.Since.IsZero() {
 		where.WriteString(" AND stamp >= ?")
-		args = append(args, ceilMilli(q.Since))
+		args = append(args, task.CeilMilli(q.Since).UnixMilli())
 	}
 	where.WriteString(unexpired)
 	return where.String(), append(args, now.UnixMilli())
-}
-
-// ceilMilli is the first whole millisecond not before t: a status at a fraction
-// of a millisecond before t is not "at or after" it.
-func ceilMilli(t time.Time) int64 {
-	ms := t.UnixMilli()
-	if time.UnixMilli(ms).Before(t) {
-		ms++
-	}
-	return ms
 }

@@ -14,7 +14,7 @@ const sqliteError = 1
 
 // Create stores a new record.
 func (db *DB) Create(ctx context.Context, r task.Record) (task.Record, error) {
-	if err := encode(&r); err != nil {
+	if _, err := r.ForStore(); err != nil {
 		return task.Record{}, err
 	}
 	next, err := db.write(ctx, r.ID(), func(w *writer) (task.Record, error) { return w.create(r) })
@@ -26,7 +26,7 @@ func (db *DB) Create(ctx context.Context, r task.Record) (task.Record, error) {
 
 // Commit replaces a stored record.
 func (db *DB) Commit(ctx context.Context, r task.Record) (task.Record, error) {
-	if err := encode(&r); err != nil {
+	if _, err := r.ForStore(); err != nil {
 		return task.Record{}, err
 	}
 	next, err := db.write(ctx, r.ID(), func(w *writer) (task.Record, error) { return w.commit(r) })
@@ -77,20 +77,6 @@ func (db *DB) load(ctx context.Context, id string) (task.Record, error) {
 	}
 	db.cache.add(r, token)
 	return r, nil
-}
-
-// encode checks what a record must fulfil before it is handed to the writer, so
-// that the writer only ever fails because of the file.
-func encode(r *task.Record) error {
-	enc, err := r.Encode()
-	if err != nil {
-		return err
-	}
-	if enc.Size() > task.LimitStore {
-		return fmt.Errorf("task %s: %w: %d bytes, at most %d", r.ID(), task.ErrTooLarge, enc.Size(), task.LimitStore)
-	}
-	r.Schema = task.Schema
-	return nil
 }
 
 // decodeRecord reads the columns version, head and, if there are three, body.
@@ -156,7 +142,7 @@ func (w *writer) insert(r task.Record) (int64, error) {
 	return w.conn.exec(`
 		INSERT INTO task (id, version, owner, context, state, stamp, due, lane, leased, expires, dead, head, body)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-		r.ID(), r.Version, r.Owner, r.Task.ContextID, c.state, c.stamp, c.due, c.lane, c.leased, c.expires, c.dead, enc.Head, enc.Body)
+		r.ID(), r.Version, c.owner, c.context, c.state, c.stamp, c.due, c.lane, c.leased, c.expires, c.dead, enc.Head, enc.Body)
 }
 
 func (w *writer) commit(r task.Record) (task.Record, error) {
@@ -182,25 +168,26 @@ func (w *writer) commit(r task.Record) (task.Record, error) {
 	return r, nil
 }
 
-// columns are what the indexes need of a record. nil is NULL.
+// columns are the indexed fields of a record. nil is NULL.
 type columns struct {
-	state                            string
+	owner, context, state            string
 	stamp                            int64
 	due, lane, leased, expires, dead any
 }
 
 func columnsOf(r task.Record) columns {
-	c := columns{state: string(r.State()), stamp: r.Stamp().UnixMilli()}
-	if !r.Due.At.IsZero() {
-		c.due, c.lane = r.Due.At.UnixMicro(), r.Due.Lane
+	i := r.Indexed()
+	c := columns{owner: i.Owner, context: i.Context, state: i.State, stamp: i.Stamp.UnixMilli()}
+	if !i.Due.IsZero() {
+		c.due, c.lane = i.Due.UnixMicro(), i.Lane
 	}
-	if r.Lease != (task.Lease{}) {
+	if i.Leased {
 		c.leased = int64(1)
 	}
-	if !r.Expires.IsZero() {
-		c.expires = r.Expires.UnixMilli()
+	if !i.Expires.IsZero() {
+		c.expires = i.Expires.UnixMilli()
 	}
-	if r.HasDead() {
+	if i.Dead {
 		c.dead = int64(1)
 	}
 	return c

@@ -1,0 +1,60 @@
+package task
+
+import (
+	"fmt"
+	"time"
+)
+
+// This file is for stores: the decisions about a stored record that are the same in all of
+// them.
+
+// ForStore encodes a record that is about to be written, and marks it as written by this
+// program. ErrTooLarge: it is over [LimitStore]. ErrNewer: as [Record.Encode].
+func (r *Record) ForStore() (*Encoded, error) {
+	enc, err := r.Encode()
+	if err != nil {
+		return nil, err
+	}
+	if enc.Size() > LimitStore {
+		return nil, fmt.Errorf("task %s: %w: %d bytes, at most %d", r.ID(), ErrTooLarge, enc.Size(), LimitStore)
+	}
+
+	r.Schema = Schema
+	return enc, nil
+}
+
+// Indexed holds the fields of a record that a store keeps beside its text, because records
+// are found by them. Its times are cut to the precision that stores can keep.
+type Indexed struct {
+	Owner, Context, State string
+
+	Stamp   time.Time // whole milliseconds
+	Due     time.Time // whole microseconds; zero: no work is pending
+	Lane    string    // of Due
+	Expires time.Time // whole milliseconds; zero: never
+	Leased  bool      // a worker holds a lease
+	Dead    bool      // a webhook was given up
+}
+
+// Indexed returns the fields by which r is found.
+func (r Record) Indexed() Indexed {
+	i := Indexed{
+		Owner: r.Owner, Context: r.Task.ContextID, State: string(r.State()), Stamp: r.Stamp().Truncate(time.Millisecond),
+		Expires: r.Expires.Truncate(time.Millisecond), Leased: r.Lease != (Lease{}), Dead: r.HasDead(),
+	}
+	if !r.Due.At.IsZero() {
+		i.Due, i.Lane = r.Due.At.Truncate(time.Microsecond), r.Due.Lane
+	}
+	return i
+}
+
+// CeilMilli returns the first whole millisecond that is not before t. A status at a
+// fraction of a millisecond before t is not "at or after" t, although both are stored as
+// the same millisecond.
+func CeilMilli(t time.Time) time.Time {
+	ms := t.Truncate(time.Millisecond)
+	if ms.Before(t) {
+		ms = ms.Add(time.Millisecond)
+	}
+	return ms
+}
