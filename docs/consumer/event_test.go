@@ -27,7 +27,7 @@ func TestSeenForgetsTheOldest(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoEventIsRefused(t *testing.T) {
+func TestBodyThatIsNoEventIsRefused(t *testing.T) {
 	good := map[string]string{"ce-type": "errand.task.state", "ce-id": "t/3", "task": "t", "note": "3", "state": completed}
 	if got, err := parse(good); err != nil || got != (event{ID: "t/3", Task: "t", Note: 3, State: completed}) {
 		t.Errorf("parse = %+v, %v", got, err)
