@@ -230,7 +230,7 @@ func TestLostAnswer(t *testing.T) {
 
 // Where clients reuse ids, each request makes a message of its own. A record whose write
 // was not answered is still found again. Shows M25, decision 3.
-func TestReusedIDs(t *testing.T) {
+func TestReusedMessageIDs(t *testing.T) {
 	b := newBench(t)
 	b.configure(func(c *desk.Config) { c.Reused = true })
 	one, two := b.accept(message("m", "hello")), b.accept(message("m", "hello"))
@@ -539,7 +539,7 @@ func TestFollowUps(t *testing.T) {
 
 // Each row is sent after the first message and is the same message or another one (R1).
 // Shows decision 3.
-func TestFingerprint(t *testing.T) {
+func TestFingerprintOfAMessage(t *testing.T) {
 	id, contextID := desk.Derive("me", "m")
 	base := func() *a2a.Message {
 		return &a2a.Message{
