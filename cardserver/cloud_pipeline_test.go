@@ -85,7 +85,7 @@ func TestCloudTellsAPipeline(t *testing.T) {
 		t.Errorf("printed %q, want the answer of %s", got, ours.ID)
 	}
 
-	passed := "passed over: " + string(theirs.ID)
+	passed := "skipped: " + string(theirs.ID)
 	for !strings.Contains(logged.Text(), passed) {
 		if !logged.Scan() {
 			t.Fatalf("the consumer ended and did not say %q", passed)

@@ -13,8 +13,8 @@ import (
 	"errand/shared/webhook"
 )
 
-// Without a secret it takes everything, as the tour needs it; with one, only what is
-// signed with it.
+// Without a secret the receiver accepts everything, as the tour needs it. With a secret it
+// accepts only webhooks signed with it.
 func TestReceiver(t *testing.T) {
 	const owner, url, id, body = "acme/ci", "http://127.0.0.1:9099/", "t/1", `{"task":{"id":"t"}}`
 	now := time.Now()
@@ -36,9 +36,9 @@ func TestReceiver(t *testing.T) {
 	}{
 		{"no secret", body + " ", nil, http.StatusOK},
 		{"signed", body, mine, http.StatusOK},
-		{"signed with one of them", body, append(ring.Secrets(now, owner, "http://127.0.0.1:9098/"), mine...), http.StatusOK},
+		{"signed with one of two secrets", body, append(ring.Secrets(now, owner, "http://127.0.0.1:9098/"), mine...), http.StatusOK},
 		{"changed", body + " ", mine, http.StatusUnauthorized},
-		{"signed for another", body, ring.Secrets(now, "other", url), http.StatusUnauthorized},
+		{"signed for another owner", body, ring.Secrets(now, "other", url), http.StatusUnauthorized},
 	} {
 		req := httptest.NewRequest(http.MethodPost, url, strings.NewReader(c.body))
 		req.Header.Set("webhook-id", id)
