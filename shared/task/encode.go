@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"time"
@@ -229,9 +230,8 @@ var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 func unmarshalKeeping(text []byte, h *head) (map[string]json.RawMessage, error) {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()
-	err := dec.Decode(h)
-	if err == nil || !strings.Contains(err.Error(), "unknown field") {
-		return nil, err
+	if dec.Decode(h) == nil {
+		return nil, nil
 	}
 
 	*h = head{}
@@ -244,31 +244,12 @@ func unmarshalKeeping(text []byte, h *head) (map[string]json.RawMessage, error) 
 		return nil, err
 	}
 
-	known, err := marshal(fullHead())
-	if err != nil {
-		return nil, err
-	}
-
-	var names map[string]json.RawMessage
-	if err := json.Unmarshal(known, &names); err != nil {
-		return nil, err
-	}
-
-	for name := range names {
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[head]()) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		delete(all, name)
 	}
 
 	return all, nil
-}
-
-// fullHead has every field set, so that its encoding names them all.
-func fullHead() head {
-	now := time.Unix(0, 0).UTC()
-	return head{
-		Metadata: map[string]any{"": 0}, Owner: "x", Made: []Made{{}}, Hooks: []Hook{{}}, Gens: 1, Seq: 1,
-		Notes: []Note{{}}, Told: 1, Epoch: 1, Attempt: 1, Lease: &Lease{}, Wake: &now, Expires: &now,
-		Due: &now, DueLane: "x",
-	}
 }
 
 func withExtra(text []byte, extra map[string]json.RawMessage) ([]byte, error) {

@@ -231,3 +231,27 @@ func TestClaimKnowsItsOwnPark(t *testing.T) {
 		t.Errorf("later: %v, %v, want idle", v, err)
 	}
 }
+
+// An unknown field is kept beside the known ones, of which none is taken for unknown.
+func TestKnownFieldsAreWrittenOnce(t *testing.T) {
+	r := accepted(t, "x")
+	r.Task.Metadata, r.Made, r.Hooks, r.Notes = map[string]any{"k": 1.0}, []task.Made{{ID: "a"}}, []task.Hook{{ID: "h"}}, []task.Note{{Seq: 1}}
+	r.Gens, r.Seq, r.Told, r.Epoch, r.Attempt = 1, 1, 1, 1, 1
+	r.Lease, r.Wake, r.Expires, r.Due = task.Lease{Nonce: "n"}, start, start, task.Due{At: start, Lane: task.Turns}
+	enc, err := bare(r).Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	want := strings.TrimSuffix(string(enc.Head), "}") + `,"later":{"a":1}}`
+	r, err = task.Decode([]byte(want), nil, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if enc, err = r.Encode(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, string(enc.Head)); diff != "" {
+		t.Errorf("head (-want +got):\n%s", diff)
+	}
+}
