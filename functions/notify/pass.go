@@ -118,34 +118,36 @@ func (p *pass) commit(ctx context.Context, r task.Record, got []round) task.Reco
 		outcomes = append(outcomes, g.Delivery)
 	}
 
-	id := r.ID()
 	next, err := task.UpdateFrom(ctx, p.cfg.Store, r, func(r task.Record) (task.Record, bool, error) {
 		return r.Delivered(p.cfg.Desk.Moment(), outcomes)
 	})
 	if err == nil {
 		r = next
 	} else {
-		p.cfg.Log.ErrorContext(ctx, "committing deliveries", "task", id, "err", err)
+		p.cfg.Log.ErrorContext(ctx, "committing deliveries", "task", r.ID(), "err", err)
 	}
 
-	stale := false
-	for _, g := range got {
-		if g.hold || err != nil {
-			p.held[g.Hook.Gen] = g.again
-		}
-
-		// A pass that was turned away because of this round may have been sent by a
-		// change that this round has not read.
-		if p.flights.end(flight{id, g.Hook.ID}) {
-			stale = true
-		}
-	}
-
-	if stale {
-		if next, err := p.cfg.Store.Load(ctx, id); err == nil {
+	// A pass that was turned away meanwhile may have been sent by a change that no round
+	// has read.
+	if stale := p.release(r.ID(), got, err != nil); stale {
+		if next, err := p.cfg.Store.Load(ctx, r.ID()); err == nil {
 			r = next
 		}
 	}
 
 	return r
+}
+
+// release lets other passes serve the hooks, and reports whether one was turned away
+// meanwhile. A hook whose outcome could not be committed is not served again in this pass.
+func (p *pass) release(id string, got []round, failed bool) (stale bool) {
+	for _, g := range got {
+		if g.hold || failed {
+			p.held[g.Hook.Gen] = g.again
+		}
+		if p.flights.end(flight{id, g.Hook.ID}) {
+			stale = true
+		}
+	}
+	return stale
 }
