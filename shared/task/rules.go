@@ -16,7 +16,7 @@ import (
 // https://firebase.google.com/docs/firestore/quotas
 const (
 	LimitAccept = 512 << 10 // accept and follow-up
-	LimitHooks  = 64 << 10  // all webhooks of a task
+	limitHooks  = 64 << 10  // all webhooks of a task
 	LimitResult = 896 << 10 // progress and result
 	LimitStore  = 960 << 10 // everything else; no store takes more
 	limitLog    = 64 << 10  // the events kept for streams

@@ -97,3 +97,21 @@ func TestMigrationFindsDeadWebhooks(t *testing.T) {
 		}
 	}
 }
+
+// A migration that fails leaves the file as it was, whichever step it was: the program that
+// wrote it can go on with it.
+func TestFailedMigrationChangesNothing(t *testing.T) {
+	path := file(t)
+	if err := sqlstore.OldFile(t.Context(), path, 2, "CREATE TABLE tally (unexpected)"); err != nil { // schema 4 makes it
+		t.Fatal(err)
+	}
+
+	if db, err := sqlstore.Open(t.Context(), path, sqlstore.Options{}); err == nil {
+		t.Fatal("opened", db.Close())
+	} else if !strings.Contains(err.Error(), "schema 4") || strings.Contains(err.Error(), "rollback") {
+		t.Errorf("error %v", err)
+	}
+	if err := sqlstore.OldFile(t.Context(), path, 0, "CREATE TABLE kv (free)"); err != nil {
+		t.Errorf("schema 3 was left behind: %v", err)
+	}
+}
