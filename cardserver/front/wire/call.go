@@ -24,7 +24,6 @@ type call struct {
 	dialect   dialect.Dialect
 	operation string // for the log
 	streaming bool   // it is answered with a stream
-	path      path   // what the path says of the request
 	events    *events
 	cc        *a2asrv.CallContext
 }
@@ -41,13 +40,24 @@ type form interface {
 	// failed is the type of the event that a failure is told in once a stream has
 	// begun; empty: the usual one.
 	failed() string
-	// params is what clients call the value that says what is asked for.
-	params() string
 }
 
-// A path is what the path of a request says: fields of the request that have a place
-// of their own in the HTTP+JSON binding.
+// The params of a request are its fields, wherever the binding has them.
+type params struct {
+	name    string // what clients call the text
+	text    []byte // JSON
+	untyped bool   // the text was made of a query, where every value is a string
+	path    path
+}
+
+// A path holds the fields that the path of a request says in HTTP+JSON.
 type path struct{ tenant, task, config string }
+
+// do serves an operation.
+func (c *call) do(o *operation, p params) error {
+	c.operation = o.name
+	return o.serve(c, p)
+}
 
 // run serves the call, whatever happens.
 func (c *call) run(serve func() error) {
@@ -89,23 +99,8 @@ func (c *call) recover() {
 	c.fail(fmt.Errorf("panic: %v\n%s", v, debug.Stack()))
 }
 
-// unary serves an operation that has one answer. req holds what the path says, and is
-// filled from params.
-func unary[Req, Res any](c *call, params []byte, req *Req, fill func(*cursor, *Req), do func(context.Context, *Req) (*Res, error)) error {
-	ctx, err := c.begin()
-	if err != nil {
-		return err
-	}
-	if err := decode(c.form.params(), params, req, fill); err != nil {
-		return err
-	}
-	res, err := do(ctx, req)
-	if err != nil {
-		return err
-	}
-	if res == nil {
-		return dialect.ErrNothing
-	}
+// answer writes the one result of an operation.
+func (c *call) answer(res any) error {
 	b, err := c.form.result(nil, c.dialect, res)
 	if err != nil {
 		return err
@@ -115,22 +110,12 @@ func unary[Req, Res any](c *call, params []byte, req *Req, fill func(*cursor, *R
 	return nil
 }
 
-// stream serves an operation that answers with events.
-func stream[Req any](c *call, params []byte, req *Req, fill func(*cursor, *Req), do func(context.Context, *Req) iter.Seq2[a2a.Event, error]) error {
-	c.streaming = true
-	ctx, err := c.begin()
-	if err != nil {
-		return err
-	}
-	if err := decode(c.form.params(), params, req, fill); err != nil {
-		return err
-	}
-
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+// send writes events until they end. cancel ends ctx, and with it the events, when the
+// client has gone or does not read.
+func (c *call) send(ctx context.Context, cancel context.CancelFunc, all iter.Seq2[a2a.Event, error]) error {
 	c.events = newEvents(c.w, c.options, cancel)
 
-	for ev, err := range do(ctx, req) {
+	for ev, err := range all {
 		switch {
 		case err == nil:
 		case ctx.Err() != nil && c.r.Context().Err() == nil:

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"errand/shared/dialect"
 )
 
 const (
@@ -26,11 +28,14 @@ type violation struct{ field, description string }
 // for is passed over and recorded as a violation. The first error of the text
 // itself is kept in err, and then nothing that was read counts.
 type cursor struct {
-	d      *jsontext.Decoder
-	name   string // of the whole text
-	err    error
-	values int
-	bad    []violation
+	d       *jsontext.Decoder
+	name    string // of the whole text
+	untyped bool   // numbers and truth values are strings
+	said    path   // fields that the path of the request has said
+	dialect dialect.Dialect
+	err     error
+	values  int
+	bad     []violation
 }
 
 func newCursor(text []byte) *cursor {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"errand/shared/dialect"
 )
 
 // Limits of what a request may hold. The protocol names none but the page size
@@ -28,20 +30,20 @@ const (
 	historyLimit  = math.MaxInt32
 )
 
-// decode fills a request from params, whose name is told to clients, and collects what
-// is wrong in them. What the path says is in req already.
-func decode[Req any](name string, params []byte, req *Req, fill func(*cursor, *Req)) error {
-	c := newCursor(params)
-	c.name = name
-	fill(c, req)
+// decode makes the request that params describe, and collects what is wrong in them.
+func decode[Req any](p params, d dialect.Dialect, read func(*cursor, *Req)) (*Req, error) {
+	c := newCursor(p.text)
+	c.name, c.untyped, c.said, c.dialect = p.name, p.untyped, p.path, d
+	req := new(Req)
+	read(c, req)
 	c.end()
 	if c.err != nil {
-		return notJSON(c.err)
+		return nil, notJSON(c.err)
 	}
 	if len(c.bad) > 0 {
-		return invalid(c.bad)
+		return nil, invalid(c.bad)
 	}
-	return nil
+	return req, nil
 }
 
 // named sets a field that the path may have set: the body may repeat what the path
@@ -56,6 +58,7 @@ func named[T ~string](c *cursor, field *T, said T) {
 }
 
 func (c *cursor) sendMessage(req *a2a.SendMessageRequest) {
+	req.Tenant = c.said.tenant
 	for name := range c.object() {
 		switch name {
 		case "tenant":
@@ -219,6 +222,7 @@ func (c *cursor) getTask(req *a2a.GetTaskRequest) {
 // oneTask decodes what requests about one task have in common; more decodes the
 // fields beside it.
 func (c *cursor) oneTask(tenant *string, id *a2a.TaskID, more func(name string)) {
+	*tenant, *id = c.said.tenant, a2a.TaskID(c.said.task)
 	for name := range c.object() {
 		switch name {
 		case "tenant":
@@ -237,6 +241,7 @@ func (c *cursor) oneTask(tenant *string, id *a2a.TaskID, more func(name string))
 func (c *cursor) listTasks(req *a2a.ListTasksRequest) { c.query(req, (*cursor).state) }
 
 func (c *cursor) query(req *a2a.ListTasksRequest, state func(*cursor) a2a.TaskState) {
+	req.Tenant = c.said.tenant
 	for name := range c.object() {
 		switch name {
 		case "tenant":
@@ -272,6 +277,7 @@ func (c *cursor) subscribe(req *a2a.SubscribeToTaskRequest) {
 }
 
 func (c *cursor) extendedCard(req *a2a.GetExtendedAgentCardRequest) {
+	req.Tenant = c.said.tenant
 	for name := range c.object() {
 		if name == "tenant" {
 			named(c, &req.Tenant, c.label(maxID))

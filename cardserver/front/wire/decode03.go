@@ -10,37 +10,7 @@ import (
 // the one after the specification's types ("kind", "parts", "user"), the other after its
 // proto ("content", "ROLE_USER"). Both spellings are read in both.
 
-// reader03 reads 0.3. silent says what a configuration that does not mention "blocking"
-// asks for.
-func reader03(silent immediately) reader {
-	return reader{
-		send: func(c *cursor, req *a2a.SendMessageRequest) { c.sendMessage03(req, silent) },
-		get:  (*cursor).getTask, cancel: (*cursor).cancelTask, subscribe: (*cursor).subscribe,
-		list:       func(c *cursor, req *a2a.ListTasksRequest) { c.query(req, (*cursor).state03) },
-		createHook: (*cursor).createPushConfig03,
-		getHook: func(c *cursor, req *a2a.GetTaskPushConfigRequest) {
-			c.onePushConfig03(&req.TaskID, &req.ID) // no id: the first one, as 0.3 leaves it optional
-		},
-		listHooks: func(c *cursor, req *a2a.ListTaskPushConfigRequest) { c.onePushConfig03(&req.TaskID, new(string)) },
-		deleteHook: func(c *cursor, req *a2a.DeleteTaskPushConfigRequest) {
-			if c.onePushConfig03(&req.TaskID, &req.ID); req.ID == "" {
-				c.missing("pushNotificationConfigId")
-			}
-		},
-	}
-}
-
-// immediately is whether to return before the task has ended.
-type immediately bool
-
-// In JSON-RPC blocking is the default. In the proto the field is a plain bool, so that a
-// client which says false says nothing.
-const (
-	configured03     immediately = false
-	configured03REST immediately = true
-)
-
-func (c *cursor) sendMessage03(req *a2a.SendMessageRequest, silent immediately) {
+func (c *cursor) sendMessage03(req *a2a.SendMessageRequest) {
 	for name := range c.object() {
 		switch name {
 		case "message":
@@ -50,7 +20,7 @@ func (c *cursor) sendMessage03(req *a2a.SendMessageRequest, silent immediately) 
 				req.Message = c.message03()
 			}
 		case "configuration":
-			req.Config = c.sendConfig03(silent)
+			req.Config = c.sendConfig03()
 		case "metadata":
 			req.Metadata = c.metadata()
 		}
@@ -60,11 +30,13 @@ func (c *cursor) sendMessage03(req *a2a.SendMessageRequest, silent immediately) 
 	}
 }
 
-func (c *cursor) sendConfig03(silent immediately) *a2a.SendMessageConfig {
+// sendConfig03 reads a configuration. In JSON-RPC blocking is the default. In the proto the
+// field is a plain bool, so that a client which says false says nothing.
+func (c *cursor) sendConfig03() *a2a.SendMessageConfig {
 	if c.null() {
 		return nil
 	}
-	cfg := &a2a.SendMessageConfig{ReturnImmediately: bool(silent)}
+	cfg := &a2a.SendMessageConfig{ReturnImmediately: c.dialect == dialect.V03REST}
 	for name := range c.object() {
 		switch name {
 		case "acceptedOutputModes":
@@ -109,6 +81,8 @@ func (c *cursor) message03() *a2a.Message {
 	c.complete(m)
 	return m
 }
+
+func (c *cursor) listTasks03(req *a2a.ListTasksRequest) { c.query(req, (*cursor).state03) }
 
 // state03 decodes a state to filter by, which the form of the proto alone can do.
 func (c *cursor) state03() a2a.TaskState { return c.stateNamed(dialect.Canceled03REST) }
@@ -209,6 +183,7 @@ func (c *cursor) file03(p *a2a.Part) {
 // createPushConfig03 reads the config of JSON-RPC, and the two forms that clients of
 // HTTP+JSON send: the proto's request, and what its HTTP rule says is the body of one.
 func (c *cursor) createPushConfig03(cfg *a2a.PushConfig) {
+	cfg.TaskID = a2a.TaskID(c.said.task)
 	id := c.outerPushConfig03(cfg)
 	if cfg.ID == "" {
 		cfg.ID = id
@@ -276,7 +251,23 @@ func (c *cursor) auth03() *a2a.PushAuthInfo {
 	return auth
 }
 
+// getPushConfig03 reads the id of a config, or none for the first one: 0.3 leaves it optional.
+func (c *cursor) getPushConfig03(req *a2a.GetTaskPushConfigRequest) {
+	c.onePushConfig03(&req.TaskID, &req.ID)
+}
+
+func (c *cursor) listPushConfigs03(req *a2a.ListTaskPushConfigRequest) {
+	c.onePushConfig03(&req.TaskID, new(string))
+}
+
+func (c *cursor) deletePushConfig03(req *a2a.DeleteTaskPushConfigRequest) {
+	if c.onePushConfig03(&req.TaskID, &req.ID); req.ID == "" {
+		c.missing("pushNotificationConfigId")
+	}
+}
+
 func (c *cursor) onePushConfig03(task *a2a.TaskID, id *string) {
+	*task, *id = a2a.TaskID(c.said.task), c.said.config
 	for name := range c.object() {
 		switch name {
 		case "id":

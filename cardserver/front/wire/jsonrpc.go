@@ -53,41 +53,16 @@ func (c *call) serveRPC(f *rpcForm) error {
 		return err
 	}
 
-	operation := env.method
-	if old, ok := methods03[env.method]; ok {
-		c.dialect, operation, f.bare = dialect.V03, old, true
-	} else if !methods1[env.method] {
-		operation = ""
-	}
-
-	if operation == "" {
+	o, version := byMethod(env.method)
+	c.dialect, f.bare = version, version == dialect.V03
+	if o.serve == nil {
 		if err := checkVersion(c.r, ""); err != nil {
 			return err
 		}
 		return a2a.NewError(a2a.ErrMethodNotFound, "A2A has no method "+strconv.Quote(clip(env.method, 64)))
 	}
 
-	return c.do(operation, env.params)
-}
-
-var methods1 = map[string]bool{
-	opSend: true, opStream: true, opGet: true, opList: true, opCancel: true, opSubscribe: true,
-	opCreateHook: true, opGetHook: true, opListHooks: true, opDeleteHook: true, opCard: true,
-}
-
-// methods03 are the methods of 0.3.
-var methods03 = map[string]string{
-	"message/send":                        opSend,
-	"message/stream":                      opStream,
-	"tasks/get":                           opGet,
-	"tasks/list":                          "", // 0.3 has it in HTTP+JSON alone, and clients that try
-	"tasks/cancel":                        opCancel,
-	"tasks/resubscribe":                   opSubscribe,
-	"tasks/pushNotificationConfig/set":    opCreateHook,
-	"tasks/pushNotificationConfig/get":    opGetHook,
-	"tasks/pushNotificationConfig/list":   opListHooks,
-	"tasks/pushNotificationConfig/delete": opDeleteHook,
-	"agent/getAuthenticatedExtendedCard":  opCard,
+	return c.do(o, params{name: "params", text: env.params})
 }
 
 // An rpcForm writes JSON-RPC responses.
@@ -140,8 +115,6 @@ func (f *rpcForm) status(p problem, streaming bool) int {
 }
 
 func (f *rpcForm) failed() string { return "" }
-
-func (f *rpcForm) params() string { return "params" }
 
 const null = "null"
 

@@ -74,16 +74,25 @@ func (c *cursor) metadata() map[string]any {
 	return m
 }
 
+// literal is the text of the value here, a number or truth value as it should be. In a
+// query it is the text of a string.
+func (c *cursor) literal() string {
+	if c.untyped && c.d.PeekKind() == jsontext.KindString {
+		return c.token().String()
+	}
+	return string(c.raw())
+}
+
 // bool decodes a truth value; absent is false.
 func (c *cursor) bool() bool {
-	kind := c.d.PeekKind()
-	c.skip()
-	switch kind {
-	case jsontext.KindTrue, jsontext.KindFalse, jsontext.KindNull:
-	default:
+	if c.null() {
+		return false
+	}
+	text := c.literal()
+	if text != "true" && text != "false" {
 		c.refuse("must be true or false")
 	}
-	return kind == jsontext.KindTrue
+	return text == "true"
 }
 
 // int decodes an integer between low and high; absent is 0.
@@ -100,7 +109,7 @@ func (c *cursor) optionalInt(low, high int) *int {
 	if c.null() {
 		return nil
 	}
-	n, err := strconv.Atoi(string(c.raw()))
+	n, err := strconv.Atoi(c.literal())
 	if err != nil || n < low || n > high {
 		c.refuse("must be an integer from " + strconv.Itoa(low) + " to " + strconv.Itoa(high))
 		return nil
@@ -158,10 +167,10 @@ func (c *cursor) configID() string {
 // has readers take as well: names are those of the numbers from 0. A number without a
 // name is returned as it is written, and is no name of any value.
 func (c *cursor) enum(names []string) (name string, ok bool) {
-	if c.d.PeekKind() != jsontext.KindNumber {
+	if c.d.PeekKind() != jsontext.KindNumber && !c.untyped {
 		return c.string()
 	}
-	text := string(c.raw())
+	text := c.literal()
 	if n, err := strconv.Atoi(text); err == nil && n >= 0 && n < len(names) {
 		return names[n], true
 	}
