@@ -45,14 +45,15 @@ var allowed = map[string][]string{
 	"shared/model":  {},
 	"shared/secret": {},
 
-	"shared/agent":   {},
+	"shared/strict":  {},
+	"shared/agent":   {"shared/strict"},
 	"shared/dialect": {},
 	"shared/card":    {"shared/agent", "shared/dialect"},
 	// desk alone adds jobs about records, and alone knows where a lane's are delivered.
 	"shared/desk":   {"shared/queue", "shared/task"},
 	"shared/egress": {},
 	// auth turns a request into a name: it knows neither tasks nor operations.
-	"shared/auth": {},
+	"shared/auth": {"shared/strict"},
 	// keys takes its ring as a secret.Value, which no log or error prints.
 	"shared/keys": {"shared/secret"},
 	// files wraps a bucket that an adapter opens. It knows owners as words, no tasks.
@@ -105,6 +106,7 @@ var foreign = map[string]struct {
 	"github.com/sony/gobreaker": {[]string{"functions/notify"}, "breakers are of those who deliver"},
 	"code.dny.dev/ssrf":         {[]string{"shared/egress"}, "there is one guarded way out"},
 	"github.com/coreos/":        {[]string{"shared/auth"}, "tokens are checked in one place"},
+	"go.yaml.in/yaml":           {[]string{"shared/strict"}, "there is one strict reader of files that people write"},
 	"github.com/go-jose/":       {[]string{"shared/auth", "shared/keys"}, "auth checks tokens, and keys alone signs them"},
 	"testing":                   {[]string{"shared/lab/conformance", "shared/lab/fake", "shared/lab/emulator"}, "testing is in no binary"},
 	"net/http/httptest":         {[]string{"shared/lab/fake"}, "testing is in no binary"},

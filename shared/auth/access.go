@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"errand/shared/strict"
 )
 
 // Access is who may call. Safe for concurrent use.
@@ -57,7 +59,7 @@ func Load(path string, o Options) (*Access, error) {
 		a.anonymous, a.said = true, path == Anonymous
 		return a, nil
 	}
-	data, err := readFile(path)
+	data, err := strict.Open(path, form)
 	if err != nil {
 		return nil, fmt.Errorf("reading ERRAND_ACCESS: %w", err)
 	}
@@ -74,33 +76,35 @@ func (a *Access) take(f *file, client Doer) {
 	a.keys, a.operators = map[string]apiKey{}, map[string]bool{}
 	byName := map[string]*issuer{}
 
-	for _, i := range f.issuers {
+	for _, i := range f.Issuers {
 		own := &issuer{
-			verifier: verifier{issuer: i.url, audiences: i.audiences, keys: NewKeys(i.url, i.keys, client, a.now), now: a.now},
-			name:     i.name, everyone: i.everyone, emails: map[string]string{}, subjects: map[string]string{},
+			verifier: verifier{issuer: i.URL, audiences: i.Audiences, keys: NewKeys(i.URL, i.KeysURL, client, a.now), now: a.now},
+			name:     i.Name, everyone: i.Everyone, emails: map[string]string{}, subjects: map[string]string{},
 		}
 
-		byName[i.name] = own
+		byName[i.Name] = own
 		a.issuers = append(a.issuers, own)
 
-		for _, audience := range i.audiences {
+		for _, audience := range i.Audiences {
 			if !slices.Contains(a.audiences, audience) {
 				a.audiences = append(a.audiences, audience)
 			}
 		}
 	}
 
-	for _, p := range f.principals {
-		a.operators[p.name] = p.operator
-		for _, k := range p.keys {
-			a.keys[k.id] = apiKey{digest: k.digest, owner: p.name}
+	for _, p := range f.Principals {
+		a.operators[p.Name] = p.Operator
+		for _, hash := range p.Keys {
+			if id, digest, ok := parseHash(hash); ok {
+				a.keys[id] = apiKey{digest: digest, owner: p.Name}
+			}
 		}
 
-		for _, t := range p.tokens {
-			if t.email != "" {
-				byName[t.issuer].emails[t.email] = p.name
+		for _, t := range p.Tokens {
+			if t.Email != "" {
+				byName[t.Issuer].emails[t.Email] = p.Name
 			} else {
-				byName[t.issuer].subjects[t.subject] = p.name
+				byName[t.Issuer].subjects[t.Subject] = p.Name
 			}
 		}
 	}
