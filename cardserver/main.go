@@ -17,6 +17,7 @@ import (
 	"errand/cardserver/push"
 	"errand/shared/card"
 	"errand/shared/desk"
+	"errand/shared/loopback"
 	"errand/shared/serve"
 	"errand/shared/setup"
 	"errand/shared/task"
@@ -71,7 +72,8 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := parts.Access.Check(loopback(l)); err != nil {
+	local := loopback.Is(l.Addr().String())
+	if err := parts.Access.Check(local); err != nil {
 		return errors.Join(err, l.Close())
 	}
 
@@ -82,7 +84,7 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 		Push: push.Config{
 			Desk: d, Store: parts.Store, Keys: parts.Keys, Access: parts.Access, Check: parts.Egress.CheckURL, Log: log,
 		}.Handler(),
-		Keys: parts.Keys, Card: cards, Agent: parts.Agent, Access: parts.Access, Model: modelName(parts), URL: parts.URL, Loopback: loopback(l), Log: log,
+		Keys: parts.Keys, Card: cards, Agent: parts.Agent, Access: parts.Access, Model: modelName(parts), URL: parts.URL, Loopback: local, Log: log,
 	}
 
 	announce(out, l, env, parts)
@@ -100,13 +102,9 @@ func modelName(p *setup.Parts) string {
 	return p.Model.Name()
 }
 
-func loopback(l net.Listener) bool {
-	a, ok := l.Addr().(*net.TCPAddr)
-	return ok && a.IP.IsLoopback()
-}
-
 // announce tells whoever started the program who answers, and last, where.
 func announce(out io.Writer, l net.Listener, env setup.Env, parts *setup.Parts) {
+	local := loopback.Is(l.Addr().String())
 	switch {
 	case parts.StandIn:
 		fmt.Fprintln(out, "No model is configured: a stand-in answers, and says so. Set GEMINI_API_KEY to have Gemini answer.")
@@ -116,10 +114,10 @@ func announce(out io.Writer, l net.Listener, env setup.Env, parts *setup.Parts) 
 	if env.Reused() {
 		fmt.Fprintln(out, "ERRAND_DEDUPE=off: a message that is sent twice is done twice, whoever sends it.")
 	}
-	if !loopback(l) && parts.Access.Anonymous() {
+	if !local && parts.Access.Anonymous() {
 		fmt.Fprintln(out, "Whoever reaches this address may use the agent and read every task: ERRAND_ACCESS=anonymous says so.")
 	}
-	if parts.URL == "" && !loopback(l) {
+	if parts.URL == "" && !local {
 		fmt.Fprintln(out, "Its card names whatever address it is asked at: set ERRAND_URL to the one clients use.")
 	}
 	url := address(l, parts)

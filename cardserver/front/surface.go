@@ -4,9 +4,7 @@ import (
 	_ "embed"
 	"html/template"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 
@@ -17,6 +15,7 @@ import (
 	"errand/shared/auth"
 	"errand/shared/card"
 	"errand/shared/keys"
+	"errand/shared/loopback"
 	"errand/shared/serve"
 )
 
@@ -83,24 +82,13 @@ func (s Surface) knownHosts(h http.Handler) http.HandlerFunc {
 		own = u.Host
 	}
 	return func(w http.ResponseWriter, r *http.Request) {
-		if r.Host == own && own != "" || isLoopback(r.Host) {
+		if r.Host == own && own != "" || loopback.Is(r.Host) {
 			h.ServeHTTP(w, r)
 			return
 		}
 		wire.Refuse(w, r, a2a.ErrInvalidRequest, http.StatusMisdirectedRequest,
 			"this agent listens on loopback and answers only to localhost; set ERRAND_URL to the address it is reached at")
 	}
-}
-
-func isLoopback(host string) bool {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return err == nil && ip.IsLoopback()
 }
 
 //go:embed page.html

@@ -19,6 +19,8 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/time/rate"
+
+	"errand/shared/loopback"
 )
 
 const (
@@ -246,7 +248,7 @@ func Discovery(issuer string) string {
 func checkURL(s string) error {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
-		u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())) {
+		u.Scheme != "https" && (u.Scheme != "http" || !loopback.Is(u.Host)) {
 		return errors.New("must be a complete address such as https://login.example.com")
 	}
 	return nil
