@@ -3,7 +3,6 @@ package push
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"errand/cardserver/page"
 	"errand/shared/task"
 )
 
@@ -50,18 +50,20 @@ func (c Config) deadLetters(q *call) error {
 	}
 
 	if text := param("pageToken"); text != "" {
-		if query.After, err = parsePage(text); err != nil {
+		from, err := page.Parse(text, "")
+		if err != nil {
 			return invalid("pageToken", "is not the nextPageToken of this list; begin again without it")
 		}
+		query.After = from.Ref()
 	}
 
-	page, err := c.Store.Dead(q.Context(), query)
+	dead, err := c.Store.Dead(q.Context(), query)
 	if err != nil {
 		return err
 	}
 
 	out := lettersView{Hooks: []hookView{}}
-	for _, r := range page.Records {
+	for _, r := range dead.Records {
 		for _, h := range r.Hooks {
 			if h.State == task.HookDead {
 				v := q.view(r, h)
@@ -70,39 +72,12 @@ func (c Config) deadLetters(q *call) error {
 			}
 		}
 
-		if page.More {
-			out.Next = pageAfter(r)
+		if dead.More {
+			out.Next = page.After(r).String()
 		}
 	}
 
 	return q.answer(http.StatusOK, out)
-}
-
-// A page token is the place in the list. It opens nothing that its bearer may not see.
-type place struct {
-	At int64  `json:"a"` // Unix milliseconds
-	ID string `json:"i"`
-}
-
-func pageAfter(r task.Record) string {
-	text, err := json.Marshal(place{r.Stamp().UnixMilli(), r.ID()})
-	if err != nil { // numbers and strings always encode
-		panic(err)
-	}
-	return base64.RawURLEncoding.EncodeToString(text)
-}
-
-func parsePage(s string) (task.Ref, error) {
-	var p place
-	text, err := base64.RawURLEncoding.DecodeString(s)
-	if err == nil {
-		err = json.Unmarshal(text, &p)
-	}
-	at := time.UnixMilli(p.At).UTC()
-	if err == nil && (p.ID == "" || at.Year() < 1 || at.Year() > 9999) { // which is all that Firestore keeps
-		err = errors.New("no place of a task")
-	}
-	return task.Ref{At: at, ID: p.ID}, err
 }
 
 // redrive sends a webhook its notes again: from a note or a time on, or what it has not
@@ -192,12 +167,12 @@ func (c Config) redriveAll(q *call) error {
 
 	var out redrivenView
 	for end := time.Now().Add(redriveFor); ; {
-		page, err := c.Store.Dead(q.Context(), query)
+		dead, err := c.Store.Dead(q.Context(), query)
 		if err != nil {
 			return err
 		}
 
-		for _, r := range page.Records {
+		for _, r := range dead.Records {
 			n, err := c.redriveTask(q.Context(), r.ID())
 			if err != nil {
 				return err
@@ -206,7 +181,7 @@ func (c Config) redriveAll(q *call) error {
 			query.After = task.Ref{At: r.Stamp(), ID: r.ID()}
 		}
 
-		if out.More = page.More; !out.More || time.Now().After(end) {
+		if out.More = dead.More; !out.More || time.Now().After(end) {
 			c.Log.InfoContext(q.Context(), "dead webhooks are re-driven", "hooks", out.Hooks, "more", out.More, "by", q.caller.Owner)
 			return q.answer(http.StatusOK, out)
 		}
