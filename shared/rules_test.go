@@ -67,10 +67,10 @@ var allowed = map[string][]string{
 
 	// front sees neither model nor bus: it accepts, and never runs a task.
 	"cardserver/front":      {"cardserver/front/wire", "cardserver/page", "shared/agent", "shared/auth", "shared/card", "shared/desk", "shared/dialect", "shared/keys", "shared/loopback", "shared/serve", "shared/task", "shared/webhook"},
-	"cardserver/front/wire": {"shared/dialect"},
+	"cardserver/front/wire": {"shared/dialect", "shared/serve"},
 	"cardserver/page":       {"shared/task"},
 	// push is of our own beside A2A: it asks for deliveries and makes none.
-	"cardserver/push": {"cardserver/page", "shared/auth", "shared/desk", "shared/keys", "shared/task", "shared/webhook"},
+	"cardserver/push": {"cardserver/page", "shared/auth", "shared/desk", "shared/keys", "shared/serve", "shared/task", "shared/webhook"},
 	// turn runs any executor: it knows no agent definition and no model.
 	"worker/turn":      {"shared/bus", "shared/desk", "shared/queue", "shared/task"},
 	"worker/executor":  {"shared/agent", "shared/model", "shared/task", "worker/tools"},

@@ -75,11 +75,11 @@ func (c Config) Handler() http.Handler {
 	for path, method := range methods {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Allow", method)
-			write(w, &problem{Status: http.StatusMethodNotAllowed, Detail: "this is asked with " + method})
+			(&problem{Status: http.StatusMethodNotAllowed, Detail: "this is asked with " + method}).write(w)
 		})
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		write(w, &problem{Status: http.StatusNotFound, Detail: "there is nothing here; /push/openapi.yaml says what there is"})
+		(&problem{Status: http.StatusNotFound, Detail: "there is nothing here; /push/openapi.yaml says what there is"}).write(w)
 	})
 	return mux
 }
@@ -191,23 +191,19 @@ func (c Config) keys(q *call) error {
 
 // fail answers an error. Only faults of ours are logged.
 func (c Config) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if p, ok := errors.AsType[*problem](err); ok {
-		write(w, p)
-		return
+	p, ok := errors.AsType[*problem](err)
+	no, refused := errors.AsType[*auth.Refusal](err)
+	switch {
+	case ok:
+	case refused:
+		p = &problem{Status: no.Status, Detail: no.Message, after: no.After, challenge: no.Challenge()}
+	case errors.Is(err, task.ErrNotFound):
+		p = &problem{Status: http.StatusNotFound, Detail: "there is no such task, or it has no such webhook"}
+	default:
+		c.Log.ErrorContext(r.Context(), "answering about webhooks", "err", err)
+		p = &problem{Status: http.StatusServiceUnavailable, Detail: "this cannot be answered now; try again", after: time.Second}
 	}
-	if no, ok := errors.AsType[*auth.Refusal](err); ok {
-		if challenge := no.Challenge(); challenge != "" {
-			w.Header().Set("WWW-Authenticate", challenge)
-		}
-		write(w, &problem{Status: no.Status, Detail: no.Message, after: no.After})
-		return
-	}
-	if errors.Is(err, task.ErrNotFound) {
-		write(w, &problem{Status: http.StatusNotFound, Detail: "there is no such task, or it has no such webhook"})
-		return
-	}
-	c.Log.ErrorContext(r.Context(), "answering about webhooks", "err", err)
-	write(w, &problem{Status: http.StatusServiceUnavailable, Detail: "this cannot be answered now; try again", after: time.Second})
+	p.write(w)
 }
 
 // failed is what callers are told of a failure without a status. What exactly failed

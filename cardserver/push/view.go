@@ -2,11 +2,11 @@ package push
 
 import (
 	"encoding/json"
-	"net/http"
 	"net/url"
 	"slices"
 	"time"
 
+	"errand/shared/serve"
 	"errand/shared/task"
 )
 
@@ -89,11 +89,7 @@ func (q *call) answer(status int, v any) error {
 	if err != nil {
 		return err
 	}
-	// net/http takes this deadline away after the answer.
-	_ = http.NewResponseController(q.w).SetWriteDeadline(time.Now().Add(writeFor))
-	q.w.Header().Set("Content-Type", "application/json")
-	q.w.WriteHeader(status)
-	_, _ = q.w.Write(append(text, '\n')) // if it fails the client is gone
+	serve.Answer{Status: status, Type: "application/json", Body: append(text, '\n'), Timeout: writeFor}.Write(q.w)
 	return nil
 }
 

@@ -6,12 +6,13 @@ import (
 	"iter"
 	"net/http"
 	"runtime/debug"
-	"strconv"
+	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
 	"errand/shared/dialect"
+	"errand/shared/serve"
 )
 
 // A call is one request on its way through, whatever its binding and version.
@@ -106,7 +107,7 @@ func (c *call) answer(res any) error {
 		return err
 	}
 	c.echo()
-	write(c.w, c.options, http.StatusOK, answerType(c.r), b)
+	serve.Answer{Status: http.StatusOK, Type: answerType(c.r), Body: b, Timeout: c.options.WriteTimeout}.Write(c.w)
 	return nil
 }
 
@@ -154,11 +155,9 @@ func (c *call) fail(err error) {
 		c.events.send(c.form.failure(append(b, dataPrefix...), p))
 		return
 	}
-	if p.retry > 0 {
-		c.w.Header().Set("Retry-After", strconv.Itoa(p.retry))
-	}
-	if p.challenge != "" {
-		c.w.Header().Set("WWW-Authenticate", p.challenge)
-	}
-	write(c.w, c.options, c.form.status(p, c.streaming), answerType(c.r), c.form.failure(nil, p))
+
+	serve.Answer{
+		Status: c.form.status(p, c.streaming), Type: answerType(c.r), Body: c.form.failure(nil, p),
+		RetryAfter: time.Duration(p.retry) * time.Second, Challenge: p.challenge, Timeout: c.options.WriteTimeout,
+	}.Write(c.w)
 }

@@ -117,16 +117,6 @@ func answerType(r *http.Request) string {
 	return mediaJSON
 }
 
-// write sends one whole answer. An error of it is the client's: nobody to tell.
-func write(w http.ResponseWriter, o *Options, status int, mediaType string, b []byte) {
-	h := w.Header()
-	h["Content-Type"] = []string{mediaType}
-	h["Content-Length"] = []string{strconv.Itoa(len(b))}
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(o.WriteTimeout))
-	w.WriteHeader(status)
-	_, _ = w.Write(b)
-}
-
 // report logs what the operator must know of err and returns what the client may.
 func (o *Options) report(ctx context.Context, operation string, err error) problem {
 	if ctx.Err() != nil { // the client has gone, or the server is stopping
