@@ -63,7 +63,8 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	}
 
 	schemes, required := parts.Access.Schemes()
-	cards, err := card.NewHandler(parts.Agent, card.Security{Schemes: schemes, Required: required}, parts.URL, time.Now())
+	security := card.Security{Schemes: schemes, Required: required}
+	cards, err := card.New(card.Config{Agent: parts.Agent, Security: security, URL: parts.URL, Modified: time.Now()})
 	if err != nil {
 		return err
 	}
@@ -77,20 +78,19 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 		return errors.Join(err, l.Close())
 	}
 
-	surface := front.Surface{
-		Operations: front.New(front.Config{
-			Desk: d, Store: parts.Store, Agent: parts.Agent, CheckURL: parts.Egress.CheckURL, Keys: parts.Keys, IDTokens: parts.IDToken != nil, Log: log,
-		}),
-		Push: push.Config{
-			Desk: d, Store: parts.Store, Keys: parts.Keys, Access: parts.Access, Check: parts.Egress.CheckURL, Log: log,
-		}.Handler(),
-		Keys: parts.Keys, Card: cards, Agent: parts.Agent, Access: parts.Access, Model: modelName(parts), URL: parts.URL, Loopback: local, Log: log,
-	}
+	api := push.New(push.Config{
+		Desk: d, Store: parts.Store, Keys: parts.Keys, Access: parts.Access, CheckURL: parts.Egress.CheckURL, Log: log,
+	})
+	door := front.New(front.Config{
+		Desk: d, Store: parts.Store, Agent: parts.Agent, Access: parts.Access, Keys: parts.Keys, Card: cards, Push: api, Log: log,
+		CheckURL: parts.Egress.CheckURL, IDTokens: parts.IDToken != nil,
+		Model: modelName(parts), URL: parts.URL, Loopback: local,
+	})
 
 	announce(out, l, env, parts)
 	begin(address(l, parts))
 	go parts.CheckKeys(ctx)
-	return serve.Run(ctx, l, surface.Handler(), options)
+	return serve.Run(ctx, l, door, options)
 }
 
 // modelName is what people are told of who answers; elsewhere than in one process the

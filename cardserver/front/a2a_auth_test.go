@@ -19,7 +19,7 @@ import (
 )
 
 // guarded makes the front door ask for API keys, and returns one of each principal.
-func guarded(t testing.TB, principals ...string) (edit func(*front.Config, *front.Surface), keys map[string]string) {
+func guarded(t testing.TB, principals ...string) (edit func(*front.Config), keys map[string]string) {
 	t.Helper()
 	keys = map[string]string{}
 	file := "principals:\n"
@@ -40,13 +40,13 @@ func guarded(t testing.TB, principals ...string) (edit func(*front.Config, *fron
 		t.Fatal(err)
 	}
 
-	return func(_ *front.Config, s *front.Surface) {
+	return func(c *front.Config) {
 		schemes, required := access.Schemes()
-		cards, err := card.NewHandler(s.Agent, card.Security{Schemes: schemes, Required: required}, "", time.Now())
+		cards, err := card.New(card.Config{Agent: c.Agent, Security: card.Security{Schemes: schemes, Required: required}, Modified: time.Now()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.Access, s.Card = access, cards
+		c.Access, c.Card = access, cards
 	}, keys
 }
 

@@ -42,7 +42,7 @@ func (w *world) answerCode(t testing.TB, r *http.Request) int {
 }
 
 // short streams end by themselves.
-func shortStreams(c *front.Config, _ *front.Surface) { c.StreamAge = time.Millisecond }
+func shortStreams(c *front.Config) { c.StreamAge = time.Millisecond }
 
 func (w *world) card(t testing.TB) a2a.AgentCard {
 	t.Helper()

@@ -14,8 +14,8 @@ import (
 )
 
 // reads makes the agent read these media types.
-func reads(modes ...string) func(*front.Config, *front.Surface) {
-	return func(c *front.Config, _ *front.Surface) {
+func reads(modes ...string) func(*front.Config) {
+	return func(c *front.Config) {
 		a := *c.Agent
 		a.InputModes = modes
 		c.Agent = &a
@@ -72,7 +72,7 @@ func TestM8MessagesMustBeComplete(t *testing.T) {
 // What neither the agent nor a skill of it reads, or writes, is refused.
 func TestM9M10ContentTypes(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
-		w := b.world(t, func(c *front.Config, _ *front.Surface) {
+		w := b.world(t, func(c *front.Config) {
 			a := *c.Agent
 			a.Skills = append(slices.Clone(a.Skills), agent.Skill{InputModes: []string{"image/png"}, OutputModes: []string{"audio/ogg"}})
 			c.Agent = &a

@@ -26,7 +26,7 @@ type fault struct {
 // faulty is a world in which every fault of the list can be made.
 func faulty(t testing.TB, b binding) (*world, []fault) {
 	full := &fullStore{}
-	w := b.world(t, func(c *front.Config, _ *front.Surface) {
+	w := b.world(t, func(c *front.Config) {
 		full.Store, c.Store = c.Store, full
 	})
 	done := w.insert(anonymous, "done", a2a.TaskStateCompleted).ID()
@@ -143,10 +143,10 @@ func TestAU10NothingOfAMessageIsLogged(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		var log bytes.Buffer
 		logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-		w := b.world(t, func(c *front.Config, s *front.Surface) {
+		w := b.world(t, func(c *front.Config) {
 			full := &fullStore{Store: c.Store}
 			full.on.Store(true)
-			c.Store, c.Log, s.Log = full, logger, logger
+			c.Store, c.Log = full, logger
 		})
 		secret := func(r *http.Request) { r.Header.Set("Authorization", "Bearer s3cret") }
 		params := configured(message("s3cret", `"parts":[{"text":"s3cret"}],"metadata":{"s3cret":"s3cret"}`),

@@ -159,7 +159,7 @@ func (nowhere) Add(context.Context, queue.Job) error { return nil }
 // Where clients use ids again, what is sent twice is done twice.
 func TestM25ReusedMessageIDs(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
-		w := b.world(t, func(c *front.Config, _ *front.Surface) {
+		w := b.world(t, func(c *front.Config) {
 			c.Desk = desk.New(desk.Config{Store: c.Store, Queue: nowhere{}, Rules: task.Defaults(), Now: time.Now, Log: c.Log, Reused: true})
 		})
 		one, two := w.call(t, send, sending(message("m", ""))).task(), w.call(t, send, sending(message("m", ""))).task()

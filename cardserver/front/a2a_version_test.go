@@ -124,11 +124,11 @@ const (
 )
 
 // extended is an agent with two extensions, of which the second may be required.
-func extended(required bool) func(*front.Config, *front.Surface) {
-	return func(c *front.Config, s *front.Surface) {
+func extended(required bool) func(*front.Config) {
+	return func(c *front.Config) {
 		a := *c.Agent
 		a.Extensions = []agent.Extension{{URI: extA}, {URI: extB, Required: required}}
-		c.Agent, s.Agent = &a, &a
+		c.Agent = &a
 	}
 }
 

@@ -37,7 +37,7 @@ func via(t *testing.T, test func(t *testing.T, b binding)) {
 }
 
 // world is a new world whose calls go over the binding.
-func (b binding) world(t testing.TB, edit ...func(*front.Config, *front.Surface)) *world {
+func (b binding) world(t testing.TB, edit ...func(*front.Config)) *world {
 	w := newWorld(t, edit...)
 	w.via = b
 	return w

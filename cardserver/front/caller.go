@@ -10,8 +10,8 @@ import (
 )
 
 // identify says who calls, for what lies behind: caller finds it.
-func (s Surface) identify(r *http.Request) (context.Context, error) {
-	p, err := s.Access.Identify(r)
+func (o *operations) identify(r *http.Request) (context.Context, error) {
+	p, err := o.cfg.Access.Identify(r)
 	if err != nil {
 		return nil, refused(err)
 	}

@@ -22,7 +22,7 @@ import (
 func TestCatalogue(t *testing.T) { via(t, catalogue) }
 
 func catalogue(t *testing.T, b binding) {
-	w := b.world(t, func(c *front.Config, _ *front.Surface) { c.Wait = time.Millisecond })
+	w := b.world(t, func(c *front.Config) { c.Wait = time.Millisecond })
 	sub := w.insert(anonymous, "sub", a2a.TaskStateSubmitted).ID()
 	busy := w.insert(anonymous, "busy", a2a.TaskStateWorking).ID()
 	done := w.insert(anonymous, "done", a2a.TaskStateCompleted).ID()

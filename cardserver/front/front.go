@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -19,47 +20,45 @@ import (
 
 	"errand/cardserver/front/wire"
 	"errand/shared/agent"
+	"errand/shared/auth"
 	"errand/shared/desk"
 	"errand/shared/keys"
 	"errand/shared/task"
 )
 
-// Config is what the operations need. Zero times have defaults.
+// Config is what the front door needs.
 type Config struct {
-	Desk      *desk.Desk
-	Store     task.Store // the desk's, to read and watch
-	Agent     *agent.Agent
-	CheckURL  func(raw string) error // may a webhook be sent there; the error is for the client
-	Keys      *keys.Keyring          // seals the secrets of webhooks
-	IDTokens  bool                   // webhooks can be sent with an ID token of a service account
-	Wait      time.Duration          // longest blocking send; 0: 55 s
-	StreamAge time.Duration          // longest stream; 0: 50 min
-	Log       *slog.Logger
+	Desk   *desk.Desk
+	Store  task.Store // the desk's, to read and watch
+	Agent  *agent.Agent
+	Access *auth.Access  // who may call
+	Keys   *keys.Keyring // seals the secrets of webhooks; its public keys are shown to everyone
+	Card   http.Handler  // the agent card
+	Push   http.Handler  // the API about webhooks, below /push/, so that no tenant has that name
+	Log    *slog.Logger
+
+	CheckURL func(raw string) error // may a webhook be sent there; the error is for the client
+	IDTokens bool                   // webhooks can be sent with an ID token of a service account
+
+	Model    string // the name that people know the model by
+	URL      string // where clients reach the agent; empty: where they sent the request
+	Loopback bool   // the listener is on loopback: requests to other hosts are refused
+
+	Wait      time.Duration // longest blocking send; 0: 55 s, under the 60 s that many clients and proxies wait
+	StreamAge time.Duration // longest stream; 0: 50 min, under Cloud Run's hour
 }
 
-// Operations are the eleven operations of A2A 1.0.
-type Operations struct {
+// operations are the eleven operations of A2A 1.0.
+type operations struct {
 	cfg   Config
 	modes modes
 }
 
-var _ a2asrv.RequestHandler = (*Operations)(nil)
-
-// New makes the operations. Blocking sends are answered within 55 s, under the
-// 60 s that many clients and proxies wait; streams end before Cloud Run's hour.
-func New(cfg Config) *Operations {
-	if cfg.Wait == 0 {
-		cfg.Wait = 55 * time.Second
-	}
-	if cfg.StreamAge == 0 {
-		cfg.StreamAge = 50 * time.Minute
-	}
-	return &Operations{cfg: cfg, modes: modesOf(cfg.Agent)}
-}
+var _ a2asrv.RequestHandler = (*operations)(nil)
 
 // load reads a record the caller may see. Whoever may not is told that it does
 // not exist (E7).
-func (o *Operations) load(ctx context.Context, tenant string, id a2a.TaskID) (task.Record, error) {
+func (o *operations) load(ctx context.Context, tenant string, id a2a.TaskID) (task.Record, error) {
 	owner, err := caller(ctx, tenant)
 	if err != nil {
 		return task.Record{}, err
@@ -75,7 +74,7 @@ func (o *Operations) load(ctx context.Context, tenant string, id a2a.TaskID) (ta
 }
 
 // GetTask implements the operation.
-func (o *Operations) GetTask(ctx context.Context, req *a2a.GetTaskRequest) (*a2a.Task, error) {
+func (o *operations) GetTask(ctx context.Context, req *a2a.GetTaskRequest) (*a2a.Task, error) {
 	r, err := o.load(ctx, req.Tenant, req.ID)
 	if err != nil {
 		return nil, err
@@ -85,7 +84,7 @@ func (o *Operations) GetTask(ctx context.Context, req *a2a.GetTaskRequest) (*a2a
 
 // SendMessage implements the operation: it accepts the message and, unless asked
 // to return at once, waits until the task has ended or waits for its client.
-func (o *Operations) SendMessage(ctx context.Context, req *a2a.SendMessageRequest) (a2a.SendMessageResult, error) {
+func (o *operations) SendMessage(ctx context.Context, req *a2a.SendMessageRequest) (a2a.SendMessageResult, error) {
 	r, err := o.accept(ctx, req)
 	if err != nil {
 		return nil, err
@@ -100,7 +99,7 @@ func (o *Operations) SendMessage(ctx context.Context, req *a2a.SendMessageReques
 	return recent(r.View(), cfg.HistoryLength), nil
 }
 
-func (o *Operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (task.Record, error) {
+func (o *operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (task.Record, error) {
 	owner, err := caller(ctx, req.Tenant)
 	if err != nil {
 		return task.Record{}, err
@@ -128,7 +127,7 @@ func (o *Operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 
 // wait follows the task until it has ended or waits for its client, at most for
 // the blocking wait; then the task is answered as it is (B1).
-func (o *Operations) wait(ctx context.Context, r task.Record) task.Record {
+func (o *operations) wait(ctx context.Context, r task.Record) task.Record {
 	ctx, cancel := context.WithTimeout(ctx, o.cfg.Wait)
 	defer cancel()
 	answered := func() bool { return r.Terminal() || r.Interrupted() }
@@ -145,7 +144,7 @@ func (o *Operations) wait(ctx context.Context, r task.Record) task.Record {
 
 // SendStreamingMessage implements the operation. The stream ends when the task has
 // ended or needs input; it stays open while the task waits for authorization (B7).
-func (o *Operations) SendStreamingMessage(ctx context.Context, req *a2a.SendMessageRequest) iter.Seq2[a2a.Event, error] {
+func (o *operations) SendStreamingMessage(ctx context.Context, req *a2a.SendMessageRequest) iter.Seq2[a2a.Event, error] {
 	return func(yield func(a2a.Event, error) bool) {
 		r, err := o.accept(ctx, req)
 		if err != nil {
@@ -163,7 +162,7 @@ func (o *Operations) SendStreamingMessage(ctx context.Context, req *a2a.SendMess
 }
 
 // SubscribeToTask implements the operation. The stream ends with the task.
-func (o *Operations) SubscribeToTask(ctx context.Context, req *a2a.SubscribeToTaskRequest) iter.Seq2[a2a.Event, error] {
+func (o *operations) SubscribeToTask(ctx context.Context, req *a2a.SubscribeToTaskRequest) iter.Seq2[a2a.Event, error] {
 	return func(yield func(a2a.Event, error) bool) {
 		r, err := o.load(ctx, req.Tenant, req.ID)
 		if err != nil {
@@ -181,7 +180,7 @@ func (o *Operations) SubscribeToTask(ctx context.Context, req *a2a.SubscribeToTa
 // stream yields the task as r has it and then every event after that (R15). A
 // reader that falls behind what the record keeps is cut off: it subscribes again
 // and begins with a snapshot.
-func (o *Operations) stream(ctx context.Context, r task.Record, history *int, last func(a2a.TaskState) bool, yield func(a2a.Event, error) bool) {
+func (o *operations) stream(ctx context.Context, r task.Record, history *int, last func(a2a.TaskState) bool, yield func(a2a.Event, error) bool) {
 	request := ctx
 	ctx, cancel := context.WithTimeout(request, o.cfg.StreamAge)
 	defer cancel()
@@ -218,7 +217,7 @@ func (o *Operations) stream(ctx context.Context, r task.Record, history *int, la
 }
 
 // CancelTask implements the operation (R8): it is decided here, in one write.
-func (o *Operations) CancelTask(ctx context.Context, req *a2a.CancelTaskRequest) (*a2a.Task, error) {
+func (o *operations) CancelTask(ctx context.Context, req *a2a.CancelTaskRequest) (*a2a.Task, error) {
 	r, err := o.load(ctx, req.Tenant, req.ID)
 	if err != nil {
 		return nil, err
@@ -238,7 +237,7 @@ func (o *Operations) CancelTask(ctx context.Context, req *a2a.CancelTaskRequest)
 }
 
 // GetExtendedAgentCard implements the operation: the card declares none.
-func (o *Operations) GetExtendedAgentCard(ctx context.Context, req *a2a.GetExtendedAgentCardRequest) (*a2a.AgentCard, error) {
+func (o *operations) GetExtendedAgentCard(ctx context.Context, req *a2a.GetExtendedAgentCardRequest) (*a2a.AgentCard, error) {
 	if _, err := caller(ctx, req.Tenant); err != nil {
 		return nil, err
 	}

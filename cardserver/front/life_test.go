@@ -55,7 +55,7 @@ func TestM2M3BlockingSendWaits(t *testing.T) {
 // M2, B1: a blocking send is answered with the task as it is when the wait is over.
 func TestM2Decision1BlockingSendIsCapped(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
-		w := b.world(t, func(c *front.Config, _ *front.Surface) { c.Wait = time.Millisecond })
+		w := b.world(t, func(c *front.Config) { c.Wait = time.Millisecond })
 		if got := w.call(t, send, `{"message":`+message("m", "")+`}`).task(); got.Status.State != "TASK_STATE_SUBMITTED" {
 			t.Errorf("state is %s, want SUBMITTED", got.Status.State)
 		}

@@ -19,7 +19,7 @@ const defaultPage = 50 // G8
 // come twice or not at all; all others come exactly once (B14). Without
 // historyLength no history is listed. Artifacts that nobody asked for are left to the
 // transport, which writes none.
-func (o *Operations) ListTasks(ctx context.Context, req *a2a.ListTasksRequest) (*a2a.ListTasksResponse, error) {
+func (o *operations) ListTasks(ctx context.Context, req *a2a.ListTasksRequest) (*a2a.ListTasksResponse, error) {
 	owner, err := caller(ctx, req.Tenant)
 	if err != nil {
 		return nil, err

@@ -188,7 +188,7 @@ func TestTotalIsCountedOnce(t *testing.T) {
 // A count that would take too long is refused by the name of the filter that makes it long.
 func TestListThatCannotBeCounted(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
-		w := b.world(t, func(c *front.Config, _ *front.Surface) { c.Store = uncountable{c.Store} })
+		w := b.world(t, func(c *front.Config) { c.Store = uncountable{c.Store} })
 		w.refused(t, "ListTasks", `{"statusTimestampAfter":"2026-01-01T00:00:00Z"}`, -32602, "statusTimestampAfter")
 	})
 }

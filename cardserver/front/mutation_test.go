@@ -76,7 +76,7 @@ func seeds(id string) []seed {
 func TestMutations(t *testing.T) {
 	const tries = 10_000
 	var writes atomic.Int64
-	w := newWorld(t, func(c *front.Config, _ *front.Surface) {
+	w := newWorld(t, func(c *front.Config) {
 		c.Store, c.Wait, c.StreamAge = counted{c.Store, &writes}, time.Millisecond, time.Millisecond
 	})
 

@@ -22,7 +22,7 @@ const maxHookID = 64
 
 // CreateTaskPushConfig implements the operation. A configuration with the id of
 // another one replaces it. On a task that has ended it delivers the task as it is.
-func (o *Operations) CreateTaskPushConfig(ctx context.Context, req *a2a.PushConfig) (*a2a.PushConfig, error) {
+func (o *operations) CreateTaskPushConfig(ctx context.Context, req *a2a.PushConfig) (*a2a.PushConfig, error) {
 	r, err := o.load(ctx, req.Tenant, req.TaskID)
 	if err != nil {
 		return nil, err
@@ -42,7 +42,7 @@ func (o *Operations) CreateTaskPushConfig(ctx context.Context, req *a2a.PushConf
 
 // GetTaskPushConfig implements the operation. A missing configuration is a missing
 // task (P5). Without an id, which only 0.3 allows, it is the first one.
-func (o *Operations) GetTaskPushConfig(ctx context.Context, req *a2a.GetTaskPushConfigRequest) (*a2a.PushConfig, error) {
+func (o *operations) GetTaskPushConfig(ctx context.Context, req *a2a.GetTaskPushConfigRequest) (*a2a.PushConfig, error) {
 	r, err := o.load(ctx, req.Tenant, req.TaskID)
 	if err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func (o *Operations) GetTaskPushConfig(ctx context.Context, req *a2a.GetTaskPush
 }
 
 // ListTaskPushConfigs implements the operation.
-func (o *Operations) ListTaskPushConfigs(ctx context.Context, req *a2a.ListTaskPushConfigRequest) (*a2a.ListTaskPushConfigResponse, error) {
+func (o *operations) ListTaskPushConfigs(ctx context.Context, req *a2a.ListTaskPushConfigRequest) (*a2a.ListTaskPushConfigResponse, error) {
 	r, err := o.load(ctx, req.Tenant, req.TaskID)
 	if err != nil {
 		return nil, err
@@ -82,7 +82,7 @@ func (o *Operations) ListTaskPushConfigs(ctx context.Context, req *a2a.ListTaskP
 
 // DeleteTaskPushConfig implements the operation. Deleting what is not there is
 // done already.
-func (o *Operations) DeleteTaskPushConfig(ctx context.Context, req *a2a.DeleteTaskPushConfigRequest) error {
+func (o *operations) DeleteTaskPushConfig(ctx context.Context, req *a2a.DeleteTaskPushConfigRequest) error {
 	r, err := o.load(ctx, req.Tenant, req.TaskID)
 	if err != nil {
 		return err
@@ -99,7 +99,7 @@ func (o *Operations) DeleteTaskPushConfig(ctx context.Context, req *a2a.DeleteTa
 // hook checks a configuration and makes a webhook of it, whose secrets are sealed and which
 // remembers the version of the protocol that it was made in (P22). prefix is where the
 // configuration stands in the request.
-func (o *Operations) hook(ctx context.Context, owner string, c *a2a.PushConfig, prefix string) (task.Hook, error) {
+func (o *operations) hook(ctx context.Context, owner string, c *a2a.PushConfig, prefix string) (task.Hook, error) {
 	if err := o.cfg.CheckURL(c.URL); err != nil {
 		return task.Hook{}, wire.Invalid(prefix+"url", err.Error())
 	}

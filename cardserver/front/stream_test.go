@@ -186,7 +186,7 @@ func TestDecision25StreamThatFellBehindIsEnded(t *testing.T) {
 // B8: a stream ends at its greatest age, without an error.
 func TestDecision8StreamsEndAtTheirAge(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
-		w := b.world(t, func(c *front.Config, _ *front.Surface) { c.StreamAge = time.Millisecond })
+		w := b.world(t, func(c *front.Config) { c.StreamAge = time.Millisecond })
 		id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
 		if diff := cmp.Diff([]string{"task SUBMITTED"}, w.open(subscribe, byID(id), nil).ended(t)); diff != "" {
 			t.Error(diff)
@@ -198,7 +198,7 @@ func TestDecision8StreamsEndAtTheirAge(t *testing.T) {
 func TestBrokenWatchIsBegunAgain(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		var cuts atomic.Int32
-		w := b.world(t, func(c *front.Config, _ *front.Surface) {
+		w := b.world(t, func(c *front.Config) {
 			c.Store = brittle{c.Store, &cuts}
 		})
 		r := w.claim(w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID())
@@ -216,7 +216,7 @@ func TestBrokenWatchIsBegunAgain(t *testing.T) {
 // the end.
 func TestWatchOfWhatIsGoneIsAnError(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
-		w := b.world(t, func(c *front.Config, _ *front.Surface) {
+		w := b.world(t, func(c *front.Config) {
 			c.Store = purged{c.Store}
 		})
 		s := w.open(subscribe, byID(w.insert(anonymous, "m", a2a.TaskStateWorking).ID()), nil)

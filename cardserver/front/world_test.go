@@ -57,10 +57,10 @@ func newKeys(t testing.TB) *keys.Keyring {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return keys.NewKeyring(func(context.Context) (secret.Value, error) { return secret.NewValue([]byte(text)) })
+	return keys.New(keys.Config{Read: func(context.Context) (secret.Value, error) { return secret.NewValue([]byte(text)) }})
 }
 
-func newWorld(t testing.TB, edit ...func(*front.Config, *front.Surface)) *world {
+func newWorld(t testing.TB, edit ...func(*front.Config)) *world {
 	t.Helper()
 	w := &world{t: t, via: jsonrpc, keys: newKeys(t)}
 	w.clock.Store(time.Now().UnixMilli())
@@ -84,7 +84,7 @@ func newWorld(t testing.TB, edit ...func(*front.Config, *front.Surface)) *world 
 		t.Fatal(err)
 	}
 
-	cards, err := card.NewHandler(definition, card.Security{}, "", time.Now())
+	cards, err := card.New(card.Config{Agent: definition, Modified: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,23 +94,24 @@ func newWorld(t testing.TB, edit ...func(*front.Config, *front.Surface)) *world 
 		t.Fatal(err)
 	}
 
-	cfg := front.Config{Store: store, Agent: definition, CheckURL: out.CheckURL, Keys: w.keys, Log: quiet}
 	access, err := auth.Load("", auth.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	s := front.Surface{Card: cards, Agent: definition, Access: access, Model: "stand-in", Loopback: true, Log: quiet}
+	cfg := front.Config{
+		Store: store, Agent: definition, Access: access, Card: cards, CheckURL: out.CheckURL, Keys: w.keys,
+		Model: "stand-in", Loopback: true, Log: quiet,
+	}
 	for _, f := range edit {
-		f(&cfg, &s)
+		f(&cfg)
 	}
 
 	if cfg.Desk == nil {
 		cfg.Desk = desk.New(desk.Config{Store: cfg.Store, Queue: jobs, Rules: task.Defaults(), Now: w.now, Log: cfg.Log})
 	}
 
-	s.Operations = front.New(cfg)
-	w.Handler = s.Handler()
+	w.Handler = front.New(cfg)
 	return w
 }
 

@@ -227,7 +227,7 @@ func TestRedrivePassesOverWhatCannotBeWritten(t *testing.T) {
 		w.dead(alice, id)
 	}
 	w.config.Desk = w.desk(newer{w.store, "t2"})
-	w.Handler = w.config.Handler()
+	w.Handler = push.New(w.config)
 	if got := want[redriven](w, 200, alice, "POST", "/push/redrive", ""); got != (redriven{Hooks: 2}) {
 		t.Errorf("re-driven %+v, want those of the two others", got)
 	}

@@ -30,7 +30,7 @@ const (
 
 // deadLetters lists webhooks that were given up, those of the task that changed last
 // first.
-func (c Config) deadLetters(q *call) error {
+func (a *API) deadLetters(q *call) error {
 	if err := q.only("owner", "pageSize", "pageToken"); err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (c Config) deadLetters(q *call) error {
 		query.After = from.Ref()
 	}
 
-	dead, err := c.Store.Dead(q.Context(), query)
+	dead, err := a.cfg.Store.Dead(q.Context(), query)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func (c Config) deadLetters(q *call) error {
 
 // redrive sends a webhook its notes again: from a note or a time on, or what it has not
 // taken.
-func (c Config) redrive(q *call) error {
+func (a *API) redrive(q *call) error {
 	var in struct {
 		FromNote *int       `json:"fromNote"`
 		Since    *time.Time `json:"since"`
@@ -91,7 +91,7 @@ func (c Config) redrive(q *call) error {
 		return err
 	}
 
-	r, h, err := c.loadHook(q)
+	r, h, err := a.loadHook(q)
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (c Config) redrive(q *call) error {
 	}
 
 	var ours task.Hook
-	r, err = c.Desk.Change(q.Context(), r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
+	r, err = a.cfg.Desk.Change(q.Context(), r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
 		next, changed, err := r.Redrive(now, h.ID, h.Gen, from)
 		if changed {
 			ours, _ = next.Hook(h.ID)
@@ -129,7 +129,7 @@ func (c Config) redrive(q *call) error {
 		return &problem{Status: http.StatusConflict, Detail: "the webhook was replaced, deleted or re-driven by somebody else at this moment; look at it and ask again"}
 	}
 
-	c.Log.InfoContext(q.Context(), "a webhook is re-driven", "task", r.ID(), "hook", h.ID, "from", from, "by", q.caller.Owner)
+	a.cfg.Log.InfoContext(q.Context(), "a webhook is re-driven", "task", r.ID(), "hook", h.ID, "from", from, "by", q.caller.Owner)
 	return q.answer(http.StatusOK, q.view(r, now))
 }
 
@@ -151,7 +151,7 @@ func lastNote(notes []task.Note) string {
 }
 
 // redriveAll sends all dead webhooks of an owner what they have not taken.
-func (c Config) redriveAll(q *call) error {
+func (a *API) redriveAll(q *call) error {
 	var in struct {
 		Owner string `json:"owner"`
 	}
@@ -167,13 +167,13 @@ func (c Config) redriveAll(q *call) error {
 
 	var out redrivenView
 	for end := time.Now().Add(redriveFor); ; {
-		dead, err := c.Store.Dead(q.Context(), query)
+		dead, err := a.cfg.Store.Dead(q.Context(), query)
 		if err != nil {
 			return err
 		}
 
 		for _, r := range dead.Records {
-			n, err := c.redriveTask(q.Context(), r.ID())
+			n, err := a.redriveTask(q.Context(), r.ID())
 			if err != nil {
 				return err
 			}
@@ -182,15 +182,15 @@ func (c Config) redriveAll(q *call) error {
 		}
 
 		if out.More = dead.More; !out.More || time.Now().After(end) {
-			c.Log.InfoContext(q.Context(), "dead webhooks are re-driven", "hooks", out.Hooks, "more", out.More, "by", q.caller.Owner)
+			a.cfg.Log.InfoContext(q.Context(), "dead webhooks are re-driven", "hooks", out.Hooks, "more", out.More, "by", q.caller.Owner)
 			return q.answer(http.StatusOK, out)
 		}
 	}
 }
 
 // redriveTask brings a task's dead hooks back to life and says how many.
-func (c Config) redriveTask(ctx context.Context, id string) (hooks int, err error) {
-	_, err = c.Desk.ChangeByID(ctx, id, func(r task.Record, now task.Moment) (next task.Record, changed bool, err error) {
+func (a *API) redriveTask(ctx context.Context, id string) (hooks int, err error) {
+	_, err = a.cfg.Desk.ChangeByID(ctx, id, func(r task.Record, now task.Moment) (next task.Record, changed bool, err error) {
 		next, hooks = r, 0
 		for _, h := range r.Hooks {
 			if h.State != task.HookDead {
@@ -214,7 +214,7 @@ func (c Config) redriveTask(ctx context.Context, id string) (hooks int, err erro
 		return 0, nil
 	case errors.Is(err, task.ErrNewer), errors.Is(err, task.ErrUnreadable), errors.Is(err, task.ErrTooLarge):
 		// It will not be written later either, and the others must not wait for it.
-		c.Log.ErrorContext(ctx, "a task's webhooks cannot be re-driven", "task", id, "err", err)
+		a.cfg.Log.ErrorContext(ctx, "a task's webhooks cannot be re-driven", "task", id, "err", err)
 		return 0, nil
 	}
 
@@ -223,15 +223,15 @@ func (c Config) redriveTask(ctx context.Context, id string) (hooks int, err erro
 
 // ping has a webhook sent one message, dead or alive. What came of it is among its
 // attempts afterwards.
-func (c Config) ping(q *call) error {
+func (a *API) ping(q *call) error {
 	if err := q.read(&struct{}{}); err != nil {
 		return err
 	}
-	r, h, err := c.loadHook(q)
+	r, h, err := a.loadHook(q)
 	if err != nil {
 		return err
 	}
-	r, err = c.Desk.Change(q.Context(), r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
+	r, err = a.cfg.Desk.Change(q.Context(), r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
 		return r.AskPing(now, h.ID)
 	})
 	if err != nil {

@@ -91,12 +91,12 @@ func newWorld(t *testing.T) *world {
 	}
 
 	w.config = push.Config{
-		Store: w.store, Access: access, Check: out.CheckURL, Log: slog.New(slog.DiscardHandler),
+		Store: w.store, Access: access, CheckURL: out.CheckURL, Log: slog.New(slog.DiscardHandler),
 		Desk: w.desk(w.store),
-		Keys: keys.NewKeyring(func(context.Context) (secret.Value, error) { return secret.NewValue([]byte(text)) }),
+		Keys: keys.New(keys.Config{Read: func(context.Context) (secret.Value, error) { return secret.NewValue([]byte(text)) }}),
 	}
 
-	w.Handler = w.config.Handler()
+	w.Handler = push.New(w.config)
 	return w
 }
 

@@ -78,8 +78,11 @@ func (a *Access) take(f *file, client Doer) {
 
 	for _, i := range f.Issuers {
 		own := &issuer{
-			verifier: verifier{issuer: i.URL, audiences: i.Audiences, keys: NewKeys(i.URL, i.KeysURL, client, a.now), now: a.now},
-			name:     i.Name, everyone: i.Everyone, emails: map[string]string{}, subjects: map[string]string{},
+			verifier: verifier{
+				issuer: i.URL, audiences: i.Audiences, now: a.now,
+				keys: NewKeys(KeysConfig{Issuer: i.URL, URL: i.KeysURL, Client: client, Now: a.now}),
+			},
+			name: i.Name, everyone: i.Everyone, emails: map[string]string{}, subjects: map[string]string{},
 		}
 
 		byName[i.Name] = own

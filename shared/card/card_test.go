@@ -36,7 +36,7 @@ func load(t testing.TB) *agent.Agent {
 // handler serves the default agent at base.
 func handler(t testing.TB, base string) *card.Handler {
 	t.Helper()
-	h, err := card.NewHandler(load(t), card.Security{}, base, modified)
+	h, err := card.New(card.Config{Agent: load(t), URL: base, Modified: modified})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func TestD2CardIsReadByTheSDKClient(t *testing.T) {
 
 func TestD4RequiredFieldsAreNeverNullOrEmpty(t *testing.T) {
 	bare := &agent.Agent{Skills: []agent.Skill{{}}} // what Parse would never return
-	c, err := card.New(bare, card.Security{}, base)
+	c, err := card.Derive(card.Config{Agent: bare, URL: base})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,28 +158,28 @@ func TestD5D6InterfaceIsDeclaredAtItsTrueAddress(t *testing.T) {
 		"https://example.com/agents/a/": "https://example.com/agents/a",
 		"http://[::1]:8080":             "http://[::1]:8080",
 	} {
-		c, err := card.New(load(t), card.Security{}, in)
+		c, err := card.Derive(card.Config{Agent: load(t), URL: in})
 		if err != nil {
-			t.Errorf("New(%q) = %v", in, err)
+			t.Errorf("Derive(%q) = %v", in, err)
 			continue
 		}
 
 		if got := c.SupportedInterfaces[0].URL; got != want {
-			t.Errorf("New(%q): URL = %q, want %q", in, got, want)
+			t.Errorf("Derive(%q): URL = %q, want %q", in, got, want)
 		}
 		if got := c.SupportedInterfaces[0].ProtocolVersion; got != "1.0" {
-			t.Errorf("New(%q): protocol version = %q, want 1.0", in, got)
+			t.Errorf("Derive(%q): protocol version = %q, want 1.0", in, got)
 		}
 	}
 
 	for _, in := range []string{"", "agent.example.com", "//agent.example.com", "ftp://a.com", "https://", "https://:443", "https:a", "https://u:p@a.com", "https://a.com/?q", "https://a.com/#f", "https://a.com?", "https://a b", "https://a.com:x"} {
-		if _, err := card.New(load(t), card.Security{}, in); err == nil {
-			t.Errorf("New(%q) accepted the address", in)
+		if _, err := card.Derive(card.Config{Agent: load(t), URL: in}); err == nil {
+			t.Errorf("Derive(%q) accepted the address", in)
 		}
 	}
 
-	if _, err := card.NewHandler(load(t), card.Security{}, "agent.example.com", modified); err == nil {
-		t.Error("NewHandler accepted an incomplete address")
+	if _, err := card.New(card.Config{Agent: load(t), URL: "agent.example.com", Modified: modified}); err == nil {
+		t.Error("New accepted an incomplete address")
 	}
 }
 
@@ -208,7 +208,7 @@ func TestD6AddressFollowsTheRequest(t *testing.T) {
 }
 
 func TestD7CapabilitiesAreWhatIsServed(t *testing.T) {
-	c, err := card.New(load(t), card.Security{}, base)
+	c, err := card.Derive(card.Config{Agent: load(t), URL: base})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -327,7 +327,7 @@ func TestOtherMethods(t *testing.T) {
 func TestD16CardTellsNothingInternal(t *testing.T) {
 	a := load(t)
 	a.Instructions, a.Model, a.Tools = "CANARY", "CANARY", []string{"CANARY"}
-	h, err := card.NewHandler(a, card.Security{}, base, modified)
+	h, err := card.New(card.Config{Agent: a, URL: base, Modified: modified})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -341,7 +341,7 @@ func TestD16CardTellsNothingInternal(t *testing.T) {
 func TestD3D27Decision24CardIsReadByClientsOf03(t *testing.T) {
 	a := load(t)
 	a.Extensions = []agent.Extension{{URI: "urn:x:y", Description: "d", Required: true}}
-	h, err := card.NewHandler(a, card.Security{}, base, modified)
+	h, err := card.New(card.Config{Agent: a, URL: base, Modified: modified})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,48 +3,41 @@ package front
 import (
 	_ "embed"
 	"html/template"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/cardserver/front/wire"
-	"errand/shared/agent"
-	"errand/shared/auth"
 	"errand/shared/card"
 	"errand/shared/keys"
 	"errand/shared/loopback"
 	"errand/shared/serve"
 )
 
-// Surface is what is mounted for clients.
-type Surface struct {
-	Operations *Operations
-	Card       *card.Handler
-	Keys       *keys.Keyring // its public ones are shown to everybody
-	Push       http.Handler  // what became of webhooks, below /push/, so that no tenant has that name
-	Agent      *agent.Agent
-	Access     *auth.Access // who may call
-	Model      string       // what people call the model that answers
-	URL        string       // where clients reach the agent; empty: where they sent the request
-	Loopback   bool         // listening on loopback only: other hosts are refused
-	Log        *slog.Logger
-}
+// New makes the handler of all that clients call: the card, both bindings, the key set, the
+// API about webhooks, and a page for people.
+func New(cfg Config) http.Handler {
+	if cfg.Wait == 0 {
+		cfg.Wait = 55 * time.Second
+	}
+	if cfg.StreamAge == 0 {
+		cfg.StreamAge = 50 * time.Minute
+	}
+	o := &operations{cfg: cfg, modes: modesOf(cfg.Agent)}
+	options := wire.Options{Log: cfg.Log, RequestID: serve.RequestID, Extensions: card.Extensions(cfg.Agent), Identify: o.identify}
+	rpc, rest, page := wire.JSONRPC(o, options), wire.REST(o, options), o.page()
 
-// Handler serves the card, both bindings and a page for people.
-func (s Surface) Handler() http.Handler {
-	o := wire.Options{Log: s.Log, RequestID: serve.RequestID, Extensions: card.Extensions(s.Agent), Identify: s.identify}
-	rpc, rest, page := wire.JSONRPC(s.Operations, o), wire.REST(s.Operations, o), s.page()
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.Path == card.Path || r.URL.Path == card.OldPath:
-			s.Card.ServeHTTP(w, r)
+			cfg.Card.ServeHTTP(w, r)
 		case r.URL.Path == keys.Path:
-			s.Keys.ServeJWKS(w, r)
+			cfg.Keys.ServeJWKS(w, r)
 		case strings.HasPrefix(r.URL.Path, "/push/"):
-			s.Push.ServeHTTP(w, r)
+			cfg.Push.ServeHTTP(w, r)
 		case r.URL.Path != "/" && r.URL.Path != "": // none is in a request that names the whole address
 			rest.ServeHTTP(w, r)
 		case r.Method == http.MethodGet || r.Method == http.MethodHead:
@@ -53,9 +46,11 @@ func (s Surface) Handler() http.Handler {
 			rpc.ServeHTTP(w, r)
 		}
 	})
-	if s.Loopback {
-		h = s.knownHosts(h)
+
+	if cfg.Loopback {
+		h = o.knownHosts(h)
 	}
+
 	return sameOrigin(h)
 }
 
@@ -76,9 +71,9 @@ func sameOrigin(h http.Handler) http.Handler {
 // knownHosts refuses requests whose Host is not this machine. Without it a web
 // page could reach a listener on loopback under a name of its own (DNS rebinding)
 // and spend the user's key.
-func (s Surface) knownHosts(h http.Handler) http.HandlerFunc {
+func (o *operations) knownHosts(h http.Handler) http.HandlerFunc {
 	own := ""
-	if u, err := url.Parse(s.URL); err == nil {
+	if u, err := url.Parse(o.cfg.URL); err == nil {
 		own = u.Host
 	}
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -95,10 +90,10 @@ func (s Surface) knownHosts(h http.Handler) http.HandlerFunc {
 var pageText string
 
 // page shows people what this is and how to send to it.
-func (s Surface) page() http.HandlerFunc {
+func (o *operations) page() http.HandlerFunc {
 	t := template.Must(template.New("page").Parse(pageText))
 	return func(w http.ResponseWriter, r *http.Request) {
-		base := s.URL
+		base := o.cfg.URL
 		if base == "" {
 			base = "http://" + r.Host
 		}
@@ -106,9 +101,9 @@ func (s Surface) page() http.HandlerFunc {
 		h.Set("Content-Type", "text/html; charset=utf-8")
 		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
 		h.Set("X-Content-Type-Options", "nosniff")
-		err := t.Execute(w, map[string]any{"Agent": s.Agent, "Model": s.Model, "URL": base, "Card": card.Path})
+		err := t.Execute(w, map[string]any{"Agent": o.cfg.Agent, "Model": o.cfg.Model, "URL": base, "Card": card.Path})
 		if err != nil {
-			s.Log.DebugContext(r.Context(), "page not sent", "err", err)
+			o.cfg.Log.DebugContext(r.Context(), "page not sent", "err", err)
 		}
 	}
 }

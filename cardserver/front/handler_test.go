@@ -37,8 +37,8 @@ func get(h http.Handler, method, path string, edit ...func(*http.Request)) (*htt
 // name point here must not spend the user's key.
 func TestLoopbackAnswersOnlyItsOwnHosts(t *testing.T) {
 	local := newWorld(t)
-	named := newWorld(t, func(_ *front.Config, s *front.Surface) { s.URL = "https://agent.example.com" })
-	open := newWorld(t, func(_ *front.Config, s *front.Surface) { s.Loopback = false })
+	named := newWorld(t, func(s *front.Config) { s.URL = "https://agent.example.com" })
+	open := newWorld(t, func(s *front.Config) { s.Loopback = false })
 	for _, row := range []struct {
 		host               string
 		local, named, open bool
@@ -132,7 +132,7 @@ func TestWebPagesCannotSend(t *testing.T) {
 
 // The page says who answers, and nothing of the agent's becomes markup.
 func TestPage(t *testing.T) {
-	w := newWorld(t, func(_ *front.Config, s *front.Surface) {
+	w := newWorld(t, func(s *front.Config) {
 		a := *s.Agent
 		a.Name, a.Description = `<script>alert(1)</script>`, `"><img src=x onerror=alert(2)>`
 		s.Agent, s.Model = &a, `<b>model</b>`
@@ -209,7 +209,7 @@ func TestE8FullDiskIsUnavailable(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		full := &fullStore{}
 		full.on.Store(true)
-		w := b.world(t, func(c *front.Config, _ *front.Surface) {
+		w := b.world(t, func(c *front.Config) {
 			full.Store, c.Store = c.Store, full
 		})
 		if r := w.call(t, send, sending(message("m", ""))); r.status != http.StatusServiceUnavailable || r.code() != -32603 || r.header.Get("Retry-After") != "1" {
