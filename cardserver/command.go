@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -140,14 +139,11 @@ func readSecret(f *flag.Flag) error {
 	return f.Value.Set(value)
 }
 
-// principal is the form of a name in the access file, which is what checks it.
-var principal = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}(/[A-Za-z0-9][A-Za-z0-9._@+-]{0,63})?$`)
-
 // keyCommand prints the key alone to out, so that it can be kept in a file without having
 // been seen, and what belongs in the access file to errs.
 func keyCommand(args []string, out, errs io.Writer) int {
 	name := "NAME"
-	if len(args) == 1 && principal.MatchString(args[0]) {
+	if len(args) == 1 && auth.IsName(args[0]) {
 		name = args[0]
 	} else if len(args) > 0 {
 		fmt.Fprintln(errs, "key takes the name of a principal, such as acme/ci: letters, digits and . _ @ + -, at most 64 of them each")

@@ -128,9 +128,15 @@ func (a *Access) take(f *file, client Doer) {
 // Anonymous says whether callers are not asked who they are.
 func (a *Access) Anonymous() bool { return a.anonymous }
 
-// Check refuses anonymous callers where anybody could be one: see [CheckAnonymous].
+// Check refuses anonymous callers, unless they are on loopback, where this machine alone can
+// call, or the operator has said so (ERRAND_ACCESS=anonymous).
 func (a *Access) Check(loopback bool) error {
-	return CheckAnonymous(loopback || !a.anonymous, a.said)
+	if loopback || a.said || !a.anonymous {
+		return nil
+	}
+	return errors.New("whoever reaches this address could use the agent and read every task: " +
+		"name the file of those who may call in ERRAND_ACCESS, " +
+		"or set ERRAND_ACCESS=anonymous if something in front asks who they are")
 }
 
 // Identify says who sent r. Any error is a [*Refusal]. It is asked once, at the
@@ -248,19 +254,4 @@ func (a *Access) refuse(r *http.Request, claimed string, err error) *Refusal {
 	}
 
 	return no
-}
-
-// Middleware identifies the caller for what lies behind it, where [From] finds it;
-// refuse writes the answer of those who are not let in.
-func (a *Access) Middleware(refuse func(http.ResponseWriter, *http.Request, *Refusal)) func(http.Handler) http.Handler {
-	return func(h http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			p, err := a.Identify(r)
-			if no, ok := errors.AsType[*Refusal](err); ok {
-				refuse(w, r, no)
-				return
-			}
-			h.ServeHTTP(w, r.WithContext(With(r.Context(), p)))
-		})
-	}
 }

@@ -180,11 +180,14 @@ var (
 	issuerNameForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
 )
 
+// IsName reports whether s has the form of a principal's name.
+func IsName(s string) bool { return nameForm.MatchString(s) }
+
 func checkName(s string) string {
 	switch {
 	case s == Anonymous:
 		return "is what unidentified callers are called: choose another"
-	case !nameForm.MatchString(s):
+	case !IsName(s):
 		return "must be a name such as alice or tenant/alice: letters, digits and . _ @ + -, at most 64 of them each"
 	}
 	return ""

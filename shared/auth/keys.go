@@ -166,7 +166,7 @@ func (k *Keys) load(ctx context.Context) ([]jose.JSONWebKey, error) {
 			Issuer string `json:"issuer"`
 			Keys   string `json:"jwks_uri"`
 		}
-		if err := k.get(ctx, Discovery(k.cfg.Issuer), &doc); err != nil {
+		if err := k.get(ctx, discovery(k.cfg.Issuer), &doc); err != nil {
 			return nil, err
 		}
 		if doc.Issuer != k.cfg.Issuer {
@@ -242,8 +242,8 @@ func (k *Keys) get(ctx context.Context, url string, into any) error {
 	return nil
 }
 
-// Discovery is the address of an issuer's description of itself.
-func Discovery(issuer string) string {
+// discovery is the address of an issuer's description of itself.
+func discovery(issuer string) string {
 	return strings.TrimSuffix(issuer, "/") + "/.well-known/openid-configuration"
 }
 
