@@ -24,7 +24,9 @@ import (
 )
 
 func main() {
-	os.Exit(command(context.Background(), os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+	os.Exit(execute(context.Background(), invocation{
+		args: os.Args[1:], environ: os.Environ(), in: os.Stdin, out: os.Stdout, errs: os.Stderr,
+	}))
 }
 
 // collectLess lets garbage grow to one and a half times what is live, not once: the live heap
