@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"time"
@@ -224,14 +225,13 @@ func marshal(v any) ([]byte, error) {
 // buffers are scratch space: a record is encoded at every commit.
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// unmarshalKeeping decodes strictly first, which costs nothing extra; only a
-// text with unknown fields is decoded again to keep them.
+// unmarshalKeeping decodes a head and returns the fields that it does not know. It decodes
+// strictly first, which costs nothing extra; only a text that fails is decoded again.
 func unmarshalKeeping(text []byte, h *head) (map[string]json.RawMessage, error) {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()
-	err := dec.Decode(h)
-	if err == nil || !strings.Contains(err.Error(), "unknown field") {
-		return nil, err
+	if dec.Decode(h) == nil {
+		return nil, nil
 	}
 
 	*h = head{}
@@ -239,36 +239,16 @@ func unmarshalKeeping(text []byte, h *head) (map[string]json.RawMessage, error) 
 		return nil, err
 	}
 
-	var all map[string]json.RawMessage
-	if err := json.Unmarshal(text, &all); err != nil {
+	var extra map[string]json.RawMessage
+	if err := json.Unmarshal(text, &extra); err != nil {
 		return nil, err
 	}
-
-	known, err := marshal(fullHead())
-	if err != nil {
-		return nil, err
+	for f := range reflect.TypeFor[head]().Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		delete(extra, name)
 	}
 
-	var names map[string]json.RawMessage
-	if err := json.Unmarshal(known, &names); err != nil {
-		return nil, err
-	}
-
-	for name := range names {
-		delete(all, name)
-	}
-
-	return all, nil
-}
-
-// fullHead has every field set, so that its encoding names them all.
-func fullHead() head {
-	now := time.Unix(0, 0).UTC()
-	return head{
-		Metadata: map[string]any{"": 0}, Owner: "x", Made: []Made{{}}, Hooks: []Hook{{}}, Gens: 1, Seq: 1,
-		Notes: []Note{{}}, Told: 1, Epoch: 1, Attempt: 1, Lease: &Lease{}, Wake: &now, Expires: &now,
-		Due: &now, DueLane: "x",
-	}
+	return extra, nil
 }
 
 func withExtra(text []byte, extra map[string]json.RawMessage) ([]byte, error) {
