@@ -36,8 +36,8 @@ func invokeWith(t *testing.T, in io.Reader, args ...string) (out, errs string, c
 	var o, e bytes.Buffer
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir, cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = t.TempDir(), []string{"HOME=/"}, in, &o, &e
-	var exit *exec.ExitError
-	if err := cmd.Run(); err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
+	err = cmd.Run()
+	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited || ctx.Err() != nil {
 		t.Fatalf("%q: %v, %v", args, err, ctx.Err())
 	}
 	return o.String(), e.String(), cmd.ProcessState.ExitCode()
