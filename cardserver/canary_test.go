@@ -275,9 +275,11 @@ func (c *canary) nowhere(places map[string][]byte) {
 	}
 }
 
-// TestP19SecretsAreNowhere: the secrets of webhooks, the keys that seal and sign, and the keys
-// of callers and the model appear in no file, log, queue, store or answer.
-func TestP19SecretsAreNowhere(t *testing.T) {
+// The secrets of webhooks, the keys that seal and sign, and the keys of callers and of the
+// model appear in no file, log, queue, store or answer.
+//
+// Shows P19.
+func TestSecretsAreNowhere(t *testing.T) {
 	t.Parallel()
 
 	t.Run("one process", func(t *testing.T) {

@@ -203,9 +203,11 @@ func TestOverTheNetwork(t *testing.T) {
 	}
 }
 
-// A full disk is told as what it is, a fault of the moment, and leaves nothing behind:
-// the same message is accepted once there is room.
-func TestE8FullDiskIsUnavailable(t *testing.T) {
+// A full disk is answered as a temporary fault and leaves nothing behind: the same message is
+// accepted once there is room.
+//
+// Shows E8.
+func TestFullDiskIsUnavailable(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		full := &fullStore{}
 		full.on.Store(true)

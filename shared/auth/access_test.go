@@ -221,7 +221,8 @@ func TestClientTokenExpiresDuringACall(t *testing.T) { // 35
 	}
 }
 
-func TestAU9ClientKeyRotation(t *testing.T) { // 36
+// Shows AU9.
+func TestClientKeyRotation(t *testing.T) { // 36
 	w := newAccessWorld(t)
 	old, oldHash := auth.NewKey()
 	next, nextHash := auth.NewKey()

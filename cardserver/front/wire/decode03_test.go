@@ -242,9 +242,11 @@ func TestCatalogue03(t *testing.T) {
 	}
 }
 
-// V1, V2: a request is of the version that its shape says, and a header may not say
-// another. Extensions have a name of their own in 0.3.
-func TestV1VersionsByShape(t *testing.T) {
+// The shape of a request decides its version, and a header may not contradict it. In 0.3 the
+// header of extensions has another name.
+//
+// Shows V1.
+func TestVersionsByShape(t *testing.T) {
 	old := request("tasks/get", `{"id":"t1"}`)
 	for _, row := range []struct {
 		body string

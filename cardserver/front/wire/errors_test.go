@@ -155,7 +155,8 @@ func TestCancelledIsNotLogged(t *testing.T) {
 	}
 }
 
-func TestV6ServiceParameters(t *testing.T) {
+// Shows V6.
+func TestServiceParameters(t *testing.T) {
 	ext := &a2a.AgentExtension{URI: "urn:x:b"}
 	outer := a2asrv.NewAuthenticatedUser("ann", nil)
 	var uris []string

@@ -126,8 +126,10 @@ func TestPathsLeadToOperations(t *testing.T) {
 	}
 }
 
-// E9: paths and methods that A2A does not have are A2A errors too.
-func TestE9WhereNothingIs(t *testing.T) {
+// Paths and HTTP methods that A2A does not have are A2A errors too.
+//
+// Shows E9.
+func TestUnknownPathsAndVerbsAreA2AErrors(t *testing.T) {
 	for _, row := range []struct{ method, target, want, allow string }{
 		{"GET", "/nothing", "404 METHOD_NOT_FOUND", ""},
 		{"GET", "//tasks", "404 METHOD_NOT_FOUND", ""},

@@ -146,9 +146,10 @@ func TestStreamErrorBeforeTheFirstEvent(t *testing.T) {
 	}
 }
 
-// A comment comes while the handler has nothing to say, and the sequence ends
-// when the client goes.
-func TestDecision8KeepAliveAndDisconnect(t *testing.T) {
+// A quiet stream gets comments, and the handler's sequence ends when the client goes.
+//
+// Shows decision 8.
+func TestKeepAliveAndDisconnect(t *testing.T) {
 	ended := make(chan error, 1)
 	srv := httptest.NewServer(subscription(func(ctx context.Context) iter.Seq2[a2a.Event, error] {
 		return func(yield func(a2a.Event, error) bool) {
