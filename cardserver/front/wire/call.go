@@ -15,7 +15,7 @@ import (
 	"errand/shared/serve"
 )
 
-// A call is one request on its way through, whatever its binding and version.
+// A call is one request on its way through, of any binding and version.
 type call struct {
 	handler   a2asrv.RequestHandler
 	options   *Options
@@ -24,34 +24,34 @@ type call struct {
 	form      form
 	dialect   dialect.Dialect
 	operation string // for the log
-	streaming bool   // it is answered with a stream
+	streaming bool   // the answer is a stream
 	events    *events
 	cc        *a2asrv.CallContext
 }
 
-// A form is how a binding writes its answers.
+// A form is the way in which a binding writes its answers.
 type form interface {
-	// result appends what is answered, v in the dialect.
+	// result appends the answer v, written in the dialect.
 	result(b []byte, d dialect.Dialect, v any) ([]byte, error)
-	// failure appends what is answered to an error. It cannot fail: details that
-	// have no JSON are left out.
+	// failure appends the answer to an error. It cannot fail: details that have no JSON are
+	// left out.
 	failure(b []byte, p problem) []byte
-	// status is the HTTP status of a failure before anything was answered.
+	// status is the HTTP status of a failure before the first byte of an answer.
 	status(p problem, streaming bool) int
-	// failed is the type of the event that a failure is told in once a stream has
-	// begun; empty: the usual one.
+	// failed is the type of the event for a failure in a stream that has begun; empty: the
+	// usual one.
 	failed() string
 }
 
-// The params of a request are its fields, wherever the binding has them.
+// The params of a request are its fields, from the body, the query and the path.
 type params struct {
-	name    string // what clients call the text
+	name    string // the name that clients have for the text
 	text    []byte // JSON
 	untyped bool   // the text was made of a query, where every value is a string
 	path    path
 }
 
-// A path holds the fields that the path of a request says in HTTP+JSON.
+// A path holds the fields that HTTP+JSON has in the path of a request.
 type path struct{ tenant, task, config string }
 
 // do serves an operation.
@@ -60,7 +60,7 @@ func (c *call) do(o *operation, p params) error {
 	return o.serve(c, p)
 }
 
-// run serves the call, whatever happens.
+// run serves the call and answers every error and panic of it.
 func (c *call) run(serve func() error) {
 	defer func() { // the stream, if there was one, ends after its last error
 		if c.events != nil {
@@ -144,7 +144,7 @@ func (c *call) send(ctx context.Context, cancel context.CancelFunc, all iter.Seq
 	return nil
 }
 
-// fail answers with an error: as an event where events were sent already.
+// fail answers with an error. If events were sent already, the error is an event.
 func (c *call) fail(err error) {
 	p := c.options.report(c.r.Context(), c.operation, err)
 	if c.events != nil && c.events.begun {

@@ -11,8 +11,8 @@ import (
 	"errand/shared/dialect"
 )
 
-// Limits of what a request may hold. The protocol names none but the page size
-// (4.1 to 4.3 of its specification); these are far above what a client needs.
+// Limits of the fields of a request. The protocol names only the page size (4.1 to 4.3 of
+// its specification). The others are far above the needs of a client.
 const (
 	maxDepth      = 100  // containers around a value in params; jsontext would take 10,000
 	maxID         = 256  // bytes of an id or tenant
@@ -30,7 +30,7 @@ const (
 	historyLimit  = math.MaxInt32
 )
 
-// decode makes the request that params describe, and collects what is wrong in them.
+// decode makes the request that params describe, and collects all faults.
 func decode[Req any](p params, d dialect.Dialect, read func(*cursor, *Req)) (*Req, error) {
 	c := newCursor(p.text)
 	c.name, c.untyped, c.said, c.dialect = p.name, p.untyped, p.path, d
@@ -46,8 +46,8 @@ func decode[Req any](p params, d dialect.Dialect, read func(*cursor, *Req)) (*Re
 	return req, nil
 }
 
-// named sets a field that the path may have set: the body may repeat what the path
-// says, as the SDKs do, and say nothing else.
+// named sets a field that the path may have set. The body may repeat the value of the path,
+// as the SDKs do, and have no other.
 func named[T ~string](c *cursor, field *T, said T) {
 	switch {
 	case *field == "":
@@ -142,7 +142,7 @@ func (c *cursor) messageField(m *a2a.Message, name string) {
 	}
 }
 
-// complete checks that a message has what it must have.
+// complete checks that a message has its required fields.
 func (c *cursor) complete(m *a2a.Message) {
 	if m.ID == "" {
 		c.missing("messageId")
@@ -155,8 +155,8 @@ func (c *cursor) complete(m *a2a.Message) {
 	}
 }
 
-// part decodes one part. A null beside real content means absent, as some
-// clients write all four; data alone may be null, which is a JSON value too.
+// part decodes one part. A null beside real content means absent, because some clients
+// write all four fields. Data alone may be null, which is a JSON value too.
 func (c *cursor) part() *a2a.Part {
 	p := &a2a.Part{}
 	contents, nullData := 0, false
@@ -219,8 +219,8 @@ func (c *cursor) getTask(req *a2a.GetTaskRequest) {
 	})
 }
 
-// oneTask decodes what requests about one task have in common; more decodes the
-// fields beside it.
+// oneTask decodes the fields that all requests about one task have; more decodes the
+// others.
 func (c *cursor) oneTask(tenant *string, id *a2a.TaskID, more func(name string)) {
 	*tenant, *id = c.said.tenant, a2a.TaskID(c.said.task)
 	for name := range c.object() {

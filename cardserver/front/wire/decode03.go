@@ -6,9 +6,9 @@ import (
 	"errand/shared/dialect"
 )
 
-// This file reads requests of 0.3. JSON-RPC and HTTP+JSON spell them differently there:
-// the one after the specification's types ("kind", "parts", "user"), the other after its
-// proto ("content", "ROLE_USER"). Both spellings are read in both.
+// This file reads requests of 0.3. Its JSON-RPC has the spelling of the specification's
+// types ("kind", "parts", "user"), its HTTP+JSON that of the proto ("content",
+// "ROLE_USER"). Both bindings read both spellings.
 
 func (c *cursor) sendMessage03(req *a2a.SendMessageRequest) {
 	for name := range c.object() {
@@ -31,7 +31,7 @@ func (c *cursor) sendMessage03(req *a2a.SendMessageRequest) {
 }
 
 // sendConfig03 reads a configuration. In JSON-RPC blocking is the default. In the proto the
-// field is a plain bool, so that a client which says false says nothing.
+// field is a plain bool, so a client that says false sends nothing.
 func (c *cursor) sendConfig03() *a2a.SendMessageConfig {
 	if c.null() {
 		return nil
@@ -84,7 +84,7 @@ func (c *cursor) message03() *a2a.Message {
 
 func (c *cursor) listTasks03(req *a2a.ListTasksRequest) { c.query(req, (*cursor).state03) }
 
-// state03 decodes a state to filter by, which the form of the proto alone can do.
+// state03 decodes a state to filter by, which only the form of the proto has.
 func (c *cursor) state03() a2a.TaskState { return c.stateNamed(dialect.Canceled03REST) }
 
 func (c *cursor) role03() a2a.MessageRole {
@@ -140,8 +140,8 @@ func (c *cursor) part03() *a2a.Part {
 	return p
 }
 
-// unwrap03 is the value that a data part was made of: in the proto it lies in an object
-// of its own, and what is no object was wrapped in one.
+// unwrap03 returns the value that a data part was made of. In the proto it lies in an
+// object of its own. A value that is not an object was wrapped in one.
 func unwrap03(p *a2a.Part, data any, proto bool) any {
 	object, _ := data.(map[string]any)
 	if inner, ok := object["data"]; ok && proto {
@@ -181,7 +181,7 @@ func (c *cursor) file03(p *a2a.Part) {
 }
 
 // createPushConfig03 reads the config of JSON-RPC, and the two forms that clients of
-// HTTP+JSON send: the proto's request, and what its HTTP rule says is the body of one.
+// HTTP+JSON send: the proto's request, and the body that its HTTP rule names.
 func (c *cursor) createPushConfig03(cfg *a2a.PushConfig) {
 	cfg.TaskID = a2a.TaskID(c.said.task)
 	id := c.outerPushConfig03(cfg)
@@ -239,7 +239,7 @@ func (c *cursor) auth03() *a2a.PushAuthInfo {
 		switch name {
 		case "schemes":
 			if all := list(c, maxModes, func(c *cursor) string { return c.label(maxScheme) }); len(all) > 0 {
-				auth.Scheme = all[0] // the one preferred
+				auth.Scheme = all[0] // the preferred one
 			}
 		case "credentials":
 			auth.Credentials = c.label(maxToken)
@@ -251,7 +251,8 @@ func (c *cursor) auth03() *a2a.PushAuthInfo {
 	return auth
 }
 
-// getPushConfig03 reads the id of a config, or none for the first one: 0.3 leaves it optional.
+// getPushConfig03 reads the id of a config, or none for the first config: 0.3 leaves the id
+// optional.
 func (c *cursor) getPushConfig03(req *a2a.GetTaskPushConfigRequest) {
 	c.onePushConfig03(&req.TaskID, &req.ID)
 }

@@ -2,8 +2,8 @@ package wire
 
 import "github.com/a2aproject/a2a-go/v2/a2a"
 
-// pushConfig decodes the shape of a webhook config. Where it may point and which
-// schemes the sender can perform is the handler's to say.
+// pushConfig decodes the shape of a webhook config. The handler decides which URLs and
+// schemes are welcome.
 func (c *cursor) pushConfig(cfg *a2a.PushConfig) {
 	for name := range c.object() {
 		switch name {

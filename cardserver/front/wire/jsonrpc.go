@@ -14,13 +14,13 @@ import (
 	"errand/shared/dialect"
 )
 
-// JSONRPC serves the JSON-RPC bindings of A2A 1.0 (section 9) and 0.3 at whatever path
-// it is mounted. The names of the methods tell the versions apart.
+// JSONRPC serves the JSON-RPC bindings of A2A 1.0 (section 9) and 0.3 at every path. The
+// names of the methods tell the versions apart.
 //
-// An error of an operation is answered with HTTP 200, as clients of JSON-RPC
-// expect, except what concerns HTTP itself (405, 408, 413, 415) and 503. A stream
-// that fails before its first event is answered as plain JSON with the status of
-// the error: a client that waits for events takes 200 for a stream without any.
+// An error of an operation is answered with HTTP 200, as clients of JSON-RPC expect, except
+// for errors of HTTP itself (405, 408, 413, 415) and 503. A stream that fails before its
+// first event is answered as plain JSON with the status of the error, because a client that
+// waits for events takes 200 for a stream without any.
 //
 // The sequence of a stream must end when its context ends.
 func JSONRPC(h a2asrv.RequestHandler, o Options) http.Handler {
@@ -69,9 +69,9 @@ func (c *call) serveRPC(f *rpcForm) error {
 type rpcForm struct {
 	id string // as the client wrote it
 
-	// Errors have no data. 0.3 leaves open what that is: some of its clients read only an
-	// object there and some only the list of 1.0, and fail to read the whole error
-	// otherwise.
+	// bare errors have no data. 0.3 does not define it: some clients of 0.3 read only an
+	// object there and some only the list of 1.0, and each fails to read the whole error
+	// if data has the other form.
 	bare bool
 }
 
@@ -100,7 +100,7 @@ func (f *rpcForm) failure(b []byte, p problem) []byte {
 	}
 	b = append(f.begin(b), `,"error":`...)
 	b, err := dialect.V1.Append(b, told)
-	if err != nil { // what a handler put into the details has no JSON
+	if err != nil { // details of a handler that have no JSON
 		told.Data = nil
 		b, _ = dialect.V1.Append(b, told)
 	}
@@ -118,15 +118,15 @@ func (f *rpcForm) failed() string { return "" }
 
 const null = "null"
 
-// An envelope is a JSON-RPC request, its params not yet decoded.
+// An envelope is a JSON-RPC request whose params are not decoded yet.
 type envelope struct {
-	id     string // null unless it is a valid one
+	id     string // null unless the request has a valid one
 	method string
 	params []byte
 }
 
-// parseEnvelope checks the whole text and takes it apart. The id is there even
-// with an error, where one was read before it.
+// parseEnvelope checks the whole text and takes it apart. If the id was read before an
+// error, the envelope has it beside the error.
 func parseEnvelope(body []byte) (envelope, error) {
 	c := newCursor(body)
 	kind := c.d.PeekKind()
@@ -182,8 +182,8 @@ func (c *cursor) envelope(body []byte) envelope {
 	return env
 }
 
-// validID tells whether raw can be an id. Fractions and exponents are left out:
-// JSON-RPC advises against them, and no two programs write them alike.
+// validID tells whether raw can be an id. Fractions and exponents cannot: JSON-RPC advises
+// against them, and no two programs write them alike.
 func validID(raw jsontext.Value) bool {
 	switch raw.Kind() {
 	case jsontext.KindString, jsontext.KindNull:
@@ -194,9 +194,9 @@ func validID(raw jsontext.Value) bool {
 	return false
 }
 
-// notJSON says where and why the text of a request is refused. Text is also refused
-// that some readers take and others change: a name given twice, half a surrogate
-// pair, bytes that are not UTF-8 (RFC 7493).
+// notJSON says where and why the text of a request is refused. Some texts that other
+// readers accept and change are refused too: a repeated name, half a surrogate pair, bytes
+// that are not UTF-8 (RFC 7493).
 func notJSON(err error) error {
 	message := "the body is not JSON: "
 	if s, ok := errors.AsType[*jsontext.SyntacticError](err); ok {

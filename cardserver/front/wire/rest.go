@@ -15,12 +15,11 @@ import (
 	"errand/shared/dialect"
 )
 
-// REST serves the HTTP+JSON bindings of A2A 1.0 (section 11) and, under /v1, 0.3. It
-// answers every path and method: one that the protocol does not have is an A2A error
-// too (404, 405).
+// REST serves the HTTP+JSON bindings of A2A 1.0 (section 11) and, under /v1, of 0.3. It
+// answers every path and HTTP method: an unknown one gets an A2A error too (404, 405).
 //
-// Path, query and body are read as what JSON-RPC has in its params, so that a request
-// means the same in both bindings and is refused for the same reasons.
+// Path, query and body become the params that JSON-RPC would have, so that a request means
+// the same in both bindings and is refused for the same reasons.
 //
 // The sequence of a stream must end when its context ends.
 func REST(h a2asrv.RequestHandler, o Options) http.Handler {
@@ -65,7 +64,7 @@ func (c *call) serveREST() error {
 
 	if c.r.Method == http.MethodPost {
 		p.text, err = c.body(o)
-	} else { // where a body means nothing
+	} else { // where HTTP gives a body no meaning
 		p.untyped = true
 		p.text, err = queryParams(c.r.URL.RawQuery)
 	}
@@ -76,7 +75,7 @@ func (c *call) serveREST() error {
 	return c.do(o, p)
 }
 
-// checkTenant holds a tenant in a path to what one in a body must be.
+// checkTenant applies the rules for a tenant in a body to one in a path.
 func checkTenant(tenant string) error {
 	text, err := jsontext.AppendQuote(nil, tenant)
 	if err != nil {
@@ -89,8 +88,8 @@ func checkTenant(tenant string) error {
 	return nil
 }
 
-// body is the params that a POST sends. A request that needs none may have no body at
-// all, and then no type of it.
+// body is the params of a POST. A request that needs none may have no body at all, and then
+// no Content-Type.
 func (c *call) body(o *operation) ([]byte, error) {
 	if o.bodyless && c.r.ContentLength == 0 {
 		return []byte("{}"), nil
@@ -105,15 +104,15 @@ func (c *call) body(o *operation) ([]byte, error) {
 	return text, err
 }
 
-// A place is where a path leads.
+// A place is the end of a path.
 type place struct {
 	path       path
 	version03  bool
 	operations []*operation // one at least, each with verbs of its own
 }
 
-// route finds where a path leads; ok is false when it leads nowhere. Segments are
-// unescaped one by one, so that an id cannot pass for a path.
+// route finds the place of a path; ok is false if there is none. Segments are unescaped one
+// by one, so that an id cannot pass for a path.
 func route(escaped string) (p place, ok bool) {
 	rest, ok := strings.CutPrefix(escaped, "/")
 	if !ok {
@@ -163,8 +162,8 @@ func (p *place) lead(segments []string) bool {
 	return len(p.operations) > 0
 }
 
-// match compares a path with the pattern of an operation, and takes from it the fields
-// that the pattern names.
+// match compares a path with the pattern of an operation, and takes from the path the
+// fields that the pattern names.
 func match(pattern string, segments []string) (at path, ok bool) {
 	for want := range strings.SplitSeq(pattern, "/") {
 		if len(segments) == 0 {
@@ -191,7 +190,7 @@ func match(pattern string, segments []string) (at path, ok bool) {
 	return at, len(segments) == 0
 }
 
-// A restForm writes bare results, and errors as 11.6 has them.
+// A restForm writes bare results, and errors in the form of 11.6.
 type restForm struct{}
 
 func (restForm) result(b []byte, d dialect.Dialect, v any) ([]byte, error) {
@@ -215,7 +214,7 @@ func (restForm) failure(b []byte, p problem) []byte {
 	}
 	told := body{status{p.class.status, p.grpc, p.message, p.details}}
 	out, err := dialect.V1.Append(b, told)
-	if err != nil { // what a handler put into the details has no JSON
+	if err != nil { // details of a handler that have no JSON
 		told.Error.Details = nil
 		out, _ = dialect.V1.Append(b, told)
 	}
@@ -226,8 +225,8 @@ func (restForm) status(p problem, _ bool) int { return p.class.status }
 
 func (restForm) failed() string { return "error" }
 
-// A restForm03 writes errors so that clients of 0.3 find them, which never had one form:
-// some read the code of JSON-RPC at the top, some what became 1.0's.
+// A restForm03 writes errors in two places, because 0.3 never had one form: some clients
+// read the code of JSON-RPC at the top, some the form that 1.0 adopted.
 type restForm03 struct{ restForm }
 
 func (restForm03) failure(b []byte, p problem) []byte {
@@ -246,8 +245,8 @@ func (restForm03) failure(b []byte, p problem) []byte {
 	return out
 }
 
-// queryParams makes an object of a query, whose values are all strings. Fields are known
-// by their JSON names and by the proto's; others are passed over, as in a body.
+// queryParams makes an object of a query, whose values are all strings. It knows fields by
+// their JSON names and by those of the proto, and ignores others, as in a body.
 func queryParams(raw string) ([]byte, error) {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
