@@ -50,7 +50,7 @@ func usage() string {
 	return text
 }
 
-// Exit codes: misuse is told apart from failure, as usual.
+// Exit codes tell misuse apart from failure, as usual.
 const (
 	succeeded = 0
 	failed    = 1
@@ -143,7 +143,8 @@ func smokeCommand(ctx context.Context, i invocation) int {
 	return succeeded
 }
 
-// readSecret replaces @FILE by what is in the file. It repeats nothing of a value.
+// readSecret replaces @FILE by the content of the file. Its errors repeat no part of a
+// value.
 func readSecret(f *flag.Flag) error {
 	value := f.Value.String()
 	if path, ok := strings.CutPrefix(value, "@"); ok {
@@ -162,8 +163,8 @@ func readSecret(f *flag.Flag) error {
 	return f.Value.Set(value)
 }
 
-// keyCommand prints the key alone to out, so that it can be kept in a file without having
-// been seen, and what belongs in the access file to errs.
+// keyCommand prints only the key to out, so that it can go into a file unseen, and the
+// entry for the access file to errs.
 func keyCommand(_ context.Context, i invocation) int {
 	name, args, errs := "NAME", i.args, i.errs
 	if len(args) == 1 && auth.IsName(args[0]) {
@@ -188,8 +189,8 @@ This is the key: it is shown once and kept nowhere. Its hash goes into the acces
 	return succeeded
 }
 
-// keysCommand prints a ring alone to out, so that it can be stored without having been
-// seen, and what to do with it to errs.
+// keysCommand prints only the ring to out, so that it can be stored unseen, and the advice
+// about it to errs.
 func keysCommand(_ context.Context, i invocation) int {
 	errs := i.errs
 	flags := flag.NewFlagSet("keys", flag.ContinueOnError)
@@ -259,8 +260,8 @@ and open what they sealed for as long as it is kept.
 	return succeeded
 }
 
-// readKeys reads what must hold a ring; what holds nothing is a mistake, of which a
-// new ring would make a loss.
+// readKeys reads a ring. An empty file is a mistake: a new ring in its place would lose the
+// old keys.
 func readKeys(path string, in io.Reader) (string, error) {
 	if path != "-" {
 		file, err := os.Open(path)

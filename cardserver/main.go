@@ -29,8 +29,8 @@ func main() {
 	}))
 }
 
-// collectLess lets garbage grow to one and a half times what is live, not once: the live heap
-// is a few MiB, and a tenth of the processor went into collecting it. GOGC wins.
+// collectLess lets garbage grow to one and a half times the live heap, not once: the live
+// heap is a few MiB, and collecting it took a tenth of the processor. GOGC wins.
 func collectLess() {
 	const usual = 100
 	if was := debug.SetGCPercent(3 * usual / 2); was != usual {
@@ -95,8 +95,8 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	return serve.Run(ctx, l, door, options)
 }
 
-// modelName is what people are told of who answers; elsewhere than in one process the
-// front door knows the definition only.
+// modelName is the name that people see. A front door without a worker knows only the
+// definition's.
 func modelName(p *setup.Parts) string {
 	if p.Model == nil {
 		return p.Agent.Model
@@ -104,7 +104,7 @@ func modelName(p *setup.Parts) string {
 	return p.Model.Name()
 }
 
-// announce tells whoever started the program who answers, and last, where.
+// announce prints the model and, last, the address, for the person who started the program.
 func announce(out io.Writer, l net.Listener, env setup.Env, parts *setup.Parts) {
 	local := loopback.Is(l.Addr().String())
 	switch {
@@ -126,7 +126,7 @@ func announce(out io.Writer, l net.Listener, env setup.Env, parts *setup.Parts) 
 	fmt.Fprintf(out, "%s is at %s (card: %s%s)\n", parts.Agent.Name, url, url, card.Path)
 }
 
-// address is where the agent is, as far as it knows.
+// address is the agent's address, as far as the program knows it.
 func address(l net.Listener, parts *setup.Parts) string {
 	if parts.URL != "" {
 		return parts.URL

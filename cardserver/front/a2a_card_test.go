@@ -14,9 +14,9 @@ import (
 	"errand/shared/card"
 )
 
-// The tests in the files a2a_*.go are named after the requirements of docs/conformance.md.
+// The tests in the files a2a_*.go show the requirements of docs/conformance.md.
 
-// code runs any operation and is the code of its error, or 0: also when the answer is a
+// code runs any operation and returns the code of its error, or 0. The answer may be a
 // stream, which must end by itself.
 func (w *world) code(t testing.TB, operation, params string, edit ...func(*http.Request)) int {
 	t.Helper()

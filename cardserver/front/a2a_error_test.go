@@ -16,14 +16,14 @@ import (
 
 const infoType = "type.googleapis.com/google.rpc.ErrorInfo"
 
-// The faults that a client can make or meet at this front door, and what they are called.
+// The faults that a client can make or meet at this front door, and their names.
 type fault struct {
 	operation, params string
 	code, status      int // of JSON-RPC, and of HTTP+JSON
 	grpc, reason      string
 }
 
-// faulty is a world in which every fault of the list can be made.
+// faulty is a world for every fault of the list.
 func faulty(t testing.TB, b binding) (*world, []fault) {
 	full := &fullStore{}
 	w := b.world(t, func(c *front.Config) {
@@ -97,7 +97,7 @@ func TestBindingsAgreeOnErrors(t *testing.T) {
 	w1, faults := faulty(t, jsonrpc)
 	w2, _ := faulty(t, rest)
 	for _, f := range faults {
-		if f.reason == "PARSE_ERROR" { // it tells a place in the body, and bodies differ
+		if f.reason == "PARSE_ERROR" { // it names a place in the body, and bodies differ
 			continue
 		}
 		one, two := w1.call(t, f.operation, f.params), w2.call(t, f.operation, f.params)

@@ -19,8 +19,8 @@ import (
 	"errand/shared/task"
 )
 
-// refused sends what must be refused with a code and, for params, a field, and must
-// change nothing.
+// refused sends a request that must be refused with a code and, for params, a field, and
+// must change nothing.
 func (w *world) refused(t testing.TB, operation, params string, code int, field string) reply {
 	t.Helper()
 	before := w.versions(t)
@@ -126,7 +126,7 @@ func TestAuthRequired(t *testing.T) {
 	})
 }
 
-// A repeated message is the same task, by whichever operation: a wait goes on and a stream
+// A repeated message is the same task in every operation: a wait goes on and a stream
 // resumes. Another message with its id is refused.
 //
 // Shows M25, decision 3.
@@ -162,7 +162,7 @@ func TestSameMessageIsTheSameTask(t *testing.T) {
 	})
 }
 
-// nowhere is a queue whose jobs nobody runs.
+// nowhere is a queue whose jobs never run.
 type nowhere struct{}
 
 func (nowhere) Add(context.Context, queue.Job) error { return nil }

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// raw is every event of a stream as it came: the data behind "data: ".
+// raw is every event of a stream as the client gets it: the data behind "data: ".
 func (s *stream) raw() []string {
 	var all []string
 	for line := range strings.Lines(s.text()) {
@@ -22,7 +22,7 @@ func (s *stream) raw() []string {
 	return all
 }
 
-// bodies is every event of a stream, without what the binding puts around it.
+// bodies is every event of a stream, without the frame of the binding.
 func (s *stream) bodies(t testing.TB) []map[string]map[string]any {
 	t.Helper()
 	var all []map[string]map[string]any

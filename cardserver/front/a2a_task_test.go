@@ -14,7 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A page has 50 tasks unless the client asks for 1 to 100, and says how large it could be.
+// A page has 50 tasks unless the client asks for 1 to 100, and the answer names this
+// number.
 //
 // Shows G8, decision 15.
 func TestPageSize(t *testing.T) {
@@ -106,7 +107,7 @@ func TestCancelReachesStreamsAndWebhooks(t *testing.T) {
 		if due := r.Behind(w.now()); len(due) != 1 || len(r.Notes) != 1 || r.Notes[0].State != a2a.TaskStateCanceled {
 			t.Errorf("webhooks %+v are to be told %+v", due, r.Notes)
 		}
-		if got := <-asked; got != id { // its job publishes the news
+		if got := <-asked; got != id { // its job publishes the new notes
 			t.Errorf("a job was added for %s", got)
 		}
 		w.refused(t, "CancelTask", byID("nobody-has-this"), -32001, "")

@@ -26,8 +26,8 @@ func version(header, query string) func(*http.Request) {
 	}
 }
 
-// getting reads a task in 0.3 or 1.0, over either binding; says is in the answer of a task
-// that is submitted.
+// getting reads a task in 0.3 or 1.0, over either binding; says is in the answer for a
+// submitted task.
 var getting = []struct {
 	name, own string
 	via       binding

@@ -1,9 +1,9 @@
-// Package front is the front door: the A2A operations over the task records, and
-// the HTTP surface that carries them.
+// Package front is the front door: the A2A operations over the task records, and the HTTP
+// handler that carries them.
 //
-// It accepts, reads and cancels; it never runs a task and sees neither model nor
-// bus. What a message becomes is shared/desk's, what may change in a record is
-// shared/task's, what is valid JSON-RPC is wire's.
+// It accepts, reads and cancels. It never runs a task, and sees neither model nor bus.
+// Package shared/desk turns messages into records, shared/task decides how a record may
+// change, and wire checks requests.
 package front
 
 import (
@@ -37,7 +37,7 @@ type Config struct {
 	Push   http.Handler  // the API about webhooks, below /push/, so that no tenant has that name
 	Log    *slog.Logger
 
-	CheckURL func(raw string) error // may a webhook be sent there; the error is for the client
+	CheckURL func(raw string) error // whether a webhook may be sent there; the error is for the client
 	IDTokens bool                   // webhooks can be sent with an ID token of a service account
 
 	Model    string // the name that people know the model by
@@ -56,8 +56,7 @@ type operations struct {
 
 var _ a2asrv.RequestHandler = (*operations)(nil)
 
-// load reads a record the caller may see. Whoever may not is told that it does
-// not exist (E7).
+// load reads a record that the caller may see. For any other caller it does not exist (E7).
 func (o *operations) load(ctx context.Context, tenant string, id a2a.TaskID) (task.Record, error) {
 	owner, err := caller(ctx, tenant)
 	if err != nil {
@@ -82,8 +81,8 @@ func (o *operations) GetTask(ctx context.Context, req *a2a.GetTaskRequest) (*a2a
 	return recent(r.View(), req.HistoryLength), nil
 }
 
-// SendMessage implements the operation: it accepts the message and, unless asked
-// to return at once, waits until the task has ended or waits for its client.
+// SendMessage implements the operation: it accepts the message and, unless asked to return
+// at once, waits until the task has ended or waits for its client.
 func (o *operations) SendMessage(ctx context.Context, req *a2a.SendMessageRequest) (a2a.SendMessageResult, error) {
 	r, err := o.accept(ctx, req)
 	if err != nil {
@@ -125,8 +124,8 @@ func (o *operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 	return r, nil
 }
 
-// wait follows the task until it has ended or waits for its client, at most for
-// the blocking wait; then the task is answered as it is (B1).
+// wait follows the task until it has ended or waits for its client, but no longer than a
+// blocking send may wait. Then the answer is the task as it is (decision 1).
 func (o *operations) wait(ctx context.Context, r task.Record) task.Record {
 	ctx, cancel := context.WithTimeout(ctx, o.cfg.Wait)
 	defer cancel()
@@ -142,8 +141,8 @@ func (o *operations) wait(ctx context.Context, r task.Record) task.Record {
 	return r
 }
 
-// SendStreamingMessage implements the operation. The stream ends when the task has
-// ended or needs input; it stays open while the task waits for authorization (B7).
+// SendStreamingMessage implements the operation. The stream ends when the task has ended or
+// needs input. It stays open while the task waits for authorization (decision 7).
 func (o *operations) SendStreamingMessage(ctx context.Context, req *a2a.SendMessageRequest) iter.Seq2[a2a.Event, error] {
 	return func(yield func(a2a.Event, error) bool) {
 		r, err := o.accept(ctx, req)
@@ -177,9 +176,8 @@ func (o *operations) SubscribeToTask(ctx context.Context, req *a2a.SubscribeToTa
 	}
 }
 
-// stream yields the task as r has it and then every event after that (R15). A
-// reader that falls behind what the record keeps is cut off: it subscribes again
-// and begins with a snapshot.
+// stream yields the task as r has it and then every later event (R15). A reader that falls
+// behind the record's log is cut off: it subscribes again and begins with a snapshot.
 func (o *operations) stream(ctx context.Context, r task.Record, history *int, last func(a2a.TaskState) bool, yield func(a2a.Event, error) bool) {
 	request := ctx
 	ctx, cancel := context.WithTimeout(request, o.cfg.StreamAge)
@@ -209,14 +207,14 @@ func (o *operations) stream(ctx context.Context, r task.Record, history *int, la
 	}
 
 	switch {
-	case request.Err() != nil: // a client that is still there must not take it for the end
+	case request.Err() != nil: // a client that is still there must not take this for the end of the task
 		yield(nil, wire.Unavailable(time.Second, errStopped))
 	case ctx.Err() == nil:
 		yield(nil, wire.Unavailable(time.Second, errBroken))
 	}
 }
 
-// CancelTask implements the operation (R8): it is decided here, in one write.
+// CancelTask implements the operation (R8). One write decides it.
 func (o *operations) CancelTask(ctx context.Context, req *a2a.CancelTaskRequest) (*a2a.Task, error) {
 	r, err := o.load(ctx, req.Tenant, req.ID)
 	if err != nil {
@@ -236,7 +234,7 @@ func (o *operations) CancelTask(ctx context.Context, req *a2a.CancelTaskRequest)
 	return r.View(), nil
 }
 
-// GetExtendedAgentCard implements the operation: the card declares none.
+// GetExtendedAgentCard implements the operation. The card declares no extended card.
 func (o *operations) GetExtendedAgentCard(ctx context.Context, req *a2a.GetExtendedAgentCardRequest) (*a2a.AgentCard, error) {
 	if _, err := caller(ctx, req.Tenant); err != nil {
 		return nil, err
@@ -244,15 +242,14 @@ func (o *operations) GetExtendedAgentCard(ctx context.Context, req *a2a.GetExten
 	return nil, a2a.NewError(a2a.ErrUnsupportedOperation, "this agent has no extended card")
 }
 
-// Why a stream was ended before its task.
+// Reasons to end a stream before its task.
 var (
 	errBehind  = errors.New("the stream fell behind")
 	errBroken  = errors.New("the task cannot be watched")
 	errStopped = errors.New("the server is stopping, or the client has gone")
 )
 
-// failure gives errors of the layers below the words for a client. It is the one
-// place that does.
+// failure is the one place that turns errors of the layers below into words for a client.
 func failure(err error) error {
 	switch {
 	case errors.Is(err, task.ErrNotFound):
@@ -277,7 +274,7 @@ func failure(err error) error {
 	return wire.Unavailable(time.Second, err)
 }
 
-// recent is t with at most n messages of history, the newest ones; nil is all.
+// recent is t with at most n messages of history, the newest ones; nil means all.
 func recent(t *a2a.Task, n *int) *a2a.Task {
 	if n == nil || len(t.History) <= *n {
 		return t

@@ -17,8 +17,8 @@ import (
 	"errand/shared/serve"
 )
 
-// New makes the handler of all that clients call: the card, both bindings, the key set, the
-// API about webhooks, and a page for people.
+// New makes the handler of all paths that clients call: the card, both bindings, the key
+// set, the API about webhooks, and a page for people.
 func New(cfg Config) http.Handler {
 	if cfg.Wait == 0 {
 		cfg.Wait = 55 * time.Second
@@ -38,7 +38,7 @@ func New(cfg Config) http.Handler {
 			cfg.Keys.ServeJWKS(w, r)
 		case strings.HasPrefix(r.URL.Path, "/push/"):
 			cfg.Push.ServeHTTP(w, r)
-		case r.URL.Path != "/" && r.URL.Path != "": // none is in a request that names the whole address
+		case r.URL.Path != "/" && r.URL.Path != "": // a request that names the whole address has no path
 			rest.ServeHTTP(w, r)
 		case r.Method == http.MethodGet || r.Method == http.MethodHead:
 			page(w, r)
@@ -54,9 +54,9 @@ func New(cfg Config) http.Handler {
 	return sameOrigin(h)
 }
 
-// sameOrigin refuses what a web page of another site sends: it could cancel a task with
-// a POST that has no body, for which browsers ask nobody. Clients that are no browsers
-// say nothing of an origin.
+// sameOrigin refuses the requests of web pages of other sites. Such a page could cancel a
+// task with a POST without a body, which browsers send without asking the site. Clients
+// that are not browsers send no origin.
 func sameOrigin(h http.Handler) http.Handler {
 	guard := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -68,9 +68,8 @@ func sameOrigin(h http.Handler) http.Handler {
 	})
 }
 
-// knownHosts refuses requests whose Host is not this machine. Without it a web
-// page could reach a listener on loopback under a name of its own (DNS rebinding)
-// and spend the user's key.
+// knownHosts refuses requests whose Host is not this machine. Without it a web page could
+// reach a listener on loopback under its own name (DNS rebinding) and spend the user's key.
 func (o *operations) knownHosts(h http.Handler) http.HandlerFunc {
 	own := ""
 	if u, err := url.Parse(o.cfg.URL); err == nil {
@@ -89,7 +88,7 @@ func (o *operations) knownHosts(h http.Handler) http.HandlerFunc {
 //go:embed page.html
 var pageText string
 
-// page shows people what this is and how to send to it.
+// page shows people the agent and how to send to it.
 func (o *operations) page() http.HandlerFunc {
 	t := template.Must(template.New("page").Parse(pageText))
 	return func(w http.ResponseWriter, r *http.Request) {

@@ -33,8 +33,8 @@ func get(h http.Handler, method, path string, edit ...func(*http.Request)) (*htt
 	return res, string(body)
 }
 
-// On loopback only this machine's names are answered: a web page that has its own
-// name point here must not spend the user's key.
+// On loopback only this machine's names are answered: a web page whose own name points here
+// must not spend the user's key.
 func TestLoopbackAnswersOnlyItsOwnHosts(t *testing.T) {
 	local := newWorld(t)
 	named := newWorld(t, func(s *front.Config) { s.URL = "https://agent.example.com" })
@@ -82,8 +82,8 @@ func TestLoopbackAnswersOnlyItsOwnHosts(t *testing.T) {
 	}
 }
 
-// What a web page can send to another site without asking is refused, and asking is
-// not answered.
+// The requests that a web page can send to another site without asking are refused, and a
+// preflight is not answered.
 func TestWebPagesCannotSend(t *testing.T) {
 	w := newWorld(t)
 	body := request(send, sending(message("m", "")))
@@ -130,7 +130,7 @@ func TestWebPagesCannotSend(t *testing.T) {
 	}
 }
 
-// The page says who answers, and nothing of the agent's becomes markup.
+// The page names the model that answers, and nothing of the agent's becomes markup.
 func TestPage(t *testing.T) {
 	w := newWorld(t, func(s *front.Config) {
 		a := *s.Agent
@@ -156,7 +156,7 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// Whatever is asked for has an answer.
+// Every path has an answer.
 func TestPaths(t *testing.T) {
 	w := newWorld(t)
 	const cardPath = "/.well-known/agent-card.json"

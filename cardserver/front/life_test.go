@@ -236,7 +236,7 @@ func TestCancelEndsTheTask(t *testing.T) {
 			t.Errorf("C4: metadata is %v", meta)
 		}
 
-		if id := <-asked; id != running.ID() { // whoever gets it publishes the news
+		if id := <-asked; id != running.ID() { // the job publishes the note
 			t.Errorf("a job for %s was added", id)
 		}
 

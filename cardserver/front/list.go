@@ -15,10 +15,10 @@ import (
 
 const defaultPage = 50 // G8
 
-// ListTasks implements the operation. Tasks that change while a client pages may
-// come twice or not at all; all others come exactly once (B14). Without
-// historyLength no history is listed. Artifacts that nobody asked for are left to the
-// transport, which writes none.
+// ListTasks implements the operation. Tasks that change while a client pages may come twice
+// or not at all; all others come exactly once (decision 14). Without historyLength no
+// history is listed. Artifacts that were not asked for are left to the transport, which
+// does not write them.
 func (o *operations) ListTasks(ctx context.Context, req *a2a.ListTasksRequest) (*a2a.ListTasksResponse, error) {
 	owner, err := caller(ctx, req.Tenant)
 	if err != nil {
@@ -76,7 +76,7 @@ func (o *operations) ListTasks(ctx context.Context, req *a2a.ListTasksRequest) (
 	return out, nil
 }
 
-// listHash tells lists of other owners or filters apart.
+// listHash tells the lists of different owners and filters apart.
 func listHash(q task.Query) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %d", q.Owner, q.Context, q.State, q.Since.UnixNano()))
 	return base64.RawURLEncoding.EncodeToString(sum[:9])

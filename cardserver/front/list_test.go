@@ -168,8 +168,8 @@ func TestFiltersHoldTogether(t *testing.T) {
 	})
 }
 
-// The tasks of a list are counted at its first page. Later ones say the same, and a token
-// of before it held the total is still taken.
+// The tasks of a list are counted at its first page. Later pages repeat the total, and a
+// token from before tokens held it is still good.
 func TestTotalIsCountedOnce(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
@@ -194,7 +194,8 @@ func TestTotalIsCountedOnce(t *testing.T) {
 	})
 }
 
-// A count that would take too long is refused by the name of the filter that makes it long.
+// A count that would take too long is refused, and the error names the filter that makes it
+// long.
 func TestListThatCannotBeCounted(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t, func(c *front.Config) { c.Store = uncountable{c.Store} })
@@ -209,15 +210,14 @@ func (uncountable) List(context.Context, task.Query) (task.Page, error) {
 	return task.Page{}, task.ErrCount
 }
 
-// FuzzPageToken sends any token: it is refused, unless it is one that this very list
-// would give.
+// FuzzPageToken sends any token. It is refused unless this very list could give it.
 func FuzzPageToken(f *testing.F) {
 	w := newWorld(f)
 	for i := range 3 {
 		w.insert(anonymous, fmt.Sprint(i), a2a.TaskStateSubmitted)
 	}
 
-	// The letters are part of the form that tokens have; so is their order.
+	// The letters and their order are part of the form of tokens.
 	type token struct {
 		A int64  `json:"a"`
 		I string `json:"i"`

@@ -170,7 +170,7 @@ func TestInlineConfigIsKept(t *testing.T) {
 	})
 }
 
-// The hooks of a task are bounded together, and the error says that it is they.
+// The hooks of a task are bounded together, and the error names them as the reason.
 func TestHooksAreBoundedTogether(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)

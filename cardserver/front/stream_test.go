@@ -67,7 +67,7 @@ func TestWhenStreamsEnd(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		for _, row := range []struct {
 			state a2a.TaskState
-			sent  []string // what the stream of the message says
+			sent  []string // the words in the stream of the message
 		}{
 			{a2a.TaskStateInputRequired, []string{"task SUBMITTED", "WORKING", "INPUT_REQUIRED"}},
 			{a2a.TaskStateAuthRequired, []string{"task SUBMITTED", "WORKING", "AUTH_REQUIRED", "CANCELED"}},
@@ -139,7 +139,7 @@ func TestStreamsDoNotAffectEachOther(t *testing.T) {
 		}
 
 		gone.cancel()
-		// The last word is for a client that is still there while the server stops.
+		// The last event is for a client that is still there while the server stops.
 		if got := gone.ended(t); !slices.Equal(got, []string{"task WORKING", "error -32603"}) {
 			t.Errorf("the stream that was closed said %v", got)
 		}
@@ -207,7 +207,7 @@ func TestStreamsEndAtTheirAge(t *testing.T) {
 	})
 }
 
-// A watch that breaks off is begun again, and nothing said meanwhile is lost.
+// A watch that breaks off is begun again, and no event is lost in between.
 func TestBrokenWatchIsBegunAgain(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		var cuts atomic.Int32
@@ -225,8 +225,8 @@ func TestBrokenWatchIsBegunAgain(t *testing.T) {
 	})
 }
 
-// A stream that ends before its task says so: its client would take the silence for
-// the end.
+// A stream that ends before its task says so, or its client would take the silence for the
+// end.
 func TestWatchOfWhatIsGoneIsAnError(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t, func(c *front.Config) {
@@ -302,7 +302,7 @@ func TestThousandSubscribersSeeTheSame(t *testing.T) {
 
 		all()
 		r = w.say(r, chunk("a", "one", false))
-		all() // now every one of them follows
+		all() // now all of them follow
 		for i := range 10 {
 			r = w.say(r, chunk("a", fmt.Sprint(i), true))
 		}

@@ -33,8 +33,8 @@ import (
 	"errand/shared/task"
 )
 
-// A world is the front door on a real store and a real queue. Nobody runs turns
-// unless worker is set; tests play the worker through the transitions.
+// A world is the front door on a real store and a real queue. Jobs run only if worker is
+// set. The tests play the worker through the transitions.
 type world struct {
 	t      testing.TB
 	store  *sqlstore.DB
@@ -46,7 +46,7 @@ type world struct {
 }
 
 const (
-	anonymous = "anonymous" // who owns what unidentified callers send
+	anonymous = "anonymous" // the owner of the messages of unidentified callers
 	host      = "127.0.0.1:8080"
 )
 
@@ -162,7 +162,7 @@ func (w *world) say(r task.Record, events ...a2a.Event) task.Record {
 	})
 }
 
-// end ends the turn that r runs in a state, with a message that says so.
+// end ends the turn that r runs in a state, with a message that names the state.
 func (w *world) end(r task.Record, state a2a.TaskState, events ...a2a.Event) task.Record {
 	w.t.Helper()
 	turn := task.Turn{Epoch: r.Epoch, Seq: r.Seq}
@@ -258,7 +258,7 @@ func (r reply) detail(kind string) map[string]any {
 	return nil
 }
 
-// A seen is what the tests look at in a task, on the wire.
+// A seen is the part of a task on the wire that the tests look at.
 type seen struct {
 	ID        string  `json:"id"`
 	ContextID string  `json:"contextId"`
@@ -326,8 +326,8 @@ func request(method, params string) string {
 	return `{"jsonrpc":"2.0","id":7,"method":"` + method + `","params":` + params + `}`
 }
 
-// message is a message with these fields beside a role and one part, which they
-// replace when they name them.
+// message is a message with these fields. A role and one part are added, unless the fields
+// name them.
 func message(id, fields string) string {
 	m := `{"messageId":"` + id + `"`
 	for _, d := range []string{`"role":"ROLE_USER"`, `"parts":[{"text":"hi"}]`} {
@@ -417,7 +417,7 @@ func (s *stream) over(t testing.TB) {
 	}
 }
 
-// ended waits until the response has ended, and tells in a word each what came.
+// ended waits until the response has ended, and returns a word for each event.
 func (s *stream) ended(t testing.TB) []string {
 	t.Helper()
 	s.over(t)
@@ -478,7 +478,7 @@ func (s *stream) events(t testing.TB) []string {
 
 func short(state string) string { return strings.TrimPrefix(state, "TASK_STATE_") }
 
-// versions is everything in the store, by task.
+// versions is the content of the store, by task.
 func (w *world) versions(t testing.TB) map[string]int64 {
 	t.Helper()
 	all := map[string]int64{}

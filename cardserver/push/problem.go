@@ -8,12 +8,12 @@ import (
 	"errand/shared/serve"
 )
 
-// A problem is an error as RFC 9457 wants it.
+// A problem is an error in the form of RFC 9457.
 type problem struct {
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 	Detail string `json:"detail"`
-	Field  string `json:"field,omitempty"` // what is wrong
+	Field  string `json:"field,omitempty"` // the parameter or field at fault
 
 	after     time.Duration // Retry-After
 	challenge string        // WWW-Authenticate

@@ -1,11 +1,10 @@
-// Package push shows callers what became of their webhooks and has them sent again: what
-// was delivered and what was not, dead letters, re-drives, pings, and the secrets by which
-// receivers check signatures. It is HTTP+JSON of our own beside A2A, which ends at the
-// registration of a webhook.
+// Package push shows callers the deliveries of their webhooks and repeats them: dead
+// letters, re-drives, pings, and the secrets by which receivers check signatures. It is our
+// own HTTP+JSON beside A2A, which ends at the registration of a webhook.
 //
-// It delivers nothing: a re-drive or a ping goes into the record. Whose
-// webhooks a caller sees is decided as for tasks: a task of somebody else does not exist.
-// An operator, so named in the access file, sees everybody's.
+// It delivers nothing: it writes re-drives and pings into the record. Callers see the
+// webhooks of their own tasks only, and a foreign task does not exist. An operator, who is
+// named in the access file, sees all webhooks.
 package push
 
 import (
@@ -30,11 +29,11 @@ type Config struct {
 	Store    Store // the desk's, to read
 	Keys     *keys.Keyring
 	Access   *auth.Access              // who may call
-	CheckURL func(rawURL string) error // may a webhook be sent there; the error is for the client
+	CheckURL func(rawURL string) error // whether a webhook may be sent there; the error is for the client
 	Log      *slog.Logger
 }
 
-// A Store is what the API reads.
+// A Store is the part of the store that the API reads.
 type Store interface {
 	task.Store
 	task.Letters
@@ -94,7 +93,7 @@ func New(cfg Config) *API {
 // ServeHTTP implements http.Handler.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
 
-// A call is one request of a caller who was identified.
+// A call is one request of an identified caller.
 type call struct {
 	w http.ResponseWriter
 	*http.Request
@@ -136,8 +135,8 @@ func (a *API) loadHook(q *call) (task.Record, task.Hook, error) {
 	return r, h, err
 }
 
-// owner is whose webhooks a request means: the caller's own, or, for an operator, those
-// of whom it names, or of everybody ("*").
+// owner is the owner whose webhooks a request means: the caller or, for an operator, the
+// named owner, or all owners ("*").
 func (q *call) owner(named string) (owner string, all bool, err error) {
 	switch {
 	case named == "" || named == q.caller.Owner:
@@ -180,7 +179,7 @@ func (a *API) hook(q *call) error {
 	return q.answer(http.StatusOK, q.view(r, h))
 }
 
-// keys shows what the caller's webhooks to a URL are signed with.
+// keys shows the keys that sign the caller's webhooks to a URL.
 func (a *API) keys(q *call) error {
 	if err := q.only("url"); err != nil {
 		return err
@@ -216,8 +215,8 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p.write(w)
 }
 
-// failed is what callers are told of a failure without a status. What exactly failed
-// would tell them what there is inside of a network that they cannot see.
+// failed is the only detail that callers get of a failure without a status. More would show
+// them the inside of a network that they cannot see.
 const failed = "DELIVERY_FAILED"
 
 // classOf is the failure of an attempt as the caller may know it.

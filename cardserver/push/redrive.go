@@ -15,20 +15,20 @@ import (
 	"errand/shared/task"
 )
 
-// Limits of what one request does: it is answered well before clients and proxies lose
-// their patience, and says when there is more.
+// Limits of one request. It is answered well before clients and proxies lose their
+// patience, and says if there is more.
 const (
 	maxBody    = 16 << 10
 	pageSize   = 50
 	maxPage    = 100
 	redriveFor = 20 * time.Second
 	readFor    = 30 * time.Second // for a body, and
-	writeFor   = 30 * time.Second // for an answer, as of A2A
+	writeFor   = 30 * time.Second // for an answer, as in A2A
 
 	listedNotes = 3 // of each webhook in a list of many, which could be 256 of a thousand
 )
 
-// deadLetters lists webhooks that were given up, those of the task that changed last
+// deadLetters lists webhooks that were given up. Those of the task that changed last come
 // first.
 func (a *API) deadLetters(q *call) error {
 	if err := q.only("owner", "pageSize", "pageToken"); err != nil {
@@ -80,8 +80,7 @@ func (a *API) deadLetters(q *call) error {
 	return q.answer(http.StatusOK, out)
 }
 
-// redrive sends a webhook its notes again: from a note or a time on, or what it has not
-// taken.
+// redrive sends a webhook its notes again: from a note or a time on, or the pending ones.
 func (a *API) redrive(q *call) error {
 	var in struct {
 		FromNote *int       `json:"fromNote"`
@@ -123,7 +122,7 @@ func (a *API) redrive(q *call) error {
 		return err
 	}
 
-	// If the answer of the write was lost, the next look has found it done.
+	// If the answer of the write was lost, the next look finds the change done.
 	now, ok := r.Hook(h.ID)
 	if !ok || now.Gen != ours.Gen || !now.Since.Equal(ours.Since) || now.Cursor != ours.Cursor {
 		return &problem{Status: http.StatusConflict, Detail: "the webhook was replaced, deleted or re-driven by somebody else at this moment; look at it and ask again"}
@@ -133,7 +132,7 @@ func (a *API) redrive(q *call) error {
 	return q.answer(http.StatusOK, q.view(r, now))
 }
 
-// firstSince is the number of the first note of that time or later; 0: there is none.
+// firstSince is the number of the first note at that time or later; 0: there is none.
 func firstSince(notes []task.Note, since time.Time) int {
 	for i, n := range notes {
 		if !n.At.Before(since) {
@@ -150,7 +149,7 @@ func lastNote(notes []task.Note) string {
 	return notes[len(notes)-1].At.UTC().Format(time.RFC3339Nano)
 }
 
-// redriveAll sends all dead webhooks of an owner what they have not taken.
+// redriveAll sends all dead webhooks of an owner their pending notes.
 func (a *API) redriveAll(q *call) error {
 	var in struct {
 		Owner string `json:"owner"`
@@ -188,7 +187,7 @@ func (a *API) redriveAll(q *call) error {
 	}
 }
 
-// redriveTask brings a task's dead hooks back to life and says how many.
+// redriveTask revives a task's dead hooks and returns their number.
 func (a *API) redriveTask(ctx context.Context, id string) (hooks int, err error) {
 	_, err = a.cfg.Desk.ChangeByID(ctx, id, func(r task.Record, now task.Moment) (next task.Record, changed bool, err error) {
 		next, hooks = r, 0
@@ -213,7 +212,7 @@ func (a *API) redriveTask(ctx context.Context, id string) (hooks int, err error)
 	case errors.Is(err, task.ErrNotFound): // purged meanwhile
 		return 0, nil
 	case errors.Is(err, task.ErrNewer), errors.Is(err, task.ErrUnreadable), errors.Is(err, task.ErrTooLarge):
-		// It will not be written later either, and the others must not wait for it.
+		// No later write will succeed either, and the others must not wait for it.
 		a.cfg.Log.ErrorContext(ctx, "a task's webhooks cannot be re-driven", "task", id, "err", err)
 		return 0, nil
 	}
@@ -221,7 +220,7 @@ func (a *API) redriveTask(ctx context.Context, id string) (hooks int, err error)
 	return hooks, err
 }
 
-// ping has a webhook sent one message, dead or alive. What came of it is among its
+// ping sends one message to a webhook, dead or alive. Its result is among the webhook's
 // attempts afterwards.
 func (a *API) ping(q *call) error {
 	if err := q.read(&struct{}{}); err != nil {
@@ -243,7 +242,7 @@ func (a *API) ping(q *call) error {
 	return task.ErrNotFound // deleted meanwhile
 }
 
-// read reads the request's body, a JSON object, strictly. None at all is an empty one.
+// read reads the request's body, a JSON object, strictly. No body is an empty object.
 func (q *call) read(v any) error {
 	if err := q.only(); err != nil {
 		return err

@@ -72,7 +72,7 @@ func refused(t testing.TB, res *http.Response, body string) string {
 
 const aMessage = `{"messageId":"m1","role":"ROLE_USER","parts":[{"text":"hi"}]}`
 
-// Every path leads to its operation, with what it says of the request.
+// Every path leads to its operation, with the fields that the path names.
 func TestPathsLeadToOperations(t *testing.T) {
 	hello := &a2a.Message{ID: "m1", Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart("hi")}}
 	five := 5
@@ -233,7 +233,8 @@ func TestCatalogueREST(t *testing.T) {
 	}
 }
 
-// B-4: only a cancel or a subscription goes without a body, and a body says its type.
+// Only a cancel or a subscription may come without a body, and a body has a Content-Type
+// (B-4).
 func TestBodiesOfREST(t *testing.T) {
 	for _, row := range []struct {
 		target, kind, body string
@@ -262,7 +263,7 @@ func TestBodiesOfREST(t *testing.T) {
 		}
 	}
 
-	empty := func(r *http.Request) { // of a length that nobody has announced
+	empty := func(r *http.Request) { // its length is not announced
 		r.Body, r.ContentLength = io.NopCloser(strings.NewReader("")), -1
 		r.Header.Set("Content-Type", "application/json")
 	}
@@ -276,8 +277,8 @@ func TestBodiesOfREST(t *testing.T) {
 	}
 }
 
-// A stream is bare events, an error before them a plain answer, and an error among them
-// an event that says so by its type too: clients take one without a type for a result.
+// A stream has bare events. An error before them is a plain answer. An error among them is
+// an event whose type says so, because clients take an event without a type for a result.
 func TestStreamsOfREST(t *testing.T) {
 	cut := func(*a2a.SubscribeToTaskRequest) iter.Seq2[a2a.Event, error] {
 		return func(yield func(a2a.Event, error) bool) {
@@ -319,7 +320,7 @@ func TestErrorsOf03REST(t *testing.T) {
 	}
 }
 
-// What is no fault of the client's says nothing of itself, in this binding either.
+// A fault of ours tells the client nothing about itself, in this binding either.
 func TestInternalErrorsOfREST(t *testing.T) {
 	for _, target := range []string{"/tasks/t1", "/v1/tasks/t1"} {
 		s := &script{get: func(*a2a.GetTaskRequest) (*a2a.Task, error) { return nil, errors.New("hunter2") }}
