@@ -14,6 +14,8 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2aclient/agentcard"
+
+	"errand/shared/loopback"
 )
 
 const cardPath = "/.well-known/agent-card.json"
@@ -111,7 +113,7 @@ func (r *run) leadsHere(i *a2a.AgentInterface) error {
 
 // encrypted is a fault if others on the way could read the messages.
 func (r *run) encrypted() error {
-	if r.base.Scheme == "https" || isLoopback(r.base) {
+	if r.base.Scheme == "https" || loopback.Is(r.base.Host) {
 		return nil
 	}
 	return wrong([]string{"put TLS in front of the agent (Cloud Run does) and set ERRAND_URL to its https:// address"},

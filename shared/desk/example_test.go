@@ -26,6 +26,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
+
 	defer os.RemoveAll(folder)
 
 	store, err := sqlstore.Open(ctx, filepath.Join(folder, "errand.db"), sqlstore.Options{Log: log})
@@ -33,6 +34,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
+
 	defer store.Close()
 	queue := local.NewQueue(local.QueueConfig{Handler: http.NotFoundHandler(), Log: log})
 	defer queue.Close(ctx)
@@ -48,6 +50,7 @@ func Example() {
 	r, err = d.Change(ctx, r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
 		return r.Cancel(now, &a2a.Message{ID: "cancel-1"}, nil)
 	})
+
 	fmt.Println(r.State(), err)
 	// Output:
 	// TASK_STATE_SUBMITTED <nil>

@@ -19,10 +19,12 @@ func Example() {
 		ID: "t1", Context: "c1", Owner: "acme/ci", Lane: task.Turns, Message: message,
 		Seen: task.Seen{ID: message.ID, Print: "1:fingerprint"},
 	})
+
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
+
 	fmt.Println(r.State(), "and a job is due in the lane", r.Owed(now, now.Now)[0].Lane)
 
 	r, verdict, _, err := r.Claim(now, task.Claim{Lease: task.Lease{Until: now.Now.Add(time.Minute), Nonce: "worker 1"}})
@@ -30,6 +32,7 @@ func Example() {
 		fmt.Println(verdict, err)
 		return
 	}
+
 	fmt.Println(r.State(), "in epoch", r.Epoch)
 
 	r, _, err = r.Finish(now, task.Turn{Epoch: r.Epoch, Seq: r.Seq}, nil, task.Outcome{State: a2a.TaskStateCompleted})

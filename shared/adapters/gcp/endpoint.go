@@ -10,6 +10,8 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+
+	"errand/shared/loopback"
 )
 
 // at are the options of a client that reaches its service at endpoint, HOST:PORT,
@@ -26,7 +28,7 @@ func at(endpoint string) ([]option.ClientOption, error) {
 		return nil, errEndpoint
 	}
 	o = append(o, option.WithEndpoint(endpoint))
-	if loopback(host) {
+	if loopback.Is(host) {
 		o = append(o,
 			option.WithoutAuthentication(),
 			option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),
@@ -64,7 +66,3 @@ var (
 	// are probed too often: so often, Firestore's clients on phones do.
 	probeListeners = keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}
 )
-
-func loopback(host string) bool {
-	return host == "localhost" || net.ParseIP(host).IsLoopback()
-}
