@@ -1,6 +1,7 @@
 package shared_test
 
 import (
+	"go/ast"
 	"os"
 	"regexp"
 	"slices"
@@ -18,21 +19,50 @@ var requirements = []struct {
 	{"", 35}, // decisions
 }
 
-// The numbers at the beginning of a test's name. B-1 is written Binding1 there, because B1
-// could be either; decision 7 is Decision7.
+// A test says which requirements it shows in a sentence of its doc comment, such as
+// "Shows P9, B-1, decision 19." The older form is the beginning of its name, where B-1 is
+// written Binding1, because B1 could be either, and decision 7 is Decision7.
 var (
+	sentence = regexp.MustCompile(`\bShows ((?:` + code + `, )*` + code + `)\.`)
 	numbered = regexp.MustCompile(`^Test((?:(?:AU|Binding|Decision|[DMSGCPEV])[1-9][0-9]*)+)`)
 	number   = regexp.MustCompile(`[A-Za-z]+[0-9]+`)
 )
 
-func shows(test string) []string {
+// code is one requirement in such a sentence.
+const code = `(?:(?:AU|B-|decision |[DMSGCPEV])[1-9][0-9]*)`
+
+// shows lists the requirements that a test shows, as docs/conformance.md spells them.
+func shows(name, comment string) []string {
 	var ids []string
-	if m := numbered.FindStringSubmatch(test); m != nil {
+	for _, m := range sentence.FindAllStringSubmatch(strings.Join(strings.Fields(comment), " "), -1) {
+		for id := range strings.SplitSeq(m[1], ", ") {
+			ids = append(ids, strings.TrimPrefix(id, "decision "))
+		}
+	}
+	if m := numbered.FindStringSubmatch(name); m != nil {
 		for _, id := range number.FindAllString(m[1], -1) {
 			ids = append(ids, strings.NewReplacer("Binding", "B-", "Decision", "").Replace(id))
 		}
 	}
 	return ids
+}
+
+func TestRequirementsAreReadFromCommentsAndNames(t *testing.T) {
+	for _, c := range []struct {
+		name, comment string
+		want          []string
+	}{
+		{"TestPages", "A page ends.\n\nShows G3, B-1,\nAU12, decision 14.\n", []string{"G3", "B-1", "AU12", "14"}},
+		{"TestPages", "It is long. Shows G3. It goes on.", []string{"G3"}},
+		{"TestPages", "Shows that pages end, as G3 says.", nil},
+		{"TestPages", "Shows G3 and G4.", nil},
+		{"TestG3Binding1Decision14Pages", "", []string{"G3", "B-1", "14"}},
+		{"TestG3Pages", "Shows P9.", []string{"P9", "G3"}},
+	} {
+		if got := shows(c.name, c.comment); !slices.Equal(got, c.want) {
+			t.Errorf("shows(%q, %q) = %q, want %q", c.name, c.comment, got, c.want)
+		}
+	}
 }
 
 // The table of requirements says what is shown, by which tests, and why not: all of it is
@@ -53,10 +83,19 @@ func TestEveryRequirementIsAccountedFor(t *testing.T) {
 			continue
 		}
 
-		for _, name := range testsOf(f) {
+		for _, d := range f.ast.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok || fn.Recv != nil {
+				continue
+			}
+
+			name := fn.Name.Name
 			found[name] = append(found[name], f.pkg)
-			for _, id := range shows(name) {
+			for _, id := range shows(name, fn.Doc.Text()) {
 				shown[id] = append(shown[id], name)
+				if !missing[id] {
+					t.Errorf("%s: %s shows %s, which is no requirement", f.path, name, id)
+				}
 			}
 		}
 	}
@@ -102,7 +141,7 @@ func TestEveryRequirementIsAccountedFor(t *testing.T) {
 		slices.Sort(shown[id])
 		slices.Sort(tests)
 		if !slices.Equal(tests, shown[id]) {
-			t.Errorf("%s names the tests %v; named after it are %v", id, tests, shown[id])
+			t.Errorf("%s names the tests %v; the tests that say they show it are %v", id, tests, shown[id])
 		}
 
 		word, reason, _ := strings.Cut(state, ": ")
