@@ -21,6 +21,7 @@ import (
 	"errand/shared/adapters/gemini"
 	"errand/shared/adapters/local"
 	"errand/shared/adapters/standin"
+	"errand/shared/lab/scripts"
 	"errand/shared/model"
 	"errand/shared/secret"
 )
@@ -99,7 +100,7 @@ func TestKeyRotationMidway(t *testing.T) {
 	}
 	first := raw(`{"candidates":[{"content":{"parts":[{"text":"one "}]},"continuationToken":"AQID"}]}`)
 	first.Cut = true
-	script := standin.NewScript(first, standin.Text("two"))
+	script := scripts.New(first, standin.Text("two"))
 	m, err := gemini.New(t.Context(), gemini.Config{Name: "gemini-x", Key: key, HTTPClient: standin.New(script.Answer).Client()})
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +126,7 @@ func TestKeyThatIsNone(t *testing.T) {
 			if tt.key != "" {
 				write(t, filepath.Join(dir, "gemini-api-key"), tt.key)
 			}
-			script := standin.NewScript()
+			script := scripts.New()
 			m, err := gemini.New(t.Context(), gemini.Config{Name: "gemini-x", Key: keyIn(dir), HTTPClient: standin.New(script.Answer).Client()})
 			if err != nil {
 				t.Fatal(err)
@@ -155,7 +156,7 @@ func TestKeyEndsWithTheContext(t *testing.T) {
 }
 
 // onToken makes a Model on Vertex AI whose tokens come from service.
-func onToken(t *testing.T, service http.HandlerFunc, script *standin.Script) *gemini.Model {
+func onToken(t *testing.T, service http.HandlerFunc, script *scripts.Script) *gemini.Model {
 	t.Helper()
 	login(t, service)
 	m, err := gemini.New(t.Context(), gemini.Config{
@@ -168,7 +169,7 @@ func onToken(t *testing.T, service http.HandlerFunc, script *standin.Script) *ge
 }
 
 func TestTokensAreKept(t *testing.T) {
-	script := standin.NewScript(standin.Text("a"), standin.Text("b"))
+	script := scripts.New(standin.Text("a"), standin.Text("b"))
 	m := onToken(t, (&tokens{}).ServeHTTP, script)
 	for range 2 {
 		if _, err := collect(t.Context(), m, hello()); err != nil {
@@ -186,7 +187,7 @@ func TestTokensAreKept(t *testing.T) {
 // fetched.
 func TestTokensAreRenewed(t *testing.T) {
 	var sent atomic.Value
-	m := onToken(t, (&tokens{brief: true}).ServeHTTP, standin.Record(func(_ context.Context, r standin.Request) standin.Reply {
+	m := onToken(t, (&tokens{brief: true}).ServeHTTP, scripts.Record(func(_ context.Context, r standin.Request) standin.Reply {
 		sent.Store(r.Key)
 		return standin.Text("fine")
 	}))
@@ -226,7 +227,7 @@ func TestTokenServiceFails(t *testing.T) {
 		{"cut", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, false, "no access token"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			script := standin.NewScript()
+			script := scripts.New()
 			m := onToken(t, tt.service, script)
 			for name, err := range map[string]error{
 				"Generate": func() error { _, err := collect(t.Context(), m, hello()); return err }(),
@@ -254,7 +255,7 @@ func TestTokenEndsWithTheContext(t *testing.T) {
 		io.Copy(io.Discard, r.Body) // the server sees the end of a request whose body was read
 		cancel()
 		<-r.Context().Done()
-	}, standin.NewScript())
+	}, scripts.New())
 	if _, err := collect(ctx, m, hello()); err != context.Canceled {
 		t.Errorf("Generate ended with %v, want context.Canceled", err)
 	}

@@ -20,6 +20,7 @@ import (
 	"errand/shared/adapters/gemini"
 	"errand/shared/adapters/standin"
 	"errand/shared/lab/conformance"
+	"errand/shared/lab/scripts"
 	"errand/shared/model"
 )
 
@@ -85,17 +86,17 @@ func testGenerate(t *testing.T, b backend) {
 			`{"candidates":[{"content":{"parts":[{"text":"b"}]},"finishReason":"STOP"}]}`),
 			[]model.Chunk{text("a"), text("b"), {Finish: model.FinishStop}}},
 		{"stopped by a filter", raw(`{"candidates":[{"finishReason":"RECITATION"}]}`), []model.Chunk{{Finish: "RECITATION"}}},
-		{"max tokens", standin.Finish("MAX_TOKENS", "half a"),
+		{"max tokens", scripts.Finish("MAX_TOKENS", "half a"),
 			[]model.Chunk{
 				{Parts: []model.Part{{Text: "half a"}}, Usage: model.Usage{Prompt: 1, Output: 2}},
 				{Finish: model.FinishMaxTokens, Usage: model.Usage{Prompt: 1, Output: 2}},
 			}},
-		{"safety", standin.Finish("SAFETY"),
+		{"safety", scripts.Finish("SAFETY"),
 			[]model.Chunk{
 				{Usage: model.Usage{Prompt: 1, Output: 1}},
 				{Finish: "SAFETY", Usage: model.Usage{Prompt: 1, Output: 1}},
 			}},
-		{"blocked prompt", standin.Block("PROHIBITED_CONTENT"),
+		{"blocked prompt", scripts.Block("PROHIBITED_CONTENT"),
 			[]model.Chunk{
 				{Usage: model.Usage{Prompt: 1}},
 				{Finish: model.FinishBlocked, Reason: "PROHIBITED_CONTENT", Usage: model.Usage{Prompt: 1}},
@@ -108,7 +109,7 @@ func testGenerate(t *testing.T, b backend) {
 
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := collect(t.Context(), b.asking(t, standin.New(standin.NewScript(tt.reply).Answer)), hello())
+			got, err := collect(t.Context(), b.asking(t, standin.New(scripts.New(tt.reply).Answer)), hello())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -122,7 +123,7 @@ func testGenerate(t *testing.T, b backend) {
 func TestRequestAsSent(t *testing.T) { onBoth(t, testRequestAsSent) }
 
 func testRequestAsSent(t *testing.T, b backend) {
-	script := standin.NewScript(standin.Text("ok"))
+	script := scripts.New(standin.Text("ok"))
 	m := b.asking(t, standin.New(script.Answer))
 
 	req := model.Request{
@@ -184,7 +185,7 @@ func TestResume(t *testing.T) { onBoth(t, testResume) }
 func testResume(t *testing.T, b backend) {
 	first := raw(`{"candidates":[{"content":{"parts":[{"text":"one "}]},"continuationToken":"AQID"}]}`)
 	first.Cut = true
-	script := standin.NewScript(first, standin.Text("two"))
+	script := scripts.New(first, standin.Text("two"))
 	got, err := collect(t.Context(), b.asking(t, standin.New(script.Answer)), hello())
 	if err != nil || len(got) != 3 || got[0].Parts[0].Text+got[1].Parts[0].Text != "one two" || got[2].Finish != model.FinishStop {
 		t.Errorf("Generate = %+v, %v, want one, two, STOP", got, err)
@@ -364,8 +365,8 @@ func testStandardLoggerIsSilent(t *testing.T, b backend) {
 	defer log.SetOutput(old)
 	cut := standin.Text("a")
 	cut.Cut = true
-	for _, reply := range []standin.Reply{cut, standin.CutMidRune("a"), standin.Reply{Raw: strings.Repeat("x", 5<<20)}, raw(`{`)} {
-		if _, err := collect(t.Context(), b.asking(t, standin.New(standin.NewScript(reply).Answer)), hello()); err == nil {
+	for _, reply := range []standin.Reply{cut, scripts.CutMidRune("a"), standin.Reply{Raw: strings.Repeat("x", 5<<20)}, raw(`{`)} {
+		if _, err := collect(t.Context(), b.asking(t, standin.New(scripts.New(reply).Answer)), hello()); err == nil {
 			t.Error("Generate gave no error")
 		}
 	}

@@ -17,6 +17,7 @@ import (
 
 	"errand/shared/adapters/gemini"
 	"errand/shared/adapters/standin"
+	"errand/shared/lab/scripts"
 )
 
 // TestMain lets the test binary be a program that asks Vertex AI once, with nothing but
@@ -37,7 +38,7 @@ func TestMain(m *testing.M) {
 // TestWhereCredentialsAreFound goes through the places in their order.
 func TestWhereCredentialsAreFound(t *testing.T) {
 	asked := make(chan [2]string, 1) // token and quota project
-	script := standin.NewScript()
+	script := scripts.New()
 	service := standin.New(script.Answer)
 	vertex := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked <- [2]string{r.Header.Get("Authorization"), r.Header.Get("X-Goog-User-Project")}

@@ -44,6 +44,11 @@ func TestParse(t *testing.T) {
 
 func anyKey(context.Context) (secret.Value, error) { return secret.NewValue([]byte("none")) }
 
+// always gives the same reply to every request.
+func always(r standin.Reply) standin.Answer {
+	return func(context.Context, standin.Request) standin.Reply { return r }
+}
+
 func newModel(t *testing.T, spec string) model.Model {
 	t.Helper()
 	answer, err := standin.Parse(spec)
@@ -214,7 +219,7 @@ func TestWhole(t *testing.T) {
 	r := httptest.NewRequest("POST", "/v1beta/models/m:generateContent", strings.NewReader("{}"))
 	r.Header.Set("X-Goog-Api-Key", "k")
 	w := httptest.NewRecorder()
-	standin.New(standin.NewScript(standin.Text("a", "b")).Answer).ServeHTTP(w, r)
+	standin.New(always(standin.Text("a", "b"))).ServeHTTP(w, r)
 	var got genai.GenerateContentResponse
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 		t.Fatal(err)
@@ -224,54 +229,11 @@ func TestWhole(t *testing.T) {
 	}
 }
 
-func TestScript(t *testing.T) {
-	script := standin.NewScript(standin.Text("one"), standin.Text("two"))
-	client := standin.New(script.Answer).Client()
-
-	post := func(path string) string {
-		r, err := http.NewRequestWithContext(t.Context(), "POST", "http://x/v1beta/models/m:"+path, strings.NewReader(`{"contents":[{"parts":[{"text":"`+path+`"}]}]}`))
-		if err != nil {
-			t.Fatal(err)
-		}
-
-		r.Header.Set("X-Goog-Api-Key", "k")
-		resp, err := client.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		b, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-
-		return string(b)
-	}
-
-	for _, step := range []struct{ path, want string }{
-		{"generateContent", `"one"`}, {"countTokens", "totalTokens"}, {"generateContent", `"two"`}, {"generateContent", "no more replies"},
-	} {
-		if got := post(step.path); !strings.Contains(got, step.want) {
-			t.Errorf("%s = %s, want %s", step.path, got, step.want)
-		}
-	}
-
-	var ops []string
-	for _, r := range script.Requests() {
-		ops = append(ops, r.Op+" "+r.Contents[0].Parts[0].Text)
-	}
-
-	want := []string{"generateContent generateContent", "countTokens countTokens", "generateContent generateContent", "generateContent generateContent"}
-	if diff := cmp.Diff(want, ops); diff != "" {
-		t.Errorf("requests (-want +got):\n%s", diff)
-	}
-}
-
 // TestStreams: in memory a chunk is readable before the next one is made.
 func TestStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reply := standin.Reply{Chunks: standin.Text("first", "second").Chunks[:1], Hang: true}
-		client := standin.New(standin.NewScript(reply).Answer).Client()
+		client := standin.New(always(reply)).Client()
 		ctx, cancel := context.WithCancel(t.Context())
 		r, err := http.NewRequestWithContext(ctx, "POST", "http://x/v1beta/models/m:streamGenerateContent", strings.NewReader("{}"))
 		if err != nil {
