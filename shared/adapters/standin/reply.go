@@ -27,17 +27,14 @@ func (r Reply) After(d time.Duration) Reply {
 }
 
 // Text is a complete answer in as many chunks as there are texts.
-func Text(chunks ...string) Reply { return Finish("STOP", chunks...) }
-
-// Finish is an answer that ends for a reason, such as MAX_TOKENS or SAFETY.
-func Finish(reason string, chunks ...string) Reply {
+func Text(chunks ...string) Reply {
 	var r Reply
 	n := 0
 	for _, c := range chunks {
 		n += len(c)
 		r.Chunks = append(r.Chunks, chunk(&genai.Part{Text: c}))
 	}
-	return r.end(reason, n)
+	return r.end(n)
 }
 
 // Call is an answer that asks for functions.
@@ -46,43 +43,7 @@ func Call(calls ...*genai.FunctionCall) Reply {
 	for _, c := range calls {
 		parts = append(parts, &genai.Part{FunctionCall: c})
 	}
-	return Reply{Chunks: []*genai.GenerateContentResponse{chunk(parts...)}}.end("STOP", 40*len(calls))
-}
-
-// Block refuses the prompt itself, for a reason such as SAFETY.
-func Block(reason string) Reply {
-	return Reply{Chunks: []*genai.GenerateContentResponse{{
-		PromptFeedback: &genai.GenerateContentResponsePromptFeedback{BlockReason: genai.BlockedReason(reason)},
-		UsageMetadata:  &genai.GenerateContentResponseUsageMetadata{PromptTokenCount: 1, TotalTokenCount: 1},
-	}}}
-}
-
-// Fail answers with an error, for example Fail(500, "INTERNAL", "it broke").
-func Fail(code int, status, message string) Reply {
-	return Reply{Error: apiError(code, status, message)}
-}
-
-// Throttle answers 429 and names the time to wait, as Gemini does; without one
-// if wait is zero.
-func Throttle(wait time.Duration) Reply {
-	r := Fail(http.StatusTooManyRequests, "RESOURCE_EXHAUSTED", "quota exceeded")
-	if wait > 0 {
-		r.Error.Details = []map[string]any{
-			{"@type": "type.googleapis.com/google.rpc.QuotaFailure"},
-			{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": wait.String()},
-		}
-	}
-	return r
-}
-
-// CutMidRune sends text and then breaks off inside the first rune of a second
-// chunk.
-func CutMidRune(text string) Reply {
-	return Reply{
-		Chunks: []*genai.GenerateContentResponse{chunk(&genai.Part{Text: text})},
-		Raw:    "data: {\"candidates\":[{\"content\":{\"role\":\"model\",\"parts\":[{\"text\":\"\xe2\x82",
-		Cut:    true,
-	}
+	return Reply{Chunks: []*genai.GenerateContentResponse{chunk(parts...)}}.end(40 * len(calls))
 }
 
 func chunk(parts ...*genai.Part) *genai.GenerateContentResponse {
@@ -91,13 +52,13 @@ func chunk(parts ...*genai.Part) *genai.GenerateContentResponse {
 	}}}
 }
 
-// end puts the finish reason and the usage of n bytes of text on the last chunk.
-func (r Reply) end(reason string, n int) Reply {
+// end puts the finish reason STOP and the usage of n bytes of text on the last chunk.
+func (r Reply) end(n int) Reply {
 	if len(r.Chunks) == 0 {
 		r.Chunks = append(r.Chunks, &genai.GenerateContentResponse{Candidates: []*genai.Candidate{{}}})
 	}
 	last := r.Chunks[len(r.Chunks)-1]
-	last.Candidates[0].FinishReason = genai.FinishReason(reason)
+	last.Candidates[0].FinishReason = genai.FinishReasonStop
 	out := int32(n/4 + 1)
 	last.UsageMetadata = &genai.GenerateContentResponseUsageMetadata{
 		PromptTokenCount: 1, CandidatesTokenCount: out, TotalTokenCount: out + 1,
