@@ -9,18 +9,18 @@ import (
 	"google.golang.org/genai"
 )
 
-// A Reply is what happens to one request, in the order of the fields. The zero
-// Reply is an answer without anything in it.
+// A Reply says how the Server answers one request, in the order of the fields. The zero
+// Reply is an empty answer. Raw, Hang and Cut are faults of a service, for tests.
 type Reply struct {
-	Delay  time.Duration                    // before the first byte; a cancelled request ends it
+	Delay  time.Duration                    // before the first byte, at most until the request is cancelled
 	Error  *genai.APIError                  // instead of an answer: HTTP status and body
-	Chunks []*genai.GenerateContentResponse // the answer; generateContent puts it together
-	Raw    string                           // sent as it is after the chunks, to break the protocol
-	Hang   bool                             // then nothing, until the request is cancelled
-	Cut    bool                             // then the connection breaks
+	Chunks []*genai.GenerateContentResponse // the answer; generateContent merges them
+	Raw    string                           // sent unchanged after the chunks, to break the protocol
+	Hang   bool                             // then the Server is silent until the request is cancelled
+	Cut    bool                             // then the Server breaks the connection
 }
 
-// After gives the reply with a delay.
+// After returns the reply with a delay.
 func (r Reply) After(d time.Duration) Reply {
 	r.Delay = d
 	return r
@@ -37,7 +37,7 @@ func Text(chunks ...string) Reply {
 	return r.end(n)
 }
 
-// Call is an answer that asks for functions.
+// Call is an answer that calls functions.
 func Call(calls ...*genai.FunctionCall) Reply {
 	var parts []*genai.Part
 	for _, c := range calls {
@@ -66,7 +66,7 @@ func (r Reply) end(n int) Reply {
 	return r
 }
 
-// stream sends the reply as server-sent events, each as soon as it is made.
+// stream sends the reply as server-sent events and flushes after each one.
 func (r Reply) stream(w http.ResponseWriter, ctx context.Context) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.WriteHeader(http.StatusOK)

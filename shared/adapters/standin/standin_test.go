@@ -167,7 +167,7 @@ func TestTalk(t *testing.T) {
 	}
 }
 
-// TestPaths is the HTTP surface, for clients other than ours.
+// TestPaths shows the HTTP interface to clients other than Errand's.
 func TestPaths(t *testing.T) {
 	const vertex = "/v1beta1/projects/p/locations/l/publishers/google/models/m"
 	const hi = `{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}`
@@ -214,7 +214,7 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// TestWhole: generateContent puts the chunks together.
+// TestWhole: generateContent merges the chunks.
 func TestWhole(t *testing.T) {
 	r := httptest.NewRequest("POST", "/v1beta/models/m:generateContent", strings.NewReader("{}"))
 	r.Header.Set("X-Goog-Api-Key", "k")
@@ -225,11 +225,11 @@ func TestWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.Text() != "ab" || got.Candidates[0].FinishReason != "STOP" || got.UsageMetadata == nil {
-		t.Errorf("answer = %s, want a, b, STOP and usage", w.Body)
+		t.Errorf("answer = %s, want the text ab, STOP and usage", w.Body)
 	}
 }
 
-// TestStreams: in memory a chunk is readable before the next one is made.
+// TestStreams: without a socket too, the client can read a chunk before the next one exists.
 func TestStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reply := standin.Reply{Chunks: standin.Text("first", "second").Chunks[:1], Hang: true}
@@ -256,7 +256,7 @@ func TestStreams(t *testing.T) {
 	})
 }
 
-// TestEnded: a request that has ended is not served.
+// TestEnded: the server does not serve a request whose context has ended.
 func TestEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := standin.New(func(context.Context, standin.Request) standin.Reply {
@@ -277,7 +277,7 @@ func TestEnded(t *testing.T) {
 	})
 }
 
-// TestPanic: a bug in an Answer is an error of that request only.
+// TestPanic: a panic in an Answer fails only that request.
 func TestPanic(t *testing.T) {
 	client := standin.New(func(context.Context, standin.Request) standin.Reply { panic("oops") }).Client()
 	r, err := http.NewRequestWithContext(t.Context(), "GET", "http://x/v1beta/models/m", nil)
