@@ -26,7 +26,7 @@ import (
 	"errand/shared/secret"
 )
 
-// keyIn is the key in a folder of secrets.
+// keyIn reads the key from a folder of secrets.
 func keyIn(dir string) func(context.Context) (secret.Value, error) {
 	return func(ctx context.Context) (secret.Value, error) {
 		return local.Files{Dir: dir}.Get(ctx, secret.Ref{Name: "gemini-api-key"})
@@ -40,8 +40,8 @@ func write(t *testing.T, file, content string) {
 	}
 }
 
-// TestKeyRotation: the old key is refused, the new one is not known yet; once it is,
-// the same Model goes on with it.
+// TestKeyRotation: while the service refuses the old key and the new one is not in the
+// folder, calls fail. As soon as the new key is there, the same Model uses it.
 func TestKeyRotation(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "gemini-api-key")
@@ -61,7 +61,7 @@ func TestKeyRotation(t *testing.T) {
 
 	for _, step := range []struct {
 		name, valid, file string
-		code              int // 0: it works
+		code              int // 0: no error
 	}{
 		{"no key yet", "old-key", "", 401},
 		{"a key", "old-key", "old-key\n", 0},
@@ -91,7 +91,7 @@ func TestKeyRotation(t *testing.T) {
 	}
 }
 
-// TestKeyRotationMidway: an answer that is cut is resumed with the key of then.
+// TestKeyRotationMidway: an interrupted answer is resumed with the key of that moment.
 func TestKeyRotationMidway(t *testing.T) {
 	asked := 0
 	key := func(context.Context) (secret.Value, error) {
@@ -113,13 +113,13 @@ func TestKeyRotationMidway(t *testing.T) {
 	}
 }
 
-// TestKeyThatIsNone: without a key that can be sent nothing is, and the turn waits.
+// TestKeyThatIsNone: without a key that fits a header no request is sent, and the turn waits.
 func TestKeyThatIsNone(t *testing.T) {
 	for _, tt := range []struct{ name, key, want string }{
 		{"absent", "", "no such secret"},
 		{"blank", " \n", "the API key is empty"},
-		{"two lines", "hush\nhush", "the API key is empty, or holds"},
-		{"not ASCII", "hushé", "the API key is empty, or holds"},
+		{"two lines", "hush\nhush", "the API key is empty, or has"},
+		{"not ASCII", "hushé", "the API key is empty, or has"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -178,13 +178,13 @@ func TestTokensAreKept(t *testing.T) {
 	}
 	for _, r := range script.Requests() {
 		if r.Key != "the-token-1" || r.Parent != "projects/p/locations/global" {
-			t.Errorf("asked with %s in %s, want the-token-1 in projects/p/locations/global", r.Key, r.Parent)
+			t.Errorf("requested with %s in %s, want the-token-1 in projects/p/locations/global", r.Key, r.Parent)
 		}
 	}
 }
 
-// TestTokensAreRenewed: a token that is about to expire is used while the next one is
-// fetched.
+// TestTokensAreRenewed: a token that is about to expire is used until the next one has
+// been fetched.
 func TestTokensAreRenewed(t *testing.T) {
 	var sent atomic.Value
 	m := onToken(t, (&tokens{brief: true}).ServeHTTP, scripts.Record(func(_ context.Context, r standin.Request) standin.Reply {
@@ -200,8 +200,8 @@ func TestTokensAreRenewed(t *testing.T) {
 	}
 }
 
-// TestTokenServiceFails: nothing is sent, and nothing of what the service said, or was
-// sent, is passed on.
+// TestTokenServiceFails: no request is sent, and errors quote neither the answer of the
+// token service nor the request to it.
 func TestTokenServiceFails(t *testing.T) {
 	answer := func(code int, body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -223,7 +223,7 @@ func TestTokenServiceFails(t *testing.T) {
 		{"forbidden", answer(403, ``), true, "refused (403)"},
 		{"broken", answer(500, ``), false, "answered 500"},
 		{"not JSON", answer(200, `<html>`), false, "no access token"},
-		{"no token", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{}`) }, false, "gave none"},
+		{"no token", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{}`) }, false, "has none"},
 		{"cut", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, false, "no access token"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -238,7 +238,7 @@ func TestTokenServiceFails(t *testing.T) {
 					t.Errorf("%s = %v, want %q, denied %t", name, err, tt.want, tt.denied)
 				}
 				if s := fmt.Sprintf("%v %+v %#v", err, err, err); strings.Contains(s, "hush") || strings.Contains(s, "eyJ") {
-					t.Errorf("%s repeats what was sent: %s", name, s)
+					t.Errorf("the error of %s quotes the answer or the request: %s", name, s)
 				}
 			}
 
@@ -252,7 +252,7 @@ func TestTokenServiceFails(t *testing.T) {
 func TestTokenEndsWithTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	m := onToken(t, func(_ http.ResponseWriter, r *http.Request) {
-		io.Copy(io.Discard, r.Body) // the server sees the end of a request whose body was read
+		io.Copy(io.Discard, r.Body) // the server notices the end of a request only after its body was read
 		cancel()
 		<-r.Context().Done()
 	}, scripts.New())
@@ -261,8 +261,8 @@ func TestTokenEndsWithTheContext(t *testing.T) {
 	}
 }
 
-// TestNoErrorHoldsTheCredential: a service, or a gateway before it, may quote all that
-// it was sent.
+// TestNoErrorHoldsTheCredential: a service, or a gateway in front of it, may quote the
+// whole request.
 func TestNoErrorHoldsTheCredential(t *testing.T) { onBoth(t, testNoErrorHoldsTheCredential) }
 
 func testNoErrorHoldsTheCredential(t *testing.T, b backend) {

@@ -24,7 +24,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// TestEnvironment: no variable that genai knows changes key, backend or host.
+// TestEnvironment: no variable that genai reads changes the key, the service or the host.
 func TestEnvironment(t *testing.T) {
 	for _, v := range []string{"GOOGLE_API_KEY", "GEMINI_API_KEY", "GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_LOCATION", "GOOGLE_CLOUD_REGION"} {
 		t.Setenv(v, "stray")
@@ -77,7 +77,7 @@ func TestConfig(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		config gemini.Config
-		want   string // in the error; empty: none
+		want   string // in the error; empty: no error
 	}{
 		{"minimal", gemini.Config{Name: "gemini-3.6-flash", Key: key}, ""},
 		{"prefix", gemini.Config{Name: "models/gemini-3.6-flash", Key: key}, ""},
@@ -180,17 +180,17 @@ func testErrors(t *testing.T, b backend) {
 				t.Errorf("Generate (-want +got):\n%s", diff)
 			}
 			if tt.want.Err != nil && !errors.Is(got, tt.want.Err) {
-				t.Errorf("Generate = %v, want one that wraps %v", got, tt.want.Err)
+				t.Errorf("Generate = %v, want an error that wraps %v", got, tt.want.Err)
 			}
 		})
 	}
 }
 
 func malformed() *model.Error {
-	return &model.Error{Message: "the answer is not what the Gemini API sends"}
+	return &model.Error{Message: "the answer does not have the form of the Gemini API"}
 }
 
-// TestStatusCounts: what a gateway answers for the service may be anything.
+// TestStatusCounts: a gateway may answer for the service with any body.
 func TestStatusCounts(t *testing.T) { onBoth(t, testStatusCounts) }
 
 func testStatusCounts(t *testing.T, b backend) {
@@ -233,8 +233,8 @@ func testStatusCounts(t *testing.T, b backend) {
 	}
 }
 
-// TestSocket: over a real connection a cut stream and a service that is not
-// there look the same as in memory.
+// TestSocket: an interrupted stream and an absent service give the same errors over a real
+// connection as in memory.
 func TestSocket(t *testing.T) { onBoth(t, testSocket) }
 
 func testSocket(t *testing.T, b backend) {
@@ -255,8 +255,8 @@ func testSocket(t *testing.T, b backend) {
 	}
 }
 
-// TestInvalidRequest: what cannot be sent is refused, and does not become
-// another request.
+// TestInvalidRequest: a request that cannot be encoded is refused, and no other request is
+// sent in its place.
 func TestInvalidRequest(t *testing.T) { onBoth(t, testInvalidRequest) }
 
 func testInvalidRequest(t *testing.T, b backend) {
@@ -323,7 +323,7 @@ func testCheck(t *testing.T, b backend) {
 	}
 }
 
-// TestCheckKind: a model that makes no text is the wrong model.
+// TestCheckKind: Check refuses a model that generates no text.
 func TestCheckKind(t *testing.T) {
 	client := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 		body := `{"name":"models/gemini-x","supportedGenerationMethods":["embedContent"]}`

@@ -29,7 +29,7 @@ func hello() model.Request {
 	return model.Request{History: []model.Content{{Role: model.RoleUser, Parts: []model.Part{{Text: "hello"}}}}}
 }
 
-// collect gathers an answer up to its end or its error.
+// collect reads an answer up to its end or its error.
 func collect(ctx context.Context, m *gemini.Model, req model.Request) (chunks []model.Chunk, err error) {
 	for chunk, err := range m.Generate(ctx, req) {
 		if err != nil {
@@ -178,8 +178,8 @@ func parse(t *testing.T, b []byte) (v any) {
 	return v
 }
 
-// TestResume: a stream that is cut after a continuation token goes on where it
-// was, within the same step.
+// TestResume: a stream that breaks after a continuation token is resumed at that point,
+// within the same step.
 func TestResume(t *testing.T) { onBoth(t, testResume) }
 
 func testResume(t *testing.T, b backend) {
@@ -196,8 +196,8 @@ func testResume(t *testing.T, b backend) {
 	}
 }
 
-// TestCancel: wherever the service hangs, cancelling ends the step with ctx's
-// error, and the service sees it.
+// TestCancel: wherever the service hangs, cancelling ends the step with ctx's error and
+// ends the request at the service.
 func TestCancel(t *testing.T) { onBoth(t, testCancel) }
 
 func testCancel(t *testing.T, b backend) {
@@ -249,8 +249,8 @@ func testCancel(t *testing.T, b backend) {
 	}
 }
 
-// TestCancelClean: a body that is closed because of the cancel may end without
-// an error, and is not an answer then.
+// TestCancelClean: a body that is closed because of the cancel may end without an error.
+// It does not count as an answer.
 func TestCancelClean(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	client := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
@@ -284,7 +284,7 @@ func testBreak(t *testing.T, b backend) {
 	<-ended
 }
 
-// TestTooLarge: an answer without end is an error, and never much memory.
+// TestTooLarge: an endless answer is an error and never takes much memory.
 func TestTooLarge(t *testing.T) { onBoth(t, testTooLarge) }
 
 func testTooLarge(t *testing.T, b backend) {
@@ -297,7 +297,7 @@ func testTooLarge(t *testing.T, b backend) {
 		before string
 		piece  []byte
 		code   int
-		alloc  uint64 // MiB in all; those of many chunks are not held together
+		alloc  uint64 // MiB in all; many chunks are not in memory at the same time
 	}{
 		{"one chunk", 200, `data: {"candidates":[{"content":{"parts":[{"text":"`, mib, 0, 64},
 		{"many chunks", 200, "", bytes.Repeat(event, 4), 0, 512},
@@ -336,8 +336,8 @@ func testTooLarge(t *testing.T, b backend) {
 	}
 }
 
-// TestConstruction: the client is made at every start, of which all of it has
-// 30 ms. The cheapest of a few counts, for garbage of other tests may be collected beside.
+// TestConstruction: every start makes the client, and a whole start has 30 ms. The cheapest
+// of a few runs counts, because the garbage of other tests may be collected meanwhile.
 func TestConstruction(t *testing.T) { onBoth(t, testConstruction) }
 
 func testConstruction(t *testing.T, b backend) {
@@ -358,7 +358,7 @@ func testConstruction(t *testing.T, b backend) {
 func TestStandardLoggerIsSilent(t *testing.T) { onBoth(t, testStandardLoggerIsSilent) }
 
 func testStandardLoggerIsSilent(t *testing.T, b backend) {
-	t.Setenv("GEMINI_API_KEY", "stray") // beside Vertex AI genai would say that it passes it over
+	t.Setenv("GEMINI_API_KEY", "stray") // with Vertex AI genai would log that it ignores the key
 	var out bytes.Buffer
 	old := log.Writer()
 	log.SetOutput(&out)
@@ -375,8 +375,8 @@ func testStandardLoggerIsSilent(t *testing.T, b backend) {
 	}
 }
 
-// FuzzAnswer: whatever a service sends, a step ends, and in one of the ways
-// the port knows.
+// FuzzAnswer: with any bytes from the service a step ends, and in one of the ways that the
+// port describes.
 func FuzzAnswer(f *testing.F) {
 	for _, s := range []string{
 		"data: {}\n\n", "data: null\n\n", "data: {\"candidates\":[null]}\r\n\r\n", "{\"error\":{\"code\":-1}}", ": ping\n\n",
@@ -385,7 +385,7 @@ func FuzzAnswer(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		// Every request is answered alike, so resuming must come to an end too.
+		// Every request gets the same answer, so resuming must end too.
 		m := withKey.asking(t, standin.New(func(context.Context, standin.Request) standin.Reply { return standin.Reply{Raw: body} }))
 		chunks, err := collect(t.Context(), m, hello())
 		var failed *model.Error
@@ -400,8 +400,8 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-// TestResumeForever: a service that never finishes, but always makes progress,
-// is stopped by what it has sent in all.
+// TestResumeForever: the limit on all bytes of a step stops a service that never finishes
+// but always makes progress.
 func TestResumeForever(t *testing.T) {
 	asked := 0
 	m := withKey.asking(t, standin.New(func(context.Context, standin.Request) standin.Reply {
