@@ -12,8 +12,8 @@ import (
 	"errand/shared/secret"
 )
 
-// Env are the secrets in environment variables: the secret api-key is in API_KEY. It
-// has no versions, and a process sees no change of its own environment.
+// Env reads secrets from environment variables: the secret api-key from API_KEY. They have
+// no versions, and a running process does not see changes.
 type Env struct {
 	Lookup func(variable string) (string, bool) // os.LookupEnv
 }
@@ -27,7 +27,7 @@ func (e Env) Get(_ context.Context, ref secret.Ref) (secret.Value, error) {
 	}
 	name := strings.ToUpper(strings.ReplaceAll(ref.Name, "-", "_"))
 	if ref.Pinned() {
-		return secret.Value{}, fmt.Errorf("secret %s: %w: variables have no versions; leave it out", ref, secret.ErrNotFound)
+		return secret.Value{}, fmt.Errorf("secret %s: %w: variables have no versions; leave the version out", ref, secret.ErrNotFound)
 	}
 	content, ok := e.Lookup(name)
 	if !ok || content == "" {
@@ -40,9 +40,9 @@ func (e Env) Get(_ context.Context, ref secret.Ref) (secret.Value, error) {
 	return v, nil
 }
 
-// Files are the secrets in files below a folder, such as mounted volumes: the secret
-// NAME is in the file NAME, or, if that is a folder, in its files latest, 1, 2 and so
-// on. They are read at every Get, because a volume changes under its reader.
+// Files reads secrets from the files in a folder, such as mounted volumes: the secret NAME
+// from the file NAME or, if NAME is a folder, from its files latest, 1, 2 and so on. Every
+// Get reads the file again, because a mounted volume may change at any time.
 type Files struct {
 	Dir string
 }
@@ -65,7 +65,7 @@ func (f Files) Get(_ context.Context, ref secret.Ref) (secret.Value, error) {
 }
 
 func (f Files) read(ref secret.Ref) (secret.Value, error) {
-	dir, err := os.OpenRoot(f.Dir) // a link out of the folder is not followed
+	dir, err := os.OpenRoot(f.Dir) // does not follow a link out of the folder
 	if err != nil {
 		return secret.Value{}, err
 	}
@@ -87,11 +87,11 @@ func (f Files) read(ref secret.Ref) (secret.Value, error) {
 		}
 
 	case ref.Pinned():
-		return secret.Value{}, fmt.Errorf("%w: a file has no versions, a folder has", secret.ErrNotFound)
+		return secret.Value{}, fmt.Errorf("%w: the secret is a file without versions; use a folder for versions", secret.ErrNotFound)
 	}
 
 	if !info.Mode().IsRegular() { // opening a pipe would wait
-		return secret.Value{}, fmt.Errorf("%w: %s is no file", secret.ErrNotFound, path)
+		return secret.Value{}, fmt.Errorf("%w: %s is not a regular file", secret.ErrNotFound, path)
 	}
 
 	file, err := dir.Open(path)
