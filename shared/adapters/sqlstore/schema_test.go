@@ -12,7 +12,7 @@ import (
 	"errand/shared/task"
 )
 
-// A file of schema 1 had no column that says which records have a dead webhook.
+// A file of schema 1 had no column for records with a dead webhook.
 func TestMigrationFindsDeadWebhooks(t *testing.T) {
 	now := time.Now()
 
@@ -32,7 +32,7 @@ func TestMigrationFindsDeadWebhooks(t *testing.T) {
 	}
 
 	nested := any("leaf")
-	for range 2000 { // SQLite's own functions take at most 1,000 for JSON
+	for range 2000 { // SQLite's JSON functions accept at most 1,000 levels
 		nested = []any{nested}
 	}
 
@@ -88,7 +88,7 @@ func TestMigrationFindsDeadWebhooks(t *testing.T) {
 			}
 
 			if d := cmp.Diff(want, got); d != "" {
-				t.Errorf("%s opening: Dead(%+v): want (-), got (+):\n%s", opening, q, d)
+				t.Errorf("%s opening: Dead(%+v) (-want +got):\n%s", opening, q, d)
 			}
 		}
 
