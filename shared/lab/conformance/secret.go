@@ -20,11 +20,11 @@ import (
 type SecretBench struct {
 	Source secret.Source
 
-	// Set makes content the newest version of the secret, and returns its number, or
-	// empty when the source keeps no versions. It stores what is too large, too.
+	// Set makes content the newest version of the secret and returns its number, or an empty
+	// string if the source has no versions. It also stores contents that are too large.
 	Set func(name string, content []byte) (version string)
 
-	// Seen is how long after Set the source may still give what was newest before.
+	// Seen is how long after Set the source may still return the version before.
 	Seen time.Duration
 }
 
@@ -48,7 +48,7 @@ func Secret(t *testing.T, open func(t *testing.T) SecretBench) {
 	}
 }
 
-// canary is a content that must not appear where it is not asked for.
+// canary is a content that must appear only in the result of Reveal.
 const canary = "canary-5f0c7a"
 
 func givesWhatWasSet(t *testing.T, b SecretBench) {
@@ -86,16 +86,16 @@ func rotationIsSeen(t *testing.T, b SecretBench) {
 			return
 		}
 		if asked.After(deadline) {
-			t.Fatalf("still %q %v after the change", got.Reveal(), b.Seen)
+			t.Fatalf("%v after the change Get still returns %q", b.Seen, got.Reveal())
 		}
-		time.Sleep(time.Millisecond) // a source tells nobody
+		time.Sleep(time.Millisecond) // a source does not report changes
 	}
 }
 
 func pinnedVersionStays(t *testing.T, b SecretBench) {
 	version := b.Set("key", []byte("old"))
 	b.Set("key", []byte("new"))
-	if version == "" { // no versions: better nothing than another one
+	if version == "" { // without versions an error is better than another version
 		_, err := b.Source.Get(t.Context(), secret.Ref{Name: "key", Version: "1"})
 		if !errors.Is(err, secret.ErrNotFound) {
 			t.Errorf("Get of a version = %v, want ErrNotFound", err)
@@ -160,7 +160,7 @@ func sizeIsBounded(t *testing.T, b SecretBench) {
 		t.Fatalf("Get of a larger one = %v, want ErrTooLarge", err)
 	}
 	if len(err.Error()) > 500 || strings.Contains(err.Error(), canary) {
-		t.Error("the error holds the value")
+		t.Error("the error quotes the value")
 	}
 }
 
@@ -191,7 +191,7 @@ func valueDoesNotShow(t *testing.T, b SecretBench) {
 
 	for _, form := range []string{canary, hex.EncodeToString([]byte(canary)), fmt.Sprint([]byte(canary))} {
 		if strings.Contains(strings.ToLower(out.String()), form) {
-			t.Errorf("a value shows in:\n%s", out.String())
+			t.Errorf("this text contains the value:\n%s", out.String())
 		}
 	}
 }
