@@ -57,7 +57,7 @@ func kvListOrder(t *testing.T, b kvBench) {
 	}
 	for _, limit := range []int{1, 2, 7, len(want), kv.LimitCount} {
 		if d := cmp.Diff(want, walkKeys(t, b, "", limit)); d != "" {
-			t.Errorf("lists of %d: want (-), got (+):\n%s", limit, d)
+			t.Errorf("lists of %d (-want +got):\n%s", limit, d)
 		}
 	}
 }
@@ -110,7 +110,7 @@ func kvListBytes(t *testing.T, b kvBench) {
 	}
 	for _, limit := range []int{1, 2, 100} {
 		if d := cmp.Diff(want, walkKeys(t, b, "use/", limit)); d != "" {
-			t.Errorf("lists of %d: want (-), got (+):\n%s", limit, d)
+			t.Errorf("lists of %d (-want +got):\n%s", limit, d)
 		}
 	}
 }
@@ -131,7 +131,7 @@ func kvListSkipsExpired(t *testing.T, b kvBench) {
 	b.clock.set(end)
 	for _, limit := range []int{1, 2, 100} {
 		if d := cmp.Diff(want, walkKeys(t, b, "use/", limit)); d != "" {
-			t.Errorf("lists of %d: want (-), got (+):\n%s", limit, d)
+			t.Errorf("lists of %d (-want +got):\n%s", limit, d)
 		}
 	}
 }
