@@ -27,6 +27,7 @@ type standalone struct {
 	hooks  *notify.Notifier
 	sweep  *sweep.Sweep
 	log    *slog.Logger
+	url    string // the agent's address, known once it listens
 	stop   context.CancelFunc
 }
 
@@ -54,7 +55,7 @@ func newStandalone(p *setup.Parts, turns int, at desk.Config) (*standalone, erro
 	s.desk = desk.New(at)
 
 	s.worker = turn.New(turn.Config{Desk: s.desk, Store: p.Store, Bus: s.local.Bus, Executor: exec, Log: log})
-	s.hooks = notify.New(notify.Config{Desk: s.desk, Store: p.Store, Client: p.Egress, Keys: p.Keys, Log: log})
+	s.hooks = notify.New(notify.Config{Desk: s.desk, Store: p.Store, Client: p.Egress, Keys: p.Keys, Issuer: func() string { return s.url }, Log: log})
 	s.sweep = sweep.New(sweep.Config{Desk: s.desk, Store: p.Store, Queue: s.local.Queue, Log: log})
 	inner.Handle("POST "+queue.PathTurn, s.worker)
 	inner.HandleFunc("POST "+queue.PathDeliver, s.hooks.ServeDelivery)
@@ -63,10 +64,10 @@ func newStandalone(p *setup.Parts, turns int, at desk.Config) (*standalone, erro
 	return s, nil
 }
 
-// start puts back everything the records owe, which queue and bus have forgotten,
-// and then keeps repairing. Webhooks are signed in the name of the agent at url.
+// start enqueues all debts of the records, because queue and bus have started empty, and
+// then repairs the queues every minute. Webhooks are signed in the name of the agent at url.
 func (s *standalone) start(ctx context.Context, url string) {
-	s.hooks.Issuer = url
+	s.url = url
 	ctx, s.stop = context.WithCancel(ctx)
 	go func() {
 		for _, lane := range queue.Lanes() {

@@ -334,6 +334,39 @@ func TestLongFunctionsHaveParagraphs(t *testing.T) {
 	}
 }
 
+// A handler logs with its context, from which slog takes the id of the request and its
+// trace.
+func TestHandlersLogWithTheirContext(t *testing.T) {
+	handlers := regexp.MustCompile(`^(cardserver|functions|worker/turn)(/|$)`)
+	levels := []string{"Debug", "Info", "Warn", "Error"}
+
+	for _, f := range files(t) {
+		if f.test || !handlers.MatchString(f.pkg) {
+			continue
+		}
+
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok || len(call.Args) == 0 {
+				return true
+			}
+
+			s, ok := call.Fun.(*ast.SelectorExpr)
+			if !ok || !slices.Contains(levels, s.Sel.Name) {
+				return true
+			}
+
+			x, ok := s.X.(*ast.Ident)
+			other := ok && x.Name != "slog" && slices.ContainsFunc(imports(f), func(i string) bool { return path.Base(i) == x.Name })
+			if !other { // http.Error
+				t.Errorf("%s: logs without a context; use %sContext", f.set.Position(n.Pos()), s.Sel.Name)
+			}
+
+			return true
+		})
+	}
+}
+
 func TestNothingRunsBeforeMain(t *testing.T) {
 	for _, f := range files(t) {
 		for _, d := range f.ast.Decls {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/google/go-cmp/cmp"
@@ -59,18 +60,20 @@ func (w *world) configs(t testing.TB, id, fields string) (configs, string) {
 	return l.Configs, l.NextToken
 }
 
-// unsealed are the secrets of a hook of an anonymous caller.
+// unsealed are the secrets of an anonymous caller's hook, as its receiver is sent them.
 func (w *world) unsealed(t testing.TB, h task.Hook) webhook.Secrets {
 	t.Helper()
 	ring, err := w.keys.Ring(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := webhook.Unseal(ring, anonymous, h.URL, h.Sealed)
+	h.Ping = time.Now()
+	q, err := webhook.Prepare(ring, "", h.Ping, task.Record{Owner: anonymous, Task: &a2a.Task{ID: "t"}}, h)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	_, credentials, _ := strings.Cut(q.Header.Get("Authorization"), " ")
+	return webhook.Secrets{Token: q.Header.Get("A2A-Notification-Token"), Credentials: credentials}
 }
 
 // P2, P5: a config gets an id and keeps its settings; secrets never come back.

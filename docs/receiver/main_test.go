@@ -9,26 +9,30 @@ import (
 	"testing"
 	"time"
 
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
 	"errand/shared/keys"
+	"errand/shared/task"
 	"errand/shared/webhook"
 )
 
-// Without a secret it takes everything, as the tour needs it; with one, only what is
-// signed with it.
+// Without a secret the receiver accepts every request, as the tour needs it. With a secret it
+// accepts only requests that are signed with the secret.
 func TestReceiver(t *testing.T) {
-	const owner, url, id, body = "acme/ci", "http://127.0.0.1:9099/", "t/1", `{"task":{"id":"t"}}`
+	const owner, url = "acme/ci", "http://127.0.0.1:9099/"
 	now := time.Now()
 	ring, err := keys.Parse(now.Add(-time.Hour).Format(time.RFC3339) + " " + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{1}, 32)))
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	timestamp, signature, err := webhook.Sign(ring, now, owner, url, id, []byte(body))
+	ping := task.Hook{URL: url, Ping: now}
+	sent, err := webhook.Prepare(ring, "", now, task.Record{Owner: owner, Task: &a2a.Task{ID: "t"}}, ping)
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	mine := ring.Secrets(now, owner, url)
+	body, mine := string(sent.Body), ring.Secrets(now, owner, url)
 	for _, c := range []struct {
 		name, body string
 		secrets    []string
@@ -41,9 +45,7 @@ func TestReceiver(t *testing.T) {
 		{"signed for another", body, ring.Secrets(now, "other", url), http.StatusUnauthorized},
 	} {
 		req := httptest.NewRequest(http.MethodPost, url, strings.NewReader(c.body))
-		req.Header.Set("webhook-id", id)
-		req.Header.Set("webhook-timestamp", timestamp)
-		req.Header.Set("webhook-signature", signature)
+		req.Header = sent.Header
 		rec := httptest.NewRecorder()
 		receiver(c.secrets)(rec, req)
 		if rec.Code != c.want {

@@ -11,36 +11,41 @@ import (
 	"errand/shared/webhook"
 )
 
-// classOf names a failure without saying anything that the receiver sent.
+// classOf is the class of a failure. It repeats nothing that the receiver sent.
 func classOf(err error) string {
-	var (
-		dns  *net.DNSError
-		cert *tls.CertificateVerificationError
-		rec  tls.RecordHeaderError
-		wait net.Error
-		op   *net.OpError
-	)
+	op, onNet := errors.AsType[*net.OpError](err)
 	switch {
 	case errors.Is(err, egress.ErrRefused):
 		return webhook.ClassRefused
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &wait) && wait.Timeout():
+	case errors.Is(err, context.DeadlineExceeded), timedOut(err):
 		return webhook.ClassTimeout
-	case errors.As(err, &dns):
+	case is[*net.DNSError](err):
 		return webhook.ClassDNS
-	case errors.As(err, &cert), errors.As(err, &rec), errors.As(err, &op) && op.Op == alert:
+	case is[*tls.CertificateVerificationError](err), is[tls.RecordHeaderError](err), onNet && op.Op == alert:
 		return webhook.ClassTLS
-	case op != nil:
+	case onNet:
 		return webhook.ClassConnection
 	}
 	return webhook.ClassExchange
 }
 
-// alert is how crypto/tls names what the other side has said in a TLS alert, such as that
-// it speaks none of our versions.
+// alert is the operation by which crypto/tls reports a TLS alert of the other side, for
+// example that it supports none of our versions.
 const alert = "remote error"
 
-// cause is what an operator may read of an error: not the URL, which can hold
-// secrets, but what a client keeps from whoever chose that URL.
+// is reports whether err wraps an error of type E.
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}
+
+func timedOut(err error) bool {
+	e, ok := errors.AsType[net.Error](err)
+	return ok && e.Timeout()
+}
+
+// cause is the text of an error for the operator's log. It omits the URL, which can hold
+// secrets. The guarded client keeps its cause from the client that chose the URL.
 func cause(err error) string {
 	if c, ok := errors.AsType[interface {
 		error

@@ -21,8 +21,8 @@ import (
 	"errand/shared/webhook"
 )
 
-// The reference library believes every delivery, in every attempt, and nothing that was
-// changed on its way.
+// The reference library accepts every delivery in every attempt, and refuses a delivery
+// that was changed on its way.
 func TestReceiversBelieveWhatTheyAreSent(t *testing.T) {
 	w := newWorld(t)
 	w.queue.keep = true
@@ -60,7 +60,7 @@ func TestReceiversBelieveWhatTheyAreSent(t *testing.T) {
 	}
 }
 
-// due has a hook's next attempt made now.
+// due makes the hook's next attempt due now.
 func (w *world) due(id string) {
 	w.t.Helper()
 	w.update(id, func(r task.Record) (task.Record, bool, error) {
@@ -68,8 +68,8 @@ func (w *world) due(id string) {
 	})
 }
 
-// Without credentials of the client's, Bearer is a token of ours: a fresh one in each
-// attempt, for this delivery and this receiver.
+// Bearer without the client's credentials sends a token of ours. Each attempt has a new
+// token, for this delivery and this receiver.
 func TestBearerWithoutCredentials(t *testing.T) {
 	const url = "https://a.test:8443/hook?key=CANARY"
 	w := newWorld(t)
@@ -121,7 +121,7 @@ func TestBearerWithoutCredentials(t *testing.T) {
 	}
 }
 
-// The ID token is for the receiver's origin, and for nothing that its owner could choose.
+// The audience of the ID token is the receiver's origin. The owner cannot choose another.
 func TestIDToken(t *testing.T) {
 	for _, c := range []struct{ name, url, audience string }{
 		{"port of the scheme", "https://A.test:443/deep/path?aud=https://storage.test", "https://a.test"},
@@ -130,15 +130,15 @@ func TestIDToken(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
-			w.close()
-			n := w.open(nil)
-			w.queue.keep = true
 			var asked []string
-			n.IDToken = func(_ context.Context, audience string) (string, error) {
-				asked = append(asked, audience)
-				return "id-token", nil
-			}
+			w.reopen(func(c *notify.Config) {
+				c.IDToken = func(_ context.Context, audience string) (string, error) {
+					asked = append(asked, audience)
+					return "id-token", nil
+				}
+			})
 
+			w.queue.keep = true
 			w.accept("t1", task.Hook{ID: "h", URL: c.url, Scheme: "google-id-token"})
 			w.finish("t1", a2a.TaskStateCompleted, "")
 			w.deliver("t1")
@@ -153,13 +153,13 @@ func TestIDToken(t *testing.T) {
 	}
 }
 
-// W4: what cannot be authenticated as its owner asked is not sent. It is an attempt, of
-// class request, so that the owner sees it.
+// A webhook that cannot be authenticated as its owner asked is not sent (W4). It counts as
+// an attempt of the class request, which the owner can see.
 func TestNothingIsSentUnauthenticated(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		hook func(*world) task.Hook
-		set  func(*notify.Notifier)
+		set  func(*notify.Config)
 	}{
 		{"sealed by a key that is gone", func(w *world) task.Hook {
 			other := newWorld(w.t)
@@ -173,21 +173,19 @@ func TestNothingIsSentUnauthenticated(t *testing.T) {
 		{"a scheme that cannot be performed", func(*world) task.Hook { return task.Hook{Scheme: "Digest"} }, nil},
 		{"Basic without credentials", func(*world) task.Hook { return task.Hook{Scheme: "Basic"} }, nil},
 		{"ID token without a service account", func(*world) task.Hook { return task.Hook{Scheme: webhook.GoogleIDToken} }, nil},
-		{"ID token that is not to be had", func(*world) task.Hook { return task.Hook{Scheme: webhook.GoogleIDToken} }, func(n *notify.Notifier) {
-			n.IDToken = func(context.Context, string) (string, error) { return "", errors.New("no") }
+		{"ID token that is not to be had", func(*world) task.Hook { return task.Hook{Scheme: webhook.GoogleIDToken} }, func(c *notify.Config) {
+			c.IDToken = func(context.Context, string) (string, error) { return "", errors.New("no") }
 		}},
-		{"token without an issuer", func(*world) task.Hook { return task.Hook{Scheme: "Bearer"} }, func(n *notify.Notifier) { n.Issuer = "" }},
+		{"token without an issuer", func(*world) task.Hook { return task.Hook{Scheme: "Bearer"} }, func(c *notify.Config) { c.Issuer = nil }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
 			h := c.hook(w)
-			w.close()
-			n := w.open(nil)
-			w.queue.keep = true
 			if c.set != nil {
-				c.set(n)
+				w.reopen(c.set)
 			}
 
+			w.queue.keep = true
 			h.ID, h.URL = "h", urlA
 			w.accept("t1", h)
 			w.finish("t1", a2a.TaskStateCompleted, "")
@@ -211,14 +209,13 @@ func TestNothingIsSentUnauthenticated(t *testing.T) {
 	}
 }
 
-// Keys that cannot be read are our fault: no attempt is made or counted, and when they are
-// back the record brings the hook.
+// Without readable keys no attempt is made or counted. The record brings the hook back when
+// the keys are readable again.
 func TestWithoutKeysNothingIsAttempted(t *testing.T) {
 	w := newWorld(t)
 	whole := w.keys
 	w.keys = keys.NewKeyring(func(context.Context) (secret.Value, error) { return secret.Value{}, errors.New("no secret") })
-	w.close()
-	n := w.open(nil)
+	w.reopen()
 	w.queue.keep = true
 	w.owing(urlA, 2, "t1")
 	before := w.hook("t1", "h")
@@ -237,14 +234,15 @@ func TestWithoutKeysNothingIsAttempted(t *testing.T) {
 		t.Errorf("due %+v, want within a minute", r.Due)
 	}
 
-	n.Keys = whole
+	w.keys = whole
+	w.reopen()
 	w.deliver("t1")
 	if h := w.hook("t1", "h"); h.Cursor != 2 {
 		t.Errorf("when the keys are back: %+v", h)
 	}
 }
 
-// A ping is one attempt, at a hook that is level, or dead, and its outcome stays.
+// A ping is one attempt, at a hook without a backlog or at a dead one. Its outcome is kept.
 func TestPing(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -288,8 +286,8 @@ func TestPing(t *testing.T) {
 	}
 }
 
-// The hook is deleted while an attempt is under way that will fail: what comes of it is
-// nobody's, no other attempt is made, and no time brings it back.
+// A hook is deleted during an attempt that fails. The outcome is dropped, no other attempt
+// follows, and no time brings the hook back.
 func TestDeletedDuringAFailingAttempt(t *testing.T) {
 	w := newWorld(t)
 	w.queue.keep = true

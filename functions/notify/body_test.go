@@ -16,6 +16,7 @@ import (
 	"errand/shared/task"
 )
 
+// decode reads a notification.
 func decode(t *testing.T, r io.Reader) a2a.StreamResponse {
 	t.Helper()
 	var got a2a.StreamResponse
@@ -25,11 +26,12 @@ func decode(t *testing.T, r io.Reader) a2a.StreamResponse {
 	return got
 }
 
+// jobBody is the body of a task's delivery job.
 func jobBody(id string) io.ReadCloser {
 	return io.NopCloser(bytes.NewReader(queue.Job{Task: id}.Body()))
 }
 
-// describe is what a receiver makes of a notification.
+// describe is a short form of a notification, for comparison.
 func describe(t *testing.T, body string) string {
 	t.Helper()
 	switch e := decode(t, strings.NewReader(body)).Event.(type) {
@@ -54,7 +56,10 @@ func describe(t *testing.T, body string) string {
 	return "nothing"
 }
 
-func TestP8P16Decision17Bodies(t *testing.T) {
+// Each kind of note has its body, and a large one is sent thin.
+//
+// Shows P8, P16, decision 17.
+func TestBodiesOfNotes(t *testing.T) {
 	h := task.Hook{ID: "h", URL: urlA}
 	long := strings.Repeat("x", 300_000)
 	for _, c := range []struct {
@@ -137,7 +142,7 @@ func TestP8P16Decision17Bodies(t *testing.T) {
 	}
 }
 
-// Status times are UTC, and those of the task.
+// The times of a status are the task's, in UTC.
 func TestBodyTimes(t *testing.T) {
 	w := newWorld(t)
 	w.queue.keep = true
@@ -152,7 +157,7 @@ func TestBodyTimes(t *testing.T) {
 	}
 }
 
-// In 0.3 a ping carries the task's state, without a message that is too large.
+// In 0.3 a ping carries the task's state. A message that is too large is left out.
 func TestPingOf03IsBounded(t *testing.T) {
 	w := newWorld(t)
 	w.queue.keep = true
@@ -168,8 +173,11 @@ func TestPingOf03IsBounded(t *testing.T) {
 	}
 }
 
-// A hook that was made in 0.3 is told the bare task: whole where it is as the note says.
-func TestP22BodiesOf03(t *testing.T) {
+// A hook that was made in 0.3 receives the bare task. The task is complete if it still has
+// the state of the note.
+//
+// Shows P22.
+func TestBodiesOf03(t *testing.T) {
 	w := newWorld(t)
 	w.queue.keep = true
 	w.accept("t1", task.Hook{ID: "h", URL: urlA, Dialect: "0.3"})

@@ -18,13 +18,13 @@ import (
 	"errand/shared/webhook"
 )
 
-// down is a host at which nobody listens.
+// down is a host that refuses connections.
 func down(*http.Request) (*http.Response, error) {
 	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
 }
 
-// owing makes tasks that have ended, named from t0 on, each with a hook that is owed as
-// many notes at the URL.
+// owing makes tasks that have ended. Each has a hook at the URL with as many undelivered
+// notes.
 func (w *world) owing(url string, notes int, ids ...string) {
 	w.t.Helper()
 	for _, id := range ids {
@@ -37,7 +37,7 @@ func (w *world) owing(url string, notes int, ids ...string) {
 	}
 }
 
-// numbered are names of tasks.
+// numbered makes n names of tasks.
 func numbered(name string, n int) []string {
 	var ids []string
 	for i := range n {
@@ -46,7 +46,7 @@ func numbered(name string, n int) []string {
 	return ids
 }
 
-// broken has a host fail so often that its breaker is open.
+// broken opens the breaker of the URL's host by failures.
 func (w *world) broken(url string) {
 	w.t.Helper()
 	w.client.on(url, down)
@@ -61,12 +61,13 @@ func (w *world) broken(url string) {
 	}
 }
 
+// askPing requests a ping.
 func (w *world) askPing(id string) {
 	w.t.Helper()
 	w.update(id, func(r task.Record) (task.Record, bool, error) { return r.AskPing(w.rules.At(time.Now()), "h") })
 }
 
-// sweeps puts back what is due every so often, until the returned function is called.
+// sweeps runs sweeps at the given interval, until the returned function is called.
 func (w *world) sweeps(every time.Duration) (stop func()) {
 	if w.sweep == nil {
 		store := swept{w.store, w.db}
@@ -81,15 +82,15 @@ func (w *world) sweeps(every time.Duration) (stop func()) {
 	}
 }
 
-// swept is the store as a sweep needs it.
+// swept is the store as a sweep uses it.
 type swept struct {
 	*store
 	task.Chores
 }
 
-// What opens the breaker of a host: five attempts in a row that nobody answered. Whatever
-// says something about the host itself, or was never sent, does not.
-func TestWhatOpensTheBreaker(t *testing.T) {
+// Five attempts in a row without an answer open the breaker of a host. Attempts with any
+// status, and requests that were not sent, do not.
+func TestFiveSilentAttemptsOpenTheBreaker(t *testing.T) {
 	silent, busy := down, answers(503)
 	for _, c := range []struct {
 		name string
@@ -135,6 +136,7 @@ func TestWhatOpensTheBreaker(t *testing.T) {
 	}
 }
 
+// repeat is a receiver's behaviour in n attempts.
 func repeat(f func(*http.Request) (*http.Response, error), n int) (out []func(*http.Request) (*http.Response, error)) {
 	for range n {
 		out = append(out, f)
@@ -142,6 +144,7 @@ func repeat(f func(*http.Request) (*http.Response, error), n int) (out []func(*h
 	return out
 }
 
+// statuses is one attempt for each status.
 func statuses(codes ...int) (out []func(*http.Request) (*http.Response, error)) {
 	for _, code := range codes {
 		out = append(out, answers(code))
@@ -149,9 +152,9 @@ func statuses(codes ...int) (out []func(*http.Request) (*http.Response, error)) 
 	return out
 }
 
-// While the breaker is open nobody is dialled, and nobody's attempts are counted: the time
-// of the next one is moved. Other hosts do not notice. Afterwards one attempt at a time is
-// made, and when the host is back everybody is told everything in order.
+// An open breaker allows no connection. No attempt is counted, and the next attempt is
+// rescheduled. Other hosts are not affected. Afterwards single attempts probe the host, and
+// when it is back every hook receives all notes in order.
 func TestOpenBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -179,7 +182,7 @@ func TestOpenBreaker(t *testing.T) {
 			t.Errorf("a task of another host: %+v", h)
 		}
 
-		// One probe, which takes its time; nobody else beside it.
+		// One slow probe, and no other attempt beside it.
 		w.client.on(urlA, hangs)
 		time.Sleep(15 * time.Second)
 		var wg sync.WaitGroup
@@ -216,7 +219,7 @@ func TestOpenBreaker(t *testing.T) {
 	})
 }
 
-// Who asks for a ping wants to know now. One that is answered shows that the host is back.
+// A ping is sent through an open breaker. An answered ping shows that the host is back.
 func TestPingGoesThroughAnOpenBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -250,8 +253,7 @@ func TestPingGoesThroughAnOpenBreaker(t *testing.T) {
 	})
 }
 
-// A ping to a host all of whose slots are taken comes back when one may be free, and
-// not at once and again and again.
+// A ping to a host without a free slot comes back once, when a slot may be free.
 func TestPingComesBackToABusyHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -262,7 +264,7 @@ func TestPingComesBackToABusyHost(t *testing.T) {
 		})
 
 		w.owing(urlA, 1, "t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "pinged")
-		w.update("pinged", func(r task.Record) (task.Record, bool, error) { // the ping is all it is owed
+		w.update("pinged", func(r task.Record) (task.Record, bool, error) { // only the ping is left to send
 			return r.Delivered(w.rules.At(time.Now()), []task.Delivery{{Hook: r.Hooks[0], Sent: 1}})
 		})
 
@@ -289,7 +291,7 @@ func TestPingComesBackToABusyHost(t *testing.T) {
 	})
 }
 
-// A ping that is answered has the breaker closed at once, not after its time.
+// An answered ping closes the breaker at once.
 func TestAnsweredPingClosesTheBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -308,7 +310,7 @@ func TestAnsweredPingClosesTheBreaker(t *testing.T) {
 	})
 }
 
-// A ping changes nothing of when a note is tried again.
+// A ping does not change the time of a note's next attempt.
 func TestPingLeavesTheSchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -338,8 +340,8 @@ func TestPingLeavesTheSchedule(t *testing.T) {
 	})
 }
 
-// A ping that is asked for while notes are on their way holds them up as little as they
-// hold it up: its own job comes to a hook that is being served, and is used up.
+// A ping that is requested during a round is sent, and the notes are delivered, although the
+// ping's own job is turned away.
 func TestPingDuringARound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -361,8 +363,8 @@ func TestPingDuringARound(t *testing.T) {
 	})
 }
 
-// A note that has had twice the time of the schedule, behind a breaker that was open each
-// time, is tried once whatever the breaker says, and then given up.
+// A note that an open breaker has held back for twice the time of the schedule is tried once
+// in spite of the breaker, and then given up.
 func TestEveryNoteIsTried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -378,7 +380,7 @@ func TestEveryNoteIsTried(t *testing.T) {
 
 		time.Sleep(time.Until(h.Next))
 		w.client.on(urlA, hangs)
-		w.owing(urlA, 1, "probe") // takes the one attempt that the breaker allows
+		w.owing(urlA, 1, "probe") // uses the one attempt that the breaker allows
 		var wg sync.WaitGroup
 		wg.Go(func() { w.deliver("probe") })
 		synctest.Wait()
@@ -391,7 +393,7 @@ func TestEveryNoteIsTried(t *testing.T) {
 	})
 }
 
-// twice is how long a note is kept that could not be tried.
+// twice is the time for which a note is kept that could not be tried.
 var twice = func() (all time.Duration) {
 	for _, wait := range webhook.Standard() {
 		all += 2 * wait
@@ -399,8 +401,8 @@ var twice = func() (all time.Duration) {
 	return all
 }()
 
-// The schedule of a note begins when the one before it was delivered, however long that
-// took, and within the same pass too.
+// The schedule of a note begins with the delivery of the note before it, also within one
+// pass and after any delay.
 func TestEveryNoteHasItsOwnSchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -7,82 +7,98 @@ import (
 	"time"
 
 	"github.com/sony/gobreaker/v2"
+
+	"errand/shared/webhook"
 )
 
-// perHost is how many attempts may be under way at one host.
+// perHost is the limit of concurrent attempts at one host.
 const perHost = 8
 
-// The breaker of a host opens when so many attempts in a row had no answer at all: an
-// error status is cheap and may be one path's own. While it is open nobody goes there;
-// then one attempt at a time shows whether the host is back.
+// The breaker of a host opens after this many attempts in a row without any answer. An
+// error status does not count, because it is cheap and may concern a single path. An open
+// breaker allows no attempt. Afterwards single attempts probe the host.
 const (
 	breakAfter = 5
 	breakFor   = 10 * time.Second
 )
 
-// hosts counts the attempts under way at each host, and knows which hosts do not answer.
-// It is what this process knows: several processes may each have as many.
+// hosts limits the attempts at each host and holds the breakers. Each process has limits
+// and breakers of its own.
 type hosts struct {
-	near time.Duration // an attempt that is put off for less gets a job, the others come by Due
+	near time.Duration // a job brings back a hook that is put off for less, Due brings the others
 	mu   sync.Mutex
 	m    map[string]*host
-	full int // as many of them as are remembered before some are forgotten
+	full int // the number of hosts at which some are forgotten
 }
 
+// newHosts knows no host yet.
 func newHosts(near time.Duration) *hosts {
 	return &hosts{near: near, m: map[string]*host{}, full: manyHosts}
 }
 
+// A host has the slots and the breaker of one receiver.
 type host struct {
 	running int
-	took    time.Duration // an attempt lately, on average
+	took    time.Duration // average of the latest attempts
 	moved   time.Time     // when a slot was last taken or given back
-	again   time.Time     // promised to the last one that was turned away and comes back soon
-	far     time.Time     // promised to the last one that comes back later
+	again   time.Time     // the latest near slot that is promised
+	far     time.Time     // the latest far slot that is promised
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 }
 
-// What is assumed of a host before its first answer, and the least time before
-// one that was turned away comes back.
 const (
-	tookAtFirst = 100 * time.Millisecond
-	turnedAway  = 100 * time.Millisecond
-	farthest    = time.Hour // what is promised; by then more is known
+	tookAtFirst = 100 * time.Millisecond // assumed before the first answer
+	turnedAway  = 100 * time.Millisecond // least wait for a slot
+	farthest    = time.Hour              // longest wait for a slot; by then more is known
 )
 
-// Hosts that have been quiet for a while are forgotten when there are many, and others
-// with them when many are left: whoever registers webhooks can name as many as he likes,
-// and a host that is forgotten costs a few attempts at most.
+// Quiet hosts are forgotten when there are many hosts, and then some of the others. Clients
+// can name any number of hosts, and a forgotten host costs a few attempts at most.
 const (
 	manyHosts = 1000
 	quietFor  = time.Minute
 )
 
 var (
-	errBusy      = errors.New("as many attempts are under way at the host as may be")
-	errSilent    = errors.New("the host does not answer")
-	errNoAnswer  = errors.New("no answer")
-	errForgotten = errors.New("the host was not asked, or we hung up") // says nothing about it
+	errBusy   = errors.New("the host has as many concurrent attempts as it may have")
+	errSilent = errors.New("the host does not answer")
 )
 
-// enter takes a slot at the host, for leave to give back, or says when to come back:
-// errBusy, errSilent. It does not wait. With force the breaker is not asked; an answer that is
-// had so closes it.
-func (s *hosts) enter(name string, now time.Time, force bool) (leave func(result error, now time.Time), again time.Time, err error) {
+// Reports to a breaker. The second one counts neither for nor against the host.
+var (
+	errNoAnswer = errors.New("no answer")
+	errNotAsked = errors.New("the host was not asked")
+)
+
+// reportOf is the report to a breaker about an attempt; nil: the host is alive.
+func reportOf(c webhook.Contact) error {
+	switch c {
+	case webhook.Answered:
+		return nil
+	case webhook.Silent:
+		return errNoAnswer
+	}
+	return errNotAsked
+}
+
+// enter takes a slot at the host, which leave gives back. It does not wait: with errBusy or
+// errSilent it returns when to come again. An urgent attempt passes an open breaker, and
+// closes it if the host answers.
+func (s *hosts) enter(name string, now time.Time, urgent bool) (leave func(c webhook.Contact, now time.Time), again time.Time, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := s.host(name, now)
 	if h.running >= perHost {
-		return nil, h.turn(now, s.near), errBusy
+		return nil, h.nextSlot(now, s.near), errBusy
 	}
-	if h.running < perHost/2 { // it keeps up: whoever is turned away next need not queue
+	if h.running < perHost/2 { // the host keeps up, so the promises are void
 		h.again, h.far = time.Time{}, time.Time{}
 	}
 
 	report, err := h.breaker.Allow()
 	switch {
 	case err == nil:
-	case force:
+	case urgent:
 		report = func(result error) {
 			if result == nil {
 				h.breaker = newBreaker()
@@ -95,22 +111,23 @@ func (s *hosts) enter(name string, now time.Time, force bool) (leave func(result
 
 	h.running++
 	h.moved = now
-	return func(result error, end time.Time) {
+	return func(c webhook.Contact, end time.Time) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		report(result)
+		report(reportOf(c))
 		h.took += (end.Sub(now) - h.took) / 4
 		h.moved = end
 		h.running--
 	}, time.Time{}, nil
 }
 
-// turn is when to come back to a busy host: one after the other, as fast as it has been
-// answering. So a slow one gets few jobs, the queue stays free for the others, and no slot
-// stays empty for long. Whoever comes is first given a near turn, because it may be one
-// whose later turn has come.
-func (h *host) turn(now time.Time, soon time.Duration) time.Time {
+// nextSlot promises a slot at a busy host. The slots follow each other as fast as the host
+// has been answering. So a slow host gets few jobs, the queue stays free for other hosts,
+// and no slot is empty for long. Near slots are promised first, because the hook may be
+// one whose far slot has come.
+func (h *host) nextSlot(now time.Time, soon time.Duration) time.Time {
 	step := max(h.took, now.Sub(h.moved)) / perHost
+
 	if soonest := now.Add(turnedAway); h.again.Before(soonest) {
 		h.again = soonest
 	}
@@ -120,6 +137,7 @@ func (h *host) turn(now time.Time, soon time.Duration) time.Time {
 	} else if h.far.Before(near) {
 		h.far = near
 	}
+
 	if last := now.Add(farthest); h.far.After(last) {
 		return last.Add(rand.N(farthest / 5))
 	}
@@ -127,7 +145,7 @@ func (h *host) turn(now time.Time, soon time.Duration) time.Time {
 	return h.far
 }
 
-// host finds or makes what is known of a host.
+// host finds a host or adds it.
 func (s *hosts) host(name string, now time.Time) *host {
 	if h := s.m[name]; h != nil {
 		return h
@@ -140,16 +158,16 @@ func (s *hosts) host(name string, now time.Time) *host {
 	return h
 }
 
+// newBreaker makes a closed breaker.
 func newBreaker() *gobreaker.TwoStepCircuitBreaker[struct{}] {
 	return gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Timeout:     breakFor,
 		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakAfter },
-		IsExcluded:  func(err error) bool { return errors.Is(err, errForgotten) },
+		IsExcluded:  func(err error) bool { return errors.Is(err, errNotAsked) },
 	})
 }
 
-// forget makes room for as many hosts as are left, and does not look at all of them again
-// before.
+// forget drops hosts, and then lets their number double before it looks again.
 func (s *hosts) forget(now time.Time) {
 	kept, idle := map[string]*host{}, 0
 	for name, h := range s.m {
@@ -168,13 +186,13 @@ func (s *hosts) forget(now time.Time) {
 // A flight is one hook of one task that is being served.
 type flight struct{ task, hook string }
 
-// flights are the hooks that this process is serving: one pass at a time for
-// each.
+// flights are the hooks that this process is serving, each in one pass at a time.
 type flights struct {
 	mu sync.Mutex
-	m  map[flight]bool // true: somebody was turned away meanwhile
+	m  map[flight]bool // true: another pass was turned away meanwhile
 }
 
+// begin reports whether the hook is free, and takes it.
 func (s *flights) begin(f flight) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -189,7 +207,7 @@ func (s *flights) begin(f flight) bool {
 	return true
 }
 
-// end answers whether somebody was turned away.
+// end releases the hook and reports whether another pass was turned away meanwhile.
 func (s *flights) end(f flight) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

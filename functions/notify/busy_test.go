@@ -6,14 +6,16 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"errand/shared/webhook"
 )
 
-// Crowds at a host that hangs do not push its next free moment out of reach: when
-// it answers again, whoever comes then is not told to wait for hours.
+// A crowd at a host that hangs does not move the next promised slot far away. When the host
+// answers again, the next hook does not wait for hours.
 func TestCrowdedHostIsSoonFree(t *testing.T) {
 	s := newHosts(time.Minute)
 	now := time.Now()
-	var leaves []func(error, time.Time)
+	var leaves []func(webhook.Contact, time.Time)
 
 	enter := func() error {
 		leave, _, err := s.enter("h", now, false)
@@ -37,7 +39,7 @@ func TestCrowdedHostIsSoonFree(t *testing.T) {
 	}
 
 	for i := range perHost {
-		leaves[i](nil, now)
+		leaves[i](webhook.Answered, now)
 		if err := enter(); err != nil {
 			t.Fatal("a slot that was given back was refused:", err)
 		}
@@ -49,8 +51,8 @@ func TestCrowdedHostIsSoonFree(t *testing.T) {
 	}
 }
 
-// A hundred thousand hosts, none of which answers, within one minute or within hours: few
-// of them are remembered, but all at which something is under way.
+// Of a hundred thousand silent hosts, within a minute or within hours, few are remembered.
+// A host with an attempt under way is never forgotten.
 func TestHostsAreForgotten(t *testing.T) {
 	for _, apart := range []time.Duration{0, 10 * time.Millisecond, time.Second} {
 		s := newHosts(time.Minute)
@@ -68,7 +70,7 @@ func TestHostsAreForgotten(t *testing.T) {
 				t.Fatal(err)
 			}
 
-			leave(errNoAnswer, now)
+			leave(webhook.Silent, now)
 			most = max(most, len(s.m))
 		}
 
@@ -79,12 +81,11 @@ func TestHostsAreForgotten(t *testing.T) {
 			t.Errorf("%v apart: a host at which an attempt is under way was forgotten", apart)
 		}
 
-		leaveFirst(nil, now)
+		leaveFirst(webhook.Answered, now)
 	}
 }
 
-// What is remembered grows with what is under way, and making room for it does not look
-// at all of it for each newcomer.
+// The memory grows with the attempts under way, and it is not searched for each new host.
 func TestManyHostsUnderWay(t *testing.T) {
 	s := newHosts(time.Minute)
 	now := time.Now()

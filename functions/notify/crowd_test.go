@@ -11,11 +11,10 @@ import (
 	"errand/shared/task"
 )
 
-// What many tasks cost whose one receiver is dead. They look at it less and less often: up
-// to any time they are brought two to three times as often as each of them would be for the
-// attempts that it would make alone, and cost about as many commits as jobs, one for the
-// sweep and one for the time that is put off. The process keeps nothing of them. In the end
-// each was tried at least once and given up.
+// Many tasks have one dead receiver, and their cost falls with their age. Up to any time a
+// task has two to three times as many jobs as scheduled attempts. It has about as many
+// commits as jobs: one for the sweep and one for the new time. The process keeps nothing in
+// memory for a waiting task. In the end every note was tried at least once and given up.
 func TestCrowdAtADeadHost(t *testing.T) {
 	tasks := conformance.Size(40, 200)
 
@@ -34,8 +33,8 @@ func TestCrowdAtADeadHost(t *testing.T) {
 
 		for _, c := range []struct {
 			at   time.Duration
-			own  float64 // attempts by the schedule until then
-			most float64 // jobs a task
+			own  float64 // scheduled attempts until then
+			most float64 // jobs per task
 		}{
 			{5 * time.Minute, 3, 9}, {time.Hour, 4, 13}, {6 * time.Hour, 5, 17}, {24 * time.Hour, 7, 20}, {75 * time.Hour, 10, 24},
 		} {
@@ -66,7 +65,7 @@ func TestCrowdAtADeadHost(t *testing.T) {
 	})
 }
 
-// brought is how many jobs were added for tasks.
+// brought is the number of jobs that were enqueued for tasks.
 func (w *world) brought() (n float64) {
 	for _, job := range w.queue.all() {
 		if job.Task != "" {
@@ -76,8 +75,8 @@ func (w *world) brought() (n float64) {
 	return n
 }
 
-// A receiver that is slow and well is kept busy by a crowd: nobody of them is kept waiting
-// as if it were dead, and each is put off a few times at most.
+// A crowd keeps a slow receiver busy. No task waits as if the receiver were dead, and each
+// task is put off a few times at most.
 func TestCrowdAtASlowHost(t *testing.T) {
 	for _, c := range []struct {
 		takes time.Duration

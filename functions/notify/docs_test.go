@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The numbers of docs/webhooks.md are those of the code.
+// The numbers in docs/webhooks.md agree with the code.
 func TestDocumentedLimits(t *testing.T) {
 	text, err := os.ReadFile("../../docs/webhooks.md")
 	if err != nil {

@@ -32,18 +32,18 @@ import (
 	"errand/shared/webhook"
 )
 
-// patience is how long a test waits for something that comes for certain.
+// patience is the time for which a test waits for an event before it fails.
 const patience = 2 * time.Minute
 
-// A hostile is a receiver that does not behave.
+// A hostile is a receiver that misbehaves.
 type hostile struct {
-	name  string // also of its tasks
+	name  string // also begins the names of its tasks
 	start func(*street) *httptest.Server
 	want  task.Try // status and class of every attempt
-	dead  bool     // after the first one
+	dead  bool     // after the first attempt
 }
 
-// hostiles are what receivers do, on purpose or not.
+// hostiles are the kinds of misbehaviour, malicious or not.
 func hostiles() []hostile {
 	return []hostile{
 		{"500", serves(answer(500)), task.Try{Status: 500}, false},
@@ -67,14 +67,14 @@ func hostiles() []hostile {
 	}
 }
 
-// Every kind of hostile receiver, on real sockets and through the guarded client. What the
-// record says of each is what happened; no redirect is followed, nothing is read beyond
-// what may be, a healthy receiver is told beside them, and nothing of them is left behind.
+// Every kind of hostile receiver is tried on real sockets and through the guarded client.
+// The record holds the true outcome. No redirect is followed, no response is read beyond its
+// limit, a healthy receiver is served beside the others, and no goroutine is left behind.
 func TestHostileReceivers(t *testing.T) {
 	before := runtime.NumGoroutine()
 	s := newStreet(t)
 	for _, h := range s.kinds {
-		for _, id := range numbered(h.name+"-", 4) { // fewer than open a breaker
+		for _, id := range numbered(h.name+"-", 4) { // too few to open a breaker
 			s.owing(s.url[h.name], 2, id)
 			s.event(id, 0)
 		}
@@ -101,7 +101,7 @@ func TestHostileReceivers(t *testing.T) {
 		t.Errorf("%d bytes of a body were read, want %d of the longest", n, egress.MaxBody)
 	}
 
-	// What a sender gets rid of before we hang up is in the buffers of two sockets.
+	// The buffers of two sockets hold the bytes that a receiver sends before we hang up.
 	if n := s.sent.Load(); n > 64<<20 {
 		t.Errorf("a receiver could send %d bytes", n)
 	}
@@ -115,7 +115,7 @@ func TestHostileReceivers(t *testing.T) {
 	}
 }
 
-// judged waits for the first attempt of a task and checks what its record says.
+// judged waits for the first attempt of a task and checks its record.
 func (s *street) judged(kind hostile, id string) {
 	s.t.Helper()
 	h := s.until(id, func(h task.Hook) bool { return len(h.Tries) > 0 })
@@ -132,15 +132,14 @@ func (s *street) judged(kind hostile, id string) {
 	}
 }
 
-// Receivers that hang, fail or are not there hold up nobody else. Each of four hangs with as
-// many tasks as a healthy one has beside them, far more than the queue has slots for, and
-// every webhook of the healthy one arrives at the very moment of its commit.
-func TestHostileReceiversDelayNobody(t *testing.T) {
+// Receivers that hang, fail or refuse connections delay no other receiver. Each of four
+// hanging ones has as many tasks as the healthy one, together far more than the slots of the
+// queue, and every webhook of the healthy one arrives at the moment of its commit.
+func TestHostileReceiversDelayNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.close()
 		w.lanes = map[string]local.Limits{task.Turns: {}, task.Deliveries: {Slots: 48}}
-		w.open(nil)
+		w.reopen()
 		bad := map[string]func(*http.Request) (*http.Response, error){"fails": answers(503), "down": down}
 		for _, name := range numbered("hangs-", 4) {
 			bad[name] = hangs
@@ -184,8 +183,8 @@ func TestHostileReceiversDelayNobody(t *testing.T) {
 	})
 }
 
-// measured tells how long a healthy receiver waits for its webhooks after their commit,
-// with as many tasks of hostile receivers between its own and without.
+// measured logs the delay of a healthy receiver's webhooks after their commits, alone and
+// beside as many tasks of hostile receivers.
 func measured(t *testing.T) {
 	s := newStreet(t)
 	defer s.end()
@@ -193,8 +192,8 @@ func measured(t *testing.T) {
 	t.Logf("p99 %v alone, %v beside hostile receivers", alone, s.p99("beside-", slowFirst(s.kinds)))
 }
 
-// slowFirst has those that keep a slot of the queue for long so often that they would have
-// all of them if nothing held them back.
+// slowFirst repeats the slow receivers so often that they would occupy all slots of the
+// queue without the limits.
 func slowFirst(kinds []hostile) (all []hostile) {
 	for _, h := range kinds {
 		all = append(all, h)
@@ -207,11 +206,11 @@ func slowFirst(kinds []hostile) (all []hostile) {
 
 const sample = 100 // tasks of a round
 
-// p99 is how long the healthy receiver waits, in 99 of 100 cases.
+// p99 is the delay of the healthy receiver in 99 of 100 cases.
 func (s *street) p99(name string, beside []hostile) time.Duration {
 	s.t.Helper()
 	committed := map[string]time.Time{}
-	pace := time.NewTicker(12 * time.Millisecond) // whoever waits holds up nobody's beginning
+	pace := time.NewTicker(12 * time.Millisecond) // a slow delivery does not delay the next task
 	defer pace.Stop()
 
 	for i, id := range numbered(name, sample) {
@@ -240,7 +239,7 @@ func (s *street) p99(name string, beside []hostile) time.Duration {
 	return waits[sample*99/100-1]
 }
 
-// hangUp ends the connections that there are.
+// hangUp closes all open connections.
 func (s *street) hangUp() {
 	for _, srv := range s.servers {
 		srv.CloseClientConnections()
@@ -250,8 +249,8 @@ func (s *street) hangUp() {
 	}
 }
 
-// A street is a world with receivers on real sockets: a healthy one, all kinds of hostile
-// ones, and a trap where redirects lead.
+// A street is a world with receivers on real sockets: a healthy one, one of each hostile
+// kind, and a trap to which redirects lead.
 type street struct {
 	*world
 	kinds   []hostile
@@ -260,27 +259,27 @@ type street struct {
 	talkers []*talker
 	roots   *x509.CertPool
 	trap    string
-	trapped atomic.Int64 // requests there
-	sent    atomic.Int64 // the most that anybody could send us
+	trapped atomic.Int64 // requests to the trap
+	sent    atomic.Int64 // the most bytes that one receiver could send
 	heard   chan receipt
 	read    meter
-	written chan bool // something was committed
+	written chan bool // a record was committed
 	ended   sync.Once
 }
 
-// A receipt is what the healthy receiver has heard.
+// A receipt is one webhook at the healthy receiver.
 type receipt struct {
 	id string
 	at time.Time
 }
 
-// good is the healthy receiver.
+// good is the name of the healthy receiver.
 const good = "good"
 
 func newStreet(t *testing.T) *street {
 	s := &street{world: newWorld(t), kinds: hostiles(), url: map[string]string{}, roots: x509.NewCertPool(),
 		heard: make(chan receipt, 1000), written: make(chan bool, 1)}
-	packed() // takes longer than an attempt may, on a busy machine
+	packed() // on a busy machine it takes longer than the limit of an attempt
 	s.trap = serves(func(http.ResponseWriter, *http.Request) { s.trapped.Add(1) })(s).URL
 	s.url[good] = overTLS(tls.VersionTLS13, "127.0.0.1")(s).URL
 	for _, h := range s.kinds {
@@ -300,10 +299,9 @@ func newStreet(t *testing.T) *street {
 		t.Fatal(err)
 	}
 
-	s.close()
-	// Four of them are slow, and each may have eight slots.
+	// Four receivers are slow, and each may have eight slots.
 	s.lanes = map[string]local.Limits{task.Turns: {}, task.Deliveries: {Slots: 48}}
-	s.open(&s.read)
+	s.reopen(through(&s.read))
 
 	s.store.written = func() {
 		select {
@@ -316,11 +314,11 @@ func newStreet(t *testing.T) *street {
 	return s
 }
 
-// end lets the receivers go, and then the process.
+// end closes the receivers, and then the process.
 func (s *street) end() {
 	s.ended.Do(func() {
 		for _, srv := range s.servers {
-			srv.Listener.Close() // or the next attempt would take the place of one that was cut off
+			srv.Listener.Close() // or another attempt would follow one that was cut off
 		}
 		s.hangUp()
 		for _, srv := range s.servers {
@@ -330,7 +328,7 @@ func (s *street) end() {
 	})
 }
 
-// until waits for a commit after which a task's hook is as wanted.
+// until waits for a commit that brings a task's hook into the wanted state.
 func (s *street) until(id string, want func(task.Hook) bool) task.Hook {
 	s.t.Helper()
 	timeout := time.After(patience)
@@ -347,7 +345,7 @@ func (s *street) until(id string, want func(task.Hook) bool) task.Hook {
 	}
 }
 
-// A meter is the guarded client, and knows how much of a body was read at most.
+// A meter is the guarded client. It counts the bytes of the longest body that was read.
 type meter struct {
 	*egress.Client
 	most atomic.Int64
@@ -387,7 +385,7 @@ func port(l net.Listener) string {
 	return port
 }
 
-// add starts a server of the street; secure with TLS.
+// add starts a server of the street, with TLS if there is a config.
 func (s *street) add(f http.HandlerFunc, config *tls.Config) *httptest.Server {
 	srv := httptest.NewUnstartedServer(f)
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -400,7 +398,7 @@ func (s *street) add(f http.HandlerFunc, config *tls.Config) *httptest.Server {
 	return srv
 }
 
-// serves answers requests.
+// serves starts a server that answers with f.
 func serves(f http.HandlerFunc) func(*street) *httptest.Server {
 	return func(s *street) *httptest.Server { return s.add(f, nil) }
 }
@@ -418,8 +416,8 @@ func redirects(code int) func(*street) *httptest.Server {
 	return func(s *street) *httptest.Server { return s.add(answer(code, "Location", s.trap), nil) }
 }
 
-// overTLS answers requests under a certificate that the street trusts, as the healthy
-// receiver does.
+// overTLS starts a server like the healthy receiver, under a certificate that the street
+// trusts.
 func overTLS(newest uint16, name string) func(*street) *httptest.Server {
 	return func(s *street) *httptest.Server {
 		return s.add(func(_ http.ResponseWriter, r *http.Request) {
@@ -429,7 +427,7 @@ func overTLS(newest uint16, name string) func(*street) *httptest.Server {
 	}
 }
 
-// secretly is for servers that should speak TLS and do not.
+// secretly gives a server without TLS an https address.
 func secretly(start func(*street) *httptest.Server) func(*street) *httptest.Server {
 	return func(s *street) *httptest.Server {
 		srv := start(s)
@@ -438,7 +436,7 @@ func secretly(start func(*street) *httptest.Server) func(*street) *httptest.Serv
 	}
 }
 
-// certificate makes one for a name or address, which its own root has signed.
+// certificate makes a self-signed certificate for a name or address.
 func (s *street) certificate(name string) tls.Certificate {
 	s.t.Helper()
 	form := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
@@ -464,8 +462,8 @@ func (s *street) certificate(name string) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// talks has a connection for itself after it has read something, and closes it when f
-// returns.
+// talks starts a server that passes each connection to f after a first read, and then closes
+// it.
 func talks(f func(*street, net.Conn)) func(*street) *httptest.Server {
 	return func(s *street) *httptest.Server {
 		srv := httptest.NewUnstartedServer(nil)
@@ -478,7 +476,7 @@ func talks(f func(*street, net.Conn)) func(*street) *httptest.Server {
 	}
 }
 
-// A talker hands no connection on: each has a goroutine of its own.
+// A talker is a listener that serves each connection itself, in a goroutine.
 type talker struct {
 	net.Listener
 	talk func(net.Conn)
@@ -503,7 +501,7 @@ func (l *talker) Accept() (net.Conn, error) {
 	}
 }
 
-// hangUp ends the connections that there are.
+// hangUp closes all open connections.
 func (l *talker) hangUp() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -513,10 +511,10 @@ func (l *talker) hangUp() {
 	l.open = nil
 }
 
-// wait says nothing until the other side hangs up.
+// wait sends nothing until the other side hangs up.
 func wait(_ *street, c net.Conn) { _, _ = io.Copy(io.Discard, c) }
 
-// drip sends a byte every now and then.
+// drip sends single bytes, with pauses.
 func drip(c net.Conn, begin string) {
 	_, err := io.WriteString(c, begin)
 	for tick := time.NewTicker(200 * time.Millisecond); err == nil; <-tick.C {
@@ -524,7 +522,7 @@ func drip(c net.Conn, begin string) {
 	}
 }
 
-// flood sends as much as it gets rid of, up to 10 GB.
+// flood sends as fast as it can, up to 10 GB.
 func flood(s *street, c net.Conn, begin string) {
 	_, err := io.WriteString(c, begin)
 	chunk := bytes.Repeat([]byte("x"), 64<<10)
@@ -536,11 +534,11 @@ func flood(s *street, c net.Conn, begin string) {
 
 // hang never answers.
 func hang(_ http.ResponseWriter, r *http.Request) {
-	_, _ = io.Copy(io.Discard, r.Body) // before that net/http does not see who hangs up
+	_, _ = io.Copy(io.Discard, r.Body) // net/http notices a hang-up only after the body
 	<-r.Context().Done()
 }
 
-// bomb answers with a little that unpacks to 100 MB.
+// bomb answers with a small body that unpacks to 100 MB.
 func bomb(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Encoding", "gzip")
 	_, _ = w.Write(packed())
@@ -557,7 +555,7 @@ var packed = sync.OnceValue(func() []byte {
 	return b.Bytes()
 })
 
-// goAway speaks HTTP/2 to whoever did not ask for it, and wants no more of it.
+// goAway answers with HTTP/2, unasked, and a GOAWAY.
 func goAway(s *street, c net.Conn) {
 	f := http2.NewFramer(c, c)
 	_ = f.WriteSettings()

@@ -20,22 +20,23 @@ import (
 
 const urlA, urlB = "https://a.test/hook", "https://b.test/hook"
 
-// A finished task with one webhook: an event, one job, the notes in order over
-// real HTTP, one commit for all of them.
-func TestP9P10P11P12P21Decision19Delivers(t *testing.T) {
+// The event of a finished task with one webhook leads to one job, to the notes in order over
+// real HTTP, and to one commit for all of them.
+//
+// Shows P9, P10, P11, P12, P21, decision 19.
+func TestNotesAreDelivered(t *testing.T) {
 	got := make(chan *http.Request, 10)
 	bodies := make(chan a2a.StreamResponse, 10)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		bodies <- decode(t, r.Body)
 		got <- r
 		w.WriteHeader(http.StatusAccepted)
-		_, _ = w.Write(make([]byte, 1<<20)) // of no interest
+		_, _ = w.Write(make([]byte, 1<<20)) // a body is ignored
 	}))
 
 	defer srv.Close()
 	w := newWorld(t)
-	w.close()
-	w.open(srv.Client())
+	w.reopen(through(srv.Client()))
 	url := srv.URL + "/x?key=1"
 	w.accept("t1", task.Hook{ID: "h", URL: url, Scheme: "Bearer", Sealed: w.seal(url, "tok", "cred")})
 	w.finish("t1", a2a.TaskStateCompleted, "done", "art", "text")
@@ -87,13 +88,15 @@ func TestP9P10P11P12P21Decision19Delivers(t *testing.T) {
 		t.Errorf("%d jobs added, want 1", n)
 	}
 
-	w.open(srv.Client())
+	w.open()
 	h := w.hook("t1", "h")
 	if h.Cursor != 2 || h.Attempt != 0 || len(h.Tries) != 2 || h.Tries[1].Status != 202 || h.Tries[1].Note != 2 {
 		t.Errorf("hook %+v", h)
 	}
 }
 
+// Only the newest event of a record leads to a job. An event that can never be handled is
+// acknowledged, and an outage is not.
 func TestEvent(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -137,7 +140,7 @@ func TestEvent(t *testing.T) {
 	}
 }
 
-// Nothing to do, nothing added: no hook, or one that is level, dead, or to be tried
+// An event adds no job if the task has no hook, or if the hook is level, dead, or to be tried
 // much later.
 func TestEventWithoutHookBehind(t *testing.T) {
 	w := newWorld(t)
@@ -164,6 +167,7 @@ func TestEventWithoutHookBehind(t *testing.T) {
 	}
 }
 
+// A delivery is always acknowledged, because an error would slow down the queue.
 func TestDeliveryNeverSlowsTheQueue(t *testing.T) {
 	w := newWorld(t)
 	w.accept("t1", task.Hook{ID: "h", URL: urlA})
@@ -184,9 +188,9 @@ func TestDeliveryNeverSlowsTheQueue(t *testing.T) {
 	}
 }
 
-// What another version has written is left to it. An event of a record that cannot be
-// read would come back for days, and a receiver would be sent the same note again and
-// again when its cursor cannot be moved.
+// A record of another version is left alone. Otherwise the event of an unreadable record
+// would come back for days, and a hook whose cursor cannot be moved would be sent the same
+// note again and again.
 func TestRecordsOfOtherVersionsAreLeftAlone(t *testing.T) {
 	w := newWorld(t)
 	w.accept("t1", task.Hook{ID: "h", URL: urlA})
@@ -204,7 +208,7 @@ func TestRecordsOfOtherVersionsAreLeftAlone(t *testing.T) {
 	}
 }
 
-// other is a store whose records another version has written.
+// other is a store with records of another version.
 type other struct {
 	task.Store
 	load func(task.Record) (task.Record, error)
@@ -218,9 +222,11 @@ func (o other) Load(ctx context.Context, id string) (task.Record, error) {
 	return o.load(r)
 }
 
-// A receiver that never answers takes its own time only: the other hook of the
-// task is told everything at once, and its cursor is stored while the first hangs.
-func TestP14Decision18DeadReceiverDelaysNobody(t *testing.T) {
+// A receiver that never answers does not delay the task's other hook, which is sent all notes
+// at once. The cursor of that hook is stored while the first one hangs.
+//
+// Shows P14, decision 18.
+func TestDeadReceiverDelaysNoOtherHook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.client.on(urlA, hangs)
@@ -251,10 +257,12 @@ func TestP14Decision18DeadReceiverDelaysNobody(t *testing.T) {
 	})
 }
 
-// A receiver that is down for longer than the schedule: the attempts come at its
-// times, give or take a fifth, then the hook is dead with its cursor where it was.
-// A new note brings it back, and it is told everything it missed, in order.
-func TestP13Decision18Schedule(t *testing.T) {
+// The receiver is down for longer than the schedule. The attempts come at the schedule's
+// times, give or take a fifth. Then the hook is dead, with an unchanged cursor. A new note
+// revives the hook, which is sent all missed notes in order.
+//
+// Shows P13, decision 18.
+func TestAttemptsFollowTheSchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.client.on(urlA, answers(500))
@@ -297,8 +305,8 @@ func TestP13Decision18Schedule(t *testing.T) {
 	})
 }
 
-// untilSettled lives through the debts of a task: what the queue does not bring
-// itself comes when it is Due.
+// untilSettled waits until the task owes its hooks nothing more, and runs a pass whenever
+// the task is Due.
 func (w *world) untilSettled(id string) {
 	for end := time.Now().Add(100 * time.Hour); time.Now().Before(end); {
 		synctest.Wait()
@@ -315,7 +323,10 @@ func (w *world) untilSettled(id string) {
 	w.t.Error("not settled")
 }
 
-func TestP13Failures(t *testing.T) {
+// The time after a failed attempt depends on the schedule and on the answer.
+//
+// Shows P13.
+func TestFailureSetsTheNextTime(t *testing.T) {
 	const h = time.Hour
 	date := time.Date(2000, 1, 1, 0, 8, 0, 0, time.UTC).Format(http.TimeFormat) // a bubble begins at midnight
 
@@ -361,7 +372,7 @@ func TestP13Failures(t *testing.T) {
 					t.Errorf("wait %v, want %v to %v", wait, c.low, c.high)
 				}
 
-				// What is under a minute away is brought by a job, the rest by Due.
+				// A job brings the hook back within a minute, Due brings it back later.
 				if got := len(w.queue.all()) == 1; got != (time.Until(hook.Next) <= time.Minute) {
 					t.Errorf("job added: %v, with a wait of %v", got, wait)
 				}
@@ -370,7 +381,7 @@ func TestP13Failures(t *testing.T) {
 	}
 }
 
-// failed makes the hook's attempts fail so many times, long ago.
+// failed makes a number of the hook's attempts fail.
 func (w *world) failed(id string, times int) {
 	for range times {
 		w.update(id, func(r task.Record) (task.Record, bool, error) {
@@ -381,7 +392,10 @@ func (w *world) failed(id string, times int) {
 	}
 }
 
-func TestDecision18Gone(t *testing.T) {
+// After a 410 no further note is sent, and a new note does not revive the hook.
+//
+// Shows decision 18.
+func TestGoneReceiverHearsNoMore(t *testing.T) {
 	w := newWorld(t)
 	w.client.on(urlA, answers(410, "Retry-After", "5"))
 	w.accept("t1", task.Hook{ID: "h", URL: urlA})

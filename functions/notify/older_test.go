@@ -15,8 +15,8 @@ import (
 	"errand/shared/task"
 )
 
-// Webhooks in the file of a program of schema 2 go on: one that is behind is delivered with
-// the token that was sealed then, one that is dead is found and sent again.
+// Webhooks in a file of schema 2 go on. A hook that is behind is served, with the token that
+// was sealed then. A dead hook is found and re-driven.
 func TestWebhooksOfAnOlderFileGoOn(t *testing.T) {
 	files := map[string][]byte{}
 	for _, name := range []string{"schema2.sqlite", "schema2.keys"} {
@@ -37,7 +37,7 @@ func TestWebhooksOfAnOlderFileGoOn(t *testing.T) {
 		}
 
 		w.keys = keys.NewKeyring(func(context.Context) (secret.Value, error) { return secret.NewValue(files["schema2.keys"]) })
-		w.open(nil)
+		w.open()
 
 		p, err := w.db.Dead(t.Context(), task.DeadQuery{All: true, Limit: 10})
 		if err != nil || len(p.Records) != 1 {

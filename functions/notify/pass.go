@@ -9,10 +9,10 @@ import (
 	"errand/shared/task"
 )
 
-// A pass serves all hooks of one task side by side, each in rounds of about a
-// second. Outcomes are committed together, when no round is running any more or
-// once a second, so that a slow receiver holds up nobody's cursor. A hook's next
-// round begins with what was committed.
+// A pass serves all hooks of one task side by side, each in rounds of about a second.
+// Outcomes are committed together, when all rounds have ended or once a second, so that a
+// slow receiver delays no other cursor. A hook's next round begins with the committed
+// record.
 type pass struct {
 	*Notifier
 	until   time.Time
@@ -21,13 +21,7 @@ type pass struct {
 	held    map[int64]time.Time // by generation: not served again; see round.again
 }
 
-// A round is what one hook was sent between two commits.
-type round struct {
-	task.Delivery
-	hold  bool      // do not serve the hook again in this pass
-	again time.Time // with hold: when to ask for it again; zero: somebody else does, or Due
-}
-
+// run serves the hooks until none is left to serve, and enqueues a job for the rest.
 func (p *pass) run(ctx context.Context, r task.Record) {
 	p.done = make(chan round)
 	tick := time.NewTicker(commitEvery)
@@ -37,16 +31,17 @@ func (p *pass) run(ctx context.Context, r task.Record) {
 		if p.running == 0 {
 			break
 		}
-		r = p.settle(ctx, r, p.collect(tick.C))
+		r = p.commit(ctx, r, p.collect(tick.C))
 	}
+
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeFor)
 	defer cancel()
-	if err := p.Desk.Enqueue(ctx, p.left(r), task.Deliveries); err != nil {
-		p.Log.Error("adding a delivery job", "task", r.ID(), "err", err)
+	if err := p.cfg.Desk.Enqueue(ctx, p.left(r), task.Deliveries); err != nil {
+		p.cfg.Log.ErrorContext(ctx, "adding a delivery job", "task", r.ID(), "err", err)
 	}
 }
 
-// left is the record with only those webhooks that a job must come back for.
+// left returns the record with only those hooks that need another job.
 func (p *pass) left(r task.Record) task.Record {
 	hooks := make([]task.Hook, 0, len(r.Hooks))
 	for _, h := range r.Hooks {
@@ -66,10 +61,10 @@ func (p *pass) left(r task.Record) task.Record {
 	return r
 }
 
-// start begins a round for every hook that is behind and may be tried now. One
-// that another pass of this process is serving is left to it.
+// start begins a round for every hook that has something to send now. It skips a hook that
+// another pass of this process is serving.
 func (p *pass) start(ctx context.Context, r task.Record) {
-	now := p.Desk.Now()
+	now := p.now()
 	if !now.Before(p.until) || ctx.Err() != nil {
 		return
 	}
@@ -82,23 +77,22 @@ func (p *pass) start(ctx context.Context, r task.Record) {
 			continue
 		}
 		p.running++
-		go func() { p.done <- p.guarded(ctx, r.ID(), h, owedSince(r, h)) }()
+		go func() { p.done <- p.guarded(ctx, r.ID(), h, r.OwedSince(h)) }()
 	}
 }
 
-// guarded keeps a panic over one hook from ending the process with all the
-// others. The hook is left to Due.
+// guarded confines a panic to its hook. Due brings that hook back.
 func (p *pass) guarded(ctx context.Context, id string, h task.Hook, since time.Time) (out round) {
 	defer func() {
 		if v := recover(); v != nil {
-			p.Log.Error("recovered from a panic", "task", id, "hook", h.ID, "err", fmt.Sprint(v), "stack", string(debug.Stack()))
-			out = round{Delivery: task.Delivery{Hook: h}, hold: true}
+			p.cfg.Log.ErrorContext(ctx, "recovered from a panic", "task", id, "hook", h.ID, "err", fmt.Sprint(v), "stack", string(debug.Stack()))
+			out = round{Delivery: task.Delivery{Hook: h}}.held(time.Time{})
 		}
 	}()
 	return p.serve(ctx, id, h, since)
 }
 
-// collect waits for rounds to end: for all of them, or for some and the tick.
+// collect waits until all rounds have ended, or until the tick if one has ended by then.
 func (p *pass) collect(tick <-chan time.Time) []round {
 	var got []round
 	late := false
@@ -114,50 +108,46 @@ func (p *pass) collect(tick <-chan time.Time) []round {
 	return got
 }
 
-// settle commits what came of the rounds and lets their hooks go. The commit is
-// not given up when the pass is told to stop: the receivers have answered.
-func (p *pass) settle(ctx context.Context, r task.Record, got []round) task.Record {
+// commit stores the outcomes of the rounds and releases their hooks. It goes on when the
+// pass is told to stop, because the receivers have answered.
+func (p *pass) commit(ctx context.Context, r task.Record, got []round) task.Record {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeFor)
 	defer cancel()
 	var outcomes []task.Delivery
-
 	for _, g := range got {
-		if g.Sent > 0 || g.Fail || g.Pinged || !g.Wait.IsZero() {
-			outcomes = append(outcomes, g.Delivery)
-		}
+		outcomes = append(outcomes, g.Delivery)
 	}
 
-	id, failed := r.ID(), false
-	if len(outcomes) > 0 {
-		next, err := task.UpdateFrom(ctx, p.Store, r, func(r task.Record) (task.Record, bool, error) {
-			return r.Delivered(p.Desk.Moment(), outcomes)
-		})
-
-		if failed = err != nil; failed {
-			p.Log.Error("committing deliveries", "task", id, "err", err)
-		} else {
-			r = next
-		}
+	next, err := task.UpdateFrom(ctx, p.cfg.Store, r, func(r task.Record) (task.Record, bool, error) {
+		return r.Delivered(p.cfg.Desk.Moment(), outcomes)
+	})
+	if err == nil {
+		r = next
+	} else {
+		p.cfg.Log.ErrorContext(ctx, "committing deliveries", "task", r.ID(), "err", err)
 	}
 
-	stale := false
-	for _, g := range got {
-		if g.hold || failed {
-			p.held[g.Hook.Gen] = g.again
-		}
-
-		// A pass that was turned away because of this round may have come for a
-		// change that this one has not seen.
-		if p.flights.end(flight{id, g.Hook.ID}) {
-			stale = true
-		}
-	}
-
-	if stale {
-		if next, err := p.Store.Load(ctx, id); err == nil {
+	// A pass that was turned away meanwhile may have been sent by a change that no round
+	// has read.
+	if stale := p.release(r.ID(), got, err != nil); stale {
+		if next, err := p.cfg.Store.Load(ctx, r.ID()); err == nil {
 			r = next
 		}
 	}
 
 	return r
+}
+
+// release lets other passes serve the hooks, and reports whether one was turned away
+// meanwhile. A hook whose outcome could not be committed is not served again in this pass.
+func (p *pass) release(id string, got []round, failed bool) (stale bool) {
+	for _, g := range got {
+		if g.hold || failed {
+			p.held[g.Hook.Gen] = g.again
+		}
+		if p.flights.end(flight{id, g.Hook.ID}) {
+			stale = true
+		}
+	}
+	return stale
 }

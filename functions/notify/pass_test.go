@@ -20,10 +20,12 @@ import (
 	"errand/shared/task"
 )
 
-// While the first note is under way the hook is deleted, or replaced. The attempt
-// that was decided may finish; the old receiver hears nothing more. The new one is
-// served although its own hint was turned away.
-func TestP7Decision22HookChangedDuringAPass(t *testing.T) {
+// A hook is deleted or replaced during the attempt at its first note. The attempt may finish,
+// and the old receiver is sent nothing more. The new receiver is served, although its own
+// hint was turned away.
+//
+// Shows P7, decision 22.
+func TestHookChangedDuringAPass(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		replace bool
@@ -54,7 +56,7 @@ func TestP7Decision22HookChangedDuringAPass(t *testing.T) {
 				w.update("t1", func(r task.Record) (task.Record, bool, error) { return r.DropHook(w.rules.At(time.Now()), "h") })
 			}
 
-			w.deliver("t1") // its hint: turned away
+			w.deliver("t1") // the hint is turned away
 			if n := len(w.client.ids(urlB)); n != 0 {
 				t.Errorf("%d attempts beside the one in flight", n)
 			}
@@ -74,9 +76,9 @@ func TestP7Decision22HookChangedDuringAPass(t *testing.T) {
 	}
 }
 
-// A hook is replaced at the moments when a pass is not looking: before its first
-// attempt has read the record, and after its commit. The hint of the replacement is
-// turned away each time, because the pass still has the hook.
+// A hook is replaced between two reads of a pass: before the first attempt has read the
+// record, or after the commit. The hint of the replacement is turned away each time, because
+// the pass still serves the hook.
 func TestReplacedUnseen(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -86,7 +88,7 @@ func TestReplacedUnseen(t *testing.T) {
 		{"before the attempt", func(s *store, replace func()) {
 			loads := 0
 			s.loading = func() {
-				if loads++; loads == 2 { // the first is that of the job
+				if loads++; loads == 2 { // the first read belongs to the job
 					replace()
 				}
 			}
@@ -116,7 +118,7 @@ func TestReplacedUnseen(t *testing.T) {
 	}
 }
 
-// Hints that overlap a pass add nothing to what is sent.
+// Hints that overlap a pass cause no additional attempt.
 func TestOverlappingHints(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -140,8 +142,8 @@ func TestOverlappingHints(t *testing.T) {
 	})
 }
 
-// Two processes serve the same hook. What the receiver hears first of every note
-// comes in order, and the cursor ends level.
+// Two processes serve the same hook. The first copies of the notes arrive in order, and in the
+// end the hook is level.
 func TestTwoProcesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -185,14 +187,14 @@ func TestTwoProcesses(t *testing.T) {
 			t.Errorf("%d notes received, cursor %d, want 31", seen, h.Cursor)
 		}
 
-		// The other one sends what the first has not committed yet, then leaves it.
+		// The second process repeats the notes that the first has not committed, and then stops.
 		if n := len(w.client.ids(urlA)) - seen; n == 0 || n > 12 {
 			t.Errorf("%d notes were sent twice, want those of half a second", n)
 		}
 	})
 }
 
-// Killed between two notes, the next process sends the second one only.
+// After a crash between two notes the next process sends only the second one.
 func TestCursorSurvivesRestart(t *testing.T) {
 	w := newWorld(t)
 	w.queue.keep = true
@@ -206,8 +208,7 @@ func TestCursorSurvivesRestart(t *testing.T) {
 	w.accept("t1", task.Hook{ID: "h", URL: urlA})
 	w.finish("t1", a2a.TaskStateCompleted, "", "a", "x")
 	w.deliver("t1")
-	w.close()
-	w.open(nil)
+	w.reopen()
 	if h := w.hook("t1", "h"); h.Cursor != 1 || h.Attempt != 1 {
 		t.Fatalf("after the restart: %+v", h)
 	}
@@ -223,8 +224,7 @@ func TestCursorSurvivesRestart(t *testing.T) {
 	}
 }
 
-// Told to stop while a receiver is thinking: that is no attempt, and a job brings
-// the hook back.
+// An attempt that a shutdown cuts off does not count, and a job brings the hook back.
 func TestShutdownIsNoAttempt(t *testing.T) {
 	w := newWorld(t)
 	w.queue.keep = true
@@ -248,7 +248,7 @@ func TestShutdownIsNoAttempt(t *testing.T) {
 	}
 }
 
-// A pass ends by itself with a long backlog; its job goes on.
+// A pass with a long backlog ends in time, and another job continues.
 func TestPassEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -273,9 +273,8 @@ func TestPassEnds(t *testing.T) {
 	})
 }
 
-// Many tasks with one receiver: eight attempts at once, nobody waits for a slot,
-// and everybody is told in the end, about as fast as it answers and without an
-// attempt counted as failed.
+// Many tasks have one receiver. It gets eight attempts at once, and no pass waits for a slot.
+// All notes arrive, about as fast as the receiver answers, and no attempt fails.
 func TestHostLimit(t *testing.T) {
 	for _, c := range []struct{ takes, within time.Duration }{
 		{20 * time.Millisecond, 2 * time.Second},
@@ -288,6 +287,7 @@ func TestHostLimit(t *testing.T) {
 	}
 }
 
+// manyTasks delivers to a receiver that takes its time over each request.
 func manyTasks(t *testing.T, takes, within time.Duration) {
 	w := newWorld(t)
 	var running, most atomic.Int32
@@ -333,7 +333,7 @@ func manyTasks(t *testing.T, takes, within time.Duration) {
 	}
 }
 
-// Whatever goes wrong over one hook stays with it.
+// A panic over one hook does not affect the others.
 func TestPanicStaysWithItsHook(t *testing.T) {
 	w := newWorld(t)
 	w.queue.keep = true
@@ -347,7 +347,7 @@ func TestPanicStaysWithItsHook(t *testing.T) {
 	if h := w.hook("t1", "ugly"); h.Attempt != 1 || h.Tries[0].Error != "request" {
 		t.Errorf("the hook without a URL: %+v", h)
 	}
-	for range 20 { // nothing is kept that belongs to the panicked rounds
+	for range 20 { // the panicked rounds have released their slots and hooks
 		w.deliver("t1")
 	}
 	if n := len(w.client.ids(urlA)); n != 21 {
@@ -355,8 +355,8 @@ func TestPanicStaysWithItsHook(t *testing.T) {
 	}
 }
 
-// The store fails while notes are under way: nothing is counted that could not be
-// committed, nothing is lost, the pass ends.
+// The store fails during an attempt. The pass ends, an outcome without a commit does not
+// count, and no note is lost.
 func TestStoreFailsDuringAPass(t *testing.T) {
 	w := newWorld(t)
 	w.queue.keep = true

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"errand/shared/keys"
 	"errand/shared/task"
 	"errand/shared/webhook"
 )
@@ -15,213 +16,197 @@ import (
 // Limits of one attempt.
 const (
 	attemptFor  = 15 * time.Second // the whole exchange
-	maxResponse = 64 << 10         // of the answer is read
+	maxResponse = 64 << 10         // bytes of the response's body that are read
 )
 
-// serve sends a hook its ping, if one is asked for, and the notes behind its cursor, one
-// after the other, until it is level, one fails, or the round is over.
+// A round is a series of attempts at one hook between two commits.
+type round struct {
+	task.Delivery                 // the outcome, for the commit
+	after         task.Hook       // the hook as the commit will leave it
+	since         time.Time       // when the schedule of its next note began
+	host          string          // of the receiver
+	contact       webhook.Contact // the host's state in the last attempt
+	more          bool            // another attempt may follow at once
+	hold          bool            // the hook is not served again in this pass
+	again         time.Time       // with hold: when a job must come back; zero: another pass or Due brings the hook
+}
+
+// held returns the round as its hook's last one in this pass.
+func (b round) held(again time.Time) round {
+	b.hold, b.again = true, again
+	return b
+}
+
+// with returns the round after one more attempt.
+func (b round) with(v webhook.Verdict) round {
+	b.contact, b.more = v.Contact, v.More
+	if !v.Counts() {
+		return b.held(v.Again)
+	}
+	b.Delivery, b.after = b.Then(v.Delivery), v.After
+	if b.after.Since.After(b.since) { // delivered: the next note has a schedule of its own
+		b.since = b.after.Since
+	}
+	return b
+}
+
+// serve sends a hook its ping, if one was requested, and the notes behind its cursor, one
+// after the other, until all are delivered, one fails, or the round is over.
 //
-// Each attempt is decided by reading the record: a slot at the host is taken
-// first, without waiting, then the record is read, then it is sent. So an attempt
-// that begins after a delete or replacement was answered has read a record without
-// that hook, and is not made; one that was decided before may still arrive.
-func (p *pass) serve(ctx context.Context, id string, base task.Hook, since time.Time) round {
-	out := round{Delivery: task.Delivery{Hook: base}}
-	host := webhook.Host(base.URL)
-	h := base // as it will be when what was sent is committed
-	for end := p.Desk.Now().Add(commitEvery); ; {
-		now := p.Desk.Now()
-		pinging := !h.Ping.IsZero() // somebody wants to know now whether the receiver answers
-		leave, again, err := p.hosts.enter(host, now, pinging || p.Schedule.Over(since, now))
+// Each attempt takes a slot at the host first, without waiting, then reads the record, and
+// then sends. An attempt that begins after the answer to a delete or a replacement reads a
+// record without the hook, and sends nothing. A request that was sent before may still
+// arrive.
+func (p *pass) serve(ctx context.Context, id string, h task.Hook, since time.Time) round {
+	b := round{Delivery: task.Delivery{Hook: h}, after: h, since: since, host: webhook.Host(h.URL)}
+	for end := p.now().Add(commitEvery); ; {
+		now := p.now()
+		urgent := b.pinging() || p.cfg.Schedule.Over(b.since, now)
+		leave, again, err := p.hosts.enter(b.host, now, urgent)
 		if err != nil {
-			out.hold, out.again = true, again
-			if !pinging {
-				p.later(&out, err, since, now)
-			}
-			return out
+			return p.putOff(b, err, again, now)
 		}
-		more := p.within(leave, func() (bool, error) { return p.attempt(ctx, id, &h, &out) })
-		if h.Since.After(since) { // it was delivered, and the next one has its own time
-			since = h.Since
-		}
-		if now := p.Desk.Now(); !more || !now.Before(end) || !now.Before(p.until) {
-			return out
+		b = p.within(leave, func() round { return p.attempt(ctx, id, b) })
+		if now := p.now(); !b.more || !now.Before(end) || !now.Before(p.until) {
+			return b
 		}
 	}
 }
 
-// within gives the slot back, whatever becomes of the attempt.
-func (p *pass) within(leave func(error, time.Time), attempt func() (bool, error)) (more bool) {
-	result := errForgotten
-	defer func() { leave(result, p.Desk.Now()) }()
-	more, result = attempt()
-	return more
+// pinging reports whether the next attempt is a ping. Its owner waits for the result.
+func (b round) pinging() bool { return !b.after.Ping.IsZero() }
+
+// within gives the slot back after the attempt, also if the attempt panics.
+func (p *pass) within(leave func(webhook.Contact, time.Time), attempt func() round) (b round) {
+	defer func() { leave(b.contact, p.now()) }()
+	return attempt()
 }
 
-// later puts off a hook whose host is silent, or so busy that its turn is not soon: it is
-// no attempt, and is written down so that nobody asks for the hook in between.
-func (p *pass) later(out *round, why error, since, now time.Time) {
-	if errors.Is(why, errSilent) {
-		out.again = p.Schedule.Later(since, now, out.again)
-	} else if !out.again.After(now.Add(p.hosts.near)) {
+// putOff ends a round without an attempt, because the host is silent or busy. If the hook
+// must wait for longer than jobs look ahead, its next time is committed, so that nothing
+// brings the hook in between.
+func (p *pass) putOff(b round, why error, again, now time.Time) round {
+	switch {
+	case b.pinging():
+	case errors.Is(why, errSilent):
+		again = p.cfg.Schedule.Later(b.since, now, again)
+		b.Wait = again
+	case again.After(now.Add(p.hosts.near)):
+		b.Wait = again
+	}
+	return b.held(again)
+}
+
+// attempt sends the hook's ping or its next note, if the record still asks for that.
+func (p *pass) attempt(ctx context.Context, id string, b round) round {
+	b.contact, b.more = webhook.NotAsked, false
+	r, err := p.cfg.Store.Load(ctx, id)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return b.held(p.now())
+	case err != nil:
+		if !errors.Is(err, task.ErrNotFound) {
+			p.cfg.Log.ErrorContext(ctx, "delivering", "task", id, "err", err)
+		}
+		return b.held(time.Time{})
+	case !current(r, b.Hook):
+		return b.held(time.Time{})
+	case !b.pinging() && !r.Ready(b.after, p.now()):
+		return b
+	}
+
+	began := p.now()
+	a := p.post(ctx, r, b.after)
+	v := webhook.Judge(r, b.after, a, p.cfg.Schedule, p.now())
+	p.log(ctx, id, b, a, v, began)
+	return b.with(v)
+}
+
+// log writes a line about the attempt that follows b.
+func (p *pass) log(ctx context.Context, id string, b round, a webhook.Answer, v webhook.Verdict, began time.Time) {
+	log, message := p.cfg.Log, string(v.Result)
+	if !v.Counts() {
+		if v.Result == webhook.Unsigned {
+			log.ErrorContext(ctx, message, "task", id, "hook", b.after.ID, "err", a.Cause, "alert", true)
+		}
 		return
 	}
-	out.Wait = out.again
+
+	try := v.Tries[0]
+	line := []any{"task", id, "hook", b.after.ID, "host", b.host, "note", try.Note, "attempt", b.after.Attempt + 1,
+		"status", a.Status, "took", try.At.Sub(began).Round(time.Millisecond)}
+
+	switch v.Result {
+	case webhook.Delivered:
+		log.InfoContext(ctx, message, line...)
+	case webhook.Pinged:
+		log.InfoContext(ctx, message, append(line, "class", a.Class, "err", a.Cause)...)
+	default:
+		log.WarnContext(ctx, message, append(line, "class", a.Class, "next", v.Wait, "err", a.Cause)...)
+	}
 }
 
-// attempt sends the ping or the note after h's cursor, if that is still wanted, and
-// answers whether the next one may follow, and what the host's breaker is to know.
-func (p *pass) attempt(ctx context.Context, id string, h *task.Hook, out *round) (more bool, result error) {
-	r, err := p.Store.Load(ctx, id)
-	if err != nil {
-		out.hold = true
-		switch {
-		case ctx.Err() != nil:
-			out.again = p.Desk.Now()
-		case !errors.Is(err, task.ErrNotFound):
-			p.Log.Error("delivering", "task", id, "err", err)
-		}
-
-		return false, errForgotten
-	}
-
-	if out.hold = !current(r, out.Hook); out.hold {
-		return false, errForgotten
-	}
-
-	ping := !h.Ping.IsZero()
-	if !ping && !r.Ready(*h, p.Desk.Now()) {
-		return false, errForgotten
-	}
-
-	began := p.Desk.Now()
-	a, err := p.post(ctx, r, *h, ping)
-	if ctx.Err() != nil && !a.OK() {
-		out.hold, out.again = true, p.Desk.Now() // we hung up: no attempt
-		return false, errForgotten
-	}
-
-	if err != nil { // nothing can be signed now: no attempt, and Due comes back
-		out.hold = true
-		p.Log.ErrorContext(ctx, "a webhook cannot be signed", "task", id, "hook", h.ID, "err", err, "alert", true)
-		return false, errForgotten
-	}
-
-	switch {
-	case a.Class == webhook.ClassRequest, a.Class == webhook.ClassRefused:
-		result = errForgotten // neither alive nor dead: nothing was sent
-	case !a.Alive():
-		result = errNoAnswer
-	}
-
-	t := task.Try{At: p.Desk.Now().UTC(), Status: a.Status, Error: a.Class}
-	if !ping {
-		t.Note = h.Cursor + 1
-	}
-
-	out.Tries, h.Tries = append(out.Tries, t), append(h.Tries[:len(h.Tries):len(h.Tries)], t)
-	line := []any{"task", id, "hook", h.ID, "host", webhook.Host(h.URL), "note", t.Note, "attempt", h.Attempt + 1,
-		"status", a.Status, "took", t.At.Sub(began).Round(time.Millisecond)}
-
-	switch {
-	case ping:
-		out.Pinged, h.Ping = true, time.Time{}
-		p.Log.InfoContext(ctx, "a ping was sent", append(line, "class", a.Class, "err", a.Cause)...)
-		return a.OK() && r.Ready(*h, t.At), result
-
-	case a.OK():
-		p.Log.InfoContext(ctx, "a webhook was delivered", line...)
-		out.Sent++
-		h.Cursor, h.Attempt, h.Since, h.Next = h.Cursor+1, 0, t.At, t.At
-		return h.Cursor < len(r.Notes), result
-	}
-
-	out.Fail = true
-	message := "a webhook was given up"
-	if out.Gone = a.Gone(); !out.Gone {
-		out.Wait = p.Schedule.Next(a, h.Attempt+1, owedSince(r, *h), p.Desk.Now())
-	}
-	if !out.Wait.IsZero() {
-		message = "a webhook failed"
-	}
-
-	p.Log.WarnContext(ctx, message, append(line, "class", a.Class, "next", out.Wait, "err", a.Cause)...)
-	return false, result
-}
-
-// owedSince is when the note after h's cursor was first owed.
-func owedSince(r task.Record, h task.Hook) time.Time {
-	if h.Cursor < len(r.Notes) && r.Notes[h.Cursor].At.After(h.Since) {
-		return r.Notes[h.Cursor].At
-	}
-	return h.Since
-}
-
-// current says whether the hook is still what the round began with. If it was
-// deleted, that is all; if it was replaced, there is a hint for the new one; if
-// somebody else has moved it or sent its ping, it is theirs for the rest of this
-// pass. A ping that was asked for since is of the next round.
+// current reports whether the record still has the hook with which the round began. A
+// deleted hook ends the round. A replaced one has a hint of its own. A hook that another
+// process has moved or pinged belongs to that process for the rest of this pass. A ping
+// that was requested since is left to the next round.
 func current(r task.Record, base task.Hook) bool {
 	h, ok := r.Hook(base.ID)
 	return ok && h.Gen == base.Gen && h.State == base.State && h.Cursor == base.Cursor && h.Attempt == base.Attempt &&
 		(base.Ping.IsZero() || h.Ping.Equal(base.Ping))
 }
 
-// post makes one attempt. An error is a fault of ours that has nothing to do with the
-// receiver.
-func (p *pass) post(ctx context.Context, r task.Record, h task.Hook, ping bool) (webhook.Answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptFor)
+// post makes one attempt at the hook.
+func (p *pass) post(ctx context.Context, r task.Record, h task.Hook) webhook.Answer {
+	bounded, cancel := context.WithTimeout(ctx, attemptFor)
 	defer cancel()
-	ring, err := p.Keys.Ring(ctx)
+	a := p.exchange(bounded, r, h)
+	a.Stopped = ctx.Err() != nil
+	return a
+}
+
+// exchange sends one request and reads its answer.
+func (p *pass) exchange(ctx context.Context, r task.Record, h task.Hook) webhook.Answer {
+	ring, err := p.cfg.Keys.Ring(ctx)
 	if err != nil {
-		return webhook.Answer{}, err
+		return webhook.Answer{Class: webhook.ClassKeys, Cause: err.Error()}
 	}
-	req, err := p.request(ctx, webhook.Sender{Keys: ring, Issuer: p.Issuer}, r, h, ping)
+
+	req, err := p.request(ctx, ring, r, h)
 	if err != nil {
-		return webhook.Answer{Class: webhook.ClassRequest, Cause: cause(err)}, nil
+		return webhook.Answer{Class: webhook.ClassRequest, Cause: cause(err)}
 	}
-	resp, err := p.Client.Do(req)
+
+	resp, err := p.cfg.Client.Do(req)
 	if err != nil {
-		return webhook.Answer{Class: classOf(err), Cause: cause(err)}, nil
+		return webhook.Answer{Class: classOf(err), Cause: cause(err)}
 	}
 	defer resp.Body.Close()
-	// The status is the answer. Whatever the body is, and however it ends, changes
-	// nothing.
+
+	// The status alone is the answer. The body is read so that the connection can be kept.
 	_, _ = io.CopyN(io.Discard, resp.Body, maxResponse)
-	return webhook.Answer{Status: resp.StatusCode, After: webhook.RetryAfter(resp.Header.Get("Retry-After"), p.Desk.Now())}, nil
+	return webhook.Answer{Status: resp.StatusCode, RetryAfter: resp.Header.Get("Retry-After")}
 }
 
-func (p *pass) request(ctx context.Context, by webhook.Sender, r task.Record, h task.Hook, ping bool) (*http.Request, error) {
-	message := webhook.Next
-	if ping {
-		message = webhook.Ping
-	}
-	m, err := message(r, h)
+// request makes the HTTP request of one attempt, with an ID token if the hook wants one.
+func (p *pass) request(ctx context.Context, ring keys.Ring, r task.Record, h task.Hook) (*http.Request, error) {
+	q, err := webhook.Prepare(ring, p.cfg.Issuer(), p.now(), r, h)
 	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.URL, bytes.NewReader(m.Body))
-	if err != nil {
-		return nil, err
-	}
-	if webhook.WantsIDToken(h.Scheme) {
-		if by.IDToken, err = p.idToken(ctx, h.URL); err != nil {
+
+	if q.Audience != "" {
+		token, err := p.cfg.IDToken(ctx, q.Audience)
+		if err != nil {
 			return nil, err
 		}
+		q.Authorize(token)
 	}
-	req.Header, err = by.Headers(p.Desk.Now(), r, h, m)
-	return req, err
-}
 
-// idToken is for the receiver alone: whoever registers a webhook cannot have one made
-// for somebody else.
-func (p *pass) idToken(ctx context.Context, receiver string) (string, error) {
-	if p.IDToken == nil {
-		return "", errors.New(webhook.GoogleIDToken + " needs a service account, and there is none here")
-	}
-	audience, err := webhook.Origin(receiver)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, q.URL, bytes.NewReader(q.Body))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	return p.IDToken(ctx, audience)
+	req.Header = q.Header
+	return req, nil
 }

@@ -18,9 +18,9 @@ import (
 	"errand/shared/webhook"
 )
 
-// A receiver was down for the whole schedule, so that the hook is dead, with the first note
-// delivered and three not. However it is sent again, the receiver is told everything, in
-// order, and knows the notes that it has had by their ids.
+// A receiver was down for the whole schedule. The hook is dead, with one note delivered and
+// three undelivered. In each way to revive it the receiver is sent the missing notes in order,
+// and repeated notes have their old ids.
 func TestRedriveAfterTheSchedule(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -28,7 +28,7 @@ func TestRedriveAfterTheSchedule(t *testing.T) {
 		want []string
 	}{
 		{"from the cursor", func(w *world) { w.redrive("t1", 0) }, []string{"t1/2", "t1/3", "t1/4"}},
-		{"from a note that it has had", func(w *world) { w.redrive("t1", 1) }, []string{"t1/1", "t1/2", "t1/3", "t1/4"}},
+		{"from a delivered note", func(w *world) { w.redrive("t1", 1) }, []string{"t1/1", "t1/2", "t1/3", "t1/4"}},
 		{"from a later one", func(w *world) { w.redrive("t1", 4) }, []string{"t1/4"}},
 		{"by a new note", func(w *world) {
 			w.answer("t1", "that")
@@ -70,7 +70,7 @@ func TestRedriveAfterTheSchedule(t *testing.T) {
 	}
 }
 
-// redrive does as the API does.
+// redrive re-drives the hook as the API does.
 func (w *world) redrive(id string, from int) {
 	w.t.Helper()
 	gen := w.hook(id, "h").Gen
@@ -79,7 +79,7 @@ func (w *world) redrive(id string, from int) {
 	})
 }
 
-// A re-drive is a new schedule: a receiver that is down again has all of it again.
+// A re-drive begins a new schedule, with all its attempts.
 func TestRedriveBeginsTheScheduleAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -102,9 +102,8 @@ func TestRedriveBeginsTheScheduleAgain(t *testing.T) {
 	})
 }
 
-// Many receivers, each of which is down for some time between nothing and 80 hours, in one
-// of several ways. Each is told everything in order, or was down at all ten attempts of its
-// schedule: nobody is given up before.
+// Each of many receivers is down for up to 80 hours, in one of several ways. Each is sent all
+// notes in order, or was down at all ten attempts of its schedule. No hook is given up before.
 func TestReceiversThatComeBack(t *testing.T) {
 	many := conformance.Size(100, 1000)
 
@@ -153,7 +152,7 @@ func TestReceiversThatComeBack(t *testing.T) {
 	})
 }
 
-// whole checks what came of a task with three notes whose receiver was back at a time.
+// whole checks the hook of a task with three notes, whose receiver was down until a time.
 func whole(h task.Hook, calls []call, id string, back time.Time) error {
 	var taken []string
 	failed := 0

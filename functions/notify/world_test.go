@@ -30,7 +30,7 @@ import (
 	"errand/shared/webhook"
 )
 
-// A world is the notify service between a real store and a real queue.
+// A world is the notify service with a real store and a real queue.
 type world struct {
 	t      *testing.T
 	path   string
@@ -40,7 +40,7 @@ type world struct {
 	client *receivers
 	mux    *http.ServeMux
 	sweep  *sweep.Sweep
-	lanes  map[string]local.Limits // nil: as by default
+	lanes  map[string]local.Limits // nil: the defaults
 	rules  task.Rules
 	keys   *keys.Keyring
 }
@@ -55,12 +55,12 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.keys = keys.NewKeyring(func(context.Context) (secret.Value, error) { return secret.NewValue([]byte(text)) })
-	w.open(nil)
+	w.open()
 	t.Cleanup(func() { w.close() })
 	return w
 }
 
-// ring is the ring of keys.
+// ring reads the ring of keys.
 func (w *world) ring() keys.Ring {
 	w.t.Helper()
 	ring, err := w.keys.Ring(context.Background())
@@ -70,14 +70,14 @@ func (w *world) ring() keys.Ring {
 	return ring
 }
 
-// seal makes the sealed secrets of a hook.
+// seal encrypts the secrets of a hook.
 func (w *world) seal(url, token, credentials string) string {
 	w.t.Helper()
 	return webhook.Secrets{Token: token, Credentials: credentials}.Seal(w.ring(), time.Now(), "", url)
 }
 
-// open starts the process. With nil the receivers are w.client.
-func (w *world) open(client notify.Client) *notify.Notifier {
+// open starts the process. The edits change its configuration.
+func (w *world) open(edits ...func(*notify.Config)) {
 	w.t.Helper()
 	db, err := sqlstore.Open(context.Background(), w.path, sqlstore.Options{})
 	if err != nil {
@@ -85,17 +85,29 @@ func (w *world) open(client notify.Client) *notify.Notifier {
 	}
 	w.db, w.store, w.mux = db, &store{Store: db}, http.NewServeMux()
 	w.queue = &jobs{Queue: local.NewQueue(local.QueueConfig{Handler: w.mux, Lanes: w.lanes})}
-	if client == nil {
-		client = w.client
+	c := notify.Config{Desk: w.desk(w.store), Store: w.store, Client: w.client, Keys: w.keys, Issuer: func() string { return issuer }}
+	for _, edit := range edits {
+		edit(&c)
 	}
-	n := notify.New(notify.Config{Desk: w.desk(w.store), Store: w.store, Client: client, Keys: w.keys, Issuer: issuer})
+	n := notify.New(c)
 	w.mux.HandleFunc("POST "+bus.PathEvents, n.ServeEvent)
 	w.mux.HandleFunc("POST "+queue.PathDeliver, n.ServeDelivery)
 	w.mux.HandleFunc("POST "+queue.PathSweep, func(rw http.ResponseWriter, r *http.Request) { w.sweep.ServeHTTP(rw, r) })
-	return n
 }
 
-// desk is one of the world's queue.
+// reopen ends the process and starts the next one.
+func (w *world) reopen(edits ...func(*notify.Config)) {
+	w.t.Helper()
+	w.close()
+	w.open(edits...)
+}
+
+// through is an edit that replaces the client.
+func through(client notify.Client) func(*notify.Config) {
+	return func(c *notify.Config) { c.Client = client }
+}
+
+// desk makes a desk with the world's queue.
 func (w *world) desk(store task.Store) *desk.Desk {
 	return desk.New(desk.Config{Store: store, Queue: w.queue, Rules: w.rules, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 }
@@ -132,8 +144,8 @@ func (w *world) update(id string, decide task.Decision) task.Record {
 	return r
 }
 
-// finish runs a turn that makes the artifacts, given as name and text, and ends
-// in state.
+// finish runs a turn that makes the artifacts, given as names and texts, and ends in the
+// state.
 func (w *world) finish(id string, state a2a.TaskState, say string, artifacts ...string) task.Record {
 	w.t.Helper()
 	m := w.rules.At(time.Now())
@@ -170,7 +182,7 @@ func (w *world) setHook(id string, h task.Hook) {
 	})
 }
 
-// event pushes the event of a note, as the bus does; 0: the newest.
+// event pushes the event of a note, as the bus does. Note 0 is the newest.
 func (w *world) event(id string, note int) int {
 	w.t.Helper()
 	r, err := w.db.Load(context.Background(), id)
@@ -217,7 +229,7 @@ func (w *world) hook(id, hook string) task.Hook {
 	return h
 }
 
-// A store can be out of order, and counts reads and commits.
+// A store counts reads and commits, and can fail.
 type store struct {
 	task.Store
 	mu      sync.Mutex
@@ -262,8 +274,7 @@ func (s *store) Commit(ctx context.Context, r task.Record) (task.Record, error) 
 	return next, err
 }
 
-// jobs is a queue that remembers what was added, and can be out of order or kept
-// from delivering.
+// jobs is a queue that remembers the enqueued jobs. It can fail, or keep the jobs.
 type jobs struct {
 	queue.Queue
 	mu    sync.Mutex
@@ -291,21 +302,21 @@ func (q *jobs) all() []queue.Job {
 	return append([]queue.Job(nil), q.added...)
 }
 
-// receivers are the webhooks of the world, by URL. An unknown one answers 200.
+// receivers are the webhooks of the world, by URL. An unknown receiver answers 200.
 type receivers struct {
 	mu  sync.Mutex
 	at  map[string]func(*http.Request) (*http.Response, error)
 	log []call
 }
 
-// used is how often the store was read and written.
+// used counts the reads and commits.
 func (s *store) used() (loads, commits int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.loads, s.commits
 }
 
-// A call is one attempt that arrived.
+// A call is one request that arrived.
 type call struct {
 	at     time.Time
 	url    string
@@ -351,7 +362,7 @@ func (c *receivers) calls(url string) []call {
 	return out
 }
 
-// ids are the webhook-ids that arrived at the URL, in order.
+// ids lists the webhook-ids that arrived at the URL, in order.
 func (c *receivers) ids(url string) []string {
 	var out []string
 	for _, one := range c.calls(url) {

@@ -19,7 +19,7 @@ import (
 	"errand/shared/task"
 )
 
-// A worker claims every task and takes its time over it.
+// A worker claims every task and works on it for a while.
 type worker struct {
 	t     *testing.T
 	db    *sqlstore.DB
@@ -46,7 +46,7 @@ func (w *worker) ServeHTTP(_ http.ResponseWriter, req *http.Request) {
 	})
 
 	if !claimed {
-		return // a hint too many
+		return // an additional hint
 	}
 
 	w.mu.Lock()
@@ -65,7 +65,7 @@ func (w *worker) done() int {
 	return len(w.ran)
 }
 
-// acceptMany stores tasks side by side, and adds their jobs.
+// acceptMany stores tasks concurrently, and enqueues their jobs.
 func acceptMany(t *testing.T, db *sqlstore.DB, q queue.Queue, n int) {
 	t.Helper()
 	var wg sync.WaitGroup
@@ -84,10 +84,9 @@ func acceptMany(t *testing.T, db *sqlstore.DB, q queue.Queue, n int) {
 	wg.Wait()
 }
 
-// Ten thousand tasks behind a queue that needs an hour for them: they are not added
-// again while they wait, although a sweep is added every minute, because it waits
-// behind them. Then the queue loses everything it has: the next sweep puts all of
-// it back, once.
+// Ten thousand tasks wait in a queue that needs an hour for them. Although a sweep is enqueued
+// every minute, none of the tasks is enqueued again, because the sweep waits behind them. Then
+// the queue loses all its jobs, and the next sweep enqueues each of them once.
 func TestBacklogOfAnHour(t *testing.T) {
 	tasks, slots := conformance.Size(1000, 10_000), conformance.Size(25, 250)
 
@@ -122,7 +121,7 @@ func TestBacklogOfAnHour(t *testing.T) {
 			t.Errorf("only %d sweeps ran", n)
 		}
 
-		// Another ten thousand, and the queue is gone with all it holds.
+		// Another ten thousand tasks, and a queue that has lost their jobs.
 		lost, cancel := context.WithCancel(context.Background())
 		cancel()
 		if err := first.Close(lost); err != nil {
@@ -137,7 +136,7 @@ func TestBacklogOfAnHour(t *testing.T) {
 		q.mu.Lock()
 		q.next = second
 		q.mu.Unlock()
-		time.Sleep(2 * time.Minute) // the next sweep, a minute after they were asked for
+		time.Sleep(2 * time.Minute) // the next sweep, a minute after the jobs were enqueued
 
 		if n := len(q.turns()); n != tasks {
 			t.Errorf("the next sweep put back %d of %d", n, tasks)
@@ -153,7 +152,7 @@ func TestBacklogOfAnHour(t *testing.T) {
 	})
 }
 
-// counted checks that every task ran, and was added so many times.
+// counted checks that every task ran, and how often it was enqueued.
 func counted(t *testing.T, w *worker, q *jobs, tasks, times int) {
 	t.Helper()
 	if n := w.done(); n != tasks {
@@ -173,7 +172,7 @@ func counted(t *testing.T, w *worker, q *jobs, tasks, times int) {
 	q.mu.Unlock()
 }
 
-// turns are the tasks whose turns were added.
+// turns are the tasks whose turns were enqueued.
 func (q *jobs) turns() []string {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -186,7 +185,7 @@ func (q *jobs) turns() []string {
 	return out
 }
 
-// rearm makes every task owe its turn again, asked for now.
+// rearm makes every task owe its turn again, as if its job were enqueued now.
 func rearm(t *testing.T, db *sqlstore.DB, tasks int) {
 	t.Helper()
 	now := time.Now()
@@ -206,8 +205,8 @@ func rearm(t *testing.T, db *sqlstore.DB, tasks int) {
 	wg.Wait()
 }
 
-// A lane that holds far less than what is owed, after a restart: it is refilled as
-// it drains, until everything has run, and then it is left in peace.
+// After a restart the backlog is far larger than the lane. The lane is refilled while it
+// drains, until all tasks have run, and not afterwards.
 func TestRefillOfASmallLane(t *testing.T) {
 	const tasks = 2000
 

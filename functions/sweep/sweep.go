@@ -1,8 +1,8 @@
-// Package sweep puts back what the queues have lost and deletes what has expired
+// Package sweep enqueues the jobs that the queues have lost, and deletes expired tasks
 // (R10, R11).
 //
-// It decides nothing about a task: it reads from the records what is owed and asks
-// for it again. A sweep too many does no harm.
+// It decides nothing about a task. It reads the debts of the records and enqueues jobs for
+// them. Additional sweeps are harmless.
 package sweep
 
 import (
@@ -14,33 +14,34 @@ import (
 	"errand/shared/task"
 )
 
-// A Store is what a sweep needs of one.
+// A Store is the store of records as a sweep uses it.
 type Store interface {
 	task.Store
 	task.Chores
 }
 
-// Config says what a Sweep needs. Desk, Store and Queue have no default.
+// Config is the configuration of a Sweep. Desk, Store and Queue have no default.
 type Config struct {
 	Desk  *desk.Desk
 	Store Store        // the desk's
 	Queue queue.Queue  // the desk's: sweeps are jobs too
-	Log   *slog.Logger // default: nowhere
+	Log   *slog.Logger // default: discards
 
-	// Limit is how many records one sweep puts back. Default: a tenth of what the lane
-	// dispatches until the next sweep, so that repair does not crowd out what is new.
+	// Limit is the number of records that one sweep enqueues. Default: a tenth of the
+	// jobs that the lane dispatches before the next sweep, so that repair does not crowd
+	// out new jobs.
 	Limit int
 
-	// Fill is how many records one Refill puts back. It must be more than twice
-	// what a lane of the queue holds: then the lane overflows whenever there is more,
-	// and asks again. Default 40,000.
+	// Fill is the number of records that one Refill enqueues. It must be more than twice
+	// the capacity of a lane. A longer backlog then overflows the lane, which asks for
+	// another Refill. Default: 40,000.
 	Fill int
 }
 
-// limit is how many records a sweep of the lane puts back.
+// limit is the number of records that a sweep of the lane enqueues.
 func (s *Sweep) limit(lane string) int {
-	if s.Limit > 0 {
-		return s.Limit
+	if s.cfg.Limit > 0 {
+		return s.cfg.Limit
 	}
 	l, _ := queue.LaneOf(lane)
 	return l.Rate * l.Shards * 60 / 10
@@ -49,16 +50,16 @@ func (s *Sweep) limit(lane string) int {
 // Limits of one sweep.
 const (
 	page       = 500    // records listed at once
-	side       = 16     // records put back side by side: they share the store's commits
-	unreadable = 100    // records that cannot be read or written; more are an outage
-	purgeLimit = 20_000 // two queues a minute: more than 500 tasks a second leave behind
+	side       = 16     // records enqueued concurrently: they share the store's commits
+	unreadable = 100    // records that cannot be read or written; more of them are an outage
+	purgeLimit = 20_000 // tasks: two sweeps a minute delete more than 500 tasks a second
 )
 
-// A Sweep repairs queues. It is safe for concurrent use; it is also the handler of
-// its jobs, at queue.PathSweep.
-type Sweep struct{ Config }
+// A Sweep repairs queues. It is safe for concurrent use. It is also the handler of its
+// jobs, at queue.PathSweep.
+type Sweep struct{ cfg Config }
 
-// New returns a Sweep.
+// New makes a Sweep.
 func New(c Config) *Sweep {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -66,28 +67,31 @@ func New(c Config) *Sweep {
 	if c.Fill <= 0 {
 		c.Fill = 40_000
 	}
-	return &Sweep{c}
+	return &Sweep{cfg: c}
 }
 
-// ServeHTTP handles the job of a sweep. It always acknowledges: the next one goes
-// on where this one failed.
+// ServeHTTP handles the job of a sweep. It always acknowledges, because the next sweep
+// continues after a failure.
 func (s *Sweep) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	defer w.WriteHeader(http.StatusNoContent)
+	ctx, log := req.Context(), s.cfg.Log
 	job, err := queue.Read(w, req)
 	if err != nil || job.Sweep.IsZero() {
-		s.Log.Warn("dropping a sweep job", "err", err)
+		log.WarnContext(ctx, "dropping a sweep job", "err", err)
 		return
 	}
-	n, err := s.repair(req.Context(), job.Queue, job.Sweep)
+
+	n, err := s.repair(ctx, job.Queue, job.Sweep)
 	if err != nil {
-		s.Log.Error("sweeping", "lane", job.Queue, "put_back", n, "err", err)
+		log.ErrorContext(ctx, "sweeping", "lane", job.Queue, "put_back", n, "err", err)
 	} else if n > 0 {
-		s.Log.Info("swept", "lane", job.Queue, "put_back", n)
+		log.InfoContext(ctx, "swept", "lane", job.Queue, "put_back", n)
 	}
-	n, err = s.Store.Purge(req.Context(), s.Desk.Now(), purgeLimit)
+
+	n, err = s.cfg.Store.Purge(ctx, s.cfg.Desk.Now(), purgeLimit)
 	if err != nil {
-		s.Log.Error("purging", "purged", n, "err", err)
+		log.ErrorContext(ctx, "purging", "purged", n, "err", err)
 	} else if n > 0 {
-		s.Log.Info("purged", "purged", n)
+		log.InfoContext(ctx, "purged", "purged", n)
 	}
 }

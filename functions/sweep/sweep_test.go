@@ -25,13 +25,13 @@ import (
 	"errand/shared/task"
 )
 
-// start is where the clocks of these tests stand; that of a bubble begins there.
+// start is the time at which a synctest bubble begins, and the other clocks of these tests.
 var start = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 var rules = task.Defaults()
 
-// jobs is a queue that remembers what was added, hands it on if there is a next
-// one, and can be out of order after so many.
+// jobs is a queue that remembers the enqueued jobs and passes them to the next queue, if
+// there is one. It can fail after a number of jobs.
 type jobs struct {
 	mu    sync.Mutex
 	added []queue.Job
@@ -53,7 +53,7 @@ func (q *jobs) Add(ctx context.Context, job queue.Job) error {
 	return q.next.Add(ctx, job)
 }
 
-// list is what was added since it was last asked, as lane, task and wait.
+// list describes the jobs since the last call by lane, task and wait.
 func (q *jobs) list(now time.Time) []string {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -70,6 +70,7 @@ func (q *jobs) list(now time.Time) []string {
 	return out
 }
 
+// open opens an empty store.
 func open(t *testing.T, now func() time.Time) *sqlstore.DB {
 	t.Helper()
 	db, err := sqlstore.Open(context.Background(), filepath.Join(t.TempDir(), "errand.db"), sqlstore.Options{Now: now})
@@ -84,7 +85,7 @@ func open(t *testing.T, now func() time.Time) *sqlstore.DB {
 	return db
 }
 
-// newSweep makes a sweep of a desk of its own.
+// newSweep makes a sweep with a desk of its own.
 func newSweep(store sweep.Store, q queue.Queue, now func() time.Time, edit ...func(*sweep.Config)) *sweep.Sweep {
 	quiet := slog.New(slog.DiscardHandler)
 	c := sweep.Config{Desk: desk.New(desk.Config{Store: store, Queue: q, Rules: rules, Now: now, Log: quiet}), Store: store, Queue: q}
@@ -110,6 +111,7 @@ func accept(t *testing.T, db *sqlstore.DB, id string, at time.Time, hooks ...tas
 	return r
 }
 
+// update changes a stored task.
 func update(t *testing.T, db *sqlstore.DB, id string, decide task.Decision) task.Record {
 	t.Helper()
 	r, err := task.Update(context.Background(), db, id, decide)
@@ -119,6 +121,7 @@ func update(t *testing.T, db *sqlstore.DB, id string, decide task.Decision) task
 	return r
 }
 
+// claim claims a task's turn.
 func claim(t *testing.T, db *sqlstore.DB, id string, at time.Time, lease time.Duration) task.Record {
 	t.Helper()
 	return update(t, db, id, func(r task.Record) (task.Record, bool, error) {
@@ -127,6 +130,7 @@ func claim(t *testing.T, db *sqlstore.DB, id string, at time.Time, lease time.Du
 	})
 }
 
+// finish ends a task in the state.
 func finish(t *testing.T, db *sqlstore.DB, id string, at time.Time, state a2a.TaskState) {
 	t.Helper()
 	r := claim(t, db, id, at, time.Minute)
@@ -146,7 +150,7 @@ func post(s *sweep.Sweep, body string) int {
 	return rec.Code
 }
 
-// A house full of debts, at the time start+10m.
+// indebted stores tasks with all kinds of debts at the given time.
 func indebted(t *testing.T, db *sqlstore.DB, now time.Time) {
 	hook := task.Hook{ID: "h", URL: "https://x.test"}
 	accept(t, db, "lost", now.Add(-10*time.Minute))
@@ -173,13 +177,13 @@ func indebted(t *testing.T, db *sqlstore.DB, now time.Time) {
 		})
 	}
 
-	// Owes two things: its note to the hook and, above Told, to the topic.
+	// It owes its note twice: to the hook and, above Told, to the topic.
 	accept(t, db, "cancelled", now.Add(-9*time.Minute), hook)
 	update(t, db, "cancelled", func(r task.Record) (task.Record, bool, error) {
 		return r.Cancel(rules.At(now.Add(-8*time.Minute)), a2a.NewMessage(a2a.MessageRoleAgent), nil)
 	})
 
-	// The same, but due in the queue of turns: the hook waits for its time.
+	// The same, but due in the lane of turns, because the hook waits for its next attempt.
 	accept(t, db, "both", now.Add(-9*time.Minute), hook)
 	update(t, db, "both", func(r task.Record) (task.Record, bool, error) {
 		return r.Cancel(rules.At(now.Add(-8*time.Minute)), a2a.NewMessage(a2a.MessageRoleAgent), nil)
@@ -190,7 +194,10 @@ func indebted(t *testing.T, db *sqlstore.DB, now time.Time) {
 	})
 }
 
-func TestDecision5SweepPutsBackWhatWasDue(t *testing.T) {
+// A sweep enqueues the records that were due, and only once.
+//
+// Shows decision 5.
+func TestSweepEnqueuesDueRecords(t *testing.T) {
 	now := start.Add(10 * time.Minute)
 	clock := func() time.Time { return now }
 	db := open(t, clock)
@@ -209,7 +216,7 @@ func TestDecision5SweepPutsBackWhatWasDue(t *testing.T) {
 		t.Errorf("deliveries: %s", diff)
 	}
 
-	// What was asked for is not asked for again, until it has had its time.
+	// A job that was enqueued is not enqueued again within its patience.
 	now = now.Add(59 * time.Second)
 	run(s, task.Turns, now)
 	if diff := cmp.Diff([]string{"turns expiring/turns 0s", "turns fresh/turns 0s"}, q.list(now)); diff != "" {
@@ -217,14 +224,14 @@ func TestDecision5SweepPutsBackWhatWasDue(t *testing.T) {
 	}
 
 	now = now.Add(time.Second)
-	run(s, task.Turns, now.Add(time.Hour)) // a clock that is wrong
+	run(s, task.Turns, now.Add(time.Hour)) // a wrong clock
 	if diff := cmp.Diff([]string{"deliveries both/deliveries 0s", "turns both/turns 0s", "turns crashed/turns 0s", "turns lost/turns 0s"}, q.list(now)); diff != "" {
 		t.Errorf("two minutes later: %s", diff)
 	}
 }
 
-// A sweep that has waited in its queue puts back what was due when it was added:
-// what became due since may be waiting behind it.
+// A sweep goes by the time at which it was enqueued, because the jobs of records that became
+// due since may wait behind it.
 func TestSweepGoesByTheTimeItWasAdded(t *testing.T) {
 	now := start.Add(time.Hour)
 	clock := func() time.Time { return now }
@@ -260,6 +267,7 @@ func TestSweepTakesTheOldestFirst(t *testing.T) {
 	}
 }
 
+// A refill enqueues all debts that are due within a minute, and writes no record.
 func TestRefill(t *testing.T) {
 	now := start.Add(10 * time.Minute)
 	clock := func() time.Time { return now }
@@ -273,7 +281,7 @@ func TestRefill(t *testing.T) {
 	q := &jobs{fail: -1}
 	s := newSweep(db, q, clock, func(c *sweep.Config) { c.Limit = 1 })
 
-	for range 2 { // nothing is written: the second one finds the same
+	for range 2 { // no record is written, so the second refill finds the same debts
 		s.Refill(t.Context(), task.Turns)
 		want := []string{
 			"deliveries both/deliveries 20s", "turns both/turns 0s", "turns crashed/turns 0s",
@@ -303,8 +311,8 @@ func TestRefill(t *testing.T) {
 	}
 }
 
-// A queue that does not answer is not asked a thousand times. What was not added
-// comes with a later sweep.
+// A pass ends when the queue fails, instead of a thousand failures. Later sweeps enqueue the
+// remaining records.
 func TestFailedAddEndsThePass(t *testing.T) {
 	now := start.Add(time.Hour)
 	clock := func() time.Time { return now }
@@ -332,7 +340,7 @@ func TestFailedAddEndsThePass(t *testing.T) {
 	}
 
 	q.fail = -1
-	for range 3 { // the first finds the rest, a later one what was asked for in vain
+	for range 3 { // the first finds the rest, a later one the records whose job failed
 		run(s, task.Turns, now)
 		now = now.Add(2 * time.Minute)
 	}
@@ -347,7 +355,7 @@ func TestFailedAddEndsThePass(t *testing.T) {
 	}
 }
 
-// A hundred sweeps at once put everything back once.
+// A hundred concurrent sweeps enqueue each record once.
 func TestConcurrentSweeps(t *testing.T) {
 	now := start.Add(time.Hour)
 	clock := func() time.Time { return now }
@@ -367,7 +375,7 @@ func TestConcurrentSweeps(t *testing.T) {
 	}
 }
 
-// A record that cannot be read keeps nobody else from being repaired.
+// A record that cannot be read does not block the others.
 func TestSpoiledRecords(t *testing.T) {
 	now := start.Add(time.Hour)
 	clock := func() time.Time { return now }
@@ -389,7 +397,7 @@ func TestSpoiledRecords(t *testing.T) {
 	}
 }
 
-// spoiled is a store some of whose records cannot be read.
+// spoiled is a store with some unreadable records.
 type spoiled struct{ *sqlstore.DB }
 
 func (s spoiled) Load(ctx context.Context, id string) (task.Record, error) {
@@ -399,7 +407,7 @@ func (s spoiled) Load(ctx context.Context, id string) (task.Record, error) {
 	return s.DB.Load(ctx, id)
 }
 
-// However many records belong to another version, all others are repaired.
+// Many records of another version do not block the others.
 func TestRecordsOfOtherVersions(t *testing.T) {
 	now := start.Add(time.Hour)
 	clock := func() time.Time { return now }
@@ -421,7 +429,7 @@ func TestRecordsOfOtherVersions(t *testing.T) {
 	}
 }
 
-// foreign is a store some of whose records another version has written.
+// foreign is a store with some records of another version.
 type foreign struct {
 	*sqlstore.DB
 	load func(task.Record) (task.Record, error)
@@ -435,6 +443,7 @@ func (f foreign) Load(ctx context.Context, id string) (task.Record, error) {
 	return r, err
 }
 
+// A job that cannot be a sweep is dropped.
 func TestBadJobs(t *testing.T) {
 	db := open(t, nil)
 	s := newSweep(db, &jobs{fail: -1}, time.Now)
@@ -445,8 +454,10 @@ func TestBadJobs(t *testing.T) {
 	}
 }
 
-// Expired tasks are deleted, and only they.
-func TestAU12Decision30Purge(t *testing.T) {
+// Only expired tasks are deleted.
+//
+// Shows AU12, decision 30.
+func TestExpiredTasksAreDeleted(t *testing.T) {
 	now := start
 	clock := func() time.Time { return now }
 	db := open(t, clock)
@@ -463,7 +474,7 @@ func TestAU12Decision30Purge(t *testing.T) {
 	s := newSweep(db, &jobs{fail: 0}, clock)
 	now = start.Add(rules.Retention + time.Minute)
 	run(s, task.Deliveries, now)
-	now = start // so that the store shows what it has
+	now = start // so that the store hides no expired task
 	var left []string
 	page, err := db.List(t.Context(), task.Query{Limit: 100})
 	if err != nil {
@@ -480,7 +491,7 @@ func TestAU12Decision30Purge(t *testing.T) {
 	}
 }
 
-// Run adds a sweep to each queue every minute, and ends with its context.
+// Run enqueues a sweep in each lane every minute, and ends with its context.
 func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &jobs{fail: -1}

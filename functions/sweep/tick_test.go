@@ -14,13 +14,13 @@ import (
 	"errand/shared/task"
 )
 
-// A tick adds a sweep to each queue with the time of the tick, and says when a queue
-// does not take its.
+// A tick enqueues a sweep in each lane, with the time of the tick. A failed lane makes the
+// tick fail.
 func TestTick(t *testing.T) {
 	for _, row := range []struct {
 		fail int
 		code int
-		want []string // the queues that have a sweep
+		want []string // the lanes that have a sweep
 	}{
 		{-1, http.StatusNoContent, []string{task.Turns, task.Deliveries}},
 		{1, http.StatusServiceUnavailable, []string{task.Turns}},

@@ -1,5 +1,8 @@
 package task
 
+// LimitHooks is the limit of a task's encoded hooks.
+const LimitHooks = limitHooks
+
 // Watched is the number of records that are watched.
 func (s *Topics) Watched() int {
 	s.mu.Lock()

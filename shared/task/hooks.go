@@ -6,11 +6,10 @@ import (
 	"time"
 )
 
-// behind says that a hook has notes to deliver and is allowed to.
+// behind reports whether an active hook has undelivered notes.
 func (r Record) behind(h Hook) bool { return h.State == HookActive && h.Cursor < len(r.Notes) }
 
-// Behind are the hooks that should be sent something at the given time (R9): their
-// notes, or a ping.
+// Behind lists the hooks with a note or a ping to send at the given time (R9).
 func (r Record) Behind(now time.Time) []Hook {
 	var out []Hook
 	for _, h := range r.Hooks {
@@ -21,11 +20,21 @@ func (r Record) Behind(now time.Time) []Hook {
 	return out
 }
 
-// Ready says that a hook is to be sent the note after its cursor at the given time.
+// Ready reports whether the note after the hook's cursor may be sent at the given time.
 func (r Record) Ready(h Hook, now time.Time) bool { return r.behind(h) && !h.Next.After(now) }
 
-// SetHook creates a webhook, or replaces the one of the same id (R9). Setting an active
-// hook to what it is changes nothing. ErrHooks: there are too many, or they are too large.
+// OwedSince is the time at which the schedule of the note after the hook's cursor began:
+// the time of the note, or the time at which the note before it was delivered.
+func (r Record) OwedSince(h Hook) time.Time {
+	if h.Cursor < len(r.Notes) && r.Notes[h.Cursor].At.After(h.Since) {
+		return r.Notes[h.Cursor].At
+	}
+	return h.Since
+}
+
+// SetHook creates a webhook, or replaces the webhook with the same id (R9). Setting an
+// active hook to its present target changes nothing. The error is ErrHooks if there are
+// too many hooks, or if they are too large.
 func (r Record) SetHook(m Moment, h Hook) (next Record, changed bool, err error) {
 	if old, ok := r.Hook(h.ID); ok && old.State == HookActive && old.sameTarget(h) {
 		return r, false, nil
@@ -43,7 +52,7 @@ func (r Record) SetHook(m Moment, h Hook) (next Record, changed bool, err error)
 	return n, true, nil
 }
 
-// asked notes that a job is asked for, if r owes more than before did.
+// asked records that a job is enqueued, if r owes more than before did.
 func (r Record) asked(before Record, m Moment) Record {
 	if len(NewDebts(before, r, m)) > 0 {
 		r.Asked = m.Now
@@ -55,9 +64,9 @@ func (h Hook) sameTarget(o Hook) bool {
 	return h.URL == o.URL && h.Scheme == o.Scheme && h.Sealed == o.Sealed && h.Dialect == o.Dialect
 }
 
-// putHook adds or replaces a hook. On a task that has ended or waits it starts one
-// note back, which is told as the whole task: whoever registers late still hears
-// the result. A receiver that only gets other credentials is still owed what it was.
+// putHook adds or replaces a hook. If the task has ended or waits for its client, the
+// hook starts one note back and that note is sent as the whole task, so a late hook
+// still receives the result. A hook that only changes its credentials keeps its backlog.
 func (r *Record) putHook(m Moment, h Hook) error {
 	h = h.fresh(r, m)
 	h.Tries, h.Gone, h.Ping, h.Cursor, h.Snapshot = nil, false, time.Time{}, len(r.Notes), 0
@@ -85,31 +94,31 @@ func (r *Record) putHook(m Moment, h Hook) error {
 	if err != nil {
 		return fmt.Errorf("encoding hook: %w", err)
 	}
-	if len(text) > LimitHooks {
-		return fmt.Errorf("hooks of task %s: %w: %d bytes, at most %d", r.Task.ID, ErrTooLarge, len(text), LimitHooks)
+	if len(text) > limitHooks {
+		return fmt.Errorf("hooks of task %s: %w: %d bytes, at most %d", r.Task.ID, ErrTooLarge, len(text), limitHooks)
 	}
 
 	r.Hooks = hooks
 	return nil
 }
 
-// fresh is h as another generation of itself, whose next note has not been tried: what
-// comes of attempts that are under way does not count for it.
+// fresh returns h as a new generation whose next note has not been tried. Outcomes of
+// attempts under way belong to the old generation and are discarded.
 func (h Hook) fresh(r *Record, m Moment) Hook {
 	r.Gens++
 	h.Gen = r.Gens
 	return h.untried(m.Now)
 }
 
-// untried is h with a next note that is owed from now on.
+// untried returns h with a next note that is due now and has not been tried.
 func (h Hook) untried(now time.Time) Hook {
 	h.State, h.Attempt, h.Since, h.Next = HookActive, 0, now, now
 	return h
 }
 
-// Redrive has a hook, of the generation that was read, sent its notes from the given one
-// on again, whatever became of them; from the one after its cursor if from is 0. A dead
-// hook comes back to life. The receiver knows notes that it has had by their ids.
+// Redrive sends a hook its notes again, beginning with the note numbered from, or with
+// the note after its cursor if from is 0. A dead hook becomes active. The receiver
+// recognizes repeated notes by their ids. Redrive applies only to the generation gen.
 func (r Record) Redrive(m Moment, id string, gen int64, from int) (next Record, changed bool, err error) {
 	n := r.change()
 	n.Hooks = append([]Hook(nil), r.Hooks...)
@@ -122,7 +131,7 @@ func (r Record) Redrive(m Moment, id string, gen int64, from int) (next Record, 
 		}
 		n.Hooks[i], changed = h.fresh(&n, m), true
 	}
-	if !changed { // deleted, replaced, or done already
+	if !changed { // the hook was deleted, replaced or re-driven meanwhile
 		return r, false, nil
 	}
 	if n, err = n.asked(r, m).sealed(m, LimitStore); err != nil {
@@ -131,8 +140,8 @@ func (r Record) Redrive(m Moment, id string, gen int64, from int) (next Record, 
 	return n, true, nil
 }
 
-// AskPing has a hook, dead or alive, sent a ping: one attempt, whose outcome is kept
-// with the others. A ping that was asked for before is still to come.
+// AskPing requests a ping of a hook, active or dead. A ping is one attempt, and its
+// outcome is kept with the others. A second request before the ping changes nothing.
 func (r Record) AskPing(m Moment, id string) (next Record, changed bool, err error) {
 	n := r.change()
 	n.Hooks = append([]Hook(nil), r.Hooks...)
@@ -148,7 +157,7 @@ func (r Record) AskPing(m Moment, id string) (next Record, changed bool, err err
 	return next, err == nil, err
 }
 
-// DropHook deletes a webhook. No attempt is decided after it is committed.
+// DropHook deletes a webhook. No attempt begins after the commit.
 func (r Record) DropHook(m Moment, id string) (next Record, changed bool, err error) {
 	if _, ok := r.Hook(id); !ok {
 		return r, false, nil
@@ -164,26 +173,35 @@ func (r Record) DropHook(m Moment, id string) (next Record, changed bool, err er
 	return next, err == nil, err
 }
 
-// A Delivery is what came of sending notes to one hook. It counts only under the
-// generation, cursor and attempt that Hook had when it was decided.
+// A Delivery is the outcome of one attempt, or of several attempts in a row, at one hook.
+// It counts only while the hook has the generation, cursor and attempt of Hook.
 type Delivery struct {
-	Hook   Hook      // as it was read before sending
-	Pinged bool      // its ping was sent, whatever came of it
+	Hook   Hook      // the hook before the first attempt
+	Pinged bool      // its ping was sent, with or without success
 	Sent   int       // notes answered 2xx
-	Fail   bool      // the note after them was not
-	Wait   time.Time // when to try it; zero with Fail: never, the hook is dead; without: nothing has changed
+	Fail   bool      // the attempt after them failed
+	Wait   time.Time // with Fail: the next attempt, zero if the hook is dead; without: the hook is put off until then, zero if not
 	Gone   bool      // dead because the receiver said so
-	Tries  []Try     // the attempts made
+	Tries  []Try     // the attempts
 }
 
-// Delivered commits the outcomes of a pass over the record's hooks (R9).
+// Then is the outcome of d followed by e. Only the last attempt may have failed.
+func (d Delivery) Then(e Delivery) Delivery {
+	d.Pinged = d.Pinged || e.Pinged
+	d.Sent += e.Sent
+	d.Fail, d.Wait, d.Gone = e.Fail, e.Wait, e.Gone
+	d.Tries = append(d.Tries[:len(d.Tries):len(d.Tries)], e.Tries...)
+	return d
+}
+
+// Delivered applies the outcomes of a pass over the record's hooks (R9).
 func (r Record) Delivered(m Moment, outcomes []Delivery) (next Record, changed bool, err error) {
 	n := r.change()
 	n.Hooks = append([]Hook(nil), r.Hooks...)
 	for _, d := range outcomes {
 		for i, h := range n.Hooks {
 			if h.ID == d.Hook.ID && h.Gen == d.Hook.Gen && h.Cursor == d.Hook.Cursor && h.Attempt == d.Hook.Attempt && !d.none(h) {
-				n.Hooks[i], changed = h.after(m, d), true
+				n.Hooks[i], changed = h.After(m.Now, d), true
 			}
 		}
 	}
@@ -191,7 +209,7 @@ func (r Record) Delivered(m Moment, outcomes []Delivery) (next Record, changed b
 		return r, false, nil
 	}
 	if next, err = n.sealed(m, LimitStore); errors.Is(err, ErrTooLarge) {
-		// A cursor that cannot be stored would have the same note sent for ever.
+		// Without room for the cursor the same note would be sent for ever.
 		for i := range n.Hooks {
 			n.Hooks[i].Tries = nil
 		}
@@ -200,8 +218,8 @@ func (r Record) Delivered(m Moment, outcomes []Delivery) (next Record, changed b
 	return next, err == nil, err
 }
 
-// none says that an outcome changes nothing of h, or has done so before. That of a ping
-// alone moves neither cursor nor attempt.
+// none reports whether d changes nothing about h, or has been applied before. A ping
+// alone moves neither cursor nor attempt, so the time of its request identifies it.
 func (d Delivery) none(h Hook) bool {
 	if d.Pinged && !h.Ping.Equal(d.Hook.Ping) {
 		return d.Sent == 0 && !d.Fail
@@ -209,33 +227,39 @@ func (d Delivery) none(h Hook) bool {
 	return !d.Pinged && d.Sent == 0 && !d.Fail && (d.Wait.IsZero() || d.Wait.Equal(h.Next))
 }
 
-func (h Hook) after(m Moment, d Delivery) Hook {
+// After is the transition of a hook by an outcome at the given time. Delivered applies
+// it to the stored hook, and a courier to the hook that it has in hand between commits.
+func (h Hook) After(now time.Time, d Delivery) Hook {
 	h.Tries = append(h.Tries[:len(h.Tries):len(h.Tries)], d.Tries...)
 	if over := len(h.Tries) - limitTries; over > 0 {
 		h.Tries = h.Tries[over:]
 	}
+
 	if d.Pinged && h.Ping.Equal(d.Hook.Ping) {
 		h.Ping = time.Time{}
 	}
+
 	if d.Sent > 0 {
 		h.Cursor += d.Sent
-		h = h.untried(m.Now)
+		h = h.untried(now)
 	}
+
 	switch {
 	case d.Fail && d.Wait.IsZero():
 		h.Attempt++
-		h.State, h.Gone, h.Next = HookDead, d.Gone, m.Now
+		h.State, h.Gone, h.Next = HookDead, d.Gone, now
 	case d.Fail:
 		h.Attempt++
 		h.Next = d.Wait
-	case !d.Wait.IsZero(): // no attempt was made
+	case !d.Wait.IsZero(): // put off without an attempt
 		h.Next = d.Wait
 	}
+
 	return h
 }
 
-// reviveHooks gives hooks that died of an unreachable receiver another chance: a
-// new note has come. One that was told to stop stays dead.
+// reviveHooks activates the hooks whose schedule was used up, because a new note has
+// come. A hook whose receiver answered 410 stays dead.
 func (r *Record) reviveHooks(now time.Time) {
 	var hooks []Hook
 	for i, h := range r.Hooks {

@@ -7,13 +7,14 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"errand/shared/task"
 )
 
 const hookURL = "https://x.test/hook"
 
-// told is a completed task of two notes, with a hook from its beginning.
+// told is a completed task with two notes and a hook, which was set before the first note.
 func told(t *testing.T) task.Record {
 	t.Helper()
 	r, _, err := accepted(t, "x").SetHook(at(0), task.Hook{ID: "h", URL: hookURL, Sealed: "old"})
@@ -28,6 +29,7 @@ func told(t *testing.T) task.Record {
 	return r
 }
 
+// hookOf is the record's hook.
 func hookOf(t *testing.T, r task.Record) task.Hook {
 	t.Helper()
 	h, ok := r.Hook("h")
@@ -37,6 +39,7 @@ func hookOf(t *testing.T, r task.Record) task.Hook {
 	return h
 }
 
+// delivered applies an outcome to the record's hook.
 func delivered(t *testing.T, r task.Record, m task.Moment, d task.Delivery) task.Record {
 	t.Helper()
 	d.Hook = hookOf(t, r)
@@ -47,8 +50,8 @@ func delivered(t *testing.T, r task.Record, m task.Moment, d task.Delivery) task
 	return next
 }
 
-// A receiver whose credentials change is still owed what it was; another receiver under
-// the same name is not.
+// A hook whose credentials change keeps its backlog. A hook that gets another receiver does
+// not.
 func TestReplacedHookIsOwedWhatItWas(t *testing.T) {
 	r := delivered(t, told(t), at(3*time.Second), task.Delivery{Sent: 1})
 	for _, c := range []struct {
@@ -78,8 +81,8 @@ func TestReplacedHookIsOwedWhatItWas(t *testing.T) {
 	}
 }
 
-// A dead hook is sent again what lies behind its cursor, or what somebody chose, and what
-// comes of attempts that were under way does not count.
+// A re-drive sends a dead hook the notes behind its cursor, or those from a given note on.
+// Outcomes of attempts that were under way do not count.
 func TestRedrive(t *testing.T) {
 	dead := delivered(t, told(t), at(3*time.Second), task.Delivery{Sent: 1, Fail: true, Gone: true})
 	if h := hookOf(t, dead); h.State != task.HookDead || !dead.Due.At.IsZero() {
@@ -118,7 +121,7 @@ func TestRedrive(t *testing.T) {
 	}
 }
 
-// A ping is owed until it is sent, to a dead hook too, and moves nothing else.
+// A ping is due until it is sent, also for a dead hook, and changes nothing else.
 func TestPing(t *testing.T) {
 	dead := delivered(t, told(t), at(3*time.Second), task.Delivery{Fail: true})
 	r, changed, err := dead.AskPing(at(time.Hour), "h")
@@ -143,7 +146,7 @@ func TestPing(t *testing.T) {
 	}
 }
 
-// What is put off is no attempt.
+// A hook that is put off has had no attempt.
 func TestPutOff(t *testing.T) {
 	r := told(t)
 	was := hookOf(t, r)
@@ -154,5 +157,56 @@ func TestPutOff(t *testing.T) {
 	}
 	if !r.Due.At.Equal(at(time.Hour).Now) {
 		t.Errorf("due %v", r.Due)
+	}
+}
+
+// Attempts in a row change a hook as their combined outcome does. So a courier may go on with
+// the hook that it has in hand, and commit the attempts together.
+func TestAttemptsInARowAreOneDelivery(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		now := at(time.Hour).Now
+		base := hookOf(t, told(t))
+		if rapid.Bool().Draw(rt, "ping") {
+			base.Ping = at(time.Minute).Now
+		}
+
+		h, all := base, task.Delivery{Hook: base}
+		add := func(d task.Delivery) {
+			d.Hook, d.Tries = h, []task.Try{{At: now, Note: h.Cursor + 1}}
+			h, all = h.After(now, d), all.Then(d)
+		}
+
+		for range rapid.IntRange(0, 12).Draw(rt, "accepted") {
+			add(task.Delivery{Pinged: !h.Ping.IsZero(), Sent: 1})
+		}
+
+		switch rapid.IntRange(0, 3).Draw(rt, "end") {
+		case 1:
+			add(task.Delivery{Fail: true, Wait: now.Add(time.Minute)})
+		case 2:
+			add(task.Delivery{Fail: true, Gone: rapid.Bool().Draw(rt, "gone")})
+		case 3:
+			add(task.Delivery{Pinged: !h.Ping.IsZero()})
+		}
+
+		if diff := cmp.Diff(base.After(now, all), h); diff != "" {
+			rt.Errorf("one delivery (-) and its attempts (+): %s", diff)
+		}
+	})
+}
+
+// The schedule of a note begins with the note, or with the delivery of the note before it.
+func TestOwedSince(t *testing.T) {
+	r := told(t)
+	if got := r.OwedSince(hookOf(t, r)); !got.Equal(r.Notes[0].At) {
+		t.Errorf("the first note is owed since %v, want since its time %v", got, r.Notes[0].At)
+	}
+	r = delivered(t, r, at(time.Hour), task.Delivery{Sent: 1})
+	if got := r.OwedSince(hookOf(t, r)); !got.Equal(at(time.Hour).Now) {
+		t.Errorf("the second note is owed since %v, want since the delivery of the first", got)
+	}
+	r = delivered(t, r, at(2*time.Hour), task.Delivery{Sent: 1})
+	if got := r.OwedSince(hookOf(t, r)); !got.Equal(at(2 * time.Hour).Now) {
+		t.Errorf("without another note it is %v, want the last delivery", got)
 	}
 }

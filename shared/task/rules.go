@@ -15,7 +15,7 @@ import (
 // Firestore's document of 1 MiB. https://firebase.google.com/docs/firestore/quotas
 const (
 	LimitAccept = 512 << 10 // accept and follow-up
-	LimitHooks  = 64 << 10  // all hooks of a task
+	limitHooks  = 64 << 10  // all hooks of a task
 	LimitResult = 896 << 10 // progress and result
 	LimitStore  = 960 << 10 // everything else; no store takes more
 	limitLog    = 64 << 10  // the events kept for streams

@@ -6,36 +6,58 @@ import (
 	"time"
 )
 
-// An Answer is what came of one attempt.
+// An Answer is the receiver's answer to one attempt, or the reason why there is none.
 type Answer struct {
-	Status int           // HTTP status; 0: none
-	Class  string        // of the failure, if there is no status
-	After  time.Duration // Retry-After
-	Cause  string        // of the failure, for the operator's log
+	Status     int    // HTTP status; 0: no answer
+	Class      string // class of the failure, if there is no status
+	RetryAfter string // the header Retry-After
+	Cause      string // text of the failure, for the operator's log
+	Stopped    bool   // the courier was told to stop during the attempt
 }
 
-// Classes of failures without a status.
+// Classes of failures without a status. They are stored with the attempts, ClassKeys
+// excepted.
 const (
 	ClassTimeout    = "timeout"
 	ClassDNS        = "dns"
 	ClassTLS        = "tls"
 	ClassConnection = "connection"
-	ClassExchange   = "exchange" // not HTTP, or cut off
-	ClassRefused    = "refused"  // an address that webhooks may not have
-	ClassRequest    = "request"  // it could not be made: its credentials cannot be opened, or no token was to be had
+	ClassExchange   = "exchange" // the answer was not HTTP, or it was cut off
+	ClassRefused    = "refused"  // webhooks may not reach the address
+	ClassRequest    = "request"  // the request cannot be made: its credentials cannot be opened, or there is no token
+	ClassKeys       = "keys"     // the keys that sign cannot be read; does not count as an attempt
 )
 
-// OK says that the receiver has taken the note: only 2xx does.
-func (a Answer) OK() bool { return a.Status/100 == 2 }
+// A Contact is the state of a host as one attempt has shown it.
+type Contact uint8
 
-// Gone says that the receiver wants nothing more.
-func (a Answer) Gone() bool { return a.Status == http.StatusGone }
+// Contacts of an attempt.
+const (
+	NotAsked Contact = iota // nothing was sent, or the attempt was cut off: the state is unknown
+	Answered                // the host answered, with any status
+	Silent                  // the host did not answer
+)
 
-// Alive says that something answered, whatever it was.
-func (a Answer) Alive() bool { return a.Status != 0 }
+// contact is the state of the host after the answer.
+func (a Answer) contact() Contact {
+	switch {
+	case a.Class == ClassRequest, a.Class == ClassRefused:
+		return NotAsked
+	case a.Status == 0:
+		return Silent
+	}
+	return Answered
+}
 
-// RetryAfter reads the header's seconds or date; 0 if there is no wait in it.
-func RetryAfter(header string, now time.Time) time.Duration {
+// ok reports whether the receiver has accepted the note, which takes a 2xx.
+func (a Answer) ok() bool { return a.Status/100 == 2 }
+
+// gone reports whether the receiver wants no more notes.
+func (a Answer) gone() bool { return a.Status == http.StatusGone }
+
+// retryAfter reads the seconds or the date of the header Retry-After, or returns 0.
+// https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
+func retryAfter(header string, now time.Time) time.Duration {
 	if s, err := strconv.ParseUint(header, 10, 31); err == nil {
 		return time.Duration(s) * time.Second
 	}

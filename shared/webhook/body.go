@@ -11,74 +11,83 @@ import (
 	"errand/shared/task"
 )
 
-// maxBody is the largest notification. What would be larger is sent thin, and the
-// receiver fetches the task.
+// maxBody is the size of the largest notification, in bytes. A larger one is sent thin,
+// and the receiver fetches the task.
 const maxBody = 256 << 10
 
-// A Message is what is posted, before it is signed.
-type Message struct {
-	ID        string // stable over retries and re-drives
-	MediaType string
-	Body      []byte
+// A message is the content of a webhook before it is signed.
+type message struct {
+	id        string // stable over retries and re-drives
+	mediaType string
+	body      []byte
 }
 
-// Next is the message of the note after h's cursor, made of the note and the task as it
-// is now: a StreamResponse, or, for a hook that was made in 0.3, the bare task (P22).
-func Next(r task.Record, h task.Hook) (Message, error) {
+// messageOf is the message that h is sent next: its ping, if one was requested, or the
+// note after its cursor.
+func messageOf(r task.Record, h task.Hook) (message, error) {
+	if h.Ping.IsZero() {
+		return next(r, h)
+	}
+	return ping(r, h)
+}
+
+// next is the message of the note after h's cursor, from the note and the present task.
+// It is a StreamResponse, or the bare task for a hook that was made in 0.3 (P22).
+func next(r task.Record, h task.Hook) (message, error) {
 	note := r.Notes[h.Cursor]
 	id, short := bus.Event{Task: r.ID(), Note: h.Cursor + 1}.ID(), thin(r, note)
 	if h.Dialect != dialect.Version03 {
-		return message(id, dialect.V1, event(r, h, note), short)
+		return encode(id, dialect.V1, event(r, h, note), short)
 	}
 	if passed(r, note) {
-		return message(id, dialect.V03, bare(r, short), bare(r, short))
+		return encode(id, dialect.V03, bare(r, short), bare(r, short))
 	}
-	return message(id, dialect.V03, snapshot(r), bare(r, short))
+	return encode(id, dialect.V03, snapshot(r), bare(r, short))
 }
 
-// Ping is the message that h's owner asked for to see whether the receiver takes what it
-// is sent: a message of the agent, or in 0.3, whose webhooks carry tasks only, the task's
-// present state.
-func Ping(r task.Record, h task.Hook) (Message, error) {
+// ping is a message that tests the receiver at its owner's request. It is a message of
+// the agent. In 0.3, whose webhooks carry only tasks, it is the present state of the task.
+func ping(r task.Record, h task.Hook) (message, error) {
 	id, meta := fmt.Sprintf("%s/ping-%d", r.ID(), h.Ping.UnixMilli()), map[string]any{"ping": true}
 	if h.Dialect == dialect.Version03 {
 		short := r.Task.Status
 		short.Message = nil
-		return message(id, dialect.V03,
+		return encode(id, dialect.V03,
 			bare(r, &a2a.TaskStatusUpdateEvent{Status: r.Task.Status, Metadata: meta}),
 			bare(r, &a2a.TaskStatusUpdateEvent{Status: short, Metadata: meta}))
 	}
 	say := a2a.NewMessageForTask(a2a.MessageRoleAgent, r.Task, a2a.NewTextPart("ping"))
 	say.ID, say.Metadata = id, meta
-	return message(id, dialect.V1, say, say)
+	return encode(id, dialect.V1, say, say)
 }
 
-// message encodes full, or small where that would be too large.
-func message(id string, d dialect.Dialect, full, small a2a.Event) (Message, error) {
-	m := Message{ID: id, MediaType: "application/a2a+json"}
+// encode encodes full, or small if full is too large.
+func encode(id string, d dialect.Dialect, full, small a2a.Event) (message, error) {
+	m := message{id: id, mediaType: "application/a2a+json"}
 	if d == dialect.V03 {
-		m.MediaType = "application/json"
+		m.mediaType = "application/json"
 	}
 	body, err := d.Append(nil, a2a.StreamResponse{Event: full})
 	if err != nil || len(body) > maxBody {
 		if body, err = d.Append(nil, a2a.StreamResponse{Event: small}); err != nil {
-			return Message{}, fmt.Errorf("encoding webhook %s: %w", id, err)
+			return message{}, fmt.Errorf("encoding webhook %s: %w", id, err)
 		}
 	}
-	m.Body = body
+	m.body = body
 	return m, nil
 }
 
-// bare is a task of which only the status is told.
+// bare is a task with only its status.
 func bare(r task.Record, e *a2a.TaskStatusUpdateEvent) *a2a.Task {
 	return &a2a.Task{ID: r.Task.ID, ContextID: r.Task.ContextID, Status: e.Status, Metadata: e.Metadata}
 }
 
-// passed says that a note is of a state that the task is no longer in.
+// passed reports whether a note is about a state that the task has left.
 func passed(r task.Record, note task.Note) bool {
 	return note.Artifact == "" && (note.Seq != r.Seq || note.State != r.State())
 }
 
+// event is the content of a note in 1.0.
 func event(r task.Record, h task.Hook, note task.Note) a2a.Event {
 	if note.Artifact != "" {
 		for _, a := range r.Task.Artifacts {
@@ -93,21 +102,21 @@ func event(r task.Record, h task.Hook, note task.Note) a2a.Event {
 	if passed(r, note) {
 		return thin(r, note)
 	}
-	if h.Snapshot == h.Cursor+1 { // made after the fact: the artifacts were notified before
+	if h.Snapshot == h.Cursor+1 { // made late: the artifacts were notified before
 		return snapshot(r)
 	}
 	return &a2a.TaskStatusUpdateEvent{TaskID: r.Task.ID, ContextID: r.Task.ContextID, Status: r.Task.Status}
 }
 
-// snapshot is the task with its result. The history is left out: its receiver has
-// written most of it.
+// snapshot is the task with its result, without the history, most of which the client has
+// written.
 func snapshot(r task.Record) *a2a.Task {
 	t := *r.Task
 	t.History = nil
 	return &t
 }
 
-// thin says what happened in a few bytes, whatever became of the task since.
+// thin describes a note in a few bytes, independent of later changes to the task.
 func thin(r task.Record, note task.Note) *a2a.TaskStatusUpdateEvent {
 	e := &a2a.TaskStatusUpdateEvent{TaskID: r.Task.ID, ContextID: r.Task.ContextID}
 	if note.Artifact != "" {

@@ -1,6 +1,7 @@
-// Package webhook is the pure half of webhooks: when they are sent, how they are
-// signed, what they say, and the decisions about them.
+// Package webhook holds the decisions about webhooks: the request that is sent, its
+// signature and authentication, the schedule of attempts, and the consequences of an
+// answer.
 //
-// It does no input or output and knows no store: whoever delivers acts on what it
-// decides.
+// Its functions are pure. The package sends nothing and reads no store. The courier
+// does both, and asks it twice for each attempt: [Prepare] before, and [Judge] after.
 package webhook

@@ -38,7 +38,7 @@ import (
 
 const document = "../../docs/webhooks.md"
 
-// snippets are the fenced blocks of the document, by what stands behind the fence.
+// snippets are the fenced blocks of the document, by the words behind the fence.
 func snippets(t *testing.T) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile(document)
@@ -58,12 +58,12 @@ func snippets(t *testing.T) map[string]string {
 	return all
 }
 
-// A delivery is what a receiver got, and what it has to say to it.
+// A delivery is a request to a receiver, and the verdict that the receiver must reach.
 type delivery struct {
 	name string
 	want bool
 
-	Kind                string // what to look at: v1, v1a, token
+	Kind                string // the proof to check: v1, v1a, token
 	Secrets, PublicKeys []string
 	Issuer, Audience    string
 	Headers             map[string]string // names in lower case
@@ -71,15 +71,15 @@ type delivery struct {
 	Now                 int64
 }
 
-// with is d with one header changed.
+// with returns d with one header changed.
 func (d delivery) with(header, value string) delivery {
 	d.Headers = maps.Clone(d.Headers)
 	d.Headers[header] = value
 	return d
 }
 
-// TestSnippetsOfTheDocument runs what the document tells receivers to paste: each language
-// in one process, over everything that it has to accept or refuse.
+// The snippets that receivers paste from the document run, each language in one process, over
+// all deliveries that they have to accept or refuse.
 func TestSnippetsOfTheDocument(t *testing.T) {
 	found := snippets(t)
 	all := slices.Concat(exampleDelivery(t), signedDeliveries(t), tokenDeliveries(t))
@@ -129,7 +129,7 @@ func TestSnippetsOfTheDocument(t *testing.T) {
 	})
 
 	for name := range found {
-		if !run[name] && !strings.HasPrefix(name, "sh ") { // those are run by TestCommandsOfTheWebhookDocument
+		if !run[name] && !strings.HasPrefix(name, "sh ") { // TestCommandsOfTheWebhookDocument runs those
 			t.Errorf("the block %s of %s is not run", name, document)
 		}
 	}
@@ -141,7 +141,7 @@ func TestSnippetsOfTheDocument(t *testing.T) {
 	}
 }
 
-// judge has a receiver look at all deliveries.
+// judge compares a receiver's verdicts about all deliveries.
 func judge(t *testing.T, all []delivery, program string, args ...string) {
 	t.Helper()
 	in, err := json.Marshal(all)
@@ -167,6 +167,7 @@ func judge(t *testing.T, all []delivery, program string, args ...string) {
 	}
 }
 
+// write writes a file and returns its path.
 func write(t *testing.T, path, text string) string {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -175,6 +176,7 @@ func write(t *testing.T, path, text string) string {
 	return path
 }
 
+// copied copies a file of testdata.
 func copied(t *testing.T, name, path string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", name))
@@ -184,6 +186,7 @@ func copied(t *testing.T, name, path string) string {
 	return write(t, path, string(text))
 }
 
+// lower is a header with its names in lower case.
 func lower(h http.Header) map[string]string {
 	out := map[string]string{}
 	for name := range h {
@@ -192,7 +195,7 @@ func lower(h http.Header) map[string]string {
 	return out
 }
 
-// signedDeliveries are those that the signatures decide about.
+// signedDeliveries are the deliveries that a receiver judges by their signatures.
 func signedDeliveries(t *testing.T) (all []delivery) {
 	const day = 24 * time.Hour
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
@@ -204,8 +207,8 @@ func signedDeliveries(t *testing.T) (all []delivery) {
 	}
 
 	for _, kind := range []string{"v1", "v1a"} {
-		// signed is a delivery of the ring's to a receiver that knows what the keys of
-		// another one give.
+		// signed is signed by one ring, for a receiver that knows the secrets and public
+		// keys of another.
 		signed := func(name string, want bool, by, known keys.Ring) delivery {
 			return delivery{name: name, want: want, Kind: kind, Headers: lower(deliver(t, by, now)), Body: body, Now: now.Unix(),
 				Secrets: known.Secrets(now, owner, hook), PublicKeys: known.Public(now)}
@@ -278,8 +281,8 @@ func signedDeliveries(t *testing.T) (all []delivery) {
 	return append(all, empty)
 }
 
-// tokenDeliveries are those that the bearer token decides about. Their receivers fetch
-// the key set where the agent serves it.
+// tokenDeliveries are the deliveries that a receiver judges by their bearer token. The
+// receiver fetches the key set from the agent.
 func tokenDeliveries(t *testing.T) (all []delivery) {
 	now := time.Now().Truncate(time.Second)
 	const origin = "https://hooks.example.com"
@@ -363,7 +366,7 @@ func tokenDeliveries(t *testing.T) (all []delivery) {
 	return all
 }
 
-// exampleDelivery is the one that the document shows: what is really sent, to the letter.
+// exampleDelivery is the delivery that the document shows, which is exactly the one sent.
 func exampleDelivery(t *testing.T) []delivery {
 	t.Helper()
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
@@ -379,26 +382,21 @@ func exampleDelivery(t *testing.T) []delivery {
 		Task:  &a2a.Task{ID: id, ContextID: "c-1", Status: a2a.TaskStatus{State: a2a.TaskStateCompleted, Timestamp: &now}},
 	}
 
-	m, err := webhook.Next(record, h)
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	header, err := webhook.Sender{Keys: r}.Headers(now, record, h, m)
+	sent, err := webhook.Prepare(r, "", now, record, h)
 	if err != nil {
 		t.Fatal(err)
 	}
 
 	known := r.Secrets(now, owner, url)
-	header.Set("Content-Length", fmt.Sprint(len(m.Body)))
+	sent.Header.Set("Content-Length", fmt.Sprint(len(sent.Body)))
 
 	var want strings.Builder
 	fmt.Fprintf(&want, "POST /errand HTTP/1.1\nHost: hooks.example.com\n")
-	for _, name := range slices.Sorted(maps.Keys(header)) {
-		fmt.Fprintf(&want, "%s: %s\n", name, header.Get(name))
+	for _, name := range slices.Sorted(maps.Keys(sent.Header)) {
+		fmt.Fprintf(&want, "%s: %s\n", name, sent.Header.Get(name))
 	}
 
-	fmt.Fprintf(&want, "\n%s\n", m.Body)
+	fmt.Fprintf(&want, "\n%s\n", sent.Body)
 	text := snippets(t)["http delivery"]
 	if diff := cmp.Diff(want.String(), text); diff != "" {
 		t.Errorf("the delivery of %s (+) is not what is sent (-):\n%s", document, diff)
@@ -430,7 +428,7 @@ func exampleDelivery(t *testing.T) []delivery {
 	return []delivery{v1, v1a}
 }
 
-// The receiver of the tour verifies with what the document has.
+// The receiver of the tour verifies with the snippet of the document.
 func TestReceiverIsTheSnippet(t *testing.T) {
 	text, err := os.ReadFile("../../docs/receiver/verify.go")
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"errand/shared/task"
 )
 
-// The numbers of docs/webhooks.md are those of the code.
+// The numbers in docs/webhooks.md agree with the code.
 func TestDocumentedLimits(t *testing.T) {
 	text, err := os.ReadFile("../../docs/webhooks.md")
 	if err != nil {
@@ -42,11 +42,11 @@ func TestDocumentedLimits(t *testing.T) {
 		fmt.Sprintf("| body | %d KiB |", maxBody>>10),
 		fmt.Sprintf("larger than %d KiB is sent *thin*", maxBody>>10),
 		fmt.Sprintf("| webhooks of a task | %d |", task.Defaults().Hooks),
-		fmt.Sprintf("and %.0f minutes later |", TokenAge.Minutes()),
+		fmt.Sprintf("and %.0f minutes later |", tokenAge.Minutes()),
 		fmt.Sprintf("for %d days both sign", keys.Overlap/day),
 		fmt.Sprintf("the old line stays for %d days at least", task.Defaults().Retention/day),
 		fmt.Sprintf("Tasks are kept for %d days after their end", task.Defaults().Retention/day),
-		"`" + keys.Path + "`", "`" + keys.Secret + "`", `{"scheme": "` + Basic, `{"scheme": "` + GoogleIDToken, `{"scheme": "` + Bearer + `"}`,
+		"`" + keys.Path + "`", "`" + keys.Secret + "`", `{"scheme": "` + basic, `{"scheme": "` + GoogleIDToken, `{"scheme": "` + bearer + `"}`,
 	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("docs/webhooks.md does not say: %s", strings.TrimSpace(want))

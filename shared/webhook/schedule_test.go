@@ -5,20 +5,21 @@ import (
 	"testing"
 	"time"
 
+	"errand/shared/task"
 	"errand/shared/webhook"
 )
 
 var noon = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 
-// Ten thousand notes that wait for one receiver come back after as long again as they have
-// waited, and each of them a little differently: over the whole schedule less than twice as
-// often as it has attempts, and in its last third hardly any more.
+// Ten thousand notes wait for one receiver. Each comes back after as long again as it has
+// waited, with some jitter: over the whole schedule less than twice as often as there are
+// attempts, and in the last third of the schedule hardly at all.
 func TestLaterFallsOffWithAge(t *testing.T) {
 	const notes, soonest = 10_000, 10 * time.Second
 	s := webhook.Standard()
 	bounds := []struct {
 		within time.Duration
-		most   int // looks of one note
+		most   int // looks at one note
 	}{{time.Minute, 4}, {5 * time.Minute, 7}, {time.Hour, 10}, {24 * time.Hour, 15}, {75 * time.Hour, 18}}
 
 	for range notes {
@@ -48,6 +49,8 @@ func TestLaterFallsOffWithAge(t *testing.T) {
 	}
 }
 
+// A note is over after twice the time of the schedule. No receiver can stretch the schedule
+// so far.
 func TestOver(t *testing.T) {
 	s := webhook.Standard()
 	const twice = 2 * (75*time.Hour + 35*time.Minute + 5*time.Second)
@@ -56,20 +59,19 @@ func TestOver(t *testing.T) {
 			t.Errorf("Over at the age of %v = %v, want %v", age, got, want)
 		}
 	}
-	// Over ends the schedule early only of what was put off: no receiver can ask for so much.
-	var longest time.Duration
-	now := noon
-	for failures := 1; ; failures++ {
-		next := s.Next(webhook.Answer{Status: http.StatusTooManyRequests, After: 1000 * time.Hour}, failures, noon, now)
-		if next.IsZero() {
-			if failures != len(s) {
-				t.Errorf("given up after %d attempts, want %d", failures, len(s))
-			}
-			break
-		}
-		longest, now = next.Sub(noon), next
+
+	slow := webhook.Answer{Status: http.StatusTooManyRequests, RetryAfter: "3600000"} // a thousand hours
+	r := oneNote(noon)
+	h, now := r.Hooks[0], noon
+	for h.State == task.HookActive {
+		now = h.Next
+		h = webhook.Judge(r, h, slow, s, now).After
 	}
-	if longest > twice+time.Hour {
+
+	if h.Attempt != len(s) {
+		t.Errorf("given up after %d attempts, want %d", h.Attempt, len(s))
+	}
+	if longest := now.Sub(noon); longest > twice+time.Hour {
 		t.Errorf("a receiver can stretch the schedule to %v", longest)
 	}
 }

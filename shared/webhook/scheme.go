@@ -5,36 +5,41 @@ import (
 	"strings"
 )
 
-// Schemes of authentication that can be performed, in the spelling of our own errors.
-// Their names are case-insensitive (P10).
+// The supported schemes of authentication. Their names are case-insensitive (P10).
 const (
-	Basic         = "Basic"           // with the client's credentials
-	Bearer        = "Bearer"          // with the client's credentials, or without: with a token of ours for each attempt
-	GoogleIDToken = "Google-ID-Token" // Bearer, with an ID token of the deliverer's service account, for receivers behind IAM
+	basic  = "Basic"  // sends the client's credentials
+	bearer = "Bearer" // sends the client's credentials, or without any a new token of ours in each attempt
+
+	// GoogleIDToken sends an ID token of the courier's service account as Bearer, for
+	// receivers behind IAM.
+	GoogleIDToken = "Google-ID-Token"
 )
 
-// What is wrong with an authentication. The text is for the client.
+// ErrScheme refuses an unsupported scheme. The text is for the client.
+var ErrScheme = errors.New("must be Basic, Bearer, or on Google Cloud Google-ID-Token; no other can be performed")
+
+// Errors about the credentials of a supported scheme. The texts are for the client.
 var (
-	ErrScheme      = errors.New("must be Basic, Bearer, or on Google Cloud Google-ID-Token; no other can be performed")
-	ErrCredentials = errors.New("must be printable ASCII, because they are sent as a header")
-	ErrMissing     = errors.New("must not be empty: Basic needs them")
-	ErrNeedless    = errors.New("must be left out: the ID token is the credentials")
+	errCredentials = errors.New("must be printable ASCII, because they are sent as a header")
+	errMissing     = errors.New("must not be empty: Basic needs them")
+	errNeedless    = errors.New("must be left out: the ID token is the credentials")
 )
 
-// CheckAuth says whether a webhook can be sent with an authentication. google says that
-// there is a service account to make ID tokens.
+// CheckAuth checks the authentication that a client asks for. The error is ErrScheme, or
+// it concerns the credentials. The argument google permits GoogleIDToken, which needs a
+// service account.
 func CheckAuth(scheme, credentials string, google bool) error {
 	switch {
 	case !Visible(credentials):
-		return ErrCredentials
-	case strings.EqualFold(scheme, Basic):
+		return errCredentials
+	case strings.EqualFold(scheme, basic):
 		if credentials == "" {
-			return ErrMissing
+			return errMissing
 		}
-	case strings.EqualFold(scheme, Bearer):
-	case google && WantsIDToken(scheme):
+	case strings.EqualFold(scheme, bearer):
+	case google && wantsIDToken(scheme):
 		if credentials != "" {
-			return ErrNeedless
+			return errNeedless
 		}
 	default:
 		return ErrScheme
@@ -42,10 +47,10 @@ func CheckAuth(scheme, credentials string, google bool) error {
 	return nil
 }
 
-// WantsIDToken says that scheme is GoogleIDToken.
-func WantsIDToken(scheme string) bool { return strings.EqualFold(scheme, GoogleIDToken) }
+// wantsIDToken reports whether a scheme is GoogleIDToken.
+func wantsIDToken(scheme string) bool { return strings.EqualFold(scheme, GoogleIDToken) }
 
-// Visible says that s is printable ASCII, which is what a header can carry.
+// Visible reports whether s is printable ASCII, so that a header can carry it.
 func Visible(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }

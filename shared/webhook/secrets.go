@@ -8,15 +8,16 @@ import (
 	"errand/shared/keys"
 )
 
-// Secrets are what nobody but the receiver may see of a webhook. They are stored sealed.
+// Secrets are the parts of a webhook that only its receiver may see. The store holds them
+// encrypted.
 type Secrets struct {
-	Token       string `json:"token,omitempty"`       // for the receiver to validate
-	Credentials string `json:"credentials,omitempty"` // of Authorization
+	Token       string `json:"token,omitempty"`       // the receiver compares it
+	Credentials string `json:"credentials,omitempty"` // sent in Authorization
 }
 
-// Seal encrypts s for the webhooks of an owner at a URL; empty if there is nothing in it.
-// What is sealed for one URL opens for no other, so that whoever can write to the store
-// cannot have it sent to himself. Equal secrets are sealed to the same text.
+// Seal encrypts s for the webhooks of one owner at one URL. Empty secrets give an empty
+// text. The text does not open for another URL, so a writer of the store cannot redirect
+// the secrets to a receiver of his own. Equal secrets give equal texts.
 func (s Secrets) Seal(r keys.Ring, now time.Time, owner, url string) string {
 	if s == (Secrets{}) {
 		return ""
@@ -28,9 +29,9 @@ func (s Secrets) Seal(r keys.Ring, now time.Time, owner, url string) string {
 	return r.Seal(now, bound(owner, url), text)
 }
 
-// Unseal decrypts what Seal made. An error is keys.ErrSealed: the key is no longer in the
-// ring, or the text was made for another owner or URL.
-func Unseal(r keys.Ring, owner, url, sealed string) (s Secrets, err error) {
+// unseal decrypts the text that Seal made. The error wraps keys.ErrSealed: the key is no
+// longer in the ring, or the text belongs to another owner or URL.
+func unseal(r keys.Ring, owner, url, sealed string) (s Secrets, err error) {
 	if sealed == "" {
 		return s, nil
 	}
@@ -44,6 +45,7 @@ func Unseal(r keys.Ring, owner, url, sealed string) (s Secrets, err error) {
 	return s, nil
 }
 
+// bound names the owner and URL that sealed secrets are bound to.
 func bound(owner, url string) string {
 	text, err := json.Marshal([3]string{"webhook", owner, url})
 	if err != nil { // strings always encode

@@ -31,7 +31,7 @@ const (
 
 var body = []byte(`{"task": {"id":"sr5u6zv5ps6mlf6guaqw2wsmdq"}}`)
 
-// ring makes a ring of keys that are used from so long after a time on.
+// ring makes a ring with one key for each duration, which is used from that long after at.
 func ring(t testing.TB, at time.Time, from ...time.Duration) keys.Ring {
 	t.Helper()
 	r, err := keys.Parse(ringText(at, from...))
@@ -41,7 +41,7 @@ func ring(t testing.TB, at time.Time, from ...time.Duration) keys.Ring {
 	return r
 }
 
-// ringText is the secret that ring makes its ring of.
+// ringText is the secret from which ring makes its ring.
 func ringText(at time.Time, from ...time.Duration) string {
 	var text strings.Builder
 	for i, d := range from {
@@ -50,7 +50,7 @@ func ringText(at time.Time, from ...time.Duration) string {
 	return text.String()
 }
 
-// deliver are the headers of a delivery.
+// deliver makes the headers of a delivery.
 func deliver(t testing.TB, r keys.Ring, now time.Time) http.Header {
 	t.Helper()
 	timestamp, signatures, err := webhook.Sign(r, now, owner, hook, id, body)
@@ -64,7 +64,8 @@ func deliver(t testing.TB, r keys.Ring, now time.Time) http.Header {
 	return h
 }
 
-// believes is the reference library as the receiver, which was given a secret.
+// believes reports whether the reference library, as the receiver with a secret, accepts the
+// delivery.
 func believes(t testing.TB, secret string, body []byte, h http.Header) bool {
 	t.Helper()
 	receiver, err := standardwebhooks.NewWebhook(secret)
@@ -74,8 +75,8 @@ func believes(t testing.TB, secret string, body []byte, h http.Header) bool {
 	return receiver.Verify(body, h) == nil
 }
 
-// believesPublic is a receiver that checks the signatures v1a with a public key; the
-// reference library knows none of them.
+// believesPublic reports whether a receiver accepts the signatures v1a with a public key. The
+// reference library does not know them.
 func believesPublic(t testing.TB, public string, body []byte, h http.Header) bool {
 	t.Helper()
 	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(public, "whpk_"))
@@ -93,8 +94,8 @@ func believesPublic(t testing.TB, public string, body []byte, h http.Header) boo
 	return false
 }
 
-// The rows are those of the catalogue of what a receiver must refuse. Time is that of
-// synctest: the receiver looks at the clock itself.
+// The rows come from the catalogue of deliveries that a receiver must refuse. They run in
+// synctest, because the receiver reads the clock.
 func TestWebhookSignatureRows(t *testing.T) {
 	at := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 	const day = 24 * time.Hour
@@ -213,7 +214,8 @@ func TestWebhookSignatureRows(t *testing.T) {
 				t.Errorf("accepted by the new public key = %v, want %v", got, c.new)
 			}
 
-			// Within the overlap: both of one kind, then both of the other, new before old.
+			// Within the overlap both HMAC signatures come first, then both Ed25519 ones, the
+			// new key before the old.
 			var kinds []string
 
 			for s := range strings.SplitSeq(h.Get("webhook-signature"), " ") {
@@ -251,7 +253,7 @@ func TestWebhookSignatureRows(t *testing.T) {
 			}
 		}
 
-		// The reference library itself takes an empty one; what we sign is not signed so.
+		// The reference library accepts an empty secret. We never sign with one.
 		if believes(t, "whsec_", body, deliver(t, one, time.Now())) {
 			t.Error("signed with an empty secret")
 		}
@@ -331,6 +333,7 @@ func TestWebhookSignatureRows(t *testing.T) {
 	})
 }
 
+// Two libraries accept a token within its lifetime at its audience, and no damaged token.
 func TestToken(t *testing.T) {
 	now := time.Date(2026, 5, 1, 12, 0, 0, 900, time.UTC)
 	r := ring(t, now, -time.Hour)
@@ -431,6 +434,7 @@ func TestToken(t *testing.T) {
 	}
 }
 
+// The audience of a token is the origin of the URL.
 func TestTokenIsForTheOrigin(t *testing.T) {
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	r := ring(t, now, 0)
@@ -481,7 +485,7 @@ func TestTokenIsForTheOrigin(t *testing.T) {
 	}
 }
 
-// The reference library signs the same to the same, and refuses the rest.
+// The reference library makes the same signature, and refuses any other delivery.
 func FuzzSign(f *testing.F) {
 	f.Add(id, body, int64(1614265330), owner, hook)
 	f.Add("a.b", []byte("."), int64(0), "", "")

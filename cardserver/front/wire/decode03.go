@@ -41,13 +41,16 @@ const (
 )
 
 func (c *cursor) sendMessage03(req *a2a.SendMessageRequest, silent immediately) {
+	named := false
 	for name := range c.object() {
 		switch name {
 		case "message":
-			req.Message = c.message03()
+			if m := c.message03(); m != nil {
+				req.Message, named = m, true
+			}
 		case "request": // the proto's field, whose JSON name is message
-			if req.Message == nil {
-				req.Message = c.message03()
+			if m := c.message03(); m != nil && !named {
+				req.Message = m
 			}
 		case "configuration":
 			req.Config = c.sendConfig03(silent)

@@ -163,6 +163,7 @@ func TestV03MessageIsAlsoCalledRequest(t *testing.T) {
 	const other = `{"messageId":"other","role":"ROLE_USER","content":[{"text":"no"}]}`
 	for _, body := range []string{
 		`{"request":` + hi + `}`, `{"message":` + hi + `}`,
+		`{"message":null,"request":` + hi + `}`, `{"request":` + hi + `,"message":null}`,
 		`{"message":` + hi + `,"request":` + other + `}`, `{"request":` + other + `,"message":` + hi + `}`,
 	} {
 		s := &script{}

@@ -186,9 +186,8 @@ func TestWatchSurvivesADeafListener(t *testing.T) {
 	if err := await(t, "the watch of a task that has changed", changed); err != nil {
 		t.Errorf("Watch: %v", err)
 	}
-	if n, err := f.Purge(t.Context(), ends.Expires.Add(time.Second), 1); n != 1 || err != nil {
-		t.Fatalf("Purge = %d, %v, want 1", n, err)
-	}
+	// The emulator sometimes cancels a call by itself, so a purge is repeated, as the sweep repeats it.
+	eventually(t, "the task is purged", func() bool { _, err := f.Purge(t.Context(), ends.Expires.Add(time.Second), 1); return err == nil })
 	if err := await(t, "the watch of a purged task", ended); !errors.Is(err, task.ErrNotFound) {
 		t.Errorf("Watch of a purged task ended with %v, want ErrNotFound", err)
 	}

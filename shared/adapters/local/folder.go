@@ -81,7 +81,7 @@ func CheckFolder(path string) error {
 	case !info.IsDir():
 		return fmt.Errorf("%s is no folder: name another one", path)
 	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
-		return fmt.Errorf("%s is for private files, but users other than its owner have access to it (mode %04o): chmod 700 %[1]s, or name another folder", path, info.Mode().Perm())
+		return fmt.Errorf("%s is for private files, but users other than its owner have access to it (mode %04o): name a folder that is for nothing else, or run chmod 700 %[1]s if this one is", path, info.Mode().Perm())
 	}
 	return nil
 }

@@ -73,7 +73,7 @@ func (w *writer) purge(before time.Time, limit int) (int, error) {
 		}
 		ids = append(ids, id)
 		return nil
-	}, "SELECT id FROM task INDEXED BY task_expired WHERE expires < ? ORDER BY expires LIMIT ?", before.UnixMilli(), int64(limit))
+	}, "SELECT id FROM task INDEXED BY task_expires WHERE expires < ? ORDER BY expires LIMIT ?", before.UnixMilli(), int64(limit))
 	if err != nil {
 		return 0, err
 	}

@@ -2,7 +2,10 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
+	"fmt"
+	"strings"
 )
 
 // Script runs statements of a test in a write.
@@ -61,8 +64,20 @@ func OldFile(ctx context.Context, path string, schema int64, script string) erro
 	if err != nil {
 		return err
 	}
-	for i := range schema {
-		err = errors.Join(err, migrate(c, migrations[i], i+1))
-	}
-	return errors.Join(err, c.script(script), c.close())
+	return errors.Join(migrate(c, 0, schema), c.script(script), c.close())
+}
+
+// Tallied is the statement of a total.
+var Tallied = tallied
+
+// Plan returns SQLite's plan for a statement, with a line for each step.
+func (db *DB) Plan(ctx context.Context, query string, args ...any) (string, error) {
+	var plan strings.Builder
+	err := db.read(ctx, db.listers, func(c *conn) error {
+		return c.query(func(row []driver.Value) error {
+			fmt.Fprintln(&plan, row[3])
+			return nil
+		}, "EXPLAIN QUERY PLAN "+query, args...)
+	})
+	return plan.String(), err
 }

@@ -129,6 +129,8 @@ func openWriter(ctx context.Context, path string, log *slog.Logger) (*conn, erro
 			err = errNotOurs
 		case sqlite3.SQLITE_CORRUPT:
 			err = fmt.Errorf("it is damaged: replace it by a copy, or name another file: %w", err)
+		case sqlite3.SQLITE_FULL:
+			err = fmt.Errorf("the disk is full, and the file is unchanged: make room, and start again: %w", err)
 		}
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}

@@ -5,7 +5,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -63,31 +62,32 @@ func (db *DB) count(ctx context.Context, c *conn, q task.Query) (int, error) {
 		return countWithin(ctx, db.opts.CountFor, c, where, args)
 	}
 
-	state, args := "", []any{q.Owner, q.Context}
-	if q.State != "" {
-		state, args = " AND state = ?", append(args, string(q.State))
-	}
-
-	all, err := c.number("SELECT coalesce(sum(n), -1) FROM tally WHERE owner = ? AND context = ?"+state, args...)
+	n, err := c.number(tallied(q), q.Owner, q.Context, string(q.State), now.UnixMilli())
 	switch {
-	case err != nil:
-		return 0, err
-	case all < 0 && q.Context == "": // the owner has no records
-		return 0, nil
-	case all < 0:
-		where, args := filter(q, now)
-		n, err := c.number("SELECT count(*) FROM task "+where, args...)
+	case err != nil || n >= 0:
 		return int(n), err
+	case q.Context == "": // the owner has no records
+		return 0, nil
 	}
 
-	within := " AND context = ?"
-	if q.Context == "" {
-		within, args = "", slices.Delete(args, 1, 2)
-	}
+	where, args := filter(q, now)
+	n, err = c.number("SELECT count(*) FROM task "+where, args...)
+	return int(n), err
+}
 
-	gone, err := c.number("SELECT count(*) FROM task INDEXED BY task_expired WHERE owner = ?"+within+state+" AND expires <= ?",
-		append(args, now.UnixMilli())...)
-	return int(max(0, all-gone)), err
+// tallied returns the statement that reads a total from the tallies. Its result is -1 without
+// tallies. A single statement sees one state of the database, so a concurrent purge does not
+// change the total. The statement reads no rows of other owners.
+func tallied(q task.Query) string {
+	state, within := "", ""
+	if q.State != "" {
+		state = " AND state = ?3"
+	}
+	if q.Context != "" {
+		within = " AND context = ?2"
+	}
+	return "SELECT coalesce((SELECT sum(n) FROM tally WHERE owner = ?1 AND context = ?2" + state + ") -" +
+		" (SELECT count(*) FROM task INDEXED BY task_expired WHERE owner = ?1 AND expires <= ?4" + within + state + "), -1)"
 }
 
 // countWithin counts record by record, and gives up after the longest time.

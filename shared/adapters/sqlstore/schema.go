@@ -15,8 +15,7 @@ import (
 const application = 0x45524e44
 
 // A migration brings a file from schema i to i+1. It is a script, followed by a function for
-// facts that only this program can read from the records. Both run in one transaction with
-// the update of user_version.
+// facts that only this program can read from the records.
 type migration struct {
 	script string
 	fill   func(*conn) error // runs after the script; may be nil
@@ -109,8 +108,8 @@ CREATE TRIGGER task_gone AFTER DELETE ON task BEGIN
 		AND 0 = (SELECT sum(t.n) FROM tally AS t WHERE t.owner = OLD.owner AND t.context = tally.context);
 END;
 
-DROP INDEX task_expires;
-CREATE INDEX task_expired ON task (expires, owner, context, state) WHERE expires IS NOT NULL;
+-- A total subtracts the expired tasks of its owner, and reads no other owner's.
+CREATE INDEX task_expired ON task (owner, expires, context, state) WHERE expires IS NOT NULL;
 `}}
 
 // fillDead marks the records that had a dead webhook before the column existed. It decodes
@@ -182,26 +181,31 @@ func setUp(c *conn, log *slog.Logger) error {
 		return err
 	}
 
-	old := schema > 0
-	for ; schema < int64(len(migrations)); schema++ {
-		if old {
-			log.Info("migrating the database; this takes a while if it has many tasks", "schema", schema+1)
-		}
-		if err := migrate(c, migrations[schema], schema+1); err != nil {
-			return errors.Join(fmt.Errorf("migrating to schema %d: %w", schema+1, err), c.script("ROLLBACK"))
-		}
+	newest := int64(len(migrations))
+	if schema == newest {
+		return nil
+	}
+	if schema > 0 {
+		log.Info("migrating the database; this takes a while if it has many tasks", "from", schema, "to", newest)
 	}
 
-	return nil
+	return migrate(c, schema, newest)
 }
 
-func migrate(c *conn, m migration, to int64) error {
-	if err := c.script("BEGIN IMMEDIATE; " + m.script); err != nil {
+// migrate brings the file from one schema to another, and updates user_version, in one
+// transaction. If it fails, the caller closes the connection and the file is unchanged, so
+// that the older program can go on with it.
+func migrate(c *conn, from, to int64) error {
+	if err := c.script("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
-	if m.fill != nil {
-		if err := m.fill(c); err != nil {
-			return err
+	for i, m := range migrations[from:to] {
+		err := c.script(m.script)
+		if err == nil && m.fill != nil {
+			err = m.fill(c)
+		}
+		if err != nil {
+			return fmt.Errorf("migrating to schema %d: %w", from+int64(i)+1, err)
 		}
 	}
 	return c.script(fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT;", application, to))

@@ -97,3 +97,21 @@ func TestMigrationFindsDeadWebhooks(t *testing.T) {
 		}
 	}
 }
+
+// A migration that fails at any step leaves the file unchanged, so that the older program can
+// go on with it.
+func TestFailedMigrationChangesNothing(t *testing.T) {
+	path := file(t)
+	if err := sqlstore.OldFile(t.Context(), path, 2, "CREATE TABLE tally (unexpected)"); err != nil { // schema 4 creates tally
+		t.Fatal(err)
+	}
+
+	if db, err := sqlstore.Open(t.Context(), path, sqlstore.Options{}); err == nil {
+		t.Fatal("opened", db.Close())
+	} else if !strings.Contains(err.Error(), "schema 4") || strings.Contains(err.Error(), "rollback") {
+		t.Errorf("the error is %v", err)
+	}
+	if err := sqlstore.OldFile(t.Context(), path, 0, "CREATE TABLE kv (free)"); err != nil {
+		t.Errorf("a part of the migration is left in the file: %v", err)
+	}
+}

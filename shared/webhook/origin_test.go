@@ -6,7 +6,7 @@ import (
 	"errand/shared/webhook"
 )
 
-// One receiver is one host, however a URL spells it: limits and breakers count by it.
+// All spellings of a receiver's URL have one host, by which limits and breakers count.
 func TestHost(t *testing.T) {
 	for url, want := range map[string]string{
 		"https://hooks.example.com/a":           "hooks.example.com",
