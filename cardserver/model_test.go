@@ -10,13 +10,14 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/adapters/standin"
+	"errand/shared/lab/scripts"
 )
 
 // scripted is the program in front of a service that speaks the Gemini API with the replies
 // of the script, one for each call.
-func scripted(t *testing.T, replies ...standin.Reply) (*process, *standin.Script) {
+func scripted(t *testing.T, replies ...standin.Reply) (*process, *scripts.Script) {
 	t.Helper()
-	script := standin.NewScript(replies...)
+	script := scripts.New(replies...)
 	service := httptest.NewServer(standin.New(script.Answer))
 	t.Cleanup(service.Close)
 	return start(t, "GEMINI_API_KEY=canary-key", "ERRAND_MODEL=gemini:test-model@"+service.URL), script
@@ -32,13 +33,13 @@ func TestWhatTheModelDoesBecomesOfTheTask(t *testing.T) {
 		calls   int
 	}{
 		{"answers", []standin.Reply{standin.Text("all ", "well")}, a2a.TaskStateCompleted, "all well", "", 1},
-		{"breaks down once", []standin.Reply{standin.Fail(500, "INTERNAL", "oops"), standin.Text("second try")}, a2a.TaskStateCompleted, "second try", "", 2},
-		{"asks to wait", []standin.Reply{standin.Throttle(time.Second), standin.Text("after the wait")}, a2a.TaskStateCompleted, "after the wait", "", 2},
-		{"is cut in the middle of a character", []standin.Reply{standin.CutMidRune("half an ans"), standin.Text("whole ünswer")}, a2a.TaskStateCompleted, "whole ünswer", "", 2},
-		{"reaches its limit", []standin.Reply{standin.Finish("MAX_TOKENS", "so far")}, a2a.TaskStateFailed, "so far", "", 1},
-		{"refuses", []standin.Reply{standin.Finish("SAFETY")}, a2a.TaskStateRejected, "", "", 1},
-		{"refuses the prompt", []standin.Reply{standin.Block("SAFETY")}, a2a.TaskStateRejected, "", "", 1},
-		{"finds the request wrong", []standin.Reply{standin.Fail(400, "INVALID_ARGUMENT", "canary-internals")}, a2a.TaskStateFailed, "", "", 1},
+		{"breaks down once", []standin.Reply{scripts.Fail(500, "INTERNAL", "oops"), standin.Text("second try")}, a2a.TaskStateCompleted, "second try", "", 2},
+		{"asks to wait", []standin.Reply{scripts.Throttle(time.Second), standin.Text("after the wait")}, a2a.TaskStateCompleted, "after the wait", "", 2},
+		{"is cut in the middle of a character", []standin.Reply{scripts.CutMidRune("half an ans"), standin.Text("whole ünswer")}, a2a.TaskStateCompleted, "whole ünswer", "", 2},
+		{"reaches its limit", []standin.Reply{scripts.Finish("MAX_TOKENS", "so far")}, a2a.TaskStateFailed, "so far", "", 1},
+		{"refuses", []standin.Reply{scripts.Finish("SAFETY")}, a2a.TaskStateRejected, "", "", 1},
+		{"refuses the prompt", []standin.Reply{scripts.Block("SAFETY")}, a2a.TaskStateRejected, "", "", 1},
+		{"finds the request wrong", []standin.Reply{scripts.Fail(400, "INVALID_ARGUMENT", "canary-internals")}, a2a.TaskStateFailed, "", "", 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -82,7 +83,7 @@ func TestWhatTheModelDoesBecomesOfTheTask(t *testing.T) {
 // message about it instead of failing.
 func TestWrongKeyIsSeenAtStartAndTheTaskWaits(t *testing.T) {
 	denied := func(context.Context, standin.Request) standin.Reply {
-		return standin.Fail(403, "PERMISSION_DENIED", "key canary-key is not allowed")
+		return scripts.Fail(403, "PERMISSION_DENIED", "key canary-key is not allowed")
 	}
 
 	service := httptest.NewServer(standin.New(denied))

@@ -31,7 +31,7 @@ var ports = []string{"shared/task", "shared/kv", "shared/queue", "shared/bus", "
 // has one place; what is in the lab is in no program.
 var doors = map[string][]string{
 	"shared/adapters/": append([]string{"shared/files", "shared/loopback", "shared/serve"}, ports...),
-	"shared/lab/":      append([]string{"shared/files", "shared/serve", "shared/lab/conformance"}, ports...),
+	"shared/lab/":      append([]string{"shared/adapters/standin", "shared/files", "shared/lab/conformance", "shared/serve"}, ports...),
 }
 
 // allowed says which packages of this module a package may import; a name that ends with
@@ -104,7 +104,7 @@ var foreign = map[string]struct {
 	"github.com/fsouza/":        {[]string{"shared/lab/fake"}, "it stands in for Cloud Storage in tests"},
 	"modernc.org/":              {[]string{"shared/adapters/sqlstore"}, "database drivers are behind the store"},
 	"database/sql":              {[]string{"shared/adapters/sqlstore"}, "database drivers are behind the store"},
-	"google.golang.org/genai":   {[]string{"shared/adapters/gemini", "shared/adapters/standin"}, "the model is behind its port"},
+	"google.golang.org/genai":   {[]string{"shared/adapters/gemini", "shared/adapters/standin", "shared/lab/scripts"}, "the model is behind its port"},
 	"github.com/sony/gobreaker": {[]string{"functions/notify"}, "breakers are of those who deliver"},
 	"code.dny.dev/ssrf":         {[]string{"shared/egress"}, "there is one guarded way out"},
 	"github.com/coreos/":        {[]string{"shared/auth"}, "tokens are checked in one place"},

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"errand/shared/bus"
+	"errand/shared/lab/faulty"
 	"errand/shared/queue"
 	"errand/shared/task"
 	"errand/shared/webhook"
@@ -197,29 +198,15 @@ func TestRecordsOfOtherVersionsAreLeftAlone(t *testing.T) {
 	w.finish("t1", a2a.TaskStateCompleted, "")
 	w.client.on(urlA, answers(200))
 	own := w.store.Store
-	w.store.Store = other{own, func(task.Record) (task.Record, error) { return task.Decode([]byte("{"), nil, 1) }}
+	w.store.Store = faulty.Loading(own, faulty.Unreadable)
 	if code := w.event("t1", 1); code != 204 {
 		t.Errorf("the event of an unreadable record was answered %d, want 204", code)
 	}
-	w.store.Store = other{own, func(r task.Record) (task.Record, error) { r.Schema = task.Schema + 1; return r, nil }}
+	w.store.Store = faulty.Loading(own, faulty.Newer)
 	w.deliver("t1")
 	if got := w.client.ids(urlA); len(got) != 0 {
 		t.Errorf("the receiver was sent %v of a record that cannot be written", got)
 	}
-}
-
-// other is a store with records of another version.
-type other struct {
-	task.Store
-	load func(task.Record) (task.Record, error)
-}
-
-func (o other) Load(ctx context.Context, id string) (task.Record, error) {
-	r, err := o.Store.Load(ctx, id)
-	if err != nil {
-		return r, err
-	}
-	return o.load(r)
 }
 
 // A receiver that never answers does not delay the task's other hook, which is sent all notes

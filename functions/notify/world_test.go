@@ -24,6 +24,7 @@ import (
 	"errand/shared/bus"
 	"errand/shared/desk"
 	"errand/shared/keys"
+	"errand/shared/lab/faulty"
 	"errand/shared/queue"
 	"errand/shared/secret"
 	"errand/shared/task"
@@ -83,7 +84,7 @@ func (w *world) open(edits ...func(*notify.Config)) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.db, w.store, w.mux = db, &store{Store: db}, http.NewServeMux()
+	w.db, w.store, w.mux = db, newStore(db), http.NewServeMux()
 	w.queue = &jobs{Queue: local.NewQueue(local.QueueConfig{Handler: w.mux, Lanes: w.lanes})}
 	c := notify.Config{Desk: w.desk(w.store), Store: w.store, Client: w.client, Keys: w.keys, Issuer: func() string { return issuer }}
 	for _, edit := range edits {
@@ -231,13 +232,19 @@ func (w *world) hook(id, hook string) task.Hook {
 
 // A store counts reads and commits, and can fail.
 type store struct {
-	task.Store
+	faulty.Store
 	mu      sync.Mutex
 	down    bool
 	loads   int
 	commits int
 	loading func() // called before each read
 	written func() // called after each commit
+}
+
+func newStore(db task.Store) *store {
+	s := &store{}
+	s.Store = faulty.Store{Store: db, Before: s.before, After: s.after}
+	return s
 }
 
 var errDown = errors.New("out of order")
@@ -248,30 +255,37 @@ func (s *store) setDown(down bool) {
 	s.down = down
 }
 
-func (s *store) Load(ctx context.Context, id string) (task.Record, error) {
+func (s *store) before(c faulty.Call) error {
 	s.mu.Lock()
-	s.loads++
 	down, loading := s.down, s.loading
+	switch c.Op {
+	case faulty.Load:
+		s.loads++
+	case faulty.Commit:
+		s.commits++
+	}
 	s.mu.Unlock()
+
+	if c.Op != faulty.Load {
+		return nil
+	}
 	if loading != nil {
 		loading()
 	}
 	if down {
-		return task.Record{}, errDown
+		return errDown
 	}
-	return s.Store.Load(ctx, id)
+	return nil
 }
 
-func (s *store) Commit(ctx context.Context, r task.Record) (task.Record, error) {
+func (s *store) after(c faulty.Call, r task.Record, err error) (task.Record, error) {
 	s.mu.Lock()
-	s.commits++
 	written := s.written
 	s.mu.Unlock()
-	next, err := s.Store.Commit(ctx, r)
-	if written != nil {
+	if c.Op == faulty.Commit && written != nil {
 		written()
 	}
-	return next, err
+	return r, err
 }
 
 // jobs is a queue that remembers the enqueued jobs. It can fail, or keep the jobs.

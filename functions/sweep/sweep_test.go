@@ -21,6 +21,7 @@ import (
 	"errand/functions/sweep"
 	"errand/shared/adapters/sqlstore"
 	"errand/shared/desk"
+	"errand/shared/lab/faulty"
 	"errand/shared/queue"
 	"errand/shared/task"
 )
@@ -385,7 +386,8 @@ func TestSpoiledRecords(t *testing.T) {
 	}
 	accept(t, db, "good", start.Add(time.Second))
 	q := &jobs{fail: -1}
-	s := newSweep(spoiled{db}, q, clock, func(c *sweep.Config) { c.Limit = 5 })
+	spoiled := func(task.Record) (task.Record, error) { return task.Record{}, errors.New("decoding record") }
+	s := newSweep(bad(db, spoiled), q, clock, func(c *sweep.Config) { c.Limit = 5 })
 	for _, put := range []func(){
 		func() { s.Refill(t.Context(), task.Turns) },
 		func() { run(s, task.Turns, now) },
@@ -397,14 +399,17 @@ func TestSpoiledRecords(t *testing.T) {
 	}
 }
 
-// spoiled is a store with some unreadable records.
-type spoiled struct{ *sqlstore.DB }
-
-func (s spoiled) Load(ctx context.Context, id string) (task.Record, error) {
-	if strings.HasPrefix(id, "bad") {
-		return task.Record{}, errors.New("decoding record")
-	}
-	return s.DB.Load(ctx, id)
+// bad returns a store in which the records whose ids begin with bad pass through load.
+func bad(db *sqlstore.DB, load func(task.Record) (task.Record, error)) sweep.Store {
+	return struct {
+		faulty.Store
+		task.Chores
+	}{faulty.Loading(db, func(r task.Record) (task.Record, error) {
+		if strings.HasPrefix(r.ID(), "bad") {
+			return load(r)
+		}
+		return r, nil
+	}), db}
 }
 
 // Many records of another version do not block the others.
@@ -412,8 +417,8 @@ func TestRecordsOfOtherVersions(t *testing.T) {
 	now := start.Add(time.Hour)
 	clock := func() time.Time { return now }
 	for name, load := range map[string]func(task.Record) (task.Record, error){
-		"newer":      func(r task.Record) (task.Record, error) { r.Schema = task.Schema + 1; return r, nil },
-		"unreadable": func(task.Record) (task.Record, error) { return task.Decode([]byte("{"), nil, 1) },
+		"newer":      faulty.Newer,
+		"unreadable": faulty.Unreadable,
 	} {
 		db := open(t, clock)
 		for i := range 150 {
@@ -422,25 +427,11 @@ func TestRecordsOfOtherVersions(t *testing.T) {
 		accept(t, db, "good", start.Add(time.Second))
 		q := &jobs{fail: -1}
 		began := time.Now()
-		run(newSweep(foreign{db, load}, q, clock), task.Turns, now)
+		run(newSweep(bad(db, load), q, clock), task.Turns, now)
 		if diff := cmp.Diff([]string{"turns good/turns 0s"}, q.list(now)); diff != "" {
 			t.Errorf("%s, after %v: %s", name, time.Since(began), diff)
 		}
 	}
-}
-
-// foreign is a store with some records of another version.
-type foreign struct {
-	*sqlstore.DB
-	load func(task.Record) (task.Record, error)
-}
-
-func (f foreign) Load(ctx context.Context, id string) (task.Record, error) {
-	r, err := f.DB.Load(ctx, id)
-	if err == nil && strings.HasPrefix(id, "bad") {
-		return f.load(r)
-	}
-	return r, err
 }
 
 // A job that cannot be a sweep is dropped.

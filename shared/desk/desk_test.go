@@ -19,6 +19,7 @@ import (
 	"errand/shared/adapters/local"
 	"errand/shared/adapters/sqlstore"
 	"errand/shared/desk"
+	"errand/shared/lab/faulty"
 	"errand/shared/queue"
 	"errand/shared/task"
 )
@@ -206,20 +207,10 @@ func TestSameMessageAtOnce(t *testing.T) {
 	}
 }
 
-// lost is a store that applies a Create but does not answer it.
-type lost struct{ task.Store }
-
-func (s lost) Create(ctx context.Context, r task.Record) (task.Record, error) {
-	if _, err := s.Store.Create(ctx, r); err != nil {
-		return task.Record{}, err
-	}
-	return task.Record{}, errors.New("the connection broke")
-}
-
-// A record whose write was not answered is found again, and its job is added (R0, R1).
+// R0, R1: a record whose write was not answered is found again, and its job is added (R0, R1).
 func TestLostAnswer(t *testing.T) {
 	b := newBench(t)
-	b.configure(func(c *desk.Config) { c.Store = lost{b.store} })
+	b.configure(func(c *desk.Config) { c.Store = faulty.Losing(b.store, faulty.Create, 1) })
 	hook := task.Hook{ID: "h", URL: "https://h.example.com"}
 	r := b.accept(message("m", "hello"), hook)
 	b.wantJobs("/turns " + r.ID())
@@ -247,7 +238,7 @@ func TestReusedMessageIDs(t *testing.T) {
 		}
 	}
 	b.jobs()
-	b.configure(func(c *desk.Config) { c.Store, c.Reused = lost{b.store}, true })
+	b.configure(func(c *desk.Config) { c.Store, c.Reused = faulty.Losing(b.store, faulty.Create, 1), true })
 	r := b.accept(message("m", "hello"))
 	b.wantJobs("/turns " + r.ID())
 	if v := b.versions(); len(v) != 3 || v[r.ID()] != r.Version {
@@ -255,20 +246,13 @@ func TestReusedMessageIDs(t *testing.T) {
 	}
 }
 
-// broken is a store that does not answer.
-type broken struct{ task.Store }
-
 var errBroken = errors.New("the disk is full")
 
-func (broken) Create(context.Context, task.Record) (task.Record, error) {
-	return task.Record{}, errBroken
-}
-
-// A message that was not stored is not accepted, and its sender does not get "not found" as
+// What was not stored was not accepted, and its sender does not get "not found" as
 // the answer.
 func TestStoreOutageFailsTheAccept(t *testing.T) {
 	b := newBench(t)
-	b.configure(func(c *desk.Config) { c.Store = broken{b.store} })
+	b.configure(func(c *desk.Config) { c.Store = faulty.Refusing(b.store, faulty.Create, errBroken) })
 	b.refuse(errBroken, message("m", "hello"))
 	_, err := b.Accept(t.Context(), desk.Message{Owner: "me", Message: message("m", "hello")})
 	if errors.Is(err, task.ErrNotFound) {
@@ -292,22 +276,15 @@ func TestQueueOutageDoesNotFailTheAccept(t *testing.T) {
 	}
 }
 
-// leaving is a store whose client goes away at the moment when its change is durable.
-type leaving struct {
-	task.Store
-	leave context.CancelFunc
-}
-
-func (s leaving) Create(ctx context.Context, r task.Record) (task.Record, error) {
-	defer s.leave()
-	return s.Store.Create(ctx, r)
-}
-
-// The job of a durable change is added even if the client has gone meanwhile.
+// A job of a durable change is added even if the client has gone meanwhile.
 func TestJobIsAddedThoughTheClientHasGone(t *testing.T) {
 	b := newBench(t)
 	ctx, leave := context.WithCancel(t.Context())
-	b.configure(func(c *desk.Config) { c.Store = leaving{b.store, leave} })
+	left := func(_ faulty.Call, r task.Record, err error) (task.Record, error) {
+		leave()
+		return r, err
+	}
+	b.configure(func(c *desk.Config) { c.Store = faulty.Store{Store: b.store, After: left} })
 	r, err := b.Accept(ctx, desk.Message{Owner: "me", Message: message("m", "hello")})
 	if err != nil || ctx.Err() == nil {
 		t.Fatal(err, ctx.Err())
@@ -377,33 +354,21 @@ func TestChangeEnqueuesNewDebts(t *testing.T) {
 	b.wantJobs(delivery)
 }
 
-// mute is a store that applies one commit but does not answer it.
-type mute struct {
-	task.Store
-	done *bool
-}
-
-func (s mute) Commit(ctx context.Context, r task.Record) (task.Record, error) {
-	next, err := s.Store.Commit(ctx, r)
-	if err != nil || *s.done {
-		return next, err
-	}
-	*s.done = true
-	return task.Record{}, errors.New("the connection broke")
-}
-
-// The desk finds a change whose answer was lost, and adds its jobs and no others (R0).
+// R0: the desk finds a change whose answer was lost, and adds its jobs and no others (R0).
 func TestLostAnswerOfAChange(t *testing.T) {
 	b := newBench(t)
 	r := b.accept(message("m", "hello"), task.Hook{ID: "1", URL: "https://h.example.com/1"})
 	b.run(r.ID(), a2a.TaskStateInputRequired)
 	b.jobs()
 	for _, decide := range []desk.Decision{setsHook("2"), cancels} {
-		var done bool
-		b.configure(func(c *desk.Config) { c.Store = mute{b.store, &done} })
-		r = b.change(r.ID(), decide)
-		if !done {
-			t.Error("no answer was lost")
+		decided := 0
+		b.configure(func(c *desk.Config) { c.Store = faulty.Losing(b.store, faulty.Commit, 1) })
+		r = b.change(r.ID(), func(r task.Record, now task.Moment) (task.Record, bool, error) {
+			decided++
+			return decide(r, now)
+		})
+		if decided != 2 {
+			t.Errorf("the change was decided %d times, want again after the lost answer", decided)
 		}
 	}
 	b.wantJobs("/deliveries "+r.ID(), "/turns "+r.ID())

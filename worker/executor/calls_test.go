@@ -15,6 +15,7 @@ import (
 
 	"errand/shared/adapters/standin"
 	"errand/shared/agent"
+	"errand/shared/lab/scripts"
 	"errand/shared/model"
 	"errand/shared/task"
 	"errand/worker/executor"
@@ -50,7 +51,7 @@ func call(name string, args map[string]any) *genai.FunctionCall {
 
 func TestToolRoundTrip(t *testing.T) {
 	var calls []string
-	script := standin.NewScript(
+	script := scripts.New(
 		standin.Call(call("add", map[string]any{"a": 2, "b": 3}), call("add", map[string]any{"a": 4, "b": 5})),
 		standin.Text("5 and 9."))
 
@@ -127,7 +128,7 @@ func TestErrorsForTheModel(t *testing.T) {
 	} {
 		t.Run(tt.call.Name+" "+tt.want, func(t *testing.T) {
 			var calls []string
-			script := standin.NewScript(standin.Call(tt.call), standin.Text("Sorry."))
+			script := scripts.New(standin.Call(tt.call), standin.Text("Sorry."))
 			e, err := executor.New(executor.Config{
 				Agent: &agent.Agent{Tools: []string{"add", "fails", "breaks"}, Limits: defaults()},
 				Model: scripted(t, script), Tools: []tools.Tool{add(&calls), fails, breaks, hidden},
@@ -165,7 +166,7 @@ func TestThousandCalls(t *testing.T) {
 	for range 1000 {
 		asked = append(asked, call("add", map[string]any{"a": 1, "b": 1}))
 	}
-	script := standin.Record(func(context.Context, standin.Request) standin.Reply { return standin.Call(asked...) })
+	script := scripts.Record(func(context.Context, standin.Request) standin.Reply { return standin.Call(asked...) })
 	limits := defaults()
 	limits.Steps, limits.TurnTokens = 3, 1_000_000
 	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{add(&calls)}, limits: limits}), message())
@@ -183,7 +184,7 @@ func TestConversationIsBounded(t *testing.T) {
 	for range 16 {
 		asked = append(asked, call("big", nil))
 	}
-	script := standin.Record(func(context.Context, standin.Request) standin.Reply { return standin.Call(asked...) })
+	script := scripts.Record(func(context.Context, standin.Request) standin.Reply { return standin.Call(asked...) })
 	limits := defaults()
 	limits.Steps, limits.TurnTokens = 200, 1_000_000
 	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{big}, limits: limits}), message())
@@ -196,7 +197,7 @@ func TestAsk(t *testing.T) {
 	var keys []string
 	reply := standin.Call(call("note", map[string]any{"text": "before"}), call("ask", map[string]any{"question": " Which one? "}))
 	reply.Chunks = append(unfinished(standin.Text("There are two.").Chunks), reply.Chunks...)
-	script := standin.NewScript(reply)
+	script := scripts.New(reply)
 	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{note(&keys)}}), message())
 	if r.state() != a2a.TaskStateInputRequired || r.says() != "Which one?" || r.text != "There are two." || !r.whole {
 		t.Errorf("got %v %q %q (whole: %v), %v", r.state(), r.says(), r.text, r.whole, r.err)
@@ -213,7 +214,7 @@ func TestAsk(t *testing.T) {
 }
 
 func TestAskInSecondTurn(t *testing.T) {
-	script := standin.NewScript(standin.Call(call("ask", map[string]any{"question": "And now?"})))
+	script := scripts.New(standin.Call(call("ask", map[string]any{"question": "And now?"})))
 	ec := message()
 	m2 := user("m2", text("The first."))
 	ec.StoredTask.History = append(ec.StoredTask.History, &a2a.Message{Role: a2a.MessageRoleAgent, Parts: a2a.ContentParts{text("Which one?")}}, m2)
@@ -240,7 +241,7 @@ func TestEffectsWaitForTheirIntent(t *testing.T) {
 	var keys []string
 	reply := standin.Call(call("note", map[string]any{"text": "SECRET"}), call("note", map[string]any{}), call("note", map[string]any{"text": "b"}))
 	reply.Chunks = append(unfinished(standin.Text("Working.").Chunks), reply.Chunks...)
-	script := standin.NewScript(reply, standin.Text("Done."))
+	script := scripts.New(reply, standin.Text("Done."))
 	e := newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{note(&keys)}})
 	var log []string
 	for ev, err := range e.Execute(flushed(t.Context(), 3, &log, nil), message()) {
@@ -291,7 +292,7 @@ func TestKeysAreStable(t *testing.T) {
 			standin.Call(call("note", map[string]any{"text": "a"})),
 		}},
 	} {
-		script := standin.NewScript(append(a.steps, standin.Text("Done."))...)
+		script := scripts.New(append(a.steps, standin.Text("Done."))...)
 		run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{note(a.keys), add(&calls), mark}}), message())
 	}
 	if diff := cmp.Diff(first, second); diff != "" || len(first) != 1 || len(marks) != 1 {
@@ -301,7 +302,7 @@ func TestKeysAreStable(t *testing.T) {
 
 func TestEffectsNeedTheirIntent(t *testing.T) {
 	var keys, log []string
-	script := standin.NewScript(standin.Call(call("note", map[string]any{"text": "a"})), standin.Text("Done."))
+	script := scripts.New(standin.Call(call("note", map[string]any{"text": "a"})), standin.Text("Done."))
 	e := newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{note(&keys)}})
 	r := run(t, flushed(t.Context(), 1, &log, task.ErrFenced), e, message())
 	if !errors.Is(r.err, task.ErrFenced) || len(keys) != 0 || len(script.Requests()) != 1 {
@@ -314,7 +315,7 @@ func TestEffectsNeedTheirIntent(t *testing.T) {
 
 func TestNoListenerNoEffect(t *testing.T) {
 	var keys []string
-	script := standin.NewScript(standin.Call(call("note", map[string]any{"text": "a"})))
+	script := scripts.New(standin.Call(call("note", map[string]any{"text": "a"})))
 	for range newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{note(&keys)}}).Execute(t.Context(), message()) {
 		break
 	}
@@ -332,7 +333,7 @@ func TestToolOutlivesItsTurn(t *testing.T) {
 		<-ctx.Done()
 		return 0, ctx.Err()
 	})
-	script := standin.NewScript(standin.Call(call("slow", nil), call("slow", nil)), standin.Text("Done."))
+	script := scripts.New(standin.Call(call("slow", nil), call("slow", nil)), standin.Text("Done."))
 	r := run(t, ctx, newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{slow}}), message())
 	if !errors.Is(r.err, context.Canceled) || called != 1 {
 		t.Errorf("got %v, %v after %d calls", r.state(), r.err, called)
@@ -342,7 +343,7 @@ func TestToolOutlivesItsTurn(t *testing.T) {
 func TestEmptyLastStep(t *testing.T) {
 	reply := standin.Call(call("nothing", nil))
 	reply.Chunks = append(unfinished(standin.Text("All is ", "well.").Chunks), reply.Chunks...)
-	script := standin.NewScript(reply, standin.Text())
+	script := scripts.New(reply, standin.Text())
 	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
 	if r.text != "All is well." || !r.whole || r.state() != a2a.TaskStateCompleted {
 		t.Errorf("%q (whole: %v), %v, %v", r.text, r.whole, r.state(), r.err)

@@ -16,6 +16,7 @@ import (
 
 	"errand/shared/adapters/standin"
 	"errand/shared/agent"
+	"errand/shared/lab/scripts"
 	"errand/shared/model"
 	"errand/shared/task"
 	"errand/worker/executor"
@@ -24,7 +25,7 @@ import (
 
 // The answer is an artifact of the task. Shows M28, decision 9.
 func TestAnswerIsAnArtifact(t *testing.T) {
-	script := standin.NewScript(standin.Text("One, ", "two, ", "three."))
+	script := scripts.New(standin.Text("One, ", "two, ", "three."))
 	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
 	if r.err != nil || r.text != "One, two, three." || !r.whole || r.state() != a2a.TaskStateCompleted {
 		t.Fatalf("got %q (whole: %v), %v, %v", r.text, r.whole, r.state(), r.err)
@@ -58,25 +59,25 @@ func TestFinishReasons(t *testing.T) {
 	}{
 		{"STOP", standin.Text(kept), a2a.TaskStateCompleted, ""},
 		{"STOP without a word", standin.Text(), "", ""},
-		{"MAX_TOKENS", standin.Finish("MAX_TOKENS", kept), a2a.TaskStateFailed, "cut off"},
-		{"SAFETY", standin.Finish("SAFETY", kept), a2a.TaskStateRejected, "safety"},
-		{"IMAGE_SAFETY", standin.Finish("IMAGE_SAFETY"), a2a.TaskStateRejected, "safety"},
-		{"PROHIBITED_CONTENT", standin.Finish("PROHIBITED_CONTENT"), a2a.TaskStateRejected, "prohibited"},
-		{"IMAGE_PROHIBITED_CONTENT", standin.Finish("IMAGE_PROHIBITED_CONTENT"), a2a.TaskStateRejected, "prohibited"},
-		{"BLOCKLIST", standin.Finish("BLOCKLIST"), a2a.TaskStateRejected, "blocked"},
-		{"SPII", standin.Finish("SPII"), a2a.TaskStateRejected, "personal"},
-		{"RECITATION", standin.Finish("RECITATION"), a2a.TaskStateRejected, "protected work"},
-		{"IMAGE_RECITATION", standin.Finish("IMAGE_RECITATION"), a2a.TaskStateRejected, "protected work"},
-		{"LANGUAGE", standin.Finish("LANGUAGE"), a2a.TaskStateRejected, "language"},
-		{"blocked prompt", standin.Block("SAFETY"), a2a.TaskStateRejected, "The message was refused"},
-		{"OTHER", standin.Finish("OTHER", kept), "", ""},
-		{"IMAGE_OTHER", standin.Finish("IMAGE_OTHER"), "", ""},
-		{"NO_IMAGE", standin.Finish("NO_IMAGE"), "", ""},
-		{"unknown", standin.Finish("A_NEW_ONE", kept), "", ""},
-		{"none", standin.Finish("", kept), "", ""},
+		{"MAX_TOKENS", scripts.Finish("MAX_TOKENS", kept), a2a.TaskStateFailed, "cut off"},
+		{"SAFETY", scripts.Finish("SAFETY", kept), a2a.TaskStateRejected, "safety"},
+		{"IMAGE_SAFETY", scripts.Finish("IMAGE_SAFETY"), a2a.TaskStateRejected, "safety"},
+		{"PROHIBITED_CONTENT", scripts.Finish("PROHIBITED_CONTENT"), a2a.TaskStateRejected, "prohibited"},
+		{"IMAGE_PROHIBITED_CONTENT", scripts.Finish("IMAGE_PROHIBITED_CONTENT"), a2a.TaskStateRejected, "prohibited"},
+		{"BLOCKLIST", scripts.Finish("BLOCKLIST"), a2a.TaskStateRejected, "blocked"},
+		{"SPII", scripts.Finish("SPII"), a2a.TaskStateRejected, "personal"},
+		{"RECITATION", scripts.Finish("RECITATION"), a2a.TaskStateRejected, "protected work"},
+		{"IMAGE_RECITATION", scripts.Finish("IMAGE_RECITATION"), a2a.TaskStateRejected, "protected work"},
+		{"LANGUAGE", scripts.Finish("LANGUAGE"), a2a.TaskStateRejected, "language"},
+		{"blocked prompt", scripts.Block("SAFETY"), a2a.TaskStateRejected, "The message was refused"},
+		{"OTHER", scripts.Finish("OTHER", kept), "", ""},
+		{"IMAGE_OTHER", scripts.Finish("IMAGE_OTHER"), "", ""},
+		{"NO_IMAGE", scripts.Finish("NO_IMAGE"), "", ""},
+		{"unknown", scripts.Finish("A_NEW_ONE", kept), "", ""},
+		{"none", scripts.Finish("", kept), "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, standin.NewScript(tt.reply))}), message())
+			r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, scripts.New(tt.reply))}), message())
 			if r.state() != tt.state || (r.err != nil) != (tt.state == "") {
 				t.Fatalf("got %v, error %v", r.state(), r.err)
 			}
@@ -100,7 +101,7 @@ func TestFinishReasons(t *testing.T) {
 
 func TestMalformedCallIsTriedAgain(t *testing.T) {
 	for _, reason := range []string{"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS"} {
-		script := standin.NewScript(standin.Finish(reason, "print(", "x", ")"), standin.Text("Well."))
+		script := scripts.New(scripts.Finish(reason, "print(", "x", ")"), standin.Text("Well."))
 		r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
 		if r.text != "Well." || r.state() != a2a.TaskStateCompleted {
 			t.Errorf("%s: %q, %v, %v", reason, r.text, r.state(), r.err)
@@ -115,7 +116,7 @@ func TestMalformedCallAfterText(t *testing.T) {
 	look := standin.Call(&genai.FunctionCall{Name: "nothing"})
 	look.Chunks = append(standin.Text("Let me see.").Chunks, look.Chunks...)
 	look.Chunks[0].Candidates[0].FinishReason = ""
-	script := standin.NewScript(look, standin.Finish("MALFORMED_FUNCTION_CALL", "print(", "x", ")"), standin.Text("Well."))
+	script := scripts.New(look, scripts.Finish("MALFORMED_FUNCTION_CALL", "print(", "x", ")"), standin.Text("Well."))
 	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
 	if want := "Let me see.\n\nWell."; r.text != want || !r.whole {
 		t.Errorf("%q, want %q", r.text, want)
@@ -130,24 +131,24 @@ func TestModelErrors(t *testing.T) {
 		alert bool
 		state a2a.TaskState
 	}{
-		{"throttled", standin.Throttle(37 * time.Second), 37 * time.Second, false, ""},
-		{"throttled, no time", standin.Throttle(0), 30 * time.Second, false, ""},
-		{"throttled, too short", standin.Throttle(time.Millisecond), time.Second, false, ""},
-		{"throttled, for most of a day", standin.Throttle(20 * time.Hour), 20 * time.Hour, false, ""},
-		{"401", standin.Fail(401, "UNAUTHENTICATED", "SECRET"), time.Minute, true, ""},
-		{"403", standin.Fail(403, "PERMISSION_DENIED", "SECRET"), time.Minute, true, ""},
-		{"404", standin.Fail(404, "NOT_FOUND", "SECRET"), time.Minute, true, ""},
-		{"400", standin.Fail(400, "INVALID_ARGUMENT", "SECRET"), 0, false, a2a.TaskStateFailed},
-		{"413", standin.Fail(413, "INVALID_ARGUMENT", "SECRET"), 0, false, a2a.TaskStateFailed},
-		{"500", standin.Fail(500, "INTERNAL", "broken"), 0, false, ""},
-		{"503", standin.Fail(503, "UNAVAILABLE", "overloaded"), 0, false, ""},
-		{"408", standin.Fail(408, "TIMEOUT", "slow"), 0, false, ""},
+		{"throttled", scripts.Throttle(37 * time.Second), 37 * time.Second, false, ""},
+		{"throttled, no time", scripts.Throttle(0), 30 * time.Second, false, ""},
+		{"throttled, too short", scripts.Throttle(time.Millisecond), time.Second, false, ""},
+		{"throttled, for most of a day", scripts.Throttle(20 * time.Hour), 20 * time.Hour, false, ""},
+		{"401", scripts.Fail(401, "UNAUTHENTICATED", "SECRET"), time.Minute, true, ""},
+		{"403", scripts.Fail(403, "PERMISSION_DENIED", "SECRET"), time.Minute, true, ""},
+		{"404", scripts.Fail(404, "NOT_FOUND", "SECRET"), time.Minute, true, ""},
+		{"400", scripts.Fail(400, "INVALID_ARGUMENT", "SECRET"), 0, false, a2a.TaskStateFailed},
+		{"413", scripts.Fail(413, "INVALID_ARGUMENT", "SECRET"), 0, false, a2a.TaskStateFailed},
+		{"500", scripts.Fail(500, "INTERNAL", "broken"), 0, false, ""},
+		{"503", scripts.Fail(503, "UNAVAILABLE", "overloaded"), 0, false, ""},
+		{"408", scripts.Fail(408, "TIMEOUT", "slow"), 0, false, ""},
 		{"cut", standin.Reply{Chunks: standin.Text("Half of").Chunks[:1], Cut: true}, 0, false, ""},
-		{"cut within a rune", standin.CutMidRune("Half of"), 0, false, ""},
+		{"cut within a rune", scripts.CutMidRune("Half of"), 0, false, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.reply.Chunks = unfinished(tt.reply.Chunks)
-			r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, standin.NewScript(tt.reply))}), message())
+			r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, scripts.New(tt.reply))}), message())
 			if r.state() != tt.state || (r.err != nil) != (tt.state == "") {
 				t.Fatalf("got %v, error %v", r.state(), r.err)
 			}
@@ -292,7 +293,7 @@ func TestTokenCap(t *testing.T) {
 }
 
 func TestStepLimit(t *testing.T) {
-	script := standin.Record(func(context.Context, standin.Request) standin.Reply {
+	script := scripts.Record(func(context.Context, standin.Request) standin.Reply {
 		return standin.Call(&genai.FunctionCall{Name: "nothing"})
 	})
 	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
@@ -316,7 +317,7 @@ func TestCancelStopsTheCall(t *testing.T) {
 				context.AfterFunc(ctx, func() { stopped = true })
 				return reply
 			}
-			e := newExecutor(t, setup{model: scripted(t, standin.Record(answer))})
+			e := newExecutor(t, setup{model: scripted(t, scripts.Record(answer))})
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			began := time.Now()

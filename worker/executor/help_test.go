@@ -14,6 +14,7 @@ import (
 	"errand/shared/adapters/gemini"
 	"errand/shared/adapters/standin"
 	"errand/shared/agent"
+	"errand/shared/lab/scripts"
 	"errand/shared/model"
 	"errand/shared/secret"
 	"errand/worker/executor"
@@ -52,7 +53,7 @@ func newExecutor(t testing.TB, s setup) *executor.Executor {
 }
 
 // scripted is the real client with a script in place of the service.
-func scripted(t testing.TB, script *standin.Script) model.Model {
+func scripted(t testing.TB, script *scripts.Script) model.Model {
 	t.Helper()
 	m, err := gemini.New(t.Context(), gemini.Config{
 		Name: "test-model", HTTPClient: standin.New(script.Answer).Client(),

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"errand/shared/adapters/standin"
+	"errand/shared/lab/scripts"
 	"errand/shared/task"
 )
 
@@ -25,7 +26,7 @@ func artifact(id string, parts ...*a2a.Part) *a2a.Artifact {
 // contents returns the contents of the request for ec.
 func contents(t *testing.T, ctx context.Context, ec *a2asrv.ExecutorContext, s setup) string {
 	t.Helper()
-	script := standin.NewScript(standin.Text("Yes."))
+	script := scripts.New(standin.Text("Yes."))
 	s.model = scripted(t, script)
 	if r := run(t, ctx, newExecutor(t, s), ec); r.err != nil || r.state() != a2a.TaskStateCompleted {
 		t.Fatalf("got %v %q, %v", r.state(), r.says(), r.err)
@@ -81,7 +82,7 @@ func TestConversationOrder(t *testing.T) {
 }
 
 func TestArtifactOfTheTurn(t *testing.T) {
-	script := standin.NewScript(standin.Text("Yes."), standin.Text("Yes."))
+	script := scripts.New(standin.Text("Yes."), standin.Text("Yes."))
 	e := newExecutor(t, setup{model: scripted(t, script)})
 	for _, tt := range []struct {
 		ctx  context.Context
@@ -178,7 +179,7 @@ func TestPartsThatTheModelGets(t *testing.T) {
 }
 
 func TestNothingToRead(t *testing.T) {
-	script := standin.NewScript()
+	script := scripts.New()
 	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message(text("")))
 	if r.state() != a2a.TaskStateFailed || r.says() == "" || len(script.Requests()) != 0 {
 		t.Errorf("got %v %q, %v", r.state(), r.says(), r.err)
@@ -187,7 +188,7 @@ func TestNothingToRead(t *testing.T) {
 
 // The executor is an ordinary one: the SDK's own server runs it too.
 func TestUnderTheSDK(t *testing.T) {
-	script := standin.NewScript(
+	script := scripts.New(
 		standin.Call(call("ask", map[string]any{"question": "Which one?"})),
 		standin.Text("The ", "first."))
 

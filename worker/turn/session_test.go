@@ -15,31 +15,20 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 	"github.com/google/go-cmp/cmp"
 
-	"errand/shared/adapters/sqlstore"
+	"errand/shared/lab/faulty"
 	"errand/shared/task"
 )
 
-// A mute store applies commits, but answers nothing while it is silent.
-type mute struct {
-	*sqlstore.DB
-	silent atomic.Bool
-}
-
 var errMute = errors.New("the store does not answer")
 
-func (s *mute) Load(ctx context.Context, id string) (task.Record, error) {
-	if s.silent.Load() {
-		return task.Record{}, errMute
-	}
-	return s.DB.Load(ctx, id)
-}
-
-func (s *mute) Commit(ctx context.Context, r task.Record) (task.Record, error) {
-	next, err := s.DB.Commit(ctx, r)
-	if s.silent.Load() {
-		return task.Record{}, errMute
-	}
-	return next, err
+// mute is a store that applies its calls, and does not answer them while silent is set.
+func mute(s task.Store, silent *atomic.Bool) task.Store {
+	return faulty.Store{Store: s, After: func(c faulty.Call, r task.Record, err error) (task.Record, error) {
+		if silent.Load() && c.Op != faulty.Watch {
+			return task.Record{}, errMute
+		}
+		return r, err
+	}}
 }
 
 // commitRarely replaces the worker by one on the given store that commits only on Flush and
@@ -50,20 +39,20 @@ func (b *bench) commitRarely(store task.Store, ex a2asrv.AgentExecutor) {
 
 func TestProgressWhoseAnswerWasLostIsNotTheEnd(t *testing.T) {
 	b := newBench(t, nil)
-	store := &mute{DB: b.store}
+	var silent atomic.Bool
 	runs := 0
 
-	b.commitRarely(store, execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+	b.commitRarely(mute(b.store, &silent), execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		runs++
 		first := a2a.NewArtifactEvent(ec, a2a.NewTextPart("one "))
 		yield(first, nil)
 		run, _ := task.RunFrom(ctx)
-		store.silent.Store(true)
+		silent.Store(true)
 		if err := run.Flush(ctx); !errors.Is(err, errMute) {
 			t.Errorf("Flush with a store that does not answer = %v", err)
 		}
 
-		store.silent.Store(false)
+		silent.Store(false)
 		yield(a2a.NewArtifactUpdateEvent(ec, first.Artifact.ID, a2a.NewTextPart("two")), nil)
 		if err := run.Flush(ctx); err != nil {
 			t.Error(err)

@@ -13,6 +13,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
 	"errand/shared/desk"
+	"errand/shared/lab/faulty"
 	"errand/shared/task"
 )
 
@@ -190,12 +191,12 @@ func TestTurnThatWaitedToRunAloneEndsWithItsDelivery(t *testing.T) {
 		b.advance(b.rules.Parks[0])
 		read := make(chan struct{}, 10)
 
-		b.worker = b.newWorker(other{b.store, func(r task.Record) (task.Record, error) {
+		b.worker = b.newWorker(faulty.Loading(b.store, func(r task.Record) (task.Record, error) {
 			if r.ID() == bad {
 				read <- struct{}{}
 			}
 			return r, nil
-		}}, ex, 0)
+		}), ex, 0)
 
 		go func() {
 			defer close(ended)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -17,8 +16,8 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 	"github.com/google/go-cmp/cmp"
 
-	"errand/shared/adapters/sqlstore"
 	"errand/shared/desk"
+	"errand/shared/lab/faulty"
 	"errand/shared/queue"
 	"errand/shared/task"
 )
@@ -196,8 +195,15 @@ func TestCancelStopsTheRunWhoseWatchBroke(t *testing.T) {
 	})
 
 	b := newBench(t, ex)
-	cut := &cutting{Store: b.store, cut: make(chan struct{})}
-	b.worker = b.newWorker(cut, ex, 0)
+	cut := make(chan struct{})
+	var once sync.Once
+	breaks := func(c faulty.Call) (err error) {
+		if c.Op == faulty.Watch {
+			once.Do(func() { err = errors.New("no answer"); close(cut) })
+		}
+		return err
+	}
+	b.worker = b.newWorker(faulty.Store{Store: b.store, Before: breaks}, ex, 0)
 	id := b.send("m", "hello", "").ID()
 	code := make(chan int, 1)
 	ctx, stop := context.WithCancel(t.Context())
@@ -211,7 +217,7 @@ func TestCancelStopsTheRunWhoseWatchBroke(t *testing.T) {
 	}()
 
 	<-started
-	<-cut.cut
+	<-cut
 	_, err := task.Update(t.Context(), b.store, id, func(r task.Record) (task.Record, bool, error) {
 		return r.Cancel(b.rules.At(b.clock()), nil, nil)
 	})
@@ -229,26 +235,6 @@ func TestCancelStopsTheRunWhoseWatchBroke(t *testing.T) {
 		t.Error("the cancelled run goes on")
 		stop()
 		<-code
-	}
-}
-
-// cutting is a store whose first watch breaks off.
-type cutting struct {
-	task.Store
-	once sync.Once
-	cut  chan struct{}
-}
-
-func (c *cutting) Watch(ctx context.Context, id string) iter.Seq2[task.Record, error] {
-	return func(yield func(task.Record, error) bool) {
-		first := false
-		c.once.Do(func() { first = true })
-		if first {
-			yield(task.Record{}, errors.New("no answer"))
-			close(c.cut)
-			return
-		}
-		c.Store.Watch(ctx, id)(yield)
 	}
 }
 
@@ -600,23 +586,10 @@ func TestLargeConversationIsCutToItsNewestPart(t *testing.T) {
 	}
 }
 
-// A slowStore runs a function between a worker's first read and its claim.
-type slowStore struct {
-	*sqlstore.DB
-	once      sync.Once
-	meanwhile func()
-}
-
-func (s *slowStore) Load(ctx context.Context, id string) (task.Record, error) {
-	r, err := s.DB.Load(ctx, id)
-	s.once.Do(s.meanwhile)
-	return r, err
-}
-
 func TestNotificationsMadeAfterTheFirstReadArePublished(t *testing.T) {
 	b := newBench(t, template("unused"))
 	id := b.send("m", "hello", "").ID()
-	b.worker = b.newWorker(&slowStore{DB: b.store, meanwhile: func() { // another worker finishes, and dies before it publishes
+	meanwhile := sync.OnceFunc(func() { // between the first look and the claim another worker finishes, and dies before it publishes
 		r, _, _, err := b.load(id).Claim(b.rules.At(b.clock()), task.Claim{Lease: task.Lease{Until: b.clock().Add(time.Minute), Nonce: "other"}})
 		if err == nil {
 			r, _, err = r.Finish(b.rules.At(b.clock()), task.Turn{Epoch: r.Epoch, Seq: r.Seq}, nil, task.Outcome{State: a2a.TaskStateCompleted})
@@ -627,6 +600,13 @@ func TestNotificationsMadeAfterTheFirstReadArePublished(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
+	})
+
+	b.worker = b.newWorker(faulty.Store{Store: b.store, After: func(c faulty.Call, r task.Record, err error) (task.Record, error) {
+		if c.Op == faulty.Load {
+			meanwhile()
+		}
+		return r, err
 	}}, template("unused"), 0)
 	if code := b.deliver(id, "job", 0); code != http.StatusNoContent {
 		t.Errorf("answered %d", code)
@@ -652,12 +632,12 @@ func TestMalformedJobsAreAcknowledged(t *testing.T) {
 // the record, and the sweep of a version that can run it adds a job.
 func TestJobsForRecordsOfOtherVersionsAreAcknowledged(t *testing.T) {
 	for name, load := range map[string]func(task.Record) (task.Record, error){
-		"newer":      func(r task.Record) (task.Record, error) { r.Schema = task.Schema + 1; return r, nil },
-		"unreadable": func(task.Record) (task.Record, error) { return task.Decode([]byte("{"), nil, 1) },
+		"newer":      faulty.Newer,
+		"unreadable": faulty.Unreadable,
 	} {
 		b := newBench(t, template("x"))
 		id := b.send("m", "hi", "").ID()
-		b.worker = b.newWorker(other{b.store, load}, template("x"), 0)
+		b.worker = b.newWorker(faulty.Loading(b.store, load), template("x"), 0)
 		if code := b.deliver(id, "j", 0); code != http.StatusNoContent {
 			t.Errorf("%s: answered %d: the queue would deliver the job for ever", name, code)
 		}
@@ -665,18 +645,4 @@ func TestJobsForRecordsOfOtherVersionsAreAcknowledged(t *testing.T) {
 			t.Errorf("%s: epoch %d, due %v", name, r.Epoch, r.Due)
 		}
 	}
-}
-
-// other is a store whose records were written by another version of the program.
-type other struct {
-	task.Store
-	load func(task.Record) (task.Record, error)
-}
-
-func (o other) Load(ctx context.Context, id string) (task.Record, error) {
-	r, err := o.Store.Load(ctx, id)
-	if err != nil {
-		return r, err
-	}
-	return o.load(r)
 }

@@ -23,22 +23,23 @@ import (
 	"errand/shared/serve"
 )
 
-// QueueConfig says where jobs go. All but Endpoint and Options is required.
+// QueueConfig names the queues and the services that receive their jobs. All fields except
+// Endpoint and Options are required.
 type QueueConfig struct {
 	Prefix    string // projects/P/locations/L/queues/PREFIX: the queues are PREFIX-QUEUE, for each queue of each lane
 	Worker    string // base URL of the service that runs turns
 	Functions string // base URL of the service that delivers and sweeps
 	Invoker   string // e-mail of the service account whose ID token every delivery carries
 
-	Endpoint string // HOST:PORT; empty: the service's own
+	Endpoint string // HOST:PORT; empty: the usual one
 	Options  []option.ClientOption
 }
 
 // A Queue is a queue.Queue on Cloud Tasks.
 //
-// Its tasks are unnamed: naming costs time at every call, and the record finds out
-// about a job that comes twice by itself. The audience of a delivery's token is the URL
-// it is sent to, path and all: a token that is read on its way opens no other endpoint.
+// Its tasks have no names. Names would make every call slower, and the record recognises a
+// job that is delivered twice. The audience of a delivery's token is the URL of the
+// delivery with its path, so that a stolen token is of no use at any other endpoint.
 type Queue struct {
 	client *cloudtasks.Client
 	cfg    QueueConfig
@@ -47,17 +48,16 @@ type Queue struct {
 var _ queue.Queue = (*Queue)(nil)
 
 const (
-	// dispatchDeadline is how long an attempt may take; the lease of a turn ends
-	// before it.
+	// dispatchDeadline is how long an attempt may take. The lease of a turn ends earlier.
 	dispatchDeadline = 10 * time.Minute
 
-	// addFor bounds Add, which a client may be waiting for. The service refuses calls
-	// that would wait more than 30 s.
+	// addFor limits Add, because a client may be waiting. The service refuses calls with a
+	// deadline of more than 30 s.
 	// https://github.com/googleapis/google-cloud-go/issues/1577
 	addFor = 5 * time.Second
 
-	// addTries is how often Add calls a service that is not there for a moment. A job
-	// that was added twice is one too many, which harms nothing.
+	// addTries is how often Add calls a service that is unavailable for a moment. A job that
+	// is added twice by this does no harm.
 	addTries = 3
 
 	addPause = 50 * time.Millisecond // before the second try; twice that before the third
@@ -69,13 +69,9 @@ var queuePrefix = regexp.MustCompile(`^projects/[A-Za-z0-9.:-]+/locations/[a-z0-
 // NewQueue returns a Queue. It does not call the service.
 func NewQueue(ctx context.Context, c QueueConfig) (*Queue, error) {
 	c.Worker, c.Functions = strings.TrimSuffix(c.Worker, "/"), strings.TrimSuffix(c.Functions, "/")
-	options, endpointErr := at(c.Endpoint)
-	if err := errors.Join(c.check(), endpointErr); err != nil {
-		return nil, err
-	}
-	client, err := cloudtasks.NewClient(ctx, append(options, c.Options...)...)
+	client, err := dial(ctx, "Cloud Tasks", cloudtasks.NewClient, c.check(), c.Endpoint, c.Options)
 	if err != nil {
-		return nil, fmt.Errorf("making the client of Cloud Tasks: %w", err)
+		return nil, err
 	}
 	return &Queue{client, c}, nil
 }
@@ -91,7 +87,7 @@ func (c QueueConfig) check() error {
 		case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || (u.Scheme != "https" && u.Scheme != "http"):
 			bad = append(bad, fmt.Errorf("the address of the %s must be a URL such as https://%[1]s.example.com, not %q", service.name, service.base))
 		case u.Scheme == "http" && !loopback.Is(u.Host):
-			bad = append(bad, fmt.Errorf("the address of the %s must begin with https://: the token of a delivery may not be read on its way", service.name))
+			bad = append(bad, fmt.Errorf("the address of the %s must begin with https://, so that the token of a delivery cannot be read on its way", service.name))
 		}
 	}
 	if !strings.Contains(c.Invoker, "@") {
@@ -125,7 +121,7 @@ func (q *Queue) Add(ctx context.Context, job queue.Job) error {
 	}
 }
 
-// queueRemedy says what is to be done about an error that does not end by itself.
+// queueRemedy names the remedy for an error that needs one.
 func queueRemedy(err error) string {
 	switch status.Code(err) {
 	case codes.NotFound:

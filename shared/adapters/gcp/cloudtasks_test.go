@@ -62,7 +62,7 @@ func openQueue(t *testing.T, c gcp.QueueConfig) *gcp.Queue {
 	return q
 }
 
-// intercepted are the options of a client whose calls go to f and nowhere else.
+// intercepted returns the options of a client whose calls go only to f.
 func intercepted(f func(ctx context.Context, req any) error) []option.ClientOption {
 	return []option.ClientOption{option.WithGRPCDialOption(grpc.WithUnaryInterceptor(
 		func(ctx context.Context, _ string, req, _ any, _ *grpc.ClientConn, _ grpc.UnaryInvoker, _ ...grpc.CallOption) error {
@@ -72,7 +72,7 @@ func intercepted(f func(ctx context.Context, req any) error) []option.ClientOpti
 
 const nowhere = "127.0.0.1:1"
 
-func TestWhatCloudTasksIsAsked(t *testing.T) {
+func TestRequestsToCloudTasks(t *testing.T) {
 	var got []*cloudtaskspb.CreateTaskRequest
 
 	q := openQueue(t, gcp.QueueConfig{
@@ -120,11 +120,11 @@ func TestWhatCloudTasksIsAsked(t *testing.T) {
 		later,
 		want("turns", "https://functions.example.com", "/sweep", `{"queue":"turns","sweep":"2026-08-01T12:00:00.000005Z"}`),
 	}, got, protocmp.Transform()); diff != "" {
-		t.Error(diff)
+		t.Errorf("requests (-want +got):\n%s", diff)
 	}
 }
 
-// A delivery has a token for the endpoint that it goes to, and for no other.
+// The token of a delivery is valid only for the endpoint of the delivery.
 func TestDeliveryHasATokenOfTheInvoker(t *testing.T) {
 	issuer := fake.NewIssuer(t)
 	claims := make(chan map[string]any, 1)
@@ -166,7 +166,7 @@ func payload(t *testing.T, authorization string) map[string]any {
 func TestAddTriesAgainOnlyWhenTheServiceIsAway(t *testing.T) {
 	for _, test := range []struct {
 		code  codes.Code
-		times int // that the call fails
+		times int // how often the call fails
 		want  int // calls
 		ok    bool
 	}{
@@ -183,7 +183,7 @@ func TestAddTriesAgainOnlyWhenTheServiceIsAway(t *testing.T) {
 			Worker: "https://w.example.com", Functions: "https://f.example.com", Endpoint: nowhere,
 			Options: intercepted(func(context.Context, any) error {
 				if calls++; calls <= test.times {
-					return status.Error(test.code, "as told")
+					return status.Error(test.code, "a fault of the test")
 				}
 				return nil
 			}),
@@ -196,10 +196,10 @@ func TestAddTriesAgainOnlyWhenTheServiceIsAway(t *testing.T) {
 	}
 }
 
-// A client may be waiting for Add.
-func TestAddEndsWhateverTheServiceDoes(t *testing.T) {
+// Add ends in time even if the service does not answer, because a client may be waiting.
+func TestAddEndsWithoutAnAnswer(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts and says nothing
+	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and does not answer
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +207,7 @@ func TestAddEndsWhateverTheServiceDoes(t *testing.T) {
 	t.Cleanup(func() { l.Close() })
 	q := openQueue(t, gcp.QueueConfig{Worker: "https://w.example.com", Functions: "https://f.example.com", Endpoint: l.Addr().String()})
 	if err := q.Add(t.Context(), queue.Job{Queue: "turns", Path: queue.PathTurn, Task: "a"}); err == nil {
-		t.Error("Add = nil of a service that does not answer")
+		t.Error("Add = nil although the service does not answer")
 	}
 
 	within := 5 * time.Second
@@ -217,7 +217,7 @@ func TestAddEndsWhateverTheServiceDoes(t *testing.T) {
 		Worker: "https://w.example.com", Functions: "https://f.example.com", Endpoint: nowhere,
 		Options: intercepted(func(ctx context.Context, _ any) error {
 			if end, ok := ctx.Deadline(); !ok || end.After(time.Now().Add(within)) || end.Before(start.Add(within)) {
-				t.Errorf("the deadline of a call is %v, want %v from when Add was called", end, within)
+				t.Errorf("the deadline of a call is %v, want %v after the call of Add", end, within)
 			}
 			return nil
 		}),
@@ -257,8 +257,8 @@ func TestQueueConfigIsChecked(t *testing.T) {
 	}
 }
 
-// Everything that is wrong is said at once.
-func TestQueueConfigSaysAllThatIsWrong(t *testing.T) {
+// One error names all faults of a configuration.
+func TestErrorNamesAllFaultsOfAQueueConfig(t *testing.T) {
 	_, err := gcp.NewQueue(t.Context(), gcp.QueueConfig{Endpoint: "x"})
 	if err == nil || strings.Count(err.Error(), "\n") != 4 {
 		t.Errorf("NewQueue = %v, want five errors", err)

@@ -29,14 +29,14 @@ import (
 func TestMain(m *testing.M) {
 	fake.Main()
 	flag.Parse()
-	if err := flag.Set("test.parallel", "8"); err != nil { // they wait for deadlines, not for processors
+	if err := flag.Set("test.parallel", "8"); err != nil { // parallel tests wait for deadlines, not for processors
 		panic(err)
 	}
 	m.Run()
 }
 
-// A router passes bytes on between clients and a server, until its connections are
-// lost: then they stay open and carry nothing, as if it had forgotten them.
+// A router forwards bytes between clients and a server. After lose, its connections stay open
+// and forward nothing, like those of a router that has forgotten them.
 type router struct {
 	net.Listener
 	mu   sync.Mutex
@@ -86,7 +86,7 @@ func newRouter(t *testing.T, server string) *router {
 	return r
 }
 
-// pass copies until the connection is lost; after that it reads and drops.
+// pass forwards bytes until the connection is lost. After that it drops them.
 func pass(to io.Writer, from io.Reader, lost chan struct{}) {
 	buf := make([]byte, 32<<10)
 	for {
@@ -104,7 +104,7 @@ func pass(to io.Writer, from io.Reader, lost chan struct{}) {
 	}
 }
 
-// lose loses the connections there are; new ones work.
+// lose loses the current connections. New ones work.
 func (r *router) lose() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -131,7 +131,8 @@ func TestAddFindsOutThatItsConnectionIsLost(t *testing.T) {
 	}
 }
 
-// Not the emulator: its client is given a connection as it is, and takes no options.
+// This test does not use the emulator, because a client of the emulator ignores the options
+// for connections.
 func TestFirestoreFindsOutThatItsConnectionIsLost(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -182,8 +183,8 @@ func (empty) BatchGetDocuments(req *pb.BatchGetDocumentsRequest, s pb.Firestore_
 	return nil
 }
 
-// Killed, both have forgotten everything, and are used again at once when they are
-// back. What is not confirmed is an error.
+// After a kill both services have lost their state. Calls fail meanwhile, and succeed as soon
+// as the services are back.
 func TestServicesComeBack(t *testing.T) {
 	t.Parallel()
 	t.Run("Queue", func(t *testing.T) {
@@ -200,7 +201,7 @@ func TestServicesComeBack(t *testing.T) {
 		b := openPublisher(t, gcp.PublisherConfig{Topic: "projects/p/topics/events", Endpoint: p.Host})
 		subscribe(t, p.Host, "projects/p", "http://127.0.0.1:1"+bus.PathEvents)
 		publish := func() error {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second) // it would try for ten
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second) // Publish would retry for ten seconds
 			defer cancel()
 			return b.Publish(ctx, events(1)...)
 		}
@@ -208,7 +209,7 @@ func TestServicesComeBack(t *testing.T) {
 		comesBack(t, publish, p.Kill, func() {
 			p.Restart(t)
 			if err := publish(); err == nil {
-				t.Error("Publish = nil on a topic that is not there any more")
+				t.Error("Publish = nil on a topic that no longer exists")
 			}
 			subscribe(t, p.Host, "projects/p", "http://127.0.0.1:1"+bus.PathEvents)
 		})
@@ -222,7 +223,7 @@ func comesBack(t *testing.T, use func() error, kill, restart func()) {
 	}
 	kill()
 	if err := use(); err == nil {
-		t.Error("confirmed by nobody")
+		t.Error("the call succeeds without the service")
 	}
 	restart()
 	for end := time.Now().Add(patience); ; {
@@ -231,7 +232,7 @@ func comesBack(t *testing.T, use func() error, kill, restart func()) {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("still %v after it came back", err)
+			t.Fatalf("after the restart the call still fails: %v", err)
 		}
 	}
 }

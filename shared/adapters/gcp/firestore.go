@@ -18,49 +18,48 @@ import (
 	"errand/shared/task"
 )
 
-// Of the collections, the first holds one document per task, whose id is the task's,
-// and the other one per entry of package kv.
+// The first collection has one document for each task, with the task's id. The other one has
+// one document for each entry of package kv.
 const (
 	collection        = "tasks"
 	collectionEntries = "kv"
 )
 
-// maxKey is how many bytes of a string Firestore compares: a longer owner would
-// see what belongs to another one that begins alike.
+// maxKey is how many bytes of a string Firestore compares. A longer owner would see the tasks
+// of another owner with the same beginning.
 // https://firebase.google.com/docs/firestore/quotas#indexes
 const maxKey = 1500
 
-// patience ends a call that Firestore does not answer. The client itself gives
-// reads no deadline and repeats a write for a minute.
+// patience limits a call that Firestore does not answer. The client itself sets no deadline
+// for reads and repeats a write for a minute.
 const patience = 10 * time.Second
 
-// perConnection is how many listeners share a connection. Google's front ends let it
-// carry 100 streams, and a client queues further ones without a word; some are left
-// for streams that are just ending. https://grpc.io/docs/guides/performance/
+// perConnection is how many listeners share a connection. Google's front ends allow 100
+// streams on it, and a client queues further ones without an error. The rest is for streams
+// that are ending. https://grpc.io/docs/guides/performance/
 const perConnection = 90
 
 var errStoreClosed = errors.New("gcp: the store is closed")
 
 // FirestoreOptions adjust a Firestore. The zero value is usable.
 type FirestoreOptions struct {
-	Now       func() time.Time // the clock of expiry; time.Now
-	Listeners int              // tasks watched by listening at once; 0: 90, negative: none
-	Poll      time.Duration    // how often further ones are read, each time at the price of a read; 1 s
-	Recheck   time.Duration    // how often each watched one is read beside its listener; 1 min
-	CountFor  time.Duration    // longest count of a list with Since; task.CountFor
+	Now       func() time.Time // the clock for expiry; default time.Now
+	Listeners int              // watched tasks that have a listener; 0: 90, negative: none
+	Poll      time.Duration    // how often a watched task without a listener is read, each time at the price of a read; default 1 s
+	Recheck   time.Duration    // how often every watched task is read, also with a listener; default 1 min
+	CountFor  time.Duration    // longest count of a list with Since; default task.CountFor
 
-	Options []option.ClientOption // not heeded with FIRESTORE_EMULATOR_HOST
+	Options []option.ClientOption // ignored with FIRESTORE_EMULATOR_HOST
 }
 
 // A Firestore is a task.Store, task.Chores and task.Letters on a Firestore database in
 // native mode, and has a kv.Store in the same database. It is safe for concurrent use,
 // by many processes.
 //
-// Every write is conditional by the time of the document's last update, in one
-// round trip and without locks: a transaction would take two and lets others wait
-// for it. Record.Version is that time in microseconds, which is its resolution; a
-// database gives it out strictly rising per document, also when that is deleted and
-// created again.
+// Every write has a condition on the time of the document's last update. It takes one round
+// trip and no locks. A transaction would take two, and other writers would wait for it.
+// Record.Version is the update time in microseconds, which is its resolution. The update
+// times of a document strictly rise, even if the document is deleted and created again.
 // https://firebase.google.com/docs/firestore/reference/rpc/google.firestore.v1#document
 type Firestore struct {
 	opts    FirestoreOptions
@@ -82,8 +81,8 @@ var (
 	_ task.Letters = (*Firestore)(nil)
 )
 
-// OpenFirestore prepares the use of a database; "" is the default one. It connects
-// at the first call. With FIRESTORE_EMULATOR_HOST set it uses that emulator.
+// OpenFirestore makes a Firestore for a database. The name "" stands for the default one. The
+// first call connects. With FIRESTORE_EMULATOR_HOST set it uses that emulator.
 func OpenFirestore(ctx context.Context, project, database string, opts FirestoreOptions) (*Firestore, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -152,15 +151,15 @@ func (f *Firestore) Close() error {
 	return f.closeErr
 }
 
-// possible says whether a document can have this id; no record has another.
+// possible reports whether a document can have this id. No record has an impossible one.
 // https://firebase.google.com/docs/firestore/quotas#collections_documents_and_fields
 func possible(id string) bool {
 	return id != "" && len(id) <= maxKey && utf8.ValidString(id) && !strings.Contains(id, "/") &&
 		id != "." && id != ".." && !(strings.HasPrefix(id, "__") && strings.HasSuffix(id, "__"))
 }
 
-// record reads a document, without the body if that was not asked for, and says how
-// large the record is with it.
+// record decodes a document, whose fields may lack the body, and returns the size of the
+// record with the body.
 func record(snap *firestore.DocumentSnapshot) (r task.Record, size int, err error) {
 	d, err := fields(snap)
 	if err == nil {
@@ -169,7 +168,7 @@ func record(snap *firestore.DocumentSnapshot) (r task.Record, size int, err erro
 	return r, d.Size, err
 }
 
-// listing reads of a document what a list shows.
+// listing decodes the fields of a document that a list shows.
 func listing(snap *firestore.DocumentSnapshot) (r task.Record, size int, err error) {
 	d, err := fields(snap)
 	if err == nil {
@@ -178,7 +177,7 @@ func listing(snap *firestore.DocumentSnapshot) (r task.Record, size int, err err
 	return r, d.Size, err
 }
 
-// stored are the fields of a document that hold its record.
+// stored has the fields of a document that hold its record.
 type stored struct {
 	Head []byte `firestore:"head"`
 	Body []byte `firestore:"body"`
@@ -197,8 +196,8 @@ func limited(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, patience)
 }
 
-// failure tells whose deadline ended a call: the caller's, which errors.Is then
-// finds and the codes of gRPC hide, or the one of [limited].
+// failure names the deadline that ended a call. If it was the caller's, errors.Is finds it,
+// which gRPC's codes alone would hide. Otherwise it was the deadline of [limited].
 func failure(ctx context.Context, err error) error {
 	switch own := ctx.Err(); {
 	case own != nil && !errors.Is(err, own):

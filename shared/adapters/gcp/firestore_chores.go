@@ -12,11 +12,11 @@ import (
 	"errand/shared/task"
 )
 
-// deletions is how many deletions of a purge are under way at once.
+// deletions limits the concurrent deletions of a purge.
 const deletions = 16
 
-// Due lists records that owe something in the queue. Times are in whole
-// microseconds, rounded down.
+// Due lists records with pending work in the queue. Times are rounded down to whole
+// microseconds.
 func (f *Firestore) Due(ctx context.Context, queue string, before time.Time, from task.Ref, limit int) ([]task.Ref, error) {
 	if limit <= 0 {
 		return nil, nil
@@ -50,8 +50,8 @@ func (f *Firestore) Due(ctx context.Context, queue string, before time.Time, fro
 	return refs, nil
 }
 
-// Purge deletes expired records, each on the condition that nobody has replaced it
-// meanwhile. What it leaves, the database deletes by its own policy, within about a day.
+// Purge deletes expired records, each on the condition that it was not replaced meanwhile.
+// The database deletes the rest by its own policy, within about a day.
 // https://firebase.google.com/docs/firestore/ttl
 func (f *Firestore) Purge(ctx context.Context, before time.Time, limit int) (int, error) {
 	if limit <= 0 {

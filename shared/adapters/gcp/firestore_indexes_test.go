@@ -43,13 +43,13 @@ func readIndexes(t *testing.T) indexFile {
 	return f
 }
 
-// composite are the fields of each composite index, in writing.
+// composite returns the fields of each composite index as text.
 func (f indexFile) composite(t *testing.T) []string {
 	t.Helper()
 	var all []string
 	for _, i := range f.Indexes {
 		if i.CollectionGroup != "tasks" || i.QueryScope != "COLLECTION" {
-			t.Errorf("an index is of %s, scope %s", i.CollectionGroup, i.QueryScope)
+			t.Errorf("an index has the collection %s and the scope %s, want tasks and COLLECTION", i.CollectionGroup, i.QueryScope)
 		}
 		var fields []string
 		for _, part := range i.Fields {
@@ -60,8 +60,8 @@ func (f indexFile) composite(t *testing.T) []string {
 	return all
 }
 
-// single are the indexes of single fields of a collection, in writing, and the fields
-// that an override names.
+// single returns the indexes of single fields of a collection as text, the fields with an
+// override, and the field of the policy of deletion.
 func (f indexFile) single(t *testing.T, collection string) (all, overridden []string, ttl string) {
 	t.Helper()
 	for _, o := range f.FieldOverrides {
@@ -70,7 +70,7 @@ func (f indexFile) single(t *testing.T, collection string) (all, overridden []st
 		case "tasks", "kv":
 			continue
 		default:
-			t.Errorf("an override is of %s", o.CollectionGroup)
+			t.Errorf("an override has the unknown collection %s", o.CollectionGroup)
 		}
 		overridden = append(overridden, o.FieldPath)
 		for _, i := range o.Indexes {
@@ -83,9 +83,9 @@ func (f indexFile) single(t *testing.T, collection string) (all, overridden []st
 	return all, overridden, ttl
 }
 
-// needed is the index that a query reads: the fields it compares for equality in the
-// order of the file's habit, then those it orders by. A query that filters or orders
-// otherwise than that is not understood.
+// needed returns the index that a query reads: the fields with an equality, in the order that
+// the file uses, and then the fields of its order. Other kinds of filters and orders fail the
+// test.
 // https://firebase.google.com/docs/firestore/query-data/index-overview
 func needed(t *testing.T, q *pb.StructuredQuery) string {
 	t.Helper()
@@ -94,7 +94,7 @@ func needed(t *testing.T, q *pb.StructuredQuery) string {
 
 	if c := q.Where.GetCompositeFilter(); c != nil {
 		if c.Op != pb.StructuredQuery_CompositeFilter_AND {
-			t.Fatalf("a filter of kind %v", c.Op)
+			t.Fatalf("a filter has the unknown kind %v", c.Op)
 		}
 		filters = c.Filters
 	}
@@ -109,7 +109,7 @@ func needed(t *testing.T, q *pb.StructuredQuery) string {
 			ranged[name] = true
 
 		default:
-			t.Fatalf("a filter of kind %v", field.GetOp())
+			t.Fatalf("a filter has the unknown kind %v", field.GetOp())
 		}
 	}
 
@@ -122,7 +122,7 @@ func needed(t *testing.T, q *pb.StructuredQuery) string {
 	}
 
 	if len(equal) > 0 {
-		t.Fatalf("a query asks for the equality of %v", slices.Collect(maps.Keys(equal)))
+		t.Fatalf("a query has an equality on the unknown fields %v", slices.Collect(maps.Keys(equal)))
 	}
 
 	last := ""
@@ -142,13 +142,13 @@ func needed(t *testing.T, q *pb.StructuredQuery) string {
 	}
 
 	if len(ranged) > 0 {
-		t.Errorf("a query compares %v and does not order by it: which index it reads is left to the database", slices.Collect(maps.Keys(ranged)))
+		t.Errorf("a query compares %v and does not order by it, so the database chooses the index", slices.Collect(maps.Keys(ranged)))
 	}
 
 	return strings.Join(index, ", ")
 }
 
-// TestIndexesAreThoseOfTheQueries records everything the store asks and writes.
+// TestIndexesAreThoseOfTheQueries records all queries and writes of the store.
 func TestIndexesAreThoseOfTheQueries(t *testing.T) {
 	t.Parallel()
 	w := newWire(t)
@@ -210,7 +210,7 @@ func TestIndexesAreThoseOfTheQueries(t *testing.T) {
 	have := slices.Concat(composite, single)
 	for index := range read {
 		if !slices.Contains(have, index) {
-			t.Errorf("a query needs the index (%s), which the file has not", index)
+			t.Errorf("a query needs the index (%s), which is not in the file", index)
 		}
 	}
 
@@ -221,7 +221,7 @@ func TestIndexesAreThoseOfTheQueries(t *testing.T) {
 	}
 
 	for _, index := range composite {
-		// A list of all owners is bearable only of what few tasks have.
+		// A list for all owners is acceptable only if few tasks are in it.
 		rare := strings.HasPrefix(index, "dead ASCENDING, ")
 		if strings.Contains(index, "stamp") && !rare && !strings.HasPrefix(index, "owner ASCENDING, ") {
 			t.Errorf("the index (%s) of a list does not begin with the owner", index)
@@ -235,7 +235,7 @@ func TestIndexesAreThoseOfTheQueries(t *testing.T) {
 	w.storedAre(t, "tasks", overridden)
 }
 
-// An entry is found by its key alone, and deleted by its time without an index.
+// Entries are found only by their keys, and deleted by their expiry without an index.
 func TestEntriesHaveNoIndex(t *testing.T) {
 	w := newWire(t)
 	s := open(t, w.host, gcp.FirestoreOptions{}).KV()
@@ -255,25 +255,26 @@ func TestEntriesHaveNoIndex(t *testing.T) {
 
 	w.with(func() {
 		if len(w.queries) < 6 {
-			t.Errorf("%d queries were seen: the test shows little", len(w.queries))
+			t.Errorf("only %d queries were seen, too few for this test", len(w.queries))
 		}
 
 		for _, q := range w.queries {
 			if len(q.OrderBy) != 1 || q.OrderBy[0].Field.FieldPath != "__name__" || q.OrderBy[0].Direction != pb.StructuredQuery_ASCENDING || q.Where != nil {
-				t.Errorf("a query needs another index than the ids: %v", q)
+				t.Errorf("a query needs an index beside the ids: %v", q)
 			}
 		}
 	})
 
 	single, overridden, ttl := readIndexes(t).single(t, "kv")
 	if len(single) > 0 || ttl != "expires" {
-		t.Errorf("entries are indexed by %v and deleted by %q, want by nothing and expires", single, ttl)
+		t.Errorf("entries have the indexes %v and are deleted by %q, want no index, and expires", single, ttl)
 	}
 
 	w.storedAre(t, "kv", overridden)
 }
 
-// storedAre checks that the fields stored in a collection are those overridden.
+// storedAre checks that the stored fields of a collection are the same as those with an
+// override.
 func (w *wire) storedAre(t *testing.T, collection string, overridden []string) {
 	t.Helper()
 	fields := map[string]bool{}
@@ -297,13 +298,13 @@ func (w *wire) storedAre(t *testing.T, collection string, overridden []string) {
 
 	for name := range fields {
 		if !slices.Contains(overridden, name) {
-			t.Errorf("field %s is stored and has its automatic indexes: say in fieldOverrides which it needs", name)
+			t.Errorf("field %s is stored and has automatic indexes; name the indexes it needs in fieldOverrides", name)
 		}
 	}
 
 	for _, name := range overridden {
 		if !fields[name] {
-			t.Errorf("field %s is overridden and never stored", name)
+			t.Errorf("field %s has an override and is never stored", name)
 		}
 	}
 }

@@ -16,13 +16,13 @@ import (
 // entries is the kv.Store of a Firestore.
 type entries struct{ *Firestore }
 
-// KV returns the entries that the database holds beside the tasks. The database
-// deletes expired ones by its own policy, within about a day.
+// KV returns the store of entries in the same database. The database deletes expired entries
+// by its own policy, within about a day.
 // https://firebase.google.com/docs/firestore/ttl
 func (f *Firestore) KV() kv.Store { return entries{f} }
 
-// The ids of documents are keys with other characters, in the same order: an id
-// can hold no '/', cannot be "." or "..", and cannot begin and end with "__".
+// The id of a document is the key with some characters replaced. The order stays the same. An
+// id cannot contain '/', cannot be "." or "..", and cannot begin and end with "__".
 // https://firebase.google.com/docs/firestore/quotas#collections_documents_and_fields
 var (
 	idOf  = strings.NewReplacer("-", "+", ".", ",", "/", "-", "_", "=")
@@ -52,8 +52,8 @@ func (s entries) Get(ctx context.Context, key string) (kv.Entry, error) {
 	return e, nil
 }
 
-// Put stores one entry. The client repeats a write whose answer was lost, so its own
-// success may come back as ErrConflict.
+// Put stores one entry. The client repeats a write whose answer was lost, so Put may return
+// ErrConflict although its own write succeeded.
 func (s entries) Put(ctx context.Context, e kv.Entry) (kv.Entry, error) {
 	e, err := e.Stored()
 	if err != nil {
@@ -111,7 +111,7 @@ func (s entries) Delete(ctx context.Context, key string, version int64) error {
 		_, err = s.doc(key).Delete(call)
 	} else if err = s.match(call, key, version); err == nil {
 		_, err = s.doc(key).Delete(call, firestore.LastUpdateTime(time.UnixMicro(version)))
-		if refused(err) { // by a write in between
+		if refused(err) { // because of a write in between
 			err = s.match(call, key, version)
 		}
 	}
@@ -121,9 +121,10 @@ func (s entries) Delete(ctx context.Context, key string, version int64) error {
 	return nil
 }
 
-// match looks at an entry before a write over a version of it: ErrNotFound if it is
-// absent, ErrConflict if it has another version. The condition of the write can name the
-// version and not the time, but the time at which a version expires never changes.
+// match checks an entry before a write that replaces a version of it. It returns ErrNotFound
+// if there is no entry, and ErrConflict if the entry has another version. The condition of
+// the write can name only the version and not the expiry, but the expiry of a version never
+// changes.
 func (s entries) match(ctx context.Context, key string, version int64) error {
 	old, err := s.head(ctx, key)
 	switch {
@@ -137,7 +138,8 @@ func (s entries) match(ctx context.Context, key string, version int64) error {
 	return nil
 }
 
-// head reads version and time of an entry, expired or not. Version 0: there is none.
+// head reads the version and the expiry of an entry, even of an expired one. Version 0 means
+// that there is no entry.
 func (s entries) head(ctx context.Context, key string) (kv.Entry, error) {
 	id := idOf.Replace(key)
 	docs, err := all(ctx, s.ordered().StartAt(id).EndAt(id).Select("expires"))
@@ -148,8 +150,8 @@ func (s entries) head(ctx context.Context, key string) (kv.Entry, error) {
 	return e, err
 }
 
-// fieldsOf makes the fields of an entry's document. No field is in an index: an entry
-// is found by its key alone.
+// fieldsOf makes the fields of an entry's document. No field is in an index, because entries
+// are only found by their keys.
 func fieldsOf(e kv.Entry) []firestore.Update {
 	var expires any = firestore.Delete
 	if !e.Expires.IsZero() {
@@ -164,8 +166,8 @@ func fieldsOf(e kv.Entry) []firestore.Update {
 	}
 }
 
-// entryOf reads a document, or as much of it as was asked for, and says how large the
-// entry is with all.
+// entryOf decodes a document, which may have only some of its fields, and returns the size of
+// the whole entry.
 func entryOf(snap *firestore.DocumentSnapshot) (e kv.Entry, size int, err error) {
 	var d struct {
 		Owner   string    `firestore:"owner"`

@@ -9,8 +9,8 @@ import (
 	"errand/shared/kv"
 )
 
-// looks is how many documents a list looks at before it reads a value: each look is
-// paid for as a read, also at those whose values do not fit any more.
+// looks limits the documents that a list checks before it reads values. Every check costs a
+// read, even if the value does not fit into the list any more.
 const looks = 100
 
 // List reads entries in the order of their keys.
@@ -26,13 +26,13 @@ func (s entries) List(ctx context.Context, prefix, after string, limit int) ([]k
 		if len(list) > 0 || last == "" {
 			return list, nil
 		}
-		after = last // all before it have expired
+		after = last // all entries before it have expired
 	}
 }
 
-// page looks at some documents, then reads those that fit into one list. Some may be
-// gone by then, or have grown. The page ends at the key last, or with all documents if
-// that is empty.
+// page checks some documents and then reads those that fit into one list. Some may have been
+// deleted meanwhile, or have grown. The page ends at the key last. If last is empty, there
+// are no more documents.
 func (s entries) page(ctx context.Context, prefix, after string, look, limit int) (list []kv.Entry, last string, err error) {
 	from, to, err := kv.Range(prefix, after)
 	if err == nil {
@@ -68,7 +68,7 @@ func (s entries) page(ctx context.Context, prefix, after string, look, limit int
 	return list, last, err
 }
 
-// fit takes of documents as many as one list can have, and no expired ones.
+// fit decodes as many documents as fit into one list, without expired ones.
 func (s entries) fit(docs []*firestore.DocumentSnapshot, limit int) (list []kv.Entry, err error) {
 	size, now := 0, s.opts.Now()
 	for _, snap := range docs {
@@ -90,7 +90,7 @@ func (s entries) fit(docs []*firestore.DocumentSnapshot, limit int) (list []kv.E
 	return list, nil
 }
 
-// ordered are all documents in the order of their ids, which needs no index.
+// ordered is a query for all documents in the order of their ids, which needs no index.
 func (s entries) ordered() firestore.Query {
 	return s.entries.OrderBy(firestore.DocumentID, firestore.Asc)
 }

@@ -21,8 +21,8 @@ func put(t testing.TB, s kv.Store, e kv.Entry) kv.Entry {
 	return e
 }
 
-// meanwhile has f done once, just before the next write that is of the kind reaches
-// the database. The writes of f itself are passed on.
+// meanwhile calls f once, just before the next write of this kind reaches the database. The
+// writes of f itself are forwarded.
 func (w *wire) meanwhile(kind func(*pb.Write) bool, f func()) {
 	done := false
 	w.with(func() {
@@ -46,7 +46,7 @@ func isUpdate(p *pb.Write) bool {
 
 func isDelete(p *pb.Write) bool { return p.GetDelete() != "" }
 
-// A creation asks nothing first. A replacement asks once, without the value.
+// A creation reads nothing. A replacement reads once, without the value.
 func TestEntryCostsFewRequests(t *testing.T) {
 	w := newWire(t)
 	s := open(t, w.host, gcp.FirestoreOptions{}).KV()
@@ -57,19 +57,19 @@ func TestEntryCostsFewRequests(t *testing.T) {
 		return queries, loaded
 	}
 	if n, _ := asked(); n != 0 {
-		t.Errorf("a created entry was looked for %d times", n)
+		t.Errorf("the creation of an entry made %d queries, want none", n)
 	}
 	put(t, s, e)
 	if n, bytes := asked(); n != 1 || bytes > 4<<10 {
-		t.Errorf("a replaced entry was looked for %d times, which loaded %d bytes; want once, without the value", n, bytes)
+		t.Errorf("the replacement of an entry made %d queries and loaded %d bytes, want one query without the value", n, bytes)
 	}
 	if documents, requests := w.written(); documents != 2 || requests != 2 {
-		t.Errorf("two writes were of %d documents in %d requests", documents, requests)
+		t.Errorf("two writes wrote %d documents in %d requests, want 2 in 2", documents, requests)
 	}
 }
 
 // A list loads no values that it does not return.
-func TestListOfEntriesLoadsWhatItReturns(t *testing.T) {
+func TestListOfEntriesLoadsOnlyItsValues(t *testing.T) {
 	w := newWire(t)
 	s := open(t, w.host, gcp.FirestoreOptions{}).KV()
 	for i := range 20 {
@@ -82,12 +82,12 @@ func TestListOfEntriesLoadsWhatItReturns(t *testing.T) {
 	}
 	w.with(func() {
 		if w.loaded > kv.LimitList+16<<10 {
-			t.Errorf("a list of at most %d bytes loaded %d", kv.LimitList, w.loaded)
+			t.Errorf("a list of at most %d bytes loaded %d bytes", kv.LimitList, w.loaded)
 		}
 	})
 }
 
-// A short list passes over expired entries in large steps.
+// A short list skips expired entries in large steps.
 func TestShortListPassesOverManyExpiredEntries(t *testing.T) {
 	w := newWire(t)
 	now := time.Now()
@@ -102,12 +102,12 @@ func TestShortListPassesOverManyExpiredEntries(t *testing.T) {
 	}
 	w.with(func() {
 		if len(w.queries) != 3 {
-			t.Errorf("List asked %d times, want 3", len(w.queries))
+			t.Errorf("List made %d queries, want 3", len(w.queries))
 		}
 	})
 }
 
-// An expired entry that is gone before it is looked at is created.
+// If an expired entry is deleted before Put checks it, Put creates the entry.
 func TestExpiredEntryIsGoneBeforeTheLook(t *testing.T) {
 	w := newWire(t)
 	now := time.Now()
@@ -127,8 +127,8 @@ func TestExpiredEntryIsGoneBeforeTheLook(t *testing.T) {
 	}
 }
 
-// Entries that are deleted or grow while a list reads them are not in it, and do not
-// end it.
+// Entries that are deleted, or grow, while a list reads them are not in the list. The list
+// goes on after them.
 func TestListOfEntriesThatChange(t *testing.T) {
 	w := newWire(t)
 	s := open(t, w.host, gcp.FirestoreOptions{}).KV()
@@ -168,12 +168,11 @@ func TestListOfEntriesThatChange(t *testing.T) {
 
 	list, err = s.List(t.Context(), "use/", "", 2)
 	if err != nil || len(list) != 1 || list[0].Key != "use/c" {
-		t.Errorf("List of entries that are deleted = %d entries, %v, want the one behind them", len(list), err)
+		t.Errorf("List of entries that are deleted = %d entries, %v, want the one after them", len(list), err)
 	}
 }
 
-// The client repeats a write whose answer was lost. The store answers ErrConflict to a
-// Put, and nil to a Delete.
+// The client repeats a write whose answer was lost. Put returns ErrConflict, and Delete nil.
 func TestLostAnswersOfEntries(t *testing.T) {
 	w := newWire(t)
 	s := open(t, w.host, gcp.FirestoreOptions{}).KV()
@@ -222,13 +221,13 @@ func TestReadsOfEntriesThatBreakOffAreRepeated(t *testing.T) {
 		}
 		w.with(func() {
 			if w.breaks != 0 {
-				t.Errorf("%s was not broken off: the test shows nothing", name)
+				t.Errorf("the connection of %s did not break, so the test shows nothing", name)
 			}
 		})
 	}
 }
 
-// Another write may come between the look at an entry and the write.
+// Another write may come between the check of an entry and the write.
 func TestEntryChangesBeforeTheWrite(t *testing.T) {
 	now := time.Now()
 
@@ -248,10 +247,10 @@ func TestEntryChangesBeforeTheWrite(t *testing.T) {
 	for name, tt := range map[string]struct {
 		expires     time.Time
 		write       func(kv.Store, kv.Entry) error
-		before      func(*pb.Write) bool // which request of it
+		before      func(*pb.Write) bool // selects the request of write before which theirs happens
 		theirs      func(kv.Store, kv.Entry) error
 		want        error
-		wantContent string // afterwards; empty: none
+		wantContent string // afterwards; empty: no entry
 	}{
 		"replaced, then replaced": {time.Time{}, store("mine", false), isUpdate, store("theirs", false), kv.ErrConflict, "theirs"},
 		"replaced, then deleted":  {time.Time{}, store("mine", false), isUpdate, vanish, kv.ErrConflict, ""},
@@ -269,12 +268,12 @@ func TestEntryChangesBeforeTheWrite(t *testing.T) {
 			w.meanwhile(tt.before, func() {
 				met = true
 				if err := tt.theirs(s, e); err != nil {
-					t.Errorf("the other's write: %v", err)
+					t.Errorf("the write in between: %v", err)
 				}
 			})
 
 			if err := tt.write(s, e); !errors.Is(err, tt.want) || !met {
-				t.Errorf("the write: %v, want %v; it met another: %t", err, tt.want, met)
+				t.Errorf("the write: %v, want %v; there was a write in between: %t", err, tt.want, met)
 			}
 
 			got, err := s.Get(t.Context(), e.Key)

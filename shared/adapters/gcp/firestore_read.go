@@ -28,7 +28,7 @@ func (f *Firestore) Load(ctx context.Context, id string) (task.Record, error) {
 	return r, nil
 }
 
-// read reads one record, expired or not.
+// read reads one record, even an expired one.
 func (f *Firestore) read(ctx context.Context, id string) (task.Record, error) {
 	if err := ctx.Err(); err != nil {
 		return task.Record{}, err
@@ -44,8 +44,8 @@ func (f *Firestore) read(ctx context.Context, id string) (task.Record, error) {
 	return r, err
 }
 
-// List returns one page of an owner's records. The page and the counts of its total
-// are queries of their own, side by side.
+// List returns one page of an owner's records. The page and the two counts of its total are
+// separate queries that run concurrently.
 func (f *Firestore) List(ctx context.Context, q task.Query) (task.Page, error) {
 	call, cancel := limited(ctx)
 	defer cancel()
@@ -86,7 +86,7 @@ func (f *Firestore) List(ctx context.Context, q task.Query) (task.Page, error) {
 	return page, nil
 }
 
-// filtered is what all queries of a list have in common.
+// filtered is the common part of all queries of a list.
 func (f *Firestore) filtered(q task.Query) firestore.Query {
 	query := f.tasks.Where("owner", "==", q.Owner)
 	if q.Context != "" {
@@ -98,8 +98,8 @@ func (f *Firestore) filtered(q task.Query) firestore.Query {
 	return query
 }
 
-// listed are all records that a query means, and those of them that have expired:
-// a query cannot leave these out and be in the order of a list.
+// listed finds the records that match a query, including expired ones: a query cannot
+// exclude them and have the order of a list.
 func (f *Firestore) listed(q task.Query) firestore.Query {
 	query := f.filtered(q)
 	if !q.Since.IsZero() {
@@ -108,8 +108,8 @@ func (f *Firestore) listed(q task.Query) firestore.Query {
 	return query.OrderBy("stamp", firestore.Desc).OrderBy(firestore.DocumentID, firestore.Desc)
 }
 
-// outdated are those that have expired. It names both times whatever is asked, so
-// that each combination of filters needs one index.
+// outdated finds the matching records that have expired. It always filters by both times, so
+// that each combination of the other filters needs one index.
 func (f *Firestore) outdated(q task.Query, now time.Time) firestore.Query {
 	return f.filtered(q).Where("expires", "<=", now.Truncate(time.Millisecond)).Where("stamp", ">=", task.CeilMilli(q.Since)).
 		OrderBy("expires", firestore.Asc).OrderBy("stamp", firestore.Asc)
@@ -132,8 +132,8 @@ func count(ctx context.Context, query firestore.Query) (int, error) {
 	return int(n.GetIntegerValue()), nil
 }
 
-// Dead returns one page of the records that have a dead webhook. One that was last
-// written before documents had the field dead is found once it is written again.
+// Dead returns one page of the records that have a dead webhook. A record that was last
+// written before the field dead existed is found only after its next write.
 func (f *Firestore) Dead(ctx context.Context, q task.DeadQuery) (task.Page, error) {
 	call, cancel := limited(ctx)
 	defer cancel()
@@ -144,7 +144,7 @@ func (f *Firestore) Dead(ctx context.Context, q task.DeadQuery) (task.Page, erro
 	return page, nil
 }
 
-// dead are all records with a dead webhook that a query means, expired ones too.
+// dead finds the records with a dead webhook that match a query, including expired ones.
 func (f *Firestore) dead(q task.DeadQuery) firestore.Query {
 	query := f.tasks.Where("dead", "==", true)
 	if !q.All {
@@ -153,8 +153,8 @@ func (f *Firestore) dead(q task.DeadQuery) firestore.Query {
 	return query.OrderBy("stamp", firestore.Desc).OrderBy(firestore.DocumentID, firestore.Desc)
 }
 
-// page reads one page of a query: heads first, which say how large the bodies are,
-// then as many of these as may be.
+// page reads one page of a query. It reads the heads first, which contain the sizes of the
+// bodies, and then as many bodies as fit.
 func (f *Firestore) page(ctx context.Context, query firestore.Query, from task.Ref, limit int, bodies bool, now time.Time,
 	read func(*firestore.DocumentSnapshot) (task.Record, int, error)) (task.Page, error) {
 	limit = min(max(limit, 1), 100)
@@ -202,7 +202,8 @@ func (f *Firestore) page(ctx context.Context, query firestore.Query, from task.R
 			return page, nil
 		}
 
-		// Some have expired, or all have moved away, and there are more.
+		// The page is not full, because some records have expired or all have moved, and
+		// there are more.
 		query, page.More = after(query, last), false
 		if len(page.Records) == 0 {
 			size = 0
@@ -210,9 +211,8 @@ func (f *Firestore) page(ctx context.Context, query firestore.Query, from task.R
 	}
 }
 
-// bodies reads the whole of records whose heads are known. A record that has moved
-// in the list meanwhile is left out: at its new place it would turn the next page
-// back.
+// bodies reads the whole records for their heads. It omits a record that has moved in the list
+// meanwhile, because the next page would then begin at the record's new place.
 func (f *Firestore) bodies(ctx context.Context, heads []task.Record) ([]task.Record, error) {
 	refs := make([]*firestore.DocumentRef, len(heads))
 	for i, r := range heads {
@@ -238,7 +238,7 @@ func (f *Firestore) bodies(ctx context.Context, heads []task.Record) ([]task.Rec
 	return whole, nil
 }
 
-// after begins a query after a record: at its time, if that id cannot exist.
+// after begins a query after a record, or at its time if the id cannot exist.
 func after(query firestore.Query, ref task.Ref) firestore.Query {
 	id := ref.ID
 	if !possible(id) {
@@ -247,14 +247,14 @@ func after(query firestore.Query, ref task.Ref) firestore.Query {
 	return query.StartAfter(ref.At.Truncate(time.Microsecond), id)
 }
 
-// all reads a query to its end. To leave one early would cancel its stream, at which
-// the emulator ends the whole connection when documents are still on their way.
+// all reads a query to its end. Stopping earlier would cancel the stream, and then the
+// emulator closes the whole connection if it still has documents to send.
 func all(ctx context.Context, query firestore.Query) ([]*firestore.DocumentSnapshot, error) {
 	return reread(func() ([]*firestore.DocumentSnapshot, error) { return query.Documents(ctx).GetAll() })
 }
 
-// reread does a read again that a breaking connection cut off: the client does that
-// only with one that has not begun.
+// reread repeats a read whose connection broke. The client itself repeats only a read whose
+// answer has not begun.
 func reread[T any](read func() (T, error)) (v T, err error) {
 	for range 3 {
 		if v, err = read(); code(err) != codes.Unavailable {

@@ -12,7 +12,7 @@ import (
 	"errand/shared/task"
 )
 
-// The client repeats a read that has not begun, and leaves one that broke off.
+// The client repeats only reads whose answer has not begun. The store repeats the others.
 func TestReadsThatBreakOffAreRepeated(t *testing.T) {
 	w := newWire(t)
 	f := open(t, w.host, gcp.FirestoreOptions{})
@@ -50,13 +50,13 @@ func TestReadsThatBreakOffAreRepeated(t *testing.T) {
 
 		w.with(func() {
 			if w.breaks != 0 {
-				t.Errorf("%s was not broken off: the test shows nothing", name)
+				t.Errorf("the connection of %s did not break, so the test shows nothing", name)
 			}
 		})
 	}
 }
 
-// A page that only finds what has expired goes on to what has not.
+// A page that finds only expired tasks goes on until it finds others.
 func TestListPassesOverManyExpired(t *testing.T) {
 	w := newWire(t)
 	now := time.Now()
@@ -89,14 +89,14 @@ func TestListPassesOverManyExpired(t *testing.T) {
 		}
 
 		if d := cmp.Diff([]string{newest.ID(), oldest.ID()}, got); d != "" {
-			t.Errorf("pages of %d: want (-), got (+):\n%s", limit, d)
+			t.Errorf("pages of %d (-want +got):\n%s", limit, d)
 		}
 	}
 }
 
-// A task that moves to the top of the list while its page is read would turn the
-// next page back: it is left out, and the page goes on.
-func TestListLeavesOutWhatMovesMeanwhile(t *testing.T) {
+// If a task moves to the top of the list while its page is read, the page omits the task.
+// Otherwise the next page would begin at the top again.
+func TestListLeavesOutTasksThatMoveMeanwhile(t *testing.T) {
 	w := newWire(t)
 	f := open(t, w.host, gcp.FirestoreOptions{})
 	now := time.Now()
@@ -128,9 +128,9 @@ func TestListLeavesOutWhatMovesMeanwhile(t *testing.T) {
 	}
 }
 
-// Each operation makes a fixed number of requests: a write one, a read by id one, a list
-// one for the page, and at its first page one for the total and one for what of it has
-// expired. Bodies of a page are read by their names.
+// Each operation makes a fixed number of requests: one for a write, one for a read by id, one
+// for the page of a list. A first page makes two more, for the total and for its expired
+// part. The bodies of a page are read by the names of their documents.
 func TestRequestsOfEachOperation(t *testing.T) {
 	w := newWire(t)
 	f := open(t, w.host, gcp.FirestoreOptions{})
@@ -173,7 +173,7 @@ func TestRequestsOfEachOperation(t *testing.T) {
 	}
 }
 
-// A count of what is as new as a client asks is given up in time; another one is not.
+// A count with Since ends in time with ErrCount. A count without Since has no such limit.
 func TestCountEndsInTime(t *testing.T) {
 	f := open(t, emulator.Firestore(t), gcp.FirestoreOptions{CountFor: time.Nanosecond})
 	stored(t, f, accepted(t, hashed("a"), time.Now()))

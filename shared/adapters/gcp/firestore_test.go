@@ -14,7 +14,7 @@ import (
 	"errand/shared/task"
 )
 
-// open opens an empty database of the test's own at host.
+// open opens an empty database at host that only this test uses.
 func open(t testing.TB, host string, opts gcp.FirestoreOptions) *gcp.Firestore {
 	t.Helper()
 	return openIn(t, host, emulator.Project(t), opts)

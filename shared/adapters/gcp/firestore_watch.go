@@ -10,9 +10,10 @@ import (
 	"errand/shared/task"
 )
 
-// linger is how long a task is listened to after its last watcher left, for a client
-// that comes back. It also keeps the ends of listeners away from commits: the emulator
-// fails a commit, and tells other listeners nothing of it, when one ends just then.
+// linger is how long a listener stays after the last watcher of its task has left, for a
+// client that comes back. It also keeps the end of a listener apart from commits: if one
+// ends during a commit, the emulator fails the commit and does not report it to other
+// listeners.
 const linger = time.Second
 
 // Watch yields the record and then newer versions of it. All watchers of a task share
@@ -21,7 +22,7 @@ func (f *Firestore) Watch(ctx context.Context, id string) iter.Seq2[task.Record,
 	return f.topics.Watch(ctx, id)
 }
 
-// feed follows a task by a listener, or by polling as long as all are in use.
+// feed follows a task with a listener, or by polling while all listeners are in use.
 func (f *Firestore) feed(ctx context.Context, id string, tell func(task.Record)) error {
 	if !possible(id) {
 		return task.ErrNotFound
@@ -54,11 +55,11 @@ func (f *Firestore) feed(ctx context.Context, id string, tell func(task.Record))
 	}
 }
 
-// listen follows a task by a listener on a connection of the pool. The client takes
-// a broken stream up again by itself.
+// listen follows a task with a listener on a connection of the pool. The client itself
+// resumes a broken stream.
 func (f *Firestore) listen(ctx context.Context, c *firestore.Client, id string, tell func(task.Record)) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // ends the stream; Stop alone only stops sending
+	defer cancel() // ends the stream; Stop alone would only stop sending
 	snaps := c.Collection(collection).Doc(id).Snapshots(ctx)
 	defer snaps.Stop()
 	for {

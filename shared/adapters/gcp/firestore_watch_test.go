@@ -13,8 +13,8 @@ import (
 	"errand/shared/task"
 )
 
-// patience is how long a test waits for something that happens for certain. It guards
-// against hanging on a busy machine, and decides nothing.
+// patience is how long a test waits for an event that is certain to come. It only keeps a
+// broken test from hanging, and decides nothing on a busy machine.
 const patience = 2 * time.Minute
 
 // eventually waits until ok holds.
@@ -24,15 +24,14 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	for !ok() {
 		select {
 		case <-late:
-			t.Fatalf("after %v still not: %s", patience, what)
+			t.Fatalf("after %v this is still not so: %s", patience, what)
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
 }
 
-// begun watches a record in the background and returns once the first value is
-// there; the channel then gives the error with which the watch ended, or nil after
-// the first newer version.
+// begun watches a record in the background and returns after the first value. The channel
+// then receives nil after the first newer version, or the error that ended the watch.
 func begun(ctx context.Context, t *testing.T, f *gcp.Firestore, id string) <-chan error {
 	t.Helper()
 	first, ended := make(chan struct{}), make(chan error, 1)
@@ -60,7 +59,7 @@ func begun(ctx context.Context, t *testing.T, f *gcp.Firestore, id string) <-cha
 	case err := <-ended:
 		t.Fatalf("Watch(%s) ended with %v", id, err)
 	case <-time.After(patience):
-		t.Fatalf("Watch(%s) gave nothing", id)
+		t.Fatalf("Watch(%s) yielded no value", id)
 	}
 
 	return ended
@@ -72,7 +71,7 @@ func await(t *testing.T, what string, ended <-chan error) error {
 	case err := <-ended:
 		return err
 	case <-time.After(patience):
-		t.Fatalf("%s: nothing came", what)
+		t.Fatalf("%s: no event in time", what)
 		return nil
 	}
 }
@@ -88,9 +87,9 @@ func change(t *testing.T, f *gcp.Firestore, r task.Record) task.Record {
 	return r
 }
 
-// A connection carries 100 streams. Watchers take none from those who write: a commit that
-// had to wait for one would not be answered before its deadline. Beyond the bound a
-// watcher looks once a second.
+// A connection carries 100 streams. Watchers take none of the streams for writes: a commit
+// that had to wait for a stream would exceed its deadline. Watchers beyond the limit poll
+// once a second.
 func TestManyWatchersDelayNoCommit(t *testing.T) {
 	t.Parallel()
 	const watchers = 500
@@ -123,16 +122,16 @@ func TestManyWatchersDelayNoCommit(t *testing.T) {
 	stop()
 	eventually(t, "no listener is left", func() bool { now, _, _ := w.listening(); return now == 0 })
 
-	// More than 90 only for as long as the end of one is on its way.
+	// There may be more than 90 for a moment, while the end of a listener is on its way.
 	if _, most, _ := w.listening(); most >= streams {
-		t.Errorf("there were %d listeners at once; a connection carries %d", most, streams)
+		t.Errorf("there were %d listeners at the same time; a connection carries %d", most, streams)
 	}
 
 	t.Logf("the longest of %d commits took %v", watchers, longest)
 }
 
-// However many watch a task, Firestore is asked once: for one listener, one read when the
-// first of them begins, and one read every so often beside the listener.
+// Any number of watchers of a task cost as much as one: one listener, one read when the first
+// of them begins, and regular reads beside the listener.
 func TestThousandWatchersCostWhatOneCosts(t *testing.T) {
 	const watchers, recheck = 1000, 200 * time.Millisecond
 	w := newWire(t)
@@ -166,15 +165,15 @@ func TestThousandWatchersCostWhatOneCosts(t *testing.T) {
 	change(t, f, r)
 	second.Wait()
 	if n, most := reads()-before, 1+int(time.Since(start)/recheck); n > most {
-		t.Errorf("%d watchers read the task %d times, at most %d wanted", watchers, n, most)
+		t.Errorf("%d watchers read the task %d times, want at most %d", watchers, n, most)
 	}
 	if _, _, total := w.listening(); total != 1 {
 		t.Errorf("%d watchers began %d listeners, want 1", watchers, total)
 	}
 }
 
-// A listener that is told nothing any more, and does not know, delays a watch and does not
-// blind it: the next read finds the change, and the end.
+// A listener that silently stops receiving changes only delays a watch: the next read finds
+// the change, and the end.
 func TestWatchSurvivesADeafListener(t *testing.T) {
 	w := newWire(t)
 	f := open(t, w.host, gcp.FirestoreOptions{Recheck: 50 * time.Millisecond})
@@ -194,7 +193,7 @@ func TestWatchSurvivesADeafListener(t *testing.T) {
 	}
 }
 
-// A listener that becomes free is taken by a task that is polled.
+// A task that is polled takes over a listener that becomes free.
 func TestFreeListenerIsTaken(t *testing.T) {
 	w := newWire(t)
 	f := open(t, w.host, gcp.FirestoreOptions{Listeners: 1, Poll: 10 * time.Millisecond})
@@ -212,7 +211,7 @@ func TestFreeListenerIsTaken(t *testing.T) {
 	}
 }
 
-// A listener whose connection breaks is begun again, and misses nothing.
+// A listener whose connection breaks is resumed and misses no change.
 func TestBrokenListenerIsTakenUpAgain(t *testing.T) {
 	w := newWire(t)
 	f := open(t, w.host, gcp.FirestoreOptions{})
@@ -235,11 +234,11 @@ func TestCloseEndsWatches(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := await(t, "the watch of a closed store", ended); err == nil {
-		t.Error("the watch of a closed store gave a newer version")
+		t.Error("the watch of a closed store yielded a newer version")
 	}
 	for _, err := range f.Watch(t.Context(), r.ID()) {
 		if err == nil {
-			t.Error("Watch of a closed store gave a record")
+			t.Error("Watch of a closed store yielded a record")
 		}
 	}
 }

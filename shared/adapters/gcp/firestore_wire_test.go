@@ -20,9 +20,8 @@ import (
 	"errand/shared/lab/emulator"
 )
 
-// A wire stands between a client and the emulator. It has the bound on streams that
-// Google's front ends have and the emulator has not, sees what is asked, and can lose
-// answers.
+// A wire stands between a client and the emulator. It limits streams, as Google's front ends
+// do and the emulator does not, records requests, and can lose answers.
 type wire struct {
 	pb.UnimplementedFirestoreServer
 	to   pb.FirestoreClient
@@ -31,21 +30,21 @@ type wire struct {
 	mu       sync.Mutex
 	commits  []*pb.CommitRequest
 	queries  []*pb.StructuredQuery
-	listens  int  // now
-	most     int  // listens at once
-	total    int  // listens ever
+	listens  int  // current listeners
+	most     int  // listeners at the same time, at most
+	total    int  // listeners so far
 	reads    int  // documents read by their names
-	deaf     bool // listeners are told nothing more
+	deaf     bool // listeners receive no more changes
 	cut      chan struct{}
-	lose     int                     // answers of commits still to be lost
+	lose     int                     // how many answers of commits will be lost
 	loaded   int                     // bytes of answers to reads
-	breaks   int                     // reads still to be broken off when their answer begins
-	onCommit func(*pb.CommitRequest) // called before each is passed on
+	breaks   int                     // how many reads will break when their answer begins
+	onCommit func(*pb.CommitRequest) // called before each commit is forwarded
 	onBodies func()                  // called before documents are read by their names
-	onQuery  func()                  // called before each is passed on
+	onQuery  func()                  // called before each query is forwarded
 }
 
-const streams = 100 // a connection of Google's front ends carries
+const streams = 100 // on one connection to Google's front ends
 
 func newWire(t testing.TB) *wire {
 	t.Helper()
@@ -83,14 +82,14 @@ func newWire(t testing.TB) *wire {
 	return w
 }
 
-// with runs f on the wire's own state.
+// with calls f with the lock on the wire's state.
 func (w *wire) with(f func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	f()
 }
 
-// written is how many documents were written, in how many requests.
+// written returns how many documents were written, in how many requests.
 func (w *wire) written() (documents, requests int) {
 	w.with(func() {
 		for _, c := range w.commits {
@@ -101,13 +100,13 @@ func (w *wire) written() (documents, requests int) {
 	return documents, requests
 }
 
-// listening is how many listeners there are.
+// listening returns the numbers of listeners: current, at most at the same time, and so far.
 func (w *wire) listening() (now, most, total int) {
 	w.with(func() { now, most, total = w.listens, w.most, w.total })
 	return now, most, total
 }
 
-// cutListeners breaks all listeners off.
+// cutListeners breaks the streams of all listeners.
 func (w *wire) cutListeners() {
 	w.with(func() {
 		close(w.cut)
@@ -115,7 +114,7 @@ func (w *wire) cutListeners() {
 	})
 }
 
-// onward passes the client's metadata on: the emulator asks who is calling.
+// onward forwards the client's metadata, because the emulator checks the caller.
 func onward(ctx context.Context) context.Context {
 	md, _ := metadata.FromIncomingContext(ctx)
 	return metadata.NewOutgoingContext(ctx, md)
@@ -218,7 +217,7 @@ func (w *wire) Listen(to pb.Firestore_ListenServer) error {
 	}
 }
 
-// broken passes answers on, or breaks off with the first as the wire was told.
+// broken forwards answers, or breaks at the first one if the wire is set to.
 func broken[T any](w *wire, send func(*T) error) func(*T) error {
 	return func(m *T) error {
 		now := false

@@ -19,7 +19,7 @@ func (f *Firestore) Create(ctx context.Context, r task.Record) (task.Record, err
 		return task.Record{}, err
 	}
 	if !possible(r.ID()) {
-		return task.Record{}, fmt.Errorf("creating task: no document can be called %.40q", r.ID())
+		return task.Record{}, fmt.Errorf("creating task: no document can have the id %.40q", r.ID())
 	}
 
 	call, cancel := limited(ctx)
@@ -44,12 +44,13 @@ func (f *Firestore) Create(ctx context.Context, r task.Record) (task.Record, err
 	return r, nil
 }
 
-// replacings is how often a document that expired may be replaced or purged by
-// somebody else just before we replace it.
+// replacings is how often another process may replace or purge an expired document just
+// before we replace it.
 const replacings = 5
 
-// create creates a document. If there is one, old says which version of it has expired
-// and is to be replaced, 0 if there is none any more, or why it is not to be.
+// create creates a document. If the document exists, old returns the expired version to
+// replace, or 0 if the document has been deleted meanwhile, or the reason why it must not be
+// replaced.
 func create(ctx context.Context, doc *firestore.DocumentRef, fields []firestore.Update, old func() (int64, error)) (time.Time, error) {
 	data := map[string]any{}
 	for _, u := range fields {
@@ -85,15 +86,15 @@ func create(ctx context.Context, doc *firestore.DocumentRef, fields []firestore.
 	return time.Time{}, err
 }
 
-// Commit replaces a stored record. The client repeats a write whose answer was
-// lost, so its own success may come back as ErrConflict.
+// Commit replaces a stored record. The client repeats a write whose answer was lost, so Commit
+// may return ErrConflict although its own write succeeded.
 func (f *Firestore) Commit(ctx context.Context, r task.Record) (task.Record, error) {
 	fields, err := document(&r)
 	if err != nil {
 		return task.Record{}, err
 	}
-	// A version of zero would be the condition "updated in 1970", which the emulator
-	// finds true of a document that does not exist.
+	// Version 0 would become the condition "updated in 1970", which the emulator considers
+	// true for a missing document.
 	if r.Version <= 0 || !possible(r.ID()) {
 		return task.Record{}, fmt.Errorf("committing task %.40q: %w", r.ID(), task.ErrConflict)
 	}
@@ -119,22 +120,22 @@ func update(ctx context.Context, doc *firestore.DocumentRef, version int64, fiel
 	return res.UpdateTime, nil
 }
 
-// refused says that the document is not as the condition says: another version of
-// it, or none.
+// refused reports whether a write failed because the document has another version or does not
+// exist.
 func refused(err error) bool {
 	return code(err) == codes.FailedPrecondition || code(err) == codes.NotFound
 }
 
-// document makes the fields of the record's document, after the checks that a
-// record must pass. Head and body are the whole record; the other fields repeat
-// of it what is asked for, and are in no index when there is nothing to find.
+// document checks a record and makes the fields of its document. Head and body are the whole
+// record. The other fields repeat the values that queries need, and are absent from the
+// indexes if there is nothing to find.
 func document(r *task.Record) ([]firestore.Update, error) {
 	enc, err := r.ForStore()
 	if err != nil {
 		return nil, err
 	}
 	if n := max(len(r.Owner), len(r.Task.ContextID)); n > maxKey {
-		return nil, fmt.Errorf("task %s: owner or context has %d bytes, at most %d can be told apart", r.ID(), n, maxKey)
+		return nil, fmt.Errorf("task %s: owner or context has %d bytes, but only the first %d are compared", r.ID(), n, maxKey)
 	}
 
 	i := r.Indexed()
@@ -165,8 +166,8 @@ func document(r *task.Record) ([]firestore.Update, error) {
 	}, nil
 }
 
-// another is a field with a new value in every write. A write that changes nothing
-// would leave the update time as it was, and with it the version.
+// another is a field with a new value in every write. A write without a change would keep the
+// update time, and so the version.
 func another() firestore.Update {
 	return firestore.Update{Path: "write", Value: rand.Int64()}
 }

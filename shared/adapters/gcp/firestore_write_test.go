@@ -21,7 +21,7 @@ import (
 	"errand/shared/task"
 )
 
-// hashed is an id as accepted tasks have them.
+// hashed returns an id like that of an accepted task.
 func hashed(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:]))[:26]
@@ -39,7 +39,7 @@ func accepted(t testing.TB, id string, now time.Time) task.Record {
 	return r
 }
 
-// canceled is a task that has ended and expires in thirty days.
+// canceled returns a task that has ended and expires in thirty days.
 func canceled(t testing.TB, id string, now time.Time) task.Record {
 	t.Helper()
 	r, changed, err := accepted(t, id, now).Cancel(task.Defaults().At(now), a2a.NewMessage(a2a.MessageRoleAgent), nil)
@@ -49,7 +49,7 @@ func canceled(t testing.TB, id string, now time.Time) task.Record {
 	return r
 }
 
-// undelivered gives a record a webhook that is dead.
+// undelivered adds a dead webhook to a record.
 func undelivered(t testing.TB, r task.Record) task.Record {
 	t.Helper()
 	m := task.Defaults().At(r.Asked)
@@ -89,7 +89,7 @@ func TestShortTaskIsThreeWrites(t *testing.T) {
 	r, err := task.Update(t.Context(), f, r.ID(), func(r task.Record) (task.Record, bool, error) {
 		next, verdict, changed, err := r.Claim(now, task.Claim{Lease: lease})
 		if verdict != task.Claimed {
-			t.Errorf("the claim came to %v", verdict)
+			t.Errorf("the claim's verdict is %v", verdict)
 		}
 		return next, changed, err
 	})
@@ -114,7 +114,7 @@ func TestShortTaskIsThreeWrites(t *testing.T) {
 	}
 }
 
-// A field that is there costs index entries, whatever its value.
+// The field exists only with a dead webhook, because it costs index entries with any value.
 func TestDeadIsAFieldOnlyWhereAWebhookIs(t *testing.T) {
 	w := newWire(t)
 	f := open(t, w.host, gcp.FirestoreOptions{})
@@ -148,12 +148,12 @@ func TestDeadIsAFieldOnlyWhereAWebhookIs(t *testing.T) {
 		"is there: false, true: false, replaced: true",
 	}
 	if d := cmp.Diff(want, got); d != "" {
-		t.Errorf("the field dead: want (-), got (+):\n%s", d)
+		t.Errorf("the field dead (-want +got):\n%s", d)
 	}
 }
 
-// The client repeats a write whose answer was lost, and is told that somebody was
-// there before: it was itself.
+// The client repeats a write whose answer was lost, and the repetition fails because of the
+// first write.
 func TestLostAnswersAreSettled(t *testing.T) {
 	w := newWire(t)
 	f := open(t, w.host, gcp.FirestoreOptions{})
@@ -167,7 +167,7 @@ func TestLostAnswersAreSettled(t *testing.T) {
 
 	r, err := f.Load(t.Context(), r.ID())
 	if err != nil {
-		t.Fatalf("Load of what was created: %v", err)
+		t.Fatalf("Load of the created record: %v", err)
 	}
 
 	w.with(func() { w.lose = 1 })
@@ -193,8 +193,8 @@ func TestLostAnswersAreSettled(t *testing.T) {
 	}
 }
 
-// A purge that looked before a record was replaced does not delete the new one.
-func TestPurgeLeavesWhatWasReplaced(t *testing.T) {
+// If a record is replaced after the purge has found it, the purge does not delete the new one.
+func TestPurgeLeavesReplacedRecords(t *testing.T) {
 	w := newWire(t)
 	now := time.Now()
 	clock := func() time.Time { return now.AddDate(0, 0, 40) }
@@ -216,20 +216,20 @@ func TestPurgeLeavesWhatWasReplaced(t *testing.T) {
 	})
 
 	if n, err := f.Purge(t.Context(), clock(), 10); n != 0 || err != nil {
-		t.Errorf("Purge = %d, %v, want 0: what had expired was replaced", n, err)
+		t.Errorf("Purge = %d, %v, want 0, because the expired record was replaced", n, err)
 	}
 	if r, err := f.Load(t.Context(), old.ID()); err != nil || r.State() != a2a.TaskStateSubmitted {
 		t.Errorf("Load of the new record = %v, %v", r.Task, err)
 	}
 }
 
-// A purge has as long as it takes: the deadline is that of each call.
+// A purge has no deadline as a whole. Each of its calls has one.
 func TestLongPurgeIsNotBrokenOff(t *testing.T) {
 	t.Parallel()
 	w := newWire(t)
 	now := time.Now()
 	f := open(t, w.host, gcp.FirestoreOptions{})
-	const records = 17 // one more than are deleted side by side
+	const records = 17 // one more than are deleted concurrently
 	for i := range records {
 		stored(t, f, canceled(t, hashed(fmt.Sprint(i)), now))
 	}
@@ -239,8 +239,8 @@ func TestLongPurgeIsNotBrokenOff(t *testing.T) {
 	}
 }
 
-// A record that is purged just before it is replaced is created instead.
-func TestReplacingWhatIsPurged(t *testing.T) {
+// If an expired record is purged just before Create replaces it, Create creates the new one.
+func TestReplacingAPurgedRecord(t *testing.T) {
 	w := newWire(t)
 	now := time.Now()
 	clock := func() time.Time { return now.AddDate(0, 0, 40) }

@@ -9,13 +9,13 @@ import (
 	"errand/shared/adapters/gcp"
 )
 
-// The address is put together from what the metadata server knows of the place.
+// The address contains the project and the region from the metadata server.
 func TestServiceURL(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Metadata-Flavor", "Google")
 		switch {
 		case r.Header.Get("Metadata-Flavor") != "Google":
-			http.Error(w, "not asked properly", http.StatusForbidden)
+			http.Error(w, "the header Metadata-Flavor is missing", http.StatusForbidden)
 		case strings.HasSuffix(r.URL.Path, "/project/numeric-project-id"):
 			_, _ = w.Write([]byte("123"))
 		case strings.HasSuffix(r.URL.Path, "/instance/region"):
@@ -32,8 +32,8 @@ func TestServiceURL(t *testing.T) {
 	}
 }
 
-// An ID token is for its audience alone, whatever is in that; without one there is an
-// error and nothing that could be sent.
+// An ID token is for one audience, which may contain any character. Without a token there is
+// an error, and no value that could be sent.
 func TestIDToken(t *testing.T) {
 	const audience = "https://hooks.example.com/a b?x=1&format=short#%"
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -44,7 +44,7 @@ func TestIDToken(t *testing.T) {
 		}
 		q := r.URL.Query()
 		if len(q["audience"]) != 1 || q.Get("audience") != audience || len(q["format"]) != 1 || q.Get("format") != "full" {
-			http.Error(w, "not this audience", http.StatusBadRequest)
+			http.Error(w, "the audience is refused", http.StatusBadRequest)
 			return
 		}
 		_, _ = w.Write([]byte("header.claims.signature"))
@@ -56,6 +56,6 @@ func TestIDToken(t *testing.T) {
 	}
 	got, err := gcp.IDToken(t.Context(), "https://other.example.com")
 	if err == nil || !strings.Contains(err.Error(), "gives no ID token") || got != "" {
-		t.Errorf("IDToken of a refused audience = %q, %v, want an error alone", got, err)
+		t.Errorf("IDToken of a refused audience = %q, %v, want only an error", got, err)
 	}
 }

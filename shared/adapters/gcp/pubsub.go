@@ -2,7 +2,6 @@ package gcp
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -18,21 +17,21 @@ import (
 	"errand/shared/serve"
 )
 
-// PublisherConfig says where events go. Topic is required.
+// PublisherConfig names the topic of the events. Topic is required.
 type PublisherConfig struct {
 	Topic string // projects/P/topics/T
 
-	Endpoint string // HOST:PORT; empty: the service's own, or PUBSUB_EMULATOR_HOST, which the client reads
+	Endpoint string // HOST:PORT; empty: the usual one, or PUBSUB_EMULATOR_HOST, which the client reads
 	Options  []option.ClientOption
 }
 
 // A Publisher is a bus.Publisher on a topic of Pub/Sub. Its messages are CloudEvents
 // in binary mode, without data.
 //
-// It calls the service itself instead of through the library's batching publisher:
-// that one waits for more messages and works on in the background, where a process
-// on Cloud Run has no processor any more, and the events of a turn are one call
-// either way. Nor has it ordering keys: the note's number is the order.
+// It calls the service directly and not with the library's batching publisher. That one
+// waits for more messages and works in the background, where a process on Cloud Run has no
+// processor, and it would not save a call, because the events of a turn are one call. There
+// are no ordering keys either: the notification's number is the order.
 type Publisher struct {
 	client *pubsub.TopicAdminClient
 	topic  string
@@ -41,11 +40,11 @@ type Publisher struct {
 var _ bus.Publisher = (*Publisher)(nil)
 
 const (
-	// publishFor bounds Publish, for which a job's acknowledgement is waiting. The
-	// library tries again within it.
+	// publishFor limits Publish, because the acknowledgement of a job waits for it. The
+	// library retries within this time.
 	publishFor = 10 * time.Second
 
-	// maxMessages is how many messages one call may have.
+	// maxMessages limits the messages of one call.
 	// https://cloud.google.com/pubsub/quotas#resource_limits
 	maxMessages = 1000
 )
@@ -54,21 +53,18 @@ var topicName = regexp.MustCompile(`^projects/[A-Za-z0-9.:-]+/topics/[A-Za-z][A-
 
 // NewPublisher returns a Publisher. It does not call the service.
 func NewPublisher(ctx context.Context, c PublisherConfig) (*Publisher, error) {
-	options, err := at(c.Endpoint)
+	var bad error
 	if !topicName.MatchString(c.Topic) {
-		err = errors.Join(fmt.Errorf("the topic must be projects/PROJECT/topics/TOPIC, not %q", c.Topic), err)
+		bad = fmt.Errorf("the topic must be projects/PROJECT/topics/TOPIC, not %q", c.Topic)
 	}
+	client, err := dial(ctx, "Pub/Sub", pubsub.NewTopicAdminClient, bad, c.Endpoint, c.Options)
 	if err != nil {
 		return nil, err
-	}
-	client, err := pubsub.NewTopicAdminClient(ctx, append(options, c.Options...)...)
-	if err != nil {
-		return nil, fmt.Errorf("making the client of Pub/Sub: %w", err)
 	}
 	return &Publisher{client, c.Topic}, nil
 }
 
-// Publish implements bus.Publisher: nil means that the service has confirmed every
+// Publish implements bus.Publisher. It returns nil only after the service has confirmed every
 // event. It takes at most ten seconds.
 func (p *Publisher) Publish(ctx context.Context, events ...bus.Event) error {
 	trace := serve.Trace(ctx)

@@ -53,8 +53,8 @@ func openPublisher(t testing.TB, c gcp.PublisherConfig) *gcp.Publisher {
 	return p
 }
 
-// subscribe makes the topic and a push subscription, which ends with the test: the
-// emulator would go on pushing.
+// subscribe creates the topic and a push subscription. At the end of the test it deletes the
+// subscription, because the emulator would go on pushing.
 func subscribe(t testing.TB, host, project, url string) {
 	t.Helper()
 	ctx := t.Context()
@@ -101,7 +101,7 @@ func events(n int) []bus.Event {
 	return out
 }
 
-// topic is a server's side of a call, in the client.
+// topic returns the options of a client whose calls go to answer instead of a server.
 func topic(answer func(req *pubsubpb.PublishRequest) (ids int, err error)) []option.ClientOption {
 	return []option.ClientOption{option.WithGRPCDialOption(grpc.WithUnaryInterceptor(
 		func(ctx context.Context, _ string, req, reply any, _ *grpc.ClientConn, _ grpc.UnaryInvoker, _ ...grpc.CallOption) error {
@@ -135,7 +135,7 @@ func TestMessageIsACloudEventWithoutDataAndKey(t *testing.T) {
 	}
 	for i, m := range got {
 		if diff := cmp.Diff(events(2)[i].Attributes(), m.Attributes); diff != "" {
-			t.Error(diff)
+			t.Errorf("attributes of message %d (-want +got):\n%s", i, diff)
 		}
 		if len(m.Data) > 0 || m.OrderingKey != "" {
 			t.Errorf("message %d has data or an ordering key", i)
@@ -143,7 +143,8 @@ func TestMessageIsACloudEventWithoutDataAndKey(t *testing.T) {
 	}
 }
 
-// The job is acknowledged when Publish has returned nil.
+// Publish returns nil only after all events are confirmed, because the job is acknowledged
+// then.
 func TestPublishedIsWhatWasConfirmed(t *testing.T) {
 	for name, test := range map[string]struct {
 		answer func(call, messages int) (int, error)
@@ -177,7 +178,7 @@ func TestPublishedIsWhatWasConfirmed(t *testing.T) {
 	}
 }
 
-func TestPublishEndsWhateverTheServiceDoes(t *testing.T) {
+func TestPublishEndsWithoutAnAnswer(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -186,12 +187,12 @@ func TestPublishEndsWhateverTheServiceDoes(t *testing.T) {
 	t.Cleanup(func() { l.Close() })
 	p := openPublisher(t, gcp.PublisherConfig{Topic: topicName, Endpoint: l.Addr().String()})
 	if err := p.Publish(t.Context(), events(1)...); err == nil {
-		t.Error("Publish = nil of a service that does not answer")
+		t.Error("Publish = nil although the service does not answer")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := p.Publish(ctx, events(1)...); err == nil || !(errors.Is(err, context.Canceled) || status.Code(err) == codes.Canceled) {
-		t.Errorf("Publish = %v of a caller that left", err)
+		t.Errorf("Publish of a caller that has left = %v", err)
 	}
 }
 

@@ -18,19 +18,19 @@ import (
 	"errand/shared/secret"
 )
 
-// SecretsConfig says where secrets are. Project is required.
+// SecretsConfig names the place of secrets. Project is required.
 type SecretsConfig struct {
-	Project string        // its id
-	Prefix  string        // the secret NAME is called PREFIX-NAME there; empty: NAME
-	Age     time.Duration // how old a value may be; default that of secret.Cache
+	Project string        // the id of the project
+	Prefix  string        // the secret NAME has the name PREFIX-NAME there; empty: NAME
+	Age     time.Duration // how old a value may be; default: as in secret.Cache
 
-	Endpoint string // HOST:PORT; empty: the service's own
+	Endpoint string // HOST:PORT; empty: the usual one
 	Options  []option.ClientOption
 }
 
-// Secrets is a secret.Source in Secret Manager, with a secret.Cache in front. Latest
-// is there the version made last: when that one is disabled, there is no value, not
-// the one before.
+// Secrets is a secret.Source in Secret Manager, with a secret.Cache in front. In Secret
+// Manager Latest is the newest version. If the newest version is disabled, Latest has no
+// value, and the version before is not used instead.
 type Secrets struct {
 	*secret.Cache
 	client *secretmanager.Client
@@ -45,19 +45,16 @@ var (
 
 // NewSecrets returns Secrets. It does not call the service.
 func NewSecrets(ctx context.Context, c SecretsConfig) (*Secrets, error) {
-	options, err := at(c.Endpoint)
+	var bad error
 	if !projectID.MatchString(c.Project) {
-		err = errors.Join(fmt.Errorf("the secrets need the id of a project, not %q", c.Project), err)
+		bad = fmt.Errorf("the secrets need the id of a project, not %q", c.Project)
 	}
 	if !secretPrefix.MatchString(c.Prefix) {
-		err = errors.Join(fmt.Errorf("the prefix of the secrets must be at most 200 letters, digits, - and _, not %q", c.Prefix), err)
+		bad = errors.Join(bad, fmt.Errorf("the prefix of the secrets must be at most 200 letters, digits, - and _, not %q", c.Prefix))
 	}
+	client, err := dial(ctx, "Secret Manager", secretmanager.NewClient, bad, c.Endpoint, c.Options)
 	if err != nil {
 		return nil, err
-	}
-	client, err := secretmanager.NewClient(ctx, append(options, c.Options...)...)
-	if err != nil {
-		return nil, fmt.Errorf("making the client of Secret Manager: %w", err)
 	}
 	names := "projects/" + c.Project + "/secrets/"
 	if c.Prefix != "" {
@@ -72,11 +69,11 @@ func (s *Secrets) Close() error { return s.client.Close() }
 // A vault is the source behind the cache.
 type vault struct {
 	client *secretmanager.Client
-	names  string // what every secret's name begins with
+	names  string // the beginning of every secret's name
 }
 
-// The library waits two seconds before its first retry; whoever asks here is
-// answering a request.
+// soonAgain retries early. The library would wait two seconds before its first retry, but
+// the callers here are answering a request.
 var soonAgain = gax.WithRetry(func() gax.Retryer {
 	return gax.OnCodes([]codes.Code{codes.Unavailable, codes.ResourceExhausted},
 		gax.Backoff{Initial: 100 * time.Millisecond, Max: time.Second, Multiplier: 2})
@@ -92,7 +89,7 @@ func (v vault) Get(ctx context.Context, ref secret.Ref) (secret.Value, error) {
 	case codes.NotFound:
 		return secret.Value{}, fmt.Errorf("%s: %w", name, secret.ErrNotFound)
 	case codes.FailedPrecondition:
-		return secret.Value{}, fmt.Errorf("%s: %w that is enabled: it is disabled or destroyed", name, secret.ErrNotFound)
+		return secret.Value{}, fmt.Errorf("%s: %w: the version is disabled or destroyed", name, secret.ErrNotFound)
 	case codes.PermissionDenied:
 		return secret.Value{}, fmt.Errorf("%s: %w; this program's service account needs roles/secretmanager.secretAccessor on the secret", name, err)
 	default:
@@ -100,7 +97,7 @@ func (v vault) Get(ctx context.Context, ref secret.Ref) (secret.Value, error) {
 	}
 	p := resp.GetPayload()
 	if sum := crc32.Checksum(p.GetData(), castagnoli); p.DataCrc32C != nil && uint32(p.GetDataCrc32C()) != sum {
-		return secret.Value{}, fmt.Errorf("reading %s: it arrived damaged", name)
+		return secret.Value{}, fmt.Errorf("reading %s: the received value is damaged", name)
 	}
 	value, err := secret.NewValue(p.GetData())
 	if err != nil {

@@ -52,7 +52,7 @@ func TestSecretLaws(t *testing.T) {
 	})
 }
 
-// Two installations in one project have a secret each of the same name.
+// Two installations in one project each have a secret of the same name.
 func TestPrefixedSecrets(t *testing.T) {
 	service, addr := fake.StartSecrets(t)
 	service.Set("projects/p/secrets/key", []byte("nobody's"))
@@ -67,10 +67,10 @@ func TestPrefixedSecrets(t *testing.T) {
 	if got, err := two.Get(t.Context(), secret.Ref{Name: "key"}); err != nil || got.Reveal() != "of two" {
 		t.Errorf("Get of the other installation = %q, %v", got.Reveal(), err)
 	}
-	// What is missing is named as it has to be made.
+	// The error contains the name with which the missing secret must be created.
 	three := secretsOf(t, gcp.SecretsConfig{Project: "p", Prefix: "three", Endpoint: addr})
 	if got, err := three.Get(t.Context(), secret.Ref{Name: "key"}); !errors.Is(err, secret.ErrNotFound) || !strings.Contains(err.Error(), "projects/p/secrets/three-key/") {
-		t.Errorf("Get of what has no prefix = %q, %v", got.Reveal(), err)
+		t.Errorf("Get of a secret without the prefix = %q, %v", got.Reveal(), err)
 	}
 }
 
@@ -83,12 +83,12 @@ func TestSecretIsAskedForOnceInAWhile(t *testing.T) {
 		}
 	}
 	if got := service.Read(); got != 1 {
-		t.Errorf("asked %d times, want once", got)
+		t.Errorf("the service was called %d times, want once", got)
 	}
 }
 
 func TestDisabledAndDestroyedVersionsAreGone(t *testing.T) {
-	s, service, addr := openSecrets(t, 1) // ns: nothing stays
+	s, service, addr := openSecrets(t, 1) // 1 ns: no value stays in the cache
 	admin, err := secretmanager.NewClient(t.Context(), option.WithEndpoint(addr), option.WithoutAuthentication(),
 		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())))
 	if err != nil {
@@ -104,7 +104,7 @@ func TestDisabledAndDestroyedVersionsAreGone(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// The newest is disabled: there is none, not the one before.
+	// While the newest version is disabled there is no value, and not the one before.
 	if got, err := s.Get(t.Context(), secret.Ref{Name: "key"}); !errors.Is(err, secret.ErrNotFound) {
 		t.Errorf("Get of a disabled version = %q, %v", got.Reveal(), err)
 	}
@@ -134,11 +134,11 @@ func TestOutageOfSecretManager(t *testing.T) {
 	}
 	service.Down(status.Error(codes.PermissionDenied, "denied"))
 	if got, err := s.Get(t.Context(), secret.Ref{Name: "key"}); err != nil || got.Reveal() != "value" {
-		t.Errorf("Get of what was read before = %q, %v", got.Reveal(), err)
+		t.Errorf("Get of a secret that was read before = %q, %v", got.Reveal(), err)
 	}
 	_, err := s.Get(t.Context(), secret.Ref{Name: "other"})
 	if err == nil || !strings.Contains(err.Error(), "roles/secretmanager.secretAccessor") || errors.Is(err, secret.ErrNotFound) {
-		t.Errorf("Get of another = %v, want what to do", err)
+		t.Errorf("Get of another secret = %v, want the remedy", err)
 	}
 }
 
@@ -151,7 +151,7 @@ func TestSecretsConfigIsChecked(t *testing.T) {
 	for _, prefix := range []string{"a/b", "a b", "ä", "../x", strings.Repeat("x", 201)} {
 		_, err := gcp.NewSecrets(t.Context(), gcp.SecretsConfig{Project: "p", Prefix: prefix, Endpoint: nowhere})
 		if err == nil || !strings.Contains(err.Error(), "prefix") {
-			t.Errorf("NewSecrets with the prefix %.20q = %v, want what is allowed", prefix, err)
+			t.Errorf("NewSecrets with the prefix %.20q = %v, want the allowed form", prefix, err)
 		}
 	}
 }

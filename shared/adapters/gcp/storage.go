@@ -32,8 +32,8 @@ type BucketConfig struct {
 
 	Retry time.Duration // how long the client retries a request; default 30 s
 
-	Endpoint string                // HOST:PORT; empty: the service's own
-	Signing  []option.ClientOption // of the client of IAM, which signs URLs
+	Endpoint string                // HOST:PORT; empty: the usual one
+	Signing  []option.ClientOption // for the client of IAM, which signs URLs
 }
 
 // https://cloud.google.com/storage/docs/buckets#naming
@@ -51,7 +51,7 @@ func (c BucketConfig) Check() error {
 	return err
 }
 
-// webAt is at for clients without gRPC.
+// webAt is the variant of at for clients without gRPC.
 func webAt(endpoint string) ([]option.ClientOption, error) {
 	if endpoint == "" {
 		return nil, nil
@@ -113,7 +113,7 @@ func OpenBucket(ctx context.Context, c BucketConfig) (files.Place, error) {
 	}, nil
 }
 
-// denied reports whether an error is about rights. gcsblob reports 403 as "not found".
+// denied reports whether an error is about permissions. gcsblob reports 403 as "not found".
 func denied(err error) bool {
 	var e *googleapi.Error
 	return errors.As(err, &e) && (e.Code == http.StatusForbidden || e.Code == http.StatusUnauthorized)
@@ -125,7 +125,7 @@ type generations struct{}
 
 var _ files.Generations = generations{}
 
-var errDriver = errors.New("the driver of the bucket does not show what it is made of")
+var errDriver = errors.New("the driver of the bucket does not expose its own types")
 
 // Of implements files.Generations.
 func (generations) Of(r *blob.Reader) int64 {
@@ -160,8 +160,8 @@ func (generations) Delete(generation int64, as func(any) bool) error {
 	return nil
 }
 
-// eachTime is a placeholder for the signer's name. The driver wants one at the start, and
-// before replaces it at each signature.
+// eachTime is a placeholder for the signer's name. The driver requires a name at the start,
+// and the method before replaces it for each signature.
 const eachTime = "-"
 
 // A blobSigner signs URLs as the program's service account. IAM holds the private key and
@@ -196,7 +196,7 @@ func (s *blobSigner) before(ctx context.Context) func(as func(any) bool) error {
 	}
 }
 
-// bytes has IAM sign with the account's key.
+// bytes signs through IAM, with the account's key.
 // https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts/signBlob
 func (s *blobSigner) bytes(ctx context.Context) gcsblob.SignBytesFunc {
 	return func(text []byte) ([]byte, error) {
@@ -210,13 +210,13 @@ func (s *blobSigner) bytes(ctx context.Context) gcsblob.SignBytesFunc {
 			return nil, fmt.Errorf("%w; the program's service account needs iam.serviceAccounts.signBlob on itself", err)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("having IAM sign: %w", err)
+			return nil, fmt.Errorf("signing through IAM: %w", err)
 		}
 		return base64.StdEncoding.DecodeString(resp.SignedBlob)
 	}
 }
 
-// account returns the e-mail of the program's service account and the client of IAM.
+// account returns the e-mail address of the program's service account and the client of IAM.
 func (s *blobSigner) account(ctx context.Context) (email string, iam *iamcredentials.Service, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -224,7 +224,7 @@ func (s *blobSigner) account(ctx context.Context) (email string, iam *iamcredent
 		ctx, cancel := context.WithTimeout(ctx, metadataFor)
 		defer cancel()
 		if s.email, err = metadata.EmailWithContext(ctx, ""); err != nil {
-			return "", nil, fmt.Errorf("the metadata server does not tell the service account as which URLs are signed: %w", err)
+			return "", nil, fmt.Errorf("reading the service account that signs URLs from the metadata server: %w", err)
 		}
 	}
 	if s.iam == nil {

@@ -25,7 +25,7 @@ func openBucket(t *testing.T, c gcp.BucketConfig) *files.Store {
 	t.Helper()
 	s := files.New(func(ctx context.Context) (files.Place, error) {
 		ctx, cancel := context.WithCancel(ctx)
-		defer cancel() // a client must outlive the first request
+		defer cancel() // the client must work after the end of this context
 		return gcp.OpenBucket(ctx, c)
 	}, time.Now)
 	t.Cleanup(func() {
@@ -51,7 +51,7 @@ func TestBucketKeepsTheLaws(t *testing.T) {
 				for _, name := range service.Objects(t, theBucket) {
 					inside, ok := strings.CutPrefix(name, prefix+"/")
 					if !ok {
-						t.Errorf("%s is outside of the prefix", name)
+						t.Errorf("%s does not have the prefix", name)
 					}
 					all = append(all, inside)
 				}
@@ -68,7 +68,7 @@ func TestBucketKeepsTheLaws(t *testing.T) {
 }
 
 // Every request costs money.
-func TestBucketIsAskedNoMoreThanItMust(t *testing.T) {
+func TestBucketReceivesFewRequests(t *testing.T) {
 	service := fake.StartStorage(t, theBucket)
 	signing, signed := service.Signing(t)
 	s := openBucket(t, gcp.BucketConfig{Bucket: theBucket, Endpoint: service.Addr, Signing: signing})
@@ -103,7 +103,7 @@ func TestBucketIsAskedNoMoreThanItMust(t *testing.T) {
 			t.Errorf("%s: %v", row.name, err)
 		}
 		if got := service.Calls(); !slices.Equal(got, row.want) {
-			t.Errorf("%s asks %q, want %q", row.name, got, row.want)
+			t.Errorf("%s makes the requests %q, want %q", row.name, got, row.want)
 		}
 	}
 
@@ -113,14 +113,14 @@ func TestBucketIsAskedNoMoreThanItMust(t *testing.T) {
 }
 
 // A failing put does not complete the upload.
-func TestBucketIsNotGivenWhatFails(t *testing.T) {
+func TestBucketReceivesNoFailedPut(t *testing.T) {
 	service := fake.StartStorage(t, theBucket)
 	s := openBucket(t, gcp.BucketConfig{Bucket: theBucket, Endpoint: service.Addr})
 	if _, err := s.Put(t.Context(), files.Upload{Name: "d/f", Size: 8}, strings.NewReader("content")); !errors.Is(err, files.ErrMismatch) {
 		t.Errorf("Put = %v, want ErrMismatch", err)
 	}
 	if got := service.Calls(); slices.Contains(got, "write") {
-		t.Errorf("the service is asked %q, want no write", got)
+		t.Errorf("the requests are %q, want no write", got)
 	}
 }
 
@@ -155,7 +155,7 @@ func TestBucketDeletesTheRest(t *testing.T) {
 	}
 }
 
-// A program without rights gets an error, and not ErrNotFound or a successful deletion.
+// A program without permissions gets an error, and not ErrNotFound or a successful deletion.
 func TestBucketWithoutRights(t *testing.T) {
 	service := fake.StartStorage(t, theBucket)
 	s := openBucket(t, gcp.BucketConfig{Bucket: theBucket, Endpoint: service.Addr})
@@ -170,7 +170,7 @@ func TestBucketWithoutRights(t *testing.T) {
 		_, _, get := s.Get(t.Context(), "d/f")
 		for call, err := range map[string]error{"Put": put, "Stat": stat, "Get": get, "Delete": s.Delete(t.Context(), "d/f"), "DeleteAll": s.DeleteAll(t.Context(), "d")} {
 			if err == nil || errors.Is(err, files.ErrNotFound) {
-				t.Errorf("%s when it is answered %d = %v, want an error that is not ErrNotFound", call, status, err)
+				t.Errorf("%s after the answer %d = %v, want an error that is not ErrNotFound", call, status, err)
 			}
 		}
 	}
@@ -178,16 +178,16 @@ func TestBucketWithoutRights(t *testing.T) {
 	service.Fail(nil)
 	_, r, err := s.Get(t.Context(), "d/f")
 	if err != nil {
-		t.Fatalf("with the right again Get = %v", err)
+		t.Fatalf("with the permission again Get = %v", err)
 	}
 	defer r.Close()
 	if got, err := io.ReadAll(r); err != nil || string(got) != "content" {
-		t.Errorf("with the right again there is %q, %v", got, err)
+		t.Errorf("with the permission again there is %q, %v", got, err)
 	}
 }
 
-// The first answer to every request gets lost. The client retries, its own earlier success
-// is no conflict, and no orphan remains.
+// The first answer to every request gets lost. The client retries, does not take its own
+// earlier success for a conflict, and leaves no orphan.
 func TestBucketWhoseAnswersAreLost(t *testing.T) {
 	service := fake.StartStorage(t, theBucket)
 	s := openBucket(t, gcp.BucketConfig{Bucket: theBucket, Endpoint: service.Addr})
@@ -249,8 +249,8 @@ func TestBucketWhoseAnswerIsLostToAnother(t *testing.T) {
 			}
 
 			var commits atomic.Int32
-			var first string // the content that one puts
-			deleting, go_on, replaced := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+			var first string // the content of the put of store one
+			deleting, goOn, replaced := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 
 			service.Fail(func(call, object string) (int, bool) {
 				switch {
@@ -258,17 +258,17 @@ func TestBucketWhoseAnswerIsLostToAnother(t *testing.T) {
 					first = object
 				case call == "delete" && object == first && late:
 					select {
-					case <-deleting: // the deletion by one itself
+					case <-deleting: // store one itself deletes
 					default:
 						close(deleting)
-						<-go_on
+						<-goOn
 					}
 
 				case call == "write" && strings.HasSuffix(object, "+info"):
 					switch commits.Add(1) {
 					case 1:
 						return http.StatusServiceUnavailable, true
-					case 2: // before the retry of one, two puts
+					case 2: // store two puts before the retry of store one
 						go func() { replaced <- put(two, "two") }()
 						if late {
 							<-deleting
@@ -285,7 +285,7 @@ func TestBucketWhoseAnswerIsLostToAnother(t *testing.T) {
 				t.Errorf("Put of the first = %v", err)
 			}
 
-			close(go_on)
+			close(goOn)
 			if err := <-replaced; err != nil {
 				t.Errorf("Put of the second = %v", err)
 			}
@@ -315,7 +315,7 @@ func TestBucketInAnOutage(t *testing.T) {
 		t.Errorf("Stat = %v, want an error", err)
 	}
 	if n := len(service.Calls()); n < 2 {
-		t.Errorf("the service was asked %d times, want again", n)
+		t.Errorf("the service received %d requests, want retries", n)
 	}
 }
 
@@ -375,7 +375,7 @@ func TestBucketThatDoesNotCommit(t *testing.T) {
 	}
 }
 
-// Sign finds out the service account at each first use, and reports a missing right.
+// Sign reads the service account until it succeeds once, and reports a missing permission.
 func TestBucketSignsAsTheProgram(t *testing.T) {
 	service := fake.StartStorage(t, theBucket)
 	signing, _ := service.Signing(t)
@@ -385,7 +385,7 @@ func TestBucketSignsAsTheProgram(t *testing.T) {
 	}
 	service.RefuseToSign(http.StatusForbidden)
 	if _, err := s.Sign(t.Context(), "d/f", time.Hour); err == nil || !strings.Contains(err.Error(), "iam.serviceAccounts.signBlob") {
-		t.Errorf("Sign without the right = %v, want the right's name", err)
+		t.Errorf("Sign without the permission = %v, want its name", err)
 	}
 	service.RefuseToSign(0)
 	for _, lifetime := range []time.Duration{time.Second, time.Hour, files.MaxLifetime} {
@@ -398,7 +398,7 @@ func TestBucketSignsAsTheProgram(t *testing.T) {
 	t.Setenv("GCE_METADATA_HOST", nowhere)
 	alone := openBucket(t, gcp.BucketConfig{Bucket: theBucket, Endpoint: service.Addr, Signing: signing})
 	if _, err := alone.Sign(t.Context(), "d/f", time.Hour); err == nil || !strings.Contains(err.Error(), "metadata server") {
-		t.Errorf("Sign elsewhere than on Google Cloud = %v, want what is missing", err)
+		t.Errorf("Sign outside of Google Cloud = %v, want the missing part", err)
 	}
 }
 

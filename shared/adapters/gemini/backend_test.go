@@ -20,15 +20,15 @@ import (
 	"errand/shared/secret"
 )
 
-// A backend completes a Config so that the model is asked in one of the two ways.
+// A backend completes a Config for one of the two services.
 type backend struct {
 	name     string
-	check    string // what Check asks
-	secret   string // the key or token that requests carry
+	check    string // the operation that Check calls
+	secret   string // the key or token in the requests
 	complete func(testing.TB, gemini.Config) gemini.Config
 }
 
-// The two ways. What they have in common is tested on both.
+// The two services. Tests of their common behaviour run on both.
 var (
 	withKey = backend{"Gemini API", standin.OpGet, "the-key",
 		func(_ testing.TB, c gemini.Config) gemini.Config {
@@ -49,7 +49,7 @@ func onBoth(t *testing.T, test func(*testing.T, backend)) {
 	}
 }
 
-// model makes a Model that is asked in this way.
+// model makes a Model that calls this service.
 func (b backend) model(tb testing.TB, c gemini.Config) *gemini.Model {
 	tb.Helper()
 	if c.Name == "" {
@@ -62,7 +62,7 @@ func (b backend) model(tb testing.TB, c gemini.Config) *gemini.Model {
 	return m
 }
 
-// asking makes a Model that asks s.
+// asking makes a Model whose requests go to s.
 func (b backend) asking(tb testing.TB, s *standin.Server) *gemini.Model {
 	tb.Helper()
 	return b.model(tb, gemini.Config{HTTPClient: s.Client()})
@@ -72,7 +72,7 @@ func fixed(key string) func(context.Context) (secret.Value, error) {
 	return func(context.Context) (secret.Value, error) { return secret.NewValue([]byte(key)) }
 }
 
-// tokens is a token service: each token it gives is a new one.
+// tokens is a token service. Each of its tokens is new.
 type tokens struct {
 	mu    sync.Mutex
 	given int
@@ -104,8 +104,8 @@ var serviceKey = sync.OnceValue(func() string {
 })
 
 // login makes a service account's file the application default credentials. The file
-// names the token service, so that the real flow can be gone through on one machine;
-// people's own credentials always ask Google.
+// names the token service, so that the real flow runs on one machine. Credentials of a
+// person would always call Google.
 func login(tb testing.TB, service http.HandlerFunc, more ...string) {
 	tb.Helper()
 	srv := httptest.NewServer(service)

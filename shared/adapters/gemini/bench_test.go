@@ -8,8 +8,8 @@ import (
 	"errand/shared/model"
 )
 
-// BenchmarkGenerate is one step with an instant stand-in: all of it is ours
-// (client, transport, stand-in) and is spent on every task.
+// BenchmarkGenerate measures one step with a stand-in that answers at once. All of the time
+// is spent in our client, transport and stand-in, and every task spends it.
 func BenchmarkGenerate(b *testing.B) {
 	answer, err := standin.Parse("")
 	if err != nil {

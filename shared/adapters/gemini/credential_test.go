@@ -21,11 +21,12 @@ import (
 	"errand/shared/adapters/gemini"
 	"errand/shared/adapters/local"
 	"errand/shared/adapters/standin"
+	"errand/shared/lab/scripts"
 	"errand/shared/model"
 	"errand/shared/secret"
 )
 
-// keyIn is the key in a folder of secrets.
+// keyIn reads the key from a folder of secrets.
 func keyIn(dir string) func(context.Context) (secret.Value, error) {
 	return func(ctx context.Context) (secret.Value, error) {
 		return local.Files{Dir: dir}.Get(ctx, secret.Ref{Name: "gemini-api-key"})
@@ -39,8 +40,8 @@ func write(t *testing.T, file, content string) {
 	}
 }
 
-// TestKeyRotation: the old key is refused, the new one is not known yet; once it is,
-// the same Model goes on with it.
+// TestKeyRotation: while the service refuses the old key and the new one is not in the
+// folder, calls fail. As soon as the new key is there, the same Model uses it.
 func TestKeyRotation(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "gemini-api-key")
@@ -60,7 +61,7 @@ func TestKeyRotation(t *testing.T) {
 
 	for _, step := range []struct {
 		name, valid, file string
-		code              int // 0: it works
+		code              int // 0: no error
 	}{
 		{"no key yet", "old-key", "", 401},
 		{"a key", "old-key", "old-key\n", 0},
@@ -90,7 +91,7 @@ func TestKeyRotation(t *testing.T) {
 	}
 }
 
-// TestKeyRotationMidway: an answer that is cut is resumed with the key of then.
+// TestKeyRotationMidway: an interrupted answer is resumed with the key of that moment.
 func TestKeyRotationMidway(t *testing.T) {
 	asked := 0
 	key := func(context.Context) (secret.Value, error) {
@@ -99,7 +100,7 @@ func TestKeyRotationMidway(t *testing.T) {
 	}
 	first := raw(`{"candidates":[{"content":{"parts":[{"text":"one "}]},"continuationToken":"AQID"}]}`)
 	first.Cut = true
-	script := standin.NewScript(first, standin.Text("two"))
+	script := scripts.New(first, standin.Text("two"))
 	m, err := gemini.New(t.Context(), gemini.Config{Name: "gemini-x", Key: key, HTTPClient: standin.New(script.Answer).Client()})
 	if err != nil {
 		t.Fatal(err)
@@ -112,20 +113,20 @@ func TestKeyRotationMidway(t *testing.T) {
 	}
 }
 
-// TestKeyThatIsNone: without a key that can be sent nothing is, and the turn waits.
+// TestKeyThatIsNone: without a key that fits a header no request is sent, and the turn waits.
 func TestKeyThatIsNone(t *testing.T) {
 	for _, tt := range []struct{ name, key, want string }{
 		{"absent", "", "no such secret"},
 		{"blank", " \n", "the API key is empty"},
-		{"two lines", "hush\nhush", "the API key is empty, or holds"},
-		{"not ASCII", "hushé", "the API key is empty, or holds"},
+		{"two lines", "hush\nhush", "the API key is empty, or has"},
+		{"not ASCII", "hushé", "the API key is empty, or has"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
 			if tt.key != "" {
 				write(t, filepath.Join(dir, "gemini-api-key"), tt.key)
 			}
-			script := standin.NewScript()
+			script := scripts.New()
 			m, err := gemini.New(t.Context(), gemini.Config{Name: "gemini-x", Key: keyIn(dir), HTTPClient: standin.New(script.Answer).Client()})
 			if err != nil {
 				t.Fatal(err)
@@ -155,7 +156,7 @@ func TestKeyEndsWithTheContext(t *testing.T) {
 }
 
 // onToken makes a Model on Vertex AI whose tokens come from service.
-func onToken(t *testing.T, service http.HandlerFunc, script *standin.Script) *gemini.Model {
+func onToken(t *testing.T, service http.HandlerFunc, script *scripts.Script) *gemini.Model {
 	t.Helper()
 	login(t, service)
 	m, err := gemini.New(t.Context(), gemini.Config{
@@ -168,7 +169,7 @@ func onToken(t *testing.T, service http.HandlerFunc, script *standin.Script) *ge
 }
 
 func TestTokensAreKept(t *testing.T) {
-	script := standin.NewScript(standin.Text("a"), standin.Text("b"))
+	script := scripts.New(standin.Text("a"), standin.Text("b"))
 	m := onToken(t, (&tokens{}).ServeHTTP, script)
 	for range 2 {
 		if _, err := collect(t.Context(), m, hello()); err != nil {
@@ -177,16 +178,16 @@ func TestTokensAreKept(t *testing.T) {
 	}
 	for _, r := range script.Requests() {
 		if r.Key != "the-token-1" || r.Parent != "projects/p/locations/global" {
-			t.Errorf("asked with %s in %s, want the-token-1 in projects/p/locations/global", r.Key, r.Parent)
+			t.Errorf("requested with %s in %s, want the-token-1 in projects/p/locations/global", r.Key, r.Parent)
 		}
 	}
 }
 
-// TestTokensAreRenewed: a token that is about to expire is used while the next one is
-// fetched.
+// TestTokensAreRenewed: a token that is about to expire is used until the next one has
+// been fetched.
 func TestTokensAreRenewed(t *testing.T) {
 	var sent atomic.Value
-	m := onToken(t, (&tokens{brief: true}).ServeHTTP, standin.Record(func(_ context.Context, r standin.Request) standin.Reply {
+	m := onToken(t, (&tokens{brief: true}).ServeHTTP, scripts.Record(func(_ context.Context, r standin.Request) standin.Reply {
 		sent.Store(r.Key)
 		return standin.Text("fine")
 	}))
@@ -199,8 +200,8 @@ func TestTokensAreRenewed(t *testing.T) {
 	}
 }
 
-// TestTokenServiceFails: nothing is sent, and nothing of what the service said, or was
-// sent, is passed on.
+// TestTokenServiceFails: no request is sent, and errors quote neither the answer of the
+// token service nor the request to it.
 func TestTokenServiceFails(t *testing.T) {
 	answer := func(code int, body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -222,11 +223,11 @@ func TestTokenServiceFails(t *testing.T) {
 		{"forbidden", answer(403, ``), true, "refused (403)"},
 		{"broken", answer(500, ``), false, "answered 500"},
 		{"not JSON", answer(200, `<html>`), false, "no access token"},
-		{"no token", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{}`) }, false, "gave none"},
+		{"no token", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{}`) }, false, "has none"},
 		{"cut", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, false, "no access token"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			script := standin.NewScript()
+			script := scripts.New()
 			m := onToken(t, tt.service, script)
 			for name, err := range map[string]error{
 				"Generate": func() error { _, err := collect(t.Context(), m, hello()); return err }(),
@@ -237,7 +238,7 @@ func TestTokenServiceFails(t *testing.T) {
 					t.Errorf("%s = %v, want %q, denied %t", name, err, tt.want, tt.denied)
 				}
 				if s := fmt.Sprintf("%v %+v %#v", err, err, err); strings.Contains(s, "hush") || strings.Contains(s, "eyJ") {
-					t.Errorf("%s repeats what was sent: %s", name, s)
+					t.Errorf("the error of %s quotes the answer or the request: %s", name, s)
 				}
 			}
 
@@ -251,17 +252,17 @@ func TestTokenServiceFails(t *testing.T) {
 func TestTokenEndsWithTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	m := onToken(t, func(_ http.ResponseWriter, r *http.Request) {
-		io.Copy(io.Discard, r.Body) // the server sees the end of a request whose body was read
+		io.Copy(io.Discard, r.Body) // the server notices the end of a request only after its body was read
 		cancel()
 		<-r.Context().Done()
-	}, standin.NewScript())
+	}, scripts.New())
 	if _, err := collect(ctx, m, hello()); err != context.Canceled {
 		t.Errorf("Generate ended with %v, want context.Canceled", err)
 	}
 }
 
-// TestNoErrorHoldsTheCredential: a service, or a gateway before it, may quote all that
-// it was sent.
+// TestNoErrorHoldsTheCredential: a service, or a gateway in front of it, may quote the
+// whole request.
 func TestNoErrorHoldsTheCredential(t *testing.T) { onBoth(t, testNoErrorHoldsTheCredential) }
 
 func testNoErrorHoldsTheCredential(t *testing.T, b backend) {

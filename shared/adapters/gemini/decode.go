@@ -8,13 +8,12 @@ import (
 	"errand/shared/model"
 )
 
-// decode turns one response into a chunk without Finish; finish reason, words
-// and usage are gathered in end.
+// decode turns one response into a chunk without Finish. It collects the finish reason, its
+// message and the usage in end.
 func decode(resp *genai.GenerateContentResponse, end *model.Chunk) model.Chunk {
 	var chunk model.Chunk
 	if u := resp.UsageMetadata; u != nil {
-		// What tools that run on the service's side have read is paid for like
-		// the prompt.
+		// Input of tools that run in the service is billed like the prompt.
 		chunk.Usage = model.Usage{
 			Prompt:  u.PromptTokenCount + u.ToolUsePromptTokenCount,
 			Output:  u.CandidatesTokenCount,
@@ -37,8 +36,8 @@ func decode(resp *genai.GenerateContentResponse, end *model.Chunk) model.Chunk {
 	}
 
 	c := resp.Candidates[0]
-	// For the Gemini API genai 1.77 leaves finishMessage out, so there are words
-	// only if a later one reads it.
+	// For the Gemini API genai 1.77 omits finishMessage, so the message is empty until a
+	// later version reads it.
 	if c.FinishReason != "" && c.FinishReason != genai.FinishReasonUnspecified {
 		end.Finish, end.Reason = string(c.FinishReason), clip(c.FinishMessage)
 	}
@@ -55,8 +54,8 @@ func decode(resp *genai.GenerateContentResponse, end *model.Chunk) model.Chunk {
 	return chunk
 }
 
-// decodePart gives false for a part that says nothing, or only what the
-// service did on its own side.
+// decodePart returns false for an empty part, and for one that only describes an action
+// inside the service.
 func decodePart(p *genai.Part) (model.Part, bool) {
 	if p == nil {
 		return model.Part{}, false

@@ -12,10 +12,10 @@ import (
 	"errand/shared/model"
 )
 
-// The request as the Gemini API takes it: https://ai.google.dev/api/generate-content
-// genai's own types are not used for it because they leave out an empty text,
-// turn numbers of arguments into floats, and are converted four times on their
-// way; and what cannot be encoded they drop without a word.
+// The request of the Gemini API: https://ai.google.dev/api/generate-content
+// It does not use genai's own types. They omit an empty text, turn numbers in arguments
+// into floats, are converted four times before they are sent, and silently drop values
+// that cannot be encoded.
 type (
 	content struct {
 		Role  string `json:"role,omitempty"`
@@ -57,8 +57,8 @@ type (
 	}
 )
 
-// encode gives the configuration that makes genai send req. genai adds the
-// token with which it resumes a cut answer.
+// encode returns the configuration that makes genai send req. genai adds the token with
+// which it resumes an interrupted answer.
 func encode(req model.Request) (*genai.GenerateContentConfig, error) {
 	fields := map[string]any{}
 	if req.System != "" {
@@ -116,9 +116,9 @@ func encodeTools(tools []model.Tool) ([]tool, error) {
 	return []tool{{decls}}, nil
 }
 
-// encodePart gives nil for a part that says nothing. One that holds only a
-// signature is sent with an empty text: models end answers with such parts and
-// want them back, and a part without content is refused.
+// encodePart returns nil for an empty part. A part with only a signature is sent with an
+// empty text: models end answers with such parts and expect them back, and the service
+// refuses a part without content.
 func encodePart(p model.Part) (*part, error) {
 	out := &part{Thought: p.Thought, ThoughtSignature: p.Signature}
 	switch {
@@ -148,7 +148,7 @@ func isObject(raw json.RawMessage) bool {
 	return bytes.HasPrefix(bytes.TrimLeft(raw, " \t\r\n"), []byte("{")) && json.Valid(raw)
 }
 
-// invalid is a request that can never succeed, found before it was sent.
+// invalid reports a request that can never succeed, before it is sent.
 func invalid(format string, args ...any) *model.Error {
 	return &model.Error{Code: http.StatusBadRequest, Status: "INVALID_ARGUMENT", Message: fmt.Sprintf(format, args...)}
 }

@@ -14,13 +14,13 @@ import (
 )
 
 const (
-	maxWait    = 24 * time.Hour // longest wait believed: the age limit of a turn
-	maxMessage = 512            // bytes of the service's own words
+	maxWait    = 24 * time.Hour // the longest RetryAfter that is obeyed: the age limit of a turn
+	maxMessage = 512            // bytes of the service's own message
 )
 
-// failure says what went wrong in a call: ctx's own error if it has ended, an
-// *model.Error otherwise, such as that of the credential. genai's texts are passed on only where the service
-// wrote them; the others quote the answer.
+// failure returns the error of a call: ctx's own error if ctx has ended, otherwise an
+// *model.Error, such as the credential's. Of genai's messages it passes on only those that
+// the service wrote. The others quote the answer.
 func failure(ctx context.Context, c *call, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -47,15 +47,15 @@ func failure(ctx context.Context, c *call, err error) error {
 	return &model.Error{Message: clip(err.Error()), Err: err}
 }
 
-// answered maps an error that the service sent. The HTTP status counts, if the
-// error came with one: a gateway's body may lack the code or name another.
+// answered maps an error that the service sent. An HTTP status of 300 or more decides over
+// the code in the body, because a gateway's body may have no code or a different one.
 func answered(c *call, api genai.APIError) *model.Error {
 	code := api.Code
 	if c.status >= 300 {
 		code = c.status
 	}
-	// A wrong key comes as 400 INVALID_ARGUMENT, which would read as the
-	// sender's fault: https://ai.google.dev/gemini-api/docs/troubleshooting
+	// The service answers 400 INVALID_ARGUMENT to a wrong key, which would blame the
+	// sender: https://ai.google.dev/gemini-api/docs/troubleshooting
 	if code == http.StatusBadRequest && detail(api, "reason") == "API_KEY_INVALID" {
 		code = http.StatusUnauthorized
 	}
@@ -67,7 +67,7 @@ func answered(c *call, api genai.APIError) *model.Error {
 	}
 }
 
-// blot takes the key or the token out of words of the service.
+// blot removes the key or the token from a message of the service.
 func (c *call) blot(s string) string {
 	if c.secret == "" {
 		return s
@@ -84,8 +84,8 @@ func retryAfter(api genai.APIError) time.Duration {
 	return min(d, maxWait)
 }
 
-// detail finds a field of an error's details; only google.rpc.RetryInfo has a
-// retryDelay, and only google.rpc.ErrorInfo a reason.
+// detail finds a field in an error's details. Only google.rpc.RetryInfo has a retryDelay,
+// and only google.rpc.ErrorInfo has a reason.
 func detail(api genai.APIError, field string) string {
 	for _, d := range api.Details {
 		if s, ok := d[field].(string); ok {

@@ -1,11 +1,11 @@
-// Package gemini is the language model behind the Gemini API with a key, or behind
-// Vertex AI with the identity of the program: it implements model.Model with Google's
-// genai client, for Google's own services or anything else that speaks the same API.
+// Package gemini calls a language model at the Gemini API with a key, or at Vertex AI with
+// the identity of the program. It implements model.Model with Google's genai client, for
+// Google's own services and for others that speak the same API.
 //
-// It makes no retries: the turn decides what follows a failed step. No environment
-// variable changes which model is asked, where, or with which key; application default
-// credentials alone are found as Google's libraries find them everywhere. It sets no
-// sampling parameters; Google deprecates them from Gemini 3.6 on.
+// It does not retry: the turn decides how to continue after a failed step. No environment
+// variable changes the model, the service or the key. The one exception is application
+// default credentials, which Google's libraries find in their usual places. The package
+// sets no sampling parameters, because Google deprecates them from Gemini 3.6 on.
 package gemini
 
 import (
@@ -23,28 +23,28 @@ import (
 	"errand/shared/secret"
 )
 
-// googleURL is where Google serves the Gemini API. It is always given to the
-// genai client, which would ask GOOGLE_GEMINI_BASE_URL otherwise.
+// googleURL is the address of the Gemini API at Google. The genai client always gets it,
+// because it would otherwise read GOOGLE_GEMINI_BASE_URL.
 const googleURL = "https://generativelanguage.googleapis.com/"
 
-// names are the model names that fit a URL path as they are; genai takes the
-// prefixes "models/" and "tunedModels/" too.
+// names matches the model names that fit a URL path unchanged. genai also accepts the
+// prefixes "models/" and "tunedModels/".
 var names = regexp.MustCompile(`^((models|tunedModels)/)?[A-Za-z0-9][A-Za-z0-9._-]*$`)
 
-// Config says which model to talk to. Name is required, and Key or Vertex.
+// Config names the model and its service. Name is required, and Key or Vertex.
 type Config struct {
 	Name string // of the model, for example gemini-3.6-flash
 
-	// Key gives the key of the Gemini API. It is asked at every request, so that a
-	// rotated key is seen, and the key is sent in a header, never in a URL.
+	// Key returns the key of the Gemini API. It is called for every request, so that a
+	// rotated key takes effect. The key is sent in a header, never in a URL.
 	Key func(context.Context) (secret.Value, error)
 
-	Vertex     *Vertex      // ask Vertex AI instead, with application default credentials
+	Vertex     *Vertex      // call Vertex AI instead, with application default credentials
 	BaseURL    string       // of a service that speaks the same API; empty: Google's
-	HTTPClient *http.Client // whose Transport carries the requests; nil: the default one
+	HTTPClient *http.Client // its Transport carries the requests; nil: the default client
 }
 
-// Model is a model behind the Gemini API or Vertex AI.
+// Model is a model at the Gemini API or Vertex AI.
 type Model struct {
 	name   string
 	vertex bool
@@ -53,9 +53,9 @@ type Model struct {
 
 var _ model.Model = (*Model)(nil)
 
-// New makes a Model. It does not reach for the model's service; see Check. With Vertex
-// it looks for credentials, which on a machine without any takes until it is clear that
-// there is no metadata server.
+// New makes a Model. It does not call the model's service; see Check. With Vertex it looks
+// for credentials. On a machine without credentials this takes until the search for a
+// metadata server times out.
 func New(ctx context.Context, c Config) (*Model, error) {
 	config, who, err := c.backend(ctx)
 	if err != nil {
@@ -67,19 +67,20 @@ func New(ctx context.Context, c Config) (*Model, error) {
 	if u, err := url.Parse(config.HTTPOptions.BaseURL); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
 		return nil, errors.New("gemini: the base URL is not an http or https URL with a host")
 	}
-	// genai knows neither keys that change nor our limits. Its own key is a word that
-	// the transport replaces; with it genai looks for no key in the environment.
+	// genai supports neither keys that change nor our limits, so the transport does. The
+	// transport replaces genai's own key, which only keeps genai from reading one from the
+	// environment.
 	config.APIKey = "unused"
 	config.HTTPClient = guarded(c.HTTPClient, who)
 	client, err := genai.NewClient(ctx, &config)
 	if err != nil {
-		// genai's text holds the whole configuration, so it is not passed on.
+		// genai's message quotes the whole configuration, so it is not passed on.
 		return nil, errors.New("gemini: the client refused its configuration")
 	}
 	return &Model{name: c.Name, vertex: c.Vertex != nil, client: client}, nil
 }
 
-// backend gives what genai must know of the service, and who asks it.
+// backend returns genai's configuration for the service, and the credential to call it with.
 func (c Config) backend(ctx context.Context) (genai.ClientConfig, credential, error) {
 	if c.Vertex != nil {
 		return c.Vertex.backend(ctx, c.Name)
@@ -96,15 +97,15 @@ func (c Config) backend(ctx context.Context) (genai.ClientConfig, credential, er
 	}, keyCredential(c.Key), nil
 }
 
-// Name gives the model's name as configured.
+// Name returns the model's name as configured.
 func (m *Model) Name() string { return m.name }
 
-// Check sees that the model can be used, without generating anything and free of
-// charge. With a key it fetches the model's description (models.get), which says too
-// whether the model generates content at all. On Vertex AI that is a right of its own,
-// which the program needs for nothing else; counting the tokens of one word needs what
-// generating needs (aiplatform.endpoints.predict), so it sees the rights as well.
-// What is wrong comes back as an *model.Error.
+// Check tests whether the model can be used, without generating content and free of
+// charge. With a key it fetches the model's description (models.get), which also says
+// whether the model generates content. On Vertex AI the description needs a permission of
+// its own that the program needs nowhere else. Counting the tokens of one word needs the
+// permission that generating needs (aiplatform.endpoints.predict), so Check counts there
+// and tests the permission too. Its errors are *model.Error.
 func (m *Model) Check(ctx context.Context) error {
 	ctx, call := withCall(ctx)
 	if m.vertex {

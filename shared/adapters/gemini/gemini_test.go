@@ -16,6 +16,7 @@ import (
 
 	"errand/shared/adapters/gemini"
 	"errand/shared/adapters/standin"
+	"errand/shared/lab/scripts"
 	"errand/shared/model"
 )
 
@@ -23,7 +24,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// TestEnvironment: no variable that genai knows changes key, backend or host.
+// TestEnvironment: no variable that genai reads changes the key, the service or the host.
 func TestEnvironment(t *testing.T) {
 	for _, v := range []string{"GOOGLE_API_KEY", "GEMINI_API_KEY", "GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_LOCATION", "GOOGLE_CLOUD_REGION"} {
 		t.Setenv(v, "stray")
@@ -76,7 +77,7 @@ func TestConfig(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		config gemini.Config
-		want   string // in the error; empty: none
+		want   string // in the error; empty: no error
 	}{
 		{"minimal", gemini.Config{Name: "gemini-3.6-flash", Key: key}, ""},
 		{"prefix", gemini.Config{Name: "models/gemini-3.6-flash", Key: key}, ""},
@@ -139,27 +140,27 @@ func testErrors(t *testing.T, b backend) {
 		reply standin.Reply
 		want  *model.Error
 	}{
-		{"throttled", standin.Throttle(37 * time.Second), &model.Error{Code: 429, Status: "RESOURCE_EXHAUSTED", Message: "quota exceeded", RetryAfter: 37 * time.Second}},
-		{"throttled without a delay", standin.Throttle(0), &model.Error{Code: 429, Status: "RESOURCE_EXHAUSTED", Message: "quota exceeded"}},
+		{"throttled", scripts.Throttle(37 * time.Second), &model.Error{Code: 429, Status: "RESOURCE_EXHAUSTED", Message: "quota exceeded", RetryAfter: 37 * time.Second}},
+		{"throttled without a delay", scripts.Throttle(0), &model.Error{Code: 429, Status: "RESOURCE_EXHAUSTED", Message: "quota exceeded"}},
 		{"fraction", delay("1.5s"), throttled(1500 * time.Millisecond)},
 		{"far too long", delay("99999999s"), throttled(24 * time.Hour)},
 		{"overflow", delay("99999999999999999999s"), throttled(0)},
 		{"negative", delay("-3s"), throttled(0)},
 		{"not a duration", delay("soon"), throttled(0)},
 		{"not a string", delay(37), throttled(0)},
-		{"bad request", standin.Fail(400, "INVALID_ARGUMENT", "no"), &model.Error{Code: 400, Status: "INVALID_ARGUMENT", Message: "no"}},
+		{"bad request", scripts.Fail(400, "INVALID_ARGUMENT", "no"), &model.Error{Code: 400, Status: "INVALID_ARGUMENT", Message: "no"}},
 		{"wrong key", details(400, "INVALID_ARGUMENT", badKey), &model.Error{Code: 401, Status: "INVALID_ARGUMENT", Message: "m"}},
-		{"unauthorized", standin.Fail(401, "UNAUTHENTICATED", "no"), &model.Error{Code: 401, Status: "UNAUTHENTICATED", Message: "no"}},
-		{"forbidden", standin.Fail(403, "PERMISSION_DENIED", "key "+b.secret+" may not"), &model.Error{Code: 403, Status: "PERMISSION_DENIED", Message: "key [key] may not"}},
-		{"not found", standin.Fail(404, "NOT_FOUND", "no"), &model.Error{Code: 404, Status: "NOT_FOUND", Message: "no"}},
-		{"broken", standin.Fail(500, "INTERNAL", "oops"), &model.Error{Code: 500, Status: "INTERNAL", Message: "oops"}},
+		{"unauthorized", scripts.Fail(401, "UNAUTHENTICATED", "no"), &model.Error{Code: 401, Status: "UNAUTHENTICATED", Message: "no"}},
+		{"forbidden", scripts.Fail(403, "PERMISSION_DENIED", "key "+b.secret+" may not"), &model.Error{Code: 403, Status: "PERMISSION_DENIED", Message: "key [key] may not"}},
+		{"not found", scripts.Fail(404, "NOT_FOUND", "no"), &model.Error{Code: 404, Status: "NOT_FOUND", Message: "no"}},
+		{"broken", scripts.Fail(500, "INTERNAL", "oops"), &model.Error{Code: 500, Status: "INTERNAL", Message: "oops"}},
 		{"error in the stream", raw(`{"candidates":[{"content":{"parts":[{"text":"a"}]}}]}`, `{"error":{"code":503,"status":"UNAVAILABLE","message":"busy"}}`),
 			&model.Error{Code: 503, Status: "UNAVAILABLE", Message: "busy"}},
 		{"error outside an event", standin.Reply{Raw: `{"error":{"code":503,"status":"UNAVAILABLE","message":"busy"}}`},
 			&model.Error{Code: 503, Status: "UNAVAILABLE", Message: "busy"}},
-		{"cut in mid-rune", standin.CutMidRune("a"), &model.Error{Message: "unexpected EOF", Err: io.ErrUnexpectedEOF}},
+		{"cut in mid-rune", scripts.CutMidRune("a"), &model.Error{Message: "unexpected EOF", Err: io.ErrUnexpectedEOF}},
 		{"cut after the finish", cut, &model.Error{Message: "unexpected EOF", Err: io.ErrUnexpectedEOF}},
-		{"ends in mid-rune", standin.Reply{Raw: standin.CutMidRune("").Raw}, malformed()},
+		{"ends in mid-rune", standin.Reply{Raw: scripts.CutMidRune("").Raw}, malformed()},
 		{"not JSON", raw(`{"secret words`), malformed()},
 		{"not an event", standin.Reply{Raw: "<html>secret words</html>\n\n"}, malformed()},
 		{"null candidate", raw(`{"candidates":[null]}`), malformed()},
@@ -170,7 +171,7 @@ func testErrors(t *testing.T, b backend) {
 
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := collect(t.Context(), b.asking(t, standin.New(standin.NewScript(tt.reply).Answer)), hello())
+			_, err := collect(t.Context(), b.asking(t, standin.New(scripts.New(tt.reply).Answer)), hello())
 			var got *model.Error
 			if !errors.As(err, &got) {
 				t.Fatalf("Generate ended with %v, want an *model.Error", err)
@@ -179,17 +180,17 @@ func testErrors(t *testing.T, b backend) {
 				t.Errorf("Generate (-want +got):\n%s", diff)
 			}
 			if tt.want.Err != nil && !errors.Is(got, tt.want.Err) {
-				t.Errorf("Generate = %v, want one that wraps %v", got, tt.want.Err)
+				t.Errorf("Generate = %v, want an error that wraps %v", got, tt.want.Err)
 			}
 		})
 	}
 }
 
 func malformed() *model.Error {
-	return &model.Error{Message: "the answer is not what the Gemini API sends"}
+	return &model.Error{Message: "the answer does not have the form of the Gemini API"}
 }
 
-// TestStatusCounts: what a gateway answers for the service may be anything.
+// TestStatusCounts: a gateway may answer for the service with any body.
 func TestStatusCounts(t *testing.T) { onBoth(t, testStatusCounts) }
 
 func testStatusCounts(t *testing.T, b backend) {
@@ -232,12 +233,12 @@ func testStatusCounts(t *testing.T, b backend) {
 	}
 }
 
-// TestSocket: over a real connection a cut stream and a service that is not
-// there look the same as in memory.
+// TestSocket: an interrupted stream and an absent service give the same errors over a real
+// connection as in memory.
 func TestSocket(t *testing.T) { onBoth(t, testSocket) }
 
 func testSocket(t *testing.T, b backend) {
-	script := standin.NewScript(standin.Text("a", "b"), standin.CutMidRune("a"))
+	script := scripts.New(standin.Text("a", "b"), scripts.CutMidRune("a"))
 	srv := httptest.NewServer(standin.New(script.Answer))
 	m := b.model(t, gemini.Config{BaseURL: srv.URL})
 	if got, err := collect(t.Context(), m, hello()); err != nil || len(got) != 3 {
@@ -254,8 +255,8 @@ func testSocket(t *testing.T, b backend) {
 	}
 }
 
-// TestInvalidRequest: what cannot be sent is refused, and does not become
-// another request.
+// TestInvalidRequest: a request that cannot be encoded is refused, and no other request is
+// sent in its place.
 func TestInvalidRequest(t *testing.T) { onBoth(t, testInvalidRequest) }
 
 func testInvalidRequest(t *testing.T, b backend) {
@@ -272,7 +273,7 @@ func testInvalidRequest(t *testing.T, b backend) {
 		"schema is cut":        schema,
 	} {
 		t.Run(name, func(t *testing.T) {
-			script := standin.NewScript()
+			script := scripts.New()
 			_, err := collect(t.Context(), b.asking(t, standin.New(script.Answer)), req)
 			var got *model.Error
 			if !errors.As(err, &got) || !got.Invalid() || !strings.Contains(got.Message, " f ") || len(script.Requests()) > 0 {
@@ -292,12 +293,12 @@ func testCheck(t *testing.T, b backend) {
 		code   int
 	}{
 		{"fine", standin.Reply{}, false, 0},
-		{"wrong name", standin.Fail(404, "NOT_FOUND", "no such model"), true, 404},
+		{"wrong name", scripts.Fail(404, "NOT_FOUND", "no such model"), true, 404},
 		{"wrong key", standin.Reply{Error: &genai.APIError{Code: 400, Details: []map[string]any{{"reason": "API_KEY_INVALID"}}}}, true, 401},
-		{"overloaded", standin.Fail(503, "UNAVAILABLE", "busy"), false, 503},
+		{"overloaded", scripts.Fail(503, "UNAVAILABLE", "busy"), false, 503},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			script := standin.Record(func(context.Context, standin.Request) standin.Reply { return tt.reply })
+			script := scripts.Record(func(context.Context, standin.Request) standin.Reply { return tt.reply })
 			err := b.asking(t, standin.New(script.Answer)).Check(t.Context())
 			var got *model.Error
 
@@ -322,7 +323,7 @@ func testCheck(t *testing.T, b backend) {
 	}
 }
 
-// TestCheckKind: a model that makes no text is the wrong model.
+// TestCheckKind: Check refuses a model that generates no text.
 func TestCheckKind(t *testing.T) {
 	client := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 		body := `{"name":"models/gemini-x","supportedGenerationMethods":["embedContent"]}`

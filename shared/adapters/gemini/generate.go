@@ -10,11 +10,11 @@ import (
 	"errand/shared/model"
 )
 
-var errMalformed = errors.New("the answer is not what the Gemini API sends")
+var errMalformed = errors.New("the answer does not have the form of the Gemini API")
 
-// Generate streams the answer to req, as [model.Model] says. Finish comes in a
-// chunk of its own after the service has ended the stream, so that it really
-// is the last: some models name a reason in more than one chunk.
+// Generate streams the answer to req, as [model.Model] says. Finish has its own chunk, after
+// the service has ended the stream. So it really comes last, although some models name a
+// reason in more than one chunk.
 func (m *Model) Generate(ctx context.Context, req model.Request) iter.Seq2[model.Chunk, error] {
 	return func(yield func(model.Chunk, error) bool) {
 		config, err := encode(req)
@@ -56,14 +56,14 @@ func (m *Model) Generate(ctx context.Context, req model.Request) iter.Seq2[model
 		case end.Finish != model.FinishNone:
 			yield(end, nil)
 		case ctx.Err() != nil:
-			// A body that is closed because of ctx may look like a complete one.
+			// A body that was closed because ctx ended may look complete.
 			yield(model.Chunk{}, ctx.Err())
 		}
 	}
 }
 
-// guardedNext takes the next response. genai's converters assert the types of
-// what they read, so an answer of another shape makes them panic.
+// guardedNext returns the next response. genai's converters use type assertions, so they
+// panic at an answer of another form.
 func guardedNext(next func() (*genai.GenerateContentResponse, error, bool)) (resp *genai.GenerateContentResponse, err error, ok bool) {
 	defer func() {
 		if recover() != nil {

@@ -20,6 +20,7 @@ import (
 	"errand/shared/adapters/gemini"
 	"errand/shared/adapters/standin"
 	"errand/shared/lab/conformance"
+	"errand/shared/lab/scripts"
 	"errand/shared/model"
 )
 
@@ -28,7 +29,7 @@ func hello() model.Request {
 	return model.Request{History: []model.Content{{Role: model.RoleUser, Parts: []model.Part{{Text: "hello"}}}}}
 }
 
-// collect gathers an answer up to its end or its error.
+// collect reads an answer up to its end or its error.
 func collect(ctx context.Context, m *gemini.Model, req model.Request) (chunks []model.Chunk, err error) {
 	for chunk, err := range m.Generate(ctx, req) {
 		if err != nil {
@@ -85,17 +86,17 @@ func testGenerate(t *testing.T, b backend) {
 			`{"candidates":[{"content":{"parts":[{"text":"b"}]},"finishReason":"STOP"}]}`),
 			[]model.Chunk{text("a"), text("b"), {Finish: model.FinishStop}}},
 		{"stopped by a filter", raw(`{"candidates":[{"finishReason":"RECITATION"}]}`), []model.Chunk{{Finish: "RECITATION"}}},
-		{"max tokens", standin.Finish("MAX_TOKENS", "half a"),
+		{"max tokens", scripts.Finish("MAX_TOKENS", "half a"),
 			[]model.Chunk{
 				{Parts: []model.Part{{Text: "half a"}}, Usage: model.Usage{Prompt: 1, Output: 2}},
 				{Finish: model.FinishMaxTokens, Usage: model.Usage{Prompt: 1, Output: 2}},
 			}},
-		{"safety", standin.Finish("SAFETY"),
+		{"safety", scripts.Finish("SAFETY"),
 			[]model.Chunk{
 				{Usage: model.Usage{Prompt: 1, Output: 1}},
 				{Finish: "SAFETY", Usage: model.Usage{Prompt: 1, Output: 1}},
 			}},
-		{"blocked prompt", standin.Block("PROHIBITED_CONTENT"),
+		{"blocked prompt", scripts.Block("PROHIBITED_CONTENT"),
 			[]model.Chunk{
 				{Usage: model.Usage{Prompt: 1}},
 				{Finish: model.FinishBlocked, Reason: "PROHIBITED_CONTENT", Usage: model.Usage{Prompt: 1}},
@@ -108,7 +109,7 @@ func testGenerate(t *testing.T, b backend) {
 
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := collect(t.Context(), b.asking(t, standin.New(standin.NewScript(tt.reply).Answer)), hello())
+			got, err := collect(t.Context(), b.asking(t, standin.New(scripts.New(tt.reply).Answer)), hello())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -122,7 +123,7 @@ func testGenerate(t *testing.T, b backend) {
 func TestRequestAsSent(t *testing.T) { onBoth(t, testRequestAsSent) }
 
 func testRequestAsSent(t *testing.T, b backend) {
-	script := standin.NewScript(standin.Text("ok"))
+	script := scripts.New(standin.Text("ok"))
 	m := b.asking(t, standin.New(script.Answer))
 
 	req := model.Request{
@@ -177,14 +178,14 @@ func parse(t *testing.T, b []byte) (v any) {
 	return v
 }
 
-// TestResume: a stream that is cut after a continuation token goes on where it
-// was, within the same step.
+// TestResume: a stream that breaks after a continuation token is resumed at that point,
+// within the same step.
 func TestResume(t *testing.T) { onBoth(t, testResume) }
 
 func testResume(t *testing.T, b backend) {
 	first := raw(`{"candidates":[{"content":{"parts":[{"text":"one "}]},"continuationToken":"AQID"}]}`)
 	first.Cut = true
-	script := standin.NewScript(first, standin.Text("two"))
+	script := scripts.New(first, standin.Text("two"))
 	got, err := collect(t.Context(), b.asking(t, standin.New(script.Answer)), hello())
 	if err != nil || len(got) != 3 || got[0].Parts[0].Text+got[1].Parts[0].Text != "one two" || got[2].Finish != model.FinishStop {
 		t.Errorf("Generate = %+v, %v, want one, two, STOP", got, err)
@@ -195,8 +196,8 @@ func testResume(t *testing.T, b backend) {
 	}
 }
 
-// TestCancel: wherever the service hangs, cancelling ends the step with ctx's
-// error, and the service sees it.
+// TestCancel: wherever the service hangs, cancelling ends the step with ctx's error and
+// ends the request at the service.
 func TestCancel(t *testing.T) { onBoth(t, testCancel) }
 
 func testCancel(t *testing.T, b backend) {
@@ -248,8 +249,8 @@ func testCancel(t *testing.T, b backend) {
 	}
 }
 
-// TestCancelClean: a body that is closed because of the cancel may end without
-// an error, and is not an answer then.
+// TestCancelClean: a body that is closed because of the cancel may end without an error.
+// It does not count as an answer.
 func TestCancelClean(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	client := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
@@ -283,7 +284,7 @@ func testBreak(t *testing.T, b backend) {
 	<-ended
 }
 
-// TestTooLarge: an answer without end is an error, and never much memory.
+// TestTooLarge: an endless answer is an error and never takes much memory.
 func TestTooLarge(t *testing.T) { onBoth(t, testTooLarge) }
 
 func testTooLarge(t *testing.T, b backend) {
@@ -296,7 +297,7 @@ func testTooLarge(t *testing.T, b backend) {
 		before string
 		piece  []byte
 		code   int
-		alloc  uint64 // MiB in all; those of many chunks are not held together
+		alloc  uint64 // MiB in all; many chunks are not in memory at the same time
 	}{
 		{"one chunk", 200, `data: {"candidates":[{"content":{"parts":[{"text":"`, mib, 0, 64},
 		{"many chunks", 200, "", bytes.Repeat(event, 4), 0, 512},
@@ -335,8 +336,8 @@ func testTooLarge(t *testing.T, b backend) {
 	}
 }
 
-// TestConstruction: the client is made at every start, of which all of it has
-// 30 ms. The cheapest of a few counts, for garbage of other tests may be collected beside.
+// TestConstruction: every start makes the client, and a whole start has 30 ms. The cheapest
+// of a few runs counts, because the garbage of other tests may be collected meanwhile.
 func TestConstruction(t *testing.T) { onBoth(t, testConstruction) }
 
 func testConstruction(t *testing.T, b backend) {
@@ -357,15 +358,15 @@ func testConstruction(t *testing.T, b backend) {
 func TestStandardLoggerIsSilent(t *testing.T) { onBoth(t, testStandardLoggerIsSilent) }
 
 func testStandardLoggerIsSilent(t *testing.T, b backend) {
-	t.Setenv("GEMINI_API_KEY", "stray") // beside Vertex AI genai would say that it passes it over
+	t.Setenv("GEMINI_API_KEY", "stray") // with Vertex AI genai would log that it ignores the key
 	var out bytes.Buffer
 	old := log.Writer()
 	log.SetOutput(&out)
 	defer log.SetOutput(old)
 	cut := standin.Text("a")
 	cut.Cut = true
-	for _, reply := range []standin.Reply{cut, standin.CutMidRune("a"), standin.Reply{Raw: strings.Repeat("x", 5<<20)}, raw(`{`)} {
-		if _, err := collect(t.Context(), b.asking(t, standin.New(standin.NewScript(reply).Answer)), hello()); err == nil {
+	for _, reply := range []standin.Reply{cut, scripts.CutMidRune("a"), standin.Reply{Raw: strings.Repeat("x", 5<<20)}, raw(`{`)} {
+		if _, err := collect(t.Context(), b.asking(t, standin.New(scripts.New(reply).Answer)), hello()); err == nil {
 			t.Error("Generate gave no error")
 		}
 	}
@@ -374,8 +375,8 @@ func testStandardLoggerIsSilent(t *testing.T, b backend) {
 	}
 }
 
-// FuzzAnswer: whatever a service sends, a step ends, and in one of the ways
-// the port knows.
+// FuzzAnswer: with any bytes from the service a step ends, and in one of the ways that the
+// port describes.
 func FuzzAnswer(f *testing.F) {
 	for _, s := range []string{
 		"data: {}\n\n", "data: null\n\n", "data: {\"candidates\":[null]}\r\n\r\n", "{\"error\":{\"code\":-1}}", ": ping\n\n",
@@ -384,7 +385,7 @@ func FuzzAnswer(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		// Every request is answered alike, so resuming must come to an end too.
+		// Every request gets the same answer, so resuming must end too.
 		m := withKey.asking(t, standin.New(func(context.Context, standin.Request) standin.Reply { return standin.Reply{Raw: body} }))
 		chunks, err := collect(t.Context(), m, hello())
 		var failed *model.Error
@@ -399,8 +400,8 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-// TestResumeForever: a service that never finishes, but always makes progress,
-// is stopped by what it has sent in all.
+// TestResumeForever: the limit on all bytes of a step stops a service that never finishes
+// but always makes progress.
 func TestResumeForever(t *testing.T) {
 	asked := 0
 	m := withKey.asking(t, standin.New(func(context.Context, standin.Request) standin.Reply {

@@ -8,24 +8,24 @@ import (
 	"net/http"
 )
 
-// Limits on what a service may send. A record holds less than 1 MiB, so no
-// useful answer comes near them; genai itself would gather 256 MiB for a
-// single event and decode it four times over.
+// Limits on the answers of a service. A record holds less than 1 MiB, so no useful answer
+// comes near them. genai alone would buffer 256 MiB for a single event and decode it four
+// times.
 const (
 	maxAnswer = 16 << 20 // bytes of one step, resumed streams included
 	maxEvent  = 4 << 20  // bytes without a line end: one event of a stream
-	maxError  = 64 << 10 // bytes of an error's body; the rest is cut off
+	maxError  = 64 << 10 // bytes of an error's body; the rest is not read
 )
 
 var errTooLarge = errors.New("the answer is too large")
 
-// A call is what the transport learns about one step, which genai does not
-// tell: it belongs to one goroutine.
+// A call holds the facts about one step that the transport sees and genai does not report.
+// It belongs to one goroutine.
 type call struct {
 	status int    // of the last response
 	cut    error  // why the last body ended early
-	left   int64  // bytes that may still come
-	secret string // key or token of the last request, which no error may hold
+	left   int64  // bytes that the service may still send
+	secret string // key or token of the last request; no error may contain it
 }
 
 type callKey struct{}
@@ -35,8 +35,8 @@ func withCall(ctx context.Context) (context.Context, *call) {
 	return context.WithValue(ctx, callKey{}, c), c
 }
 
-// guarded gives a client that says who is asking, obeys the limits and follows no
-// redirect: whoever is redirected to would be sent the key or the token.
+// guarded returns a client that sends the credential, obeys the limits and follows no
+// redirect: its target would receive the key or the token.
 func guarded(c *http.Client, who credential) *http.Client {
 	g := http.Client{}
 	if c != nil {
@@ -72,7 +72,7 @@ func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
 
 	c.cut, c.secret = nil, value
 	r = r.Clone(r.Context())
-	r.Header.Del(keyHeader) // genai's, which is none
+	r.Header.Del(keyHeader) // genai's, which is not a real key
 	r.Header.Set(g.who.header, g.who.prefix+value)
 	resp, err := g.next.RoundTrip(r)
 	if err != nil {
@@ -89,8 +89,8 @@ func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// A body ends, for genai, without an error: genai prints read errors on the
-// standard logger. The call keeps the error instead.
+// A body hides read errors from genai, which would print them on the standard logger. The
+// call keeps the error instead.
 type body struct {
 	io.ReadCloser
 	call *call

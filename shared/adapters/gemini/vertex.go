@@ -11,18 +11,18 @@ import (
 	"google.golang.org/genai"
 )
 
-// Vertex says where on Vertex AI the model is asked. Both are required; who asks is
-// found in the application default credentials.
+// Vertex names the place of the model on Vertex AI. Both fields are required. The
+// application default credentials identify the caller.
 type Vertex struct {
-	Project  string // GOOGLE_CLOUD_PROJECT: the project that asks, and pays
+	Project  string // GOOGLE_CLOUD_PROJECT: the project that calls the model and pays
 	Location string // GOOGLE_CLOUD_LOCATION: global, us, eu, or a region that has the model
 }
 
-// login says how to come by credentials, and how to renew them.
+// login is the remedy for missing or refused credentials.
 const login = "run `gcloud auth application-default login`, or on Google Cloud let the service run as a service account that may use Vertex AI"
 
-// A project and a location become parts of a path, and the location one of the host
-// that is sent a token, so they are nothing but names.
+// The project and the location become parts of a path, and the location also a part of the
+// host that receives a token. So both must be plain names.
 var (
 	vertexNames = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 	projects    = regexp.MustCompile(`^[a-z0-9][a-z0-9.:-]*$`) // a domain's project: example.com:name
@@ -57,7 +57,7 @@ func (v Vertex) backend(ctx context.Context, name string) (none genai.ClientConf
 	}
 
 	headers := http.Header{}
-	if quota != "" { // of people's own credentials, which belong to no project
+	if quota != "" { // credentials of a person, which belong to no project
 		headers.Set("X-Goog-User-Project", quota)
 	}
 
@@ -69,8 +69,8 @@ func (v Vertex) backend(ctx context.Context, name string) (none genai.ClientConf
 	}, tokenCredential(found), nil
 }
 
-// url is where Google serves the location. It is always given to the genai client,
-// which would ask GOOGLE_VERTEX_BASE_URL otherwise.
+// url is the address of the location at Google. The genai client always gets it, because it
+// would otherwise read GOOGLE_VERTEX_BASE_URL.
 // https://cloud.google.com/vertex-ai/generative-ai/docs/learn/locations
 func (v Vertex) url() string {
 	switch v.Location {

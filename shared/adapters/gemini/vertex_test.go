@@ -17,11 +17,12 @@ import (
 
 	"errand/shared/adapters/gemini"
 	"errand/shared/adapters/standin"
+	"errand/shared/lab/scripts"
 )
 
-// TestMain lets the test binary be a program that asks Vertex AI once, with nothing but
-// the environment it is given: what Google's libraries find out about the machine they
-// keep for the life of a process.
+// TestMain lets the test binary act as a program that calls Vertex AI once, in the
+// environment of its parent. A process of its own is necessary because Google's libraries
+// cache their findings about the machine until the process ends.
 func TestMain(m *testing.M) {
 	if base := os.Getenv("ERRAND_TEST_ASK"); base != "" {
 		m, err := gemini.New(context.Background(), gemini.Config{Name: "gemini-x", BaseURL: base, Vertex: &gemini.Vertex{Project: "p", Location: "global"}})
@@ -34,10 +35,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestWhereCredentialsAreFound goes through the places in their order.
+// TestWhereCredentialsAreFound tries the places in their order.
 func TestWhereCredentialsAreFound(t *testing.T) {
 	asked := make(chan [2]string, 1) // token and quota project
-	script := standin.NewScript()
+	script := scripts.New()
 	service := standin.New(script.Answer)
 	vertex := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked <- [2]string{r.Header.Get("Authorization"), r.Header.Get("X-Goog-User-Project")}

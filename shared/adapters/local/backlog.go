@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// A key says which waiting jobs are one: the same path and task, and the same
-// time when that still lies ahead. The time is part of it because a wake-up
-// delivered early finds nothing to do and would then be missing. The zero key
-// equals nothing, not even itself.
+// A key identifies jobs that are coalesced while they wait: jobs with the same path and
+// task, and with the same time if it lies in the future. The time is part of the key because
+// a wake-up that is delivered early finds nothing to do, and would be missing later. The
+// zero key equals no key, not even itself.
 type key struct {
 	path, task string
-	at         int64 // Unix nanoseconds, 0 from when the time has come
+	at         int64 // Unix nanoseconds; 0 as soon as the time has come
 }
 
 // An item is one delivery that waits or runs.
@@ -19,13 +19,13 @@ type item[M parcel] struct {
 	msg  M
 	key  key
 	try  try
-	next *item[M] // in the line
-	pos  int      // in the agenda; -1: in the line or running
+	next *item[M] // the next one in the line
+	pos  int      // index in the agenda; -1: in the line or running
 }
 
-// A backlog holds what waits: a line of what may go now, first in first out,
-// and an agenda of what has a time. A sweep therefore runs behind the whole
-// line (R10). It is not safe for concurrent use: its lane locks.
+// A backlog holds the waiting deliveries: a first-in, first-out line of those that may start
+// now, and an agenda of those with a time in the future. A sweep therefore runs behind the
+// whole line (R10). A backlog is not safe for concurrent use: its lane locks.
 type backlog[M parcel] struct {
 	head, tail *item[M]
 	agenda     agenda[M]
@@ -40,10 +40,9 @@ func (b *backlog[M]) find(k key) *item[M] {
 	return b.index[k]
 }
 
-// covers reports whether something that waits will do what it was added for.
-// A job in its backoff does it too, and does it now: the hint says that
-// something has changed, and under the name of the job that failed a turn can
-// take its own lease over (R3).
+// covers reports whether a waiting delivery already does the work of it. A job in its
+// backoff counts, and loses its backoff: the new hint says that the record has changed, and
+// under the name of the failed job a turn can take over its own lease (R3).
 func (b *backlog[M]) covers(it *item[M]) bool {
 	old := b.find(it.key)
 	if old == nil {
@@ -56,7 +55,7 @@ func (b *backlog[M]) covers(it *item[M]) bool {
 	return true
 }
 
-// put adds an item: to the line when its time has come, else to the agenda.
+// put adds an item: to the line if its time has come, else to the agenda.
 func (b *backlog[M]) put(it *item[M], now time.Time) {
 	b.size++
 	if it.key != (key{}) {
@@ -69,7 +68,7 @@ func (b *backlog[M]) put(it *item[M], now time.Time) {
 	b.enqueue(it)
 }
 
-// pop takes the first of the line, or returns nil.
+// pop removes and returns the first item of the line, or returns nil.
 func (b *backlog[M]) pop() *item[M] {
 	it := b.head
 	if it == nil {
@@ -84,8 +83,8 @@ func (b *backlog[M]) pop() *item[M] {
 	return it
 }
 
-// promote moves what has its time by now to the end of the line; what is
-// covered there is dropped.
+// promote moves the items whose time has come from the agenda to the end of the line. It
+// drops an item that another one covers.
 func (b *backlog[M]) promote(now time.Time) {
 	for len(b.agenda) > 0 && !b.agenda[0].try.at.After(now) {
 		it := heap.Pop(&b.agenda).(*item[M])

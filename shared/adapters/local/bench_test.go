@@ -9,7 +9,7 @@ import (
 	"errand/shared/queue"
 )
 
-// BenchmarkAddAndDeliver: one job at a time, each awaited, through a mux.
+// BenchmarkAddAndDeliver delivers one job at a time through a mux and waits for each.
 func BenchmarkAddAndDeliver(b *testing.B) {
 	delivered := make(chan struct{}, 1)
 	mux := http.NewServeMux()
@@ -28,7 +28,7 @@ func BenchmarkAddAndDeliver(b *testing.B) {
 	shutB(b, q)
 }
 
-// BenchmarkThroughput: 8,192 jobs at a time, awaited together.
+// BenchmarkThroughput delivers 8,192 jobs at a time and waits for all of them.
 func BenchmarkThroughput(b *testing.B) {
 	const batch = 8192
 	delivered := make(chan struct{}, batch)

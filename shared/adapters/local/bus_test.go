@@ -104,7 +104,7 @@ func TestBusRetriesWithBackoff(t *testing.T) {
 	})
 }
 
-// A bus without room says so and takes nothing: the turn comes back (R7).
+// A full bus refuses all events of a call, and the turn is retried (R7).
 func TestFullBusRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int32
@@ -124,7 +124,7 @@ func TestFullBusRefuses(t *testing.T) {
 			events []bus.Event
 			ok     bool
 		}{
-			{[]bus.Event{event(1)}, true}, // it runs
+			{[]bus.Event{event(1)}, true}, // runs at once
 			{[]bus.Event{event(2), event(3)}, true},
 			{[]bus.Event{event(4), event(5)}, false},
 			{[]bus.Event{event(4)}, true},

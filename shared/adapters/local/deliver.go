@@ -11,29 +11,28 @@ import (
 	"time"
 )
 
-// A parcel is what a lane carries.
+// A parcel is the content of a delivery: a job or an event.
 type parcel interface {
-	// subject is the id of the task that it is about, for the log.
+	// subject is the id of the parcel's task, for the log.
 	subject() string
-	// post is the request of one try.
+	// post returns the request of one try.
 	post(lane string, t try) (path string, header http.Header, body []byte)
 }
 
 // A try is one attempt at a delivery.
 type try struct {
-	name     string    // of the delivery, stable over its tries
-	at       time.Time // not before
-	failed   int       // tries so far that failed
-	answered int       // of those, the ones answered with other than 5xx
+	name     string    // of the delivery, the same for all its tries
+	at       time.Time // the earliest time
+	failed   int       // failed tries so far
+	answered int       // failed tries whose answer was not 5xx
 }
 
-// deliver calls the handler and returns the status of its answer: 500 if it
-// panicked, 504 if it took longer than the deadline, whatever it said then. A
-// handler keeps its slot until it returns: Cloud Tasks would go on and let the
-// next try overlap it, which nobody needs to see on one machine.
+// deliver calls the handler and returns the status of its answer: 500 after a panic, and
+// 504, with any later answer, after the deadline. A handler keeps its slot until it
+// returns. Cloud Tasks would start the next try beside it, which has no use on one machine.
 //
-// Cloud Tasks also slows a whole queue that gets 429 and 503. This lane does
-// not: every delivery has its own backoff.
+// Cloud Tasks also throttles a whole queue after answers of 429 and 503. A lane does not:
+// every delivery has its own backoff.
 func (l *lane[M]) deliver(it *item[M]) int {
 	ctx, cancel := context.WithTimeout(l.ctx, l.limits.Deadline)
 	defer cancel()
@@ -53,7 +52,8 @@ func (l *lane[M]) deliver(it *item[M]) int {
 	return w.status
 }
 
-// guard calls f, a delivery for task or a refill, and reports whether it returned instead of panicking.
+// guard calls f, a delivery for task or a refill, and reports whether f returned without a
+// panic.
 func (l *lane[M]) guard(task string, f func()) (returned bool) {
 	defer func() {
 		if !returned {
@@ -65,7 +65,7 @@ func (l *lane[M]) guard(task string, f func()) (returned bool) {
 	return true
 }
 
-// newRequest is a request as a server would hand it to its handler.
+// newRequest makes a request as a server passes it to its handler.
 func newRequest(ctx context.Context, path string, header http.Header, content []byte) *http.Request {
 	r := http.Request{
 		Method:        http.MethodPost,
@@ -88,7 +88,7 @@ type body struct{ bytes.Reader }
 
 func (*body) Close() error { return nil }
 
-// headers makes a header of pairs of a canonical key and a value.
+// headers makes a header from pairs of a canonical key and a value.
 func headers(pairs ...string) http.Header {
 	h := make(http.Header, len(pairs)/2)
 	values := make([]string, len(pairs)/2)
@@ -113,7 +113,7 @@ func (w *response) Header() http.Header {
 }
 
 func (w *response) WriteHeader(status int) {
-	if w.status == 0 && status >= http.StatusOK { // 1xx announce another one
+	if w.status == 0 && status >= http.StatusOK { // 1xx come before the final status
 		w.status = status
 	}
 }

@@ -77,11 +77,11 @@ func CheckFolder(path string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return fmt.Errorf("looking at the folder of files: %w", err)
+		return fmt.Errorf("checking the folder of files: %w", err)
 	case !info.IsDir():
 		return fmt.Errorf("%s is no folder: name another one", path)
 	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
-		return fmt.Errorf("%s is to hold files and others than its owner may look into it (mode %04o): name a folder that is for nothing else, or run chmod 700 %[1]s if this one is", path, info.Mode().Perm())
+		return fmt.Errorf("%s is for private files, but users other than its owner have access to it (mode %04o): name a folder that is for nothing else, or run chmod 700 %[1]s if this one is", path, info.Mode().Perm())
 	}
 	return nil
 }
@@ -176,7 +176,7 @@ var _ fileblob.URLSigner = urlSigner{}
 // URLFromKey implements fileblob.URLSigner.
 func (s urlSigner) URLFromKey(ctx context.Context, key string, o *driver.SignedURLOptions) (*url.URL, error) {
 	if s.url == nil {
-		return nil, errors.New("it is not known where clients reach the agent: set ERRAND_URL")
+		return nil, errors.New("the agent's address for clients is unknown: set ERRAND_URL")
 	}
 	keys, err := s.keys(ctx)
 	if err != nil {

@@ -135,7 +135,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 			t.Errorf("killed at step %d: Delete again = %v", n, err)
 		}
 		if left := tree(t, dir); slices.ContainsFunc(left, func(name string) bool { return strings.HasPrefix(name, "d/deleted") }) {
-			t.Errorf("killed at step %d: of what was deleted again there is %q", n, left)
+			t.Errorf("killed at step %d: after the second delete there is %q", n, left)
 		}
 
 		if err := s.DeleteAll(t.Context(), "d"); err != nil {
@@ -206,6 +206,6 @@ func TestFolderIsPrivate(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := local.OpenFolder(local.FolderConfig{Dir: dir}); err == nil || !strings.Contains(err.Error(), "chmod 700 "+dir) {
-		t.Errorf("OpenFolder of an open folder = %v, want what to do", err)
+		t.Errorf("OpenFolder of an open folder = %v, want the remedy", err)
 	}
 }

@@ -273,7 +273,7 @@ func TestFolderBringsFilesToTheDisk(t *testing.T) {
 		"settle d/f+info false",
 	}
 	if !slices.Equal(said, want) {
-		t.Errorf("the disk was asked %q, want %q", said, want)
+		t.Errorf("the calls to the disk are %q, want %q", said, want)
 	}
 
 	// sync calls fsync, which a pipe refuses.
@@ -297,7 +297,7 @@ func TestFolderBringsFilesToTheDisk(t *testing.T) {
 		t.Skipf("the mode of a pipe cannot be set here: %v", err)
 	}
 	if err := sync(); err == nil {
-		t.Error("what is written is not brought to the disk")
+		t.Error("written bytes are not flushed to the disk")
 	}
 }
 
@@ -379,7 +379,7 @@ func TestFolderThatDoesNotCommit(t *testing.T) {
 }
 
 // A cancellation before the commit leaves nothing. A later cancellation has no effect.
-func TestFolderCommitsWhatItBegan(t *testing.T) {
+func TestFolderFinishesACommit(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "x.files")
 	var on string
 	var cancel func()
@@ -573,7 +573,7 @@ func TestFolderURLs(t *testing.T) {
 }
 
 // The handler does not serve a damaged file to its end.
-func TestFolderURLOfWhatIsDamaged(t *testing.T) {
+func TestFolderURLOfADamagedFile(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "x.files")
 	s := folder(t, local.FolderConfig{Dir: dir})
 	if _, err := s.Put(t.Context(), files.Upload{Name: "f"}, strings.NewReader(strings.Repeat("x", 100_000))); err != nil {
@@ -597,14 +597,14 @@ func TestFolderURLOfWhatIsDamaged(t *testing.T) {
 	}
 
 	if err == nil {
-		t.Error("what is damaged is served to the end")
+		t.Error("a damaged file is served to its end")
 	}
 	if err := os.Remove(content); err != nil {
 		t.Fatal(err)
 	}
 
 	if resp, err := http.Get(signed); err != nil || resp.StatusCode != http.StatusNotFound {
-		t.Errorf("what is gone is answered %v, %v, want 404", resp, err)
+		t.Errorf("the answer for a deleted file is %v, %v, want 404", resp, err)
 	} else {
 		resp.Body.Close()
 	}

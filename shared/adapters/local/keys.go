@@ -11,10 +11,11 @@ import (
 	"errand/shared/secret"
 )
 
-// KeyFile is the content of a file that is a secret of this machine. If there is none,
-// it is made with what fresh returns; of several processes that do so at once one
-// wins, and all return the same. What is returned is on the disk. A file that others
-// than its owner may read is refused, except on Windows, where modes say nothing.
+// KeyFile returns the content of a file that is a secret of this machine. If there is no
+// file, KeyFile creates one with the result of fresh. If several processes do so at the same
+// time, one of them wins, and all return the same content. The returned content is on the
+// disk. KeyFile refuses a file that users other than its owner may read, except on Windows,
+// where modes have no meaning.
 func KeyFile(path string, fresh func() (string, error)) (secret.Value, error) {
 	v, err := readKeyFile(path)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -36,9 +37,9 @@ func readKeyFile(path string) (secret.Value, error) {
 	case err != nil:
 		return secret.Value{}, err
 	case !info.Mode().IsRegular(): // opening a pipe would wait
-		return secret.Value{}, fmt.Errorf("%s is no file", path)
+		return secret.Value{}, fmt.Errorf("%s is not a regular file", path)
 	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
-		return secret.Value{}, fmt.Errorf("%s holds keys and others than its owner may read it (mode %04o): chmod 600 %[1]s", path, info.Mode().Perm())
+		return secret.Value{}, fmt.Errorf("%s holds keys, but users other than its owner have access to it (mode %04o): chmod 600 %[1]s", path, info.Mode().Perm())
 	case info.Size() > secret.MaxSize:
 		return secret.Value{}, fmt.Errorf("%s: %w", path, secret.ErrTooLarge)
 	}
@@ -48,13 +49,13 @@ func readKeyFile(path string) (secret.Value, error) {
 	}
 	v, err := secret.NewValue(content)
 	if err != nil {
-		return secret.Value{}, fmt.Errorf("%s is empty: put back what was in it, or remove it for a fresh one: %w", path, err)
+		return secret.Value{}, fmt.Errorf("%s is empty: restore its content, or remove it to get a fresh one: %w", path, err)
 	}
 	return v, nil
 }
 
-// createKeyFile makes the file with all its content at once, unless there is one. Both
-// it and the name of one that another process has made are on the disk afterwards.
+// createKeyFile creates the file with its whole content in one step, unless it exists. The
+// name is on the disk afterwards, even if another process created the file.
 func createKeyFile(path, content string) error {
 	dir := filepath.Dir(path)
 	temp, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*") // with mode 0600
@@ -66,15 +67,15 @@ func createKeyFile(path, content string) error {
 	if err = errors.Join(err, temp.Sync(), temp.Close()); err != nil {
 		return err
 	}
-	// A link never replaces a file, as a rename would.
+	// Unlike a rename, a link never replaces a file.
 	if err := os.Link(temp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	return syncFolder(dir)
 }
 
-// syncFolder brings the names in a folder to the disk. Windows has no such call and
-// needs none.
+// syncFolder flushes the names in a folder to the disk. Windows has no such call and needs
+// none.
 func syncFolder(path string) error {
 	if runtime.GOOS == "windows" {
 		return nil

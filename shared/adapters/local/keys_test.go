@@ -20,7 +20,7 @@ func TestKeyFileIsMadeOnce(t *testing.T) {
 	for i := range 2 {
 		got, err := local.KeyFile(path, func() (string, error) { return "content " + strconv.Itoa(i) + "\n", nil })
 		if err != nil || got.Reveal() != "content 0\n" {
-			t.Fatalf("KeyFile, time %d = %q, %v, want what the first made", i, got.Reveal(), err)
+			t.Fatalf("KeyFile, time %d = %q, %v, want the content of the first", i, got.Reveal(), err)
 		}
 	}
 	info, err := os.Stat(path)
@@ -36,8 +36,8 @@ func TestKeyFileIsMadeOnce(t *testing.T) {
 	}
 }
 
-// All begin to write before any has finished, so that each but one finds a file it
-// did not see at first.
+// All goroutines begin to write before one has finished. So all but one of them find a file
+// that was not there when they first looked.
 func TestKeyFileOfManyAtOnceIsOne(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "errand.keys")
 	const many = 20
@@ -63,7 +63,7 @@ func TestKeyFileOfManyAtOnceIsOne(t *testing.T) {
 	all.Wait()
 	for i, g := range got {
 		if g == "" || g != got[0] {
-			t.Errorf("KeyFile of %d = %q, want what all others have: %q", i, g, got[0])
+			t.Errorf("KeyFile of %d = %q, want the same as from all others: %q", i, g, got[0])
 		}
 	}
 }
@@ -124,7 +124,7 @@ func TestKeyFileThatCannotBeUsed(t *testing.T) {
 		{write("write", "CANARY", 0o602), "chmod 600 ", nil},
 		{write("empty", "", 0o600), "is empty", nil},
 		{write("large", strings.Repeat("CANARY", 11000), 0o600), "64 KiB", secret.ErrTooLarge},
-		{dir, "is no file", nil},
+		{dir, "is not a regular file", nil},
 		{filepath.Join(dir, "gone", "keys"), "making ", os.ErrNotExist},
 		{filepath.Join(dir, "broken"), "making ", broken},
 	} {
@@ -146,7 +146,7 @@ func TestKeyFileThatCannotBeUsed(t *testing.T) {
 		}
 
 		if err != nil && strings.Contains(err.Error(), "CANARY") {
-			t.Errorf("KeyFile(%s) repeats the content: %v", row.path, err)
+			t.Errorf("the error of KeyFile(%s) quotes the content: %v", row.path, err)
 		}
 	}
 

@@ -22,16 +22,16 @@ var (
 // their context. A container gets 10 s from SIGTERM to SIGKILL.
 const abandonAfter = 5 * time.Second
 
-// A lane delivers parcels to a handler: at most so many at once, in the order
-// in which they became ready, each until a 2xx. It has a goroutine for every
-// delivery that runs and a timer while something has a time ahead; a lane that
-// is idle has neither.
+// A lane is a queue with limits of its own. It delivers parcels to a handler, in the order in
+// which they became ready and at most Limits.Slots at the same time, and retries each one
+// until the answer is 2xx. It has one goroutine for every running delivery, and a timer
+// while a parcel waits for its time. An idle lane has neither.
 type lane[M parcel] struct {
 	name    string
-	nonce   string // tells the names of this process from those of the one before
+	nonce   string // distinguishes the names of this process from those of the process before
 	handler http.Handler
 	limits  Limits
-	refill  func(context.Context) // nil: what was dropped stays dropped
+	refill  func(context.Context) // nil: dropped parcels stay dropped
 	log     *slog.Logger
 
 	ctx    context.Context // of every delivery
@@ -43,8 +43,8 @@ type lane[M parcel] struct {
 	running   int
 	named     uint64
 	timer     *time.Timer
-	armed     time.Time // what the timer is set to; zero: not set
-	dropped   bool      // something found no room since the last refill
+	armed     time.Time // the time that the timer is set to; zero: not set
+	dropped   bool      // the lane was full and dropped parcels since the last refill
 	refilling bool
 	closed    bool
 }
@@ -66,8 +66,8 @@ func newLane[M parcel](name string, h http.Handler, limits Limits, log *slog.Log
 	}
 }
 
-// add takes every item that is not covered by one that waits, or none of them
-// when there is no room: errFull.
+// add enqueues every item that no waiting one covers. If there is no room for all of them,
+// it enqueues none and returns errFull.
 func (l *lane[M]) add(items ...*item[M]) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -87,7 +87,7 @@ func (l *lane[M]) add(items ...*item[M]) error {
 	if len(items) > 0 && l.backlog.size+len(items) > l.limits.Capacity {
 		err = errFull
 		if !l.dropped {
-			l.log.Warn("lane full: dropping what is added", "waiting", l.backlog.size)
+			l.log.Warn("lane full: dropping new deliveries", "waiting", l.backlog.size)
 		}
 		l.dropped = true
 		items = nil
@@ -107,7 +107,7 @@ func (l *lane[M]) add(items ...*item[M]) error {
 	return err
 }
 
-// dispatch gives every free slot something to do.
+// dispatch starts a waiting delivery in every free slot.
 func (l *lane[M]) dispatch() {
 	for l.running < l.limits.Slots {
 		it := l.backlog.pop()
@@ -119,7 +119,7 @@ func (l *lane[M]) dispatch() {
 	}
 }
 
-// run holds a slot until there is nothing more to do.
+// run holds a slot and delivers until the line is empty.
 func (l *lane[M]) run(it *item[M]) {
 	for it != nil {
 		status := l.deliver(it)
@@ -127,7 +127,8 @@ func (l *lane[M]) run(it *item[M]) {
 	}
 }
 
-// next settles a delivery and takes the next one, or frees the slot.
+// next enqueues the retry of a failed delivery, and then returns the next delivery or frees
+// the slot.
 func (l *lane[M]) next(done *item[M], status int) *item[M] {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -143,9 +144,9 @@ func (l *lane[M]) next(done *item[M], status int) *item[M] {
 	return it
 }
 
-// retry puts a failed delivery back, beyond the capacity if need be: there are
-// at most as many as slots. If the same job was added while this one ran, that
-// one goes on under its name and count, so that one record has one job here.
+// retry puts a failed delivery back, even into a full lane: there is at most one such
+// delivery for every slot. If the same job was added while this one ran, the waiting job
+// gets this one's name and count, so that a record has one job in the lane.
 func (l *lane[M]) retry(it *item[M], status int) {
 	it.try.failed++
 	if status < http.StatusInternalServerError {
@@ -198,8 +199,8 @@ func (l *lane[M]) tick() {
 	l.drained()
 }
 
-// drained starts a refill if something was dropped and the lane is below half
-// of its capacity again (R11).
+// drained starts a refill if the lane dropped parcels and holds less than half of its
+// capacity again (R11).
 func (l *lane[M]) drained() {
 	if !l.dropped || l.refilling || l.closed || l.backlog.size*2 >= l.limits.Capacity {
 		return
@@ -214,11 +215,11 @@ func (l *lane[M]) drained() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.refilling = false
-		l.drained() // it may have overflowed and drained meanwhile
+		l.drained() // the lane may have overflowed and drained meanwhile
 	})
 }
 
-// stop ends dispatching. What waits is forgotten: the record knows it.
+// stop ends dispatching and forgets the waiting parcels, which the records still owe.
 func (l *lane[M]) stop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -227,8 +228,8 @@ func (l *lane[M]) stop() {
 	l.arm()
 }
 
-// wait returns when no delivery runs any more. They may end by themselves until
-// ctx is done; then theirs is cancelled.
+// wait returns when no delivery runs any more. When ctx is done, wait cancels the contexts of
+// the deliveries that still run.
 func (l *lane[M]) wait(ctx context.Context) error {
 	ended := make(chan struct{})
 	go func() {

@@ -4,17 +4,18 @@ import "time"
 
 // Limits bound one lane. A field that is zero or negative takes its default.
 type Limits struct {
-	Slots      int           // deliveries at once; default 32
+	Slots      int           // deliveries at the same time; default 32
 	Capacity   int           // deliveries that wait, for a slot or for their time; default 16,384
 	Attempts   int           // tries before a delivery is given up; default 100
-	MinBackoff time.Duration // wait after the first failure, then doubling; default 100 ms, of a bus 10 ms
+	MinBackoff time.Duration // wait after the first failure, then doubled each time; default 100 ms, for a bus 10 ms
 	MaxBackoff time.Duration // longest wait between two tries; default 10 s
 	Deadline   time.Duration // then the context of a delivery ends; default 10 min
 }
 
-// Defaults. Attempts and Deadline are those of a Cloud Tasks queue
-// (https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues);
-// its longest backoff is an hour, but here somebody sits before the screen.
+// Defaults. Attempts and Deadline are the same as in a Cloud Tasks queue
+// (https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues).
+// Its longest backoff is an hour. The one here is short, because people try the agent out
+// on their own machine and wait for it.
 const (
 	defaultSlots      = 32
 	defaultCapacity   = 16384
@@ -43,7 +44,7 @@ func positive[T int | time.Duration](v, otherwise T) T {
 	return otherwise
 }
 
-// backoff is the wait after the given number of failures, from 1.
+// backoff is the wait after the given number of failures, which is at least 1.
 func (l Limits) backoff(failed int) time.Duration {
 	d := l.MinBackoff
 	for ; failed > 1 && d < l.MaxBackoff; failed-- {

@@ -34,10 +34,10 @@ func TestBusLaws(t *testing.T) {
 type seen struct {
 	Path, Task, Name string
 	Retry            int
-	After            time.Duration // since the log was made
+	After            time.Duration // after the log was made
 }
 
-// A log keeps the requests that its handler saw, and answers by status, if set.
+// A log is a handler that keeps its requests. If status is set, it returns the answers.
 type log struct {
 	status func(n int) int // of the nth request, from 1
 	start  time.Time
@@ -87,8 +87,8 @@ func (l *log) tasks() []string {
 	return ids
 }
 
-// A gate is a handler in which every request waits until it is opened or its
-// context ends; it tells entered first.
+// A gate is a handler in which every request waits until the gate opens or the request's
+// context ends. A request that begins to wait sends its task to entered.
 type gate struct {
 	entered chan string // task
 	opened  chan struct{}
@@ -107,7 +107,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// open makes a queue that is closed with the test, at once.
+// open makes a queue. At the end of the test it is closed without waiting for deliveries.
 func open(t *testing.T, c local.QueueConfig) *local.Queue {
 	q := local.NewQueue(c)
 	t.Cleanup(func() { shut(t, q) })
@@ -146,7 +146,7 @@ func lanes(turns local.Limits) map[string]local.Limits {
 	return map[string]local.Limits{"turns": turns, "deliveries": {}}
 }
 
-func TestAddRefusesWhatIsNoJob(t *testing.T) {
+func TestAddRefusesInvalidJobs(t *testing.T) {
 	q := open(t, local.QueueConfig{Handler: http.NotFoundHandler()})
 	for _, tt := range []struct {
 		name string
@@ -170,7 +170,7 @@ func TestAddWithEndedContextStillAdds(t *testing.T) {
 		h := newLog(nil)
 		q := open(t, local.QueueConfig{Handler: h})
 		ctx, cancel := context.WithCancel(t.Context())
-		cancel() // the client hung up after its message was stored
+		cancel() // the client disconnected after its message was stored
 		if err := q.Add(ctx, turn("a")); err != nil {
 			t.Fatalf("Add = %v", err)
 		}
@@ -210,7 +210,7 @@ func TestCloseDrains(t *testing.T) {
 			t.Errorf("Close = %v", err)
 		}
 		if took := time.Since(start); took != time.Second {
-			t.Errorf("Close took %v, want the second that the delivery took", took)
+			t.Errorf("Close took %v, want 1s, like the delivery", took)
 		}
 		if len(g.entered) != 0 {
 			t.Errorf("%q was delivered after Close", <-g.entered)
@@ -222,10 +222,10 @@ func TestCloseDrains(t *testing.T) {
 		if err := q.Close(ctx); err != nil {
 			t.Errorf("second Close = %v", err)
 		}
-	}) // a goroutine that is left fails the test
+	}) // the bubble fails the test if a goroutine is left
 }
 
-func TestCloseCancelsWhatDoesNotEnd(t *testing.T) {
+func TestCloseCancelsDeliveriesThatDoNotEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
 		q := local.NewQueue(local.QueueConfig{Handler: g})
@@ -254,14 +254,14 @@ func TestCloseLeavesTheDeafBehind(t *testing.T) {
 		defer cancel()
 		err := q.Close(ctx)
 		if err == nil || errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("Close = %v, want an error that names what is left", err)
+			t.Errorf("Close = %v, want an error about the delivery that is left", err)
 		}
 		close(opened)
 	})
 }
 
-// A queue that is idle needs no Close: it has no goroutine, which would fail
-// the test, and what waits has none either.
+// An idle queue needs no Close: it has no goroutine, and waiting jobs have none either. A
+// goroutine that is left would fail the test.
 func TestIdleQueueHasNoGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newLog(nil)
@@ -274,7 +274,7 @@ func TestIdleQueueHasNoGoroutine(t *testing.T) {
 			addAll(t, q, job)
 		}
 		if more := runtime.NumGoroutine() - before; more > 0 {
-			t.Errorf("%d goroutines for 1000 jobs that wait", more)
+			t.Errorf("%d goroutines for 1000 waiting jobs, want 0", more)
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()

@@ -16,8 +16,8 @@ import (
 	"errand/shared/queue"
 )
 
-// hold makes a queue whose only slot for turns is taken until release is
-// called; then h sees what waited.
+// hold makes a queue whose only slot for turns is occupied until the test calls release.
+// Then h receives the waiting jobs.
 func hold(t *testing.T, h http.Handler, c local.QueueConfig, turns local.Limits) (q *local.Queue, release func()) {
 	t.Helper()
 	g := newGate()
@@ -45,7 +45,7 @@ func TestFirstInFirstOut(t *testing.T) {
 		soon := turn("soon")
 		soon.At = time.Now().Add(time.Second)
 		addAll(t, q, soon, turn("a"), turn("b"), tick, turn("c"))
-		time.Sleep(2 * time.Second) // now soon is ready too, behind the others
+		time.Sleep(2 * time.Second) // now the job "soon" is ready too, behind the others
 		addAll(t, q, turn("d"))
 		release()
 		synctest.Wait()
@@ -66,7 +66,7 @@ func TestScheduledJobsHoldNoSlot(t *testing.T) {
 			job.At = time.Now().Add(time.Duration(s) * time.Second)
 			addAll(t, q, job)
 		}
-		for _, s := range []int{0, 10, 20, 30} { // the second one after 10 s is the first one
+		for _, s := range []int{0, 10, 20, 30} { // both jobs for 10 s are one
 			want = append(want, seen{Task: fmt.Sprintf("after %d s", s), After: time.Duration(s) * time.Second})
 		}
 		time.Sleep(time.Minute)
@@ -85,23 +85,23 @@ func TestWaitingJobStandsForItsLikes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newLog(nil)
 		q, release := hold(t, h, local.QueueConfig{}, local.Limits{Capacity: 4})
-		for range 100_000 { // the capacity holds: they are one
+		for range 100_000 { // the capacity suffices: all of them are one
 			addAll(t, q, turn("a"))
 		}
 		deliver := queue.Job{Queue: "turns", Path: queue.PathDeliver, Task: "a"}
 		addAll(t, q, deliver, turn("b"))
-		addAll(t, q, turn("first")) // it runs: another one
+		addAll(t, q, turn("first")) // the job "first" runs already, so this is another one
 		release()
 		synctest.Wait()
-		want := []string{"a", "a", "b", "first"} // of a, one for each path
+		want := []string{"a", "a", "b", "first"} // two of a: one for each path
 		if diff := cmp.Diff(want, h.tasks()); diff != "" {
 			t.Errorf("deliveries (-want +got):\n%s", diff)
 		}
 	})
 }
 
-// A wake-up is not lost to a hint that goes earlier: delivered early it would
-// find nothing to do.
+// A hint that is delivered earlier does not replace a wake-up, because it may find nothing
+// to do.
 func TestHintDoesNotSwallowAWakeUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newLog(nil)
@@ -122,7 +122,7 @@ func TestHintDoesNotSwallowAWakeUp(t *testing.T) {
 	})
 }
 
-// When its time comes while a hint still waits, the wake-up is that hint.
+// A wake-up whose time comes while a hint still waits is coalesced with that hint.
 func TestDueWakeUpIsTheHintThatWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newLog(nil)
@@ -131,7 +131,7 @@ func TestDueWakeUpIsTheHintThatWaits(t *testing.T) {
 		wake.At = time.Now().Add(time.Minute)
 		addAll(t, q, turn("a"), wake)
 		time.Sleep(2 * time.Minute)
-		addAll(t, q, turn("b"), turn("too many")) // it gave its room back: one is left
+		addAll(t, q, turn("b"), turn("too many")) // the coalesced job made room for one more
 		release()
 		time.Sleep(time.Hour)
 		synctest.Wait()
@@ -197,8 +197,8 @@ func TestSlots(t *testing.T) {
 	})
 }
 
-// What finds no room is dropped and put back from the records as the lane
-// drains: each time it is less than half full, until nothing was dropped.
+// A full lane drops jobs. Whenever it is less than half full again, the jobs are restored
+// from the records, until none was dropped.
 func TestFullLaneDropsAndRefills(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newLog(nil)
@@ -208,10 +208,10 @@ func TestFullLaneDropsAndRefills(t *testing.T) {
 		}
 
 		var q *local.Queue
-		var doneAt []int // deliveries when a refill was asked for
+		var doneAt []int // the number of deliveries at the start of each refill
 
 		refill := func(ctx context.Context, lane string) {
-			time.Sleep(time.Millisecond) // after the delivery that began with it
+			time.Sleep(time.Millisecond) // after the delivery that began at the same time
 			done := h.tasks()
 			doneAt = append(doneAt, len(done))
 
@@ -245,7 +245,7 @@ func TestFullLaneDropsAndRefills(t *testing.T) {
 			t.Errorf("deliveries (-want +got):\n%s", diff)
 		}
 
-		// The fifth of eight is taken: three wait. Then five more fit, and so on.
+		// When the fifth of eight jobs runs, three wait. Then five more fit, and so on.
 		if diff := cmp.Diff([]int{5, 10, 15, 20, 25, 30, 35, 40, 45}, doneAt); diff != "" {
 			t.Errorf("deliveries at the refills (-want +got):\n%s", diff)
 		}
@@ -260,7 +260,7 @@ func TestOneRefillAtATime(t *testing.T) {
 		q, release := hold(t, h, local.QueueConfig{Refill: func(context.Context, string) {
 			calls.Add(1)
 			if running.Add(1) > 1 {
-				t.Error("two refills at a time")
+				t.Error("two refills run at the same time")
 			}
 			time.Sleep(time.Minute)
 			running.Add(-1)
@@ -272,14 +272,14 @@ func TestOneRefillAtATime(t *testing.T) {
 		synctest.Wait()
 
 		for range 3 {
-			fill() // overflows again while the refill runs
+			fill() // the lane overflows again while the refill runs
 			time.Sleep(time.Second)
 		}
 
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if got := calls.Load(); got != 2 {
-			t.Errorf("%d refills, want one, and one more for what was dropped meanwhile", got)
+			t.Errorf("%d refills, want one, and one more for the jobs that were dropped meanwhile", got)
 		}
 	})
 }

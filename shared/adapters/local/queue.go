@@ -1,9 +1,9 @@
-// Package local is the queue and the bus of a single machine, in memory: it
-// delivers the very HTTP requests that Cloud Tasks and Pub/Sub push would
-// deliver, to the same handlers, by calling them.
+// Package local serves a single machine. Its queue and its bus are in memory: they call
+// handlers with the same HTTP requests that Cloud Tasks and Pub/Sub push would send. It also
+// keeps files in a folder, and reads secrets from files and environment variables.
 //
-// It is not durable and does not listen. What it holds is gone with the
-// process; the records still owe it, and the sweep puts it back (R10, R11).
+// It opens no port. The queue and the bus are not durable: their content is lost with the
+// process. The records still owe these jobs, and the sweep restores them (R10, R11).
 package local
 
 import (
@@ -19,33 +19,32 @@ import (
 	"errand/shared/serve"
 )
 
-// QueueConfig says what a Queue needs; only Handler has no default.
+// QueueConfig configures a Queue. Only Handler has no default.
 type QueueConfig struct {
-	// Handler gets the deliveries, at the paths of package queue. It may still
-	// be without routes when the queue is made: nothing is delivered before the
-	// first Add.
+	// Handler receives the deliveries, at the paths of package queue. Its routes may be
+	// added after NewQueue, because nothing is delivered before the first Add.
 	Handler http.Handler
-	// Lanes are the lanes by their names; default those of [queue.Lanes] with their slots.
+	// Lanes are the lanes by their names. The default is [queue.Lanes] with their slots.
 	Lanes map[string]Limits
-	// Refill is called when a lane that had to drop jobs is less than half full
-	// again: it is to add whatever the records owe that lane, due or not (R11).
-	// Once at a time for each lane, in a goroutine of its own; ctx ends with the
-	// queue. Nil leaves it to the sweep.
+	// Refill is called when a lane has dropped jobs and is less than half full again. It
+	// must add all jobs that the records owe to that lane, due or not (R11). Each lane has
+	// at most one call at a time, in a goroutine of its own. ctx ends with the queue.
+	// Without Refill the sweep restores the jobs.
 	Refill func(ctx context.Context, lane string)
-	Log    *slog.Logger // default: nowhere
+	Log    *slog.Logger // default: no log
 }
 
 // A Queue is a queue.Queue in memory.
 //
-// A job that waits, for a slot, for its time or for its next try, stands for
-// every further one with the same path and task that may go when it does: a
-// hint is a hint, the record decides, and so memory is bounded by the capacity.
-// One that runs stands for none: it may have read the record before the change
-// that is hinted at.
+// Jobs are coalesced while they wait for a slot, for their time or for their next try: a
+// new job with the same path and task is dropped if the waiting one is delivered no later
+// than the new one may be. This loses nothing, because a job is a hint and the record
+// decides, and it bounds the memory by the capacity. A running job does not replace a new
+// one: it may have read the record before the change that the new one announces.
 //
-// Of the sweeps of a lane one waits at most. A second one is dropped, not
-// merged: what was due when the first was added is what may be put back, for
-// what came later may wait behind it. The next tick adds another.
+// At most one sweep of a lane waits, and a second one is dropped. They are not merged: the
+// sweep may restore only jobs that were due when it was added, because later jobs may
+// still wait behind it. The next tick adds another sweep.
 type Queue struct {
 	lanes map[string]*lane[hint]
 }
@@ -71,10 +70,10 @@ func NewQueue(c QueueConfig) *Queue {
 	return q
 }
 
-// Add hands job over, and never blocks. When the lane is full the job is dropped
-// and the answer is still nil: the accept stands, and the lane asks for a
-// refill as it drains. An error means that there is no such lane, that job is
-// none, or that the queue is closed. The end of ctx is not looked at.
+// Add enqueues job and never blocks. A full lane drops the job, and Add still returns nil:
+// the message stays accepted, and the lane starts a refill as it drains. An error means
+// that the lane does not exist, that the job is invalid, or that the queue is closed. Add
+// does not check whether ctx has ended.
 func (q *Queue) Add(ctx context.Context, job queue.Job) error {
 	l, ok := q.lanes[job.Queue]
 	switch {
@@ -97,10 +96,9 @@ func (q *Queue) Add(ctx context.Context, job queue.Job) error {
 	return nil
 }
 
-// Close ends dispatching at once, forgets what waits, and returns when no
-// delivery runs any more. They may end by themselves until ctx is done; then
-// their contexts are cancelled. The error names deliveries that did not even
-// end within five seconds after that: they are left behind.
+// Close ends dispatching at once, forgets the waiting jobs, and returns when no delivery
+// runs any more. When ctx is done, Close cancels the contexts of running deliveries. After
+// five more seconds it returns an error with the number of deliveries that still run.
 func (q *Queue) Close(ctx context.Context) error {
 	for _, l := range q.lanes {
 		l.stop()
@@ -116,7 +114,7 @@ func (q *Queue) Close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// A hint is a job on its way, and the trace that it belongs to.
+// A hint is a job with the trace of the request that added it.
 type hint struct {
 	queue.Job
 	trace string

@@ -50,7 +50,7 @@ func TestRetriesWithDoublingBackoff(t *testing.T) {
 
 		for _, s := range got {
 			if s.Name != got[0].Name {
-				t.Errorf("a retry is called %q, want %q", s.Name, got[0].Name)
+				t.Errorf("a retry has the name %q, want %q", s.Name, got[0].Name)
 			}
 		}
 	})
@@ -69,7 +69,7 @@ func TestGivesUpAfterAttempts(t *testing.T) {
 		addAll(t, q, turn("a"))
 		synctest.Wait()
 		if got := h.all(); len(got) != 4 || got[3].Retry != 0 {
-			t.Errorf("what was given up is not accepted anew: %+v", got)
+			t.Errorf("after it was given up the job is not accepted again: %+v", got)
 		}
 	})
 }
@@ -85,7 +85,7 @@ func TestHeadersOfCloudTasks(t *testing.T) {
 			w.WriteHeader(answers[len(got)-1])
 		})})
 
-		start := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // of every bubble
+		start := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // the start of every bubble
 		addAll(t, q, turn("a"))
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -96,7 +96,7 @@ func TestHeadersOfCloudTasks(t *testing.T) {
 		}{
 			{"0", "0", "946684800.000000"},
 			{"1", "1", "946684800.100000"},
-			{"2", "1", "946684800.300000"}, // 5xx are no executions
+			{"2", "1", "946684800.300000"}, // a 5xx does not count as an execution
 		} {
 			want[i] = http.Header{}
 			want[i].Set("Content-Type", "application/json")
@@ -139,7 +139,7 @@ func TestDeadlineCancelsAndRetries(t *testing.T) {
 		q := open(t, local.QueueConfig{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if calls.Add(1) == 1 {
 				<-r.Context().Done()
-				time.Sleep(30 * time.Second) // it keeps its slot: the next try does not overlap it
+				time.Sleep(30 * time.Second) // the handler keeps its slot, so the next try does not overlap it
 				w.WriteHeader(http.StatusNoContent)
 				return // too late for a 2xx
 			}
@@ -158,7 +158,7 @@ func TestDeadlineCancelsAndRetries(t *testing.T) {
 	})
 }
 
-// A hint hastens the retry of its own job, which keeps its name (R3).
+// A hint ends the backoff of its own job, and the job keeps its name (R3).
 func TestHintHastensTheRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newLog(func(n int) int {
@@ -180,7 +180,8 @@ func TestHintHastensTheRetry(t *testing.T) {
 	})
 }
 
-// A job that fails while the same one was added again goes on as that one.
+// A job fails after the same job was added again. The waiting job takes over its name and
+// count.
 func TestFailedJobGoesOnAsTheOneThatWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newLog(nil)
@@ -210,7 +211,7 @@ func TestFailedJobGoesOnAsTheOneThatWaits(t *testing.T) {
 		synctest.Wait()
 		got := h.all()
 		if len(got) != 1 || got[0].Name != first || got[0].Retry != 1 || got[0].After != 0 {
-			t.Errorf("deliveries = %+v, want one at once, called %s, with retry count 1", got, first)
+			t.Errorf("deliveries = %+v, want one at once, named %s, with retry count 1", got, first)
 		}
 	})
 }

@@ -12,8 +12,8 @@ import (
 	"errand/shared/secret"
 )
 
-// Env are the secrets in environment variables: the secret api-key is in API_KEY. A
-// process sees no change of its own environment.
+// Env reads secrets from environment variables: the secret api-key from API_KEY. A
+// process does not see changes of its variables.
 type Env struct {
 	Lookup func(variable string) (string, bool) // os.LookupEnv
 }
@@ -37,9 +37,9 @@ func (e Env) Get(_ context.Context, ref secret.Ref) (secret.Value, error) {
 	return v, nil
 }
 
-// Files are the secrets in files below a folder, such as mounted volumes: the secret
-// NAME is in the file NAME, or, if that is a folder, in its file latest. They are read at
-// every Get, because a volume changes under its reader.
+// Files reads secrets from the files in a folder, such as mounted volumes: the secret NAME
+// from the file NAME or, if NAME is a folder, from its file latest. Every
+// Get reads the file again, because a mounted volume may change at any time.
 type Files struct {
 	Dir string
 }
@@ -62,7 +62,7 @@ func (f Files) Get(_ context.Context, ref secret.Ref) (secret.Value, error) {
 }
 
 func (f Files) read(ref secret.Ref) (secret.Value, error) {
-	dir, err := os.OpenRoot(f.Dir) // a link out of the folder is not followed
+	dir, err := os.OpenRoot(f.Dir) // does not follow a link out of the folder
 	if err != nil {
 		return secret.Value{}, err
 	}
@@ -80,7 +80,7 @@ func (f Files) read(ref secret.Ref) (secret.Value, error) {
 	}
 
 	if !info.Mode().IsRegular() { // opening a pipe would wait
-		return secret.Value{}, fmt.Errorf("%w: %s is no file", secret.ErrNotFound, path)
+		return secret.Value{}, fmt.Errorf("%w: %s is not a regular file", secret.ErrNotFound, path)
 	}
 
 	file, err := dir.Open(path)

@@ -62,7 +62,8 @@ func TestFilesLaws(t *testing.T) {
 	}
 }
 
-// A mounted volume is a folder of links to files in a folder that is replaced.
+// A mounted volume is a folder with links to files in another folder, which is replaced at
+// every change.
 func TestFilesFollowsTheLinksOfAVolume(t *testing.T) {
 	dir := t.TempDir()
 	for _, err := range []error{
@@ -74,7 +75,7 @@ func TestFilesFollowsTheLinksOfAVolume(t *testing.T) {
 		os.Mkdir(filepath.Join(dir, "folder"), 0o700),
 	} {
 		if err != nil {
-			t.Skipf("left out, because this machine makes no links: %v", err)
+			t.Skipf("this machine cannot make links: %v", err)
 		}
 	}
 

@@ -16,8 +16,8 @@ import (
 	"errand/shared/task"
 )
 
-// cpu reports the processor time of f per operation: with several clients the
-// wall time says little.
+// cpu reports the processor time of f per operation, because with several clients the wall
+// time says little.
 func cpu(b *testing.B, n int, f func()) {
 	b.Helper()
 	var before, after syscall.Rusage
@@ -32,7 +32,7 @@ func cpu(b *testing.B, n int, f func()) {
 	b.ReportMetric(float64(spent.Microseconds())/float64(n), "cpu-µs/op")
 }
 
-// each runs f for 0 to n-1 in so many goroutines.
+// each calls f with 0 to n-1, in one goroutine for each client.
 func each(clients, n int, f func(i int)) {
 	var next atomic.Int64
 	var wg sync.WaitGroup
@@ -135,7 +135,7 @@ func BenchmarkLoad(b *testing.B) {
 	}
 }
 
-// BenchmarkList also shows what opening such a file costs, and the memory.
+// BenchmarkList also measures the cost of opening such a file, and the memory.
 func BenchmarkList(b *testing.B) {
 	for _, n := range []int{1000, 100_000} {
 		path := file(b)

@@ -8,10 +8,10 @@ import (
 	"errand/shared/task"
 )
 
-// A cache keeps the records that were written or read last, bounded by their
-// number and their encoded size. It never holds a record older than one that
-// anybody has seen: it is told before and after each commit, and a record that
-// was read from the file while its id might have been written is not kept.
+// A cache keeps the records that were written or read last. Their number and their encoded
+// size are limited. Reads never go back in time: the writer calls the cache before and after
+// each commit, and the cache does not keep a record that was read from the file while its id
+// may have been written.
 type cache struct {
 	records, bytes int
 	seed           maphash.Seed
@@ -28,10 +28,10 @@ type entry struct {
 	size   int
 }
 
-// A stripe counts what was written to the ids that share it.
+// A stripe counts the writes to the ids that share it.
 type stripe struct {
 	writes  uint64 // begun or ended
-	running int    // begun and not ended
+	running int    // begun and not yet ended
 }
 
 func newCache(records, bytes int) *cache {
@@ -45,8 +45,8 @@ func (c *cache) stripe(id string) *stripe {
 	return &c.stripes[maphash.String(c.seed, id)%uint64(len(c.stripes))]
 }
 
-// get returns the record, or a token with which the reader of the file may add
-// what it found.
+// get returns the record, or a token with which the caller may add the record that it reads
+// from the file.
 func (c *cache) get(id string) (r task.Record, ok bool, token uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -67,8 +67,8 @@ func (c *cache) add(r task.Record, token uint64) {
 	}
 }
 
-// writing says that a commit of the id is about to begin. One of wrote, keep and
-// forget follows when it has ended.
+// writing marks the beginning of a commit of the id. The caller calls wrote, keep or forget
+// when the commit has ended.
 func (c *cache) writing(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -77,7 +77,7 @@ func (c *cache) writing(id string) {
 	s.running++
 }
 
-// wrote replaces the record by the one that was committed.
+// wrote ends a commit and replaces the record by the committed one.
 func (c *cache) wrote(r task.Record) {
 	size := sizeOf(r)
 	c.mu.Lock()
@@ -86,14 +86,15 @@ func (c *cache) wrote(r task.Record) {
 	c.put(r, size)
 }
 
-// keep says that nothing was written after all.
+// keep ends a commit that did not write the record.
 func (c *cache) keep(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ended(id)
 }
 
-// forget drops the id: it was deleted, or nobody knows.
+// forget ends a commit and drops the record, because it was deleted or the outcome of the
+// commit is unknown.
 func (c *cache) forget(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -130,7 +131,7 @@ func (c *cache) drop(e *list.Element) {
 }
 
 func sizeOf(r task.Record) int {
-	enc, err := r.Encode() // made before: every record here was stored
+	enc, err := r.Encode() // the encoding exists already: every record here was stored
 	if err != nil {
 		return 0
 	}

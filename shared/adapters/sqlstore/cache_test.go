@@ -13,14 +13,14 @@ func version(id string, v int64) task.Record {
 	return task.Record{Version: v, Schema: task.Schema, Task: &a2a.Task{ID: a2a.TaskID(id)}}
 }
 
-// cached is the version in the cache, or 0.
+// cached returns the version in the cache, or 0.
 func cached(c *cache, id string) int64 {
 	r, _, _ := c.get(id)
 	return r.Version
 }
 
-// What was read from the file may be older than a commit that ended, or that
-// others have read, in the meantime.
+// A record from the file may be older than a commit that has ended meanwhile, or that others
+// have read meanwhile.
 func TestCacheKeepsNoOldRecord(t *testing.T) {
 	for name, between := range map[string]struct {
 		do   func(c *cache)
@@ -36,7 +36,7 @@ func TestCacheKeepsNoOldRecord(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCache(4, 1<<20)
-			for c.stripe("a") == c.stripe("b") { // they may share one, which costs only an addition
+			for c.stripe("a") == c.stripe("b") { // ids may share a stripe, which only keeps some records out of the cache
 				c = newCache(4, 1<<20)
 			}
 
@@ -51,7 +51,7 @@ func TestCacheKeepsNoOldRecord(t *testing.T) {
 
 	c := newCache(4, 1<<20)
 	c.writing("a")
-	_, _, token := c.get("a") // the commit is running: the file may change at any moment
+	_, _, token := c.get("a") // during the commit the file may change at any moment
 	c.add(version("a", 1), token)
 	if got := cached(c, "a"); got != 0 {
 		t.Errorf("the cache took version %d during a commit", got)
@@ -89,7 +89,7 @@ func TestCacheIsBounded(t *testing.T) {
 
 			for i := range 9 {
 				if got := cached(c, "x"+strconv.Itoa(i)) != 0; got != (i >= 9-tt.want) {
-					t.Errorf("x%d is kept: %t; the last %d are wanted", i, got, tt.want)
+					t.Errorf("x%d is kept: %t, want the last %d to be kept", i, got, tt.want)
 				}
 			}
 		})

@@ -18,7 +18,7 @@ import (
 	"errand/shared/task"
 )
 
-// TestMain leaves TestChild to the processes that child starts.
+// TestMain skips TestChild, except in the processes that child starts.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if flag.NArg() == 0 && flag.Lookup("test.skip").Value.String() == "" {
@@ -29,8 +29,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// child is this test binary as another process, which runs one of the scenes of
-// TestChild.
+// child is a command that runs this test binary as another process, with one of the scenes
+// of TestChild.
 func child(t *testing.T, scene string, args ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
@@ -40,7 +40,7 @@ func child(t *testing.T, scene string, args ...string) *exec.Cmd {
 	return exec.CommandContext(t.Context(), self, append([]string{"-test.run=^TestChild$", "--", scene}, args...)...)
 }
 
-// TestChild is what a child does.
+// TestChild runs in a child process.
 func TestChild(t *testing.T) {
 	args := flag.Args()
 	if len(args) < 2 {
@@ -62,7 +62,7 @@ func TestChild(t *testing.T) {
 	}
 }
 
-// writeForEver creates and commits, and says what was acknowledged, until the
+// writeForEver creates and commits records, and prints each acknowledged one, until the
 // process is killed.
 func writeForEver(db *sqlstore.DB, prefix string) {
 	var wg sync.WaitGroup
@@ -98,7 +98,7 @@ func writeForEver(db *sqlstore.DB, prefix string) {
 	wg.Wait()
 }
 
-// killed is the key of the entry that is written after each write of a task.
+// killed is the key of the entry that follows each write of a task.
 func killed(id string) string { return "kill/" + id }
 
 func say(r task.Record) {
@@ -107,8 +107,7 @@ func say(r task.Record) {
 	}
 }
 
-// fillTheDisk lets the system refuse what goes beyond 1 MiB of any file, the log
-// included, and then gives the space back.
+// fillTheDisk limits every file, including the log, to 1 MiB, and later removes the limit.
 func fillTheDisk(t *testing.T, db *sqlstore.DB) {
 	signal.Ignore(syscall.SIGXFSZ)
 	var whole syscall.Rlimit
@@ -127,7 +126,7 @@ func fillTheDisk(t *testing.T, db *sqlstore.DB) {
 	})
 }
 
-// plain is a small record that says how often it was changed.
+// plain is a small record whose attempt counts its changes.
 func plain(id string, attempt int) task.Record {
 	r := task.Record{Schema: task.Schema, Owner: "someone", Lane: task.Turns, Attempt: attempt}
 	r.Task = taskOf(id, time.Now())

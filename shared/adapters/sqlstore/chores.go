@@ -9,12 +9,12 @@ import (
 	"errand/shared/task"
 )
 
-// purgeChunk is how many records, and how many entries, one write deletes: the writes
-// of clients wait for it.
+// purgeChunk limits the records, and the entries, that one write deletes, because the writes
+// of clients wait meanwhile.
 const purgeChunk = 64
 
-// Due lists records that owe something in the queue. Times are in whole
-// microseconds, rounded down.
+// Due lists records with pending work in the queue. Times are rounded down to whole
+// microseconds.
 func (db *DB) Due(ctx context.Context, queue string, before time.Time, after task.Ref, limit int) ([]task.Ref, error) {
 	var refs []task.Ref
 	where, args := "lane = ? AND due <= ?", []any{queue, before.UnixMicro()}
@@ -40,10 +40,10 @@ func (db *DB) Due(ctx context.Context, queue string, before time.Time, after tas
 	return refs, nil
 }
 
-// Purge deletes expired records and beside them expired entries of [DB.KV], up to
-// limit of each, so that neither waits for the other. It returns how many records. The
-// file does not shrink: its free pages are used again, and keeping track of them for
-// shrinking would cost every write.
+// Purge deletes expired records and also expired entries of [DB.KV]. The limit applies to
+// each kind, so that neither kind waits for the other. Purge returns the number of records.
+// The file does not shrink: SQLite uses its free pages again. Tracking them, to shrink the
+// file, would slow every write down.
 func (db *DB) Purge(ctx context.Context, before time.Time, limit int) (int, error) {
 	total := 0
 	for left := limit; left > 0; left -= purgeChunk {

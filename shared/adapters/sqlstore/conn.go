@@ -10,13 +10,12 @@ import (
 	"modernc.org/sqlite"
 )
 
-// A conn is one SQLite connection with the statements it has prepared. It is the
-// driver's own connection: database/sql would add a lock, a context watcher and
-// conversions to each of the few statements a write consists of. It is not safe
-// for concurrent use.
+// A conn is one SQLite connection with its prepared statements. It uses the driver directly:
+// database/sql would add a lock, a context watcher and conversions to each of the few
+// statements of a write. A conn is not safe for concurrent use.
 type conn struct {
 	raw   driver.Conn
-	stmts map[string]driver.Stmt // by text; the texts are a fixed few
+	stmts map[string]driver.Stmt // by text; there are a few fixed texts
 	ran   int                    // statements so far
 	row   []driver.Value
 }
@@ -33,7 +32,7 @@ func connect(ctx context.Context, dsn string) (*conn, error) {
 	return &conn{raw: raw, stmts: map[string]driver.Stmt{}}, nil
 }
 
-// prepare returns the statement, which its caller runs once.
+// prepare returns the statement. Its caller runs it once.
 func (c *conn) prepare(query string) (driver.Stmt, error) {
 	c.ran++
 	if s, ok := c.stmts[query]; ok {
@@ -47,9 +46,8 @@ func (c *conn) prepare(query string) (driver.Stmt, error) {
 	return s, nil
 }
 
-// exec runs a statement and returns the number of rows it changed. It cannot be
-// interrupted: statements here are short, and an interrupted write would be an
-// unknown outcome.
+// exec runs a statement and returns the number of changed rows. It cannot be interrupted,
+// because these statements are short and the outcome of an interrupted write is unknown.
 func (c *conn) exec(query string, args ...any) (int64, error) {
 	s, err := c.prepare(query)
 	if err != nil {
@@ -62,14 +60,14 @@ func (c *conn) exec(query string, args ...any) (int64, error) {
 	return res.RowsAffected()
 }
 
-// script runs a text of any number of statements, once.
+// script runs a text with any number of statements once.
 func (c *conn) script(text string) error {
 	_, err := c.raw.(driver.ExecerContext).ExecContext(context.Background(), text, nil)
 	return err
 }
 
-// query calls each for every row. The values of row are valid during the call;
-// blobs in it are the callee's to keep.
+// query calls each for every row. The values of row are valid only during the call, except
+// for blobs, which the callee may keep.
 func (c *conn) query(each func(row []driver.Value) error, query string, args ...any) error {
 	return c.queryWithin(context.Background(), each, query, args...)
 }
@@ -106,7 +104,7 @@ func (c *conn) queryWithin(ctx context.Context, each func(row []driver.Value) er
 	}
 }
 
-// number runs a query whose answer is one integer.
+// number runs a query whose result is one integer.
 func (c *conn) number(query string, args ...any) (n int64, err error) {
 	return c.numberWithin(context.Background(), query, args...)
 }
@@ -116,7 +114,7 @@ func (c *conn) numberWithin(ctx context.Context, query string, args ...any) (n i
 	err = c.queryWithin(ctx, func(row []driver.Value) error {
 		var ok bool
 		if n, ok = row[0].(int64); !ok {
-			return fmt.Errorf("%q answered %T, not a number", query, row[0])
+			return fmt.Errorf("the result of %q is a %T, not a number", query, row[0])
 		}
 		return nil
 	}, query, args...)
@@ -139,7 +137,7 @@ func named(args []any) []driver.NamedValue {
 	return out
 }
 
-// code is SQLite's primary result code, or 0 if err is not SQLite's.
+// code returns SQLite's primary result code, or 0 if err is not from SQLite.
 // https://www.sqlite.org/rescode.html#primary_result_codes_versus_extended_result_codes
 func code(err error) int {
 	var e *sqlite.Error

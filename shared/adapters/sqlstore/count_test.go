@@ -15,8 +15,8 @@ import (
 	"errand/shared/task"
 )
 
-// Each operation runs a fixed number of statements, whatever the file holds. A write runs
-// between the two that begin and commit its group.
+// Each operation runs a fixed number of statements, with any content of the file. The
+// number for a write includes the two that begin and commit its group.
 func TestStatementsOfEachOperation(t *testing.T) {
 	db := open(t, file(t), sqlstore.Options{CacheRecords: -1})
 	for i := range 300 {
@@ -41,7 +41,7 @@ func TestStatementsOfEachOperation(t *testing.T) {
 		run  func() error
 	}{
 		{"create", 3, func() error { _, err := db.Create(ctx, accepted(t, "b", time.Now())); return err }},
-		{"create what is there", 4, func() error {
+		{"create again", 4, func() error {
 			if _, err := db.Create(ctx, accepted(t, "b", time.Now())); !errors.Is(err, task.ErrExists) {
 				return fmt.Errorf("%v, want ErrExists", err)
 			}
@@ -65,14 +65,14 @@ func TestStatementsOfEachOperation(t *testing.T) {
 			t.Errorf("%s: %v", op.name, err)
 		}
 
-		const own = 2 // of the look itself
+		const own = 2 // of Ran itself
 		if got := db.Ran(ctx) - before - own; got != op.want {
 			t.Errorf("%s runs %d statements, want %d", op.name, got, op.want)
 		}
 	}
 }
 
-// A total reads the caller's own rows: expired tasks of others cost nothing.
+// A total reads only the owner's rows. Expired tasks of others cost nothing.
 func TestTotalReadsRowsOfOneOwner(t *testing.T) {
 	db := open(t, file(t), sqlstore.Options{})
 	for _, q := range []task.Query{{}, {Context: "c"}, {State: a2a.TaskStateWorking}, {Context: "c", State: a2a.TaskStateWorking}} {
@@ -86,13 +86,13 @@ func TestTotalReadsRowsOfOneOwner(t *testing.T) {
 			}
 		}
 		if strings.Contains(plan, "SCAN task") || strings.Contains(plan, "SCAN tally") {
-			t.Errorf("%+v: the plan walks a whole table:\n%s", q, plan)
+			t.Errorf("%+v: the plan scans a whole table:\n%s", q, plan)
 		}
 	}
 }
 
 // Totals are exact while contexts grow from a few tasks, which are counted, to many, which
-// are tallied, and while their tasks change, expire, are purged and created anew.
+// have tallies. They stay exact while tasks change, expire, are purged and created again.
 func TestTalliesOfGrowingContexts(t *testing.T) {
 	states := []a2a.TaskState{a2a.TaskStateSubmitted, a2a.TaskStateWorking, a2a.TaskStateCompleted, a2a.TaskStateRejected}
 	random := rand.New(rand.NewPCG(3, 4))
@@ -105,7 +105,7 @@ func TestTalliesOfGrowingContexts(t *testing.T) {
 		id := fmt.Sprint("t", random.IntN(300))
 		old, known := there[id]
 		known = known && alive(old)
-		r := plain(id, step) // made anew, for a stored record keeps its encoding
+		r := plain(id, step) // a fresh one, because a stored record keeps its encoding
 		r.Task.ContextID = []string{"large", "large", "small-" + id[len(id)-1:], ""}[random.IntN(4)]
 		if known {
 			r.Task.ContextID = old.Task.ContextID
@@ -159,7 +159,7 @@ func TestTalliesOfGrowingContexts(t *testing.T) {
 
 	rows, err := db.Number(t.Context(), "SELECT count(*) FROM tally WHERE context = 'large'")
 	if err != nil || rows == 0 {
-		t.Errorf("%d rows tally the large context, %v", rows, err)
+		t.Errorf("the large context has %d rows of tallies, %v", rows, err)
 	}
 
 	for id, old := range there {
@@ -179,17 +179,17 @@ func TestTalliesOfGrowingContexts(t *testing.T) {
 		t.Fatal(err)
 	}
 	if rows, err = db.Number(t.Context(), "SELECT count(*) FROM tally"); err != nil || rows != 0 {
-		t.Errorf("%d rows tally nothing, %v", rows, err)
+		t.Errorf("after the purge of all tasks there are %d tallies, %v, want none", rows, err)
 	}
 }
 
-// A count that walks is given up in time, names its error, and harms nothing that comes
-// after it. The others do not walk.
+// A count that reads every record ends in time with the error ErrCount, and later calls work.
+// The other counts do not read every record.
 func TestCountEndsInTime(t *testing.T) {
 	db := open(t, file(t), sqlstore.Options{CountFor: time.Nanosecond})
 	create(t, db, "a")
 	q := task.Query{Owner: "someone", Limit: 10, Count: true, Since: time.Now().Add(-time.Hour)}
-	for range 10 { // more than there are readers
+	for range 10 { // more than the number of readers
 		if _, err := db.List(t.Context(), q); !errors.Is(err, task.ErrCount) {
 			t.Fatalf("List with a count that takes too long: %v, want %v", err, task.ErrCount)
 		}
@@ -202,12 +202,12 @@ func TestCountEndsInTime(t *testing.T) {
 	gone, leave := context.WithCancel(t.Context())
 	leave()
 	if _, err := db.List(gone, q); !errors.Is(err, context.Canceled) {
-		t.Errorf("List for a caller that has gone: %v", err)
+		t.Errorf("List with a cancelled context: %v", err)
 	}
 }
 
 // A file of schema 2 had no tallies.
-func TestMigrationTalliesWhatIsThere(t *testing.T) {
+func TestMigrationTalliesStoredTasks(t *testing.T) {
 	var script strings.Builder
 	now := time.Now()
 
@@ -220,7 +220,7 @@ func TestMigrationTalliesWhatIsThere(t *testing.T) {
 		}
 
 		expires := "NULL"
-		if i%6 == 1 { // completed ones, which nobody has purged yet
+		if i%6 == 1 { // some completed ones have expired and are not purged yet
 			expires = fmt.Sprint(now.Add(-time.Hour).UnixMilli())
 		}
 

@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// Script runs statements of the test's in a write.
+// Script runs statements of a test in a write.
 func (db *DB) Script(ctx context.Context, text string) error {
 	return db.submit(ctx, &write{apply: func(w *writer) error { return w.conn.script(text) }})
 }
 
-// Hold keeps the writer busy until release is called, so that what is written
-// meanwhile becomes one group.
+// Hold keeps the writer busy until release is called, so that all writes meanwhile become
+// one group.
 func (db *DB) Hold(ctx context.Context) (release func()) {
 	held, free := make(chan struct{}), make(chan struct{})
 	go db.submit(ctx, &write{apply: func(*writer) error {
@@ -26,10 +26,10 @@ func (db *DB) Hold(ctx context.Context) (release func()) {
 	return func() { close(free) }
 }
 
-// Waiting is how many writes are handed over and not yet taken by the writer.
+// Waiting returns the number of writes that wait for the writer.
 func (db *DB) Waiting() int { return len(db.writes) }
 
-// Number asks the writing connection.
+// Number runs a query with an integer result on the writing connection.
 func (db *DB) Number(ctx context.Context, query string) (n int64, err error) {
 	err = db.submit(ctx, &write{apply: func(w *writer) (err error) {
 		n, err = w.conn.number(query)
@@ -38,10 +38,10 @@ func (db *DB) Number(ctx context.Context, query string) (n int64, err error) {
 	return n, err
 }
 
-// Ran is how many statements were run on all connections since they were opened.
+// Ran returns the number of statements on all connections since they were opened.
 func (db *DB) Ran(ctx context.Context) (n int) {
 	_ = db.submit(ctx, &write{apply: func(w *writer) error {
-		n = w.conn.ran - 1 // but for the beginning of this very group
+		n = w.conn.ran - 1 // without the BEGIN of this group
 		return nil
 	}})
 	for _, pool := range []chan *conn{db.loaders, db.listers} {
@@ -58,7 +58,7 @@ func (db *DB) Ran(ctx context.Context) (n int) {
 	return n
 }
 
-// OldFile makes a file as it was at an older schema and runs a script on it.
+// OldFile makes a file of an older schema and runs a script on it.
 func OldFile(ctx context.Context, path string, schema int64, script string) error {
 	c, err := connect(ctx, dsn(path, ""))
 	if err != nil {
@@ -70,7 +70,7 @@ func OldFile(ctx context.Context, path string, schema int64, script string) erro
 // Tallied is the statement of a total.
 var Tallied = tallied
 
-// Plan says how SQLite runs a statement, a line for each step.
+// Plan returns SQLite's plan for a statement, with a line for each step.
 func (db *DB) Plan(ctx context.Context, query string, args ...any) (string, error) {
 	var plan strings.Builder
 	err := db.read(ctx, db.listers, func(c *conn) error {

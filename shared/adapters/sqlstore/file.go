@@ -14,12 +14,12 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// mode keeps the conversations of all clients from other users of the machine.
-// SQLite gives the -wal and -shm files the mode of the database.
+// mode hides the conversations of all clients from other users of the machine. SQLite gives
+// the -wal and -shm files the mode of the database.
 const mode = 0o600
 
-// locate names the database file once and for all: two names of one file must
-// meet in one lock.
+// locate returns the one real name of the database file, so that all names of a file lead to
+// the same lock.
 func locate(path string) (string, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -42,13 +42,13 @@ func locate(path string) (string, error) {
 	return filepath.Join(dir, filepath.Base(abs)), nil
 }
 
-// lockWait is how long a process that is ending may take to let the database go. The
-// kernel takes a moment to end one that was killed, and it may be started again before.
+// lockWait is how long Open waits for a process that is ending. The kernel needs a moment to
+// end a killed process, and the program may start again before that.
 const lockWait = 2 * time.Second
 
-// claim takes the database for this process until the returned file is closed.
-// The lock lies beside the database, because closing a second descriptor of the
-// database itself would drop SQLite's own locks.
+// claim locks the database for this process until the returned file is closed. The lock is a
+// file beside the database, because closing a second descriptor of the database would drop
+// SQLite's own locks.
 // https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_
 func claim(path string) (*os.File, error) {
 	f, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, mode)
@@ -63,16 +63,16 @@ func claim(path string) (*os.File, error) {
 		held := isHeld(err)
 		err = errors.Join(err, f.Close())
 		if held {
-			return nil, fmt.Errorf("%s is in use by another process: stop that one, or name another file", path)
+			return nil, fmt.Errorf("%s is in use by another process: stop that process, or name another file", path)
 		}
 		return nil, fmt.Errorf("locking %s: %w", path, err)
 	}
 	return f, nil
 }
 
-// private creates the database file, empty, or takes back what others may do
-// with it: the mode must not depend on the umask, nor on how a copy was made. It
-// returns what tells the file from another one of its name.
+// private creates an empty database file, or removes the permissions of other users from the
+// existing one. So the mode depends neither on the umask nor on the way in which a copy was
+// made. The result distinguishes the file from a later one with the same name.
 func private(path string) (fs.FileInfo, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, mode)
 	if err != nil {
@@ -84,7 +84,7 @@ func private(path string) (fs.FileInfo, error) {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("opening %s: not a file", path)
+		return nil, fmt.Errorf("opening %s: not a regular file", path)
 	}
 	if info.Mode().Perm()&^mode != 0 {
 		if err := f.Chmod(mode); err != nil {
@@ -94,13 +94,13 @@ func private(path string) (fs.FileInfo, error) {
 	return info, nil
 }
 
-// inPlace fails when the file was deleted or replaced under the program. SQLite
-// would go on writing to what has no name any more, and what is acknowledged then
-// is lost at the next start.
+// inPlace returns an error if the file was deleted or replaced while the program runs.
+// SQLite would go on writing to the file without a name, and the next start would not find
+// acknowledged writes.
 func (db *DB) inPlace() error {
 	now, err := os.Stat(db.path)
 	if err != nil {
-		return fmt.Errorf("looking for the database: %w", err)
+		return fmt.Errorf("checking that the database is in its place: %w", err)
 	}
 	if !os.SameFile(db.file, now) {
 		return fmt.Errorf("%s was replaced: start the program again", db.path)
@@ -108,15 +108,15 @@ func (db *DB) inPlace() error {
 	return nil
 }
 
-// dsn is the URI of path: any character may be in a path, and "?" would begin
+// dsn returns the URI of a path. A path may have any character, and a plain "?" would begin
 // the parameters.
 func dsn(path, params string) string {
 	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: params}
 	return u.String()
 }
 
-// openWriter opens the one connection that writes, and makes sure that the file
-// is ours and of this schema.
+// openWriter opens the one connection that writes. It checks that the file belongs to Errand
+// and migrates it to this schema.
 func openWriter(ctx context.Context, path string, log *slog.Logger) (*conn, error) {
 	c, err := connect(ctx, dsn(path, "_busy_timeout=5000"))
 	if err != nil {
@@ -128,9 +128,9 @@ func openWriter(ctx context.Context, path string, log *slog.Logger) (*conn, erro
 		case sqlite3.SQLITE_NOTADB:
 			err = errNotOurs
 		case sqlite3.SQLITE_CORRUPT:
-			err = fmt.Errorf("it is damaged: put a copy in its place, or name another file: %w", err)
+			err = fmt.Errorf("it is damaged: replace it by a copy, or name another file: %w", err)
 		case sqlite3.SQLITE_FULL:
-			err = fmt.Errorf("the disk is full, and the file is as it was: make room, and start again: %w", err)
+			err = fmt.Errorf("the disk is full, and the file is unchanged: make room, and start again: %w", err)
 		}
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}

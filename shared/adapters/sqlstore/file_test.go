@@ -12,7 +12,7 @@ import (
 	"errand/shared/task"
 )
 
-// refused opens path and wants an error that says so much.
+// refused opens path and wants an error with these texts.
 func refused(t *testing.T, path string, says ...string) {
 	t.Helper()
 	db, err := sqlstore.Open(t.Context(), path, sqlstore.Options{})
@@ -25,7 +25,7 @@ func refused(t *testing.T, path string, says ...string) {
 	}
 	for _, s := range says {
 		if !strings.Contains(err.Error(), s) {
-			t.Errorf("Open: %q does not say %q", err, s)
+			t.Errorf("Open: the error %q does not contain %q", err, s)
 		}
 	}
 }
@@ -66,7 +66,7 @@ func TestOpenRefuses(t *testing.T) {
 	altered := func(name, script string) string {
 		path := filepath.Join(dir, name)
 		db := open(t, path, sqlstore.Options{})
-		// user_version and application_id are written at once, as another program would.
+		// The script writes user_version and application_id directly, as another program would.
 		if err := db.Script(t.Context(), script); err != nil {
 			t.Fatal(err)
 		}
@@ -99,7 +99,7 @@ func TestOpenRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			before, _ := os.ReadFile(tt.path)
 			refused(t, tt.path, tt.says...)
-			refused(t, tt.path, tt.says...) // the lock was given back
+			refused(t, tt.path, tt.says...) // the first Open released the lock
 			if after, _ := os.ReadFile(tt.path); string(after) != string(before) {
 				t.Error("the file was changed")
 			}
@@ -109,7 +109,7 @@ func TestOpenRefuses(t *testing.T) {
 
 func TestFilesArePrivate(t *testing.T) {
 	path := file(t)
-	// A copy that was made carelessly.
+	// A copy that users other than the owner may read.
 	if err := os.WriteFile(path, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -138,14 +138,14 @@ func TestOpenTakesAnyPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(path); err != nil || info.Size() == 0 {
-		t.Errorf("the file named was not written: %v", err)
+		t.Errorf("the named file was not written: %v", err)
 	}
 	if _, err := os.Stat(path + "-wal"); err == nil {
 		t.Error("Close left the log beside the file")
 	}
 }
 
-// Nothing is acknowledged that the next start would not find.
+// Every acknowledged write is in the file that the next start opens.
 func TestDeletedFileTakesNoMore(t *testing.T) {
 	path := file(t)
 	db := open(t, path, sqlstore.Options{})
@@ -159,7 +159,7 @@ func TestDeletedFileTakesNoMore(t *testing.T) {
 	create := func(says string) {
 		t.Helper()
 		if _, err := db.Create(t.Context(), late); err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("Create: %v, which does not say %q", err, says)
+			t.Errorf("Create: the error %v does not contain %q", err, says)
 		}
 	}
 

@@ -13,10 +13,10 @@ import (
 // entries is the kv.Store of a DB. It has no cache.
 type entries struct{ db *DB }
 
-// KV returns the entries that the file holds beside the records.
+// KV returns the store of the entries in the same file.
 func (db *DB) KV() kv.Store { return entries{db} }
 
-// entryColumns are those that entryOf reads.
+// entryColumns are the columns that entryOf reads.
 const entryColumns = "key, version, owner, expires, value"
 
 // Get reads one entry.
@@ -147,8 +147,8 @@ func (w *writer) put(e kv.Entry) (kv.Entry, error) {
 	return e, err
 }
 
-// remove deletes the entry, if it has the version or if any is meant. An expired entry
-// of another version is left to the purge.
+// remove deletes the entry if it has the version. The version 0 stands for any version. An
+// expired entry of another version is left to the purge.
 func (w *writer) remove(key string, version int64) error {
 	if version == 0 {
 		_, err := w.conn.exec("DELETE FROM kv WHERE key = ?", key)

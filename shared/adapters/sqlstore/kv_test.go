@@ -35,7 +35,7 @@ func put(t testing.TB, db *sqlstore.DB, e kv.Entry) kv.Entry {
 	return e
 }
 
-// count is how many rows of entries the file has, expired ones too.
+// count returns the number of entries in the file, including expired ones.
 func count(t testing.TB, db *sqlstore.DB) int64 {
 	t.Helper()
 	n, err := db.Number(t.Context(), "SELECT count(*) FROM kv")
@@ -45,7 +45,7 @@ func count(t testing.TB, db *sqlstore.DB) int64 {
 	return n
 }
 
-// A model is what a store of entries has to answer, said as simply as can be.
+// A model is the simplest implementation of a store of entries.
 type model struct {
 	now     time.Time
 	entries map[string]kv.Entry
@@ -59,7 +59,7 @@ func (m *model) get(key string) (kv.Entry, error) {
 	return e, nil
 }
 
-// put stores e under the version that the store gave.
+// put stores e with the version from the store.
 func (m *model) put(e kv.Entry, version int64) error {
 	if old, _ := m.get(e.Key); old.Version != e.Version {
 		return kv.ErrConflict
@@ -89,7 +89,7 @@ func (m *model) list(prefix, after string, limit int) []kv.Entry {
 	return list[:min(len(list), limit)]
 }
 
-// The store answers as the model does, after any operations in any order.
+// The store gives the same answers as the model, after any operations in any order.
 func TestKVIsTheModel(t *testing.T) {
 	m := &model{}
 	db := open(t, file(t), sqlstore.Options{Now: func() time.Time { return m.now }})
@@ -161,8 +161,8 @@ func TestKVIsTheModel(t *testing.T) {
 	})
 }
 
-// A purge deletes what has expired of either kind, also when there is more of the
-// other than it may delete.
+// A purge deletes expired records and entries, even if there are more of the other kind than
+// it may delete.
 func TestPurgeDeletesExpiredEntries(t *testing.T) {
 	now := time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)
 	db := open(t, file(t), sqlstore.Options{Now: func() time.Time { return now }})
@@ -201,7 +201,7 @@ func TestPurgeDeletesExpiredEntries(t *testing.T) {
 	}
 }
 
-// group has the calls in one commit, and gives their errors.
+// group runs the calls in one commit and returns their errors.
 func group(t *testing.T, db *sqlstore.DB, calls ...func() error) []error {
 	t.Helper()
 	release := db.Hold(t.Context())
@@ -225,7 +225,7 @@ func storing(t *testing.T, db *sqlstore.DB, e kv.Entry) func() error {
 	return func() error { _, err := db.KV().Put(t.Context(), e); return err }
 }
 
-// A verdict is one operation's own: tasks and entries in its group are stored.
+// A verdict concerns one operation only: the other tasks and entries of its group are stored.
 func TestConflictLeavesItsGroup(t *testing.T) {
 	db := open(t, file(t), sqlstore.Options{})
 	old := put(t, db, kv.Entry{Key: "use/old"})
@@ -250,7 +250,7 @@ func TestConflictLeavesItsGroup(t *testing.T) {
 	}
 }
 
-// A group that fails answers the failure to all, and leaves no entry.
+// If a group fails, all its operations return the failure, and no entry is stored.
 func TestFailedGroupLeavesNoEntry(t *testing.T) {
 	db := open(t, file(t), sqlstore.Options{})
 	old := put(t, db, kv.Entry{Key: "use/old"})
@@ -269,7 +269,7 @@ func TestFailedGroupLeavesNoEntry(t *testing.T) {
 	}
 }
 
-// A caller that left finds its entry when it reads.
+// The write of a caller that has left is stored, and a later read finds it.
 func TestCallerOfPutMayLeave(t *testing.T) {
 	db := open(t, file(t), sqlstore.Options{})
 	release := db.Hold(t.Context())
@@ -282,17 +282,17 @@ func TestCallerOfPutMayLeave(t *testing.T) {
 	queued(t, db, 1)
 	cancel()
 	if err := <-left; !errors.Is(err, context.Canceled) {
-		t.Errorf("a caller that left: %v, want %v", err, context.Canceled)
+		t.Errorf("Put whose caller has left: %v, want %v", err, context.Canceled)
 	}
 	release()
-	put(t, db, kv.Entry{Key: "use/b"}) // after it
+	put(t, db, kv.Entry{Key: "use/b"}) // returns after the write of use/a
 	if e, err := db.KV().Get(t.Context(), "use/a"); err != nil || string(e.Value) != "mine" {
 		t.Errorf("Get = %+v, %v", e, err)
 	}
 }
 
-// A file of schema 2 had no entries. Its tasks stay, and a program that knows no
-// entries refuses the file from then on.
+// A file of schema 2 had no entries. The migration keeps its tasks. A program that does not
+// know entries refuses the file from then on.
 func TestMigrationAddsEntries(t *testing.T) {
 	r := plain("a", 3)
 	enc, err := r.Encode()

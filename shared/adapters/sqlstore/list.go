@@ -52,9 +52,9 @@ func (db *DB) Dead(ctx context.Context, q task.DeadQuery) (task.Page, error) {
 	return page, nil
 }
 
-// count is how many records a query matches, whatever its page. Without Since it is read
-// from the tallies, less what has expired and is not purged yet. A context that is not
-// tallied is small.
+// count returns the number of records that match a query, on all its pages. Without Since it
+// reads the tallies and subtracts the records that have expired and are not purged yet. A
+// context without tallies is small.
 func (db *DB) count(ctx context.Context, c *conn, q task.Query) (int, error) {
 	now := db.opts.Now()
 	if !q.Since.IsZero() {
@@ -66,7 +66,7 @@ func (db *DB) count(ctx context.Context, c *conn, q task.Query) (int, error) {
 	switch {
 	case err != nil || n >= 0:
 		return int(n), err
-	case q.Context == "": // the owner has none
+	case q.Context == "": // the owner has no records
 		return 0, nil
 	}
 
@@ -75,9 +75,9 @@ func (db *DB) count(ctx context.Context, c *conn, q task.Query) (int, error) {
 	return int(n), err
 }
 
-// tallied is the statement that reads a total from the tallies, -1 if there are none. One
-// statement sees one state of the database, so a purge at the same time changes nothing. It
-// reads no other owner's rows.
+// tallied returns the statement that reads a total from the tallies. Its result is -1 without
+// tallies. A single statement sees one state of the database, so a concurrent purge does not
+// change the total. The statement reads no rows of other owners.
 func tallied(q task.Query) string {
 	state, within := "", ""
 	if q.State != "" {
@@ -90,7 +90,7 @@ func tallied(q task.Query) string {
 		" (SELECT count(*) FROM task INDEXED BY task_expired WHERE owner = ?1 AND expires <= ?4" + within + state + "), -1)"
 }
 
-// countWithin counts record by record, for as long as that may take.
+// countWithin counts record by record, and gives up after the longest time.
 func countWithin(ctx context.Context, longest time.Duration, c *conn, where string, args []any) (int, error) {
 	limited, cancel := context.WithTimeoutCause(ctx, longest, task.ErrCount)
 	defer cancel()
@@ -101,8 +101,7 @@ func countWithin(ctx context.Context, longest time.Duration, c *conn, where stri
 	return int(n), err
 }
 
-// readPage reads the page that begins after a place, of the records that a filter
-// names.
+// readPage reads the page that begins after a place, of the records that match a filter.
 func readPage(c *conn, where string, args []any, after task.Ref, limit int, bodies bool, decode func([]driver.Value) (task.Record, error)) (task.Page, error) {
 	if after != (task.Ref{}) {
 		where += " AND (stamp, id) < (?, ?)"
@@ -143,11 +142,11 @@ func readPage(c *conn, where string, args []any, after task.Ref, limit int, bodi
 // errPageFull ends the reading of a page.
 var errPageFull = errors.New("the page is full")
 
-// unexpired leaves out what has expired at the time that is its argument.
+// unexpired excludes the records that have expired at the time of its argument.
 const unexpired = " AND (expires IS NULL OR expires > ?)"
 
-// filter is everything of a query but the place to begin. The index is named,
-// because without statistics the planner guesses.
+// filter returns a query's condition without the place to begin. It names the index, because
+// without statistics the planner guesses.
 func filter(q task.Query, now time.Time) (string, []any) {
 	var where strings.Builder
 	args := []any{q.Owner}

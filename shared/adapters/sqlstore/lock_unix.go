@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// tryLock takes the file for this process, without waiting. The kernel gives it
-// back when the process ends, however it ends. flock(2) counts per open file, so
-// it also keeps out a second Open in the same process.
+// tryLock locks the file for this process, without waiting. The kernel releases the lock
+// when the process ends, even by a kill. flock(2) locks an open file, so it also refuses a
+// second Open in the same process.
 func tryLock(f *os.File) error {
 	return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 }

@@ -8,8 +8,8 @@ import (
 	"errand/shared/task"
 )
 
-// Opening ends the leases of the process before (R3), so that their turns can be
-// claimed at once.
+// Opening ends the leases of the previous process (R3), so that their turns can be claimed at
+// once.
 func TestOpenEndsLeases(t *testing.T) {
 	path := file(t)
 	db := open(t, path, sqlstore.Options{})
@@ -56,8 +56,8 @@ func TestOpenEndsLeases(t *testing.T) {
 	}
 }
 
-// A record of a newer version of the program is read, its lease ends by time, and
-// it does not keep the file from being opened.
+// The file opens although it has a record of a newer version of the program. The record is
+// read, and its lease ends by time.
 func TestOpenWithNewerRecord(t *testing.T) {
 	path := file(t)
 	db := open(t, path, sqlstore.Options{})

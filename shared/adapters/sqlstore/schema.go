@@ -9,27 +9,27 @@ import (
 	"errand/shared/task"
 )
 
-// application marks the file as Errand's ("ERND"), so that the database of some
-// other program is never written to.
+// application marks the file as Errand's ("ERND"), so that the program never writes to the
+// database of another one.
 // https://www.sqlite.org/pragma.html#pragma_application_id
 const application = 0x45524e44
 
-// A migration brings a file from schema i to i+1: a script, and what only this
-// program can tell of the records in it.
+// A migration brings a file from schema i to i+1. It is a script, followed by a function for
+// facts that only this program can read from the records.
 type migration struct {
 	script string
-	fill   func(*conn) error // after the script; nil: nothing
+	fill   func(*conn) error // runs after the script; may be nil
 }
 
-// migrations are never changed, only added to.
+// migrations are never changed. New ones are appended.
 //
-// The body is the last of the first columns, as the value of an entry is the last: a
-// row's tail lies in overflow pages, which a read of the columns before it does not
-// touch. The index for lists holds everything a filter asks for, so that only the rows of
-// the page are read.
+// The body is the last of the first columns, and the value of an entry is its last column,
+// because the end of a row lies in overflow pages. A read of the columns before them does
+// not touch these pages. The index for lists contains all columns of a filter, so that only
+// the rows of the page are read.
 //
-// A column that is added comes after the body, so it is one that is NULL or 1: the
-// value of either is in the row's header, and the tail is not read for it.
+// A later column comes after the body. It must be NULL or 1, because these values are in
+// the header of the row, and reading them does not touch the overflow pages.
 // https://www.sqlite.org/fileformat2.html#record_format
 var migrations = []migration{{script: `
 CREATE TABLE opened (n INTEGER NOT NULL);
@@ -108,19 +108,19 @@ CREATE TRIGGER task_gone AFTER DELETE ON task BEGIN
 		AND 0 = (SELECT sum(t.n) FROM tally AS t WHERE t.owner = OLD.owner AND t.context = tally.context);
 END;
 
--- A list subtracts its owner's expired tasks, whatever others have.
+-- A total subtracts the expired tasks of its owner, and reads no other owner's.
 CREATE INDEX task_expired ON task (owner, expires, context, state) WHERE expires IS NOT NULL;
 `}}
 
-// fillDead marks the records that had a dead webhook before there was a column for
-// it. Their stored form is read as ever, not by SQLite's functions: those take a text
-// for damaged that is nested more deeply than a client's may be.
+// fillDead marks the records that had a dead webhook before the column existed. It decodes
+// their stored form as all other code does. SQLite's JSON functions would not do, because
+// they call a text damaged whose nesting is allowed to clients.
 func fillDead(c *conn) error {
 	var ids []string
 	err := c.query(func(row []driver.Value) error {
 		r, err := decodeRecord(row)
 		if errors.Is(err, task.ErrUnreadable) {
-			return nil // a page with it could not be read
+			return nil // a page of dead webhooks could not show the record
 		}
 		if err == nil && r.HasDead() {
 			ids = append(ids, r.ID())
@@ -143,8 +143,8 @@ var (
 	errNewer   = errors.New("it was written by a newer version of this program: use that version, or name another file")
 )
 
-// setUp configures the writing connection and migrates the file. Nothing is
-// written to a file that is not ours.
+// setUp configures the writing connection and migrates the file. It does not write to a file
+// of another program.
 func setUp(c *conn, log *slog.Logger) error {
 	app, err := c.number("PRAGMA application_id")
 	if err != nil {
@@ -168,9 +168,9 @@ func setUp(c *conn, log *slog.Logger) error {
 		return errNewer
 	}
 
-	// FULL syncs the log at every commit: what was acknowledged survives a power
-	// cut. A checkpoint every 16 MiB of log, not 4, writes a page that changes
-	// often a quarter as many times.
+	// FULL syncs the log at every commit, so that acknowledged writes survive a power cut.
+	// With a checkpoint for every 16 MiB of log instead of 4, a page that changes often is
+	// written to the file a quarter as many times.
 	if err := c.script(`
 		PRAGMA journal_mode = WAL;
 		PRAGMA synchronous = FULL;
@@ -186,15 +186,15 @@ func setUp(c *conn, log *slog.Logger) error {
 		return nil
 	}
 	if schema > 0 {
-		log.Info("migrating the database; among many tasks that takes a while", "from", schema, "to", newest)
+		log.Info("migrating the database; this takes a while if it has many tasks", "from", schema, "to", newest)
 	}
 
 	return migrate(c, schema, newest)
 }
 
-// migrate brings the file from one schema to another in one transaction, together with the
-// mark that says so. If it fails, the caller closes the connection, and the file is as it
-// was: the program that wrote it can go on with it.
+// migrate brings the file from one schema to another, and updates user_version, in one
+// transaction. If it fails, the caller closes the connection and the file is unchanged, so
+// that the older program can go on with it.
 func migrate(c *conn, from, to int64) error {
 	if err := c.script("BEGIN IMMEDIATE"); err != nil {
 		return err

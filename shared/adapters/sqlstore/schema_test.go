@@ -12,7 +12,7 @@ import (
 	"errand/shared/task"
 )
 
-// A file of schema 1 had no column that says which records have a dead webhook.
+// A file of schema 1 had no column for records with a dead webhook.
 func TestMigrationFindsDeadWebhooks(t *testing.T) {
 	now := time.Now()
 
@@ -32,7 +32,7 @@ func TestMigrationFindsDeadWebhooks(t *testing.T) {
 	}
 
 	nested := any("leaf")
-	for range 2000 { // SQLite's own functions take at most 1,000 for JSON
+	for range 2000 { // SQLite's JSON functions accept at most 1,000 levels
 		nested = []any{nested}
 	}
 
@@ -88,7 +88,7 @@ func TestMigrationFindsDeadWebhooks(t *testing.T) {
 			}
 
 			if d := cmp.Diff(want, got); d != "" {
-				t.Errorf("%s opening: Dead(%+v): want (-), got (+):\n%s", opening, q, d)
+				t.Errorf("%s opening: Dead(%+v) (-want +got):\n%s", opening, q, d)
 			}
 		}
 
@@ -98,20 +98,20 @@ func TestMigrationFindsDeadWebhooks(t *testing.T) {
 	}
 }
 
-// A migration that fails leaves the file as it was, whichever step it was: the program that
-// wrote it can go on with it.
+// A migration that fails at any step leaves the file unchanged, so that the older program can
+// go on with it.
 func TestFailedMigrationChangesNothing(t *testing.T) {
 	path := file(t)
-	if err := sqlstore.OldFile(t.Context(), path, 2, "CREATE TABLE tally (unexpected)"); err != nil { // schema 4 makes it
+	if err := sqlstore.OldFile(t.Context(), path, 2, "CREATE TABLE tally (unexpected)"); err != nil { // schema 4 creates tally
 		t.Fatal(err)
 	}
 
 	if db, err := sqlstore.Open(t.Context(), path, sqlstore.Options{}); err == nil {
 		t.Fatal("opened", db.Close())
 	} else if !strings.Contains(err.Error(), "schema 4") || strings.Contains(err.Error(), "rollback") {
-		t.Errorf("error %v", err)
+		t.Errorf("the error is %v", err)
 	}
 	if err := sqlstore.OldFile(t.Context(), path, 0, "CREATE TABLE kv (free)"); err != nil {
-		t.Errorf("schema 3 was left behind: %v", err)
+		t.Errorf("a part of the migration is left in the file: %v", err)
 	}
 }

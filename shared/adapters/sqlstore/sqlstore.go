@@ -1,12 +1,11 @@
 // Package sqlstore keeps task records, and entries of package kv, in one SQLite file.
 //
-// One process owns the file: opening it takes it exclusively and ends every
-// lease in it, because whoever held one is dead (R3). One goroutine writes, many
-// operations to a commit; an answer is given only after the commit is synced.
-// Because this process is the only writer, recent records are kept in memory and
-// watchers are woken directly.
+// One process owns the file. Opening locks the file and ends every lease in it, because the
+// processes that held them are dead (R3). One goroutine writes, with many operations in a
+// commit, and each operation returns only after its commit is synced. Because this process
+// is the only writer, it can keep recent records in memory and wake watchers directly.
 //
-// It is not a database that several machines share.
+// Several machines cannot share such a file.
 package sqlstore
 
 import (
@@ -22,23 +21,23 @@ import (
 	"errand/shared/task"
 )
 
-// ErrClosed is the answer of a store after Close.
+// ErrClosed is returned by all methods after Close.
 var ErrClosed = errors.New("sqlstore: the store is closed")
 
 // Options adjust a DB. The zero value is usable.
 type Options struct {
-	Now          func() time.Time // the clock of expiry and of ending leases; time.Now
-	Log          *slog.Logger     // slog.Default()
-	Rules        task.Rules       // what an ended lease leaves owing; task.Defaults()
-	CacheRecords int              // recent records kept in memory; 0: 1,024, negative: none
-	CacheBytes   int              // of their encoded size at most; 0: 4 MiB
+	Now          func() time.Time // the clock for expiry and ended leases; default time.Now
+	Log          *slog.Logger     // default slog.Default()
+	Rules        task.Rules       // the work that is due after an ended lease; default task.Defaults()
+	CacheRecords int              // recent records in memory; 0: 1,024, negative: none
+	CacheBytes   int              // their encoded size at most; 0: 4 MiB
 	CountFor     time.Duration    // longest count of a list with Since; 0: task.CountFor
 }
 
 const (
 	defaultCacheRecords = 1024
 	defaultCacheBytes   = 4 << 20
-	readers             = 2 // of each kind; each has a page cache of its own: 2 MiB
+	readers             = 2 // of each kind; each one has its own page cache of 2 MiB
 )
 
 func (o Options) withDefaults() Options {
@@ -68,17 +67,17 @@ func (o Options) withDefaults() Options {
 type DB struct {
 	opts    Options
 	path    string
-	file    fs.FileInfo // as it was opened
+	file    fs.FileInfo // the file that was opened
 	lock    *os.File
 	cache   *cache
 	topics  *task.Topics
 	writes  chan *write
-	loaders chan *conn // readers by id that are not in use
-	listers chan *conn // readers of lists that are not in use: a long one delays no read by id
-	opened  int        // readers there are
+	loaders chan *conn // free readers for Load
+	listers chan *conn // free readers for lists, so that a long list does not delay a Load
+	opened  int        // number of readers
 
-	closing   chan struct{}  // closed first: nothing new is begun
-	users     sync.WaitGroup // writes that are being handed over
+	closing   chan struct{}  // closed first, so that no new call begins
+	users     sync.WaitGroup // writes on their way into the channel
 	mu        sync.Mutex     // orders users.Add before closing
 	drained   chan struct{}  // closed when the writer has ended
 	closeOnce sync.Once
@@ -91,9 +90,9 @@ var (
 	_ task.Letters = (*DB)(nil)
 )
 
-// Open opens the file at path, or creates it in a folder that exists. It fails
-// while another process, or this one, has the file open. Leases that the file
-// holds are over when Open returns.
+// Open opens the file at path, or creates it in an existing folder. It returns an error
+// while another process, or this one, has the file open. All leases in the file have ended
+// when Open returns.
 func Open(ctx context.Context, path string, opts Options) (_ *DB, err error) {
 	opts = opts.withDefaults()
 	path, err = locate(path)
@@ -153,9 +152,9 @@ func (db *DB) openConns(ctx context.Context) (*writer, error) {
 	return w, nil
 }
 
-// Close ends the store: writes that were handed over are committed and answered,
-// later calls answer ErrClosed, watches end with it. The file is left as one,
-// without a log beside it, and free for another process.
+// Close closes the store. Waiting writes are committed first. Later calls return ErrClosed,
+// and watches end with it. Close leaves a single file without a log, which another process
+// may open.
 func (db *DB) Close() error {
 	db.closeOnce.Do(func() {
 		db.mu.Lock()
@@ -165,13 +164,13 @@ func (db *DB) Close() error {
 		db.users.Wait()
 		err := db.closeReaders()
 		close(db.writes)
-		<-db.drained // last of all connections, the writer's moves the log into the file
+		<-db.drained // the writer's connection closes last and moves the log into the file
 		db.closeErr = errors.Join(err, db.closeErr, db.lock.Close())
 	})
 	return db.closeErr
 }
 
-// closeReaders closes every open reader, when its read has ended.
+// closeReaders closes every open reader after its read.
 func (db *DB) closeReaders() error {
 	var errs []error
 	for range db.opened {
@@ -201,7 +200,7 @@ func (db *DB) read(ctx context.Context, pool chan *conn, f func(*conn) error) er
 	}
 }
 
-// usable says why nothing is to be begun.
+// usable returns the reason why a call must not begin, if there is one.
 func (db *DB) usable(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 	"errand/shared/task"
 )
 
-// open opens path for the length of the test.
+// open opens path and closes it at the end of the test.
 func open(t testing.TB, path string, opts sqlstore.Options) *sqlstore.DB {
 	t.Helper()
 	opts.Log = slog.New(slog.DiscardHandler)
@@ -34,7 +34,7 @@ func open(t testing.TB, path string, opts sqlstore.Options) *sqlstore.DB {
 
 func file(t testing.TB) string { return filepath.Join(t.TempDir(), "errand.db") }
 
-// accepted is a record as accepting a short message makes it.
+// accepted returns the record of a short message that was just accepted.
 func accepted(t testing.TB, id string, now time.Time) task.Record {
 	t.Helper()
 	r, err := task.Accept(task.Defaults().At(now), task.Acceptance{
@@ -66,7 +66,7 @@ func TestEverythingIsThereAfterReopening(t *testing.T) {
 	}
 }
 
-// hashed is an id as the desk makes them.
+// hashed returns an id like those of the desk.
 func hashed(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:]))[:26]

@@ -9,7 +9,7 @@ import (
 	"errand/shared/task"
 )
 
-// sqliteError is SQLITE_ERROR, as ROLLBACK answers without a transaction.
+// sqliteError is SQLITE_ERROR, the code of ROLLBACK without a transaction.
 const sqliteError = 1
 
 // Create stores a new record.
@@ -92,7 +92,7 @@ func decodeRecord(row []driver.Value) (task.Record, error) {
 	return task.Decode(head, body, version)
 }
 
-// decodeListed reads of the columns version and head what a list shows.
+// decodeListed reads the fields that a list shows from the columns version and head.
 func decodeListed(row []driver.Value) (task.Record, error) {
 	version, head, err := columnsIn(row)
 	if err != nil {
@@ -110,7 +110,7 @@ func columnsIn(row []driver.Value) (version int64, head []byte, err error) {
 	return version, head, nil
 }
 
-// create inserts a record, if need be in the place of one that has expired.
+// create inserts a record. It may replace an expired one.
 func (w *writer) create(r task.Record) (task.Record, error) {
 	w.version++
 	r.Version = w.version
@@ -132,7 +132,7 @@ func (w *writer) create(r task.Record) (task.Record, error) {
 	return r, nil
 }
 
-// insert answers 0 when there is a record of that id.
+// insert returns 0 if a record with that id exists.
 func (w *writer) insert(r task.Record) (int64, error) {
 	enc, err := r.Encode()
 	if err != nil {

@@ -11,20 +11,20 @@ import (
 	"errand/shared/task"
 )
 
-// groupMax is how many operations share one commit, and so one sync.
+// groupMax limits the operations that share one commit and its sync.
 const groupMax = 256
 
 // A write is one operation on its way to the writer.
 type write struct {
 	apply func(*writer) error // runs within the group's transaction
-	id    string              // of the one record that it changes; empty: cache and watchers are not concerned
-	next  task.Record         // that record as apply made it
+	id    string              // the record that it changes; empty: it changes no record in the cache
+	next  task.Record         // the record after the change
 	err   error
 	done  chan struct{}
 }
 
-// isVerdict tells an answer from a failure of the store: a verdict holds for one
-// operation, a failure for the whole group.
+// isVerdict distinguishes the error of one operation from a failure of the store, which
+// concerns the whole group.
 func isVerdict(err error) bool {
 	return errors.Is(err, task.ErrExists) || errors.Is(err, task.ErrConflict) || errors.Is(err, kv.ErrConflict)
 }
@@ -42,8 +42,8 @@ func (db *DB) write(ctx context.Context, id string, apply func(*writer) (task.Re
 	return op.next, nil
 }
 
-// submit hands a write over and waits until it is durable or refused. When ctx ends
-// first the outcome is unknown, and apply may still run.
+// submit sends a write to the writer and waits until it is durable or refused. If ctx ends
+// first, the outcome is unknown, and apply may still run.
 func (db *DB) submit(ctx context.Context, op *write) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -83,15 +83,15 @@ func (db *DB) hand(ctx context.Context, w *write) error {
 type writer struct {
 	db      *DB
 	conn    *conn
-	version int64 // the last one given
+	version int64 // the newest one
 	deleted []string
 }
 
-// begin makes the versions of this opening new, and ends the leases of the
-// process before.
+// begin chooses a new range of versions for this opening, and ends the leases of the
+// previous process.
 //
-// A version is never used again, not even for a record that was purged and made
-// anew: somebody may still hold the old one.
+// A version is never used again, not even for a record that was purged and created again,
+// because a caller may still hold the old one.
 func (w *writer) begin() error {
 	if err := w.conn.script("BEGIN IMMEDIATE"); err != nil {
 		return err
@@ -142,7 +142,7 @@ func (w *writer) endLeases() error {
 func (w *writer) endLease(r task.Record, now task.Moment) error {
 	next, err := r.LeaseLost(now)
 	if err != nil {
-		// Of a newer schema, or with no room left: its lease ends by time.
+		// The record has a newer schema or is full. Its lease ends by time.
 		w.db.opts.Log.Warn("a lease could not be ended", "task", r.ID(), "err", err)
 		_, err = w.conn.exec("UPDATE task SET leased = NULL WHERE id = ?", r.ID())
 		return err
@@ -156,8 +156,8 @@ func (w *writer) run() {
 	group := make([]*write, 0, groupMax)
 	for first := range w.db.writes {
 		group = append(group[:0], first)
-		// Those whom the last commit has just answered are about to write again: let
-		// them into this group.
+		// The callers of the last commit may be about to write again. Let their writes
+		// into this group.
 		runtime.Gosched()
 		for more := true; more && len(group) < groupMax; {
 			select {
@@ -195,7 +195,7 @@ func (w *writer) commitGroup(group []*write) {
 			err = fmt.Errorf("committing: %w", err)
 		}
 
-		w.settle(group, err)
+		w.report(group, err)
 	}
 
 	if err != nil {
@@ -228,9 +228,9 @@ func (w *writer) applyGroup(group []*write) error {
 	return nil
 }
 
-// settle tells the cache and the watchers how the commit went. After a failed
-// one nobody knows, and the file is asked again.
-func (w *writer) settle(group []*write, err error) {
+// report passes the outcome of a commit to the cache and the watchers. After a failed commit
+// the outcome is unknown, so the cache forgets the records and the file is read again.
+func (w *writer) report(group []*write, err error) {
 	for _, id := range w.deleted {
 		w.db.cache.forget(id)
 		if err == nil {

@@ -44,7 +44,7 @@ func isStored(t *testing.T, db *sqlstore.DB, id string) bool {
 	return err == nil
 }
 
-// queued waits until so many writes wait for the writer, which is held.
+// queued waits until n writes wait for the writer, which is held.
 func queued(t *testing.T, db *sqlstore.DB, n int) {
 	t.Helper()
 	for end := time.Now().Add(2 * time.Minute); db.Waiting() != n; runtime.Gosched() {
@@ -54,8 +54,8 @@ func queued(t *testing.T, db *sqlstore.DB, n int) {
 	}
 }
 
-// A group that fails answers the failure to all: not even "it exists" may be said
-// of a record that was not stored after all.
+// If a group fails, all its operations return the failure. Not even ErrExists may be
+// returned, because the record that exists in the group was not stored.
 func TestFailedGroupLeavesNothing(t *testing.T) {
 	for _, opts := range []sqlstore.Options{{}, {CacheRecords: -1}} {
 		db := open(t, file(t), opts)
@@ -79,7 +79,7 @@ func TestFailedGroupLeavesNothing(t *testing.T) {
 		for range calls {
 			err := <-errs
 			if err == nil || errors.Is(err, task.ErrExists) || errors.Is(err, task.ErrConflict) {
-				t.Errorf("a write of a failed group answers %v", err)
+				t.Errorf("a write of a failed group returns %v", err)
 			}
 		}
 
@@ -94,8 +94,7 @@ func TestFailedGroupLeavesNothing(t *testing.T) {
 	}
 }
 
-// Killing a process does not show whether its writes were synced, only cutting
-// the power does.
+// Killing a process does not show whether its writes were synced. Only a power cut does.
 func TestWritesAreSynced(t *testing.T) {
 	const full = 2 // https://www.sqlite.org/pragma.html#pragma_synchronous
 	got, err := open(t, file(t), sqlstore.Options{}).Number(t.Context(), "PRAGMA synchronous")
@@ -116,12 +115,12 @@ func TestCallerMayLeave(t *testing.T) {
 	queued(t, db, 1)
 	cancel()
 	if err := <-left; !errors.Is(err, context.Canceled) {
-		t.Errorf("a caller that left: %v, want %v", err, context.Canceled)
+		t.Errorf("a write whose caller has left: %v, want %v", err, context.Canceled)
 	}
 	release()
-	create(t, db, "b") // the writer is not stuck with the answer
+	create(t, db, "b") // the writer does not wait for the caller that has left
 	if !isStored(t, db, "a") {
-		t.Error("a write that was handed over was dropped")
+		t.Error("a waiting write was dropped")
 	}
 }
 
@@ -159,7 +158,7 @@ func TestClose(t *testing.T) {
 
 	release()
 	if err := <-handed; err != nil {
-		t.Errorf("a write handed over before Close: %v", err)
+		t.Errorf("a write that waited at Close: %v", err)
 	}
 	if err := <-closed; err != nil {
 		t.Errorf("Close: %v", err)
@@ -182,7 +181,7 @@ func TestClose(t *testing.T) {
 	}
 
 	if !isStored(t, open(t, path, sqlstore.Options{}), "b") {
-		t.Error("the write handed over before Close is not stored")
+		t.Error("the write that waited at Close is not stored")
 	}
 }
 
@@ -207,8 +206,8 @@ func TestDiskFull(t *testing.T) {
 	open(t, path, sqlstore.Options{})
 }
 
-// fill writes until there is no space, and checks that then, and after give has
-// made space, the store holds what it acknowledged and nothing else.
+// fill writes until there is no space, and calls give to make space. It checks that the store
+// holds the acknowledged records and no others, before and after.
 func fill(t *testing.T, db *sqlstore.DB, give func()) {
 	big := strings.Repeat("x", 20_000)
 	put := func(id string) error {
@@ -290,7 +289,7 @@ func TestKillLosesNothingAcknowledged(t *testing.T) {
 			}
 
 			id, attempt, ok := strings.Cut(lines.Text(), " ")
-			if a, err := strconv.Atoi(attempt); ok && err == nil { // else cut by the kill
+			if a, err := strconv.Atoi(attempt); ok && err == nil { // otherwise the kill has cut the line
 				acked[id] = max(acked[id], a)
 			}
 		}
@@ -303,12 +302,12 @@ func TestKillLosesNothingAcknowledged(t *testing.T) {
 		for id, want := range acked {
 			r, err := db.Load(t.Context(), id)
 			if err != nil || r.Attempt < want {
-				t.Errorf("round %d: Load(%s) = attempt %d, %v, acknowledged was %d", round, id, r.Attempt, err, want)
+				t.Errorf("round %d: Load(%s) = attempt %d, %v, want at least %d, which was acknowledged", round, id, r.Attempt, err, want)
 			}
 
 			e, err := db.KV().Get(t.Context(), killed(id))
 			if n, nerr := strconv.Atoi(string(e.Value)); err != nil || nerr != nil || n < want {
-				t.Errorf("round %d: Get(%s) = %q, %v, acknowledged was %d", round, e.Key, e.Value, err, want)
+				t.Errorf("round %d: Get(%s) = %q, %v, want at least %d, which was acknowledged", round, e.Key, e.Value, err, want)
 			}
 		}
 

@@ -9,80 +9,41 @@ import (
 	"google.golang.org/genai"
 )
 
-// A Reply is what happens to one request, in the order of the fields. The zero
-// Reply is an answer without anything in it.
+// A Reply says how the Server answers one request, in the order of the fields. The zero
+// Reply is an empty answer. Raw, Hang and Cut are faults of a service, for tests.
 type Reply struct {
-	Delay  time.Duration                    // before the first byte; a cancelled request ends it
+	Delay  time.Duration                    // before the first byte, at most until the request is cancelled
 	Error  *genai.APIError                  // instead of an answer: HTTP status and body
-	Chunks []*genai.GenerateContentResponse // the answer; generateContent puts it together
-	Raw    string                           // sent as it is after the chunks, to break the protocol
-	Hang   bool                             // then nothing, until the request is cancelled
-	Cut    bool                             // then the connection breaks
+	Chunks []*genai.GenerateContentResponse // the answer; generateContent merges them
+	Raw    string                           // sent unchanged after the chunks, to break the protocol
+	Hang   bool                             // then the Server is silent until the request is cancelled
+	Cut    bool                             // then the Server breaks the connection
 }
 
-// After gives the reply with a delay.
+// After returns the reply with a delay.
 func (r Reply) After(d time.Duration) Reply {
 	r.Delay = d
 	return r
 }
 
 // Text is a complete answer in as many chunks as there are texts.
-func Text(chunks ...string) Reply { return Finish("STOP", chunks...) }
-
-// Finish is an answer that ends for a reason, such as MAX_TOKENS or SAFETY.
-func Finish(reason string, chunks ...string) Reply {
+func Text(chunks ...string) Reply {
 	var r Reply
 	n := 0
 	for _, c := range chunks {
 		n += len(c)
 		r.Chunks = append(r.Chunks, chunk(&genai.Part{Text: c}))
 	}
-	return r.end(reason, n)
+	return r.end(n)
 }
 
-// Call is an answer that asks for functions.
+// Call is an answer that calls functions.
 func Call(calls ...*genai.FunctionCall) Reply {
 	var parts []*genai.Part
 	for _, c := range calls {
 		parts = append(parts, &genai.Part{FunctionCall: c})
 	}
-	return Reply{Chunks: []*genai.GenerateContentResponse{chunk(parts...)}}.end("STOP", 40*len(calls))
-}
-
-// Block refuses the prompt itself, for a reason such as SAFETY.
-func Block(reason string) Reply {
-	return Reply{Chunks: []*genai.GenerateContentResponse{{
-		PromptFeedback: &genai.GenerateContentResponsePromptFeedback{BlockReason: genai.BlockedReason(reason)},
-		UsageMetadata:  &genai.GenerateContentResponseUsageMetadata{PromptTokenCount: 1, TotalTokenCount: 1},
-	}}}
-}
-
-// Fail answers with an error, for example Fail(500, "INTERNAL", "it broke").
-func Fail(code int, status, message string) Reply {
-	return Reply{Error: apiError(code, status, message)}
-}
-
-// Throttle answers 429 and names the time to wait, as Gemini does; without one
-// if wait is zero.
-func Throttle(wait time.Duration) Reply {
-	r := Fail(http.StatusTooManyRequests, "RESOURCE_EXHAUSTED", "quota exceeded")
-	if wait > 0 {
-		r.Error.Details = []map[string]any{
-			{"@type": "type.googleapis.com/google.rpc.QuotaFailure"},
-			{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": wait.String()},
-		}
-	}
-	return r
-}
-
-// CutMidRune sends text and then breaks off inside the first rune of a second
-// chunk.
-func CutMidRune(text string) Reply {
-	return Reply{
-		Chunks: []*genai.GenerateContentResponse{chunk(&genai.Part{Text: text})},
-		Raw:    "data: {\"candidates\":[{\"content\":{\"role\":\"model\",\"parts\":[{\"text\":\"\xe2\x82",
-		Cut:    true,
-	}
+	return Reply{Chunks: []*genai.GenerateContentResponse{chunk(parts...)}}.end(40 * len(calls))
 }
 
 func chunk(parts ...*genai.Part) *genai.GenerateContentResponse {
@@ -91,13 +52,13 @@ func chunk(parts ...*genai.Part) *genai.GenerateContentResponse {
 	}}}
 }
 
-// end puts the finish reason and the usage of n bytes of text on the last chunk.
-func (r Reply) end(reason string, n int) Reply {
+// end puts the finish reason STOP and the usage of n bytes of text on the last chunk.
+func (r Reply) end(n int) Reply {
 	if len(r.Chunks) == 0 {
 		r.Chunks = append(r.Chunks, &genai.GenerateContentResponse{Candidates: []*genai.Candidate{{}}})
 	}
 	last := r.Chunks[len(r.Chunks)-1]
-	last.Candidates[0].FinishReason = genai.FinishReason(reason)
+	last.Candidates[0].FinishReason = genai.FinishReasonStop
 	out := int32(n/4 + 1)
 	last.UsageMetadata = &genai.GenerateContentResponseUsageMetadata{
 		PromptTokenCount: 1, CandidatesTokenCount: out, TotalTokenCount: out + 1,
@@ -105,7 +66,7 @@ func (r Reply) end(reason string, n int) Reply {
 	return r
 }
 
-// stream sends the reply as server-sent events, each as soon as it is made.
+// stream sends the reply as server-sent events and flushes after each one.
 func (r Reply) stream(w http.ResponseWriter, ctx context.Context) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.WriteHeader(http.StatusOK)

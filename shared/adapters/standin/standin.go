@@ -1,14 +1,14 @@
-// Package standin is the model that answers when there is no key, and the one
-// that tests script: a Server speaks the Gemini API, in process and without a
-// socket, so that it is reached through the very client that reaches Gemini.
+// Package standin is the model that answers when no API key is configured. A Server speaks
+// the Gemini API inside this process, without a socket, so that the client that calls
+// Gemini calls the stand-in too. Tests decide its answers with package scripts.
 //
-//	answer, err := standin.Parse("delay=50ms") // what follows "standin:"
+//	answer, err := standin.Parse("delay=50ms") // the part after "standin:"
 //	client := standin.New(answer).Client()
 //	m, err := gemini.New(ctx, gemini.Config{Name: "standin", Key: anyKey, HTTPClient: client})
 //
-// It is not a language model and does not pretend to be one: every answer of
-// its own says who is speaking. What it says is decided by an Answer; [Talk]
-// is the one for people, a [Script] the one for tests.
+// It is not a language model and does not pretend to be one: each text of [Talk] begins
+// with the sentence that the stand-in is speaking. An [Answer] decides the replies; Talk is
+// the one for people.
 package standin
 
 import (
@@ -25,11 +25,11 @@ import (
 	"google.golang.org/genai"
 )
 
-// maxRequest is the most a request may hold, as with Gemini:
+// maxRequest limits a request in bytes, as Gemini does:
 // https://ai.google.dev/gemini-api/docs/files
 const maxRequest = 20 << 20
 
-// What a Request asks for.
+// The operations of the API, in Request.Op.
 const (
 	OpStream   = "streamGenerateContent"
 	OpGenerate = "generateContent"
@@ -41,7 +41,7 @@ const (
 type Request struct {
 	Op       string           `json:"-"`
 	Model    string           `json:"-"`
-	Key      string           `json:"-"` // the API key it came with, or on Vertex AI the access token
+	Key      string           `json:"-"` // the API key, or on Vertex AI the access token
 	Parent   string           `json:"-"` // on Vertex AI: projects/P/locations/L
 	System   *genai.Content   `json:"systemInstruction"`
 	Contents []*genai.Content `json:"contents"`
@@ -49,26 +49,26 @@ type Request struct {
 	Config   struct {
 		MaxOutputTokens int32 `json:"maxOutputTokens"`
 	} `json:"generationConfig"`
-	Resume []byte `json:"continuationToken"` // of the answer to go on with
+	Resume []byte `json:"continuationToken"` // of the answer to resume
 	Body   []byte `json:"-"`                 // as sent
 }
 
-// An Answer decides what is said to a request. It may be called concurrently;
-// ctx ends with the request.
+// An Answer decides the reply to a request. It may be called concurrently. Its context
+// ends with the request.
 type Answer func(ctx context.Context, r Request) Reply
 
 // A Server is an http.Handler that speaks the Gemini API:
 // POST /v1beta/models/M:generateContent, :streamGenerateContent and
-// :countTokens, and GET /v1beta/models/M. It asks for a key, any key. The same
-// methods, but not GET, are at Vertex AI's paths
-// /v1beta1/projects/P/locations/L/publishers/google/models/M, for any access token.
+// :countTokens, and GET /v1beta/models/M. It requires an API key and accepts every value.
+// The POST methods are also at Vertex AI's paths
+// /v1beta1/projects/P/locations/L/publishers/google/models/M, with any access token.
 type Server struct{ answer Answer }
 
-// New makes a Server that says what answer decides.
+// New makes a Server whose replies answer decides.
 func New(answer Answer) *Server { return &Server{answer} }
 
-// Client gives an HTTP client whose every request is served by s, without a
-// socket, whatever its host.
+// Client returns an HTTP client that sends every request to s, without a socket and for
+// any host.
 func (s *Server) Client() *http.Client {
 	return &http.Client{Transport: transport{s}}
 }
@@ -140,17 +140,17 @@ func decode(w http.ResponseWriter, r *http.Request) (Request, *genai.APIError) {
 
 	req.Body = body.Bytes()
 	if err := json.Unmarshal(req.Body, &req); err != nil {
-		return req, apiError(http.StatusBadRequest, "INVALID_ARGUMENT", fmt.Sprintf("the request is not what the API takes: %v", err))
+		return req, apiError(http.StatusBadRequest, "INVALID_ARGUMENT", fmt.Sprintf("the request does not have the form of the API: %v", err))
 	}
 
 	return req, nil
 }
 
-// vertexPaths are those of Google's own models on Vertex AI.
+// vertexPaths are the paths of Google's own models on Vertex AI.
 var vertexPaths = regexp.MustCompile(`^/v1beta1/(projects/[^/]+/locations/[^/]+)/publishers/google/models/(.+)$`)
 
-// addressed reads which service is meant, who asks it, and the rest of the path: the
-// model and what is asked of it.
+// addressed reads the service and the key from a request, and the rest of its path: the
+// model and the operation.
 func addressed(r *http.Request) (req Request, rest string, ok bool) {
 	if m := vertexPaths.FindStringSubmatch(r.URL.Path); m != nil {
 		token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
@@ -183,7 +183,7 @@ func writeJSON(w http.ResponseWriter, code int, v any) {
 	w.Write(b)
 }
 
-// wait lets d pass and says whether the request is still wanted.
+// wait lets d pass and reports whether the request is still alive.
 func wait(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil
@@ -198,7 +198,7 @@ func wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// tokens is a guess, good enough to show that usage is counted.
+// tokens estimates the number of tokens, well enough to show that usage is counted.
 func tokens(text string) int32 {
 	if text == "" {
 		return 0

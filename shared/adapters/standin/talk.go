@@ -10,16 +10,16 @@ import (
 	"google.golang.org/genai"
 )
 
-// greeting opens every answer, so that nobody takes the stand-in for Gemini.
+// greeting begins every text, so that readers do not mistake the stand-in for Gemini.
 const greeting = "This is the stand-in model speaking (set GEMINI_API_KEY for Gemini). "
 
-// maxQuote is how many bytes of a message are quoted: a task that holds the
-// largest message twice would not fit its record (R14).
+// maxQuote limits how many bytes of a message are quoted: a record has no room for the
+// largest message twice (R14).
 const maxQuote = 2000
 
 // Parse reads the options of the stand-in, the part of its spec string after
-// "standin:", and gives the Answer they describe. Options are separated by
-// commas; "delay=10m" holds every answer for ten minutes.
+// "standin:", and returns the Answer that they describe. Commas separate options. The
+// option "delay=10m" delays every answer by ten minutes.
 func Parse(spec string) (Answer, error) {
 	var delay time.Duration
 	seen := map[string]bool{}
@@ -44,14 +44,13 @@ func Parse(spec string) (Answer, error) {
 	return Talk(delay), nil
 }
 
-// Talk is the Answer for people who try the agent without a key. It quotes
-// what was said to it, in two chunks. Two commands let it use functions, if the
-// request declares them:
+// Talk is the Answer for people who try the agent without a key. It quotes the message, in
+// two chunks. Two commands call functions, if the request declares them:
 //
 //	/ask QUESTION       calls the function "ask" with the question
 //	/tool NAME {JSON}   calls the function NAME with these arguments
 //
-// and when the result comes back it is quoted.
+// The result of a function is quoted in the next answer.
 func Talk(delay time.Duration) Answer {
 	return func(_ context.Context, r Request) Reply {
 		if r.Op != OpStream && r.Op != OpGenerate {
@@ -95,7 +94,7 @@ func useTool(tools []*genai.Tool, rest string) Reply {
 	return Call(&genai.FunctionCall{Name: name, Args: args})
 }
 
-// last gives the newest text, and the results of functions if those are newer.
+// last returns the texts and the results of functions in the newest content.
 func last(contents []*genai.Content) (text string, results []string) {
 	if len(contents) == 0 || contents[len(contents)-1] == nil {
 		return "", nil

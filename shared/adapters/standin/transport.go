@@ -9,9 +9,9 @@ import (
 	"sync"
 )
 
-// A transport serves requests with a handler in this process. What the handler
-// flushes can be read at once; cancelling the request, or closing the body
-// early, ends the handler's context, as with a real server.
+// A transport serves requests with a handler in this process. The client can read a flushed
+// chunk at once. Cancelling the request, or closing the body early, ends the handler's
+// context, as with a real server.
 type transport struct{ handler http.Handler }
 
 func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -37,8 +37,8 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		t.handler.ServeHTTP(w, served)
 	}()
 
-	// Neither the wait for the header nor a read outlasts the request, even if
-	// the handler does.
+	// The wait for the header and every read end with the request, even if the handler
+	// goes on.
 	unhook := context.AfterFunc(r.Context(), func() { pw.CloseWithError(r.Context().Err()) })
 
 	select {
@@ -76,9 +76,9 @@ func (b *body) Close() error {
 	return b.PipeReader.Close()
 }
 
-// A writer gathers what the handler writes until it flushes or returns. Only
-// the handler's goroutine uses it; status, sent and failed are read by others
-// after ready is closed.
+// A writer keeps written bytes until the handler flushes or returns. Only the handler's
+// goroutine uses it, except that RoundTrip reads status, sent and failed after ready is
+// closed.
 type writer struct {
 	header, sent http.Header
 	status       int
@@ -105,13 +105,13 @@ func (w *writer) Write(p []byte) (int, error) {
 func (w *writer) Flush() {
 	w.WriteHeader(http.StatusOK)
 	w.once.Do(func() { close(w.ready) })
-	// A reader that is gone has ended the handler's context too.
+	// An error needs no answer: a reader that has gone has also ended the handler's context.
 	w.buf.WriteTo(w.pipe)
 	w.buf.Reset()
 }
 
-// end finishes the response. A handler that panicked, or gave up because the
-// request has ended, breaks the connection.
+// end finishes the response. After a panic, or when the request has ended, the connection
+// breaks.
 func (w *writer) end(panicked any, err error) {
 	switch {
 	case panicked == http.ErrAbortHandler:

@@ -15,8 +15,8 @@ import (
 	"errand/shared/serve"
 )
 
-// Bus runs the laws of bus.Publisher. open returns a publisher on a topic with
-// at least one push subscription to h; it ends it by t.Cleanup.
+// Bus runs the laws of bus.Publisher. open returns a publisher on a topic with at least one
+// push subscription to h, and closes it by t.Cleanup.
 func Bus(t *testing.T, open func(t *testing.T, h http.Handler) bus.Publisher) {
 	for _, law := range []struct {
 		name string
@@ -63,7 +63,7 @@ func eventRoundTrips(t *testing.T, open func(*testing.T, http.Handler) bus.Publi
 		publish(t, b, want)
 		d := receive(t, seen)
 		if d.method != http.MethodPost || d.path != bus.PathEvents {
-			t.Errorf("delivered by %s %s, want POST %s", d.method, d.path, bus.PathEvents)
+			t.Errorf("the delivery is %s %s, want POST %s", d.method, d.path, bus.PathEvents)
 		}
 		if diff := cmp.Diff(want, parseEvent(t, d)); diff != "" {
 			t.Errorf("delivered event (-want +got):\n%s", diff)
@@ -122,8 +122,8 @@ func eventBelongsToTheTrace(t *testing.T, open func(*testing.T, http.Handler) bu
 	}
 }
 
-// An executor may give its artifacts ids that no topic takes: the event goes out
-// without, or it would be published for ever.
+// An executor may give its artifacts ids that a topic refuses. The event is published without
+// such an id, because its publication would otherwise be retried for ever.
 func oddEventIsDelivered(t *testing.T, open func(*testing.T, http.Handler) bus.Publisher) {
 	seen := make(chan delivery, 10)
 	b := open(t, recorder(t, seen, nil))

@@ -107,7 +107,7 @@ func fileHolds(t *testing.T, s *files.Store, name string, want []byte) {
 		return
 	}
 	if err != nil || !bytes.Equal(got, want) {
-		t.Errorf("Get(%s) = %d bytes, %v, want the %d bytes that were put", name, len(got), err, len(want))
+		t.Errorf("Get(%s) = %d bytes, %v, want the %d bytes of the put", name, len(got), err, len(want))
 	}
 }
 
@@ -151,7 +151,7 @@ func givesWhatWasPut(t *testing.T, b FilesBench) {
 	}
 
 	if info, err := b.Files.Stat(t.Context(), "a"); err != nil || info.MediaType != "application/octet-stream" || info.Owner != "" {
-		t.Errorf("Stat of what was put without a type = %+v, %v", info, err)
+		t.Errorf("Stat of a file without a type = %+v, %v", info, err)
 	}
 }
 
@@ -203,10 +203,10 @@ func deletes(t *testing.T, b FilesBench) {
 		fileHolds(t, b.Files, "a/b", nil)
 	}
 	if _, err := b.Files.Stat(t.Context(), "a/b"); !errors.Is(err, files.ErrNotFound) {
-		t.Errorf("Stat of what was deleted = %v, want ErrNotFound", err)
+		t.Errorf("Stat of a deleted file = %v, want ErrNotFound", err)
 	}
 	if err := b.Files.Delete(t.Context(), "never/was"); err != nil {
-		t.Errorf("Delete of what never was = %v", err)
+		t.Errorf("Delete of a file that never existed = %v", err)
 	}
 	fileHolds(t, b.Files, "a/bc", filled(10, 2))
 	if err := b.Files.Delete(t.Context(), "a/bc"); err != nil {
@@ -302,7 +302,7 @@ func errorsHideThePlace(t *testing.T, b FilesBench) {
 
 		for _, hidden := range append(b.Hidden, "+", "info") {
 			if strings.Contains(err.Error(), hidden) {
-				t.Errorf("the error says %q: %v", hidden, err)
+				t.Errorf("the error contains %q: %v", hidden, err)
 			}
 		}
 	}

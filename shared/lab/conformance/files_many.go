@@ -34,7 +34,7 @@ func putDoesNotHoldTheContent(t *testing.T, b FilesBench) {
 		t.Fatal(err)
 	}
 	if most > held {
-		t.Errorf("%d bytes were read and had not arrived, want at most %d", most, held)
+		t.Errorf("%d bytes were read before they arrived, want at most %d", most, held)
 	}
 	fileHolds(t, b.Files, "large", content)
 }
@@ -58,10 +58,10 @@ func getDoesNotHoldTheContent(t *testing.T, b FilesBench) {
 		most = max(most, live())
 	}
 	if got := hex.EncodeToString(h.Sum(nil)); err != io.EOF || got != want {
-		t.Errorf("read %s, %v, want %s", got, err, want)
+		t.Errorf("the content has the sum %s, %v, want %s", got, err, want)
 	}
 	if most > before+held {
-		t.Errorf("%d bytes more were in use while it was read, want at most %d", most-before, held)
+		t.Errorf("during the read %d more bytes were in use, want at most %d", most-before, held)
 	}
 }
 
@@ -102,7 +102,7 @@ func oneOfManyPutsWins(t *testing.T, b FilesBench) {
 			for !over.Load() {
 				content, info, err := get(t.Context(), stores[r%len(stores)], name)
 				if info.Owner != "" && info.Owner != fmt.Sprint(info.Size) {
-					t.Errorf("the info is of two files: %+v", info)
+					t.Errorf("the info mixes two files: %+v", info)
 				}
 
 				if err != nil {
@@ -114,7 +114,7 @@ func oneOfManyPutsWins(t *testing.T, b FilesBench) {
 				}
 
 				if int64(len(content)) != info.Size || len(bytes.Trim(content, string(content[:1]))) != 0 {
-					t.Errorf("Get gives parts of two contents, or of one: %d bytes of %d", len(content), info.Size)
+					t.Errorf("Get returns a mixed or partial content: %d bytes of %d", len(content), info.Size)
 				}
 			}
 		})
@@ -188,12 +188,12 @@ func readingGoesOnOrFails(t *testing.T, b FilesBench) {
 			t.Fatal(err)
 		}
 		if err := change(t.Context(), file); err != nil {
-			t.Errorf("%s while it was read: %v", name, err)
+			t.Errorf("%s during the read: %v", name, err)
 		}
 
 		rest, err := io.ReadAll(r)
 		if err == nil && !bytes.Equal(append(first, rest...), content) {
-			t.Errorf("%s while it was read: %d bytes, want all, or an error", name, 1+len(rest))
+			t.Errorf("%s during the read: %d bytes, want all, or an error", name, 1+len(rest))
 		}
 
 		r.Close()

@@ -48,7 +48,7 @@ func signedURLGivesTheFile(t *testing.T, b FilesBench) {
 		}
 		how, params, err := mime.ParseMediaType(header.Get("Content-Disposition"))
 		if header.Get("Content-Type") != "application/pdf" || how != "attachment" || params["filename"] != "report-1.pdf" {
-			t.Errorf("it is of type %q and to be %q (%v), want an attachment report-1.pdf", header.Get("Content-Type"), header.Get("Content-Disposition"), err)
+			t.Errorf("the answer has the type %q and the disposition %q (%v), want an attachment report-1.pdf", header.Get("Content-Type"), header.Get("Content-Disposition"), err)
 		}
 	}
 	for _, lifetime := range []time.Duration{-time.Second, 0, time.Millisecond, files.MaxLifetime + 1} {
@@ -58,7 +58,7 @@ func signedURLGivesTheFile(t *testing.T, b FilesBench) {
 	}
 	sign(t, b.Files, "d/report-1.pdf", files.MaxLifetime)
 	if _, err := b.Files.Sign(t.Context(), "d/other", time.Hour); !errors.Is(err, files.ErrNotFound) {
-		t.Errorf("Sign of what is not there = %v, want ErrNotFound", err)
+		t.Errorf("Sign of a missing file = %v, want ErrNotFound", err)
 	}
 }
 
@@ -69,7 +69,7 @@ func signedURLEnds(t *testing.T, b FilesBench) {
 	putFile(t, b.Files, files.Upload{Name: "f"}, filled(10, 2))
 	deleted := sign(t, b.Files, "f", time.Hour)
 	if status, body, _ := fetch(t, b, replaced); status == http.StatusOK {
-		t.Errorf("the URL of what was replaced gives %d bytes", len(body))
+		t.Errorf("the URL of a replaced file still returns %d bytes", len(body))
 	}
 
 	short := sign(t, b.Files, "f", time.Second)
@@ -80,18 +80,18 @@ func signedURLEnds(t *testing.T, b FilesBench) {
 			break
 		}
 		if status != http.StatusOK || time.Now().After(deadline) {
-			t.Fatalf("the URL signed for a second answers %d after %v, want 403", status, time.Since(signed))
+			t.Fatalf("a URL with a lifetime of a second answers %d after %v, want 403", status, time.Since(signed))
 		}
 	}
 
 	if status, _, _ := fetch(t, b, deleted); status != http.StatusOK {
-		t.Errorf("the URL of another lifetime answers %d", status)
+		t.Errorf("the URL with another lifetime answers %d", status)
 	}
 	if err := b.Files.Delete(t.Context(), "f"); err != nil {
 		t.Fatal(err)
 	}
 	if status, body, _ := fetch(t, b, deleted); status == http.StatusOK {
-		t.Errorf("the URL of what was deleted gives %d bytes", len(body))
+		t.Errorf("the URL of a deleted file returns %d bytes", len(body))
 	}
 }
 
@@ -112,7 +112,7 @@ func signedURLIsForNothingElse(t *testing.T, b FilesBench) {
 			changed[i] ^= 1 << bit
 			other, err := url.Parse(string(changed))
 			if err != nil || other.Host != u.Host || other.Path == u.Path && reflect.DeepEqual(other.Query(), u.Query()) {
-				continue // no URL, or the same one in another spelling
+				continue // not a URL, or the same URL in another spelling
 			}
 
 			resp, err := b.Fetch(string(changed))
@@ -123,7 +123,7 @@ func signedURLIsForNothingElse(t *testing.T, b FilesBench) {
 			tried++
 			resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
-				t.Errorf("with bit %d of byte %d (%c) changed to %c it is answered", bit, i, signed[i], changed[i])
+				t.Errorf("with bit %d of byte %d (%c) changed to %c the URL works", bit, i, signed[i], changed[i])
 			}
 		}
 	}
@@ -132,6 +132,6 @@ func signedURLIsForNothingElse(t *testing.T, b FilesBench) {
 		t.Errorf("only %d changes were tried", tried)
 	}
 	if status, _, _ := fetch(t, b, signed); status != http.StatusOK {
-		t.Errorf("unchanged it answers %d", status)
+		t.Errorf("the unchanged URL answers %d", status)
 	}
 }

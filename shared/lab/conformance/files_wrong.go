@@ -12,7 +12,7 @@ import (
 	"errand/shared/files"
 )
 
-var errBroken = errors.New("the sender is gone")
+var errBroken = errors.New("the sender has gone")
 
 // A source returns n bytes of content in reads of up to step bytes, and then err. It calls
 // tell with the total after each read.
@@ -119,7 +119,7 @@ func takesWhatWasAnnounced(t *testing.T, b FilesBench) {
 			row.u.Name = name
 			_, err := b.Files.Put(t.Context(), row.u, bytes.NewReader(content))
 			if !errors.Is(err, row.want) || !strings.Contains(err.Error(), row.says) {
-				t.Errorf("%s: Put = %v, want %v that says %q", row.name, err, row.want, row.says)
+				t.Errorf("%s: Put = %v, want %v with the text %q", row.name, err, row.want, row.says)
 			}
 		}
 
@@ -176,7 +176,7 @@ func damageIsNoticed(t *testing.T, b FilesBench) {
 			t.Errorf("with %d bytes Get = %v, want ErrCorrupt", len(damaged), err)
 		}
 		if _, _, err := b.Files.GetRange(t.Context(), "f", 5, 10); !errors.Is(err, files.ErrCorrupt) && (err == nil || len(damaged) > 15) {
-			t.Errorf("with %d bytes GetRange = %v, want ErrCorrupt, or an error where there is no such part", len(damaged), err)
+			t.Errorf("with %d bytes GetRange = %v, want ErrCorrupt, or an error because the part does not exist", len(damaged), err)
 		}
 	}
 
@@ -198,7 +198,7 @@ func damageIsNoticed(t *testing.T, b FilesBench) {
 	fileHolds(t, b.Files, "f", content[:10])
 	b.Write("f+info", nil)
 	if err := b.Files.Delete(t.Context(), "f"); err != nil {
-		t.Errorf("Delete of what is damaged = %v", err)
+		t.Errorf("Delete of a damaged file = %v", err)
 	}
 
 	unchanged(t, b, nil)

@@ -18,7 +18,7 @@ import (
 	"errand/shared/task"
 )
 
-// A Database keeps tasks, and entries beside them.
+// A Database stores tasks and entries.
 type Database interface {
 	store
 	io.Closer
@@ -30,12 +30,12 @@ type kvBench struct {
 	kv.Store
 	db     Database
 	clock  *clock
-	reopen func() kvBench // after the database was closed
+	reopen func() kvBench // opens the database again after Close
 }
 
-// KV runs the laws of kv.Store. open returns a function that opens a database, which
-// is empty at first and takes the time of expiry from now; it is called again after
-// the database was closed. open ends what is open by t.Cleanup.
+// KV runs the laws of kv.Store. open returns a function that opens a database. The database
+// is empty at first and uses now as its clock for expiry. The function is called again after
+// the database was closed. open closes an open database by t.Cleanup.
 func KV(t *testing.T, open func(t *testing.T, now func() time.Time) func() Database) {
 	for _, law := range []struct {
 		name string
@@ -81,7 +81,7 @@ func KV(t *testing.T, open func(t *testing.T, now func() time.Time) func() Datab
 	}
 }
 
-// entry is a small entry; change, if any, alters it.
+// entry returns a small entry after the changes.
 func entry(key, value string, change ...func(*kv.Entry)) kv.Entry {
 	return altered(kv.Entry{Key: key, Owner: someone, Value: []byte(value)}, change...)
 }
@@ -97,7 +97,7 @@ func of(version int64) func(*kv.Entry) { return func(e *kv.Entry) { e.Version = 
 
 func until(end time.Time) func(*kv.Entry) { return func(e *kv.Entry) { e.Expires = end } }
 
-// put stores the entry and checks what is returned.
+// put stores the entry and checks the result.
 func put(t *testing.T, s kv.Store, e kv.Entry) kv.Entry {
 	t.Helper()
 	got, err := s.Put(t.Context(), e)
@@ -105,14 +105,14 @@ func put(t *testing.T, s kv.Store, e kv.Entry) kv.Entry {
 		t.Fatalf("Put(%s, version %d): %v", e.Key, e.Version, err)
 	}
 	if got.Version <= max(e.Version, 0) {
-		t.Fatalf("Put(%s, version %d) gave version %d", e.Key, e.Version, got.Version)
+		t.Fatalf("Put(%s, version %d) returned version %d", e.Key, e.Version, got.Version)
 	}
 	e.Version = got.Version
 	sameEntry(t, "what Put returned", e, got)
 	return got
 }
 
-// holds checks what is there under the entry's key.
+// holds checks that the store has this entry.
 func holds(t *testing.T, s kv.Store, want kv.Entry) {
 	t.Helper()
 	got, err := s.Get(t.Context(), want.Key)
@@ -122,7 +122,7 @@ func holds(t *testing.T, s kv.Store, want kv.Entry) {
 	sameEntry(t, "Get", want, got)
 }
 
-// lacks checks that nothing is there, in either way of looking.
+// lacks checks with Get and List that the store has no entry with the key.
 func lacks(t *testing.T, s kv.Store, key string) {
 	t.Helper()
 	_, err := s.Get(t.Context(), key)
@@ -135,7 +135,7 @@ func lacks(t *testing.T, s kv.Store, key string) {
 func sameEntry(t *testing.T, what string, want, got kv.Entry) {
 	t.Helper()
 	if d := cmp.Diff(want, got, cmp.Comparer(bytes.Equal)); d != "" {
-		t.Errorf("%s: want (-), got (+):\n%.2000s", what, d)
+		t.Errorf("%s (-want +got):\n%.2000s", what, d)
 	}
 }
 
@@ -181,7 +181,7 @@ func kvReplaceOfMissing(t *testing.T, b kvBench) {
 		wantError(t, fmt.Sprintf("Put over version %d of a missing entry", version), err, kv.ErrConflict)
 		if version != other.Version {
 			_, err = b.Put(t.Context(), entry("use/a", "y", of(version)))
-			wantError(t, fmt.Sprintf("Put over version %d, which never was", version), err, kv.ErrConflict)
+			wantError(t, fmt.Sprintf("Put over version %d, which never existed", version), err, kv.ErrConflict)
 		}
 	}
 	lacks(t, b, "use/b")
@@ -210,7 +210,7 @@ func kvRoundTrip(t *testing.T, b kvBench) {
 			holds(t, b, put(t, b, e))
 		}
 	}
-	// The time of an entry is kept in whole milliseconds, and says the same anywhere.
+	// The expiry of an entry is stored in whole milliseconds, independent of the time zone.
 	e, err := b.Put(t.Context(), entry("use/x", "", until(epoch.Add(time.Hour+1_999_999).In(time.FixedZone("", 7200)))))
 	if err != nil || e.Expires != epoch.Add(time.Hour+time.Millisecond) {
 		t.Errorf("Put expires %v, %v; want whole milliseconds", e.Expires, err)
@@ -223,7 +223,7 @@ func kvTooLarge(t *testing.T, b kvBench) {
 	key := "use/" + strings.Repeat("x", kv.LimitKey-4)
 	last := put(t, b, entry(key, largest, func(e *kv.Entry) { e.Owner = strings.Repeat("ä", kv.LimitOwner/2) }))
 	if got := list(t, b, key, "", 1); len(got) != 1 {
-		t.Errorf("List has %d entries, want the largest that can be", len(got))
+		t.Errorf("List has %d entries, want the entry of the largest size", len(got))
 	}
 	_, err := b.Put(t.Context(), entry(key, largest+"x", of(last.Version)))
 	wantError(t, "Put over the limit", err, kv.ErrTooLarge)
@@ -233,7 +233,7 @@ func kvTooLarge(t *testing.T, b kvBench) {
 	lacks(t, b, "use/b")
 }
 
-// kvBadIsRefused: every store asks the port, whose own tests have all cases.
+// kvBadIsRefused: every store uses the checks of the port. Tests of the port have all cases.
 func kvBadIsRefused(t *testing.T, b kvBench) {
 	for _, key := range []string{"", "use", "use//a", "Use/a", "../ä", "use/" + strings.Repeat("x", kv.LimitKey)} {
 		_, err := b.Put(t.Context(), entry(key, ""))
@@ -243,7 +243,7 @@ func kvBadIsRefused(t *testing.T, b kvBench) {
 		wantError(t, "Delete", b.Delete(t.Context(), key, 0), kv.ErrInvalid)
 	}
 	_, err := b.Put(t.Context(), entry("use/a", "", func(e *kv.Entry) { e.Owner = "\xff" }))
-	wantError(t, "Put of an owner that is no text", err, kv.ErrInvalid)
+	wantError(t, "Put of an owner that is not valid UTF-8", err, kv.ErrInvalid)
 	_, err = b.List(t.Context(), "A", "", 1)
 	wantError(t, "List of a bad prefix", err, kv.ErrInvalid)
 	_, err = b.List(t.Context(), "", "A", 1)
@@ -257,13 +257,13 @@ func kvReadYourWrite(t *testing.T, b kvBench) {
 		holds(t, b, last)
 		sameEntry(t, "List", last, list(t, b, "use/a", "", 1)[0])
 	}
-	same := put(t, b, last) // that changes nothing but the version
+	same := put(t, b, last) // changes only the version
 	_, err := b.Put(t.Context(), last)
-	wantError(t, "Put over the version before one that changed nothing", err, kv.ErrConflict)
+	wantError(t, "Put over the version before a write without a change", err, kv.ErrConflict)
 	holds(t, b, same)
 }
 
-// kvVersionsRise: an old version is never that of a later entry.
+// kvVersionsRise: no later entry has an old version again.
 func kvVersionsRise(t *testing.T, b kvBench) {
 	highest := int64(0)
 	for i := range 20 {
@@ -339,7 +339,7 @@ func kvEndedContextIsAnError(t *testing.T, b kvBench) {
 	lacks(t, b, "use/new")
 }
 
-// kvCalls is one of each, on an entry that is there.
+// kvCalls has one call of each method, for an existing entry.
 func kvCalls(ctx context.Context, s kv.Store, e kv.Entry) map[string]func() error {
 	return map[string]func() error{
 		"Get":              func() error { _, err := s.Get(ctx, e.Key); return err },
@@ -352,7 +352,7 @@ func kvCalls(ctx context.Context, s kv.Store, e kv.Entry) map[string]func() erro
 	}
 }
 
-// kvTasksAreApart: a task and an entry may have one name.
+// kvTasksAreApart: a task and an entry may have the same name.
 func kvTasksAreApart(t *testing.T, b kvBench) {
 	for _, id := range []string{"use-a", "a"} {
 		create(t, b.db, record(id))
@@ -365,7 +365,7 @@ func kvTasksAreApart(t *testing.T, b kvBench) {
 		t.Errorf("List = %d tasks, %v, want 2", len(p.Records), err)
 	}
 	if d := cmp.Diff([]string{"use/a"}, walkKeys(t, b, "", 10)); d != "" {
-		t.Errorf("entries: want (-), got (+):\n%s", d)
+		t.Errorf("entries (-want +got):\n%s", d)
 	}
 	if err := b.Delete(t.Context(), "use/a", 0); err != nil {
 		t.Fatal(err)
@@ -398,7 +398,7 @@ func kvClosedIsAnError(t *testing.T, b kvBench) {
 	}
 	for name, call := range kvCalls(t.Context(), b, e) {
 		if err := call(); err == nil && name != "List of nothing" || errors.Is(err, kv.ErrNotFound) || errors.Is(err, kv.ErrConflict) {
-			t.Errorf("%s after Close: %v, want an error that is no verdict", name, err)
+			t.Errorf("%s after Close: %v, want an error that is not a verdict", name, err)
 		}
 	}
 	holds(t, b.reopen(), e)

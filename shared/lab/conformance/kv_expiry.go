@@ -31,7 +31,7 @@ func kvExpiredIsAbsent(t *testing.T, b kvBench) {
 	holds(t, b, young)
 }
 
-// kvExpiryIsReplaced: a time belongs to its version.
+// kvExpiryIsReplaced: each version has its own expiry.
 func kvExpiryIsReplaced(t *testing.T, b kvBench) {
 	end := epoch.Add(time.Hour)
 	longer := put(t, b, altered(put(t, b, entry("use/longer", "", until(end))), until(end.Add(time.Millisecond))))

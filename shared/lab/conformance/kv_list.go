@@ -24,12 +24,12 @@ func list(t *testing.T, s kv.Store, prefix, after string, limit int) []kv.Entry 
 		size += e.Size()
 	}
 	if len(got) > max(limit, 1) || len(got) > 1 && size > kv.LimitList {
-		t.Fatalf("List(%q, %q, %d) gave %d entries of %d bytes", prefix, after, limit, len(got), size)
+		t.Fatalf("List(%q, %q, %d) returned %d entries of %d bytes", prefix, after, limit, len(got), size)
 	}
 	return got
 }
 
-// walkKeys lists until there are no more.
+// walkKeys lists all keys, page by page.
 func walkKeys(t *testing.T, s kv.Store, prefix string, limit int) []string {
 	t.Helper()
 	keys := []string{}
@@ -57,7 +57,7 @@ func kvListOrder(t *testing.T, b kvBench) {
 	}
 	for _, limit := range []int{1, 2, 7, len(want), kv.LimitCount} {
 		if d := cmp.Diff(want, walkKeys(t, b, "", limit)); d != "" {
-			t.Errorf("lists of %d: want (-), got (+):\n%s", limit, d)
+			t.Errorf("lists of %d (-want +got):\n%s", limit, d)
 		}
 	}
 }
@@ -86,7 +86,7 @@ func kvListPrefixAndAfter(t *testing.T, b kvBench) {
 			}
 
 			if d := cmp.Diff(want, got); d != "" {
-				t.Errorf("List(%q, %q): want (-), got (+):\n%s", prefix, after, d)
+				t.Errorf("List(%q, %q) (-want +got):\n%s", prefix, after, d)
 			}
 		}
 	}
@@ -98,7 +98,7 @@ func kvListLimit(t *testing.T, b kvBench) {
 	}
 	for limit, want := range map[int]int{math.MinInt: 1, -1: 1, 0: 1, 1: 1, 4: 4, 5: 5, 6: 5, math.MaxInt: 5} {
 		if got := list(t, b, "use/", "", limit); len(got) != want {
-			t.Errorf("List with limit %d gave %d entries, want %d", limit, len(got), want)
+			t.Errorf("List with limit %d returned %d entries, want %d", limit, len(got), want)
 		}
 	}
 }
@@ -110,12 +110,12 @@ func kvListBytes(t *testing.T, b kvBench) {
 	}
 	for _, limit := range []int{1, 2, 100} {
 		if d := cmp.Diff(want, walkKeys(t, b, "use/", limit)); d != "" {
-			t.Errorf("lists of %d: want (-), got (+):\n%s", limit, d)
+			t.Errorf("lists of %d (-want +got):\n%s", limit, d)
 		}
 	}
 }
 
-// kvListSkipsExpired: however many have expired, those behind them are found.
+// kvListSkipsExpired: a list finds the entries after any number of expired ones.
 func kvListSkipsExpired(t *testing.T, b kvBench) {
 	end := epoch.Add(time.Hour)
 	var want []string
@@ -131,12 +131,12 @@ func kvListSkipsExpired(t *testing.T, b kvBench) {
 	b.clock.set(end)
 	for _, limit := range []int{1, 2, 100} {
 		if d := cmp.Diff(want, walkKeys(t, b, "use/", limit)); d != "" {
-			t.Errorf("lists of %d: want (-), got (+):\n%s", limit, d)
+			t.Errorf("lists of %d (-want +got):\n%s", limit, d)
 		}
 	}
 }
 
-// kvListWhileWriting: untouched entries are listed once, whatever happens to others.
+// kvListWhileWriting: a list has each untouched entry once while others change.
 func kvListWhileWriting(t *testing.T, b kvBench) {
 	for i := range 20 {
 		put(t, b, entry(fmt.Sprintf("use/%02d/still", i), "x"))

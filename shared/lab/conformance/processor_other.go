@@ -6,6 +6,6 @@ import "time"
 
 var began = time.Now()
 
-// Processor is the processor time that this process has used, at most: where nobody tells
-// it is the time since the process began.
+// Processor returns an upper bound for the processor time that this process has used. This
+// system does not report the processor time, so the bound is the time since the process began.
 func Processor() time.Duration { return time.Since(began) }

@@ -1,6 +1,6 @@
-// Package conformance holds the laws of the ports: what every store, queue and
-// bus must do, as tests that each adapter runs on itself. It is for tests only; it
-// is no fake and in no binary.
+// Package conformance holds the laws of the ports, which every store, queue, bus and source of
+// secrets must keep. They are tests that each adapter runs on itself. The package has no
+// fakes and is in no binary.
 package conformance
 
 import (
@@ -17,11 +17,11 @@ import (
 	"errand/shared/serve"
 )
 
-// patience is how long a law waits for what must happen: a real queue takes its
-// time. No law waits for something not to happen.
+// patience is how long a law waits for an event that must come, because a real queue may be
+// slow. No law waits for the absence of an event.
 const patience = time.Minute
 
-// A delivery is what a handler saw of one request.
+// A delivery is one request as the handler received it.
 type delivery struct {
 	method, path, contentType string
 	queue, name, trace        string
@@ -30,9 +30,9 @@ type delivery struct {
 	at                        time.Time
 }
 
-// Queue runs the laws of queue.Queue. open returns a queue with the lanes
-// "turns" and "deliveries" that delivers to h, with a first backoff of at most
-// some seconds; it ends it by t.Cleanup.
+// Queue runs the laws of queue.Queue. open returns a queue that delivers to h, and closes it by
+// t.Cleanup. The queue has the lanes "turns" and "deliveries" and a first backoff of at most
+// a few seconds.
 func Queue(t *testing.T, open func(t *testing.T, h http.Handler) queue.Queue) {
 	for _, law := range []struct {
 		name string
@@ -80,7 +80,7 @@ func bodyRoundTrips(t *testing.T, open func(*testing.T, http.Handler) queue.Queu
 	add(t, q, queue.Job{Queue: "turns", Path: queue.PathSweep, Sweep: tick})
 	got := receive(t, seen)
 	if got.path != queue.PathSweep {
-		t.Errorf("sweep delivered at %s, want %s", got.path, queue.PathSweep)
+		t.Errorf("the sweep was delivered at %s, want %s", got.path, queue.PathSweep)
 	}
 	if job := parse(t, got); job.Queue != "turns" || !job.Sweep.Equal(tick) || job.Task != "" {
 		t.Errorf("delivered %+v, want the sweep of turns at %v", job, tick)
@@ -93,10 +93,10 @@ func requestIsThatOfCloudTasks(t *testing.T, open func(*testing.T, http.Handler)
 	add(t, q, queue.Job{Queue: "turns", Path: queue.PathTurn, Task: "a"})
 	first := receive(t, seen)
 	if first.method != http.MethodPost || first.path != queue.PathTurn {
-		t.Errorf("delivered by %s %s, want POST %s", first.method, first.path, queue.PathTurn)
+		t.Errorf("the delivery is %s %s, want POST %s", first.method, first.path, queue.PathTurn)
 	}
 	if first.contentType != "application/json" {
-		t.Errorf("content type %q, want application/json", first.contentType)
+		t.Errorf("the content type is %q, want application/json", first.contentType)
 	}
 	if first.queue == "" || first.name == "" || first.retry != 0 {
 		t.Errorf("queue %q, name %q, retry %d; want names and 0", first.queue, first.name, first.retry)
@@ -109,7 +109,7 @@ func requestIsThatOfCloudTasks(t *testing.T, open func(*testing.T, http.Handler)
 	}
 	add(t, q, queue.Job{Queue: "deliveries", Path: queue.PathDeliver, Task: "a"})
 	if other := receive(t, seen); other.queue == first.queue {
-		t.Errorf("both lanes are called %q", other.queue)
+		t.Errorf("both lanes have the name %q", other.queue)
 	}
 }
 
@@ -125,7 +125,7 @@ func retriesUntil2xx(t *testing.T, open func(*testing.T, http.Handler) queue.Que
 	for want := 1; want < len(answers); want++ {
 		got := receive(t, seen)
 		if got.name != first.name {
-			t.Errorf("try %d is called %q, want %q", want+1, got.name, first.name)
+			t.Errorf("try %d has the name %q, want %q", want+1, got.name, first.name)
 		}
 		if got.retry != want {
 			t.Errorf("try %d has retry count %d, want %d", want+1, got.retry, want)
@@ -143,9 +143,9 @@ func notBeforeSchedule(t *testing.T, open func(*testing.T, http.Handler) queue.Q
 	add(t, q, queue.Job{Queue: "turns", Path: queue.PathTurn, Task: "later", At: at})
 	add(t, q, queue.Job{Queue: "turns", Path: queue.PathTurn, Task: "now"})
 	if got := parse(t, receive(t, seen)).Task; got != "now" {
-		t.Errorf("delivered %q first, want the one without a time", got)
+		t.Errorf("delivered %q first, want the job without a time", got)
 	}
-	// A service may cut a time to whole seconds, never to more.
+	// A service may round a time down, but at most to whole seconds.
 	if got := receive(t, seen); got.at.Before(at.Truncate(time.Second)) {
 		t.Errorf("delivered %v before its time", at.Sub(got.at))
 	}
@@ -160,7 +160,7 @@ func runningJobStandsForNoOther(t *testing.T, open func(*testing.T, http.Handler
 	add(t, q, job)
 	close(release)
 	if second := receive(t, seen); second.name == first.name {
-		t.Errorf("the job that ran came again as %q, want the one added while it ran", second.name)
+		t.Errorf("the running job was delivered again as %q, want the job that was added meanwhile", second.name)
 	}
 }
 
@@ -234,7 +234,7 @@ func whatIsNoJobIsRefused(t *testing.T, open func(*testing.T, http.Handler) queu
 	}
 }
 
-// recorder tells seen of every request, then answers by answer, or 204.
+// recorder sends every request to seen and then answers with answer, or with 204.
 func recorder(t *testing.T, seen chan<- delivery, answer http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		d := delivery{
@@ -271,7 +271,7 @@ func receive(t *testing.T, seen <-chan delivery) delivery {
 	case d := <-seen:
 		return d
 	case <-time.After(patience):
-		t.Fatal("nothing was delivered")
+		t.Fatal("no delivery in time")
 		panic("unreachable")
 	}
 }

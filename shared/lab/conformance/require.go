@@ -7,8 +7,9 @@ import (
 	"testing"
 )
 
-// Require skips a test that needs something this machine does not have, and says how
-// to get it. ERRAND_TEST_REQUIRE names what must be there: without it the test fails.
+// Require skips a test if this machine lacks a program that the test needs, and names the
+// remedy. ERRAND_TEST_REQUIRE lists the programs that must not be missing. Without one of
+// these the test fails.
 func Require(t testing.TB, name string, found bool, remedy string) {
 	t.Helper()
 	switch {
@@ -16,15 +17,15 @@ func Require(t testing.TB, name string, found bool, remedy string) {
 	case slices.Contains(strings.Split(os.Getenv("ERRAND_TEST_REQUIRE"), ","), name):
 		t.Fatalf("%s is required and missing: %s", name, remedy)
 	default:
-		t.Skipf("left out, because %s is missing: %s", name, remedy)
+		t.Skipf("%s is missing: %s", name, remedy)
 	}
 }
 
-// Full reports whether ERRAND_TEST_FULL=1 asks for the long proofs. Without it a long
-// proof is a small one of the same code: five kills instead of forty.
+// Full reports whether the long proofs run, which ERRAND_TEST_FULL=1 selects. Without it the
+// same code runs as a small proof, with five kills instead of forty.
 func Full() bool { return os.Getenv("ERRAND_TEST_FULL") == "1" }
 
-// Size is the size of a proof: usual, or full if [Full] says so.
+// Size returns the size of a proof: full with ERRAND_TEST_FULL=1, otherwise usual.
 func Size[T any](usual, full T) T {
 	if Full() {
 		return full
@@ -32,11 +33,11 @@ func Size[T any](usual, full T) T {
 	return usual
 }
 
-// NeedFull skips a test that has no small form, and names the test that runs the same
-// code without ERRAND_TEST_FULL=1.
+// NeedFull skips a test without a small form, unless ERRAND_TEST_FULL=1 is set. It names the
+// test that always runs the same code.
 func NeedFull(t testing.TB, sibling string) {
 	t.Helper()
 	if !Full() {
-		t.Skipf("left out without ERRAND_TEST_FULL=1; its small sibling is %s", sibling)
+		t.Skipf("this test runs only with ERRAND_TEST_FULL=1; its small form is %s", sibling)
 	}
 }

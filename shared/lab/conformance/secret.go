@@ -20,8 +20,8 @@ import (
 type SecretBench struct {
 	Source secret.Source
 
-	// Set makes content the newest version of the secret. It stores contents that are too
-	// large, too.
+	// Set makes content the newest version of the secret. It also stores contents that are too
+	// large.
 	Set func(name string, content []byte)
 
 	// Seen is how long after Set the source may still give the version before.
@@ -47,7 +47,7 @@ func Secret(t *testing.T, open func(t *testing.T) SecretBench) {
 	}
 }
 
-// canary is a content that must not appear where it is not asked for.
+// canary is a content that must appear only in the result of Reveal.
 const canary = "canary-5f0c7a"
 
 func givesWhatWasSet(t *testing.T, b SecretBench) {
@@ -83,9 +83,9 @@ func rotationIsSeen(t *testing.T, b SecretBench) {
 			return
 		}
 		if asked.After(deadline) {
-			t.Fatalf("still %q %v after the change", got.Reveal(), b.Seen)
+			t.Fatalf("%v after the change Get still returns %q", b.Seen, got.Reveal())
 		}
-		time.Sleep(time.Millisecond) // a source tells nobody
+		time.Sleep(time.Millisecond) // a source does not report changes
 	}
 }
 
@@ -134,7 +134,7 @@ func sizeIsBounded(t *testing.T, b SecretBench) {
 		t.Fatalf("Get of a larger one = %v, want ErrTooLarge", err)
 	}
 	if len(err.Error()) > 500 || strings.Contains(err.Error(), canary) {
-		t.Error("the error holds the value")
+		t.Error("the error quotes the value")
 	}
 }
 
@@ -165,7 +165,7 @@ func valueDoesNotShow(t *testing.T, b SecretBench) {
 
 	for _, form := range []string{canary, hex.EncodeToString([]byte(canary)), fmt.Sprint([]byte(canary))} {
 		if strings.Contains(strings.ToLower(out.String()), form) {
-			t.Errorf("a value shows in:\n%s", out.String())
+			t.Errorf("this text contains the value:\n%s", out.String())
 		}
 	}
 }

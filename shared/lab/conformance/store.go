@@ -17,15 +17,15 @@ import (
 	"errand/shared/task"
 )
 
-// store is what keeps records, with all of its ports.
+// store has all ports of a store of records.
 type store = interface {
 	task.Store
 	task.Chores
 	task.Letters
 }
 
-// Store runs the laws of task.Store, task.Chores and task.Letters. open returns an
-// empty store that takes the time of expiry from now; it ends it by t.Cleanup.
+// Store runs the laws of task.Store, task.Chores and task.Letters. open returns an empty store
+// that uses now as its clock for expiry, and closes it by t.Cleanup.
 func Store(t *testing.T, open func(t *testing.T, now func() time.Time) interface {
 	task.Store
 	task.Chores
@@ -53,7 +53,7 @@ func Store(t *testing.T, open func(t *testing.T, now func() time.Time) interface
 		{"WatchArmedBeforeFirst", watchArmedBeforeFirst},
 		{"WatchSeesNewest", watchSeesNewest},
 		{"WatchEndsWithContext", watchEndsWithContext},
-		{"WatchSlowHoldsUpNobody", watchSlowHoldsUpNobody},
+		{"WatchSlowDelaysNoOther", watchSlowDelaysNoOther},
 		{"WatchJoinsOthers", watchJoinsOthers},
 		{"WatchOfExpired", watchOfExpired},
 		{"WatchEndsWhenPurged", watchEndsWhenPurged},
@@ -83,10 +83,10 @@ func Store(t *testing.T, open func(t *testing.T, now func() time.Time) interface
 	}
 }
 
-// epoch is when every law begins.
+// epoch is the time at which every law begins.
 var epoch = time.Date(2031, 5, 6, 7, 8, 9, 0, time.UTC)
 
-// A clock is the store's, moved by the law.
+// A clock is the clock of the store. The law moves it.
 type clock struct {
 	mu sync.Mutex
 	t  time.Time
@@ -106,7 +106,7 @@ func (c *clock) set(t time.Time) {
 
 const someone = "tenant/someone"
 
-// record is a small record; change, if any, alters it.
+// record returns a small record after the changes.
 func record(id string, change ...func(*task.Record)) task.Record {
 	at := epoch
 	r := task.Record{
@@ -128,8 +128,8 @@ func text(id, s string) *a2a.Message {
 	return &a2a.Message{ID: id, Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart(s)}}
 }
 
-// edited is a copy of r with a change, as a transition makes one: it shares
-// nothing that changes, and forgets the stored form.
+// edited returns a changed copy of r, like a transition: the copy shares no memory that
+// changes, and drops the stored form.
 func edited(r task.Record, change func(*task.Record)) task.Record {
 	var out task.Record
 	from, to := reflect.ValueOf(r), reflect.ValueOf(&out).Elem()
@@ -173,11 +173,11 @@ func load(t *testing.T, s store, id string) task.Record {
 	return got
 }
 
-// same compares what records say, not how they came to be.
+// same compares the contents of records and ignores their stored forms.
 func same(t *testing.T, what string, want, got task.Record) {
 	t.Helper()
 	if d := cmp.Diff(want, got, cmpopts.IgnoreUnexported(task.Record{})); d != "" {
-		t.Errorf("%s: want (-), got (+):\n%s", what, d)
+		t.Errorf("%s (-want +got):\n%s", what, d)
 	}
 }
 
@@ -188,7 +188,7 @@ func wantError(t *testing.T, what string, err, want error) {
 	}
 }
 
-// race runs n calls at once and returns their errors.
+// race runs n calls concurrently and returns their errors.
 func race(n int, f func(i int) error) []error {
 	errs := make([]error, n)
 	var ready, wg sync.WaitGroup
@@ -204,7 +204,7 @@ func race(n int, f func(i int) error) []error {
 	return errs
 }
 
-// winner is the one call that succeeded, all others having failed with want.
+// winner returns the one call that succeeded. All others must have failed with want.
 func winner(t *testing.T, errs []error, want error) int {
 	t.Helper()
 	won := -1
@@ -232,7 +232,7 @@ func createOnce(t *testing.T, s store, _ *clock) {
 			return err
 		}), task.ErrExists)
 		if got := load(t, s, id); got.Attempt != won {
-			t.Errorf("Load gives the record of call %d, but call %d succeeded", got.Attempt, won)
+			t.Errorf("Load returns the record of call %d, but call %d succeeded", got.Attempt, won)
 		}
 		_, err := s.Create(t.Context(), record(id))
 		wantError(t, "Create once more", err, task.ErrExists)
@@ -274,7 +274,7 @@ func commitConflict(t *testing.T, s store, _ *clock) {
 		}), task.ErrConflict)
 		got := load(t, s, "a")
 		if got.Attempt != won+1 {
-			t.Errorf("Load gives the record of call %d, but call %d succeeded", got.Attempt-1, won)
+			t.Errorf("Load returns the record of call %d, but call %d succeeded", got.Attempt-1, won)
 		}
 		_, err := s.Commit(t.Context(), edited(last, attempt(99)))
 		wantError(t, "Commit of an old version", err, task.ErrConflict)
@@ -309,7 +309,7 @@ func commitOfPurged(t *testing.T, s store, c *clock) {
 	}
 }
 
-// readYourWrite also checks that nobody reads backwards.
+// readYourWrite also checks that concurrent reads never go back in time.
 func readYourWrite(t *testing.T, s store, _ *clock) {
 	last := create(t, s, record("a"))
 	ctx, stop := context.WithCancel(t.Context())

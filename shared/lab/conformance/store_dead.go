@@ -13,7 +13,7 @@ import (
 
 // This file holds the laws of task.Letters.
 
-// dead gives a record a webhook whose schedule is used up, beside one that works.
+// dead gives a record two webhooks: one that works, and one whose schedule is used up.
 func dead(r *task.Record) {
 	r.Hooks = []task.Hook{
 		{ID: "works", Gen: 1, URL: "https://example.com/1", State: task.HookActive, Next: epoch},
@@ -22,7 +22,7 @@ func dead(r *task.Record) {
 	r.Gens = 2
 }
 
-// letters lists once the store knows want, which may take it 2 s.
+// letters lists the dead webhooks as soon as the list is want, which may take a store 2 s.
 func letters(t *testing.T, s store, q task.DeadQuery, want []string) []task.Record {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -41,14 +41,14 @@ func letters(t *testing.T, s store, q task.DeadQuery, want []string) []task.Reco
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("Dead(%+v): want (-), got (+):\n%s", q, d)
+			t.Fatalf("Dead(%+v) (-want +got):\n%s", q, d)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
 
-// everyone asks for the dead webhooks of all owners, ofSomeone for those of the owner
-// that records have here.
+// everyone queries the dead webhooks of all owners, ofSomeone those of the usual owner in
+// these laws.
 var (
 	everyone  = task.DeadQuery{All: true}
 	ofSomeone = task.DeadQuery{Owner: someone}
@@ -71,8 +71,8 @@ func deadOwnerOnly(t *testing.T, s store, _ *clock) {
 	letters(t, s, task.DeadQuery{All: true, Owner: "a"}, all)
 }
 
-// deadPages: many records share a status time, so pages end among them, and between
-// them are others, whose webhooks work or which have expired.
+// deadPages: many records share a status time, so that pages end among them. Between them are
+// records whose webhooks work, or that have expired.
 func deadPages(t *testing.T, s store, c *clock) {
 	want := map[string][]string{}
 	for i := range 60 {
@@ -101,14 +101,14 @@ func deadPages(t *testing.T, s store, c *clock) {
 
 		for _, q.Limit = range []int{1, 2, 7, len(want) - 1, len(want), 100} {
 			if d := cmp.Diff(want, walkDead(t, s, q, len(want))); d != "" {
-				t.Errorf("Dead of %s in pages of %d: want (-), got (+):\n%s", owner, q.Limit, d)
+				t.Errorf("Dead of %s in pages of %d (-want +got):\n%s", owner, q.Limit, d)
 			}
 		}
 	}
 }
 
-// walkDead reads a list of so many records page by page. It ends with the page on
-// which there are more: a list that repeats itself might not end.
+// walkDead reads a list of at most most records page by page. It ends with the page that
+// exceeds this number, because a list that repeats itself might not end.
 func walkDead(t *testing.T, s store, q task.DeadQuery, most int) []string {
 	t.Helper()
 	out := []string{}
@@ -120,19 +120,19 @@ func walkDead(t *testing.T, s store, q task.DeadQuery, most int) []string {
 		out = append(out, ids(p)...)
 		switch n := len(p.Records); {
 		case n > q.Limit:
-			t.Fatalf("Dead(%+v) gave %d records", q, n)
+			t.Fatalf("Dead(%+v) returned %d records", q, n)
 		case !p.More, len(out) > most:
 			return out
 		case n < q.Limit:
-			t.Fatalf("Dead(%+v) gave %d records and says that there are more", q, n)
+			t.Fatalf("Dead(%+v) returned %d records and announced more", q, n)
 		}
 		last := p.Records[len(p.Records)-1]
 		q.After = task.Ref{At: last.Stamp(), ID: last.ID()}
 	}
 }
 
-// deadAfterUnknown: the list goes on after the place that is named, whether or not a
-// record is there; an id that none can have is an error neither.
+// deadAfterUnknown: the list goes on after any place, with or without a record there. An id
+// that no record can have is not an error.
 func deadAfterUnknown(t *testing.T, s store, _ *clock) {
 	for _, id := range []string{"a", "c", "e"} {
 		create(t, s, record(id, dead, at(5)))
@@ -187,8 +187,8 @@ func deadLimit(t *testing.T, s store, _ *clock) {
 	}
 }
 
-// deadFollowsTheHooks: the list is of what is so now. The steps are the transitions
-// that make and end a dead webhook.
+// deadFollowsTheHooks: the list shows the current state. The steps are the transitions that
+// make and end a dead webhook.
 func deadFollowsTheHooks(t *testing.T, s store, _ *clock) {
 	m := task.Defaults().At(epoch)
 	r := create(t, s, record("a"))
@@ -242,12 +242,12 @@ func deadFollowsTheHooks(t *testing.T, s store, _ *clock) {
 	both("a")
 	drop("y")
 	both("a")
-	r = commit(t, s, edited(r, attempt(1))) // a write about something else
+	r = commit(t, s, edited(r, attempt(1))) // a write that does not concern webhooks
 	both("a")
 	drop("x")
 	both()
 
-	// A new note revives a webhook that died of an unreachable receiver.
+	// A new notification revives a webhook that died because its receiver was unreachable.
 	set("x")
 	kill("x", false)
 	both("a")
@@ -262,7 +262,7 @@ func deadFollowsTheHooks(t *testing.T, s store, _ *clock) {
 	both("a")
 }
 
-// deadSkipsExpired: neither what has expired is listed, nor what took its id.
+// deadSkipsExpired: the list omits expired records, and new records with their ids.
 func deadSkipsExpired(t *testing.T, s store, c *clock) {
 	end := epoch.Add(time.Hour)
 	expires := func(r *task.Record) { r.Expires = end }

@@ -11,10 +11,10 @@ import (
 	"errand/shared/task"
 )
 
-// This file holds the laws about what is stored: all of it, and nothing that
-// would not fit or could not be read.
+// This file holds the laws about the stored form: a store keeps the whole record, and refuses
+// a record that would not fit or could not be read.
 
-// full is a record in which every field says something.
+// full returns a record in which every field is set.
 func full(id string) task.Record {
 	at := epoch.Add(1234567 * time.Nanosecond)
 	stamp := epoch.Add(5 * time.Millisecond)
@@ -117,7 +117,7 @@ func newerSchemaIsNotWritten(t *testing.T, s store, _ *clock) {
 	_, err := s.Create(t.Context(), record("b", newer))
 	wantError(t, "Create of a newer schema", err, task.ErrNewer)
 	_, err = s.Load(t.Context(), "b")
-	wantError(t, "Load of what was refused", err, task.ErrNotFound)
+	wantError(t, "Load of the refused record", err, task.ErrNotFound)
 
 	want := create(t, s, record("a"))
 	_, err = s.Commit(t.Context(), edited(want, newer))
@@ -144,7 +144,7 @@ func keysAreAnyText(t *testing.T, s store, _ *clock) {
 	}
 }
 
-// sized is a record of exactly n bytes in its stored form.
+// sized returns a record with exactly n bytes in its stored form.
 func sized(t *testing.T, id string, n int) task.Record {
 	t.Helper()
 	fill := func(k int) task.Record {
@@ -161,7 +161,7 @@ func tooLarge(t *testing.T, s store, _ *clock) {
 	_, err := s.Create(t.Context(), sized(t, "a", task.LimitStore+1))
 	wantError(t, "Create over the limit", err, task.ErrTooLarge)
 	_, err = s.Load(t.Context(), "a")
-	wantError(t, "Load of what was refused", err, task.ErrNotFound)
+	wantError(t, "Load of the refused record", err, task.ErrNotFound)
 
 	last := create(t, s, sized(t, "a", task.LimitStore))
 	same(t, "Load of a record of the largest size", last, load(t, s, "a"))
@@ -172,8 +172,8 @@ func tooLarge(t *testing.T, s store, _ *clock) {
 	same(t, "Load after the refused commit", last, load(t, s, "a"))
 }
 
-// sharedRecordsUnchanged: a record that somebody holds is not touched by later
-// writes, nor is one that was handed in.
+// sharedRecordsUnchanged: later writes do not change records that a caller has received or
+// passed in.
 func sharedRecordsUnchanged(t *testing.T, s store, _ *clock) {
 	in := full("a")
 	in.Expires = time.Time{}
@@ -203,6 +203,6 @@ func sharedRecordsUnchanged(t *testing.T, s store, _ *clock) {
 	}
 
 	if held.Version != made.Version {
-		t.Errorf("Load gave version %d, Create %d", held.Version, made.Version)
+		t.Errorf("Load returned version %d, Create %d", held.Version, made.Version)
 	}
 }

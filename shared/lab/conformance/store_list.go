@@ -16,7 +16,7 @@ import (
 	"errand/shared/task"
 )
 
-// page lists once want records match, which a store may take 2 s to know.
+// page lists as soon as want records match, which may take a store 2 s.
 func page(t *testing.T, s store, q task.Query, want int) task.Page {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -49,7 +49,7 @@ func page(t *testing.T, s store, q task.Query, want int) task.Page {
 	}
 }
 
-// listed are the ids of a list in which want records match.
+// listed returns the ids of a list in which want records match.
 func listed(t *testing.T, s store, q task.Query, want int) []string {
 	t.Helper()
 	return ids(page(t, s, q, want))
@@ -63,7 +63,7 @@ func ids(p task.Page) []string {
 	return out
 }
 
-// at places a record's status in time.
+// at sets the time of a record's status.
 func at(ms int) func(*task.Record) {
 	return func(r *task.Record) {
 		stamp := epoch.Add(time.Duration(ms) * time.Millisecond)
@@ -78,7 +78,7 @@ func listOwnerOnly(t *testing.T, s store, _ *clock) {
 	for i, owner := range []string{"a", "b", "", "a/b"} {
 		want := []string{fmt.Sprintf("task-%d", i)}
 		if d := cmp.Diff(want, listed(t, s, task.Query{Owner: owner}, 1)); d != "" {
-			t.Errorf("List of owner %q: want (-), got (+):\n%s", owner, d)
+			t.Errorf("List of owner %q (-want +got):\n%s", owner, d)
 		}
 	}
 	if got := listed(t, s, task.Query{Owner: "nobody"}, 0); len(got) != 0 {
@@ -104,7 +104,7 @@ func listFilters(t *testing.T, s store, _ *clock) {
 					q := task.Query{Owner: owner, Context: ctx, State: state, Since: since}
 					want := matching(all, q)
 					if d := cmp.Diff(want, listed(t, s, q, len(want))); d != "" {
-						t.Errorf("List(%+v): want (-), got (+):\n%s", q, d)
+						t.Errorf("List(%+v) (-want +got):\n%s", q, d)
 					}
 				}
 			}
@@ -112,7 +112,7 @@ func listFilters(t *testing.T, s store, _ *clock) {
 	}
 }
 
-// matching says which of the records a query means, in order.
+// matching returns the ids of the records that match a query, in order.
 func matching(all []task.Record, q task.Query) []string {
 	out := []string{}
 	for _, r := range slices.Backward(all) { // made in order of status time and id
@@ -135,13 +135,13 @@ func walk(t *testing.T, s store, q task.Query, between func(n int)) []string {
 		}
 		out = append(out, ids(p)...)
 		if len(p.Records) > q.Limit {
-			t.Fatalf("List with limit %d gave %d records", q.Limit, len(p.Records))
+			t.Fatalf("List with limit %d returned %d records", q.Limit, len(p.Records))
 		}
 		if !p.More {
 			return out
 		}
 		if len(p.Records) == 0 {
-			t.Fatal("an empty page says that there is more")
+			t.Fatal("an empty page announces more")
 		}
 		last := p.Records[len(p.Records)-1]
 		q.After = task.Ref{At: last.Stamp(), ID: last.ID()}
@@ -149,7 +149,7 @@ func walk(t *testing.T, s store, q task.Query, between func(n int)) []string {
 	}
 }
 
-// listOrderAndPages: many records share a status time, so pages end among them.
+// listOrderAndPages: many records share a status time, so that pages end among them.
 func listOrderAndPages(t *testing.T, s store, _ *clock) {
 	var all []task.Record
 	for i := range 30 {
@@ -161,14 +161,13 @@ func listOrderAndPages(t *testing.T, s store, _ *clock) {
 		for _, ctx := range []string{"", "ctx"} {
 			got := walk(t, s, task.Query{Owner: someone, Context: ctx, Limit: limit}, func(int) {})
 			if d := cmp.Diff(want, got); d != "" {
-				t.Errorf("pages of %d: want (-), got (+):\n%s", limit, d)
+				t.Errorf("pages of %d (-want +got):\n%s", limit, d)
 			}
 		}
 	}
 }
 
-// listWhileWriting: records that are not touched during the walk are seen exactly
-// once, whatever happens to others.
+// listWhileWriting: the pages show each untouched record exactly once while others change.
 func listWhileWriting(t *testing.T, s store, _ *clock) {
 	var still, moving []task.Record
 	for i := range 20 {
@@ -210,7 +209,7 @@ func listTotal(t *testing.T, s store, _ *clock) {
 	} {
 		q.query.Owner, q.query.Limit = someone, 2
 		if got := page(t, s, q.query, q.want).Total; got != 0 {
-			t.Errorf("List(%+v) counts %d without having been asked", q.query, got)
+			t.Errorf("List(%+v) counts %d although Count is not set", q.query, got)
 		}
 		q.query.Count = true
 		if got := page(t, s, q.query, q.want).Total; got != q.want {
@@ -219,7 +218,7 @@ func listTotal(t *testing.T, s store, _ *clock) {
 	}
 }
 
-// listTotalFollows: totals are exact after any changes, whatever is asked for.
+// listTotalFollows: totals are exact after any changes and for any query.
 func listTotalFollows(t *testing.T, s store, c *clock) {
 	states := []a2a.TaskState{a2a.TaskStateSubmitted, a2a.TaskStateWorking, a2a.TaskStateInputRequired, a2a.TaskStateCompleted, a2a.TaskStateFailed}
 	contexts := []string{"c1", "c2", "c3"}
@@ -238,7 +237,7 @@ func listTotalFollows(t *testing.T, s store, c *clock) {
 
 		old, ok := there[id]
 		switch {
-		case step%20 == 19: // some expire, and are purged later, or created anew
+		case step%20 == 19: // some expire, and are purged later, or created again
 			c.set(c.now().Add(time.Hour))
 		case step%20 == 5:
 			if _, err := s.Purge(t.Context(), c.now(), 100); err != nil {
@@ -286,8 +285,8 @@ func listHeadsOnly(t *testing.T, s store, _ *clock) {
 	same(t, "List without bodies", want, page(t, s, q, 1).Records[0])
 }
 
-// listBoundsBodies: pages of large records are short, and lose none; heads are not
-// meant.
+// listBoundsBodies: pages of large records are short and miss no record. This does not concern
+// lists without bodies.
 func listBoundsBodies(t *testing.T, s store, _ *clock) {
 	const each = 900 << 10
 	var all []task.Record
@@ -300,7 +299,7 @@ func listBoundsBodies(t *testing.T, s store, _ *clock) {
 		t.Errorf("a page has %d records of %d bytes, and more: %v; want at most %d bytes", len(p.Records), each, p.More, task.PageBytes)
 	}
 	if d := cmp.Diff(want, walk(t, s, q, func(int) {})); d != "" {
-		t.Errorf("all pages: want (-), got (+):\n%s", d)
+		t.Errorf("all pages (-want +got):\n%s", d)
 	}
 	q.Bodies = false
 	if p := page(t, s, q, len(want)); len(p.Records) != len(want) {
@@ -320,12 +319,12 @@ func listSkipsExpired(t *testing.T, s store, c *clock) {
 	c.set(epoch.Add(time.Hour))
 	for _, q := range []task.Query{{Owner: someone}, {Owner: someone, Context: "ctx"}} {
 		if d := cmp.Diff([]string{"task-3", "task-1"}, listed(t, s, q, 2)); d != "" {
-			t.Errorf("List(%+v): want (-), got (+):\n%s", q, d)
+			t.Errorf("List(%+v) (-want +got):\n%s", q, d)
 		}
 	}
 }
 
-// owing puts the record into what Due lists.
+// owing gives the record pending work, so that Due lists it.
 func owing(ms int, lane string) func(*task.Record) {
 	return func(r *task.Record) {
 		r.Due = task.Due{At: epoch.Add(time.Duration(ms) * time.Millisecond), Lane: lane}
@@ -348,7 +347,7 @@ func dueOrderAndPages(t *testing.T, s store, _ *clock) {
 	for i := range 40 {
 		lane := []string{task.Turns, task.Deliveries}[i%2]
 		id := fmt.Sprintf("task-%02d", i)
-		wg.Go(func() { create(t, s, record(id, owing(i/6, lane))) }) // several at one time
+		wg.Go(func() { create(t, s, record(id, owing(i/6, lane))) }) // several have the same time
 		want[lane] = append(want[lane], task.Ref{At: epoch.Add(time.Duration(i/6) * time.Millisecond), ID: id})
 	}
 
@@ -364,7 +363,7 @@ func dueOrderAndPages(t *testing.T, s store, _ *clock) {
 			}
 
 			if d := cmp.Diff(all, got); d != "" {
-				t.Errorf("Due(%s) in pages of %d: want (-), got (+):\n%s", lane, limit, d)
+				t.Errorf("Due(%s) in pages of %d (-want +got):\n%s", lane, limit, d)
 			}
 		}
 	}
@@ -372,12 +371,12 @@ func dueOrderAndPages(t *testing.T, s store, _ *clock) {
 	edge := epoch.Add(3 * time.Millisecond)
 	for _, ref := range due(t, s, task.Turns, edge, task.Ref{}, 100) {
 		if ref.At.After(edge) {
-			t.Errorf("Due before %v gives %s of %v", edge, ref.ID, ref.At)
+			t.Errorf("Due before %v returns %s of %v", edge, ref.ID, ref.At)
 		}
 	}
 
 	if got := len(due(t, s, task.Turns, edge, task.Ref{}, 100)); got != 12 {
-		t.Errorf("Due before 3 ms gives %d records, want 12: that time is included", got)
+		t.Errorf("Due before 3 ms returns %d records, want 12, because that time is included", got)
 	}
 }
 
@@ -420,7 +419,7 @@ func purgeExpiredOnly(t *testing.T, s store, c *clock) {
 		}
 	}
 	if d := cmp.Diff([]string{"kept-2", "kept-1"}, listed(t, s, task.Query{Owner: someone}, 2)); d != "" {
-		t.Errorf("left after Purge: want (-), got (+):\n%s", d)
+		t.Errorf("records after Purge (-want +got):\n%s", d)
 	}
 	if refs := due(t, s, task.Turns, c.now(), task.Ref{}, 10); len(refs) != 0 {
 		t.Errorf("Due after Purge = %v, want none", refs)

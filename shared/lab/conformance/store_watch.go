@@ -9,8 +9,8 @@ import (
 	"errand/shared/task"
 )
 
-// follow watches in the background and returns what it sees. The channel is
-// closed when the watch has ended.
+// follow watches in the background and sends the records to the channel. It closes the
+// channel when the watch has ended.
 func follow(ctx context.Context, t *testing.T, s store, id string) <-chan task.Record {
 	out := make(chan task.Record)
 	go func() {
@@ -31,8 +31,8 @@ func follow(ctx context.Context, t *testing.T, s store, id string) <-chan task.R
 	return out
 }
 
-// await returns the first record for which ok holds. Attempts rise in every law,
-// so it also checks that nothing older comes after something newer.
+// await returns the first record for which ok holds. Attempts rise in every law, so await also
+// checks that no older record follows a newer one.
 func await(t *testing.T, seen <-chan task.Record, ok func(task.Record) bool) task.Record {
 	t.Helper()
 	late := time.NewTimer(patience)
@@ -44,13 +44,13 @@ func await(t *testing.T, seen <-chan task.Record, ok func(task.Record) bool) tas
 			case !open:
 				t.Fatal("the watch ended early")
 			case r.Attempt <= last:
-				t.Fatalf("the watch gave attempt %d after %d", r.Attempt, last)
+				t.Fatalf("the watch yielded attempt %d after %d", r.Attempt, last)
 			case ok(r):
 				return r
 			}
 			last = r.Attempt
 		case <-late.C:
-			t.Fatalf("the watch did not give the newest record; its last is attempt %d", last)
+			t.Fatalf("the watch did not yield the newest record; its last is attempt %d", last)
 		}
 	}
 }
@@ -79,8 +79,8 @@ func watchMissing(t *testing.T, s store, _ *clock) {
 	}
 }
 
-// watchArmedBeforeFirst: what is committed once the first value is there, or
-// while it is being fetched, is not missed.
+// watchArmedBeforeFirst: a watch does not miss a commit after its first value, or while the
+// first value is read.
 func watchArmedBeforeFirst(t *testing.T, s store, _ *clock) {
 	last := create(t, s, record("a"))
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -100,10 +100,10 @@ func watchArmedBeforeFirst(t *testing.T, s store, _ *clock) {
 	}
 
 	if len(got) != 2 || got[1] != 1 {
-		t.Fatalf("the watch gave attempts %v, want 0 and 1", got)
+		t.Fatalf("the watch yielded the attempts %v, want 0 and 1", got)
 	}
 
-	// Watches that begin all through a commit.
+	// Watches begin at all moments of a commit.
 	const watchers = 64
 
 	for i := 2; i < 12; i++ {
@@ -112,7 +112,7 @@ func watchArmedBeforeFirst(t *testing.T, s store, _ *clock) {
 
 		for w := range watchers {
 			wg.Go(func() {
-				time.Sleep(time.Duration(w) * 50 * time.Microsecond) // spreads them, awaits nothing
+				time.Sleep(time.Duration(w) * 50 * time.Microsecond) // only spreads the beginnings
 				for r, err := range s.Watch(ctx, "a") {
 					if err != nil {
 						t.Errorf("Watch: %v", err)
@@ -154,7 +154,7 @@ func watchEndsWithContext(t *testing.T, s store, _ *clock) {
 	select {
 	case r, open := <-seen:
 		if open {
-			t.Errorf("the watch gave attempt %d after its context ended", r.Attempt)
+			t.Errorf("the watch yielded attempt %d after its context ended", r.Attempt)
 		}
 	case <-time.After(patience):
 		t.Error("the watch did not end with its context")
@@ -164,9 +164,9 @@ func watchEndsWithContext(t *testing.T, s store, _ *clock) {
 	}
 }
 
-// watchSlowHoldsUpNobody: a watcher that does not come back delays neither
-// writes nor other watchers, and finds the newest when it does.
-func watchSlowHoldsUpNobody(t *testing.T, s store, _ *clock) {
+// watchSlowDelaysNoOther: a slow watcher delays neither writes nor other watchers, and
+// receives the newest record when it goes on.
+func watchSlowDelaysNoOther(t *testing.T, s store, _ *clock) {
 	last := create(t, s, record("a"))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -177,8 +177,8 @@ func watchSlowHoldsUpNobody(t *testing.T, s store, _ *clock) {
 	await(t, slow, attemptIs(last.Attempt))
 }
 
-// watchJoinsOthers: a thousand watches of a record that is watched already see its newest
-// version, and go on when the first watch has ended.
+// watchJoinsOthers: a thousand watches join the first watch of a record. They see its newest
+// version, and go on after the first watch has ended.
 func watchJoinsOthers(t *testing.T, s store, _ *clock) {
 	const watchers = 1000
 	last := create(t, s, record("a"))
@@ -203,7 +203,7 @@ func watchJoinsOthers(t *testing.T, s store, _ *clock) {
 	}
 }
 
-// watchOfExpired: a record that has expired cannot be watched, though others watch it.
+// watchOfExpired: an expired record cannot be watched, even if others watch it already.
 func watchOfExpired(t *testing.T, s store, c *clock) {
 	create(t, s, record("a", func(r *task.Record) { r.Expires = epoch.Add(time.Hour) }))
 	ctx, leave := context.WithCancel(t.Context())
@@ -219,12 +219,12 @@ func watchOfExpired(t *testing.T, s store, c *clock) {
 	select {
 	case <-began:
 	case <-time.After(patience):
-		t.Fatal("the watch gave nothing")
+		t.Fatal("the watch yielded no record")
 	}
 	c.set(epoch.Add(time.Hour))
 	for r, err := range s.Watch(t.Context(), "a") {
 		if err == nil {
-			t.Fatalf("Watch of an expired record gave %+v", r)
+			t.Fatalf("Watch of an expired record yielded %+v", r)
 		}
 		wantError(t, "Watch of an expired record", err, task.ErrNotFound)
 	}
@@ -232,9 +232,9 @@ func watchOfExpired(t *testing.T, s store, c *clock) {
 
 // watchEndsWhenPurged: all watches of a deleted record end with ErrNotFound.
 //
-// The record is deleted after two changes were seen, one after the other: the first one
-// may be in what a listener begins with, and Firestore's emulator forgets to tell a
-// listener of a deletion that comes while it begins.
+// The record is deleted only after two separate changes were seen. A listener may begin with
+// the first change, and Firestore's emulator does not report a deletion to a listener that
+// is just beginning.
 func watchEndsWhenPurged(t *testing.T, s store, _ *clock) {
 	last := create(t, s, record("a"))
 	var all []<-chan error

@@ -1,8 +1,8 @@
-// Package emulator runs Google's emulators of Firestore and Pub/Sub, as the Cloud
-// SDK ships them, for tests. It fakes nothing itself and is in no binary.
+// Package emulator runs, for tests, the emulators of Firestore and Pub/Sub from the Cloud
+// SDK. It fakes nothing itself and is in no binary.
 //
-// A test binary shares one process of each kind, which ends with the binary however
-// that ends. Tests are kept apart by [Project]: nothing is ever reset.
+// A test binary shares one process of each kind. The process ends with the binary, even if
+// the binary is killed. Each test uses its own [Project], so emulators are never reset.
 package emulator
 
 import (
@@ -26,13 +26,14 @@ import (
 
 // A Kind is an emulator that can be started.
 type Kind struct {
-	name string // as ERRAND_TEST_REQUIRE calls it
+	name string // in ERRAND_TEST_REQUIRE
 	jar  string // below the SDK's folder; may be a pattern
 	main string // class to run; empty: the jar's own
-	part string // what `gcloud components install` calls it
+	part string // name for `gcloud components install`
 
-	// A first request by HTTP, which makes something of no interest. The emulators answer
-	// it slowly on a busy machine, and the programs under test wait for ten seconds only.
+	// warm is a first request by HTTP. Its effect does not matter. On a busy machine the
+	// emulators answer the first request slowly, and the programs under test wait only for
+	// ten seconds.
 	warm struct{ method, path, body string }
 }
 
@@ -41,7 +42,7 @@ var (
 	KindFirestore = Kind{
 		name: "firestore", part: "cloud-firestore-emulator",
 		jar:  "platform/cloud-firestore-emulator/cloud-firestore-emulator.jar",
-		main: "com.google.cloud.datastore.emulator.firestore.CloudFirestore", // the jar names none
+		main: "com.google.cloud.datastore.emulator.firestore.CloudFirestore", // the jar has no main class
 		warm: struct{ method, path, body string }{http.MethodPost, "/v1/projects/test-warm/databases/(default)/documents/c", `{"fields":{}}`},
 	}
 	KindPubSub = Kind{
@@ -63,15 +64,15 @@ type shared struct {
 	p    *Process
 }
 
-// Firestore returns the address of this test binary's Firestore emulator, as
-// FIRESTORE_EMULATOR_HOST wants it. Without the emulator the test is skipped.
+// Firestore returns the address of this test binary's Firestore emulator, in the form of
+// FIRESTORE_EMULATOR_HOST. Without the emulator the test is skipped.
 func Firestore(t testing.TB) string {
 	t.Helper()
 	return firestore.host(t)
 }
 
-// PubSub returns the address of this test binary's Pub/Sub emulator, as
-// PUBSUB_EMULATOR_HOST wants it. Without the emulator the test is skipped.
+// PubSub returns the address of this test binary's Pub/Sub emulator, in the form of
+// PUBSUB_EMULATOR_HOST. Without the emulator the test is skipped.
 func PubSub(t testing.TB) string {
 	t.Helper()
 	return pubsub.host(t)
@@ -87,10 +88,10 @@ func (s *shared) host(t testing.TB) string {
 	return s.p.Host
 }
 
-// Project is the id of a project that no other test uses.
+// Project returns the id of a project that no other test uses.
 func Project(testing.TB) string { return "test-" + strings.ToLower(rand.Text()[:20]) }
 
-// A Process is an emulator of a test's own, which may be killed.
+// A Process is an emulator for one test, which may kill it.
 type Process struct {
 	Host string // address, HOST:PORT
 
@@ -101,8 +102,8 @@ type Process struct {
 	output    *output
 }
 
-// Start starts an emulator that nobody else uses; it ends with the test. Without
-// the emulator the test is skipped.
+// Start starts an emulator that no other test uses. It ends with the test. Without the
+// emulator the test is skipped.
 func Start(t testing.TB, kind Kind) *Process {
 	t.Helper()
 	java, jar := find(t, kind)
@@ -111,21 +112,21 @@ func Start(t testing.TB, kind Kind) *Process {
 	return p
 }
 
-// Kill ends the process at once, with all that it has kept, and waits for its end.
+// Kill ends the process at once, without its data, and waits for its end.
 func (p *Process) Kill() {
 	p.stdin.Close()
 	<-p.exited
 }
 
-// Restart begins again at the same address, after Kill, with nothing.
+// Restart starts the process again after Kill, at the same address and without data.
 func (p *Process) Restart(t testing.TB) {
 	t.Helper()
 	if !p.launch(t) {
-		t.Fatalf("somebody took %s from the %s emulator", p.Host, p.kind.name)
+		t.Fatalf("another process took the address %s of the %s emulator", p.Host, p.kind.name)
 	}
 }
 
-// find locates Java and the emulator beside the gcloud command.
+// find locates Java, and the emulator beside the gcloud command.
 func find(t testing.TB, kind Kind) (java, jar string) {
 	t.Helper()
 	java, jerr := exec.LookPath("java")
@@ -143,16 +144,15 @@ func find(t testing.TB, kind Kind) (java, jar string) {
 	return java, jar
 }
 
-// run starts a process at a free port. The emulators do not say which one they took
-// when asked for any, so it is chosen here, below those that connections going out
-// take in the meantime.
+// run starts a process at a free port. The emulators can choose a port but do not report it.
+// So run chooses one below the ports that outgoing connections use.
 func run(t testing.TB, kind Kind, java, jar string) *Process {
 	t.Helper()
 	p := &Process{kind: kind, java: java, jar: jar, output: &output{}}
 	for range 10 {
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+mathrand.IntN(12000)))
 		if err != nil {
-			continue // taken
+			continue // the port is in use
 		}
 		p.Host = l.Addr().String()
 		l.Close()
@@ -164,9 +164,9 @@ func run(t testing.TB, kind Kind, java, jar string) *Process {
 	return nil
 }
 
-// launch starts the process and waits until it answers. A shell stands between,
-// which kills it when our end of its input closes: that happens whenever this
-// process ends, even by SIGKILL. launch is false when somebody else has the port.
+// launch starts the process and waits until it answers. A shell in between kills the process
+// when our end of the shell's input closes, which also happens if this process is killed.
+// launch returns false if another process has the port.
 func (p *Process) launch(t testing.TB) bool {
 	t.Helper()
 	_, port, err := net.SplitHostPort(p.Host)
@@ -195,7 +195,7 @@ func (p *Process) launch(t testing.TB) bool {
 	p.exited = exited
 	go func() {
 		defer close(exited)
-		_ = cmd.Wait() // killed
+		_ = cmd.Wait() // returns an error after a kill
 	}()
 
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
@@ -223,7 +223,8 @@ func (p *Process) launch(t testing.TB) bool {
 	return true
 }
 
-// answers asks the emulator by HTTP: both have a page at their root.
+// answers sends the emulator a request by HTTP and reports whether the answer is 200. Both
+// emulators have a page at their root.
 func (p *Process) answers(ctx context.Context, method, path, body string) bool {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -240,7 +241,7 @@ func (p *Process) answers(ctx context.Context, method, path, body string) bool {
 	return resp.StatusCode == http.StatusOK
 }
 
-// output keeps the beginning of what the process prints, where it says why it
+// output keeps the beginning of the process's output, which has the reason if the process
 // cannot start.
 type output struct {
 	mu  sync.Mutex

@@ -12,15 +12,15 @@ func TestSharedEmulators(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			first := start(t)
 			if second := start(t); second != first {
-				t.Errorf("two emulators, at %s and %s; one serves the whole test binary", first, second)
+				t.Errorf("there are two emulators, at %s and %s, want one for the whole test binary", first, second)
 			}
 			if !listening(first) {
-				t.Errorf("nobody listens at %s", first)
+				t.Errorf("no process listens at %s", first)
 			}
 		})
 	}
 	if a, b := emulator.Project(t), emulator.Project(t); a == b {
-		t.Errorf("two tests share project %s", a)
+		t.Errorf("two tests share the project %s", a)
 	}
 }
 
@@ -29,7 +29,7 @@ func TestKilledAndStartedAgain(t *testing.T) {
 	host := p.Host
 	p.Kill()
 	if listening(host) {
-		t.Fatalf("somebody listens at %s after Kill", host)
+		t.Fatalf("after Kill a process listens at %s", host)
 	}
 	p.Restart(t)
 	if p.Host != host || !listening(host) {

@@ -28,7 +28,7 @@ func TestTakenPortIsNoticed(t *testing.T) {
 			p := &Process{Host: l.Addr().String(), kind: kind, java: java, jar: jar}
 			if p.launch(t) {
 				p.Kill()
-				t.Error("the emulator started at a port that is taken")
+				t.Error("the emulator started at a port that is in use")
 			}
 		})
 	}

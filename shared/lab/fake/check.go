@@ -13,7 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Limits of the service, by the comments in its protocol unless said.
+// Limits of the service, from the comments in its protocol unless a line has another source.
 const (
 	maxTask     = 100_000
 	maxURL      = 2083
@@ -29,7 +29,7 @@ var (
 	taskID  = regexp.MustCompile(`^[A-Za-z0-9_-]{1,500}$`)
 )
 
-// check refuses what the service refuses.
+// check refuses the same requests as the service.
 func check(ctx context.Context, req *cloudtaskspb.CreateTaskRequest) error {
 	refuse := func(format string, args ...any) error { return status.Errorf(codes.InvalidArgument, format, args...) }
 	if end, ok := ctx.Deadline(); ok && time.Until(end) > maxCall {

@@ -12,14 +12,14 @@ import (
 	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
 )
 
-// A try is what one attempt sends.
+// A try is the request of one attempt.
 type try struct {
 	request  *cloudtaskspb.HttpRequest
 	header   http.Header
 	deadline time.Duration
 }
 
-// An answer is what came of it. No status: none came.
+// An answer is the outcome of an attempt. Without an answer of the handler the status is 0.
 type answer struct {
 	status     int
 	retryAfter time.Duration
@@ -54,8 +54,7 @@ func newTry(q *taskQueue, t *task) try {
 	return try{r, h, d}
 }
 
-// deliver makes the attempt. When its time is over nobody listens any more, whatever
-// the handler still does.
+// deliver makes the attempt. After the deadline it ignores the handler's answer.
 func (s *Tasks) deliver(t try) answer {
 	ctx, cancel := context.WithTimeout(s.ctx, t.deadline)
 	defer cancel()
@@ -89,8 +88,8 @@ func (s *Tasks) deliver(t try) answer {
 		return answer{err: err}
 	}
 	defer resp.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20)) // so that the connection is used again
-	wait, _ := strconv.Atoi(resp.Header.Get("Retry-After"))      // a date or nothing: none
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20)) // so that the connection can be used again
+	wait, _ := strconv.Atoi(resp.Header.Get("Retry-After"))      // 0 for a date or a missing header
 
 	return answer{status: resp.StatusCode, retryAfter: time.Duration(wait) * time.Second}
 }

@@ -1,7 +1,7 @@
-// Package fake stands in for the services of Google Cloud that have no emulator, in
-// tests: Cloud Tasks and Secret Manager on their real gRPC interfaces, Cloud Storage over
-// HTTP, and an issuer of ID tokens. The real clients talk to them.
+// Package fake replaces, in tests, services of Google Cloud that have no emulator: Cloud Tasks
+// and Secret Manager on their real gRPC interfaces, Cloud Storage over HTTP, and an issuer
+// of ID tokens. The real clients call them.
 //
-// It is no part of a program, keeps nothing on disk, and does not try to be as slow,
-// as late or as forgetful as the real thing.
+// It is in no program and keeps nothing on disk. It does not imitate the latency, the delays
+// and the losses of the real services.
 package fake

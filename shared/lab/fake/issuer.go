@@ -20,13 +20,13 @@ import (
 	"time"
 )
 
-// An Issuer of ID tokens: it has a discovery document and a JWKS endpoint, and signs
-// whatever claims it is given, which is what tests need and nobody else should have.
+// An Issuer issues ID tokens. It has a discovery document and a JWKS endpoint, and signs any
+// claims, as tests need it. A real issuer must not do that.
 type Issuer struct {
-	URL string // the issuer's name, and where it answers
+	URL string // the issuer's name and its address
 
 	mu   sync.Mutex
-	keys []signer // the newest last
+	keys []signer // the newest key last
 }
 
 // Paths of an Issuer.
@@ -38,7 +38,7 @@ const (
 
 // Algorithms of an Issuer.
 const (
-	RS256 = "RS256" // what Google signs with
+	RS256 = "RS256" // Google's algorithm
 	ES256 = "ES256"
 )
 
@@ -57,8 +57,7 @@ func NewIssuer(t testing.TB) *Issuer {
 	return i
 }
 
-// Rotate adds a key, by which tokens are signed from now on. The old ones stay in the
-// JWKS.
+// Rotate adds a key that signs tokens from now on. The old keys stay in the JWKS.
 func (i *Issuer) Rotate(t testing.TB, alg string) {
 	t.Helper()
 	k, err := newSigner(alg)
@@ -70,8 +69,8 @@ func (i *Issuer) Rotate(t testing.TB, alg string) {
 	i.keys = append(i.keys, k)
 }
 
-// Claims are those of an ID token that Google makes for a service account: good for
-// an hour, the e-mail verified. A test changes what it is about.
+// Claims returns the claims of an ID token that Google issues for a service account: valid for
+// an hour, with a verified e-mail address. A test changes the claims that it tests.
 func (i *Issuer) Claims(email, audience string) map[string]any {
 	now := time.Now()
 	return map[string]any{
@@ -101,13 +100,14 @@ func (i *Issuer) Token(claims map[string]any) (string, error) {
 	return text + "." + encode(signature), nil
 }
 
-// IDToken is a token as Google makes it for a service account. It is what
-// TasksOptions.Token wants.
+// IDToken returns an ID token like those that Google issues for a service account. It has the
+// signature of TasksOptions.Token.
 func (i *Issuer) IDToken(email, audience string) (string, error) {
 	return i.Token(i.Claims(email, audience))
 }
 
-// RemoteToken is the IDToken of the issuer at base, which is in another process.
+// RemoteToken returns a function like IDToken that calls the issuer at base, in another
+// process.
 func RemoteToken(base string) func(email, audience string) (string, error) {
 	return func(email, audience string) (string, error) {
 		resp, err := http.PostForm(base+pathToken, url.Values{"email": {email}, "audience": {audience}})
@@ -117,7 +117,7 @@ func RemoteToken(base string) func(email, audience string) (string, error) {
 		defer resp.Body.Close()
 		token, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 		if err == nil && resp.StatusCode != http.StatusOK {
-			err = fmt.Errorf("asking for a token: %s", resp.Status)
+			err = fmt.Errorf("requesting a token: %s", resp.Status)
 		}
 		return string(token), err
 	}
@@ -152,7 +152,7 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 
 func writeJSON(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(v) // the reader is gone
+	_ = json.NewEncoder(w).Encode(v) // fails only if the reader has gone
 }
 
 // A signer is one key.
@@ -200,7 +200,7 @@ func newSigner(alg string) (signer, error) {
 		}
 
 	default:
-		return k, fmt.Errorf("no algorithm %q; use %s or %s", alg, RS256, ES256)
+		return k, fmt.Errorf("unknown algorithm %q; use %s or %s", alg, RS256, ES256)
 	}
 
 	return k, nil

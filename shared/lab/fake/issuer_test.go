@@ -18,7 +18,7 @@ import (
 	"errand/shared/lab/fake"
 )
 
-// claims verifies a token by the issuer's published keys and returns what it says.
+// claims verifies a token with the issuer's published keys and returns its claims.
 func claims(t *testing.T, issuer *fake.Issuer, authorization string) map[string]any {
 	t.Helper()
 	token, ok := strings.CutPrefix(authorization, "Bearer ")
@@ -34,7 +34,7 @@ func claims(t *testing.T, issuer *fake.Issuer, authorization string) map[string]
 
 	get(t, issuer.URL+"/.well-known/openid-configuration", &discovery)
 	if discovery.Issuer != issuer.URL {
-		t.Errorf("the issuer calls itself %q, want %q", discovery.Issuer, issuer.URL)
+		t.Errorf("the issuer in the discovery document is %q, want %q", discovery.Issuer, issuer.URL)
 	}
 
 	var set struct{ Keys []map[string]string }
@@ -109,7 +109,7 @@ func TestTokensAreVerifiedByThePublishedKeys(t *testing.T) {
 
 	issuer.Rotate(t, fake.ES256)
 	c := issuer.Claims("b@p.iam.gserviceaccount.com", "https://b.example.com")
-	c["email_verified"] = false // a test signs what it likes
+	c["email_verified"] = false // a test may sign any claims
 	odd, err := issuer.Token(c)
 	if err != nil {
 		t.Fatal(err)
@@ -143,7 +143,7 @@ func TestSignedAddsAToken(t *testing.T) {
 		body, _ := io.ReadAll(r.Body)
 		got = r.Header.Get("Authorization")
 		if r.Method != http.MethodPost || r.URL.Path != "/events" || string(body) != "envelope" {
-			t.Errorf("passed on %s %s %s", r.Method, r.URL.Path, body)
+			t.Errorf("the forwarded request is %s %s %s", r.Method, r.URL.Path, body)
 		}
 		w.WriteHeader(http.StatusTeapot)
 	}))
@@ -160,15 +160,15 @@ func TestSignedAddsAToken(t *testing.T) {
 		return resp.StatusCode
 	}
 	if code := post(); code != http.StatusTeapot {
-		t.Errorf("answered %d, want the target's answer", code)
+		t.Errorf("the answer is %d, want the target's", code)
 	}
 
 	if c := claims(t, issuer, got); c["email"] != email || c["aud"] != audience {
-		t.Errorf("claims %v", c)
+		t.Errorf("the token has the claims %v", c)
 	}
 
 	target.Close()
 	if code := post(); code != http.StatusBadGateway {
-		t.Errorf("answered %d without the target, want 502", code)
+		t.Errorf("the answer without the target is %d, want 502", code)
 	}
 }

@@ -12,30 +12,30 @@ import (
 	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
 )
 
-// A TasksProcess is a Tasks in a process of its own, which may be killed.
+// A TasksProcess is a Tasks in its own process, which a test may kill.
 type TasksProcess struct {
-	Addr string // where it is served, after a Restart too
+	Addr string // the address, the same after a Restart
 
 	config processConfig
 	cmd    *exec.Cmd
 }
 
-// processConfig is what the process is told, in its last argument.
+// processConfig is the configuration of the process, passed as its last argument.
 type processConfig struct {
 	Queues []*cloudtaskspb.Queue `json:"queues"`
 	Issuer string                `json:"issuer"`
 }
 
-// processMark is an argument of such a process.
+// processMark marks such a process, as one of its arguments.
 const processMark = "errand-fake-tasks"
 
-// noTests is what keeps a test binary that does not call Main from running its tests,
-// and starting itself for ever.
+// noTests keeps a test binary without a call of Main from running its tests, which would start
+// it again for ever.
 const noTests = "-test.run=^$"
 
-// Main runs the fake, and does not return, if [StartTasksProcess] has started this
-// process; else it does nothing. It is the first thing in the TestMain of a package
-// whose tests kill the fake: the process is the test binary itself.
+// Main runs the fake and does not return if [StartTasksProcess] has started this process.
+// Otherwise it does nothing. It must be the first call in the TestMain of a package whose
+// tests kill the fake, because the process runs the test binary itself.
 func Main() {
 	if len(os.Args) != 4 || os.Args[2] != processMark {
 		return
@@ -52,11 +52,11 @@ func serveProcess(config string) error {
 	if err := json.Unmarshal([]byte(config), &c); err != nil {
 		return err
 	}
-	l, err := net.FileListener(os.NewFile(3, "listener")) // the parent's, so that the address stays
+	l, err := net.FileListener(os.NewFile(3, "listener")) // from the parent, so that the address stays the same
 	if err != nil {
 		return err
 	}
-	go func() { // whoever started this process is gone: nobody will kill it
+	go func() { // ends this process if its parent has gone without killing it
 		_, _ = os.Stdin.Read(make([]byte, 1))
 		os.Exit(1)
 	}()
@@ -68,9 +68,9 @@ func serveProcess(config string) error {
 	return ServeTasks(l, o)
 }
 
-// StartTasksProcess starts a Tasks in a process of its own, with these queues. issuer
-// is the URL of an Issuer, whose tokens it sends; empty: none are sent. It is killed
-// when the test ends.
+// StartTasksProcess starts a Tasks with these queues in its own process. The process sends
+// tokens of the Issuer at the URL issuer, or no tokens if it is empty. It is killed at the
+// end of the test.
 func StartTasksProcess(t testing.TB, issuer string, queues ...*cloudtaskspb.Queue) *TasksProcess {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -84,18 +84,18 @@ func StartTasksProcess(t testing.TB, issuer string, queues ...*cloudtaskspb.Queu
 	return p
 }
 
-// Kill ends the process at once (SIGKILL), with all tasks that it has.
+// Kill ends the process at once with SIGKILL, and its tasks are lost.
 func (p *TasksProcess) Kill() {
 	if p.cmd == nil {
 		return
 	}
-	_ = p.cmd.Process.Kill() // it may have ended by itself
+	_ = p.cmd.Process.Kill() // fails only if the process has ended
 	_ = p.cmd.Wait()
 	p.cmd = nil
 }
 
-// Restart kills the process, if it runs, and starts it again at the same address, with
-// the queues of the beginning and no tasks.
+// Restart kills the process, if it runs, and starts it again at the same address, with its
+// first queues and no tasks.
 func (p *TasksProcess) Restart(t testing.TB) {
 	t.Helper()
 	p.Kill()
@@ -125,7 +125,7 @@ func (p *TasksProcess) start(t testing.TB, l net.Listener) {
 	}
 	defer file.Close()
 	cmd := exec.Command(self, noTests, processMark, string(config))
-	cmd.ExtraFiles = []*os.File{file} // its number 3; it listens already, so a call may come before it is read
+	cmd.ExtraFiles = []*os.File{file} // descriptor 3; it listens already, so calls may arrive before the process reads them
 	cmd.Stderr = os.Stderr
 
 	if _, err := cmd.StdinPipe(); err != nil {

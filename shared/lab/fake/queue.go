@@ -18,15 +18,15 @@ import (
 // A taskQueue is one queue with its tasks.
 type taskQueue struct {
 	service *Tasks
-	wake    chan struct{} // something changed
+	wake    chan struct{} // signals a change
 
 	mu      sync.Mutex
 	pb      *cloudtaskspb.Queue
 	tasks   map[string]*task
 	waiting schedule
-	taken   map[string]bool // names there were, which stay taken
+	taken   map[string]bool // all names so far, which cannot be used again
 	running int
-	tokens  float64 // dispatches that the rate allows at once
+	tokens  float64 // dispatches that the rate allows now
 	counted time.Time
 }
 
@@ -35,8 +35,8 @@ type task struct {
 	id       string
 	pb       *cloudtaskspb.Task
 	running  bool
-	failed   int // tries that failed
-	answered int // of those, the ones answered with other than 5xx
+	failed   int // failed tries
+	answered int // failed tries whose answer was not 5xx
 	last     int // status of the last answer
 }
 
@@ -66,7 +66,7 @@ func (q *taskQueue) info() *cloudtaskspb.Queue {
 	return proto.Clone(q.pb).(*cloudtaskspb.Queue)
 }
 
-// look has run look at the tasks again.
+// look makes run check the tasks again.
 func (q *taskQueue) look() {
 	select {
 	case q.wake <- struct{}{}:
@@ -108,7 +108,7 @@ func (q *taskQueue) run() {
 	}
 }
 
-// dispatch starts what may be started now, and returns how long nothing more may be.
+// dispatch starts the tasks that may start now, and returns the time until the next one may.
 func (q *taskQueue) dispatch() time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -118,7 +118,7 @@ func (q *taskQueue) dispatch() time.Duration {
 		q.tokens = min(float64(limits.MaxBurstSize), q.tokens+now.Sub(q.counted).Seconds()*limits.MaxDispatchesPerSecond)
 		q.counted = now
 		if q.pb.State != cloudtaskspb.Queue_RUNNING || q.running >= int(limits.MaxConcurrentDispatches) {
-			return time.Hour // a wake comes first
+			return time.Hour // wake ends the wait earlier
 		}
 		next := q.first()
 		if next == nil {
@@ -141,20 +141,20 @@ func (q *taskQueue) first() *task {
 		if w := q.waiting[0]; q.tasks[w.task.id] == w.task && !w.task.running && w.task.at().Equal(w.at) {
 			return w.task
 		}
-		heap.Pop(&q.waiting) // deleted, running, or waiting for another time
+		heap.Pop(&q.waiting) // the task is deleted, running, or waits for another time
 	}
 	return nil
 }
 
 func (t *task) at() time.Time { return t.pb.GetScheduleTime().AsTime() }
 
-// wait has t tried at its time.
+// wait schedules t for its time.
 func (q *taskQueue) wait(t *task) {
 	heap.Push(&q.waiting, waiting{t.at(), t})
 	q.look()
 }
 
-// A schedule is a heap of waiting tasks, and of some that wait no more.
+// A schedule is a heap of waiting tasks. Some of its entries are out of date.
 type schedule []waiting
 
 type waiting struct {
@@ -172,7 +172,7 @@ func (s *schedule) Pop() any {
 	return last
 }
 
-// start tries t in a goroutine of its own.
+// start delivers t in a goroutine.
 func (q *taskQueue) start(t *task) {
 	t.running = true
 	q.running++
@@ -186,8 +186,8 @@ func (q *taskQueue) start(t *task) {
 	q.service.all.Go(func() { q.done(t, q.service.deliver(try)) })
 }
 
-// done settles what an answer means: 2xx ends the task, all else is tried again, until
-// both the number of attempts and the time for them are used up.
+// done ends a task after an answer of 2xx. Otherwise it schedules a retry, unless both the
+// number of attempts and the time for them are used up.
 func (q *taskQueue) done(t *task, a answer) {
 	defer q.look()
 	q.mu.Lock()
@@ -222,7 +222,7 @@ func (q *taskQueue) done(t *task, a answer) {
 	q.wait(t)
 }
 
-// retries are the task's own settings, or the queue's.
+// retries returns the retry settings of the task, or else of the queue.
 func (q *taskQueue) retries(t *task) *cloudtaskspb.RetryConfig {
 	if own := t.pb.GetRetryConfig(); own != nil {
 		return own
@@ -240,7 +240,7 @@ func (q *taskQueue) exhausted(t *task) bool {
 	return t.failed >= int(r.GetMaxAttempts()) && late
 }
 
-// backoff doubles so many times, goes on in equal steps, and stays at the longest.
+// backoff doubles max_doublings times, then grows in equal steps, and stays at max_backoff.
 func backoff(r *cloudtaskspb.RetryConfig, failed int) time.Duration {
 	least, most := r.GetMinBackoff().AsDuration(), r.GetMaxBackoff().AsDuration()
 	doublings := min(failed-1, int(r.GetMaxDoublings()))

@@ -49,8 +49,8 @@ var (
 	stateGone     = secretmanagerpb.SecretVersion_DESTROYED
 )
 
-// Set adds a version to projects/P/secrets/NAME, which it makes, whatever its size,
-// and returns the version's number.
+// Set adds a version to projects/P/secrets/NAME and returns the version's number. It creates a
+// missing secret and does not check the size.
 func (s *Secrets) Set(name string, data []byte) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -58,14 +58,14 @@ func (s *Secrets) Set(name string, data []byte) string {
 	return strconv.Itoa(len(s.secrets[name]))
 }
 
-// Read is how many values were asked for.
+// Read returns the number of requests for values.
 func (s *Secrets) Read() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.read
 }
 
-// Down has every call fail with err, until it is nil.
+// Down makes every call fail with err, until a call with nil.
 func (s *Secrets) Down(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,8 +164,7 @@ func (s *Secrets) setState(name string, state secretmanagerpb.SecretVersion_Stat
 	return &secretmanagerpb.SecretVersion{Name: name, State: v.state, CreateTime: v.made}, nil
 }
 
-// find is the version that a name means. Latest is the one made last, whatever its
-// state.
+// find returns the version with a name. Latest is the newest version in any state.
 func (s *Secrets) find(name string) (string, *version, error) {
 	if s.down != nil {
 		return "", nil, s.down

@@ -7,8 +7,8 @@ import (
 	"google.golang.org/grpc"
 )
 
-// serve answers the calls for which register registers, on loopback, until the test
-// ends, and returns the address.
+// serve runs a gRPC server on loopback until the test ends, and returns its address. The
+// function register adds the services.
 func serve(t testing.TB, register func(*grpc.Server)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -20,7 +20,7 @@ func serve(t testing.TB, register func(*grpc.Server)) string {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = s.Serve(l) // ended by Stop
+		_ = s.Serve(l) // until Stop
 	}()
 	t.Cleanup(func() {
 		s.Stop()

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// Signed passes requests on to target with an ID token of email for audience, as a
-// push subscription with authentication does. The emulator of Pub/Sub sends none: its
-// subscriptions push to this handler instead.
+// Signed forwards requests to target with an ID token of email for audience, like a push
+// subscription with authentication. The emulator of Pub/Sub sends no tokens, so its
+// subscriptions push to this handler.
 func Signed(t testing.TB, target, email, audience string, token func(email, audience string) (string, error)) http.Handler {
 	t.Helper()
 	u, err := url.Parse(target)
@@ -18,7 +18,7 @@ func Signed(t testing.TB, target, email, audience string, token func(email, audi
 	}
 	proxy := &httputil.ReverseProxy{
 		Rewrite:      func(r *httputil.ProxyRequest) { r.SetURL(u) },
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }, // target is away: pushed again
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }, // target is unavailable, so that the event is pushed again
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		signed, err := token(email, audience)

@@ -62,7 +62,7 @@ func StartStorage(t testing.TB, bucket string) *Storage {
 	return s
 }
 
-// serve checks signatures, which the fake behind it does not.
+// serve checks signatures. The fake behind it does not.
 func (s *Storage) serve(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("X-Goog-Api-Client") == "" { // not Google's client
 		if err := s.verify(r, time.Now()); err != nil {
@@ -94,9 +94,9 @@ func (s *Storage) serve(w http.ResponseWriter, r *http.Request) {
 	s.server.HTTPHandler().ServeHTTP(w, r)
 }
 
-// A Failure decides about a call: read, write, delete, list or copy. A status other than 0
-// is the answer. If lost, the service carries the call out before. Failures are called
-// concurrently.
+// A Failure decides about a call, which is read, write, delete, list or copy. A status other
+// than 0 is the answer. If lost is true, the service carries the call out first. Failures
+// are called concurrently.
 type Failure func(call, object string) (status int, lost bool)
 
 // Fail sets the Failure; nil: no call fails.

@@ -24,24 +24,24 @@ import (
 
 // TasksOptions of a Tasks. The zero value has no queues and sends no tokens.
 type TasksOptions struct {
-	// Queues that exist from the beginning. What they leave out has the defaults of
-	// the service. More are made by CreateQueue.
+	// Queues exist from the beginning. Their unset fields have the defaults of the service.
+	// CreateQueue adds more.
 	Queues []*cloudtaskspb.Queue
 
-	// Token mints the ID token for a task that asks for one; nil: none is sent.
+	// Token issues the ID token for a task that needs one. Without Token no task has one.
 	Token func(email, audience string) (string, error)
 
-	Log *slog.Logger // of what was not delivered; default: nowhere
+	Log *slog.Logger // for failed deliveries; default: no log
 }
 
-// Tasks is Cloud Tasks in memory: it delivers by real HTTP requests, and forgets
-// everything when it is closed. What differs: times are exact, a queue is at full
-// speed at once, and 429 or 503 slow down only the task that got them.
+// Tasks is Cloud Tasks in memory. It delivers by real HTTP requests, and loses its tasks when
+// it is closed. It differs from the service in three ways: times are exact, a queue starts
+// at full speed, and an answer of 429 or 503 slows down only its own task.
 type Tasks struct {
 	cloudtaskspb.UnimplementedCloudTasksServer
 	o      TasksOptions
 	client *http.Client
-	ctx    context.Context // of all deliveries
+	ctx    context.Context // for all deliveries
 	end    context.CancelFunc
 	all    sync.WaitGroup
 
@@ -49,7 +49,7 @@ type Tasks struct {
 	queues map[string]*taskQueue
 }
 
-// NewTasks returns a Tasks, which delivers until Close.
+// NewTasks returns a Tasks that delivers until Close.
 func NewTasks(o TasksOptions) *Tasks {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -88,7 +88,7 @@ func ServeTasks(l net.Listener, o TasksOptions) error {
 
 func (s *Tasks) register(g *grpc.Server) { cloudtaskspb.RegisterCloudTasksServer(g, s) }
 
-// Close breaks off all deliveries and forgets all tasks.
+// Close cancels all deliveries and drops all tasks.
 func (s *Tasks) Close() {
 	s.end()
 	s.all.Wait()
@@ -176,8 +176,8 @@ func (s *Tasks) setState(name string, state cloudtaskspb.Queue_State) (*cloudtas
 	return q.info(), nil
 }
 
-// PurgeQueue implements cloudtaskspb.CloudTasksServer. What is being delivered is
-// not broken off, but not tried again.
+// PurgeQueue implements cloudtaskspb.CloudTasksServer. Running deliveries go on, but are not
+// retried.
 func (s *Tasks) PurgeQueue(_ context.Context, req *cloudtaskspb.PurgeQueueRequest) (*cloudtaskspb.Queue, error) {
 	q, err := s.queue(req.GetName())
 	if err != nil {
@@ -235,8 +235,8 @@ func (s *Tasks) DeleteTask(_ context.Context, req *cloudtaskspb.DeleteTaskReques
 	return &emptypb.Empty{}, nil
 }
 
-// RunTask implements cloudtaskspb.CloudTasksServer: the task is tried at once,
-// whatever its time, the queue's limits and whether it is paused.
+// RunTask implements cloudtaskspb.CloudTasksServer. It delivers the task at once, even before
+// its time, beyond the queue's limits, and from a paused queue.
 func (s *Tasks) RunTask(_ context.Context, req *cloudtaskspb.RunTaskRequest) (*cloudtaskspb.Task, error) {
 	q, t, err := s.locked(req.GetName())
 	if err != nil {
@@ -285,7 +285,7 @@ func (s *Tasks) ListTasks(_ context.Context, req *cloudtaskspb.ListTasksRequest)
 	return resp, nil
 }
 
-// view is a copy of t; the basic one is without the body.
+// view returns a copy of t. The basic view has no body.
 func view(t *cloudtaskspb.Task, v cloudtaskspb.Task_View) *cloudtaskspb.Task {
 	out := proto.Clone(t).(*cloudtaskspb.Task)
 	out.View = cloudtaskspb.Task_FULL
@@ -296,11 +296,11 @@ func view(t *cloudtaskspb.Task, v cloudtaskspb.Task_View) *cloudtaskspb.Task {
 	return out
 }
 
-// Owed is how many tasks of a queue are not done with yet, those that run included.
+// Owed returns the number of unfinished tasks of a queue, including running ones.
 func (s *Tasks) Owed(queue string) int {
 	q, err := s.queue(queue)
 	if err != nil {
-		panic(fmt.Sprint("asking for the tasks of a queue: ", err))
+		panic(fmt.Sprint("counting the tasks of a queue: ", err))
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -34,10 +34,10 @@ const (
 	parent = "projects/p/locations/l"
 	turns  = parent + "/queues/turns"
 
-	patience = 2 * time.Minute // for what must happen
+	patience = 2 * time.Minute // for events that must come
 )
 
-// A world is a queue, the real client, and a target that tells what it gets.
+// A world is a queue, the real client, and a target that keeps its requests.
 type world struct {
 	t      *testing.T
 	tasks  *fake.Tasks
@@ -99,22 +99,22 @@ func (w *world) next() *http.Request {
 	case r := <-w.seen:
 		return r
 	case <-time.After(patience):
-		w.t.Fatal("nothing was delivered")
+		w.t.Fatal("no delivery in time")
 		panic("unreachable")
 	}
 }
 
-// settled waits until the queue owes n tasks.
+// settled waits until the queue has n unfinished tasks.
 func (w *world) settled(n int) {
 	w.t.Helper()
 	for end := time.Now().Add(patience); w.tasks.Owed(turns) != n; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			w.t.Fatalf("%d tasks are owed, want %d", w.tasks.Owed(turns), n)
+			w.t.Fatalf("%d tasks are unfinished, want %d", w.tasks.Owed(turns), n)
 		}
 	}
 }
 
-// always answers status to everything.
+// always answers every request with a status.
 func always(code int) func(http.ResponseWriter, *http.Request) {
 	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
 }
@@ -139,7 +139,7 @@ func TestHeadersAreTheService(t *testing.T) {
 			}
 		}
 		if h.Get("X-Own") != "kept" || h.Get("User-Agent") != "Google-Cloud-Tasks" || h.Get("X-CloudTasks-TaskETA") == "" {
-			t.Errorf("try %d: headers %v", i, h)
+			t.Errorf("try %d has the headers %v", i, h)
 		}
 	}
 	w.settled(0)
@@ -152,10 +152,10 @@ func TestNamesStayTaken(t *testing.T) {
 	w.settled(0)
 	_, err := w.client.CreateTask(t.Context(), &cloudtaskspb.CreateTaskRequest{Parent: turns, Task: w.task("once")})
 	if status.Code(err) != codes.AlreadyExists {
-		t.Errorf("the second of the name = %v, want ALREADY_EXISTS", err)
+		t.Errorf("the second task with the name = %v, want ALREADY_EXISTS", err)
 	}
 	if a, b := w.create(w.task("")), w.create(w.task("")); a.Name == b.Name {
-		t.Errorf("two unnamed tasks are called %s", a.Name)
+		t.Errorf("two tasks without a name both got the name %s", a.Name)
 	}
 }
 
@@ -188,7 +188,7 @@ func TestPauseListRunDeleteAndPurge(t *testing.T) {
 	}
 
 	if got := strings.Join(names, " "); got != "task-0 task-1 task-2 task-3 task-4" {
-		t.Errorf("listed %s", got)
+		t.Errorf("the list has %s", got)
 	}
 
 	full, err := w.client.GetTask(ctx, &cloudtaskspb.GetTaskRequest{Name: turns + "/tasks/task-0", ResponseView: cloudtaskspb.Task_FULL})
@@ -196,12 +196,12 @@ func TestPauseListRunDeleteAndPurge(t *testing.T) {
 		t.Errorf("GetTask = %v, %v", full, err)
 	}
 
-	// A paused queue delivers what it is told to.
+	// RunTask delivers a task of a paused queue.
 	if _, err := w.client.RunTask(ctx, &cloudtaskspb.RunTaskRequest{Name: turns + "/tasks/task-3"}); err != nil {
 		t.Fatal(err)
 	}
 	if got := w.next().Header.Get("X-CloudTasks-TaskName"); got != "task-3" {
-		t.Errorf("delivered %s, want the one that was run", got)
+		t.Errorf("delivered %s, want the task of RunTask", got)
 	}
 
 	w.settled(4)
@@ -235,7 +235,7 @@ func TestBackoffDoublesThenGrowsEvenly(t *testing.T) {
 	}})
 	came := make(chan time.Time, 10)
 	w.answer.Store(func(rw http.ResponseWriter, _ *http.Request) {
-		came <- time.Now() // before the answer, from which the wait is counted
+		came <- time.Now() // before the answer, which starts the wait
 		rw.WriteHeader(500)
 	})
 	w.create(w.task(""))
@@ -243,14 +243,14 @@ func TestBackoffDoublesThenGrowsEvenly(t *testing.T) {
 	for i, least := range []time.Duration{10, 20, 40, 80, 100, 100} { // 40·2, then 40·3 but at most 100
 		now := <-came
 		if wait := now.Sub(last); wait < least*time.Millisecond {
-			t.Errorf("try %d came %v after the one before, want %v", i+2, wait, least*time.Millisecond)
+			t.Errorf("try %d came %v after the one before, want at least %v", i+2, wait, least*time.Millisecond)
 		}
 		last = now
 	}
 	w.settled(0) // given up after seven
 }
 
-// Attempts alone do not end a task before its time is over.
+// The number of attempts does not end a task before its time is over.
 func TestRetriesEndWhenAttemptsAndTimeAreUsedUp(t *testing.T) {
 	w := newWorld(t, &cloudtaskspb.Queue{RetryConfig: &cloudtaskspb.RetryConfig{
 		MinBackoff: durationpb.New(10 * time.Millisecond), MaxBackoff: durationpb.New(10 * time.Millisecond),
@@ -265,7 +265,7 @@ func TestRetriesEndWhenAttemptsAndTimeAreUsedUp(t *testing.T) {
 	}
 }
 
-func TestRetryAfterIsHeard(t *testing.T) {
+func TestRetryAfterIsObeyed(t *testing.T) {
 	w := newWorld(t, &cloudtaskspb.Queue{RetryConfig: &cloudtaskspb.RetryConfig{MinBackoff: durationpb.New(time.Millisecond)}})
 	w.answer.Store(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Retry-After", "3600")
@@ -295,7 +295,7 @@ func TestLimits(t *testing.T) {
 
 		w.answer.Store(func(http.ResponseWriter, *http.Request) {
 			if n := now.Add(1); n > 3 {
-				t.Errorf("%d run at once, want 3 at most", n)
+				t.Errorf("%d run at the same time, want at most 3", n)
 			}
 			<-release
 			now.Add(-1)
@@ -327,7 +327,7 @@ func TestLimits(t *testing.T) {
 	})
 }
 
-func TestWhatTheServiceRefuses(t *testing.T) {
+func TestInvalidRequestsAreRefused(t *testing.T) {
 	w := newWorld(t, &cloudtaskspb.Queue{})
 	http := func(t *cloudtaskspb.Task) *cloudtaskspb.HttpRequest { return t.GetHttpRequest() }
 	for name, change := range map[string]func(*cloudtaskspb.Task){
@@ -356,10 +356,10 @@ func TestWhatTheServiceRefuses(t *testing.T) {
 	long, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if _, err := w.client.CreateTask(long, &cloudtaskspb.CreateTaskRequest{Parent: turns, Task: w.task("")}); status.Code(err) != codes.InvalidArgument {
-		t.Errorf("a call that waits a minute: %v, want INVALID_ARGUMENT", err)
+		t.Errorf("a call with a deadline of a minute: %v, want INVALID_ARGUMENT", err)
 	}
 	if _, err := w.client.CreateTask(t.Context(), &cloudtaskspb.CreateTaskRequest{Parent: parent + "/queues/none", Task: w.task("")}); status.Code(err) != codes.NotFound {
-		t.Errorf("no queue: %v, want NOT_FOUND", err)
+		t.Errorf("a missing queue: %v, want NOT_FOUND", err)
 	}
 }
 
@@ -378,7 +378,7 @@ func TestQueuesAreMade(t *testing.T) {
 	}
 }
 
-// Killed, it has forgotten everything but which queues there are.
+// After a kill the process has its queues and no tasks.
 func TestProcessIsKilledAndForgets(t *testing.T) {
 	issuer := fake.NewIssuer(t)
 	seen := make(chan string, 10)
@@ -442,7 +442,7 @@ func TestProcessIsKilledAndForgets(t *testing.T) {
 				t.Fatal(err)
 			}
 			if time.Until(task.ScheduleTime.AsTime()) > 0 {
-				t.Errorf("%s survived", task.Name)
+				t.Errorf("%s survived the kill", task.Name)
 			}
 		}
 	}
