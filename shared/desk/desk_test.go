@@ -207,7 +207,7 @@ func TestSameMessageAtOnce(t *testing.T) {
 	}
 }
 
-// R0, R1: a record whose write was not answered is found again, and its job is added (R0, R1).
+// A record whose write was not answered is found again, and its job is added (R0, R1).
 func TestLostAnswer(t *testing.T) {
 	b := newBench(t)
 	b.configure(func(c *desk.Config) { c.Store = faulty.Losing(b.store, faulty.Create, 1) })
@@ -248,7 +248,7 @@ func TestReusedMessageIDs(t *testing.T) {
 
 var errBroken = errors.New("the disk is full")
 
-// What was not stored was not accepted, and its sender does not get "not found" as
+// A message that was not stored is not accepted, and its sender does not get "not found" as
 // the answer.
 func TestStoreOutageFailsTheAccept(t *testing.T) {
 	b := newBench(t)
@@ -354,7 +354,7 @@ func TestChangeEnqueuesNewDebts(t *testing.T) {
 	b.wantJobs(delivery)
 }
 
-// R0: the desk finds a change whose answer was lost, and adds its jobs and no others (R0).
+// The desk finds a change whose answer was lost, and adds its jobs and no others (R0).
 func TestLostAnswerOfAChange(t *testing.T) {
 	b := newBench(t)
 	r := b.accept(message("m", "hello"), task.Hook{ID: "1", URL: "https://h.example.com/1"})
