@@ -21,7 +21,7 @@ import (
 
 const usage = `cardserver is the front door of Errand, and the whole agent while its queue is local.
 
-	cardserver                    serve; the environment says how (README, "Environment")
+	cardserver                    serve; the environment says how (docs/environment.md)
 	cardserver smoke [flags] URL  try a running agent, here or anywhere (smoke -h lists the flags)
 	cardserver key [NAME]         make an API key for the access file
 	cardserver keys [flags]       make or renew the keys that webhooks are signed with (keys -h lists the flags)

@@ -344,7 +344,7 @@ func TestNothingRunsBeforeMain(t *testing.T) {
 	}
 }
 
-func TestEnvironmentIsReadInOneFileAndListedInTheReadme(t *testing.T) {
+func TestEnvironmentIsReadInOneFileAndListedInItsDocument(t *testing.T) {
 	// Tests say what they need and do not find; that concerns no program.
 	const ofTests = "shared/lab/conformance/require.go"
 
@@ -366,25 +366,25 @@ func TestEnvironmentIsReadInOneFileAndListedInTheReadme(t *testing.T) {
 		})
 	}
 
-	readme, err := os.ReadFile("../README.md")
+	document, err := os.ReadFile("../docs/environment.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 
 	listed := map[string]bool{}
-	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\|").FindAllSubmatch(readme, -1) {
+	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\|").FindAllSubmatch(document, -1) {
 		listed[string(m[1])] = true
 	}
 
 	for _, name := range setup.Variables() {
 		if !listed[name] {
-			t.Errorf("%s is read and not in the README's table", name)
+			t.Errorf("%s is read and not in the table of docs/environment.md", name)
 		}
 		delete(listed, name)
 	}
 
 	for name := range listed {
-		t.Errorf("%s is in the README's table and not read", name)
+		t.Errorf("%s is in the table of docs/environment.md and not read", name)
 	}
 }
 
