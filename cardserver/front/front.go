@@ -127,7 +127,7 @@ func (o *Operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 }
 
 // wait follows the task until it has ended or waits for its client, at most for
-// the blocking wait; then the task is answered as it is (B1).
+// the blocking wait; then the task is answered as it is (decision 1).
 func (o *Operations) wait(ctx context.Context, r task.Record) task.Record {
 	ctx, cancel := context.WithTimeout(ctx, o.cfg.Wait)
 	defer cancel()
@@ -144,7 +144,7 @@ func (o *Operations) wait(ctx context.Context, r task.Record) task.Record {
 }
 
 // SendStreamingMessage implements the operation. The stream ends when the task has
-// ended or needs input; it stays open while the task waits for authorization (B7).
+// ended or needs input; it stays open while the task waits for authorization (decision 7).
 func (o *Operations) SendStreamingMessage(ctx context.Context, req *a2a.SendMessageRequest) iter.Seq2[a2a.Event, error] {
 	return func(yield func(a2a.Event, error) bool) {
 		r, err := o.accept(ctx, req)

@@ -17,7 +17,7 @@ import (
 const defaultPage = 50 // G8
 
 // ListTasks implements the operation. Tasks that change while a client pages may
-// come twice or not at all; all others come exactly once (B14). Without
+// come twice or not at all; all others come exactly once (decision 14). Without
 // historyLength no history is listed. Artifacts that nobody asked for are left to the
 // transport, which writes none.
 func (o *Operations) ListTasks(ctx context.Context, req *a2a.ListTasksRequest) (*a2a.ListTasksResponse, error) {

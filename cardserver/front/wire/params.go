@@ -50,7 +50,7 @@ func (c *call) begin() (context.Context, error) {
 
 // checkVersion refuses a version that is not spoken here, and one that contradicts
 // own, the version that the request is of by its method or path, if it is of any. A
-// request that names none is served by that: no two versions share a shape (B23).
+// request that names none is served by that: no two versions share a shape (decision 23).
 func checkVersion(r *http.Request, own string) error {
 	asked := slices.Clone(r.Header[headerVersion])
 	if r.URL.RawQuery != "" {
