@@ -104,6 +104,66 @@ func TestDocumentsLinkToWhatExists(t *testing.T) {
 	}
 }
 
+// The README is short, leads to every document, and its map has each folder that holds code
+// once, with a word about it.
+func TestReadmeIsShortAndLeadsEverywhere(t *testing.T) {
+	all := documents(t)
+	readme := all["README.md"]
+	if len(readme) > 10_000 {
+		t.Errorf("the README has %d bytes; move reference to docs/", len(readme))
+	}
+	for name := range all {
+		if name != "README.md" && !strings.Contains(readme, "]("+name+")") {
+			t.Errorf("the README does not lead to %s", name)
+		}
+	}
+
+	_, text, _ := strings.Cut(readme, "```text map\n")
+	text, _, _ = strings.Cut(text, "```")
+	drawn := map[string]bool{}
+	parents := []string{""}
+
+	for line := range strings.Lines(text) {
+		name, says, _ := strings.Cut(strings.TrimSpace(line), "/")
+		depth := (len(line) - len(strings.TrimLeft(line, " "))) / 2
+		folder := path.Join(parents[min(depth, len(parents)-1)], name)
+		parents = append(parents[:min(depth+1, len(parents))], folder)
+
+		if drawn[folder] {
+			t.Errorf("%s is in the README's map twice", folder)
+		}
+		if d, err := os.Stat(filepath.Join("..", filepath.FromSlash(folder))); err != nil || !d.IsDir() {
+			t.Errorf("%s is in the README's map, and is no folder", folder)
+		}
+		drawn[folder] = strings.TrimSpace(says) != ""
+	}
+
+	for _, f := range files(t) {
+		if !drawn[f.pkg] {
+			t.Errorf("%s is missing in the README's map, or it says nothing about it", f.pkg)
+			drawn[f.pkg] = true
+		}
+	}
+}
+
+// The entries of docs/decisions.md are numbered without gaps, from the number after those of
+// docs/conformance.md on.
+func TestDecisionsAreNumbered(t *testing.T) {
+	next := requirements[len(requirements)-1].last + 1
+	for _, m := range titled.FindAllStringSubmatch(documents(t)["docs/decisions.md"], -1) {
+		switch number, _, _ := strings.Cut(m[1], ". "); number {
+		case strconv.Itoa(next):
+			next++
+		case "Decisions", "Dependencies":
+		default:
+			t.Errorf("the decision %q should have the number %d", m[1], next)
+		}
+	}
+	if next < 80 {
+		t.Errorf("found decisions up to %d; the rule is not looking at the document", next-1)
+	}
+}
+
 // source parses a Go file, given from the module's root.
 func source(t *testing.T, name string) *ast.File {
 	t.Helper()
@@ -130,12 +190,14 @@ func declares(t *testing.T, file, name string) bool {
 			default:
 				found = found || n.Name.Name == method && receiver(n) == kind
 			}
+
 		case *ast.TypeSpec:
 			found = found || n.Name.Name == name
 		case *ast.ValueSpec:
 			found = found || slices.ContainsFunc(n.Names, func(i *ast.Ident) bool { return i.Name == name })
 		case *ast.Field:
 			found = found || slices.ContainsFunc(n.Names, func(i *ast.Ident) bool { return i.Name == name })
+
 		case *ast.KeyValueExpr:
 			key, ok := n.Key.(*ast.Ident)
 			found = found || ok && key.Name == name
