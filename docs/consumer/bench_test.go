@@ -28,7 +28,7 @@ import (
 	"errand/shared/lab/emulator"
 )
 
-// patience is how long a test waits for what must come.
+// patience guards a test against hanging.
 const patience = 2 * time.Minute
 
 var folder string // of the program
@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// program is the consumer as anybody builds it.
+// program builds the consumer.
 var program = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(folder, "consumer")
 	if out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput(); err != nil {
@@ -53,7 +53,7 @@ var program = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// A topic is one of a server of Pub/Sub, with the publisher that the worker has.
+// A topic of a Pub/Sub server, with the worker's publisher.
 type topic struct {
 	t             *testing.T
 	host, project string
@@ -87,7 +87,7 @@ func (p *topic) options() []option.ClientOption {
 	}
 }
 
-// subscriptions is a client that ends with the test.
+// subscriptions returns a client that ends with the test.
 func (p *topic) subscriptions() *pubsub.SubscriptionAdminClient {
 	p.t.Helper()
 	c, err := pubsub.NewSubscriptionAdminClient(p.t.Context(), p.options()...)
@@ -99,7 +99,7 @@ func (p *topic) subscriptions() *pubsub.SubscriptionAdminClient {
 }
 
 // subscribe makes a subscription of a pipeline. It has no retry policy: with one, the
-// emulator does not bring a message again that was refused twice.
+// emulator does not deliver a message again after two refusals.
 func (p *topic) subscribe(name, filter string) string {
 	p.t.Helper()
 	s, err := p.subscriptions().CreateSubscription(p.t.Context(), &pubsubpb.Subscription{
@@ -118,7 +118,7 @@ func (p *topic) publish(events ...bus.Event) {
 	}
 }
 
-// state is an event of a task that has come to a state.
+// state returns an event of a task that has reached a state.
 func state(task string, note int, s a2a.TaskState) bus.Event {
 	return bus.Event{Task: task, Context: "c", Note: note, Kind: bus.KindState, State: string(s), Time: time.Date(2026, 8, 1, 12, 0, note, 0, time.UTC)}
 }
@@ -203,7 +203,7 @@ func (c *consumer) said() string {
 	return c.logged.String()
 }
 
-// line is the next line of the output.
+// line returns the next line of the output.
 func (c *consumer) line() string {
 	c.t.Helper()
 	select {
@@ -235,7 +235,7 @@ func (c *consumer) waits(words string) {
 	}
 }
 
-// printed is what else is on the output; the consumer has ended.
+// printed returns the rest of the output of a consumer that has ended.
 func (c *consumer) printed() (lines []string) {
 	for len(c.lines) > 0 {
 		lines = append(lines, <-c.lines)
@@ -257,7 +257,7 @@ func (c *consumer) stop() int {
 	return c.cmd.ProcessState.ExitCode()
 }
 
-// serve is an agent: what the handler does not answer is a completed task.
+// serve is an agent. It answers with a completed task where the handler does not answer.
 func serve(t *testing.T, before func(w http.ResponseWriter, r *http.Request) (answered bool)) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -280,7 +280,7 @@ func serve(t *testing.T, before func(w http.ResponseWriter, r *http.Request) (an
 	return s.URL
 }
 
-// printedOf is the line about a task that serve completed.
+// printedOf returns the line about a task that serve completed.
 func printedOf(task string) string {
 	return task + ` completed 2026-08-01T12:00:00Z: "Answer of\n` + task + `"`
 }

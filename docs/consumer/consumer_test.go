@@ -40,7 +40,7 @@ func TestCompletedTaskIsPrintedOnce(t *testing.T) {
 	}
 }
 
-// While one copy is at work, the other waits for how that ends: it may fail.
+// While one copy is at work, the other one waits, because the first may fail.
 func TestCopyWaitsForTheOther(t *testing.T) {
 	t.Parallel()
 	asked, answer := make(chan struct{}, 10), make(chan struct{})
@@ -73,7 +73,7 @@ func TestCopyWaitsForTheOther(t *testing.T) {
 	}
 }
 
-// What the agent does not answer is not acknowledged: the event comes again.
+// An event is not acknowledged while the agent does not answer: it comes again.
 func TestEventComesAgainUntilTheAgentAnswers(t *testing.T) {
 	t.Parallel()
 	for name, refuse := range map[string]func(http.ResponseWriter){
@@ -114,7 +114,7 @@ func TestEventComesAgainUntilTheAgentAnswers(t *testing.T) {
 	}
 }
 
-// What will never be otherwise is passed over, and does not come for ever.
+// An event that can never succeed is acknowledged, and does not come for ever.
 func TestWhatIsNotOursIsPassedOver(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int32
@@ -153,7 +153,7 @@ func TestWhatIsNotOursIsPassedOver(t *testing.T) {
 	}
 }
 
-// SIGTERM interrupts what is at work, and it goes to the next one.
+// SIGTERM interrupts running work, which goes to the next consumer.
 func TestStoppedAtWork(t *testing.T) {
 	t.Parallel()
 	asked := make(chan struct{}, 10)
@@ -177,7 +177,7 @@ func TestStoppedAtWork(t *testing.T) {
 	}
 }
 
-// The key is sent from its file, and to nobody else than the agent.
+// The key is read from its file and sent to the agent only.
 func TestKeyIsReadFromItsFile(t *testing.T) {
 	t.Parallel()
 	key, _ := auth.NewKey()
@@ -234,7 +234,7 @@ func TestFlagsAreChecked(t *testing.T) {
 	}
 }
 
-// Commands in the documents have flags that there are.
+// Commands in the documents use flags that exist.
 func TestDocumentedCommands(t *testing.T) {
 	t.Parallel()
 	path, err := program()

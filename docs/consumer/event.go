@@ -10,7 +10,7 @@ import (
 // completed is the state that this pipeline waits for.
 const completed = "TASK_STATE_COMPLETED"
 
-// An event is what this pipeline needs of a message's attributes.
+// An event has the attributes of a message that this pipeline needs.
 type event struct {
 	ID    string // the same in every copy of the event
 	Task  string
@@ -18,7 +18,7 @@ type event struct {
 	State string // empty if an artifact is complete
 }
 
-// parse reads an event. An error means that the message is none.
+// parse reads an event. An error means that the message is not an event.
 func parse(attributes map[string]string) (event, error) {
 	note, err := strconv.Atoi(attributes["note"])
 	e := event{ID: attributes["ce-id"], Task: attributes["task"], Note: note, State: attributes["state"]}
@@ -31,7 +31,7 @@ func parse(attributes map[string]string) (event, error) {
 	return e, nil
 }
 
-// seen knows events again: the topic may bring one twice, even at the same time.
+// seen recognises events: the topic may deliver one twice, even at the same time.
 type seen struct {
 	mu    sync.Mutex
 	limit int
@@ -41,8 +41,8 @@ type seen struct {
 
 func newSeen(limit int) *seen { return &seen{limit: limit, done: map[string]bool{}} }
 
-// begin is true for an event to be worked on, which end must follow, and false for one
-// that is done. While another copy is at work it is an error: that may still fail.
+// begin reports whether to work on the event, and end must follow then. It is false for an
+// event that is done, and an error while another copy is at work, which may still fail.
 func (s *seen) begin(id string) (first bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

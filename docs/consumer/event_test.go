@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// What is remembered is bounded: the oldest of what is done is forgotten first.
+// The memory is bounded: the event that was done first is forgotten first.
 func TestSeenForgetsTheOldest(t *testing.T) {
 	s := newSeen(2)
 	for _, id := range []string{"a", "b", "c"} {

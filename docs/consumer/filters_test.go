@@ -15,9 +15,9 @@ import (
 	"errand/shared/bus"
 )
 
-// The filters of docs/events.md bring what they are said to and nothing else, of events
-// that the worker's publisher published. The server is the one for tests in Google's
-// library, which knows the language; the emulator takes any filter and brings everything.
+// The filters of docs/events.md deliver the documented events and no others, from events of
+// the worker's publisher. The server is the one for tests in Google's library, which knows
+// the language. The emulator accepts any filter and delivers everything.
 func TestDocumentedFilters(t *testing.T) {
 	t.Parallel()
 	ended := []string{"completed/1", "failed/1", "canceled/1", "rejected/1", "billed/1", "billed-failed/1"}
@@ -69,7 +69,7 @@ func TestDocumentedFilters(t *testing.T) {
 	}
 }
 
-// pull are the ids of the events that wait in a subscription.
+// pull returns the ids of the events that wait in a subscription.
 func (p *topic) pull(subscription string) (ids []string) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), patience)

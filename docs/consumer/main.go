@@ -1,11 +1,11 @@
-// Command consumer is an example of a pipeline that is told by Pub/Sub: it pulls the
-// events of tasks from a subscription, reads each completed task at the agent and
-// prints a line about it. docs/events.md says what the events promise.
+// Command consumer is an example of a pipeline on Pub/Sub: it pulls the events of tasks
+// from a subscription, reads each completed task from the agent and prints a line about
+// it. docs/events.md has the promises of the events.
 //
-// It is written as somebody outside would write it, with Google's client and nothing
-// of Errand. What it does not have is a place to keep what it has done: after a restart
-// it may print a task again. A pipeline that must not writes the event's id into its own
-// database, in the transaction that does the work.
+// It is written like a program outside of this project, with Google's client and nothing
+// of Errand. It does not store the events that are done, so after a restart it may print a
+// task again. A pipeline that must not do so writes the event's id into its own database,
+// in the transaction that does the work.
 package main
 
 import (
@@ -84,8 +84,8 @@ func command(ctx context.Context, args []string, out, errs io.Writer) int {
 	return succeeded
 }
 
-// readKey takes the key from a file, where no list of processes shows it. Its errors
-// do not repeat it.
+// readKey reads the key from a file, which keeps it out of the list of processes. Its
+// errors do not repeat the key.
 func readKey(value string) (string, error) {
 	path, ok := strings.CutPrefix(value, "@")
 	if !ok {
@@ -102,12 +102,12 @@ func readKey(value string) (string, error) {
 }
 
 const (
-	// remembered is how many events are known again. It has to cover what may come in
-	// between two copies of one event, and costs about 100 bytes each.
+	// remembered is the number of events that are recognised. It must cover the events
+	// between two copies of one event, at about 100 bytes each.
 	remembered = 10_000
 
-	// atOnce is how many tasks are read side by side; the rest of the backlog stays with
-	// Pub/Sub, for other instances.
+	// atOnce is the number of tasks that are read side by side. The rest of the backlog
+	// stays with Pub/Sub, for other instances.
 	atOnce = 16
 
 	// callTimeout bounds reading a task. Until then the library keeps the event for us.
@@ -121,8 +121,8 @@ type consumer struct {
 	log   *log.Logger
 }
 
-// run consumes until ctx ends, which is no error: what is at work then is interrupted
-// and goes back to Pub/Sub.
+// run consumes until ctx ends, which is not an error. It interrupts running work, whose
+// events go back to Pub/Sub.
 func (c *consumer) run(ctx context.Context, project, subscription string) error {
 	client, err := pubsub.NewClient(ctx, project)
 	if err != nil {
@@ -133,7 +133,7 @@ func (c *consumer) run(ctx context.Context, project, subscription string) error 
 	s.ReceiveSettings.MaxOutstandingMessages = atOnce
 	c.log.Printf("waiting for events of %s", subscription)
 	err = s.Receive(ctx, func(ctx context.Context, m *pubsub.Message) {
-		// Only what has been done is acknowledged; everything else comes again.
+		// Only events that are done are acknowledged. All others come again.
 		if err := c.handle(ctx, m.Attributes); err != nil {
 			c.log.Printf("later: %v", err)
 			m.Nack()
@@ -148,7 +148,7 @@ func (c *consumer) run(ctx context.Context, project, subscription string) error 
 	return nil
 }
 
-// handle returns nil when the event is done with, for good.
+// handle returns nil when the event is final.
 func (c *consumer) handle(ctx context.Context, attributes map[string]string) error {
 	e, err := parse(attributes)
 	if err != nil {
@@ -170,7 +170,7 @@ func (c *consumer) handle(ctx context.Context, attributes map[string]string) err
 	return err
 }
 
-// complete does the work, which for an example is a line on the output.
+// complete does the work: in this example it prints a line.
 func (c *consumer) complete(ctx context.Context, e event) error {
 	t, err := c.agent.task(ctx, e.Task)
 	if errors.Is(err, errNoTask) {

@@ -1,8 +1,8 @@
-// Command receiver prints the webhooks it gets: something to point a push
-// notification config at while trying the agent. Without -secret it believes whoever
-// reaches it; with the secrets of GET /push/keys it answers 401 to what they did not
-// sign. It keeps nothing: a receiver to trust with money stores what it was sent before
-// it answers, and passes over a webhook-id that it has had (docs/webhooks.md).
+// Command receiver prints the webhooks that it gets: a target for push notification
+// configs while you try the agent. Without -secret it believes every sender. With the
+// secrets of GET /push/keys it answers 401 to deliveries that they did not sign. It stores
+// nothing. A receiver for serious work stores a delivery before it answers, and ignores a
+// webhook-id that it has stored before (docs/webhooks.md).
 package main
 
 import (
@@ -30,7 +30,7 @@ func main() {
 	log.Fatal(http.ListenAndServe(address, receiver(secrets)))
 }
 
-// receiver prints the id and the body of what it takes.
+// receiver prints the id and the body of each delivery that it accepts.
 func receiver(secrets []string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))

@@ -13,8 +13,8 @@ import (
 	"errand/shared/webhook"
 )
 
-// Without a secret it takes everything, as the tour needs it; with one, only what is
-// signed with it.
+// Without a secret the receiver accepts every delivery, as the tour needs it. With one it
+// accepts only deliveries that the secret signed.
 func TestReceiver(t *testing.T) {
 	const owner, url, id, body = "acme/ci", "http://127.0.0.1:9099/", "t/1", `{"task":{"id":"t"}}`
 	now := time.Now()
