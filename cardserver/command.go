@@ -33,7 +33,7 @@ type command struct {
 
 func commands() []command {
 	return []command{
-		{"serve", "", `serve; the environment says how (README, "Environment"). The command may be left out`, serveCommand},
+		{"serve", "", `serve; the environment says how (docs/environment.md). The command may be left out`, serveCommand},
 		{"smoke", "[flags] URL", "try a running agent, here or anywhere (smoke -h lists the flags)", smokeCommand},
 		{"key", "[NAME]", "make an API key for the access file", keyCommand},
 		{"keys", "[flags]", "make or renew the keys that webhooks are signed with (keys -h lists the flags)", keysCommand},

@@ -385,7 +385,7 @@ func TestNothingRunsBeforeMain(t *testing.T) {
 	}
 }
 
-func TestEnvironmentIsReadInOneFileAndListedInTheReadme(t *testing.T) {
+func TestEnvironmentIsReadInOneFileAndListedInItsDocument(t *testing.T) {
 	// Tests say what they need and do not find; that concerns no program.
 	const ofTests = "shared/lab/conformance/require.go"
 
@@ -407,25 +407,25 @@ func TestEnvironmentIsReadInOneFileAndListedInTheReadme(t *testing.T) {
 		})
 	}
 
-	readme, err := os.ReadFile("../README.md")
+	document, err := os.ReadFile("../docs/environment.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 
 	listed := map[string]bool{}
-	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\|").FindAllSubmatch(readme, -1) {
+	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\|").FindAllSubmatch(document, -1) {
 		listed[string(m[1])] = true
 	}
 
 	for _, name := range setup.Variables() {
 		if !listed[name] {
-			t.Errorf("%s is read and not in the README's table", name)
+			t.Errorf("%s is read and not in the table of docs/environment.md", name)
 		}
 		delete(listed, name)
 	}
 
 	for name := range listed {
-		t.Errorf("%s is in the README's table and not read", name)
+		t.Errorf("%s is in the table of docs/environment.md and not read", name)
 	}
 }
 
@@ -448,16 +448,16 @@ func TestPromisesNameTestsThatExist(t *testing.T) {
 		}
 	}
 
-	readme, err := os.ReadFile("../README.md")
+	document, err := os.ReadFile("../docs/promises.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	_, promises, _ := strings.Cut(string(readme), "## Promises")
-	promises, _, _ = strings.Cut(promises, "\n\nNot promised")
+	_, promises, _ := strings.Cut(string(document), "\n\n| promise |")
+	promises, _, _ = strings.Cut(promises, "\n\n")
 	rows := strings.Split(strings.TrimSpace(promises), "\n")
 	if len(rows) < 10 {
-		t.Fatalf("the README has %d rows of promises", len(rows))
+		t.Fatalf("docs/promises.md has %d rows of promises", len(rows))
 	}
 
 	for _, row := range rows[2:] {

@@ -44,8 +44,8 @@ type Config struct {
 	URL      string // where clients reach the agent; empty: where they sent the request
 	Loopback bool   // the listener is on loopback: requests to other hosts are refused
 
-	Wait      time.Duration // longest blocking send; 0: 55 s, under the 60 s that many clients and proxies wait
-	StreamAge time.Duration // longest stream; 0: 50 min, under Cloud Run's hour
+	Wait      time.Duration // longest blocking send; 0: 55 s
+	StreamAge time.Duration // longest stream; 0: 50 min
 }
 
 // operations are the eleven operations of A2A 1.0.

@@ -17,14 +17,20 @@ import (
 	"errand/shared/serve"
 )
 
+// The defaults of Config.
+const (
+	wait      = 55 * time.Second // under the minute for which many clients and proxies wait
+	streamAge = 50 * time.Minute // under the hour that Cloud Run gives to a request
+)
+
 // New makes the handler of all paths that clients call: the card, both bindings, the key
 // set, the API about webhooks, and a page for people.
 func New(cfg Config) http.Handler {
 	if cfg.Wait == 0 {
-		cfg.Wait = 55 * time.Second
+		cfg.Wait = wait
 	}
 	if cfg.StreamAge == 0 {
-		cfg.StreamAge = 50 * time.Minute
+		cfg.StreamAge = streamAge
 	}
 
 	o := &operations{cfg: cfg, modes: modesOf(cfg.Agent)}

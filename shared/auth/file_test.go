@@ -101,14 +101,14 @@ func TestFileThatCannotBeRead(t *testing.T) {
 }
 
 // The example that people copy works.
-func TestReadmeExample(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
+func TestDocumentedExample(t *testing.T) {
+	document, err := os.ReadFile("../../docs/access.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := regexp.MustCompile("(?s)```yaml access\n(.*?)```").FindSubmatch(readme)
+	m := regexp.MustCompile("(?s)```yaml access\n(.*?)```").FindSubmatch(document)
 	if m == nil {
-		t.Fatal("the README has no example of an access file")
+		t.Fatal("docs/access.md has no example of an access file")
 	}
 	if _, err := auth.Load(write(t, string(m[1])), auth.Options{}); err != nil {
 		t.Error(err)

@@ -45,7 +45,7 @@ type Env struct {
 // CloudRun says that the program runs on Cloud Run.
 func (e Env) CloudRun() bool { return e.Service != "" }
 
-// variables are all that the programs read. The README's table lists the same.
+// variables are all that the programs read. docs/environment.md lists the same.
 var variables = map[string]func(*Env, string){
 	"PORT":              func(e *Env, v string) { e.Port = v },
 	"ERRAND_LISTEN":     func(e *Env, v string) { e.Listen = v },
