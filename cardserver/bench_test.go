@@ -15,9 +15,9 @@ import (
 )
 
 // BenchmarkWebhooks is a task with a webhook, from the message to the last delivery, with
-// the real program and a receiver on the same machine. It reports the deliveries of a
-// second, and the time from the commit of a state, whose timestamp is taken before it, to
-// the first byte at the receiver: one task at a time, and 32.
+// the real program and a receiver on the same machine. It reports deliveries per second,
+// and the time from the commit of a state, whose timestamp is taken before it, to the first
+// byte at the receiver: one task at a time, and 32.
 func BenchmarkWebhooks(b *testing.B) {
 	for _, clients := range []int{1, 32} {
 		b.Run(fmt.Sprintf("%d clients", clients), func(b *testing.B) {
@@ -62,7 +62,7 @@ func BenchmarkWebhooks(b *testing.B) {
 				senders.Go(func() {
 					for i := range next {
 						send(i)
-						<-left // one of those that are under way
+						<-left // one of those in flight
 					}
 				})
 			}

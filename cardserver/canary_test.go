@@ -23,26 +23,26 @@ import (
 	"errand/shared/lab/emulator"
 )
 
-// What only the receiver may see of a webhook.
+// These are secrets that only the receiver of a webhook may see.
 const (
 	canaryToken       = "canary-token-7f3a"
 	canaryCredentials = "canary-credentials-91bc"
 )
 
-// A canary is the scenario in which secrets are used in every way there is, and what was
+// A canary is a scenario that uses every secret in every possible way, and all that was
 // captured of it.
 type canary struct {
 	t     *testing.T
 	p     deployment
-	hooks *httptest.Server // takes everything, but for /fails
+	hooks *httptest.Server // accepts everything, except for /fails
 	key   string           // of the caller
 	env   []string
 	ring  string
 
 	mu       sync.Mutex
-	received http.Header  // the last one that a receiver got
-	count    int          // of what receivers got
-	captured bytes.Buffer // answers to the caller, and what the model was sent
+	received http.Header  // the newest that a receiver got
+	count    int          // of the receivers
+	captured bytes.Buffer // answers to the caller, and requests to the model
 }
 
 func newCanary(t *testing.T) *canary {
@@ -56,7 +56,7 @@ func newCanary(t *testing.T) *canary {
 		c.mu.Unlock()
 
 		if r.URL.Path == "/fails" {
-			// What a receiver says is nobody's business.
+			// The program keeps nothing of an answer, even if it repeats the secrets.
 			http.Error(w, r.Header.Get("Authorization")+r.Header.Get("A2A-Notification-Token"), http.StatusInternalServerError)
 		}
 	}))
@@ -110,7 +110,7 @@ func (c *canary) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.URL.Path != "/push/keys" { // which is there to show secrets
+	if r.URL.Path != "/push/keys" { // this API shows secrets on purpose
 		c.keep(body)
 		for name, values := range res.Header {
 			c.keep([]byte(name + ": " + strings.Join(values, ",")))
@@ -146,7 +146,8 @@ func (c *canary) ask(method, path string) string {
 	return string(body)
 }
 
-// receivedAfter waits until receivers have got more than n, and returns how many.
+// receivedAfter waits until receivers have got more than n requests, and returns their
+// number.
 func (c *canary) receivedAfter(n int) int {
 	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		c.mu.Lock()
@@ -165,7 +166,7 @@ func (c *canary) receivedAfter(n int) int {
 }
 
 // run uses the secrets: registered in every way, read back, refused, delivered, failed,
-// sent again, pinged, and opened by a process that did not seal them.
+// sent again, pinged, and opened by another process than the one that sealed them.
 func (c *canary) run() {
 	t, client := c.t, c.client()
 	config := func(path, scheme string) *a2a.PushConfig {
@@ -237,7 +238,7 @@ func (c *canary) run() {
 	c.p.stop()
 }
 
-// nowhere sees that no secret is in what was captured, logged or stored.
+// nowhere checks that no secret is in a capture, a log or a store.
 func (c *canary) nowhere(places map[string][]byte) {
 	secrets := map[string]string{
 		"the token": canaryToken, "the credentials": canaryCredentials, "the caller's key": c.key, "the model's key": "canary-model-key",
@@ -275,9 +276,11 @@ func (c *canary) nowhere(places map[string][]byte) {
 	}
 }
 
-// TestP19SecretsAreNowhere: the secrets of webhooks, the keys that seal and sign, and the keys
-// of callers and the model appear in no file, log, queue, store or answer.
-func TestP19SecretsAreNowhere(t *testing.T) {
+// The secrets of webhooks, the keys that seal and sign, and the keys of callers and of the
+// model appear in no file, log, queue, store or answer.
+//
+// Shows P19.
+func TestSecretsAreNowhere(t *testing.T) {
 	t.Parallel()
 
 	t.Run("one process", func(t *testing.T) {

@@ -31,8 +31,8 @@ func TestCloudKilledAtAnyMoment(t *testing.T) {
 	l.verdict(patience)
 }
 
-// Queue and bus die with all they hold. What was lost comes back after a minute, so the
-// small form loses nothing that anybody waits for: it sees that both are used again.
+// Queue and bus die with their contents. Lost jobs come back after a minute, so the small
+// form loses no job that a client waits for. It shows that both services are used again.
 func TestCloudQueueAndBusForgetEverything(t *testing.T) {
 	t.Parallel()
 	messages, kills := conformance.Size(0, 1000), conformance.Size(1, 5)
@@ -56,14 +56,15 @@ func TestCloudQueueAndBusForgetEverything(t *testing.T) {
 		l.verdict(patience)
 	}
 
-	// Afterwards all is as before: nothing waits for a sweep.
+	// Afterwards all is as before: no job waits for a sweep.
 	req := userText("afterwards", "hello")
 	req.Config = &a2a.SendMessageConfig{PushConfig: &a2a.PushConfig{URL: hooks.URL + "/afterwards"}}
 	checkReceipts(t, hooks, "/afterwards", mustSend(t, c.client(), req))
 }
 
-// A worker that dies in the middle of a turn leaves a lease of nine and a half minutes.
-// The queue knows that nobody answered, and its next delivery takes the turn over (R3).
+// A worker that dies in the middle of a turn leaves a lease of nine and a half minutes. The
+// queue knows that the delivery got no answer, and its next delivery takes the turn over
+// (R3).
 func TestCloudTurnOfADeadWorkerIsTakenOver(t *testing.T) {
 	t.Parallel()
 	c := startCloud(t, "ERRAND_MODEL=standin:delay=1s")

@@ -23,8 +23,8 @@ import (
 	"errand/shared/auth"
 )
 
-// The example of a consumer is told by the three programs of what its own principal
-// sent, and passes over what it may not read (docs/events.md).
+// The example of a consumer gets the events of its own principal's tasks from the three
+// programs, and ignores events that it may not read (docs/events.md).
 func TestCloudTellsAPipeline(t *testing.T) {
 	t.Parallel()
 	mine, hash := auth.NewKey()
@@ -85,7 +85,7 @@ func TestCloudTellsAPipeline(t *testing.T) {
 		t.Errorf("printed %q, want the answer of %s", got, ours.ID)
 	}
 
-	passed := "passed over: " + string(theirs.ID)
+	passed := "skipped: " + string(theirs.ID)
 	for !strings.Contains(logged.Text(), passed) {
 		if !logged.Scan() {
 			t.Fatalf("the consumer ended and did not say %q", passed)

@@ -16,8 +16,8 @@ import (
 	"errand/shared/lab/conformance"
 )
 
-// A nuisance stands before a program and does to some of its requests what a network
-// and a queue may do to any: brings them twice, late, or loses the answer.
+// A nuisance stands before a program and treats some of its requests as networks and queues
+// may treat any: it brings them twice or late, or loses the answer.
 type nuisance struct {
 	proxy *httputil.ReverseProxy
 
@@ -29,14 +29,14 @@ type nuisance struct {
 
 const (
 	suffer = 5                      // of a hundred requests, from each of the three
-	late   = 300 * time.Millisecond // the emulator of Pub/Sub pushes next to nothing beside a push that is not answered
+	late   = 300 * time.Millisecond // the emulator of Pub/Sub pushes hardly any other message while a push has no answer
 )
 
 func newNuisance(seed uint64) *nuisance {
 	return &nuisance{rand: rand.New(rand.NewPCG(seed, seed))}
 }
 
-// before is the handler that passes on to target.
+// before is the handler that passes requests on to target.
 func (n *nuisance) before(t *testing.T) func(target string) http.Handler {
 	return func(target string) http.Handler {
 		u, err := url.Parse(target)
@@ -91,7 +91,8 @@ func (n *nuisance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	pass(w)
 }
 
-// TestCloudDeliveriesGoWrong is the promise when queue and bus do what they may.
+// TestCloudDeliveriesGoWrong shows that the promise holds when queue and bus do all that
+// they may do.
 func TestCloudDeliveriesGoWrong(t *testing.T) {
 	t.Parallel()
 	messages := conformance.Size(200, 1000)

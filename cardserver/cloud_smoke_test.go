@@ -10,8 +10,8 @@ import (
 	"errand/shared/auth"
 )
 
-// The smoke test finds nothing wrong with the three programs, with a key as a client of
-// them has one, and is told what is wrong without.
+// The smoke test finds no fault of the three programs with a client's key, and names the
+// fault without one.
 func TestCloudPassesSmoke(t *testing.T) {
 	key, hash := auth.NewKey()
 	access := filepath.Join(t.TempDir(), "access.yaml")

@@ -27,8 +27,8 @@ import (
 	"errand/shared/lab/fake"
 )
 
-// A deployment is what the tests of the whole ask of one: a single process, or three
-// on Google Cloud's parts.
+// A deployment is the part of a deployment that the tests of the whole use: a single
+// process, or three on Google Cloud's parts.
 type deployment interface {
 	url() string
 	client() *a2aclient.Client
@@ -41,8 +41,8 @@ type deployment interface {
 // A starter starts a deployment with more environment.
 type starter func(t *testing.T, env ...string) deployment
 
-// on runs a test against each deployment: they keep the same promises. It runs beside
-// other tests, for most of its time is waiting.
+// on runs a test against each deployment, because all keep the same promises. The test runs
+// beside others, for most of its time is waiting.
 func on(t *testing.T, test func(t *testing.T, start starter)) {
 	t.Parallel()
 	t.Run("one process", func(t *testing.T) {
@@ -55,23 +55,23 @@ func on(t *testing.T, test func(t *testing.T, start starter)) {
 	})
 }
 
-// A cloud is the three programs, with what stands between them on Google Cloud: the
-// emulators of Firestore and Pub/Sub, the fake of Cloud Tasks, an issuer of tokens,
-// and a clock that ticks faster than Cloud Scheduler.
+// A cloud is the three programs with stand-ins for the parts of Google Cloud between them:
+// the emulators of Firestore and Pub/Sub, the fake of Cloud Tasks, an issuer of tokens, and
+// a clock that ticks faster than Cloud Scheduler.
 //
-// It has the emulators in common with other tests, and a project of its own.
+// It shares the emulators with other tests, and has its own project.
 type cloud struct {
 	t      *testing.T
 	config cloudConfig
 	topic  string
 	issuer *fake.Issuer
 	tasks  *fake.TasksProcess
-	push   *httptest.Server // what the subscription pushes to
+	push   *httptest.Server // the target of the subscription's pushes
 
 	cardserver, worker, functions *process
 }
 
-// cloudConfig is what tests have otherwise. The zero value is what most want.
+// cloudConfig is what differs between tests. The zero value suits most of them.
 type cloudConfig struct {
 	env []string // more of it
 
@@ -79,7 +79,7 @@ type cloudConfig struct {
 	pubsub    string
 	tasks     func(host string) string // another way to Cloud Tasks
 
-	// worker and functions stand before the programs; nil: nothing does.
+	// worker and functions stand before the programs; nil: the programs alone.
 	worker, functions func(target string) http.Handler
 }
 
@@ -167,16 +167,16 @@ func served(t *testing.T, h http.Handler) string {
 	return s.URL
 }
 
-// deployedQueue is one as infra makes it.
+// deployedQueue is a queue as infra makes it.
 func deployedQueue(name string) *cloudtaskspb.Queue {
 	return &cloudtaskspb.Queue{Name: name, RetryConfig: &cloudtaskspb.RetryConfig{
 		MaxAttempts: 100, MinBackoff: durationpb.New(time.Second), MaxBackoff: durationpb.New(5 * time.Minute), MaxDoublings: 8,
 	}}
 }
 
-// subscribe makes the topic and the push subscription of the functions, which ends with
-// the test: the emulator would go on pushing. It has no retry policy: with one, the
-// emulator does not bring a message again that was refused twice.
+// subscribe makes the topic and the push subscription of the functions. The subscription
+// ends with the test, because the emulator would go on pushing. It has no retry policy:
+// with one, the emulator does not deliver a message again that was refused twice.
 func (c *cloud) subscribe() {
 	c.t.Helper()
 	o := []option.ClientOption{
@@ -208,7 +208,7 @@ func (c *cloud) subscribe() {
 
 	c.t.Cleanup(func() {
 		defer subscriptions.Close()
-		// An emulator of the test's own may be gone already.
+		// The test's own emulator may be gone already.
 		_ = subscriptions.DeleteSubscription(context.Background(), &pubsubpb.DeleteSubscriptionRequest{Subscription: s.Name})
 	})
 }

@@ -25,7 +25,7 @@ import (
 	"errand/shared/queue"
 )
 
-// A wire lies before a service, whichever it is, and keeps what is asked of it.
+// A wire lies before a service of any kind, and keeps the requests to it.
 type wire struct {
 	host string
 	to   *grpc.ClientConn
@@ -81,7 +81,7 @@ func (w *wire) pass(_ any, from grpc.ServerStream) error {
 		for {
 			var m []byte
 			if err := from.RecvMsg(&m); err != nil {
-				_ = to.CloseSend() // the caller has said everything, or is gone
+				_ = to.CloseSend() // the caller has sent all, or is gone
 				return
 			}
 
@@ -89,7 +89,7 @@ func (w *wire) pass(_ any, from grpc.ServerStream) error {
 			w.asked[method] = append(w.asked[method], m)
 			w.mu.Unlock()
 			if to.SendMsg(&m) != nil {
-				return // the other direction says why
+				return // the other direction returns the reason
 			}
 		}
 	}()
@@ -109,7 +109,7 @@ func (w *wire) pass(_ any, from grpc.ServerStream) error {
 	}
 }
 
-// requests are those of a method since the beginning.
+// requests are the requests of a method since the beginning.
 func requests[M any, P interface {
 	*M
 	proto.Message
@@ -141,7 +141,7 @@ func (bytesCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	return nil
 }
 
-// TestCloudWritesNoMoreThanItMust counts on the wire what a short task costs.
+// TestCloudWritesNoMoreThanItMust counts the cost of a short task on the wire.
 func TestCloudWritesNoMoreThanItMust(t *testing.T) {
 	var store, bus, tasks *wire
 	store, bus = newWire(t, emulator.Firestore(t)), newWire(t, emulator.PubSub(t))
@@ -150,7 +150,7 @@ func TestCloudWritesNoMoreThanItMust(t *testing.T) {
 		tasks: func(host string) string { tasks = newWire(t, host); return tasks.host },
 	})
 
-	// Commits, documents written, jobs added, events published, in so many calls.
+	// Commits, documents written, jobs added, events published, and the number of calls.
 	count := func() (got [5]int) {
 		for _, r := range requests[firestorepb.CommitRequest](t, store, "/google.firestore.v1.Firestore/Commit") {
 			got[0]++
@@ -158,7 +158,7 @@ func TestCloudWritesNoMoreThanItMust(t *testing.T) {
 		}
 
 		for _, r := range requests[cloudtaskspb.CreateTaskRequest](t, tasks, "/google.cloud.tasks.v2.CloudTasks/CreateTask") {
-			if !strings.HasSuffix(r.Task.GetHttpRequest().GetUrl(), queue.PathSweep) { // those of the clock
+			if !strings.HasSuffix(r.Task.GetHttpRequest().GetUrl(), queue.PathSweep) { // without those of the clock
 				got[2]++
 			}
 		}

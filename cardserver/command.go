@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -19,60 +18,83 @@ import (
 	"errand/shared/secret"
 )
 
-const usage = `cardserver is the front door of Errand, and the whole agent while its queue is local.
+// An invocation is one call of the program.
+type invocation struct {
+	args, environ []string
+	in            io.Reader
+	out, errs     io.Writer
+}
 
-	cardserver                    serve; the environment says how (README, "Environment")
-	cardserver smoke [flags] URL  try a running agent, here or anywhere (smoke -h lists the flags)
-	cardserver key [NAME]         make an API key for the access file
-	cardserver keys [flags]       make or renew the keys that webhooks are signed with (keys -h lists the flags)
-	cardserver help               print this
-`
+// A command is the first argument of the program. It returns the exit code.
+type command struct {
+	name, args, does string
+	run              func(context.Context, invocation) int
+}
 
-// Exit codes: misuse is told apart from failure, as usual.
+func commands() []command {
+	return []command{
+		{"serve", "", `serve; the environment says how (README, "Environment"). The command may be left out`, serveCommand},
+		{"smoke", "[flags] URL", "try a running agent, here or anywhere (smoke -h lists the flags)", smokeCommand},
+		{"key", "[NAME]", "make an API key for the access file", keyCommand},
+		{"keys", "[flags]", "make or renew the keys that webhooks are signed with (keys -h lists the flags)", keysCommand},
+		{"help", "", "print this", helpCommand},
+	}
+}
+
+// usage lists the commands.
+func usage() string {
+	text := "cardserver is the front door of Errand, and the whole agent while its queue is local.\n\n"
+	for _, c := range commands() {
+		text += fmt.Sprintf("\tcardserver %-18s  %s\n", strings.TrimSpace(c.name+" "+c.args), c.does)
+	}
+	return text
+}
+
+// Exit codes tell misuse apart from failure, as usual.
 const (
 	succeeded = 0
 	failed    = 1
 	misused   = 2
 )
 
-// command does what the arguments say and returns the exit code.
-func command(ctx context.Context, args, environ []string, out, errs io.Writer) int {
+// execute runs the command that the arguments name, and returns the exit code.
+func execute(ctx context.Context, i invocation) int {
 	name := "serve"
-	if len(args) > 0 {
-		name, args = args[0], args[1:]
+	if len(i.args) > 0 {
+		name, i.args = i.args[0], i.args[1:]
 	}
-	switch name {
-	case "serve":
-		return serveCommand(ctx, args, environ, errs)
-	case "smoke":
-		return smokeCommand(ctx, args, out, errs)
-	case "key":
-		return keyCommand(args, out, errs)
-	case "keys":
-		return keysCommand(args, os.Stdin, out, errs)
-	case "help", "-h", "-help", "--help":
-		fmt.Fprint(out, usage)
-		return succeeded
+	if name == "-h" || name == "-help" || name == "--help" {
+		name = "help"
 	}
-	fmt.Fprintf(errs, "there is no command %q\n\n%s", name, usage)
+	for _, c := range commands() {
+		if c.name == name {
+			return c.run(ctx, i)
+		}
+	}
+	fmt.Fprintf(i.errs, "there is no command %q\n\n%s", name, usage())
 	return misused
 }
 
-func serveCommand(ctx context.Context, args, environ []string, errs io.Writer) int {
-	if len(args) > 0 {
-		fmt.Fprintf(errs, "serve takes no arguments; the environment says how to serve\n\n%s", usage)
+func helpCommand(_ context.Context, i invocation) int {
+	fmt.Fprint(i.out, usage())
+	return succeeded
+}
+
+func serveCommand(ctx context.Context, i invocation) int {
+	if len(i.args) > 0 {
+		fmt.Fprintf(i.errs, "serve takes no arguments; the environment says how to serve\n\n%s", usage())
 		return misused
 	}
 	collectLess()
-	if err := run(ctx, environ, errs); err != nil {
-		fmt.Fprintln(errs, err)
+	if err := run(ctx, i.environ, i.errs); err != nil {
+		fmt.Fprintln(i.errs, err)
 		return failed
 	}
 	return succeeded
 }
 
-func smokeCommand(ctx context.Context, args []string, out, errs io.Writer) int {
-	c := smoke.Config{Out: out}
+func smokeCommand(ctx context.Context, i invocation) int {
+	c, errs := smoke.Config{Out: i.out}, i.errs
 	flags := flag.NewFlagSet("smoke", flag.ContinueOnError)
 	flags.SetOutput(errs)
 	flags.StringVar(&c.Key, "key", "", "API `key`; @FILE reads it from a file, so that it stands in no list of processes")
@@ -87,7 +109,7 @@ func smokeCommand(ctx context.Context, args []string, out, errs io.Writer) int {
 		flags.PrintDefaults()
 	}
 
-	switch err := flags.Parse(args); {
+	switch err := flags.Parse(i.args); {
 	case errors.Is(err, flag.ErrHelp):
 		return succeeded
 	case err != nil:
@@ -121,7 +143,8 @@ func smokeCommand(ctx context.Context, args []string, out, errs io.Writer) int {
 	return succeeded
 }
 
-// readSecret replaces @FILE by what is in the file. It repeats nothing of a value.
+// readSecret replaces @FILE by the content of the file. Its errors repeat no part of a
+// value.
 func readSecret(f *flag.Flag) error {
 	value := f.Value.String()
 	if path, ok := strings.CutPrefix(value, "@"); ok {
@@ -140,21 +163,18 @@ func readSecret(f *flag.Flag) error {
 	return f.Value.Set(value)
 }
 
-// principal is the form of a name in the access file, which is what checks it.
-var principal = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}(/[A-Za-z0-9][A-Za-z0-9._@+-]{0,63})?$`)
-
-// keyCommand prints the key alone to out, so that it can be kept in a file without having
-// been seen, and what belongs in the access file to errs.
-func keyCommand(args []string, out, errs io.Writer) int {
-	name := "NAME"
-	if len(args) == 1 && principal.MatchString(args[0]) {
+// keyCommand prints only the key to out, so that it can go into a file unseen, and the
+// entry for the access file to errs.
+func keyCommand(_ context.Context, i invocation) int {
+	name, args, errs := "NAME", i.args, i.errs
+	if len(args) == 1 && auth.IsName(args[0]) {
 		name = args[0]
 	} else if len(args) > 0 {
 		fmt.Fprintln(errs, "key takes the name of a principal, such as acme/ci: letters, digits and . _ @ + -, at most 64 of them each")
 		return misused
 	}
 	key, hash := auth.NewKey()
-	if _, err := fmt.Fprintln(out, key); err != nil {
+	if _, err := fmt.Fprintln(i.out, key); err != nil {
 		fmt.Fprintln(errs, "the key could not be written, and is lost:", err)
 		return failed
 	}
@@ -169,9 +189,10 @@ This is the key: it is shown once and kept nowhere. Its hash goes into the acces
 	return succeeded
 }
 
-// keysCommand prints a ring alone to out, so that it can be stored without having been
-// seen, and what to do with it to errs.
-func keysCommand(args []string, in io.Reader, out, errs io.Writer) int {
+// keysCommand prints only the ring to out, so that it can be stored unseen, and the advice
+// about it to errs.
+func keysCommand(_ context.Context, i invocation) int {
+	errs := i.errs
 	flags := flag.NewFlagSet("keys", flag.ContinueOnError)
 	flags.SetOutput(errs)
 	from := flags.String("from", "", "`FILE` with the keys there are, or - for standard input; a fresh one is put above them")
@@ -182,7 +203,7 @@ func keysCommand(args []string, in io.Reader, out, errs io.Writer) int {
 	}
 
 	given := map[string]bool{}
-	err := flags.Parse(args)
+	err := flags.Parse(i.args)
 	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
 
 	switch {
@@ -205,7 +226,7 @@ func keysCommand(args []string, in io.Reader, out, errs io.Writer) int {
 
 	old, at := "", time.Now()
 	if given["from"] {
-		if old, err = readKeys(*from, in); err != nil {
+		if old, err = readKeys(*from, i.in); err != nil {
 			fmt.Fprintln(errs, "-from:", err)
 			return failed
 		}
@@ -218,7 +239,7 @@ func keysCommand(args []string, in io.Reader, out, errs io.Writer) int {
 		return failed
 	}
 
-	if _, err := fmt.Fprint(out, text); err != nil {
+	if _, err := fmt.Fprint(i.out, text); err != nil {
 		fmt.Fprintln(errs, "the keys could not be written, and the fresh one is lost:", err)
 		return failed
 	}
@@ -239,8 +260,8 @@ and open what they sealed for as long as it is kept.
 	return succeeded
 }
 
-// readKeys reads what must hold a ring; what holds nothing is a mistake, of which a
-// new ring would make a loss.
+// readKeys reads a ring. An empty file is a mistake: a new ring in its place would lose the
+// old keys.
 func readKeys(path string, in io.Reader) (string, error) {
 	if path != "-" {
 		file, err := os.Open(path)

@@ -18,13 +18,13 @@ import (
 	"errand/shared/keys"
 )
 
-// invoke runs the real program with arguments and nothing in its environment.
+// invoke runs the real program with arguments and an empty environment.
 func invoke(t *testing.T, args ...string) (out, errs string, code int) {
 	t.Helper()
 	return invokeWith(t, nil, args...)
 }
 
-// invokeWith gives it a standard input as well.
+// invokeWith gives the program a standard input as well.
 func invokeWith(t *testing.T, in io.Reader, args ...string) (out, errs string, code int) {
 	t.Helper()
 	path, err := programs["cardserver"]()
@@ -36,8 +36,8 @@ func invokeWith(t *testing.T, in io.Reader, args ...string) (out, errs string, c
 	var o, e bytes.Buffer
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir, cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = t.TempDir(), []string{"HOME=/"}, in, &o, &e
-	var exit *exec.ExitError
-	if err := cmd.Run(); err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
+	err = cmd.Run()
+	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited || ctx.Err() != nil {
 		t.Fatalf("%q: %v, %v", args, err, ctx.Err())
 	}
 	return o.String(), e.String(), cmd.ProcessState.ExitCode()
@@ -92,8 +92,8 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// The key alone goes to standard output; what is printed beside it belongs, as it
-// stands, in the access file.
+// Only the key goes to standard output. The text beside it fits into the access file as it
+// is.
 func TestKeyCommand(t *testing.T) {
 	key, said, code := invoke(t, "key", "acme/ci")
 	if code != 0 || !regexp.MustCompile(`^errand_[a-z2-7_]+\n$`).MatchString(key) || strings.Contains(said, strings.TrimSpace(key)) {
@@ -139,8 +139,8 @@ func TestKeyCommand(t *testing.T) {
 	}
 }
 
-// The ring alone goes to standard output, and each call puts a fresh key above those
-// that it was given.
+// Only the ring goes to standard output, and each call puts a fresh key above the given
+// ones.
 func TestKeysCommand(t *testing.T) {
 	before := time.Now().Truncate(time.Second)
 	first, said, code := invoke(t, "keys")

@@ -23,11 +23,11 @@ import (
 type receipt struct {
 	note  int
 	state string
-	late  bool // the whole task was told
+	late  bool // the call had the whole task
 	at    time.Time
 }
 
-// A receiver keeps what it was sent, by path.
+// A receiver keeps the calls to it, by path.
 type receiver struct {
 	*httptest.Server
 	mu  sync.Mutex
@@ -72,8 +72,8 @@ func newReceiver(t *testing.T) *receiver {
 	return r
 }
 
-// duplicates are when each of what came again had come before and came then; all counts
-// all that came.
+// duplicates are the times at which a repeated call came first and came again; all counts
+// all calls.
 func (r *receiver) duplicates() (again [][2]time.Time, all int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -98,8 +98,8 @@ func (r *receiver) receipts(path string) []receipt {
 	return append([]receipt(nil), r.got[path]...)
 }
 
-// TestKilledAtAnyMoment is the promise in short: whatever was accepted is answered,
-// once, and told in order, however often the process dies.
+// TestKilledAtAnyMoment is the promise in short: every accepted message is answered, once,
+// and its events are delivered in order, however often the process dies.
 func TestKilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
 	messages, kills := conformance.Size(150, 1000), conformance.Size(5, 40)
@@ -116,8 +116,8 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	l.verdict(patience)
 }
 
-// A load is messages that are sent while something dies, and what has to become of
-// them: a fifth is sent twice, a tenth is cancelled, a third has a webhook.
+// A load is messages that are sent while something dies, and the expectation for them: a
+// fifth is sent twice, a tenth is cancelled, a third has a webhook.
 type load struct {
 	t         *testing.T
 	ctx       context.Context // of sending
@@ -134,8 +134,8 @@ func newLoad(t *testing.T, p deployment, hooks *receiver, messages int) *load {
 	return &load{t: t, ctx: ctx, p: p, hooks: hooks, ids: make([]a2a.TaskID, messages), cancelled: make([]error, messages)}
 }
 
-// disturb does something again and again beside the sending; the channel is closed
-// when that is over.
+// disturb does something again and again beside the sending. The channel is closed at its
+// end.
 func (l *load) disturb(times int, do func()) <-chan struct{} {
 	over := make(chan struct{})
 	go func() {
@@ -151,8 +151,8 @@ func (l *load) disturb(times int, do func()) <-chan struct{} {
 	return over
 }
 
-// send sends all messages and has every answer. The sends are spread over some time,
-// so that there is work at each disturbance.
+// send sends all messages and gets every answer. The sends are spread over some time, so
+// that there is work at each disturbance.
 func (l *load) send(over time.Duration) {
 	sending := make(chan int)
 	var senders sync.WaitGroup
@@ -228,8 +228,8 @@ func (l *load) paths(i int) (paths []string) {
 	return paths
 }
 
-// verdict sees that every message has its one task, that each of them ends within
-// some time, as its client was told, and that its webhook is told in order.
+// verdict checks that every message has its one task, that each task ends in time and as
+// its client heard, and that its webhook gets all events in order.
 func (l *load) verdict(within time.Duration) {
 	t, c, began := l.t, l.p.client(), time.Now()
 	states := map[a2a.TaskState]int{}
@@ -268,7 +268,7 @@ func (l *load) verdict(within time.Duration) {
 	t.Logf("%d messages: %v, %v after the last disturbance", len(l.ids), states, drained.Round(10*time.Millisecond))
 }
 
-// persist repeats op until it succeeds, as a client that lost its server does.
+// persist repeats op until it succeeds, as a client does that has lost its server.
 func persist[T any](ctx context.Context, t *testing.T, op func() (T, error)) T {
 	for {
 		v, err := op()
@@ -284,8 +284,8 @@ func persist[T any](ctx context.Context, t *testing.T, op func() (T, error)) T {
 	}
 }
 
-// checkReceipts waits for the last note and sees that each first receipt was in
-// order and none is missing.
+// checkReceipts waits for the last note and checks that the first receipts are in order and
+// complete.
 func checkReceipts(t *testing.T, hooks *receiver, path string, task *a2a.Task) {
 	t.Helper()
 	checkReceiptsWithin(t, patience, hooks, path, task)
@@ -299,7 +299,7 @@ func checkReceiptsWithin(t *testing.T, within time.Duration, hooks *receiver, pa
 		got := hooks.receipts(path)
 		next, last := 1, ""
 		if len(got) > 0 && got[0].late {
-			next = got[0].note // registered when the task had ended: it is told that
+			next = got[0].note // registered after the end of the task: it gets only the end
 		}
 
 		for _, r := range got {

@@ -94,7 +94,7 @@ func kinds(all []a2a.Event) []string {
 	return out
 }
 
-// said puts together what a stream said, as a client does.
+// said joins the events of a stream, as a client does.
 func said(all []a2a.Event) string {
 	parts := map[a2a.ArtifactID]string{}
 	var order []a2a.ArtifactID
@@ -592,8 +592,8 @@ func TestOnlyThisMachineIsAnswered(t *testing.T) {
 	}
 }
 
-// A webhook that hangs does not hold up a deployment: it is cut off, which counts as no
-// attempt, and is told after the restart.
+// A webhook that hangs does not hold up a deployment. The delivery is cut off, counts as no
+// attempt, and comes again after the restart.
 func TestHangingReceiverDoesNotDelayTheStop(t *testing.T) { on(t, hangingReceiverDoesNotDelayTheStop) }
 
 func hangingReceiverDoesNotDelayTheStop(t *testing.T, start starter) {

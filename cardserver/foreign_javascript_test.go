@@ -58,7 +58,8 @@ func TestJavaScriptClients(t *testing.T) {
 
 const scenarioJS = "testdata/js/scenario.mjs"
 
-// needJavaScript is the path of node, once what the scenario imports is there too.
+// needJavaScript is the path of node, if the modules that the scenario imports are
+// installed too.
 func needJavaScript(t *testing.T) string {
 	t.Helper()
 	node, err := exec.LookPath("node")

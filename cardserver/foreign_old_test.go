@@ -12,11 +12,11 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2acompat/a2av0"
 )
 
-// An oldClient is the client of the SDK's module for 0.3. Its types are converted by
-// the functions that the newer module has for that; what goes over the wire is its own.
+// An oldClient is the client of the SDK's module for 0.3. The functions of the newer module
+// convert its types. The bytes on the wire are its own.
 type oldClient struct{ c *oldclient.Client }
 
-// oldErrors are the errors of the old module by what they are called in the new one.
+// oldErrors are the errors of the old module by their names in the new one.
 var oldErrors = map[error]error{
 	old.ErrTaskNotFound:         a2a.ErrTaskNotFound,
 	old.ErrTaskNotCancelable:    a2a.ErrTaskNotCancelable,
@@ -34,7 +34,7 @@ func newError(err error) error {
 	return err
 }
 
-// renewed converts what the old client returned.
+// renewed converts a result of the old client.
 func renewed[From, To any](v From, err error, convert func(From) (To, error)) (To, error) {
 	if err != nil {
 		var none To

@@ -24,14 +24,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A foreign client is one that was written by others, with what is peculiar to it.
+// A foreign client is a client that others have written, with its peculiarities.
 type foreign struct {
 	name    string
 	connect func(*testing.T, string, *http.Client) operations
-	speaks  string // what its requests look like: HTTP method, path, and JSON-RPC method
+	speaks  string // the form of its requests: HTTP method, path, and JSON-RPC method
 	old     bool   // it speaks 0.3
 	lists   bool   // it can list tasks: 0.3 has that in HTTP+JSON alone
-	mute    bool   // of a stream that is refused it tells the HTTP status and not the error
+	mute    bool   // of a refused stream it shows the HTTP status and not the error
 }
 
 var foreigners = []foreign{
@@ -50,7 +50,8 @@ func compatREST(c *http.Client) a2aclient.FactoryOption {
 	return a2av0.WithRESTTransport(a2av0.RESTTransportConfig{Client: c})
 }
 
-// fromCard connects to what the agent's card says of a transport, and to nothing else.
+// fromCard connects to the address that the agent's card has for a transport, and to no
+// other.
 func fromCard(transport func(*http.Client) a2aclient.FactoryOption) func(*testing.T, string, *http.Client) operations {
 	return func(t *testing.T, url string, via *http.Client) operations {
 		t.Helper()
@@ -79,7 +80,7 @@ func fromOldCard(t *testing.T, url string, via *http.Client) operations {
 	return oldClient{c}
 }
 
-// A witness sees that requests are in the version and binding that they should be in.
+// A witness checks that requests have the right version and binding.
 type witness struct {
 	t    *testing.T
 	form *regexp.Regexp
@@ -106,7 +107,7 @@ func (w witness) RoundTrip(r *http.Request) (*http.Response, error) {
 	return http.DefaultTransport.RoundTrip(r)
 }
 
-// A scene is what one foreign client goes through the scenario with.
+// A scene is the agents and receivers of one foreign client's scenario.
 type scene struct {
 	foreign
 	c, second operations // of an agent that answers at once
@@ -114,8 +115,8 @@ type scene struct {
 	hooks     *mailbox
 }
 
-// TestForeignGoClients has the Go SDK's clients go through the scenario, in every
-// version and binding they speak, each from the agent's card on.
+// TestForeignGoClients has the Go SDK's clients go through the scenario, in all their
+// versions and bindings, each from the agent's card on.
 func TestForeignGoClients(t *testing.T) {
 	for _, f := range foreigners {
 		t.Run(f.name, func(t *testing.T) {
@@ -173,7 +174,7 @@ func (s *scene) polls(t *testing.T) {
 	if done.Status.State != a2a.TaskStateCompleted || !strings.Contains(text(done), "You said: hello there") {
 		t.Errorf("task %+v says %q", done.Status, text(done))
 	}
-	// It did not only look as if it had been answered at once: nothing answers there.
+	// A fast model could make a send that waits look immediate. This one does not answer.
 	if held := mustSend(t, s.held, immediately(userText("poll", "hello there"))); terminal(held) {
 		t.Errorf("task %+v before there is an answer", held.Status)
 	}
@@ -209,8 +210,7 @@ func (s *scene) get(t *testing.T, id a2a.TaskID) *a2a.Task {
 	return task
 }
 
-// join subscribes and returns when the first event is there; the rest is read when
-// asked for.
+// join subscribes and returns after the first event. The rest is read on demand.
 func join(t *testing.T, c operations, id a2a.TaskID) (first a2a.Event, rest func() []a2a.Event) {
 	t.Helper()
 	next, stop := iter.Pull2(c.SubscribeToTask(t.Context(), &a2a.SubscribeToTaskRequest{ID: id}))
@@ -426,8 +426,8 @@ func (s *scene) hookIDs(t *testing.T, id a2a.TaskID) map[string]bool {
 	return ids
 }
 
-// hears reads what came to a path, until a state. 0.3 is told the bare task, 1.0 what a
-// stream says.
+// hears reads the calls to a path, until a state. 0.3 sends the bare task, 1.0 the events
+// of a stream.
 func (s *scene) hears(t *testing.T, path string, task *a2a.Task, state a2a.TaskState, token, auth string) {
 	t.Helper()
 	for {
@@ -499,13 +499,13 @@ func (s *scene) isRefusedWebhooks(t *testing.T) {
 	}
 }
 
-// A post is what a mailbox was sent.
+// A post is a request to a mailbox.
 type post struct {
 	header http.Header
 	body   []byte
 }
 
-// A mailbox keeps what it is sent until somebody asks for it, by path.
+// A mailbox keeps the requests to it until a test asks for them, by path.
 type mailbox struct {
 	*httptest.Server
 	mu   sync.Mutex

@@ -13,7 +13,7 @@ import (
 	"errand/shared/lab/fake"
 )
 
-// says waits for a line of the program's log that has all of it.
+// says waits for a line of the program's log that has all these words.
 func (p *process) says(want ...string) {
 	p.t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -36,9 +36,9 @@ func (p *process) says(want ...string) {
 	}
 }
 
-// A secret without a version stops neither program that reads it, and each says so at
-// start. What is owed waits, secrets are not stored as they are, and all is well when the
-// keys are there.
+// A secret without a version stops neither program that reads it, and each logs it at its
+// start. Deliveries wait, no secret is stored unsealed, and all is well when the keys are
+// there.
 func TestKeysWithoutAVersion(t *testing.T) {
 	manager, addr := fake.StartSecrets(t)
 	secrets := "ERRAND_SECRETS=secretmanager:p/errand@" + addr
@@ -98,11 +98,11 @@ func TestKeysWithoutAVersion(t *testing.T) {
 
 	box.next(t, "/token")
 	p.stop()
-	p.start() // which delivers what is owed, as the sweep does after a minute
+	p.start() // which delivers the pending notes, as the sweep does after a minute
 	box.next(t, "/plain")
 }
 
-// The functions say it too, whatever else they cannot reach.
+// The functions log it too, even if they reach nothing else.
 func TestFunctionsWithoutKeys(t *testing.T) {
 	_, addr := fake.StartSecrets(t)
 	p := launch(t, "functions", freePort(t), "ERRAND_SECRETS=secretmanager:p/errand@"+addr,

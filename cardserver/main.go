@@ -17,17 +17,20 @@ import (
 	"errand/cardserver/push"
 	"errand/shared/card"
 	"errand/shared/desk"
+	"errand/shared/loopback"
 	"errand/shared/serve"
 	"errand/shared/setup"
 	"errand/shared/task"
 )
 
 func main() {
-	os.Exit(command(context.Background(), os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+	os.Exit(execute(context.Background(), invocation{
+		args: os.Args[1:], environ: os.Environ(), in: os.Stdin, out: os.Stdout, errs: os.Stderr,
+	}))
 }
 
-// collectLess lets garbage grow to one and a half times what is live, not once: the live heap
-// is a few MiB, and a tenth of the processor went into collecting it. GOGC wins.
+// collectLess lets garbage grow to one and a half times the live heap, not once: the live
+// heap is a few MiB, and collecting it took a tenth of the processor. GOGC wins.
 func collectLess() {
 	const usual = 100
 	if was := debug.SetGCPercent(3 * usual / 2); was != usual {
@@ -62,7 +65,8 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	}
 
 	schemes, required := parts.Access.Schemes()
-	cards, err := card.NewHandler(parts.Agent, card.Security{Schemes: schemes, Required: required}, parts.URL, time.Now())
+	security := card.Security{Schemes: schemes, Required: required}
+	cards, err := card.New(card.Config{Agent: parts.Agent, Security: security, URL: parts.URL, Modified: time.Now()})
 	if err != nil {
 		return err
 	}
@@ -71,28 +75,30 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := parts.Access.Check(loopback(l)); err != nil {
+
+	local := loopback.Is(l.Addr().String())
+	if err := parts.Access.Check(local); err != nil {
 		return errors.Join(err, l.Close())
 	}
 
-	surface := front.Surface{
-		Operations: front.New(front.Config{
-			Desk: d, Store: parts.Store, Agent: parts.Agent, CheckURL: parts.Egress.CheckURL, Keys: parts.Keys, IDTokens: parts.IDToken != nil, Log: log,
-		}),
-		Push: push.Config{
-			Desk: d, Store: parts.Store, Keys: parts.Keys, Access: parts.Access, Check: parts.Egress.CheckURL, Log: log,
-		}.Handler(),
-		Keys: parts.Keys, Card: cards, Agent: parts.Agent, Access: parts.Access, Model: modelName(parts), URL: parts.URL, Loopback: loopback(l), Log: log,
-	}
+	api := push.New(push.Config{
+		Desk: d, Store: parts.Store, Keys: parts.Keys, Access: parts.Access, CheckURL: parts.Egress.CheckURL, Log: log,
+	})
+
+	door := front.New(front.Config{
+		Desk: d, Store: parts.Store, Agent: parts.Agent, Access: parts.Access, Keys: parts.Keys, Card: cards, Push: api, Log: log,
+		CheckURL: parts.Egress.CheckURL, IDTokens: parts.IDToken != nil,
+		Model: modelName(parts), URL: parts.URL, Loopback: local,
+	})
 
 	announce(out, l, env, parts)
 	begin(address(l, parts))
 	go parts.CheckKeys(ctx)
-	return serve.Run(ctx, l, surface.Handler(), options)
+	return serve.Run(ctx, l, door, options)
 }
 
-// modelName is what people are told of who answers; elsewhere than in one process the
-// front door knows the definition only.
+// modelName is the name that people see. A front door without a worker knows only the
+// definition's.
 func modelName(p *setup.Parts) string {
 	if p.Model == nil {
 		return p.Agent.Model
@@ -100,13 +106,9 @@ func modelName(p *setup.Parts) string {
 	return p.Model.Name()
 }
 
-func loopback(l net.Listener) bool {
-	a, ok := l.Addr().(*net.TCPAddr)
-	return ok && a.IP.IsLoopback()
-}
-
-// announce tells whoever started the program who answers, and last, where.
+// announce prints the model and, last, the address, for the person who started the program.
 func announce(out io.Writer, l net.Listener, env setup.Env, parts *setup.Parts) {
+	local := loopback.Is(l.Addr().String())
 	switch {
 	case parts.StandIn:
 		fmt.Fprintln(out, "No model is configured: a stand-in answers, and says so. Set GEMINI_API_KEY to have Gemini answer.")
@@ -116,17 +118,17 @@ func announce(out io.Writer, l net.Listener, env setup.Env, parts *setup.Parts) 
 	if env.Reused() {
 		fmt.Fprintln(out, "ERRAND_DEDUPE=off: a message that is sent twice is done twice, whoever sends it.")
 	}
-	if !loopback(l) && parts.Access.Anonymous() {
+	if !local && parts.Access.Anonymous() {
 		fmt.Fprintln(out, "Whoever reaches this address may use the agent and read every task: ERRAND_ACCESS=anonymous says so.")
 	}
-	if parts.URL == "" && !loopback(l) {
+	if parts.URL == "" && !local {
 		fmt.Fprintln(out, "Its card names whatever address it is asked at: set ERRAND_URL to the one clients use.")
 	}
 	url := address(l, parts)
 	fmt.Fprintf(out, "%s is at %s (card: %s%s)\n", parts.Agent.Name, url, url, card.Path)
 }
 
-// address is where the agent is, as far as it knows.
+// address is the agent's address, as far as the program knows it.
 func address(l net.Listener, parts *setup.Parts) string {
 	if parts.URL != "" {
 		return parts.URL

@@ -13,8 +13,8 @@ import (
 	"errand/shared/lab/scripts"
 )
 
-// scripted is the program in front of a service that speaks the Gemini API and says
-// what the script says, one reply for each call.
+// scripted is the program in front of a service that speaks the Gemini API with the replies
+// of the script, one for each call.
 func scripted(t *testing.T, replies ...standin.Reply) (*process, *scripts.Script) {
 	t.Helper()
 	script := scripts.New(replies...)
@@ -53,7 +53,7 @@ func TestWhatTheModelDoesBecomesOfTheTask(t *testing.T) {
 			}
 
 			calls := 0
-			for _, r := range script.Requests() { // beside them, the access is checked at start
+			for _, r := range script.Requests() { // beside these calls, the access is checked at start
 				if r.Op == standin.OpStream {
 					calls++
 				}
@@ -79,8 +79,8 @@ func TestWhatTheModelDoesBecomesOfTheTask(t *testing.T) {
 	}
 }
 
-// A wrong key is the operator's fault: it is seen at start, and the task waits with a
-// word about it instead of failing.
+// A wrong key is the operator's fault: the start reports it, and a task waits with a
+// message about it instead of failing.
 func TestWrongKeyIsSeenAtStartAndTheTaskWaits(t *testing.T) {
 	denied := func(context.Context, standin.Request) standin.Reply {
 		return scripts.Fail(403, "PERMISSION_DENIED", "key canary-key is not allowed")

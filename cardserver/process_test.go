@@ -25,7 +25,7 @@ import (
 	"errand/shared/lab/fake"
 )
 
-// programs are the real ones, each built once for all tests of the package.
+// programs are the real programs, each built once for all tests of the package.
 var programs = map[string]func() (string, error){
 	"cardserver": build("cardserver"), "worker": build("worker"), "functions": build("functions"),
 }
@@ -43,8 +43,8 @@ func build(program string) func() (string, error) {
 	})
 }
 
-// sideBySide is how many parallel tests run at once: they wait for clocks and for other
-// processes, not for this one's processors.
+// sideBySide is how many parallel tests run at once. They wait for clocks and for other
+// processes, and need little of this one's processors.
 const sideBySide = "4"
 
 func TestMain(m *testing.M) {
@@ -64,7 +64,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// A process is one of the real programs, running in a folder of its own.
+// A process is one of the real programs, running in its own folder.
 type process struct {
 	t       testing.TB
 	program string
@@ -78,7 +78,7 @@ type process struct {
 	log strings.Builder
 }
 
-// start runs the front door, which is everything, with more environment, on a port that
+// start runs the front door, which is the whole agent, with more environment. Its port
 // stays its own over restarts.
 func start(t testing.TB, env ...string) *process {
 	t.Helper()
@@ -99,14 +99,14 @@ func launch(t testing.TB, program string, port int, env ...string) *process {
 	return p
 }
 
-// patience is how long a test waits for something that comes for certain. It guards
-// against hanging on a machine that has other things to do, and decides nothing: a lost
-// job comes back with the first sweep after a minute (R10).
+// patience is how long a test waits for a certain event. It guards against hanging on a
+// busy machine, and decides nothing: a lost job comes back with the first sweep after a
+// minute (R10).
 const patience = 3 * time.Minute
 
-// freePort returns a port that stays free until the test listens there. It lies below
-// those that the system gives to connections going out, and no two tests of a process
-// get the same one.
+// freePort returns a port that stays free until the test listens there. It lies below the
+// ports that the system gives to outgoing connections, and no two tests of a process get
+// the same one.
 func freePort(t testing.TB) int {
 	t.Helper()
 	for range 100 {
@@ -123,7 +123,7 @@ func freePort(t testing.TB) int {
 	return 0
 }
 
-var ports sync.Map // those that freePort has given out
+var ports sync.Map // given out by freePort
 
 var ready = regexp.MustCompile(`(?:is|are) at (http://\S+)`)
 
@@ -233,7 +233,7 @@ func immediately(r *a2a.SendMessageRequest) *a2a.SendMessageRequest {
 	return r
 }
 
-// operations are those of the SDK's client, whatever it speaks.
+// operations are the methods of the SDK's client, for any binding.
 type operations interface {
 	SendMessage(context.Context, *a2a.SendMessageRequest) (a2a.SendMessageResult, error)
 	SendStreamingMessage(context.Context, *a2a.SendMessageRequest) iter.Seq2[a2a.Event, error]
@@ -296,7 +296,7 @@ func untilWithin(t *testing.T, within time.Duration, c operations, id a2a.TaskID
 
 func terminal(task *a2a.Task) bool { return task.Status.State.Terminal() }
 
-// refusal starts a program that must not start, and returns what it says.
+// refusal starts a program that must not start, and returns its message.
 func refusal(t *testing.T, p *process) string {
 	t.Helper()
 	path, err := programs["cardserver"]()

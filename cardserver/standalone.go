@@ -18,8 +18,8 @@ import (
 	"errand/worker/turn"
 )
 
-// A standalone is the worker and the functions in the process of the front door.
-// When the queue is local, this process is the only one that could deliver.
+// A standalone is the worker and the functions in the process of the front door. With a
+// local queue no other process could deliver its jobs.
 type standalone struct {
 	local  *setup.Local
 	desk   *desk.Desk
@@ -32,16 +32,15 @@ type standalone struct {
 }
 
 const (
-	sweepEvery = time.Minute // how often repair is asked for (R10)
+	sweepEvery = time.Minute // the time between two requests for a repair (R10)
 
-	// What is being delivered when the process is told to stop may end by itself for
-	// so long. Parking takes milliseconds; a slow webhook is sent again after the
-	// next start.
+	// Deliveries in flight when the process is told to stop may go on for so long. Parking
+	// takes milliseconds. A slow webhook is sent again after the next start.
 	lastDeliveries = 3 * time.Second
 )
 
-// newStandalone makes the services and the desk of all of them, whose queue is the local
-// one and runs so many turns at once; 0: as many as by default.
+// newStandalone makes the services and their common desk. The desk's queue is the local
+// one, which runs so many turns at once; 0: the default.
 func newStandalone(p *setup.Parts, turns int, at desk.Config) (*standalone, error) {
 	log := at.Log
 	s := &standalone{log: log}

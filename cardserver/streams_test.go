@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// TestIdleStreams holds a thousand streams of a thousand tasks open on one process: each
-// costs it at most 64 KiB, in either binding, and a request beside them is answered.
+// TestIdleStreams holds a thousand streams of a thousand tasks open on one process. Each
+// costs at most 64 KiB in either binding, and a request beside them is answered.
 func TestIdleStreams(t *testing.T) {
 	const streams, most = 1000, 64 << 10
 	p := start(t, "ERRAND_MODEL=standin:delay=10m")
@@ -59,7 +59,7 @@ func each(n int, f func(i int)) {
 	all.Wait()
 }
 
-// subscribe opens a stream and returns when its first event is there; it stays open until
+// subscribe opens a stream and returns after its first event. The stream stays open until
 // ctx ends.
 func subscribe(ctx context.Context, client *http.Client, url, id string, rest bool) error {
 	method, target, body := "POST", url+"/", `{"jsonrpc":"2.0","id":1,"method":"SubscribeToTask","params":{"id":"`+id+`"}}`
@@ -83,7 +83,7 @@ func subscribe(ctx context.Context, client *http.Client, url, id string, rest bo
 	return nil
 }
 
-// resident is the memory of the process in bytes, or 0 where nobody tells.
+// resident is the memory of the process in bytes, or 0 where the system does not show it.
 func (p *process) resident() int {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {

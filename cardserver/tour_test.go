@@ -15,9 +15,9 @@ import (
 	"errand/shared/lab/conformance"
 )
 
-// TestTourOfTheReadme pastes the README's tour into a shell, command by command,
-// with a port and a program name of its own. It leaves out the smoke test, which has tests
-// of its own, unless long proofs are asked for.
+// TestTourOfTheReadme pastes the README's tour into a shell, command by command, with its
+// own port and program name. It leaves out the smoke test, which has its own tests, unless
+// long proofs are asked for.
 func TestTourOfTheReadme(t *testing.T) {
 	t.Parallel()
 	for _, tool := range []string{"sh", "curl", "pkill", "grep", "cut"} {
@@ -45,7 +45,7 @@ func TestTourOfTheReadme(t *testing.T) {
 	}
 
 	dir := t.TempDir()
-	name := fmt.Sprintf("tour%d", os.Getpid()) // what pkill must not confuse with another
+	name := fmt.Sprintf("tour%d", os.Getpid()) // the name that pkill must not confuse with another
 	program := filepath.Join(dir, name)
 	if err := os.Link(path, program); err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func TestTourOfTheReadme(t *testing.T) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sh", "-c", script+"\nwait\n")
 	cmd.Dir = dir
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with all that it starts
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with all its children
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
 	out, err := cmd.CombinedOutput()

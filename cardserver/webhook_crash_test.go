@@ -9,11 +9,11 @@ import (
 	"errand/shared/lab/conformance"
 )
 
-// TestWebhooksSurviveTheirDeliverer kills what delivers, and nothing else where that is a
-// program of its own: every webhook of every task is complete and in order, and what comes
-// again is what was under way at a kill. On a machine that has nothing else to do that is
-// less than one for each kill; one that is busy has more under way, at most what one host
-// is sent at a time and what waits to be committed.
+// TestWebhooksSurviveTheirDeliverer kills the deliverer, and nothing else where that is its
+// own program. Every webhook of every task is complete and in order, and only deliveries in
+// flight at a kill are repeated. On an idle machine these are fewer than one for each kill.
+// A busy machine has more in flight: at most those that one host gets at a time and those
+// that wait to be committed.
 func TestWebhooksSurviveTheirDeliverer(t *testing.T) {
 	t.Parallel()
 	const underWay = 16

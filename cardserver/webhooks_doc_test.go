@@ -17,8 +17,8 @@ import (
 	"errand/shared/lab/conformance"
 )
 
-// TestCommandsOfTheWebhookDocument pastes the commands of docs/webhooks.md into a shell,
-// as somebody who finds a webhook dead and has it sent again.
+// TestCommandsOfTheWebhookDocument pastes the commands of docs/webhooks.md into a shell, as
+// a person does who finds a dead webhook and has it sent again.
 func TestCommandsOfTheWebhookDocument(t *testing.T) {
 	for _, tool := range []string{"sh", "curl"} {
 		_, err := exec.LookPath(tool)
@@ -62,7 +62,7 @@ func TestCommandsOfTheWebhookDocument(t *testing.T) {
 		defer cancel()
 		cmd := exec.CommandContext(ctx, "sh", "-c", script)
 		cmd.Dir, cmd.Env = p.dir, append(os.Environ(), env...)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with all that it starts
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with all its children
 		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 		out, err := cmd.CombinedOutput()
 		if err != nil {
@@ -100,7 +100,7 @@ func TestCommandsOfTheWebhookDocument(t *testing.T) {
 		}
 	}
 
-	// becomes waits until the webhook is shown so.
+	// becomes waits until the API shows the webhook so.
 	show := commands["hook"]
 
 	becomes := func(want string) {

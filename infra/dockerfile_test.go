@@ -28,14 +28,14 @@ import (
 	"errand/shared/serve"
 )
 
-// programs are what the image holds.
+// programs are the contents of the image.
 var programs = []string{"cardserver", "functions", "worker"}
 
-// nobody is the user of the image.
-const nobody = 65532
+// nonroot is the user of the image.
+const nonroot = 65532
 
-// dockerfile reads the Dockerfile as a builder does; whatever its linter has to say is
-// a failure.
+// dockerfile reads the Dockerfile as a builder does. Every warning of its linter is a
+// failure.
 func dockerfile(t *testing.T) []instructions.Stage {
 	t.Helper()
 	f, err := os.Open("../Dockerfile")
@@ -67,8 +67,8 @@ func dockerfile(t *testing.T) []instructions.Stage {
 	return stages
 }
 
-// The image is built by the Go of go.mod and holds static programs and certificates,
-// nothing else; it runs as nobody.
+// The image is built by the Go version of go.mod. It holds static programs and certificates
+// and nothing else, and runs as a user without rights.
 func TestDockerfile(t *testing.T) {
 	stages := dockerfile(t)
 	version := regexp.MustCompile(`(?m)^go ([0-9.]+)$`).FindStringSubmatch(read(t, "../go.mod"))
@@ -124,9 +124,9 @@ func buildCommand(t *testing.T, s instructions.Stage) string {
 	return out[0]
 }
 
-// The build command works as it stands, and what it makes runs as nobody in a root
-// with nothing else in it. In its small form it has Go plan the build: without cgo nearly
-// everything that the programs are made of would be compiled anew.
+// The build command works as it stands, and its programs run without rights in a root with
+// nothing else in it. The small form of the test only lets Go plan the build: without cgo
+// nearly everything in the programs would be compiled anew.
 func TestImage(t *testing.T) {
 	t.Parallel()
 	command, root := buildCommand(t, dockerfile(t)[0]), t.TempDir()
@@ -161,12 +161,12 @@ func TestImage(t *testing.T) {
 	}
 
 	conformance.Require(t, "chroot", runtime.GOOS == "linux" && os.Geteuid() == 0, "run the tests as root on Linux")
-	if err := os.Chmod(root, 0o755); err != nil { // nobody must get in
+	if err := os.Chmod(root, 0o755); err != nil { // the user of the image must get in
 		t.Fatal(err)
 	}
 
-	// Nothing is asked of Google before the first request, so that all of them start
-	// where there is none.
+	// The programs send nothing to Google before the first request, so they start without
+	// it.
 	environ := []string{
 		"ERRAND_LISTEN=127.0.0.1:0", "ERRAND_STORE=firestore:p", "FIRESTORE_EMULATOR_HOST=" + nowhere, "ERRAND_ACCESS=anonymous", "ERRAND_MODEL=standin:",
 		"ERRAND_QUEUE=cloudtasks:projects/p/locations/l/queues/q@" + nowhere, "ERRAND_BUS=pubsub:projects/p/topics/events@" + nowhere,
@@ -176,7 +176,7 @@ func TestImage(t *testing.T) {
 
 	for _, program := range programs {
 		own := environ
-		if program == "functions" { // cardserver would say this address and not where it listens
+		if program == "functions" { // cardserver would print this address instead of the one where it listens
 			own = append(slices.Clone(own), "ERRAND_URL=https://agent.example.com")
 		}
 
@@ -198,7 +198,8 @@ func TestImage(t *testing.T) {
 	}
 }
 
-// build runs the build command, which writes to the root then, and returns what Go says.
+// build runs the build command with root as its output folder, and returns the output of
+// Go.
 func build(t *testing.T, command, root string) string {
 	t.Helper()
 	_, err := exec.LookPath("sh")
@@ -213,25 +214,25 @@ func build(t *testing.T, command, root string) string {
 	return string(text)
 }
 
-// replaced is text with something else in place of old, which must be there once.
+// replaced is text with new in place of old, which must occur in it once.
 func replaced(t *testing.T, text, old, new string) string {
 	t.Helper()
 	if strings.Count(text, old) != 1 {
-		t.Fatalf("%q is not once in %s", old, text)
+		t.Fatalf("%q does not occur exactly once in %s", old, text)
 	}
 	return strings.Replace(text, old, new, 1)
 }
 
-// nowhere is an address at which nobody answers.
+// nowhere is an address without a listener.
 const nowhere = "127.0.0.1:1"
 
-// startConfined runs a program as nobody in the root and returns where it listens,
-// which it says itself.
+// startConfined runs a program without rights in the root, and returns the address that the
+// program prints.
 func startConfined(t *testing.T, root, program string, environ []string) string {
 	t.Helper()
 	c := exec.Command(program)
 	c.Dir, c.Env = "/", environ
-	confine(c, root, nobody)
+	confine(c, root, nonroot)
 	stderr, err := c.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -273,12 +274,12 @@ func startConfined(t *testing.T, root, program string, environ []string) string 
 		return address
 
 	case <-time.After(3 * time.Minute):
-		t.Fatalf("%s does not say where it listens", program)
+		t.Fatalf("%s does not print where it listens", program)
 		return ""
 	}
 }
 
-// needed is every file that the programs are built from, from the module's root.
+// needed lists every file that the programs are built from, relative to the module's root.
 func needed(t *testing.T) []string {
 	t.Helper()
 	args := []string{"list", "-deps", "-json=Dir,Standard,GoFiles,EmbedFiles,Module"}
@@ -291,8 +292,7 @@ func needed(t *testing.T) []string {
 	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
 	out, err := c.Output()
 	if err != nil {
-		exit := new(exec.ExitError)
-		if errors.As(err, &exit) {
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 			err = errors.New(string(exit.Stderr))
 		}
 		t.Fatal(err)
@@ -336,13 +336,15 @@ func needed(t *testing.T) []string {
 	return files
 }
 
-// unwanted lie around in work trees and belong in no image and on no other machine.
+// unwanted are files that occur in work trees and belong neither in an image nor on another
+// machine.
 var unwanted = []string{
 	".git/config", "errand.db", "errand.db-wal", "errand.db.lock", "errand.db.keys", "errand.db.files/tasks/1/f+info", "shared/x.db", ".env", ".env.local", "access.yaml", "shared/access.yaml", "key.txt", "token.txt", "ci.key",
 	"infra/terraform.tfstate", "infra/terraform.tfvars", "infra/image.auto.tfvars", "infra/.terraform/x", "x.tfstate.backup", "cardserver/main_test.go", "README.md",
 }
 
-// What .dockerignore drops is not needed, and it drops what must not be in an image.
+// .dockerignore drops no file that is needed, and drops every file that must not be in an
+// image.
 func TestDockerIgnore(t *testing.T) {
 	patterns, err := ignorefile.ReadAll(strings.NewReader(read(t, "../.dockerignore")))
 	if err != nil {
@@ -365,7 +367,7 @@ func TestDockerIgnore(t *testing.T) {
 	}
 }
 
-// The same of .gcloudignore, by what gcloud says it would send.
+// The same holds for .gcloudignore, by the list of files that gcloud would send.
 func TestGcloudIgnore(t *testing.T) {
 	gcloud := findGcloud(t)
 	dir := t.TempDir()
@@ -381,7 +383,7 @@ func TestGcloudIgnore(t *testing.T) {
 	sent := strings.Fields(out)
 	for _, f := range files {
 		if !slices.Contains(sent, f) {
-			t.Errorf("%s is needed and not sent", f)
+			t.Errorf("%s is needed, but not sent", f)
 		}
 	}
 	for _, f := range unwanted {

@@ -27,22 +27,21 @@ import (
 	"errand/shared/setup"
 )
 
-// keyOfModel is the secret that the worker asks ERRAND_SECRETS for; the others ask for
-// keys.Secret.
+// keyOfModel is the secret that the worker reads through ERRAND_SECRETS. The other programs
+// read keys.Secret.
 const keyOfModel = "gemini-api-key"
 
-// Every variable that the programs read is set by the module, and the reverse, but for
-// these.
+// The module sets every variable that the programs read, and no others, apart from these.
 func TestEnvironment(t *testing.T) {
 	elsewhere := map[string]string{
 		"PORT":              "set by Cloud Run",
 		"K_SERVICE":         "set by Cloud Run",
-		"ERRAND_LISTEN":     "PORT says it",
+		"ERRAND_LISTEN":     "PORT decides it",
 		"ERRAND_AGENT":      "the definition is in the programs",
-		"ERRAND_TURNS":      "turns_per_instance says how many run at once",
-		"ERRAND_ISSUER":     "the invoker's tokens are Google's, which is the default",
-		"GEMINI_API_KEY":    "the key is a secret, asked for through ERRAND_SECRETS and in nobody's environment",
-		"ERRAND_KEYS":       "the keys are a secret, asked for through ERRAND_SECRETS and in nobody's environment",
+		"ERRAND_TURNS":      "turns_per_instance decides how many run at once",
+		"ERRAND_ISSUER":     "the invoker's tokens come from Google, which is the default",
+		"GEMINI_API_KEY":    "the key is a secret that is read through ERRAND_SECRETS, and is in no environment",
+		"ERRAND_KEYS":       "the keys are a secret that is read through ERRAND_SECRETS, and are in no environment",
 		"ERRAND_PUSH_ALLOW": "the services are in no private network, so there are no private destinations",
 	}
 
@@ -78,7 +77,7 @@ func TestEnvironment(t *testing.T) {
 		}
 	}
 
-	// And the programs take what it is set to.
+	// The programs accept the values.
 	environ := []string{"PORT=8080", "K_SERVICE=errand-worker"}
 	for name, value := range set {
 		environ = append(environ, name+"="+value)
@@ -89,7 +88,7 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-// What the environment names is what the module makes.
+// The names in the environment are those of the module's resources.
 func TestNames(t *testing.T) {
 	m := module(t)
 	ctx := m.scope(t)
@@ -120,53 +119,53 @@ func TestNames(t *testing.T) {
 	for _, l := range queue.Lanes() {
 		want = append(want, l.Queues()...)
 		if !strings.Contains(read(t, "tasks.tf"), fmt.Sprintf("max_dispatches_per_second = %d\n", l.Rate)) {
-			t.Errorf("a queue of %s does not dispatch %d a second", l.Name, l.Rate)
+			t.Errorf("a queue of the lane %s does not dispatch %d jobs a second", l.Name, l.Rate)
 		}
 	}
 
 	slices.Sort(want)
 	lanes := slices.Sorted(maps.Keys(local(t, ctx, "queues")))
 	if diff := cmp.Diff(want, lanes); diff != "" {
-		t.Errorf("queues: %s", diff)
+		t.Errorf("queues (-want +got):\n%s", diff)
 	}
 	if !strings.Contains(read(t, "tasks.tf"), `"${var.prefix}-${each.key}"`) {
-		t.Error("the queues are not named by prefix and lane, as ERRAND_QUEUE has it")
+		t.Error("the queues are not named by prefix and lane, as ERRAND_QUEUE expects")
 	}
 
 	for add := range local(t, ctx, "adds") {
 		program, lane, _ := strings.Cut(add, "/")
 		if !slices.Contains(programs, program) || !slices.Contains(lanes, lane) {
-			t.Errorf("%s may add to %s: one of them is not there", program, lane)
+			t.Errorf("%s may add to %s, but one of them does not exist", program, lane)
 		}
 	}
 
 	for program := range local(t, ctx, "signs") {
 		if !slices.Contains(programs, program) {
-			t.Errorf("%s signs and is no program", program)
+			t.Errorf("%s may sign, but is no program", program)
 		}
 	}
 
 	for _, set := range []string{"programs", "services", "urls"} {
 		if diff := cmp.Diff(programs, slices.Sorted(maps.Keys(local(t, ctx, set)))); diff != "" {
-			t.Errorf("local.%s: %s", set, diff)
+			t.Errorf("local.%s (-want +got):\n%s", set, diff)
 		}
 	}
 
 	if diff := cmp.Diff([]string{"access", keys.Secret, keyOfModel}, slices.Sorted(maps.Keys(local(t, ctx, "secrets")))); diff != "" {
-		t.Errorf("secrets: %s", diff)
+		t.Errorf("secrets (-want +got):\n%s", diff)
 	}
 
-	// On one machine the same secrets are variables that the programs know.
+	// On one machine the same secrets are variables of the programs.
 	for _, name := range []string{keys.Secret, keyOfModel} {
 		var asked string
 		alone := embedded.Env{Lookup: func(name string) (string, bool) { asked = name; return "", false }}
 		if _, err := alone.Get(t.Context(), secret.Ref{Name: name}); !errors.Is(err, secret.ErrNotFound) || !slices.Contains(setup.Variables(), asked) {
-			t.Errorf("%s is asked for as %q, which no program reads: %v", name, asked, err)
+			t.Errorf("%s is looked up as %q, which no program reads: %v", name, asked, err)
 		}
 	}
 
 	if !strings.Contains(read(t, "secrets.tf"), `"${var.prefix}-${each.key}"`) {
-		t.Error("the secrets are not named by prefix and name, as ERRAND_SECRETS has it")
+		t.Error("the secrets are not named by prefix and name, as ERRAND_SECRETS expects")
 	}
 
 	for _, p := range programs {
@@ -176,8 +175,8 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// The module asks at the paths that the programs answer at, and at no others, with
-// tokens for just these: the audience is what the program's door is made with.
+// The module calls the paths that the programs serve, and no others, with tokens for these
+// paths: the program's authenticator expects them as the audience.
 func TestPaths(t *testing.T) {
 	m := module(t)
 	ctx := m.scope(t)
@@ -208,7 +207,7 @@ func TestPaths(t *testing.T) {
 		switch text := v.AsString(); {
 		case name != "path":
 			got[key] = text
-		case strings.HasPrefix(text, "/"): // others are files
+		case strings.HasPrefix(text, "/"): // other values are files
 			parts := append(strings.Fields(got[key]), text)
 			slices.Sort(parts)
 			got[key] = strings.Join(parts, " ") + " "
@@ -216,11 +215,11 @@ func TestPaths(t *testing.T) {
 	})
 
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
+		t.Errorf("paths and audiences (-want +got):\n%s", diff)
 	}
 }
 
-// Who may do what, and why. A role that is not here is a decision.
+// Every role has a reason here. A role that is not in the list is a decision.
 func TestRoles(t *testing.T) {
 	why := map[string]string{
 		"google_service_account_iam_member.acts_as_invoker roles/iam.serviceAccountUser":                       "jobs are called with the invoker's token (queue.Queue)",
@@ -258,7 +257,7 @@ func TestRoles(t *testing.T) {
 
 		got[resource+" "+role] = true
 		if why[resource+" "+role] == "" {
-			t.Errorf("%s gives %s, and no reason is known", resource, role)
+			t.Errorf("%s gives %s without a reason in this test", resource, role)
 		}
 	})
 
@@ -270,13 +269,13 @@ func TestRoles(t *testing.T) {
 
 	for _, b := range m.blocks("resource") {
 		if strings.Contains(b.Labels[0], "_iam_") && b.Body.Attributes["role"] == nil && b.Labels[0] != "google_project_iam_custom_role" {
-			t.Errorf("%s.%s gives what is not seen here", b.Labels[0], b.Labels[1])
+			t.Errorf("%s.%s gives a role that this test does not see", b.Labels[0], b.Labels[1])
 		}
 	}
 }
 
-// No keys, no values of secrets, no default service account, nothing for everybody but
-// the front door.
+// The module has no keys, no values of secrets and no default service account, and gives
+// rights to all users only at the front door.
 func TestNothingIsGivenAway(t *testing.T) {
 	m := module(t)
 	for _, b := range m.blocks("resource") {
@@ -302,14 +301,14 @@ func TestNothingIsGivenAway(t *testing.T) {
 			t.Errorf("%s has %s", name, found)
 		}
 
-		text = strings.ReplaceAll(text, `contains(var.clients, "allUsers")`, "") // asks, and gives nothing
+		text = strings.ReplaceAll(text, `contains(var.clients, "allUsers")`, "") // a condition, which gives nothing
 		if n := strings.Count(text, `"allUsers"`); n > 0 && name != "variables.tf" {
-			t.Errorf("%s lets everybody in", name)
+			t.Errorf("%s gives rights to all users", name)
 		}
 	}
 }
 
-// The module asks the model that agent.yaml names.
+// The module's default model is that of agent.yaml.
 func TestModelIsTheAgents(t *testing.T) {
 	a, err := agent.Load("")
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package infra_test holds the deployment to the code that it deploys: the Terraform
+// Package infra_test compares the deployment with the code that it deploys: the Terraform
 // module, the Dockerfile, the commands of the README. It deploys nothing and needs no
-// network; what needs Terraform or gcloud says so where there is none.
+// network. Tests that need Terraform or gcloud say so where these are missing.
 package infra_test
 
 import (
@@ -15,10 +15,10 @@ import (
 	"github.com/zclconf/go-cty/cty/function/stdlib"
 )
 
-// indexes is the file of Firestore's indexes, from this folder.
+// indexes is the path of the file of Firestore's indexes.
 const indexes = "../shared/adapters/gcp/firestore.indexes.json"
 
-// files are the module as written.
+// files are the files of the module as written.
 type files []*hclsyntax.Body
 
 func module(t *testing.T) files {
@@ -38,7 +38,7 @@ func module(t *testing.T) files {
 	return all
 }
 
-// blocks are the module's blocks of these types.
+// blocks returns the module's blocks of the given types.
 func (f files) blocks(types ...string) []*hclsyntax.Block {
 	var out []*hclsyntax.Block
 	for _, body := range f {
@@ -51,7 +51,7 @@ func (f files) blocks(types ...string) []*hclsyntax.Block {
 	return out
 }
 
-// each calls do with every attribute of the module's resources, nested ones too.
+// each calls do with every attribute of the module's resources, including nested ones.
 func (f files) each(do func(resource, name string, a *hclsyntax.Attribute)) {
 	var walk func(string, *hclsyntax.Body)
 	walk = func(resource string, b *hclsyntax.Body) {
@@ -67,7 +67,7 @@ func (f files) each(do func(resource, name string, a *hclsyntax.Attribute)) {
 	}
 }
 
-// What an installation may have chosen.
+// chosen are values that an installation may have chosen.
 var chosen = map[string]cty.Value{
 	"project": cty.StringVal("my-project"),
 	"region":  cty.StringVal("europe-west1"),
@@ -76,11 +76,11 @@ var chosen = map[string]cty.Value{
 	}),
 }
 
-// invoker stands for what Google makes up.
+// invoker stands for an address that Google assigns.
 const invoker = "errand-invoker@my-project.iam.gserviceaccount.com"
 
-// scope evaluates as Terraform does, as far as a value depends on nothing but choices
-// and what is written; the rest is unknown.
+// scope evaluates as Terraform does, as far as a value depends only on variables and on the
+// module's text. Everything else is unknown.
 func (f files) scope(t *testing.T) *hcl.EvalContext {
 	t.Helper()
 
@@ -117,7 +117,8 @@ func (f files) scope(t *testing.T) *hcl.EvalContext {
 
 	ctx.Variables["var"] = cty.ObjectVal(vars)
 
-	// Locals and resources refer to each other: once more as long as more is known.
+	// Locals and resources refer to each other: evaluate again as long as more values
+	// become known.
 	for known, before := 1, 0; known > before; {
 		before, known = known, 0
 		locals, resources := map[string]cty.Value{}, map[string]map[string]cty.Value{}
@@ -173,7 +174,7 @@ func evaluate(a *hclsyntax.Attribute, ctx *hcl.EvalContext) cty.Value {
 	return v
 }
 
-// count is how many values in v are known.
+// count is the number of known values in v.
 func count(v cty.Value) int {
 	n := 0
 	_ = cty.Walk(v, func(_ cty.Path, v cty.Value) (bool, error) {
@@ -185,7 +186,8 @@ func count(v cty.Value) int {
 	return n
 }
 
-// local is one of the module's locals, as strings by key; a set's keys are its values.
+// local returns one of the module's locals as strings by key. The keys of a set are its
+// values.
 func local(t *testing.T, ctx *hcl.EvalContext, name string) map[string]string {
 	t.Helper()
 	v := ctx.Variables["local"].GetAttr(name)

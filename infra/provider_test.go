@@ -14,15 +14,15 @@ import (
 	"github.com/hashicorp/terraform-plugin-go/tftypes"
 )
 
-// source is the address of Google's provider without its host, and version the one
-// whose arguments schemaPackage describes.
+// source is the address of Google's provider without its host. version is the version whose
+// arguments schemaPackage describes.
 const (
 	source  = "hashicorp/google"
 	version = "6.50.0"
 )
 
-// TestMain makes this test program a Terraform provider when Terraform starts it as
-// one. It knows the arguments of Google's resources and can do nothing with them:
+// TestMain makes this test program a Terraform provider when Terraform starts it as one.
+// The provider knows the arguments of Google's resources and cannot create any. This is
 // enough for validate, and for test with a mock_provider, without a network.
 func TestMain(m *testing.M) {
 	if os.Getenv("TF_PLUGIN_MAGIC_COOKIE") == "" {
@@ -38,8 +38,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// A provider answers questions about schemas. What is embedded is nil: nothing else
-// is asked of a provider that is mocked.
+// A provider answers questions about schemas. The embedded server is nil, because a mocked
+// provider gets no other questions.
 type provider struct {
 	tfprotov5.ProviderServer
 	schemas tfprotov5.GetProviderSchemaResponse
@@ -113,9 +113,9 @@ func (*provider) StopProvider(context.Context, *tfprotov5.StopProviderRequest) (
 	return &tfprotov5.StopProviderResponse{}, nil
 }
 
-// The bindings are generated from the provider's schema, so a few patterns find
-// everything: the arguments with their types, the functions that write nested
-// blocks, which arguments may be left out, and what only the provider knows.
+// The bindings are generated from the provider's schema, so a few patterns find everything:
+// the arguments with their types, the functions that write nested blocks, the optional
+// arguments, and the attributes that only the provider knows.
 var (
 	argument = regexp.MustCompile(`(?m)^ +(\w+): \{\n +value: (.*),\n +isBlock: (true|false),\n +type: "(\w+)",\n +storageClassType: "(\w+)",`)
 	property = regexp.MustCompile(`(?:struct\.|this\._)(\w+)`)
@@ -164,7 +164,8 @@ func readSchema(dir string) (*tfprotov5.Schema, error) {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 
-	// What only the provider knows is read in the resource's own class, the last.
+	// The attributes that only the provider knows are read in the resource's own class, the
+	// last one.
 	own := b.code[strings.LastIndex(b.code, "\nclass "):]
 	for _, m := range known.FindAllStringSubmatch(own, -1) {
 		if typ := types[m[2]+m[3]]; typ != nil {
@@ -175,8 +176,8 @@ func readSchema(dir string) (*tfprotov5.Schema, error) {
 	return &tfprotov5.Schema{Block: top}, nil
 }
 
-// block makes the schema of the arguments that body writes. The interface of the
-// given name says which of them may be left out.
+// block makes the schema of the arguments that body writes. The interface with the given
+// name tells which of them are optional.
 func (b binding) block(body, name string) (*tfprotov5.SchemaBlock, error) {
 	declared, err := between(b.declared, name, "\n}\n")
 	if err != nil {
@@ -202,7 +203,8 @@ func (b binding) block(body, name string) (*tfprotov5.SchemaBlock, error) {
 				return nil, fmt.Errorf("%s: unknown type %s", name, class)
 			}
 
-			// The provider fills these in; whether it fills in others is not said.
+			// The provider fills these in. The bindings do not tell whether it fills in
+			// others.
 			filled := name == "id" || name == "project" || name == "region"
 			out.Attributes = append(out.Attributes, &tfprotov5.SchemaAttribute{Name: name, Type: typ, Required: required, Optional: !required, Computed: filled && !required})
 			continue

@@ -18,8 +18,7 @@ import (
 	"errand/shared/lab/conformance"
 )
 
-// A gcloudRun runs gcloud in a folder, with a configuration of its own, which knows
-// nobody.
+// A gcloudRun runs gcloud in a folder, with a configuration of its own that has no account.
 type gcloudRun func(ctx context.Context, dir string, args ...string) (string, error)
 
 func findGcloud(t *testing.T) gcloudRun {
@@ -37,10 +36,11 @@ func findGcloud(t *testing.T) gcloudRun {
 	}
 }
 
-// said runs the README's shell as it stands, every block twice, as for a second version:
-// the files that it makes must be as good then. The programs that it calls write down their
-// arguments and do nothing. It returns the calls of each, and where.
-func said(t *testing.T) (dir string, calls map[string][][]string) {
+// runReadme runs the README's shell commands as they stand, every block twice, as for a
+// second version: the files that they make must be valid then too. The programs that they
+// call are replaced by ones that write down their arguments and do nothing. It returns the
+// folder and the calls of each program.
+func runReadme(t *testing.T) (dir string, calls map[string][][]string) {
 	t.Helper()
 	bash, err := exec.LookPath("bash")
 	conformance.Require(t, "shell", err == nil, "install bash")
@@ -49,7 +49,7 @@ func said(t *testing.T) (dir string, calls map[string][][]string) {
 	log := filepath.Join(dir, "log")
 
 	for name, prints := range map[string]string{
-		"terraform": "europe-west1-docker.pkg.dev/my-errand/errand", // an output; most are put into longer words
+		"terraform": "europe-west1-docker.pkg.dev/my-errand/errand", // an output, most of which become part of longer words
 		"git":       "0123456789ab",
 		"gcloud":    "", "go": "", "curl": "",
 	} {
@@ -88,9 +88,9 @@ func said(t *testing.T) (dir string, calls map[string][][]string) {
 	return dir, calls
 }
 
-// wrong is what gcloud says against a command line; empty if it takes it. Nothing is
-// done: without an account gcloud only reads its arguments. Its auth commands need
-// none, so they get a flag that does not exist and must refuse that one only.
+// wrong is gcloud's complaint about a command line, and empty if gcloud accepts it. Nothing
+// is done, because without an account gcloud only reads its arguments. Its auth commands
+// need no account, so they get a flag that does not exist and must refuse only that.
 func (g gcloudRun) wrong(t *testing.T, dir string, args []string) string {
 	t.Helper()
 	const nonsense = "--errand-nonsense"
@@ -105,15 +105,15 @@ func (g gcloudRun) wrong(t *testing.T, dir string, args []string) string {
 	if err == nil && args[0] == "config" || strings.Contains(out, "do not currently have an active account") {
 		return ""
 	}
-	return out + "(neither accepted nor refused for want of an account)"
+	return out + "(neither accepted nor refused for lack of an account)"
 }
 
 // The real gcloud understands the README's commands. It takes a second to read one, so the
-// small form asks it about a few.
+// small form of the test tries only a few.
 func TestReadmeGcloud(t *testing.T) {
 	t.Parallel()
 	gcloud := findGcloud(t)
-	dir, calls := said(t)
+	dir, calls := runReadme(t)
 	if len(calls["gcloud"]) < 15 {
 		t.Fatalf("the README has only %d gcloud commands: %q", len(calls["gcloud"]), calls["gcloud"])
 	}
@@ -138,13 +138,13 @@ func TestReadmeGcloud(t *testing.T) {
 	bad := []string{"projects create my-errand --bogus", "auth login --bogus", "run servics list", "secrets versions add errand-access", "tasks queues pause"}
 	for _, line := range bad[:conformance.Size(2, len(bad))] {
 		if gcloud.wrong(t, dir, strings.Fields(line)) == "" {
-			t.Errorf("gcloud %s is taken for right", line)
+			t.Errorf("gcloud %s is accepted, but is wrong", line)
 		}
 	}
 }
 
-// setIn are the variables that the files in a folder set, of which Terraform refuses one
-// that is set twice in a file, and takes the one of another file without a word.
+// setIn returns the variables that the files in a folder set. Terraform refuses a variable
+// that a file sets twice, but silently takes the last of two files.
 func setIn(t *testing.T, dir string) hclsyntax.Attributes {
 	t.Helper()
 	all := hclsyntax.Attributes{}
@@ -167,9 +167,9 @@ func setIn(t *testing.T, dir string) hclsyntax.Attributes {
 	return all
 }
 
-// Outputs, variables and resources that the README names are the module's.
+// The outputs, variables and resources that the README names exist in the module.
 func TestReadmeNames(t *testing.T) {
-	dir, calls := said(t)
+	dir, calls := runReadme(t)
 	m := module(t)
 	outputs := map[string]bool{}
 	for _, b := range m.blocks("output") {
@@ -191,7 +191,7 @@ func TestReadmeNames(t *testing.T) {
 	}
 
 	if asked < 4 {
-		t.Errorf("only %d outputs are asked for", asked)
+		t.Errorf("the README reads only %d outputs", asked)
 	}
 
 	text := read(t, "README.md")
@@ -210,7 +210,7 @@ func TestReadmeNames(t *testing.T) {
 	set := setIn(t, filepath.Join(dir, "infra"))
 	for name := range set {
 		if !variables[name] {
-			t.Errorf("%s is set, and there is no such variable", name)
+			t.Errorf("%s is set, but there is no such variable", name)
 		}
 	}
 
@@ -245,7 +245,7 @@ func TestReadmeNames(t *testing.T) {
 
 	for _, found := range regexp.MustCompile("[` =]((?:PROJECT-)?errand-[a-z-]+)").FindAllStringSubmatch(text, -1) {
 		if !names[found[1]] {
-			t.Errorf("nothing is called %s", found[1])
+			t.Errorf("no resource has the name %s", found[1])
 		}
 	}
 }

@@ -18,19 +18,19 @@ import (
 	"errand/shared/lab/conformance"
 )
 
-// schemaPackage has generated bindings of Google's provider, from which its schema is
-// read. It is only read here: no infrastructure is described in it.
+// schemaPackage has generated bindings of Google's provider, from which the tests read its
+// schema. The package describes no infrastructure here.
 const schemaPackage = "@cdktf/provider-google@16.12.1"
 
 // A workspace is a copy of the module with an initialised Terraform.
 type workspace struct {
 	t       *testing.T
-	dir     string // of the module
+	dir     string // folder of the module
 	environ []string
 }
 
-// newWorkspace copies the module, gives Terraform a provider that knows Google's
-// schema from a mirror on disk, and runs init: without a network.
+// newWorkspace copies the module, gives Terraform a provider that knows Google's schema
+// from a mirror on disk, and runs init without a network.
 func newWorkspace(t *testing.T) *workspace {
 	t.Helper()
 	conformance.NeedFull(t, "TestEnvironment, and the others that read the module without Terraform")
@@ -50,7 +50,7 @@ func newWorkspace(t *testing.T) *workspace {
 	w.environ = append(os.Environ(), "TF_CLI_CONFIG_FILE="+config, "ERRAND_TEST_PROVIDER="+schema, "CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1")
 	write(t, config, "")
 
-	// Terraform says under which host it looks for the provider.
+	// Terraform tells under which host it looks for the provider.
 	out, err := w.run("providers")
 	if err != nil {
 		t.Fatal(out)
@@ -93,8 +93,8 @@ func (w *workspace) run(args ...string) (string, error) {
 	return string(out), err
 }
 
-// copyModule copies what Terraform reads: not what it keeps beside it, a lock file
-// above all, whose checksums are those of the real provider.
+// copyModule copies the files that Terraform reads, without those that it keeps beside
+// them: above all without the lock file, which has the checksums of the real provider.
 func copyModule(t *testing.T, to string) {
 	t.Helper()
 	for _, pattern := range []string{"*.tf", "*.tftest.hcl"} {
@@ -109,7 +109,7 @@ func copyModule(t *testing.T, to string) {
 	write(t, filepath.Join(to, indexes), read(t, indexes))
 }
 
-// unpackBindings takes what describes the module's resources out of the package.
+// unpackBindings extracts the bindings of the module's resources from the package.
 func unpackBindings(t *testing.T, from, to string) {
 	t.Helper()
 	wanted := map[string]bool{"provider": true}
@@ -174,8 +174,8 @@ func read(t *testing.T, file string) string {
 	return string(text)
 }
 
-// Terraform accepts the module and its assertions hold (*.tftest.hcl), against the
-// schema of Google's provider.
+// Terraform accepts the module, and the module's assertions hold (*.tftest.hcl), against
+// the schema of Google's provider.
 func TestTerraform(t *testing.T) {
 	t.Parallel()
 	w := newWorkspace(t)
@@ -194,7 +194,7 @@ func TestTerraform(t *testing.T) {
 	}
 }
 
-// What the schema is there for: faults that only the provider would have found.
+// The schema finds faults that only the provider would have found otherwise.
 func TestTerraformRefuses(t *testing.T) {
 	t.Parallel()
 	w := newWorkspace(t)
@@ -237,7 +237,7 @@ func TestTerraformRefuses(t *testing.T) {
 	}
 }
 
-// The assertions notice what they are there for: all these faults at once.
+// The assertions notice each of these faults, which are all made at once.
 func TestTerraformTestNotices(t *testing.T) {
 	t.Parallel()
 	w := newWorkspace(t)

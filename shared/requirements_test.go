@@ -91,6 +91,7 @@ func TestEveryRequirementIsAccountedFor(t *testing.T) {
 
 			name := fn.Name.Name
 			found[name] = append(found[name], f.pkg)
+
 			for _, id := range shows(name, fn.Doc.Text()) {
 				shown[id] = append(shown[id], name)
 				if !missing[id] {

@@ -30,7 +30,7 @@ var ports = []string{"shared/task", "shared/kv", "shared/queue", "shared/bus", "
 // the lab for nobody: an adapter imported elsewhere would be chosen there, and that choice
 // has one place; what is in the lab is in no program.
 var doors = map[string][]string{
-	"shared/adapters/": append([]string{"shared/files", "shared/serve"}, ports...),
+	"shared/adapters/": append([]string{"shared/files", "shared/loopback", "shared/serve"}, ports...),
 	"shared/lab/":      append([]string{"shared/adapters/standin", "shared/files", "shared/lab/conformance", "shared/serve"}, ports...),
 }
 
@@ -45,14 +45,16 @@ var allowed = map[string][]string{
 	"shared/model":  {},
 	"shared/secret": {},
 
-	"shared/agent":   {},
-	"shared/dialect": {},
-	"shared/card":    {"shared/agent", "shared/dialect"},
+	"shared/loopback": {},
+	"shared/strict":   {},
+	"shared/agent":    {"shared/strict"},
+	"shared/dialect":  {},
+	"shared/card":     {"shared/agent", "shared/dialect"},
 	// desk alone adds jobs about records, and alone knows where a lane's are delivered.
 	"shared/desk":   {"shared/queue", "shared/task"},
-	"shared/egress": {},
+	"shared/egress": {"shared/loopback"},
 	// auth turns a request into a name: it knows neither tasks nor operations.
-	"shared/auth": {},
+	"shared/auth": {"shared/loopback", "shared/strict"},
 	// keys takes its ring as a secret.Value, which no log or error prints.
 	"shared/keys": {"shared/secret"},
 	// files wraps a bucket that an adapter opens. It knows owners as words, no tasks.
@@ -64,10 +66,11 @@ var allowed = map[string][]string{
 	"shared/setup": slices.Concat(ports, []string{"shared/adapters/", "shared/agent", "shared/auth", "shared/egress", "shared/files", "shared/keys", "shared/serve"}),
 
 	// front sees neither model nor bus: it accepts, and never runs a task.
-	"cardserver/front":      {"cardserver/front/wire", "shared/agent", "shared/auth", "shared/card", "shared/desk", "shared/dialect", "shared/keys", "shared/serve", "shared/task", "shared/webhook"},
-	"cardserver/front/wire": {"shared/dialect"},
+	"cardserver/front":      {"cardserver/front/wire", "cardserver/page", "shared/agent", "shared/auth", "shared/card", "shared/desk", "shared/dialect", "shared/keys", "shared/loopback", "shared/serve", "shared/task", "shared/webhook"},
+	"cardserver/front/wire": {"shared/dialect", "shared/serve"},
+	"cardserver/page":       {"shared/task"},
 	// push is of our own beside A2A: it asks for deliveries and makes none.
-	"cardserver/push": {"shared/auth", "shared/desk", "shared/keys", "shared/task", "shared/webhook"},
+	"cardserver/push": {"cardserver/page", "shared/auth", "shared/desk", "shared/keys", "shared/serve", "shared/task", "shared/webhook"},
 	// turn runs any executor: it knows no agent definition and no model.
 	"worker/turn":      {"shared/bus", "shared/desk", "shared/queue", "shared/task"},
 	"worker/executor":  {"shared/agent", "shared/model", "shared/task", "worker/tools"},
@@ -77,14 +80,14 @@ var allowed = map[string][]string{
 
 	"worker": {"worker/executor", "worker/tools", "worker/turn", "shared/desk", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
 	// smoke is a client like any other: it knows the protocol and nothing of Errand.
-	"infra/smoke": {},
+	"infra/smoke": {"shared/loopback"},
 
 	"functions": {"functions/notify", "functions/sweep", "shared/bus", "shared/desk", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
 
 	// Mains may import anything below them; only cardserver, which is the whole
 	// agent on one machine, takes in the other services.
 	"cardserver": {"cardserver/front", "cardserver/push", "infra/smoke", "worker/turn", "worker/executor", "worker/tools", "functions/notify", "functions/sweep",
-		"shared/agent", "shared/auth", "shared/bus", "shared/card", "shared/desk", "shared/egress", "shared/keys", "shared/model", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task"},
+		"shared/agent", "shared/auth", "shared/bus", "shared/card", "shared/desk", "shared/egress", "shared/keys", "shared/loopback", "shared/model", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task"},
 }
 
 // foreign says where a dependency with weight may be imported. The key is a prefix
@@ -105,6 +108,7 @@ var foreign = map[string]struct {
 	"github.com/sony/gobreaker": {[]string{"functions/notify"}, "breakers are of those who deliver"},
 	"code.dny.dev/ssrf":         {[]string{"shared/egress"}, "there is one guarded way out"},
 	"github.com/coreos/":        {[]string{"shared/auth"}, "tokens are checked in one place"},
+	"go.yaml.in/yaml":           {[]string{"shared/strict"}, "there is one strict reader of files that people write"},
 	"github.com/go-jose/":       {[]string{"shared/auth", "shared/keys"}, "auth checks tokens, and keys alone signs them"},
 	"testing":                   {[]string{"shared/lab/conformance", "shared/lab/fake", "shared/lab/emulator"}, "testing is in no binary"},
 	"net/http/httptest":         {[]string{"shared/lab/fake"}, "testing is in no binary"},
@@ -298,6 +302,7 @@ func TestLongFunctionsHaveParagraphs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		lines := strings.Split(string(text), "\n")
 		at := func(p token.Pos) int { return f.set.Position(p).Line }
 
@@ -308,6 +313,7 @@ func TestLongFunctionsHaveParagraphs(t *testing.T) {
 			}
 
 			literal := map[int]bool{}
+
 			ast.Inspect(fn, func(n ast.Node) bool {
 				switch n.(type) {
 				case *ast.CompositeLit, *ast.BasicLit:
@@ -315,6 +321,7 @@ func TestLongFunctionsHaveParagraphs(t *testing.T) {
 						literal[l] = true
 					}
 				}
+
 				return true
 			})
 
@@ -326,6 +333,7 @@ func TestLongFunctionsHaveParagraphs(t *testing.T) {
 				case !literal[l]:
 					run++
 				}
+
 				if run == most+1 {
 					t.Errorf("%s:%d: %s has a paragraph of more than %d lines; put a blank line between its steps", f.path, l, fn.Name.Name, most)
 				}

@@ -1,5 +1,5 @@
-// Command worker runs turns: Cloud Tasks calls it with the id of a task, it claims the
-// task's record, runs the executor and commits and publishes what comes of it.
+// Command worker runs turns: Cloud Tasks calls it with the id of a task. The worker claims
+// the task's record, runs the executor, and commits and publishes its events.
 package main
 
 import (
@@ -28,7 +28,7 @@ func main() {
 	}
 }
 
-// parkFor is how long turns may take to park when the program is told to stop.
+// parkFor is how long turns may take to park when the program must stop.
 const parkFor = 6 * time.Second
 
 func run(ctx context.Context, environ []string, out io.Writer) (err error) {

@@ -19,7 +19,7 @@ import (
 )
 
 // guarded makes the front door ask for API keys, and returns one of each principal.
-func guarded(t testing.TB, principals ...string) (edit func(*front.Config, *front.Surface), keys map[string]string) {
+func guarded(t testing.TB, principals ...string) (edit func(*front.Config), keys map[string]string) {
 	t.Helper()
 	keys = map[string]string{}
 	file := "principals:\n"
@@ -40,21 +40,23 @@ func guarded(t testing.TB, principals ...string) (edit func(*front.Config, *fron
 		t.Fatal(err)
 	}
 
-	return func(_ *front.Config, s *front.Surface) {
+	return func(c *front.Config) {
 		schemes, required := access.Schemes()
-		cards, err := card.NewHandler(s.Agent, card.Security{Schemes: schemes, Required: required}, "", time.Now())
+		cards, err := card.New(card.Config{Agent: c.Agent, Security: card.Security{Schemes: schemes, Required: required}, Modified: time.Now()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.Access, s.Card = access, cards
+		c.Access, c.Card = access, cards
 	}, keys
 }
 
 func bearer(key string) func(*http.Request) { return with("Authorization", "Bearer "+key) }
 
-// Every operation asks who calls, before it reads what is asked, and says what would be
-// accepted; the card and the page are public.
-func TestAU2AU3AU4EveryOperationAsks(t *testing.T) {
+// Every operation identifies its caller before it reads the request, and names the
+// credentials that it accepts. The card and the page are public.
+//
+// Shows AU2, AU3, AU4.
+func TestEveryOperationIdentifiesItsCaller(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		edit, keys := guarded(t, "alice")
 		w := b.world(t, edit)
@@ -96,8 +98,10 @@ func TestAU2AU3AU4EveryOperationAsks(t *testing.T) {
 
 var wrongKey, _ = auth.NewKey()
 
-// The principal owns what it sends, and sees nothing else.
-func TestG3PrincipalsAreApart(t *testing.T) {
+// A principal owns the tasks that it sends, and sees no others.
+//
+// Shows G3.
+func TestPrincipalsAreApart(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		edit, keys := guarded(t, "alice", "bob")
 		w := b.world(t, edit)
@@ -118,8 +122,10 @@ func TestG3PrincipalsAreApart(t *testing.T) {
 	})
 }
 
-// A tenant only routes: it must be the caller's own.
-func TestV13Decision28TenantIsTheCallers(t *testing.T) {
+// A tenant only routes the request: it must be the caller's own.
+//
+// Shows V13, decision 28.
+func TestTenantMustBeTheCallers(t *testing.T) {
 	edit, keys := guarded(t, "acme/alice", "bob")
 	w := newWorld(t, edit)
 	for _, row := range []struct {
@@ -139,8 +145,10 @@ func TestV13Decision28TenantIsTheCallers(t *testing.T) {
 	}
 }
 
-// Guessing is slowed down, and told so.
-func TestAU11GuessingIsLimited(t *testing.T) {
+// An address or principal with many wrong credentials is slowed down, and the answer says so.
+//
+// Shows AU11.
+func TestGuessingIsLimited(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		edit, keys := guarded(t, "alice")
 		w := b.world(t, edit)
@@ -160,8 +168,10 @@ func TestAU11GuessingIsLimited(t *testing.T) {
 	})
 }
 
-// The card says how to be identified, in the words of both versions.
-func TestD21CardNamesTheSchemes(t *testing.T) {
+// The card names the security schemes in the words of both versions.
+//
+// Shows D21.
+func TestCardNamesTheSchemes(t *testing.T) {
 	edit, _ := guarded(t, "alice")
 	srv := httptest.NewServer(newWorld(t, edit))
 	defer srv.Close()

@@ -14,9 +14,9 @@ import (
 	"errand/shared/card"
 )
 
-// The tests in the files a2a_*.go are named after the requirements of docs/conformance.md.
+// The tests in the files a2a_*.go show the requirements of docs/conformance.md.
 
-// code runs any operation and is the code of its error, or 0: also when the answer is a
+// code runs any operation and returns the code of its error, or 0. The answer may be a
 // stream, which must end by itself.
 func (w *world) code(t testing.TB, operation, params string, edit ...func(*http.Request)) int {
 	t.Helper()
@@ -42,7 +42,7 @@ func (w *world) answerCode(t testing.TB, r *http.Request) int {
 }
 
 // short streams end by themselves.
-func shortStreams(c *front.Config, _ *front.Surface) { c.StreamAge = time.Millisecond }
+func shortStreams(c *front.Config) { c.StreamAge = time.Millisecond }
 
 func (w *world) card(t testing.TB) a2a.AgentCard {
 	t.Helper()
@@ -54,8 +54,10 @@ func (w *world) card(t testing.TB) a2a.AgentCard {
 	return c
 }
 
-// The card is at both well-known paths, whatever version a client names.
-func TestD1D2D3CardIsServed(t *testing.T) {
+// The card is at both well-known paths, for clients of every version.
+//
+// Shows D1, D2, D3.
+func TestCardIsServedAtBothPaths(t *testing.T) {
 	w := newWorld(t)
 	_, want := get(w, "GET", card.Path)
 	for _, path := range []string{card.Path, card.OldPath} {
@@ -68,9 +70,11 @@ func TestD1D2D3CardIsServed(t *testing.T) {
 	}
 }
 
-// Every interface that the card declares answers where it says, in its version, to
-// clients that append the paths of HTTP+JSON to the address as it is.
-func TestD5V7EveryInterfaceIsServed(t *testing.T) {
+// Every interface on the card answers at its address and in its version, for clients that
+// append the paths of HTTP+JSON to the address as it is.
+//
+// Shows D5, V7.
+func TestEveryInterfaceIsServed(t *testing.T) {
 	const body03 = `{"message":{"messageId":"m","role":"user","parts":[{"kind":"text","text":"hi"}]},"configuration":{"blocking":false}}`
 	const rest03 = `{"message":{"messageId":"n","role":"ROLE_USER","content":[{"text":"hi"}]},"configuration":{"blocking":false}}`
 	w := newWorld(t)
@@ -111,8 +115,10 @@ func TestD5V7EveryInterfaceIsServed(t *testing.T) {
 	}
 }
 
-// What the card declares works, and what it does not declare is refused as such.
-func TestD7S1P1CapabilitiesAreKept(t *testing.T) {
+// Every capability on the card works, and all others are refused as unsupported.
+//
+// Shows D7, S1, P1.
+func TestCapabilitiesAreKept(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t, shortStreams)
 		id := w.insert(anonymous, "task", a2a.TaskStateSubmitted).ID()
@@ -146,7 +152,9 @@ func TestD7S1P1CapabilitiesAreKept(t *testing.T) {
 }
 
 // There is no extended card, and the card does not promise one.
-func TestD14ExtendedCard(t *testing.T) {
+//
+// Shows D14.
+func TestThereIsNoExtendedCard(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		if got := w.call(t, "GetExtendedAgentCard", "{}"); got.code() != -32004 || w.card(t).Capabilities.ExtendedAgentCard {

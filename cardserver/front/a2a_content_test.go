@@ -14,16 +14,19 @@ import (
 )
 
 // reads makes the agent read these media types.
-func reads(modes ...string) func(*front.Config, *front.Surface) {
-	return func(c *front.Config, _ *front.Surface) {
+func reads(modes ...string) func(*front.Config) {
+	return func(c *front.Config) {
 		a := *c.Agent
 		a.InputModes = modes
 		c.Agent = &a
 	}
 }
 
-// Every fault of a request is named by its field and explained, and nothing is done.
-func TestM7E6EveryFaultIsNamed(t *testing.T) {
+// Every fault of a request is named by its field and explained, and the request has no
+// effect.
+//
+// Shows M7, E6.
+func TestEveryFaultIsNamed(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		got := w.refused(t, send, `{"message":{"role":"ROLE_AGENT","parts":[{"text":"a"},{"text":"a","raw":"AA=="}],"contextId":1},
@@ -47,7 +50,8 @@ func TestM7E6EveryFaultIsNamed(t *testing.T) {
 	})
 }
 
-func TestM8MessagesMustBeComplete(t *testing.T) {
+// Shows M8.
+func TestMessagesMustBeComplete(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t, reads("*/*"))
 		for field, m := range map[string]string{
@@ -69,10 +73,13 @@ func TestM8MessagesMustBeComplete(t *testing.T) {
 	})
 }
 
-// What neither the agent nor a skill of it reads, or writes, is refused.
-func TestM9M10ContentTypes(t *testing.T) {
+// A message is refused if neither the agent nor one of its skills reads its parts, or writes
+// one of the accepted types.
+//
+// Shows M9, M10.
+func TestContentTypesOfPartsAreChecked(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
-		w := b.world(t, func(c *front.Config, _ *front.Surface) {
+		w := b.world(t, func(c *front.Config) {
 			a := *c.Agent
 			a.Skills = append(slices.Clone(a.Skills), agent.Skill{InputModes: []string{"image/png"}, OutputModes: []string{"audio/ogg"}})
 			c.Agent = &a
@@ -102,8 +109,10 @@ func TestM9M10ContentTypes(t *testing.T) {
 	})
 }
 
-// Metadata of any JSON goes with the message and with the request.
-func TestM32MetadataIsKept(t *testing.T) {
+// Metadata of any JSON stays with the message and with the request.
+//
+// Shows M32.
+func TestMetadataIsKept(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		const text = `{"https://example.com/x":{"a":[1.5,null,true,{"b":""}]},"ü":"ä"}`
@@ -126,8 +135,10 @@ func TestM32MetadataIsKept(t *testing.T) {
 	})
 }
 
-// Messages are bounded in every direction, and what is too large is refused as such.
-func TestM33MessagesAreBounded(t *testing.T) {
+// Messages are bounded in every direction, and the error of a larger one says so.
+//
+// Shows M33.
+func TestMessagesAreBounded(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		parts := strings.TrimSuffix(strings.Repeat(`{"text":"a"},`, 101), ",")
@@ -147,8 +158,10 @@ func TestM33MessagesAreBounded(t *testing.T) {
 	})
 }
 
-// A reference to a file can only lead to a web server, and its name to no other folder.
-func TestM34FileReferences(t *testing.T) {
+// A reference to a file leads to a web server only, and its name to no other folder.
+//
+// Shows M34.
+func TestFileReferencesLeadToWebServers(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t, reads("*/*"))
 		for _, u := range []string{"file:///etc/passwd", "javascript:alert(1)", "ftp://example.com/a", "/a", "example.com", "https://", "https://a b/", `http:a\u0000`} {

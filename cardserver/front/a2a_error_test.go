@@ -16,17 +16,17 @@ import (
 
 const infoType = "type.googleapis.com/google.rpc.ErrorInfo"
 
-// The faults that a client can make or meet at this front door, and what they are called.
+// The faults that a client can make or meet at this front door, and their names.
 type fault struct {
 	operation, params string
 	code, status      int // of JSON-RPC, and of HTTP+JSON
 	grpc, reason      string
 }
 
-// faulty is a world in which every fault of the list can be made.
+// faulty is a world for every fault of the list.
 func faulty(t testing.TB, b binding) (*world, []fault) {
 	full := &fullStore{}
-	w := b.world(t, func(c *front.Config, _ *front.Surface) {
+	w := b.world(t, func(c *front.Config) {
 		full.Store, c.Store = c.Store, full
 	})
 	done := w.insert(anonymous, "done", a2a.TaskStateCompleted).ID()
@@ -44,9 +44,11 @@ func faulty(t testing.TB, b binding) (*world, []fault) {
 	}
 }
 
-// Every error has its code, a message, and details that say which error it is, in the
-// form of its binding.
-func TestE1E2E3E4E5ErrorsHaveTheirForm(t *testing.T) {
+// Every error has its code, a message, and details that name its reason, in the form of its
+// binding.
+//
+// Shows E1, E2, E3, E4, E5.
+func TestErrorsHaveTheirForm(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w, faults := faulty(t, b)
 		for _, f := range faults {
@@ -89,11 +91,13 @@ func TestE1E2E3E4E5ErrorsHaveTheirForm(t *testing.T) {
 }
 
 // The same fault is the same error in both bindings, to the last word and detail.
-func TestE9Binding1BindingsAgree(t *testing.T) {
+//
+// Shows E9, B-1.
+func TestBindingsAgreeOnErrors(t *testing.T) {
 	w1, faults := faulty(t, jsonrpc)
 	w2, _ := faulty(t, rest)
 	for _, f := range faults {
-		if f.reason == "PARSE_ERROR" { // it tells a place in the body, and bodies differ
+		if f.reason == "PARSE_ERROR" { // it names a place in the body, and bodies differ
 			continue
 		}
 		one, two := w1.call(t, f.operation, f.params), w2.call(t, f.operation, f.params)
@@ -103,8 +107,10 @@ func TestE9Binding1BindingsAgree(t *testing.T) {
 	}
 }
 
-// What no path or method leads to is an A2A error, which says what would be served.
-func TestE9UnknownPathsAndMethods(t *testing.T) {
+// An unknown path or method is an A2A error that names the ones that are served.
+//
+// Shows E9.
+func TestUnknownPathsAndMethodsAreErrors(t *testing.T) {
 	w := rest.world(t)
 	id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
 	for target, want := range map[string]struct {
@@ -138,15 +144,17 @@ func TestE9UnknownPathsAndMethods(t *testing.T) {
 	}
 }
 
-// Nothing that a client sends gets into the log, whatever fails.
-func TestAU10NothingOfAMessageIsLogged(t *testing.T) {
+// The log has no text from a client, also when the store fails.
+//
+// Shows AU10.
+func TestNothingOfAMessageIsLogged(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		var log bytes.Buffer
 		logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-		w := b.world(t, func(c *front.Config, s *front.Surface) {
+		w := b.world(t, func(c *front.Config) {
 			full := &fullStore{Store: c.Store}
 			full.on.Store(true)
-			c.Store, c.Log, s.Log = full, logger, logger
+			c.Store, c.Log = full, logger
 		})
 		secret := func(r *http.Request) { r.Header.Set("Authorization", "Bearer s3cret") }
 		params := configured(message("s3cret", `"parts":[{"text":"s3cret"}],"metadata":{"s3cret":"s3cret"}`),
@@ -162,8 +170,11 @@ func TestAU10NothingOfAMessageIsLogged(t *testing.T) {
 	})
 }
 
-// JSON-RPC is one URL for everything, takes no batches, and answers as JSON or as events.
-func TestBinding2Decision31JSONRPC(t *testing.T) {
+// JSON-RPC has one URL for all methods, takes no batches, and answers with JSON or with
+// events.
+//
+// Shows B-2, decision 31.
+func TestJSONRPCHasOneURLAndNoBatches(t *testing.T) {
 	w := newWorld(t, shortStreams)
 	one := request(send, sending(message("m", "")))
 	for body, code := range map[string]int{
@@ -189,8 +200,10 @@ func TestBinding2Decision31JSONRPC(t *testing.T) {
 	}
 }
 
-// Both media types are read; the protocol's own is written when it is asked for.
-func TestBinding4Decision25ContentTypes(t *testing.T) {
+// Both media types are read. The protocol's own is written when the client asks for it.
+//
+// Shows B-4, decision 25.
+func TestBothMediaTypesAreRead(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		const plain, own = "application/json", "application/a2a+json"
@@ -219,8 +232,10 @@ func TestBinding4Decision25ContentTypes(t *testing.T) {
 	})
 }
 
-// The text of a request is UTF-8 or refused, and so is what is answered.
-func TestBinding10UTF8(t *testing.T) {
+// A request whose text is not UTF-8 is refused, and every answer is UTF-8.
+//
+// Shows B-10.
+func TestTextIsUTF8(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		for _, text := range []string{"\xff", "\xc0\x80", "\xed\xa0\x80", `\ud800`} {

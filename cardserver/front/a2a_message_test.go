@@ -19,8 +19,8 @@ import (
 	"errand/shared/task"
 )
 
-// refused sends what must be refused with a code and, for params, a field, and must
-// change nothing.
+// refused sends a request that must be refused with a code and, for params, a field, and
+// must change nothing.
 func (w *world) refused(t testing.TB, operation, params string, code int, field string) reply {
 	t.Helper()
 	before := w.versions(t)
@@ -34,7 +34,8 @@ func (w *world) refused(t testing.TB, operation, params string, code int, field 
 	return got
 }
 
-func TestM1AnswerIsOneTask(t *testing.T) {
+// Shows M1.
+func TestAnswerIsOneTask(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		w.work(w.answer)
@@ -47,9 +48,11 @@ func TestM1AnswerIsOneTask(t *testing.T) {
 	})
 }
 
-// The flag changes nothing but the answer of SendMessage: a stream goes on to its end, and
-// a webhook is kept and told.
-func TestM5P15ReturnImmediatelyChangesNothingElse(t *testing.T) {
+// The flag changes nothing but the answer of SendMessage: a stream goes on to its end, and a
+// webhook is kept and called.
+//
+// Shows M5, P15.
+func TestReturnImmediatelyChangesNothingElse(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		for _, flag := range []string{"true", "false"} {
 			w := b.world(t)
@@ -69,7 +72,9 @@ func TestM5P15ReturnImmediatelyChangesNothingElse(t *testing.T) {
 }
 
 // A client that does not wait for its answer does not stop the work.
-func TestM6WorkGoesOnWithoutItsClient(t *testing.T) {
+//
+// Shows M6.
+func TestWorkGoesOnWithoutItsClient(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		asked := make(chan string, 1)
@@ -91,7 +96,9 @@ func TestM6WorkGoesOnWithoutItsClient(t *testing.T) {
 }
 
 // A client cannot choose the id of a new task.
-func TestM12UnknownTasksAreNotMade(t *testing.T) {
+//
+// Shows M12.
+func TestUnknownTasksAreNotMade(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		for _, id := range []string{"my-own-id", "abcdefghijklmnopqrstuvwxyz", "a:cancel"} {
@@ -101,8 +108,10 @@ func TestM12UnknownTasksAreNotMade(t *testing.T) {
 	})
 }
 
-// A task that waits for an authorization says for what, and takes messages meanwhile.
-func TestM21M22AuthRequired(t *testing.T) {
+// A task that waits for an authorization says for which one, and takes messages meanwhile.
+//
+// Shows M21, M22.
+func TestAuthRequired(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		id := w.insert(anonymous, "m", a2a.TaskStateAuthRequired).ID()
@@ -117,9 +126,11 @@ func TestM21M22AuthRequired(t *testing.T) {
 	})
 }
 
-// The same message again is the same task, however it is sent: a wait goes on, a stream is
-// taken up. Another message of the same id is refused.
-func TestM25Decision3SameMessageIsTheSameTask(t *testing.T) {
+// A repeated message is the same task in every operation: a wait goes on and a stream
+// resumes. Another message with its id is refused.
+//
+// Shows M25, decision 3.
+func TestSameMessageIsTheSameTask(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		first := w.call(t, send, sending(message("m", ""))).task()
@@ -151,15 +162,17 @@ func TestM25Decision3SameMessageIsTheSameTask(t *testing.T) {
 	})
 }
 
-// nowhere is a queue whose jobs nobody runs.
+// nowhere is a queue whose jobs never run.
 type nowhere struct{}
 
 func (nowhere) Add(context.Context, queue.Job) error { return nil }
 
-// Where clients use ids again, what is sent twice is done twice.
-func TestM25ReusedMessageIDs(t *testing.T) {
+// Where clients reuse ids, a message that is sent twice runs twice.
+//
+// Shows M25.
+func TestClientsThatReuseMessageIDs(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
-		w := b.world(t, func(c *front.Config, _ *front.Surface) {
+		w := b.world(t, func(c *front.Config) {
 			c.Desk = desk.New(desk.Config{Store: c.Store, Queue: nowhere{}, Rules: task.Defaults(), Now: time.Now, Log: c.Log, Reused: true})
 		})
 		one, two := w.call(t, send, sending(message("m", ""))).task(), w.call(t, send, sending(message("m", ""))).task()
@@ -177,8 +190,11 @@ func TestM25ReusedMessageIDs(t *testing.T) {
 	})
 }
 
-// A task that has ended stays as it is: who wants more begins another in its context.
-func TestM27EndedTasksStayAsTheyAre(t *testing.T) {
+// A task that has ended does not change. A further message begins another task in its
+// context.
+//
+// Shows M27.
+func TestEndedTasksStayAsTheyAre(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		done := w.insert(anonymous, "m", a2a.TaskStateCompleted)
@@ -195,8 +211,10 @@ func TestM27EndedTasksStayAsTheyAre(t *testing.T) {
 	})
 }
 
-// What the agent says is its own, in its task and context.
-func TestM30MessagesOfTheAgent(t *testing.T) {
+// A message of the agent has the agent's role, and the task and context of its task.
+//
+// Shows M30.
+func TestAgentsMessagesBelongToTheTask(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		id := w.talk(t)
@@ -214,8 +232,10 @@ func TestM30MessagesOfTheAgent(t *testing.T) {
 	})
 }
 
-// A task may be rejected before and after work on it, and has then ended.
-func TestM31RejectedTasks(t *testing.T) {
+// A task may be rejected before or after work on it, and has then ended.
+//
+// Shows M31.
+func TestTasksMayBeRejected(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		for i, work := range [][]a2a.Event{nil, {chunk("a", "some", false)}} {
@@ -230,8 +250,11 @@ func TestM31RejectedTasks(t *testing.T) {
 	})
 }
 
-// A context of another's name is the caller's own, and tells nothing of the other.
-func TestDecision27ContextsBelongToTheirOwner(t *testing.T) {
+// A context with the name of another owner's context is a new one of the caller's, and shows
+// nothing of the other.
+//
+// Shows decision 27.
+func TestContextsBelongToTheirOwner(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		theirs := w.insert("other", "m", a2a.TaskStateCompleted)

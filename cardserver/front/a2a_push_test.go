@@ -11,9 +11,11 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 )
 
-// A config is there until it is deleted or its task is purged: the end of the task alone
-// would lose what is still to be delivered.
-func TestP3ConfigsLiveWithTheirTask(t *testing.T) {
+// A config lives until it is deleted or its task is purged: deleting it at the end of the
+// task would lose pending deliveries.
+//
+// Shows P3.
+func TestConfigsLiveWithTheirTask(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		r := w.insert(anonymous, "m", a2a.TaskStateWorking)
@@ -29,7 +31,8 @@ func TestP3ConfigsLiveWithTheirTask(t *testing.T) {
 	})
 }
 
-func TestP4ConfigsNeedATask(t *testing.T) {
+// Shows P4.
+func TestConfigsNeedATask(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		theirs := w.insert("other", "m", a2a.TaskStateWorking).ID()
@@ -45,9 +48,11 @@ func TestP4ConfigsNeedATask(t *testing.T) {
 	})
 }
 
-// Authentication that nobody could perform is refused at once, in whatever case the scheme
-// is written; what can be performed is kept as given.
-func TestP10Decision20Authentication(t *testing.T) {
+// A scheme of authentication that Errand cannot perform is refused at once, in upper or lower
+// case. Others are kept as the client spelt them.
+//
+// Shows P10, decision 20.
+func TestAuthenticationOfWebhooksIsChecked(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
@@ -80,8 +85,10 @@ func TestP10Decision20Authentication(t *testing.T) {
 	})
 }
 
-// Where a webhook may not go is refused when it is registered, in all three ways to do so.
-func TestP17P18WebhooksAreChecked(t *testing.T) {
+// The URL of a webhook is checked at its registration, by all three ways to register one.
+//
+// Shows P17, P18.
+func TestURLsOfWebhooksAreChecked(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
@@ -97,9 +104,11 @@ func TestP17P18WebhooksAreChecked(t *testing.T) {
 	})
 }
 
-// Who registers after the end is told the whole task once, and the same id is the same
-// config, whatever it leads to.
-func TestDecision22ConfigsOfEndedTasks(t *testing.T) {
+// A webhook that is registered after the end gets the whole task once. The same id is the
+// same config, also with another URL.
+//
+// Shows decision 22.
+func TestConfigOfAnEndedTaskDeliversOnce(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		id := w.insert(anonymous, "m", a2a.TaskStateCompleted).ID()
@@ -117,8 +126,11 @@ func TestDecision22ConfigsOfEndedTasks(t *testing.T) {
 	})
 }
 
-// A config that was made in 0.3 is answered in its form, and its webhook told so later.
-func TestP22ConfigsOf03(t *testing.T) {
+// A config that was made in 0.3 is answered in the form of 0.3, and later its webhook is
+// called in that form.
+//
+// Shows P22.
+func TestConfigsOf03(t *testing.T) {
 	w := newWorld(t)
 	id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
 	const hook = `{"id":"ID","url":"` + hookURL + `","token":"tok","authentication":{"schemes":["Bearer","Basic"],"credentials":"c"}}`

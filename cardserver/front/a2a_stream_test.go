@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// raw is every event of a stream as it came: the data behind "data: ".
+// raw is every event of a stream as the client gets it: the data behind "data: ".
 func (s *stream) raw() []string {
 	var all []string
 	for line := range strings.Lines(s.text()) {
@@ -22,7 +22,7 @@ func (s *stream) raw() []string {
 	return all
 }
 
-// bodies is every event of a stream, without what the binding puts around it.
+// bodies is every event of a stream, without the frame of the binding.
 func (s *stream) bodies(t testing.TB) []map[string]map[string]any {
 	t.Helper()
 	var all []map[string]map[string]any
@@ -40,8 +40,10 @@ func (s *stream) bodies(t testing.TB) []map[string]map[string]any {
 	return all
 }
 
-// What is said is told while the task works, and not at its end.
-func TestS4ProgressIsToldAtOnce(t *testing.T) {
+// Progress is streamed while the task works, and not only at its end.
+//
+// Shows S4.
+func TestProgressIsStreamedAtOnce(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		s := w.open(streaming, `{"message":`+message("m", "")+`}`, nil)
@@ -60,9 +62,11 @@ func TestS4ProgressIsToldAtOnce(t *testing.T) {
 	})
 }
 
-// A stream that cannot begin is refused as a send is: with the same error, in one piece,
-// and a status that no client takes for a stream.
-func TestS4Decision25StreamsAreRefusedAsSendsAre(t *testing.T) {
+// A stream that cannot begin is refused as a send is: with the same error, in one piece, and
+// with a status that no client takes for a stream.
+//
+// Shows S4, decision 25.
+func TestStreamsAreRefusedAsSendsAre(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		done := w.insert(anonymous, "done", a2a.TaskStateCompleted).ID()
@@ -87,7 +91,8 @@ func TestS4Decision25StreamsAreRefusedAsSendsAre(t *testing.T) {
 	})
 }
 
-func TestS6SubscribeNeedsATaskThatGoesOn(t *testing.T) {
+// Shows S6.
+func TestSubscribeNeedsATaskThatGoesOn(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t, shortStreams)
 		for state, code := range map[a2a.TaskState]int{
@@ -106,9 +111,11 @@ func TestS6SubscribeNeedsATaskThatGoesOn(t *testing.T) {
 	})
 }
 
-// Chunks are put together by id: append adds, its absence begins or replaces, lastChunk
-// ends. What they come to is what the task has.
-func TestS13ArtifactChunks(t *testing.T) {
+// Chunks are joined by the artifact's id: append adds, its absence begins or replaces,
+// lastChunk ends. The result is the artifact of the task.
+//
+// Shows S13.
+func TestArtifactChunksAreJoined(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		r := w.insert(anonymous, "m", a2a.TaskStateWorking)
@@ -177,8 +184,10 @@ func joined(p parts) string {
 }
 
 // Each event is one line: a JSON-RPC response, or the bare StreamResponse with exactly one
-// field. Nothing of older versions is in it.
-func TestS14S16Decision35EventsOf10(t *testing.T) {
+// field. No field of an older version is in it.
+//
+// Shows S14, S16, decision 35.
+func TestEventsOf10(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		s := w.open(streaming, `{"message":`+message("m", "")+`}`, nil)
@@ -221,9 +230,11 @@ func TestS14S16Decision35EventsOf10(t *testing.T) {
 	})
 }
 
-// Streams of 0.3 have kinds, say which update is the final one, and are taken up again by
-// tasks/resubscribe.
-func TestS17StreamsOf03(t *testing.T) {
+// Events of 0.3 have kinds and mark the final update, and tasks/resubscribe resumes the
+// stream.
+//
+// Shows S17.
+func TestStreamsOf03(t *testing.T) {
 	w := newWorld(t)
 	const m = `{"message":{"messageId":"m","role":"user","parts":[{"kind":"text","text":"hi"}]}}`
 	sent := w.follow(newRequest("POST", "/", request("message/stream", m)), nil)

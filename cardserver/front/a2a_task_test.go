@@ -14,8 +14,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A page has 50 tasks unless asked for 1 to 100, and says how many it was to have.
-func TestG8Decision15PageSize(t *testing.T) {
+// A page has 50 tasks unless the client asks for 1 to 100, and the answer names this
+// number.
+//
+// Shows G8, decision 15.
+func TestPageSize(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		for i := range 101 {
@@ -37,8 +40,10 @@ func TestG8Decision15PageSize(t *testing.T) {
 	})
 }
 
-// What is wrong in a query is named, all of it, and never taken for something else.
-func TestG11ListRefusesWhatItDoesNotKnow(t *testing.T) {
+// Every fault of a query is named, and no value is taken for another.
+//
+// Shows G11.
+func TestListNamesEveryFaultOfItsQuery(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		id := w.insert(anonymous, "m", a2a.TaskStateCompleted).ID()
@@ -58,8 +63,10 @@ func TestG11ListRefusesWhatItDoesNotKnow(t *testing.T) {
 	})
 }
 
-// Reading changes nothing, and says the same again.
-func TestG12ReadsChangeNothing(t *testing.T) {
+// A read changes nothing, and the next one answers the same.
+//
+// Shows G12.
+func TestReadsChangeNothing(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		id := w.talk(t)
@@ -80,8 +87,10 @@ func TestG12ReadsChangeNothing(t *testing.T) {
 	})
 }
 
-// A cancel is told to streams and webhooks, and an unknown task cannot be canceled.
-func TestC2C6CancelIsTold(t *testing.T) {
+// A cancel reaches streams and webhooks, and an unknown task cannot be canceled.
+//
+// Shows C2, C6.
+func TestCancelReachesStreamsAndWebhooks(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		asked := make(chan string, 9)
@@ -98,7 +107,7 @@ func TestC2C6CancelIsTold(t *testing.T) {
 		if due := r.Behind(w.now()); len(due) != 1 || len(r.Notes) != 1 || r.Notes[0].State != a2a.TaskStateCanceled {
 			t.Errorf("webhooks %+v are to be told %+v", due, r.Notes)
 		}
-		if got := <-asked; got != id { // its job publishes the news
+		if got := <-asked; got != id { // its job publishes the new notes
 			t.Errorf("a job was added for %s", got)
 		}
 		w.refused(t, "CancelTask", byID("nobody-has-this"), -32001, "")
@@ -106,9 +115,11 @@ func TestC2C6CancelIsTold(t *testing.T) {
 	})
 }
 
-// Of many answers to one question, one begins the next turn; the others wait for it, and
-// the same one counts once.
-func TestDecision12ManyAnswersAtOnce(t *testing.T) {
+// One of many answers to a question begins the next turn. The others wait for it, and a
+// repeated answer counts once.
+//
+// Shows decision 12.
+func TestOneOfManyAnswersBeginsATurn(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		id := w.insert(anonymous, "m", a2a.TaskStateInputRequired).ID()
@@ -125,9 +136,11 @@ func TestDecision12ManyAnswersAtOnce(t *testing.T) {
 	})
 }
 
-// Ids are made of letters and digits, so that no id is taken for a verb; what has a colon
-// is nobody's.
-func TestDecision34IDsAndVerbs(t *testing.T) {
+// Ids have letters and digits only, so that no id is taken for a verb, and no task has an id
+// with a colon.
+//
+// Shows decision 34.
+func TestNoIDIsTakenForAVerb(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		id := w.call(t, send, sending(message("a:cancel/../b?", ""))).task().ID
@@ -143,9 +156,11 @@ func TestDecision34IDsAndVerbs(t *testing.T) {
 	})
 }
 
-// A query says what params say: names in camelCase or as in the proto, truth values,
-// enums by name, times in ISO form, all URL-encoded.
-func TestBinding5Queries(t *testing.T) {
+// A query is read as params are: names in camelCase or as in the proto, truth values, enums
+// by name, times in ISO form, all URL-encoded.
+//
+// Shows B-5.
+func TestQueriesSayWhatParamsSay(t *testing.T) {
 	w := rest.world(t)
 	one := w.call(t, send, sending(message("m1", `"contextId":"a b&c=ü"`))).task().ID
 	two := w.call(t, send, sending(message("m2", `"contextId":"other"`))).task()
@@ -185,8 +200,10 @@ func TestBinding5Queries(t *testing.T) {
 	}
 }
 
-// Both bindings show one task: what one made the other reads, in the same words.
-func TestBinding6Binding8OneModel(t *testing.T) {
+// A task that was made over one binding reads the same over the other.
+//
+// Shows B-6, B-8.
+func TestBothBindingsShowOneTask(t *testing.T) {
 	w := newWorld(t)
 	for i, b := range []binding{jsonrpc, rest} {
 		w.via = b

@@ -26,8 +26,8 @@ func version(header, query string) func(*http.Request) {
 	}
 }
 
-// getting reads a task in 0.3 or 1.0, over either binding; says is in the answer of a task
-// that is submitted.
+// getting reads a task in 0.3 or 1.0, over either binding; says is in the answer for a
+// submitted task.
 var getting = []struct {
 	name, own string
 	via       binding
@@ -40,10 +40,12 @@ var getting = []struct {
 	{"0.3 HTTP+JSON", "0.3", rest, func(id string) *http.Request { return newRequest("GET", "/v1/tasks/"+id, "") }, `"content":[{"text"`},
 }
 
-// A request is served by the version that its method or path belongs to, and by no other:
-// the header and the query may name it, with or without a patch number, and a version that
-// contradicts it, or that is not offered, is refused with those that are.
-func TestV1V2V3V4V5Decision23Versions(t *testing.T) {
+// The method or path decides the version of a request. The header and the query may repeat
+// it, with or without a patch number. Another version, or one that is not offered, is refused
+// with the list of those that are.
+//
+// Shows V1, V2, V3, V4, V5, decision 23.
+func TestMethodOrPathDecidesTheVersion(t *testing.T) {
 	w := newWorld(t)
 	id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
 
@@ -79,8 +81,11 @@ func TestV1V2V3V4V5Decision23Versions(t *testing.T) {
 	}
 }
 
-// What nothing leads to is refused for its version first, if it names one that is unknown.
-func TestV2VersionOfTheUnknown(t *testing.T) {
+// An unknown method or path is refused for its version first, if the request names an unknown
+// one.
+//
+// Shows V2.
+func TestUnknownVersionIsRefusedFirst(t *testing.T) {
 	w := newWorld(t)
 	for _, row := range []struct {
 		via binding
@@ -100,8 +105,10 @@ func TestV2VersionOfTheUnknown(t *testing.T) {
 	}
 }
 
-// Only what a version knows is emitted in it, though the names of the other are read.
-func TestV16OldNamesAreReadAndNotWritten(t *testing.T) {
+// An answer has only fields of its version, though the names of the other version are read.
+//
+// Shows V16.
+func TestOldNamesAreReadAndNotWritten(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		w.insert(anonymous, "m", a2a.TaskStateCompleted)
@@ -124,17 +131,19 @@ const (
 )
 
 // extended is an agent with two extensions, of which the second may be required.
-func extended(required bool) func(*front.Config, *front.Surface) {
-	return func(c *front.Config, s *front.Surface) {
+func extended(required bool) func(*front.Config) {
+	return func(c *front.Config) {
 		a := *c.Agent
 		a.Extensions = []agent.Extension{{URI: extA}, {URI: extB, Required: required}}
-		c.Agent, s.Agent = &a, &a
+		c.Agent = &a
 	}
 }
 
-// Extensions are off unless asked for: then they are named in the answer and kept with the
-// message. Others, and other versions of them, are passed over.
-func TestV6V9V10V12Extensions(t *testing.T) {
+// Extensions are off unless the client asks for them. Then the answer names them and the
+// message keeps them. Unknown ones, and other versions of them, are ignored.
+//
+// Shows V6, V9, V10, V12.
+func TestExtensionsAreActivatedOnRequest(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t, extended(false), shortStreams)
 		n := 0
@@ -175,8 +184,11 @@ func TestV6V9V10V12Extensions(t *testing.T) {
 	})
 }
 
-// What the card requires must be asked for, in every operation, and the error names it.
-func TestV8RequiredExtensions(t *testing.T) {
+// An extension that the card requires must be asked for in every operation, and the error
+// names it.
+//
+// Shows V8.
+func TestRequiredExtensionsMustBeAskedFor(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t, extended(true), shortStreams)
 		id := w.insert(anonymous, "task", a2a.TaskStateSubmitted).ID()
@@ -199,8 +211,10 @@ func TestV8RequiredExtensions(t *testing.T) {
 	})
 }
 
-// In 0.3 the header has an X before its name; only there.
-func TestV6V10ExtensionsOf03(t *testing.T) {
+// In 0.3, and only there, the name of the header begins with X-.
+//
+// Shows V6, V10.
+func TestExtensionsOf03(t *testing.T) {
 	w := newWorld(t, extended(true))
 	const m = `{"message":{"messageId":"m","role":"user","parts":[{"kind":"text","text":"hi"}]},"configuration":{"blocking":false}}`
 	for _, row := range []struct {
@@ -222,8 +236,10 @@ func TestV6V10ExtensionsOf03(t *testing.T) {
 	}
 }
 
-// What is said about extensions is checked like everything else, and cannot add fields.
-func TestV11ExtensionsAreChecked(t *testing.T) {
+// The extensions in a request are checked like any other field, and cannot add fields.
+//
+// Shows V11.
+func TestExtensionsAreChecked(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t, extended(false))
 		for _, uri := range []string{`""`, `"a"`, `"/a"`, `1`, `"urn:\u0000"`, `"` + "urn:x:" + strings.Repeat("x", 2048) + `"`} {
@@ -244,9 +260,11 @@ func TestV11ExtensionsAreChecked(t *testing.T) {
 	})
 }
 
-// A tenant is text that leads nowhere else here: the card announces none, and a request
-// that names one, in its body, its query or its path, is served alike.
-func TestV13V14Tenants(t *testing.T) {
+// The card announces no tenant. A request that names one, in its body, query or path, is
+// served like any other.
+//
+// Shows V13, V14.
+func TestTenantsAreRoutedAlike(t *testing.T) {
 	_, body := get(newWorld(t), "GET", card.Path)
 	if strings.Contains(body, `"tenant"`) {
 		t.Errorf("the card announces a tenant: %s", body)
@@ -303,7 +321,8 @@ func TestV13V14Tenants(t *testing.T) {
 	}
 }
 
-func TestV15UnknownFieldsAreIgnored(t *testing.T) {
+// Shows V15.
+func TestUnknownFieldsAreIgnored(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		m := message("m", `"parts":[{"text":"hi","x":{"y":[1]}}],"kind":"message","x":null`)

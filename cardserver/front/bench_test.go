@@ -80,8 +80,8 @@ func BenchmarkWays(b *testing.B) {
 	}
 }
 
-// BenchmarkAccept is an immediate send of a new message, durable when answered. With
-// one client it waits for the disk; with many, they share a commit.
+// BenchmarkAccept is an immediate send of a new message, durable when answered. With one
+// client it waits for the disk. With many, they share a commit.
 func BenchmarkAccept(b *testing.B) {
 	for _, clients := range []int{1, 32} {
 		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
@@ -122,7 +122,7 @@ func BenchmarkGet(b *testing.B) {
 	}
 }
 
-// BenchmarkList reads a page of 50, with the count of all, among many.
+// BenchmarkList reads a page of 50, with the total, among many tasks.
 func BenchmarkList(b *testing.B) {
 	for _, n := range []int{1000, 100_000} {
 		w := newWorld(b)

@@ -14,12 +14,12 @@ import (
 	"errand/cardserver/front"
 )
 
-// A binding sends an operation of 1.0 and reads its answer. The operation is named, and
-// its params are written, as JSON-RPC has them, so that one test runs over both.
+// A binding sends an operation of 1.0 and reads its answer. Operations and params have the
+// names of JSON-RPC, so that one test runs over both bindings.
 type binding struct {
 	name    string
-	whole   string                                       // what errors call all of a request
-	request func(operation, params string) *http.Request // nil: it cannot be said in this binding
+	whole   string                                       // the name of a whole request in errors
+	request func(operation, params string) *http.Request // nil: the binding cannot say it
 	reply   func(r *reply, body []byte) error
 	event   func(data []byte) (event json.RawMessage, code int, err error)
 }
@@ -37,7 +37,7 @@ func via(t *testing.T, test func(t *testing.T, b binding)) {
 }
 
 // world is a new world whose calls go over the binding.
-func (b binding) world(t testing.TB, edit ...func(*front.Config, *front.Surface)) *world {
+func (b binding) world(t testing.TB, edit ...func(*front.Config)) *world {
 	w := newWorld(t, edit...)
 	w.via = b
 	return w
@@ -78,7 +78,7 @@ func rpcEvent(data []byte) (json.RawMessage, int, error) {
 	return r.Result, r.code(), nil
 }
 
-// restRequest says in HTTP+JSON what the params say in JSON-RPC.
+// restRequest says in HTTP+JSON the same as the params in JSON-RPC.
 func restRequest(operation, params string) *http.Request {
 	switch operation {
 	case "SendMessage":
@@ -94,7 +94,7 @@ func restRequest(operation, params string) *http.Request {
 
 	segment := func(name string) string {
 		var s string
-		_ = json.Unmarshal(p[name], &s) // what is no string leaves a path that leads elsewhere
+		_ = json.Unmarshal(p[name], &s) // a value that is not a string leaves a path that leads elsewhere
 		delete(p, name)
 		return url.PathEscape(s)
 	}
@@ -142,7 +142,7 @@ func restRequest(operation, params string) *http.Request {
 	return nil
 }
 
-// reasons are the codes that JSON-RPC has for what HTTP+JSON names.
+// reasons are the codes of JSON-RPC for the names in HTTP+JSON.
 var reasons = map[string]int{
 	"TASK_NOT_FOUND": -32001, "TASK_NOT_CANCELABLE": -32002, "PUSH_NOTIFICATION_NOT_SUPPORTED": -32003,
 	"UNSUPPORTED_OPERATION": -32004, "CONTENT_TYPE_NOT_SUPPORTED": -32005, "INVALID_AGENT_RESPONSE": -32006,
@@ -151,7 +151,7 @@ var reasons = map[string]int{
 	"INTERNAL_ERROR": -32603, "UNAVAILABLE": -32603, "RESOURCE_EXHAUSTED": -32603, "UNAUTHENTICATED": -31401, "UNAUTHORIZED": -31403,
 }
 
-// restReply makes of an answer what JSON-RPC would have answered.
+// restReply turns an answer into the one that JSON-RPC would give.
 func restReply(r *reply, body []byte) error {
 	var failed struct {
 		Error *struct {

@@ -9,30 +9,29 @@ import (
 	"errand/shared/auth"
 )
 
-// identify says who calls, for what lies behind: caller finds it.
-func (s Surface) identify(r *http.Request) (context.Context, error) {
-	p, err := s.Access.Identify(r)
+// identify names the caller to the handler, where caller finds it.
+func (o *operations) identify(r *http.Request) (context.Context, error) {
+	p, err := o.cfg.Access.Identify(r)
 	if err != nil {
 		return nil, refused(err)
 	}
 	return auth.With(r.Context(), p), nil
 }
 
-// caller is the owner of what the caller sends, and of the tasks that it may see. The
-// tenant of a request only routes it, and may be no other than the caller's own.
+// caller is the owner of the caller's messages, and of the tasks that it may see. The
+// tenant of a request only routes it, and must be the caller's own.
 func caller(ctx context.Context, tenant string) (owner string, err error) {
 	p, ok := auth.From(ctx)
 	if !ok {
 		return "", errUnasked
 	}
-	if p.Owner != auth.Anonymous { // who has no tenant and is told apart by nothing
+	if p.Owner != auth.Anonymous { // who has no tenant, and cannot be told from others
 		err = refused(p.InTenant(tenant))
 	}
 	return p.Owner, err
 }
 
-// errUnasked is a fault of ours: a request came here without having been asked who
-// sends it.
+// errUnasked is a fault of ours: the caller of a request was not identified.
 var errUnasked = errors.New("the request was not identified")
 
 // refused gives a refusal the form of the bindings.

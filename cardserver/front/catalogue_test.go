@@ -15,14 +15,14 @@ import (
 	"errand/shared/lab/conformance"
 )
 
-// TestCatalogue is the catalogue of bad input, by its row numbers, through the whole
-// front door and over both bindings. What needs no task to be decided is sampled: package wire's own test has
-// all of it. A row answers with a code and, for params, the field; code 0 is a row
-// that must succeed.
+// TestCatalogue is the catalogue of bad input, by its row numbers, through the whole front
+// door and over both bindings. The test of package wire has all rows. This one samples
+// those that need no task. A row answers with a code and, for params, the field; code 0 is
+// a success.
 func TestCatalogue(t *testing.T) { via(t, catalogue) }
 
 func catalogue(t *testing.T, b binding) {
-	w := b.world(t, func(c *front.Config, _ *front.Surface) { c.Wait = time.Millisecond })
+	w := b.world(t, func(c *front.Config) { c.Wait = time.Millisecond })
 	sub := w.insert(anonymous, "sub", a2a.TaskStateSubmitted).ID()
 	busy := w.insert(anonymous, "busy", a2a.TaskStateWorking).ID()
 	done := w.insert(anonymous, "done", a2a.TaskStateCompleted).ID()
@@ -203,7 +203,7 @@ func catalogue(t *testing.T, b binding) {
 		r := newRequest(http.MethodPost, "/", row.body)
 		if b.name == rest.name {
 			if r = restOf(row.body); r == nil {
-				continue // about the envelope, or what a query cannot say
+				continue // about the envelope, or impossible in a query
 			}
 		}
 
@@ -211,7 +211,7 @@ func catalogue(t *testing.T, b binding) {
 	}
 }
 
-// restOf says over HTTP+JSON what a JSON-RPC request says; nil: nothing can.
+// restOf says over HTTP+JSON the same as a JSON-RPC request; nil: HTTP+JSON cannot.
 func restOf(body string) *http.Request {
 	operation, params, ok := strings.Cut(strings.TrimPrefix(body, `{"jsonrpc":"2.0","id":7,"method":"`), `","params":`)
 	if !ok || !strings.HasPrefix(body, `{"jsonrpc"`) || !strings.HasSuffix(params, "}") {
@@ -225,8 +225,8 @@ func restOf(body string) *http.Request {
 	return r
 }
 
-// checkRow sends one row of the catalogue: answered as wanted, cheaply, without a 5xx,
-// and the store as it was when it is refused.
+// checkRow sends one row of the catalogue. The answer must be the wanted one, cheap and no
+// 5xx, and a refused request must leave the store as it was.
 func (w *world) checkRow(t *testing.T, r *http.Request, code int, field, secret string) {
 	t.Helper()
 	before := w.versions(t)

@@ -1,9 +1,9 @@
-// Package front is the front door: the A2A operations over the task records, and
-// the HTTP surface that carries them.
+// Package front is the front door: the A2A operations over the task records, and the HTTP
+// handler that carries them.
 //
-// It accepts, reads and cancels; it never runs a task and sees neither model nor
-// bus. What a message becomes is shared/desk's, what may change in a record is
-// shared/task's, what is valid JSON-RPC is wire's.
+// It accepts, reads and cancels. It never runs a task, and sees neither model nor bus.
+// Package shared/desk turns messages into records, shared/task decides how a record may
+// change, and wire checks requests.
 package front
 
 import (
@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -19,47 +20,44 @@ import (
 
 	"errand/cardserver/front/wire"
 	"errand/shared/agent"
+	"errand/shared/auth"
 	"errand/shared/desk"
 	"errand/shared/keys"
 	"errand/shared/task"
 )
 
-// Config is what the operations need. Zero times have defaults.
+// Config is what the front door needs.
 type Config struct {
-	Desk      *desk.Desk
-	Store     task.Store // the desk's, to read and watch
-	Agent     *agent.Agent
-	CheckURL  func(raw string) error // may a webhook be sent there; the error is for the client
-	Keys      *keys.Keyring          // seals the secrets of webhooks
-	IDTokens  bool                   // webhooks can be sent with an ID token of a service account
-	Wait      time.Duration          // longest blocking send; 0: 55 s
-	StreamAge time.Duration          // longest stream; 0: 50 min
-	Log       *slog.Logger
+	Desk   *desk.Desk
+	Store  task.Store // the desk's, to read and watch
+	Agent  *agent.Agent
+	Access *auth.Access  // who may call
+	Keys   *keys.Keyring // seals the secrets of webhooks; its public keys are shown to everyone
+	Card   http.Handler  // the agent card
+	Push   http.Handler  // the API about webhooks, below /push/, so that no tenant has that name
+	Log    *slog.Logger
+
+	CheckURL func(raw string) error // whether a webhook may be sent there; the error is for the client
+	IDTokens bool                   // webhooks can be sent with an ID token of a service account
+
+	Model    string // the name that people know the model by
+	URL      string // where clients reach the agent; empty: where they sent the request
+	Loopback bool   // the listener is on loopback: requests to other hosts are refused
+
+	Wait      time.Duration // longest blocking send; 0: 55 s, under the 60 s that many clients and proxies wait
+	StreamAge time.Duration // longest stream; 0: 50 min, under Cloud Run's hour
 }
 
-// Operations are the eleven operations of A2A 1.0.
-type Operations struct {
+// operations are the eleven operations of A2A 1.0.
+type operations struct {
 	cfg   Config
 	modes modes
 }
 
-var _ a2asrv.RequestHandler = (*Operations)(nil)
+var _ a2asrv.RequestHandler = (*operations)(nil)
 
-// New makes the operations. Blocking sends are answered within 55 s, under the
-// 60 s that many clients and proxies wait; streams end before Cloud Run's hour.
-func New(cfg Config) *Operations {
-	if cfg.Wait == 0 {
-		cfg.Wait = 55 * time.Second
-	}
-	if cfg.StreamAge == 0 {
-		cfg.StreamAge = 50 * time.Minute
-	}
-	return &Operations{cfg: cfg, modes: modesOf(cfg.Agent)}
-}
-
-// load reads a record the caller may see. Whoever may not is told that it does
-// not exist (E7).
-func (o *Operations) load(ctx context.Context, tenant string, id a2a.TaskID) (task.Record, error) {
+// load reads a record that the caller may see. For any other caller it does not exist (E7).
+func (o *operations) load(ctx context.Context, tenant string, id a2a.TaskID) (task.Record, error) {
 	owner, err := caller(ctx, tenant)
 	if err != nil {
 		return task.Record{}, err
@@ -75,7 +73,7 @@ func (o *Operations) load(ctx context.Context, tenant string, id a2a.TaskID) (ta
 }
 
 // GetTask implements the operation.
-func (o *Operations) GetTask(ctx context.Context, req *a2a.GetTaskRequest) (*a2a.Task, error) {
+func (o *operations) GetTask(ctx context.Context, req *a2a.GetTaskRequest) (*a2a.Task, error) {
 	r, err := o.load(ctx, req.Tenant, req.ID)
 	if err != nil {
 		return nil, err
@@ -83,9 +81,9 @@ func (o *Operations) GetTask(ctx context.Context, req *a2a.GetTaskRequest) (*a2a
 	return recent(r.View(), req.HistoryLength), nil
 }
 
-// SendMessage implements the operation: it accepts the message and, unless asked
-// to return at once, waits until the task has ended or waits for its client.
-func (o *Operations) SendMessage(ctx context.Context, req *a2a.SendMessageRequest) (a2a.SendMessageResult, error) {
+// SendMessage implements the operation: it accepts the message and, unless asked to return
+// at once, waits until the task has ended or waits for its client.
+func (o *operations) SendMessage(ctx context.Context, req *a2a.SendMessageRequest) (a2a.SendMessageResult, error) {
 	r, err := o.accept(ctx, req)
 	if err != nil {
 		return nil, err
@@ -100,7 +98,7 @@ func (o *Operations) SendMessage(ctx context.Context, req *a2a.SendMessageReques
 	return recent(r.View(), cfg.HistoryLength), nil
 }
 
-func (o *Operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (task.Record, error) {
+func (o *operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (task.Record, error) {
 	owner, err := caller(ctx, req.Tenant)
 	if err != nil {
 		return task.Record{}, err
@@ -126,9 +124,9 @@ func (o *Operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 	return r, nil
 }
 
-// wait follows the task until it has ended or waits for its client, at most for
-// the blocking wait; then the task is answered as it is (B1).
-func (o *Operations) wait(ctx context.Context, r task.Record) task.Record {
+// wait follows the task until it has ended or waits for its client, but no longer than a
+// blocking send may wait. Then the answer is the task as it is (decision 1).
+func (o *operations) wait(ctx context.Context, r task.Record) task.Record {
 	ctx, cancel := context.WithTimeout(ctx, o.cfg.Wait)
 	defer cancel()
 	answered := func() bool { return r.Terminal() || r.Interrupted() }
@@ -143,9 +141,9 @@ func (o *Operations) wait(ctx context.Context, r task.Record) task.Record {
 	return r
 }
 
-// SendStreamingMessage implements the operation. The stream ends when the task has
-// ended or needs input; it stays open while the task waits for authorization (B7).
-func (o *Operations) SendStreamingMessage(ctx context.Context, req *a2a.SendMessageRequest) iter.Seq2[a2a.Event, error] {
+// SendStreamingMessage implements the operation. The stream ends when the task has ended or
+// needs input. It stays open while the task waits for authorization (decision 7).
+func (o *operations) SendStreamingMessage(ctx context.Context, req *a2a.SendMessageRequest) iter.Seq2[a2a.Event, error] {
 	return func(yield func(a2a.Event, error) bool) {
 		r, err := o.accept(ctx, req)
 		if err != nil {
@@ -163,7 +161,7 @@ func (o *Operations) SendStreamingMessage(ctx context.Context, req *a2a.SendMess
 }
 
 // SubscribeToTask implements the operation. The stream ends with the task.
-func (o *Operations) SubscribeToTask(ctx context.Context, req *a2a.SubscribeToTaskRequest) iter.Seq2[a2a.Event, error] {
+func (o *operations) SubscribeToTask(ctx context.Context, req *a2a.SubscribeToTaskRequest) iter.Seq2[a2a.Event, error] {
 	return func(yield func(a2a.Event, error) bool) {
 		r, err := o.load(ctx, req.Tenant, req.ID)
 		if err != nil {
@@ -178,10 +176,9 @@ func (o *Operations) SubscribeToTask(ctx context.Context, req *a2a.SubscribeToTa
 	}
 }
 
-// stream yields the task as r has it and then every event after that (R15). A
-// reader that falls behind what the record keeps is cut off: it subscribes again
-// and begins with a snapshot.
-func (o *Operations) stream(ctx context.Context, r task.Record, history *int, last func(a2a.TaskState) bool, yield func(a2a.Event, error) bool) {
+// stream yields the task as r has it and then every later event (R15). A reader that falls
+// behind the record's log is cut off: it subscribes again and begins with a snapshot.
+func (o *operations) stream(ctx context.Context, r task.Record, history *int, last func(a2a.TaskState) bool, yield func(a2a.Event, error) bool) {
 	request := ctx
 	ctx, cancel := context.WithTimeout(request, o.cfg.StreamAge)
 	defer cancel()
@@ -210,15 +207,15 @@ func (o *Operations) stream(ctx context.Context, r task.Record, history *int, la
 	}
 
 	switch {
-	case request.Err() != nil: // a client that is still there must not take it for the end
+	case request.Err() != nil: // a client that is still there must not take this for the end of the task
 		yield(nil, wire.Unavailable(time.Second, errStopped))
 	case ctx.Err() == nil:
 		yield(nil, wire.Unavailable(time.Second, errBroken))
 	}
 }
 
-// CancelTask implements the operation (R8): it is decided here, in one write.
-func (o *Operations) CancelTask(ctx context.Context, req *a2a.CancelTaskRequest) (*a2a.Task, error) {
+// CancelTask implements the operation (R8). One write decides it.
+func (o *operations) CancelTask(ctx context.Context, req *a2a.CancelTaskRequest) (*a2a.Task, error) {
 	r, err := o.load(ctx, req.Tenant, req.ID)
 	if err != nil {
 		return nil, err
@@ -237,23 +234,22 @@ func (o *Operations) CancelTask(ctx context.Context, req *a2a.CancelTaskRequest)
 	return r.View(), nil
 }
 
-// GetExtendedAgentCard implements the operation: the card declares none.
-func (o *Operations) GetExtendedAgentCard(ctx context.Context, req *a2a.GetExtendedAgentCardRequest) (*a2a.AgentCard, error) {
+// GetExtendedAgentCard implements the operation. The card declares no extended card.
+func (o *operations) GetExtendedAgentCard(ctx context.Context, req *a2a.GetExtendedAgentCardRequest) (*a2a.AgentCard, error) {
 	if _, err := caller(ctx, req.Tenant); err != nil {
 		return nil, err
 	}
 	return nil, a2a.NewError(a2a.ErrUnsupportedOperation, "this agent has no extended card")
 }
 
-// Why a stream was ended before its task.
+// Reasons to end a stream before its task.
 var (
 	errBehind  = errors.New("the stream fell behind")
 	errBroken  = errors.New("the task cannot be watched")
 	errStopped = errors.New("the server is stopping, or the client has gone")
 )
 
-// failure gives errors of the layers below the words for a client. It is the one
-// place that does.
+// failure is the one place that turns errors of the layers below into words for a client.
 func failure(err error) error {
 	switch {
 	case errors.Is(err, task.ErrNotFound):
@@ -278,7 +274,7 @@ func failure(err error) error {
 	return wire.Unavailable(time.Second, err)
 }
 
-// recent is t with at most n messages of history, the newest ones; nil is all.
+// recent is t with at most n messages of history, the newest ones; nil means all.
 func recent(t *a2a.Task, n *int) *a2a.Task {
 	if n == nil || len(t.History) <= *n {
 		return t

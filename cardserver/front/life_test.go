@@ -18,9 +18,11 @@ import (
 
 const send = "SendMessage"
 
-// M2, M3: a send is answered when the task has ended or waits for its client, with
-// everything it has by then.
-func TestM2M3BlockingSendWaits(t *testing.T) {
+// A blocking send is answered when the task has ended or waits for its client, with all that
+// the task has by then.
+//
+// Shows M2, M3.
+func TestBlockingSendWaits(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		for _, state := range []a2a.TaskState{
 			a2a.TaskStateCompleted, a2a.TaskStateFailed, a2a.TaskStateRejected, a2a.TaskStateCanceled,
@@ -52,19 +54,22 @@ func TestM2M3BlockingSendWaits(t *testing.T) {
 	})
 }
 
-// M2, B1: a blocking send is answered with the task as it is when the wait is over.
-func TestM2Decision1BlockingSendIsCapped(t *testing.T) {
+// A blocking send is answered with the task as it is when the longest wait is over.
+//
+// Shows M2, decision 1.
+func TestBlockingSendIsCapped(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
-		w := b.world(t, func(c *front.Config, _ *front.Surface) { c.Wait = time.Millisecond })
+		w := b.world(t, func(c *front.Config) { c.Wait = time.Millisecond })
 		if got := w.call(t, send, `{"message":`+message("m", "")+`}`).task(); got.Status.State != "TASK_STATE_SUBMITTED" {
 			t.Errorf("state is %s, want SUBMITTED", got.Status.State)
 		}
 	})
 }
 
-// M4, M12, M14: an immediate send is answered with the new task, whatever becomes
-// of it.
-func TestM4M12M14ImmediateSendReturns(t *testing.T) {
+// An immediate send is answered with the new task, before any work on it.
+//
+// Shows M4, M12, M14.
+func TestImmediateSendReturns(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		one, two := w.call(t, send, sending(message("m1", ""))).task(), w.call(t, send, sending(message("m2", ""))).task()
@@ -90,8 +95,10 @@ func (w *world) talk(t testing.TB) string {
 	return id
 }
 
-// M11: at most historyLength messages, the newest, from every operation that has it.
-func TestM11HistoryLength(t *testing.T) {
+// Every operation with a historyLength answers with at most so many messages, the newest.
+//
+// Shows M11.
+func TestHistoryLengthBoundsTheHistory(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		id := w.talk(t)
@@ -131,9 +138,11 @@ func TestM11HistoryLength(t *testing.T) {
 	})
 }
 
-// M15, M16, M17: a context that the client names is kept or refused, never replaced;
-// that of a task is inferred, and may be repeated.
-func TestM15M16M17Contexts(t *testing.T) {
+// A context that the client names is kept or refused, never replaced. The context of a task
+// is inferred, and may be repeated.
+//
+// Shows M15, M16, M17.
+func TestContextsAreKeptOrRefused(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		one := w.call(t, send, sending(message("m1", `"contextId":"my context"`))).task()
@@ -164,9 +173,10 @@ func TestM15M16M17Contexts(t *testing.T) {
 	})
 }
 
-// M19, M13, M27: a question is answered in the same task, a task that has ended
-// takes no more.
-func TestM13M19ContinueATask(t *testing.T) {
+// A question is answered in the same task. A task that has ended takes no more messages.
+//
+// Shows M13, M19.
+func TestAnswersContinueATask(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		id := w.call(t, send, sending(message("m", ""))).task().ID
@@ -189,8 +199,10 @@ func TestM13M19ContinueATask(t *testing.T) {
 	})
 }
 
-// M20: messages to a task at work wait at the end of its history, not without end.
-func TestM20Decision11MessagesToATaskAtWork(t *testing.T) {
+// Messages to a running task wait at the end of its history, and their number is bounded.
+//
+// Shows M20, decision 11.
+func TestMessagesToARunningTaskWait(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		id := w.insert(anonymous, "m", a2a.TaskStateWorking).ID()
@@ -207,8 +219,10 @@ func TestM20Decision11MessagesToATaskAtWork(t *testing.T) {
 	})
 }
 
-// C1, C4, C5: a cancel ends the task at once, and nothing changes it after that.
-func TestC1C4C5CancelEndsTheTask(t *testing.T) {
+// A cancel ends the task at once, and nothing changes the task after that.
+//
+// Shows C1, C4, C5.
+func TestCancelEndsTheTask(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		asked := make(chan string, 9)
@@ -222,7 +236,7 @@ func TestC1C4C5CancelEndsTheTask(t *testing.T) {
 			t.Errorf("C4: metadata is %v", meta)
 		}
 
-		if id := <-asked; id != running.ID() { // whoever gets it publishes the news
+		if id := <-asked; id != running.ID() { // the job publishes the note
 			t.Errorf("a job for %s was added", id)
 		}
 
@@ -238,8 +252,11 @@ func TestC1C4C5CancelEndsTheTask(t *testing.T) {
 	})
 }
 
-// C2, C3: of many cancels one wins; the others are told how the task ended.
-func TestC2C3Decision10CancelManyTimes(t *testing.T) {
+// One of many cancels ends the task. The others are answered with the state in which it
+// ended.
+//
+// Shows C2, C3, decision 10.
+func TestOneOfManyCancelsWins(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		id := w.insert(anonymous, "m", a2a.TaskStateWorking).ID()

@@ -29,8 +29,10 @@ func (w *world) list(t testing.TB, fields string) page {
 	return into[page](w.call(t, "ListTasks", "{"+fields+"}"))
 }
 
-// G1, G2: a task as it is now, and not found when it was purged.
-func TestG1G2Decision30GetTask(t *testing.T) {
+// GetTask answers the task as it is now, and not found once it was purged.
+//
+// Shows G1, G2, decision 30.
+func TestGetTaskAnswersTheTaskAsItIs(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		r := w.say(w.insert(anonymous, "m", a2a.TaskStateWorking), chunk("a", "half", false))
@@ -52,8 +54,10 @@ func TestG1G2Decision30GetTask(t *testing.T) {
 	})
 }
 
-// G3, G4, G5, G6, G9: pages of the caller's own tasks, newest status first.
-func TestG3G4G5G6G9Decision14Pages(t *testing.T) {
+// Pages hold the caller's own tasks, the newest status first.
+//
+// Shows G3, G4, G5, G6, G9, decision 14.
+func TestPagesOfOwnTasks(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		empty := map[string]any{"tasks": []any{}, "nextPageToken": "", "pageSize": 50.0, "totalSize": 0.0}
@@ -89,8 +93,11 @@ func TestG3G4G5G6G9Decision14Pages(t *testing.T) {
 	})
 }
 
-// G7: artifacts only when asked for, and then not as an empty key either.
-func TestG7Artifacts(t *testing.T) {
+// Artifacts are listed only on request. Without it a task has no such key, not even an empty
+// one.
+//
+// Shows G7.
+func TestArtifactsAreListedOnRequest(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		w.insert(anonymous, "m", a2a.TaskStateCompleted)
@@ -103,8 +110,10 @@ func TestG7Artifacts(t *testing.T) {
 	})
 }
 
-// G10, B14: filters hold together, and a page belongs to its filters.
-func TestG10Decision14Filters(t *testing.T) {
+// All filters of a list hold together, and a page token belongs to its filters.
+//
+// Shows G10, decision 14.
+func TestFiltersHoldTogether(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		inContext := func(id, contextID string) string {
@@ -159,8 +168,8 @@ func TestG10Decision14Filters(t *testing.T) {
 	})
 }
 
-// The tasks of a list are counted at its first page. Later ones say the same, and a token
-// of before it held the total is still taken.
+// The tasks of a list are counted at its first page. Later pages repeat the total, and a
+// token from before tokens held it is still good.
 func TestTotalIsCountedOnce(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
@@ -185,10 +194,11 @@ func TestTotalIsCountedOnce(t *testing.T) {
 	})
 }
 
-// A count that would take too long is refused by the name of the filter that makes it long.
+// A count that would take too long is refused, and the error names the filter that makes it
+// long.
 func TestListThatCannotBeCounted(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
-		w := b.world(t, func(c *front.Config, _ *front.Surface) { c.Store = uncountable{c.Store} })
+		w := b.world(t, func(c *front.Config) { c.Store = uncountable{c.Store} })
 		w.refused(t, "ListTasks", `{"statusTimestampAfter":"2026-01-01T00:00:00Z"}`, -32602, "statusTimestampAfter")
 	})
 }
@@ -200,15 +210,14 @@ func (uncountable) List(context.Context, task.Query) (task.Page, error) {
 	return task.Page{}, task.ErrCount
 }
 
-// FuzzPageToken sends any token: it is refused, unless it is one that this very list
-// would give.
+// FuzzPageToken sends any token. It is refused unless this very list could give it.
 func FuzzPageToken(f *testing.F) {
 	w := newWorld(f)
 	for i := range 3 {
 		w.insert(anonymous, fmt.Sprint(i), a2a.TaskStateSubmitted)
 	}
 
-	// The letters are part of the form that tokens have; so is their order.
+	// The letters and their order are part of the form of tokens.
 	type token struct {
 		A int64  `json:"a"`
 		I string `json:"i"`
@@ -280,8 +289,10 @@ func FuzzPageToken(f *testing.F) {
 	})
 }
 
-// P6: configs come in pages too.
-func TestP6ConfigPages(t *testing.T) {
+// Configs come in pages too.
+//
+// Shows P6.
+func TestConfigsComeInPages(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()

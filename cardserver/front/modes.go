@@ -10,7 +10,7 @@ import (
 	"errand/shared/agent"
 )
 
-// modes are the media types the agent reads and writes, over all its skills.
+// modes are the media types that the agent and its skills read and write.
 type modes struct{ in, out []string }
 
 func modesOf(a *agent.Agent) modes {
@@ -22,8 +22,8 @@ func modesOf(a *agent.Agent) modes {
 	return m
 }
 
-// check refuses what the agent cannot read (M9) and whoever cannot read what it
-// writes (M10).
+// check refuses a message that the agent cannot read (M9), and a client that cannot read
+// the agent's answers (M10).
 func (m modes) check(req *a2a.SendMessageRequest) error {
 	for i, p := range req.Message.Parts {
 		kind := mediaType(p)
@@ -46,7 +46,7 @@ func (m modes) check(req *a2a.SendMessageRequest) error {
 		"configuration.acceptedOutputModes: this agent writes "+strings.Join(m.out, ", "))
 }
 
-// mediaType is the declared type of a part, or what its kind implies.
+// mediaType is the declared type of a part, or the usual type of its kind.
 func mediaType(p *a2a.Part) string {
 	if p.MediaType != "" {
 		return p.MediaType

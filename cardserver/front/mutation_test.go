@@ -22,7 +22,7 @@ import (
 	"errand/shared/task"
 )
 
-// counted counts what is written to a store.
+// counted counts the writes to a store.
 type counted struct {
 	task.Store
 	writes *atomic.Int64
@@ -71,12 +71,12 @@ func seeds(id string) []seed {
 	}
 }
 
-// TestMutations sends ten thousand valid requests with something wrong in them: none is
-// a 5xx, a panic or an answer after a second, and a refused one has changed nothing.
+// TestMutations sends ten thousand valid requests with a fault in them: none of the answers
+// is a 5xx, a panic or later than a second, and a refused request has changed nothing.
 func TestMutations(t *testing.T) {
 	const tries = 10_000
 	var writes atomic.Int64
-	w := newWorld(t, func(c *front.Config, _ *front.Surface) {
+	w := newWorld(t, func(c *front.Config) {
 		c.Store, c.Wait, c.StreamAge = counted{c.Store, &writes}, time.Millisecond, time.Millisecond
 	})
 
@@ -116,7 +116,7 @@ func TestMutations(t *testing.T) {
 		}
 	}
 
-	// Both kinds are there in number, or nothing was tested.
+	// Both kinds must be many, or the test shows nothing.
 	if refused < tries/3 || refused > tries*19/20 || writes.Load() < 100 {
 		t.Errorf("%d of %d were refused, %d writes", refused, tries, writes.Load())
 	}
@@ -197,7 +197,7 @@ func twist(random *rand.Rand, v any, depth int) any {
 				keys = append(keys, k)
 			}
 
-			slices.Sort(keys) // or no run is like another
+			slices.Sort(keys) // or every run would differ
 			if len(keys) > 0 {
 				k := keys[random.IntN(len(keys))]
 				switch random.IntN(8) {

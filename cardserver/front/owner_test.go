@@ -9,9 +9,11 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 )
 
-// B26, E7: to whoever may not see a task every operation answers as if it were not
-// there, to the last byte.
-func TestE7AU5AU6Decision26ForeignIsAbsent(t *testing.T) {
+// For a caller who may not see a task, every operation answers to the last byte as if the
+// task did not exist.
+//
+// Shows E7, AU5, AU6, decision 26.
+func TestForeignTaskIsAbsent(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		absent := w.insert(anonymous, "template", a2a.TaskStateSubmitted).ID()

@@ -20,9 +20,9 @@ import (
 
 const maxHookID = 64
 
-// CreateTaskPushConfig implements the operation. A configuration with the id of
-// another one replaces it. On a task that has ended it delivers the task as it is.
-func (o *Operations) CreateTaskPushConfig(ctx context.Context, req *a2a.PushConfig) (*a2a.PushConfig, error) {
+// CreateTaskPushConfig implements the operation. A configuration with the id of another one
+// replaces it. On a task that has ended it delivers the task as it is.
+func (o *operations) CreateTaskPushConfig(ctx context.Context, req *a2a.PushConfig) (*a2a.PushConfig, error) {
 	r, err := o.load(ctx, req.Tenant, req.TaskID)
 	if err != nil {
 		return nil, err
@@ -40,9 +40,9 @@ func (o *Operations) CreateTaskPushConfig(ctx context.Context, req *a2a.PushConf
 	return pushConfig(r, h), nil
 }
 
-// GetTaskPushConfig implements the operation. A missing configuration is a missing
-// task (P5). Without an id, which only 0.3 allows, it is the first one.
-func (o *Operations) GetTaskPushConfig(ctx context.Context, req *a2a.GetTaskPushConfigRequest) (*a2a.PushConfig, error) {
+// GetTaskPushConfig implements the operation. A missing configuration is answered like a
+// missing task (P5). Without an id, which only 0.3 allows, the first one is meant.
+func (o *operations) GetTaskPushConfig(ctx context.Context, req *a2a.GetTaskPushConfigRequest) (*a2a.PushConfig, error) {
 	r, err := o.load(ctx, req.Tenant, req.TaskID)
 	if err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func (o *Operations) GetTaskPushConfig(ctx context.Context, req *a2a.GetTaskPush
 }
 
 // ListTaskPushConfigs implements the operation.
-func (o *Operations) ListTaskPushConfigs(ctx context.Context, req *a2a.ListTaskPushConfigRequest) (*a2a.ListTaskPushConfigResponse, error) {
+func (o *operations) ListTaskPushConfigs(ctx context.Context, req *a2a.ListTaskPushConfigRequest) (*a2a.ListTaskPushConfigResponse, error) {
 	r, err := o.load(ctx, req.Tenant, req.TaskID)
 	if err != nil {
 		return nil, err
@@ -80,9 +80,8 @@ func (o *Operations) ListTaskPushConfigs(ctx context.Context, req *a2a.ListTaskP
 	return out, nil
 }
 
-// DeleteTaskPushConfig implements the operation. Deleting what is not there is
-// done already.
-func (o *Operations) DeleteTaskPushConfig(ctx context.Context, req *a2a.DeleteTaskPushConfigRequest) error {
+// DeleteTaskPushConfig implements the operation. Deleting an absent configuration succeeds.
+func (o *operations) DeleteTaskPushConfig(ctx context.Context, req *a2a.DeleteTaskPushConfigRequest) error {
 	r, err := o.load(ctx, req.Tenant, req.TaskID)
 	if err != nil {
 		return err
@@ -96,10 +95,10 @@ func (o *Operations) DeleteTaskPushConfig(ctx context.Context, req *a2a.DeleteTa
 	return nil
 }
 
-// hook checks a configuration and makes a webhook of it, whose secrets are sealed and which
-// remembers the version of the protocol that it was made in (P22). prefix is where the
-// configuration stands in the request.
-func (o *Operations) hook(ctx context.Context, owner string, c *a2a.PushConfig, prefix string) (task.Hook, error) {
+// hook checks a configuration and makes a webhook of it, with sealed secrets and the
+// version of the protocol that the request has (P22). prefix is the place of the
+// configuration in the request.
+func (o *operations) hook(ctx context.Context, owner string, c *a2a.PushConfig, prefix string) (task.Hook, error) {
 	if err := o.cfg.CheckURL(c.URL); err != nil {
 		return task.Hook{}, wire.Invalid(prefix+"url", err.Error())
 	}
@@ -136,7 +135,7 @@ func (o *Operations) hook(ctx context.Context, owner string, c *a2a.PushConfig, 
 	}
 
 	ring, err := o.cfg.Keys.Ring(ctx)
-	if err != nil { // stored as they are they would be no secrets
+	if err != nil { // secrets are never stored unsealed
 		return task.Hook{}, wire.Unavailable(time.Second, err)
 	}
 
@@ -144,7 +143,7 @@ func (o *Operations) hook(ctx context.Context, owner string, c *a2a.PushConfig, 
 	return h, nil
 }
 
-// version is that of the protocol the request is of.
+// version is the version of the protocol that the request has.
 func version(ctx context.Context) string {
 	if cc, ok := a2asrv.CallContextFrom(ctx); ok {
 		if v, ok := cc.ServiceParams().Get(a2a.SvcParamVersion); ok {
@@ -154,14 +153,13 @@ func version(ctx context.Context) string {
 	return dialect.Version1
 }
 
-// hookID names a webhook after its URL, so that a repeated request does not make
-// another one.
+// hookID names a webhook after its URL, so that a repeated request makes no second one.
 func hookID(url string) string {
 	sum := sha256.Sum256([]byte(url))
 	return base64.RawURLEncoding.EncodeToString(sum[:12])
 }
 
-// pushConfig is what clients see of a webhook: everything but its secrets.
+// pushConfig is a webhook as clients see it: without its secrets.
 func pushConfig(r task.Record, h task.Hook) *a2a.PushConfig {
 	c := &a2a.PushConfig{TaskID: r.Task.ID, ID: h.ID, URL: h.URL}
 	if h.Scheme != "" {

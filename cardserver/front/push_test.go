@@ -76,8 +76,10 @@ func (w *world) unsealed(t testing.TB, h task.Hook) webhook.Secrets {
 	return webhook.Secrets{Token: q.Header.Get("A2A-Notification-Token"), Credentials: credentials}
 }
 
-// P2, P5: a config gets an id and keeps its settings; secrets never come back.
-func TestP2P5ConfigsAreKept(t *testing.T) {
+// A config gets an id and keeps its settings. Its secrets never come back.
+//
+// Shows P2, P5.
+func TestConfigsAreKept(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
@@ -120,8 +122,11 @@ func TestP2P5ConfigsAreKept(t *testing.T) {
 	})
 }
 
-// P5: a missing config is a missing task. P7: deleting is for good, and twice is once.
-func TestP5P7DeleteIsForGood(t *testing.T) {
+// A missing config is answered like a missing task. A deletion is final, and repeating it
+// changes nothing.
+//
+// Shows P5, P7.
+func TestDeletedConfigIsGone(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
@@ -143,9 +148,11 @@ func TestP5P7DeleteIsForGood(t *testing.T) {
 	})
 }
 
-// M29, B22: an inline config is one of the task; on a task that has ended it has the
-// task to tell, as a repeated message shows.
-func TestM29Decision22InlineConfig(t *testing.T) {
+// An inline config becomes one of the task's. If the task has ended, as a repeated message
+// shows, its webhook gets the task.
+//
+// Shows M29, decision 22.
+func TestInlineConfigIsKept(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		inline := configured(message("m", ""), `"returnImmediately":true,"taskPushNotificationConfig":{"url":"`+hookURL+`"}`)
@@ -166,7 +173,7 @@ func TestM29Decision22InlineConfig(t *testing.T) {
 	})
 }
 
-// The hooks of a task are bounded together, and the error says that it is they.
+// The hooks of a task are bounded together, and the error names them as the reason.
 func TestHooksAreBoundedTogether(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)

@@ -24,8 +24,10 @@ const (
 	subscribe = "SubscribeToTask"
 )
 
-// S3, S8: the task first, then every event in order, and the end with its end.
-func TestS3S8StreamOfATask(t *testing.T) {
+// A stream has the task first, then every event in order, and ends with the task.
+//
+// Shows S3, S8.
+func TestStreamOfATask(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		s := w.open(streaming, `{"message":`+message("m", "")+`}`, nil)
@@ -57,13 +59,15 @@ func (w *world) onlyTask(t testing.TB) string {
 	return ""
 }
 
-// B7, S12: the stream of a message ends when the task needs input and stays while it
-// waits for authorization; a subscription ends with the task only.
-func TestS7S11S12Decision7WhenStreamsEnd(t *testing.T) {
+// The stream of a message ends when the task needs input, and stays open while the task waits
+// for authorization. A subscription ends with the task only.
+//
+// Shows S7, S11, S12, decision 7.
+func TestWhenStreamsEnd(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		for _, row := range []struct {
 			state a2a.TaskState
-			sent  []string // what the stream of the message says
+			sent  []string // the words in the stream of the message
 		}{
 			{a2a.TaskStateInputRequired, []string{"task SUBMITTED", "WORKING", "INPUT_REQUIRED"}},
 			{a2a.TaskStateAuthRequired, []string{"task SUBMITTED", "WORKING", "AUTH_REQUIRED", "CANCELED"}},
@@ -99,8 +103,11 @@ func TestS7S11S12Decision7WhenStreamsEnd(t *testing.T) {
 	})
 }
 
-// S5: nothing is lost between what the snapshot has and what follows.
-func TestS5SubscribeBeginsWithASnapshot(t *testing.T) {
+// A subscription begins with a snapshot, and no event between the snapshot and the stream is
+// lost.
+//
+// Shows S5.
+func TestSubscribeBeginsWithASnapshot(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		r := w.say(w.insert(anonymous, "m", a2a.TaskStateWorking), chunk("a", "one ", false))
@@ -116,9 +123,11 @@ func TestS5SubscribeBeginsWithASnapshot(t *testing.T) {
 	})
 }
 
-// S9, S10: whoever leaves, or does not read, changes nothing for the others and the
-// task; who reads late reads the same.
-func TestS9S10StreamsDoNotAffectEachOther(t *testing.T) {
+// A client that leaves, or does not read, changes nothing for the task and its other clients.
+// A late one reads the same.
+//
+// Shows S9, S10.
+func TestStreamsDoNotAffectEachOther(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		r := w.insert(anonymous, "m", a2a.TaskStateWorking)
@@ -130,7 +139,7 @@ func TestS9S10StreamsDoNotAffectEachOther(t *testing.T) {
 		}
 
 		gone.cancel()
-		// The last word is for a client that is still there while the server stops.
+		// The last event is for a client that is still there while the server stops.
 		if got := gone.ended(t); !slices.Equal(got, []string{"task WORKING", "error -32603"}) {
 			t.Errorf("the stream that was closed said %v", got)
 		}
@@ -150,8 +159,10 @@ func TestS9S10StreamsDoNotAffectEachOther(t *testing.T) {
 	})
 }
 
-// R15: a stream that is behind what the record keeps is ended, never skipped.
-func TestDecision25StreamThatFellBehindIsEnded(t *testing.T) {
+// A stream that is behind the record's log is ended and skips nothing (R15).
+//
+// Shows decision 25.
+func TestStreamThatFellBehindIsEnded(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		r := w.insert(anonymous, "m", a2a.TaskStateWorking)
@@ -183,10 +194,12 @@ func TestDecision25StreamThatFellBehindIsEnded(t *testing.T) {
 	})
 }
 
-// B8: a stream ends at its greatest age, without an error.
-func TestDecision8StreamsEndAtTheirAge(t *testing.T) {
+// A stream ends at its greatest age, without an error.
+//
+// Shows decision 8.
+func TestStreamsEndAtTheirAge(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
-		w := b.world(t, func(c *front.Config, _ *front.Surface) { c.StreamAge = time.Millisecond })
+		w := b.world(t, func(c *front.Config) { c.StreamAge = time.Millisecond })
 		id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
 		if diff := cmp.Diff([]string{"task SUBMITTED"}, w.open(subscribe, byID(id), nil).ended(t)); diff != "" {
 			t.Error(diff)
@@ -194,11 +207,11 @@ func TestDecision8StreamsEndAtTheirAge(t *testing.T) {
 	})
 }
 
-// A watch that breaks off is begun again, and nothing said meanwhile is lost.
+// A watch that breaks off is begun again, and no event is lost in between.
 func TestBrokenWatchIsBegunAgain(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		var cuts atomic.Int32
-		w := b.world(t, func(c *front.Config, _ *front.Surface) {
+		w := b.world(t, func(c *front.Config) {
 			c.Store = brittle{c.Store, &cuts}
 		})
 		r := w.claim(w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID())
@@ -212,11 +225,11 @@ func TestBrokenWatchIsBegunAgain(t *testing.T) {
 	})
 }
 
-// A stream that ends before its task says so: its client would take the silence for
-// the end.
+// A stream that ends before its task says so, or its client would take the silence for the
+// end.
 func TestWatchOfWhatIsGoneIsAnError(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
-		w := b.world(t, func(c *front.Config, _ *front.Surface) {
+		w := b.world(t, func(c *front.Config) {
 			c.Store = purged{c.Store}
 		})
 		s := w.open(subscribe, byID(w.insert(anonymous, "m", a2a.TaskStateWorking).ID()), nil)
@@ -267,8 +280,10 @@ func (purged) Watch(context.Context, string) iter.Seq2[task.Record, error] {
 	return func(yield func(task.Record, error) bool) { yield(task.Record{}, task.ErrNotFound) }
 }
 
-// R15: a thousand streams of a task say the same and leave nothing behind.
-func TestS9Decision6ThousandSubscribers(t *testing.T) {
+// A thousand streams of one task have the same events and leave nothing behind (R15).
+//
+// Shows S9, decision 6.
+func TestThousandSubscribersSeeTheSame(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		r := w.insert(anonymous, "m", a2a.TaskStateWorking)
@@ -287,7 +302,7 @@ func TestS9Decision6ThousandSubscribers(t *testing.T) {
 
 		all()
 		r = w.say(r, chunk("a", "one", false))
-		all() // now every one of them follows
+		all() // now all of them follow
 		for i := range 10 {
 			r = w.say(r, chunk("a", fmt.Sprint(i), true))
 		}

@@ -33,8 +33,8 @@ import (
 	"errand/shared/task"
 )
 
-// A world is the front door on a real store and a real queue. Nobody runs turns
-// unless worker is set; tests play the worker through the transitions.
+// A world is the front door on a real store and a real queue. Jobs run only if worker is
+// set. The tests play the worker through the transitions.
 type world struct {
 	t      testing.TB
 	store  *sqlstore.DB
@@ -46,7 +46,7 @@ type world struct {
 }
 
 const (
-	anonymous = "anonymous" // who owns what unidentified callers send
+	anonymous = "anonymous" // the owner of the messages of unidentified callers
 	host      = "127.0.0.1:8080"
 )
 
@@ -57,10 +57,10 @@ func newKeys(t testing.TB) *keys.Keyring {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return keys.NewKeyring(func(context.Context) (secret.Value, error) { return secret.NewValue([]byte(text)) })
+	return keys.New(keys.Config{Read: func(context.Context) (secret.Value, error) { return secret.NewValue([]byte(text)) }})
 }
 
-func newWorld(t testing.TB, edit ...func(*front.Config, *front.Surface)) *world {
+func newWorld(t testing.TB, edit ...func(*front.Config)) *world {
 	t.Helper()
 	w := &world{t: t, via: jsonrpc, keys: newKeys(t)}
 	w.clock.Store(time.Now().UnixMilli())
@@ -84,7 +84,7 @@ func newWorld(t testing.TB, edit ...func(*front.Config, *front.Surface)) *world 
 		t.Fatal(err)
 	}
 
-	cards, err := card.NewHandler(definition, card.Security{}, "", time.Now())
+	cards, err := card.New(card.Config{Agent: definition, Modified: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,23 +94,25 @@ func newWorld(t testing.TB, edit ...func(*front.Config, *front.Surface)) *world 
 		t.Fatal(err)
 	}
 
-	cfg := front.Config{Store: store, Agent: definition, CheckURL: out.CheckURL, Keys: w.keys, Log: quiet}
 	access, err := auth.Load("", auth.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	s := front.Surface{Card: cards, Agent: definition, Access: access, Model: "stand-in", Loopback: true, Log: quiet}
+	cfg := front.Config{
+		Store: store, Agent: definition, Access: access, Card: cards, CheckURL: out.CheckURL, Keys: w.keys,
+		Model: "stand-in", Loopback: true, Log: quiet,
+	}
+
 	for _, f := range edit {
-		f(&cfg, &s)
+		f(&cfg)
 	}
 
 	if cfg.Desk == nil {
 		cfg.Desk = desk.New(desk.Config{Store: cfg.Store, Queue: jobs, Rules: task.Defaults(), Now: w.now, Log: cfg.Log})
 	}
 
-	s.Operations = front.New(cfg)
-	w.Handler = s.Handler()
+	w.Handler = front.New(cfg)
 	return w
 }
 
@@ -161,7 +163,7 @@ func (w *world) say(r task.Record, events ...a2a.Event) task.Record {
 	})
 }
 
-// end ends the turn that r runs in a state, with a message that says so.
+// end ends the turn that r runs in a state, with a message that names the state.
 func (w *world) end(r task.Record, state a2a.TaskState, events ...a2a.Event) task.Record {
 	w.t.Helper()
 	turn := task.Turn{Epoch: r.Epoch, Seq: r.Seq}
@@ -257,7 +259,7 @@ func (r reply) detail(kind string) map[string]any {
 	return nil
 }
 
-// A seen is what the tests look at in a task, on the wire.
+// A seen is the part of a task on the wire that the tests look at.
 type seen struct {
 	ID        string  `json:"id"`
 	ContextID string  `json:"contextId"`
@@ -325,8 +327,8 @@ func request(method, params string) string {
 	return `{"jsonrpc":"2.0","id":7,"method":"` + method + `","params":` + params + `}`
 }
 
-// message is a message with these fields beside a role and one part, which they
-// replace when they name them.
+// message is a message with these fields. A role and one part are added, unless the fields
+// name them.
 func message(id, fields string) string {
 	m := `{"messageId":"` + id + `"`
 	for _, d := range []string{`"role":"ROLE_USER"`, `"parts":[{"text":"hi"}]`} {
@@ -416,7 +418,7 @@ func (s *stream) over(t testing.TB) {
 	}
 }
 
-// ended waits until the response has ended, and tells in a word each what came.
+// ended waits until the response has ended, and returns a word for each event.
 func (s *stream) ended(t testing.TB) []string {
 	t.Helper()
 	s.over(t)
@@ -477,7 +479,7 @@ func (s *stream) events(t testing.TB) []string {
 
 func short(state string) string { return strings.TrimPrefix(state, "TASK_STATE_") }
 
-// versions is everything in the store, by task.
+// versions is the content of the store, by task.
 func (w *world) versions(t testing.TB) map[string]int64 {
 	t.Helper()
 	all := map[string]int64{}

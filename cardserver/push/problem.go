@@ -2,20 +2,21 @@ package push
 
 import (
 	"encoding/json"
-	"math"
 	"net/http"
-	"strconv"
 	"time"
+
+	"errand/shared/serve"
 )
 
-// A problem is an error as RFC 9457 wants it.
+// A problem is an error in the form of RFC 9457.
 type problem struct {
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 	Detail string `json:"detail"`
-	Field  string `json:"field,omitempty"` // what is wrong
+	Field  string `json:"field,omitempty"` // the parameter or field at fault
 
-	after time.Duration
+	after     time.Duration // Retry-After
+	challenge string        // WWW-Authenticate
 }
 
 // Error implements error.
@@ -26,16 +27,15 @@ func invalid(field, what string) error {
 	return &problem{Status: http.StatusBadRequest, Detail: field + " " + what, Field: field}
 }
 
-func write(w http.ResponseWriter, p *problem) {
+// write answers with the problem.
+func (p *problem) write(w http.ResponseWriter) {
 	p.Title = http.StatusText(p.Status)
 	text, err := json.Marshal(p)
 	if err != nil { // strings and numbers always encode
 		panic(err)
 	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if p.after > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(p.after.Seconds()))))
-	}
-	w.WriteHeader(p.Status)
-	_, _ = w.Write(append(text, '\n')) // if it fails the client is gone
+	serve.Answer{
+		Status: p.Status, Type: "application/problem+json", Body: append(text, '\n'),
+		RetryAfter: p.after, Challenge: p.challenge, Timeout: writeFor,
+	}.Write(w)
 }

@@ -1,11 +1,10 @@
-// Package push shows callers what became of their webhooks and has them sent again: what
-// was delivered and what was not, dead letters, re-drives, pings, and the secrets by which
-// receivers check signatures. It is HTTP+JSON of our own beside A2A, which ends at the
-// registration of a webhook.
+// Package push shows callers the deliveries of their webhooks and repeats them: dead
+// letters, re-drives, pings, and the secrets by which receivers check signatures. It is our
+// own HTTP+JSON beside A2A, which ends at the registration of a webhook.
 //
-// It delivers nothing: a re-drive or a ping goes into the record. Whose
-// webhooks a caller sees is decided as for tasks: a task of somebody else does not exist.
-// An operator, so named in the access file, sees everybody's.
+// It delivers nothing: it writes re-drives and pings into the record. Callers see the
+// webhooks of their own tasks only, and a foreign task does not exist. An operator, who is
+// named in the access file, sees all webhooks.
 package push
 
 import (
@@ -24,89 +23,99 @@ import (
 	"errand/shared/webhook"
 )
 
-// Root is the path below which the API is served.
-const Root = "/push/"
-
 // Config is what the API needs. All fields are required.
 type Config struct {
-	Desk   *desk.Desk
-	Store  Store // the desk's, to read
-	Keys   *keys.Keyring
-	Access *auth.Access              // who may call
-	Check  func(rawURL string) error // may a webhook be sent there; the error is for the client
-	Log    *slog.Logger
+	Desk     *desk.Desk
+	Store    Store // the desk's, to read
+	Keys     *keys.Keyring
+	Access   *auth.Access              // who may call
+	CheckURL func(rawURL string) error // whether a webhook may be sent there; the error is for the client
+	Log      *slog.Logger
 }
 
-// A Store is what the API reads.
+// A Store is the part of the store that the API reads.
 type Store interface {
 	task.Store
 	task.Letters
+}
+
+// An API is the handler of all operations. Safe for concurrent use.
+type API struct {
+	cfg Config
+	mux *http.ServeMux
 }
 
 //go:embed openapi.yaml
 var description []byte
 
 // routes are all operations, by method and path. The description names the same.
-func (c Config) routes() map[string]func(*call) error {
+func (a *API) routes() map[string]func(*call) error {
 	return map[string]func(*call) error{
-		"GET /push/dead-letters":                       c.deadLetters,
-		"GET /push/tasks/{task}/hooks":                 c.hooks,
-		"GET /push/tasks/{task}/hooks/{hook}":          c.hook,
-		"POST /push/tasks/{task}/hooks/{hook}/redrive": c.redrive,
-		"POST /push/tasks/{task}/hooks/{hook}/ping":    c.ping,
-		"POST /push/redrive":                           c.redriveAll,
-		"GET /push/keys":                               c.keys,
+		"GET /push/dead-letters":                       a.deadLetters,
+		"GET /push/tasks/{task}/hooks":                 a.hooks,
+		"GET /push/tasks/{task}/hooks/{hook}":          a.hook,
+		"POST /push/tasks/{task}/hooks/{hook}/redrive": a.redrive,
+		"POST /push/tasks/{task}/hooks/{hook}/ping":    a.ping,
+		"POST /push/redrive":                           a.redriveAll,
+		"GET /push/keys":                               a.keys,
 	}
 }
 
-// Handler serves the API.
-func (c Config) Handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /push/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
+// New makes the API. Its paths begin with /push/.
+func New(cfg Config) *API {
+	a := &API{cfg: cfg, mux: http.NewServeMux()}
+	a.mux.HandleFunc("GET /push/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/yaml")
 		_, _ = w.Write(description) // if it fails the client is gone
 	})
+
 	methods := map[string]string{}
-	for route, serve := range c.routes() {
+	for route, serve := range a.routes() {
 		method, path, _ := strings.Cut(route, " ")
 		methods[path] = method
-		mux.HandleFunc(route, c.serve(serve))
+		a.mux.HandleFunc(route, a.serve(serve))
 	}
+
 	for path, method := range methods {
-		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+		a.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Allow", method)
-			write(w, &problem{Status: http.StatusMethodNotAllowed, Detail: "this is asked with " + method})
+			(&problem{Status: http.StatusMethodNotAllowed, Detail: "this is asked with " + method}).write(w)
 		})
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		write(w, &problem{Status: http.StatusNotFound, Detail: "there is nothing here; /push/openapi.yaml says what there is"})
+
+	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		(&problem{Status: http.StatusNotFound, Detail: "there is nothing here; /push/openapi.yaml says what there is"}).write(w)
 	})
-	return mux
+
+	return a
 }
 
-// A call is one request of a caller who was identified.
+// ServeHTTP implements http.Handler.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
+
+// A call is one request of an identified caller.
 type call struct {
 	w http.ResponseWriter
 	*http.Request
 	caller auth.Principal
 }
 
-func (c Config) serve(op func(*call) error) http.HandlerFunc {
+func (a *API) serve(op func(*call) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
-		p, err := c.Access.Identify(r)
+		p, err := a.cfg.Access.Identify(r)
 		if err == nil {
 			err = op(&call{w, r, p})
 		}
 		if err != nil {
-			c.fail(w, r, err)
+			a.fail(w, r, err)
 		}
 	}
 }
 
 // load reads a task that the caller may see.
-func (c Config) load(q *call) (task.Record, error) {
-	r, err := c.Store.Load(q.Context(), q.PathValue("task"))
+func (a *API) load(q *call) (task.Record, error) {
+	r, err := a.cfg.Store.Load(q.Context(), q.PathValue("task"))
 	if err == nil && !q.caller.Operator && !r.Visible(q.caller.Owner) {
 		err = task.ErrNotFound
 	}
@@ -114,8 +123,8 @@ func (c Config) load(q *call) (task.Record, error) {
 }
 
 // loadHook reads a webhook of a task that the caller may see.
-func (c Config) loadHook(q *call) (task.Record, task.Hook, error) {
-	r, err := c.load(q)
+func (a *API) loadHook(q *call) (task.Record, task.Hook, error) {
+	r, err := a.load(q)
 	if err != nil {
 		return r, task.Hook{}, err
 	}
@@ -126,8 +135,8 @@ func (c Config) loadHook(q *call) (task.Record, task.Hook, error) {
 	return r, h, err
 }
 
-// owner is whose webhooks a request means: the caller's own, or, for an operator, those
-// of whom it names, or of everybody ("*").
+// owner is the owner whose webhooks a request means: the caller or, for an operator, the
+// named owner, or all owners ("*").
 func (q *call) owner(named string) (owner string, all bool, err error) {
 	switch {
 	case named == "" || named == q.caller.Owner:
@@ -144,8 +153,8 @@ func (q *call) owner(named string) (owner string, all bool, err error) {
 
 const everybody = "*"
 
-func (c Config) hooks(q *call) error {
-	r, err := c.load(q)
+func (a *API) hooks(q *call) error {
+	r, err := a.load(q)
 	if err != nil {
 		return err
 	}
@@ -159,8 +168,8 @@ func (c Config) hooks(q *call) error {
 	return q.answer(http.StatusOK, out)
 }
 
-func (c Config) hook(q *call) error {
-	r, h, err := c.loadHook(q)
+func (a *API) hook(q *call) error {
+	r, h, err := a.loadHook(q)
 	if err != nil {
 		return err
 	}
@@ -170,48 +179,44 @@ func (c Config) hook(q *call) error {
 	return q.answer(http.StatusOK, q.view(r, h))
 }
 
-// keys shows what the caller's webhooks to a URL are signed with.
-func (c Config) keys(q *call) error {
+// keys shows the keys that sign the caller's webhooks to a URL.
+func (a *API) keys(q *call) error {
 	if err := q.only("url"); err != nil {
 		return err
 	}
 	url := q.URL.Query().Get("url")
-	if err := c.Check(url); err != nil {
+	if err := a.cfg.CheckURL(url); err != nil {
 		return invalid("url", err.Error())
 	}
-	ring, err := c.Keys.Ring(q.Context())
+	ring, err := a.cfg.Keys.Ring(q.Context())
 	if err != nil {
 		return err
 	}
-	now := c.Desk.Now()
+	now := a.cfg.Desk.Now()
 	return q.answer(http.StatusOK, keysView{
 		Secrets: ring.Secrets(now, q.caller.Owner, url), PublicKeys: ring.Public(now), KeySet: keys.Path,
 	})
 }
 
 // fail answers an error. Only faults of ours are logged.
-func (c Config) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if p, ok := errors.AsType[*problem](err); ok {
-		write(w, p)
-		return
+func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
+	p, ok := errors.AsType[*problem](err)
+	no, refused := errors.AsType[*auth.Refusal](err)
+	switch {
+	case ok:
+	case refused:
+		p = &problem{Status: no.Status, Detail: no.Message, after: no.After, challenge: no.Challenge()}
+	case errors.Is(err, task.ErrNotFound):
+		p = &problem{Status: http.StatusNotFound, Detail: "there is no such task, or it has no such webhook"}
+	default:
+		a.cfg.Log.ErrorContext(r.Context(), "answering about webhooks", "err", err)
+		p = &problem{Status: http.StatusServiceUnavailable, Detail: "this cannot be answered now; try again", after: time.Second}
 	}
-	if no, ok := errors.AsType[*auth.Refusal](err); ok {
-		if challenge := no.Challenge(); challenge != "" {
-			w.Header().Set("WWW-Authenticate", challenge)
-		}
-		write(w, &problem{Status: no.Status, Detail: no.Message, after: no.After})
-		return
-	}
-	if errors.Is(err, task.ErrNotFound) {
-		write(w, &problem{Status: http.StatusNotFound, Detail: "there is no such task, or it has no such webhook"})
-		return
-	}
-	c.Log.ErrorContext(r.Context(), "answering about webhooks", "err", err)
-	write(w, &problem{Status: http.StatusServiceUnavailable, Detail: "this cannot be answered now; try again", after: time.Second})
+	p.write(w)
 }
 
-// failed is what callers are told of a failure without a status. What exactly failed
-// would tell them what there is inside of a network that they cannot see.
+// failed is the only detail that callers get of a failure without a status. More would show
+// them the inside of a network that they cannot see.
 const failed = "DELIVERY_FAILED"
 
 // classOf is the failure of an attempt as the caller may know it.

@@ -53,7 +53,7 @@ type redriven struct {
 	More  bool
 }
 
-// The description names the operations that are served, and no other.
+// The description names all operations that are served, and no other.
 func TestDescriptionNamesWhatIsServed(t *testing.T) {
 	doc, err := openapi3.NewLoader().LoadFromData(push.Description())
 	if err != nil {
@@ -75,8 +75,8 @@ func TestDescriptionNamesWhatIsServed(t *testing.T) {
 	}
 }
 
-// A caller sees what was delivered and what was not, and nothing that is secret or tells
-// what there is inside of a network.
+// A caller sees the delivered and the pending notes, no secret, and nothing of the inside
+// of a network.
 func TestOwnerSeesWhatBecameOfAWebhook(t *testing.T) {
 	w := newWorld(t)
 	w.dead(alice, "t1")
@@ -101,7 +101,7 @@ func TestOwnerSeesWhatBecameOfAWebhook(t *testing.T) {
 	}
 }
 
-// A task of somebody else does not exist, to the letter, and is changed by nothing.
+// A foreign task does not exist, to the letter, and no request changes it.
 func TestOthersSeeNothing(t *testing.T) {
 	w := newWorld(t)
 	before := w.dead(alice, "t1")
@@ -159,8 +159,8 @@ func TestRedriveFromANoteOrATimeOn(t *testing.T) {
 	}
 }
 
-// An operator finds the dead letters of everybody, page by page, and brings those of one
-// owner back; that owner could too.
+// An operator finds all dead letters, page by page, and brings back those of one owner, as
+// that owner could.
 func TestDeadLettersAndTheirRedrive(t *testing.T) {
 	w := newWorld(t)
 	for i := range 7 {
@@ -209,7 +209,7 @@ func TestDeadLettersAndTheirRedrive(t *testing.T) {
 	}
 }
 
-// More dead letters than fit on a page are all brought back by one request.
+// One request brings back more dead letters than fit on a page.
 func TestRedriveOfManyPages(t *testing.T) {
 	w := newWorld(t)
 	for i := range 120 {
@@ -220,14 +220,14 @@ func TestRedriveOfManyPages(t *testing.T) {
 	}
 }
 
-// One that another version has written does not keep the others dead.
+// A record of a newer version does not keep the others dead.
 func TestRedrivePassesOverWhatCannotBeWritten(t *testing.T) {
 	w := newWorld(t)
 	for _, id := range []string{"t1", "t2", "t3"} {
 		w.dead(alice, id)
 	}
 	w.config.Desk = w.desk(newer{w.store, "t2"})
-	w.Handler = w.config.Handler()
+	w.Handler = push.New(w.config)
 	if got := want[redriven](w, 200, alice, "POST", "/push/redrive", ""); got != (redriven{Hooks: 2}) {
 		t.Errorf("re-driven %+v, want those of the two others", got)
 	}
@@ -353,7 +353,7 @@ func TestBadInputNamesTheField(t *testing.T) {
 	}
 }
 
-// A body that never comes is waited for as long as one of A2A.
+// A body that never comes is waited for as long as a body of A2A.
 func TestBodyThatDoesNotArrive(t *testing.T) {
 	w := newWorld(t)
 	w.dead(alice, "t1")
@@ -369,7 +369,7 @@ func TestBodyThatDoesNotArrive(t *testing.T) {
 	}
 }
 
-// Nor is a client that takes no answer: one can be megabytes.
+// A client that does not read its answer is cut off too: the answer can have megabytes.
 func TestAnswerThatIsNotTaken(t *testing.T) {
 	w := newWorld(t)
 	w.dead(alice, "t1")
@@ -383,7 +383,7 @@ func TestAnswerThatIsNotTaken(t *testing.T) {
 	}
 }
 
-// late is a client that sends nothing of its body.
+// late is a client that never sends its body.
 type late struct {
 	*httptest.ResponseRecorder
 	until time.Time
@@ -400,7 +400,7 @@ func (l *late) Read([]byte) (int, error) {
 	return 0, os.ErrDeadlineExceeded
 }
 
-// An outage is said to be one.
+// An outage is answered as an outage.
 func TestOutageIsNoFaultOfTheCaller(t *testing.T) {
 	w := newWorld(t)
 	w.dead(alice, "t1")
@@ -412,8 +412,8 @@ func TestOutageIsNoFaultOfTheCaller(t *testing.T) {
 	}
 }
 
-// Of many who re-drive a webhook at once, those whose wish was done are told so, and no
-// others: each one that was done is a generation.
+// Of many clients that re-drive a webhook at once, those whose request took effect are told
+// so, and no others. Each effective request is a generation.
 func TestRedriveThatCameTooLateIsSaid(t *testing.T) {
 	w := newWorld(t)
 	before := w.dead(alice, "t1").Hooks[0].Gen

@@ -3,7 +3,6 @@ package push
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
@@ -12,25 +11,26 @@ import (
 	"strconv"
 	"time"
 
+	"errand/cardserver/page"
 	"errand/shared/task"
 )
 
-// Limits of what one request does: it is answered well before clients and proxies lose
-// their patience, and says when there is more.
+// Limits of one request. It is answered well before clients and proxies lose their
+// patience, and says if there is more.
 const (
 	maxBody    = 16 << 10
 	pageSize   = 50
 	maxPage    = 100
 	redriveFor = 20 * time.Second
 	readFor    = 30 * time.Second // for a body, and
-	writeFor   = 30 * time.Second // for an answer, as of A2A
+	writeFor   = 30 * time.Second // for an answer, as in A2A
 
 	listedNotes = 3 // of each webhook in a list of many, which could be 256 of a thousand
 )
 
-// deadLetters lists webhooks that were given up, those of the task that changed last
+// deadLetters lists webhooks that were given up. Those of the task that changed last come
 // first.
-func (c Config) deadLetters(q *call) error {
+func (a *API) deadLetters(q *call) error {
 	if err := q.only("owner", "pageSize", "pageToken"); err != nil {
 		return err
 	}
@@ -50,18 +50,20 @@ func (c Config) deadLetters(q *call) error {
 	}
 
 	if text := param("pageToken"); text != "" {
-		if query.After, err = parsePage(text); err != nil {
+		from, err := page.Parse(text, "")
+		if err != nil {
 			return invalid("pageToken", "is not the nextPageToken of this list; begin again without it")
 		}
+		query.After = from.Ref()
 	}
 
-	page, err := c.Store.Dead(q.Context(), query)
+	dead, err := a.cfg.Store.Dead(q.Context(), query)
 	if err != nil {
 		return err
 	}
 
 	out := lettersView{Hooks: []hookView{}}
-	for _, r := range page.Records {
+	for _, r := range dead.Records {
 		for _, h := range r.Hooks {
 			if h.State == task.HookDead {
 				v := q.view(r, h)
@@ -70,44 +72,16 @@ func (c Config) deadLetters(q *call) error {
 			}
 		}
 
-		if page.More {
-			out.Next = pageAfter(r)
+		if dead.More {
+			out.Next = page.After(r).String()
 		}
 	}
 
 	return q.answer(http.StatusOK, out)
 }
 
-// A page token is the place in the list. It opens nothing that its bearer may not see.
-type place struct {
-	At int64  `json:"a"` // Unix milliseconds
-	ID string `json:"i"`
-}
-
-func pageAfter(r task.Record) string {
-	text, err := json.Marshal(place{r.Stamp().UnixMilli(), r.ID()})
-	if err != nil { // numbers and strings always encode
-		panic(err)
-	}
-	return base64.RawURLEncoding.EncodeToString(text)
-}
-
-func parsePage(s string) (task.Ref, error) {
-	var p place
-	text, err := base64.RawURLEncoding.DecodeString(s)
-	if err == nil {
-		err = json.Unmarshal(text, &p)
-	}
-	at := time.UnixMilli(p.At).UTC()
-	if err == nil && (p.ID == "" || at.Year() < 1 || at.Year() > 9999) { // which is all that Firestore keeps
-		err = errors.New("no place of a task")
-	}
-	return task.Ref{At: at, ID: p.ID}, err
-}
-
-// redrive sends a webhook its notes again: from a note or a time on, or what it has not
-// taken.
-func (c Config) redrive(q *call) error {
+// redrive sends a webhook its notes again: from a note or a time on, or the pending ones.
+func (a *API) redrive(q *call) error {
 	var in struct {
 		FromNote *int       `json:"fromNote"`
 		Since    *time.Time `json:"since"`
@@ -116,7 +90,7 @@ func (c Config) redrive(q *call) error {
 		return err
 	}
 
-	r, h, err := c.loadHook(q)
+	r, h, err := a.loadHook(q)
 	if err != nil {
 		return err
 	}
@@ -137,7 +111,7 @@ func (c Config) redrive(q *call) error {
 	}
 
 	var ours task.Hook
-	r, err = c.Desk.Change(q.Context(), r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
+	r, err = a.cfg.Desk.Change(q.Context(), r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
 		next, changed, err := r.Redrive(now, h.ID, h.Gen, from)
 		if changed {
 			ours, _ = next.Hook(h.ID)
@@ -148,17 +122,17 @@ func (c Config) redrive(q *call) error {
 		return err
 	}
 
-	// If the answer of the write was lost, the next look has found it done.
+	// If the answer of the write was lost, the next look finds the change done.
 	now, ok := r.Hook(h.ID)
 	if !ok || now.Gen != ours.Gen || !now.Since.Equal(ours.Since) || now.Cursor != ours.Cursor {
 		return &problem{Status: http.StatusConflict, Detail: "the webhook was replaced, deleted or re-driven by somebody else at this moment; look at it and ask again"}
 	}
 
-	c.Log.InfoContext(q.Context(), "a webhook is re-driven", "task", r.ID(), "hook", h.ID, "from", from, "by", q.caller.Owner)
+	a.cfg.Log.InfoContext(q.Context(), "a webhook is re-driven", "task", r.ID(), "hook", h.ID, "from", from, "by", q.caller.Owner)
 	return q.answer(http.StatusOK, q.view(r, now))
 }
 
-// firstSince is the number of the first note of that time or later; 0: there is none.
+// firstSince is the number of the first note at that time or later; 0: there is none.
 func firstSince(notes []task.Note, since time.Time) int {
 	for i, n := range notes {
 		if !n.At.Before(since) {
@@ -175,8 +149,8 @@ func lastNote(notes []task.Note) string {
 	return notes[len(notes)-1].At.UTC().Format(time.RFC3339Nano)
 }
 
-// redriveAll sends all dead webhooks of an owner what they have not taken.
-func (c Config) redriveAll(q *call) error {
+// redriveAll sends all dead webhooks of an owner their pending notes.
+func (a *API) redriveAll(q *call) error {
 	var in struct {
 		Owner string `json:"owner"`
 	}
@@ -192,13 +166,13 @@ func (c Config) redriveAll(q *call) error {
 
 	var out redrivenView
 	for end := time.Now().Add(redriveFor); ; {
-		page, err := c.Store.Dead(q.Context(), query)
+		dead, err := a.cfg.Store.Dead(q.Context(), query)
 		if err != nil {
 			return err
 		}
 
-		for _, r := range page.Records {
-			n, err := c.redriveTask(q.Context(), r.ID())
+		for _, r := range dead.Records {
+			n, err := a.redriveTask(q.Context(), r.ID())
 			if err != nil {
 				return err
 			}
@@ -206,16 +180,16 @@ func (c Config) redriveAll(q *call) error {
 			query.After = task.Ref{At: r.Stamp(), ID: r.ID()}
 		}
 
-		if out.More = page.More; !out.More || time.Now().After(end) {
-			c.Log.InfoContext(q.Context(), "dead webhooks are re-driven", "hooks", out.Hooks, "more", out.More, "by", q.caller.Owner)
+		if out.More = dead.More; !out.More || time.Now().After(end) {
+			a.cfg.Log.InfoContext(q.Context(), "dead webhooks are re-driven", "hooks", out.Hooks, "more", out.More, "by", q.caller.Owner)
 			return q.answer(http.StatusOK, out)
 		}
 	}
 }
 
-// redriveTask brings a task's dead hooks back to life and says how many.
-func (c Config) redriveTask(ctx context.Context, id string) (hooks int, err error) {
-	_, err = c.Desk.ChangeByID(ctx, id, func(r task.Record, now task.Moment) (next task.Record, changed bool, err error) {
+// redriveTask revives a task's dead hooks and returns their number.
+func (a *API) redriveTask(ctx context.Context, id string) (hooks int, err error) {
+	_, err = a.cfg.Desk.ChangeByID(ctx, id, func(r task.Record, now task.Moment) (next task.Record, changed bool, err error) {
 		next, hooks = r, 0
 		for _, h := range r.Hooks {
 			if h.State != task.HookDead {
@@ -238,25 +212,25 @@ func (c Config) redriveTask(ctx context.Context, id string) (hooks int, err erro
 	case errors.Is(err, task.ErrNotFound): // purged meanwhile
 		return 0, nil
 	case errors.Is(err, task.ErrNewer), errors.Is(err, task.ErrUnreadable), errors.Is(err, task.ErrTooLarge):
-		// It will not be written later either, and the others must not wait for it.
-		c.Log.ErrorContext(ctx, "a task's webhooks cannot be re-driven", "task", id, "err", err)
+		// No later write will succeed either, and the others must not wait for it.
+		a.cfg.Log.ErrorContext(ctx, "a task's webhooks cannot be re-driven", "task", id, "err", err)
 		return 0, nil
 	}
 
 	return hooks, err
 }
 
-// ping has a webhook sent one message, dead or alive. What came of it is among its
+// ping sends one message to a webhook, dead or alive. Its result is among the webhook's
 // attempts afterwards.
-func (c Config) ping(q *call) error {
+func (a *API) ping(q *call) error {
 	if err := q.read(&struct{}{}); err != nil {
 		return err
 	}
-	r, h, err := c.loadHook(q)
+	r, h, err := a.loadHook(q)
 	if err != nil {
 		return err
 	}
-	r, err = c.Desk.Change(q.Context(), r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
+	r, err = a.cfg.Desk.Change(q.Context(), r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
 		return r.AskPing(now, h.ID)
 	})
 	if err != nil {
@@ -268,7 +242,7 @@ func (c Config) ping(q *call) error {
 	return task.ErrNotFound // deleted meanwhile
 }
 
-// read reads the request's body, a JSON object, strictly. None at all is an empty one.
+// read reads the request's body, a JSON object, strictly. No body is an empty object.
 func (q *call) read(v any) error {
 	if err := q.only(); err != nil {
 		return err

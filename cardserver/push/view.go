@@ -2,11 +2,11 @@ package push
 
 import (
 	"encoding/json"
-	"net/http"
 	"net/url"
 	"slices"
 	"time"
 
+	"errand/shared/serve"
 	"errand/shared/task"
 )
 
@@ -18,12 +18,12 @@ type hookView struct {
 	URL         string     `json:"url"`
 	State       string     `json:"state"`       // "active" or "dead"
 	Gone        bool       `json:"gone"`        // dead because the receiver answered 410
-	Notes       int        `json:"notes"`       // that there are to deliver so far
+	Notes       int        `json:"notes"`       // that exist so far
 	Delivered   int        `json:"delivered"`   // notes 1 to this one were answered 2xx
 	Pending     []noteView `json:"pending"`     // the others, oldest first
 	Failures    int        `json:"failures"`    // of the first of them
-	NextAttempt *time.Time `json:"nextAttempt"` // null: none is to come
-	PingPending bool       `json:"pingPending"` // a ping is asked for and not sent yet
+	NextAttempt *time.Time `json:"nextAttempt"` // null: none is planned
+	PingPending bool       `json:"pingPending"` // a ping was requested and is not sent yet
 	Attempts    []tryView  `json:"attempts"`    // the last ten, oldest first
 }
 
@@ -49,7 +49,7 @@ type hooksView struct {
 
 type lettersView struct {
 	Hooks []hookView `json:"hooks"`
-	Next  string     `json:"nextPageToken"` // empty: that was all
+	Next  string     `json:"nextPageToken"` // empty: the list ends here
 }
 
 type keysView struct {
@@ -89,15 +89,11 @@ func (q *call) answer(status int, v any) error {
 	if err != nil {
 		return err
 	}
-	// net/http takes this deadline away after the answer.
-	_ = http.NewResponseController(q.w).SetWriteDeadline(time.Now().Add(writeFor))
-	q.w.Header().Set("Content-Type", "application/json")
-	q.w.WriteHeader(status)
-	_, _ = q.w.Write(append(text, '\n')) // if it fails the client is gone
+	serve.Answer{Status: status, Type: "application/json", Body: append(text, '\n'), Timeout: writeFor}.Write(q.w)
 	return nil
 }
 
-// only refuses parameters that the operation does not have, and those that come twice.
+// only refuses unknown parameters of the operation, and repeated ones.
 func (q *call) only(names ...string) error {
 	all, err := url.ParseQuery(q.URL.RawQuery)
 	if err != nil {

@@ -91,21 +91,21 @@ func newWorld(t *testing.T) *world {
 	}
 
 	w.config = push.Config{
-		Store: w.store, Access: access, Check: out.CheckURL, Log: slog.New(slog.DiscardHandler),
+		Store: w.store, Access: access, CheckURL: out.CheckURL, Log: slog.New(slog.DiscardHandler),
 		Desk: w.desk(w.store),
-		Keys: keys.NewKeyring(func(context.Context) (secret.Value, error) { return secret.NewValue([]byte(text)) }),
+		Keys: keys.New(keys.Config{Read: func(context.Context) (secret.Value, error) { return secret.NewValue([]byte(text)) }}),
 	}
 
-	w.Handler = w.config.Handler()
+	w.Handler = push.New(w.config)
 	return w
 }
 
-// desk is one of the world's queue.
+// desk is a desk with the world's queue.
 func (w *world) desk(store task.Store) *desk.Desk {
 	return desk.New(desk.Config{Store: store, Queue: w, Rules: task.Defaults(), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 }
 
-// description is what the API says of itself, to hold answers against.
+// description is the API's own description, to compare answers with.
 func description(t *testing.T) routers.Router {
 	t.Helper()
 	doc, err := openapi3.NewLoader().LoadFromData(push.Description())
@@ -130,7 +130,7 @@ func (w *world) Add(_ context.Context, job queue.Job) error {
 	return nil
 }
 
-// asked are the tasks that jobs were added for since it was last called.
+// asked are the tasks of the jobs that were added since the last call.
 func (w *world) asked() (ids []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -144,7 +144,7 @@ func (w *world) asked() (ids []string) {
 	return ids
 }
 
-// ask makes a request as a caller, and sees that it is answered as the description says.
+// ask makes a request as a caller, and checks the answer against the description.
 func (w *world) ask(caller, method, path, body string) *httptest.ResponseRecorder {
 	w.t.Helper()
 	r := httptest.NewRequest(method, path, bytes.NewReader([]byte(body)))
@@ -159,7 +159,7 @@ func (w *world) ask(caller, method, path, body string) *httptest.ResponseRecorde
 	w.ServeHTTP(rec, r)
 	route, params, err := w.router.FindRoute(r)
 	if err != nil {
-		return rec // nothing is said of it
+		return rec // the description does not have it
 	}
 
 	in := &openapi3filter.RequestValidationInput{Request: r, PathParams: params, Route: route, Options: &openapi3filter.Options{
@@ -182,7 +182,7 @@ func (w *world) ask(caller, method, path, body string) *httptest.ResponseRecorde
 	return rec
 }
 
-// want makes a request that is to succeed and reads the answer.
+// want makes a request that must succeed and reads the answer.
 func want[T any](w *world, status int, caller, method, path, body string) (v T) {
 	w.t.Helper()
 	rec := w.ask(caller, method, path, body)
@@ -195,7 +195,7 @@ func want[T any](w *world, status int, caller, method, path, body string) (v T) 
 	return v
 }
 
-// ended stores a task of an owner that has ended with two notes, with a webhook.
+// ended stores an owner's task that has ended with two notes, with a webhook.
 func (w *world) ended(owner, id string) task.Record {
 	w.t.Helper()
 	m := task.Defaults().At(time.Now())

@@ -12,26 +12,27 @@ import (
 	"time"
 )
 
-// An agent is read over HTTP+JSON, one of the bindings of A2A 1.0; a client of an A2A
-// SDK does as well.
+// An agent reads tasks over HTTP+JSON, one of the bindings of A2A 1.0. A client of an A2A
+// SDK works too.
 type agent struct {
 	base   *url.URL
 	key    string
 	client *http.Client
 }
 
-// maxBody is more than the JSON of any task: the agent keeps less than 1 MiB of each.
+// maxBody is more than the JSON of any task, because the agent keeps less than 1 MiB of
+// each.
 const maxBody = 8 << 20
 
 func newAgent(base *url.URL, key string) *agent {
 	return &agent{base: base, key: key, client: &http.Client{
 		Timeout: callTimeout,
-		// The key is for this address and no other.
+		// The key is for this address only.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
 
-// A task is what this pipeline reads of one.
+// A task has the fields of an A2A task that this pipeline reads.
 type task struct {
 	ID     string
 	Status struct {
@@ -54,10 +55,10 @@ func (t task) text() string {
 	return b.String()
 }
 
-// errNoTask will be no other the next time.
-var errNoTask = errors.New("the agent knows no such task of ours; it is another principal's, or has been deleted since")
+// errNoTask is final: another try would give the same answer.
+var errNoTask = errors.New("the agent has no such task for this key; it belongs to another principal, or has been deleted")
 
-// task is GetTask, without the history.
+// task calls GetTask, without the history.
 func (a *agent) task(ctx context.Context, id string) (task, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, a.base.JoinPath("tasks", url.PathEscape(id)).String()+"?historyLength=0", nil)
 	if err != nil {
@@ -94,8 +95,8 @@ func (a *agent) task(ctx context.Context, id string) (task, error) {
 	return t, nil
 }
 
-// taskNotFound tells the agent's 404 from that of a wrong address, after which every
-// event would be passed over.
+// taskNotFound tells the agent's 404 from the 404 of a wrong address, after which every
+// event would be skipped.
 func taskNotFound(body []byte) bool {
 	var answer struct {
 		Error struct {

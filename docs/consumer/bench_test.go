@@ -28,10 +28,10 @@ import (
 	"errand/shared/lab/emulator"
 )
 
-// patience is how long a test waits for what must come.
+// patience is how long a test waits for an event that must come.
 const patience = 2 * time.Minute
 
-var folder string // of the program
+var folder string // folder of the built program
 
 func TestMain(m *testing.M) {
 	var err error
@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// program is the consumer as anybody builds it.
+// program builds the consumer as any user does.
 var program = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(folder, "consumer")
 	if out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput(); err != nil {
@@ -53,7 +53,7 @@ var program = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// A topic is one of a server of Pub/Sub, with the publisher that the worker has.
+// A topic is a topic of a Pub/Sub server, with the worker's publisher.
 type topic struct {
 	t             *testing.T
 	host, project string
@@ -87,7 +87,7 @@ func (p *topic) options() []option.ClientOption {
 	}
 }
 
-// subscriptions is a client that ends with the test.
+// subscriptions returns a client that is closed at the end of the test.
 func (p *topic) subscriptions() *pubsub.SubscriptionAdminClient {
 	p.t.Helper()
 	c, err := pubsub.NewSubscriptionAdminClient(p.t.Context(), p.options()...)
@@ -98,8 +98,8 @@ func (p *topic) subscriptions() *pubsub.SubscriptionAdminClient {
 	return c
 }
 
-// subscribe makes a subscription of a pipeline. It has no retry policy: with one, the
-// emulator does not bring a message again that was refused twice.
+// subscribe makes a subscription for a pipeline. It has no retry policy, because with one
+// the emulator does not deliver a message again that was refused twice.
 func (p *topic) subscribe(name, filter string) string {
 	p.t.Helper()
 	s, err := p.subscriptions().CreateSubscription(p.t.Context(), &pubsubpb.Subscription{
@@ -118,7 +118,7 @@ func (p *topic) publish(events ...bus.Event) {
 	}
 }
 
-// state is an event of a task that has come to a state.
+// state is an event of a task that has reached a state.
 func state(task string, note int, s a2a.TaskState) bus.Event {
 	return bus.Event{Task: task, Context: "c", Note: note, Kind: bus.KindState, State: string(s), Time: time.Date(2026, 8, 1, 12, 0, note, 0, time.UTC)}
 }
@@ -127,11 +127,11 @@ func artifact(task string, note int) bus.Event {
 	return bus.Event{Task: task, Context: "c", Note: note, Kind: bus.KindArtifact, Artifact: "answer", Time: time.Date(2026, 8, 1, 12, 0, note, 0, time.UTC)}
 }
 
-// A consumer is the program, running.
+// A consumer is the running program.
 type consumer struct {
 	t      *testing.T
 	cmd    *exec.Cmd
-	lines  chan string // of the output, as they come
+	lines  chan string // lines of the output, as they come
 	log    chan string
 	done   chan struct{}
 	mu     sync.Mutex
@@ -184,7 +184,7 @@ func (p *topic) start(subscription, agent string, more ...string) *consumer {
 		_ = c.cmd.Process.Kill()
 		<-c.done
 		if p.t.Failed() {
-			p.t.Logf("the consumer's log:\n%s", c.said())
+			p.t.Logf("the consumer's log:\n%s", c.logs())
 		}
 	})
 
@@ -197,13 +197,14 @@ func scan(r io.Reader, do func(string)) {
 	}
 }
 
-func (c *consumer) said() string {
+// logs is everything logged so far.
+func (c *consumer) logs() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.logged.String()
 }
 
-// line is the next line of the output.
+// line returns the next line of the output.
 func (c *consumer) line() string {
 	c.t.Helper()
 	select {
@@ -217,8 +218,8 @@ func (c *consumer) line() string {
 	return ""
 }
 
-// waits returns when the consumer has logged a line with the words.
-func (c *consumer) waits(words string) {
+// awaitLog waits until the consumer has logged a line with the words.
+func (c *consumer) awaitLog(words string) {
 	c.t.Helper()
 	end := time.After(patience)
 	for {
@@ -228,14 +229,14 @@ func (c *consumer) waits(words string) {
 				return
 			}
 		case <-c.done:
-			c.t.Fatalf("the consumer ended, and logged nothing of %q", words)
+			c.t.Fatalf("the consumer ended without logging %q", words)
 		case <-end:
-			c.t.Fatalf("the consumer logs nothing of %q", words)
+			c.t.Fatalf("the consumer does not log %q", words)
 		}
 	}
 }
 
-// printed is what else is on the output; the consumer has ended.
+// printed returns the rest of the output of a consumer that has ended.
 func (c *consumer) printed() (lines []string) {
 	for len(c.lines) > 0 {
 		lines = append(lines, <-c.lines)
@@ -257,7 +258,8 @@ func (c *consumer) stop() int {
 	return c.cmd.ProcessState.ExitCode()
 }
 
-// serve is an agent: what the handler does not answer is a completed task.
+// serve runs an agent. Every request that the handler leaves unanswered gets a completed
+// task.
 func serve(t *testing.T, before func(w http.ResponseWriter, r *http.Request) (answered bool)) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

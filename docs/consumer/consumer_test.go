@@ -17,7 +17,7 @@ import (
 	"errand/shared/lab/emulator"
 )
 
-// An event that comes twice, before or after the task was printed, is one line.
+// An event that is delivered twice, before or after the task was printed, gives one line.
 func TestCompletedTaskIsPrintedOnce(t *testing.T) {
 	t.Parallel()
 	p := newTopic(t, emulator.PubSub(t))
@@ -27,7 +27,7 @@ func TestCompletedTaskIsPrintedOnce(t *testing.T) {
 		t.Errorf("printed %q, want %q", got, printedOf("a"))
 	}
 	p.publish(state("a", 2, a2a.TaskStateCompleted))
-	c.waits("seen before: a/2")
+	c.awaitLog("duplicate: a/2")
 	p.publish(state("b", 1, a2a.TaskStateCompleted))
 	if got := c.line(); got != printedOf("b") {
 		t.Errorf("printed %q, want %q", got, printedOf("b"))
@@ -40,7 +40,8 @@ func TestCompletedTaskIsPrintedOnce(t *testing.T) {
 	}
 }
 
-// While one copy is at work, the other waits for how that ends: it may fail.
+// While one copy of an event is processed, the other copy waits for the result, because the
+// first may fail.
 func TestCopyWaitsForTheOther(t *testing.T) {
 	t.Parallel()
 	asked, answer := make(chan struct{}, 10), make(chan struct{})
@@ -58,22 +59,22 @@ func TestCopyWaitsForTheOther(t *testing.T) {
 	p.publish(state("a", 1, a2a.TaskStateCompleted))
 	<-asked
 	p.publish(state("a", 1, a2a.TaskStateCompleted))
-	c.waits("another copy of the event is at work")
+	c.awaitLog("another copy of the event is being processed")
 	close(answer)
 	if got := c.line(); got != printedOf("a") {
 		t.Errorf("printed %q, want %q", got, printedOf("a"))
 	}
 
-	c.waits("seen before: a/1")
+	c.awaitLog("duplicate: a/1")
 	if code := c.stop(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 	if more := c.printed(); len(more) > 0 || len(asked) > 0 {
-		t.Errorf("printed %q as well, and asked %d times more", more, len(asked))
+		t.Errorf("printed %q as well, and sent %d more requests", more, len(asked))
 	}
 }
 
-// What the agent does not answer is not acknowledged: the event comes again.
+// An event is not acknowledged, and so delivered again, until the agent has answered.
 func TestEventComesAgainUntilTheAgentAnswers(t *testing.T) {
 	t.Parallel()
 	for name, refuse := range map[string]func(http.ResponseWriter){
@@ -103,19 +104,19 @@ func TestEventComesAgainUntilTheAgentAnswers(t *testing.T) {
 			}))
 
 			p.publish(state("a", 1, a2a.TaskStateCompleted))
-			c.waits("later: a/1")
+			c.awaitLog("will retry: a/1")
 			if got := c.line(); got != printedOf("a") {
 				t.Errorf("printed %q, want %q", got, printedOf("a"))
 			}
 			if n := calls.Load(); n != 3 {
-				t.Errorf("the agent was asked %d times, want 3", n)
+				t.Errorf("the consumer sent %d requests, want 3", n)
 			}
 		})
 	}
 }
 
-// What will never be otherwise is passed over, and does not come for ever.
-func TestWhatIsNotOursIsPassedOver(t *testing.T) {
+// An event that this pipeline will never handle is skipped, and is not delivered again.
+func TestForeignEventsAreSkipped(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int32
 	p := newTopic(t, emulator.PubSub(t))
@@ -123,7 +124,7 @@ func TestWhatIsNotOursIsPassedOver(t *testing.T) {
 	c := p.start(p.subscribe("pipeline", ""), serve(t, func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasSuffix(r.URL.Path, "/foreign") {
 			if !strings.HasSuffix(r.URL.Path, "/mine") {
-				t.Errorf("the agent was asked for %s", r.URL.Path)
+				t.Errorf("the consumer requested %s", r.URL.Path)
 			}
 			return false
 		}
@@ -138,23 +139,23 @@ func TestWhatIsNotOursIsPassedOver(t *testing.T) {
 	}))
 
 	p.publish(state("foreign", 1, a2a.TaskStateCompleted))
-	c.waits("passed over: foreign/1: the agent knows no such task")
+	c.awaitLog("skipped: foreign/1: the agent has no such task")
 	odd := state("odd", 1, a2a.TaskStateCompleted)
 	odd.Kind = "weather"
 	p.publish(odd)
-	c.waits(`passed over: a message whose ce-type is "errand.task.weather"`)
+	c.awaitLog(`skipped: a message whose ce-type is "errand.task.weather"`)
 	p.publish(state("failed", 1, a2a.TaskStateFailed), state("asks", 1, a2a.TaskStateInputRequired), state("mine", 1, a2a.TaskStateCompleted))
 
 	if got := c.line(); got != printedOf("mine") {
 		t.Errorf("printed %q, want %q", got, printedOf("mine"))
 	}
 	if code := c.stop(); code != 0 || asked.Load() != 1 || len(c.printed()) > 0 {
-		t.Errorf("exit code %d, asked %d times for the task of another, printed %q", code, asked.Load(), c.printed())
+		t.Errorf("exit code %d, %d requests for the foreign task, printed %q", code, asked.Load(), c.printed())
 	}
 }
 
-// SIGTERM interrupts what is at work, and it goes to the next one.
-func TestStoppedAtWork(t *testing.T) {
+// SIGTERM interrupts the event that is being processed, and the next consumer gets it.
+func TestStopInterruptsWork(t *testing.T) {
 	t.Parallel()
 	asked := make(chan struct{}, 10)
 	p := newTopic(t, emulator.PubSub(t))
@@ -166,18 +167,18 @@ func TestStoppedAtWork(t *testing.T) {
 	}))
 	p.publish(state("a", 1, a2a.TaskStateCompleted))
 	<-asked
-	if code := c.stop(); code != 0 || !strings.HasSuffix(strings.TrimSpace(c.said()), "stopped") {
+	if code := c.stop(); code != 0 || !strings.HasSuffix(strings.TrimSpace(c.logs()), "stopped") {
 		t.Errorf("exit code %d", code)
 	}
 	if got := c.printed(); len(got) > 0 {
 		t.Errorf("printed %q of a task that it did not read", got)
 	}
 	if got := p.start(s, serve(t, nil)).line(); got != printedOf("a") {
-		t.Errorf("the next one printed %q, want %q", got, printedOf("a"))
+		t.Errorf("the next consumer printed %q, want %q", got, printedOf("a"))
 	}
 }
 
-// The key is sent from its file, and to nobody else than the agent.
+// The key is read from its file, and is sent only to the agent.
 func TestKeyIsReadFromItsFile(t *testing.T) {
 	t.Parallel()
 	key, _ := auth.NewKey()
@@ -194,9 +195,9 @@ func TestKeyIsReadFromItsFile(t *testing.T) {
 	p.publish(state("a", 1, a2a.TaskStateCompleted))
 	c.line()
 	if got := <-sent; got != "Bearer "+key {
-		t.Errorf("Authorization: %q, want the key as a bearer's", got)
+		t.Errorf("Authorization: %q, want the key as a bearer token", got)
 	}
-	if strings.Contains(c.said(), key) {
+	if strings.Contains(c.logs(), key) {
 		t.Error("the key is in the log")
 	}
 }
@@ -234,7 +235,7 @@ func TestFlagsAreChecked(t *testing.T) {
 	}
 }
 
-// Commands in the documents have flags that there are.
+// The flags in the documents' commands exist.
 func TestDocumentedCommands(t *testing.T) {
 	t.Parallel()
 	path, err := program()

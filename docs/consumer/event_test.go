@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// What is remembered is bounded: the oldest of what is done is forgotten first.
+// The number of remembered events is bounded: the oldest done event is forgotten first.
 func TestSeenForgetsTheOldest(t *testing.T) {
 	s := newSeen(2)
 	for _, id := range []string{"a", "b", "c"} {
@@ -20,14 +20,14 @@ func TestSeenForgetsTheOldest(t *testing.T) {
 		}
 	}
 	if _, err := s.begin("a"); err == nil {
-		t.Error("begin(a) = nil, want an error while a is at work")
+		t.Error("begin(a) = nil, want an error while a is being processed")
 	}
-	if len(s.done) != 3 || len(s.order) != 2 { // a is at work, and no more than two are done
+	if len(s.done) != 3 || len(s.order) != 2 { // a is being processed, and two others are done
 		t.Errorf("%d events are known and %d of them done", len(s.done), len(s.order))
 	}
 }
 
-func TestWhatIsNoEventIsRefused(t *testing.T) {
+func TestMessageThatIsNoEventIsRefused(t *testing.T) {
 	good := map[string]string{"ce-type": "errand.task.state", "ce-id": "t/3", "task": "t", "note": "3", "state": completed}
 	if got, err := parse(good); err != nil || got != (event{ID: "t/3", Task: "t", Note: 3, State: completed}) {
 		t.Errorf("parse = %+v, %v", got, err)

@@ -15,14 +15,14 @@ import (
 	"errand/shared/bus"
 )
 
-// The filters of docs/events.md bring what they are said to and nothing else, of events
-// that the worker's publisher published. The server is the one for tests in Google's
-// library, which knows the language; the emulator takes any filter and brings everything.
+// The filters of docs/events.md deliver the documented events and no others. The events
+// come from the worker's publisher. The server is the one for tests in Google's library,
+// which knows the filter language; the emulator accepts any filter and delivers everything.
 func TestDocumentedFilters(t *testing.T) {
 	t.Parallel()
 	ended := []string{"completed/1", "failed/1", "canceled/1", "rejected/1", "billed/1", "billed-failed/1"}
 
-	brings := map[string][]string{
+	delivers := map[string][]string{
 		`attributes.state = "TASK_STATE_COMPLETED"`: {"completed/1", "billed/1"},
 		`attributes.state = "TASK_STATE_COMPLETED" OR attributes.state = "TASK_STATE_FAILED" OR attributes.state = "TASK_STATE_CANCELED" OR attributes.state = "TASK_STATE_REJECTED"`: ended,
 		`attributes.state = "TASK_STATE_INPUT_REQUIRED" OR attributes.state = "TASK_STATE_AUTH_REQUIRED"`:                                                                             {"asks/1", "wants/1"},
@@ -39,19 +39,19 @@ func TestDocumentedFilters(t *testing.T) {
 	server := pstest.NewServer()
 	t.Cleanup(func() { _ = server.Close() })
 	p := newTopic(t, server.Addr)
-	filters := map[string]string{} // the subscription of each
+	filters := map[string]string{} // subscriptions by filter
 
 	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]*attributes[^`]+)` \\|").FindAllStringSubmatch(string(text), -1) {
 		filter := m[1]
-		if brings[filter] == nil || len(filter) > 256 {
+		if delivers[filter] == nil || len(filter) > 256 {
 			t.Errorf("docs/events.md has a filter of %d bytes that is not tested: %s", len(filter), filter)
 			continue
 		}
 		filters[filter] = p.subscribe(fmt.Sprintf("filter-%d", len(filters)), filter)
 	}
 
-	if len(filters) != len(brings) {
-		t.Errorf("docs/events.md has %d filters, %d are tested", len(filters), len(brings))
+	if len(filters) != len(delivers) {
+		t.Errorf("docs/events.md has %d filters, %d are tested", len(filters), len(delivers))
 	}
 
 	billed := func(e bus.Event) bus.Event { e.Context = "billing-7"; return e }
@@ -63,13 +63,13 @@ func TestDocumentedFilters(t *testing.T) {
 	)
 
 	for filter, subscription := range filters {
-		if got, want := p.pull(subscription), slices.Sorted(slices.Values(brings[filter])); !slices.Equal(got, want) {
-			t.Errorf("%s brings %q, want %q", filter, got, want)
+		if got, want := p.pull(subscription), slices.Sorted(slices.Values(delivers[filter])); !slices.Equal(got, want) {
+			t.Errorf("%s delivers %q, want %q", filter, got, want)
 		}
 	}
 }
 
-// pull are the ids of the events that wait in a subscription.
+// pull returns the ids of the events that wait in a subscription.
 func (p *topic) pull(subscription string) (ids []string) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), patience)

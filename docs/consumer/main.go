@@ -1,11 +1,11 @@
-// Command consumer is an example of a pipeline that is told by Pub/Sub: it pulls the
-// events of tasks from a subscription, reads each completed task at the agent and
-// prints a line about it. docs/events.md says what the events promise.
+// Command consumer is an example of a pipeline behind Pub/Sub: it pulls the events of tasks
+// from a subscription, reads each completed task from the agent and prints a line about it.
+// docs/events.md lists the promises about events.
 //
-// It is written as somebody outside would write it, with Google's client and nothing
-// of Errand. What it does not have is a place to keep what it has done: after a restart
-// it may print a task again. A pipeline that must not writes the event's id into its own
-// database, in the transaction that does the work.
+// It is written as a user of Errand would write it, with Google's client and no code of
+// Errand. It does not store its progress, so after a restart it may print a task again. A
+// pipeline that must not do so writes the event's id into its own database, in the
+// transaction that does the work.
 package main
 
 import (
@@ -26,7 +26,7 @@ import (
 	"cloud.google.com/go/pubsub/v2"
 )
 
-// Exit codes: misuse is told apart from failure.
+// Exit codes tell misuse from failure.
 const (
 	succeeded = 0
 	failed    = 1
@@ -47,7 +47,7 @@ func command(ctx context.Context, args []string, out, errs io.Writer) int {
 	flags.SetOutput(errs)
 	subscription := flags.String("subscription", "", "`projects/P/subscriptions/S` to pull from")
 	address := flags.String("agent", "http://127.0.0.1:8080", "`URL` of the agent")
-	key := flags.String("key", "", "API `key`, or @FILE with it: of the principal whose tasks are read")
+	key := flags.String("key", "", "API `key`, or @FILE with it, of the principal whose tasks are read")
 
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
@@ -61,7 +61,7 @@ func command(ctx context.Context, args []string, out, errs io.Writer) int {
 
 	switch {
 	case flags.NArg() > 0:
-		err = errors.New("everything is said by flags; -h lists them")
+		err = errors.New("there are no arguments beside flags; -h lists them")
 	case project == nil:
 		err = fmt.Errorf("-subscription must be projects/PROJECT/subscriptions/NAME, not %q", *subscription)
 	case err != nil || base.Host == "" || base.Scheme != "https" && base.Scheme != "http":
@@ -84,8 +84,8 @@ func command(ctx context.Context, args []string, out, errs io.Writer) int {
 	return succeeded
 }
 
-// readKey takes the key from a file, where no list of processes shows it. Its errors
-// do not repeat it.
+// readKey reads the key from a file, so that no list of processes shows it. Its errors do
+// not repeat the key.
 func readKey(value string) (string, error) {
 	path, ok := strings.CutPrefix(value, "@")
 	if !ok {
@@ -102,15 +102,16 @@ func readKey(value string) (string, error) {
 }
 
 const (
-	// remembered is how many events are known again. It has to cover what may come in
-	// between two copies of one event, and costs about 100 bytes each.
+	// remembered is the number of events that are recognised. It must cover the events that
+	// may come between two copies of one event, and costs about 100 bytes for each.
 	remembered = 10_000
 
-	// atOnce is how many tasks are read side by side; the rest of the backlog stays with
-	// Pub/Sub, for other instances.
+	// atOnce is how many tasks are read at the same time. The rest of the backlog stays
+	// with Pub/Sub, for other instances.
 	atOnce = 16
 
-	// callTimeout bounds reading a task. Until then the library keeps the event for us.
+	// callTimeout bounds reading a task. Until then the library extends the event's
+	// deadline.
 	callTimeout = 30 * time.Second
 )
 
@@ -121,21 +122,21 @@ type consumer struct {
 	log   *log.Logger
 }
 
-// run consumes until ctx ends, which is no error: what is at work then is interrupted
-// and goes back to Pub/Sub.
+// run consumes until ctx ends, which is no error: events that are being processed then are
+// interrupted and go back to Pub/Sub.
 func (c *consumer) run(ctx context.Context, project, subscription string) error {
 	client, err := pubsub.NewClient(ctx, project)
 	if err != nil {
-		return fmt.Errorf("making the client of Pub/Sub: %w", err)
+		return fmt.Errorf("making the Pub/Sub client: %w", err)
 	}
 	defer client.Close()
 	s := client.Subscriber(subscription)
 	s.ReceiveSettings.MaxOutstandingMessages = atOnce
 	c.log.Printf("waiting for events of %s", subscription)
 	err = s.Receive(ctx, func(ctx context.Context, m *pubsub.Message) {
-		// Only what has been done is acknowledged; everything else comes again.
+		// Only an event that is done is acknowledged. Every other one is delivered again.
 		if err := c.handle(ctx, m.Attributes); err != nil {
-			c.log.Printf("later: %v", err)
+			c.log.Printf("will retry: %v", err)
 			m.Nack()
 			return
 		}
@@ -148,11 +149,11 @@ func (c *consumer) run(ctx context.Context, project, subscription string) error 
 	return nil
 }
 
-// handle returns nil when the event is done with, for good.
+// handle returns nil when the event is done for good.
 func (c *consumer) handle(ctx context.Context, attributes map[string]string) error {
 	e, err := parse(attributes)
 	if err != nil {
-		c.log.Printf("passed over: %v", err) // and it will be none the next time
+		c.log.Printf("skipped: %v", err) // another delivery would be no event either
 		return nil
 	}
 	if e.State != completed {
@@ -162,7 +163,7 @@ func (c *consumer) handle(ctx context.Context, attributes map[string]string) err
 	case err != nil:
 		return err
 	case !first:
-		c.log.Printf("seen before: %s", e.ID)
+		c.log.Printf("duplicate: %s", e.ID)
 		return nil
 	}
 	err = c.complete(ctx, e)
@@ -170,17 +171,17 @@ func (c *consumer) handle(ctx context.Context, attributes map[string]string) err
 	return err
 }
 
-// complete does the work, which for an example is a line on the output.
+// complete does the work of the pipeline: in this example, a line on the output.
 func (c *consumer) complete(ctx context.Context, e event) error {
 	t, err := c.agent.task(ctx, e.Task)
 	if errors.Is(err, errNoTask) {
-		c.log.Printf("passed over: %s: %v", e.ID, err)
+		c.log.Printf("skipped: %s: %v", e.ID, err)
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", e.ID, err)
 	}
-	if t.Status.State != e.State { // never, of a task that is completed: its state is final
+	if t.Status.State != e.State { // this does not happen: completed is a final state
 		return fmt.Errorf("%s: the task is %s", e.ID, t.Status.State)
 	}
 	if _, err := fmt.Fprintf(c.out, "%s completed %s: %.200q\n", t.ID, t.Status.Timestamp.Format(time.RFC3339), t.text()); err != nil {

@@ -1,8 +1,8 @@
-// Command receiver prints the webhooks it gets: something to point a push
-// notification config at while trying the agent. Without -secret it believes whoever
-// reaches it; with the secrets of GET /push/keys it answers 401 to what they did not
-// sign. It keeps nothing: a receiver to trust with money stores what it was sent before
-// it answers, and passes over a webhook-id that it has had (docs/webhooks.md).
+// Command receiver prints the webhooks it gets: a target for a push notification config
+// while trying the agent. Without -secret it accepts every request. With the secrets of GET
+// /push/keys it answers 401 to requests that are not signed with one of them. It stores
+// nothing: a receiver for real work stores each webhook before it answers, and skips a
+// webhook-id that it has had before (docs/webhooks.md).
 package main
 
 import (
@@ -17,7 +17,7 @@ import (
 
 func main() {
 	var secrets []string
-	flag.Func("secret", "`whsec_...`: take only what is signed with it; repeat the flag for several", func(s string) error {
+	flag.Func("secret", "`whsec_...`: accept only webhooks signed with it; repeat the flag for several secrets", func(s string) error {
 		if !strings.HasPrefix(s, "whsec_") {
 			return fmt.Errorf("must begin with whsec_, as GET /push/keys shows it")
 		}
@@ -30,7 +30,7 @@ func main() {
 	log.Fatal(http.ListenAndServe(address, receiver(secrets)))
 }
 
-// receiver prints the id and the body of what it takes.
+// receiver prints the id and the body of each webhook that it accepts.
 func receiver(secrets []string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
@@ -39,7 +39,7 @@ func receiver(secrets []string) http.HandlerFunc {
 			return
 		}
 		if len(secrets) > 0 && !VerifyV1(secrets, r.Header, body, time.Now()) {
-			http.Error(w, "not signed with a secret of mine, or not lately", http.StatusUnauthorized)
+			http.Error(w, "not signed with a known secret, or not in the last five minutes", http.StatusUnauthorized)
 			return
 		}
 		fmt.Printf("%s %s\n", r.Header.Get("webhook-id"), body)

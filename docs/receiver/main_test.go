@@ -40,9 +40,9 @@ func TestReceiver(t *testing.T) {
 	}{
 		{"no secret", body + " ", nil, http.StatusOK},
 		{"signed", body, mine, http.StatusOK},
-		{"signed with one of them", body, append(ring.Secrets(now, owner, "http://127.0.0.1:9098/"), mine...), http.StatusOK},
+		{"signed with one of two secrets", body, append(ring.Secrets(now, owner, "http://127.0.0.1:9098/"), mine...), http.StatusOK},
 		{"changed", body + " ", mine, http.StatusUnauthorized},
-		{"signed for another", body, ring.Secrets(now, "other", url), http.StatusUnauthorized},
+		{"signed for another owner", body, ring.Secrets(now, "other", url), http.StatusUnauthorized},
 	} {
 		req := httptest.NewRequest(http.MethodPost, url, strings.NewReader(c.body))
 		req.Header = sent.Header

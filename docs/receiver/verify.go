@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// VerifyV1 says whether body was sent by an agent that has one of the secrets (whsec_...),
-// at most five minutes from now.
+// VerifyV1 reports whether body was sent by an agent that has one of the secrets
+// (whsec_...), at most five minutes from now.
 func VerifyV1(secrets []string, h http.Header, body []byte, now time.Time) bool {
 	id, timestamp := h.Get("webhook-id"), h.Get("webhook-timestamp")
 	sent, err := strconv.ParseInt(timestamp, 10, 64)
@@ -20,7 +20,7 @@ func VerifyV1(secrets []string, h http.Header, body []byte, now time.Time) bool 
 	}
 	for _, secret := range secrets {
 		key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
-		if err != nil || len(key) < 24 { // with an empty one anybody could sign
+		if err != nil || len(key) < 24 { // anyone could sign with an empty key
 			continue
 		}
 		mac := hmac.New(sha256.New, key)

@@ -214,7 +214,7 @@ func TestNothingIsSentUnauthenticated(t *testing.T) {
 func TestWithoutKeysNothingIsAttempted(t *testing.T) {
 	w := newWorld(t)
 	whole := w.keys
-	w.keys = keys.NewKeyring(func(context.Context) (secret.Value, error) { return secret.Value{}, errors.New("no secret") })
+	w.keys = keys.New(keys.Config{Read: func(context.Context) (secret.Value, error) { return secret.Value{}, errors.New("no secret") }})
 	w.reopen()
 	w.queue.keep = true
 	w.owing(urlA, 2, "t1")

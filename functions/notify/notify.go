@@ -96,6 +96,7 @@ func (n *Notifier) ServeEvent(w http.ResponseWriter, req *http.Request) {
 	if err == nil {
 		e, err = bus.Parse(body)
 	}
+
 	if err != nil {
 		log.WarnContext(ctx, "dropping a bus message", "err", err)
 		w.WriteHeader(http.StatusNoContent)
@@ -104,6 +105,7 @@ func (n *Notifier) ServeEvent(w http.ResponseWriter, req *http.Request) {
 
 	ctx = serve.WithTrace(ctx, e.Trace)
 	err = n.hint(ctx, e)
+
 	switch {
 	case errors.Is(err, task.ErrNotFound):
 		log.WarnContext(ctx, "dropping an event of an unknown task", "task", e.Task)
@@ -114,6 +116,7 @@ func (n *Notifier) ServeEvent(w http.ResponseWriter, req *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
+
 	w.WriteHeader(http.StatusNoContent)
 }
 

@@ -36,7 +36,7 @@ func TestWebhooksOfAnOlderFileGoOn(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		w.keys = keys.NewKeyring(func(context.Context) (secret.Value, error) { return secret.NewValue(files["schema2.keys"]) })
+		w.keys = keys.New(keys.Config{Read: func(context.Context) (secret.Value, error) { return secret.NewValue(files["schema2.keys"]) }})
 		w.open()
 
 		p, err := w.db.Dead(t.Context(), task.DeadQuery{All: true, Limit: 10})

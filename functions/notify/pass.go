@@ -121,6 +121,7 @@ func (p *pass) commit(ctx context.Context, r task.Record, got []round) task.Reco
 	next, err := task.UpdateFrom(ctx, p.cfg.Store, r, func(r task.Record) (task.Record, bool, error) {
 		return r.Delivered(p.cfg.Desk.Moment(), outcomes)
 	})
+
 	if err == nil {
 		r = next
 	} else {

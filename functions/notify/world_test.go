@@ -55,7 +55,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.keys = keys.NewKeyring(func(context.Context) (secret.Value, error) { return secret.NewValue([]byte(text)) })
+	w.keys = keys.New(keys.Config{Read: func(context.Context) (secret.Value, error) { return secret.NewValue([]byte(text)) }})
 	w.open()
 	t.Cleanup(func() { w.close() })
 	return w

@@ -16,13 +16,13 @@ type binding struct {
 	*run
 	name    string
 	client  *a2aclient.Client
-	request *a2a.SendMessageRequest // the one that was sent first
-	task    *a2a.Task               // and what it made; nil: nothing
+	request *a2a.SendMessageRequest // the request that was sent first
+	task    *a2a.Task               // the task that it made; nil: none
 }
 
 const (
 	notThere = "a task that does not exist is not found"
-	noTask   = "it answers with a message and makes no task, which A2A allows"
+	noTask   = "the agent answers with a message and makes no task, which A2A allows"
 )
 
 // tryBinding returns the binding if it answers at all.
@@ -38,7 +38,7 @@ func (r *run) tryBinding(ctx context.Context, i *a2a.AgentInterface, name string
 
 		return b.unknown(ctx)
 	}); bad != nil && bad.what != notProtocol {
-		r.report.skip("the rest", b.name+": nothing else would get through")
+		r.report.skip("the rest", b.name+": no other request would get through")
 		return nil
 	}
 
@@ -60,7 +60,7 @@ func (r *run) tryBinding(ctx context.Context, i *a2a.AgentInterface, name string
 }
 
 // notProtocol is the fault of an agent that answers, but not as the specification says.
-const notProtocol = "asked for a task that does not exist, it does not say so"
+const notProtocol = "the answer about a task that does not exist does not say so"
 
 func (b *binding) unknown(ctx context.Context) (string, error) {
 	_, err := b.client.GetTask(ctx, &a2a.GetTaskRequest{ID: a2a.NewTaskID()})
@@ -68,9 +68,9 @@ func (b *binding) unknown(ctx context.Context) (string, error) {
 	case errors.Is(err, a2a.ErrTaskNotFound):
 		return notThere, nil
 	case err == nil:
-		return "", &fault{what: notProtocol, mend: []string{"it answers with a task; A2A wants TaskNotFoundError (section 5.4)"}}
+		return "", &fault{what: notProtocol, mend: []string{"the agent answers with a task; A2A requires TaskNotFoundError (section 5.4)"}}
 	case ok:
-		return "", &fault{what: notProtocol, mend: []string{"it answers: " + quote(known.Error()) + "; A2A wants TaskNotFoundError (section 5.4)"}}
+		return "", &fault{what: notProtocol, mend: []string{"the agent answers: " + quote(known.Error()) + "; A2A requires TaskNotFoundError (section 5.4)"}}
 	}
 	return "", err
 }
@@ -81,7 +81,7 @@ func (b *binding) ask() *a2a.SendMessageRequest {
 	return &a2a.SendMessageRequest{Message: m, Config: &a2a.SendMessageConfig{ReturnImmediately: true}}
 }
 
-// begin sends a message and returns the task it made, at once.
+// begin sends a message and returns the task that it made, at once.
 func (b *binding) begin(ctx context.Context, req *a2a.SendMessageRequest) (*a2a.Task, error) {
 	res, err := b.client.SendMessage(ctx, req)
 	if err != nil {
@@ -92,7 +92,7 @@ func (b *binding) begin(ctx context.Context, req *a2a.SendMessageRequest) (*a2a.
 		return nil, remark(noTask)
 	}
 	if task.ID == "" || task.Status.State == "" {
-		return nil, wrong(nil, "the task it answers with has no id or no state")
+		return nil, wrong(nil, "the task in the answer has no id or no state")
 	}
 	return task, nil
 }
@@ -107,7 +107,7 @@ func (b *binding) send(ctx context.Context) (string, error) {
 	return fmt.Sprintf("task %s is %s", quote(string(task.ID)), state(task.Status.State)), nil
 }
 
-// poll asks for the task until it ends, further and further apart.
+// poll reads the task until it ends, with growing pauses.
 func (b *binding) poll(ctx context.Context) (string, error) {
 	switch {
 	case b.task == nil:
@@ -132,8 +132,8 @@ func (b *binding) poll(ctx context.Context) (string, error) {
 	return "", b.late(task)
 }
 
-// await returns the task when it waits for nobody but the caller; with an error, the
-// last that was seen of it.
+// await returns the task when only its caller can move it on. With an error it returns the
+// last version that it has seen.
 func (b *binding) await(ctx context.Context, id a2a.TaskID) (*a2a.Task, error) {
 	var last *a2a.Task
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
@@ -152,7 +152,7 @@ func (b *binding) await(ctx context.Context, id a2a.TaskID) (*a2a.Task, error) {
 	}
 }
 
-// ended judges how a task ended.
+// ended judges the end of a task.
 func (b *binding) ended(ctx context.Context, task *a2a.Task) (string, error) {
 	say := fmt.Sprintf("task %s is %s", quote(string(task.ID)), state(task.Status.State))
 	if words := said(task.Status.Message); words != "" {
@@ -164,7 +164,7 @@ func (b *binding) ended(ctx context.Context, task *a2a.Task) (string, error) {
 	case a2a.TaskStateFailed:
 		return "", wrong(failedAdvice, "%s", say)
 	}
-	// It declined or wants to know more: that is what it has to say to this message.
+	// The agent declined or wants to know more: that is its answer to this message.
 	b.leave(ctx, task)
 	return "", remark(say + "; -message sends another text")
 }
@@ -181,17 +181,17 @@ func (b *binding) same(ctx context.Context) (string, error) {
 		if _, ok := errors.AsType[*a2a.Error](err); !ok {
 			return "", err
 		}
-		return "", remark("the same message is refused: " + quote(err.Error()) + ". Errand answers with the task it made; A2A does not ask for that")
+		return "", remark("the same message is refused: " + quote(err.Error()) + ". Errand answers with the message's task; A2A does not require that")
 	}
 	if task, ok := res.(*a2a.Task); ok && task.ID == b.task.ID {
 		return "the same message is the same task", nil
 	} else if ok {
 		b.leave(ctx, task)
 	}
-	return "", remark("the same message is done again. Errand, unless ERRAND_DEDUPE is off, answers with the task it made; A2A does not ask for that")
+	return "", remark("the same message makes another task. Errand, unless ERRAND_DEDUPE is off, answers with the message's task; A2A does not require that")
 }
 
-// cancel cancels a task as soon as it is there.
+// cancel cancels a task as soon as it exists.
 func (b *binding) cancel(ctx context.Context) (string, error) {
 	task, err := b.begin(ctx, b.ask())
 	if err != nil {
@@ -201,7 +201,7 @@ func (b *binding) cancel(ctx context.Context) (string, error) {
 	got, first := b.tryCancel(ctx, task.ID)
 	last := first
 	if first != nil && got != nil && !got.Status.State.Terminal() {
-		got, last = b.tryCancel(ctx, task.ID) // the first may have met a task that was changing just then
+		got, last = b.tryCancel(ctx, task.ID) // the task may have changed during the first cancel
 	}
 
 	switch {
@@ -209,21 +209,22 @@ func (b *binding) cancel(ctx context.Context) (string, error) {
 		return "", remark("this agent cancels nothing")
 	case got == nil:
 		return "", last
-	case last == nil || got.Status.State.Terminal(): // it ended by this, or before
+	case last == nil || got.Status.State.Terminal(): // the task ended by this cancel, or before
 	case errors.Is(last, a2a.ErrTaskNotCancelable):
-		return "", wrong(nil, "the task cannot be cancelled and is %s", state(got.Status.State))
+		return "", wrong(nil, "the task cannot be cancelled, but is %s", state(got.Status.State))
 	default:
 		return "", last
 	}
 
 	if first != nil && !errors.Is(first, a2a.ErrTaskNotCancelable) {
-		return "", remark(fmt.Sprintf("the task is %s, and its cancel was answered: %s", state(got.Status.State), quote(first.Error())))
+		return "", remark(fmt.Sprintf("the task is %s, but the answer to its cancel was: %s", state(got.Status.State), quote(first.Error())))
 	}
 
 	return cancelled(got)
 }
 
-// tryCancel returns the task after it, nil when it cannot be had, and what was answered.
+// tryCancel returns the task after a cancel, or nil if it cannot be read, and the answer's
+// error.
 func (b *binding) tryCancel(ctx context.Context, id a2a.TaskID) (*a2a.Task, error) {
 	got, err := b.client.CancelTask(ctx, &a2a.CancelTaskRequest{ID: id})
 	if err == nil {
@@ -236,7 +237,7 @@ func (b *binding) tryCancel(ctx context.Context, id a2a.TaskID) (*a2a.Task, erro
 	return now, err
 }
 
-// cancelled says what became of a task that was to be cancelled.
+// cancelled judges the state of a task after its cancel.
 func cancelled(task *a2a.Task) (string, error) {
 	switch s := task.Status.State; {
 	case s == a2a.TaskStateCanceled:
@@ -248,8 +249,8 @@ func cancelled(task *a2a.Task) (string, error) {
 	}
 }
 
-// leave cancels what would otherwise be left behind, even when time is up. Whether it
-// could is not what is being tried.
+// leave cancels a task that would otherwise be left behind, even when time is up. The
+// result does not matter.
 func (b *binding) leave(ctx context.Context, task *a2a.Task) {
 	if task == nil || task.Status.State.Terminal() {
 		return
@@ -259,7 +260,7 @@ func (b *binding) leave(ctx context.Context, task *a2a.Task) {
 	_, _ = b.client.CancelTask(ctx, &a2a.CancelTaskRequest{ID: task.ID})
 }
 
-// over says that nothing more comes by itself.
+// over reports whether the task does nothing more by itself.
 func over(s a2a.TaskState) bool {
 	return s.Terminal() || s == a2a.TaskStateInputRequired || s == a2a.TaskStateAuthRequired
 }

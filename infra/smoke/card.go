@@ -14,11 +14,13 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2aclient/agentcard"
+
+	"errand/shared/loopback"
 )
 
 const cardPath = "/.well-known/agent-card.json"
 
-// checkCard fetches and judges the card. Without a usable one there is nothing to go by.
+// checkCard fetches and judges the card. Without a usable card no other check is possible.
 func (r *run) checkCard(ctx context.Context) bool {
 	var card *a2a.AgentCard
 	bad := r.report.check(ctx, "card", "", callTimeout, func(ctx context.Context) (string, error) {
@@ -41,8 +43,8 @@ func (r *run) checkCard(ctx context.Context) bool {
 	return bad == nil || r.card != nil
 }
 
-// parse reads a card without its requirements, of which SDKs have two forms and refuse
-// a card with the other one: the schemes say what could be asked for.
+// parse reads a card without its security requirements. SDKs have two forms of these and
+// refuse a card with the other form. The security schemes say enough.
 func parse(data []byte) (*a2a.AgentCard, error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(data, &fields); err != nil {
@@ -56,18 +58,19 @@ func parse(data []byte) (*a2a.AgentCard, error) {
 	return agentcard.DefaultCardParser(data)
 }
 
-// noCard is why there is no card at the address.
+// noCard is the reason why there is no card at the address.
 func (r *run) noCard(err error) error {
-	var syntax *json.SyntaxError
-	var kind *json.UnmarshalTypeError
-	if errors.As(err, &syntax) || errors.As(err, &kind) {
-		return wrong([]string{"give the address of an agent: " + cardPath + " is asked for below it"},
-			"what is at %s is no agent card: %s", r.base.JoinPath(cardPath), quote(err.Error()))
+	_, syntax := errors.AsType[*json.SyntaxError](err)
+	_, kind := errors.AsType[*json.UnmarshalTypeError](err)
+	if syntax || kind {
+		return wrong([]string{"give the address of an agent: " + cardPath + " is read below it"},
+			"the text at %s is no agent card: %s", r.base.JoinPath(cardPath), quote(err.Error()))
 	}
 	return err
 }
 
-// judge says what a card lacks. Section 4.4.1 of the specification names the fields.
+// judge reports missing parts of a card. Section 4.4.1 of the specification names the
+// fields.
 func judge(c *a2a.AgentCard) error {
 	var missing []string
 	for _, f := range []struct {
@@ -83,17 +86,17 @@ func judge(c *a2a.AgentCard) error {
 		}
 	}
 	if len(missing) > 0 {
-		mend := []string{"an agent of A2A 1.0 has them all; one of 0.3 alone has no supportedInterfaces and cannot be tried"}
+		mend := []string{"an agent of A2A 1.0 has all of them; an agent of 0.3 only has no supportedInterfaces and cannot be tried"}
 		return wrong(mend, "the card lacks %s", strings.Join(missing, ", "))
 	}
 	if !slices.ContainsFunc(c.SupportedInterfaces, func(i *a2a.AgentInterface) bool { return major(i) == "1" }) {
-		return wrong([]string{"1.0 is what is tried here; protocolVersion must say so"}, "the card declares no interface of A2A 1.0")
+		return wrong([]string{"only version 1.0 can be tried; protocolVersion must name it"}, "the card declares no interface of A2A 1.0")
 	}
 	return nil
 }
 
-// leadsHere refuses an interface elsewhere: clients would not get through, and
-// credentials are not sent to a host that nobody named.
+// leadsHere refuses an interface on another host: clients would not reach it, and
+// credentials are sent only to the host that the user named.
 func (r *run) leadsHere(i *a2a.AgentInterface) error {
 	u, err := url.Parse(i.URL)
 	if err != nil || u.Hostname() == "" {
@@ -102,22 +105,22 @@ func (r *run) leadsHere(i *a2a.AgentInterface) error {
 	if hostPort(u) != hostPort(r.base) || u.Scheme != r.base.Scheme {
 		return wrong([]string{
 			"set ERRAND_URL to the address at which clients reach the agent: " + r.base.String() + ", if this is it",
-			"if the agent is meant to be reached at " + u.Scheme + "://" + u.Host + ", try it there",
-		}, "the card leads to %s, and you asked %s: clients go where the card leads", i.URL, r.base)
+			"if clients should reach the agent at " + u.Scheme + "://" + u.Host + ", try it there",
+		}, "the card leads to %s, and you tried %s: clients follow the card", i.URL, r.base)
 	}
 	return nil
 }
 
-// encrypted is a fault when anybody on the way could read along.
+// encrypted is a fault if others on the way could read the messages.
 func (r *run) encrypted() error {
-	if r.base.Scheme == "https" || isLoopback(r.base) {
+	if r.base.Scheme == "https" || loopback.Is(r.base.Host) {
 		return nil
 	}
 	return wrong([]string{"put TLS in front of the agent (Cloud Run does) and set ERRAND_URL to its https:// address"},
 		"%s is not encrypted: messages and credentials can be read on the way", r.base)
 }
 
-// keyHeader is where the card wants API keys.
+// keyHeader finds the header in which the card wants API keys.
 func (r *run) keyHeader() {
 	bearer := false
 	for _, s := range r.card.SecuritySchemes {
@@ -136,7 +139,7 @@ func (r *run) keyHeader() {
 	}
 }
 
-// describe says what the card declares.
+// describe summarises the card.
 func describe(c *a2a.AgentCard) string {
 	var bindings, versions []string
 	for _, i := range c.SupportedInterfaces {
@@ -144,7 +147,7 @@ func describe(c *a2a.AgentCard) string {
 	}
 	s := fmt.Sprintf("%s %s, %s, %s", c.Name, c.Version, list(bindings, "and"), list(versions, "and"))
 	if len(c.SecuritySchemes) == 0 {
-		return s + "; asks nobody who they are"
+		return s + "; asks for no credentials"
 	}
 	var schemes []string
 	for name := range c.SecuritySchemes {
@@ -154,7 +157,7 @@ func describe(c *a2a.AgentCard) string {
 	return s + "; asks for " + list(schemes, "or")
 }
 
-// list names each once.
+// list joins the names, each once.
 func list(names []string, last string) string {
 	var once []string
 	for _, n := range names {
@@ -168,8 +171,9 @@ func list(names []string, last string) string {
 	return strings.Join(once, "")
 }
 
-// oldUnknown asks an interface of 0.3 for a task that does not exist: it answers, and in
-// its version. More is not tried, since both versions are one agent behind the bindings.
+// oldUnknown reads a task that does not exist over an interface of 0.3, which must answer
+// in its version. Nothing else is tried, because both versions are one agent behind the
+// bindings.
 func (r *run) oldUnknown(ctx context.Context, i *a2a.AgentInterface) (string, error) {
 	id := string(a2a.NewTaskID())
 	method, target := http.MethodGet, strings.TrimSuffix(i.URL, "/")+"/v1/tasks/"+id
@@ -209,7 +213,7 @@ func (r *run) oldUnknown(ctx context.Context, i *a2a.AgentInterface) (string, er
 	case err == nil && told.Error.Code == taskNotFound, err == nil && body == nil && resp.StatusCode == http.StatusNotFound:
 		return notThere, nil
 	default:
-		return "", wrong([]string{"either the card declares an interface that is not served, or something in between changes answers"},
-			"asked for a task that does not exist, it answers %d %s", resp.StatusCode, quote(string(text)))
+		return "", wrong([]string{"either the card declares an interface that is not served, or a proxy in between changes answers"},
+			"the answer about a task that does not exist is %d %s", resp.StatusCode, quote(string(text)))
 	}
 }

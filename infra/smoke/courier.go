@@ -7,14 +7,13 @@ import (
 	"mime"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 )
 
-// A courier adds the credentials to requests for the one host they are for, and makes
-// an error of every answer that is not the protocol's: the SDK keeps only the status of
-// those, and what is wrong stands in the headers and the body.
+// A courier adds the credentials to requests for the one host that they are for, and turns
+// every answer that does not follow the protocol into an error: the SDK keeps only the
+// status of such answers, and the cause is in the headers and the body.
 type courier struct {
 	next  http.RoundTripper
 	host  string
@@ -27,8 +26,8 @@ type courier struct {
 const (
 	authorization = "Authorization"
 
-	// frontHeader is read by the IAM check of Cloud Run before Authorization, which then
-	// reaches the agent as it was sent.
+	// frontHeader is the header that the IAM check of Cloud Run reads before Authorization.
+	// Authorization then reaches the agent unchanged.
 	// https://cloud.google.com/run/docs/authenticating/service-to-service
 	frontHeader = "X-Serverless-Authorization"
 )
@@ -44,7 +43,7 @@ func newCourier(c Config, base *url.URL) *courier {
 // RoundTrip implements http.RoundTripper.
 func (c *courier) RoundTrip(r *http.Request) (*http.Response, error) {
 	if hostPort(r.URL) != c.host {
-		return nil, fmt.Errorf("a request to %s was held back: it is not the host that was named", r.URL.Host)
+		return nil, fmt.Errorf("a request to %s was not sent: it is not the host that was named", r.URL.Host)
 	}
 	r = r.Clone(r.Context())
 	r.Header.Set("User-Agent", "errand-smoke")
@@ -67,7 +66,7 @@ func (c *courier) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, newAnswer(resp)
 }
 
-// ofProtocol says whether the SDK's client should read the answer.
+// ofProtocol reports whether the SDK's client should read the answer.
 func ofProtocol(r *http.Response) bool {
 	switch {
 	case r.StatusCode < 300:
@@ -87,14 +86,14 @@ func isJSON(h http.Header) bool {
 	return err == nil && (kind == "application/json" || strings.HasSuffix(kind, "+json"))
 }
 
-// An answer is one that is not the protocol's.
+// An answer is an answer that does not follow the protocol.
 type answer struct {
 	status    int
 	challenge string // WWW-Authenticate
 	location  string
 	retry     string // Retry-After
-	message   string // of the error in the body, or the first words of it
-	page      bool   // the body is for people: something in front of the agent wrote it
+	message   string // message of the error in the body, or the beginning of the body
+	page      bool   // the body is a page for people, written by a proxy in front of the agent
 }
 
 func newAnswer(r *http.Response) *answer {
@@ -106,7 +105,7 @@ func newAnswer(r *http.Response) *answer {
 
 	body, err := io.ReadAll(io.LimitReader(r.Body, 64<<10))
 	if err != nil {
-		return a // the status is known, which is most of it
+		return a // the status alone says most
 	}
 
 	var told struct {
@@ -136,19 +135,11 @@ func (a *answer) Error() string {
 	return text
 }
 
-// hostPort is what a URL connects to, written in one way.
+// hostPort is the address that a URL connects to, in one spelling.
 func hostPort(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
 	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
-}
-
-func isLoopback(u *url.URL) bool {
-	if strings.EqualFold(u.Hostname(), "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(u.Hostname())
-	return err == nil && ip.IsLoopback()
 }

@@ -11,14 +11,14 @@ import (
 	"strings"
 )
 
-// keysPath is where the public keys are by which receivers can check a webhook. A2A asks
-// for none, so it is fine if nothing is there.
+// keysPath is the path of the public keys by which receivers can check a webhook. A2A does
+// not require them, so it is fine if they are missing.
 const keysPath = "/.well-known/jwks.json"
 
-// A publicKey is what is looked at of a JSON Web Key (RFC 7517).
+// A publicKey has the members of a JSON Web Key (RFC 7517) that are checked.
 type publicKey struct {
 	Alg string `json:"alg"`
-	D   string `json:"d"` // private, of every kind that has two halves
+	D   string `json:"d"` // the private half of a key that has two
 	K   string `json:"k"` // a shared secret
 }
 
@@ -51,13 +51,13 @@ func (r *run) keySet(ctx context.Context) (string, error) {
 		Keys *[]publicKey `json:"keys"`
 	}
 	if err := json.Unmarshal(text, &set); err != nil || set.Keys == nil {
-		return "", remark(fmt.Sprintf("what is at %s is no key set (%d). Errand has its public keys there", keysPath, resp.StatusCode))
+		return "", remark(fmt.Sprintf("the text at %s is no key set (%d). Errand has its public keys there", keysPath, resp.StatusCode))
 	}
 
 	return judgeKeys(*set.Keys)
 }
 
-// noKeys is what an answer that is no key set means.
+// noKeys explains an answer that is no key set.
 func noKeys(a *answer) error {
 	switch {
 	case a.status == http.StatusNotFound:
@@ -66,22 +66,22 @@ func noKeys(a *answer) error {
 		return wrong([]string{
 			"the secret errand-keys has no version, or cardserver may not read it: its log says which. Webhooks wait until it can",
 			"on Google Cloud: go run ./cardserver keys | gcloud secrets versions add errand-errand-keys --data-file=- (infra/README.md, step 4)",
-			"elsewhere: where ERRAND_SECRETS says; with env: that is ERRAND_KEYS",
+			"elsewhere: in the place that ERRAND_SECRETS names; with env: it is ERRAND_KEYS",
 		}, "%s: %s", keysPath, a.Error())
 	}
 	return a
 }
 
-// judgeKeys says whether receivers can use the keys, and nobody else.
+// judgeKeys checks that receivers can use the keys, and that none of them is private.
 func judgeKeys(all []publicKey) (string, error) {
 	if len(all) == 0 {
-		return "", wrong([]string{"receivers can check no webhook: the log of cardserver says why"}, "the key set at %s is empty", keysPath)
+		return "", wrong([]string{"receivers cannot check webhooks: the log of cardserver has the reason"}, "the key set at %s is empty", keysPath)
 	}
 	var others []string
 	for _, k := range all {
 		switch {
 		case k.D != "" || k.K != "":
-			return "", wrong([]string{"whoever has read it can sign as this agent: replace the keys, and what serves them"}, "the key set at %s shows a private key", keysPath)
+			return "", wrong([]string{"every reader of it can sign as this agent: replace the keys, and correct the server that shows them"}, "the key set at %s shows a private key", keysPath)
 		case k.Alg != "ES256" && k.Alg != "EdDSA" && !slices.Contains(others, quote(k.Alg)):
 			others = append(others, quote(k.Alg))
 		}

@@ -15,7 +15,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 )
 
-// A mailbox keeps the webhooks that bear its token.
+// A mailbox keeps the webhooks that carry its token.
 type mailbox struct {
 	token  string
 	server *http.Server
@@ -24,14 +24,14 @@ type mailbox struct {
 	letters []letter
 	strange int
 	probed  bool
-	news    chan struct{} // holds one when something came
+	news    chan struct{} // holds one value after a webhook arrived
 }
 
 // A letter is one webhook.
 type letter struct {
 	task  a2a.TaskID
-	id    string // Webhook-Id; empty when the agent has none
-	note  int    // the number that Errand's ids end with; 0: none
+	id    string // Webhook-Id; empty if the agent sends none
+	note  int    // number at the end of Errand's ids; 0: none
 	state a2a.TaskState
 	fault string
 }
@@ -51,7 +51,7 @@ func openMailbox(address, token string) (*mailbox, error) {
 
 func (m *mailbox) close() { _ = m.server.Close() }
 
-// ServeHTTP takes a webhook in.
+// ServeHTTP receives a webhook.
 func (m *mailbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 4<<20))
 	m.mu.Lock()
@@ -77,7 +77,7 @@ func (m *mailbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func read(id string, body []byte) letter {
 	l := letter{id: id}
-	l.note, _ = strconv.Atoi(id[strings.LastIndexAny(id, "-/")+1:]) // other agents number otherwise, or not at all
+	l.note, _ = strconv.Atoi(id[strings.LastIndexAny(id, "-/")+1:]) // other agents use other numbers, or none
 	var told a2a.StreamResponse
 	if err := json.Unmarshal(body, &told); err != nil {
 		l.fault = quote(err.Error())
@@ -93,8 +93,8 @@ func read(id string, body []byte) letter {
 	return l
 }
 
-// until returns what came for a task, a moment after its end was told. Whatever cannot be
-// read counts as its own: the token was this task's.
+// until returns the webhooks for a task, a moment after the one about its end. A webhook
+// that cannot be read counts as one of the task, because it has the task's token.
 func (m *mailbox) until(ctx context.Context, id a2a.TaskID, limit time.Duration) ([]letter, error) {
 	late, ended := time.After(limit), (<-chan time.Time)(nil)
 	for {

@@ -18,10 +18,10 @@ type report struct {
 	explain func(error) *fault
 
 	done, failed int
-	advice       string // the last that was given: it is not repeated
+	advice       string // the last advice, which is not repeated
 }
 
-// A fault is what is wrong and how to mend it, a line each.
+// A fault is a problem and its remedies, a line each.
 type fault struct {
 	what string
 	mend []string
@@ -33,17 +33,17 @@ func wrong(mend []string, format string, args ...any) *fault {
 	return &fault{fmt.Sprintf(format, args...), mend}
 }
 
-// A remark is what should be known and fails nothing.
+// A remark is worth a line, but is no failure.
 type remark string
 
 func (r remark) Error() string { return string(r) }
 
-// An omission is why a check was not done; an empty one is not worth a line.
+// An omission is the reason why a check was not done. An empty one gets no line.
 type omission string
 
 func (o omission) Error() string { return string(o) }
 
-// check does one check and prints what came of it. It returns the fault, or nil.
+// check does one check and prints the result. It returns the fault, or nil.
 func (r *report) check(ctx context.Context, name, about string, limit time.Duration, f func(context.Context) (string, error)) *fault {
 	if ctx.Err() != nil {
 		return nil
@@ -55,20 +55,20 @@ func (r *report) check(ctx context.Context, name, about string, limit time.Durat
 	say, err := f(within)
 	took := r.now().Sub(began)
 	if ctx.Err() != nil {
-		return nil // whoever called gave up: nothing was found out
+		return nil // the caller gave up, so there is no result
 	}
 
-	var note remark
-	var left omission
+	note, noted := errors.AsType[remark](err)
+	left, omitted := errors.AsType[omission](err)
 
 	switch {
 	case err == nil:
 		r.line("ok", name, took, about, say)
-	case errors.As(err, &note):
+	case noted:
 		r.line("note", name, took, about, string(note))
-	case errors.As(err, &left) && left == "":
+	case omitted && left == "":
 		return nil
-	case errors.As(err, &left):
+	case omitted:
 		r.skip(name, join(about, string(left)))
 		return nil
 
@@ -85,7 +85,7 @@ func (r *report) check(ctx context.Context, name, about string, limit time.Durat
 	return nil
 }
 
-// skip prints that something was not tried, and why.
+// skip prints that a check was not done, and why.
 func (r *report) skip(name, why string) {
 	r.print(fmt.Sprintf("%-4s %-9s %9s  %s", "skip", name, "", why))
 }
@@ -105,8 +105,8 @@ func (r *report) advise(mend []string) {
 	r.advice = text
 }
 
-// print writes a line without what the agent could smuggle into a terminal, and without
-// credentials: an agent may repeat what it was sent.
+// print writes a line, without control characters from the agent that could reach the
+// terminal, and without credentials, which an agent may repeat.
 func (r *report) print(line string) {
 	for _, s := range r.secrets {
 		if s != "" {
@@ -132,7 +132,7 @@ func join(about, say string) string {
 	return about + ": " + say
 }
 
-// plain is text on one line, as it can be shown.
+// plain is printable text on one line.
 func plain(s string) string {
 	return strings.Map(func(c rune) rune {
 		if !unicode.IsPrint(c) {
@@ -142,7 +142,7 @@ func plain(s string) string {
 	}, s)
 }
 
-// quote is a short piece of what the agent said.
+// quote is the beginning of a text of the agent.
 func quote(s string) string {
 	const most = 300
 	s = strings.Join(strings.Fields(s), " ")

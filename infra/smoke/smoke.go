@@ -1,12 +1,12 @@
 // Package smoke tries a running agent from outside, as a client does: its card, then
 // sending, polling, streaming and cancelling over every binding of A2A 1.0 that the card
-// declares, then webhooks. It prints a line for every check and, where one fails, what
-// is wrong and how to mend it.
+// declares, then webhooks. It prints a line for every check and, after a failure, the
+// problem and the remedy.
 //
-// It sends a few short messages, which the agent answers at its usual cost, and cancels
-// what it leaves behind. It knows no part of Errand but the protocol and is of use with
-// other agents too: what only Errand promises is noted and fails nothing. It is no load
-// test and no conformance test.
+// It sends a few short messages, which the agent answers at its usual cost, and cancels the
+// tasks that it leaves behind. It knows the protocol and nothing of Errand, so it is of use
+// with other agents too: checks specific to Errand are reported but do not fail. It is no
+// load test and no conformance test.
 package smoke
 
 import (
@@ -22,41 +22,41 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 )
 
-// Config says which agent to try, and as whom.
+// Config says which agent to try, and with which credentials.
 type Config struct {
 	// URL is the agent's address, without the path of its card. Required.
 	URL string
-	// Key is an API key, and Token an ID token; either may be empty. With both the token
-	// is for what stands in front of the agent (the IAM check of Cloud Run). They are
-	// sent to the host of URL only, and printed nowhere.
+	// Key is an API key, and Token an ID token. Either may be empty. With both, the token
+	// is for the proxy in front of the agent (the IAM check of Cloud Run). They are sent
+	// only to the host of URL, and never printed.
 	Key, Token string
-	// Message is the text to send; empty: one that every model can answer shortly.
+	// Message is the text to send; empty: a text that every model can answer shortly.
 	Message string
-	// Timeout is how long a task may take to end; zero: a minute.
+	// Timeout is the time that a task may take to end; zero: a minute.
 	Timeout time.Duration
 	// Webhook is an address at which the agent reaches Listen, an address of this
 	// machine. Without it webhooks are registered and not delivered.
 	Webhook, Listen string
-	// Client sends the requests; nil: one of its own.
+	// Client sends the requests; nil: a client of this package.
 	Client *http.Client
 	// Out gets the lines. Required.
 	Out io.Writer
 }
 
-// DefaultListen is where webhooks are waited for: what the example in the README allows.
+// DefaultListen is the address that waits for webhooks. The example in the README allows
+// it.
 const DefaultListen = "127.0.0.1:9099"
 
 const (
 	defaultTimeout = time.Minute
 	defaultMessage = "This is a test of whether you can be reached. Answer with the one word: yes."
 
-	// callTimeout bounds a request that waits for no task: an instance that has to be
-	// started first takes seconds.
+	// callTimeout bounds a request that waits for no task. An instance that must be started
+	// first takes seconds.
 	callTimeout = 30 * time.Second
 )
 
-// Run tries the agent. The error says how many checks failed; what failed, and why, is
-// in the lines.
+// Run tries the agent. The error says how many checks failed. The lines say which, and why.
 func Run(ctx context.Context, c Config) error {
 	base, err := address(c.URL)
 	if err != nil {
@@ -77,7 +77,7 @@ func Run(ctx context.Context, c Config) error {
 	r.report = &report{out: c.Out, now: time.Now, secrets: []string{c.Key, c.Token}, explain: r.explain}
 	r.client = &http.Client{
 		Transport: r.courier,
-		// Credentials are for the host that was named, so a redirect is an answer.
+		// Credentials are only for the host that was named, so redirects are not followed.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 
@@ -97,12 +97,12 @@ type run struct {
 	card    *a2a.AgentCard
 	report  *report
 
-	stuck bool // a task did not end: nothing waits for another
+	stuck bool // a task did not end, so no later check waits for another one
 }
 
 func (r *run) all(ctx context.Context) {
 	if !r.checkCard(ctx) {
-		r.report.skip("the rest", "there is no card to go by")
+		r.report.skip("the rest", "there is no usable card")
 		return
 	}
 	var first *binding
@@ -114,7 +114,7 @@ func (r *run) all(ctx context.Context) {
 		case major(i) == "0":
 			r.report.check(ctx, "unknown", name, callTimeout, func(ctx context.Context) (string, error) { return r.oldUnknown(ctx, i) })
 		case major(i) != "1":
-			r.report.skip("binding", name+" is not tried: it is no version that is known here")
+			r.report.skip("binding", name+" is not tried: the version is not known here")
 		default:
 			if b := r.tryBinding(ctx, i, name); first == nil {
 				first = b
@@ -131,7 +131,7 @@ func major(i *a2a.AgentInterface) string {
 	return m
 }
 
-// address reads what somebody typed: the agent's address, or that of its card.
+// address reads the address that the user typed: the agent's, or that of its card.
 func address(raw string) (*url.URL, error) {
 	u, err := url.Parse(strings.TrimSuffix(raw, cardPath))
 	switch {

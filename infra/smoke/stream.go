@@ -65,7 +65,7 @@ func (b *binding) stream(ctx context.Context) (string, error) {
 		seen.events, seen.first.Milliseconds(), state(seen.task.Status.State)), nil
 }
 
-// watched is what a stream has told so far.
+// watched is the state of a stream so far.
 type watched struct {
 	events  int
 	first   time.Duration
@@ -73,14 +73,15 @@ type watched struct {
 	task    *a2a.Task // only its id and status are kept up to date
 }
 
-// take judges an event by those before it. Section 3.1.2 of the specification: first the
-// task, or else one message and nothing more; the stream ends with the task.
+// take judges an event by the events before it. Section 3.1.2 of the specification: a
+// stream begins with the task and ends when the task does, or it is one message and nothing
+// more.
 func (w *watched) take(event a2a.Event) error {
 	w.events++
 	switch e := event.(type) {
 	case *a2a.Message:
 		if w.message = w.events == 1; !w.message {
-			return wrong(nil, "event %d of the stream is a message; after a task come its updates only", w.events)
+			return wrong(nil, "event %d of the stream is a message; after a task only its updates may follow", w.events)
 		}
 		return nil
 	case *a2a.Task:
@@ -88,7 +89,7 @@ func (w *watched) take(event a2a.Event) error {
 		return nil
 	}
 	if w.task == nil {
-		return wrong(nil, "the stream begins with a %T; A2A wants the task first", event)
+		return wrong(nil, "the stream begins with a %T; A2A requires the task first", event)
 	}
 	if e, ok := event.(*a2a.TaskStatusUpdateEvent); ok {
 		w.task.Status = e.Status

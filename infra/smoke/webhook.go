@@ -14,16 +14,16 @@ import (
 )
 
 const (
-	// Nobody is at the first, ever (RFC 2606): a quick agent may deliver before it is
-	// deleted. The second hands out a service account's credentials on most clouds.
+	// harmless has no host, ever (RFC 2606): a quick agent may deliver before the webhook
+	// is deleted. dangerous hands out a service account's credentials on most clouds.
 	harmless  = "https://errand-smoke.invalid/"
 	dangerous = "http://169.254.169.254/"
 
-	// settle is how long a webhook that comes twice is waited for.
+	// settle is how long to wait for a webhook that comes twice.
 	settle = time.Second
 )
 
-// tryWebhooks is done over one binding: behind them there is one agent.
+// tryWebhooks uses only one binding, because all bindings lead to one agent.
 func (r *run) tryWebhooks(ctx context.Context, b *binding) {
 	if !r.card.Capabilities.PushNotifications {
 		r.report.skip("webhook", "the card declares no push notifications")
@@ -34,7 +34,7 @@ func (r *run) tryWebhooks(ctx context.Context, b *binding) {
 	r.report.check(ctx, "guard", b.name, callTimeout, b.guard)
 	switch {
 	case r.Webhook == "":
-		r.report.skip("webhook", "delivery is not tried: add -webhook https://ADDRESS/ -listen 127.0.0.1:9099, where ADDRESS is one that the agent reaches and that leads here (a tunnel, a reverse proxy)")
+		r.report.skip("webhook", "delivery is not tried: add -webhook https://ADDRESS/ -listen 127.0.0.1:9099, where ADDRESS can be reached by the agent and leads to this machine (a tunnel, a reverse proxy)")
 	case r.stuck:
 		r.report.skip("webhook", "a task did not end before")
 	default:
@@ -51,7 +51,7 @@ func (b *binding) configs(ctx context.Context) (string, error) {
 	defer b.leave(ctx, task)
 	made, err := b.client.CreateTaskPushConfig(ctx, &a2a.PushConfig{TaskID: task.ID, URL: harmless})
 	if errors.Is(err, a2a.ErrInvalidParams) {
-		return "", remark("a webhook at " + harmless + " is refused, which leads nowhere; -webhook tries one that leads here")
+		return "", remark("a webhook at " + harmless + ", an address without a host, is refused; -webhook tries one that leads to this machine")
 	}
 	if err != nil {
 		return "", noPush(err)
@@ -69,7 +69,7 @@ func (b *binding) configs(ctx context.Context) (string, error) {
 	case err != nil:
 		return "", err
 	case !there:
-		return "", wrong(nil, "a webhook was registered and is not listed")
+		return "", wrong(nil, "a webhook was registered, but is not listed")
 	case deleted != nil:
 		return "", deleted
 	}
@@ -78,13 +78,13 @@ func (b *binding) configs(ctx context.Context) (string, error) {
 	case err != nil:
 		return "", err
 	case there:
-		return "", wrong(nil, "a webhook was deleted and is still listed")
+		return "", wrong(nil, "a webhook was deleted, but is still listed")
 	}
 
 	return "a webhook is registered, listed and deleted", nil
 }
 
-// guard registers what no agent should ever call.
+// guard registers an address that no agent should ever call.
 func (b *binding) guard(ctx context.Context) (string, error) {
 	task, err := b.begin(ctx, b.ask())
 	if err != nil {
@@ -94,8 +94,8 @@ func (b *binding) guard(ctx context.Context) (string, error) {
 	made, err := b.client.CreateTaskPushConfig(ctx, &a2a.PushConfig{TaskID: task.ID, URL: dangerous})
 	switch _, refused := errors.AsType[*a2a.Error](err); {
 	case err == nil:
-		_ = b.client.DeleteTaskPushConfig(ctx, &a2a.DeleteTaskPushConfigRequest{TaskID: task.ID, ID: made.ID}) // it was found out already
-		return "", remark("a webhook at " + dangerous + " is accepted. Errand refuses it unless ERRAND_PUSH_ALLOW names it, which nobody should; A2A says that agents SHOULD refuse (13.2)")
+		_ = b.client.DeleteTaskPushConfig(ctx, &a2a.DeleteTaskPushConfigRequest{TaskID: task.ID, ID: made.ID}) // the result is known already
+		return "", remark("a webhook at " + dangerous + " is accepted. Errand refuses it unless ERRAND_PUSH_ALLOW names it, which is never advisable; A2A says that agents SHOULD refuse it (13.2)")
 	case errors.Is(noPush(err), errNoPush):
 		return "", errNoPush
 	case !refused:
@@ -104,7 +104,7 @@ func (b *binding) guard(ctx context.Context) (string, error) {
 	return "a webhook at " + dangerous + " is refused", nil
 }
 
-const errNoPush = omission("the agent has no push notifications, whatever its card declares")
+const errNoPush = omission("the agent has no push notifications, although its card declares them")
 
 func noPush(err error) error {
 	if errors.Is(err, a2a.ErrPushNotificationNotSupported) {
@@ -113,7 +113,7 @@ func noPush(err error) error {
 	return err
 }
 
-// delivery has a task told to a listener of ours.
+// delivery registers a listener of this program as the webhook of a task.
 func (b *binding) delivery(ctx context.Context) (string, error) {
 	box, err := openMailbox(b.Listen, rand.Text())
 	if err != nil {
@@ -143,7 +143,7 @@ func (b *binding) delivery(ctx context.Context) (string, error) {
 	return judgeLetters(letters)
 }
 
-// judgeLetters looks at everything that came for a task that was told to its end.
+// judgeLetters checks all webhooks of a task up to its end.
 func judgeLetters(all []letter) (string, error) {
 	ends, note := 0, 0
 	ids := map[string]bool{}
@@ -172,9 +172,9 @@ func judgeLetters(all []letter) (string, error) {
 	last := all[len(all)-1].state
 	switch {
 	case len(twice) > 0:
-		return "", remark(fmt.Sprintf("%d webhooks came more than once, under the same Webhook-Id: at least once is what is promised", len(twice)))
+		return "", remark(fmt.Sprintf("%d webhooks came more than once, with the same Webhook-Id: delivery is at least once", len(twice)))
 	case ends > 1:
-		return "", remark(fmt.Sprintf("the end was told %d times: at least once is what A2A asks for", ends))
+		return "", remark(fmt.Sprintf("the end was sent %d times: A2A requires delivery at least once", ends))
 	}
 
 	return fmt.Sprintf("%d came, in order, the last says %s", len(all), state(last)), nil
@@ -190,24 +190,24 @@ func (b *binding) undelivered(ctx context.Context, box *mailbox, task *a2a.Task,
 		b.stuck = true
 		return b.late(now)
 	}
-	what := fmt.Sprintf("task %s is %s, and that was not told within %v (%d webhooks came)", quote(string(now.ID)), state(now.Status.State), b.Timeout, came)
+	what := fmt.Sprintf("task %s is %s, but no webhook about it came within %v (%d other webhooks came)", quote(string(now.ID)), state(now.Status.State), b.Timeout, came)
 	if strangers := box.strangers(); strangers > 0 {
-		return wrong([]string{"what is in between must leave the headers A2A-Notification-Token and X-A2A-Notification-Token as they are"},
+		return wrong([]string{"a proxy in between must leave the headers A2A-Notification-Token and X-A2A-Notification-Token unchanged"},
 			"%s; %d requests came without the token that was registered", what, strangers)
 	}
 	if err := box.reach(ctx, b.Webhook); err != nil {
-		return wrong([]string{"have " + quote(b.Webhook) + " forwarded to " + b.Listen + " on this machine, by POST and with the path it has"},
+		return wrong([]string{"have " + quote(b.Webhook) + " forwarded to " + b.Listen + " on this machine, by POST and with the same path"},
 			"%s; a request from here to %s did not arrive either: %s", what, quote(b.Webhook), quote(err.Error()))
 	}
 	return wrong([]string{
-		"the address works from here. On one machine: the log of the agent. On Google Cloud:",
-		"log of functions: what the address answered, or \"request refused at the door\" (ERRAND_INVOKER, ERRAND_FUNCTIONS_URL)",
+		"the address works from here. On one machine, see the log of the agent. On Google Cloud, see:",
+		"log of functions: the answer of the address, or \"request refused at the door\" (ERRAND_INVOKER, ERRAND_FUNCTIONS_URL)",
 		"gcloud pubsub subscriptions describe errand-notify, and pull errand-events-dead: events that could not be pushed",
 		"gcloud tasks list --queue=errand-deliveries --location=REGION: deliveries that are refused",
 	}, "%s", what)
 }
 
-// reach sends a request to an address that should lead to the box.
+// reach sends a request to an address that should lead to the mailbox.
 func (m *mailbox) reach(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -222,7 +222,7 @@ func (m *mailbox) reach(ctx context.Context, url string) error {
 	}
 	defer resp.Body.Close()
 	if !m.wasProbed() {
-		return fmt.Errorf("somebody else answered it, with %s", resp.Status)
+		return fmt.Errorf("another server answered it, with %s", resp.Status)
 	}
 	return nil
 }

@@ -22,8 +22,8 @@ type post struct {
 	id, token, body string
 }
 
-// posting stands before an agent's JSON-RPC, keeps the webhook of a message to itself,
-// and sends there what a test wants.
+// posting is in front of an agent's JSON-RPC. It takes the webhook out of a message and
+// sends the test's posts to it.
 func posting(t *testing.T, posts []post) func(http.Handler) http.HandlerFunc {
 	var all sync.WaitGroup
 	t.Cleanup(all.Wait)
@@ -81,7 +81,7 @@ func send(t *testing.T, url, token string, task a2a.Task, posts []post) {
 		req.Header.Set("X-A2A-Notification-Token", token+p.token)
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
-			return // nobody listens any more
+			return // the listener is closed
 		}
 		_ = resp.Body.Close()
 	}
@@ -94,30 +94,30 @@ func update(state string) string {
 const artifact = `{"artifactUpdate":{"taskId":"{id}","contextId":"c","artifact":{"artifactId":"a","parts":[{"text":"x"}]}}}`
 
 const (
-	patience = 2 * time.Minute // for what comes for certain
-	shortly  = 2 * time.Second // for what must not come, but for one request
+	patience = 2 * time.Minute // for an event that is certain to come
+	shortly  = 2 * time.Second // for an event that must not come, except for one request
 )
 
 func TestWebhooks(t *testing.T) {
 	for _, row := range []struct {
 		name  string
 		posts []post
-		waits bool // in vain
+		waits bool // waits for a webhook that does not come
 		want  []string
 	}{
 		{"in order", []post{{"T/1", "", artifact}, {"T/2", "", update("COMPLETED")}}, false, []string{"ok   webhook", "2 came, in order, the last says COMPLETED"}},
 		{"without ids", []post{{"", "", update("WORKING")}, {"", "", update("COMPLETED")}}, false, []string{"ok   webhook", "2 came"}},
 		{"twice", []post{{"T/1", "", artifact}, {"T/2", "", update("COMPLETED")}, {"T/2", "", update("COMPLETED")}}, false, []string{"note webhook", "1 webhooks came more than once"}},
-		{"the end twice", []post{{"", "", update("COMPLETED")}, {"", "", update("COMPLETED")}}, false, []string{"note webhook", "the end was told 2 times"}},
+		{"the end twice", []post{{"", "", update("COMPLETED")}, {"", "", update("COMPLETED")}}, false, []string{"note webhook", "the end was sent 2 times"}},
 		{"out of order", []post{{"T/2", "", update("COMPLETED")}, {"T/1", "", artifact}}, false, []string{"FAIL webhook", "out of order"}},
 		{"back to work", []post{{"", "", update("COMPLETED")}, {"", "", update("WORKING")}}, false, []string{"FAIL webhook", "out of order: WORKING after the end"}},
 		{"unreadable", []post{{"T/1", "", `{"id":"{id}"}`}}, false, []string{"FAIL webhook", "cannot be read", "-> a webhook of A2A 1.0 is a StreamResponse"}},
-		{"of another task", []post{{"T/1", "", strings.ReplaceAll(update("COMPLETED"), "{id}", "other")}}, true, []string{"FAIL webhook", "was not told within 2s (0 webhooks came)", "-> the address works from here", "log of functions"}},
-		{"with another token", []post{{"T/1", "x", update("COMPLETED")}}, true, []string{"FAIL webhook", "1 requests came without the token", "-> what is in between must leave"}},
+		{"about another task", []post{{"T/1", "", strings.ReplaceAll(update("COMPLETED"), "{id}", "other")}}, true, []string{"FAIL webhook", "no webhook about it came within 2s (0 other webhooks came)", "-> the address works from here", "log of functions"}},
+		{"with another token", []post{{"T/1", "x", update("COMPLETED")}}, true, []string{"FAIL webhook", "1 requests came without the token", "-> a proxy in between must leave"}},
 		{"none", nil, true, []string{"FAIL webhook", "-> the address works from here", "errand-deliveries"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			t.Parallel() // they wait for what must not come
+			t.Parallel() // they wait for webhooks that must not come
 			s := agent{run: ends(a2a.TaskStateCompleted), rpc: posting(t, row.posts)}.start(t)
 			listen := freeAddress(t)
 			config := smoke.Config{URL: s.URL, Webhook: "http://" + listen + "/hook", Listen: listen, Timeout: patience}
@@ -134,22 +134,22 @@ func TestWebhooks(t *testing.T) {
 	}
 }
 
-// A forward that leads somewhere else is told apart from an agent that does not deliver.
+// A forward to another server is told apart from an agent that does not deliver.
 func TestWebhookThatIsNotForwarded(t *testing.T) {
 	elsewhere := httptest.NewServer(http.NotFoundHandler())
 	defer elsewhere.Close()
 	s := agent{run: ends(a2a.TaskStateCompleted)}.start(t)
 	report, err := try(t, smoke.Config{URL: s.URL, Webhook: elsewhere.URL, Listen: freeAddress(t), Timeout: shortly})
 	if err == nil {
-		t.Error("Run is content")
+		t.Error("Run = nil, want an error")
 	}
-	says(t, report, "FAIL webhook", "did not arrive either: somebody else answered it, with 404", "-> have "+elsewhere.URL+" forwarded to 127.0.0.1:")
+	says(t, report, "FAIL webhook", "did not arrive either: another server answered it, with 404", "-> have "+elsewhere.URL+" forwarded to 127.0.0.1:")
 	taken := strings.TrimPrefix(elsewhere.URL, "http://")
 	report, _ = try(t, smoke.Config{URL: s.URL, Webhook: elsewhere.URL, Listen: taken})
 	says(t, report, "FAIL webhook", "cannot listen for webhooks", "-> name a free address")
 }
 
-// An agent that declares what it does not have.
+// An agent may declare no push notifications, or declare them without having them.
 func TestNoPushNotifications(t *testing.T) {
 	s := agent{run: ends(a2a.TaskStateCompleted), card: func(c *a2a.AgentCard) { c.Capabilities = a2a.AgentCapabilities{} }}.start(t)
 	report, err := try(t, smoke.Config{URL: s.URL})
@@ -182,5 +182,5 @@ func TestNoPushNotifications(t *testing.T) {
 		t.Errorf("Run = %v", err)
 	}
 
-	says(t, report, "skip configs", "has no push notifications, whatever its card declares", "skip guard")
+	says(t, report, "skip configs", "has no push notifications, although its card declares them", "skip guard")
 }

@@ -22,7 +22,7 @@ import (
 
 const cardPath = "/.well-known/agent-card.json"
 
-// An executor answers as a test wants it.
+// An executor answers as a test needs it.
 type executor func(ctx context.Context, e *a2asrv.ExecutorContext, say func(a2a.Event))
 
 func (f executor) Execute(ctx context.Context, e *a2asrv.ExecutorContext) iter.Seq2[a2a.Event, error] {
@@ -62,12 +62,12 @@ func chats(_ context.Context, e *a2asrv.ExecutorContext, say func(a2a.Event)) {
 	say(a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("hello")))
 }
 
-// An agent is one that is not Errand: the SDK's own server.
+// An agent is not Errand: it is the SDK's own server.
 type agent struct {
 	run  executor
-	card func(*a2a.AgentCard)                // changes the card; nil: not
-	wrap func(http.Handler) http.Handler     // stands in front of everything; nil: nothing
-	rpc  func(http.Handler) http.HandlerFunc // stands in front of JSON-RPC; nil: nothing
+	card func(*a2a.AgentCard)                // changes the card; nil: no change
+	wrap func(http.Handler) http.Handler     // in front of everything; nil: nothing
+	rpc  func(http.Handler) http.HandlerFunc // in front of JSON-RPC; nil: nothing
 }
 
 func (a agent) start(t *testing.T) *httptest.Server {
@@ -91,7 +91,7 @@ func (a agent) start(t *testing.T) *httptest.Server {
 	t.Cleanup(s.Close)
 
 	card := &a2a.AgentCard{
-		Name: "Other", Version: "7", Description: "Somebody else's agent.",
+		Name: "Other", Version: "7", Description: "Another agent.",
 		Capabilities:      a2a.AgentCapabilities{Streaming: true, PushNotifications: true},
 		DefaultInputModes: []string{"text/plain"}, DefaultOutputModes: []string{"text/plain"},
 		Skills: []a2a.AgentSkill{{ID: "s", Name: "s", Description: "s", Tags: []string{"s"}}},
@@ -109,7 +109,7 @@ func (a agent) start(t *testing.T) *httptest.Server {
 	return s
 }
 
-// try runs smoke and returns what it printed, and whether it was content.
+// try runs smoke and returns its report and its verdict.
 func try(t *testing.T, c smoke.Config) (string, error) {
 	t.Helper()
 	var out strings.Builder
@@ -121,21 +121,21 @@ func try(t *testing.T, c smoke.Config) (string, error) {
 	return out.String(), err
 }
 
-// says fails the test unless the report has all of it, in this order.
+// says fails the test unless the report has all the texts, in this order.
 func says(t *testing.T, report string, want ...string) {
 	t.Helper()
 	rest := report
 	for _, w := range want {
 		_, after, ok := strings.Cut(rest, w)
 		if !ok {
-			t.Errorf("the report does not say %q there:\n%s", w, report)
+			t.Errorf("the report does not have %q in its place:\n%s", w, report)
 			return
 		}
 		rest = after
 	}
 }
 
-// page answers as what stands in front of an agent does.
+// page answers as a proxy in front of an agent does.
 func page(status int, header, value, kind, body string) func(http.Handler) http.Handler {
 	return func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -149,7 +149,7 @@ func page(status int, header, value, kind, body string) func(http.Handler) http.
 	}
 }
 
-// butTheCard lets the card through.
+// butTheCard lets requests for the card through.
 func butTheCard(front func(http.Handler) http.Handler) func(http.Handler) http.Handler {
 	return func(h http.Handler) http.Handler {
 		no := front(h)
@@ -163,13 +163,13 @@ func butTheCard(front func(http.Handler) http.Handler) func(http.Handler) http.H
 	}
 }
 
-// told is an error in the agent's own words, in the form of both bindings.
+// told is an error of the agent itself, in a form that both bindings have.
 func told(message string) string {
 	body, _ := json.Marshal(map[string]any{"error": map[string]any{"code": 1, "message": message}})
 	return string(body)
 }
 
-// freeAddress is one that nobody listens at.
+// freeAddress is an address without a listener.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -11,8 +11,8 @@ package agent
 import (
 	_ "embed"
 	"fmt"
-	"io"
-	"os"
+
+	"errand/shared/strict"
 )
 
 // An Agent is the content of agent.yaml. Parse fills in the defaults named
@@ -123,7 +123,7 @@ func Load(path string) (*Agent, error) {
 		}
 		return a, nil
 	}
-	data, err := readFile(path)
+	data, err := strict.Open(path, form)
 	if err != nil {
 		return nil, fmt.Errorf("reading the agent definition: %w", err)
 	}
@@ -132,22 +132,4 @@ func Load(path string) (*Agent, error) {
 		return nil, fmt.Errorf("reading the agent definition %s:\n%w", path, err)
 	}
 	return a, nil
-}
-
-// readFile reads at most one byte more than Parse accepts, and only regular
-// files: opening a named pipe would hang the start.
-func readFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxSize+1))
 }

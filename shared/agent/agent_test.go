@@ -189,9 +189,9 @@ func TestParseReportsEverythingAtOnce(t *testing.T) {
 		t.Fatal("Parse accepted a broken definition")
 	}
 	want := []string{
-		`line 1: nmae: unknown key; did you mean "name"?`,
 		"name: is required: the name people know the agent by",
 		"description: is required: one or two sentences on what the agent is for",
+		`line 1: nmae: unknown key; did you mean "name"?`,
 		"line 5: skills[0].tags: at least one is required: keywords to find the skill by",
 	}
 	if diff := cmp.Diff(want, strings.Split(err.Error(), "\n")); diff != "" {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"errand/shared/strict"
 )
 
 // Access is who may call. Safe for concurrent use.
@@ -57,7 +59,7 @@ func Load(path string, o Options) (*Access, error) {
 		a.anonymous, a.said = true, path == Anonymous
 		return a, nil
 	}
-	data, err := readFile(path)
+	data, err := strict.Open(path, form)
 	if err != nil {
 		return nil, fmt.Errorf("reading ERRAND_ACCESS: %w", err)
 	}
@@ -74,33 +76,38 @@ func (a *Access) take(f *file, client Doer) {
 	a.keys, a.operators = map[string]apiKey{}, map[string]bool{}
 	byName := map[string]*issuer{}
 
-	for _, i := range f.issuers {
+	for _, i := range f.Issuers {
 		own := &issuer{
-			verifier: verifier{issuer: i.url, audiences: i.audiences, keys: NewKeys(i.url, i.keys, client, a.now), now: a.now},
-			name:     i.name, everyone: i.everyone, emails: map[string]string{}, subjects: map[string]string{},
+			verifier: verifier{
+				issuer: i.URL, audiences: i.Audiences, now: a.now,
+				keys: NewKeys(KeysConfig{Issuer: i.URL, URL: i.KeysURL, Client: client, Now: a.now}),
+			},
+			name: i.Name, everyone: i.Everyone, emails: map[string]string{}, subjects: map[string]string{},
 		}
 
-		byName[i.name] = own
+		byName[i.Name] = own
 		a.issuers = append(a.issuers, own)
 
-		for _, audience := range i.audiences {
+		for _, audience := range i.Audiences {
 			if !slices.Contains(a.audiences, audience) {
 				a.audiences = append(a.audiences, audience)
 			}
 		}
 	}
 
-	for _, p := range f.principals {
-		a.operators[p.name] = p.operator
-		for _, k := range p.keys {
-			a.keys[k.id] = apiKey{digest: k.digest, owner: p.name}
+	for _, p := range f.Principals {
+		a.operators[p.Name] = p.Operator
+		for _, hash := range p.Keys {
+			if id, digest, ok := parseHash(hash); ok {
+				a.keys[id] = apiKey{digest: digest, owner: p.Name}
+			}
 		}
 
-		for _, t := range p.tokens {
-			if t.email != "" {
-				byName[t.issuer].emails[t.email] = p.name
+		for _, t := range p.Tokens {
+			if t.Email != "" {
+				byName[t.Issuer].emails[t.Email] = p.Name
 			} else {
-				byName[t.issuer].subjects[t.subject] = p.name
+				byName[t.Issuer].subjects[t.Subject] = p.Name
 			}
 		}
 	}
@@ -121,9 +128,15 @@ func (a *Access) take(f *file, client Doer) {
 // Anonymous says whether callers are not asked who they are.
 func (a *Access) Anonymous() bool { return a.anonymous }
 
-// Check refuses anonymous callers where anybody could be one: see [CheckAnonymous].
+// Check refuses anonymous callers, unless they are on loopback, where this machine alone can
+// call, or the operator has said so (ERRAND_ACCESS=anonymous).
 func (a *Access) Check(loopback bool) error {
-	return CheckAnonymous(loopback || !a.anonymous, a.said)
+	if loopback || a.said || !a.anonymous {
+		return nil
+	}
+	return errors.New("whoever reaches this address could use the agent and read every task: " +
+		"name the file of those who may call in ERRAND_ACCESS, " +
+		"or set ERRAND_ACCESS=anonymous if something in front asks who they are")
 }
 
 // Identify says who sent r. Any error is a [*Refusal]. It is asked once, at the
@@ -241,19 +254,4 @@ func (a *Access) refuse(r *http.Request, claimed string, err error) *Refusal {
 	}
 
 	return no
-}
-
-// Middleware identifies the caller for what lies behind it, where [From] finds it;
-// refuse writes the answer of those who are not let in.
-func (a *Access) Middleware(refuse func(http.ResponseWriter, *http.Request, *Refusal)) func(http.Handler) http.Handler {
-	return func(h http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			p, err := a.Identify(r)
-			if no, ok := errors.AsType[*Refusal](err); ok {
-				refuse(w, r, no)
-				return
-			}
-			h.ServeHTTP(w, r.WithContext(With(r.Context(), p)))
-		})
-	}
 }

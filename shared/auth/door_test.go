@@ -194,7 +194,7 @@ func TestDoorLogsOnceAndNotForEver(t *testing.T) {
 func TestDoorIsNotMadeHalf(t *testing.T) {
 	good := auth.DoorConfig{
 		Issuer: auth.GoogleIssuer, Audience: audience, Emails: []string{invoker}, Log: slog.New(slog.DiscardHandler),
-		Keys: auth.NewKeys(auth.GoogleIssuer, auth.GoogleKeys, nil, nil),
+		Keys: auth.NewKeys(auth.KeysConfig{Issuer: auth.GoogleIssuer, URL: auth.GoogleKeys}),
 	}
 	if _, err := auth.NewDoor(good); err != nil {
 		t.Fatal(err)

@@ -1,201 +1,178 @@
 package auth
 
 import (
-	"crypto/sha256"
-	"errors"
+	"fmt"
 	"regexp"
 	"strings"
 	"unicode"
 
-	"go.yaml.in/yaml/v3"
+	"errand/shared/strict"
 )
 
-// A file is the access file as written, consistent in itself.
+// A file is the access file as written.
 type file struct {
-	principals []filePrincipal
-	issuers    []fileIssuer
+	Principals []filePrincipal `yaml:"principals"`
+	Issuers    []fileIssuer    `yaml:"issuers"`
 }
 
 type filePrincipal struct {
-	at       *yaml.Node
-	name     string
-	operator bool
-	keys     []fileKey
-	tokens   []fileToken
-}
-
-type fileKey struct {
-	id     string
-	digest [sha256.Size]byte
+	Name     string      `yaml:"name"`
+	Operator bool        `yaml:"operator"`
+	Keys     []string    `yaml:"keys"` // the hashes of API keys
+	Tokens   []fileToken `yaml:"tokens"`
 }
 
 type fileToken struct {
-	at                     *yaml.Node
-	path                   string
-	issuer, email, subject string
+	Issuer  string `yaml:"issuer"` // the name of an issuer
+	Email   string `yaml:"email"`
+	Subject string `yaml:"subject"`
 }
 
 type fileIssuer struct {
-	at        *yaml.Node
-	path      string
-	name      string
-	url       string
-	audiences []string
-	keys      string
-	everyone  bool
+	Name      string   `yaml:"name"`
+	URL       string   `yaml:"issuer"`
+	Audiences []string `yaml:"audiences"`
+	KeysURL   string   `yaml:"keysUrl"`
+	Everyone  bool     `yaml:"everyone"`
 }
 
-// parse reads an access file. The error lists every fault, each with its line, its
-// field and what to do about it.
+// form is the form of an access file, with room for some thousand principals.
+var form = strict.Options{
+	Size:  1 << 20,
+	Large: "let in the principals of an issuer of your own together, with everyone: true",
+	Empty: "name the principals who may call under principals",
+	Secret: func(text string) string {
+		if strings.HasPrefix(text, keyPrefix) {
+			return "is a key, which anybody who reads this file could use: make a new one and put its hash here"
+		}
+		return ""
+	},
+}
+
+// parse reads an access file, and returns only files that are consistent. The error lists
+// every fault, each with its line, its field and the remedy.
 func parse(data []byte) (*file, error) {
-	r, f := &reader{}, &file{}
-	doc := r.document(data)
-	if doc == nil {
-		return nil, errors.Join(r.errs...)
-	}
-	ids := map[string]bool{}
-	r.mapping(doc, "", map[string]field{
-		"principals": r.list(func(n *yaml.Node, path string) { f.principals = append(f.principals, r.principal(n, path, ids)) }),
-		"issuers":    r.list(func(n *yaml.Node, path string) { f.issuers = append(f.issuers, r.issuer(n, path)) }),
-	})
-	r.check(doc, f)
-	if err := errors.Join(r.errs...); err != nil {
+	f := &file{}
+	doc, err := strict.Read(data, f, form)
+	if err != nil {
 		return nil, err
 	}
-	return f, nil
+	c := &checker{File: doc, issuers: map[string]*fileIssuer{}, seen: map[string]bool{}}
+	c.check(f)
+	return f, doc.Err()
 }
 
-func (r *reader) principal(n *yaml.Node, path string, ids map[string]bool) filePrincipal {
-	p := filePrincipal{at: n}
-	given := false
-
-	r.mapping(n, path, map[string]field{
-		"name":     r.text(&p.name, checkName),
-		"operator": r.flag(&p.operator),
-		"keys": r.list(func(n *yaml.Node, path string) {
-			given = true
-			var hash string
-			r.text(&hash, checkHash)(n, path)
-			id, digest, ok := parseHash(hash)
-
-			switch {
-			case !ok:
-			case ids[id]:
-				r.failf(n, path, "this key stands in the file a second time: remove one")
-			default:
-				ids[id] = true
-				p.keys = append(p.keys, fileKey{id, digest})
-			}
-		}),
-		"tokens": r.list(func(n *yaml.Node, path string) {
-			given = true
-			t := fileToken{at: n, path: path}
-			r.mapping(n, path, map[string]field{
-				"issuer":  r.text(&t.issuer, checkPlain),
-				"email":   r.text(&t.email, checkEmail),
-				"subject": r.text(&t.subject, checkPlain),
-			})
-
-			p.tokens = append(p.tokens, t)
-		}),
-	})
-
-	if p.name == "" {
-		r.failf(n, path+".name", "is required: it owns the principal's tasks, so never give it to another")
-	}
-	if !given {
-		r.failf(n, path, "has neither keys nor tokens: make a key, or remove the principal")
-	}
-
-	return p
+// A checker checks the fields of an access file, and what must agree across it.
+type checker struct {
+	*strict.File
+	issuers map[string]*fileIssuer // by name
+	seen    map[string]bool        // values that must not come twice, each with its kind
 }
 
-func (r *reader) issuer(n *yaml.Node, path string) fileIssuer {
-	i := fileIssuer{at: n, path: path}
-
-	r.mapping(n, path, map[string]field{
-		"name":   r.text(&i.name, checkIssuerName),
-		"issuer": r.text(&i.url, checkAddress),
-		"audiences": r.list(func(n *yaml.Node, path string) {
-			var audience string
-			r.text(&audience, checkPlain)(n, path)
-			i.audiences = append(i.audiences, audience)
-		}),
-		"keysUrl":  r.text(&i.keys, checkAddress),
-		"everyone": r.flag(&i.everyone),
-	})
-
-	if i.name == "" {
-		r.failf(n, path+".name", "is required: a short word by which principals refer to it")
-	}
-	if i.url == "" {
-		r.failf(n, path+".issuer", "is required: the iss of its tokens, to the letter")
-	}
-	if len(i.audiences) == 0 {
-		r.failf(n, path+".audiences", "at least one is required: the aud that tokens for this agent have")
-	}
-	if i.everyone && i.url == GoogleIssuer {
-		r.failf(n, path+".everyone", "would let in whoever has a Google account: name people and service accounts under principals")
+func (c *checker) check(f *file) {
+	if len(f.Principals)+len(f.Issuers) == 0 {
+		c.Failf("principals", "nobody may call: name at least one")
 	}
 
-	return i
-}
-
-// check looks at what must agree across the file.
-func (r *reader) check(doc *yaml.Node, f *file) {
-	if len(f.principals)+len(f.issuers) == 0 {
-		r.failf(doc, "principals", "nobody may call: name at least one")
+	for i := range f.Issuers {
+		c.issuer(fmt.Sprintf("issuers[%d]", i), &f.Issuers[i])
 	}
 
-	names, urls, used := map[string]*fileIssuer{}, map[string]bool{}, map[string]bool{}
-	for k := range f.issuers {
-		i := &f.issuers[k]
-		if names[i.name] != nil && i.name != "" {
-			r.failf(i.at, i.path+".name", "is the name of another issuer: choose another")
-		}
-		if urls[i.url] && i.url != "" {
-			r.failf(i.at, i.path+".issuer", "stands here a second time: list its audiences in one place")
-		}
-
-		names[i.name], urls[i.url] = i, true
-	}
-
-	owners, people := map[string]bool{}, map[fileToken]bool{}
-	for _, p := range f.principals {
-		tenant, _, _ := strings.Cut(p.name, "/")
-		if i := names[tenant]; i != nil && i.everyone && p.name != "" {
-			r.failf(p.at, "principals", "a name may not begin with that of an issuer of everyone, whose callers have such names: choose another")
-		}
-		if owners[p.name] && p.name != "" {
-			r.failf(p.at, "principals", "two have the same name: put their keys and tokens in one")
-		}
-
-		owners[p.name] = true
-		for _, t := range p.tokens {
-			used[t.issuer] = true
-			r.token(t, names, people)
+	used := map[string]bool{}
+	for i, p := range f.Principals {
+		c.principal(fmt.Sprintf("principals[%d]", i), p)
+		for _, t := range p.Tokens {
+			used[t.Issuer] = true
 		}
 	}
 
-	for _, i := range f.issuers {
-		if !i.everyone && !used[i.name] {
-			r.failf(i.at, i.path, "nobody is let in by it: refer to it under a principal's tokens, or set everyone: true")
+	for i, issuer := range f.Issuers {
+		if !issuer.Everyone && !used[issuer.Name] {
+			c.Failf(fmt.Sprintf("issuers[%d]", i), "nobody is let in by it: refer to it under a principal's tokens, or set everyone: true")
 		}
 	}
 }
 
-func (r *reader) token(t fileToken, issuers map[string]*fileIssuer, people map[fileToken]bool) {
-	if issuers[t.issuer] == nil {
-		r.failf(t.at, t.path+".issuer", "is required: the name of one of the issuers")
+func (c *checker) issuer(path string, i *fileIssuer) {
+	c.required(path+".name", i.Name, "a short word by which principals refer to it", checkIssuerName)
+	c.once(path+".name", "issuer's name", i.Name, "is the name of another issuer: choose another")
+	c.required(path+".issuer", i.URL, "the iss of its tokens, to the letter", checkAddress)
+	c.once(path+".issuer", "issuer", i.URL, "stands here a second time: list its audiences in one place")
+	c.optional(path+".keysUrl", i.KeysURL, checkAddress)
+	c.issuers[i.Name] = i
+
+	if len(i.Audiences) == 0 {
+		c.Failf(path+".audiences", "at least one is required: the aud that tokens for this agent have")
 	}
-	if (t.email == "") == (t.subject == "") {
-		r.failf(t.at, t.path, "needs either an email or a subject")
+	for k, audience := range i.Audiences {
+		c.required(fmt.Sprintf("%s.audiences[%d]", path, k), audience, "an aud, or remove the entry", checkPlain)
 	}
-	who := fileToken{issuer: t.issuer, email: t.email, subject: t.subject}
-	if people[who] {
-		r.failf(t.at, t.path, "stands in the file a second time: remove one")
+
+	if i.Everyone && i.URL == GoogleIssuer {
+		c.Failf(path+".everyone", "would let in whoever has a Google account: name people and service accounts under principals")
 	}
-	people[who] = true
+}
+
+func (c *checker) principal(path string, p filePrincipal) {
+	c.required(path+".name", p.Name, "it owns the principal's tasks, so never give it to another", checkName)
+	c.once(path+".name", "principal", p.Name, "is the name of another principal: put their keys and tokens in one")
+	tenant, _, _ := strings.Cut(p.Name, "/")
+	if i := c.issuers[tenant]; i != nil && i.Everyone {
+		c.Failf(path+".name", "may not begin with the name of an issuer of everyone, whose callers have such names: choose another")
+	}
+
+	if len(p.Keys)+len(p.Tokens) == 0 {
+		c.Failf(path, "has neither keys nor tokens: make a key, or remove the principal")
+	}
+
+	for k, hash := range p.Keys {
+		at := fmt.Sprintf("%s.keys[%d]", path, k)
+		c.required(at, hash, "the hash of a key, or remove the entry", checkHash)
+		id, _, _ := parseHash(hash)
+		c.once(at, "key", id, "this key stands in the file a second time: remove one")
+	}
+
+	for k, t := range p.Tokens {
+		c.token(fmt.Sprintf("%s.tokens[%d]", path, k), t)
+	}
+}
+
+func (c *checker) token(path string, t fileToken) {
+	c.optional(path+".email", t.Email, checkEmail)
+	c.optional(path+".subject", t.Subject, checkPlain)
+	if c.issuers[t.Issuer] == nil {
+		c.Failf(path+".issuer", "is required: the name of one of the issuers")
+	}
+	if (t.Email == "") == (t.Subject == "") {
+		c.Failf(path, "needs either an email or a subject")
+	}
+	c.once(path, "token", fmt.Sprintf("%q %q %q", t.Issuer, t.Email, t.Subject), "stands in the file a second time: remove one")
+}
+
+func (c *checker) required(path, value, remedy string, check func(string) string) {
+	if value == "" {
+		c.Failf(path, "is required: %s", remedy)
+	}
+	c.optional(path, value, check)
+}
+
+// optional notes the remedy that check returns for a value.
+func (c *checker) optional(path, value string, check func(string) string) {
+	if value == "" {
+		return
+	}
+	if remedy := check(value); remedy != "" {
+		c.Failf(path, "%s", remedy)
+	}
+}
+
+// once notes the remedy for a value that has come before.
+func (c *checker) once(path, kind, value, remedy string) {
+	id := kind + " " + value
+	if value != "" && c.seen[id] {
+		c.Failf(path, "%s", remedy)
+	}
+	c.seen[id] = true
 }
 
 var (
@@ -203,11 +180,14 @@ var (
 	issuerNameForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
 )
 
+// IsName reports whether s has the form of a principal's name.
+func IsName(s string) bool { return nameForm.MatchString(s) }
+
 func checkName(s string) string {
 	switch {
 	case s == Anonymous:
 		return "is what unidentified callers are called: choose another"
-	case !nameForm.MatchString(s):
+	case !IsName(s):
 		return "must be a name such as alice or tenant/alice: letters, digits and . _ @ + -, at most 64 of them each"
 	}
 	return ""
@@ -221,10 +201,7 @@ func checkIssuerName(s string) string {
 }
 
 func checkHash(s string) string {
-	switch {
-	case strings.HasPrefix(s, keyPrefix):
-		return "is a key, which anybody who reads this file could use: make a new one and put its hash here"
-	case !hashForm.MatchString(s):
+	if !hashForm.MatchString(s) {
 		return "must be the hash that was printed with the key, such as sha256:3k9x2b7q:..."
 	}
 	return ""
@@ -246,7 +223,7 @@ func checkAddress(s string) string {
 
 // checkPlain also keeps quotes out of challenges.
 func checkPlain(s string) string {
-	if s == "" || len(s) > maxName || strings.ContainsFunc(s, func(c rune) bool { return c > unicode.MaxASCII || c <= ' ' || c == '"' || c == '\\' || c == 0x7f }) {
+	if len(s) > maxName || strings.ContainsFunc(s, func(c rune) bool { return c > unicode.MaxASCII || c <= ' ' || c == '"' || c == '\\' || c == 0x7f }) {
 		return "must be one word of plain characters, without quotes"
 	}
 	return ""

@@ -99,11 +99,3 @@ func clientAddr(r *http.Request, proxies int) netip.Prefix {
 	p, _ := ip.Prefix(bits)
 	return p
 }
-
-func isLoopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
-}

@@ -247,7 +247,7 @@ type doorWorld struct {
 
 func newDoorWorld(t testing.TB) *doorWorld {
 	w := &doorWorld{idp: newIDP(t), clock: newClock(), log: &journal{}}
-	w.keys = auth.NewKeys(w.idp.URL, w.idp.URL+"/keys", nil, w.clock.Now)
+	w.keys = auth.NewKeys(auth.KeysConfig{Issuer: w.idp.URL, URL: w.idp.URL + "/keys", Now: w.clock.Now})
 	w.door = w.newDoor(t, audience)
 	return w
 }

@@ -19,6 +19,8 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/time/rate"
+
+	"errand/shared/loopback"
 )
 
 const (
@@ -55,10 +57,8 @@ type Doer interface {
 // while it is out of reach. Share one between all who trust the issuer. Safe for
 // concurrent use.
 type Keys struct {
-	issuer, url string
-	client      Doer
-	now         func() time.Time
-	limit       *rate.Limiter
+	cfg   KeysConfig
+	limit *rate.Limiter
 
 	mu      sync.Mutex
 	keys    []jose.JSONWebKey
@@ -67,17 +67,23 @@ type Keys struct {
 	flight  chan struct{} // closed when the fetch under way has ended; nil: none is
 }
 
-// NewKeys are the keys of issuer, at url; with an empty url the issuer is asked where
-// (OpenID Connect Discovery 1.0). A nil client is one that follows no redirects, a
-// nil now is time.Now. Nothing is fetched yet.
-func NewKeys(issuer, url string, client Doer, now func() time.Time) *Keys {
-	if client == nil {
-		client = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+// KeysConfig is where an issuer's keys are.
+type KeysConfig struct {
+	Issuer string           // the iss of its tokens, to the letter. Required
+	URL    string           // of its key set; empty: the issuer says where (OpenID Connect Discovery 1.0)
+	Client Doer             // nil: one that follows no redirects
+	Now    func() time.Time // nil: time.Now
+}
+
+// NewKeys makes the keys of an issuer. It fetches nothing yet.
+func NewKeys(c KeysConfig) *Keys {
+	if c.Client == nil {
+		c.Client = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
-	if now == nil {
-		now = time.Now
+	if c.Now == nil {
+		c.Now = time.Now
 	}
-	return &Keys{issuer: issuer, url: url, client: client, now: now, limit: rate.NewLimiter(rate.Every(fetchEvery), 2)}
+	return &Keys{cfg: c, limit: rate.NewLimiter(rate.Every(fetchEvery), 2)}
 }
 
 // find returns the keys with this id for this algorithm. The error is unknownKey, or
@@ -124,7 +130,7 @@ func (k *Keys) cached(id, alg string) (found []crypto.PublicKey, age time.Durati
 			found = append(found, key.Key)
 		}
 	}
-	return found, k.now().Sub(k.fetched)
+	return found, k.cfg.Now().Sub(k.fetched)
 }
 
 // fetch begins to fetch the keys, unless that is under way or was done just now. The
@@ -132,7 +138,7 @@ func (k *Keys) cached(id, alg string) (found []crypto.PublicKey, age time.Durati
 func (k *Keys) fetch() <-chan struct{} {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.flight != nil || !k.limit.AllowN(k.now(), 1) {
+	if k.flight != nil || !k.limit.AllowN(k.cfg.Now(), 1) {
 		return k.flight
 	}
 	flight := make(chan struct{})
@@ -145,7 +151,7 @@ func (k *Keys) fetch() <-chan struct{} {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		if err == nil {
-			k.keys, k.fetched = keys, k.now()
+			k.keys, k.fetched = keys, k.cfg.Now()
 		}
 		k.failed, k.flight = err, nil
 		close(flight)
@@ -154,16 +160,16 @@ func (k *Keys) fetch() <-chan struct{} {
 }
 
 func (k *Keys) load(ctx context.Context) ([]jose.JSONWebKey, error) {
-	at := k.url
+	at := k.cfg.URL
 	if at == "" {
 		var doc struct {
 			Issuer string `json:"issuer"`
 			Keys   string `json:"jwks_uri"`
 		}
-		if err := k.get(ctx, Discovery(k.issuer), &doc); err != nil {
+		if err := k.get(ctx, discovery(k.cfg.Issuer), &doc); err != nil {
 			return nil, err
 		}
-		if doc.Issuer != k.issuer {
+		if doc.Issuer != k.cfg.Issuer {
 			return nil, errors.New("the discovery document is of another issuer")
 		}
 
@@ -215,7 +221,7 @@ func (k *Keys) get(ctx context.Context, url string, into any) error {
 	if err != nil {
 		return err
 	}
-	res, err := k.client.Do(req)
+	res, err := k.cfg.Client.Do(req)
 	if err != nil {
 		return err
 	}
@@ -236,8 +242,8 @@ func (k *Keys) get(ctx context.Context, url string, into any) error {
 	return nil
 }
 
-// Discovery is the address of an issuer's description of itself.
-func Discovery(issuer string) string {
+// discovery is the address of an issuer's description of itself.
+func discovery(issuer string) string {
 	return strings.TrimSuffix(issuer, "/") + "/.well-known/openid-configuration"
 }
 
@@ -246,7 +252,7 @@ func Discovery(issuer string) string {
 func checkURL(s string) error {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
-		u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())) {
+		u.Scheme != "https" && (u.Scheme != "http" || !loopback.Is(u.Host)) {
 		return errors.New("must be a complete address such as https://login.example.com")
 	}
 	return nil

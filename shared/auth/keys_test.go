@@ -78,7 +78,7 @@ func TestKeysWhileTheIssuerIsOutOfReach(t *testing.T) {
 				w.idp.breakWith(h)
 			}
 
-			w.keys = auth.NewKeys(w.idp.URL, w.idp.URL+"/keys", client, w.clock.Now)
+			w.keys = auth.NewKeys(auth.KeysConfig{Issuer: w.idp.URL, URL: w.idp.URL + "/keys", Client: client, Now: w.clock.Now})
 			w.door = w.newDoor(t, audience)
 
 			answers(broken)
@@ -221,7 +221,7 @@ func TestKeysThatAreNotForThis(t *testing.T) {
 		"symmetric":       func() any { return jwk("rsa-1", "HS256", []byte("0123456789abcdef0123456789abcdef")) },
 	} {
 		w.idp.breakWith(func(rw http.ResponseWriter, _ *http.Request) { writeKeys(rw, key()) })
-		w.keys = auth.NewKeys(w.idp.URL, w.idp.URL+"/keys", nil, w.clock.Now)
+		w.keys = auth.NewKeys(auth.KeysConfig{Issuer: w.idp.URL, URL: w.idp.URL + "/keys", Now: w.clock.Now})
 		w.door = w.newDoor(t, audience)
 		if got := w.status(); got == http.StatusOK {
 			t.Errorf("a key %s was used", name)
@@ -231,13 +231,13 @@ func TestKeysThatAreNotForThis(t *testing.T) {
 
 func TestKeysFoundByDiscovery(t *testing.T) {
 	w := newDoorWorld(t)
-	w.keys = auth.NewKeys(w.idp.URL, "", nil, w.clock.Now)
+	w.keys = auth.NewKeys(auth.KeysConfig{Issuer: w.idp.URL, Now: w.clock.Now})
 	w.door = w.newDoor(t, audience)
 	if got := w.status(); got != http.StatusOK {
 		t.Errorf("found by discovery: %d", got)
 	}
 	other := newIDP(t)
-	w.keys = auth.NewKeys(other.URL+"/", "", nil, w.clock.Now) // says it is somebody else
+	w.keys = auth.NewKeys(auth.KeysConfig{Issuer: other.URL + "/", Now: w.clock.Now}) // says it is somebody else
 	w.door = w.newDoor(t, audience)
 	if got := w.status(); got != http.StatusServiceUnavailable {
 		t.Errorf("the document of another issuer: %d", got)

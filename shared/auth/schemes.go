@@ -26,7 +26,7 @@ func (a *Access) Schemes() (a2a.NamedSecuritySchemes, a2a.SecurityRequirementsOp
 	}
 	for _, i := range a.issuers {
 		add(a2a.SecuritySchemeName(i.name), a2a.OpenIDConnectSecurityScheme{
-			OpenIDConnectURL: Discovery(i.verifier.issuer),
+			OpenIDConnectURL: discovery(i.verifier.issuer),
 			Description:      "An ID token for the audience " + strings.Join(i.audiences, " or ") + ".",
 		})
 	}

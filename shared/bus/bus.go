@@ -1,8 +1,8 @@
-// Package bus is the port to the event topic: what happened to tasks, told to
-// whoever subscribes.
+// Package bus is the port to the event topic: it announces the events of tasks to all
+// subscribers.
 //
-// It is not the record: events are thin, may be repeated or come out of order,
-// and every subscriber reads the task when it wants to know more.
+// It is not the record: events are thin, may be repeated or come out of order, and a
+// subscriber reads the task when it needs more.
 package bus
 
 import (
@@ -16,13 +16,13 @@ import (
 
 // A Publisher announces events. It is safe for concurrent use.
 type Publisher interface {
-	// Publish returns nil when every event is durably accepted by the topic, or
-	// an error when any is not: then the caller publishes all of them again later
-	// (R7). Subscribers may see an event twice and out of order.
+	// Publish returns nil when the topic has durably accepted every event. After an error
+	// the caller publishes all of them again later (R7). Subscribers may see an event twice
+	// and out of order.
 	Publish(ctx context.Context, events ...Event) error
 }
 
-// PathEvents is where a push subscription delivers, by POST.
+// PathEvents is the path to which a push subscription delivers, by POST.
 const PathEvents = "/events"
 
 // Kinds of events.
@@ -31,21 +31,21 @@ const (
 	KindArtifact = "artifact" // an artifact is complete
 )
 
-// An Event is one notified change of a task. Its JSON form is the attributes of the
-// message, all of them strings, by which subscriptions filter: those of a CloudEvent
-// without data ([Event.Attributes]) and these.
+// An Event is one notification of a task. Its JSON form is the attributes of the message,
+// which are all strings and which subscriptions filter by: the attributes of a CloudEvent
+// without data ([Event.Attributes]), and these.
 type Event struct {
 	Task     string    `json:"task"`                  // the task's id
 	Context  string    `json:"context"`               // the conversation's id
 	Note     int       `json:"note,string"`           // the event's number within the task, from 1, without gaps
 	Kind     string    `json:"kind"`                  // KindState or KindArtifact
-	State    string    `json:"state,omitempty"`       // the state, as A2A spells it; empty for an artifact
+	State    string    `json:"state,omitempty"`       // the state in A2A's spelling; empty for an artifact
 	Artifact string    `json:"artifact,omitempty"`    // the artifact's id; empty for a state
-	Trace    string    `json:"traceparent,omitempty"` // W3C traceparent; empty: a publisher puts in that of its context
-	Time     time.Time `json:"ce-time"`               // when it happened
+	Trace    string    `json:"traceparent,omitempty"` // W3C traceparent; if empty, a publisher fills in the one of its context
+	Time     time.Time `json:"ce-time"`               // when the event happened
 }
 
-// Attributes are the event as a topic carries it: what its JSON form says.
+// Attributes returns the event as a topic carries it: the strings of its JSON form.
 func (e Event) Attributes() map[string]string {
 	data, err := e.MarshalJSON()
 	var all map[string]string
@@ -58,9 +58,9 @@ func (e Event) Attributes() map[string]string {
 	return all
 }
 
-// MarshalJSON writes the attributes. A value that no topic would take is left out (an
-// executor of somebody else's may name its artifacts as it likes): the event must go
-// out, and whoever wants to know more reads the task.
+// MarshalJSON writes the attributes. It leaves out a value that no topic would take (a
+// fork's executor may name its artifacts freely), because the event itself must be
+// published, and a subscriber that needs more reads the task.
 func (e Event) MarshalJSON() ([]byte, error) {
 	return json.Marshal(attributes{
 		SpecVersion: "1.0",
@@ -79,8 +79,8 @@ func (e Event) MarshalJSON() ([]byte, error) {
 	})
 }
 
-// attributes are written; an Event is read. Those with a prefix are the CloudEvent's,
-// in the binary mode of the Pub/Sub binding.
+// attributes are the written form; an Event is the form that is read. The fields with the
+// prefix ce- belong to the CloudEvent, in the binary mode of the Pub/Sub binding.
 // https://github.com/googleapis/google-cloudevents/blob/main/docs/spec/pubsub.md
 type attributes struct {
 	SpecVersion string `json:"ce-specversion"`
@@ -98,7 +98,7 @@ type attributes struct {
 	Trace       string `json:"traceparent,omitempty"`
 }
 
-// fit is value, or empty if the service would refuse the whole message for it.
+// fit is value, or empty if the service would refuse the whole message because of it.
 // https://cloud.google.com/pubsub/quotas#resource_limits
 func fit(value string) string {
 	if len(value) > 1024 || !utf8.ValidString(value) {
@@ -107,11 +107,11 @@ func fit(value string) string {
 	return value
 }
 
-// ID is stable over repetitions: task and note.
+// ID is the same for each repetition of the event: task and number of the notification.
 func (e Event) ID() string { return e.Task + "/" + strconv.Itoa(e.Note) }
 
-// Push is the envelope of a Pub/Sub push request. Our messages have no data: the
-// attributes say it all.
+// Push is the envelope of a Pub/Sub push request. Our messages have no data, because the
+// attributes hold everything.
 // https://cloud.google.com/pubsub/docs/push#receive_push
 type Push struct {
 	Message      Message `json:"message"`
@@ -125,8 +125,8 @@ type Message struct {
 	PublishTime time.Time `json:"publishTime"`
 }
 
-// Parse reads the event out of a push request's body. An error means that the
-// body is no event and never will be: the delivery is to be acknowledged.
+// Parse reads the event out of a push request's body. An error means that the body is no
+// event and never will be: the handler must acknowledge the delivery.
 func Parse(body []byte) (Event, error) {
 	var p Push
 	if err := json.Unmarshal(body, &p); err != nil {

@@ -20,7 +20,7 @@ func TestEventSurvivesItsEnvelope(t *testing.T) {
 	var raw struct {
 		Message struct{ Attributes map[string]string }
 	}
-	if err := json.Unmarshal(body, &raw); err != nil { // attributes are strings, all of them
+	if err := json.Unmarshal(body, &raw); err != nil { // all attributes are strings
 		t.Fatal(err)
 	}
 	got, err := bus.Parse(body)
@@ -28,23 +28,23 @@ func TestEventSurvivesItsEnvelope(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, got); diff != "" || got.ID() != "t/3" {
-		t.Errorf("ID %s\n%s", got.ID(), diff)
+		t.Errorf("event %s after its envelope (-want +got):\n%s", got.ID(), diff)
 	}
 }
 
-func TestWhatIsNoEventIsRefused(t *testing.T) {
+func TestBodyThatIsNoEventIsRefused(t *testing.T) {
 	for _, body := range []string{
 		``, `null`, `[]`, `{`, `{}`, `{"message":{}}`, `{"message":{"attributes":{"task":"t"}}}`,
 		`{"message":{"attributes":{"task":"t","note":"0"}}}`, `{"message":{"attributes":{"task":"t","note":"x"}}}`,
 		`{"message":{"attributes":{"task":"","note":"1"}}}`, `{"message":{"attributes":{"task":"t","note":"1","ce-time":"noon"}}}`,
 	} {
 		if e, err := bus.Parse([]byte(body)); err == nil {
-			t.Errorf("Parse(%s) = %+v", body, e)
+			t.Errorf("Parse(%s) = %+v, want an error", body, e)
 		}
 	}
 }
 
-// The names are promised to subscriptions that filter by them.
+// The names of the attributes are promised to subscriptions that filter by them.
 func TestAttributesAreACloudEvent(t *testing.T) {
 	e := bus.Event{Task: "t", Context: "c", Note: 3, Kind: bus.KindArtifact, Artifact: "a", Trace: "00-...", Time: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)}
 	want := map[string]string{
@@ -53,18 +53,18 @@ func TestAttributesAreACloudEvent(t *testing.T) {
 		"task":    "t", "context": "c", "note": "3", "kind": "artifact", "artifact": "a", "traceparent": "00-...",
 	}
 	if diff := cmp.Diff(want, e.Attributes()); diff != "" {
-		t.Error(diff)
+		t.Errorf("attributes (-want +got):\n%s", diff)
 	}
 }
 
-// A message that the topic refuses would be published for ever.
-func TestWhatNoTopicTakesIsLeftOut(t *testing.T) {
+// An event that the topic refuses would be published again for ever.
+func TestValueThatTopicsRefuseIsLeftOut(t *testing.T) {
 	e := bus.Event{Task: "t", Note: 1, Kind: bus.KindArtifact}
 	want := e.Attributes()
 	for _, id := range []string{"", strings.Repeat("x", 1025), "half \xc3"} {
 		e.Artifact = id
 		if diff := cmp.Diff(want, e.Attributes()); diff != "" {
-			t.Errorf("artifact %.10q: %s", id, diff)
+			t.Errorf("artifact %.10q: attributes (-want +got):\n%s", id, diff)
 		}
 	}
 	e.Artifact = strings.Repeat("x", 1024)

@@ -16,7 +16,7 @@ import (
 	"errand/shared/task"
 )
 
-// table are the cells of the table in docs/events.md whose first heading this is.
+// table returns the cells of the table in docs/events.md with the given first heading.
 func table(t *testing.T, heading string) (rows [][]string) {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/events.md")
@@ -52,17 +52,17 @@ func table(t *testing.T, heading string) (rows [][]string) {
 	return rows
 }
 
-// code is what stands between backquotes, alone in a cell.
+// code is the text between backquotes, if the cell holds nothing else.
 func code(t *testing.T, cell string) string {
 	t.Helper()
 	m := regexp.MustCompile("^`([^`]+)`$").FindStringSubmatch(cell)
 	if m == nil {
-		t.Fatalf("docs/events.md: %q is not one word of code", cell)
+		t.Fatalf("docs/events.md: the cell %q is not one word of code", cell)
 	}
 	return m[1]
 }
 
-// The events that the examples are of.
+// documented returns the events of the document's examples.
 func documented() (state, artifact bus.Event) {
 	state = bus.Event{
 		Task: "sr5u6zv5ps6mlf6guaqw2wsmdq", Context: "billing-2026-08", Note: 2, Kind: bus.KindState, State: "TASK_STATE_COMPLETED",
@@ -73,14 +73,14 @@ func documented() (state, artifact bus.Event) {
 	return state, artifact
 }
 
-// The table of attributes is what is written: no name more or less, the examples are
-// real, and what is never absent is in every event.
+// The table of attributes has the written names, no more and no fewer. The examples are
+// real, and attributes that are never absent are in every event.
 func TestDocumentedAttributes(t *testing.T) {
 	state, artifact := documented()
 	written := artifact.Attributes()
 	maps.Copy(written, state.Attributes())
 
-	odd := artifact // what no topic takes, and no trace
+	odd := artifact // values that no topic takes, and no trace
 	odd.Context, odd.Artifact, odd.Trace = strings.Repeat("x", 1025), "half \xc3", ""
 	var events []map[string]string
 	for _, e := range []bus.Event{state, artifact, odd} {
@@ -95,18 +95,18 @@ func TestDocumentedAttributes(t *testing.T) {
 
 		name, example := code(t, row[0]), code(t, row[2])
 		if written[name] != example {
-			t.Errorf("%s: the example is %q, written is %q", name, example, written[name])
+			t.Errorf("%s: the example is %q, but %q is written", name, example, written[name])
 		}
 
 		delete(written, name)
 		missing := slices.ContainsFunc(events, func(e map[string]string) bool { _, ok := e[name]; return !ok })
 		if never := row[3] == "never"; never == missing {
-			t.Errorf("%s: absent: %q, but that it is missing in some event is %t", name, row[3], missing)
+			t.Errorf("%s: the table says absent: %q, but missing in an event = %t", name, row[3], missing)
 		}
 	}
 
 	for name := range written {
-		t.Errorf("%s is written and not in docs/events.md", name)
+		t.Errorf("%s is written, but not in docs/events.md", name)
 	}
 }
 
@@ -118,11 +118,12 @@ func TestDocumentedTypes(t *testing.T) {
 		got = append(got, code(t, row[0]))
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
+		t.Errorf("types in docs/events.md (-want +got):\n%s", diff)
 	}
 }
 
-// What is told is what ends a task or has it wait; final is what it does not leave.
+// The states with events are those that end a task or make it wait. The states that a
+// task does not leave are documented as final.
 func TestDocumentedStates(t *testing.T) {
 	want := map[string]bool{}
 	for _, s := range []a2a.TaskState{
@@ -138,6 +139,6 @@ func TestDocumentedStates(t *testing.T) {
 		got[code(t, row[0])] = strings.Contains(row[1], "final")
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
+		t.Errorf("states in docs/events.md, with true for final ones (-want +got):\n%s", diff)
 	}
 }

@@ -17,7 +17,7 @@ func TestHostsAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := NewHandler(a, Security{}, "", time.Now())
+	h, err := New(Config{Agent: a, Modified: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
@@ -29,12 +30,25 @@ type Security struct {
 	Required a2a.SecurityRequirementsOptions // any one of them will do
 }
 
-// New derives the card of an agent that is reached at base, for example
-// https://agent.example.com: every binding and version is served there, the paths of
-// HTTP+JSON below it. Addresses on the card end without a slash, because clients append
-// paths such as /message:send to them as they are.
-func New(a *agent.Agent, s Security, base string) (*a2a.AgentCard, error) {
-	base, err := clean(base)
+// Config is what a card is derived from.
+type Config struct {
+	Agent    *agent.Agent
+	Security Security
+
+	// URL is where clients reach the agent, for example https://agent.example.com. Every
+	// binding and version is served there, and the paths of HTTP+JSON below it.
+	URL string
+
+	// Modified is when the definition last changed: at best the time of the build, at worst
+	// the start of the process.
+	Modified time.Time
+}
+
+// Derive makes the card of the agent at cfg.URL. Addresses on the card end without a slash,
+// because clients append paths such as /message:send to them as they are.
+func Derive(cfg Config) (*a2a.AgentCard, error) {
+	a := cfg.Agent
+	base, err := clean(cfg.URL)
 	if err != nil {
 		return nil, err
 	}
@@ -56,8 +70,8 @@ func New(a *agent.Agent, s Security, base string) (*a2a.AgentCard, error) {
 		DefaultOutputModes: list(a.OutputModes),
 		Skills:             make([]a2a.AgentSkill, 0, len(a.Skills)),
 
-		SecuritySchemes:      s.Schemes,
-		SecurityRequirements: s.Required,
+		SecuritySchemes:      cfg.Security.Schemes,
+		SecurityRequirements: cfg.Security.Required,
 	}
 
 	if a.Provider != nil {

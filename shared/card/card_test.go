@@ -36,7 +36,7 @@ func load(t testing.TB) *agent.Agent {
 // handler serves the default agent at base.
 func handler(t testing.TB, base string) *card.Handler {
 	t.Helper()
-	h, err := card.NewHandler(load(t), card.Security{}, base, modified)
+	h, err := card.New(card.Config{Agent: load(t), URL: base, Modified: modified})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,8 @@ func text(t *testing.T, resp *http.Response) string {
 	return string(body)
 }
 
-func TestD2CardIsReadByTheSDKClient(t *testing.T) {
+// Shows D2.
+func TestCardIsReadByTheSDKClient(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.Handle(card.Path, handler(t, ""))
 	s := httptest.NewServer(mux)
@@ -92,9 +93,10 @@ func TestD2CardIsReadByTheSDKClient(t *testing.T) {
 	}
 }
 
-func TestD4RequiredFieldsAreNeverNullOrEmpty(t *testing.T) {
+// Shows D4.
+func TestRequiredFieldsAreNeverNullOrEmpty(t *testing.T) {
 	bare := &agent.Agent{Skills: []agent.Skill{{}}} // what Parse would never return
-	c, err := card.New(bare, card.Security{}, base)
+	c, err := card.Derive(card.Config{Agent: bare, URL: base})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,39 +153,41 @@ func full(t *testing.T, fields map[string]any, name string) {
 	t.Errorf("%s = %v, want something", name, fields[name])
 }
 
-func TestD5D6InterfaceIsDeclaredAtItsTrueAddress(t *testing.T) {
+// Shows D5, D6.
+func TestInterfaceIsDeclaredAtItsTrueAddress(t *testing.T) {
 	for in, want := range map[string]string{
 		base:                            base,
 		base + "/":                      base,
 		"https://example.com/agents/a/": "https://example.com/agents/a",
 		"http://[::1]:8080":             "http://[::1]:8080",
 	} {
-		c, err := card.New(load(t), card.Security{}, in)
+		c, err := card.Derive(card.Config{Agent: load(t), URL: in})
 		if err != nil {
-			t.Errorf("New(%q) = %v", in, err)
+			t.Errorf("Derive(%q) = %v", in, err)
 			continue
 		}
 
 		if got := c.SupportedInterfaces[0].URL; got != want {
-			t.Errorf("New(%q): URL = %q, want %q", in, got, want)
+			t.Errorf("Derive(%q): URL = %q, want %q", in, got, want)
 		}
 		if got := c.SupportedInterfaces[0].ProtocolVersion; got != "1.0" {
-			t.Errorf("New(%q): protocol version = %q, want 1.0", in, got)
+			t.Errorf("Derive(%q): protocol version = %q, want 1.0", in, got)
 		}
 	}
 
 	for _, in := range []string{"", "agent.example.com", "//agent.example.com", "ftp://a.com", "https://", "https://:443", "https:a", "https://u:p@a.com", "https://a.com/?q", "https://a.com/#f", "https://a.com?", "https://a b", "https://a.com:x"} {
-		if _, err := card.New(load(t), card.Security{}, in); err == nil {
-			t.Errorf("New(%q) accepted the address", in)
+		if _, err := card.Derive(card.Config{Agent: load(t), URL: in}); err == nil {
+			t.Errorf("Derive(%q) accepted the address", in)
 		}
 	}
 
-	if _, err := card.NewHandler(load(t), card.Security{}, "agent.example.com", modified); err == nil {
-		t.Error("NewHandler accepted an incomplete address")
+	if _, err := card.New(card.Config{Agent: load(t), URL: "agent.example.com", Modified: modified}); err == nil {
+		t.Error("New accepted an incomplete address")
 	}
 }
 
-func TestD6AddressFollowsTheRequest(t *testing.T) {
+// Shows D6.
+func TestAddressFollowsTheRequest(t *testing.T) {
 	h := handler(t, "")
 	for range 2 { // made, then kept
 		for _, host := range []string{"127.0.0.1:8080", "localhost:9999", "[::1]:1"} {
@@ -207,8 +211,9 @@ func TestD6AddressFollowsTheRequest(t *testing.T) {
 	}
 }
 
-func TestD7CapabilitiesAreWhatIsServed(t *testing.T) {
-	c, err := card.New(load(t), card.Security{}, base)
+// Shows D7.
+func TestCardDeclaresTheCapabilitiesServed(t *testing.T) {
+	c, err := card.Derive(card.Config{Agent: load(t), URL: base})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +222,8 @@ func TestD7CapabilitiesAreWhatIsServed(t *testing.T) {
 	}
 }
 
-func TestD8D9D10CachingHeaders(t *testing.T) {
+// Shows D8, D9, D10.
+func TestCachingHeaders(t *testing.T) {
 	h := handler(t, base)
 	first := ask(h, "GET")
 	want := map[string]string{
@@ -248,7 +254,8 @@ func TestD8D9D10CachingHeaders(t *testing.T) {
 	}
 }
 
-func TestD11ConditionalRequests(t *testing.T) {
+// Shows D11.
+func TestConditionalRequests(t *testing.T) {
 	h := handler(t, base)
 	tag := ask(h, "GET").Header.Get("ETag")
 
@@ -291,7 +298,8 @@ func TestD11ConditionalRequests(t *testing.T) {
 	}
 }
 
-func TestD11HeadTellsTheLength(t *testing.T) {
+// Shows D11.
+func TestHeadTellsTheLength(t *testing.T) {
 	s := httptest.NewServer(handler(t, base))
 	defer s.Close()
 	full, err := http.Get(s.URL)
@@ -324,10 +332,11 @@ func TestOtherMethods(t *testing.T) {
 	}
 }
 
-func TestD16CardTellsNothingInternal(t *testing.T) {
+// Shows D16.
+func TestCardTellsNothingInternal(t *testing.T) {
 	a := load(t)
 	a.Instructions, a.Model, a.Tools = "CANARY", "CANARY", []string{"CANARY"}
-	h, err := card.NewHandler(a, card.Security{}, base, modified)
+	h, err := card.New(card.Config{Agent: a, URL: base, Modified: modified})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,12 +345,14 @@ func TestD16CardTellsNothingInternal(t *testing.T) {
 	}
 }
 
-// One card serves the clients of both versions: those of 0.3 read their fields beside the
+// One card serves the clients of both versions: clients of 0.3 read their fields beside the
 // others, as the SDK's parser for them does.
-func TestD3D27Decision24CardIsReadByClientsOf03(t *testing.T) {
+//
+// Shows D3, D27, decision 24.
+func TestCardIsReadByClientsOf03(t *testing.T) {
 	a := load(t)
 	a.Extensions = []agent.Extension{{URI: "urn:x:y", Description: "d", Required: true}}
-	h, err := card.NewHandler(a, card.Security{}, base, modified)
+	h, err := card.New(card.Config{Agent: a, URL: base, Modified: modified})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"errand/shared/agent"
 )
 
 // maxHosts bounds the cards kept by a handler that follows the Host header:
@@ -23,30 +21,26 @@ const maxHosts = 16
 // with caching headers and 304, OPTIONS lets web pages read the card, anything
 // else is refused. Safe for concurrent use.
 type Handler struct {
-	agent    *agent.Agent
-	security Security
-	modified time.Time
-	fixed    *document // nil: the address comes from the request
+	cfg   Config
+	fixed *document // nil: the address comes from the request
 
 	mu    sync.RWMutex
 	hosts map[string]*document // by base address, at most maxHosts
 }
 
-// NewHandler makes a handler for the agent at base, as New takes it. An empty
-// base means the address the request was sent to, its Host header: only for
-// listeners whose hosts are checked before, such as one on loopback. Modified
-// is when the definition last changed, at best the build and at worst the
-// start of the process.
-func NewHandler(a *agent.Agent, s Security, base string, modified time.Time) (*Handler, error) {
-	h := &Handler{agent: a, security: s, modified: modified.Truncate(time.Second), hosts: map[string]*document{}}
-	if base == "" {
+// New makes a handler. Without a URL the address on the card is the one that the request
+// was sent to, its Host header. That is only for listeners whose hosts are checked before,
+// such as one on loopback.
+func New(cfg Config) (*Handler, error) {
+	cfg.Modified = cfg.Modified.Truncate(time.Second)
+	h := &Handler{cfg: cfg, hosts: map[string]*document{}}
+	if cfg.URL == "" {
 		return h, nil
 	}
-	d, err := h.render(base)
-	if err != nil {
+	var err error
+	if h.fixed, err = h.render(cfg.URL); err != nil {
 		return nil, err
 	}
-	h.fixed = d
 	return h, nil
 }
 
@@ -122,27 +116,31 @@ type document struct {
 }
 
 func (h *Handler) render(base string) (*document, error) {
-	c, err := New(h.agent, h.security, base)
+	cfg := h.cfg
+	cfg.URL = base
+	c, err := Derive(cfg)
 	if err != nil {
 		return nil, err
 	}
+
 	body, err := unite(c)
 	if err != nil {
 		return nil, fmt.Errorf("encoding the agent card: %w", err)
 	}
+
 	sum := sha256.Sum256(body)
 	etag := `"` + hex.EncodeToString(sum[:16]) + `"`
 	return &document{
 		body:        body,
 		etag:        etag,
-		modified:    h.modified,
+		modified:    cfg.Modified,
 		contentType: []string{"application/json"},
 		length:      []string{strconv.Itoa(len(body))},
 		etags:       []string{etag},
 		// Five minutes: a new version is seen soon, and a client that reads
 		// the card before every message asks once.
 		cache:        []string{"public, max-age=300"},
-		lastModified: []string{h.modified.UTC().Format(http.TimeFormat)},
+		lastModified: []string{cfg.Modified.UTC().Format(http.TimeFormat)},
 		origin:       []string{"*"},
 	}, nil
 }

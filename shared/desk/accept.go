@@ -15,36 +15,35 @@ import (
 	"errand/shared/task"
 )
 
-// ErrContext says that a message names a task and a context that is not the
+// ErrContext says that a message names a task together with a context that is not the
 // task's.
 var ErrContext = errors.New("desk: the context is not the task's")
 
-// A Message is what somebody sent.
+// A Message is a message as its sender sent it.
 type Message struct {
-	Owner      string // who sent it and may see the task
+	Owner      string // sender, who may see the task
 	Message    *a2a.Message
 	Extensions []string       // URIs of the protocol extensions activated for it
-	Metadata   map[string]any // of the request, not of the message
+	Metadata   map[string]any // metadata of the request, not of the message
 	Hooks      []task.Hook    // inline webhooks
 }
 
-// seen is what the record keeps of m beside the message itself.
+// seen is the part of m that the record keeps beside the message itself.
 func (m Message) seen(key, print string) task.Seen {
 	return task.Seen{ID: key, Print: print, Extensions: m.Extensions, Metadata: m.Metadata}
 }
 
-// Accept makes the task of a first message, or adds a further message to the task
-// that it names, and returns the record as it is then stored (R1, R13). When it
-// returns nil the message is durable; that the queue could not be reached does not
-// matter then, the sweep adds the job.
+// Accept makes the task of a first message, or adds a further message to the task that it
+// names, and returns the record as it is then stored (R1, R13). When it returns nil the
+// message is durable. An unavailable queue is no error, because the sweep adds the job.
 //
 // Errors: task.ErrMismatch, task.ErrNotFound (also for a task of another owner),
-// ErrContext, task.ErrTerminal, task.ErrInbox, task.ErrHooks, task.ErrTooLarge; any
-// other means that the store did not answer and the message may be sent again.
+// ErrContext, task.ErrTerminal, task.ErrInbox, task.ErrHooks, task.ErrTooLarge. Any other
+// error means that the store did not answer and the message may be sent again.
 func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 	key := m.Message.ID
 	if d.cfg.Reused {
-		key = rand.Text() // once per request, so that a lost answer of the store is still recognised
+		key = rand.Text() // one key per request, so that a lost answer of the store is still recognised
 	}
 	if m.Message.TaskID != "" {
 		return d.add(ctx, string(m.Message.TaskID), key, m)
@@ -80,7 +79,7 @@ func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 		return task.Record{}, err
 	}
 
-	// The id is taken, or the answer was lost and the record may be ours.
+	// The id is taken, or the answer was lost and the record may be the one just written.
 	again, lerr := d.add(ctx, id, key, m)
 	if errors.Is(lerr, task.ErrNotFound) {
 		return task.Record{}, fmt.Errorf("accepting task %s: %w", id, err)
@@ -89,8 +88,9 @@ func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 	return again, lerr
 }
 
-// add brings a message and its webhooks to a task that exists, in one write: what is
-// refused has changed nothing. A message that the task has already is only answered.
+// add adds a message and its webhooks to an existing task in one write: if a part is
+// refused, nothing has changed. For a message that the task already has, add only returns
+// the record.
 func (d *Desk) add(ctx context.Context, id, key string, m Message) (task.Record, error) {
 	r, err := d.cfg.Store.Load(ctx, id)
 	if err != nil {
@@ -134,9 +134,9 @@ func (d *Desk) add(ctx context.Context, id, key string, m Message) (task.Record,
 	return r, nil
 }
 
-// Derive gives the ids of the task, and of the context if it names none, that an
-// owner's message makes. They do not depend on when and where it is accepted, so a
-// repeated message finds its task.
+// Derive returns the ids of the task that an owner's message makes, and of its context if
+// the message names none. They do not depend on the time and place at which it is accepted,
+// so a repeated message finds its task.
 func Derive(owner, messageID string) (id, contextID string) {
 	text, err := json.Marshal([2]string{owner, messageID})
 	if err != nil { // strings always encode

@@ -1,10 +1,10 @@
 // Package desk changes records on behalf of clients and operators: it commits a decision
-// and then enqueues a job for each debt that is new. Jobs are derived from the record
-// before and after the commit; no transition returns one.
+// and then enqueues a job for each debt (pending work) that is new. Jobs are derived from
+// the record before and after the commit; no transition returns one.
 //
 // It is not an HTTP surface, checks neither callers nor the content of messages, and runs
 // nothing. The commits of a turn and of a delivery pass are made elsewhere: the bus
-// announces their notes (R7, R9).
+// announces their notifications (R7, R9).
 package desk
 
 import (
@@ -19,7 +19,7 @@ import (
 	"errand/shared/task"
 )
 
-// Config says what a Desk needs. All fields are required.
+// Config holds the parts of a Desk. All fields are required.
 type Config struct {
 	Store task.Store
 	Queue queue.Queue
@@ -27,9 +27,9 @@ type Config struct {
 	Now   func() time.Time
 	Log   *slog.Logger
 
-	// Reused says that clients give different messages the same id. Then no message
-	// is known by its id: each one that is sent makes a task, or another turn, and one
-	// that is sent again because its answer was lost is done twice.
+	// Reused says that clients give different messages the same id. It switches off
+	// deduplication by message id: each message that is sent makes a task or another turn,
+	// and a client that repeats a message because it lost the answer has it run twice.
 	Reused bool
 }
 
@@ -39,28 +39,28 @@ type Desk struct{ cfg Config }
 // New returns a Desk.
 func New(c Config) *Desk { return &Desk{c} }
 
-// Now is the present by the desk's clock.
+// Now returns the present time by the desk's clock.
 func (d *Desk) Now() time.Time { return d.cfg.Now() }
 
-// Moment is the present and the rules that decisions go by.
+// Moment returns the present time and the rules that decisions go by.
 func (d *Desk) Moment() task.Moment { return d.cfg.Rules.At(d.cfg.Now()) }
 
 // A Decision is a [task.Decision] that also gets its moment.
 type Decision func(task.Record, task.Moment) (next task.Record, changed bool, err error)
 
-// Change decides about a record that the caller has just read, commits as
-// [task.UpdateFrom] does, and then enqueues the debts that are new. After nil the change
-// is durable. A queue that is out is logged and is no error: the sweep adds the job.
+// Change decides about a record that the caller has just read, commits as [task.UpdateFrom]
+// does, and then enqueues the debts that are new. After nil the change is durable. An
+// unavailable queue is logged and is no error, because the sweep adds the job.
 //
-// A decision that changes nothing repeats an earlier one, whose caller may have died
-// before it reached the queue: then Change enqueues every debt that is due by now.
+// A decision that changes nothing repeats an earlier one, whose caller may have died before
+// it reached the queue. Then Change enqueues every debt that is due by now.
 func (d *Desk) Change(ctx context.Context, r task.Record, decide Decision) (task.Record, error) {
 	return d.change(ctx, decide, func(decide task.Decision) (task.Record, error) {
 		return task.UpdateFrom(ctx, d.cfg.Store, r, decide)
 	})
 }
 
-// ChangeByID is Change for a caller that knows nothing but the record's id.
+// ChangeByID is Change for a caller that knows only the record's id.
 func (d *Desk) ChangeByID(ctx context.Context, id string, decide Decision) (task.Record, error) {
 	return d.change(ctx, decide, func(decide task.Decision) (task.Record, error) {
 		return task.Update(ctx, d.cfg.Store, id, decide)
@@ -68,7 +68,7 @@ func (d *Desk) ChangeByID(ctx context.Context, id string, decide Decision) (task
 }
 
 func (d *Desk) change(ctx context.Context, decide Decision, update func(task.Decision) (task.Record, error)) (task.Record, error) {
-	var before task.Record // as it was first read: after a lost answer the next read has the change already
+	var before task.Record // the record as first read: after a lost answer the next read already has the change
 	var now task.Moment
 	r, err := update(func(r task.Record) (task.Record, bool, error) {
 		if before.Task == nil {
@@ -89,8 +89,8 @@ func (d *Desk) change(ctx context.Context, decide Decision, update func(task.Dec
 	return r, nil
 }
 
-// follow enqueues the debts of a commit, even if the client has gone meanwhile. A
-// failure is only logged: the sweep adds the job.
+// follow enqueues the debts of a commit, even if the client has gone meanwhile. A failure
+// is only logged, because the sweep adds the job.
 func (d *Desk) follow(ctx context.Context, r task.Record, owed []task.Debt) {
 	if err := d.enqueue(context.WithoutCancel(ctx), r, owed); err != nil {
 		d.cfg.Log.WarnContext(ctx, "job not added; the sweep will", "task", r.ID(), "err", err)
@@ -98,8 +98,8 @@ func (d *Desk) follow(ctx context.Context, r task.Record, owed []task.Debt) {
 }
 
 // Enqueue adds the jobs for the debts of the next Patience, in the given lanes or, without
-// any, in all. Later debts are left to the record's Due. After an error some of the jobs
-// may be missing.
+// any, in all lanes. Later debts are left to the record's Due. After an error some of the
+// jobs may be missing.
 func (d *Desk) Enqueue(ctx context.Context, r task.Record, lanes ...string) error {
 	m := d.Moment()
 	owed := r.Owed(m, m.Now.Add(m.Rules.Patience))

@@ -33,10 +33,10 @@ type bench struct {
 	log   bytes.Buffer
 
 	mu    sync.Mutex
-	added []string // jobs that the queue was asked to take: path and task, and "later" if they wait
+	added []string // jobs given to the queue: path and task, and "later" if they have a time
 }
 
-// Add keeps the job and hands it to the queue; like a remote one it does nothing for a
+// Add notes the job and hands it to the queue. Like a remote queue it refuses the job of a
 // caller that has gone.
 func (b *bench) Add(ctx context.Context, job queue.Job) error {
 	if err := ctx.Err(); err != nil {
@@ -52,7 +52,7 @@ func (b *bench) Add(ctx context.Context, job queue.Job) error {
 	return b.queue.Add(ctx, job)
 }
 
-// jobs are those added since the last look.
+// jobs returns the jobs added since the last call.
 func (b *bench) jobs() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -70,7 +70,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	b.queue = local.NewQueue(local.QueueConfig{Handler: http.NotFoundHandler()})
-	b.with(func(*desk.Config) {})
+	b.configure(func(*desk.Config) {})
 	t.Cleanup(func() {
 		_ = b.queue.Close(context.Background())
 		if err := b.store.Close(); err != nil {
@@ -80,14 +80,14 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-// with makes the bench's desk another one.
-func (b *bench) with(edit func(*desk.Config)) {
+// configure replaces the bench's desk by one with another configuration.
+func (b *bench) configure(edit func(*desk.Config)) {
 	c := desk.Config{Store: b.store, Queue: b, Rules: task.Defaults(), Now: time.Now, Log: slog.New(slog.NewTextHandler(&b.log, nil))}
 	edit(&c)
 	b.Desk = desk.New(c)
 }
 
-// message is a message with its text.
+// message makes a message of one text.
 func message(id, text string) *a2a.Message {
 	return &a2a.Message{ID: id, Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart(text)}}
 }
@@ -101,7 +101,8 @@ func (b *bench) accept(m *a2a.Message, hooks ...task.Hook) task.Record {
 	return r
 }
 
-// refuse accepts what must be refused with an error, and must change nothing.
+// refuse sends a message that the desk must refuse with an error, and checks that nothing
+// has changed.
 func (b *bench) refuse(want error, m *a2a.Message, hooks ...task.Hook) {
 	b.t.Helper()
 	before := b.versions()
@@ -109,10 +110,10 @@ func (b *bench) refuse(want error, m *a2a.Message, hooks ...task.Hook) {
 		b.t.Errorf("message %s: %v, want %v", m.ID, err, want)
 	}
 	if diff := cmp.Diff(before, b.versions()); diff != "" {
-		b.t.Errorf("message %s was refused and changed the store:\n%s", m.ID, diff)
+		b.t.Errorf("message %s was refused, but changed the versions in the store (-want +got):\n%s", m.ID, diff)
 	}
 	if jobs := b.jobs(); len(jobs) > 0 {
-		b.t.Errorf("message %s was refused and added %v", m.ID, jobs)
+		b.t.Errorf("message %s was refused, but added the jobs %v", m.ID, jobs)
 	}
 }
 
@@ -129,15 +130,16 @@ func (b *bench) versions() map[string]int64 {
 	return all
 }
 
-// asked checks which jobs were added since the last look.
-func (b *bench) asked(want ...string) {
+// wantJobs checks which jobs were added since the last check.
+func (b *bench) wantJobs(want ...string) {
 	b.t.Helper()
 	if diff := cmp.Diff(want, b.jobs()); diff != "" {
-		b.t.Errorf("jobs added:\n%s", diff)
+		b.t.Errorf("jobs added (-want +got):\n%s", diff)
 	}
 }
 
-// run claims the turn of a task and ends it in a state; with none it stays claimed.
+// run claims the turn of a task and ends it in a state. Without a state the turn stays
+// claimed.
 func (b *bench) run(id string, state a2a.TaskState) task.Record {
 	b.t.Helper()
 	r, err := task.Update(b.t.Context(), b.store, id, func(r task.Record) (task.Record, bool, error) {
@@ -157,29 +159,31 @@ func (b *bench) run(id string, state a2a.TaskState) task.Record {
 	return r
 }
 
-// R1: the same message makes one task, with a job as long as nobody began it.
+// A repeated message finds its task, and adds a job until a worker has claimed the turn
+// (R1).
 func TestSameMessageMakesOneTask(t *testing.T) {
 	b := newBench(t)
 	r := b.accept(message("m", "hello"))
-	b.asked("/turns " + r.ID())
+	b.wantJobs("/turns " + r.ID())
 	if id, _ := desk.Derive("me", "m"); r.ID() != id || len(id) != 26 {
 		t.Errorf("the task's id is %q, want %q", r.ID(), id)
 	}
 	again := b.accept(message("m", "hello"))
-	b.asked("/turns " + r.ID())
+	b.wantJobs("/turns " + r.ID())
 	if again.Version != r.Version || len(b.versions()) != 1 {
-		t.Errorf("the same message changed the record, or made another")
+		t.Errorf("the same message changed the record, or made another task")
 	}
 	b.run(r.ID(), "")
 	b.accept(message("m", "hello"))
-	b.asked()
+	b.wantJobs()
 	b.refuse(task.ErrMismatch, message("m", "other"))
 	if other, err := b.Accept(t.Context(), desk.Message{Owner: "you", Message: message("m", "hello")}); err != nil || other.ID() == r.ID() {
-		t.Errorf("another's message of the same id: task %s, %v", other.ID(), err)
+		t.Errorf("another owner's message with the same id: task %s, %v", other.ID(), err)
 	}
 }
 
-// R1: twenty at once make one task too, and all are told of it.
+// Twenty requests at once with the same message make one task, and all of them get its id
+// (R1).
 func TestSameMessageAtOnce(t *testing.T) {
 	b := newBench(t)
 	var all sync.WaitGroup
@@ -198,33 +202,33 @@ func TestSameMessageAtOnce(t *testing.T) {
 	close(ids)
 	for id := range ids {
 		if v := b.versions(); len(v) != 1 || v[id] == 0 {
-			t.Errorf("task %s, stored are %v", id, v)
+			t.Errorf("the answer names task %s, but the store has %v", id, v)
 		}
 	}
 }
 
-// R0, R1: a write whose answer was lost is found again, and its job added.
+// A record whose write was not answered is found again, and its job is added (R0, R1).
 func TestLostAnswer(t *testing.T) {
 	b := newBench(t)
-	b.with(func(c *desk.Config) { c.Store = faulty.Losing(b.store, faulty.Create, 1) })
+	b.configure(func(c *desk.Config) { c.Store = faulty.Losing(b.store, faulty.Create, 1) })
 	hook := task.Hook{ID: "h", URL: "https://h.example.com"}
 	r := b.accept(message("m", "hello"), hook)
-	b.asked("/turns " + r.ID())
+	b.wantJobs("/turns " + r.ID())
 	if v := b.versions(); len(v) != 1 || v[r.ID()] != r.Version || len(r.Hooks) != 1 {
-		t.Errorf("stored are %v, accepted %+v", v, r)
+		t.Errorf("the store has %v, accepted was %+v", v, r)
 	}
 }
 
-// Where clients use ids again, each request is its own message, and one whose write was
-// not answered is still found again.
-func TestM25Decision3ReusedIDs(t *testing.T) {
+// Where clients reuse ids, each request makes a message of its own. A record whose write
+// was not answered is still found again. Shows M25, decision 3.
+func TestReusedMessageIDs(t *testing.T) {
 	b := newBench(t)
-	b.with(func(c *desk.Config) { c.Reused = true })
+	b.configure(func(c *desk.Config) { c.Reused = true })
 	one, two := b.accept(message("m", "hello")), b.accept(message("m", "hello"))
 	if one.ID() == two.ID() {
 		t.Error("two requests made one task")
 	}
-	b.asked("/turns "+one.ID(), "/turns "+two.ID())
+	b.wantJobs("/turns "+one.ID(), "/turns "+two.ID())
 	for turn := 2; turn <= 3; turn++ {
 		b.run(one.ID(), a2a.TaskStateInputRequired)
 		more := message("m", "hello")
@@ -234,20 +238,21 @@ func TestM25Decision3ReusedIDs(t *testing.T) {
 		}
 	}
 	b.jobs()
-	b.with(func(c *desk.Config) { c.Store, c.Reused = faulty.Losing(b.store, faulty.Create, 1), true })
+	b.configure(func(c *desk.Config) { c.Store, c.Reused = faulty.Losing(b.store, faulty.Create, 1), true })
 	r := b.accept(message("m", "hello"))
-	b.asked("/turns " + r.ID())
+	b.wantJobs("/turns " + r.ID())
 	if v := b.versions(); len(v) != 3 || v[r.ID()] != r.Version {
-		t.Errorf("stored are %v", v)
+		t.Errorf("the store has %v", v)
 	}
 }
 
 var errBroken = errors.New("the disk is full")
 
-// What was not stored was not accepted, and its sender is not told that it is absent.
+// A message that was not stored is not accepted, and its sender does not get "not found" as
+// the answer.
 func TestStoreOutageFailsTheAccept(t *testing.T) {
 	b := newBench(t)
-	b.with(func(c *desk.Config) { c.Store = faulty.Refusing(b.store, faulty.Create, errBroken) })
+	b.configure(func(c *desk.Config) { c.Store = faulty.Refusing(b.store, faulty.Create, errBroken) })
 	b.refuse(errBroken, message("m", "hello"))
 	_, err := b.Accept(t.Context(), desk.Message{Owner: "me", Message: message("m", "hello")})
 	if errors.Is(err, task.ErrNotFound) {
@@ -255,22 +260,23 @@ func TestStoreOutageFailsTheAccept(t *testing.T) {
 	}
 }
 
-// R1: a queue that is out does not fail the accept; the log says it, without content.
-func TestDecision2QueueOutageDoesNotFailTheAccept(t *testing.T) {
+// An unavailable queue does not fail the accept (R1). The log has the failure, without the
+// message's content. Shows decision 2.
+func TestQueueOutageDoesNotFailTheAccept(t *testing.T) {
 	b := newBench(t)
 	if err := b.queue.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	r := b.accept(message("m", "a secret"))
 	if len(b.versions()) != 1 || r.Due.At.IsZero() {
-		t.Errorf("the record is not stored, or owes nothing: %+v", r)
+		t.Errorf("the record is not stored, or has no pending work: %+v", r)
 	}
 	if log := b.log.String(); !strings.Contains(log, "task="+r.ID()) || strings.Contains(log, "secret") {
 		t.Errorf("the log says %q", log)
 	}
 }
 
-// A job is added for what is durable, also when the client has gone meanwhile.
+// The job of a durable change is added even if the client has gone meanwhile.
 func TestJobIsAddedThoughTheClientHasGone(t *testing.T) {
 	b := newBench(t)
 	ctx, leave := context.WithCancel(t.Context())
@@ -278,18 +284,18 @@ func TestJobIsAddedThoughTheClientHasGone(t *testing.T) {
 		leave()
 		return r, err
 	}
-	b.with(func(c *desk.Config) { c.Store = faulty.Store{Store: b.store, After: left} })
+	b.configure(func(c *desk.Config) { c.Store = faulty.Store{Store: b.store, After: left} })
 	r, err := b.Accept(ctx, desk.Message{Owner: "me", Message: message("m", "hello")})
 	if err != nil || ctx.Err() == nil {
 		t.Fatal(err, ctx.Err())
 	}
-	b.asked("/turns " + r.ID())
+	b.wantJobs("/turns " + r.ID())
 	if b.log.Len() > 0 {
 		t.Errorf("the log says %q", b.log.String())
 	}
 }
 
-// change makes a change of the record as it is now.
+// change makes a change of the present record.
 func (b *bench) change(id string, decide desk.Decision) task.Record {
 	b.t.Helper()
 	r, err := b.store.Load(b.t.Context(), id)
@@ -306,16 +312,16 @@ func cancels(r task.Record, now task.Moment) (task.Record, bool, error) {
 	return r.Cancel(now, message("why", "because"), nil)
 }
 
-// setsHook decides about a webhook.
+// setsHook sets a webhook.
 func setsHook(id string) desk.Decision {
 	return func(r task.Record, now task.Moment) (task.Record, bool, error) {
 		return r.SetHook(now, task.Hook{ID: id, URL: "https://h.example.com/" + id})
 	}
 }
 
-// A change is followed by jobs for its new debts and not for older ones. A repeated
-// change is followed by jobs for the debts that are due.
-func TestChangeEnqueuesWhatIsNewlyOwed(t *testing.T) {
+// After a change the desk enqueues jobs for its new debts and not for older ones. After a
+// repeated change it enqueues jobs for the debts that are due.
+func TestChangeEnqueuesNewDebts(t *testing.T) {
 	b := newBench(t)
 	r := b.accept(message("m", "hello"), task.Hook{ID: "1", URL: "https://h.example.com/1"})
 	b.run(r.ID(), a2a.TaskStateInputRequired)
@@ -323,14 +329,14 @@ func TestChangeEnqueuesWhatIsNewlyOwed(t *testing.T) {
 	b.jobs()
 
 	b.change(r.ID(), setsHook("2"))
-	b.asked(delivery)
+	b.wantJobs(delivery)
 	b.change(r.ID(), setsHook("2"))
-	b.asked(delivery)
+	b.wantJobs(delivery)
 	b.change(r.ID(), func(r task.Record, now task.Moment) (task.Record, bool, error) { return r.DropHook(now, "2") })
-	b.asked()
+	b.wantJobs()
 
 	r = b.change(r.ID(), cancels)
-	b.asked(turn)
+	b.wantJobs(turn)
 
 	if _, err := b.Change(t.Context(), r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
 		return r.Cancel(now, message("again", "because"), nil)
@@ -338,17 +344,17 @@ func TestChangeEnqueuesWhatIsNewlyOwed(t *testing.T) {
 		t.Errorf("a second cancel: %v", err)
 	}
 
-	b.asked()
+	b.wantJobs()
 	if _, err := b.ChangeByID(t.Context(), r.ID(), func(r task.Record, now task.Moment) (task.Record, bool, error) {
 		return r.AskPing(now, "1")
 	}); err != nil {
 		t.Fatal(err)
 	}
 
-	b.asked(delivery)
+	b.wantJobs(delivery)
 }
 
-// R0: the desk finds a change whose answer was lost, and adds its jobs and no others.
+// The desk finds a change whose answer was lost, and adds its jobs and no others (R0).
 func TestLostAnswerOfAChange(t *testing.T) {
 	b := newBench(t)
 	r := b.accept(message("m", "hello"), task.Hook{ID: "1", URL: "https://h.example.com/1"})
@@ -356,7 +362,7 @@ func TestLostAnswerOfAChange(t *testing.T) {
 	b.jobs()
 	for _, decide := range []desk.Decision{setsHook("2"), cancels} {
 		decided := 0
-		b.with(func(c *desk.Config) { c.Store = faulty.Losing(b.store, faulty.Commit, 1) })
+		b.configure(func(c *desk.Config) { c.Store = faulty.Losing(b.store, faulty.Commit, 1) })
 		r = b.change(r.ID(), func(r task.Record, now task.Moment) (task.Record, bool, error) {
 			decided++
 			return decide(r, now)
@@ -365,14 +371,14 @@ func TestLostAnswerOfAChange(t *testing.T) {
 			t.Errorf("the change was decided %d times, want again after the lost answer", decided)
 		}
 	}
-	b.asked("/deliveries "+r.ID(), "/turns "+r.ID())
+	b.wantJobs("/deliveries "+r.ID(), "/turns "+r.ID())
 	if len(r.Hooks) != 2 || r.State() != a2a.TaskStateCanceled {
 		t.Errorf("the record is %+v", r)
 	}
 }
 
-// Enqueue adds a job at the time of each debt of the next minute, in the lanes that are
-// wanted, and returns the error of a queue that is out.
+// Enqueue adds a job at the time of each debt of the next minute, in the wanted lanes, and
+// returns the error of an unavailable queue.
 func TestEnqueue(t *testing.T) {
 	b := newBench(t)
 	hooks := []task.Hook{{ID: "1", URL: "https://h.example.com/1"}}
@@ -388,9 +394,9 @@ func TestEnqueue(t *testing.T) {
 	}
 
 	put(r)
-	b.asked("/deliveries "+r.ID(), "/turns "+r.ID())
+	b.wantJobs("/deliveries "+r.ID(), "/turns "+r.ID())
 	put(r, task.Turns)
-	b.asked("/turns " + r.ID())
+	b.wantJobs("/turns " + r.ID())
 
 	for wait, want := range map[time.Duration][]string{59 * time.Second: {"/deliveries " + r.ID() + " later"}, 2 * time.Minute: nil} {
 		now := b.Moment()
@@ -400,7 +406,7 @@ func TestEnqueue(t *testing.T) {
 		}
 
 		put(later, task.Deliveries)
-		b.asked(want...)
+		b.wantJobs(want...)
 	}
 
 	if err := b.queue.Close(t.Context()); err != nil {
@@ -411,7 +417,7 @@ func TestEnqueue(t *testing.T) {
 	}
 }
 
-// R1: an inline webhook of a repeated message is one of the task it finds.
+// The inline webhook of a repeated message is added to the task that it finds (R1).
 func TestInlineHookOfARepeatedMessage(t *testing.T) {
 	b := newBench(t)
 	one, two := task.Hook{ID: "1", URL: "https://h.example.com/1"}, task.Hook{ID: "2", URL: "https://h.example.com/2"}
@@ -419,16 +425,16 @@ func TestInlineHookOfARepeatedMessage(t *testing.T) {
 	b.run(r.ID(), a2a.TaskStateCompleted)
 	b.jobs()
 	r = b.accept(message("m", "hello"), two)
-	b.asked("/deliveries " + r.ID())
+	b.wantJobs("/deliveries " + r.ID())
 	if len(r.Hooks) != 2 {
-		t.Errorf("hooks are %+v", r.Hooks)
+		t.Errorf("the webhooks are %+v", r.Hooks)
 	}
 	if again := b.accept(message("m", "hello"), two); again.Version != r.Version {
-		t.Errorf("the same hook again changed the record")
+		t.Errorf("the same webhook again changed the record")
 	}
 }
 
-// R13: what becomes of a further message depends on what the task does.
+// The state of the task decides how a further message is taken (R13).
 func TestFollowUps(t *testing.T) {
 	to := func(r task.Record, id string) *a2a.Message {
 		m := message(id, "more")
@@ -442,7 +448,7 @@ func TestFollowUps(t *testing.T) {
 	b.jobs()
 
 	r = b.accept(to(r, "answer"))
-	b.asked("/turns " + r.ID())
+	b.wantJobs("/turns " + r.ID())
 	if r.State() != a2a.TaskStateSubmitted || r.Turn != 2 {
 		t.Errorf("after an answer the task is %s in turn %d", r.State(), r.Turn)
 	}
@@ -454,11 +460,11 @@ func TestFollowUps(t *testing.T) {
 	}
 
 	b.accept(to(r, "answer"))
-	b.asked("/turns " + r.ID())
+	b.wantJobs("/turns " + r.ID())
 
 	b.run(r.ID(), "")
 	r = b.accept(to(r, "more"))
-	b.asked()
+	b.wantJobs()
 	if r.State() != a2a.TaskStateWorking || len(r.Inbox) != 1 {
 		t.Errorf("a message to a task at work: %s, %d waiting", r.State(), len(r.Inbox))
 	}
@@ -496,8 +502,9 @@ func TestFollowUps(t *testing.T) {
 	b.refuse(task.ErrTerminal, to(done, "late"))
 }
 
-// R1: which messages are the same. Each row is sent after the first one.
-func TestDecision3Fingerprint(t *testing.T) {
+// Each row is sent after the first message and is the same message or another one (R1).
+// Shows decision 3.
+func TestFingerprintOfAMessage(t *testing.T) {
 	id, contextID := desk.Derive("me", "m")
 	base := func() *a2a.Message {
 		return &a2a.Message{

@@ -142,7 +142,8 @@ func TestV03RESTOwnWays(t *testing.T) {
 	same(t, text(t, dialect.V03, a2a.TaskStatus{}), `{"state":"unknown"}`)
 }
 
-func TestBinding7TimesAreUTCMilliseconds(t *testing.T) {
+// Shows B-7.
+func TestTimesAreUTCMilliseconds(t *testing.T) {
 	local := time.Date(2026, 3, 4, 5, 6, 7, 891234567, time.FixedZone("", 3600))
 	for _, d := range []dialect.Dialect{dialect.V1, dialect.V03, dialect.V03REST} {
 		got := text(t, d, a2a.TaskStatus{State: a2a.TaskStateWorking, Timestamp: &local})

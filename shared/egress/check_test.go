@@ -32,10 +32,12 @@ func client(t testing.TB, allow string, change ...func(*egress.Config)) *egress.
 	return c
 }
 
-// TestP17P19CheckURLRefuses goes through the spellings of the catalogue. HOST
-// becomes https and http with and without a path, and with the port of a trap
-// to which every name leads: neither is a name looked up nor the trap reached.
-func TestP17P19CheckURLRefuses(t *testing.T) {
+// The spellings of the catalogue. HOST becomes https and http with and without a path, and
+// with the port of a trap to which every name leads: no name is looked up and the trap is not
+// reached.
+//
+// Shows P17, P19.
+func TestCheckURLRefuses(t *testing.T) {
 	tr := newTrap(t, true, nil)
 	_, port, _ := strings.Cut(tr.addr(), ":")
 	var asked atomic.Int32

@@ -17,7 +17,7 @@ const (
 	minShare = time.Second
 )
 
-var loopback = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
+var localhost = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 
 // A dialer finds a name's addresses and connects to one of them. Unlike
 // net.Dialer it limits the first of these, so that a slow name server leaves
@@ -78,7 +78,7 @@ func (d *dialer) lookup(ctx context.Context, host string) ([]netip.Addr, error) 
 		return []netip.Addr{addr}, nil
 	}
 	if host == "localhost" {
-		return loopback, nil
+		return localhost, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, dnsTimeout)
 	defer cancel()

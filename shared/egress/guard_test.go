@@ -82,7 +82,8 @@ var denied = []struct {
 	{0, "2001:4860:8040::1", "Google APIs inside a VPC"},
 }
 
-func TestP17Decision21GuardRefusesAddresses(t *testing.T) {
+// Shows P17, decision 21.
+func TestGuardRefusesAddresses(t *testing.T) {
 	g, err := newGuard(nil, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+
+	"errand/shared/loopback"
 )
 
 // An endpoint is where a URL leads: an address, or a name as it is looked up,
@@ -32,20 +34,20 @@ func newOwn(urls []string) (ownList, error) {
 			continue
 		}
 		if addr, err := netip.ParseAddr(u.Hostname()); err == nil {
-			own.add(addr.Unmap().String(), port, addr.IsLoopback())
+			own.add(addr.Unmap().String(), port)
 		} else if host, err := hostOf(u); err == nil {
-			own.add(host, port, host == "localhost")
+			own.add(host, port)
 		}
 	}
 	return own, nil
 }
 
 // add has all spellings of a loopback address stand for each other.
-func (l ownList) add(host string, port uint16, local bool) {
+func (l ownList) add(host string, port uint16) {
 	l[endpoint{host, port}] = true
-	if local {
+	if loopback.Is(host) {
 		l[endpoint{"localhost", port}] = true
-		for _, addr := range loopback {
+		for _, addr := range localhost {
 			l[endpoint{addr.String(), port}] = true
 		}
 	}

@@ -109,7 +109,8 @@ func truncated(ips ...string) zone {
 	}
 }
 
-func TestDecision21RebindingIsRefused(t *testing.T) {
+// Shows decision 21.
+func TestRebindingIsRefused(t *testing.T) {
 	const (
 		reached = iota
 		refused
@@ -169,9 +170,11 @@ func TestDecision21RebindingIsRefused(t *testing.T) {
 	}
 }
 
-// TestDecision21RedirectsAreNotFollowed is rows 84, 85 and 89. All that they
-// lead to is allowed, so that it is not the guard that stops them.
-func TestDecision21RedirectsAreNotFollowed(t *testing.T) {
+// Rows 84, 85 and 89. All their destinations are allowed, so that it is not the guard that
+// stops them.
+//
+// Shows decision 21.
+func TestRedirectsAreNotFollowed(t *testing.T) {
 	target := newTrap(t, true, nil)
 	elsewhere := strings.Replace(target.named(), "example.com", "other.test", 1)
 	type row struct {
@@ -245,9 +248,11 @@ func TestConnectionsAreNotShared(t *testing.T) {
 	}
 }
 
-// TestDecision21ProxyOfTheEnvironmentIsIgnored is row 86. It runs itself in a process of its own:
-// net/http reads these variables once, whoever asks first.
-func TestDecision21ProxyOfTheEnvironmentIsIgnored(t *testing.T) {
+// The test, row 86, runs itself in another process, because net/http reads these variables
+// once, at its first request.
+//
+// Shows decision 21.
+func TestProxyOfTheEnvironmentIsIgnored(t *testing.T) {
 	const inside = "EGRESS_TEST_PROXY"
 	if proxy := os.Getenv(inside); proxy != "" {
 		tr := newTrap(t, true, nil)

@@ -15,21 +15,24 @@ import (
 // asking is as cheap as reading the secret: the ring is made anew only when the text
 // has changed.
 type Keyring struct {
-	read func(context.Context) (secret.Value, error)
+	cfg Config
 
 	mu   sync.Mutex
 	text string
 	ring Ring
 }
 
-// NewKeyring returns a Keyring of the secret that read gives.
-func NewKeyring(read func(context.Context) (secret.Value, error)) *Keyring {
-	return &Keyring{read: read}
+// Config says where a Keyring has its ring from.
+type Config struct {
+	Read func(context.Context) (secret.Value, error) // reads the secret named [Secret]. Required
 }
+
+// New makes a Keyring. It reads nothing yet.
+func New(cfg Config) *Keyring { return &Keyring{cfg: cfg} }
 
 // Ring reads the secret. The error is for the operator and says what is missing.
 func (k *Keyring) Ring(ctx context.Context) (Ring, error) {
-	v, err := k.read(ctx)
+	v, err := k.cfg.Read(ctx)
 	if err != nil {
 		return Ring{}, fmt.Errorf("the secret %s, which cardserver keys makes, cannot be read: %w", Secret, err)
 	}

@@ -23,7 +23,7 @@ func reader(environment map[string]string) func(context.Context) (secret.Value, 
 
 func TestKeyringReadsTheRingAsItIsNow(t *testing.T) {
 	environment := map[string]string{"ERRAND_KEYS": line(0, 1)}
-	k := keys.NewKeyring(reader(environment))
+	k := keys.New(keys.Config{Read: reader(environment)})
 	first, err := k.Ring(t.Context())
 	if err != nil || !same(first, parse(t, line(0, 1))) {
 		t.Fatalf("Ring = %v, %v", first, err)
@@ -47,7 +47,7 @@ func TestKeyringReadsTheRingAsItIsNow(t *testing.T) {
 }
 
 func TestKeyringAtOnce(t *testing.T) {
-	k := keys.NewKeyring(reader(map[string]string{"ERRAND_KEYS": line(0, 1)}))
+	k := keys.New(keys.Config{Read: reader(map[string]string{"ERRAND_KEYS": line(0, 1)})})
 	for range 4 {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
@@ -63,7 +63,7 @@ func TestServeJWKS(t *testing.T) {
 		at := time.Now()
 		text := at.Format(time.RFC3339) + " " + key(1) + "," + at.Add(time.Hour).Format(time.RFC3339) + " " + key(2)
 		environment := map[string]string{"ERRAND_KEYS": text}
-		k := keys.NewKeyring(reader(environment))
+		k := keys.New(keys.Config{Read: reader(environment)})
 		serve := func(method string) *httptest.ResponseRecorder {
 			w := httptest.NewRecorder()
 			k.ServeJWKS(w, httptest.NewRequest(method, "/.well-known/jwks.json", nil))

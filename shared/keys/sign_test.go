@@ -77,9 +77,11 @@ func TestJWKSHoldsPublicKeysForSignatures(t *testing.T) {
 	}
 }
 
-// Both libraries accept a token by the key set, before its key is used by others,
-// while it is, and for seven days after; and no other keys.
-func TestP20TokenByTwoLibraries(t *testing.T) {
+// Both libraries accept a token by the key set before its key is used by others, while it is
+// used, and for seven days after. They accept no other key.
+//
+// Shows P20.
+func TestTokenByTwoLibraries(t *testing.T) {
 	r, other := parse(t, line(0, 1)+line(10, 2)), parse(t, line(0, 3))
 	token, err := r.Token(day(1), map[string]any{"iss": "https://agent.example.com", "n": 1})
 	if err != nil {

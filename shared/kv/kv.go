@@ -14,15 +14,15 @@ import (
 	"unicode/utf8"
 )
 
-// Errors that a Store answers. Any other error means that the store was not reached,
-// or, of a write, that its outcome is unknown.
+// Errors that a Store returns. Any other error means that the store was not reached or,
+// after a write, that the outcome is unknown.
 var (
 	ErrNotFound = errors.New("kv: no such entry")
 	ErrConflict = errors.New("kv: entry has another version")
 	ErrTooLarge = errors.New("kv: value is too large")
 
-	// ErrInvalid is of a key, a prefix, an owner or a time that no entry can have. It
-	// is a mistake of the caller.
+	// ErrInvalid reports a key, a prefix, an owner or a time that no entry can have. It is
+	// a mistake of the caller.
 	ErrInvalid = errors.New("kv: no entry can have this")
 )
 
@@ -38,16 +38,16 @@ const (
 
 // A Store keeps small versioned values under keys. It is safe for concurrent use.
 //
-// A write is atomic, and durable when it returns nil. Reads are linearizable per key.
-// An entry is absent for every method from the millisecond of its Expires on, by the
-// store's clock, and is deleted later.
+// A write is atomic, and durable when it returns nil. Reads are linearizable per key. An
+// entry is absent for every method from the millisecond of its Expires on, by the store's
+// clock, and is deleted later.
 //
-// Versions are positive and those of one key strictly rise, through expiry, deletion
-// and creation: an old version never names a newer value.
+// Versions are positive. The versions of one key strictly rise, through expiry, deletion
+// and creation, so an old version never names a newer value.
 //
-// The caller retries, and a store makes no long retries of its own. After an error that
-// is none of this package the write may have been made. ErrConflict may be the answer
-// to the caller's own write, if that was sent again because its first answer was lost.
+// The caller retries, and a store makes no long retries of its own. After an error that is
+// not one of this package, the write may have been made. ErrConflict may be the answer to
+// the caller's own write, if that write was sent again because its first answer was lost.
 // In both cases the caller reads and compares.
 //
 // The bytes of a value are shared, given or returned: neither the store nor the caller
@@ -56,23 +56,23 @@ type Store interface {
 	// Get returns the entry. ErrNotFound: there is none, or it has expired.
 	Get(ctx context.Context, key string) (Entry, error)
 
-	// Put stores the entry and returns it with its Version. Version 0 creates it, and
-	// ErrConflict says that there is one. Another Version replaces that version of it,
-	// and ErrConflict says that there is none or another one. ErrTooLarge: the value is
-	// over LimitValue. An entry that has expired can be created, and not replaced.
+	// Put stores the entry and returns it with its Version. Version 0 creates the entry,
+	// and ErrConflict says that it exists. Another Version replaces that version, and
+	// ErrConflict says that the entry has another version or does not exist. ErrTooLarge:
+	// the value is over LimitValue. An expired entry can be created, but not replaced.
 	Put(ctx context.Context, e Entry) (Entry, error)
 
-	// Delete deletes that version of the entry, or whatever is there if version is 0.
-	// An absent entry is deleted already, which is no error. ErrConflict: there is
+	// Delete deletes the given version of the entry, or any version if version is 0. An
+	// absent entry is deleted already, which is no error. ErrConflict: the entry has
 	// another version.
 	Delete(ctx context.Context, key string, version int64) error
 
 	// List returns the entries whose keys begin with prefix, which may end within a
-	// segment, and come after after, in the order of the bytes of their keys. An entry
-	// that is written meanwhile is there as it was before or after. A list has at most
-	// limit entries (1 to LimitCount, another limit counts as the nearest) and LimitList
-	// bytes. It may be shorter, but has one entry if there is one: only an empty list says
-	// that there are no more.
+	// segment, and come after after, in the order of the bytes of their keys. An entry that
+	// is written meanwhile appears as it was before or after the write. A list has at most
+	// limit entries (1 to LimitCount; another limit counts as the nearest) and LimitList
+	// bytes. It may be shorter, but has one entry if any entry matches: only an empty list
+	// says that there are no more.
 	List(ctx context.Context, prefix, after string, limit int) ([]Entry, error)
 }
 
@@ -84,13 +84,13 @@ type Entry struct {
 	// https://firebase.google.com/docs/firestore/best-practices#hotspots
 	Key string
 
-	Owner   string // whose entry it is, any UTF-8; "" is the anonymous owner
+	Owner   string // owner of the entry, any UTF-8; "" is the anonymous owner
 	Value   []byte
 	Version int64
 	Expires time.Time // whole milliseconds, rounded down; zero: never
 }
 
-// Stored returns the entry as a store keeps it, or why no store can.
+// Stored returns the entry as a store keeps it, or the reason why no store can keep it.
 func (e Entry) Stored() (Entry, error) {
 	if err := CheckKey(e.Key); err != nil {
 		return Entry{}, err
@@ -107,10 +107,10 @@ func (e Entry) Stored() (Entry, error) {
 	return e, nil
 }
 
-// Size is what the entry counts in a list, in bytes.
+// Size is the number of bytes that the entry counts in a list.
 func (e Entry) Size() int { return len(e.Key) + len(e.Owner) + len(e.Value) }
 
-// Expired says whether the entry is absent at the time now.
+// Expired reports whether the entry is absent at the time now.
 func (e Entry) Expired(now time.Time) bool {
 	return !e.Expires.IsZero() && e.Expires.UnixMilli() <= now.UnixMilli()
 }
@@ -128,8 +128,8 @@ func CheckKey(key string) error {
 	return nil
 }
 
-// Range gives the keys of a list as a range of strings: those that begin with prefix
-// and come after after are the keys from from on and before to.
+// Range returns the keys of a list as a range of strings. The keys that begin with prefix
+// and come after after are those from from on and before to.
 func Range(prefix, after string) (from, to string, err error) {
 	for _, s := range []string{prefix, after} {
 		if len(s) > LimitKey || !parts.MatchString(s) {

@@ -1,8 +1,8 @@
-// Package model is the port to the language model: one streamed step of a
-// conversation, in plain values.
+// Package model is the port to the language model: one streamed step of a conversation, in
+// plain values.
 //
 // It is not a client and knows no vendor: shared/adapters/gemini implements it, and
-// worker/executor decides what a step means for the task.
+// worker/executor decides the meaning of a step for the task.
 package model
 
 import (
@@ -15,29 +15,29 @@ import (
 
 // A Model answers one step of a conversation. It is safe for concurrent use.
 //
-// A Model makes no retries of its own: a failed step is an *Error, and the
-// caller, which knows the turn's age and attempts, decides what follows.
+// A Model makes no retries of its own. A failed step is an *Error, and the caller, which
+// knows the turn's age and attempts, decides how to go on.
 type Model interface {
-	// Generate streams the answer to req. Chunks come in order; the last one
-	// carries Finish. An error ends the sequence and is an *Error unless ctx
-	// ended. Cancelling ctx stops the call in flight. req is not retained.
+	// Generate streams the answer to req. Chunks come in order, and the last one carries
+	// Finish. An error ends the sequence and is an *Error unless ctx ended. Cancelling ctx
+	// stops the call in flight. req is not retained.
 	Generate(ctx context.Context, req Request) iter.Seq2[Chunk, error]
 
-	// Check asks whether the model can be used with this configuration (key,
-	// name, quota project), without generating anything. It is called once at
-	// start, so that a wrong key is seen before the first message.
+	// Check asks whether the model can be used with this configuration (key, name, quota
+	// project), without generating anything. It is called once at start, so that a wrong
+	// key is found before the first message.
 	Check(ctx context.Context) error
 
-	// Name is what people call the model, for the page, logs and errors.
+	// Name is the model's name for people: on the page, in logs and errors.
 	Name() string
 }
 
 // A Request is everything the model sees in one step.
 type Request struct {
-	System    string    // instructions; empty: none
+	System    string    // instructions; empty for none
 	History   []Content // oldest first; the last one is the user's
 	Tools     []Tool    // functions the model may call
-	MaxTokens int32     // cap on generated tokens of this step; 0: the model's own
+	MaxTokens int32     // cap on generated tokens of this step; 0: the model's own cap
 }
 
 // Roles of a Content, as Gemini names them.
@@ -61,8 +61,8 @@ type Part struct {
 	Data      []byte  // inline bytes, of type MIME
 	URI       string  // a file by reference, of type MIME
 	MIME      string  // media type of Data or URI
-	Thought   bool    // Text is reasoning, not answer
-	Signature []byte  // opaque; must be sent back with the part it came with
+	Thought   bool    // Text is reasoning, not part of the answer
+	Signature []byte  // opaque; must be sent back with its part
 }
 
 // A Tool is a function the model may call.
@@ -72,30 +72,30 @@ type Tool struct {
 	Schema      json.RawMessage // JSON Schema of the arguments, an object
 }
 
-// A Call is the model's wish to have a Tool run.
+// A Call is the model's request to run a Tool.
 type Call struct {
 	ID   string // the model's own id of the call; may be empty
 	Name string
 	Args json.RawMessage // a JSON object
 }
 
-// A Result is what running a Call gave.
+// A Result is the outcome of running a Call.
 type Result struct {
-	ID    string // of the Call
+	ID    string // id of the Call
 	Name  string
 	Value json.RawMessage // a JSON object
 }
 
-// A Chunk is a piece of the answer, in the order it was made.
+// A Chunk is a piece of the answer. Chunks come in the order in which the model made them.
 type Chunk struct {
 	Parts  []Part
 	Finish string // FinishStop and the like; empty while the answer goes on
-	Reason string // the model's words on Finish, safe to show; may be empty
+	Reason string // the model's text about Finish, safe to show; may be empty
 	Usage  Usage  // running total of this step; zero: not reported in this chunk
 }
 
-// Finish reasons the executor treats specially. Others are passed on as the
-// model named them; a stream that ends without any is FinishNone.
+// Finish reasons that the executor handles specially. Other reasons are passed on as the
+// model named them. A stream that ends without a reason has FinishNone.
 const (
 	FinishNone      = ""
 	FinishStop      = "STOP"
@@ -108,17 +108,16 @@ type Usage struct {
 	Prompt  int32 `json:"prompt"`  // tokens read, cached ones included
 	Output  int32 `json:"output"`  // tokens of the answer
 	Thought int32 `json:"thought"` // tokens of reasoning
-	Cached  int32 `json:"cached"`  // part of Prompt served from a cache
+	Cached  int32 `json:"cached"`  // the part of Prompt that came from a cache
 }
 
-// Total is all tokens that are paid for.
+// Total is the number of all tokens that are paid for.
 func (u Usage) Total() int32 { return u.Prompt + u.Output + u.Thought }
 
-// An Error is a step that failed. Message may quote the service and is for
-// logs only.
+// An Error is a failed step. Message may quote the service and is for logs only.
 type Error struct {
 	Code       int           // HTTP status; 0: the service was not reached, or the stream was cut
-	Status     string        // the service's name for it, for example RESOURCE_EXHAUSTED
+	Status     string        // the service's name for the error, for example RESOURCE_EXHAUSTED
 	RetryAfter time.Duration // how long the service asks to wait; 0: it did not say
 	Message    string
 	Err        error // the cause; may be nil
@@ -132,17 +131,18 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("model answered %d %s: %s", e.Code, e.Status, e.Message)
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Throttled says that the service asked to wait (429).
+// Throttled reports whether the service asked to wait (429).
 func (e *Error) Throttled() bool { return e.Code == 429 }
 
-// Denied says that the operator must mend the configuration: the key, its
-// rights or the model's name (401, 403, 404).
+// Denied reports whether the operator must mend the configuration: the key, its rights or
+// the model's name (401, 403, 404).
 func (e *Error) Denied() bool { return e.Code == 401 || e.Code == 403 || e.Code == 404 }
 
-// Invalid says that the request itself can never succeed (other 4xx but 408).
+// Invalid reports whether the request itself can never succeed (4xx except 408 and the
+// codes above).
 func (e *Error) Invalid() bool {
 	return e.Code >= 400 && e.Code < 500 && e.Code != 408 && !e.Throttled() && !e.Denied()
 }

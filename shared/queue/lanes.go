@@ -12,7 +12,7 @@ type Service string
 // The services.
 const (
 	Worker    Service = "worker"
-	Functions Service = "functions" // sweeps of every lane go there too
+	Functions Service = "functions" // it also runs the sweeps of all lanes
 )
 
 // Names of the lanes. Records keep them: never rename one.
@@ -22,23 +22,23 @@ const (
 )
 
 // A Lane is one kind of work with a queue of its own. The local queue, Cloud Tasks, the
-// sweep and the deployment all go by the table of [Lanes]; a test holds infra/ to it.
+// sweep and the deployment all follow the table of [Lanes]. A test compares infra/ with it.
 type Lane struct {
 	Name    string  // its short name
-	Path    string  // where its jobs are delivered
-	Service Service // the program that answers there
-	Rate    int     // deliveries that one managed queue begins in a second, at most
-	Slots   int     // deliveries under way at once in the local queue
+	Path    string  // path at which its jobs are delivered
+	Service Service // program that answers there
+	Rate    int     // most deliveries that one managed queue begins in a second
+	Slots   int     // most deliveries at once in the local queue
 	Shards  int     // managed queues that share its jobs
 }
 
-// Lanes are all lanes there are.
+// Lanes lists all lanes.
 //
-// 500 a second is the most that a queue of Cloud Tasks dispatches.
+// 500 a second is the highest rate at which a queue of Cloud Tasks dispatches.
 // https://cloud.google.com/tasks/docs/quotas
 //
-// Deliveries have many slots, because one does little but wait for a receiver: eight at
-// each of a few hosts that hang must not keep all others waiting.
+// Deliveries have many slots, because a delivery does little but wait for a receiver: eight
+// deliveries at each of a few hosts that hang must not keep all others waiting.
 func Lanes() []Lane {
 	return []Lane{
 		{Name: Turns, Path: PathTurn, Service: Worker, Rate: 500, Slots: 32, Shards: 1},
@@ -56,7 +56,8 @@ func LaneOf(name string) (Lane, bool) {
 	return all[i], true
 }
 
-// Queues are the short names of the lane's managed queues: its own, or NAME-0, NAME-1 ...
+// Queues lists the short names of the lane's managed queues: its own name, or NAME-0,
+// NAME-1 ...
 func (l Lane) Queues() []string {
 	if l.Shards <= 1 {
 		return []string{l.Name}
@@ -68,7 +69,8 @@ func (l Lane) Queues() []string {
 	return names
 }
 
-// QueueOf is the managed queue that carries the jobs about a task: always the same one.
+// QueueOf names the managed queue that carries the jobs about a task. It is the same for
+// all jobs of the task.
 func (l Lane) QueueOf(task string) string {
 	all := l.Queues()
 	h := fnv.New32a()

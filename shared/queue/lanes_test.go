@@ -18,7 +18,7 @@ func TestLanes(t *testing.T) {
 			t.Errorf("LaneOf(%q) = %+v, %t", l.Name, found, ok)
 		}
 		if l.Rate < 1 || l.Slots < 1 || l.Shards < 1 || l.Service != queue.Worker && l.Service != queue.Functions {
-			t.Errorf("%+v has nothing to work with", l)
+			t.Errorf("%+v has no rate, slots, shards or known service", l)
 		}
 		if slices.Contains(paths, l.Path) {
 			t.Errorf("two lanes deliver to %s", l.Path)
@@ -29,11 +29,12 @@ func TestLanes(t *testing.T) {
 		t.Errorf("the lanes are %q, want those of records, %q", names, want)
 	}
 	if l, ok := queue.LaneOf("nonsense"); ok {
-		t.Errorf("LaneOf of a lane that there is not = %+v", l)
+		t.Errorf("LaneOf(\"nonsense\") = %+v, want none", l)
 	}
 }
 
-// The jobs about a task always take the same shard, and those about many take all.
+// All jobs about one task go to the same shard, and the jobs about many tasks use all
+// shards.
 func TestShards(t *testing.T) {
 	one := queue.Lane{Name: "turns", Shards: 1}
 	if got := one.QueueOf("a"); got != "turns" || !slices.Equal(one.Queues(), []string{"turns"}) {
@@ -46,12 +47,12 @@ func TestShards(t *testing.T) {
 		first, again := lane.QueueOf(id), lane.QueueOf(id)
 		used[first]++
 		if first != again {
-			t.Errorf("%s has two queues", id)
+			t.Errorf("the jobs of %s go to two queues", id)
 		}
 	}
 	for _, name := range []string{"turns-0", "turns-1", "turns-2", "turns-3"} {
 		if used[name] < 50 {
-			t.Errorf("of 400 tasks %d have the queue %s", used[name], name)
+			t.Errorf("%d of 400 tasks have the queue %s, want at least 50", used[name], name)
 		}
 	}
 	if len(used) != 4 {

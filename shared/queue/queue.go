@@ -1,8 +1,8 @@
-// Package queue is the port to the work queues: hints that a record may have
-// something to do, delivered as HTTP requests.
+// Package queue is the port to the work queues. They carry hints that a record may have
+// pending work, and deliver them as HTTP requests.
 //
-// It is not a store of work. A job is an id; the record decides (design R2), so
-// a job may be lost, repeated, late or out of order without harm to any promise.
+// It is not a store of work. A job is the id of a record, and the record decides (design
+// R2). So a job may be lost, repeated, late or out of order without harm to any promise.
 package queue
 
 import (
@@ -16,12 +16,11 @@ import (
 
 // A Queue accepts jobs. It is safe for concurrent use.
 type Queue interface {
-	// Add hands job over. After nil the queue delivers it at least once, not
-	// before job.At, unless the queue itself is lost. Add does not wait for the
-	// delivery. After an error the job may or may not be delivered. Add makes no
-	// long retries: the record is the outbox, and the sweep puts back what is
-	// missing (R10). The trace that ctx belongs to, if any, is the delivery's
-	// Traceparent header.
+	// Add hands job over. After nil the queue delivers it at least once, not before job.At,
+	// unless the queue itself is lost. Add does not wait for the delivery. After an error
+	// the job may or may not be delivered. Add makes no long retries, because the record is
+	// the outbox and the sweep enqueues missing jobs (R10). The trace of ctx, if any,
+	// becomes the delivery's Traceparent header.
 	Add(ctx context.Context, job Job) error
 }
 
@@ -32,7 +31,7 @@ const (
 	PathSweep   = "/sweep"      // repair of a queue: functions/sweep
 )
 
-// Headers that Cloud Tasks sets on a delivery; every adapter sets them.
+// Headers that Cloud Tasks sets on a delivery. Every adapter sets them.
 // https://cloud.google.com/tasks/docs/creating-http-target-tasks#handler
 const (
 	HeaderQueue = "X-CloudTasks-QueueName"
@@ -42,37 +41,37 @@ const (
 
 // A Job is one hint. Exactly one of Task and Sweep is set.
 type Job struct {
-	Queue string    // the lane that carries it, by its name
+	Queue string    // name of the lane that carries the job
 	Path  string    // one of the Path constants
 	Task  string    // id of the record that may have work
-	Sweep time.Time // of a sweep: when it was added; it repairs what was due then
-	At    time.Time // not delivered before; zero: at once
+	Sweep time.Time // for a sweep: when it was added; it repairs the work that was due then
+	At    time.Time // earliest delivery; zero: at once
 }
 
-// body is the JSON form of a job; Cloud Tasks keeps at most 100 KB of it.
+// body is the JSON form of a job. Cloud Tasks keeps at most 100 KB of it.
 type body struct {
 	ID    string     `json:"id,omitempty"`
 	Queue string     `json:"queue,omitempty"`
 	Sweep *time.Time `json:"sweep,omitempty"`
 }
 
-// Body is what is posted to Path.
+// Body is the content that is posted to Path.
 func (j Job) Body() []byte {
 	b := body{ID: j.Task}
 	if j.Task == "" {
 		b.Queue, b.Sweep = j.Queue, &j.Sweep
 	}
 	data, err := json.Marshal(b)
-	if err != nil { // a time beyond year 9999: not from any clock of ours
+	if err != nil { // a time beyond the year 9999, which no clock of ours has
 		panic(fmt.Sprintf("encoding job: %v", err))
 	}
 	return data
 }
 
-// maxBody bounds what a handler reads; a job of ours has about 50 bytes.
+// maxBody bounds the bytes that a handler reads. A job of ours has about 50 bytes.
 const maxBody = 64 << 10
 
-// Read reads the job of a delivery. An error is one of [Parse].
+// Read reads the job of a delivery. Its errors are those of [Parse].
 func Read(w http.ResponseWriter, r *http.Request) (Job, error) {
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
@@ -81,8 +80,8 @@ func Read(w http.ResponseWriter, r *http.Request) (Job, error) {
 	return Parse(data)
 }
 
-// Parse reads what Body wrote. An error means that the body is not a job and
-// never will be: the delivery is to be acknowledged, or it comes back for ever.
+// Parse reads the text that Body wrote. An error means that the text is not a job and never
+// will be: the handler must acknowledge the delivery, or the queue repeats it for ever.
 func Parse(data []byte) (Job, error) {
 	var b body
 	if err := json.Unmarshal(data, &b); err != nil {

@@ -20,15 +20,15 @@ func TestJobSurvivesItsBody(t *testing.T) {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(test.want, got); diff != "" {
-			t.Error(diff)
+			t.Errorf("job after Body and Parse (-want +got):\n%s", diff)
 		}
 	}
 }
 
-func TestWhatIsNoJobIsRefused(t *testing.T) {
+func TestBodyThatIsNoJobIsRefused(t *testing.T) {
 	for _, body := range []string{``, `null`, `[]`, `{`, `{}`, `{"id":7}`, `{"queue":"turns"}`, `{"sweep":"2026-01-01T00:00:00Z"}`, `{"queue":"turns","sweep":"noon"}`} {
 		if job, err := queue.Parse([]byte(body)); err == nil {
-			t.Errorf("Parse(%s) = %+v", body, job)
+			t.Errorf("Parse(%s) = %+v, want an error", body, job)
 		}
 	}
 }

@@ -39,14 +39,11 @@ func (c *Cache) Get(ctx context.Context, ref Ref) (Value, error) {
 	if err := ref.Check(); err != nil {
 		return Value{}, err
 	}
-	if ref.Version == "" {
-		ref.Version = Latest
-	}
 	if v, ok := c.get(ref, orElse(c.Age, 5*time.Minute)); ok {
 		return v, nil
 	}
 
-	read := c.flight.DoChan(ref.String(), func() (any, error) {
+	read := c.flight.DoChan(ref.Name, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readFor)
 		defer cancel()
 		at := c.now()

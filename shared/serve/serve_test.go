@@ -245,8 +245,10 @@ func TestRunLogsPanics(t *testing.T) {
 	}
 }
 
-// What strangers send is no line of the log.
-func TestAU10RunLogsNothingOfStrangers(t *testing.T) {
+// Nothing that a stranger sends becomes a line of the log.
+//
+// Shows AU10.
+func TestRunLogsNothingOfStrangers(t *testing.T) {
 	s := start(t, http.NotFound, serve.Options{})
 	for _, garbage := range []string{"\x16\x03\x01secret\r\n\r\n", "GET /secret\r\n\r\n", "GET / HTTP/1.1\r\nsecret\r\n\r\n"} {
 		c, err := net.Dial("tcp", s.addr)

@@ -19,9 +19,9 @@ func (p *Parts) openKeys(ctx context.Context, e Env) error {
 	if err != nil {
 		return err
 	}
-	ring := keys.NewKeyring(func(ctx context.Context) (secret.Value, error) {
+	ring := keys.New(keys.Config{Read: func(ctx context.Context) (secret.Value, error) {
 		return source.Get(ctx, secret.Ref{Name: keys.Secret})
-	})
+	}})
 	if _, far := source.(io.Closer); !far { // which is not asked before the program is ready: see openModel
 		_, err := ring.Ring(ctx)
 		if _, embedded := e.file(); embedded && errors.Is(err, secret.ErrNotFound) {
@@ -69,7 +69,7 @@ func (p *Parts) ownKeys(ctx context.Context, e Env) error {
 	lost := func() (string, error) {
 		return "", errors.New("it was there at the start: put it back, or restart for a fresh one")
 	}
-	p.Keys = keys.NewKeyring(func(context.Context) (secret.Value, error) { return local.KeyFile(path, lost) })
+	p.Keys = keys.New(keys.Config{Read: func(context.Context) (secret.Value, error) { return local.KeyFile(path, lost) }})
 	if _, err := p.Keys.Ring(ctx); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}

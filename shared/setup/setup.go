@@ -11,7 +11,6 @@ import (
 	"io"
 	"log/slog"
 	"slices"
-	"time"
 
 	"errand/shared/adapters/gcp"
 	"errand/shared/agent"
@@ -226,7 +225,7 @@ func (p *Parts) Doors(e Env, base string) func(path string) (auth.Door, error) {
 	if e.Issuer != "" && e.Issuer != issuer {
 		issuer, url = e.Issuer, "" // it says itself where its keys are
 	}
-	keys := auth.NewKeys(issuer, url, nil, time.Now)
+	keys := auth.NewKeys(auth.KeysConfig{Issuer: issuer, URL: url})
 	return func(path string) (auth.Door, error) {
 		return auth.NewDoor(auth.DoorConfig{Issuer: issuer, Audience: base + path, Emails: []string{e.Invoker}, Keys: keys, Log: p.log})
 	}

@@ -9,15 +9,15 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 )
 
-// An Acceptance is a first message with everything decided about it.
+// An Acceptance is a first message with everything that was decided about it.
 type Acceptance struct {
 	ID      string       // the task's id
 	Context string       // the conversation's id
-	Owner   string       // who may see the task
-	Lane    string       // queue of its turns
-	Message *a2a.Message // as it will stand in the history
-	Seen    Seen         // what the message is recognised by
-	Hooks   []Hook       // inline webhooks, as [Record.SetHook] wants them
+	Owner   string       // tenant/principal that may see the task
+	Lane    string       // lane of the jobs for its turns
+	Message *a2a.Message // the message as it will stand in the history
+	Seen    Seen         // id, fingerprint and the rest of the message's request
+	Hooks   []Hook       // inline webhooks, as [Record.SetHook] takes them
 }
 
 // Accept makes the record of a new task (R1).
@@ -41,8 +41,8 @@ func Accept(m Moment, a Acceptance) (Record, error) {
 	return r.sealed(m, LimitAccept)
 }
 
-// Accepted answers whether the message was accepted before: known, and ErrMismatch
-// when its id was used for another content.
+// Accepted reports whether the message was accepted before. The error is ErrMismatch when
+// its id was used for another content.
 func (r Record) Accepted(id, print string) (known bool, err error) {
 	for _, s := range r.Seen {
 		if s.ID == id {
@@ -55,8 +55,8 @@ func (r Record) Accepted(id, print string) (known bool, err error) {
 	return false, nil
 }
 
-// FollowUp accepts a further message to the task (R13), recognised by seen. changed is
-// false when it was accepted before.
+// FollowUp accepts a further message to the task (R13), which seen recognises. changed is
+// false when the message was accepted before.
 func (r Record) FollowUp(m Moment, msg *a2a.Message, seen Seen) (next Record, changed bool, err error) {
 	if known, err := r.Accepted(seen.ID, seen.Print); known {
 		return r, false, err
@@ -101,9 +101,8 @@ func (r *Record) beginTurn(m Moment) {
 	r.Since, r.Made, r.Wake = m.Now, nil, time.Time{}
 }
 
-// Cancel ends the task on its client's wish (R8). say becomes the status message;
-// its id makes a repeated decision recognise itself. ErrTerminal: the task had
-// ended before.
+// Cancel ends the task at its client's request (R8). say becomes the status message; by its
+// id a repeated decision recognises itself. ErrTerminal: the task had ended before.
 func (r Record) Cancel(m Moment, say *a2a.Message, meta map[string]any) (next Record, changed bool, err error) {
 	if r.Terminal() {
 		own := r.Task.Status.Message
@@ -120,16 +119,16 @@ func (r Record) Cancel(m Moment, say *a2a.Message, meta map[string]any) (next Re
 	return next, err == nil, err
 }
 
-// end is what every terminal state that does not answer has in common: nobody
-// runs the task, and what waited becomes history.
+// end does the part that all terminal states without an answer have in common: no worker
+// runs the task any more, and the waiting messages become history.
 func (r *Record) end(m Moment, state a2a.TaskState, msg *a2a.Message, meta map[string]any) {
 	r.addHistory(r.Inbox...)
 	r.Inbox, r.Lease, r.Wake = nil, Lease{}, time.Time{}
 	r.setStatus(m, state, msg, meta)
 }
 
-// sealedEnd seals a commit that only says how the task ended. It always fits: if
-// need be without the events that streams have not read yet (R14).
+// sealedEnd ends a transition that only records how the task ended. The record always fits:
+// if need be without the events that streams have not read yet (R14).
 func (r Record) sealedEnd(m Moment) (Record, error) {
 	if n, err := r.sealed(m, LimitStore); err == nil {
 		return n, nil
@@ -138,10 +137,10 @@ func (r Record) sealedEnd(m Moment) (Record, error) {
 	return r.sealed(m, LimitStore)
 }
 
-// Fingerprint tells whether two messages say the same, whatever their ids. It
-// covers the message as sent, without the task and context ids that it was, or
+// Fingerprint tells whether two messages have the same content, independent of their ids.
+// It covers the message as sent, without the task and context ids that the message was, or
 // would have been, given anyway. The encoding is our own and versioned, so that
-// fingerprints stay comparable for as long as records live.
+// fingerprints stay comparable as long as records live.
 func Fingerprint(m *a2a.Message, taskID a2a.TaskID, contextID string) (string, error) {
 	s := storeMessage(m)
 	s.ID = ""

@@ -8,8 +8,8 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 )
 
-// Clone copies a task with everything it points to. Records are shared between
-// goroutines; whoever hands a task to code that may change it hands over a clone.
+// Clone copies a task with everything it points to. Records are shared between goroutines,
+// so code that may change a task gets a clone.
 func Clone(t *a2a.Task) *a2a.Task {
 	c := *t
 	c.Status.Message = cloneMessage(t.Status.Message)
@@ -63,7 +63,8 @@ func cloneMap(m map[string]any) map[string]any {
 	return c
 }
 
-// cloneValue copies what JSON decodes to; an executor's own types are shared.
+// cloneValue copies the types that JSON decodes to. Values of an executor's own types are
+// shared.
 func cloneValue(v any) any {
 	switch v := v.(type) {
 	case map[string]any:

@@ -5,30 +5,30 @@ import (
 	"time"
 )
 
-// A Debt is one thing that a record owes.
+// A Debt is one piece of pending work of a record.
 type Debt struct {
-	At   time.Time // when it must be looked at
-	Lane string    // the queue whose jobs do that
+	At   time.Time // when the work is due
+	Lane string    // lane of the jobs that do the work
 
 	kind debtKind
-	gen  int64 // of the webhook that it is owed to
+	gen  int64 // generation of the webhook that waits for the work
 }
 
-// A debtKind says what is owed.
+// A debtKind is the kind of work.
 type debtKind uint8
 
 const (
-	answerOwed   debtKind = iota // the end of a task whose client does not answer
-	wakeOwed                     // a parked turn
-	leaseOwed                    // a turn whose worker may have died
-	turnOwed                     // a turn that nobody has claimed
-	noteOwed                     // the publication of a note of the front door
-	deliveryOwed                 // the notes behind a webhook's cursor
-	pingOwed                     // a ping
+	answerOwed   debtKind = iota // ending a task whose client does not answer
+	wakeOwed                     // running a parked turn
+	leaseOwed                    // running a turn whose worker may have died
+	turnOwed                     // running a turn that no worker has claimed
+	noteOwed                     // publishing a notification of the front door
+	deliveryOwed                 // delivering the notifications after a webhook's cursor
+	pingOwed                     // sending a ping
 )
 
-// debts calls yield with every debt of the record. It does not know which of them an
-// accepted queue task still carries: Asked tells when one was last added.
+// debts calls yield with every debt of the record. It does not know for which of them a job
+// still waits in a queue: Asked is the time when a job was last requested.
 func (r Record) debts(ru Rules, yield func(Debt)) {
 	owes := func(kind debtKind, at time.Time) { yield(Debt{At: at, Lane: r.Lane, kind: kind}) }
 	switch {
@@ -57,7 +57,7 @@ func (r Record) debts(ru Rules, yield func(Debt)) {
 	}
 }
 
-// debt is the earliest debt, but not before the last ask has had its time.
+// debt is the earliest debt. It is due only when the last requested job has had its time.
 func (r Record) debt(ru Rules) Due {
 	var d Due
 	r.debts(ru, func(owed Debt) {
@@ -75,23 +75,23 @@ func (r Record) debt(ru Rules) Due {
 	return d
 }
 
-// Owed lists, once per queue, the debts that are due by the given time.
+// Owed lists the debts that are due by the given time, at most one per lane.
 func (r Record) Owed(m Moment, by time.Time) []Debt {
 	return r.owed(m.Rules, by, func(Debt) bool { return true })
 }
 
-// NewDebts lists, once per queue, the debts that after has within the next Patience and
-// before did not have. A commit that turns before into after is followed by a job for
-// each of them. The zero Record stands before a record that is new.
+// NewDebts lists the debts that after has within the next Patience and before did not have,
+// at most one per lane. The caller commits the change from before to after and then adds a
+// job for each of them. The zero Record stands before a record that is new.
 //
-// Debts are compared by kind, not by queue and time, which a cancel keeps. The notes of
-// a webhook are a new debt only if the webhook's generation is new: their publication
-// hints at those of an older one (R7, R9).
+// Debts are compared by kind, not by lane and time, because a cancel keeps lane and time.
+// The notifications of a webhook are a new debt only if the webhook's generation is new:
+// the publication of the notifications hints at an older one (R7, R9).
 func NewDebts(before, after Record, m Moment) []Debt {
 	return after.owed(m.Rules, m.Now.Add(m.Rules.Patience), func(d Debt) bool { return !before.owes(d, m.Rules) })
 }
 
-// owed lists the wanted debts by the given time, of each queue the earliest.
+// owed lists the wanted debts by the given time, the earliest of each lane.
 func (r Record) owed(ru Rules, by time.Time, wanted func(Debt) bool) []Debt {
 	var out []Debt
 	r.debts(ru, func(d Debt) {
@@ -109,8 +109,8 @@ func (r Record) owed(ru Rules, by time.Time, wanted func(Debt) bool) []Debt {
 	return out
 }
 
-// owes says whether the record has d already, which is a debt of a later state of it. A
-// wake-up at another time is another debt.
+// owes reports whether the record already has d, a debt of a later state of the same
+// record. A wake-up at another time is another debt.
 func (r Record) owes(d Debt, ru Rules) (known bool) {
 	if r.Task == nil {
 		return false
@@ -124,9 +124,9 @@ func (r Record) owes(d Debt, ru Rules) (known bool) {
 	return known
 }
 
-// Swept asks for the record's debts again, on behalf of a sweep that found it due
-// (R10). It answers false when somebody else has asked, or settled it, meanwhile:
-// the record is then not due any more.
+// Swept requests the jobs for the record's debts again, on behalf of a sweep that found the
+// record due (R10). changed is false if the record is no longer due, because another
+// process has requested the jobs or done the work meanwhile.
 func (r Record) Swept(m Moment, before time.Time) (Record, bool, error) {
 	if r.Due.At.IsZero() || r.Due.At.After(before) || !r.Asked.Before(m.Now) {
 		return r, false, nil
@@ -137,8 +137,8 @@ func (r Record) Swept(m Moment, before time.Time) (Record, bool, error) {
 	return n, err == nil, err
 }
 
-// LeaseLost ends the lease of a process that is known to be dead: the store's
-// file was opened by another one.
+// LeaseLost ends the lease of a process that is known to be dead, because another process
+// has opened the store's file.
 func (r Record) LeaseLost(m Moment) (Record, error) {
 	n := r.change()
 	n.Lease = Lease{}
@@ -154,11 +154,11 @@ func (r Record) frontNoteUntold() bool {
 	return false
 }
 
-// Untold are the notes not known to be published.
+// Untold are the notifications that are not known to be published.
 func (r Record) Untold() []Note { return r.Notes[min(r.Told, len(r.Notes)):] }
 
-// Published says that the first n notes are published. Only whoever publishes a
-// note of the front door writes this: a turn's notes are raised by the next claim.
+// Published records that the first n notifications are published. Only the publisher of a
+// notification of the front door writes this: the next claim records those of a turn.
 func (r Record) Published(m Moment, n int) (Record, bool, error) {
 	if r.Told >= n || !r.frontNoteUntold() {
 		return r, false, nil

@@ -12,20 +12,20 @@ import (
 	"errand/shared/task"
 )
 
-// owesAnew checks in which lanes after owes more than before did.
-func owesAnew(t *testing.T, what string, before, after task.Record, m task.Moment, lanes ...string) {
+// owesAnew checks in which lanes after has debts that before did not have.
+func owesAnew(t *testing.T, name string, before, after task.Record, m task.Moment, lanes ...string) {
 	t.Helper()
 	var got []string
 	for _, d := range task.NewDebts(before, after, m) {
 		got = append(got, d.Lane)
 	}
 	if diff := cmp.Diff(lanes, got); diff != "" {
-		t.Errorf("%s: newly owed in the lanes: want (-), got (+):\n%s", what, diff)
+		t.Errorf("%s: lanes of the new debts (-want +got):\n%s", name, diff)
 	}
 }
 
-// Each decision is followed by the jobs it needs and no others: a job too many costs
-// money, a missing one makes its task wait for a sweep.
+// Each decision is followed by the jobs that it needs and by no others. A superfluous job
+// costs money, and a task whose job is missing waits for a sweep.
 func TestNewDebtsOfADecision(t *testing.T) {
 	m := at(time.Hour)
 	running := claimed(t, accepted(t, "x"), at(time.Second), "n")
@@ -80,24 +80,24 @@ func TestNewDebtsOfADecision(t *testing.T) {
 		lanes  []string
 	}{
 		{"an answer", question, followUp, turns},
-		{"a message to a turn nobody has claimed", accepted(t, "x"), followUp, nil},
-		{"a message to a turn that runs", running, followUp, nil},
-		{"a message to a turn that sleeps", parked(2 * time.Hour), followUp, turns},
-		{"a message to a turn that wakes soon", parked(time.Hour + 30*time.Second), followUp, turns},
+		{"a message to an unclaimed turn", accepted(t, "x"), followUp, nil},
+		{"a message to a running turn", running, followUp, nil},
+		{"a message to a parked turn", parked(2 * time.Hour), followUp, turns},
+		{"a message to a turn parked for less than Patience", parked(time.Hour + 30*time.Second), followUp, turns},
 
-		{"a cancel of a turn nobody has claimed", accepted(t, "x"), cancel, turns},
-		{"a cancel of a turn that runs", running, cancel, turns},
-		{"a cancel with a webhook, which its publication tells", hooked(running), cancel, turns},
-		{"a cancel that brings a webhook back to life", delivered(t, question, at(3*time.Second), task.Delivery{Fail: true}), cancel, turns},
+		{"a cancel of an unclaimed turn", accepted(t, "x"), cancel, turns},
+		{"a cancel of a running turn", running, cancel, turns},
+		{"a cancel with a webhook, which the event's publication reaches", hooked(running), cancel, turns},
+		{"a cancel that revives a dead webhook", delivered(t, question, at(3*time.Second), task.Delivery{Fail: true}), cancel, turns},
 
-		{"a webhook for what has ended", end(running, a2a.TaskStateCompleted), setHook, deliveries},
-		{"a webhook for what has not", running, setHook, nil},
-		{"another webhook in the place of one that is behind", told(t), setHook, deliveries},
+		{"a webhook for an ended task", end(running, a2a.TaskStateCompleted), setHook, deliveries},
+		{"a webhook for a running task", running, setHook, nil},
+		{"a replacement for a webhook with undelivered notifications", told(t), setHook, deliveries},
 		{"a re-drive", dead, redrive, deliveries},
-		{"a re-drive of what has it all", delivered(t, told(t), at(3*time.Second), task.Delivery{Sent: 2}), redrive, nil},
+		{"a re-drive of a webhook that is up to date", delivered(t, told(t), at(3*time.Second), task.Delivery{Sent: 2}), redrive, nil},
 		{"a ping", hooked(running), ping, deliveries},
 		{"a ping to a dead webhook", dead, ping, deliveries},
-		{"the end of a webhook", told(t), drop, nil},
+		{"deleting a webhook", told(t), drop, nil},
 	} {
 		after, changed, err := c.decide(c.before)
 		if err != nil || !changed {
@@ -109,25 +109,25 @@ func TestNewDebtsOfADecision(t *testing.T) {
 		owesAnew(t, c.name+", again", after, after, m)
 	}
 
-	// A cancel in the instant of the message keeps queue and time.
+	// A cancel at the same time as the message keeps lane and due time.
 	first := accepted(t, "x")
 	canceled, _, err := first.Cancel(at(0), &a2a.Message{ID: "c"}, nil)
 	if err != nil || canceled.Due != first.Due {
 		t.Fatalf("after the cancel: due %v, before %v, %v", canceled.Due, first.Due, err)
 	}
 
-	owesAnew(t, "a cancel in the instant of its message", first, canceled, at(0), task.Turns)
+	owesAnew(t, "a cancel at the same time as its message", first, canceled, at(0), task.Turns)
 
 	owesAnew(t, "a first message", task.Record{}, first, at(0), task.Turns)
-	owesAnew(t, "a turn that wakes soon", running, parked(time.Minute), at(2*time.Second), task.Turns)
-	owesAnew(t, "a turn that sleeps", running, parked(time.Hour), at(2*time.Second))
-	owesAnew(t, "the end of a turn, which its publication tells", hooked(running), end(hooked(running), a2a.TaskStateCompleted), at(2*time.Second))
+	owesAnew(t, "a turn parked for less than Patience", running, parked(time.Minute), at(2*time.Second), task.Turns)
+	owesAnew(t, "a parked turn", running, parked(time.Hour), at(2*time.Second))
+	owesAnew(t, "the end of a turn, whose publication reaches the webhook", hooked(running), end(hooked(running), a2a.TaskStateCompleted), at(2*time.Second))
 }
 
-// lawsOfNewDebts checks that a new debt is a debt, that a record owes nothing new to
-// itself, and that a lane without debts gets a job for its first one, except for notes,
-// which are published.
-func lawsOfNewDebts(t *rapid.T, what string, before, after task.Record, m task.Moment) {
+// lawsOfNewDebts checks three laws. A new debt is a debt of the record. A record has no new
+// debts compared with itself. A lane without debts gets a job for its first debt, except
+// for notifications, whose publication is the hint.
+func lawsOfNewDebts(t *rapid.T, name string, before, after task.Record, m task.Moment) {
 	soon := m.Now.Add(m.Rules.Patience)
 	in := func(debts []task.Debt, lane string) int {
 		return slices.IndexFunc(debts, func(d task.Debt) bool { return d.Lane == lane })
@@ -135,16 +135,16 @@ func lawsOfNewDebts(t *rapid.T, what string, before, after task.Record, m task.M
 	anew, was, is := task.NewDebts(before, after, m), before.Owed(m, soon), after.Owed(m, soon)
 	for _, d := range anew {
 		if i := in(is, d.Lane); i < 0 || d.At.Before(is[i].At) {
-			t.Fatalf("%s: %s is owed anew at %v, but owed are %v", what, d.Lane, d.At, is)
+			t.Fatalf("%s: a new debt in lane %s at %v is not among the debts %v", name, d.Lane, d.At, is)
 		}
 	}
 	for _, d := range is {
-		told := d.Lane == task.Deliveries && len(after.Notes) > len(before.Notes)
-		if in(was, d.Lane) < 0 && in(anew, d.Lane) < 0 && !told {
-			t.Fatalf("%s: %s is owed at %v and was not before, but anew are %v", what, d.Lane, d.At, anew)
+		published := d.Lane == task.Deliveries && len(after.Notes) > len(before.Notes)
+		if in(was, d.Lane) < 0 && in(anew, d.Lane) < 0 && !published {
+			t.Fatalf("%s: the first debt in lane %s, at %v, is not among the new ones %v", name, d.Lane, d.At, anew)
 		}
 	}
 	if again := task.NewDebts(after, after, m); len(again) > 0 {
-		t.Fatalf("%s: %v are owed anew by what has not changed", what, again)
+		t.Fatalf("%s: new debts %v of an unchanged record", name, again)
 	}
 }

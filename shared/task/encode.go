@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"time"
@@ -11,18 +12,18 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 )
 
-// Encoded is the stored form of a record: two JSON texts without HTML escaping.
-// Head is small and enough for a list; Body holds history, artifacts, inbox and
-// log. Keys that stores index are columns of their own and repeat Head.
+// Encoded is the stored form of a record: two JSON texts without HTML escaping. Head is
+// small and enough for a list. Body holds history, artifacts, inbox and log. The keys that
+// stores index are columns of their own and repeat parts of Head.
 type Encoded struct {
 	Head []byte
 	Body []byte
 }
 
-// Size is what counts against the limits of R14.
+// Size is the number of bytes that counts against the limits of R14.
 func (e *Encoded) Size() int { return len(e.Head) + len(e.Body) }
 
-// head and body are the persisted names. Add or remove, never rename.
+// head and body are the persisted names. Add or remove fields, never rename one.
 type head struct {
 	Schema   int            `json:"schema"`
 	ID       a2a.TaskID     `json:"id"`
@@ -83,8 +84,8 @@ type storedArtifact struct {
 	Metadata    map[string]any `json:"metadata,omitempty"`
 }
 
-// storedPart tells its kinds apart by presence; Data is raw so that a JSON null
-// stays one.
+// storedPart tells its kinds apart by the field that is present. Data is raw so that a JSON
+// null stays one.
 type storedPart struct {
 	Text     *string         `json:"text,omitempty"`
 	Raw      *[]byte         `json:"raw,omitempty"`
@@ -108,8 +109,8 @@ type storedEntry struct {
 	Metadata map[string]any  `json:"metadata,omitempty"`
 }
 
-// Encode gives the stored form of the record. It is deterministic and does not
-// hold Version. ErrNewer: the record's schema is newer than ours.
+// Encode returns the stored form of the record. It is deterministic and does not hold
+// Version. ErrNewer: the record's schema is newer than this program's.
 func (r Record) Encode() (*Encoded, error) {
 	if r.encoded != nil {
 		return r.encoded, nil
@@ -155,8 +156,8 @@ func (r Record) Encode() (*Encoded, error) {
 	return &Encoded{Head: headText, Body: bodyText}, nil
 }
 
-// Decode reads a stored record. A nil body leaves history, artifacts, inbox and
-// log out, as for a list. Unknown fields are kept for the next Encode.
+// Decode reads a stored record. With a nil body, history, artifacts, inbox and log are left
+// out, as for a list. Unknown fields are kept for the next Encode.
 func Decode(headText, bodyText []byte, version int64) (Record, error) {
 	var h head
 	extra, err := unmarshalKeeping(headText, &h)
@@ -221,17 +222,16 @@ func marshal(v any) ([]byte, error) {
 	return bytes.Clone(bytes.TrimSuffix(buf.Bytes(), []byte("\n"))), nil
 }
 
-// buffers are scratch space: a record is encoded at every commit.
+// buffers are scratch space, because a record is encoded at every commit.
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// unmarshalKeeping decodes strictly first, which costs nothing extra; only a
-// text with unknown fields is decoded again to keep them.
+// unmarshalKeeping decodes strictly first, which costs nothing extra. Only a text with
+// unknown fields is decoded a second time to keep them.
 func unmarshalKeeping(text []byte, h *head) (map[string]json.RawMessage, error) {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()
-	err := dec.Decode(h)
-	if err == nil || !strings.Contains(err.Error(), "unknown field") {
-		return nil, err
+	if dec.Decode(h) == nil {
+		return nil, nil
 	}
 
 	*h = head{}
@@ -244,31 +244,12 @@ func unmarshalKeeping(text []byte, h *head) (map[string]json.RawMessage, error) 
 		return nil, err
 	}
 
-	known, err := marshal(fullHead())
-	if err != nil {
-		return nil, err
-	}
-
-	var names map[string]json.RawMessage
-	if err := json.Unmarshal(known, &names); err != nil {
-		return nil, err
-	}
-
-	for name := range names {
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[head]()) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		delete(all, name)
 	}
 
 	return all, nil
-}
-
-// fullHead has every field set, so that its encoding names them all.
-func fullHead() head {
-	now := time.Unix(0, 0).UTC()
-	return head{
-		Metadata: map[string]any{"": 0}, Owner: "x", Made: []Made{{}}, Hooks: []Hook{{}}, Gens: 1, Seq: 1,
-		Notes: []Note{{}}, Told: 1, Epoch: 1, Attempt: 1, Lease: &Lease{}, Wake: &now, Expires: &now,
-		Due: &now, DueLane: "x",
-	}
 }
 
 func withExtra(text []byte, extra map[string]json.RawMessage) ([]byte, error) {

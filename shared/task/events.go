@@ -13,7 +13,7 @@ func (r *Record) log(e Entry) {
 	r.Log = append(r.Log[:len(r.Log):len(r.Log)], e)
 }
 
-// trimLog lets go of the oldest events beyond the limit, never of the newest.
+// trimLog drops the oldest events beyond the limit, but never the newest one.
 func (r *Record) trimLog() {
 	size, first := 0, len(r.Log)
 	for first > 0 {
@@ -26,7 +26,7 @@ func (r *Record) trimLog() {
 	r.Log = r.Log[first:]
 }
 
-// entrySize estimates the encoded size; 80 bytes are its fixed part.
+// entrySize estimates the encoded size of an event. Its fixed part has 80 bytes.
 func entrySize(e Entry) int {
 	n := 80
 	if e.Status != nil && e.Status.Message != nil {
@@ -53,8 +53,8 @@ func partsSize(parts a2a.ContentParts) int {
 	return n
 }
 
-// Events are the events after the given Seq, oldest first. ok is false when some
-// of them are no longer kept: the reader fell behind and must take a snapshot.
+// Events are the events after the given Seq, oldest first. ok is false when some of them
+// are no longer kept: then the reader fell behind and must take a snapshot.
 func (r Record) Events(after int64) (events []a2a.Event, ok bool) {
 	if after >= r.Seq {
 		return nil, true
@@ -83,7 +83,7 @@ func (r Record) event(e Entry) a2a.Event {
 	}
 }
 
-// chunk is what an update carried: kept inline, or read out of the artifact.
+// chunk is the content of an update: kept inline, or read out of the artifact.
 func (r Record) chunk(c *Chunk) *a2a.Artifact {
 	if c.Inline != nil {
 		return c.Inline
@@ -114,8 +114,8 @@ func (r Record) artifact(id a2a.ArtifactID) int {
 	return -1
 }
 
-// apply adds what an executor said to the record. Events that end the turn are
-// the business of Finish; here they only bring their artifacts.
+// apply adds an executor's event to the record. An event that ends the turn only brings its
+// artifacts here: Finish does the rest.
 func (r *Record) apply(m Moment, epoch int64, ev a2a.Event) {
 	switch e := ev.(type) {
 	case *a2a.TaskArtifactUpdateEvent:
@@ -168,7 +168,8 @@ func (r *Record) applyArtifact(epoch int64, e *a2a.TaskArtifactUpdateEvent) {
 	r.log(Entry{Artifact: c})
 }
 
-// extended is a with more appended; c becomes the reference to what was added.
+// extended is a with the content of more appended. It makes c the reference to the added
+// content.
 func extended(a, more *a2a.Artifact, c *Chunk) *a2a.Artifact {
 	out := *a
 	out.Parts = append(a2a.ContentParts(nil), a.Parts...)
@@ -186,8 +187,8 @@ func extended(a, more *a2a.Artifact, c *Chunk) *a2a.Artifact {
 	return &out
 }
 
-// remade notes who last wrote an artifact of this turn. Extending one of an
-// earlier turn does not make it this turn's.
+// remade records which epoch last wrote an artifact of this turn. Extending an artifact of
+// an earlier turn does not make it an artifact of this turn.
 func (r *Record) remade(id a2a.ArtifactID, epoch int64, fresh bool) {
 	made := append([]Made(nil), r.Made...)
 	for i := range made {
@@ -202,8 +203,8 @@ func (r *Record) remade(id a2a.ArtifactID, epoch int64, fresh bool) {
 	}
 }
 
-// inline turns the log's references to an artifact that is about to go into
-// copies, so that a stream still sees what was said.
+// inline turns the log's references to an artifact that is about to be removed into copies,
+// so that a stream still gets its content.
 func (r *Record) inline(id a2a.ArtifactID) {
 	logged := append([]Entry(nil), r.Log...)
 	for i, e := range logged {
@@ -216,15 +217,15 @@ func (r *Record) inline(id a2a.ArtifactID) {
 	r.Log = logged
 }
 
-// plainText says that a part is nothing but text, so that text can be added to it.
+// plainText reports whether a part holds nothing but text, so that text can be added to it.
 func plainText(p *a2a.Part) bool {
 	_, ok := p.Content.(a2a.Text)
 	return ok && p.Filename == "" && p.MediaType == "" && len(p.Metadata) == 0
 }
 
-// Gather adds an event to those not yet committed. A piece of plain text that
-// continues the last one is joined to it, so that a commit costs what it adds and
-// not the square of it.
+// Gather adds an event to the events that are not committed yet. A piece of plain text that
+// continues the last one is joined to it. The cost of a commit is then linear, not
+// quadratic, in the number of pieces.
 func Gather(events []a2a.Event, ev a2a.Event) []a2a.Event {
 	e, ok := ev.(*a2a.TaskArtifactUpdateEvent)
 	if !ok || len(events) == 0 || !e.Append || e.Artifact == nil || len(e.Metadata) > 0 {
@@ -254,8 +255,8 @@ type Outcome struct {
 	Metadata map[string]any
 }
 
-// OutcomeOf says whether ev ends the turn, and how. A bare message completes the
-// task: the task's id is with the client already, so it cannot be the answer.
+// OutcomeOf reports whether ev ends the turn, and how. A bare message completes the task:
+// the client has the task's id already, so the message cannot be the answer to its request.
 func OutcomeOf(ev a2a.Event) (Outcome, bool) {
 	switch e := ev.(type) {
 	case *a2a.Message:

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// How soon Follow begins a watch again that has broken off.
+// The backoff before Follow begins a broken watch again.
 const (
 	firstRetry = time.Second
 	lastRetry  = 10 * time.Second
 )
 
 // Follow yields the versions of a record that are newer than r. Versions may be skipped,
-// the newest never. A watch that breaks off is begun again. Follow ends with ctx; if it
-// ends before ctx, the record is gone.
+// the newest never. Follow begins a broken watch again. It ends with ctx; if it ends before
+// ctx, the record is gone.
 func Follow(ctx context.Context, store Store, r Record) iter.Seq[Record] {
 	return func(yield func(Record) bool) {
 		last := r.Version
@@ -25,11 +25,11 @@ func Follow(ctx context.Context, store Store, r Record) iter.Seq[Record] {
 				case errors.Is(err, ErrNotFound):
 					return
 				case err != nil:
-					continue // and it is the last
+					continue // the error is the last value
 				}
 
 				wait = firstRetry
-				if now.Version <= last { // older than r, or what a watch begun again begins with
+				if now.Version <= last { // older than r, or repeated by a new watch
 					continue
 				}
 				if last = now.Version; !yield(now) {

@@ -13,7 +13,7 @@ import (
 	"errand/shared/task"
 )
 
-// A script is a store whose watches yield what the test wants.
+// A script is a store whose watches yield the versions that the test lists.
 type script struct {
 	task.Store
 	watches []watch
@@ -22,7 +22,7 @@ type script struct {
 
 type watch struct {
 	versions []int64
-	err      error // at its end; nil: it lasts until its context ends
+	err      error // how it ends; nil: with its context
 }
 
 func (s *script) Watch(ctx context.Context, _ string) iter.Seq2[task.Record, error] {
@@ -42,8 +42,8 @@ func (s *script) Watch(ctx context.Context, _ string) iter.Seq2[task.Record, err
 	}
 }
 
-// Follow yields only newer versions, begins a broken watch again, later every time until
-// one works, and ends when the record is gone or the caller wants no more.
+// Follow yields only newer versions. It begins a broken watch again, later every time until
+// one works, and ends when the record is gone or the caller stops.
 func TestFollow(t *testing.T) {
 	from := version(accepted(t, "x"), 5)
 	for _, c := range []struct {
@@ -76,7 +76,7 @@ func TestFollow(t *testing.T) {
 				}
 
 				if diff := cmp.Diff(c.want, got); diff != "" || time.Since(began) < c.lasts || (ctx.Err() == nil) != (c.lasts == 0) {
-					t.Errorf("ended after %v; versions: want (-), got (+):\n%s", time.Since(began), diff)
+					t.Errorf("ended after %v; versions (-want +got):\n%s", time.Since(began), diff)
 				}
 
 				var begun []time.Duration

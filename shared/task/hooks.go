@@ -248,9 +248,11 @@ func (h Hook) After(now time.Time, d Delivery) Hook {
 	case d.Fail && d.Wait.IsZero():
 		h.Attempt++
 		h.State, h.Gone, h.Next = HookDead, d.Gone, now
+
 	case d.Fail:
 		h.Attempt++
 		h.Next = d.Wait
+
 	case !d.Wait.IsZero(): // put off without an attempt
 		h.Next = d.Wait
 	}

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// This file is for stores: the decisions about a stored record that are the same in all of
-// them.
+// This file is for stores: it holds the decisions about a stored record that all stores
+// share.
 
 // ForStore encodes a record that is about to be written, and marks it as written by this
-// program. ErrTooLarge: it is over [LimitStore]. ErrNewer: as [Record.Encode].
+// program. ErrTooLarge: the record is over [LimitStore]. ErrNewer: as [Record.Encode] says.
 func (r *Record) ForStore() (*Encoded, error) {
 	enc, err := r.Encode()
 	if err != nil {
@@ -23,20 +23,20 @@ func (r *Record) ForStore() (*Encoded, error) {
 	return enc, nil
 }
 
-// Indexed holds the fields of a record that a store keeps beside its text, because records
-// are found by them. Its times are cut to the precision that stores can keep.
+// Indexed holds the fields of a record that a store keeps beside its text, to find records
+// by them. Its times are cut to the precision that stores can keep.
 type Indexed struct {
 	Owner, Context, State string
 
 	Stamp   time.Time // whole milliseconds
 	Due     time.Time // whole microseconds; zero: no work is pending
-	Lane    string    // of Due
+	Lane    string    // lane of Due
 	Expires time.Time // whole milliseconds; zero: never
 	Leased  bool      // a worker holds a lease
 	Dead    bool      // a webhook was given up
 }
 
-// Indexed returns the fields by which r is found.
+// Indexed returns the fields by which stores find r.
 func (r Record) Indexed() Indexed {
 	i := Indexed{
 		Owner: r.Owner, Context: r.Task.ContextID, State: string(r.State()), Stamp: r.Stamp().Truncate(time.Millisecond),

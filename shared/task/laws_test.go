@@ -15,14 +15,14 @@ import (
 	"errand/shared/task"
 )
 
-// A deed is one use of a transition, with all its arguments.
+// A deed is one call of a transition, with all its arguments.
 type deed struct {
 	name  string
-	small bool // R14: it fits whatever came before
+	small bool // R14: it fits into every record
 	do    func(task.Record) (task.Record, bool, error)
 }
 
-// drawDeed draws any transition that could be made on r.
+// drawDeed draws any transition that can be called on r.
 func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 	text := func(name string, most int) string { return strings.Repeat("x", rapid.IntRange(0, most).Draw(t, name)) }
 	turn := task.Turn{Epoch: r.Epoch, Seq: r.Seq}
@@ -130,7 +130,7 @@ func TestLawsOfTransitions(t *testing.T) {
 				t.Fatalf("%s changed its receiver", d.name)
 			}
 			if d.small && errors.Is(err, task.ErrTooLarge) {
-				t.Fatalf("%s of a record of %d bytes does not fit: %v", d.name, len(before), err)
+				t.Fatalf("%s does not fit into a record of %d bytes: %v", d.name, len(before), err)
 			}
 
 			if err != nil || !changed {
@@ -142,7 +142,7 @@ func TestLawsOfTransitions(t *testing.T) {
 				t.Fatalf("%s of the receiver changed the result of %s (%v)", other.name, d.name, err)
 			}
 			if _, changed, err := d.do(next); changed || err != nil {
-				t.Fatalf("%s does not know its own result: changed %v, %v", d.name, changed, err)
+				t.Fatalf("%s does not recognise its own result: changed %v, %v", d.name, changed, err)
 			}
 
 			survives(t, next)
@@ -164,11 +164,12 @@ func survives(t *rapid.T, r task.Record) {
 		t.Fatal(err)
 	}
 	if again := encoding(got); !bytes.Equal(encoding(r), again) {
-		t.Fatalf("the record was %s, is read as %s", encoding(r), again)
+		t.Fatalf("the record %s was read back as %s", encoding(r), again)
 	}
 }
 
-// filled is the largest record of at most so many bytes that a text makes.
+// filled makes the largest record of at most so many bytes by trying texts of different
+// lengths.
 func filled(t *testing.T, most int, try func(text string) (task.Record, error)) task.Record {
 	t.Helper()
 	over := sort.Search(most, func(n int) bool { _, err := try(strings.Repeat("x", n)); return err != nil })
@@ -182,7 +183,8 @@ func filled(t *testing.T, most int, try func(text string) (task.Record, error)) 
 	return r
 }
 
-// A record as large as each stage allows can still take the next smaller commit.
+// A record that is as large as each stage allows still has room for the next smaller
+// commit.
 func TestNextSmallerCommitFits(t *testing.T) {
 	r := filled(t, task.LimitAccept, func(text string) (task.Record, error) {
 		msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(text))
@@ -207,7 +209,7 @@ func TestNextSmallerCommitFits(t *testing.T) {
 	}
 
 	largest := sort.Search(task.LimitHooks, func(size int) bool { _, err := hooked(size); return err != nil }) - 1
-	if largest >= 0 { // a hook that is taken must leave room too
+	if largest >= 0 { // a webhook that is accepted must leave room too
 		if next, err := hooked(largest); err != nil {
 			t.Fatal(err)
 		} else {
@@ -235,8 +237,8 @@ func TestNextSmallerCommitFits(t *testing.T) {
 	}
 }
 
-// Deliveries and claims make a record larger than a result may be; putting its turn
-// off is one of the small commits all the same.
+// Deliveries and claims make a record larger than a result may be. Parking its turn is a
+// small commit, which fits nevertheless.
 func TestParkFitsAfterDeliveries(t *testing.T) {
 	r := claimed(t, accepted(t, "x"), at(time.Second), "n1")
 	r, _, err := r.SetHook(at(time.Second), task.Hook{ID: "h", URL: "https://x.test"})
@@ -299,12 +301,12 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		if err != nil {
-			t.Fatalf("decoded, but not encoded again: %v", err)
+			t.Fatalf("a decoded record is not encoded again: %v", err)
 		}
 
 		again, err := task.Decode(enc.Head, enc.Body, 1)
 		if err != nil {
-			t.Fatalf("encoded, but not decoded again: %v", err)
+			t.Fatalf("an encoded record is not decoded again: %v", err)
 		}
 		if !bytes.Equal(encoding(r), encoding(again)) {
 			t.Fatalf("%s became %s", encoding(r), encoding(again))

@@ -20,11 +20,12 @@ type listed struct {
 	Expires  *time.Time     `json:"expires"`
 }
 
-// asStored reads what encoding/json wrote: it takes any text that was stored once.
+// asStored are the options to read text that encoding/json wrote: they accept any text that
+// was stored once.
 var asStored = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
-// DecodeListed reads the fields of a stored head that a list needs: id, context, status,
-// metadata, owner, schema and expiry. It takes a quarter of the time of [Decode].
+// DecodeListed reads only the fields of a stored head that a list needs: id, context,
+// status, metadata, owner, schema and expiry. It takes a quarter of the time of [Decode].
 func DecodeListed(head []byte, version int64) (Record, error) {
 	var l listed
 	if err := json.Unmarshal(head, &l, asStored); err != nil {

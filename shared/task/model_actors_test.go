@@ -6,14 +6,14 @@ import (
 	"errand/shared/task"
 )
 
-// A request is what one front door is asked to do, once.
+// A request is one request of a client to a front door.
 type request struct {
 	do   uint8
-	arg  uint8 // message or hook
+	arg  uint8 // number of the message or webhook
 	when uint8
 }
 
-// What a request does, and when it comes.
+// Kinds of requests, and the times at which they come.
 const (
 	sends uint8 = iota + 1
 	follows
@@ -31,7 +31,7 @@ const (
 // How far a request is.
 const (
 	notYet uint8 = iota
-	unsure       // a write was applied, its answer lost
+	unsure       // a write was applied, and its answer was lost
 	replied
 	brokenOff
 )
@@ -52,7 +52,7 @@ func (s *search) front(w world, i int) {
 	}
 
 	was := w.rec
-	if again && q.do != sends { // a message that may be stored is looked for anew
+	if again && q.do != sends { // a repeated send loads the record anew
 		was = w.first[i]
 	}
 
@@ -87,14 +87,14 @@ func (s *search) front(w world, i int) {
 	}
 
 	if w.budget[outage] > 0 {
-		s.fault(w, outage, i, label+": stored, the queue is out, reply")
+		s.fault(w, outage, i, label+": stored, the queue is unavailable, reply")
 	}
 
 	s.enqueue(&w, owed)
 	s.move(w, i, label+", add the job, reply")
 }
 
-// comes says whether the client makes its request now.
+// comes reports whether the client makes its request now.
 func (s *search) comes(w *world, q request) bool {
 	if q.do == sends {
 		return true
@@ -135,18 +135,18 @@ func (s *search) decide(w *world, q request, again bool) (opResult, string) {
 	case cancels:
 		return s.cancel(w.rec, again), "cancel"
 	case setsHook:
-		return s.setHook(w.rec, q.arg, 0), "set the hook"
+		return s.setHook(w.rec, q.arg, 0), "set the webhook"
 	case replacesHook:
-		return s.setHook(w.rec, q.arg, 1), "replace the hook"
+		return s.setHook(w.rec, q.arg, 1), "replace the webhook"
 
 	case redrivesHook:
-		return s.redrive(w.rec, q.arg), "re-drive the hook"
+		return s.redrive(w.rec, q.arg), "re-drive the webhook"
 	default:
-		return s.dropHook(w.rec, q.arg), "drop the hook"
+		return s.dropHook(w.rec, q.arg), "delete the webhook"
 	}
 }
 
-// reply is what the client hears, and whether it may hear it.
+// reply records the answer that the client gets, and checks that the record allows it.
 func (s *search) reply(w *world, q request, err error) {
 	seen, in := &w.seen, s.infos[w.rec]
 	switch q.do {
@@ -171,7 +171,7 @@ func (s *search) reply(w *world, q request, err error) {
 	case dropsHook:
 		for _, h := range in.hooks {
 			if h.id == q.arg {
-				s.violation("a deleted hook is still there")
+				s.violation("a deleted webhook is still there")
 			}
 		}
 
@@ -192,7 +192,7 @@ func (s *search) hookOf(rec uint32, gen uint8) *hookInfo {
 	return nil
 }
 
-// sweep puts back what is due: asks first, then adds.
+// sweep enqueues the due work again: first it commits the request, then it adds the jobs.
 func (s *search) sweep(w world) {
 	in := s.infos[w.rec]
 	if w.rec == 0 || in.due != 0 || s.sc.remove.has(noSweep) {
@@ -206,16 +206,16 @@ func (s *search) sweep(w world) {
 		s.stored(&w, res.rec)
 	}
 	if w.budget[crash] > 0 {
-		s.fault(w, crash, 0, "sweep: asks, then dies")
+		s.fault(w, crash, 0, "sweep: commits its request, then dies")
 	}
 	if w.budget[outage] > 0 {
-		s.fault(w, outage, 0, "sweep: asks, the queue is out")
+		s.fault(w, outage, 0, "sweep: commits its request, the queue is unavailable")
 	}
 	s.enqueue(&w, s.soon(s.recs[w.rec]))
 	s.move(w, 0, "sweep")
 }
 
-// tick lets time pass to the next instant at which anything happens by itself.
+// tick lets time pass to the next instant at which something happens by itself.
 func (s *search) tick(w world) {
 	const day = 24 * 3600
 	next := int32(-1)
@@ -266,8 +266,8 @@ func (s *search) pass(w *world, secs int32) {
 	}
 }
 
-// misfortunes are the faults that strike from outside.
-func (s *search) misfortunes(w world) {
+// outsideFaults makes the faults that strike from outside.
+func (s *search) outsideFaults(w world) {
 	if w.budget[crash] > 0 {
 		for i, k := range w.workers {
 			if k.pc != idle {
@@ -350,8 +350,8 @@ func (s *search) queueFaults(w world) {
 	}
 }
 
-// restart is the end of the one local process: queue and bus forget everything,
-// the store's next owner ends the leases and sweeps.
+// restart ends the one local process: queue and bus forget everything, and the store's next
+// owner ends the leases and sweeps.
 func (s *search) restart(w world) {
 	w.workers, w.couriers = [2]worker{}, [2]courier{}
 	w.jobs, w.bus = [maxJobs]job{}, [maxNotes + 1]uint8{}

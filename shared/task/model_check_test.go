@@ -7,7 +7,7 @@ import (
 	"errand/shared/task"
 )
 
-// unlawful checks what must hold for every change of a record.
+// unlawful checks the laws that hold for every change of a record.
 func (s *search) unlawful(was, r task.Record, op byte) string {
 	for i, e := range r.Log {
 		if e.Seq != r.Seq-int64(len(r.Log)-1-i) {
@@ -17,12 +17,12 @@ func (s *search) unlawful(was, r task.Record, op byte) string {
 
 	for i, n := range r.Notes {
 		if n.Seq > r.Seq || i > 0 && n.Seq < r.Notes[i-1].Seq {
-			return "notes are out of order"
+			return "notifications are out of order"
 		}
 	}
 
 	if r.Told > len(r.Notes) {
-		return "more notes are told than there are"
+		return "more notifications are published than there are"
 	}
 	if r.Terminal() && (len(r.Inbox) > 0 || r.Lease != (task.Lease{}) || !r.Wake.IsZero()) {
 		return "an ended task still has messages, a lease or a wake-up"
@@ -48,12 +48,12 @@ func (s *search) unlawfulStep(was, r task.Record, op byte) string {
 	case r.Epoch < was.Epoch || r.Epoch > was.Epoch && (op != opClaim || r.Epoch != was.Epoch+1):
 		return "the epoch jumped"
 	case len(r.Notes) < len(was.Notes):
-		return "a note was forgotten"
+		return "a notification was forgotten"
 	}
 
 	for i, n := range was.Notes {
 		if m := r.Notes[i]; m.Seq != n.Seq || m.State != n.State || m.Artifact != n.Artifact {
-			return "a note was changed"
+			return "a notification was changed"
 		}
 	}
 
@@ -66,14 +66,14 @@ func (s *search) unlawfulStep(was, r task.Record, op byte) string {
 			return "a cursor went back"
 		}
 		if h.Gen > r.Gens || h.Cursor > len(r.Notes) {
-			return "a hook is ahead of its record"
+			return "a webhook is ahead of its record"
 		}
 	}
 
 	return ""
 }
 
-// owes says independently of Due whether anything is owed.
+// owes reports, independently of Due, whether any work is pending.
 func (s *search) owes(r task.Record) bool {
 	if !r.Terminal() || s.behind(r) {
 		return true
@@ -94,40 +94,40 @@ func clientView(r task.Record) string {
 	return string(text)
 }
 
-// stored notes what outsiders can see of a newly stored record, and checks it
-// against what they saw before.
+// stored updates the outsiders' view for a newly stored record, and checks the record
+// against their view before.
 func (s *search) stored(w *world, rec uint32) {
 	w.rec = rec
 	in := &s.infos[rec]
 	for _, h := range in.hooks {
 		g := h.gen
 		if g >= maxGens {
-			s.violation("hooks are made again and again")
+			s.violation("webhooks are made again and again")
 			return
 		}
 		if w.seen.start[g] == 0 {
 			w.seen.start[g], w.seen.recv[g], w.seen.acked[g] = h.cursor+1, h.cursor, h.cursor
 		}
 		if h.cursor > w.seen.acked[g] {
-			s.violation("a cursor stands after a note that its receiver has not taken")
+			s.violation("a cursor stands after a notification that its receiver has not taken")
 		}
 	}
 	if w.seen.cancel == 1 && in.state != "TASK_STATE_CANCELED" {
-		s.violation("the client was told of a cancel, the task is %s", in.state)
+		s.violation("the client got the answer that the task is canceled, but the task is %s", in.state)
 	}
 	if bound := s.sc.rules.Attempts*(int(in.turn)+int(s.sc.budget[throttle])) + 1; int(in.epoch) > bound {
 		s.violation("a turn is claimed again and again")
 	}
 }
 
-// posted is a note arriving at a receiver.
+// posted is a notification that arrives at a receiver.
 func (s *search) posted(w *world, gen, note uint8, ok bool) {
 	seen := &w.seen
 	if seen.dropped&(1<<gen) != 0 {
 		s.violation("an attempt was decided after the delete had returned")
 	}
 	if note > seen.recv[gen]+1 || note == seen.recv[gen]+1 && seen.acked[gen] < note-1 {
-		s.violation("note %d was received out of order", note)
+		s.violation("notification %d was received out of order", note)
 	}
 	seen.recv[gen] = max(seen.recv[gen], note)
 	if ok {
@@ -135,7 +135,7 @@ func (s *search) posted(w *world, gen, note uint8, ok bool) {
 	}
 }
 
-// answered counts an effective execution of the run's message.
+// answered counts one execution of the run's message that took effect.
 func (s *search) answered(w *world, k worker) {
 	if w.seen.answered&k.msg != 0 {
 		s.violation("a message was answered twice")
@@ -143,7 +143,7 @@ func (s *search) answered(w *world, k worker) {
 	w.seen.answered |= k.msg
 }
 
-// promise checks a world in which nothing is left to do.
+// promise checks a world in which no step is left.
 func (s *search) promise(w world) {
 	if w.rec == 0 {
 		if w.seen.accepted != 0 {
@@ -164,19 +164,19 @@ func (s *search) promise(w world) {
 		s.violation("an accepted message is not answered")
 
 	case w.seen.cancel == 2 && in.state == "TASK_STATE_CANCELED":
-		s.violation("the client was refused a cancel, the task is canceled")
+		s.violation("the client's cancel was refused, but the task is canceled")
 	case w.seen.tasks > 1:
 		s.violation("one message has %d tasks", w.seen.tasks)
 	}
 
 	all := uint16(1)<<in.notes - 1
 	if missing := all &^ w.seen.topic; !s.sc.deaf && (missing&in.front != 0 || missing != 0 && !w.seen.qlost) {
-		s.violation("the topic never heard of notes %b", missing)
+		s.violation("the topic never got notifications %b", missing)
 	}
 
 	if s.sc.remove.has(noCursor) {
 		if s.sc.inline > 0 && w.seen.acked[1] != in.notes {
-			s.violation("a hook is behind for ever: %d of %d", w.seen.acked[1], in.notes)
+			s.violation("a webhook is behind for ever: %d of %d", w.seen.acked[1], in.notes)
 		}
 		return
 	}
@@ -184,11 +184,11 @@ func (s *search) promise(w world) {
 	for _, h := range in.hooks {
 		switch {
 		case h.active && h.cursor != in.notes:
-			s.violation("a hook is behind for ever: %d of %d", h.cursor, in.notes)
+			s.violation("a webhook is behind for ever: %d of %d", h.cursor, in.notes)
 		case h.active && w.seen.acked[h.gen] != in.notes:
-			s.violation("a hook is level, its receiver is not")
+			s.violation("a webhook is up to date, its receiver is not")
 		case !h.active && s.sc.budget[refuse] <= uint8(len(waits)) && s.sc.budget[gone] == 0:
-			s.violation("a hook died of nothing")
+			s.violation("a webhook died without a reason")
 		}
 	}
 

@@ -6,8 +6,8 @@ import (
 	"errand/shared/task"
 )
 
-// events makes the steps of the bus handler: for the newest note, if a hook is
-// behind, it adds a delivery job; then it acknowledges.
+// events makes the steps of the bus handler: for the newest notification it adds a delivery
+// job if a webhook is behind, and then acknowledges the event.
 func (s *search) events(w world) {
 	for note := 1; note <= maxNotes; note++ {
 		if w.bus[note] == 0 {
@@ -44,7 +44,7 @@ func (s *search) events(w world) {
 		}
 
 		if w.budget[outage] > 0 {
-			s.fault(w, outage, note-1, "bus handler: the queue is out")
+			s.fault(w, outage, note-1, "bus handler: the queue is unavailable")
 		}
 
 		s.hint(&n, 0)
@@ -52,8 +52,8 @@ func (s *search) events(w world) {
 	}
 }
 
-// hint adds a delivery job. Where one waits already, another is no different from
-// a duplicate, which is a fault of its own.
+// hint adds a delivery job, unless the same job waits already: a second one is a duplicate,
+// which is a fault of its own.
 func (s *search) hint(w *world, at int32) {
 	for _, j := range w.jobs {
 		if j.lane == deliveryLane && j.by == 0 && j.at == at {
@@ -87,7 +87,7 @@ func (s *search) courier(w world, i int) {
 	}
 }
 
-// pickUp takes a delivery job and reads which hooks are behind.
+// pickUp takes a delivery job and reads which webhooks are behind.
 func (s *search) pickUp(w world, i int) {
 	for n, j := range w.jobs {
 		if j.lane != deliveryLane || j.by != 0 || j.at > 0 || n > 0 && j == w.jobs[n-1] {
@@ -106,7 +106,7 @@ func (s *search) pickUp(w world, i int) {
 		v.sortJobs()
 		if !some {
 			v.drop(byCourier(i))
-			s.move(v, i, "courier finds every hook level")
+			s.move(v, i, "courier finds every webhook up to date")
 			continue
 		}
 		v.couriers[i] = k
@@ -114,14 +114,14 @@ func (s *search) pickUp(w world, i int) {
 	}
 }
 
-// posts sends the next note of a leg, if the record says that it is still wanted.
+// posts sends the next notification of a leg, if the record says that it is still wanted.
 func (s *search) posts(w world, i, n int) {
 	l := &w.couriers[i].pass[n]
 	if !s.sc.remove.has(reading) {
 		h := s.hookOf(w.rec, l.gen)
 		if h == nil || !h.active || h.cursor != l.cursor || h.attempt != l.attempt {
 			l.notes = l.cursor + l.sent
-			s.move(w, i, "courier finds the hook changed")
+			s.move(w, i, "courier finds the webhook changed")
 			return
 		}
 		l.notes = s.infos[w.rec].notes
@@ -141,7 +141,7 @@ func (s *search) posts(w world, i, n int) {
 	s.move(w, i, "courier posts")
 }
 
-// reports commits the outcomes of a pass, asks for a job where one is near, and
+// reports commits the outcomes of a pass, enqueues the next attempt if it is near, and
 // acknowledges.
 func (s *search) reports(w world, i int) {
 	res := s.delivered(w.rec, w.couriers[i].pass)
@@ -154,7 +154,7 @@ func (s *search) reports(w world, i int) {
 		}
 	}
 
-	left := s.recs[w.rec] // as far as this pass must have somebody come back
+	left := s.recs[w.rec] // with only the webhooks that this pass must enqueue again
 	left.Hooks = slices.Clone(left.Hooks)
 	left.Hooks = slices.DeleteFunc(left.Hooks, func(h task.Hook) bool {
 		return !slices.ContainsFunc(w.couriers[i].pass[:], func(l leg) bool { return l.fail == refuse && int64(l.gen) == h.Gen })
@@ -165,7 +165,7 @@ func (s *search) reports(w world, i int) {
 		n := w
 		n.drop(byCourier(i))
 		n.couriers[i] = courier{}
-		s.fault(n, outage, i, "courier commits, the queue is out")
+		s.fault(n, outage, i, "courier commits, the queue is unavailable")
 	}
 
 	w.drop(byCourier(i))

@@ -12,8 +12,8 @@ import (
 	"errand/shared/task"
 )
 
-// An opKey names one use of a transition: on which record, with which arguments.
-// Transitions are pure, so each use is made once.
+// An opKey names one call of a transition: the record and the arguments. Transitions are
+// pure, so each call is made once.
 type opKey struct {
 	rec  uint32
 	op   byte
@@ -48,7 +48,7 @@ const (
 
 func (s *search) now() task.Moment { return s.sc.rules.At(start) }
 
-// op applies a transition and checks the laws that hold for every one.
+// op applies a transition and checks the laws that hold for all of them.
 func (s *search) op(k opKey, apply func(r task.Record, res *opResult) task.Record) opResult {
 	res, ok := s.memo[k]
 	if !ok {
@@ -75,8 +75,8 @@ func (s *search) op(k opKey, apply func(r task.Record, res *opResult) task.Recor
 	return res
 }
 
-// asked is what the front door adds jobs for, as the desk does: between its first look
-// at the record and its last one.
+// asked lists the debts for which the front door adds jobs, as the desk does: the debts
+// that are new between its first read of the record and its last one.
 func (s *search) asked(first, last uint32) []task.Debt {
 	before, after := s.recs[first], s.recs[last]
 	if first == last {
@@ -91,7 +91,7 @@ func (s *search) asked(first, last uint32) []task.Debt {
 	return task.NewDebts(before, after, s.now())
 }
 
-// soon is what the record owes within Patience: the rest is brought by Due.
+// soon lists the record's debts within Patience. Due brings the later ones.
 func (s *search) soon(r task.Record, lanes ...string) []task.Debt {
 	now := s.now()
 	return slices.DeleteFunc(r.Owed(now, start.Add(now.Rules.Patience)), func(d task.Debt) bool {
@@ -201,11 +201,12 @@ func (s *search) dropHook(rec uint32, id uint8) opResult {
 	})
 }
 
-// redrive sends everything again to the hook that its caller has read: the first one.
+// redrive sends everything again to the first generation of the webhook, the one that its
+// caller has read.
 func (s *search) redrive(rec uint32, id uint8) opResult {
 	return s.op(opKey{rec, opRedrive, [14]uint8{id}}, func(r task.Record, res *opResult) (n task.Record) {
 		if len(r.Notes) == 0 {
-			return r // there is nothing to send again
+			return r // there is no notification to send again
 		}
 		n, res.changed, res.err = r.Redrive(s.now(), hook(id, 0).ID, 1, 1)
 		return n
@@ -247,7 +248,7 @@ func (s *search) claim(rec uint32, i int, k worker, again bool) opResult {
 	})
 }
 
-// turn is what a run believes about the record it writes to.
+// turn is the fence of a run: its view of the record that it writes to.
 func (s *search) turn(r task.Record, k worker, again bool) task.Turn {
 	t := task.Turn{Epoch: int64(k.epoch), Seq: int64(k.seq)}
 	if s.sc.remove.has(fencing) || again && s.sc.remove.has(finishMemory) {
@@ -333,7 +334,7 @@ func (s *search) parkTurn(rec uint32, k worker, again bool) opResult {
 	})
 }
 
-// waits is the schedule of deliveries; after it the hook is dead.
+// waits is the schedule of deliveries. After the last wait the webhook is dead.
 var waits = [...]time.Duration{5 * time.Second, 5 * time.Minute}
 
 func (s *search) delivered(rec uint32, pass [maxHooks]leg) opResult {

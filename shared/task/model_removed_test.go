@@ -6,10 +6,11 @@ import (
 	"time"
 )
 
-// A removal takes a mechanism away; the search must then find what it is for.
+// A removal takes a mechanism away. The search must then find the violation that the
+// mechanism prevents.
 type removal struct {
 	scenario
-	want string // in the violation; empty: nothing breaks
+	want string // part of the violation's text; empty: nothing breaks
 }
 
 func removals() []removal {
@@ -54,8 +55,8 @@ func removals() []removal {
 		{plain("x4 no fencing, one turn", fencing, budget{expire: 1}, cancel), ""},
 		{speaking(plain("x4 no epoch, one turn that speaks", epoch, budget{expire: 1})), "never wrote"},
 		{plain("x5 no fencing, no terminal guard", fencing|terminalGuard, nil, cancel), "ended task was changed"},
-		{hooked(plain("x6 acknowledge before publishing", publishFirst, budget{crash: 1}), 1), "topic never heard"},
-		{deaf(hooked(plain("x6 the same, seen by hooks only", publishFirst, budget{crash: 1}), 1)), ""},
+		{hooked(plain("x6 acknowledge before publishing", publishFirst, budget{crash: 1}), 1), "topic never got"},
+		{deaf(hooked(plain("x6 the same, with webhooks as the only observers", publishFirst, budget{crash: 1}), 1)), ""},
 		{deaf(hooked(plain("x7 the same, no cursor", publishFirst|noCursor, budget{crash: 1}), 1)), "behind for ever"},
 		{hooked(plain("C no cursor, reliable ordered bus", noCursor, budget{crash: 1}, cancel), 1), ""},
 		{hooked(plain("x8 no cursor, bus loss", noCursor, budget{busLoss: 1}), 1), "behind for ever"},
@@ -64,25 +65,25 @@ func removals() []removal {
 		{plain("x11 the worker creates", jobFirst, budget{queueLoss: 1}), "accepted message is lost"},
 		{plain("x12 no lease check", leaseCheck, budget{duplicate: 1}), "stolen under a live lease"},
 		{plain("messages not remembered", noSeen, nil, meanwhile, meanwhile), "answered twice"},
-		{plain("an end does not know itself", finishMemory, budget{lost: 1}, meanwhile), "the result of turn 1 ended turn 2"},
-		{prompt(plain("a claim does not know itself", claimMemory, budget{lost: 1})), "waits for the end of a lease"},
-		{plain("a cancel does not know itself", cancelMemory, budget{lost: 1}, cancel), "contradicts"},
+		{plain("an end does not recognise itself", finishMemory, budget{lost: 1}, meanwhile), "the result of turn 1 ended turn 2"},
+		{prompt(plain("a claim does not recognise itself", claimMemory, budget{lost: 1})), "waits for the end of a lease"},
+		{plain("a cancel does not recognise itself", cancelMemory, budget{lost: 1}, cancel), "contradicts"},
 		{hooked(answering(plain("generations not compared", generation, nil, request{do: replacesHook, arg: 1, when: whenAsked})), 1),
 			"has not taken"},
 		{hooked(answering(plain("generations not compared, re-driven", generation, nil, redriven)), 1),
 			"has not taken"},
-		{plain("front door's notes not owed", frontDebt, budget{crash: 1}, cancel), "topic never heard"},
-		{plain("inbox not looked at", inboxCheck, nil, meanwhile), "still has messages"},
-		{plain("sweep does not ask", asking, budget{crash: 1}), "jobs pile up"},
+		{plain("front door's notifications are no debt", frontDebt, budget{crash: 1}, cancel), "topic never got"},
+		{plain("inbox not checked", inboxCheck, nil, meanwhile), "still has messages"},
+		{plain("sweep does not record its request", asking, budget{crash: 1}), "jobs pile up"},
 		{prompt(plain("no takeover", takeover, budget{crash: 1})), "waits for the end of a lease"},
 		{plain("attempts not counted", attempts, budget{poison: 7}), "again and again"},
-		{hooked(plain("hooks not read before each attempt", reading, nil, request{do: dropsHook, arg: 1}), 1), "after the delete had returned"},
+		{hooked(plain("webhooks not read before each attempt", reading, nil, request{do: dropsHook, arg: 1}), 1), "after the delete had returned"},
 		{plain("no sweep, which a cancel does not need", noSweep, nil, cancel), ""},
-		{plain("a cancel's note forgotten among the new debts", noSweep|noNewNote, nil, cancel), "topic never heard"},
+		{plain("a cancel's notification missing among the new debts", noSweep|noNewNote, nil, cancel), "topic never got"},
 		{hooked(answering(plain("no sweep, which a re-drive does not need", noSweep, budget{gone: 1}, redriven)), 1), ""},
-		{hooked(answering(plain("a revived webhook forgotten among the new debts", noSweep|noRevived, budget{gone: 1}, redriven)), 1),
+		{hooked(answering(plain("a revived webhook missing among the new debts", noSweep|noRevived, budget{gone: 1}, redriven)), 1),
 			"behind for ever"},
-		{plain("no last look", lastLook, budget{expire: 1, crash: 1}), "topic never heard"},
+		{plain("no last look", lastLook, budget{expire: 1, crash: 1}), "topic never got"},
 	}
 }
 

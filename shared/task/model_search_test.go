@@ -12,22 +12,22 @@ import (
 type scenario struct {
 	name     string
 	requests []request
-	inline   int  // webhooks that come with the first message
-	asks     bool // the first message is answered by a question
+	inline   int  // webhooks set by the first message
+	asks     bool // the first turn ends with a question
 	fails    bool // the executor may also fail
 	speaks   bool // turns make an artifact, with progress before the end
-	patient  bool // time may pass until a question or a turn is too old
-	deaf     bool // nobody but our hooks listens to the topic
+	patient  bool // time may pass until a question or a turn reaches its age limit
+	deaf     bool // the webhooks are the topic's only subscribers
 	prompt   bool // no turn needs to wait for the end of a lease
 	workers  int
 	couriers int
 	park     int32 // seconds that a throttled turn waits
 	budget   budget
 	rules    task.Rules
-	remove   mechanism // what is taken away
-	states   int       // at most; 0: no bound
+	remove   mechanism // removed mechanisms
+	states   int       // bound on the number of states; 0: none
 
-	// The full search has more of these.
+	// The full search adds these.
 	later    []request
 	also     budget
 	overlaps int // couriers
@@ -48,14 +48,14 @@ type search struct {
 	off, to []uint32
 	good    []bool
 
-	out     []world  // of the step being made
-	labels  []string // only while a path is told
+	out     []world  // results of the step being made
+	labels  []string // only while a path is replayed
 	telling bool
-	moves   int // steps that are not faults
+	moves   int // number of steps that are not faults
 	bad     string
 }
 
-// A result is what a search found.
+// A result holds the findings of a search.
 type result struct {
 	states, records int
 	bad             string
@@ -119,7 +119,7 @@ func explore(sc scenario) result {
 	return res
 }
 
-// stuck looks for a state from which no good end can be reached.
+// stuck finds a state from which no good end can be reached.
 func (s *search) stuck() (uint32, bool) {
 	n := len(s.off)
 	s.off = append(s.off, uint32(len(s.to)))
@@ -167,7 +167,7 @@ func (s *search) stuck() (uint32, bool) {
 	return 0, false
 }
 
-// tell replays the way to a state, and the nth step from there.
+// tell replays the path to a state, and the nth step from there.
 func (s *search) tell(first world, id uint32, last int) []string {
 	var way []uint16
 	for ; id != 0; id = s.parent[id] {
@@ -191,7 +191,7 @@ func (s *search) tell(first world, id uint32, last int) []string {
 	return path
 }
 
-// step makes every step that is possible in w. A violation ends it early.
+// step makes every step that is possible in w. A violation ends the search early.
 func (s *search) step(w world) {
 	s.out, s.labels, s.moves = s.out[:0], s.labels[:0], 0
 	for i := range s.sc.requests {
@@ -205,7 +205,7 @@ func (s *search) step(w world) {
 	}
 	s.events(w)
 	s.sweep(w)
-	s.misfortunes(w)
+	s.outsideFaults(w)
 	if s.moves == 0 && s.bad == "" {
 		s.tick(w)
 	}
@@ -214,13 +214,13 @@ func (s *search) step(w world) {
 	}
 }
 
-// move is a step of the protocol, of the nth process of its kind.
+// move adds a step of the protocol, made by the nth process of its kind.
 func (s *search) move(w world, n int, label string) {
 	s.moves++
 	s.emit(w, n, label)
 }
 
-// fault is a step that spends from a budget.
+// fault adds a step that spends from a budget.
 func (s *search) fault(w world, which, n int, label string) {
 	w.budget[which]--
 	s.emit(w, n, label)

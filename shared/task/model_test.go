@@ -14,7 +14,7 @@ type mechanism uint32
 
 func (m mechanism) has(part mechanism) bool { return m&part != 0 }
 
-// Parts of the protocol that can be taken away.
+// Parts of the protocol that a scenario can remove.
 const (
 	noSweep mechanism = 1 << iota
 	derivedID
@@ -56,10 +56,10 @@ var (
 	cancel = request{do: cancels}
 )
 
-// followUp is a further message, sent when the client is asked or meanwhile.
+// followUp is a further message, sent when the client is asked or at another time.
 func followUp(msg, when uint8) request { return request{do: follows, arg: msg, when: when} }
 
-// small are rules under which a poisoned turn ends soon.
+// small are rules under which a poisonous turn ends soon.
 func small() task.Rules {
 	ru := task.Defaults()
 	ru.Attempts, ru.Parks = 3, ru.Parks[:2]
@@ -70,7 +70,7 @@ func (sc scenario) ready() scenario {
 	if sc.rules.Attempts == 0 {
 		sc.rules = task.Defaults()
 	}
-	if conformance.Full() { // without a bound on the states
+	if conformance.Full() { // the full search
 		sc.requests = append(sc.requests[:len(sc.requests):len(sc.requests)], sc.later...)
 		sc.couriers += sc.overlaps
 		all := budget{}

@@ -6,14 +6,14 @@ import (
 	"errand/shared/task"
 )
 
-// Where a worker or courier is.
+// Where a worker or courier is in its work.
 const (
 	idle      uint8 = iota
-	taken           // has a job, published what its record had not told
-	unsureOf        // a claim was applied, its answer lost
-	running         // the turn is ours
-	rethinks        // a write of the run was applied, its answer lost
-	publishes       // the turn has ended: publish, then acknowledge
+	taken           // has a job, and has published the record's open notifications
+	unsureOf        // a claim was applied, and its answer was lost
+	running         // runs the turn
+	rethinks        // a write of the run was applied, and its answer was lost
+	publishes       // the turn has ended: publish, and then acknowledge
 )
 
 func byWorker(i int) uint8  { return uint8(i + 1) }
@@ -52,7 +52,8 @@ func (s *search) work(w world, i int) {
 	}
 }
 
-// take gets a job, reads the record and publishes what it has not told.
+// take gets a job, reads the record and publishes the notifications that are not known to
+// be published.
 func (s *search) take(w world, i int) {
 	for n, j := range w.jobs {
 		if j.lane != turnLane || j.by != 0 || j.at > 0 || n > 0 && j == w.jobs[n-1] {
@@ -66,7 +67,7 @@ func (s *search) take(w world, i int) {
 		}
 		if v.rec == 0 {
 			v.drop(byWorker(i))
-			s.move(v, i, "worker takes a job of nothing")
+			s.move(v, i, "worker takes a job without a record")
 			continue
 		}
 		in := s.infos[v.rec]
@@ -76,7 +77,7 @@ func (s *search) take(w world, i int) {
 	}
 }
 
-// publish hands notes after..to to the bus.
+// publish hands the notifications after..to to the bus.
 func (s *search) publish(w *world, after, to uint8) {
 	for note := after + 1; note <= to; note++ {
 		w.seen.topic |= 1 << (note - 1)
@@ -112,9 +113,9 @@ func (s *search) claims(w world, i int, again bool) {
 	in := s.infos[w.rec]
 	switch res.verdict {
 	case task.Idle:
-		s.settles(w, i)
+		s.acknowledges(w, i)
 	case task.Parked:
-		s.comesBack(w, i, "worker parks a suspect")
+		s.schedules(w, i, "worker parks a suspect")
 	case task.Ended:
 		k.pc, k.told = publishes, in.notes
 		s.move(w, i, "worker ends the task")
@@ -125,10 +126,10 @@ func (s *search) claims(w world, i int, again bool) {
 	}
 }
 
-// settles is what a worker does that has nothing to run: it publishes what came
-// since it read the record, says so if the front door made any of it, and
-// acknowledges.
-func (s *search) settles(w world, i int) {
+// acknowledges is the last step of a worker that has nothing to run. It publishes the
+// notifications that were added since it read the record, records that they are published
+// if the front door made one of them, and acknowledges the job.
+func (s *search) acknowledges(w world, i int) {
 	k, in := w.workers[i], s.infos[w.rec]
 	told := k.told
 
@@ -151,7 +152,7 @@ func (s *search) settles(w world, i int) {
 			n.budget[lost]--
 			n.workers[i] = worker{}
 			n.giveBack(byWorker(i))
-			s.emit(n, i, "worker says what it published, answer lost, gives up")
+			s.emit(n, i, "worker records the publication, answer lost, gives up")
 		}
 	}
 
@@ -159,16 +160,15 @@ func (s *search) settles(w world, i int) {
 	s.move(w, i, "worker has nothing to run, acknowledges")
 }
 
-// comesBack acknowledges after asking for a job at the time of the wake-up, if
-// that is near.
-func (s *search) comesBack(w world, i int, label string) {
+// schedules enqueues a job for the time of the wake-up if that is near, and acknowledges.
+func (s *search) schedules(w world, i int, label string) {
 	owed := s.soon(s.recs[w.rec], task.Turns)
 	if len(owed) > 0 {
 		if w.budget[outage] > 0 {
 			n := w
 			n.workers[i] = worker{}
 			n.giveBack(byWorker(i))
-			s.fault(n, outage, i, label+", the queue is out: 503")
+			s.fault(n, outage, i, label+", the queue is unavailable: 503")
 		}
 		if w.budget[crash] > 0 {
 			n := w
@@ -204,7 +204,7 @@ func (s *search) runs(w world, i int) {
 	}
 }
 
-// written handles what all writes of a run have in common; false: the run is over.
+// written handles the part that all writes of a run have in common. false: the run is over.
 func (s *search) written(w *world, i int, res opResult, op uint8, again bool, label string) bool {
 	switch {
 	case fenced(res.err):
@@ -214,7 +214,7 @@ func (s *search) written(w *world, i int, res opResult, op uint8, again bool, la
 	case res.err != nil:
 		s.violation("%s: %v", label, res.err)
 	case !res.changed && !again && !s.infos[w.rec].terminal:
-		s.violation("%s: a run believes that it has written what it never wrote", label)
+		s.violation("%s: a run takes a write for its own that it never wrote", label)
 	}
 	if res.changed {
 		s.stored(w, res.rec)
@@ -253,7 +253,7 @@ func (s *search) progresses(w world, i int, again bool) {
 func (s *search) parks(w world, i int, again bool) {
 	res := s.parkTurn(w.rec, w.workers[i], again)
 	if s.written(&w, i, res, opPark, again, "worker parks the turn") {
-		s.comesBack(w, i, "worker parks the turn")
+		s.schedules(w, i, "worker parks the turn")
 	}
 }
 
@@ -275,7 +275,7 @@ func (s *search) finishes(w world, i int, how uint8, again bool) {
 	s.move(w, i, "worker finishes")
 }
 
-// publishes hands the notes to the bus, then acknowledges.
+// publishes hands the notifications to the bus, and then acknowledges the job.
 func (s *search) publishes(w world, i int) {
 	s.publish(&w, s.infos[w.rec].told, w.workers[i].told)
 	if w.budget[crash] > 0 {

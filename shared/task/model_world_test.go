@@ -11,7 +11,7 @@ import (
 	"errand/shared/task"
 )
 
-// Sizes of the model's world. A world that needs more is a violation: something
+// Sizes of the model's world. A world that needs more is a violation: then something
 // multiplies.
 const (
 	maxJobs  = 7
@@ -20,23 +20,23 @@ const (
 	maxHooks = 2
 )
 
-// A world is everything outside the processes' code: the store's one record, the
-// queue, the bus, what each process remembers, and what outsiders have seen. It
-// holds no pointers, so that it can be compared and hashed. The present is always
-// the instant start; when time passes, everything else moves into the past.
+// A world is the whole state outside of the processes' code: the store's one record, the
+// queue, the bus, the memory of each process, and the knowledge of outsiders. It holds no
+// pointers, so that it can be compared and hashed. The present is always the instant start.
+// When time passes, everything else moves into the past.
 type world struct {
 	rec      uint32 // index of the stored record; 0: none
 	jobs     [maxJobs]job
-	bus      [maxNotes + 1]uint8 // events waiting, by note
+	bus      [maxNotes + 1]uint8 // waiting events, by notification
 	workers  [2]worker
 	couriers [2]courier
 	fronts   [6]uint8  // how far each request is
-	first    [6]uint32 // of one that is unsure: the record as it first read it
+	first    [6]uint32 // of an unsure request: the record that it read first
 	budget   [faults]uint8
 	seen     witness
 }
 
-// A job is an accepted queue task; by is who has it in hands.
+// A job is an accepted queue task. by is the process that handles it.
 type job struct {
 	lane, name, retry, by uint8
 	at                    int32 // seconds from now
@@ -51,8 +51,8 @@ const (
 // A worker is one process that runs turns.
 type worker struct {
 	pc, op             uint8
-	name, retry, nonce uint8 // of the delivery and the claim
-	told               uint8 // notes it knows to be published, or must publish
+	name, retry, nonce uint8 // of delivery and claim
+	told               uint8 // notifications that it knows to be published, or must publish
 	epoch, seq         uint8
 	turn, msg, said    uint8
 	wake               int32
@@ -64,21 +64,21 @@ type courier struct {
 	pass [maxHooks]leg
 }
 
-// A leg is one hook's part of a delivery pass.
+// A leg is the part of a delivery pass for one webhook.
 type leg struct{ hook, gen, cursor, attempt, notes, sent, fail uint8 }
 
-// A witness is what outsiders know.
+// A witness is the knowledge of the outsiders.
 type witness struct {
-	accepted uint8 // messages whose sender got the task
-	answered uint8 // messages with an effective execution
+	accepted uint8 // messages whose sender got the task as the answer
+	answered uint8 // messages with an execution that took effect
 	topic    uint16
 	cancel   uint8
 	tasks    uint8
 	qlost    bool
-	dropped  uint8          // generations whose delete returned
+	dropped  uint8          // generations whose deletion has returned
 	start    [maxGens]uint8 // cursor at creation + 1
-	recv     [maxGens]uint8 // newest note received
-	acked    [maxGens]uint8 // newest note answered 2xx
+	recv     [maxGens]uint8 // newest notification received
+	acked    [maxGens]uint8 // newest notification answered 2xx
 }
 
 // Faults and other choices that are limited by a budget.
@@ -87,8 +87,8 @@ const (
 	duplicate
 	queueLoss
 	busLoss
-	outage // of the queue, at an add
-	lost   // the answer of a write that was applied
+	outage // of the queue, when a job is added
+	lost   // the answer of an applied write
 	expire // of a lease under a live worker
 	refuse // a receiver answers 500
 	gone   // a receiver answers 410
@@ -98,19 +98,19 @@ const (
 	faults
 )
 
-// info is what the processes and checks need to know of a record.
+// info holds the facts about a record that processes and checks need.
 type info struct {
 	state                 a2a.TaskState
 	terminal, interrupted bool
 	epoch, seq, turn      uint8
 	told, notes           uint8
 	attempt               int
-	front                 uint16 // notes made by the front door
+	front                 uint16 // notifications made by the front door
 	leased, live          bool
 	leaseName, leaseRetry uint8
 	nonce                 string
 	until                 int32
-	due                   int32 // seconds from now; -1: nothing is owed
+	due                   int32 // seconds from now; -1: no work is pending
 	hooks                 []hookInfo
 	msg                   uint8 // the message being answered
 	seen, history, inbox  uint8
@@ -185,8 +185,8 @@ func infoOf(r task.Record) info {
 	return in
 }
 
-// keyOf says in few bytes everything about a record that the protocol goes by.
-// What only clients read (times of events, the log) is left out.
+// keyOf encodes in few bytes everything about a record that the protocol depends on. It
+// leaves out the fields that only clients read (times of events, the log).
 func (s *search) keyOf(r task.Record) string {
 	b := make([]byte, 0, 256)
 	num := func(v int64) { b = strconv.AppendInt(append(b, ' '), v, 36) }
@@ -264,7 +264,7 @@ func (s *search) keyOf(r task.Record) string {
 	return string(b)
 }
 
-// bare is the record without anything that is not persisted.
+// bare is the record with its persisted fields only.
 func bare(r task.Record) task.Record {
 	return task.Record{
 		Schema: r.Schema, Task: r.Task, Owner: r.Owner, Lane: r.Lane, Seen: r.Seen, Turn: r.Turn, Since: r.Since,
@@ -274,8 +274,8 @@ func bare(r task.Record) task.Record {
 	}
 }
 
-// aged is the record after d has passed. Times so far back that they make no
-// difference are all the same.
+// aged is the record after d has passed. All times that are too far back to make a
+// difference become the same time.
 func (s *search) aged(r task.Record, d time.Duration) task.Record {
 	back := func(t time.Time, floor time.Duration) time.Time {
 		if t.IsZero() {
@@ -319,10 +319,10 @@ func compareJobs(a, b job) int {
 	return int(a.at) - int(b.at)
 }
 
-// sortJobs keeps equal queues equal.
+// sortJobs makes queues with equal jobs equal.
 func (w *world) sortJobs() { slices.SortFunc(w.jobs[:], compareJobs) }
 
-// freeName is a queue task's name that nobody remembers.
+// freeName is a queue task's name that is not in use.
 func (s *search) freeName(w *world) uint8 {
 	for name := uint8(1); ; name++ {
 		used := s.infos[w.rec].leaseName == name
@@ -365,7 +365,7 @@ func (s *search) addJob(w *world, j job) {
 	s.violation("jobs pile up in the queue")
 }
 
-// drop takes the job that by has in hands out of the queue.
+// drop removes the job that by handles from the queue.
 func (w *world) drop(by uint8) {
 	for i := range w.jobs {
 		if w.jobs[i].lane != noLane && w.jobs[i].by == by {
@@ -376,7 +376,7 @@ func (w *world) drop(by uint8) {
 	}
 }
 
-// giveBack makes the job that by has in hands be delivered again.
+// giveBack makes the queue deliver the job that by handles again.
 func (w *world) giveBack(by uint8) {
 	for i := range w.jobs {
 		if j := &w.jobs[i]; j.lane != noLane && j.by == by {

@@ -1,9 +1,12 @@
-// Package task is the record of one task and the protocol that changes it.
+// Package task holds the record of one task and the protocol that changes it.
 //
-// It holds data, pure transitions (rules R0 to R15 of docs/design.md) and the
-// ports to the stores of records. All users of a store share Update and Follow, all
-// adapters share Topics. The package does no I/O of its own and knows no queue, bus
-// or model: adapters store records, services act on decisions.
+// It holds data, pure transitions (rules R0 to R15 of docs/design.md) and the ports to the
+// stores of records. All users of a store share Update and Follow, all adapters share
+// Topics. The package does no I/O of its own and knows no queue, bus or model: adapters
+// store records, services act on decisions.
+//
+// Its words: a notification (Note) is an event that webhooks and the topic are told of; a
+// debt is pending work of a record; the front door is the service that clients call.
 package task
 
 import (
@@ -14,77 +17,78 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 )
 
-// Schema is the version of the stored form that this program writes. A record
-// of a newer schema is read and never written.
+// Schema is the version of the stored form that this program writes. A record with a newer
+// schema is read and never written.
 const Schema = 1
 
-// Names of the queues that carry jobs about records, as package queue has them.
+// Names of the lanes that carry jobs about records. Package queue has the same names.
 const (
-	Turns      = "turns"      // a turn is owed
-	Deliveries = "deliveries" // a webhook is behind
+	Turns      = "turns"      // a turn is pending
+	Deliveries = "deliveries" // a webhook has undelivered notifications
 )
 
-// A Record is one task as stored. The names of its fields are persisted in every
-// store: add or remove, never rename.
+// A Record is one task as stored. The names of its fields are persisted in every store: add
+// or remove fields, never rename one.
 //
-// A Record is a value. Transitions return a changed copy and change nothing the
-// receiver points to, so records may be shared between goroutines and cached.
+// A Record is a value. Transitions return a changed copy and change nothing the receiver
+// points to, so records may be shared between goroutines and cached.
 type Record struct {
 	Schema  int            // version of the stored form
-	Task    *a2a.Task      // what clients see; its history does not hold Inbox
-	Owner   string         // tenant/principal: who may see it; never a credential
-	Lane    string         // the queue of its turns
-	Seen    []Seen         // every message accepted, oldest first
-	Turn    int            // the message being answered, from 1
+	Task    *a2a.Task      // the task as clients see it, without Inbox in its history
+	Owner   string         // tenant/principal that may see the task; never a credential
+	Lane    string         // lane of the jobs for its turns
+	Seen    []Seen         // accepted messages, oldest first
+	Turn    int            // number of the message being answered, from 1
 	Since   time.Time      // when this turn's message was accepted: the age limit counts from it
-	Made    []Made         // artifacts of this turn and who wrote them (R5)
-	Inbox   []*a2a.Message // accepted follow-ups, not yet taken
+	Made    []Made         // artifacts of this turn and the claims that wrote them (R5)
+	Inbox   []*a2a.Message // accepted follow-ups that no turn has taken yet
 	Hooks   []Hook         // webhooks
-	Gens    int64          // hooks ever made: the source of Hook.Gen
-	Seq     int64          // events so far, without gaps
+	Gens    int64          // webhooks ever set: the source of Hook.Gen
+	Seq     int64          // number of events so far, without gaps
 	Log     []Entry        // the newest events, for streams
-	Notes   []Note         // notified events, 1..n without gaps, never trimmed
-	Told    int            // notes known to be published
+	Notes   []Note         // notifications, 1..n without gaps, never trimmed
+	Told    int            // notifications known to be published
 	Epoch   int64          // fencing token: +1 at each claim
-	Attempt int            // claims since the last progress a retry can build on
-	Lease   Lease          // who runs the turn; zero: nobody
-	Wake    time.Time      // parked: nobody runs it before then; zero: not parked
-	Asked   time.Time      // when a job or hint was last asked for
-	Due     Due            // derived at every commit: when the sweep must look
-	Expires time.Time      // when it may be purged; zero: not yet known
+	Attempt int            // claims since the last progress that a retry can build on
+	Lease   Lease          // the claim of the worker that runs the turn; zero: none
+	Wake    time.Time      // parked: the turn backs off until then; zero: not parked
+	Asked   time.Time      // when a job was last requested
+	Due     Due            // derived at every commit: when the sweep must look at the record
+	Expires time.Time      // when the record may be purged; zero: not known yet
 	Version int64          // compare-and-swap token, kept by the store
 
-	extra   map[string]json.RawMessage // fields of other versions; they survive a rewrite
-	encoded *Encoded                   // the stored form, when already made
+	extra   map[string]json.RawMessage // fields that other versions wrote; they survive a rewrite
+	encoded *Encoded                   // the stored form, if it is made already
 }
 
-// Seen is one accepted message: how it is recognised, and what came with it.
+// Seen is one accepted message: the id and the fingerprint that recognise it, and the rest
+// of its request.
 type Seen struct {
 	ID         string         `json:"id"`                   // the message's id, or its request's where clients reuse those
-	Print      string         `json:"print"`                // fingerprint of its content
+	Print      string         `json:"print"`                // fingerprint of the message's content
 	Extensions []string       `json:"extensions,omitempty"` // URIs of the protocol extensions activated for it
-	Metadata   map[string]any `json:"metadata,omitempty"`   // of the request, not of the message
+	Metadata   map[string]any `json:"metadata,omitempty"`   // metadata of the request, not of the message
 }
 
 // Made is one artifact of the current turn.
 type Made struct {
 	ID    a2a.ArtifactID `json:"id"`
-	Epoch int64          `json:"epoch"` // that last wrote it
+	Epoch int64          `json:"epoch"` // of the claim that last wrote it
 }
 
-// Lease says who runs the turn.
+// Lease says which worker runs the turn.
 type Lease struct {
-	Until time.Time `json:"until"` // after it, anybody may claim
-	Queue string    `json:"queue"` // queue that delivered the claim
-	Name  string    `json:"name"`  // its name for the delivery
-	Retry int       `json:"retry"` // failed deliveries of that name before this one
-	Nonce string    `json:"nonce"` // of the claim, so that it recognises itself
+	Until time.Time `json:"until"` // after it, any worker may claim the turn
+	Queue string    `json:"queue"` // queue that delivered the claim's job
+	Name  string    `json:"name"`  // the queue's name for the delivered job
+	Retry int       `json:"retry"` // failed deliveries under that name before this one
+	Nonce string    `json:"nonce"` // names the claim, so that a repeated claim recognises itself
 }
 
 // Due is the earliest debt of a record.
 type Due struct {
-	At   time.Time // when the sweep must look; zero: nothing is owed
-	Lane string    // the queue of that debt
+	At   time.Time // when the sweep must look; zero: no work is pending
+	Lane string    // lane of that debt
 }
 
 // States of a Hook.
@@ -93,30 +97,30 @@ const (
 	HookDead   = "dead" // the schedule is used up, or the receiver said 410
 )
 
-// A Hook is one webhook of a task. Its Cursor is the whole state of delivery:
-// notes up to Cursor were answered 2xx or given up.
+// A Hook is one webhook of a task. Its Cursor is the whole state of delivery: notifications
+// up to Cursor were answered 2xx or given up.
 type Hook struct {
 	ID       string    `json:"id"`
-	Gen      int64     `json:"gen"` // generation: a replaced hook is another one
+	Gen      int64     `json:"gen"` // generation: a webhook that is replaced gets a new one
 	URL      string    `json:"url"`
-	Scheme   string    `json:"scheme,omitempty"`  // of Authorization
-	Sealed   string    `json:"sealed,omitempty"`  // token and credentials, encrypted; equal ones are sealed to the same text
-	Dialect  string    `json:"dialect,omitempty"` // protocol version it was made in; empty: 1.0
+	Scheme   string    `json:"scheme,omitempty"`  // scheme of the Authorization header
+	Sealed   string    `json:"sealed,omitempty"`  // token and credentials, encrypted; equal ones give the same text
+	Dialect  string    `json:"dialect,omitempty"` // protocol version of the request that set it; empty: 1.0
 	State    string    `json:"state"`
-	Gone     bool      `json:"gone,omitempty"`     // dead by 410: a new note does not revive it
-	Cursor   int       `json:"cursor"`             // notes delivered
-	Snapshot int       `json:"snapshot,omitempty"` // number of the note that is told as the whole task; 0: none
-	Attempt  int       `json:"attempt"`            // failures of the note after Cursor
-	Since    time.Time `json:"since,omitzero"`     // that note was not tried before: the schedule begins then, or when the note was made
-	Next     time.Time `json:"next"`               // not tried before
-	Ping     time.Time `json:"ping,omitzero"`      // a ping was asked for then and is not sent yet; zero: none
+	Gone     bool      `json:"gone,omitempty"`     // dead because of a 410: a new notification does not revive it
+	Cursor   int       `json:"cursor"`             // notifications delivered
+	Snapshot int       `json:"snapshot,omitempty"` // number of the notification that is sent as the whole task; 0: none
+	Attempt  int       `json:"attempt"`            // failed attempts at the notification after Cursor
+	Since    time.Time `json:"since,omitzero"`     // when the webhook became ready for that notification: the schedule begins then, or when the notification was made
+	Next     time.Time `json:"next"`               // that notification is not tried before
+	Ping     time.Time `json:"ping,omitzero"`      // when a ping was requested that is not sent yet; zero: none
 	Tries    []Try     `json:"tries,omitempty"`    // the last attempts, oldest first
 }
 
-// A Try is one attempt to deliver, kept for people to look at.
+// A Try is one attempt to deliver. It is kept for people to read.
 type Try struct {
 	At     time.Time `json:"at"`
-	Note   int       `json:"note"`             // 0: a ping
+	Note   int       `json:"note"`             // number of the notification; 0: a ping
 	Status int       `json:"status,omitempty"` // HTTP status; 0: no answer
 	Error  string    `json:"error,omitempty"`  // class of the failure, never content
 }
@@ -125,29 +129,29 @@ type Try struct {
 type Entry struct {
 	Seq      int64           `json:"seq"`
 	Status   *a2a.TaskStatus `json:"-"`
-	Metadata map[string]any  `json:"-"` // of the status update
+	Metadata map[string]any  `json:"-"` // metadata of the status update
 	Artifact *Chunk          `json:"-"`
 }
 
-// A Chunk is one artifact update. Plain text that is still in the artifact is
-// kept by reference: bytes From to To of the text of part Part.
+// A Chunk is one artifact update. Plain text that is still in the artifact is kept by
+// reference: bytes From to To of the text of part Part.
 type Chunk struct {
 	ID       a2a.ArtifactID
 	Append   bool
 	Last     bool
 	Part     int
 	From, To int
-	Inline   *a2a.Artifact  // the update itself, where a reference cannot say it
-	Metadata map[string]any // of the update
+	Inline   *a2a.Artifact  // the update itself, where a reference is not enough
+	Metadata map[string]any // metadata of the update
 }
 
-// A Note is one notified event: a terminal or interrupted state, or a completed
-// artifact. Its number is its position, from 1.
+// A Note is a notification: a terminal or interrupted state, or a completed artifact. Its
+// number is its position, from 1.
 type Note struct {
 	At       time.Time      `json:"at"`
 	Seq      int64          `json:"seq"`             // Record.Seq when it happened
-	State    a2a.TaskState  `json:"state,omitempty"` // of a state note
-	Text     string         `json:"text,omitempty"`  // of its status message, at most 256 bytes
+	State    a2a.TaskState  `json:"state,omitempty"` // empty for an artifact
+	Text     string         `json:"text,omitempty"`  // beginning of the status message's text, at most 256 bytes
 	Artifact a2a.ArtifactID `json:"artifact,omitempty"`
 	Front    bool           `json:"front,omitempty"` // made by the front door, not by a turn
 }
@@ -166,24 +170,24 @@ func (r Record) Stamp() time.Time {
 	return time.Time{}
 }
 
-// Terminal says that the task can change no more.
+// Terminal reports whether the task has ended and can no longer change.
 func (r Record) Terminal() bool { return r.State().Terminal() }
 
-// Expired says whether the record is to be treated as absent. Times are compared in
+// Expired reports whether the record must be treated as absent. Times are compared in
 // milliseconds, as the indexes of stores have them.
 func (r Record) Expired(now time.Time) bool {
 	return !r.Expires.IsZero() && r.Expires.UnixMilli() <= now.UnixMilli()
 }
 
-// Interrupted says that the task waits for its client.
+// Interrupted reports whether the task waits for its client.
 func (r Record) Interrupted() bool { return Interrupted(r.State()) }
 
-// Interrupted says whether a task in state waits for its client.
+// Interrupted reports whether a task in the given state waits for its client.
 func Interrupted(state a2a.TaskState) bool {
 	return state == a2a.TaskStateInputRequired || state == a2a.TaskStateAuthRequired
 }
 
-// Request is what came with the message being answered. It is a copy.
+// Request returns the rest of the request whose message is being answered. It is a copy.
 func (r Record) Request() Seen {
 	if r.Turn < 1 || r.Turn > len(r.Seen) { // messages are answered in the order they were accepted
 		return Seen{}
@@ -193,12 +197,12 @@ func (r Record) Request() Seen {
 	return s
 }
 
-// Visible says whether owner may see the record. To everybody else the task does
-// not exist.
+// Visible reports whether owner may see the record. For every other owner the task does not
+// exist.
 func (r Record) Visible(owner string) bool { return r.Owner == owner }
 
-// View is the task as a client sees it now: with the accepted follow-ups at the
-// end of its history (R13). It shares everything with the record.
+// View is the task as a client sees it now: with the accepted follow-ups at the end of its
+// history (R13). It shares its contents with the record.
 func (r Record) View() *a2a.Task {
 	t := *r.Task
 	if len(r.Inbox) > 0 {
@@ -217,7 +221,7 @@ func (r Record) Hook(id string) (Hook, bool) {
 	return Hook{}, false
 }
 
-// HasDead says whether a webhook of the record is dead.
+// HasDead reports whether a webhook of the record is dead.
 func (r Record) HasDead() bool {
 	return slices.ContainsFunc(r.Hooks, func(h Hook) bool { return h.State == HookDead })
 }

@@ -10,21 +10,22 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 )
 
-// Sizes of an encoded record that its changes may reach (R14). Each leaves room
-// for the next smaller change, so that a task can always be ended. The ceiling is
-// Firestore's document of 1 MiB. https://firebase.google.com/docs/firestore/quotas
+// Sizes that the changes of a record may let its encoding reach (R14). Each size leaves
+// room for the next smaller change, so that a task can always be ended. The ceiling is
+// Firestore's limit of 1 MiB for a document.
+// https://firebase.google.com/docs/firestore/quotas
 const (
 	LimitAccept = 512 << 10 // accept and follow-up
-	limitHooks  = 64 << 10  // all hooks of a task
+	limitHooks  = 64 << 10  // all webhooks of a task
 	LimitResult = 896 << 10 // progress and result
 	LimitStore  = 960 << 10 // everything else; no store takes more
 	limitLog    = 64 << 10  // the events kept for streams
-	limitNotes  = 256       // beyond it only states are noted
-	limitText   = 256       // bytes of a note's text
-	limitTries  = 10        // attempts kept with a hook
+	limitNotes  = 256       // notifications; beyond it only those of states are added
+	limitText   = 256       // bytes of a notification's text
+	limitTries  = 10        // attempts kept with a webhook
 )
 
-// Errors of transitions. A transition that answers one of them changes nothing.
+// Errors of transitions. A transition that returns one of them changes nothing.
 var (
 	ErrFenced   = errors.New("task: the turn is no longer ours")
 	ErrTerminal = errors.New("task: the task has ended")
@@ -33,20 +34,20 @@ var (
 	ErrHooks    = errors.New("task: too many webhooks")
 )
 
-// Rules are the times and counts the transitions go by. All parts of an
-// installation use the same.
+// Rules are the times and counts that transitions go by. All parts of an installation use
+// the same rules.
 type Rules struct {
-	Patience  time.Duration   // a debt is not looked at sooner after it was asked for
+	Patience  time.Duration   // how long a requested job may take before the sweep adds it again
 	Answer    time.Duration   // how long an interrupted task waits for its client
 	Retention time.Duration   // how long a terminal task is kept
-	Age       time.Duration   // how old a turn may become
-	Attempts  int             // claims without progress, then the turn fails
-	Parks     []time.Duration // waits before the last claims, the longest before the last
-	Inbox     int             // follow-ups that may wait
+	Age       time.Duration   // age limit of a turn
+	Attempts  int             // claims without progress before the turn fails
+	Parks     []time.Duration // backoff before each of the last claims, the longest before the last
+	Inbox     int             // follow-ups that may wait at once
 	Hooks     int             // webhooks of a task
 }
 
-// Defaults are the rules of an installation that says nothing else.
+// Defaults are the rules of an installation that configures none.
 func Defaults() Rules {
 	return Rules{
 		Patience: time.Minute, Answer: 30 * 24 * time.Hour, Retention: 30 * 24 * time.Hour,
@@ -73,8 +74,8 @@ func (r Record) change() Record {
 	return r
 }
 
-// sealed ends a transition: it trims the log, derives Due, and encodes the record once for the
-// check here and for the store.
+// sealed ends a transition: it trims the log, derives Due, and encodes the record once for
+// both the size check here and the store.
 func (r Record) sealed(m Moment, limit int) (Record, error) {
 	r.trimLog()
 	r.Due = r.debt(m.Rules)
@@ -89,8 +90,8 @@ func (r Record) sealed(m Moment, limit int) (Record, error) {
 	return r, nil
 }
 
-// setStatus moves the task to state and logs the event. Status times rise
-// strictly, in whole milliseconds, whatever the clock does.
+// setStatus moves the task to state and logs the event. Status times rise strictly, in
+// whole milliseconds, even if the clock steps back.
 func (r *Record) setStatus(m Moment, state a2a.TaskState, msg *a2a.Message, meta map[string]any) {
 	at := m.Now.UTC().Truncate(time.Millisecond)
 	if floor := r.Stamp().Add(time.Millisecond); at.Before(floor) {
@@ -105,7 +106,7 @@ func (r *Record) setStatus(m Moment, state a2a.TaskState, msg *a2a.Message, meta
 	r.log(Entry{Status: &status, Metadata: meta})
 }
 
-// fromAgent fills in what every message of the agent carries.
+// fromAgent fills in the fields that every message of the agent carries.
 func (r *Record) fromAgent(msg *a2a.Message) *a2a.Message {
 	if msg == nil {
 		return nil
@@ -124,7 +125,7 @@ func (r *Record) addHistory(msgs ...*a2a.Message) {
 	r.Task.History = append(h[:len(h):len(h)], msgs...)
 }
 
-// noteState records the present state as a notified event.
+// noteState adds a notification of the present state.
 func (r *Record) noteState(front bool) {
 	r.addNote(Note{
 		At: r.Stamp(), Seq: r.Seq, State: r.State(), Text: shortText(r.Task.Status.Message), Front: front,

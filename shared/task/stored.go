@@ -8,8 +8,8 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 )
 
-// This file turns the SDK's types into the persisted ones and back. The SDK's own
-// JSON is not used: its parts escape HTML and lose a null.
+// This file turns the SDK's types into the persisted ones and back. The SDK's own JSON is
+// not used: it escapes HTML in parts and loses a null.
 
 func storeStatus(s a2a.TaskStatus) storedStatus {
 	return storedStatus{State: s.State, At: s.Timestamp, Message: storeMessage(s.Message)}
@@ -86,7 +86,7 @@ func storePart(p *a2a.Part) storedPart {
 		s.URL = string(c)
 	case a2a.Data:
 		data, err := marshal(c.Value)
-		if err != nil { // an executor's value that JSON cannot say: fails Encode
+		if err != nil { // an executor's value that is not JSON makes Encode fail
 			data = []byte(err.Error())
 		}
 		s.Data = data
@@ -127,11 +127,12 @@ func loadPart(s storedPart) (*a2a.Part, error) {
 	return p, nil
 }
 
-// ErrUnstorable says that a record cannot hold what an executor said.
+// ErrUnstorable says that a record cannot hold an executor's event.
 var ErrUnstorable = errors.New("task: an event cannot be stored")
 
-// Storable answers ErrUnstorable for an event without which a record could not be
-// read again, or not be written: a part without content, a value that is not JSON.
+// Storable returns ErrUnstorable for an event that would make its record impossible to
+// write or to read again: one with a part without content, or with a value that is not
+// JSON.
 func Storable(ev a2a.Event) error {
 	switch e := ev.(type) {
 	case *a2a.Message:

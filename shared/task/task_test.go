@@ -118,7 +118,7 @@ func TestRecordSurvivesItsStoredForm(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(enc.Body), string(again.Body)); diff != "" {
-		t.Error(diff)
+		t.Errorf("body after decoding and encoding (-want +got):\n%s", diff)
 	}
 	if got.Version != 7 || got.Task.History[0].Parts[3].Raw() == nil {
 		t.Errorf("version %d, raw %v", got.Version, got.Task.History[0].Parts[3].Raw())
@@ -155,7 +155,7 @@ func TestUnknownFieldsSurviveAndNewerSchemaIsNotWritten(t *testing.T) {
 	}
 }
 
-func TestReplacedArtifactKeepsWhatStreamsHaveNotSeen(t *testing.T) {
+func TestReplacedArtifactStaysForSlowStreams(t *testing.T) {
 	r := claimed(t, accepted(t, "x"), at(time.Second), "n1")
 	r, _, err := r.Progress(at(2*time.Second), turnOf(r), []a2a.Event{artifact("a", false, "first"), artifact("b", false, "stray")})
 	if err != nil {
@@ -168,7 +168,7 @@ func TestReplacedArtifactKeepsWhatStreamsHaveNotSeen(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(map[string]string{"a": "second"}, texts(r)); diff != "" {
-		t.Error(diff)
+		t.Errorf("artifacts (-want +got):\n%s", diff)
 	}
 
 	events, ok := r.Events(1)
@@ -184,7 +184,7 @@ func TestReplacedArtifactKeepsWhatStreamsHaveNotSeen(t *testing.T) {
 	}
 
 	if diff := cmp.Diff([]string{"first", "stray", "second"}, said); diff != "" {
-		t.Error(diff)
+		t.Errorf("texts in the stream (-want +got):\n%s", diff)
 	}
 }
 
@@ -195,14 +195,14 @@ func TestCloneSharesNothing(t *testing.T) {
 	m.Parts = append(m.Parts, a2a.NewRawPart([]byte("old")), a2a.NewDataPart(map[string]any{"k": "old"}))
 	c := task.Clone(r.Task)
 	if diff := cmp.Diff(r.Task, c); diff != "" {
-		t.Fatalf("the clone differs:\n%s", diff)
+		t.Fatalf("the clone differs (-want +got):\n%s", diff)
 	}
 	c.History[0].Metadata["k"].([]any)[0].(map[string]any)["deep"] = "new"
 	c.History[0].Parts[1].Raw()[0] = 'X'
 	c.History[0].Parts[2].Data().(map[string]any)["k"] = "new"
 	c.History[0].Parts[0].Content = a2a.Text("new")
 	*c.Status.Timestamp = start.Add(time.Hour)
-	now, err := task.Record{Task: r.Task}.Encode() // not the form kept from before
+	now, err := task.Record{Task: r.Task}.Encode() // encoded anew, not the form kept from before
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,8 +211,8 @@ func TestCloneSharesNothing(t *testing.T) {
 	}
 }
 
-// A park before a last claim whose answer was lost is told again, so that its job is
-// added.
+// When the answer of a commit that parks a turn before one of its last claims is lost, the
+// same claim gets the same verdict again, so that its job is added.
 func TestClaimKnowsItsOwnPark(t *testing.T) {
 	r := accepted(t, "x")
 	for i := range 2 {
@@ -229,5 +229,29 @@ func TestClaimKnowsItsOwnPark(t *testing.T) {
 	}
 	if _, v, _, err := r.Claim(at(3*time.Hour+time.Second), claim); err != nil || v != task.Idle {
 		t.Errorf("later: %v, %v, want idle", v, err)
+	}
+}
+
+// An unknown field is kept beside the known ones, of which none is taken for unknown.
+func TestKnownFieldsAreWrittenOnce(t *testing.T) {
+	r := accepted(t, "x")
+	r.Task.Metadata, r.Made, r.Hooks, r.Notes = map[string]any{"k": 1.0}, []task.Made{{ID: "a"}}, []task.Hook{{ID: "h"}}, []task.Note{{Seq: 1}}
+	r.Gens, r.Seq, r.Told, r.Epoch, r.Attempt = 1, 1, 1, 1, 1
+	r.Lease, r.Wake, r.Expires, r.Due = task.Lease{Nonce: "n"}, start, start, task.Due{At: start, Lane: task.Turns}
+	enc, err := bare(r).Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	want := strings.TrimSuffix(string(enc.Head), "}") + `,"later":{"a":1}}`
+	r, err = task.Decode([]byte(want), nil, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if enc, err = r.Encode(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, string(enc.Head)); diff != "" {
+		t.Errorf("head (-want +got):\n%s", diff)
 	}
 }

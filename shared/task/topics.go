@@ -9,24 +9,26 @@ import (
 	"time"
 )
 
-// TopicsConfig says how a store learns of its records. Load and Now are required.
+// TopicsConfig says how a store learns about changes of its records. Load and Now are
+// required.
 type TopicsConfig struct {
-	Load func(ctx context.Context, id string) (Record, error) // as [Store.Load]
-	Now  func() time.Time                                     // the clock of expiry
+	Load func(ctx context.Context, id string) (Record, error) // like [Store.Load]
+	Now  func() time.Time                                     // the clock that decides about expiry
 
-	// Feed runs while a record is watched and tells every version it learns of. Its
-	// error ends the watches. nil: all versions come by [Topics.Publish].
+	// Feed runs while a record is watched and calls tell with every version it learns of.
+	// Its error ends the watches. nil: all versions come through [Topics.Publish].
 	Feed func(ctx context.Context, id string, tell func(Record)) error
 
 	Linger time.Duration // how long Feed goes on after the last watcher has left
 	Poll   time.Duration // how often a record is read beside Feed, which may miss a version; 0: never
 }
 
-// Topics are the watched records of one store in one process. However many watch a
-// record, it is read once, fed once and polled once: all share a topic, which keeps the
-// newest version for later watchers. No watcher holds up another, or a writer.
+// Topics are the watched records of one store in one process. A record with many watchers
+// is read once, fed once and polled once: they share a topic, which keeps the newest
+// version for later watchers. No watcher holds up another watcher or a writer.
 //
-// Topics are a part for adapters, whose Watch they are. They are safe for concurrent use.
+// Topics are a part for adapters: they implement an adapter's Watch. They are safe for
+// concurrent use.
 type Topics struct {
 	cfg   TopicsConfig
 	feeds sync.WaitGroup
@@ -40,18 +42,18 @@ type Topics struct {
 type topic struct {
 	id       string
 	watchers int
-	left     *time.Timer        // drops the topic some time after the last watcher has left
-	stop     context.CancelFunc // of feed and poll
-	reading  bool               // a watcher reads the first version, for all
-	newest   Record             // zero: none is known
+	left     *time.Timer        // drops the topic after Linger, once the last watcher has left
+	stop     context.CancelFunc // stops feed and poll
+	reading  bool               // a watcher reads the first version for all of them
+	newest   Record             // zero: no version is known
 	err      error              // not nil: the topic has ended
-	changed  chan struct{}      // closed and replaced when there is something to look at
+	changed  chan struct{}      // closed and replaced at every change
 }
 
 // NewTopics returns the topics of a store.
 func NewTopics(c TopicsConfig) *Topics { return &Topics{cfg: c, all: map[string]*topic{}} }
 
-// Watch is a [Store.Watch].
+// Watch implements [Store.Watch].
 func (s *Topics) Watch(ctx context.Context, id string) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		t := s.join(id)
@@ -87,7 +89,8 @@ func (s *Topics) Watch(ctx context.Context, id string) iter.Seq2[Record, error] 
 	}
 }
 
-// read reads the first version. If its caller breaks off, another watcher reads it.
+// read reads the first version. If the caller stops watching meanwhile, another watcher
+// reads it.
 func (s *Topics) read(ctx context.Context, t *topic) {
 	r, err := s.cfg.Load(ctx, t.id)
 	if err != nil && ctx.Err() != nil {
@@ -115,7 +118,7 @@ func (s *Topics) publish(id string, r Record, err error) {
 	}
 }
 
-// Close ends all watches, and later ones, with an error, and waits for the feeds.
+// Close ends all watches, and every later one, with an error, and waits for the feeds.
 func (s *Topics) Close(err error) {
 	s.mu.Lock()
 	s.closed = err
@@ -162,7 +165,7 @@ func (s *Topics) leave(t *topic) {
 	})
 }
 
-// drop stops a topic, and has the next watcher begin another one.
+// drop stops a topic. The next watcher begins another one.
 func (s *Topics) drop(t *topic) {
 	t.stop()
 	if s.all[t.id] == t {
@@ -205,7 +208,7 @@ func (s *Topics) poll(ctx context.Context, id string, tell func(Record, error)) 
 	}
 }
 
-// tell gives a topic a newer version, or the error that ends it. It answers false if that
+// tell gives a topic a newer version, or the error that ends it. It returns false if that
 // changes nothing.
 func (s *Topics) tell(t *topic, r Record, err error) bool {
 	switch {
@@ -223,7 +226,7 @@ func (s *Topics) tell(t *topic, r Record, err error) bool {
 	return true
 }
 
-// wake has every watcher look again.
+// wake makes every watcher look again.
 func (t *topic) wake() {
 	close(t.changed)
 	t.changed = make(chan struct{})

@@ -14,23 +14,23 @@ import (
 	"errand/shared/task"
 )
 
-// A source is what topics learn from: a record that is read, and a feed.
+// A source is the store that topics learn from: a record to read, and a feed.
 type source struct {
 	t      *testing.T
 	topics *task.Topics
 	loads  atomic.Int32
-	feeds  atomic.Int32 // that run
+	feeds  atomic.Int32 // feeds that run now
 
 	mu   sync.Mutex
 	now  task.Record
 	err  error
 	hold chan struct{} // not nil: reads wait for it
-	told chan task.Record
+	news chan task.Record
 	cut  chan error
 }
 
 func newSource(t *testing.T, edit ...func(*task.TopicsConfig)) *source {
-	s := &source{t: t, now: version(accepted(t, "x"), 1), told: make(chan task.Record), cut: make(chan error)}
+	s := &source{t: t, now: version(accepted(t, "x"), 1), news: make(chan task.Record), cut: make(chan error)}
 	c := task.TopicsConfig{Load: s.load, Now: time.Now}
 	for _, f := range edit {
 		f(&c)
@@ -69,7 +69,7 @@ func (s *source) feed(ctx context.Context, _ string, tell func(task.Record)) err
 	defer s.feeds.Add(-1)
 	for {
 		select {
-		case r := <-s.told:
+		case r := <-s.news:
 			tell(r)
 		case err := <-s.cut:
 			return err
@@ -79,7 +79,7 @@ func (s *source) feed(ctx context.Context, _ string, tell func(task.Record)) err
 	}
 }
 
-// set makes a version the one that is read, or an error.
+// set makes reads return a version, or an error.
 func (s *source) set(n int64, err error) task.Record {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -87,10 +87,10 @@ func (s *source) set(n int64, err error) task.Record {
 	return s.now
 }
 
-// A watcher is one watch and all that it has yielded.
+// A watcher is one watch and the versions that it has yielded.
 type watcher struct {
 	stop context.CancelFunc
-	gate chan struct{} // not nil: it takes the next version when the test says so
+	gate chan struct{} // not nil: the watcher waits for it after each version
 	gone atomic.Bool
 
 	mu   sync.Mutex
@@ -119,30 +119,31 @@ func (s *source) begin(w *watcher) *watcher {
 	return w
 }
 
-// saw checks what a watcher has yielded so far, and whether that was all.
-func (s *source) saw(w *watcher, err error, versions ...int64) {
+// wantSeen checks which versions a watcher has yielded so far, and the error that ended it,
+// if any.
+func (s *source) wantSeen(w *watcher, err error, versions ...int64) {
 	s.t.Helper()
 	synctest.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if diff := cmp.Diff(versions, w.seen); diff != "" || !errors.Is(w.err, err) {
-		s.t.Errorf("the watch ended with %v, want %v; its versions: want (-), got (+):\n%s", w.err, err, diff)
+		s.t.Errorf("the watch ended with %v, want %v; versions (-want +got):\n%s", w.err, err, diff)
 	}
 	if ended := w.gone.Load(); ended != (err != nil) {
-		s.t.Errorf("the watch has ended: %v, its error is %v", ended, w.err)
+		s.t.Errorf("ended = %v for a watch with the error %v", ended, w.err)
 	}
 }
 
-// read checks how often the record was read since the last check.
-func (s *source) read(want int32) {
+// wantReads checks how often the record was read since the last check.
+func (s *source) wantReads(want int32) {
 	s.t.Helper()
 	if got := s.loads.Swap(0); got != want {
 		s.t.Errorf("the record was read %d times, want %d", got, want)
 	}
 }
 
-// feeding waits d and checks how many feeds run then.
-func (s *source) feeding(d time.Duration, want int32) {
+// wantFeeds waits d and then checks how many feeds run.
+func (s *source) wantFeeds(d time.Duration, want int32) {
 	s.t.Helper()
 	time.Sleep(d)
 	synctest.Wait()
@@ -155,7 +156,7 @@ func linger(c *task.TopicsConfig) { c.Linger = time.Second }
 
 func poll(c *task.TopicsConfig) { c.Poll = time.Minute }
 
-// However many begin to watch a record at once, and later, it is read once.
+// A thousand watchers that begin at once, and a later one, share one read of the record.
 func TestWatchersShareARead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSource(t)
@@ -168,17 +169,17 @@ func TestWatchersShareARead(t *testing.T) {
 		synctest.Wait()
 		close(s.hold)
 		for _, w := range all {
-			s.saw(w, nil, 1)
+			s.wantSeen(w, nil, 1)
 		}
 
 		s.topics.Publish(s.set(2, nil))
 		for _, w := range all {
-			s.saw(w, nil, 1, 2)
+			s.wantSeen(w, nil, 1, 2)
 		}
 
 		late := s.watch()
-		s.saw(late, nil, 2)
-		s.read(1)
+		s.wantSeen(late, nil, 2)
+		s.wantReads(1)
 
 		for _, w := range append(all, late) {
 			w.stop()
@@ -189,12 +190,12 @@ func TestWatchersShareARead(t *testing.T) {
 			t.Errorf("%d records are watched after every watch has ended", n)
 		}
 
-		s.saw(s.watch(), nil, 2)
-		s.read(1)
+		s.wantSeen(s.watch(), nil, 2)
+		s.wantReads(1)
 	})
 }
 
-// A watcher that breaks off while it reads leaves the read to another. A read that fails
+// A watcher that stops while it reads leaves the read to another one. A read that fails
 // ends all watches that wait for it.
 func TestReaderMayLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -206,12 +207,12 @@ func TestReaderMayLeave(t *testing.T) {
 		synctest.Wait()
 		first.stop()
 		synctest.Wait()
-		s.read(2)
+		s.wantReads(2)
 
 		close(s.hold)
-		s.saw(second, nil, 1)
-		s.saw(third, nil, 1)
-		s.read(0)
+		s.wantSeen(second, nil, 1)
+		s.wantSeen(third, nil, 1)
+		s.wantReads(0)
 		second.stop()
 		third.stop()
 		synctest.Wait()
@@ -223,142 +224,143 @@ func TestReaderMayLeave(t *testing.T) {
 		first, second = s.watch(), s.watch()
 		synctest.Wait()
 		close(s.hold)
-		s.saw(first, errBroken)
-		s.saw(second, errBroken)
+		s.wantSeen(first, errBroken)
+		s.wantSeen(second, errBroken)
 
-		s.read(1)
+		s.wantReads(1)
 	})
 }
 
 var errBroken = errors.New("the connection broke")
 
-// A record that has expired is not handed to a new watcher, though others watch it.
+// A new watcher does not get an expired record, even if others still watch it.
 func TestExpiredRecordIsNotHandedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSource(t)
 		s.now.Expires = time.Now().Add(time.Hour)
-		s.saw(s.watch(), nil, 1)
-		s.saw(s.watch(), nil, 1)
-		s.read(1)
+		s.wantSeen(s.watch(), nil, 1)
+		s.wantSeen(s.watch(), nil, 1)
+		s.wantReads(1)
 		time.Sleep(time.Hour)
 		s.set(1, task.ErrNotFound)
-		s.saw(s.watch(), task.ErrNotFound)
-		s.read(1)
+		s.wantSeen(s.watch(), task.ErrNotFound)
+		s.wantReads(1)
 	})
 }
 
-// A version that a feed or a writer tells late is not told again, and a slow watcher
+// A version that a feed or a writer reports late is not yielded again, and a slow watcher
 // skips to the newest.
-func TestOnlyNewerVersionsAreTold(t *testing.T) {
+func TestOnlyNewerVersionsAreYielded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSource(t, linger)
 		quick, slow := s.watch(), s.begin(&watcher{gate: make(chan struct{})})
-		s.saw(quick, nil, 1)
+		s.wantSeen(quick, nil, 1)
 		for _, n := range []int64{3, 2, 3, 4, 7, 5} {
-			s.told <- version(s.now, n)
+			s.news <- version(s.now, n)
 			s.topics.Publish(version(s.now, n))
 			synctest.Wait()
 		}
-		s.saw(quick, nil, 1, 3, 4, 7)
+		s.wantSeen(quick, nil, 1, 3, 4, 7)
 		slow.gate <- struct{}{}
-		s.saw(slow, nil, 1, 7)
-		s.read(1)
+		s.wantSeen(slow, nil, 1, 7)
+		s.wantReads(1)
 		quick.stop()
 		slow.stop()
 		close(slow.gate)
-		s.feeding(time.Minute, 0)
+		s.wantFeeds(time.Minute, 0)
 	})
 }
 
-// A feed goes on for a watcher that comes back soon, and ends with the last one else.
+// A feed goes on for a watcher that comes back soon. Otherwise it ends with the last
+// watcher.
 func TestFeedLingers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSource(t, linger)
 		one, two := s.watch(), s.watch()
-		s.feeding(0, 1)
+		s.wantFeeds(0, 1)
 		one.stop()
-		s.feeding(time.Hour, 1)
+		s.wantFeeds(time.Hour, 1)
 		two.stop()
-		s.feeding(999*time.Millisecond, 1)
-		s.told <- s.set(2, nil)
+		s.wantFeeds(999*time.Millisecond, 1)
+		s.news <- s.set(2, nil)
 		synctest.Wait()
 		again := s.watch()
-		s.saw(again, nil, 2)
-		s.feeding(time.Hour, 1)
-		s.read(1)
+		s.wantSeen(again, nil, 2)
+		s.wantFeeds(time.Hour, 1)
+		s.wantReads(1)
 		again.stop()
-		s.feeding(500*time.Millisecond, 1)
+		s.wantFeeds(500*time.Millisecond, 1)
 		s.watch().stop()
-		s.feeding(900*time.Millisecond, 1) // since the last one left
-		s.feeding(100*time.Millisecond, 0)
+		s.wantFeeds(900*time.Millisecond, 1) // since the last watcher left
+		s.wantFeeds(100*time.Millisecond, 0)
 	})
 }
 
-// The end of a feed ends all watches with its error, and the next one begins another feed.
+// When a feed ends, all watches end with its error, and the next watch begins another feed.
 func TestFeedThatEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSource(t, linger)
 		one, two := s.watch(), s.watch()
-		s.saw(one, nil, 1)
+		s.wantSeen(one, nil, 1)
 		s.cut <- errBroken
-		s.saw(one, errBroken, 1)
-		s.saw(two, errBroken, 1)
+		s.wantSeen(one, errBroken, 1)
+		s.wantSeen(two, errBroken, 1)
 		three := s.watch()
-		s.saw(three, nil, 1)
-		s.feeding(time.Minute, 1)
-		s.told <- version(s.now, 2)
-		s.saw(three, nil, 1, 2)
+		s.wantSeen(three, nil, 1)
+		s.wantFeeds(time.Minute, 1)
+		s.news <- version(s.now, 2)
+		s.wantSeen(three, nil, 1, 2)
 
 		s.topics.End("t1", task.ErrNotFound)
-		s.saw(three, task.ErrNotFound, 1, 2)
-		s.feeding(0, 0)
+		s.wantSeen(three, task.ErrNotFound, 1, 2)
+		s.wantFeeds(0, 0)
 	})
 }
 
-// A watched record is read once a minute, however many watch it, and so a version or an
-// end is found that the feed has missed.
+// A watched record with many watchers is read once a minute. So they get a version, or an
+// end, that the feed has missed.
 func TestMissedVersionIsFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSource(t, poll)
 		one, two := s.watch(), s.watch()
-		s.saw(one, nil, 1)
-		s.read(1)
+		s.wantSeen(one, nil, 1)
+		s.wantReads(1)
 		time.Sleep(time.Hour + time.Second)
 		synctest.Wait()
-		s.read(60)
+		s.wantReads(60)
 
 		s.set(2, nil)
 		time.Sleep(time.Minute)
-		s.saw(one, nil, 1, 2)
-		s.set(3, errBroken) // the next time it may be there again
+		s.wantSeen(one, nil, 1, 2)
+		s.set(3, errBroken) // a failing poll ends nothing: the next one may succeed
 		time.Sleep(time.Minute)
-		s.saw(one, nil, 1, 2)
+		s.wantSeen(one, nil, 1, 2)
 		s.set(3, nil)
 		time.Sleep(time.Minute)
-		s.saw(one, nil, 1, 2, 3)
+		s.wantSeen(one, nil, 1, 2, 3)
 
 		s.set(3, task.ErrNotFound)
 		time.Sleep(time.Minute)
-		s.saw(one, task.ErrNotFound, 1, 2, 3)
-		s.saw(two, task.ErrNotFound, 1, 2, 3)
-		s.feeding(time.Hour, 0)
-		s.read(4)
+		s.wantSeen(one, task.ErrNotFound, 1, 2, 3)
+		s.wantSeen(two, task.ErrNotFound, 1, 2, 3)
+		s.wantFeeds(time.Hour, 0)
+		s.wantReads(4)
 	})
 }
 
-// Closed topics have ended all watches and feeds, and begin no more.
+// Close ends all watches and feeds, and no new ones begin.
 func TestCloseEndsFeeds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSource(t, linger)
 		w := s.watch()
-		s.saw(w, nil, 1)
+		s.wantSeen(w, nil, 1)
 		s.topics.Close(errBroken)
 		if n := s.feeds.Load(); n != 0 {
 			t.Errorf("%d feeds run", n)
 		}
-		s.saw(w, errBroken, 1)
-		s.saw(s.watch(), errBroken)
-		s.read(1)
-		s.feeding(time.Hour, 0)
+		s.wantSeen(w, errBroken, 1)
+		s.wantSeen(s.watch(), errBroken)
+		s.wantReads(1)
+		s.wantFeeds(time.Hour, 0)
 	})
 }

@@ -6,24 +6,24 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 )
 
-// A Verdict is what a claim came to.
+// A Verdict is the result of a claim.
 type Verdict int
 
 // Verdicts of a claim.
 const (
-	Idle    Verdict = iota // nothing to run: acknowledge
-	Claimed                // the turn is ours
-	Parked                 // it was put off; see Wake
-	Ended                  // it was ended: too old, too many attempts, no answer
+	Idle    Verdict = iota // there is nothing to run: acknowledge the job
+	Claimed                // the caller runs the turn
+	Parked                 // the turn backs off until Wake
+	Ended                  // the task was ended: too old, too many attempts, or no answer
 )
 
-// A Claim is a worker's wish to run a record's turn.
+// A Claim is a worker's request to run a record's turn.
 type Claim struct {
-	Lease Lease // Until is counted from before the claim was sent
-	Told  int   // notes published before the claim
+	Lease Lease // Until is counted from a time before the claim was sent
+	Told  int   // notifications published before the claim
 }
 
-// Claim decides whether the turn may be run now (R2, R3, R12). changed says that
+// Claim decides whether the worker may run the turn now (R2, R3, R12). changed says that
 // the returned record must be committed.
 func (r Record) Claim(m Moment, c Claim) (next Record, v Verdict, changed bool, err error) {
 	if r.Lease.Nonce == c.Lease.Nonce && r.Lease != (Lease{}) {
@@ -44,7 +44,7 @@ func (r Record) Claim(m Moment, c Claim) (next Record, v Verdict, changed bool, 
 
 	case r.Wake.After(m.Now):
 		if wait := m.Rules.wait(r.Attempt); wait > 0 && r.Wake.Equal(m.Now.Add(wait)) {
-			return r, Parked, false, nil // by this very claim, whose answer was lost
+			return r, Parked, false, nil // by this claim itself, whose answer was lost
 		}
 		return r, Idle, false, nil
 
@@ -73,12 +73,12 @@ func (r Record) Claim(m Moment, c Claim) (next Record, v Verdict, changed bool, 
 	return next, Claimed, err == nil, err
 }
 
-// Suspect says that the turn has been claimed often enough without progress to
-// think that it breaks its worker: it runs alone (R12).
+// Suspect reports whether the turn was claimed so often without progress that it probably
+// breaks its workers. A suspect turn runs alone (R12).
 func (r Record) Suspect(ru Rules) bool { return ru.wait(r.Attempt-1) > 0 }
 
-// wait is how long a record is parked after so many claims without progress. The
-// last entry of Parks stands before the last claim.
+// wait is how long a record is parked after the given number of claims without progress.
+// The last entry of Parks stands before the last claim.
 func (ru Rules) wait(attempt int) time.Duration {
 	i := attempt - (ru.Attempts - len(ru.Parks))
 	if i < 0 || i >= len(ru.Parks) {
@@ -87,8 +87,9 @@ func (ru Rules) wait(attempt int) time.Duration {
 	return ru.Parks[i]
 }
 
-// givenUp says that the queue itself ended the attempt which holds the lease: it
-// delivers the same job again, and a live lease is never answered with an error.
+// givenUp reports whether the queue itself ended the attempt that holds the lease. It then
+// delivers the same job again with a higher retry count. Nothing else raises the count: a
+// delivery that meets a live lease is never answered with an error.
 func (l Lease) givenUp(again Lease) bool {
 	return l.Name != "" && l.Queue == again.Queue && l.Name == again.Name && again.Retry > l.Retry
 }
@@ -101,14 +102,15 @@ func (r Record) fail(m Moment, why string) (Record, Verdict, bool, error) {
 	return n, Ended, err == nil, err
 }
 
-// A Turn names the run that wants to write: its epoch, and the Seq it last knew.
+// A Turn is the fence of a run that wants to write: its epoch, and the Seq that it last
+// knew.
 type Turn struct {
 	Epoch int64
 	Seq   int64
 }
 
-// fence answers whether the run may write, or has already written what it now
-// decides again (R0, R6): under its epoch nobody else makes events.
+// fence reports whether the run has already written its present decision (R0), and returns
+// an error if it may not write (R6). Under the run's epoch no other run makes events.
 func (r Record) fence(t Turn, state a2a.TaskState) (written bool, err error) {
 	if r.Epoch != t.Epoch {
 		return false, ErrFenced
@@ -125,7 +127,7 @@ func (r Record) fence(t Turn, state a2a.TaskState) (written bool, err error) {
 	return false, nil
 }
 
-// Progress commits what a running turn has said so far (R4). The lease stays.
+// Progress commits the events of a running turn so far (R4). The lease stays.
 func (r Record) Progress(m Moment, t Turn, events []a2a.Event) (next Record, changed bool, err error) {
 	if written, err := r.fence(t, ""); written || err != nil {
 		return r, false, err
@@ -141,9 +143,9 @@ func (r Record) Progress(m Moment, t Turn, events []a2a.Event) (next Record, cha
 	return next, err == nil, err
 }
 
-// Finish ends the turn (R5). With messages waiting, COMPLETED and the interrupted
-// states are not reached: the next message is taken under the same lease (R13),
-// and the returned record is still leased.
+// Finish ends the turn (R5). While messages wait, COMPLETED and the interrupted states are
+// not reached: the next message is taken under the same lease (R13), and the returned
+// record is still leased.
 func (r Record) Finish(m Moment, t Turn, events []a2a.Event, out Outcome) (next Record, changed bool, err error) {
 	if written, err := r.fence(t, out.State); written || err != nil {
 		return r, false, err
@@ -181,8 +183,8 @@ func (r Record) Finish(m Moment, t Turn, events []a2a.Event, out Outcome) (next 
 	return next, err == nil, err
 }
 
-// takeNext goes on with the oldest waiting message. What the executor said at the
-// end of its turn becomes part of the conversation.
+// takeNext goes on with the oldest waiting message. The executor's last message of the turn
+// becomes part of the conversation.
 func (r *Record) takeNext(m Moment, out Outcome) {
 	if out.Message != nil {
 		r.addHistory(r.fromAgent(out.Message))
@@ -194,8 +196,7 @@ func (r *Record) takeNext(m Moment, out Outcome) {
 	r.setStatus(m, a2a.TaskStateWorking, out.Message, out.Metadata)
 }
 
-// dropUnfinished removes the artifacts of this turn that another attempt left
-// behind.
+// dropUnfinished removes the artifacts of this turn that another attempt left behind.
 func (r *Record) dropUnfinished(epoch int64) {
 	for _, made := range r.Made {
 		if made.Epoch == epoch {
@@ -219,9 +220,9 @@ func (r *Record) noteArtifacts(m Moment) {
 	}
 }
 
-// Park puts a running turn off until wake (R4), or ends its run at SIGTERM with a
-// wake in the present. What was said so far is kept, the attempt is given back. say,
-// if any, tells the client why.
+// Park makes a running turn back off until wake (R4), or ends its run at SIGTERM with a
+// wake in the present. The events so far are kept, and the attempt is given back. say, if
+// any, tells the client the reason.
 func (r Record) Park(m Moment, t Turn, events []a2a.Event, wake time.Time, say *a2a.Message) (next Record, changed bool, err error) {
 	if r.Epoch == t.Epoch && r.Lease == (Lease{}) && r.Wake.Equal(wake) && !r.Terminal() {
 		return r, false, nil

@@ -8,16 +8,17 @@ import (
 	"time"
 )
 
-// A Decision is one change of a record. changed false: nothing is to be written,
-// the record is as it should be. It is called again with a newer record whenever
-// the write was refused or its answer lost, so it must recognise its own effect.
+// A Decision is one change of a record. changed is false if nothing must be written,
+// because the record is already as it should be. When the write was refused or its answer
+// was lost, the Decision is called again with a newer record, so it must be idempotent: it
+// must recognise its own effect.
 type Decision func(Record) (next Record, changed bool, err error)
 
 const updateTries = 10
 
-// Update loads the record, decides and commits, and after a refused or unknown
-// write reads and decides again, with jitter, up to ten times (R0). An error of the
-// decision ends it at once.
+// Update loads the record, decides and commits. After a refused or unknown write it reads
+// and decides again, with jitter, up to ten times (R0). An error of the decision ends it at
+// once.
 func Update(ctx context.Context, store Store, id string, decide Decision) (Record, error) {
 	r, err := store.Load(ctx, id)
 	return update(ctx, store, id, r, err, decide)
@@ -52,8 +53,7 @@ func update(ctx context.Context, store Store, id string, r Record, err error, de
 	}
 }
 
-// pause waits a little longer each time: 1 ms to about a second, half of it
-// random.
+// pause waits a little longer each time: from 1 ms to about a second, half of it random.
 func pause(ctx context.Context, try int) error {
 	d := time.Millisecond << min(try, 10)
 	t := time.NewTimer(d/2 + rand.N(d/2))

@@ -287,9 +287,9 @@ func tokenDeliveries(t *testing.T) (all []delivery) {
 	now := time.Now().Truncate(time.Second)
 	const origin = "https://hooks.example.com"
 	r := ring(t, now, -time.Hour*24*90, -time.Hour)
-	agent := httptest.NewServer(http.HandlerFunc(keys.NewKeyring(func(context.Context) (secret.Value, error) {
+	agent := httptest.NewServer(http.HandlerFunc(keys.New(keys.Config{Read: func(context.Context) (secret.Value, error) {
 		return secret.NewValue([]byte(ringText(now, -time.Hour*24*90, -time.Hour)))
-	}).ServeJWKS))
+	}}).ServeJWKS))
 
 	t.Cleanup(agent.Close)
 	token := func(r keys.Ring, at time.Time, issuer, url, id string) string {

@@ -32,10 +32,12 @@ func Prepare(ring keys.Ring, issuer string, now time.Time, r task.Record, h task
 	if err != nil {
 		return Request{}, err
 	}
+
 	secrets, err := unseal(ring, r.Owner, h.URL, h.Sealed)
 	if err != nil {
 		return Request{}, err
 	}
+
 	header, err := signed(ring, now, r.Owner, h.URL, m)
 	if err != nil {
 		return Request{}, err
@@ -58,9 +60,11 @@ func Prepare(ring keys.Ring, issuer string, now time.Time, r task.Record, h task
 		var text string
 		text, err = token(ring, now, issuer, h.URL, m.id, r.ID())
 		q.Header.Set("Authorization", bearer+" "+text)
+
 	default:
 		err = ErrScheme
 	}
+
 	if err != nil {
 		return Request{}, err
 	}

@@ -10,12 +10,12 @@ import (
 	"errand/shared/task"
 )
 
-// maxAnswer is what a record has left for the answer when its messages fill
-// their own share (R14).
+// maxAnswer is the room that a record has for the answer when its messages use up their own
+// share (R14).
 const maxAnswer = task.LimitResult - task.LimitAccept
 
-// An answer is the artifact of a turn. The newest piece is held back, so that the
-// last one can be marked; and so are the bytes of a rune that is not complete.
+// An answer is the artifact of a turn. The newest piece is held back, so that the last
+// piece can be marked. The bytes of an incomplete rune are held back too.
 type answer struct {
 	turn   *turn
 	id     a2a.ArtifactID
@@ -23,8 +23,8 @@ type answer struct {
 	held   *a2a.Part
 	broken string // the beginning of a rune
 	size   int
-	begun  bool // an update was sent: the next one appends
-	gap    bool // text of an earlier step stands before the next text
+	begun  bool // an update was sent, so the next one appends
+	gap    bool // a text of an earlier step comes before the next text
 	mark   int  // pieces sent before this step
 	before int  // size before this step
 }
@@ -69,7 +69,7 @@ func (a *answer) part(p *a2a.Part, size int) error {
 	return err
 }
 
-// flush sends what is held back, before something that takes its time.
+// flush sends the piece that is held back, before work that takes time.
 func (a *answer) flush() error { return a.release(false) }
 
 func (a *answer) release(last bool) error {
@@ -88,7 +88,7 @@ func (a *answer) next() {
 	a.mark, a.before, a.gap = len(a.sent), a.size, len(a.sent) > 0
 }
 
-// undo takes back what was said in this step.
+// undo takes back the pieces of this step.
 func (a *answer) undo() error {
 	sent := len(a.sent) > a.mark
 	a.held, a.broken, a.size = nil, "", a.before
@@ -98,13 +98,13 @@ func (a *answer) undo() error {
 		return nil
 	}
 	if a.mark == 0 {
-		a.begun = false // the next piece replaces what was sent
+		a.begun = false // the next piece replaces the sent ones
 		return nil
 	}
 	return a.send(joined(a.sent), false, false)
 }
 
-// finish marks the end. Everything is sent again if the last piece is out already.
+// finish marks the end. If the last piece has been sent already, it sends everything again.
 func (a *answer) finish() error {
 	if a.broken != "" {
 		a.broken = ""
@@ -137,7 +137,7 @@ func (a *answer) send(parts a2a.ContentParts, more, last bool) error {
 	return nil
 }
 
-// joined are the pieces as they stand in the artifact: texts in one.
+// joined returns the pieces as they are in the artifact: neighbouring texts in one part.
 func joined(pieces []*a2a.Part) a2a.ContentParts {
 	var out a2a.ContentParts
 	var b strings.Builder
@@ -159,8 +159,7 @@ func joined(pieces []*a2a.Part) a2a.ContentParts {
 	return out
 }
 
-// incomplete is where the beginning of an unfinished rune starts at the end of s,
-// or len(s).
+// incomplete is the position at which an unfinished rune at the end of s begins, or len(s).
 func incomplete(s string) int {
 	for i := len(s) - 1; i >= 0 && i >= len(s)-utf8.UTFMax; i-- {
 		if utf8.RuneStart(s[i]) {
@@ -173,5 +172,5 @@ func incomplete(s string) int {
 	return len(s)
 }
 
-// empty says that nothing was answered in this attempt.
+// empty reports whether this attempt has no answer.
 func (a *answer) empty() bool { return a.held == nil && len(a.sent) == 0 && a.broken == "" }

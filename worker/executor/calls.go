@@ -16,7 +16,7 @@ import (
 	"errand/worker/tools"
 )
 
-// The built-in tool with which the model asks the client.
+// The built-in tool by which the model asks the client a question.
 const (
 	askName        = "ask"
 	askDescription = "Asks the person who sent the errand a question, when the work cannot be done without the answer. It ends your turn; the answer comes as the next message."
@@ -24,10 +24,10 @@ const (
 	maxQuestion    = 8 << 10 // bytes
 )
 
-// maxCalls bounds the calls of one step. The model learns which were not made.
+// maxCalls bounds the calls of one step. The model learns which calls were not made.
 const maxCalls = 16
 
-// asked gives the questions among the calls; empty if there are none.
+// asked returns the questions among the calls, or "" if there are none.
 func asked(calls []*model.Call) string {
 	var questions []string
 	for _, c := range calls {
@@ -64,8 +64,8 @@ func (t *turn) callAll(ctx context.Context, calls []*model.Call) ([]model.Part, 
 	return results, nil
 }
 
-// call makes one call, if it is one that may be made. The error ends the turn;
-// what the model can mend is in the result.
+// call makes one call, if it is allowed. The error ends the turn. An error that the model
+// can correct is in the result.
 func (t *turn) call(ctx context.Context, c *model.Call) (json.RawMessage, error) {
 	if c.Name == askName {
 		return tools.Refusal(fmt.Sprintf(`ask takes {"question": "..."}, not empty and at most %d bytes`, maxQuestion)), nil
@@ -102,8 +102,8 @@ func (t *turn) call(ctx context.Context, c *model.Call) (json.RawMessage, error)
 	return value, ctx.Err()
 }
 
-// intend makes the wish to call a tool with effects durable (R8). An error means
-// that it must not be called: the task may be cancelled, or somebody else's.
+// intend makes the intent to call a tool with effects durable (R8). After an error the tool
+// must not be called: the task may be cancelled, or another worker may have it.
 func (t *turn) intend(ctx context.Context, name string) error {
 	t.calls++
 	msg := t.message(fmt.Sprintf("call%d", t.calls), "Using the tool "+name+".")
@@ -115,14 +115,14 @@ func (t *turn) intend(ctx context.Context, name string) error {
 		return nil
 	}
 	if err := run.Flush(ctx); err != nil {
-		return fmt.Errorf("committing the wish to call %s: %w", name, err)
+		return fmt.Errorf("committing the intent to call %s: %w", name, err)
 	}
 	return nil
 }
 
-// key names a call to a tool with effects: the n-th to this tool in the turn. It
-// does not depend on what else the model calls, which may differ between
-// attempts.
+// key is the idempotency key of a call to a tool with effects: the n-th call to this tool
+// in the turn. It does not depend on the model's calls to other tools, which may differ
+// between attempts.
 func (t *turn) key(name string) string {
 	if t.keyed == nil {
 		t.keyed = map[string]int{}

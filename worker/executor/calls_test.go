@@ -27,7 +27,7 @@ type sum struct {
 	B int `json:"b"`
 }
 
-// add is a tool that notes its calls.
+// add is a tool that records its calls.
 func add(calls *[]string) tools.Tool {
 	return tools.New("add", "Adds two numbers.", func(_ context.Context, in sum) (int, error) {
 		*calls = append(*calls, fmt.Sprintf("%d+%d", in.A, in.B))
@@ -35,7 +35,7 @@ func add(calls *[]string) tools.Tool {
 	})
 }
 
-// note is a tool with effects that notes the keys of its calls.
+// note is a tool with effects that records the keys of its calls.
 func note(keys *[]string) tools.Tool {
 	return tools.New("note", "Takes a note.", func(ctx context.Context, in struct {
 		Text string `json:"text"`
@@ -60,12 +60,12 @@ func TestToolRoundTrip(t *testing.T) {
 		t.Fatalf("%q, %v, %v", r.text, r.state(), r.err)
 	}
 	if diff := cmp.Diff([]string{"2+3", "4+5"}, calls); diff != "" {
-		t.Error(diff)
+		t.Errorf("calls (-want +got):\n%s", diff)
 	}
 
 	want := "user: Hello\nmodel: call add | call add\nuser: result add {\"output\":5} | result add {\"output\":9}"
 	if diff := cmp.Diff(want, plain(script.Requests()[1].Contents)); diff != "" {
-		t.Error(diff)
+		t.Errorf("contents of the request (-want +got):\n%s", diff)
 	}
 	if id := script.Requests()[1].Contents[2].Parts[0].FunctionResponse.ID; id != "id-add" {
 		t.Errorf("id of the result: %q", id)
@@ -98,11 +98,12 @@ func TestSignaturesGoBack(t *testing.T) {
 		{Signature: []byte("s3")},
 	}
 	if diff := cmp.Diff(want, m.seen[1].History[1].Parts); diff != "" {
-		t.Error(diff)
+		t.Errorf("parts that were sent back (-want +got):\n%s", diff)
 	}
 }
 
-func TestWhatTheModelCanMend(t *testing.T) {
+// Errors that the model can correct are in the result of the call.
+func TestErrorsForTheModel(t *testing.T) {
 	fails := tools.New("fails", "Fails.", func(context.Context, struct{}) (int, error) { return 0, errors.New("try a smaller one") })
 	breaks := tools.New("breaks", "Breaks.", func(context.Context, struct{}) (int, error) { panic("boom") })
 	hidden := tools.New("hidden", "Is not allowed.", func(context.Context, struct{}) (int, error) {
@@ -143,14 +144,13 @@ func TestWhatTheModelCanMend(t *testing.T) {
 
 			result := script.Requests()[1].Contents[2].Parts[0].FunctionResponse
 			if why, _ := result.Response["error"].(string); !strings.Contains(why, tt.want) || len(why) > 1100 {
-				t.Errorf("the model was told %v, want %q", result.Response, tt.want)
+				t.Errorf("the result for the model is %v, want %q", result.Response, tt.want)
 			}
 		})
 	}
 }
 
-// A model that says arguments which are no JSON object; the real client gives
-// only objects.
+// The model sends arguments that are no JSON object. The real client gives only objects.
 func TestBrokenArguments(t *testing.T) {
 	var calls []string
 	m := &chunks{list: []model.Chunk{{Parts: []model.Part{{Call: &model.Call{Name: "add", Args: []byte(`{"a":`)}}}, Finish: "STOP"}}}
@@ -225,11 +225,11 @@ func TestAskInSecondTurn(t *testing.T) {
 	}
 	want := "user: Hello\nmodel: Which one?\nuser: The first."
 	if diff := cmp.Diff(want, plain(script.Requests()[0].Contents)); diff != "" {
-		t.Error(diff)
+		t.Errorf("contents of the request (-want +got):\n%s", diff)
 	}
 }
 
-// flushed gives a context whose Flush notes what was yielded before it.
+// flushed returns a context whose Flush records its calls in log, and fails with fail.
 func flushed(ctx context.Context, turn int, log *[]string, fail error) context.Context {
 	return task.WithRun(ctx, task.Run{Turn: turn, Attempt: 1, Until: time.Now().Add(time.Minute), Flush: func(context.Context) error {
 		*log = append(*log, "flush")
@@ -268,14 +268,14 @@ func TestEffectsWaitForTheirIntent(t *testing.T) {
 		"text \n\nDone.", "called 2", "called 2",
 	}
 	if diff := cmp.Diff(want, log); diff != "" {
-		t.Error(diff)
+		t.Errorf("order of events (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{"task/3/note-1", "task/3/note-2"}, keys); diff != "" {
-		t.Error(diff)
+		t.Errorf("keys (-want +got):\n%s", diff)
 	}
 }
 
-// Another attempt makes other calls beside it, and calls that were refused.
+// A call has the same key in an attempt with other calls beside it, some of them refused.
 func TestKeysAreStable(t *testing.T) {
 	var first, second, calls, marks []string
 	mark := tools.New("mark", "Leaves a mark.", func(ctx context.Context, _ struct{}) (int, error) {
@@ -296,7 +296,7 @@ func TestKeysAreStable(t *testing.T) {
 		run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{note(a.keys), add(&calls), mark}}), message())
 	}
 	if diff := cmp.Diff(first, second); diff != "" || len(first) != 1 || len(marks) != 1 {
-		t.Error(first, marks, diff)
+		t.Errorf("keys of the first attempt %v, of the other tool %v; keys of the two attempts (-first +second):\n%s", first, marks, diff)
 	}
 }
 

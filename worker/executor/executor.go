@@ -1,11 +1,11 @@
-// Package executor is the agent that is shipped: it answers a message with the
-// model, the instructions and skills of agent.yaml, the conversation so far and
-// the tools the definition allows.
+// Package executor is the agent that is shipped: it answers a message with the model, the
+// instructions and skills of agent.yaml, the conversation so far and the tools that the
+// definition allows.
 //
-// It is an ordinary a2asrv.AgentExecutor and knows nothing of records, queues
-// and leases: worker/turn runs it, or any other, and makes what it says durable.
-// The model is not trusted: what it may cause is decided here, never by what it
-// says.
+// It is an ordinary a2asrv.AgentExecutor and knows nothing of records, queues and leases:
+// worker/turn runs it, or any other executor, and makes its events durable. The model is
+// not trusted: the executor decides which effects the model may cause, independently of the
+// model's text.
 package executor
 
 import (
@@ -23,12 +23,12 @@ import (
 	"errand/worker/tools"
 )
 
-// Config is what an Executor works with. Everything is required but Tools, and
-// Log, without which nothing is logged.
+// Config holds the parts of an Executor. Tools and Log are optional: without Log nothing is
+// logged.
 type Config struct {
 	Agent *agent.Agent
 	Model model.Model
-	Tools []tools.Tool // all there are; the model is offered those that Agent names
+	Tools []tools.Tool // all tools; the model is offered those that Agent names
 	Log   *slog.Logger
 }
 
@@ -44,8 +44,8 @@ type Executor struct {
 
 var _ a2asrv.AgentExecutor = (*Executor)(nil)
 
-// New makes an Executor. It refuses tools that cannot work, and a definition
-// that names tools which do not exist.
+// New returns an Executor. It refuses tools that cannot work, and a definition that names
+// tools which do not exist.
 func New(c Config) (*Executor, error) {
 	known := map[string]tools.Tool{}
 	for _, t := range c.Tools {
@@ -80,7 +80,7 @@ func New(c Config) (*Executor, error) {
 	return e, nil
 }
 
-// system is what the model is told before every conversation.
+// system is the text that the model gets before every conversation.
 func system(a *agent.Agent) string {
 	var b strings.Builder
 	b.WriteString(a.Instructions)
@@ -93,13 +93,14 @@ func system(a *agent.Agent) string {
 	return strings.TrimSpace(b.String())
 }
 
-// Execute answers execCtx.Message. Text is yielded while it is made, as one
-// artifact per turn; the last event says how the turn ended. An error is yielded
-// when the turn should be tried again, a *task.Pause when it should wait first.
+// Execute answers execCtx.Message. Text is yielded while it is made, as one artifact per
+// turn. The last event tells how the turn ended. Execute yields an error when the turn
+// should be tried again, and a *task.Pause when it should wait first.
 func (e *Executor) Execute(ctx context.Context, execCtx *a2asrv.ExecutorContext) iter.Seq2[a2a.Event, error] {
 	return func(yield func(a2a.Event, error) bool) {
 		t := e.begin(ctx, execCtx, yield)
-		// Our own tasks exist before they are run; elsewhere the first event makes them.
+		// A task of Errand exists before it is run. In another server the first event makes
+		// it.
 		if execCtx.StoredTask == nil && !yield(a2a.NewSubmittedTask(execCtx, execCtx.Message), nil) {
 			return
 		}
@@ -107,8 +108,7 @@ func (e *Executor) Execute(ctx context.Context, execCtx *a2asrv.ExecutorContext)
 	}
 }
 
-// Cancel yields the cancelled state. The work itself is stopped by ending the
-// context of Execute.
+// Cancel yields the cancelled state. The end of Execute's context stops the work itself.
 func (e *Executor) Cancel(_ context.Context, execCtx *a2asrv.ExecutorContext) iter.Seq2[a2a.Event, error] {
 	return func(yield func(a2a.Event, error) bool) {
 		yield(a2a.NewStatusUpdateEvent(execCtx, a2a.TaskStateCanceled, nil), nil)

@@ -23,7 +23,8 @@ import (
 	"errand/worker/tools"
 )
 
-func TestM28Decision9AnswerIsAnArtifact(t *testing.T) {
+// The answer is an artifact of the task. Shows M28, decision 9.
+func TestAnswerIsAnArtifact(t *testing.T) {
 	script := scripts.New(standin.Text("One, ", "two, ", "three."))
 	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
 	if r.err != nil || r.text != "One, two, three." || !r.whole || r.state() != a2a.TaskStateCompleted {
@@ -33,7 +34,7 @@ func TestM28Decision9AnswerIsAnArtifact(t *testing.T) {
 		"model": "test-model", "steps": 1.0, "prompt": 1.0, "output": 5.0, "thought": 0.0, "cached": 0.0,
 	}}
 	if diff := cmp.Diff(usage, r.final.Metadata); diff != "" {
-		t.Error(diff)
+		t.Errorf("metadata of the final status (-want +got):\n%s", diff)
 	}
 	first := r.events[0].(*a2a.TaskArtifactUpdateEvent)
 	if first.Artifact.ID != "t1-answer" || first.Append || len(r.events) != 4 {
@@ -53,7 +54,7 @@ func TestFinishReasons(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		reply standin.Reply
-		state a2a.TaskState // empty: an error, the turn is tried again
+		state a2a.TaskState // empty: an error that makes the turn run again
 		says  string
 	}{
 		{"STOP", standin.Text(kept), a2a.TaskStateCompleted, ""},
@@ -81,8 +82,7 @@ func TestFinishReasons(t *testing.T) {
 				t.Fatalf("got %v, error %v", r.state(), r.err)
 			}
 
-			var pause *task.Pause
-			if errors.As(r.err, &pause) {
+			if _, ok := errors.AsType[*task.Pause](r.err); ok {
 				t.Errorf("a pause: %v", r.err)
 			}
 			if !strings.Contains(r.says(), tt.says) || (tt.says == "") != (r.says() == "") {
@@ -153,17 +153,17 @@ func TestModelErrors(t *testing.T) {
 				t.Fatalf("got %v, error %v", r.state(), r.err)
 			}
 
-			var pause *task.Pause
-			var cause *model.Error
+			pause, paused := errors.AsType[*task.Pause](r.err)
+			_, caused := errors.AsType[*model.Error](r.err)
 
 			switch {
 			case tt.pause == 0:
-				if errors.As(r.err, &pause) {
+				if paused {
 					t.Errorf("a pause: %v", r.err)
 				}
 
-			case !errors.As(r.err, &pause) || !errors.As(r.err, &cause):
-				t.Fatalf("not a pause for a reason: %v", r.err)
+			case !paused || !caused:
+				t.Fatalf("not a pause with a cause: %v", r.err)
 			case pause.For != tt.pause || pause.Alert != tt.alert || pause.Say == "" || strings.Contains(pause.Say, "SECRET"):
 				t.Errorf("pause %+v", pause)
 			}
@@ -175,7 +175,7 @@ func TestModelErrors(t *testing.T) {
 	}
 }
 
-// unfinished is an answer that breaks off before its reason.
+// unfinished is an answer that breaks off before its finish reason.
 func unfinished(list []*genai.GenerateContentResponse) []*genai.GenerateContentResponse {
 	for _, c := range list {
 		c.Candidates[0].FinishReason = ""
@@ -227,7 +227,7 @@ func TestFilesOfTheModel(t *testing.T) {
 }
 
 func TestAnswerIsBounded(t *testing.T) {
-	// The first byte makes the limit fall within a rune.
+	// Because of the first byte the limit falls within a rune.
 	m := &chunks{list: []model.Chunk{{Parts: []model.Part{{Text: "x"}}}}}
 	piece := strings.Repeat("é", 32<<10)
 	for range 800 { // 50 MB
@@ -330,7 +330,8 @@ func TestCancelStopsTheCall(t *testing.T) {
 	}
 }
 
-// A client may report a cancelled call as a failure of the service.
+// A client may report a cancelled call as a failure of the service. The executor still
+// reports the cancel.
 func TestCancelWinsOverTheError(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -21,7 +21,7 @@ import (
 	"errand/worker/tools"
 )
 
-// A setup is what a test changes about the executor.
+// A setup holds the parts of the executor that a test changes.
 type setup struct {
 	limits agent.Limits
 	tools  []tools.Tool
@@ -52,7 +52,7 @@ func newExecutor(t testing.TB, s setup) *executor.Executor {
 	return e
 }
 
-// scripted is the real client, talking to a script.
+// scripted is the real client with a script in place of the service.
 func scripted(t testing.TB, script *scripts.Script) model.Model {
 	t.Helper()
 	m, err := gemini.New(t.Context(), gemini.Config{
@@ -65,7 +65,7 @@ func scripted(t testing.TB, script *scripts.Script) model.Model {
 	return m
 }
 
-// chunks is a model that says the same chunks in every step.
+// chunks is a model that answers every step with the same chunks.
 type chunks struct {
 	list []model.Chunk
 	err  error // at the end
@@ -94,7 +94,7 @@ func user(id string, parts ...*a2a.Part) *a2a.Message {
 
 func text(s string) *a2a.Part { return a2a.NewTextPart(s) }
 
-// message is a first message, as the worker passes it on.
+// message is a first message, in the form in which the worker passes it on.
 func message(parts ...*a2a.Part) *a2asrv.ExecutorContext {
 	if len(parts) == 0 {
 		parts = []*a2a.Part{text("Hello")}
@@ -106,9 +106,9 @@ func message(parts ...*a2a.Part) *a2asrv.ExecutorContext {
 	}
 }
 
-// A result is what a client would see of a turn.
+// A result is a client's view of a turn.
 type result struct {
-	text   string // of the answer
+	text   string // text of the answer
 	whole  bool   // the last update of the answer was marked
 	events []a2a.Event
 	final  *a2a.TaskStatusUpdateEvent
@@ -135,7 +135,7 @@ func run(t testing.TB, ctx context.Context, e *executor.Executor, ec *a2asrv.Exe
 
 	for ev, err := range e.Execute(ctx, ec) {
 		if r.final != nil || r.err != nil {
-			t.Fatalf("something came after the end: %v, %v", ev, err)
+			t.Fatalf("yielded after the end: %v, %v", ev, err)
 		}
 
 		if err != nil {
@@ -153,7 +153,7 @@ func run(t testing.TB, ctx context.Context, e *executor.Executor, ec *a2asrv.Exe
 			if !ev.Append {
 				r.text = ""
 			} else if r.text == "" {
-				t.Fatal("an update extends what is not there")
+				t.Fatal("an update extends a missing artifact")
 			}
 
 			for _, p := range ev.Artifact.Parts {

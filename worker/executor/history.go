@@ -12,22 +12,22 @@ import (
 	"errand/shared/task"
 )
 
-// maxHistory bounds the bytes of earlier messages, whatever their tokens: every
-// step sends them again, and the Gemini API takes 20 MB.
+// maxHistory bounds the bytes of earlier messages, independently of their tokens, because
+// every step sends them again and the Gemini API takes 20 MB.
 const maxHistory = 4 << 20
 
-// An item is one contribution to the conversation, not yet converted.
+// An item is one contribution to the conversation before its conversion.
 type item struct {
 	role  string
 	parts a2a.ContentParts
 }
 
-// conversation is what the model sees: what was said before, oldest first, and
-// the message. ok is false when there is nothing in the message to read.
+// conversation is the input of the model: the earlier messages, oldest first, and then the
+// message to answer. ok is false when the message has no readable part.
 //
-// Of what was said before it takes the newest: as many messages and artifacts as
-// the agent's historyMessages, and as many bytes as its turnTokens. A token is
-// about four bytes, so reading them takes about a quarter of the turn's tokens.
+// Of the earlier messages it takes the newest: at most as many messages and artifacts as
+// the agent's historyMessages, and as many bytes as its turnTokens. A token is about four
+// bytes, so reading them takes about a quarter of the turn's tokens.
 func (e *Executor) conversation(ec *a2asrv.ExecutorContext) (contents []model.Content, ok bool) {
 	if ec.Message == nil {
 		return nil, false
@@ -39,8 +39,8 @@ func (e *Executor) conversation(ec *a2asrv.ExecutorContext) (contents []model.Co
 	return append(e.recent(earlier(ec)), message), true
 }
 
-// recent converts the newest items that fit, and puts those of the same role
-// together. The first is the user's, as the Gemini API wants it.
+// recent converts the newest items that fit, and joins neighbours with the same role. The
+// first one has the role of the user, because the Gemini API requires it.
 func (e *Executor) recent(items []item) []model.Content {
 	left, bytes := e.limits.TurnTokens, maxHistory
 	var newest []model.Content
@@ -87,7 +87,7 @@ func joinRoles(list []model.Content) []model.Content {
 	return out
 }
 
-// cost is about how many bytes of text a part is worth. Gemini counts an image as
+// cost is the number of bytes of text that a part is about worth. Gemini counts an image as
 // 258 tokens, and sound and pages by their length.
 // https://ai.google.dev/gemini-api/docs/tokens
 func cost(p model.Part) int {
@@ -98,8 +98,8 @@ func cost(p model.Part) int {
 	return n
 }
 
-// earlier is everything said before the message, oldest first: the related tasks,
-// and then the task itself.
+// earlier lists the conversation before the message, oldest first: the related tasks, and
+// then the task itself.
 func earlier(ec *a2asrv.ExecutorContext) []item {
 	var items []item
 	seen := map[a2a.TaskID]bool{ec.TaskID: true}
@@ -115,7 +115,7 @@ func earlier(ec *a2asrv.ExecutorContext) []item {
 	}
 	if ec.StoredTask != nil {
 		items = append(items, said(ec.StoredTask, ec.Message.ID)...)
-		// The SDK's server puts a question into the history only afterwards.
+		// The SDK's server adds a question to the history only afterwards.
 		if q := ec.StoredTask.Status; task.Interrupted(q.State) && q.Message != nil {
 			items = append(items, item{model.RoleModel, q.Message.Parts})
 		}
@@ -123,10 +123,9 @@ func earlier(ec *a2asrv.ExecutorContext) []item {
 	return items
 }
 
-// said puts the artifacts of a task between its messages: those of a turn stand
-// after the message they answer, before anything else the agent said. It ends
-// before the message that is answered now: what its turn has made already belongs
-// to an earlier attempt.
+// said merges the artifacts of a task into its messages: the artifacts of a turn come after
+// the message that they answer, before further messages of the agent. It ends before the
+// message that is answered now, because artifacts of its turn belong to an earlier attempt.
 func said(t *a2a.Task, now string) []item {
 	byTurn := map[int][]item{}
 	var others []item
@@ -168,7 +167,7 @@ func said(t *a2a.Task, now string) []item {
 	return append(items, others...)
 }
 
-// turnOf finds the turn in an id made by artifactID; 0 if it was made elsewhere.
+// turnOf finds the turn in an id made by artifactID. It returns 0 for an id from elsewhere.
 func turnOf(id a2a.ArtifactID) int {
 	own, _, ok := strings.Cut(string(id), "-")
 	digits, t := strings.CutPrefix(own, "t")

@@ -23,7 +23,7 @@ func artifact(id string, parts ...*a2a.Part) *a2a.Artifact {
 	return &a2a.Artifact{ID: a2a.ArtifactID(id), Parts: parts}
 }
 
-// contents gives what the model is sent for ec.
+// contents returns the contents of the request for ec.
 func contents(t *testing.T, ctx context.Context, ec *a2asrv.ExecutorContext, s setup) string {
 	t.Helper()
 	script := scripts.New(standin.Text("Yes."))
@@ -34,7 +34,8 @@ func contents(t *testing.T, ctx context.Context, ec *a2asrv.ExecutorContext, s s
 	return plain(script.Requests()[0].Contents)
 }
 
-// conversation is a task in its third turn, tried before, after two others.
+// conversation is a task in its third turn, which was tried before, with other tasks before
+// it.
 func conversation() *a2asrv.ExecutorContext {
 	m3 := user("m3", text("third"))
 	return &a2asrv.ExecutorContext{
@@ -76,7 +77,7 @@ func TestConversationOrder(t *testing.T) {
 		"user: third",
 	}, "\n")
 	if diff := cmp.Diff(want, contents(t, t.Context(), conversation(), setup{})); diff != "" {
-		t.Error(diff)
+		t.Errorf("contents of the request (-want +got):\n%s", diff)
 	}
 }
 
@@ -128,7 +129,7 @@ func TestHistoryLimits(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if diff := cmp.Diff(tt.want, contents(t, t.Context(), tt.ec, tt.s)); diff != "" {
-				t.Error(diff)
+				t.Errorf("contents of the request (-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -146,7 +147,8 @@ func TestHistoryIsBoundedInBytes(t *testing.T) {
 	}
 }
 
-func TestM34Parts(t *testing.T) {
+// Parts of every kind reach the model, or are named if it cannot read them. Shows M34.
+func TestPartsThatTheModelGets(t *testing.T) {
 	raw := func(mime, name, data string) *a2a.Part {
 		p := a2a.NewRawPart([]byte(data))
 		p.MediaType, p.Filename = mime, name
@@ -162,7 +164,7 @@ func TestM34Parts(t *testing.T) {
 		nil, &a2a.Part{},
 	)
 
-	// What the agent made is told, not sent: the model takes files from users only.
+	// Files of the agent are named, not sent: the models accept files only from users.
 	ec.RelatedTasks = []*a2a.Task{{
 		ID: "old", History: []*a2a.Message{user("a1", text("draw"))},
 		Artifacts: []*a2a.Artifact{artifact("t1-answer", raw("image/png", "cat.png", "PNG"), a2a.NewFileURLPart("https://example.com/x", ""))},
@@ -172,7 +174,7 @@ func TestM34Parts(t *testing.T) {
 		`user: look | {"a":[1.5,"<b>"]} | null | image/png PNG | text/plain words | application/octet-stream ` + "\xff\xfe" +
 		" | application/pdf https://example.com/a.pdf | (a file that cannot be read: text/plain) | (a file that cannot be read: text/plain) | (a file that cannot be read: unnamed) | (a file that cannot be read: unnamed)"
 	if diff := cmp.Diff(want, contents(t, t.Context(), ec, setup{})); diff != "" {
-		t.Error(diff)
+		t.Errorf("contents of the request (-want +got):\n%s", diff)
 	}
 }
 
@@ -184,7 +186,7 @@ func TestNothingToRead(t *testing.T) {
 	}
 }
 
-// The executor is one like any other: the SDK's own server runs it too.
+// The executor is an ordinary one: the SDK's own server runs it too.
 func TestUnderTheSDK(t *testing.T) {
 	script := scripts.New(
 		standin.Call(call("ask", map[string]any{"question": "Which one?"})),
@@ -213,6 +215,6 @@ func TestUnderTheSDK(t *testing.T) {
 
 	want := "user: Hello\nmodel: Which one?\nuser: That."
 	if diff := cmp.Diff(want, plain(script.Requests()[1].Contents)); diff != "" {
-		t.Error(diff)
+		t.Errorf("contents of the request (-want +got):\n%s", diff)
 	}
 }

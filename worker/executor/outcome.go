@@ -12,18 +12,18 @@ import (
 	"errand/shared/task"
 )
 
-// Waits of a turn that is told to wait.
+// Waits of a turn that must wait.
 const (
-	waitUnknown = 30 * time.Second // the service did not say how long
+	waitUnknown = 30 * time.Second // the service gave no time
 	waitLeast   = time.Second
 	waitMost    = 24 * time.Hour // the age limit of a turn
-	waitDenied  = time.Minute    // an operator must mend something first
+	waitDenied  = time.Minute    // an operator must correct the configuration first
 )
 
-// An outcome is how a turn ends.
+// An outcome is the end of a turn.
 type outcome struct {
 	state a2a.TaskState
-	say   string // to the client, in plain words; empty: nothing
+	say   string // message to the client; empty: none
 }
 
 func failed(say string) outcome { return outcome{state: a2a.TaskStateFailed, say: say} }
@@ -32,8 +32,8 @@ func (t *turn) overBudget() outcome {
 	return failed(fmt.Sprintf("The work was ended: it used up the %d tokens that one message may cost.", t.limits.TurnTokens))
 }
 
-// again says that a step came to nothing and is worth another try at once: the
-// model called functions in a way that cannot be read.
+// again reports whether a step gave nothing and is worth another try at once: the model
+// called functions in a form that cannot be read.
 func again(finish string) bool {
 	switch finish {
 	case "MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS":
@@ -42,7 +42,8 @@ func again(finish string) bool {
 	return false
 }
 
-// refused says why the model would not answer, in plain words; empty if it would.
+// refused is the text for the client if the model refused to answer, and empty if it did
+// not.
 // https://ai.google.dev/api/generate-content#FinishReason
 func refused(finish string) string {
 	switch finish {
@@ -64,7 +65,7 @@ func refused(finish string) string {
 	return ""
 }
 
-// verdict decides what the last step means for the task. Only STOP completes.
+// verdict decides how the last step ends the task. Only STOP completes it.
 func (t *turn) verdict(s step) (outcome, error) {
 	if why := refused(s.finish); why != "" {
 		if s.reason != "" && s.reason != s.finish {
@@ -86,10 +87,10 @@ func (t *turn) verdict(s step) (outcome, error) {
 	return outcome{}, fmt.Errorf("the model's answer ended with %.40q", s.finish)
 }
 
-// failure decides what an error of a step means for the task. What is returned as
-// an error makes the turn run again.
+// failure decides how an error of a step ends the turn. A returned error makes the turn run
+// again.
 func (t *turn) failure(ctx context.Context, err error) (outcome, error) {
-	var e *model.Error
+	e, ofModel := errors.AsType[*model.Error](err)
 	switch {
 	case errors.Is(err, errGone):
 		return outcome{}, err
@@ -100,7 +101,7 @@ func (t *turn) failure(ctx context.Context, err error) (outcome, error) {
 	case errors.Is(err, errBudget):
 		return t.overBudget(), nil
 
-	case !errors.As(err, &e):
+	case !ofModel:
 		return outcome{}, fmt.Errorf("asking the model: %w", err)
 	case e.Throttled():
 		wait := e.RetryAfter
@@ -124,7 +125,7 @@ func (t *turn) failure(ctx context.Context, err error) (outcome, error) {
 	return outcome{}, fmt.Errorf("asking the model: %w", err)
 }
 
-// A tally is what a turn has cost in this attempt.
+// A tally is the cost of a turn in this attempt.
 type tally struct {
 	model                           string
 	steps                           int
@@ -141,8 +142,8 @@ func (y *tally) add(u model.Usage) {
 
 func (y *tally) total() int64 { return y.prompt + y.output + y.thought }
 
-// metadata is the tally for the task. Numbers are float64, as they are after the
-// record was read back.
+// metadata is the tally in the form of the task's metadata. Numbers are float64, as they
+// are in a record that was read back.
 func (y *tally) metadata() map[string]any {
 	return map[string]any{"usage": map[string]any{
 		"model": y.model, "steps": float64(y.steps), "prompt": float64(y.prompt),
@@ -150,8 +151,8 @@ func (y *tally) metadata() map[string]any {
 	}}
 }
 
-// tokens is Usage.Total for a service that is not trusted: figures neither overflow
-// nor win tokens back.
+// tokens is Usage.Total without trust in the service: its numbers can neither overflow nor
+// win tokens back.
 func tokens(u model.Usage) int64 { return count(u.Prompt) + count(u.Output) + count(u.Thought) }
 
 func count(n int32) int64 { return max(int64(n), 0) }

@@ -13,8 +13,8 @@ import (
 	"errand/shared/model"
 )
 
-// convert gives the parts of a message or artifact as the model reads them. Parts
-// that say nothing are left out.
+// convert returns the parts of a message or artifact in the form that the model reads. It
+// leaves out empty parts.
 func convert(role string, parts a2a.ContentParts) []model.Part {
 	out := make([]model.Part, 0, len(parts))
 	for _, p := range parts {
@@ -36,12 +36,12 @@ func convertPart(role string, p *a2a.Part) (model.Part, bool) {
 		return model.Part{Text: asJSON(c.Value)}, true
 	case a2a.Raw:
 		if role == model.RoleModel {
-			// The models take files from users only.
+			// The models accept files only from users.
 			return model.Part{Text: fmt.Sprintf("(a file: %s, %d bytes)", label(p), len(c))}, true
 		}
 		return model.Part{Data: c, MIME: mediaType(p, c)}, len(c) > 0
 	case a2a.URL:
-		// Never fetched here; the model's service may know what to do with it.
+		// URLs are never fetched here. The model's service may be able to read them.
 		if u, err := url.Parse(string(c)); role == model.RoleUser && err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") {
 			return model.Part{URI: string(c), MIME: p.MediaType}, true
 		}
@@ -73,7 +73,7 @@ func asJSON(v any) string {
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
-		// Only a value that did not come as JSON.
+		// Only a value that did not come as JSON fails here.
 		return "(data that cannot be shown)"
 	}
 	return strings.TrimSpace(b.String())

@@ -12,11 +12,11 @@ import (
 	"errand/shared/model"
 )
 
-// maxSaid bounds what the model and its tools add to a turn, thoughts included:
-// the conversation is sent again in every step, and the Gemini API takes 20 MB.
+// maxSaid bounds the bytes that the model and its tools add to a turn, thoughts included,
+// because every step sends the conversation again and the Gemini API takes 20 MB.
 const maxSaid = 4 << 20
 
-// Ends of a step that the executor decides itself.
+// Ends of a step that the executor itself decides.
 var (
 	errTooLong = errors.New("executor: the answer is too long")
 	errBudget  = errors.New("executor: the tokens of the turn are used up")
@@ -24,14 +24,14 @@ var (
 
 // A step is one call of the model.
 type step struct {
-	parts  []model.Part // everything it said, signatures and thoughts included
+	parts  []model.Part // the whole answer, signatures and thoughts included
 	calls  []*model.Call
 	finish string
 	reason string
 	usage  model.Usage
 }
 
-// step asks the model once and passes on the text as it comes.
+// step calls the model once and passes on the text as it comes.
 func (t *turn) step(ctx context.Context) (step, error) {
 	var s step
 	left := int64(t.limits.TurnTokens) - t.used.total()
@@ -45,8 +45,8 @@ func (t *turn) step(ctx context.Context) (step, error) {
 			return s, err
 		}
 
-		// What comes after the limit was reported is not waited for; an answer
-		// that is complete by then is paid for, and counts.
+		// Do not wait for parts after a usage over the limit. An answer that is complete by
+		// then has been paid for, and counts.
 		if len(c.Parts) > 0 && tokens(s.usage) > left {
 			return s, errBudget
 		}
@@ -100,8 +100,8 @@ func weight(p model.Part) int {
 	return n
 }
 
-// object gives the arguments as they are sent back to the model, which takes
-// objects only. What is something else was refused before.
+// object returns the arguments as they are sent back to the model, which takes only
+// objects. Arguments of any other kind were refused before.
 func object(args json.RawMessage) json.RawMessage {
 	if trimmed := bytes.TrimSpace(args); len(trimmed) == 0 || trimmed[0] == '{' && json.Valid(trimmed) {
 		return args
@@ -109,8 +109,8 @@ func object(args json.RawMessage) json.RawMessage {
 	return json.RawMessage(`{}`)
 }
 
-// merged joins neighbouring texts: a stream cuts them into hundreds. A part with
-// a signature stays as it came.
+// merged joins neighbouring texts, because a stream cuts them into hundreds. A part with a
+// signature stays as it came.
 func merged(parts []model.Part) []model.Part {
 	var out []model.Part
 	for i := 0; i < len(parts); {

@@ -12,19 +12,19 @@ import (
 	"errand/shared/task"
 )
 
-// errGone says that whoever runs the turn wants no more events.
-var errGone = errors.New("executor: nobody is listening")
+// errGone says that the caller takes no more events.
+var errGone = errors.New("executor: the caller takes no more events")
 
-// A turn is the work on one message, in one attempt.
+// A turn is one attempt to answer one message.
 type turn struct {
 	*Executor
 	info    a2a.TaskInfo
-	number  int // of the message, from 1
+	number  int // number of the message, from 1
 	yield   func(a2a.Event, error) bool
 	history []model.Content
 	answer  answer
 	used    tally
-	said    int            // bytes that the model and its tools have added
+	said    int            // bytes that the model and its tools have added so far
 	calls   int            // calls to tools with effects that were announced
 	keyed   map[string]int // calls per tool with effects
 }
@@ -36,7 +36,7 @@ func (e *Executor) begin(ctx context.Context, ec *a2asrv.ExecutorContext, yield 
 	return t
 }
 
-// run works and says how it ended.
+// run does the work and yields its end.
 func (t *turn) run(ctx context.Context, ec *a2asrv.ExecutorContext) {
 	out, err := t.work(ctx, ec)
 	if err == nil {
@@ -47,7 +47,7 @@ func (t *turn) run(ctx context.Context, ec *a2asrv.ExecutorContext) {
 	}
 }
 
-// work asks the model, step by step, until there is an outcome.
+// work calls the model, step by step, until there is an outcome.
 func (t *turn) work(ctx context.Context, ec *a2asrv.ExecutorContext) (outcome, error) {
 	var ok bool
 	if t.history, ok = t.conversation(ec); !ok {
@@ -84,8 +84,8 @@ func (t *turn) work(ctx context.Context, ec *a2asrv.ExecutorContext) (outcome, e
 	return failed(fmt.Sprintf("The work was ended: it was not done after %d steps, the limit of one message.", t.limits.Steps)), nil
 }
 
-// act does what the model asked for, and adds it to the conversation. A question
-// to the client ends the turn; nothing else is done then.
+// act makes the calls of a step, and adds them to the conversation. A question to the
+// client ends the turn, and no call is made then.
 func (t *turn) act(ctx context.Context, s step) (question string, err error) {
 	if question = asked(s.calls); question != "" {
 		return question, nil
@@ -117,7 +117,7 @@ func (t *turn) end(out outcome) error {
 	return nil
 }
 
-// message is something said to the client. Its id is the same in every attempt.
+// message is a message to the client. Its id is the same in every attempt.
 func (t *turn) message(name, text string) *a2a.Message {
 	if text == "" {
 		return nil
@@ -150,8 +150,8 @@ func turnNumber(ctx context.Context, ec *a2asrv.ExecutorContext) int {
 	return max(n, 1)
 }
 
-// artifactID is the same in every attempt of a turn, so that a new attempt
-// replaces what an earlier one left, and later turns know whose it was.
+// artifactID is the same in every attempt of a turn, so that a new attempt replaces the
+// artifact of an earlier one, and later turns know the turn of an artifact.
 func artifactID(turn int, name string) a2a.ArtifactID {
 	return a2a.ArtifactID(fmt.Sprintf("t%d-%s", turn, name))
 }

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	maxResult = 64 << 10 // bytes of a result; the model reads it again in every further step
+	maxResult = 64 << 10 // bytes of a result, which the model reads again in every further step
 	maxError  = 1 << 10  // bytes of an error's text
 )
 
@@ -40,8 +40,8 @@ func call[In, Out any](ctx context.Context, run func(context.Context, In) (Out, 
 	return bytes.TrimSpace(b.Bytes()), nil
 }
 
-// panicked describes a panic by its place. Its value may quote a message, unless
-// it is the runtime's own.
+// panicked describes a panic by its place. The value of the panic may quote a message,
+// unless it is the runtime's own.
 func panicked(p any) error {
 	what := fmt.Sprintf("%T", p)
 	if e, ok := p.(runtime.Error); ok {
@@ -50,8 +50,8 @@ func panicked(p any) error {
 	return fmt.Errorf("the function panicked: %s\n%s", what, debug.Stack())
 }
 
-// Refusal is the result of a call that gave none: an object whose "error" tells
-// the model why.
+// Refusal is the result of a call that failed: an object whose "error" tells the model the
+// reason.
 func Refusal(why string) json.RawMessage {
 	if len(why) > maxError {
 		why = why[:maxError] + "..."

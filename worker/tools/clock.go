@@ -17,14 +17,14 @@ type clockOut struct {
 	Zone    string    `json:"zone"`
 }
 
-// clock is an example of a tool: what goes in, what comes out, and a function.
+// clock is an example of a tool: the types of its input and output, and a function.
 func clock() Tool {
 	return New("time", "Tells the date, the time of day and the weekday, now, in a time zone.",
 		func(_ context.Context, in clockIn) (clockOut, error) {
 			if in.Zone == "" {
 				in.Zone = "UTC"
 			}
-			// "Local" would tell where this machine stands.
+			// "Local" would reveal the zone of this machine.
 			zone, err := time.LoadLocation(in.Zone)
 			if err != nil || in.Zone == "Local" {
 				return clockOut{}, errors.New("there is no such time zone; use an IANA name such as Europe/Berlin")

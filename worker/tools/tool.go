@@ -15,8 +15,8 @@ import (
 // https://ai.google.dev/api/caching#FunctionDeclaration
 var names = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]{0,63}$`)
 
-// A Tool is a Go function with a name, a description and a JSON Schema of its
-// arguments. It is made by [New] and safe for concurrent use if its function is.
+// A Tool is a Go function with a name, a description and a JSON Schema of its arguments. It
+// is made by [New], and is safe for concurrent use if its function is.
 type Tool struct {
 	name        string
 	description string
@@ -26,33 +26,31 @@ type Tool struct {
 	fault       error
 }
 
-// A Call is a function with its arguments, ready to run. The result is a JSON
-// object for the model, also when something went wrong: "output" holds what the
-// function returned, "error" why there is none. The error is for the log and
-// holds neither arguments nor results.
+// A Call is a function with its arguments, ready to run. The result is a JSON object for
+// the model, even after an error: "output" holds the function's result, or "error" the
+// reason why there is none. The error is for the log and holds neither arguments nor
+// results.
 type Call func(ctx context.Context) (result json.RawMessage, err error)
 
 // An Option changes a Tool that is being made.
 type Option func(*Tool)
 
-// Effects marks a tool that changes something outside, such as sending a mail.
-// It is called only after the wish to call it was made durable, and never once
-// the task was cancelled. After a crash it may be called again: with the same
-// [Key], by which the other side can tell.
+// Effects marks a tool that changes something outside, such as one that sends a mail. It is
+// called only after the intent to call it was made durable, and never after the task was
+// cancelled. After a crash it may be called again with the same [Key], by which the other
+// side recognises the call.
 func Effects() Option { return func(t *Tool) { t.effects = true } }
 
-// New makes a Tool of a function. In is a struct: its JSON field names are the
-// arguments, those with omitempty may be left out, and a tag such as
-// `jsonschema:"city to look up"` tells the model what a field is for. Arguments
-// are checked before run sees them. Out is anything that encodes as JSON, at most
-// 64 KiB of it.
+// New makes a Tool of a function. In is a struct: its JSON field names are the arguments,
+// fields with omitempty are optional, and a tag such as `jsonschema:"city to look up"`
+// describes a field to the model. Arguments are checked before run gets them. Out is any
+// type that encodes as JSON, to at most 64 KiB.
 //
-// The model reads the text of an error that run returns, and may pass it on: it
-// should say how to do better, and nothing secret. run must end when its context
-// does.
+// The model reads the text of an error that run returns, and may pass it on. The text
+// should say how to do better, and hold no secret. run must end when its context does.
 //
-// A Tool that cannot work, such as one whose In has no schema, is refused when
-// the program starts; see Fault.
+// A Tool that cannot work, such as one whose In has no schema, is refused when the program
+// starts; see Fault.
 func New[In, Out any](name, description string, run func(ctx context.Context, in In) (Out, error), opts ...Option) Tool {
 	t := Tool{name: name, description: description}
 	for _, opt := range opts {
@@ -95,19 +93,19 @@ func (t *Tool) infer(schema *jsonschema.Schema, err error) (*jsonschema.Resolved
 	return checked, nil
 }
 
-// Name is what agent.yaml and the model call the tool.
+// Name is the name of the tool in agent.yaml and for the model.
 func (t Tool) Name() string { return t.name }
 
-// Description tells the model what the tool is for.
+// Description tells the model the purpose of the tool.
 func (t Tool) Description() string { return t.description }
 
 // Schema is the JSON Schema of the arguments, an object.
 func (t Tool) Schema() json.RawMessage { return t.schema }
 
-// HasEffects says that the tool was made with [Effects].
+// HasEffects reports whether the tool was made with [Effects].
 func (t Tool) HasEffects() bool { return t.effects }
 
-// Fault says why the tool cannot be used, nil if it can.
+// Fault returns the reason why the tool cannot be used, or nil if it can.
 func (t Tool) Fault() error {
 	switch {
 	case !names.MatchString(t.name):
@@ -122,9 +120,8 @@ func (t Tool) Fault() error {
 	return nil
 }
 
-// Bind checks the arguments of a call, a JSON object, and makes it ready to run.
-// The error is for the model, which can mend what it says; it may quote the
-// arguments.
+// Bind checks the arguments of a call, a JSON object, and makes the call ready to run. The
+// error is for the model, which can correct its call, and may quote the arguments.
 func (t Tool) Bind(args json.RawMessage) (Call, error) {
 	if err := t.Fault(); err != nil {
 		return nil, err

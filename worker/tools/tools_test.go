@@ -23,8 +23,8 @@ type order struct {
 
 func echo(_ context.Context, in order) (order, error) { return in, nil }
 
-// Example shows a tool with effects: it passes its key to the other side, which
-// keeps the first answer it gave under it.
+// Example shows a tool with effects: it passes its key to the other side, which keeps its
+// first answer to each key.
 func Example() {
 	type mail struct {
 		To   string `json:"to" jsonschema:"address of the recipient"`
@@ -40,7 +40,7 @@ func Example() {
 			return "sent", nil
 		}, tools.Effects())
 
-	for range 2 { // the worker crashed after the first
+	for range 2 { // the worker crashed after the first call
 		call, err := send.Bind([]byte(`{"to":"a@example.com","text":"Hello"}`))
 		if err != nil {
 			fmt.Println(err)
@@ -73,7 +73,7 @@ func TestSchema(t *testing.T) {
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
+		t.Errorf("schema (-want +got):\n%s", diff)
 	}
 }
 
@@ -129,13 +129,13 @@ func TestCall(t *testing.T) {
 
 			got, err := call(t.Context())
 			if diff := cmp.Diff(tt.want, string(got)); diff != "" {
-				t.Error(diff)
+				t.Errorf("result (-want +got):\n%s", diff)
 			}
 			if (err != nil) != tt.wantErr {
 				t.Errorf("error = %v, want one: %v", err, tt.wantErr)
 			}
 			if err != nil && strings.Contains(err.Error(), "secret") {
-				t.Errorf("the error for the log quotes what the function said: %v", err)
+				t.Errorf("the error for the log quotes the function's text: %v", err)
 			}
 		})
 	}
@@ -210,7 +210,7 @@ func TestTime(t *testing.T) {
 
 			got, _ := call(t.Context())
 			if diff := cmp.Diff(tt.want, string(got)); diff != "" {
-				t.Errorf("%s: %s", tt.args, diff)
+				t.Errorf("%s: result (-want +got):\n%s", tt.args, diff)
 			}
 		})
 	}

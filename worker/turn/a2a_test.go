@@ -15,26 +15,26 @@ import (
 	"errand/shared/desk"
 )
 
-// The tests in this file are named after the requirements of docs/conformance.md.
+// The tests in this file show requirements of docs/conformance.md.
 
-// An executor is told what came with the request that it answers: metadata, the active
-// extensions, and who sent it. What came with the one before is past.
-func TestM32V10Decision28ExecutorSeesTheRequest(t *testing.T) {
-	type told struct {
+// An executor sees the metadata, the active extensions and the sender of the request that
+// it answers, and none of the request before. Shows M32, V10, decision 28.
+func TestExecutorSeesTheRequest(t *testing.T) {
+	type request struct {
 		Request, Message map[string]any
 		Extensions       []string
 		User             string
 	}
 
-	var got []told
+	var got []request
 
 	b := newBench(t, execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		cc, _ := a2asrv.CallContextFrom(ctx)
-		now := told{ec.Metadata, ec.Message.Metadata, cc.Extensions().ActivatedURIs(), cc.User.Name}
+		now := request{ec.Metadata, ec.Message.Metadata, cc.Extensions().ActivatedURIs(), cc.User.Name}
 
 		for _, uri := range []string{"urn:x:a", "urn:x:b"} {
 			if on := cc.Extensions().Active(&a2a.AgentExtension{URI: uri}); on != slices.Contains(now.Extensions, uri) {
-				t.Errorf("%s is active: %v", uri, on)
+				t.Errorf("%s: active = %v", uri, on)
 			}
 		}
 
@@ -58,18 +58,18 @@ func TestM32V10Decision28ExecutorSeesTheRequest(t *testing.T) {
 
 	id := send("m1", "", desk.Message{Extensions: []string{"urn:x:a"}, Metadata: map[string]any{"n": []any{1.5, nil}}})
 	send("m2", id, desk.Message{})
-	want := []told{
+	want := []request{
 		{map[string]any{"n": []any{1.5, nil}}, map[string]any{"of": "m1"}, []string{"urn:x:a"}, "me"},
 		{nil, map[string]any{"of": "m2"}, nil, "me"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
+		t.Errorf("requests that the executor saw (-want +got):\n%s", diff)
 	}
 }
 
-// A task that asks for an authorization waits for its client: nothing runs it meanwhile,
-// and that it was answered once is no permission for the next time.
-func TestM21M24AuthorizationIsAskedForEachTime(t *testing.T) {
+// A task that asks for an authorization waits for its client. No worker runs it meanwhile,
+// and an answer to one request is no permission for the next one. Shows M21, M24.
+func TestAuthorizationIsAskedForEachTime(t *testing.T) {
 	runs := 0
 	b := newBench(t, execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		runs++
@@ -92,8 +92,9 @@ func TestM21M24AuthorizationIsAskedForEachTime(t *testing.T) {
 	}
 }
 
-// Tasks that a message refers to are shown first and to their owner only.
-func TestM26Decision27ReferencedTasks(t *testing.T) {
+// Tasks that a message refers to are shown first, and only to their owner. Shows M26,
+// decision 27.
+func TestReferencedTasks(t *testing.T) {
 	var seen []string
 	b := newBench(t, execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		seen = nil
@@ -114,7 +115,7 @@ func TestM26Decision27ReferencedTasks(t *testing.T) {
 	for id, contextID := range map[string]string{"elsewhere": "", "in the context of another": "theirs"} {
 		r, err := b.desk.Accept(t.Context(), desk.Message{Owner: "me", Message: &a2a.Message{
 			ID: id, ContextID: contextID, Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart(id)},
-			ReferenceTasks: []a2a.TaskID{theirs.Task.ID, "nobody-has-this", mine.Task.ID},
+			ReferenceTasks: []a2a.TaskID{theirs.Task.ID, "no-such-task", mine.Task.ID},
 		}})
 		if err != nil {
 			t.Fatal(err)
@@ -122,13 +123,14 @@ func TestM26Decision27ReferencedTasks(t *testing.T) {
 
 		b.deliver(r.ID(), id, 0)
 		if diff := cmp.Diff([]string{"mine"}, seen); diff != "" {
-			t.Errorf("%s:\n%s", id, diff)
+			t.Errorf("%s: related tasks (-want +got):\n%s", id, diff)
 		}
 	}
 }
 
-// A failure after the accept is told in words of our own; what went wrong inside is not.
-func TestDecision29FailureTellsNothingInternal(t *testing.T) {
+// A failure after the accept reaches the client as a text of our own, without the internal
+// error. Shows decision 29.
+func TestFailureTellsNothingInternal(t *testing.T) {
 	b := newBench(t, execute(func(_ context.Context, _ *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		yield(nil, errors.New("dial tcp 10.0.0.1: password hunter2"))
 	}))
@@ -141,7 +143,7 @@ func TestDecision29FailureTellsNothingInternal(t *testing.T) {
 
 		b.deliver(id, "job", retry)
 		if wake := b.load(id).Wake; wake.After(b.clock()) {
-			b.pass(wake.Sub(b.clock()))
+			b.advance(wake.Sub(b.clock()))
 		}
 	}
 
@@ -155,6 +157,6 @@ func TestDecision29FailureTellsNothingInternal(t *testing.T) {
 		t.Fatal(err)
 	}
 	if text := string(enc.Head) + string(enc.Body); strings.Contains(text, "hunter2") || strings.Contains(text, "10.0.0.1") {
-		t.Errorf("the record says %s", text)
+		t.Errorf("the record holds the internal error: %s", text)
 	}
 }

@@ -12,16 +12,16 @@ import (
 	"errand/shared/task"
 )
 
-// Bounds on the tasks that an executor is shown beside its own: in number, and in
-// stored bytes, so that a conversation of large results does not fill the memory of
+// Bounds on the tasks that an executor is shown beside its own: on their number and on
+// their stored bytes, so that a conversation with large results does not fill the memory of
 // every turn in it.
 const (
 	maxRelated      = 20
 	maxRelatedBytes = 1 << 20
 )
 
-// executorContext is what an executor is told. Everything in it is a copy: records
-// are shared, and an executor may change what it gets.
+// executorContext is the information that an executor gets. Everything in it is a copy,
+// because records are shared and an executor may change its arguments.
 func (w *Worker) executorContext(ctx context.Context, r task.Record) (*a2asrv.ExecutorContext, error) {
 	own := task.Clone(r.Task)
 	related, err := w.related(ctx, r)
@@ -34,8 +34,8 @@ func (w *Worker) executorContext(ctx context.Context, r task.Record) (*a2asrv.Ex
 	}, nil
 }
 
-// callContext is the SDK's, as the front door had it: the caller, and the extensions
-// that are active.
+// callContext is the SDK's call context, as the front door had it: the caller, and the
+// active extensions.
 func callContext(ctx context.Context, r task.Record) (context.Context, *a2asrv.CallContext) {
 	asked := r.Request().Extensions
 	ctx, cc := a2asrv.NewCallContext(ctx, a2asrv.NewServiceParams(map[string][]string{a2a.SvcParamExtensions: asked}))
@@ -46,8 +46,8 @@ func callContext(ctx context.Context, r task.Record) (context.Context, *a2asrv.C
 	return ctx, cc
 }
 
-// related are the tasks the message refers to and the newest ones of its
-// conversation, as far as they fit, oldest first. Only the owner's own are seen.
+// related returns the tasks that the message refers to and the newest tasks of its
+// conversation, as far as they fit, oldest first. It returns only tasks of the same owner.
 func (w *Worker) related(ctx context.Context, r task.Record) ([]*a2a.Task, error) {
 	ids, err := w.relatedIDs(ctx, r)
 	if err != nil {
@@ -86,7 +86,7 @@ func (w *Worker) related(ctx context.Context, r task.Record) ([]*a2a.Task, error
 	return out, nil
 }
 
-// relatedIDs names the candidates, each once, the most wanted first.
+// relatedIDs lists the candidates, each once, the most important first.
 func (w *Worker) relatedIDs(ctx context.Context, r task.Record) ([]string, error) {
 	var ids []string
 	add := func(id string) {
@@ -110,8 +110,8 @@ func (w *Worker) relatedIDs(ctx context.Context, r task.Record) ([]string, error
 	return ids, nil
 }
 
-// firstOfContext says that nothing can have come before: the context was made for
-// this very message.
+// firstOfContext reports whether no task can have come before, because the context was made
+// for this message.
 func firstOfContext(r task.Record) bool {
 	_, fresh := desk.Derive(r.Owner, r.Seen[0].ID)
 	return r.Turn == 1 && r.Task.ContextID == fresh

@@ -19,9 +19,9 @@ import (
 	"errand/shared/task"
 )
 
-// The file of a program of schema 2, which was killed with tasks in every state, is opened
-// and migrated, and all its tasks go on: leases of the dead process end, the parked turn
-// waits for its time, messages that waited are answered, and questions can be.
+// The test opens and migrates the file of a program with schema 2, which was killed with
+// tasks in every state. All tasks go on: leases of the dead process end, the parked turn
+// waits for its time, waiting messages are answered, and questions can be answered.
 func TestTasksOfAnOlderFileGoOn(t *testing.T) {
 	text, err := os.ReadFile("../../shared/adapters/sqlstore/testdata/schema2.sqlite")
 	if err != nil {
@@ -61,7 +61,7 @@ func TestTasksOfAnOlderFileGoOn(t *testing.T) {
 		a2a.TaskStateCompleted: 4, a2a.TaskStateCanceled: 1, a2a.TaskStateFailed: 1, a2a.TaskStateRejected: 1,
 	}
 	if diff := cmp.Diff(want, states()); diff != "" {
-		t.Fatalf("the file has other tasks (-want +got):\n%s", diff)
+		t.Fatalf("tasks in the file, by state (-want +got):\n%s", diff)
 	}
 
 	due, err := b.store.Due(t.Context(), task.Turns, killed.Add(2*time.Hour), task.Ref{}, 100)
@@ -72,7 +72,7 @@ func TestTasksOfAnOlderFileGoOn(t *testing.T) {
 	for _, ref := range due {
 		for retry := 0; !b.load(ref.ID).Terminal() && retry < 5; retry++ {
 			if wake := b.load(ref.ID).Wake; wake.After(b.clock()) {
-				b.pass(wake.Sub(b.clock()))
+				b.advance(wake.Sub(b.clock()))
 			}
 			b.deliver(ref.ID, "job of "+ref.ID, retry)
 		}
@@ -105,6 +105,6 @@ func TestTasksOfAnOlderFileGoOn(t *testing.T) {
 
 	want = map[a2a.TaskState]int{a2a.TaskStateCompleted: 16, a2a.TaskStateCanceled: 1, a2a.TaskStateFailed: 1, a2a.TaskStateRejected: 1}
 	if diff := cmp.Diff(want, states()); diff != "" {
-		t.Errorf("in the end (-want +got):\n%s", diff)
+		t.Errorf("tasks in the end, by state (-want +got):\n%s", diff)
 	}
 }

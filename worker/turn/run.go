@@ -14,23 +14,23 @@ import (
 	"errand/shared/task"
 )
 
-// Reasons for which a run is ended from outside.
+// Reasons to end a run from outside.
 var (
 	errDrain   = errors.New("the process is stopping")
-	errGone    = errors.New("nobody waits for the turn any more")
+	errGone    = errors.New("the queue no longer waits for the turn")
 	errTooLong = errors.New("the turn takes longer than one run may")
 	errSilent  = errors.New("the executor ended without a final event")
 )
 
-// run runs the claimed turn, and those of messages that wait behind it, until the
-// record is not ours any more. When the queue hangs up, the turn is parked like one of
-// a process that stops: a queue that has forgotten the job does not bring it again, and
-// others would leave it alone until the lease ends.
+// run runs the claimed turn, and the turns of messages that wait behind it, until another
+// claim may take the record. When the queue hangs up, the turn is parked as if the process
+// stopped: a queue that has forgotten the job does not deliver it again, and other workers
+// would leave the turn alone until the lease ends.
 func (w *Worker) run(ctx context.Context, r task.Record, lease task.Lease, start time.Time) error {
 	for {
 		after, err := w.answer(ctx, r, start)
 		if err != nil {
-			if errors.Is(err, task.ErrFenced) { // R6: cancelled, or somebody else's
+			if errors.Is(err, task.ErrFenced) { // R6: cancelled, or taken over
 				return nil
 			}
 			return err
@@ -42,12 +42,12 @@ func (w *Worker) run(ctx context.Context, r task.Record, lease task.Lease, start
 	}
 	ctx = context.WithoutCancel(ctx)
 	if !r.Wake.IsZero() {
-		return w.cfg.Desk.Enqueue(ctx, r, r.Lane) // its wake-up, if that is near (R4)
+		return w.cfg.Desk.Enqueue(ctx, r, r.Lane) // the wake-up, if it is near (R4)
 	}
 	return w.publish(ctx, r)
 }
 
-// answer runs the executor for the newest message and commits how it ended.
+// answer runs the executor for the newest message and commits the outcome.
 func (w *Worker) answer(ctx context.Context, r task.Record, start time.Time) (task.Record, error) {
 	s := newSession(w, r)
 	runCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -69,16 +69,16 @@ func (w *Worker) answer(ctx context.Context, r task.Record, start time.Time) (ta
 	return final, err
 }
 
-// watch stops the run when the record is no longer its own (R8): the client has
-// cancelled the task, another worker has claimed it, or it was deleted. Commits are
-// fenced even while the watch is broken.
+// watch stops the run when it loses the record (R8): the client has cancelled the task,
+// another worker has claimed it, or the record was deleted. Commits are fenced even while
+// the watch is broken.
 func (w *Worker) watch(ctx context.Context, r task.Record, cancel context.CancelCauseFunc) {
 	for now := range task.Follow(ctx, w.cfg.Store, r) {
 		if now.Epoch != r.Epoch || now.Terminal() {
 			break
 		}
 	}
-	cancel(task.ErrFenced) // it does nothing to a run that has ended
+	cancel(task.ErrFenced) // no effect on a run that has ended
 }
 
 // execute runs the executor until its final event, an error, or the end of ctx.
@@ -131,7 +131,8 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 	return task.Outcome{}, errSilent
 }
 
-// because is why a run was told to stop, in whatever words it then ended.
+// because returns the reason for which the run had to stop, if there is one: the executor
+// itself may then end with another error.
 func because(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		return cause
@@ -139,8 +140,8 @@ func because(ctx context.Context, err error) error {
 	return err
 }
 
-// cleanup gives an executor the calls that it may expect after a run: Cancel when
-// the client has cancelled, and Cleanup always. What it says then is not heard.
+// cleanup makes the calls that an executor may expect after a run: Cancel if the client has
+// cancelled the task, and Cleanup always. Events that it yields then are ignored.
 func (w *Worker) cleanup(ctx context.Context, ec *a2asrv.ExecutorContext, s *session, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
@@ -163,9 +164,9 @@ func (w *Worker) cleanup(ctx context.Context, ec *a2asrv.ExecutorContext, s *ses
 	}
 }
 
-// conclude commits how the run ended. The returned error brings the job back.
+// conclude commits the outcome of the run. A returned error makes the queue deliver the job
+// again.
 func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err error) (task.Record, error) {
-	var pause *task.Pause
 	switch {
 	case err == nil:
 		return s.finish(ctx, out)
@@ -181,8 +182,9 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 		return s.fail(ctx, "The task was ended: the agent gave no answer.")
 	case errors.Is(err, errDrain), errors.Is(err, errTooLong), errors.Is(err, errGone):
 		return s.park(ctx, w.cfg.Desk.Now(), "")
+	}
 
-	case errors.As(err, &pause):
+	if pause, ok := errors.AsType[*task.Pause](err); ok {
 		level := slog.LevelInfo
 		if pause.Alert {
 			level = slog.LevelError
@@ -194,7 +196,7 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 	return s.rec, err
 }
 
-// logTurn writes the one line of every turn that was run.
+// logTurn writes the log line of a turn, one for every run.
 func (s *session) logTurn(ctx context.Context, final task.Record, out task.Outcome, err error, took time.Duration) {
 	outcome := string(out.State)
 	switch {

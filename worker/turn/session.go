@@ -12,8 +12,8 @@ import (
 	"errand/shared/task"
 )
 
-// A session is one run of one turn: what the executor has said and the record has
-// not got yet, and the commits that bring it there.
+// A session is one run of one turn: the executor's events that are not in the record yet,
+// and the commits that add them.
 type session struct {
 	w      *Worker
 	cancel context.CancelCauseFunc
@@ -21,14 +21,14 @@ type session struct {
 
 	mu      sync.Mutex
 	pending []a2a.Event
-	bytes   int // in pending
-	said    int // bytes in all: about what a commit writes again
+	bytes   int // size of pending
+	said    int // bytes in all: about as many as a commit writes again
 	timer   *time.Timer
 	closed  bool
 
 	commit sync.Mutex // held while committing; guards the rest
 	rec    task.Record
-	unsure []a2a.Event // of a progress commit that the store has not answered
+	unsure []a2a.Event // events of a progress commit that the store has not answered
 }
 
 func newSession(w *Worker, r task.Record) *session {
@@ -37,8 +37,8 @@ func newSession(w *Worker, r task.Record) *session {
 	return &session{w: w, rec: r, log: log}
 }
 
-// add takes what the executor said. It is committed soon, with whatever comes
-// until then.
+// add takes an event of the executor. It is committed soon, together with the events until
+// then.
 func (s *session) add(ev a2a.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -58,15 +58,15 @@ func (s *session) add(ev a2a.Event) {
 	}
 }
 
-// interval is the time to the next progress commit: a large record is written less
-// often, at 64 KiB a second, but every 10 s.
+// interval is the time to the next progress commit. A large record is written less often,
+// at 64 KiB a second, but at least every 10 s.
 func (s *session) interval() time.Duration {
 	size := time.Duration(s.said) * time.Second / (64 << 10)
 	return min(max(s.w.cfg.Commit, size), 10*time.Second)
 }
 
-// tick commits on the timer. A store that does not answer is asked again by the
-// next tick or the final commit; nothing is lost meanwhile.
+// tick commits on the timer. If the store does not answer, the next tick or the final
+// commit tries again, and nothing is lost meanwhile.
 func (s *session) tick() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -75,17 +75,16 @@ func (s *session) tick() {
 	}
 }
 
-// flush commits everything said so far. What cannot be committed any more ends the
-// run.
+// flush commits all events so far. An event that can no longer be committed ends the run.
 func (s *session) flush(ctx context.Context) error {
 	s.commit.Lock()
 	defer s.commit.Unlock()
-	err := s.settle(ctx)
+	err := s.commitUnsure(ctx)
 	if err == nil {
 		if s.unsure = s.take(); len(s.unsure) == 0 {
 			return s.own(ctx)
 		}
-		err = s.settle(ctx)
+		err = s.commitUnsure(ctx)
 	}
 	if errors.Is(err, task.ErrFenced) || errors.Is(err, task.ErrTooLarge) {
 		s.cancel(err)
@@ -93,10 +92,10 @@ func (s *session) flush(ctx context.Context) error {
 	return err
 }
 
-// settle commits the unsure events. After a write whose answer was lost they are
-// the same as before: only so does the record recognise them (R0), and what was said
-// since is not taken for them.
-func (s *session) settle(ctx context.Context) error {
+// commitUnsure commits the unsure events. After a write whose answer was lost, these are
+// the same events as before, so that the record recognises them (R0) and does not take later
+// events for them.
+func (s *session) commitUnsure(ctx context.Context) error {
 	if len(s.unsure) == 0 {
 		return nil
 	}
@@ -113,7 +112,7 @@ func (s *session) settle(ctx context.Context) error {
 	return err
 }
 
-// own asks the store whether the turn is still ours.
+// own checks in the store that the turn is still this run's.
 func (s *session) own(ctx context.Context) error {
 	r, err := s.w.cfg.Store.Load(ctx, s.rec.ID())
 	if err == nil && (r.Epoch != s.rec.Epoch || r.Terminal()) {
@@ -122,8 +121,8 @@ func (s *session) own(ctx context.Context) error {
 	return err
 }
 
-// finish commits the end of the turn with all that was said. A result that does
-// not fit ends the task with that reason.
+// finish commits the end of the turn with all its events. A result that does not fit ends
+// the task with that reason.
 func (s *session) finish(ctx context.Context, out task.Outcome) (task.Record, error) {
 	events := s.take()
 	r, err := s.end(ctx, events, out)
@@ -147,7 +146,7 @@ func (s *session) end(ctx context.Context, events []a2a.Event, out task.Outcome)
 	})
 }
 
-// park puts the turn off with all that was said.
+// park parks the turn with all its events.
 func (s *session) park(ctx context.Context, wake time.Time, say string) (task.Record, error) {
 	events := s.take()
 	var msg *a2a.Message
@@ -160,7 +159,7 @@ func (s *session) park(ctx context.Context, wake time.Time, say string) (task.Re
 	r, err := s.persist(ctx, func(r task.Record, t task.Turn) (task.Record, bool, error) {
 		return r.Park(s.w.cfg.Desk.Moment(), t, events, wake, msg)
 	})
-	if errors.Is(err, task.ErrTooLarge) { // the unfinished text is let go, the retry makes it again
+	if errors.Is(err, task.ErrTooLarge) { // drop the unfinished text, which the retry makes again
 		return s.persist(ctx, func(r task.Record, t task.Turn) (task.Record, bool, error) {
 			return r.Park(s.w.cfg.Desk.Moment(), t, nil, wake, msg)
 		})
@@ -168,13 +167,14 @@ func (s *session) park(ctx context.Context, wake time.Time, say string) (task.Re
 	return r, err
 }
 
-// persist commits the end of a run. The result is in memory only, and the model has
-// been paid for: a store that does not answer is asked again until the lease ends.
+// persist commits the end of a run. The result is in memory only, and the model has been
+// paid for, so persist repeats a commit that the store does not answer until the lease
+// ends.
 func (s *session) persist(ctx context.Context, decide func(task.Record, task.Turn) (task.Record, bool, error)) (task.Record, error) {
 	ctx, cancel := context.WithDeadline(ctx, time.Now().Add(s.rec.Lease.Until.Sub(s.w.cfg.Desk.Now())))
 	defer cancel()
 	for {
-		err := s.settle(ctx)
+		err := s.commitUnsure(ctx)
 		r, turn := s.rec, s.turn()
 		if err == nil {
 			r, err = task.UpdateFrom(ctx, s.w.cfg.Store, s.rec, func(r task.Record) (task.Record, bool, error) { return decide(r, turn) })
@@ -209,7 +209,7 @@ func (s *session) take() []a2a.Event {
 	return events
 }
 
-// again sets the timer for what could not be committed.
+// again sets the timer for events that could not be committed.
 func (s *session) again() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -218,7 +218,7 @@ func (s *session) again() {
 	}
 }
 
-// close ends the timed commits; the final one follows.
+// close ends the timed commits. The final commit follows.
 func (s *session) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

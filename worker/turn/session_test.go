@@ -31,8 +31,9 @@ func mute(s task.Store, silent *atomic.Bool) task.Store {
 	}}
 }
 
-// rare is a worker on b's store that commits only when it is told to.
-func (b *bench) rare(store task.Store, ex a2asrv.AgentExecutor) {
+// commitRarely replaces the worker by one on the given store that commits only on Flush and
+// at the end.
+func (b *bench) commitRarely(store task.Store, ex a2asrv.AgentExecutor) {
 	b.worker = b.newWorker(store, ex, time.Hour)
 }
 
@@ -41,7 +42,7 @@ func TestProgressWhoseAnswerWasLostIsNotTheEnd(t *testing.T) {
 	var silent atomic.Bool
 	runs := 0
 
-	b.rare(mute(b.store, &silent), execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+	b.commitRarely(mute(b.store, &silent), execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		runs++
 		first := a2a.NewArtifactEvent(ec, a2a.NewTextPart("one "))
 		yield(first, nil)
@@ -67,7 +68,7 @@ func TestProgressWhoseAnswerWasLostIsNotTheEnd(t *testing.T) {
 
 	r := b.load(id)
 	if diff := cmp.Diff([]string{"one two"}, texts(r.Task)); diff != "" || r.State() != a2a.TaskStateCompleted {
-		t.Errorf("the task is %s:\n%s", r.State(), diff)
+		t.Errorf("the task is %s; artifacts (-want +got):\n%s", r.State(), diff)
 	}
 }
 
@@ -90,25 +91,25 @@ func TestReplacedArtifactCountsOnce(t *testing.T) {
 	}
 }
 
-// A cancellable executor ends with its context's error, as most do, and is told of
-// cancels.
+// A cancellable executor ends with its context's error, as most executors do, and notes the
+// call of Cancel.
 type cancellable struct {
 	execute
-	told chan struct{}
+	canceled chan struct{}
 }
 
 func (c cancellable) Cancel(context.Context, *a2asrv.ExecutorContext) iter.Seq2[a2a.Event, error] {
-	close(c.told)
+	close(c.canceled)
 	return func(func(a2a.Event, error) bool) {}
 }
 
-func TestExecutorIsToldOfTheCancel(t *testing.T) {
-	started, told := make(chan struct{}), make(chan struct{})
+func TestCancelOfTheExecutorIsCalled(t *testing.T) {
+	started, canceled := make(chan struct{}), make(chan struct{})
 	b := newBench(t, cancellable{func(ctx context.Context, _ *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		close(started)
 		<-ctx.Done()
 		yield(nil, ctx.Err())
-	}, told})
+	}, canceled})
 
 	id := b.send("m", "hello", "").ID()
 	code := make(chan int)
@@ -126,7 +127,7 @@ func TestExecutorIsToldOfTheCancel(t *testing.T) {
 	}
 
 	select {
-	case <-told:
+	case <-canceled:
 	default:
 		t.Error("the executor's Cancel was not called")
 	}

@@ -6,19 +6,19 @@ import (
 	"errand/shared/task"
 )
 
-// failures are the turns whose last run here ended in an error: whatever they
-// break, it is not this process. They need not run alone, and a model that answers
-// nothing but errors does not hold up everybody else.
+// failures are the turns whose last run here ended in an error: they did not break this
+// process. They need not run alone, and so a model that answers only errors does not hold
+// up all other turns.
 type failures struct {
 	mu   sync.Mutex
-	last map[string]int64 // the epoch of that run, by task
+	last map[string]int64 // epoch of that run, by task
 }
 
-// maxFailures bounds the memory of turns that go on elsewhere; one that is forgotten
+// maxFailures bounds the memory of turns that go on elsewhere. A turn that is forgotten
 // runs alone.
 const maxFailures = 10_000
 
-// ran notes how a run ended.
+// ran records the end of a run.
 func (t *failures) ran(id string, epoch int64, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -39,9 +39,9 @@ func (t *failures) outlived(r task.Record) bool {
 	return ok && epoch == r.Epoch
 }
 
-// need is how many slots the next claim of the record takes: all of them if it is
-// going to run a turn that may break its worker (R12). To put it off, which a claim
-// does first, takes one.
+// need is the number of slots that the next claim of the record takes: all of them if it is
+// going to run a turn that may break its worker (R12). Parking the turn, which a claim does
+// first, takes one.
 func (w *Worker) need(r task.Record) int64 {
 	next := r
 	next.Attempt++

@@ -18,7 +18,7 @@ import (
 )
 
 // within fails the test if f does not return soon.
-func within(t *testing.T, what string, f func()) {
+func within(t *testing.T, name string, f func()) {
 	t.Helper()
 	done := make(chan struct{})
 	go func() {
@@ -28,13 +28,13 @@ func within(t *testing.T, what string, f func()) {
 	select {
 	case <-done:
 	case <-time.After(2 * time.Minute):
-		t.Fatalf("%s waits for another turn", what)
+		t.Fatalf("%s waits for another turn", name)
 	}
 }
 
-// A turn that ends in an error has not broken its worker: neither to put it off nor
-// to try it again does it wait for the others, or let others wait.
-func TestFailingTurnHoldsNobodyUp(t *testing.T) {
+// A turn that ends in an error has not broken its worker: it does not wait for the others
+// before it is parked or tried again, and the others do not wait for it.
+func TestFailingTurnHoldsUpNoOtherTurn(t *testing.T) {
 	started, release, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	runs := 0
 
@@ -46,7 +46,7 @@ func TestFailingTurnHoldsNobodyUp(t *testing.T) {
 
 		case "bad":
 			runs++
-			yield(nil, errors.New("the model is out"))
+			yield(nil, errors.New("the model is unavailable"))
 			return
 		}
 
@@ -77,7 +77,7 @@ func TestFailingTurnHoldsNobodyUp(t *testing.T) {
 
 		for _, wait := range b.rules.Parks {
 			next()
-			b.pass(wait)
+			b.advance(wait)
 			next()
 		}
 
@@ -95,8 +95,7 @@ func TestFailingTurnHoldsNobodyUp(t *testing.T) {
 	})
 }
 
-// A turn whose worker did not come back twice runs alone. To put it off before is done
-// beside others.
+// A turn whose worker died twice runs alone. Parking it first is done beside other turns.
 func TestTurnThatBreaksItsWorkerRunsAlone(t *testing.T) {
 	started, parked, begun, ended := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
 	beside := false
@@ -126,21 +125,21 @@ func TestTurnThatBreaksItsWorkerRunsAlone(t *testing.T) {
 	}()
 
 	<-started
-	within(t, "putting it off", func() { b.deliver(bad, "bad", 2) })
-	b.pass(b.rules.Parks[0])
+	within(t, "parking the turn", func() { b.deliver(bad, "bad", 2) })
+	b.advance(b.rules.Parks[0])
 	close(parked)
 	b.deliver(bad, "bad", 3)
 	<-ended
 	if beside {
-		t.Error("it ran beside another turn")
+		t.Error("the suspect turn ran beside another turn")
 	}
 	if r := b.load(bad); r.State() != a2a.TaskStateCompleted || r.Epoch != 3 {
-		t.Errorf("it is %s after %d claims", r.State(), r.Epoch)
+		t.Errorf("the suspect turn's task is %s after %d claims", r.State(), r.Epoch)
 	}
 }
 
-// A turn that is put off before one of its last claims is woken by a job.
-func TestTurnThatIsPutOffIsWoken(t *testing.T) {
+// A job wakes a turn that was parked before one of its last claims.
+func TestParkedSuspectIsWoken(t *testing.T) {
 	b := newBench(t, template("x"))
 	b.rules.Parks = []time.Duration{50 * time.Millisecond, 50 * time.Millisecond, 50 * time.Millisecond}
 	b.desk = desk.New(desk.Config{Store: b.store, Queue: b.queue, Rules: b.rules, Now: b.clock, Log: slog.New(slog.DiscardHandler)})
@@ -154,17 +153,17 @@ func TestTurnThatIsPutOffIsWoken(t *testing.T) {
 	select {
 	case got := <-b.jobs:
 		if got != id {
-			t.Errorf("a job for %q", got)
+			t.Errorf("the job is for task %q", got)
 		}
 	case <-time.After(time.Minute):
-		t.Error("nobody wakes the turn")
+		t.Error("no job wakes the turn")
 	}
 }
 
-// A turn that has waited for the others has what is left of the time of its delivery:
-// a lease that outlived it would be taken over while the turn runs (R2, R3). When most
-// of it is gone the queue brings the job again, and no claim is lost.
-func TestTurnThatWaitsForTheOthersEndsWithItsDelivery(t *testing.T) {
+// A turn that has waited to run alone has only the rest of its delivery's time: if its
+// lease were longer, the lease would be taken over while the turn runs (R2, R3). If most of
+// the time is gone, the queue delivers the job again, and no claim is lost.
+func TestTurnThatWaitedToRunAloneEndsWithItsDelivery(t *testing.T) {
 	for _, test := range []struct {
 		wait  time.Duration
 		code  int
@@ -188,8 +187,8 @@ func TestTurnThatWaitsForTheOthersEndsWithItsDelivery(t *testing.T) {
 		b := newBench(t, ex)
 		slow, bad := b.send("s", "slow", "").ID(), b.send("b", "bad", "").ID()
 		b.died(bad, 2)
-		b.deliver(bad, "bad", 2) // puts it off
-		b.pass(b.rules.Parks[0])
+		b.deliver(bad, "bad", 2) // parks it
+		b.advance(b.rules.Parks[0])
 		read := make(chan struct{}, 10)
 
 		b.worker = b.newWorker(faulty.Loading(b.store, func(r task.Record) (task.Record, error) {
@@ -208,8 +207,8 @@ func TestTurnThatWaitsForTheOthersEndsWithItsDelivery(t *testing.T) {
 		delivered := b.clock()
 		code := make(chan int)
 		go func() { code <- b.deliver(bad, "bad", 3) }()
-		<-read // its time runs
-		b.pass(test.wait)
+		<-read // from here its time runs
+		b.advance(test.wait)
 		close(release)
 
 		if got := <-code; got != test.code {
@@ -221,12 +220,12 @@ func TestTurnThatWaitsForTheOthersEndsWithItsDelivery(t *testing.T) {
 			t.Errorf("after %v: %d claims, want %d", test.wait, r.Epoch, test.epoch)
 		}
 		if end := delivered.Add(9 * time.Minute); until.After(end) {
-			t.Errorf("after %v: it may run until %v, and its delivery ends soon after %v", test.wait, until, end)
+			t.Errorf("after %v: the run may last until %v, but its delivery ends soon after %v", test.wait, until, end)
 		}
 	}
 }
 
-// died makes so many claims of a task, in the name of the job "bad", by workers that died.
+// died makes the given number of claims of a task, for the job "bad", by workers that died.
 func (b *bench) died(id string, times int) {
 	b.t.Helper()
 	for i := range times {

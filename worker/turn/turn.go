@@ -1,9 +1,9 @@
-// Package turn runs one turn of a task: it claims the record, runs an executor,
-// commits what the executor says, and publishes what is notified.
+// Package turn runs one turn of a task: it claims the record, runs an executor, commits the
+// executor's events, and publishes the notifications.
 //
-// It is not the agent: any a2asrv.AgentExecutor is run, unchanged, and need not
-// know about leases, crashes or retries. It decides nothing about records either:
-// those decisions are the transitions of shared/task.
+// It is not the agent: it runs any a2asrv.AgentExecutor unchanged, and the executor need
+// not know about leases, crashes or retries. It decides nothing about records either: the
+// transitions of shared/task are those decisions.
 package turn
 
 import (
@@ -25,39 +25,39 @@ import (
 	"errand/shared/task"
 )
 
-// Config is what a worker needs. Zero times have defaults.
+// Config holds the parts and times of a worker. Zero times have defaults.
 type Config struct {
 	Desk     *desk.Desk
-	Store    task.Store // the desk's: a turn makes its own commits
+	Store    task.Store // the desk's store: a turn makes its own commits
 	Bus      bus.Publisher
 	Executor a2asrv.AgentExecutor
 	Log      *slog.Logger
 
-	// Deadline is how long one run may take before it is parked and begins again;
-	// 0: 9 min. Lease is how long a claim keeps others away; 0: 9 min 30 s. Both
-	// count from before the claim, and the queue's dispatch deadline (10 min by
-	// default) is longer, so that a run has ended before the queue gives it up.
+	// Deadline is how long one run may take before it is parked and begins again; 0: 9 min.
+	// Lease is how long a claim keeps other workers away; 0: 9 min 30 s. Both count from
+	// before the claim. The queue's dispatch deadline (10 min by default) is longer, so
+	// that a run has ended before the queue gives it up.
 	Deadline, Lease time.Duration
 
-	// Commit is the least time between two progress commits; 0: 1 s, which is what
-	// Firestore sustains on one document.
+	// Commit is the least time between two progress commits; 0: 1 s, because Firestore
+	// sustains one write a second on a document.
 	Commit time.Duration
 }
 
-// A Worker runs turns. It is an http.Handler for the jobs of the turns queue.
+// A Worker runs turns. It is an http.Handler for the jobs of the turns lane.
 type Worker struct {
 	cfg      Config
 	slots    *semaphore.Weighted // a suspect turn takes all of them
-	failures failures            // of turns that are no suspects here
-	drain    context.Context     // ends when the process is told to stop
+	failures failures            // turns whose last run here ended in an error
+	drain    context.Context     // ends when the process must stop
 	stop     context.CancelFunc
 }
 
-// allSlots is more than any process runs at once: it is not a limit on ordinary
-// turns, the queue has one.
+// allSlots is more than any process runs at once. It does not limit ordinary turns, because
+// the queue has a limit.
 const allSlots = 1 << 20
 
-// New makes a worker.
+// New returns a worker.
 func New(cfg Config) *Worker {
 	cfg.Deadline = orDefault(cfg.Deadline, 9*time.Minute)
 	cfg.Lease = orDefault(cfg.Lease, 9*time.Minute+30*time.Second)
@@ -73,14 +73,14 @@ func orDefault(d, otherwise time.Duration) time.Duration {
 	return d
 }
 
-// Drain parks every running turn, so that the process may end: what was said is
-// kept, the lease is released and the turn goes on elsewhere (R4). Turns claimed
+// Drain parks every running turn, so that the process may end: the events so far are kept,
+// the lease is released, and the turn goes on elsewhere (R4). Turns that are claimed
 // afterwards are parked at once.
 func (w *Worker) Drain() { w.stop() }
 
-// ServeHTTP implements http.Handler for [queue.PathTurn]. 2xx takes the job off
-// the queue; 503 brings it back, which the queue does with a higher retry count, so
-// that the lease is taken over at once (R3).
+// ServeHTTP implements http.Handler for [queue.PathTurn]. A 2xx acknowledges the job. A 503
+// makes the queue deliver it again, with a higher retry count, so that the lease is taken
+// over at once (R3).
 func (w *Worker) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	ctx := req.Context()
 	job, err := queue.Read(rw, req)
@@ -89,17 +89,17 @@ func (w *Worker) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		rw.WriteHeader(http.StatusNoContent)
 		return
 	}
-	retry, _ := strconv.Atoi(req.Header.Get(queue.HeaderRetry)) // absent or odd: a first delivery
+	retry, _ := strconv.Atoi(req.Header.Get(queue.HeaderRetry)) // 0 if absent or malformed: a first delivery
 	lease := task.Lease{Queue: req.Header.Get(queue.HeaderQueue), Name: req.Header.Get(queue.HeaderName), Retry: retry, Nonce: rand.Text()}
 	if err := w.turn(ctx, job.Task, lease); err != nil {
-		w.cfg.Log.WarnContext(ctx, "turn not finished; the queue brings it again", "task", job.Task, "job", lease.Name, "retry", retry, "err", err)
+		w.cfg.Log.WarnContext(ctx, "turn not finished; the queue will deliver its job again", "task", job.Task, "job", lease.Name, "retry", retry, "err", err)
 		rw.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
 	rw.WriteHeader(http.StatusNoContent)
 }
 
-// turn does what one delivery of a job asks for (R2). nil: the job is done with.
+// turn handles one delivery of a job (R2). nil acknowledges the job.
 func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 	start := w.cfg.Desk.Now()
 	r, err := w.cfg.Store.Load(ctx, id)
@@ -126,16 +126,17 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 	}
 	defer w.slots.Release(need)
 
-	// Waiting for the others took of the delivery's time, which the lease must not outlive.
+	// Waiting to run alone took a part of the delivery's time, and the lease must not
+	// outlive the delivery.
 	if waited := w.cfg.Desk.Now().Sub(start); need > 1 && waited > w.cfg.Deadline/2 {
 		return fmt.Errorf("the turn of task %s has waited %v to run alone", id, waited)
 	}
 
-	lease.Until = start.Add(w.cfg.Lease).UTC().Round(0) // as it is when the record is read back
+	lease.Until = start.Add(w.cfg.Lease).UTC().Round(0) // in the form in which the record is read back
 	told := len(r.Notes)
 
-	// A claim is not broken off: one that is there and that nobody knows of keeps all
-	// others away until its lease ends.
+	// Do not cancel a claim: a lease that no worker knows of would block the task until it
+	// expires.
 	r, verdict, err := w.claim(context.WithoutCancel(ctx), r, task.Claim{Lease: lease, Told: told})
 	if errors.Is(err, task.ErrNotFound) {
 		return nil
@@ -157,26 +158,26 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 		return err
 
 	case task.Parked:
-		return w.cfg.Desk.Enqueue(ctx, r, r.Lane) // its wake-up, if that is near (R12)
+		return w.cfg.Desk.Enqueue(ctx, r, r.Lane) // the wake-up, if it is near (R12)
 	case task.Ended:
 		w.failures.ran(id, r.Epoch, nil)
 		w.cfg.Log.WarnContext(ctx, "task ended without an answer", "task", id, "job", lease.Name, "attempt", r.Attempt, "epoch", r.Epoch)
 		return w.publish(ctx, r)
 	}
 
-	return w.settle(ctx, r, told)
+	return w.publishLate(ctx, r, told)
 }
 
-// foreign says that another version has written the record, so that it is left to that
-// one: the job would come back here for ever. What is owed is in the record, and the
-// sweep of that version asks for it.
+// foreign reports whether another version of the program has written the record. The job is
+// then dropped, because the queue would deliver it here for ever. The work is still pending
+// in the record, and the sweep of the other version enqueues it.
 func foreign(err error) bool {
 	return errors.Is(err, task.ErrNewer) || errors.Is(err, task.ErrUnreadable)
 }
 
 func (w *Worker) claim(ctx context.Context, r task.Record, c task.Claim) (task.Record, task.Verdict, error) {
 	var verdict task.Verdict
-	now := w.cfg.Desk.Moment() // one for all tries: a claim knows its own park by the time
+	now := w.cfg.Desk.Moment() // one time for all tries: by it a claim recognises its own park
 	r, err := task.UpdateFrom(ctx, w.cfg.Store, r, func(r task.Record) (next task.Record, changed bool, err error) {
 		next, verdict, changed, err = r.Claim(now, c)
 		return next, changed, err
@@ -184,10 +185,11 @@ func (w *Worker) claim(ctx context.Context, r task.Record, c task.Claim) (task.R
 	return r, verdict, err
 }
 
-// settle ends a job that found nothing to run. Notes that were made after the first
-// look are published too: whoever made them may have died before it could. The
-// front door's notes are a debt until the record says that they are told.
-func (w *Worker) settle(ctx context.Context, r task.Record, told int) error {
+// publishLate ends a job that found nothing to run. It also publishes the notifications
+// that were made after the first read, because their maker may have died before it could.
+// The notifications of the front door are pending until the record says that they are
+// published.
+func (w *Worker) publishLate(ctx context.Context, r task.Record, told int) error {
 	if len(r.Notes) > told {
 		if err := w.publish(ctx, r); err != nil {
 			return err
@@ -200,8 +202,8 @@ func (w *Worker) settle(ctx context.Context, r task.Record, told int) error {
 	return err
 }
 
-// publish announces the notes not known to be published. It comes before the job
-// is acknowledged: the job is the outbox of the events (R7).
+// publish announces the notifications that are not known to be published. It comes before
+// the job is acknowledged, because the job is the outbox of the events (R7).
 func (w *Worker) publish(ctx context.Context, r task.Record) error {
 	notes := r.Untold()
 	if len(notes) == 0 {

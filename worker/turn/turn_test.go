@@ -22,8 +22,8 @@ import (
 	"errand/shared/task"
 )
 
-// template is an executor as the SDK's documentation shows it, with artifacts of
-// random ids. It knows nothing of leases, attempts or crashes.
+// template is an executor as the SDK's documentation shows it, with random artifact ids. It
+// knows nothing of leases, attempts or crashes.
 func template(chunks ...string) execute {
 	return func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		if ec.StoredTask == nil {
@@ -49,7 +49,9 @@ func template(chunks ...string) execute {
 	}
 }
 
-func TestDecision9ForeignExecutorIsCrashProof(t *testing.T) {
+// An executor that knows nothing of Errand survives a crash: its second attempt replaces the
+// text of the first. Shows decision 9.
+func TestForeignExecutorIsCrashProof(t *testing.T) {
 	attempts := 0
 	whole := template("one ", "two ", "three")
 
@@ -59,7 +61,7 @@ func TestDecision9ForeignExecutorIsCrashProof(t *testing.T) {
 
 		whole(ctx, ec, func(ev a2a.Event, err error) bool {
 			if n++; attempts == 1 && n == 3 {
-				if run, ok := task.RunFrom(ctx); !ok || run.Flush(ctx) != nil { // what was said is in the record
+				if run, ok := task.RunFrom(ctx); !ok || run.Flush(ctx) != nil { // the first text is in the record
 					t.Error("the first attempt could not commit")
 				}
 				panic("the process dies here")
@@ -82,10 +84,10 @@ func TestDecision9ForeignExecutorIsCrashProof(t *testing.T) {
 
 	r := b.load(id)
 	if diff := cmp.Diff([]string{"one two three"}, texts(r.Task)); diff != "" {
-		t.Errorf("attempts are mixed:\n%s", diff)
+		t.Errorf("artifacts (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{"1 artifact", "2 state_COMPLETED"}, b.published()); diff != "" {
-		t.Error(diff)
+		t.Errorf("published events (-want +got):\n%s", diff)
 	}
 	if code := b.deliver(id, "job", 2); code != http.StatusNoContent || attempts != 2 {
 		t.Errorf("a redelivery of finished work was answered %d after %d runs", code, attempts)
@@ -100,7 +102,7 @@ func TestLiveLeaseIsLeftAloneUnlessTheQueueGaveItUp(t *testing.T) {
 		n := runs.Add(1)
 		running <- n
 		if n == 1 {
-			<-release // does not even look at its context: a stalled process
+			<-release // a stalled process ignores its context
 		}
 
 		yield(a2a.NewArtifactEvent(ec, a2a.NewTextPart(fmt.Sprint("attempt ", n))), nil)
@@ -132,7 +134,7 @@ func TestLiveLeaseIsLeftAloneUnlessTheQueueGaveItUp(t *testing.T) {
 		t.Errorf("the zombie was answered %d", code)
 	}
 	if diff := cmp.Diff(texts(r.Task), texts(b.load(id).Task)); diff != "" {
-		t.Errorf("the zombie wrote:\n%s", diff)
+		t.Errorf("the zombie wrote (-want +got):\n%s", diff)
 	}
 }
 
@@ -176,15 +178,15 @@ func TestCancelStopsTheRun(t *testing.T) {
 	}
 
 	if diff := cmp.Diff([]string{"1 state_CANCELED"}, b.published()); diff != "" {
-		t.Error(diff)
+		t.Errorf("published events (-want +got):\n%s", diff)
 	}
 	if r := b.load(id); r.Told != 1 || !r.Due.At.IsZero() {
 		t.Errorf("after publishing the cancel: told %d, due %v", r.Told, r.Due)
 	}
 }
 
-// A store that did not answer the watch once must not let a cancelled run go on to its
-// end, with the model being paid for.
+// A cancel stops the run even if the store has failed to answer the watch once. The model
+// would otherwise be paid for to the end.
 func TestCancelStopsTheRunWhoseWatchBroke(t *testing.T) {
 	started := make(chan struct{})
 	ex := execute(func(ctx context.Context, _ *a2asrv.ExecutorContext, _ func(a2a.Event, error) bool) {
@@ -236,7 +238,7 @@ func TestCancelStopsTheRunWhoseWatchBroke(t *testing.T) {
 	}
 }
 
-func TestDrainParksWithWhatWasSaid(t *testing.T) {
+func TestDrainParksWithTheTextSoFar(t *testing.T) {
 	started := make(chan struct{})
 	b := newBench(t, execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		yield(a2a.NewArtifactEvent(ec, a2a.NewTextPart("half")), nil)
@@ -257,13 +259,13 @@ func TestDrainParksWithWhatWasSaid(t *testing.T) {
 		t.Errorf("after the drain: lease %v, attempt %d, wake %v, said %q", r.Lease, r.Attempt, r.Wake, texts(r.Task))
 	}
 	if got := <-b.jobs; got != id {
-		t.Errorf("job for %q", got)
+		t.Errorf("the job is for task %q", got)
 	}
 }
 
-// A queue that was lost hangs up and brings nothing again: the turn does not wait for
-// the end of a lease that nobody uses.
-func TestTurnNobodyWaitsForIsParked(t *testing.T) {
+// A queue that was lost hangs up and delivers nothing again. The turn is parked and does
+// not wait for the end of an unused lease.
+func TestTurnIsParkedWhenTheQueueHangsUp(t *testing.T) {
 	running := make(chan struct{})
 	b := newBench(t, execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		if !yield(a2a.NewArtifactEvent(ec, a2a.NewTextPart("half")), nil) {
@@ -275,10 +277,10 @@ func TestTurnNobodyWaitsForIsParked(t *testing.T) {
 	}))
 
 	r := b.send("m1", "hello", "")
-	<-b.jobs // of the accept
+	<-b.jobs // the accept's job
 	ctx, hangUp := context.WithCancel(t.Context())
 	go func() { <-running; hangUp() }()
-	b.deliverTo(ctx, r.ID(), "q1", 0)
+	b.deliverUntil(ctx, r.ID(), "q1", 0)
 	r = b.load(r.ID())
 	if !r.Lease.Until.IsZero() || r.Wake.IsZero() || r.Attempt != 0 || len(r.Task.Artifacts) != 1 {
 		t.Errorf("the turn was not parked: lease %+v, wake %v, attempt %d, artifacts %v", r.Lease, r.Wake, r.Attempt, r.Task.Artifacts)
@@ -287,14 +289,15 @@ func TestTurnNobodyWaitsForIsParked(t *testing.T) {
 	select {
 	case id := <-b.jobs:
 		if id != r.ID() {
-			t.Errorf("a job of %s", id)
+			t.Errorf("the job is for task %s", id)
 		}
 	case <-time.After(2 * time.Minute):
-		t.Error("nobody asks for the turn")
+		t.Error("no job is added for the turn")
 	}
 }
 
-func TestDecision5PauseParks(t *testing.T) {
+// A pause parks the turn until its time. Shows decision 5.
+func TestPauseParks(t *testing.T) {
 	for _, test := range []struct {
 		wait time.Duration
 		job  bool
@@ -324,7 +327,7 @@ func TestDecision5PauseParks(t *testing.T) {
 			continue
 		}
 
-		if err := b.queue.Close(t.Context()); err != nil { // the job is there or it is not
+		if err := b.queue.Close(t.Context()); err != nil { // Close waits for the job if there is one
 			t.Fatal(err)
 		}
 	}
@@ -340,10 +343,10 @@ func TestWakeUpIsAddedWithItsTime(t *testing.T) {
 	select {
 	case got := <-b.jobs:
 		if got != id {
-			t.Errorf("job for %q", got)
+			t.Errorf("the job is for task %q", got)
 		}
 	case <-time.After(2 * time.Minute):
-		t.Error("nobody wakes the turn")
+		t.Error("no job wakes the turn")
 	}
 }
 
@@ -375,7 +378,7 @@ func TestPoisonIsParkedLongerAndThenFails(t *testing.T) {
 			t.Errorf("after %d runs parked for %s, want %s", runs, got, wait)
 		}
 
-		b.pass(wait)
+		b.advance(wait)
 		if code := next(); code != http.StatusServiceUnavailable {
 			t.Fatalf("run %d was answered %d", runs, code)
 		}
@@ -390,11 +393,12 @@ func TestPoisonIsParkedLongerAndThenFails(t *testing.T) {
 		t.Errorf("after %d runs the task is %s: %v", runs, r.State(), r.Task.Status.Message)
 	}
 	if diff := cmp.Diff([]string{"1 state_FAILED"}, b.published()); diff != "" {
-		t.Error(diff)
+		t.Errorf("published events (-want +got):\n%s", diff)
 	}
 }
 
-func TestDecision16ResultThatDoesNotFitFailsTheTask(t *testing.T) {
+// A result that does not fit into a record fails the task. Shows decision 16.
+func TestResultThatDoesNotFitFailsTheTask(t *testing.T) {
 	b := newBench(t, template(strings.Repeat("x", 500<<10), strings.Repeat("y", 500<<10)))
 	id := b.send("m", "hello", "").ID()
 	if code := b.deliver(id, "job", 0); code != http.StatusNoContent {
@@ -415,7 +419,8 @@ func TestSilentExecutorFailsTheTask(t *testing.T) {
 	}
 }
 
-func TestM27M30BareMessageCompletesTheTask(t *testing.T) {
+// A bare message of the executor completes the task. Shows M27, M30.
+func TestBareMessageCompletesTheTask(t *testing.T) {
 	b := newBench(t, execute(func(_ context.Context, _ *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		yield(a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("done")), nil)
 	}))
@@ -428,7 +433,8 @@ func TestM27M30BareMessageCompletesTheTask(t *testing.T) {
 	}
 }
 
-func TestDecision4EventsArePublishedBeforeTheJobIsAcknowledged(t *testing.T) {
+// Without the topic the job is not acknowledged. Shows decision 4.
+func TestEventsArePublishedBeforeTheJobIsAcknowledged(t *testing.T) {
 	b := newBench(t, template("hello"))
 	id := b.send("m", "hello", "").ID()
 	b.failed = true
@@ -445,7 +451,7 @@ func TestDecision4EventsArePublishedBeforeTheJobIsAcknowledged(t *testing.T) {
 		t.Errorf("the redelivery was answered %d", code)
 	}
 	if diff := cmp.Diff([]string{"1 artifact", "2 state_COMPLETED"}, b.published()); diff != "" {
-		t.Error(diff)
+		t.Errorf("published events (-want +got):\n%s", diff)
 	}
 }
 
@@ -476,10 +482,10 @@ func TestWaitingMessageIsTakenBeforeTheTaskCompletes(t *testing.T) {
 
 	r := b.load(id)
 	if diff := cmp.Diff([]string{"on first", "on second"}, texts(r.Task)); diff != "" || r.State() != a2a.TaskStateCompleted {
-		t.Errorf("the task is %s:\n%s", r.State(), diff)
+		t.Errorf("the task is %s; artifacts (-want +got):\n%s", r.State(), diff)
 	}
 	if diff := cmp.Diff([]string{"1 artifact", "2 artifact", "3 state_COMPLETED"}, b.published()); diff != "" {
-		t.Error(diff)
+		t.Errorf("published events (-want +got):\n%s", diff)
 	}
 }
 
@@ -513,7 +519,8 @@ func TestLongAnswerIsSeenWhileItIsMade(t *testing.T) {
 	b.awaitState(id, a2a.TaskStateCompleted)
 }
 
-func TestM18ExecutorSeesTheConversation(t *testing.T) {
+// An executor sees the earlier tasks of the conversation. Shows M18.
+func TestExecutorSeesTheConversation(t *testing.T) {
 	var related []string
 
 	b := newBench(t, execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
@@ -529,7 +536,7 @@ func TestM18ExecutorSeesTheConversation(t *testing.T) {
 
 	first := b.send("m1", "one", "")
 	b.deliver(first.ID(), "j1", 0)
-	b.pass(time.Second)
+	b.advance(time.Second)
 
 	for i, text := range []string{"two", "three"} {
 		r, err := b.desk.Accept(t.Context(), desk.Message{Owner: "me", Message: &a2a.Message{
@@ -540,11 +547,11 @@ func TestM18ExecutorSeesTheConversation(t *testing.T) {
 		}
 
 		b.deliver(r.ID(), fmt.Sprint("j", i), 0)
-		b.pass(time.Second)
+		b.advance(time.Second)
 	}
 
 	if diff := cmp.Diff([]string{"one", "two"}, related); diff != "" {
-		t.Errorf("the third task's conversation:\n%s", diff)
+		t.Errorf("conversation of the third task (-want +got):\n%s", diff)
 	}
 }
 
@@ -563,7 +570,7 @@ func TestLargeConversationIsCutToItsNewestPart(t *testing.T) {
 	b.deliver(first.ID(), "job", 0)
 
 	for i := 1; i <= 4; i++ {
-		b.pass(time.Second)
+		b.advance(time.Second)
 		r, err := b.desk.Accept(t.Context(), desk.Message{Owner: "me", Message: &a2a.Message{
 			ID: fmt.Sprint("m", i), ContextID: first.Task.ContextID, Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart("more")},
 		}})
@@ -575,11 +582,11 @@ func TestLargeConversationIsCutToItsNewestPart(t *testing.T) {
 	}
 
 	if diff := cmp.Diff([]string{"m2", "m3"}, related); diff != "" {
-		t.Errorf("the fifth task is shown:\n%s", diff)
+		t.Errorf("conversation of the fifth task (-want +got):\n%s", diff)
 	}
 }
 
-func TestNotesMadeAfterTheFirstLookArePublished(t *testing.T) {
+func TestNotificationsMadeAfterTheFirstReadArePublished(t *testing.T) {
 	b := newBench(t, template("unused"))
 	id := b.send("m", "hello", "").ID()
 	meanwhile := sync.OnceFunc(func() { // between the first look and the claim another worker finishes, and dies before it publishes
@@ -605,25 +612,25 @@ func TestNotesMadeAfterTheFirstLookArePublished(t *testing.T) {
 		t.Errorf("answered %d", code)
 	}
 	if diff := cmp.Diff([]string{"1 state_COMPLETED"}, b.published()); diff != "" {
-		t.Error(diff)
+		t.Errorf("published events (-want +got):\n%s", diff)
 	}
 }
 
-func TestRubbishIsTakenOffTheQueue(t *testing.T) {
+func TestMalformedJobsAreAcknowledged(t *testing.T) {
 	b := newBench(t, template("x"))
 	for _, body := range []string{"", "{", "null", `{"id":""}`, `{"id":7}`, `{"id":"unknown"}`, `{"queue":"turns","sweep":"2026-01-01T00:00:00Z"}`, strings.Repeat("x", 70<<10)} {
 		w := httptest.NewRecorder()
 		b.worker.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "POST", queue.PathTurn, strings.NewReader(body)))
 		if w.Code != http.StatusNoContent {
-			t.Errorf("%q was answered %d: it would come back for ever", body, w.Code)
+			t.Errorf("%q was answered %d: the queue would deliver it for ever", body, w.Code)
 		}
 	}
 }
 
-// What this version of the program cannot change or read, it never will: an error
-// would bring the job back a hundred times and slow the queue down. The record still
-// owes the turn, and a sweep brings it to whoever can.
-func TestRecordsOfOtherVersionsAreTakenOffTheQueue(t *testing.T) {
+// A record that this version of the program cannot change or read stays so: an error would
+// bring the job back a hundred times and slow the queue down. The turn is still pending in
+// the record, and the sweep of a version that can run it adds a job.
+func TestJobsForRecordsOfOtherVersionsAreAcknowledged(t *testing.T) {
 	for name, load := range map[string]func(task.Record) (task.Record, error){
 		"newer":      faulty.Newer,
 		"unreadable": faulty.Unreadable,
@@ -632,7 +639,7 @@ func TestRecordsOfOtherVersionsAreTakenOffTheQueue(t *testing.T) {
 		id := b.send("m", "hi", "").ID()
 		b.worker = b.newWorker(faulty.Loading(b.store, load), template("x"), 0)
 		if code := b.deliver(id, "j", 0); code != http.StatusNoContent {
-			t.Errorf("%s: answered %d: it would come back for ever", name, code)
+			t.Errorf("%s: answered %d: the queue would deliver the job for ever", name, code)
 		}
 		if r := b.load(id); r.Epoch != 0 || r.Due.At.IsZero() {
 			t.Errorf("%s: epoch %d, due %v", name, r.Epoch, r.Due)

@@ -28,7 +28,7 @@ import (
 	"errand/worker/turn"
 )
 
-// execute makes an executor of a function.
+// execute makes a function an executor.
 type execute func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool)
 
 func (f execute) Execute(ctx context.Context, ec *a2asrv.ExecutorContext) iter.Seq2[a2a.Event, error] {
@@ -41,21 +41,21 @@ func (f execute) Cancel(_ context.Context, ec *a2asrv.ExecutorContext) iter.Seq2
 	}
 }
 
-// A bench is a worker on a real store, with a queue that holds what is added and a
-// bus whose deliveries are kept. Jobs are delivered by hand.
+// A bench is a worker on a real store, with a queue that reports its deliveries and a bus
+// that keeps its events. The test itself delivers jobs to the worker.
 type bench struct {
 	t      *testing.T
 	store  *sqlstore.DB
 	queue  *local.Queue
 	desk   *desk.Desk
 	worker *turn.Worker
-	jobs   chan string // tasks of the jobs that the queue delivered
+	jobs   chan string // task ids of the jobs that the queue delivered
 	rules  task.Rules
 
 	mu     sync.Mutex
 	now    time.Time
 	events []string
-	failed bool // the bus refuses
+	failed bool // the bus refuses events
 }
 
 func newBench(t *testing.T, ex a2asrv.AgentExecutor) *bench {
@@ -63,7 +63,7 @@ func newBench(t *testing.T, ex a2asrv.AgentExecutor) *bench {
 	return newBenchOn(t, filepath.Join(t.TempDir(), "t.db"), time.Now().UTC(), ex)
 }
 
-// newBenchOn is a bench on a file and at a time.
+// newBenchOn returns a bench on a file and at a time.
 func newBenchOn(t *testing.T, path string, now time.Time, ex a2asrv.AgentExecutor) *bench {
 	t.Helper()
 	b := &bench{t: t, now: now, jobs: make(chan string, 100), rules: task.Defaults()}
@@ -97,17 +97,17 @@ func newBenchOn(t *testing.T, path string, now time.Time, ex a2asrv.AgentExecuto
 	return b
 }
 
-// newWorker is a worker whose reads and commits go to store.
+// newWorker returns a worker whose reads and commits go to store.
 func (b *bench) newWorker(store task.Store, ex a2asrv.AgentExecutor, commit time.Duration) *turn.Worker {
 	return turn.New(turn.Config{Desk: b.desk, Store: store, Bus: b, Executor: ex, Log: slog.New(slog.DiscardHandler), Commit: commit})
 }
 
-// Publish implements bus.Publisher: a topic that can be out.
+// Publish implements bus.Publisher. The topic can be unavailable.
 func (b *bench) Publish(_ context.Context, events ...bus.Event) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.failed {
-		return errors.New("the topic is out")
+		return errors.New("the topic is unavailable")
 	}
 	for _, e := range events {
 		b.events = append(b.events, fmt.Sprintf("%d %s%s", e.Note, e.Kind, strings.TrimPrefix(e.State, "TASK_STATE")))
@@ -127,7 +127,8 @@ func (b *bench) clock() time.Time {
 	return b.now
 }
 
-func (b *bench) pass(d time.Duration) {
+// advance moves the bench's clock forward.
+func (b *bench) advance(d time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.now = b.now.Add(d)
@@ -144,15 +145,15 @@ func (b *bench) send(id, text, taskID string) task.Record {
 	return r
 }
 
-// deliver brings a job to the worker, as the queue's task name in its retry'th
-// delivery, and returns the status.
+// deliver gives a job to the worker, with the queue's task name and retry count, and
+// returns the status.
 func (b *bench) deliver(id, name string, retry int) int {
 	b.t.Helper()
-	return b.deliverTo(b.t.Context(), id, name, retry)
+	return b.deliverUntil(b.t.Context(), id, name, retry)
 }
 
-// deliverTo delivers until ctx ends: then the queue hangs up.
-func (b *bench) deliverTo(ctx context.Context, id, name string, retry int) int {
+// deliverTo delivers a job until ctx ends. Then the queue hangs up.
+func (b *bench) deliverUntil(ctx context.Context, id, name string, retry int) int {
 	b.t.Helper()
 	req := httptest.NewRequestWithContext(ctx, "POST", queue.PathTurn, strings.NewReader(string(queue.Job{Task: id}.Body())))
 	req.Header.Set(queue.HeaderQueue, task.Turns)
@@ -172,7 +173,7 @@ func (b *bench) load(id string) task.Record {
 	return r
 }
 
-// awaitState waits on the record until it is in the state.
+// awaitState watches the record until it is in the state.
 func (b *bench) awaitState(id string, state a2a.TaskState) task.Record {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.t.Context(), 2*time.Minute)

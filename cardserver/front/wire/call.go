@@ -6,15 +6,16 @@ import (
 	"iter"
 	"net/http"
 	"runtime/debug"
-	"strconv"
+	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
 	"errand/shared/dialect"
+	"errand/shared/serve"
 )
 
-// A call is one request on its way through, whatever its binding and version.
+// A call is one request on its way through, of any binding and version.
 type call struct {
 	handler   a2asrv.RequestHandler
 	options   *Options
@@ -23,33 +24,43 @@ type call struct {
 	form      form
 	dialect   dialect.Dialect
 	operation string // for the log
-	streaming bool   // it is answered with a stream
-	path      path   // what the path says of the request
+	streaming bool   // the answer is a stream
 	events    *events
 	cc        *a2asrv.CallContext
 }
 
-// A form is how a binding writes its answers.
+// A form is the way in which a binding writes its answers.
 type form interface {
-	// result appends what is answered, v in the dialect.
+	// result appends the answer v, written in the dialect.
 	result(b []byte, d dialect.Dialect, v any) ([]byte, error)
-	// failure appends what is answered to an error. It cannot fail: details that
-	// have no JSON are left out.
+	// failure appends the answer to an error. It cannot fail: details that have no JSON are
+	// left out.
 	failure(b []byte, p problem) []byte
-	// status is the HTTP status of a failure before anything was answered.
+	// status is the HTTP status of a failure before the first byte of an answer.
 	status(p problem, streaming bool) int
-	// failed is the type of the event that a failure is told in once a stream has
-	// begun; empty: the usual one.
+	// failed is the type of the event for a failure in a stream that has begun; empty: the
+	// usual one.
 	failed() string
-	// params is what clients call the value that says what is asked for.
-	params() string
 }
 
-// A path is what the path of a request says: fields of the request that have a place
-// of their own in the HTTP+JSON binding.
+// The params of a request are its fields, from the body, the query and the path.
+type params struct {
+	name    string // the name that clients have for the text
+	text    []byte // JSON
+	untyped bool   // the text was made of a query, where every value is a string
+	path    path
+}
+
+// A path holds the fields that HTTP+JSON has in the path of a request.
 type path struct{ tenant, task, config string }
 
-// run serves the call, whatever happens.
+// do serves an operation.
+func (c *call) do(o *operation, p params) error {
+	c.operation = o.name
+	return o.serve(c, p)
+}
+
+// run serves the call and answers every error and panic of it.
 func (c *call) run(serve func() error) {
 	defer func() { // the stream, if there was one, ends after its last error
 		if c.events != nil {
@@ -89,48 +100,23 @@ func (c *call) recover() {
 	c.fail(fmt.Errorf("panic: %v\n%s", v, debug.Stack()))
 }
 
-// unary serves an operation that has one answer. req holds what the path says, and is
-// filled from params.
-func unary[Req, Res any](c *call, params []byte, req *Req, fill func(*cursor, *Req), do func(context.Context, *Req) (*Res, error)) error {
-	ctx, err := c.begin()
-	if err != nil {
-		return err
-	}
-	if err := decode(c.form.params(), params, req, fill); err != nil {
-		return err
-	}
-	res, err := do(ctx, req)
-	if err != nil {
-		return err
-	}
-	if res == nil {
-		return dialect.ErrNothing
-	}
+// answer writes the one result of an operation.
+func (c *call) answer(res any) error {
 	b, err := c.form.result(nil, c.dialect, res)
 	if err != nil {
 		return err
 	}
 	c.echo()
-	write(c.w, c.options, http.StatusOK, answerType(c.r), b)
+	serve.Answer{Status: http.StatusOK, Type: answerType(c.r), Body: b, Timeout: c.options.WriteTimeout}.Write(c.w)
 	return nil
 }
 
-// stream serves an operation that answers with events.
-func stream[Req any](c *call, params []byte, req *Req, fill func(*cursor, *Req), do func(context.Context, *Req) iter.Seq2[a2a.Event, error]) error {
-	c.streaming = true
-	ctx, err := c.begin()
-	if err != nil {
-		return err
-	}
-	if err := decode(c.form.params(), params, req, fill); err != nil {
-		return err
-	}
-
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+// send writes events until they end. cancel ends ctx, and with it the events, when the
+// client has gone or does not read.
+func (c *call) send(ctx context.Context, cancel context.CancelFunc, all iter.Seq2[a2a.Event, error]) error {
 	c.events = newEvents(c.w, c.options, cancel)
 
-	for ev, err := range do(ctx, req) {
+	for ev, err := range all {
 		switch {
 		case err == nil:
 		case ctx.Err() != nil && c.r.Context().Err() == nil:
@@ -158,7 +144,7 @@ func stream[Req any](c *call, params []byte, req *Req, fill func(*cursor, *Req),
 	return nil
 }
 
-// fail answers with an error: as an event where events were sent already.
+// fail answers with an error. If events were sent already, the error is an event.
 func (c *call) fail(err error) {
 	p := c.options.report(c.r.Context(), c.operation, err)
 	if c.events != nil && c.events.begun {
@@ -169,11 +155,9 @@ func (c *call) fail(err error) {
 		c.events.send(c.form.failure(append(b, dataPrefix...), p))
 		return
 	}
-	if p.retry > 0 {
-		c.w.Header().Set("Retry-After", strconv.Itoa(p.retry))
-	}
-	if p.challenge != "" {
-		c.w.Header().Set("WWW-Authenticate", p.challenge)
-	}
-	write(c.w, c.options, c.form.status(p, c.streaming), answerType(c.r), c.form.failure(nil, p))
+
+	serve.Answer{
+		Status: c.form.status(p, c.streaming), Type: answerType(c.r), Body: c.form.failure(nil, p),
+		RetryAfter: time.Duration(p.retry) * time.Second, Challenge: p.challenge, Timeout: c.options.WriteTimeout,
+	}.Write(c.w)
 }

@@ -21,9 +21,9 @@ const (
 	invalidParams  = -32602
 )
 
-// A row of the catalogue of bad input, by its number there, is answered with a code and,
-// for params, the field, or where in the body the text is bad; code 0 is a row that
-// must succeed.
+// A row of the catalogue of bad input, by its number there. The answer has the code and,
+// for params, the field, or the place in the body where the text is bad; code 0 is a
+// success.
 type row struct {
 	name  string
 	body  string

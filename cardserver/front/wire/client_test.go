@@ -14,7 +14,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2aclient"
 )
 
-// client is the SDK's own client, speaking to a handler over HTTP.
+// client is the SDK's own client, which speaks to a handler over HTTP.
 func client(t *testing.T, s *script) *a2aclient.Client {
 	t.Helper()
 	srv := httptest.NewServer(handler(s))
@@ -138,8 +138,8 @@ func TestClientStreams(t *testing.T) {
 	}
 }
 
-// The SDK's client keeps only the status of an answer that is not 200, and takes
-// 200 for a stream: so the status must say what is wrong.
+// The SDK's client keeps only the status of an answer that is not 200, and takes 200 for a
+// stream: so the status must name the fault.
 func TestClientStreamError(t *testing.T) {
 	c := client(t, &script{sub: failing(a2a.ErrTaskNotFound)})
 	n := 0

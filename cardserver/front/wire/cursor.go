@@ -10,27 +10,32 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"errand/shared/dialect"
 )
 
 const (
-	maxFields     = 64      // of one object whose fields we know; A2A's largest has 8
+	maxFields     = 64      // of one object whose fields we know. A2A's largest has 8
 	maxValues     = 100_000 // JSON values inside metadata and data of one request: 1 MiB can hold 500,000, in 30 times its size
 	maxViolations = 8       // reported at once
 	maxPath       = 256     // bytes of a path in an error: keys of metadata may be long
 )
 
-// A violation names one field and what is wrong with it, never its value.
+// A violation names one field and its fault, never its value.
 type violation struct{ field, description string }
 
-// A cursor reads a JSON text value by value. A value that is not what was asked
-// for is passed over and recorded as a violation. The first error of the text
-// itself is kept in err, and then nothing that was read counts.
+// A cursor reads a JSON text value by value. A value of another kind than expected is
+// skipped and recorded as a violation. The first error of the text itself is kept in err,
+// and then all that was read is void.
 type cursor struct {
-	d      *jsontext.Decoder
-	name   string // of the whole text
-	err    error
-	values int
-	bad    []violation
+	d       *jsontext.Decoder
+	name    string // of the whole text
+	untyped bool   // numbers and truth values are strings
+	said    path   // fields that the path of the request has named
+	dialect dialect.Dialect
+	err     error
+	values  int
+	bad     []violation
 }
 
 func newCursor(text []byte) *cursor {
@@ -43,7 +48,7 @@ func (c *cursor) token() jsontext.Token {
 	return t
 }
 
-// raw passes over any value and returns its text, good until the next read.
+// raw skips any value and returns its text, which is valid until the next read.
 func (c *cursor) raw() jsontext.Value {
 	v, err := c.d.ReadValue()
 	c.check(err)
@@ -69,7 +74,7 @@ func (c *cursor) end() {
 	}
 }
 
-// null passes over a null.
+// null skips a null.
 func (c *cursor) null() bool {
 	if c.d.PeekKind() != jsontext.KindNull {
 		return false
@@ -78,8 +83,8 @@ func (c *cursor) null() bool {
 	return true
 }
 
-// is tells whether a value of this kind is here, and passes over any other. A null
-// is not wrong: it means absent.
+// is tells whether a value of this kind is here, and skips any other. A null is not a
+// fault: it means absent.
 func (c *cursor) is(kind jsontext.Kind, otherwise string) bool {
 	if c.d.PeekKind() == kind {
 		return true
@@ -93,7 +98,7 @@ func (c *cursor) is(kind jsontext.Kind, otherwise string) bool {
 
 // object yields the names of the object here, whose fields we know, in the spelling of
 // JSON. The proto's own spelling (message_id) is another name of the same field, as
-// ProtoJSON has it; beside the first it does not count.
+// ProtoJSON has it. Beside the first spelling it does not count.
 func (c *cursor) object() iter.Seq[string] {
 	return func(yield func(string) bool) {
 		if !c.is(jsontext.KindBeginObject, "must be an object") {
@@ -140,7 +145,7 @@ func lowerCamel(name string) string {
 func (c *cursor) items() iter.Seq[string] {
 	return func(yield func(string) bool) {
 		object := c.token().Kind() == jsontext.KindBeginObject
-		for c.err == nil { // an error stays where it is
+		for c.err == nil { // after an error the offset no longer moves
 			switch c.d.PeekKind() {
 			case jsontext.KindEndObject, jsontext.KindEndArray, jsontext.KindInvalid:
 				c.token()
@@ -176,8 +181,8 @@ func (c *cursor) refuse(description string) {
 	}
 }
 
-// missing records that the object read last lacks a field, unless something worse
-// is known of either.
+// missing records that the object read last lacks a field, unless a worse fault of either
+// is known.
 func (c *cursor) missing(name string) {
 	field := c.path(name)
 	for _, v := range c.bad {

@@ -7,10 +7,12 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"errand/shared/dialect"
 )
 
-// Limits of what a request may hold. The protocol names none but the page size
-// (4.1 to 4.3 of its specification); these are far above what a client needs.
+// Limits of the fields of a request. The protocol names only the page size (4.1 to 4.3 of
+// its specification). The others are far above the needs of a client.
 const (
 	maxDepth      = 100  // containers around a value in params; jsontext would take 10,000
 	maxID         = 256  // bytes of an id or tenant
@@ -28,24 +30,24 @@ const (
 	historyLimit  = math.MaxInt32
 )
 
-// decode fills a request from params, whose name is told to clients, and collects what
-// is wrong in them. What the path says is in req already.
-func decode[Req any](name string, params []byte, req *Req, fill func(*cursor, *Req)) error {
-	c := newCursor(params)
-	c.name = name
-	fill(c, req)
+// decode makes the request that params describe, and collects all faults.
+func decode[Req any](p params, d dialect.Dialect, read func(*cursor, *Req)) (*Req, error) {
+	c := newCursor(p.text)
+	c.name, c.untyped, c.said, c.dialect = p.name, p.untyped, p.path, d
+	req := new(Req)
+	read(c, req)
 	c.end()
 	if c.err != nil {
-		return notJSON(c.err)
+		return nil, notJSON(c.err)
 	}
 	if len(c.bad) > 0 {
-		return invalid(c.bad)
+		return nil, invalid(c.bad)
 	}
-	return nil
+	return req, nil
 }
 
-// named sets a field that the path may have set: the body may repeat what the path
-// says, as the SDKs do, and say nothing else.
+// named sets a field that the path may have set. The body may repeat the value of the path,
+// as the SDKs do, and have no other.
 func named[T ~string](c *cursor, field *T, said T) {
 	switch {
 	case *field == "":
@@ -56,6 +58,7 @@ func named[T ~string](c *cursor, field *T, said T) {
 }
 
 func (c *cursor) sendMessage(req *a2a.SendMessageRequest) {
+	req.Tenant = c.said.tenant
 	for name := range c.object() {
 		switch name {
 		case "tenant":
@@ -139,7 +142,7 @@ func (c *cursor) messageField(m *a2a.Message, name string) {
 	}
 }
 
-// complete checks that a message has what it must have.
+// complete checks that a message has its required fields.
 func (c *cursor) complete(m *a2a.Message) {
 	if m.ID == "" {
 		c.missing("messageId")
@@ -152,8 +155,8 @@ func (c *cursor) complete(m *a2a.Message) {
 	}
 }
 
-// part decodes one part. A null beside real content means absent, as some
-// clients write all four; data alone may be null, which is a JSON value too.
+// part decodes one part. A null beside real content means absent, because some clients
+// write all four fields. Data alone may be null, which is a JSON value too.
 func (c *cursor) part() *a2a.Part {
 	p := &a2a.Part{}
 	contents, nullData := 0, false
@@ -216,9 +219,10 @@ func (c *cursor) getTask(req *a2a.GetTaskRequest) {
 	})
 }
 
-// oneTask decodes what requests about one task have in common; more decodes the
-// fields beside it.
+// oneTask decodes the fields that all requests about one task have; more decodes the
+// others.
 func (c *cursor) oneTask(tenant *string, id *a2a.TaskID, more func(name string)) {
+	*tenant, *id = c.said.tenant, a2a.TaskID(c.said.task)
 	for name := range c.object() {
 		switch name {
 		case "tenant":
@@ -237,6 +241,7 @@ func (c *cursor) oneTask(tenant *string, id *a2a.TaskID, more func(name string))
 func (c *cursor) listTasks(req *a2a.ListTasksRequest) { c.query(req, (*cursor).state) }
 
 func (c *cursor) query(req *a2a.ListTasksRequest, state func(*cursor) a2a.TaskState) {
+	req.Tenant = c.said.tenant
 	for name := range c.object() {
 		switch name {
 		case "tenant":
@@ -272,6 +277,7 @@ func (c *cursor) subscribe(req *a2a.SubscribeToTaskRequest) {
 }
 
 func (c *cursor) extendedCard(req *a2a.GetExtendedAgentCardRequest) {
+	req.Tenant = c.said.tenant
 	for name := range c.object() {
 		if name == "tenant" {
 			named(c, &req.Tenant, c.label(maxID))

@@ -6,41 +6,11 @@ import (
 	"errand/shared/dialect"
 )
 
-// This file reads requests of 0.3. JSON-RPC and HTTP+JSON spell them differently there:
-// the one after the specification's types ("kind", "parts", "user"), the other after its
-// proto ("content", "ROLE_USER"). Both spellings are read in both.
+// This file reads requests of 0.3. Its JSON-RPC has the spelling of the specification's
+// types ("kind", "parts", "user"), its HTTP+JSON that of the proto ("content",
+// "ROLE_USER"). Both bindings read both spellings.
 
-// reader03 reads 0.3. silent says what a configuration that does not mention "blocking"
-// asks for.
-func reader03(silent immediately) reader {
-	return reader{
-		send: func(c *cursor, req *a2a.SendMessageRequest) { c.sendMessage03(req, silent) },
-		get:  (*cursor).getTask, cancel: (*cursor).cancelTask, subscribe: (*cursor).subscribe,
-		list:       func(c *cursor, req *a2a.ListTasksRequest) { c.query(req, (*cursor).state03) },
-		createHook: (*cursor).createPushConfig03,
-		getHook: func(c *cursor, req *a2a.GetTaskPushConfigRequest) {
-			c.onePushConfig03(&req.TaskID, &req.ID) // no id: the first one, as 0.3 leaves it optional
-		},
-		listHooks: func(c *cursor, req *a2a.ListTaskPushConfigRequest) { c.onePushConfig03(&req.TaskID, new(string)) },
-		deleteHook: func(c *cursor, req *a2a.DeleteTaskPushConfigRequest) {
-			if c.onePushConfig03(&req.TaskID, &req.ID); req.ID == "" {
-				c.missing("pushNotificationConfigId")
-			}
-		},
-	}
-}
-
-// immediately is whether to return before the task has ended.
-type immediately bool
-
-// In JSON-RPC blocking is the default. In the proto the field is a plain bool, so that a
-// client which says false says nothing.
-const (
-	configured03     immediately = false
-	configured03REST immediately = true
-)
-
-func (c *cursor) sendMessage03(req *a2a.SendMessageRequest, silent immediately) {
+func (c *cursor) sendMessage03(req *a2a.SendMessageRequest) {
 	named := false
 	for name := range c.object() {
 		switch name {
@@ -53,7 +23,7 @@ func (c *cursor) sendMessage03(req *a2a.SendMessageRequest, silent immediately) 
 				req.Message = m
 			}
 		case "configuration":
-			req.Config = c.sendConfig03(silent)
+			req.Config = c.sendConfig03()
 		case "metadata":
 			req.Metadata = c.metadata()
 		}
@@ -63,11 +33,13 @@ func (c *cursor) sendMessage03(req *a2a.SendMessageRequest, silent immediately) 
 	}
 }
 
-func (c *cursor) sendConfig03(silent immediately) *a2a.SendMessageConfig {
+// sendConfig03 reads a configuration. In JSON-RPC blocking is the default. In the proto the
+// field is a plain bool, so a client that says false sends nothing.
+func (c *cursor) sendConfig03() *a2a.SendMessageConfig {
 	if c.null() {
 		return nil
 	}
-	cfg := &a2a.SendMessageConfig{ReturnImmediately: bool(silent)}
+	cfg := &a2a.SendMessageConfig{ReturnImmediately: c.dialect == dialect.V03REST}
 	for name := range c.object() {
 		switch name {
 		case "acceptedOutputModes":
@@ -113,7 +85,9 @@ func (c *cursor) message03() *a2a.Message {
 	return m
 }
 
-// state03 decodes a state to filter by, which the form of the proto alone can do.
+func (c *cursor) listTasks03(req *a2a.ListTasksRequest) { c.query(req, (*cursor).state03) }
+
+// state03 decodes a state to filter by, which only the form of the proto has.
 func (c *cursor) state03() a2a.TaskState { return c.stateNamed(dialect.Canceled03REST) }
 
 func (c *cursor) role03() a2a.MessageRole {
@@ -169,8 +143,8 @@ func (c *cursor) part03() *a2a.Part {
 	return p
 }
 
-// unwrap03 is the value that a data part was made of: in the proto it lies in an object
-// of its own, and what is no object was wrapped in one.
+// unwrap03 returns the value that a data part was made of. In the proto it lies in an
+// object of its own. A value that is not an object was wrapped in one.
 func unwrap03(p *a2a.Part, data any, proto bool) any {
 	object, _ := data.(map[string]any)
 	if inner, ok := object["data"]; ok && proto {
@@ -210,8 +184,9 @@ func (c *cursor) file03(p *a2a.Part) {
 }
 
 // createPushConfig03 reads the config of JSON-RPC, and the two forms that clients of
-// HTTP+JSON send: the proto's request, and what its HTTP rule says is the body of one.
+// HTTP+JSON send: the proto's request, and the body that its HTTP rule names.
 func (c *cursor) createPushConfig03(cfg *a2a.PushConfig) {
+	cfg.TaskID = a2a.TaskID(c.said.task)
 	id := c.outerPushConfig03(cfg)
 	if cfg.ID == "" {
 		cfg.ID = id
@@ -267,7 +242,7 @@ func (c *cursor) auth03() *a2a.PushAuthInfo {
 		switch name {
 		case "schemes":
 			if all := list(c, maxModes, func(c *cursor) string { return c.label(maxScheme) }); len(all) > 0 {
-				auth.Scheme = all[0] // the one preferred
+				auth.Scheme = all[0] // the preferred one
 			}
 		case "credentials":
 			auth.Credentials = c.label(maxToken)
@@ -279,7 +254,24 @@ func (c *cursor) auth03() *a2a.PushAuthInfo {
 	return auth
 }
 
+// getPushConfig03 reads the id of a config, or none for the first config: 0.3 leaves the id
+// optional.
+func (c *cursor) getPushConfig03(req *a2a.GetTaskPushConfigRequest) {
+	c.onePushConfig03(&req.TaskID, &req.ID)
+}
+
+func (c *cursor) listPushConfigs03(req *a2a.ListTaskPushConfigRequest) {
+	c.onePushConfig03(&req.TaskID, new(string))
+}
+
+func (c *cursor) deletePushConfig03(req *a2a.DeleteTaskPushConfigRequest) {
+	if c.onePushConfig03(&req.TaskID, &req.ID); req.ID == "" {
+		c.missing("pushNotificationConfigId")
+	}
+}
+
 func (c *cursor) onePushConfig03(task *a2a.TaskID, id *string) {
+	*task, *id = a2a.TaskID(c.said.task), c.said.config
 	for name := range c.object() {
 		switch name {
 		case "id":

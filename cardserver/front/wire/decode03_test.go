@@ -22,7 +22,7 @@ func asJSON(t *testing.T, v any) string {
 	return string(b)
 }
 
-// everything is a request of 1.0 that uses whatever 0.3 can say.
+// everything is a request of 1.0 that uses all that 0.3 can say.
 func everything() *a2a.SendMessageRequest {
 	five := 5
 	return &a2a.SendMessageRequest{
@@ -45,7 +45,7 @@ func everything() *a2a.SendMessageRequest {
 	}
 }
 
-// What the SDK's clients of 0.3 send is read as they mean it.
+// Requests of the SDK's clients of 0.3 are read as these clients mean them.
 func TestV03SendIsReadAsTheSDKMeansIt(t *testing.T) {
 	want := everything()
 	want.Message.ReferenceTasks = []a2a.TaskID{"t0"}
@@ -101,8 +101,8 @@ func TestV03RequestsOfJSONRPC(t *testing.T) {
 	}
 }
 
-// The proto's request, what its HTTP rule says is the body, and the config's id in the
-// query: clients of HTTP+JSON send all three.
+// Clients of HTTP+JSON send three forms: the proto's request, the body that its HTTP rule
+// names, and the config's id in the query.
 func TestV03PushConfigsOfREST(t *testing.T) {
 	const path = "/v1/tasks/t1/pushNotificationConfigs"
 	const config = `"pushNotificationConfig":{"id":"h1","url":"https://example.com/"}`
@@ -124,7 +124,7 @@ func TestV03PushConfigsOfREST(t *testing.T) {
 	}
 }
 
-// A client that says false in the proto says nothing, and one that says nothing in
+// A client that says false in the proto sends nothing, and a client that sends nothing in
 // JSON-RPC waits.
 func TestV03Blocking(t *testing.T) {
 	const rpc, proto = "message/send", "/v1/message:send"
@@ -156,8 +156,8 @@ func TestV03Blocking(t *testing.T) {
 	}
 }
 
-// The message of a send is the proto's field request, whose JSON name is message. Where a
-// body has both, message counts, whichever comes first.
+// The message of a send is the proto's field request, whose JSON name is message. If a body
+// has both, message counts, in either order.
 func TestV03MessageIsAlsoCalledRequest(t *testing.T) {
 	const hi = `{"messageId":"m","role":1,"content":[{"text":"hi"}]}`
 	const other = `{"messageId":"other","role":"ROLE_USER","content":[{"text":"no"}]}`
@@ -173,11 +173,13 @@ func TestV03MessageIsAlsoCalledRequest(t *testing.T) {
 			t.Errorf("%s was refused: %s", body, answer)
 			continue
 		}
+
 		want := &a2a.Message{ID: "m", Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart("hi")}}
 		if diff := cmp.Diff(want, req.Message); diff != "" {
 			t.Errorf("%s is read as (-want +got)\n%s", body, diff)
 		}
 	}
+
 	for body, field := range map[string]string{`{"request":null}`: "message", `{"request":{"messageId":"m","role":2}}`: "request.role"} {
 		if _, answer := ask(t, rest(&script{}), "POST", "/v1/message:send", body); !strings.Contains(answer, `"field":"`+field+`"`) {
 			t.Errorf("%s: the answer does not name %s: %s", body, field, answer)
@@ -243,9 +245,11 @@ func TestCatalogue03(t *testing.T) {
 	}
 }
 
-// V1, V2: a request is of the version that its shape says, and a header may not say
-// another. Extensions have a name of their own in 0.3.
-func TestV1VersionsByShape(t *testing.T) {
+// The shape of a request decides its version, and a header may not contradict it. In 0.3 the
+// header of extensions has another name.
+//
+// Shows V1.
+func TestVersionsByShape(t *testing.T) {
 	old := request("tasks/get", `{"id":"t1"}`)
 	for _, row := range []struct {
 		body string

@@ -2,8 +2,8 @@ package wire
 
 import "github.com/a2aproject/a2a-go/v2/a2a"
 
-// pushConfig decodes the shape of a webhook config. Where it may point and which
-// schemes the sender can perform is the handler's to say.
+// pushConfig decodes the shape of a webhook config. The handler decides which URLs and
+// schemes are welcome.
 func (c *cursor) pushConfig(cfg *a2a.PushConfig) {
 	for name := range c.object() {
 		switch name {
@@ -46,6 +46,7 @@ func (c *cursor) pushAuth() *a2a.PushAuthInfo {
 }
 
 func (c *cursor) createPushConfig(cfg *a2a.PushConfig) {
+	cfg.Tenant, cfg.TaskID = c.said.tenant, a2a.TaskID(c.said.task)
 	c.pushConfig(cfg)
 	if cfg.TaskID == "" {
 		c.missing("taskId")
@@ -61,6 +62,7 @@ func (c *cursor) deletePushConfig(req *a2a.DeleteTaskPushConfigRequest) {
 }
 
 func (c *cursor) onePushConfig(tenant *string, task *a2a.TaskID, id *string) {
+	*tenant, *task, *id = c.said.tenant, a2a.TaskID(c.said.task), c.said.config
 	for name := range c.object() {
 		switch name {
 		case "tenant":
@@ -81,6 +83,7 @@ func (c *cursor) onePushConfig(tenant *string, task *a2a.TaskID, id *string) {
 }
 
 func (c *cursor) listPushConfigs(req *a2a.ListTaskPushConfigRequest) {
+	req.Tenant, req.TaskID = c.said.tenant, a2a.TaskID(c.said.task)
 	for name := range c.object() {
 		switch name {
 		case "tenant":

@@ -103,7 +103,8 @@ func TestDecodeNamesEveryField(t *testing.T) {
 	}
 }
 
-func TestE10IDIsEchoed(t *testing.T) {
+// Shows E10.
+func TestIDIsEchoed(t *testing.T) {
 	for _, id := range []string{`null`, `0`, `-0`, `9007199254740993`, `123456789012345678901234567890`, `""`, `"a\u0062\"\\"`, `"é"`} {
 		if got := call(t, handler(&script{}), `{"method":"ListTasks","id": `+id+` ,"jsonrpc":"2.0"}`); string(got.ID) != id {
 			t.Errorf("id %s comes back as %s", id, got.ID)

@@ -16,7 +16,7 @@ const (
 	retryInfoType  = "type.googleapis.com/google.rpc.RetryInfo"
 )
 
-// A class is what one kind of error is called in each binding.
+// A class holds the names that one kind of error has in the bindings.
 type class struct {
 	is     error
 	code   int    // JSON-RPC
@@ -25,8 +25,8 @@ type class struct {
 	reason string // of google.rpc.ErrorInfo
 }
 
-// classes is the table of section 5.4 of the specification (1.0.1), in the order
-// in which an error is compared with it.
+// classes is the table of section 5.4 of the specification (1.0.1). An error is compared
+// with the rows in this order.
 var classes = [...]class{
 	{a2a.ErrTaskNotFound, -32001, http.StatusNotFound, "NOT_FOUND", "TASK_NOT_FOUND"},
 	{a2a.ErrTaskNotCancelable, -32002, http.StatusBadRequest, "FAILED_PRECONDITION", "TASK_NOT_CANCELABLE"},
@@ -51,8 +51,8 @@ var errLimited = errors.New("too many requests")
 
 var internal = class{a2a.ErrInternalError, -32603, http.StatusInternalServerError, "INTERNAL", "INTERNAL_ERROR"}
 
-// Invalid is an invalid-params error about one field, named by its path in the
-// request (message.parts[1].raw). The description must not repeat the value.
+// Invalid is an invalid-params error about one field, named by its path in the request
+// (message.parts[1].raw). The description must not repeat the value.
 func Invalid(field, description string) error {
 	return invalid([]violation{{field, description}})
 }
@@ -70,8 +70,8 @@ func invalid(all []violation) error {
 		WithTypedDetails(errordetails.NewTyped(badRequestType, map[string]any{"fieldViolations": fields}))
 }
 
-// Unavailable is an error of the moment: the client is told to try again after
-// the delay, and cause goes to the log only.
+// Unavailable is a temporary error. The client is told to try again after the delay, and
+// the cause goes to the log only.
 func Unavailable(after time.Duration, cause error) error {
 	return &unavailable{after, cause}
 }
@@ -84,9 +84,9 @@ type unavailable struct {
 func (u *unavailable) Error() string { return "temporarily unavailable: " + u.cause.Error() }
 func (u *unavailable) Unwrap() error { return u.cause }
 
-// A refusal is an error of HTTP itself, with a status of its own.
+// A refusal is an error of HTTP itself, with its own status.
 type refusal struct {
-	is        error // the class it belongs to otherwise
+	is        error // the class of A2A errors that it belongs to
 	status    int
 	message   string
 	challenge string        // WWW-Authenticate
@@ -95,7 +95,7 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.message }
 
-// Unidentified is an error about who calls: 401 with a challenge, 403, or 429 with the
+// Unidentified is an error about the caller: 401 with a challenge, 403, or 429 with the
 // time after which to try again. The message is for the caller.
 func Unidentified(status int, message, challenge string, after time.Duration) error {
 	is := map[int]error{http.StatusUnauthorized: a2a.ErrUnauthenticated, http.StatusForbidden: a2a.ErrUnauthorized}[status]
@@ -105,20 +105,20 @@ func Unidentified(status int, message, challenge string, after time.Duration) er
 	return &refusal{is, status, message, challenge, after}
 }
 
-// A problem is what a client is told about an error, in every binding.
+// A problem is an error as the client sees it, in every binding.
 type problem struct {
 	class
 	message string
 	details []*errordetails.Typed
 	retry   int  // seconds; 0: no Retry-After
 	plain   bool // the HTTP status stands even where JSON-RPC would answer 200
-	unknown bool // no class fits: a fault of ours, of which the client gets no word
+	unknown bool // no class fits: a fault of ours, and the client gets no word of it
 
 	challenge string // WWW-Authenticate
 }
 
-// describe finds the words for err. Only the message of an a2a.Error or of the
-// sentinel below it is passed on: the text of any other error may hold anything.
+// describe finds the words for err. It passes on only the message of an a2a.Error or of the
+// sentinel below it, because the text of any other error may hold internals.
 func describe(err error) problem {
 	if r, ok := errors.AsType[*refusal](err); ok {
 		p := problem{class: classOf(r.is), message: r.message, plain: true, challenge: r.challenge, retry: int(math.Ceil(r.after.Seconds()))}
@@ -163,7 +163,7 @@ func describe(err error) problem {
 	return p
 }
 
-// classOf is the class that err belongs to; internal if it belongs to none.
+// classOf returns the class of err; internal if it has none.
 func classOf(err error) class {
 	for _, k := range classes {
 		if errors.Is(err, k.is) {
@@ -173,7 +173,7 @@ func classOf(err error) class {
 	return internal
 }
 
-// info is the ErrorInfo that every error carries, whatever the binding.
+// info is the ErrorInfo that every error carries, in every binding.
 func (p *problem) info(metadata any) *errordetails.Typed {
 	info := errordetails.NewErrorInfo(p.reason, a2a.ProtocolDomain, nil)
 	if metadata != nil {
@@ -182,14 +182,14 @@ func (p *problem) info(metadata any) *errordetails.Typed {
 	return info
 }
 
-// hide makes of p an internal error that can be found in the log by its id.
+// hide turns p into an internal error that the log has under its id.
 func (p *problem) hide(request string) {
 	p.message = "internal error, request " + request
 	p.details = []*errordetails.Typed{p.info(map[string]string{"requestId": request})}
 }
 
-// Refuse answers a request that the HTTP surface itself does not serve, in the form of
-// the HTTP+JSON binding. is is the a2a error that it comes to.
+// Refuse answers a request that the HTTP handler around the bindings refuses, in the form
+// of the HTTP+JSON binding. The error is of the kind is.
 func Refuse(w http.ResponseWriter, r *http.Request, is error, status int, message string) {
 	c := &call{options: &Options{}, w: w, r: r, form: restForm{}}
 	*c.options = c.options.withDefaults()

@@ -7,8 +7,8 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 )
 
-// Clients of 0.3 differ in what they read as the data of an error, and one that is not
-// theirs hides the whole error from them.
+// Clients of 0.3 read different forms of an error's data, and data in another form hides
+// the whole error from them.
 func TestErrorsOf03HaveNoDataInJSONRPC(t *testing.T) {
 	s := &script{get: func(*a2a.GetTaskRequest) (*a2a.Task, error) { return nil, a2a.ErrTaskNotFound }}
 	for body, code := range map[string]int{

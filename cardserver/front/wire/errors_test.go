@@ -89,7 +89,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// What a handler puts beside its message reaches the client, under the one ErrorInfo.
+// The details of a handler reach the client, under the one ErrorInfo.
 func TestErrorDetails(t *testing.T) {
 	s := &script{get: func(*a2a.GetTaskRequest) (*a2a.Task, error) {
 		return nil, a2a.NewError(a2a.ErrTaskNotCancelable, "done").
@@ -140,7 +140,7 @@ func TestNothing(t *testing.T) {
 	}
 }
 
-// A client that has gone is no error worth a line.
+// A client that has gone is not worth a line in the log.
 func TestCancelledIsNotLogged(t *testing.T) {
 	var log bytes.Buffer
 	ctx, cancel := context.WithCancel(t.Context())
@@ -155,7 +155,8 @@ func TestCancelledIsNotLogged(t *testing.T) {
 	}
 }
 
-func TestV6ServiceParameters(t *testing.T) {
+// Shows V6.
+func TestServiceParameters(t *testing.T) {
 	ext := &a2a.AgentExtension{URI: "urn:x:b"}
 	outer := a2asrv.NewAuthenticatedUser("ann", nil)
 	var uris []string
@@ -229,7 +230,7 @@ func TestBodyLimit(t *testing.T) {
 	}
 }
 
-// Who announces too much is told so at once, and need not send it.
+// A client that announces too large a body is refused at once, and need not send it.
 func TestAnnouncedBodyIsNotRead(t *testing.T) {
 	got := call(t, handler(&script{}), "", func(r *http.Request) {
 		r.ContentLength = 10 << 30

@@ -20,9 +20,9 @@ const maxSeed = 4 << 10
 
 var ambiguous = regexp.MustCompile("duplicate object member name|invalid UTF-8|invalid surrogate pair|exceeded max depth")
 
-// FuzzEnvelope sends any body: the answer is a JSON-RPC response and never a 5xx.
-// What encoding/json does not take is a parse error, and what is one though
-// encoding/json takes it is one of the texts that two readers read differently.
+// FuzzEnvelope sends any body: the answer is a JSON-RPC response and never a 5xx. A text
+// that encoding/json refuses is a parse error. A text that encoding/json accepts is one
+// only if two readers would read it differently.
 func FuzzEnvelope(f *testing.F) {
 	for _, s := range []string{
 		``, `{`, `null`, `[]`, `"x"`, `{"id":01}`, `{"a":1}{}`, `{"id":1,"id":2}`, "{\"a\":\"\xff\"}", `[1,{"a":"\udfff"}]`, `{"jsonrpc":"2.0","id":1,"method":"ListTasks"}`,
@@ -122,8 +122,8 @@ func FuzzREST(f *testing.F) {
 	})
 }
 
-// FuzzServiceParams sends any version and extensions: what is served is of a version
-// that was asked for, and what is activated was asked for and is declared.
+// FuzzServiceParams sends any version and extensions: a request is served in a version that
+// it asked for, and every active extension was asked for and is declared.
 func FuzzServiceParams(f *testing.F) {
 	for _, s := range [][3]string{
 		{"1.0", "", "urn:a"}, {"0.3", "0.3", "urn:a, urn:b"}, {"", "1.0", ","}, {" 1.0 ", "1.1", "urn:a,urn:a"}, {"1.0,0.3", "", "urn:%61"},

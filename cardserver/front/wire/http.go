@@ -21,13 +21,14 @@ type Options struct {
 	MaxBody      int64         // bytes of a request; 0: 1 MiB
 	KeepAlive    time.Duration // between comments on a quiet stream; 0: 15 s, as proxies drop idle connections after 30 or 60
 	ReadTimeout  time.Duration // for the whole body of a request; 0: 30 s
-	WriteTimeout time.Duration // for one write, so that a client which stops reading is cut; 0: 30 s
-	Log          *slog.Logger  // nil: nothing is logged
+	WriteTimeout time.Duration // for one write, so that a client that stops reading is cut; 0: 30 s
+	Log          *slog.Logger  // nil: no log
 
 	Extensions []a2a.AgentExtension // that the agent card declares
 
-	// Identify says who calls, before anything of the request but its headers is read; its
-	// context goes to the handler. An error is best one of [Unidentified]. Nil: nobody asks.
+	// Identify names the caller. It runs before the body is read, and its context goes to
+	// the handler. Its errors are best made by [Unidentified]. Nil: callers are not
+	// identified.
 	Identify func(*http.Request) (context.Context, error)
 
 	// RequestID names a request in the log and to a client that meets an internal
@@ -60,8 +61,8 @@ const (
 	mediaSSE  = "text/event-stream"
 )
 
-// checkBody refuses a body that is not plain UTF-8 JSON. That the type is required
-// keeps out what a web page can send without asking: a form or text/plain.
+// checkBody refuses a body that is not plain UTF-8 JSON. Web pages can send a form or
+// text/plain to any site without asking, so the type is required.
 func checkBody(r *http.Request) error {
 	types := r.Header["Content-Type"]
 	if len(types) != 1 || types[0] != mediaJSON && !isJSON(types[0]) {
@@ -84,14 +85,13 @@ func isJSON(contentType string) bool {
 	return !ok || strings.EqualFold(charset, "utf-8")
 }
 
-// readBody reads to the end, which is also what makes net/http notice later that
-// the client has gone.
+// readBody reads to the end, so that net/http notices later that the client has gone.
 func readBody(w http.ResponseWriter, r *http.Request, o *Options) ([]byte, error) {
-	// net/http takes this deadline away at the end of the body. Writers that know
-	// no deadlines are those of tests.
+	// net/http takes this deadline away at the end of the body. Only the writers of tests
+	// know no deadlines.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(o.ReadTimeout))
 	var err error = &http.MaxBytesError{Limit: o.MaxBody}
-	if r.ContentLength <= o.MaxBody { // what is announced to be too large is not waited for
+	if r.ContentLength <= o.MaxBody { // a body that is announced as too large is not read
 		var body []byte
 		if body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, o.MaxBody)); err == nil {
 			return body, nil
@@ -107,7 +107,8 @@ func readBody(w http.ResponseWriter, r *http.Request, o *Options) ([]byte, error
 	return nil, &refusal{is: a2a.ErrInvalidRequest, status: http.StatusBadRequest, message: "the body ended too early"}
 }
 
-// answerType is the media type of a JSON answer: the plain one unless asked.
+// answerType is the media type of a JSON answer: the plain one unless the client asks for
+// A2A's.
 func answerType(r *http.Request) string {
 	for _, accept := range r.Header["Accept"] {
 		if strings.Contains(accept, mediaA2A) {
@@ -117,17 +118,8 @@ func answerType(r *http.Request) string {
 	return mediaJSON
 }
 
-// write sends one whole answer. An error of it is the client's: nobody to tell.
-func write(w http.ResponseWriter, o *Options, status int, mediaType string, b []byte) {
-	h := w.Header()
-	h["Content-Type"] = []string{mediaType}
-	h["Content-Length"] = []string{strconv.Itoa(len(b))}
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(o.WriteTimeout))
-	w.WriteHeader(status)
-	_, _ = w.Write(b)
-}
-
-// report logs what the operator must know of err and returns what the client may.
+// report logs the parts of err that the operator needs, and returns those that the client
+// may see.
 func (o *Options) report(ctx context.Context, operation string, err error) problem {
 	if ctx.Err() != nil { // the client has gone, or the server is stopping
 		return describe(Unavailable(time.Second, err))
@@ -155,7 +147,7 @@ func (o *Options) requestID(ctx context.Context) string {
 	return rand.Text()
 }
 
-// clip shortens what a client sent, to be named in an error.
+// clip shortens a text of the client's for an error.
 func clip(s string, most int) string {
 	return strings.ToValidUTF8(s[:min(len(s), most)], "")
 }

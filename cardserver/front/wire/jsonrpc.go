@@ -14,13 +14,13 @@ import (
 	"errand/shared/dialect"
 )
 
-// JSONRPC serves the JSON-RPC bindings of A2A 1.0 (section 9) and 0.3 at whatever path
-// it is mounted. The names of the methods tell the versions apart.
+// JSONRPC serves the JSON-RPC bindings of A2A 1.0 (section 9) and 0.3 at every path. The
+// names of the methods tell the versions apart.
 //
-// An error of an operation is answered with HTTP 200, as clients of JSON-RPC
-// expect, except what concerns HTTP itself (405, 408, 413, 415) and 503. A stream
-// that fails before its first event is answered as plain JSON with the status of
-// the error: a client that waits for events takes 200 for a stream without any.
+// An error of an operation is answered with HTTP 200, as clients of JSON-RPC expect, except
+// for errors of HTTP itself (405, 408, 413, 415) and 503. A stream that fails before its
+// first event is answered as plain JSON with the status of the error, because a client that
+// waits for events takes 200 for a stream without any.
 //
 // The sequence of a stream must end when its context ends.
 func JSONRPC(h a2asrv.RequestHandler, o Options) http.Handler {
@@ -53,50 +53,26 @@ func (c *call) serveRPC(f *rpcForm) error {
 		return err
 	}
 
-	operation := env.method
-	if old, ok := methods03[env.method]; ok {
-		c.dialect, operation, f.bare = dialect.V03, old, true
-	} else if !methods1[env.method] {
-		operation = ""
-	}
+	o, version := byMethod(env.method)
+	c.dialect, f.bare = version, version == dialect.V03
 
-	if operation == "" {
+	if o.serve == nil {
 		if err := checkVersion(c.r, ""); err != nil {
 			return err
 		}
 		return a2a.NewError(a2a.ErrMethodNotFound, "A2A has no method "+strconv.Quote(clip(env.method, 64)))
 	}
 
-	return c.do(operation, env.params)
-}
-
-var methods1 = map[string]bool{
-	opSend: true, opStream: true, opGet: true, opList: true, opCancel: true, opSubscribe: true,
-	opCreateHook: true, opGetHook: true, opListHooks: true, opDeleteHook: true, opCard: true,
-}
-
-// methods03 are the methods of 0.3.
-var methods03 = map[string]string{
-	"message/send":                        opSend,
-	"message/stream":                      opStream,
-	"tasks/get":                           opGet,
-	"tasks/list":                          "", // 0.3 has it in HTTP+JSON alone, and clients that try
-	"tasks/cancel":                        opCancel,
-	"tasks/resubscribe":                   opSubscribe,
-	"tasks/pushNotificationConfig/set":    opCreateHook,
-	"tasks/pushNotificationConfig/get":    opGetHook,
-	"tasks/pushNotificationConfig/list":   opListHooks,
-	"tasks/pushNotificationConfig/delete": opDeleteHook,
-	"agent/getAuthenticatedExtendedCard":  opCard,
+	return c.do(o, params{name: "params", text: env.params})
 }
 
 // An rpcForm writes JSON-RPC responses.
 type rpcForm struct {
 	id string // as the client wrote it
 
-	// Errors have no data. 0.3 leaves open what that is: some of its clients read only an
-	// object there and some only the list of 1.0, and fail to read the whole error
-	// otherwise.
+	// bare errors have no data. 0.3 does not define it: some clients of 0.3 read only an
+	// object there and some only the list of 1.0, and each fails to read the whole error
+	// if data has the other form.
 	bare bool
 }
 
@@ -125,7 +101,7 @@ func (f *rpcForm) failure(b []byte, p problem) []byte {
 	}
 	b = append(f.begin(b), `,"error":`...)
 	b, err := dialect.V1.Append(b, told)
-	if err != nil { // what a handler put into the details has no JSON
+	if err != nil { // details of a handler that have no JSON
 		told.Data = nil
 		b, _ = dialect.V1.Append(b, told)
 	}
@@ -141,19 +117,17 @@ func (f *rpcForm) status(p problem, streaming bool) int {
 
 func (f *rpcForm) failed() string { return "" }
 
-func (f *rpcForm) params() string { return "params" }
-
 const null = "null"
 
-// An envelope is a JSON-RPC request, its params not yet decoded.
+// An envelope is a JSON-RPC request whose params are not decoded yet.
 type envelope struct {
-	id     string // null unless it is a valid one
+	id     string // null unless the request has a valid one
 	method string
 	params []byte
 }
 
-// parseEnvelope checks the whole text and takes it apart. The id is there even
-// with an error, where one was read before it.
+// parseEnvelope checks the whole text and takes it apart. If the id was read before an
+// error, the envelope has it beside the error.
 func parseEnvelope(body []byte) (envelope, error) {
 	c := newCursor(body)
 	kind := c.d.PeekKind()
@@ -209,8 +183,8 @@ func (c *cursor) envelope(body []byte) envelope {
 	return env
 }
 
-// validID tells whether raw can be an id. Fractions and exponents are left out:
-// JSON-RPC advises against them, and no two programs write them alike.
+// validID tells whether raw can be an id. Fractions and exponents cannot: JSON-RPC advises
+// against them, and no two programs write them alike.
 func validID(raw jsontext.Value) bool {
 	switch raw.Kind() {
 	case jsontext.KindString, jsontext.KindNull:
@@ -221,9 +195,9 @@ func validID(raw jsontext.Value) bool {
 	return false
 }
 
-// notJSON says where and why the text of a request is refused. Text is also refused
-// that some readers take and others change: a name given twice, half a surrogate
-// pair, bytes that are not UTF-8 (RFC 7493).
+// notJSON says where and why the text of a request is refused. Some texts that other
+// readers accept and change are refused too: a repeated name, half a surrogate pair, bytes
+// that are not UTF-8 (RFC 7493).
 func notJSON(err error) error {
 	message := "the body is not JSON: "
 	if s, ok := errors.AsType[*jsontext.SyntacticError](err); ok {

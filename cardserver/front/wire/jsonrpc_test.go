@@ -36,7 +36,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// What the types would say otherwise of themselves, or not at all.
+// The types of the SDK would write these parts otherwise, or not at all.
 func TestAnswerOfOddParts(t *testing.T) {
 	odd := &a2a.Task{ID: "t", Artifacts: []*a2a.Artifact{{ID: "a", Parts: a2a.ContentParts{
 		{}, {Content: a2a.Raw(nil)}, {Content: a2a.URL("")}, {Content: a2a.Data{}}, {Content: a2a.Text("<a\xffb\n>")}, {Content: a2a.Data{Value: []any{nil, "<"}}, Metadata: map[string]any{}},
@@ -49,7 +49,7 @@ func TestAnswerOfOddParts(t *testing.T) {
 	}
 }
 
-// What has no JSON is a fault of the handler, and answered all the same.
+// A result without a JSON form is a fault of the handler, and is answered all the same.
 func TestAnswerWithoutJSON(t *testing.T) {
 	bad := map[string]any{"x": math.NaN()}
 	for name, s := range map[string]*script{

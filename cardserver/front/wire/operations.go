@@ -2,116 +2,168 @@ package wire
 
 import (
 	"context"
+	"iter"
+	"net/http"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
 	"errand/shared/dialect"
 )
 
-// The operations by their names in 1.0, which are the methods of its JSON-RPC.
-const (
-	opSend       = "SendMessage"
-	opStream     = "SendStreamingMessage"
-	opGet        = "GetTask"
-	opList       = "ListTasks"
-	opCancel     = "CancelTask"
-	opSubscribe  = "SubscribeToTask"
-	opCreateHook = "CreateTaskPushNotificationConfig"
-	opGetHook    = "GetTaskPushNotificationConfig"
-	opListHooks  = "ListTaskPushNotificationConfigs"
-	opDeleteHook = "DeleteTaskPushNotificationConfig"
-	opCard       = "GetExtendedAgentCard"
+// An operation is one row of the protocol. Both bindings and both versions derive their
+// methods and paths from the rows; a new operation is one row and the readers of its
+// fields.
+type operation struct {
+	name     string   // in 1.0, and of its JSON-RPC method there
+	name03   string   // of the JSON-RPC method in 0.3
+	verbs    []string // HTTP methods in HTTP+JSON, in the order of an Allow header
+	path     string   // in HTTP+JSON; {task} and {config} stand for one segment
+	path03   string   // in HTTP+JSON of 0.3, below v1; empty: as in 1.0
+	query    []string // fields that a query may have beside the tenant
+	bodyless bool     // a POST may come without a body
+	serve    service  // nil: the name is known and not served
+}
+
+var (
+	get       = []string{http.MethodGet}
+	post      = []string{http.MethodPost}
+	getOrPost = []string{http.MethodGet, http.MethodPost} // the specification's verb of a subscription, and the proto's
+	remove    = []string{http.MethodDelete}
 )
 
-// A reader fills requests from the params of one version.
-type reader struct {
-	send       func(*cursor, *a2a.SendMessageRequest)
-	get        func(*cursor, *a2a.GetTaskRequest)
-	list       func(*cursor, *a2a.ListTasksRequest)
-	cancel     func(*cursor, *a2a.CancelTaskRequest)
-	subscribe  func(*cursor, *a2a.SubscribeToTaskRequest)
-	createHook func(*cursor, *a2a.PushConfig)
-	getHook    func(*cursor, *a2a.GetTaskPushConfigRequest)
-	listHooks  func(*cursor, *a2a.ListTaskPushConfigRequest)
-	deleteHook func(*cursor, *a2a.DeleteTaskPushConfigRequest)
-}
-
-var readers = [...]reader{
-	dialect.V1: {
-		send: (*cursor).sendMessage, get: (*cursor).getTask, list: (*cursor).listTasks,
-		cancel: (*cursor).cancelTask, subscribe: (*cursor).subscribe, createHook: (*cursor).createPushConfig,
-		getHook: (*cursor).getPushConfig, listHooks: (*cursor).listPushConfigs, deleteHook: (*cursor).deletePushConfig,
+// operations are all rows. Rows of one path stand in the order of an Allow header.
+var operations = [...]operation{
+	{
+		name: "SendMessage", name03: "message/send", verbs: post, path: "message:send",
+		serve: unary((*cursor).sendMessage, (*cursor).sendMessage03, sendMessage),
+	}, {
+		name: "SendStreamingMessage", name03: "message/stream", verbs: post, path: "message:stream",
+		serve: stream((*cursor).sendMessage, (*cursor).sendMessage03, a2asrv.RequestHandler.SendStreamingMessage),
+	}, {
+		name: "GetTask", name03: "tasks/get", verbs: get, path: "tasks/{task}", query: []string{"historyLength"},
+		serve: unary((*cursor).getTask, (*cursor).getTask, a2asrv.RequestHandler.GetTask),
+	}, {
+		name: "ListTasks", verbs: get, path: "tasks",
+		query: []string{"contextId", "status", "pageSize", "pageToken", "historyLength", "statusTimestampAfter", "lastUpdatedAfter", "includeArtifacts"},
+		serve: unary((*cursor).listTasks, (*cursor).listTasks03, listTasks),
+	}, {
+		name03: "tasks/list", // not in 0.3, which lists in HTTP+JSON alone; a client that tries it gets an error of 0.3
+	}, {
+		name: "CancelTask", name03: "tasks/cancel", verbs: post, path: "tasks/{task}:cancel", bodyless: true,
+		serve: unary((*cursor).cancelTask, (*cursor).cancelTask, a2asrv.RequestHandler.CancelTask),
+	}, {
+		name: "SubscribeToTask", name03: "tasks/resubscribe", verbs: getOrPost, path: "tasks/{task}:subscribe", bodyless: true,
+		serve: stream((*cursor).subscribe, (*cursor).subscribe, a2asrv.RequestHandler.SubscribeToTask),
+	}, {
+		name: "ListTaskPushNotificationConfigs", name03: "tasks/pushNotificationConfig/list",
+		verbs: get, path: "tasks/{task}/pushNotificationConfigs", query: []string{"pageSize", "pageToken"},
+		serve: unary((*cursor).listPushConfigs, (*cursor).listPushConfigs03, a2asrv.RequestHandler.ListTaskPushConfigs),
+	}, {
+		name: "CreateTaskPushNotificationConfig", name03: "tasks/pushNotificationConfig/set",
+		verbs: post, path: "tasks/{task}/pushNotificationConfigs", query: []string{"configId"},
+		serve: unary((*cursor).createPushConfig, (*cursor).createPushConfig03, a2asrv.RequestHandler.CreateTaskPushConfig),
+	}, {
+		name: "GetTaskPushNotificationConfig", name03: "tasks/pushNotificationConfig/get",
+		verbs: get, path: "tasks/{task}/pushNotificationConfigs/{config}",
+		serve: unary((*cursor).getPushConfig, (*cursor).getPushConfig03, a2asrv.RequestHandler.GetTaskPushConfig),
+	}, {
+		name: "DeleteTaskPushNotificationConfig", name03: "tasks/pushNotificationConfig/delete",
+		verbs: remove, path: "tasks/{task}/pushNotificationConfigs/{config}",
+		serve: unary((*cursor).deletePushConfig, (*cursor).deletePushConfig03, deletePushConfig),
+	}, {
+		name: "GetExtendedAgentCard", name03: "agent/getAuthenticatedExtendedCard", verbs: get, path: "extendedAgentCard", path03: "card",
+		serve: unary((*cursor).extendedCard, (*cursor).extendedCard, a2asrv.RequestHandler.GetExtendedAgentCard),
 	},
-	dialect.V03:     reader03(configured03),
-	dialect.V03REST: reader03(configured03REST),
 }
 
-// do serves an operation. It is the one list of them, for all bindings and versions.
-func (c *call) do(operation string, params []byte) error {
-	c.operation = operation
-	h, in, p := c.handler, &readers[c.dialect], c.path
-	id := a2a.TaskID(p.task)
-
-	switch operation {
-	case opSend:
-		send := func(ctx context.Context, req *a2a.SendMessageRequest) (*a2a.StreamResponse, error) {
-			res, err := h.SendMessage(ctx, req)
-			return &a2a.StreamResponse{Event: res}, err
+// byMethod finds the operation of a JSON-RPC method, and the version that calls it so.
+func byMethod(method string) (*operation, dialect.Dialect) {
+	for i := range operations {
+		switch o := &operations[i]; method {
+		case o.name:
+			return o, dialect.V1
+		case o.name03:
+			return o, dialect.V03
 		}
-		return unary(c, params, &a2a.SendMessageRequest{Tenant: p.tenant}, in.send, send)
-
-	case opStream:
-		return stream(c, params, &a2a.SendMessageRequest{Tenant: p.tenant}, in.send, h.SendStreamingMessage)
-	case opGet:
-		return unary(c, params, &a2a.GetTaskRequest{Tenant: p.tenant, ID: id}, in.get, h.GetTask)
-
-	case opList:
-		list := func(ctx context.Context, req *a2a.ListTasksRequest) (*a2a.ListTasksResponse, error) {
-			res, err := h.ListTasks(ctx, req)
-			if err == nil && res != nil && !req.IncludeArtifacts {
-				res = withoutArtifacts(res)
-			}
-			return res, err
-		}
-		return unary(c, params, &a2a.ListTasksRequest{Tenant: p.tenant}, in.list, list)
-
-	case opCancel:
-		return unary(c, params, &a2a.CancelTaskRequest{Tenant: p.tenant, ID: id}, in.cancel, h.CancelTask)
-	case opSubscribe:
-		return stream(c, params, &a2a.SubscribeToTaskRequest{Tenant: p.tenant, ID: id}, in.subscribe, h.SubscribeToTask)
-	case opCreateHook:
-		return unary(c, params, &a2a.PushConfig{Tenant: p.tenant, TaskID: id}, in.createHook, h.CreateTaskPushConfig)
-	case opGetHook:
-		return unary(c, params, &a2a.GetTaskPushConfigRequest{Tenant: p.tenant, TaskID: id, ID: p.config}, in.getHook, h.GetTaskPushConfig)
-
-	case opListHooks:
-		return unary(c, params, &a2a.ListTaskPushConfigRequest{Tenant: p.tenant, TaskID: id}, in.listHooks, h.ListTaskPushConfigs)
-	case opDeleteHook:
-		remove := func(ctx context.Context, req *a2a.DeleteTaskPushConfigRequest) (*nothing, error) {
-			return &nothing{}, h.DeleteTaskPushConfig(ctx, req)
-		}
-		return unary(c, params, &a2a.DeleteTaskPushConfigRequest{Tenant: p.tenant, TaskID: id, ID: p.config}, in.deleteHook, remove)
-
-	case opCard:
-		return unary(c, params, &a2a.GetExtendedAgentCardRequest{Tenant: p.tenant}, (*cursor).extendedCard, h.GetExtendedAgentCard)
 	}
+	return &operation{}, dialect.V1
+}
 
-	return dialect.ErrNothing // every route and method names one of the above
+// A service serves one operation.
+type service func(c *call, p params) error
+
+// unary serves an operation that has one answer.
+func unary[Req, Res any](read, read03 func(*cursor, *Req), do func(a2asrv.RequestHandler, context.Context, *Req) (*Res, error)) service {
+	return func(c *call, p params) error {
+		ctx, req, err := request(c, p, read, read03)
+		if err != nil {
+			return err
+		}
+		res, err := do(c.handler, ctx, req)
+		if err != nil {
+			return err
+		}
+		if res == nil {
+			return dialect.ErrNothing
+		}
+		return c.answer(res)
+	}
+}
+
+// stream serves an operation that answers with events.
+func stream[Req any](read, read03 func(*cursor, *Req), do func(a2asrv.RequestHandler, context.Context, *Req) iter.Seq2[a2a.Event, error]) service {
+	return func(c *call, p params) error {
+		c.streaming = true
+		ctx, req, err := request(c, p, read, read03)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		return c.send(ctx, cancel, do(c.handler, ctx, req))
+	}
+}
+
+// request reads the service parameters and then the request itself.
+func request[Req any](c *call, p params, read, read03 func(*cursor, *Req)) (context.Context, *Req, error) {
+	ctx, err := c.begin()
+	if err != nil {
+		return nil, nil, err
+	}
+	if c.dialect != dialect.V1 {
+		read = read03
+	}
+	req, err := decode(p, c.dialect, read)
+	return ctx, req, err
+}
+
+func sendMessage(h a2asrv.RequestHandler, ctx context.Context, req *a2a.SendMessageRequest) (*a2a.StreamResponse, error) {
+	res, err := h.SendMessage(ctx, req)
+	return &a2a.StreamResponse{Event: res}, err
+}
+
+// listTasks lists tasks. Without a wish for artifacts they have none, not even an empty
+// list (3.1.4). The tasks themselves may be shared.
+func listTasks(h a2asrv.RequestHandler, ctx context.Context, req *a2a.ListTasksRequest) (*a2a.ListTasksResponse, error) {
+	res, err := h.ListTasks(ctx, req)
+	if err != nil || res == nil || req.IncludeArtifacts {
+		return res, err
+	}
+	page := *res
+	page.Tasks = make([]*a2a.Task, len(res.Tasks))
+	for i, t := range res.Tasks {
+		bare := *t
+		bare.Artifacts = nil
+		page.Tasks[i] = &bare
+	}
+	return &page, nil
+}
+
+func deletePushConfig(h a2asrv.RequestHandler, ctx context.Context, req *a2a.DeleteTaskPushConfigRequest) (*nothing, error) {
+	return &nothing{}, h.DeleteTaskPushConfig(ctx, req)
 }
 
 // nothing is the result of an operation that has none: null in JSON-RPC, where a
 // response needs a result, and an empty object elsewhere.
 type nothing struct{}
-
-// withoutArtifacts is a page whose tasks have none, not even an empty list (3.1.4).
-// The tasks themselves may be shared.
-func withoutArtifacts(l *a2a.ListTasksResponse) *a2a.ListTasksResponse {
-	page := *l
-	page.Tasks = make([]*a2a.Task, len(l.Tasks))
-	for i, t := range l.Tasks {
-		bare := *t
-		bare.Artifacts = nil
-		page.Tasks[i] = &bare
-	}
-	return &page
-}

@@ -20,12 +20,12 @@ const (
 	headerExtensions03 = "X-A2a-Extensions"
 )
 
-// Versions are what every interface here speaks.
+// versions are the versions that every interface here speaks.
 const versions = dialect.Version1 + ", " + dialect.Version03
 
-// begin reads the service parameters and attaches the SDK's call context, with them
-// and not with every header, as the SDK's transports do: credentials are among those.
-// The version is the one that the request is of. A user that an outer handler attached
+// begin reads the service parameters and attaches the SDK's call context, with these
+// parameters and not with every header, as the SDK's transports do: the headers hold
+// credentials. The version is the request's own. A user that an outer handler attached
 // stays.
 func (c *call) begin() (context.Context, error) {
 	if err := checkVersion(c.r, c.dialect.Version()); err != nil {
@@ -48,9 +48,9 @@ func (c *call) begin() (context.Context, error) {
 	return ctx, c.activate(asked)
 }
 
-// checkVersion refuses a version that is not spoken here, and one that contradicts
-// own, the version that the request is of by its method or path, if it is of any. A
-// request that names none is served by that: no two versions share a shape (B23).
+// checkVersion refuses a version that is not spoken here, and one that contradicts own. The
+// method or path of a request decides own, and an unknown one has none. A request without a
+// version is served by its own: no two versions share a method or path (decision 23).
 func checkVersion(r *http.Request, own string) error {
 	asked := slices.Clone(r.Header[headerVersion])
 	if r.URL.RawQuery != "" {
@@ -85,8 +85,8 @@ func checkVersion(r *http.Request, own string) error {
 	return nil
 }
 
-// withoutPatch is the Major.Minor of a version. A patch number says nothing about how to
-// talk (3.6), and clients name the release that they were written for.
+// withoutPatch is the Major.Minor of a version. A patch number does not change the protocol
+// (3.6), and clients name the release that they were written for.
 func withoutPatch(v string) string {
 	part := strings.Split(v, ".")
 	if len(part) == 3 && part[2] != "" && strings.Trim(part[2], "0123456789") == "" {
@@ -120,8 +120,8 @@ func (c *call) extensions() ([]string, error) {
 	return unique(uris), nil
 }
 
-// activate activates the extensions that were asked for and are declared; others are
-// passed over. What is required must have been asked for (3.3.4).
+// activate activates the declared extensions that were asked for, and ignores others. A
+// required one must have been asked for (3.3.4).
 func (c *call) activate(asked []string) error {
 	for i := range c.options.Extensions {
 		e := &c.options.Extensions[i]
@@ -136,7 +136,7 @@ func (c *call) activate(asked []string) error {
 	return nil
 }
 
-// echo names the extensions that are activated (3.2.6).
+// echo names the active extensions (3.2.6).
 func (c *call) echo() {
 	uris := c.cc.Extensions().ActivatedURIs()
 	if len(uris) == 0 {

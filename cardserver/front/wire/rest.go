@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
+	"slices"
 	"strings"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -15,12 +15,11 @@ import (
 	"errand/shared/dialect"
 )
 
-// REST serves the HTTP+JSON bindings of A2A 1.0 (section 11) and, under /v1, 0.3. It
-// answers every path and method: one that the protocol does not have is an A2A error
-// too (404, 405).
+// REST serves the HTTP+JSON bindings of A2A 1.0 (section 11) and, under /v1, of 0.3. It
+// answers every path and HTTP method: an unknown one gets an A2A error too (404, 405).
 //
-// Path, query and body are read as what JSON-RPC has in its params, so that a request
-// means the same in both bindings and is refused for the same reasons.
+// Path, query and body become the params that JSON-RPC would have, so that a request means
+// the same in both bindings and is refused for the same reasons.
 //
 // The sequence of a stream must end when its context ends.
 func REST(h a2asrv.RequestHandler, o Options) http.Handler {
@@ -50,33 +49,36 @@ func (c *call) serveREST() error {
 		}
 	}
 
-	c.path = at.path
-	operation := at.methods[c.r.Method]
-
-	switch {
-	case operation == "":
-		c.w.Header().Set("Allow", strings.Join(at.allowed(), ", "))
-		return &refusal{is: a2a.ErrMethodNotFound, status: http.StatusMethodNotAllowed, message: "this path is served by " + strings.Join(at.allowed(), " and ")}
-
-	case c.r.Method != http.MethodPost: // a body means nothing there
-		params, err := queryParams(c.r.URL.RawQuery)
-		if err != nil {
-			return err
+	i := slices.IndexFunc(at.operations, func(o *operation) bool { return slices.Contains(o.verbs, c.r.Method) })
+	if i < 0 {
+		var verbs []string
+		for _, o := range at.operations {
+			verbs = append(verbs, o.verbs...)
 		}
-		return c.do(operation, params)
+		c.w.Header().Set("Allow", strings.Join(verbs, ", "))
+		return &refusal{is: a2a.ErrMethodNotFound, status: http.StatusMethodNotAllowed, message: "this path is served by " + strings.Join(verbs, " and ")}
 	}
 
-	params, err := c.body(operation)
+	var err error
+	o, p := at.operations[i], params{name: "body", path: at.path}
+
+	if c.r.Method == http.MethodPost {
+		p.text, err = c.body(o)
+	} else { // where HTTP gives a body no meaning
+		p.untyped = true
+		p.text, err = queryParams(c.r.URL.RawQuery)
+	}
+
 	if err != nil {
 		return err
 	}
 
-	return c.do(operation, params)
+	return c.do(o, p)
 }
 
-// checkTenant holds a tenant in a path to what one in a body must be.
+// checkTenant applies the rules for a tenant in a body to one in a path.
 func checkTenant(tenant string) error {
-	text, err := quoted(nil, tenant)
+	text, err := jsontext.AppendQuote(nil, tenant)
 	if err != nil {
 		return Invalid("tenant", "is not UTF-8")
 	}
@@ -87,42 +89,31 @@ func checkTenant(tenant string) error {
 	return nil
 }
 
-// body is the params that a POST sends. One that needs none may have no body at all,
-// and then says nothing of its type.
-func (c *call) body(operation string) ([]byte, error) {
-	optional := operation == opCancel || operation == opSubscribe
-	if optional && c.r.ContentLength == 0 {
+// body is the params of a POST. A request that needs none may have no body at all, and then
+// no Content-Type.
+func (c *call) body(o *operation) ([]byte, error) {
+	if o.bodyless && c.r.ContentLength == 0 {
 		return []byte("{}"), nil
 	}
 	if err := checkBody(c.r); err != nil {
 		return nil, err
 	}
 	text, err := readBody(c.w, c.r, c.options)
-	if err == nil && optional && len(text) == 0 {
+	if err == nil && o.bodyless && len(text) == 0 {
 		text = []byte("{}")
 	}
 	return text, err
 }
 
-// A place is what a path leads to.
+// A place is the end of a path.
 type place struct {
-	path      path
-	version03 bool
-	methods   map[string]string // operations by HTTP method
+	path       path
+	version03  bool
+	operations []*operation // one at least, each with verbs of its own
 }
 
-func (p place) allowed() []string {
-	var all []string
-	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
-		if p.methods[m] != "" {
-			all = append(all, m)
-		}
-	}
-	return all
-}
-
-// route finds what a path leads to; ok is false when it leads nowhere. Segments are
-// unescaped one by one, so that an id cannot pass for a path.
+// route finds the place of a path; ok is false if there is none. Segments are unescaped one
+// by one, so that an id cannot pass for a path.
 func route(escaped string) (p place, ok bool) {
 	rest, ok := strings.CutPrefix(escaped, "/")
 	if !ok {
@@ -156,61 +147,51 @@ func route(escaped string) (p place, ok bool) {
 	return p, ok
 }
 
+// lead finds the operations at a path.
 func (p *place) lead(segments []string) bool {
-	p.methods = nil
-	switch len(segments) {
-	case 1:
-		switch name := segments[0]; {
-		case name == "message:send":
-			p.methods = sendMethods
-		case name == "message:stream":
-			p.methods = streamMethods
-		case name == "tasks":
-			p.methods = listMethods
-		case name == "extendedAgentCard" && !p.version03, name == "card" && p.version03:
-			p.methods = cardMethods
+	for i := range operations {
+		o := &operations[i]
+		pattern := o.path
+		if p.version03 && o.path03 != "" {
+			pattern = o.path03
 		}
-
-	case 2:
-		if segments[0] != "tasks" {
-			return false
-		}
-		p.methods = taskMethods
-		p.path.task = segments[1]
-		// Task ids have no colon: one is the verb's, and another id is nobody's.
-		if id, verb, ok := strings.Cut(segments[1], ":"); ok {
-			p.methods, p.path.task = verbs[verb], id
-		}
-
-	case 3, 4:
-		if segments[0] != "tasks" || segments[2] != "pushNotificationConfigs" {
-			return false
-		}
-		p.methods, p.path.task = hooksMethods, segments[1]
-		if len(segments) == 4 {
-			p.methods, p.path.config = hookMethods, segments[3]
+		if at, ok := match(pattern, segments); ok {
+			p.operations = append(p.operations, o)
+			p.path.task, p.path.config = at.task, at.config
 		}
 	}
-
-	return p.methods != nil && (len(segments) == 1 || p.path.task != "")
+	return len(p.operations) > 0
 }
 
-var (
-	sendMethods   = map[string]string{http.MethodPost: opSend}
-	streamMethods = map[string]string{http.MethodPost: opStream}
-	listMethods   = map[string]string{http.MethodGet: opList}
-	cardMethods   = map[string]string{http.MethodGet: opCard}
-	taskMethods   = map[string]string{http.MethodGet: opGet}
-	hooksMethods  = map[string]string{http.MethodGet: opListHooks, http.MethodPost: opCreateHook}
-	hookMethods   = map[string]string{http.MethodGet: opGetHook, http.MethodDelete: opDeleteHook}
+// match compares a path with the pattern of an operation, and takes from the path the
+// fields that the pattern names.
+func match(pattern string, segments []string) (at path, ok bool) {
+	for want := range strings.SplitSeq(pattern, "/") {
+		if len(segments) == 0 {
+			return at, false
+		}
+		got := segments[0]
+		segments = segments[1:]
 
-	verbs = map[string]map[string]string{
-		"cancel":    {http.MethodPost: opCancel},
-		"subscribe": {http.MethodGet: opSubscribe, http.MethodPost: opSubscribe}, // the proto's verb, and the text's
+		switch field, verb, isField := strings.Cut(want, "}"); {
+		case !isField && got != want:
+			return at, false
+		case field == "{task":
+			at.task = got
+			if len(segments) == 0 { // a task's id has no colon: a verb follows it
+				at.task, _, _ = strings.Cut(got, ":")
+			}
+			if at.task == "" || got[len(at.task):] != verb {
+				return at, false
+			}
+		case field == "{config":
+			at.config = got
+		}
 	}
-)
+	return at, len(segments) == 0
+}
 
-// A restForm writes bare results, and errors as 11.6 has them.
+// A restForm writes bare results, and errors in the form of 11.6.
 type restForm struct{}
 
 func (restForm) result(b []byte, d dialect.Dialect, v any) ([]byte, error) {
@@ -234,7 +215,7 @@ func (restForm) failure(b []byte, p problem) []byte {
 	}
 	told := body{status{p.class.status, p.grpc, p.message, p.details}}
 	out, err := dialect.V1.Append(b, told)
-	if err != nil { // what a handler put into the details has no JSON
+	if err != nil { // details of a handler that have no JSON
 		told.Error.Details = nil
 		out, _ = dialect.V1.Append(b, told)
 	}
@@ -245,10 +226,8 @@ func (restForm) status(p problem, _ bool) int { return p.class.status }
 
 func (restForm) failed() string { return "error" }
 
-func (restForm) params() string { return "body" }
-
-// A restForm03 writes errors so that clients of 0.3 find them, which never had one form:
-// some read the code of JSON-RPC at the top, some what became 1.0's.
+// A restForm03 writes errors in two places, because 0.3 never had one form: some clients
+// read the code of JSON-RPC at the top, some the form that 1.0 adopted.
 type restForm03 struct{ restForm }
 
 func (restForm03) failure(b []byte, p problem) []byte {
@@ -267,8 +246,8 @@ func (restForm03) failure(b []byte, p problem) []byte {
 	return out
 }
 
-// queryParams turns a query into params. Fields are known by their JSON names and
-// by the proto's; what else is there is passed over, as in a body.
+// queryParams makes an object of a query, whose values are all strings. It knows fields by
+// their JSON names and by those of the proto, and ignores others, as in a body.
 func queryParams(raw string) ([]byte, error) {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
@@ -284,8 +263,7 @@ func queryParams(raw string) ([]byte, error) {
 			field, _, nested = strings.Cut(field, ".")
 		}
 
-		write, known := queryFields[field]
-		if !known {
+		if !isQueryField(field) {
 			continue
 		}
 		if nested || len(values) > 1 || seen[field] {
@@ -298,7 +276,7 @@ func queryParams(raw string) ([]byte, error) {
 		}
 
 		b = fmt.Appendf(b, "%q:", field)
-		if b, err = write(b, values[0]); err != nil {
+		if b, err = jsontext.AppendQuote(b, values[0]); err != nil {
 			return nil, Invalid(field, "is not UTF-8")
 		}
 	}
@@ -306,29 +284,7 @@ func queryParams(raw string) ([]byte, error) {
 	return append(b, '}'), nil
 }
 
-// queryFields are the fields that requests have in a query, and how their values become
-// JSON. A value that is none of its kind becomes a string, which is then refused for
-// the same reason as in a body.
-var queryFields = map[string]func([]byte, string) ([]byte, error){
-	"tenant": quoted, "contextId": quoted, "status": integer, "pageToken": quoted,
-	"statusTimestampAfter": quoted, "lastUpdatedAfter": quoted, "configId": quoted,
-	"pageSize": integer, "historyLength": integer,
-	"includeArtifacts": boolean,
-}
-
-func quoted(b []byte, s string) ([]byte, error) { return jsontext.AppendQuote(b, s) }
-
-// integer is also for enums, of which the number is taken beside the name.
-func integer(b []byte, s string) ([]byte, error) {
-	if n, err := strconv.Atoi(s); err == nil {
-		return strconv.AppendInt(b, int64(n), 10), nil
-	}
-	return quoted(b, s)
-}
-
-func boolean(b []byte, s string) ([]byte, error) {
-	if s == "true" || s == "false" {
-		return append(b, s...), nil
-	}
-	return quoted(b, s)
+// isQueryField tells whether some operation has the field in its query.
+func isQueryField(name string) bool {
+	return name == "tenant" || slices.ContainsFunc(operations[:], func(o operation) bool { return slices.Contains(o.query, name) })
 }

@@ -72,7 +72,7 @@ func refused(t testing.TB, res *http.Response, body string) string {
 
 const aMessage = `{"messageId":"m1","role":"ROLE_USER","parts":[{"text":"hi"}]}`
 
-// Every path leads to its operation, with what it says of the request.
+// Every path leads to its operation, with the fields that the path names.
 func TestPathsLeadToOperations(t *testing.T) {
 	hello := &a2a.Message{ID: "m1", Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart("hi")}}
 	five := 5
@@ -126,8 +126,10 @@ func TestPathsLeadToOperations(t *testing.T) {
 	}
 }
 
-// E9: paths and methods that A2A does not have are A2A errors too.
-func TestE9WhereNothingIs(t *testing.T) {
+// Paths and HTTP methods that A2A does not have are A2A errors too.
+//
+// Shows E9.
+func TestUnknownPathsAndVerbsAreA2AErrors(t *testing.T) {
 	for _, row := range []struct{ method, target, want, allow string }{
 		{"GET", "/nothing", "404 METHOD_NOT_FOUND", ""},
 		{"GET", "//tasks", "404 METHOD_NOT_FOUND", ""},
@@ -140,12 +142,14 @@ func TestE9WhereNothingIs(t *testing.T) {
 		{"GET", "/v1/extendedAgentCard", "404 METHOD_NOT_FOUND", ""},
 		{"GET", "/card", "404 METHOD_NOT_FOUND", ""},
 		{"POST", "/tasks/t1:pause", "404 METHOD_NOT_FOUND", ""},
+		{"GET", "/tasks/t1:", "404 METHOD_NOT_FOUND", ""},
 		{"POST", "/tasks/:cancel", "404 METHOD_NOT_FOUND", ""},
 		{"GET", "/tasks/%2e%2e/..", "404 METHOD_NOT_FOUND", ""},
 		{"GET", "/message:send", "405 METHOD_NOT_FOUND", "POST"},
 		{"PUT", "/tasks", "405 METHOD_NOT_FOUND", "GET"},
 		{"HEAD", "/tasks", "405", "GET"},
 		{"DELETE", "/tasks/t1:subscribe", "405 METHOD_NOT_FOUND", "GET, POST"},
+		{"PUT", "/tasks/t1/pushNotificationConfigs", "405 METHOD_NOT_FOUND", "GET, POST"},
 		{"PATCH", "/tasks/t1/pushNotificationConfigs/c", "405 METHOD_NOT_FOUND", "GET, DELETE"},
 		{"TRACE", "/v1/message:stream", "405 METHOD_NOT_FOUND", "POST"},
 	} {
@@ -229,7 +233,8 @@ func TestCatalogueREST(t *testing.T) {
 	}
 }
 
-// B-4: only a cancel or a subscription goes without a body, and a body says its type.
+// Only a cancel or a subscription may come without a body, and a body has a Content-Type
+// (B-4).
 func TestBodiesOfREST(t *testing.T) {
 	for _, row := range []struct {
 		target, kind, body string
@@ -258,7 +263,7 @@ func TestBodiesOfREST(t *testing.T) {
 		}
 	}
 
-	empty := func(r *http.Request) { // of a length that nobody has announced
+	empty := func(r *http.Request) { // its length is not announced
 		r.Body, r.ContentLength = io.NopCloser(strings.NewReader("")), -1
 		r.Header.Set("Content-Type", "application/json")
 	}
@@ -272,8 +277,8 @@ func TestBodiesOfREST(t *testing.T) {
 	}
 }
 
-// A stream is bare events, an error before them a plain answer, and an error among them
-// an event that says so by its type too: clients take one without a type for a result.
+// A stream has bare events. An error before them is a plain answer. An error among them is
+// an event whose type says so, because clients take an event without a type for a result.
 func TestStreamsOfREST(t *testing.T) {
 	cut := func(*a2a.SubscribeToTaskRequest) iter.Seq2[a2a.Event, error] {
 		return func(yield func(a2a.Event, error) bool) {
@@ -315,7 +320,7 @@ func TestErrorsOf03REST(t *testing.T) {
 	}
 }
 
-// What is no fault of the client's says nothing of itself, in this binding either.
+// A fault of ours tells the client nothing about itself, in this binding either.
 func TestInternalErrorsOfREST(t *testing.T) {
 	for _, target := range []string{"/tasks/t1", "/v1/tasks/t1"} {
 		s := &script{get: func(*a2a.GetTaskRequest) (*a2a.Task, error) { return nil, errors.New("hunter2") }}

@@ -9,20 +9,20 @@ import (
 
 const dataPrefix = "data: "
 
-// events writes one stream of server-sent events. Headers are sent with the first
-// event, so that what fails before it can still have a status. From then on a
-// comment follows every quiet KeepAlive.
+// events writes one stream of server-sent events. The headers go out with the first event,
+// so that an earlier failure can still have a status. From then on a comment follows every
+// quiet KeepAlive.
 //
-// Each write has a deadline, and a client that is too slow for it ends only its
-// own stream: nothing else waits for these writes.
+// Each write has a deadline, and a client that is too slow for it ends only its own stream:
+// nothing else waits for these writes.
 type events struct {
 	w       http.ResponseWriter
 	rc      *http.ResponseController
 	options *Options
-	cancel  context.CancelFunc // ends the sequence behind the stream
+	cancel  context.CancelFunc // ends the handler's sequence
 	begun   bool               // used by the handler's goroutine only
 
-	mu     sync.Mutex // guards w after the first event, and what follows
+	mu     sync.Mutex // guards w after the first event, and the fields below
 	quiet  *time.Timer
 	closed bool
 }
@@ -31,8 +31,8 @@ func newEvents(w http.ResponseWriter, o *Options, cancel context.CancelFunc) *ev
 	return &events{w: w, rc: http.NewResponseController(w), options: o, cancel: cancel}
 }
 
-// send writes one event, which must begin with dataPrefix and hold no newline. It
-// returns false when the stream is over.
+// send writes one event, which must begin with dataPrefix and hold no newline. It returns
+// false when the stream is over.
 func (s *events) send(event []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,7 +61,7 @@ func (s *events) keepAlive() {
 	}
 }
 
-// write writes and flushes; the caller holds the lock.
+// write writes and flushes. The caller holds the lock.
 func (s *events) write(b []byte) bool {
 	_ = s.rc.SetWriteDeadline(time.Now().Add(s.options.WriteTimeout))
 	_, err := s.w.Write(b)
@@ -74,7 +74,7 @@ func (s *events) write(b []byte) bool {
 	return err == nil
 }
 
-// close ends the stream; nothing touches the response afterwards.
+// close ends the stream. Nothing touches the response afterwards.
 func (s *events) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

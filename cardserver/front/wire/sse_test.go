@@ -29,7 +29,7 @@ func failing(err error) func(*a2a.SubscribeToTaskRequest) iter.Seq2[a2a.Event, e
 	}
 }
 
-// subscription serves seq to subscribers, whatever they ask for.
+// subscription serves seq to every subscriber.
 func subscription(seq func(context.Context) iter.Seq2[a2a.Event, error], o wire.Options) http.Handler {
 	return wire.JSONRPC(&script{stream: func(ctx context.Context, _ *a2a.SendMessageRequest) iter.Seq2[a2a.Event, error] {
 		return seq(ctx)
@@ -146,9 +146,10 @@ func TestStreamErrorBeforeTheFirstEvent(t *testing.T) {
 	}
 }
 
-// A comment comes while the handler has nothing to say, and the sequence ends
-// when the client goes.
-func TestDecision8KeepAliveAndDisconnect(t *testing.T) {
+// A quiet stream gets comments, and the handler's sequence ends when the client goes.
+//
+// Shows decision 8.
+func TestKeepAliveAndDisconnect(t *testing.T) {
 	ended := make(chan error, 1)
 	srv := httptest.NewServer(subscription(func(ctx context.Context) iter.Seq2[a2a.Event, error] {
 		return func(yield func(a2a.Event, error) bool) {
@@ -174,7 +175,7 @@ func TestDecision8KeepAliveAndDisconnect(t *testing.T) {
 	}
 }
 
-// When a comment cannot be written, a sequence that has nothing to say ends too.
+// If a comment cannot be written, a silent sequence ends too.
 func TestFailedKeepAliveEndsTheSequence(t *testing.T) {
 	h := subscription(func(ctx context.Context) iter.Seq2[a2a.Event, error] {
 		return func(yield func(a2a.Event, error) bool) {
@@ -201,7 +202,7 @@ func (w *brokenWriter) Write(b []byte) (int, error) {
 	return w.ResponseRecorder.Write(b)
 }
 
-// A client that stops reading is cut, and holds up nobody else.
+// A client that stops reading is cut, and holds up no other.
 func TestSlowReaderIsCut(t *testing.T) {
 	ended := make(chan struct{})
 	big := &a2a.Message{ID: "m", Role: a2a.MessageRoleAgent, Parts: a2a.ContentParts{a2a.NewTextPart(strings.Repeat("x", 256<<10))}}
@@ -232,8 +233,7 @@ func TestSlowReaderIsCut(t *testing.T) {
 	}
 }
 
-// A body that never ends is given up, and a long answer outlives the limit that
-// the body had.
+// A body that never ends is given up, and a long answer outlives the limit of the body.
 func TestSlowBody(t *testing.T) {
 	release := make(chan struct{})
 	s := &script{send: func(ctx context.Context, _ *a2a.SendMessageRequest) (a2a.SendMessageResult, error) {

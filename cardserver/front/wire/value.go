@@ -74,16 +74,25 @@ func (c *cursor) metadata() map[string]any {
 	return m
 }
 
+// literal is the text of the value here, which should be a number or a truth value. In a
+// query it is the text of a string.
+func (c *cursor) literal() string {
+	if c.untyped && c.d.PeekKind() == jsontext.KindString {
+		return c.token().String()
+	}
+	return string(c.raw())
+}
+
 // bool decodes a truth value; absent is false.
 func (c *cursor) bool() bool {
-	kind := c.d.PeekKind()
-	c.skip()
-	switch kind {
-	case jsontext.KindTrue, jsontext.KindFalse, jsontext.KindNull:
-	default:
+	if c.null() {
+		return false
+	}
+	text := c.literal()
+	if text != "true" && text != "false" {
 		c.refuse("must be true or false")
 	}
-	return kind == jsontext.KindTrue
+	return text == "true"
 }
 
 // int decodes an integer between low and high; absent is 0.
@@ -94,13 +103,13 @@ func (c *cursor) int(low, high int) int {
 	return 0
 }
 
-// optionalInt decodes an integer between low and high. Only an integer literal
-// is one: neither "5" nor 5.0.
+// optionalInt decodes an integer between low and high. Only an integer literal counts as
+// one: neither "5" nor 5.0 does.
 func (c *cursor) optionalInt(low, high int) *int {
 	if c.null() {
 		return nil
 	}
-	n, err := strconv.Atoi(string(c.raw()))
+	n, err := strconv.Atoi(c.literal())
 	if err != nil || n < low || n > high {
 		c.refuse("must be an integer from " + strconv.Itoa(low) + " to " + strconv.Itoa(high))
 		return nil
@@ -108,8 +117,8 @@ func (c *cursor) optionalInt(low, high int) *int {
 	return &n
 }
 
-// text decodes a string of at most limit bytes without control characters; ok is
-// false when there is none.
+// text decodes a string of at most limit bytes without control characters; ok is false if
+// there is none.
 func (c *cursor) text(limit int) (s string, ok bool) {
 	s, ok = c.string()
 	switch {
@@ -123,13 +132,13 @@ func (c *cursor) text(limit int) (s string, ok bool) {
 	return s, ok
 }
 
-// label is text for which empty and absent are the same.
+// label is a text whose absence means the same as an empty one.
 func (c *cursor) label(limit int) string {
 	s, _ := c.text(limit)
 	return s
 }
 
-// id decodes an identifier the client chose. Empty is absent.
+// id decodes an identifier of the client's choice. Empty means absent.
 func (c *cursor) id() string {
 	s := c.label(maxID)
 	if s != "" && strings.TrimSpace(s) == "" {
@@ -138,8 +147,8 @@ func (c *cursor) id() string {
 	return s
 }
 
-// taskID decodes the id of a task. The server chose it, so one of another form
-// is not found rather than invalid, which the handler says.
+// taskID decodes the id of a task. The server made it, so the handler answers an id of
+// another form with not found, and not with invalid.
 func (c *cursor) taskID() a2a.TaskID {
 	s, _ := c.string()
 	return a2a.TaskID(s)
@@ -154,14 +163,14 @@ func (c *cursor) configID() string {
 	return s
 }
 
-// enum decodes the name of an enum's value, or its number in the proto, which ProtoJSON
-// has readers take as well: names are those of the numbers from 0. A number without a
-// name is returned as it is written, and is no name of any value.
+// enum decodes the name of an enum's value, or its number in the proto, which readers of
+// ProtoJSON accept as well: names has those of the numbers from 0. A number without a name
+// is returned as the client wrote it, and is not the name of any value.
 func (c *cursor) enum(names []string) (name string, ok bool) {
-	if c.d.PeekKind() != jsontext.KindNumber {
+	if c.d.PeekKind() != jsontext.KindNumber && !c.untyped {
 		return c.string()
 	}
-	text := string(c.raw())
+	text := c.literal()
 	if n, err := strconv.Atoi(text); err == nil && n >= 0 && n < len(names) {
 		return names[n], true
 	}
@@ -186,10 +195,10 @@ func (c *cursor) role() a2a.MessageRole {
 	return a2a.MessageRole(s)
 }
 
-// state decodes a state to filter by; the enum's zero means any, as in the proto.
+// state decodes a state to filter by. The enum's zero means any state, as in the proto.
 func (c *cursor) state() a2a.TaskState { return c.stateNamed(string(a2a.TaskStateCanceled)) }
 
-// stateNamed decodes a state where the canceled one has the given name.
+// stateNamed decodes a state. canceled is the name of the canceled one.
 func (c *cursor) stateNamed(canceled string) a2a.TaskState {
 	names := stateNames
 	names[slices.Index(names[:], string(a2a.TaskStateCanceled))] = canceled
@@ -207,7 +216,7 @@ func (c *cursor) stateNamed(canceled string) a2a.TaskState {
 	return a2a.TaskStateUnspecified
 }
 
-// timestamp decodes an RFC 3339 time with a zone, in a year that has four digits.
+// timestamp decodes an RFC 3339 time with a zone, in a year of four digits.
 func (c *cursor) timestamp() *time.Time {
 	s, ok := c.string()
 	if !ok {
@@ -215,7 +224,8 @@ func (c *cursor) timestamp() *time.Time {
 	}
 	t, err := time.Parse(time.RFC3339, s)
 	t = t.UTC()
-	// Parse also takes an hour of one digit and a comma for the point (go.dev/issue/54580).
+	// Parse also accepts an hour of one digit and a comma for the point
+	// (go.dev/issue/54580).
 	if err != nil || s[13] != ':' || s[19] == ',' || t.Year() < 1 || t.Year() > 9999 {
 		c.refuse("must be an RFC 3339 time with a zone, such as 2026-01-02T15:04:05Z")
 		return nil
@@ -223,8 +233,8 @@ func (c *cursor) timestamp() *time.Time {
 	return &t
 }
 
-// base64 decodes bytes in the standard or the URL alphabet, padded or not: the
-// JSON form of the proto allows all four.
+// base64 decodes bytes in the standard or the URL alphabet, padded or not: the JSON form of
+// the proto allows all four.
 func (c *cursor) base64() []byte {
 	if !c.is(jsontext.KindString, "must be a base64 string") {
 		return nil
@@ -280,7 +290,7 @@ func (c *cursor) mediaType() string {
 	return s
 }
 
-// filename decodes the name of a file: no path, nothing that hides its end.
+// filename decodes the name of a file, which has no path and nothing that hides its end.
 func (c *cursor) filename() string {
 	s := c.label(maxFilename)
 	switch {
@@ -292,8 +302,8 @@ func (c *cursor) filename() string {
 	return s
 }
 
-// reorders tells whether r opens or closes a run of reordered text (UAX 9): with
-// one of them "gpj.exe" is shown as "exe.jpg".
+// reorders tells whether r opens or closes a run of reordered text (UAX 9), with which
+// "gpj.exe" is shown as "exe.jpg".
 func reorders(r rune) bool {
 	return r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069'
 }

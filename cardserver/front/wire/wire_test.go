@@ -203,8 +203,8 @@ func request(method, params string) string {
 	return `{"jsonrpc":"2.0","id":7,"method":"` + method + `","params":` + params + `}`
 }
 
-// message is the params of a SendMessage whose message has these fields beside an
-// id, a role and one part, which the fields replace when they name them.
+// message is the params of a SendMessage whose message has these fields. An id, a role and
+// one part are added, unless the fields name them.
 func message(fields string) string {
 	m := ""
 	for _, d := range []string{`"messageId":"m1"`, `"role":"ROLE_USER"`, `"parts":[{"text":"hi"}]`} {

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"errand/shared/loopback"
 	"errand/shared/queue"
 	"errand/shared/serve"
 )
@@ -85,7 +86,7 @@ func (c QueueConfig) check() error {
 		switch {
 		case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || (u.Scheme != "https" && u.Scheme != "http"):
 			bad = append(bad, fmt.Errorf("the address of the %s must be a URL such as https://%[1]s.example.com, not %q", service.name, service.base))
-		case u.Scheme == "http" && !loopback(u.Hostname()):
+		case u.Scheme == "http" && !loopback.Is(u.Host):
 			bad = append(bad, fmt.Errorf("the address of the %s must begin with https://, so that the token of a delivery cannot be read on its way", service.name))
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+
+	"errand/shared/loopback"
 )
 
 // dial makes a client of a service with the function create. The error bad is about the
@@ -43,7 +45,7 @@ func at(endpoint string) ([]option.ClientOption, error) {
 		return nil, errEndpoint
 	}
 	o = append(o, option.WithEndpoint(endpoint))
-	if loopback(host) {
+	if loopback.Is(host) {
 		o = append(o,
 			option.WithoutAuthentication(),
 			option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),
@@ -81,7 +83,3 @@ var (
 	// that are probed too often. Firestore's clients on phones probe as often as this.
 	probeListeners = keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}
 )
-
-func loopback(host string) bool {
-	return host == "localhost" || net.ParseIP(host).IsLoopback()
-}

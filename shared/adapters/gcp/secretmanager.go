@@ -82,7 +82,7 @@ var soonAgain = gax.WithRetry(func() gax.Retryer {
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func (v vault) Get(ctx context.Context, ref secret.Ref) (secret.Value, error) {
-	name := v.names + ref.Name + "/versions/" + ref.Version
+	name := v.names + ref.Name + "/versions/latest"
 	resp, err := v.client.AccessSecretVersion(ctx, &secretmanagerpb.AccessSecretVersionRequest{Name: name}, soonAgain)
 	switch status.Code(err) {
 	case codes.OK:

@@ -46,7 +46,7 @@ func TestSecretLaws(t *testing.T) {
 		s, service, _ := openSecrets(t, age)
 		return conformance.SecretBench{
 			Source: s,
-			Set:    func(name string, content []byte) string { return service.Set("projects/p/secrets/"+name, content) },
+			Set:    func(name string, content []byte) { service.Set("projects/p/secrets/"+name, content) },
 			Seen:   age,
 		}
 	})
@@ -60,10 +60,8 @@ func TestPrefixedSecrets(t *testing.T) {
 	service.Set("projects/p/secrets/one-key", []byte("of one, newer"))
 	service.Set("projects/p/secrets/two-key", []byte("of two"))
 	one := secretsOf(t, gcp.SecretsConfig{Project: "p", Prefix: "one", Endpoint: addr})
-	for version, want := range map[string]string{"": "of one, newer", secret.Latest: "of one, newer", "1": "of one"} {
-		if got, err := one.Get(t.Context(), secret.Ref{Name: "key", Version: version}); err != nil || got.Reveal() != want {
-			t.Errorf("Get of version %q = %q, %v; want %q", version, got.Reveal(), err, want)
-		}
+	if got, err := one.Get(t.Context(), secret.Ref{Name: "key"}); err != nil || got.Reveal() != "of one, newer" {
+		t.Errorf("Get of one installation = %q, %v", got.Reveal(), err)
 	}
 	two := secretsOf(t, gcp.SecretsConfig{Project: "p", Prefix: "two", Endpoint: addr})
 	if got, err := two.Get(t.Context(), secret.Ref{Name: "key"}); err != nil || got.Reveal() != "of two" {
@@ -101,6 +99,7 @@ func TestDisabledAndDestroyedVersionsAreGone(t *testing.T) {
 	service.Set(name, []byte("first"))
 
 	service.Set(name, []byte("second"))
+
 	if _, err := admin.DisableSecretVersion(t.Context(), &secretmanagerpb.DisableSecretVersionRequest{Name: name + "/versions/2"}); err != nil {
 		t.Fatal(err)
 	}
@@ -109,17 +108,20 @@ func TestDisabledAndDestroyedVersionsAreGone(t *testing.T) {
 	if got, err := s.Get(t.Context(), secret.Ref{Name: "key"}); !errors.Is(err, secret.ErrNotFound) {
 		t.Errorf("Get of a disabled version = %q, %v", got.Reveal(), err)
 	}
-	if got, err := s.Get(t.Context(), secret.Ref{Name: "key", Version: "1"}); err != nil || got.Reveal() != "first" {
-		t.Errorf("Get of version 1 = %q, %v", got.Reveal(), err)
-	}
-	if _, err := admin.DestroySecretVersion(t.Context(), &secretmanagerpb.DestroySecretVersionRequest{Name: name + "/versions/1"}); err != nil {
+	if _, err := admin.EnableSecretVersion(t.Context(), &secretmanagerpb.EnableSecretVersionRequest{Name: name + "/versions/2"}); err != nil {
 		t.Fatal(err)
 	}
+	if got, err := s.Get(t.Context(), secret.Ref{Name: "key"}); err != nil || got.Reveal() != "second" {
+		t.Errorf("Get of an enabled version = %q, %v", got.Reveal(), err)
+	}
 
-	if got, err := s.Get(t.Context(), secret.Ref{Name: "key", Version: "1"}); !errors.Is(err, secret.ErrNotFound) {
+	if _, err := admin.DestroySecretVersion(t.Context(), &secretmanagerpb.DestroySecretVersionRequest{Name: name + "/versions/2"}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Get(t.Context(), secret.Ref{Name: "key"}); !errors.Is(err, secret.ErrNotFound) {
 		t.Errorf("Get of a destroyed version = %q, %v", got.Reveal(), err)
 	}
-	if _, err := admin.EnableSecretVersion(t.Context(), &secretmanagerpb.EnableSecretVersionRequest{Name: name + "/versions/1"}); status.Code(err) != codes.FailedPrecondition {
+	if _, err := admin.EnableSecretVersion(t.Context(), &secretmanagerpb.EnableSecretVersionRequest{Name: name + "/versions/2"}); status.Code(err) != codes.FailedPrecondition {
 		t.Errorf("enabling a destroyed version: %v", err)
 	}
 }

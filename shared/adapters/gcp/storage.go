@@ -22,6 +22,7 @@ import (
 	"google.golang.org/api/option"
 
 	"errand/shared/files"
+	"errand/shared/loopback"
 )
 
 // BucketConfig configures a bucket of Cloud Storage for files. Bucket is required.
@@ -59,7 +60,7 @@ func webAt(endpoint string) ([]option.ClientOption, error) {
 	switch {
 	case err != nil || host == "" || port == "":
 		return nil, errEndpoint
-	case loopback(host):
+	case loopback.Is(host):
 		return []option.ClientOption{option.WithEndpoint("http://" + endpoint + "/storage/v1/"), option.WithoutAuthentication()}, nil
 	}
 	return []option.ClientOption{option.WithEndpoint("https://" + endpoint + "/storage/v1/")}, nil
@@ -188,7 +189,7 @@ func (s *blobSigner) before(ctx context.Context) func(as func(any) bool) error {
 		}
 		o.Scheme, o.GoogleAccessID = storage.SigningSchemeV4, email
 		o.Expires = time.Now().Add(lifetime + time.Second/2) // the client rounds down to seconds
-		if host, _, err := net.SplitHostPort(s.endpoint); err == nil && loopback(host) {
+		if loopback.Is(s.endpoint) {
 			o.Hostname, o.Insecure = s.endpoint, true
 		}
 		return nil

@@ -12,8 +12,8 @@ import (
 	"errand/shared/secret"
 )
 
-// Env reads secrets from environment variables: the secret api-key from API_KEY. They have
-// no versions, and a running process does not see changes.
+// Env reads secrets from environment variables: the secret api-key from API_KEY. A running
+// process does not see changes.
 type Env struct {
 	Lookup func(variable string) (string, bool) // os.LookupEnv
 }
@@ -26,9 +26,6 @@ func (e Env) Get(_ context.Context, ref secret.Ref) (secret.Value, error) {
 		return secret.Value{}, err
 	}
 	name := strings.ToUpper(strings.ReplaceAll(ref.Name, "-", "_"))
-	if ref.Pinned() {
-		return secret.Value{}, fmt.Errorf("secret %s: %w: variables have no versions; leave the version out", ref, secret.ErrNotFound)
-	}
 	content, ok := e.Lookup(name)
 	if !ok || content == "" {
 		return secret.Value{}, fmt.Errorf("secret %s: %w: set the variable %s", ref, secret.ErrNotFound, name)
@@ -41,8 +38,8 @@ func (e Env) Get(_ context.Context, ref secret.Ref) (secret.Value, error) {
 }
 
 // Files reads secrets from the files in a folder, such as mounted volumes: the secret NAME
-// from the file NAME or, if NAME is a folder, from its files latest, 1, 2 and so on. Every
-// Get reads the file again, because a mounted volume may change at any time.
+// from the file NAME or, if NAME is a folder, from its file latest. Every Get reads the file
+// again, because a mounted volume may change at any time.
 type Files struct {
 	Dir string
 }
@@ -59,7 +56,7 @@ func (f Files) Get(_ context.Context, ref secret.Ref) (secret.Value, error) {
 		err = fmt.Errorf("%w: %w", secret.ErrNotFound, err)
 	}
 	if err != nil {
-		return secret.Value{}, fmt.Errorf("secret %s: %w; it is read from %s/%s or %[3]s/%[4]s/VERSION", ref, err, f.Dir, ref.Name)
+		return secret.Value{}, fmt.Errorf("secret %s: %w; it is read from %s/%s or %[3]s/%[4]s/latest", ref, err, f.Dir, ref.Name)
 	}
 	return v, nil
 }
@@ -73,21 +70,13 @@ func (f Files) read(ref secret.Ref) (secret.Value, error) {
 	path := ref.Name
 	info, err := dir.Stat(path)
 
-	switch {
-	case err != nil:
+	if err == nil && info.IsDir() {
+		path += "/latest"
+		info, err = dir.Stat(path)
+	}
+
+	if err != nil {
 		return secret.Value{}, err
-
-	case info.IsDir():
-		path += "/" + secret.Latest
-		if ref.Pinned() {
-			path = ref.Name + "/" + ref.Version
-		}
-		if info, err = dir.Stat(path); err != nil {
-			return secret.Value{}, err
-		}
-
-	case ref.Pinned():
-		return secret.Value{}, fmt.Errorf("%w: the secret is a file without versions; use a folder for versions", secret.ErrNotFound)
 	}
 
 	if !info.Mode().IsRegular() { // opening a pipe would wait

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,16 +24,15 @@ func TestEnvLaws(t *testing.T) {
 				}
 				return v.(string), true
 			}},
-			Set: func(name string, content []byte) string {
+			Set: func(name string, content []byte) {
 				variables.Store(strings.ToUpper(strings.ReplaceAll(name, "-", "_")), string(content))
-				return ""
 			},
 		}
 	})
 }
 
 func TestFilesLaws(t *testing.T) {
-	for name, versions := range map[string]bool{"File": false, "Folder": true} {
+	for name, folder := range map[string]bool{"File": false, "Folder": true} {
 		t.Run(name, func(t *testing.T) {
 			conformance.Secret(t, func(t *testing.T) conformance.SecretBench {
 				dir := t.TempDir()
@@ -44,24 +42,19 @@ func TestFilesLaws(t *testing.T) {
 					}
 				}
 
-				newest := map[string]int{}
 				return conformance.SecretBench{
 					Source: local.Files{Dir: dir},
-					Set: func(name string, content []byte) string {
-						if !versions {
+					Set: func(name string, content []byte) {
+						if !folder {
 							write(content, dir, name)
-							return ""
+							return
 						}
 
-						newest[name]++
 						if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
 							t.Fatal(err)
 						}
 
-						version := strconv.Itoa(newest[name])
-						write(content, dir, name, version)
-						write(content, dir, name, secret.Latest)
-						return version
+						write(content, dir, name, "latest")
 					},
 				}
 			})

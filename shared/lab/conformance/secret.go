@@ -20,9 +20,9 @@ import (
 type SecretBench struct {
 	Source secret.Source
 
-	// Set makes content the newest version of the secret and returns its number, or an empty
-	// string if the source has no versions. It also stores contents that are too large.
-	Set func(name string, content []byte) (version string)
+	// Set makes content the newest version of the secret. It also stores contents that are too
+	// large.
+	Set func(name string, content []byte)
 
 	// Seen is how long after Set the source may still return the version before.
 	Seen time.Duration
@@ -36,7 +36,6 @@ func Secret(t *testing.T, open func(t *testing.T) SecretBench) {
 	}{
 		{"GivesWhatWasSet", givesWhatWasSet},
 		{"RotationIsSeen", rotationIsSeen},
-		{"PinnedVersionStays", pinnedVersionStays},
 		{"MissingIsNotFound", missingIsNotFound},
 		{"EmptyIsNotFound", emptyIsNotFound},
 		{"NamesAreChecked", namesAreChecked},
@@ -59,11 +58,9 @@ func givesWhatWasSet(t *testing.T, b SecretBench) {
 		"n" + strings.Repeat("0", 254): " ",
 	} {
 		b.Set(name, []byte(content))
-		for _, version := range []string{"", secret.Latest} {
-			got, err := b.Source.Get(t.Context(), secret.Ref{Name: name, Version: version})
-			if err != nil || got.Reveal() != content {
-				t.Errorf("Get(%.20s@%s) = %q, %v; want %q", name, version, got.Reveal(), err, content)
-			}
+		got, err := b.Source.Get(t.Context(), secret.Ref{Name: name})
+		if err != nil || got.Reveal() != content {
+			t.Errorf("Get(%.20s) = %q, %v; want %q", name, got.Reveal(), err, content)
 		}
 	}
 }
@@ -89,27 +86,6 @@ func rotationIsSeen(t *testing.T, b SecretBench) {
 			t.Fatalf("%v after the change Get still returns %q", b.Seen, got.Reveal())
 		}
 		time.Sleep(time.Millisecond) // a source does not report changes
-	}
-}
-
-func pinnedVersionStays(t *testing.T, b SecretBench) {
-	version := b.Set("key", []byte("old"))
-	b.Set("key", []byte("new"))
-	if version == "" { // without versions an error is better than another version
-		_, err := b.Source.Get(t.Context(), secret.Ref{Name: "key", Version: "1"})
-		if !errors.Is(err, secret.ErrNotFound) {
-			t.Errorf("Get of a version = %v, want ErrNotFound", err)
-		}
-		return
-	}
-	for range 2 {
-		got, err := b.Source.Get(t.Context(), secret.Ref{Name: "key", Version: version})
-		if err != nil || got.Reveal() != "old" {
-			t.Errorf("Get of version %s = %q, %v; want the old value", version, got.Reveal(), err)
-		}
-	}
-	if _, err := b.Source.Get(t.Context(), secret.Ref{Name: "key", Version: "999"}); !errors.Is(err, secret.ErrNotFound) {
-		t.Errorf("Get of version 999 = %v, want ErrNotFound", err)
 	}
 }
 
@@ -139,11 +115,9 @@ func namesAreChecked(t *testing.T, b SecretBench) {
 		{}, {Name: "."}, {Name: ".."}, {Name: "../key"}, {Name: "a/b"}, {Name: `a\b`}, {Name: "a b"}, {Name: "ä"},
 		{Name: "-a"}, {Name: "7a"}, {Name: "_a"}, {Name: "a\n"}, {Name: "a\x00"}, {Name: "a=b"},
 		{Name: "n" + strings.Repeat("0", 255)},
-		{Name: "key", Version: "0"}, {Name: "key", Version: "-1"}, {Name: "key", Version: "../../x"},
-		{Name: "key", Version: "newest"}, {Name: "key", Version: "1.0"}, {Name: "key", Version: strings.Repeat("9", 30)},
 	} {
 		if _, err := b.Source.Get(t.Context(), ref); !errors.Is(err, secret.ErrName) {
-			t.Errorf("Get(%.20q@%.20q) = %v, want ErrName", ref.Name, ref.Version, err)
+			t.Errorf("Get(%.20q) = %v, want ErrName", ref.Name, err)
 		}
 	}
 }

@@ -33,12 +33,12 @@ func get(h http.Handler, method, path string, edit ...func(*http.Request)) (*htt
 	return res, string(body)
 }
 
-// On loopback only this machine's names are answered: a web page that has its own
-// name point here must not spend the user's key.
+// On loopback only this machine's names are answered: a web page whose own name points here
+// must not spend the user's key.
 func TestLoopbackAnswersOnlyItsOwnHosts(t *testing.T) {
 	local := newWorld(t)
-	named := newWorld(t, func(_ *front.Config, s *front.Surface) { s.URL = "https://agent.example.com" })
-	open := newWorld(t, func(_ *front.Config, s *front.Surface) { s.Loopback = false })
+	named := newWorld(t, func(s *front.Config) { s.URL = "https://agent.example.com" })
+	open := newWorld(t, func(s *front.Config) { s.Loopback = false })
 	for _, row := range []struct {
 		host               string
 		local, named, open bool
@@ -82,8 +82,8 @@ func TestLoopbackAnswersOnlyItsOwnHosts(t *testing.T) {
 	}
 }
 
-// What a web page can send to another site without asking is refused, and asking is
-// not answered.
+// The requests that a web page can send to another site without asking are refused, and a
+// preflight is not answered.
 func TestWebPagesCannotSend(t *testing.T) {
 	w := newWorld(t)
 	body := request(send, sending(message("m", "")))
@@ -130,9 +130,9 @@ func TestWebPagesCannotSend(t *testing.T) {
 	}
 }
 
-// The page says who answers, and nothing of the agent's becomes markup.
+// The page names the model that answers, and nothing of the agent's becomes markup.
 func TestPage(t *testing.T) {
-	w := newWorld(t, func(_ *front.Config, s *front.Surface) {
+	w := newWorld(t, func(s *front.Config) {
 		a := *s.Agent
 		a.Name, a.Description = `<script>alert(1)</script>`, `"><img src=x onerror=alert(2)>`
 		s.Agent, s.Model = &a, `<b>model</b>`
@@ -156,7 +156,7 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// Whatever is asked for has an answer.
+// Every path has an answer.
 func TestPaths(t *testing.T) {
 	w := newWorld(t)
 	const cardPath = "/.well-known/agent-card.json"
@@ -203,13 +203,15 @@ func TestOverTheNetwork(t *testing.T) {
 	}
 }
 
-// A full disk is told as what it is, a fault of the moment, and leaves nothing behind:
-// the same message is accepted once there is room.
-func TestE8FullDiskIsUnavailable(t *testing.T) {
+// A full disk is answered as a temporary fault and leaves nothing behind: the same message is
+// accepted once there is room.
+//
+// Shows E8.
+func TestFullDiskIsUnavailable(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		full := &fullStore{}
 		full.on.Store(true)
-		w := b.world(t, func(c *front.Config, _ *front.Surface) {
+		w := b.world(t, func(c *front.Config) {
 			full.Store, c.Store = c.Store, full
 		})
 		if r := w.call(t, send, sending(message("m", ""))); r.status != http.StatusServiceUnavailable || r.code() != -32603 || r.header.Get("Retry-After") != "1" {

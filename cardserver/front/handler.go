@@ -1,0 +1,110 @@
+package front
+
+import (
+	_ "embed"
+	"html/template"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"errand/cardserver/front/wire"
+	"errand/shared/card"
+	"errand/shared/keys"
+	"errand/shared/loopback"
+	"errand/shared/serve"
+)
+
+// New makes the handler of all paths that clients call: the card, both bindings, the key
+// set, the API about webhooks, and a page for people.
+func New(cfg Config) http.Handler {
+	if cfg.Wait == 0 {
+		cfg.Wait = 55 * time.Second
+	}
+	if cfg.StreamAge == 0 {
+		cfg.StreamAge = 50 * time.Minute
+	}
+
+	o := &operations{cfg: cfg, modes: modesOf(cfg.Agent)}
+	options := wire.Options{Log: cfg.Log, RequestID: serve.RequestID, Extensions: card.Extensions(cfg.Agent), Identify: o.identify}
+	rpc, rest, page := wire.JSONRPC(o, options), wire.REST(o, options), o.page()
+
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == card.Path || r.URL.Path == card.OldPath:
+			cfg.Card.ServeHTTP(w, r)
+		case r.URL.Path == keys.Path:
+			cfg.Keys.ServeJWKS(w, r)
+		case strings.HasPrefix(r.URL.Path, "/push/"):
+			cfg.Push.ServeHTTP(w, r)
+		case r.URL.Path != "/" && r.URL.Path != "": // a request that names the whole address has no path
+			rest.ServeHTTP(w, r)
+
+		case r.Method == http.MethodGet || r.Method == http.MethodHead:
+			page(w, r)
+		default:
+			rpc.ServeHTTP(w, r)
+		}
+	})
+
+	if cfg.Loopback {
+		h = o.knownHosts(h)
+	}
+
+	return sameOrigin(h)
+}
+
+// sameOrigin refuses the requests of web pages of other sites. Such a page could cancel a
+// task with a POST without a body, which browsers send without asking the site. Clients
+// that are not browsers send no origin.
+func sameOrigin(h http.Handler) http.Handler {
+	guard := http.NewCrossOriginProtection()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if guard.Check(r) != nil {
+			wire.Refuse(w, r, a2a.ErrUnauthorized, http.StatusForbidden, "web pages of other sites may not use this agent")
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// knownHosts refuses requests whose Host is not this machine. Without it a web page could
+// reach a listener on loopback under its own name (DNS rebinding) and spend the user's key.
+func (o *operations) knownHosts(h http.Handler) http.HandlerFunc {
+	own := ""
+	if u, err := url.Parse(o.cfg.URL); err == nil {
+		own = u.Host
+	}
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Host == own && own != "" || loopback.Is(r.Host) {
+			h.ServeHTTP(w, r)
+			return
+		}
+		wire.Refuse(w, r, a2a.ErrInvalidRequest, http.StatusMisdirectedRequest,
+			"this agent listens on loopback and answers only to localhost; set ERRAND_URL to the address it is reached at")
+	}
+}
+
+//go:embed page.html
+var pageText string
+
+// page shows people the agent and how to send to it.
+func (o *operations) page() http.HandlerFunc {
+	t := template.Must(template.New("page").Parse(pageText))
+	return func(w http.ResponseWriter, r *http.Request) {
+		base := o.cfg.URL
+		if base == "" {
+			base = "http://" + r.Host
+		}
+		h := w.Header()
+		h.Set("Content-Type", "text/html; charset=utf-8")
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		err := t.Execute(w, map[string]any{"Agent": o.cfg.Agent, "Model": o.cfg.Model, "URL": base, "Card": card.Path})
+		if err != nil {
+			o.cfg.Log.DebugContext(r.Context(), "page not sent", "err", err)
+		}
+	}
+}

@@ -1,0 +1,165 @@
+package strict
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/agnivade/levenshtein"
+	"go.yaml.in/yaml/v3"
+)
+
+// value copies n into v.
+func (f *File) value(path string, n *yaml.Node, v reflect.Value) {
+	f.lines[path] = n.Line
+	switch {
+	case n.Kind == yaml.AliasNode: // it could stand for itself, or for a gigabyte
+		f.Failf(path, "aliases are not supported: write the value out")
+	case n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null":
+	case v.Kind() == reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		f.value(path, n, v.Elem())
+	case v.Kind() == reflect.Struct:
+		f.mapping(path, n, v)
+	case v.Kind() == reflect.Slice:
+		f.list(path, n, v)
+	case v.Kind() == reflect.Int:
+		f.integer(path, n, v)
+	case v.Kind() == reflect.Bool:
+		f.boolean(path, n, v)
+	default:
+		f.text(path, n, v)
+	}
+}
+
+func (f *File) mapping(path string, n *yaml.Node, v reflect.Value) {
+	known := keys(v.Type())
+	if n.Kind != yaml.MappingNode {
+		f.Failf(path, "must be a mapping with the keys %s", strings.Join(known, ", "))
+		return
+	}
+
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := n.Content[i]
+		field := strings.TrimPrefix(path+"."+key.Value, ".")
+
+		switch index := slices.Index(known, key.Value); {
+		case key.Kind != yaml.ScalarNode:
+			f.fail(key.Line, path, "a key must be a plain word, one of "+strings.Join(known, ", "))
+		case index < 0:
+			f.unknown(path, key, known)
+		case seen[key.Value]:
+			f.fail(key.Line, field, "stands here a second time: remove one")
+		default:
+			seen[key.Value] = true
+			f.value(field, n.Content[i+1], v.Field(index))
+		}
+	}
+}
+
+func (f *File) unknown(path string, key *yaml.Node, known []string) {
+	if remedy := call(f.options.Secret, key.Value); remedy != "" {
+		f.fail(key.Line, path, "the name of a field here "+remedy)
+		return
+	}
+	remedy := call(f.options.Unknown, key.Value)
+	if remedy == "" {
+		remedy = nearest(key.Value, known)
+	}
+	f.fail(key.Line, strings.TrimPrefix(path+"."+clip(key.Value), "."), "unknown key; "+remedy)
+}
+
+func (f *File) list(path string, n *yaml.Node, v reflect.Value) {
+	if n.Kind != yaml.SequenceNode {
+		f.Failf(path, "must be a list: write each entry on a line of its own after \"- \"")
+		return
+	}
+	all := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
+	for i, entry := range n.Content {
+		f.value(fmt.Sprintf("%s[%d]", path, i), entry, all.Index(i))
+	}
+	v.Set(all)
+}
+
+func (f *File) integer(path string, n *yaml.Node, v reflect.Value) {
+	var i int64
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" || n.Decode(&i) != nil {
+		f.Failf(path, "must be a whole number")
+		return
+	}
+	v.SetInt(i)
+}
+
+func (f *File) boolean(path string, n *yaml.Node, v reflect.Value) {
+	var b bool
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!bool" || n.Decode(&b) != nil {
+		f.Failf(path, "must be true or false")
+		return
+	}
+	v.SetBool(b)
+}
+
+func (f *File) text(path string, n *yaml.Node, v reflect.Value) {
+	if n.Kind != yaml.ScalarNode {
+		f.Failf(path, "must be a text")
+		return
+	}
+	switch n.ShortTag() {
+	case "!!str", "!!int", "!!float", "!!bool", "!!timestamp": // 1.10 is a text here
+	default:
+		f.Failf(path, "the tag %s is not supported: write plain text", clip(n.ShortTag()))
+		return
+	}
+	if remedy := call(f.options.Secret, n.Value); remedy != "" {
+		f.Failf(path, "%s", remedy)
+		return
+	}
+	v.SetString(strings.TrimSpace(n.Value))
+}
+
+// keys are the YAML keys of a struct, in the order of its fields.
+func keys(t reflect.Type) []string {
+	names := make([]string, t.NumField())
+	for i := range names {
+		names[i] = t.Field(i).Tag.Get("yaml")
+	}
+	return names
+}
+
+// nearest says which of the known keys an unknown one may be meant as.
+func nearest(key string, known []string) string {
+	plain := simplify(key)
+	best, distance := "", 3 // two slips of the finger; more is another word
+	for _, name := range known {
+		if d := levenshtein.ComputeDistance(plain, simplify(name)); d < distance {
+			best, distance = name, d
+		}
+	}
+	if best != "" {
+		return fmt.Sprintf("did you mean %q?", best)
+	}
+	return "known here: " + strings.Join(known, ", ")
+}
+
+// simplify removes the differences between spellings of one word.
+func simplify(key string) string {
+	return strings.NewReplacer("_", "", "-", "", " ", "").Replace(strings.ToLower(clip(key)))
+}
+
+// clip shortens a key or tag for an error message.
+func clip(s string) string {
+	const most = 40
+	if runes := []rune(s); len(runes) > most {
+		return string(runes[:most]) + "..."
+	}
+	return s
+}
+
+func call(f func(string) string, s string) string {
+	if f == nil {
+		return ""
+	}
+	return f(s)
+}
