@@ -276,7 +276,7 @@ func TestQueueOutageDoesNotFailTheAccept(t *testing.T) {
 	}
 }
 
-// The job of a durable change is added even if the client has gone meanwhile.
+// A job of a durable change is added even if the client has gone meanwhile.
 func TestJobIsAddedThoughTheClientHasGone(t *testing.T) {
 	b := newBench(t)
 	ctx, leave := context.WithCancel(t.Context())
