@@ -3,15 +3,18 @@ package front_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/google/go-cmp/cmp"
 
 	"errand/cardserver/front"
+	"errand/shared/lab/faulty"
 )
 
 const infoType = "type.googleapis.com/google.rpc.ErrorInfo"
@@ -23,14 +26,12 @@ type fault struct {
 	grpc, reason      string
 }
 
-// faulty is a world for every fault of the list.
-func faulty(t testing.TB, b binding) (*world, []fault) {
-	full := &fullStore{}
-	w := b.world(t, func(c *front.Config) {
-		full.Store, c.Store = c.Store, full
-	})
+// everyFault is a world for every fault of the list.
+func everyFault(t testing.TB, b binding) (*world, []fault) {
+	var full atomic.Bool
+	w := b.world(t, func(c *front.Config) { c.Store = onFullDisk(c.Store, &full) })
 	done := w.insert(anonymous, "done", a2a.TaskStateCompleted).ID()
-	full.on.Store(true)
+	full.Store(true)
 	return w, []fault{
 		{"GetTask", byID("nobody-has-this"), -32001, 404, "NOT_FOUND", "TASK_NOT_FOUND"},
 		{"CancelTask", byID(done), -32002, 400, "FAILED_PRECONDITION", "TASK_NOT_CANCELABLE"},
@@ -50,7 +51,7 @@ func faulty(t testing.TB, b binding) (*world, []fault) {
 // Shows E1, E2, E3, E4, E5.
 func TestErrorsHaveTheirForm(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
-		w, faults := faulty(t, b)
+		w, faults := everyFault(t, b)
 		for _, f := range faults {
 			got := w.call(t, f.operation, f.params)
 			if b.name == rest.name {
@@ -94,8 +95,8 @@ func TestErrorsHaveTheirForm(t *testing.T) {
 //
 // Shows E9, B-1.
 func TestBindingsAgreeOnErrors(t *testing.T) {
-	w1, faults := faulty(t, jsonrpc)
-	w2, _ := faulty(t, rest)
+	w1, faults := everyFault(t, jsonrpc)
+	w2, _ := everyFault(t, rest)
 	for _, f := range faults {
 		if f.reason == "PARSE_ERROR" { // it names a place in the body, and bodies differ
 			continue
@@ -152,9 +153,7 @@ func TestNothingOfAMessageIsLogged(t *testing.T) {
 		var log bytes.Buffer
 		logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		w := b.world(t, func(c *front.Config) {
-			full := &fullStore{Store: c.Store}
-			full.on.Store(true)
-			c.Store, c.Log = full, logger
+			c.Store, c.Log = faulty.Refusing(c.Store, faulty.Create, errors.New("database or disk is full")), logger
 		})
 		secret := func(r *http.Request) { r.Header.Set("Authorization", "Bearer s3cret") }
 		params := configured(message("s3cret", `"parts":[{"text":"s3cret"}],"metadata":{"s3cret":"s3cret"}`),

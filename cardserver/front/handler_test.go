@@ -1,7 +1,6 @@
 package front_test
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -13,6 +12,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/cardserver/front"
+	"errand/shared/lab/faulty"
 	"errand/shared/task"
 )
 
@@ -209,32 +209,28 @@ func TestOverTheNetwork(t *testing.T) {
 // Shows E8.
 func TestFullDiskIsUnavailable(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
-		full := &fullStore{}
-		full.on.Store(true)
-		w := b.world(t, func(c *front.Config) {
-			full.Store, c.Store = c.Store, full
-		})
+		var full atomic.Bool
+		full.Store(true)
+		w := b.world(t, func(c *front.Config) { c.Store = onFullDisk(c.Store, &full) })
 		if r := w.call(t, send, sending(message("m", ""))); r.status != http.StatusServiceUnavailable || r.code() != -32603 || r.header.Get("Retry-After") != "1" {
 			t.Errorf("answered %d, Retry-After %q: %s", r.status, r.header.Get("Retry-After"), r.body)
 		}
 		if got := w.versions(t); len(got) != 0 {
 			t.Errorf("stored %v", got)
 		}
-		full.on.Store(false)
+		full.Store(false)
 		if r := w.call(t, send, sending(message("m", ""))); r.status != http.StatusOK || r.code() != 0 {
 			t.Errorf("with room again it was answered %d, %d", r.status, r.code())
 		}
 	})
 }
 
-type fullStore struct {
-	task.Store
-	on atomic.Bool
-}
-
-func (s *fullStore) Create(ctx context.Context, r task.Record) (task.Record, error) {
-	if s.on.Load() {
-		return task.Record{}, errors.New("database or disk is full")
-	}
-	return s.Store.Create(ctx, r)
+// onFullDisk returns a store that refuses new records while full is set.
+func onFullDisk(s task.Store, full *atomic.Bool) task.Store {
+	return faulty.Store{Store: s, Before: func(c faulty.Call) error {
+		if c.Op == faulty.Create && full.Load() {
+			return errors.New("database or disk is full")
+		}
+		return nil
+	}}
 }

@@ -1,7 +1,6 @@
 package front_test
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"errand/cardserver/front"
+	"errand/shared/lab/faulty"
 	"errand/shared/task"
 )
 
@@ -198,16 +198,9 @@ func TestTotalIsCountedOnce(t *testing.T) {
 // long.
 func TestListThatCannotBeCounted(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
-		w := b.world(t, func(c *front.Config) { c.Store = uncountable{c.Store} })
+		w := b.world(t, func(c *front.Config) { c.Store = faulty.Refusing(c.Store, faulty.List, task.ErrCount) })
 		w.refused(t, "ListTasks", `{"statusTimestampAfter":"2026-01-01T00:00:00Z"}`, -32602, "statusTimestampAfter")
 	})
-}
-
-// An uncountable store holds too many records to count them.
-type uncountable struct{ task.Store }
-
-func (uncountable) List(context.Context, task.Query) (task.Page, error) {
-	return task.Page{}, task.ErrCount
 }
 
 // FuzzPageToken sends any token. It is refused unless this very list could give it.

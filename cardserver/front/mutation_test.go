@@ -2,7 +2,6 @@ package front_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -19,30 +18,9 @@ import (
 
 	"errand/cardserver/front"
 	"errand/shared/lab/conformance"
+	"errand/shared/lab/faulty"
 	"errand/shared/task"
 )
-
-// counted counts the writes to a store.
-type counted struct {
-	task.Store
-	writes *atomic.Int64
-}
-
-func (s counted) Create(ctx context.Context, r task.Record) (task.Record, error) {
-	r, err := s.Store.Create(ctx, r)
-	if err == nil {
-		s.writes.Add(1)
-	}
-	return r, err
-}
-
-func (s counted) Commit(ctx context.Context, r task.Record) (task.Record, error) {
-	r, err := s.Store.Commit(ctx, r)
-	if err == nil {
-		s.writes.Add(1)
-	}
-	return r, err
-}
 
 // A seed is a valid request of one of the bindings and versions.
 type seed struct{ method, target, body string }
@@ -77,7 +55,13 @@ func TestMutations(t *testing.T) {
 	const tries = 10_000
 	var writes atomic.Int64
 	w := newWorld(t, func(c *front.Config) {
-		c.Store, c.Wait, c.StreamAge = counted{c.Store, &writes}, time.Millisecond, time.Millisecond
+		c.Wait, c.StreamAge = time.Millisecond, time.Millisecond
+		c.Store = faulty.Store{Store: c.Store, After: func(c faulty.Call, r task.Record, err error) (task.Record, error) {
+			if (c.Op == faulty.Create || c.Op == faulty.Commit) && err == nil {
+				writes.Add(1)
+			}
+			return r, err
+		}}
 	})
 
 	id := w.insert(anonymous, "seed", a2a.TaskStateSubmitted).ID()

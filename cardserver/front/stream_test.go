@@ -1,10 +1,8 @@
 package front_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"runtime"
 	"slices"
 	"strings"
@@ -16,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"errand/cardserver/front"
+	"errand/shared/lab/faulty"
 	"errand/shared/task"
 )
 
@@ -212,7 +211,13 @@ func TestBrokenWatchIsBegunAgain(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		var cuts atomic.Int32
 		w := b.world(t, func(c *front.Config) {
-			c.Store = brittle{c.Store, &cuts}
+			c.Store = faulty.Store{Store: c.Store, Before: func(c faulty.Call) error {
+				if c.Op != faulty.Watch || c.Seen == 0 {
+					return nil
+				}
+				cuts.Add(1)
+				return errors.New("cut")
+			}}
 		})
 		r := w.claim(w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID())
 		s := w.open(subscribe, byID(r.ID()), nil)
@@ -230,7 +235,7 @@ func TestBrokenWatchIsBegunAgain(t *testing.T) {
 func TestWatchOfWhatIsGoneIsAnError(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t, func(c *front.Config) {
-			c.Store = purged{c.Store}
+			c.Store = faulty.Refusing(c.Store, faulty.Watch, task.ErrNotFound) // purged between the read and the watch
 		})
 		s := w.open(subscribe, byID(w.insert(anonymous, "m", a2a.TaskStateWorking).ID()), nil)
 		s.ended(t)
@@ -252,32 +257,6 @@ func TestStreamsAreToldThatTheServerStops(t *testing.T) {
 			t.Errorf("the client is told %s", s.text())
 		}
 	})
-}
-
-// brittle is a store whose watches break off after their first value.
-type brittle struct {
-	task.Store
-	cuts *atomic.Int32
-}
-
-func (b brittle) Watch(ctx context.Context, id string) iter.Seq2[task.Record, error] {
-	return func(yield func(task.Record, error) bool) {
-		for r, err := range b.Store.Watch(ctx, id) {
-			if !yield(r, err) {
-				return
-			}
-			break
-		}
-		b.cuts.Add(1)
-		yield(task.Record{}, errors.New("cut"))
-	}
-}
-
-// purged is a store whose records go between a read and the watch.
-type purged struct{ task.Store }
-
-func (purged) Watch(context.Context, string) iter.Seq2[task.Record, error] {
-	return func(yield func(task.Record, error) bool) { yield(task.Record{}, task.ErrNotFound) }
 }
 
 // A thousand streams of one task have the same events and leave nothing behind (R15).

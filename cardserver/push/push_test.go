@@ -1,7 +1,6 @@
 package push_test
 
 import (
-	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -20,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"errand/cardserver/push"
+	"errand/shared/lab/faulty"
 	"errand/shared/task"
 )
 
@@ -226,7 +226,12 @@ func TestRedrivePassesOverWhatCannotBeWritten(t *testing.T) {
 	for _, id := range []string{"t1", "t2", "t3"} {
 		w.dead(alice, id)
 	}
-	w.config.Desk = w.desk(newer{w.store, "t2"})
+	w.config.Desk = w.desk(faulty.Loading(w.store, func(r task.Record) (task.Record, error) {
+		if r.ID() == "t2" {
+			return faulty.Newer(r)
+		}
+		return r, nil
+	}))
 	w.Handler = push.New(w.config)
 	if got := want[redriven](w, 200, alice, "POST", "/push/redrive", ""); got != (redriven{Hooks: 2}) {
 		t.Errorf("re-driven %+v, want those of the two others", got)
@@ -234,20 +239,6 @@ func TestRedrivePassesOverWhatCannotBeWritten(t *testing.T) {
 	if asked := w.asked(); len(asked) != 2 || w.hook("t2").State != task.HookDead {
 		t.Errorf("jobs for %v, and t2 has %+v", asked, w.hook("t2"))
 	}
-}
-
-// newer is a store in which a newer version of the program has written one record.
-type newer struct {
-	task.Store
-	id string
-}
-
-func (s newer) Load(ctx context.Context, id string) (task.Record, error) {
-	r, err := s.Store.Load(ctx, id)
-	if id == s.id {
-		r.Schema = task.Schema + 1
-	}
-	return r, err
 }
 
 func TestPingIsAskedFor(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 	"errand/shared/secret"
 )
 
-// Env reads secrets from environment variables: the secret api-key from API_KEY. A
-// process does not see changes of its variables.
+// Env reads secrets from environment variables: the secret api-key from API_KEY. A running
+// process does not see changes.
 type Env struct {
 	Lookup func(variable string) (string, bool) // os.LookupEnv
 }
@@ -38,8 +38,8 @@ func (e Env) Get(_ context.Context, ref secret.Ref) (secret.Value, error) {
 }
 
 // Files reads secrets from the files in a folder, such as mounted volumes: the secret NAME
-// from the file NAME or, if NAME is a folder, from its file latest. Every
-// Get reads the file again, because a mounted volume may change at any time.
+// from the file NAME or, if NAME is a folder, from its file latest. Every Get reads the file
+// again, because a mounted volume may change at any time.
 type Files struct {
 	Dir string
 }

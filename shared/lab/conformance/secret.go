@@ -24,7 +24,7 @@ type SecretBench struct {
 	// large.
 	Set func(name string, content []byte)
 
-	// Seen is how long after Set the source may still give the version before.
+	// Seen is how long after Set the source may still return the version before.
 	Seen time.Duration
 }
 
