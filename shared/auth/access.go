@@ -15,12 +15,12 @@ import (
 	"errand/shared/strict"
 )
 
-// Access is who may call. Safe for concurrent use.
+// Access decides who may call. Safe for concurrent use.
 type Access struct {
 	anonymous, said bool
 	keys            map[string]apiKey // by the id in the key
 	issuers         []*issuer
-	accepts         string   // what a caller may send, in words
+	accepts         string   // the credentials that a caller may send, in words
 	audiences       []string // of all issuers
 	operators       map[string]bool
 	attempts        attempts
@@ -29,24 +29,24 @@ type Access struct {
 	log             *slog.Logger
 }
 
-// An issuer is one whose ID tokens are accepted, and whom they stand for.
+// An issuer is an issuer whose ID tokens are accepted, and the owners that they stand for.
 type issuer struct {
 	verifier
 	name             string
 	emails, subjects map[string]string // to the owner
-	everyone         bool              // others too: they own their tasks as name/subject
+	everyone         bool              // also unlisted subjects, who own their tasks as name/subject
 }
 
-// Options are what Load needs besides the file. The zero value is usable.
+// Options are the needs of Load beside the file. The zero value is usable.
 type Options struct {
 	Client  Doer             // fetches the issuers' keys; nil: one of its own
 	Now     func() time.Time // nil: time.Now
-	Log     *slog.Logger     // refused attempts, without credentials; nil: nowhere
+	Log     *slog.Logger     // refused attempts, without credentials; nil: no log
 	Proxies int              // how many proxies add to X-Forwarded-For: 1 on Cloud Run
 }
 
-// Load reads the file of those who may call. Without a path callers are anonymous,
-// and so they are with the path [Anonymous], which says that this is meant.
+// Load reads the access file. Without a path callers are anonymous. The path [Anonymous]
+// means the same, and says that it is on purpose.
 func Load(path string, o Options) (*Access, error) {
 	a := &Access{proxies: o.Proxies, now: o.Now, log: o.Log}
 	if a.now == nil {
@@ -71,7 +71,7 @@ func Load(path string, o Options) (*Access, error) {
 	return a, nil
 }
 
-// take makes of the file, which is known to be consistent, what requests need.
+// take fills a from the file, which is known to be consistent.
 func (a *Access) take(f *file, client Doer) {
 	a.keys, a.operators = map[string]apiKey{}, map[string]bool{}
 	byName := map[string]*issuer{}
@@ -125,11 +125,11 @@ func (a *Access) take(f *file, client Doer) {
 	a.accepts = strings.Join(accepts, ", or ")
 }
 
-// Anonymous says whether callers are not asked who they are.
+// Anonymous reports whether callers are not identified.
 func (a *Access) Anonymous() bool { return a.anonymous }
 
-// Check refuses anonymous callers, unless they are on loopback, where this machine alone can
-// call, or the operator has said so (ERRAND_ACCESS=anonymous).
+// Check refuses anonymous callers, unless the listener is on loopback, where only this
+// machine can call, or the operator has chosen them (ERRAND_ACCESS=anonymous).
 func (a *Access) Check(loopback bool) error {
 	if loopback || a.said || !a.anonymous {
 		return nil
@@ -139,8 +139,8 @@ func (a *Access) Check(loopback bool) error {
 		"or set ERRAND_ACCESS=anonymous if something in front asks who they are")
 }
 
-// Identify says who sent r. Any error is a [*Refusal]. It is asked once, at the
-// beginning: a token that expires during a long call does not end it.
+// Identify returns the sender of r. Any error is a [*Refusal]. It is called once, at the
+// beginning of a call: a token that expires during a long call does not end it.
 func (a *Access) Identify(r *http.Request) (Principal, error) {
 	if a.anonymous {
 		return Principal{Owner: Anonymous, Via: Anonymous}, nil
@@ -207,8 +207,8 @@ func (a *Access) byToken(ctx context.Context, raw string) (Principal, string, er
 	return Principal{}, "", wrongIssuer
 }
 
-// owner is whom a token stands for; empty for nobody. A subject is never given to
-// somebody else, an e-mail address may be: so the subject goes first.
+// owner is the owner that a token stands for; empty if there is none. An issuer never gives
+// a subject to another person, but may give an e-mail address: so the subject goes first.
 func (i *issuer) owner(c claims) string {
 	if owner := cmp.Or(i.subjects[c.Subject], i.emails[c.verifiedEmail()]); owner != "" {
 		return owner
@@ -219,7 +219,7 @@ func (i *issuer) owner(c claims) string {
 	return i.name + "/" + c.Subject
 }
 
-// refuse makes the answer, and counts and logs what was wrong.
+// refuse makes the answer, and counts and logs the fault.
 func (a *Access) refuse(r *http.Request, claimed string, err error) *Refusal {
 	no := &Refusal{
 		Status: http.StatusUnauthorized, Scheme: bearer, Realm: realm, Audiences: a.audiences, Reason: reasonOf(err),

@@ -83,7 +83,7 @@ func write(t testing.TB, text string) string {
 	return path
 }
 
-// token is a client's, of alice.
+// token is a token of the client alice.
 func (w *accessWorld) token(changes ...func(*made)) string {
 	return w.idp.token(w.clock, append([]func(*made){claim("aud", clientAudience), claim("email", "alice@acme.example")}, changes...)...)
 }
@@ -178,8 +178,8 @@ func TestClientTokens(t *testing.T) {
 	}
 }
 
-// swapSecret is a key with the id of one and the secret of another, and a checksum
-// that fits: a guess at the first.
+// swapSecret is a key with the id of one key and the secret of another, and a fitting
+// checksum: a guess at the first key.
 func swapSecret(id, secret string) string {
 	return auth.WithChecksum(id[:16] + secret[16:len(secret)-7])
 }
@@ -273,7 +273,7 @@ func TestRefusalSaysWhatToSend(t *testing.T) { // 37, 38
 		t.Errorf("a slip of the pen: %s", no.Message)
 	}
 
-	// Whether a key was revoked, is of nobody or has another secret is not told.
+	// The answer does not show whether a key was revoked, is unknown or has another secret.
 	_, revoked := w.identify(authorization, "Bearer "+w.revoked)
 	_, wrong := w.identify(authorization, "Bearer "+swapSecret(w.ci, w.bob))
 	if revoked.Message != wrong.Message {
@@ -357,8 +357,8 @@ func TestBruteForce(t *testing.T) { // 39
 	}
 }
 
-// The comparison is crypto/subtle's, over digests of one length: what is left to see
-// of it is that no part of a right key is worth anything.
+// The comparison is crypto/subtle's, over digests of one length. This test shows the rest:
+// no part of a right key helps a guess.
 func TestConstantTimeCompare(t *testing.T) { // 40
 	w := newAccessWorld(t)
 	for i := 16; i < len(w.ci)-7; i++ {
@@ -411,7 +411,7 @@ func TestAnonymous(t *testing.T) {
 	}
 }
 
-// Who is an operator stands in the file, and nowhere else.
+// Only the file makes a principal an operator.
 func TestOperator(t *testing.T) {
 	w := newAccessWorld(t)
 	ops, opsHash := auth.NewKey()

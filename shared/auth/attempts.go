@@ -8,25 +8,26 @@ import (
 )
 
 const (
-	// attemptEvery is how often somebody may be wrong, after attemptBurst times.
+	// attemptEvery is the time between wrong attempts under one name, after attemptBurst of
+	// them.
 	attemptEvery = 6 * time.Second
 	attemptBurst = 20
-	// attemptNames bounds the table: so many names twice, about 1 MiB.
+	// attemptNames bounds the table: twice as many names, about 1 MiB.
 	attemptNames = 4096
 )
 
-// attempts counts wrong credentials per name (an address, a principal). It only
-// slows whoever is wrong: the right credentials are let in whatever others tried, or
-// anybody could lock a principal out, and no number of attempts finds 256 bits.
+// attempts counts wrong credentials per name (an address, a principal). It slows only wrong
+// attempts. The right credentials are always let in, or a stranger could lock a principal
+// out. No number of attempts finds 256 bits.
 type attempts struct {
 	mu sync.Mutex
-	// Names move from old to young when they are wrong again; when young is full, old
-	// is forgotten.
+	// Names move from old to young when they are wrong again. When young is full, old is
+	// forgotten.
 	young, old map[string]*rate.Limiter
 }
 
-// wrong notes one wrong attempt under each of the names and returns how long to wait
-// when there were too many under one of them.
+// wrong notes one wrong attempt under each of the names, and returns the time to wait if
+// there were too many under one of them.
 func (a *attempts) wrong(now time.Time, names ...string) time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -1,11 +1,11 @@
-// Package auth says who is calling: clients by API key or ID token, from the file
-// that ERRAND_ACCESS names ([Access]), and the queue, the bus and the scheduler by
-// the ID token of their service account ([NewDoor]).
+// Package auth identifies callers: clients by API key or ID token, from the file that
+// ERRAND_ACCESS names ([Access]), and the queue, the bus and the scheduler by the ID token
+// of their service account ([NewDoor]).
 //
-// It is not a session, issues no tokens and knows neither tasks nor operations: it
-// turns a request into a name or a [Refusal]. What a principal may do follows from
-// the name alone, because a task belongs to the principal that sent its first
-// message and exists for nobody else.
+// It keeps no sessions, issues no tokens and knows neither tasks nor operations: it turns a
+// request into a name or a [Refusal]. The rights of a principal follow from its name alone,
+// because a task belongs to the principal that sent its first message and does not exist
+// for others.
 package auth
 
 import (
@@ -14,19 +14,19 @@ import (
 	"strings"
 )
 
-// Anonymous is the owner of what unidentified callers send, and the value of
+// Anonymous is the owner of the messages of unidentified callers, and the value of
 // ERRAND_ACCESS that lets them in.
 const Anonymous = "anonymous"
 
-// A Principal is a caller that was identified.
+// A Principal is an identified caller.
 type Principal struct {
 	// Owner owns the principal's tasks: its name in the access file, "alice" or
 	// "tenant/alice". It is never a credential, and outlives all of them.
 	Owner string
-	// Via says how the caller was identified, for logs: "key 3k9x2b7q", "google".
+	// Via is how the caller was identified, for logs: "key 3k9x2b7q", "google".
 	Via string
-	// Operator says that the principal looks after everybody's webhooks (/push). It
-	// sees nobody else's tasks.
+	// Operator reports whether the principal looks after the webhooks of all owners
+	// (/push). It sees no foreign tasks.
 	Operator bool
 }
 
@@ -58,8 +58,8 @@ func With(ctx context.Context, p Principal) context.Context {
 	return context.WithValue(ctx, principalKey{}, p)
 }
 
-// From is the caller that With put there. Without one the request went past
-// identification: answer it with an error, not as Anonymous.
+// From is the caller that With put there. Without one the request was not identified:
+// answer it with an error, not as Anonymous.
 func From(ctx context.Context) (Principal, bool) {
 	p, ok := ctx.Value(principalKey{}).(Principal)
 	return p, ok

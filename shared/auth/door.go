@@ -12,12 +12,12 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// A DoorConfig says to whom a door opens.
+// A DoorConfig names the callers that a door lets in.
 type DoorConfig struct {
 	// Issuer is the iss of the tokens, to the letter: [GoogleIssuer]. Required.
 	Issuer string
-	// Audience is the only aud a token may have. A token that was meant for one door
-	// opens no other when each has an audience of its own. Required.
+	// Audience is the only aud that a token may have. If each door has its own audience, a
+	// token for one opens no other. Required.
 	Audience string
 	// Emails are the service accounts that may come in. Required.
 	Emails []string
@@ -33,13 +33,13 @@ type DoorConfig struct {
 // A Door stands in front of a handler.
 type Door func(http.Handler) http.Handler
 
-// NewDoor makes what stands in front of a handler that only a queue, a bus or a
-// scheduler of ours may call: it lets in requests with an ID token of one of the
-// service accounts, and no others, whatever headers they have.
+// NewDoor makes a door for a handler that only our own queue, bus or scheduler may call. It
+// lets in requests with an ID token of one of the service accounts, and no others, with any
+// other headers.
 //
-// It answers 401 or 403, which make Cloud Tasks try that one task again later: 429
-// or 5xx would slow the whole queue. Only when the issuer's keys cannot be had, and
-// nothing could be let in anyway, it answers 503.
+// It answers 401 or 403, which make Cloud Tasks try that one task again later: 429 or 5xx
+// would slow the whole queue. Only if the issuer's keys cannot be fetched, and no token
+// could be checked anyway, it answers 503.
 func NewDoor(c DoorConfig) (Door, error) {
 	switch {
 	case checkURL(c.Issuer) != nil:
@@ -111,7 +111,8 @@ func (d *door) admit(r *http.Request) error {
 	return nil
 }
 
-// cause is why the issuer did not answer; nil for a verdict, which the reason says.
+// cause is the reason why the issuer did not answer; nil for a verdict, which has its own
+// reason.
 func cause(err error) error {
 	if errors.Is(err, errKeys) {
 		return err
@@ -119,7 +120,8 @@ func cause(err error) error {
 	return nil
 }
 
-// isEmail is a plausible address: the operator is told of slips, mail is not sent.
+// isEmail reports whether s looks like an address. It finds slips of the operator, and no
+// mail is sent.
 func isEmail(s string) bool {
 	name, host, ok := strings.Cut(s, "@")
 	return ok && name != "" && strings.Contains(host, ".") && !strings.ContainsAny(s, " ,;<>") && len(s) <= maxName

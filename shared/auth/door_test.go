@@ -18,8 +18,8 @@ import (
 
 const authorization = "Authorization"
 
-// The numbers are those of a catalogue of what is sent to such doors; some of it is
-// let in by the libraries that this package stands on.
+// The numbers are those of a catalogue of requests to such doors. The libraries below this
+// package let some of them in.
 func TestInvokerTokens(t *testing.T) {
 	w := newDoorWorld(t)
 	c := w.clock

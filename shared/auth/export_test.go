@@ -11,8 +11,8 @@ func ParseToken(raw string) error {
 	return err
 }
 
-// AttemptNames is how many names are in the table of attempts after so many wrong
-// ones by different names.
+// AttemptNames is the number of names in the table of attempts after n wrong ones by
+// different names.
 func AttemptNames(n int, name func(int) string, c *Access) int {
 	for i := range n {
 		c.attempts.wrong(c.now(), name(i))
@@ -20,5 +20,5 @@ func AttemptNames(n int, name func(int) string, c *Access) int {
 	return len(c.attempts.young) + len(c.attempts.old)
 }
 
-// ClientAddr is who sent a request.
+// ClientAddr is the address of a request's sender.
 func ClientAddr(r *http.Request, proxies int) string { return clientAddr(r, proxies).String() }

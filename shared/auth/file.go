@@ -62,7 +62,7 @@ func parse(data []byte) (*file, error) {
 	return f, doc.Err()
 }
 
-// A checker checks the fields of an access file, and what must agree across it.
+// A checker checks the fields of an access file, and the agreement between them.
 type checker struct {
 	*strict.File
 	issuers map[string]*fileIssuer // by name

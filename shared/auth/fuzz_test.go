@@ -9,8 +9,8 @@ import (
 	"errand/shared/auth"
 )
 
-// Whatever stands in the headers, only one spelling of one token opens the door, and
-// only the key itself identifies a client.
+// For all headers, only one spelling of one token opens the door, and only the key itself
+// identifies a client.
 func FuzzCredentials(f *testing.F) {
 	w := newDoorWorld(f)
 	key, hash := auth.NewKey()

@@ -10,7 +10,7 @@ import (
 const (
 	bearer    = "Bearer"
 	keyHeader = "X-API-Key"
-	// cloudRunHeader is looked at by Cloud Run's own check instead of Authorization.
+	// Cloud Run's own check reads cloudRunHeader instead of Authorization.
 	// https://cloud.google.com/run/docs/authenticating/service-to-service
 	cloudRunHeader = "X-Serverless-Authorization"
 )
@@ -21,8 +21,8 @@ const (
 	malformed reason = "credentials that cannot be read"
 )
 
-// credential is the one API key or token of a client's request. The query is not
-// looked at: it would stand in logs.
+// credential is the one API key or token of a client's request. The query has none: logs
+// would show it.
 func credential(h http.Header) (string, error) {
 	authorization, key := h.Values("Authorization"), h.Values(keyHeader)
 	switch {
@@ -44,8 +44,8 @@ func credential(h http.Header) (string, error) {
 	return value, nil
 }
 
-// doorToken is the one token of a request by a queue, bus or scheduler. These are
-// Google's own and spell the header in one way.
+// doorToken is the one token of a request by a queue, bus or scheduler. These are Google's
+// own and spell the header in one way.
 func doorToken(h http.Header) (string, error) {
 	authorization := h.Values("Authorization")
 	switch {
@@ -73,9 +73,9 @@ func isToken68(s string) bool {
 	return s != "" && len(s) <= maxToken
 }
 
-// clientAddr is who sent the request, behind so many proxies of ours: each adds the
-// address it saw to X-Forwarded-For, and what stands before these was made up by the
-// client. IPv6 counts by /64, which is what one customer has.
+// clientAddr is the address of a request's sender, behind so many proxies of ours. Each
+// proxy adds the address that it saw to X-Forwarded-For, and the client may have made up
+// those before. IPv6 counts by /64, the network of one customer.
 func clientAddr(r *http.Request, proxies int) netip.Prefix {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {

@@ -43,10 +43,10 @@ func (c *clock) move(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// in is the clock in so many seconds, as tokens say it.
+// in is the clock in so many seconds, as tokens write it.
 func (c *clock) in(d time.Duration) int64 { return c.Now().Add(d).Unix() }
 
-// pair are the keys of an issuer; making RSA keys takes long, so tests share them.
+// pair holds the keys of an issuer. Making RSA keys takes long, so tests share them.
 type pair struct {
 	rsa *rsa.PrivateKey
 	ec  *ecdsa.PrivateKey
@@ -123,10 +123,10 @@ func (p *idp) asked() int {
 	return p.fetches
 }
 
-// A made token is put together by hand, so that nothing is too wrong to be made.
+// A made token is put together by hand, so that it can have any fault.
 type made struct {
 	header, claims map[string]any
-	raw            []byte // the claims, when no map can say them
+	raw            []byte // the claims, if a map cannot hold them
 	key            any
 }
 
@@ -135,7 +135,7 @@ const (
 	invoker  = "errand-invoker@acme.iam.gserviceaccount.com"
 )
 
-// token is a good one; changes make it something else.
+// token is a good token; changes spoil it.
 func (p *idp) token(c *clock, changes ...func(*made)) string {
 	m := &made{
 		header: map[string]any{"alg": "RS256", "kid": "rsa-1", "typ": "JWT"},

@@ -11,9 +11,9 @@ import (
 	"strings"
 )
 
-// A key is prefix, id, "_", secret and checksum, in base32: one word to double-click
-// on, and one pattern to scan repositories for. The id finds the hash and may be
-// logged; the secret has 256 bits; the checksum tells a damaged key from a wrong one.
+// A key is prefix, id, "_", secret and checksum, in base32: one word to double-click on,
+// and one pattern to scan repositories for. The id finds the hash and may be logged. The
+// secret has 256 bits. The checksum tells a damaged key from a wrong one.
 const (
 	keyPrefix  = "errand_"
 	hashPrefix = "sha256:"
@@ -36,18 +36,18 @@ func NewKey() (key, hash string) {
 	return key, hashPrefix + word(id) + ":" + hex.EncodeToString(sum[:])
 }
 
-// An apiKey is what the access file knows of a key.
+// An apiKey is a key as the access file knows it.
 type apiKey struct {
 	digest [sha256.Size]byte
 	owner  string
 }
 
-// digest is SHA-256: keys are random, with 256 bits, so nobody can try them all and
-// a slow hash would only cost time at every request. What people choose themselves
-// could be tried, but never gets here: it has neither the form nor the checksum.
+// digest is SHA-256. Keys are random, with 256 bits, so they cannot be guessed and a slow
+// hash would only cost time at every request. A password could be guessed, but never gets
+// here: it has neither the form nor the checksum.
 func digest(key string) [sha256.Size]byte { return sha256.Sum256([]byte(key)) }
 
-// keyID is the id in a key; empty when it is none or damaged.
+// keyID is the id in a key; empty if the key is damaged or is none.
 func keyID(key string) string {
 	m := keyForm.FindStringSubmatch(key)
 	if m == nil {
@@ -59,14 +59,14 @@ func keyID(key string) string {
 	return m[1]
 }
 
-// is compares in constant time. A key that is not in the file is compared too, with
-// a digest that nothing has.
+// is compares in constant time. A key that is not in the file is compared too, with a
+// digest that no key has.
 func (k apiKey) is(key string) bool {
 	sum := digest(key)
 	return subtle.ConstantTimeCompare(k.digest[:], sum[:]) == 1 && k.owner != ""
 }
 
-// parseHash reads what NewKey wrote.
+// parseHash reads a hash that NewKey wrote.
 func parseHash(s string) (id string, sum [sha256.Size]byte, ok bool) {
 	m := hashForm.FindStringSubmatch(s)
 	if m == nil {

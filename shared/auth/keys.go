@@ -24,28 +24,28 @@ import (
 )
 
 const (
-	// GoogleIssuer is who signs the ID tokens of Google accounts and of Google
-	// Cloud's queues, subscriptions and schedulers.
+	// GoogleIssuer signs the ID tokens of Google accounts and of Google Cloud's queues,
+	// subscriptions and schedulers.
 	GoogleIssuer = "https://accounts.google.com"
-	// GoogleKeys is where its keys are.
+	// GoogleKeys is the address of its keys.
 	GoogleKeys = "https://www.googleapis.com/oauth2/v3/certs"
 )
 
 const (
 	fetchTimeout = 5 * time.Second
 	maxKeySet    = 256 << 10 // Google's has 2 KiB
-	// fresh is how long keys are used unasked: a key that the issuer withdrew is
-	// refused that long after at the latest.
+	// fresh is how long keys are used without asking again: a key that the issuer withdrew
+	// is refused that long after at the latest.
 	fresh = time.Hour
-	// kept is how long they are used when the issuer does not answer.
+	// kept is how long keys are used while the issuer does not answer.
 	kept = 24 * time.Hour
-	// fetchEvery is how often the issuer is asked at most, with one more allowed at
-	// once. Until then every key id that was not in the last answer is unknown, so a
-	// thousand made-up ones cost no more than one, and need no memory.
+	// fetchEvery is the shortest time between two fetches, with one more allowed at once.
+	// Until then every key id that was not in the last answer is unknown, so a thousand
+	// made-up ids cost no more than one, and need no memory.
 	fetchEvery = 10 * time.Second
 )
 
-// errKeys says that the issuer's keys cannot be had: it is no verdict on the token.
+// errKeys says that the issuer's keys cannot be fetched. It is no verdict on the token.
 var errKeys = errors.New("auth: the issuer's keys cannot be fetched")
 
 // A Doer sends requests: an http.Client or something like it.
@@ -53,9 +53,8 @@ type Doer interface {
 	Do(*http.Request) (*http.Response, error)
 }
 
-// Keys are the public keys of one issuer, fetched when they are needed and kept
-// while it is out of reach. Share one between all who trust the issuer. Safe for
-// concurrent use.
+// Keys are the public keys of one issuer. They are fetched on demand and kept while the
+// issuer is out of reach. All who trust the issuer share one Keys. Safe for concurrent use.
 type Keys struct {
 	cfg   KeysConfig
 	limit *rate.Limiter
@@ -64,13 +63,13 @@ type Keys struct {
 	keys    []jose.JSONWebKey
 	fetched time.Time     // when keys were last received
 	failed  error         // of the last fetch
-	flight  chan struct{} // closed when the fetch under way has ended; nil: none is
+	flight  chan struct{} // closed at the end of the current fetch; nil: there is none
 }
 
-// KeysConfig is where an issuer's keys are.
+// KeysConfig is the place of an issuer's keys.
 type KeysConfig struct {
 	Issuer string           // the iss of its tokens, to the letter. Required
-	URL    string           // of its key set; empty: the issuer says where (OpenID Connect Discovery 1.0)
+	URL    string           // of its key set; empty: the issuer's discovery document has it (OpenID Connect Discovery 1.0)
 	Client Doer             // nil: one that follows no redirects
 	Now    func() time.Time // nil: time.Now
 }
@@ -87,12 +86,12 @@ func NewKeys(c KeysConfig) *Keys {
 }
 
 // find returns the keys with this id for this algorithm. The error is unknownKey, or
-// errKeys when the issuer could not be asked.
+// errKeys if the issuer could not be asked.
 func (k *Keys) find(ctx context.Context, id, alg string) ([]crypto.PublicKey, error) {
 	found, age := k.cached(id, alg)
 	if len(found) > 0 && age < kept {
 		if age >= fresh {
-			k.fetch() // nobody waits for it
+			k.fetch() // no request waits for it
 		}
 		return found, nil
 	}
@@ -121,7 +120,7 @@ func (k *Keys) find(ctx context.Context, id, alg string) ([]crypto.PublicKey, er
 	return nil, unknownKey
 }
 
-// cached looks among the keys that are here, and says how old they are.
+// cached looks among the keys that are here, and returns their age.
 func (k *Keys) cached(id, alg string) (found []crypto.PublicKey, age time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -133,8 +132,8 @@ func (k *Keys) cached(id, alg string) (found []crypto.PublicKey, age time.Durati
 	return found, k.cfg.Now().Sub(k.fetched)
 }
 
-// fetch begins to fetch the keys, unless that is under way or was done just now. The
-// channel is closed at the end; it is nil when nothing is under way.
+// fetch begins to fetch the keys, unless a fetch is running or was made just now. The
+// channel is closed at the end of the fetch; it is nil if none is running.
 func (k *Keys) fetch() <-chan struct{} {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -144,7 +143,8 @@ func (k *Keys) fetch() <-chan struct{} {
 	flight := make(chan struct{})
 	k.flight = flight
 	go func() {
-		// On its own: the request that began it may be gone before the others are.
+		// The fetch has its own context: the request that began it may be gone before the
+		// others are.
 		ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
 		defer cancel()
 		keys, err := k.load(ctx)
@@ -202,7 +202,7 @@ func (k *Keys) load(ctx context.Context) ([]jose.JSONWebKey, error) {
 	return keys, nil
 }
 
-// usable passes over keys that are for something else, and weak ones.
+// usable passes over weak keys, and keys for another use.
 func usable(key jose.JSONWebKey) bool {
 	if key.KeyID == "" || key.Use != "" && key.Use != "sig" || !key.Valid() {
 		return false
@@ -211,7 +211,7 @@ func usable(key jose.JSONWebKey) bool {
 	case *rsa.PublicKey:
 		return pub.N.BitLen() >= 2048
 	case *ecdsa.PublicKey:
-		return pub.Curve == elliptic.P256() // what ES256 is defined for
+		return pub.Curve == elliptic.P256() // the curve of ES256
 	}
 	return false
 }
@@ -242,13 +242,13 @@ func (k *Keys) get(ctx context.Context, url string, into any) error {
 	return nil
 }
 
-// discovery is the address of an issuer's description of itself.
+// discovery is the address of an issuer's discovery document.
 func discovery(issuer string) string {
 	return strings.TrimSuffix(issuer, "/") + "/.well-known/openid-configuration"
 }
 
-// checkURL allows http to this machine only: whoever can change the keys on their way
-// can be anyone.
+// checkURL allows http to this machine only: an attacker who can change the keys on their
+// way can be anyone.
 func checkURL(s string) error {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||

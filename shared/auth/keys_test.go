@@ -50,7 +50,7 @@ func TestInvokerTokensThatCannotBeGoodAskNobody(t *testing.T) {
 	}
 }
 
-// 28: the key set cannot be had.
+// Row 28: the key set cannot be fetched.
 func TestKeysWhileTheIssuerIsOutOfReach(t *testing.T) {
 	for name, broken := range map[string]http.HandlerFunc{
 		"500":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
@@ -237,7 +237,7 @@ func TestKeysFoundByDiscovery(t *testing.T) {
 		t.Errorf("found by discovery: %d", got)
 	}
 	other := newIDP(t)
-	w.keys = auth.NewKeys(auth.KeysConfig{Issuer: other.URL + "/", Now: w.clock.Now}) // says it is somebody else
+	w.keys = auth.NewKeys(auth.KeysConfig{Issuer: other.URL + "/", Now: w.clock.Now}) // claims to be another issuer
 	w.door = w.newDoor(t, audience)
 	if got := w.status(); got != http.StatusServiceUnavailable {
 		t.Errorf("the document of another issuer: %d", got)

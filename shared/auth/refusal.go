@@ -13,27 +13,27 @@ import (
 // as a whole.
 const realm = "errand"
 
-// A Refusal is a request that may not go on, with everything an answer needs.
+// A Refusal is a request that may not go on, with all parts of its answer.
 type Refusal struct {
-	// Status is the HTTP status: 401 who are you, 403 not you, 429 too many wrong
-	// credentials, 503 the issuer's keys cannot be had.
+	// Status is the HTTP status: 401 not identified, 403 identified but not allowed, 429
+	// too many wrong credentials, 503 the issuer's keys cannot be fetched.
 	Status int
 	// Scheme is the authentication scheme to use: "Bearer".
 	Scheme string
-	// Realm is what the credentials are for.
+	// Realm is the protection space of the credentials.
 	Realm string
-	// Audiences are those that an ID token may be for; empty when none is accepted.
+	// Audiences are the audiences that an ID token may have; empty if none is accepted.
 	Audiences []string
-	// Message is for the caller: what is wrong and what would be accepted. It repeats
-	// nothing of the credentials.
+	// Message is for the caller: the fault, and the credentials that are accepted. It
+	// repeats nothing of the credentials.
 	Message string
 	// Reason is for logs, a few words from a fixed list.
 	Reason string
-	// After is when to try again; zero except for 429 and 503.
+	// After is the time to wait before another try; zero except for 429 and 503.
 	After time.Duration
 
-	// presented is false when there were no credentials at all (RFC 6750, section
-	// 3.1: such a challenge has no error code).
+	// presented is false if there were no credentials at all (RFC 6750, section 3.1: such a
+	// challenge has no error code).
 	presented bool
 }
 

@@ -6,8 +6,8 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 )
 
-// Schemes are the agent card's security schemes, and the requirements that say that
-// any one of them will do. Both are nil for anonymous callers.
+// Schemes are the agent card's security schemes, and the requirements, of which a caller
+// needs to meet one. Both are nil for anonymous callers.
 func (a *Access) Schemes() (a2a.NamedSecuritySchemes, a2a.SecurityRequirementsOptions) {
 	if a.anonymous {
 		return nil, nil

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// D21: the form of the card's security.
+// The schemes on the card have the form of the specification.
 func TestSchemes(t *testing.T) {
 	_, hash := auth.NewKey()
 	a, err := auth.Load(write(t, `

@@ -14,24 +14,25 @@ import (
 )
 
 const (
-	// skew is how far another clock may be ahead of ours. Nothing is given at the
-	// end: whoever sends a token can get a new one before it expires.
+	// skew is how far another clock may be ahead of ours. There is none at the end: a
+	// sender can get a new token before the old one expires.
 	skew = 60 * time.Second
-	// lifetime is the longest that a token may be valid. Google's are an hour.
+	// lifetime is the longest time that a token may be valid. Google's are valid for an
+	// hour.
 	lifetime = time.Hour
-	// maxToken bounds what is decoded. Google's tokens have about 1 KiB.
+	// maxToken bounds the size of a token. Google's have about 1 KiB.
 	maxToken = 8 << 10
 	// maxName is the longest subject of OpenID Connect (Core 1.0, section 2), and
 	// more than an e-mail address can have.
 	maxName = 255
 )
 
-// algorithms are those accepted: asymmetric ones only, so that no public key can
-// serve as a shared secret.
+// algorithms are the accepted ones: asymmetric ones only, so that no public key can serve
+// as a shared secret.
 var algorithms = []string{oidc.RS256, oidc.ES256}
 
-// A reason is why a token is refused: it holds nothing of the token, so callers and
-// logs may see it.
+// A reason is the reason why a token is refused. It holds nothing of the token, so callers
+// and logs may see it.
 type reason string
 
 func (r reason) Error() string { return string(r) }
@@ -52,7 +53,7 @@ const (
 	badSignature  reason = "the signature is wrong"
 )
 
-// A token is a JWT as read, not yet believed: only verify makes it more.
+// A token is a JWT as read, not yet believed: only verify makes it trustworthy.
 type token struct {
 	raw    string
 	header header
@@ -71,8 +72,8 @@ type header struct {
 	B64       jsontext.Value `json:"b64"`
 }
 
-// claims are those we look at. Names are compared exactly and a repeated name is an
-// error: encoding/json, which the OIDC library uses, would take "EMAIL" for "email".
+// claims are the claims that matter here. Names are compared exactly and a repeated name is
+// an error: encoding/json, which the OIDC library uses, would take "EMAIL" for "email".
 type claims struct {
 	Issuer    string   `json:"iss"`
 	Subject   string   `json:"sub"`
@@ -129,7 +130,7 @@ func parseToken(raw string) (token, error) {
 	case !slices.Contains(algorithms, h.Algorithm):
 		return token{}, wrongAlg
 
-	// A token that brings its own key is no use to anyone but a forger.
+	// A token that brings its own key serves only forgers.
 	case h.JWK != nil || h.JKU != nil || h.X5C != nil || h.X5U != nil || h.Crit != nil || h.B64 != nil:
 		return token{}, ownKey
 	case h.KeyID == "":
@@ -152,9 +153,9 @@ type verifier struct {
 	now       func() time.Time
 }
 
-// verify checks everything but who the token is about. What can be read is checked
-// first, so that the issuer is asked for keys only by tokens that might be good. The
-// error is a reason, or errKeys when the signature cannot be checked now.
+// verify checks all of a token but its subject. It checks the readable parts first, so that
+// only tokens that might be good cause a fetch of keys. The error is a reason, or errKeys
+// if the signature cannot be checked now.
 func (v *verifier) verify(ctx context.Context, t token) error {
 	c := t.claims
 	now := v.now()
@@ -185,13 +186,13 @@ func (v *verifier) verify(ctx context.Context, t token) error {
 		ClientID: c.Audience[0], SupportedSigningAlgs: algorithms, Now: func() time.Time { return now },
 	}).Verify(ctx, t.raw)
 	if err != nil {
-		return badSignature // all else was checked above; the text may quote claims
+		return badSignature // the rest was checked above; the text may quote claims
 	}
 
 	return nil
 }
 
-// reasonOf is what may be said of err.
+// reasonOf is the part of err that callers and logs may see.
 func reasonOf(err error) string {
 	if r, ok := errors.AsType[reason](err); ok {
 		return string(r)

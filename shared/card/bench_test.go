@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// BenchmarkHandler compares the handlers alone; "bare" is the least that an
-// answer takes in net/http.
+// BenchmarkHandler compares the handlers alone; "bare" is the least work of an answer in
+// net/http.
 func BenchmarkHandler(b *testing.B) {
 	body := []byte(`{"hello":"world"}`)
 	for name, h := range map[string]http.Handler{
@@ -31,7 +31,7 @@ func BenchmarkHandler(b *testing.B) {
 	}
 }
 
-// discard is a response that nobody reads.
+// discard is a response without a reader.
 type discard struct {
 	io.Writer
 	header http.Header

@@ -1,8 +1,8 @@
 // Package card derives the agent card from the agent's definition and serves it at its
 // well-known paths: one document that clients of A2A 1.0 and of 0.3 both read.
 //
-// It knows no other operation of the protocol and no identity: the card is
-// public, the same for everyone, and may be kept by any cache.
+// It knows no other operation of the protocol and no identity: the card is public, the same
+// for everyone, and may be kept by any cache.
 package card
 
 import (
@@ -17,20 +17,20 @@ import (
 	"errand/shared/dialect"
 )
 
-// Where clients look for the card (A2A 1.0, sections 8.2 and 14.3), and where those of
-// 0.2 do.
+// Path is where clients look for the card (A2A 1.0, sections 8.2 and 14.3), OldPath is
+// where clients of 0.2 do.
 const (
 	Path    = "/.well-known/agent-card.json"
 	OldPath = "/.well-known/agent.json"
 )
 
-// Security is how callers say who they are; the zero value is that nobody asks.
+// Security is how callers identify themselves. The zero value means that they do not.
 type Security struct {
 	Schemes  a2a.NamedSecuritySchemes
-	Required a2a.SecurityRequirementsOptions // any one of them will do
+	Required a2a.SecurityRequirementsOptions // a caller needs to meet one of them
 }
 
-// Config is what a card is derived from.
+// Config is the input of a card.
 type Config struct {
 	Agent    *agent.Agent
 	Security Security
@@ -39,8 +39,8 @@ type Config struct {
 	// binding and version is served there, and the paths of HTTP+JSON below it.
 	URL string
 
-	// Modified is when the definition last changed: at best the time of the build, at worst
-	// the start of the process.
+	// Modified is the time of the definition's last change: at best the time of the build,
+	// at worst the start of the process.
 	Modified time.Time
 }
 
@@ -98,8 +98,8 @@ func Extensions(a *agent.Agent) []a2a.AgentExtension {
 	return all
 }
 
-// list copies s; the copy is never nil, since the SDK writes a nil slice of a
-// required field as null.
+// list copies s. The copy is never nil, because the SDK writes a nil slice of a required
+// field as null.
 func list(s []string) []string { return append([]string{}, s...) }
 
 // clean checks a base address and cuts the slash at its end.

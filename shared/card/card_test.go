@@ -95,7 +95,7 @@ func TestCardIsReadByTheSDKClient(t *testing.T) {
 
 // Shows D4.
 func TestRequiredFieldsAreNeverNullOrEmpty(t *testing.T) {
-	bare := &agent.Agent{Skills: []agent.Skill{{}}} // what Parse would never return
+	bare := &agent.Agent{Skills: []agent.Skill{{}}} // Parse would never return this
 	c, err := card.Derive(card.Config{Agent: bare, URL: base})
 	if err != nil {
 		t.Fatal(err)

@@ -9,8 +9,8 @@ import (
 	"errand/shared/dialect"
 )
 
-// A union is a card of 1.0 with the fields beside it by which clients of 0.3 find their
-// way; the rest of the card reads the same in both.
+// A union is a card of 1.0 with the fields beside it that clients of 0.3 need. The rest of
+// the card reads the same in both.
 type union struct {
 	*a2a.AgentCard
 	ProtocolVersion      string                `json:"protocolVersion"`
@@ -18,9 +18,9 @@ type union struct {
 	PreferredTransport   a2a.TransportProtocol `json:"preferredTransport"`
 	AdditionalInterfaces []oldInterface        `json:"additionalInterfaces"`
 
-	// What callers must show is told to clients of 0.3 alone. For 1.0 the proto wants it
-	// in another form than the Go SDK reads, and each refuses the whole card for the
-	// other's; the schemes are there, and a 401 says the rest.
+	// Only clients of 0.3 are told which credentials to show. For 1.0 the proto has another
+	// form than the Go SDK reads, and a client of either form refuses the whole card in the
+	// other. The schemes are there, and a 401 has the rest.
 	Requirements *struct{}                                             `json:"securityRequirements,omitempty"`
 	Security     []map[a2a.SecuritySchemeName]a2a.SecuritySchemeScopes `json:"security,omitempty"`
 	Schemes      map[a2a.SecuritySchemeName]scheme                     `json:"securitySchemes,omitempty"`
@@ -31,7 +31,7 @@ type oldInterface struct {
 	URL       string                `json:"url"`
 }
 
-// A scheme is a security scheme in both forms: 1.0 wraps it in a field that names its
+// A scheme is a security scheme in both forms: 1.0 wraps it in a field named after its
 // kind, 0.3 has a type.
 type scheme struct {
 	APIKey        *a2a.APIKeySecurityScheme        `json:"apiKeySecurityScheme,omitempty"`

@@ -1,15 +1,15 @@
-// Package dialect writes the a2a types as the versions of the protocol want them on
-// the wire: 1.0, and the two forms of 0.3.
+// Package dialect writes the a2a types in the forms of the protocol's versions: 1.0, and
+// the two forms of 0.3.
 //
-// It reads nothing, since what comes from strangers is read strictly and elsewhere
-// (cardserver/front/wire), and it frames nothing: JSON-RPC, server-sent events and
-// webhooks put around these values what they need.
+// It reads nothing: requests of strangers are read strictly, in cardserver/front/wire. It
+// frames nothing either: JSON-RPC, server-sent events and webhooks put their frames around
+// these values.
 //
-// Values are what json/v2 makes of the a2a types under the options of encoding/json.
-// json.Marshal itself would marshal every part as often as it is nested, and has no way
-// to say how a time is written without changing values that others share: 5.6.1 wants
-// UTC and milliseconds. The SDK's conversion to 0.3 copies every value into a second
-// set of types and marshals that, which costs more than the rest of a request.
+// Values are written by json/v2 under the options of encoding/json. json.Marshal itself
+// would marshal every part once for each level of nesting, and it cannot write times in UTC
+// and milliseconds (5.6.1) without changing shared values. The SDK's conversion to 0.3
+// copies every value into a second set of types and marshals that, which costs more than
+// the rest of a request.
 package dialect
 
 import (
@@ -32,7 +32,8 @@ const (
 	V03REST                // 0.3 in HTTP+JSON: the JSON form of its proto
 )
 
-// Versions of the protocol, as A2A-Version and the agent card name them.
+// These are the versions of the protocol by their names in A2A-Version and on the agent
+// card.
 const (
 	Version1  = "1.0"
 	Version03 = "0.3"
@@ -46,10 +47,10 @@ func (d Dialect) Version() string {
 	return Version03
 }
 
-// ErrNothing says that there was no value to write: a fault of whoever made it.
+// ErrNothing says that there was no value to write, which is a fault of the handler.
 var ErrNothing = errors.New("dialect: there is no value to write")
 
-// Append appends v to b: one of the a2a types, or a type of the caller's own with a2a
+// Append appends v to b. v is one of the a2a types, or a type of the caller's own with a2a
 // types in it.
 func (d Dialect) Append(b []byte, v any) ([]byte, error) {
 	text, err := json.Marshal(v, forms[d])
@@ -65,7 +66,7 @@ var forms = [...]json.Options{
 	V03REST: form(marshalers03REST...),
 }
 
-// form is the options of encoding/json, for which the a2a types are made, but for the
+// form is the options of encoding/json, for which the a2a types are made, except for the
 // marshalers and for escapes that only HTML needs.
 func form(own ...*json.Marshalers) json.Options {
 	own = append(own, json.MarshalToFunc(writeTime), json.MarshalToFunc(writeParts))
@@ -73,7 +74,7 @@ func form(own ...*json.Marshalers) json.Options {
 		jsontext.EscapeForHTML(false), jsontext.EscapeForJS(false), json.WithMarshalers(json.JoinMarshalers(own...)))
 }
 
-// writeTime writes a time as 5.6.1 wants it: UTC, milliseconds.
+// writeTime writes a time in the form of 5.6.1: UTC, milliseconds.
 func writeTime(e *jsontext.Encoder, t time.Time) error {
 	return e.WriteToken(jsontext.String(t.UTC().Format("2006-01-02T15:04:05.000Z")))
 }

@@ -66,7 +66,7 @@ func text(t *testing.T, d dialect.Dialect, v any) string {
 	return string(b[2:])
 }
 
-// same compares two JSON texts by what they say.
+// same compares the values of two JSON texts.
 func same(t *testing.T, got, want string) {
 	t.Helper()
 	var g, w any
@@ -81,7 +81,7 @@ func same(t *testing.T, got, want string) {
 	}
 }
 
-// The SDK converts to 0.3 as well, by way of a second set of types: both say the same.
+// The SDK converts to 0.3 too, through a second set of types: both results are the same.
 func TestV03IsWhatTheSDKWrites(t *testing.T) {
 	for _, e := range everything(map[string]any{"x": 1.0}, []any{1.0}, nil, "s") {
 		legacy, err := a2av0.FromV1Event(e)
@@ -112,7 +112,7 @@ func TestV03RESTIsWhatTheSDKWrites(t *testing.T) {
 		}
 		got := text(t, dialect.V03REST, a2a.StreamResponse{Event: e})
 		if u, ok := e.(*a2a.TaskStatusUpdateEvent); ok && u.Status.State == a2a.TaskStateInputRequired {
-			got = strings.Replace(got, `,"final":true`, "", 1) // which the SDK says in JSON-RPC only
+			got = strings.Replace(got, `,"final":true`, "", 1) // which the SDK has in JSON-RPC only
 		}
 		same(t, got, string(want))
 	}
@@ -129,8 +129,8 @@ func TestV03RESTIsWhatTheSDKWrites(t *testing.T) {
 	same(t, text(t, dialect.V03REST, &a2a.ListTaskPushConfigResponse{Configs: []*a2a.PushConfig{c}}), string(want))
 }
 
-// Where the SDK is not followed: bytes are base64 once, as the proto has it, and data
-// that is no object is wrapped as the SDK does for JSON-RPC.
+// The SDK is not followed here: bytes are base64 once, as in the proto, and data that is
+// not an object is wrapped as the SDK does for JSON-RPC.
 func TestV03RESTOwnWays(t *testing.T) {
 	raw := &a2a.Part{Content: a2a.Raw("abc"), MediaType: "image/png", Filename: "f"}
 	same(t, text(t, dialect.V03REST, raw), `{"file":{"fileWithBytes":"YWJj","mimeType":"image/png","name":"f"}}`)

@@ -9,8 +9,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// The a2a types without their methods, so that a marshaler can write the fields of the
-// type that it is for.
+// These are the a2a types without their methods, so that a marshaler can write the fields
+// of its own type.
 type (
 	plainTask     a2a.Task
 	plainMessage  a2a.Message
@@ -76,7 +76,7 @@ func state03(s a2a.TaskState) string {
 	return strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(string(s), "TASK_STATE_")), "_", "-")
 }
 
-// final says whether a 0.3 client should expect nothing after this update.
+// final reports whether a 0.3 client should expect no update after this one.
 func final(u *a2a.TaskStatusUpdateEvent) bool {
 	return u.Status.State.Terminal() || u.Status.State == a2a.TaskStateInputRequired
 }
@@ -114,8 +114,9 @@ func writePart03(e *jsontext.Encoder, p *a2a.Part) error {
 	return json.MarshalEncode(e, w)
 }
 
-// WrappedData is the key of a part's metadata that says that its data was no object,
-// which is all 0.3 knows, and stands under "value" in one. The SDKs read and write it.
+// WrappedData is the key of a part's metadata which says that the part's data was not an
+// object, the only kind that 0.3 knows, and stands under "value" in one. The SDKs read and
+// write it.
 const WrappedData = "data_part_compat"
 
 // object03 makes an object of data.

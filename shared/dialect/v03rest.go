@@ -44,11 +44,11 @@ var marshalers03REST = []*json.Marshalers{
 	}),
 }
 
-// Canceled03REST is the one state that 0.3 spells otherwise in its proto.
+// Canceled03REST is the one state with another spelling in the proto of 0.3.
 const Canceled03REST = "TASK_STATE_CANCELLED"
 
-// writePart03REST writes a part. Bytes are encoded once, as the proto says; some
-// clients expect base64 of base64 there, which nothing in the text would tell.
+// writePart03REST writes a part. Bytes are encoded once, as the proto says. Some clients
+// expect base64 of base64 there, which the text would not show.
 func writePart03REST(e *jsontext.Encoder, p *a2a.Part) error {
 	type file struct {
 		Bytes    *a2a.Raw `json:"fileWithBytes,omitempty"`

@@ -29,8 +29,8 @@ func writeParts(e *jsontext.Encoder, all a2a.ContentParts) error {
 	return json.MarshalEncode(e, []*a2a.Part(all))
 }
 
-// writePart differs from the type's own method in that every part has a content,
-// whatever an agent has left in it: one bad part must not hide the task, or a page.
+// writePart differs from the type's own method: every part has a content, also if an agent
+// left it empty. One bad part must not hide the task, or a page.
 func writePart(e *jsontext.Encoder, p *a2a.Part) error {
 	w := struct {
 		Text      *a2a.Text      `json:"text,omitempty"`

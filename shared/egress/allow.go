@@ -14,10 +14,9 @@ type Destination struct {
 	Port   uint16 // 0: any port
 }
 
-// ParseAllow reads a comma-separated list of PREFIX:PORT. The prefix is in
-// CIDR form or a single address, IPv6 stands in brackets, and the port * means
-// any: 127.0.0.1:8888, 10.0.0.0/8:*, [fd00::/8]:443. An empty list allows
-// nothing.
+// ParseAllow reads a comma-separated list of PREFIX:PORT. The prefix is in CIDR form or a
+// single address, IPv6 stands in brackets, and the port * means any: 127.0.0.1:8888,
+// 10.0.0.0/8:*, [fd00::/8]:443. An empty list allows nothing.
 func ParseAllow(list string) ([]Destination, error) {
 	if strings.TrimSpace(list) == "" {
 		return nil, nil
@@ -55,7 +54,8 @@ func parseDestination(entry string) (Destination, error) {
 	return d, d.check()
 }
 
-// check refuses prefixes that would never match or not what they seem to.
+// check refuses prefixes that would never match, or match other addresses than they seem
+// to.
 func (d Destination) check() error {
 	switch {
 	case !d.Prefix.IsValid():
@@ -81,7 +81,7 @@ func (l allowList) contains(addr netip.Addr, port uint16) bool {
 	return false
 }
 
-// hasPort says whether anything is allowed at port.
+// hasPort reports whether some destination is allowed at port.
 func (l allowList) hasPort(port uint16) bool {
 	for _, d := range l {
 		if d.Port == 0 || d.Port == port {
@@ -91,7 +91,7 @@ func (l allowList) hasPort(port uint16) bool {
 	return false
 }
 
-// hasLoopback says whether localhost can be meant at port.
+// hasLoopback reports whether localhost can be meant at port.
 func (l allowList) hasLoopback(port uint16) bool {
 	return l.contains(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port) || l.contains(netip.IPv6Loopback(), port)
 }

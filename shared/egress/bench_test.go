@@ -13,9 +13,8 @@ import (
 	"errand/shared/egress"
 )
 
-// BenchmarkPost sends a webhook of usual size to a receiver in the same
-// process, whose work is counted too. The kept connection is net/http's own,
-// for what a fresh one costs.
+// BenchmarkPost sends a webhook of usual size to a receiver in the same process, whose work
+// is counted too. The kept connection is net/http's own, and shows the cost of a fresh one.
 func BenchmarkPost(b *testing.B) {
 	body := bytes.Repeat([]byte("x"), 2<<10)
 	pair, cert := selfSigned(b, time.Now().Add(time.Hour))

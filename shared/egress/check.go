@@ -13,19 +13,19 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// maxURL is what every browser and proxy carries.
+// maxURL is the longest URL that every browser and proxy carries.
 const maxURL = 2048
 
-// CheckURL says whether a URL has a chance to be reached: it judges the
-// spelling and resolves no name. The error is for whoever chose the URL: it
-// says what to write instead, and never repeats the URL.
+// CheckURL reports whether a URL has a chance to be reached. It judges the spelling and
+// resolves no name. The error is for the person who chose the URL: it has the remedy, and
+// never repeats the URL.
 func (c *Client) CheckURL(raw string) error {
 	_, err := c.check(raw)
 	return err
 }
 
-// check is CheckURL, and returns the host and port of the URL in the spelling
-// in which they were judged.
+// check is CheckURL, and returns the host and port of the URL in the spelling in which they
+// were judged.
 func (c *Client) check(raw string) (host string, err error) {
 	u, err := split(raw)
 	if err != nil {
@@ -83,7 +83,7 @@ func (c *Client) checkHost(scheme, host string, port uint16) error {
 	return checkName(host, c.allow.hasPort(port))
 }
 
-// split parses raw and refuses what a webhook never needs.
+// split parses raw and refuses parts that a webhook never needs.
 func split(raw string) (*url.URL, error) {
 	if len(raw) > maxURL {
 		return nil, fmt.Errorf("must have at most %d bytes", maxURL)
@@ -128,8 +128,8 @@ func portOf(u *url.URL) (uint16, error) {
 	return uint16(n), nil
 }
 
-// hostOf is the host's name as it will be looked up, without a dot at its end:
-// net/http converts other scripts by the same profile.
+// hostOf is the host's name as it will be looked up, without a dot at its end. net/http
+// converts other scripts by the same profile.
 func hostOf(u *url.URL) (string, error) {
 	host, err := idna.Lookup.ToASCII(u.Hostname())
 	host = strings.TrimSuffix(host, ".")
@@ -145,16 +145,16 @@ func hostOf(u *url.URL) (string, error) {
 }
 
 // number is a last label that other resolvers take for part of an address
-// (https://url.spec.whatwg.org/#ends-in-a-number-checker). No top-level domain
-// looks like it.
+// (https://url.spec.whatwg.org/#ends-in-a-number-checker). No top-level domain looks like
+// it.
 var number = regexp.MustCompile(`^([0-9]+|0x[0-9a-f]*)$`)
 
-// inner are domains that lead to something private by definition (RFC 6761,
-// RFC 6762, RFC 8375, and what ICANN set aside).
+// inner are domains that lead to private hosts by definition (RFC 6761, RFC 6762, RFC 8375,
+// and ICANN's reservation).
 var inner = []string{"localhost", "internal", "local", "home.arpa"}
 
-// checkName judges a host's name; private says that private addresses may be
-// reached at its port.
+// checkName judges a host's name; private says that private addresses may be reached at its
+// port.
 func checkName(host string, private bool) error {
 	dot := strings.LastIndexByte(host, '.')
 	if number.MatchString(host[dot+1:]) {
@@ -168,7 +168,7 @@ func checkName(host string, private bool) error {
 			return errors.New("must name a public host, such as hooks.example.com")
 		}
 	}
-	// With our own credentials or a private route they are never a receiver.
+	// Our own credentials, or a private route to them, do not make these hosts receivers.
 	if host == "googleapis.com" || strings.HasSuffix(host, ".googleapis.com") {
 		return errors.New("must name a host that receives webhooks, not an API")
 	}

@@ -188,8 +188,7 @@ func TestCheckURLWithAllowList(t *testing.T) {
 	}
 }
 
-// TestOwnIsRefused: by any spelling, at the port in question, whatever is
-// allowed; and only there.
+// An own URL is refused in any spelling, at its port and only there, even if it is allowed.
 func TestOwnIsRefused(t *testing.T) {
 	c := client(t, "127.0.0.1:*,[::1]:*,10.0.0.0/8:*", func(cfg *egress.Config) {
 		cfg.Own = []string{

@@ -9,19 +9,18 @@ import (
 )
 
 const (
-	// maxAddrs is how many addresses of a name are tried. Large sites publish
-	// fewer; more would let a name's owner have us knock at many doors.
+	// maxAddrs is how many addresses of a name are tried. Large sites publish fewer. With
+	// more, a name's owner could have us knock at many doors.
 	maxAddrs = 8
-	// minShare is the least time one of several addresses gets while there is
-	// time: a second is several times the longest way round the earth.
+	// minShare is the least time for one of several addresses while there is time: a second
+	// is several times the longest way round the earth.
 	minShare = time.Second
 )
 
 var localhost = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 
-// A dialer finds a name's addresses and connects to one of them. Unlike
-// net.Dialer it limits the first of these, so that a slow name server leaves
-// time for the second.
+// A dialer finds a name's addresses and connects to one of them. Unlike net.Dialer it
+// limits the look-up, so that a slow name server leaves time for the connection.
 type dialer struct {
 	// resolve is the resolver's LookupNetIP.
 	resolve func(ctx context.Context, network, host string) ([]netip.Addr, error)
@@ -29,9 +28,9 @@ type dialer struct {
 	connect func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// dial tries the addresses in turn; each gets its share of the time that is
-// left. Of several errors it returns the first of an address that was not
-// refused: it says more, and ErrRefused would be untrue.
+// dial tries the addresses in turn. Each gets its share of the time that is left. Of
+// several errors it returns the first one of an address that was not refused, because it
+// says more, and ErrRefused would be untrue.
 func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
@@ -70,9 +69,9 @@ func (d *dialer) share(ctx context.Context, network, address string, n int) (net
 	return d.connect(ctx, network, address)
 }
 
-// lookup finds at least one address of host. The name is complete: the search
-// domains of this machine are not tried. What localhost means is not left to
-// a name server (RFC 6761, section 6.3).
+// lookup finds at least one address of host. The name is complete: the search domains of
+// this machine are not tried. A name server has no say about localhost (RFC 6761, section
+// 6.3).
 func (d *dialer) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{addr}, nil
@@ -85,8 +84,8 @@ func (d *dialer) lookup(ctx context.Context, host string) ([]netip.Addr, error) 
 	return d.resolve(ctx, "ip", host+".")
 }
 
-// interleave alternates between IPv4 and IPv6, beginning with the family that
-// the resolver prefers, so that one without a route costs one share at first.
+// interleave alternates between IPv4 and IPv6, beginning with the family that the resolver
+// prefers, so that a family without a route costs one share at first.
 func interleave(addrs []netip.Addr) []netip.Addr {
 	var first, second []netip.Addr
 	for _, a := range addrs {

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// These tests are inside the package because no test may connect to what they
+// These tests are inside the package because no test may connect to the addresses that they
 // dial, and virtual time does not pass while a real connection is open.
 
 // addrs parses a list of addresses.
@@ -31,7 +31,7 @@ func TestDialSharesItsTime(t *testing.T) {
 	closed := errors.New("closed")
 
 	tests := []struct {
-		what, addrs string // of example.com; the last byte says what happens: 1 nothing, 2 closed, 3 refused, 4 connected
+		what, addrs string // of example.com; the last byte decides the outcome: 1 no answer, 2 closed, 3 refused, 4 connected
 		took        time.Duration
 		tried       int
 		want        error
@@ -86,8 +86,8 @@ func TestDialSharesItsTime(t *testing.T) {
 
 // TestSilentNameServerIsGivenUp is row 83 of the catalogue: no answer at all.
 func TestSilentNameServerIsGivenUp(t *testing.T) {
-	// The resolver's configuration is read by the first who asks, and must not
-	// belong to a bubble.
+	// The first look-up reads the resolver's configuration, which must not belong to a
+	// bubble.
 	if _, err := Answering(func(string) []netip.Addr { return addrs("8.8.8.8") }).LookupNetIP(t.Context(), "ip", "example.com."); err != nil {
 		t.Fatal(err)
 	}
@@ -114,8 +114,8 @@ func TestSilentNameServerIsGivenUp(t *testing.T) {
 	})
 }
 
-// TestNamesAreComplete: a search domain of this machine would turn a name into
-// one of an inner machine, and localhost is nobody's to say.
+// TestNamesAreComplete: a search domain of this machine would turn a name into one of an
+// inner machine, and a name server has no say about localhost.
 func TestNamesAreComplete(t *testing.T) {
 	var asked, tried []string
 	d := &dialer{

@@ -12,9 +12,8 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// Hostile is a resolver whose name server is reply: it turns a query into its
-// answer, or returns false to hang up. The network is udp at first, and
-// tcp after a truncated answer.
+// Hostile is a resolver whose name server is reply. Reply turns a query into its answer, or
+// returns false to hang up. The network is udp at first, and tcp after a truncated answer.
 func Hostile(reply func(network string, m *dnsmessage.Message) bool) *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(_ context.Context, network, _ string) (net.Conn, error) {
 		client, server := net.Pipe()
@@ -27,7 +26,7 @@ func Hostile(reply func(network string, m *dnsmessage.Message) bool) *net.Resolv
 	}}
 }
 
-// Answering is a resolver that gives every name the addresses that answer says.
+// Answering is a resolver that gives every name the addresses that answer returns.
 func Answering(answer func(name string) []netip.Addr) *net.Resolver {
 	return Hostile(func(_ string, m *dnsmessage.Message) bool {
 		q := m.Questions[0]
@@ -38,7 +37,7 @@ func Answering(answer func(name string) []netip.Addr) *net.Resolver {
 	})
 }
 
-// Answer adds the record of addr to m if that is what m asks for.
+// Answer adds the record of addr to m if m asks for its type.
 func Answer(m *dnsmessage.Message, name dnsmessage.Name, addr netip.Addr) {
 	q := m.Questions[0]
 	var body dnsmessage.ResourceBody
@@ -55,8 +54,8 @@ func Answer(m *dnsmessage.Message, name dnsmessage.Name, addr netip.Addr) {
 	})
 }
 
-// serveName answers one query; a pipe is not a packet connection, so messages
-// are preceded by their length as over TCP.
+// serveName answers one query. A pipe is not a packet connection, so messages are preceded
+// by their length as over TCP.
 func serveName(conn net.Conn, network string, reply func(network string, m *dnsmessage.Message) bool) error {
 	var size [2]byte
 	if _, err := io.ReadFull(conn, size[:]); err != nil {
@@ -82,8 +81,7 @@ func serveName(conn net.Conn, network string, reply func(network string, m *dnsm
 	return err
 }
 
-// pipe dials a receiver that reads one request, writes answer and then
-// nothing more.
+// pipe dials a receiver that reads one request, writes answer and then no more.
 func pipe(answer string) func(context.Context, string, string) (net.Conn, error) {
 	return func(context.Context, string, string) (net.Conn, error) {
 		client, server := net.Pipe()

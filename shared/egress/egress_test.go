@@ -89,7 +89,7 @@ func leads(tr *trap, addrs ...string) func(*egress.Config) {
 	}
 }
 
-// post sends one request; what can be read of the answer is read.
+// post sends one request and reads the readable part of the answer.
 func post(t testing.TB, c *egress.Client, url string) (*http.Response, error) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader("{}"))

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// Sentences are all that CheckURL says. Each goes on after the name of a
-// field, says what to write instead, and has nothing of the URL in it.
+// Sentences are all texts of CheckURL. Each goes on after the name of a field, has the
+// remedy, and has nothing of the URL in it.
 var Sentences = []string{
 	"is not a URL: write it as https://host/path",
 	"must have a port from 1 to 65535, without leading zeros",
@@ -37,8 +37,8 @@ var Sentences = []string{
 	"must use port 443 or 8443",
 }
 
-// private are the networks that the catalogue's addresses lie in, written
-// down a second time, apart from the guard. IPv6 outside 2000::/3 is private.
+// private are the networks that the catalogue's addresses lie in, written down a second
+// time, apart from the guard. IPv6 outside 2000::/3 is private.
 var private = func() (list []netip.Prefix) {
 	for _, p := range []string{
 		"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
@@ -56,8 +56,8 @@ func isPrivate(addr netip.Addr) bool {
 		slices.ContainsFunc(private, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
-// hostile reads a name server's addresses from bytes: each is preceded by one
-// that says whether it has 4 bytes or 16.
+// hostile reads a name server's addresses from bytes: each is preceded by a byte that says
+// whether it has 4 bytes or 16.
 func hostile(b []byte) (list []netip.Addr) {
 	for len(b) > 0 {
 		n := 4 + 12*int(b[0]&1)
@@ -70,10 +70,10 @@ func hostile(b []byte) (list []netip.Addr) {
 	return list
 }
 
-// FuzzAccepted holds CheckURL, the dialer and the guard together: whatever URL
-// is accepted and whatever addresses its name has, at each of several
-// requests, no private one is connected to that is not allowed by address and
-// port, and only these without TLS. Nothing is really connected to.
+// FuzzAccepted holds CheckURL, the dialer and the guard together. For every accepted URL
+// and all addresses of its name, at each of several requests, no private address is
+// connected to unless it is allowed by address and port, and only these are without TLS.
+// The connections are not real.
 func FuzzAccepted(f *testing.F) {
 	v4 := func(ip ...byte) []byte { return append([]byte{0}, ip...) }
 	v6 := func(s string) []byte { a := netip.MustParseAddr(s).As16(); return append([]byte{1}, a[:]...) }

@@ -11,8 +11,8 @@ import (
 // publicPorts are the ports of addresses that are not in the allow-list.
 var publicPorts = [...]uint16{443, 8443}
 
-// Addresses that the IANA registries call global but that reach something
-// private from inside a cloud.
+// These are addresses that the IANA registries call global but that reach private services
+// from inside a cloud.
 var (
 	denied4 = []string{
 		"168.63.129.16/32", // Azure's host: https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16
@@ -27,7 +27,7 @@ var (
 	}
 )
 
-// A guard decides on connections by the address they go to.
+// A guard decides on connections by their addresses.
 type guard struct {
 	allow  allowList
 	own    ownList
@@ -51,8 +51,8 @@ func newGuard(allow []Destination, own ownList) (*guard, error) {
 	}, nil
 }
 
-// control is the net.Dialer's hook: it sees every address that is about to be
-// connected to, after name resolution.
+// control is the net.Dialer's hook. It sees every address after name resolution, before the
+// connection.
 func (g *guard) control(network, address string, c syscall.RawConn) error {
 	if at, err := netip.ParseAddrPort(address); err == nil {
 		if g.own.contains(at) {

@@ -22,9 +22,9 @@ func network(addr netip.Addr) string {
 	return "tcp6"
 }
 
-// denied are addresses that nobody else's URL may lead to: the rows of the
-// catalogue, from loopback and private networks to the metadata of clouds and
-// the ways to write an IPv4 address in an IPv6 one.
+// denied are addresses that no foreign URL may lead to: the rows of the catalogue, from
+// loopback and private networks to the metadata of clouds and the ways to write an IPv4
+// address in an IPv6 one.
 var denied = []struct {
 	row      int
 	ip, what string
@@ -158,8 +158,8 @@ func TestGuardAllowsByAddressAndPort(t *testing.T) {
 	}
 }
 
-// TestSilentReceiverIsGivenUp runs on a pipe, since virtual time does not pass
-// while a real connection is open.
+// TestSilentReceiverIsGivenUp runs on a pipe, because virtual time does not pass while a
+// real connection is open.
 func TestSilentReceiverIsGivenUp(t *testing.T) {
 	for what, answer := range map[string]string{
 		"no answer":             "",

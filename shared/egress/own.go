@@ -8,16 +8,15 @@ import (
 	"errand/shared/loopback"
 )
 
-// An endpoint is where a URL leads: an address, or a name as it is looked up,
-// and a port.
+// An endpoint is the end of a URL: an address, or a name as it is looked up, and a port.
 type endpoint struct {
 	host string
 	port uint16
 }
 
-// An ownList has the endpoints of this installation. A request to one of them
-// would come back to us from inside. Other names that lead to the same address
-// fail at the certificate, which is not theirs.
+// An ownList has the endpoints of this installation. A request to one of them would come
+// back to us from inside. Other names that lead to the same address fail at the
+// certificate, which is not theirs.
 type ownList map[endpoint]bool
 
 // newOwn reads the URLs of Config.Own. A host or port that CheckURL refuses in
@@ -42,7 +41,7 @@ func newOwn(urls []string) (ownList, error) {
 	return own, nil
 }
 
-// add has all spellings of a loopback address stand for each other.
+// add adds an endpoint. All spellings of a loopback address stand for each other.
 func (l ownList) add(host string, port uint16) {
 	l[endpoint{host, port}] = true
 	if loopback.Is(host) {

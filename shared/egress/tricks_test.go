@@ -28,9 +28,8 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// Rows 78 to 92 of the catalogue. A trap on 127.0.0.1 whose address is allowed
-// stands for a public receiver; one on ::1 at the same port is what must not
-// be reached.
+// Rows 78 to 92 of the catalogue. A trap on 127.0.0.1 whose address is allowed stands for a
+// public receiver. A trap on ::1 at the same port must not be reached.
 
 // twins starts both.
 func twins(t *testing.T) (public, inner *trap) {
@@ -67,7 +66,7 @@ func always(ips ...string) zone {
 	}
 }
 
-// turns gives the nth look-up its zone, with records that live for no time.
+// turns gives the nth look-up its zone, with records whose lifetime is zero.
 func turns(zones ...zone) zone {
 	return func(n int, network string, m *dnsmessage.Message) bool { return zones[n%len(zones)](n, network, m) }
 }
@@ -90,7 +89,7 @@ func alias(target string, ips ...string) zone {
 	}
 }
 
-// fails answers with a code and an address that is not to be believed.
+// fails answers with a code and an address that must not be used.
 func fails(code dnsmessage.RCode) zone {
 	return func(n int, network string, m *dnsmessage.Message) bool {
 		m.RCode = code
@@ -227,8 +226,8 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	}
 }
 
-// TestConnectionsAreNotShared is rows 87 and 88: not between requests, and
-// not, as HTTP/2 would, between hosts of one certificate.
+// TestConnectionsAreNotShared is rows 87 and 88: not between requests, and not, as HTTP/2
+// would, between hosts of one certificate.
 func TestConnectionsAreNotShared(t *testing.T) {
 	var proto atomic.Value
 	tr := newTrap(t, true, func(w http.ResponseWriter, r *http.Request) {
@@ -339,8 +338,8 @@ func TestWeakOrForeignTLSIsRefused(t *testing.T) {
 	}
 }
 
-// TestHostIsTheOneThatWasJudged: in the handshake, in the request, whatever
-// the spelling, and whatever Host the caller had in mind.
+// TestHostIsTheOneThatWasJudged: the host that was judged is in the handshake and in the
+// request, for every spelling, and for every Host that the caller has set.
 func TestHostIsTheOneThatWasJudged(t *testing.T) {
 	var sni, host atomic.Value
 	tr := newTrap(t, true, func(_ http.ResponseWriter, r *http.Request) { host.Store(r.Host) }, func(s *httptest.Server) {
@@ -378,8 +377,7 @@ func TestHostIsTheOneThatWasJudged(t *testing.T) {
 	}
 }
 
-// TestResponsesAreBounded is row 91. The receivers go on until they are hung
-// up on.
+// TestResponsesAreBounded is row 91. The receivers go on until the connection is closed.
 func TestResponsesAreBounded(t *testing.T) {
 	var bomb bytes.Buffer
 	z := gzip.NewWriter(&bomb)
@@ -461,9 +459,8 @@ func TestResponsesAreBounded(t *testing.T) {
 	}
 }
 
-// TestErrorsTellNothing is row 92: what a client could learn about our network
-// from the error of a webhook. Where nothing is tried, there is no time to
-// compare either.
+// TestErrorsTellNothing is row 92: a client learns nothing about our network from the error
+// of a webhook. If no connection is tried, there is no time to compare either.
 func TestErrorsTellNothing(t *testing.T) {
 	tr := newTrap(t, true, nil)
 	closed := newTrap(t, true, nil)
@@ -509,8 +506,8 @@ func TestErrorsTellNothing(t *testing.T) {
 	}
 }
 
-// TestCausesQuoteNoAnswer: whoever answers knows the request and can send it back, and what
-// he sends can be long.
+// TestCausesQuoteNoAnswer: a receiver knows the request and can send it back, and its
+// answer can be long.
 func TestCausesQuoteNoAnswer(t *testing.T) {
 	for what, answer := range map[string]func(request string) string{
 		"the request":          func(request string) string { return request },
@@ -542,8 +539,8 @@ func TestCausesQuoteNoAnswer(t *testing.T) {
 	}
 }
 
-// TestOwnIsNotReachedByAnotherName: whatever name leads there, and although
-// the address is allowed.
+// TestOwnIsNotReachedByAnotherName: no other name leads to an own URL, although the address
+// is allowed.
 func TestOwnIsNotReachedByAnotherName(t *testing.T) {
 	tr := newTrap(t, true, nil)
 	c := client(t, tr.addr(), leads(tr, publicIP), func(cfg *egress.Config) { cfg.Own = []string{tr.URL} })

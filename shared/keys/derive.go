@@ -18,9 +18,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// An entry is one key of a ring with all that is derived from it; the key itself is
-// not kept. Two purposes never share a key, so that what one gives away is of no use
-// to another.
+// An entry is one key of a ring with all keys derived from it. The key itself is not kept.
+// Two purposes never share a key, so that a leak in one does not help against another.
 type entry struct {
 	from   time.Time
 	kid    string // its public name
@@ -33,8 +32,8 @@ type entry struct {
 	tokens jose.Signer       // with nist
 }
 
-// derive makes an entry of a key. The purposes are part of every stored and sent
-// value: they must not change.
+// derive makes an entry of a key. The purposes are part of every stored and sent value:
+// they must not change.
 func derive(from time.Time, key []byte) (entry, error) {
 	e := entry{
 		from:   from,
@@ -71,7 +70,7 @@ func expand(key []byte, purpose string) []byte {
 }
 
 // scalar is the first candidate that is a private key of P-256. One in four thousand
-// million is none, being zero or not below the order of the curve.
+// million is not, because it is zero or not below the order of the curve.
 func scalar(candidate func(i int) []byte) *ecdsa.PrivateKey {
 	for i := 0; ; i++ {
 		if key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), candidate(i)); err == nil {
@@ -88,7 +87,7 @@ func name(b []byte) string {
 
 const nameSize = 10
 
-// mac is a function of all its parts: each goes in behind its length, so that bytes
+// mac is a function of all its parts. The length of each goes in before it, so that bytes
 // cannot move from one to the next.
 func mac(key []byte, parts ...string) []byte {
 	h := hmac.New(sha256.New, key)

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// No key of a ring that could be found makes the counter move, so the candidates are
-// given here.
+// No key of a ring that could be found makes the counter move, so the test gives the
+// candidates.
 func TestScalarPassesOverWhatIsNoPrivateKey(t *testing.T) {
 	one := append(make([]byte, 31), 1)
 	candidates := [][]byte{make([]byte, 32), elliptic.P256().Params().N.Bytes(), bytes.Repeat([]byte{0xff}, 32), one}

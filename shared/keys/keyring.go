@@ -11,9 +11,9 @@ import (
 	"errand/shared/secret"
 )
 
-// A Keyring gives the ring as its secret is now. It is safe for concurrent use, and
-// asking is as cheap as reading the secret: the ring is made anew only when the text
-// has changed.
+// A Keyring returns the ring in the secret's current state. It is safe for concurrent use,
+// and as cheap as reading the secret: the ring is made again only when the text has
+// changed.
 type Keyring struct {
 	cfg Config
 
@@ -22,7 +22,7 @@ type Keyring struct {
 	ring Ring
 }
 
-// Config says where a Keyring has its ring from.
+// Config is the source of a Keyring.
 type Config struct {
 	Read func(context.Context) (secret.Value, error) // reads the secret named [Secret]. Required
 }
@@ -30,7 +30,7 @@ type Config struct {
 // New makes a Keyring. It reads nothing yet.
 func New(cfg Config) *Keyring { return &Keyring{cfg: cfg} }
 
-// Ring reads the secret. The error is for the operator and says what is missing.
+// Ring reads the secret. The error is for the operator and names the remedy.
 func (k *Keyring) Ring(ctx context.Context) (Ring, error) {
 	v, err := k.cfg.Read(ctx)
 	if err != nil {
@@ -55,8 +55,8 @@ const JWKSAge = 5 * time.Minute
 // Path is where the key set is served.
 const Path = "/.well-known/jwks.json"
 
-// ServeJWKS answers GET with the key set. Without a ring it asks to come again, and
-// does not say why: that is in the logs of those who sign.
+// ServeJWKS answers GET with the key set. Without a ring it asks the client to come again,
+// and does not give the reason, which is in the logs of the signers.
 func (k *Keyring) ServeJWKS(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")

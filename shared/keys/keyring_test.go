@@ -28,7 +28,7 @@ func TestKeyringReadsTheRingAsItIsNow(t *testing.T) {
 	if err != nil || !same(first, parse(t, line(0, 1))) {
 		t.Fatalf("Ring = %v, %v", first, err)
 	}
-	// A ring is a pointer to what was derived: the same one was not made again.
+	// A ring is a pointer to its derived keys: the same one was not made again.
 	if again, err := k.Ring(t.Context()); err != nil || again != first {
 		t.Errorf("the same text was read again into another ring: %v", err)
 	}

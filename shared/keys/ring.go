@@ -1,10 +1,10 @@
-// Package keys is what the installation signs and seals with. Everything private is
-// derived from one secret, a ring of keys of which each is used from a time on: what
-// is sealed in records, the secrets and signatures of webhooks, the tokens that say who
-// sends them, and the URLs of files.
+// Package keys holds the keys with which the installation signs and seals. All private keys
+// are derived from one secret, a ring of keys each of which is used from a time on. They
+// seal secrets in records, sign webhooks and the tokens that name their sender, and sign
+// the URLs of files.
 //
-// It is not who may call (shared/auth), and it keeps nothing: the ring is read where
-// secrets are, and every method takes the time.
+// It does not identify callers (shared/auth does), and it keeps nothing: the ring is read
+// from the source of secrets, and every method takes the time.
 package keys
 
 import (
@@ -20,26 +20,25 @@ import (
 // Secret is the name of the secret that holds the ring.
 const Secret = "errand-keys"
 
-// Overlap is how long a key goes on signing beside its successor, so that receivers
-// have the time to learn of the new one.
+// Overlap is how long a key goes on signing beside its successor, so that receivers have
+// the time to learn the new one.
 const Overlap = 7 * 24 * time.Hour
 
-// Limits of a ring. Sixteen keys, changed every month, reach back for longer than
-// anything sealed is kept.
+// Limits of a ring. Sixteen keys, changed every month, reach back longer than any sealed
+// text is kept.
 const (
 	maxKeys = 16
 	keySize = 32
 )
 
-// header is what Generate writes above the keys.
+// header is the text that Generate writes above the keys.
 const header = "# Keys of Errand. Each line: the time from which it is used, a space, 32 random bytes in base64.\n"
 
-// A Ring is the keys of an installation. It comes from Parse, and the zero Ring is good
-// for nothing. It is safe for concurrent use, and wherever it is printed, logged or
-// encoded it says [keys].
+// A Ring is the keys of an installation. Parse makes it, and the zero Ring cannot be used.
+// It is safe for concurrent use, and prints, logs and encodes as [keys].
 type Ring struct {
-	// A pointer to a pointer: package fmt prints fields of unexported ones as they
-	// are, and where the verb does not fit even what a pointer leads to.
+	// It is a pointer to a pointer: package fmt prints unexported fields as they are, and
+	// if the verb does not fit, even the target of a pointer.
 	keys **ring
 }
 
@@ -59,9 +58,9 @@ func (Ring) GoString() string { return hidden }
 // MarshalText says [keys], in JSON and in logs too.
 func (Ring) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
-// Parse reads a ring: entries FROM KEY on lines of their own or with commas between
-// them, where FROM is a time by RFC 3339 and KEY is 32 bytes in base64. What follows
-// a # on its line is a comment. The order does not matter. Errors name the line and
+// Parse reads a ring: entries FROM KEY on lines of their own or with commas between them,
+// where FROM is a time by RFC 3339 and KEY is 32 bytes in base64. The text between a # and
+// the end of its line is a comment. The order does not matter. Errors name the line and
 // repeat nothing of it.
 func Parse(text string) (Ring, error) {
 	var keys ring
@@ -111,8 +110,8 @@ func parseEntry(fields []string) (entry, error) {
 	if len(fields) != 2 {
 		return entry{}, errors.New("must be FROM KEY: a time, a space and a key")
 	}
-	// Neither error is passed on: each quotes what it was given, and the two may
-	// have been swapped.
+	// Neither error is passed on: each quotes its input, and the operator may have swapped
+	// the two fields.
 	from, err := time.Parse(time.RFC3339, fields[0])
 	if err != nil {
 		return entry{}, errors.New("FROM must be a time such as 2026-01-31T00:00:00Z")
@@ -124,9 +123,9 @@ func parseEntry(fields []string) (entry, error) {
 	return derive(from, key)
 }
 
-// Generate returns the text of a ring with a fresh key that is used from the given
-// time on, in whole seconds, above all that old holds. Where old is empty, the fresh
-// key is the only one.
+// Generate returns the text of a ring with a fresh key that is used from the given time on,
+// in whole seconds, above the content of old. If old is empty, the fresh key is the only
+// one.
 func Generate(old string, from time.Time) (string, error) {
 	if old != "" {
 		if _, err := Parse(old); err != nil {
@@ -146,8 +145,8 @@ func Generate(old string, from time.Time) (string, error) {
 	return text, nil
 }
 
-// current is the place of the newest key that is used at the time, or of the first
-// one if none is yet.
+// current is the place of the newest key that is used at the time, or of the first one if
+// none is yet.
 func (r ring) current(now time.Time) int {
 	for i, e := range slices.Backward(r) {
 		if !e.from.After(now) {
@@ -167,9 +166,9 @@ func (r ring) signing(now time.Time) []entry {
 	return keys
 }
 
-// announced are the keys whose signatures are to be believed at the time, the current
-// one first. Those whose time lies ahead are among them: receivers keep public keys,
-// and will have these when they are needed.
+// announced are the keys whose signatures may be believed at the time, the current one
+// first. Keys of a later time are among them: receivers keep public keys, and will have
+// these in time.
 func (r ring) announced(now time.Time) []entry {
 	return append(r.signing(now), r[r.current(now)+1:]...)
 }

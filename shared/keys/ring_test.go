@@ -35,7 +35,7 @@ func parse(t testing.TB, text string) keys.Ring {
 	return r
 }
 
-// same compares rings by what they do.
+// same compares rings by their results.
 func same(a, b keys.Ring) bool {
 	return bytes.Equal(a.JWKS(day(0)), b.JWKS(day(0))) && slices.Equal(a.Secrets(day(0), "o", "u"), b.Secrets(day(0), "o", "u"))
 }
@@ -113,7 +113,7 @@ func TestGenerate(t *testing.T) {
 		t.Errorf("Generate twice gives the same key: %v", err)
 	}
 
-	// What the operator wrote stays, and the header does not pile up.
+	// The operator's text stays, and the header does not pile up.
 	second, err := keys.Generate(first+"# the one above: from the start\n", day(3))
 	if err != nil || strings.Count(second, "# Keys") != 1 || !strings.HasSuffix(second, "# the one above: from the start\n") {
 		t.Fatalf("Generate of a second key = %q, %v", second, err)
@@ -154,8 +154,8 @@ func TestGenerate(t *testing.T) {
 	}
 }
 
-// A key is announced, signs as the current one, signs beside its successor for seven
-// days, and then only opens. The first key signs even before its time.
+// A key is announced, signs as the current one, signs beside its successor for seven days,
+// and then only opens. The first key signs even before its time.
 func TestLifeOfAKey(t *testing.T) {
 	r := parse(t, line(10, 2)+line(0, 1)+line(20, 3))
 	message := []byte("message")
@@ -248,7 +248,7 @@ func TestLifeOfAKey(t *testing.T) {
 	}
 }
 
-// What is derived is stored and given to receivers: it must be the same for ever.
+// Derived keys are stored and given to receivers: they must be the same for ever.
 func TestDerivedValuesStayWhatTheyAre(t *testing.T) {
 	r := parse(t, line(0, 1))
 	for name, pair := range map[string][2]string{
@@ -307,7 +307,7 @@ func TestRingPrintsNothing(t *testing.T) {
 		t.Errorf("it does not say [keys]: %s", out.String())
 	}
 
-	// The key, and what stands beside every derived one: the name and the time.
+	// These are the key, and the text beside every derived one: the name and the time.
 	for _, bad := range []string{key(0xab), "abc5abc5", "0xab, 0xc5", "171 197", kidsOf(t, r.JWKS(day(0)))[0], "cipher", "63913190400"} {
 		if strings.Contains(out.String(), bad) {
 			t.Errorf("it prints %q: %s", bad, out.String())

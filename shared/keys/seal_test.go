@@ -15,7 +15,8 @@ func TestSealIsDeterministic(t *testing.T) {
 	if b := parse(t, line(0, 1)).Seal(day(5), "bound", []byte("plain")); a != b {
 		t.Errorf("Seal twice = %s and %s", a, b)
 	}
-	// Whatever differs, all differs: a nonce that came again would give it away.
+	// If one input differs, all of the text differs: a repeated nonce would give the key
+	// away.
 	_, body, _ := strings.Cut(a, ".")
 	for _, row := range [][2]string{{"bound", "plaim"}, {"bounc", "plain"}, {"boundp", "lain"}, {"", "boundplain"}} {
 		_, other, _ := strings.Cut(r.Seal(day(0), row[0], []byte(row[1])), ".")

@@ -11,9 +11,9 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// Secrets are those that sign what an owner has sent to a URL, by HMAC: the current
-// one first, then those still in use beside it. They have the form whsec_BASE64 of
-// Standard Webhooks, and 32 bytes. No two owners or URLs share one.
+// Secrets are the HMAC secrets of an owner's webhooks to a URL: the current one first, then
+// those still in use beside it. They have the form whsec_BASE64 of Standard Webhooks, and
+// 32 bytes. No two owners or URLs share one.
 func (r Ring) Secrets(now time.Time, owner, url string) []string {
 	var secrets []string
 	for _, e := range r.list().signing(now) {
@@ -32,9 +32,8 @@ func (r Ring) Files(now time.Time) [][]byte {
 	return keys
 }
 
-// Public are the Ed25519 keys by which signatures can be checked, in the form
-// whpk_BASE64 of Standard Webhooks: the current one first, then those still in use
-// beside it, then those that will be.
+// Public are the Ed25519 keys that check signatures, in the form whpk_BASE64 of Standard
+// Webhooks: the current one first, then those still in use beside it, then future ones.
 func (r Ring) Public(now time.Time) []string {
 	var public []string
 	for _, e := range r.list().announced(now) {
@@ -52,8 +51,8 @@ func (r Ring) SignEd25519(now time.Time, message []byte) [][]byte {
 	return signatures
 }
 
-// JWKS is the JSON Web Key Set of all public keys, in the order of Public: for each
-// key of the ring the one of its tokens (ES256), and then its Ed25519 key.
+// JWKS is the JSON Web Key Set of all public keys, in the order of Public: for each key of
+// the ring the one of its tokens (ES256), and then its Ed25519 key.
 func (r Ring) JWKS(now time.Time) []byte {
 	var set jose.JSONWebKeySet
 	for _, e := range r.list().announced(now) {

@@ -15,7 +15,7 @@ import (
 	"github.com/lestrrat-go/jwx/v3/jws"
 )
 
-// signers are the places of those who signed, by the public keys that match.
+// signers are the places of the signing keys, by the public keys that match.
 func signers(signatures [][]byte, public []string, message []byte, names map[string]int) []int {
 	var by []int
 	for _, s := range signatures {
@@ -146,8 +146,8 @@ func TestTokenByTwoLibraries(t *testing.T) {
 		t.Errorf("typ = %v, want JWT", typ)
 	}
 
-	// Every bit of each segment counts. (Of the last letter of one, some bits are of
-	// no byte; both libraries pass over them.)
+	// Every bit of each segment counts. (Some bits of a segment's last letter belong to no
+	// byte, and both libraries ignore them.)
 	segments := strings.Split(token, ".")
 	for i, segment := range segments {
 		raw, err := base64.RawURLEncoding.DecodeString(segment)

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// A Cache is a Source in front of one that is slow and costs money. What it gives was
-// read at most Age ago; while From cannot be reached, at most Stale ago. A version
-// that was disabled or destroyed is gone within Age.
+// A Cache is a Source in front of one that is slow and costs money. Its values were read at
+// most Age ago; while From cannot be reached, at most Stale ago. A version that was
+// disabled or destroyed is gone within Age.
 type Cache struct {
 	From  Source
 	Age   time.Duration    // default 5 minutes
@@ -31,7 +31,7 @@ type kept struct {
 // maxKept bounds a cache whose names come from elsewhere; a program has a handful.
 const maxKept = 1000
 
-// readFor bounds one reading, which may serve several callers and ends with none.
+// readFor bounds one reading, which may serve several callers and ends with none of them.
 const readFor = 10 * time.Second
 
 // Get implements Source.
@@ -75,8 +75,8 @@ func (c *Cache) get(ref Ref, age time.Duration) (Value, bool) {
 	return k.value, ok && now.Sub(k.at) < age
 }
 
-// put keeps what was read. A failure leaves the old value, unless it is the answer
-// that there is none.
+// put keeps a value. A failure leaves the old value, unless the source answers that there
+// is no such secret.
 func (c *Cache) put(ref Ref, k kept, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

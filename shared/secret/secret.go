@@ -1,8 +1,8 @@
 // Package secret is the port to secrets: keys and tokens by name, read when they are
 // needed, so that a rotated one is seen.
 //
-// It is not configuration (that has no secrets, only names of them), and it keeps
-// nothing: the sources do.
+// It is not configuration (that has no secrets, only names of them), and it keeps nothing:
+// the sources do.
 package secret
 
 import (
@@ -12,9 +12,9 @@ import (
 	"regexp"
 )
 
-// A Source gives secrets. It is safe for concurrent use. Asking often is cheap, and
-// the caller keeps no value for longer than it takes to use it: that is how rotation
-// is seen, within minutes at most.
+// A Source gives secrets. It is safe for concurrent use. Asking often is cheap, and the
+// caller keeps no value for longer than it takes to use it. So rotation is seen within
+// minutes at most.
 type Source interface {
 	// Get returns the newest value of the secret. Errors: ErrName, ErrNotFound,
 	// ErrTooLarge, or that the source could not be reached. None of them holds a value,

@@ -40,7 +40,7 @@ func TestTextIsWithoutTheNewlineOfAFile(t *testing.T) {
 	}
 }
 
-// A source counts how often it is asked, and answers as it is told.
+// A source counts its calls, and answers as the test sets it.
 type source struct {
 	mu    sync.Mutex
 	asked int

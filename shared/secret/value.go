@@ -2,16 +2,16 @@ package secret
 
 import "strings"
 
-// A Value is the content of a secret. Wherever it is printed, logged or encoded it
-// says [secret]; only Reveal and Text show it. Its zero value is empty.
+// A Value is the content of a secret. It prints, logs and encodes as [secret]; only Reveal
+// and Text show it. Its zero value is empty.
 type Value struct {
 	data *string // a pointer: package fmt prints fields of unexported ones as they are
 }
 
 const hidden = "[secret]"
 
-// NewValue returns the Value with this content, or ErrTooLarge. An empty one is
-// ErrNotFound: it is a variable or a file that somebody forgot to fill.
+// NewValue returns the Value with this content, or ErrTooLarge. An empty content is
+// ErrNotFound: it is a variable or a file that an operator forgot to fill.
 func NewValue(content []byte) (Value, error) {
 	switch {
 	case len(content) > MaxSize:
@@ -31,8 +31,8 @@ func (v Value) Reveal() string {
 	return *v.data
 }
 
-// Text is the content without space around it: files and what was piped into a
-// command end in a newline that is no part of a key.
+// Text is the content without space around it: files and the output of commands end in a
+// newline that does not belong to the key.
 func (v Value) Text() string { return strings.TrimSpace(v.Reveal()) }
 
 // String says [secret].

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// An Answer is a whole answer to a request: every handler that answers with JSON writes its
+// An Answer is a whole answer to a request. Every handler that answers with JSON writes its
 // results and errors with it.
 type Answer struct {
 	Status     int
@@ -18,8 +18,8 @@ type Answer struct {
 	Timeout    time.Duration // for the client to take the answer
 }
 
-// Write sends the answer. It returns no error: there is nobody left to tell. net/http takes
-// the deadline away after the answer.
+// Write sends the answer. It returns no error, because an error means that the client has
+// gone. net/http takes the deadline away after the answer.
 func (a Answer) Write(w http.ResponseWriter) {
 	h := w.Header()
 	if a.RetryAfter > 0 {

@@ -5,15 +5,15 @@ import (
 	"sync/atomic"
 )
 
-// Where a platform asks after a program. Cloud Run keeps paths like /healthz for itself.
-// https://cloud.google.com/run/docs/known-issues#reserved_url_paths
+// A platform asks at these paths whether a program is healthy. Cloud Run keeps paths like
+// /healthz for itself. https://cloud.google.com/run/docs/known-issues#reserved_url_paths
 const (
 	PathLive  = "/live"  // the program answers requests
 	PathReady = "/ready" // and is not stopping
 )
 
-// watched answers the platform's questions before h sees them. They tell nobody
-// anything else, and need no identity.
+// watched answers the platform's questions before h sees them. The answers show nothing
+// else, and need no identity.
 func watched(h http.Handler, stopping *atomic.Bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {

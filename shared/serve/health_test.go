@@ -58,7 +58,7 @@ func TestWorkMayLinger(t *testing.T) {
 	s.stopped()
 }
 
-// On Google Cloud a line is what Cloud Logging makes an entry of.
+// On Google Cloud Cloud Logging makes an entry of each line.
 func TestCloudLog(t *testing.T) {
 	var out bytes.Buffer
 	log := serve.NewCloudLog(&out, "p").With("task", "t1")

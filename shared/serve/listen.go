@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// Listen begins to listen at an address, and says how to mend it when that fails.
+// Listen begins to listen at an address. The error names the remedy.
 func Listen(address string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
 	switch {

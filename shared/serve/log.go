@@ -10,8 +10,8 @@ import (
 
 type requestKey struct{}
 
-// Identified gives every request an id, which every line logged for it carries, and
-// the trace that it names.
+// Identified gives every request an id, which is in every line logged for the request, and
+// the trace that the request names.
 func Identified(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := context.WithValue(traced(r.Context(), r), requestKey{}, rand.Text()[:12])
@@ -56,8 +56,8 @@ func cloudName(groups []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// withRequest adds the request's id to every record logged with its context, and its
-// trace if there is a project to look for it in.
+// withRequest adds the request's id to every record logged with its context, and the trace
+// if there is a project to look for it in.
 type withRequest struct {
 	slog.Handler
 	project string

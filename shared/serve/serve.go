@@ -1,7 +1,7 @@
 // Package serve listens, drains and logs for every program of Errand.
 //
-// It knows no handler and no agent: a program gives it an http.Handler and what is
-// to be done when it is told to stop.
+// It knows no handler and no agent: a program gives it an http.Handler and the work to do
+// at its stop.
 package serve
 
 import (
@@ -29,16 +29,16 @@ type Options struct {
 	// https://cloud.google.com/run/docs/container-contract#instance-shutdown
 	Grace time.Duration
 
-	// Linger is how long requests may go on after the program was told to stop, before
-	// they are told too: 100 ms by default, so that short ones end by themselves and
-	// waits and streams are answered as things stand. A program whose requests are work
-	// that Drain ends gives it the time to do so.
+	// Linger is how long requests may go on after the program was told to stop, before they
+	// are told too: 100 ms by default, so that short ones end by themselves, and waits and
+	// streams are answered with the current state. A program whose requests are work that
+	// Drain ends gives them the time to do so.
 	Linger time.Duration
 }
 
-// Run answers requests on l until ctx ends or the process gets SIGINT or SIGTERM,
-// and then stops in order: no new connections, waits and streams are answered as
-// things stand, Drain, and last whatever is still open is closed.
+// Run answers requests on l until ctx ends or the process gets SIGINT or SIGTERM, and then
+// stops in order: no new connections, waits and streams are answered with the current
+// state, Drain, and last all open connections are closed.
 func Run(ctx context.Context, l net.Listener, h http.Handler, o Options) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()

@@ -86,8 +86,8 @@ func (s *server) stopped() {
 	}
 }
 
-// When it is told to stop, requests that are short are answered, streams end, and
-// all the while Drain runs, once.
+// When it is told to stop, short requests are answered, streams end, and all the while
+// Drain runs, once.
 func TestRunStopsInOrder(t *testing.T) {
 	for name, tell := range map[string]func(*server){
 		"context": func(s *server) { s.stop() },
@@ -161,7 +161,7 @@ func TestRunStopsInOrder(t *testing.T) {
 	}
 }
 
-// What neither ends nor answers is cut off when the time is up.
+// A request that neither ends nor answers is cut off when the time is up.
 func TestRunCutsOffWhatIsStuck(t *testing.T) {
 	release, begun, drain := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	defer close(release)

@@ -12,9 +12,9 @@ const HeaderTrace = "Traceparent"
 
 type traceKey struct{}
 
-// WithTrace returns a context that belongs to the trace of parent. What is no
-// traceparent, version 00, is passed over: clients write this header, and what they
-// write goes into jobs, events and logs.
+// WithTrace returns a context that belongs to the trace of parent. It ignores texts that
+// are not a traceparent of version 00: clients write this header, and its value goes into
+// jobs, events and logs.
 func WithTrace(ctx context.Context, parent string) context.Context {
 	if !traceparent.MatchString(parent) || noTrace.MatchString(parent) {
 		return ctx

@@ -22,7 +22,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Options are what differs between one kind of file and another.
+// Options are the differences between kinds of files.
 type Options struct {
 	Size  int    // bytes that a file may have
 	Large string // the remedy for a larger one
