@@ -24,7 +24,7 @@ func TestKeysBesideTheStore(t *testing.T) {
 
 	public := func(e setup.Env) string {
 		t.Helper()
-		p, err := setup.Open(t.Context(), e, setup.CardServer, slog.New(slog.DiscardHandler))
+		p, err := setup.OpenStandalone(t.Context(), e, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -100,9 +100,18 @@ func TestAddress(t *testing.T) {
 	}
 }
 
-func open(t *testing.T, e setup.Env) (*setup.Parts, error) {
+// open opens the parts of cardserver. With a managed queue it returns none: such an
+// environment must be refused.
+func open(t *testing.T, e setup.Env) (*setup.Standalone, error) {
 	t.Helper()
-	p, err := setup.Open(t.Context(), e, setup.CardServer, slog.New(slog.DiscardHandler))
+	if !e.Local() {
+		_, err := setup.OpenFront(t.Context(), e, slog.New(slog.DiscardHandler))
+		return nil, err
+	}
+	p, err := setup.OpenStandalone(t.Context(), e, slog.New(slog.DiscardHandler))
+	if err != nil && p != nil {
+		t.Errorf("parts beside the error %v", err)
+	}
 	if err == nil {
 		t.Cleanup(func() {
 			if err := p.Close(); err != nil {
@@ -116,7 +125,7 @@ func open(t *testing.T, e setup.Env) (*setup.Parts, error) {
 // Specs of managed services, in which nothing is asked before it is used.
 const (
 	managed = "cloudtasks:projects/p/locations/l/queues/q"
-	topic   = "pubsub:projects/p/topics/t"
+	topic   = "pubsub:projects/p/topics/events"
 )
 
 // Whatever cannot work is refused with the variable and what to do, before anything
@@ -231,7 +240,7 @@ func TestOpenZero(t *testing.T) {
 func TestFilesBesideTheStore(t *testing.T) {
 	dir := t.TempDir()
 	for spec, folder := range map[string]string{"": filepath.Join(dir, "x.db.files"), "file:" + filepath.Join(dir, "mine"): filepath.Join(dir, "mine")} {
-		p, err := setup.Open(t.Context(), setup.Env{Store: "sqlite:" + filepath.Join(dir, "x.db"), Files: spec, URL: "https://agent.example.com/a"}, setup.CardServer, slog.New(slog.DiscardHandler))
+		p, err := setup.OpenStandalone(t.Context(), setup.Env{Store: "sqlite:" + filepath.Join(dir, "x.db"), Files: spec, URL: "https://agent.example.com/a"}, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -435,7 +444,7 @@ func TestCheckKeys(t *testing.T) {
 
 			t.Chdir(t.TempDir())
 			var log bytes.Buffer
-			p, err := setup.Open(t.Context(), setup.Env{Secrets: "secretmanager:p/errand@" + addr}, setup.CardServer, slog.New(slog.NewTextHandler(&log, nil)))
+			p, err := setup.OpenStandalone(t.Context(), setup.Env{Secrets: "secretmanager:p/errand@" + addr}, slog.New(slog.NewTextHandler(&log, nil)))
 			if err != nil {
 				t.Fatal(err)
 			}
