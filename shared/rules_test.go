@@ -69,8 +69,9 @@ var allowed = map[string][]string{
 	// push is of our own beside A2A: it asks for deliveries and makes none.
 	"cardserver/push": {"shared/auth", "shared/desk", "shared/keys", "shared/task", "shared/webhook"},
 	// turn runs any executor: it knows no agent definition and no model.
-	"worker/turn":      {"shared/bus", "shared/desk", "shared/queue", "shared/task"},
-	"worker/executor":  {"shared/agent", "shared/model", "shared/task", "worker/tools"},
+	"worker/turn":      {"shared/bus", "shared/desk", "shared/queue", "shared/task", "worker/run"},
+	"worker/executor":  {"shared/agent", "shared/model", "shared/task", "worker/run", "worker/tools"},
+	"worker/run":       {},
 	"worker/tools":     {},
 	"functions/notify": {"shared/bus", "shared/desk", "shared/egress", "shared/keys", "shared/queue", "shared/serve", "shared/task", "shared/webhook"},
 	"functions/sweep":  {"shared/desk", "shared/queue", "shared/task"},

@@ -12,7 +12,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/model"
-	"errand/shared/task"
+	"errand/worker/run"
 	"errand/worker/tools"
 )
 
@@ -110,11 +110,11 @@ func (t *turn) intend(ctx context.Context, name string) error {
 	if !t.yield(a2a.NewStatusUpdateEvent(t.info, a2a.TaskStateWorking, msg), nil) {
 		return errGone
 	}
-	run, ok := task.RunFrom(ctx)
-	if !ok || run.Flush == nil {
+	this, ok := run.From(ctx)
+	if !ok || this.Flush == nil {
 		return nil
 	}
-	if err := run.Flush(ctx); err != nil {
+	if err := this.Flush(ctx); err != nil {
 		return fmt.Errorf("committing the wish to call %s: %w", name, err)
 	}
 	return nil

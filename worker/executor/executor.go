@@ -95,7 +95,7 @@ func system(a *agent.Agent) string {
 
 // Execute answers execCtx.Message. Text is yielded while it is made, as one
 // artifact per turn; the last event says how the turn ended. An error is yielded
-// when the turn should be tried again, a *task.Pause when it should wait first.
+// when the turn should be tried again, a *run.Pause when it should wait first.
 func (e *Executor) Execute(ctx context.Context, execCtx *a2asrv.ExecutorContext) iter.Seq2[a2a.Event, error] {
 	return func(yield func(a2a.Event, error) bool) {
 		t := e.begin(ctx, execCtx, yield)

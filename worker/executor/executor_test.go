@@ -19,12 +19,13 @@ import (
 	"errand/shared/model"
 	"errand/shared/task"
 	"errand/worker/executor"
+	"errand/worker/run"
 	"errand/worker/tools"
 )
 
 func TestM28Decision9AnswerIsAnArtifact(t *testing.T) {
 	script := standin.NewScript(standin.Text("One, ", "two, ", "three."))
-	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
+	r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
 	if r.err != nil || r.text != "One, two, three." || !r.whole || r.state() != a2a.TaskStateCompleted {
 		t.Fatalf("got %q (whole: %v), %v, %v", r.text, r.whole, r.state(), r.err)
 	}
@@ -75,12 +76,12 @@ func TestFinishReasons(t *testing.T) {
 		{"none", standin.Finish("", kept), "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, standin.NewScript(tt.reply))}), message())
+			r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, standin.NewScript(tt.reply))}), message())
 			if r.state() != tt.state || (r.err != nil) != (tt.state == "") {
 				t.Fatalf("got %v, error %v", r.state(), r.err)
 			}
 
-			var pause *task.Pause
+			var pause *run.Pause
 			if errors.As(r.err, &pause) {
 				t.Errorf("a pause: %v", r.err)
 			}
@@ -101,7 +102,7 @@ func TestFinishReasons(t *testing.T) {
 func TestMalformedCallIsTriedAgain(t *testing.T) {
 	for _, reason := range []string{"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS"} {
 		script := standin.NewScript(standin.Finish(reason, "print(", "x", ")"), standin.Text("Well."))
-		r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
+		r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
 		if r.text != "Well." || r.state() != a2a.TaskStateCompleted {
 			t.Errorf("%s: %q, %v, %v", reason, r.text, r.state(), r.err)
 		}
@@ -116,7 +117,7 @@ func TestMalformedCallAfterText(t *testing.T) {
 	look.Chunks = append(standin.Text("Let me see.").Chunks, look.Chunks...)
 	look.Chunks[0].Candidates[0].FinishReason = ""
 	script := standin.NewScript(look, standin.Finish("MALFORMED_FUNCTION_CALL", "print(", "x", ")"), standin.Text("Well."))
-	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
+	r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
 	if want := "Let me see.\n\nWell."; r.text != want || !r.whole {
 		t.Errorf("%q, want %q", r.text, want)
 	}
@@ -147,12 +148,12 @@ func TestModelErrors(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.reply.Chunks = unfinished(tt.reply.Chunks)
-			r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, standin.NewScript(tt.reply))}), message())
+			r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, standin.NewScript(tt.reply))}), message())
 			if r.state() != tt.state || (r.err != nil) != (tt.state == "") {
 				t.Fatalf("got %v, error %v", r.state(), r.err)
 			}
 
-			var pause *task.Pause
+			var pause *run.Pause
 			var cause *model.Error
 
 			switch {
@@ -189,7 +190,7 @@ func TestRunesAreNeverCut(t *testing.T) {
 		m.list = append(m.list, model.Chunk{Parts: []model.Part{{Text: want[i : i+1]}}})
 	}
 	m.list = append(m.list, model.Chunk{Parts: []model.Part{{Text: "\xff\xe2\x82"}}}, model.Chunk{Finish: "STOP"})
-	r := run(t, t.Context(), newExecutor(t, setup{model: m}), message())
+	r := answered(t, t.Context(), newExecutor(t, setup{model: m}), message())
 	if r.text != want+"\uFFFD\uFFFD" || !r.whole {
 		t.Errorf("got %q", r.text)
 	}
@@ -204,11 +205,11 @@ func TestThoughtsStayInside(t *testing.T) {
 	m := &chunks{list: []model.Chunk{
 		{Parts: []model.Part{{Text: "I wonder.", Thought: true}, {Text: "Yes."}}, Finish: "STOP"},
 	}}
-	if r := run(t, t.Context(), newExecutor(t, setup{model: m}), message()); r.text != "Yes." {
+	if r := answered(t, t.Context(), newExecutor(t, setup{model: m}), message()); r.text != "Yes." {
 		t.Errorf("got %q", r.text)
 	}
 	m.list[0].Parts = m.list[0].Parts[:1]
-	if r := run(t, t.Context(), newExecutor(t, setup{model: m}), message()); r.err == nil {
+	if r := answered(t, t.Context(), newExecutor(t, setup{model: m}), message()); r.err == nil {
 		t.Errorf("thoughts alone were taken for an answer: %v", r.state())
 	}
 }
@@ -218,7 +219,7 @@ func TestFilesOfTheModel(t *testing.T) {
 		{Parts: []model.Part{{Text: "Here: "}, {Data: []byte("PNG"), MIME: "image/png"}}},
 		{Parts: []model.Part{{URI: "http://169.254.169.254/"}}, Finish: "STOP"},
 	}}
-	r := run(t, t.Context(), newExecutor(t, setup{model: m}), message())
+	r := answered(t, t.Context(), newExecutor(t, setup{model: m}), message())
 	last := r.events[1].(*a2a.TaskArtifactUpdateEvent)
 	if p := last.Artifact.Parts[0]; string(p.Raw()) != "PNG" || p.MediaType != "image/png" || !last.LastChunk || len(r.events) != 3 {
 		t.Errorf("got %d events, %+v", len(r.events), p)
@@ -233,7 +234,7 @@ func TestAnswerIsBounded(t *testing.T) {
 		m.list = append(m.list, model.Chunk{Parts: []model.Part{{Text: piece}}})
 	}
 	m.list = append(m.list, model.Chunk{Finish: "STOP"})
-	r := run(t, t.Context(), newExecutor(t, setup{model: m}), message())
+	r := answered(t, t.Context(), newExecutor(t, setup{model: m}), message())
 	if r.state() != a2a.TaskStateFailed || !strings.Contains(r.says(), "too long") {
 		t.Fatalf("got %v %q, %v", r.state(), r.says(), r.err)
 	}
@@ -247,7 +248,7 @@ func TestThoughtsAreBounded(t *testing.T) {
 	for range 100 {
 		m.list = append(m.list, model.Chunk{Parts: []model.Part{{Text: strings.Repeat("t", 64<<10), Thought: true}}})
 	}
-	r := run(t, t.Context(), newExecutor(t, setup{model: m}), message())
+	r := answered(t, t.Context(), newExecutor(t, setup{model: m}), message())
 	if r.state() != a2a.TaskStateFailed {
 		t.Errorf("got %v, %v", r.state(), r.err)
 	}
@@ -276,7 +277,7 @@ func TestTokenCap(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := &chunks{list: tt.chunks}
-			r := run(t, t.Context(), newExecutor(t, setup{model: m, limits: limits}), message())
+			r := answered(t, t.Context(), newExecutor(t, setup{model: m, limits: limits}), message())
 
 			if r.state() != tt.state || r.text != tt.text || len(m.seen) != tt.steps {
 				t.Fatalf("got %v %q after %d steps, %v", r.state(), r.text, len(m.seen), r.err)
@@ -295,7 +296,7 @@ func TestStepLimit(t *testing.T) {
 	script := standin.Record(func(context.Context, standin.Request) standin.Reply {
 		return standin.Call(&genai.FunctionCall{Name: "nothing"})
 	})
-	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
+	r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
 	if r.state() != a2a.TaskStateFailed || !strings.Contains(r.says(), "8 steps") || len(script.Requests()) != 8 {
 		t.Errorf("got %v %q after %d steps", r.state(), r.says(), len(script.Requests()))
 	}
@@ -320,7 +321,7 @@ func TestCancelStopsTheCall(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			began := time.Now()
-			r := run(t, ctx, e, message())
+			r := answered(t, ctx, e, message())
 			synctest.Wait()
 			if !errors.Is(r.err, context.DeadlineExceeded) || time.Since(began) != time.Second || !stopped {
 				t.Errorf("%v after %s, stopped: %v", r.err, time.Since(began), stopped)
@@ -335,7 +336,7 @@ func TestCancelWinsOverTheError(t *testing.T) {
 	cancel()
 	for _, code := range []int{0, 400, 403, 429, 500} {
 		m := &chunks{err: &model.Error{Code: code}}
-		r := run(t, ctx, newExecutor(t, setup{model: m}), message())
+		r := answered(t, ctx, newExecutor(t, setup{model: m}), message())
 		if !errors.Is(r.err, context.Canceled) {
 			t.Errorf("%d: got %v, %v", code, r.state(), r.err)
 		}

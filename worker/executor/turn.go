@@ -9,7 +9,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
 	"errand/shared/model"
-	"errand/shared/task"
+	"errand/worker/run"
 )
 
 // errGone says that whoever runs the turn wants no more events.
@@ -131,8 +131,8 @@ func (t *turn) message(name, text string) *a2a.Message {
 
 // turnNumber counts the messages of the task, from 1.
 func turnNumber(ctx context.Context, ec *a2asrv.ExecutorContext) int {
-	if run, ok := task.RunFrom(ctx); ok && run.Turn > 0 {
-		return run.Turn
+	if this, ok := run.From(ctx); ok && this.Turn > 0 {
+		return this.Turn
 	}
 	n, known := 0, ec.Message == nil
 	if ec.StoredTask != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
 	"errand/shared/task"
+	"errand/worker/run"
 )
 
 // Reasons for which a run is ended from outside.
@@ -90,7 +91,7 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 
 	ctx, cc := callContext(ctx, r)
 	ec.User, ec.ServiceParams = cc.User, cc.ServiceParams()
-	ctx = task.WithRun(ctx, task.Run{Turn: r.Turn, Attempt: r.Attempt, Until: until, Flush: s.flush})
+	ctx = run.With(ctx, run.Run{Turn: r.Turn, Attempt: r.Attempt, Until: until, Flush: s.flush})
 	defer func() {
 		if p := recover(); p != nil {
 			s.log.ErrorContext(ctx, "the executor panicked", "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
@@ -165,7 +166,7 @@ func (w *Worker) cleanup(ctx context.Context, ec *a2asrv.ExecutorContext, s *ses
 
 // conclude commits how the run ended. The returned error brings the job back.
 func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err error) (task.Record, error) {
-	var pause *task.Pause
+	var pause *run.Pause
 	switch {
 	case err == nil:
 		return s.finish(ctx, out)

@@ -21,6 +21,7 @@ import (
 	"errand/shared/desk"
 	"errand/shared/queue"
 	"errand/shared/task"
+	"errand/worker/run"
 )
 
 // template is an executor as the SDK's documentation shows it, with artifacts of
@@ -60,7 +61,7 @@ func TestDecision9ForeignExecutorIsCrashProof(t *testing.T) {
 
 		whole(ctx, ec, func(ev a2a.Event, err error) bool {
 			if n++; attempts == 1 && n == 3 {
-				if run, ok := task.RunFrom(ctx); !ok || run.Flush(ctx) != nil { // what was said is in the record
+				if this, ok := run.From(ctx); !ok || this.Flush(ctx) != nil { // what was said is in the record
 					t.Error("the first attempt could not commit")
 				}
 				panic("the process dies here")
@@ -144,8 +145,8 @@ func TestCancelStopsTheRun(t *testing.T) {
 	b := newBench(t, execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		close(started)
 		<-ctx.Done()
-		run, _ := task.RunFrom(ctx)
-		flushed <- run.Flush(context.WithoutCancel(ctx))
+		this, _ := run.From(ctx)
+		flushed <- this.Flush(context.WithoutCancel(ctx))
 		stopped <- ctx.Err()
 		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
 	}))
@@ -314,7 +315,7 @@ func TestDecision5PauseParks(t *testing.T) {
 		job  bool
 	}{{2 * time.Second, true}, {time.Hour, false}} {
 		b := newBench(t, execute(func(_ context.Context, _ *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
-			yield(nil, &task.Pause{For: test.wait, Say: "waiting", Err: errors.New("429")})
+			yield(nil, &run.Pause{For: test.wait, Say: "waiting", Err: errors.New("429")})
 		}))
 
 		id := b.send("m", "hello", "").ID()
@@ -346,7 +347,7 @@ func TestDecision5PauseParks(t *testing.T) {
 
 func TestWakeUpIsAddedWithItsTime(t *testing.T) {
 	b := newBench(t, execute(func(_ context.Context, _ *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
-		yield(nil, &task.Pause{For: 50 * time.Millisecond, Err: errors.New("429")})
+		yield(nil, &run.Pause{For: 50 * time.Millisecond, Err: errors.New("429")})
 	}))
 	id := b.send("m", "hello", "").ID()
 	<-b.jobs
