@@ -1,11 +1,10 @@
-// Package agent holds the definition of the agent: what it is called, what it
-// can do, which model answers and within which limits. The definition is a
-// YAML file whose keys are the fields of [Agent], so this documentation is its
-// manual.
+// Package agent reads the definition of the agent: its name, its skills, the model that
+// answers, and the limits. The definition is a YAML file whose keys are the fields of
+// [Agent], so this documentation is its manual.
 //
-// It is data, not behaviour: the executor reads it to answer a message, the
-// agent card is derived from it, and what the agent does in Go lies in
-// worker/tools. It never holds a secret.
+// It is data, not behaviour: the executor reads it to answer a message, and the agent card
+// is derived from it. The agent's code in Go lies in worker/tools.
+// A definition never holds a secret, only the names of secrets.
 package agent
 
 import (
@@ -50,6 +49,10 @@ type Agent struct {
 	// Tools are the names of the Go tools of worker/tools that the model may
 	// call. Default: none.
 	Tools []string `yaml:"tools"`
+	// Settings are the values that an installation chooses. Default: none.
+	Settings []Setting `yaml:"settings"`
+	// Secrets are the secrets that the agent's own code may read. Default: none.
+	Secrets []Secret `yaml:"secrets"`
 	// Limits bound what one turn may cost. Optional.
 	Limits Limits `yaml:"limits"`
 }
