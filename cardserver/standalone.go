@@ -73,6 +73,7 @@ func runStandalone(ctx context.Context, env setup.Env, log *slog.Logger, out io.
 	}
 	s.announce(out)
 	go parts.CheckModel(ctx)
+	go parts.CheckSecrets(ctx)
 	go parts.CheckKeys(ctx)
 	alone.start(ctx)
 	return serve.Run(ctx, s.listener, clients, serve.Options{Log: log, Drain: alone.drain})

@@ -35,15 +35,16 @@ const keyOfModel = "gemini-api-key"
 // these.
 func TestEnvironment(t *testing.T) {
 	elsewhere := map[string]string{
-		"PORT":              "set by Cloud Run",
-		"K_SERVICE":         "set by Cloud Run",
-		"ERRAND_LISTEN":     "PORT says it",
-		"ERRAND_AGENT":      "the definition is in the programs",
-		"ERRAND_TURNS":      "turns_per_instance says how many run at once",
-		"ERRAND_ISSUER":     "the invoker's tokens are Google's, which is the default",
-		"GEMINI_API_KEY":    "the key is a secret, asked for through ERRAND_SECRETS and in nobody's environment",
-		"ERRAND_KEYS":       "the keys are a secret, asked for through ERRAND_SECRETS and in nobody's environment",
-		"ERRAND_PUSH_ALLOW": "the services are in no private network, so there are no private destinations",
+		"PORT":               "set by Cloud Run",
+		"K_SERVICE":          "set by Cloud Run",
+		"ERRAND_LISTEN":      "PORT says it",
+		"ERRAND_AGENT":       "the definition is in the programs",
+		"ERRAND_TURNS":       "turns_per_instance says how many run at once",
+		"ERRAND_ISSUER":      "the invoker's tokens are Google's, which is the default",
+		"GEMINI_API_KEY":     "the key is a secret, asked for through ERRAND_SECRETS and in nobody's environment",
+		"ERRAND_KEYS":        "the keys are a secret, asked for through ERRAND_SECRETS and in nobody's environment",
+		"ERRAND_AGENT_ALLOW": "the services are in no private network, so there are no private destinations",
+		"ERRAND_PUSH_ALLOW":  "the services are in no private network, so there are no private destinations",
 	}
 
 	others := map[string]string{

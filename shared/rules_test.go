@@ -60,8 +60,11 @@ var allowed = map[string][]string{
 	// webhook decides, and acts on nothing.
 	"shared/webhook": {"shared/bus", "shared/dialect", "shared/keys", "shared/task"},
 
+	// kit is what an installation's own code sees of the frame.
+	"shared/kit": {"shared/agent", "shared/secret"},
+
 	"shared/serve": {},
-	"shared/setup": slices.Concat(ports, []string{"shared/adapters/", "shared/agent", "shared/auth", "shared/egress", "shared/files", "shared/keys", "shared/serve"}),
+	"shared/setup": slices.Concat(ports, []string{"shared/adapters/", "shared/agent", "shared/auth", "shared/egress", "shared/files", "shared/keys", "shared/kit", "shared/serve"}),
 
 	// front sees neither model nor bus: it accepts, and never runs a task.
 	"cardserver/front":      {"cardserver/front/wire", "shared/agent", "shared/auth", "shared/card", "shared/desk", "shared/dialect", "shared/keys", "shared/serve", "shared/task", "shared/webhook"},

@@ -55,6 +55,7 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 
 	fmt.Fprintf(out, "The worker is at http://%s; the model %s answers.\n", l.Addr(), parts.Model.Name())
 	go parts.CheckModel(ctx)
+	go parts.CheckSecrets(ctx)
 	return serve.Run(ctx, l, endpoints, serve.Options{
 		Log: log, Linger: parkFor, Drain: func(context.Context) { worker.Drain() },
 	})

@@ -124,6 +124,22 @@ func (a *Agent) Configure(given map[string]string) (Settings, error) {
 	return s, errors.Join(bad...)
 }
 
+// CheckSecrets checks the secrets that an installation sets in variables, by the names of
+// these without SecretPrefix.
+func (a *Agent) CheckSecrets(given map[string]string) error {
+	var bad []error
+	var known []string
+	for _, s := range a.Secrets {
+		known = append(known, s.Variable())
+	}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if variable := SecretPrefix + name; !slices.Contains(known, variable) {
+			bad = append(bad, fmt.Errorf("%s is no secret of agent.yaml%s", variable, meant(variable, known)))
+		}
+	}
+	return errors.Join(bad...)
+}
+
 // meant says which of the known names was probably meant, or that there is none.
 func meant(name string, known []string) string {
 	best, least := "", len(name)+100

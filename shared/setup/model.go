@@ -21,6 +21,7 @@ func (o *opening) turnSide(to *TurnSide, a *agent.Agent) {
 	if a == nil {
 		return
 	}
+	o.kit(to, a)
 
 	spec := o.env.Model
 	if spec == "" {

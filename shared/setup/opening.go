@@ -132,13 +132,22 @@ func (o *opening) egress(to **egress.Client, url *string) {
 		o.note(fmt.Errorf("ERRAND_PUSH_ALLOW: %w", err))
 	}
 	o.later(func() (err error) {
-		own := []string{*url, o.env.loopback(), o.env.WorkerURL, o.env.FunctionsURL}
-		own = slices.DeleteFunc(own, func(url string) bool { return url == "" })
-		if *to, err = egress.New(egress.Config{Allow: allow, Own: own}); err != nil {
-			return fmt.Errorf("ERRAND_URL, ERRAND_WORKER_URL or ERRAND_FUNCTIONS_URL: %w", err)
-		}
-		return nil
+		*to, err = egress.New(egress.Config{Allow: allow, Own: o.own(*url)})
+		return ownFault(err)
 	})
+}
+
+// own are the URLs of this installation.
+func (o *opening) own(url string) []string {
+	own := []string{url, o.env.loopback(), o.env.WorkerURL, o.env.FunctionsURL}
+	return slices.DeleteFunc(own, func(url string) bool { return url == "" })
+}
+
+func ownFault(err error) error {
+	if err != nil {
+		return fmt.Errorf("ERRAND_URL, ERRAND_WORKER_URL or ERRAND_FUNCTIONS_URL: %w", err)
+	}
+	return nil
 }
 
 func (o *opening) store(to *Store) {

@@ -21,6 +21,7 @@ import (
 	"errand/shared/egress"
 	"errand/shared/files"
 	"errand/shared/keys"
+	"errand/shared/kit"
 	"errand/shared/kv"
 	"errand/shared/model"
 	"errand/shared/queue"
@@ -63,9 +64,11 @@ type ClientSide struct {
 // A TurnSide has the parts that run turns.
 type TurnSide struct {
 	Model   model.Model
-	StandIn bool // Model is the stand-in, and says so
+	StandIn bool    // Model is the stand-in, and says so
+	Kit     kit.Env // what the agent's own code is given
 
-	log *slog.Logger
+	secrets []agent.Secret // of Kit
+	log     *slog.Logger
 }
 
 // A Sealing has the keys that sign webhooks and seal their secrets.

@@ -93,12 +93,15 @@ func topicOf(spec string) (topic, endpoint string, err error) {
 	return managed("ERRAND_BUS", spec, "pubsub", "pubsub:projects/PROJECT/topics/TOPIC")
 }
 
+// inVariables reports whether a spec has secrets in variables of the environment.
+func inVariables(spec string) bool { return spec == "" || spec == "env:" || spec == "env" }
+
 // secretsOf reads the spec of the secrets. Those of Secret Manager are kept for a
 // while; a folder and the environment are read at every use.
 func secretsOf(ctx context.Context, e Env) (secret.Source, error) {
 	kind, details, _ := strings.Cut(e.Secrets, ":")
 	switch {
-	case e.Secrets == "" || kind == "env" && details == "":
+	case inVariables(e.Secrets):
 		return local.Env{Lookup: e.lookup}, nil
 	case kind == "file" && details != "":
 		return local.Files{Dir: details}, nil
@@ -114,7 +117,8 @@ func secretsOf(ctx context.Context, e Env) (secret.Source, error) {
 	return nil, fmt.Errorf("ERRAND_SECRETS: %q is not known; use env: (the default), file:FOLDER, secretmanager:PROJECT or secretmanager:PROJECT/PREFIX", kind)
 }
 
-// lookup is the environment as a source of secrets: those that the programs know.
+// lookup is the environment as a source of secrets: those of the programs, and those that
+// agent.yaml names.
 func (e Env) lookup(variable string) (string, bool) {
 	switch variable {
 	case "GEMINI_API_KEY":
@@ -122,5 +126,6 @@ func (e Env) lookup(variable string) (string, bool) {
 	case "ERRAND_KEYS":
 		return e.Keys, true
 	}
-	return "", false
+	value, ok := e.AgentSecrets[variable]
+	return value, ok
 }
