@@ -13,6 +13,7 @@ import (
 
 	"errand/shared/serve"
 	"errand/shared/setup"
+	"errand/worker/agent"
 )
 
 func main() {
@@ -42,7 +43,7 @@ func run(ctx context.Context, environ []string, out io.Writer) error {
 
 // runFront serves clients. The worker and the functions are programs of their own.
 func runFront(ctx context.Context, env setup.Env, log *slog.Logger, out io.Writer) (err error) {
-	parts, err := setup.OpenFront(ctx, env, log)
+	parts, err := setup.OpenFront(ctx, env, agent.Definition, log)
 	if err != nil {
 		return err
 	}

@@ -18,8 +18,8 @@ import (
 	"errand/shared/queue"
 	"errand/shared/serve"
 	"errand/shared/setup"
+	"errand/worker/agent"
 	"errand/worker/executor"
-	"errand/worker/tools"
 	"errand/worker/turn"
 )
 
@@ -45,12 +45,12 @@ const (
 
 // runStandalone serves clients and does all the work behind them.
 func runStandalone(ctx context.Context, env setup.Env, log *slog.Logger, out io.Writer) (err error) {
-	parts, err := setup.OpenStandalone(ctx, env, log)
+	parts, err := setup.OpenStandalone(ctx, env, agent.Definition, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, parts.Close()) }()
-	exec, err := executor.New(executor.Config{Agent: parts.Agent, Model: parts.Model, Tools: tools.All(), Log: log})
+	exec, err := executor.Assemble(executor.Config{Agent: parts.Agent, Model: parts.Model, Log: log}, parts.Kit, executor.Own{Tools: agent.Tools, Executor: agent.Executor})
 	if err != nil {
 		return err
 	}

@@ -312,7 +312,7 @@ func TestNothingIsGivenAway(t *testing.T) {
 
 // The module asks the model that agent.yaml names.
 func TestModelIsTheAgents(t *testing.T) {
-	a, err := agent.Load("")
+	a, err := agent.Load("../worker/agent/agent.yaml", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,8 +15,8 @@ import (
 	"errand/shared/serve"
 	"errand/shared/setup"
 	"errand/shared/task"
+	"errand/worker/agent"
 	"errand/worker/executor"
-	"errand/worker/tools"
 	"errand/worker/turn"
 )
 
@@ -31,13 +31,13 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 		return err
 	}
 	log := setup.Log(out, env)
-	parts, err := setup.OpenWorker(ctx, env, log)
+	parts, err := setup.OpenWorker(ctx, env, agent.Definition, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, parts.Close()) }()
 
-	exec, err := executor.New(executor.Config{Agent: parts.Agent, Model: parts.Model, Tools: tools.All(), Log: log})
+	exec, err := executor.Assemble(executor.Config{Agent: parts.Agent, Model: parts.Model, Log: log}, parts.Kit, executor.Own{Tools: agent.Tools, Executor: agent.Executor})
 	if err != nil {
 		return err
 	}

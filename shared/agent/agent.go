@@ -3,12 +3,11 @@
 // [Agent], so this documentation is its manual.
 //
 // It is data, not behaviour: the executor reads it to answer a message, and the agent card
-// is derived from it. The agent's code in Go lies in worker/tools.
+// is derived from it. The agent's code in Go lies in worker/agent, beside the definition.
 // A definition never holds a secret, only the names of secrets.
 package agent
 
 import (
-	_ "embed"
 	"fmt"
 	"io"
 	"os"
@@ -46,7 +45,7 @@ type Agent struct {
 	// Extensions are the protocol extensions that the agent's own code supports;
 	// they stand on its card. Default: none.
 	Extensions []Extension `yaml:"extensions"`
-	// Tools are the names of the Go tools of worker/tools that the model may
+	// Tools are the names of the Go tools of worker/agent that the model may
 	// call. Default: none.
 	Tools []string `yaml:"tools"`
 	// Settings are the values that an installation chooses. Default: none.
@@ -113,14 +112,11 @@ type Limits struct {
 // maxSize bounds the file. An hour of instructions fits; a wrong file does not.
 const maxSize = 256 << 10
 
-//go:embed agent.yaml
-var defaultFile string
-
-// Load reads the definition at path; an empty path is the one embedded in the
-// binary. The error names every fault of the file at once.
-func Load(path string) (*Agent, error) {
+// Load reads the definition at path. Without a path it reads embedded, which is the one
+// in the binary. The error names every fault of the file at once.
+func Load(path string, embedded []byte) (*Agent, error) {
 	if path == "" {
-		a, err := Parse([]byte(defaultFile))
+		a, err := Parse(embedded)
 		if err != nil {
 			return nil, fmt.Errorf("reading the embedded agent.yaml:\n%w", err)
 		}

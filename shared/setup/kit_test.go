@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	lab "errand/shared/lab/agent"
 	"errand/shared/lab/fake"
 	"errand/shared/setup"
 )
@@ -163,7 +164,7 @@ func TestCheckSecrets(t *testing.T) {
 			env.Keys = "" // they are asked for when the program runs
 
 			var log bytes.Buffer
-			p, err := setup.OpenStandalone(t.Context(), env, slog.New(slog.NewTextHandler(&log, nil)))
+			p, err := setup.OpenStandalone(t.Context(), env, lab.Definition, slog.New(slog.NewTextHandler(&log, nil)))
 			if err != nil {
 				t.Fatal(err)
 			}

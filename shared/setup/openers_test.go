@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"errand/shared/keys"
+	lab "errand/shared/lab/agent"
 	"errand/shared/setup"
 )
 
@@ -30,14 +31,14 @@ func cloud(t *testing.T) setup.Env {
 // openers open the parts of each program, and close them again.
 var openers = map[string]func(context.Context, setup.Env) error{
 	"cardserver": func(ctx context.Context, e setup.Env) error {
-		p, err := setup.OpenFront(ctx, e, slog.New(slog.DiscardHandler))
+		p, err := setup.OpenFront(ctx, e, lab.Definition, slog.New(slog.DiscardHandler))
 		if err != nil {
 			return err
 		}
 		return p.Close()
 	},
 	"worker": func(ctx context.Context, e setup.Env) error {
-		p, err := setup.OpenWorker(ctx, e, slog.New(slog.DiscardHandler))
+		p, err := setup.OpenWorker(ctx, e, lab.Definition, slog.New(slog.DiscardHandler))
 		if err != nil {
 			return err
 		}
@@ -114,7 +115,7 @@ func TestNoIDTokensOutsideCloudRun(t *testing.T) {
 		t.Errorf("IDToken = %q, %v, want an error that names the account", token, err)
 	}
 
-	c, err := setup.OpenFront(t.Context(), cloud(t), slog.New(slog.DiscardHandler))
+	c, err := setup.OpenFront(t.Context(), cloud(t), lab.Definition, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

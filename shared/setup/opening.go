@@ -87,9 +87,9 @@ func (o *opening) managed(program string) {
 }
 
 // clientSide makes the parts that face clients.
-func (o *opening) clientSide(c *ClientSide) {
+func (o *opening) clientSide(c *ClientSide, definition []byte) {
 	c.IDTokens = o.env.CloudRun()
-	o.agent(&c.Agent)
+	o.agent(&c.Agent, definition)
 
 	var err error
 	c.Access, err = auth.Load(o.env.Access, auth.Options{Log: o.log, Proxies: o.env.proxies()})
@@ -102,8 +102,8 @@ func (o *opening) clientSide(c *ClientSide) {
 	o.keys(&c.Sealing)
 }
 
-func (o *opening) agent(to **agent.Agent) {
-	a, err := agent.Load(o.env.Agent)
+func (o *opening) agent(to **agent.Agent, definition []byte) {
+	a, err := agent.Load(o.env.Agent, definition)
 	if err != nil {
 		o.note(fmt.Errorf("ERRAND_AGENT: %w; mend the file, or leave ERRAND_AGENT out for the embedded one", err))
 	}

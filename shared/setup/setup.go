@@ -115,29 +115,31 @@ type Functions struct {
 	IDToken func(ctx context.Context, audience string) (string, error)
 }
 
-// OpenStandalone opens the parts of cardserver for a local queue.
-func OpenStandalone(ctx context.Context, e Env, log *slog.Logger) (*Standalone, error) {
+// OpenStandalone opens the parts of cardserver for a local queue. definition is the
+// agent.yaml of the program, which ERRAND_AGENT replaces.
+func OpenStandalone(ctx context.Context, e Env, definition []byte, log *slog.Logger) (*Standalone, error) {
 	o, s := begin(ctx, e, log), &Standalone{}
 	o.note(e.together())
-	o.clientSide(&s.ClientSide)
+	o.clientSide(&s.ClientSide, definition)
 	o.turnSide(&s.TurnSide, s.Agent)
 	return end(o, s, &s.Core)
 }
 
-// OpenFront opens the parts of cardserver for a managed queue.
-func OpenFront(ctx context.Context, e Env, log *slog.Logger) (*Front, error) {
+// OpenFront opens the parts of cardserver for a managed queue. definition is as for
+// OpenStandalone.
+func OpenFront(ctx context.Context, e Env, definition []byte, log *slog.Logger) (*Front, error) {
 	o, f := begin(ctx, e, log), &Front{}
 	o.managed("cardserver")
-	o.clientSide(&f.ClientSide)
+	o.clientSide(&f.ClientSide, definition)
 	o.queue(&f.Queue)
 	return end(o, f, &f.Core)
 }
 
-// OpenWorker opens the parts of the worker.
-func OpenWorker(ctx context.Context, e Env, log *slog.Logger) (*Worker, error) {
+// OpenWorker opens the parts of the worker. definition is as for OpenStandalone.
+func OpenWorker(ctx context.Context, e Env, definition []byte, log *slog.Logger) (*Worker, error) {
 	o, w := begin(ctx, e, log), &Worker{}
 	o.managed("worker")
-	o.agent(&w.Agent)
+	o.agent(&w.Agent, definition)
 	o.turnSide(&w.TurnSide, w.Agent)
 	o.files(&w.Files, nil)
 	o.queue(&w.Queue)

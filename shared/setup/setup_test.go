@@ -21,6 +21,7 @@ import (
 
 	"errand/shared/files"
 	"errand/shared/keys"
+	lab "errand/shared/lab/agent"
 	"errand/shared/lab/fake"
 	"errand/shared/setup"
 )
@@ -110,10 +111,10 @@ func TestAddress(t *testing.T) {
 func open(t *testing.T, e setup.Env) (*setup.Standalone, error) {
 	t.Helper()
 	if !e.Local() {
-		_, err := setup.OpenFront(t.Context(), e, slog.New(slog.DiscardHandler))
+		_, err := setup.OpenFront(t.Context(), e, lab.Definition, slog.New(slog.DiscardHandler))
 		return nil, err
 	}
-	p, err := setup.OpenStandalone(t.Context(), e, slog.New(slog.DiscardHandler))
+	p, err := setup.OpenStandalone(t.Context(), e, lab.Definition, slog.New(slog.DiscardHandler))
 	if err != nil && p != nil {
 		t.Errorf("parts beside the error %v", err)
 	}
@@ -245,7 +246,7 @@ func TestOpenZero(t *testing.T) {
 func TestFilesBesideTheStore(t *testing.T) {
 	dir := t.TempDir()
 	for spec, folder := range map[string]string{"": filepath.Join(dir, "x.db.files"), "file:" + filepath.Join(dir, "mine"): filepath.Join(dir, "mine")} {
-		p, err := setup.OpenStandalone(t.Context(), setup.Env{Store: "sqlite:" + filepath.Join(dir, "x.db"), Files: spec, URL: "https://agent.example.com/a"}, slog.New(slog.DiscardHandler))
+		p, err := setup.OpenStandalone(t.Context(), setup.Env{Store: "sqlite:" + filepath.Join(dir, "x.db"), Files: spec, URL: "https://agent.example.com/a"}, lab.Definition, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -449,7 +450,7 @@ func TestCheckKeys(t *testing.T) {
 
 			t.Chdir(t.TempDir())
 			var log bytes.Buffer
-			p, err := setup.OpenStandalone(t.Context(), setup.Env{Secrets: "secretmanager:p/errand@" + addr}, slog.New(slog.NewTextHandler(&log, nil)))
+			p, err := setup.OpenStandalone(t.Context(), setup.Env{Secrets: "secretmanager:p/errand@" + addr}, lab.Definition, slog.New(slog.NewTextHandler(&log, nil)))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -82,12 +82,14 @@ func (t *turn) call(ctx context.Context, c *model.Call) (json.RawMessage, error)
 		return tools.Refusal(err.Error()), nil
 	}
 
+	info := tools.Info{Task: string(t.info.TaskID), Context: t.info.ContextID, Turn: t.number, Caller: t.caller}
 	if tool.HasEffects() {
 		if err := t.intend(ctx, tool.Name()); err != nil {
 			return nil, err
 		}
-		ctx = tools.WithKey(ctx, t.key(tool.Name()))
+		info.Key = t.key(tool.Name())
 	}
+	ctx = tools.With(ctx, info)
 
 	began := time.Now()
 	value, err := bound(ctx)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/a2aproject/a2a-go/v2/a2asrv"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/genai"
 
@@ -40,7 +41,7 @@ func note(keys *[]string) tools.Tool {
 	return tools.New("note", "Takes a note.", func(ctx context.Context, in struct {
 		Text string `json:"text"`
 	}) (string, error) {
-		*keys = append(*keys, tools.Key(ctx))
+		*keys = append(*keys, tools.InfoFrom(ctx).Key)
 		return "noted", nil
 	}, tools.Effects())
 }
@@ -279,7 +280,7 @@ func TestEffectsWaitForTheirIntent(t *testing.T) {
 func TestKeysAreStable(t *testing.T) {
 	var first, second, calls, marks []string
 	mark := tools.New("mark", "Leaves a mark.", func(ctx context.Context, _ struct{}) (int, error) {
-		marks = append(marks, tools.Key(ctx))
+		marks = append(marks, tools.InfoFrom(ctx).Key)
 		return 0, nil
 	}, tools.Effects())
 	for _, a := range []struct {
@@ -357,5 +358,30 @@ func TestEmptyLastStep(t *testing.T) {
 	})
 	if ids = slices.Compact(ids); !slices.Equal(ids, []a2a.ArtifactID{"t1-answer"}) {
 		t.Errorf("artifacts %v", ids)
+	}
+}
+
+// A call knows what it belongs to. Only one with effects has a key.
+func TestCallsKnowTheirTask(t *testing.T) {
+	var got []tools.Info
+	see := func(ctx context.Context, _ struct{}) (int, error) {
+		got = append(got, tools.InfoFrom(ctx))
+		return 0, nil
+	}
+	script := standin.NewScript(standin.Call(call("look", nil), call("act", nil)), standin.Text("Done."))
+	e := newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{tools.New("look", "Looks.", see), tools.New("act", "Acts.", see, tools.Effects())}})
+	ec := message()
+	ec.User = a2asrv.NewAuthenticatedUser("acme/ci", nil)
+	var log []string
+	if r := answered(t, flushed(t.Context(), 3, &log, nil), e, ec); r.state() != a2a.TaskStateCompleted {
+		t.Fatalf("got %v, %v", r.state(), r.err)
+	}
+
+	want := []tools.Info{
+		{Task: "task", Context: "ctx", Turn: 3, Caller: "acme/ci"},
+		{Task: "task", Context: "ctx", Turn: 3, Caller: "acme/ci", Key: "task/3/act-1"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -71,7 +71,7 @@ func New(c Config) (*Executor, error) {
 	for _, name := range c.Agent.Tools {
 		t, ok := known[name]
 		if !ok {
-			return nil, fmt.Errorf("agent.yaml names the tool %q, which does not exist: write it in worker/tools and put it into All, or remove it from the list", name)
+			return nil, fmt.Errorf("agent.yaml names the tool %q, which does not exist: write it in worker/agent and return it from Tools, or remove it from the list", name)
 		}
 		e.tools[name] = t
 		e.offered = append(e.offered, model.Tool{Name: name, Description: t.Description(), Schema: t.Schema()})

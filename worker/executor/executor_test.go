@@ -402,12 +402,18 @@ func BenchmarkExecute(b *testing.B) {
 }
 
 func ExampleNew() {
-	def, err := agent.Load("") // the embedded agent.yaml
-	if err != nil {
-		fmt.Println(err)
-		return
+	type where struct {
+		City string `json:"city" jsonschema:"city to look up"`
 	}
-	_, err = executor.New(executor.Config{Agent: def, Model: &chunks{}, Tools: tools.All()})
+	weather := tools.New("weather", "Tells the weather in a city.", func(context.Context, where) (string, error) { return "sunny", nil })
+	def := &agent.Agent{Name: "Weather", Instructions: "Be brief.", Tools: []string{"weather"}}
+	_, err := executor.New(executor.Config{Agent: def, Model: &chunks{}, Tools: []tools.Tool{weather}})
 	fmt.Println(err)
-	// Output: <nil>
+
+	def.Tools = []string{"whether"}
+	_, err = executor.New(executor.Config{Agent: def, Model: &chunks{}, Tools: []tools.Tool{weather}})
+	fmt.Println(err)
+	// Output:
+	// <nil>
+	// agent.yaml names the tool "whether", which does not exist: write it in worker/agent and return it from Tools, or remove it from the list
 }

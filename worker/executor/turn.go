@@ -20,6 +20,7 @@ type turn struct {
 	*Executor
 	info    a2a.TaskInfo
 	number  int // of the message, from 1
+	caller  string
 	yield   func(a2a.Event, error) bool
 	history []model.Content
 	answer  answer
@@ -31,6 +32,9 @@ type turn struct {
 
 func (e *Executor) begin(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) *turn {
 	t := &turn{Executor: e, info: ec.TaskInfo(), number: turnNumber(ctx, ec), yield: yield}
+	if ec.User != nil {
+		t.caller = ec.User.Name
+	}
 	t.used.model = e.model.Name()
 	t.answer = answer{turn: t, id: artifactID(t.number, "answer")}
 	return t
