@@ -24,6 +24,7 @@ import (
 	"github.com/moby/patternmatcher"
 	"github.com/moby/patternmatcher/ignorefile"
 
+	"errand/shared/lab"
 	"errand/shared/lab/conformance"
 	"errand/shared/serve"
 )
@@ -199,13 +200,18 @@ func TestImage(t *testing.T) {
 }
 
 // build runs the build command, which writes to the root then, and returns what Go says.
+// The programs have the agent of the tests in them, which starts without settings.
 func build(t *testing.T, command, root string) string {
 	t.Helper()
 	_, err := exec.LookPath("sh")
 	conformance.Require(t, "shell", err == nil, "install a POSIX shell")
 	c := exec.CommandContext(t.Context(), "sh", "-c", replaced(t, command, "/out/", root+"/"))
 	c.Dir = ".."
-	c.Env = append(os.Environ(), "GOOS=linux")
+	overlay, err := lab.Overlay(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Env = append(os.Environ(), "GOOS=linux", "GOFLAGS="+os.Getenv("GOFLAGS")+" "+overlay)
 	text, err := c.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", command, err, text)

@@ -18,7 +18,6 @@ import (
 
 	"errand/functions/sweep"
 	embedded "errand/shared/adapters/local"
-	"errand/shared/agent"
 	"errand/shared/bus"
 	"errand/shared/keys"
 	"errand/shared/queue"
@@ -35,20 +34,20 @@ const keyOfModel = "gemini-api-key"
 // these.
 func TestEnvironment(t *testing.T) {
 	elsewhere := map[string]string{
-		"PORT":               "set by Cloud Run",
-		"K_SERVICE":          "set by Cloud Run",
-		"ERRAND_LISTEN":      "PORT says it",
-		"ERRAND_AGENT":       "the definition is in the programs",
-		"ERRAND_TURNS":       "turns_per_instance says how many run at once",
-		"ERRAND_ISSUER":      "the invoker's tokens are Google's, which is the default",
-		"GEMINI_API_KEY":     "the key is a secret, asked for through ERRAND_SECRETS and in nobody's environment",
-		"ERRAND_KEYS":        "the keys are a secret, asked for through ERRAND_SECRETS and in nobody's environment",
-		"ERRAND_AGENT_ALLOW": "the services are in no private network, so there are no private destinations",
-		"ERRAND_PUSH_ALLOW":  "the services are in no private network, so there are no private destinations",
+		"PORT":              "set by Cloud Run",
+		"K_SERVICE":         "set by Cloud Run",
+		"ERRAND_LISTEN":     "PORT says it",
+		"ERRAND_AGENT":      "the definition is in the programs",
+		"ERRAND_TURNS":      "turns_per_instance says how many run at once",
+		"ERRAND_ISSUER":     "the invoker's tokens are Google's, which is the default",
+		"GEMINI_API_KEY":    "the key is a secret, asked for through ERRAND_SECRETS and in nobody's environment",
+		"ERRAND_KEYS":       "the keys are a secret, asked for through ERRAND_SECRETS and in nobody's environment",
+		"ERRAND_PUSH_ALLOW": "functions is in no private network, so there are no private destinations",
 	}
 
 	others := map[string]string{
-		"GOMEMLIMIT": "read by Go itself",
+		"GOMEMLIMIT":              "read by Go itself",
+		"ERRAND_SETTING_SHOP_URL": "a setting of the agent",
 	}
 
 	m := module(t)
@@ -153,7 +152,7 @@ func TestNames(t *testing.T) {
 		}
 	}
 
-	if diff := cmp.Diff([]string{"access", keys.Secret, keyOfModel}, slices.Sorted(maps.Keys(local(t, ctx, "secrets")))); diff != "" {
+	if diff := cmp.Diff([]string{"access", keys.Secret, keyOfModel, "shop-token"}, slices.Sorted(maps.Keys(local(t, ctx, "secrets")))); diff != "" {
 		t.Errorf("secrets: %s", diff)
 	}
 
@@ -307,17 +306,6 @@ func TestNothingIsGivenAway(t *testing.T) {
 		if n := strings.Count(text, `"allUsers"`); n > 0 && name != "variables.tf" {
 			t.Errorf("%s lets everybody in", name)
 		}
-	}
-}
-
-// The module asks the model that agent.yaml names.
-func TestModelIsTheAgents(t *testing.T) {
-	a, err := agent.Load("../worker/agent/agent.yaml", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := module(t).scope(t).Variables["var"].GetAttr("model").AsString(); got != "vertex:"+a.Model {
-		t.Errorf("model is %s by default, agent.yaml says %s", got, a.Model)
 	}
 }
 
