@@ -187,6 +187,7 @@ func TestModuleReadsTheDefinition(t *testing.T) {
 				}
 			}
 		}
+
 		for _, s := range a.Settings {
 			want["settings "+s.Name] = true
 		}
