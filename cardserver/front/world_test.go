@@ -28,6 +28,7 @@ import (
 	"errand/shared/desk"
 	"errand/shared/egress"
 	"errand/shared/keys"
+	lab "errand/shared/lab/agent"
 	"errand/shared/queue"
 	"errand/shared/secret"
 	"errand/shared/task"
@@ -79,7 +80,7 @@ func newWorld(t testing.TB, edit ...func(*front.Config)) *world {
 		}
 	})
 
-	definition, err := agent.Load("")
+	definition, err := agent.Parse(lab.Definition)
 	if err != nil {
 		t.Fatal(err)
 	}
