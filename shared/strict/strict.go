@@ -1,7 +1,8 @@
 // Package strict reads a YAML file that a person wrote into a struct, and gathers every
 // fault of it: a key that is unknown (with the nearest one that is known) or repeated, a
 // value of another kind, an alias, a tag, a second document. A fault names its line, its
-// path and the remedy. No fault repeats a value, because the value may be a secret.
+// path and the remedy. No fault repeats a value, because the value may be a secret. The
+// library's own strictness (KnownFields) knows neither paths nor the nearest key.
 //
 // The package does not know which values make sense. Its callers check that and add to
 // the same list ([File.Failf]).
