@@ -83,6 +83,10 @@ func TestDocumentsLinkToWhatExists(t *testing.T) {
 				to = from
 			}
 
+			if isOwn(path.Dir(to)) { // an installation may have other files there
+				continue
+			}
+
 			if _, err := os.Stat(filepath.Join("..", filepath.FromSlash(to))); err != nil {
 				t.Errorf("%s: %s leads nowhere", from, m[0])
 				continue
@@ -142,7 +146,7 @@ func TestReadmeIsShortAndLeadsEverywhere(t *testing.T) {
 	}
 
 	for _, f := range files(t) {
-		if !drawn[f.pkg] {
+		if !drawn[f.pkg] && (f.pkg == own || !isOwn(f.pkg)) {
 			t.Errorf("%s is missing in the README's map, or it says nothing about it", f.pkg)
 			drawn[f.pkg] = true
 		}

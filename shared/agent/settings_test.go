@@ -1,6 +1,8 @@
 package agent_test
 
 import (
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -151,6 +153,24 @@ func TestSettingsFitTheirFields(t *testing.T) {
 
 	if err := s.Into(&struct{}{}); err != nil {
 		t.Errorf("no fields: %v", err)
+	}
+}
+
+// The README's example is a definition, with the variables that it names.
+func TestSettingsOfTheReadme(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile("(?s)```yaml settings\n(.*?)```").FindSubmatch(readme)
+	if found == nil {
+		t.Fatal("the README shows no settings")
+	}
+	a := parse(t, minimal+regexp.MustCompile("(?m)^  ").ReplaceAllString(string(found[1]), ""))
+	for _, v := range []string{a.Settings[0].Variable(), a.Secrets[0].Variable()} {
+		if !strings.Contains(string(found[1]), v) {
+			t.Errorf("the README does not name %s", v)
+		}
 	}
 }
 

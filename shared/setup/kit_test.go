@@ -2,6 +2,7 @@ package setup_test
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"errand/shared/egress"
 	lab "errand/shared/lab/agent"
 	"errand/shared/lab/fake"
 	"errand/shared/setup"
@@ -86,6 +88,29 @@ func TestKit(t *testing.T) {
 
 			resp.Body.Close()
 		})
+	}
+}
+
+// The agent's own code does not reach the installation itself, even where its address is
+// allowed.
+func TestKitDoesNotLeadBack(t *testing.T) {
+	reached := false
+	self := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }))
+	defer self.Close()
+	env := shop(t)
+	t.Chdir(t.TempDir())
+	env.URL, env.AgentAllow = self.URL, "127.0.0.1:*"
+	p, err := open(t, env)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	resp, err := p.Kit.HTTP().Get(self.URL)
+	if err == nil {
+		resp.Body.Close()
+	}
+	if !errors.Is(err, egress.ErrRefused) || reached {
+		t.Errorf("its own address: %v, reached %t", err, reached)
 	}
 }
 

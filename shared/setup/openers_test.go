@@ -3,6 +3,7 @@ package setup_test
 import (
 	"context"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -101,6 +102,24 @@ func TestProgramsRefuseWhatTheyUse(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// An opener that fails at a late step closes what it has opened: the store is free for
+// the next one.
+func TestFailedOpenerClosesTheStore(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("errand.db.keys", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, setup.Env{}); err == nil || !strings.Contains(err.Error(), "errand.db.keys") {
+		t.Fatalf("with a folder in the place of the keys: %v", err)
+	}
+	if err := os.Remove("errand.db.keys"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, setup.Env{}); err != nil {
+		t.Errorf("afterwards: %v", err)
 	}
 }
 
