@@ -144,7 +144,7 @@ var scenario = []struct {
 	{"cancel", (*scene).cancels},
 	{"what is not there", (*scene).misses},
 	{"list", (*scene).listsTasks},
-	{"webhooks", (*scene).isTold},
+	{"webhooks", (*scene).isPublished},
 	{"dangerous webhooks", (*scene).isRefusedWebhooks},
 }
 
@@ -373,7 +373,7 @@ func (s *scene) listsTasks(t *testing.T) {
 	}
 }
 
-func (s *scene) isTold(t *testing.T) {
+func (s *scene) isPublished(t *testing.T) {
 	req := userText("told", "/ask Which?")
 	req.Config = &a2a.SendMessageConfig{PushConfig: &a2a.PushConfig{ID: "inline", URL: s.hooks.URL + "/inline", Token: "secret"}}
 	task := mustSend(t, s.c, req)

@@ -81,7 +81,7 @@ func journey(t *testing.T) map[string]string {
 
 	r, err := task.Accept(at(0), task.Acceptance{
 		ID: id, Context: conversation, Owner: owner, Lane: task.Turns, Message: msg, Seen: task.Seen{ID: msg.ID, Print: print},
-		Hooks: []task.Hook{{ID: "billing", URL: "https://hooks.example.com/errand"}},
+		Webhooks: []task.Webhook{{ID: "billing", URL: "https://hooks.example.com/errand"}},
 	})
 
 	keep("accepted", r, err)
@@ -101,9 +101,9 @@ func journey(t *testing.T) map[string]string {
 	r, _, err = r.Finish(at(3*time.Second), task.Turn{Epoch: r.Epoch, Seq: r.Seq}, []a2a.Event{answer}, task.Outcome{State: a2a.TaskStateCompleted})
 	keep("completed", r, err)
 
-	n := len(r.Notes)
-	last := r.Notes[n-1]
-	event, err := json.Marshal(bus.Event{Task: id, Context: conversation, Note: n, Kind: bus.KindState, State: string(last.State), Time: last.At})
+	n := len(r.Notifications)
+	last := r.Notifications[n-1]
+	event, err := json.Marshal(bus.Event{Task: id, Context: conversation, Notification: n, Kind: bus.KindState, State: string(last.State), Time: last.At})
 	if err != nil {
 		t.Fatal(err)
 	}

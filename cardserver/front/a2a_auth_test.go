@@ -64,8 +64,8 @@ func TestEveryOperationIdentifiesItsCaller(t *testing.T) {
 		id := task.ID()
 		for operation, params := range map[string]string{
 			send: sending(message("m1", "")), streaming: sending(message("m2", "")), "GetTask": byID(id), "ListTasks": "{}", "CancelTask": byID(id),
-			subscribe: byID(id), createHook: `{"taskId":"` + id + `","url":"` + hookURL + `"}`, listHooks: `{"taskId":"` + id + `"}`,
-			getHook: `{"taskId":"` + id + `","id":"h"}`, deleteHook: `{"taskId":"` + id + `","id":"h"}`, "GetExtendedAgentCard": "{}",
+			subscribe: byID(id), createWebhook: `{"taskId":"` + id + `","url":"` + hookURL + `"}`, listWebhooks: `{"taskId":"` + id + `"}`,
+			getWebhook: `{"taskId":"` + id + `","id":"h"}`, deleteWebhook: `{"taskId":"` + id + `","id":"h"}`, "GetExtendedAgentCard": "{}",
 		} {
 			for name, edit := range map[string]func(*http.Request){"none": func(*http.Request) {}, "wrong": bearer(wrongKey)} {
 				got := w.call(t, operation, params, edit)

@@ -132,7 +132,7 @@ func TestCapabilitiesAreKept(t *testing.T) {
 		}{
 			{caps.Streaming, -32004, [][2]string{{streaming, `{"message":` + message("s", "") + `}`}, {subscribe, byID(id)}}},
 			{caps.PushNotifications, -32003, [][2]string{
-				{createHook, to + `,"id":"h","url":"` + hookURL + `"}`}, {getHook, to + `,"id":"h"}`}, {listHooks, to + `}`}, {deleteHook, to + `,"id":"h"}`},
+				{createWebhook, to + `,"id":"h","url":"` + hookURL + `"}`}, {getWebhook, to + `,"id":"h"}`}, {listWebhooks, to + `}`}, {deleteWebhook, to + `,"id":"h"}`},
 				{send, configured(message("p", ""), `"returnImmediately":true,"taskPushNotificationConfig":{"url":"`+hookURL+`"}`)},
 			}},
 			{caps.ExtendedAgentCard, -32004, [][2]string{{"GetExtendedAgentCard", "{}"}}},

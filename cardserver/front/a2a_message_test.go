@@ -64,8 +64,8 @@ func TestReturnImmediatelyChangesNothingElse(t *testing.T) {
 			if diff := cmp.Diff(want, s.ended(t)); diff != "" {
 				t.Errorf("%s:\n%s", flag, diff)
 			}
-			if r := w.load(t, id); len(r.Behind(w.now())) != 1 || len(r.Notes) != 2 {
-				t.Errorf("%s: hooks %+v are to be told %+v", flag, r.Hooks, r.Notes)
+			if r := w.load(t, id); len(r.Behind(w.now())) != 1 || len(r.Notifications) != 2 {
+				t.Errorf("%s: hooks %+v are to be told %+v", flag, r.Webhooks, r.Notifications)
 			}
 		}
 	})

@@ -22,12 +22,12 @@ func TestConfigsLiveWithTheirTask(t *testing.T) {
 		w.hook(t, r.ID(), `"id":"kept"`)
 		w.hook(t, r.ID(), `"id":"deleted"`)
 		w.end(r, a2a.TaskStateCompleted)
-		w.call(t, deleteHook, `{"taskId":"`+r.ID()+`","id":"deleted"}`)
+		w.call(t, deleteWebhook, `{"taskId":"`+r.ID()+`","id":"deleted"}`)
 		if all, _ := w.configs(t, r.ID(), ""); !slices.Equal(all.ids(), []string{"kept"}) {
 			t.Errorf("after the end there are %v", all.ids())
 		}
 		w.clock.Add((31 * 24 * time.Hour).Milliseconds())
-		w.refused(t, listHooks, `{"taskId":"`+r.ID()+`"}`, -32001, "")
+		w.refused(t, listWebhooks, `{"taskId":"`+r.ID()+`"}`, -32001, "")
 	})
 }
 
@@ -37,13 +37,13 @@ func TestConfigsNeedATask(t *testing.T) {
 		w := b.world(t)
 		theirs := w.insert("other", "m", a2a.TaskStateWorking).ID()
 		for _, id := range []string{"nobody-has-this", theirs} {
-			w.refused(t, createHook, `{"taskId":"`+id+`","id":"h","url":"`+hookURL+`"}`, -32001, "")
-			w.refused(t, getHook, `{"taskId":"`+id+`","id":"h"}`, -32001, "")
-			w.refused(t, listHooks, `{"taskId":"`+id+`"}`, -32001, "")
-			w.refused(t, deleteHook, `{"taskId":"`+id+`","id":"h"}`, -32001, "")
+			w.refused(t, createWebhook, `{"taskId":"`+id+`","id":"h","url":"`+hookURL+`"}`, -32001, "")
+			w.refused(t, getWebhook, `{"taskId":"`+id+`","id":"h"}`, -32001, "")
+			w.refused(t, listWebhooks, `{"taskId":"`+id+`"}`, -32001, "")
+			w.refused(t, deleteWebhook, `{"taskId":"`+id+`","id":"h"}`, -32001, "")
 		}
-		if r := w.load(t, theirs); len(r.Hooks) != 0 {
-			t.Errorf("another's task has hooks %+v", r.Hooks)
+		if r := w.load(t, theirs); len(r.Webhooks) != 0 {
+			t.Errorf("another's task has hooks %+v", r.Webhooks)
 		}
 	})
 }
@@ -61,8 +61,8 @@ func TestAuthenticationOfWebhooksIsChecked(t *testing.T) {
 		}
 
 		for _, scheme := range []string{"Bearer", "bEARER", "basic", "BASIC"} {
-			got := into[map[string]any](w.call(t, createHook, config(`{"scheme":"`+scheme+`","credentials":"s3cret"}`)))
-			h := w.load(t, id).Hooks[0]
+			got := into[map[string]any](w.call(t, createWebhook, config(`{"scheme":"`+scheme+`","credentials":"s3cret"}`)))
+			h := w.load(t, id).Webhooks[0]
 			if h.Scheme != scheme || w.unsealed(t, h).Credentials != "s3cret" || got["authentication"].(map[string]any)["scheme"] != scheme {
 				t.Errorf("%s is stored as %+v and answered as %v", scheme, h, got)
 			}
@@ -73,13 +73,13 @@ func TestAuthenticationOfWebhooksIsChecked(t *testing.T) {
 			`{"credentials":"x"}`: "authentication.scheme", `{"scheme":"Google-ID-Token"}`: "authentication.scheme",
 			`{"scheme":"Basic","credentials":""}`: "authentication.credentials", `{"scheme":"Bearer","credentials":"a\nb"}`: "authentication.credentials",
 		} {
-			w.refused(t, createHook, config(auth), -32602, field)
+			w.refused(t, createWebhook, config(auth), -32602, field)
 		}
 
-		if got := w.call(t, createHook, config(`{"scheme":"Bearer"}`)); got.code() != 0 {
+		if got := w.call(t, createWebhook, config(`{"scheme":"Bearer"}`)); got.code() != 0 {
 			t.Errorf("Bearer without credentials asks for a token of ours: %s", got.body)
 		}
-		if h := w.load(t, id).Hooks[0]; h.Scheme != "Bearer" || h.Sealed != "" {
+		if h := w.load(t, id).Webhooks[0]; h.Scheme != "Bearer" || h.Sealed != "" {
 			t.Errorf("Bearer without credentials is stored as %+v", h)
 		}
 	})
@@ -97,7 +97,7 @@ func TestURLsOfWebhooksAreChecked(t *testing.T) {
 			"https://[::1]/", "https://localhost/", "https://metadata.google.internal/", "https://hooks.example.com:22/", "https://u:p@hooks.example.com/",
 		} {
 			inline := `"taskPushNotificationConfig":{"url":"` + u + `"}`
-			w.refused(t, createHook, `{"taskId":"`+id+`","url":"`+u+`"}`, -32602, "url")
+			w.refused(t, createWebhook, `{"taskId":"`+id+`","url":"`+u+`"}`, -32602, "url")
 			w.refused(t, send, configured(message("n", ""), inline), -32602, "configuration.taskPushNotificationConfig.url")
 			w.refused(t, streaming, configured(message("n", ""), inline), -32602, "configuration.taskPushNotificationConfig.url")
 		}
@@ -113,14 +113,14 @@ func TestConfigOfAnEndedTaskDeliversOnce(t *testing.T) {
 		w := b.world(t)
 		id := w.insert(anonymous, "m", a2a.TaskStateCompleted).ID()
 		for _, path := range []string{"/1", "/2"} {
-			w.call(t, createHook, `{"taskId":"`+id+`","id":"h","url":"`+hookURL+path+`"}`)
+			w.call(t, createWebhook, `{"taskId":"`+id+`","id":"h","url":"`+hookURL+path+`"}`)
 			r := w.load(t, id)
-			if len(r.Hooks) != 1 || !strings.HasSuffix(r.Hooks[0].URL, path) {
-				t.Fatalf("hooks are %+v", r.Hooks)
+			if len(r.Webhooks) != 1 || !strings.HasSuffix(r.Webhooks[0].URL, path) {
+				t.Fatalf("hooks are %+v", r.Webhooks)
 			}
-			h := r.Hooks[0]
-			if due := r.Behind(w.now()); len(due) != 1 || h.Snapshot != len(r.Notes) || h.Cursor != len(r.Notes)-1 {
-				t.Errorf("hook %+v of a task with %d notes", h, len(r.Notes))
+			h := r.Webhooks[0]
+			if due := r.Behind(w.now()); len(due) != 1 || h.Snapshot != len(r.Notifications) || h.Cursor != len(r.Notifications)-1 {
+				t.Errorf("hook %+v of a task with %d notes", h, len(r.Notifications))
 			}
 		}
 	})
@@ -161,17 +161,17 @@ func TestConfigsOf03(t *testing.T) {
 			t.Errorf("answered %s", rec.Body)
 		}
 
-		if h, ok := w.load(t, of).Hook(name); !ok || h.Dialect != "0.3" || h.Scheme != "Bearer" || w.unsealed(t, h).Token != "tok" {
+		if h, ok := w.load(t, of).Webhook(name); !ok || h.Dialect != "0.3" || h.Scheme != "Bearer" || w.unsealed(t, h).Token != "tok" {
 			t.Errorf("%s is stored as %+v", name, h)
 		}
 	}
 
 	rec := httptest.NewRecorder()
 	w.ServeHTTP(rec, newRequest("POST", "/v1/tasks/"+id+"/pushNotificationConfigs", `{"configId":"rest","config":{"pushNotificationConfig":{"url":"`+hookURL+`"}}}`))
-	if h, ok := w.load(t, id).Hook("rest"); rec.Code != 200 || !ok || h.Dialect != "0.3" {
+	if h, ok := w.load(t, id).Webhook("rest"); rec.Code != 200 || !ok || h.Dialect != "0.3" {
 		t.Errorf("over HTTP+JSON: %d %s, %+v", rec.Code, rec.Body, h)
 	}
-	if w.hook(t, id, `"id":"new"`); w.load(t, id).Hooks[2].Dialect != "" {
-		t.Errorf("a config of 1.0 is stored as %+v", w.load(t, id).Hooks[2])
+	if w.hook(t, id, `"id":"new"`); w.load(t, id).Webhooks[2].Dialect != "" {
+		t.Errorf("a config of 1.0 is stored as %+v", w.load(t, id).Webhooks[2])
 	}
 }

@@ -74,7 +74,7 @@ func TestReadsChangeNothing(t *testing.T) {
 		before := w.versions(t)
 		for operation, params := range map[string]string{
 			"GetTask": byID(id), "ListTasks": `{"includeArtifacts":true,"historyLength":9}`,
-			listHooks: `{"taskId":"` + id + `"}`, getHook: `{"taskId":"` + id + `","id":"h"}`, "GetExtendedAgentCard": "{}",
+			listWebhooks: `{"taskId":"` + id + `"}`, getWebhook: `{"taskId":"` + id + `","id":"h"}`, "GetExtendedAgentCard": "{}",
 		} {
 			one, two := w.call(t, operation, params), w.call(t, operation, params)
 			if one.body != two.body || one.status != two.status {
@@ -104,8 +104,8 @@ func TestCancelReachesStreamsAndWebhooks(t *testing.T) {
 			t.Error(diff)
 		}
 		r := w.load(t, id)
-		if due := r.Behind(w.now()); len(due) != 1 || len(r.Notes) != 1 || r.Notes[0].State != a2a.TaskStateCanceled {
-			t.Errorf("webhooks %+v are to be told %+v", due, r.Notes)
+		if due := r.Behind(w.now()); len(due) != 1 || len(r.Notifications) != 1 || r.Notifications[0].State != a2a.TaskStateCanceled {
+			t.Errorf("webhooks %+v are to be told %+v", due, r.Notifications)
 		}
 		if got := <-asked; got != id { // its job publishes the new notes
 			t.Errorf("a job was added for %s", got)

@@ -194,8 +194,8 @@ func TestRequiredExtensionsMustBeAskedFor(t *testing.T) {
 		id := w.insert(anonymous, "task", a2a.TaskStateSubmitted).ID()
 		for operation, params := range map[string]string{
 			send: sending(message("m", "")), streaming: sending(message("s", "")), "GetTask": byID(id), "ListTasks": "{}", subscribe: byID(id),
-			createHook: `{"taskId":"` + id + `","id":"h","url":"` + hookURL + `"}`, listHooks: `{"taskId":"` + id + `"}`,
-			getHook: `{"taskId":"` + id + `","id":"h"}`, deleteHook: `{"taskId":"` + id + `","id":"h"}`, "CancelTask": byID(w.insert(anonymous, "c", a2a.TaskStateWorking).ID()),
+			createWebhook: `{"taskId":"` + id + `","id":"h","url":"` + hookURL + `"}`, listWebhooks: `{"taskId":"` + id + `"}`,
+			getWebhook: `{"taskId":"` + id + `","id":"h"}`, deleteWebhook: `{"taskId":"` + id + `","id":"h"}`, "CancelTask": byID(w.insert(anonymous, "c", a2a.TaskStateWorking).ID()),
 		} {
 			for _, asked := range []string{"", extA, extB + "/2"} {
 				before := len(w.versions(t))

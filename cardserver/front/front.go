@@ -115,7 +115,7 @@ func (o *operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 		if err != nil {
 			return task.Record{}, err
 		}
-		m.Hooks = []task.Hook{h}
+		m.Webhooks = []task.Webhook{h}
 	}
 	r, err := o.cfg.Desk.Accept(ctx, m)
 	if err != nil {
@@ -264,7 +264,7 @@ func failure(err error) error {
 		return wire.Invalid("message.contextId", "is not the context of the task; leave it out or send the task's own")
 	case errors.Is(err, task.ErrInbox):
 		return a2a.NewError(a2a.ErrUnsupportedOperation, "too many messages wait for this task; wait for it to answer")
-	case errors.Is(err, task.ErrHooks):
+	case errors.Is(err, task.ErrWebhooks):
 		return wire.Invalid("taskPushNotificationConfig", "does not fit beside the others of this task; delete one of them first")
 	case errors.Is(err, task.ErrTooLarge):
 		return wire.Invalid("message", fmt.Sprintf("is too large for this task (%d KiB with its history); send less, or start a new task in this context", task.LimitAccept>>10))

@@ -18,7 +18,7 @@ import (
 	"errand/shared/webhook"
 )
 
-const maxHookID = 64
+const maxWebhookID = 64
 
 // CreateTaskPushConfig implements the operation. A configuration with the id of another one
 // replaces it. On a task that has ended it delivers the task as it is.
@@ -32,7 +32,7 @@ func (o *operations) CreateTaskPushConfig(ctx context.Context, req *a2a.PushConf
 		return nil, err
 	}
 	r, err = o.cfg.Desk.Change(ctx, r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
-		return r.SetHook(now, h)
+		return r.SetWebhook(now, h)
 	})
 	if err != nil {
 		return nil, failure(err)
@@ -47,9 +47,9 @@ func (o *operations) GetTaskPushConfig(ctx context.Context, req *a2a.GetTaskPush
 	if err != nil {
 		return nil, err
 	}
-	h, ok := r.Hook(req.ID)
-	if req.ID == "" && len(r.Hooks) > 0 {
-		h, ok = r.Hooks[0], true
+	h, ok := r.Webhook(req.ID)
+	if req.ID == "" && len(r.Webhooks) > 0 {
+		h, ok = r.Webhooks[0], true
 	}
 	if !ok {
 		return nil, a2a.NewError(a2a.ErrTaskNotFound, "the task has no push notification config of this id")
@@ -65,12 +65,12 @@ func (o *operations) ListTaskPushConfigs(ctx context.Context, req *a2a.ListTaskP
 	}
 	first := 0
 	if req.PageToken != "" {
-		if first, err = strconv.Atoi(req.PageToken); err != nil || first < 1 || first > len(r.Hooks) {
+		if first, err = strconv.Atoi(req.PageToken); err != nil || first < 1 || first > len(r.Webhooks) {
 			return nil, wire.Invalid("pageToken", "is not the nextPageToken of this list; begin again without it")
 		}
 	}
 	out := &a2a.ListTaskPushConfigResponse{Configs: []*a2a.PushConfig{}}
-	for i, h := range r.Hooks[first:] {
+	for i, h := range r.Webhooks[first:] {
 		if req.PageSize > 0 && i == req.PageSize {
 			out.NextPageToken = strconv.Itoa(first + i)
 			break
@@ -87,7 +87,7 @@ func (o *operations) DeleteTaskPushConfig(ctx context.Context, req *a2a.DeleteTa
 		return err
 	}
 	_, err = o.cfg.Desk.Change(ctx, r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
-		return r.DropHook(now, req.ID)
+		return r.DropWebhook(now, req.ID)
 	})
 	if err != nil {
 		return failure(err)
@@ -95,36 +95,36 @@ func (o *operations) DeleteTaskPushConfig(ctx context.Context, req *a2a.DeleteTa
 	return nil
 }
 
-// hook checks a configuration and makes a webhook of it, with sealed secrets and the
+// webhook checks a configuration and makes a webhook of it, with sealed secrets and the
 // version of the protocol that the request has (P22). prefix is the place of the
 // configuration in the request.
-func (o *operations) hook(ctx context.Context, owner string, c *a2a.PushConfig, prefix string) (task.Hook, error) {
+func (o *operations) hook(ctx context.Context, owner string, c *a2a.PushConfig, prefix string) (task.Webhook, error) {
 	if err := o.cfg.CheckURL(c.URL); err != nil {
-		return task.Hook{}, wire.Invalid(prefix+"url", err.Error())
+		return task.Webhook{}, wire.Invalid(prefix+"url", err.Error())
 	}
 
-	h := task.Hook{ID: c.ID, URL: c.URL}
+	h := task.Webhook{ID: c.ID, URL: c.URL}
 	if version(ctx) == dialect.Version03 {
 		h.Dialect = dialect.Version03
 	}
 	if h.ID == "" {
 		h.ID = hookID(c.URL)
 	}
-	if len(h.ID) > maxHookID || strings.Trim(h.ID, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.") != "" {
-		return task.Hook{}, wire.Invalid(prefix+"id", "must be at most 64 letters, digits, dots, dashes and underscores")
+	if len(h.ID) > maxWebhookID || strings.Trim(h.ID, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.") != "" {
+		return task.Webhook{}, wire.Invalid(prefix+"id", "must be at most 64 letters, digits, dots, dashes and underscores")
 	}
 
 	if !webhook.Visible(c.Token) {
-		return task.Hook{}, wire.Invalid(prefix+"token", "must be printable ASCII, because it is sent as a header")
+		return task.Webhook{}, wire.Invalid(prefix+"token", "must be printable ASCII, because it is sent as a header")
 	}
 
 	secrets := webhook.Secrets{Token: c.Token}
 	if a := c.Auth; a != nil {
 		switch err := webhook.CheckAuth(a.Scheme, a.Credentials, o.cfg.IDTokens); {
 		case errors.Is(err, webhook.ErrScheme):
-			return task.Hook{}, wire.Invalid(prefix+"authentication.scheme", err.Error())
+			return task.Webhook{}, wire.Invalid(prefix+"authentication.scheme", err.Error())
 		case err != nil:
-			return task.Hook{}, wire.Invalid(prefix+"authentication.credentials", err.Error())
+			return task.Webhook{}, wire.Invalid(prefix+"authentication.credentials", err.Error())
 		}
 
 		h.Scheme, secrets.Credentials = a.Scheme, a.Credentials
@@ -136,7 +136,7 @@ func (o *operations) hook(ctx context.Context, owner string, c *a2a.PushConfig, 
 
 	ring, err := o.cfg.Keys.Ring(ctx)
 	if err != nil { // secrets are never stored unsealed
-		return task.Hook{}, wire.Unavailable(time.Second, err)
+		return task.Webhook{}, wire.Unavailable(time.Second, err)
 	}
 
 	h.Sealed = secrets.Seal(ring, o.cfg.Desk.Now(), owner, c.URL)
@@ -160,7 +160,7 @@ func hookID(url string) string {
 }
 
 // pushConfig is a webhook as clients see it: without its secrets.
-func pushConfig(r task.Record, h task.Hook) *a2a.PushConfig {
+func pushConfig(r task.Record, h task.Webhook) *a2a.PushConfig {
 	c := &a2a.PushConfig{TaskID: r.Task.ID, ID: h.ID, URL: h.URL}
 	if h.Scheme != "" {
 		c.Auth = &a2a.PushAuthInfo{Scheme: h.Scheme}

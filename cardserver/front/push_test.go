@@ -14,11 +14,11 @@ import (
 )
 
 const (
-	createHook = "CreateTaskPushNotificationConfig"
-	getHook    = "GetTaskPushNotificationConfig"
-	listHooks  = "ListTaskPushNotificationConfigs"
-	deleteHook = "DeleteTaskPushNotificationConfig"
-	hookURL    = "https://hooks.example.com/x"
+	createWebhook = "CreateTaskPushNotificationConfig"
+	getWebhook    = "GetTaskPushNotificationConfig"
+	listWebhooks  = "ListTaskPushNotificationConfigs"
+	deleteWebhook = "DeleteTaskPushNotificationConfig"
+	hookURL       = "https://hooks.example.com/x"
 )
 
 type config struct {
@@ -41,13 +41,13 @@ func (all configs) ids() []string {
 	return ids
 }
 
-// hook creates a config of a task with these fields beside a URL.
+// webhook creates a config of a task with these fields beside a URL.
 func (w *world) hook(t testing.TB, id, fields string) config {
 	t.Helper()
 	if fields != "" {
 		fields = "," + fields
 	}
-	return into[config](w.call(t, createHook, `{"taskId":"`+id+`","url":"`+hookURL+`"`+fields+`}`))
+	return into[config](w.call(t, createWebhook, `{"taskId":"`+id+`","url":"`+hookURL+`"`+fields+`}`))
 }
 
 func (w *world) configs(t testing.TB, id, fields string) (configs, string) {
@@ -56,12 +56,12 @@ func (w *world) configs(t testing.TB, id, fields string) (configs, string) {
 		Configs   configs `json:"configs"`
 		NextToken string  `json:"nextPageToken"`
 	}
-	l := into[list](w.call(t, listHooks, `{"taskId":"`+id+`"`+fields+`}`))
+	l := into[list](w.call(t, listWebhooks, `{"taskId":"`+id+`"`+fields+`}`))
 	return l.Configs, l.NextToken
 }
 
-// unsealed are the secrets of an anonymous caller's hook, as its receiver is sent them.
-func (w *world) unsealed(t testing.TB, h task.Hook) webhook.Secrets {
+// unsealed are the secrets of an anonymous caller's webhook, as its receiver is sent them.
+func (w *world) unsealed(t testing.TB, h task.Webhook) webhook.Secrets {
 	t.Helper()
 	ring, err := w.keys.Ring(t.Context())
 	if err != nil {
@@ -94,7 +94,7 @@ func TestConfigsAreKept(t *testing.T) {
 
 		two := w.hook(t, id, `"id":"two"`)
 		for _, want := range []config{one, two} {
-			if diff := cmp.Diff(want, into[config](w.call(t, getHook, `{"taskId":"`+id+`","id":"`+want.ID+`"}`))); diff != "" {
+			if diff := cmp.Diff(want, into[config](w.call(t, getWebhook, `{"taskId":"`+id+`","id":"`+want.ID+`"}`))); diff != "" {
 				t.Error(diff)
 			}
 		}
@@ -105,18 +105,18 @@ func TestConfigsAreKept(t *testing.T) {
 		}
 
 		for _, body := range []string{
-			w.call(t, listHooks, `{"taskId":"`+id+`"}`).body, w.call(t, getHook, `{"taskId":"`+id+`","id":"`+one.ID+`"}`).body,
-			w.call(t, createHook, `{"taskId":"`+id+`","url":"`+hookURL+`",`+secret+`}`).body, w.call(t, "GetTask", byID(id)).body,
+			w.call(t, listWebhooks, `{"taskId":"`+id+`"}`).body, w.call(t, getWebhook, `{"taskId":"`+id+`","id":"`+one.ID+`"}`).body,
+			w.call(t, createWebhook, `{"taskId":"`+id+`","url":"`+hookURL+`",`+secret+`}`).body, w.call(t, "GetTask", byID(id)).body,
 		} {
 			if strings.Contains(body, "s3cret") {
 				t.Errorf("an answer holds a secret: %s", body)
 			}
 		}
 
-		if got, want := w.unsealed(t, w.load(t, id).Hooks[0]), (webhook.Secrets{Token: "s3cret", Credentials: "s3cret"}); got != want {
+		if got, want := w.unsealed(t, w.load(t, id).Webhooks[0]), (webhook.Secrets{Token: "s3cret", Credentials: "s3cret"}); got != want {
 			t.Errorf("the hook's secrets are %+v, want %+v", got, want)
 		}
-		if text := fmt.Sprintf("%+v", w.load(t, id).Hooks); strings.Contains(text, "s3cret") {
+		if text := fmt.Sprintf("%+v", w.load(t, id).Webhooks); strings.Contains(text, "s3cret") {
 			t.Errorf("secrets are stored as they are: %s", text)
 		}
 	})
@@ -134,14 +134,14 @@ func TestDeletedConfigIsGone(t *testing.T) {
 		name := `{"taskId":"` + id + `","id":"` + c.ID + `"}`
 		for range 2 {
 			want := map[string]string{jsonrpc.name: "null", rest.name: "{}"}[b.name] // a response of JSON-RPC needs a result
-			if got := w.call(t, deleteHook, name); string(got.Result) != want {
+			if got := w.call(t, deleteWebhook, name); string(got.Result) != want {
 				t.Errorf("deleted: %s", got.body)
 			}
 		}
-		if got := w.call(t, getHook, name); got.code() != -32001 {
+		if got := w.call(t, getWebhook, name); got.code() != -32001 {
 			t.Errorf("P5: %s", got.body)
 		}
-		none := into[map[string]any](w.call(t, listHooks, `{"taskId":"`+id+`"}`))
+		none := into[map[string]any](w.call(t, listWebhooks, `{"taskId":"`+id+`"}`))
 		if list, ok := none["configs"].([]any); !ok || len(list) != 0 {
 			t.Errorf("no configs: %v, want an empty list", none)
 		}
@@ -167,20 +167,20 @@ func TestInlineConfigIsKept(t *testing.T) {
 				t.Errorf("the same message made %s, want %s", got.ID, id)
 			}
 		}
-		if r := w.load(t, id); len(r.Hooks) != 2 || len(r.Behind(w.now())) != 2 || r.Hooks[1].Snapshot == 0 {
-			t.Errorf("hooks are %+v", r.Hooks)
+		if r := w.load(t, id); len(r.Webhooks) != 2 || len(r.Behind(w.now())) != 2 || r.Webhooks[1].Snapshot == 0 {
+			t.Errorf("hooks are %+v", r.Webhooks)
 		}
 	})
 }
 
-// The hooks of a task are bounded together, and the error names them as the reason.
-func TestHooksAreBoundedTogether(t *testing.T) {
+// The webhooks of a task are bounded together, and the error names them as the reason.
+func TestWebhooksAreBoundedTogether(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
 		large := strings.Repeat("x", 4096)
 		for i := range 10 {
-			got := w.call(t, createHook, `{"taskId":"`+id+`","url":"`+hookURL+`/`+large[:i+2000]+`","token":"`+large+`","authentication":{"scheme":"Basic","credentials":"`+large+`"}}`)
+			got := w.call(t, createWebhook, `{"taskId":"`+id+`","url":"`+hookURL+`/`+large[:i+2000]+`","token":"`+large+`","authentication":{"scheme":"Basic","credentials":"`+large+`"}}`)
 			if got.Error == nil {
 				continue
 			}

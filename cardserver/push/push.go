@@ -36,7 +36,7 @@ type Config struct {
 // A Store is the part of the store that the API reads.
 type Store interface {
 	task.Store
-	task.Letters
+	task.DeadLetters
 }
 
 // An API is the handler of all operations. Safe for concurrent use.
@@ -122,13 +122,13 @@ func (a *API) load(q *call) (task.Record, error) {
 	return r, err
 }
 
-// loadHook reads a webhook of a task that the caller may see.
-func (a *API) loadHook(q *call) (task.Record, task.Hook, error) {
+// loadWebhook reads a webhook of a task that the caller may see.
+func (a *API) loadWebhook(q *call) (task.Record, task.Webhook, error) {
 	r, err := a.load(q)
 	if err != nil {
-		return r, task.Hook{}, err
+		return r, task.Webhook{}, err
 	}
-	h, ok := r.Hook(q.PathValue("hook"))
+	h, ok := r.Webhook(q.PathValue("hook"))
 	if !ok {
 		err = task.ErrNotFound // as a missing task (P5)
 	}
@@ -161,15 +161,15 @@ func (a *API) hooks(q *call) error {
 	if err := q.only(); err != nil {
 		return err
 	}
-	out := hooksView{Hooks: []hookView{}}
-	for _, h := range r.Hooks {
-		out.Hooks = append(out.Hooks, q.view(r, h))
+	out := hooksView{Webhooks: []hookView{}}
+	for _, h := range r.Webhooks {
+		out.Webhooks = append(out.Webhooks, q.view(r, h))
 	}
 	return q.answer(http.StatusOK, out)
 }
 
 func (a *API) hook(q *call) error {
-	r, h, err := a.loadHook(q)
+	r, h, err := a.loadWebhook(q)
 	if err != nil {
 		return err
 	}

@@ -25,32 +25,32 @@ import (
 
 const (
 	alice, bob, ops = "acme/alice", "other/bob", "ops"
-	ofHook          = "/push/tasks/t1/hooks/h"
+	ofWebhook       = "/push/tasks/t1/hooks/h"
 )
 
 type hook struct {
-	TaskID, ID, Owner, URL, State string
-	Gone, PingPending             bool
-	Notes, Delivered, Failures    int
-	NextAttempt                   *time.Time
-	Pending                       []struct {
-		Note              int
+	TaskID, ID, Owner, URL, State      string
+	Gone, PingPending                  bool
+	Notifications, Delivered, Failures int
+	NextAttempt                        *time.Time
+	Pending                            []struct {
+		Notification      int
 		State, ArtifactID string
 	}
 	Attempts []struct {
-		Note, Status int
-		Error        string
+		Notification, Status int
+		Error                string
 	}
 }
 
 type letters struct {
-	Hooks         []hook
+	Webhooks      []hook
 	NextPageToken string
 }
 
 type redriven struct {
-	Hooks int
-	More  bool
+	Webhooks int
+	More     bool
 }
 
 // The description names all operations that are served, and no other.
@@ -80,23 +80,23 @@ func TestDescriptionNamesWhatIsServed(t *testing.T) {
 func TestOwnerSeesWhatBecameOfAWebhook(t *testing.T) {
 	w := newWorld(t)
 	w.dead(alice, "t1")
-	got := want[hook](w, 200, alice, "GET", ofHook, "")
-	if got.State != "dead" || got.Notes != 2 || got.Delivered != 1 || got.Failures != 1 || got.NextAttempt != nil || got.Owner != "" || got.URL != hookURL {
+	got := want[hook](w, 200, alice, "GET", ofWebhook, "")
+	if got.State != "dead" || got.Notifications != 2 || got.Delivered != 1 || got.Failures != 1 || got.NextAttempt != nil || got.Owner != "" || got.URL != hookURL {
 		t.Errorf("the webhook is %+v", got)
 	}
-	if len(got.Pending) != 1 || got.Pending[0].Note != 2 || got.Pending[0].State != "TASK_STATE_COMPLETED" {
+	if len(got.Pending) != 1 || got.Pending[0].Notification != 2 || got.Pending[0].State != "TASK_STATE_COMPLETED" {
 		t.Errorf("pending is %+v", got.Pending)
 	}
-	if a := got.Attempts; len(a) != 2 || a[0].Status != 200 || a[1].Note != 2 || a[1].Error != "DELIVERY_FAILED" {
+	if a := got.Attempts; len(a) != 2 || a[0].Status != 200 || a[1].Notification != 2 || a[1].Error != "DELIVERY_FAILED" {
 		t.Errorf("attempts are %+v", a)
 	}
-	if seen := want[hook](w, 200, ops, "GET", ofHook, ""); seen.Owner != alice || seen.Attempts[1].Error != "connection" {
+	if seen := want[hook](w, 200, ops, "GET", ofWebhook, ""); seen.Owner != alice || seen.Attempts[1].Error != "connection" {
 		t.Errorf("the operator sees %+v", seen)
 	}
-	if all := want[letters](w, 200, alice, "GET", "/push/tasks/t1/hooks", ""); len(all.Hooks) != 1 || all.Hooks[0].ID != "h" {
+	if all := want[letters](w, 200, alice, "GET", "/push/tasks/t1/hooks", ""); len(all.Webhooks) != 1 || all.Webhooks[0].ID != "h" {
 		t.Errorf("the task's webhooks are %+v", all)
 	}
-	if body := w.ask(alice, "GET", ofHook, "").Body.String(); strings.Contains(body, "sealed-things") {
+	if body := w.ask(alice, "GET", ofWebhook, "").Body.String(); strings.Contains(body, "sealed-things") {
 		t.Errorf("sealed secrets are shown: %s", body)
 	}
 }
@@ -107,8 +107,8 @@ func TestOthersSeeNothing(t *testing.T) {
 	before := w.dead(alice, "t1")
 
 	for _, c := range []struct{ method, path, body string }{
-		{"GET", "/push/tasks/t1/hooks", ""}, {"GET", ofHook, ""}, {"POST", ofHook + "/redrive", ""},
-		{"POST", ofHook + "/redrive", `{"fromNote":9}`}, {"POST", ofHook + "/ping", ""},
+		{"GET", "/push/tasks/t1/hooks", ""}, {"GET", ofWebhook, ""}, {"POST", ofWebhook + "/redrive", ""},
+		{"POST", ofWebhook + "/redrive", `{"fromNote":9}`}, {"POST", ofWebhook + "/ping", ""},
 	} {
 		got, absent := w.ask(bob, c.method, c.path, c.body), w.ask(bob, c.method, strings.Replace(c.path, "t1", "none", 1), c.body)
 		if got.Code != 404 || got.Body.String() != absent.Body.String() {
@@ -119,10 +119,10 @@ func TestOthersSeeNothing(t *testing.T) {
 		}
 	}
 
-	if got := want[letters](w, 200, bob, "GET", "/push/dead-letters", ""); len(got.Hooks) != 0 {
-		t.Errorf("another's dead letters: %+v", got.Hooks)
+	if got := want[letters](w, 200, bob, "GET", "/push/dead-letters", ""); len(got.Webhooks) != 0 {
+		t.Errorf("another's dead letters: %+v", got.Webhooks)
 	}
-	if got := want[redriven](w, 200, bob, "POST", "/push/redrive", "{}"); got.Hooks != 0 {
+	if got := want[redriven](w, 200, bob, "POST", "/push/redrive", "{}"); got.Webhooks != 0 {
 		t.Errorf("another's webhooks are re-driven: %+v", got)
 	}
 
@@ -135,22 +135,22 @@ func TestOthersSeeNothing(t *testing.T) {
 		}
 	}
 
-	if after := w.hook("t1"); after.Gen != before.Hooks[0].Gen || !after.Ping.IsZero() || len(w.asked()) != 0 {
+	if after := w.hook("t1"); after.Gen != before.Webhooks[0].Gen || !after.Ping.IsZero() || len(w.asked()) != 0 {
 		t.Errorf("the webhook is now %+v", after)
 	}
 }
 
-func TestRedriveFromANoteOrATimeOn(t *testing.T) {
+func TestRedriveFromANotificationOrATimeOn(t *testing.T) {
 	for body, cursor := range map[string]int{
 		"": 1, "{}": 1, `{"fromNote":1}`: 0, `{"fromNote":2}`: 1, `{"since":"2020-01-01T00:00:00Z"}`: 0,
 	} {
 		w := newWorld(t)
 		w.dead(alice, "t1")
-		got := want[hook](w, 200, alice, "POST", ofHook+"/redrive", body)
+		got := want[hook](w, 200, alice, "POST", ofWebhook+"/redrive", body)
 		if got.State != "active" || got.Delivered != cursor || got.NextAttempt == nil || got.Failures != 0 {
 			t.Errorf("re-drive with %q: %+v", body, got)
 		}
-		if h := w.hook("t1"); h.State != task.HookActive || h.Cursor != cursor {
+		if h := w.hook("t1"); h.State != task.WebhookActive || h.Cursor != cursor {
 			t.Errorf("re-drive with %q: stored as %+v", body, h)
 		}
 		if asked := w.asked(); !slices.Equal(asked, []string{"t1"}) {
@@ -173,7 +173,7 @@ func TestDeadLettersAndTheirRedrive(t *testing.T) {
 	path := "/push/dead-letters?owner=*&pageSize=3"
 	for next := path; ; {
 		page := want[letters](w, 200, ops, "GET", next, "")
-		for _, h := range page.Hooks {
+		for _, h := range page.Webhooks {
 			seen = append(seen, h.TaskID)
 		}
 
@@ -188,21 +188,21 @@ func TestDeadLettersAndTheirRedrive(t *testing.T) {
 	if diff := cmp.Diff([]string{"a0", "a1", "a2", "a3", "a4", "a5", "a6", "b"}, seen); diff != "" {
 		t.Error(diff)
 	}
-	if got := want[letters](w, 200, alice, "GET", "/push/dead-letters", ""); len(got.Hooks) != 7 {
-		t.Errorf("alice has %d dead letters, want 7", len(got.Hooks))
+	if got := want[letters](w, 200, alice, "GET", "/push/dead-letters", ""); len(got.Webhooks) != 7 {
+		t.Errorf("alice has %d dead letters, want 7", len(got.Webhooks))
 	}
-	if got := want[redriven](w, 200, ops, "POST", "/push/redrive", `{"owner":"other/bob"}`); got != (redriven{Hooks: 1}) {
+	if got := want[redriven](w, 200, ops, "POST", "/push/redrive", `{"owner":"other/bob"}`); got != (redriven{Webhooks: 1}) {
 		t.Errorf("re-driven %+v", got)
 	}
 
-	if got := want[redriven](w, 200, alice, "POST", "/push/redrive", ""); got != (redriven{Hooks: 7}) {
+	if got := want[redriven](w, 200, alice, "POST", "/push/redrive", ""); got != (redriven{Webhooks: 7}) {
 		t.Errorf("re-driven %+v", got)
 	}
 	if asked := w.asked(); len(asked) != 8 {
 		t.Errorf("jobs for %v", asked)
 	}
-	if got := want[letters](w, 200, ops, "GET", "/push/dead-letters?owner=*", ""); len(got.Hooks) != 0 {
-		t.Errorf("still dead: %+v", got.Hooks)
+	if got := want[letters](w, 200, ops, "GET", "/push/dead-letters?owner=*", ""); len(got.Webhooks) != 0 {
+		t.Errorf("still dead: %+v", got.Webhooks)
 	}
 	if h := w.hook("well"); h.Gen != 1 {
 		t.Errorf("a webhook that was not dead is re-driven: %+v", h)
@@ -215,7 +215,7 @@ func TestRedriveOfManyPages(t *testing.T) {
 	for i := range 120 {
 		w.dead(alice, fmt.Sprint("t", i))
 	}
-	if got := want[redriven](w, 200, alice, "POST", "/push/redrive", ""); got != (redriven{Hooks: 120}) {
+	if got := want[redriven](w, 200, alice, "POST", "/push/redrive", ""); got != (redriven{Webhooks: 120}) {
 		t.Errorf("re-driven %+v", got)
 	}
 }
@@ -233,10 +233,10 @@ func TestRedrivePassesOverWhatCannotBeWritten(t *testing.T) {
 		return r, nil
 	}))
 	w.Handler = push.New(w.config)
-	if got := want[redriven](w, 200, alice, "POST", "/push/redrive", ""); got != (redriven{Hooks: 2}) {
+	if got := want[redriven](w, 200, alice, "POST", "/push/redrive", ""); got != (redriven{Webhooks: 2}) {
 		t.Errorf("re-driven %+v, want those of the two others", got)
 	}
-	if asked := w.asked(); len(asked) != 2 || w.hook("t2").State != task.HookDead {
+	if asked := w.asked(); len(asked) != 2 || w.hook("t2").State != task.WebhookDead {
 		t.Errorf("jobs for %v, and t2 has %+v", asked, w.hook("t2"))
 	}
 }
@@ -245,7 +245,7 @@ func TestPingIsAskedFor(t *testing.T) {
 	w := newWorld(t)
 	w.dead(alice, "t1")
 	for range 2 {
-		if got := want[hook](w, 202, alice, "POST", ofHook+"/ping", ""); !got.PingPending || got.State != "dead" {
+		if got := want[hook](w, 202, alice, "POST", ofWebhook+"/ping", ""); !got.PingPending || got.State != "dead" {
 			t.Errorf("after asking for a ping: %+v", got)
 		}
 	}
@@ -309,21 +309,21 @@ func TestBadInputNamesTheField(t *testing.T) {
 		{"GET", "/push/dead-letters?pageSize=1;pageToken=x", "", 400, "query"},
 		{"GET", "/push/keys", "", 400, "url"},
 		{"GET", "/push/keys?url=http://169.254.169.254/", "", 400, "url"},
-		{"GET", ofHook + "?x=1", "", 400, "x"},
-		{"POST", ofHook + "/redrive", `{"fromNote":0}`, 400, "fromNote"},
-		{"POST", ofHook + "/redrive", `{"fromNote":3}`, 400, "fromNote"},
-		{"POST", ofHook + "/redrive", `{"since":"2999-01-01T00:00:00Z"}`, 400, "since"},
-		{"POST", ofHook + "/redrive", `{"since":"yesterday"}`, 400, "body"},
-		{"POST", ofHook + "/redrive", `{"fromNote":1,"since":"2020-01-01T00:00:00Z"}`, 400, "since"},
-		{"POST", ofHook + "/redrive", `{"from":1}`, 400, "body"},
-		{"POST", ofHook + "/redrive", `[]`, 400, "body"},
-		{"POST", ofHook + "/redrive", `{} {}`, 400, "body"},
-		{"POST", ofHook + "/redrive", `{`, 400, "body"},
-		{"POST", ofHook + "/redrive", `{"x":"` + strings.Repeat("x", 17<<10) + `"}`, 400, "body"},
-		{"POST", ofHook + "/ping", `{"now":true}`, 400, "body"},
+		{"GET", ofWebhook + "?x=1", "", 400, "x"},
+		{"POST", ofWebhook + "/redrive", `{"fromNote":0}`, 400, "fromNote"},
+		{"POST", ofWebhook + "/redrive", `{"fromNote":3}`, 400, "fromNote"},
+		{"POST", ofWebhook + "/redrive", `{"since":"2999-01-01T00:00:00Z"}`, 400, "since"},
+		{"POST", ofWebhook + "/redrive", `{"since":"yesterday"}`, 400, "body"},
+		{"POST", ofWebhook + "/redrive", `{"fromNote":1,"since":"2020-01-01T00:00:00Z"}`, 400, "since"},
+		{"POST", ofWebhook + "/redrive", `{"from":1}`, 400, "body"},
+		{"POST", ofWebhook + "/redrive", `[]`, 400, "body"},
+		{"POST", ofWebhook + "/redrive", `{} {}`, 400, "body"},
+		{"POST", ofWebhook + "/redrive", `{`, 400, "body"},
+		{"POST", ofWebhook + "/redrive", `{"x":"` + strings.Repeat("x", 17<<10) + `"}`, 400, "body"},
+		{"POST", ofWebhook + "/ping", `{"now":true}`, 400, "body"},
 		{"POST", "/push/redrive", `{"all":true}`, 400, "body"},
-		{"DELETE", ofHook, "", 405, ""},
-		{"GET", ofHook + "/ping", "", 405, ""},
+		{"DELETE", ofWebhook, "", 405, ""},
+		{"GET", ofWebhook + "/ping", "", 405, ""},
 		{"GET", "/push/tasks/t1/hooks/none", "", 404, ""},
 		{"GET", "/push/", "", 404, ""},
 		{"GET", "/push/nothing", "", 404, ""},
@@ -348,7 +348,7 @@ func TestBadInputNamesTheField(t *testing.T) {
 func TestBodyThatDoesNotArrive(t *testing.T) {
 	w := newWorld(t)
 	w.dead(alice, "t1")
-	for _, path := range []string{"/push/redrive", ofHook + "/redrive", ofHook + "/ping"} {
+	for _, path := range []string{"/push/redrive", ofWebhook + "/redrive", ofWebhook + "/ping"} {
 		rec := &late{ResponseRecorder: httptest.NewRecorder()}
 		r := httptest.NewRequest("POST", path, rec)
 		r.Header.Set("X-API-Key", w.callers[alice])
@@ -398,7 +398,7 @@ func TestOutageIsNoFaultOfTheCaller(t *testing.T) {
 	if err := w.store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if rec := w.ask(alice, "GET", ofHook, ""); rec.Code != http.StatusServiceUnavailable || rec.Header().Get("Retry-After") == "" {
+	if rec := w.ask(alice, "GET", ofWebhook, ""); rec.Code != http.StatusServiceUnavailable || rec.Header().Get("Retry-After") == "" {
 		t.Errorf("%d %v %s", rec.Code, rec.Header(), rec.Body)
 	}
 }
@@ -407,12 +407,12 @@ func TestOutageIsNoFaultOfTheCaller(t *testing.T) {
 // so, and no others. Each effective request is a generation.
 func TestRedriveThatCameTooLateIsSaid(t *testing.T) {
 	w := newWorld(t)
-	before := w.dead(alice, "t1").Hooks[0].Gen
+	before := w.dead(alice, "t1").Webhooks[0].Gen
 	var all sync.WaitGroup
 	var done, late atomic.Int64
 	for i := range 40 {
 		all.Go(func() {
-			switch rec := w.ask(alice, "POST", ofHook+"/redrive", fmt.Sprintf(`{"fromNote":%d}`, 1+i%2)); rec.Code {
+			switch rec := w.ask(alice, "POST", ofWebhook+"/redrive", fmt.Sprintf(`{"fromNote":%d}`, 1+i%2)); rec.Code {
 			case http.StatusOK:
 				done.Add(1)
 			case http.StatusConflict:

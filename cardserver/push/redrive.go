@@ -25,7 +25,7 @@ const (
 	readFor    = 30 * time.Second // for a body, and
 	writeFor   = 30 * time.Second // for an answer, as in A2A
 
-	listedNotes = 3 // of each webhook in a list of many, which could be 256 of a thousand
+	listedNotifications = 3 // of each webhook in a list of many, which could be 256 of a thousand
 )
 
 // deadLetters lists webhooks that were given up. Those of the task that changed last come
@@ -62,13 +62,13 @@ func (a *API) deadLetters(q *call) error {
 		return err
 	}
 
-	out := lettersView{Hooks: []hookView{}}
+	out := lettersView{Webhooks: []hookView{}}
 	for _, r := range dead.Records {
-		for _, h := range r.Hooks {
-			if h.State == task.HookDead {
+		for _, h := range r.Webhooks {
+			if h.State == task.WebhookDead {
 				v := q.view(r, h)
-				v.Pending = v.Pending[:min(len(v.Pending), listedNotes)]
-				out.Hooks = append(out.Hooks, v)
+				v.Pending = v.Pending[:min(len(v.Pending), listedNotifications)]
+				out.Webhooks = append(out.Webhooks, v)
 			}
 		}
 
@@ -83,38 +83,38 @@ func (a *API) deadLetters(q *call) error {
 // redrive sends a webhook its notes again: from a note or a time on, or the pending ones.
 func (a *API) redrive(q *call) error {
 	var in struct {
-		FromNote *int       `json:"fromNote"`
-		Since    *time.Time `json:"since"`
+		FromNotification *int       `json:"fromNote"`
+		Since            *time.Time `json:"since"`
 	}
 	if err := q.read(&in); err != nil {
 		return err
 	}
 
-	r, h, err := a.loadHook(q)
+	r, h, err := a.loadWebhook(q)
 	if err != nil {
 		return err
 	}
 
 	from := 0
 	switch {
-	case in.FromNote != nil && in.Since != nil:
+	case in.FromNotification != nil && in.Since != nil:
 		return invalid("since", "and fromNote say the same twice: leave one of them out")
-	case in.FromNote != nil:
-		if from = *in.FromNote; from < 1 || from > len(r.Notes) {
-			return invalid("fromNote", "must be the number of a note, of which there are "+strconv.Itoa(len(r.Notes)))
+	case in.FromNotification != nil:
+		if from = *in.FromNotification; from < 1 || from > len(r.Notifications) {
+			return invalid("fromNote", "must be the number of a note, of which there are "+strconv.Itoa(len(r.Notifications)))
 		}
 
 	case in.Since != nil:
-		if from = firstSince(r.Notes, *in.Since); from == 0 {
-			return invalid("since", "is later than every note; the last one is of "+lastNote(r.Notes))
+		if from = firstSince(r.Notifications, *in.Since); from == 0 {
+			return invalid("since", "is later than every note; the last one is of "+lastNotification(r.Notifications))
 		}
 	}
 
-	var ours task.Hook
+	var ours task.Webhook
 	r, err = a.cfg.Desk.Change(q.Context(), r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
 		next, changed, err := r.Redrive(now, h.ID, h.Gen, from)
 		if changed {
-			ours, _ = next.Hook(h.ID)
+			ours, _ = next.Webhook(h.ID)
 		}
 		return next, changed, err
 	})
@@ -123,7 +123,7 @@ func (a *API) redrive(q *call) error {
 	}
 
 	// If the answer of the write was lost, the next look finds the change done.
-	now, ok := r.Hook(h.ID)
+	now, ok := r.Webhook(h.ID)
 	if !ok || now.Gen != ours.Gen || !now.Since.Equal(ours.Since) || now.Cursor != ours.Cursor {
 		return &problem{Status: http.StatusConflict, Detail: "the webhook was replaced, deleted or re-driven by somebody else at this moment; look at it and ask again"}
 	}
@@ -133,7 +133,7 @@ func (a *API) redrive(q *call) error {
 }
 
 // firstSince is the number of the first note at that time or later; 0: there is none.
-func firstSince(notes []task.Note, since time.Time) int {
+func firstSince(notes []task.Notification, since time.Time) int {
 	for i, n := range notes {
 		if !n.At.Before(since) {
 			return i + 1
@@ -142,7 +142,7 @@ func firstSince(notes []task.Note, since time.Time) int {
 	return 0
 }
 
-func lastNote(notes []task.Note) string {
+func lastNotification(notes []task.Notification) string {
 	if len(notes) == 0 {
 		return "never"
 	}
@@ -176,23 +176,23 @@ func (a *API) redriveAll(q *call) error {
 			if err != nil {
 				return err
 			}
-			out.Hooks += n
+			out.Webhooks += n
 			query.After = task.Ref{At: r.Stamp(), ID: r.ID()}
 		}
 
 		if out.More = dead.More; !out.More || time.Now().After(end) {
-			a.cfg.Log.InfoContext(q.Context(), "dead webhooks are re-driven", "hooks", out.Hooks, "more", out.More, "by", q.caller.Owner)
+			a.cfg.Log.InfoContext(q.Context(), "dead webhooks are re-driven", "hooks", out.Webhooks, "more", out.More, "by", q.caller.Owner)
 			return q.answer(http.StatusOK, out)
 		}
 	}
 }
 
-// redriveTask revives a task's dead hooks and returns their number.
+// redriveTask revives a task's dead webhooks and returns their number.
 func (a *API) redriveTask(ctx context.Context, id string) (hooks int, err error) {
 	_, err = a.cfg.Desk.ChangeByID(ctx, id, func(r task.Record, now task.Moment) (next task.Record, changed bool, err error) {
 		next, hooks = r, 0
-		for _, h := range r.Hooks {
-			if h.State != task.HookDead {
+		for _, h := range r.Webhooks {
+			if h.State != task.WebhookDead {
 				continue
 			}
 
@@ -226,7 +226,7 @@ func (a *API) ping(q *call) error {
 	if err := q.read(&struct{}{}); err != nil {
 		return err
 	}
-	r, h, err := a.loadHook(q)
+	r, h, err := a.loadWebhook(q)
 	if err != nil {
 		return err
 	}
@@ -236,7 +236,7 @@ func (a *API) ping(q *call) error {
 	if err != nil {
 		return err
 	}
-	if h, ok := r.Hook(h.ID); ok {
+	if h, ok := r.Webhook(h.ID); ok {
 		return q.answer(http.StatusAccepted, q.view(r, h))
 	}
 	return task.ErrNotFound // deleted meanwhile

@@ -12,44 +12,44 @@ import (
 
 // hookView is a webhook as its owner sees it. It holds no secret.
 type hookView struct {
-	TaskID      string     `json:"taskId"`
-	ID          string     `json:"id"`
-	Owner       string     `json:"owner,omitempty"` // for operators
-	URL         string     `json:"url"`
-	State       string     `json:"state"`       // "active" or "dead"
-	Gone        bool       `json:"gone"`        // dead because the receiver answered 410
-	Notes       int        `json:"notes"`       // that exist so far
-	Delivered   int        `json:"delivered"`   // notes 1 to this one were answered 2xx
-	Pending     []noteView `json:"pending"`     // the others, oldest first
-	Failures    int        `json:"failures"`    // of the first of them
-	NextAttempt *time.Time `json:"nextAttempt"` // null: none is planned
-	PingPending bool       `json:"pingPending"` // a ping was requested and is not sent yet
-	Attempts    []tryView  `json:"attempts"`    // the last ten, oldest first
+	TaskID        string     `json:"taskId"`
+	ID            string     `json:"id"`
+	Owner         string     `json:"owner,omitempty"` // for operators
+	URL           string     `json:"url"`
+	State         string     `json:"state"`       // "active" or "dead"
+	Gone          bool       `json:"gone"`        // dead because the receiver answered 410
+	Notifications int        `json:"notes"`       // that exist so far
+	Delivered     int        `json:"delivered"`   // notes 1 to this one were answered 2xx
+	Pending       []noteView `json:"pending"`     // the others, oldest first
+	Failures      int        `json:"failures"`    // of the first of them
+	NextAttempt   *time.Time `json:"nextAttempt"` // null: none is planned
+	PingPending   bool       `json:"pingPending"` // a ping was requested and is not sent yet
+	Attempts      []tryView  `json:"attempts"`    // the last ten, oldest first
 }
 
 // noteView is one event to be delivered: a state or a completed artifact.
 type noteView struct {
-	Note     int       `json:"note"` // its number; webhook-id is TASK/NOTE
-	At       time.Time `json:"at"`
-	State    string    `json:"state,omitempty"`
-	Artifact string    `json:"artifactId,omitempty"`
+	Notification int       `json:"note"` // its number; webhook-id is TASK/NOTE
+	At           time.Time `json:"at"`
+	State        string    `json:"state,omitempty"`
+	Artifact     string    `json:"artifactId,omitempty"`
 }
 
 // tryView is one attempt.
 type tryView struct {
-	At     time.Time `json:"at"`
-	Note   int       `json:"note"` // 0: a ping
-	Status int       `json:"status,omitempty"`
-	Error  string    `json:"error,omitempty"` // there was no answer
+	At           time.Time `json:"at"`
+	Notification int       `json:"note"` // 0: a ping
+	Status       int       `json:"status,omitempty"`
+	Error        string    `json:"error,omitempty"` // there was no answer
 }
 
 type hooksView struct {
-	Hooks []hookView `json:"hooks"`
+	Webhooks []hookView `json:"hooks"`
 }
 
 type lettersView struct {
-	Hooks []hookView `json:"hooks"`
-	Next  string     `json:"nextPageToken"` // empty: the list ends here
+	Webhooks []hookView `json:"hooks"`
+	Next     string     `json:"nextPageToken"` // empty: the list ends here
 }
 
 type keysView struct {
@@ -59,27 +59,27 @@ type keysView struct {
 }
 
 type redrivenView struct {
-	Hooks int  `json:"hooks"` // that are active again
-	More  bool `json:"more"`  // there are more: ask again
+	Webhooks int  `json:"hooks"` // that are active again
+	More     bool `json:"more"`  // there are more: ask again
 }
 
-func (q *call) view(r task.Record, h task.Hook) hookView {
+func (q *call) view(r task.Record, h task.Webhook) hookView {
 	v := hookView{
-		TaskID: r.ID(), ID: h.ID, URL: h.URL, State: h.State, Gone: h.Gone, Notes: len(r.Notes), Delivered: h.Cursor,
+		TaskID: r.ID(), ID: h.ID, URL: h.URL, State: h.State, Gone: h.Gone, Notifications: len(r.Notifications), Delivered: h.Cursor,
 		Pending: []noteView{}, Failures: h.Attempt, PingPending: !h.Ping.IsZero(), Attempts: []tryView{},
 	}
 	if q.caller.Operator {
 		v.Owner = r.Owner
 	}
-	for i := h.Cursor; i < len(r.Notes); i++ {
-		n := r.Notes[i]
+	for i := h.Cursor; i < len(r.Notifications); i++ {
+		n := r.Notifications[i]
 		v.Pending = append(v.Pending, noteView{i + 1, n.At, string(n.State), string(n.Artifact)})
 	}
-	if len(v.Pending) > 0 && h.State == task.HookActive {
+	if len(v.Pending) > 0 && h.State == task.WebhookActive {
 		v.NextAttempt = &h.Next
 	}
 	for _, t := range h.Tries {
-		v.Attempts = append(v.Attempts, tryView{t.At, t.Note, t.Status, q.classOf(t)})
+		v.Attempts = append(v.Attempts, tryView{t.At, t.Notification, t.Status, q.classOf(t)})
 	}
 	return v
 }

@@ -202,7 +202,7 @@ func (w *world) ended(owner, id string) task.Record {
 	msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart("go"))
 	r, err := task.Accept(m, task.Acceptance{
 		ID: id, Context: "c", Owner: owner, Lane: task.Turns, Message: msg, Seen: task.Seen{ID: msg.ID, Print: "p"},
-		Hooks: []task.Hook{{ID: "h", URL: hookURL, Sealed: "sealed-things"}},
+		Webhooks: []task.Webhook{{ID: "h", URL: hookURL, Sealed: "sealed-things"}},
 	})
 	if err == nil {
 		_, err = w.store.Create(w.t.Context(), r)
@@ -226,8 +226,8 @@ func (w *world) dead(owner, id string) task.Record {
 	w.ended(owner, id)
 	m := task.Defaults().At(time.Now())
 	return w.update(id, func(r task.Record) (task.Record, bool, error) {
-		return r.Delivered(m, []task.Delivery{{Hook: r.Hooks[0], Sent: 1, Fail: true, Tries: []task.Try{
-			{At: m.Now, Note: 1, Status: 200}, {At: m.Now, Note: 2, Error: "connection"},
+		return r.Delivered(m, []task.Delivery{{Webhook: r.Webhooks[0], Sent: 1, Fail: true, Tries: []task.Try{
+			{At: m.Now, Notification: 1, Status: 200}, {At: m.Now, Notification: 2, Error: "connection"},
 		}}})
 	})
 }
@@ -241,11 +241,11 @@ func (w *world) update(id string, decide task.Decision) task.Record {
 	return r
 }
 
-func (w *world) hook(id string) task.Hook {
+func (w *world) hook(id string) task.Webhook {
 	w.t.Helper()
 	r, err := w.store.Load(w.t.Context(), id)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return r.Hooks[0]
+	return r.Webhooks[0]
 }

@@ -120,11 +120,11 @@ func (p *topic) publish(events ...bus.Event) {
 
 // state is an event of a task that has reached a state.
 func state(task string, note int, s a2a.TaskState) bus.Event {
-	return bus.Event{Task: task, Context: "c", Note: note, Kind: bus.KindState, State: string(s), Time: time.Date(2026, 8, 1, 12, 0, note, 0, time.UTC)}
+	return bus.Event{Task: task, Context: "c", Notification: note, Kind: bus.KindState, State: string(s), Time: time.Date(2026, 8, 1, 12, 0, note, 0, time.UTC)}
 }
 
 func artifact(task string, note int) bus.Event {
-	return bus.Event{Task: task, Context: "c", Note: note, Kind: bus.KindArtifact, Artifact: "answer", Time: time.Date(2026, 8, 1, 12, 0, note, 0, time.UTC)}
+	return bus.Event{Task: task, Context: "c", Notification: note, Kind: bus.KindArtifact, Artifact: "answer", Time: time.Date(2026, 8, 1, 12, 0, note, 0, time.UTC)}
 }
 
 // A consumer is the running program.

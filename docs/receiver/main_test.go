@@ -26,7 +26,7 @@ func TestReceiver(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	ping := task.Hook{URL: url, Ping: now}
+	ping := task.Webhook{URL: url, Ping: now}
 	sent, err := webhook.Prepare(ring, "", now, task.Record{Owner: owner, Task: &a2a.Task{ID: "t"}}, ping)
 	if err != nil {
 		t.Fatal(err)

@@ -60,11 +60,11 @@ func TestReceiversBelieveWhatTheyAreSent(t *testing.T) {
 	}
 }
 
-// due makes the hook's next attempt due now.
+// due makes the webhook's next attempt due now.
 func (w *world) due(id string) {
 	w.t.Helper()
 	w.update(id, func(r task.Record) (task.Record, bool, error) {
-		return r.Delivered(w.rules.At(time.Now()), []task.Delivery{{Hook: r.Hooks[0], Wait: time.Now()}})
+		return r.Delivered(w.rules.At(time.Now()), []task.Delivery{{Webhook: r.Webhooks[0], Wait: time.Now()}})
 	})
 }
 
@@ -75,7 +75,7 @@ func TestBearerWithoutCredentials(t *testing.T) {
 	w := newWorld(t)
 	w.queue.keep = true
 	w.client.on(url, answers(500))
-	w.accept("t1", task.Hook{ID: "h", URL: url, Scheme: "bearer"})
+	w.accept("t1", task.Webhook{ID: "h", URL: url, Scheme: "bearer"})
 	w.finish("t1", a2a.TaskStateCompleted, "", "a", "x")
 	w.deliver("t1")
 	w.client.on(url, nil)
@@ -139,7 +139,7 @@ func TestIDToken(t *testing.T) {
 			})
 
 			w.queue.keep = true
-			w.accept("t1", task.Hook{ID: "h", URL: c.url, Scheme: "google-id-token"})
+			w.accept("t1", task.Webhook{ID: "h", URL: c.url, Scheme: "google-id-token"})
 			w.finish("t1", a2a.TaskStateCompleted, "")
 			w.deliver("t1")
 			calls := w.client.calls("")
@@ -158,25 +158,25 @@ func TestIDToken(t *testing.T) {
 func TestNothingIsSentUnauthenticated(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		hook func(*world) task.Hook
+		hook func(*world) task.Webhook
 		set  func(*notify.Config)
 	}{
-		{"sealed by a key that is gone", func(w *world) task.Hook {
+		{"sealed by a key that is gone", func(w *world) task.Webhook {
 			other := newWorld(w.t)
-			return task.Hook{Scheme: "Basic", Sealed: other.seal(urlA, "", "cred")}
+			return task.Webhook{Scheme: "Basic", Sealed: other.seal(urlA, "", "cred")}
 		}, nil},
-		{"a token only, sealed by a key that is gone", func(w *world) task.Hook {
+		{"a token only, sealed by a key that is gone", func(w *world) task.Webhook {
 			other := newWorld(w.t)
-			return task.Hook{Sealed: other.seal(urlA, "tok", "")}
+			return task.Webhook{Sealed: other.seal(urlA, "tok", "")}
 		}, nil},
-		{"sealed for another URL", func(w *world) task.Hook { return task.Hook{Scheme: "Bearer", Sealed: w.seal(urlB, "", "cred")} }, nil},
-		{"a scheme that cannot be performed", func(*world) task.Hook { return task.Hook{Scheme: "Digest"} }, nil},
-		{"Basic without credentials", func(*world) task.Hook { return task.Hook{Scheme: "Basic"} }, nil},
-		{"ID token without a service account", func(*world) task.Hook { return task.Hook{Scheme: webhook.GoogleIDToken} }, nil},
-		{"ID token that is not to be had", func(*world) task.Hook { return task.Hook{Scheme: webhook.GoogleIDToken} }, func(c *notify.Config) {
+		{"sealed for another URL", func(w *world) task.Webhook { return task.Webhook{Scheme: "Bearer", Sealed: w.seal(urlB, "", "cred")} }, nil},
+		{"a scheme that cannot be performed", func(*world) task.Webhook { return task.Webhook{Scheme: "Digest"} }, nil},
+		{"Basic without credentials", func(*world) task.Webhook { return task.Webhook{Scheme: "Basic"} }, nil},
+		{"ID token without a service account", func(*world) task.Webhook { return task.Webhook{Scheme: webhook.GoogleIDToken} }, nil},
+		{"ID token that is not to be had", func(*world) task.Webhook { return task.Webhook{Scheme: webhook.GoogleIDToken} }, func(c *notify.Config) {
 			c.IDToken = func(context.Context, string) (string, error) { return "", errors.New("no") }
 		}},
-		{"token without an issuer", func(*world) task.Hook { return task.Hook{Scheme: "Bearer"} }, func(c *notify.Config) { c.Issuer = nil }},
+		{"token without an issuer", func(*world) task.Webhook { return task.Webhook{Scheme: "Bearer"} }, func(c *notify.Config) { c.Issuer = nil }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -195,7 +195,7 @@ func TestNothingIsSentUnauthenticated(t *testing.T) {
 			}
 
 			got := w.hook("t1", "h")
-			if got.Attempt != 1 || got.State != task.HookActive || got.Tries[0].Error != webhook.ClassRequest || got.Tries[0].Status != 0 {
+			if got.Attempt != 1 || got.State != task.WebhookActive || got.Tries[0].Error != webhook.ClassRequest || got.Tries[0].Status != 0 {
 				t.Errorf("the hook: %+v", got)
 			}
 
@@ -209,7 +209,7 @@ func TestNothingIsSentUnauthenticated(t *testing.T) {
 	}
 }
 
-// Without readable keys no attempt is made or counted. The record brings the hook back when
+// Without readable keys no attempt is made or counted. The record brings the webhook back when
 // the keys are readable again.
 func TestWithoutKeysNothingIsAttempted(t *testing.T) {
 	w := newWorld(t)
@@ -242,7 +242,7 @@ func TestWithoutKeysNothingIsAttempted(t *testing.T) {
 	}
 }
 
-// A ping is one attempt, at a hook without a backlog or at a dead one. Its outcome is kept.
+// A ping is one attempt, at a webhook without a backlog or at a dead one. Its outcome is kept.
 func TestPing(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -272,7 +272,7 @@ func TestPing(t *testing.T) {
 				}
 
 				h := w.hook("t1", "h")
-				if len(h.Tries) != 2 || h.Tries[1].Note != 0 || h.Tries[1].Status != c.want.Status || h.Tries[1].Error != c.want.Error {
+				if len(h.Tries) != 2 || h.Tries[1].Notification != 0 || h.Tries[1].Status != c.want.Status || h.Tries[1].Error != c.want.Error {
 					t.Fatalf("tries %+v, want the note and one ping: %+v", h.Tries, c.want)
 				}
 				if !h.Ping.IsZero() || h.State != before.State || h.Gone != before.Gone || h.Cursor != before.Cursor || h.Attempt != before.Attempt {
@@ -286,13 +286,13 @@ func TestPing(t *testing.T) {
 	}
 }
 
-// A hook is deleted during an attempt that fails. The outcome is dropped, no other attempt
-// follows, and no time brings the hook back.
+// A webhook is deleted during an attempt that fails. The outcome is dropped, no other attempt
+// follows, and no time brings the webhook back.
 func TestDeletedDuringAFailingAttempt(t *testing.T) {
 	w := newWorld(t)
 	w.queue.keep = true
 	w.client.on(urlA, func(*http.Request) (*http.Response, error) {
-		w.update("t1", func(r task.Record) (task.Record, bool, error) { return r.DropHook(w.rules.At(time.Now()), "h") })
+		w.update("t1", func(r task.Record) (task.Record, bool, error) { return r.DropWebhook(w.rules.At(time.Now()), "h") })
 		return status(500), nil
 	})
 	w.owing(urlA, 1, "t1")
@@ -302,7 +302,7 @@ func TestDeletedDuringAFailingAttempt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(w.client.ids(urlA)); n != 1 || len(r.Hooks) != 0 || !r.Due.At.IsZero() || len(w.queue.all()) != 0 {
-		t.Errorf("%d attempts, hooks %v, due %v, jobs %v", n, r.Hooks, r.Due, w.queue.all())
+	if n := len(w.client.ids(urlA)); n != 1 || len(r.Webhooks) != 0 || !r.Due.At.IsZero() || len(w.queue.all()) != 0 {
+		t.Errorf("%d attempts, hooks %v, due %v, jobs %v", n, r.Webhooks, r.Due, w.queue.all())
 	}
 }

@@ -59,8 +59,8 @@ func describe(t *testing.T, body string) string {
 // Each kind of note has its body, and a large one is sent thin.
 //
 // Shows P8, P16, decision 17.
-func TestBodiesOfNotes(t *testing.T) {
-	h := task.Hook{ID: "h", URL: urlA}
+func TestBodiesOfNotifications(t *testing.T) {
+	h := task.Webhook{ID: "h", URL: urlA}
 	long := strings.Repeat("x", 300_000)
 	for _, c := range []struct {
 		name string
@@ -80,13 +80,13 @@ func TestBodiesOfNotes(t *testing.T) {
 		{"hook after the end: the task with its result", func(w *world) {
 			w.accept("t1")
 			w.finish("t1", a2a.TaskStateCompleted, "", "a", "x", "b", "y")
-			w.setHook("t1", h)
+			w.setWebhook("t1", h)
 			w.deliver("t1")
 		}, []string{"task TASK_STATE_COMPLETED a b"}},
 		{"the same after failures", func(w *world) {
 			w.accept("t1")
 			w.finish("t1", a2a.TaskStateCompleted, "", "a", "x")
-			w.setHook("t1", h)
+			w.setWebhook("t1", h)
 			w.failed("t1", 9)
 			w.deliver("t1")
 		}, []string{"task TASK_STATE_COMPLETED a"}},
@@ -113,7 +113,7 @@ func TestBodiesOfNotes(t *testing.T) {
 		{"large task: thin", func(w *world) {
 			w.accept("t1")
 			w.finish("t1", a2a.TaskStateCompleted, "done", "a", long)
-			w.setHook("t1", h)
+			w.setWebhook("t1", h)
 			w.deliver("t1")
 		}, []string{"status TASK_STATE_COMPLETED done"}},
 		{"large message: its beginning", func(w *world) {
@@ -146,7 +146,7 @@ func TestBodiesOfNotes(t *testing.T) {
 func TestBodyTimes(t *testing.T) {
 	w := newWorld(t)
 	w.queue.keep = true
-	w.accept("t1", task.Hook{ID: "h", URL: urlA})
+	w.accept("t1", task.Webhook{ID: "h", URL: urlA})
 	r := w.finish("t1", a2a.TaskStateCompleted, "", "a", strings.Repeat("x", 300_000))
 	w.deliver("t1")
 	for _, one := range w.client.calls("") {
@@ -161,7 +161,7 @@ func TestBodyTimes(t *testing.T) {
 func TestPingOf03IsBounded(t *testing.T) {
 	w := newWorld(t)
 	w.queue.keep = true
-	w.accept("t1", task.Hook{ID: "h", URL: urlA, Dialect: "0.3"})
+	w.accept("t1", task.Webhook{ID: "h", URL: urlA, Dialect: "0.3"})
 	w.finish("t1", a2a.TaskStateCompleted, strings.Repeat("x", 300_000))
 	w.deliver("t1")
 	w.askPing("t1")
@@ -173,14 +173,14 @@ func TestPingOf03IsBounded(t *testing.T) {
 	}
 }
 
-// A hook that was made in 0.3 receives the bare task. The task is complete if it still has
+// A webhook that was made in 0.3 receives the bare task. The task is complete if it still has
 // the state of the note.
 //
 // Shows P22.
 func TestBodiesOf03(t *testing.T) {
 	w := newWorld(t)
 	w.queue.keep = true
-	w.accept("t1", task.Hook{ID: "h", URL: urlA, Dialect: "0.3"})
+	w.accept("t1", task.Webhook{ID: "h", URL: urlA, Dialect: "0.3"})
 	w.finish("t1", a2a.TaskStateInputRequired, "which?", "a", "x")
 	w.answer("t1", "that")
 	w.finish("t1", a2a.TaskStateCompleted, "done", "b", "y")

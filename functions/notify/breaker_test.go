@@ -23,12 +23,12 @@ func down(*http.Request) (*http.Response, error) {
 	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
 }
 
-// owing makes tasks that have ended. Each has a hook at the URL with as many undelivered
+// owing makes tasks that have ended. Each has a webhook at the URL with as many undelivered
 // notes.
 func (w *world) owing(url string, notes int, ids ...string) {
 	w.t.Helper()
 	for _, id := range ids {
-		w.accept(id, task.Hook{ID: "h", URL: url})
+		w.accept(id, task.Webhook{ID: "h", URL: url})
 		var artifacts []string
 		for i := range notes - 1 {
 			artifacts = append(artifacts, strconv.Itoa(i), "x")
@@ -114,7 +114,7 @@ func TestFiveSilentAttemptsOpenTheBreaker(t *testing.T) {
 				for i, run := range c.runs {
 					id := "t" + strconv.Itoa(i)
 					w.client.on(urlA, run)
-					h := task.Hook{ID: "h", URL: urlA}
+					h := task.Webhook{ID: "h", URL: urlA}
 					if run == nil {
 						h.Sealed = "nobody.AAAA"
 					}
@@ -154,7 +154,7 @@ func statuses(codes ...int) (out []func(*http.Request) (*http.Response, error)) 
 
 // An open breaker allows no connection. No attempt is counted, and the next attempt is
 // rescheduled. Other hosts are not affected. Afterwards single attempts probe the host, and
-// when it is back every hook receives all notes in order.
+// when it is back every webhook receives all notes in order.
 func TestOpenBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -230,10 +230,10 @@ func TestPingGoesThroughAnOpenBreaker(t *testing.T) {
 		w.deliver("t1")
 		h := w.hook("t1", "h")
 
-		if n := len(w.client.ids(urlA)); n != 6 || len(h.Tries) != 1 || h.Tries[0].Error != webhook.ClassConnection || h.Tries[0].Note != 0 {
+		if n := len(w.client.ids(urlA)); n != 6 || len(h.Tries) != 1 || h.Tries[0].Error != webhook.ClassConnection || h.Tries[0].Notification != 0 {
 			t.Errorf("%d attempts and tries %+v, want a ping that nobody answered", n-5, h.Tries)
 		}
-		if h.Attempt != 0 || !h.Ping.IsZero() || h.State != task.HookActive {
+		if h.Attempt != 0 || !h.Ping.IsZero() || h.State != task.WebhookActive {
 			t.Errorf("after the ping: %+v", h)
 		}
 
@@ -247,7 +247,7 @@ func TestPingGoesThroughAnOpenBreaker(t *testing.T) {
 		w.deliver("t2")
 		time.Sleep(20 * time.Second)
 		w.deliver("t2")
-		if h := w.hook("t2", "h"); h.Cursor != 1 || len(h.Tries) != 2 || h.Tries[0].Note != 0 || h.Tries[0].Status != 200 {
+		if h := w.hook("t2", "h"); h.Cursor != 1 || len(h.Tries) != 2 || h.Tries[0].Notification != 0 || h.Tries[0].Status != 200 {
 			t.Errorf("after a ping that was answered: %+v", h)
 		}
 	})
@@ -265,7 +265,7 @@ func TestPingComesBackToABusyHost(t *testing.T) {
 
 		w.owing(urlA, 1, "t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "pinged")
 		w.update("pinged", func(r task.Record) (task.Record, bool, error) { // only the ping is left to send
-			return r.Delivered(w.rules.At(time.Now()), []task.Delivery{{Hook: r.Hooks[0], Sent: 1}})
+			return r.Delivered(w.rules.At(time.Now()), []task.Delivery{{Webhook: r.Webhooks[0], Sent: 1}})
 		})
 
 		w.askPing("pinged")
@@ -365,7 +365,7 @@ func TestPingDuringARound(t *testing.T) {
 
 // A note that an open breaker has held back for twice the time of the schedule is tried once
 // in spite of the breaker, and then given up.
-func TestEveryNoteIsTried(t *testing.T) {
+func TestEveryNotificationIsTried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.queue.keep = true
@@ -374,7 +374,7 @@ func TestEveryNoteIsTried(t *testing.T) {
 		w.broken(urlA)
 		w.deliver("t1")
 		h := w.hook("t1", "h")
-		if h.State != task.HookActive || len(h.Tries) != 0 {
+		if h.State != task.WebhookActive || len(h.Tries) != 0 {
 			t.Errorf("before its time is over: %+v", h)
 		}
 
@@ -387,7 +387,7 @@ func TestEveryNoteIsTried(t *testing.T) {
 		w.deliver("t1")
 		wg.Wait()
 		h = w.hook("t1", "h")
-		if h.State != task.HookDead || h.Gone || h.Cursor != 0 || len(h.Tries) != 1 || h.Tries[0].Note != 1 {
+		if h.State != task.WebhookDead || h.Gone || h.Cursor != 0 || len(h.Tries) != 1 || h.Tries[0].Notification != 1 {
 			t.Errorf("after twice the schedule: %+v", h)
 		}
 	})
@@ -403,7 +403,7 @@ var twice = func() (all time.Duration) {
 
 // The schedule of a note begins with the delivery of the note before it, also within one
 // pass and after any delay.
-func TestEveryNoteHasItsOwnSchedule(t *testing.T) {
+func TestEveryNotificationHasItsOwnSchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.queue.keep = true
@@ -417,7 +417,7 @@ func TestEveryNoteHasItsOwnSchedule(t *testing.T) {
 		})
 		w.deliver("t1")
 		h := w.hook("t1", "h")
-		if h.State != task.HookActive || h.Cursor != 1 || h.Attempt != 1 {
+		if h.State != task.WebhookActive || h.Cursor != 1 || h.Attempt != 1 {
 			t.Fatalf("the second note was given up after one attempt: %+v", h)
 		}
 		if wait := time.Until(h.Next); wait > 6*time.Second {

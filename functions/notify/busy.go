@@ -25,7 +25,7 @@ const (
 // hosts limits the attempts at each host and holds the breakers. Each process has limits
 // and breakers of its own.
 type hosts struct {
-	near time.Duration // a job brings back a hook that is put off for less, Due brings the others
+	near time.Duration // a job brings back a webhook that is put off for less, Due brings the others
 	mu   sync.Mutex
 	m    map[string]*host
 	full int // the number of hosts at which some are forgotten
@@ -123,7 +123,7 @@ func (s *hosts) enter(name string, now time.Time, urgent bool) (leave func(c web
 
 // nextSlot promises a slot at a busy host. The slots follow each other as fast as the host
 // has been answering. So a slow host gets few jobs, the queue stays free for other hosts,
-// and no slot is empty for long. Near slots are promised first, because the hook may be
+// and no slot is empty for long. Near slots are promised first, because the webhook may be
 // one whose far slot has come.
 func (h *host) nextSlot(now time.Time, soon time.Duration) time.Time {
 	step := max(h.took, now.Sub(h.moved)) / perHost
@@ -183,16 +183,16 @@ func (s *hosts) forget(now time.Time) {
 	s.m, s.full = kept, max(manyHosts, 2*len(kept))
 }
 
-// A flight is one hook of one task that is being served.
+// A flight is one webhook of one task that is being served.
 type flight struct{ task, hook string }
 
-// flights are the hooks that this process is serving, each in one pass at a time.
+// flights are the webhooks that this process is serving, each in one pass at a time.
 type flights struct {
 	mu sync.Mutex
 	m  map[flight]bool // true: another pass was turned away meanwhile
 }
 
-// begin reports whether the hook is free, and takes it.
+// begin reports whether the webhook is free, and takes it.
 func (s *flights) begin(f flight) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -207,7 +207,7 @@ func (s *flights) begin(f flight) bool {
 	return true
 }
 
-// end releases the hook and reports whether another pass was turned away meanwhile.
+// end releases the webhook and reports whether another pass was turned away meanwhile.
 func (s *flights) end(f flight) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 )
 
 // A crowd at a host that hangs does not move the next promised slot far away. When the host
-// answers again, the next hook does not wait for hours.
+// answers again, the next webhook does not wait for hours.
 func TestCrowdedHostIsSoonFree(t *testing.T) {
 	s := newHosts(time.Minute)
 	now := time.Now()

@@ -58,7 +58,7 @@ func TestCrowdAtADeadHost(t *testing.T) {
 		stop()
 
 		for _, id := range ids {
-			if h := w.hook(id, "h"); h.State != task.HookDead || h.Attempt == 0 || h.Attempt > 10 {
+			if h := w.hook(id, "h"); h.State != task.WebhookDead || h.Attempt == 0 || h.Attempt > 10 {
 				t.Errorf("%s in the end: %+v", id, h)
 			}
 		}

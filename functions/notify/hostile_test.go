@@ -93,7 +93,7 @@ func TestHostileReceivers(t *testing.T) {
 		}
 	}
 
-	s.until("good", func(h task.Hook) bool { return h.Cursor == 2 })
+	s.until("good", func(h task.Webhook) bool { return h.Cursor == 2 })
 	if n := s.trapped.Load(); n != 0 {
 		t.Errorf("%d requests came where a redirect leads", n)
 	}
@@ -118,14 +118,14 @@ func TestHostileReceivers(t *testing.T) {
 // judged waits for the first attempt of a task and checks its record.
 func (s *street) judged(kind hostile, id string) {
 	s.t.Helper()
-	h := s.until(id, func(h task.Hook) bool { return len(h.Tries) > 0 })
+	h := s.until(id, func(h task.Webhook) bool { return len(h.Tries) > 0 })
 	for _, try := range h.Tries {
 		if try.Status != kind.want.Status || try.Error != kind.want.Error {
 			s.t.Errorf("%s: status %d, class %q, want %d, %q", id, try.Status, try.Error, kind.want.Status, kind.want.Error)
 		}
 	}
 	switch first, ok := h.Tries[0], kind.want.Status/100 == 2; {
-	case ok && h.Cursor == 0, !ok && h.Cursor > 0, kind.dead != (h.State == task.HookDead), h.Gone != kind.dead:
+	case ok && h.Cursor == 0, !ok && h.Cursor > 0, kind.dead != (h.State == task.WebhookDead), h.Gone != kind.dead:
 		s.t.Errorf("%s: %+v", id, h)
 	case kind.name == "429" && (len(h.Tries) > 1 || h.Next.Sub(first.At) < 90*time.Second):
 		s.t.Errorf("%s: tried again %v after %v, want after 90 s", id, h.Next.Sub(first.At), h.Tries)
@@ -328,8 +328,8 @@ func (s *street) end() {
 	})
 }
 
-// until waits for a commit that brings a task's hook into the wanted state.
-func (s *street) until(id string, want func(task.Hook) bool) task.Hook {
+// until waits for a commit that brings a task's webhook into the wanted state.
+func (s *street) until(id string, want func(task.Webhook) bool) task.Webhook {
 	s.t.Helper()
 	timeout := time.After(patience)
 	for {

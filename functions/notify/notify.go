@@ -2,7 +2,7 @@
 // order, until the receiver answers each of them with 2xx (R9).
 //
 // It keeps no state. Bus messages and jobs are hints. The record holds the backlog of every
-// webhook, and Due brings back a hook whose hint was dropped.
+// webhook, and Due brings back a webhook whose hint was dropped.
 //
 // The front door decides who may register a webhook, the guarded client which addresses
 // may be reached, and shared/webhook when and how an attempt is made.
@@ -53,7 +53,7 @@ type Config struct {
 // Limits of a pass. With the longest attempt a pass ends well within its job's deadline.
 const (
 	passFor     = 40 * time.Second // no attempt begins later
-	commitEvery = time.Second      // the longest wait for the outcomes of other hooks
+	commitEvery = time.Second      // the longest wait for the outcomes of other webhooks
 	storeFor    = 10 * time.Second // for the last commit of a pass that was told to stop
 	maxRequest  = 1 << 20          // bytes of a bus message
 )
@@ -120,14 +120,14 @@ func (n *Notifier) ServeEvent(w http.ResponseWriter, req *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// hint enqueues a delivery job if a hook is behind its notes. An event that is not the
+// hint enqueues a delivery job if a webhook is behind its notes. An event that is not the
 // newest of its record leaves this to the newest.
 func (n *Notifier) hint(ctx context.Context, e bus.Event) error {
 	r, err := n.cfg.Store.Load(ctx, e.Task)
 	if err != nil {
 		return err
 	}
-	if e.Note < len(r.Notes) {
+	if e.Notification < len(r.Notifications) {
 		return nil
 	}
 	return n.cfg.Desk.Enqueue(ctx, r, task.Deliveries)

@@ -25,7 +25,7 @@ const urlA, urlB = "https://a.test/hook", "https://b.test/hook"
 // real HTTP, and to one commit for all of them.
 //
 // Shows P9, P10, P11, P12, P21, decision 19.
-func TestNotesAreDelivered(t *testing.T) {
+func TestNotificationsAreDelivered(t *testing.T) {
 	got := make(chan *http.Request, 10)
 	bodies := make(chan a2a.StreamResponse, 10)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -39,7 +39,7 @@ func TestNotesAreDelivered(t *testing.T) {
 	w := newWorld(t)
 	w.reopen(through(srv.Client()))
 	url := srv.URL + "/x?key=1"
-	w.accept("t1", task.Hook{ID: "h", URL: url, Scheme: "Bearer", Sealed: w.seal(url, "tok", "cred")})
+	w.accept("t1", task.Webhook{ID: "h", URL: url, Scheme: "Bearer", Sealed: w.seal(url, "tok", "cred")})
 	w.finish("t1", a2a.TaskStateCompleted, "done", "art", "text")
 	before := time.Now().Unix()
 
@@ -91,7 +91,7 @@ func TestNotesAreDelivered(t *testing.T) {
 
 	w.open()
 	h := w.hook("t1", "h")
-	if h.Cursor != 2 || h.Attempt != 0 || len(h.Tries) != 2 || h.Tries[1].Status != 202 || h.Tries[1].Note != 2 {
+	if h.Cursor != 2 || h.Attempt != 0 || len(h.Tries) != 2 || h.Tries[1].Status != 202 || h.Tries[1].Notification != 2 {
 		t.Errorf("hook %+v", h)
 	}
 }
@@ -122,7 +122,7 @@ func TestEvent(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
-			w.accept("t1", task.Hook{ID: "h", URL: urlA})
+			w.accept("t1", task.Webhook{ID: "h", URL: urlA})
 			w.finish("t1", a2a.TaskStateCompleted, "", "a", "x")
 			w.queue.keep, w.queue.down = true, c.queue
 			w.store.setDown(c.store)
@@ -141,25 +141,25 @@ func TestEvent(t *testing.T) {
 	}
 }
 
-// An event adds no job if the task has no hook, or if the hook is level, dead, or to be tried
+// An event adds no job if the task has no webhook, or if the webhook is level, dead, or to be tried
 // much later.
-func TestEventWithoutHookBehind(t *testing.T) {
+func TestEventWithoutWebhookBehind(t *testing.T) {
 	w := newWorld(t)
 	w.queue.keep = true
 	w.accept("none")
 	w.finish("none", a2a.TaskStateCompleted, "")
 	w.event("none", 0)
-	w.accept("level", task.Hook{ID: "h", URL: urlA})
+	w.accept("level", task.Webhook{ID: "h", URL: urlA})
 	w.finish("level", a2a.TaskStateCompleted, "")
 	w.deliver("level")
 	w.event("level", 0)
 	w.client.on(urlB, answers(410))
-	w.accept("gone", task.Hook{ID: "h", URL: urlB})
+	w.accept("gone", task.Webhook{ID: "h", URL: urlB})
 	w.finish("gone", a2a.TaskStateCompleted, "")
 	w.deliver("gone")
 	w.event("gone", 0)
 	w.client.on(urlB, answers(429, "Retry-After", "100"))
-	w.accept("later", task.Hook{ID: "h", URL: urlB})
+	w.accept("later", task.Webhook{ID: "h", URL: urlB})
 	w.finish("later", a2a.TaskStateCompleted, "")
 	w.deliver("later")
 	w.event("later", 0)
@@ -171,7 +171,7 @@ func TestEventWithoutHookBehind(t *testing.T) {
 // A delivery is always acknowledged, because an error would slow down the queue.
 func TestDeliveryNeverSlowsTheQueue(t *testing.T) {
 	w := newWorld(t)
-	w.accept("t1", task.Hook{ID: "h", URL: urlA})
+	w.accept("t1", task.Webhook{ID: "h", URL: urlA})
 	w.finish("t1", a2a.TaskStateCompleted, "")
 	for _, body := range []string{``, `{`, `{"id":"nope"}`, `{"queue":"turns","sweep":"2026-01-02T03:04:05Z"}`} {
 		if code := w.post(t.Context(), queue.PathDeliver, body); code != 204 {
@@ -190,11 +190,11 @@ func TestDeliveryNeverSlowsTheQueue(t *testing.T) {
 }
 
 // A record of another version is left alone. Otherwise the event of an unreadable record
-// would come back for days, and a hook whose cursor cannot be moved would be sent the same
+// would come back for days, and a webhook whose cursor cannot be moved would be sent the same
 // note again and again.
 func TestRecordsOfOtherVersionsAreLeftAlone(t *testing.T) {
 	w := newWorld(t)
-	w.accept("t1", task.Hook{ID: "h", URL: urlA})
+	w.accept("t1", task.Webhook{ID: "h", URL: urlA})
 	w.finish("t1", a2a.TaskStateCompleted, "")
 	w.client.on(urlA, answers(200))
 	own := w.store.Store
@@ -209,15 +209,15 @@ func TestRecordsOfOtherVersionsAreLeftAlone(t *testing.T) {
 	}
 }
 
-// A receiver that never answers does not delay the task's other hook, which is sent all notes
-// at once. The cursor of that hook is stored while the first one hangs.
+// A receiver that never answers does not delay the task's other webhook, which is sent all notes
+// at once. The cursor of that webhook is stored while the first one hangs.
 //
 // Shows P14, decision 18.
-func TestDeadReceiverDelaysNoOtherHook(t *testing.T) {
+func TestDeadReceiverDelaysNoOtherWebhook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.client.on(urlA, hangs)
-		w.accept("t1", task.Hook{ID: "dead", URL: urlA}, task.Hook{ID: "good", URL: urlB})
+		w.accept("t1", task.Webhook{ID: "dead", URL: urlA}, task.Webhook{ID: "good", URL: urlB})
 		w.finish("t1", a2a.TaskStateCompleted, "", "a", "x", "b", "y")
 		start := time.Now()
 		w.event("t1", 0)
@@ -245,15 +245,15 @@ func TestDeadReceiverDelaysNoOtherHook(t *testing.T) {
 }
 
 // The receiver is down for longer than the schedule. The attempts come at the schedule's
-// times, give or take a fifth. Then the hook is dead, with an unchanged cursor. A new note
-// revives the hook, which is sent all missed notes in order.
+// times, give or take a fifth. Then the webhook is dead, with an unchanged cursor. A new note
+// revives the webhook, which is sent all missed notes in order.
 //
 // Shows P13, decision 18.
 func TestAttemptsFollowTheSchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.client.on(urlA, answers(500))
-		w.accept("t1", task.Hook{ID: "h", URL: urlA})
+		w.accept("t1", task.Webhook{ID: "h", URL: urlA})
 		w.finish("t1", a2a.TaskStateInputRequired, "which?")
 		w.event("t1", 0)
 		w.untilSettled("t1")
@@ -274,7 +274,7 @@ func TestAttemptsFollowTheSchedule(t *testing.T) {
 		}
 
 		last := calls[len(calls)-1].at
-		if h := w.hook("t1", "h"); h.State != task.HookDead || h.Gone || h.Cursor != 0 || len(h.Tries) != 10 || h.Next.Sub(last) > time.Second {
+		if h := w.hook("t1", "h"); h.State != task.WebhookDead || h.Gone || h.Cursor != 0 || len(h.Tries) != 10 || h.Next.Sub(last) > time.Second {
 			t.Errorf("after the attempt at %v: %+v", last, h)
 		}
 		if took := last.Sub(calls[0].at); took < twice/2*4/5 || took > twice/2*6/5 {
@@ -292,7 +292,7 @@ func TestAttemptsFollowTheSchedule(t *testing.T) {
 	})
 }
 
-// untilSettled waits until the task owes its hooks nothing more, and runs a pass whenever
+// untilSettled waits until the task owes its webhooks nothing more, and runs a pass whenever
 // the task is Due.
 func (w *world) untilSettled(id string) {
 	for end := time.Now().Add(100 * time.Hour); time.Now().Before(end); {
@@ -343,14 +343,14 @@ func TestFailureSetsTheNextTime(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				w.queue.keep = true
-				w.accept("t1", task.Hook{ID: "h", URL: urlA})
+				w.accept("t1", task.Webhook{ID: "h", URL: urlA})
 				w.finish("t1", a2a.TaskStateCompleted, "")
 				w.failed("t1", c.failures)
 				w.client.on(urlA, c.answer)
 				w.deliver("t1")
 
 				hook := w.hook("t1", "h")
-				if hook.Attempt != c.failures+1 || hook.Cursor != 0 || hook.State != task.HookActive {
+				if hook.Attempt != c.failures+1 || hook.Cursor != 0 || hook.State != task.WebhookActive {
 					t.Fatalf("hook %+v", hook)
 				}
 
@@ -359,7 +359,7 @@ func TestFailureSetsTheNextTime(t *testing.T) {
 					t.Errorf("wait %v, want %v to %v", wait, c.low, c.high)
 				}
 
-				// A job brings the hook back within a minute, Due brings it back later.
+				// A job brings the webhook back within a minute, Due brings it back later.
 				if got := len(w.queue.all()) == 1; got != (time.Until(hook.Next) <= time.Minute) {
 					t.Errorf("job added: %v, with a wait of %v", got, wait)
 				}
@@ -368,27 +368,27 @@ func TestFailureSetsTheNextTime(t *testing.T) {
 	}
 }
 
-// failed makes a number of the hook's attempts fail.
+// failed makes a number of the webhook's attempts fail.
 func (w *world) failed(id string, times int) {
 	for range times {
 		w.update(id, func(r task.Record) (task.Record, bool, error) {
 			return r.Delivered(w.rules.At(time.Now()), []task.Delivery{{
-				Hook: r.Hooks[0], Fail: true, Wait: time.Now(), Tries: []task.Try{{Note: r.Hooks[0].Cursor + 1, Status: 500}},
+				Webhook: r.Webhooks[0], Fail: true, Wait: time.Now(), Tries: []task.Try{{Notification: r.Webhooks[0].Cursor + 1, Status: 500}},
 			}})
 		})
 	}
 }
 
-// After a 410 no further note is sent, and a new note does not revive the hook.
+// After a 410 no further note is sent, and a new note does not revive the webhook.
 //
 // Shows decision 18.
 func TestGoneReceiverHearsNoMore(t *testing.T) {
 	w := newWorld(t)
 	w.client.on(urlA, answers(410, "Retry-After", "5"))
-	w.accept("t1", task.Hook{ID: "h", URL: urlA})
+	w.accept("t1", task.Webhook{ID: "h", URL: urlA})
 	w.finish("t1", a2a.TaskStateInputRequired, "?")
 	w.deliver("t1")
-	if h := w.hook("t1", "h"); h.State != task.HookDead || !h.Gone || h.Cursor != 0 {
+	if h := w.hook("t1", "h"); h.State != task.WebhookDead || !h.Gone || h.Cursor != 0 {
 		t.Errorf("after 410: %+v", h)
 	}
 	w.answer("t1", "x")

@@ -15,8 +15,8 @@ import (
 	"errand/shared/task"
 )
 
-// Webhooks in a file of schema 2 go on. A hook that is behind is served, with the token that
-// was sealed then. A dead hook is found and re-driven.
+// Webhooks in a file of schema 2 go on. A webhook that is behind is served, with the token that
+// was sealed then. A dead webhook is found and re-driven.
 func TestWebhooksOfAnOlderFileGoOn(t *testing.T) {
 	files := map[string][]byte{}
 	for _, name := range []string{"schema2.sqlite", "schema2.keys"} {
@@ -46,7 +46,7 @@ func TestWebhooksOfAnOlderFileGoOn(t *testing.T) {
 
 		dead := p.Records[0]
 		w.update(dead.ID(), func(r task.Record) (task.Record, bool, error) {
-			return r.Redrive(w.rules.At(time.Now()), dead.Hooks[0].ID, dead.Hooks[0].Gen, 0)
+			return r.Redrive(w.rules.At(time.Now()), dead.Webhooks[0].ID, dead.Webhooks[0].Gen, 0)
 		})
 
 		w.deliver(dead.ID())

@@ -9,9 +9,9 @@ import (
 	"errand/shared/task"
 )
 
-// A pass serves all hooks of one task side by side, each in rounds of about a second.
+// A pass serves all webhooks of one task side by side, each in rounds of about a second.
 // Outcomes are committed together, when all rounds have ended or once a second, so that a
-// slow receiver delays no other cursor. A hook's next round begins with the committed
+// slow receiver delays no other cursor. A webhook's next round begins with the committed
 // record.
 type pass struct {
 	*Notifier
@@ -21,7 +21,7 @@ type pass struct {
 	held    map[int64]time.Time // by generation: not served again; see round.again
 }
 
-// run serves the hooks until none is left to serve, and enqueues a job for the rest.
+// run serves the webhooks until none is left to serve, and enqueues a job for the rest.
 func (p *pass) run(ctx context.Context, r task.Record) {
 	p.done = make(chan round)
 	tick := time.NewTicker(commitEvery)
@@ -41,10 +41,10 @@ func (p *pass) run(ctx context.Context, r task.Record) {
 	}
 }
 
-// left returns the record with only those hooks that need another job.
+// left returns the record with only those webhooks that need another job.
 func (p *pass) left(r task.Record) task.Record {
-	hooks := make([]task.Hook, 0, len(r.Hooks))
-	for _, h := range r.Hooks {
+	hooks := make([]task.Webhook, 0, len(r.Webhooks))
+	for _, h := range r.Webhooks {
 		again, held := p.held[h.Gen]
 		if held && again.IsZero() {
 			continue
@@ -57,11 +57,11 @@ func (p *pass) left(r task.Record) task.Record {
 		}
 		hooks = append(hooks, h)
 	}
-	r.Hooks = hooks
+	r.Webhooks = hooks
 	return r
 }
 
-// start begins a round for every hook that has something to send now. It skips a hook that
+// start begins a round for every webhook that has something to send now. It skips a webhook that
 // another pass of this process is serving.
 func (p *pass) start(ctx context.Context, r task.Record) {
 	now := p.now()
@@ -81,12 +81,12 @@ func (p *pass) start(ctx context.Context, r task.Record) {
 	}
 }
 
-// guarded confines a panic to its hook. Due brings that hook back.
-func (p *pass) guarded(ctx context.Context, id string, h task.Hook, since time.Time) (out round) {
+// guarded confines a panic to its webhook. Due brings that webhook back.
+func (p *pass) guarded(ctx context.Context, id string, h task.Webhook, since time.Time) (out round) {
 	defer func() {
 		if v := recover(); v != nil {
 			p.cfg.Log.ErrorContext(ctx, "recovered from a panic", "task", id, "hook", h.ID, "err", fmt.Sprint(v), "stack", string(debug.Stack()))
-			out = round{Delivery: task.Delivery{Hook: h}}.held(time.Time{})
+			out = round{Delivery: task.Delivery{Webhook: h}}.held(time.Time{})
 		}
 	}()
 	return p.serve(ctx, id, h, since)
@@ -108,7 +108,7 @@ func (p *pass) collect(tick <-chan time.Time) []round {
 	return got
 }
 
-// commit stores the outcomes of the rounds and releases their hooks. It goes on when the
+// commit stores the outcomes of the rounds and releases their webhooks. It goes on when the
 // pass is told to stop, because the receivers have answered.
 func (p *pass) commit(ctx context.Context, r task.Record, got []round) task.Record {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeFor)
@@ -139,14 +139,14 @@ func (p *pass) commit(ctx context.Context, r task.Record, got []round) task.Reco
 	return r
 }
 
-// release lets other passes serve the hooks, and reports whether one was turned away
-// meanwhile. A hook whose outcome could not be committed is not served again in this pass.
+// release lets other passes serve the webhooks, and reports whether one was turned away
+// meanwhile. A webhook whose outcome could not be committed is not served again in this pass.
 func (p *pass) release(id string, got []round, failed bool) (stale bool) {
 	for _, g := range got {
 		if g.hold || failed {
-			p.held[g.Hook.Gen] = g.again
+			p.held[g.Webhook.Gen] = g.again
 		}
-		if p.flights.end(flight{id, g.Hook.ID}) {
+		if p.flights.end(flight{id, g.Webhook.ID}) {
 			stale = true
 		}
 	}

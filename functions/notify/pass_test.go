@@ -20,12 +20,12 @@ import (
 	"errand/shared/task"
 )
 
-// A hook is deleted or replaced during the attempt at its first note. The attempt may finish,
+// A webhook is deleted or replaced during the attempt at its first note. The attempt may finish,
 // and the old receiver is sent nothing more. The new receiver is served, although its own
 // hint was turned away.
 //
 // Shows P7, decision 22.
-func TestHookChangedDuringAPass(t *testing.T) {
+func TestWebhookChangedDuringAPass(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		replace bool
@@ -44,16 +44,16 @@ func TestHookChangedDuringAPass(t *testing.T) {
 				return status(200), nil
 			})
 
-			w.accept("t1", task.Hook{ID: "h", URL: urlA})
+			w.accept("t1", task.Webhook{ID: "h", URL: urlA})
 			w.finish("t1", a2a.TaskStateCompleted, "", "a", "x", "b", "y")
 			ended := make(chan bool)
 			go func() { defer close(ended); w.deliver("t1") }()
 			<-begun
 
 			if c.replace {
-				w.setHook("t1", task.Hook{ID: "h", URL: urlB})
+				w.setWebhook("t1", task.Webhook{ID: "h", URL: urlB})
 			} else {
-				w.update("t1", func(r task.Record) (task.Record, bool, error) { return r.DropHook(w.rules.At(time.Now()), "h") })
+				w.update("t1", func(r task.Record) (task.Record, bool, error) { return r.DropWebhook(w.rules.At(time.Now()), "h") })
 			}
 
 			w.deliver("t1") // the hint is turned away
@@ -76,9 +76,9 @@ func TestHookChangedDuringAPass(t *testing.T) {
 	}
 }
 
-// A hook is replaced between two reads of a pass: before the first attempt has read the
+// A webhook is replaced between two reads of a pass: before the first attempt has read the
 // record, or after the commit. The hint of the replacement is turned away each time, because
-// the pass still serves the hook.
+// the pass still serves the webhook.
 func TestReplacedUnseen(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -100,10 +100,10 @@ func TestReplacedUnseen(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
 			w.queue.keep = true
-			w.accept("t1", task.Hook{ID: "h", URL: urlA})
+			w.accept("t1", task.Webhook{ID: "h", URL: urlA})
 			w.finish("t1", a2a.TaskStateCompleted, "")
 			c.at(w.store, func() {
-				w.setHook("t1", task.Hook{ID: "h", URL: urlB})
+				w.setWebhook("t1", task.Webhook{ID: "h", URL: urlB})
 				w.deliver("t1")
 			})
 
@@ -127,7 +127,7 @@ func TestOverlappingHints(t *testing.T) {
 			return status(200), nil
 		}
 		w.client.on(urlA, slow)
-		w.accept("t1", task.Hook{ID: "h", URL: urlA})
+		w.accept("t1", task.Webhook{ID: "h", URL: urlA})
 		w.finish("t1", a2a.TaskStateCompleted, "", "a", "x", "b", "y", "c", "z", "d", "z")
 		var wg sync.WaitGroup
 		for range 20 {
@@ -142,8 +142,8 @@ func TestOverlappingHints(t *testing.T) {
 	})
 }
 
-// Two processes serve the same hook. The first copies of the notes arrive in order, and in the
-// end the hook is level.
+// Two processes serve the same webhook. The first copies of the notes arrive in order, and in the
+// end the webhook is level.
 func TestTwoProcesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -153,7 +153,7 @@ func TestTwoProcesses(t *testing.T) {
 		}
 
 		w.client.on(urlA, slow)
-		w.accept("t1", task.Hook{ID: "h", URL: urlA})
+		w.accept("t1", task.Webhook{ID: "h", URL: urlA})
 		var artifacts []string
 		for i := range 30 {
 			artifacts = append(artifacts, strconv.Itoa(i), "x")
@@ -205,7 +205,7 @@ func TestCursorSurvivesRestart(t *testing.T) {
 		return status(200), nil
 	})
 
-	w.accept("t1", task.Hook{ID: "h", URL: urlA})
+	w.accept("t1", task.Webhook{ID: "h", URL: urlA})
 	w.finish("t1", a2a.TaskStateCompleted, "", "a", "x")
 	w.deliver("t1")
 	w.reopen()
@@ -215,7 +215,7 @@ func TestCursorSurvivesRestart(t *testing.T) {
 
 	w.client.on(urlA, nil)
 	w.update("t1", func(r task.Record) (task.Record, bool, error) { // its time has come
-		return r.Delivered(w.rules.At(time.Now()), []task.Delivery{{Hook: r.Hooks[0], Fail: true, Wait: time.Now()}})
+		return r.Delivered(w.rules.At(time.Now()), []task.Delivery{{Webhook: r.Webhooks[0], Fail: true, Wait: time.Now()}})
 	})
 
 	w.deliver("t1")
@@ -224,7 +224,7 @@ func TestCursorSurvivesRestart(t *testing.T) {
 	}
 }
 
-// An attempt that a shutdown cuts off does not count, and a job brings the hook back.
+// An attempt that a shutdown cuts off does not count, and a job brings the webhook back.
 func TestShutdownIsNoAttempt(t *testing.T) {
 	w := newWorld(t)
 	w.queue.keep = true
@@ -233,7 +233,7 @@ func TestShutdownIsNoAttempt(t *testing.T) {
 		stop()
 		return hangs(req)
 	})
-	w.accept("t1", task.Hook{ID: "h", URL: urlA}, task.Hook{ID: "ok", URL: urlB})
+	w.accept("t1", task.Webhook{ID: "h", URL: urlA}, task.Webhook{ID: "ok", URL: urlB})
 	w.finish("t1", a2a.TaskStateCompleted, "")
 	w.post(ctx, queue.PathDeliver, string(queue.Job{Task: "t1"}.Body()))
 	if h := w.hook("t1", "h"); h.Attempt != 0 || h.Cursor != 0 || len(h.Tries) != 0 {
@@ -257,7 +257,7 @@ func TestPassEnds(t *testing.T) {
 			time.Sleep(14 * time.Second)
 			return status(200), nil
 		})
-		w.accept("t1", task.Hook{ID: "h", URL: urlA})
+		w.accept("t1", task.Webhook{ID: "h", URL: urlA})
 		w.finish("t1", a2a.TaskStateCompleted, "", "a", "", "b", "", "c", "", "d", "", "e", "", "f", "")
 		start := time.Now()
 		w.deliver("t1")
@@ -306,7 +306,7 @@ func manyTasks(t *testing.T, takes, within time.Duration) {
 
 	for i := range tasks {
 		id := "t" + strconv.Itoa(i)
-		w.accept(id, task.Hook{ID: "h", URL: urlA})
+		w.accept(id, task.Webhook{ID: "h", URL: urlA})
 		w.finish(id, a2a.TaskStateCompleted, "")
 		w.event(id, 0)
 	}
@@ -333,12 +333,12 @@ func manyTasks(t *testing.T, takes, within time.Duration) {
 	}
 }
 
-// A panic over one hook does not affect the others.
-func TestPanicStaysWithItsHook(t *testing.T) {
+// A panic over one webhook does not affect the others.
+func TestPanicStaysWithItsWebhook(t *testing.T) {
 	w := newWorld(t)
 	w.queue.keep = true
 	w.client.on(urlA, func(*http.Request) (*http.Response, error) { panic("boom") })
-	w.accept("t1", task.Hook{ID: "bad", URL: urlA}, task.Hook{ID: "good", URL: urlB}, task.Hook{ID: "ugly", URL: "://"})
+	w.accept("t1", task.Webhook{ID: "bad", URL: urlA}, task.Webhook{ID: "good", URL: urlB}, task.Webhook{ID: "ugly", URL: "://"})
 	w.finish("t1", a2a.TaskStateCompleted, "")
 	w.deliver("t1")
 	if h := w.hook("t1", "good"); h.Cursor != 1 {
@@ -347,7 +347,7 @@ func TestPanicStaysWithItsHook(t *testing.T) {
 	if h := w.hook("t1", "ugly"); h.Attempt != 1 || h.Tries[0].Error != "request" {
 		t.Errorf("the hook without a URL: %+v", h)
 	}
-	for range 20 { // the panicked rounds have released their slots and hooks
+	for range 20 { // the panicked rounds have released their slots and webhooks
 		w.deliver("t1")
 	}
 	if n := len(w.client.ids(urlA)); n != 21 {
@@ -364,7 +364,7 @@ func TestStoreFailsDuringAPass(t *testing.T) {
 		w.store.setDown(true)
 		return status(200), nil
 	})
-	w.accept("t1", task.Hook{ID: "h", URL: urlA})
+	w.accept("t1", task.Webhook{ID: "h", URL: urlA})
 	w.finish("t1", a2a.TaskStateCompleted, "", "a", "x")
 	w.deliver("t1")
 	w.store.setDown(false)

@@ -19,19 +19,19 @@ const (
 	maxResponse = 64 << 10         // bytes of the response's body that are read
 )
 
-// A round is a series of attempts at one hook between two commits.
+// A round is a series of attempts at one webhook between two commits.
 type round struct {
 	task.Delivery                 // the outcome, for the commit
-	after         task.Hook       // the hook as the commit will leave it
+	after         task.Webhook    // the webhook as the commit will leave it
 	since         time.Time       // when the schedule of its next note began
 	host          string          // of the receiver
 	contact       webhook.Contact // the host's state in the last attempt
 	more          bool            // another attempt may follow at once
-	hold          bool            // the hook is not served again in this pass
-	again         time.Time       // with hold: when a job must come back; zero: another pass or Due brings the hook
+	hold          bool            // the webhook is not served again in this pass
+	again         time.Time       // with hold: when a job must come back; zero: another pass or Due brings the webhook
 }
 
-// held returns the round as its hook's last one in this pass.
+// held returns the round as its webhook's last one in this pass.
 func (b round) held(again time.Time) round {
 	b.hold, b.again = true, again
 	return b
@@ -50,15 +50,15 @@ func (b round) with(v webhook.Verdict) round {
 	return b
 }
 
-// serve sends a hook its ping, if one was requested, and the notes behind its cursor, one
+// serve sends a webhook its ping, if one was requested, and the notes behind its cursor, one
 // after the other, until all are delivered, one fails, or the round is over.
 //
 // Each attempt takes a slot at the host first, without waiting, then reads the record, and
 // then sends. An attempt that begins after the answer to a delete or a replacement reads a
-// record without the hook, and sends nothing. A request that was sent before may still
+// record without the webhook, and sends nothing. A request that was sent before may still
 // arrive.
-func (p *pass) serve(ctx context.Context, id string, h task.Hook, since time.Time) round {
-	b := round{Delivery: task.Delivery{Hook: h}, after: h, since: since, host: webhook.Host(h.URL)}
+func (p *pass) serve(ctx context.Context, id string, h task.Webhook, since time.Time) round {
+	b := round{Delivery: task.Delivery{Webhook: h}, after: h, since: since, host: webhook.Host(h.URL)}
 	for end := p.now().Add(commitEvery); ; {
 		now := p.now()
 		urgent := b.pinging() || p.cfg.Schedule.Over(b.since, now)
@@ -82,9 +82,9 @@ func (p *pass) within(leave func(webhook.Contact, time.Time), attempt func() rou
 	return attempt()
 }
 
-// putOff ends a round without an attempt, because the host is silent or busy. If the hook
+// putOff ends a round without an attempt, because the host is silent or busy. If the webhook
 // must wait for longer than jobs look ahead, its next time is committed, so that nothing
-// brings the hook in between.
+// brings the webhook in between.
 func (p *pass) putOff(b round, why error, again, now time.Time) round {
 	switch {
 	case b.pinging():
@@ -97,7 +97,7 @@ func (p *pass) putOff(b round, why error, again, now time.Time) round {
 	return b.held(again)
 }
 
-// attempt sends the hook's ping or its next note, if the record still asks for that.
+// attempt sends the webhook's ping or its next note, if the record still asks for that.
 func (p *pass) attempt(ctx context.Context, id string, b round) round {
 	b.contact, b.more = webhook.NotAsked, false
 	r, err := p.cfg.Store.Load(ctx, id)
@@ -109,7 +109,7 @@ func (p *pass) attempt(ctx context.Context, id string, b round) round {
 			p.cfg.Log.ErrorContext(ctx, "delivering", "task", id, "err", err)
 		}
 		return b.held(time.Time{})
-	case !current(r, b.Hook):
+	case !current(r, b.Webhook):
 		return b.held(time.Time{})
 	case !b.pinging() && !r.Ready(b.after, p.now()):
 		return b
@@ -133,7 +133,7 @@ func (p *pass) log(ctx context.Context, id string, b round, a webhook.Answer, v 
 	}
 
 	try := v.Tries[0]
-	line := []any{"task", id, "hook", b.after.ID, "host", b.host, "note", try.Note, "attempt", b.after.Attempt + 1,
+	line := []any{"task", id, "hook", b.after.ID, "host", b.host, "note", try.Notification, "attempt", b.after.Attempt + 1,
 		"status", a.Status, "took", try.At.Sub(began).Round(time.Millisecond)}
 
 	switch v.Result {
@@ -146,18 +146,18 @@ func (p *pass) log(ctx context.Context, id string, b round, a webhook.Answer, v 
 	}
 }
 
-// current reports whether the record still has the hook with which the round began. A
-// deleted hook ends the round. A replaced one has a hint of its own. A hook that another
+// current reports whether the record still has the webhook with which the round began. A
+// deleted webhook ends the round. A replaced one has a hint of its own. A webhook that another
 // process has moved or pinged belongs to that process for the rest of this pass. A ping
 // that was requested since is left to the next round.
-func current(r task.Record, base task.Hook) bool {
-	h, ok := r.Hook(base.ID)
+func current(r task.Record, base task.Webhook) bool {
+	h, ok := r.Webhook(base.ID)
 	return ok && h.Gen == base.Gen && h.State == base.State && h.Cursor == base.Cursor && h.Attempt == base.Attempt &&
 		(base.Ping.IsZero() || h.Ping.Equal(base.Ping))
 }
 
-// post makes one attempt at the hook.
-func (p *pass) post(ctx context.Context, r task.Record, h task.Hook) webhook.Answer {
+// post makes one attempt at the webhook.
+func (p *pass) post(ctx context.Context, r task.Record, h task.Webhook) webhook.Answer {
 	bounded, cancel := context.WithTimeout(ctx, attemptFor)
 	defer cancel()
 	a := p.exchange(bounded, r, h)
@@ -166,7 +166,7 @@ func (p *pass) post(ctx context.Context, r task.Record, h task.Hook) webhook.Ans
 }
 
 // exchange sends one request and reads its answer.
-func (p *pass) exchange(ctx context.Context, r task.Record, h task.Hook) webhook.Answer {
+func (p *pass) exchange(ctx context.Context, r task.Record, h task.Webhook) webhook.Answer {
 	ring, err := p.cfg.Keys.Ring(ctx)
 	if err != nil {
 		return webhook.Answer{Class: webhook.ClassKeys, Cause: err.Error()}
@@ -188,8 +188,8 @@ func (p *pass) exchange(ctx context.Context, r task.Record, h task.Hook) webhook
 	return webhook.Answer{Status: resp.StatusCode, RetryAfter: resp.Header.Get("Retry-After")}
 }
 
-// request makes the HTTP request of one attempt, with an ID token if the hook wants one.
-func (p *pass) request(ctx context.Context, ring keys.Ring, r task.Record, h task.Hook) (*http.Request, error) {
+// request makes the HTTP request of one attempt, with an ID token if the webhook wants one.
+func (p *pass) request(ctx context.Context, ring keys.Ring, r task.Record, h task.Webhook) (*http.Request, error) {
 	q, err := webhook.Prepare(ring, p.cfg.Issuer(), p.now(), r, h)
 	if err != nil {
 		return nil, err

@@ -10,7 +10,7 @@ import (
 
 var noon = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 
-// A hook whose host has no slot comes back later. Its next time is committed only if that is
+// A webhook whose host has no slot comes back later. Its next time is committed only if that is
 // not soon, and a ping never changes the time of a note.
 func TestPutOff(t *testing.T) {
 	n := &Notifier{cfg: Config{Schedule: webhook.Standard()}, hosts: newHosts(time.Minute)}
@@ -29,7 +29,7 @@ func TestPutOff(t *testing.T) {
 		{"silent", time.Time{}, errSilent, soon, true},
 		{"busy for a ping", noon, errBusy, later, false},
 	} {
-		b := p.putOff(round{since: noon, after: task.Hook{Ping: c.ping}}, c.why, c.again, noon)
+		b := p.putOff(round{since: noon, after: task.Webhook{Ping: c.ping}}, c.why, c.again, noon)
 		if !b.hold || b.again.Before(c.again) || b.Fail {
 			t.Errorf("%s: %+v, want to come back at %v or later", c.name, b, c.again)
 		}
@@ -40,11 +40,11 @@ func TestPutOff(t *testing.T) {
 }
 
 // After a delivery the round goes on with the schedule of the next note.
-func TestRoundGoesOnWithTheNextNote(t *testing.T) {
-	h := task.Hook{State: task.HookActive, Since: noon}
-	d := task.Delivery{Hook: h, Sent: 1, Tries: []task.Try{{At: noon.Add(time.Hour), Note: 1, Status: 200}}}
+func TestRoundGoesOnWithTheNextNotification(t *testing.T) {
+	h := task.Webhook{State: task.WebhookActive, Since: noon}
+	d := task.Delivery{Webhook: h, Sent: 1, Tries: []task.Try{{At: noon.Add(time.Hour), Notification: 1, Status: 200}}}
 	v := webhook.Verdict{Delivery: d, After: h.After(noon.Add(time.Hour), d), Contact: webhook.Answered, More: true}
-	b := round{Delivery: task.Delivery{Hook: h}, after: h, since: noon}.with(v)
+	b := round{Delivery: task.Delivery{Webhook: h}, after: h, since: noon}.with(v)
 	if !b.since.Equal(noon.Add(time.Hour)) || b.after.Cursor != 1 || b.Sent != 1 || !b.more || b.hold {
 		t.Errorf("after one delivery: %+v", b)
 	}

@@ -18,7 +18,7 @@ import (
 	"errand/shared/webhook"
 )
 
-// A receiver was down for the whole schedule. The hook is dead, with one note delivered and
+// A receiver was down for the whole schedule. The webhook is dead, with one note delivered and
 // three undelivered. In each way to revive it the receiver is sent the missing notes in order,
 // and repeated notes have their old ids.
 func TestRedriveAfterTheSchedule(t *testing.T) {
@@ -45,13 +45,13 @@ func TestRedriveAfterTheSchedule(t *testing.T) {
 					return down(req)
 				})
 
-				w.accept("t1", task.Hook{ID: "h", URL: urlA})
+				w.accept("t1", task.Webhook{ID: "h", URL: urlA})
 				w.finish("t1", a2a.TaskStateInputRequired, "which?", "a", "x", "b", "y", "c", "z")
 				w.event("t1", 0)
 				w.untilSettled("t1")
 				h := w.hook("t1", "h")
 				calls := w.client.calls(urlA)
-				if h.State != task.HookDead || h.Gone || h.Cursor != 1 || h.Attempt != 10 || len(calls) != 11 {
+				if h.State != task.WebhookDead || h.Gone || h.Cursor != 1 || h.Attempt != 10 || len(calls) != 11 {
 					t.Fatalf("after the schedule, with %d attempts: %+v", len(calls), h)
 				}
 
@@ -62,7 +62,7 @@ func TestRedriveAfterTheSchedule(t *testing.T) {
 				if diff := cmp.Diff(c.want, w.client.ids(urlA)[len(calls):]); diff != "" {
 					t.Error(diff)
 				}
-				if h := w.hook("t1", "h"); h.State != task.HookActive || h.Attempt != 0 || h.Cursor < 4 {
+				if h := w.hook("t1", "h"); h.State != task.WebhookActive || h.Attempt != 0 || h.Cursor < 4 {
 					t.Errorf("afterwards: %+v", h)
 				}
 			})
@@ -70,7 +70,7 @@ func TestRedriveAfterTheSchedule(t *testing.T) {
 	}
 }
 
-// redrive re-drives the hook as the API does.
+// redrive re-drives the webhook as the API does.
 func (w *world) redrive(id string, from int) {
 	w.t.Helper()
 	gen := w.hook(id, "h").Gen
@@ -103,7 +103,7 @@ func TestRedriveBeginsTheScheduleAgain(t *testing.T) {
 }
 
 // Each of many receivers is down for up to 80 hours, in one of several ways. Each is sent all
-// notes in order, or was down at all ten attempts of its schedule. No hook is given up before.
+// notes in order, or was down at all ten attempts of its schedule. No webhook is given up before.
 func TestReceiversThatComeBack(t *testing.T) {
 	many := conformance.Size(100, 1000)
 
@@ -140,7 +140,7 @@ func TestReceiversThatComeBack(t *testing.T) {
 
 		for _, id := range ids {
 			h, calls := w.hook(id, "h"), w.client.calls("https://"+id+".test/")
-			if h.State == task.HookDead {
+			if h.State == task.WebhookDead {
 				dead++
 			}
 			if err := whole(h, calls, id, back[id]); err != nil {
@@ -152,8 +152,8 @@ func TestReceiversThatComeBack(t *testing.T) {
 	})
 }
 
-// whole checks the hook of a task with three notes, whose receiver was down until a time.
-func whole(h task.Hook, calls []call, id string, back time.Time) error {
+// whole checks the webhook of a task with three notes, whose receiver was down until a time.
+func whole(h task.Webhook, calls []call, id string, back time.Time) error {
 	var taken []string
 	failed := 0
 	for _, c := range calls {
@@ -165,7 +165,7 @@ func whole(h task.Hook, calls []call, id string, back time.Time) error {
 	}
 	schedule := webhook.Standard()
 	switch {
-	case h.State == task.HookDead:
+	case h.State == task.WebhookDead:
 		if failed != len(schedule) || len(taken) > 0 || h.Cursor != 0 || h.Gone {
 			return errors.New("given up early: " + strconv.Itoa(failed) + " attempts failed")
 		}

@@ -26,7 +26,7 @@ func TestLogLinesCarryTheTrace(t *testing.T) {
 	w := newWorld(t)
 	var out bytes.Buffer
 	w.reopen(func(c *notify.Config) { c.Log = serve.NewCloudLog(&out, "project") })
-	body, err := json.Marshal(bus.Push{Message: bus.Message{Attributes: bus.Event{Task: "unknown", Note: 1, Trace: trace, Time: time.Now()}}})
+	body, err := json.Marshal(bus.Push{Message: bus.Message{Attributes: bus.Event{Task: "unknown", Notification: 1, Trace: trace, Time: time.Now()}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestLogLinesCarryTheTrace(t *testing.T) {
 	out.Reset()
 	w.queue.keep = true
 	w.client.on(urlA, answers(500))
-	w.accept("t1", task.Hook{ID: "h", URL: urlA})
+	w.accept("t1", task.Webhook{ID: "h", URL: urlA})
 	w.finish("t1", a2a.TaskStateCompleted, "")
 	job := httptest.NewRequest(http.MethodPost, queue.PathDeliver, bytes.NewReader(queue.Job{Task: "t1"}.Body()))
 	serve.Identified(w.mux).ServeHTTP(httptest.NewRecorder(), job)
@@ -58,9 +58,9 @@ func TestJobGoesOnInTheTraceOfTheEvent(t *testing.T) {
 	w.queue.Queue = local.NewQueue(local.QueueConfig{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		seen <- r.Header.Get(serve.HeaderTrace)
 	})})
-	w.accept("t1", task.Hook{ID: "h", URL: urlA})
+	w.accept("t1", task.Webhook{ID: "h", URL: urlA})
 	w.finish("t1", a2a.TaskStateCompleted, "")
-	body, err := json.Marshal(bus.Push{Message: bus.Message{Attributes: bus.Event{Task: "t1", Note: 1, Trace: trace, Time: time.Now()}}})
+	body, err := json.Marshal(bus.Push{Message: bus.Message{Attributes: bus.Event{Task: "t1", Notification: 1, Trace: trace, Time: time.Now()}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -71,7 +71,7 @@ func (w *world) ring() keys.Ring {
 	return ring
 }
 
-// seal encrypts the secrets of a hook.
+// seal encrypts the secrets of a webhook.
 func (w *world) seal(url, token, credentials string) string {
 	w.t.Helper()
 	return webhook.Secrets{Token: token, Credentials: credentials}.Seal(w.ring(), time.Now(), "", url)
@@ -121,12 +121,12 @@ func (w *world) close() {
 	}
 }
 
-// accept stores a task with the given hooks.
-func (w *world) accept(id string, hooks ...task.Hook) {
+// accept stores a task with the given webhooks.
+func (w *world) accept(id string, hooks ...task.Webhook) {
 	w.t.Helper()
 	msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart("go"))
 	r, err := task.Accept(w.rules.At(time.Now()), task.Acceptance{
-		ID: id, Context: "c", Lane: task.Turns, Message: msg, Seen: task.Seen{ID: msg.ID, Print: "p"}, Hooks: hooks,
+		ID: id, Context: "c", Lane: task.Turns, Message: msg, Seen: task.Seen{ID: msg.ID, Print: "p"}, Webhooks: hooks,
 	})
 	if err == nil {
 		_, err = w.db.Create(w.t.Context(), r)
@@ -176,14 +176,14 @@ func (w *world) answer(id, text string) {
 	})
 }
 
-func (w *world) setHook(id string, h task.Hook) {
+func (w *world) setWebhook(id string, h task.Webhook) {
 	w.t.Helper()
 	w.update(id, func(r task.Record) (task.Record, bool, error) {
-		return r.SetHook(w.rules.At(time.Now()), h)
+		return r.SetWebhook(w.rules.At(time.Now()), h)
 	})
 }
 
-// event pushes the event of a note, as the bus does. Note 0 is the newest.
+// event pushes the event of a note, as the bus does. Notification 0 is the newest.
 func (w *world) event(id string, note int) int {
 	w.t.Helper()
 	r, err := w.db.Load(context.Background(), id)
@@ -191,10 +191,10 @@ func (w *world) event(id string, note int) int {
 		w.t.Fatal(err)
 	}
 	if note == 0 {
-		note = len(r.Notes)
+		note = len(r.Notifications)
 	}
 	var p bus.Push
-	p.Message.Attributes = bus.Event{Task: id, Note: note, Time: time.Now()}
+	p.Message.Attributes = bus.Event{Task: id, Notification: note, Time: time.Now()}
 	body, err := json.Marshal(p)
 	if err != nil {
 		w.t.Fatal(err)
@@ -217,13 +217,13 @@ func (w *world) post(ctx context.Context, path, body string) int {
 	return rec.Code
 }
 
-func (w *world) hook(id, hook string) task.Hook {
+func (w *world) hook(id, hook string) task.Webhook {
 	w.t.Helper()
 	r, err := w.db.Load(context.Background(), id)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	h, ok := r.Hook(hook)
+	h, ok := r.Webhook(hook)
 	if !ok {
 		w.t.Fatalf("task %s has no hook %s", id, hook)
 	}

@@ -97,11 +97,11 @@ func newSweep(store sweep.Store, q queue.Queue, now func() time.Time, edit ...fu
 }
 
 // accept stores a task accepted at the given time.
-func accept(t *testing.T, db *sqlstore.DB, id string, at time.Time, hooks ...task.Hook) task.Record {
+func accept(t *testing.T, db *sqlstore.DB, id string, at time.Time, hooks ...task.Webhook) task.Record {
 	t.Helper()
 	msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart("go"))
 	r, err := task.Accept(rules.At(at), task.Acceptance{
-		ID: id, Context: "c", Lane: task.Turns, Message: msg, Seen: task.Seen{ID: msg.ID, Print: "p"}, Hooks: hooks,
+		ID: id, Context: "c", Lane: task.Turns, Message: msg, Seen: task.Seen{ID: msg.ID, Print: "p"}, Webhooks: hooks,
 	})
 	if err == nil {
 		r, err = db.Create(context.Background(), r)
@@ -153,7 +153,7 @@ func post(s *sweep.Sweep, body string) int {
 
 // indebted stores tasks with all kinds of debts at the given time.
 func indebted(t *testing.T, db *sqlstore.DB, now time.Time) {
-	hook := task.Hook{ID: "h", URL: "https://x.test"}
+	hook := task.Webhook{ID: "h", URL: "https://x.test"}
 	accept(t, db, "lost", now.Add(-10*time.Minute))
 	accept(t, db, "fresh", now.Add(-20*time.Second))
 	accept(t, db, "leased", now.Add(-9*time.Minute))
@@ -174,24 +174,24 @@ func indebted(t *testing.T, db *sqlstore.DB, now time.Time) {
 		accept(t, db, id, now.Add(-9*time.Minute), hook)
 		finish(t, db, id, now.Add(-8*time.Minute), a2a.TaskStateCompleted)
 		update(t, db, id, func(r task.Record) (task.Record, bool, error) {
-			return r.Delivered(rules.At(now), []task.Delivery{{Hook: r.Hooks[0], Fail: true, Wait: now.Add(wait)}})
+			return r.Delivered(rules.At(now), []task.Delivery{{Webhook: r.Webhooks[0], Fail: true, Wait: now.Add(wait)}})
 		})
 	}
 
-	// It owes its note twice: to the hook and, above Told, to the topic.
+	// It owes its note twice: to the webhook and, above Told, to the topic.
 	accept(t, db, "cancelled", now.Add(-9*time.Minute), hook)
 	update(t, db, "cancelled", func(r task.Record) (task.Record, bool, error) {
 		return r.Cancel(rules.At(now.Add(-8*time.Minute)), a2a.NewMessage(a2a.MessageRoleAgent), nil)
 	})
 
-	// The same, but due in the lane of turns, because the hook waits for its next attempt.
+	// The same, but due in the lane of turns, because the webhook waits for its next attempt.
 	accept(t, db, "both", now.Add(-9*time.Minute), hook)
 	update(t, db, "both", func(r task.Record) (task.Record, bool, error) {
 		return r.Cancel(rules.At(now.Add(-8*time.Minute)), a2a.NewMessage(a2a.MessageRoleAgent), nil)
 	})
 
 	update(t, db, "both", func(r task.Record) (task.Record, bool, error) {
-		return r.Delivered(rules.At(now.Add(-8*time.Minute)), []task.Delivery{{Hook: r.Hooks[0], Fail: true, Wait: now.Add(20 * time.Second)}})
+		return r.Delivered(rules.At(now.Add(-8*time.Minute)), []task.Delivery{{Webhook: r.Webhooks[0], Fail: true, Wait: now.Add(20 * time.Second)}})
 	})
 }
 

@@ -37,7 +37,7 @@ func posting(t *testing.T, posts []post) func(http.Handler) http.HandlerFunc {
 			var sent struct {
 				Params struct {
 					Configuration struct {
-						Hook *a2a.PushConfig `json:"taskPushNotificationConfig"`
+						Webhook *a2a.PushConfig `json:"taskPushNotificationConfig"`
 					} `json:"configuration"`
 				} `json:"params"`
 			}
@@ -45,7 +45,7 @@ func posting(t *testing.T, posts []post) func(http.Handler) http.HandlerFunc {
 				t.Error(err)
 			}
 
-			hook := sent.Params.Configuration.Hook
+			hook := sent.Params.Configuration.Webhook
 			r.Body = io.NopCloser(bytes.NewReader(body))
 
 			if hook == nil {

@@ -35,14 +35,14 @@ const (
 // which are all strings and which subscriptions filter by: the attributes of a CloudEvent
 // without data ([Event.Attributes]), and these.
 type Event struct {
-	Task     string    `json:"task"`                  // the task's id
-	Context  string    `json:"context"`               // the conversation's id
-	Note     int       `json:"note,string"`           // the event's number within the task, from 1, without gaps
-	Kind     string    `json:"kind"`                  // KindState or KindArtifact
-	State    string    `json:"state,omitempty"`       // the state in A2A's spelling; empty for an artifact
-	Artifact string    `json:"artifact,omitempty"`    // the artifact's id; empty for a state
-	Trace    string    `json:"traceparent,omitempty"` // W3C traceparent; if empty, a publisher fills in the one of its context
-	Time     time.Time `json:"ce-time"`               // when the event happened
+	Task         string    `json:"task"`                  // the task's id
+	Context      string    `json:"context"`               // the conversation's id
+	Notification int       `json:"note,string"`           // the event's number within the task, from 1, without gaps
+	Kind         string    `json:"kind"`                  // KindState or KindArtifact
+	State        string    `json:"state,omitempty"`       // the state in A2A's spelling; empty for an artifact
+	Artifact     string    `json:"artifact,omitempty"`    // the artifact's id; empty for a state
+	Trace        string    `json:"traceparent,omitempty"` // W3C traceparent; if empty, a publisher fills in the one of its context
+	Time         time.Time `json:"ce-time"`               // when the event happened
 }
 
 // Attributes returns the event as a topic carries it: the strings of its JSON form.
@@ -63,19 +63,19 @@ func (e Event) Attributes() map[string]string {
 // published, and a subscriber that needs more reads the task.
 func (e Event) MarshalJSON() ([]byte, error) {
 	return json.Marshal(attributes{
-		SpecVersion: "1.0",
-		Type:        "errand.task." + e.Kind,
-		Source:      "/errand",
-		Subject:     fit(e.Task),
-		ID:          fit(e.ID()),
-		Time:        e.Time.Format(time.RFC3339Nano),
-		Task:        fit(e.Task),
-		Context:     fit(e.Context),
-		Note:        strconv.Itoa(e.Note),
-		Kind:        e.Kind,
-		State:       fit(e.State),
-		Artifact:    fit(e.Artifact),
-		Trace:       fit(e.Trace),
+		SpecVersion:  "1.0",
+		Type:         "errand.task." + e.Kind,
+		Source:       "/errand",
+		Subject:      fit(e.Task),
+		ID:           fit(e.ID()),
+		Time:         e.Time.Format(time.RFC3339Nano),
+		Task:         fit(e.Task),
+		Context:      fit(e.Context),
+		Notification: strconv.Itoa(e.Notification),
+		Kind:         e.Kind,
+		State:        fit(e.State),
+		Artifact:     fit(e.Artifact),
+		Trace:        fit(e.Trace),
 	})
 }
 
@@ -83,19 +83,19 @@ func (e Event) MarshalJSON() ([]byte, error) {
 // prefix ce- belong to the CloudEvent, in the binary mode of the Pub/Sub binding.
 // https://github.com/googleapis/google-cloudevents/blob/main/docs/spec/pubsub.md
 type attributes struct {
-	SpecVersion string `json:"ce-specversion"`
-	Type        string `json:"ce-type"`
-	Source      string `json:"ce-source"`
-	Subject     string `json:"ce-subject,omitempty"`
-	ID          string `json:"ce-id,omitempty"`
-	Time        string `json:"ce-time"`
-	Task        string `json:"task,omitempty"`
-	Context     string `json:"context,omitempty"`
-	Note        string `json:"note"`
-	Kind        string `json:"kind,omitempty"`
-	State       string `json:"state,omitempty"`
-	Artifact    string `json:"artifact,omitempty"`
-	Trace       string `json:"traceparent,omitempty"`
+	SpecVersion  string `json:"ce-specversion"`
+	Type         string `json:"ce-type"`
+	Source       string `json:"ce-source"`
+	Subject      string `json:"ce-subject,omitempty"`
+	ID           string `json:"ce-id,omitempty"`
+	Time         string `json:"ce-time"`
+	Task         string `json:"task,omitempty"`
+	Context      string `json:"context,omitempty"`
+	Notification string `json:"note"`
+	Kind         string `json:"kind,omitempty"`
+	State        string `json:"state,omitempty"`
+	Artifact     string `json:"artifact,omitempty"`
+	Trace        string `json:"traceparent,omitempty"`
 }
 
 // fit is value, or empty if the service would refuse the whole message because of it.
@@ -108,7 +108,7 @@ func fit(value string) string {
 }
 
 // ID is the same for each repetition of the event: task and number of the notification.
-func (e Event) ID() string { return e.Task + "/" + strconv.Itoa(e.Note) }
+func (e Event) ID() string { return e.Task + "/" + strconv.Itoa(e.Notification) }
 
 // Push is the envelope of a Pub/Sub push request. Our messages have no data, because the
 // attributes hold everything.
@@ -133,7 +133,7 @@ func Parse(body []byte) (Event, error) {
 		return Event{}, fmt.Errorf("not the push envelope of a task event: %w", err)
 	}
 	e := p.Message.Attributes
-	if e.Note < 1 || e.Task == "" {
+	if e.Notification < 1 || e.Task == "" {
 		return Event{}, fmt.Errorf("not a task event: attributes task and note are required")
 	}
 	return e, nil

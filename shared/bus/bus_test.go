@@ -12,7 +12,7 @@ import (
 )
 
 func TestEventSurvivesItsEnvelope(t *testing.T) {
-	want := bus.Event{Task: "t", Context: "c", Note: 3, Kind: bus.KindState, State: "TASK_STATE_COMPLETED", Time: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)}
+	want := bus.Event{Task: "t", Context: "c", Notification: 3, Kind: bus.KindState, State: "TASK_STATE_COMPLETED", Time: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)}
 	body, err := json.Marshal(bus.Push{Message: bus.Message{Attributes: want}})
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +46,7 @@ func TestBodyThatIsNoEventIsRefused(t *testing.T) {
 
 // The names of the attributes are promised to subscriptions that filter by them.
 func TestAttributesAreACloudEvent(t *testing.T) {
-	e := bus.Event{Task: "t", Context: "c", Note: 3, Kind: bus.KindArtifact, Artifact: "a", Trace: "00-...", Time: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)}
+	e := bus.Event{Task: "t", Context: "c", Notification: 3, Kind: bus.KindArtifact, Artifact: "a", Trace: "00-...", Time: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)}
 	want := map[string]string{
 		"ce-specversion": "1.0", "ce-type": "errand.task.artifact", "ce-source": "/errand", "ce-subject": "t", "ce-id": "t/3",
 		"ce-time": "2026-01-02T03:04:05.000000006Z",
@@ -59,7 +59,7 @@ func TestAttributesAreACloudEvent(t *testing.T) {
 
 // An event that the topic refuses would be published again for ever.
 func TestValueThatTopicsRefuseIsLeftOut(t *testing.T) {
-	e := bus.Event{Task: "t", Note: 1, Kind: bus.KindArtifact}
+	e := bus.Event{Task: "t", Notification: 1, Kind: bus.KindArtifact}
 	want := e.Attributes()
 	for _, id := range []string{"", strings.Repeat("x", 1025), "half \xc3"} {
 		e.Artifact = id

@@ -25,7 +25,7 @@ type Message struct {
 	Message    *a2a.Message
 	Extensions []string       // URIs of the protocol extensions activated for it
 	Metadata   map[string]any // metadata of the request, not of the message
-	Hooks      []task.Hook    // inline webhooks
+	Webhooks   []task.Webhook // inline webhooks
 }
 
 // seen is the part of m that the record keeps beside the message itself.
@@ -38,7 +38,7 @@ func (m Message) seen(key, print string) task.Seen {
 // message is durable. An unavailable queue is no error, because the sweep adds the job.
 //
 // Errors: task.ErrMismatch, task.ErrNotFound (also for a task of another owner),
-// ErrContext, task.ErrTerminal, task.ErrInbox, task.ErrHooks, task.ErrTooLarge. Any other
+// ErrContext, task.ErrTerminal, task.ErrInbox, task.ErrWebhooks, task.ErrTooLarge. Any other
 // error means that the store did not answer and the message may be sent again.
 func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 	key := m.Message.ID
@@ -63,7 +63,7 @@ func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 
 	now := d.Moment()
 	r, err := task.Accept(now, task.Acceptance{
-		ID: id, Context: msg.ContextID, Owner: m.Owner, Lane: task.Turns, Message: &msg, Hooks: m.Hooks,
+		ID: id, Context: msg.ContextID, Owner: m.Owner, Lane: task.Turns, Message: &msg, Webhooks: m.Webhooks,
 		Seen: m.seen(key, print),
 	})
 	if err != nil {
@@ -116,12 +116,12 @@ func (d *Desk) add(ctx context.Context, id, key string, m Message) (task.Record,
 
 	r, err = d.Change(ctx, r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
 		next, changed, err := r.FollowUp(now, &msg, m.seen(key, print))
-		for _, h := range m.Hooks {
+		for _, h := range m.Webhooks {
 			if err != nil {
 				break
 			}
 			var hooked bool
-			next, hooked, err = next.SetHook(now, h)
+			next, hooked, err = next.SetWebhook(now, h)
 			changed = changed || hooked
 		}
 

@@ -92,9 +92,9 @@ func message(id, text string) *a2a.Message {
 	return &a2a.Message{ID: id, Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart(text)}}
 }
 
-func (b *bench) accept(m *a2a.Message, hooks ...task.Hook) task.Record {
+func (b *bench) accept(m *a2a.Message, hooks ...task.Webhook) task.Record {
 	b.t.Helper()
-	r, err := b.Accept(b.t.Context(), desk.Message{Owner: "me", Message: m, Hooks: hooks})
+	r, err := b.Accept(b.t.Context(), desk.Message{Owner: "me", Message: m, Webhooks: hooks})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -103,10 +103,10 @@ func (b *bench) accept(m *a2a.Message, hooks ...task.Hook) task.Record {
 
 // refuse sends a message that the desk must refuse with an error, and checks that nothing
 // has changed.
-func (b *bench) refuse(want error, m *a2a.Message, hooks ...task.Hook) {
+func (b *bench) refuse(want error, m *a2a.Message, hooks ...task.Webhook) {
 	b.t.Helper()
 	before := b.versions()
-	if _, err := b.Accept(b.t.Context(), desk.Message{Owner: "me", Message: m, Hooks: hooks}); !errors.Is(err, want) {
+	if _, err := b.Accept(b.t.Context(), desk.Message{Owner: "me", Message: m, Webhooks: hooks}); !errors.Is(err, want) {
 		b.t.Errorf("message %s: %v, want %v", m.ID, err, want)
 	}
 	if diff := cmp.Diff(before, b.versions()); diff != "" {
@@ -190,7 +190,7 @@ func TestSameMessageAtOnce(t *testing.T) {
 	ids := make(chan string, 20)
 	for range 20 {
 		all.Go(func() {
-			r, err := b.Accept(t.Context(), desk.Message{Owner: "me", Message: message("m", "hello"), Hooks: []task.Hook{{ID: "h", URL: "https://h.example.com"}}})
+			r, err := b.Accept(t.Context(), desk.Message{Owner: "me", Message: message("m", "hello"), Webhooks: []task.Webhook{{ID: "h", URL: "https://h.example.com"}}})
 			if err != nil {
 				t.Error(err)
 				return
@@ -211,10 +211,10 @@ func TestSameMessageAtOnce(t *testing.T) {
 func TestLostAnswer(t *testing.T) {
 	b := newBench(t)
 	b.configure(func(c *desk.Config) { c.Store = faulty.Losing(b.store, faulty.Create, 1) })
-	hook := task.Hook{ID: "h", URL: "https://h.example.com"}
+	hook := task.Webhook{ID: "h", URL: "https://h.example.com"}
 	r := b.accept(message("m", "hello"), hook)
 	b.wantJobs("/turns " + r.ID())
-	if v := b.versions(); len(v) != 1 || v[r.ID()] != r.Version || len(r.Hooks) != 1 {
+	if v := b.versions(); len(v) != 1 || v[r.ID()] != r.Version || len(r.Webhooks) != 1 {
 		t.Errorf("the store has %v, accepted was %+v", v, r)
 	}
 }
@@ -312,10 +312,10 @@ func cancels(r task.Record, now task.Moment) (task.Record, bool, error) {
 	return r.Cancel(now, message("why", "because"), nil)
 }
 
-// setsHook sets a webhook.
-func setsHook(id string) desk.Decision {
+// setsWebhook sets a webhook.
+func setsWebhook(id string) desk.Decision {
 	return func(r task.Record, now task.Moment) (task.Record, bool, error) {
-		return r.SetHook(now, task.Hook{ID: id, URL: "https://h.example.com/" + id})
+		return r.SetWebhook(now, task.Webhook{ID: id, URL: "https://h.example.com/" + id})
 	}
 }
 
@@ -323,16 +323,16 @@ func setsHook(id string) desk.Decision {
 // repeated change it enqueues jobs for the debts that are due.
 func TestChangeEnqueuesNewDebts(t *testing.T) {
 	b := newBench(t)
-	r := b.accept(message("m", "hello"), task.Hook{ID: "1", URL: "https://h.example.com/1"})
+	r := b.accept(message("m", "hello"), task.Webhook{ID: "1", URL: "https://h.example.com/1"})
 	b.run(r.ID(), a2a.TaskStateInputRequired)
 	turn, delivery := "/turns "+r.ID(), "/deliveries "+r.ID()
 	b.jobs()
 
-	b.change(r.ID(), setsHook("2"))
+	b.change(r.ID(), setsWebhook("2"))
 	b.wantJobs(delivery)
-	b.change(r.ID(), setsHook("2"))
+	b.change(r.ID(), setsWebhook("2"))
 	b.wantJobs(delivery)
-	b.change(r.ID(), func(r task.Record, now task.Moment) (task.Record, bool, error) { return r.DropHook(now, "2") })
+	b.change(r.ID(), func(r task.Record, now task.Moment) (task.Record, bool, error) { return r.DropWebhook(now, "2") })
 	b.wantJobs()
 
 	r = b.change(r.ID(), cancels)
@@ -357,10 +357,10 @@ func TestChangeEnqueuesNewDebts(t *testing.T) {
 // The desk finds a change whose answer was lost, and adds its jobs and no others (R0).
 func TestLostAnswerOfAChange(t *testing.T) {
 	b := newBench(t)
-	r := b.accept(message("m", "hello"), task.Hook{ID: "1", URL: "https://h.example.com/1"})
+	r := b.accept(message("m", "hello"), task.Webhook{ID: "1", URL: "https://h.example.com/1"})
 	b.run(r.ID(), a2a.TaskStateInputRequired)
 	b.jobs()
-	for _, decide := range []desk.Decision{setsHook("2"), cancels} {
+	for _, decide := range []desk.Decision{setsWebhook("2"), cancels} {
 		decided := 0
 		b.configure(func(c *desk.Config) { c.Store = faulty.Losing(b.store, faulty.Commit, 1) })
 		r = b.change(r.ID(), func(r task.Record, now task.Moment) (task.Record, bool, error) {
@@ -372,7 +372,7 @@ func TestLostAnswerOfAChange(t *testing.T) {
 		}
 	}
 	b.wantJobs("/deliveries "+r.ID(), "/turns "+r.ID())
-	if len(r.Hooks) != 2 || r.State() != a2a.TaskStateCanceled {
+	if len(r.Webhooks) != 2 || r.State() != a2a.TaskStateCanceled {
 		t.Errorf("the record is %+v", r)
 	}
 }
@@ -381,7 +381,7 @@ func TestLostAnswerOfAChange(t *testing.T) {
 // returns the error of an unavailable queue.
 func TestEnqueue(t *testing.T) {
 	b := newBench(t)
-	hooks := []task.Hook{{ID: "1", URL: "https://h.example.com/1"}}
+	hooks := []task.Webhook{{ID: "1", URL: "https://h.example.com/1"}}
 	r := b.accept(message("m", "hello"), hooks...)
 	r = b.change(r.ID(), cancels)
 	b.jobs()
@@ -400,7 +400,7 @@ func TestEnqueue(t *testing.T) {
 
 	for wait, want := range map[time.Duration][]string{59 * time.Second: {"/deliveries " + r.ID() + " later"}, 2 * time.Minute: nil} {
 		now := b.Moment()
-		later, _, err := r.Delivered(now, []task.Delivery{{Hook: r.Hooks[0], Fail: true, Wait: now.Now.Add(wait)}})
+		later, _, err := r.Delivered(now, []task.Delivery{{Webhook: r.Webhooks[0], Fail: true, Wait: now.Now.Add(wait)}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -418,16 +418,16 @@ func TestEnqueue(t *testing.T) {
 }
 
 // The inline webhook of a repeated message is added to the task that it finds (R1).
-func TestInlineHookOfARepeatedMessage(t *testing.T) {
+func TestInlineWebhookOfARepeatedMessage(t *testing.T) {
 	b := newBench(t)
-	one, two := task.Hook{ID: "1", URL: "https://h.example.com/1"}, task.Hook{ID: "2", URL: "https://h.example.com/2"}
+	one, two := task.Webhook{ID: "1", URL: "https://h.example.com/1"}, task.Webhook{ID: "2", URL: "https://h.example.com/2"}
 	r := b.accept(message("m", "hello"), one)
 	b.run(r.ID(), a2a.TaskStateCompleted)
 	b.jobs()
 	r = b.accept(message("m", "hello"), two)
 	b.wantJobs("/deliveries " + r.ID())
-	if len(r.Hooks) != 2 {
-		t.Errorf("the webhooks are %+v", r.Hooks)
+	if len(r.Webhooks) != 2 {
+		t.Errorf("the webhooks are %+v", r.Webhooks)
 	}
 	if again := b.accept(message("m", "hello"), two); again.Version != r.Version {
 		t.Errorf("the same webhook again changed the record")
@@ -475,13 +475,13 @@ func TestFollowUps(t *testing.T) {
 	b.refuse(task.ErrMismatch, func() *a2a.Message { m := to(r, "more"); m.ContextID = "another"; return m }())
 	b.refuse(task.ErrNotFound, func() *a2a.Message { m := message("x", ""); m.TaskID = "none"; return m }())
 	b.refuse(task.ErrTooLarge, func() *a2a.Message { m := message("x", strings.Repeat("x", 600<<10)); m.TaskID = r.Task.ID; return m }())
-	var hooks []task.Hook
+	var hooks []task.Webhook
 
 	for i := range 11 {
-		hooks = append(hooks, task.Hook{ID: fmt.Sprint(i), URL: "https://h.example.com"})
+		hooks = append(hooks, task.Webhook{ID: fmt.Sprint(i), URL: "https://h.example.com"})
 	}
 
-	b.refuse(task.ErrHooks, to(r, "with hooks"), hooks...)
+	b.refuse(task.ErrWebhooks, to(r, "with hooks"), hooks...)
 
 	theirs, err := b.Accept(t.Context(), desk.Message{Owner: "you", Message: message("m", "hello")})
 	if err != nil {

@@ -59,7 +59,7 @@ var marshalers03 = []*json.Marshalers{
 		return json.MarshalEncode(e, struct {
 			TaskID a2a.TaskID `json:"taskId"`
 			Config hook03     `json:"pushNotificationConfig"`
-		}{c.TaskID, newHook03(c)})
+		}{c.TaskID, newWebhook03(c)})
 	}),
 	json.MarshalToFunc(func(e *jsontext.Encoder, l *a2a.ListTaskPushConfigResponse) error { // 0.3 has no pages
 		return json.MarshalEncode(e, l.Configs)
@@ -145,7 +145,7 @@ type auth03 struct {
 	Credentials string   `json:"credentials,omitempty"`
 }
 
-func newHook03(c *a2a.PushConfig) hook03 {
+func newWebhook03(c *a2a.PushConfig) hook03 {
 	h := hook03{ID: c.ID, URL: c.URL, Token: c.Token}
 	if c.Auth != nil {
 		h.Auth = &auth03{Schemes: []string{c.Auth.Scheme}, Credentials: c.Auth.Credentials}

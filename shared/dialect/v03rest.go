@@ -40,7 +40,7 @@ var marshalers03REST = []*json.Marshalers{
 		return json.MarshalEncode(e, struct {
 			Name   string `json:"name"`
 			Config hook03 `json:"pushNotificationConfig"`
-		}{"tasks/" + string(c.TaskID) + "/pushNotificationConfigs/" + c.ID, newHook03(c)})
+		}{"tasks/" + string(c.TaskID) + "/pushNotificationConfigs/" + c.ID, newWebhook03(c)})
 	}),
 }
 

@@ -33,7 +33,7 @@ import (
 type Store interface {
 	task.Store
 	task.Chores
-	task.Letters
+	task.DeadLetters
 	io.Closer
 
 	KV() kv.Store // in the same database

@@ -11,13 +11,13 @@ import (
 
 // An Acceptance is a first message with everything that was decided about it.
 type Acceptance struct {
-	ID      string       // the task's id
-	Context string       // the conversation's id
-	Owner   string       // tenant/principal that may see the task
-	Lane    string       // lane of the jobs for its turns
-	Message *a2a.Message // the message as it will stand in the history
-	Seen    Seen         // id, fingerprint and the rest of the message's request
-	Hooks   []Hook       // inline webhooks, as [Record.SetHook] takes them
+	ID       string       // the task's id
+	Context  string       // the conversation's id
+	Owner    string       // tenant/principal that may see the task
+	Lane     string       // lane of the jobs for its turns
+	Message  *a2a.Message // the message as it will stand in the history
+	Seen     Seen         // id, fingerprint and the rest of the message's request
+	Webhooks []Webhook    // inline webhooks, as [Record.SetWebhook] takes them
 }
 
 // Accept makes the record of a new task (R1).
@@ -33,8 +33,8 @@ func Accept(m Moment, a Acceptance) (Record, error) {
 			History: []*a2a.Message{a.Message},
 		},
 	}
-	for _, h := range a.Hooks {
-		if err := r.putHook(m, h); err != nil {
+	for _, h := range a.Webhooks {
+		if err := r.putWebhook(m, h); err != nil {
 			return Record{}, err
 		}
 	}

@@ -43,7 +43,7 @@ func (r Record) debts(ru Rules, yield func(Debt)) {
 		owes(turnOwed, r.Asked)
 	}
 
-	for _, h := range r.Hooks {
+	for _, h := range r.Webhooks {
 		if r.behind(h) {
 			yield(Debt{At: h.Next, Lane: Deliveries, kind: deliveryOwed, gen: h.Gen})
 		}
@@ -52,7 +52,7 @@ func (r Record) debts(ru Rules, yield func(Debt)) {
 		}
 	}
 
-	if r.frontNoteUntold() {
+	if r.frontNotificationUnpublished() {
 		owes(noteOwed, r.Asked)
 	}
 }
@@ -116,7 +116,7 @@ func (r Record) owes(d Debt, ru Rules) (known bool) {
 		return false
 	}
 	if d.kind == deliveryOwed {
-		return slices.ContainsFunc(r.Hooks, func(h Hook) bool { return h.Gen == d.gen })
+		return slices.ContainsFunc(r.Webhooks, func(h Webhook) bool { return h.Gen == d.gen })
 	}
 	r.debts(ru, func(old Debt) {
 		known = known || old.kind == d.kind && old.gen == d.gen && (d.kind != wakeOwed || old.At.Equal(d.At))
@@ -145,26 +145,28 @@ func (r Record) LeaseLost(m Moment) (Record, error) {
 	return n.sealed(m, LimitStore)
 }
 
-func (r Record) frontNoteUntold() bool {
-	for i := r.Told; i < len(r.Notes); i++ {
-		if r.Notes[i].Front {
+func (r Record) frontNotificationUnpublished() bool {
+	for i := r.Published; i < len(r.Notifications); i++ {
+		if r.Notifications[i].Front {
 			return true
 		}
 	}
 	return false
 }
 
-// Untold are the notifications that are not known to be published.
-func (r Record) Untold() []Note { return r.Notes[min(r.Told, len(r.Notes)):] }
+// Unpublished are the notifications that are not known to be published.
+func (r Record) Unpublished() []Notification {
+	return r.Notifications[min(r.Published, len(r.Notifications)):]
+}
 
-// Published records that the first n notifications are published. Only the publisher of a
+// MarkPublished records that the first n notifications are published. Only the publisher of a
 // notification of the front door writes this: the next claim records those of a turn.
-func (r Record) Published(m Moment, n int) (Record, bool, error) {
-	if r.Told >= n || !r.frontNoteUntold() {
+func (r Record) MarkPublished(m Moment, n int) (Record, bool, error) {
+	if r.Published >= n || !r.frontNotificationUnpublished() {
 		return r, false, nil
 	}
 	c := r.change()
-	c.Told = min(n, len(c.Notes))
+	c.Published = min(n, len(c.Notifications))
 	c, err := c.sealed(m, LimitStore)
 	return c, err == nil, err
 }

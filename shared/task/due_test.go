@@ -50,7 +50,7 @@ func TestNewDebtsOfADecision(t *testing.T) {
 
 	hooked := func(r task.Record) task.Record {
 		t.Helper()
-		next, _, err := r.SetHook(at(time.Second), task.Hook{ID: "h", URL: hookURL})
+		next, _, err := r.SetWebhook(at(time.Second), task.Webhook{ID: "h", URL: hookURL})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,13 +62,13 @@ func TestNewDebtsOfADecision(t *testing.T) {
 	}
 
 	cancel := func(r task.Record) (task.Record, bool, error) { return r.Cancel(m, &a2a.Message{ID: "c"}, nil) }
-	setHook := func(r task.Record) (task.Record, bool, error) {
-		return r.SetHook(m, task.Hook{ID: "h", URL: hookURL + "/other"})
+	setWebhook := func(r task.Record) (task.Record, bool, error) {
+		return r.SetWebhook(m, task.Webhook{ID: "h", URL: hookURL + "/other"})
 	}
 
 	redrive := func(r task.Record) (task.Record, bool, error) { return r.Redrive(m, "h", hookOf(t, r).Gen, 0) }
 	ping := func(r task.Record) (task.Record, bool, error) { return r.AskPing(m, "h") }
-	drop := func(r task.Record) (task.Record, bool, error) { return r.DropHook(m, "h") }
+	drop := func(r task.Record) (task.Record, bool, error) { return r.DropWebhook(m, "h") }
 	dead := delivered(t, told(t), at(3*time.Second), task.Delivery{Fail: true})
 	question := end(hooked(running), a2a.TaskStateInputRequired)
 
@@ -90,9 +90,9 @@ func TestNewDebtsOfADecision(t *testing.T) {
 		{"a cancel with a webhook, which the event's publication reaches", hooked(running), cancel, turns},
 		{"a cancel that revives a dead webhook", delivered(t, question, at(3*time.Second), task.Delivery{Fail: true}), cancel, turns},
 
-		{"a webhook for an ended task", end(running, a2a.TaskStateCompleted), setHook, deliveries},
-		{"a webhook for a running task", running, setHook, nil},
-		{"a replacement for a webhook with undelivered notifications", told(t), setHook, deliveries},
+		{"a webhook for an ended task", end(running, a2a.TaskStateCompleted), setWebhook, deliveries},
+		{"a webhook for a running task", running, setWebhook, nil},
+		{"a replacement for a webhook with undelivered notifications", told(t), setWebhook, deliveries},
 		{"a re-drive", dead, redrive, deliveries},
 		{"a re-drive of a webhook that is up to date", delivered(t, told(t), at(3*time.Second), task.Delivery{Sent: 2}), redrive, nil},
 		{"a ping", hooked(running), ping, deliveries},
@@ -139,7 +139,7 @@ func lawsOfNewDebts(t *rapid.T, name string, before, after task.Record, m task.M
 		}
 	}
 	for _, d := range is {
-		published := d.Lane == task.Deliveries && len(after.Notes) > len(before.Notes)
+		published := d.Lane == task.Deliveries && len(after.Notifications) > len(before.Notifications)
 		if in(was, d.Lane) < 0 && in(anew, d.Lane) < 0 && !published {
 			t.Fatalf("%s: the first debt in lane %s, at %v, is not among the new ones %v", name, d.Lane, d.At, anew)
 		}

@@ -25,30 +25,30 @@ func (e *Encoded) Size() int { return len(e.Head) + len(e.Body) }
 
 // head and body are the persisted names. Add or remove fields, never rename one.
 type head struct {
-	Schema   int            `json:"schema"`
-	ID       a2a.TaskID     `json:"id"`
-	Context  string         `json:"context"`
-	Status   storedStatus   `json:"status"`
-	Metadata map[string]any `json:"metadata,omitempty"`
-	Owner    string         `json:"owner,omitempty"`
-	Lane     string         `json:"lane"`
-	Seen     []Seen         `json:"seen"`
-	Turn     int            `json:"turn"`
-	Since    time.Time      `json:"since"`
-	Made     []Made         `json:"made,omitempty"`
-	Hooks    []Hook         `json:"hooks,omitempty"`
-	Gens     int64          `json:"gens,omitempty"`
-	Seq      int64          `json:"seq,omitempty"`
-	Notes    []Note         `json:"notes,omitempty"`
-	Told     int            `json:"told,omitempty"`
-	Epoch    int64          `json:"epoch,omitempty"`
-	Attempt  int            `json:"attempt,omitempty"`
-	Lease    *Lease         `json:"lease,omitempty"`
-	Wake     *time.Time     `json:"wake,omitempty"`
-	Asked    time.Time      `json:"asked"`
-	Expires  *time.Time     `json:"expires,omitempty"`
-	Due      *time.Time     `json:"due,omitempty"`
-	DueLane  string         `json:"dueLane,omitempty"`
+	Schema        int            `json:"schema"`
+	ID            a2a.TaskID     `json:"id"`
+	Context       string         `json:"context"`
+	Status        storedStatus   `json:"status"`
+	Metadata      map[string]any `json:"metadata,omitempty"`
+	Owner         string         `json:"owner,omitempty"`
+	Lane          string         `json:"lane"`
+	Seen          []Seen         `json:"seen"`
+	Turn          int            `json:"turn"`
+	Since         time.Time      `json:"since"`
+	Made          []Made         `json:"made,omitempty"`
+	Webhooks      []Webhook      `json:"hooks,omitempty"`
+	Gens          int64          `json:"gens,omitempty"`
+	Seq           int64          `json:"seq,omitempty"`
+	Notifications []Notification `json:"notes,omitempty"`
+	Published     int            `json:"told,omitempty"`
+	Epoch         int64          `json:"epoch,omitempty"`
+	Attempt       int            `json:"attempt,omitempty"`
+	Lease         *Lease         `json:"lease,omitempty"`
+	Wake          *time.Time     `json:"wake,omitempty"`
+	Asked         time.Time      `json:"asked"`
+	Expires       *time.Time     `json:"expires,omitempty"`
+	Due           *time.Time     `json:"due,omitempty"`
+	DueLane       string         `json:"dueLane,omitempty"`
 }
 
 type body struct {
@@ -123,7 +123,7 @@ func (r Record) Encode() (*Encoded, error) {
 	h := head{
 		Schema: Schema, ID: t.ID, Context: t.ContextID, Status: storeStatus(t.Status), Metadata: t.Metadata,
 		Owner: r.Owner, Lane: r.Lane, Seen: r.Seen, Turn: r.Turn, Since: r.Since, Made: r.Made,
-		Hooks: r.Hooks, Gens: r.Gens, Seq: r.Seq, Notes: r.Notes, Told: r.Told, Epoch: r.Epoch,
+		Webhooks: r.Webhooks, Gens: r.Gens, Seq: r.Seq, Notifications: r.Notifications, Published: r.Published, Epoch: r.Epoch,
 		Attempt: r.Attempt, Wake: timeOrNil(r.Wake), Asked: r.Asked, Expires: timeOrNil(r.Expires),
 		Due: timeOrNil(r.Due.At), DueLane: r.Due.Lane,
 	}
@@ -179,7 +179,7 @@ func Decode(headText, bodyText []byte, version int64) (Record, error) {
 
 	r := Record{
 		Schema: h.Schema, Owner: h.Owner, Lane: h.Lane, Seen: h.Seen, Turn: h.Turn, Since: h.Since,
-		Made: h.Made, Hooks: h.Hooks, Gens: h.Gens, Seq: h.Seq, Notes: h.Notes, Told: h.Told,
+		Made: h.Made, Webhooks: h.Webhooks, Gens: h.Gens, Seq: h.Seq, Notifications: h.Notifications, Published: h.Published,
 		Epoch: h.Epoch, Attempt: h.Attempt, Wake: timeOrZero(h.Wake), Asked: h.Asked,
 		Due: Due{At: timeOrZero(h.Due), Lane: h.DueLane}, Expires: timeOrZero(h.Expires),
 		Version: version, extra: extra,

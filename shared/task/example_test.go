@@ -36,7 +36,7 @@ func Example() {
 	fmt.Println(r.State(), "in epoch", r.Epoch)
 
 	r, _, err = r.Finish(now, task.Turn{Epoch: r.Epoch, Seq: r.Seq}, nil, task.Outcome{State: a2a.TaskStateCompleted})
-	fmt.Println(r.State(), "with", len(r.Notes), "notification to publish,", err)
+	fmt.Println(r.State(), "with", len(r.Notifications), "notification to publish,", err)
 	// Output:
 	// TASK_STATE_SUBMITTED and a job is due in the lane turns
 	// TASK_STATE_WORKING in epoch 1

@@ -1,7 +1,7 @@
 package task
 
-// LimitHooks is the limit of a task's encoded hooks.
-const LimitHooks = limitHooks
+// LimitWebhooks is the limit of a task's encoded webhooks.
+const LimitWebhooks = limitWebhooks
 
 // Watched is the number of records that are watched.
 func (s *Topics) Watched() int {

@@ -6,13 +6,15 @@ import (
 	"time"
 )
 
-// behind reports whether an active hook has undelivered notes.
-func (r Record) behind(h Hook) bool { return h.State == HookActive && h.Cursor < len(r.Notes) }
+// behind reports whether an active webhook has undelivered notes.
+func (r Record) behind(h Webhook) bool {
+	return h.State == WebhookActive && h.Cursor < len(r.Notifications)
+}
 
-// Behind lists the hooks with a note or a ping to send at the given time (R9).
-func (r Record) Behind(now time.Time) []Hook {
-	var out []Hook
-	for _, h := range r.Hooks {
+// Behind lists the webhooks with a note or a ping to send at the given time (R9).
+func (r Record) Behind(now time.Time) []Webhook {
+	var out []Webhook
+	for _, h := range r.Webhooks {
 		if !h.Ping.IsZero() || r.Ready(h, now) {
 			out = append(out, h)
 		}
@@ -20,31 +22,31 @@ func (r Record) Behind(now time.Time) []Hook {
 	return out
 }
 
-// Ready reports whether the note after the hook's cursor may be sent at the given time.
-func (r Record) Ready(h Hook, now time.Time) bool { return r.behind(h) && !h.Next.After(now) }
+// Ready reports whether the note after the webhook's cursor may be sent at the given time.
+func (r Record) Ready(h Webhook, now time.Time) bool { return r.behind(h) && !h.Next.After(now) }
 
-// OwedSince is the time at which the schedule of the note after the hook's cursor began:
+// OwedSince is the time at which the schedule of the note after the webhook's cursor began:
 // the time of the note, or the time at which the note before it was delivered.
-func (r Record) OwedSince(h Hook) time.Time {
-	if h.Cursor < len(r.Notes) && r.Notes[h.Cursor].At.After(h.Since) {
-		return r.Notes[h.Cursor].At
+func (r Record) OwedSince(h Webhook) time.Time {
+	if h.Cursor < len(r.Notifications) && r.Notifications[h.Cursor].At.After(h.Since) {
+		return r.Notifications[h.Cursor].At
 	}
 	return h.Since
 }
 
-// SetHook creates a webhook, or replaces the webhook with the same id (R9). Setting an
-// active hook to its present target changes nothing. The error is ErrHooks if there are
-// too many hooks, or if they are too large.
-func (r Record) SetHook(m Moment, h Hook) (next Record, changed bool, err error) {
-	if old, ok := r.Hook(h.ID); ok && old.State == HookActive && old.sameTarget(h) {
+// SetWebhook creates a webhook, or replaces the webhook with the same id (R9). Setting an
+// active webhook to its present target changes nothing. The error is ErrWebhooks if there are
+// too many webhooks, or if they are too large.
+func (r Record) SetWebhook(m Moment, h Webhook) (next Record, changed bool, err error) {
+	if old, ok := r.Webhook(h.ID); ok && old.State == WebhookActive && old.sameTarget(h) {
 		return r, false, nil
 	}
 	n := r.change()
-	if err = n.putHook(m, h); err == nil {
+	if err = n.putWebhook(m, h); err == nil {
 		n, err = n.asked(r, m).sealed(m, LimitResult)
 	}
 	if errors.Is(err, ErrTooLarge) {
-		err = fmt.Errorf("%w: %v", ErrHooks, err)
+		err = fmt.Errorf("%w: %v", ErrWebhooks, err)
 	}
 	if err != nil {
 		return r, false, err
@@ -60,32 +62,32 @@ func (r Record) asked(before Record, m Moment) Record {
 	return r
 }
 
-func (h Hook) sameTarget(o Hook) bool {
+func (h Webhook) sameTarget(o Webhook) bool {
 	return h.URL == o.URL && h.Scheme == o.Scheme && h.Sealed == o.Sealed && h.Dialect == o.Dialect
 }
 
-// putHook adds or replaces a hook. If the task has ended or waits for its client, the
-// hook starts one note back and that note is sent as the whole task, so a late hook
-// still receives the result. A hook that only changes its credentials keeps its backlog.
-func (r *Record) putHook(m Moment, h Hook) error {
+// putWebhook adds or replaces a webhook. If the task has ended or waits for its client, the
+// webhook starts one note back and that note is sent as the whole task, so a late webhook
+// still receives the result. A webhook that only changes its credentials keeps its backlog.
+func (r *Record) putWebhook(m Moment, h Webhook) error {
 	h = h.fresh(r, m)
-	h.Tries, h.Gone, h.Ping, h.Cursor, h.Snapshot = nil, false, time.Time{}, len(r.Notes), 0
+	h.Tries, h.Gone, h.Ping, h.Cursor, h.Snapshot = nil, false, time.Time{}, len(r.Notifications), 0
 	if r.Terminal() || r.Interrupted() {
-		h.Cursor, h.Snapshot = max(0, len(r.Notes)-1), len(r.Notes)
+		h.Cursor, h.Snapshot = max(0, len(r.Notifications)-1), len(r.Notifications)
 	}
 
-	hooks := append([]Hook(nil), r.Hooks...)
+	hooks := append([]Webhook(nil), r.Webhooks...)
 	i := 0
 	for i < len(hooks) && hooks[i].ID != h.ID {
 		i++
 	}
 
 	if i == len(hooks) {
-		if i >= m.Rules.Hooks {
-			return ErrHooks
+		if i >= m.Rules.Webhooks {
+			return ErrWebhooks
 		}
-		hooks = append(hooks, Hook{})
-	} else if old := hooks[i]; old.URL == h.URL && old.State == HookActive {
+		hooks = append(hooks, Webhook{})
+	} else if old := hooks[i]; old.URL == h.URL && old.State == WebhookActive {
 		h.Cursor = min(h.Cursor, old.Cursor)
 	}
 
@@ -94,44 +96,44 @@ func (r *Record) putHook(m Moment, h Hook) error {
 	if err != nil {
 		return fmt.Errorf("encoding hook: %w", err)
 	}
-	if len(text) > limitHooks {
-		return fmt.Errorf("hooks of task %s: %w: %d bytes, at most %d", r.Task.ID, ErrTooLarge, len(text), limitHooks)
+	if len(text) > limitWebhooks {
+		return fmt.Errorf("hooks of task %s: %w: %d bytes, at most %d", r.Task.ID, ErrTooLarge, len(text), limitWebhooks)
 	}
 
-	r.Hooks = hooks
+	r.Webhooks = hooks
 	return nil
 }
 
 // fresh returns h as a new generation whose next note has not been tried. Outcomes of
 // attempts under way belong to the old generation and are discarded.
-func (h Hook) fresh(r *Record, m Moment) Hook {
+func (h Webhook) fresh(r *Record, m Moment) Webhook {
 	r.Gens++
 	h.Gen = r.Gens
 	return h.untried(m.Now)
 }
 
 // untried returns h with a next note that is due now and has not been tried.
-func (h Hook) untried(now time.Time) Hook {
-	h.State, h.Attempt, h.Since, h.Next = HookActive, 0, now, now
+func (h Webhook) untried(now time.Time) Webhook {
+	h.State, h.Attempt, h.Since, h.Next = WebhookActive, 0, now, now
 	return h
 }
 
-// Redrive sends a hook its notes again, beginning with the note numbered from, or with
-// the note after its cursor if from is 0. A dead hook becomes active. The receiver
+// Redrive sends a webhook its notes again, beginning with the note numbered from, or with
+// the note after its cursor if from is 0. A dead webhook becomes active. The receiver
 // recognizes repeated notes by their ids. Redrive applies only to the generation gen.
 func (r Record) Redrive(m Moment, id string, gen int64, from int) (next Record, changed bool, err error) {
 	n := r.change()
-	n.Hooks = append([]Hook(nil), r.Hooks...)
-	for i, h := range n.Hooks {
-		if h.ID != id || h.Gen != gen || from < 0 || from > len(r.Notes) {
+	n.Webhooks = append([]Webhook(nil), r.Webhooks...)
+	for i, h := range n.Webhooks {
+		if h.ID != id || h.Gen != gen || from < 0 || from > len(r.Notifications) {
 			continue
 		}
 		if h.Gone = false; from > 0 {
 			h.Cursor = from - 1
 		}
-		n.Hooks[i], changed = h.fresh(&n, m), true
+		n.Webhooks[i], changed = h.fresh(&n, m), true
 	}
-	if !changed { // the hook was deleted, replaced or re-driven meanwhile
+	if !changed { // the webhook was deleted, replaced or re-driven meanwhile
 		return r, false, nil
 	}
 	if n, err = n.asked(r, m).sealed(m, LimitStore); err != nil {
@@ -140,14 +142,14 @@ func (r Record) Redrive(m Moment, id string, gen int64, from int) (next Record, 
 	return n, true, nil
 }
 
-// AskPing requests a ping of a hook, active or dead. A ping is one attempt, and its
+// AskPing requests a ping of a webhook, active or dead. A ping is one attempt, and its
 // outcome is kept with the others. A second request before the ping changes nothing.
 func (r Record) AskPing(m Moment, id string) (next Record, changed bool, err error) {
 	n := r.change()
-	n.Hooks = append([]Hook(nil), r.Hooks...)
-	for i, h := range n.Hooks {
+	n.Webhooks = append([]Webhook(nil), r.Webhooks...)
+	for i, h := range n.Webhooks {
 		if h.ID == id && h.Ping.IsZero() {
-			n.Hooks[i].Ping, n.Asked, changed = m.Now, m.Now, true
+			n.Webhooks[i].Ping, n.Asked, changed = m.Now, m.Now, true
 		}
 	}
 	if !changed {
@@ -157,32 +159,32 @@ func (r Record) AskPing(m Moment, id string) (next Record, changed bool, err err
 	return next, err == nil, err
 }
 
-// DropHook deletes a webhook. No attempt begins after the commit.
-func (r Record) DropHook(m Moment, id string) (next Record, changed bool, err error) {
-	if _, ok := r.Hook(id); !ok {
+// DropWebhook deletes a webhook. No attempt begins after the commit.
+func (r Record) DropWebhook(m Moment, id string) (next Record, changed bool, err error) {
+	if _, ok := r.Webhook(id); !ok {
 		return r, false, nil
 	}
 	n := r.change()
-	n.Hooks = make([]Hook, 0, len(r.Hooks)-1)
-	for _, h := range r.Hooks {
+	n.Webhooks = make([]Webhook, 0, len(r.Webhooks)-1)
+	for _, h := range r.Webhooks {
 		if h.ID != id {
-			n.Hooks = append(n.Hooks, h)
+			n.Webhooks = append(n.Webhooks, h)
 		}
 	}
 	next, err = n.sealed(m, LimitStore)
 	return next, err == nil, err
 }
 
-// A Delivery is the outcome of one attempt, or of several attempts in a row, at one hook.
-// It counts only while the hook has the generation, cursor and attempt of Hook.
+// A Delivery is the outcome of one attempt, or of several attempts in a row, at one webhook.
+// It counts only while the webhook has the generation, cursor and attempt of Webhook.
 type Delivery struct {
-	Hook   Hook      // the hook before the first attempt
-	Pinged bool      // its ping was sent, with or without success
-	Sent   int       // notes answered 2xx
-	Fail   bool      // the attempt after them failed
-	Wait   time.Time // with Fail: the next attempt, zero if the hook is dead; without: the hook is put off until then, zero if not
-	Gone   bool      // dead because the receiver said so
-	Tries  []Try     // the attempts
+	Webhook Webhook   // the webhook before the first attempt
+	Pinged  bool      // its ping was sent, with or without success
+	Sent    int       // notes answered 2xx
+	Fail    bool      // the attempt after them failed
+	Wait    time.Time // with Fail: the next attempt, zero if the webhook is dead; without: the webhook is put off until then, zero if not
+	Gone    bool      // dead because the receiver said so
+	Tries   []Try     // the attempts
 }
 
 // Then is the outcome of d followed by e. Only the last attempt may have failed.
@@ -194,14 +196,14 @@ func (d Delivery) Then(e Delivery) Delivery {
 	return d
 }
 
-// Delivered applies the outcomes of a pass over the record's hooks (R9).
+// Delivered applies the outcomes of a pass over the record's webhooks (R9).
 func (r Record) Delivered(m Moment, outcomes []Delivery) (next Record, changed bool, err error) {
 	n := r.change()
-	n.Hooks = append([]Hook(nil), r.Hooks...)
+	n.Webhooks = append([]Webhook(nil), r.Webhooks...)
 	for _, d := range outcomes {
-		for i, h := range n.Hooks {
-			if h.ID == d.Hook.ID && h.Gen == d.Hook.Gen && h.Cursor == d.Hook.Cursor && h.Attempt == d.Hook.Attempt && !d.none(h) {
-				n.Hooks[i], changed = h.After(m.Now, d), true
+		for i, h := range n.Webhooks {
+			if h.ID == d.Webhook.ID && h.Gen == d.Webhook.Gen && h.Cursor == d.Webhook.Cursor && h.Attempt == d.Webhook.Attempt && !d.none(h) {
+				n.Webhooks[i], changed = h.After(m.Now, d), true
 			}
 		}
 	}
@@ -210,8 +212,8 @@ func (r Record) Delivered(m Moment, outcomes []Delivery) (next Record, changed b
 	}
 	if next, err = n.sealed(m, LimitStore); errors.Is(err, ErrTooLarge) {
 		// Without room for the cursor the same note would be sent for ever.
-		for i := range n.Hooks {
-			n.Hooks[i].Tries = nil
+		for i := range n.Webhooks {
+			n.Webhooks[i].Tries = nil
 		}
 		next, err = n.sealed(m, LimitStore)
 	}
@@ -220,22 +222,22 @@ func (r Record) Delivered(m Moment, outcomes []Delivery) (next Record, changed b
 
 // none reports whether d changes nothing about h, or has been applied before. A ping
 // alone moves neither cursor nor attempt, so the time of its request identifies it.
-func (d Delivery) none(h Hook) bool {
-	if d.Pinged && !h.Ping.Equal(d.Hook.Ping) {
+func (d Delivery) none(h Webhook) bool {
+	if d.Pinged && !h.Ping.Equal(d.Webhook.Ping) {
 		return d.Sent == 0 && !d.Fail
 	}
 	return !d.Pinged && d.Sent == 0 && !d.Fail && (d.Wait.IsZero() || d.Wait.Equal(h.Next))
 }
 
-// After is the transition of a hook by an outcome at the given time. Delivered applies
-// it to the stored hook, and a courier to the hook that it has in hand between commits.
-func (h Hook) After(now time.Time, d Delivery) Hook {
+// After is the transition of a webhook by an outcome at the given time. Delivered applies
+// it to the stored webhook, and a courier to the webhook that it has in hand between commits.
+func (h Webhook) After(now time.Time, d Delivery) Webhook {
 	h.Tries = append(h.Tries[:len(h.Tries):len(h.Tries)], d.Tries...)
 	if over := len(h.Tries) - limitTries; over > 0 {
 		h.Tries = h.Tries[over:]
 	}
 
-	if d.Pinged && h.Ping.Equal(d.Hook.Ping) {
+	if d.Pinged && h.Ping.Equal(d.Webhook.Ping) {
 		h.Ping = time.Time{}
 	}
 
@@ -247,7 +249,7 @@ func (h Hook) After(now time.Time, d Delivery) Hook {
 	switch {
 	case d.Fail && d.Wait.IsZero():
 		h.Attempt++
-		h.State, h.Gone, h.Next = HookDead, d.Gone, now
+		h.State, h.Gone, h.Next = WebhookDead, d.Gone, now
 
 	case d.Fail:
 		h.Attempt++
@@ -260,19 +262,19 @@ func (h Hook) After(now time.Time, d Delivery) Hook {
 	return h
 }
 
-// reviveHooks activates the hooks whose schedule was used up, because a new note has
-// come. A hook whose receiver answered 410 stays dead.
-func (r *Record) reviveHooks(now time.Time) {
-	var hooks []Hook
-	for i, h := range r.Hooks {
-		if h.State == HookDead && !h.Gone {
+// reviveWebhooks activates the webhooks whose schedule was used up, because a new note has
+// come. A webhook whose receiver answered 410 stays dead.
+func (r *Record) reviveWebhooks(now time.Time) {
+	var hooks []Webhook
+	for i, h := range r.Webhooks {
+		if h.State == WebhookDead && !h.Gone {
 			if hooks == nil {
-				hooks = append([]Hook(nil), r.Hooks...)
+				hooks = append([]Webhook(nil), r.Webhooks...)
 			}
 			hooks[i] = h.untried(now)
 		}
 	}
 	if hooks != nil {
-		r.Hooks = hooks
+		r.Webhooks = hooks
 	}
 }

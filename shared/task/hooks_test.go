@@ -14,10 +14,10 @@ import (
 
 const hookURL = "https://x.test/hook"
 
-// told is a completed task with two notes and a hook, which was set before the first note.
+// told is a completed task with two notes and a webhook, which was set before the first note.
 func told(t *testing.T) task.Record {
 	t.Helper()
-	r, _, err := accepted(t, "x").SetHook(at(0), task.Hook{ID: "h", URL: hookURL, Sealed: "old"})
+	r, _, err := accepted(t, "x").SetWebhook(at(0), task.Webhook{ID: "h", URL: hookURL, Sealed: "old"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,20 +29,20 @@ func told(t *testing.T) task.Record {
 	return r
 }
 
-// hookOf is the record's hook.
-func hookOf(t *testing.T, r task.Record) task.Hook {
+// hookOf is the record's webhook.
+func hookOf(t *testing.T, r task.Record) task.Webhook {
 	t.Helper()
-	h, ok := r.Hook("h")
+	h, ok := r.Webhook("h")
 	if !ok {
 		t.Fatal("the hook is gone")
 	}
 	return h
 }
 
-// delivered applies an outcome to the record's hook.
+// delivered applies an outcome to the record's webhook.
 func delivered(t *testing.T, r task.Record, m task.Moment, d task.Delivery) task.Record {
 	t.Helper()
-	d.Hook = hookOf(t, r)
+	d.Webhook = hookOf(t, r)
 	next, changed, err := r.Delivered(m, []task.Delivery{d})
 	if err != nil || !changed {
 		t.Fatalf("Delivered(%+v): changed %v, %v", d, changed, err)
@@ -50,26 +50,26 @@ func delivered(t *testing.T, r task.Record, m task.Moment, d task.Delivery) task
 	return next
 }
 
-// A hook whose credentials change keeps its backlog. A hook that gets another receiver does
+// A webhook whose credentials change keeps its backlog. A webhook that gets another receiver does
 // not.
-func TestReplacedHookIsOwedWhatItWas(t *testing.T) {
+func TestReplacedWebhookIsOwedWhatItWas(t *testing.T) {
 	r := delivered(t, told(t), at(3*time.Second), task.Delivery{Sent: 1})
 	for _, c := range []struct {
 		name   string
-		hook   task.Hook
+		hook   task.Webhook
 		before func(task.Record) task.Record
 		cursor int
 	}{
-		{"other credentials", task.Hook{ID: "h", URL: hookURL, Sealed: "new"}, nil, 1},
-		{"other credentials, nothing delivered", task.Hook{ID: "h", URL: hookURL, Sealed: "new"}, func(task.Record) task.Record { return told(t) }, 0},
-		{"another receiver", task.Hook{ID: "h", URL: hookURL + "/2"}, func(task.Record) task.Record { return told(t) }, 1},
+		{"other credentials", task.Webhook{ID: "h", URL: hookURL, Sealed: "new"}, nil, 1},
+		{"other credentials, nothing delivered", task.Webhook{ID: "h", URL: hookURL, Sealed: "new"}, func(task.Record) task.Record { return told(t) }, 0},
+		{"another receiver", task.Webhook{ID: "h", URL: hookURL + "/2"}, func(task.Record) task.Record { return told(t) }, 1},
 	} {
 		r := r
 		if c.before != nil {
 			r = c.before(r)
 		}
 
-		next, changed, err := r.SetHook(at(4*time.Second), c.hook)
+		next, changed, err := r.SetWebhook(at(4*time.Second), c.hook)
 		if err != nil || !changed {
 			t.Fatalf("%s: changed %v, %v", c.name, changed, err)
 		}
@@ -81,11 +81,11 @@ func TestReplacedHookIsOwedWhatItWas(t *testing.T) {
 	}
 }
 
-// A re-drive sends a dead hook the notes behind its cursor, or those from a given note on.
+// A re-drive sends a dead webhook the notes behind its cursor, or those from a given note on.
 // Outcomes of attempts that were under way do not count.
 func TestRedrive(t *testing.T) {
 	dead := delivered(t, told(t), at(3*time.Second), task.Delivery{Sent: 1, Fail: true, Gone: true})
-	if h := hookOf(t, dead); h.State != task.HookDead || !dead.Due.At.IsZero() {
+	if h := hookOf(t, dead); h.State != task.WebhookDead || !dead.Due.At.IsZero() {
 		t.Fatalf("the hook is %+v, the record due %v", h, dead.Due)
 	}
 
@@ -97,7 +97,7 @@ func TestRedrive(t *testing.T) {
 
 		owesAnew(t, fmt.Sprintf("Redrive(%d)", from), dead, r, at(time.Hour), task.Deliveries)
 		h := hookOf(t, r)
-		want := task.Hook{ID: "h", Gen: h.Gen, URL: hookURL, Sealed: "old", State: task.HookActive, Cursor: cursor,
+		want := task.Webhook{ID: "h", Gen: h.Gen, URL: hookURL, Sealed: "old", State: task.WebhookActive, Cursor: cursor,
 			Since: at(time.Hour).Now, Next: at(time.Hour).Now, Tries: h.Tries}
 		if diff := cmp.Diff(want, h); diff != "" {
 			t.Errorf("Redrive(%d): %s", from, diff)
@@ -106,7 +106,7 @@ func TestRedrive(t *testing.T) {
 			t.Errorf("Redrive(%d): generation %d, due %v", from, h.Gen, r.Due)
 		}
 
-		if _, changed, _ := r.Delivered(at(time.Hour), []task.Delivery{{Hook: hookOf(t, dead), Sent: 1}}); changed {
+		if _, changed, _ := r.Delivered(at(time.Hour), []task.Delivery{{Webhook: hookOf(t, dead), Sent: 1}}); changed {
 			t.Errorf("Redrive(%d): an attempt of before counts", from)
 		}
 		if _, changed, err := r.Redrive(at(2*time.Hour), "h", hookOf(t, dead).Gen, from); changed || err != nil {
@@ -121,7 +121,7 @@ func TestRedrive(t *testing.T) {
 	}
 }
 
-// A ping is due until it is sent, also for a dead hook, and changes nothing else.
+// A ping is due until it is sent, also for a dead webhook, and changes nothing else.
 func TestPing(t *testing.T) {
 	dead := delivered(t, told(t), at(3*time.Second), task.Delivery{Fail: true})
 	r, changed, err := dead.AskPing(at(time.Hour), "h")
@@ -146,7 +146,7 @@ func TestPing(t *testing.T) {
 	}
 }
 
-// A hook that is put off has had no attempt.
+// A webhook that is put off has had no attempt.
 func TestPutOff(t *testing.T) {
 	r := told(t)
 	was := hookOf(t, r)
@@ -160,8 +160,8 @@ func TestPutOff(t *testing.T) {
 	}
 }
 
-// Attempts in a row change a hook as their combined outcome does. So a courier may go on with
-// the hook that it has in hand, and commit the attempts together.
+// Attempts in a row change a webhook as their combined outcome does. So a courier may go on with
+// the webhook that it has in hand, and commit the attempts together.
 func TestAttemptsInARowAreOneDelivery(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		now := at(time.Hour).Now
@@ -170,9 +170,9 @@ func TestAttemptsInARowAreOneDelivery(t *testing.T) {
 			base.Ping = at(time.Minute).Now
 		}
 
-		h, all := base, task.Delivery{Hook: base}
+		h, all := base, task.Delivery{Webhook: base}
 		add := func(d task.Delivery) {
-			d.Hook, d.Tries = h, []task.Try{{At: now, Note: h.Cursor + 1}}
+			d.Webhook, d.Tries = h, []task.Try{{At: now, Notification: h.Cursor + 1}}
 			h, all = h.After(now, d), all.Then(d)
 		}
 
@@ -198,8 +198,8 @@ func TestAttemptsInARowAreOneDelivery(t *testing.T) {
 // The schedule of a note begins with the note, or with the delivery of the note before it.
 func TestOwedSince(t *testing.T) {
 	r := told(t)
-	if got := r.OwedSince(hookOf(t, r)); !got.Equal(r.Notes[0].At) {
-		t.Errorf("the first note is owed since %v, want since its time %v", got, r.Notes[0].At)
+	if got := r.OwedSince(hookOf(t, r)); !got.Equal(r.Notifications[0].At) {
+		t.Errorf("the first note is owed since %v, want since its time %v", got, r.Notifications[0].At)
 	}
 	r = delivered(t, r, at(time.Hour), task.Delivery{Sent: 1})
 	if got := r.OwedSince(hookOf(t, r)); !got.Equal(at(time.Hour).Now) {

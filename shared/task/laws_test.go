@@ -36,7 +36,7 @@ func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 		}}
 
 	case 1, 2:
-		c := task.Claim{Told: len(r.Notes), Lease: task.Lease{
+		c := task.Claim{Published: len(r.Notifications), Lease: task.Lease{
 			Until: m.Now.Add(time.Minute), Queue: task.Turns, Name: text("name", 500), Nonce: fmt.Sprint(n),
 		}}
 		return deed{"Claim", true, func(r task.Record) (task.Record, bool, error) {
@@ -67,16 +67,16 @@ func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 		return deed{"Cancel", true, func(r task.Record) (task.Record, bool, error) { return r.Cancel(m, say, nil) }}
 
 	case 8:
-		h := task.Hook{ID: rapid.SampledFrom([]string{"h", "i"}).Draw(t, "hook"), URL: "https://x.test/" + text("url", 40<<10)}
-		return deed{"SetHook", false, func(r task.Record) (task.Record, bool, error) { return r.SetHook(m, h) }}
+		h := task.Webhook{ID: rapid.SampledFrom([]string{"h", "i"}).Draw(t, "hook"), URL: "https://x.test/" + text("url", 40<<10)}
+		return deed{"SetHook", false, func(r task.Record) (task.Record, bool, error) { return r.SetWebhook(m, h) }}
 
 	case 9:
-		return deed{"DropHook", true, func(r task.Record) (task.Record, bool, error) { return r.DropHook(m, "h") }}
+		return deed{"DropHook", true, func(r task.Record) (task.Record, bool, error) { return r.DropWebhook(m, "h") }}
 	case 10:
 		var outcomes []task.Delivery
 		for _, h := range r.Behind(m.Now) {
-			outcomes = append(outcomes, task.Delivery{Hook: h, Fail: true, Wait: m.Now.Add(time.Second),
-				Tries: []task.Try{{At: m.Now, Note: h.Cursor + 1, Error: "timeout"}}})
+			outcomes = append(outcomes, task.Delivery{Webhook: h, Fail: true, Wait: m.Now.Add(time.Second),
+				Tries: []task.Try{{At: m.Now, Notification: h.Cursor + 1, Error: "timeout"}}})
 		}
 		return deed{"Delivered", true, func(r task.Record) (task.Record, bool, error) { return r.Delivered(m, outcomes) }}
 
@@ -85,11 +85,11 @@ func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 
 	case 12:
 		var outcomes []task.Delivery
-		for _, h := range r.Hooks {
+		for _, h := range r.Webhooks {
 			later := rapid.Bool().Draw(t, "later")
-			d := task.Delivery{Hook: h, Pinged: !h.Ping.IsZero(), Tries: []task.Try{{At: m.Now, Status: 200}}}
+			d := task.Delivery{Webhook: h, Pinged: !h.Ping.IsZero(), Tries: []task.Try{{At: m.Now, Status: 200}}}
 			if later {
-				d = task.Delivery{Hook: h, Wait: m.Now.Add(time.Hour)}
+				d = task.Delivery{Webhook: h, Wait: m.Now.Add(time.Hour)}
 			}
 			outcomes = append(outcomes, d)
 		}
@@ -97,7 +97,7 @@ func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 		return deed{"Delivered", true, func(r task.Record) (task.Record, bool, error) { return r.Delivered(m, outcomes) }}
 
 	case 13:
-		h, _ := r.Hook("h")
+		h, _ := r.Webhook("h")
 		from := rapid.IntRange(0, 3).Draw(t, "from")
 		return deed{"Redrive", true, func(r task.Record) (task.Record, bool, error) { return r.Redrive(m, "h", h.Gen, from) }}
 	}
@@ -106,7 +106,7 @@ func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 		return deed{"Swept", true, func(r task.Record) (task.Record, bool, error) { return r.Swept(m, m.Now) }}
 	}
 
-	return deed{"Published", true, func(r task.Record) (task.Record, bool, error) { return r.Published(m, len(r.Notes)) }}
+	return deed{"MarkPublished", true, func(r task.Record) (task.Record, bool, error) { return r.MarkPublished(m, len(r.Notifications)) }}
 }
 
 func TestLawsOfTransitions(t *testing.T) {
@@ -204,11 +204,11 @@ func TestNextSmallerCommitFits(t *testing.T) {
 	}
 
 	hooked := func(size int) (task.Record, error) {
-		next, _, err := r.SetHook(at(3*time.Second), task.Hook{ID: "h", URL: "https://x.test/" + strings.Repeat("x", size)})
+		next, _, err := r.SetWebhook(at(3*time.Second), task.Webhook{ID: "h", URL: "https://x.test/" + strings.Repeat("x", size)})
 		return next, err
 	}
 
-	largest := sort.Search(task.LimitHooks, func(size int) bool { _, err := hooked(size); return err != nil }) - 1
+	largest := sort.Search(task.LimitWebhooks, func(size int) bool { _, err := hooked(size); return err != nil }) - 1
 	if largest >= 0 { // a webhook that is accepted must leave room too
 		if next, err := hooked(largest); err != nil {
 			t.Fatal(err)
@@ -241,7 +241,7 @@ func TestNextSmallerCommitFits(t *testing.T) {
 // small commit, which fits nevertheless.
 func TestParkFitsAfterDeliveries(t *testing.T) {
 	r := claimed(t, accepted(t, "x"), at(time.Second), "n1")
-	r, _, err := r.SetHook(at(time.Second), task.Hook{ID: "h", URL: "https://x.test"})
+	r, _, err := r.SetWebhook(at(time.Second), task.Webhook{ID: "h", URL: "https://x.test"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,7 +261,7 @@ func TestParkFitsAfterDeliveries(t *testing.T) {
 	for n := range 5 {
 		m := at(time.Duration(n+6) * time.Second)
 		r, _, err = r.Delivered(m, []task.Delivery{{
-			Hook: r.Hooks[0], Fail: true, Wait: m.Now.Add(time.Second), Tries: []task.Try{{At: m.Now, Note: 1, Error: "timeout"}},
+			Webhook: r.Webhooks[0], Fail: true, Wait: m.Now.Add(time.Second), Tries: []task.Try{{At: m.Now, Notification: 1, Error: "timeout"}},
 		}})
 		if err != nil {
 			t.Fatal(err)
@@ -276,7 +276,7 @@ func TestParkFitsAfterDeliveries(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart("x"), a2a.NewDataPart(map[string]any{"k": 1}))
 	r, err := task.Accept(at(0), task.Acceptance{ID: "t1", Context: "c1", Owner: "me", Lane: task.Turns, Message: msg, Seen: task.Seen{ID: msg.ID, Print: "p1"},
-		Hooks: []task.Hook{{ID: "h", URL: "https://x.test"}}})
+		Webhooks: []task.Webhook{{ID: "h", URL: "https://x.test"}}})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -18,10 +18,10 @@ const (
 	sends uint8 = iota + 1
 	follows
 	cancels
-	setsHook
-	replacesHook
-	dropsHook
-	redrivesHook
+	setsWebhook
+	replacesWebhook
+	dropsWebhook
+	redrivesWebhook
 
 	anytime uint8 = iota
 	whenAsked
@@ -134,15 +134,15 @@ func (s *search) decide(w *world, q request, again bool) (opResult, string) {
 		return s.followUp(w.rec, q.arg), "follow up"
 	case cancels:
 		return s.cancel(w.rec, again), "cancel"
-	case setsHook:
-		return s.setHook(w.rec, q.arg, 0), "set the webhook"
-	case replacesHook:
-		return s.setHook(w.rec, q.arg, 1), "replace the webhook"
+	case setsWebhook:
+		return s.setWebhook(w.rec, q.arg, 0), "set the webhook"
+	case replacesWebhook:
+		return s.setWebhook(w.rec, q.arg, 1), "replace the webhook"
 
-	case redrivesHook:
+	case redrivesWebhook:
 		return s.redrive(w.rec, q.arg), "re-drive the webhook"
 	default:
-		return s.dropHook(w.rec, q.arg), "delete the webhook"
+		return s.dropWebhook(w.rec, q.arg), "delete the webhook"
 	}
 }
 
@@ -168,7 +168,7 @@ func (s *search) reply(w *world, q request, err error) {
 			s.violation("the answer to the cancel contradicts the task, which is %s", in.state)
 		}
 
-	case dropsHook:
+	case dropsWebhook:
 		for _, h := range in.hooks {
 			if h.id == q.arg {
 				s.violation("a deleted webhook is still there")
@@ -354,7 +354,7 @@ func (s *search) queueFaults(w world) {
 // owner ends the leases and sweeps.
 func (s *search) restart(w world) {
 	w.workers, w.couriers = [2]worker{}, [2]courier{}
-	w.jobs, w.bus = [maxJobs]job{}, [maxNotes + 1]uint8{}
+	w.jobs, w.bus = [maxJobs]job{}, [maxNotifications + 1]uint8{}
 	for i, at := range w.fronts {
 		if at == unsure {
 			w.fronts[i], w.first[i] = brokenOff, 0

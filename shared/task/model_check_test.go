@@ -15,13 +15,13 @@ func (s *search) unlawful(was, r task.Record, op byte) string {
 		}
 	}
 
-	for i, n := range r.Notes {
-		if n.Seq > r.Seq || i > 0 && n.Seq < r.Notes[i-1].Seq {
+	for i, n := range r.Notifications {
+		if n.Seq > r.Seq || i > 0 && n.Seq < r.Notifications[i-1].Seq {
 			return "notifications are out of order"
 		}
 	}
 
-	if r.Told > len(r.Notes) {
+	if r.Published > len(r.Notifications) {
 		return "more notifications are published than there are"
 	}
 	if r.Terminal() && (len(r.Inbox) > 0 || r.Lease != (task.Lease{}) || !r.Wake.IsZero()) {
@@ -43,16 +43,16 @@ func (s *search) unlawful(was, r task.Record, op byte) string {
 
 func (s *search) unlawfulStep(was, r task.Record, op byte) string {
 	switch {
-	case r.Seq < was.Seq || r.Turn < was.Turn || r.Told < was.Told || len(r.Seen) < len(was.Seen):
+	case r.Seq < was.Seq || r.Turn < was.Turn || r.Published < was.Published || len(r.Seen) < len(was.Seen):
 		return "a counter went back"
 	case r.Epoch < was.Epoch || r.Epoch > was.Epoch && (op != opClaim || r.Epoch != was.Epoch+1):
 		return "the epoch jumped"
-	case len(r.Notes) < len(was.Notes):
+	case len(r.Notifications) < len(was.Notifications):
 		return "a notification was forgotten"
 	}
 
-	for i, n := range was.Notes {
-		if m := r.Notes[i]; m.Seq != n.Seq || m.State != n.State || m.Artifact != n.Artifact {
+	for i, n := range was.Notifications {
+		if m := r.Notifications[i]; m.Seq != n.Seq || m.State != n.State || m.Artifact != n.Artifact {
 			return "a notification was changed"
 		}
 	}
@@ -61,11 +61,11 @@ func (s *search) unlawfulStep(was, r task.Record, op byte) string {
 		return "an ended task was changed"
 	}
 
-	for _, h := range r.Hooks {
-		if old, ok := was.Hook(h.ID); ok && old.Gen == h.Gen && h.Cursor < old.Cursor {
+	for _, h := range r.Webhooks {
+		if old, ok := was.Webhook(h.ID); ok && old.Gen == h.Gen && h.Cursor < old.Cursor {
 			return "a cursor went back"
 		}
-		if h.Gen > r.Gens || h.Cursor > len(r.Notes) {
+		if h.Gen > r.Gens || h.Cursor > len(r.Notifications) {
 			return "a webhook is ahead of its record"
 		}
 	}
@@ -78,7 +78,7 @@ func (s *search) owes(r task.Record) bool {
 	if !r.Terminal() || s.behind(r) {
 		return true
 	}
-	for _, n := range r.Notes[r.Told:] {
+	for _, n := range r.Notifications[r.Published:] {
 		if n.Front {
 			return true
 		}

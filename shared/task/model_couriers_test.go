@@ -9,7 +9,7 @@ import (
 // events makes the steps of the bus handler: for the newest notification it adds a delivery
 // job if a webhook is behind, and then acknowledges the event.
 func (s *search) events(w world) {
-	for note := 1; note <= maxNotes; note++ {
+	for note := 1; note <= maxNotifications; note++ {
 		if w.bus[note] == 0 {
 			continue
 		}
@@ -155,8 +155,8 @@ func (s *search) reports(w world, i int) {
 	}
 
 	left := s.recs[w.rec] // with only the webhooks that this pass must enqueue again
-	left.Hooks = slices.Clone(left.Hooks)
-	left.Hooks = slices.DeleteFunc(left.Hooks, func(h task.Hook) bool {
+	left.Webhooks = slices.Clone(left.Webhooks)
+	left.Webhooks = slices.DeleteFunc(left.Webhooks, func(h task.Webhook) bool {
 		return !slices.ContainsFunc(w.couriers[i].pass[:], func(l leg) bool { return l.fail == refuse && int64(l.gen) == h.Gen })
 	})
 

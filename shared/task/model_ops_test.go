@@ -32,8 +32,8 @@ const (
 	opAccept = 'a' + iota
 	opFollow
 	opCancel
-	opHook
-	opDropHook
+	opWebhook
+	opDropWebhook
 	opRedrive
 	opClaim
 	opProgress
@@ -82,11 +82,11 @@ func (s *search) asked(first, last uint32) []task.Debt {
 	if first == last {
 		return after.Owed(s.now(), start)
 	}
-	if s.sc.remove.has(noNewNote) {
-		after.Told = len(after.Notes)
+	if s.sc.remove.has(noNewNotification) {
+		after.Published = len(after.Notifications)
 	}
 	if s.sc.remove.has(noRevived) {
-		before.Hooks = after.Hooks
+		before.Webhooks = after.Webhooks
 	}
 	return task.NewDebts(before, after, s.now())
 }
@@ -131,10 +131,10 @@ func (s *search) accept() opResult {
 	return s.op(opKey{op: opAccept}, func(_ task.Record, res *opResult) task.Record {
 		a := task.Acceptance{ID: "t", Context: "c", Owner: "o", Lane: task.Turns, Message: message(1), Seen: task.Seen{ID: message(1).ID, Print: "p1"}}
 		for i := range s.sc.inline {
-			a.Hooks = append(a.Hooks, hook(uint8(i+1), 0))
+			a.Webhooks = append(a.Webhooks, hook(uint8(i+1), 0))
 		}
 		if s.sc.remove.has(noCursor) {
-			a.Hooks = nil
+			a.Webhooks = nil
 		}
 		r, err := task.Accept(s.now(), a)
 		res.changed, res.err = true, err
@@ -142,8 +142,8 @@ func (s *search) accept() opResult {
 	})
 }
 
-func hook(id, version uint8) task.Hook {
-	return task.Hook{ID: fmt.Sprintf("h%d", id), URL: fmt.Sprintf("https://h%d.test/%d", id, version)}
+func hook(id, version uint8) task.Webhook {
+	return task.Webhook{ID: fmt.Sprintf("h%d", id), URL: fmt.Sprintf("https://h%d.test/%d", id, version)}
 }
 
 func (s *search) followUp(rec uint32, msg uint8) opResult {
@@ -168,8 +168,8 @@ func (s *search) cancel(rec uint32, again bool) opResult {
 		n, res.changed, res.err = r.Cancel(s.now(), say, nil)
 		if s.sc.remove.has(frontDebt) && res.changed {
 			n = bare(n)
-			n.Notes = append([]task.Note(nil), n.Notes...)
-			n.Notes[len(n.Notes)-1].Front = false
+			n.Notifications = append([]task.Notification(nil), n.Notifications...)
+			n.Notifications[len(n.Notifications)-1].Front = false
 			if !s.behind(n) {
 				n.Due = task.Due{}
 			}
@@ -179,24 +179,24 @@ func (s *search) cancel(rec uint32, again bool) opResult {
 }
 
 func (s *search) behind(r task.Record) bool {
-	for _, h := range r.Hooks {
-		if h.State == task.HookActive && h.Cursor < len(r.Notes) {
+	for _, h := range r.Webhooks {
+		if h.State == task.WebhookActive && h.Cursor < len(r.Notifications) {
 			return true
 		}
 	}
 	return false
 }
 
-func (s *search) setHook(rec uint32, id, version uint8) opResult {
-	return s.op(opKey{rec, opHook, [14]uint8{id, version}}, func(r task.Record, res *opResult) (n task.Record) {
-		n, res.changed, res.err = r.SetHook(s.now(), hook(id, version))
+func (s *search) setWebhook(rec uint32, id, version uint8) opResult {
+	return s.op(opKey{rec, opWebhook, [14]uint8{id, version}}, func(r task.Record, res *opResult) (n task.Record) {
+		n, res.changed, res.err = r.SetWebhook(s.now(), hook(id, version))
 		return n
 	})
 }
 
-func (s *search) dropHook(rec uint32, id uint8) opResult {
-	return s.op(opKey{rec, opDropHook, [14]uint8{id}}, func(r task.Record, res *opResult) (n task.Record) {
-		n, res.changed, res.err = r.DropHook(s.now(), hook(id, 0).ID)
+func (s *search) dropWebhook(rec uint32, id uint8) opResult {
+	return s.op(opKey{rec, opDropWebhook, [14]uint8{id}}, func(r task.Record, res *opResult) (n task.Record) {
+		n, res.changed, res.err = r.DropWebhook(s.now(), hook(id, 0).ID)
 		return n
 	})
 }
@@ -205,7 +205,7 @@ func (s *search) dropHook(rec uint32, id uint8) opResult {
 // caller has read.
 func (s *search) redrive(rec uint32, id uint8) opResult {
 	return s.op(opKey{rec, opRedrive, [14]uint8{id}}, func(r task.Record, res *opResult) (n task.Record) {
-		if len(r.Notes) == 0 {
+		if len(r.Notifications) == 0 {
 			return r // there is no notification to send again
 		}
 		n, res.changed, res.err = r.Redrive(s.now(), hook(id, 0).ID, 1, 1)
@@ -224,7 +224,7 @@ func (s *search) claim(rec uint32, i int, k worker, again bool) opResult {
 	}
 
 	return s.op(opKey{rec, opClaim, args}, func(r task.Record, res *opResult) (n task.Record) {
-		c := task.Claim{Told: int(k.told), Lease: task.Lease{
+		c := task.Claim{Published: int(k.told), Lease: task.Lease{
 			Until: start.Add(leaseSeconds * time.Second), Queue: task.Turns, Name: fmt.Sprintf("j%d", k.name),
 			Retry: int(k.retry), Nonce: nonce(i, k.nonce),
 		}}
@@ -337,7 +337,7 @@ func (s *search) parkTurn(rec uint32, k worker, again bool) opResult {
 // waits is the schedule of deliveries. After the last wait the webhook is dead.
 var waits = [...]time.Duration{5 * time.Second, 5 * time.Minute}
 
-func (s *search) delivered(rec uint32, pass [maxHooks]leg) opResult {
+func (s *search) delivered(rec uint32, pass [maxWebhooks]leg) opResult {
 	k := opKey{rec: rec, op: opDelivered}
 	for i, l := range pass {
 		copy(k.args[i*7:], []uint8{l.hook, l.gen, l.cursor, l.attempt, l.sent, l.fail})
@@ -350,7 +350,7 @@ func (s *search) delivered(rec uint32, pass [maxHooks]leg) opResult {
 				continue
 			}
 
-			d := task.Delivery{Sent: int(l.sent), Hook: task.Hook{
+			d := task.Delivery{Sent: int(l.sent), Webhook: task.Webhook{
 				ID: hook(l.hook, 0).ID, Gen: int64(l.gen), Cursor: int(l.cursor), Attempt: int(l.attempt),
 			}}
 
@@ -368,8 +368,8 @@ func (s *search) delivered(rec uint32, pass [maxHooks]leg) opResult {
 				}
 			}
 
-			if h, ok := r.Hook(d.Hook.ID); ok && s.sc.remove.has(generation) {
-				d.Hook.Gen = h.Gen
+			if h, ok := r.Webhook(d.Webhook.ID); ok && s.sc.remove.has(generation) {
+				d.Webhook.Gen = h.Gen
 			}
 
 			out = append(out, d)
@@ -382,7 +382,7 @@ func (s *search) delivered(rec uint32, pass [maxHooks]leg) opResult {
 
 func (s *search) published(rec uint32, notes uint8) opResult {
 	return s.op(opKey{rec, opPublished, [14]uint8{notes}}, func(r task.Record, res *opResult) (n task.Record) {
-		n, res.changed, res.err = r.Published(s.now(), int(notes))
+		n, res.changed, res.err = r.MarkPublished(s.now(), int(notes))
 		return n
 	})
 }

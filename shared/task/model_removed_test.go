@@ -15,7 +15,7 @@ type removal struct {
 
 func removals() []removal {
 	answer, meanwhile := followUp(2, whenAsked), followUp(2, anytime)
-	redriven := request{do: redrivesHook, arg: 1, when: whenAsked}
+	redriven := request{do: redrivesWebhook, arg: 1, when: whenAsked}
 	plain := func(name string, remove mechanism, b budget, requests ...request) scenario {
 		return scenario{
 			name: name, remove: remove, budget: b, requests: append([]request{send}, requests...), workers: 2,
@@ -68,7 +68,7 @@ func removals() []removal {
 		{plain("an end does not recognise itself", finishMemory, budget{lost: 1}, meanwhile), "the result of turn 1 ended turn 2"},
 		{prompt(plain("a claim does not recognise itself", claimMemory, budget{lost: 1})), "waits for the end of a lease"},
 		{plain("a cancel does not recognise itself", cancelMemory, budget{lost: 1}, cancel), "contradicts"},
-		{hooked(answering(plain("generations not compared", generation, nil, request{do: replacesHook, arg: 1, when: whenAsked})), 1),
+		{hooked(answering(plain("generations not compared", generation, nil, request{do: replacesWebhook, arg: 1, when: whenAsked})), 1),
 			"has not taken"},
 		{hooked(answering(plain("generations not compared, re-driven", generation, nil, redriven)), 1),
 			"has not taken"},
@@ -77,9 +77,9 @@ func removals() []removal {
 		{plain("sweep does not record its request", asking, budget{crash: 1}), "jobs pile up"},
 		{prompt(plain("no takeover", takeover, budget{crash: 1})), "waits for the end of a lease"},
 		{plain("attempts not counted", attempts, budget{poison: 7}), "again and again"},
-		{hooked(plain("webhooks not read before each attempt", reading, nil, request{do: dropsHook, arg: 1}), 1), "after the delete had returned"},
+		{hooked(plain("webhooks not read before each attempt", reading, nil, request{do: dropsWebhook, arg: 1}), 1), "after the delete had returned"},
 		{plain("no sweep, which a cancel does not need", noSweep, nil, cancel), ""},
-		{plain("a cancel's notification missing among the new debts", noSweep|noNewNote, nil, cancel), "topic never got"},
+		{plain("a cancel's notification missing among the new debts", noSweep|noNewNotification, nil, cancel), "topic never got"},
 		{hooked(answering(plain("no sweep, which a re-drive does not need", noSweep, budget{gone: 1}, redriven)), 1), ""},
 		{hooked(answering(plain("a revived webhook missing among the new debts", noSweep|noRevived, budget{gone: 1}, redriven)), 1),
 			"behind for ever"},

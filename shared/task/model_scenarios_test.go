@@ -38,16 +38,16 @@ func scenarios() []scenario {
 			budget: budget{busLoss: 1, refuse: 2, lost: 1}, also: budget{crash: 1}, overlaps: 1,
 		}, {
 			name: "dead hooks", requests: []request{send, answer}, asks: true, inline: 1, workers: 1, couriers: 2,
-			budget: budget{refuse: 3, gone: 1, duplicate: 1}, later: []request{{do: setsHook, arg: 1}},
+			budget: budget{refuse: 3, gone: 1, duplicate: 1}, later: []request{{do: setsWebhook, arg: 1}},
 		}, {
-			name: "replaced hook", requests: []request{send, answer, {do: replacesHook, arg: 1}}, asks: true, inline: 1,
+			name: "replaced hook", requests: []request{send, answer, {do: replacesWebhook, arg: 1}}, asks: true, inline: 1,
 			workers: 1, couriers: 2, budget: budget{lost: 1, duplicate: 1},
 		}, {
-			name: "re-driven hook", requests: []request{send, answer, {do: redrivesHook, arg: 1}}, asks: true, inline: 1,
+			name: "re-driven hook", requests: []request{send, answer, {do: redrivesWebhook, arg: 1}}, asks: true, inline: 1,
 			workers: 1, couriers: 2, budget: budget{gone: 1, lost: 1}, also: budget{duplicate: 1},
 		}, {
-			name: "dropped hook", requests: []request{send, {do: dropsHook, arg: 1}, {do: setsHook, arg: 2}}, speaks: true, inline: 1,
-			workers: 1, couriers: 1, budget: budget{lost: 1, refuse: 1}, later: []request{{do: setsHook, arg: 1}}, overlaps: 1,
+			name: "dropped hook", requests: []request{send, {do: dropsWebhook, arg: 1}, {do: setsWebhook, arg: 2}}, speaks: true, inline: 1,
+			workers: 1, couriers: 1, budget: budget{lost: 1, refuse: 1}, later: []request{{do: setsWebhook, arg: 1}}, overlaps: 1,
 		}, {
 			name: "throttled, short", requests: []request{send, meanwhile, cancel}, asks: true, workers: 2, park: 30,
 			budget: budget{throttle: 2, lost: 1, outage: 1}, also: budget{duplicate: 1, crash: 1},

@@ -38,7 +38,7 @@ const (
 	attempts
 	lastLook
 	reading
-	noNewNote
+	noNewNotification
 	noRevived
 )
 

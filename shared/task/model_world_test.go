@@ -14,10 +14,10 @@ import (
 // Sizes of the model's world. A world that needs more is a violation: then something
 // multiplies.
 const (
-	maxJobs  = 7
-	maxNotes = 8
-	maxGens  = 5
-	maxHooks = 2
+	maxJobs          = 7
+	maxNotifications = 8
+	maxGens          = 5
+	maxWebhooks      = 2
 )
 
 // A world is the whole state outside of the processes' code: the store's one record, the
@@ -27,7 +27,7 @@ const (
 type world struct {
 	rec      uint32 // index of the stored record; 0: none
 	jobs     [maxJobs]job
-	bus      [maxNotes + 1]uint8 // waiting events, by notification
+	bus      [maxNotifications + 1]uint8 // waiting events, by notification
 	workers  [2]worker
 	couriers [2]courier
 	fronts   [6]uint8  // how far each request is
@@ -61,7 +61,7 @@ type worker struct {
 // A courier is one process that delivers to webhooks.
 type courier struct {
 	pc   uint8
-	pass [maxHooks]leg
+	pass [maxWebhooks]leg
 }
 
 // A leg is the part of a delivery pass for one webhook.
@@ -140,7 +140,7 @@ func bit(id string) uint8 {
 func infoOf(r task.Record) info {
 	in := info{
 		state: r.State(), terminal: r.Terminal(), interrupted: r.Interrupted(),
-		epoch: uint8(r.Epoch), seq: uint8(r.Seq), turn: uint8(r.Turn), told: uint8(r.Told), notes: uint8(len(r.Notes)),
+		epoch: uint8(r.Epoch), seq: uint8(r.Seq), turn: uint8(r.Turn), told: uint8(r.Published), notes: uint8(len(r.Notifications)),
 		attempt: r.Attempt, leased: r.Lease != (task.Lease{}), nonce: r.Lease.Nonce, due: -1,
 	}
 
@@ -154,16 +154,16 @@ func infoOf(r task.Record) info {
 		in.due = max(0, seconds(r.Due.At))
 	}
 
-	for i, n := range r.Notes {
+	for i, n := range r.Notifications {
 		if n.Front {
 			in.front |= 1 << i
 		}
 	}
 
-	for _, h := range r.Hooks {
+	for _, h := range r.Webhooks {
 		in.hooks = append(in.hooks, hookInfo{
 			id: h.ID[1] - '0', gen: uint8(h.Gen), cursor: uint8(h.Cursor), attempt: uint8(h.Attempt),
-			active: h.State == task.HookActive, next: seconds(h.Next),
+			active: h.State == task.WebhookActive, next: seconds(h.Next),
 		})
 	}
 
@@ -205,7 +205,7 @@ func (s *search) keyOf(r task.Record) string {
 		str(m.ID)
 	}
 
-	for _, v := range []int64{int64(r.Turn), r.Seq, int64(r.Told), r.Epoch, int64(r.Attempt), r.Gens} {
+	for _, v := range []int64{int64(r.Turn), r.Seq, int64(r.Published), r.Epoch, int64(r.Attempt), r.Gens} {
 		num(v)
 	}
 
@@ -248,7 +248,7 @@ func (s *search) keyOf(r task.Record) string {
 		str(m.ID)
 	}
 
-	for _, h := range r.Hooks {
+	for _, h := range r.Webhooks {
 		str(h.ID + h.URL + h.State + strconv.FormatBool(h.Gone))
 		num(h.Gen)
 		num(int64(h.Cursor))
@@ -256,7 +256,7 @@ func (s *search) keyOf(r task.Record) string {
 		when(h.Next)
 	}
 
-	for _, n := range r.Notes {
+	for _, n := range r.Notifications {
 		str(string(n.State) + string(n.Artifact) + strconv.FormatBool(n.Front))
 		num(n.Seq)
 	}
@@ -268,8 +268,8 @@ func (s *search) keyOf(r task.Record) string {
 func bare(r task.Record) task.Record {
 	return task.Record{
 		Schema: r.Schema, Task: r.Task, Owner: r.Owner, Lane: r.Lane, Seen: r.Seen, Turn: r.Turn, Since: r.Since,
-		Made: r.Made, Inbox: r.Inbox, Hooks: r.Hooks, Gens: r.Gens, Seq: r.Seq, Log: r.Log, Notes: r.Notes,
-		Told: r.Told, Epoch: r.Epoch, Attempt: r.Attempt, Lease: r.Lease, Wake: r.Wake, Asked: r.Asked,
+		Made: r.Made, Inbox: r.Inbox, Webhooks: r.Webhooks, Gens: r.Gens, Seq: r.Seq, Log: r.Log, Notifications: r.Notifications,
+		Published: r.Published, Epoch: r.Epoch, Attempt: r.Attempt, Lease: r.Lease, Wake: r.Wake, Asked: r.Asked,
 		Due: r.Due, Expires: r.Expires, Version: r.Version,
 	}
 }
@@ -300,9 +300,9 @@ func (s *search) aged(r task.Record, d time.Duration) task.Record {
 	t.Status.Timestamp, r.Since, r.Task = &stamp, since, &t
 	r.Asked, r.Wake = back(r.Asked, ru.Patience), back(r.Wake, 0)
 	r.Lease.Until, r.Due.At = back(r.Lease.Until, 0), back(r.Due.At, 0)
-	r.Hooks = slices.Clone(r.Hooks)
-	for i := range r.Hooks {
-		r.Hooks[i].Next = back(r.Hooks[i].Next, 0)
+	r.Webhooks = slices.Clone(r.Webhooks)
+	for i := range r.Webhooks {
+		r.Webhooks[i].Next = back(r.Webhooks[i].Next, 0)
 	}
 
 	return r

@@ -5,7 +5,7 @@
 // Topics. The package does no I/O of its own and knows no queue, bus or model: adapters
 // store records, services act on decisions.
 //
-// Its words: a notification (Note) is an event that webhooks and the topic are told of; a
+// Its words: a notification (Notification) is an event that webhooks and the topic are told of; a
 // debt is pending work of a record; the front door is the service that clients call.
 package task
 
@@ -33,29 +33,29 @@ const (
 // A Record is a value. Transitions return a changed copy and change nothing the receiver
 // points to, so records may be shared between goroutines and cached.
 type Record struct {
-	Schema  int            // version of the stored form
-	Task    *a2a.Task      // the task as clients see it, without Inbox in its history
-	Owner   string         // tenant/principal that may see the task; never a credential
-	Lane    string         // lane of the jobs for its turns
-	Seen    []Seen         // accepted messages, oldest first
-	Turn    int            // number of the message being answered, from 1
-	Since   time.Time      // when this turn's message was accepted: the age limit counts from it
-	Made    []Made         // artifacts of this turn and the claims that wrote them (R5)
-	Inbox   []*a2a.Message // accepted follow-ups that no turn has taken yet
-	Hooks   []Hook         // webhooks
-	Gens    int64          // webhooks ever set: the source of Hook.Gen
-	Seq     int64          // number of events so far, without gaps
-	Log     []Entry        // the newest events, for streams
-	Notes   []Note         // notifications, 1..n without gaps, never trimmed
-	Told    int            // notifications known to be published
-	Epoch   int64          // fencing token: +1 at each claim
-	Attempt int            // claims since the last progress that a retry can build on
-	Lease   Lease          // the claim of the worker that runs the turn; zero: none
-	Wake    time.Time      // parked: the turn backs off until then; zero: not parked
-	Asked   time.Time      // when a job was last requested
-	Due     Due            // derived at every commit: when the sweep must look at the record
-	Expires time.Time      // when the record may be purged; zero: not known yet
-	Version int64          // compare-and-swap token, kept by the store
+	Schema        int            // version of the stored form
+	Task          *a2a.Task      // the task as clients see it, without Inbox in its history
+	Owner         string         // tenant/principal that may see the task; never a credential
+	Lane          string         // lane of the jobs for its turns
+	Seen          []Seen         // accepted messages, oldest first
+	Turn          int            // number of the message being answered, from 1
+	Since         time.Time      // when this turn's message was accepted: the age limit counts from it
+	Made          []Made         // artifacts of this turn and the claims that wrote them (R5)
+	Inbox         []*a2a.Message // accepted follow-ups that no turn has taken yet
+	Webhooks      []Webhook      // webhooks
+	Gens          int64          // webhooks ever set: the source of Webhook.Gen
+	Seq           int64          // number of events so far, without gaps
+	Log           []Entry        // the newest events, for streams
+	Notifications []Notification // notifications, 1..n without gaps, never trimmed
+	Published     int            // notifications known to be published
+	Epoch         int64          // fencing token: +1 at each claim
+	Attempt       int            // claims since the last progress that a retry can build on
+	Lease         Lease          // the claim of the worker that runs the turn; zero: none
+	Wake          time.Time      // parked: the turn backs off until then; zero: not parked
+	Asked         time.Time      // when a job was last requested
+	Due           Due            // derived at every commit: when the sweep must look at the record
+	Expires       time.Time      // when the record may be purged; zero: not known yet
+	Version       int64          // compare-and-swap token, kept by the store
 
 	extra   map[string]json.RawMessage // fields that other versions wrote; they survive a rewrite
 	encoded *Encoded                   // the stored form, if it is made already
@@ -91,15 +91,15 @@ type Due struct {
 	Lane string    // lane of that debt
 }
 
-// States of a Hook.
+// States of a Webhook.
 const (
-	HookActive = "active"
-	HookDead   = "dead" // the schedule is used up, or the receiver said 410
+	WebhookActive = "active"
+	WebhookDead   = "dead" // the schedule is used up, or the receiver said 410
 )
 
-// A Hook is one webhook of a task. Its Cursor is the whole state of delivery: notifications
+// A Webhook is one webhook of a task. Its Cursor is the whole state of delivery: notifications
 // up to Cursor were answered 2xx or given up.
-type Hook struct {
+type Webhook struct {
 	ID       string    `json:"id"`
 	Gen      int64     `json:"gen"` // generation: a webhook that is replaced gets a new one
 	URL      string    `json:"url"`
@@ -119,10 +119,10 @@ type Hook struct {
 
 // A Try is one attempt to deliver. It is kept for people to read.
 type Try struct {
-	At     time.Time `json:"at"`
-	Note   int       `json:"note"`             // number of the notification; 0: a ping
-	Status int       `json:"status,omitempty"` // HTTP status; 0: no answer
-	Error  string    `json:"error,omitempty"`  // class of the failure, never content
+	At           time.Time `json:"at"`
+	Notification int       `json:"note"`             // number of the notification; 0: a ping
+	Status       int       `json:"status,omitempty"` // HTTP status; 0: no answer
+	Error        string    `json:"error,omitempty"`  // class of the failure, never content
 }
 
 // An Entry is one event, for streams. Exactly one of Status and Artifact is set.
@@ -145,9 +145,9 @@ type Chunk struct {
 	Metadata map[string]any // metadata of the update
 }
 
-// A Note is a notification: a terminal or interrupted state, or a completed artifact. Its
+// A Notification is a notification: a terminal or interrupted state, or a completed artifact. Its
 // number is its position, from 1.
-type Note struct {
+type Notification struct {
 	At       time.Time      `json:"at"`
 	Seq      int64          `json:"seq"`             // Record.Seq when it happened
 	State    a2a.TaskState  `json:"state,omitempty"` // empty for an artifact
@@ -211,17 +211,17 @@ func (r Record) View() *a2a.Task {
 	return &t
 }
 
-// Hook finds a webhook by its id.
-func (r Record) Hook(id string) (Hook, bool) {
-	for _, h := range r.Hooks {
+// Webhook finds a webhook by its id.
+func (r Record) Webhook(id string) (Webhook, bool) {
+	for _, h := range r.Webhooks {
 		if h.ID == id {
 			return h, true
 		}
 	}
-	return Hook{}, false
+	return Webhook{}, false
 }
 
 // HasDead reports whether a webhook of the record is dead.
 func (r Record) HasDead() bool {
-	return slices.ContainsFunc(r.Hooks, func(h Hook) bool { return h.State == HookDead })
+	return slices.ContainsFunc(r.Webhooks, func(h Webhook) bool { return h.State == WebhookDead })
 }

@@ -15,14 +15,14 @@ import (
 // Firestore's limit of 1 MiB for a document.
 // https://firebase.google.com/docs/firestore/quotas
 const (
-	LimitAccept = 512 << 10 // accept and follow-up
-	limitHooks  = 64 << 10  // all webhooks of a task
-	LimitResult = 896 << 10 // progress and result
-	LimitStore  = 960 << 10 // everything else; no store takes more
-	limitLog    = 64 << 10  // the events kept for streams
-	limitNotes  = 256       // notifications; beyond it only those of states are added
-	limitText   = 256       // bytes of a notification's text
-	limitTries  = 10        // attempts kept with a webhook
+	LimitAccept        = 512 << 10 // accept and follow-up
+	limitWebhooks      = 64 << 10  // all webhooks of a task
+	LimitResult        = 896 << 10 // progress and result
+	LimitStore         = 960 << 10 // everything else; no store takes more
+	limitLog           = 64 << 10  // the events kept for streams
+	limitNotifications = 256       // notifications; beyond it only those of states are added
+	limitText          = 256       // bytes of a notification's text
+	limitTries         = 10        // attempts kept with a webhook
 )
 
 // Errors of transitions. A transition that returns one of them changes nothing.
@@ -31,7 +31,7 @@ var (
 	ErrTerminal = errors.New("task: the task has ended")
 	ErrMismatch = errors.New("task: the message id was used for another message")
 	ErrInbox    = errors.New("task: too many messages are waiting")
-	ErrHooks    = errors.New("task: too many webhooks")
+	ErrWebhooks = errors.New("task: too many webhooks")
 )
 
 // Rules are the times and counts that transitions go by. All parts of an installation use
@@ -44,7 +44,7 @@ type Rules struct {
 	Attempts  int             // claims without progress before the turn fails
 	Parks     []time.Duration // backoff before each of the last claims, the longest before the last
 	Inbox     int             // follow-ups that may wait at once
-	Hooks     int             // webhooks of a task
+	Webhooks  int             // webhooks of a task
 }
 
 // Defaults are the rules of an installation that configures none.
@@ -53,7 +53,7 @@ func Defaults() Rules {
 		Patience: time.Minute, Answer: 30 * 24 * time.Hour, Retention: 30 * 24 * time.Hour,
 		Age: 24 * time.Hour, Attempts: 5,
 		Parks: []time.Duration{10 * time.Second, time.Minute, 5 * time.Minute},
-		Inbox: 16, Hooks: 10,
+		Inbox: 16, Webhooks: 10,
 	}
 }
 
@@ -127,17 +127,17 @@ func (r *Record) addHistory(msgs ...*a2a.Message) {
 
 // noteState adds a notification of the present state.
 func (r *Record) noteState(front bool) {
-	r.addNote(Note{
+	r.addNotification(Notification{
 		At: r.Stamp(), Seq: r.Seq, State: r.State(), Text: shortText(r.Task.Status.Message), Front: front,
 	})
 }
 
-func (r *Record) addNote(n Note) {
-	if n.State == "" && len(r.Notes) >= limitNotes {
+func (r *Record) addNotification(n Notification) {
+	if n.State == "" && len(r.Notifications) >= limitNotifications {
 		return
 	}
-	r.Notes = append(r.Notes[:len(r.Notes):len(r.Notes)], n)
-	r.reviveHooks(n.At)
+	r.Notifications = append(r.Notifications[:len(r.Notifications):len(r.Notifications)], n)
+	r.reviveWebhooks(n.At)
 }
 
 // shortText is the beginning of a message's text, cut between characters.

@@ -90,7 +90,7 @@ type Chores interface {
 
 // Letters finds dead letters: records with webhooks that are no longer tried. It is safe
 // for concurrent use.
-type Letters interface {
+type DeadLetters interface {
 	// Dead returns one page of the records that have a dead webhook ([Record.HasDead]), of
 	// one owner or of all owners: newest status first, equal ones by id. It may be 2 s
 	// behind, as List is, and leaves out expired records. The records carry no history,

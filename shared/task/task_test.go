@@ -72,8 +72,8 @@ func TestShortTaskFromAcceptToCompleted(t *testing.T) {
 	if got := texts(done); got["a"] != "hello" {
 		t.Errorf("artifacts %v", got)
 	}
-	if len(done.Notes) != 2 || done.Notes[0].Artifact != "a" || done.Notes[1].State != a2a.TaskStateCompleted {
-		t.Errorf("notes %+v", done.Notes)
+	if len(done.Notifications) != 2 || done.Notifications[0].Artifact != "a" || done.Notifications[1].State != a2a.TaskStateCompleted {
+		t.Errorf("notes %+v", done.Notifications)
 	}
 
 	if !done.Due.At.IsZero() || done.Lease != (task.Lease{}) || done.Expires.IsZero() {
@@ -98,7 +98,7 @@ func TestRecordSurvivesItsStoredForm(t *testing.T) {
 	r := accepted(t, `<b>&"\u2028`)
 	r.Task.History[0].Parts = append(r.Task.History[0].Parts,
 		a2a.NewDataPart(nil), a2a.NewDataPart([]any{}), a2a.NewRawPart(nil), a2a.NewFileURLPart("https://x.test/a", "text/plain"))
-	r, _, err := r.SetHook(at(0), task.Hook{ID: "h", URL: "https://x.test/hook", Sealed: "t"})
+	r, _, err := r.SetWebhook(at(0), task.Webhook{ID: "h", URL: "https://x.test/hook", Sealed: "t"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,8 +235,8 @@ func TestClaimKnowsItsOwnPark(t *testing.T) {
 // An unknown field is kept beside the known ones, of which none is taken for unknown.
 func TestKnownFieldsAreWrittenOnce(t *testing.T) {
 	r := accepted(t, "x")
-	r.Task.Metadata, r.Made, r.Hooks, r.Notes = map[string]any{"k": 1.0}, []task.Made{{ID: "a"}}, []task.Hook{{ID: "h"}}, []task.Note{{Seq: 1}}
-	r.Gens, r.Seq, r.Told, r.Epoch, r.Attempt = 1, 1, 1, 1, 1
+	r.Task.Metadata, r.Made, r.Webhooks, r.Notifications = map[string]any{"k": 1.0}, []task.Made{{ID: "a"}}, []task.Webhook{{ID: "h"}}, []task.Notification{{Seq: 1}}
+	r.Gens, r.Seq, r.Published, r.Epoch, r.Attempt = 1, 1, 1, 1, 1
 	r.Lease, r.Wake, r.Expires, r.Due = task.Lease{Nonce: "n"}, start, start, task.Due{At: start, Lane: task.Turns}
 	enc, err := bare(r).Encode()
 	if err != nil {

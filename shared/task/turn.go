@@ -19,8 +19,8 @@ const (
 
 // A Claim is a worker's request to run a record's turn.
 type Claim struct {
-	Lease Lease // Until is counted from a time before the claim was sent
-	Told  int   // notifications published before the claim
+	Lease     Lease // Until is counted from a time before the claim was sent
+	Published int   // notifications published before the claim
 }
 
 // Claim decides whether the worker may run the turn now (R2, R3, R12). changed says that
@@ -31,7 +31,7 @@ func (r Record) Claim(m Moment, c Claim) (next Record, v Verdict, changed bool, 
 	}
 
 	n := r.change()
-	n.Told = max(r.Told, min(c.Told, len(r.Notes)))
+	n.Published = max(r.Published, min(c.Published, len(r.Notifications)))
 
 	switch {
 	case r.Terminal():
@@ -215,7 +215,7 @@ func (r *Record) dropUnfinished(epoch int64) {
 func (r *Record) noteArtifacts(m Moment) {
 	for _, made := range r.Made {
 		if r.artifact(made.ID) >= 0 {
-			r.addNote(Note{At: m.Now, Seq: r.Seq, Artifact: made.ID})
+			r.addNotification(Notification{At: m.Now, Seq: r.Seq, Artifact: made.ID})
 		}
 	}
 }

@@ -24,7 +24,7 @@ type message struct {
 
 // messageOf is the message that h is sent next: its ping, if one was requested, or the
 // note after its cursor.
-func messageOf(r task.Record, h task.Hook) (message, error) {
+func messageOf(r task.Record, h task.Webhook) (message, error) {
 	if h.Ping.IsZero() {
 		return next(r, h)
 	}
@@ -32,10 +32,10 @@ func messageOf(r task.Record, h task.Hook) (message, error) {
 }
 
 // next is the message of the note after h's cursor, from the note and the present task.
-// It is a StreamResponse, or the bare task for a hook that was made in 0.3 (P22).
-func next(r task.Record, h task.Hook) (message, error) {
-	note := r.Notes[h.Cursor]
-	id, short := bus.Event{Task: r.ID(), Note: h.Cursor + 1}.ID(), thin(r, note)
+// It is a StreamResponse, or the bare task for a webhook that was made in 0.3 (P22).
+func next(r task.Record, h task.Webhook) (message, error) {
+	note := r.Notifications[h.Cursor]
+	id, short := bus.Event{Task: r.ID(), Notification: h.Cursor + 1}.ID(), thin(r, note)
 	if h.Dialect != dialect.Version03 {
 		return encode(id, dialect.V1, event(r, h, note), short)
 	}
@@ -47,7 +47,7 @@ func next(r task.Record, h task.Hook) (message, error) {
 
 // ping is a message that tests the receiver at its owner's request. It is a message of
 // the agent. In 0.3, whose webhooks carry only tasks, it is the present state of the task.
-func ping(r task.Record, h task.Hook) (message, error) {
+func ping(r task.Record, h task.Webhook) (message, error) {
 	id, meta := fmt.Sprintf("%s/ping-%d", r.ID(), h.Ping.UnixMilli()), map[string]any{"ping": true}
 	if h.Dialect == dialect.Version03 {
 		short := r.Task.Status
@@ -83,12 +83,12 @@ func bare(r task.Record, e *a2a.TaskStatusUpdateEvent) *a2a.Task {
 }
 
 // passed reports whether a note is about a state that the task has left.
-func passed(r task.Record, note task.Note) bool {
+func passed(r task.Record, note task.Notification) bool {
 	return note.Artifact == "" && (note.Seq != r.Seq || note.State != r.State())
 }
 
 // event is the content of a note in 1.0.
-func event(r task.Record, h task.Hook, note task.Note) a2a.Event {
+func event(r task.Record, h task.Webhook, note task.Notification) a2a.Event {
 	if note.Artifact != "" {
 		for _, a := range r.Task.Artifacts {
 			if a.ID == note.Artifact {
@@ -117,7 +117,7 @@ func snapshot(r task.Record) *a2a.Task {
 }
 
 // thin describes a note in a few bytes, independent of later changes to the task.
-func thin(r task.Record, note task.Note) *a2a.TaskStatusUpdateEvent {
+func thin(r task.Record, note task.Notification) *a2a.TaskStatusUpdateEvent {
 	e := &a2a.TaskStatusUpdateEvent{TaskID: r.Task.ID, ContextID: r.Task.ContextID}
 	if note.Artifact != "" {
 		e.Status = a2a.TaskStatus{State: r.State(), Timestamp: r.Task.Status.Timestamp}

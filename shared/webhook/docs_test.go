@@ -376,10 +376,10 @@ func exampleDelivery(t *testing.T) []delivery {
 		t.Fatal(err)
 	}
 
-	h := task.Hook{ID: "h", URL: url, Cursor: 1, Sealed: webhook.Secrets{Token: "from-the-config"}.Seal(r, now, owner, url)}
-	record := task.Record{Owner: owner, Seq: 5, Hooks: []task.Hook{h},
-		Notes: []task.Note{{Artifact: "answer"}, {At: now, Seq: 5, State: a2a.TaskStateCompleted}},
-		Task:  &a2a.Task{ID: id, ContextID: "c-1", Status: a2a.TaskStatus{State: a2a.TaskStateCompleted, Timestamp: &now}},
+	h := task.Webhook{ID: "h", URL: url, Cursor: 1, Sealed: webhook.Secrets{Token: "from-the-config"}.Seal(r, now, owner, url)}
+	record := task.Record{Owner: owner, Seq: 5, Webhooks: []task.Webhook{h},
+		Notifications: []task.Notification{{Artifact: "answer"}, {At: now, Seq: 5, State: a2a.TaskStateCompleted}},
+		Task:          &a2a.Task{ID: id, ContextID: "c-1", Status: a2a.TaskStatus{State: a2a.TaskStateCompleted, Timestamp: &now}},
 	}
 
 	sent, err := webhook.Prepare(r, "", now, record, h)

@@ -24,24 +24,24 @@ type Verdict struct {
 	Result  Result
 	Contact Contact // the state of the host, for its breaker
 
-	task.Delivery           // the outcome to commit; empty if the attempt does not count
-	After         task.Hook // the hook after it
-	More          bool      // another note may be sent at once
+	task.Delivery              // the outcome to commit; empty if the attempt does not count
+	After         task.Webhook // the webhook after it
+	More          bool         // another note may be sent at once
 
-	// Again is when a job must bring back a hook whose attempt does not count. The zero
-	// time leaves the hook to the sweep.
+	// Again is when a job must bring back a webhook whose attempt does not count. The zero
+	// time leaves the webhook to the sweep.
 	Again time.Time
 }
 
 // Counts reports whether the attempt counts. Its Tries then hold one attempt.
 func (v Verdict) Counts() bool { return len(v.Tries) > 0 }
 
-// Judge decides about one attempt at a hook, which ended at the given time with the
+// Judge decides about one attempt at a webhook, which ended at the given time with the
 // answer a. The arguments r and h are those of [Prepare].
 //
 // A shutdown during the attempt and keys that cannot be read are no fault of the
 // receiver. The attempt does not count then, unless the receiver has accepted the note.
-func Judge(r task.Record, h task.Hook, a Answer, s Schedule, now time.Time) Verdict {
+func Judge(r task.Record, h task.Webhook, a Answer, s Schedule, now time.Time) Verdict {
 	switch {
 	case a.Stopped && !a.ok():
 		return Verdict{Result: Stopped, After: h, Again: now}
@@ -50,7 +50,7 @@ func Judge(r task.Record, h task.Hook, a Answer, s Schedule, now time.Time) Verd
 	}
 
 	try := task.Try{At: now.UTC(), Status: a.Status, Error: a.Class}
-	d := task.Delivery{Hook: h}
+	d := task.Delivery{Webhook: h}
 	result := Failed
 
 	switch {
@@ -69,7 +69,7 @@ func Judge(r task.Record, h task.Hook, a Answer, s Schedule, now time.Time) Verd
 	}
 
 	if !d.Pinged {
-		try.Note = h.Cursor + 1
+		try.Notification = h.Cursor + 1
 	}
 
 	d.Tries = []task.Try{try}

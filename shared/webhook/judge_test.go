@@ -11,40 +11,40 @@ import (
 	"errand/shared/webhook"
 )
 
-// oneNote is a completed task with one note at the given time and one hook behind it.
-func oneNote(at time.Time) task.Record {
+// oneNotification is a completed task with one note at the given time and one webhook behind it.
+func oneNotification(at time.Time) task.Record {
 	return task.Record{
-		Owner: owner,
-		Seq:   1,
-		Task:  &a2a.Task{ID: "t1", ContextID: "c1", Status: a2a.TaskStatus{State: a2a.TaskStateCompleted, Timestamp: &at}},
-		Notes: []task.Note{{At: at, Seq: 1, State: a2a.TaskStateCompleted}},
-		Hooks: []task.Hook{{ID: "h", Gen: 1, URL: hook, State: task.HookActive, Since: at, Next: at}},
+		Owner:         owner,
+		Seq:           1,
+		Task:          &a2a.Task{ID: "t1", ContextID: "c1", Status: a2a.TaskStatus{State: a2a.TaskStateCompleted, Timestamp: &at}},
+		Notifications: []task.Notification{{At: at, Seq: 1, State: a2a.TaskStateCompleted}},
+		Webhooks:      []task.Webhook{{ID: "h", Gen: 1, URL: hook, State: task.WebhookActive, Since: at, Next: at}},
 	}
 }
 
 // One decision covers each case of an answer: its class for the log, the state of the host,
-// the change to the hook, and the time at which the hook comes back.
+// the change to the webhook, and the time at which the webhook comes back.
 func TestJudge(t *testing.T) {
 	schedule := webhook.Schedule{0, time.Minute}
 	now := noon.Add(time.Second)
 	timeout := webhook.Answer{Class: webhook.ClassTimeout}
 
-	first := func(*task.Record, *task.Hook) {}
-	last := func(_ *task.Record, h *task.Hook) { h.Attempt = 1 }
-	pinged := func(_ *task.Record, h *task.Hook) { h.Ping = noon }
-	level := func(_ *task.Record, h *task.Hook) { h.Ping, h.Cursor = noon, 1 }
-	behind := func(r *task.Record, h *task.Hook) { r.Notes = append(r.Notes, r.Notes[0]) }
-	over := func(r *task.Record, h *task.Hook) {
-		h.Since, r.Notes[0].At = noon.Add(-time.Hour), noon.Add(-time.Hour)
+	first := func(*task.Record, *task.Webhook) {}
+	last := func(_ *task.Record, h *task.Webhook) { h.Attempt = 1 }
+	pinged := func(_ *task.Record, h *task.Webhook) { h.Ping = noon }
+	level := func(_ *task.Record, h *task.Webhook) { h.Ping, h.Cursor = noon, 1 }
+	behind := func(r *task.Record, h *task.Webhook) { r.Notifications = append(r.Notifications, r.Notifications[0]) }
+	over := func(r *task.Record, h *task.Webhook) {
+		h.Since, r.Notifications[0].At = noon.Add(-time.Hour), noon.Add(-time.Hour)
 	}
 
 	for _, c := range []struct {
 		name    string
-		edit    func(*task.Record, *task.Hook)
+		edit    func(*task.Record, *task.Webhook)
 		answer  webhook.Answer
 		result  webhook.Result
 		contact webhook.Contact
-		change  task.Delivery // without Hook and Tries
+		change  task.Delivery // without Webhook and Tries
 		note    int           // of the attempt that is kept; -1: the attempt does not count
 		more    bool
 		again   time.Time
@@ -87,15 +87,15 @@ func TestJudge(t *testing.T) {
 		{name: "no keys", edit: first, answer: webhook.Answer{Class: webhook.ClassKeys},
 			result: webhook.Unsigned, note: -1},
 	} {
-		r := oneNote(noon)
-		h := r.Hooks[0]
+		r := oneNotification(noon)
+		h := r.Webhooks[0]
 		c.edit(&r, &h)
 
 		want := webhook.Verdict{Result: c.result, Contact: c.contact, After: h, More: c.more, Again: c.again}
 		if c.note >= 0 {
 			want.Delivery = c.change
-			want.Hook = h
-			want.Tries = []task.Try{{At: now, Note: c.note, Status: c.answer.Status, Error: c.answer.Class}}
+			want.Webhook = h
+			want.Tries = []task.Try{{At: now, Notification: c.note, Status: c.answer.Status, Error: c.answer.Class}}
 			want.After = h.After(now, want.Delivery)
 		}
 

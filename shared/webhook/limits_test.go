@@ -41,7 +41,7 @@ func TestDocumentedLimits(t *testing.T) {
 		"\n" + strings.Join(waits, ", ") + "\n",
 		fmt.Sprintf("| body | %d KiB |", maxBody>>10),
 		fmt.Sprintf("larger than %d KiB is sent *thin*", maxBody>>10),
-		fmt.Sprintf("| webhooks of a task | %d |", task.Defaults().Hooks),
+		fmt.Sprintf("| webhooks of a task | %d |", task.Defaults().Webhooks),
 		fmt.Sprintf("and %.0f minutes later |", tokenAge.Minutes()),
 		fmt.Sprintf("for %d days both sign", keys.Overlap/day),
 		fmt.Sprintf("the old line stays for %d days at least", task.Defaults().Retention/day),

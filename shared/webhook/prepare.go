@@ -15,7 +15,7 @@ type Request struct {
 	Header http.Header
 	Body   []byte
 
-	// Audience is the receiver's origin if the hook wants an ID token of the courier's
+	// Audience is the receiver's origin if the webhook wants an ID token of the courier's
 	// service account. The courier fetches the token, and then calls Authorize.
 	Audience string
 }
@@ -23,11 +23,11 @@ type Request struct {
 // Authorize adds an ID token to the header.
 func (q Request) Authorize(idToken string) { q.Header.Set("Authorization", bearer+" "+idToken) }
 
-// Prepare makes the request that sends the hook h of r its ping, if one was requested, or
+// Prepare makes the request that sends the webhook h of r its ping, if one was requested, or
 // otherwise the note after its cursor. The ring signs the request, which carries the
-// authentication that the hook asks for. A token of ours names the issuer, which is the
+// authentication that the webhook asks for. A token of ours names the issuer, which is the
 // agent's address. After an error nothing may be sent.
-func Prepare(ring keys.Ring, issuer string, now time.Time, r task.Record, h task.Hook) (Request, error) {
+func Prepare(ring keys.Ring, issuer string, now time.Time, r task.Record, h task.Webhook) (Request, error) {
 	m, err := messageOf(r, h)
 	if err != nil {
 		return Request{}, err

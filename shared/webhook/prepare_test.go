@@ -15,33 +15,33 @@ import (
 )
 
 // The request of a note or a ping is complete: its id, its signature, and the authentication
-// that the hook asks for.
+// that the webhook asks for.
 func TestPrepare(t *testing.T) {
 	one := ring(t, noon, -time.Hour)
 	seal := func(s webhook.Secrets) string { return s.Seal(one, noon, owner, hook) }
 
 	for _, c := range []struct {
 		name     string
-		edit     func(*task.Hook)
+		edit     func(*task.Webhook)
 		id       string
 		header   map[string]string // "": absent
 		audience string
 	}{
-		{"a note", func(*task.Hook) {}, "t1/1", map[string]string{
+		{"a note", func(*task.Webhook) {}, "t1/1", map[string]string{
 			"Content-Type": "application/a2a+json", "User-Agent": "errand", "Authorization": "", "A2A-Notification-Token": "",
 		}, ""},
-		{"a ping", func(h *task.Hook) { h.Ping = time.UnixMilli(5) }, "t1/ping-5", nil, ""},
-		{"a hook of 0.3", func(h *task.Hook) { h.Dialect = "0.3" }, "t1/1", map[string]string{"Content-Type": "application/json"}, ""},
-		{"a token", func(h *task.Hook) { h.Sealed = seal(webhook.Secrets{Token: "tok"}) }, "t1/1", map[string]string{
+		{"a ping", func(h *task.Webhook) { h.Ping = time.UnixMilli(5) }, "t1/ping-5", nil, ""},
+		{"a hook of 0.3", func(h *task.Webhook) { h.Dialect = "0.3" }, "t1/1", map[string]string{"Content-Type": "application/json"}, ""},
+		{"a token", func(h *task.Webhook) { h.Sealed = seal(webhook.Secrets{Token: "tok"}) }, "t1/1", map[string]string{
 			"A2A-Notification-Token": "tok", "X-A2A-Notification-Token": "tok", "Authorization": "",
 		}, ""},
-		{"credentials", func(h *task.Hook) { h.Scheme, h.Sealed = "basic", seal(webhook.Secrets{Credentials: "abc"}) }, "t1/1",
+		{"credentials", func(h *task.Webhook) { h.Scheme, h.Sealed = "basic", seal(webhook.Secrets{Credentials: "abc"}) }, "t1/1",
 			map[string]string{"Authorization": "basic abc"}, ""},
-		{"an ID token", func(h *task.Hook) { h.Scheme = webhook.GoogleIDToken }, "t1/1",
+		{"an ID token", func(h *task.Webhook) { h.Scheme = webhook.GoogleIDToken }, "t1/1",
 			map[string]string{"Authorization": ""}, "https://hooks.example.com"},
 	} {
-		r := oneNote(noon)
-		h := r.Hooks[0]
+		r := oneNotification(noon)
+		h := r.Webhooks[0]
 		c.edit(&h)
 		q, err := webhook.Prepare(one, "https://agent.example.com", time.Now(), r, h)
 		if err != nil {
@@ -64,7 +64,7 @@ func TestPrepare(t *testing.T) {
 	}
 }
 
-// A request that cannot be authenticated as its hook asks is an error, and no request.
+// A request that cannot be authenticated as its webhook asks is an error, and no request.
 func TestPrepareRefuses(t *testing.T) {
 	one, other := ring(t, noon, -time.Hour), ring(t, noon, -2*time.Hour, -time.Hour)
 	sealed := webhook.Secrets{Credentials: "CANARY"}.Seal(other, noon, owner, hook)
@@ -73,18 +73,18 @@ func TestPrepareRefuses(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		issuer string
-		edit   func(*task.Hook)
+		edit   func(*task.Webhook)
 		is     error // nil: any
 	}{
-		{"sealed by another ring", "https://agent.example.com", func(h *task.Hook) { h.Scheme, h.Sealed = "Basic", sealed }, keys.ErrSealed},
-		{"sealed for another URL", "https://agent.example.com", func(h *task.Hook) { h.Scheme, h.Sealed = "Basic", elsewhere }, keys.ErrSealed},
-		{"Basic without credentials", "https://agent.example.com", func(h *task.Hook) { h.Scheme = "Basic" }, webhook.ErrScheme},
-		{"an unsupported scheme", "https://agent.example.com", func(h *task.Hook) { h.Scheme = "Digest" }, webhook.ErrScheme},
-		{"a token without an issuer", "", func(h *task.Hook) { h.Scheme = "Bearer" }, nil},
-		{"an ID token without an origin", "https://agent.example.com", func(h *task.Hook) { h.Scheme, h.URL = webhook.GoogleIDToken, "CANARY" }, nil},
+		{"sealed by another ring", "https://agent.example.com", func(h *task.Webhook) { h.Scheme, h.Sealed = "Basic", sealed }, keys.ErrSealed},
+		{"sealed for another URL", "https://agent.example.com", func(h *task.Webhook) { h.Scheme, h.Sealed = "Basic", elsewhere }, keys.ErrSealed},
+		{"Basic without credentials", "https://agent.example.com", func(h *task.Webhook) { h.Scheme = "Basic" }, webhook.ErrScheme},
+		{"an unsupported scheme", "https://agent.example.com", func(h *task.Webhook) { h.Scheme = "Digest" }, webhook.ErrScheme},
+		{"a token without an issuer", "", func(h *task.Webhook) { h.Scheme = "Bearer" }, nil},
+		{"an ID token without an origin", "https://agent.example.com", func(h *task.Webhook) { h.Scheme, h.URL = webhook.GoogleIDToken, "CANARY" }, nil},
 	} {
-		r := oneNote(noon)
-		h := r.Hooks[0]
+		r := oneNotification(noon)
+		h := r.Webhooks[0]
 		c.edit(&h)
 		q, err := webhook.Prepare(one, c.issuer, noon, r, h)
 		if err == nil || c.is != nil && !errors.Is(err, c.is) || strings.Contains(err.Error(), "CANARY") {

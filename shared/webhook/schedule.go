@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A Schedule holds the wait before each attempt at a note. After the last attempt the hook
+// A Schedule holds the wait before each attempt at a note. After the last attempt the webhook
 // is dead.
 type Schedule []time.Duration
 

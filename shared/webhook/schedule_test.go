@@ -61,9 +61,9 @@ func TestOver(t *testing.T) {
 	}
 
 	slow := webhook.Answer{Status: http.StatusTooManyRequests, RetryAfter: "3600000"} // a thousand hours
-	r := oneNote(noon)
-	h, now := r.Hooks[0], noon
-	for h.State == task.HookActive {
+	r := oneNotification(noon)
+	h, now := r.Webhooks[0], noon
+	for h.State == task.WebhookActive {
 		now = h.Next
 		h = webhook.Judge(r, h, slow, s, now).After
 	}

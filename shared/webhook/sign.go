@@ -79,7 +79,7 @@ type claims struct {
 	Task     string `json:"taskId"`
 }
 
-// token makes the bearer token for a hook without credentials. It states that the issuer
+// token makes the bearer token for a webhook without credentials. It states that the issuer
 // sends this delivery of this task to the origin of the URL. Receivers check it with the
 // issuer's key set.
 func token(r keys.Ring, now time.Time, issuer, url, id, taskID string) (string, error) {

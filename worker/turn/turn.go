@@ -133,11 +133,11 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 	}
 
 	lease.Until = start.Add(w.cfg.Lease).UTC().Round(0) // in the form in which the record is read back
-	told := len(r.Notes)
+	told := len(r.Notifications)
 
 	// Do not cancel a claim: a lease that no worker knows of would block the task until it
 	// expires.
-	r, verdict, err := w.claim(context.WithoutCancel(ctx), r, task.Claim{Lease: lease, Told: told})
+	r, verdict, err := w.claim(context.WithoutCancel(ctx), r, task.Claim{Lease: lease, Published: told})
 	if errors.Is(err, task.ErrNotFound) {
 		return nil
 	}
@@ -190,14 +190,14 @@ func (w *Worker) claim(ctx context.Context, r task.Record, c task.Claim) (task.R
 // The notifications of the front door are pending until the record says that they are
 // published.
 func (w *Worker) publishLate(ctx context.Context, r task.Record, told int) error {
-	if len(r.Notes) > told {
+	if len(r.Notifications) > told {
 		if err := w.publish(ctx, r); err != nil {
 			return err
 		}
 	}
-	told = len(r.Notes)
+	told = len(r.Notifications)
 	_, err := task.UpdateFrom(ctx, w.cfg.Store, r, func(r task.Record) (task.Record, bool, error) {
-		return r.Published(w.cfg.Desk.Moment(), told)
+		return r.MarkPublished(w.cfg.Desk.Moment(), told)
 	})
 	return err
 }
@@ -205,14 +205,14 @@ func (w *Worker) publishLate(ctx context.Context, r task.Record, told int) error
 // publish announces the notifications that are not known to be published. It comes before
 // the job is acknowledged, because the job is the outbox of the events (R7).
 func (w *Worker) publish(ctx context.Context, r task.Record) error {
-	notes := r.Untold()
+	notes := r.Unpublished()
 	if len(notes) == 0 {
 		return nil
 	}
 	events := make([]bus.Event, len(notes))
 	for i, n := range notes {
 		events[i] = bus.Event{
-			Task: r.ID(), Context: r.Task.ContextID, Note: r.Told + i + 1, Kind: bus.KindState,
+			Task: r.ID(), Context: r.Task.ContextID, Notification: r.Published + i + 1, Kind: bus.KindState,
 			State: string(n.State), Artifact: string(n.Artifact), Time: n.At,
 		}
 		if n.State == "" {

@@ -181,8 +181,8 @@ func TestCancelStopsTheRun(t *testing.T) {
 	if diff := cmp.Diff([]string{"1 state_CANCELED"}, b.published()); diff != "" {
 		t.Errorf("published events (-want +got):\n%s", diff)
 	}
-	if r := b.load(id); r.Told != 1 || !r.Due.At.IsZero() {
-		t.Errorf("after publishing the cancel: told %d, due %v", r.Told, r.Due)
+	if r := b.load(id); r.Published != 1 || !r.Due.At.IsZero() {
+		t.Errorf("after publishing the cancel: told %d, due %v", r.Published, r.Due)
 	}
 }
 

@@ -110,7 +110,7 @@ func (b *bench) Publish(_ context.Context, events ...bus.Event) error {
 		return errors.New("the topic is unavailable")
 	}
 	for _, e := range events {
-		b.events = append(b.events, fmt.Sprintf("%d %s%s", e.Note, e.Kind, strings.TrimPrefix(e.State, "TASK_STATE")))
+		b.events = append(b.events, fmt.Sprintf("%d %s%s", e.Notification, e.Kind, strings.TrimPrefix(e.State, "TASK_STATE")))
 	}
 	return nil
 }

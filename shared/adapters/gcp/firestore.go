@@ -76,9 +76,9 @@ type Firestore struct {
 }
 
 var (
-	_ task.Store   = (*Firestore)(nil)
-	_ task.Chores  = (*Firestore)(nil)
-	_ task.Letters = (*Firestore)(nil)
+	_ task.Store       = (*Firestore)(nil)
+	_ task.Chores      = (*Firestore)(nil)
+	_ task.DeadLetters = (*Firestore)(nil)
 )
 
 // OpenFirestore makes a Firestore for a database. The name "" stands for the default one. The

@@ -48,7 +48,7 @@ func TestFirestoreKeepsTheLaws(t *testing.T) {
 			conformance.Store(t, func(t *testing.T, now func() time.Time) interface {
 				task.Store
 				task.Chores
-				task.Letters
+				task.DeadLetters
 			} {
 				opts.Now = now
 				return open(t, host, opts)

@@ -53,12 +53,12 @@ func canceled(t testing.TB, id string, now time.Time) task.Record {
 func undelivered(t testing.TB, r task.Record) task.Record {
 	t.Helper()
 	m := task.Defaults().At(r.Asked)
-	r, _, err := r.SetHook(m, task.Hook{ID: "h", URL: "https://example.com/"})
+	r, _, err := r.SetWebhook(m, task.Webhook{ID: "h", URL: "https://example.com/"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, _ := r.Hook("h")
-	r, changed, err := r.Delivered(m, []task.Delivery{{Hook: h, Fail: true}})
+	h, _ := r.Webhook("h")
+	r, changed, err := r.Delivered(m, []task.Delivery{{Webhook: h, Fail: true}})
 	if err != nil || !changed {
 		t.Fatalf("Delivered: %t, %v", changed, err)
 	}
@@ -125,7 +125,7 @@ func TestDeadIsAFieldOnlyWhereAWebhookIs(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	r, changed, err := r.DropHook(m, "h")
+	r, changed, err := r.DropWebhook(m, "h")
 	if err != nil || !changed {
 		t.Fatalf("DropHook: %t, %v", changed, err)
 	}

@@ -96,7 +96,7 @@ func subscribe(t testing.TB, host, project, url string) {
 func events(n int) []bus.Event {
 	out := make([]bus.Event, n)
 	for i := range out {
-		out[i] = bus.Event{Task: "a", Note: i + 1, Kind: bus.KindState, State: "TASK_STATE_COMPLETED", Time: time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)}
+		out[i] = bus.Event{Task: "a", Notification: i + 1, Kind: bus.KindState, State: "TASK_STATE_COMPLETED", Time: time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)}
 	}
 	return out
 }

@@ -18,7 +18,7 @@ import (
 
 func event(note int) bus.Event {
 	return bus.Event{
-		Task: "a", Context: "c", Note: note, Kind: bus.KindState,
+		Task: "a", Context: "c", Notification: note, Kind: bus.KindState,
 		State: "TASK_STATE_COMPLETED", Time: time.Date(2026, 8, 1, 0, 0, 0, 0, time.UTC),
 	}
 }

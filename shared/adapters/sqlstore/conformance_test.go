@@ -19,7 +19,7 @@ func TestStore(t *testing.T) {
 			conformance.Store(t, func(t *testing.T, now func() time.Time) interface {
 				task.Store
 				task.Chores
-				task.Letters
+				task.DeadLetters
 			} {
 				opts.Now = now
 				return open(t, file(t), opts)

@@ -126,7 +126,7 @@ func fillDead(c *conn) error {
 			ids = append(ids, r.ID())
 		}
 		return err
-	}, "SELECT version, head FROM task WHERE instr(head, CAST(? AS BLOB))", `"`+task.HookDead+`"`)
+	}, "SELECT version, head FROM task WHERE instr(head, CAST(? AS BLOB))", `"`+task.WebhookDead+`"`)
 	if err != nil {
 		return err
 	}

@@ -19,9 +19,9 @@ func TestMigrationFindsDeadWebhooks(t *testing.T) {
 	hooked := func(id string, change ...func(*task.Record)) task.Record {
 		r := plain(id, 0)
 		r.Owner, r.Task = "someone", taskOf(id, now)
-		r.Hooks = []task.Hook{
-			{ID: "1", Gen: 1, URL: "https://example.com/1", State: task.HookActive},
-			{ID: "2", Gen: 2, URL: "https://example.com/2", State: task.HookDead},
+		r.Webhooks = []task.Webhook{
+			{ID: "1", Gen: 1, URL: "https://example.com/1", State: task.WebhookActive},
+			{ID: "2", Gen: 2, URL: "https://example.com/2", State: task.WebhookDead},
 		}
 
 		for _, c := range change {
@@ -45,10 +45,10 @@ func TestMigrationFindsDeadWebhooks(t *testing.T) {
 	for _, r := range []task.Record{
 		hooked("dead"),
 		hooked("deep", func(r *task.Record) { r.Task.Metadata = map[string]any{"x": nested} }),
-		hooked("none", func(r *task.Record) { r.Hooks = nil }),
-		hooked("works", func(r *task.Record) { r.Hooks = r.Hooks[:1] }),
+		hooked("none", func(r *task.Record) { r.Webhooks = nil }),
+		hooked("works", func(r *task.Record) { r.Webhooks = r.Webhooks[:1] }),
 		hooked("says", func(r *task.Record) {
-			r.Hooks = nil
+			r.Webhooks = nil
 			r.Seen = []task.Seen{{ID: "m", Metadata: map[string]any{"hooks": []any{map[string]any{"state": "dead"}}}}}
 		}),
 	} {

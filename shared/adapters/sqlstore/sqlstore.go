@@ -85,9 +85,9 @@ type DB struct {
 }
 
 var (
-	_ task.Store   = (*DB)(nil)
-	_ task.Chores  = (*DB)(nil)
-	_ task.Letters = (*DB)(nil)
+	_ task.Store       = (*DB)(nil)
+	_ task.Chores      = (*DB)(nil)
+	_ task.DeadLetters = (*DB)(nil)
 )
 
 // Open opens the file at path, or creates it in an existing folder. It returns an error

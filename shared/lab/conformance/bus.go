@@ -140,7 +140,7 @@ func oddEventIsDelivered(t *testing.T, open func(*testing.T, http.Handler) bus.P
 
 func event(task string, note int) bus.Event {
 	return bus.Event{
-		Task: task, Context: "context of " + task, Note: note, Kind: bus.KindState,
+		Task: task, Context: "context of " + task, Notification: note, Kind: bus.KindState,
 		State: "TASK_STATE_COMPLETED", Time: time.Date(2026, 8, 1, 12, 0, note, 123456789, time.UTC),
 	}
 }

@@ -21,7 +21,7 @@ import (
 type store = interface {
 	task.Store
 	task.Chores
-	task.Letters
+	task.DeadLetters
 }
 
 // Store runs the laws of task.Store, task.Chores and task.Letters. open returns an empty store
@@ -29,7 +29,7 @@ type store = interface {
 func Store(t *testing.T, open func(t *testing.T, now func() time.Time) interface {
 	task.Store
 	task.Chores
-	task.Letters
+	task.DeadLetters
 }) {
 	for _, law := range []struct {
 		name string
@@ -72,7 +72,7 @@ func Store(t *testing.T, open func(t *testing.T, now func() time.Time) interface
 		{"DeadPages", deadPages},
 		{"DeadAfterUnknown", deadAfterUnknown},
 		{"DeadLimit", deadLimit},
-		{"DeadFollowsTheHooks", deadFollowsTheHooks},
+		{"DeadFollowsTheHooks", deadFollowsTheWebhooks},
 		{"DeadSkipsExpired", deadSkipsExpired},
 		{"DeadHeadsOnly", deadHeadsOnly},
 	} {

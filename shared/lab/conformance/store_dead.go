@@ -15,9 +15,9 @@ import (
 
 // dead gives a record two webhooks: one that works, and one whose schedule is used up.
 func dead(r *task.Record) {
-	r.Hooks = []task.Hook{
-		{ID: "works", Gen: 1, URL: "https://example.com/1", State: task.HookActive, Next: epoch},
-		{ID: "dead", Gen: 2, URL: "https://example.com/2", State: task.HookDead, Attempt: 9, Next: epoch},
+	r.Webhooks = []task.Webhook{
+		{ID: "works", Gen: 1, URL: "https://example.com/1", State: task.WebhookActive, Next: epoch},
+		{ID: "dead", Gen: 2, URL: "https://example.com/2", State: task.WebhookDead, Attempt: 9, Next: epoch},
 	}
 	r.Gens = 2
 }
@@ -60,7 +60,7 @@ func deadOwnerOnly(t *testing.T, s store, _ *clock) {
 		of := func(r *task.Record) { r.Owner = owner }
 		create(t, s, record(fmt.Sprintf("dead-%d", i), of, dead, at(i)))
 		create(t, s, record(fmt.Sprintf("none-%d", i), of, at(i)))
-		create(t, s, record(fmt.Sprintf("works-%d", i), of, dead, at(i), func(r *task.Record) { r.Hooks = r.Hooks[:1] }))
+		create(t, s, record(fmt.Sprintf("works-%d", i), of, dead, at(i), func(r *task.Record) { r.Webhooks = r.Webhooks[:1] }))
 	}
 	for i, owner := range owners {
 		letters(t, s, task.DeadQuery{Owner: owner}, []string{fmt.Sprintf("dead-%d", i)})
@@ -88,7 +88,7 @@ func deadPages(t *testing.T, s store, c *clock) {
 		case 1:
 			r.Expires = epoch.Add(time.Hour)
 		case 2:
-			r.Hooks = nil
+			r.Webhooks = nil
 		}
 
 		create(t, s, r)
@@ -187,9 +187,9 @@ func deadLimit(t *testing.T, s store, _ *clock) {
 	}
 }
 
-// deadFollowsTheHooks: the list shows the current state. The steps are the transitions that
+// deadFollowsTheWebhooks: the list shows the current state. The steps are the transitions that
 // make and end a dead webhook.
-func deadFollowsTheHooks(t *testing.T, s store, _ *clock) {
+func deadFollowsTheWebhooks(t *testing.T, s store, _ *clock) {
 	m := task.Defaults().At(epoch)
 	r := create(t, s, record("a"))
 	both := func(want ...string) {
@@ -201,7 +201,7 @@ func deadFollowsTheHooks(t *testing.T, s store, _ *clock) {
 
 	set := func(id string) {
 		t.Helper()
-		next, _, err := r.SetHook(m, task.Hook{ID: id, URL: "https://example.com/" + id})
+		next, _, err := r.SetWebhook(m, task.Webhook{ID: id, URL: "https://example.com/" + id})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -210,8 +210,8 @@ func deadFollowsTheHooks(t *testing.T, s store, _ *clock) {
 
 	kill := func(id string, gone bool) {
 		t.Helper()
-		h, _ := r.Hook(id)
-		next, changed, err := r.Delivered(m, []task.Delivery{{Hook: h, Fail: true, Gone: gone}})
+		h, _ := r.Webhook(id)
+		next, changed, err := r.Delivered(m, []task.Delivery{{Webhook: h, Fail: true, Gone: gone}})
 		if err != nil || !changed {
 			t.Fatalf("Delivered to %s: changed %t, %v", id, changed, err)
 		}
@@ -221,7 +221,7 @@ func deadFollowsTheHooks(t *testing.T, s store, _ *clock) {
 
 	drop := func(id string) {
 		t.Helper()
-		next, changed, err := r.DropHook(m, id)
+		next, changed, err := r.DropWebhook(m, id)
 		if err != nil || !changed {
 			t.Fatalf("DropHook(%s): changed %t, %v", id, changed, err)
 		}

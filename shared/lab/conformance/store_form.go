@@ -35,10 +35,10 @@ func full(id string) task.Record {
 		Seen: []task.Seen{{ID: "m1", Print: "p1"}, {ID: "m2", Print: "p2"}},
 		Turn: 2, Since: at, Made: []task.Made{{ID: "art", Epoch: 3}},
 		Inbox: []*a2a.Message{text("m3", "more")},
-		Hooks: []task.Hook{{
+		Webhooks: []task.Webhook{{
 			ID: "h", Gen: 4, URL: "https://example.com/hook?a=b&c=<d>", Sealed: "k.t", Scheme: "Bearer",
-			Since: at, Ping: at, Dialect: "0.3", State: task.HookDead, Gone: true, Cursor: 1, Attempt: 2, Next: at,
-			Tries: []task.Try{{At: at, Note: 1, Status: 500, Error: "status"}},
+			Since: at, Ping: at, Dialect: "0.3", State: task.WebhookDead, Gone: true, Cursor: 1, Attempt: 2, Next: at,
+			Tries: []task.Try{{At: at, Notification: 1, Status: 500, Error: "status"}},
 		}},
 		Gens: 4, Seq: 9,
 		Log: []task.Entry{
@@ -48,8 +48,8 @@ func full(id string) task.Record {
 				Inline: artifact, Metadata: map[string]any{"x": true},
 			}},
 		},
-		Notes: []task.Note{{At: at, Seq: 8, State: a2a.TaskStateWorking, Text: "t", Artifact: "art", Front: true}},
-		Told:  1, Epoch: 3, Attempt: 2,
+		Notifications: []task.Notification{{At: at, Seq: 8, State: a2a.TaskStateWorking, Text: "t", Artifact: "art", Front: true}},
+		Published:     1, Epoch: 3, Attempt: 2,
 		Lease: task.Lease{Until: at, Queue: "q", Name: "n", Retry: 1, Nonce: "x"},
 		Wake:  at, Asked: at, Due: task.Due{At: at, Lane: task.Deliveries}, Expires: at.Add(time.Hour),
 		Task: &a2a.Task{
