@@ -284,7 +284,7 @@ func persist[T any](ctx context.Context, t *testing.T, op func() (T, error)) T {
 	}
 }
 
-// checkReceipts waits for the last note and checks that the first receipts are in order and
+// checkReceipts waits for the last notification and checks that the first receipts are in order and
 // complete.
 func checkReceipts(t *testing.T, hooks *receiver, path string, task *a2a.Task) {
 	t.Helper()

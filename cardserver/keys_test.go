@@ -98,7 +98,7 @@ func TestKeysWithoutAVersion(t *testing.T) {
 
 	box.next(t, "/token")
 	p.stop()
-	p.start() // which delivers the pending notes, as the sweep does after a minute
+	p.start() // which delivers the pending notifications, as the sweep does after a minute
 	box.next(t, "/plain")
 }
 

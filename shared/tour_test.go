@@ -80,7 +80,7 @@ func journey(t *testing.T) map[string]string {
 	}
 
 	r, err := task.Accept(at(0), task.Acceptance{
-		ID: id, Context: conversation, Owner: owner, Lane: task.Turns, Message: msg, Seen: task.Seen{ID: msg.ID, Print: print},
+		ID: id, Context: conversation, Owner: owner, Lane: task.Turns, Message: msg, Request: task.Request{ID: msg.ID, Fingerprint: print},
 		Webhooks: []task.Webhook{{ID: "billing", URL: "https://hooks.example.com/errand"}},
 	})
 
@@ -98,7 +98,7 @@ func journey(t *testing.T) map[string]string {
 		ID: "t1-answer", Name: "answer", Parts: a2a.ContentParts{a2a.NewTextPart("You said: Hello!")},
 	}}
 
-	r, _, err = r.Finish(at(3*time.Second), task.Turn{Epoch: r.Epoch, Seq: r.Seq}, []a2a.Event{answer}, task.Outcome{State: a2a.TaskStateCompleted})
+	r, _, err = r.Finish(at(3*time.Second), task.Fence{Epoch: r.Epoch, Seq: r.Seq}, []a2a.Event{answer}, task.Outcome{State: a2a.TaskStateCompleted})
 	keep("completed", r, err)
 
 	n := len(r.Notifications)

@@ -107,7 +107,7 @@ func TestCancelReachesStreamsAndWebhooks(t *testing.T) {
 		if due := r.Behind(w.now()); len(due) != 1 || len(r.Notifications) != 1 || r.Notifications[0].State != a2a.TaskStateCanceled {
 			t.Errorf("webhooks %+v are to be told %+v", due, r.Notifications)
 		}
-		if got := <-asked; got != id { // its job publishes the new notes
+		if got := <-asked; got != id { // its job publishes the new notifications
 			t.Errorf("a job was added for %s", got)
 		}
 		w.refused(t, "CancelTask", byID("nobody-has-this"), -32001, "")

@@ -236,12 +236,12 @@ func TestCancelEndsTheTask(t *testing.T) {
 			t.Errorf("C4: metadata is %v", meta)
 		}
 
-		if id := <-asked; id != running.ID() { // the job publishes the note
+		if id := <-asked; id != running.ID() { // the job publishes the notification
 			t.Errorf("a job for %s was added", id)
 		}
 
 		_, err := task.Update(t.Context(), w.store, running.ID(), func(r task.Record) (task.Record, bool, error) {
-			return r.Finish(task.Defaults().At(w.now()), task.Turn{Epoch: running.Epoch, Seq: running.Seq}, nil, task.Outcome{State: a2a.TaskStateCompleted})
+			return r.Finish(task.Defaults().At(w.now()), task.Fence{Epoch: running.Epoch, Seq: running.Seq}, nil, task.Outcome{State: a2a.TaskStateCompleted})
 		})
 		if !errors.Is(err, task.ErrFenced) {
 			t.Errorf("C5: a late worker is told %v, want ErrFenced", err)

@@ -158,7 +158,7 @@ func (w *world) claim(id string) task.Record {
 // say commits events of the turn that r runs.
 func (w *world) say(r task.Record, events ...a2a.Event) task.Record {
 	w.t.Helper()
-	turn := task.Turn{Epoch: r.Epoch, Seq: r.Seq}
+	turn := task.Fence{Epoch: r.Epoch, Seq: r.Seq}
 	return w.update(r.ID(), func(r task.Record) (task.Record, bool, error) {
 		return r.Progress(task.Defaults().At(w.now()), turn, events)
 	})
@@ -167,7 +167,7 @@ func (w *world) say(r task.Record, events ...a2a.Event) task.Record {
 // end ends the turn that r runs in a state, with a message that names the state.
 func (w *world) end(r task.Record, state a2a.TaskState, events ...a2a.Event) task.Record {
 	w.t.Helper()
-	turn := task.Turn{Epoch: r.Epoch, Seq: r.Seq}
+	turn := task.Fence{Epoch: r.Epoch, Seq: r.Seq}
 	return w.update(r.ID(), func(r task.Record) (task.Record, bool, error) {
 		return r.Finish(task.Defaults().At(w.now()), turn, events, task.Outcome{State: state, Message: words("it is " + state.String())})
 	})
@@ -190,7 +190,7 @@ func (w *world) insert(owner, messageID string, state a2a.TaskState) task.Record
 		w.t.Fatal(err)
 	}
 	r, err := task.Accept(task.Defaults().At(w.now()), task.Acceptance{
-		ID: id, Context: contextID, Owner: owner, Lane: task.Turns, Message: msg, Seen: task.Seen{ID: msg.ID, Print: print},
+		ID: id, Context: contextID, Owner: owner, Lane: task.Turns, Message: msg, Request: task.Request{ID: msg.ID, Fingerprint: print},
 	})
 	if err == nil {
 		r, err = w.store.Create(w.t.Context(), r)

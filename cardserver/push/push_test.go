@@ -29,27 +29,29 @@ const (
 )
 
 type hook struct {
-	TaskID, ID, Owner, URL, State      string
-	Gone, PingPending                  bool
-	Notifications, Delivered, Failures int
-	NextAttempt                        *time.Time
-	Pending                            []struct {
-		Notification      int
+	TaskID, ID, Owner, URL, State string
+	Gone, PingPending             bool
+	Notifications                 int `json:"notes"`
+	Delivered, Failures           int
+	NextAttempt                   *time.Time
+	Pending                       []struct {
+		Notification      int `json:"note"`
 		State, ArtifactID string
 	}
 	Attempts []struct {
-		Notification, Status int
-		Error                string
+		Notification int `json:"note"`
+		Status       int
+		Error        string
 	}
 }
 
 type letters struct {
-	Webhooks      []hook
+	Webhooks      []hook `json:"hooks"`
 	NextPageToken string
 }
 
 type redriven struct {
-	Webhooks int
+	Webhooks int `json:"hooks"`
 	More     bool
 }
 
@@ -75,7 +77,7 @@ func TestDescriptionNamesWhatIsServed(t *testing.T) {
 	}
 }
 
-// A caller sees the delivered and the pending notes, no secret, and nothing of the inside
+// A caller sees the delivered and the pending notifications, no secret, and nothing of the inside
 // of a network.
 func TestOwnerSeesWhatBecameOfAWebhook(t *testing.T) {
 	w := newWorld(t)

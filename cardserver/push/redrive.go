@@ -80,7 +80,7 @@ func (a *API) deadLetters(q *call) error {
 	return q.answer(http.StatusOK, out)
 }
 
-// redrive sends a webhook its notes again: from a note or a time on, or the pending ones.
+// redrive sends a webhook its notifications again: from a notification or a time on, or the pending ones.
 func (a *API) redrive(q *call) error {
 	var in struct {
 		FromNotification *int       `json:"fromNote"`
@@ -132,7 +132,7 @@ func (a *API) redrive(q *call) error {
 	return q.answer(http.StatusOK, q.view(r, now))
 }
 
-// firstSince is the number of the first note at that time or later; 0: there is none.
+// firstSince is the number of the first notification at that time or later; 0: there is none.
 func firstSince(notes []task.Notification, since time.Time) int {
 	for i, n := range notes {
 		if !n.At.Before(since) {
@@ -149,7 +149,7 @@ func lastNotification(notes []task.Notification) string {
 	return notes[len(notes)-1].At.UTC().Format(time.RFC3339Nano)
 }
 
-// redriveAll sends all dead webhooks of an owner their pending notes.
+// redriveAll sends all dead webhooks of an owner their pending notifications.
 func (a *API) redriveAll(q *call) error {
 	var in struct {
 		Owner string `json:"owner"`

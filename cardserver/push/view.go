@@ -19,7 +19,7 @@ type hookView struct {
 	State         string     `json:"state"`       // "active" or "dead"
 	Gone          bool       `json:"gone"`        // dead because the receiver answered 410
 	Notifications int        `json:"notes"`       // that exist so far
-	Delivered     int        `json:"delivered"`   // notes 1 to this one were answered 2xx
+	Delivered     int        `json:"delivered"`   // notifications 1 to this one were answered 2xx
 	Pending       []noteView `json:"pending"`     // the others, oldest first
 	Failures      int        `json:"failures"`    // of the first of them
 	NextAttempt   *time.Time `json:"nextAttempt"` // null: none is planned

@@ -195,13 +195,13 @@ func want[T any](w *world, status int, caller, method, path, body string) (v T) 
 	return v
 }
 
-// ended stores an owner's task that has ended with two notes, with a webhook.
+// ended stores an owner's task that has ended with two notifications, with a webhook.
 func (w *world) ended(owner, id string) task.Record {
 	w.t.Helper()
 	m := task.Defaults().At(time.Now())
 	msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart("go"))
 	r, err := task.Accept(m, task.Acceptance{
-		ID: id, Context: "c", Owner: owner, Lane: task.Turns, Message: msg, Seen: task.Seen{ID: msg.ID, Print: "p"},
+		ID: id, Context: "c", Owner: owner, Lane: task.Turns, Message: msg, Request: task.Request{ID: msg.ID, Fingerprint: "p"},
 		Webhooks: []task.Webhook{{ID: "h", URL: hookURL, Sealed: "sealed-things"}},
 	})
 	if err == nil {
@@ -216,11 +216,11 @@ func (w *world) ended(owner, id string) task.Record {
 	})
 	events := []a2a.Event{&a2a.TaskArtifactUpdateEvent{Artifact: &a2a.Artifact{ID: "art", Parts: a2a.ContentParts{a2a.NewTextPart("x")}}}}
 	return w.update(id, func(r task.Record) (task.Record, bool, error) {
-		return r.Finish(m, task.Turn{Epoch: r.Epoch, Seq: r.Seq}, events, task.Outcome{State: a2a.TaskStateCompleted})
+		return r.Finish(m, task.Fence{Epoch: r.Epoch, Seq: r.Seq}, events, task.Outcome{State: a2a.TaskStateCompleted})
 	})
 }
 
-// dead is such a task whose webhook took the first note and then was given up.
+// dead is such a task whose webhook took the first notification and then was given up.
 func (w *world) dead(owner, id string) task.Record {
 	w.t.Helper()
 	w.ended(owner, id)

@@ -56,7 +56,7 @@ func describe(t *testing.T, body string) string {
 	return "nothing"
 }
 
-// Each kind of note has its body, and a large one is sent thin.
+// Each kind of notification has its body, and a large one is sent thin.
 //
 // Shows P8, P16, decision 17.
 func TestBodiesOfNotifications(t *testing.T) {
@@ -174,7 +174,7 @@ func TestPingOf03IsBounded(t *testing.T) {
 }
 
 // A webhook that was made in 0.3 receives the bare task. The task is complete if it still has
-// the state of the note.
+// the state of the notification.
 //
 // Shows P22.
 func TestBodiesOf03(t *testing.T) {

@@ -24,7 +24,7 @@ func down(*http.Request) (*http.Response, error) {
 }
 
 // owing makes tasks that have ended. Each has a webhook at the URL with as many undelivered
-// notes.
+// notifications.
 func (w *world) owing(url string, notes int, ids ...string) {
 	w.t.Helper()
 	for _, id := range ids {
@@ -154,7 +154,7 @@ func statuses(codes ...int) (out []func(*http.Request) (*http.Response, error)) 
 
 // An open breaker allows no connection. No attempt is counted, and the next attempt is
 // rescheduled. Other hosts are not affected. Afterwards single attempts probe the host, and
-// when it is back every webhook receives all notes in order.
+// when it is back every webhook receives all notifications in order.
 func TestOpenBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -310,7 +310,7 @@ func TestAnsweredPingClosesTheBreaker(t *testing.T) {
 	})
 }
 
-// A ping does not change the time of a note's next attempt.
+// A ping does not change the time of a notification's next attempt.
 func TestPingLeavesTheSchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -340,7 +340,7 @@ func TestPingLeavesTheSchedule(t *testing.T) {
 	})
 }
 
-// A ping that is requested during a round is sent, and the notes are delivered, although the
+// A ping that is requested during a round is sent, and the notifications are delivered, although the
 // ping's own job is turned away.
 func TestPingDuringARound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -363,7 +363,7 @@ func TestPingDuringARound(t *testing.T) {
 	})
 }
 
-// A note that an open breaker has held back for twice the time of the schedule is tried once
+// A notification that an open breaker has held back for twice the time of the schedule is tried once
 // in spite of the breaker, and then given up.
 func TestEveryNotificationIsTried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -393,7 +393,7 @@ func TestEveryNotificationIsTried(t *testing.T) {
 	})
 }
 
-// twice is the time for which a note is kept that could not be tried.
+// twice is the time for which a notification is kept that could not be tried.
 var twice = func() (all time.Duration) {
 	for _, wait := range webhook.Standard() {
 		all += 2 * wait
@@ -401,7 +401,7 @@ var twice = func() (all time.Duration) {
 	return all
 }()
 
-// The schedule of a note begins with the delivery of the note before it, also within one
+// The schedule of a notification begins with the delivery of the notification before it, also within one
 // pass and after any delay.
 func TestEveryNotificationHasItsOwnSchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 // Many tasks have one dead receiver, and their cost falls with their age. Up to any time a
 // task has two to three times as many jobs as scheduled attempts. It has about as many
 // commits as jobs: one for the sweep and one for the new time. The process keeps nothing in
-// memory for a waiting task. In the end every note was tried at least once and given up.
+// memory for a waiting task. In the end every notification was tried at least once and given up.
 func TestCrowdAtADeadHost(t *testing.T) {
 	tasks := conformance.Size(40, 200)
 

@@ -1,4 +1,4 @@
-// Package notify delivers webhooks. It sends the notes behind each webhook's cursor, in
+// Package notify delivers webhooks. It sends the notifications behind each webhook's cursor, in
 // order, until the receiver answers each of them with 2xx (R9).
 //
 // It keeps no state. Bus messages and jobs are hints. The record holds the backlog of every
@@ -120,7 +120,7 @@ func (n *Notifier) ServeEvent(w http.ResponseWriter, req *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// hint enqueues a delivery job if a webhook is behind its notes. An event that is not the
+// hint enqueues a delivery job if a webhook is behind its notifications. An event that is not the
 // newest of its record leaves this to the newest.
 func (n *Notifier) hint(ctx context.Context, e bus.Event) error {
 	r, err := n.cfg.Store.Load(ctx, e.Task)
@@ -135,7 +135,7 @@ func (n *Notifier) hint(ctx context.Context, e bus.Event) error {
 
 // ServeDelivery handles a delivery job, at queue.PathDeliver, by one pass. It always
 // acknowledges, because an error would slow down the whole queue. A job of its own or Due
-// brings back the remaining notes.
+// brings back the remaining notifications.
 func (n *Notifier) ServeDelivery(w http.ResponseWriter, req *http.Request) {
 	defer w.WriteHeader(http.StatusNoContent)
 	ctx, log := req.Context(), n.cfg.Log

@@ -21,7 +21,7 @@ import (
 
 const urlA, urlB = "https://a.test/hook", "https://b.test/hook"
 
-// The event of a finished task with one webhook leads to one job, to the notes in order over
+// The event of a finished task with one webhook leads to one job, to the notifications in order over
 // real HTTP, and to one commit for all of them.
 //
 // Shows P9, P10, P11, P12, P21, decision 19.
@@ -191,7 +191,7 @@ func TestDeliveryNeverSlowsTheQueue(t *testing.T) {
 
 // A record of another version is left alone. Otherwise the event of an unreadable record
 // would come back for days, and a webhook whose cursor cannot be moved would be sent the same
-// note again and again.
+// notification again and again.
 func TestRecordsOfOtherVersionsAreLeftAlone(t *testing.T) {
 	w := newWorld(t)
 	w.accept("t1", task.Webhook{ID: "h", URL: urlA})
@@ -209,7 +209,7 @@ func TestRecordsOfOtherVersionsAreLeftAlone(t *testing.T) {
 	}
 }
 
-// A receiver that never answers does not delay the task's other webhook, which is sent all notes
+// A receiver that never answers does not delay the task's other webhook, which is sent all notifications
 // at once. The cursor of that webhook is stored while the first one hangs.
 //
 // Shows P14, decision 18.
@@ -245,8 +245,8 @@ func TestDeadReceiverDelaysNoOtherWebhook(t *testing.T) {
 }
 
 // The receiver is down for longer than the schedule. The attempts come at the schedule's
-// times, give or take a fifth. Then the webhook is dead, with an unchanged cursor. A new note
-// revives the webhook, which is sent all missed notes in order.
+// times, give or take a fifth. Then the webhook is dead, with an unchanged cursor. A new notification
+// revives the webhook, which is sent all missed notifications in order.
 //
 // Shows P13, decision 18.
 func TestAttemptsFollowTheSchedule(t *testing.T) {
@@ -379,7 +379,7 @@ func (w *world) failed(id string, times int) {
 	}
 }
 
-// After a 410 no further note is sent, and a new note does not revive the webhook.
+// After a 410 no further notification is sent, and a new notification does not revive the webhook.
 //
 // Shows decision 18.
 func TestGoneReceiverHearsNoMore(t *testing.T) {

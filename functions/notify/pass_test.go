@@ -20,7 +20,7 @@ import (
 	"errand/shared/task"
 )
 
-// A webhook is deleted or replaced during the attempt at its first note. The attempt may finish,
+// A webhook is deleted or replaced during the attempt at its first notification. The attempt may finish,
 // and the old receiver is sent nothing more. The new receiver is served, although its own
 // hint was turned away.
 //
@@ -142,7 +142,7 @@ func TestOverlappingHints(t *testing.T) {
 	})
 }
 
-// Two processes serve the same webhook. The first copies of the notes arrive in order, and in the
+// Two processes serve the same webhook. The first copies of the notifications arrive in order, and in the
 // end the webhook is level.
 func TestTwoProcesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -187,14 +187,14 @@ func TestTwoProcesses(t *testing.T) {
 			t.Errorf("%d notes received, cursor %d, want 31", seen, h.Cursor)
 		}
 
-		// The second process repeats the notes that the first has not committed, and then stops.
+		// The second process repeats the notifications that the first has not committed, and then stops.
 		if n := len(w.client.ids(urlA)) - seen; n == 0 || n > 12 {
 			t.Errorf("%d notes were sent twice, want those of half a second", n)
 		}
 	})
 }
 
-// After a crash between two notes the next process sends only the second one.
+// After a crash between two notifications the next process sends only the second one.
 func TestCursorSurvivesRestart(t *testing.T) {
 	w := newWorld(t)
 	w.queue.keep = true
@@ -274,7 +274,7 @@ func TestPassEnds(t *testing.T) {
 }
 
 // Many tasks have one receiver. It gets eight attempts at once, and no pass waits for a slot.
-// All notes arrive, about as fast as the receiver answers, and no attempt fails.
+// All notifications arrive, about as fast as the receiver answers, and no attempt fails.
 func TestHostLimit(t *testing.T) {
 	for _, c := range []struct{ takes, within time.Duration }{
 		{20 * time.Millisecond, 2 * time.Second},
@@ -356,7 +356,7 @@ func TestPanicStaysWithItsWebhook(t *testing.T) {
 }
 
 // The store fails during an attempt. The pass ends, an outcome without a commit does not
-// count, and no note is lost.
+// count, and no notification is lost.
 func TestStoreFailsDuringAPass(t *testing.T) {
 	w := newWorld(t)
 	w.queue.keep = true

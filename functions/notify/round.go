@@ -23,7 +23,7 @@ const (
 type round struct {
 	task.Delivery                 // the outcome, for the commit
 	after         task.Webhook    // the webhook as the commit will leave it
-	since         time.Time       // when the schedule of its next note began
+	since         time.Time       // when the schedule of its next notification began
 	host          string          // of the receiver
 	contact       webhook.Contact // the host's state in the last attempt
 	more          bool            // another attempt may follow at once
@@ -44,13 +44,13 @@ func (b round) with(v webhook.Verdict) round {
 		return b.held(v.Again)
 	}
 	b.Delivery, b.after = b.Then(v.Delivery), v.After
-	if b.after.Since.After(b.since) { // delivered: the next note has a schedule of its own
+	if b.after.Since.After(b.since) { // delivered: the next notification has a schedule of its own
 		b.since = b.after.Since
 	}
 	return b
 }
 
-// serve sends a webhook its ping, if one was requested, and the notes behind its cursor, one
+// serve sends a webhook its ping, if one was requested, and the notifications behind its cursor, one
 // after the other, until all are delivered, one fails, or the round is over.
 //
 // Each attempt takes a slot at the host first, without waiting, then reads the record, and
@@ -97,7 +97,7 @@ func (p *pass) putOff(b round, why error, again, now time.Time) round {
 	return b.held(again)
 }
 
-// attempt sends the webhook's ping or its next note, if the record still asks for that.
+// attempt sends the webhook's ping or its next notification, if the record still asks for that.
 func (p *pass) attempt(ctx context.Context, id string, b round) round {
 	b.contact, b.more = webhook.NotAsked, false
 	r, err := p.cfg.Store.Load(ctx, id)

@@ -11,7 +11,7 @@ import (
 var noon = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 
 // A webhook whose host has no slot comes back later. Its next time is committed only if that is
-// not soon, and a ping never changes the time of a note.
+// not soon, and a ping never changes the time of a notification.
 func TestPutOff(t *testing.T) {
 	n := &Notifier{cfg: Config{Schedule: webhook.Standard()}, hosts: newHosts(time.Minute)}
 	p := pass{Notifier: n}
@@ -39,7 +39,7 @@ func TestPutOff(t *testing.T) {
 	}
 }
 
-// After a delivery the round goes on with the schedule of the next note.
+// After a delivery the round goes on with the schedule of the next notification.
 func TestRoundGoesOnWithTheNextNotification(t *testing.T) {
 	h := task.Webhook{State: task.WebhookActive, Since: noon}
 	d := task.Delivery{Webhook: h, Sent: 1, Tries: []task.Try{{At: noon.Add(time.Hour), Notification: 1, Status: 200}}}

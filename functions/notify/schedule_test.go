@@ -18,9 +18,9 @@ import (
 	"errand/shared/webhook"
 )
 
-// A receiver was down for the whole schedule. The webhook is dead, with one note delivered and
-// three undelivered. In each way to revive it the receiver is sent the missing notes in order,
-// and repeated notes have their old ids.
+// A receiver was down for the whole schedule. The webhook is dead, with one notification delivered and
+// three undelivered. In each way to revive it the receiver is sent the missing notifications in order,
+// and repeated notifications have their old ids.
 func TestRedriveAfterTheSchedule(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -103,7 +103,7 @@ func TestRedriveBeginsTheScheduleAgain(t *testing.T) {
 }
 
 // Each of many receivers is down for up to 80 hours, in one of several ways. Each is sent all
-// notes in order, or was down at all ten attempts of its schedule. No webhook is given up before.
+// notifications in order, or was down at all ten attempts of its schedule. No webhook is given up before.
 func TestReceiversThatComeBack(t *testing.T) {
 	many := conformance.Size(100, 1000)
 
@@ -152,7 +152,7 @@ func TestReceiversThatComeBack(t *testing.T) {
 	})
 }
 
-// whole checks the webhook of a task with three notes, whose receiver was down until a time.
+// whole checks the webhook of a task with three notifications, whose receiver was down until a time.
 func whole(h task.Webhook, calls []call, id string, back time.Time) error {
 	var taken []string
 	failed := 0

@@ -126,7 +126,7 @@ func (w *world) accept(id string, hooks ...task.Webhook) {
 	w.t.Helper()
 	msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart("go"))
 	r, err := task.Accept(w.rules.At(time.Now()), task.Acceptance{
-		ID: id, Context: "c", Lane: task.Turns, Message: msg, Seen: task.Seen{ID: msg.ID, Print: "p"}, Webhooks: hooks,
+		ID: id, Context: "c", Lane: task.Turns, Message: msg, Request: task.Request{ID: msg.ID, Fingerprint: "p"}, Webhooks: hooks,
 	})
 	if err == nil {
 		_, err = w.db.Create(w.t.Context(), r)
@@ -164,7 +164,7 @@ func (w *world) finish(id string, state a2a.TaskState, say string, artifacts ...
 	if say != "" {
 		out.Message = a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart(say))
 	}
-	turn := task.Turn{Epoch: r.Epoch, Seq: r.Seq}
+	turn := task.Fence{Epoch: r.Epoch, Seq: r.Seq}
 	return w.update(id, func(r task.Record) (task.Record, bool, error) { return r.Finish(m, turn, events, out) })
 }
 
@@ -172,7 +172,7 @@ func (w *world) finish(id string, state a2a.TaskState, say string, artifacts ...
 func (w *world) answer(id, text string) {
 	w.t.Helper()
 	w.update(id, func(r task.Record) (task.Record, bool, error) {
-		return r.FollowUp(w.rules.At(time.Now()), a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(text)), task.Seen{ID: text, Print: text})
+		return r.FollowUp(w.rules.At(time.Now()), a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(text)), task.Request{ID: text, Fingerprint: text})
 	})
 }
 
@@ -183,7 +183,7 @@ func (w *world) setWebhook(id string, h task.Webhook) {
 	})
 }
 
-// event pushes the event of a note, as the bus does. Notification 0 is the newest.
+// event pushes the event of a notification, as the bus does. Notification 0 is the newest.
 func (w *world) event(id string, note int) int {
 	w.t.Helper()
 	r, err := w.db.Load(context.Background(), id)

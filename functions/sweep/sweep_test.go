@@ -101,7 +101,7 @@ func accept(t *testing.T, db *sqlstore.DB, id string, at time.Time, hooks ...tas
 	t.Helper()
 	msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart("go"))
 	r, err := task.Accept(rules.At(at), task.Acceptance{
-		ID: id, Context: "c", Lane: task.Turns, Message: msg, Seen: task.Seen{ID: msg.ID, Print: "p"}, Webhooks: hooks,
+		ID: id, Context: "c", Lane: task.Turns, Message: msg, Request: task.Request{ID: msg.ID, Fingerprint: "p"}, Webhooks: hooks,
 	})
 	if err == nil {
 		r, err = db.Create(context.Background(), r)
@@ -136,7 +136,7 @@ func finish(t *testing.T, db *sqlstore.DB, id string, at time.Time, state a2a.Ta
 	t.Helper()
 	r := claim(t, db, id, at, time.Minute)
 	update(t, db, id, func(r2 task.Record) (task.Record, bool, error) {
-		return r2.Finish(rules.At(at), task.Turn{Epoch: r.Epoch, Seq: r.Seq}, nil, task.Outcome{State: state})
+		return r2.Finish(rules.At(at), task.Fence{Epoch: r.Epoch, Seq: r.Seq}, nil, task.Outcome{State: state})
 	})
 }
 
@@ -178,7 +178,7 @@ func indebted(t *testing.T, db *sqlstore.DB, now time.Time) {
 		})
 	}
 
-	// It owes its note twice: to the webhook and, above Told, to the topic.
+	// It owes its notification twice: to the webhook and, above Told, to the topic.
 	accept(t, db, "cancelled", now.Add(-9*time.Minute), hook)
 	update(t, db, "cancelled", func(r task.Record) (task.Record, bool, error) {
 		return r.Cancel(rules.At(now.Add(-8*time.Minute)), a2a.NewMessage(a2a.MessageRoleAgent), nil)

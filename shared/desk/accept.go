@@ -29,8 +29,8 @@ type Message struct {
 }
 
 // seen is the part of m that the record keeps beside the message itself.
-func (m Message) seen(key, print string) task.Seen {
-	return task.Seen{ID: key, Print: print, Extensions: m.Extensions, Metadata: m.Metadata}
+func (m Message) seen(key, print string) task.Request {
+	return task.Request{ID: key, Fingerprint: print, Extensions: m.Extensions, Metadata: m.Metadata}
 }
 
 // Accept makes the task of a first message, or adds a further message to the task that it
@@ -64,7 +64,7 @@ func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 	now := d.Moment()
 	r, err := task.Accept(now, task.Acceptance{
 		ID: id, Context: msg.ContextID, Owner: m.Owner, Lane: task.Turns, Message: &msg, Webhooks: m.Webhooks,
-		Seen: m.seen(key, print),
+		Request: m.seen(key, print),
 	})
 	if err != nil {
 		return task.Record{}, err

@@ -148,7 +148,7 @@ func (b *bench) run(id string, state a2a.TaskState) task.Record {
 		return next, changed, err
 	})
 	if err == nil && state != "" {
-		turn := task.Turn{Epoch: r.Epoch, Seq: r.Seq}
+		turn := task.Fence{Epoch: r.Epoch, Seq: r.Seq}
 		r, err = task.Update(b.t.Context(), b.store, id, func(r task.Record) (task.Record, bool, error) {
 			return r.Finish(b.Moment(), turn, nil, task.Outcome{State: state})
 		})

@@ -16,7 +16,7 @@ type Acceptance struct {
 	Owner    string       // tenant/principal that may see the task
 	Lane     string       // lane of the jobs for its turns
 	Message  *a2a.Message // the message as it will stand in the history
-	Seen     Seen         // id, fingerprint and the rest of the message's request
+	Request  Request      // id, fingerprint and the rest of the message's request
 	Webhooks []Webhook    // inline webhooks, as [Record.SetWebhook] takes them
 }
 
@@ -25,8 +25,8 @@ func Accept(m Moment, a Acceptance) (Record, error) {
 	at := m.Now.Truncate(time.Millisecond)
 	r := Record{
 		Schema: Schema, Owner: a.Owner, Lane: a.Lane,
-		Seen: []Seen{a.Seen},
-		Turn: 1, Since: m.Now, Asked: m.Now,
+		Requests: []Request{a.Request},
+		Turn:     1, Since: m.Now, Asked: m.Now,
 		Task: &a2a.Task{
 			ID: a2a.TaskID(a.ID), ContextID: a.Context,
 			Status:  a2a.TaskStatus{State: a2a.TaskStateSubmitted, Timestamp: &at},
@@ -38,15 +38,15 @@ func Accept(m Moment, a Acceptance) (Record, error) {
 			return Record{}, err
 		}
 	}
-	return r.sealed(m, LimitAccept)
+	return r.checked(m, LimitAccept)
 }
 
 // Accepted reports whether the message was accepted before. The error is ErrMismatch when
 // its id was used for another content.
 func (r Record) Accepted(id, print string) (known bool, err error) {
-	for _, s := range r.Seen {
+	for _, s := range r.Requests {
 		if s.ID == id {
-			if s.Print != print {
+			if s.Fingerprint != print {
 				return true, ErrMismatch
 			}
 			return true, nil
@@ -57,8 +57,8 @@ func (r Record) Accepted(id, print string) (known bool, err error) {
 
 // FollowUp accepts a further message to the task (R13), which seen recognises. changed is
 // false when the message was accepted before.
-func (r Record) FollowUp(m Moment, msg *a2a.Message, seen Seen) (next Record, changed bool, err error) {
-	if known, err := r.Accepted(seen.ID, seen.Print); known {
+func (r Record) FollowUp(m Moment, msg *a2a.Message, seen Request) (next Record, changed bool, err error) {
+	if known, err := r.Accepted(seen.ID, seen.Fingerprint); known {
 		return r, false, err
 	}
 	if r.Terminal() {
@@ -66,7 +66,7 @@ func (r Record) FollowUp(m Moment, msg *a2a.Message, seen Seen) (next Record, ch
 	}
 
 	n := r.change()
-	n.Seen = append(n.Seen[:len(n.Seen):len(n.Seen)], seen)
+	n.Requests = append(n.Requests[:len(n.Requests):len(n.Requests)], seen)
 
 	switch {
 	case r.Interrupted():
@@ -87,7 +87,7 @@ func (r Record) FollowUp(m Moment, msg *a2a.Message, seen Seen) (next Record, ch
 		}
 	}
 
-	n, err = n.sealed(m, LimitAccept)
+	n, err = n.checked(m, LimitAccept)
 	if err != nil {
 		return r, false, err
 	}
@@ -130,11 +130,11 @@ func (r *Record) end(m Moment, state a2a.TaskState, msg *a2a.Message, meta map[s
 // sealedEnd ends a transition that only records how the task ended. The record always fits:
 // if need be without the events that streams have not read yet (R14).
 func (r Record) sealedEnd(m Moment) (Record, error) {
-	if n, err := r.sealed(m, LimitStore); err == nil {
+	if n, err := r.checked(m, LimitStore); err == nil {
 		return n, nil
 	}
 	r.Log = r.Log[len(r.Log)-1:]
-	return r.sealed(m, LimitStore)
+	return r.checked(m, LimitStore)
 }
 
 // Fingerprint tells whether two messages have the same content, independent of their ids.

@@ -25,7 +25,7 @@ func moves(t *testing.T, r task.Record) map[string]task.Record {
 	}
 
 	msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart("more"))
-	next, changed, err := r.FollowUp(at(time.Hour), msg, task.Seen{ID: msg.ID, Print: "p2"})
+	next, changed, err := r.FollowUp(at(time.Hour), msg, task.Request{ID: msg.ID, Fingerprint: "p2"})
 	move("FollowUp", next, changed, err)
 
 	next, changed, err = r.Cancel(at(time.Hour), a2a.NewMessage(a2a.MessageRoleAgent), nil)

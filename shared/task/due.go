@@ -133,7 +133,7 @@ func (r Record) Swept(m Moment, before time.Time) (Record, bool, error) {
 	}
 	n := r.change()
 	n.Asked = m.Now
-	n, err := n.sealed(m, LimitStore)
+	n, err := n.checked(m, LimitStore)
 	return n, err == nil, err
 }
 
@@ -142,7 +142,7 @@ func (r Record) Swept(m Moment, before time.Time) (Record, bool, error) {
 func (r Record) LeaseLost(m Moment) (Record, error) {
 	n := r.change()
 	n.Lease = Lease{}
-	return n.sealed(m, LimitStore)
+	return n.checked(m, LimitStore)
 }
 
 func (r Record) frontNotificationUnpublished() bool {
@@ -167,6 +167,6 @@ func (r Record) MarkPublished(m Moment, n int) (Record, bool, error) {
 	}
 	c := r.change()
 	c.Published = min(n, len(c.Notifications))
-	c, err := c.sealed(m, LimitStore)
+	c, err := c.checked(m, LimitStore)
 	return c, err == nil, err
 }

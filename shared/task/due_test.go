@@ -58,7 +58,7 @@ func TestNewDebtsOfADecision(t *testing.T) {
 	}
 
 	followUp := func(r task.Record) (task.Record, bool, error) {
-		return r.FollowUp(m, message(2), task.Seen{ID: "m2", Print: "p2"})
+		return r.FollowUp(m, message(2), task.Request{ID: "m2", Fingerprint: "p2"})
 	}
 
 	cancel := func(r task.Record) (task.Record, bool, error) { return r.Cancel(m, &a2a.Message{ID: "c"}, nil) }

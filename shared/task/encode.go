@@ -32,7 +32,7 @@ type head struct {
 	Metadata      map[string]any `json:"metadata,omitempty"`
 	Owner         string         `json:"owner,omitempty"`
 	Lane          string         `json:"lane"`
-	Seen          []Seen         `json:"seen"`
+	Seen          []Request      `json:"seen"`
 	Turn          int            `json:"turn"`
 	Since         time.Time      `json:"since"`
 	Made          []Made         `json:"made,omitempty"`
@@ -122,7 +122,7 @@ func (r Record) Encode() (*Encoded, error) {
 	t := r.Task
 	h := head{
 		Schema: Schema, ID: t.ID, Context: t.ContextID, Status: storeStatus(t.Status), Metadata: t.Metadata,
-		Owner: r.Owner, Lane: r.Lane, Seen: r.Seen, Turn: r.Turn, Since: r.Since, Made: r.Made,
+		Owner: r.Owner, Lane: r.Lane, Seen: r.Requests, Turn: r.Turn, Since: r.Since, Made: r.Made,
 		Webhooks: r.Webhooks, Gens: r.Gens, Seq: r.Seq, Notifications: r.Notifications, Published: r.Published, Epoch: r.Epoch,
 		Attempt: r.Attempt, Wake: timeOrNil(r.Wake), Asked: r.Asked, Expires: timeOrNil(r.Expires),
 		Due: timeOrNil(r.Due.At), DueLane: r.Due.Lane,
@@ -178,7 +178,7 @@ func Decode(headText, bodyText []byte, version int64) (Record, error) {
 	}
 
 	r := Record{
-		Schema: h.Schema, Owner: h.Owner, Lane: h.Lane, Seen: h.Seen, Turn: h.Turn, Since: h.Since,
+		Schema: h.Schema, Owner: h.Owner, Lane: h.Lane, Requests: h.Seen, Turn: h.Turn, Since: h.Since,
 		Made: h.Made, Webhooks: h.Webhooks, Gens: h.Gens, Seq: h.Seq, Notifications: h.Notifications, Published: h.Published,
 		Epoch: h.Epoch, Attempt: h.Attempt, Wake: timeOrZero(h.Wake), Asked: h.Asked,
 		Due: Due{At: timeOrZero(h.Due), Lane: h.DueLane}, Expires: timeOrZero(h.Expires),

@@ -17,7 +17,7 @@ func Example() {
 	message := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart("Hello"))
 	r, err := task.Accept(now, task.Acceptance{
 		ID: "t1", Context: "c1", Owner: "acme/ci", Lane: task.Turns, Message: message,
-		Seen: task.Seen{ID: message.ID, Print: "1:fingerprint"},
+		Request: task.Request{ID: message.ID, Fingerprint: "1:fingerprint"},
 	})
 
 	if err != nil {
@@ -35,7 +35,7 @@ func Example() {
 
 	fmt.Println(r.State(), "in epoch", r.Epoch)
 
-	r, _, err = r.Finish(now, task.Turn{Epoch: r.Epoch, Seq: r.Seq}, nil, task.Outcome{State: a2a.TaskStateCompleted})
+	r, _, err = r.Finish(now, task.Fence{Epoch: r.Epoch, Seq: r.Seq}, nil, task.Outcome{State: a2a.TaskStateCompleted})
 	fmt.Println(r.State(), "with", len(r.Notifications), "notification to publish,", err)
 	// Output:
 	// TASK_STATE_SUBMITTED and a job is due in the lane turns

@@ -25,14 +25,14 @@ type deed struct {
 // drawDeed draws any transition that can be called on r.
 func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 	text := func(name string, most int) string { return strings.Repeat("x", rapid.IntRange(0, most).Draw(t, name)) }
-	turn := task.Turn{Epoch: r.Epoch, Seq: r.Seq}
+	turn := task.Fence{Epoch: r.Epoch, Seq: r.Seq}
 	say := &a2a.Message{ID: fmt.Sprint("say", n), Parts: a2a.ContentParts{a2a.NewTextPart("why")}}
 
 	switch rapid.IntRange(0, 14).Draw(t, "deed") {
 	case 0:
 		msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(text("follow-up", 200<<10)))
 		return deed{"FollowUp", false, func(r task.Record) (task.Record, bool, error) {
-			return r.FollowUp(m, msg, task.Seen{ID: msg.ID, Print: "p"})
+			return r.FollowUp(m, msg, task.Request{ID: msg.ID, Fingerprint: "p"})
 		}}
 
 	case 1, 2:
@@ -114,7 +114,7 @@ func TestLawsOfTransitions(t *testing.T) {
 		now := start
 		ru := task.Defaults()
 		msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(strings.Repeat("x", rapid.IntRange(0, 500<<10).Draw(t, "message"))))
-		r, err := task.Accept(ru.At(now), task.Acceptance{ID: "t1", Context: "c1", Owner: "me", Lane: task.Turns, Message: msg, Seen: task.Seen{ID: msg.ID, Print: "p"}})
+		r, err := task.Accept(ru.At(now), task.Acceptance{ID: "t1", Context: "c1", Owner: "me", Lane: task.Turns, Message: msg, Request: task.Request{ID: msg.ID, Fingerprint: "p"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -188,7 +188,7 @@ func filled(t *testing.T, most int, try func(text string) (task.Record, error)) 
 func TestNextSmallerCommitFits(t *testing.T) {
 	r := filled(t, task.LimitAccept, func(text string) (task.Record, error) {
 		msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(text))
-		return task.Accept(at(0), task.Acceptance{ID: "t1", Context: "c1", Owner: "me", Lane: task.Turns, Message: msg, Seen: task.Seen{ID: msg.ID, Print: "p1"}})
+		return task.Accept(at(0), task.Acceptance{ID: "t1", Context: "c1", Owner: "me", Lane: task.Turns, Message: msg, Request: task.Request{ID: msg.ID, Fingerprint: "p1"}})
 	})
 
 	r = claimed(t, r, at(time.Second), "n1")
@@ -248,7 +248,7 @@ func TestParkFitsAfterDeliveries(t *testing.T) {
 	if r, _, err = r.Finish(at(2*time.Second), turnOf(r), nil, task.Outcome{State: a2a.TaskStateInputRequired}); err != nil {
 		t.Fatal(err)
 	}
-	if r, _, err = r.FollowUp(at(3*time.Second), message(2), task.Seen{ID: message(2).ID, Print: "p2"}); err != nil {
+	if r, _, err = r.FollowUp(at(3*time.Second), message(2), task.Request{ID: message(2).ID, Fingerprint: "p2"}); err != nil {
 		t.Fatal(err)
 	}
 
@@ -275,7 +275,7 @@ func TestParkFitsAfterDeliveries(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart("x"), a2a.NewDataPart(map[string]any{"k": 1}))
-	r, err := task.Accept(at(0), task.Acceptance{ID: "t1", Context: "c1", Owner: "me", Lane: task.Turns, Message: msg, Seen: task.Seen{ID: msg.ID, Print: "p1"},
+	r, err := task.Accept(at(0), task.Acceptance{ID: "t1", Context: "c1", Owner: "me", Lane: task.Turns, Message: msg, Request: task.Request{ID: msg.ID, Fingerprint: "p1"},
 		Webhooks: []task.Webhook{{ID: "h", URL: "https://x.test"}}})
 	if err != nil {
 		f.Fatal(err)

@@ -43,7 +43,7 @@ func (s *search) unlawful(was, r task.Record, op byte) string {
 
 func (s *search) unlawfulStep(was, r task.Record, op byte) string {
 	switch {
-	case r.Seq < was.Seq || r.Turn < was.Turn || r.Published < was.Published || len(r.Seen) < len(was.Seen):
+	case r.Seq < was.Seq || r.Turn < was.Turn || r.Published < was.Published || len(r.Requests) < len(was.Requests):
 		return "a counter went back"
 	case r.Epoch < was.Epoch || r.Epoch > was.Epoch && (op != opClaim || r.Epoch != was.Epoch+1):
 		return "the epoch jumped"

@@ -129,7 +129,7 @@ func message(n uint8) *a2a.Message {
 
 func (s *search) accept() opResult {
 	return s.op(opKey{op: opAccept}, func(_ task.Record, res *opResult) task.Record {
-		a := task.Acceptance{ID: "t", Context: "c", Owner: "o", Lane: task.Turns, Message: message(1), Seen: task.Seen{ID: message(1).ID, Print: "p1"}}
+		a := task.Acceptance{ID: "t", Context: "c", Owner: "o", Lane: task.Turns, Message: message(1), Request: task.Request{ID: message(1).ID, Fingerprint: "p1"}}
 		for i := range s.sc.inline {
 			a.Webhooks = append(a.Webhooks, hook(uint8(i+1), 0))
 		}
@@ -149,11 +149,11 @@ func hook(id, version uint8) task.Webhook {
 func (s *search) followUp(rec uint32, msg uint8) opResult {
 	return s.op(opKey{rec, opFollow, [14]uint8{msg}}, func(r task.Record, res *opResult) (n task.Record) {
 		if s.sc.remove.has(noSeen) {
-			r.Seen = nil
+			r.Requests = nil
 		}
-		n, res.changed, res.err = r.FollowUp(s.now(), message(msg), task.Seen{ID: message(msg).ID, Print: fmt.Sprintf("p%d", msg)})
+		n, res.changed, res.err = r.FollowUp(s.now(), message(msg), task.Request{ID: message(msg).ID, Fingerprint: fmt.Sprintf("p%d", msg)})
 		if s.sc.remove.has(noSeen) {
-			n.Seen = append(s.recs[rec].Seen[:len(s.recs[rec].Seen):len(s.recs[rec].Seen)], n.Seen...)
+			n.Requests = append(s.recs[rec].Requests[:len(s.recs[rec].Requests):len(s.recs[rec].Requests)], n.Requests...)
 		}
 		return n
 	})
@@ -249,10 +249,10 @@ func (s *search) claim(rec uint32, i int, k worker, again bool) opResult {
 }
 
 // turn is the fence of a run: its view of the record that it writes to.
-func (s *search) turn(r task.Record, k worker, again bool) task.Turn {
-	t := task.Turn{Epoch: int64(k.epoch), Seq: int64(k.seq)}
+func (s *search) turn(r task.Record, k worker, again bool) task.Fence {
+	t := task.Fence{Epoch: int64(k.epoch), Seq: int64(k.seq)}
 	if s.sc.remove.has(fencing) || again && s.sc.remove.has(finishMemory) {
-		t = task.Turn{Epoch: r.Epoch, Seq: r.Seq}
+		t = task.Fence{Epoch: r.Epoch, Seq: r.Seq}
 	}
 	if s.sc.remove.has(epoch) {
 		t.Epoch = r.Epoch

@@ -174,7 +174,7 @@ func infoOf(r task.Record) info {
 		}
 	}
 
-	for _, s := range r.Seen {
+	for _, s := range r.Requests {
 		in.seen |= bit(s.ID)
 	}
 
@@ -233,7 +233,7 @@ func (s *search) keyOf(r task.Record) string {
 		}
 	}
 
-	for _, v := range r.Seen {
+	for _, v := range r.Requests {
 		str(v.ID)
 	}
 
@@ -267,7 +267,7 @@ func (s *search) keyOf(r task.Record) string {
 // bare is the record with its persisted fields only.
 func bare(r task.Record) task.Record {
 	return task.Record{
-		Schema: r.Schema, Task: r.Task, Owner: r.Owner, Lane: r.Lane, Seen: r.Seen, Turn: r.Turn, Since: r.Since,
+		Schema: r.Schema, Task: r.Task, Owner: r.Owner, Lane: r.Lane, Requests: r.Requests, Turn: r.Turn, Since: r.Since,
 		Made: r.Made, Inbox: r.Inbox, Webhooks: r.Webhooks, Gens: r.Gens, Seq: r.Seq, Log: r.Log, Notifications: r.Notifications,
 		Published: r.Published, Epoch: r.Epoch, Attempt: r.Attempt, Lease: r.Lease, Wake: r.Wake, Asked: r.Asked,
 		Due: r.Due, Expires: r.Expires, Version: r.Version,

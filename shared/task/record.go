@@ -37,7 +37,7 @@ type Record struct {
 	Task          *a2a.Task      // the task as clients see it, without Inbox in its history
 	Owner         string         // tenant/principal that may see the task; never a credential
 	Lane          string         // lane of the jobs for its turns
-	Seen          []Seen         // accepted messages, oldest first
+	Requests      []Request      // accepted messages, oldest first
 	Turn          int            // number of the message being answered, from 1
 	Since         time.Time      // when this turn's message was accepted: the age limit counts from it
 	Made          []Made         // artifacts of this turn and the claims that wrote them (R5)
@@ -61,13 +61,13 @@ type Record struct {
 	encoded *Encoded                   // the stored form, if it is made already
 }
 
-// Seen is one accepted message: the id and the fingerprint that recognise it, and the rest
-// of its request.
-type Seen struct {
-	ID         string         `json:"id"`                   // the message's id, or its request's where clients reuse those
-	Print      string         `json:"print"`                // fingerprint of the message's content
-	Extensions []string       `json:"extensions,omitempty"` // URIs of the protocol extensions activated for it
-	Metadata   map[string]any `json:"metadata,omitempty"`   // metadata of the request, not of the message
+// A Request is one accepted message: the id and the fingerprint by which a repetition is
+// recognized, and the extensions and metadata of its request.
+type Request struct {
+	ID          string         `json:"id"`                   // the message's id, or its request's where clients reuse those
+	Fingerprint string         `json:"print"`                // fingerprint of the message's content
+	Extensions  []string       `json:"extensions,omitempty"` // URIs of the protocol extensions activated for it
+	Metadata    map[string]any `json:"metadata,omitempty"`   // metadata of the request, not of the message
 }
 
 // Made is one artifact of the current turn.
@@ -188,11 +188,11 @@ func Interrupted(state a2a.TaskState) bool {
 }
 
 // Request returns the rest of the request whose message is being answered. It is a copy.
-func (r Record) Request() Seen {
-	if r.Turn < 1 || r.Turn > len(r.Seen) { // messages are answered in the order they were accepted
-		return Seen{}
+func (r Record) Request() Request {
+	if r.Turn < 1 || r.Turn > len(r.Requests) { // messages are answered in the order they were accepted
+		return Request{}
 	}
-	s := r.Seen[r.Turn-1]
+	s := r.Requests[r.Turn-1]
 	s.Extensions, s.Metadata = slices.Clone(s.Extensions), cloneMap(s.Metadata)
 	return s
 }

@@ -74,9 +74,9 @@ func (r Record) change() Record {
 	return r
 }
 
-// sealed ends a transition: it trims the log, derives Due, and encodes the record once for
+// checked ends a transition: it trims the log, derives Due, and encodes the record once for
 // both the size check here and the store.
-func (r Record) sealed(m Moment, limit int) (Record, error) {
+func (r Record) checked(m Moment, limit int) (Record, error) {
 	r.trimLog()
 	r.Due = r.debt(m.Rules)
 	enc, err := r.Encode()

@@ -19,7 +19,7 @@ func at(d time.Duration) task.Moment { return task.Defaults().At(start.Add(d)) }
 func accepted(t *testing.T, text string) task.Record {
 	t.Helper()
 	msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(text))
-	r, err := task.Accept(at(0), task.Acceptance{ID: "t1", Context: "c1", Owner: "me", Lane: task.Turns, Message: msg, Seen: task.Seen{ID: msg.ID, Print: "p1"}})
+	r, err := task.Accept(at(0), task.Acceptance{ID: "t1", Context: "c1", Owner: "me", Lane: task.Turns, Message: msg, Request: task.Request{ID: msg.ID, Fingerprint: "p1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func claimed(t *testing.T, r task.Record, m task.Moment, nonce string) task.Reco
 	return n
 }
 
-func turnOf(r task.Record) task.Turn { return task.Turn{Epoch: r.Epoch, Seq: r.Seq} }
+func turnOf(r task.Record) task.Fence { return task.Fence{Epoch: r.Epoch, Seq: r.Seq} }
 
 func artifact(id string, more bool, text string) a2a.Event {
 	return &a2a.TaskArtifactUpdateEvent{

@@ -58,7 +58,7 @@ func (r Record) Claim(m Moment, c Claim) (next Record, v Verdict, changed bool, 
 
 	if wait := m.Rules.wait(r.Attempt); wait > 0 && r.Wake.IsZero() {
 		n.Wake, n.Lease = m.Now.Add(wait), Lease{}
-		next, err = n.sealed(m, LimitStore)
+		next, err = n.checked(m, LimitStore)
 		return next, Parked, err == nil, err
 	}
 
@@ -69,7 +69,7 @@ func (r Record) Claim(m Moment, c Claim) (next Record, v Verdict, changed bool, 
 		n.setStatus(m, a2a.TaskStateWorking, nil, nil)
 	}
 
-	next, err = n.sealed(m, LimitStore)
+	next, err = n.checked(m, LimitStore)
 	return next, Claimed, err == nil, err
 }
 
@@ -102,16 +102,16 @@ func (r Record) fail(m Moment, why string) (Record, Verdict, bool, error) {
 	return n, Ended, err == nil, err
 }
 
-// A Turn is the fence of a run that wants to write: its epoch, and the Seq that it last
+// A Fence is what a run must still hold to write: its epoch, and the Seq that it last
 // knew.
-type Turn struct {
+type Fence struct {
 	Epoch int64
 	Seq   int64
 }
 
 // fence reports whether the run has already written its present decision (R0), and returns
 // an error if it may not write (R6). Under the run's epoch no other run makes events.
-func (r Record) fence(t Turn, state a2a.TaskState) (written bool, err error) {
+func (r Record) fence(t Fence, state a2a.TaskState) (written bool, err error) {
 	if r.Epoch != t.Epoch {
 		return false, ErrFenced
 	}
@@ -128,7 +128,7 @@ func (r Record) fence(t Turn, state a2a.TaskState) (written bool, err error) {
 }
 
 // Progress commits the events of a running turn so far (R4). The lease stays.
-func (r Record) Progress(m Moment, t Turn, events []a2a.Event) (next Record, changed bool, err error) {
+func (r Record) Progress(m Moment, t Fence, events []a2a.Event) (next Record, changed bool, err error) {
 	if written, err := r.fence(t, ""); written || err != nil {
 		return r, false, err
 	}
@@ -139,14 +139,14 @@ func (r Record) Progress(m Moment, t Turn, events []a2a.Event) (next Record, cha
 	if n.Seq == r.Seq {
 		return r, false, nil
 	}
-	next, err = n.sealed(m, LimitResult)
+	next, err = n.checked(m, LimitResult)
 	return next, err == nil, err
 }
 
 // Finish ends the turn (R5). While messages wait, COMPLETED and the interrupted states are
 // not reached: the next message is taken under the same lease (R13), and the returned
 // record is still leased.
-func (r Record) Finish(m Moment, t Turn, events []a2a.Event, out Outcome) (next Record, changed bool, err error) {
+func (r Record) Finish(m Moment, t Fence, events []a2a.Event, out Outcome) (next Record, changed bool, err error) {
 	if written, err := r.fence(t, out.State); written || err != nil {
 		return r, false, err
 	}
@@ -179,7 +179,7 @@ func (r Record) Finish(m Moment, t Turn, events []a2a.Event, out Outcome) (next 
 		}
 	}
 
-	next, err = n.sealed(m, LimitResult)
+	next, err = n.checked(m, LimitResult)
 	return next, err == nil, err
 }
 
@@ -223,14 +223,14 @@ func (r *Record) noteArtifacts(m Moment) {
 // Park makes a running turn back off until wake (R4), or ends its run at SIGTERM with a
 // wake in the present. The events so far are kept, and the attempt is given back. say, if
 // any, tells the client the reason.
-func (r Record) Park(m Moment, t Turn, events []a2a.Event, wake time.Time, say *a2a.Message) (next Record, changed bool, err error) {
+func (r Record) Park(m Moment, t Fence, events []a2a.Event, wake time.Time, say *a2a.Message) (next Record, changed bool, err error) {
 	if r.Epoch == t.Epoch && r.Lease == (Lease{}) && r.Wake.Equal(wake) && !r.Terminal() {
 		return r, false, nil
 	}
 	if r.Epoch == t.Epoch && r.Terminal() {
 		return r, false, ErrFenced
 	}
-	if _, err := r.fence(Turn{Epoch: t.Epoch, Seq: r.Seq}, ""); err != nil {
+	if _, err := r.fence(Fence{Epoch: t.Epoch, Seq: r.Seq}, ""); err != nil {
 		return r, false, err
 	}
 
@@ -251,6 +251,6 @@ func (r Record) Park(m Moment, t Turn, events []a2a.Event, wake time.Time, say *
 		limit = LimitResult
 	}
 
-	next, err = n.sealed(m, limit)
+	next, err = n.checked(m, limit)
 	return next, err == nil, err
 }

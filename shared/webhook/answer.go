@@ -49,10 +49,10 @@ func (a Answer) contact() Contact {
 	return Answered
 }
 
-// ok reports whether the receiver has accepted the note, which takes a 2xx.
+// ok reports whether the receiver has accepted the notification, which takes a 2xx.
 func (a Answer) ok() bool { return a.Status/100 == 2 }
 
-// gone reports whether the receiver wants no more notes.
+// gone reports whether the receiver wants no more notifications.
 func (a Answer) gone() bool { return a.Status == http.StatusGone }
 
 // retryAfter reads the seconds or the date of the header Retry-After, or returns 0.

@@ -23,7 +23,7 @@ type message struct {
 }
 
 // messageOf is the message that h is sent next: its ping, if one was requested, or the
-// note after its cursor.
+// notification after its cursor.
 func messageOf(r task.Record, h task.Webhook) (message, error) {
 	if h.Ping.IsZero() {
 		return next(r, h)
@@ -31,7 +31,7 @@ func messageOf(r task.Record, h task.Webhook) (message, error) {
 	return ping(r, h)
 }
 
-// next is the message of the note after h's cursor, from the note and the present task.
+// next is the message of the notification after h's cursor, from the notification and the present task.
 // It is a StreamResponse, or the bare task for a webhook that was made in 0.3 (P22).
 func next(r task.Record, h task.Webhook) (message, error) {
 	note := r.Notifications[h.Cursor]
@@ -82,12 +82,12 @@ func bare(r task.Record, e *a2a.TaskStatusUpdateEvent) *a2a.Task {
 	return &a2a.Task{ID: r.Task.ID, ContextID: r.Task.ContextID, Status: e.Status, Metadata: e.Metadata}
 }
 
-// passed reports whether a note is about a state that the task has left.
+// passed reports whether a notification is about a state that the task has left.
 func passed(r task.Record, note task.Notification) bool {
 	return note.Artifact == "" && (note.Seq != r.Seq || note.State != r.State())
 }
 
-// event is the content of a note in 1.0.
+// event is the content of a notification in 1.0.
 func event(r task.Record, h task.Webhook, note task.Notification) a2a.Event {
 	if note.Artifact != "" {
 		for _, a := range r.Task.Artifacts {
@@ -116,7 +116,7 @@ func snapshot(r task.Record) *a2a.Task {
 	return &t
 }
 
-// thin describes a note in a few bytes, independent of later changes to the task.
+// thin describes a notification in a few bytes, independent of later changes to the task.
 func thin(r task.Record, note task.Notification) *a2a.TaskStatusUpdateEvent {
 	e := &a2a.TaskStatusUpdateEvent{TaskID: r.Task.ID, ContextID: r.Task.ContextID}
 	if note.Artifact != "" {

@@ -26,7 +26,7 @@ type Verdict struct {
 
 	task.Delivery              // the outcome to commit; empty if the attempt does not count
 	After         task.Webhook // the webhook after it
-	More          bool         // another note may be sent at once
+	More          bool         // another notification may be sent at once
 
 	// Again is when a job must bring back a webhook whose attempt does not count. The zero
 	// time leaves the webhook to the sweep.
@@ -40,7 +40,7 @@ func (v Verdict) Counts() bool { return len(v.Tries) > 0 }
 // answer a. The arguments r and h are those of [Prepare].
 //
 // A shutdown during the attempt and keys that cannot be read are no fault of the
-// receiver. The attempt does not count then, unless the receiver has accepted the note.
+// receiver. The attempt does not count then, unless the receiver has accepted the notification.
 func Judge(r task.Record, h task.Webhook, a Answer, s Schedule, now time.Time) Verdict {
 	switch {
 	case a.Stopped && !a.ok():

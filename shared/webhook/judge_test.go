@@ -11,7 +11,7 @@ import (
 	"errand/shared/webhook"
 )
 
-// oneNotification is a completed task with one note at the given time and one webhook behind it.
+// oneNotification is a completed task with one notification at the given time and one webhook behind it.
 func oneNotification(at time.Time) task.Record {
 	return task.Record{
 		Owner:         owner,

@@ -24,7 +24,7 @@ type Request struct {
 func (q Request) Authorize(idToken string) { q.Header.Set("Authorization", bearer+" "+idToken) }
 
 // Prepare makes the request that sends the webhook h of r its ping, if one was requested, or
-// otherwise the note after its cursor. The ring signs the request, which carries the
+// otherwise the notification after its cursor. The ring signs the request, which carries the
 // authentication that the webhook asks for. A token of ours names the issuer, which is the
 // agent's address. After an error nothing may be sent.
 func Prepare(ring keys.Ring, issuer string, now time.Time, r task.Record, h task.Webhook) (Request, error) {

@@ -14,7 +14,7 @@ import (
 	"errand/shared/webhook"
 )
 
-// The request of a note or a ping is complete: its id, its signature, and the authentication
+// The request of a notification or a ping is complete: its id, its signature, and the authentication
 // that the webhook asks for.
 func TestPrepare(t *testing.T) {
 	one := ring(t, noon, -time.Hour)

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A Schedule holds the wait before each attempt at a note. After the last attempt the webhook
+// A Schedule holds the wait before each attempt at a notification. After the last attempt the webhook
 // is dead.
 type Schedule []time.Duration
 
@@ -22,8 +22,8 @@ const patientFor = time.Minute
 
 // next is the time of the next attempt after so many failures, the last of them with the
 // answer a. The wait is that of the schedule, give or take a fifth, or the receiver's
-// Retry-After up to twice that. The zero time gives the note up: the schedule is used up,
-// or a note owed since then is Over.
+// Retry-After up to twice that. The zero time gives the notification up: the schedule is used up,
+// or a notification owed since then is Over.
 func (s Schedule) next(a Answer, failures int, since, now time.Time) time.Time {
 	if failures >= len(s) || s.Over(since, now) {
 		return time.Time{}
@@ -38,8 +38,8 @@ func (s Schedule) next(a Answer, failures int, since, now time.Time) time.Time {
 	return now.Add(max(wait, min(retryAfter(a.RetryAfter, now), 2*base)))
 }
 
-// Over reports whether a note owed since then has had twice the time of the schedule.
-// Receivers cannot stretch the schedule further. The note is then tried once more, even
+// Over reports whether a notification owed since then has had twice the time of the schedule.
+// Receivers cannot stretch the schedule further. The notification is then tried once more, even
 // past an open breaker, and given up, so that an unreachable receiver cannot keep it for
 // ever.
 func (s Schedule) Over(since, now time.Time) bool {
@@ -50,9 +50,9 @@ func (s Schedule) Over(since, now time.Time) bool {
 	return now.Sub(since) > 2*all
 }
 
-// Later reschedules a note, owed since then, that was not attempted because its host does
+// Later reschedules a notification, owed since then, that was not attempted because its host does
 // not answer. It waits at least until soonest, and at least as long again as it has waited
-// already, a day at most. So the cost of ten thousand notes for one dead receiver falls
+// already, a day at most. So the cost of ten thousand notifications for one dead receiver falls
 // with their age, to about the cost of their scheduled attempts.
 func (s Schedule) Later(since, now, soonest time.Time) time.Time {
 	wait := max(soonest.Sub(now), min(now.Sub(since), 24*time.Hour))

@@ -11,7 +11,7 @@ import (
 
 var noon = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 
-// Ten thousand notes wait for one receiver. Each comes back after as long again as it has
+// Ten thousand notifications wait for one receiver. Each comes back after as long again as it has
 // waited, with some jitter: over the whole schedule less than twice as often as there are
 // attempts, and in the last third of the schedule hardly at all.
 func TestLaterFallsOffWithAge(t *testing.T) {
@@ -19,7 +19,7 @@ func TestLaterFallsOffWithAge(t *testing.T) {
 	s := webhook.Standard()
 	bounds := []struct {
 		within time.Duration
-		most   int // looks at one note
+		most   int // looks at one notification
 	}{{time.Minute, 4}, {5 * time.Minute, 7}, {time.Hour, 10}, {24 * time.Hour, 15}, {75 * time.Hour, 18}}
 
 	for range notes {
@@ -49,7 +49,7 @@ func TestLaterFallsOffWithAge(t *testing.T) {
 	}
 }
 
-// A note is over after twice the time of the schedule. No receiver can stretch the schedule
+// A notification is over after twice the time of the schedule. No receiver can stretch the schedule
 // so far.
 func TestOver(t *testing.T) {
 	s := webhook.Standard()

@@ -113,6 +113,6 @@ func (w *Worker) relatedIDs(ctx context.Context, r task.Record) ([]string, error
 // firstOfContext reports whether no task can have come before, because the context was made
 // for this message.
 func firstOfContext(r task.Record) bool {
-	_, fresh := desk.Derive(r.Owner, r.Seen[0].ID)
+	_, fresh := desk.Derive(r.Owner, r.Requests[0].ID)
 	return r.Turn == 1 && r.Task.ContextID == fresh
 }

@@ -141,7 +141,7 @@ func (s *session) fail(ctx context.Context, why string) (task.Record, error) {
 func (s *session) end(ctx context.Context, events []a2a.Event, out task.Outcome) (task.Record, error) {
 	s.commit.Lock()
 	defer s.commit.Unlock()
-	return s.persist(ctx, func(r task.Record, t task.Turn) (task.Record, bool, error) {
+	return s.persist(ctx, func(r task.Record, t task.Fence) (task.Record, bool, error) {
 		return r.Finish(s.w.cfg.Desk.Moment(), t, events, out)
 	})
 }
@@ -156,11 +156,11 @@ func (s *session) park(ctx context.Context, wake time.Time, say string) (task.Re
 	s.commit.Lock()
 	defer s.commit.Unlock()
 	wake = wake.UTC().Round(0)
-	r, err := s.persist(ctx, func(r task.Record, t task.Turn) (task.Record, bool, error) {
+	r, err := s.persist(ctx, func(r task.Record, t task.Fence) (task.Record, bool, error) {
 		return r.Park(s.w.cfg.Desk.Moment(), t, events, wake, msg)
 	})
 	if errors.Is(err, task.ErrTooLarge) { // drop the unfinished text, which the retry makes again
-		return s.persist(ctx, func(r task.Record, t task.Turn) (task.Record, bool, error) {
+		return s.persist(ctx, func(r task.Record, t task.Fence) (task.Record, bool, error) {
 			return r.Park(s.w.cfg.Desk.Moment(), t, nil, wake, msg)
 		})
 	}
@@ -170,7 +170,7 @@ func (s *session) park(ctx context.Context, wake time.Time, say string) (task.Re
 // persist commits the end of a run. The result is in memory only, and the model has been
 // paid for, so persist repeats a commit that the store does not answer until the lease
 // ends.
-func (s *session) persist(ctx context.Context, decide func(task.Record, task.Turn) (task.Record, bool, error)) (task.Record, error) {
+func (s *session) persist(ctx context.Context, decide func(task.Record, task.Fence) (task.Record, bool, error)) (task.Record, error) {
 	ctx, cancel := context.WithDeadline(ctx, time.Now().Add(s.rec.Lease.Until.Sub(s.w.cfg.Desk.Now())))
 	defer cancel()
 	for {
@@ -229,7 +229,7 @@ func (s *session) close() {
 	}
 }
 
-func (s *session) turn() task.Turn { return task.Turn{Epoch: s.rec.Epoch, Seq: s.rec.Seq} }
+func (s *session) turn() task.Fence { return task.Fence{Epoch: s.rec.Epoch, Seq: s.rec.Seq} }
 
 func textSize(ev a2a.Event) int {
 	e, ok := ev.(*a2a.TaskArtifactUpdateEvent)

@@ -595,7 +595,7 @@ func TestNotificationsMadeAfterTheFirstReadArePublished(t *testing.T) {
 	meanwhile := sync.OnceFunc(func() { // between the first look and the claim another worker finishes, and dies before it publishes
 		r, _, _, err := b.load(id).Claim(b.rules.At(b.clock()), task.Claim{Lease: task.Lease{Until: b.clock().Add(time.Minute), Nonce: "other"}})
 		if err == nil {
-			r, _, err = r.Finish(b.rules.At(b.clock()), task.Turn{Epoch: r.Epoch, Seq: r.Seq}, nil, task.Outcome{State: a2a.TaskStateCompleted})
+			r, _, err = r.Finish(b.rules.At(b.clock()), task.Fence{Epoch: r.Epoch, Seq: r.Seq}, nil, task.Outcome{State: a2a.TaskStateCompleted})
 		}
 		if err == nil {
 			_, err = b.store.Commit(t.Context(), r)

@@ -98,7 +98,7 @@ func TestShortTaskIsThreeWrites(t *testing.T) {
 	}
 
 	answer := a2a.NewArtifactEvent(r.Task, a2a.NewTextPart("Fish."))
-	turn := task.Turn{Epoch: r.Epoch, Seq: r.Seq}
+	turn := task.Fence{Epoch: r.Epoch, Seq: r.Seq}
 	r, err = task.UpdateFrom(t.Context(), f, r, func(r task.Record) (task.Record, bool, error) {
 		return r.Finish(now, turn, []a2a.Event{answer}, task.Outcome{State: a2a.TaskStateCompleted})
 	})

@@ -49,7 +49,7 @@ func TestMigrationFindsDeadWebhooks(t *testing.T) {
 		hooked("works", func(r *task.Record) { r.Webhooks = r.Webhooks[:1] }),
 		hooked("says", func(r *task.Record) {
 			r.Webhooks = nil
-			r.Seen = []task.Seen{{ID: "m", Metadata: map[string]any{"hooks": []any{map[string]any{"state": "dead"}}}}}
+			r.Requests = []task.Request{{ID: "m", Metadata: map[string]any{"hooks": []any{map[string]any{"state": "dead"}}}}}
 		}),
 	} {
 		enc, err := r.Encode()

@@ -111,7 +111,7 @@ func record(id string, change ...func(*task.Record)) task.Record {
 	at := epoch
 	r := task.Record{
 		Schema: task.Schema, Owner: someone, Lane: task.Turns, Turn: 1, Since: at, Asked: at,
-		Seen: []task.Seen{{ID: "m-" + id, Print: "p"}},
+		Requests: []task.Request{{ID: "m-" + id, Fingerprint: "p"}},
 		Task: &a2a.Task{
 			ID: a2a.TaskID(id), ContextID: "ctx",
 			Status:  a2a.TaskStatus{State: a2a.TaskStateSubmitted, Timestamp: &at},

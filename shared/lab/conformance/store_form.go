@@ -32,8 +32,8 @@ func full(id string) task.Record {
 	status := a2a.TaskStatus{State: a2a.TaskStateWorking, Timestamp: &stamp, Message: agent}
 	return task.Record{
 		Schema: task.Schema, Owner: someone, Lane: "turns-eu",
-		Seen: []task.Seen{{ID: "m1", Print: "p1"}, {ID: "m2", Print: "p2"}},
-		Turn: 2, Since: at, Made: []task.Made{{ID: "art", Epoch: 3}},
+		Requests: []task.Request{{ID: "m1", Fingerprint: "p1"}, {ID: "m2", Fingerprint: "p2"}},
+		Turn:     2, Since: at, Made: []task.Made{{ID: "art", Epoch: 3}},
 		Inbox: []*a2a.Message{text("m3", "more")},
 		Webhooks: []task.Webhook{{
 			ID: "h", Gen: 4, URL: "https://example.com/hook?a=b&c=<d>", Sealed: "k.t", Scheme: "Bearer",

@@ -14,7 +14,7 @@ import (
 
 const hookURL = "https://x.test/hook"
 
-// told is a completed task with two notes and a webhook, which was set before the first note.
+// told is a completed task with two notifications and a webhook, which was set before the first notification.
 func told(t *testing.T) task.Record {
 	t.Helper()
 	r, _, err := accepted(t, "x").SetWebhook(at(0), task.Webhook{ID: "h", URL: hookURL, Sealed: "old"})
@@ -81,7 +81,7 @@ func TestReplacedWebhookIsOwedWhatItWas(t *testing.T) {
 	}
 }
 
-// A re-drive sends a dead webhook the notes behind its cursor, or those from a given note on.
+// A re-drive sends a dead webhook the notifications behind its cursor, or those from a given notification on.
 // Outcomes of attempts that were under way do not count.
 func TestRedrive(t *testing.T) {
 	dead := delivered(t, told(t), at(3*time.Second), task.Delivery{Sent: 1, Fail: true, Gone: true})
@@ -195,7 +195,7 @@ func TestAttemptsInARowAreOneDelivery(t *testing.T) {
 	})
 }
 
-// The schedule of a note begins with the note, or with the delivery of the note before it.
+// The schedule of a notification begins with the notification, or with the delivery of the notification before it.
 func TestOwedSince(t *testing.T) {
 	r := told(t)
 	if got := r.OwedSince(hookOf(t, r)); !got.Equal(r.Notifications[0].At) {

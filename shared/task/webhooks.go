@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// behind reports whether an active webhook has undelivered notes.
+// behind reports whether an active webhook has undelivered notifications.
 func (r Record) behind(h Webhook) bool {
 	return h.State == WebhookActive && h.Cursor < len(r.Notifications)
 }
 
-// Behind lists the webhooks with a note or a ping to send at the given time (R9).
+// Behind lists the webhooks with a notification or a ping to send at the given time (R9).
 func (r Record) Behind(now time.Time) []Webhook {
 	var out []Webhook
 	for _, h := range r.Webhooks {
@@ -22,11 +22,11 @@ func (r Record) Behind(now time.Time) []Webhook {
 	return out
 }
 
-// Ready reports whether the note after the webhook's cursor may be sent at the given time.
+// Ready reports whether the notification after the webhook's cursor may be sent at the given time.
 func (r Record) Ready(h Webhook, now time.Time) bool { return r.behind(h) && !h.Next.After(now) }
 
-// OwedSince is the time at which the schedule of the note after the webhook's cursor began:
-// the time of the note, or the time at which the note before it was delivered.
+// OwedSince is the time at which the schedule of the notification after the webhook's cursor began:
+// the time of the notification, or the time at which the notification before it was delivered.
 func (r Record) OwedSince(h Webhook) time.Time {
 	if h.Cursor < len(r.Notifications) && r.Notifications[h.Cursor].At.After(h.Since) {
 		return r.Notifications[h.Cursor].At
@@ -43,7 +43,7 @@ func (r Record) SetWebhook(m Moment, h Webhook) (next Record, changed bool, err 
 	}
 	n := r.change()
 	if err = n.putWebhook(m, h); err == nil {
-		n, err = n.asked(r, m).sealed(m, LimitResult)
+		n, err = n.asked(r, m).checked(m, LimitResult)
 	}
 	if errors.Is(err, ErrTooLarge) {
 		err = fmt.Errorf("%w: %v", ErrWebhooks, err)
@@ -67,7 +67,7 @@ func (h Webhook) sameTarget(o Webhook) bool {
 }
 
 // putWebhook adds or replaces a webhook. If the task has ended or waits for its client, the
-// webhook starts one note back and that note is sent as the whole task, so a late webhook
+// webhook starts one notification back and that notification is sent as the whole task, so a late webhook
 // still receives the result. A webhook that only changes its credentials keeps its backlog.
 func (r *Record) putWebhook(m Moment, h Webhook) error {
 	h = h.fresh(r, m)
@@ -104,7 +104,7 @@ func (r *Record) putWebhook(m Moment, h Webhook) error {
 	return nil
 }
 
-// fresh returns h as a new generation whose next note has not been tried. Outcomes of
+// fresh returns h as a new generation whose next notification has not been tried. Outcomes of
 // attempts under way belong to the old generation and are discarded.
 func (h Webhook) fresh(r *Record, m Moment) Webhook {
 	r.Gens++
@@ -112,15 +112,15 @@ func (h Webhook) fresh(r *Record, m Moment) Webhook {
 	return h.untried(m.Now)
 }
 
-// untried returns h with a next note that is due now and has not been tried.
+// untried returns h with a next notification that is due now and has not been tried.
 func (h Webhook) untried(now time.Time) Webhook {
 	h.State, h.Attempt, h.Since, h.Next = WebhookActive, 0, now, now
 	return h
 }
 
-// Redrive sends a webhook its notes again, beginning with the note numbered from, or with
-// the note after its cursor if from is 0. A dead webhook becomes active. The receiver
-// recognizes repeated notes by their ids. Redrive applies only to the generation gen.
+// Redrive sends a webhook its notifications again, beginning with the notification numbered from, or with
+// the notification after its cursor if from is 0. A dead webhook becomes active. The receiver
+// recognizes repeated notifications by their ids. Redrive applies only to the generation gen.
 func (r Record) Redrive(m Moment, id string, gen int64, from int) (next Record, changed bool, err error) {
 	n := r.change()
 	n.Webhooks = append([]Webhook(nil), r.Webhooks...)
@@ -136,7 +136,7 @@ func (r Record) Redrive(m Moment, id string, gen int64, from int) (next Record, 
 	if !changed { // the webhook was deleted, replaced or re-driven meanwhile
 		return r, false, nil
 	}
-	if n, err = n.asked(r, m).sealed(m, LimitStore); err != nil {
+	if n, err = n.asked(r, m).checked(m, LimitStore); err != nil {
 		return r, false, err
 	}
 	return n, true, nil
@@ -155,7 +155,7 @@ func (r Record) AskPing(m Moment, id string) (next Record, changed bool, err err
 	if !changed {
 		return r, false, nil
 	}
-	next, err = n.sealed(m, LimitStore)
+	next, err = n.checked(m, LimitStore)
 	return next, err == nil, err
 }
 
@@ -171,7 +171,7 @@ func (r Record) DropWebhook(m Moment, id string) (next Record, changed bool, err
 			n.Webhooks = append(n.Webhooks, h)
 		}
 	}
-	next, err = n.sealed(m, LimitStore)
+	next, err = n.checked(m, LimitStore)
 	return next, err == nil, err
 }
 
@@ -180,7 +180,7 @@ func (r Record) DropWebhook(m Moment, id string) (next Record, changed bool, err
 type Delivery struct {
 	Webhook Webhook   // the webhook before the first attempt
 	Pinged  bool      // its ping was sent, with or without success
-	Sent    int       // notes answered 2xx
+	Sent    int       // notifications answered 2xx
 	Fail    bool      // the attempt after them failed
 	Wait    time.Time // with Fail: the next attempt, zero if the webhook is dead; without: the webhook is put off until then, zero if not
 	Gone    bool      // dead because the receiver said so
@@ -210,12 +210,12 @@ func (r Record) Delivered(m Moment, outcomes []Delivery) (next Record, changed b
 	if !changed {
 		return r, false, nil
 	}
-	if next, err = n.sealed(m, LimitStore); errors.Is(err, ErrTooLarge) {
-		// Without room for the cursor the same note would be sent for ever.
+	if next, err = n.checked(m, LimitStore); errors.Is(err, ErrTooLarge) {
+		// Without room for the cursor the same notification would be sent for ever.
 		for i := range n.Webhooks {
 			n.Webhooks[i].Tries = nil
 		}
-		next, err = n.sealed(m, LimitStore)
+		next, err = n.checked(m, LimitStore)
 	}
 	return next, err == nil, err
 }
@@ -262,7 +262,7 @@ func (h Webhook) After(now time.Time, d Delivery) Webhook {
 	return h
 }
 
-// reviveWebhooks activates the webhooks whose schedule was used up, because a new note has
+// reviveWebhooks activates the webhooks whose schedule was used up, because a new notification has
 // come. A webhook whose receiver answered 410 stays dead.
 func (r *Record) reviveWebhooks(now time.Time) {
 	var hooks []Webhook
