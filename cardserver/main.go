@@ -20,8 +20,8 @@ func main() {
 	os.Exit(command(context.Background(), os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }
 
-// collectLess lets garbage grow to one and a half times what is live, not once: the live heap
-// is a few MiB, and a tenth of the processor went into collecting it. GOGC wins.
+// collectLess lets garbage grow to one and a half times the live heap, not once. The live
+// heap is a few MiB, and collecting it took a tenth of the processor. GOGC wins.
 func collectLess() {
 	const usual = 100
 	if was := debug.SetGCPercent(3 * usual / 2); was != usual {

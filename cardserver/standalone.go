@@ -37,9 +37,8 @@ type standalone struct {
 const (
 	sweepEvery = time.Minute // how often repair is asked for (R10)
 
-	// What is being delivered when the process is told to stop may end by itself for
-	// so long. Parking takes milliseconds; a slow webhook is sent again after the
-	// next start.
+	// Deliveries may take this long to end by themselves when the process is told to stop.
+	// Parking takes milliseconds, and a slow webhook is sent again after the next start.
 	lastDeliveries = 3 * time.Second
 )
 
@@ -50,7 +49,9 @@ func runStandalone(ctx context.Context, env setup.Env, log *slog.Logger, out io.
 		return err
 	}
 	defer func() { err = errors.Join(err, parts.Close()) }()
-	exec, err := executor.Assemble(executor.Config{Agent: parts.Agent, Model: parts.Model, Log: log}, parts.Kit, executor.Own{Tools: agent.Tools, Executor: agent.Executor})
+
+	own := executor.Own{Tools: agent.Tools, Executor: agent.Executor}
+	exec, err := executor.Assemble(executor.Config{Agent: parts.Agent, Model: parts.Model, Log: log}, parts.Kit, own)
 	if err != nil {
 		return err
 	}
@@ -101,8 +102,8 @@ func newStandalone(s *site, exec a2asrv.AgentExecutor) *standalone {
 	return a
 }
 
-// start puts back everything the records owe, which queue and bus have forgotten,
-// and then keeps repairing.
+// start enqueues everything that the records owe, which queue and bus have forgotten, and
+// then keeps repairing.
 func (s *standalone) start(ctx context.Context) {
 	ctx, s.stop = context.WithCancel(ctx)
 	go func() {

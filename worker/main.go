@@ -1,5 +1,5 @@
-// Command worker runs turns: Cloud Tasks calls it with the id of a task, it claims the
-// task's record, runs the executor and commits and publishes what comes of it.
+// Command worker runs turns: Cloud Tasks calls it with the id of a task. It claims the
+// task's record, runs the executor, and commits and publishes the result.
 package main
 
 import (
@@ -37,7 +37,8 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, parts.Close()) }()
 
-	exec, err := executor.Assemble(executor.Config{Agent: parts.Agent, Model: parts.Model, Log: log}, parts.Kit, executor.Own{Tools: agent.Tools, Executor: agent.Executor})
+	own := executor.Own{Tools: agent.Tools, Executor: agent.Executor}
+	exec, err := executor.Assemble(executor.Config{Agent: parts.Agent, Model: parts.Model, Log: log}, parts.Kit, own)
 	if err != nil {
 		return err
 	}

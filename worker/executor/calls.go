@@ -64,8 +64,8 @@ func (t *turn) callAll(ctx context.Context, calls []*model.Call) ([]model.Part, 
 	return results, nil
 }
 
-// call makes one call, if it is one that may be made. The error ends the turn;
-// what the model can mend is in the result.
+// call makes one call, if it is allowed. An error ends the turn. A fault that the model can
+// correct is in the result instead.
 func (t *turn) call(ctx context.Context, c *model.Call) (json.RawMessage, error) {
 	if c.Name == askName {
 		return tools.Refusal(fmt.Sprintf(`ask takes {"question": "..."}, not empty and at most %d bytes`, maxQuestion)), nil
@@ -104,8 +104,8 @@ func (t *turn) call(ctx context.Context, c *model.Call) (json.RawMessage, error)
 	return value, ctx.Err()
 }
 
-// intend makes the wish to call a tool with effects durable (R8). An error means
-// that it must not be called: the task may be cancelled, or somebody else's.
+// intend makes the intent to call a tool with effects durable (R8). After an error the tool
+// must not be called: the task may be cancelled, or another worker may have it.
 func (t *turn) intend(ctx context.Context, name string) error {
 	t.calls++
 	msg := t.message(fmt.Sprintf("call%d", t.calls), "Using the tool "+name+".")
@@ -122,9 +122,8 @@ func (t *turn) intend(ctx context.Context, name string) error {
 	return nil
 }
 
-// key names a call to a tool with effects: the n-th to this tool in the turn. It
-// does not depend on what else the model calls, which may differ between
-// attempts.
+// key names a call to a tool with effects: the n-th call of this tool in the turn. It does
+// not depend on the calls of other tools, which may differ between attempts.
 func (t *turn) key(name string) string {
 	if t.keyed == nil {
 		t.keyed = map[string]int{}

@@ -2,10 +2,9 @@
 // model, the instructions and skills of agent.yaml, the conversation so far and
 // the tools the definition allows.
 //
-// It is an ordinary a2asrv.AgentExecutor and knows nothing of records, queues
-// and leases: worker/turn runs it, or any other, and makes what it says durable.
-// The model is not trusted: what it may cause is decided here, never by what it
-// says.
+// It is an ordinary a2asrv.AgentExecutor and knows nothing of records, queues and leases:
+// worker/turn runs it, or any other one, and makes its events durable. The model is not
+// trusted: the executor decides about effects, never the text of the model.
 package executor
 
 import (
@@ -23,8 +22,8 @@ import (
 	"errand/worker/tools"
 )
 
-// Config is what an Executor works with. Everything is required but Tools, and
-// Log, without which nothing is logged.
+// Config has the parts of an Executor. All are required but Tools and Log. Without Log
+// nothing is logged.
 type Config struct {
 	Agent *agent.Agent
 	Model model.Model
@@ -80,7 +79,7 @@ func New(c Config) (*Executor, error) {
 	return e, nil
 }
 
-// system is what the model is told before every conversation.
+// system is the system instruction of every conversation.
 func system(a *agent.Agent) string {
 	var b strings.Builder
 	b.WriteString(a.Instructions)

@@ -12,7 +12,7 @@ import (
 	"errand/worker/run"
 )
 
-// errGone says that whoever runs the turn wants no more events.
+// errGone says that the caller of Execute takes no more events.
 var errGone = errors.New("executor: nobody is listening")
 
 // A turn is the work on one message, in one attempt.
@@ -88,8 +88,8 @@ func (t *turn) work(ctx context.Context, ec *a2asrv.ExecutorContext) (outcome, e
 	return failed(fmt.Sprintf("The work was ended: it was not done after %d steps, the limit of one message.", t.limits.Steps)), nil
 }
 
-// act does what the model asked for, and adds it to the conversation. A question
-// to the client ends the turn; nothing else is done then.
+// act makes the calls of a step and adds their results to the conversation. A question to
+// the client ends the turn instead, and then no call is made.
 func (t *turn) act(ctx context.Context, s step) (question string, err error) {
 	if question = asked(s.calls); question != "" {
 		return question, nil

@@ -3,8 +3,8 @@
 // it from Tools, and name it under tools in agent.yaml, without which the model never sees
 // it.
 //
-// The package is not a registry and knows nothing of tasks or models: worker/executor
-// decides when a tool is called and what becomes of its result.
+// The package is not a registry and knows nothing of tasks or models: worker/executor calls
+// the tools and gives their results to the model.
 package tools
 
 import (
@@ -33,10 +33,10 @@ type Tool struct {
 	fault       error
 }
 
-// A Call is a function with its arguments, ready to run. The result is a JSON
-// object for the model, also when something went wrong: "output" holds what the
-// function returned, "error" why there is none. The error is for the log and
-// holds neither arguments nor results.
+// A Call is a function with its arguments, ready to run. The result is a JSON object for
+// the model, also after a failure: "output" holds the result of the function, "error" the
+// reason why there is none. The error is for the log and holds neither arguments nor
+// results.
 type Call func(ctx context.Context) (result json.RawMessage, err error)
 
 // An Option changes a Tool that is being made.
@@ -50,7 +50,7 @@ func Effects() Option { return func(t *Tool) { t.effects = true } }
 
 // New makes a Tool of a function. In is a struct: its JSON field names are the
 // arguments, those with omitempty may be left out, and a tag such as
-// `jsonschema:"city to look up"` tells the model what a field is for. Arguments
+// `jsonschema:"city to look up"` describes a field to the model. Arguments
 // are checked before run sees them. Out is anything that encodes as JSON, at most
 // 64 KiB of it.
 //
@@ -102,10 +102,10 @@ func (t *Tool) infer(schema *jsonschema.Schema, err error) (*jsonschema.Resolved
 	return checked, nil
 }
 
-// Name is what agent.yaml and the model call the tool.
+// Name is the tool's name in agent.yaml and for the model.
 func (t Tool) Name() string { return t.name }
 
-// Description tells the model what the tool is for.
+// Description tells the model the tool's purpose.
 func (t Tool) Description() string { return t.description }
 
 // Schema is the JSON Schema of the arguments, an object.
@@ -130,8 +130,7 @@ func (t Tool) Fault() error {
 }
 
 // Bind checks the arguments of a call, a JSON object, and makes it ready to run.
-// The error is for the model, which can mend what it says; it may quote the
-// arguments.
+// The error is for the model, which can correct its arguments. It may quote them.
 func (t Tool) Bind(args json.RawMessage) (Call, error) {
 	if err := t.Fault(); err != nil {
 		return nil, err
