@@ -16,6 +16,7 @@ import (
 	"strings"
 	"testing"
 
+	"errand/shared/agent"
 	"errand/shared/setup"
 )
 
@@ -433,6 +434,12 @@ func TestEnvironmentIsReadInOneFileAndListedInTheReadme(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)
+	}
+
+	for _, prefix := range []string{agent.SettingPrefix, agent.SecretPrefix} {
+		if !strings.Contains(string(readme), "\n| `"+prefix+"…` |") {
+			t.Errorf("variables that begin with %s are read and not in the README's table", prefix)
+		}
 	}
 
 	listed := map[string]bool{}
