@@ -18,8 +18,8 @@ import (
 	"errand/shared/lab/scripts"
 )
 
-// An executor of one's own answers wherever turns run, and leaves to the shipped one what
-// it does not answer.
+// An executor of one's own answers in the worker as in one process, and leaves other
+// messages to the shipped one.
 func TestOwnExecutorAnswers(t *testing.T) {
 	on(t, func(t *testing.T, start starter) {
 		c := start(t).client()
@@ -45,8 +45,8 @@ secrets:
 tools: [report]
 `
 
-// A tool has its setting, its secret, the way out that the operator allows, and what its
-// call belongs to, wherever turns run. The secret is in no log.
+// A tool has its setting, its secret, its task, and the way out that the operator allows, in
+// the worker as in one process. The secret is in no log.
 func TestOwnToolHasWhatItNeeds(t *testing.T) {
 	on(t, func(t *testing.T, start starter) {
 		service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

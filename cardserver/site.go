@@ -62,8 +62,8 @@ func (s *site) desk(q queue.Queue) *desk.Desk {
 	})
 }
 
-// handler serves clients: the card, the operations, and what became of webhooks. model is
-// the name by which people know the model that answers.
+// handler serves clients: the card, the operations, and the state of webhooks. model is the
+// name of the model that answers, for people.
 func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
 	p := s.parts
 	schemes, required := p.Access.Schemes()
@@ -83,8 +83,8 @@ func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
 	}), nil
 }
 
-// announce tells the person who started the program what to know, and last, where the
-// agent is.
+// announce prints notes for the person who started the program, and last the address of
+// the agent.
 func (s *site) announce(out io.Writer) {
 	if s.env.Reused() {
 		fmt.Fprintln(out, "ERRAND_DEDUPE=off: a message that is sent twice is done twice, whoever sends it.")

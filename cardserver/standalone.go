@@ -49,7 +49,8 @@ func runStandalone(ctx context.Context, env setup.Env, log *slog.Logger, out io.
 		return err
 	}
 	defer func() { err = errors.Join(err, parts.Close()) }()
-	exec, err := executor.Assemble(executor.Config{Agent: parts.Agent, Model: parts.Model, Log: log}, parts.Kit, executor.Own{Tools: agent.Tools, Executor: agent.Executor})
+	own := executor.Own{Tools: agent.Tools, Executor: agent.Executor}
+	exec, err := executor.Assemble(executor.Config{Agent: parts.Agent, Model: parts.Model, Log: log}, parts.Kit, own)
 	if err != nil {
 		return err
 	}

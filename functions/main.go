@@ -1,6 +1,5 @@
-// Command functions delivers webhooks and repairs: Pub/Sub tells it what happened to
-// tasks, Cloud Tasks brings the jobs of deliveries and sweeps, and a schedule says that
-// another minute has passed.
+// Command functions delivers webhooks and repairs: Pub/Sub pushes the events of tasks to it,
+// Cloud Tasks the jobs of deliveries and sweeps, and a schedule calls it every minute.
 package main
 
 import (

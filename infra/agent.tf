@@ -1,5 +1,5 @@
-# What the definition of the agent asks of its installation: worker/agent/agent.yaml names
-# settings and secrets, and the programs check them again at their start.
+# worker/agent/agent.yaml names the settings and secrets that an installation gives to the
+# agent. The worker checks them again at its start.
 
 locals {
   agent = yamldecode(file("${path.module}/../worker/agent/agent.yaml"))

@@ -82,8 +82,7 @@ func distinct(t *testing.T, m files, ctx *hcl.EvalContext) bool {
 	return false
 }
 
-// Settings are checked in Terraform as at the start of the worker: what one refuses, the
-// other refuses.
+// Terraform and the worker refuse the same settings.
 func TestSettingsAreCheckedAlike(t *testing.T) {
 	a, err := agent.Load("testdata/agent.yaml", nil)
 	if err != nil {
@@ -179,8 +178,8 @@ func accepts(t *testing.T, m files, variable string, value map[string]string) bo
 	return ok
 }
 
-// What the module reads of an agent.yaml with lenient eyes is what the programs read of it
-// with strict ones, in the installation's own file too.
+// The module reads an agent.yaml leniently and the programs read it strictly, but both read
+// the same, in the installation's own file too.
 func TestModuleReadsTheDefinition(t *testing.T) {
 	for _, path := range []string{"testdata/agent.yaml", agentFile} {
 		a, err := agent.Load(path, nil)

@@ -65,10 +65,10 @@ func (f files) each(do func(resource, name string, a *hclsyntax.Attribute)) {
 	}
 }
 
-// agentFile is what the module reads of the agent; the tests have one of their own.
+// agentFile is the definition that the module reads. The tests have one of their own.
 const agentFile = "../worker/agent/agent.yaml"
 
-// What an installation may have chosen.
+// chosen are variables as an installation may have set them.
 var chosen = map[string]cty.Value{
 	"settings":    cty.MapVal(map[string]cty.Value{"shop_url": cty.StringVal("https://shop.example.com")}),
 	"agent_allow": cty.ListVal([]cty.Value{cty.StringVal("10.0.0.0/8:443"), cty.StringVal("192.168.1.1:8080")}),

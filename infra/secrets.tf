@@ -9,9 +9,9 @@ locals {
   access_file = { folder = "/etc/errand", name = "access.yaml" }
 
   # Who reads which secret. Keys are asked for through ERRAND_SECRETS while a program
-  # runs, and are in nobody's environment. The front door seals what webhooks are sent
-  # with, and functions opens it and signs; the worker, which runs what models call for,
-  # does neither. It alone reads the secrets of the agent's own code.
+  # runs, and are in no environment. The front door seals the credentials of webhooks, and
+  # functions opens them and signs. The worker, which makes the calls of models, does
+  # neither. It alone reads the secrets of the agent's own code.
   reads = toset(concat(
     ["cardserver/errand-keys", "functions/errand-keys"],
     var.access == "secret" ? ["cardserver/access"] : [],

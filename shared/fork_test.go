@@ -172,7 +172,8 @@ func putAgent(t *testing.T, dir string) {
 	}
 }
 
-// copyOfProject copies what belongs to the project, and nothing that lies around in it.
+// copyOfProject copies the files of the project, and leaves out databases, builds and
+// repositories that lie around in it.
 func copyOfProject(t *testing.T) string {
 	t.Helper()
 	if os.Getenv(inFork) != "" {
@@ -219,8 +220,8 @@ func copyFile(from, to string) error {
 	return os.WriteFile(to, data, info.Mode().Perm())
 }
 
-// environOfCopy is the environment of commands in a copy. What a test needs there and does
-// not find is left out, and only this test may ask for long proofs.
+// environOfCopy is the environment of commands in a copy. It asks for no long proofs and
+// requires no tools, so tests there skip if a tool is missing.
 func environOfCopy(dir string) []string {
 	environ := slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "ERRAND_") || strings.HasPrefix(v, "GIT_") || strings.HasPrefix(v, "GEMINI_")
@@ -229,7 +230,7 @@ func environOfCopy(dir string) []string {
 		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com", "GIT_CEILING_DIRECTORIES="+filepath.Dir(dir))
 }
 
-// inCopy runs a command in a copy and returns what it prints.
+// inCopy runs a command in a copy and returns its output.
 func inCopy(t *testing.T, dir, name string, args ...string) string {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), name, args...)
@@ -241,7 +242,7 @@ func inCopy(t *testing.T, dir, name string, args ...string) string {
 	return string(out)
 }
 
-// starts runs a program that must not start, and returns what it says.
+// starts runs a program that must not start, and returns its output.
 func starts(t *testing.T, path string) string {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), path)

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"testing"
 
+	"errand/shared/agent"
 	"errand/shared/setup"
 )
 
@@ -33,11 +34,9 @@ const own = "worker/agent"
 // isOwn reports whether a package lies in that folder.
 func isOwn(pkg string) bool { return pkg == own || strings.HasPrefix(pkg, own+"/") }
 
-// doors are folders whose packages are all held to one rule: what they may import. Who
-// may import them is said by allowed, and there the adapters stand for setup alone and
-// the lab for nobody: an adapter imported elsewhere would be chosen there, and that choice
-// has one place; what is in the lab is in no program. A package of a door that is in
-// allowed goes by its own entry.
+// doors are folders whose packages share one list of imports. allowed says which packages
+// may import them: setup alone imports adapters, because adapters are chosen in one place,
+// and only tests import the lab. A package of a door that is in allowed has its own list.
 var doors = map[string][]string{
 	"shared/adapters/": append([]string{"shared/files", "shared/loopback", "shared/serve"}, ports...),
 	"shared/lab/":      append([]string{"shared/adapters/standin", "shared/files", "shared/lab/conformance", "shared/serve"}, ports...),
@@ -71,7 +70,7 @@ var allowed = map[string][]string{
 	// webhook decides, and acts on nothing.
 	"shared/webhook": {"shared/bus", "shared/dialect", "shared/keys", "shared/task"},
 
-	// kit is what an installation's own code sees of the frame.
+	// kit is for the installation's own code.
 	"shared/kit": {"shared/agent", "shared/secret"},
 
 	"shared/serve": {},
@@ -91,7 +90,7 @@ var allowed = map[string][]string{
 	"functions/notify": {"shared/bus", "shared/desk", "shared/egress", "shared/keys", "shared/queue", "shared/serve", "shared/task", "shared/webhook"},
 	"functions/sweep":  {"shared/desk", "shared/queue", "shared/task"},
 
-	// The mains alone import the installation's own folder, which sees of the frame what
+	// The mains alone import the installation's own folder. It may import the packages that
 	// tools and executors need.
 	own: {own + "/", "shared/kit", "shared/secret", "worker/run", "worker/tools"},
 
@@ -106,7 +105,7 @@ var allowed = map[string][]string{
 	"cardserver": {"cardserver/front", "cardserver/push", "infra/smoke", own, "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
 		"shared/auth", "shared/bus", "shared/card", "shared/desk", "shared/keys", "shared/loopback", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task"},
 
-	// The lab makes what setup makes for a program, and an agent in the place of the
+	// The lab makes an Env as setup does for a program, and an agent in the place of the
 	// installation's own.
 	"shared/lab":       {"shared/agent", "shared/egress", "shared/kit", "shared/secret"},
 	"shared/lab/agent": {"shared/kit", "worker/tools"},
@@ -195,7 +194,8 @@ func imports(f file) []string {
 	return out
 }
 
-// mayImport answers what a package may import, and whether the map knows it.
+// mayImport lists the packages that a package may import, and reports whether the map knows
+// it.
 func mayImport(pkg string) ([]string, bool) {
 	if isOwn(pkg) {
 		pkg = own
@@ -284,8 +284,7 @@ func TestOnlyMainsImportTheOwnFolder(t *testing.T) {
 	}
 }
 
-// What an installation's own code is given is made in one place for programs, and in one
-// for tests.
+// setup makes the Env of an installation's own code for programs, and lab for tests.
 func TestTheKitIsMadeByTheFrame(t *testing.T) {
 	for _, f := range files(t) {
 		ast.Inspect(f.ast, func(n ast.Node) bool {
@@ -338,7 +337,7 @@ func TestExportedNamesAreDocumented(t *testing.T) {
 	}
 }
 
-// exportedReceiver is false for methods of types that nobody outside can name.
+// exportedReceiver is false for methods of types that other packages cannot name.
 func exportedReceiver(d *ast.FuncDecl) bool {
 	if d.Recv == nil {
 		return true
@@ -455,7 +454,7 @@ func TestNothingRunsBeforeMain(t *testing.T) {
 }
 
 func TestEnvironmentIsReadInOneFileAndListedInItsDocument(t *testing.T) {
-	// Tests say what they need and do not find; that concerns no program.
+	// It reads variables that ask for tests, which concern no program.
 	const ofTests = "shared/lab/conformance/require.go"
 
 	for _, f := range files(t) {
@@ -479,6 +478,12 @@ func TestEnvironmentIsReadInOneFileAndListedInItsDocument(t *testing.T) {
 	document, err := os.ReadFile("../docs/environment.md")
 	if err != nil {
 		t.Fatal(err)
+	}
+
+	for _, prefix := range []string{agent.SettingPrefix, agent.SecretPrefix} {
+		if !strings.Contains(string(document), "\n| `"+prefix+"…` |") {
+			t.Errorf("variables that begin with %s are read and not in the table of docs/environment.md", prefix)
+		}
 	}
 
 	listed := map[string]bool{}

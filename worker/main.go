@@ -38,7 +38,8 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, parts.Close()) }()
 
-	exec, err := executor.Assemble(executor.Config{Agent: parts.Agent, Model: parts.Model, Log: log}, parts.Kit, executor.Own{Tools: agent.Tools, Executor: agent.Executor})
+	own := executor.Own{Tools: agent.Tools, Executor: agent.Executor}
+	exec, err := executor.Assemble(executor.Config{Agent: parts.Agent, Model: parts.Model, Log: log}, parts.Kit, own)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ type Setting struct {
 	// Name is its name in code. Required, unique: small letters, digits and _. The
 	// variable ERRAND_SETTING_NAME, in capitals, sets it.
 	Name string `yaml:"name"`
-	// Description says what it is for, to the person who installs the agent. Required.
+	// Description tells its purpose to the person who installs the agent. Required.
 	Description string `yaml:"description"`
 	// Type is string, integer, boolean, duration (such as 90s) or url (http or https).
 	// Default: string.
@@ -36,11 +36,11 @@ type Secret struct {
 	// letters, digits and -. With ERRAND_SECRETS=env: the variable ERRAND_SECRET_NAME
 	// holds it, in capitals and with _ for -.
 	Name string `yaml:"name"`
-	// Description says what it is for, to the person who installs the agent. Required.
+	// Description tells its purpose to the person who installs the agent. Required.
 	Description string `yaml:"description"`
 }
 
-// What variables of settings and secrets begin with.
+// Prefixes of the variables of settings and secrets.
 const (
 	SettingPrefix = "ERRAND_SETTING_"
 	SecretPrefix  = "ERRAND_SECRET_"
@@ -54,7 +54,7 @@ func (s Secret) Variable() string {
 	return SecretPrefix + strings.ToUpper(strings.ReplaceAll(s.Name, "-", "_"))
 }
 
-// A Type is what the values of a setting must look like.
+// A Type describes the values of a setting.
 type Type struct {
 	Pattern string // RE2; Terraform checks the same one
 	Example string
@@ -89,8 +89,8 @@ func (s Setting) parse(value string) (any, error) {
 // Settings are the values of an agent's settings, checked, by name.
 type Settings struct{ values map[string]any }
 
-// Configure checks what an installation sets. given has the values of variables by their
-// names without SettingPrefix; an empty value counts as none. The error lists every fault
+// Configure checks the settings of an installation. given has the values of variables by
+// their names without SettingPrefix; an empty value counts as none. The error lists every fault
 // with its remedy.
 func (a *Agent) Configure(given map[string]string) (Settings, error) {
 	s := Settings{map[string]any{}}

@@ -156,20 +156,20 @@ func TestSettingsFitTheirFields(t *testing.T) {
 	}
 }
 
-// The README's example is a definition, with the variables that it names.
-func TestSettingsOfTheReadme(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
+// The document's example is a definition, with the variables that it names.
+func TestDocumentedSettings(t *testing.T) {
+	document, err := os.ReadFile("../../docs/changing.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := regexp.MustCompile("(?s)```yaml settings\n(.*?)```").FindSubmatch(readme)
+	found := regexp.MustCompile("(?s)```yaml settings\n(.*?)```").FindSubmatch(document)
 	if found == nil {
-		t.Fatal("the README shows no settings")
+		t.Fatal("the document shows no settings")
 	}
-	a := parse(t, minimal+regexp.MustCompile("(?m)^  ").ReplaceAllString(string(found[1]), ""))
+	a := parse(t, minimal+regexp.MustCompile("(?m)^   ").ReplaceAllString(string(found[1]), ""))
 	for _, v := range []string{a.Settings[0].Variable(), a.Secrets[0].Variable()} {
 		if !strings.Contains(string(found[1]), v) {
-			t.Errorf("the README does not name %s", v)
+			t.Errorf("the document does not name %s", v)
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"errand/shared/egress"
 )
 
-// code is a client for code, and what it logs.
+// code is a client for code, and its log.
 func code(t *testing.T, allow string, change ...func(*egress.Config)) (*http.Client, *bytes.Buffer) {
 	t.Helper()
 	list, err := egress.ParseAllow(allow)
@@ -33,7 +33,7 @@ func code(t *testing.T, allow string, change ...func(*egress.Config)) (*http.Cli
 	return c, &log
 }
 
-// get reads what a URL has.
+// get reads the body at a URL.
 func get(t *testing.T, c *http.Client, url string) (string, error) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
@@ -49,8 +49,8 @@ func get(t *testing.T, c *http.Client, url string) (string, error) {
 	return string(body), err
 }
 
-// Code reaches what the operator allows, by any spelling, and nothing else that is
-// private. The error tells nothing, and the log has the cause.
+// Code reaches destinations that the operator allows, by any spelling, and no other private
+// ones. The error tells nothing, and the log has the cause.
 func TestCodeReachesOnlyWhatIsAllowed(t *testing.T) {
 	inner := newTrap(t, false, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "inner") })
 	_, port, _ := strings.Cut(inner.addr(), ":")

@@ -1,9 +1,9 @@
-// Package kit holds what the code of an installation is given to work with: its settings,
-// its secrets, a way out to other services, and a logger.
+// Package kit gives the code of an installation its settings, its secrets, a way out to
+// other services, and a logger.
 //
 // It reads no environment and chooses nothing: shared/setup makes an Env for a program, and
-// shared/lab for a test. What belongs to one call, such as its task and its key, is in the
-// call's context; see errand/worker/tools.
+// shared/lab for a test. The task and the key of a call are not in an Env but in the call's
+// context; see errand/worker/tools.
 package kit
 
 import (
@@ -18,11 +18,12 @@ import (
 	"errand/shared/secret"
 )
 
-// An Env is what tools and an executor of one's own are given at the start. It is safe for
-// concurrent use. Nothing outside of the frame makes one; its zero value has nothing.
+// An Env is made once, at the start of a program, for tools and an executor of one's own.
+// It is safe for concurrent use. Only the frame makes one; its zero value has nothing.
 type Env struct{ cfg Config }
 
-// Config is what an Env is made of. All fields are required.
+// Config has the parts of an Env. Source is required only with Secrets, everything else
+// always.
 type Config struct {
 	Settings agent.Settings
 	Secrets  []agent.Secret // those that may be read

@@ -1,5 +1,5 @@
-// Package lab is for tests: it makes what the frame gives to an installation's own code,
-// and puts an agent of the tests in the place of worker/agent. It is in no program.
+// Package lab is for tests: it makes an Env for the code of an installation, and puts an
+// agent of the tests in the place of worker/agent. It is in no program.
 package lab
 
 import (
@@ -22,8 +22,8 @@ import (
 // Given are settings and secrets by their names in agent.yaml.
 type Given struct{ Settings, Secrets map[string]string }
 
-// Env makes what tools and an executor are given, from a definition and what an
-// installation would set. It is checked as at the start of a program. Its HTTP client also
+// Env makes an Env for tools and an executor from a definition and the settings and secrets
+// of an installation, and checks them as the start of a program does. Its HTTP client also
 // reaches this machine, where tests have their servers.
 func Env(t testing.TB, definition []byte, given Given) kit.Env {
 	t.Helper()
@@ -70,8 +70,8 @@ func (s secrets) Get(_ context.Context, ref secret.Ref) (secret.Value, error) {
 	return secret.NewValue([]byte(s[ref.Name]))
 }
 
-// Root is the folder of the module that the test runs in.
-func Root() (string, error) {
+// moduleRoot is the folder of the module that the test runs in.
+func moduleRoot() (string, error) {
 	dir, err := os.Getwd()
 	for err == nil {
 		if _, missing := os.Stat(filepath.Join(dir, "go.mod")); missing == nil {
@@ -89,7 +89,7 @@ func Root() (string, error) {
 // Overlay writes a file for go build -overlay into dir, with which programs are built of
 // shared/lab/agent in the place of worker/agent, and returns the flag.
 func Overlay(dir string) (flag string, err error) {
-	root, err := Root()
+	root, err := moduleRoot()
 	if err != nil {
 		return "", err
 	}

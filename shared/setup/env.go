@@ -14,8 +14,8 @@ import (
 	"errand/shared/agent"
 )
 
-// An Env is what the environment says, checked as far as one variable can be. Its
-// zero value runs everything on one machine.
+// An Env holds the variables of the environment, each checked alone. Its zero value runs
+// everything on one machine.
 type Env struct {
 	Port      string // PORT: the port of the default address; empty: 8080
 	Listen    string // ERRAND_LISTEN: address to listen on; empty: loopback, on Cloud Run everywhere
@@ -33,8 +33,8 @@ type Env struct {
 	GeminiKey string // GEMINI_API_KEY: the secret gemini-api-key of env:
 	Keys      string // ERRAND_KEYS: the secret errand-keys of env:
 
-	// What the agent's own code is given. The programs that run turns check them against
-	// agent.yaml, and the others pass them over.
+	// Variables for the agent's own code. The programs that run turns check them against
+	// agent.yaml, and the others ignore them.
 	AgentAllow    string            // ERRAND_AGENT_ALLOW: private destinations that it may reach
 	AgentSettings map[string]string // ERRAND_SETTING_NAME, by NAME
 	AgentSecrets  map[string]string // ERRAND_SECRET_NAME, by NAME: its secrets of env:
@@ -50,10 +50,10 @@ type Env struct {
 	Service      string // K_SERVICE: the service's name, which Cloud Run sets
 }
 
-// CloudRun says that the program runs on Cloud Run.
+// CloudRun reports whether the program runs on Cloud Run.
 func (e Env) CloudRun() bool { return e.Service != "" }
 
-// variables are all that the programs read. docs/environment.md lists the same.
+// variables are the variables that the programs read. docs/environment.md lists the same.
 var variables = map[string]func(*Env, string){
 	"PORT":               func(e *Env, v string) { e.Port = v },
 	"ERRAND_LISTEN":      func(e *Env, v string) { e.Listen = v },
@@ -82,8 +82,8 @@ var variables = map[string]func(*Env, string){
 	"K_SERVICE":             func(e *Env, v string) { e.Service = v },
 }
 
-// Variables are the names of all variables that the programs read, sorted. Those of
-// settings and secrets have names that agent.yaml chooses, and are not among them.
+// Variables are the names of all variables that the programs read, sorted. They leave out
+// the variables of settings and secrets, whose names agent.yaml chooses.
 func Variables() []string {
 	var names []string
 	for n := range variables {
@@ -93,9 +93,9 @@ func Variables() []string {
 	return names
 }
 
-// ReadEnv reads the environment, in the form of os.Environ. It reports everything
-// that cannot work at once, and how to mend it. Variables that begin with
-// ERRAND_TEST_ belong to the tests and are passed over.
+// ReadEnv reads the environment, in the form of os.Environ. Its error lists every fault
+// with its remedy. Variables that begin with ERRAND_TEST_ belong to the tests and are
+// ignored.
 func ReadEnv(environ []string) (Env, error) {
 	var e Env
 	var bad []error
@@ -182,8 +182,8 @@ func (e Env) check() []error {
 // maxTurns bounds ERRAND_TURNS: each turn takes a goroutine and a call of the model.
 const maxTurns = 10_000
 
-// LocalTurns is how many turns the local queue runs at once; 0: as many as its lane has
-// slots.
+// LocalTurns is the number of turns that the local queue runs at once; 0: as many as its
+// lane has slots.
 func (e Env) LocalTurns() int {
 	n, err := strconv.Atoi(e.Turns)
 	if err != nil {
@@ -192,17 +192,17 @@ func (e Env) LocalTurns() int {
 	return n
 }
 
-// What ERRAND_DEDUPE may say.
+// Values of ERRAND_DEDUPE.
 const (
 	dedupeByID = "message-id"
 	dedupeOff  = "off"
 )
 
-// Reused says that clients give different messages the same id, so that none is
-// recognised by it.
+// Reused reports whether clients give different messages the same id. Then no message is
+// recognised by its id.
 func (e Env) Reused() bool { return e.Dedupe == dedupeOff }
 
-// Address is where to listen.
+// Address is the address to listen on.
 func (e Env) Address() string {
 	if e.Listen != "" {
 		return e.Listen
@@ -217,8 +217,8 @@ func (e Env) Address() string {
 	return "127.0.0.1:" + port
 }
 
-// loopback is where the program is reached on its own machine; empty if only the listener
-// knows, or on Cloud Run, where nobody shares the machine.
+// loopback is the program's address on its own machine. It is empty if only the listener
+// knows it, and on Cloud Run, where a program shares its machine with no other.
 func (e Env) loopback() string {
 	_, port, err := net.SplitHostPort(e.Address())
 	if err != nil || port == "0" || e.CloudRun() {
@@ -227,8 +227,8 @@ func (e Env) loopback() string {
 	return "http://" + net.JoinHostPort("127.0.0.1", port)
 }
 
-// advice says what to write instead of an unknown variable: the known one with the fewest
-// changes, if there are few. The prefix does not count: ERRAND_PORT means PORT.
+// advice names the known variable that is nearest to an unknown one. The prefix does not
+// count: ERRAND_PORT means PORT. If no variable is near, it also names the prefixes.
 func advice(name string) string {
 	const prefix, few = "ERRAND_", 4
 	best, least := "", len(name)+100

@@ -40,7 +40,7 @@ func (o *opening) keys(to *Sealing) {
 }
 
 // CheckKeys reads the keys once, so that a secret without a version is seen before the
-// first webhook. The program runs all the same: what is owed is sent when they are there.
+// first webhook. The program runs all the same: webhooks wait and are sent later.
 func (s *Sealing) CheckKeys(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -56,7 +56,8 @@ func (s *Sealing) CheckKeys(ctx context.Context) {
 }
 
 // ownKeys makes a ring at the first start and keeps it beside the SQLite file. A ring that
-// disappears later is missed: another in its place would sign what no receiver believes.
+// disappears later is not replaced, because receivers would not accept the signatures of
+// another one.
 func (o *opening) ownKeys(path string) (*keys.Keyring, error) {
 	fresh := func() (string, error) {
 		o.log.WarnContext(o.ctx, "keys for webhooks are made: keep the file with the database, because without it nothing that was sealed before can be opened, and receivers need the new ones", "file", path)

@@ -12,8 +12,8 @@ import (
 	"errand/shared/secret"
 )
 
-// kit makes what the agent's own code is given: it checks settings, secrets and the
-// destinations of its requests.
+// kit checks settings, secrets and private destinations, and makes the Env of the agent's
+// own code.
 func (o *opening) kit(to *TurnSide, a *agent.Agent) {
 	to.secrets = a.Secrets
 	c := kit.Config{Secrets: a.Secrets, Log: o.log}
@@ -40,8 +40,8 @@ func (o *opening) kit(to *TurnSide, a *agent.Agent) {
 	to.Kit = kit.New(c)
 }
 
-// ownSecrets is the place of the agent's secrets. Those that are missing from variables or
-// files are faults; a service is asked later, by CheckSecrets.
+// ownSecrets is the place of the agent's secrets. A secret that is missing from variables
+// or files is a fault. CheckSecrets asks a service later.
 func (o *opening) ownSecrets(secrets []agent.Secret) secret.Source {
 	source, err := o.source()
 	if err != nil {

@@ -44,8 +44,8 @@ func shop(t *testing.T) setup.Env {
 	}
 }
 
-// The agent's own code gets its settings, its secrets from wherever they are, and a way
-// out to what the operator allows.
+// The agent's own code gets its settings, its secrets from any place of secrets, and a way
+// out to the destinations that the operator allows.
 func TestKit(t *testing.T) {
 	inner := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer inner.Close()
@@ -114,7 +114,7 @@ func TestKitDoesNotLeadBack(t *testing.T) {
 	}
 }
 
-// What the code needs and does not have is refused at the start, by those who run turns.
+// A missing or wrong setting, secret or destination stops the start.
 func TestKitRefuses(t *testing.T) {
 	for _, row := range []struct {
 		name   string
@@ -170,7 +170,7 @@ func TestSettingsConcernTheWorkerAlone(t *testing.T) {
 	}
 }
 
-// A service that has no secret stops no program. The log says what to do.
+// A secret that is missing from a service stops no program. The log has the remedy.
 func TestCheckSecrets(t *testing.T) {
 	for _, row := range []struct {
 		name string

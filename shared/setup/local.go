@@ -19,9 +19,9 @@ type Local struct {
 	bus   *local.Bus
 }
 
-// Connect makes the queue and the bus that deliver to h, which is never listened
-// on. refill is asked to put back what a full queue had to drop. turns is how many turns
-// run at once; 0: as many as the lane has slots.
+// Connect makes the queue and the bus that deliver to h, without a listener. A queue calls
+// refill for the jobs that it had to drop while it was full. turns is the number of turns
+// that run at once; 0: as many as the lane has slots.
 func Connect(h http.Handler, refill func(ctx context.Context, lane string), turns int, log *slog.Logger) *Local {
 	lanes := map[string]local.Limits{}
 	for _, l := range queue.Lanes() {

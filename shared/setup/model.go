@@ -97,7 +97,7 @@ func fixed(key string) func(context.Context) (secret.Value, error) {
 }
 
 // CheckModel asks once whether the model can be used, so that a wrong key is seen
-// before the first message. The program runs all the same: what was accepted waits.
+// before the first message. The program runs all the same: accepted messages wait.
 func (t *TurnSide) CheckModel(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()

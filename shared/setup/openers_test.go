@@ -54,7 +54,7 @@ var openers = map[string]func(context.Context, setup.Env) error{
 	},
 }
 
-// Each program starts in the same environment, and refuses only what it uses.
+// Each program starts in the same environment, and checks only the variables that it uses.
 func TestProgramsRefuseWhatTheyUse(t *testing.T) {
 	everyone := []string{"cardserver", "functions", "worker"}
 	for _, row := range []struct {
@@ -105,8 +105,7 @@ func TestProgramsRefuseWhatTheyUse(t *testing.T) {
 	}
 }
 
-// An opener that fails at a late step closes what it has opened: the store is free for
-// the next one.
+// An opener that fails at a late step closes the store that it has opened.
 func TestFailedOpenerClosesTheStore(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if err := os.Mkdir("errand.db.keys", 0o700); err != nil {

@@ -18,9 +18,9 @@ import (
 	"errand/shared/secret"
 )
 
-// An opening makes the parts of one program. Its methods check what the environment says
-// about a part and note each fault. They make the part, or leave it to a later step if it
-// asks a service or writes a file: later steps run when everything is known to be right.
+// An opening makes the parts of one program. Its methods check the variables of a part and
+// note each fault. They make the part, or leave it to a later step if it asks a service or
+// writes a file. Later steps run only if there is no fault.
 type opening struct {
 	ctx     context.Context
 	env     Env
@@ -50,8 +50,8 @@ func (o *opening) later(step func() error) { o.steps = append(o.steps, step) }
 // closes has c closed with the program's parts.
 func (o *opening) closes(c io.Closer) { o.closers = append(o.closers, c) }
 
-// end runs the later steps, unless there are faults, and returns parts, which closes what
-// was opened. After an error everything is closed already.
+// end runs the later steps, unless there are faults, and returns the parts, which are closed
+// through core. After an error everything is closed already.
 func end[T any](o *opening, parts *T, core *Core) (*T, error) {
 	err := errors.Join(o.faults...)
 	for _, step := range o.steps {

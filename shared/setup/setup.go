@@ -29,7 +29,7 @@ import (
 	"errand/shared/task"
 )
 
-// A Store is what the programs ask of a store.
+// A Store has all ports to one database.
 type Store interface {
 	task.Store
 	task.Chores
@@ -65,7 +65,7 @@ type ClientSide struct {
 type TurnSide struct {
 	Model   model.Model
 	StandIn bool    // Model is the stand-in, and says so
-	Kit     kit.Env // what the agent's own code is given
+	Kit     kit.Env // for the agent's own code
 
 	secrets []agent.Secret // of Kit
 	log     *slog.Logger

@@ -62,7 +62,7 @@ func storeOf(spec string) (func(context.Context, *slog.Logger) (Store, error), e
 	}
 	kind, details, _ := strings.Cut(spec, ":")
 	switch {
-	case kind == "sqlite" && strings.HasPrefix(details, ":"): // SQLite's :memory: would lose what was accepted
+	case kind == "sqlite" && strings.HasPrefix(details, ":"): // SQLite's :memory: would lose accepted messages
 		return nil, fmt.Errorf("ERRAND_STORE: %q is no file; use sqlite:FILE, for example ERRAND_STORE=sqlite:errand.db", details)
 	case kind == "sqlite" && details != "":
 		return func(ctx context.Context, log *slog.Logger) (Store, error) {

@@ -15,8 +15,8 @@ import (
 	"errand/worker/tools"
 )
 
-// An installation's tools are what the model may call, and its executor takes the place of
-// the one that is shipped. What it gets wrong stops the program, with the place named.
+// The model may call the installation's tools, and the installation's executor takes the
+// place of the shipped one. A mistake in either stops the start and names the folder.
 func TestAssemble(t *testing.T) {
 	const definition = "name: A\ndescription: d\nversion: 1.0.0\nmodel: m\nskills: [{id: s, name: S, description: d, tags: [t]}]\ntools: [hello]\n"
 	def, err := agent.Parse([]byte(definition))

@@ -362,7 +362,7 @@ func TestEmptyLastStep(t *testing.T) {
 	}
 }
 
-// A call knows what it belongs to. Only one with effects has a key.
+// A call knows its task and its turn. Only a call with effects has a key.
 func TestCallsKnowTheirTask(t *testing.T) {
 	var got []tools.Info
 	see := func(ctx context.Context, _ struct{}) (int, error) {

@@ -1,5 +1,5 @@
-// Package run is what an executor may know of the turn that it runs, beyond the protocol:
-// how often the turn was tried, when it must have ended, and how to pause it.
+// Package run tells an executor more about its turn than the protocol does: the number of
+// attempts, the time by which it must end, and a way to pause.
 //
 // It decides nothing: worker/turn makes a Run and acts on a Pause. An executor that knows
 // nothing of this package works all the same.
@@ -18,8 +18,8 @@ type Run struct {
 	Until   time.Time // when the turn must have ended or paused
 
 	// Flush returns nil when everything yielded so far is durable under this
-	// turn's epoch. An executor does what has effects outside only after a nil: for a
-	// task that was cancelled, or that another worker has, Flush returns task.ErrFenced.
+	// turn's epoch. An executor must see a nil before each effect outside: for a task that
+	// was cancelled, or that another worker has, Flush returns task.ErrFenced.
 	Flush func(context.Context) error
 }
 

@@ -2,7 +2,7 @@ package tools
 
 import "context"
 
-// An Info says what a call belongs to.
+// An Info names the task and the turn that a call belongs to.
 type Info struct {
 	Task    string // the task's id
 	Context string // the id of the conversation

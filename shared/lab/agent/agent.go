@@ -29,13 +29,13 @@ const (
 	OwnAnswer   = "An executor of one's own."
 )
 
-// A Report is what the tool report finds out.
+// A Report is the result of the tool report.
 type Report struct {
 	tools.Info
 	Answer string // of the service that the setting service names, to the secret service-token
 }
 
-// A zone is what the tool clock is asked for, and answers.
+// A zone is the argument of the tool clock, and its result.
 type zone struct {
 	Zone string `json:"zone"`
 }
