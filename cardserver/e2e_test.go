@@ -39,7 +39,7 @@ func TestBlockingSendAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(a2a.SendMessageResult(task), again); diff != "" {
-			t.Errorf("the same message gave another answer:\n%s", diff)
+			t.Errorf("the same message gave another answer (-want +got):\n%s", diff)
 		}
 
 		_, err = c.SendMessage(t.Context(), userText("m1", "something else"))
@@ -222,7 +222,7 @@ func TestAskAndAnswer(t *testing.T) {
 		}
 
 		if diff := cmp.Diff([]a2a.MessageRole{a2a.MessageRoleUser, a2a.MessageRoleAgent, a2a.MessageRoleUser}, roles); diff != "" {
-			t.Errorf("history:\n%s", diff)
+			t.Errorf("history (-want +got):\n%s", diff)
 		}
 
 		late := userText("m3", "one more thing")

@@ -62,7 +62,7 @@ func TestReturnImmediatelyChangesNothingElse(t *testing.T) {
 			w.answer(id)
 			want := []string{"task SUBMITTED", "WORKING", "artifact the answer", "COMPLETED"}
 			if diff := cmp.Diff(want, s.ended(t)); diff != "" {
-				t.Errorf("%s:\n%s", flag, diff)
+				t.Errorf("%s (-want +got):\n%s", flag, diff)
 			}
 			if r := w.load(t, id); len(r.Behind(w.now())) != 1 || len(r.Notes) != 2 {
 				t.Errorf("%s: hooks %+v are to be told %+v", flag, r.Hooks, r.Notes)
@@ -147,7 +147,7 @@ func TestSameMessageIsTheSameTask(t *testing.T) {
 			t.Errorf("whoever waits for it is told %+v", got)
 		}
 		if diff := cmp.Diff([]string{"task SUBMITTED", "WORKING", "INPUT_REQUIRED"}, s.ended(t)); diff != "" {
-			t.Error(diff)
+			t.Errorf("events (-want +got):\n%s", diff)
 		}
 
 		followUp := sending(message("f", `"taskId":"`+first.ID+`"`))

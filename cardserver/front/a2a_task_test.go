@@ -101,7 +101,7 @@ func TestCancelReachesStreamsAndWebhooks(t *testing.T) {
 		w.work(func(id string) { asked <- id })
 		w.call(t, "CancelTask", byID(id)).task()
 		if diff := cmp.Diff([]string{"task WORKING", "CANCELED"}, s.ended(t)); diff != "" {
-			t.Error(diff)
+			t.Errorf("events (-want +got):\n%s", diff)
 		}
 		r := w.load(t, id)
 		if due := r.Behind(w.now()); len(due) != 1 || len(r.Notes) != 1 || r.Notes[0].State != a2a.TaskStateCanceled {

@@ -188,7 +188,7 @@ func TestAnswersContinueATask(t *testing.T) {
 			history = append(history, m.Parts[0].Text)
 		}
 		if diff := cmp.Diff([]string{"hi", "it is TASK_STATE_INPUT_REQUIRED", "blue"}, history); diff != "" || got.Status.State != "TASK_STATE_COMPLETED" {
-			t.Errorf("state is %s, history:\n%s", got.Status.State, diff)
+			t.Errorf("state is %s, history (-want +got):\n%s", got.Status.State, diff)
 		}
 		if got := w.call(t, send, sending(message("more", `"taskId":"`+id+`"`))); got.code() != -32004 {
 			t.Errorf("M13: a message to a task that has ended: %s", got.body)
@@ -281,7 +281,7 @@ func TestOneOfManyCancelsWins(t *testing.T) {
 
 		all.Wait()
 		if diff := cmp.Diff(map[int]int{0: 1, -32002: 99}, codes); diff != "" {
-			t.Error(diff)
+			t.Errorf("answers by code (-want +got):\n%s", diff)
 		}
 	})
 }

@@ -95,13 +95,13 @@ func TestConfigsAreKept(t *testing.T) {
 		two := w.hook(t, id, `"id":"two"`)
 		for _, want := range []config{one, two} {
 			if diff := cmp.Diff(want, into[config](w.call(t, getHook, `{"taskId":"`+id+`","id":"`+want.ID+`"}`))); diff != "" {
-				t.Error(diff)
+				t.Errorf("configuration (-want +got):\n%s", diff)
 			}
 		}
 
 		all, _ := w.configs(t, id, "")
 		if diff := cmp.Diff(configs{one, two}, all); diff != "" {
-			t.Error(diff)
+			t.Errorf("configurations (-want +got):\n%s", diff)
 		}
 
 		for _, body := range []string{

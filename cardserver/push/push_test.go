@@ -67,7 +67,7 @@ func TestDescriptionNamesWhatIsServed(t *testing.T) {
 	}
 	slices.Sort(described)
 	if diff := cmp.Diff(push.Routes(), described); diff != "" {
-		t.Errorf("served (-) and described (+): %s", diff)
+		t.Errorf("operations (-served +described):\n%s", diff)
 	}
 	w := newWorld(t)
 	if rec := w.ask("", "GET", "/push/openapi.yaml", ""); rec.Code != 200 || rec.Body.String() != string(push.Description()) {
@@ -186,7 +186,7 @@ func TestDeadLettersAndTheirRedrive(t *testing.T) {
 
 	slices.Sort(seen)
 	if diff := cmp.Diff([]string{"a0", "a1", "a2", "a3", "a4", "a5", "a6", "b"}, seen); diff != "" {
-		t.Error(diff)
+		t.Errorf("webhooks on all pages (-want +got):\n%s", diff)
 	}
 	if got := want[letters](w, 200, alice, "GET", "/push/dead-letters", ""); len(got.Hooks) != 7 {
 		t.Errorf("alice has %d dead letters, want 7", len(got.Hooks))
@@ -265,7 +265,7 @@ func TestKeysAreTheCallersOwn(t *testing.T) {
 	got := want[shown](w, 200, alice, "GET", path, "")
 	now := time.Now()
 	if diff := cmp.Diff(shown{w.ring.Secrets(now, alice, hookURL), w.ring.Public(now), "/.well-known/jwks.json"}, got); diff != "" {
-		t.Error(diff)
+		t.Errorf("keys of the webhook (-want +got):\n%s", diff)
 	}
 	if other := want[shown](w, 200, bob, "GET", path, ""); other.Secrets[0] == got.Secrets[0] {
 		t.Error("two owners have one secret")
@@ -340,7 +340,7 @@ func TestBadInputNamesTheField(t *testing.T) {
 	}
 
 	if diff := cmp.Diff(before, w.hook("t1")); diff != "" {
-		t.Errorf("bad input changed something: %s", diff)
+		t.Errorf("bad input changed something (-want +got):\n%s", diff)
 	}
 }
 

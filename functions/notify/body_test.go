@@ -136,7 +136,7 @@ func TestBodiesOfNotes(t *testing.T) {
 			}
 
 			if diff := cmp.Diff(c.want, got); diff != "" {
-				t.Error(diff)
+				t.Errorf("bodies (-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -212,6 +212,6 @@ func TestBodiesOf03(t *testing.T) {
 
 	want := []string{"completed a b", "input-required", "completed a b", "completed a b"}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
+		t.Errorf("bodies (-want +got):\n%s", diff)
 	}
 }

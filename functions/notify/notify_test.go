@@ -287,7 +287,7 @@ func TestAttemptsFollowTheSchedule(t *testing.T) {
 		w.event("t1", 0)
 		time.Sleep(time.Second)
 		if diff := cmp.Diff([]string{"t1/1", "t1/2"}, w.client.ids(urlA)[len(calls):]); diff != "" {
-			t.Error(diff)
+			t.Errorf("deliveries after the restart (-want +got):\n%s", diff)
 		}
 	})
 }

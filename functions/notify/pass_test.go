@@ -64,10 +64,10 @@ func TestHookChangedDuringAPass(t *testing.T) {
 			close(release)
 			<-ended
 			if diff := cmp.Diff([]string{"t1/1"}, w.client.ids(urlA)); diff != "" {
-				t.Errorf("the old receiver: %s", diff)
+				t.Errorf("the old receiver (-want +got):\n%s", diff)
 			}
 			if diff := cmp.Diff(c.want, w.client.ids(urlB)); diff != "" {
-				t.Errorf("the new receiver: %s", diff)
+				t.Errorf("the new receiver (-want +got):\n%s", diff)
 			}
 			if c.replace && w.hook("t1", "h").Cursor != 3 {
 				t.Errorf("the new hook: %+v", w.hook("t1", "h"))
@@ -109,10 +109,10 @@ func TestReplacedUnseen(t *testing.T) {
 
 			w.deliver("t1")
 			if diff := cmp.Diff(c.old, w.client.ids(urlA)); diff != "" {
-				t.Errorf("the old receiver: %s", diff)
+				t.Errorf("the old receiver (-want +got):\n%s", diff)
 			}
 			if diff := cmp.Diff([]string{"t1/1"}, w.client.ids(urlB)); diff != "" {
-				t.Errorf("the new receiver: %s", diff)
+				t.Errorf("the new receiver (-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -137,7 +137,7 @@ func TestOverlappingHints(t *testing.T) {
 		wg.Wait()
 		time.Sleep(10 * time.Second)
 		if diff := cmp.Diff([]string{"t1/1", "t1/2", "t1/3", "t1/4", "t1/5"}, w.client.ids(urlA)); diff != "" {
-			t.Error(diff)
+			t.Errorf("deliveries (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -220,7 +220,7 @@ func TestCursorSurvivesRestart(t *testing.T) {
 
 	w.deliver("t1")
 	if diff := cmp.Diff([]string{"t1/1", "t1/2", "t1/2"}, w.client.ids(urlA)); diff != "" {
-		t.Error(diff)
+		t.Errorf("deliveries (-want +got):\n%s", diff)
 	}
 }
 
@@ -372,7 +372,7 @@ func TestStoreFailsDuringAPass(t *testing.T) {
 	w.deliver("t1")
 	ids := slices.Compact(w.client.ids(urlA))
 	if diff := cmp.Diff([]string{"t1/1", "t1/2"}, ids); diff != "" {
-		t.Error(diff)
+		t.Errorf("deliveries (-want +got):\n%s", diff)
 	}
 	if h := w.hook("t1", "h"); h.Cursor != 2 {
 		t.Errorf("hook %+v", h)

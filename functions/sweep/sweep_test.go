@@ -208,26 +208,26 @@ func TestSweepEnqueuesDueRecords(t *testing.T) {
 	run(s, task.Turns, now)
 	want := []string{"deliveries both/deliveries 20s", "turns both/turns 0s", "turns crashed/turns 0s", "turns lost/turns 0s"}
 	if diff := cmp.Diff(want, q.list(now)); diff != "" {
-		t.Errorf("turns: %s", diff)
+		t.Errorf("turns (-want +got):\n%s", diff)
 	}
 
 	run(s, task.Deliveries, now)
 	want = []string{"deliveries cancelled/deliveries 0s", "deliveries untold/deliveries 0s", "turns cancelled/turns 0s"}
 	if diff := cmp.Diff(want, q.list(now)); diff != "" {
-		t.Errorf("deliveries: %s", diff)
+		t.Errorf("deliveries (-want +got):\n%s", diff)
 	}
 
 	// A job that was enqueued is not enqueued again within its patience.
 	now = now.Add(59 * time.Second)
 	run(s, task.Turns, now)
 	if diff := cmp.Diff([]string{"turns expiring/turns 0s", "turns fresh/turns 0s"}, q.list(now)); diff != "" {
-		t.Errorf("a minute later: %s", diff)
+		t.Errorf("a minute later (-want +got):\n%s", diff)
 	}
 
 	now = now.Add(time.Second)
 	run(s, task.Turns, now.Add(time.Hour)) // a wrong clock
 	if diff := cmp.Diff([]string{"deliveries both/deliveries 0s", "turns both/turns 0s", "turns crashed/turns 0s", "turns lost/turns 0s"}, q.list(now)); diff != "" {
-		t.Errorf("two minutes later: %s", diff)
+		t.Errorf("two minutes later (-want +got):\n%s", diff)
 	}
 }
 
@@ -243,7 +243,7 @@ func TestSweepGoesByTheTimeItWasAdded(t *testing.T) {
 	s := newSweep(db, q, clock)
 	run(s, task.Turns, start.Add(2*time.Minute))
 	if diff := cmp.Diff([]string{"turns before/turns 0s"}, q.list(now)); diff != "" {
-		t.Error(diff)
+		t.Errorf("jobs (-want +got):\n%s", diff)
 	}
 }
 
@@ -263,7 +263,7 @@ func TestSweepTakesTheOldestFirst(t *testing.T) {
 			got = append(got, one[6:9])
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
-			t.Error(diff)
+			t.Errorf("jobs (-want +got):\n%s", diff)
 		}
 	}
 }
@@ -289,7 +289,7 @@ func TestRefill(t *testing.T) {
 			"turns expiring/turns 30s", "turns fresh/turns 0s", "turns lost/turns 0s",
 		}
 		if diff := cmp.Diff(want, q.list(now)); diff != "" {
-			t.Errorf("turns: %s", diff)
+			t.Errorf("turns (-want +got):\n%s", diff)
 		}
 
 		s.Refill(t.Context(), task.Deliveries)
@@ -297,7 +297,7 @@ func TestRefill(t *testing.T) {
 			"deliveries cancelled/deliveries 0s", "deliveries retry/deliveries 30s", "deliveries untold/deliveries 0s", "turns cancelled/turns 0s",
 		}
 		if diff := cmp.Diff(want, q.list(now)); diff != "" {
-			t.Errorf("deliveries: %s", diff)
+			t.Errorf("deliveries (-want +got):\n%s", diff)
 		}
 	}
 
@@ -394,7 +394,7 @@ func TestSpoiledRecords(t *testing.T) {
 	} {
 		put()
 		if diff := cmp.Diff([]string{"turns good/turns 0s"}, q.list(now)); diff != "" {
-			t.Error(diff)
+			t.Errorf("jobs (-want +got):\n%s", diff)
 		}
 	}
 }
@@ -429,7 +429,7 @@ func TestRecordsOfOtherVersions(t *testing.T) {
 		began := time.Now()
 		run(newSweep(bad(db, load), q, clock), task.Turns, now)
 		if diff := cmp.Diff([]string{"turns good/turns 0s"}, q.list(now)); diff != "" {
-			t.Errorf("%s, after %v: %s", name, time.Since(began), diff)
+			t.Errorf("%s, after %v (-want +got):\n%s", name, time.Since(began), diff)
 		}
 	}
 }
@@ -478,7 +478,7 @@ func TestExpiredTasksAreDeleted(t *testing.T) {
 
 	slices.Sort(left)
 	if diff := cmp.Diff([]string{"open", "young"}, left); diff != "" {
-		t.Error(diff)
+		t.Errorf("tasks that are left (-want +got):\n%s", diff)
 	}
 }
 
@@ -499,7 +499,7 @@ func TestRun(t *testing.T) {
 		}
 		want := []string{"turns /sweep 1m0s", "deliveries /sweep 1m0s", "turns /sweep 2m0s", "deliveries /sweep 2m0s"}
 		if diff := cmp.Diff(want, got); diff != "" {
-			t.Error(diff)
+			t.Errorf("jobs (-want +got):\n%s", diff)
 		}
 	})
 }

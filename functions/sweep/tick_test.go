@@ -37,7 +37,7 @@ func TestTick(t *testing.T) {
 			want = append(want, queue.Job{Queue: lane, Path: queue.PathSweep, Sweep: start})
 		}
 		if diff := cmp.Diff(want, q.added); diff != "" {
-			t.Error(diff)
+			t.Errorf("jobs (-want +got):\n%s", diff)
 		}
 	}
 }
