@@ -121,7 +121,7 @@ func TestMetadataIsKept(t *testing.T) {
 			t.Fatal(err)
 		}
 		id := w.call(t, send, `{"message":`+message("m", `"metadata":`+text)+`,"metadata":`+text+`,"configuration":{"returnImmediately":true}}`).task().ID
-		r := w.load(t, id)
+		r := w.Load(id)
 		if diff := cmp.Diff(want, r.Request().Metadata); diff != "" {
 			t.Errorf("metadata of the request (-want +got):\n%s", diff)
 		}

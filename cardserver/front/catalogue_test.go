@@ -107,7 +107,7 @@ func TestCatalogue(t *testing.T) {
 			{"41 taskId terminal", send(to(done)), unsupported, ""},
 			{"41 taskId with a context that is not its own", send(to(sub) + `,"contextId":"c"`), params, "message.contextId"},
 			{"41 taskId of another with its context", send(to(foreign) + `,"contextId":"` + foreignContext + `"`), notFound, ""},
-			{"41 taskId with its own context", send(to(busy) + `,"contextId":"` + w.load(t, busy).Task.ContextID + `"`), 0, ""},
+			{"41 taskId with its own context", send(to(busy) + `,"contextId":"` + w.Load(busy).Task.ContextID + `"`), 0, ""},
 			{"42 contextId of another", send(`"contextId":"` + foreignContext + `"`), 0, ""},
 			{"42 contextId long", send(`"contextId":"` + long + `"`), params, "message.contextId"},
 			{"42 contextId with control characters", send(`"contextId":"a\u0007"`), params, "message.contextId"},

@@ -232,7 +232,7 @@ func TestCancelEndsTheTask(t *testing.T) {
 		if task := got.task(); task.Status.State != "TASK_STATE_CANCELED" || task.Status.Message == nil {
 			t.Errorf("task is %+v", task)
 		}
-		if meta := w.load(t, running.ID()).Task.Metadata; meta["why"] != "late" {
+		if meta := w.Load(running.ID()).Task.Metadata; meta["why"] != "late" {
 			t.Errorf("C4: metadata is %v", meta)
 		}
 
@@ -240,7 +240,7 @@ func TestCancelEndsTheTask(t *testing.T) {
 			t.Errorf("a job for %s was added", id)
 		}
 
-		_, err := task.Update(t.Context(), w.store, running.ID(), func(r task.Record) (task.Record, bool, error) {
+		_, err := task.Update(t.Context(), w.Store, running.ID(), func(r task.Record) (task.Record, bool, error) {
 			return r.Finish(task.Defaults().At(w.now()), task.Turn{Epoch: running.Epoch, Seq: running.Seq}, nil, task.Outcome{State: a2a.TaskStateCompleted})
 		})
 		if !errors.Is(err, task.ErrFenced) {

@@ -9,6 +9,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/google/go-cmp/cmp"
 
+	lab "errand/shared/lab/world"
 	"errand/shared/task"
 	"errand/shared/webhook"
 )
@@ -63,12 +64,8 @@ func (w *world) configs(t testing.TB, id, fields string) (configs, string) {
 // unsealed are the secrets of an anonymous caller's hook, as its receiver is sent them.
 func (w *world) unsealed(t testing.TB, h task.Hook) webhook.Secrets {
 	t.Helper()
-	ring, err := w.keys.Ring(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
 	h.Ping = time.Now()
-	q, err := webhook.Prepare(ring, "", h.Ping, task.Record{Owner: anonymous, Task: &a2a.Task{ID: "t"}}, h)
+	q, err := webhook.Prepare(lab.Ring(t, w.keys), "", h.Ping, task.Record{Owner: anonymous, Task: &a2a.Task{ID: "t"}}, h)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,10 +110,10 @@ func TestConfigsAreKept(t *testing.T) {
 			}
 		}
 
-		if got, want := w.unsealed(t, w.load(t, id).Hooks[0]), (webhook.Secrets{Token: "s3cret", Credentials: "s3cret"}); got != want {
+		if got, want := w.unsealed(t, w.Load(id).Hooks[0]), (webhook.Secrets{Token: "s3cret", Credentials: "s3cret"}); got != want {
 			t.Errorf("the hook's secrets are %+v, want %+v", got, want)
 		}
-		if text := fmt.Sprintf("%+v", w.load(t, id).Hooks); strings.Contains(text, "s3cret") {
+		if text := fmt.Sprintf("%+v", w.Load(id).Hooks); strings.Contains(text, "s3cret") {
 			t.Errorf("secrets are stored as they are: %s", text)
 		}
 	})
@@ -167,7 +164,7 @@ func TestInlineConfigIsKept(t *testing.T) {
 				t.Errorf("the same message made %s, want %s", got.ID, id)
 			}
 		}
-		if r := w.load(t, id); len(r.Hooks) != 2 || len(r.Behind(w.now())) != 2 || r.Hooks[1].Snapshot == 0 {
+		if r := w.Load(id); len(r.Hooks) != 2 || len(r.Behind(w.now())) != 2 || r.Hooks[1].Snapshot == 0 {
 			t.Errorf("hooks are %+v", r.Hooks)
 		}
 	})

@@ -20,6 +20,7 @@ import (
 
 	"errand/cardserver/push"
 	"errand/shared/lab/faulty"
+	lab "errand/shared/lab/world"
 	"errand/shared/task"
 )
 
@@ -226,7 +227,7 @@ func TestRedrivePassesOverWhatCannotBeWritten(t *testing.T) {
 	for _, id := range []string{"t1", "t2", "t3"} {
 		w.dead(alice, id)
 	}
-	w.config.Desk = w.desk(faulty.Loading(w.store, func(r task.Record) (task.Record, error) {
+	w.config.Desk = w.Desk(faulty.Loading(w.Store, func(r task.Record) (task.Record, error) {
 		if r.ID() == "t2" {
 			return faulty.Newer(r)
 		}
@@ -263,8 +264,8 @@ func TestKeysAreTheCallersOwn(t *testing.T) {
 	}
 	path := "/push/keys?url=" + url.QueryEscape(hookURL)
 	got := want[shown](w, 200, alice, "GET", path, "")
-	now := time.Now()
-	if diff := cmp.Diff(shown{w.ring.Secrets(now, alice, hookURL), w.ring.Public(now), "/.well-known/jwks.json"}, got); diff != "" {
+	ring, now := lab.Ring(t, w.config.Keys), time.Now()
+	if diff := cmp.Diff(shown{ring.Secrets(now, alice, hookURL), ring.Public(now), "/.well-known/jwks.json"}, got); diff != "" {
 		t.Errorf("keys of the webhook (-want +got):\n%s", diff)
 	}
 	if other := want[shown](w, 200, bob, "GET", path, ""); other.Secrets[0] == got.Secrets[0] {
@@ -395,7 +396,7 @@ func (l *late) Read([]byte) (int, error) {
 func TestOutageIsNoFaultOfTheCaller(t *testing.T) {
 	w := newWorld(t)
 	w.dead(alice, "t1")
-	if err := w.store.Close(); err != nil {
+	if err := w.Store.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if rec := w.ask(alice, "GET", ofHook, ""); rec.Code != http.StatusServiceUnavailable || rec.Header().Get("Retry-After") == "" {

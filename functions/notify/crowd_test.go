@@ -67,7 +67,7 @@ func TestCrowdAtADeadHost(t *testing.T) {
 
 // brought is the number of jobs that were enqueued for tasks.
 func (w *world) brought() (n float64) {
-	for _, job := range w.queue.all() {
+	for _, job := range w.Jobs.All() {
 		if job.Task != "" {
 			n++
 		}

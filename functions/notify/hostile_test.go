@@ -324,7 +324,7 @@ func (s *street) end() {
 		for _, srv := range s.servers {
 			srv.Close()
 		}
-		s.close()
+		s.Close()
 	})
 }
 

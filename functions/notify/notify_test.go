@@ -78,18 +78,18 @@ func TestNotesAreDelivered(t *testing.T) {
 		t.Errorf("status update %+v", st)
 	}
 
-	w.close() // waits for the pass
+	w.Close() // waits for the pass
 	w.store.mu.Lock()
 	if w.store.commits != 1 {
 		t.Errorf("%d commits for two notes, want 1", w.store.commits)
 	}
 
 	w.store.mu.Unlock()
-	if n := len(w.queue.all()); n != 1 {
+	if n := len(w.Jobs.All()); n != 1 {
 		t.Errorf("%d jobs added, want 1", n)
 	}
 
-	w.open()
+	w.open(w.Path)
 	h := w.hook("t1", "h")
 	if h.Cursor != 2 || h.Attempt != 0 || len(h.Tries) != 2 || h.Tries[1].Status != 202 || h.Tries[1].Note != 2 {
 		t.Errorf("hook %+v", h)
@@ -124,7 +124,10 @@ func TestEvent(t *testing.T) {
 			w := newWorld(t)
 			w.accept("t1", task.Hook{ID: "h", URL: urlA})
 			w.finish("t1", a2a.TaskStateCompleted, "", "a", "x")
-			w.queue.keep, w.queue.down = true, c.queue
+			w.Jobs.Keep()
+			if c.queue {
+				w.Jobs.FailAfter(0)
+			}
 			w.store.setDown(c.store)
 			var code int
 
@@ -134,8 +137,8 @@ func TestEvent(t *testing.T) {
 				code = w.post(t.Context(), bus.PathEvents, c.raw)
 			}
 
-			if code != c.code || len(w.queue.all()) != c.jobs {
-				t.Errorf("code %d with %d jobs, want %d with %d", code, len(w.queue.all()), c.code, c.jobs)
+			if code != c.code || len(w.Jobs.All()) != c.jobs {
+				t.Errorf("code %d with %d jobs, want %d with %d", code, len(w.Jobs.All()), c.code, c.jobs)
 			}
 		})
 	}
@@ -145,7 +148,7 @@ func TestEvent(t *testing.T) {
 // much later.
 func TestEventWithoutHookBehind(t *testing.T) {
 	w := newWorld(t)
-	w.queue.keep = true
+	w.Jobs.Keep()
 	w.accept("none")
 	w.finish("none", a2a.TaskStateCompleted, "")
 	w.event("none", 0)
@@ -163,7 +166,7 @@ func TestEventWithoutHookBehind(t *testing.T) {
 	w.finish("later", a2a.TaskStateCompleted, "")
 	w.deliver("later")
 	w.event("later", 0)
-	if got := w.queue.all(); len(got) != 0 {
+	if got := w.Jobs.All(); len(got) != 0 {
 		t.Errorf("jobs added: %+v", got)
 	}
 }
@@ -181,7 +184,7 @@ func TestDeliveryNeverSlowsTheQueue(t *testing.T) {
 	w.store.setDown(true)
 	w.deliver("t1")
 	w.store.setDown(false)
-	w.queue.down = true
+	w.Jobs.FailAfter(0)
 	w.client.on(urlA, answers(500))
 	w.deliver("t1")
 	if h := w.hook("t1", "h"); h.Attempt != 1 {
@@ -297,7 +300,7 @@ func TestAttemptsFollowTheSchedule(t *testing.T) {
 func (w *world) untilSettled(id string) {
 	for end := time.Now().Add(100 * time.Hour); time.Now().Before(end); {
 		synctest.Wait()
-		r, err := w.db.Load(context.Background(), id)
+		r, err := w.Store.Load(context.Background(), id)
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -342,7 +345,7 @@ func TestFailureSetsTheNextTime(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				w.queue.keep = true
+				w.Jobs.Keep()
 				w.accept("t1", task.Hook{ID: "h", URL: urlA})
 				w.finish("t1", a2a.TaskStateCompleted, "")
 				w.failed("t1", c.failures)
@@ -360,7 +363,7 @@ func TestFailureSetsTheNextTime(t *testing.T) {
 				}
 
 				// A job brings the hook back within a minute, Due brings it back later.
-				if got := len(w.queue.all()) == 1; got != (time.Until(hook.Next) <= time.Minute) {
+				if got := len(w.Jobs.All()) == 1; got != (time.Until(hook.Next) <= time.Minute) {
 					t.Errorf("job added: %v, with a wait of %v", got, wait)
 				}
 			})
@@ -372,7 +375,7 @@ func TestFailureSetsTheNextTime(t *testing.T) {
 func (w *world) failed(id string, times int) {
 	for range times {
 		w.update(id, func(r task.Record) (task.Record, bool, error) {
-			return r.Delivered(w.rules.At(time.Now()), []task.Delivery{{
+			return r.Delivered(w.Moment(), []task.Delivery{{
 				Hook: r.Hooks[0], Fail: true, Wait: time.Now(), Tries: []task.Try{{Note: r.Hooks[0].Cursor + 1, Status: 500}},
 			}})
 		})

@@ -36,7 +36,7 @@ func TestHookChangedDuringAPass(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
-			w.queue.keep = true
+			w.Jobs.Keep()
 			begun, release := make(chan bool), make(chan bool)
 			w.client.on(urlA, func(*http.Request) (*http.Response, error) {
 				begun <- true
@@ -53,7 +53,7 @@ func TestHookChangedDuringAPass(t *testing.T) {
 			if c.replace {
 				w.setHook("t1", task.Hook{ID: "h", URL: urlB})
 			} else {
-				w.update("t1", func(r task.Record) (task.Record, bool, error) { return r.DropHook(w.rules.At(time.Now()), "h") })
+				w.update("t1", func(r task.Record) (task.Record, bool, error) { return r.DropHook(w.Moment(), "h") })
 			}
 
 			w.deliver("t1") // the hint is turned away
@@ -99,7 +99,7 @@ func TestReplacedUnseen(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
-			w.queue.keep = true
+			w.Jobs.Keep()
 			w.accept("t1", task.Hook{ID: "h", URL: urlA})
 			w.finish("t1", a2a.TaskStateCompleted, "")
 			c.at(w.store, func() {
@@ -160,7 +160,7 @@ func TestTwoProcesses(t *testing.T) {
 		}
 
 		w.finish("t1", a2a.TaskStateCompleted, "", artifacts...)
-		other := notify.New(notify.Config{Desk: w.desk(w.db), Store: w.db, Client: w.client, Keys: w.keys})
+		other := notify.New(notify.Config{Desk: w.Desk(w.Store), Store: w.Store, Client: w.client, Keys: w.keys})
 		var wg sync.WaitGroup
 		wg.Go(func() { w.deliver("t1") })
 
@@ -197,7 +197,7 @@ func TestTwoProcesses(t *testing.T) {
 // After a crash between two notes the next process sends only the second one.
 func TestCursorSurvivesRestart(t *testing.T) {
 	w := newWorld(t)
-	w.queue.keep = true
+	w.Jobs.Keep()
 	w.client.on(urlA, func(req *http.Request) (*http.Response, error) {
 		if req.Header.Get("Webhook-Id") == "t1/2" {
 			return status(503), nil
@@ -215,7 +215,7 @@ func TestCursorSurvivesRestart(t *testing.T) {
 
 	w.client.on(urlA, nil)
 	w.update("t1", func(r task.Record) (task.Record, bool, error) { // its time has come
-		return r.Delivered(w.rules.At(time.Now()), []task.Delivery{{Hook: r.Hooks[0], Fail: true, Wait: time.Now()}})
+		return r.Delivered(w.Moment(), []task.Delivery{{Hook: r.Hooks[0], Fail: true, Wait: time.Now()}})
 	})
 
 	w.deliver("t1")
@@ -227,7 +227,7 @@ func TestCursorSurvivesRestart(t *testing.T) {
 // An attempt that a shutdown cuts off does not count, and a job brings the hook back.
 func TestShutdownIsNoAttempt(t *testing.T) {
 	w := newWorld(t)
-	w.queue.keep = true
+	w.Jobs.Keep()
 	ctx, stop := context.WithCancel(t.Context())
 	w.client.on(urlA, func(req *http.Request) (*http.Response, error) {
 		stop()
@@ -239,7 +239,7 @@ func TestShutdownIsNoAttempt(t *testing.T) {
 	if h := w.hook("t1", "h"); h.Attempt != 0 || h.Cursor != 0 || len(h.Tries) != 0 {
 		t.Errorf("the hook that was cut off: %+v", h)
 	}
-	got := w.queue.all()
+	got := w.Jobs.All()
 	if len(got) != 1 || got[0].Task != "t1" || got[0].Queue != task.Deliveries {
 		t.Errorf("jobs %+v, want one", got)
 	}
@@ -252,7 +252,7 @@ func TestShutdownIsNoAttempt(t *testing.T) {
 func TestPassEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.queue.keep = true
+		w.Jobs.Keep()
 		w.client.on(urlA, func(*http.Request) (*http.Response, error) {
 			time.Sleep(14 * time.Second)
 			return status(200), nil
@@ -267,7 +267,7 @@ func TestPassEnds(t *testing.T) {
 		if h := w.hook("t1", "h"); h.Cursor != 3 {
 			t.Errorf("cursor %d, want 3", h.Cursor)
 		}
-		if got := w.queue.all(); len(got) != 1 || !got[0].At.IsZero() {
+		if got := w.Jobs.All(); len(got) != 1 || !got[0].At.IsZero() {
 			t.Errorf("jobs %+v, want one at once", got)
 		}
 	})
@@ -328,7 +328,7 @@ func manyTasks(t *testing.T, takes, within time.Duration) {
 	if took := time.Since(start); took > within {
 		t.Errorf("took %v, want %v at most", took, within)
 	}
-	if n := len(w.queue.all()); n > 6*tasks {
+	if n := len(w.Jobs.All()); n > 6*tasks {
 		t.Errorf("%d jobs for %d tasks", n, tasks)
 	}
 }
@@ -336,7 +336,7 @@ func manyTasks(t *testing.T, takes, within time.Duration) {
 // A panic over one hook does not affect the others.
 func TestPanicStaysWithItsHook(t *testing.T) {
 	w := newWorld(t)
-	w.queue.keep = true
+	w.Jobs.Keep()
 	w.client.on(urlA, func(*http.Request) (*http.Response, error) { panic("boom") })
 	w.accept("t1", task.Hook{ID: "bad", URL: urlA}, task.Hook{ID: "good", URL: urlB}, task.Hook{ID: "ugly", URL: "://"})
 	w.finish("t1", a2a.TaskStateCompleted, "")
@@ -359,7 +359,7 @@ func TestPanicStaysWithItsHook(t *testing.T) {
 // count, and no note is lost.
 func TestStoreFailsDuringAPass(t *testing.T) {
 	w := newWorld(t)
-	w.queue.keep = true
+	w.Jobs.Keep()
 	w.client.on(urlA, func(*http.Request) (*http.Response, error) {
 		w.store.setDown(true)
 		return status(200), nil

@@ -75,7 +75,7 @@ func (w *world) redrive(id string, from int) {
 	w.t.Helper()
 	gen := w.hook(id, "h").Gen
 	w.update(id, func(r task.Record) (task.Record, bool, error) {
-		return r.Redrive(w.rules.At(time.Now()), "h", gen, from)
+		return r.Redrive(w.Moment(), "h", gen, from)
 	})
 }
 
