@@ -25,10 +25,9 @@ const module = "errand/"
 // other, so that each can be read and replaced alone.
 var ports = []string{"shared/task", "shared/kv", "shared/queue", "shared/bus", "shared/model", "shared/secret"}
 
-// doors are folders whose packages are all held to one rule: what they may import. Who
-// may import them is said by allowed, and there the adapters stand for setup alone and
-// the lab for nobody: an adapter imported elsewhere would be chosen there, and that choice
-// has one place; what is in the lab is in no program.
+// doors are folders, and the packages that every package in such a folder may import. By
+// the map allowed, only setup imports adapters, because adapters are chosen in one place,
+// and no program imports the lab.
 var doors = map[string][]string{
 	"shared/adapters/": append([]string{"shared/files", "shared/loopback", "shared/serve"}, ports...),
 	"shared/lab/": append([]string{
@@ -280,7 +279,7 @@ func TestExportedNamesAreDocumented(t *testing.T) {
 	}
 }
 
-// exportedReceiver is false for methods of types that nobody outside can name.
+// exportedReceiver is false for methods of types that have no exported name.
 func exportedReceiver(d *ast.FuncDecl) bool {
 	if d.Recv == nil {
 		return true

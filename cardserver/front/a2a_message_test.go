@@ -144,7 +144,7 @@ func TestSameMessageIsTheSameTask(t *testing.T) {
 		go func() { waiting <- w.call(t, send, `{"message":`+message("m", "")+`}`) }()
 		w.end(w.claim(first.ID), a2a.TaskStateInputRequired)
 		if got := (<-waiting).task(); got.ID != first.ID || got.Status.State != "TASK_STATE_INPUT_REQUIRED" {
-			t.Errorf("whoever waits for it is told %+v", got)
+			t.Errorf("the waiting send is answered with %+v", got)
 		}
 		if diff := cmp.Diff([]string{"task SUBMITTED", "WORKING", "INPUT_REQUIRED"}, s.ended(t)); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)

@@ -70,7 +70,7 @@ func (w *world) askPing(id string) {
 // sweeps runs sweeps at the given interval, until the returned function is called.
 func (w *world) sweeps(every time.Duration) (stop func()) {
 	if w.sweep == nil {
-		store := swept{w.store, w.Store}
+		store := swept{w.counted, w.Store}
 		w.sweep = sweep.New(sweep.Config{Desk: w.Desk(store), Store: store, Queue: w.Jobs})
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -231,7 +231,7 @@ func TestPingGoesThroughAnOpenBreaker(t *testing.T) {
 		h := w.hook("t1", "h")
 
 		if n := len(w.client.ids(urlA)); n != 6 || len(h.Tries) != 1 || h.Tries[0].Error != webhook.ClassConnection || h.Tries[0].Note != 0 {
-			t.Errorf("%d attempts and tries %+v, want a ping that nobody answered", n-5, h.Tries)
+			t.Errorf("%d attempts and tries %+v, want a ping without an answer", n-5, h.Tries)
 		}
 		if h.Attempt != 0 || !h.Ping.IsZero() || h.State != task.HookActive {
 			t.Errorf("after the ping: %+v", h)
@@ -327,9 +327,9 @@ func TestPingLeavesTheSchedule(t *testing.T) {
 		w.broken(urlA)
 		w.client.on(urlA, answers(200))
 		w.askPing("t1")
-		before, _ := w.store.used()
+		before, _ := w.counted.used()
 		w.deliver("t1")
-		if after, _ := w.store.used(); after-before != 2 {
+		if after, _ := w.counted.used(); after-before != 2 {
 			t.Errorf("the record was read %d times, want for the job and for the ping", after-before)
 		}
 

@@ -79,12 +79,12 @@ func TestNotesAreDelivered(t *testing.T) {
 	}
 
 	w.Close() // waits for the pass
-	w.store.mu.Lock()
-	if w.store.commits != 1 {
-		t.Errorf("%d commits for two notes, want 1", w.store.commits)
+	w.counted.mu.Lock()
+	if w.counted.commits != 1 {
+		t.Errorf("%d commits for two notes, want 1", w.counted.commits)
 	}
 
-	w.store.mu.Unlock()
+	w.counted.mu.Unlock()
 	if n := len(w.Jobs.All()); n != 1 {
 		t.Errorf("%d jobs added, want 1", n)
 	}
@@ -128,7 +128,7 @@ func TestEvent(t *testing.T) {
 			if c.queue {
 				w.Jobs.FailAfter(0)
 			}
-			w.store.setDown(c.store)
+			w.counted.setDown(c.store)
 			var code int
 
 			if c.note > 0 {
@@ -181,9 +181,9 @@ func TestDeliveryNeverSlowsTheQueue(t *testing.T) {
 			t.Errorf("%q answered %d, want 204", body, code)
 		}
 	}
-	w.store.setDown(true)
+	w.counted.setDown(true)
 	w.deliver("t1")
-	w.store.setDown(false)
+	w.counted.setDown(false)
 	w.Jobs.FailAfter(0)
 	w.client.on(urlA, answers(500))
 	w.deliver("t1")
@@ -200,12 +200,12 @@ func TestRecordsOfOtherVersionsAreLeftAlone(t *testing.T) {
 	w.accept("t1", task.Hook{ID: "h", URL: urlA})
 	w.finish("t1", a2a.TaskStateCompleted, "")
 	w.client.on(urlA, answers(200))
-	own := w.store.Store
-	w.store.Store = faulty.Loading(own, faulty.Unreadable)
+	own := w.counted.Store
+	w.counted.Store = faulty.Loading(own, faulty.Unreadable)
 	if code := w.event("t1", 1); code != 204 {
 		t.Errorf("the event of an unreadable record was answered %d, want 204", code)
 	}
-	w.store.Store = faulty.Loading(own, faulty.Newer)
+	w.counted.Store = faulty.Loading(own, faulty.Newer)
 	w.deliver("t1")
 	if got := w.client.ids(urlA); len(got) != 0 {
 		t.Errorf("the receiver was sent %v of a record that cannot be written", got)

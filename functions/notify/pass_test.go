@@ -102,7 +102,7 @@ func TestReplacedUnseen(t *testing.T) {
 			w.Jobs.Keep()
 			w.accept("t1", task.Hook{ID: "h", URL: urlA})
 			w.finish("t1", a2a.TaskStateCompleted, "")
-			c.at(w.store, func() {
+			c.at(w.counted, func() {
 				w.setHook("t1", task.Hook{ID: "h", URL: urlB})
 				w.deliver("t1")
 			})
@@ -361,13 +361,13 @@ func TestStoreFailsDuringAPass(t *testing.T) {
 	w := newWorld(t)
 	w.Jobs.Keep()
 	w.client.on(urlA, func(*http.Request) (*http.Response, error) {
-		w.store.setDown(true)
+		w.counted.setDown(true)
 		return status(200), nil
 	})
 	w.accept("t1", task.Hook{ID: "h", URL: urlA})
 	w.finish("t1", a2a.TaskStateCompleted, "", "a", "x")
 	w.deliver("t1")
-	w.store.setDown(false)
+	w.counted.setDown(false)
 	w.client.on(urlA, nil)
 	w.deliver("t1")
 	ids := slices.Compact(w.client.ids(urlA))

@@ -29,13 +29,13 @@ import (
 // A world is the notify service with a real store and a real queue.
 type world struct {
 	*lab.World
-	t      *testing.T
-	store  *store
-	client *receivers
-	mux    *http.ServeMux
-	sweep  *sweep.Sweep
-	lanes  map[string]local.Limits // nil: the defaults
-	keys   *keys.Keyring
+	t       *testing.T
+	counted *store
+	client  *receivers
+	mux     *http.ServeMux
+	sweep   *sweep.Sweep
+	lanes   map[string]local.Limits // nil: the defaults
+	keys    *keys.Keyring
 }
 
 // issuer is the agent's address.
@@ -59,8 +59,8 @@ func (w *world) open(path string, edits ...func(*notify.Config)) {
 	w.t.Helper()
 	w.mux = http.NewServeMux()
 	w.World = lab.New(w.t, lab.Config{Path: path, Handler: w.mux, Lanes: w.lanes})
-	w.store = newStore(w.Store)
-	c := notify.Config{Desk: w.Desk(w.store), Store: w.store, Client: w.client, Keys: w.keys, Issuer: func() string { return issuer }}
+	w.counted = newStore(w.Store)
+	c := notify.Config{Desk: w.Desk(w.counted), Store: w.counted, Client: w.client, Keys: w.keys, Issuer: func() string { return issuer }}
 	for _, edit := range edits {
 		edit(&c)
 	}
