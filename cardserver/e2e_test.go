@@ -256,7 +256,7 @@ func TestMessageToAWorkingTaskIsAnswered(t *testing.T) {
 func TestToolIsCalled(t *testing.T) {
 	on(t, func(t *testing.T, start starter) {
 		c := start(t).client()
-		task := mustSend(t, c, userText("m1", `/tool time {"zone":"UTC"}`))
+		task := mustSend(t, c, userText("m1", `/tool clock {"zone":"UTC"}`))
 		if task.Status.State != a2a.TaskStateCompleted || !strings.Contains(text(task), "UTC") {
 			t.Errorf("task %+v says %q", task.Status, text(task))
 		}

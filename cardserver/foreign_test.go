@@ -272,8 +272,8 @@ func (s *scene) isAsked(t *testing.T) {
 }
 
 func (s *scene) usesATool(t *testing.T) {
-	task := mustSend(t, s.c, userText("tool", `/tool time {"zone":"UTC"}`))
-	if task.Status.State != a2a.TaskStateCompleted || !strings.Contains(text(task), "time answered:") || !strings.Contains(text(task), "UTC") {
+	task := mustSend(t, s.c, userText("tool", `/tool clock {"zone":"UTC"}`))
+	if task.Status.State != a2a.TaskStateCompleted || !strings.Contains(text(task), "clock answered:") || !strings.Contains(text(task), "UTC") {
 		t.Errorf("task %+v says %q", task.Status, text(task))
 	}
 }

@@ -22,10 +22,12 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2aclient"
 
+	"errand/shared/lab"
 	"errand/shared/lab/fake"
 )
 
-// programs are the real programs, each built once for all tests of the package.
+// programs are the real programs, with the agent of the tests in them. Each is built once for
+// all tests of the package.
 var programs = map[string]func() (string, error){
 	"cardserver": build("cardserver"), "worker": build("worker"), "functions": build("functions"),
 }
@@ -35,7 +37,11 @@ var folder string // of the programs
 func build(program string) func() (string, error) {
 	return sync.OnceValues(func() (string, error) {
 		path := filepath.Join(folder, program)
-		out, err := exec.Command("go", "build", "-o", path, "errand/"+program).CombinedOutput()
+		overlay, err := lab.Overlay(folder)
+		if err != nil {
+			return "", err
+		}
+		out, err := exec.Command("go", "build", overlay, "-o", path, "errand/"+program).CombinedOutput()
 		if err != nil {
 			return "", fmt.Errorf("go build: %w\n%s", err, out)
 		}

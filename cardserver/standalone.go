@@ -2,9 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
 	"errand/functions/notify"
 	"errand/functions/sweep"
@@ -13,8 +18,8 @@ import (
 	"errand/shared/queue"
 	"errand/shared/serve"
 	"errand/shared/setup"
+	"errand/worker/agent"
 	"errand/worker/executor"
-	"errand/worker/tools"
 	"errand/worker/turn"
 )
 
@@ -24,10 +29,8 @@ type standalone struct {
 	local  *setup.Local
 	desk   *desk.Desk
 	worker *turn.Worker
-	hooks  *notify.Notifier
 	sweep  *sweep.Sweep
 	log    *slog.Logger
-	url    string // the agent's address, known once it listens
 	stop   context.CancelFunc
 }
 
@@ -39,34 +42,69 @@ const (
 	lastDeliveries = 3 * time.Second
 )
 
-// newStandalone makes the services and their common desk. The desk's queue is the local
-// one, which runs so many turns at once; 0: the default.
-func newStandalone(p *setup.Parts, turns int, at desk.Config) (*standalone, error) {
-	log := at.Log
-	s := &standalone{log: log}
-	exec, err := executor.New(executor.Config{Agent: p.Agent, Model: p.Model, Tools: tools.All(), Log: log})
+// runStandalone serves clients and does all the work behind them.
+func runStandalone(ctx context.Context, env setup.Env, log *slog.Logger, out io.Writer) (err error) {
+	parts, err := setup.OpenStandalone(ctx, env, agent.Definition, log)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	inner := http.NewServeMux()
-	s.local = setup.Connect(serve.Identified(inner), func(ctx context.Context, lane string) { s.sweep.Refill(ctx, lane) }, turns, log)
-	at.Queue = s.local.Queue
-	s.desk = desk.New(at)
+	defer func() { err = errors.Join(err, parts.Close()) }()
+	exec, err := executor.Assemble(executor.Config{Agent: parts.Agent, Model: parts.Model, Log: log}, parts.Kit, executor.Own{Tools: agent.Tools, Executor: agent.Executor})
+	if err != nil {
+		return err
+	}
 
-	s.worker = turn.New(turn.Config{Desk: s.desk, Store: p.Store, Bus: s.local.Bus, Executor: exec, Log: log})
-	s.hooks = notify.New(notify.Config{Desk: s.desk, Store: p.Store, Client: p.Egress, Keys: p.Keys, Issuer: func() string { return s.url }, Log: log})
-	s.sweep = sweep.New(sweep.Config{Desk: s.desk, Store: p.Store, Queue: s.local.Queue, Log: log})
-	inner.Handle("POST "+queue.PathTurn, s.worker)
-	inner.HandleFunc("POST "+queue.PathDeliver, s.hooks.ServeDelivery)
-	inner.HandleFunc("POST "+bus.PathEvents, s.hooks.ServeEvent)
-	inner.Handle("POST "+queue.PathSweep, s.sweep)
-	return s, nil
+	s, err := listen(&parts.ClientSide, env, log)
+	if err != nil {
+		return err
+	}
+	defer s.listener.Close()
+	alone := newStandalone(s, exec)
+	clients, err := s.handler(alone.desk, parts.Model.Name())
+	if err != nil {
+		return err
+	}
+
+	if parts.StandIn {
+		fmt.Fprintln(out, "No model is configured: a stand-in answers, and says so. Set GEMINI_API_KEY to have Gemini answer.")
+	} else {
+		fmt.Fprintf(out, "The model %s answers.\n", parts.Model.Name())
+	}
+
+	s.announce(out)
+	go parts.CheckModel(ctx)
+	go parts.CheckSecrets(ctx)
+	go parts.CheckKeys(ctx)
+	alone.start(ctx)
+
+	return serve.Run(ctx, s.listener, clients, serve.Options{Log: log, Drain: alone.drain})
+}
+
+// newStandalone makes the services behind the site. They share its desk, whose queue is the
+// local one.
+func newStandalone(s *site, exec a2asrv.AgentExecutor) *standalone {
+	a, inner := &standalone{log: s.log}, http.NewServeMux()
+	refill := func(ctx context.Context, lane string) { a.sweep.Refill(ctx, lane) }
+	a.local = setup.Connect(serve.Identified(inner), refill, s.env.LocalTurns(), s.log)
+	a.desk = s.desk(a.local.Queue)
+
+	store := s.parts.Store
+	a.worker = turn.New(turn.Config{Desk: a.desk, Store: store, Bus: a.local.Bus, Executor: exec, Log: s.log})
+	a.sweep = sweep.New(sweep.Config{Desk: a.desk, Store: store, Queue: a.local.Queue, Log: s.log})
+	hooks := notify.New(notify.Config{
+		Desk: a.desk, Store: store, Client: s.parts.Egress, Keys: s.parts.Keys, Issuer: s.address, Log: s.log,
+	})
+
+	inner.Handle("POST "+queue.PathTurn, a.worker)
+	inner.HandleFunc("POST "+queue.PathDeliver, hooks.ServeDelivery)
+	inner.HandleFunc("POST "+bus.PathEvents, hooks.ServeEvent)
+	inner.Handle("POST "+queue.PathSweep, a.sweep)
+	return a
 }
 
 // start enqueues all debts of the records, because queue and bus have started empty, and
-// then repairs the queues every minute. Webhooks are signed in the name of the agent at url.
-func (s *standalone) start(ctx context.Context, url string) {
-	s.url = url
+// then repairs the queues every minute.
+func (s *standalone) start(ctx context.Context) {
 	ctx, s.stop = context.WithCancel(ctx)
 	go func() {
 		for _, lane := range queue.Lanes() {

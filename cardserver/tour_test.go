@@ -72,6 +72,7 @@ func TestTourOfTheReadme(t *testing.T) {
 		"127.0.0.1:8080", fmt.Sprintf("127.0.0.1:%d", port),
 		"-x cardserver", "-x "+name,
 		"-x receiver", "-x hook"+name,
+		"/tool time ", "/tool clock ", // that the agent of the tests has
 	).Replace(commands)
 
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

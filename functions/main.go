@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"time"
 
 	"errand/functions/notify"
@@ -22,12 +21,7 @@ import (
 	"errand/shared/task"
 )
 
-func main() {
-	if err := run(context.Background(), os.Environ(), os.Stderr); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-}
+func main() { serve.Main(run) }
 
 // deliverFor is how long receivers may take to answer when the program is told to stop.
 // A delivery that is cut off is made again.
@@ -40,31 +34,27 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	}
 
 	log := setup.Log(out, env)
-	parts, err := setup.Open(ctx, env, setup.Functions, log)
+	parts, err := setup.OpenFunctions(ctx, env, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, parts.Close()) }()
-	d := desk.New(desk.Config{Store: parts.Store, Queue: parts.Queue, Rules: task.Defaults(), Now: time.Now, Log: log})
 
+	d := desk.New(desk.Config{Store: parts.Store, Queue: parts.Queue, Rules: task.Defaults(), Now: time.Now, Log: log})
 	hooks := notify.New(notify.Config{
 		Desk: d, Store: parts.Store, Client: parts.Egress, Keys: parts.Keys, Issuer: func() string { return parts.URL }, IDToken: parts.IDToken, Log: log,
 	})
 
 	repair := sweep.New(sweep.Config{Desk: d, Store: parts.Store, Queue: parts.Queue, Log: log})
-	mux, doors := http.NewServeMux(), parts.Doors(env, env.FunctionsURL)
 
-	for path, h := range map[string]http.Handler{
+	endpoints, err := parts.Mount(map[string]http.Handler{
 		queue.PathDeliver: http.HandlerFunc(hooks.ServeDelivery),
 		bus.PathEvents:    http.HandlerFunc(hooks.ServeEvent),
 		queue.PathSweep:   repair,
 		sweep.PathTick:    http.HandlerFunc(repair.ServeTick),
-	} {
-		door, err := doors(path)
-		if err != nil {
-			return err
-		}
-		mux.Handle("POST "+path, door(h))
+	})
+	if err != nil {
+		return err
 	}
 
 	l, err := serve.Listen(env.Address())
@@ -74,5 +64,5 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 
 	fmt.Fprintf(out, "The functions are at http://%s\n", l.Addr())
 	go parts.CheckKeys(ctx)
-	return serve.Run(ctx, l, mux, serve.Options{Log: log, Linger: deliverFor})
+	return serve.Run(ctx, l, endpoints, serve.Options{Log: log, Linger: deliverFor})
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/moby/patternmatcher"
 	"github.com/moby/patternmatcher/ignorefile"
 
+	"errand/shared/lab"
 	"errand/shared/lab/conformance"
 	"errand/shared/serve"
 )
@@ -200,13 +201,18 @@ func TestImage(t *testing.T) {
 
 // build runs the build command with root as its output folder, and returns the output of
 // Go.
+// The programs have the agent of the tests in them, which starts without settings.
 func build(t *testing.T, command, root string) string {
 	t.Helper()
 	_, err := exec.LookPath("sh")
 	conformance.Require(t, "shell", err == nil, "install a POSIX shell")
 	c := exec.CommandContext(t.Context(), "sh", "-c", replaced(t, command, "/out/", root+"/"))
 	c.Dir = ".."
-	c.Env = append(os.Environ(), "GOOS=linux")
+	overlay, err := lab.Overlay(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Env = append(os.Environ(), "GOOS=linux", "GOFLAGS="+os.Getenv("GOFLAGS")+" "+overlay)
 	text, err := c.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", command, err, text)
@@ -333,7 +339,8 @@ func needed(t *testing.T) []string {
 		t.Fatalf("only %d files are needed: %v", len(files), files)
 	}
 
-	return files
+	// What an installation embeds beside its agent.yaml may be text.
+	return append(files, "worker/agent/prompts/long.md")
 }
 
 // unwanted are files that occur in work trees and belong neither in an image nor on another

@@ -12,7 +12,10 @@ mock_provider "google" {
 variables {
   project = "my-project"
   region  = "europe-west1"
-  image   = "europe-west1-docker.pkg.dev/my-project/errand/errand@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+  settings = {
+    shop_url = "https://shop.example.com"
+  }
+  image = "europe-west1-docker.pkg.dev/my-project/errand/errand@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 }
 
 run "before_there_is_an_image" {
@@ -121,7 +124,7 @@ run "environment" {
       ERRAND_QUEUE          = "cloudtasks:projects/my-project/locations/europe-west1/queues/errand"
       ERRAND_BUS            = "pubsub:projects/my-project/topics/errand-events"
       ERRAND_SECRETS        = "secretmanager:my-project/errand"
-      ERRAND_MODEL          = "vertex:gemini-3.6-flash"
+      ERRAND_MODEL          = "vertex:probe-model"
       ERRAND_URL            = "https://errand-cardserver-123456789012.europe-west1.run.app"
       ERRAND_WORKER_URL     = "https://errand-worker-123456789012.europe-west1.run.app"
       ERRAND_FUNCTIONS_URL  = "https://errand-functions-123456789012.europe-west1.run.app"
@@ -131,6 +134,8 @@ run "environment" {
       GOOGLE_CLOUD_PROJECT  = "my-project"
       GOOGLE_CLOUD_LOCATION = "global"
       GOMEMLIMIT            = "460MiB"
+
+      ERRAND_SETTING_SHOP_URL = "https://shop.example.com"
     }
     error_message = "the environment is ${jsonencode(output.environment)}"
   }
@@ -360,17 +365,17 @@ run "asks_vertex_as_the_worker" {
   }
 
   assert {
-    condition     = toset([for k, r in google_secret_manager_secret_iam_member.reads : "${k} ${r.secret_id}"]) == toset(["cardserver/access errand-access", "cardserver/errand-keys errand-errand-keys", "functions/errand-keys errand-errand-keys"])
+    condition     = toset([for k, r in google_secret_manager_secret_iam_member.reads : "${k} ${r.secret_id}"]) == toset(["cardserver/access errand-access", "cardserver/errand-keys errand-errand-keys", "functions/errand-keys errand-errand-keys", "worker/shop-token errand-shop-token"])
     error_message = "a secret is read that is not needed, or not read that is"
   }
 
   assert {
-    condition     = alltrue([for r in google_secret_manager_secret_iam_member.reads : r.role == "roles/secretmanager.secretAccessor" && r.member != google_service_account.program["worker"].member])
+    condition     = alltrue([for r in google_secret_manager_secret_iam_member.reads : r.role == "roles/secretmanager.secretAccessor" && (r.member != google_service_account.program["worker"].member || r.secret_id == "errand-shop-token")])
     error_message = "the worker reads a secret that is not its own, or somebody may do more than read"
   }
 
   assert {
-    condition     = toset(output.secrets) == toset(["errand-access", "errand-errand-keys"])
+    condition     = toset(output.secrets) == toset(["errand-access", "errand-errand-keys", "errand-shop-token"])
     error_message = "the secrets to fill are ${jsonencode(output.secrets)}"
   }
 }
@@ -391,7 +396,7 @@ run "asks_gemini_with_a_key" {
   }
 
   assert {
-    condition     = toset(output.secrets) == toset(["errand-access", "errand-errand-keys", "errand-gemini-api-key"])
+    condition     = toset(output.secrets) == toset(["errand-access", "errand-errand-keys", "errand-gemini-api-key", "errand-shop-token"])
     error_message = "the secrets to fill are ${jsonencode(output.secrets)}"
   }
 
@@ -406,6 +411,29 @@ run "asks_gemini_with_a_key" {
   }
 }
 
+run "own_code" {
+  variables {
+    settings    = { shop_url = "https://other.example.com", tries = "5", wait = "" }
+    agent_allow = ["10.0.0.0/8:443", "[fd00::/8]:*"]
+    subnetwork  = "inner"
+  }
+
+  assert {
+    condition     = { for k, v in output.environment : k => v if startswith(k, "ERRAND_SETTING_") || k == "ERRAND_AGENT_ALLOW" } == { ERRAND_SETTING_SHOP_URL = "https://other.example.com", ERRAND_SETTING_TRIES = "5", ERRAND_AGENT_ALLOW = "10.0.0.0/8:443,[fd00::/8]:*" }
+    error_message = "settings or destinations are not passed on: ${jsonencode(output.environment)}"
+  }
+
+  assert {
+    condition     = { for k, s in google_cloud_run_v2_service.program : k => [for v in s.template[0].vpc_access : "${v.egress} ${v.network_interfaces[0].subnetwork}"] } == { cardserver = [], functions = [], worker = ["PRIVATE_RANGES_ONLY inner"] }
+    error_message = "another program than the worker is in the network, or the worker is not"
+  }
+
+  assert {
+    condition     = [for r in google_secret_manager_secret_iam_member.reads : r.member if r.secret_id == "errand-shop-token"] == [google_service_account.program["worker"].member]
+    error_message = "the agent's secret is not the worker's alone, or not to be read by it"
+  }
+}
+
 run "anonymous" {
   variables {
     access  = "anonymous"
@@ -413,7 +441,7 @@ run "anonymous" {
   }
 
   assert {
-    condition     = output.environment.ERRAND_ACCESS == "anonymous" && toset(keys(google_secret_manager_secret_iam_member.reads)) == toset(["cardserver/errand-keys", "functions/errand-keys"]) && length(google_cloud_run_v2_service.program["cardserver"].template[0].volumes) == 0
+    condition     = output.environment.ERRAND_ACCESS == "anonymous" && toset(keys(google_secret_manager_secret_iam_member.reads)) == toset(["cardserver/errand-keys", "functions/errand-keys", "worker/shop-token"]) && length(google_cloud_run_v2_service.program["cardserver"].template[0].volumes) == 0
     error_message = "the access file is read for nothing"
   }
 
@@ -443,7 +471,7 @@ run "choices" {
   }
 
   assert {
-    condition     = output.environment.ERRAND_SECRETS == "secretmanager:my-project/second-agent" && toset([for s in google_secret_manager_secret.secret : s.secret_id]) == toset(["second-agent-access", "second-agent-errand-keys", "second-agent-gemini-api-key"])
+    condition     = output.environment.ERRAND_SECRETS == "secretmanager:my-project/second-agent" && toset([for s in google_secret_manager_secret.secret : s.secret_id]) == toset(["second-agent-access", "second-agent-errand-keys", "second-agent-gemini-api-key", "second-agent-shop-token"])
     error_message = "the secrets are not those that ERRAND_SECRETS begins"
   }
 
@@ -515,6 +543,55 @@ run "refuses_a_model_without_a_kind" {
     model = "gemini-3.6-flash"
   }
   expect_failures = [var.model]
+}
+
+run "refuses_a_setting_that_the_agent_does_not_name" {
+  command = plan
+  variables {
+    settings = { shop_url = "https://shop.example.com", shop_uri = "https://shop.example.com" }
+  }
+  expect_failures = [var.settings]
+}
+
+run "refuses_to_leave_a_required_setting_out" {
+  command = plan
+  variables {
+    settings = {}
+  }
+  expect_failures = [var.settings]
+}
+
+run "refuses_a_setting_of_another_type" {
+  command = plan
+  variables {
+    settings = { shop_url = "https://shop.example.com", tries = "three" }
+  }
+  expect_failures = [var.settings]
+}
+
+run "refuses_destinations_without_a_way" {
+  command = plan
+  variables {
+    agent_allow = ["10.0.0.0/8:443"]
+  }
+  expect_failures = [var.agent_allow]
+}
+
+run "refuses_a_destination_by_name" {
+  command = plan
+  variables {
+    agent_allow = ["shop.internal:443"]
+    subnetwork  = "inner"
+  }
+  expect_failures = [var.agent_allow]
+}
+
+run "refuses_a_network_for_a_subnetwork" {
+  command = plan
+  variables {
+    subnetwork = "projects/my-project/global/networks/default"
+  }
+  expect_failures = [var.subnetwork]
 }
 
 run "refuses_a_model_location" {

@@ -62,7 +62,7 @@ resource "google_project_iam_custom_role" "model" {
 }
 
 resource "google_project_iam_member" "model" {
-  count = startswith(var.model, "vertex:") ? 1 : 0
+  count = startswith(local.model, "vertex:") ? 1 : 0
 
   project = var.project
   role    = google_project_iam_custom_role.model.name

@@ -18,7 +18,6 @@ import (
 
 	"errand/functions/sweep"
 	embedded "errand/shared/adapters/local"
-	"errand/shared/agent"
 	"errand/shared/bus"
 	"errand/shared/keys"
 	"errand/shared/queue"
@@ -42,11 +41,12 @@ func TestEnvironment(t *testing.T) {
 		"ERRAND_ISSUER":     "the invoker's tokens come from Google, which is the default",
 		"GEMINI_API_KEY":    "the key is a secret that is read through ERRAND_SECRETS, and is in no environment",
 		"ERRAND_KEYS":       "the keys are a secret that is read through ERRAND_SECRETS, and are in no environment",
-		"ERRAND_PUSH_ALLOW": "the services are in no private network, so there are no private destinations",
+		"ERRAND_PUSH_ALLOW": "functions is in no private network, so there are no private destinations",
 	}
 
 	others := map[string]string{
-		"GOMEMLIMIT": "read by Go itself",
+		"GOMEMLIMIT":              "read by Go itself",
+		"ERRAND_SETTING_SHOP_URL": "a setting of the agent",
 	}
 
 	m := module(t)
@@ -151,7 +151,7 @@ func TestNames(t *testing.T) {
 		}
 	}
 
-	if diff := cmp.Diff([]string{"access", keys.Secret, keyOfModel}, slices.Sorted(maps.Keys(local(t, ctx, "secrets")))); diff != "" {
+	if diff := cmp.Diff([]string{"access", keys.Secret, keyOfModel, "shop-token"}, slices.Sorted(maps.Keys(local(t, ctx, "secrets")))); diff != "" {
 		t.Errorf("secrets (-want +got):\n%s", diff)
 	}
 
@@ -305,17 +305,6 @@ func TestNothingIsGivenAway(t *testing.T) {
 		if n := strings.Count(text, `"allUsers"`); n > 0 && name != "variables.tf" {
 			t.Errorf("%s gives rights to all users", name)
 		}
-	}
-}
-
-// The module's default model is that of agent.yaml.
-func TestModelIsTheAgents(t *testing.T) {
-	a, err := agent.Load("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := module(t).scope(t).Variables["var"].GetAttr("model").AsString(); got != "vertex:"+a.Model {
-		t.Errorf("model is %s by default, agent.yaml says %s", got, a.Model)
 	}
 }
 

@@ -11,8 +11,6 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
-	"github.com/zclconf/go-cty/cty/function"
-	"github.com/zclconf/go-cty/cty/function/stdlib"
 )
 
 // indexes is the path of the file of Firestore's indexes.
@@ -67,10 +65,16 @@ func (f files) each(do func(resource, name string, a *hclsyntax.Attribute)) {
 	}
 }
 
-// chosen are values that an installation may have chosen.
+// agentFile is what the module reads of the agent; the tests have one of their own.
+const agentFile = "../worker/agent/agent.yaml"
+
+// What an installation may have chosen.
 var chosen = map[string]cty.Value{
-	"project": cty.StringVal("my-project"),
-	"region":  cty.StringVal("europe-west1"),
+	"settings":    cty.MapVal(map[string]cty.Value{"shop_url": cty.StringVal("https://shop.example.com")}),
+	"agent_allow": cty.ListVal([]cty.Value{cty.StringVal("10.0.0.0/8:443"), cty.StringVal("192.168.1.1:8080")}),
+	"subnetwork":  cty.StringVal("inner"),
+	"project":     cty.StringVal("my-project"),
+	"region":      cty.StringVal("europe-west1"),
 	"instances": cty.ObjectVal(map[string]cty.Value{
 		"cardserver": cty.NumberIntVal(10), "worker": cty.NumberIntVal(20), "functions": cty.NumberIntVal(10),
 	}),
@@ -91,12 +95,7 @@ func (f files) scope(t *testing.T) *hcl.EvalContext {
 				"this": cty.ObjectVal(map[string]cty.Value{"number": cty.StringVal("123456789012")}),
 			})}),
 		},
-		Functions: map[string]function.Function{
-			"contains": stdlib.ContainsFunc,
-			"toset":    stdlib.MakeToFunc(cty.Set(cty.DynamicPseudoType)),
-			"floor":    stdlib.FloorFunc,
-			"min":      stdlib.MinFunc,
-		},
+		Functions: functions(),
 	}
 
 	vars := map[string]cty.Value{}

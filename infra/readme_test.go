@@ -66,7 +66,7 @@ func runReadme(t *testing.T) (dir string, calls map[string][][]string) {
 		t.Fatalf("the README has %d blocks of commands", len(blocks))
 	}
 
-	script := "set -euo pipefail\nGEMINI_API_KEY=none\n"
+	script := "set -euo pipefail\nGEMINI_API_KEY=none SHOP_TOKEN=none\n"
 	for _, b := range blocks {
 		script += b[1] + b[1]
 	}

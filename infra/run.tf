@@ -18,13 +18,13 @@ locals {
   running = var.image == "" ? {} : local.services
 
   # One block, the same for the three programs.
-  environment = {
+  environment = merge(local.settings, length(var.agent_allow) == 0 ? {} : { ERRAND_AGENT_ALLOW = join(",", var.agent_allow) }, {
     ERRAND_STORE          = "firestore:${var.project}/${google_firestore_database.tasks.name}"
     ERRAND_FILES          = "gs:${google_storage_bucket.files.name}"
     ERRAND_QUEUE          = "cloudtasks:projects/${var.project}/locations/${var.region}/queues/${var.prefix}"
     ERRAND_BUS            = "pubsub:projects/${var.project}/topics/${google_pubsub_topic.events.name}"
     ERRAND_SECRETS        = "secretmanager:${var.project}/${var.prefix}"
-    ERRAND_MODEL          = var.model
+    ERRAND_MODEL          = local.model
     ERRAND_URL            = var.url == "" ? local.urls["cardserver"] : var.url
     ERRAND_WORKER_URL     = local.urls["worker"]
     ERRAND_FUNCTIONS_URL  = local.urls["functions"]
@@ -34,7 +34,7 @@ locals {
     GOOGLE_CLOUD_PROJECT  = var.project
     GOOGLE_CLOUD_LOCATION = var.model_location
     GOMEMLIMIT            = "${floor(var.memory * 0.9)}MiB" # the rest is for what the collector does not see
-  }
+  })
 }
 
 resource "google_cloud_run_v2_service" "program" {
@@ -51,6 +51,19 @@ resource "google_cloud_run_v2_service" "program" {
     service_account                  = google_service_account.program[each.key].email
     max_instance_request_concurrency = each.value.concurrency
     timeout                          = each.value.timeout
+
+    # The agent's own code runs in the worker alone, and so does its way into the network.
+    dynamic "vpc_access" {
+      for_each = each.key == "worker" && var.subnetwork != "" ? [var.subnetwork] : []
+
+      content {
+        egress = "PRIVATE_RANGES_ONLY"
+
+        network_interfaces {
+          subnetwork = vpc_access.value
+        }
+      }
+    }
 
     scaling {
       min_instance_count = 0

@@ -1,7 +1,9 @@
 # Secrets are made without values: those are added with gcloud, and are in no state file.
 
 locals {
-  secrets = toset(["access", "errand-keys", "gemini-api-key"])
+  # Those of the programs, and those that agent.yaml names.
+  program_secrets = toset(["access", "errand-keys", "gemini-api-key"])
+  secrets         = setunion(local.program_secrets, local.agent_secrets)
 
   # Mounted: the newest version is read by every instance that starts.
   access_file = { folder = "/etc/errand", name = "access.yaml" }
@@ -9,11 +11,12 @@ locals {
   # Who reads which secret. Keys are asked for through ERRAND_SECRETS while a program
   # runs, and are in nobody's environment. The front door seals what webhooks are sent
   # with, and functions opens it and signs; the worker, which runs what models call for,
-  # does neither.
+  # does neither. It alone reads the secrets of the agent's own code.
   reads = toset(concat(
     ["cardserver/errand-keys", "functions/errand-keys"],
     var.access == "secret" ? ["cardserver/access"] : [],
-    startswith(var.model, "gemini:") ? ["worker/gemini-api-key"] : [],
+    startswith(local.model, "gemini:") ? ["worker/gemini-api-key"] : [],
+    [for s in local.agent_secrets : "worker/${s}"],
   ))
 }
 
@@ -25,6 +28,13 @@ resource "google_secret_manager_secret" "secret" {
 
   replication {
     auto {}
+  }
+
+  lifecycle {
+    precondition {
+      condition     = length(setintersection(local.program_secrets, local.agent_secrets)) == 0
+      error_message = "worker/agent/agent.yaml names a secret of the programs (${join(", ", local.program_secrets)}): choose another name, or the agent's own code would read it."
+    }
   }
 
   depends_on = [google_project_service.api]

@@ -107,6 +107,7 @@ func copyModule(t *testing.T, to string) {
 		}
 	}
 	write(t, filepath.Join(to, indexes), read(t, indexes))
+	write(t, filepath.Join(to, agentFile), read(t, "testdata/agent.yaml"))
 }
 
 // unpackBindings extracts the bindings of the module's resources from the package.
@@ -274,6 +275,9 @@ func TestTerraformTestNotices(t *testing.T) {
 		{"secrets.tf", `"worker/gemini-api-key"`, `"functions/gemini-api-key"`, "not the worker's alone"},
 		{"secrets.tf", `"functions/errand-keys"`, `"functions/errand-keys", "worker/errand-keys"`, "can sign and open"},
 		{"secrets.tf", `roles/secretmanager.secretAccessor`, `roles/secretmanager.admin`, "the worker reads a secret that is not its own"},
+		{"secrets.tf", `"worker/${s}"`, `"functions/${s}"`, "the agent's secret is not the worker's alone"},
+		{"run.tf", `each.key == "worker" && var.subnetwork`, `var.subnetwork`, "another program than the worker is in the network"},
+		{"agent.tf", `if value != ""`, ``, "settings or destinations are not passed on"},
 		{"run.tf", `value = env.value`, `value = each.key == "functions" && env.key == "ERRAND_URL" ? "" : env.value`, "functions does not have the environment"},
 		{"run.tf", `secretmanager:${var.project}/${var.prefix}`, `secretmanager:${var.project}`, "not those that ERRAND_SECRETS begins"},
 	}

@@ -55,13 +55,62 @@ variable "image" {
 }
 
 variable "model" {
-  description = "Who answers: vertex:MODEL with the worker's own identity, or gemini:MODEL with the key in the secret."
+  description = "Who answers: vertex:MODEL with the worker's own identity, or gemini:MODEL with the key in the secret. Empty: the model of agent.yaml on Vertex AI."
   type        = string
-  default     = "vertex:gemini-3.6-flash"
+  default     = ""
 
   validation {
-    condition     = can(regex("^(vertex|gemini):[A-Za-z0-9._-]+$", var.model))
-    error_message = "model must be vertex:MODEL or gemini:MODEL, for example vertex:gemini-3.6-flash."
+    condition     = var.model == "" || can(regex("^(vertex|gemini):[A-Za-z0-9._-]+$", var.model))
+    error_message = "model must be vertex:MODEL or gemini:MODEL, for example vertex:gemini-3.6-flash; leave it out for the one of agent.yaml."
+  }
+}
+
+variable "settings" {
+  description = "The settings that worker/agent/agent.yaml names, by name. One that is left out has its default there."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for name in keys(var.settings) : contains(keys(local.agent_settings), name)])
+    error_message = "settings has ${join(", ", setsubtract(keys(var.settings), keys(local.agent_settings)))}, which worker/agent/agent.yaml does not name. It names: ${join(", ", keys(local.agent_settings))}."
+  }
+
+  validation {
+    condition     = alltrue([for name, s in local.agent_settings : !s.required || lookup(var.settings, name, "") != ""])
+    error_message = "settings lacks what worker/agent/agent.yaml requires: ${join(", ", [for name, s in local.agent_settings : name if s.required && lookup(var.settings, name, "") == ""])}."
+  }
+
+  validation {
+    condition     = alltrue([for name, value in var.settings : value == "" || can(regex(local.agent_settings[name].pattern, value)) || !contains(keys(local.agent_settings), name)])
+    error_message = "settings has a value that is not of the type in worker/agent/agent.yaml: ${join(", ", [for name, value in var.settings : name if value != "" && contains(keys(local.agent_settings), name) && !can(regex(local.agent_settings[name].pattern, value))])}."
+  }
+}
+
+variable "agent_allow" {
+  description = "Private destinations that the agent's own code may reach through subnetwork, as CIDR:PORT, for example 10.0.0.0/8:443."
+  type        = list(string)
+  default     = []
+
+  # The worker reads the list itself, and says more of what is wrong in it.
+  validation {
+    condition     = alltrue([for d in var.agent_allow : can(regex("^([0-9.]+(/[0-9]+)?|\\[[0-9a-f:]+(/[0-9]+)?\\]):([0-9]+|\\*)$", d))])
+    error_message = "agent_allow must be a list of CIDR:PORT, for example [\"10.0.0.0/8:443\"]; names are not possible."
+  }
+
+  validation {
+    condition     = length(var.agent_allow) == 0 || var.subnetwork != ""
+    error_message = "agent_allow names private destinations: set subnetwork to the one through which the worker reaches them."
+  }
+}
+
+variable "subnetwork" {
+  description = "Subnetwork through which the worker reaches private addresses, by name or as projects/PROJECT/regions/REGION/subnetworks/NAME. Empty: it reaches none."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(|(projects/[a-z0-9.:-]+/regions/[a-z0-9-]+/subnetworks/)?[a-z]([a-z0-9-]{0,61}[a-z0-9])?)$", var.subnetwork))
+    error_message = "subnetwork must be a subnetwork's name in the region, or projects/PROJECT/regions/REGION/subnetworks/NAME: gcloud compute networks subnets list shows them."
   }
 }
 

@@ -25,9 +25,18 @@ const module = "errand/"
 // other, so that each can be read and replaced alone.
 var ports = []string{"shared/task", "shared/kv", "shared/queue", "shared/bus", "shared/model", "shared/secret"}
 
+// own is the folder that an installation makes its own. The rules say which packages its
+// code may import, because more would make it a part of the frame. Everything else there is
+// the installation's business: its dependencies, its subpackages, its habits.
+const own = "worker/agent"
+
+// isOwn reports whether a package lies in that folder.
+func isOwn(pkg string) bool { return pkg == own || strings.HasPrefix(pkg, own+"/") }
+
 // doors are folders, and the packages that every package in such a folder may import. By
 // the map allowed, only setup imports adapters, because adapters are chosen in one place,
-// and no program imports the lab.
+// and no program imports the lab. A package of a door that is in allowed goes by its own
+// entry.
 var doors = map[string][]string{
 	"shared/adapters/": append([]string{"shared/files", "shared/loopback", "shared/serve"}, ports...),
 	"shared/lab/": append([]string{
@@ -64,8 +73,11 @@ var allowed = map[string][]string{
 	// webhook decides, and acts on nothing.
 	"shared/webhook": {"shared/bus", "shared/dialect", "shared/keys", "shared/task"},
 
+	// kit is what an installation's own code sees of the frame.
+	"shared/kit": {"shared/agent", "shared/secret"},
+
 	"shared/serve": {},
-	"shared/setup": slices.Concat(ports, []string{"shared/adapters/", "shared/agent", "shared/auth", "shared/egress", "shared/files", "shared/keys", "shared/serve"}),
+	"shared/setup": slices.Concat(ports, []string{"shared/adapters/", "shared/agent", "shared/auth", "shared/egress", "shared/files", "shared/keys", "shared/kit", "shared/serve"}),
 
 	// front sees neither model nor bus: it accepts, and never runs a task.
 	"cardserver/front":      {"cardserver/front/wire", "cardserver/page", "shared/agent", "shared/auth", "shared/card", "shared/desk", "shared/dialect", "shared/keys", "shared/loopback", "shared/serve", "shared/task", "shared/webhook"},
@@ -74,13 +86,18 @@ var allowed = map[string][]string{
 	// push is of our own beside A2A: it asks for deliveries and makes none.
 	"cardserver/push": {"cardserver/page", "shared/auth", "shared/desk", "shared/keys", "shared/serve", "shared/task", "shared/webhook"},
 	// turn runs any executor: it knows no agent definition and no model.
-	"worker/turn":      {"shared/bus", "shared/desk", "shared/queue", "shared/task"},
-	"worker/executor":  {"shared/agent", "shared/model", "shared/task", "worker/tools"},
+	"worker/turn":      {"shared/bus", "shared/desk", "shared/queue", "shared/task", "worker/run"},
+	"worker/executor":  {"shared/agent", "shared/kit", "shared/model", "shared/task", "worker/run", "worker/tools"},
+	"worker/run":       {},
 	"worker/tools":     {},
 	"functions/notify": {"shared/bus", "shared/desk", "shared/egress", "shared/keys", "shared/queue", "shared/serve", "shared/task", "shared/webhook"},
 	"functions/sweep":  {"shared/desk", "shared/queue", "shared/task"},
 
-	"worker": {"worker/executor", "worker/tools", "worker/turn", "shared/desk", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
+	// The mains alone import the installation's own folder, which sees of the frame what
+	// tools and executors need.
+	own: {own + "/", "shared/kit", "shared/secret", "worker/run", "worker/tools"},
+
+	"worker": {own, "worker/executor", "worker/turn", "shared/desk", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
 	// smoke is a client like any other: it knows the protocol and nothing of Errand.
 	"infra/smoke": {"shared/loopback"},
 
@@ -88,8 +105,13 @@ var allowed = map[string][]string{
 
 	// Mains may import anything below them; only cardserver, which is the whole
 	// agent on one machine, takes in the other services.
-	"cardserver": {"cardserver/front", "cardserver/push", "infra/smoke", "worker/turn", "worker/executor", "worker/tools", "functions/notify", "functions/sweep",
-		"shared/agent", "shared/auth", "shared/bus", "shared/card", "shared/desk", "shared/egress", "shared/keys", "shared/loopback", "shared/model", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task"},
+	"cardserver": {"cardserver/front", "cardserver/push", "infra/smoke", own, "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
+		"shared/auth", "shared/bus", "shared/card", "shared/desk", "shared/keys", "shared/loopback", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task"},
+
+	// The lab makes what setup makes for a program, and an agent in the place of the
+	// installation's own.
+	"shared/lab":       {"shared/agent", "shared/egress", "shared/kit", "shared/secret"},
+	"shared/lab/agent": {"shared/kit", "worker/tools"},
 }
 
 // foreign says where a dependency with weight may be imported. The key is a prefix
@@ -112,7 +134,7 @@ var foreign = map[string]struct {
 	"github.com/coreos/":        {[]string{"shared/auth"}, "tokens are checked in one place"},
 	"go.yaml.in/yaml":           {[]string{"shared/strict"}, "there is one strict reader of files that people write"},
 	"github.com/go-jose/":       {[]string{"shared/auth", "shared/keys"}, "auth checks tokens, and keys alone signs them"},
-	"testing":                   {[]string{"shared/lab/conformance", "shared/lab/fake", "shared/lab/emulator", "shared/lab/world"}, "testing is in no binary"},
+	"testing":                   {[]string{"shared/lab", "shared/lab/conformance", "shared/lab/fake", "shared/lab/emulator", "shared/lab/world"}, "testing is in no binary"},
 	"net/http/httptest":         {[]string{"shared/lab/fake"}, "testing is in no binary"},
 	"github.com/google/go-cmp":  {[]string{"shared/lab/conformance"}, "go-cmp is for tests"},
 
@@ -177,14 +199,18 @@ func imports(f file) []string {
 
 // mayImport answers what a package may import, and whether the map knows it.
 func mayImport(pkg string) ([]string, bool) {
+	if isOwn(pkg) {
+		pkg = own
+	}
+	if may, known := allowed[pkg]; known {
+		return may, true
+	}
 	for door, may := range doors {
 		if strings.HasPrefix(pkg, door) {
 			return may, true
 		}
 	}
-
-	may, known := allowed[pkg]
-	return may, known
+	return nil, false
 }
 
 func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {
@@ -203,11 +229,15 @@ func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {
 		seen[f.pkg] = true
 
 		for _, i := range imports(f) {
-			own, ok := strings.CutPrefix(i, module)
+			of, ok := strings.CutPrefix(i, module)
 			if ok && !slices.ContainsFunc(may, func(name string) bool {
-				return name == own || strings.HasSuffix(name, "/") && strings.HasPrefix(own, name)
+				return name == of || strings.HasSuffix(name, "/") && strings.HasPrefix(of, name)
 			}) {
-				t.Errorf("%s: %s may not import %s", f.path, f.pkg, own)
+				t.Errorf("%s: %s may not import %s", f.path, f.pkg, of)
+			}
+
+			if isOwn(f.pkg) {
+				continue
 			}
 
 			longest := ""
@@ -236,17 +266,48 @@ func TestAdaptersAreChosenInOnePlace(t *testing.T) {
 			if strings.HasPrefix(name, "shared/adapters/") && pkg != "shared/setup" {
 				t.Errorf("%s may import %s; only setup chooses adapters", pkg, name)
 			}
-			if strings.HasPrefix(name, "shared/lab/") {
+			if name == "shared/lab" || strings.HasPrefix(name, "shared/lab/") {
 				t.Errorf("%s may import %s; the lab is for tests", pkg, name)
 			}
 		}
 	}
 }
 
+// An installation's own folder is imported by the mains that run turns, and by nothing else:
+// not by a test either, or another agent in it would break that test.
+func TestOnlyMainsImportTheOwnFolder(t *testing.T) {
+	for _, f := range files(t) {
+		main := !f.test && (f.pkg == "cardserver" || f.pkg == "worker")
+		for _, i := range imports(f) {
+			if of := strings.TrimPrefix(i, module); isOwn(of) && !isOwn(f.pkg) && !main {
+				t.Errorf("%s: imports %s, which belongs to the installation", f.path, of)
+			}
+		}
+	}
+}
+
+// What an installation's own code is given is made in one place for programs, and in one
+// for tests.
+func TestTheKitIsMadeByTheFrame(t *testing.T) {
+	for _, f := range files(t) {
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			s, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			x, ok := s.X.(*ast.Ident)
+			if ok && x.Name == "kit" && (s.Sel.Name == "New" || s.Sel.Name == "Config") && !slices.Contains([]string{"shared/kit", "shared/setup", "shared/lab"}, f.pkg) {
+				t.Errorf("%s: makes a kit.Env; setup makes it for programs, and lab for tests", f.set.Position(n.Pos()))
+			}
+			return true
+		})
+	}
+}
+
 func TestEveryPackageSaysWhatItIs(t *testing.T) {
 	doc := map[string]bool{}
 	for _, f := range files(t) {
-		if !f.test {
+		if !f.test && !isOwn(f.pkg) {
 			doc[f.pkg] = doc[f.pkg] || f.ast.Doc != nil
 		}
 	}
@@ -259,7 +320,7 @@ func TestEveryPackageSaysWhatItIs(t *testing.T) {
 
 func TestExportedNamesAreDocumented(t *testing.T) {
 	for _, f := range files(t) {
-		if f.test || f.ast.Name.Name == "main" {
+		if f.test || f.ast.Name.Name == "main" || isOwn(f.pkg) {
 			continue
 		}
 		for _, d := range f.ast.Decls {
@@ -300,6 +361,10 @@ func exportedReceiver(d *ast.FuncDecl) bool {
 func TestLongFunctionsHaveParagraphs(t *testing.T) {
 	const long, most = 25, 20
 	for _, f := range files(t) {
+		if isOwn(f.pkg) {
+			continue
+		}
+
 		text, err := os.ReadFile(filepath.Join("..", filepath.FromSlash(f.path)))
 		if err != nil {
 			t.Fatal(err)
@@ -379,6 +444,10 @@ func TestHandlersLogWithTheirContext(t *testing.T) {
 
 func TestNothingRunsBeforeMain(t *testing.T) {
 	for _, f := range files(t) {
+		if isOwn(f.pkg) {
+			continue
+		}
+
 		for _, d := range f.ast.Decls {
 			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Name.Name == "init" {
 				t.Errorf("%s: func init", f.path)
@@ -392,7 +461,7 @@ func TestEnvironmentIsReadInOneFileAndListedInItsDocument(t *testing.T) {
 	const ofTests = "shared/lab/conformance/require.go"
 
 	for _, f := range files(t) {
-		if f.test || f.path == ofTests {
+		if f.test || f.path == ofTests || isOwn(f.pkg) {
 			continue
 		}
 

@@ -37,6 +37,7 @@ func TestTourShowsRealData(t *testing.T) {
 		if got.String() != want {
 			t.Errorf("docs/tour.md shows as %s\n%s\nit is\n%s", name, got.String(), want)
 		}
+
 		delete(shown, name)
 	}
 
@@ -53,16 +54,20 @@ func journey(t *testing.T) map[string]string {
 	at := func(d time.Duration) task.Moment {
 		return task.Defaults().At(time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC).Add(d))
 	}
+
 	made := map[string]string{}
+
 	keep := func(name string, r task.Record, err error) {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		enc, err := r.Encode()
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		made[name], made["body"] = string(enc.Head), string(enc.Body)
 	}
 
@@ -78,6 +83,7 @@ func journey(t *testing.T) map[string]string {
 		ID: id, Context: conversation, Owner: owner, Lane: task.Turns, Message: msg, Seen: task.Seen{ID: msg.ID, Print: print},
 		Hooks: []task.Hook{{ID: "billing", URL: "https://hooks.example.com/errand"}},
 	})
+
 	keep("accepted", r, err)
 	made["job"] = string(queue.Job{Queue: task.Turns, Path: queue.PathTurn, Task: id}.Body())
 
@@ -85,11 +91,13 @@ func journey(t *testing.T) map[string]string {
 	r, _, _, err = r.Claim(claim, task.Claim{Lease: task.Lease{
 		Until: claim.Now.Add(9*time.Minute + 30*time.Second), Queue: task.Turns, Name: "TO775A5BNS-1", Nonce: "QJNQ335IUZRQCPK67X4PRI5T7N",
 	}})
+
 	keep("claimed", r, err)
 
 	answer := &a2a.TaskArtifactUpdateEvent{LastChunk: true, Artifact: &a2a.Artifact{
 		ID: "t1-answer", Name: "answer", Parts: a2a.ContentParts{a2a.NewTextPart("You said: Hello!")},
 	}}
+
 	r, _, err = r.Finish(at(3*time.Second), task.Turn{Epoch: r.Epoch, Seq: r.Seq}, []a2a.Event{answer}, task.Outcome{State: a2a.TaskStateCompleted})
 	keep("completed", r, err)
 
@@ -99,6 +107,7 @@ func journey(t *testing.T) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	made["event"] = string(event)
 	return made
 }

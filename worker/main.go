@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"time"
 
 	"errand/shared/desk"
@@ -16,17 +15,12 @@ import (
 	"errand/shared/serve"
 	"errand/shared/setup"
 	"errand/shared/task"
+	"errand/worker/agent"
 	"errand/worker/executor"
-	"errand/worker/tools"
 	"errand/worker/turn"
 )
 
-func main() {
-	if err := run(context.Background(), os.Environ(), os.Stderr); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-}
+func main() { serve.Main(run) }
 
 // parkFor is how long turns may take to park when the program must stop.
 const parkFor = 6 * time.Second
@@ -38,25 +32,25 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	}
 
 	log := setup.Log(out, env)
-	parts, err := setup.Open(ctx, env, setup.Worker, log)
+	parts, err := setup.OpenWorker(ctx, env, agent.Definition, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, parts.Close()) }()
-	exec, err := executor.New(executor.Config{Agent: parts.Agent, Model: parts.Model, Tools: tools.All(), Log: log})
+
+	exec, err := executor.Assemble(executor.Config{Agent: parts.Agent, Model: parts.Model, Log: log}, parts.Kit, executor.Own{Tools: agent.Tools, Executor: agent.Executor})
 	if err != nil {
 		return err
 	}
 
 	d := desk.New(desk.Config{Store: parts.Store, Queue: parts.Queue, Rules: task.Defaults(), Now: time.Now, Log: log})
 	worker := turn.New(turn.Config{Desk: d, Store: parts.Store, Bus: parts.Bus, Executor: exec, Log: log})
-	door, err := parts.Doors(env, env.WorkerURL)(queue.PathTurn)
+
+	endpoints, err := parts.Mount(map[string]http.Handler{queue.PathTurn: worker})
 	if err != nil {
 		return err
 	}
 
-	mux := http.NewServeMux()
-	mux.Handle("POST "+queue.PathTurn, door(worker))
 	l, err := serve.Listen(env.Address())
 	if err != nil {
 		return err
@@ -64,7 +58,8 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 
 	fmt.Fprintf(out, "The worker is at http://%s; the model %s answers.\n", l.Addr(), parts.Model.Name())
 	go parts.CheckModel(ctx)
-	return serve.Run(ctx, l, mux, serve.Options{
+	go parts.CheckSecrets(ctx)
+	return serve.Run(ctx, l, endpoints, serve.Options{
 		Log: log, Linger: parkFor, Drain: func(context.Context) { worker.Drain() },
 	})
 }

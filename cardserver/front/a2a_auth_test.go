@@ -14,13 +14,13 @@ import (
 	"errand/cardserver/front"
 	"errand/shared/auth"
 	"errand/shared/card"
-	lab "errand/shared/lab/world"
+	base "errand/shared/lab/world"
 )
 
 // guarded makes the front door ask for API keys, and returns one of each principal.
 func guarded(t testing.TB, principals ...string) (edit func(*front.Config), keys map[string]string) {
 	t.Helper()
-	access, keys := lab.Access(t, principals...)
+	access, keys := base.Access(t, principals...)
 	return func(c *front.Config) {
 		schemes, required := access.Schemes()
 		cards, err := card.New(card.Config{Agent: c.Agent, Security: card.Security{Schemes: schemes, Required: required}, Modified: time.Now()})

@@ -15,7 +15,7 @@ import (
 
 	"errand/cardserver/front"
 	"errand/shared/desk"
-	lab "errand/shared/lab/world"
+	base "errand/shared/lab/world"
 	"errand/shared/task"
 )
 
@@ -168,7 +168,7 @@ func TestSameMessageIsTheSameTask(t *testing.T) {
 func TestClientsThatReuseMessageIDs(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t, func(c *front.Config) {
-			c.Desk = desk.New(desk.Config{Store: c.Store, Queue: &lab.Jobs{}, Rules: task.Defaults(), Now: time.Now, Log: c.Log, Reused: true})
+			c.Desk = desk.New(desk.Config{Store: c.Store, Queue: &base.Jobs{}, Rules: task.Defaults(), Now: time.Now, Log: c.Log, Reused: true})
 		})
 		one, two := w.call(t, send, sending(message("m", ""))).task(), w.call(t, send, sending(message("m", ""))).task()
 		other := w.call(t, send, sending(message("m", `"parts":[{"text":"other"}]`))).task()

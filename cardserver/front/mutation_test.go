@@ -54,6 +54,7 @@ func seeds(id string) []seed {
 func TestMutations(t *testing.T) {
 	const tries = 10_000
 	var writes atomic.Int64
+
 	w := newWorld(t, func(c *front.Config) {
 		c.Wait, c.StreamAge = time.Millisecond, time.Millisecond
 		c.Store = faulty.Store{Store: c.Store, After: func(c faulty.Call, r task.Record, err error) (task.Record, error) {

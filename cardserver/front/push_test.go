@@ -9,7 +9,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/google/go-cmp/cmp"
 
-	lab "errand/shared/lab/world"
+	base "errand/shared/lab/world"
 	"errand/shared/task"
 	"errand/shared/webhook"
 )
@@ -65,7 +65,7 @@ func (w *world) configs(t testing.TB, id, fields string) (configs, string) {
 func (w *world) unsealed(t testing.TB, h task.Hook) webhook.Secrets {
 	t.Helper()
 	h.Ping = time.Now()
-	q, err := webhook.Prepare(lab.Ring(t, w.keys), "", h.Ping, task.Record{Owner: anonymous, Task: &a2a.Task{ID: "t"}}, h)
+	q, err := webhook.Prepare(base.Ring(t, w.keys), "", h.Ping, task.Record{Owner: anonymous, Task: &a2a.Task{ID: "t"}}, h)
 	if err != nil {
 		t.Fatal(err)
 	}

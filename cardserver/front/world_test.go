@@ -22,7 +22,8 @@ import (
 	"errand/shared/card"
 	"errand/shared/desk"
 	"errand/shared/keys"
-	lab "errand/shared/lab/world"
+	lab "errand/shared/lab/agent"
+	base "errand/shared/lab/world"
 	"errand/shared/queue"
 	"errand/shared/task"
 )
@@ -30,7 +31,7 @@ import (
 // A world is the front door on a real store and a real queue. Jobs run only if worker is
 // set. The tests play the worker through the transitions.
 type world struct {
-	*lab.World
+	*base.World
 	http.Handler
 	t      testing.TB
 	clock  atomic.Int64 // milliseconds, one more at every look
@@ -46,12 +47,12 @@ const (
 
 func newWorld(t testing.TB, edit ...func(*front.Config)) *world {
 	t.Helper()
-	w := &world{t: t, via: jsonrpc, keys: lab.Keys(t)}
+	w := &world{t: t, via: jsonrpc, keys: base.Keys(t)}
 	w.clock.Store(time.Now().UnixMilli())
-	w.World = lab.New(t, lab.Config{Now: w.now, Handler: http.HandlerFunc(w.deliver)})
-	access, _ := lab.Access(t)
+	w.World = base.New(t, base.Config{Now: w.now, Handler: http.HandlerFunc(w.deliver)})
+	access, _ := base.Access(t)
 
-	definition, err := agent.Load("")
+	definition, err := agent.Parse(lab.Definition)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +63,7 @@ func newWorld(t testing.TB, edit ...func(*front.Config)) *world {
 	}
 
 	cfg := front.Config{
-		Store: w.Store, Agent: definition, Access: access, Card: cards, CheckURL: lab.CheckURL(t), Keys: w.keys,
+		Store: w.Store, Agent: definition, Access: access, Card: cards, CheckURL: base.CheckURL(t), Keys: w.keys,
 		Model: "stand-in", Loopback: true, Log: w.Log,
 	}
 
@@ -100,14 +101,14 @@ func (w *world) work(f func(id string)) { w.worker.Store(&f) }
 // claim takes the turn of a task.
 func (w *world) claim(id string) task.Record {
 	w.t.Helper()
-	return lab.Claim(w.t, w.Store, id, w.Moment(), time.Hour)
+	return base.Claim(w.t, w.Store, id, w.Moment(), time.Hour)
 }
 
 // say commits events of the turn that r runs.
 func (w *world) say(r task.Record, events ...a2a.Event) task.Record {
 	w.t.Helper()
 	turn := task.Turn{Epoch: r.Epoch, Seq: r.Seq}
-	return lab.Update(w.t, w.Store, r.ID(), func(r task.Record) (task.Record, bool, error) {
+	return base.Update(w.t, w.Store, r.ID(), func(r task.Record) (task.Record, bool, error) {
 		return r.Progress(w.Moment(), turn, events)
 	})
 }
@@ -115,7 +116,7 @@ func (w *world) say(r task.Record, events ...a2a.Event) task.Record {
 // end ends the turn that r runs in a state, with a message that names the state.
 func (w *world) end(r task.Record, state a2a.TaskState, events ...a2a.Event) task.Record {
 	w.t.Helper()
-	return lab.End(w.t, w.Store, r, w.Moment(), events, task.Outcome{State: state, Message: words("it is " + state.String())})
+	return base.End(w.t, w.Store, r, w.Moment(), events, task.Outcome{State: state, Message: words("it is " + state.String())})
 }
 
 // answer is a worker's whole turn: one artifact, and the end.
@@ -134,7 +135,7 @@ func (w *world) insert(owner, messageID string, state a2a.TaskState) task.Record
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	r := lab.Accept(w.t, w.Store, w.Moment(), task.Acceptance{
+	r := base.Accept(w.t, w.Store, w.Moment(), task.Acceptance{
 		ID: id, Context: contextID, Owner: owner, Message: msg, Seen: task.Seen{ID: msg.ID, Print: print},
 	})
 	switch {

@@ -20,7 +20,7 @@ import (
 
 	"errand/cardserver/push"
 	"errand/shared/lab/faulty"
-	lab "errand/shared/lab/world"
+	base "errand/shared/lab/world"
 	"errand/shared/task"
 )
 
@@ -264,7 +264,7 @@ func TestKeysAreTheCallersOwn(t *testing.T) {
 	}
 	path := "/push/keys?url=" + url.QueryEscape(hookURL)
 	got := want[shown](w, 200, alice, "GET", path, "")
-	ring, now := lab.Ring(t, w.config.Keys), time.Now()
+	ring, now := base.Ring(t, w.config.Keys), time.Now()
 	if diff := cmp.Diff(shown{ring.Secrets(now, alice, hookURL), ring.Public(now), "/.well-known/jwks.json"}, got); diff != "" {
 		t.Errorf("keys of the webhook (-want +got):\n%s", diff)
 	}

@@ -15,13 +15,13 @@ import (
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 
 	"errand/cardserver/push"
-	lab "errand/shared/lab/world"
+	base "errand/shared/lab/world"
 	"errand/shared/task"
 )
 
 // A world is the API on a real store. Its jobs are kept and not delivered.
 type world struct {
-	*lab.World
+	*base.World
 	http.Handler
 	t       *testing.T
 	config  push.Config
@@ -32,11 +32,11 @@ type world struct {
 const hookURL = "https://hooks.example.com/x"
 
 func newWorld(t *testing.T) *world {
-	w := &world{World: lab.New(t, lab.Config{}), t: t, router: description(t)}
-	access, callers := lab.Access(t, "acme/alice", "other/bob", "ops")
+	w := &world{World: base.New(t, base.Config{}), t: t, router: description(t)}
+	access, callers := base.Access(t, "acme/alice", "other/bob", "ops")
 	w.callers = callers
 	w.config = push.Config{
-		Desk: w.Desk(w.Store), Store: w.Store, Access: access, CheckURL: lab.CheckURL(t), Keys: lab.Keys(t), Log: w.Log,
+		Desk: w.Desk(w.Store), Store: w.Store, Access: access, CheckURL: base.CheckURL(t), Keys: base.Keys(t), Log: w.Log,
 	}
 	w.Handler = push.New(w.config)
 	return w
@@ -125,8 +125,8 @@ func want[T any](w *world, status int, caller, method, path, body string) (v T) 
 func (w *world) ended(owner, id string) task.Record {
 	w.t.Helper()
 	m := w.Moment()
-	lab.Accept(w.t, w.Store, m, task.Acceptance{ID: id, Owner: owner, Hooks: []task.Hook{{ID: "h", URL: hookURL, Sealed: "sealed-things"}}})
-	return lab.Finish(w.t, w.Store, id, m, []a2a.Event{lab.Artifact("art", "x")}, task.Outcome{State: a2a.TaskStateCompleted})
+	base.Accept(w.t, w.Store, m, task.Acceptance{ID: id, Owner: owner, Hooks: []task.Hook{{ID: "h", URL: hookURL, Sealed: "sealed-things"}}})
+	return base.Finish(w.t, w.Store, id, m, []a2a.Event{base.Artifact("art", "x")}, task.Outcome{State: a2a.TaskStateCompleted})
 }
 
 // dead is such a task whose webhook took the first note and then was given up.
@@ -134,7 +134,7 @@ func (w *world) dead(owner, id string) task.Record {
 	w.t.Helper()
 	w.ended(owner, id)
 	m := w.Moment()
-	return lab.Update(w.t, w.Store, id, func(r task.Record) (task.Record, bool, error) {
+	return base.Update(w.t, w.Store, id, func(r task.Record) (task.Record, bool, error) {
 		return r.Delivered(m, []task.Delivery{{Hook: r.Hooks[0], Sent: 1, Fail: true, Tries: []task.Try{
 			{At: m.Now, Note: 1, Status: 200}, {At: m.Now, Note: 2, Error: "connection"},
 		}}})

@@ -16,7 +16,7 @@ import (
 
 	"errand/functions/notify"
 	"errand/shared/keys"
-	lab "errand/shared/lab/world"
+	base "errand/shared/lab/world"
 	"errand/shared/secret"
 	"errand/shared/task"
 	"errand/shared/webhook"
@@ -36,12 +36,12 @@ func TestReceiversBelieveWhatTheyAreSent(t *testing.T) {
 	w.askPing("t1")
 
 	w.deliver("t1")
-	receiver, err := standardwebhooks.NewWebhook(lab.Ring(t, w.keys).Secrets(time.Now(), "", urlA)[0])
+	receiver, err := standardwebhooks.NewWebhook(base.Ring(t, w.keys).Secrets(time.Now(), "", urlA)[0])
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	stranger, err := standardwebhooks.NewWebhook(lab.Ring(t, w.keys).Secrets(time.Now(), "", urlB)[0])
+	stranger, err := standardwebhooks.NewWebhook(base.Ring(t, w.keys).Secrets(time.Now(), "", urlB)[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestBearerWithoutCredentials(t *testing.T) {
 
 	w.deliver("t1")
 	var set jose.JSONWebKeySet
-	if err := json.Unmarshal(lab.Ring(t, w.keys).JWKS(time.Now()), &set); err != nil {
+	if err := json.Unmarshal(base.Ring(t, w.keys).JWKS(time.Now()), &set); err != nil {
 		t.Fatal(err)
 	}
 

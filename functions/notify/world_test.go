@@ -20,7 +20,7 @@ import (
 	"errand/shared/bus"
 	"errand/shared/keys"
 	"errand/shared/lab/faulty"
-	lab "errand/shared/lab/world"
+	base "errand/shared/lab/world"
 	"errand/shared/queue"
 	"errand/shared/task"
 	"errand/shared/webhook"
@@ -28,7 +28,7 @@ import (
 
 // A world is the notify service with a real store and a real queue.
 type world struct {
-	*lab.World
+	*base.World
 	t       *testing.T
 	counted *store
 	client  *receivers
@@ -42,7 +42,7 @@ type world struct {
 const issuer = "https://agent.test"
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, client: &receivers{}, keys: lab.Keys(t)}
+	w := &world{t: t, client: &receivers{}, keys: base.Keys(t)}
 	w.open("")
 	return w
 }
@@ -50,7 +50,7 @@ func newWorld(t *testing.T) *world {
 // seal encrypts the secrets of a hook.
 func (w *world) seal(url, token, credentials string) string {
 	w.t.Helper()
-	return webhook.Secrets{Token: token, Credentials: credentials}.Seal(lab.Ring(w.t, w.keys), time.Now(), "", url)
+	return webhook.Secrets{Token: token, Credentials: credentials}.Seal(base.Ring(w.t, w.keys), time.Now(), "", url)
 }
 
 // open starts the process on a file; without a path it is a new one. The edits change its
@@ -58,7 +58,7 @@ func (w *world) seal(url, token, credentials string) string {
 func (w *world) open(path string, edits ...func(*notify.Config)) {
 	w.t.Helper()
 	w.mux = http.NewServeMux()
-	w.World = lab.New(w.t, lab.Config{Path: path, Handler: w.mux, Lanes: w.lanes})
+	w.World = base.New(w.t, base.Config{Path: path, Handler: w.mux, Lanes: w.lanes})
 	w.counted = newStore(w.Store)
 	c := notify.Config{Desk: w.Desk(w.counted), Store: w.counted, Client: w.client, Keys: w.keys, Issuer: func() string { return issuer }}
 	for _, edit := range edits {
@@ -85,12 +85,12 @@ func through(client notify.Client) func(*notify.Config) {
 // accept stores a task with the given hooks.
 func (w *world) accept(id string, hooks ...task.Hook) {
 	w.t.Helper()
-	lab.Accept(w.t, w.Store, w.Moment(), task.Acceptance{ID: id, Hooks: hooks})
+	base.Accept(w.t, w.Store, w.Moment(), task.Acceptance{ID: id, Hooks: hooks})
 }
 
 func (w *world) update(id string, decide task.Decision) task.Record {
 	w.t.Helper()
-	return lab.Update(w.t, w.Store, id, decide)
+	return base.Update(w.t, w.Store, id, decide)
 }
 
 // finish runs a turn that makes the artifacts, given as names and texts, and ends in the
@@ -99,13 +99,13 @@ func (w *world) finish(id string, state a2a.TaskState, say string, artifacts ...
 	w.t.Helper()
 	var events []a2a.Event
 	for i := 0; i < len(artifacts); i += 2 {
-		events = append(events, lab.Artifact(artifacts[i], artifacts[i+1]))
+		events = append(events, base.Artifact(artifacts[i], artifacts[i+1]))
 	}
 	out := task.Outcome{State: state}
 	if say != "" {
 		out.Message = a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart(say))
 	}
-	return lab.Finish(w.t, w.Store, id, w.Moment(), events, out)
+	return base.Finish(w.t, w.Store, id, w.Moment(), events, out)
 }
 
 // answer sends an interrupted task its next message.

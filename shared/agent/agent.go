@@ -1,15 +1,13 @@
-// Package agent holds the definition of the agent: what it is called, what it
-// can do, which model answers and within which limits. The definition is a
-// YAML file whose keys are the fields of [Agent], so this documentation is its
-// manual.
+// Package agent reads the definition of the agent: its name, its skills, the model that
+// answers, and the limits. The definition is a YAML file whose keys are the fields of
+// [Agent], so this documentation is its manual.
 //
-// It is data, not behaviour: the executor reads it to answer a message, the
-// agent card is derived from it, and what the agent does in Go lies in
-// worker/tools. It never holds a secret.
+// It is data, not behaviour: the executor reads it to answer a message, and the agent card
+// is derived from it. The agent's code in Go lies in worker/agent, beside the definition.
+// A definition never holds a secret, only the names of secrets.
 package agent
 
 import (
-	_ "embed"
 	"fmt"
 
 	"errand/shared/strict"
@@ -47,9 +45,13 @@ type Agent struct {
 	// Extensions are the protocol extensions that the agent's own code supports;
 	// they stand on its card. Default: none.
 	Extensions []Extension `yaml:"extensions"`
-	// Tools are the names of the Go tools of worker/tools that the model may
+	// Tools are the names of the Go tools of worker/agent that the model may
 	// call. Default: none.
 	Tools []string `yaml:"tools"`
+	// Settings are the values that an installation chooses. Default: none.
+	Settings []Setting `yaml:"settings"`
+	// Secrets are the secrets that the agent's own code may read. Default: none.
+	Secrets []Secret `yaml:"secrets"`
 	// Limits bound what one turn may cost. Optional.
 	Limits Limits `yaml:"limits"`
 }
@@ -110,14 +112,11 @@ type Limits struct {
 // maxSize bounds the file. An hour of instructions fits; a wrong file does not.
 const maxSize = 256 << 10
 
-//go:embed agent.yaml
-var defaultFile string
-
-// Load reads the definition at path; an empty path is the one embedded in the
-// binary. The error names every fault of the file at once.
-func Load(path string) (*Agent, error) {
+// Load reads the definition at path. Without a path it reads embedded, which is the one
+// in the binary. The error names every fault of the file at once.
+func Load(path string, embedded []byte) (*Agent, error) {
 	if path == "" {
-		a, err := Parse([]byte(defaultFile))
+		a, err := Parse(embedded)
 		if err != nil {
 			return nil, fmt.Errorf("reading the embedded agent.yaml:\n%w", err)
 		}

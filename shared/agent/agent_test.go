@@ -23,20 +23,13 @@ skills:
     tags: [t]
 `
 
-func TestLoadDefault(t *testing.T) {
-	a, err := agent.Load("")
-	if err != nil {
-		t.Fatal(err)
+// Without a path the definition is the one that is given.
+func TestLoadEmbedded(t *testing.T) {
+	if a, err := agent.Load("", []byte(minimal)); err != nil || a.Name != "A" {
+		t.Errorf("Load = %v, %v, want agent A", a, err)
 	}
-	if a.Name != "Errand" || a.Model != "gemini-3.6-flash" || len(a.Skills) == 0 || a.Instructions == "" {
-		t.Errorf("Load(\"\") = %+v, want the Errand agent", a)
-	}
-	if diff := cmp.Diff([]string{"time"}, a.Tools); diff != "" {
-		t.Errorf("tools (-want +got):\n%s", diff)
-	}
-	want := agent.Limits{Steps: 16, TurnTokens: 32768, OutputTokens: 8192, HistoryMessages: 50}
-	if diff := cmp.Diff(want, a.Limits); diff != "" {
-		t.Errorf("limits (-want +got):\n%s", diff)
+	if _, err := agent.Load("", []byte("name: A\n")); err == nil || !strings.Contains(err.Error(), "the embedded agent.yaml:\ndescription: is required") {
+		t.Errorf("Load of half a definition = %v", err)
 	}
 }
 
@@ -219,7 +212,7 @@ func TestLoadFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if a, err := agent.Load(good); err != nil || a.Name != "A" {
+	if a, err := agent.Load(good, nil); err != nil || a.Name != "A" {
 		t.Errorf("Load(good) = %v, %v, want agent A", a, err)
 	}
 	for path, want := range map[string]string{
@@ -228,7 +221,7 @@ func TestLoadFile(t *testing.T) {
 		os.DevNull:                 "not a regular file",
 		filepath.Join(dir, "gone"): "no such file",
 	} {
-		if _, err := agent.Load(path); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := agent.Load(path, []byte(minimal)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Load(%s) = %v, want an error with %q", path, err, want)
 		}
 	}

@@ -2,8 +2,10 @@ package agent
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -15,6 +17,13 @@ var (
 	// toolName is what the Gemini API accepts as the name of a function.
 	// https://ai.google.dev/api/caching#FunctionDeclaration
 	toolName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]{0,63}$`)
+
+	settingName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,39}$`)
+	secretName  = regexp.MustCompile(`^[a-z][a-z0-9-]{0,39}$`)
+
+	// reserved are the secrets of the programs: who may call, the keys of webhooks, the
+	// key of the model.
+	reserved = []string{"access", "errand-keys", "gemini-api-key"}
 )
 
 // check notes everything that is missing from a or cannot be meant.
@@ -51,6 +60,8 @@ func (r *reader) check(a *Agent) {
 	}
 
 	r.unique("tools", a.Tools)
+	r.settings(a.Settings)
+	r.secrets(a.Secrets)
 	r.limits(a.Limits)
 }
 
@@ -101,6 +112,44 @@ func (r *reader) extensions(all []Extension) {
 		uris = append(uris, e.URI)
 	}
 	r.unique("extensions", uris)
+}
+
+func (r *reader) settings(all []Setting) {
+	var names []string
+	for i, s := range all {
+		at := item("settings", i)
+		if !settingName.MatchString(s.Name) {
+			r.failf(at+".name", "must be a name of small letters, digits and _, at most 40, beginning with a letter, such as shop_url")
+		}
+		r.line(at+".description", s.Description, "what the setting is for, to the person who installs the agent")
+
+		if _, known := Types()[s.Type]; !known {
+			r.failf(at+".type", "must be one of %s", strings.Join(slices.Sorted(maps.Keys(Types())), ", "))
+		} else if s.Default != nil {
+			if _, err := s.parse(*s.Default); err != nil {
+				r.failf(at+".default", "%v", err)
+			}
+		}
+
+		names = append(names, s.Name)
+	}
+	r.unique("settings", names)
+}
+
+func (r *reader) secrets(all []Secret) {
+	var names []string
+	for i, s := range all {
+		at := item("secrets", i)
+		switch {
+		case !secretName.MatchString(s.Name):
+			r.failf(at+".name", "must be a name of small letters, digits and -, at most 40, beginning with a letter, such as shop-token")
+		case slices.Contains(reserved, s.Name):
+			r.failf(at+".name", "%q belongs to the programs, and no code of an agent reads it: choose another name", s.Name)
+		}
+		r.line(at+".description", s.Description, "what the secret is for, to the person who installs the agent")
+		names = append(names, s.Name)
+	}
+	r.unique("secrets", names)
 }
 
 func (r *reader) limits(l Limits) {

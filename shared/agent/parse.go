@@ -38,6 +38,12 @@ func Parse(data []byte) (*Agent, error) {
 		a.Limits.OutputTokens = max(min(a.Limits.OutputTokens, a.Limits.TurnTokens), 1)
 	}
 
+	for i := range a.Settings {
+		if a.Settings[i].Type == "" {
+			a.Settings[i].Type = "string"
+		}
+	}
+
 	r := &reader{file}
 	r.check(a)
 	if err := file.Err(); err != nil {

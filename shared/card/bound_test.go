@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"errand/shared/agent"
+	lab "errand/shared/lab/agent"
 )
 
 // TestHostsAreBounded is inside the package because the memory that a
 // stranger's Host headers would take cannot be seen from outside.
 func TestHostsAreBounded(t *testing.T) {
-	a, err := agent.Load("")
+	a, err := agent.Parse(lab.Definition)
 	if err != nil {
 		t.Fatal(err)
 	}

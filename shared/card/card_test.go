@@ -11,6 +11,7 @@ import (
 
 	"errand/shared/agent"
 	"errand/shared/card"
+	lab "errand/shared/lab/agent"
 
 	legacy "github.com/a2aproject/a2a-go/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -23,17 +24,17 @@ const base = "https://agent.example.com"
 
 var modified = time.Date(2026, 3, 4, 5, 6, 7, 890, time.UTC)
 
-// load is the default agent.
+// load is the agent of the tests.
 func load(t testing.TB) *agent.Agent {
 	t.Helper()
-	a, err := agent.Load("")
+	a, err := agent.Parse(lab.Definition)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return a
 }
 
-// handler serves the default agent at base.
+// handler serves the agent of the tests at base.
 func handler(t testing.TB, base string) *card.Handler {
 	t.Helper()
 	h, err := card.New(card.Config{Agent: load(t), URL: base, Modified: modified})

@@ -7,9 +7,12 @@ package serve
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"os/signal"
 	"sync/atomic"
 	"syscall"
@@ -96,4 +99,13 @@ func Run(ctx context.Context, l net.Listener, h http.Handler, o Options) error {
 
 	<-drained
 	return err
+}
+
+// Main is the main function of a program that takes no arguments. It runs the program on
+// the environment and the standard error, and exits with 1 after an error.
+func Main(run func(ctx context.Context, environ []string, out io.Writer) error) {
+	if err := run(context.Background(), os.Environ(), os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }

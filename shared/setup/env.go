@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/agnivade/levenshtein"
+
+	"errand/shared/agent"
 )
 
 // An Env is what the environment says, checked as far as one variable can be. Its
@@ -31,6 +33,12 @@ type Env struct {
 	GeminiKey string // GEMINI_API_KEY: the secret gemini-api-key of env:
 	Keys      string // ERRAND_KEYS: the secret errand-keys of env:
 
+	// What the agent's own code is given. The programs that run turns check them against
+	// agent.yaml, and the others pass them over.
+	AgentAllow    string            // ERRAND_AGENT_ALLOW: private destinations that it may reach
+	AgentSettings map[string]string // ERRAND_SETTING_NAME, by NAME
+	AgentSecrets  map[string]string // ERRAND_SECRET_NAME, by NAME: its secrets of env:
+
 	Turns string // ERRAND_TURNS: turns that the local queue runs at once; empty: as many as its lane has slots
 
 	WorkerURL    string // ERRAND_WORKER_URL: where Cloud Tasks reaches the worker
@@ -47,22 +55,23 @@ func (e Env) CloudRun() bool { return e.Service != "" }
 
 // variables are all that the programs read. docs/environment.md lists the same.
 var variables = map[string]func(*Env, string){
-	"PORT":              func(e *Env, v string) { e.Port = v },
-	"ERRAND_LISTEN":     func(e *Env, v string) { e.Listen = v },
-	"ERRAND_URL":        func(e *Env, v string) { e.URL = strings.TrimSuffix(v, "/") },
-	"ERRAND_AGENT":      func(e *Env, v string) { e.Agent = v },
-	"ERRAND_STORE":      func(e *Env, v string) { e.Store = v },
-	"ERRAND_FILES":      func(e *Env, v string) { e.Files = v },
-	"ERRAND_QUEUE":      func(e *Env, v string) { e.Queue = v },
-	"ERRAND_BUS":        func(e *Env, v string) { e.Bus = v },
-	"ERRAND_MODEL":      func(e *Env, v string) { e.Model = v },
-	"ERRAND_PUSH_ALLOW": func(e *Env, v string) { e.PushAllow = v },
-	"ERRAND_DEDUPE":     func(e *Env, v string) { e.Dedupe = v },
-	"ERRAND_TURNS":      func(e *Env, v string) { e.Turns = v },
-	"ERRAND_ACCESS":     func(e *Env, v string) { e.Access = v },
-	"ERRAND_SECRETS":    func(e *Env, v string) { e.Secrets = v },
-	"GEMINI_API_KEY":    func(e *Env, v string) { e.GeminiKey = strings.TrimSpace(v) }, // files end in a newline
-	"ERRAND_KEYS":       func(e *Env, v string) { e.Keys = v },
+	"PORT":               func(e *Env, v string) { e.Port = v },
+	"ERRAND_LISTEN":      func(e *Env, v string) { e.Listen = v },
+	"ERRAND_URL":         func(e *Env, v string) { e.URL = strings.TrimSuffix(v, "/") },
+	"ERRAND_AGENT":       func(e *Env, v string) { e.Agent = v },
+	"ERRAND_STORE":       func(e *Env, v string) { e.Store = v },
+	"ERRAND_FILES":       func(e *Env, v string) { e.Files = v },
+	"ERRAND_QUEUE":       func(e *Env, v string) { e.Queue = v },
+	"ERRAND_BUS":         func(e *Env, v string) { e.Bus = v },
+	"ERRAND_MODEL":       func(e *Env, v string) { e.Model = v },
+	"ERRAND_PUSH_ALLOW":  func(e *Env, v string) { e.PushAllow = v },
+	"ERRAND_AGENT_ALLOW": func(e *Env, v string) { e.AgentAllow = v },
+	"ERRAND_DEDUPE":      func(e *Env, v string) { e.Dedupe = v },
+	"ERRAND_TURNS":       func(e *Env, v string) { e.Turns = v },
+	"ERRAND_ACCESS":      func(e *Env, v string) { e.Access = v },
+	"ERRAND_SECRETS":     func(e *Env, v string) { e.Secrets = v },
+	"GEMINI_API_KEY":     func(e *Env, v string) { e.GeminiKey = strings.TrimSpace(v) }, // files end in a newline
+	"ERRAND_KEYS":        func(e *Env, v string) { e.Keys = v },
 
 	"ERRAND_WORKER_URL":     func(e *Env, v string) { e.WorkerURL = strings.TrimSuffix(v, "/") },
 	"ERRAND_FUNCTIONS_URL":  func(e *Env, v string) { e.FunctionsURL = strings.TrimSuffix(v, "/") },
@@ -73,7 +82,8 @@ var variables = map[string]func(*Env, string){
 	"K_SERVICE":             func(e *Env, v string) { e.Service = v },
 }
 
-// Variables are the names of all variables that the programs read, sorted.
+// Variables are the names of all variables that the programs read, sorted. Those of
+// settings and secrets have names that agent.yaml chooses, and are not among them.
 func Variables() []string {
 	var names []string
 	for n := range variables {
@@ -95,13 +105,30 @@ func ReadEnv(environ []string) (Env, error) {
 			set(&e, value)
 			continue
 		}
+		if e.setOwn(name, value) {
+			continue
+		}
 		if strings.HasPrefix(name, "ERRAND_") && !strings.HasPrefix(name, "ERRAND_TEST_") {
-			bad = append(bad, fmt.Errorf("%s is not a variable of this program; did you mean %s?", name, nearest(name)))
+			bad = append(bad, fmt.Errorf("%s is not a variable of this program; %s", name, advice(name)))
 		}
 	}
 	slices.SortFunc(bad, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	bad = append(bad, e.check()...)
 	return e, errors.Join(bad...)
+}
+
+// setOwn sets a setting or a secret of the agent, if name is one's.
+func (e *Env) setOwn(name, value string) bool {
+	for prefix, to := range map[string]*map[string]string{agent.SettingPrefix: &e.AgentSettings, agent.SecretPrefix: &e.AgentSecrets} {
+		if own, ok := strings.CutPrefix(name, prefix); ok && own != "" {
+			if *to == nil {
+				*to = map[string]string{}
+			}
+			(*to)[own] = value
+			return true
+		}
+	}
+	return false
 }
 
 func (e Env) check() []error {
@@ -200,15 +227,19 @@ func (e Env) loopback() string {
 	return "http://" + net.JoinHostPort("127.0.0.1", port)
 }
 
-// nearest is the known variable with the fewest changes to name. The prefix does not
-// count: ERRAND_PORT means PORT.
-func nearest(name string) string {
-	const prefix = "ERRAND_"
+// advice says what to write instead of an unknown variable: the known one with the fewest
+// changes, if there are few. The prefix does not count: ERRAND_PORT means PORT.
+func advice(name string) string {
+	const prefix, few = "ERRAND_", 4
 	best, least := "", len(name)+100
 	for _, v := range Variables() {
 		if d := levenshtein.ComputeDistance(strings.TrimPrefix(name, prefix), strings.TrimPrefix(v, prefix)); d < least {
 			best, least = v, d
 		}
 	}
-	return best
+	text := "did you mean " + best + "?"
+	if least > few {
+		text += " Settings of agent.yaml begin with " + agent.SettingPrefix + ", its secrets with " + agent.SecretPrefix
+	}
+	return text
 }

@@ -24,40 +24,40 @@ func (e Env) filesSpec() string {
 	return e.Files
 }
 
-// openFiles checks ERRAND_FILES. The first use of the store creates the folder, or the client
-// of the service.
-func (p *Parts) openFiles(e Env) error {
+// files checks ERRAND_FILES. The first use of the store creates the folder, or the client of
+// the service. keys sign URLs of files in a folder.
+func (o *opening) files(to **files.Store, keys func(context.Context) ([][]byte, error)) {
+	open, err := placeOf(o.env, keys)
+	if err != nil {
+		o.note(fmt.Errorf("ERRAND_FILES: %w", err))
+		return
+	}
+	*to = files.New(open, time.Now)
+	o.closes(*to)
+}
+
+// placeOf reads the spec of the place of files.
+func placeOf(e Env, keys func(context.Context) ([][]byte, error)) (func(context.Context) (files.Place, error), error) {
 	spec := e.filesSpec()
 	kind, details, _ := strings.Cut(spec, ":")
-	var open func(context.Context) (files.Place, error)
-	var err error
 
 	switch {
 	case spec == "":
-		return errors.New("ERRAND_FILES: without SQLite there is no folder beside it: set ERRAND_FILES=file:FOLDER, or ERRAND_FILES=gs:BUCKET on Google Cloud")
+		return nil, errors.New("without SQLite there is no folder beside it: set ERRAND_FILES=file:FOLDER, or ERRAND_FILES=gs:BUCKET on Google Cloud")
 	case kind == "file" && e.CloudRun():
-		return errors.New("ERRAND_FILES: a folder does not survive on Cloud Run (K_SERVICE is set), whose disk is memory: set ERRAND_FILES=gs:BUCKET")
+		return nil, errors.New("a folder does not survive on Cloud Run (K_SERVICE is set), whose disk is memory: set ERRAND_FILES=gs:BUCKET")
 	case kind == "file" && !e.Local():
-		return errors.New("ERRAND_FILES: a folder is one process's own, and with a managed queue there are three: set ERRAND_FILES=gs:BUCKET")
+		return nil, errors.New("a folder belongs to one process, and with a managed queue there are three: set ERRAND_FILES=gs:BUCKET")
 	case kind == "file" && details != "":
-		open, err = p.folder(e, details)
-
+		return folder(e, details, keys)
 	case kind == "gs" && details != "":
-		open, err = bucket(details)
-	default:
-		err = fmt.Errorf("%q is not known; use file:FOLDER, gs:BUCKET or gs:BUCKET/PREFIX", kind)
+		return bucket(details)
 	}
 
-	if err != nil {
-		return fmt.Errorf("ERRAND_FILES: %w", err)
-	}
-
-	p.Files = files.New(open, time.Now)
-	p.closers = append(p.closers, p.Files)
-	return nil
+	return nil, fmt.Errorf("%q is not known; use file:FOLDER, gs:BUCKET or gs:BUCKET/PREFIX", kind)
 }
 
-func (p *Parts) folder(e Env, dir string) (func(context.Context) (files.Place, error), error) {
+func folder(e Env, dir string, keys func(context.Context) ([][]byte, error)) (func(context.Context) (files.Place, error), error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ func (p *Parts) folder(e Env, dir string) (func(context.Context) (files.Place, e
 	if _, err := os.Stat(filepath.Dir(dir)); e.Files != "" && err != nil {
 		return nil, fmt.Errorf("the folder in which %s is to be cannot be used: create it or name another one: %w", dir, err)
 	}
-	c := local.FolderConfig{Dir: dir, Keys: p.fileKeys}
+	c := local.FolderConfig{Dir: dir, Keys: keys}
 	at := e.URL
 	if at == "" {
 		at = e.loopback()
@@ -82,8 +82,8 @@ func (p *Parts) folder(e Env, dir string) (func(context.Context) (files.Place, e
 }
 
 // fileKeys returns the keys of signed URLs, for files in a folder.
-func (p *Parts) fileKeys(ctx context.Context) ([][]byte, error) {
-	ring, err := p.Keys.Ring(ctx)
+func (s *Sealing) fileKeys(ctx context.Context) ([][]byte, error) {
+	ring, err := s.Keys.Ring(ctx)
 	if err != nil {
 		return nil, err
 	}

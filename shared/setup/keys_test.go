@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"errand/shared/keys"
+	lab "errand/shared/lab/agent"
 	"errand/shared/setup"
 )
 
@@ -24,7 +25,7 @@ func TestKeysBesideTheStore(t *testing.T) {
 
 	public := func(e setup.Env) string {
 		t.Helper()
-		p, err := setup.Open(t.Context(), e, setup.CardServer, slog.New(slog.DiscardHandler))
+		p, err := setup.OpenStandalone(t.Context(), e, lab.Definition, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -21,6 +21,7 @@ import (
 
 	"errand/shared/files"
 	"errand/shared/keys"
+	lab "errand/shared/lab/agent"
 	"errand/shared/lab/fake"
 	"errand/shared/setup"
 )
@@ -31,6 +32,7 @@ func TestReadEnv(t *testing.T) {
 		"ERRAND_FILES=file:f", "ERRAND_QUEUE=local", "ERRAND_BUS=local", "ERRAND_MODEL=standin:", "ERRAND_PUSH_ALLOW=127.0.0.1:*", "GEMINI_API_KEY=k\n", "K_SERVICE=s",
 		"ERRAND_DEDUPE=off", "ERRAND_TURNS=9", "ERRAND_ACCESS=anonymous", "ERRAND_SECRETS=env:", "ERRAND_WORKER_URL=https://w.example.com/", "ERRAND_FUNCTIONS_URL=https://f.example.com",
 		"ERRAND_INVOKER=i@p.example.com", "ERRAND_ISSUER=https://i.example.com", "GOOGLE_CLOUD_PROJECT=p", "GOOGLE_CLOUD_LOCATION=l",
+		"ERRAND_AGENT_ALLOW=10.0.0.0/8:443", "ERRAND_SETTING_SHOP_URL=u=v", "ERRAND_SETTING_TRIES=", "ERRAND_SECRET_SHOP_TOKEN=t",
 		"ERRAND_TEST_ANYTHING=1", "HOME=/", "ERRANDS=1", "nonsense", "=C:",
 	})
 	want := setup.Env{
@@ -38,12 +40,14 @@ func TestReadEnv(t *testing.T) {
 		Queue: "local", Bus: "local", Model: "standin:", PushAllow: "127.0.0.1:*", GeminiKey: "k", Service: "s",
 		Dedupe: "off", Turns: "9", Access: "anonymous", Secrets: "env:", WorkerURL: "https://w.example.com", FunctionsURL: "https://f.example.com", Invoker: "i@p.example.com",
 		Issuer: "https://i.example.com", Project: "p", Location: "l",
+		AgentAllow: "10.0.0.0/8:443", AgentSettings: map[string]string{"SHOP_URL": "u=v", "TRIES": ""}, AgentSecrets: map[string]string{"SHOP_TOKEN": "t"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v\n%s", err, diff)
 	}
-	if got, err := setup.ReadEnv(nil); got != (setup.Env{}) || err != nil {
-		t.Errorf("an empty environment is %+v, %v", got, err)
+	got, err = setup.ReadEnv(nil)
+	if diff := cmp.Diff(setup.Env{}, got); diff != "" || err != nil {
+		t.Errorf("an empty environment: %v\n%s", err, diff)
 	}
 }
 
@@ -58,6 +62,8 @@ func TestReadEnvRefuses(t *testing.T) {
 		{"ERRAND_PORT=1", "did you mean PORT?"},
 		{"ERRAND_GEMINI_API_KEY=x", "did you mean GEMINI_API_KEY?"},
 		{"ERRAND_=x", "ERRAND_ is not a variable"},
+		{"ERRAND_SETTINGS_SHOP_URL=x", "Settings of agent.yaml begin with ERRAND_SETTING_, its secrets with ERRAND_SECRET_"},
+		{"ERRAND_SETTING_=x", "ERRAND_SETTING_ is not a variable"}, {"ERRAND_SECRET_=x", "ERRAND_SECRET_ is not a variable"},
 		{"ERRAND_TESTS=x", "ERRAND_TESTS is not a variable"},
 		{"PORT=http", "PORT=8080"}, {"PORT=-1", "PORT=8080"}, {"PORT=65536", "PORT=8080"}, {"PORT=0", ""}, {"PORT=", ""},
 		{"ERRAND_LISTEN=8080", "ERRAND_LISTEN=0.0.0.0:8080"}, {"ERRAND_LISTEN=127.0.0.1:", "ERRAND_LISTEN=0.0.0.0:8080"},
@@ -100,9 +106,18 @@ func TestAddress(t *testing.T) {
 	}
 }
 
-func open(t *testing.T, e setup.Env) (*setup.Parts, error) {
+// open opens the parts of cardserver. With a managed queue it returns none: such an
+// environment must be refused.
+func open(t *testing.T, e setup.Env) (*setup.Standalone, error) {
 	t.Helper()
-	p, err := setup.Open(t.Context(), e, setup.CardServer, slog.New(slog.DiscardHandler))
+	if !e.Local() {
+		_, err := setup.OpenFront(t.Context(), e, lab.Definition, slog.New(slog.DiscardHandler))
+		return nil, err
+	}
+	p, err := setup.OpenStandalone(t.Context(), e, lab.Definition, slog.New(slog.DiscardHandler))
+	if err != nil && p != nil {
+		t.Errorf("parts beside the error %v", err)
+	}
 	if err == nil {
 		t.Cleanup(func() {
 			if err := p.Close(); err != nil {
@@ -116,7 +131,7 @@ func open(t *testing.T, e setup.Env) (*setup.Parts, error) {
 // Specs of managed services, in which nothing is asked before it is used.
 const (
 	managed = "cloudtasks:projects/p/locations/l/queues/q"
-	topic   = "pubsub:projects/p/topics/t"
+	topic   = "pubsub:projects/p/topics/events"
 )
 
 // Whatever cannot work is refused with the variable and what to do, before anything
@@ -231,7 +246,7 @@ func TestOpenZero(t *testing.T) {
 func TestFilesBesideTheStore(t *testing.T) {
 	dir := t.TempDir()
 	for spec, folder := range map[string]string{"": filepath.Join(dir, "x.db.files"), "file:" + filepath.Join(dir, "mine"): filepath.Join(dir, "mine")} {
-		p, err := setup.Open(t.Context(), setup.Env{Store: "sqlite:" + filepath.Join(dir, "x.db"), Files: spec, URL: "https://agent.example.com/a"}, setup.CardServer, slog.New(slog.DiscardHandler))
+		p, err := setup.OpenStandalone(t.Context(), setup.Env{Store: "sqlite:" + filepath.Join(dir, "x.db"), Files: spec, URL: "https://agent.example.com/a"}, lab.Definition, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -435,7 +450,7 @@ func TestCheckKeys(t *testing.T) {
 
 			t.Chdir(t.TempDir())
 			var log bytes.Buffer
-			p, err := setup.Open(t.Context(), setup.Env{Secrets: "secretmanager:p/errand@" + addr}, setup.CardServer, slog.New(slog.NewTextHandler(&log, nil)))
+			p, err := setup.OpenStandalone(t.Context(), setup.Env{Secrets: "secretmanager:p/errand@" + addr}, lab.Definition, slog.New(slog.NewTextHandler(&log, nil)))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -26,24 +26,20 @@ func (e Env) proxies() int {
 	return 0
 }
 
-// together refuses parts that each work and not with each other.
-func (e Env) together(program Program) error {
+// together refuses parts that work alone and not with each other.
+func (e Env) together() error {
 	_, embedded := e.file()
 	switch {
 	case isLocal(e.Queue) != isLocal(e.Bus):
 		return errors.New("ERRAND_QUEUE and ERRAND_BUS must both be local or both be managed: set ERRAND_QUEUE=cloudtasks:... and ERRAND_BUS=pubsub:..., or leave both out")
 	case e.CloudRun() && e.Local():
 		return errors.New("ERRAND_QUEUE and ERRAND_BUS are local, and on Cloud Run (K_SERVICE is set) nothing runs between requests: set ERRAND_QUEUE=cloudtasks:... and ERRAND_BUS=pubsub:...; infra/README.md makes both")
-	case e.Local() && program != CardServer:
-		return fmt.Errorf("the %s has nothing to do with a local queue, with which cardserver does everything: set ERRAND_QUEUE and ERRAND_BUS to managed ones, cloudtasks:PREFIX and pubsub:TOPIC", program)
 	case e.Turns != "" && !isLocal(e.Queue):
 		return errors.New("ERRAND_TURNS is for the local queue: a managed queue dispatches as many turns at once as it is told to; set turns_per_instance in infra/, or max_concurrent_dispatches of the queue")
 	case embedded && e.CloudRun():
 		return errors.New("ERRAND_STORE: SQLite does not survive on Cloud Run (K_SERVICE is set), whose disk is memory: set ERRAND_STORE=firestore:PROJECT/DATABASE")
 	case embedded && !e.Local():
 		return errors.New("ERRAND_STORE: SQLite is one process's own, and with a managed queue there are three: set ERRAND_STORE=firestore:PROJECT/DATABASE")
-	case program == Functions && e.URL == "":
-		return errors.New("ERRAND_URL: webhooks are signed in the name of the agent: set it to the address clients use")
 	case e.CloudRun() && e.Model == "":
 		return errors.New("ERRAND_MODEL: say which model answers, for example ERRAND_MODEL=vertex:gemini-3.6-flash")
 	}
@@ -92,12 +88,20 @@ func managed(variable, spec, kind, usage string) (name, endpoint string, err err
 	return name, endpoint, nil
 }
 
+// topicOf reads the spec of a managed topic.
+func topicOf(spec string) (topic, endpoint string, err error) {
+	return managed("ERRAND_BUS", spec, "pubsub", "pubsub:projects/PROJECT/topics/TOPIC")
+}
+
+// inVariables reports whether a spec has secrets in variables of the environment.
+func inVariables(spec string) bool { return spec == "" || spec == "env:" || spec == "env" }
+
 // secretsOf reads the spec of the secrets. Those of Secret Manager are kept for a
 // while; a folder and the environment are read at every use.
 func secretsOf(ctx context.Context, e Env) (secret.Source, error) {
 	kind, details, _ := strings.Cut(e.Secrets, ":")
 	switch {
-	case e.Secrets == "" || kind == "env" && details == "":
+	case inVariables(e.Secrets):
 		return local.Env{Lookup: e.lookup}, nil
 	case kind == "file" && details != "":
 		return local.Files{Dir: details}, nil
@@ -113,7 +117,8 @@ func secretsOf(ctx context.Context, e Env) (secret.Source, error) {
 	return nil, fmt.Errorf("ERRAND_SECRETS: %q is not known; use env: (the default), file:FOLDER, secretmanager:PROJECT or secretmanager:PROJECT/PREFIX", kind)
 }
 
-// lookup is the environment as a source of secrets: those that the programs know.
+// lookup is the environment as a source of secrets: those of the programs, and those that
+// agent.yaml names.
 func (e Env) lookup(variable string) (string, bool) {
 	switch variable {
 	case "GEMINI_API_KEY":
@@ -121,5 +126,6 @@ func (e Env) lookup(variable string) (string, bool) {
 	case "ERRAND_KEYS":
 		return e.Keys, true
 	}
-	return "", false
+	value, ok := e.AgentSecrets[variable]
+	return value, ok
 }

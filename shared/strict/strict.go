@@ -1,7 +1,8 @@
 // Package strict reads a YAML file that a person wrote into a struct, and gathers every
 // fault of it: a key that is unknown (with the nearest one that is known) or repeated, a
 // value of another kind, an alias, a tag, a second document. A fault names its line, its
-// path and the remedy. No fault repeats a value, because the value may be a secret.
+// path and the remedy. No fault repeats a value, because the value may be a secret. The
+// library's own strictness (KnownFields) knows neither paths nor the nearest key.
 //
 // The package does not know which values make sense. Its callers check that and add to
 // the same list ([File.Failf]).
@@ -69,9 +70,9 @@ func Open(path string, o Options) ([]byte, error) {
 }
 
 // Read copies the one document of data into a struct, to which into points. The yaml tags
-// of its fields are the keys. Fields are texts, whole numbers, truth values, structs,
-// pointers to structs, and lists of these. A null leaves a field as it is, and a text
-// loses the space around it.
+// of its fields are the keys. Fields are texts, whole numbers, truth values, structs, lists
+// of these, and pointers to them, which are nil for an absent field. A null leaves a field
+// as it is, and a text loses the space around it.
 //
 // The error is for data that cannot be read at all. Faults of fields are in the file.
 func Read(data []byte, into any, o Options) (*File, error) {

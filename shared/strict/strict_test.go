@@ -17,6 +17,7 @@ type person struct {
 	Member bool     `yaml:"member"`
 	Tags   []string `yaml:"tags"`
 	Home   *address `yaml:"home"`
+	Alias  *string  `yaml:"alias"`
 	Others []person `yaml:"others"`
 }
 
@@ -49,6 +50,7 @@ age:
 member: false
 tags: [true, 2026-01-02, "  spaced\n"]
 home: {street: s}
+alias: ""
 others:
 - {name: a}
 - {age: 3, home: null}
@@ -58,7 +60,7 @@ others:
 	}
 
 	want := person{
-		Name: "1.10", Age: 7, Tags: []string{"true", "2026-01-02", "spaced"}, Home: &address{"s"},
+		Name: "1.10", Age: 7, Tags: []string{"true", "2026-01-02", "spaced"}, Home: &address{"s"}, Alias: new(string),
 		Others: []person{{Name: "a"}, {Age: 3}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -75,16 +77,16 @@ others:
 // Each fault names its line, its path and a remedy, and repeats no value.
 func TestFaults(t *testing.T) {
 	for _, row := range []struct{ name, text, want string }{
-		{"a list for the document", "- a", "line 1: must be a mapping with the keys name, age, member, tags, home, others"},
-		{"a text for the document", "hunter2", "line 1: must be a mapping with the keys name, age, member, tags, home, others"},
+		{"a list for the document", "- a", "line 1: must be a mapping with the keys name, age, member, tags, home, alias, others"},
+		{"a text for the document", "hunter2", "line 1: must be a mapping with the keys name, age, member, tags, home, alias, others"},
 		{"a slip", "naem: x", `line 1: naem: unknown key; did you mean "name"?`},
 		{"another spelling", "Mem_ber: x", `line 1: Mem_ber: unknown key; did you mean "member"?`},
 		{"an unknown key inside", "home:\n  town: x", "line 2: home.town: unknown key; known here: street"},
 		{"an unknown key with advice", "password: x", "line 1: password: unknown key; passwords are not for files"},
-		{"a long key", strings.Repeat("k", 100) + ": x", "line 1: " + strings.Repeat("k", 40) + "...: unknown key; known here: name, age, member, tags, home, others"},
+		{"a long key", strings.Repeat("k", 100) + ": x", "line 1: " + strings.Repeat("k", 40) + "...: unknown key; known here: name, age, member, tags, home, alias, others"},
 		{"a secret for a key", "home:\n  hunter2: x", "line 2: home: the name of a field here is a password: remove it"},
-		{"a list for a key", "? [a]\n: b", "line 1: a key must be a plain word, one of name, age, member, tags, home, others"},
-		{"a merge", "<<: {name: a}", "line 1: <<: unknown key; known here: name, age, member, tags, home, others"},
+		{"a list for a key", "? [a]\n: b", "line 1: a key must be a plain word, one of name, age, member, tags, home, alias, others"},
+		{"a merge", "<<: {name: a}", "line 1: <<: unknown key; known here: name, age, member, tags, home, alias, others"},
 		{"a repeated key", "name: a\nname: hunter2", "line 2: name: stands here a second time: remove one"},
 		{"a list for a text", "name: [hunter2]", "line 1: name: must be a text"},
 		{"a secret", "tags:\n- a\n- hunter2", "line 3: tags[1]: is a password: remove it"},

@@ -52,6 +52,7 @@ func moves(t *testing.T, r task.Record) map[string]task.Record {
 	move("Swept", next, changed, err)
 	next, err = r.LeaseLost(at(time.Minute))
 	move("LeaseLost", next, true, err)
+
 	return arrows
 }
 
@@ -66,11 +67,13 @@ func short(s a2a.TaskState) string { return strings.TrimPrefix(string(s), "TASK_
 func TestChartOfStates(t *testing.T) {
 	made := map[string]bool{"[*] --> SUBMITTED: Accept": true}
 	known := map[a2a.TaskState]bool{}
+
 	for next := []task.Record{accepted(t, "hello")}; len(next) > 0; next = next[1:] {
 		r := next[0]
 		if known[r.State()] {
 			continue
 		}
+
 		known[r.State()] = true
 		for arrow, n := range moves(t, r) {
 			made[arrow] = true

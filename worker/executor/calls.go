@@ -12,7 +12,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/model"
-	"errand/shared/task"
+	"errand/worker/run"
 	"errand/worker/tools"
 )
 
@@ -82,12 +82,15 @@ func (t *turn) call(ctx context.Context, c *model.Call) (json.RawMessage, error)
 		return tools.Refusal(err.Error()), nil
 	}
 
+	info := tools.Info{Task: string(t.info.TaskID), Context: t.info.ContextID, Turn: t.number, Caller: t.caller}
 	if tool.HasEffects() {
 		if err := t.intend(ctx, tool.Name()); err != nil {
 			return nil, err
 		}
-		ctx = tools.WithKey(ctx, t.key(tool.Name()))
+		info.Key = t.key(tool.Name())
 	}
+
+	ctx = tools.With(ctx, info)
 
 	began := time.Now()
 	value, err := bound(ctx)
@@ -110,11 +113,11 @@ func (t *turn) intend(ctx context.Context, name string) error {
 	if !t.yield(a2a.NewStatusUpdateEvent(t.info, a2a.TaskStateWorking, msg), nil) {
 		return errGone
 	}
-	run, ok := task.RunFrom(ctx)
-	if !ok || run.Flush == nil {
+	this, ok := run.From(ctx)
+	if !ok || this.Flush == nil {
 		return nil
 	}
-	if err := run.Flush(ctx); err != nil {
+	if err := this.Flush(ctx); err != nil {
 		return fmt.Errorf("committing the intent to call %s: %w", name, err)
 	}
 	return nil

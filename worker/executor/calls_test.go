@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/a2aproject/a2a-go/v2/a2asrv"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/genai"
 
@@ -19,6 +20,7 @@ import (
 	"errand/shared/model"
 	"errand/shared/task"
 	"errand/worker/executor"
+	"errand/worker/run"
 	"errand/worker/tools"
 )
 
@@ -40,7 +42,7 @@ func note(keys *[]string) tools.Tool {
 	return tools.New("note", "Takes a note.", func(ctx context.Context, in struct {
 		Text string `json:"text"`
 	}) (string, error) {
-		*keys = append(*keys, tools.Key(ctx))
+		*keys = append(*keys, tools.InfoFrom(ctx).Key)
 		return "noted", nil
 	}, tools.Effects())
 }
@@ -55,7 +57,7 @@ func TestToolRoundTrip(t *testing.T) {
 		standin.Call(call("add", map[string]any{"a": 2, "b": 3}), call("add", map[string]any{"a": 4, "b": 5})),
 		standin.Text("5 and 9."))
 
-	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{add(&calls)}}), message())
+	r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{add(&calls)}}), message())
 	if r.text != "5 and 9." || r.state() != a2a.TaskStateCompleted {
 		t.Fatalf("%q, %v, %v", r.text, r.state(), r.err)
 	}
@@ -91,7 +93,7 @@ func TestSignaturesGoBack(t *testing.T) {
 	var calls []string
 	limits := defaults()
 	limits.Steps = 2
-	run(t, t.Context(), newExecutor(t, setup{model: m, tools: []tools.Tool{add(&calls)}, limits: limits}), message())
+	answered(t, t.Context(), newExecutor(t, setup{model: m, tools: []tools.Tool{add(&calls)}, limits: limits}), message())
 	want := []model.Part{
 		{Text: "Hm, so.", Thought: true}, {Text: "Let"}, {Text: " me", Signature: []byte("s1")}, {Text: " see."},
 		{Call: &model.Call{ID: "1", Name: "add", Args: []byte(`{"a":1,"b":1}`)}, Signature: []byte("s2")},
@@ -137,7 +139,7 @@ func TestErrorsForTheModel(t *testing.T) {
 				t.Fatal(err)
 			}
 
-			r := run(t, t.Context(), e, message())
+			r := answered(t, t.Context(), e, message())
 			if r.state() != a2a.TaskStateCompleted || len(calls) != 0 {
 				t.Fatalf("got %v, %v; calls %v", r.state(), r.err, calls)
 			}
@@ -154,7 +156,7 @@ func TestErrorsForTheModel(t *testing.T) {
 func TestBrokenArguments(t *testing.T) {
 	var calls []string
 	m := &chunks{list: []model.Chunk{{Parts: []model.Part{{Call: &model.Call{Name: "add", Args: []byte(`{"a":`)}}}, Finish: "STOP"}}}
-	run(t, t.Context(), newExecutor(t, setup{model: m, tools: []tools.Tool{add(&calls)}}), message())
+	answered(t, t.Context(), newExecutor(t, setup{model: m, tools: []tools.Tool{add(&calls)}}), message())
 	if sent := m.seen[1].History[1].Parts[0].Call.Args; string(sent) != "{}" || len(calls) != 0 {
 		t.Errorf("sent back %q, calls %v", sent, calls)
 	}
@@ -169,7 +171,7 @@ func TestThousandCalls(t *testing.T) {
 	script := scripts.Record(func(context.Context, standin.Request) standin.Reply { return standin.Call(asked...) })
 	limits := defaults()
 	limits.Steps, limits.TurnTokens = 3, 1_000_000
-	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{add(&calls)}, limits: limits}), message())
+	r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{add(&calls)}, limits: limits}), message())
 	if r.state() != a2a.TaskStateFailed || len(calls) != 3*16 {
 		t.Errorf("got %v, %v after %d calls", r.state(), r.err, len(calls))
 	}
@@ -187,7 +189,7 @@ func TestConversationIsBounded(t *testing.T) {
 	script := scripts.Record(func(context.Context, standin.Request) standin.Reply { return standin.Call(asked...) })
 	limits := defaults()
 	limits.Steps, limits.TurnTokens = 200, 1_000_000
-	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{big}, limits: limits}), message())
+	r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{big}, limits: limits}), message())
 	if n := len(script.Requests()); r.state() != a2a.TaskStateFailed || n > 6 {
 		t.Errorf("got %v, %v after %d steps", r.state(), r.err, n)
 	}
@@ -198,7 +200,7 @@ func TestAsk(t *testing.T) {
 	reply := standin.Call(call("note", map[string]any{"text": "before"}), call("ask", map[string]any{"question": " Which one? "}))
 	reply.Chunks = append(unfinished(standin.Text("There are two.").Chunks), reply.Chunks...)
 	script := scripts.New(reply)
-	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{note(&keys)}}), message())
+	r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{note(&keys)}}), message())
 	if r.state() != a2a.TaskStateInputRequired || r.says() != "Which one?" || r.text != "There are two." || !r.whole {
 		t.Errorf("got %v %q %q (whole: %v), %v", r.state(), r.says(), r.text, r.whole, r.err)
 	}
@@ -219,7 +221,7 @@ func TestAskInSecondTurn(t *testing.T) {
 	m2 := user("m2", text("The first."))
 	ec.StoredTask.History = append(ec.StoredTask.History, &a2a.Message{Role: a2a.MessageRoleAgent, Parts: a2a.ContentParts{text("Which one?")}}, m2)
 	ec.Message = m2
-	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), ec)
+	r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), ec)
 	if r.says() != "And now?" || r.final.Status.Message.ID != "task-t2-end" {
 		t.Errorf("got %v, %v", r.final, r.err)
 	}
@@ -231,7 +233,7 @@ func TestAskInSecondTurn(t *testing.T) {
 
 // flushed returns a context whose Flush records its calls in log, and fails with fail.
 func flushed(ctx context.Context, turn int, log *[]string, fail error) context.Context {
-	return task.WithRun(ctx, task.Run{Turn: turn, Attempt: 1, Until: time.Now().Add(time.Minute), Flush: func(context.Context) error {
+	return run.With(ctx, run.Run{Turn: turn, Attempt: 1, Until: time.Now().Add(time.Minute), Flush: func(context.Context) error {
 		*log = append(*log, "flush")
 		return fail
 	}})
@@ -279,7 +281,7 @@ func TestEffectsWaitForTheirIntent(t *testing.T) {
 func TestKeysAreStable(t *testing.T) {
 	var first, second, calls, marks []string
 	mark := tools.New("mark", "Leaves a mark.", func(ctx context.Context, _ struct{}) (int, error) {
-		marks = append(marks, tools.Key(ctx))
+		marks = append(marks, tools.InfoFrom(ctx).Key)
 		return 0, nil
 	}, tools.Effects())
 	for _, a := range []struct {
@@ -293,7 +295,7 @@ func TestKeysAreStable(t *testing.T) {
 		}},
 	} {
 		script := scripts.New(append(a.steps, standin.Text("Done."))...)
-		run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{note(a.keys), add(&calls), mark}}), message())
+		answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{note(a.keys), add(&calls), mark}}), message())
 	}
 	if diff := cmp.Diff(first, second); diff != "" || len(first) != 1 || len(marks) != 1 {
 		t.Errorf("keys of the first attempt %v, of the other tool %v; keys of the two attempts (-first +second):\n%s", first, marks, diff)
@@ -304,7 +306,7 @@ func TestEffectsNeedTheirIntent(t *testing.T) {
 	var keys, log []string
 	script := scripts.New(standin.Call(call("note", map[string]any{"text": "a"})), standin.Text("Done."))
 	e := newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{note(&keys)}})
-	r := run(t, flushed(t.Context(), 1, &log, task.ErrFenced), e, message())
+	r := answered(t, flushed(t.Context(), 1, &log, task.ErrFenced), e, message())
 	if !errors.Is(r.err, task.ErrFenced) || len(keys) != 0 || len(script.Requests()) != 1 {
 		t.Errorf("got %v; calls %v, %d steps", r.err, keys, len(script.Requests()))
 	}
@@ -334,7 +336,7 @@ func TestToolOutlivesItsTurn(t *testing.T) {
 		return 0, ctx.Err()
 	})
 	script := scripts.New(standin.Call(call("slow", nil), call("slow", nil)), standin.Text("Done."))
-	r := run(t, ctx, newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{slow}}), message())
+	r := answered(t, ctx, newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{slow}}), message())
 	if !errors.Is(r.err, context.Canceled) || called != 1 {
 		t.Errorf("got %v, %v after %d calls", r.state(), r.err, called)
 	}
@@ -344,7 +346,7 @@ func TestEmptyLastStep(t *testing.T) {
 	reply := standin.Call(call("nothing", nil))
 	reply.Chunks = append(unfinished(standin.Text("All is ", "well.").Chunks), reply.Chunks...)
 	script := scripts.New(reply, standin.Text())
-	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
+	r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
 	if r.text != "All is well." || !r.whole || r.state() != a2a.TaskStateCompleted {
 		t.Errorf("%q (whole: %v), %v, %v", r.text, r.whole, r.state(), r.err)
 	}
@@ -357,5 +359,30 @@ func TestEmptyLastStep(t *testing.T) {
 	})
 	if ids = slices.Compact(ids); !slices.Equal(ids, []a2a.ArtifactID{"t1-answer"}) {
 		t.Errorf("artifacts %v", ids)
+	}
+}
+
+// A call knows what it belongs to. Only one with effects has a key.
+func TestCallsKnowTheirTask(t *testing.T) {
+	var got []tools.Info
+	see := func(ctx context.Context, _ struct{}) (int, error) {
+		got = append(got, tools.InfoFrom(ctx))
+		return 0, nil
+	}
+	script := scripts.New(standin.Call(call("look", nil), call("act", nil)), standin.Text("Done."))
+	e := newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{tools.New("look", "Looks.", see), tools.New("act", "Acts.", see, tools.Effects())}})
+	ec := message()
+	ec.User = a2asrv.NewAuthenticatedUser("acme/ci", nil)
+	var log []string
+	if r := answered(t, flushed(t.Context(), 3, &log, nil), e, ec); r.state() != a2a.TaskStateCompleted {
+		t.Fatalf("got %v, %v", r.state(), r.err)
+	}
+
+	want := []tools.Info{
+		{Task: "task", Context: "ctx", Turn: 3, Caller: "acme/ci"},
+		{Task: "task", Context: "ctx", Turn: 3, Caller: "acme/ci", Key: "task/3/act-1"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -71,7 +71,7 @@ func New(c Config) (*Executor, error) {
 	for _, name := range c.Agent.Tools {
 		t, ok := known[name]
 		if !ok {
-			return nil, fmt.Errorf("agent.yaml names the tool %q, which does not exist: write it in worker/tools and put it into All, or remove it from the list", name)
+			return nil, fmt.Errorf("agent.yaml names the tool %q, which does not exist: write it in worker/agent and return it from Tools, or remove it from the list", name)
 		}
 		e.tools[name] = t
 		e.offered = append(e.offered, model.Tool{Name: name, Description: t.Description(), Schema: t.Schema()})
@@ -95,7 +95,7 @@ func system(a *agent.Agent) string {
 
 // Execute answers execCtx.Message. Text is yielded while it is made, as one artifact per
 // turn. The last event tells how the turn ended. Execute yields an error when the turn
-// should be tried again, and a *task.Pause when it should wait first.
+// should be tried again, and a *run.Pause when it should wait first.
 func (e *Executor) Execute(ctx context.Context, execCtx *a2asrv.ExecutorContext) iter.Seq2[a2a.Event, error] {
 	return func(yield func(a2a.Event, error) bool) {
 		t := e.begin(ctx, execCtx, yield)

@@ -20,13 +20,14 @@ import (
 	"errand/shared/model"
 	"errand/shared/task"
 	"errand/worker/executor"
+	"errand/worker/run"
 	"errand/worker/tools"
 )
 
 // The answer is an artifact of the task. Shows M28, decision 9.
 func TestAnswerIsAnArtifact(t *testing.T) {
 	script := scripts.New(standin.Text("One, ", "two, ", "three."))
-	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
+	r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
 	if r.err != nil || r.text != "One, two, three." || !r.whole || r.state() != a2a.TaskStateCompleted {
 		t.Fatalf("got %q (whole: %v), %v, %v", r.text, r.whole, r.state(), r.err)
 	}
@@ -77,12 +78,12 @@ func TestFinishReasons(t *testing.T) {
 		{"none", scripts.Finish("", kept), "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, scripts.New(tt.reply))}), message())
+			r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, scripts.New(tt.reply))}), message())
 			if r.state() != tt.state || (r.err != nil) != (tt.state == "") {
 				t.Fatalf("got %v, error %v", r.state(), r.err)
 			}
 
-			if _, ok := errors.AsType[*task.Pause](r.err); ok {
+			if _, ok := errors.AsType[*run.Pause](r.err); ok {
 				t.Errorf("a pause: %v", r.err)
 			}
 			if !strings.Contains(r.says(), tt.says) || (tt.says == "") != (r.says() == "") {
@@ -102,7 +103,7 @@ func TestFinishReasons(t *testing.T) {
 func TestMalformedCallIsTriedAgain(t *testing.T) {
 	for _, reason := range []string{"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS"} {
 		script := scripts.New(scripts.Finish(reason, "print(", "x", ")"), standin.Text("Well."))
-		r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
+		r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
 		if r.text != "Well." || r.state() != a2a.TaskStateCompleted {
 			t.Errorf("%s: %q, %v, %v", reason, r.text, r.state(), r.err)
 		}
@@ -117,7 +118,7 @@ func TestMalformedCallAfterText(t *testing.T) {
 	look.Chunks = append(standin.Text("Let me see.").Chunks, look.Chunks...)
 	look.Chunks[0].Candidates[0].FinishReason = ""
 	script := scripts.New(look, scripts.Finish("MALFORMED_FUNCTION_CALL", "print(", "x", ")"), standin.Text("Well."))
-	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
+	r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
 	if want := "Let me see.\n\nWell."; r.text != want || !r.whole {
 		t.Errorf("%q, want %q", r.text, want)
 	}
@@ -148,12 +149,12 @@ func TestModelErrors(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.reply.Chunks = unfinished(tt.reply.Chunks)
-			r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, scripts.New(tt.reply))}), message())
+			r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, scripts.New(tt.reply))}), message())
 			if r.state() != tt.state || (r.err != nil) != (tt.state == "") {
 				t.Fatalf("got %v, error %v", r.state(), r.err)
 			}
 
-			pause, paused := errors.AsType[*task.Pause](r.err)
+			pause, paused := errors.AsType[*run.Pause](r.err)
 			_, caused := errors.AsType[*model.Error](r.err)
 
 			switch {
@@ -190,7 +191,7 @@ func TestRunesAreNeverCut(t *testing.T) {
 		m.list = append(m.list, model.Chunk{Parts: []model.Part{{Text: want[i : i+1]}}})
 	}
 	m.list = append(m.list, model.Chunk{Parts: []model.Part{{Text: "\xff\xe2\x82"}}}, model.Chunk{Finish: "STOP"})
-	r := run(t, t.Context(), newExecutor(t, setup{model: m}), message())
+	r := answered(t, t.Context(), newExecutor(t, setup{model: m}), message())
 	if r.text != want+"\uFFFD\uFFFD" || !r.whole {
 		t.Errorf("got %q", r.text)
 	}
@@ -205,11 +206,11 @@ func TestThoughtsStayInside(t *testing.T) {
 	m := &chunks{list: []model.Chunk{
 		{Parts: []model.Part{{Text: "I wonder.", Thought: true}, {Text: "Yes."}}, Finish: "STOP"},
 	}}
-	if r := run(t, t.Context(), newExecutor(t, setup{model: m}), message()); r.text != "Yes." {
+	if r := answered(t, t.Context(), newExecutor(t, setup{model: m}), message()); r.text != "Yes." {
 		t.Errorf("got %q", r.text)
 	}
 	m.list[0].Parts = m.list[0].Parts[:1]
-	if r := run(t, t.Context(), newExecutor(t, setup{model: m}), message()); r.err == nil {
+	if r := answered(t, t.Context(), newExecutor(t, setup{model: m}), message()); r.err == nil {
 		t.Errorf("thoughts alone were taken for an answer: %v", r.state())
 	}
 }
@@ -219,7 +220,7 @@ func TestFilesOfTheModel(t *testing.T) {
 		{Parts: []model.Part{{Text: "Here: "}, {Data: []byte("PNG"), MIME: "image/png"}}},
 		{Parts: []model.Part{{URI: "http://169.254.169.254/"}}, Finish: "STOP"},
 	}}
-	r := run(t, t.Context(), newExecutor(t, setup{model: m}), message())
+	r := answered(t, t.Context(), newExecutor(t, setup{model: m}), message())
 	last := r.events[1].(*a2a.TaskArtifactUpdateEvent)
 	if p := last.Artifact.Parts[0]; string(p.Raw()) != "PNG" || p.MediaType != "image/png" || !last.LastChunk || len(r.events) != 3 {
 		t.Errorf("got %d events, %+v", len(r.events), p)
@@ -234,7 +235,7 @@ func TestAnswerIsBounded(t *testing.T) {
 		m.list = append(m.list, model.Chunk{Parts: []model.Part{{Text: piece}}})
 	}
 	m.list = append(m.list, model.Chunk{Finish: "STOP"})
-	r := run(t, t.Context(), newExecutor(t, setup{model: m}), message())
+	r := answered(t, t.Context(), newExecutor(t, setup{model: m}), message())
 	if r.state() != a2a.TaskStateFailed || !strings.Contains(r.says(), "too long") {
 		t.Fatalf("got %v %q, %v", r.state(), r.says(), r.err)
 	}
@@ -248,7 +249,7 @@ func TestThoughtsAreBounded(t *testing.T) {
 	for range 100 {
 		m.list = append(m.list, model.Chunk{Parts: []model.Part{{Text: strings.Repeat("t", 64<<10), Thought: true}}})
 	}
-	r := run(t, t.Context(), newExecutor(t, setup{model: m}), message())
+	r := answered(t, t.Context(), newExecutor(t, setup{model: m}), message())
 	if r.state() != a2a.TaskStateFailed {
 		t.Errorf("got %v, %v", r.state(), r.err)
 	}
@@ -277,7 +278,7 @@ func TestTokenCap(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := &chunks{list: tt.chunks}
-			r := run(t, t.Context(), newExecutor(t, setup{model: m, limits: limits}), message())
+			r := answered(t, t.Context(), newExecutor(t, setup{model: m, limits: limits}), message())
 
 			if r.state() != tt.state || r.text != tt.text || len(m.seen) != tt.steps {
 				t.Fatalf("got %v %q after %d steps, %v", r.state(), r.text, len(m.seen), r.err)
@@ -296,7 +297,7 @@ func TestStepLimit(t *testing.T) {
 	script := scripts.Record(func(context.Context, standin.Request) standin.Reply {
 		return standin.Call(&genai.FunctionCall{Name: "nothing"})
 	})
-	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
+	r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
 	if r.state() != a2a.TaskStateFailed || !strings.Contains(r.says(), "8 steps") || len(script.Requests()) != 8 {
 		t.Errorf("got %v %q after %d steps", r.state(), r.says(), len(script.Requests()))
 	}
@@ -321,7 +322,7 @@ func TestCancelStopsTheCall(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			began := time.Now()
-			r := run(t, ctx, e, message())
+			r := answered(t, ctx, e, message())
 			synctest.Wait()
 			if !errors.Is(r.err, context.DeadlineExceeded) || time.Since(began) != time.Second || !stopped {
 				t.Errorf("%v after %s, stopped: %v", r.err, time.Since(began), stopped)
@@ -337,7 +338,7 @@ func TestCancelWinsOverTheError(t *testing.T) {
 	cancel()
 	for _, code := range []int{0, 400, 403, 429, 500} {
 		m := &chunks{err: &model.Error{Code: code}}
-		r := run(t, ctx, newExecutor(t, setup{model: m}), message())
+		r := answered(t, ctx, newExecutor(t, setup{model: m}), message())
 		if !errors.Is(r.err, context.Canceled) {
 			t.Errorf("%d: got %v, %v", code, r.state(), r.err)
 		}
@@ -403,12 +404,18 @@ func BenchmarkExecute(b *testing.B) {
 }
 
 func ExampleNew() {
-	def, err := agent.Load("") // the embedded agent.yaml
-	if err != nil {
-		fmt.Println(err)
-		return
+	type where struct {
+		City string `json:"city" jsonschema:"city to look up"`
 	}
-	_, err = executor.New(executor.Config{Agent: def, Model: &chunks{}, Tools: tools.All()})
+	weather := tools.New("weather", "Tells the weather in a city.", func(context.Context, where) (string, error) { return "sunny", nil })
+	def := &agent.Agent{Name: "Weather", Instructions: "Be brief.", Tools: []string{"weather"}}
+	_, err := executor.New(executor.Config{Agent: def, Model: &chunks{}, Tools: []tools.Tool{weather}})
 	fmt.Println(err)
-	// Output: <nil>
+
+	def.Tools = []string{"whether"}
+	_, err = executor.New(executor.Config{Agent: def, Model: &chunks{}, Tools: []tools.Tool{weather}})
+	fmt.Println(err)
+	// Output:
+	// <nil>
+	// agent.yaml names the tool "whether", which does not exist: write it in worker/agent and return it from Tools, or remove it from the list
 }

@@ -129,7 +129,8 @@ func (r result) says() string {
 	return r.final.Status.Message.Parts[0].Text()
 }
 
-func run(t testing.TB, ctx context.Context, e *executor.Executor, ec *a2asrv.ExecutorContext) result {
+// answered runs one turn to its end.
+func answered(t testing.TB, ctx context.Context, e *executor.Executor, ec *a2asrv.ExecutorContext) result {
 	t.Helper()
 	var r result
 

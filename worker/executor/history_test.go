@@ -12,7 +12,7 @@ import (
 
 	"errand/shared/adapters/standin"
 	"errand/shared/lab/scripts"
-	"errand/shared/task"
+	"errand/worker/run"
 )
 
 func agentSays(s string) *a2a.Message {
@@ -28,7 +28,7 @@ func contents(t *testing.T, ctx context.Context, ec *a2asrv.ExecutorContext, s s
 	t.Helper()
 	script := scripts.New(standin.Text("Yes."))
 	s.model = scripted(t, script)
-	if r := run(t, ctx, newExecutor(t, s), ec); r.err != nil || r.state() != a2a.TaskStateCompleted {
+	if r := answered(t, ctx, newExecutor(t, s), ec); r.err != nil || r.state() != a2a.TaskStateCompleted {
 		t.Fatalf("got %v %q, %v", r.state(), r.says(), r.err)
 	}
 	return plain(script.Requests()[0].Contents)
@@ -89,9 +89,9 @@ func TestArtifactOfTheTurn(t *testing.T) {
 		want a2a.ArtifactID
 	}{
 		{t.Context(), "t3-answer"},
-		{task.WithRun(t.Context(), task.Run{Turn: 7}), "t7-answer"},
+		{run.With(t.Context(), run.Run{Turn: 7}), "t7-answer"},
 	} {
-		r := run(t, tt.ctx, e, conversation())
+		r := answered(t, tt.ctx, e, conversation())
 		if got := r.events[0].(*a2a.TaskArtifactUpdateEvent); got.Artifact.ID != tt.want || got.Append || !got.LastChunk {
 			t.Errorf("artifact %+v, want %s", got, tt.want)
 		}
@@ -180,7 +180,7 @@ func TestPartsThatTheModelGets(t *testing.T) {
 
 func TestNothingToRead(t *testing.T) {
 	script := scripts.New()
-	r := run(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message(text("")))
+	r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message(text("")))
 	if r.state() != a2a.TaskStateFailed || r.says() == "" || len(script.Requests()) != 0 {
 		t.Errorf("got %v %q, %v", r.state(), r.says(), r.err)
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/model"
-	"errand/shared/task"
+	"errand/worker/run"
 )
 
 // Waits of a turn that must wait.
@@ -109,10 +109,10 @@ func (t *turn) failure(ctx context.Context, err error) (outcome, error) {
 			wait = waitUnknown
 		}
 		wait = min(max(wait, waitLeast), waitMost)
-		return outcome{}, &task.Pause{For: wait, Say: "The task is waiting for the model's quota.", Err: err}
+		return outcome{}, &run.Pause{For: wait, Say: "The task is waiting for the model's quota.", Err: err}
 
 	case e.Denied():
-		return outcome{}, &task.Pause{
+		return outcome{}, &run.Pause{
 			For: waitDenied, Alert: true, Err: err,
 			Say: "The task is waiting: the agent's operator must mend the access to the model.",
 		}

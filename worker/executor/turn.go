@@ -9,7 +9,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
 	"errand/shared/model"
-	"errand/shared/task"
+	"errand/worker/run"
 )
 
 // errGone says that the caller takes no more events.
@@ -20,6 +20,7 @@ type turn struct {
 	*Executor
 	info    a2a.TaskInfo
 	number  int // number of the message, from 1
+	caller  string
 	yield   func(a2a.Event, error) bool
 	history []model.Content
 	answer  answer
@@ -31,6 +32,9 @@ type turn struct {
 
 func (e *Executor) begin(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) *turn {
 	t := &turn{Executor: e, info: ec.TaskInfo(), number: turnNumber(ctx, ec), yield: yield}
+	if ec.User != nil {
+		t.caller = ec.User.Name
+	}
 	t.used.model = e.model.Name()
 	t.answer = answer{turn: t, id: artifactID(t.number, "answer")}
 	return t
@@ -131,8 +135,8 @@ func (t *turn) message(name, text string) *a2a.Message {
 
 // turnNumber counts the messages of the task, from 1.
 func turnNumber(ctx context.Context, ec *a2asrv.ExecutorContext) int {
-	if run, ok := task.RunFrom(ctx); ok && run.Turn > 0 {
-		return run.Turn
+	if this, ok := run.From(ctx); ok && this.Turn > 0 {
+		return this.Turn
 	}
 	n, known := 0, ec.Message == nil
 	if ec.StoredTask != nil {

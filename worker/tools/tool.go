@@ -1,3 +1,10 @@
+// Package tools makes tools of Go functions, which the model may call. The tools of an
+// installation lie in worker/agent: write a function, make a tool of it with [New], return
+// it from Tools, and name it under tools in agent.yaml, without which the model never sees
+// it.
+//
+// The package is not a registry and knows nothing of tasks or models: worker/executor
+// decides when a tool is called and what becomes of its result.
 package tools
 
 import (
@@ -37,7 +44,8 @@ type Option func(*Tool)
 
 // Effects marks a tool that changes something outside, such as one that sends a mail. It is
 // called only after the intent to call it was made durable, and never after the task was
-// cancelled. After a crash it may be called again with the same [Key], by which the other
+// cancelled. After a crash it may be called again with the same Key of its
+// [Info], by which the other
 // side recognises the call.
 func Effects() Option { return func(t *Tool) { t.effects = true } }
 

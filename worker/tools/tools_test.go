@@ -8,7 +8,6 @@ import (
 	"math"
 	"strings"
 	"testing"
-	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -34,8 +33,8 @@ func Example() {
 	sent := map[string]string{} // stands for a mail service that honours keys
 	send := tools.New("send_mail", "Sends a mail.",
 		func(ctx context.Context, in mail) (string, error) {
-			if _, done := sent[tools.Key(ctx)]; !done {
-				sent[tools.Key(ctx)] = in.To
+			if _, done := sent[tools.InfoFrom(ctx).Key]; !done {
+				sent[tools.InfoFrom(ctx).Key] = in.To
 			}
 			return "sent", nil
 		}, tools.Effects())
@@ -47,7 +46,7 @@ func Example() {
 			return
 		}
 
-		result, err := call(tools.WithKey(context.Background(), "task/1/send_mail-1"))
+		result, err := call(tools.With(context.Background(), tools.Info{Key: "task/1/send_mail-1"}))
 		fmt.Println(string(result), err)
 	}
 
@@ -169,48 +168,6 @@ func TestFault(t *testing.T) {
 			}
 			if _, bound := tt.tool.Bind([]byte(`{"item":"tea"}`)); (bound == nil) != (tt.want == "") {
 				t.Errorf("Bind of a faulty tool = %v", bound)
-			}
-		})
-	}
-}
-
-func TestAll(t *testing.T) {
-	names := map[string]bool{}
-	for _, tool := range tools.All() {
-		if err := tool.Fault(); err != nil {
-			t.Error(err)
-		}
-		if names[tool.Name()] {
-			t.Errorf("two tools are called %s", tool.Name())
-		}
-		names[tool.Name()] = true
-	}
-}
-
-func TestTime(t *testing.T) {
-	var tool tools.Tool
-	for _, c := range tools.All() {
-		if c.Name() == "time" {
-			tool = c
-		}
-	}
-
-	for _, tt := range []struct{ args, want string }{
-		{`{}`, `{"output":{"time":"2000-01-01T00:00:00Z","weekday":"Saturday","zone":"UTC"}}`},
-		{`{"zone":"America/New_York"}`, `{"output":{"time":"1999-12-31T19:00:00-05:00","weekday":"Friday","zone":"America/New_York"}}`},
-		{`{"zone":"Mars/Olympus"}`, `{"error":"there is no such time zone; use an IANA name such as Europe/Berlin"}`},
-		{`{"zone":"../../etc/passwd"}`, `{"error":"there is no such time zone; use an IANA name such as Europe/Berlin"}`},
-		{`{"zone":"Local"}`, `{"error":"there is no such time zone; use an IANA name such as Europe/Berlin"}`},
-	} {
-		synctest.Test(t, func(t *testing.T) { // its clock starts with the year 2000
-			call, err := tool.Bind(json.RawMessage(tt.args))
-			if err != nil {
-				t.Fatal(err)
-			}
-
-			got, _ := call(t.Context())
-			if diff := cmp.Diff(tt.want, string(got)); diff != "" {
-				t.Errorf("%s: result (-want +got):\n%s", tt.args, diff)
 			}
 		})
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
 	"errand/shared/task"
+	"errand/worker/run"
 )
 
 // Reasons to end a run from outside.
@@ -90,7 +91,7 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 
 	ctx, cc := callContext(ctx, r)
 	ec.User, ec.ServiceParams = cc.User, cc.ServiceParams()
-	ctx = task.WithRun(ctx, task.Run{Turn: r.Turn, Attempt: r.Attempt, Until: until, Flush: s.flush})
+	ctx = run.With(ctx, run.Run{Turn: r.Turn, Attempt: r.Attempt, Until: until, Flush: s.flush})
 	defer func() {
 		if p := recover(); p != nil {
 			s.log.ErrorContext(ctx, "the executor panicked", "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
@@ -184,7 +185,7 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 		return s.park(ctx, w.cfg.Desk.Now(), "")
 	}
 
-	if pause, ok := errors.AsType[*task.Pause](err); ok {
+	if pause, ok := errors.AsType[*run.Pause](err); ok {
 		level := slog.LevelInfo
 		if pause.Alert {
 			level = slog.LevelError

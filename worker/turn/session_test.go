@@ -17,6 +17,7 @@ import (
 
 	"errand/shared/lab/faulty"
 	"errand/shared/task"
+	"errand/worker/run"
 )
 
 var errMute = errors.New("the store does not answer")
@@ -46,15 +47,15 @@ func TestProgressWhoseAnswerWasLostIsNotTheEnd(t *testing.T) {
 		runs++
 		first := a2a.NewArtifactEvent(ec, a2a.NewTextPart("one "))
 		yield(first, nil)
-		run, _ := task.RunFrom(ctx)
+		this, _ := run.From(ctx)
 		silent.Store(true)
-		if err := run.Flush(ctx); !errors.Is(err, errMute) {
+		if err := this.Flush(ctx); !errors.Is(err, errMute) {
 			t.Errorf("Flush with a store that does not answer = %v", err)
 		}
 
 		silent.Store(false)
 		yield(a2a.NewArtifactUpdateEvent(ec, first.Artifact.ID, a2a.NewTextPart("two")), nil)
-		if err := run.Flush(ctx); err != nil {
+		if err := this.Flush(ctx); err != nil {
 			t.Error(err)
 		}
 
@@ -74,11 +75,11 @@ func TestProgressWhoseAnswerWasLostIsNotTheEnd(t *testing.T) {
 
 func TestReplacedArtifactCountsOnce(t *testing.T) {
 	b := newBench(t, execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
-		run, _ := task.RunFrom(ctx)
+		this, _ := run.From(ctx)
 		page := a2a.NewArtifactEvent(ec, a2a.NewTextPart(strings.Repeat("x", 200<<10)))
 		for range 6 {
 			yield(page, nil)
-			if err := run.Flush(ctx); err != nil {
+			if err := this.Flush(ctx); err != nil {
 				t.Error(err)
 			}
 		}

@@ -13,6 +13,7 @@ import (
 
 	"errand/shared/lab/faulty"
 	"errand/shared/task"
+	"errand/worker/run"
 )
 
 // within fails the test if f does not return soon.
@@ -175,8 +176,8 @@ func TestTurnThatWaitedToRunAloneEndsWithItsDelivery(t *testing.T) {
 				close(started)
 				<-release
 			} else {
-				run, _ := task.RunFrom(ctx)
-				until = run.Until
+				this, _ := run.From(ctx)
+				until = this.Until
 			}
 
 			yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)

@@ -20,6 +20,7 @@ import (
 	"errand/shared/lab/faulty"
 	"errand/shared/queue"
 	"errand/shared/task"
+	"errand/worker/run"
 )
 
 // template is an executor as the SDK's documentation shows it, with random artifact ids. It
@@ -61,7 +62,7 @@ func TestForeignExecutorIsCrashProof(t *testing.T) {
 
 		whole(ctx, ec, func(ev a2a.Event, err error) bool {
 			if n++; attempts == 1 && n == 3 {
-				if run, ok := task.RunFrom(ctx); !ok || run.Flush(ctx) != nil { // the first text is in the record
+				if this, ok := run.From(ctx); !ok || this.Flush(ctx) != nil { // the first text is in the record
 					t.Error("the first attempt could not commit")
 				}
 				panic("the process dies here")
@@ -145,8 +146,8 @@ func TestCancelStopsTheRun(t *testing.T) {
 	b := newBench(t, execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		close(started)
 		<-ctx.Done()
-		run, _ := task.RunFrom(ctx)
-		flushed <- run.Flush(context.WithoutCancel(ctx))
+		this, _ := run.From(ctx)
+		flushed <- this.Flush(context.WithoutCancel(ctx))
 		stopped <- ctx.Err()
 		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
 	}))
@@ -203,6 +204,7 @@ func TestCancelStopsTheRunWhoseWatchBroke(t *testing.T) {
 		}
 		return err
 	}
+
 	b.worker = b.newWorker(faulty.Store{Store: b.Store, Before: breaks}, ex, 0)
 	id := b.send("m", "hello", "").ID()
 	code := make(chan int, 1)
@@ -303,7 +305,7 @@ func TestPauseParks(t *testing.T) {
 		job  bool
 	}{{2 * time.Second, true}, {time.Hour, false}} {
 		b := newBench(t, execute(func(_ context.Context, _ *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
-			yield(nil, &task.Pause{For: test.wait, Say: "waiting", Err: errors.New("429")})
+			yield(nil, &run.Pause{For: test.wait, Say: "waiting", Err: errors.New("429")})
 		}))
 
 		id := b.send("m", "hello", "").ID()
@@ -335,7 +337,7 @@ func TestPauseParks(t *testing.T) {
 
 func TestWakeUpIsAddedWithItsTime(t *testing.T) {
 	b := newBench(t, execute(func(_ context.Context, _ *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
-		yield(nil, &task.Pause{For: 50 * time.Millisecond, Err: errors.New("429")})
+		yield(nil, &run.Pause{For: 50 * time.Millisecond, Err: errors.New("429")})
 	}))
 	id := b.send("m", "hello", "").ID()
 	<-b.jobs
@@ -589,6 +591,7 @@ func TestLargeConversationIsCutToItsNewestPart(t *testing.T) {
 func TestNotificationsMadeAfterTheFirstReadArePublished(t *testing.T) {
 	b := newBench(t, template("unused"))
 	id := b.send("m", "hello", "").ID()
+
 	meanwhile := sync.OnceFunc(func() { // between the first look and the claim another worker finishes, and dies before it publishes
 		r, _, _, err := b.Load(id).Claim(b.Moment(), task.Claim{Lease: task.Lease{Until: b.clock().Add(time.Minute), Nonce: "other"}})
 		if err == nil {
@@ -608,6 +611,7 @@ func TestNotificationsMadeAfterTheFirstReadArePublished(t *testing.T) {
 		}
 		return r, err
 	}}, template("unused"), 0)
+
 	if code := b.deliver(id, "job", 0); code != http.StatusNoContent {
 		t.Errorf("answered %d", code)
 	}

@@ -171,9 +171,9 @@ const scenario = {
   },
 
   async 'have a tool called'({ client }) {
-    const task = await client.send({ id: 'tool', text: '/tool time {"zone":"UTC"}' });
+    const task = await client.send({ id: 'tool', text: '/tool clock {"zone":"UTC"}' });
     assert.equal(task.state, 'completed');
-    assert.match(text(task), /time answered:.*UTC/);
+    assert.match(text(task), /clock answered:.*UTC/);
   },
 
   async cancel({ held }) {

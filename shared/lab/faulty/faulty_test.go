@@ -130,8 +130,10 @@ func TestWatchPassesItsValuesToTheHooks(t *testing.T) {
 	db := open(t)
 	r := create(t, db, "a")
 	broken := errors.New("broken")
+
 	for most := range 3 {
 		var got []string
+
 		s := faulty.Store{
 			Store: db,
 			Before: func(c faulty.Call) error {
@@ -151,6 +153,7 @@ func TestWatchPassesItsValuesToTheHooks(t *testing.T) {
 				got = append(got, err.Error())
 				continue
 			}
+
 			got = append(got, v.Owner)
 			if r, err = db.Commit(t.Context(), r); err != nil {
 				t.Fatal(err)

@@ -1,10 +1,12 @@
-package tools
+package agent
 
 import (
 	"context"
 	"errors"
 	"time"
 	_ "time/tzdata" // the container image has no time zones of its own
+
+	"errand/worker/tools"
 )
 
 type clockIn struct {
@@ -17,9 +19,9 @@ type clockOut struct {
 	Zone    string    `json:"zone"`
 }
 
-// clock is an example of a tool: the types of its input and output, and a function.
-func clock() Tool {
-	return New("time", "Tells the date, the time of day and the weekday, now, in a time zone.",
+// clock is an example of a tool: its arguments, its result, and a function.
+func clock() tools.Tool {
+	return tools.New("time", "Tells the date, the time of day and the weekday, now, in a time zone.",
 		func(_ context.Context, in clockIn) (clockOut, error) {
 			if in.Zone == "" {
 				in.Zone = "UTC"

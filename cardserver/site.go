@@ -1,0 +1,100 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"errand/cardserver/front"
+	"errand/cardserver/push"
+	"errand/shared/card"
+	"errand/shared/desk"
+	"errand/shared/loopback"
+	"errand/shared/queue"
+	"errand/shared/serve"
+	"errand/shared/setup"
+	"errand/shared/task"
+)
+
+// A site is the front door at its address, whichever process runs the turns.
+type site struct {
+	parts    *setup.ClientSide
+	env      setup.Env
+	listener net.Listener
+	log      *slog.Logger
+}
+
+// listen begins to listen. It refuses an address that strangers reach if the access file
+// was not meant for that.
+func listen(parts *setup.ClientSide, env setup.Env, log *slog.Logger) (*site, error) {
+	l, err := serve.Listen(env.Address())
+	if err != nil {
+		return nil, err
+	}
+	s := &site{parts, env, l, log}
+	if err := parts.Access.Check(s.loopback()); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return s, nil
+}
+
+// loopback reports whether only this machine reaches the site.
+func (s *site) loopback() bool {
+	return loopback.Is(s.listener.Addr().String())
+}
+
+// address is where the agent is, as far as it knows.
+func (s *site) address() string {
+	if s.parts.URL != "" {
+		return s.parts.URL
+	}
+	return "http://" + s.listener.Addr().String()
+}
+
+// desk makes the desk that enqueues to q.
+func (s *site) desk(q queue.Queue) *desk.Desk {
+	return desk.New(desk.Config{
+		Store: s.parts.Store, Queue: q, Rules: task.Defaults(), Now: time.Now, Log: s.log, Reused: s.env.Reused(),
+	})
+}
+
+// handler serves clients: the card, the operations, and what became of webhooks. model is
+// the name by which people know the model that answers.
+func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
+	p := s.parts
+	schemes, required := p.Access.Schemes()
+	security := card.Security{Schemes: schemes, Required: required}
+	cards, err := card.New(card.Config{Agent: p.Agent, Security: security, URL: p.URL, Modified: time.Now()})
+	if err != nil {
+		return nil, err
+	}
+
+	api := push.New(push.Config{
+		Desk: d, Store: p.Store, Keys: p.Keys, Access: p.Access, CheckURL: p.Egress.CheckURL, Log: s.log,
+	})
+
+	return front.New(front.Config{
+		Desk: d, Store: p.Store, Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Log: s.log,
+		CheckURL: p.Egress.CheckURL, IDTokens: p.IDTokens, Model: model, URL: p.URL, Loopback: s.loopback(),
+	}), nil
+}
+
+// announce tells the person who started the program what to know, and last, where the
+// agent is.
+func (s *site) announce(out io.Writer) {
+	if s.env.Reused() {
+		fmt.Fprintln(out, "ERRAND_DEDUPE=off: a message that is sent twice is done twice, whoever sends it.")
+	}
+	if !s.loopback() && s.parts.Access.Anonymous() {
+		fmt.Fprintln(out, "Whoever reaches this address may use the agent and read every task: ERRAND_ACCESS=anonymous says so.")
+	}
+	if s.parts.URL == "" && !s.loopback() {
+		fmt.Fprintln(out, "Its card names whatever address it is asked at: set ERRAND_URL to the one clients use.")
+	}
+	url := s.address()
+	fmt.Fprintf(out, "%s is at %s (card: %s%s)\n", s.parts.Agent.Name, url, url, card.Path)
+}

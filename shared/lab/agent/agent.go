@@ -1,0 +1,97 @@
+// Package agent is an agent for tests, in the form of worker/agent, whose place it takes in
+// the programs that tests build (lab.Overlay). So no test of the frame depends on the
+// agent of an installation.
+package agent
+
+import (
+	"context"
+	_ "embed"
+	"io"
+	"iter"
+	"net/http"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/a2aproject/a2a-go/v2/a2asrv"
+
+	"errand/shared/kit"
+	"errand/worker/tools"
+)
+
+// Definition needs no setting and no secret.
+//
+//go:embed agent.yaml
+var Definition []byte
+
+// OwnQuestion is the message that the executor of this package answers itself, with
+// OwnAnswer. The shipped executor answers all others.
+const (
+	OwnQuestion = "Who executes this?"
+	OwnAnswer   = "An executor of one's own."
+)
+
+// A Report is what the tool report finds out.
+type Report struct {
+	tools.Info
+	Answer string // of the service that the setting service names, to the secret service-token
+}
+
+// A zone is what the tool clock is asked for, and answers.
+type zone struct {
+	Zone string `json:"zone"`
+}
+
+// Tools are clock, which repeats its argument, and report, which returns a Report.
+func Tools(env kit.Env) ([]tools.Tool, error) {
+	var s struct {
+		Service string `setting:"service"`
+	}
+	if err := env.Settings(&s); err != nil {
+		return nil, err
+	}
+	ask := func(ctx context.Context, _ struct{}) (Report, error) {
+		answer, err := askService(ctx, env, s.Service)
+		return Report{tools.InfoFrom(ctx), answer}, err
+	}
+	return []tools.Tool{
+		tools.New("clock", "Tells a time zone.", func(_ context.Context, in zone) (zone, error) { return in, nil }),
+		tools.New("report", "Reports what a call is given.", ask, tools.Effects()),
+	}, nil
+}
+
+func askService(ctx context.Context, env kit.Env, url string) (string, error) {
+	token, err := env.Secret(ctx, "service-token")
+	if err != nil {
+		return "", err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("Authorization", "Bearer "+token.Text())
+
+	resp, err := env.HTTP().Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return string(body), err
+}
+
+// Executor answers OwnQuestion and leaves everything else to the one that is shipped.
+func Executor(_ kit.Env, shipped a2asrv.AgentExecutor) (a2asrv.AgentExecutor, error) {
+	return own{shipped}, nil
+}
+
+type own struct{ a2asrv.AgentExecutor }
+
+func (o own) Execute(ctx context.Context, ec *a2asrv.ExecutorContext) iter.Seq2[a2a.Event, error] {
+	if ec.Message == nil || len(ec.Message.Parts) == 0 || ec.Message.Parts[0].Text() != OwnQuestion {
+		return o.AgentExecutor.Execute(ctx, ec)
+	}
+	return func(yield func(a2a.Event, error) bool) {
+		if yield(a2a.NewArtifactEvent(ec, a2a.NewTextPart(OwnAnswer)), nil) {
+			yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
+		}
+	}
+}

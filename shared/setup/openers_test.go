@@ -1,0 +1,145 @@
+package setup_test
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"errand/shared/keys"
+	lab "errand/shared/lab/agent"
+	"errand/shared/setup"
+)
+
+// cloud is an environment that all three programs start in. Nothing asks the services,
+// which do not exist.
+func cloud(t *testing.T) setup.Env {
+	t.Helper()
+	t.Setenv("FIRESTORE_EMULATOR_HOST", "127.0.0.1:9")
+	ring, err := keys.Generate("", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return setup.Env{
+		Store: "firestore:p", Files: "gs:my-bucket@127.0.0.1:9", Queue: managed + "@127.0.0.1:9", Bus: topic + "@127.0.0.1:9", Model: "standin:", Keys: ring,
+		URL: "https://agent.example.com", WorkerURL: "https://worker.example.com", FunctionsURL: "https://functions.example.com",
+		Access: "anonymous", Invoker: "invoker@p.iam.gserviceaccount.com",
+	}
+}
+
+// openers open the parts of each program, and close them again.
+var openers = map[string]func(context.Context, setup.Env) error{
+	"cardserver": func(ctx context.Context, e setup.Env) error {
+		p, err := setup.OpenFront(ctx, e, lab.Definition, slog.New(slog.DiscardHandler))
+		if err != nil {
+			return err
+		}
+		return p.Close()
+	},
+	"worker": func(ctx context.Context, e setup.Env) error {
+		p, err := setup.OpenWorker(ctx, e, lab.Definition, slog.New(slog.DiscardHandler))
+		if err != nil {
+			return err
+		}
+		return p.Close()
+	},
+	"functions": func(ctx context.Context, e setup.Env) error {
+		p, err := setup.OpenFunctions(ctx, e, slog.New(slog.DiscardHandler))
+		if err != nil {
+			return err
+		}
+		return p.Close()
+	},
+}
+
+// Each program starts in the same environment, and refuses only what it uses.
+func TestProgramsRefuseWhatTheyUse(t *testing.T) {
+	everyone := []string{"cardserver", "functions", "worker"}
+	for _, row := range []struct {
+		name   string
+		change func(*setup.Env)
+		by     []string // the programs that refuse it
+		want   []string
+	}{
+		{"nothing", func(*setup.Env) {}, nil, nil},
+		{"local queue", func(e *setup.Env) { e.Queue, e.Bus = "", "" }, everyone, []string{"nothing to do with a local queue", "cloudtasks:", "pubsub:"}},
+		{"queue", func(e *setup.Env) { e.Queue = "rabbit:x" }, everyone, []string{"ERRAND_QUEUE"}},
+		{"bus", func(e *setup.Env) { e.Bus = "kafka:x" }, everyone, []string{"ERRAND_BUS", "pubsub:"}},
+		{"files", func(e *setup.Env) { e.Files = "" }, everyone, []string{"ERRAND_FILES=gs:BUCKET"}},
+		{"store", func(e *setup.Env) { e.Store = "oracle:x" }, everyone, []string{"ERRAND_STORE"}},
+		{"model", func(e *setup.Env) { e.Model = "gpt:x" }, []string{"worker"}, []string{"ERRAND_MODEL"}},
+		{"agent", func(e *setup.Env) { e.Agent = "/none.yaml" }, []string{"cardserver", "worker"}, []string{"ERRAND_AGENT"}},
+		{"access", func(e *setup.Env) { e.Access = "/none.yaml" }, []string{"cardserver"}, []string{"ERRAND_ACCESS"}},
+		{"webhooks", func(e *setup.Env) { e.PushAllow = "x" }, []string{"cardserver", "functions"}, []string{"ERRAND_PUSH_ALLOW"}},
+		{"keys", func(e *setup.Env) { e.Keys = "" }, []string{"cardserver", "functions"}, []string{"ERRAND_KEYS"}},
+		{"URL", func(e *setup.Env) { e.URL = "" }, []string{"functions"}, []string{"ERRAND_URL", "in the name of the agent"}},
+		{"two faults", func(e *setup.Env) { e.Store, e.Files = "z", "s3:x" }, everyone, []string{"ERRAND_STORE", "ERRAND_FILES"}},
+		{"secrets, once", func(e *setup.Env) { e.Secrets, e.Model = "vault:x", "gemini:x" }, everyone, []string{"ERRAND_SECRETS"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			env := cloud(t)
+			row.change(&env)
+
+			for program, open := range openers {
+				err := open(t.Context(), env)
+				if refused := err != nil; refused != strings.Contains(strings.Join(row.by, " "), program) {
+					t.Errorf("%s: %v, want a refusal by %v", program, err, row.by)
+				}
+				if err == nil {
+					continue
+				}
+
+				for _, want := range row.want {
+					if !strings.Contains(err.Error(), want) {
+						t.Errorf("%s does not say %q: %v", program, want, err)
+					}
+				}
+
+				if strings.Count(err.Error(), "ERRAND_SECRETS") > 1 {
+					t.Errorf("%s says it twice: %v", program, err)
+				}
+			}
+		})
+	}
+}
+
+// An opener that fails at a late step closes what it has opened: the store is free for
+// the next one.
+func TestFailedOpenerClosesTheStore(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("errand.db.keys", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, setup.Env{}); err == nil || !strings.Contains(err.Error(), "errand.db.keys") {
+		t.Fatalf("with a folder in the place of the keys: %v", err)
+	}
+	if err := os.Remove("errand.db.keys"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, setup.Env{}); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// Outside Cloud Run no program has ID tokens, and the functions say so.
+func TestNoIDTokensOutsideCloudRun(t *testing.T) {
+	f, err := setup.OpenFunctions(t.Context(), cloud(t), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if token, err := f.IDToken(t.Context(), "https://receiver.example.com"); token != "" || err == nil || !strings.Contains(err.Error(), "service account") {
+		t.Errorf("IDToken = %q, %v, want an error that names the account", token, err)
+	}
+
+	c, err := setup.OpenFront(t.Context(), cloud(t), lab.Definition, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if c.IDTokens {
+		t.Error("the front door lets clients register webhooks with ID tokens")
+	}
+}
