@@ -50,7 +50,7 @@ func TestJavaScriptClients(t *testing.T) {
 			}
 
 			if diff := cmp.Diff(want, steps); diff != "" {
-				t.Errorf("its steps are not those of the Go clients:\n%s", diff)
+				t.Errorf("its steps (-Go client +got):\n%s", diff)
 			}
 		})
 	}

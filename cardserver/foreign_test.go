@@ -155,7 +155,7 @@ func (s *scene) sends(t *testing.T) {
 	}
 	again := mustSend(t, s.c, userText("send", "hello there"))
 	if diff := cmp.Diff(task, again); diff != "" {
-		t.Errorf("the same message gave another answer:\n%s", diff)
+		t.Errorf("the same message gave another answer (-want +got):\n%s", diff)
 	}
 	_, err := s.c.SendMessage(t.Context(), userText("send", "something else"))
 	if !errors.Is(err, a2a.ErrInvalidParams) {
@@ -262,7 +262,7 @@ func (s *scene) isAsked(t *testing.T) {
 		roles = append(roles, m.Role)
 	}
 	if diff := cmp.Diff([]a2a.MessageRole{a2a.MessageRoleUser, a2a.MessageRoleAgent, a2a.MessageRoleUser}, roles); diff != "" {
-		t.Errorf("history:\n%s", diff)
+		t.Errorf("history (-want +got):\n%s", diff)
 	}
 	one := 1
 	short, err := s.c.GetTask(t.Context(), &a2a.GetTaskRequest{ID: task.ID, HistoryLength: &one})
@@ -390,7 +390,7 @@ func (s *scene) isPublished(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(made, got); diff != "" {
-		t.Errorf("reading a webhook:\n%s", diff)
+		t.Errorf("reading a webhook (-want +got):\n%s", diff)
 	}
 	if ids := s.hookIDs(t, task.ID); len(ids) != 2 || !ids["inline"] || !ids["later"] {
 		t.Errorf("listed the webhooks %v", ids)

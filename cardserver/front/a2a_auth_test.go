@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,30 +14,13 @@ import (
 	"errand/cardserver/front"
 	"errand/shared/auth"
 	"errand/shared/card"
+	base "errand/shared/lab/world"
 )
 
 // guarded makes the front door ask for API keys, and returns one of each principal.
 func guarded(t testing.TB, principals ...string) (edit func(*front.Config), keys map[string]string) {
 	t.Helper()
-	keys = map[string]string{}
-	file := "principals:\n"
-
-	for _, p := range principals {
-		key, hash := auth.NewKey()
-		keys[p] = key
-		file += fmt.Sprintf("  - name: %s\n    keys: [%q]\n", p, hash)
-	}
-
-	path := filepath.Join(t.TempDir(), "access.yaml")
-	if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
-		t.Fatal(err)
-	}
-
-	access, err := auth.Load(path, auth.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-
+	access, keys := base.Access(t, principals...)
 	return func(c *front.Config) {
 		schemes, required := access.Schemes()
 		cards, err := card.New(card.Config{Agent: c.Agent, Security: card.Security{Schemes: schemes, Required: required}, Modified: time.Now()})
@@ -78,7 +59,7 @@ func TestEveryOperationIdentifiesItsCaller(t *testing.T) {
 			}
 		}
 
-		if all := w.versions(t); len(all) != 0 || w.load(t, id).Version != task.Version {
+		if all := w.versions(t); len(all) != 0 || w.Load(id).Version != task.Version {
 			t.Errorf("something was written: %v", all)
 		}
 		if got := w.call(t, "GetTask", byID(id), bearer(keys["alice"])); got.code() != 0 {
@@ -110,7 +91,7 @@ func TestPrincipalsAreApart(t *testing.T) {
 		if mine.ID == theirs.ID {
 			t.Error("two principals share the task of one message id")
 		}
-		if r := w.load(t, mine.ID); r.Owner != "alice" {
+		if r := w.Load(mine.ID); r.Owner != "alice" {
 			t.Errorf("the owner is %q", r.Owner)
 		}
 		if got := w.call(t, "GetTask", byID(mine.ID), bearer(keys["bob"])); got.code() != -32001 {

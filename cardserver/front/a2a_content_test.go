@@ -45,7 +45,7 @@ func TestEveryFaultIsNamed(t *testing.T) {
 			"message.messageId", "message.parts[1]", "message.role",
 		}
 		if diff := cmp.Diff(want, fields); diff != "" {
-			t.Error(diff)
+			t.Errorf("fields of the violations (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -121,15 +121,15 @@ func TestMetadataIsKept(t *testing.T) {
 			t.Fatal(err)
 		}
 		id := w.call(t, send, `{"message":`+message("m", `"metadata":`+text)+`,"metadata":`+text+`,"configuration":{"returnImmediately":true}}`).task().ID
-		r := w.load(t, id)
+		r := w.Load(id)
 		if diff := cmp.Diff(want, r.Request().Metadata); diff != "" {
-			t.Errorf("of the request:\n%s", diff)
+			t.Errorf("metadata of the request (-want +got):\n%s", diff)
 		}
 		got := into[struct {
 			History []struct{ Metadata map[string]any }
 		}](w.call(t, "GetTask", byID(id)))
 		if diff := cmp.Diff(want, got.History[0].Metadata); diff != "" {
-			t.Errorf("of the message:\n%s", diff)
+			t.Errorf("metadata of the message (-want +got):\n%s", diff)
 		}
 		w.refused(t, send, `{"message":`+message("n", "")+`,"metadata":[1]}`, -32602, "metadata")
 	})

@@ -15,7 +15,7 @@ import (
 
 	"errand/cardserver/front"
 	"errand/shared/desk"
-	"errand/shared/queue"
+	base "errand/shared/lab/world"
 	"errand/shared/task"
 )
 
@@ -62,9 +62,9 @@ func TestReturnImmediatelyChangesNothingElse(t *testing.T) {
 			w.answer(id)
 			want := []string{"task SUBMITTED", "WORKING", "artifact the answer", "COMPLETED"}
 			if diff := cmp.Diff(want, s.ended(t)); diff != "" {
-				t.Errorf("%s:\n%s", flag, diff)
+				t.Errorf("%s (-want +got):\n%s", flag, diff)
 			}
-			if r := w.load(t, id); len(r.Behind(w.now())) != 1 || len(r.Notifications) != 2 {
+			if r := w.Load(id); len(r.Behind(w.now())) != 1 || len(r.Notifications) != 2 {
 				t.Errorf("%s: hooks %+v are to be told %+v", flag, r.Webhooks, r.Notifications)
 			}
 		}
@@ -144,10 +144,10 @@ func TestSameMessageIsTheSameTask(t *testing.T) {
 		go func() { waiting <- w.call(t, send, `{"message":`+message("m", "")+`}`) }()
 		w.end(w.claim(first.ID), a2a.TaskStateInputRequired)
 		if got := (<-waiting).task(); got.ID != first.ID || got.Status.State != "TASK_STATE_INPUT_REQUIRED" {
-			t.Errorf("whoever waits for it is told %+v", got)
+			t.Errorf("the waiting send is answered with %+v", got)
 		}
 		if diff := cmp.Diff([]string{"task SUBMITTED", "WORKING", "INPUT_REQUIRED"}, s.ended(t)); diff != "" {
-			t.Error(diff)
+			t.Errorf("events (-want +got):\n%s", diff)
 		}
 
 		followUp := sending(message("f", `"taskId":"`+first.ID+`"`))
@@ -162,18 +162,13 @@ func TestSameMessageIsTheSameTask(t *testing.T) {
 	})
 }
 
-// nowhere is a queue whose jobs never run.
-type nowhere struct{}
-
-func (nowhere) Add(context.Context, queue.Job) error { return nil }
-
 // Where clients reuse ids, a message that is sent twice runs twice.
 //
 // Shows M25.
 func TestClientsThatReuseMessageIDs(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t, func(c *front.Config) {
-			c.Desk = desk.New(desk.Config{Store: c.Store, Queue: nowhere{}, Rules: task.Defaults(), Now: time.Now, Log: c.Log, Reused: true})
+			c.Desk = desk.New(desk.Config{Store: c.Store, Queue: &base.Jobs{}, Rules: task.Defaults(), Now: time.Now, Log: c.Log, Reused: true})
 		})
 		one, two := w.call(t, send, sending(message("m", ""))).task(), w.call(t, send, sending(message("m", ""))).task()
 		other := w.call(t, send, sending(message("m", `"parts":[{"text":"other"}]`))).task()
@@ -183,7 +178,7 @@ func TestClientsThatReuseMessageIDs(t *testing.T) {
 		for turn := 2; turn <= 3; turn++ {
 			w.end(w.claim(one.ID), a2a.TaskStateInputRequired)
 			got := w.call(t, send, sending(message("m", `"taskId":"`+one.ID+`"`))).task()
-			if r := w.load(t, one.ID); got.Status.State != "TASK_STATE_SUBMITTED" || r.Turn != turn {
+			if r := w.Load(one.ID); got.Status.State != "TASK_STATE_SUBMITTED" || r.Turn != turn {
 				t.Errorf("the answer no. %d: %+v in turn %d", turn-1, got, r.Turn)
 			}
 		}

@@ -42,7 +42,7 @@ func TestConfigsNeedATask(t *testing.T) {
 			w.refused(t, listWebhooks, `{"taskId":"`+id+`"}`, -32001, "")
 			w.refused(t, deleteWebhook, `{"taskId":"`+id+`","id":"h"}`, -32001, "")
 		}
-		if r := w.load(t, theirs); len(r.Webhooks) != 0 {
+		if r := w.Load(theirs); len(r.Webhooks) != 0 {
 			t.Errorf("another's task has hooks %+v", r.Webhooks)
 		}
 	})
@@ -62,7 +62,7 @@ func TestAuthenticationOfWebhooksIsChecked(t *testing.T) {
 
 		for _, scheme := range []string{"Bearer", "bEARER", "basic", "BASIC"} {
 			got := into[map[string]any](w.call(t, createWebhook, config(`{"scheme":"`+scheme+`","credentials":"s3cret"}`)))
-			h := w.load(t, id).Webhooks[0]
+			h := w.Load(id).Webhooks[0]
 			if h.Scheme != scheme || w.unsealed(t, h).Credentials != "s3cret" || got["authentication"].(map[string]any)["scheme"] != scheme {
 				t.Errorf("%s is stored as %+v and answered as %v", scheme, h, got)
 			}
@@ -79,7 +79,7 @@ func TestAuthenticationOfWebhooksIsChecked(t *testing.T) {
 		if got := w.call(t, createWebhook, config(`{"scheme":"Bearer"}`)); got.code() != 0 {
 			t.Errorf("Bearer without credentials asks for a token of ours: %s", got.body)
 		}
-		if h := w.load(t, id).Webhooks[0]; h.Scheme != "Bearer" || h.Sealed != "" {
+		if h := w.Load(id).Webhooks[0]; h.Scheme != "Bearer" || h.Sealed != "" {
 			t.Errorf("Bearer without credentials is stored as %+v", h)
 		}
 	})
@@ -114,7 +114,7 @@ func TestConfigOfAnEndedTaskDeliversOnce(t *testing.T) {
 		id := w.insert(anonymous, "m", a2a.TaskStateCompleted).ID()
 		for _, path := range []string{"/1", "/2"} {
 			w.call(t, createWebhook, `{"taskId":"`+id+`","id":"h","url":"`+hookURL+path+`"}`)
-			r := w.load(t, id)
+			r := w.Load(id)
 			if len(r.Webhooks) != 1 || !strings.HasSuffix(r.Webhooks[0].URL, path) {
 				t.Fatalf("hooks are %+v", r.Webhooks)
 			}
@@ -161,17 +161,17 @@ func TestConfigsOf03(t *testing.T) {
 			t.Errorf("answered %s", rec.Body)
 		}
 
-		if h, ok := w.load(t, of).Webhook(name); !ok || h.Dialect != "0.3" || h.Scheme != "Bearer" || w.unsealed(t, h).Token != "tok" {
+		if h, ok := w.Load(of).Webhook(name); !ok || h.Dialect != "0.3" || h.Scheme != "Bearer" || w.unsealed(t, h).Token != "tok" {
 			t.Errorf("%s is stored as %+v", name, h)
 		}
 	}
 
 	rec := httptest.NewRecorder()
 	w.ServeHTTP(rec, newRequest("POST", "/v1/tasks/"+id+"/pushNotificationConfigs", `{"configId":"rest","config":{"pushNotificationConfig":{"url":"`+hookURL+`"}}}`))
-	if h, ok := w.load(t, id).Webhook("rest"); rec.Code != 200 || !ok || h.Dialect != "0.3" {
+	if h, ok := w.Load(id).Webhook("rest"); rec.Code != 200 || !ok || h.Dialect != "0.3" {
 		t.Errorf("over HTTP+JSON: %d %s, %+v", rec.Code, rec.Body, h)
 	}
-	if w.hook(t, id, `"id":"new"`); w.load(t, id).Webhooks[2].Dialect != "" {
-		t.Errorf("a config of 1.0 is stored as %+v", w.load(t, id).Webhooks[2])
+	if w.hook(t, id, `"id":"new"`); w.Load(id).Webhooks[2].Dialect != "" {
+		t.Errorf("a config of 1.0 is stored as %+v", w.Load(id).Webhooks[2])
 	}
 }

@@ -161,7 +161,7 @@ func TestArtifactChunksAreJoined(t *testing.T) {
 		}
 
 		if diff := cmp.Diff([]string{"a", "a", "b", "a append", "a append last"}, flags); diff != "" {
-			t.Error(diff)
+			t.Errorf("flags of the artifact updates (-want +got):\n%s", diff)
 		}
 
 		var stored []string
@@ -170,7 +170,7 @@ func TestArtifactChunksAreJoined(t *testing.T) {
 		}
 
 		if diff := cmp.Diff([]string{made[order[0]], made[order[1]]}, stored); diff != "" || stored[0] != "one two three" {
-			t.Errorf("streamed and stored:\n%s", diff)
+			t.Errorf("stored artifacts (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -274,7 +274,7 @@ func TestStreamsOf03(t *testing.T) {
 
 		want := []string{"task submitted", "status-update working", "artifact-update ", "status-update completed final"}
 		if diff := cmp.Diff(want, got); diff != "" {
-			t.Error(diff)
+			t.Errorf("events (-want +got):\n%s", diff)
 		}
 	}
 
@@ -297,6 +297,6 @@ func TestStreamsOf03(t *testing.T) {
 
 	want := []string{"task SUBMITTED", "statusUpdate WORKING", "artifactUpdate ", "statusUpdate COMPLETED final"}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
+		t.Errorf("events (-want +got):\n%s", diff)
 	}
 }

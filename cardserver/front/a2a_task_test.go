@@ -101,9 +101,9 @@ func TestCancelReachesStreamsAndWebhooks(t *testing.T) {
 		w.work(func(id string) { asked <- id })
 		w.call(t, "CancelTask", byID(id)).task()
 		if diff := cmp.Diff([]string{"task WORKING", "CANCELED"}, s.ended(t)); diff != "" {
-			t.Error(diff)
+			t.Errorf("events (-want +got):\n%s", diff)
 		}
-		r := w.load(t, id)
+		r := w.Load(id)
 		if due := r.Behind(w.now()); len(due) != 1 || len(r.Notifications) != 1 || r.Notifications[0].State != a2a.TaskStateCanceled {
 			t.Errorf("webhooks %+v are to be told %+v", due, r.Notifications)
 		}
@@ -130,7 +130,7 @@ func TestOneOfManyAnswersBeginsATurn(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if r := w.load(t, id); r.Turn != 2 || len(r.Inbox) != 4 || r.State() != a2a.TaskStateSubmitted {
+		if r := w.Load(id); r.Turn != 2 || len(r.Inbox) != 4 || r.State() != a2a.TaskStateSubmitted {
 			t.Errorf("turn %d, %d waiting, %s", r.Turn, len(r.Inbox), r.State())
 		}
 	})

@@ -176,7 +176,7 @@ func TestExtensionsAreActivatedOnRequest(t *testing.T) {
 					continue
 				}
 
-				if got := w.load(t, w.list(t, "").Tasks[0].ID).Request().Extensions; !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(row.want))) {
+				if got := w.Load(w.list(t, "").Tasks[0].ID).Request().Extensions; !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(row.want))) {
 					t.Errorf("%s asked for %q: kept are %q", operation, row.asked, got)
 				}
 			}

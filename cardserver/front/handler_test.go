@@ -113,7 +113,7 @@ func TestWebPagesCannotSend(t *testing.T) {
 		}
 	}
 
-	if state := w.load(t, id).State(); state != a2a.TaskStateSubmitted {
+	if state := w.Load(id).State(); state != a2a.TaskStateSubmitted {
 		t.Errorf("a page of another site made the task %s", state)
 	}
 

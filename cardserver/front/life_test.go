@@ -188,7 +188,7 @@ func TestAnswersContinueATask(t *testing.T) {
 			history = append(history, m.Parts[0].Text)
 		}
 		if diff := cmp.Diff([]string{"hi", "it is TASK_STATE_INPUT_REQUIRED", "blue"}, history); diff != "" || got.Status.State != "TASK_STATE_COMPLETED" {
-			t.Errorf("state is %s, history:\n%s", got.Status.State, diff)
+			t.Errorf("state is %s, history (-want +got):\n%s", got.Status.State, diff)
 		}
 		if got := w.call(t, send, sending(message("more", `"taskId":"`+id+`"`))); got.code() != -32004 {
 			t.Errorf("M13: a message to a task that has ended: %s", got.body)
@@ -232,7 +232,7 @@ func TestCancelEndsTheTask(t *testing.T) {
 		if task := got.task(); task.Status.State != "TASK_STATE_CANCELED" || task.Status.Message == nil {
 			t.Errorf("task is %+v", task)
 		}
-		if meta := w.load(t, running.ID()).Task.Metadata; meta["why"] != "late" {
+		if meta := w.Load(running.ID()).Task.Metadata; meta["why"] != "late" {
 			t.Errorf("C4: metadata is %v", meta)
 		}
 
@@ -240,7 +240,7 @@ func TestCancelEndsTheTask(t *testing.T) {
 			t.Errorf("a job for %s was added", id)
 		}
 
-		_, err := task.Update(t.Context(), w.store, running.ID(), func(r task.Record) (task.Record, bool, error) {
+		_, err := task.Update(t.Context(), w.Store, running.ID(), func(r task.Record) (task.Record, bool, error) {
 			return r.Finish(task.Defaults().At(w.now()), task.Fence{Epoch: running.Epoch, Seq: running.Seq}, nil, task.Outcome{State: a2a.TaskStateCompleted})
 		})
 		if !errors.Is(err, task.ErrFenced) {
@@ -281,7 +281,7 @@ func TestOneOfManyCancelsWins(t *testing.T) {
 
 		all.Wait()
 		if diff := cmp.Diff(map[int]int{0: 1, -32002: 99}, codes); diff != "" {
-			t.Error(diff)
+			t.Errorf("answers by code (-want +got):\n%s", diff)
 		}
 	})
 }

@@ -62,7 +62,7 @@ func TestPagesOfOwnTasks(t *testing.T) {
 		w := b.world(t)
 		empty := map[string]any{"tasks": []any{}, "nextPageToken": "", "pageSize": 50.0, "totalSize": 0.0}
 		if diff := cmp.Diff(empty, into[map[string]any](w.call(t, "ListTasks", "{}"))); diff != "" {
-			t.Errorf("an empty list:\n%s", diff)
+			t.Errorf("an empty list (-want +got):\n%s", diff)
 		}
 
 		var want []string
@@ -85,7 +85,7 @@ func TestPagesOfOwnTasks(t *testing.T) {
 		}
 
 		if diff := cmp.Diff(want, got); diff != "" || token != "" {
-			t.Errorf("last token %q, pages:\n%s", token, diff)
+			t.Errorf("last token %q, pages (-want +got):\n%s", token, diff)
 		}
 		if p := w.list(t, `"pageSize":5`); p.NextToken != "" || len(p.Tasks) != 5 {
 			t.Errorf("a page that is just full: %+v", p)
@@ -145,7 +145,7 @@ func TestFiltersHoldTogether(t *testing.T) {
 		} {
 			p := w.list(t, row.fields)
 			if diff := cmp.Diff(row.want, ids(p.Tasks)); diff != "" || p.TotalSize != len(row.want) {
-				t.Errorf("{%s}: totalSize %d\n%s", row.fields, p.TotalSize, diff)
+				t.Errorf("{%s}: totalSize %d (-want +got):\n%s", row.fields, p.TotalSize, diff)
 			}
 
 			if len(row.want) > 1 {
@@ -301,7 +301,7 @@ func TestConfigsComeInPages(t *testing.T) {
 			got, pages = append(got, p.ids()...), pages+1
 		}
 		if diff := cmp.Diff(want, got); diff != "" || pages != 3 {
-			t.Errorf("%d pages:\n%s", pages, diff)
+			t.Errorf("%d pages (-want +got):\n%s", pages, diff)
 		}
 		if all, token := w.configs(t, id, ""); !slices.Equal(all.ids(), want) || token != "" {
 			t.Errorf("all of them: %v, token %q", all.ids(), token)

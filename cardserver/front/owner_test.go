@@ -55,7 +55,7 @@ func TestForeignTaskIsAbsent(t *testing.T) {
 				}
 			}
 
-			if now := w.load(t, id); now.Version != theirs.Version {
+			if now := w.Load(id); now.Version != theirs.Version {
 				t.Errorf("%s: the task has changed", state)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/google/go-cmp/cmp"
 
+	base "errand/shared/lab/world"
 	"errand/shared/task"
 	"errand/shared/webhook"
 )
@@ -63,12 +64,8 @@ func (w *world) configs(t testing.TB, id, fields string) (configs, string) {
 // unsealed are the secrets of an anonymous caller's webhook, as its receiver is sent them.
 func (w *world) unsealed(t testing.TB, h task.Webhook) webhook.Secrets {
 	t.Helper()
-	ring, err := w.keys.Ring(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
 	h.Ping = time.Now()
-	q, err := webhook.Prepare(ring, "", h.Ping, task.Record{Owner: anonymous, Task: &a2a.Task{ID: "t"}}, h)
+	q, err := webhook.Prepare(base.Ring(t, w.keys), "", h.Ping, task.Record{Owner: anonymous, Task: &a2a.Task{ID: "t"}}, h)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,13 +92,13 @@ func TestConfigsAreKept(t *testing.T) {
 		two := w.hook(t, id, `"id":"two"`)
 		for _, want := range []config{one, two} {
 			if diff := cmp.Diff(want, into[config](w.call(t, getWebhook, `{"taskId":"`+id+`","id":"`+want.ID+`"}`))); diff != "" {
-				t.Error(diff)
+				t.Errorf("configuration (-want +got):\n%s", diff)
 			}
 		}
 
 		all, _ := w.configs(t, id, "")
 		if diff := cmp.Diff(configs{one, two}, all); diff != "" {
-			t.Error(diff)
+			t.Errorf("configurations (-want +got):\n%s", diff)
 		}
 
 		for _, body := range []string{
@@ -113,10 +110,10 @@ func TestConfigsAreKept(t *testing.T) {
 			}
 		}
 
-		if got, want := w.unsealed(t, w.load(t, id).Webhooks[0]), (webhook.Secrets{Token: "s3cret", Credentials: "s3cret"}); got != want {
+		if got, want := w.unsealed(t, w.Load(id).Webhooks[0]), (webhook.Secrets{Token: "s3cret", Credentials: "s3cret"}); got != want {
 			t.Errorf("the hook's secrets are %+v, want %+v", got, want)
 		}
-		if text := fmt.Sprintf("%+v", w.load(t, id).Webhooks); strings.Contains(text, "s3cret") {
+		if text := fmt.Sprintf("%+v", w.Load(id).Webhooks); strings.Contains(text, "s3cret") {
 			t.Errorf("secrets are stored as they are: %s", text)
 		}
 	})
@@ -167,7 +164,7 @@ func TestInlineConfigIsKept(t *testing.T) {
 				t.Errorf("the same message made %s, want %s", got.ID, id)
 			}
 		}
-		if r := w.load(t, id); len(r.Webhooks) != 2 || len(r.Behind(w.now())) != 2 || r.Webhooks[1].Snapshot == 0 {
+		if r := w.Load(id); len(r.Webhooks) != 2 || len(r.Behind(w.now())) != 2 || r.Webhooks[1].Snapshot == 0 {
 			t.Errorf("hooks are %+v", r.Webhooks)
 		}
 	})

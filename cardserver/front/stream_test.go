@@ -37,14 +37,14 @@ func TestStreamOfATask(t *testing.T) {
 		w.end(r, a2a.TaskStateCompleted)
 		want := []string{"task SUBMITTED", "WORKING", "artifact one ", "artifact two", "COMPLETED"}
 		if diff := cmp.Diff(want, s.ended(t)); diff != "" {
-			t.Error(diff)
+			t.Errorf("events (-want +got):\n%s", diff)
 		}
 		if got := s.header.Get("Content-Type"); got != "text/event-stream" || s.status != 200 {
 			t.Errorf("status %d, type %s", s.status, got)
 		}
 		again := w.open(streaming, `{"message":`+message("m", "")+`}`, nil)
 		if diff := cmp.Diff([]string{"task COMPLETED"}, again.ended(t)); diff != "" {
-			t.Errorf("the same message again:\n%s", diff)
+			t.Errorf("the same message again (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -94,7 +94,7 @@ func TestWhenStreamsEnd(t *testing.T) {
 					late:       {"task " + name, "CANCELED"},
 				} {
 					if diff := cmp.Diff(want, s.ended(t)); diff != "" {
-						t.Error(diff)
+						t.Errorf("events (-want +got):\n%s", diff)
 					}
 				}
 			})
@@ -117,7 +117,7 @@ func TestSubscribeBeginsWithASnapshot(t *testing.T) {
 		}
 		w.end(r, a2a.TaskStateCompleted, chunk("a", "two", true))
 		if diff := cmp.Diff([]string{"task WORKING", "artifact two", "COMPLETED"}, s.ended(t)); diff != "" {
-			t.Error(diff)
+			t.Errorf("events (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -148,12 +148,12 @@ func TestStreamsDoNotAffectEachOther(t *testing.T) {
 		w.end(r, a2a.TaskStateCompleted)
 		want := []string{"task WORKING", "artifact one", "artifact two", "COMPLETED"}
 		if diff := cmp.Diff(want, one.ended(t)); diff != "" {
-			t.Error(diff)
+			t.Errorf("events (-want +got):\n%s", diff)
 		}
 
 		close(gate)
 		if diff := cmp.Diff(want, slow.ended(t)); diff != "" {
-			t.Errorf("the slow one:\n%s", diff)
+			t.Errorf("the slow one (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -188,7 +188,7 @@ func TestStreamThatFellBehindIsEnded(t *testing.T) {
 		again.await(t, 1)
 		w.end(r, a2a.TaskStateCompleted)
 		if diff := cmp.Diff([]string{"task WORKING", "COMPLETED"}, again.ended(t)); diff != "" {
-			t.Error(diff)
+			t.Errorf("events (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -201,7 +201,7 @@ func TestStreamsEndAtTheirAge(t *testing.T) {
 		w := b.world(t, func(c *front.Config) { c.StreamAge = time.Millisecond })
 		id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
 		if diff := cmp.Diff([]string{"task SUBMITTED"}, w.open(subscribe, byID(id), nil).ended(t)); diff != "" {
-			t.Error(diff)
+			t.Errorf("events (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -294,7 +294,7 @@ func TestThousandSubscribersSeeTheSame(t *testing.T) {
 
 		for _, s := range streams {
 			if diff := cmp.Diff(want, s.ended(t)); diff != "" {
-				t.Fatal(diff)
+				t.Fatalf("events (-want +got):\n%s", diff)
 			}
 		}
 

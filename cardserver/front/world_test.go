@@ -5,10 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,30 +18,26 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/cardserver/front"
-	"errand/shared/adapters/local"
-	"errand/shared/adapters/sqlstore"
 	"errand/shared/agent"
-	"errand/shared/auth"
 	"errand/shared/card"
 	"errand/shared/desk"
-	"errand/shared/egress"
 	"errand/shared/keys"
 	lab "errand/shared/lab/agent"
+	base "errand/shared/lab/world"
 	"errand/shared/queue"
-	"errand/shared/secret"
 	"errand/shared/task"
 )
 
 // A world is the front door on a real store and a real queue. Jobs run only if worker is
 // set. The tests play the worker through the transitions.
 type world struct {
+	*base.World
+	http.Handler
 	t      testing.TB
-	store  *sqlstore.DB
 	clock  atomic.Int64 // milliseconds, one more at every look
 	worker atomic.Pointer[func(id string)]
 	via    binding
 	keys   *keys.Keyring
-	http.Handler
 }
 
 const (
@@ -51,34 +45,12 @@ const (
 	host      = "127.0.0.1:8080"
 )
 
-// newKeys makes a ring of keys.
-func newKeys(t testing.TB) *keys.Keyring {
-	t.Helper()
-	text, err := keys.Generate("", time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return keys.New(keys.Config{Read: func(context.Context) (secret.Value, error) { return secret.NewValue([]byte(text)) }})
-}
-
 func newWorld(t testing.TB, edit ...func(*front.Config)) *world {
 	t.Helper()
-	w := &world{t: t, via: jsonrpc, keys: newKeys(t)}
+	w := &world{t: t, via: jsonrpc, keys: base.Keys(t)}
 	w.clock.Store(time.Now().UnixMilli())
-	quiet := slog.New(slog.DiscardHandler)
-	store, err := sqlstore.Open(t.Context(), filepath.Join(t.TempDir(), "t.db"), sqlstore.Options{Now: w.now, Log: quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	w.store = store
-	jobs := local.NewQueue(local.QueueConfig{Handler: http.HandlerFunc(w.deliver), Log: quiet})
-	t.Cleanup(func() {
-		_ = jobs.Close(context.Background())
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	w.World = base.New(t, base.Config{Now: w.now, Handler: http.HandlerFunc(w.deliver)})
+	access, _ := base.Access(t)
 
 	definition, err := agent.Parse(lab.Definition)
 	if err != nil {
@@ -90,19 +62,9 @@ func newWorld(t testing.TB, edit ...func(*front.Config)) *world {
 		t.Fatal(err)
 	}
 
-	out, err := egress.New(egress.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	access, err := auth.Load("", auth.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-
 	cfg := front.Config{
-		Store: store, Agent: definition, Access: access, Card: cards, CheckURL: out.CheckURL, Keys: w.keys,
-		Model: "stand-in", Loopback: true, Log: quiet,
+		Store: w.Store, Agent: definition, Access: access, Card: cards, CheckURL: base.CheckURL(t), Keys: w.keys,
+		Model: "stand-in", Loopback: true, Log: w.Log,
 	}
 
 	for _, f := range edit {
@@ -110,7 +72,7 @@ func newWorld(t testing.TB, edit ...func(*front.Config)) *world {
 	}
 
 	if cfg.Desk == nil {
-		cfg.Desk = desk.New(desk.Config{Store: cfg.Store, Queue: jobs, Rules: task.Defaults(), Now: w.now, Log: cfg.Log})
+		cfg.Desk = desk.New(desk.Config{Store: cfg.Store, Queue: w.Jobs, Rules: w.Rules, Now: w.now, Log: cfg.Log})
 	}
 
 	w.Handler = front.New(cfg)
@@ -136,41 +98,25 @@ func (w *world) deliver(_ http.ResponseWriter, r *http.Request) {
 // work makes the queue's jobs run f.
 func (w *world) work(f func(id string)) { w.worker.Store(&f) }
 
-func (w *world) update(id string, decide task.Decision) task.Record {
-	w.t.Helper()
-	r, err := task.Update(context.Background(), w.store, id, decide)
-	if err != nil {
-		w.t.Error(err)
-	}
-	return r
-}
-
 // claim takes the turn of a task.
 func (w *world) claim(id string) task.Record {
 	w.t.Helper()
-	at := task.Defaults().At(w.now())
-	return w.update(id, func(r task.Record) (task.Record, bool, error) {
-		next, _, changed, err := r.Claim(at, task.Claim{Lease: task.Lease{Until: at.Now.Add(time.Hour), Nonce: "n-" + strconv.FormatInt(r.Seq, 10)}})
-		return next, changed, err
-	})
+	return base.Claim(w.t, w.Store, id, w.Moment(), time.Hour)
 }
 
 // say commits events of the turn that r runs.
 func (w *world) say(r task.Record, events ...a2a.Event) task.Record {
 	w.t.Helper()
 	turn := task.Fence{Epoch: r.Epoch, Seq: r.Seq}
-	return w.update(r.ID(), func(r task.Record) (task.Record, bool, error) {
-		return r.Progress(task.Defaults().At(w.now()), turn, events)
+	return base.Update(w.t, w.Store, r.ID(), func(r task.Record) (task.Record, bool, error) {
+		return r.Progress(w.Moment(), turn, events)
 	})
 }
 
 // end ends the turn that r runs in a state, with a message that names the state.
 func (w *world) end(r task.Record, state a2a.TaskState, events ...a2a.Event) task.Record {
 	w.t.Helper()
-	turn := task.Fence{Epoch: r.Epoch, Seq: r.Seq}
-	return w.update(r.ID(), func(r task.Record) (task.Record, bool, error) {
-		return r.Finish(task.Defaults().At(w.now()), turn, events, task.Outcome{State: state, Message: words("it is " + state.String())})
-	})
+	return base.End(w.t, w.Store, r, w.Moment(), events, task.Outcome{State: state, Message: words("it is " + state.String())})
 }
 
 // answer is a worker's whole turn: one artifact, and the end.
@@ -189,15 +135,9 @@ func (w *world) insert(owner, messageID string, state a2a.TaskState) task.Record
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	r, err := task.Accept(task.Defaults().At(w.now()), task.Acceptance{
-		ID: id, Context: contextID, Owner: owner, Lane: task.Turns, Message: msg, Request: task.Request{ID: msg.ID, Fingerprint: print},
+	r := base.Accept(w.t, w.Store, w.Moment(), task.Acceptance{
+		ID: id, Context: contextID, Owner: owner, Message: msg, Request: task.Request{ID: msg.ID, Fingerprint: print},
 	})
-	if err == nil {
-		r, err = w.store.Create(w.t.Context(), r)
-	}
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	switch {
 	case state == a2a.TaskStateSubmitted:
 		return r
@@ -487,7 +427,7 @@ func (w *world) versions(t testing.TB) map[string]int64 {
 	for _, owner := range []string{anonymous, "other"} {
 		q := task.Query{Owner: owner, Limit: 100}
 		for {
-			page, err := w.store.List(t.Context(), q)
+			page, err := w.Store.List(t.Context(), q)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -502,15 +442,6 @@ func (w *world) versions(t testing.TB) map[string]int64 {
 		}
 	}
 	return all
-}
-
-func (w *world) load(t testing.TB, id string) task.Record {
-	t.Helper()
-	r, err := w.store.Load(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
 }
 
 func ids(tasks []seen) []string {

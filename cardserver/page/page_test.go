@@ -27,7 +27,7 @@ func TestTokensKeepTheirForm(t *testing.T) {
 	} {
 		got, err := page.Parse(token(row.text), row.list)
 		if diff := cmp.Diff(row.want, got); err != nil || diff != "" {
-			t.Errorf("%s: %v (-want +got)\n%s", row.text, err, diff)
+			t.Errorf("%s: %v (-want +got):\n%s", row.text, err, diff)
 		}
 		if got.String() != token(row.text) || !got.Ref().At.Equal(at) || got.Ref().ID != "t1" {
 			t.Errorf("%s is written as %s and stands for %v", row.text, got, got.Ref())

@@ -20,6 +20,7 @@ import (
 
 	"errand/cardserver/push"
 	"errand/shared/lab/faulty"
+	base "errand/shared/lab/world"
 	"errand/shared/task"
 )
 
@@ -69,7 +70,7 @@ func TestDescriptionNamesWhatIsServed(t *testing.T) {
 	}
 	slices.Sort(described)
 	if diff := cmp.Diff(push.Routes(), described); diff != "" {
-		t.Errorf("served (-) and described (+): %s", diff)
+		t.Errorf("operations (-served +described):\n%s", diff)
 	}
 	w := newWorld(t)
 	if rec := w.ask("", "GET", "/push/openapi.yaml", ""); rec.Code != 200 || rec.Body.String() != string(push.Description()) {
@@ -188,7 +189,7 @@ func TestDeadLettersAndTheirRedrive(t *testing.T) {
 
 	slices.Sort(seen)
 	if diff := cmp.Diff([]string{"a0", "a1", "a2", "a3", "a4", "a5", "a6", "b"}, seen); diff != "" {
-		t.Error(diff)
+		t.Errorf("webhooks on all pages (-want +got):\n%s", diff)
 	}
 	if got := want[letters](w, 200, alice, "GET", "/push/dead-letters", ""); len(got.Webhooks) != 7 {
 		t.Errorf("alice has %d dead letters, want 7", len(got.Webhooks))
@@ -228,7 +229,7 @@ func TestRedrivePassesOverWhatCannotBeWritten(t *testing.T) {
 	for _, id := range []string{"t1", "t2", "t3"} {
 		w.dead(alice, id)
 	}
-	w.config.Desk = w.desk(faulty.Loading(w.store, func(r task.Record) (task.Record, error) {
+	w.config.Desk = w.Desk(faulty.Loading(w.Store, func(r task.Record) (task.Record, error) {
 		if r.ID() == "t2" {
 			return faulty.Newer(r)
 		}
@@ -265,9 +266,9 @@ func TestKeysAreTheCallersOwn(t *testing.T) {
 	}
 	path := "/push/keys?url=" + url.QueryEscape(hookURL)
 	got := want[shown](w, 200, alice, "GET", path, "")
-	now := time.Now()
-	if diff := cmp.Diff(shown{w.ring.Secrets(now, alice, hookURL), w.ring.Public(now), "/.well-known/jwks.json"}, got); diff != "" {
-		t.Error(diff)
+	ring, now := base.Ring(t, w.config.Keys), time.Now()
+	if diff := cmp.Diff(shown{ring.Secrets(now, alice, hookURL), ring.Public(now), "/.well-known/jwks.json"}, got); diff != "" {
+		t.Errorf("keys of the webhook (-want +got):\n%s", diff)
 	}
 	if other := want[shown](w, 200, bob, "GET", path, ""); other.Secrets[0] == got.Secrets[0] {
 		t.Error("two owners have one secret")
@@ -342,7 +343,7 @@ func TestBadInputNamesTheField(t *testing.T) {
 	}
 
 	if diff := cmp.Diff(before, w.hook("t1")); diff != "" {
-		t.Errorf("bad input changed something: %s", diff)
+		t.Errorf("bad input changed something (-want +got):\n%s", diff)
 	}
 }
 
@@ -397,7 +398,7 @@ func (l *late) Read([]byte) (int, error) {
 func TestOutageIsNoFaultOfTheCaller(t *testing.T) {
 	w := newWorld(t)
 	w.dead(alice, "t1")
-	if err := w.store.Close(); err != nil {
+	if err := w.Store.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if rec := w.ask(alice, "GET", ofWebhook, ""); rec.Code != http.StatusServiceUnavailable || rec.Header().Get("Retry-After") == "" {

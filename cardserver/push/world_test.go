@@ -2,18 +2,11 @@ package push_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/getkin/kin-openapi/openapi3"
@@ -22,87 +15,31 @@ import (
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 
 	"errand/cardserver/push"
-	"errand/shared/adapters/sqlstore"
-	"errand/shared/auth"
-	"errand/shared/desk"
-	"errand/shared/egress"
-	"errand/shared/keys"
-	"errand/shared/queue"
-	"errand/shared/secret"
+	base "errand/shared/lab/world"
 	"errand/shared/task"
 )
 
 // A world is the API on a real store. Its jobs are kept and not delivered.
 type world struct {
+	*base.World
 	http.Handler
 	t       *testing.T
-	store   *sqlstore.DB
 	config  push.Config
-	ring    keys.Ring
 	router  routers.Router
 	callers map[string]string // key by name
-
-	mu   sync.Mutex
-	jobs []queue.Job
 }
 
 const hookURL = "https://hooks.example.com/x"
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, router: description(t), callers: map[string]string{}}
-	file := "principals:\n"
-
-	for _, name := range []string{"acme/alice", "other/bob", "ops"} {
-		key, hash := auth.NewKey()
-		w.callers[name] = key
-		file += fmt.Sprintf("  - {name: %s, operator: %v, keys: [%s]}\n", name, name == "ops", hash)
-	}
-
-	path := filepath.Join(t.TempDir(), "access.yaml")
-	if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
-		t.Fatal(err)
-	}
-
-	access, err := auth.Load(path, auth.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if w.store, err = sqlstore.Open(t.Context(), filepath.Join(t.TempDir(), "t.db"), sqlstore.Options{}); err != nil {
-		t.Fatal(err)
-	}
-
-	t.Cleanup(func() {
-		if err := w.store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-
-	out, err := egress.New(egress.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	text, err := keys.Generate("", time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if w.ring, err = keys.Parse(text); err != nil {
-		t.Fatal(err)
-	}
-
+	w := &world{World: base.New(t, base.Config{}), t: t, router: description(t)}
+	access, callers := base.Access(t, "acme/alice", "other/bob", "ops")
+	w.callers = callers
 	w.config = push.Config{
-		Store: w.store, Access: access, CheckURL: out.CheckURL, Log: slog.New(slog.DiscardHandler),
-		Desk: w.desk(w.store),
-		Keys: keys.New(keys.Config{Read: func(context.Context) (secret.Value, error) { return secret.NewValue([]byte(text)) }}),
+		Desk: w.Desk(w.Store), Store: w.Store, Access: access, CheckURL: base.CheckURL(t), Keys: base.Keys(t), Log: w.Log,
 	}
-
 	w.Handler = push.New(w.config)
 	return w
-}
-
-// desk is a desk with the world's queue.
-func (w *world) desk(store task.Store) *desk.Desk {
-	return desk.New(desk.Config{Store: store, Queue: w, Rules: task.Defaults(), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 }
 
 // description is the API's own description, to compare answers with.
@@ -122,25 +59,14 @@ func description(t *testing.T) routers.Router {
 	return router
 }
 
-// Add keeps a job.
-func (w *world) Add(_ context.Context, job queue.Job) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.jobs = append(w.jobs, job)
-	return nil
-}
-
 // asked are the tasks of the jobs that were added since the last call.
 func (w *world) asked() (ids []string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, j := range w.jobs {
+	for _, j := range w.Jobs.Take() {
 		if j.Queue != task.Deliveries {
 			w.t.Errorf("a job for %s", j.Queue)
 		}
 		ids = append(ids, j.Task)
 	}
-	w.jobs = nil
 	return ids
 }
 
@@ -195,57 +121,27 @@ func want[T any](w *world, status int, caller, method, path, body string) (v T) 
 	return v
 }
 
-// ended stores an owner's task that has ended with two notifications, with a webhook.
+// ended stores an owner's task that has ended with two notes, with a webhook.
 func (w *world) ended(owner, id string) task.Record {
 	w.t.Helper()
-	m := task.Defaults().At(time.Now())
-	msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart("go"))
-	r, err := task.Accept(m, task.Acceptance{
-		ID: id, Context: "c", Owner: owner, Lane: task.Turns, Message: msg, Request: task.Request{ID: msg.ID, Fingerprint: "p"},
-		Webhooks: []task.Webhook{{ID: "h", URL: hookURL, Sealed: "sealed-things"}},
-	})
-	if err == nil {
-		_, err = w.store.Create(w.t.Context(), r)
-	}
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.update(id, func(r task.Record) (task.Record, bool, error) {
-		n, _, changed, err := r.Claim(m, task.Claim{Lease: task.Lease{Until: m.Now.Add(time.Minute), Nonce: "n"}})
-		return n, changed, err
-	})
-	events := []a2a.Event{&a2a.TaskArtifactUpdateEvent{Artifact: &a2a.Artifact{ID: "art", Parts: a2a.ContentParts{a2a.NewTextPart("x")}}}}
-	return w.update(id, func(r task.Record) (task.Record, bool, error) {
-		return r.Finish(m, task.Fence{Epoch: r.Epoch, Seq: r.Seq}, events, task.Outcome{State: a2a.TaskStateCompleted})
-	})
+	m := w.Moment()
+	base.Accept(w.t, w.Store, m, task.Acceptance{ID: id, Owner: owner, Webhooks: []task.Webhook{{ID: "h", URL: hookURL, Sealed: "sealed-things"}}})
+	return base.Finish(w.t, w.Store, id, m, []a2a.Event{base.Artifact("art", "x")}, task.Outcome{State: a2a.TaskStateCompleted})
 }
 
-// dead is such a task whose webhook took the first notification and then was given up.
+// dead is such a task whose webhook took the first note and then was given up.
 func (w *world) dead(owner, id string) task.Record {
 	w.t.Helper()
 	w.ended(owner, id)
-	m := task.Defaults().At(time.Now())
-	return w.update(id, func(r task.Record) (task.Record, bool, error) {
+	m := w.Moment()
+	return base.Update(w.t, w.Store, id, func(r task.Record) (task.Record, bool, error) {
 		return r.Delivered(m, []task.Delivery{{Webhook: r.Webhooks[0], Sent: 1, Fail: true, Tries: []task.Try{
 			{At: m.Now, Notification: 1, Status: 200}, {At: m.Now, Notification: 2, Error: "connection"},
 		}}})
 	})
 }
 
-func (w *world) update(id string, decide task.Decision) task.Record {
-	w.t.Helper()
-	r, err := task.Update(w.t.Context(), w.store, id, decide)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return r
-}
-
 func (w *world) hook(id string) task.Webhook {
 	w.t.Helper()
-	r, err := w.store.Load(w.t.Context(), id)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return r.Webhooks[0]
+	return w.Load(id).Webhooks[0]
 }

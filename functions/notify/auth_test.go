@@ -16,6 +16,7 @@ import (
 
 	"errand/functions/notify"
 	"errand/shared/keys"
+	base "errand/shared/lab/world"
 	"errand/shared/secret"
 	"errand/shared/task"
 	"errand/shared/webhook"
@@ -25,7 +26,7 @@ import (
 // that was changed on its way.
 func TestReceiversBelieveWhatTheyAreSent(t *testing.T) {
 	w := newWorld(t)
-	w.queue.keep = true
+	w.Jobs.Keep()
 	w.client.on(urlA, answers(500))
 	w.owing(urlA, 2, "t1")
 	w.deliver("t1")
@@ -35,12 +36,12 @@ func TestReceiversBelieveWhatTheyAreSent(t *testing.T) {
 	w.askPing("t1")
 
 	w.deliver("t1")
-	receiver, err := standardwebhooks.NewWebhook(w.ring().Secrets(time.Now(), "", urlA)[0])
+	receiver, err := standardwebhooks.NewWebhook(base.Ring(t, w.keys).Secrets(time.Now(), "", urlA)[0])
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	stranger, err := standardwebhooks.NewWebhook(w.ring().Secrets(time.Now(), "", urlB)[0])
+	stranger, err := standardwebhooks.NewWebhook(base.Ring(t, w.keys).Secrets(time.Now(), "", urlB)[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +65,7 @@ func TestReceiversBelieveWhatTheyAreSent(t *testing.T) {
 func (w *world) due(id string) {
 	w.t.Helper()
 	w.update(id, func(r task.Record) (task.Record, bool, error) {
-		return r.Delivered(w.rules.At(time.Now()), []task.Delivery{{Webhook: r.Webhooks[0], Wait: time.Now()}})
+		return r.Delivered(w.Moment(), []task.Delivery{{Webhook: r.Webhooks[0], Wait: time.Now()}})
 	})
 }
 
@@ -73,7 +74,7 @@ func (w *world) due(id string) {
 func TestBearerWithoutCredentials(t *testing.T) {
 	const url = "https://a.test:8443/hook?key=CANARY"
 	w := newWorld(t)
-	w.queue.keep = true
+	w.Jobs.Keep()
 	w.client.on(url, answers(500))
 	w.accept("t1", task.Webhook{ID: "h", URL: url, Scheme: "bearer"})
 	w.finish("t1", a2a.TaskStateCompleted, "", "a", "x")
@@ -83,7 +84,7 @@ func TestBearerWithoutCredentials(t *testing.T) {
 
 	w.deliver("t1")
 	var set jose.JSONWebKeySet
-	if err := json.Unmarshal(w.ring().JWKS(time.Now()), &set); err != nil {
+	if err := json.Unmarshal(base.Ring(t, w.keys).JWKS(time.Now()), &set); err != nil {
 		t.Fatal(err)
 	}
 
@@ -138,7 +139,7 @@ func TestIDToken(t *testing.T) {
 				}
 			})
 
-			w.queue.keep = true
+			w.Jobs.Keep()
 			w.accept("t1", task.Webhook{ID: "h", URL: c.url, Scheme: "google-id-token"})
 			w.finish("t1", a2a.TaskStateCompleted, "")
 			w.deliver("t1")
@@ -185,7 +186,7 @@ func TestNothingIsSentUnauthenticated(t *testing.T) {
 				w.reopen(c.set)
 			}
 
-			w.queue.keep = true
+			w.Jobs.Keep()
 			h.ID, h.URL = "h", urlA
 			w.accept("t1", h)
 			w.finish("t1", a2a.TaskStateCompleted, "")
@@ -216,7 +217,7 @@ func TestWithoutKeysNothingIsAttempted(t *testing.T) {
 	whole := w.keys
 	w.keys = keys.New(keys.Config{Read: func(context.Context) (secret.Value, error) { return secret.Value{}, errors.New("no secret") }})
 	w.reopen()
-	w.queue.keep = true
+	w.Jobs.Keep()
 	w.owing(urlA, 2, "t1")
 	before := w.hook("t1", "h")
 	w.deliver("t1")
@@ -226,7 +227,7 @@ func TestWithoutKeysNothingIsAttempted(t *testing.T) {
 		t.Errorf("without keys: %d sent, %+v", len(w.client.calls("")), h)
 	}
 
-	r, err := w.db.Load(t.Context(), "t1")
+	r, err := w.Store.Load(t.Context(), "t1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,7 +258,7 @@ func TestPing(t *testing.T) {
 		for _, dead := range []bool{false, true} {
 			t.Run(c.name, func(t *testing.T) {
 				w := newWorld(t)
-				w.queue.keep = true
+				w.Jobs.Keep()
 				if dead {
 					w.client.on(urlA, answers(410))
 				}
@@ -290,19 +291,19 @@ func TestPing(t *testing.T) {
 // follows, and no time brings the webhook back.
 func TestDeletedDuringAFailingAttempt(t *testing.T) {
 	w := newWorld(t)
-	w.queue.keep = true
+	w.Jobs.Keep()
 	w.client.on(urlA, func(*http.Request) (*http.Response, error) {
-		w.update("t1", func(r task.Record) (task.Record, bool, error) { return r.DropWebhook(w.rules.At(time.Now()), "h") })
+		w.update("t1", func(r task.Record) (task.Record, bool, error) { return r.DropWebhook(w.Moment(), "h") })
 		return status(500), nil
 	})
 	w.owing(urlA, 1, "t1")
 	w.deliver("t1")
 	w.deliver("t1")
-	r, err := w.db.Load(t.Context(), "t1")
+	r, err := w.Store.Load(t.Context(), "t1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(w.client.ids(urlA)); n != 1 || len(r.Webhooks) != 0 || !r.Due.At.IsZero() || len(w.queue.all()) != 0 {
-		t.Errorf("%d attempts, hooks %v, due %v, jobs %v", n, r.Webhooks, r.Due, w.queue.all())
+	if n := len(w.client.ids(urlA)); n != 1 || len(r.Webhooks) != 0 || !r.Due.At.IsZero() || len(w.Jobs.All()) != 0 {
+		t.Errorf("%d attempts, hooks %v, due %v, jobs %v", n, r.Webhooks, r.Due, w.Jobs.All())
 	}
 }

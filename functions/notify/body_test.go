@@ -124,7 +124,7 @@ func TestBodiesOfNotifications(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
-			w.queue.keep = true
+			w.Jobs.Keep()
 			c.do(w)
 			var got []string
 
@@ -136,7 +136,7 @@ func TestBodiesOfNotifications(t *testing.T) {
 			}
 
 			if diff := cmp.Diff(c.want, got); diff != "" {
-				t.Error(diff)
+				t.Errorf("bodies (-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -145,7 +145,7 @@ func TestBodiesOfNotifications(t *testing.T) {
 // The times of a status are the task's, in UTC.
 func TestBodyTimes(t *testing.T) {
 	w := newWorld(t)
-	w.queue.keep = true
+	w.Jobs.Keep()
 	w.accept("t1", task.Webhook{ID: "h", URL: urlA})
 	r := w.finish("t1", a2a.TaskStateCompleted, "", "a", strings.Repeat("x", 300_000))
 	w.deliver("t1")
@@ -160,7 +160,7 @@ func TestBodyTimes(t *testing.T) {
 // In 0.3 a ping carries the task's state. A message that is too large is left out.
 func TestPingOf03IsBounded(t *testing.T) {
 	w := newWorld(t)
-	w.queue.keep = true
+	w.Jobs.Keep()
 	w.accept("t1", task.Webhook{ID: "h", URL: urlA, Dialect: "0.3"})
 	w.finish("t1", a2a.TaskStateCompleted, strings.Repeat("x", 300_000))
 	w.deliver("t1")
@@ -179,7 +179,7 @@ func TestPingOf03IsBounded(t *testing.T) {
 // Shows P22.
 func TestBodiesOf03(t *testing.T) {
 	w := newWorld(t)
-	w.queue.keep = true
+	w.Jobs.Keep()
 	w.accept("t1", task.Webhook{ID: "h", URL: urlA, Dialect: "0.3"})
 	w.finish("t1", a2a.TaskStateInputRequired, "which?", "a", "x")
 	w.answer("t1", "that")
@@ -212,6 +212,6 @@ func TestBodiesOf03(t *testing.T) {
 
 	want := []string{"completed a b", "input-required", "completed a b", "completed a b"}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
+		t.Errorf("bodies (-want +got):\n%s", diff)
 	}
 }

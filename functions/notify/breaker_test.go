@@ -64,14 +64,14 @@ func (w *world) broken(url string) {
 // askPing requests a ping.
 func (w *world) askPing(id string) {
 	w.t.Helper()
-	w.update(id, func(r task.Record) (task.Record, bool, error) { return r.AskPing(w.rules.At(time.Now()), "h") })
+	w.update(id, func(r task.Record) (task.Record, bool, error) { return r.AskPing(w.Moment(), "h") })
 }
 
 // sweeps runs sweeps at the given interval, until the returned function is called.
 func (w *world) sweeps(every time.Duration) (stop func()) {
 	if w.sweep == nil {
-		store := swept{w.store, w.db}
-		w.sweep = sweep.New(sweep.Config{Desk: w.desk(store), Store: store, Queue: w.queue})
+		store := swept{w.counted, w.Store}
+		w.sweep = sweep.New(sweep.Config{Desk: w.Desk(store), Store: store, Queue: w.Jobs})
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -109,7 +109,7 @@ func TestFiveSilentAttemptsOpenTheBreaker(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				w.queue.keep = true
+				w.Jobs.Keep()
 
 				for i, run := range c.runs {
 					id := "t" + strconv.Itoa(i)
@@ -158,7 +158,7 @@ func statuses(codes ...int) (out []func(*http.Request) (*http.Response, error)) 
 func TestOpenBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.queue.keep = true
+		w.Jobs.Keep()
 		w.broken(urlA)
 		waiting := numbered("t", 20)
 		w.owing(urlA, 3, waiting...)
@@ -196,7 +196,7 @@ func TestOpenBreaker(t *testing.T) {
 		}
 
 		w.client.on(urlA, nil)
-		w.queue.keep = false
+		w.Jobs.Pass(w.Queue)
 		stop := w.sweeps(time.Minute)
 		time.Sleep(10 * time.Minute)
 		stop()
@@ -223,7 +223,7 @@ func TestOpenBreaker(t *testing.T) {
 func TestPingGoesThroughAnOpenBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.queue.keep = true
+		w.Jobs.Keep()
 		w.broken(urlA)
 		w.owing(urlA, 1, "t1", "t2")
 		w.askPing("t1")
@@ -231,7 +231,7 @@ func TestPingGoesThroughAnOpenBreaker(t *testing.T) {
 		h := w.hook("t1", "h")
 
 		if n := len(w.client.ids(urlA)); n != 6 || len(h.Tries) != 1 || h.Tries[0].Error != webhook.ClassConnection || h.Tries[0].Notification != 0 {
-			t.Errorf("%d attempts and tries %+v, want a ping that nobody answered", n-5, h.Tries)
+			t.Errorf("%d attempts and tries %+v, want a ping without an answer", n-5, h.Tries)
 		}
 		if h.Attempt != 0 || !h.Ping.IsZero() || h.State != task.WebhookActive {
 			t.Errorf("after the ping: %+v", h)
@@ -257,7 +257,7 @@ func TestPingGoesThroughAnOpenBreaker(t *testing.T) {
 func TestPingComesBackToABusyHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.queue.keep = true
+		w.Jobs.Keep()
 		w.client.on(urlA, func(*http.Request) (*http.Response, error) {
 			time.Sleep(10 * time.Second)
 			return status(200), nil
@@ -265,7 +265,7 @@ func TestPingComesBackToABusyHost(t *testing.T) {
 
 		w.owing(urlA, 1, "t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "pinged")
 		w.update("pinged", func(r task.Record) (task.Record, bool, error) { // only the ping is left to send
-			return r.Delivered(w.rules.At(time.Now()), []task.Delivery{{Webhook: r.Webhooks[0], Sent: 1}})
+			return r.Delivered(w.Moment(), []task.Delivery{{Webhook: r.Webhooks[0], Sent: 1}})
 		})
 
 		w.askPing("pinged")
@@ -276,9 +276,9 @@ func TestPingComesBackToABusyHost(t *testing.T) {
 
 		synctest.Wait()
 
-		before := len(w.queue.all())
+		before := len(w.Jobs.All())
 		w.deliver("pinged")
-		added := w.queue.all()[before:]
+		added := w.Jobs.All()[before:]
 		if len(added) != 1 || !added[0].At.After(time.Now()) || added[0].At.After(time.Now().Add(time.Minute)) {
 			t.Errorf("at %v jobs were added: %+v", time.Now(), added)
 		}
@@ -295,7 +295,7 @@ func TestPingComesBackToABusyHost(t *testing.T) {
 func TestAnsweredPingClosesTheBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.queue.keep = true
+		w.Jobs.Keep()
 		w.broken(urlA)
 		w.client.on(urlA, nil)
 		w.owing(urlA, 1, "t1", "t2")
@@ -314,7 +314,7 @@ func TestAnsweredPingClosesTheBreaker(t *testing.T) {
 func TestPingLeavesTheSchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.queue.keep = true
+		w.Jobs.Keep()
 		w.owing(urlA, 1, "t1")
 		w.failed("t1", 5)
 		w.client.on(urlA, answers(500))
@@ -327,9 +327,9 @@ func TestPingLeavesTheSchedule(t *testing.T) {
 		w.broken(urlA)
 		w.client.on(urlA, answers(200))
 		w.askPing("t1")
-		before, _ := w.store.used()
+		before, _ := w.counted.used()
 		w.deliver("t1")
-		if after, _ := w.store.used(); after-before != 2 {
+		if after, _ := w.counted.used(); after-before != 2 {
 			t.Errorf("the record was read %d times, want for the job and for the ping", after-before)
 		}
 
@@ -345,7 +345,7 @@ func TestPingLeavesTheSchedule(t *testing.T) {
 func TestPingDuringARound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.queue.keep = true
+		w.Jobs.Keep()
 		w.owing(urlA, 3, "t1")
 		asked := false
 		w.client.on(urlA, func(r *http.Request) (*http.Response, error) {
@@ -368,7 +368,7 @@ func TestPingDuringARound(t *testing.T) {
 func TestEveryNotificationIsTried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.queue.keep = true
+		w.Jobs.Keep()
 		w.owing(urlA, 2, "t1")
 		time.Sleep(twice - time.Minute)
 		w.broken(urlA)
@@ -406,7 +406,7 @@ var twice = func() (all time.Duration) {
 func TestEveryNotificationHasItsOwnSchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.queue.keep = true
+		w.Jobs.Keep()
 		w.owing(urlA, 2, "t1")
 		time.Sleep(twice + time.Hour)
 		w.client.on(urlA, func(req *http.Request) (*http.Response, error) {

@@ -39,7 +39,7 @@ func TestCrowdAtADeadHost(t *testing.T) {
 			{5 * time.Minute, 3, 9}, {time.Hour, 4, 13}, {6 * time.Hour, 5, 17}, {24 * time.Hour, 7, 20}, {75 * time.Hour, 10, 24},
 		} {
 			time.Sleep(time.Until(start.Add(c.at)))
-			loads, commits := w.store.used()
+			loads, commits := w.counted.used()
 			jobs, attempts := w.brought(), len(w.client.ids(urlA))
 			t.Logf("%v: for a task %.1f jobs, %.1f reads, %.1f commits, %.1f attempts; by the schedule %v attempts", c.at, jobs/float64(tasks),
 				float64(loads)/float64(tasks), float64(commits)/float64(tasks), float64(attempts)/float64(tasks), c.own)
@@ -67,7 +67,7 @@ func TestCrowdAtADeadHost(t *testing.T) {
 
 // brought is the number of jobs that were enqueued for tasks.
 func (w *world) brought() (n float64) {
-	for _, job := range w.queue.all() {
+	for _, job := range w.Jobs.All() {
 		if job.Task != "" {
 			n++
 		}
@@ -106,7 +106,7 @@ func TestCrowdAtASlowHost(t *testing.T) {
 				t.Errorf("%v: %d of %d were sent within %v, where %v would do", c.takes, len(sent), tasks, time.Since(start), ideal)
 			}
 
-			_, commits := w.store.used()
+			_, commits := w.counted.used()
 			t.Logf("%v: the last one after %v, where %v would do; %.1f commits a task", c.takes, sent[len(sent)-1].at.Sub(start), ideal, float64(commits)/float64(tasks))
 			if commits > 8*tasks {
 				t.Errorf("%v: %d commits for %d tasks", c.takes, commits, tasks)

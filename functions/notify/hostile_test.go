@@ -303,7 +303,7 @@ func newStreet(t *testing.T) *street {
 	s.lanes = map[string]local.Limits{task.Turns: {}, task.Deliveries: {Slots: 48}}
 	s.reopen(through(&s.read))
 
-	s.store.written = func() {
+	s.counted.written = func() {
 		select {
 		case s.written <- true:
 		default:
@@ -324,7 +324,7 @@ func (s *street) end() {
 		for _, srv := range s.servers {
 			srv.Close()
 		}
-		s.close()
+		s.Close()
 	})
 }
 

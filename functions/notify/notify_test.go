@@ -78,18 +78,18 @@ func TestNotificationsAreDelivered(t *testing.T) {
 		t.Errorf("status update %+v", st)
 	}
 
-	w.close() // waits for the pass
-	w.store.mu.Lock()
-	if w.store.commits != 1 {
-		t.Errorf("%d commits for two notes, want 1", w.store.commits)
+	w.Close() // waits for the pass
+	w.counted.mu.Lock()
+	if w.counted.commits != 1 {
+		t.Errorf("%d commits for two notes, want 1", w.counted.commits)
 	}
 
-	w.store.mu.Unlock()
-	if n := len(w.queue.all()); n != 1 {
+	w.counted.mu.Unlock()
+	if n := len(w.Jobs.All()); n != 1 {
 		t.Errorf("%d jobs added, want 1", n)
 	}
 
-	w.open()
+	w.open(w.Path)
 	h := w.hook("t1", "h")
 	if h.Cursor != 2 || h.Attempt != 0 || len(h.Tries) != 2 || h.Tries[1].Status != 202 || h.Tries[1].Notification != 2 {
 		t.Errorf("hook %+v", h)
@@ -124,8 +124,11 @@ func TestEvent(t *testing.T) {
 			w := newWorld(t)
 			w.accept("t1", task.Webhook{ID: "h", URL: urlA})
 			w.finish("t1", a2a.TaskStateCompleted, "", "a", "x")
-			w.queue.keep, w.queue.down = true, c.queue
-			w.store.setDown(c.store)
+			w.Jobs.Keep()
+			if c.queue {
+				w.Jobs.FailAfter(0)
+			}
+			w.counted.setDown(c.store)
 			var code int
 
 			if c.note > 0 {
@@ -134,8 +137,8 @@ func TestEvent(t *testing.T) {
 				code = w.post(t.Context(), bus.PathEvents, c.raw)
 			}
 
-			if code != c.code || len(w.queue.all()) != c.jobs {
-				t.Errorf("code %d with %d jobs, want %d with %d", code, len(w.queue.all()), c.code, c.jobs)
+			if code != c.code || len(w.Jobs.All()) != c.jobs {
+				t.Errorf("code %d with %d jobs, want %d with %d", code, len(w.Jobs.All()), c.code, c.jobs)
 			}
 		})
 	}
@@ -145,7 +148,7 @@ func TestEvent(t *testing.T) {
 // much later.
 func TestEventWithoutWebhookBehind(t *testing.T) {
 	w := newWorld(t)
-	w.queue.keep = true
+	w.Jobs.Keep()
 	w.accept("none")
 	w.finish("none", a2a.TaskStateCompleted, "")
 	w.event("none", 0)
@@ -163,7 +166,7 @@ func TestEventWithoutWebhookBehind(t *testing.T) {
 	w.finish("later", a2a.TaskStateCompleted, "")
 	w.deliver("later")
 	w.event("later", 0)
-	if got := w.queue.all(); len(got) != 0 {
+	if got := w.Jobs.All(); len(got) != 0 {
 		t.Errorf("jobs added: %+v", got)
 	}
 }
@@ -178,10 +181,10 @@ func TestDeliveryNeverSlowsTheQueue(t *testing.T) {
 			t.Errorf("%q answered %d, want 204", body, code)
 		}
 	}
-	w.store.setDown(true)
+	w.counted.setDown(true)
 	w.deliver("t1")
-	w.store.setDown(false)
-	w.queue.down = true
+	w.counted.setDown(false)
+	w.Jobs.FailAfter(0)
 	w.client.on(urlA, answers(500))
 	w.deliver("t1")
 	if h := w.hook("t1", "h"); h.Attempt != 1 {
@@ -197,12 +200,12 @@ func TestRecordsOfOtherVersionsAreLeftAlone(t *testing.T) {
 	w.accept("t1", task.Webhook{ID: "h", URL: urlA})
 	w.finish("t1", a2a.TaskStateCompleted, "")
 	w.client.on(urlA, answers(200))
-	own := w.store.Store
-	w.store.Store = faulty.Loading(own, faulty.Unreadable)
+	own := w.counted.Store
+	w.counted.Store = faulty.Loading(own, faulty.Unreadable)
 	if code := w.event("t1", 1); code != 204 {
 		t.Errorf("the event of an unreadable record was answered %d, want 204", code)
 	}
-	w.store.Store = faulty.Loading(own, faulty.Newer)
+	w.counted.Store = faulty.Loading(own, faulty.Newer)
 	w.deliver("t1")
 	if got := w.client.ids(urlA); len(got) != 0 {
 		t.Errorf("the receiver was sent %v of a record that cannot be written", got)
@@ -287,7 +290,7 @@ func TestAttemptsFollowTheSchedule(t *testing.T) {
 		w.event("t1", 0)
 		time.Sleep(time.Second)
 		if diff := cmp.Diff([]string{"t1/1", "t1/2"}, w.client.ids(urlA)[len(calls):]); diff != "" {
-			t.Error(diff)
+			t.Errorf("deliveries after the restart (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -297,7 +300,7 @@ func TestAttemptsFollowTheSchedule(t *testing.T) {
 func (w *world) untilSettled(id string) {
 	for end := time.Now().Add(100 * time.Hour); time.Now().Before(end); {
 		synctest.Wait()
-		r, err := w.db.Load(context.Background(), id)
+		r, err := w.Store.Load(context.Background(), id)
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -342,7 +345,7 @@ func TestFailureSetsTheNextTime(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				w.queue.keep = true
+				w.Jobs.Keep()
 				w.accept("t1", task.Webhook{ID: "h", URL: urlA})
 				w.finish("t1", a2a.TaskStateCompleted, "")
 				w.failed("t1", c.failures)
@@ -360,7 +363,7 @@ func TestFailureSetsTheNextTime(t *testing.T) {
 				}
 
 				// A job brings the webhook back within a minute, Due brings it back later.
-				if got := len(w.queue.all()) == 1; got != (time.Until(hook.Next) <= time.Minute) {
+				if got := len(w.Jobs.All()) == 1; got != (time.Until(hook.Next) <= time.Minute) {
 					t.Errorf("job added: %v, with a wait of %v", got, wait)
 				}
 			})
@@ -372,7 +375,7 @@ func TestFailureSetsTheNextTime(t *testing.T) {
 func (w *world) failed(id string, times int) {
 	for range times {
 		w.update(id, func(r task.Record) (task.Record, bool, error) {
-			return r.Delivered(w.rules.At(time.Now()), []task.Delivery{{
+			return r.Delivered(w.Moment(), []task.Delivery{{
 				Webhook: r.Webhooks[0], Fail: true, Wait: time.Now(), Tries: []task.Try{{Notification: r.Webhooks[0].Cursor + 1, Status: 500}},
 			}})
 		})

@@ -29,28 +29,27 @@ func TestWebhooksOfAnOlderFileGoOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		killed := time.Date(2026, time.November, 29, 13, 22, 30, 0, time.UTC)
 		time.Sleep(time.Until(killed))
-		w := newWorld(t)
-		w.close()
-		w.path = filepath.Join(t.TempDir(), "older.db")
-		if err := os.WriteFile(w.path, files["schema2.sqlite"], 0o600); err != nil {
+		path := filepath.Join(t.TempDir(), "older.db")
+		if err := os.WriteFile(path, files["schema2.sqlite"], 0o600); err != nil {
 			t.Fatal(err)
 		}
 
+		w := &world{t: t, client: &receivers{}}
 		w.keys = keys.New(keys.Config{Read: func(context.Context) (secret.Value, error) { return secret.NewValue(files["schema2.keys"]) }})
-		w.open()
+		w.open(path)
 
-		p, err := w.db.Dead(t.Context(), task.DeadQuery{All: true, Limit: 10})
+		p, err := w.Store.Dead(t.Context(), task.DeadQuery{All: true, Limit: 10})
 		if err != nil || len(p.Records) != 1 {
 			t.Fatalf("Dead = %v, %v, want one task", p.Records, err)
 		}
 
 		dead := p.Records[0]
 		w.update(dead.ID(), func(r task.Record) (task.Record, bool, error) {
-			return r.Redrive(w.rules.At(time.Now()), dead.Webhooks[0].ID, dead.Webhooks[0].Gen, 0)
+			return r.Redrive(w.Moment(), dead.Webhooks[0].ID, dead.Webhooks[0].Gen, 0)
 		})
 
 		w.deliver(dead.ID())
-		due, err := w.db.Due(t.Context(), task.Deliveries, killed.Add(time.Hour), task.Ref{}, 10)
+		due, err := w.Store.Due(t.Context(), task.Deliveries, killed.Add(time.Hour), task.Ref{}, 10)
 		if err != nil || len(due) != 1 {
 			t.Fatalf("Due = %v, %v, want one task", due, err)
 		}

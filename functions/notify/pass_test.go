@@ -36,7 +36,7 @@ func TestWebhookChangedDuringAPass(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
-			w.queue.keep = true
+			w.Jobs.Keep()
 			begun, release := make(chan bool), make(chan bool)
 			w.client.on(urlA, func(*http.Request) (*http.Response, error) {
 				begun <- true
@@ -53,7 +53,7 @@ func TestWebhookChangedDuringAPass(t *testing.T) {
 			if c.replace {
 				w.setWebhook("t1", task.Webhook{ID: "h", URL: urlB})
 			} else {
-				w.update("t1", func(r task.Record) (task.Record, bool, error) { return r.DropWebhook(w.rules.At(time.Now()), "h") })
+				w.update("t1", func(r task.Record) (task.Record, bool, error) { return r.DropWebhook(w.Moment(), "h") })
 			}
 
 			w.deliver("t1") // the hint is turned away
@@ -64,10 +64,10 @@ func TestWebhookChangedDuringAPass(t *testing.T) {
 			close(release)
 			<-ended
 			if diff := cmp.Diff([]string{"t1/1"}, w.client.ids(urlA)); diff != "" {
-				t.Errorf("the old receiver: %s", diff)
+				t.Errorf("the old receiver (-want +got):\n%s", diff)
 			}
 			if diff := cmp.Diff(c.want, w.client.ids(urlB)); diff != "" {
-				t.Errorf("the new receiver: %s", diff)
+				t.Errorf("the new receiver (-want +got):\n%s", diff)
 			}
 			if c.replace && w.hook("t1", "h").Cursor != 3 {
 				t.Errorf("the new hook: %+v", w.hook("t1", "h"))
@@ -99,20 +99,20 @@ func TestReplacedUnseen(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
-			w.queue.keep = true
+			w.Jobs.Keep()
 			w.accept("t1", task.Webhook{ID: "h", URL: urlA})
 			w.finish("t1", a2a.TaskStateCompleted, "")
-			c.at(w.store, func() {
+			c.at(w.counted, func() {
 				w.setWebhook("t1", task.Webhook{ID: "h", URL: urlB})
 				w.deliver("t1")
 			})
 
 			w.deliver("t1")
 			if diff := cmp.Diff(c.old, w.client.ids(urlA)); diff != "" {
-				t.Errorf("the old receiver: %s", diff)
+				t.Errorf("the old receiver (-want +got):\n%s", diff)
 			}
 			if diff := cmp.Diff([]string{"t1/1"}, w.client.ids(urlB)); diff != "" {
-				t.Errorf("the new receiver: %s", diff)
+				t.Errorf("the new receiver (-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -137,7 +137,7 @@ func TestOverlappingHints(t *testing.T) {
 		wg.Wait()
 		time.Sleep(10 * time.Second)
 		if diff := cmp.Diff([]string{"t1/1", "t1/2", "t1/3", "t1/4", "t1/5"}, w.client.ids(urlA)); diff != "" {
-			t.Error(diff)
+			t.Errorf("deliveries (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -160,7 +160,7 @@ func TestTwoProcesses(t *testing.T) {
 		}
 
 		w.finish("t1", a2a.TaskStateCompleted, "", artifacts...)
-		other := notify.New(notify.Config{Desk: w.desk(w.db), Store: w.db, Client: w.client, Keys: w.keys})
+		other := notify.New(notify.Config{Desk: w.Desk(w.Store), Store: w.Store, Client: w.client, Keys: w.keys})
 		var wg sync.WaitGroup
 		wg.Go(func() { w.deliver("t1") })
 
@@ -197,7 +197,7 @@ func TestTwoProcesses(t *testing.T) {
 // After a crash between two notifications the next process sends only the second one.
 func TestCursorSurvivesRestart(t *testing.T) {
 	w := newWorld(t)
-	w.queue.keep = true
+	w.Jobs.Keep()
 	w.client.on(urlA, func(req *http.Request) (*http.Response, error) {
 		if req.Header.Get("Webhook-Id") == "t1/2" {
 			return status(503), nil
@@ -215,19 +215,19 @@ func TestCursorSurvivesRestart(t *testing.T) {
 
 	w.client.on(urlA, nil)
 	w.update("t1", func(r task.Record) (task.Record, bool, error) { // its time has come
-		return r.Delivered(w.rules.At(time.Now()), []task.Delivery{{Webhook: r.Webhooks[0], Fail: true, Wait: time.Now()}})
+		return r.Delivered(w.Moment(), []task.Delivery{{Webhook: r.Webhooks[0], Fail: true, Wait: time.Now()}})
 	})
 
 	w.deliver("t1")
 	if diff := cmp.Diff([]string{"t1/1", "t1/2", "t1/2"}, w.client.ids(urlA)); diff != "" {
-		t.Error(diff)
+		t.Errorf("deliveries (-want +got):\n%s", diff)
 	}
 }
 
 // An attempt that a shutdown cuts off does not count, and a job brings the webhook back.
 func TestShutdownIsNoAttempt(t *testing.T) {
 	w := newWorld(t)
-	w.queue.keep = true
+	w.Jobs.Keep()
 	ctx, stop := context.WithCancel(t.Context())
 	w.client.on(urlA, func(req *http.Request) (*http.Response, error) {
 		stop()
@@ -239,7 +239,7 @@ func TestShutdownIsNoAttempt(t *testing.T) {
 	if h := w.hook("t1", "h"); h.Attempt != 0 || h.Cursor != 0 || len(h.Tries) != 0 {
 		t.Errorf("the hook that was cut off: %+v", h)
 	}
-	got := w.queue.all()
+	got := w.Jobs.All()
 	if len(got) != 1 || got[0].Task != "t1" || got[0].Queue != task.Deliveries {
 		t.Errorf("jobs %+v, want one", got)
 	}
@@ -252,7 +252,7 @@ func TestShutdownIsNoAttempt(t *testing.T) {
 func TestPassEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.queue.keep = true
+		w.Jobs.Keep()
 		w.client.on(urlA, func(*http.Request) (*http.Response, error) {
 			time.Sleep(14 * time.Second)
 			return status(200), nil
@@ -267,7 +267,7 @@ func TestPassEnds(t *testing.T) {
 		if h := w.hook("t1", "h"); h.Cursor != 3 {
 			t.Errorf("cursor %d, want 3", h.Cursor)
 		}
-		if got := w.queue.all(); len(got) != 1 || !got[0].At.IsZero() {
+		if got := w.Jobs.All(); len(got) != 1 || !got[0].At.IsZero() {
 			t.Errorf("jobs %+v, want one at once", got)
 		}
 	})
@@ -328,7 +328,7 @@ func manyTasks(t *testing.T, takes, within time.Duration) {
 	if took := time.Since(start); took > within {
 		t.Errorf("took %v, want %v at most", took, within)
 	}
-	if n := len(w.queue.all()); n > 6*tasks {
+	if n := len(w.Jobs.All()); n > 6*tasks {
 		t.Errorf("%d jobs for %d tasks", n, tasks)
 	}
 }
@@ -336,7 +336,7 @@ func manyTasks(t *testing.T, takes, within time.Duration) {
 // A panic over one webhook does not affect the others.
 func TestPanicStaysWithItsWebhook(t *testing.T) {
 	w := newWorld(t)
-	w.queue.keep = true
+	w.Jobs.Keep()
 	w.client.on(urlA, func(*http.Request) (*http.Response, error) { panic("boom") })
 	w.accept("t1", task.Webhook{ID: "bad", URL: urlA}, task.Webhook{ID: "good", URL: urlB}, task.Webhook{ID: "ugly", URL: "://"})
 	w.finish("t1", a2a.TaskStateCompleted, "")
@@ -359,20 +359,20 @@ func TestPanicStaysWithItsWebhook(t *testing.T) {
 // count, and no notification is lost.
 func TestStoreFailsDuringAPass(t *testing.T) {
 	w := newWorld(t)
-	w.queue.keep = true
+	w.Jobs.Keep()
 	w.client.on(urlA, func(*http.Request) (*http.Response, error) {
-		w.store.setDown(true)
+		w.counted.setDown(true)
 		return status(200), nil
 	})
 	w.accept("t1", task.Webhook{ID: "h", URL: urlA})
 	w.finish("t1", a2a.TaskStateCompleted, "", "a", "x")
 	w.deliver("t1")
-	w.store.setDown(false)
+	w.counted.setDown(false)
 	w.client.on(urlA, nil)
 	w.deliver("t1")
 	ids := slices.Compact(w.client.ids(urlA))
 	if diff := cmp.Diff([]string{"t1/1", "t1/2"}, ids); diff != "" {
-		t.Error(diff)
+		t.Errorf("deliveries (-want +got):\n%s", diff)
 	}
 	if h := w.hook("t1", "h"); h.Cursor != 2 {
 		t.Errorf("hook %+v", h)

@@ -60,7 +60,7 @@ func TestRedriveAfterTheSchedule(t *testing.T) {
 				w.event("t1", 0)
 				time.Sleep(20 * time.Second) // the last attempt has just opened the breaker
 				if diff := cmp.Diff(c.want, w.client.ids(urlA)[len(calls):]); diff != "" {
-					t.Error(diff)
+					t.Errorf("deliveries after the break (-want +got):\n%s", diff)
 				}
 				if h := w.hook("t1", "h"); h.State != task.WebhookActive || h.Attempt != 0 || h.Cursor < 4 {
 					t.Errorf("afterwards: %+v", h)
@@ -75,7 +75,7 @@ func (w *world) redrive(id string, from int) {
 	w.t.Helper()
 	gen := w.hook(id, "h").Gen
 	w.update(id, func(r task.Record) (task.Record, bool, error) {
-		return r.Redrive(w.rules.At(time.Now()), "h", gen, from)
+		return r.Redrive(w.Moment(), "h", gen, from)
 	})
 }
 

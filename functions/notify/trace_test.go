@@ -37,7 +37,7 @@ func TestLogLinesCarryTheTrace(t *testing.T) {
 	}
 
 	out.Reset()
-	w.queue.keep = true
+	w.Jobs.Keep()
 	w.client.on(urlA, answers(500))
 	w.accept("t1", task.Webhook{ID: "h", URL: urlA})
 	w.finish("t1", a2a.TaskStateCompleted, "")
@@ -51,13 +51,14 @@ func TestLogLinesCarryTheTrace(t *testing.T) {
 // The job continues the trace of the event, not that of the push.
 func TestJobGoesOnInTheTraceOfTheEvent(t *testing.T) {
 	w := newWorld(t)
-	if err := w.queue.Queue.(*local.Queue).Close(t.Context()); err != nil {
+	if err := w.Queue.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	seen := make(chan string, 1)
-	w.queue.Queue = local.NewQueue(local.QueueConfig{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	w.Queue = local.NewQueue(local.QueueConfig{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		seen <- r.Header.Get(serve.HeaderTrace)
 	})})
+	w.Jobs.Pass(w.Queue)
 	w.accept("t1", task.Webhook{ID: "h", URL: urlA})
 	w.finish("t1", a2a.TaskStateCompleted, "")
 	body, err := json.Marshal(bus.Push{Message: bus.Message{Attributes: bus.Event{Task: "t1", Notification: 1, Trace: trace, Time: time.Now()}}})

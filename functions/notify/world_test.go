@@ -4,12 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -20,73 +17,50 @@ import (
 	"errand/functions/notify"
 	"errand/functions/sweep"
 	"errand/shared/adapters/local"
-	"errand/shared/adapters/sqlstore"
 	"errand/shared/bus"
-	"errand/shared/desk"
 	"errand/shared/keys"
 	"errand/shared/lab/faulty"
+	base "errand/shared/lab/world"
 	"errand/shared/queue"
-	"errand/shared/secret"
 	"errand/shared/task"
 	"errand/shared/webhook"
 )
 
 // A world is the notify service with a real store and a real queue.
 type world struct {
-	t      *testing.T
-	path   string
-	db     *sqlstore.DB
-	store  *store
-	queue  *jobs
-	client *receivers
-	mux    *http.ServeMux
-	sweep  *sweep.Sweep
-	lanes  map[string]local.Limits // nil: the defaults
-	rules  task.Rules
-	keys   *keys.Keyring
+	*base.World
+	t       *testing.T
+	counted *store
+	client  *receivers
+	mux     *http.ServeMux
+	sweep   *sweep.Sweep
+	lanes   map[string]local.Limits // nil: the defaults
+	keys    *keys.Keyring
 }
 
 // issuer is the agent's address.
 const issuer = "https://agent.test"
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, path: filepath.Join(t.TempDir(), "errand.db"), client: &receivers{}, rules: task.Defaults()}
-	text, err := keys.Generate("", time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.keys = keys.New(keys.Config{Read: func(context.Context) (secret.Value, error) { return secret.NewValue([]byte(text)) }})
-	w.open()
-	t.Cleanup(func() { w.close() })
+	w := &world{t: t, client: &receivers{}, keys: base.Keys(t)}
+	w.open("")
 	return w
-}
-
-// ring reads the ring of keys.
-func (w *world) ring() keys.Ring {
-	w.t.Helper()
-	ring, err := w.keys.Ring(context.Background())
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return ring
 }
 
 // seal encrypts the secrets of a webhook.
 func (w *world) seal(url, token, credentials string) string {
 	w.t.Helper()
-	return webhook.Secrets{Token: token, Credentials: credentials}.Seal(w.ring(), time.Now(), "", url)
+	return webhook.Secrets{Token: token, Credentials: credentials}.Seal(base.Ring(w.t, w.keys), time.Now(), "", url)
 }
 
-// open starts the process. The edits change its configuration.
-func (w *world) open(edits ...func(*notify.Config)) {
+// open starts the process on a file; without a path it is a new one. The edits change its
+// configuration.
+func (w *world) open(path string, edits ...func(*notify.Config)) {
 	w.t.Helper()
-	db, err := sqlstore.Open(context.Background(), w.path, sqlstore.Options{})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.db, w.store, w.mux = db, newStore(db), http.NewServeMux()
-	w.queue = &jobs{Queue: local.NewQueue(local.QueueConfig{Handler: w.mux, Lanes: w.lanes})}
-	c := notify.Config{Desk: w.desk(w.store), Store: w.store, Client: w.client, Keys: w.keys, Issuer: func() string { return issuer }}
+	w.mux = http.NewServeMux()
+	w.World = base.New(w.t, base.Config{Path: path, Handler: w.mux, Lanes: w.lanes})
+	w.counted = newStore(w.Store)
+	c := notify.Config{Desk: w.Desk(w.counted), Store: w.counted, Client: w.client, Keys: w.keys, Issuer: func() string { return issuer }}
 	for _, edit := range edits {
 		edit(&c)
 	}
@@ -99,8 +73,8 @@ func (w *world) open(edits ...func(*notify.Config)) {
 // reopen ends the process and starts the next one.
 func (w *world) reopen(edits ...func(*notify.Config)) {
 	w.t.Helper()
-	w.close()
-	w.open(edits...)
+	w.Close()
+	w.open(w.Path, edits...)
 }
 
 // through is an edit that replaces the client.
@@ -108,90 +82,52 @@ func through(client notify.Client) func(*notify.Config) {
 	return func(c *notify.Config) { c.Client = client }
 }
 
-// desk makes a desk with the world's queue.
-func (w *world) desk(store task.Store) *desk.Desk {
-	return desk.New(desk.Config{Store: store, Queue: w.queue, Rules: w.rules, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
-}
-
-func (w *world) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	if err := errors.Join(w.queue.Queue.(*local.Queue).Close(ctx), w.db.Close()); err != nil {
-		w.t.Error(err)
-	}
-}
-
 // accept stores a task with the given webhooks.
 func (w *world) accept(id string, hooks ...task.Webhook) {
 	w.t.Helper()
-	msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart("go"))
-	r, err := task.Accept(w.rules.At(time.Now()), task.Acceptance{
-		ID: id, Context: "c", Lane: task.Turns, Message: msg, Request: task.Request{ID: msg.ID, Fingerprint: "p"}, Webhooks: hooks,
-	})
-	if err == nil {
-		_, err = w.db.Create(w.t.Context(), r)
-	}
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	base.Accept(w.t, w.Store, w.Moment(), task.Acceptance{ID: id, Webhooks: hooks})
 }
 
 func (w *world) update(id string, decide task.Decision) task.Record {
 	w.t.Helper()
-	r, err := task.Update(context.Background(), w.db, id, decide)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return r
+	return base.Update(w.t, w.Store, id, decide)
 }
 
 // finish runs a turn that makes the artifacts, given as names and texts, and ends in the
 // state.
 func (w *world) finish(id string, state a2a.TaskState, say string, artifacts ...string) task.Record {
 	w.t.Helper()
-	m := w.rules.At(time.Now())
-	r := w.update(id, func(r task.Record) (task.Record, bool, error) {
-		n, _, changed, err := r.Claim(m, task.Claim{Lease: task.Lease{Until: m.Now.Add(time.Minute), Nonce: fmt.Sprint(r.Epoch)}})
-		return n, changed, err
-	})
 	var events []a2a.Event
 	for i := 0; i < len(artifacts); i += 2 {
-		events = append(events, &a2a.TaskArtifactUpdateEvent{Artifact: &a2a.Artifact{
-			ID: a2a.ArtifactID(artifacts[i]), Parts: a2a.ContentParts{a2a.NewTextPart(artifacts[i+1])},
-		}})
+		events = append(events, base.Artifact(artifacts[i], artifacts[i+1]))
 	}
 	out := task.Outcome{State: state}
 	if say != "" {
 		out.Message = a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart(say))
 	}
-	turn := task.Fence{Epoch: r.Epoch, Seq: r.Seq}
-	return w.update(id, func(r task.Record) (task.Record, bool, error) { return r.Finish(m, turn, events, out) })
+	return base.Finish(w.t, w.Store, id, w.Moment(), events, out)
 }
 
 // answer sends an interrupted task its next message.
 func (w *world) answer(id, text string) {
 	w.t.Helper()
 	w.update(id, func(r task.Record) (task.Record, bool, error) {
-		return r.FollowUp(w.rules.At(time.Now()), a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(text)), task.Request{ID: text, Fingerprint: text})
+		return r.FollowUp(w.Moment(), a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(text)), task.Request{ID: text, Fingerprint: text})
 	})
 }
 
 func (w *world) setWebhook(id string, h task.Webhook) {
 	w.t.Helper()
 	w.update(id, func(r task.Record) (task.Record, bool, error) {
-		return r.SetWebhook(w.rules.At(time.Now()), h)
+		return r.SetWebhook(w.Moment(), h)
 	})
 }
 
-// event pushes the event of a notification, as the bus does. Notification 0 is the newest.
+// event pushes the event of a note, as the bus does. Notification 0 is the newest.
 func (w *world) event(id string, note int) int {
 	w.t.Helper()
-	r, err := w.db.Load(context.Background(), id)
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	if note == 0 {
-		note = len(r.Notifications)
+		note = len(w.Load(id).Notifications)
 	}
 	var p bus.Push
 	p.Message.Attributes = bus.Event{Task: id, Notification: note, Time: time.Now()}
@@ -219,11 +155,7 @@ func (w *world) post(ctx context.Context, path, body string) int {
 
 func (w *world) hook(id, hook string) task.Webhook {
 	w.t.Helper()
-	r, err := w.db.Load(context.Background(), id)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	h, ok := r.Webhook(hook)
+	h, ok := w.Load(id).Webhook(hook)
 	if !ok {
 		w.t.Fatalf("task %s has no hook %s", id, hook)
 	}
@@ -286,34 +218,6 @@ func (s *store) after(c faulty.Call, r task.Record, err error) (task.Record, err
 		written()
 	}
 	return r, err
-}
-
-// jobs is a queue that remembers the enqueued jobs. It can fail, or keep the jobs.
-type jobs struct {
-	queue.Queue
-	mu    sync.Mutex
-	added []queue.Job
-	down  bool
-	keep  bool
-}
-
-func (q *jobs) Add(ctx context.Context, job queue.Job) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.down {
-		return errDown
-	}
-	q.added = append(q.added, job)
-	if q.keep {
-		return nil
-	}
-	return q.Queue.Add(ctx, job)
-}
-
-func (q *jobs) all() []queue.Job {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return append([]queue.Job(nil), q.added...)
 }
 
 // receivers are the webhooks of the world, by URL. An unknown receiver answers 200.

@@ -15,6 +15,7 @@ import (
 	"errand/shared/adapters/local"
 	"errand/shared/adapters/sqlstore"
 	"errand/shared/lab/conformance"
+	"errand/shared/lab/world"
 	"errand/shared/queue"
 	"errand/shared/task"
 )
@@ -38,7 +39,7 @@ func (w *worker) ServeHTTP(_ http.ResponseWriter, req *http.Request) {
 
 	claimed := false
 	now := rules.At(time.Now())
-	update(w.t, w.db, job.Task, func(r task.Record) (task.Record, bool, error) {
+	world.Update(w.t, w.db, job.Task, func(r task.Record) (task.Record, bool, error) {
 		lease := task.Lease{Until: now.Now.Add(24 * time.Hour), Nonce: req.Header.Get(queue.HeaderName)}
 		n, v, changed, err := r.Claim(now, task.Claim{Lease: lease})
 		claimed = v == task.Claimed
@@ -97,7 +98,8 @@ func TestBacklogOfAnHour(t *testing.T) {
 		mux.Handle("POST "+queue.PathTurn, work)
 		lanes := map[string]local.Limits{task.Turns: {Slots: slots}, task.Deliveries: {}}
 		first := local.NewQueue(local.QueueConfig{Handler: mux, Lanes: lanes})
-		q := &jobs{fail: -1, next: first}
+		q := &world.Jobs{}
+		q.Pass(first)
 		var sweeps atomic.Int32
 		s := newSweep(db, q, time.Now, func(c *sweep.Config) { c.Limit = 2 * tasks })
 
@@ -133,12 +135,10 @@ func TestBacklogOfAnHour(t *testing.T) {
 		work.mu.Unlock()
 		rearm(t, db, tasks)
 		second := local.NewQueue(local.QueueConfig{Handler: mux, Lanes: lanes})
-		q.mu.Lock()
-		q.next = second
-		q.mu.Unlock()
+		q.Pass(second)
 		time.Sleep(2 * time.Minute) // the next sweep, a minute after the jobs were enqueued
 
-		if n := len(q.turns()); n != tasks {
+		if n := len(turns(q)); n != tasks {
 			t.Errorf("the next sweep put back %d of %d", n, tasks)
 		}
 
@@ -153,13 +153,13 @@ func TestBacklogOfAnHour(t *testing.T) {
 }
 
 // counted checks that every task ran, and how often it was enqueued.
-func counted(t *testing.T, w *worker, q *jobs, tasks, times int) {
+func counted(t *testing.T, w *worker, q *world.Jobs, tasks, times int) {
 	t.Helper()
 	if n := w.done(); n != tasks {
 		t.Errorf("%d tasks ran, want %d", n, tasks)
 	}
 	added := map[string]int{}
-	for _, id := range q.turns() {
+	for _, id := range turns(q) {
 		added[id]++
 	}
 	for id, n := range added {
@@ -167,17 +167,13 @@ func counted(t *testing.T, w *worker, q *jobs, tasks, times int) {
 			t.Fatalf("%s was added %d times, want %d", id, n, times)
 		}
 	}
-	q.mu.Lock()
-	q.added = nil
-	q.mu.Unlock()
+	q.Take()
 }
 
 // turns are the tasks whose turns were enqueued.
-func (q *jobs) turns() []string {
-	q.mu.Lock()
-	defer q.mu.Unlock()
+func turns(q *world.Jobs) []string {
 	var out []string
-	for _, j := range q.added {
+	for _, j := range q.All() {
 		if j.Queue == task.Turns && j.Task != "" {
 			out = append(out, j.Task)
 		}
@@ -194,7 +190,7 @@ func rearm(t *testing.T, db *sqlstore.DB, tasks int) {
 	for range 256 {
 		wg.Go(func() {
 			for i := next.Add(1); i <= int64(tasks); i = next.Add(1) {
-				update(t, db, fmt.Sprintf("t%05d", i), func(r task.Record) (task.Record, bool, error) {
+				world.Update(t, db, fmt.Sprintf("t%05d", i), func(r task.Record) (task.Record, bool, error) {
 					r.Asked = now
 					next, err := r.LeaseLost(rules.At(now))
 					return next, true, err
@@ -215,12 +211,12 @@ func TestRefillOfASmallLane(t *testing.T) {
 		work := &worker{t: t, db: db, takes: 10 * time.Second, ran: map[string]int{}}
 		mux := http.NewServeMux()
 		mux.Handle("POST "+queue.PathTurn, work)
-		acceptMany(t, db, &jobs{fail: -1}, tasks)
-		q := &jobs{fail: -1}
+		acceptMany(t, db, &world.Jobs{}, tasks)
+		q := &world.Jobs{}
 		s := newSweep(db, q, time.Now, func(c *sweep.Config) { c.Fill = 250 })
 		var refills atomic.Int32
 
-		q.next = local.NewQueue(local.QueueConfig{
+		small := local.NewQueue(local.QueueConfig{
 			Handler: mux,
 			Lanes:   map[string]local.Limits{task.Turns: {Slots: 50, Capacity: 100}, task.Deliveries: {}},
 			Refill: func(ctx context.Context, lane string) {
@@ -229,8 +225,9 @@ func TestRefillOfASmallLane(t *testing.T) {
 			},
 		})
 
+		q.Pass(small)
 		s.Refill(t.Context(), task.Turns)
-		if n := len(q.turns()); n != 250 {
+		if n := len(turns(q)); n != 250 {
 			t.Errorf("one refill put back %d, want 250", n)
 		}
 
@@ -248,7 +245,7 @@ func TestRefillOfASmallLane(t *testing.T) {
 		if n := refills.Load(); n < tasks/100 || n > tasks/25 {
 			t.Errorf("%d refills for %d tasks in a lane of 100", n, tasks)
 		}
-		if err := q.next.(*local.Queue).Close(t.Context()); err != nil {
+		if err := small.Close(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})

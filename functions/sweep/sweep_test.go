@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +21,7 @@ import (
 	"errand/shared/adapters/sqlstore"
 	"errand/shared/desk"
 	"errand/shared/lab/faulty"
+	"errand/shared/lab/world"
 	"errand/shared/queue"
 	"errand/shared/task"
 )
@@ -31,42 +31,16 @@ var start = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 var rules = task.Defaults()
 
-// jobs is a queue that remembers the enqueued jobs and passes them to the next queue, if
-// there is one. It can fail after a number of jobs.
-type jobs struct {
-	mu    sync.Mutex
-	added []queue.Job
-	next  queue.Queue
-	fail  int // additions that still succeed; negative: all
-}
-
-func (q *jobs) Add(ctx context.Context, job queue.Job) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.fail == 0 {
-		return errors.New("out of order")
-	}
-	q.fail--
-	q.added = append(q.added, job)
-	if q.next == nil {
-		return nil
-	}
-	return q.next.Add(ctx, job)
-}
-
 // list describes the jobs since the last call by lane, task and wait.
-func (q *jobs) list(now time.Time) []string {
-	q.mu.Lock()
-	defer q.mu.Unlock()
+func list(q *world.Jobs, now time.Time) []string {
 	var out []string
-	for _, j := range q.added {
+	for _, j := range q.Take() {
 		wait := time.Duration(0)
 		if !j.At.IsZero() {
 			wait = j.At.Sub(now)
 		}
 		out = append(out, fmt.Sprintf("%s %s%s %v", j.Queue, j.Task, j.Path, wait))
 	}
-	q.added = nil
 	slices.Sort(out)
 	return out
 }
@@ -74,16 +48,7 @@ func (q *jobs) list(now time.Time) []string {
 // open opens an empty store.
 func open(t *testing.T, now func() time.Time) *sqlstore.DB {
 	t.Helper()
-	db, err := sqlstore.Open(context.Background(), filepath.Join(t.TempDir(), "errand.db"), sqlstore.Options{Now: now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return db
+	return world.New(t, world.Config{Now: now}).Store
 }
 
 // newSweep makes a sweep with a desk of its own.
@@ -99,45 +64,19 @@ func newSweep(store sweep.Store, q queue.Queue, now func() time.Time, edit ...fu
 // accept stores a task accepted at the given time.
 func accept(t *testing.T, db *sqlstore.DB, id string, at time.Time, hooks ...task.Webhook) task.Record {
 	t.Helper()
-	msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart("go"))
-	r, err := task.Accept(rules.At(at), task.Acceptance{
-		ID: id, Context: "c", Lane: task.Turns, Message: msg, Request: task.Request{ID: msg.ID, Fingerprint: "p"}, Webhooks: hooks,
-	})
-	if err == nil {
-		r, err = db.Create(context.Background(), r)
-	}
-	if err != nil {
-		t.Error(err)
-	}
-	return r
-}
-
-// update changes a stored task.
-func update(t *testing.T, db *sqlstore.DB, id string, decide task.Decision) task.Record {
-	t.Helper()
-	r, err := task.Update(context.Background(), db, id, decide)
-	if err != nil {
-		t.Error(err)
-	}
-	return r
+	return world.Accept(t, db, rules.At(at), task.Acceptance{ID: id, Webhooks: hooks})
 }
 
 // claim claims a task's turn.
-func claim(t *testing.T, db *sqlstore.DB, id string, at time.Time, lease time.Duration) task.Record {
+func claim(t *testing.T, db *sqlstore.DB, id string, at time.Time, lease time.Duration) {
 	t.Helper()
-	return update(t, db, id, func(r task.Record) (task.Record, bool, error) {
-		n, _, changed, err := r.Claim(rules.At(at), task.Claim{Lease: task.Lease{Until: at.Add(lease), Nonce: "n"}})
-		return n, changed, err
-	})
+	world.Claim(t, db, id, rules.At(at), lease)
 }
 
 // finish ends a task in the state.
 func finish(t *testing.T, db *sqlstore.DB, id string, at time.Time, state a2a.TaskState) {
 	t.Helper()
-	r := claim(t, db, id, at, time.Minute)
-	update(t, db, id, func(r2 task.Record) (task.Record, bool, error) {
-		return r2.Finish(rules.At(at), task.Fence{Epoch: r.Epoch, Seq: r.Seq}, nil, task.Outcome{State: state})
-	})
+	world.Finish(t, db, id, rules.At(at), nil, task.Outcome{State: state})
 }
 
 // run delivers a sweep job.
@@ -173,24 +112,24 @@ func indebted(t *testing.T, db *sqlstore.DB, now time.Time) {
 	for id, wait := range map[string]time.Duration{"retry": 30 * time.Second, "hours": 2 * time.Hour} {
 		accept(t, db, id, now.Add(-9*time.Minute), hook)
 		finish(t, db, id, now.Add(-8*time.Minute), a2a.TaskStateCompleted)
-		update(t, db, id, func(r task.Record) (task.Record, bool, error) {
+		world.Update(t, db, id, func(r task.Record) (task.Record, bool, error) {
 			return r.Delivered(rules.At(now), []task.Delivery{{Webhook: r.Webhooks[0], Fail: true, Wait: now.Add(wait)}})
 		})
 	}
 
-	// It owes its notification twice: to the webhook and, above Told, to the topic.
+	// It owes its note twice: to the webhook and, above Told, to the topic.
 	accept(t, db, "cancelled", now.Add(-9*time.Minute), hook)
-	update(t, db, "cancelled", func(r task.Record) (task.Record, bool, error) {
+	world.Update(t, db, "cancelled", func(r task.Record) (task.Record, bool, error) {
 		return r.Cancel(rules.At(now.Add(-8*time.Minute)), a2a.NewMessage(a2a.MessageRoleAgent), nil)
 	})
 
 	// The same, but due in the lane of turns, because the webhook waits for its next attempt.
 	accept(t, db, "both", now.Add(-9*time.Minute), hook)
-	update(t, db, "both", func(r task.Record) (task.Record, bool, error) {
+	world.Update(t, db, "both", func(r task.Record) (task.Record, bool, error) {
 		return r.Cancel(rules.At(now.Add(-8*time.Minute)), a2a.NewMessage(a2a.MessageRoleAgent), nil)
 	})
 
-	update(t, db, "both", func(r task.Record) (task.Record, bool, error) {
+	world.Update(t, db, "both", func(r task.Record) (task.Record, bool, error) {
 		return r.Delivered(rules.At(now.Add(-8*time.Minute)), []task.Delivery{{Webhook: r.Webhooks[0], Fail: true, Wait: now.Add(20 * time.Second)}})
 	})
 }
@@ -203,31 +142,31 @@ func TestSweepEnqueuesDueRecords(t *testing.T) {
 	clock := func() time.Time { return now }
 	db := open(t, clock)
 	indebted(t, db, now)
-	q := &jobs{fail: -1}
+	q := &world.Jobs{}
 	s := newSweep(db, q, clock)
 	run(s, task.Turns, now)
 	want := []string{"deliveries both/deliveries 20s", "turns both/turns 0s", "turns crashed/turns 0s", "turns lost/turns 0s"}
-	if diff := cmp.Diff(want, q.list(now)); diff != "" {
-		t.Errorf("turns: %s", diff)
+	if diff := cmp.Diff(want, list(q, now)); diff != "" {
+		t.Errorf("turns (-want +got):\n%s", diff)
 	}
 
 	run(s, task.Deliveries, now)
 	want = []string{"deliveries cancelled/deliveries 0s", "deliveries untold/deliveries 0s", "turns cancelled/turns 0s"}
-	if diff := cmp.Diff(want, q.list(now)); diff != "" {
-		t.Errorf("deliveries: %s", diff)
+	if diff := cmp.Diff(want, list(q, now)); diff != "" {
+		t.Errorf("deliveries (-want +got):\n%s", diff)
 	}
 
 	// A job that was enqueued is not enqueued again within its patience.
 	now = now.Add(59 * time.Second)
 	run(s, task.Turns, now)
-	if diff := cmp.Diff([]string{"turns expiring/turns 0s", "turns fresh/turns 0s"}, q.list(now)); diff != "" {
-		t.Errorf("a minute later: %s", diff)
+	if diff := cmp.Diff([]string{"turns expiring/turns 0s", "turns fresh/turns 0s"}, list(q, now)); diff != "" {
+		t.Errorf("a minute later (-want +got):\n%s", diff)
 	}
 
 	now = now.Add(time.Second)
 	run(s, task.Turns, now.Add(time.Hour)) // a wrong clock
-	if diff := cmp.Diff([]string{"deliveries both/deliveries 0s", "turns both/turns 0s", "turns crashed/turns 0s", "turns lost/turns 0s"}, q.list(now)); diff != "" {
-		t.Errorf("two minutes later: %s", diff)
+	if diff := cmp.Diff([]string{"deliveries both/deliveries 0s", "turns both/turns 0s", "turns crashed/turns 0s", "turns lost/turns 0s"}, list(q, now)); diff != "" {
+		t.Errorf("two minutes later (-want +got):\n%s", diff)
 	}
 }
 
@@ -239,11 +178,11 @@ func TestSweepGoesByTheTimeItWasAdded(t *testing.T) {
 	db := open(t, clock)
 	accept(t, db, "before", start)
 	accept(t, db, "after", start.Add(2*time.Minute))
-	q := &jobs{fail: -1}
+	q := &world.Jobs{}
 	s := newSweep(db, q, clock)
 	run(s, task.Turns, start.Add(2*time.Minute))
-	if diff := cmp.Diff([]string{"turns before/turns 0s"}, q.list(now)); diff != "" {
-		t.Error(diff)
+	if diff := cmp.Diff([]string{"turns before/turns 0s"}, list(q, now)); diff != "" {
+		t.Errorf("jobs (-want +got):\n%s", diff)
 	}
 }
 
@@ -254,16 +193,16 @@ func TestSweepTakesTheOldestFirst(t *testing.T) {
 	for i := range 40 {
 		accept(t, db, fmt.Sprintf("t%02d", i), start.Add(time.Duration(39-i)*time.Second))
 	}
-	q := &jobs{fail: -1}
+	q := &world.Jobs{}
 	s := newSweep(db, q, clock, func(c *sweep.Config) { c.Limit = 3 })
 	for _, want := range [][]string{{"t37", "t38", "t39"}, {"t34", "t35", "t36"}} {
 		run(s, task.Turns, now)
 		var got []string
-		for _, one := range q.list(now) {
+		for _, one := range list(q, now) {
 			got = append(got, one[6:9])
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
-			t.Error(diff)
+			t.Errorf("jobs (-want +got):\n%s", diff)
 		}
 	}
 }
@@ -279,7 +218,7 @@ func TestRefill(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	q := &jobs{fail: -1}
+	q := &world.Jobs{}
 	s := newSweep(db, q, clock, func(c *sweep.Config) { c.Limit = 1 })
 
 	for range 2 { // no record is written, so the second refill finds the same debts
@@ -288,16 +227,16 @@ func TestRefill(t *testing.T) {
 			"deliveries both/deliveries 20s", "turns both/turns 0s", "turns crashed/turns 0s",
 			"turns expiring/turns 30s", "turns fresh/turns 0s", "turns lost/turns 0s",
 		}
-		if diff := cmp.Diff(want, q.list(now)); diff != "" {
-			t.Errorf("turns: %s", diff)
+		if diff := cmp.Diff(want, list(q, now)); diff != "" {
+			t.Errorf("turns (-want +got):\n%s", diff)
 		}
 
 		s.Refill(t.Context(), task.Deliveries)
 		want = []string{
 			"deliveries cancelled/deliveries 0s", "deliveries retry/deliveries 30s", "deliveries untold/deliveries 0s", "turns cancelled/turns 0s",
 		}
-		if diff := cmp.Diff(want, q.list(now)); diff != "" {
-			t.Errorf("deliveries: %s", diff)
+		if diff := cmp.Diff(want, list(q, now)); diff != "" {
+			t.Errorf("deliveries (-want +got):\n%s", diff)
 		}
 	}
 
@@ -305,9 +244,9 @@ func TestRefill(t *testing.T) {
 		t.Errorf("the record was written: version %d, then %d, %v", before.Version, after.Version, err)
 	}
 
-	q.fail = 2
+	q.FailAfter(2)
 	s.Refill(t.Context(), task.Turns)
-	if n := len(q.list(now)); n != 2 {
+	if n := len(list(q, now)); n != 2 {
 		t.Errorf("%d jobs after the queue failed, want 2", n)
 	}
 }
@@ -329,7 +268,8 @@ func TestFailedAddEndsThePass(t *testing.T) {
 		}
 	}
 
-	q := &jobs{fail: 10}
+	q := &world.Jobs{}
+	q.FailAfter(10)
 	s := newSweep(db, q, clock)
 	if code := run(s, task.Turns, now); code != http.StatusNoContent {
 		t.Errorf("answered %d, want 204", code)
@@ -340,14 +280,14 @@ func TestFailedAddEndsThePass(t *testing.T) {
 		t.Errorf("%d are still due, %v; the pass went on", len(due), err)
 	}
 
-	q.fail = -1
+	q.FailAfter(-1)
 	for range 3 { // the first finds the rest, a later one the records whose job failed
 		run(s, task.Turns, now)
 		now = now.Add(2 * time.Minute)
 	}
 
 	told := map[string]bool{}
-	for _, job := range q.list(now) {
+	for _, job := range list(q, now) {
 		told[job] = true
 	}
 
@@ -364,14 +304,14 @@ func TestConcurrentSweeps(t *testing.T) {
 	for i := range 20 {
 		accept(t, db, fmt.Sprintf("t%d", i), start)
 	}
-	q := &jobs{fail: -1}
+	q := &world.Jobs{}
 	s := newSweep(db, q, clock)
 	var wg sync.WaitGroup
 	for range 100 {
 		wg.Go(func() { run(s, task.Turns, now) })
 	}
 	wg.Wait()
-	if n := len(q.list(now)); n != 20 {
+	if n := len(list(q, now)); n != 20 {
 		t.Errorf("%d jobs added for 20 tasks", n)
 	}
 }
@@ -385,7 +325,7 @@ func TestSpoiledRecords(t *testing.T) {
 		accept(t, db, fmt.Sprintf("bad%d", i), start)
 	}
 	accept(t, db, "good", start.Add(time.Second))
-	q := &jobs{fail: -1}
+	q := &world.Jobs{}
 	spoiled := func(task.Record) (task.Record, error) { return task.Record{}, errors.New("decoding record") }
 	s := newSweep(bad(db, spoiled), q, clock, func(c *sweep.Config) { c.Limit = 5 })
 	for _, put := range []func(){
@@ -393,8 +333,8 @@ func TestSpoiledRecords(t *testing.T) {
 		func() { run(s, task.Turns, now) },
 	} {
 		put()
-		if diff := cmp.Diff([]string{"turns good/turns 0s"}, q.list(now)); diff != "" {
-			t.Error(diff)
+		if diff := cmp.Diff([]string{"turns good/turns 0s"}, list(q, now)); diff != "" {
+			t.Errorf("jobs (-want +got):\n%s", diff)
 		}
 	}
 }
@@ -425,11 +365,11 @@ func TestRecordsOfOtherVersions(t *testing.T) {
 			accept(t, db, fmt.Sprintf("bad%d", i), start)
 		}
 		accept(t, db, "good", start.Add(time.Second))
-		q := &jobs{fail: -1}
+		q := &world.Jobs{}
 		began := time.Now()
 		run(newSweep(bad(db, load), q, clock), task.Turns, now)
-		if diff := cmp.Diff([]string{"turns good/turns 0s"}, q.list(now)); diff != "" {
-			t.Errorf("%s, after %v: %s", name, time.Since(began), diff)
+		if diff := cmp.Diff([]string{"turns good/turns 0s"}, list(q, now)); diff != "" {
+			t.Errorf("%s, after %v (-want +got):\n%s", name, time.Since(began), diff)
 		}
 	}
 }
@@ -437,7 +377,7 @@ func TestRecordsOfOtherVersions(t *testing.T) {
 // A job that cannot be a sweep is dropped.
 func TestBadJobs(t *testing.T) {
 	db := open(t, nil)
-	s := newSweep(db, &jobs{fail: -1}, time.Now)
+	s := newSweep(db, &world.Jobs{}, time.Now)
 	for _, body := range []string{``, `{`, `[]`, `{"id":"t1"}`, `{"queue":"turns"}`, `{"queue":"nope","sweep":"2000-01-01T00:00:00Z"}`, strings.Repeat("x", 1<<20)} {
 		if code := post(s, body); code != http.StatusNoContent {
 			t.Errorf("%.40q answered %d, want 204", body, code)
@@ -462,7 +402,9 @@ func TestExpiredTasksAreDeleted(t *testing.T) {
 	accept(t, db, "young", start)
 	finish(t, db, "young", start.Add(time.Hour), a2a.TaskStateCompleted)
 	accept(t, db, "open", start)
-	s := newSweep(db, &jobs{fail: 0}, clock)
+	q := &world.Jobs{}
+	q.FailAfter(0)
+	s := newSweep(db, q, clock)
 	now = start.Add(rules.Retention + time.Minute)
 	run(s, task.Deliveries, now)
 	now = start // so that the store hides no expired task
@@ -478,14 +420,14 @@ func TestExpiredTasksAreDeleted(t *testing.T) {
 
 	slices.Sort(left)
 	if diff := cmp.Diff([]string{"open", "young"}, left); diff != "" {
-		t.Error(diff)
+		t.Errorf("tasks that are left (-want +got):\n%s", diff)
 	}
 }
 
 // Run enqueues a sweep in each lane every minute, and ends with its context.
 func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := &jobs{fail: -1}
+		q := &world.Jobs{}
 		s := newSweep(nil, q, time.Now)
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan bool)
@@ -494,12 +436,12 @@ func TestRun(t *testing.T) {
 		stop()
 		<-ended
 		var got []string
-		for _, j := range q.added {
+		for _, j := range q.All() {
 			got = append(got, fmt.Sprintf("%s %s %v", j.Queue, j.Path, j.Sweep.Sub(start)))
 		}
 		want := []string{"turns /sweep 1m0s", "deliveries /sweep 1m0s", "turns /sweep 2m0s", "deliveries /sweep 2m0s"}
 		if diff := cmp.Diff(want, got); diff != "" {
-			t.Error(diff)
+			t.Errorf("jobs (-want +got):\n%s", diff)
 		}
 	})
 }

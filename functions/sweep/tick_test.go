@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"errand/functions/sweep"
+	"errand/shared/lab/world"
 	"errand/shared/queue"
 	"errand/shared/task"
 )
@@ -25,7 +26,8 @@ func TestTick(t *testing.T) {
 		{-1, http.StatusNoContent, []string{task.Turns, task.Deliveries}},
 		{1, http.StatusServiceUnavailable, []string{task.Turns}},
 	} {
-		q := &jobs{fail: row.fail}
+		q := &world.Jobs{}
+		q.FailAfter(row.fail)
 		s := newSweep(nil, q, func() time.Time { return start })
 		w := httptest.NewRecorder()
 		s.ServeTick(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, sweep.PathTick, strings.NewReader("anything")))
@@ -36,8 +38,8 @@ func TestTick(t *testing.T) {
 		for _, lane := range row.want {
 			want = append(want, queue.Job{Queue: lane, Path: queue.PathSweep, Sweep: start})
 		}
-		if diff := cmp.Diff(want, q.added); diff != "" {
-			t.Error(diff)
+		if diff := cmp.Diff(want, q.All()); diff != "" {
+			t.Errorf("jobs (-want +got):\n%s", diff)
 		}
 	}
 }

@@ -46,7 +46,7 @@ issuers:
 		"securityRequirements": [{"schemes": {"bearer": []}}, {"schemes": {"apiKey": []}}, {"schemes": {"google": []}}]
 	}`))
 	if diff := cmp.Diff(want, any(got)); diff != "" {
-		t.Error(diff)
+		t.Errorf("schemes (-want +got):\n%s", diff)
 	}
 }
 

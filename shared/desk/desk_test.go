@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -16,75 +15,45 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/google/go-cmp/cmp"
 
-	"errand/shared/adapters/local"
-	"errand/shared/adapters/sqlstore"
 	"errand/shared/desk"
 	"errand/shared/lab/faulty"
-	"errand/shared/queue"
+	"errand/shared/lab/world"
 	"errand/shared/task"
 )
 
 // A bench is a desk on a real store and a real queue.
 type bench struct {
 	*desk.Desk
-	t     *testing.T
-	store *sqlstore.DB
-	queue *local.Queue
-	log   bytes.Buffer
-
-	mu    sync.Mutex
-	added []string // jobs given to the queue: path and task, and "later" if they have a time
-}
-
-// Add notes the job and hands it to the queue. Like a remote queue it refuses the job of a
-// caller that has gone.
-func (b *bench) Add(ctx context.Context, job queue.Job) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	text := job.Path + " " + job.Task
-	if !job.At.IsZero() {
-		text += " later"
-	}
-	b.mu.Lock()
-	b.added = append(b.added, text)
-	b.mu.Unlock()
-	return b.queue.Add(ctx, job)
-}
-
-// jobs returns the jobs added since the last call.
-func (b *bench) jobs() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	all := b.added
-	b.added = nil
-	return all
+	w   *world.World
+	t   *testing.T
+	log bytes.Buffer
 }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t}
-	var err error
-	b.store, err = sqlstore.Open(t.Context(), filepath.Join(t.TempDir(), "t.db"), sqlstore.Options{Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.queue = local.NewQueue(local.QueueConfig{Handler: http.NotFoundHandler()})
+	b := &bench{t: t, w: world.New(t, world.Config{Handler: http.NotFoundHandler()})}
 	b.configure(func(*desk.Config) {})
-	t.Cleanup(func() {
-		_ = b.queue.Close(context.Background())
-		if err := b.store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 	return b
 }
 
 // configure replaces the bench's desk by one with another configuration.
 func (b *bench) configure(edit func(*desk.Config)) {
-	c := desk.Config{Store: b.store, Queue: b, Rules: task.Defaults(), Now: time.Now, Log: slog.New(slog.NewTextHandler(&b.log, nil))}
+	c := desk.Config{Store: b.w.Store, Queue: b.w.Jobs, Rules: b.w.Rules, Now: b.w.Now, Log: slog.New(slog.NewTextHandler(&b.log, nil))}
 	edit(&c)
 	b.Desk = desk.New(c)
+}
+
+// jobs returns the jobs added since the last call: path and task, and "later" if they have
+// a time.
+func (b *bench) jobs() (all []string) {
+	for _, job := range b.w.Jobs.Take() {
+		text := job.Path + " " + job.Task
+		if !job.At.IsZero() {
+			text += " later"
+		}
+		all = append(all, text)
+	}
+	return all
 }
 
 // message makes a message of one text.
@@ -119,7 +88,7 @@ func (b *bench) refuse(want error, m *a2a.Message, hooks ...task.Webhook) {
 
 func (b *bench) versions() map[string]int64 {
 	b.t.Helper()
-	page, err := b.store.List(b.t.Context(), task.Query{Owner: "me", Limit: 100})
+	page, err := b.w.Store.List(b.t.Context(), task.Query{Owner: "me", Limit: 100})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -142,21 +111,11 @@ func (b *bench) wantJobs(want ...string) {
 // claimed.
 func (b *bench) run(id string, state a2a.TaskState) task.Record {
 	b.t.Helper()
-	r, err := task.Update(b.t.Context(), b.store, id, func(r task.Record) (task.Record, bool, error) {
-		at := b.Moment()
-		next, _, changed, err := r.Claim(at, task.Claim{Lease: task.Lease{Until: at.Now.Add(time.Hour), Nonce: "n"}})
-		return next, changed, err
-	})
-	if err == nil && state != "" {
-		turn := task.Fence{Epoch: r.Epoch, Seq: r.Seq}
-		r, err = task.Update(b.t.Context(), b.store, id, func(r task.Record) (task.Record, bool, error) {
-			return r.Finish(b.Moment(), turn, nil, task.Outcome{State: state})
-		})
+	r := world.Claim(b.t, b.w.Store, id, b.Moment(), time.Hour)
+	if state == "" {
+		return r
 	}
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return r
+	return world.End(b.t, b.w.Store, r, b.Moment(), nil, task.Outcome{State: state})
 }
 
 // A repeated message finds its task, and adds a job until a worker has claimed the turn
@@ -210,7 +169,7 @@ func TestSameMessageAtOnce(t *testing.T) {
 // A record whose write was not answered is found again, and its job is added (R0, R1).
 func TestLostAnswer(t *testing.T) {
 	b := newBench(t)
-	b.configure(func(c *desk.Config) { c.Store = faulty.Losing(b.store, faulty.Create, 1) })
+	b.configure(func(c *desk.Config) { c.Store = faulty.Losing(b.w.Store, faulty.Create, 1) })
 	hook := task.Webhook{ID: "h", URL: "https://h.example.com"}
 	r := b.accept(message("m", "hello"), hook)
 	b.wantJobs("/turns " + r.ID())
@@ -238,7 +197,7 @@ func TestReusedMessageIDs(t *testing.T) {
 		}
 	}
 	b.jobs()
-	b.configure(func(c *desk.Config) { c.Store, c.Reused = faulty.Losing(b.store, faulty.Create, 1), true })
+	b.configure(func(c *desk.Config) { c.Store, c.Reused = faulty.Losing(b.w.Store, faulty.Create, 1), true })
 	r := b.accept(message("m", "hello"))
 	b.wantJobs("/turns " + r.ID())
 	if v := b.versions(); len(v) != 3 || v[r.ID()] != r.Version {
@@ -252,7 +211,7 @@ var errBroken = errors.New("the disk is full")
 // the answer.
 func TestStoreOutageFailsTheAccept(t *testing.T) {
 	b := newBench(t)
-	b.configure(func(c *desk.Config) { c.Store = faulty.Refusing(b.store, faulty.Create, errBroken) })
+	b.configure(func(c *desk.Config) { c.Store = faulty.Refusing(b.w.Store, faulty.Create, errBroken) })
 	b.refuse(errBroken, message("m", "hello"))
 	_, err := b.Accept(t.Context(), desk.Message{Owner: "me", Message: message("m", "hello")})
 	if errors.Is(err, task.ErrNotFound) {
@@ -264,7 +223,7 @@ func TestStoreOutageFailsTheAccept(t *testing.T) {
 // message's content. Shows decision 2.
 func TestQueueOutageDoesNotFailTheAccept(t *testing.T) {
 	b := newBench(t)
-	if err := b.queue.Close(t.Context()); err != nil {
+	if err := b.w.Queue.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	r := b.accept(message("m", "a secret"))
@@ -284,7 +243,7 @@ func TestJobIsAddedThoughTheClientHasGone(t *testing.T) {
 		leave()
 		return r, err
 	}
-	b.configure(func(c *desk.Config) { c.Store = faulty.Store{Store: b.store, After: left} })
+	b.configure(func(c *desk.Config) { c.Store = faulty.Store{Store: b.w.Store, After: left} })
 	r, err := b.Accept(ctx, desk.Message{Owner: "me", Message: message("m", "hello")})
 	if err != nil || ctx.Err() == nil {
 		t.Fatal(err, ctx.Err())
@@ -298,7 +257,7 @@ func TestJobIsAddedThoughTheClientHasGone(t *testing.T) {
 // change makes a change of the present record.
 func (b *bench) change(id string, decide desk.Decision) task.Record {
 	b.t.Helper()
-	r, err := b.store.Load(b.t.Context(), id)
+	r, err := b.w.Store.Load(b.t.Context(), id)
 	if err == nil {
 		r, err = b.Change(b.t.Context(), r, decide)
 	}
@@ -362,7 +321,7 @@ func TestLostAnswerOfAChange(t *testing.T) {
 	b.jobs()
 	for _, decide := range []desk.Decision{setsWebhook("2"), cancels} {
 		decided := 0
-		b.configure(func(c *desk.Config) { c.Store = faulty.Losing(b.store, faulty.Commit, 1) })
+		b.configure(func(c *desk.Config) { c.Store = faulty.Losing(b.w.Store, faulty.Commit, 1) })
 		r = b.change(r.ID(), func(r task.Record, now task.Moment) (task.Record, bool, error) {
 			decided++
 			return decide(r, now)
@@ -409,7 +368,7 @@ func TestEnqueue(t *testing.T) {
 		b.wantJobs(want...)
 	}
 
-	if err := b.queue.Close(t.Context()); err != nil {
+	if err := b.w.Queue.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.Enqueue(t.Context(), r); err == nil || !strings.Contains(err.Error(), task.Turns) || !strings.Contains(err.Error(), task.Deliveries) {

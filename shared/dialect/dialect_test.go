@@ -77,7 +77,7 @@ func same(t *testing.T, got, want string) {
 		t.Fatalf("%v: %s", err, want)
 	}
 	if diff := cmp.Diff(w, g); diff != "" {
-		t.Errorf("(-SDK +ours)\n%s", diff)
+		t.Errorf("encoding (-SDK +ours):\n%s", diff)
 	}
 }
 

@@ -94,6 +94,6 @@ func TestChartOfStates(t *testing.T) {
 	}
 
 	if diff := cmp.Diff(drawn, made); diff != "" {
-		t.Errorf("the chart of docs/design.md (-) is not what the transitions do (+):\n%s", diff)
+		t.Errorf("transitions (-chart of docs/design.md +code):\n%s", diff)
 	}
 }

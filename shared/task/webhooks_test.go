@@ -100,7 +100,7 @@ func TestRedrive(t *testing.T) {
 		want := task.Webhook{ID: "h", Gen: h.Gen, URL: hookURL, Sealed: "old", State: task.WebhookActive, Cursor: cursor,
 			Since: at(time.Hour).Now, Next: at(time.Hour).Now, Tries: h.Tries}
 		if diff := cmp.Diff(want, h); diff != "" {
-			t.Errorf("Redrive(%d): %s", from, diff)
+			t.Errorf("Redrive(%d) (-want +got):\n%s", from, diff)
 		}
 		if h.Gen == hookOf(t, dead).Gen || r.Due != (task.Due{At: at(time.Hour + time.Minute).Now, Lane: task.Deliveries}) {
 			t.Errorf("Redrive(%d): generation %d, due %v", from, h.Gen, r.Due)
@@ -139,7 +139,7 @@ func TestPing(t *testing.T) {
 	r = delivered(t, r, at(2*time.Hour), task.Delivery{Pinged: true, Tries: []task.Try{try}})
 	was.Tries = append(was.Tries, try)
 	if diff := cmp.Diff(was, hookOf(t, r)); diff != "" {
-		t.Error(diff)
+		t.Errorf("webhook (-want +got):\n%s", diff)
 	}
 	if len(r.Behind(at(3*time.Hour).Now)) != 0 || !r.Due.At.IsZero() {
 		t.Errorf("after the ping something is owed: %v", r.Due)
@@ -153,7 +153,7 @@ func TestPutOff(t *testing.T) {
 	r = delivered(t, r, at(3*time.Second), task.Delivery{Wait: at(time.Hour).Now})
 	was.Next = at(time.Hour).Now
 	if diff := cmp.Diff(was, hookOf(t, r)); diff != "" {
-		t.Error(diff)
+		t.Errorf("webhook (-want +got):\n%s", diff)
 	}
 	if !r.Due.At.Equal(at(time.Hour).Now) {
 		t.Errorf("due %v", r.Due)
@@ -190,7 +190,7 @@ func TestAttemptsInARowAreOneDelivery(t *testing.T) {
 		}
 
 		if diff := cmp.Diff(base.After(now, all), h); diff != "" {
-			rt.Errorf("one delivery (-) and its attempts (+): %s", diff)
+			rt.Errorf("webhook (-after one delivery +after its attempts):\n%s", diff)
 		}
 	})
 }

@@ -399,7 +399,7 @@ func exampleDelivery(t *testing.T) []delivery {
 	fmt.Fprintf(&want, "\n%s\n", sent.Body)
 	text := snippets(t)["http delivery"]
 	if diff := cmp.Diff(want.String(), text); diff != "" {
-		t.Errorf("the delivery of %s (+) is not what is sent (-):\n%s", document, diff)
+		t.Errorf("delivery (-sent +in %s):\n%s", document, diff)
 	}
 
 	whole, err := os.ReadFile(document)
@@ -435,6 +435,6 @@ func TestReceiverIsTheSnippet(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff("package main\n\n"+snippets(t)["go verify-v1"], string(text)); diff != "" {
-		t.Errorf("docs/receiver/verify.go (+) is not the snippet (-):\n%s", diff)
+		t.Errorf("verifier (-snippet +docs/receiver/verify.go):\n%s", diff)
 	}
 }

@@ -91,7 +91,7 @@ func TestPrepareRefuses(t *testing.T) {
 			t.Errorf("%s: %v, want %v", c.name, err, c.is)
 		}
 		if diff := cmp.Diff(webhook.Request{}, q); diff != "" {
-			t.Errorf("%s: a request beside the error: %s", c.name, diff)
+			t.Errorf("%s: a request beside the error (-want +got):\n%s", c.name, diff)
 		}
 	}
 }

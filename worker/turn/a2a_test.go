@@ -78,7 +78,7 @@ func TestAuthorizationIsAskedForEachTime(t *testing.T) {
 	id := b.send("m", "hello", "").ID()
 	b.deliver(id, "job", 0)
 	for turn := 1; turn <= 2; turn++ {
-		r := b.load(id)
+		r := b.Load(id)
 		if m := r.Task.Status.Message; r.State() != a2a.TaskStateAuthRequired || m == nil || m.Parts[0].Text() != "May I?" {
 			t.Errorf("turn %d: the task is %s: %+v", turn, r.State(), m)
 		}
@@ -137,17 +137,17 @@ func TestFailureTellsNothingInternal(t *testing.T) {
 
 	id := b.send("m", "hello", "").ID()
 	for retry := range 20 {
-		if b.load(id).Terminal() {
+		if b.Load(id).Terminal() {
 			break
 		}
 
 		b.deliver(id, "job", retry)
-		if wake := b.load(id).Wake; wake.After(b.clock()) {
+		if wake := b.Load(id).Wake; wake.After(b.clock()) {
 			b.advance(wake.Sub(b.clock()))
 		}
 	}
 
-	r := b.load(id)
+	r := b.Load(id)
 	if r.State() != a2a.TaskStateFailed || r.Task.Status.Message == nil {
 		t.Fatalf("the task is %s", r.State())
 	}

@@ -45,7 +45,7 @@ func TestTasksOfAnOlderFileGoOn(t *testing.T) {
 			a2a.TaskStateSubmitted, a2a.TaskStateWorking, a2a.TaskStateInputRequired, a2a.TaskStateAuthRequired,
 			a2a.TaskStateCompleted, a2a.TaskStateCanceled, a2a.TaskStateFailed, a2a.TaskStateRejected,
 		} {
-			p, err := b.store.List(t.Context(), task.Query{Owner: "anonymous", State: s, Limit: 100, Count: true})
+			p, err := b.Store.List(t.Context(), task.Query{Owner: "anonymous", State: s, Limit: 100, Count: true})
 			if err != nil || p.Total != len(p.Records) {
 				t.Fatalf("List of %s: %d of %d records, %v", s, len(p.Records), p.Total, err)
 			}
@@ -64,20 +64,20 @@ func TestTasksOfAnOlderFileGoOn(t *testing.T) {
 		t.Fatalf("tasks in the file, by state (-want +got):\n%s", diff)
 	}
 
-	due, err := b.store.Due(t.Context(), task.Turns, killed.Add(2*time.Hour), task.Ref{}, 100)
+	due, err := b.Store.Due(t.Context(), task.Turns, killed.Add(2*time.Hour), task.Ref{}, 100)
 	if err != nil || len(due) != 10 {
 		t.Fatalf("Due = %v, %v, want 10 tasks", due, err)
 	}
 
 	for _, ref := range due {
-		for retry := 0; !b.load(ref.ID).Terminal() && retry < 5; retry++ {
-			if wake := b.load(ref.ID).Wake; wake.After(b.clock()) {
+		for retry := 0; !b.Load(ref.ID).Terminal() && retry < 5; retry++ {
+			if wake := b.Load(ref.ID).Wake; wake.After(b.clock()) {
 				b.advance(wake.Sub(b.clock()))
 			}
 			b.deliver(ref.ID, "job of "+ref.ID, retry)
 		}
 
-		r := b.load(ref.ID)
+		r := b.Load(ref.ID)
 		last := r.Task.History[len(r.Task.History)-1].Parts[0].Text()
 		if said := texts(r.Task); r.State() != a2a.TaskStateCompleted || !slices.Contains(said, "answer to "+last) || len(r.Inbox) > 0 {
 			t.Errorf("task %s is %s and says %q to %q", ref.ID, r.State(), said, last)
@@ -85,7 +85,7 @@ func TestTasksOfAnOlderFileGoOn(t *testing.T) {
 	}
 
 	for _, state := range []a2a.TaskState{a2a.TaskStateInputRequired, a2a.TaskStateAuthRequired} {
-		p, err := b.store.List(t.Context(), task.Query{Owner: "anonymous", State: state, Limit: 1})
+		p, err := b.Store.List(t.Context(), task.Query{Owner: "anonymous", State: state, Limit: 1})
 		if err != nil || len(p.Records) != 1 {
 			t.Fatalf("List of %s: %v, %v", state, p.Records, err)
 		}
@@ -98,7 +98,7 @@ func TestTasksOfAnOlderFileGoOn(t *testing.T) {
 		}
 
 		b.deliver(id, "answer", 0)
-		if r := b.load(id); r.State() != a2a.TaskStateCompleted || !strings.Contains(fmt.Sprint(texts(r.Task)), "answer to here you are") {
+		if r := b.Load(id); r.State() != a2a.TaskStateCompleted || !strings.Contains(fmt.Sprint(texts(r.Task)), "answer to here you are") {
 			t.Errorf("the task that was %s is %s: %q", state, r.State(), texts(r.Task))
 		}
 	}

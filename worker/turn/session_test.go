@@ -43,7 +43,7 @@ func TestProgressWhoseAnswerWasLostIsNotTheEnd(t *testing.T) {
 	var silent atomic.Bool
 	runs := 0
 
-	b.commitRarely(mute(b.store, &silent), execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+	b.commitRarely(mute(b.Store, &silent), execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		runs++
 		first := a2a.NewArtifactEvent(ec, a2a.NewTextPart("one "))
 		yield(first, nil)
@@ -67,7 +67,7 @@ func TestProgressWhoseAnswerWasLostIsNotTheEnd(t *testing.T) {
 		t.Errorf("answered %d after %d runs", code, runs)
 	}
 
-	r := b.load(id)
+	r := b.Load(id)
 	if diff := cmp.Diff([]string{"one two"}, texts(r.Task)); diff != "" || r.State() != a2a.TaskStateCompleted {
 		t.Errorf("the task is %s; artifacts (-want +got):\n%s", r.State(), diff)
 	}
@@ -87,7 +87,7 @@ func TestReplacedArtifactCountsOnce(t *testing.T) {
 	}))
 	id := b.send("m", "hello", "").ID()
 	b.deliver(id, "job", 0)
-	if r := b.load(id); r.State() != a2a.TaskStateCompleted || len(r.Task.Artifacts) != 1 {
+	if r := b.Load(id); r.State() != a2a.TaskStateCompleted || len(r.Task.Artifacts) != 1 {
 		t.Errorf("the task is %s with %d artifacts", r.State(), len(r.Task.Artifacts))
 	}
 }
@@ -116,8 +116,8 @@ func TestCancelOfTheExecutorIsCalled(t *testing.T) {
 	code := make(chan int)
 	go func() { code <- b.deliver(id, "job", 0) }()
 	<-started
-	_, err := task.Update(t.Context(), b.store, id, func(r task.Record) (task.Record, bool, error) {
-		return r.Cancel(b.rules.At(b.clock()), a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("stop")), nil)
+	_, err := task.Update(t.Context(), b.Store, id, func(r task.Record) (task.Record, bool, error) {
+		return r.Cancel(b.Moment(), a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("stop")), nil)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +161,7 @@ func TestAnswerThatCannotBeKeptFailsTheTask(t *testing.T) {
 				t.Errorf("answered %d", code)
 			}
 
-			r := b.load(id)
+			r := b.Load(id)
 			if r.State() != a2a.TaskStateFailed || !strings.Contains(r.Task.Status.Message.Parts[0].Text(), "cannot be kept") {
 				t.Errorf("the task is %s: %+v", r.State(), r.Task.Status.Message)
 			}

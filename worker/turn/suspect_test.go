@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"testing"
 	"time"
@@ -12,7 +11,6 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
-	"errand/shared/desk"
 	"errand/shared/lab/faulty"
 	"errand/shared/task"
 	"errand/worker/run"
@@ -76,7 +74,7 @@ func TestFailingTurnHoldsUpNoOtherTurn(t *testing.T) {
 		next()
 		next()
 
-		for _, wait := range b.rules.Parks {
+		for _, wait := range b.Rules.Parks {
 			next()
 			b.advance(wait)
 			next()
@@ -85,7 +83,7 @@ func TestFailingTurnHoldsUpNoOtherTurn(t *testing.T) {
 		next()
 	})
 
-	if r := b.load(bad); runs != b.rules.Attempts || r.State() != a2a.TaskStateFailed {
+	if r := b.Load(bad); runs != b.Rules.Attempts || r.State() != a2a.TaskStateFailed {
 		t.Errorf("after %d runs the failing task is %s", runs, r.State())
 	}
 
@@ -127,14 +125,14 @@ func TestTurnThatBreaksItsWorkerRunsAlone(t *testing.T) {
 
 	<-started
 	within(t, "parking the turn", func() { b.deliver(bad, "bad", 2) })
-	b.advance(b.rules.Parks[0])
+	b.advance(b.Rules.Parks[0])
 	close(parked)
 	b.deliver(bad, "bad", 3)
 	<-ended
 	if beside {
 		t.Error("the suspect turn ran beside another turn")
 	}
-	if r := b.load(bad); r.State() != a2a.TaskStateCompleted || r.Epoch != 3 {
+	if r := b.Load(bad); r.State() != a2a.TaskStateCompleted || r.Epoch != 3 {
 		t.Errorf("the suspect turn's task is %s after %d claims", r.State(), r.Epoch)
 	}
 }
@@ -142,14 +140,14 @@ func TestTurnThatBreaksItsWorkerRunsAlone(t *testing.T) {
 // A job wakes a turn that was parked before one of its last claims.
 func TestParkedSuspectIsWoken(t *testing.T) {
 	b := newBench(t, template("x"))
-	b.rules.Parks = []time.Duration{50 * time.Millisecond, 50 * time.Millisecond, 50 * time.Millisecond}
-	b.desk = desk.New(desk.Config{Store: b.store, Queue: b.queue, Rules: b.rules, Now: b.clock, Log: slog.New(slog.DiscardHandler)})
-	b.worker = b.newWorker(b.store, template("x"), 0)
+	b.Rules.Parks = []time.Duration{50 * time.Millisecond, 50 * time.Millisecond, 50 * time.Millisecond}
+	b.desk = b.Desk(b.Store)
+	b.worker = b.newWorker(b.Store, template("x"), 0)
 	id := b.send("m", "hello", "").ID()
 	<-b.jobs
 	b.died(id, 2)
-	if code := b.deliver(id, "bad", 2); code != http.StatusNoContent || b.load(id).Wake.IsZero() {
-		t.Fatalf("answered %d, wake %v", code, b.load(id).Wake)
+	if code := b.deliver(id, "bad", 2); code != http.StatusNoContent || b.Load(id).Wake.IsZero() {
+		t.Fatalf("answered %d, wake %v", code, b.Load(id).Wake)
 	}
 	select {
 	case got := <-b.jobs:
@@ -189,10 +187,10 @@ func TestTurnThatWaitedToRunAloneEndsWithItsDelivery(t *testing.T) {
 		slow, bad := b.send("s", "slow", "").ID(), b.send("b", "bad", "").ID()
 		b.died(bad, 2)
 		b.deliver(bad, "bad", 2) // parks it
-		b.advance(b.rules.Parks[0])
+		b.advance(b.Rules.Parks[0])
 		read := make(chan struct{}, 10)
 
-		b.worker = b.newWorker(faulty.Loading(b.store, func(r task.Record) (task.Record, error) {
+		b.worker = b.newWorker(faulty.Loading(b.Store, func(r task.Record) (task.Record, error) {
 			if r.ID() == bad {
 				read <- struct{}{}
 			}
@@ -217,7 +215,7 @@ func TestTurnThatWaitedToRunAloneEndsWithItsDelivery(t *testing.T) {
 		}
 
 		<-ended
-		if r := b.load(bad); r.Epoch != test.epoch {
+		if r := b.Load(bad); r.Epoch != test.epoch {
 			t.Errorf("after %v: %d claims, want %d", test.wait, r.Epoch, test.epoch)
 		}
 		if end := delivered.Add(9 * time.Minute); until.After(end) {
@@ -230,8 +228,8 @@ func TestTurnThatWaitedToRunAloneEndsWithItsDelivery(t *testing.T) {
 func (b *bench) died(id string, times int) {
 	b.t.Helper()
 	for i := range times {
-		_, err := task.UpdateFrom(b.t.Context(), b.store, b.load(id), func(r task.Record) (task.Record, bool, error) {
-			next, _, changed, err := r.Claim(b.rules.At(b.clock()), task.Claim{Lease: task.Lease{
+		_, err := task.UpdateFrom(b.t.Context(), b.Store, b.Load(id), func(r task.Record) (task.Record, bool, error) {
+			next, _, changed, err := r.Claim(b.Moment(), task.Claim{Lease: task.Lease{
 				Queue: task.Turns, Name: "bad", Retry: i, Nonce: fmt.Sprint(i), Until: b.clock().Add(time.Minute),
 			}})
 			return next, changed, err

@@ -76,14 +76,14 @@ func TestForeignExecutorIsCrashProof(t *testing.T) {
 	if code := b.deliver(id, "job", 0); code != http.StatusServiceUnavailable {
 		t.Errorf("a broken attempt was answered %d", code)
 	}
-	if got := texts(b.load(id).Task); len(got) != 1 || got[0] != "one " {
+	if got := texts(b.Load(id).Task); len(got) != 1 || got[0] != "one " {
 		t.Errorf("after the crash the task says %q", got)
 	}
 	if code := b.deliver(id, "job", 1); code != http.StatusNoContent {
 		t.Errorf("the second attempt was answered %d", code)
 	}
 
-	r := b.load(id)
+	r := b.Load(id)
 	if diff := cmp.Diff([]string{"one two three"}, texts(r.Task)); diff != "" {
 		t.Errorf("artifacts (-want +got):\n%s", diff)
 	}
@@ -117,7 +117,7 @@ func TestLiveLeaseIsLeftAloneUnlessTheQueueGaveItUp(t *testing.T) {
 	if code := b.deliver(id, "another job", 5); code != http.StatusNoContent {
 		t.Errorf("a job under a live lease was answered %d", code)
 	}
-	if r := b.load(id); r.Epoch != 1 {
+	if r := b.Load(id); r.Epoch != 1 {
 		t.Fatalf("a live lease was taken: epoch %d", r.Epoch)
 	}
 
@@ -125,7 +125,7 @@ func TestLiveLeaseIsLeftAloneUnlessTheQueueGaveItUp(t *testing.T) {
 		t.Errorf("the takeover was answered %d", code)
 	}
 
-	r := b.load(id)
+	r := b.Load(id)
 	if r.Epoch != 2 || r.State() != a2a.TaskStateCompleted {
 		t.Errorf("after the takeover: epoch %d, %s", r.Epoch, r.State())
 	}
@@ -134,7 +134,7 @@ func TestLiveLeaseIsLeftAloneUnlessTheQueueGaveItUp(t *testing.T) {
 	if code := <-first; code != http.StatusNoContent {
 		t.Errorf("the zombie was answered %d", code)
 	}
-	if diff := cmp.Diff(texts(r.Task), texts(b.load(id).Task)); diff != "" {
+	if diff := cmp.Diff(texts(r.Task), texts(b.Load(id).Task)); diff != "" {
 		t.Errorf("the zombie wrote (-want +got):\n%s", diff)
 	}
 }
@@ -156,8 +156,8 @@ func TestCancelStopsTheRun(t *testing.T) {
 	code := make(chan int)
 	go func() { code <- b.deliver(id, "job", 0) }()
 	<-started
-	_, err := task.Update(t.Context(), b.store, id, func(r task.Record) (task.Record, bool, error) {
-		return r.Cancel(b.rules.At(b.clock()), a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("stop")), nil)
+	_, err := task.Update(t.Context(), b.Store, id, func(r task.Record) (task.Record, bool, error) {
+		return r.Cancel(b.Moment(), a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("stop")), nil)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -171,7 +171,7 @@ func TestCancelStopsTheRun(t *testing.T) {
 	if got := <-code; got != http.StatusNoContent {
 		t.Errorf("the cancelled run was answered %d", got)
 	}
-	if got := b.load(id).State(); got != a2a.TaskStateCanceled {
+	if got := b.Load(id).State(); got != a2a.TaskStateCanceled {
 		t.Errorf("the task is %s", got)
 	}
 	if code := b.deliver(id, "cancel's job", 0); code != http.StatusNoContent {
@@ -181,7 +181,7 @@ func TestCancelStopsTheRun(t *testing.T) {
 	if diff := cmp.Diff([]string{"1 state_CANCELED"}, b.published()); diff != "" {
 		t.Errorf("published events (-want +got):\n%s", diff)
 	}
-	if r := b.load(id); r.Published != 1 || !r.Due.At.IsZero() {
+	if r := b.Load(id); r.Published != 1 || !r.Due.At.IsZero() {
 		t.Errorf("after publishing the cancel: told %d, due %v", r.Published, r.Due)
 	}
 }
@@ -205,7 +205,7 @@ func TestCancelStopsTheRunWhoseWatchBroke(t *testing.T) {
 		return err
 	}
 
-	b.worker = b.newWorker(faulty.Store{Store: b.store, Before: breaks}, ex, 0)
+	b.worker = b.newWorker(faulty.Store{Store: b.Store, Before: breaks}, ex, 0)
 	id := b.send("m", "hello", "").ID()
 	code := make(chan int, 1)
 	ctx, stop := context.WithCancel(t.Context())
@@ -220,8 +220,8 @@ func TestCancelStopsTheRunWhoseWatchBroke(t *testing.T) {
 
 	<-started
 	<-cut
-	_, err := task.Update(t.Context(), b.store, id, func(r task.Record) (task.Record, bool, error) {
-		return r.Cancel(b.rules.At(b.clock()), nil, nil)
+	_, err := task.Update(t.Context(), b.Store, id, func(r task.Record) (task.Record, bool, error) {
+		return r.Cancel(b.Moment(), nil, nil)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -256,7 +256,7 @@ func TestDrainParksWithTheTextSoFar(t *testing.T) {
 	if got := <-code; got != http.StatusNoContent {
 		t.Errorf("the drained run was answered %d", got)
 	}
-	r := b.load(id)
+	r := b.Load(id)
 	if r.Lease != (task.Lease{}) || r.Attempt != 0 || r.Wake.IsZero() || texts(r.Task)[0] != "half" {
 		t.Errorf("after the drain: lease %v, attempt %d, wake %v, said %q", r.Lease, r.Attempt, r.Wake, texts(r.Task))
 	}
@@ -283,7 +283,7 @@ func TestTurnIsParkedWhenTheQueueHangsUp(t *testing.T) {
 	ctx, hangUp := context.WithCancel(t.Context())
 	go func() { <-running; hangUp() }()
 	b.deliverUntil(ctx, r.ID(), "q1", 0)
-	r = b.load(r.ID())
+	r = b.Load(r.ID())
 	if !r.Lease.Until.IsZero() || r.Wake.IsZero() || r.Attempt != 0 || len(r.Task.Artifacts) != 1 {
 		t.Errorf("the turn was not parked: lease %+v, wake %v, attempt %d, artifacts %v", r.Lease, r.Wake, r.Attempt, r.Task.Artifacts)
 	}
@@ -314,11 +314,11 @@ func TestPauseParks(t *testing.T) {
 			t.Errorf("%s: answered %d", test.wait, code)
 		}
 
-		r := b.load(id)
+		r := b.Load(id)
 		if want := b.clock().Add(test.wait); !r.Wake.Equal(want) || r.Attempt != 0 || r.Task.Status.Message.Parts[0].Text() != "waiting" {
 			t.Errorf("%s: wake %v, want %v; attempt %d", test.wait, r.Wake, want, r.Attempt)
 		}
-		if code := b.deliver(id, "early", 0); code != http.StatusNoContent || b.load(id).Epoch != 1 {
+		if code := b.deliver(id, "early", 0); code != http.StatusNoContent || b.Load(id).Epoch != 1 {
 			t.Errorf("%s: a parked turn was run early", test.wait)
 		}
 
@@ -329,7 +329,7 @@ func TestPauseParks(t *testing.T) {
 			continue
 		}
 
-		if err := b.queue.Close(t.Context()); err != nil { // Close waits for the job if there is one
+		if err := b.Queue.Close(t.Context()); err != nil { // Close waits for the job if there is one
 			t.Fatal(err)
 		}
 	}
@@ -372,11 +372,11 @@ func TestPoisonIsParkedLongerAndThenFails(t *testing.T) {
 		}
 	}
 
-	for _, wait := range b.rules.Parks {
+	for _, wait := range b.Rules.Parks {
 		if code := next(); code != http.StatusNoContent {
 			t.Fatalf("parking was answered %d", code)
 		}
-		if got := b.load(id).Wake.Sub(b.clock()); got != wait {
+		if got := b.Load(id).Wake.Sub(b.clock()); got != wait {
 			t.Errorf("after %d runs parked for %s, want %s", runs, got, wait)
 		}
 
@@ -390,8 +390,8 @@ func TestPoisonIsParkedLongerAndThenFails(t *testing.T) {
 		t.Errorf("the end was answered %d", code)
 	}
 
-	r := b.load(id)
-	if r.State() != a2a.TaskStateFailed || runs != b.rules.Attempts || !strings.Contains(r.Task.Status.Message.Parts[0].Text(), "broke off") {
+	r := b.Load(id)
+	if r.State() != a2a.TaskStateFailed || runs != b.Rules.Attempts || !strings.Contains(r.Task.Status.Message.Parts[0].Text(), "broke off") {
 		t.Errorf("after %d runs the task is %s: %v", runs, r.State(), r.Task.Status.Message)
 	}
 	if diff := cmp.Diff([]string{"1 state_FAILED"}, b.published()); diff != "" {
@@ -406,7 +406,7 @@ func TestResultThatDoesNotFitFailsTheTask(t *testing.T) {
 	if code := b.deliver(id, "job", 0); code != http.StatusNoContent {
 		t.Errorf("answered %d", code)
 	}
-	r := b.load(id)
+	r := b.Load(id)
 	if r.State() != a2a.TaskStateFailed || !strings.Contains(r.Task.Status.Message.Parts[0].Text(), "too large") {
 		t.Errorf("the task is %s: %+v", r.State(), r.Task.Status.Message)
 	}
@@ -416,7 +416,7 @@ func TestSilentExecutorFailsTheTask(t *testing.T) {
 	b := newBench(t, execute(func(context.Context, *a2asrv.ExecutorContext, func(a2a.Event, error) bool) {}))
 	id := b.send("m", "hello", "").ID()
 	b.deliver(id, "job", 0)
-	if r := b.load(id); r.State() != a2a.TaskStateFailed {
+	if r := b.Load(id); r.State() != a2a.TaskStateFailed {
 		t.Errorf("the task is %s", r.State())
 	}
 }
@@ -428,7 +428,7 @@ func TestBareMessageCompletesTheTask(t *testing.T) {
 	}))
 	id := b.send("m", "hello", "").ID()
 	b.deliver(id, "job", 0)
-	r := b.load(id)
+	r := b.Load(id)
 	m := r.Task.Status.Message
 	if r.State() != a2a.TaskStateCompleted || m.Parts[0].Text() != "done" || m.TaskID != r.Task.ID || m.ContextID == "" {
 		t.Errorf("the task is %s: %+v", r.State(), m)
@@ -443,7 +443,7 @@ func TestEventsArePublishedBeforeTheJobIsAcknowledged(t *testing.T) {
 	if code := b.deliver(id, "job", 0); code != http.StatusServiceUnavailable {
 		t.Errorf("without the topic the job was answered %d", code)
 	}
-	if r := b.load(id); r.State() != a2a.TaskStateCompleted {
+	if r := b.Load(id); r.State() != a2a.TaskStateCompleted {
 		t.Errorf("the result waits for the topic: %s", r.State())
 	}
 	b.mu.Lock()
@@ -482,7 +482,7 @@ func TestWaitingMessageIsTakenBeforeTheTaskCompletes(t *testing.T) {
 		t.Errorf("answered %d", got)
 	}
 
-	r := b.load(id)
+	r := b.Load(id)
 	if diff := cmp.Diff([]string{"on first", "on second"}, texts(r.Task)); diff != "" || r.State() != a2a.TaskStateCompleted {
 		t.Errorf("the task is %s; artifacts (-want +got):\n%s", r.State(), diff)
 	}
@@ -507,7 +507,7 @@ func TestLongAnswerIsSeenWhileItIsMade(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 
-	for r, err := range b.store.Watch(ctx, id) {
+	for r, err := range b.Store.Watch(ctx, id) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -593,19 +593,19 @@ func TestNotificationsMadeAfterTheFirstReadArePublished(t *testing.T) {
 	id := b.send("m", "hello", "").ID()
 
 	meanwhile := sync.OnceFunc(func() { // between the first look and the claim another worker finishes, and dies before it publishes
-		r, _, _, err := b.load(id).Claim(b.rules.At(b.clock()), task.Claim{Lease: task.Lease{Until: b.clock().Add(time.Minute), Nonce: "other"}})
+		r, _, _, err := b.Load(id).Claim(b.Moment(), task.Claim{Lease: task.Lease{Until: b.clock().Add(time.Minute), Nonce: "other"}})
 		if err == nil {
-			r, _, err = r.Finish(b.rules.At(b.clock()), task.Fence{Epoch: r.Epoch, Seq: r.Seq}, nil, task.Outcome{State: a2a.TaskStateCompleted})
+			r, _, err = r.Finish(b.Moment(), task.Fence{Epoch: r.Epoch, Seq: r.Seq}, nil, task.Outcome{State: a2a.TaskStateCompleted})
 		}
 		if err == nil {
-			_, err = b.store.Commit(t.Context(), r)
+			_, err = b.Store.Commit(t.Context(), r)
 		}
 		if err != nil {
 			t.Error(err)
 		}
 	})
 
-	b.worker = b.newWorker(faulty.Store{Store: b.store, After: func(c faulty.Call, r task.Record, err error) (task.Record, error) {
+	b.worker = b.newWorker(faulty.Store{Store: b.Store, After: func(c faulty.Call, r task.Record, err error) (task.Record, error) {
 		if c.Op == faulty.Load {
 			meanwhile()
 		}
@@ -641,11 +641,11 @@ func TestJobsForRecordsOfOtherVersionsAreAcknowledged(t *testing.T) {
 	} {
 		b := newBench(t, template("x"))
 		id := b.send("m", "hi", "").ID()
-		b.worker = b.newWorker(faulty.Loading(b.store, load), template("x"), 0)
+		b.worker = b.newWorker(faulty.Loading(b.Store, load), template("x"), 0)
 		if code := b.deliver(id, "j", 0); code != http.StatusNoContent {
 			t.Errorf("%s: answered %d: the queue would deliver the job for ever", name, code)
 		}
-		if r := b.load(id); r.Epoch != 0 || r.Due.At.IsZero() {
+		if r := b.Load(id); r.Epoch != 0 || r.Due.At.IsZero() {
 			t.Errorf("%s: epoch %d, due %v", name, r.Epoch, r.Due)
 		}
 	}

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,10 +17,9 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
-	"errand/shared/adapters/local"
-	"errand/shared/adapters/sqlstore"
 	"errand/shared/bus"
 	"errand/shared/desk"
+	"errand/shared/lab/world"
 	"errand/shared/queue"
 	"errand/shared/task"
 	"errand/worker/turn"
@@ -44,13 +41,11 @@ func (f execute) Cancel(_ context.Context, ec *a2asrv.ExecutorContext) iter.Seq2
 // A bench is a worker on a real store, with a queue that reports its deliveries and a bus
 // that keeps its events. The test itself delivers jobs to the worker.
 type bench struct {
+	*world.World
 	t      *testing.T
-	store  *sqlstore.DB
-	queue  *local.Queue
 	desk   *desk.Desk
 	worker *turn.Worker
 	jobs   chan string // task ids of the jobs that the queue delivered
-	rules  task.Rules
 
 	mu     sync.Mutex
 	now    time.Time
@@ -60,20 +55,13 @@ type bench struct {
 
 func newBench(t *testing.T, ex a2asrv.AgentExecutor) *bench {
 	t.Helper()
-	return newBenchOn(t, filepath.Join(t.TempDir(), "t.db"), time.Now().UTC(), ex)
+	return newBenchOn(t, "", time.Now().UTC(), ex)
 }
 
-// newBenchOn returns a bench on a file and at a time.
+// newBenchOn returns a bench on a file and at a time. Without a path the file is new.
 func newBenchOn(t *testing.T, path string, now time.Time, ex a2asrv.AgentExecutor) *bench {
 	t.Helper()
-	b := &bench{t: t, now: now, jobs: make(chan string, 100), rules: task.Defaults()}
-	log := slog.New(slog.DiscardHandler)
-	var err error
-	b.store, err = sqlstore.Open(t.Context(), path, sqlstore.Options{Now: b.clock, Log: log})
-	if err != nil {
-		t.Fatal(err)
-	}
-
+	b := &bench{t: t, now: now, jobs: make(chan string, 100)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+queue.PathTurn, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -84,22 +72,15 @@ func newBenchOn(t *testing.T, path string, now time.Time, ex a2asrv.AgentExecuto
 		b.jobs <- job.Task
 	})
 
-	b.queue = local.NewQueue(local.QueueConfig{Handler: mux, Log: log})
-	b.desk = desk.New(desk.Config{Store: b.store, Queue: b.queue, Rules: b.rules, Now: b.clock, Log: log})
-	b.worker = b.newWorker(b.store, ex, time.Millisecond)
-	t.Cleanup(func() {
-		_ = b.queue.Close(context.Background())
-		if err := b.store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-
+	b.World = world.New(t, world.Config{Path: path, Now: b.clock, Handler: mux})
+	b.desk = b.Desk(b.Store)
+	b.worker = b.newWorker(b.Store, ex, time.Millisecond)
 	return b
 }
 
 // newWorker returns a worker whose reads and commits go to store.
 func (b *bench) newWorker(store task.Store, ex a2asrv.AgentExecutor, commit time.Duration) *turn.Worker {
-	return turn.New(turn.Config{Desk: b.desk, Store: store, Bus: b, Executor: ex, Log: slog.New(slog.DiscardHandler), Commit: commit})
+	return turn.New(turn.Config{Desk: b.desk, Store: store, Bus: b, Executor: ex, Log: b.Log, Commit: commit})
 }
 
 // Publish implements bus.Publisher. The topic can be unavailable.
@@ -152,7 +133,7 @@ func (b *bench) deliver(id, name string, retry int) int {
 	return b.deliverUntil(b.t.Context(), id, name, retry)
 }
 
-// deliverTo delivers a job until ctx ends. Then the queue hangs up.
+// deliverUntil delivers a job until ctx ends. Then the queue hangs up.
 func (b *bench) deliverUntil(ctx context.Context, id, name string, retry int) int {
 	b.t.Helper()
 	req := httptest.NewRequestWithContext(ctx, "POST", queue.PathTurn, strings.NewReader(string(queue.Job{Task: id}.Body())))
@@ -164,21 +145,12 @@ func (b *bench) deliverUntil(ctx context.Context, id, name string, retry int) in
 	return w.Code
 }
 
-func (b *bench) load(id string) task.Record {
-	b.t.Helper()
-	r, err := b.store.Load(b.t.Context(), id)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return r
-}
-
 // awaitState watches the record until it is in the state.
 func (b *bench) awaitState(id string, state a2a.TaskState) task.Record {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.t.Context(), 2*time.Minute)
 	defer cancel()
-	for r, err := range b.store.Watch(ctx, id) {
+	for r, err := range b.Store.Watch(ctx, id) {
 		if err != nil {
 			b.t.Fatal(err)
 		}

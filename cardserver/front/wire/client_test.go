@@ -60,7 +60,7 @@ func TestClientOperations(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		} else if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s: %s", name, diff)
+			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
 
@@ -133,7 +133,7 @@ func TestClientStreams(t *testing.T) {
 		}
 
 		if diff := cmp.Diff(all, got); diff != "" {
-			t.Errorf("%s: %s", name, diff)
+			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
 }

@@ -57,7 +57,7 @@ func TestV03SendIsReadAsTheSDKMeansIt(t *testing.T) {
 		s := &script{}
 		post(handler(s), request(method, asJSON(t, a2av0.FromV1SendMessageRequest(want))))
 		if diff := cmp.Diff(want, s.last); diff != "" {
-			t.Errorf("%s (-sent +read)\n%s", method, diff)
+			t.Errorf("%s (-sent +read):\n%s", method, diff)
 		}
 	}
 
@@ -71,7 +71,7 @@ func TestV03SendIsReadAsTheSDKMeansIt(t *testing.T) {
 		s := &script{}
 		ask(t, rest(s), "POST", path, string(body))
 		if diff := cmp.Diff(want, s.last); diff != "" {
-			t.Errorf("%s (-sent +read)\n%s", path, diff)
+			t.Errorf("%s (-sent +read):\n%s", path, diff)
 		}
 	}
 }
@@ -96,7 +96,7 @@ func TestV03RequestsOfJSONRPC(t *testing.T) {
 		s := &script{}
 		post(handler(s), request(row.method, asJSON(t, row.params)))
 		if diff := cmp.Diff(row.want, s.last); diff != "" {
-			t.Errorf("%s (-want +read)\n%s", row.method, diff)
+			t.Errorf("%s (-want +got):\n%s", row.method, diff)
 		}
 	}
 }
@@ -116,7 +116,7 @@ func TestV03PushConfigsOfREST(t *testing.T) {
 		res, answer := ask(t, rest(s), "POST", path, body)
 		want := &a2a.PushConfig{TaskID: "t1", ID: "h1", URL: "https://example.com/"}
 		if diff := cmp.Diff(want, s.last); diff != "" || res.StatusCode != 200 {
-			t.Errorf("%s: %d %s (-want +read)\n%s", body, res.StatusCode, answer, diff)
+			t.Errorf("%s: %d %s (-want +got):\n%s", body, res.StatusCode, answer, diff)
 		}
 		if !strings.Contains(answer, `"name":"tasks/t1/pushNotificationConfigs/h1"`) {
 			t.Errorf("answered %s", answer)
@@ -176,7 +176,7 @@ func TestV03MessageIsAlsoCalledRequest(t *testing.T) {
 
 		want := &a2a.Message{ID: "m", Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart("hi")}}
 		if diff := cmp.Diff(want, req.Message); diff != "" {
-			t.Errorf("%s is read as (-want +got)\n%s", body, diff)
+			t.Errorf("%s is read as (-want +got):\n%s", body, diff)
 		}
 	}
 

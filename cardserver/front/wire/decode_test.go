@@ -78,7 +78,7 @@ func TestDecode(t *testing.T) {
 			s := &script{}
 			res := post(handler(s), request(test.method, test.params))
 			if diff := cmp.Diff(test.want, s.last); diff != "" {
-				t.Errorf("status %d: %s", res.StatusCode, diff)
+				t.Errorf("status %d (-want +got):\n%s", res.StatusCode, diff)
 			}
 		})
 	}
@@ -96,7 +96,7 @@ func TestDecodeNamesEveryField(t *testing.T) {
 		}
 	}
 	if diff := cmp.Diff([]string{"pageSize", "status", "historyLength"}, fields); diff != "" {
-		t.Error(diff)
+		t.Errorf("fields of the violations (-want +got):\n%s", diff)
 	}
 	if want := "pageSize must be an integer from 1 to 100 (and 2 more)"; got.Error.Message != want {
 		t.Errorf("message is %q, want %q", got.Error.Message, want)

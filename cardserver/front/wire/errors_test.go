@@ -105,7 +105,7 @@ func TestErrorDetails(t *testing.T) {
 		{"@type": "type.googleapis.com/google.protobuf.Struct", "x": 1.0},
 	}
 	if diff := cmp.Diff(want, got.Error.Data); diff != "" {
-		t.Error(diff)
+		t.Errorf("details (-want +got):\n%s", diff)
 	}
 }
 
@@ -181,7 +181,7 @@ func TestServiceParameters(t *testing.T) {
 		})
 
 	if diff := cmp.Diff([]string{"urn:x:a", "urn:x:b", "urn:x:c"}, uris); diff != "" {
-		t.Error(diff)
+		t.Errorf("extensions (-want +got):\n%s", diff)
 	}
 	if user != "ann" || leaked {
 		t.Errorf("user is %q; credentials in the call context: %v", user, leaked)

@@ -27,7 +27,7 @@ func TestAnswers(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			got := call(t, handler(&script{}), test.body)
 			if diff := cmp.Diff(`{"jsonrpc":"2.0","id":7,"result":`+test.want+`}`, got.body); diff != "" {
-				t.Error(diff)
+				t.Errorf("body (-want +got):\n%s", diff)
 			}
 			if got.status != http.StatusOK || got.header.Get("Content-Type") != "application/json" {
 				t.Errorf("answer has status %d and type %q", got.status, got.header.Get("Content-Type"))
@@ -45,7 +45,7 @@ func TestAnswerOfOddParts(t *testing.T) {
 	want := `{"id":"t","artifacts":[{"artifactId":"a","parts":[{"text":""},{"raw":""},{"url":""},{"data":null},{"text":"<a�b\n>"},{"data":[null,"<"]}]},` +
 		`{"artifactId":"none","parts":[]}],"contextId":"","status":{"state":"TASK_STATE_UNSPECIFIED"}}`
 	if diff := cmp.Diff(want, string(call(t, handler(s), request("GetTask", `{"id":"t"}`)).Result)); diff != "" {
-		t.Error(diff)
+		t.Errorf("result (-want +got):\n%s", diff)
 	}
 }
 

@@ -120,7 +120,7 @@ func TestPathsLeadToOperations(t *testing.T) {
 				t.Errorf("status %d: %s", res.StatusCode, body)
 			}
 			if diff := cmp.Diff(row.want, s.last); diff != "" {
-				t.Errorf("the handler got (-want +got)\n%s", diff)
+				t.Errorf("the handler got (-want +got):\n%s", diff)
 			}
 		})
 	}

@@ -74,7 +74,7 @@ data: {"jsonrpc":"2.0","id":7,"result":{"message":{"messageId":"m","parts":[],"r
 
 `
 	if diff := cmp.Diff(want, string(body)); diff != "" {
-		t.Error(diff)
+		t.Errorf("body (-want +got):\n%s", diff)
 	}
 	if res.StatusCode != 200 || res.Header.Get("Content-Type") != "text/event-stream" {
 		t.Errorf("status %d, header %v", res.StatusCode, res.Header)

@@ -263,42 +263,42 @@ func TestTokenEndsWithTheContext(t *testing.T) {
 
 // TestNoErrorHoldsTheCredential: a service, or a gateway in front of it, may quote the
 // whole request.
-func TestNoErrorHoldsTheCredential(t *testing.T) { onBoth(t, testNoErrorHoldsTheCredential) }
+func TestNoErrorHoldsTheCredential(t *testing.T) {
+	onBoth(t, func(t *testing.T, b backend) {
+		for _, code := range []int{200, 301, 400, 401, 403, 429, 500} {
+			for _, format := range []string{"%s", `{"error":{"message":%q}}`, `{"error":{"code":400,"status":%q}}`, "data: %s\n\n", "data: {\"error\":{\"message\":%q}}\n\n"} {
+				srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					got := r.Header.Get("X-Goog-Api-Key") + r.Header.Get("Authorization")
+					if !strings.Contains(got, b.secret) {
+						t.Errorf("the request came with %q", got)
+					}
+					if strings.Contains(r.URL.String(), b.secret) {
+						t.Errorf("the URL is %s", r.URL)
+					}
 
-func testNoErrorHoldsTheCredential(t *testing.T, b backend) {
-	for _, code := range []int{200, 301, 400, 401, 403, 429, 500} {
-		for _, format := range []string{"%s", `{"error":{"message":%q}}`, `{"error":{"code":400,"status":%q}}`, "data: %s\n\n", "data: {\"error\":{\"message\":%q}}\n\n"} {
-			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				got := r.Header.Get("X-Goog-Api-Key") + r.Header.Get("Authorization")
-				if !strings.Contains(got, b.secret) {
-					t.Errorf("the request came with %q", got)
+					w.Header().Set("Location", "/"+b.secret)
+					w.WriteHeader(code)
+					fmt.Fprintf(w, format, "you sent "+got)
+				}))
+
+				m := b.model(t, gemini.Config{BaseURL: srv.URL})
+				_, failed := collect(t.Context(), m, hello())
+				for _, err := range []error{failed, m.Check(t.Context())} {
+					if s := fmt.Sprintf("%v %+v %#v", err, err, err); strings.Contains(s, b.secret) {
+						t.Errorf("%d with %s: %s", code, format, s)
+					}
 				}
-				if strings.Contains(r.URL.String(), b.secret) {
-					t.Errorf("the URL is %s", r.URL)
+
+				if failed == nil {
+					t.Errorf("%d with %s: no error", code, format)
 				}
 
-				w.Header().Set("Location", "/"+b.secret)
-				w.WriteHeader(code)
-				fmt.Fprintf(w, format, "you sent "+got)
-			}))
-
-			m := b.model(t, gemini.Config{BaseURL: srv.URL})
-			_, failed := collect(t.Context(), m, hello())
-			for _, err := range []error{failed, m.Check(t.Context())} {
-				if s := fmt.Sprintf("%v %+v %#v", err, err, err); strings.Contains(s, b.secret) {
-					t.Errorf("%d with %s: %s", code, format, s)
+				srv.Close()
+				_, failed = collect(t.Context(), m, hello())
+				if s := fmt.Sprintf("%v %+v", failed, failed); failed == nil || strings.Contains(s, b.secret) {
+					t.Errorf("without a service: %s", s)
 				}
-			}
-
-			if failed == nil {
-				t.Errorf("%d with %s: no error", code, format)
-			}
-
-			srv.Close()
-			_, failed = collect(t.Context(), m, hello())
-			if s := fmt.Sprintf("%v %+v", failed, failed); failed == nil || strings.Contains(s, b.secret) {
-				t.Errorf("without a service: %s", s)
 			}
 		}
-	}
+	})
 }
