@@ -121,7 +121,7 @@ func want[T any](w *world, status int, caller, method, path, body string) (v T) 
 	return v
 }
 
-// ended stores an owner's task that has ended with two notes, with a webhook.
+// ended stores an owner's task that has ended with two notifications, with a webhook.
 func (w *world) ended(owner, id string) task.Record {
 	w.t.Helper()
 	m := w.Moment()
@@ -129,7 +129,7 @@ func (w *world) ended(owner, id string) task.Record {
 	return base.Finish(w.t, w.Store, id, m, []a2a.Event{base.Artifact("art", "x")}, task.Outcome{State: a2a.TaskStateCompleted})
 }
 
-// dead is such a task whose webhook took the first note and then was given up.
+// dead is such a task whose webhook took the first notification and then was given up.
 func (w *world) dead(owner, id string) task.Record {
 	w.t.Helper()
 	w.ended(owner, id)

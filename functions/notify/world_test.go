@@ -123,7 +123,7 @@ func (w *world) setWebhook(id string, h task.Webhook) {
 	})
 }
 
-// event pushes the event of a note, as the bus does. Notification 0 is the newest.
+// event pushes the event of a notification, as the bus does. Notification 0 is the newest.
 func (w *world) event(id string, note int) int {
 	w.t.Helper()
 	if note == 0 {

@@ -117,7 +117,7 @@ func indebted(t *testing.T, db *sqlstore.DB, now time.Time) {
 		})
 	}
 
-	// It owes its note twice: to the webhook and, above Told, to the topic.
+	// It owes its notification twice: to the webhook and, above Published, to the topic.
 	accept(t, db, "cancelled", now.Add(-9*time.Minute), hook)
 	world.Update(t, db, "cancelled", func(r task.Record) (task.Record, bool, error) {
 		return r.Cancel(rules.At(now.Add(-8*time.Minute)), a2a.NewMessage(a2a.MessageRoleAgent), nil)

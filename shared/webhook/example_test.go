@@ -12,7 +12,7 @@ import (
 )
 
 // A courier prepares a request, sends it, and lets Judge decide about the answer. Here the
-// receiver refuses the note of a finished task, which is then sent again.
+// receiver refuses the notification of a finished task, which is then sent again.
 func Example() {
 	now := time.Now()
 	text, _ := keys.Generate("", now)
@@ -34,6 +34,6 @@ func Example() {
 	verdict := webhook.Judge(r, r.Webhooks[0], webhook.Answer{Status: 503, RetryAfter: "90"}, schedule, now)
 	fmt.Println(verdict.Result, "and is due in", verdict.After.Next.Sub(now))
 	// Output:
-	// POST https://webhooks.example.com/a2a t1/1
+	// POST https://hooks.example.com/a2a t1/1
 	// a webhook failed and is due in 1m30s
 }

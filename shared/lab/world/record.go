@@ -61,8 +61,8 @@ func Claim(t testing.TB, store task.Store, id string, m task.Moment, lease time.
 // End ends the claimed turn of r.
 func End(t testing.TB, store task.Store, r task.Record, m task.Moment, events []a2a.Event, out task.Outcome) task.Record {
 	t.Helper()
-	turn := task.Fence{Epoch: r.Epoch, Seq: r.Seq}
-	return Update(t, store, r.ID(), func(r task.Record) (task.Record, bool, error) { return r.Finish(m, turn, events, out) })
+	fence := task.Fence{Epoch: r.Epoch, Seq: r.Seq}
+	return Update(t, store, r.ID(), func(r task.Record) (task.Record, bool, error) { return r.Finish(m, fence, events, out) })
 }
 
 // Finish runs a whole turn of a task.
