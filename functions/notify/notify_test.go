@@ -128,6 +128,7 @@ func TestEvent(t *testing.T) {
 			if c.queue {
 				w.Jobs.FailAfter(0)
 			}
+
 			w.counted.setDown(c.store)
 			var code int
 

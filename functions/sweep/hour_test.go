@@ -101,6 +101,7 @@ func TestBacklogOfAnHour(t *testing.T) {
 		q := &world.Jobs{}
 		q.Pass(first)
 		var sweeps atomic.Int32
+
 		s := newSweep(db, q, time.Now, func(c *sweep.Config) { c.Limit = 2 * tasks })
 
 		mux.HandleFunc("POST "+queue.PathSweep, func(w http.ResponseWriter, r *http.Request) {

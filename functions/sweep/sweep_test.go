@@ -408,6 +408,7 @@ func TestExpiredTasksAreDeleted(t *testing.T) {
 	now = start.Add(rules.Retention + time.Minute)
 	run(s, task.Deliveries, now)
 	now = start // so that the store hides no expired task
+
 	var left []string
 	page, err := db.List(t.Context(), task.Query{Limit: 100})
 	if err != nil {

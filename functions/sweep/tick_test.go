@@ -34,10 +34,12 @@ func TestTick(t *testing.T) {
 		if w.Code != row.code {
 			t.Errorf("answered %d, want %d", w.Code, row.code)
 		}
+
 		var want []queue.Job
 		for _, lane := range row.want {
 			want = append(want, queue.Job{Queue: lane, Path: queue.PathSweep, Sweep: start})
 		}
+
 		if diff := cmp.Diff(want, q.All()); diff != "" {
 			t.Errorf("jobs (-want +got):\n%s", diff)
 		}

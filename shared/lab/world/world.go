@@ -147,6 +147,7 @@ func Access(t testing.TB, names ...string) (*auth.Access, map[string]string) {
 
 	byName := map[string]string{}
 	text := "principals:\n"
+
 	for _, name := range names {
 		key, hash := auth.NewKey()
 		byName[name] = key
@@ -162,6 +163,7 @@ func Access(t testing.TB, names ...string) (*auth.Access, map[string]string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	return access, byName
 }
 
