@@ -46,7 +46,7 @@ func TestCrowdAtADeadHost(t *testing.T) {
 			if most := c.most * float64(tasks); jobs > most || float64(commits) > 2*most || float64(loads) > 3*most {
 				t.Errorf("%v: more than %v jobs a task, or more than two commits or three reads for each", c.at, c.most)
 			}
-			if n := runtime.NumGoroutine() - before; n > 20 {
+			if n := runtime.NumGoroutine() - before; n > tasks*3/4 { // other tests may have some, too
 				t.Errorf("%v: %d goroutines for tasks that wait", c.at, n)
 			}
 		}
