@@ -102,7 +102,7 @@ func (p *ports) dial(t *testing.T) *net.TCPConn {
 }
 
 // A faulty client holds its connection in one of these ways.
-var ways = map[string]func(c *net.TCPConn, head string, every time.Duration) (status int, err error){
+var holding = map[string]func(c *net.TCPConn, head string, every time.Duration) (status int, err error){
 	"stops after a byte": func(c *net.TCPConn, head string, _ time.Duration) (int, error) {
 		if _, err := io.WriteString(c, head+"{"); err != nil {
 			return 0, err
@@ -238,7 +238,7 @@ func TestNoClientHoldsAConnection(t *testing.T) {
 			var all sync.WaitGroup
 			slots := make(chan struct{}, conformance.Size(500, 4000))
 
-			for way, hold := range ways {
+			for way, hold := range holding {
 				for _, head := range heads(row.paths, callers["alice"]) {
 					slots <- struct{}{}
 					c := p.dial(t)

@@ -107,7 +107,9 @@ func (c *counter) release(from netip.Prefix) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.all--
-	if c.by[from]--; c.by[from] <= 0 {
+	if c.by[from] > 1 {
+		c.by[from]--
+	} else {
 		delete(c.by, from)
 	}
 }
