@@ -63,6 +63,7 @@ func (p *ports) Accept() (net.Conn, error) {
 
 	tcp, since := c.(*net.TCPConn), time.Now()
 	_ = tcp.SetWriteBuffer(buffer)
+	_ = tcp.SetReadBuffer(buffer)
 	p.opened.Add(1)
 	p.open.Add(1)
 	return port{tcp, sync.OnceFunc(func() {
@@ -136,9 +137,11 @@ var holding = map[string]func(c *net.TCPConn, head string, every time.Duration) 
 	},
 	unread: func(c *net.TCPConn, head string, _ time.Duration) (int, error) {
 		go func() { // the system tells it late that the server has hung up
-			var err error
-			for err == nil {
-				_, err = io.WriteString(c, head)
+			requests := strings.Repeat(head, 50)
+			for range 40 { // far more answers than the buffers hold
+				if _, err := io.WriteString(c, requests); err != nil {
+					return
+				}
 			}
 		}()
 		return 0, nil

@@ -242,11 +242,13 @@ func TestConnectionsAreShared(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, l := startCrowd(t, serve.Options{Limits: serve.Limits{Connections: 4}, Caller: row.caller})
 			var first net.Conn
+
 			for i, from := range row.from {
 				conn, res := s.connect(l, from)
 				if first == nil {
 					first = conn
 				}
+
 				text, _ := io.ReadAll(res.Body)
 				if res.StatusCode != row.status[i] {
 					t.Errorf("connection %d from %s: status %d, want %d", i, from, res.StatusCode, row.status[i])
@@ -254,6 +256,7 @@ func TestConnectionsAreShared(t *testing.T) {
 				if res.StatusCode == 204 {
 					continue
 				}
+
 				if res.Header.Get("Retry-After") != "1" || !strings.Contains(string(text), "connections") || !res.Close {
 					t.Errorf("the refusal is %v %q", res.Header, text)
 				}
