@@ -80,11 +80,15 @@ func TestRefusalDoesNotWaitForTheBody(t *testing.T) {
 // A client that sends a large body and reads afterwards sees why it was refused.
 func TestRefusalReachesAClientThatSendsFirst(t *testing.T) {
 	s := start(t, refuse, serve.Options{})
-	for _, size := range []int{100 << 10, 300 << 10, 1<<20 + 100<<10} {
+	for _, size := range []int{100 << 10, 300 << 10, 900 << 10, 1<<20 + 100<<10} {
 		for name, head := range map[string]string{
 			"announced": fmt.Sprintf(announced, size), "chunked": fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n", size),
 		} {
 			c := s.dial()
+			if size < 1<<20 { // the buffers hold less than the body
+				_ = c.SetWriteBuffer(16 << 10)
+			}
+
 			_, err := io.WriteString(c, head)
 			if err == nil {
 				_, err = c.Write(make([]byte, size))
