@@ -68,7 +68,7 @@ func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
 	p := s.parts
 	schemes, required := p.Access.Schemes()
 	security := card.Security{Schemes: schemes, Required: required}
-	cards, err := card.New(card.Config{Agent: p.Agent, Security: security, URL: p.URL, Modified: time.Now()})
+	cards, err := card.New(card.Config{Agent: p.Agent, Security: security, URL: p.URL, Loopback: s.loopback(), Modified: time.Now()})
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func (s *site) announce(out io.Writer) {
 		fmt.Fprintln(out, "Whoever reaches this address may use the agent and read every task: ERRAND_ACCESS=anonymous says so.")
 	}
 	if s.parts.URL == "" && !s.loopback() {
-		fmt.Fprintln(out, "Its card names whatever address it is asked at: set ERRAND_URL to the one clients use.")
+		fmt.Fprintln(out, "Its card names the address of each request, and no cache may keep it: set ERRAND_URL to the address that clients use.")
 	}
 	url := s.address()
 	fmt.Fprintf(out, "%s is at %s (card: %s%s)\n", s.parts.Agent.Name, url, url, card.Path)

@@ -76,7 +76,7 @@ var allowed = map[string][]string{
 	// kit is for the installation's own code.
 	"shared/kit": {"shared/agent", "shared/secret"},
 
-	"shared/serve": {},
+	"shared/serve": {"shared/loopback"},
 	"shared/setup": slices.Concat(ports, []string{"shared/adapters/", "shared/agent", "shared/auth", "shared/egress", "shared/files", "shared/keys", "shared/kit", "shared/serve"}),
 
 	// front sees neither model nor bus: it accepts, and never runs a task.

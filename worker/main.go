@@ -61,6 +61,6 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	go parts.CheckModel(ctx)
 	go parts.CheckSecrets(ctx)
 	return serve.Run(ctx, l, endpoints, serve.Options{
-		Log: log, Linger: parkFor, Drain: func(context.Context) { worker.Drain() },
+		Log: log, Caller: env.Caller(), Linger: parkFor, Drain: func(context.Context) { worker.Drain() },
 	})
 }

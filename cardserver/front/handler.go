@@ -63,17 +63,35 @@ func New(cfg Config) http.Handler {
 }
 
 // sameOrigin refuses the requests of web pages of other sites. Such a page could cancel a
-// task with a POST without a body, which browsers send without asking the site. Clients
-// that are not browsers send no origin.
+// task with a POST without a body, which browsers send without asking the site. It could not
+// read the answer to a GET, but could have this agent list and stream. Clients that are not
+// browsers send no origin.
 func sameOrigin(h http.Handler) http.Handler {
 	guard := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if guard.Check(r) != nil {
+		asked := r
+		if read := r.Method == http.MethodGet || r.Method == http.MethodHead; read && fromPage(r.Header) && !public(r.URL.Path) {
+			asked = r.WithContext(r.Context())
+			asked.Method = http.MethodPost // the guard lets all others pass
+		}
+		if guard.Check(asked) != nil {
 			wire.Refuse(w, r, a2a.ErrUnauthorized, http.StatusForbidden, "web pages of other sites may not use this agent")
 			return
 		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+// fromPage reports whether a request has a header by which a browser tells its origin.
+func fromPage(h http.Header) bool { return h["Sec-Fetch-Site"] != nil || h["Origin"] != nil }
+
+// public reports whether any web page may read or link to a path.
+func public(path string) bool {
+	switch path {
+	case "/", "", card.Path, card.OldPath, keys.Path, "/push/openapi.yaml":
+		return true
+	}
+	return false
 }
 
 // knownHosts refuses requests whose Host is not this machine. Without it a web page could
@@ -101,12 +119,15 @@ func (o *operations) page() http.HandlerFunc {
 	t := template.Must(template.New("page").Parse(pageText))
 	return func(w http.ResponseWriter, r *http.Request) {
 		base := o.cfg.URL
+		h := w.Header()
 		if base == "" {
 			base = "http://" + r.Host
+			if !o.cfg.Loopback { // a cache would show others the address that this client named
+				h.Set("Cache-Control", "no-store")
+			}
 		}
-		h := w.Header()
 		h.Set("Content-Type", "text/html; charset=utf-8")
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		err := t.Execute(w, map[string]any{"Agent": o.cfg.Agent, "Model": o.cfg.Model, "URL": base, "Card": card.Path})
 		if err != nil {

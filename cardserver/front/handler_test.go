@@ -59,6 +59,8 @@ func TestLoopbackAnswersOnlyItsOwnHosts(t *testing.T) {
 		{"0.0.0.0:8080", false, false, true},
 		{"[::]:8080", false, false, true},
 		{"127.1:8080", false, false, true},
+		{"127.0.0.1:a;id", false, false, true},
+		{"[::1%a;id]", false, false, true},
 		{"2130706433", false, false, true},
 		{"", false, false, true},
 	} {
@@ -130,6 +132,62 @@ func TestWebPagesCannotSend(t *testing.T) {
 	}
 }
 
+// A web page of another site cannot have this agent list or stream. It may read the card and
+// the keys, and link to the pages for people.
+func TestWebPagesCannotAsk(t *testing.T) {
+	w := newWorld(t)
+	id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
+	foreign := map[string]string{"Origin": "https://evil.example.com", "Sec-Fetch-Site": "cross-site"}
+
+	for _, path := range []string{"/tasks", "/tasks/" + id, "/tasks/" + id + ":subscribe", "/v1/tasks/" + id, "/tasks/" + id + "/pushNotificationConfigs"} {
+		for header, value := range foreign {
+			res, body := get(w, "GET", path, with(header, value))
+			if res.StatusCode != http.StatusForbidden || !strings.Contains(body, "web pages of other sites") {
+				t.Errorf("%s with %s: status %d, %s", path, header, res.StatusCode, body)
+			}
+		}
+	}
+
+	for _, own := range []func(*http.Request){with("Sec-Fetch-Site", "same-origin"), with("Sec-Fetch-Site", "none"), with("Origin", "http://"+host)} {
+		if res, body := get(w, "GET", "/tasks/"+id, own); res.StatusCode != http.StatusOK {
+			t.Errorf("a page of this site: status %d, %s", res.StatusCode, body)
+		}
+	}
+
+	for _, path := range []string{"/", "/.well-known/agent-card.json", "/.well-known/jwks.json"} {
+		for header, value := range foreign {
+			if res, _ := get(w, "GET", path, with(header, value)); res.StatusCode != http.StatusOK {
+				t.Errorf("%s with %s: status %d", path, header, res.StatusCode)
+			}
+		}
+	}
+}
+
+// No cache keeps the answer to a GET, nor does a browser take it for another type.
+func TestAnswersToGetAreKeptByNoCache(t *testing.T) {
+	w := newWorld(t)
+	id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
+	for _, path := range []string{"/tasks", "/tasks/" + id, "/v1/tasks/" + id, "/tasks/none", "/nowhere", "/message:send"} {
+		res, _ := get(w, "GET", path)
+		for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Vary": "Accept, A2A-Version, A2A-Extensions, Authorization, X-API-Key"} {
+			if got := res.Header.Get(name); got != want {
+				t.Errorf("%s, status %d: %s is %q", path, res.StatusCode, name, got)
+			}
+		}
+	}
+}
+
+// The page of an agent without a URL names the Host of the request. No cache may show that
+// to others, unless the listener checks it.
+func TestPageOfAnyHostIsKeptByNoCache(t *testing.T) {
+	for loopback, want := range map[bool]string{true: "", false: "no-store"} {
+		w := newWorld(t, func(c *front.Config) { c.Loopback = loopback })
+		if res, _ := get(w, "GET", "/"); res.StatusCode != http.StatusOK || res.Header.Get("Cache-Control") != want {
+			t.Errorf("on loopback %v: status %d, Cache-Control %q", loopback, res.StatusCode, res.Header.Get("Cache-Control"))
+		}
+	}
+}
+
 // The page names the model that answers, and nothing of the agent's becomes markup.
 func TestPage(t *testing.T) {
 	w := newWorld(t, func(s *front.Config) {
@@ -141,7 +199,7 @@ func TestPage(t *testing.T) {
 	if res.StatusCode != 200 || res.Header.Get("Content-Type") != "text/html; charset=utf-8" {
 		t.Errorf("status %d, type %s", res.StatusCode, res.Header.Get("Content-Type"))
 	}
-	if csp := res.Header.Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'") {
+	if csp := res.Header.Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'") || !strings.Contains(csp, "; frame-ancestors 'none'") {
 		t.Errorf("Content-Security-Policy is %q", csp)
 	}
 	for _, bad := range []string{"<script", "<img", "<b>model"} {

@@ -22,7 +22,6 @@ const (
 	pageSize   = 50
 	maxPage    = 100
 	redriveFor = 20 * time.Second
-	readFor    = 30 * time.Second // for a body, and
 	writeFor   = 30 * time.Second // for an answer, as in A2A
 
 	listedNotifications = 3 // of each webhook in a list of many, which could be 256 of a thousand
@@ -242,12 +241,12 @@ func (a *API) ping(q *call) error {
 	return task.ErrNotFound // deleted meanwhile
 }
 
-// read reads the request's body, a JSON object, strictly. No body is an empty object.
+// read reads the request's body, a JSON object, strictly. No body is an empty object. The
+// server bounds the time in which the body arrives.
 func (q *call) read(v any) error {
 	if err := q.only(); err != nil {
 		return err
 	}
-	_ = http.NewResponseController(q.w).SetReadDeadline(time.Now().Add(readFor)) // where there is a connection
 	text, err := io.ReadAll(http.MaxBytesReader(q.w, q.Body, maxBody))
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return &problem{Status: http.StatusRequestTimeout, Detail: "the body did not arrive in time", Field: "body"}

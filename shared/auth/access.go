@@ -237,7 +237,7 @@ func (a *Access) refuse(r *http.Request, claimed string, err error) *Refusal {
 	}
 
 	if no.presented && no.After == 0 {
-		names := []string{"from " + clientAddr(r, a.proxies).String()}
+		names := []string{"from " + ClientAddr(r, a.proxies).String()}
 		if claimed != "" {
 			names = append(names, "as "+claimed)
 		}

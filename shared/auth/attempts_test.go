@@ -39,7 +39,7 @@ func TestClientAddress(t *testing.T) {
 		r := httptest.NewRequest("POST", "/", nil)
 		r.RemoteAddr = row.remote
 		r.Header["X-Forwarded-For"] = row.forwarded
-		if got := auth.ClientAddr(r, row.proxies); got != row.want {
+		if got := auth.ClientAddr(r, row.proxies).String(); got != row.want {
 			t.Errorf("%s, forwarded for %v, %d proxies: %s, want %s", row.remote, row.forwarded, row.proxies, got, row.want)
 		}
 	}

@@ -1,7 +1,5 @@
 package auth
 
-import "net/http"
-
 // WithChecksum completes a made-up key.
 func WithChecksum(body string) string { return body + checksum(body) }
 
@@ -19,6 +17,3 @@ func AttemptNames(n int, name func(int) string, c *Access) int {
 	}
 	return len(c.attempts.young) + len(c.attempts.old)
 }
-
-// ClientAddr is the address of a request's sender.
-func ClientAddr(r *http.Request, proxies int) string { return clientAddr(r, proxies).String() }

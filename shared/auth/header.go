@@ -1,10 +1,11 @@
 package auth
 
 import (
-	"net"
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"errand/shared/loopback"
 )
 
 const (
@@ -73,29 +74,16 @@ func isToken68(s string) bool {
 	return s != "" && len(s) <= maxToken
 }
 
-// clientAddr is the address of a request's sender, behind so many proxies of ours. Each
+// ClientAddr is the address of a request's sender, behind so many proxies of ours. Each
 // proxy adds the address that it saw to X-Forwarded-For, and the client may have made up
 // those before. IPv6 counts by /64, the network of one customer.
-func clientAddr(r *http.Request, proxies int) netip.Prefix {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
-	}
+func ClientAddr(r *http.Request, proxies int) netip.Prefix {
+	host := r.RemoteAddr
 	if proxies > 0 {
 		hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 		if i := len(hops) - proxies; i >= 0 {
 			host = strings.TrimSpace(hops[i])
 		}
 	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	ip = ip.Unmap().WithZone("")
-	bits := 32
-	if ip.Is6() {
-		bits = 64
-	}
-	p, _ := ip.Prefix(bits)
-	return p
+	return loopback.Network(host)
 }

@@ -39,6 +39,11 @@ type Config struct {
 	// binding and version is served there, and the paths of HTTP+JSON below it.
 	URL string
 
+	// Loopback says that the listener is on loopback, and that the Host header of each
+	// request was checked. Without it, and without a URL, no card may be kept by a cache:
+	// its address is the one that the client named.
+	Loopback bool
+
 	// Modified is the time of the definition's last change: at best the time of the build,
 	// at worst the start of the process.
 	Modified time.Time

@@ -212,6 +212,32 @@ func TestAddressFollowsTheRequest(t *testing.T) {
 	}
 }
 
+// A card with the address that the client named is kept by no cache, unless the listener has
+// checked the name.
+func TestCardOfAnyHostIsKeptByNoCache(t *testing.T) {
+	for _, row := range []struct {
+		url      string
+		loopback bool
+		want     string
+	}{
+		{"", false, "no-store"},
+		{"", true, "public, max-age=300"},
+		{base, false, "public, max-age=300"},
+		{base, true, "public, max-age=300"},
+	} {
+		h, err := card.New(card.Config{Agent: load(t), URL: row.url, Loopback: row.loopback, Modified: modified})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // the second card is a kept one
+			res := ask(h, "GET")
+			if got := res.Header.Get("Cache-Control"); res.StatusCode != http.StatusOK || got != row.want {
+				t.Errorf("URL %q, loopback %v: status %d, Cache-Control %q, want %q", row.url, row.loopback, res.StatusCode, got, row.want)
+			}
+		}
+	}
+}
+
 // Shows D7.
 func TestCardDeclaresTheCapabilitiesServed(t *testing.T) {
 	c, err := card.Derive(card.Config{Agent: load(t), URL: base})

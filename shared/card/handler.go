@@ -28,8 +28,7 @@ type Handler struct {
 }
 
 // New makes a handler. Without a URL the address on the card is the one that the request
-// was sent to, its Host header. That is only for listeners whose hosts are checked before,
-// such as one on loopback.
+// was sent to, its Host header, and caches may keep the card on loopback only.
 func New(cfg Config) (*Handler, error) {
 	cfg.Modified = cfg.Modified.Truncate(time.Second)
 	h := &Handler{cfg: cfg, hosts: map[string]*document{}}
@@ -130,18 +129,25 @@ func (h *Handler) render(base string) (*document, error) {
 	sum := sha256.Sum256(body)
 	etag := `"` + hex.EncodeToString(sum[:16]) + `"`
 	return &document{
-		body:        body,
-		etag:        etag,
-		modified:    cfg.Modified,
-		contentType: []string{"application/json"},
-		length:      []string{strconv.Itoa(len(body))},
-		etags:       []string{etag},
-		// After five minutes a new version is seen, and a client that reads the card before
-		// every message asks once.
-		cache:        []string{"public, max-age=300"},
+		body:         body,
+		etag:         etag,
+		modified:     cfg.Modified,
+		contentType:  []string{"application/json"},
+		length:       []string{strconv.Itoa(len(body))},
+		etags:        []string{etag},
+		cache:        []string{h.caching()},
 		lastModified: []string{cfg.Modified.UTC().Format(http.TimeFormat)},
 		origin:       []string{"*"},
 	}, nil
+}
+
+// caching is the Cache-Control of the card. After five minutes a new version is seen, and a
+// client that reads the card before every message asks once.
+func (h *Handler) caching() string {
+	if h.cfg.URL == "" && !h.cfg.Loopback {
+		return "no-store"
+	}
+	return "public, max-age=300"
 }
 
 // serve answers a GET or HEAD. It does by hand the work of http.ServeContent: 0.4 us and 3

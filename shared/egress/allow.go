@@ -54,8 +54,8 @@ func parseDestination(entry string) (Destination, error) {
 	return d, d.check()
 }
 
-// check refuses prefixes that would never match, or match other addresses than they seem
-// to.
+// check refuses prefixes that would never match, match other addresses than they seem to,
+// or allow destinations that no operator means.
 func (d Destination) check() error {
 	switch {
 	case !d.Prefix.IsValid():
@@ -64,9 +64,35 @@ func (d Destination) check() error {
 		return fmt.Errorf("write the IPv4 form, such as 127.0.0.0/8")
 	case d.Prefix != d.Prefix.Masked():
 		return fmt.Errorf("bits are set behind the prefix: write %s", d.Prefix.Masked())
+	case d.Prefix.Bits() < widest(d.Prefix.Addr()):
+		return fmt.Errorf("the prefix is wider than any private network, and would allow nearly every address: name the networks that you mean, such as 10.0.0.0/8")
+	}
+	for _, at := range metadata {
+		if d.Prefix.Contains(at) && (d.Port == 0 || d.Port == metadataPort) {
+			return fmt.Errorf("it includes the metadata server %s at port %d, which gives this machine's credentials to every caller: name a smaller prefix, or another port", at, metadataPort)
+		}
 	}
 	return nil
 }
+
+// widest is the length of the widest prefix of a private network: 10.0.0.0/8 and fc00::/7
+// (RFC 1918, RFC 4193).
+func widest(addr netip.Addr) int {
+	if addr.Is4() {
+		return 8
+	}
+	return 7
+}
+
+// metadata are the servers that give a machine in a cloud its credentials, at metadataPort.
+var metadata = []netip.Addr{
+	netip.MustParseAddr("169.254.169.254"), // https://cloud.google.com/compute/docs/metadata/querying-metadata, and of AWS and Azure
+	netip.MustParseAddr("fd20:ce::254"),    // ibid., IPv6
+	netip.MustParseAddr("fd00:ec2::254"),   // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
+	netip.MustParseAddr("169.254.170.2"),   // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
+}
+
+const metadataPort = 80
 
 // An allowList overrides the rules, by address and port together.
 type allowList []Destination

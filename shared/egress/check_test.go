@@ -272,9 +272,28 @@ func TestParseAllow(t *testing.T) {
 		"10.1.2.3/8:443":            "write 10.0.0.0/8",
 		"[::ffff:127.0.0.1]:443":    "write the IPv4 form",
 		"[::ffff:10.0.0.0/104]:443": "write the IPv4 form",
+		"0.0.0.0/0:*":               "nearly every address",
+		"0.0.0.0/0:443":             "nearly every address",
+		"128.0.0.0/1:443":           "nearly every address",
+		"[::/0]:443":                "nearly every address",
+		"[fc00::/6]:443":            "nearly every address",
+		"169.254.0.0/16:80":         "the metadata server 169.254.169.254 at port 80",
+		"169.254.169.254:*":         "the metadata server 169.254.169.254",
+		"169.254.170.2:80":          "the metadata server 169.254.170.2",
+		"[fd00::/8]:*":              "the metadata server fd20:ce::254",
+		"[fd00:ec2::/32]:80":        "the metadata server fd00:ec2::254",
 	} {
 		if got, err := egress.ParseAllow(list); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("ParseAllow(%q) = %v, %v, want an error with %q", list, got, err, want)
+		}
+	}
+}
+
+// Prefixes that only look like the refused ones are allowed.
+func TestParseAllowTakesPrivateNetworks(t *testing.T) {
+	for _, list := range []string{"10.0.0.0/8:*", "100.64.0.0/10:*", "169.254.0.0/16:443", "169.254.1.0/24:80", "[fc00::/7]:443", "[fd00:1::/32]:*"} {
+		if _, err := egress.ParseAllow(list); err != nil {
+			t.Errorf("ParseAllow(%q): %v", list, err)
 		}
 	}
 }

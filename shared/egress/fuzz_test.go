@@ -97,7 +97,7 @@ func FuzzAccepted(f *testing.F) {
 		}
 	}
 
-	list, err := ParseAllow("127.0.0.1:9000,127.0.0.1:443,10.0.0.0/8:*,[fd00::/8]:80")
+	list, err := ParseAllow("127.0.0.1:9000,127.0.0.1:443,10.0.0.0/8:*,[fd00:1::/32]:80")
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func FuzzAccepted(f *testing.F) {
 		addr, port := at.Addr(), at.Port()
 		return addr == netip.MustParseAddr("127.0.0.1") && (port == 9000 || port == 443) ||
 			netip.MustParsePrefix("10.0.0.0/8").Contains(addr) && at != netip.MustParseAddrPort("10.0.0.1:80") ||
-			netip.MustParsePrefix("fd00::/8").Contains(addr) && port == 80
+			netip.MustParsePrefix("fd00:1::/32").Contains(addr) && port == 80
 	}
 
 	lookedUp := regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)+\.$`)

@@ -3,8 +3,18 @@ package serve
 import (
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
+	"net/http"
+	"net/netip"
+	"sync"
 	"syscall"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"errand/shared/loopback"
 )
 
 // Listen begins to listen at an address. The error names the remedy.
@@ -17,4 +27,107 @@ func Listen(address string) (net.Listener, error) {
 		return nil, fmt.Errorf("%w; set ERRAND_LISTEN to an address of this machine, for example 127.0.0.1:8080", err)
 	}
 	return l, nil
+}
+
+// A listener refuses connections beyond the limits. A refused client gets an answer that
+// names the limit, before it is asked for its request.
+type listener struct {
+	net.Listener
+	limits  Limits
+	proxied bool // the peer stands for many callers
+	open    counter
+	telling chan struct{} // bounds the refusals that are being told
+	log     *slog.Logger
+	lines   rate.Sometimes
+}
+
+func newListener(l net.Listener, limits Limits, proxied bool, log *slog.Logger) *listener {
+	const tellers = 64
+	return &listener{
+		Listener: l, limits: limits, proxied: proxied, telling: make(chan struct{}, tellers),
+		log: log, lines: rate.Sometimes{Interval: time.Minute},
+	}
+}
+
+// Accept implements net.Listener.
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		from := l.share(c.RemoteAddr().String())
+		short := l.open.take(from, l.limits.Connections, l.limits.Connections/2)
+		if short == enough {
+			return &conn{Conn: c, limits: l.limits, release: sync.OnceFunc(func() { l.open.release(from) })}, nil
+		}
+		l.refuse(c, short)
+	}
+}
+
+// share is the network whose share a connection counts to. Connections from this machine
+// and from a proxy count to none: they stand for many callers, or for its user.
+func (l *listener) share(peer string) netip.Prefix {
+	if l.proxied || loopback.Is(peer) {
+		return netip.Prefix{}
+	}
+	return loopback.Network(peer)
+}
+
+// refuse tells the client why it is refused. It does not wait for the client, and tells
+// nothing if many others are being told.
+func (l *listener) refuse(c net.Conn, short shortage) {
+	status, text := http.StatusServiceUnavailable, fmt.Sprintf("this agent has %d connections, its most; try again\n", l.limits.Connections)
+	if short == shareUsed {
+		status, text = http.StatusTooManyRequests, fmt.Sprintf("your address has %d connections to this agent, its most; close some, or try again\n", l.limits.Connections/2)
+	}
+	l.lines.Do(func() { l.log.Warn("connections are refused", "status", status, "limit", l.limits.Connections) })
+
+	select {
+	case l.telling <- struct{}{}:
+	default:
+		_ = c.Close()
+		return
+	}
+
+	go func() {
+		defer func() { <-l.telling }()
+		told := &conn{Conn: c, limits: l.limits, release: func() {}}
+		_ = c.SetDeadline(time.Now().Add(l.limits.Discard))
+		_, _ = fmt.Fprintf(c, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nRetry-After: %d\r\nConnection: close\r\n\r\n%s",
+			status, http.StatusText(status), plainText, len(text), int(retryAfter.Seconds()), text)
+		_ = told.CloseWrite()
+		_ = told.Close()
+	}()
+}
+
+// A conn is an accepted connection.
+type conn struct {
+	net.Conn
+	limits  Limits
+	release func() // called once or more
+}
+
+// Close implements net.Conn.
+func (c *conn) Close() error {
+	c.release()
+	return c.Conn.Close()
+}
+
+// CloseWrite sends the end of the answers, and throws away the bytes that the client still
+// sends: the system would answer them with a reset, on which clients lose the answer.
+// net/http calls it before it closes a connection whose client may still be sending.
+func (c *conn) CloseWrite() error {
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	if err := half.CloseWrite(); err != nil {
+		return err
+	}
+	if err := c.SetReadDeadline(time.Now().Add(c.limits.Discard)); err != nil {
+		return err
+	}
+	_, err := io.CopyN(io.Discard, c.Conn, discardMost)
+	return err
 }

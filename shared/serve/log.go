@@ -13,10 +13,12 @@ type requestKey struct{}
 // Identified gives every request an id, which is in every line logged for the request, and
 // the trace that the request names.
 func Identified(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx := context.WithValue(traced(r.Context(), r), requestKey{}, rand.Text()[:12])
-		h.ServeHTTP(w, r.WithContext(ctx))
-	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(w, identified(r)) })
+}
+
+// identified is a copy of r with an id and its trace.
+func identified(r *http.Request) *http.Request {
+	return r.WithContext(context.WithValue(traced(r.Context(), r), requestKey{}, rand.Text()[:12]))
 }
 
 // RequestID is the id of the request that ctx belongs to, or empty.

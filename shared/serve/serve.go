@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/signal"
 	"sync/atomic"
@@ -32,6 +33,13 @@ type Options struct {
 	// https://cloud.google.com/run/docs/container-contract#instance-shutdown
 	Grace time.Duration
 
+	// Limits bound connections and requests. The zero value has the limits of a program.
+	Limits Limits
+
+	// Caller is the address of a request's sender behind the proxies that the program
+	// trusts, which stand for many callers. Nil: the peer of a connection is the caller.
+	Caller func(*http.Request) netip.Prefix
+
 	// Linger is how long requests may go on after the program was told to stop, before they
 	// are told too: 100 ms by default, so that short ones end by themselves, and waits and
 	// streams are answered with the current state. A program whose requests are work that
@@ -48,18 +56,21 @@ func Run(ctx context.Context, l net.Listener, h http.Handler, o Options) error {
 	requests, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	var stopping atomic.Bool
+	limits := o.Limits.withDefaults()
 
 	srv := &http.Server{
-		Handler:           watched(Identified(h), &stopping),
+		Handler:           guarded(watched(shared(h, o.Caller, limits), &stopping), limits),
 		BaseContext:       func(net.Listener) context.Context { return requests },
 		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       limits.Read,  // net/http takes it away at the end of the body
+		WriteTimeout:      limits.Write, // and sets it anew for each request
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelError), // panics of handlers
 	}
 
 	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(l) }()
+	go func() { failed <- srv.Serve(newListener(l, limits, o.Caller != nil, o.Log)) }()
 
 	select {
 	case err := <-failed:

@@ -55,12 +55,18 @@ func start(t *testing.T, h http.HandlerFunc, o serve.Options) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	s := &server{t: t, url: "http://" + l.Addr().String(), addr: l.Addr().String(), stop: stop, done: make(chan error, 1), log: &lines{}}
+	s := &server{t: t, url: "http://" + l.Addr().String(), addr: l.Addr().String(), done: make(chan error, 1), log: &lines{}}
+	s.serve(l, h, o)
+	return s
+}
+
+// serve runs Run until the test ends.
+func (s *server) serve(l net.Listener, h http.HandlerFunc, o serve.Options) {
+	var ctx context.Context
+	ctx, s.stop = context.WithCancel(context.Background())
 	o.Log = serve.NewLog(s.log)
 	go func() { s.done <- serve.Run(ctx, l, h, o) }()
-	t.Cleanup(stop)
-	return s
+	s.t.Cleanup(s.stop)
 }
 
 func (s *server) get(path string) (string, error) {

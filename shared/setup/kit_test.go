@@ -129,6 +129,7 @@ func TestKitRefuses(t *testing.T) {
 		{"an empty secret", func(e *setup.Env) { e.AgentSecrets["SHOP_TOKEN"] = "" }, []string{"ERRAND_SECRET_SHOP_TOKEN is required"}},
 		{"a secret in no file", func(e *setup.Env) { e.Secrets, e.AgentSecrets = "file:"+t.TempDir(), nil }, []string{"the secret shop-token is required by agent.yaml (The key of the shop.)", "shop-token/latest"}},
 		{"secrets in two places", func(e *setup.Env) { e.Secrets = "file:" + t.TempDir() }, []string{"ERRAND_SECRET_... is set, and ERRAND_SECRETS says that secrets are elsewhere"}},
+		{"the metadata server", func(e *setup.Env) { e.AgentAllow = "169.254.169.254:80" }, []string{"ERRAND_AGENT_ALLOW", "the metadata server"}},
 		{"destinations", func(e *setup.Env) { e.AgentAllow = "shop.internal:443" }, []string{"ERRAND_AGENT_ALLOW", "names are not possible"}},
 		{"all at once", func(e *setup.Env) { e.AgentSettings, e.AgentAllow, e.Store = nil, "x", "y" }, []string{"ERRAND_SETTING_SHOP_URL", "ERRAND_AGENT_ALLOW", "ERRAND_STORE"}},
 	} {

@@ -181,6 +181,8 @@ func TestOpenRefuses(t *testing.T) {
 		{"agent", setup.Env{Agent: filepath.Join(other, "none.yaml")}, []string{"ERRAND_AGENT", "none.yaml"}},
 		{"agent with a fault", setup.Env{Agent: yaml}, []string{"ERRAND_AGENT", "a.yaml", "nonsense"}},
 		{"push", setup.Env{PushAllow: "localhost"}, []string{"ERRAND_PUSH_ALLOW", "PREFIX:PORT"}},
+		{"push everywhere", setup.Env{PushAllow: "0.0.0.0/0:*"}, []string{"ERRAND_PUSH_ALLOW", `"0.0.0.0/0:*"`, "nearly every address"}},
+		{"push to the metadata server", setup.Env{PushAllow: "169.254.0.0/16:80"}, []string{"ERRAND_PUSH_ALLOW", "the metadata server"}},
 		{"no URL", setup.Env{URL: "agent"}, []string{"ERRAND_URL", "https://host"}},
 		{"Cloud Run", setup.Env{Service: "s"}, []string{"ERRAND_QUEUE=cloudtasks:", "ERRAND_BUS=pubsub:", "K_SERVICE"}},
 		{"Cloud Run without keys", setup.Env{Service: "s", Queue: managed, Bus: topic, Store: "firestore:p/d", Model: "standin:", URL: "https://x.test"},

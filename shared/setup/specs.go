@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/netip"
 	"strings"
 
 	"errand/shared/adapters/gcp"
 	"errand/shared/adapters/local"
 	"errand/shared/adapters/sqlstore"
+	"errand/shared/auth"
 	"errand/shared/secret"
 )
 
@@ -24,6 +27,16 @@ func (e Env) proxies() int {
 		return 1
 	}
 	return 0
+}
+
+// Caller finds the address of a request's sender behind the proxies, for the limits of each
+// address. It is nil without a proxy.
+func (e Env) Caller() func(*http.Request) netip.Prefix {
+	n := e.proxies()
+	if n == 0 {
+		return nil
+	}
+	return func(r *http.Request) netip.Prefix { return auth.ClientAddr(r, n) }
 }
 
 // together refuses parts that work alone and not with each other.

@@ -20,7 +20,6 @@ import (
 type Options struct {
 	MaxBody      int64         // bytes of a request; 0: 1 MiB
 	KeepAlive    time.Duration // between comments on a quiet stream; 0: 15 s, as proxies drop idle connections after 30 or 60
-	ReadTimeout  time.Duration // for the whole body of a request; 0: 30 s
 	WriteTimeout time.Duration // for one write, so that a client that stops reading is cut; 0: 30 s
 	Log          *slog.Logger  // nil: no log
 
@@ -42,9 +41,6 @@ func (o Options) withDefaults() Options {
 	}
 	if o.KeepAlive <= 0 {
 		o.KeepAlive = 15 * time.Second
-	}
-	if o.ReadTimeout <= 0 {
-		o.ReadTimeout = 30 * time.Second
 	}
 	if o.WriteTimeout <= 0 {
 		o.WriteTimeout = 30 * time.Second
@@ -85,11 +81,9 @@ func isJSON(contentType string) bool {
 	return !ok || strings.EqualFold(charset, "utf-8")
 }
 
-// readBody reads to the end, so that net/http notices later that the client has gone.
+// readBody reads to the end, so that net/http notices later that the client has gone. The
+// server (shared/serve) bounds the time in which the body arrives.
 func readBody(w http.ResponseWriter, r *http.Request, o *Options) ([]byte, error) {
-	// net/http takes this deadline away at the end of the body. Only the writers of tests
-	// know no deadlines.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(o.ReadTimeout))
 	var err error = &http.MaxBytesError{Limit: o.MaxBody}
 	if r.ContentLength <= o.MaxBody { // a body that is announced as too large is not read
 		var body []byte

@@ -26,6 +26,9 @@ func REST(h a2asrv.RequestHandler, o Options) http.Handler {
 	o = o.withDefaults()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &call{handler: h, options: &o, w: w, r: r, form: restForm{}, operation: "?"}
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			private(w.Header())
+		}
 		c.run(c.serveREST)
 	})
 }
@@ -74,6 +77,15 @@ func (c *call) serveREST() error {
 	}
 
 	return c.do(o, p)
+}
+
+// private keeps the answer to a GET out of caches, which may keep it otherwise: RFC 9111
+// (section 3.5) protects the answers to requests with Authorization only, and callers may
+// have an API key. The names are those of the headers that make answers differ.
+func private(h http.Header) {
+	h.Set("Cache-Control", "no-store")
+	h.Set("Vary", "Accept, A2A-Version, A2A-Extensions, Authorization, X-API-Key")
+	h.Set("X-Content-Type-Options", "nosniff")
 }
 
 // checkTenant applies the rules for a tenant in a body to one in a path.

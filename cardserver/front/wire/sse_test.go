@@ -246,7 +246,9 @@ func TestSlowBody(t *testing.T) {
 	}}
 
 	const limit = 30 * time.Millisecond
-	srv := httptest.NewServer(wire.JSONRPC(s, wire.Options{ReadTimeout: limit}))
+	srv := httptest.NewUnstartedServer(wire.JSONRPC(s, wire.Options{}))
+	srv.Config.ReadTimeout = limit
+	srv.Start()
 	defer srv.Close()
 
 	conn, err := net.Dial("tcp", srv.Listener.Addr().String())

@@ -1,0 +1,361 @@
+package front_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"errand/cardserver/front"
+	"errand/cardserver/push"
+	"errand/shared/auth"
+	"errand/shared/card"
+	"errand/shared/desk"
+	"errand/shared/keys"
+	"errand/shared/lab/conformance"
+	base "errand/shared/lab/world"
+	"errand/shared/queue"
+	"errand/shared/serve"
+	"errand/shared/task"
+)
+
+// gone is how long a connection may last that its client does not use.
+const gone = 45 * time.Second
+
+// buffer is the size of the buffers of both ends for answers, in bytes.
+const buffer = 16 << 10
+
+// guard ends a test that hangs.
+const guard = 3 * time.Minute
+
+// ports counts the connections of a server, as the server opens and closes them. Its send
+// buffers are small, so that an answer that nobody reads soon holds up the server.
+type ports struct {
+	net.Listener
+	opened, open atomic.Int64
+	longest      atomic.Int64 // lifetime
+}
+
+type port struct {
+	*net.TCPConn
+	close func()
+}
+
+func (p port) Close() error {
+	p.close()
+	return p.TCPConn.Close()
+}
+
+func (p *ports) Accept() (net.Conn, error) {
+	c, err := p.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+
+	tcp, since := c.(*net.TCPConn), time.Now()
+	_ = tcp.SetWriteBuffer(buffer)
+	_ = tcp.SetReadBuffer(buffer)
+	p.opened.Add(1)
+	p.open.Add(1)
+	return port{tcp, sync.OnceFunc(func() {
+		lasted := int64(time.Since(since))
+		for old := p.longest.Load(); lasted > old && !p.longest.CompareAndSwap(old, lasted); old = p.longest.Load() {
+		}
+		p.open.Add(-1)
+	})}, nil
+}
+
+// listen serves h as a program does.
+func listen(t *testing.T, h http.Handler, l serve.Limits) *ports {
+	t.Helper()
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &ports{Listener: tcp}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- serve.Run(ctx, p, h, serve.Options{Log: serve.NewLog(io.Discard), Limits: l}) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+// dial opens a connection, which stays open until the test ends.
+func (p *ports) dial(t *testing.T) *net.TCPConn {
+	t.Helper()
+	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, buffer) })
+	}}
+	c, err := d.Dial("tcp", p.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	_ = c.SetDeadline(time.Now().Add(guard))
+	return c.(*net.TCPConn)
+}
+
+// unread is the way of clients that read no answer. The others need a request with a body.
+const unread = "reads no answer"
+
+// A faulty client holds its connection in one of these ways.
+var holding = map[string]func(c *net.TCPConn, head string, every time.Duration) (status int, err error){
+	"stops after a byte": func(c *net.TCPConn, head string, _ time.Duration) (int, error) {
+		if _, err := io.WriteString(c, head+"{"); err != nil {
+			return 0, err
+		}
+		return toTheEnd(c)
+	},
+	"sends a byte at a time": func(c *net.TCPConn, head string, every time.Duration) (int, error) {
+		if _, err := io.WriteString(c, head); err != nil {
+			return 0, err
+		}
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		go func() {
+			for range tick.C {
+				if _, err := io.WriteString(c, " "); err != nil {
+					return
+				}
+			}
+		}()
+		return toTheEnd(c)
+	},
+	unread: func(c *net.TCPConn, head string, _ time.Duration) (int, error) {
+		go func() { // the system tells it late that the server has hung up
+			requests := strings.Repeat(head, 50)
+			for range 40 { // far more answers than the buffers hold
+				if _, err := io.WriteString(c, requests); err != nil {
+					return
+				}
+			}
+		}()
+		return 0, nil
+	},
+}
+
+// toTheEnd reads until the connection has ended, in whichever way, and returns the status of
+// the first answer.
+func toTheEnd(c net.Conn) (int, error) {
+	in := bufio.NewReader(c)
+	res, err := http.ReadResponse(in, nil)
+	if err != nil {
+		return 0, held(err)
+	}
+	_, err = io.Copy(io.Discard, in)
+	return res.StatusCode, held(err)
+}
+
+// held returns err if it says that the connection is still open.
+func held(err error) error {
+	if e, ok := err.(net.Error); ok && e.Timeout() {
+		return err
+	}
+	return nil
+}
+
+// refusals are the ways in which a request can be refused, as headers. The request is for
+// KEY if it may go on to its body.
+func refusals(key string) map[string]string {
+	const json, length = "Content-Type: application/json\r\n", "Content-Length: 9999\r\n"
+	identified := "X-API-Key: " + key + "\r\n"
+	return map[string]string{
+		"no credentials":      json + length,
+		"wrong credentials":   "X-API-Key: " + wrongKey + "\r\n" + json + length,
+		"another site":        "Origin: https://evil.example.com\r\n" + identified + json + length,
+		"another host":        "Host: evil.example.com\r\n" + identified + json + length,
+		"another type":        identified + "Content-Type: text/plain\r\n" + length,
+		"too large":           identified + json + "Content-Length: 2000000\r\n",
+		"a body":              identified + json + length,
+		"chunks":              identified + json + "Transfer-Encoding: chunked\r\n",
+		"a body on request":   "Expect: 100-continue\r\n" + json + length,
+		"no body":             identified,
+		"no body, a stranger": "",
+	}
+}
+
+// heads are all requests of the walk: each method at each path, refused in each way. A
+// connection between two requests without a body is held by none of them: it is idle.
+func heads(paths []string, key string, bodies bool) (all []string) {
+	for _, path := range paths {
+		for _, method := range conformance.Size([]string{"GET", "POST"}, []string{"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"}) {
+			for name, headers := range refusals(key) {
+				if bodies && strings.HasPrefix(name, "no body") {
+					continue
+				}
+				if !strings.HasPrefix(headers, "Host: ") {
+					headers = "Host: 127.0.0.1\r\n" + headers
+				}
+				all = append(all, method+" "+path+" HTTP/1.1\r\n"+headers+"\r\n")
+			}
+		}
+	}
+	return all
+}
+
+// door is a handler of the worker and the functions.
+func door(t *testing.T, path string) http.Handler {
+	t.Helper()
+	open, err := auth.NewDoor(auth.DoorConfig{
+		Issuer: auth.GoogleIssuer, Audience: "https://worker.example.com" + path, Emails: []string{"invoker@p.iam.gserviceaccount.com"},
+		Keys: auth.NewKeys(auth.KeysConfig{Issuer: auth.GoogleIssuer, URL: auth.GoogleKeys}), Log: serve.NewLog(io.Discard),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("POST "+path, open(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a request came in without a token") })))
+	return mux
+}
+
+// The clients of the walk hold a connection for every path, method and refusal: by a body
+// that does not end, or by answers that they do not read. The server ends each connection.
+func TestNoClientHoldsAConnection(t *testing.T) {
+	edit, callers := guarded(t, "alice", "ops")
+	w := newWorld(t, edit, func(c *front.Config) {
+		d := desk.New(desk.Config{Store: c.Store, Queue: &base.Jobs{}, Rules: task.Defaults(), Now: time.Now, Log: c.Log})
+		c.Push = push.New(push.Config{Desk: d, Store: c.Store.(push.Store), Keys: c.Keys, Access: c.Access, CheckURL: c.CheckURL, Log: c.Log})
+	})
+
+	const d = 300 * time.Millisecond
+	limits := conformance.Size(serve.Limits{Read: d, Write: d, Discard: d}, serve.Limits{})
+	every := conformance.Size(d/10, time.Second)
+
+	for name, row := range map[string]struct {
+		handler http.Handler
+		paths   []string
+		want    []int // statuses, some of all
+	}{
+		"cardserver": {w, []string{
+			"/", card.Path, card.OldPath, keys.Path, serve.PathLive, serve.PathReady, "/nowhere",
+			"/message:send", "/message:stream", "/tasks", "/tasks/x", "/tasks/x:cancel", "/tasks/x:subscribe",
+			"/tasks/x/pushNotificationConfigs", "/tasks/x/pushNotificationConfigs/y", "/extendedAgentCard", "/alice/tasks", "/v1/message:send", "/v1/tasks/x",
+			"/push/openapi.yaml", "/push/dead-letters", "/push/tasks/x/hooks", "/push/tasks/x/hooks/y",
+			"/push/tasks/x/hooks/y/redrive", "/push/tasks/x/hooks/y/ping", "/push/redrive", "/push/keys", "/push/nowhere",
+		}, []int{200, 204, 400, 401, 403, 404, 405, 408, 413, 415, 421, 429}},
+		"worker and functions": {door(t, queue.PathTurn), []string{queue.PathTurn, "/nowhere", serve.PathLive, serve.PathReady}, []int{204, 401, 404, 405}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := listen(t, row.handler, limits)
+			var mu sync.Mutex
+			seen := map[int]int{}
+			var all sync.WaitGroup
+			var dialed int64
+			slots := make(chan struct{}, conformance.Size(1000, 4000))
+
+			for way, hold := range holding {
+				for _, head := range heads(row.paths, callers["alice"], way != unread) {
+					slots <- struct{}{}
+					c := p.dial(t)
+					dialed++
+					all.Go(func() {
+						defer func() { <-slots }()
+						status, err := hold(c, head, every)
+						if err != nil {
+							t.Errorf("%s: the connection stays open after %q", way, head)
+						}
+						mu.Lock()
+						defer mu.Unlock()
+						seen[status]++
+					})
+				}
+			}
+
+			all.Wait()
+			for end := time.Now().Add(guard); p.opened.Load() < dialed || p.open.Load() > 0; time.Sleep(time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatalf("the server holds %d connections", p.open.Load())
+				}
+			}
+
+			longest := time.Duration(p.longest.Load())
+			t.Logf("%d connections, the longest took %v; statuses: %v", p.opened.Load(), longest, seen)
+			if longest > gone {
+				t.Errorf("a connection lasted %v, at most %v wanted", longest, gone)
+			}
+			for _, status := range row.want {
+				if seen[status] == 0 {
+					t.Errorf("no request got the status %d", status)
+				}
+			}
+		})
+	}
+}
+
+// Two thousand connections with half a request each do not stop another caller, who sends
+// and reads on connections of its own.
+func TestHeldConnectionsStopNobodyElse(t *testing.T) {
+	edit, callers := guarded(t, "alice", "mallory")
+	w := newWorld(t, edit)
+	p := listen(t, w, serve.Limits{Connections: 4000})
+	const sockets, messages = 2000, 50
+
+	for i := range sockets {
+		head := "POST /message:send HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 9999\r\n"
+		if i%2 == 0 { // these hold their connection until the deadline of the body
+			head += "X-API-Key: " + callers["mallory"] + "\r\n"
+		}
+		if _, err := io.WriteString(p.dial(t), head+"\r\n{"); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	ask := func(method, path, body string) (string, time.Duration) {
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: guard}
+		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+p.Addr().String()+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-API-Key", callers["alice"])
+		req.Header.Set("Content-Type", "application/json")
+
+		since := time.Now()
+		res, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		b, err := io.ReadAll(res.Body)
+		if err != nil || res.StatusCode != http.StatusOK {
+			t.Errorf("%s %s: status %d, %s, %v", method, path, res.StatusCode, b, err)
+		}
+		return string(b), time.Since(since)
+	}
+
+	var accepts, gets []time.Duration
+	for i := range messages {
+		_, took := ask("POST", "/message:send", fmt.Sprintf(`{"message":{"messageId":"m%d","role":"ROLE_USER","parts":[{"text":"hello"}]},"configuration":{"returnImmediately":true}}`, i))
+		accepts = append(accepts, took)
+		id, _ := desk.Derive("alice", fmt.Sprintf("m%d", i))
+		body, took := ask("GET", "/tasks/"+id, "")
+		gets = append(gets, took)
+		if !strings.Contains(body, `"id":"`+id+`"`) {
+			t.Errorf("task %d is read as %s", i, body)
+		}
+	}
+
+	slices.Sort(accepts)
+	slices.Sort(gets)
+	t.Logf("beside %d connections: accept p50 %v, p99 %v; get p50 %v, p99 %v", p.open.Load(), accepts[messages/2], accepts[messages*99/100], gets[messages/2], gets[messages*99/100])
+	if n := p.opened.Load(); n != sockets+2*messages {
+		t.Errorf("%d connections were opened", n)
+	}
+	page, err := w.Store.List(t.Context(), task.Query{Owner: "alice", Limit: 2 * messages})
+	if err != nil || len(page.Records) != messages {
+		t.Errorf("there are %d tasks, %v", len(page.Records), err)
+	}
+}
