@@ -121,6 +121,7 @@ func (o *operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 	if err != nil {
 		return task.Record{}, failure(err)
 	}
+	wire.Settled(ctx)
 	return r, nil
 }
 
@@ -154,6 +155,7 @@ func (o *operations) SendStreamingMessage(ctx context.Context, req *a2a.SendMess
 		if req.Config != nil {
 			history = req.Config.HistoryLength
 		}
+		req = nil // a stream is long, and the request may be large
 		o.stream(ctx, r, history, func(s a2a.TaskState) bool {
 			return s.Terminal() || s == a2a.TaskStateInputRequired
 		}, yield)
@@ -168,6 +170,7 @@ func (o *operations) SubscribeToTask(ctx context.Context, req *a2a.SubscribeToTa
 			yield(nil, err)
 			return
 		}
+		wire.Settled(ctx)
 		if r.Terminal() {
 			yield(nil, a2a.NewError(a2a.ErrUnsupportedOperation, "the task has ended; read it with GetTask"))
 			return

@@ -34,7 +34,7 @@ func New(cfg Config) http.Handler {
 	}
 
 	o := &operations{cfg: cfg, modes: modesOf(cfg.Agent)}
-	options := wire.Options{Log: cfg.Log, RequestID: serve.RequestID, Extensions: card.Extensions(cfg.Agent), Identify: o.identify}
+	options := wire.Options{Log: cfg.Log, RequestID: serve.RequestID, Extensions: card.Extensions(cfg.Agent), Identify: o.identify, Memory: wire.NewMemory(0)}
 	rpc, rest, page := wire.JSONRPC(o, options), wire.REST(o, options), o.page()
 
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
