@@ -44,6 +44,7 @@ type Config struct {
 	URL      string // where clients reach the agent; empty: where they sent the request
 	Loopback bool   // the listener is on loopback: requests to other hosts are refused
 
+	Memory    *wire.Memory  // of all requests in progress; nil: as [wire.NewMemory] makes it
 	Wait      time.Duration // longest blocking send; 0: 55 s
 	StreamAge time.Duration // longest stream; 0: 50 min
 }

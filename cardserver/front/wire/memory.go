@@ -3,7 +3,6 @@ package wire
 import (
 	"context"
 	"errors"
-	"io"
 	"math"
 	"runtime/debug"
 	"strconv"
@@ -120,16 +119,21 @@ func countValues(text []byte) int {
 	return n
 }
 
-// tooMany is the error about a text with more than maxValues values. It names the first
-// value beyond them.
+// tooMany is the error about a request with more than maxValues values, whose text is of the
+// given name. It names the first value beyond them.
 func tooMany(name string, text []byte) error {
 	c := newDenseCursor(text)
-	c.name = name
+	c.skip()
+	if c.end(); c.err != nil {
+		return notJSON(c.err)
+	}
 
+	c = newDenseCursor(text)
+	c.name = name
 	for n := 0; n <= maxValues; {
 		kind := c.token().Kind()
-		if c.err != nil {
-			break
+		if c.err != nil { // the end: the other values are beside the text
+			return a2a.NewError(a2a.ErrInvalidRequest, "a request may hold "+strconv.Itoa(maxValues)+" JSON values")
 		}
 
 		in, length := c.d.StackIndex(c.d.StackDepth())
@@ -139,11 +143,5 @@ func tooMany(name string, text []byte) error {
 		}
 	}
 
-	switch {
-	case c.err == nil:
-		return Invalid(c.path(""), "is one JSON value too many: a request may hold "+strconv.Itoa(maxValues))
-	case c.err == io.EOF: // the values are beside the text
-		return a2a.NewError(a2a.ErrInvalidRequest, "a request may hold "+strconv.Itoa(maxValues)+" JSON values")
-	}
-	return notJSON(c.err)
+	return Invalid(c.path(""), "is one JSON value too many: a request may hold "+strconv.Itoa(maxValues))
 }
