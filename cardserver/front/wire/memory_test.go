@@ -58,8 +58,8 @@ func (idle) CancelTask(context.Context, *a2a.CancelTaskRequest) (*a2a.Task, erro
 	return &a2a.Task{ID: "t"}, nil
 }
 
-// Whatever a client sends, decoding it allocates at most the charge of the request and 4 MiB.
-// The bytes of all allocations are a bound of the heap that holds at every moment, and do
+// Decoding a request of any shape allocates at most its charge and 4 MiB.
+// The bytes of all allocations bound the heap at every moment, and do
 // not depend on the collector.
 func TestDenseRequestsCostTheirCharge(t *testing.T) {
 	routes := []struct {
