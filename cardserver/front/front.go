@@ -107,6 +107,7 @@ func (o *operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 	if err := o.modes.check(req); err != nil {
 		return task.Record{}, err
 	}
+
 	m := desk.Message{Owner: owner, Message: req.Message, Metadata: req.Metadata}
 	if cc, ok := a2asrv.CallContextFrom(ctx); ok {
 		m.Extensions = cc.Extensions().ActivatedURIs()
@@ -118,6 +119,7 @@ func (o *operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 		}
 		m.Webhooks = []task.Webhook{h}
 	}
+
 	r, err := o.cfg.Desk.Accept(ctx, m)
 	if err != nil {
 		return task.Record{}, failure(err)

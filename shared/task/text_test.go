@@ -141,6 +141,7 @@ func TestHeadAlone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		if _, err := r.ForStore(); err == nil {
 			t.Error("a store takes a record without its body")
 		}
@@ -148,10 +149,12 @@ func TestHeadAlone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		head := stored(t, next)
 		if head.Body != nil {
 			t.Errorf("a head has the body %s", head.Body)
 		}
+
 		before, after := read(t, enc), read(t, &task.Encoded{Head: head.Head, Body: enc.Body})
 		if d := cmp.Diff(before.Request(), after.Request()); d != "" {
 			t.Errorf("the request (-before +after):\n%s", d)

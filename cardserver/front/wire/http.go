@@ -97,6 +97,7 @@ func readBody(w http.ResponseWriter, r *http.Request, o *Options, c *charge) (bo
 	// net/http takes this deadline away at the end of the body. Only the writers of tests
 	// know no deadlines.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(o.ReadTimeout))
+
 	err = &http.MaxBytesError{Limit: o.MaxBody}
 	if r.ContentLength <= o.MaxBody { // a body that is announced as too large is not read
 		if body, err = readCharged(w, r, o, c); err == nil {
@@ -107,6 +108,7 @@ func readBody(w http.ResponseWriter, r *http.Request, o *Options, c *charge) (bo
 			return body, false, c.take(int64(n) * valueCost)
 		}
 	}
+
 	w.Header().Set("Connection", "close")
 	if _, ok := errors.AsType[*unavailable](err); ok {
 		return nil, false, err
