@@ -122,7 +122,7 @@ func TestMetadataIsKept(t *testing.T) {
 		}
 		id := w.call(t, send, `{"message":`+message("m", `"metadata":`+text)+`,"metadata":`+text+`,"configuration":{"returnImmediately":true}}`).task().ID
 		r := w.Load(id)
-		if diff := cmp.Diff(want, r.Request().Metadata); diff != "" {
+		if diff := cmp.Diff(want, map[string]any(r.Request().Metadata)); diff != "" {
 			t.Errorf("metadata of the request (-want +got):\n%s", diff)
 		}
 		got := into[struct {

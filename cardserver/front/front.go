@@ -44,6 +44,7 @@ type Config struct {
 	URL      string // where clients reach the agent; empty: where they sent the request
 	Loopback bool   // the listener is on loopback: requests to other hosts are refused
 
+	Memory    *wire.Memory  // of all requests in progress; nil: as [wire.NewMemory] makes it
 	Wait      time.Duration // longest blocking send; 0: 55 s
 	StreamAge time.Duration // longest stream; 0: 50 min
 }
@@ -106,6 +107,7 @@ func (o *operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 	if err := o.modes.check(req); err != nil {
 		return task.Record{}, err
 	}
+
 	m := desk.Message{Owner: owner, Message: req.Message, Metadata: req.Metadata}
 	if cc, ok := a2asrv.CallContextFrom(ctx); ok {
 		m.Extensions = cc.Extensions().ActivatedURIs()
@@ -117,10 +119,12 @@ func (o *operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 		}
 		m.Webhooks = []task.Webhook{h}
 	}
+
 	r, err := o.cfg.Desk.Accept(ctx, m)
 	if err != nil {
 		return task.Record{}, failure(err)
 	}
+	wire.Settled(ctx)
 	return r, nil
 }
 
@@ -154,6 +158,7 @@ func (o *operations) SendStreamingMessage(ctx context.Context, req *a2a.SendMess
 		if req.Config != nil {
 			history = req.Config.HistoryLength
 		}
+		req = nil // a stream is long, and the request may be large
 		o.stream(ctx, r, history, func(s a2a.TaskState) bool {
 			return s.Terminal() || s == a2a.TaskStateInputRequired
 		}, yield)
@@ -168,6 +173,7 @@ func (o *operations) SubscribeToTask(ctx context.Context, req *a2a.SubscribeToTa
 			yield(nil, err)
 			return
 		}
+		wire.Settled(ctx)
 		if r.Terminal() {
 			yield(nil, a2a.NewError(a2a.ErrUnsupportedOperation, "the task has ended; read it with GetTask"))
 			return

@@ -26,6 +26,9 @@ const (
 // New makes the handler of all paths that clients call: the card, both bindings, the key
 // set, the API about webhooks, and a page for people.
 func New(cfg Config) http.Handler {
+	if cfg.Memory == nil {
+		cfg.Memory = wire.NewMemory(0)
+	}
 	if cfg.Wait == 0 {
 		cfg.Wait = wait
 	}
@@ -34,7 +37,7 @@ func New(cfg Config) http.Handler {
 	}
 
 	o := &operations{cfg: cfg, modes: modesOf(cfg.Agent)}
-	options := wire.Options{Log: cfg.Log, RequestID: serve.RequestID, Extensions: card.Extensions(cfg.Agent), Identify: o.identify}
+	options := wire.Options{Log: cfg.Log, RequestID: serve.RequestID, Extensions: card.Extensions(cfg.Agent), Identify: o.identify, Memory: cfg.Memory}
 	rpc, rest, page := wire.JSONRPC(o, options), wire.REST(o, options), o.page()
 
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

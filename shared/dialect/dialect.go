@@ -13,6 +13,7 @@
 package dialect
 
 import (
+	stdjson "encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -69,12 +70,18 @@ var forms = [...]json.Options{
 // form is the options of encoding/json, for which the a2a types are made, except for the
 // marshalers and for escapes that only HTML needs.
 func form(own ...*json.Marshalers) json.Options {
-	own = append(own, json.MarshalToFunc(writeTime), json.MarshalToFunc(writeParts))
+	own = append(own, json.MarshalToFunc(writeTime), json.MarshalToFunc(writeParts), json.MarshalToFunc(writeText))
 	return json.JoinOptions(jsonv1.DefaultOptionsV1(), json.FormatNilSliceAsNull(false),
-		jsontext.EscapeForHTML(false), jsontext.EscapeForJS(false), json.WithMarshalers(json.JoinMarshalers(own...)))
+		jsontext.EscapeForHTML(false), jsontext.EscapeForJS(false), jsontext.PreserveRawStrings(false), json.WithMarshalers(json.JoinMarshalers(own...)))
 }
 
 // writeTime writes a time in the form of 5.6.1: UTC, milliseconds.
 func writeTime(e *jsontext.Encoder, t time.Time) error {
 	return e.WriteToken(jsontext.String(t.UTC().Format("2006-01-02T15:04:05.000Z")))
+}
+
+// writeText writes data or metadata that is still JSON text, as its decoded value would be
+// written.
+func writeText(e *jsontext.Encoder, text stdjson.RawMessage) error {
+	return e.WriteValue(jsontext.Value(text))
 }

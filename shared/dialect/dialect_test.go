@@ -1,6 +1,7 @@
 package dialect_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -180,5 +181,32 @@ func BenchmarkTask(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// Data and metadata that are still JSON text are written byte for byte as their values are.
+func TestTextIsWrittenAsItsValue(t *testing.T) {
+	tree := map[string]any{
+		"s": "a<b>&\u2028\u2029\x00\x7fé\U0001F600\\\"", "n": 1.5e300, "small": 1e-7, "big": 1e21, "int": 1234567890123.0, "t": true, "0": nil,
+		"": map[string]any{}, "list": []any{1.0, "\u2029", []any{}, map[string]any{"b": 1.0, "a": nil, "é": 2.0}},
+	}
+	stored := func(v any) any { // as task.Record stores it
+		var b bytes.Buffer
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		if err := e.Encode(v); err != nil {
+			t.Fatal(err)
+		}
+		return json.RawMessage(bytes.TrimSpace(b.Bytes()))
+	}
+
+	for _, d := range []dialect.Dialect{dialect.V1, dialect.V03, dialect.V03REST} {
+		for _, v := range []any{tree, []any{tree}, map[string]any{}, []any{}} {
+			value := &a2a.Message{ID: "m", Metadata: map[string]any{"v": v}, Parts: a2a.ContentParts{{Content: a2a.Data{Value: v}, Metadata: map[string]any{"v": v}}}}
+			raw := &a2a.Message{ID: "m", Metadata: map[string]any{"v": stored(v)}, Parts: a2a.ContentParts{{Content: a2a.Data{Value: stored(v)}, Metadata: map[string]any{"v": stored(v)}}}}
+			if diff := cmp.Diff(text(t, d, value), text(t, d, raw)); diff != "" {
+				t.Errorf("dialect %d (-value +text):\n%s", d, diff)
+			}
+		}
 	}
 }

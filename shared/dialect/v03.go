@@ -1,6 +1,7 @@
 package dialect
 
 import (
+	stdjson "encoding/json"
 	"maps"
 	"strings"
 
@@ -95,7 +96,7 @@ func writePart03(e *jsontext.Encoder, p *a2a.Part) error {
 		Kind     string         `json:"kind"`
 		Text     *a2a.Text      `json:"text,omitempty"`
 		File     *file03        `json:"file,omitempty"`
-		Data     map[string]any `json:"data,omitzero"`
+		Data     any            `json:"data,omitzero"`
 		Metadata map[string]any `json:"metadata,omitempty"`
 	}{Kind: "text", Metadata: p.Metadata}
 	switch v := p.Content.(type) {
@@ -119,10 +120,13 @@ func writePart03(e *jsontext.Encoder, p *a2a.Part) error {
 // write it.
 const WrappedData = "data_part_compat"
 
-// object03 makes an object of data.
-func object03(data any, metadata map[string]any) (object, meta map[string]any) {
+// object03 makes an object of data, which may be JSON text.
+func object03(data any, metadata map[string]any) (object any, meta map[string]any) {
 	if o, ok := data.(map[string]any); ok && o != nil {
 		return o, metadata
+	}
+	if text, ok := data.(stdjson.RawMessage); ok && jsontext.Value(text).Kind() == jsontext.KindBeginObject {
+		return text, metadata
 	}
 	meta = maps.Clone(metadata)
 	if meta == nil {

@@ -58,7 +58,7 @@ func writePart03REST(e *jsontext.Encoder, p *a2a.Part) error {
 	}
 
 	type data struct {
-		Data map[string]any `json:"data"`
+		Data any `json:"data"`
 	}
 
 	w := struct {

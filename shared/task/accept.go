@@ -25,12 +25,12 @@ func Accept(m Moment, a Acceptance) (Record, error) {
 	at := m.Now.Truncate(time.Millisecond)
 	r := Record{
 		Schema: Schema, Owner: a.Owner, Lane: a.Lane,
-		Requests: []Request{a.Request},
+		Requests: []Request{a.Request.packed()},
 		Turn:     1, Since: m.Now, Asked: m.Now,
 		Task: &a2a.Task{
 			ID: a2a.TaskID(a.ID), ContextID: a.Context,
 			Status:  a2a.TaskStatus{State: a2a.TaskStateSubmitted, Timestamp: &at},
-			History: []*a2a.Message{a.Message},
+			History: []*a2a.Message{packMessage(a.Message)},
 		},
 	}
 	for _, h := range a.Webhooks {
@@ -65,8 +65,8 @@ func (r Record) FollowUp(m Moment, msg *a2a.Message, seen Request) (next Record,
 		return r, false, ErrTerminal
 	}
 
-	n := r.change()
-	n.Requests = append(n.Requests[:len(n.Requests):len(n.Requests)], seen)
+	n, msg := r.change(), packMessage(msg)
+	n.Requests = append(n.Requests[:len(n.Requests):len(n.Requests)], seen.packed())
 
 	switch {
 	case r.Interrupted():

@@ -2,14 +2,15 @@ package task
 
 import (
 	"bytes"
+	"encoding/json"
 	"maps"
 	"slices"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 )
 
-// Clone copies a task with everything it points to. Records are shared between goroutines,
-// so code that may change a task gets a clone.
+// Clone copies a task with everything it points to, and decodes its data and metadata.
+// Records are shared between goroutines, so code that may change a task gets a clone.
 func Clone(t *a2a.Task) *a2a.Task {
 	c := *t
 	c.Status.Message = cloneMessage(t.Status.Message)
@@ -63,10 +64,16 @@ func cloneMap(m map[string]any) map[string]any {
 	return c
 }
 
-// cloneValue copies the types that JSON decodes to. Values of an executor's own types are
-// shared.
+// cloneValue copies the types that JSON decodes to, and decodes text. Values of an
+// executor's own types are shared.
 func cloneValue(v any) any {
 	switch v := v.(type) {
+	case json.RawMessage:
+		var decoded any
+		if json.Unmarshal(v, &decoded) != nil { // a number that fits no float64
+			return bytes.Clone(v)
+		}
+		return decoded
 	case map[string]any:
 		return cloneMap(v)
 	case []any:

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,7 +30,7 @@ type head struct {
 	ID            a2a.TaskID     `json:"id"`
 	Context       string         `json:"context"`
 	Status        storedStatus   `json:"status"`
-	Metadata      map[string]any `json:"metadata,omitempty"`
+	Metadata      Object         `json:"metadata,omitempty"`
 	Owner         string         `json:"owner,omitempty"`
 	Lane          string         `json:"lane"`
 	Seen          []Request      `json:"seen"`
@@ -56,6 +57,7 @@ type body struct {
 	Artifacts []*storedArtifact `json:"artifacts,omitempty"`
 	Inbox     []*storedMessage  `json:"inbox,omitempty"`
 	Log       []storedEntry     `json:"log,omitempty"`
+	Asked     []Object          `json:"requestMetadata,omitempty"` // of head.Seen, one for each; none: no request has any
 }
 
 type storedStatus struct {
@@ -72,7 +74,7 @@ type storedMessage struct {
 	Parts      []storedPart    `json:"parts"`
 	Extensions []string        `json:"extensions,omitempty"`
 	References []a2a.TaskID    `json:"references,omitempty"`
-	Metadata   map[string]any  `json:"metadata,omitempty"`
+	Metadata   Object          `json:"metadata,omitempty"`
 }
 
 type storedArtifact struct {
@@ -81,7 +83,7 @@ type storedArtifact struct {
 	Description string         `json:"description,omitempty"`
 	Parts       []storedPart   `json:"parts"`
 	Extensions  []string       `json:"extensions,omitempty"`
-	Metadata    map[string]any `json:"metadata,omitempty"`
+	Metadata    Object         `json:"metadata,omitempty"`
 }
 
 // storedPart tells its kinds apart by the field that is present. Data is raw so that a JSON
@@ -93,7 +95,7 @@ type storedPart struct {
 	Data     json.RawMessage `json:"data,omitempty"`
 	Filename string          `json:"filename,omitempty"`
 	Media    string          `json:"media,omitempty"`
-	Metadata map[string]any  `json:"metadata,omitempty"`
+	Metadata Object          `json:"metadata,omitempty"`
 }
 
 type storedEntry struct {
@@ -106,11 +108,12 @@ type storedEntry struct {
 	From     int             `json:"from,omitempty"`
 	To       int             `json:"to,omitempty"`
 	Inline   *storedArtifact `json:"inline,omitempty"`
-	Metadata map[string]any  `json:"metadata,omitempty"`
+	Metadata Object          `json:"metadata,omitempty"`
 }
 
 // Encode returns the stored form of the record. It is deterministic and does not hold
-// Version. ErrNewer: the record's schema is newer than this program's.
+// Version. A record that was decoded without its body has only a head. ErrNewer: the
+// record's schema is newer than this program's.
 func (r Record) Encode() (*Encoded, error) {
 	if r.encoded != nil {
 		return r.encoded, nil
@@ -136,6 +139,9 @@ func (r Record) Encode() (*Encoded, error) {
 		History: mapSlice(t.History, storeMessage), Artifacts: mapSlice(t.Artifacts, storeArtifact),
 		Inbox: mapSlice(r.Inbox, storeMessage), Log: mapSlice(r.Log, storeEntry),
 	}
+	if !r.headOnly {
+		h.Seen, b.Asked = splitRequests(r.Requests)
+	}
 
 	headText, err := marshal(&h)
 	if err != nil {
@@ -148,6 +154,10 @@ func (r Record) Encode() (*Encoded, error) {
 		}
 	}
 
+	if r.headOnly {
+		return &Encoded{Head: headText}, nil
+	}
+
 	bodyText, err := marshal(&b)
 	if err != nil {
 		return nil, fmt.Errorf("encoding task %s: %w", t.ID, err)
@@ -156,8 +166,21 @@ func (r Record) Encode() (*Encoded, error) {
 	return &Encoded{Head: headText, Body: bodyText}, nil
 }
 
-// Decode reads a stored record. With a nil body, history, artifacts, inbox and log are left
-// out, as for a list. Unknown fields are kept for the next Encode.
+// splitRequests moves the metadata of requests out of the head, which lists read.
+func splitRequests(all []Request) (seen []Request, metadata []Object) {
+	if !slices.ContainsFunc(all, func(q Request) bool { return len(q.Metadata) > 0 }) {
+		return all, nil
+	}
+	seen, metadata = slices.Clone(all), make([]Object, len(all))
+	for i, q := range all {
+		seen[i].Metadata, metadata[i] = nil, q.Metadata
+	}
+	return seen, metadata
+}
+
+// Decode reads a stored record. With a nil body, history, artifacts, inbox, log and the
+// metadata of requests are left out, as for a list. Unknown fields are kept for the next
+// Encode.
 func Decode(headText, bodyText []byte, version int64) (Record, error) {
 	var h head
 	extra, err := unmarshalKeeping(headText, &h)
@@ -182,12 +205,18 @@ func Decode(headText, bodyText []byte, version int64) (Record, error) {
 		Made: h.Made, Webhooks: h.Webhooks, Gens: h.Gens, Seq: h.Seq, Notifications: h.Notifications, Published: h.Published,
 		Epoch: h.Epoch, Attempt: h.Attempt, Wake: timeOrZero(h.Wake), Asked: h.Asked,
 		Due: Due{At: timeOrZero(h.Due), Lane: h.DueLane}, Expires: timeOrZero(h.Expires),
-		Version: version, extra: extra,
+		Version: version, extra: extra, headOnly: bodyText == nil,
 		Task: &a2a.Task{ID: h.ID, ContextID: h.Context, Status: status, Metadata: h.Metadata},
 	}
 
 	if h.Lease != nil {
 		r.Lease = *h.Lease
+	}
+
+	for i, m := range b.Asked {
+		if i < len(r.Requests) && m != nil {
+			r.Requests[i].Metadata = m
+		}
 	}
 
 	if r.Task.History, err = loadSlice(b.History, loadMessage); err == nil {

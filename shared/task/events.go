@@ -139,30 +139,31 @@ func (r *Record) apply(m Moment, epoch int64, ev a2a.Event) {
 func (r *Record) applyArtifact(epoch int64, e *a2a.TaskArtifactUpdateEvent) {
 	list := append([]*a2a.Artifact(nil), r.Task.Artifacts...)
 	r.Task.Artifacts = list
-	c := &Chunk{ID: e.Artifact.ID, Append: e.Append, Last: e.LastChunk, Metadata: e.Metadata}
-	i := r.artifact(e.Artifact.ID)
+	a := packArtifact(e.Artifact)
+	c := &Chunk{ID: a.ID, Append: e.Append, Last: e.LastChunk, Metadata: packMap(e.Metadata)}
+	i := r.artifact(a.ID)
 	if e.Append && i >= 0 {
-		list[i] = extended(list[i], e.Artifact, c)
-		r.remade(e.Artifact.ID, epoch, false)
+		list[i] = extended(list[i], a, c)
+		r.remade(a.ID, epoch, false)
 	} else {
 		c.Append = false
-		fresh := *e.Artifact
-		fresh.Parts = append(a2a.ContentParts(nil), e.Artifact.Parts...)
+		fresh := *a
+		fresh.Parts = append(a2a.ContentParts(nil), a.Parts...)
 
 		if len(fresh.Parts) == 1 && plainText(fresh.Parts[0]) {
 			c.To = len(fresh.Parts[0].Text())
 		} else {
-			c.Inline = e.Artifact
+			c.Inline = a
 		}
 
 		if i >= 0 {
-			r.inline(e.Artifact.ID)
+			r.inline(a.ID)
 			list[i] = &fresh
 		} else {
 			r.Task.Artifacts = append(list, &fresh)
 		}
 
-		r.remade(e.Artifact.ID, epoch, true)
+		r.remade(a.ID, epoch, true)
 	}
 
 	r.log(Entry{Artifact: c})

@@ -10,7 +10,11 @@ import (
 
 // ForStore encodes a record that is about to be written, and marks it as written by this
 // program. ErrTooLarge: the record is over [LimitStore]. ErrNewer: as [Record.Encode] says.
+// A record that was read without its body is refused.
 func (r *Record) ForStore() (*Encoded, error) {
+	if r.headOnly {
+		return nil, fmt.Errorf("task %s was read without its body and cannot be written", r.ID())
+	}
 	enc, err := r.Encode()
 	if err != nil {
 		return nil, err

@@ -11,13 +11,13 @@ import (
 
 // listed are the fields of a head that a list needs.
 type listed struct {
-	Schema   int            `json:"schema"`
-	ID       a2a.TaskID     `json:"id"`
-	Context  string         `json:"context"`
-	Status   storedStatus   `json:"status"`
-	Metadata map[string]any `json:"metadata"`
-	Owner    string         `json:"owner"`
-	Expires  *time.Time     `json:"expires"`
+	Schema   int          `json:"schema"`
+	ID       a2a.TaskID   `json:"id"`
+	Context  string       `json:"context"`
+	Status   storedStatus `json:"status"`
+	Metadata Object       `json:"metadata"`
+	Owner    string       `json:"owner"`
+	Expires  *time.Time   `json:"expires"`
 }
 
 // asStored are the options to read text that encoding/json wrote: they accept any text that

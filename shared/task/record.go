@@ -31,7 +31,8 @@ const (
 // or remove fields, never rename one.
 //
 // A Record is a value. Transitions return a changed copy and change nothing the receiver
-// points to, so records may be shared between goroutines and cached.
+// points to, so records may be shared between goroutines and cached. Objects and arrays in
+// metadata and data parts are JSON text ([Object]) until [Clone] decodes them.
 type Record struct {
 	Schema        int            // version of the stored form
 	Task          *a2a.Task      // the task as clients see it, without Inbox in its history
@@ -57,17 +58,18 @@ type Record struct {
 	Expires       time.Time      // when the record may be purged; zero: not known yet
 	Version       int64          // compare-and-swap token, kept by the store
 
-	extra   map[string]json.RawMessage // fields that other versions wrote; they survive a rewrite
-	encoded *Encoded                   // the stored form, if it is made already
+	extra    map[string]json.RawMessage // fields that other versions wrote; they survive a rewrite
+	encoded  *Encoded                   // the stored form, if it is made already
+	headOnly bool                       // read without its body, so only the head can be written
 }
 
 // A Request is one accepted message: the id and the fingerprint by which a repetition is
 // recognized, and the extensions and metadata of its request.
 type Request struct {
-	ID          string         `json:"id"`                   // the message's id, or its request's where clients reuse those
-	Fingerprint string         `json:"print"`                // fingerprint of the message's content
-	Extensions  []string       `json:"extensions,omitempty"` // URIs of the protocol extensions activated for it
-	Metadata    map[string]any `json:"metadata,omitempty"`   // metadata of the request, not of the message
+	ID          string   `json:"id"`                   // the message's id, or its request's where clients reuse those
+	Fingerprint string   `json:"print"`                // fingerprint of the message's content
+	Extensions  []string `json:"extensions,omitempty"` // URIs of the protocol extensions activated for it
+	Metadata    Object   `json:"metadata,omitempty"`   // metadata of the request, not of the message; stored in the body, and in heads written before
 }
 
 // Made is one artifact of the current turn.
@@ -187,7 +189,8 @@ func Interrupted(state a2a.TaskState) bool {
 	return state == a2a.TaskStateInputRequired || state == a2a.TaskStateAuthRequired
 }
 
-// Request returns the rest of the request whose message is being answered. It is a copy.
+// Request returns the rest of the request whose message is being answered. It is a copy
+// with decoded metadata.
 func (r Record) Request() Request {
 	if r.Turn < 1 || r.Turn > len(r.Requests) { // messages are answered in the order they were accepted
 		return Request{}

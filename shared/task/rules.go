@@ -98,6 +98,7 @@ func (r *Record) setStatus(m Moment, state a2a.TaskState, msg *a2a.Message, meta
 		at = floor
 	}
 	r.Task.Status = a2a.TaskStatus{State: state, Timestamp: &at, Message: r.fromAgent(msg)}
+	meta = packMap(meta)
 	r.Task.Metadata = merged(r.Task.Metadata, meta)
 	if state.Terminal() {
 		r.Expires = at.Add(m.Rules.Retention)
@@ -111,7 +112,7 @@ func (r *Record) fromAgent(msg *a2a.Message) *a2a.Message {
 	if msg == nil {
 		return nil
 	}
-	m := *msg
+	m := *packMessage(msg)
 	m.Role, m.TaskID, m.ContextID = a2a.MessageRoleAgent, r.Task.ID, r.Task.ContextID
 	if m.ID == "" {
 		m.ID = fmt.Sprintf("%s-%d", r.Task.ID, r.Seq+1)

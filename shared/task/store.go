@@ -61,8 +61,8 @@ type Store interface {
 	// uses [Topics] for this.
 	Watch(ctx context.Context, id string) iter.Seq2[Record, error]
 
-	// List returns one page of an owner's records, newest status first. A page with bodies
-	// ends before it holds more than PageBytes stored, but has at least one record. It then
+	// List returns one page of an owner's records, newest status first. A page ends before
+	// the store decodes more than PageBytes for it, but has at least one record. It then
 	// says that there are more. ErrCount: a count with Query.Since took longer than
 	// CountFor; the time of any other count does not depend on how many records match.
 	List(ctx context.Context, q Query) (Page, error)
@@ -71,8 +71,8 @@ type Store interface {
 // CountFor bounds the counting of records whose status is at or after some time.
 const CountFor = 2 * time.Second
 
-// PageBytes bounds a page of records with their bodies: a hundred of the largest records
-// would be 90 MB, for one small request.
+// PageBytes bounds the stored bytes of a page: heads, and bodies where a query asks for them.
+// A hundred of the largest records would be 90 MB, for one small request.
 const PageBytes = 4 << 20
 
 // Chores are the methods of a store that repair and retention need. It is safe for
@@ -93,7 +93,7 @@ type Chores interface {
 type DeadLetters interface {
 	// Dead returns one page of the records that have a dead webhook ([Record.HasDead]), of
 	// one owner or of all owners: newest status first, equal ones by id. It may be 2 s
-	// behind, as List is, and leaves out expired records. The records carry no history,
+	// behind and ends before PageBytes, as List does, and leaves out expired records. The records carry no history,
 	// artifacts, inbox or log, and must not be committed.
 	Dead(ctx context.Context, q DeadQuery) (Page, error)
 }

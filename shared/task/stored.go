@@ -1,7 +1,6 @@
 package task
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -116,11 +115,7 @@ func loadPart(s storedPart) (*a2a.Part, error) {
 	case s.URL != "":
 		p.Content = a2a.URL(s.URL)
 	case s.Data != nil:
-		var v any
-		if err := json.Unmarshal(s.Data, &v); err != nil {
-			return nil, err
-		}
-		p.Content = a2a.Data{Value: v}
+		p.Content = a2a.Data{Value: shallow(s.Data)}
 	default:
 		return nil, errors.New("a part has no content")
 	}

@@ -227,6 +227,52 @@ func TestFilesOfTheModel(t *testing.T) {
 	}
 }
 
+// A media type that the model invents reaches no client.
+func TestImpossibleMediaTypes(t *testing.T) {
+	const unknown = "application/octet-stream"
+	for mime, want := range map[string]string{
+		"": "", "image/png": "image/png", "text/html; charset=utf-8": "text/html; charset=utf-8",
+		"text/html\r\nX: 1": unknown, "png": unknown, "/": unknown, "a b/c": unknown, "text/plain; x=\"\x00\"": unknown,
+		"text/" + strings.Repeat("x", 300): unknown,
+	} {
+		m := &chunks{list: []model.Chunk{{Parts: []model.Part{{Data: []byte("x"), MIME: mime}}, Finish: "STOP"}}}
+		r := answered(t, t.Context(), newExecutor(t, setup{model: m}), message())
+		ev, ok := r.events[0].(*a2a.TaskArtifactUpdateEvent)
+		if !ok || ev.Artifact.Parts[0].MediaType != want {
+			t.Errorf("%.30q: got %+v, want %q", mime, r.events[0], want)
+		}
+	}
+}
+
+// The parts of one event of the model, and the calls of one step, have a limit.
+func TestPartsAreBounded(t *testing.T) {
+	texts := make([]model.Part, 1025)
+	for i := range texts {
+		texts[i].Text = "x"
+	}
+	call := model.Part{Call: &model.Call{Name: "nothing", Args: []byte(`{}`)}}
+	var calls, pieces []model.Chunk
+	for range 1025 {
+		calls = append(calls, model.Chunk{Parts: []model.Part{call}})
+		pieces = append(pieces, model.Chunk{Parts: texts[:1]})
+	}
+
+	for name, tt := range map[string]struct {
+		list  []model.Chunk
+		state a2a.TaskState
+	}{
+		"at the limit":    {[]model.Chunk{{Parts: texts[:1024]}, {Finish: "STOP"}}, a2a.TaskStateCompleted},
+		"parts":           {[]model.Chunk{{Parts: texts}, {Finish: "STOP"}}, a2a.TaskStateFailed},
+		"calls":           {append(calls, model.Chunk{Finish: "STOP"}), a2a.TaskStateFailed},
+		"parts of a step": {append(pieces, model.Chunk{Finish: "STOP"}), a2a.TaskStateCompleted},
+	} {
+		r := answered(t, t.Context(), newExecutor(t, setup{model: &chunks{list: tt.list}}), message())
+		if r.state() != tt.state || (tt.state == a2a.TaskStateFailed) != strings.Contains(r.says(), "more than 1024 parts or calls") {
+			t.Errorf("%s: got %v %q, %v", name, r.state(), r.says(), r.err)
+		}
+	}
+}
+
 func TestAnswerIsBounded(t *testing.T) {
 	// Because of the first byte the limit falls within a rune.
 	m := &chunks{list: []model.Chunk{{Parts: []model.Part{{Text: "x"}}}}}

@@ -98,6 +98,8 @@ func (t *turn) failure(ctx context.Context, err error) (outcome, error) {
 		return outcome{}, ctx.Err()
 	case errors.Is(err, errTooLong):
 		return failed("The answer was cut off: it is too long. What there is of it was kept."), nil
+	case errors.Is(err, errCrowded):
+		return failed(fmt.Sprintf("The work was ended: the model sent more than %d parts or calls at once.", maxParts)), nil
 	case errors.Is(err, errBudget):
 		return t.overBudget(), nil
 

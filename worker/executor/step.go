@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"mime"
 	"strings"
+	"unicode"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
@@ -16,10 +18,15 @@ import (
 // because every step sends the conversation again and the Gemini API takes 20 MB.
 const maxSaid = 4 << 20
 
+// maxParts bounds the parts of one event of the model, and the calls of one step: each takes
+// far more memory than its bytes, and a useful answer has a few.
+const maxParts = 1024
+
 // Ends of a step that the executor itself decides.
 var (
 	errTooLong = errors.New("executor: the answer is too long")
 	errBudget  = errors.New("executor: the tokens of the turn are used up")
+	errCrowded = errors.New("executor: the model sent too many parts or calls at once")
 )
 
 // A step is one call of the model.
@@ -54,6 +61,9 @@ func (t *turn) step(ctx context.Context) (step, error) {
 			s.usage = c.Usage
 		}
 
+		if len(c.Parts) > maxParts {
+			return s, errCrowded
+		}
 		for _, p := range c.Parts {
 			if err := t.take(&s, p); err != nil {
 				return s, err
@@ -75,6 +85,9 @@ func (t *turn) take(s *step, p model.Part) error {
 		return errTooLong
 	}
 	if p.Call != nil {
+		if len(s.calls) == maxParts {
+			return errCrowded
+		}
 		p.Call = &model.Call{ID: p.Call.ID, Name: p.Call.Name, Args: object(p.Call.Args)}
 		s.calls = append(s.calls, p.Call)
 	}
@@ -86,11 +99,26 @@ func (t *turn) take(s *step, p model.Part) error {
 		return t.answer.text(p.Text)
 	case len(p.Data) > 0:
 		raw := a2a.NewRawPart(p.Data)
-		raw.MediaType = p.MIME
+		raw.MediaType = believed(p.MIME)
 		return t.answer.part(raw, len(p.Data)*4/3)
 	}
 	return nil
 }
+
+// believed returns the media type that the model names, if it can be one. Clients copy it
+// into headers and show files by it.
+func believed(mediaType string) string {
+	if mediaType == "" {
+		return ""
+	}
+	t, _, err := mime.ParseMediaType(mediaType)
+	if err != nil || !strings.Contains(t, "/") || len(mediaType) > maxMediaType || strings.ContainsFunc(mediaType, unicode.IsControl) {
+		return "application/octet-stream"
+	}
+	return mediaType
+}
+
+const maxMediaType = 256 // bytes, as of a client's part
 
 func weight(p model.Part) int {
 	n := 64 + len(p.Text) + len(p.Data) + len(p.Signature)

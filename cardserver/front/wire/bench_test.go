@@ -18,7 +18,7 @@ func BenchmarkDecode(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(loadBody)))
 	for b.Loop() {
-		env, err := parseEnvelope(loadBody)
+		env, err := parseEnvelope(newCursor(loadBody), loadBody)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -33,7 +33,7 @@ func BenchmarkDecodeLarge(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {
-		env, err := parseEnvelope(body)
+		env, err := parseEnvelope(newCursor(body), body)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -27,6 +27,7 @@ type call struct {
 	streaming bool   // the answer is a stream
 	events    *events
 	cc        *a2asrv.CallContext
+	charge    charge
 }
 
 // A form is the way in which a binding writes its answers.
@@ -67,6 +68,7 @@ func (c *call) run(serve func() error) {
 			c.events.close()
 		}
 	}()
+	defer c.charge.settle()
 	defer c.recover()
 	err := c.identify()
 	if err == nil {

@@ -15,10 +15,9 @@ import (
 )
 
 const (
-	maxFields     = 64      // of one object whose fields we know. A2A's largest has 8
-	maxValues     = 100_000 // JSON values inside metadata and data of one request: 1 MiB can hold 500,000, in 30 times its size
-	maxViolations = 8       // reported at once
-	maxPath       = 256     // bytes of a path in an error: keys of metadata may be long
+	maxFields     = 64  // of one object whose fields we know. A2A's largest has 8
+	maxViolations = 8   // reported at once
+	maxPath       = 256 // bytes of a path in an error: keys of metadata may be long
 )
 
 // A violation names one field and its fault, never its value.
@@ -34,12 +33,17 @@ type cursor struct {
 	said    path   // fields that the path of the request has named
 	dialect dialect.Dialect
 	err     error
-	values  int
 	bad     []violation
 }
 
 func newCursor(text []byte) *cursor {
 	return &cursor{name: "the body", d: jsontext.NewDecoder(bytes.NewBuffer(text))}
+}
+
+// newDenseCursor returns a cursor for a text with too many values, in which a name may
+// repeat: it keeps no list of the names.
+func newDenseCursor(text []byte) *cursor {
+	return &cursor{name: "the body", d: jsontext.NewDecoder(bytes.NewBuffer(text), jsontext.AllowDuplicateNames(true))}
 }
 
 func (c *cursor) token() jsontext.Token {

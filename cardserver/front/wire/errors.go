@@ -73,12 +73,13 @@ func invalid(all []violation) error {
 // Unavailable is a temporary error. The client is told to try again after the delay, and
 // the cause goes to the log only.
 func Unavailable(after time.Duration, cause error) error {
-	return &unavailable{after, cause}
+	return &unavailable{after: after, cause: cause, message: "temporarily unavailable, try again"}
 }
 
 type unavailable struct {
-	after time.Duration
-	cause error
+	after   time.Duration
+	cause   error
+	message string // for the client
 }
 
 func (u *unavailable) Error() string { return "temporarily unavailable: " + u.cause.Error() }
@@ -129,7 +130,7 @@ func describe(err error) problem {
 
 	if u, ok := errors.AsType[*unavailable](err); ok {
 		p := problem{class: class{a2a.ErrInternalError, -32603, http.StatusServiceUnavailable, "UNAVAILABLE", "UNAVAILABLE"}, plain: true}
-		p.message = "temporarily unavailable, try again"
+		p.message = u.message
 		p.retry = max(1, int(math.Ceil(u.after.Seconds())))
 		p.details = []*errordetails.Typed{p.info(nil),
 			errordetails.NewTyped(retryInfoType, map[string]any{"retryDelay": strconv.Itoa(p.retry) + "s"})}

@@ -1,10 +1,10 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
-	"io"
 	"log/slog"
 	"mime"
 	"net/http"
@@ -22,6 +22,8 @@ type Options struct {
 	KeepAlive    time.Duration // between comments on a quiet stream; 0: 15 s, as proxies drop idle connections after 30 or 60
 	WriteTimeout time.Duration // for one write, so that a client that stops reading is cut; 0: 30 s
 	Log          *slog.Logger  // nil: no log
+
+	Memory *Memory // of all requests of the process; nil: one for this binding alone
 
 	Extensions []a2a.AgentExtension // that the agent card declares
 
@@ -44,6 +46,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.WriteTimeout <= 0 {
 		o.WriteTimeout = 30 * time.Second
+	}
+	if o.Memory == nil {
+		o.Memory = NewMemory(0)
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -82,23 +87,52 @@ func isJSON(contentType string) bool {
 }
 
 // readBody reads to the end, so that net/http notices later that the client has gone. The
-// server (shared/serve) bounds the time in which the body arrives.
-func readBody(w http.ResponseWriter, r *http.Request, o *Options) ([]byte, error) {
-	var err error = &http.MaxBytesError{Limit: o.MaxBody}
+// server (shared/serve) bounds the time in which the body arrives. readBody charges the
+// request for the body, and for its JSON values unless there are too many of them (dense):
+// then nothing may be decoded.
+func readBody(w http.ResponseWriter, r *http.Request, o *Options, c *charge) (body []byte, dense bool, err error) {
+	err = &http.MaxBytesError{Limit: o.MaxBody}
 	if r.ContentLength <= o.MaxBody { // a body that is announced as too large is not read
-		var body []byte
-		if body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, o.MaxBody)); err == nil {
-			return body, nil
+		if body, err = readCharged(w, r, o, c); err == nil {
+			n := countValues(body)
+			if n > maxValues {
+				return body, true, nil
+			}
+			return body, false, c.take(int64(n) * valueCost)
 		}
 	}
+
 	w.Header().Set("Connection", "close")
+	if _, ok := errors.AsType[*unavailable](err); ok {
+		return nil, false, err
+	}
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, &refusal{is: a2a.ErrInvalidRequest, status: http.StatusRequestEntityTooLarge, message: "the body is larger than " + strconv.FormatInt(o.MaxBody, 10) + " bytes"}
+		return nil, false, &refusal{is: a2a.ErrInvalidRequest, status: http.StatusRequestEntityTooLarge, message: "the body is larger than " + strconv.FormatInt(o.MaxBody, 10) + " bytes"}
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return nil, &refusal{is: a2a.ErrInvalidRequest, status: http.StatusRequestTimeout, message: "the body did not arrive in time"}
+		return nil, false, &refusal{is: a2a.ErrInvalidRequest, status: http.StatusRequestTimeout, message: "the body did not arrive in time"}
 	}
-	return nil, &refusal{is: a2a.ErrInvalidRequest, status: http.StatusBadRequest, message: "the body ended too early"}
+	return nil, false, &refusal{is: a2a.ErrInvalidRequest, status: http.StatusBadRequest, message: "the body ended too early"}
+}
+
+// readCharged takes the announced size of the body, or the largest one, before the first
+// byte, and gives back what the body did not need.
+func readCharged(w http.ResponseWriter, r *http.Request, o *Options, c *charge) ([]byte, error) {
+	size := r.ContentLength
+	if size < 0 {
+		size = o.MaxBody
+	}
+	if err := c.take(size); err != nil {
+		return nil, err
+	}
+
+	body := bytes.NewBuffer(make([]byte, 0, max(r.ContentLength, 0)+bytes.MinRead))
+	if _, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, o.MaxBody)); err != nil {
+		return nil, err
+	}
+
+	c.give(size - int64(body.Len()))
+	return body.Bytes(), nil
 }
 
 // answerType is the media type of a JSON answer: the plain one unless the client asks for

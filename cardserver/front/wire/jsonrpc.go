@@ -27,7 +27,7 @@ func JSONRPC(h a2asrv.RequestHandler, o Options) http.Handler {
 	o = o.withDefaults()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f := &rpcForm{id: null}
-		c := &call{handler: h, options: &o, w: w, r: r, form: f, operation: "?"}
+		c := &call{handler: h, options: &o, w: w, r: r, form: f, operation: "?", charge: charge{memory: o.Memory}}
 		c.run(func() error { return c.serveRPC(f) })
 	})
 }
@@ -42,15 +42,22 @@ func (c *call) serveRPC(f *rpcForm) error {
 		return err
 	}
 
-	body, err := readBody(c.w, c.r, c.options)
+	body, dense, err := readBody(c.w, c.r, c.options, &c.charge)
 	if err != nil {
 		return err
 	}
 
-	env, err := parseEnvelope(body)
+	read := newCursor
+	if dense {
+		read = newDenseCursor
+	}
+	env, err := parseEnvelope(read(body), body)
 	f.id = env.id
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case dense:
+		return tooMany("params", env.params)
 	}
 
 	o, version := byMethod(env.method)
@@ -126,10 +133,9 @@ type envelope struct {
 	params []byte
 }
 
-// parseEnvelope checks the whole text and takes it apart. If the id was read before an
-// error, the envelope has it beside the error.
-func parseEnvelope(body []byte) (envelope, error) {
-	c := newCursor(body)
+// parseEnvelope checks the whole text, which c reads, and takes it apart. If the id was read
+// before an error, the envelope has it beside the error.
+func parseEnvelope(c *cursor, body []byte) (envelope, error) {
 	kind := c.d.PeekKind()
 	env := c.envelope(body)
 	c.end()

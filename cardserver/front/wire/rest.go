@@ -25,7 +25,7 @@ import (
 func REST(h a2asrv.RequestHandler, o Options) http.Handler {
 	o = o.withDefaults()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := &call{handler: h, options: &o, w: w, r: r, form: restForm{}, operation: "?"}
+		c := &call{handler: h, options: &o, w: w, r: r, form: restForm{}, operation: "?", charge: charge{memory: o.Memory}}
 		if r.Method == http.MethodGet || r.Method == http.MethodHead {
 			private(w.Header())
 		}
@@ -110,11 +110,16 @@ func (c *call) body(o *operation) ([]byte, error) {
 	if err := checkBody(c.r); err != nil {
 		return nil, err
 	}
-	text, err := readBody(c.w, c.r, c.options)
-	if err == nil && o.bodyless && len(text) == 0 {
+	text, dense, err := readBody(c.w, c.r, c.options, &c.charge)
+	switch {
+	case err != nil:
+		return nil, err
+	case dense:
+		return nil, tooMany("body", text)
+	case o.bodyless && len(text) == 0:
 		text = []byte("{}")
 	}
-	return text, err
+	return text, nil
 }
 
 // A place is the end of a path.

@@ -16,16 +16,7 @@ import (
 
 // value decodes any JSON value, as encoding/json would into an any.
 func (c *cursor) value() any {
-	c.values++
-	switch {
-	case c.values > maxValues:
-		c.skip()
-		if c.values == maxValues+1 {
-			c.refuse("is one JSON value too many: a request may hold " + strconv.Itoa(maxValues) + " in metadata and data")
-		}
-		return nil
-
-	case c.d.StackDepth() > maxDepth:
+	if c.d.StackDepth() > maxDepth {
 		c.skip()
 		c.refuseAt(c.name, "nests more than "+strconv.Itoa(maxDepth)+" levels deep")
 		return nil

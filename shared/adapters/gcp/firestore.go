@@ -158,30 +158,39 @@ func possible(id string) bool {
 		id != "." && id != ".." && !(strings.HasPrefix(id, "__") && strings.HasSuffix(id, "__"))
 }
 
-// record decodes a document, whose fields may lack the body, and returns the size of the
-// record with the body.
-func record(snap *firestore.DocumentSnapshot) (r task.Record, size int, err error) {
+// record decodes a document, whose fields may lack the body.
+func record(snap *firestore.DocumentSnapshot) (task.Record, stored, error) {
 	d, err := fields(snap)
-	if err == nil {
-		r, err = task.Decode(d.Head, d.Body, snap.UpdateTime.UnixMicro())
+	if err != nil {
+		return task.Record{}, d, err
 	}
-	return r, d.Size, err
+	r, err := task.Decode(d.Head, d.Body, snap.UpdateTime.UnixMicro())
+	return r, d, err
 }
 
 // listing decodes the fields of a document that a list shows.
-func listing(snap *firestore.DocumentSnapshot) (r task.Record, size int, err error) {
+func listing(snap *firestore.DocumentSnapshot) (task.Record, stored, error) {
 	d, err := fields(snap)
-	if err == nil {
-		r, err = task.DecodeListed(d.Head, snap.UpdateTime.UnixMicro())
+	if err != nil {
+		return task.Record{}, d, err
 	}
-	return r, d.Size, err
+	r, err := task.DecodeListed(d.Head, snap.UpdateTime.UnixMicro())
+	return r, d, err
 }
 
 // stored has the fields of a document that hold its record.
 type stored struct {
 	Head []byte `firestore:"head"`
 	Body []byte `firestore:"body"`
-	Size int    `firestore:"size"`
+	Size int    `firestore:"size"` // bytes of Head and Body together, also where a query reads no body
+}
+
+// read returns the number of bytes that a page decodes for the record.
+func (s stored) read(bodies bool) int {
+	if bodies {
+		return s.Size
+	}
+	return len(s.Head)
 }
 
 func fields(snap *firestore.DocumentSnapshot) (d stored, err error) {

@@ -156,7 +156,7 @@ func (f *Firestore) dead(q task.DeadQuery) firestore.Query {
 // page reads one page of a query. It reads the heads first, which contain the sizes of the
 // bodies, and then as many bodies as fit.
 func (f *Firestore) page(ctx context.Context, query firestore.Query, from task.Ref, limit int, bodies bool, now time.Time,
-	read func(*firestore.DocumentSnapshot) (task.Record, int, error)) (task.Page, error) {
+	read func(*firestore.DocumentSnapshot) (task.Record, stored, error)) (task.Page, error) {
 	limit = min(max(limit, 1), 100)
 	query = query.Select("head", "size").Limit(limit + 1)
 	if from != (task.Ref{}) {
@@ -174,14 +174,14 @@ func (f *Firestore) page(ctx context.Context, query firestore.Query, from task.R
 
 		var last task.Ref
 		for _, snap := range docs {
-			r, bytes, err := read(snap)
+			r, d, err := read(snap)
 			if err != nil {
 				return task.Page{}, err
 			}
 
 			if !r.Expired(now) {
-				size += bytes
-				if n := len(page.Records); n == limit || n > 0 && bodies && size > task.PageBytes {
+				size += d.read(bodies)
+				if n := len(page.Records); n == limit || n > 0 && size > task.PageBytes {
 					page.More = true
 					break
 				}

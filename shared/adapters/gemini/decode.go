@@ -2,6 +2,7 @@ package gemini
 
 import (
 	"encoding/json"
+	"math"
 
 	"google.golang.org/genai"
 
@@ -12,7 +13,7 @@ import (
 // message and the usage in end.
 func decode(resp *genai.GenerateContentResponse, end *model.Chunk) model.Chunk {
 	var chunk model.Chunk
-	if u := resp.UsageMetadata; u != nil {
+	if u := resp.UsageMetadata; u != nil && plausible(u) {
 		// Input of tools that run in the service is billed like the prompt.
 		chunk.Usage = model.Usage{
 			Prompt:  u.PromptTokenCount + u.ToolUsePromptTokenCount,
@@ -52,6 +53,13 @@ func decode(resp *genai.GenerateContentResponse, end *model.Chunk) model.Chunk {
 	}
 
 	return chunk
+}
+
+// plausible reports whether a usage can be true. A negative number would give tokens back
+// that the turn has spent, and so would a sum that overflows.
+func plausible(u *genai.GenerateContentResponseUsageMetadata) bool {
+	return min(u.PromptTokenCount, u.ToolUsePromptTokenCount, u.CandidatesTokenCount, u.ThoughtsTokenCount, u.CachedContentTokenCount) >= 0 &&
+		u.PromptTokenCount <= math.MaxInt32-u.ToolUsePromptTokenCount
 }
 
 // decodePart returns false for an empty part, and for one that only describes an action

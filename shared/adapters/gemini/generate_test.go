@@ -102,6 +102,14 @@ func TestGenerate(t *testing.T) {
 				}},
 			{"no reason", raw(`{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":"FINISH_REASON_UNSPECIFIED"}]}`), []model.Chunk{text("a")}},
 			{"no candidates", raw(`{"usageMetadata":{}}`), nil},
+			{"a negative usage", raw(
+				`{"candidates":[{"content":{"parts":[{"text":"a"}]}}],`+usageJSON+`}`,
+				`{"candidates":[{"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":-2147483648,"candidatesTokenCount":5}}`),
+				[]model.Chunk{{Parts: []model.Part{{Text: "a"}}, Usage: usage}, {Finish: model.FinishStop, Usage: usage}}},
+			{"a usage that overflows", raw(`{"candidates":[{"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":2147483647,"toolUsePromptTokenCount":1}}`),
+				[]model.Chunk{{Finish: model.FinishStop}}},
+			{"commas in many strings", raw(`{"candidates":[{"content":{"parts":[{"text":"` + strings.Repeat(`,[{\"`, 20_000) + `"}]},"finishReason":"STOP"}]}`),
+				[]model.Chunk{text(strings.Repeat(`,[{"`, 20_000)), {Finish: model.FinishStop}}},
 			{"nothing", standin.Reply{}, nil},
 			{"invalid UTF-8", raw("{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"\xff\"}]}}]}"), []model.Chunk{text("\uFFFD")}},
 		}
@@ -300,6 +308,9 @@ func TestTooLarge(t *testing.T) {
 		}{
 			{"one chunk", 200, `data: {"candidates":[{"content":{"parts":[{"text":"`, mib, 0, 64},
 			{"many chunks", 200, "", bytes.Repeat(event, 4), 0, 512},
+			{"dense", 200, `data: {"candidates":[`, bytes.Repeat([]byte("[],"), 300_000), 0, 8},
+			{"dense and in lines", 200, `data: {"candidates":[`, bytes.Repeat([]byte("[],\n\r\n"), 150_000), 0, 8},
+			{"one event of many lines", 200, `data: {"candidates":["`, bytes.Repeat([]byte("xxxxxxx\n"), 1<<17), 0, 64},
 			{"error", 500, `{"error":{"code":500,"message":"`, mib, 500, 16},
 		}
 

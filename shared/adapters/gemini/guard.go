@@ -1,7 +1,6 @@
 package gemini
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -10,10 +9,11 @@ import (
 
 // Limits on the answers of a service. A record holds less than 1 MiB, so no useful answer
 // comes near them. genai alone would buffer 256 MiB for a single event and decode it four
-// times.
+// times, and a decoded value takes hundreds of bytes each time.
 const (
 	maxAnswer = 16 << 20 // bytes of one step, resumed streams included
-	maxEvent  = 4 << 20  // bytes without a line end: one event of a stream
+	maxEvent  = 4 << 20  // bytes of one event of a stream
+	maxValues = 10_000   // JSON values of one event
 	maxError  = 64 << 10 // bytes of an error's body; the rest is not read
 )
 
@@ -93,19 +93,52 @@ func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
 // call keeps the error instead.
 type body struct {
 	io.ReadCloser
-	call *call
-	line int // bytes since the last line end
+	call  *call
+	event event
 }
+
+// An event measures one event of a stream before genai decodes it. genai splits events at
+// empty lines, so a line end alone does not end one.
+type event struct {
+	bytes, values   int
+	quoted, escaped bool
+	last            [3]byte // before the next one
+}
+
+// add counts a byte. A comma or an opening bracket outside of strings stands before each
+// value but the first.
+func (e *event) add(b byte) {
+	if b == '\n' && (e.last[2] == '\n' || e.last == [3]byte{'\r', '\n', '\r'}) {
+		*e = event{}
+		return
+	}
+
+	e.last = [3]byte{e.last[1], e.last[2], b}
+	e.bytes++
+
+	switch {
+	case e.escaped:
+		e.escaped = false
+	case e.quoted:
+		e.escaped, e.quoted = b == '\\', b != '"'
+	case b == '"':
+		e.quoted = true
+	case b == ',' || b == '[' || b == '{':
+		e.values++
+	}
+}
+
+func (e *event) tooLarge() bool { return e.bytes > maxEvent || e.values > maxValues }
 
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.call.left -= int64(n)
-	if i := bytes.LastIndexByte(p[:n], '\n'); i >= 0 {
-		b.line = n - 1 - i
-	} else {
-		b.line += n
+	large := b.call.left <= 0
+	for _, c := range p[:n] {
+		b.event.add(c)
+		large = large || b.event.tooLarge()
 	}
-	if b.call.left <= 0 || b.line > maxEvent {
+	if large {
 		b.call.left = 0
 		b.call.cut = errTooLarge
 		return 0, io.EOF

@@ -123,7 +123,7 @@ func readPage(c *conn, where string, args []any, after task.Ref, limit int, bodi
 			size += len(blob)
 		}
 
-		if n := len(page.Records); n == limit || n > 0 && bodies && size > task.PageBytes {
+		if n := len(page.Records); n == limit || n > 0 && size > task.PageBytes {
 			page.More = true
 			return errPageFull
 		}

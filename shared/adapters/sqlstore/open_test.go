@@ -1,8 +1,13 @@
 package sqlstore_test
 
 import (
+	"runtime"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/google/go-cmp/cmp"
 
 	"errand/shared/adapters/sqlstore"
 	"errand/shared/task"
@@ -14,7 +19,7 @@ func TestOpenEndsLeases(t *testing.T) {
 	path := file(t)
 	db := open(t, path, sqlstore.Options{})
 	now := time.Now()
-	const leased = 250 // several batches
+	const leased = 250
 	for i := range leased + 10 {
 		r, err := db.Create(t.Context(), accepted(t, hashed(string(rune(i))), now))
 		if err != nil {
@@ -53,6 +58,64 @@ func TestOpenEndsLeases(t *testing.T) {
 		if r.Lease != (task.Lease{}) || !r.Due.At.Truncate(time.Microsecond).Equal(ref.At) {
 			t.Errorf("%s: lease %+v, due %v", r.ID(), r.Lease, r.Due)
 		}
+	}
+}
+
+// Opening ends the leases of large records by their heads alone: it allocates far less than
+// the records have bytes, and changes nothing else in them.
+func TestOpenReadsHeadsOfLeased(t *testing.T) {
+	path := file(t)
+	db := open(t, path, sqlstore.Options{})
+	const leased, each = 24, 400 << 10
+	want := map[string]task.Record{}
+	for i := range leased {
+		r := accepted(t, hashed(string(rune(i))), time.Now())
+		r.Task.History = []*a2a.Message{a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(strings.Repeat("x", each)))}
+		r.Requests[0].Metadata = task.Object{"of": float64(i), "deep": map[string]any{"er": []any{}}}
+		r.Lease = task.Lease{Until: time.Now().Add(time.Hour).UTC(), Queue: "q", Name: "n", Nonce: "x"}
+		r, err := db.Create(t.Context(), rewritten(r))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[r.ID()] = r
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	db = open(t, path, sqlstore.Options{})
+	runtime.ReadMemStats(&after)
+	if used := after.TotalAlloc - before.TotalAlloc; used > leased*each/4 {
+		t.Errorf("opening allocates %d bytes for %d leases of records of %d bytes", used, leased, each)
+	}
+
+	for id, w := range want {
+		r, err := db.Load(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Lease != (task.Lease{}) || r.Due.At.IsZero() || r.Version == w.Version {
+			t.Errorf("lease %+v, due %v, version %d after %d", r.Lease, r.Due, r.Version, w.Version)
+		}
+		if d := cmp.Diff(w.Request(), r.Request()); d != "" {
+			t.Errorf("the request (-before +after):\n%s", d)
+		}
+		if d := cmp.Diff(w.Task, r.Task); d != "" {
+			t.Errorf("the task (-before +after):\n%.500s", d)
+		}
+		if next, err := db.Commit(t.Context(), rewritten(r)); err != nil || next.Version == r.Version {
+			t.Errorf("Commit after opening: %v", err)
+		}
+	}
+}
+
+// rewritten returns a copy of a record without its stored form, as after a change by hand.
+func rewritten(r task.Record) task.Record {
+	return task.Record{
+		Schema: r.Schema, Task: r.Task, Owner: r.Owner, Lane: r.Lane, Requests: r.Requests, Turn: r.Turn, Since: r.Since,
+		Seq: r.Seq, Epoch: r.Epoch, Lease: r.Lease, Asked: r.Asked, Due: r.Due, Version: r.Version,
 	}
 }
 

@@ -121,33 +121,44 @@ func (w *writer) endLeases() error {
 	now := w.db.opts.Rules.At(w.db.opts.Now())
 
 	for {
-		var leased []task.Record
-		err := w.conn.query(func(row []driver.Value) error {
-			r, err := decodeRecord(row)
-			leased = append(leased, r)
+		var r task.Record // one at a time, and only its head: many large records may have leases
+		var body int64
+		err := w.conn.query(func(row []driver.Value) (err error) {
+			body, _ = row[2].(int64)
+			r, err = decodeRecord(row[:2])
 			return err
-		}, "SELECT version, head, body FROM task INDEXED BY task_leased WHERE leased IS NOT NULL LIMIT 100")
-		if err != nil || len(leased) == 0 {
+		}, "SELECT version, head, length(body) FROM task INDEXED BY task_leased WHERE leased IS NOT NULL LIMIT 1")
+		if err != nil || r.Task == nil {
 			return err
 		}
 
-		for _, r := range leased {
-			if err := w.endLease(r, now); err != nil {
-				return err
-			}
+		if err := w.endLease(r, body, now); err != nil {
+			return err
 		}
 	}
 }
 
-func (w *writer) endLease(r task.Record, now task.Moment) error {
+// endLease ends the lease of a record that was read without its body of the given size.
+func (w *writer) endLease(r task.Record, body int64, now task.Moment) error {
 	next, err := r.LeaseLost(now)
+	var enc *task.Encoded
+	if err == nil {
+		enc, err = next.Encode()
+	}
+	if err == nil && int64(enc.Size())+body > task.LimitStore {
+		err = task.ErrTooLarge
+	}
 	if err != nil {
 		// The record has a newer schema or is full. Its lease ends by time.
 		w.db.opts.Log.Warn("a lease could not be ended", "task", r.ID(), "err", err)
 		_, err = w.conn.exec("UPDATE task SET leased = NULL WHERE id = ?", r.ID())
 		return err
 	}
-	_, err = w.commit(next)
+
+	w.version++
+	c := columnsOf(next)
+	_, err = w.conn.exec("UPDATE task SET version = ?, due = ?, lane = ?, leased = NULL, head = ? WHERE id = ?",
+		w.version, c.due, c.lane, enc.Head, r.ID())
 	return err
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -304,6 +305,33 @@ func listBoundsBodies(t *testing.T, s store, _ *clock) {
 	q.Bodies = false
 	if p := page(t, s, q, len(want)); len(p.Records) != len(want) {
 		t.Errorf("a page without bodies has %d records, want %d", len(p.Records), len(want))
+	}
+}
+
+// listBoundsHeads: a page of heavy heads is short too, of a list and of dead webhooks, and no
+// record is missed.
+func listBoundsHeads(t *testing.T, s store, _ *clock) {
+	const each = 800 << 10
+	heavy := func(r *task.Record) { r.Task.Metadata = map[string]any{"x": strings.Repeat("x", each)} }
+	var all []task.Record
+	for i := range 8 {
+		all = append(all, create(t, s, record(fmt.Sprint("task-", i), at(i), dead, heavy)))
+	}
+
+	q := task.Query{Owner: someone, Limit: 100}
+	want := matching(all, q)
+	most := task.PageBytes / each
+	if p := page(t, s, q, len(want)); len(p.Records) != most || !p.More {
+		t.Errorf("a page has %d records with heads of %d bytes, and more: %v; want %d", len(p.Records), each, p.More, most)
+	}
+	if d := cmp.Diff(want, walk(t, s, q, func(int) {})); d != "" {
+		t.Errorf("all pages (-want +got):\n%s", d)
+	}
+
+	letters(t, s, task.DeadQuery{Owner: someone}, want[:most])
+	p, err := s.Dead(t.Context(), task.DeadQuery{Owner: someone, Limit: 100})
+	if err != nil || len(p.Records) != most || !p.More {
+		t.Errorf("a page has %d records with dead webhooks, and more: %v, %v; want %d", len(p.Records), p.More, err, most)
 	}
 }
 

@@ -1,0 +1,431 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"iter"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/a2aproject/a2a-go/v2/a2asrv"
+	"github.com/go-json-experiment/json/jsontext"
+	"pgregory.net/rapid"
+
+	"errand/shared/dialect"
+)
+
+// dense are the shapes of JSON that take the most memory for their bytes, as the values of a
+// member. unit is repeated with commas between.
+var dense = []struct{ name, unit string }{
+	{"arrays", `[]`},
+	{"objects", `{}`},
+	{"objects of one", `{"":0}`},
+	{"numbers", `0`},
+	{"long numbers", `1.7976931348623157e308`},
+	{"literals", `null`},
+	{"empty strings", `""`},
+	{"escapes", `"\u0041\u00e9\ud83d\ude00"`},
+	{"nested", strings.Repeat("[", 90) + strings.Repeat("]", 90)},
+	{"nested objects", strings.Repeat(`{"":`, 90) + "0" + strings.Repeat("}", 90)},
+}
+
+// filled repeats a unit until the list has about n bytes or, with values above 0, as many
+// units as may have that number of values.
+func filled(unit string, n, values int) string {
+	count := n / (len(unit) + 1)
+	if values > 0 {
+		count = min(count, values/countValues([]byte(unit)))
+	}
+	return "[" + strings.TrimSuffix(strings.Repeat(unit+",", count), ",") + "]"
+}
+
+// An idle handler accepts everything and keeps nothing.
+type idle struct{ a2asrv.RequestHandler }
+
+func (idle) SendMessage(context.Context, *a2a.SendMessageRequest) (a2a.SendMessageResult, error) {
+	return &a2a.Task{ID: "t"}, nil
+}
+
+func (idle) CancelTask(context.Context, *a2a.CancelTaskRequest) (*a2a.Task, error) {
+	return &a2a.Task{ID: "t"}, nil
+}
+
+// Decoding a request of any shape allocates at most its charge and 4 MiB.
+// The bytes of all allocations bound the heap at every moment, and do
+// not depend on the collector.
+func TestDenseRequestsCostTheirCharge(t *testing.T) {
+	routes := []struct {
+		name, path string
+		body       func(list string) string
+	}{
+		{"SendMessage, metadata", "", func(l string) string {
+			return rpc("SendMessage", "ROLE_USER", `"parts":[{"text":"x"}],"metadata":{"a":`+l+`}`)
+		}},
+		{"SendMessage, data", "", func(l string) string { return rpc("SendMessage", "ROLE_USER", `"parts":[{"data":`+l+`}]`) }},
+		{"SendMessage, an unknown field", "", func(l string) string { return rpc("SendMessage", "ROLE_USER", `"parts":[{"text":"x"}],"x":`+l) }},
+		{"CancelTask", "", func(l string) string {
+			return `{"jsonrpc":"2.0","id":1,"method":"CancelTask","params":{"id":"t","metadata":{"a":` + l + `}}}`
+		}},
+		{"beside the params", "", func(l string) string { return `{"jsonrpc":"2.0","id":1,"method":"SendMessage","x":` + l + `}` }},
+		{"a batch", "", func(l string) string { return l }},
+		{"message/send, metadata", "", func(l string) string {
+			return rpc("message/send", "user", `"parts":[{"kind":"text","text":"x"}],"metadata":{"a":`+l+`}`)
+		}},
+		{"message/send, data", "", func(l string) string {
+			return rpc("message/send", "user", `"parts":[{"kind":"data","data":{"a":`+l+`}}]`)
+		}},
+		{"message:send", "/message:send", func(l string) string {
+			return `{"message":{"messageId":"m","role":"ROLE_USER","parts":[{"data":` + l + `}]}}`
+		}},
+		{"message:send of 0.3", "/v1/message:send", func(l string) string {
+			return `{"message":{"messageId":"m","role":"ROLE_USER","content":[{"data":{"data":{"a":` + l + `}}}]}}`
+		}},
+	}
+
+	for _, r := range routes {
+		for _, d := range dense {
+			for _, size := range []struct{ bytes, values int }{{1 << 20, 0}, {1<<20 - 1000, 9_900}} {
+				body := r.body(filled(d.unit, size.bytes-1000, size.values))
+				values := countValues([]byte(body))
+				charge := len(body)
+				if values <= maxValues {
+					charge += values * valueCost
+				}
+
+				status, used := allocated(t, r.path, body)
+				if used > charge+4<<20 {
+					t.Errorf("%s, %s: %d bytes with %d values allocate %d, want at most %d (HTTP %d)",
+						r.name, d.name, len(body), values, used, charge+4<<20, status)
+				}
+				if status >= 500 {
+					t.Errorf("%s, %s: HTTP %d", r.name, d.name, status)
+				}
+			}
+		}
+	}
+}
+
+func rpc(method, role, fields string) string {
+	return `{"jsonrpc":"2.0","id":1,"method":"` + method + `","params":{"message":{"messageId":"m","role":"` + role + `",` + fields + `}}}`
+}
+
+// allocated serves one request and returns the bytes of all its allocations.
+func allocated(t *testing.T, path, body string) (status, bytes int) {
+	t.Helper()
+	h := JSONRPC(idle{}, Options{})
+	if path != "" {
+		h = REST(idle{}, Options{})
+	}
+	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	r.URL.Path = max(path, "/")
+	w := httptest.NewRecorder()
+
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	h.ServeHTTP(w, r)
+	runtime.ReadMemStats(&after)
+	return w.Code, int(after.TotalAlloc - before.TotalAlloc)
+}
+
+// The count of a JSON text is the number of its values, and no value before a fault is
+// missed.
+func TestCountValues(t *testing.T) {
+	for _, d := range dense {
+		text := []byte(filled(d.unit, 10_000, 0))
+		if got, want := countValues(text), decoded(t, text); got != want {
+			t.Errorf("%s: counted %d values, want %d", d.name, got, want)
+		}
+	}
+
+	value := rapid.Custom(func(t *rapid.T) any { return anyValue(t, 4) })
+	rapid.Check(t, func(t *rapid.T) {
+		v := value.Draw(t, "value")
+		text, err := json.MarshalIndent(v, "", rapid.SampledFrom([]string{"", " ", "\t"}).Draw(t, "indent"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := countValues(text), sizeOf(v); got != want {
+			t.Errorf("counted %d values in %s, want %d", got, text, want)
+		}
+		cut := text[:rapid.IntRange(0, len(text)).Draw(t, "cut")]
+		if got, want := countValues(cut), decoded(t, cut); got < want {
+			t.Errorf("counted %d values in %s, want %d or more", got, cut, want)
+		}
+	})
+}
+
+func anyValue(t *rapid.T, depth int) any {
+	kinds := []string{"string", "number", "null"}
+	if depth > 0 {
+		kinds = append(kinds, "array", "object")
+	}
+	switch rapid.SampledFrom(kinds).Draw(t, "kind") {
+	case "string":
+		return rapid.SampledFrom([]string{"", `"`, `\`, `\"`, "a,b", "[{", "]}", "é", "\n"}).Draw(t, "s")
+	case "number":
+		return float64(rapid.IntRange(-9, 9).Draw(t, "n"))
+	case "array":
+		return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) any { return anyValue(t, depth-1) }), 0, 4).Draw(t, "array")
+	case "object":
+		return rapid.MapOfN(rapid.SampledFrom([]string{"", ",", "{", `"`, "a"}), rapid.Custom(func(t *rapid.T) any { return anyValue(t, depth-1) }), 0, 4).Draw(t, "object")
+	}
+	return nil
+}
+
+func sizeOf(v any) int {
+	n := 1
+	switch v := v.(type) {
+	case []any:
+		for _, e := range v {
+			n += sizeOf(e)
+		}
+	case map[string]any:
+		for _, e := range v {
+			n += sizeOf(e)
+		}
+	}
+	return n
+}
+
+// decoded counts the values that a decoder finds before the end or a fault.
+func decoded(t interface{ Helper() }, text []byte) int {
+	t.Helper()
+	d := jsontext.NewDecoder(bytes.NewReader(text), jsontext.AllowDuplicateNames(true))
+	n := 0
+	for {
+		token, err := d.ReadToken()
+		if err != nil {
+			return n
+		}
+		in, length := d.StackIndex(d.StackDepth())
+		name := in == jsontext.KindBeginObject && token.Kind() == jsontext.KindString && length%2 == 1
+		if !name && token.Kind() != jsontext.KindEndArray && token.Kind() != jsontext.KindEndObject {
+			n++
+		}
+	}
+}
+
+// The error about too many values names field and limit, in every binding and version.
+func TestTooManyValues(t *testing.T) {
+	list := filled("0", 1<<20, maxValues)
+	for _, tt := range []struct{ name, path, body, field string }{
+		{"JSON-RPC", "/", rpc("SendMessage", "ROLE_USER", `"parts":[{"data":`+list+`}]`), "message.parts[0].data[9993]"},
+		{"JSON-RPC of 0.3", "/", rpc("message/send", "user", `"parts":[{"kind":"data","data":{"a":`+list+`}}]`), "message.parts[0].data.a[9991]"},
+		{"HTTP+JSON", "/message:send", `{"message":{"messageId":"m","role":"ROLE_USER","parts":[{"data":` + list + `}]}}`, "message.parts[0].data[9993]"},
+		{"HTTP+JSON of 0.3", "/v1/message:send", `{"message":{"messageId":"m","role":"ROLE_USER","content":[{"data":{"data":` + list + `}}]}}`, "message.content[0].data.data[9992]"},
+		{"a name twice", "/", rpc("SendMessage", "ROLE_USER", `"metadata":{"a":1,"a":`+list+`}`), "message.metadata.a[9993]"},
+	} {
+		h := JSONRPC(idle{}, Options{})
+		if tt.path != "/" {
+			h = REST(idle{}, Options{})
+		}
+		res := sendTo(h, tt.path, strings.NewReader(tt.body))
+		text := res.Body.String()
+		want := tt.field + ` is one JSON value too many: a request may hold ` + strconv.Itoa(maxValues)
+		if !strings.Contains(text, want) || strings.Contains(text, `"id":null`) {
+			t.Errorf("%s: HTTP %d %.300s, want %q", tt.name, res.Code, text, want)
+		}
+	}
+}
+
+func sendTo(h http.Handler, path string, body io.Reader) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodPost, path, body)
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+// left returns how many bytes of a Memory of the given size are free.
+func left(m *Memory, size int64) int64 {
+	for n := size; n > 0; n-- {
+		if m.left.TryAcquire(n) {
+			m.left.Release(n)
+			return n
+		}
+	}
+	return 0
+}
+
+// A watched body notes how much of a Memory was free when its first byte was read.
+type watchedBody struct {
+	io.Reader
+	memory *Memory
+	size   int64
+	free   int64
+	read   bool
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	if !b.read {
+		b.read, b.free = true, left(b.memory, b.size)
+	}
+	return b.Reader.Read(p)
+}
+
+// A waiting handler calls then while it serves a send.
+type waiting struct {
+	idle
+	then func(context.Context)
+}
+
+func (h waiting) SendMessage(ctx context.Context, r *a2a.SendMessageRequest) (a2a.SendMessageResult, error) {
+	h.then(ctx)
+	return h.idle.SendMessage(ctx, r)
+}
+
+func (h waiting) SendStreamingMessage(ctx context.Context, _ *a2a.SendMessageRequest) iter.Seq2[a2a.Event, error] {
+	return func(yield func(a2a.Event, error) bool) {
+		h.then(ctx)
+		yield(&a2a.Task{ID: "t"}, nil)
+	}
+}
+
+// A request takes its body before the first byte and its values before the handler, and
+// gives everything back when the handler says so and at the end.
+func TestRequestsAreCharged(t *testing.T) {
+	const size = 100_000
+	for _, method := range []string{"SendMessage", "SendStreamingMessage"} {
+		for _, chunked := range []bool{false, true} {
+			m := NewMemory(size)
+			var during, settled int64
+			h := JSONRPC(waiting{then: func(ctx context.Context) {
+				during = left(m, size)
+				Settled(ctx)
+				settled = left(m, size)
+				Settled(ctx)
+			}}, Options{Memory: m, MaxBody: 50_000})
+
+			text := rpc(method, "ROLE_USER", `"parts":[{"text":"x"}]`)
+			body := &watchedBody{Reader: strings.NewReader(text), memory: m, size: size}
+			r := httptest.NewRequest(http.MethodPost, "/", body)
+			r.Header.Set("Content-Type", "application/json")
+			announced := int64(50_000)
+			if r.ContentLength = -1; !chunked {
+				announced = int64(len(text))
+				r.ContentLength = announced
+			}
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+
+			charge := int64(len(text) + countValues([]byte(text))*valueCost)
+			if body.free != size-announced || during != size-charge || settled != size || left(m, size) != size {
+				t.Errorf("%s, chunked %t: free at the first byte %d, in the handler %d, settled %d, at the end %d; want %d, %d, %d, %d: %s",
+					method, chunked, body.free, during, settled, left(m, size), size-announced, size-charge, size, size, w.Body)
+			}
+		}
+	}
+}
+
+// A request that finds too little memory is answered 503 with Retry-After, before its body
+// is read or its values are decoded. Every outcome gives back what was taken.
+func TestFullMemoryRefuses(t *testing.T) {
+	text := rpc("SendMessage", "ROLE_USER", `"parts":[{"text":"x"}]`)
+	values := int64(countValues([]byte(text))) * valueCost
+	size := int64(len(text)) + values
+
+	for _, tt := range []struct {
+		name  string
+		taken int64
+		code  int
+		read  bool
+	}{
+		{"enough", 0, http.StatusOK, true},
+		{"one byte too little for the values", 1, http.StatusServiceUnavailable, true},
+		{"enough for the body only", values, http.StatusServiceUnavailable, true},
+		{"one byte too little for the body", values + 1, http.StatusServiceUnavailable, false},
+	} {
+		m := NewMemory(size)
+		other := charge{memory: m}
+		if err := other.take(tt.taken); err != nil {
+			t.Fatal(err)
+		}
+
+		body := &watchedBody{Reader: strings.NewReader(text), memory: m, size: size}
+		r := httptest.NewRequest(http.MethodPost, "/", body)
+		r.ContentLength = int64(len(text))
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		JSONRPC(idle{}, Options{Memory: m}).ServeHTTP(w, r)
+
+		if w.Code != tt.code || body.read != tt.read {
+			t.Errorf("%s: HTTP %d, body read: %t, want %d, %t", tt.name, w.Code, body.read, tt.code, tt.read)
+		}
+		if refused := tt.code != http.StatusOK; refused && (w.Header().Get("Retry-After") != "1" || !strings.Contains(w.Body.String(), "no memory for another one")) {
+			t.Errorf("%s: Retry-After %q, %s", tt.name, w.Header().Get("Retry-After"), w.Body)
+		}
+		if free := left(m, size); free != size-tt.taken {
+			t.Errorf("%s: %d bytes are free afterwards, want %d", tt.name, free, size-tt.taken)
+		}
+	}
+}
+
+// A broken body, a body that is too large and a panic give back what was taken.
+func TestFailedRequestsGiveBack(t *testing.T) {
+	const size = 10_000
+	for name, body := range map[string]io.Reader{
+		"no JSON":       strings.NewReader("{"),
+		"too large":     strings.NewReader(strings.Repeat(" ", 1001)),
+		"ends early":    io.MultiReader(strings.NewReader("{"), failing{}),
+		"wrong":         strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":{}}`),
+		"a panic below": strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"GetTask","params":{"id":"t"}}`),
+	} {
+		m := NewMemory(size)
+		w := sendTo(JSONRPC(idle{}, Options{Memory: m, MaxBody: 1000}), "/", body)
+		if free := left(m, size); free != size {
+			t.Errorf("%s: %d bytes are free afterwards, want %d (HTTP %d)", name, free, size, w.Code)
+		}
+	}
+}
+
+type failing struct{}
+
+func (failing) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// Requests may hold a sixteenth of the runtime's memory limit, and one request of the
+// largest charge always fits.
+func TestMemorySize(t *testing.T) {
+	for limit, want := range map[int64]int64{
+		math.MaxInt64: 64 << 20,
+		460 << 20:     460 << 20 / 16,
+		1 << 20:       1<<20 + maxValues*valueCost,
+	} {
+		if got := memoryOf(limit); got != want {
+			t.Errorf("with a limit of %d: %d bytes, want %d", limit, got, want)
+		}
+	}
+}
+
+// valueCost covers what a value takes when it is decoded.
+func TestValueCost(t *testing.T) {
+	for _, d := range dense {
+		text := []byte(filled(d.unit, 1<<20, maxValues-1))
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		c := newCursor(text)
+		c.dialect = dialect.V1
+		v := c.value()
+		c = nil
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+
+		values := countValues(text)
+		kept := int(after.HeapAlloc) - int(before.HeapAlloc)
+		if most := values*valueCost + len(text) + 64<<10; kept > most {
+			t.Errorf("%s: %d values of %d bytes hold %d, want at most %d", d.name, values, len(text), kept, most)
+		}
+		t.Logf("%s: %d bytes per value", d.name, kept/values)
+		runtime.KeepAlive(v)
+		runtime.KeepAlive(text)
+	}
+}
