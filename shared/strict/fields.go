@@ -109,7 +109,7 @@ func (f *File) text(path string, n *yaml.Node, v reflect.Value) {
 	switch n.ShortTag() {
 	case "!!str", "!!int", "!!float", "!!bool", "!!timestamp": // 1.10 is a text here
 	default:
-		f.Failf(path, "the tag %s is not supported: write plain text", clip(n.ShortTag()))
+		f.Failf(path, "a tag is not supported: write plain text, and put a text that begins with ! into quotes")
 		return
 	}
 	if remedy := call(f.options.Secret, n.Value); remedy != "" {
