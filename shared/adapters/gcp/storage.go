@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"regexp"
 	"sync"
@@ -56,11 +55,11 @@ func webAt(endpoint string) ([]option.ClientOption, error) {
 	if endpoint == "" {
 		return nil, nil
 	}
-	host, port, err := net.SplitHostPort(endpoint)
+	emulator, err := isEmulator(endpoint)
 	switch {
-	case err != nil || host == "" || port == "":
-		return nil, errEndpoint
-	case loopback.Is(host):
+	case err != nil:
+		return nil, err
+	case emulator:
 		return []option.ClientOption{option.WithEndpoint("http://" + endpoint + "/storage/v1/"), option.WithoutAuthentication()}, nil
 	}
 	return []option.ClientOption{option.WithEndpoint("https://" + endpoint + "/storage/v1/")}, nil
