@@ -136,25 +136,7 @@ func TestKitRefuses(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			env := shop(t)
 			row.change(&env)
-			dir := t.TempDir()
-			t.Chdir(dir)
-			_, err := open(t, env)
-			if err == nil {
-				t.Fatal("opened")
-			}
-
-			for _, want := range row.want {
-				if !strings.Contains(err.Error(), want) {
-					t.Errorf("the error does not say %q: %v", want, err)
-				}
-			}
-
-			if strings.Contains(err.Error(), "s3cret") {
-				t.Errorf("the error holds a secret: %v", err)
-			}
-			if made, err := os.ReadDir(dir); len(made) > 0 || err != nil {
-				t.Errorf("made %v, %v", made, err)
-			}
+			refused(t, env, row.want...)
 		})
 	}
 }
