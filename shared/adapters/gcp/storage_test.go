@@ -28,11 +28,7 @@ func openBucket(t *testing.T, c gcp.BucketConfig) *files.Store {
 		defer cancel() // the client must work after the end of this context
 		return gcp.OpenBucket(ctx, c)
 	}, time.Now)
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Errorf("Close = %v", err)
-		}
-	})
+	closes(t, s)
 	return s
 }
 
