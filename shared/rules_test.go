@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"errand/shared/agent"
@@ -150,8 +151,21 @@ type file struct {
 	set  *token.FileSet
 }
 
+// files lists the Go files of this module. Callers share them and change nothing.
 func files(t *testing.T) []file {
 	t.Helper()
+	all, err := parsed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 20 {
+		t.Fatalf("found %d Go files; the rules are not looking at the code", len(all))
+	}
+	return all
+}
+
+// parsed reads all files once, for all rules.
+var parsed = sync.OnceValues(func() ([]file, error) {
 	var all []file
 	root := os.DirFS("..")
 
@@ -176,15 +190,8 @@ func files(t *testing.T) []file {
 		return nil
 	})
 
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(all) < 20 {
-		t.Fatalf("found %d Go files; the rules are not looking at the code", len(all))
-	}
-
-	return all
-}
+	return all, err
+})
 
 func imports(f file) []string {
 	var out []string
