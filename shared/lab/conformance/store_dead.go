@@ -11,7 +11,7 @@ import (
 	"errand/shared/task"
 )
 
-// This file holds the laws of task.Letters.
+// This file holds the laws of task.DeadLetters.
 
 // dead gives a record two webhooks: one that works, and one whose schedule is used up.
 func dead(r *task.Record) {
