@@ -114,8 +114,8 @@ func OpenBucket(ctx context.Context, c BucketConfig) (files.Place, error) {
 
 // denied reports whether an error is about permissions. gcsblob reports 403 as "not found".
 func denied(err error) bool {
-	var e *googleapi.Error
-	return errors.As(err, &e) && (e.Code == http.StatusForbidden || e.Code == http.StatusUnauthorized)
+	e, ok := errors.AsType[*googleapi.Error](err)
+	return ok && (e.Code == http.StatusForbidden || e.Code == http.StatusUnauthorized)
 }
 
 // generations implements files.Generations with the preconditions of Cloud Storage.

@@ -131,8 +131,7 @@ func decode(w http.ResponseWriter, r *http.Request) (Request, *genai.APIError) {
 
 	body := bytes.NewBuffer(make([]byte, 0, bytes.MinRead+min(max(r.ContentLength, 0), maxRequest)))
 	if _, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxRequest)); err != nil {
-		var large *http.MaxBytesError
-		if errors.As(err, &large) {
+		if _, large := errors.AsType[*http.MaxBytesError](err); large {
 			return req, apiError(http.StatusRequestEntityTooLarge, "INVALID_ARGUMENT", "the request is too large")
 		}
 		return req, apiError(http.StatusBadRequest, "INVALID_ARGUMENT", "the request could not be read")
