@@ -197,14 +197,12 @@ func declares(t *testing.T, file, name string) bool {
 			default:
 				found = found || n.Name.Name == method && receiver(n) == kind
 			}
-
 		case *ast.TypeSpec:
 			found = found || n.Name.Name == name
 		case *ast.ValueSpec:
 			found = found || slices.ContainsFunc(n.Names, func(i *ast.Ident) bool { return i.Name == name })
 		case *ast.Field:
 			found = found || slices.ContainsFunc(n.Names, func(i *ast.Ident) bool { return i.Name == name })
-
 		case *ast.KeyValueExpr:
 			key, ok := n.Key.(*ast.Ident)
 			found = found || ok && key.Name == name
@@ -387,6 +385,7 @@ func evaluate(e ast.Expr, known map[string]ast.Expr) constant.Value {
 
 	case *ast.ParenExpr:
 		return evaluate(e.X, known)
+
 	case *ast.Ident:
 		if is := known[e.Name]; is != nil {
 			return evaluate(is, known)

@@ -103,7 +103,6 @@ func (a *API) redrive(q *call) error {
 		if from = *in.FromNotification; from < 1 || from > len(r.Notifications) {
 			return invalid("fromNote", "must be the number of a note, of which there are "+strconv.Itoa(len(r.Notifications)))
 		}
-
 	case in.Since != nil:
 		if from = firstSince(r.Notifications, *in.Since); from == 0 {
 			return invalid("since", "is later than every note; the last one is of "+lastNotification(r.Notifications))

@@ -43,7 +43,6 @@ func (o *opening) turnSide(to *TurnSide, a *agent.Agent) {
 	case "standin":
 		to.StandIn = true
 		to.Model, err = o.standIn(details)
-
 	case "gemini":
 		to.Model, err = o.gemini(name, base)
 	case "vertex":

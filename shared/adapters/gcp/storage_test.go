@@ -252,6 +252,7 @@ func TestBucketWhoseAnswerIsLostToAnother(t *testing.T) {
 				switch {
 				case call == "write" && !strings.HasSuffix(object, "+info") && first == "":
 					first = object
+
 				case call == "delete" && object == first && late:
 					select {
 					case <-deleting: // store one itself deletes

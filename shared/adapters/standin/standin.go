@@ -95,7 +95,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		reply.whole(w, r.Context())
 	case req.Op == OpCount:
 		writeJSON(w, http.StatusOK, map[string]any{"totalTokens": tokens(string(req.Body))})
-
 	case req.Op == OpGet:
 		writeJSON(w, http.StatusOK, map[string]any{
 			"name": "models/" + req.Model, "displayName": "Stand-in",

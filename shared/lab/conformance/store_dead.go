@@ -84,7 +84,6 @@ func deadPages(t *testing.T, s store, c *clock) {
 			id := r.ID()
 			want[owner] = append([]string{id}, want[owner]...)
 			want["all"] = append([]string{id}, want["all"]...)
-
 		case 1:
 			r.Expires = epoch.Add(time.Hour)
 		case 2:
