@@ -214,11 +214,9 @@ func keysCommand(_ context.Context, i invocation) int {
 	case flags.NArg() > 0:
 		fmt.Fprintln(errs, "keys takes no arguments behind its flags: cardserver keys -from FILE")
 		return misused
-
 	case given["in"] && !given["from"]:
 		fmt.Fprintln(errs, "-in is for a key beside others: the first one is used at once. Say with -from where those are")
 		return misused
-
 	case *wait < 0:
 		fmt.Fprintln(errs, "-in must not be negative: nobody would have known the key at its time")
 		return misused

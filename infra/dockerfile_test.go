@@ -96,7 +96,6 @@ func TestDockerfile(t *testing.T) {
 				t.Errorf("%s is not from the build", c)
 			}
 			got = append(got, "COPY "+strings.Join(c.SourcePaths, " ")+" "+c.DestPath)
-
 		case *instructions.UserCommand:
 			got = append(got, "USER "+c.User)
 		default:

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"go/ast"
 	"go/constant"
-	"go/parser"
 	"go/token"
 	"io/fs"
 	"maps"
@@ -171,14 +170,15 @@ func TestDecisionsAreNumbered(t *testing.T) {
 	}
 }
 
-// source parses a Go file, given from the module's root.
+// source finds a Go file, given from the module's root.
 func source(t *testing.T, name string) *ast.File {
 	t.Helper()
-	f, err := parser.ParseFile(token.NewFileSet(), filepath.Join("..", filepath.FromSlash(name)), nil, 0)
-	if err != nil {
-		t.Fatal(err)
+	all := files(t)
+	i := slices.IndexFunc(all, func(f file) bool { return f.path == name })
+	if i < 0 {
+		t.Fatalf("there is no Go file %s", name)
 	}
-	return f
+	return all[i].ast
 }
 
 // declares says whether a file has the name: of a function, type, constant, variable or key,
@@ -197,14 +197,12 @@ func declares(t *testing.T, file, name string) bool {
 			default:
 				found = found || n.Name.Name == method && receiver(n) == kind
 			}
-
 		case *ast.TypeSpec:
 			found = found || n.Name.Name == name
 		case *ast.ValueSpec:
 			found = found || slices.ContainsFunc(n.Names, func(i *ast.Ident) bool { return i.Name == name })
 		case *ast.Field:
 			found = found || slices.ContainsFunc(n.Names, func(i *ast.Ident) bool { return i.Name == name })
-
 		case *ast.KeyValueExpr:
 			key, ok := n.Key.(*ast.Ident)
 			found = found || ok && key.Name == name
@@ -387,6 +385,7 @@ func evaluate(e ast.Expr, known map[string]ast.Expr) constant.Value {
 
 	case *ast.ParenExpr:
 		return evaluate(e.X, known)
+
 	case *ast.Ident:
 		if is := known[e.Name]; is != nil {
 			return evaluate(is, known)

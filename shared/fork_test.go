@@ -102,7 +102,7 @@ func TestForkTakesInALaterState(t *testing.T) {
 	git("commit", "-q", "-m", "my agent")
 	before := git("rev-parse", "HEAD:worker/agent")
 
-	merge := exec.CommandContext(t.Context(), "git", "merge", "-q", "--no-edit", "shipped")
+	merge := exec.CommandContext(t.Context(), "git", "merge", "-q", "--no-commit", "shipped")
 	merge.Dir, merge.Env = dir, environOfCopy(dir)
 	if out, err := merge.CombinedOutput(); err == nil {
 		t.Errorf("nothing conflicts, not even worker/agent, which both have changed: %s", out)

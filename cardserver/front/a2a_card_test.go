@@ -97,7 +97,6 @@ func TestEveryInterfaceIsServed(t *testing.T) {
 			r, says = newRequest("POST", at, request("message/send", body03)), `"state":"submitted"`
 		case "HTTP+JSON 0.3":
 			r, says = newRequest("POST", at+"/v1/message:send", rest03), `{"task":{`
-
 		default:
 			t.Fatalf("the card declares %+v, which no test knows", i)
 		}

@@ -125,7 +125,6 @@ func restRequest(operation, params string) *http.Request {
 		return newRequest(http.MethodPost, "/tasks/"+segment("id")+":cancel", params)
 	case "SubscribeToTask":
 		return newRequest(http.MethodGet, "/tasks/"+segment("id")+":subscribe", "")
-
 	case "CreateTaskPushNotificationConfig":
 		return newRequest(http.MethodPost, "/tasks/"+segment("taskId")+"/pushNotificationConfigs", params)
 	case "GetTaskPushNotificationConfig":
@@ -134,7 +133,6 @@ func restRequest(operation, params string) *http.Request {
 		return newRequest(http.MethodGet, "/tasks/"+segment("taskId")+"/pushNotificationConfigs"+query(), "")
 	case "DeleteTaskPushNotificationConfig":
 		return newRequest(http.MethodDelete, "/tasks/"+segment("taskId")+"/pushNotificationConfigs/"+segment("id"), "")
-
 	case "GetExtendedAgentCard":
 		return newRequest(http.MethodGet, "/extendedAgentCard", "")
 	}

@@ -50,7 +50,6 @@ func New(cfg Config) http.Handler {
 			cfg.Push.ServeHTTP(w, r)
 		case r.URL.Path != "/" && r.URL.Path != "": // a request that names the whole address has no path
 			rest.ServeHTTP(w, r)
-
 		case r.Method == http.MethodGet || r.Method == http.MethodHead:
 			page(w, r)
 		default:

@@ -397,9 +397,14 @@ func TestOutageIsNoFaultOfTheCaller(t *testing.T) {
 }
 
 // Of many clients that re-drive a webhook at once, those whose request took effect are told
-// so, and no others. Each effective request is a generation.
+// so, and no others. Each effective request is a generation. The clock gives each request a
+// millisecond of its own: two equal requests of one millisecond are one re-drive.
 func TestRedriveThatCameTooLateIsSaid(t *testing.T) {
 	w := newWorld(t)
+	start, ticks := time.Now(), atomic.Int64{}
+	w.Now = func() time.Time { return start.Add(time.Duration(ticks.Add(1)) * time.Millisecond) }
+	w.config.Desk = w.Desk(w.Store)
+	w.Handler = push.New(w.config)
 	before := w.dead(alice, "t1").Webhooks[0].Gen
 	var all sync.WaitGroup
 	var done, late atomic.Int64

@@ -102,7 +102,6 @@ func (a *API) redrive(q *call) error {
 		if from = *in.FromNotification; from < 1 || from > len(r.Notifications) {
 			return invalid("fromNote", "must be the number of a note, of which there are "+strconv.Itoa(len(r.Notifications)))
 		}
-
 	case in.Since != nil:
 		if from = firstSince(r.Notifications, *in.Since); from == 0 {
 			return invalid("since", "is later than every note; the last one is of "+lastNotification(r.Notifications))
@@ -121,7 +120,8 @@ func (a *API) redrive(q *call) error {
 		return err
 	}
 
-	// If the answer of the write was lost, the next look finds the change done.
+	// If the answer of the write was lost, the next look finds the change done. An equal
+	// request of the same millisecond is the same re-drive.
 	now, ok := r.Webhook(h.ID)
 	if !ok || now.Gen != ours.Gen || !now.Since.Equal(ours.Since) || now.Cursor != ours.Cursor {
 		return &problem{Status: http.StatusConflict, Detail: "the webhook was replaced, deleted or re-driven by somebody else at this moment; look at it and ask again"}

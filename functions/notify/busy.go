@@ -104,7 +104,6 @@ func (s *hosts) enter(name string, now time.Time, urgent bool) (leave func(c web
 				h.breaker = newBreaker()
 			}
 		}
-
 	default:
 		return nil, now.Add(breakFor), errSilent
 	}

@@ -86,13 +86,11 @@ func (s *Sweep) each(ctx context.Context, lane string, before time.Time, limit i
 						s.cfg.Log.ErrorContext(ctx, "a record that is due, and maybe others, is not for this version of the program", "task", ref.ID, "err", err)
 					}
 					return nil
-
 				case err != nil && failed.Add(1) > unreadable:
 					return err
 				case err != nil:
 					s.cfg.Log.ErrorContext(ctx, "a record that is due cannot be put back", "task", ref.ID, "err", err)
 					return nil
-
 				case !ours:
 					return nil
 				}

@@ -54,19 +54,16 @@ func (r *run) onNetwork(err error) *fault {
 			"the certificate must name the address; a new domain on Google Cloud gets its certificate within an hour",
 			"for a certificate authority of your own, name its file in SSL_CERT_FILE",
 		}, "the certificate of %s is not accepted: %s", r.base.Host, certificate(err))
-
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return wrong([]string{
 			"start the agent (go run ./cardserver), or correct the port: PORT and ERRAND_LISTEN decide it, and the agent's log names it",
 			"in a container the agent must listen on all interfaces: ERRAND_LISTEN=0.0.0.0:8080",
 		}, "no server listens at %s", r.base.Host)
-
 	case errors.Is(err, context.DeadlineExceeded) || isTimeout(err):
 		return wrong([]string{
 			"a firewall may drop the request; a service whose ingress is internal answers only inside its network",
 			"or the agent hangs: see its log",
 		}, "no answer from %s in time", r.base.Host)
-
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET):
 		return wrong([]string{"the process ended or was replaced while it answered: its log has the reason; then try again"}, "%s closed the connection without an answer", r.base.Host)
 	}
@@ -108,8 +105,10 @@ func (r *run) onAnswer(a *answer) []string {
 
 	case a.status == http.StatusUnauthorized:
 		return r.onUnauthorized(a)
+
 	case a.status == http.StatusForbidden:
 		return r.onForbidden(a)
+
 	case a.status == http.StatusNotFound:
 		return []string{
 			"give the address of the agent: " + cardPath + " is read below it",
@@ -124,8 +123,10 @@ func (r *run) onAnswer(a *answer) []string {
 
 	case a.status == http.StatusTooManyRequests:
 		return []string{"wait" + inSeconds(a.retry) + "; the agent slows down an address after wrong credentials", "from Cloud Run itself: no instance was free, so allow more of them (instances in infra/variables.tf)"}
+
 	case a.status == http.StatusBadRequest && strings.Contains(a.message, "HTTPS"):
 		return []string{"write https://"}
+
 	case a.status == http.StatusServiceUnavailable && a.page:
 		return []string{"Cloud Run could start no instance: the log of cardserver names the missing variable, secret or right"}
 

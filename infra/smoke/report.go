@@ -71,7 +71,6 @@ func (r *report) check(ctx context.Context, name, about string, limit time.Durat
 	case omitted:
 		r.skip(name, join(about, string(left)))
 		return nil
-
 	default:
 		why := r.explain(err)
 		r.done++

@@ -51,7 +51,6 @@ func (b *binding) stream(ctx context.Context) (string, error) {
 		b.stuck = true
 		b.leave(ctx, seen.task)
 		return "", b.slow(&seen)
-
 	default:
 		b.leave(ctx, seen.task)
 		return "", seen.cut(nil)

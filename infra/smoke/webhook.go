@@ -156,7 +156,6 @@ func judgeLetters(all []letter) (string, error) {
 		case l.id != "" && ids[l.id]:
 			twice = append(twice, l.id)
 			continue
-
 		case ends > 0 && !over(l.state):
 			return "", wrong(nil, "webhooks came out of order: %s after the end", state(l.state))
 		case l.note > 0 && l.note < note:

@@ -115,7 +115,7 @@ func TestParseRefuses(t *testing.T) {
 		{"an alias", "", "instructions: &a x\ntools: [*a]", "line 11: tools[0]: aliases are not supported"},
 		{"an alias of itself", "", "tools: &a [*a]", "line 10: tools[0]: aliases are not supported"},
 		{"a merge", "", "<<: {model: m}", "unknown key"},
-		{"a tag", "name: A", "name: !!binary QQ==", "the tag !!binary is not supported"},
+		{"a tag", "name: A", "name: !!binary QQ==", "a tag is not supported"},
 		{"two documents", "", "---\nname: B", "one YAML document"},
 		{"broken YAML", "", "a: [", "not valid YAML"},
 		{"no name", "name: A\n", "", "name: is required"},

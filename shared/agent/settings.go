@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/agnivade/levenshtein"
+	"errand/shared/strict"
 )
 
 // A Setting is a value that each installation of the agent chooses for itself, such as the
@@ -144,12 +144,7 @@ func (a *Agent) CheckSecrets(given map[string]string) error {
 
 // meant says which of the known names was probably meant, or that there is none.
 func meant(name string, known []string) string {
-	best, least := "", len(name)+100
-	for _, k := range known {
-		if d := levenshtein.ComputeDistance(name, k); d < least {
-			best, least = k, d
-		}
-	}
+	best, _ := strict.Nearest(name, known, func(s string) string { return s })
 	if best == "" {
 		return ", which has none"
 	}

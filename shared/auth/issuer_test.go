@@ -201,7 +201,6 @@ func (m *made) String() string {
 		if err = serr; err == nil {
 			sig = append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...)
 		}
-
 	case func([]byte) []byte:
 		sig = key([]byte(text))
 	}

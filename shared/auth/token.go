@@ -170,7 +170,6 @@ func (v *verifier) verify(ctx context.Context, t token) error {
 		return noTimes
 	case at >= c.Expires:
 		return expired
-
 	case c.Issued > at+skew.Seconds() || c.NotBefore > at+skew.Seconds():
 		return notYet
 	case c.Expires-c.Issued > (lifetime + skew).Seconds():

@@ -78,7 +78,6 @@ func writePart03REST(e *jsontext.Encoder, p *a2a.Part) error {
 	case a2a.Data:
 		w.Data = &data{}
 		w.Data.Data, w.Metadata = object03(v.Value, p.Metadata)
-
 	default:
 		w.Text = new(a2a.Text)
 	}

@@ -60,7 +60,6 @@ func TestDialSharesItsTime(t *testing.T) {
 						case 1:
 							<-ctx.Done()
 							return nil, ctx.Err()
-
 						case 2:
 							return nil, closed
 						case 3:

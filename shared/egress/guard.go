@@ -51,7 +51,7 @@ func newGuard(allow []Destination, own ownList) (*guard, error) {
 	}, nil
 }
 
-// control is the net.Dialer's webhook. It sees every address after name resolution, before the
+// control is the net.Dialer's hook. It sees every address after name resolution, before the
 // connection.
 func (g *guard) control(network, address string, c syscall.RawConn) error {
 	if at, err := netip.ParseAddrPort(address); err == nil {

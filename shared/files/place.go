@@ -33,7 +33,7 @@ type Place struct {
 	// found".
 	Denied func(error) bool
 
-	// Signing returns the BeforeSign webhook for a signed URL; nil: no webhook.
+	// Signing returns the BeforeSign hook of a signed URL; nil: there is none.
 	Signing func(context.Context) func(as func(any) bool) error
 
 	// Verify returns the key of the object that a signed URL is for, or ErrSignature. It is

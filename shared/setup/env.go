@@ -9,9 +9,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/agnivade/levenshtein"
-
 	"errand/shared/agent"
+	"errand/shared/strict"
 )
 
 // An Env holds the variables of the environment, each checked alone. Its zero value runs
@@ -231,14 +230,9 @@ func (e Env) loopback() string {
 // count: ERRAND_PORT means PORT. If no variable is near, it also names the prefixes.
 func advice(name string) string {
 	const prefix, few = "ERRAND_", 4
-	best, least := "", len(name)+100
-	for _, v := range Variables() {
-		if d := levenshtein.ComputeDistance(strings.TrimPrefix(name, prefix), strings.TrimPrefix(v, prefix)); d < least {
-			best, least = v, d
-		}
-	}
+	best, distance := strict.Nearest(name, Variables(), func(s string) string { return strings.TrimPrefix(s, prefix) })
 	text := "did you mean " + best + "?"
-	if least > few {
+	if distance > few {
 		text += " Settings of agent.yaml begin with " + agent.SettingPrefix + ", its secrets with " + agent.SecretPrefix
 	}
 	return text

@@ -52,7 +52,9 @@ func (o *opening) ownSecrets(secrets []agent.Secret) secret.Source {
 		if !now {
 			break
 		}
-		switch _, err := get(o.ctx); {
+		switch v, err := get(o.ctx); {
+		case err == nil && v.Text() == "":
+			o.note(fmt.Errorf("the secret %s is required by agent.yaml (%s), and its value is only space", s.Name, s.Description))
 		case errors.Is(err, secret.ErrNotFound) && inVariables(o.env.Secrets):
 			o.note(fmt.Errorf("%s is required by agent.yaml: %s", s.Variable(), s.Description))
 		case err != nil:

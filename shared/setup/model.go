@@ -43,7 +43,6 @@ func (o *opening) turnSide(to *TurnSide, a *agent.Agent) {
 	case "standin":
 		to.StandIn = true
 		to.Model, err = o.standIn(details)
-
 	case "gemini":
 		to.Model, err = o.gemini(name, base)
 	case "vertex":
@@ -102,10 +101,10 @@ func (t *TurnSide) CheckModel(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	err := t.Model.Check(ctx)
-	var denied *model.Error
+	denied, ok := errors.AsType[*model.Error](err)
 	switch {
 	case err == nil:
-	case errors.As(err, &denied) && (denied.Denied() || denied.Invalid()):
+	case ok && (denied.Denied() || denied.Invalid()):
 		t.log.ErrorContext(ctx, "the model refuses this configuration; check its key (GEMINI_API_KEY, or gemini-api-key in ERRAND_SECRETS) or service account, and its name (ERRAND_MODEL or agent.yaml)",
 			"model", t.Model.Name(), "status", denied.Code, "reason", denied.Status, "err", err, "alert", true)
 	default:

@@ -128,6 +128,31 @@ func open(t *testing.T, e setup.Env) (*setup.Standalone, error) {
 	return p, err
 }
 
+// refused opens the parts in a new folder. It must fail with an error that says all of want
+// and no secret, and leave nothing in the folder.
+func refused(t *testing.T, e setup.Env, want ...string) {
+	t.Helper()
+	dir := t.TempDir()
+	t.Chdir(dir)
+	_, err := open(t, e)
+	if err == nil {
+		t.Fatal("opened")
+	}
+
+	for _, w := range want {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("the error does not say %q: %v", w, err)
+		}
+	}
+
+	if strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("the error holds a secret: %v", err)
+	}
+	if made, err := os.ReadDir(dir); len(made) > 0 || err != nil {
+		t.Errorf("made %v, %v", made, err)
+	}
+}
+
 // Specs of managed services, in which nothing is asked before it is used.
 const (
 	managed = "cloudtasks:projects/p/locations/l/queues/q"
@@ -198,25 +223,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"several", setup.Env{Store: "z", Model: "m", PushAllow: "p", Access: "/none"}, []string{"ERRAND_STORE", "ERRAND_MODEL", "ERRAND_PUSH_ALLOW", "ERRAND_ACCESS"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			dir := t.TempDir()
-			t.Chdir(dir)
-			_, err := open(t, row.env)
-			if err == nil {
-				t.Fatal("opened")
-			}
-
-			for _, want := range row.want {
-				if !strings.Contains(err.Error(), want) {
-					t.Errorf("the error does not say %q: %v", want, err)
-				}
-			}
-
-			if strings.Contains(err.Error(), "s3cret") {
-				t.Errorf("the error holds a secret: %v", err)
-			}
-			if made, err := os.ReadDir(dir); len(made) > 0 || err != nil {
-				t.Errorf("made %v, %v", made, err)
-			}
+			refused(t, row.env, row.want...)
 		})
 	}
 }

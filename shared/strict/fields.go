@@ -2,6 +2,7 @@ package strict
 
 import (
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -109,7 +110,7 @@ func (f *File) text(path string, n *yaml.Node, v reflect.Value) {
 	switch n.ShortTag() {
 	case "!!str", "!!int", "!!float", "!!bool", "!!timestamp": // 1.10 is a text here
 	default:
-		f.Failf(path, "the tag %s is not supported: write plain text", clip(n.ShortTag()))
+		f.Failf(path, "a tag is not supported: write plain text, and put a text that begins with ! into quotes")
 		return
 	}
 	if remedy := call(f.options.Secret, n.Value); remedy != "" {
@@ -130,17 +131,24 @@ func keys(t reflect.Type) []string {
 
 // nearest says which of the known keys an unknown one may be meant as.
 func nearest(key string, known []string) string {
-	plain := simplify(key)
-	best, distance := "", 3 // two slips of the finger; more is another word
-	for _, name := range known {
-		if d := levenshtein.ComputeDistance(plain, simplify(name)); d < distance {
-			best, distance = name, d
-		}
-	}
-	if best != "" {
+	const slips = 2 // of the finger; more is another word
+	if best, distance := Nearest(key, known, simplify); distance <= slips {
 		return fmt.Sprintf("did you mean %q?", best)
 	}
 	return "known here: " + strings.Join(known, ", ")
+}
+
+// Nearest finds the known name that is most similar to another name, and their distance: how
+// many letters must be put in, left out or changed. form removes the differences that do not
+// count. Without known names the result is empty and as far as can be.
+func Nearest(name string, known []string, form func(string) string) (best string, distance int) {
+	distance = math.MaxInt
+	for _, k := range known {
+		if d := levenshtein.ComputeDistance(form(name), form(k)); d < distance {
+			best, distance = k, d
+		}
+	}
+	return best, distance
 }
 
 // simplify removes the differences between spellings of one word.

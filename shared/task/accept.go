@@ -77,7 +77,6 @@ func (r Record) FollowUp(m Moment, msg *a2a.Message, seen Request) (next Record,
 		n.beginTurn(m)
 		n.Attempt, n.Asked = 0, m.Now
 		n.setStatus(m, a2a.TaskStateSubmitted, nil, nil)
-
 	case len(r.Inbox) >= m.Rules.Inbox:
 		return r, false, ErrInbox
 	default:

@@ -72,6 +72,7 @@ func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 
 	case 9:
 		return deed{"DropHook", true, func(r task.Record) (task.Record, bool, error) { return r.DropWebhook(m, "h") }}
+
 	case 10:
 		var outcomes []task.Delivery
 		for _, h := range r.Behind(m.Now) {

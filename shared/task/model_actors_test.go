@@ -129,7 +129,6 @@ func (s *search) decide(w *world, q request, again bool) (opResult, string) {
 		}
 
 		return res, "send"
-
 	case follows:
 		return s.followUp(w.rec, q.arg), "follow up"
 	case cancels:
@@ -138,7 +137,6 @@ func (s *search) decide(w *world, q request, again bool) (opResult, string) {
 		return s.setWebhook(w.rec, q.arg, 0), "set the webhook"
 	case replacesWebhook:
 		return s.setWebhook(w.rec, q.arg, 1), "replace the webhook"
-
 	case redrivesWebhook:
 		return s.redrive(w.rec, q.arg), "re-drive the webhook"
 	default:
@@ -152,6 +150,7 @@ func (s *search) reply(w *world, q request, err error) {
 	switch q.do {
 	case sends:
 		seen.accepted |= 1
+
 	case follows:
 		if err == nil {
 			seen.accepted |= 1 << (q.arg - 1)

@@ -162,7 +162,6 @@ func (s *search) promise(w world) {
 		s.violation("an accepted message is lost: it never became history")
 	case (in.interrupted || in.state == "TASK_STATE_COMPLETED") && in.seen&^w.seen.answered != 0:
 		s.violation("an accepted message is not answered")
-
 	case w.seen.cancel == 2 && in.state == "TASK_STATE_CANCELED":
 		s.violation("the client's cancel was refused, but the task is canceled")
 	case w.seen.tasks > 1:

@@ -32,8 +32,10 @@ func (s *search) work(w world, i int) {
 
 	case taken:
 		s.claims(w, i, false)
+
 	case unsureOf:
 		s.claims(w, i, true)
+
 	case running:
 		s.runs(w, i)
 
@@ -119,7 +121,6 @@ func (s *search) claims(w world, i int, again bool) {
 	case task.Ended:
 		k.pc, k.told = publishes, in.notes
 		s.move(w, i, "worker ends the task")
-
 	case task.Claimed:
 		k.pc, k.epoch, k.seq, k.turn, k.msg = running, in.epoch, in.seq, in.turn, in.msg
 		s.move(w, i, "worker claims")

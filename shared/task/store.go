@@ -88,7 +88,7 @@ type Chores interface {
 	Purge(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
-// Letters finds dead letters: records with webhooks that are no longer tried. It is safe
+// DeadLetters finds dead letters: records with webhooks that are no longer tried. It is safe
 // for concurrent use.
 type DeadLetters interface {
 	// Dead returns one page of the records that have a dead webhook ([Record.HasDead]), of

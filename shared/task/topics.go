@@ -72,11 +72,9 @@ func (s *Topics) Watch(ctx context.Context, id string) iter.Seq2[Record, error] 
 				if last = r.Version; !yield(r, nil) {
 					return
 				}
-
 			case err != nil:
 				yield(Record{}, fmt.Errorf("watching task %.40q: %w", id, err))
 				return
-
 			case read:
 				s.read(ctx, t)
 			default:

@@ -41,13 +41,11 @@ func (r Record) Claim(m Moment, c Claim) (next Record, v Verdict, changed bool, 
 			return r, Idle, false, nil
 		}
 		return n.fail(m, "The task was closed: its question was not answered in time. Send a new message to start again.")
-
 	case r.Wake.After(m.Now):
 		if wait := m.Rules.wait(r.Attempt); wait > 0 && r.Wake.Equal(m.Now.Add(wait)) {
 			return r, Parked, false, nil // by this claim itself, whose answer was lost
 		}
 		return r, Idle, false, nil
-
 	case r.Lease.Until.After(m.Now) && !r.Lease.givenUp(c.Lease):
 		return r, Idle, false, nil
 	case !m.Now.Before(r.Since.Add(m.Rules.Age)):
@@ -169,7 +167,6 @@ func (r Record) Finish(m Moment, t Fence, events []a2a.Event, out Outcome) (next
 		n.Lease, n.Wake, n.Attempt = Lease{}, time.Time{}, 0
 		n.setStatus(m, out.State, out.Message, out.Metadata)
 		n.noteState(false)
-
 	default:
 		n.end(m, out.State, out.Message, out.Metadata)
 		n.noteState(false)

@@ -60,7 +60,6 @@ func Judge(r task.Record, h task.Webhook, a Answer, s Schedule, now time.Time) V
 		result, d.Sent = Delivered, 1
 	case a.gone():
 		result, d.Fail, d.Gone = GivenUp, true, true
-
 	default:
 		d.Fail, d.Wait = true, s.next(a, h.Attempt+1, r.OwedSince(h), now)
 		if d.Wait.IsZero() {

@@ -60,7 +60,6 @@ func Prepare(ring keys.Ring, issuer string, now time.Time, r task.Record, h task
 		var text string
 		text, err = token(ring, now, issuer, h.URL, m.id, r.ID())
 		q.Header.Set("Authorization", bearer+" "+text)
-
 	default:
 		err = ErrScheme
 	}

@@ -162,7 +162,6 @@ func TestModelErrors(t *testing.T) {
 				if paused {
 					t.Errorf("a pause: %v", r.err)
 				}
-
 			case !paused || !caused:
 				t.Fatalf("not a pause with a cause: %v", r.err)
 			case pause.For != tt.pause || pause.Alert != tt.alert || pause.Say == "" || strings.Contains(pause.Say, "SECRET"):

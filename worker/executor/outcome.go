@@ -94,17 +94,22 @@ func (t *turn) failure(ctx context.Context, err error) (outcome, error) {
 	switch {
 	case errors.Is(err, errGone):
 		return outcome{}, err
+
 	case ctx.Err() != nil:
 		return outcome{}, ctx.Err()
+
 	case errors.Is(err, errTooLong):
 		return failed("The answer was cut off: it is too long. What there is of it was kept."), nil
+
 	case errors.Is(err, errCrowded):
 		return failed(fmt.Sprintf("The work was ended: the model sent more than %d parts or calls at once.", maxParts)), nil
+
 	case errors.Is(err, errBudget):
 		return t.overBudget(), nil
 
 	case !ofModel:
 		return outcome{}, fmt.Errorf("asking the model: %w", err)
+
 	case e.Throttled():
 		wait := e.RetryAfter
 		if wait <= 0 {

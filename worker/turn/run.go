@@ -178,7 +178,6 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 	case errors.Is(err, task.ErrUnstorable):
 		s.log.WarnContext(ctx, "the executor's answer cannot be kept", "err", err)
 		return s.fail(ctx, "The task was ended: the agent gave an answer that cannot be kept.")
-
 	case errors.Is(err, errSilent):
 		return s.fail(ctx, "The task was ended: the agent gave no answer.")
 	case errors.Is(err, errDrain), errors.Is(err, errTooLong), errors.Is(err, errGone):

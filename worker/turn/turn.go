@@ -156,7 +156,6 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 		err := w.run(ctx, r, lease, start)
 		w.failures.ran(id, r.Epoch, err)
 		return err
-
 	case task.Parked:
 		return w.cfg.Desk.Enqueue(ctx, r, r.Lane) // the wake-up, if it is near (R12)
 	case task.Ended:

@@ -192,8 +192,10 @@ func (c *cursor) part() *a2a.Part {
 
 		case "mediaType":
 			p.MediaType = c.mediaType()
+
 		case "filename":
 			p.Filename = c.filename()
+
 		case "metadata":
 			p.Metadata = c.metadata()
 		}

@@ -109,6 +109,7 @@ func (c *cursor) part03() *a2a.Part {
 		switch name {
 		case "kind":
 			kind, _ = c.string()
+
 		case "text":
 			if !c.null() {
 				s, _ := c.string()

@@ -115,7 +115,6 @@ func FuzzREST(f *testing.F) {
 			if refused(t, w.Result(), told) == "" {
 				t.Errorf("%q %q %q: an error without a reason: %s", method, target, body, told)
 			}
-
 		case !json.Valid([]byte(told)):
 			t.Errorf("%q %q %q: answered %s", method, target, body, told)
 		}

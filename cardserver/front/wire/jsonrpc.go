@@ -162,14 +162,12 @@ func (c *cursor) envelope(body []byte) envelope {
 			version, _ = c.string()
 		case "method":
 			env.method, _ = c.string()
-
 		case "id":
 			if raw := c.raw(); validID(raw) {
 				env.id = string(raw)
 			} else {
 				c.refuse("must be a string, an integer or null, of at most " + strconv.Itoa(maxID) + " bytes")
 			}
-
 		case "params":
 			if !c.null() {
 				n := len(c.raw())

@@ -76,7 +76,6 @@ func checkVersion(r *http.Request, own string) error {
 				return versionError("this is a request of A2A " + own + ", and " + a2a.SvcParamVersion + " says " + v)
 			}
 			own = v
-
 		default:
 			return versionError("send " + a2a.SvcParamVersion + " as Major.Minor, or not at all")
 		}

@@ -39,6 +39,7 @@ func (c *cursor) value() any {
 
 	case jsontext.KindString:
 		return c.token().String()
+
 	case jsontext.KindNumber:
 		f, err := strconv.ParseFloat(string(c.raw()), 64)
 		if err != nil {

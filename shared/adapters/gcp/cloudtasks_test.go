@@ -54,11 +54,7 @@ func openQueue(t *testing.T, c gcp.QueueConfig) *gcp.Queue {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := q.Close(); err != nil {
-			t.Errorf("Close = %v", err)
-		}
-	})
+	closes(t, q)
 	return q
 }
 

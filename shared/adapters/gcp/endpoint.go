@@ -40,18 +40,27 @@ func at(endpoint string) ([]option.ClientOption, error) {
 	if endpoint == "" {
 		return o, nil
 	}
-	host, port, err := net.SplitHostPort(endpoint)
-	if err != nil || host == "" || port == "" {
-		return nil, errEndpoint
+	emulator, err := isEmulator(endpoint)
+	if err != nil {
+		return nil, err
 	}
 	o = append(o, option.WithEndpoint(endpoint))
-	if loopback.Is(host) {
+	if emulator {
 		o = append(o,
 			option.WithoutAuthentication(),
 			option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),
 		)
 	}
 	return o, nil
+}
+
+// isEmulator reports whether an endpoint, which must be HOST:PORT, is on this machine.
+func isEmulator(endpoint string) (bool, error) {
+	host, port, err := net.SplitHostPort(endpoint)
+	if err != nil || host == "" || port == "" {
+		return false, errEndpoint
+	}
+	return loopback.Is(host), nil
 }
 
 var errEndpoint = errors.New("the endpoint behind @ must be HOST:PORT, for example 127.0.0.1:8085")

@@ -35,6 +35,16 @@ func TestMain(m *testing.M) {
 	m.Run()
 }
 
+// closes closes a client at the end of the test.
+func closes(t testing.TB, c io.Closer) {
+	t.Helper()
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Errorf("Close = %v", err)
+		}
+	})
+}
+
 // A router forwards bytes between clients and a server. After lose, its connections stay open
 // and forward nothing, like those of a router that has forgotten them.
 type router struct {

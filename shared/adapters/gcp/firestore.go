@@ -52,7 +52,7 @@ type FirestoreOptions struct {
 	Options []option.ClientOption // ignored with FIRESTORE_EMULATOR_HOST
 }
 
-// A Firestore is a task.Store, task.Chores and task.Letters on a Firestore database in
+// A Firestore is a task.Store, task.Chores and task.DeadLetters on a Firestore database in
 // native mode, and has a kv.Store in the same database. It is safe for concurrent use,
 // by many processes.
 //

@@ -107,7 +107,6 @@ func needed(t *testing.T, q *pb.StructuredQuery) string {
 		case pb.StructuredQuery_FieldFilter_LESS_THAN, pb.StructuredQuery_FieldFilter_LESS_THAN_OR_EQUAL,
 			pb.StructuredQuery_FieldFilter_GREATER_THAN_OR_EQUAL:
 			ranged[name] = true
-
 		default:
 			t.Fatalf("a filter has the unknown kind %v", field.GetOp())
 		}

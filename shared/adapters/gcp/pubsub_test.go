@@ -45,11 +45,7 @@ func openPublisher(t testing.TB, c gcp.PublisherConfig) *gcp.Publisher {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := p.Close(); err != nil {
-			t.Errorf("Close = %v", err)
-		}
-	})
+	closes(t, p)
 	return p
 }
 

@@ -32,11 +32,7 @@ func secretsOf(t *testing.T, c gcp.SecretsConfig) *gcp.Secrets {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Errorf("Close = %v", err)
-		}
-	})
+	closes(t, s)
 	return s
 }
 

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"regexp"
 	"sync"
@@ -56,11 +55,11 @@ func webAt(endpoint string) ([]option.ClientOption, error) {
 	if endpoint == "" {
 		return nil, nil
 	}
-	host, port, err := net.SplitHostPort(endpoint)
+	emulator, err := isEmulator(endpoint)
 	switch {
-	case err != nil || host == "" || port == "":
-		return nil, errEndpoint
-	case loopback.Is(host):
+	case err != nil:
+		return nil, err
+	case emulator:
 		return []option.ClientOption{option.WithEndpoint("http://" + endpoint + "/storage/v1/"), option.WithoutAuthentication()}, nil
 	}
 	return []option.ClientOption{option.WithEndpoint("https://" + endpoint + "/storage/v1/")}, nil
@@ -115,8 +114,8 @@ func OpenBucket(ctx context.Context, c BucketConfig) (files.Place, error) {
 
 // denied reports whether an error is about permissions. gcsblob reports 403 as "not found".
 func denied(err error) bool {
-	var e *googleapi.Error
-	return errors.As(err, &e) && (e.Code == http.StatusForbidden || e.Code == http.StatusUnauthorized)
+	e, ok := errors.AsType[*googleapi.Error](err)
+	return ok && (e.Code == http.StatusForbidden || e.Code == http.StatusUnauthorized)
 }
 
 // generations implements files.Generations with the preconditions of Cloud Storage.

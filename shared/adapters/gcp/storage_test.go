@@ -28,11 +28,7 @@ func openBucket(t *testing.T, c gcp.BucketConfig) *files.Store {
 		defer cancel() // the client must work after the end of this context
 		return gcp.OpenBucket(ctx, c)
 	}, time.Now)
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Errorf("Close = %v", err)
-		}
-	})
+	closes(t, s)
 	return s
 }
 
@@ -256,6 +252,7 @@ func TestBucketWhoseAnswerIsLostToAnother(t *testing.T) {
 				switch {
 				case call == "write" && !strings.HasSuffix(object, "+info") && first == "":
 					first = object
+
 				case call == "delete" && object == first && late:
 					select {
 					case <-deleting: // store one itself deletes

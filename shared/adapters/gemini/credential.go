@@ -53,9 +53,9 @@ func tokenCredential(from *auth.Credentials) credential {
 		ctx, cancel := context.WithTimeout(ctx, tokenFor)
 		defer cancel()
 		token, err := from.Token(ctx)
-		var answer *auth.Error
+		answer, ok := errors.AsType[*auth.Error](err)
 		switch {
-		case errors.As(err, &answer) && answer.Response != nil:
+		case ok && answer.Response != nil:
 			code := answer.Response.StatusCode
 			if code == http.StatusBadRequest || code == http.StatusUnauthorized || code == http.StatusForbidden {
 				return "", denied("the credentials for Vertex AI are refused (%d); %s", code, login)

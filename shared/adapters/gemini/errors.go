@@ -25,17 +25,15 @@ func failure(ctx context.Context, c *call, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	var ours *model.Error
-	if errors.As(err, &ours) {
+	if ours, ok := errors.AsType[*model.Error](err); ok {
 		return ours
 	}
-	var api genai.APIError
-	if errors.As(err, &api) {
+	if api, ok := errors.AsType[genai.APIError](err); ok {
 		return answered(c, api)
 	}
-	var unreached *url.Error
+	unreached, ok := errors.AsType[*url.Error](err)
 	switch {
-	case errors.As(err, &unreached):
+	case ok:
 		err = unreached.Err
 	case c.status >= 300:
 		return &model.Error{Code: c.status, Message: "the answer could not be read"}

@@ -39,7 +39,6 @@ func (v Vertex) backend(ctx context.Context, name string) (none genai.ClientConf
 		return none, who, fmt.Errorf("GOOGLE_CLOUD_PROJECT: %q is not a project's id", v.Project)
 	case v.Location == "":
 		return none, who, errors.New("no location for Vertex AI; set GOOGLE_CLOUD_LOCATION to global, or to a region that has the model")
-
 	case !locations.MatchString(v.Location):
 		return none, who, fmt.Errorf("GOOGLE_CLOUD_LOCATION: %q is not a location; use global, or a region such as europe-west1", v.Location)
 	}

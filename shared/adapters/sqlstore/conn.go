@@ -140,8 +140,7 @@ func named(args []any) []driver.NamedValue {
 // code returns SQLite's primary result code, or 0 if err is not from SQLite.
 // https://www.sqlite.org/rescode.html#primary_result_codes_versus_extended_result_codes
 func code(err error) int {
-	var e *sqlite.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
 		return e.Code() & 0xff
 	}
 	return 0

@@ -62,7 +62,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// A DB is a task.Store, task.Chores and task.Letters on one SQLite file, and has a
+// A DB is a task.Store, task.Chores and task.DeadLetters on one SQLite file, and has a
 // kv.Store in the same file. It is safe for concurrent use.
 type DB struct {
 	opts    Options

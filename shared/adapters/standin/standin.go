@@ -95,7 +95,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		reply.whole(w, r.Context())
 	case req.Op == OpCount:
 		writeJSON(w, http.StatusOK, map[string]any{"totalTokens": tokens(string(req.Body))})
-
 	case req.Op == OpGet:
 		writeJSON(w, http.StatusOK, map[string]any{
 			"name": "models/" + req.Model, "displayName": "Stand-in",
@@ -131,8 +130,7 @@ func decode(w http.ResponseWriter, r *http.Request) (Request, *genai.APIError) {
 
 	body := bytes.NewBuffer(make([]byte, 0, bytes.MinRead+min(max(r.ContentLength, 0), maxRequest)))
 	if _, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxRequest)); err != nil {
-		var large *http.MaxBytesError
-		if errors.As(err, &large) {
+		if _, large := errors.AsType[*http.MaxBytesError](err); large {
 			return req, apiError(http.StatusRequestEntityTooLarge, "INVALID_ARGUMENT", "the request is too large")
 		}
 		return req, apiError(http.StatusBadRequest, "INVALID_ARGUMENT", "the request could not be read")

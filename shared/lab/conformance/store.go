@@ -25,7 +25,7 @@ type store = interface {
 	task.DeadLetters
 }
 
-// Store runs the laws of task.Store, task.Chores and task.Letters. open returns an empty store
+// Store runs the laws of task.Store, task.Chores and task.DeadLetters. open returns an empty store
 // that uses now as its clock for expiry, and closes it by t.Cleanup.
 func Store(t *testing.T, open func(t *testing.T, now func() time.Time) interface {
 	task.Store

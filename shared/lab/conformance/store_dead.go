@@ -11,7 +11,7 @@ import (
 	"errand/shared/task"
 )
 
-// This file holds the laws of task.Letters.
+// This file holds the laws of task.DeadLetters.
 
 // dead gives a record two webhooks: one that works, and one whose schedule is used up.
 func dead(r *task.Record) {
@@ -84,7 +84,6 @@ func deadPages(t *testing.T, s store, c *clock) {
 			id := r.ID()
 			want[owner] = append([]string{id}, want[owner]...)
 			want["all"] = append([]string{id}, want["all"]...)
-
 		case 1:
 			r.Expires = epoch.Add(time.Hour)
 		case 2:

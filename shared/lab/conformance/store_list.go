@@ -244,7 +244,6 @@ func listTotalFollows(t *testing.T, s store, c *clock) {
 			if _, err := s.Purge(t.Context(), c.now(), 100); err != nil {
 				t.Fatal(err)
 			}
-
 		case ok && !expiredAt(old, c.now()):
 			there[id] = commit(t, s, edited(old, change))
 		default:

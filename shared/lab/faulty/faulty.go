@@ -35,8 +35,8 @@ type Call struct {
 	Seen int    // for Watch: the number of values so far
 }
 
-// A Store is a task.Store with two webhooks. Both may be nil. They are called concurrently if the
-// store is.
+// A Store is a task.Store with two hooks. Both may be nil. They are called concurrently if
+// the store is.
 type Store struct {
 	task.Store
 

@@ -54,7 +54,7 @@ func calls(ctx context.Context, s task.Store, r task.Record) map[faulty.Op]func(
 	}
 }
 
-func TestWithoutWebhooksTheStoreIsUnchanged(t *testing.T) {
+func TestWithoutHooksTheStoreIsUnchanged(t *testing.T) {
 	db := open(t)
 	r := create(t, db, "a")
 	for op, call := range calls(t.Context(), faulty.Store{Store: db}, r) {
@@ -125,8 +125,8 @@ func TestLoadingChangesLoadedRecords(t *testing.T) {
 	}
 }
 
-// The webhooks see each value of a watch and may end it before the first value or after any.
-func TestWatchPassesItsValuesToTheWebhooks(t *testing.T) {
+// The hooks see each value of a watch and may end it before the first value or after any.
+func TestWatchPassesItsValuesToTheHooks(t *testing.T) {
 	db := open(t)
 	r := create(t, db, "a")
 	broken := errors.New("broken")
