@@ -34,6 +34,6 @@ func Example() {
 	verdict := webhook.Judge(r, r.Webhooks[0], webhook.Answer{Status: 503, RetryAfter: "90"}, schedule, now)
 	fmt.Println(verdict.Result, "and is due in", verdict.After.Next.Sub(now))
 	// Output:
-	// POST https://webhooks.example.com/a2a t1/1
+	// POST https://hooks.example.com/a2a t1/1
 	// a webhook failed and is due in 1m30s
 }
