@@ -1,6 +1,7 @@
 package push_test
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"errand/cardserver/push"
+	"errand/shared/desk"
 	"errand/shared/lab/faulty"
 	base "errand/shared/lab/world"
 	"errand/shared/task"
@@ -256,6 +258,43 @@ func TestPingIsAskedFor(t *testing.T) {
 	if w.hook("t1").Ping.IsZero() || w.asked()[0] != "t1" {
 		t.Errorf("stored as %+v", w.hook("t1"))
 	}
+}
+
+// A foreign task is refused before the store is asked, but not for an operator.
+func TestWebhooksOfForeignTasksAreRefusedBeforeTheStore(t *testing.T) {
+	w := newWorld(t)
+	id, _ := desk.Derive(alice, "m")
+	w.dead(alice, id)
+	asked := 0
+	w.config.Store = counted{w.config.Store, &asked}
+	w.Handler = push.New(w.config)
+	for _, row := range []struct {
+		caller, id   string
+		status, asks int
+	}{
+		{alice, id, 200, 1}, {ops, id, 200, 1}, {bob, id, 404, 0}, {bob, id[:8] + strings.Repeat("a", 26), 404, 0}, {bob, "t1", 404, 1},
+	} {
+		asked = 0
+		for _, path := range []string{"/hooks", "/hooks/h"} {
+			if rec := w.ask(row.caller, "GET", "/push/tasks/"+row.id+path, ""); rec.Code != row.status {
+				t.Errorf("%s asks for %s: %d, want %d", row.caller, row.id, rec.Code, row.status)
+			}
+		}
+		if asked != 2*row.asks {
+			t.Errorf("%s asks for %s: the store was asked %d times in 2 requests, want %d", row.caller, row.id, asked, 2*row.asks)
+		}
+	}
+}
+
+// A counted store counts its reads.
+type counted struct {
+	push.Store
+	loads *int
+}
+
+func (c counted) Load(ctx context.Context, id string) (task.Record, error) {
+	*c.loads++
+	return c.Store.Load(ctx, id)
 }
 
 // A webhook takes one ping or re-drive in ten seconds. The answer 429 says when to come again,

@@ -271,14 +271,12 @@ func signedDeliveries(t *testing.T) (all []delivery) {
 		}
 
 		// The webhooks of another owner to the same URL.
-		theirs := signed("of another owner", false, before, before)
-		timestamp, signatures, err := webhook.Sign(before, now, "acme/mallory", hook, id, body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		add(theirs.with("webhook-signature", signatures))
-		if timestamp != theirs.Headers["webhook-timestamp"] {
-			t.Fatalf("signed at %s", timestamp)
+		for _, by := range []keys.Ring{before, during, after} {
+			_, signatures, err := webhook.Sign(by, now, "acme/mallory", hook, id, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			add(signed("of another owner", false, by, during).with("webhook-signature", signatures))
 		}
 
 		nothing := good
@@ -334,6 +332,26 @@ func tokenDeliveries(t *testing.T) (all []delivery) {
 		all[len(all)-1].Subjects = subjects
 	}
 
+	// The receiver asked for its subjects before the ring was changed, then, and meanwhile a
+	// week has passed.
+	before, after := ring(t, now, -time.Hour*24*90), ring(t, now, -time.Hour*24*90, -time.Hour*24*8)
+	for _, row := range []struct {
+		name  string
+		want  bool
+		by    keys.Ring
+		known keys.Ring
+	}{
+		{"while keys change, known is the old subject", true, r, before},
+		{"before, known are both subjects", true, before, r},
+		{"afterwards, known are both subjects", true, after, r},
+		{"afterwards, known is the new subject", true, after, after},
+		{"afterwards, known is the old subject", false, after, before},
+	} {
+		add(row.name, row.want, "Bearer "+token(row.by, now, agent.URL, hook, id))
+		all[len(all)-1].Subjects = row.known.Subjects(now, owner)
+	}
+
+	add("of another owner, of the key that is on its way out", false, "Bearer "+tokenOf("acme/mallory", before, now, agent.URL, hook, id))
 	unnamed, err := r.Token(now, map[string]any{"iss": agent.URL, "aud": origin, "iat": now.Unix(), "exp": now.Unix() + 300, "jti": id})
 	if err != nil {
 		t.Fatal(err)
