@@ -194,7 +194,7 @@ func TestKeysCommand(t *testing.T) {
 		if at.Before(before.Add(row.in)) || at.After(time.Now().Add(row.in)) {
 			t.Errorf("%q: the fresh key is used from %v, want in %v", row.args, at, row.in)
 		}
-		if got := next.Public(time.Now()); len(got) != 2 || got[0] != ring.Public(time.Now())[0] {
+		if got := next.Public(time.Now(), "owner"); len(got) != 2 || got[0] != ring.Public(time.Now(), "owner")[0] {
 			t.Errorf("%q: the public keys are %v, want the old one and then the fresh one", row.args, got)
 		}
 	}

@@ -41,7 +41,8 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 
 	d := desk.New(desk.Config{Store: parts.Store, Queue: parts.Queue, Rules: task.Defaults(), Now: time.Now, Log: log})
 	hooks := notify.New(notify.Config{
-		Desk: d, Store: parts.Store, Client: parts.Egress, Keys: parts.Keys, Issuer: func() string { return parts.URL }, IDToken: parts.IDToken, Log: log,
+		Desk: d, Store: parts.Store, Client: parts.Egress, Keys: parts.Keys, Issuer: func() string { return parts.URL },
+		IDToken: parts.IDToken, IDTokens: parts.Access.IDTokens, Log: log,
 	})
 
 	repair := sweep.New(sweep.Config{Desk: d, Store: parts.Store, Queue: parts.Queue, Log: log})

@@ -3,12 +3,17 @@ package front_test
 import (
 	"encoding/json"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"errand/cardserver/front"
+	"errand/shared/auth"
 )
 
 // A config lives until it is deleted or its task is purged: deleting it at the end of the
@@ -82,6 +87,88 @@ func TestAuthenticationOfWebhooksIsChecked(t *testing.T) {
 		if h := w.Load(id).Webhooks[0]; h.Scheme != "Bearer" || h.Sealed != "" {
 			t.Errorf("Bearer without credentials is stored as %+v", h)
 		}
+	})
+}
+
+// An ID token says which program sends, and not for which owner. So it goes only to the
+// origins that the access file gives to the owner, and the refusal names the remedy.
+func TestIDTokensNeedAnOrigin(t *testing.T) {
+	key, hash := auth.NewKey()
+	other, otherHash := auth.NewKey()
+	path := filepath.Join(t.TempDir(), "access.yaml")
+	text := "principals:\n- {name: a, keys: [" + hash + "], idTokens: ['https://hooks.example.com']}\n- {name: b, keys: [" + otherHash + "]}\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	access, err := auth.Load(path, auth.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	for _, account := range []bool{true, false} {
+		w := newWorld(t, func(c *front.Config) { c.Access, c.IDTokens = access, account })
+		for _, row := range []struct {
+			owner, key, url string
+			want            bool
+		}{
+			{"a", key, "https://hooks.example.com/x?y", true},
+			{"a", key, "https://HOOKS.example.com:443/", true},
+			{"a", key, "https://hooks.example.com:8443/", false},
+			{"a", key, "https://other.example.com/", false},
+			{"b", other, "https://hooks.example.com/x?y", false},
+		} {
+			id := w.insert(row.owner, row.url, a2a.TaskStateSubmitted).ID()
+			r := newRequest("POST", "/", request(createWebhook, `{"taskId":"`+id+`","url":"`+row.url+`","authentication":{"scheme":"google-id-token"}}`))
+			r.Header.Set("X-API-Key", row.key)
+			rec := httptest.NewRecorder()
+			w.ServeHTTP(rec, r)
+
+			stored := len(w.Load(id).Webhooks) == 1
+			if want := row.want && account; stored != want {
+				t.Errorf("%s at %s, with an account %v: stored %v, want %v: %s", row.owner, row.url, account, stored, want, rec.Body)
+			}
+			if remedy := "to the idTokens of your principal"; !stored && account && !strings.Contains(rec.Body.String(), remedy) {
+				t.Errorf("%s at %s: the refusal does not say %q: %s", row.owner, row.url, remedy, rec.Body)
+			}
+		}
+	}
+}
+
+// A URL has one config on a task. Another id for it is refused. A config without an id is the
+// one of its URL, and an inline config may come again with its message.
+//
+// Shows P2.
+func TestOneConfigPerURL(t *testing.T) {
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
+		at := func(fields string) string { return `{"taskId":"` + id + `","url":"` + hookURL + `"` + fields + `}` }
+
+		w.call(t, createWebhook, at(`,"id":"one"`))
+		w.refused(t, createWebhook, at(`,"id":"two"`), -32602, "taskPushNotificationConfig")
+		w.call(t, createWebhook, `{"taskId":"`+id+`","id":"two","url":"`+hookURL+`/2"}`)
+		w.refused(t, createWebhook, at(`,"id":"two"`), -32602, "taskPushNotificationConfig")
+
+		before := w.Load(id).Version
+		if got := into[config](w.call(t, createWebhook, at(""))); got.ID != "one" || w.Load(id).Version != before {
+			t.Errorf("the same URL without an id is answered %+v", got)
+		}
+		got := into[config](w.call(t, createWebhook, at(`,"token":"tok"`)))
+		if h := w.Load(id).Webhooks; got.ID != "one" || len(h) != 2 || w.unsealed(t, h[0]).Token != "tok" {
+			t.Errorf("with a token it is answered %+v and stored as %+v", got, h)
+		}
+
+		inline := func(fields string) string {
+			return configured(message("n", ""), `"returnImmediately":true,"taskPushNotificationConfig":{"url":"`+hookURL+`"`+fields+`}`)
+		}
+		sent := w.call(t, send, inline(`,"id":"mine"`)).task().ID
+		for _, again := range []string{`,"id":"mine"`, ""} {
+			if got := w.call(t, send, inline(again)); got.code() != 0 || got.task().ID != sent || len(w.Load(sent).Webhooks) != 1 {
+				t.Errorf("sent again with %q: %s, and stored %+v", again, got.body, w.Load(sent).Webhooks)
+			}
+		}
+		w.refused(t, send, inline(`,"id":"other"`), -32602, "taskPushNotificationConfig")
 	})
 }
 
@@ -167,7 +254,7 @@ func TestConfigsOf03(t *testing.T) {
 	}
 
 	rec := httptest.NewRecorder()
-	w.ServeHTTP(rec, newRequest("POST", "/v1/tasks/"+id+"/pushNotificationConfigs", `{"configId":"rest","config":{"pushNotificationConfig":{"url":"`+hookURL+`"}}}`))
+	w.ServeHTTP(rec, newRequest("POST", "/v1/tasks/"+id+"/pushNotificationConfigs", `{"configId":"rest","config":{"pushNotificationConfig":{"url":"`+hookURL+`/2"}}}`))
 	if h, ok := w.Load(id).Webhook("rest"); rec.Code != 200 || !ok || h.Dialect != "0.3" {
 		t.Errorf("over HTTP+JSON: %d %s, %+v", rec.Code, rec.Body, h)
 	}

@@ -36,7 +36,7 @@ func TestCatalogue(t *testing.T) {
 		}
 
 		for i := range 10 {
-			if r := w.send(t, create(full, fmt.Sprintf(`"id":"h%d",%s`, i, hookURL))); r.Error != nil {
+			if r := w.send(t, create(full, fmt.Sprintf(`"id":"h%d","url":"https://hooks.example.com/h%d"`, i, i))); r.Error != nil {
 				t.Fatal(r.body)
 			}
 		}

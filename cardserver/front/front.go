@@ -63,6 +63,9 @@ func (o *operations) load(ctx context.Context, tenant string, id a2a.TaskID) (ta
 	if err != nil {
 		return task.Record{}, err
 	}
+	if desk.Foreign(owner, string(id)) {
+		return task.Record{}, failure(task.ErrNotFound)
+	}
 	r, err := o.cfg.Store.Load(ctx, string(id))
 	if err == nil && !r.Visible(owner) {
 		err = task.ErrNotFound
@@ -272,6 +275,8 @@ func failure(err error) error {
 		return a2a.NewError(a2a.ErrUnsupportedOperation, "too many messages wait for this task; wait for it to answer")
 	case errors.Is(err, task.ErrWebhooks):
 		return wire.Invalid("taskPushNotificationConfig", "does not fit beside the others of this task; delete one of them first")
+	case errors.Is(err, task.ErrWebhookURL):
+		return wire.Invalid("taskPushNotificationConfig", "has the URL of another one of this task; use the id of that one, or delete it first")
 	case errors.Is(err, task.ErrTooLarge):
 		return wire.Invalid("message", fmt.Sprintf("is too large for this task (%d KiB with its history); send less, or start a new task in this context", task.LimitAccept>>10))
 	case errors.Is(err, context.Canceled):

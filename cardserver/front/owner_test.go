@@ -4,9 +4,15 @@ import (
 	"io"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"errand/cardserver/front"
+	"errand/shared/lab/faulty"
+	base "errand/shared/lab/world"
+	"errand/shared/task"
 )
 
 // For a caller who may not see a task, every operation answers to the last byte as if the
@@ -57,6 +63,59 @@ func TestForeignTaskIsAbsent(t *testing.T) {
 
 			if now := w.Load(id); now.Version != theirs.Version {
 				t.Errorf("%s: the task has changed", state)
+			}
+		}
+	})
+}
+
+// A request about a foreign task is refused before the store is asked, whether the task exists
+// or not, so its time tells nothing. A task that an earlier version accepted is found by its
+// owner, and only its record knows that it is foreign.
+//
+// Shows decision 26.
+func TestForeignTaskIsRefusedBeforeTheStore(t *testing.T) {
+	via(t, func(t *testing.T, b binding) {
+		var calls atomic.Int64
+		w := b.world(t, func(c *front.Config) {
+			c.Store = faulty.Store{Store: c.Store, Before: func(faulty.Call) error { calls.Add(1); return nil }}
+		})
+
+		own, theirs := w.insert(anonymous, "mine", a2a.TaskStateSubmitted).ID(), w.insert("other", "theirs", a2a.TaskStateSubmitted).ID()
+		old := own[8:] // as an earlier version named the task of another message
+		base.Accept(t, w.Store, w.Moment(), task.Acceptance{ID: old, Context: "c", Owner: anonymous, Message: words("hi")})
+
+		for _, row := range []struct {
+			name, id string
+			found    bool
+			asked    bool // the store
+		}{
+			{"own", own, true, true},
+			{"foreign", theirs, false, false},
+			{"foreign, and none", theirs[:8] + strings.Repeat("a", 26), false, false},
+			{"of an owner without tasks", strings.Repeat("a", 34), false, false},
+			{"own, and none", own[:8] + strings.Repeat("a", 26), false, true},
+			{"own, of an earlier version", old, true, true},
+			{"foreign or none, as of an earlier version", theirs[8:], false, true},
+			{"of no form", "nobody-has-this", false, true},
+		} {
+			to := `"taskId":"` + row.id + `"`
+			for operation, params := range map[string]string{
+				"GetTask": byID(row.id), subscribe: byID(row.id), send: sending(message("m", to)), streaming: sending(message("m", to)),
+				createWebhook: `{` + to + `,"url":"` + hookURL + `"}`, getWebhook: `{` + to + `,"id":"h"}`, listWebhooks: `{` + to + `}`,
+				deleteWebhook: `{` + to + `,"id":"h"}`, "CancelTask": byID(row.id),
+			} {
+				if row.found && operation != "GetTask" && operation != listWebhooks {
+					continue // these change the task or wait for its end
+				}
+
+				calls.Store(0)
+				answer := w.whole(t, operation, params)
+				if found := !strings.Contains(answer, `"error"`); found != row.found {
+					t.Errorf("%s of an id that is %s: %s", operation, row.name, answer)
+				}
+				if n := calls.Load(); n > 0 != row.asked || !row.found && n > 1 {
+					t.Errorf("%s of an id that is %s: %d calls of the store", operation, row.name, n)
+				}
 			}
 		}
 	})

@@ -2,8 +2,6 @@ package front
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"strconv"
 	"strings"
@@ -21,7 +19,8 @@ import (
 const maxWebhookID = 64
 
 // CreateTaskPushConfig implements the operation. A configuration with the id of another one
-// replaces it. On a task that has ended it delivers the task as it is.
+// replaces it. A URL has one configuration on a task: a second one with another id is
+// refused, and one without an id replaces the first. On a task that has ended it delivers the task as it is.
 func (o *operations) CreateTaskPushConfig(ctx context.Context, req *a2a.PushConfig) (*a2a.PushConfig, error) {
 	r, err := o.load(ctx, req.Tenant, req.TaskID)
 	if err != nil {
@@ -37,7 +36,18 @@ func (o *operations) CreateTaskPushConfig(ctx context.Context, req *a2a.PushConf
 	if err != nil {
 		return nil, failure(err)
 	}
-	return pushConfig(r, h), nil
+	return pushConfig(r, stored(r, h)), nil
+}
+
+// stored is the webhook that a request for h has set: h has another id if it named none and
+// the task had a webhook with its URL.
+func stored(r task.Record, h task.Webhook) task.Webhook {
+	for _, s := range r.Webhooks {
+		if _, ok := r.Webhook(h.ID); !ok && s.URL == h.URL {
+			h.ID = s.ID
+		}
+	}
+	return h
 }
 
 // GetTaskPushConfig implements the operation. A missing configuration is answered like a
@@ -108,7 +118,7 @@ func (o *operations) hook(ctx context.Context, owner string, c *a2a.PushConfig, 
 		h.Dialect = dialect.Version03
 	}
 	if h.ID == "" {
-		h.ID = hookID(c.URL)
+		h.ID = task.WebhookID(c.URL)
 	}
 	if len(h.ID) > maxWebhookID || strings.Trim(h.ID, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.") != "" {
 		return task.Webhook{}, wire.Invalid(prefix+"id", "must be at most 64 letters, digits, dots, dashes and underscores")
@@ -120,8 +130,8 @@ func (o *operations) hook(ctx context.Context, owner string, c *a2a.PushConfig, 
 
 	secrets := webhook.Secrets{Token: c.Token}
 	if a := c.Auth; a != nil {
-		switch err := webhook.CheckAuth(a.Scheme, a.Credentials, o.cfg.IDTokens); {
-		case errors.Is(err, webhook.ErrScheme):
+		switch err := webhook.CheckAuth(a.Scheme, a.Credentials, c.URL, o.idTokens(owner)); {
+		case errors.Is(err, webhook.ErrScheme), errors.Is(err, webhook.ErrIDToken):
 			return task.Webhook{}, wire.Invalid(prefix+"authentication.scheme", err.Error())
 		case err != nil:
 			return task.Webhook{}, wire.Invalid(prefix+"authentication.credentials", err.Error())
@@ -143,6 +153,15 @@ func (o *operations) hook(ctx context.Context, owner string, c *a2a.PushConfig, 
 	return h, nil
 }
 
+// idTokens reports to which origins the owner may have ID tokens sent. It is nil if the
+// program has no service account.
+func (o *operations) idTokens(owner string) func(origin string) bool {
+	if !o.cfg.IDTokens {
+		return nil
+	}
+	return func(origin string) bool { return o.cfg.Access.IDTokens(owner, origin) }
+}
+
 // version is the version of the protocol that the request has.
 func version(ctx context.Context) string {
 	if cc, ok := a2asrv.CallContextFrom(ctx); ok {
@@ -151,12 +170,6 @@ func version(ctx context.Context) string {
 		}
 	}
 	return dialect.Version1
-}
-
-// hookID names a webhook after its URL, so that a repeated request makes no second one.
-func hookID(url string) string {
-	sum := sha256.Sum256([]byte(url))
-	return base64.RawURLEncoding.EncodeToString(sum[:12])
 }
 
 // pushConfig is a webhook as clients see it: without its secrets.

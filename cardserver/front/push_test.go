@@ -2,6 +2,7 @@ package front_test
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -42,13 +43,21 @@ func (all configs) ids() []string {
 	return ids
 }
 
-// webhook creates a config of a task with these fields beside a URL.
+// ownID is the id among the fields of a config.
+var ownID = regexp.MustCompile(`"id":"([^"]*)"`)
+
+// hook creates a config of a task with these fields beside a URL. Each id has a URL of its
+// own.
 func (w *world) hook(t testing.TB, id, fields string) config {
 	t.Helper()
+	url := hookURL
+	if m := ownID.FindStringSubmatch(fields); m != nil {
+		url += "/" + m[1]
+	}
 	if fields != "" {
 		fields = "," + fields
 	}
-	return into[config](w.call(t, createWebhook, `{"taskId":"`+id+`","url":"`+hookURL+`"`+fields+`}`))
+	return into[config](w.call(t, createWebhook, `{"taskId":"`+id+`","url":"`+url+`"`+fields+`}`))
 }
 
 func (w *world) configs(t testing.TB, id, fields string) (configs, string) {

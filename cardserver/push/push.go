@@ -115,7 +115,11 @@ func (a *API) serve(op func(*call) error) http.HandlerFunc {
 
 // load reads a task that the caller may see.
 func (a *API) load(q *call) (task.Record, error) {
-	r, err := a.cfg.Store.Load(q.Context(), q.PathValue("task"))
+	id := q.PathValue("task")
+	if !q.caller.Operator && desk.Foreign(q.caller.Owner, id) {
+		return task.Record{}, task.ErrNotFound
+	}
+	r, err := a.cfg.Store.Load(q.Context(), id)
 	if err == nil && !q.caller.Operator && !r.Visible(q.caller.Owner) {
 		err = task.ErrNotFound
 	}
@@ -194,7 +198,8 @@ func (a *API) keys(q *call) error {
 	}
 	now := a.cfg.Desk.Now()
 	return q.answer(http.StatusOK, keysView{
-		Secrets: ring.Secrets(now, q.caller.Owner, url), PublicKeys: ring.Public(now), KeySet: keys.Path,
+		Secrets: ring.Secrets(now, q.caller.Owner, url), PublicKeys: ring.Public(now, q.caller.Owner),
+		Subjects: ring.Subjects(now, q.caller.Owner), KeySet: keys.Path,
 	})
 }
 

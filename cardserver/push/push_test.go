@@ -1,6 +1,7 @@
 package push_test
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -8,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"errand/cardserver/push"
+	"errand/shared/desk"
 	"errand/shared/lab/faulty"
 	base "errand/shared/lab/world"
 	"errand/shared/task"
@@ -257,21 +260,86 @@ func TestPingIsAskedFor(t *testing.T) {
 	}
 }
 
-// A caller learns the secrets of its own webhooks, and no other's.
+// A foreign task is refused before the store is asked, but not for an operator.
+func TestWebhooksOfForeignTasksAreRefusedBeforeTheStore(t *testing.T) {
+	w := newWorld(t)
+	id, _ := desk.Derive(alice, "m")
+	w.dead(alice, id)
+	asked := 0
+	w.config.Store = counted{w.config.Store, &asked}
+	w.Handler = push.New(w.config)
+	for _, row := range []struct {
+		caller, id   string
+		status, asks int
+	}{
+		{alice, id, 200, 1}, {ops, id, 200, 1}, {bob, id, 404, 0}, {bob, id[:8] + strings.Repeat("a", 26), 404, 0}, {bob, "t1", 404, 1},
+	} {
+		asked = 0
+		for _, path := range []string{"/hooks", "/hooks/h"} {
+			if rec := w.ask(row.caller, "GET", "/push/tasks/"+row.id+path, ""); rec.Code != row.status {
+				t.Errorf("%s asks for %s: %d, want %d", row.caller, row.id, rec.Code, row.status)
+			}
+		}
+		if asked != 2*row.asks {
+			t.Errorf("%s asks for %s: the store was asked %d times in 2 requests, want %d", row.caller, row.id, asked, 2*row.asks)
+		}
+	}
+}
+
+// A counted store counts its reads.
+type counted struct {
+	push.Store
+	loads *int
+}
+
+func (c counted) Load(ctx context.Context, id string) (task.Record, error) {
+	*c.loads++
+	return c.Store.Load(ctx, id)
+}
+
+// A webhook takes one ping or re-drive in ten seconds. The answer 429 says when to come again,
+// and a re-drive of all leaves such webhooks out.
+func TestPingsAndRedrivesAreRated(t *testing.T) {
+	w := newWorld(t)
+	sent := func() {
+		base.Update(t, w.Store, "t1", func(r task.Record) (task.Record, bool, error) {
+			h := r.Webhooks[0]
+			return r.Delivered(w.Moment(), []task.Delivery{{Webhook: h, Pinged: !h.Ping.IsZero(), Fail: true}})
+		})
+	}
+
+	w.dead(alice, "t1")
+	want[hook](w, 202, alice, "POST", ofWebhook+"/ping", "")
+	sent()
+	for _, path := range []string{"/ping", "/redrive"} {
+		rec := w.ask(alice, "POST", ofWebhook+path, "")
+		if after, err := strconv.Atoi(rec.Header().Get("Retry-After")); rec.Code != 429 || err != nil || after < 1 || after > 10 || !strings.Contains(rec.Body.String(), "10 seconds") {
+			t.Errorf("%s: %d, Retry-After %q, %s", path, rec.Code, rec.Header().Get("Retry-After"), rec.Body)
+		}
+	}
+
+	w.dead(alice, "t2")
+	if got := want[redriven](w, 200, alice, "POST", "/push/redrive", ""); got != (redriven{Webhooks: 1}) || w.hook("t1").State != task.WebhookDead {
+		t.Errorf("re-driven %+v, and the one that was pinged is %+v", got, w.hook("t1"))
+	}
+}
+
+// A caller learns the secrets, public keys and opaque names of its own webhooks, and no other's.
 func TestKeysAreTheCallersOwn(t *testing.T) {
 	w := newWorld(t)
 	type shown struct {
-		Secrets, PublicKeys []string
-		KeySet              string
+		Secrets, PublicKeys, Subjects []string
+		KeySet                        string
 	}
 	path := "/push/keys?url=" + url.QueryEscape(hookURL)
 	got := want[shown](w, 200, alice, "GET", path, "")
 	ring, now := base.Ring(t, w.config.Keys), time.Now()
-	if diff := cmp.Diff(shown{ring.Secrets(now, alice, hookURL), ring.Public(now), "/.well-known/jwks.json"}, got); diff != "" {
+	if diff := cmp.Diff(shown{ring.Secrets(now, alice, hookURL), ring.Public(now, alice), ring.Subjects(now, alice), "/.well-known/jwks.json"}, got); diff != "" {
 		t.Errorf("keys of the webhook (-want +got):\n%s", diff)
 	}
-	if other := want[shown](w, 200, bob, "GET", path, ""); other.Secrets[0] == got.Secrets[0] {
-		t.Error("two owners have one secret")
+	other := want[shown](w, 200, bob, "GET", path, "")
+	if other.Secrets[0] == got.Secrets[0] || other.PublicKeys[0] == got.PublicKeys[0] || other.Subjects[0] == got.Subjects[0] {
+		t.Errorf("two owners have one secret, public key or subject: %+v and %+v", got, other)
 	}
 	if rec := w.ask(alice, "GET", path, ""); rec.Header().Get("Cache-Control") != "no-store" {
 		t.Errorf("secrets may be kept by caches: %v", rec.Header())

@@ -117,7 +117,7 @@ func (a *API) redrive(q *call) error {
 		return next, changed, err
 	})
 	if err != nil {
-		return err
+		return a.soon(err, r, h.ID)
 	}
 
 	// If the answer of the write was lost, the next look finds the change done. An equal
@@ -196,7 +196,11 @@ func (a *API) redriveTask(ctx context.Context, id string) (hooks int, err error)
 			}
 
 			var did bool
-			if next, did, err = next.Redrive(now, h.ID, h.Gen, 0); err != nil {
+			next, did, err = next.Redrive(now, h.ID, h.Gen, 0)
+			if errors.Is(err, task.ErrSoon) {
+				continue // it is among those of a later request
+			}
+			if err != nil {
 				return r, false, err
 			}
 			if did {
@@ -229,16 +233,37 @@ func (a *API) ping(q *call) error {
 	if err != nil {
 		return err
 	}
+
+	var ours time.Time
 	r, err = a.cfg.Desk.Change(q.Context(), r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
-		return r.AskPing(now, h.ID)
+		if h, ok := r.Webhook(h.ID); ok && !ours.IsZero() && h.Prompted.Equal(ours) {
+			return r, false, nil // the answer of the write was lost
+		}
+		next, changed, err := r.AskPing(now, h.ID)
+		if changed {
+			ours = now.Now
+		}
+		return next, changed, err
 	})
 	if err != nil {
-		return err
+		return a.soon(err, r, h.ID)
 	}
 	if h, ok := r.Webhook(h.ID); ok {
 		return q.answer(http.StatusAccepted, q.view(r, h))
 	}
 	return task.ErrNotFound // deleted meanwhile
+}
+
+// soon says when a ping or a re-drive may be requested again, if that is the error.
+func (a *API) soon(err error, r task.Record, hook string) error {
+	if !errors.Is(err, task.ErrSoon) {
+		return err
+	}
+	h, _ := r.Webhook(hook)
+	return &problem{
+		Status: http.StatusTooManyRequests, after: max(h.Rest(a.cfg.Desk.Now()), time.Second),
+		Detail: "a ping or a re-drive of this webhook was requested less than 10 seconds ago; look at its attempts, and ask again when Retry-After is over",
+	}
 }
 
 // read reads the request's body, a JSON object, strictly. No body is an empty object. The

@@ -55,6 +55,7 @@ type lettersView struct {
 type keysView struct {
 	Secrets    []string `json:"secrets"`    // of signatures v1, whsec_..., the current one first
 	PublicKeys []string `json:"publicKeys"` // of signatures v1a, whpk_...
+	Subjects   []string `json:"subjects"`   // that tokens may have as sub, the present one first
 	KeySet     string   `json:"keySet"`     // path of the JWKS, for tokens
 }
 

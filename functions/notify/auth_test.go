@@ -76,6 +76,7 @@ func TestBearerWithoutCredentials(t *testing.T) {
 	w := newWorld(t)
 	w.Jobs.Keep()
 	w.client.on(url, answers(500))
+	w.knows(url)
 	w.accept("t1", task.Webhook{ID: "h", URL: url, Scheme: "bearer"})
 	w.finish("t1", a2a.TaskStateCompleted, "", "a", "x")
 	w.deliver("t1")
@@ -124,12 +125,13 @@ func TestBearerWithoutCredentials(t *testing.T) {
 
 // The audience of the ID token is the receiver's origin. The owner cannot choose another.
 func TestIDToken(t *testing.T) {
-	for _, c := range []struct{ name, url, audience string }{
+	for _, row := range []struct{ name, url, audience string }{
 		{"port of the scheme", "https://A.test:443/deep/path?aud=https://storage.test", "https://a.test"},
 		{"another port", "https://a.test:8443/x", "https://a.test:8443"},
 		{"a host in another script", "https://bücher.test/x", "https://xn--bcher-kva.test"},
 	} {
-		t.Run(c.name, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
+			audience := row.audience
 			w := newWorld(t)
 			var asked []string
 			w.reopen(func(c *notify.Config) {
@@ -137,18 +139,19 @@ func TestIDToken(t *testing.T) {
 					asked = append(asked, audience)
 					return "id-token", nil
 				}
+				c.IDTokens = func(owner, origin string) bool { return owner == "" && origin == audience }
 			})
 
 			w.Jobs.Keep()
-			w.accept("t1", task.Webhook{ID: "h", URL: c.url, Scheme: "google-id-token"})
+			w.accept("t1", task.Webhook{ID: "h", URL: row.url, Scheme: "google-id-token"})
 			w.finish("t1", a2a.TaskStateCompleted, "")
 			w.deliver("t1")
 			calls := w.client.calls("")
 			if len(calls) != 1 || calls[0].header.Get("Authorization") != "Bearer id-token" {
 				t.Fatalf("sent %+v", calls)
 			}
-			if len(asked) != 1 || asked[0] != c.audience {
-				t.Errorf("ID tokens for %q, want one for %q", asked, c.audience)
+			if len(asked) != 1 || asked[0] != audience {
+				t.Errorf("ID tokens for %q, want one for %q", asked, audience)
 			}
 		})
 	}
@@ -176,6 +179,11 @@ func TestNothingIsSentUnauthenticated(t *testing.T) {
 		{"ID token without a service account", func(*world) task.Webhook { return task.Webhook{Scheme: webhook.GoogleIDToken} }, nil},
 		{"ID token that is not to be had", func(*world) task.Webhook { return task.Webhook{Scheme: webhook.GoogleIDToken} }, func(c *notify.Config) {
 			c.IDToken = func(context.Context, string) (string, error) { return "", errors.New("no") }
+			c.IDTokens = func(string, string) bool { return true }
+		}},
+		{"ID token for an origin that was taken away", func(*world) task.Webhook { return task.Webhook{Scheme: webhook.GoogleIDToken} }, func(c *notify.Config) {
+			c.IDToken = func(context.Context, string) (string, error) { return "id-token", nil }
+			c.IDTokens = func(_, origin string) bool { return origin != "https://a.test" }
 		}},
 		{"token without an issuer", func(*world) task.Webhook { return task.Webhook{Scheme: "Bearer"} }, func(c *notify.Config) { c.Issuer = nil }},
 	} {

@@ -103,3 +103,31 @@ func TestManyHostsUnderWay(t *testing.T) {
 		t.Errorf("%d hosts remembered of 20000 under way, looked through %d times", len(s.m), passes)
 	}
 }
+
+// Few of a hundred thousand origins are remembered, and none is forgotten during an attempt.
+func TestOriginsAreForgotten(t *testing.T) {
+	s := newOrigins()
+	now := time.Now()
+	first := origin{"me", "first"}
+	leaveFirst, _, err := s.enter(first, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	most := 0
+	for i := range 100_000 {
+		now = now.Add(10 * time.Millisecond)
+		leave, _, err := s.enter(origin{"me", strconv.Itoa(i)}, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		leave(false, true, now)
+		most = max(most, len(s.m))
+	}
+
+	if most > 2*manyHosts || s.m[first] == nil {
+		t.Errorf("%d origins remembered, want %d at most; the first one is there: %v", most, 2*manyHosts, s.m[first] != nil)
+	}
+	leaveFirst(true, true, now)
+}

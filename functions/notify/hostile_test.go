@@ -74,6 +74,7 @@ func TestHostileReceivers(t *testing.T) {
 	before := runtime.NumGoroutine()
 	s := newStreet(t)
 	for _, h := range s.kinds {
+		s.knows(s.url[h.name])
 		for _, id := range numbered(h.name+"-", 4) { // too few to open a breaker
 			s.owing(s.url[h.name], 2, id)
 			s.event(id, 0)

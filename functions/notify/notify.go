@@ -48,6 +48,10 @@ type Config struct {
 	// IDToken makes ID tokens of this program's service account. Default: there is no
 	// service account, and webhooks that need an ID token fail.
 	IDToken func(ctx context.Context, audience string) (string, error)
+
+	// IDTokens reports whether the owner's webhooks to the origin may carry an ID token. The
+	// front door has asked the same at the registration. Default: none may.
+	IDTokens func(owner, origin string) bool
 }
 
 // Limits of a pass. With the longest attempt a pass ends well within its job's deadline.
@@ -62,6 +66,7 @@ const (
 type Notifier struct {
 	cfg     Config
 	hosts   *hosts
+	origins *origins
 	flights flights
 }
 
@@ -79,8 +84,15 @@ func New(c Config) *Notifier {
 	if c.IDToken == nil {
 		c.IDToken = func(context.Context, string) (string, error) { return "", errNoAccount }
 	}
-	return &Notifier{cfg: c, hosts: newHosts(c.Desk.Moment().Rules.Patience)}
+	if c.IDTokens == nil {
+		c.IDTokens = func(string, string) bool { return false }
+	}
+	return &Notifier{cfg: c, hosts: newHosts(c.Desk.Moment().Rules.Patience), origins: newOrigins()}
 }
+
+// errNotGiven refuses an ID token for an origin that was taken from its owner, or that was
+// never given.
+var errNotGiven = errors.New(webhook.GoogleIDToken + ": the access file does not give this origin to the owner: add it to the principal's idTokens")
 
 var errNoAccount = errors.New(webhook.GoogleIDToken + " needs a service account, and there is none here")
 

@@ -77,19 +77,19 @@ func (p *pass) start(ctx context.Context, r task.Record) {
 			continue
 		}
 		p.running++
-		go func() { p.done <- p.guarded(ctx, r.ID(), h, r.OwedSince(h)) }()
+		go func() { p.done <- p.guarded(ctx, r, h) }()
 	}
 }
 
 // guarded confines a panic to its webhook. Due brings that webhook back.
-func (p *pass) guarded(ctx context.Context, id string, h task.Webhook, since time.Time) (out round) {
+func (p *pass) guarded(ctx context.Context, r task.Record, h task.Webhook) (out round) {
 	defer func() {
 		if v := recover(); v != nil {
-			p.cfg.Log.ErrorContext(ctx, "recovered from a panic", "task", id, "hook", h.ID, "err", fmt.Sprint(v), "stack", string(debug.Stack()))
+			p.cfg.Log.ErrorContext(ctx, "recovered from a panic", "task", r.ID(), "hook", h.ID, "err", fmt.Sprint(v), "stack", string(debug.Stack()))
 			out = round{Delivery: task.Delivery{Webhook: h}}.held(time.Time{})
 		}
 	}()
-	return p.serve(ctx, id, h, since)
+	return p.serve(ctx, r, h)
 }
 
 // collect waits until all rounds have ended, or until the tick if one has ended by then.

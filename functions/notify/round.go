@@ -24,8 +24,9 @@ type round struct {
 	task.Delivery                 // the outcome, for the commit
 	after         task.Webhook    // the webhook as the commit will leave it
 	since         time.Time       // when the schedule of its next notification began
-	host          string          // of the receiver
+	origin        origin          // of the receiver
 	contact       webhook.Contact // the host's state in the last attempt
+	taken         bool            // the receiver has answered 2xx in it
 	more          bool            // another attempt may follow at once
 	hold          bool            // the webhook is not served again in this pass
 	again         time.Time       // with hold: when a job must come back; zero: another pass or Due brings the webhook
@@ -57,16 +58,16 @@ func (b round) with(v webhook.Verdict) round {
 // then sends. An attempt that begins after the answer to a delete or a replacement reads a
 // record without the webhook, and sends nothing. A request that was sent before may still
 // arrive.
-func (p *pass) serve(ctx context.Context, id string, h task.Webhook, since time.Time) round {
-	b := round{Delivery: task.Delivery{Webhook: h}, after: h, since: since, host: webhook.Host(h.URL)}
+func (p *pass) serve(ctx context.Context, r task.Record, h task.Webhook) round {
+	b := round{Delivery: task.Delivery{Webhook: h}, after: h, since: r.OwedSince(h), origin: origin{r.Owner, webhook.Host(h.URL)}}
 	for end := p.now().Add(commitEvery); ; {
 		now := p.now()
 		urgent := b.pinging() || p.cfg.Schedule.Over(b.since, now)
-		leave, again, err := p.hosts.enter(b.host, now, urgent)
+		leave, again, err := p.enter(b.origin, now, urgent)
 		if err != nil {
 			return p.putOff(b, err, again, now)
 		}
-		b = p.within(leave, func() round { return p.attempt(ctx, id, b) })
+		b = p.within(leave, func() round { return p.attempt(ctx, r.ID(), b) })
 		if now := p.now(); !b.more || !now.Before(end) || !now.Before(p.until) {
 			return b
 		}
@@ -76,14 +77,34 @@ func (p *pass) serve(ctx context.Context, id string, h task.Webhook, since time.
 // pinging reports whether the next attempt is a ping. Its owner waits for the result.
 func (b round) pinging() bool { return !b.after.Ping.IsZero() }
 
+// enter takes the turn of the origin and a slot at its host, which leave gives back. It does
+// not wait: with errNew, errBusy or errSilent it returns when to come again.
+func (n *Notifier) enter(o origin, now time.Time, urgent bool) (leave func(round, time.Time), again time.Time, err error) {
+	begun, again, err := n.origins.enter(o, now)
+	if err != nil {
+		return nil, again, err
+	}
+
+	slot, again, err := n.hosts.enter(o.host, now, urgent)
+	if err != nil {
+		begun(false, false, now)
+		return nil, again, err
+	}
+
+	return func(b round, end time.Time) {
+		slot(b.contact, end)
+		begun(b.taken, b.contact != webhook.NotAsked, end)
+	}, time.Time{}, nil
+}
+
 // within gives the slot back after the attempt, also if the attempt panics.
-func (p *pass) within(leave func(webhook.Contact, time.Time), attempt func() round) (b round) {
-	defer func() { leave(b.contact, p.now()) }()
+func (p *pass) within(leave func(round, time.Time), attempt func() round) (b round) {
+	defer func() { leave(b, p.now()) }()
 	return attempt()
 }
 
-// putOff ends a round without an attempt, because the host is silent or busy. If the webhook
-// must wait for longer than jobs look ahead, its next time is committed, so that nothing
+// putOff ends a round without an attempt, because the origin is new, or its host is silent or
+// busy. If the webhook must wait for longer than jobs look ahead, its next time is committed, so that nothing
 // brings the webhook in between.
 func (p *pass) putOff(b round, why error, again, now time.Time) round {
 	switch {
@@ -91,7 +112,10 @@ func (p *pass) putOff(b round, why error, again, now time.Time) round {
 	case errors.Is(why, errSilent):
 		again = p.cfg.Schedule.Later(b.since, now, again)
 		b.Wait = again
-	case again.After(now.Add(p.hosts.near)):
+	case errors.Is(why, errNew):
+		again = p.cfg.Schedule.Later(b.since, now, again)
+	}
+	if !b.pinging() && again.After(now.Add(p.hosts.near)) {
 		b.Wait = again
 	}
 	return b.held(again)
@@ -99,7 +123,7 @@ func (p *pass) putOff(b round, why error, again, now time.Time) round {
 
 // attempt sends the webhook's ping or its next notification, if the record still asks for that.
 func (p *pass) attempt(ctx context.Context, id string, b round) round {
-	b.contact, b.more = webhook.NotAsked, false
+	b.contact, b.taken, b.more = webhook.NotAsked, false, false
 	r, err := p.cfg.Store.Load(ctx, id)
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -119,6 +143,7 @@ func (p *pass) attempt(ctx context.Context, id string, b round) round {
 	a := p.post(ctx, r, b.after)
 	v := webhook.Judge(r, b.after, a, p.cfg.Schedule, p.now())
 	p.log(ctx, id, b, a, v, began)
+	b.taken = a.Status/100 == 2
 	return b.with(v)
 }
 
@@ -133,7 +158,7 @@ func (p *pass) log(ctx context.Context, id string, b round, a webhook.Answer, v 
 	}
 
 	try := v.Tries[0]
-	line := []any{"task", id, "hook", b.after.ID, "host", b.host, "note", try.Notification, "attempt", b.after.Attempt + 1,
+	line := []any{"task", id, "hook", b.after.ID, "host", b.origin.host, "note", try.Notification, "attempt", b.after.Attempt + 1,
 		"status", a.Status, "took", try.At.Sub(began).Round(time.Millisecond)}
 
 	switch v.Result {
@@ -196,6 +221,9 @@ func (p *pass) request(ctx context.Context, ring keys.Ring, r task.Record, h tas
 	}
 
 	if q.Audience != "" {
+		if !p.cfg.IDTokens(r.Owner, q.Audience) {
+			return nil, errNotGiven
+		}
 		token, err := p.cfg.IDToken(ctx, q.Audience)
 		if err != nil {
 			return nil, err

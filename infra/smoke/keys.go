@@ -82,12 +82,12 @@ func judgeKeys(all []publicKey) (string, error) {
 		switch {
 		case k.D != "" || k.K != "":
 			return "", wrong([]string{"every reader of it can sign as this agent: replace the keys, and correct the server that shows them"}, "the key set at %s shows a private key", keysPath)
-		case k.Alg != "ES256" && k.Alg != "EdDSA" && !slices.Contains(others, quote(k.Alg)):
+		case k.Alg != "ES256" && !slices.Contains(others, quote(k.Alg)):
 			others = append(others, quote(k.Alg))
 		}
 	}
 	if len(others) > 0 {
-		return "", remark(fmt.Sprintf("the key set has keys for %q. Errand signs with ES256 and EdDSA", strings.Join(others, ", ")))
+		return "", remark(fmt.Sprintf("the key set has keys for %q. Errand signs tokens with ES256", strings.Join(others, ", ")))
 	}
-	return fmt.Sprintf("%d public keys to check webhooks by", len(all)), nil
+	return fmt.Sprintf("%d public keys to check the tokens of webhooks by", len(all)), nil
 }

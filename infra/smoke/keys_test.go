@@ -33,7 +33,7 @@ func TestKeySet(t *testing.T) {
 		body   string
 		want   []string // empty: no line
 	}{
-		{"keys", 200, set, `{"keys":[{"kty":"EC","alg":"ES256","kid":"a"},{"kty":"OKP","alg":"EdDSA","kid":"b"}]}`, []string{"ok   keys", "2 public keys"}},
+		{"keys", 200, set, `{"keys":[{"kty":"EC","alg":"ES256","kid":"a"},{"kty":"EC","alg":"ES256","kid":"b"}]}`, []string{"ok   keys", "2 public keys"}},
 		{"an agent that has none", 404, text, "404 page not found\n", nil},
 		{"an agent that has none, with an error in JSON", 404, js, `{"error":{"code":404}}`, nil},
 		{"no version", 503, text, "the keys cannot be read now\n", []string{"FAIL keys", "jwks.json: 503 Service Unavailable: the keys cannot be read now",

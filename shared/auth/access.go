@@ -23,6 +23,7 @@ type Access struct {
 	accepts         string   // the credentials that a caller may send, in words
 	audiences       []string // of all issuers
 	operators       map[string]bool
+	idTokens        map[string][]string // the origins of each principal
 	attempts        attempts
 	proxies         int
 	now             func() time.Time
@@ -73,7 +74,7 @@ func Load(path string, o Options) (*Access, error) {
 
 // take fills a from the file, which is known to be consistent.
 func (a *Access) take(f *file, client Doer) {
-	a.keys, a.operators = map[string]apiKey{}, map[string]bool{}
+	a.keys, a.operators, a.idTokens = map[string]apiKey{}, map[string]bool{}, map[string][]string{}
 	byName := map[string]*issuer{}
 
 	for _, i := range f.Issuers {
@@ -96,7 +97,7 @@ func (a *Access) take(f *file, client Doer) {
 	}
 
 	for _, p := range f.Principals {
-		a.operators[p.Name] = p.Operator
+		a.operators[p.Name], a.idTokens[p.Name] = p.Operator, p.IDTokens
 		for _, hash := range p.Keys {
 			if id, digest, ok := parseHash(hash); ok {
 				a.keys[id] = apiKey{digest: digest, owner: p.Name}
@@ -123,6 +124,14 @@ func (a *Access) take(f *file, client Doer) {
 	}
 
 	a.accepts = strings.Join(accepts, ", or ")
+}
+
+// IDTokens reports whether the owner's webhooks to an origin, such as
+// https://hooks.example.com, may carry an ID token of the program's service account. Such a
+// token says which program sends, and not for which owner, so the file gives each origin to
+// those principals that its receiver trusts. Anonymous callers have none.
+func (a *Access) IDTokens(owner, origin string) bool {
+	return slices.Contains(a.idTokens[owner], origin)
 }
 
 // Anonymous reports whether callers are not identified.

@@ -20,6 +20,7 @@ type filePrincipal struct {
 	Operator bool        `yaml:"operator"`
 	Keys     []string    `yaml:"keys"` // the hashes of API keys
 	Tokens   []fileToken `yaml:"tokens"`
+	IDTokens []string    `yaml:"idTokens"` // the origins that its webhooks may carry ID tokens to
 }
 
 type fileToken struct {
@@ -135,6 +136,10 @@ func (c *checker) principal(path string, p filePrincipal) {
 	for k, t := range p.Tokens {
 		c.token(fmt.Sprintf("%s.tokens[%d]", path, k), t)
 	}
+
+	for k, origin := range p.IDTokens {
+		c.required(fmt.Sprintf("%s.idTokens[%d]", path, k), origin, "an origin, or remove the entry", checkOrigin)
+	}
 }
 
 func (c *checker) token(path string, t fileToken) {
@@ -177,6 +182,7 @@ func (c *checker) once(path, kind, value, remedy string) {
 
 var (
 	nameForm       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}(/[A-Za-z0-9][A-Za-z0-9._@+-]{0,63})?$`)
+	originForm     = regexp.MustCompile(`^https://[a-z0-9-]+(\.[a-z0-9-]+)*(:[1-9][0-9]{0,4})?$`)
 	issuerNameForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
 )
 
@@ -210,6 +216,14 @@ func checkHash(s string) string {
 func checkEmail(s string) string {
 	if !isEmail(s) {
 		return "must be an e-mail address"
+	}
+	return ""
+}
+
+// checkOrigin wants the one spelling that webhooks are compared with.
+func checkOrigin(s string) string {
+	if !originForm.MatchString(s) || strings.HasSuffix(s, ":443") {
+		return "must be an origin such as https://hooks.example.com: in lower case, without a path, and with a port only if it is not 443"
 	}
 	return ""
 }

@@ -3,12 +3,8 @@ package desk
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base32"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
@@ -50,6 +46,10 @@ func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 	}
 
 	id, fresh := Derive(m.Owner, key)
+	if r, known, err := d.earlier(ctx, id, key, m); known || err != nil {
+		return r, err
+	}
+
 	msg := *m.Message
 	msg.TaskID = a2a.TaskID(id)
 	if msg.ContextID == "" {
@@ -88,10 +88,27 @@ func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 	return again, lerr
 }
 
+// earlier finds the task of a message that an earlier version has accepted, under the id that
+// it gave. It costs each new task a read. The read can go when the tasks of those versions
+// have expired. A key that no client chose is in no earlier task.
+func (d *Desk) earlier(ctx context.Context, id, key string, m Message) (r task.Record, known bool, err error) {
+	if d.cfg.Reused {
+		return r, false, nil
+	}
+	r, err = d.add(ctx, former(id), key, m)
+	if errors.Is(err, task.ErrNotFound) {
+		return task.Record{}, false, nil
+	}
+	return r, true, err
+}
+
 // add adds a message and its webhooks to an existing task in one write: if a part is
 // refused, nothing has changed. For a message that the task already has, add only returns
 // the record.
 func (d *Desk) add(ctx context.Context, id, key string, m Message) (task.Record, error) {
+	if Foreign(m.Owner, id) {
+		return task.Record{}, task.ErrNotFound
+	}
 	r, err := d.cfg.Store.Load(ctx, id)
 	if err != nil {
 		return task.Record{}, err
@@ -132,17 +149,4 @@ func (d *Desk) add(ctx context.Context, id, key string, m Message) (task.Record,
 	}
 
 	return r, nil
-}
-
-// Derive returns the ids of the task that an owner's message makes, and of its context if
-// the message names none. They do not depend on the time and place at which it is accepted,
-// so a repeated message finds its task.
-func Derive(owner, messageID string) (id, contextID string) {
-	text, err := json.Marshal([2]string{owner, messageID})
-	if err != nil { // strings always encode
-		panic(err)
-	}
-	sum := sha256.Sum256(text)
-	all := strings.ToLower(base32.StdEncoding.EncodeToString(sum[:]))
-	return all[:26], all[26:52]
 }

@@ -61,6 +61,13 @@ func message(id, text string) *a2a.Message {
 	return &a2a.Message{ID: id, Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart(text)}}
 }
 
+// to makes a message to a task.
+func to(r task.Record, id string) *a2a.Message {
+	m := message(id, "more")
+	m.TaskID = r.Task.ID
+	return m
+}
+
 func (b *bench) accept(m *a2a.Message, hooks ...task.Webhook) task.Record {
 	b.t.Helper()
 	r, err := b.Accept(b.t.Context(), desk.Message{Owner: "me", Message: m, Webhooks: hooks})
@@ -124,7 +131,7 @@ func TestSameMessageMakesOneTask(t *testing.T) {
 	b := newBench(t)
 	r := b.accept(message("m", "hello"))
 	b.wantJobs("/turns " + r.ID())
-	if id, _ := desk.Derive("me", "m"); r.ID() != id || len(id) != 26 {
+	if id, _ := desk.Derive("me", "m"); r.ID() != id || len(id) != 34 {
 		t.Errorf("the task's id is %q, want %q", r.ID(), id)
 	}
 	again := b.accept(message("m", "hello"))
@@ -239,8 +246,10 @@ func TestQueueOutageDoesNotFailTheAccept(t *testing.T) {
 func TestJobIsAddedThoughTheClientHasGone(t *testing.T) {
 	b := newBench(t)
 	ctx, leave := context.WithCancel(t.Context())
-	left := func(_ faulty.Call, r task.Record, err error) (task.Record, error) {
-		leave()
+	left := func(c faulty.Call, r task.Record, err error) (task.Record, error) {
+		if c.Op == faulty.Create {
+			leave()
+		}
 		return r, err
 	}
 	b.configure(func(c *desk.Config) { c.Store = faulty.Store{Store: b.w.Store, After: left} })
@@ -395,12 +404,6 @@ func TestInlineWebhookOfARepeatedMessage(t *testing.T) {
 
 // The state of the task decides how a further message is taken (R13).
 func TestFollowUps(t *testing.T) {
-	to := func(r task.Record, id string) *a2a.Message {
-		m := message(id, "more")
-		m.TaskID = r.Task.ID
-		return m
-	}
-
 	b := newBench(t)
 	r := b.accept(message("m", "hello"))
 	b.run(r.ID(), a2a.TaskStateInputRequired)
@@ -437,7 +440,7 @@ func TestFollowUps(t *testing.T) {
 	var hooks []task.Webhook
 
 	for i := range 11 {
-		hooks = append(hooks, task.Webhook{ID: fmt.Sprint(i), URL: "https://h.example.com"})
+		hooks = append(hooks, task.Webhook{ID: fmt.Sprint(i), URL: "https://h.example.com/" + fmt.Sprint(i)})
 	}
 
 	b.refuse(task.ErrWebhooks, to(r, "with hooks"), hooks...)

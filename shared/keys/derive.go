@@ -4,7 +4,6 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/hkdf"
 	"crypto/hmac"
@@ -24,10 +23,11 @@ type entry struct {
 	from   time.Time
 	kid    string // its public name
 	sealer cipher.AEAD
-	nonces []byte // key of the nonces of sealer
-	hooks  []byte // key of the secrets of webhooks
-	files  []byte // key of the signed URLs of files
-	edward ed25519.PrivateKey
+	nonces []byte            // key of the nonces of sealer
+	hooks  []byte            // key of the secrets of webhooks
+	files  []byte            // key of the signed URLs of files
+	owners []byte            // key of the Ed25519 keys of owners
+	names  []byte            // key of the opaque names of owners
 	nist   *ecdsa.PrivateKey // on P-256
 	tokens jose.Signer       // with nist
 }
@@ -41,7 +41,8 @@ func derive(from time.Time, key []byte) (entry, error) {
 		nonces: expand(key, "nonces"),
 		hooks:  expand(key, "webhook secrets"),
 		files:  expand(key, "file URLs"),
-		edward: ed25519.NewKeyFromSeed(expand(key, "Ed25519")),
+		owners: expand(key, "Ed25519 keys of owners"),
+		names:  expand(key, "names of owners"),
 		nist:   scalar(func(i int) []byte { return expand(key, fmt.Sprintf("P-256 %d", i)) }),
 	}
 	block, err := aes.NewCipher(expand(key, "seal"))

@@ -2,6 +2,7 @@ package keys_test
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -120,10 +121,10 @@ func TestGenerate(t *testing.T) {
 	}
 
 	r, old := parse(t, second), parse(t, first)
-	if got, want := r.Public(day(0))[0], old.Public(day(0))[0]; got != want {
+	if got, want := r.Public(day(0), "owner")[0], old.Public(day(0), "owner")[0]; got != want {
 		t.Errorf("before the time of the fresh key the current one is %s, want the old one %s", got, want)
 	}
-	if got := r.Public(day(3)); len(got) != 2 || got[1] != old.Public(day(0))[0] {
+	if got := r.Public(day(3), "owner"); len(got) != 2 || got[1] != old.Public(day(0), "owner")[0] {
 		t.Errorf("from then on the keys are %v, want the old one second", got)
 	}
 	if got, err := r.Open("b", old.Seal(day(0), "b", []byte("plain"))); err != nil || string(got) != "plain" {
@@ -131,7 +132,7 @@ func TestGenerate(t *testing.T) {
 	}
 
 	env := strings.Join(strings.Split(strings.TrimSpace(second), "\n")[1:3], ",")
-	if third, err := keys.Generate(env, day(9)); err != nil || len(parse(t, third).Public(day(9))) != 3 {
+	if third, err := keys.Generate(env, day(9)); err != nil || len(parse(t, third).Public(day(9), "owner")) != 3 {
 		t.Errorf("Generate of a ring in a variable = %q, %v", third, err)
 	}
 
@@ -161,12 +162,17 @@ func TestLifeOfAKey(t *testing.T) {
 	message := []byte("message")
 	names := map[string]int{} // the place of each public key in the ring, from 1
 	for i := range 3 {
-		names[parse(t, line(0, byte(i+1))).Public(day(0))[0]] = i + 1
+		names[parse(t, line(0, byte(i+1))).Public(day(0), "owner")[0]] = i + 1
 	}
 
 	secrets := map[string]int{}
 	for i := range 3 {
 		secrets[parse(t, line(0, byte(i+1))).Secrets(day(0), "owner", "url")[0]] = i + 1
+	}
+
+	subjects := map[string]int{}
+	for i := range 3 {
+		subjects[parse(t, line(0, byte(i+1))).Subjects(day(0), "owner")[0]] = i + 1
 	}
 
 	fileKeys := map[string]int{}
@@ -175,22 +181,22 @@ func TestLifeOfAKey(t *testing.T) {
 	}
 
 	for _, row := range []struct {
-		at        time.Time
-		sign, all []int
+		at               time.Time
+		sign, all, named []int
 	}{
-		{day(-100), []int{1}, []int{1, 2, 3}},
-		{day(0), []int{1}, []int{1, 2, 3}},
-		{day(10).Add(-1), []int{1}, []int{1, 2, 3}},
-		{day(10), []int{2, 1}, []int{2, 1, 3}},
-		{day(17).Add(-1), []int{2, 1}, []int{2, 1, 3}},
-		{day(17), []int{2}, []int{2, 3}},
-		{day(20), []int{3, 2}, []int{3, 2}},
-		{day(27).Add(-1), []int{3, 2}, []int{3, 2}},
-		{day(27), []int{3}, []int{3}},
-		{day(9999), []int{3}, []int{3}},
+		{day(-100), []int{1}, []int{1, 2, 3}, []int{1, 2, 3}},
+		{day(0), []int{1}, []int{1, 2, 3}, []int{1, 2, 3}},
+		{day(10).Add(-1), []int{1}, []int{1, 2, 3}, []int{1, 2, 3}},
+		{day(10), []int{2, 1}, []int{2, 1, 3}, []int{1, 2, 3}},
+		{day(17).Add(-1), []int{2, 1}, []int{2, 1, 3}, []int{1, 2, 3}},
+		{day(17), []int{2}, []int{2, 3}, []int{2, 3}},
+		{day(20), []int{3, 2}, []int{3, 2}, []int{2, 3}},
+		{day(27).Add(-1), []int{3, 2}, []int{3, 2}, []int{2, 3}},
+		{day(27), []int{3}, []int{3}, []int{3}},
+		{day(9999), []int{3}, []int{3}, []int{3}},
 	} {
 		var public, v1 []int
-		for _, p := range r.Public(row.at) {
+		for _, p := range r.Public(row.at, "owner") {
 			public = append(public, names[p])
 		}
 
@@ -213,7 +219,7 @@ func TestLifeOfAKey(t *testing.T) {
 		if !slices.Equal(files, row.sign) {
 			t.Errorf("Files(%v) = %v, want %v", row.at, files, row.sign)
 		}
-		if got := signers(r.SignEd25519(row.at, message), r.Public(row.at), message, names); !slices.Equal(got, row.sign) {
+		if got := signers(r.SignEd25519(row.at, "owner", message), r.Public(row.at, "owner"), message, names); !slices.Equal(got, row.sign) {
 			t.Errorf("SignEd25519(%v) is by %v, want %v", row.at, got, row.sign)
 		}
 
@@ -222,11 +228,20 @@ func TestLifeOfAKey(t *testing.T) {
 
 		for _, p := range row.all {
 			kid := kidsOf(t, parse(t, line(0, byte(p))).JWKS(day(0)))[0]
-			want = append(want, kid, kid+"-ed25519")
+			want = append(want, kid)
 		}
 
 		if !slices.Equal(kids, want) {
 			t.Errorf("JWKS(%v) has %v, want %v", row.at, kids, want)
+		}
+
+		var named []int
+		for _, s := range r.Subjects(row.at, "owner") {
+			named = append(named, subjects[s])
+		}
+
+		if !slices.Equal(named, row.named) {
+			t.Errorf("Subjects(%v) = %v, want %v", row.at, named, row.named)
 		}
 
 		token, err := r.Token(row.at, map[string]string{"iss": "x"})
@@ -252,13 +267,13 @@ func TestLifeOfAKey(t *testing.T) {
 func TestDerivedValuesStayWhatTheyAre(t *testing.T) {
 	r := parse(t, line(0, 1))
 	for name, pair := range map[string][2]string{
-		"secret": {r.Secrets(day(0), "acme/ci", "https://hooks.example.com/a")[0], "whsec_DZL5ZPmqaPH4J4vl8z2wpwoK+V3EDTp6Cq5jXma/l3U="},
-		"public": {r.Public(day(0))[0], "whpk_gAR5qruVPMu6iWVE5Pi2kZHRx40WKoeEAG5zBo4X49w="},
-		"file":   {base64.StdEncoding.EncodeToString(r.Files(day(0))[0]), "p6b5EaH2B/cypaBbyhSbY4zIe56T+ZOxXfFVRmxKaWM="},
-		"sealed": {r.Seal(day(0), "bound", []byte("plain")), "fh27co4igz.r8TeMhDDk3k4iIY1h4fdk438D7PnYbHATdYnJDLWmlF3"},
+		"secret":  {r.Secrets(day(0), "acme/ci", "https://hooks.example.com/a")[0], "whsec_DZL5ZPmqaPH4J4vl8z2wpwoK+V3EDTp6Cq5jXma/l3U="},
+		"public":  {r.Public(day(0), "acme/ci")[0], "whpk_GyGwK50gYfcUClEeAdabFHm8FG0VAhNJZGOUWe8jabQ="},
+		"subject": {r.Subjects(day(0), "acme/ci")[0], "ykn5igxv43trb5q2elb2f3f5my"},
+		"file":    {base64.StdEncoding.EncodeToString(r.Files(day(0))[0]), "p6b5EaH2B/cypaBbyhSbY4zIe56T+ZOxXfFVRmxKaWM="},
+		"sealed":  {r.Seal(day(0), "bound", []byte("plain")), "fh27co4igz.r8TeMhDDk3k4iIY1h4fdk438D7PnYbHATdYnJDLWmlF3"},
 		"keys": {string(r.JWKS(day(0))), `{"keys":[` +
-			`{"use":"sig","kty":"EC","kid":"fh27co4igz","crv":"P-256","alg":"ES256","x":"gME_mGY-piwR0OHvsuprrBVLivlDppZElHHzTMWXnrc","y":"0XM7mW6ZYodQQc5kra6KGCvDieHwpMba2_gPFVpTNRg"},` +
-			`{"use":"sig","kty":"OKP","kid":"fh27co4igz-ed25519","crv":"Ed25519","alg":"EdDSA","x":"gAR5qruVPMu6iWVE5Pi2kZHRx40WKoeEAG5zBo4X49w"}]}`},
+			`{"use":"sig","kty":"EC","kid":"fh27co4igz","crv":"P-256","alg":"ES256","x":"gME_mGY-piwR0OHvsuprrBVLivlDppZElHHzTMWXnrc","y":"0XM7mW6ZYodQQc5kra6KGCvDieHwpMba2_gPFVpTNRg"}]}`},
 	} {
 		if pair[0] != pair[1] {
 			t.Errorf("the %s = %s, want %s", name, pair[0], pair[1])
@@ -278,6 +293,31 @@ func TestSecretsDifferByOwnerAndURL(t *testing.T) {
 		raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(s, "whsec_"))
 		if err != nil || len(raw) != 32 || !strings.HasPrefix(s, "whsec_") {
 			t.Errorf("Secrets(%q) = %d bytes, %v, want whsec_ and 32 bytes", row, len(raw), err)
+		}
+	}
+}
+
+// Owners share neither a public key nor an opaque name, and the name does not tell the
+// owner's own.
+func TestOwnersAreApart(t *testing.T) {
+	r := parse(t, line(0, 1))
+	seen := map[string]string{}
+	for _, owner := range []string{"", "a", "b", "acme/ci", "acme/ci ", "ACME/ci", "a\xff", "a\xfe"} {
+		public, subject := r.Public(day(0), owner)[0], r.Subjects(day(0), owner)[0]
+		for _, s := range []string{public, subject} {
+			if other, twice := seen[s]; twice {
+				t.Errorf("%q has %s of %q", owner, s, other)
+			}
+			seen[s] = owner
+		}
+
+		if len(subject) != 26 || owner != "" && strings.Contains(subject, owner) && len(owner) > 1 {
+			t.Errorf("the name of %q is %q", owner, subject)
+		}
+
+		raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(public, "whpk_"))
+		if err != nil || !ed25519.Verify(raw, []byte("m"), r.SignEd25519(day(0), owner, []byte("m"))[0]) {
+			t.Errorf("the public key of %q does not check its signature: %v", owner, err)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func TestKeysBesideTheStore(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		return ring.Public(time.Now())[0]
+		return ring.Public(time.Now(), "owner")[0]
 	}
 
 	own := setup.Env{Store: "sqlite:" + file}
@@ -56,7 +56,7 @@ func TestKeysBesideTheStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := public(other), ring.Public(time.Now())[0]; got != want {
+	if got, want := public(other), ring.Public(time.Now(), "owner")[0]; got != want {
 		t.Errorf("with ERRAND_KEYS the key is %s, want %s", got, want)
 	}
 	if _, err := os.Stat(other.Store[len("sqlite:"):] + ".keys"); !os.IsNotExist(err) {

@@ -91,15 +91,19 @@ func (o *opening) clientSide(c *ClientSide, definition []byte) {
 	c.IDTokens = o.env.CloudRun()
 	o.agent(&c.Agent, definition)
 
-	var err error
-	c.Access, err = auth.Load(o.env.Access, auth.Options{Log: o.log, Proxies: o.env.proxies()})
-	o.note(err)
-
+	o.access(&c.Access)
 	o.url(&c.URL)
 	o.egress(&c.Egress, &c.URL)
 	o.files(&c.Files, c.fileKeys)
 	o.store(&c.Store)
 	o.keys(&c.Sealing)
+}
+
+// access reads the access file.
+func (o *opening) access(to **auth.Access) {
+	a, err := auth.Load(o.env.Access, auth.Options{Log: o.log, Proxies: o.env.proxies()})
+	o.note(err)
+	*to = a
 }
 
 func (o *opening) agent(to **agent.Agent, definition []byte) {

@@ -106,6 +106,7 @@ type Functions struct {
 	Core
 	Sealing
 	Doors
+	Access *auth.Access   // which webhooks may carry ID tokens
 	Egress *egress.Client // delivers webhooks
 	Queue  queue.Queue
 	URL    string // where clients reach the agent, in whose name webhooks are signed
@@ -160,6 +161,7 @@ func OpenFunctions(ctx context.Context, e Env, log *slog.Logger) (*Functions, er
 		f.IDToken = gcp.IDToken
 	}
 
+	o.access(&f.Access)
 	o.egress(&f.Egress, &f.URL)
 	o.files(&f.Files, nil)
 	o.queue(&f.Queue)

@@ -116,6 +116,7 @@ type Webhook struct {
 	Since    time.Time `json:"since,omitzero"`     // when the webhook became ready for that notification: the schedule begins then, or when the notification was made
 	Next     time.Time `json:"next"`               // that notification is not tried before
 	Ping     time.Time `json:"ping,omitzero"`      // when a ping was requested that is not sent yet; zero: none
+	Prompted time.Time `json:"prompted,omitzero"`  // when a ping or a re-drive was last requested; zero: never
 	Tries    []Try     `json:"tries,omitempty"`    // the last attempts, oldest first
 }
 

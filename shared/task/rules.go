@@ -32,6 +32,14 @@ var (
 	ErrMismatch = errors.New("task: the message id was used for another message")
 	ErrInbox    = errors.New("task: too many messages are waiting")
 	ErrWebhooks = errors.New("task: too many webhooks")
+
+	// ErrWebhookURL says that another webhook of the task has the URL: a task sends each of
+	// its notifications once to a URL.
+	ErrWebhookURL = errors.New("task: another webhook has this URL")
+
+	// ErrSoon says that a ping or a re-drive of the webhook was requested a moment ago
+	// ([Webhook.Rest]).
+	ErrSoon = errors.New("task: a ping or a re-drive of the webhook was requested a moment ago")
 )
 
 // Rules are the times and counts that transitions go by. All parts of an installation use

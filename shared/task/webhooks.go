@@ -1,6 +1,8 @@
 package task
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"time"
@@ -34,10 +36,52 @@ func (r Record) OwedSince(h Webhook) time.Time {
 	return h.Since
 }
 
+// promptEvery is the least time between two requests for a ping or a re-drive of one webhook.
+// Its owner may have named the URL of a stranger.
+const promptEvery = 10 * time.Second
+
+// Rest is how long after now no ping and no re-drive of the webhook may be requested.
+func (h Webhook) Rest(now time.Time) time.Duration {
+	if h.Prompted.IsZero() {
+		return 0
+	}
+	return min(max(0, h.Prompted.Add(promptEvery).Sub(now)), promptEvery)
+}
+
+// WebhookID is the id of a webhook whose owner gave it none. It comes from the URL, so a
+// repeated request makes no second webhook.
+func WebhookID(url string) string {
+	sum := sha256.Sum256([]byte(url))
+	return base64.RawURLEncoding.EncodeToString(sum[:12])
+}
+
+// webhookAt finds the webhook that a request for h is about: the one with its id or, if h has
+// no id of its own, the one with its URL. The error is ErrWebhookURL if a webhook with
+// another id has the URL already.
+func (r Record) webhookAt(h Webhook) (Webhook, error) {
+	if old, ok := r.Webhook(h.ID); ok && old.URL == h.URL {
+		return h, nil
+	}
+	for _, old := range r.Webhooks {
+		if old.URL != h.URL {
+			continue
+		}
+		if h.ID != WebhookID(h.URL) {
+			return h, fmt.Errorf("%w: %s", ErrWebhookURL, old.ID)
+		}
+		h.ID = old.ID
+	}
+	return h, nil
+}
+
 // SetWebhook creates a webhook, or replaces the webhook with the same id (R9). Setting an
-// active webhook to its present target changes nothing. The error is ErrWebhooks if there are
-// too many webhooks, or if they are too large.
+// active webhook to its present target changes nothing. A webhook with the id of [WebhookID]
+// replaces the one that has its URL. The error is ErrWebhookURL if a webhook with another id
+// has the URL, and ErrWebhooks if there are too many webhooks, or if they are too large.
 func (r Record) SetWebhook(m Moment, h Webhook) (next Record, changed bool, err error) {
+	if h, err = r.webhookAt(h); err != nil {
+		return r, false, err
+	}
 	if old, ok := r.Webhook(h.ID); ok && old.State == WebhookActive && old.sameTarget(h) {
 		return r, false, nil
 	}
@@ -70,6 +114,11 @@ func (h Webhook) sameTarget(o Webhook) bool {
 // webhook starts one notification back and that notification is sent as the whole task, so a late webhook
 // still receives the result. A webhook that only changes its credentials keeps its backlog.
 func (r *Record) putWebhook(m Moment, h Webhook) error {
+	h, err := r.webhookAt(h)
+	if err != nil {
+		return err
+	}
+
 	h = h.fresh(r, m)
 	h.Tries, h.Gone, h.Ping, h.Cursor, h.Snapshot = nil, false, time.Time{}, len(r.Notifications), 0
 	if r.Terminal() || r.Interrupted() {
@@ -87,8 +136,12 @@ func (r *Record) putWebhook(m Moment, h Webhook) error {
 			return ErrWebhooks
 		}
 		hooks = append(hooks, Webhook{})
-	} else if old := hooks[i]; old.URL == h.URL && old.State == WebhookActive {
-		h.Cursor = min(h.Cursor, old.Cursor)
+	} else {
+		old := hooks[i]
+		h.Prompted = old.Prompted
+		if old.URL == h.URL && old.State == WebhookActive {
+			h.Cursor = min(h.Cursor, old.Cursor)
+		}
 	}
 
 	hooks[i] = h
@@ -121,6 +174,7 @@ func (h Webhook) untried(now time.Time) Webhook {
 // Redrive sends a webhook its notifications again, beginning with the notification numbered from, or with
 // the notification after its cursor if from is 0. A dead webhook becomes active. The receiver
 // recognizes repeated notifications by their ids. Redrive applies only to the generation gen.
+// The error is ErrSoon if a ping or a re-drive was requested a moment ago.
 func (r Record) Redrive(m Moment, id string, gen int64, from int) (next Record, changed bool, err error) {
 	n := r.change()
 	n.Webhooks = append([]Webhook(nil), r.Webhooks...)
@@ -128,7 +182,10 @@ func (r Record) Redrive(m Moment, id string, gen int64, from int) (next Record, 
 		if h.ID != id || h.Gen != gen || from < 0 || from > len(r.Notifications) {
 			continue
 		}
-		if h.Gone = false; from > 0 {
+		if h.Rest(m.Now) > 0 {
+			return r, false, ErrSoon
+		}
+		if h.Gone, h.Prompted = false, m.Now; from > 0 {
 			h.Cursor = from - 1
 		}
 		n.Webhooks[i], changed = h.fresh(&n, m), true
@@ -143,14 +200,20 @@ func (r Record) Redrive(m Moment, id string, gen int64, from int) (next Record, 
 }
 
 // AskPing requests a ping of a webhook, active or dead. A ping is one attempt, and its
-// outcome is kept with the others. A second request before the ping changes nothing.
+// outcome is kept with the others. A second request before the ping changes nothing. The
+// error is ErrSoon if a ping or a re-drive was requested a moment ago.
 func (r Record) AskPing(m Moment, id string) (next Record, changed bool, err error) {
 	n := r.change()
 	n.Webhooks = append([]Webhook(nil), r.Webhooks...)
 	for i, h := range n.Webhooks {
-		if h.ID == id && h.Ping.IsZero() {
-			n.Webhooks[i].Ping, n.Asked, changed = m.Now, m.Now, true
+		if h.ID != id || !h.Ping.IsZero() {
+			continue
 		}
+		if h.Rest(m.Now) > 0 {
+			return r, false, ErrSoon
+		}
+		n.Webhooks[i].Ping, n.Webhooks[i].Prompted = m.Now, m.Now
+		n.Asked, changed = m.Now, true
 	}
 	if !changed {
 		return r, false, nil

@@ -1,6 +1,7 @@
 package task_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -98,7 +99,7 @@ func TestRedrive(t *testing.T) {
 		owesAnew(t, fmt.Sprintf("Redrive(%d)", from), dead, r, at(time.Hour), task.Deliveries)
 		h := hookOf(t, r)
 		want := task.Webhook{ID: "h", Gen: h.Gen, URL: hookURL, Sealed: "old", State: task.WebhookActive, Cursor: cursor,
-			Since: at(time.Hour).Now, Next: at(time.Hour).Now, Tries: h.Tries}
+			Since: at(time.Hour).Now, Next: at(time.Hour).Now, Prompted: at(time.Hour).Now, Tries: h.Tries}
 		if diff := cmp.Diff(want, h); diff != "" {
 			t.Errorf("Redrive(%d) (-want +got):\n%s", from, diff)
 		}
@@ -121,6 +122,70 @@ func TestRedrive(t *testing.T) {
 	}
 }
 
+// A webhook takes one ping or re-drive in ten seconds. Setting it anew does not change that,
+// and a ping that waits may be requested again.
+func TestPingsAndRedrivesAreRated(t *testing.T) {
+	ping := func(r task.Record, m task.Moment) (task.Record, bool, error) { return r.AskPing(m, "h") }
+	redrive := func(r task.Record, m task.Moment) (task.Record, bool, error) {
+		return r.Redrive(m, "h", hookOf(t, r).Gen, 0)
+	}
+	sent := func(r task.Record, m task.Moment) task.Record {
+		return delivered(t, r, m, task.Delivery{Pinged: !hookOf(t, r).Ping.IsZero(), Fail: hookOf(t, r).Ping.IsZero()})
+	}
+
+	type prompt = func(task.Record, task.Moment) (task.Record, bool, error)
+	for name, pair := range map[string][2]prompt{"pings": {ping, ping}, "re-drives": {redrive, redrive}, "a re-drive after a ping": {ping, redrive}, "a ping after a re-drive": {redrive, ping}} {
+		r, changed, err := pair[0](told(t), at(time.Hour))
+		if err != nil || !changed {
+			t.Fatalf("%s: changed %v, %v", name, changed, err)
+		}
+		r = sent(r, at(time.Hour))
+
+		anew, _, err := r.SetWebhook(at(time.Hour), task.Webhook{ID: "h", URL: hookURL, Sealed: "other"})
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		soon, later := at(time.Hour+10*time.Second-time.Millisecond), at(time.Hour+10*time.Second)
+		for _, r := range []task.Record{r, anew} {
+			next, changed, err := pair[1](r, soon)
+			if !errors.Is(err, task.ErrSoon) || changed || next.Version != r.Version || hookOf(t, r).Rest(soon.Now) != time.Millisecond {
+				t.Errorf("%s, too soon: changed %v, %v, rest %v", name, changed, err, hookOf(t, r).Rest(soon.Now))
+			}
+			if _, changed, err := pair[1](r, later); err != nil || !changed {
+				t.Errorf("%s, after ten seconds: changed %v, %v", name, changed, err)
+			}
+		}
+	}
+}
+
+// A task has one webhook for a URL. A webhook without an id of its own is the one of its URL.
+func TestOneWebhookPerURL(t *testing.T) {
+	r := told(t)
+	for name, h := range map[string]task.Webhook{"another": {ID: "i", URL: hookURL}, "that was elsewhere": {ID: "j", URL: hookURL}} {
+		r, _, err := r.SetWebhook(at(4*time.Second), task.Webhook{ID: "j", URL: hookURL + "/j"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, changed, err := r.SetWebhook(at(4*time.Second), h); changed || !errors.Is(err, task.ErrWebhookURL) {
+			t.Errorf("%s: changed %v, %v", name, changed, err)
+		}
+	}
+
+	named := task.WebhookID(hookURL)
+	if _, changed, err := r.SetWebhook(at(4*time.Second), task.Webhook{ID: named, URL: hookURL, Sealed: "old"}); changed || err != nil {
+		t.Errorf("the same target without an id: changed %v, %v", changed, err)
+	}
+	next, changed, err := r.SetWebhook(at(4*time.Second), task.Webhook{ID: named, URL: hookURL, Sealed: "new"})
+	if err != nil || !changed || len(next.Webhooks) != 1 || hookOf(t, next).ID != "h" || hookOf(t, next).Sealed != "new" {
+		t.Errorf("other credentials without an id: changed %v, %v, %+v", changed, err, next.Webhooks)
+	}
+
+	if _, err := task.Accept(at(0), task.Acceptance{ID: "t", Message: a2a.NewMessage(a2a.MessageRoleUser), Webhooks: []task.Webhook{{ID: "a", URL: hookURL}, {ID: "b", URL: hookURL}}}); !errors.Is(err, task.ErrWebhookURL) {
+		t.Errorf("two in one message: %v", err)
+	}
+}
+
 // A ping is due until it is sent, also for a dead webhook, and changes nothing else.
 func TestPing(t *testing.T) {
 	dead := delivered(t, told(t), at(3*time.Second), task.Delivery{Fail: true})
@@ -137,7 +202,7 @@ func TestPing(t *testing.T) {
 	was := hookOf(t, dead)
 	try := task.Try{At: at(2 * time.Hour).Now, Status: 204}
 	r = delivered(t, r, at(2*time.Hour), task.Delivery{Pinged: true, Tries: []task.Try{try}})
-	was.Tries = append(was.Tries, try)
+	was.Tries, was.Prompted = append(was.Tries, try), at(time.Hour).Now
 	if diff := cmp.Diff(was, hookOf(t, r)); diff != "" {
 		t.Errorf("webhook (-want +got):\n%s", diff)
 	}

@@ -66,6 +66,7 @@ type delivery struct {
 	Kind                string // the proof to check: v1, v1a, token
 	Secrets, PublicKeys []string
 	Issuer, Audience    string
+	Subjects            []string
 	Headers             map[string]string // names in lower case
 	Body                []byte
 	Now                 int64
@@ -79,7 +80,10 @@ func (d delivery) with(header, value string) delivery {
 }
 
 // The snippets that receivers paste from the document run, each language in one process, over
-// all deliveries that they have to accept or refuse.
+// all deliveries that they have to accept or refuse. Deliveries of another owner are among
+// those to refuse.
+//
+// Shows P20.
 func TestSnippetsOfTheDocument(t *testing.T) {
 	found := snippets(t)
 	all := slices.Concat(exampleDelivery(t), signedDeliveries(t), tokenDeliveries(t))
@@ -211,7 +215,7 @@ func signedDeliveries(t *testing.T) (all []delivery) {
 		// keys of another.
 		signed := func(name string, want bool, by, known keys.Ring) delivery {
 			return delivery{name: name, want: want, Kind: kind, Headers: lower(deliver(t, by, now)), Body: body, Now: now.Unix(),
-				Secrets: known.Secrets(now, owner, hook), PublicKeys: known.Public(now)}
+				Secrets: known.Secrets(now, owner, hook), PublicKeys: known.Public(now, owner)}
 		}
 
 		add := func(d ...delivery) { all = append(all, d...) }
@@ -222,7 +226,7 @@ func signedDeliveries(t *testing.T) (all []delivery) {
 		}
 
 		good := signed("good", true, before, before)
-		signatures := good.Headers["webhook-signature"]
+		own := good.Headers["webhook-signature"]
 		moved, elsewhere, whole := good, good, good
 		moved.name, moved.want, moved.Body = "another body", false, append([]byte(" "), body...)
 		elsewhere.name, elsewhere.want = "signed for another URL", kind == "v1a"
@@ -257,13 +261,22 @@ func signedDeliveries(t *testing.T) (all []delivery) {
 			{"no signature", "webhook-signature", "", false},
 			{"versions without signatures", "webhook-signature", "v1, v1a, v1 v1a", false},
 			{"signatures that are none", "webhook-signature", "v1,AAAA v1a,AAAA v2,ä junk", false},
-			{"junk first", "webhook-signature", "v1,AAAA v1a,AAAA v9,x " + signatures, true},
-			{"signatures under each other's names", "webhook-signature", strings.NewReplacer("v1,", "v1a,", "v1a,", "v1,").Replace(signatures), false},
-			{"signatures cut off", "webhook-signature", regexp.MustCompile(`.{8}( |$)`).ReplaceAllString(signatures, "$1"), false},
+			{"junk first", "webhook-signature", "v1,AAAA v1a,AAAA v9,x " + own, true},
+			{"signatures under each other's names", "webhook-signature", strings.NewReplacer("v1,", "v1a,", "v1a,", "v1,").Replace(own), false},
+			{"signatures cut off", "webhook-signature", regexp.MustCompile(`.{8}( |$)`).ReplaceAllString(own, "$1"), false},
 		} {
 			d := good.with(c.header, c.value)
 			d.name, d.want = c.name, c.want
 			add(d)
+		}
+
+		// The webhooks of another owner to the same URL.
+		for _, by := range []keys.Ring{before, during, after} {
+			_, signatures, err := webhook.Sign(by, now, "acme/mallory", hook, id, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			add(signed("of another owner", false, by, during).with("webhook-signature", signatures))
 		}
 
 		nothing := good
@@ -292,22 +305,60 @@ func tokenDeliveries(t *testing.T) (all []delivery) {
 	}}).ServeJWKS))
 
 	t.Cleanup(agent.Close)
-	token := func(r keys.Ring, at time.Time, issuer, url, id string) string {
-		text, err := webhook.Token(r, at, issuer, url, id, "t1")
+	tokenOf := func(owner string, r keys.Ring, at time.Time, issuer, url, id string) string {
+		text, err := webhook.Token(r, at, issuer, owner, url, id, "t1")
 		if err != nil {
 			t.Fatal(err)
 		}
 		return text
 	}
 
+	token := func(r keys.Ring, at time.Time, issuer, url, id string) string {
+		return tokenOf(owner, r, at, issuer, url, id)
+	}
+
 	add := func(name string, want bool, authorization string) {
-		all = append(all, delivery{name: name, want: want, Kind: "token", Issuer: agent.URL, Audience: origin, Body: []byte{}, Now: now.Unix(),
+		all = append(all, delivery{name: name, want: want, Kind: "token", Issuer: agent.URL, Audience: origin, Subjects: r.Subjects(now, owner), Body: []byte{}, Now: now.Unix(),
 			Headers: map[string]string{"webhook-id": id, "authorization": authorization}})
 	}
 
 	good := token(r, now, agent.URL, hook, id)
 	add("good", true, "Bearer "+good)
 	add("of the key that is on its way out", true, "Bearer "+token(ring(t, now, -time.Hour*24*90), now, agent.URL, hook, id))
+	add("of another owner", false, "Bearer "+tokenOf("acme/mallory", r, now, agent.URL, hook, id))
+	add("of an owner without a name", false, "Bearer "+tokenOf("", r, now, agent.URL, hook, id))
+	for _, subjects := range [][]string{nil, {""}, {owner}} {
+		add(fmt.Sprintf("known are the subjects %q", subjects), false, "Bearer "+good)
+		all[len(all)-1].Subjects = subjects
+	}
+
+	// The receiver asked for its subjects before the ring was changed, then, and meanwhile a
+	// week has passed.
+	before, after := ring(t, now, -time.Hour*24*90), ring(t, now, -time.Hour*24*90, -time.Hour*24*8)
+	for _, row := range []struct {
+		name  string
+		want  bool
+		by    keys.Ring
+		known keys.Ring
+	}{
+		{"while keys change, known is the old subject", true, r, before},
+		{"before, known are both subjects", true, before, r},
+		{"afterwards, known are both subjects", true, after, r},
+		{"afterwards, known is the new subject", true, after, after},
+		{"afterwards, known is the old subject", false, after, before},
+	} {
+		add(row.name, row.want, "Bearer "+token(row.by, now, agent.URL, hook, id))
+		all[len(all)-1].Subjects = row.known.Subjects(now, owner)
+	}
+
+	add("of another owner, of the key that is on its way out", false, "Bearer "+tokenOf("acme/mallory", before, now, agent.URL, hook, id))
+	unnamed, err := r.Token(now, map[string]any{"iss": agent.URL, "aud": origin, "iat": now.Unix(), "exp": now.Unix() + 300, "jti": id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	add("without an owner", false, "Bearer "+unnamed)
+	all[len(all)-1].Subjects = []string{""}
+
 	add("for another receiver", false, "Bearer "+token(r, now, agent.URL, "https://other.example.com/", id))
 	add("of another agent", false, "Bearer "+token(r, now, "https://agent.example.com", hook, id))
 	add("of another delivery", false, "Bearer "+token(r, now, agent.URL, hook, id+"0"))
@@ -344,7 +395,7 @@ func tokenDeliveries(t *testing.T) (all []delivery) {
 		t.Fatal(err)
 	}
 
-	for name, kid := range map[string]string{"a foreign key": "foreign", "a foreign key under the name of ours": header.Kid, "a key without a name": "", "the name of the other kind": header.Kid + "-ed25519"} {
+	for name, kid := range map[string]string{"a foreign key": "foreign", "a foreign key under the name of ours": header.Kid, "a key without a name": ""} {
 		signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: foreign, KeyID: kid}}, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -370,7 +421,7 @@ func tokenDeliveries(t *testing.T) (all []delivery) {
 func exampleDelivery(t *testing.T) []delivery {
 	t.Helper()
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	const url, id = "https://hooks.example.com/errand", "sr5u6zv5ps6mlf6guaqw2wsmdq"
+	const url, id = "https://hooks.example.com/errand", "n4ympjglsr5u6zv5ps6mlf6guaqw2wsmdq"
 	r, err := keys.Parse("2026-01-01T00:00:00Z " + base64.StdEncoding.EncodeToString([]byte("an example, known to everybody..")))
 	if err != nil {
 		t.Fatal(err)
@@ -421,7 +472,7 @@ func exampleDelivery(t *testing.T) []delivery {
 	}
 
 	out := delivery{name: "the document's own", want: true, Headers: lower(shown.Header), Body: got, Now: now.Unix(),
-		Secrets: known, PublicKeys: r.Public(now)}
+		Secrets: known, PublicKeys: r.Public(now, owner)}
 	v1, v1a := out, out
 	v1.Kind, v1a.Kind = "v1", "v1a"
 

@@ -42,6 +42,7 @@ func TestDocumentedLimits(t *testing.T) {
 		fmt.Sprintf("| body | %d KiB |", maxBody>>10),
 		fmt.Sprintf("larger than %d KiB is sent *thin*", maxBody>>10),
 		fmt.Sprintf("| webhooks of a task | %d |", task.Defaults().Webhooks),
+		fmt.Sprintf("| pings and re-drives of one webhook | one in %.0f s |", task.Webhook{Prompted: time.Unix(1, 0)}.Rest(time.Unix(1, 0)).Seconds()),
 		fmt.Sprintf("and %.0f minutes later |", tokenAge.Minutes()),
 		fmt.Sprintf("for %d days both sign", keys.Overlap/day),
 		fmt.Sprintf("the old line stays for %d days at least", task.Defaults().Retention/day),

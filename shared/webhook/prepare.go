@@ -58,7 +58,7 @@ func Prepare(ring keys.Ring, issuer string, now time.Time, r task.Record, h task
 		q.Header.Set("Authorization", h.Scheme+" "+secrets.Credentials)
 	case strings.EqualFold(h.Scheme, bearer):
 		var text string
-		text, err = token(ring, now, issuer, h.URL, m.id, r.ID())
+		text, err = token(ring, now, issuer, r.Owner, h.URL, m.id, r.ID())
 		q.Header.Set("Authorization", bearer+" "+text)
 	default:
 		err = ErrScheme

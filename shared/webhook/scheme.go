@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 )
 
@@ -18,6 +19,10 @@ const (
 // ErrScheme refuses an unsupported scheme. The text is for the client.
 var ErrScheme = errors.New("must be Basic, Bearer, or on Google Cloud Google-ID-Token; no other can be performed")
 
+// ErrIDToken refuses an ID token for an origin that the owner was not given. The text is for
+// the client.
+var ErrIDToken = errors.New("may be " + GoogleIDToken + " only for origins that the access file gives to you")
+
 // Errors about the credentials of a supported scheme. The texts are for the client.
 var (
 	errCredentials = errors.New("must be printable ASCII, because they are sent as a header")
@@ -25,10 +30,10 @@ var (
 	errNeedless    = errors.New("must be left out: the ID token is the credentials")
 )
 
-// CheckAuth checks the authentication that a client asks for. The error is ErrScheme, or
-// it concerns the credentials. The argument google permits GoogleIDToken, which needs a
-// service account.
-func CheckAuth(scheme, credentials string, google bool) error {
+// CheckAuth checks the authentication that a client asks for. The error is ErrScheme or
+// ErrIDToken, or it concerns the credentials. given reports whether the client may have
+// GoogleIDToken sent to an origin. Without a service account it is nil.
+func CheckAuth(scheme, credentials, url string, given func(origin string) bool) error {
 	switch {
 	case !Visible(credentials):
 		return errCredentials
@@ -37,14 +42,24 @@ func CheckAuth(scheme, credentials string, google bool) error {
 			return errMissing
 		}
 	case strings.EqualFold(scheme, bearer):
-	case google && wantsIDToken(scheme):
+	case given != nil && wantsIDToken(scheme):
 		if credentials != "" {
 			return errNeedless
 		}
+		return checkIDToken(url, given)
 	default:
 		return ErrScheme
 	}
 	return nil
+}
+
+// checkIDToken checks that an ID token may go to the origin of a URL.
+func checkIDToken(url string, given func(origin string) bool) error {
+	to, err := origin(url)
+	if err == nil && !given(to) {
+		err = fmt.Errorf("%w: have its operator add %s to the idTokens of your principal", ErrIDToken, to)
+	}
+	return err
 }
 
 // wantsIDToken reports whether a scheme is GoogleIDToken.

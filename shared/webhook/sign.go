@@ -16,7 +16,7 @@ import (
 // sign signs a request by Standard Webhooks. It returns the values of the headers
 // Webhook-Timestamp and Webhook-Signature. The HMAC signatures (v1), with the secrets of
 // the owner and the URL, come first, because some receivers read only the first
-// signature. The Ed25519 signatures (v1a) follow. The current key leads in both groups.
+// signature. The Ed25519 signatures (v1a), with the keys of the owner, follow. The current key leads in both groups.
 // https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 func sign(r keys.Ring, now time.Time, owner, url, id string, body []byte) (timestamp, signatures string, err error) {
 	if err := checkID(id); err != nil {
@@ -34,7 +34,7 @@ func sign(r keys.Ring, now time.Time, owner, url, id string, body []byte) (times
 		}
 		all = append(all, v1)
 	}
-	for _, s := range r.SignEd25519(now, content) {
+	for _, s := range r.SignEd25519(now, owner, content) {
 		all = append(all, "v1a,"+base64.StdEncoding.EncodeToString(s))
 	}
 
@@ -72,6 +72,7 @@ const tokenAge = 5 * time.Minute
 // claims are the claims of a token. https://www.rfc-editor.org/rfc/rfc7519#section-4.1
 type claims struct {
 	Issuer   string `json:"iss"`
+	Subject  string `json:"sub"` // opaque name of the owner
 	Audience string `json:"aud"`
 	Issued   int64  `json:"iat"`
 	Expires  int64  `json:"exp"`
@@ -80,9 +81,9 @@ type claims struct {
 }
 
 // token makes the bearer token for a webhook without credentials. It states that the issuer
-// sends this delivery of this task to the origin of the URL. Receivers check it with the
-// issuer's key set.
-func token(r keys.Ring, now time.Time, issuer, url, id, taskID string) (string, error) {
+// sends this delivery of this task of the owner to the origin of the URL. Receivers check it
+// with the issuer's key set and the owner's opaque name.
+func token(r keys.Ring, now time.Time, issuer, owner, url, id, taskID string) (string, error) {
 	if issuer == "" {
 		return "", errors.New("a token needs an issuer: the address at which the agent's key set is found")
 	}
@@ -93,5 +94,8 @@ func token(r keys.Ring, now time.Time, issuer, url, id, taskID string) (string, 
 	if err != nil {
 		return "", err
 	}
-	return r.Token(now, claims{issuer, audience, now.Unix(), now.Add(tokenAge).Unix(), id, taskID})
+	return r.Token(now, claims{
+		Issuer: issuer, Subject: r.Subjects(now, owner)[0], Audience: audience,
+		Issued: now.Unix(), Expires: now.Add(tokenAge).Unix(), ID: id, Task: taskID,
+	})
 }

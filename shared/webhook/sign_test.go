@@ -26,10 +26,10 @@ import (
 const (
 	owner = "acme/ci"
 	hook  = "https://hooks.example.com/a"
-	id    = "sr5u6zv5ps6mlf6guaqw2wsmdq/1"
+	id    = "n4ympjglsr5u6zv5ps6mlf6guaqw2wsmdq/1"
 )
 
-var body = []byte(`{"task": {"id":"sr5u6zv5ps6mlf6guaqw2wsmdq"}}`)
+var body = []byte(`{"task": {"id":"n4ympjglsr5u6zv5ps6mlf6guaqw2wsmdq"}}`)
 
 // ring makes a ring with one key for each duration, which is used from that long after at.
 func ring(t testing.TB, at time.Time, from ...time.Duration) keys.Ring {
@@ -108,7 +108,7 @@ func TestWebhookSignatureRows(t *testing.T) {
 		row("row 41 without "+name, func(t *testing.T) {
 			h := deliver(t, one, time.Now())
 			h.Del(name)
-			if believes(t, one.Secrets(at, owner, hook)[0], body, h) || believesPublic(t, one.Public(at)[0], body, h) {
+			if believes(t, one.Secrets(at, owner, hook)[0], body, h) || believesPublic(t, one.Public(at, owner)[0], body, h) {
 				t.Errorf("accepted without %s", name)
 			}
 		})
@@ -137,7 +137,7 @@ func TestWebhookSignatureRows(t *testing.T) {
 			if ts, s, err := webhook.Sign(one, at, owner, hook, bad, body); err == nil || ts != "" || s != "" {
 				t.Errorf("Sign(%q) = %q, %q, %v, want an error", bad, ts, s, err)
 			}
-			if s, err := webhook.Token(one, at, "https://agent.example.com", hook, bad, "t"); err == nil || s != "" {
+			if s, err := webhook.Token(one, at, "https://agent.example.com", owner, hook, bad, "t"); err == nil || s != "" {
 				t.Errorf("Token(%q) = %q, %v, want an error", bad, s, err)
 			}
 		}
@@ -149,12 +149,12 @@ func TestWebhookSignatureRows(t *testing.T) {
 
 		for _, junk := range []string{"junk", "v1,", "v1", ",", "v2,AAAA", "v1," + base64.StdEncoding.EncodeToString(make([]byte, 32)), "v1a,AAAA"} {
 			h.Set("webhook-signature", junk+" "+good)
-			if !believes(t, one.Secrets(at, owner, hook)[0], body, h) || !believesPublic(t, one.Public(at)[0], body, h) {
+			if !believes(t, one.Secrets(at, owner, hook)[0], body, h) || !believesPublic(t, one.Public(at, owner)[0], body, h) {
 				t.Errorf("refused with %q before the signatures", junk)
 			}
 
 			h.Set("webhook-signature", junk)
-			if believes(t, one.Secrets(at, owner, hook)[0], body, h) || believesPublic(t, one.Public(at)[0], body, h) {
+			if believes(t, one.Secrets(at, owner, hook)[0], body, h) || believesPublic(t, one.Public(at, owner)[0], body, h) {
 				t.Errorf("accepted with %q alone", junk)
 			}
 		}
@@ -180,7 +180,7 @@ func TestWebhookSignatureRows(t *testing.T) {
 			if got := believes(t, one.Secrets(at, owner, hook)[0], body, h); got != c.v1 {
 				t.Errorf("%q accepted by the secret = %v, want %v", c.signatures, got, c.v1)
 			}
-			if got := believesPublic(t, one.Public(at)[0], body, h); got != c.v1a {
+			if got := believesPublic(t, one.Public(at, owner)[0], body, h); got != c.v1a {
 				t.Errorf("%q accepted by the public key = %v, want %v", c.signatures, got, c.v1a)
 			}
 		}
@@ -206,11 +206,11 @@ func TestWebhookSignatureRows(t *testing.T) {
 			if got := believes(t, fresh, body, h); got != c.new {
 				t.Errorf("accepted by the new secret = %v, want %v", got, c.new)
 			}
-			if got := believesPublic(t, old.Public(at)[0], body, h); got != c.old {
+			if got := believesPublic(t, old.Public(at, owner)[0], body, h); got != c.old {
 				t.Errorf("accepted by the old public key = %v, want %v", got, c.old)
 			}
 
-			if got := believesPublic(t, r.Public(at.Add(99 * day))[0], body, h); got != c.new {
+			if got := believesPublic(t, r.Public(at.Add(99*day), owner)[0], body, h); got != c.new {
 				t.Errorf("accepted by the new public key = %v, want %v", got, c.new)
 			}
 
@@ -270,7 +270,7 @@ func TestWebhookSignatureRows(t *testing.T) {
 		if err != nil || bytes.Equal(anew, body) {
 			t.Fatalf("the body is written the same: %s, %v", anew, err)
 		}
-		if believes(t, one.Secrets(at, owner, hook)[0], anew, h) || believesPublic(t, one.Public(at)[0], anew, h) {
+		if believes(t, one.Secrets(at, owner, hook)[0], anew, h) || believesPublic(t, one.Public(at, owner)[0], anew, h) {
 			t.Error("accepted with another spelling of the body")
 		}
 	})
@@ -286,11 +286,15 @@ func TestWebhookSignatureRows(t *testing.T) {
 				t.Errorf("accepted by the receiver of %q", to)
 			}
 		}
+
+		if believesPublic(t, one.Public(at, "acme/alice")[0], body, h) {
+			t.Error("accepted by the public key of another owner")
+		}
 	})
 
 	row("every bit counts", func(t *testing.T) {
 		h := deliver(t, one, time.Now())
-		secret, public := one.Secrets(at, owner, hook)[0], one.Public(at)[0]
+		secret, public := one.Secrets(at, owner, hook)[0], one.Public(at, owner)[0]
 
 		for bit := range 8 * len(body) {
 			damaged := bytes.Clone(body)
@@ -338,7 +342,7 @@ func TestToken(t *testing.T) {
 	now := time.Date(2026, 5, 1, 12, 0, 0, 900, time.UTC)
 	r := ring(t, now, -time.Hour)
 	const issuer = "https://agent.example.com"
-	token, err := webhook.Token(r, now, issuer, hook+"?key=CANARY", id, "task-1")
+	token, err := webhook.Token(r, now, issuer, owner, hook+"?key=CANARY", id, "task-1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -381,7 +385,7 @@ func TestToken(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	want := map[string]any{"iss": issuer, "aud": origin, "jti": id, "taskId": "task-1", "iat": float64(now.Unix()), "exp": float64(now.Unix() + 300)}
+	want := map[string]any{"iss": issuer, "sub": r.Subjects(now, owner)[0], "aud": origin, "jti": id, "taskId": "task-1", "iat": float64(now.Unix()), "exp": float64(now.Unix() + 300)}
 	for name, v := range want {
 		if got[name] != v {
 			t.Errorf("claim %s = %v, want %v", name, got[name], v)
@@ -458,7 +462,7 @@ func TestTokenIsForTheOrigin(t *testing.T) {
 		{"https://CANARY_ _/", ""},
 		{"https://-CANARY-.example/", ""},
 	} {
-		token, err := webhook.Token(r, now, "https://agent.example.com", row.url, id, "t")
+		token, err := webhook.Token(r, now, "https://agent.example.com", owner, row.url, id, "t")
 		if row.want == "" {
 			if err == nil || strings.Contains(err.Error(), "CANARY") {
 				t.Errorf("Token(%s) = %s, %v, want an error that does not repeat it", row.url, token, err)
@@ -480,7 +484,7 @@ func TestTokenIsForTheOrigin(t *testing.T) {
 		}
 	}
 
-	if _, err := webhook.Token(r, now, "", hook, id, "t"); err == nil {
+	if _, err := webhook.Token(r, now, "", owner, hook, id, "t"); err == nil {
 		t.Error("Token without an issuer gives no error")
 	}
 }
@@ -520,7 +524,7 @@ func FuzzSign(f *testing.F) {
 		if err := reference.VerifyIgnoringTimestamp(body, h); err != nil {
 			t.Errorf("the reference refuses Sign(%q, %d): %v", id, unix, err)
 		}
-		if !believesPublic(t, r.Public(now)[0], body, h) {
+		if !believesPublic(t, r.Public(now, owner)[0], body, h) {
 			t.Errorf("the public key refuses Sign(%q, %d)", id, unix)
 		}
 		if reference.VerifyIgnoringTimestamp(append(body, '.'), h) == nil {

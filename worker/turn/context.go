@@ -95,7 +95,9 @@ func (w *Worker) relatedIDs(ctx context.Context, r task.Record) ([]string, error
 		}
 	}
 	for _, id := range r.Task.History[len(r.Task.History)-1].ReferenceTasks {
-		add(string(id))
+		if !desk.Foreign(r.Owner, string(id)) {
+			add(string(id))
+		}
 	}
 	if firstOfContext(r) {
 		return ids, nil

@@ -16,7 +16,7 @@ for (const d of JSON.parse(readFileSync(0, "utf8"))) {
       break;
     case "token":
       if (!sets.has(d.Issuer)) sets.set(d.Issuer, await fetchKeys(d.Issuer));
-      verdicts.push(verifyToken(sets.get(d.Issuer), d.Issuer, d.Audience, d.Headers, d.Now));
+      verdicts.push(verifyToken(sets.get(d.Issuer), d.Issuer, d.Audience, d.Subjects, d.Headers, d.Now));
       break;
     default:
       throw new Error(`there is no kind ${d.Kind}`);
