@@ -27,6 +27,11 @@ type Options struct {
 	// still being answered. ctx ends when there is no more time.
 	Drain func(ctx context.Context)
 
+	// Short returns an error while the program serves a part of its requests only. /ready then
+	// answers with its text, and still with success: without the program in its place, the
+	// others would not be served either. nil: never.
+	Short func(context.Context) error
+
 	// Grace is how long stopping may take: 8 s by default, because Cloud Run kills
 	// the process 10 s after SIGTERM.
 	// https://cloud.google.com/run/docs/container-contract#instance-shutdown
@@ -50,7 +55,7 @@ func Run(ctx context.Context, l net.Listener, h http.Handler, o Options) error {
 	var stopping atomic.Bool
 
 	srv := &http.Server{
-		Handler:           watched(Identified(h), &stopping),
+		Handler:           watched(Identified(h), &stopping, o.Short),
 		BaseContext:       func(net.Listener) context.Context { return requests },
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,

@@ -38,6 +38,9 @@ func (r Record) OwedSince(h Webhook) time.Time {
 // active webhook to its present target changes nothing. The error is ErrWebhooks if there are
 // too many webhooks, or if they are too large.
 func (r Record) SetWebhook(m Moment, h Webhook) (next Record, changed bool, err error) {
+	if r.Deleted {
+		return r, false, ErrDeleted
+	}
 	if old, ok := r.Webhook(h.ID); ok && old.State == WebhookActive && old.sameTarget(h) {
 		return r, false, nil
 	}

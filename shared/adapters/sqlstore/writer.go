@@ -84,6 +84,7 @@ type writer struct {
 	db      *DB
 	conn    *conn
 	version int64 // the newest one
+	late    bool  // begin had no room, and is still to be done
 	deleted []string
 }
 
@@ -122,13 +123,24 @@ func (w *writer) endLeases() error {
 
 	for {
 		var leased []task.Record
+		var bad []driver.Value
 		err := w.conn.query(func(row []driver.Value) error {
 			r, err := decodeRecord(row)
+			if id, _ := row[0].(string); w.db.skips.Skip(context.Background(), id, err) {
+				bad = append(bad, row[0])
+				return nil
+			}
 			leased = append(leased, r)
 			return err
-		}, "SELECT version, head, body FROM task INDEXED BY task_leased WHERE leased IS NOT NULL LIMIT 100")
-		if err != nil || len(leased) == 0 {
+		}, "SELECT id, version, head, body FROM task INDEXED BY task_leased WHERE leased IS NOT NULL LIMIT 100")
+		if err != nil || len(leased)+len(bad) == 0 {
 			return err
+		}
+
+		for _, id := range bad { // no worker can run such a turn
+			if _, err := w.conn.exec("UPDATE task SET leased = NULL WHERE id = ?", id); err != nil {
+				return err
+			}
 		}
 
 		for _, r := range leased {
@@ -176,8 +188,36 @@ func (w *writer) run() {
 	close(w.db.drained)
 }
 
-// commitGroup runs the group in one transaction and answers all of it.
+// commitGroup runs the group in one transaction and answers all of it. On a full disk it gives
+// the reserve up and tries once more: a transaction without room leaves nothing.
 func (w *writer) commitGroup(group []*write) {
+	err := w.attempt(group)
+	if noRoom(err) && w.db.reserve.giveUp(false) {
+		err = w.attempt(group)
+	}
+	if noRoom(err) {
+		err = fmt.Errorf("%w: %w", task.ErrFull, err)
+	}
+
+	for _, op := range group {
+		if err != nil {
+			op.err = err
+		}
+		close(op.done)
+	}
+}
+
+// attempt runs the group in one transaction.
+func (w *writer) attempt(group []*write) error {
+	if w.late {
+		if err := w.begin(); err != nil {
+			return err
+		}
+		w.late = false
+		w.db.cache.reset() // it may have leases that have ended now
+		w.db.opts.Log.Info("there is room on the disk: tasks are written again", "file", w.db.path)
+	}
+
 	w.deleted = w.deleted[:0]
 	err := w.applyGroup(group)
 	if err == nil {
@@ -204,12 +244,7 @@ func (w *writer) commitGroup(group []*write) {
 		}
 	}
 
-	for _, op := range group {
-		if err != nil {
-			op.err = err
-		}
-		close(op.done)
-	}
+	return err
 }
 
 func (w *writer) applyGroup(group []*write) error {
@@ -254,7 +289,7 @@ func (w *writer) report(group []*write, err error) {
 // rollback ends a failed transaction. SQLite has already ended it after some
 // errors. https://www.sqlite.org/lang_transaction.html#response_to_errors_within_a_transaction
 func (w *writer) rollback() error {
-	_, err := w.conn.exec("ROLLBACK")
+	err := w.conn.script("ROLLBACK")
 	if err != nil && code(err) == sqliteError {
 		return nil
 	}
