@@ -183,6 +183,10 @@ func (f *Firestore) page(ctx context.Context, query firestore.Query, from task.R
 		for _, snap := range docs {
 			r, bytes, err := read(snap)
 			if f.skips.Skip(ctx, snap.Ref.ID, err) {
+				if len(page.Records) == limit { // the next page counts it
+					page.More = true
+					break
+				}
 				page.Unreadable++
 				if last, err = place(snap); err != nil {
 					return task.Page{}, err

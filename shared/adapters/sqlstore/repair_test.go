@@ -71,7 +71,6 @@ func TestRepair(t *testing.T) {
 		t.Fatal(err)
 	}
 
-
 	bench := func(do func(*sqlstore.Bench)) {
 		t.Helper()
 		b, err := sqlstore.OpenBench(t.Context(), path, log)
