@@ -37,6 +37,7 @@ func commands() []command {
 		{"smoke", "[flags] URL", "try a running agent, here or anywhere (smoke -h lists the flags)", smokeCommand},
 		{"key", "[NAME]", "make an API key for the access file", keyCommand},
 		{"keys", "[flags]", "make or renew the keys that webhooks are signed with (keys -h lists the flags)", keysCommand},
+		{"repair", "[flags]", "show or repair stored tasks that cannot be read (repair -h lists the flags)", repairCommand},
 		{"help", "", "print this", helpCommand},
 	}
 }

@@ -59,6 +59,7 @@ func (s *site) address() string {
 func (s *site) desk(q queue.Queue) *desk.Desk {
 	return desk.New(desk.Config{
 		Store: s.parts.Store, Queue: q, Rules: task.Defaults(), Now: time.Now, Log: s.log, Reused: s.env.Reused(),
+		Room: s.parts.Store.Room,
 	})
 }
 

@@ -118,7 +118,7 @@ func TestUnknownPathsAndMethodsAreErrors(t *testing.T) {
 		status int
 		allow  string
 	}{
-		"PUT /tasks/" + id: {405, "GET"}, "DELETE /tasks/" + id: {405, "GET"}, "POST /tasks": {405, "GET"}, "GET /message:send": {405, "POST"},
+		"PUT /tasks/" + id: {405, "GET"}, "POST /tasks": {405, "GET"}, "GET /message:send": {405, "POST"},
 		"DELETE /message:stream": {405, "POST"}, "GET /tasks/" + id + ":cancel": {405, "POST"}, "PUT /tasks/" + id + ":subscribe": {405, "GET, POST"},
 		"PATCH /tasks/" + id + "/pushNotificationConfigs": {405, "GET, POST"}, "POST /tasks/" + id + "/pushNotificationConfigs/h": {405, "GET, DELETE"},
 		"POST /extendedAgentCard": {405, "GET"}, "GET /v1/message:stream": {405, "POST"},

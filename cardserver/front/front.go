@@ -34,7 +34,7 @@ type Config struct {
 	Access *auth.Access  // who may call
 	Keys   *keys.Keyring // seals the secrets of webhooks; its public keys are shown to everyone
 	Card   http.Handler  // the agent card
-	Push   http.Handler  // the API about webhooks, below /push/, so that no tenant has that name
+	Push   http.Handler  // the API about webhooks, below /push/, so that no tenant has that name, and DELETE /tasks/{id}
 	Log    *slog.Logger
 
 	CheckURL func(raw string) error // whether a webhook may be sent there; the error is for the client
@@ -67,10 +67,7 @@ func (o *operations) load(ctx context.Context, tenant string, id a2a.TaskID) (ta
 		return task.Record{}, failure(task.ErrNotFound)
 	}
 	r, err := o.cfg.Store.Load(ctx, string(id))
-	if err == nil && !r.Visible(owner) {
-		err = task.ErrNotFound
-	}
-	if err != nil {
+	if err = r.Found(err, owner); err != nil {
 		return task.Record{}, failure(err)
 	}
 	return r, nil
@@ -97,7 +94,9 @@ func (o *operations) SendMessage(ctx context.Context, req *a2a.SendMessageReques
 		cfg = &a2a.SendMessageConfig{}
 	}
 	if !cfg.ReturnImmediately {
-		r = o.wait(ctx, r)
+		if r, err = o.wait(ctx, r); err != nil {
+			return nil, failure(err)
+		}
 	}
 	return recent(r.View(), cfg.HistoryLength), nil
 }
@@ -132,20 +131,32 @@ func (o *operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 }
 
 // wait follows the task until it has ended or waits for its client, but no longer than a
-// blocking send may wait. Then the answer is the task as it is (decision 1).
-func (o *operations) wait(ctx context.Context, r task.Record) task.Record {
+// blocking send may wait. Then the answer is the task as it is (decision 1). The error is
+// ErrDeleted if the task is deleted meanwhile.
+func (o *operations) wait(ctx context.Context, r task.Record) (task.Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.cfg.Wait)
 	defer cancel()
 	answered := func() bool { return r.Terminal() || r.Interrupted() }
 	if answered() { // a repeated message
-		return r
+		return r, nil
 	}
 	for r = range task.Follow(ctx, o.cfg.Store, r) {
 		if answered() {
-			break
+			return r, nil
 		}
 	}
-	return r
+	return r, o.deleted(ctx, r)
+}
+
+// deleted returns ErrDeleted if the task was deleted while it was watched.
+func (o *operations) deleted(ctx context.Context, r task.Record) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	if _, err := o.cfg.Store.Load(ctx, r.ID()); errors.Is(err, task.ErrDeleted) {
+		return task.ErrDeleted
+	}
+	return nil
 }
 
 // SendStreamingMessage implements the operation. The stream ends when the task has ended or
@@ -191,7 +202,7 @@ func (o *operations) stream(ctx context.Context, r task.Record, history *int, la
 	request := ctx
 	ctx, cancel := context.WithTimeout(request, o.cfg.StreamAge)
 	defer cancel()
-	seq := r.Seq
+	seq, first := r.Seq, r
 	if !yield(recent(r.View(), history), nil) || last(r.State()) {
 		return
 	}
@@ -215,7 +226,9 @@ func (o *operations) stream(ctx context.Context, r task.Record, history *int, la
 		seq = r.Seq
 	}
 
-	switch {
+	switch err := o.deleted(ctx, first); {
+	case err != nil:
+		yield(nil, failure(err))
 	case request.Err() != nil: // a client that is still there must not take this for the end of the task
 		yield(nil, wire.Unavailable(time.Second, errStopped))
 	case ctx.Err() == nil:
@@ -251,6 +264,9 @@ func (o *operations) GetExtendedAgentCard(ctx context.Context, req *a2a.GetExten
 	return nil, a2a.NewError(a2a.ErrUnsupportedOperation, "this agent has no extended card")
 }
 
+// fullFor is when a client may try again after the disk was full. Making room takes people.
+const fullFor = time.Minute
+
 // Reasons to end a stream before its task.
 var (
 	errBehind  = errors.New("the stream fell behind")
@@ -261,6 +277,8 @@ var (
 // failure is the one place that turns errors of the layers below into words for a client.
 func failure(err error) error {
 	switch {
+	case errors.Is(err, task.ErrDeleted):
+		return a2a.NewError(a2a.ErrTaskNotFound, "the task was deleted by its owner")
 	case errors.Is(err, task.ErrNotFound):
 		return a2a.ErrTaskNotFound
 	case errors.Is(err, task.ErrTerminal):
@@ -279,6 +297,9 @@ func failure(err error) error {
 		return wire.Invalid("taskPushNotificationConfig", "has the URL of another one of this task; use the id of that one, or delete it first")
 	case errors.Is(err, task.ErrTooLarge):
 		return wire.Invalid("message", fmt.Sprintf("is too large for this task (%d KiB with its history); send less, or start a new task in this context", task.LimitAccept>>10))
+
+	case errors.Is(err, task.ErrFull):
+		return wire.Unavailable(fullFor, err)
 	case errors.Is(err, context.Canceled):
 		return err
 	}

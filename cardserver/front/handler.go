@@ -46,7 +46,7 @@ func New(cfg Config) http.Handler {
 			cfg.Card.ServeHTTP(w, r)
 		case r.URL.Path == keys.Path:
 			cfg.Keys.ServeJWKS(w, r)
-		case strings.HasPrefix(r.URL.Path, "/push/"):
+		case strings.HasPrefix(r.URL.Path, "/push/") || deletesTask(r):
 			cfg.Push.ServeHTTP(w, r)
 		case r.URL.Path != "/" && r.URL.Path != "": // a request that names the whole address has no path
 			rest.ServeHTTP(w, r)
@@ -62,6 +62,12 @@ func New(cfg Config) http.Handler {
 	}
 
 	return sameOrigin(h)
+}
+
+// deletesTask reports whether a request is DELETE /tasks/{id}, which A2A does not have.
+func deletesTask(r *http.Request) bool {
+	id, under := strings.CutPrefix(r.URL.Path, "/tasks/")
+	return under && r.Method == http.MethodDelete && !strings.ContainsAny(id, "/:")
 }
 
 // sameOrigin refuses the requests of web pages of other sites. Such a page could cancel a

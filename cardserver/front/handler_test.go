@@ -11,6 +11,8 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
+	"github.com/google/go-cmp/cmp"
+
 	"errand/cardserver/front"
 	"errand/shared/lab/faulty"
 	"errand/shared/task"
@@ -235,6 +237,23 @@ func TestPaths(t *testing.T) {
 		if kind := res.Header.Get("Content-Type"); row.status >= 400 && row.path != cardPath && kind != "application/json" {
 			t.Errorf("%s %q: refused as %s", row.method, row.path, kind)
 		}
+	}
+}
+
+// DELETE /tasks/{id} is not A2A's. Every other path below /tasks/ is.
+func TestDeletionIsNotOfTheProtocol(t *testing.T) {
+	var asked []string
+	w := newWorld(t, func(c *front.Config) {
+		c.Push = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked = append(asked, r.Method+" "+r.URL.Path) })
+	})
+	for _, target := range []string{
+		"DELETE /tasks/x", "GET /tasks/x", "DELETE /tasks/x/pushNotificationConfigs/h", "DELETE /tasks/x:cancel", "DELETE /acme/tasks/x", "GET /push/keys",
+	} {
+		method, path, _ := strings.Cut(target, " ")
+		get(w, method, path)
+	}
+	if diff := cmp.Diff([]string{"DELETE /tasks/x", "GET /push/keys"}, asked); diff != "" {
+		t.Errorf("requests to the other handler (-want +got):\n%s", diff)
 	}
 }
 

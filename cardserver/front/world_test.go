@@ -64,7 +64,7 @@ func newWorld(t testing.TB, edit ...func(*front.Config)) *world {
 
 	cfg := front.Config{
 		Store: w.Store, Agent: definition, Access: access, Card: cards, CheckURL: base.CheckURL(t), Keys: w.keys,
-		Model: "stand-in", Loopback: true, Log: w.Log,
+		Model: "stand-in", Loopback: true, Log: w.Log, Push: http.NotFoundHandler(),
 	}
 
 	for _, f := range edit {

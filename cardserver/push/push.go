@@ -1,6 +1,7 @@
 // Package push shows callers the deliveries of their webhooks and repeats them: dead
-// letters, re-drives, pings, and the secrets by which receivers check signatures. It is our
-// own HTTP+JSON beside A2A, which ends at the registration of a webhook.
+// letters, re-drives, pings, and the secrets by which receivers check signatures. It also
+// deletes tasks. It is our own HTTP+JSON beside A2A, which ends at the registration of a
+// webhook and deletes nothing.
 //
 // It delivers nothing: it writes re-drives and pings into the record. Callers see the
 // webhooks of their own tasks only, and a foreign task does not exist. An operator, who is
@@ -58,6 +59,7 @@ func (a *API) routes() map[string]func(*call) error {
 		"POST /push/tasks/{task}/hooks/{hook}/ping":    a.ping,
 		"POST /push/redrive":                           a.redriveAll,
 		"GET /push/keys":                               a.keys,
+		"DELETE /tasks/{task}":                         a.delete,
 	}
 }
 
@@ -120,8 +122,8 @@ func (a *API) load(q *call) (task.Record, error) {
 		return task.Record{}, task.ErrNotFound
 	}
 	r, err := a.cfg.Store.Load(q.Context(), id)
-	if err == nil && !q.caller.Operator && !r.Visible(q.caller.Owner) {
-		err = task.ErrNotFound
+	if !q.caller.Operator {
+		err = r.Found(err, q.caller.Owner)
 	}
 	return r, err
 }
@@ -181,6 +183,26 @@ func (a *API) hook(q *call) error {
 		return err
 	}
 	return q.answer(http.StatusOK, q.view(r, h))
+}
+
+// delete deletes a task of the caller, an operator included, with all its content. A task
+// that is deleted already is an answer, and no error.
+func (a *API) delete(q *call) error {
+	if err := q.only(); err != nil {
+		return err
+	}
+	r, err := a.cfg.Store.Load(q.Context(), q.PathValue("task"))
+	if err = r.Found(err, q.caller.Owner); err == nil {
+		_, err = a.cfg.Desk.Change(q.Context(), r, task.Record.Delete)
+		if err == nil {
+			a.cfg.Log.InfoContext(q.Context(), "a task is deleted", "task", r.ID(), "by", q.caller.Owner)
+		}
+	}
+	if err != nil && !errors.Is(err, task.ErrDeleted) {
+		return err
+	}
+	q.w.WriteHeader(http.StatusNoContent)
+	return nil
 }
 
 // keys shows the keys that sign the caller's webhooks to a URL.

@@ -81,7 +81,9 @@ func (s *Sweep) each(ctx context.Context, lane string, before time.Time, limit i
 				switch {
 				case errors.Is(err, task.ErrNotFound):
 					return nil
-				case errors.Is(err, task.ErrNewer), errors.Is(err, task.ErrUnreadable): // not an outage: another version of the program wrote it
+				case errors.Is(err, task.ErrUnreadable): // not an outage: no later read succeeds either, and the store has reported it
+					return nil
+				case errors.Is(err, task.ErrNewer): // not an outage: another version of the program wrote it
 					if foreign.Add(1) == 1 {
 						s.cfg.Log.ErrorContext(ctx, "a record that is due, and maybe others, is not for this version of the program", "task", ref.ID, "err", err)
 					}

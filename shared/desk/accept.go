@@ -34,9 +34,15 @@ func (m Message) seen(key, print string) task.Request {
 // message is durable. An unavailable queue is no error, because the sweep adds the job.
 //
 // Errors: task.ErrMismatch, task.ErrNotFound (also for a task of another owner),
-// ErrContext, task.ErrTerminal, task.ErrInbox, task.ErrWebhooks, task.ErrTooLarge. Any other
+// task.ErrDeleted (also for a message that made a task which its owner has deleted), ErrContext, task.ErrTerminal, task.ErrInbox, task.ErrWebhooks, task.ErrTooLarge, task.ErrFull. Any other
 // error means that the store did not answer and the message may be sent again.
 func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
+	if d.cfg.Room != nil {
+		if err := d.cfg.Room(ctx); err != nil {
+			return task.Record{}, err
+		}
+	}
+
 	key := m.Message.ID
 	if d.cfg.Reused {
 		key = rand.Text() // one key per request, so that a lost answer of the store is still recognised
@@ -81,7 +87,7 @@ func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 
 	// The id is taken, or the answer was lost and the record may be the one just written.
 	again, lerr := d.add(ctx, id, key, m)
-	if errors.Is(lerr, task.ErrNotFound) {
+	if errors.Is(lerr, task.ErrNotFound) && !errors.Is(lerr, task.ErrDeleted) {
 		return task.Record{}, fmt.Errorf("accepting task %s: %w", id, err)
 	}
 
@@ -110,11 +116,10 @@ func (d *Desk) add(ctx context.Context, id, key string, m Message) (task.Record,
 		return task.Record{}, task.ErrNotFound
 	}
 	r, err := d.cfg.Store.Load(ctx, id)
-	if err != nil {
+	err = r.Found(err, m.Owner)
+	deleted := errors.Is(err, task.ErrDeleted)
+	if err != nil && !deleted {
 		return task.Record{}, err
-	}
-	if !r.Visible(m.Owner) {
-		return task.Record{}, task.ErrNotFound
 	}
 
 	msg := *m.Message
@@ -122,6 +127,13 @@ func (d *Desk) add(ctx context.Context, id, key string, m Message) (task.Record,
 	print, err := task.Fingerprint(m.Message, msg.TaskID, msg.ContextID)
 	if err != nil {
 		return task.Record{}, err
+	}
+
+	if deleted {
+		if _, err := r.Accepted(key, print); err != nil {
+			return task.Record{}, err
+		}
+		return task.Record{}, task.ErrDeleted
 	}
 
 	if c := m.Message.ContextID; c != "" && c != msg.ContextID {

@@ -19,13 +19,17 @@ import (
 	"errand/shared/task"
 )
 
-// Config holds the parts of a Desk. All fields are required.
+// Config holds the parts of a Desk. All fields but Room are required.
 type Config struct {
 	Store task.Store
 	Queue queue.Queue
 	Rules task.Rules
 	Now   func() time.Time
 	Log   *slog.Logger
+
+	// Room returns an error while the store has no room for further messages. They are refused
+	// then, while tasks can still be canceled, ended and deleted. nil: there is always room.
+	Room func(context.Context) error
 
 	// Reused says that clients give different messages the same id. It switches off
 	// deduplication by message id: each message that is sent makes a task or another turn,

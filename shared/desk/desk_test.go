@@ -226,6 +226,31 @@ func TestStoreOutageFailsTheAccept(t *testing.T) {
 	}
 }
 
+// Without room no message is accepted, while a task can still be canceled and deleted.
+func TestNoRoomForMessages(t *testing.T) {
+	b := newBench(t)
+	id := b.accept(message("m", "hello")).ID()
+	full := true
+	b.configure(func(c *desk.Config) {
+		c.Room = func(context.Context) error {
+			if full {
+				return task.ErrFull
+			}
+			return nil
+		}
+	})
+	b.jobs()
+	b.refuse(task.ErrFull, message("n", "more"))
+	b.change(id, cancels)
+	b.change(id, task.Record.Delete)
+
+	full = false
+	b.jobs()
+	b.refuse(task.ErrDeleted, message("m", "hello"))
+	b.refuse(task.ErrMismatch, message("m", "something else"))
+	b.accept(message("n", "more"))
+}
+
 // An unavailable queue does not fail the accept (R1). The log has the failure, without the
 // message's content. Shows decision 2.
 func TestQueueOutageDoesNotFailTheAccept(t *testing.T) {

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,6 +38,30 @@ func TestLiveAndReady(t *testing.T) {
 		res.Body.Close()
 		if res.StatusCode != row.status {
 			t.Errorf("%s %s: %d, want %d", row.method, row.path, res.StatusCode, row.status)
+		}
+	}
+}
+
+// A program that serves a part of its requests is ready, and says what is missing.
+func TestReadySaysWhatIsMissing(t *testing.T) {
+	var short atomic.Pointer[error]
+	s := start(t, http.NotFound, serve.Options{Short: func(context.Context) error {
+		if err := short.Load(); err != nil {
+			return *err
+		}
+		return nil
+	}})
+	full := errors.New("the disk is full")
+	for _, err := range []*error{nil, &full, nil} {
+		short.Store(err)
+		res, rerr := http.Get(s.url + serve.PathReady)
+		if rerr != nil {
+			t.Fatal(rerr)
+		}
+		text, rerr := io.ReadAll(res.Body)
+		res.Body.Close()
+		if rerr != nil || res.StatusCode/100 != 2 || strings.Contains(string(text), "full") != (err != nil) {
+			t.Errorf("short of %v: %d %q, %v", err, res.StatusCode, text, rerr)
 		}
 	}
 }

@@ -28,6 +28,11 @@ type Options struct {
 	// still being answered. ctx ends when there is no more time.
 	Drain func(ctx context.Context)
 
+	// Short returns an error while the program serves a part of its requests only. /ready then
+	// answers with its text, and still with success: without the program in its place, the
+	// others would not be served either. nil: never.
+	Short func(context.Context) error
+
 	// Grace is how long stopping may take: 8 s by default, because Cloud Run kills
 	// the process 10 s after SIGTERM.
 	// https://cloud.google.com/run/docs/container-contract#instance-shutdown
@@ -59,7 +64,7 @@ func Run(ctx context.Context, l net.Listener, h http.Handler, o Options) error {
 	limits := o.Limits.withDefaults()
 
 	srv := &http.Server{
-		Handler:           guarded(watched(shared(h, o.Caller, limits), &stopping), limits),
+		Handler:           guarded(watched(shared(h, o.Caller, limits), &stopping, o.Short), limits),
 		BaseContext:       func(net.Listener) context.Context { return requests },
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       limits.Read,  // net/http takes it away at the end of the body

@@ -37,6 +37,9 @@ type Store interface {
 	io.Closer
 
 	KV() kv.Store // in the same database
+
+	// Room returns an error, task.ErrFull, while the database has no room for messages.
+	Room(context.Context) error
 }
 
 // A Core has the parts of every program.

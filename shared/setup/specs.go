@@ -79,12 +79,12 @@ func storeOf(spec string) (func(context.Context, *slog.Logger) (Store, error), e
 		return nil, fmt.Errorf("ERRAND_STORE: %q is no file; use sqlite:FILE, for example ERRAND_STORE=sqlite:errand.db", details)
 	case kind == "sqlite" && details != "":
 		return func(ctx context.Context, log *slog.Logger) (Store, error) {
-			return sqlstore.Open(ctx, details, sqlstore.Options{Log: log})
+			return sqlstore.Open(ctx, details, sqlstore.Options{Log: log, Reserve: sqlstore.Reserve})
 		}, nil
 	case kind == "firestore" && details != "":
 		project, database, _ := strings.Cut(details, "/")
-		return func(ctx context.Context, _ *slog.Logger) (Store, error) {
-			return gcp.OpenFirestore(ctx, project, database, gcp.FirestoreOptions{})
+		return func(ctx context.Context, log *slog.Logger) (Store, error) {
+			return gcp.OpenFirestore(ctx, project, database, gcp.FirestoreOptions{Log: log})
 		}, nil
 	}
 	return nil, fmt.Errorf("ERRAND_STORE: %q is no store; use sqlite:FILE, for example ERRAND_STORE=sqlite:errand.db, or firestore:PROJECT/DATABASE", kind)

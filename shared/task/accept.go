@@ -58,6 +58,9 @@ func (r Record) Accepted(id, print string) (known bool, err error) {
 // FollowUp accepts a further message to the task (R13), which seen recognises. changed is
 // false when the message was accepted before.
 func (r Record) FollowUp(m Moment, msg *a2a.Message, seen Request) (next Record, changed bool, err error) {
+	if r.Deleted {
+		return r, false, ErrDeleted
+	}
 	if known, err := r.Accepted(seen.ID, seen.Fingerprint); known {
 		return r, false, err
 	}

@@ -31,6 +31,9 @@ func moves(t *testing.T, r task.Record) map[string]task.Record {
 	next, changed, err = r.Cancel(at(time.Hour), a2a.NewMessage(a2a.MessageRoleAgent), nil)
 	move("Cancel", next, changed, err)
 
+	next, changed, err = r.Delete(at(time.Hour))
+	move("Delete", next, changed, err)
+
 	for _, later := range []time.Duration{time.Hour, task.Defaults().Age, 2 * task.Defaults().Answer} {
 		m := at(later)
 		next, _, changed, err = r.Claim(m, task.Claim{Lease: task.Lease{Until: m.Now.Add(time.Minute), Nonce: later.String()}})

@@ -50,6 +50,7 @@ type head struct {
 	Expires       *time.Time     `json:"expires,omitempty"`
 	Due           *time.Time     `json:"due,omitempty"`
 	DueLane       string         `json:"dueLane,omitempty"`
+	Deleted       bool           `json:"deleted,omitempty"`
 }
 
 type body struct {
@@ -128,7 +129,7 @@ func (r Record) Encode() (*Encoded, error) {
 		Owner: r.Owner, Lane: r.Lane, Seen: r.Requests, Turn: r.Turn, Since: r.Since, Made: r.Made,
 		Webhooks: r.Webhooks, Gens: r.Gens, Seq: r.Seq, Notifications: r.Notifications, Published: r.Published, Epoch: r.Epoch,
 		Attempt: r.Attempt, Wake: timeOrNil(r.Wake), Asked: r.Asked, Expires: timeOrNil(r.Expires),
-		Due: timeOrNil(r.Due.At), DueLane: r.Due.Lane,
+		Due: timeOrNil(r.Due.At), DueLane: r.Due.Lane, Deleted: r.Deleted,
 	}
 
 	if r.Lease != (Lease{}) {
@@ -185,19 +186,19 @@ func Decode(headText, bodyText []byte, version int64) (Record, error) {
 	var h head
 	extra, err := unmarshalKeeping(headText, &h)
 	if err != nil {
-		return Record{}, fmt.Errorf("%w: %w", ErrUnreadable, err)
+		return Record{}, unreadable("head", err)
 	}
 
 	var b body
 	if bodyText != nil {
 		if err := json.Unmarshal(bodyText, &b); err != nil {
-			return Record{}, fmt.Errorf("%w: %s: %w", ErrUnreadable, h.ID, err)
+			return Record{}, unreadable("body", err)
 		}
 	}
 
 	status, err := loadStatus(h.Status)
 	if err != nil {
-		return Record{}, fmt.Errorf("%w: %s: %w", ErrUnreadable, h.ID, err)
+		return Record{}, unreadable("status", err)
 	}
 
 	r := Record{
@@ -205,7 +206,7 @@ func Decode(headText, bodyText []byte, version int64) (Record, error) {
 		Made: h.Made, Webhooks: h.Webhooks, Gens: h.Gens, Seq: h.Seq, Notifications: h.Notifications, Published: h.Published,
 		Epoch: h.Epoch, Attempt: h.Attempt, Wake: timeOrZero(h.Wake), Asked: h.Asked,
 		Due: Due{At: timeOrZero(h.Due), Lane: h.DueLane}, Expires: timeOrZero(h.Expires),
-		Version: version, extra: extra, headOnly: bodyText == nil,
+		Deleted: h.Deleted, Version: version, extra: extra, headOnly: bodyText == nil,
 		Task: &a2a.Task{ID: h.ID, ContextID: h.Context, Status: status, Metadata: h.Metadata},
 	}
 
@@ -228,7 +229,7 @@ func Decode(headText, bodyText []byte, version int64) (Record, error) {
 	}
 
 	if err != nil {
-		return Record{}, fmt.Errorf("%w: %s: %w", ErrUnreadable, h.ID, err)
+		return Record{}, unreadable("body", err)
 	}
 	if bodyText != nil && h.Schema <= Schema {
 		r.encoded = &Encoded{Head: headText, Body: bodyText}

@@ -38,6 +38,7 @@ type Indexed struct {
 	Expires time.Time // whole milliseconds; zero: never
 	Leased  bool      // a worker holds a lease
 	Dead    bool      // a webhook was given up
+	Deleted bool      // the owner has deleted the task: no list and no total has it
 }
 
 // Indexed returns the fields by which stores find r.
@@ -45,6 +46,7 @@ func (r Record) Indexed() Indexed {
 	i := Indexed{
 		Owner: r.Owner, Context: r.Task.ContextID, State: string(r.State()), Stamp: r.Stamp().Truncate(time.Millisecond),
 		Expires: r.Expires.Truncate(time.Millisecond), Leased: r.Lease != (Lease{}), Dead: r.HasDead(),
+		Deleted: r.Deleted,
 	}
 	if !r.Due.At.IsZero() {
 		i.Due, i.Lane = r.Due.At.Truncate(time.Microsecond), r.Due.Lane

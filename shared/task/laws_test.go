@@ -28,7 +28,13 @@ func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 	turn := task.Fence{Epoch: r.Epoch, Seq: r.Seq}
 	say := &a2a.Message{ID: fmt.Sprint("say", n), Parts: a2a.ContentParts{a2a.NewTextPart("why")}}
 
-	switch rapid.IntRange(0, 14).Draw(t, "deed") {
+	switch rapid.IntRange(0, 15).Draw(t, "deed") {
+	case 15:
+		if rapid.IntRange(0, 3).Draw(t, "really") > 0 {
+			break
+		}
+		return deed{"Delete", true, func(r task.Record) (task.Record, bool, error) { return r.Delete(m) }}
+
 	case 0:
 		msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(text("follow-up", 200<<10)))
 		return deed{"FollowUp", false, func(r task.Record) (task.Record, bool, error) {

@@ -1,7 +1,6 @@
 package task
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -29,11 +28,11 @@ var asStored = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.All
 func DecodeListed(head []byte, version int64) (Record, error) {
 	var l listed
 	if err := json.Unmarshal(head, &l, asStored); err != nil {
-		return Record{}, fmt.Errorf("%w: %w", ErrUnreadable, err)
+		return Record{}, unreadable("head", err)
 	}
 	status, err := loadStatus(l.Status)
 	if err != nil {
-		return Record{}, fmt.Errorf("%w: %s: %w", ErrUnreadable, l.ID, err)
+		return Record{}, unreadable("status", err)
 	}
 
 	return Record{

@@ -22,6 +22,7 @@ const (
 	replacesWebhook
 	dropsWebhook
 	redrivesWebhook
+	deletes
 
 	anytime uint8 = iota
 	whenAsked
@@ -59,7 +60,7 @@ func (s *search) front(w world, i int) {
 	w.first[i] = 0
 	res, label := s.decide(&w, q, again)
 	var owed []task.Debt
-	if res.err == nil {
+	if res.err == nil && res.rec != 0 {
 		owed = s.asked(was, res.rec)
 	}
 
@@ -112,6 +113,10 @@ func (s *search) comes(w *world, q request) bool {
 }
 
 func (s *search) decide(w *world, q request, again bool) (opResult, string) {
+	if s.infos[w.rec].deleted && q.do != deletes { // the store finds no task
+		return opResult{rec: w.rec, err: task.ErrDeleted}, "ask for the deleted task"
+	}
+
 	switch q.do {
 	case sends:
 		if w.rec != 0 && !s.sc.remove.has(derivedID) {
@@ -129,6 +134,8 @@ func (s *search) decide(w *world, q request, again bool) (opResult, string) {
 		}
 
 		return res, "send"
+	case deletes:
+		return s.delete(w.rec), "delete the task"
 	case follows:
 		return s.followUp(w.rec, q.arg), "follow up"
 	case cancels:
@@ -147,7 +154,19 @@ func (s *search) decide(w *world, q request, again bool) (opResult, string) {
 // reply records the answer that the client gets, and checks that the record allows it.
 func (s *search) reply(w *world, q request, err error) {
 	seen, in := &w.seen, s.infos[w.rec]
+	if errors.Is(err, task.ErrDeleted) {
+		return
+	}
+
 	switch q.do {
+	case deletes:
+		seen.deleted = true
+		for g := uint8(1); g < maxGens; g++ {
+			if seen.start[g] != 0 {
+				seen.dropped |= 1 << g
+			}
+		}
+
 	case sends:
 		seen.accepted |= 1
 

@@ -1,8 +1,11 @@
 package task_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/task"
 )
@@ -34,11 +37,40 @@ func (s *search) unlawful(was, r task.Record, op byte) string {
 		return fmt.Sprintf("owes = %v, but due %v", owes, r.Due)
 	}
 
-	if was.Task == nil {
+	switch {
+	case was.Task == nil:
 		return ""
+	case was.Deleted && bytes.Equal(encoding(was), encoding(r)):
+		return ""
+	case was.Deleted:
+		return "a deleted task was changed"
+	case op == opDelete:
+		return unlawfulDelete(was, r)
 	}
 
 	return s.unlawfulStep(was, r, op)
+}
+
+// unlawfulDelete checks that a deletion keeps what recognizes a repeated message, and no
+// content.
+func unlawfulDelete(was, r task.Record) string {
+	text, want := fmt.Sprintf("%+v", r.View()), fmt.Sprintf("%+v", &a2a.Task{
+		ID: was.Task.ID, ContextID: was.Task.ContextID, Status: a2a.TaskStatus{State: r.State(), Timestamp: r.Task.Status.Timestamp},
+	})
+	switch {
+	case !r.Deleted || !r.Terminal() || was.Terminal() && r.State() != was.State():
+		return "a deletion left the task in the state " + string(r.State())
+	case text != want || len(r.Webhooks)+len(r.Notifications)+len(r.Log)+len(r.Made) > 0:
+		return "a deletion left content"
+	case r.Epoch <= was.Epoch || r.Expires.IsZero() || was.Terminal() && !r.Expires.Equal(was.Expires):
+		return "a deletion neither took the turn nor kept the retention"
+	}
+	for _, q := range was.Requests {
+		if known, err := r.Accepted(q.ID, q.Fingerprint); !known || err != nil {
+			return "a deletion forgot a message"
+		}
+	}
+	return ""
 }
 
 func (s *search) unlawfulStep(was, r task.Record, op byte) string {
@@ -145,15 +177,27 @@ func (s *search) answered(w *world, k worker) {
 
 // promise checks a world in which no step is left.
 func (s *search) promise(w world) {
+	if w.seen.tasks > 1 {
+		s.violation("one message has %d tasks", w.seen.tasks)
+	}
 	if w.rec == 0 {
-		if w.seen.accepted != 0 {
+		if w.seen.accepted != 0 && !w.seen.deleted {
 			s.violation("an accepted message is lost")
 		}
 		return
 	}
 
 	in := s.infos[w.rec]
+	if in.deleted {
+		if in.due >= 0 || w.seen.accepted&^in.seen != 0 {
+			s.violation("a deleted task is still due, or has lost the ids of its messages")
+		}
+		return
+	}
+
 	switch {
+	case w.seen.deleted:
+		s.violation("a deleted task is there again")
 	case !in.terminal && !in.interrupted:
 		s.violation("the task is never answered: %s", in.state)
 	case w.seen.accepted&^in.seen != 0:
@@ -164,8 +208,6 @@ func (s *search) promise(w world) {
 		s.violation("an accepted message is not answered")
 	case w.seen.cancel == 2 && in.state == "TASK_STATE_CANCELED":
 		s.violation("the client's cancel was refused, but the task is canceled")
-	case w.seen.tasks > 1:
-		s.violation("one message has %d tasks", w.seen.tasks)
 	}
 
 	all := uint16(1)<<in.notes - 1

@@ -44,6 +44,7 @@ const (
 	opSwept
 	opLeaseLost
 	opAge
+	opDelete
 )
 
 func (s *search) now() task.Moment { return s.sc.rules.At(start) }
@@ -176,6 +177,18 @@ func (s *search) cancel(rec uint32, again bool) opResult {
 		}
 		return n
 	})
+}
+
+// delete returns the record 0, as if nothing had been left, if ids do not stay.
+func (s *search) delete(rec uint32) opResult {
+	res := s.op(opKey{rec: rec, op: opDelete}, func(r task.Record, res *opResult) (n task.Record) {
+		n, res.changed, res.err = r.Delete(s.now())
+		return n
+	})
+	if s.sc.remove.has(idsStay) {
+		res.rec = 0
+	}
+	return res
 }
 
 func (s *search) behind(r task.Record) bool {

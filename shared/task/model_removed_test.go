@@ -83,6 +83,7 @@ func removals() []removal {
 		{hooked(answering(plain("no sweep, which a re-drive does not need", noSweep, budget{gone: 1}, redriven)), 1), ""},
 		{hooked(answering(plain("a revived webhook missing among the new debts", noSweep|noRevived, budget{gone: 1}, redriven)), 1),
 			"behind for ever"},
+		{scenario{name: "a deletion leaves no ids", remove: idsStay, requests: []request{send, del, send}}, "one message has 2 tasks"},
 		{plain("no last look", lastLook, budget{expire: 1, crash: 1}), "topic never got"},
 	}
 }

@@ -64,6 +64,12 @@ func scenarios() []scenario {
 			name: "too old", requests: []request{send, answer}, asks: true, fails: true, patient: true, workers: 2,
 			park: 25 * 3600, budget: budget{throttle: 1, crash: 1, expire: 1}, also: budget{crash: 1, queueLoss: 1},
 		}, {
+			name: "deleted", requests: []request{send, send, del}, inline: 1, speaks: true, workers: 2, couriers: 1,
+			budget: budget{lost: 1, crash: 1}, later: []request{cancel}, also: budget{expire: 1, duplicate: 1},
+		}, {
+			name: "deleted while it asks", requests: []request{send, answer, cancel, del}, asks: true, inline: 1, workers: 1, couriers: 1,
+			budget: budget{lost: 1, restart: 1}, also: budget{outage: 1},
+		}, {
 			name: "local restarts", requests: []request{send, answer}, asks: true, inline: 1, workers: 2, couriers: 1,
 			park: 30, budget: budget{restart: 2, throttle: 1, refuse: 1}, later: []request{cancel}, also: budget{lost: 1},
 		},

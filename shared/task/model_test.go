@@ -40,6 +40,7 @@ const (
 	reading
 	noNewNotification
 	noRevived
+	idsStay
 )
 
 type budget map[int]uint8
@@ -54,6 +55,7 @@ func (b budget) all() (out [faults]uint8) {
 var (
 	send   = request{do: sends}
 	cancel = request{do: cancels}
+	del    = request{do: deletes}
 )
 
 // followUp is a further message, sent when the client is asked or at another time.

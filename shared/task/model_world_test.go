@@ -75,6 +75,7 @@ type witness struct {
 	cancel   uint8
 	tasks    uint8
 	qlost    bool
+	deleted  bool           // the task's deletion has returned
 	dropped  uint8          // generations whose deletion has returned
 	start    [maxGens]uint8 // cursor at creation + 1
 	recv     [maxGens]uint8 // newest notification received
@@ -102,6 +103,7 @@ const (
 type info struct {
 	state                 a2a.TaskState
 	terminal, interrupted bool
+	deleted               bool
 	epoch, seq, turn      uint8
 	told, notes           uint8
 	attempt               int
@@ -139,7 +141,7 @@ func bit(id string) uint8 {
 
 func infoOf(r task.Record) info {
 	in := info{
-		state: r.State(), terminal: r.Terminal(), interrupted: r.Interrupted(),
+		state: r.State(), terminal: r.Terminal(), interrupted: r.Interrupted(), deleted: r.Deleted,
 		epoch: uint8(r.Epoch), seq: uint8(r.Seq), turn: uint8(r.Turn), told: uint8(r.Published), notes: uint8(len(r.Notifications)),
 		attempt: r.Attempt, leased: r.Lease != (task.Lease{}), nonce: r.Lease.Nonce, due: -1,
 	}
@@ -200,7 +202,7 @@ func (s *search) keyOf(r task.Record) string {
 		num(int64(seconds(t)))
 	}
 
-	str(string(r.State()))
+	str(string(r.State()) + strconv.FormatBool(r.Deleted))
 	if m := r.Task.Status.Message; m != nil {
 		str(m.ID)
 	}
@@ -270,7 +272,7 @@ func bare(r task.Record) task.Record {
 		Schema: r.Schema, Task: r.Task, Owner: r.Owner, Lane: r.Lane, Requests: r.Requests, Turn: r.Turn, Since: r.Since,
 		Made: r.Made, Inbox: r.Inbox, Webhooks: r.Webhooks, Gens: r.Gens, Seq: r.Seq, Log: r.Log, Notifications: r.Notifications,
 		Published: r.Published, Epoch: r.Epoch, Attempt: r.Attempt, Lease: r.Lease, Wake: r.Wake, Asked: r.Asked,
-		Due: r.Due, Expires: r.Expires, Version: r.Version,
+		Due: r.Due, Deleted: r.Deleted, Expires: r.Expires, Version: r.Version,
 	}
 }
 

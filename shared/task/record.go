@@ -55,6 +55,7 @@ type Record struct {
 	Wake          time.Time      // parked: the turn backs off until then; zero: not parked
 	Asked         time.Time      // when a job was last requested
 	Due           Due            // derived at every commit: when the sweep must look at the record
+	Deleted       bool           // its owner has deleted it: ids and fingerprints are all that is left
 	Expires       time.Time      // when the record may be purged; zero: not known yet
 	Version       int64          // compare-and-swap token, kept by the store
 

@@ -21,6 +21,10 @@ var (
 	// ErrCount says that a list was asked to count more records than it can in time.
 	ErrCount = errors.New("task: too many records match to count them in time")
 
+	// ErrFull says that the store has no room. Unlike other unknown outcomes, nothing was
+	// written.
+	ErrFull = errors.New("task: the store has no room for new messages")
+
 	// ErrUnreadable says that the stored text is not a record. A later read fails too,
 	// except in another version of this program.
 	ErrUnreadable = errors.New("task: record cannot be read")
@@ -33,15 +37,20 @@ var (
 // watchers after that. Reads are linearizable per record; List may be 2 s behind. Returned
 // records are shared: callers must not change the values that they point to.
 //
+// A record that cannot be read fails its own Load and nothing else: a list leaves it out,
+// counts it in Page.Unreadable, and reports it once by [Skips]. Its row stays as it is. A
+// record that is stored under the id of another one cannot be read either.
+//
 // The caller retries, by reading and deciding again ([Update]). A store makes short retries
 // of its own only where a repeated write cannot be mistaken for a write of another caller.
 type Store interface {
 	// Create stores a new record and returns it with its Version. ErrExists: a record that
-	// has not expired has the id (an expired one is replaced). ErrTooLarge: the record is
+	// has not expired has the id, be it deleted (an expired one is replaced). ErrTooLarge: the record is
 	// over LimitStore.
 	Create(ctx context.Context, r Record) (Record, error)
 
-	// Load returns the record. ErrNotFound: there is none, or it has expired.
+	// Load returns the record. ErrNotFound: there is none, or it has expired. ErrDeleted:
+	// its owner has deleted it; Load then returns what is left of it.
 	// ErrUnreadable: the stored text is not a record.
 	Load(ctx context.Context, id string) (Record, error)
 
@@ -53,7 +62,7 @@ type Store interface {
 	// Watch yields the record as it is now and then newer versions as they are committed.
 	// Versions may be skipped, the newest never. The watch is armed before the first value.
 	// It ends when ctx does or the caller breaks off. An error is the last thing yielded:
-	// ErrNotFound if the record does not exist or no longer exists.
+	// ErrNotFound if the record does not exist or no longer exists, ErrDeleted if it is deleted.
 	//
 	// The store pays for one watcher of a record, even if many watch it in one process. A
 	// watch that joins others begins with their newest version, which may be older than the
@@ -61,9 +70,11 @@ type Store interface {
 	// uses [Topics] for this.
 	Watch(ctx context.Context, id string) iter.Seq2[Record, error]
 
-	// List returns one page of an owner's records, newest status first. A page ends before
+	// List returns one page of an owner's records, newest status first, without the deleted
+	// ones, which the total does not count either. A page ends before
 	// the store decodes more than PageBytes for it, but has at least one record. It then
-	// says that there are more. ErrCount: a count with Query.Since took longer than
+	// says that there are more. Records that cannot be read are left out; a page still ends
+	// with a record if there are more. ErrCount: a count with Query.Since took longer than
 	// CountFor; the time of any other count does not depend on how many records match.
 	List(ctx context.Context, q Query) (Page, error)
 }
@@ -80,11 +91,11 @@ const PageBytes = 4 << 20
 type Chores interface {
 	// Due lists records whose debt in the lane is due at or before before, in the order of
 	// their due times and then ids, beginning after the given Ref (zero: from the start),
-	// at most limit of them.
+	// at most limit of them. It reads no record, so it also lists those that cannot be read.
 	Due(ctx context.Context, queue string, before time.Time, after Ref, limit int) ([]Ref, error)
 
 	// Purge deletes up to limit records that expired before the given time and
-	// returns how many.
+	// returns how many. It reads no record.
 	Purge(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
@@ -93,7 +104,7 @@ type Chores interface {
 type DeadLetters interface {
 	// Dead returns one page of the records that have a dead webhook ([Record.HasDead]), of
 	// one owner or of all owners: newest status first, equal ones by id. It may be 2 s
-	// behind and ends before PageBytes, as List does, and leaves out expired records. The records carry no history,
+	// behind and ends before PageBytes, as List does, and leaves out expired records and those that cannot be read. The records carry no history,
 	// artifacts, inbox or log, and must not be committed.
 	Dead(ctx context.Context, q DeadQuery) (Page, error)
 }
@@ -130,5 +141,7 @@ type DeadQuery struct {
 type Page struct {
 	Records []Record
 	More    bool // there are records after the last one
-	Total   int  // records that match on all pages; 0 without Query.Count
+	Total   int  // records that match on all pages, unreadable ones included; 0 without Query.Count
+
+	Unreadable int // records that this page leaves out because they cannot be read
 }

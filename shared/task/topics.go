@@ -209,6 +209,9 @@ func (s *Topics) poll(ctx context.Context, id string, tell func(Record, error)) 
 // tell gives a topic a newer version, or the error that ends it. It returns false if that
 // changes nothing.
 func (s *Topics) tell(t *topic, r Record, err error) bool {
+	if r.Deleted {
+		err = ErrDeleted
+	}
 	switch {
 	case t.err != nil:
 		return false

@@ -82,6 +82,9 @@ func (r Record) SetWebhook(m Moment, h Webhook) (next Record, changed bool, err 
 	if h, err = r.webhookAt(h); err != nil {
 		return r, false, err
 	}
+	if r.Deleted {
+		return r, false, ErrDeleted
+	}
 	if old, ok := r.Webhook(h.ID); ok && old.State == WebhookActive && old.sameTarget(h) {
 		return r, false, nil
 	}

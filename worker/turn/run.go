@@ -142,7 +142,7 @@ func because(ctx context.Context, err error) error {
 }
 
 // cleanup makes the calls that an executor may expect after a run: Cancel if the client has
-// cancelled the task, and Cleanup always. Events that it yields then are ignored.
+// cancelled or deleted the task, and Cleanup always. Events that it yields then are ignored.
 func (w *Worker) cleanup(ctx context.Context, ec *a2asrv.ExecutorContext, s *session, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
@@ -152,7 +152,8 @@ func (w *Worker) cleanup(ctx context.Context, ec *a2asrv.ExecutorContext, s *ses
 		}
 	}()
 	if errors.Is(err, task.ErrFenced) {
-		if now, lerr := w.cfg.Store.Load(ctx, string(ec.TaskID)); lerr == nil && now.State() == a2a.TaskStateCanceled {
+		now, lerr := w.cfg.Store.Load(ctx, string(ec.TaskID))
+		if lerr == nil && now.State() == a2a.TaskStateCanceled || errors.Is(lerr, task.ErrDeleted) {
 			for range w.cfg.Executor.Cancel(ctx, ec) {
 				if ctx.Err() != nil {
 					break

@@ -115,7 +115,7 @@ func (s *session) commitUnsure(ctx context.Context) error {
 // own checks in the store that the turn is still this run's.
 func (s *session) own(ctx context.Context) error {
 	r, err := s.w.cfg.Store.Load(ctx, s.rec.ID())
-	if err == nil && (r.Epoch != s.rec.Epoch || r.Terminal()) {
+	if err == nil && (r.Epoch != s.rec.Epoch || r.Terminal()) || errors.Is(err, task.ErrNotFound) {
 		err = task.ErrFenced
 	}
 	return err
@@ -183,9 +183,13 @@ func (s *session) persist(ctx context.Context, decide func(task.Record, task.Fen
 		case err == nil:
 			s.rec = r
 			return r, nil
-		case errors.Is(err, task.ErrFenced), errors.Is(err, task.ErrTooLarge), errors.Is(err, task.ErrNotFound), errors.Is(err, task.ErrNewer):
+
+		case errors.Is(err, task.ErrNotFound): // deleted
+			return s.rec, task.ErrFenced
+		case errors.Is(err, task.ErrFenced), errors.Is(err, task.ErrTooLarge), errors.Is(err, task.ErrNewer):
 			return s.rec, err
 		}
+
 		select {
 		case <-ctx.Done():
 			return s.rec, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -184,6 +185,57 @@ func TestCancelStopsTheRun(t *testing.T) {
 	if r := b.Load(id); r.Published != 1 || !r.Due.At.IsZero() {
 		t.Errorf("after publishing the cancel: told %d, due %v", r.Published, r.Due)
 	}
+}
+
+// A deletion stops the run, fences its writes, and calls the executor's Cancel.
+func TestDeletionStopsTheRun(t *testing.T) {
+	started, flushed := make(chan struct{}), make(chan error, 1)
+	ex := &canceled{execute: func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		close(started)
+		<-ctx.Done()
+		this, _ := run.From(ctx)
+		flushed <- this.Flush(context.WithoutCancel(ctx))
+		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
+	}}
+
+	b := newBench(t, ex)
+	id := b.send("m", "hello", "").ID()
+	code := make(chan int)
+	go func() { code <- b.deliver(id, "job", 0) }()
+	<-started
+	_, err := task.Update(t.Context(), b.Store, id, func(r task.Record) (task.Record, bool, error) { return r.Delete(b.Moment()) })
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if err := <-flushed; !errors.Is(err, task.ErrFenced) {
+		t.Errorf("Flush after the deletion = %v: an effect would have happened", err)
+	}
+	if got := <-code; got != http.StatusNoContent || ex.calls != 1 {
+		t.Errorf("the run was answered %d, and Cancel was called %d times", got, ex.calls)
+	}
+	if code := b.deliver(id, "another job", 0); code != http.StatusNoContent {
+		t.Errorf("a job of the deleted task was answered %d", code)
+	}
+
+	r, err := b.Store.Load(t.Context(), id)
+	if !errors.Is(err, task.ErrDeleted) || len(r.Task.History) > 0 || len(r.Task.Artifacts) > 0 {
+		t.Errorf("Load = %+v, %v", r.Task, err)
+	}
+	if got := b.published(); len(got) > 0 {
+		t.Errorf("published events: %v", got)
+	}
+}
+
+// canceled is an executor that counts the calls of Cancel.
+type canceled struct {
+	execute
+	calls int
+}
+
+func (c *canceled) Cancel(context.Context, *a2asrv.ExecutorContext) iter.Seq2[a2a.Event, error] {
+	c.calls++
+	return func(func(a2a.Event, error) bool) {}
 }
 
 // A cancel stops the run even if the store has failed to answer the watch once. The model

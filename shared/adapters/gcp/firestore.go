@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -48,6 +49,7 @@ type FirestoreOptions struct {
 	Poll      time.Duration    // how often a watched task without a listener is read, each time at the price of a read; default 1 s
 	Recheck   time.Duration    // how often every watched task is read, also with a listener; default 1 min
 	CountFor  time.Duration    // longest count of a list with Since; default task.CountFor
+	Log       *slog.Logger     // for records that cannot be read; default slog.Default()
 
 	Options []option.ClientOption // ignored with FIRESTORE_EMULATOR_HOST
 }
@@ -71,6 +73,7 @@ type Firestore struct {
 	slots     chan *firestore.Client // one entry for each further listener
 
 	topics    *task.Topics
+	skips     task.Skips
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -100,6 +103,9 @@ func OpenFirestore(ctx context.Context, project, database string, opts Firestore
 	if opts.CountFor == 0 {
 		opts.CountFor = task.CountFor
 	}
+	if opts.Log == nil {
+		opts.Log = slog.Default()
+	}
 	if database == "" {
 		database = firestore.DefaultDatabaseID
 	}
@@ -120,7 +126,7 @@ func OpenFirestore(ctx context.Context, project, database string, opts Firestore
 
 	f := &Firestore{
 		opts: opts, client: client, tasks: client.Collection(collection), entries: client.Collection(collectionEntries),
-		slots: make(chan *firestore.Client, max(opts.Listeners, 0)),
+		skips: task.Skips{Log: opts.Log}, slots: make(chan *firestore.Client, max(opts.Listeners, 0)),
 	}
 
 	f.topics = task.NewTopics(task.TopicsConfig{Load: f.Load, Now: opts.Now, Feed: f.feed, Linger: linger, Poll: opts.Recheck})
@@ -151,6 +157,9 @@ func (f *Firestore) Close() error {
 	return f.closeErr
 }
 
+// Room returns nil: a Firestore database has no size.
+func (f *Firestore) Room(context.Context) error { return nil }
+
 // possible reports whether a document can have this id. No record has an impossible one.
 // https://firebase.google.com/docs/firestore/quotas#collections_documents_and_fields
 func possible(id string) bool {
@@ -165,7 +174,7 @@ func record(snap *firestore.DocumentSnapshot) (task.Record, stored, error) {
 		return task.Record{}, d, err
 	}
 	r, err := task.Decode(d.Head, d.Body, snap.UpdateTime.UnixMicro())
-	return r, d, err
+	return r, d, own(snap, r, err)
 }
 
 // listing decodes the fields of a document that a list shows.
@@ -175,7 +184,15 @@ func listing(snap *firestore.DocumentSnapshot) (task.Record, stored, error) {
 		return task.Record{}, d, err
 	}
 	r, err := task.DecodeListed(d.Head, snap.UpdateTime.UnixMicro())
-	return r, d, err
+	return r, d, own(snap, r, err)
+}
+
+// own checks that a record is the one of its document.
+func own(snap *firestore.DocumentSnapshot, r task.Record, err error) error {
+	if err == nil && r.ID() != snap.Ref.ID {
+		err = fmt.Errorf("%w: its head is the one of another task", task.ErrUnreadable)
+	}
+	return err
 }
 
 // stored has the fields of a document that hold its record.
@@ -195,7 +212,7 @@ func (s stored) read(bodies bool) int {
 
 func fields(snap *firestore.DocumentSnapshot) (d stored, err error) {
 	if err := snap.DataTo(&d); err != nil {
-		return stored{}, fmt.Errorf("document %s: %w: %w", snap.Ref.ID, task.ErrUnreadable, err)
+		return stored{}, fmt.Errorf("%w: its fields have other types", task.ErrUnreadable)
 	}
 	return d, nil
 }

@@ -19,11 +19,18 @@ func (f *Firestore) Load(ctx context.Context, id string) (task.Record, error) {
 	call, cancel := limited(ctx)
 	defer cancel()
 	r, err := f.read(call, id)
-	if code(err) == codes.NotFound || err == nil && r.Expired(f.opts.Now()) {
+	switch {
+	case code(err) == codes.NotFound:
 		err = task.ErrNotFound
+	case err == nil:
+		err = r.Left(f.opts.Now())
 	}
 	if err != nil {
-		return task.Record{}, fmt.Errorf("loading task %.40q: %w", id, failure(ctx, err))
+		f.skips.Skip(ctx, id, err)
+		if !errors.Is(err, task.ErrDeleted) {
+			r = task.Record{}
+		}
+		return r, fmt.Errorf("loading task %.40q: %w", id, failure(ctx, err))
 	}
 	return r, nil
 }
@@ -158,7 +165,7 @@ func (f *Firestore) dead(q task.DeadQuery) firestore.Query {
 func (f *Firestore) page(ctx context.Context, query firestore.Query, from task.Ref, limit int, bodies bool, now time.Time,
 	read func(*firestore.DocumentSnapshot) (task.Record, stored, error)) (task.Page, error) {
 	limit = min(max(limit, 1), 100)
-	query = query.Select("head", "size").Limit(limit + 1)
+	query = query.Select("head", "size", "stamp").Limit(limit + 1)
 	if from != (task.Ref{}) {
 		query = after(query, from)
 	}
@@ -175,6 +182,17 @@ func (f *Firestore) page(ctx context.Context, query firestore.Query, from task.R
 		var last task.Ref
 		for _, snap := range docs {
 			r, d, err := read(snap)
+			if f.skips.Skip(ctx, snap.Ref.ID, err) {
+				if len(page.Records) == limit { // the next page counts it
+					page.More = true
+					break
+				}
+				page.Unreadable++
+				if last, err = place(snap); err != nil {
+					return task.Page{}, err
+				}
+				continue
+			}
 			if err != nil {
 				return task.Page{}, err
 			}
@@ -193,17 +211,19 @@ func (f *Firestore) page(ctx context.Context, query firestore.Query, from task.R
 
 		ended := page.More || len(docs) <= limit
 		if ended && bodies {
-			if page.Records, err = f.bodies(ctx, page.Records); err != nil {
+			var bad int
+			if page.Records, bad, err = f.bodies(ctx, page.Records); err != nil {
 				return task.Page{}, err
 			}
+			page.Unreadable += bad
 		}
 
 		if ended && (len(page.Records) > 0 || !page.More) {
 			return page, nil
 		}
 
-		// The page is not full, because some records have expired or all have moved, and
-		// there are more.
+		// The page is not full, because some records have expired or cannot be read or all
+		// have moved, and there are more.
 		query, page.More = after(query, last), false
 		if len(page.Records) == 0 {
 			size = 0
@@ -211,31 +231,46 @@ func (f *Firestore) page(ctx context.Context, query firestore.Query, from task.R
 	}
 }
 
+// place is the place of a document in a list, by the fields that its query ordered it by.
+func place(snap *firestore.DocumentSnapshot) (task.Ref, error) {
+	stamp, err := snap.DataAt("stamp")
+	at, ok := stamp.(time.Time)
+	if err != nil || !ok {
+		return task.Ref{}, fmt.Errorf("document %s is listed by a stamp of type %T", snap.Ref.ID, stamp)
+	}
+	return task.Ref{At: at, ID: snap.Ref.ID}, nil
+}
+
 // bodies reads the whole records for their heads. It omits a record that has moved in the list
-// meanwhile, because the next page would then begin at the record's new place.
-func (f *Firestore) bodies(ctx context.Context, heads []task.Record) ([]task.Record, error) {
+// meanwhile, because the next page would then begin at the record's new place, and counts the
+// records that it omits because they cannot be read.
+func (f *Firestore) bodies(ctx context.Context, heads []task.Record) (whole []task.Record, bad int, err error) {
 	refs := make([]*firestore.DocumentRef, len(heads))
 	for i, r := range heads {
 		refs[i] = f.tasks.Doc(r.ID())
 	}
 	docs, err := reread(func() ([]*firestore.DocumentSnapshot, error) { return f.client.GetAll(ctx, refs) })
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	var whole []task.Record
+
 	for i, snap := range docs {
 		if !snap.Exists() {
 			continue
 		}
 		r, _, err := record(snap)
+		if f.skips.Skip(ctx, snap.Ref.ID, err) {
+			bad++
+			continue
+		}
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		if r.Stamp().Equal(heads[i].Stamp()) {
 			whole = append(whole, r)
 		}
 	}
-	return whole, nil
+	return whole, bad, nil
 }
 
 // after begins a query after a record, or at its time if the id cannot exist.

@@ -1,9 +1,11 @@
 package gcp_test
 
 import (
+	"log/slog"
 	"testing"
 	"time"
 
+	"cloud.google.com/go/firestore"
 	"google.golang.org/api/option"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -63,5 +65,34 @@ func TestFirestoreKVKeepsTheLaws(t *testing.T) {
 	conformance.KV(t, func(t *testing.T, now func() time.Time) func() conformance.Database {
 		project := emulator.Project(t)
 		return func() conformance.Database { return openIn(t, host, project, gcp.FirestoreOptions{Now: now}) }
+	})
+}
+
+func TestFirestoreSkipsUnreadable(t *testing.T) {
+	t.Parallel()
+	host := emulator.Firestore(t)
+	conformance.StoreWithUnreadable(t, func(t *testing.T, now func() time.Time) (interface {
+		task.Store
+		task.Chores
+		task.DeadLetters
+	}, func(string, []byte)) {
+		project := emulator.Project(t)
+		c, err := firestore.NewClient(t.Context(), project, option.WithEndpoint(host), option.WithoutAuthentication(),
+			option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())))
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		t.Cleanup(func() {
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+
+		return openIn(t, host, project, gcp.FirestoreOptions{Now: now, Log: slog.New(slog.DiscardHandler)}), func(id string, head []byte) {
+			if _, err := c.Collection("tasks").Doc(id).Update(t.Context(), []firestore.Update{{Path: "head", Value: head}}); err != nil {
+				t.Fatal(err)
+			}
+		}
 	})
 }

@@ -139,7 +139,10 @@ func document(r *task.Record) ([]firestore.Update, error) {
 	}
 
 	i := r.Indexed()
-	var due, lane, expires, dead any = firestore.Delete, firestore.Delete, firestore.Delete, firestore.Delete
+	var owner, due, lane, expires, dead any = i.Owner, firestore.Delete, firestore.Delete, firestore.Delete, firestore.Delete
+	if i.Deleted {
+		owner = firestore.Delete // every list and count asks for an owner
+	}
 	if !i.Due.IsZero() {
 		due, lane = i.Due, i.Lane
 	}
@@ -151,7 +154,7 @@ func document(r *task.Record) ([]firestore.Update, error) {
 	}
 
 	return []firestore.Update{
-		{Path: "owner", Value: i.Owner},
+		{Path: "owner", Value: owner},
 		{Path: "context", Value: i.Context},
 		{Path: "state", Value: i.State},
 		{Path: "stamp", Value: i.Stamp},

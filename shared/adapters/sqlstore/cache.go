@@ -104,6 +104,17 @@ func (c *cache) forget(id string) {
 	}
 }
 
+// reset drops all records, because records were written beside the cache.
+func (c *cache) reset() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.stripes {
+		c.stripes[i].writes++
+	}
+	c.entries, c.size = map[string]*list.Element{}, 0
+	c.order.Init()
+}
+
 func (c *cache) ended(id string) {
 	s := c.stripe(id)
 	s.writes++

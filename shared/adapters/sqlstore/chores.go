@@ -26,8 +26,9 @@ func (db *DB) Due(ctx context.Context, queue string, before time.Time, after tas
 		return c.query(func(row []driver.Value) error {
 			due, ok := row[0].(int64)
 			id, ok2 := row[1].(string)
-			if !ok || !ok2 {
-				return fmt.Errorf("columns are %T and %T", row[0], row[1])
+			if !ok || !ok2 { // no Load finds such a row
+				db.skips.Skip(ctx, fmt.Sprintf("%x", row[1]), fmt.Errorf("%w: its columns are %T and %T", task.ErrUnreadable, row[0], row[1]))
+				return nil
 			}
 			refs = append(refs, task.Ref{At: time.UnixMicro(due).UTC(), ID: id})
 			return nil
@@ -45,6 +46,7 @@ func (db *DB) Due(ctx context.Context, queue string, before time.Time, after tas
 // The file does not shrink: SQLite uses its free pages again. Tracking them, to shrink the
 // file, would slow every write down.
 func (db *DB) Purge(ctx context.Context, before time.Time, limit int) (int, error) {
+	_ = db.Room(ctx) // so that the reserve is taken back without a message, too
 	total := 0
 	for left := limit; left > 0; left -= purgeChunk {
 		records, entries, want := 0, 0, min(left, purgeChunk)
@@ -65,13 +67,9 @@ func (db *DB) Purge(ctx context.Context, before time.Time, limit int) (int, erro
 }
 
 func (w *writer) purge(before time.Time, limit int) (int, error) {
-	var ids []string
+	var ids []any
 	err := w.conn.query(func(row []driver.Value) error {
-		id, ok := row[0].(string)
-		if !ok {
-			return fmt.Errorf("id is %T", row[0])
-		}
-		ids = append(ids, id)
+		ids = append(ids, row[0])
 		return nil
 	}, "SELECT id FROM task INDEXED BY task_expires WHERE expires < ? ORDER BY expires LIMIT ?", before.UnixMilli(), int64(limit))
 	if err != nil {
@@ -81,7 +79,9 @@ func (w *writer) purge(before time.Time, limit int) (int, error) {
 		if _, err := w.conn.exec("DELETE FROM task WHERE id = ?", id); err != nil {
 			return 0, err
 		}
-		w.deleted = append(w.deleted, id)
+		if id, ok := id.(string); ok {
+			w.deleted = append(w.deleted, id)
+		}
 	}
 	return len(ids), nil
 }

@@ -1,6 +1,7 @@
 package sqlstore_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -26,4 +27,19 @@ func TestStore(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestStoreSkipsUnreadable(t *testing.T) {
+	conformance.StoreWithUnreadable(t, func(t *testing.T, now func() time.Time) (interface {
+		task.Store
+		task.Chores
+		task.DeadLetters
+	}, func(string, []byte)) {
+		db := open(t, file(t), sqlstore.Options{Now: now, CacheRecords: -1})
+		return db, func(id string, head []byte) {
+			if err := db.Script(t.Context(), fmt.Sprintf("UPDATE task SET head = x'%x' WHERE id = '%s'", head, id)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
 }

@@ -17,6 +17,7 @@ type conn struct {
 	raw   driver.Conn
 	stmts map[string]driver.Stmt // by text; there are a few fixed texts
 	ran   int                    // statements so far
+	fault func() error           // of a test: an error in the place of a writing statement
 	row   []driver.Value
 }
 
@@ -49,6 +50,11 @@ func (c *conn) prepare(query string) (driver.Stmt, error) {
 // exec runs a statement and returns the number of changed rows. It cannot be interrupted,
 // because these statements are short and the outcome of an interrupted write is unknown.
 func (c *conn) exec(query string, args ...any) (int64, error) {
+	if c.fault != nil {
+		if err := c.fault(); err != nil {
+			return 0, err
+		}
+	}
 	s, err := c.prepare(query)
 	if err != nil {
 		return 0, err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Script runs statements of a test in a write.
@@ -80,4 +81,32 @@ func (db *DB) Plan(ctx context.Context, query string, args ...any) (string, erro
 		}, "EXPLAIN QUERY PLAN "+query, args...)
 	})
 	return plan.String(), err
+}
+
+// WithSpace returns opts for a disk whose space the test says.
+func WithSpace(opts Options, space func(folder string) (free, total int64, err error)) Options {
+	opts.space = space
+	return opts
+}
+
+// FillAfter lets n writing statements run, and fails the later ones as a full disk does,
+// while full returns true.
+func (db *DB) FillAfter(ctx context.Context, n int, full func() bool) error {
+	return db.submit(ctx, &write{apply: func(w *writer) error {
+		left := n + 1 // the COMMIT of this group
+		w.conn.fault = func() error {
+			if left--; left < 0 && full() {
+				return errNoRoom
+			}
+			return nil
+		}
+		return nil
+	}})
+}
+
+// Forget makes the next Room look again.
+func (db *DB) Forget() {
+	db.reserve.mu.Lock()
+	defer db.reserve.mu.Unlock()
+	db.reserve.checked = time.Time{}
 }

@@ -21,7 +21,7 @@ func (db *DB) List(ctx context.Context, q task.Query) (task.Page, error) {
 		if q.Bodies {
 			decode = decodeRecord
 		}
-		if page, err = readPage(c, where, args, q.After, q.Limit, q.Bodies, decode); err != nil || !q.Count {
+		if page, err = db.readPage(ctx, c, where, args, q.After, q.Limit, q.Bodies, decode); err != nil || !q.Count {
 			return err
 		}
 		page.Total, err = db.count(ctx, c, q)
@@ -43,7 +43,7 @@ func (db *DB) Dead(ctx context.Context, q task.DeadQuery) (task.Page, error) {
 	args = append(args, db.opts.Now().UnixMilli())
 	var page task.Page
 	err := db.read(ctx, db.listers, func(c *conn) (err error) {
-		page, err = readPage(c, where, args, q.After, q.Limit, false, decodeRecord)
+		page, err = db.readPage(ctx, c, where, args, q.After, q.Limit, false, decodeRecord)
 		return err
 	})
 	if err != nil {
@@ -101,14 +101,11 @@ func countWithin(ctx context.Context, longest time.Duration, c *conn, where stri
 	return int(n), err
 }
 
-// readPage reads the page that begins after a place, of the records that match a filter.
-func readPage(c *conn, where string, args []any, after task.Ref, limit int, bodies bool, decode func([]driver.Value) (task.Record, error)) (task.Page, error) {
-	if after != (task.Ref{}) {
-		where += " AND (stamp, id) < (?, ?)"
-		args = append(args, after.At.UnixMilli(), after.ID)
-	}
-
-	fields := "version, head"
+// readPage reads the page that begins after a place, of the records that match a filter. It
+// reads on behind the records that cannot be read, until the page is full.
+func (db *DB) readPage(ctx context.Context, c *conn, where string, args []any, after task.Ref, limit int, bodies bool,
+	decode func([]driver.Value) (task.Record, error)) (task.Page, error) {
+	fields := "stamp, id, version, head"
 	if bodies {
 		fields += ", body"
 	}
@@ -117,26 +114,49 @@ func readPage(c *conn, where string, args []any, after task.Ref, limit int, bodi
 	size := 0
 	limit = min(max(limit, 1), 100)
 
-	err := c.query(func(row []driver.Value) error {
-		for _, column := range row {
-			blob, _ := column.([]byte)
-			size += len(blob)
-		}
-
-		if n := len(page.Records); n == limit || n > 0 && size > task.PageBytes {
-			page.More = true
-			return errPageFull
-		}
-
-		r, err := decode(row)
-		page.Records = append(page.Records, r)
-		return err
-	}, "SELECT "+fields+" FROM task "+where+" ORDER BY stamp DESC, id DESC LIMIT ?", append(args, int64(limit+1))...)
-	if err != nil && !errors.Is(err, errPageFull) {
-		return task.Page{}, err
+	var stamp, id driver.Value
+	if after != (task.Ref{}) {
+		stamp, id = after.At.UnixMilli(), after.ID
 	}
 
-	return page, nil
+	for {
+		from, bound := where, args[:len(args):len(args)]
+		if stamp != nil {
+			from += " AND (stamp, id) < (?, ?)"
+			bound = append(bound, stamp, id)
+		}
+
+		rows := 0
+		err := c.query(func(row []driver.Value) error {
+			rows++
+			for _, column := range row[3:] {
+				blob, _ := column.([]byte)
+				size += len(blob)
+			}
+
+			if n := len(page.Records); n == limit || n > 0 && size > task.PageBytes {
+				page.More = true
+				return errPageFull
+			}
+
+			stamp, id = row[0], row[1]
+			r, err := decode(row[1:])
+			if db.skips.Skip(ctx, fmt.Sprint(id), err) {
+				page.Unreadable++
+				return ctx.Err()
+			}
+			page.Records = append(page.Records, r)
+			return err
+		}, "SELECT "+fields+" FROM task "+from+" ORDER BY stamp DESC, id DESC LIMIT ?", append(bound, int64(limit+1))...)
+		switch {
+		case errors.Is(err, errPageFull):
+			return page, nil
+		case err != nil:
+			return task.Page{}, err
+		case rows <= limit:
+			return page, nil
+		}
+	}
 }
 
 // errPageFull ends the reading of a page.

@@ -31,7 +31,10 @@ type Options struct {
 	Rules        task.Rules       // the work that is due after an ended lease; default task.Defaults()
 	CacheRecords int              // recent records in memory; 0: 1,024, negative: none
 	CacheBytes   int              // their encoded size at most; 0: 4 MiB
+	Reserve      int64            // bytes kept for a full disk; 0: none, and no floor below which messages are refused
 	CountFor     time.Duration    // longest count of a list with Since; 0: task.CountFor
+
+	space func(folder string) (free, total int64, err error) // of the disk; default: as the system says
 }
 
 const (
@@ -59,6 +62,9 @@ func (o Options) withDefaults() Options {
 	if o.CountFor == 0 {
 		o.CountFor = task.CountFor
 	}
+	if o.space == nil {
+		o.space = spaceOf
+	}
 	return o
 }
 
@@ -71,6 +77,8 @@ type DB struct {
 	lock    *os.File
 	cache   *cache
 	topics  *task.Topics
+	skips   task.Skips
+	reserve *reserve
 	writes  chan *write
 	loaders chan *conn // free readers for Load
 	listers chan *conn // free readers for lists, so that a long list does not delay a Load
@@ -92,7 +100,8 @@ var (
 
 // Open opens the file at path, or creates it in an existing folder. It returns an error
 // while another process, or this one, has the file open. All leases in the file have ended
-// when Open returns.
+// when Open returns. On a full disk it opens an existing file to read: the leases are ended,
+// and writes succeed, as soon as there is room.
 func Open(ctx context.Context, path string, opts Options) (_ *DB, err error) {
 	opts = opts.withDefaults()
 	path, err = locate(path)
@@ -105,16 +114,21 @@ func Open(ctx context.Context, path string, opts Options) (_ *DB, err error) {
 	}
 	db := &DB{
 		opts: opts, path: path, lock: lock,
+		skips:  task.Skips{Log: opts.Log},
 		cache:  newCache(opts.CacheRecords, opts.CacheBytes),
 		writes: make(chan *write, groupMax), loaders: make(chan *conn, readers), listers: make(chan *conn, readers),
 		closing: make(chan struct{}), drained: make(chan struct{}),
 	}
+
+	db.reserve = newReserve(path, opts)
 	db.topics = task.NewTopics(task.TopicsConfig{Load: db.Load, Now: opts.Now})
 	w, err := db.openConns(ctx)
 	if err != nil {
 		return nil, errors.Join(err, db.closeReaders(), lock.Close())
 	}
+
 	go w.run()
+	_ = db.Room(ctx) // takes the reserve; a failure is logged, and asked for again with the next message
 	return db, nil
 }
 
@@ -125,12 +139,24 @@ func (db *DB) openConns(ctx context.Context) (*writer, error) {
 	}
 
 	c, err := openWriter(ctx, db.path, db.opts.Log)
+	if noRoom(err) && db.reserve.giveUp(true) {
+		c, err = openWriter(ctx, db.path, db.opts.Log)
+	}
 	if err != nil {
 		return nil, err
 	}
 
 	w := &writer{db: db, conn: c}
-	if err := w.begin(); err != nil {
+	err = w.begin()
+	if noRoom(err) && db.reserve.giveUp(true) {
+		err = w.begin()
+	}
+
+	switch {
+	case noRoom(err):
+		w.late = true
+		db.opts.Log.Error("the disk is full: stored tasks can be read, and nothing is written until there is room", "file", db.path, "alert", true)
+	case err != nil:
 		return nil, errors.Join(fmt.Errorf("opening %s: %w", db.path, err), c.close())
 	}
 

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"iter"
 
@@ -39,11 +40,15 @@ func (db *DB) Commit(ctx context.Context, r task.Record) (task.Record, error) {
 // Load reads one record.
 func (db *DB) Load(ctx context.Context, id string) (task.Record, error) {
 	r, err := db.load(ctx, id)
-	if err == nil && r.Expired(db.opts.Now()) {
-		err = task.ErrNotFound
+	if err == nil {
+		err = r.Left(db.opts.Now())
 	}
 	if err != nil {
-		return task.Record{}, fmt.Errorf("loading task %s: %w", id, err)
+		db.skips.Skip(ctx, id, err)
+		if !errors.Is(err, task.ErrDeleted) {
+			r = task.Record{}
+		}
+		return r, fmt.Errorf("loading task %s: %w", id, err)
 	}
 	return r, nil
 }
@@ -67,7 +72,7 @@ func (db *DB) load(ctx context.Context, id string) (task.Record, error) {
 			r, err = decodeRecord(row)
 			ok = true
 			return err
-		}, "SELECT version, head, body FROM task WHERE id = ?", id)
+		}, "SELECT id, version, head, body FROM task WHERE id = ?", id)
 	})
 	if err != nil {
 		return task.Record{}, err
@@ -79,35 +84,49 @@ func (db *DB) load(ctx context.Context, id string) (task.Record, error) {
 	return r, nil
 }
 
-// decodeRecord reads the columns version, head and, if there are three, body.
+// decodeRecord reads the columns id, version, head and, if there are four, body.
 func decodeRecord(row []driver.Value) (task.Record, error) {
-	version, head, err := columnsIn(row)
+	id, version, head, err := columnsIn(row)
 	if err != nil {
 		return task.Record{}, err
 	}
 	var body []byte
-	if len(row) > 2 {
-		body, _ = row[2].([]byte)
+	if len(row) > 3 {
+		var ok bool
+		if body, ok = row[3].([]byte); !ok {
+			return task.Record{}, fmt.Errorf("%w: its body is a %T", task.ErrUnreadable, row[3])
+		}
 	}
-	return task.Decode(head, body, version)
+	r, err := task.Decode(head, body, version)
+	return own(r, id, err)
 }
 
-// decodeListed reads the fields that a list shows from the columns version and head.
+// decodeListed reads the fields that a list shows from the columns id, version and head.
 func decodeListed(row []driver.Value) (task.Record, error) {
-	version, head, err := columnsIn(row)
+	id, version, head, err := columnsIn(row)
 	if err != nil {
 		return task.Record{}, err
 	}
-	return task.DecodeListed(head, version)
+	r, err := task.DecodeListed(head, version)
+	return own(r, id, err)
 }
 
-func columnsIn(row []driver.Value) (version int64, head []byte, err error) {
-	version, ok := row[0].(int64)
-	head, ok2 := row[1].([]byte)
-	if !ok || !ok2 {
-		return 0, nil, fmt.Errorf("decoding record: columns are %T and %T", row[0], row[1])
+// own checks that a record is the one of its row.
+func own(r task.Record, id string, err error) (task.Record, error) {
+	if err == nil && r.ID() != id {
+		err = fmt.Errorf("%w: its head is the one of another task", task.ErrUnreadable)
 	}
-	return version, head, nil
+	return r, err
+}
+
+func columnsIn(row []driver.Value) (id string, version int64, head []byte, err error) {
+	id, ok := row[0].(string)
+	version, ok2 := row[1].(int64)
+	head, ok3 := row[2].([]byte)
+	if !ok || !ok2 || !ok3 {
+		return "", 0, nil, fmt.Errorf("%w: its columns are %T, %T and %T", task.ErrUnreadable, row[0], row[1], row[2])
+	}
+	return id, version, head, nil
 }
 
 // create inserts a record. It may replace an expired one.
@@ -153,6 +172,13 @@ func (w *writer) commit(r task.Record) (task.Record, error) {
 	old := r.Version
 	w.version++
 	r.Version = w.version
+
+	if r.Deleted {
+		if err := w.hide(r.ID(), old); err != nil {
+			return task.Record{}, err
+		}
+	}
+
 	c := columnsOf(r)
 	n, err := w.conn.exec(`
 		UPDATE task SET version = ?, state = ?, stamp = ?, due = ?, lane = ?, leased = ?, expires = ?, dead = ?,
@@ -166,6 +192,13 @@ func (w *writer) commit(r task.Record) (task.Record, error) {
 		return task.Record{}, task.ErrConflict
 	}
 	return r, nil
+}
+
+// hide takes the record out of the lists and totals of its owner: the trigger task_hidden
+// moves its counts.
+func (w *writer) hide(id string, version int64) error {
+	_, err := w.conn.exec("UPDATE task SET owner = CAST(owner AS BLOB) WHERE id = ? AND version = ? AND typeof(owner) = 'text'", id, version)
+	return err
 }
 
 // columns are the indexed fields of a record. nil is NULL.

@@ -84,6 +84,7 @@ type writer struct {
 	db      *DB
 	conn    *conn
 	version int64 // the newest one
+	late    bool  // begin had no room, and is still to be done
 	deleted []string
 }
 
@@ -123,16 +124,25 @@ func (w *writer) endLeases() error {
 	for {
 		var r task.Record // one at a time, and only its head: many large records may have leases
 		var body int64
+		var bad driver.Value
 		err := w.conn.query(func(row []driver.Value) (err error) {
-			body, _ = row[2].(int64)
-			r, err = decodeRecord(row[:2])
+			body, _ = row[3].(int64)
+			r, err = decodeRecord(row[:3])
+			if id, _ := row[0].(string); w.db.skips.Skip(context.Background(), id, err) {
+				bad, err = row[0], nil
+			}
 			return err
-		}, "SELECT version, head, length(body) FROM task INDEXED BY task_leased WHERE leased IS NOT NULL LIMIT 1")
-		if err != nil || r.Task == nil {
+		}, "SELECT id, version, head, length(body) FROM task INDEXED BY task_leased WHERE leased IS NOT NULL LIMIT 1")
+		if err != nil || r.Task == nil && bad == nil {
 			return err
 		}
 
-		if err := w.endLease(r, body, now); err != nil {
+		if bad != nil { // no worker can run such a turn
+			_, err = w.conn.exec("UPDATE task SET leased = NULL WHERE id = ?", bad)
+		} else {
+			err = w.endLease(r, body, now)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -187,8 +197,36 @@ func (w *writer) run() {
 	close(w.db.drained)
 }
 
-// commitGroup runs the group in one transaction and answers all of it.
+// commitGroup runs the group in one transaction and answers all of it. On a full disk it gives
+// the reserve up and tries once more: a transaction without room leaves nothing.
 func (w *writer) commitGroup(group []*write) {
+	err := w.attempt(group)
+	if noRoom(err) && w.db.reserve.giveUp(false) {
+		err = w.attempt(group)
+	}
+	if noRoom(err) {
+		err = fmt.Errorf("%w: %w", task.ErrFull, err)
+	}
+
+	for _, op := range group {
+		if err != nil {
+			op.err = err
+		}
+		close(op.done)
+	}
+}
+
+// attempt runs the group in one transaction.
+func (w *writer) attempt(group []*write) error {
+	if w.late {
+		if err := w.begin(); err != nil {
+			return err
+		}
+		w.late = false
+		w.db.cache.reset() // it may have leases that have ended now
+		w.db.opts.Log.Info("there is room on the disk: tasks are written again", "file", w.db.path)
+	}
+
 	w.deleted = w.deleted[:0]
 	err := w.applyGroup(group)
 	if err == nil {
@@ -215,12 +253,7 @@ func (w *writer) commitGroup(group []*write) {
 		}
 	}
 
-	for _, op := range group {
-		if err != nil {
-			op.err = err
-		}
-		close(op.done)
-	}
+	return err
 }
 
 func (w *writer) applyGroup(group []*write) error {
@@ -265,7 +298,7 @@ func (w *writer) report(group []*write, err error) {
 // rollback ends a failed transaction. SQLite has already ended it after some
 // errors. https://www.sqlite.org/lang_transaction.html#response_to_errors_within_a_transaction
 func (w *writer) rollback() error {
-	_, err := w.conn.exec("ROLLBACK")
+	err := w.conn.script("ROLLBACK")
 	if err != nil && code(err) == sqliteError {
 		return nil
 	}
