@@ -279,27 +279,37 @@ func failure(err error) error {
 	switch {
 	case errors.Is(err, task.ErrDeleted):
 		return a2a.NewError(a2a.ErrTaskNotFound, "the task was deleted by its owner")
+
 	case errors.Is(err, task.ErrNotFound):
 		return a2a.ErrTaskNotFound
+
 	case errors.Is(err, task.ErrTerminal):
 		return a2a.NewError(a2a.ErrUnsupportedOperation, "the task has ended; start a new task in its context by leaving taskId out")
+
 	case errors.Is(err, task.ErrCount):
 		return wire.Invalid("statusTimestampAfter", fmt.Sprintf("matches more tasks than can be counted in %v; give a later time, or leave it out and read pages until their tasks are older", task.CountFor))
+
 	case errors.Is(err, task.ErrMismatch):
 		return wire.Invalid("message.messageId", "was already used for another message; give every message an id of its own")
+
 	case errors.Is(err, desk.ErrContext):
 		return wire.Invalid("message.contextId", "is not the context of the task; leave it out or send the task's own")
+
 	case errors.Is(err, task.ErrInbox):
 		return a2a.NewError(a2a.ErrUnsupportedOperation, "too many messages wait for this task; wait for it to answer")
+
 	case errors.Is(err, task.ErrWebhooks):
 		return wire.Invalid("taskPushNotificationConfig", "does not fit beside the others of this task; delete one of them first")
+
 	case errors.Is(err, task.ErrWebhookURL):
 		return wire.Invalid("taskPushNotificationConfig", "has the URL of another one of this task; use the id of that one, or delete it first")
+
 	case errors.Is(err, task.ErrTooLarge):
 		return wire.Invalid("message", fmt.Sprintf("is too large for this task (%d KiB with its history); send less, or start a new task in this context", task.LimitAccept>>10))
 
 	case errors.Is(err, task.ErrFull):
 		return wire.Unavailable(fullFor, err)
+
 	case errors.Is(err, context.Canceled):
 		return err
 	}
