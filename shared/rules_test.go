@@ -39,7 +39,7 @@ func isOwn(pkg string) bool { return pkg == own || strings.HasPrefix(pkg, own+"/
 // may import them: setup alone imports adapters, because adapters are chosen in one place,
 // and only tests import the lab. A package of a door that is in allowed has its own list.
 var doors = map[string][]string{
-	"shared/adapters/": append([]string{"shared/files", "shared/loopback", "shared/serve"}, ports...),
+	"shared/adapters/": append([]string{"shared/files", "shared/loopback", "shared/serve", "shared/share"}, ports...),
 	"shared/lab/": append([]string{
 		"shared/adapters/local", "shared/adapters/sqlstore", "shared/adapters/standin", "shared/auth", "shared/desk", "shared/egress",
 		"shared/files", "shared/keys", "shared/lab/conformance", "shared/serve",
@@ -58,6 +58,7 @@ var allowed = map[string][]string{
 	"shared/secret": {},
 
 	"shared/loopback": {},
+	"shared/share":    {},
 	"shared/strict":   {},
 	"shared/agent":    {"shared/strict"},
 	"shared/dialect":  {},

@@ -27,9 +27,8 @@ type Config struct {
 	Queue queue.Queue  // the desk's: sweeps are jobs too
 	Log   *slog.Logger // default: discards
 
-	// Limit is the number of records that one sweep enqueues. Default: a tenth of the
-	// jobs that the lane dispatches before the next sweep, so that repair does not crowd
-	// out new jobs.
+	// Limit is the number of records that one sweep enqueues. Default: the jobs that the
+	// lane dispatches before the next sweep.
 	Limit int
 
 	// Fill is the number of records that one Refill enqueues. It must be more than twice
@@ -44,7 +43,7 @@ func (s *Sweep) limit(lane string) int {
 		return s.cfg.Limit
 	}
 	l, _ := queue.LaneOf(lane)
-	return l.Rate * l.Shards * 60 / 10
+	return l.Rate * l.Shards * 60
 }
 
 // Limits of one sweep.

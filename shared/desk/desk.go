@@ -118,7 +118,7 @@ func (d *Desk) enqueue(ctx context.Context, r task.Record, owed []task.Debt) err
 	var errs []error
 	for _, o := range owed {
 		lane, _ := queue.LaneOf(o.Lane) // without a path the queue refuses the job
-		job := queue.Job{Queue: o.Lane, Path: lane.Path, Task: r.ID()}
+		job := queue.Job{Queue: o.Lane, Path: lane.Path, Task: r.ID(), Owner: r.Owner}
 		if o.At.After(d.cfg.Now()) {
 			job.At = o.At
 		}

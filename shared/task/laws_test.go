@@ -110,7 +110,10 @@ func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 	}
 
 	if rapid.Bool().Draw(t, "swept") {
-		return deed{"Swept", true, func(r task.Record) (task.Record, bool, error) { return r.Swept(m, m.Now) }}
+		return deed{"Swept", true, func(r task.Record) (task.Record, bool, error) {
+			next, lanes, err := r.Swept(m, m.Now)
+			return next, len(lanes) > 0, err
+		}}
 	}
 
 	return deed{"MarkPublished", true, func(r task.Record) (task.Record, bool, error) { return r.MarkPublished(m, len(r.Notifications)) }}

@@ -402,7 +402,8 @@ func (s *search) published(rec uint32, notes uint8) opResult {
 
 func (s *search) swept(rec uint32) opResult {
 	return s.op(opKey{rec: rec, op: opSwept}, func(r task.Record, res *opResult) (n task.Record) {
-		n, res.changed, res.err = r.Swept(s.now(), start)
+		n, lanes, err := r.Swept(s.now(), start)
+		res.changed, res.err = len(lanes) > 0, err
 		return n
 	})
 }

@@ -218,6 +218,12 @@ func (s *search) keyOf(r task.Record) string {
 	when(r.Wake)
 	when(r.Asked)
 	when(r.Due.At)
+	for _, a := range r.Asks {
+		str(a.Lane)
+		num(int64(a.Debts))
+		when(a.At)
+		num(int64(a.N))
+	}
 
 	if s.sc.patient {
 		when(r.Since)
@@ -271,7 +277,7 @@ func bare(r task.Record) task.Record {
 	return task.Record{
 		Schema: r.Schema, Task: r.Task, Owner: r.Owner, Lane: r.Lane, Requests: r.Requests, Turn: r.Turn, Since: r.Since,
 		Made: r.Made, Inbox: r.Inbox, Webhooks: r.Webhooks, Gens: r.Gens, Seq: r.Seq, Log: r.Log, Notifications: r.Notifications,
-		Published: r.Published, Epoch: r.Epoch, Attempt: r.Attempt, Lease: r.Lease, Wake: r.Wake, Asked: r.Asked,
+		Published: r.Published, Epoch: r.Epoch, Attempt: r.Attempt, Lease: r.Lease, Wake: r.Wake, Asked: r.Asked, Asks: r.Asks,
 		Due: r.Due, Deleted: r.Deleted, Expires: r.Expires, Version: r.Version,
 	}
 }
@@ -302,6 +308,10 @@ func (s *search) aged(r task.Record, d time.Duration) task.Record {
 	t.Status.Timestamp, r.Since, r.Task = &stamp, since, &t
 	r.Asked, r.Wake = back(r.Asked, ru.Patience), back(r.Wake, 0)
 	r.Lease.Until, r.Due.At = back(r.Lease.Until, 0), back(r.Due.At, 0)
+	r.Asks = slices.Clone(r.Asks)
+	for i := range r.Asks {
+		r.Asks[i].At = back(r.Asks[i].At, ru.Longest())
+	}
 	r.Webhooks = slices.Clone(r.Webhooks)
 	for i := range r.Webhooks {
 		r.Webhooks[i].Next = back(r.Webhooks[i].Next, 0)

@@ -2,10 +2,12 @@ package local
 
 import "time"
 
-// Limits bound one lane. A field that is zero or negative takes its default.
+// Limits bound one lane. A field that is zero or negative takes its default. All owners
+// together, and deliveries that belong to nobody, have twice the slots and the capacity of
+// one owner alone (R18).
 type Limits struct {
-	Slots      int           // deliveries at the same time; default 32
-	Capacity   int           // deliveries that wait, for a slot or for their time; default 16,384
+	Slots      int           // deliveries of one owner alone at the same time; default 32
+	Capacity   int           // deliveries of one owner alone that wait, for a slot or for their time; default 16,384
 	Attempts   int           // tries before a delivery is given up; default 100
 	MinBackoff time.Duration // wait after the first failure, then doubled each time; default 100 ms, for a bus 10 ms
 	MaxBackoff time.Duration // longest wait between two tries; default 10 s

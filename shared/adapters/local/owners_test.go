@@ -1,0 +1,115 @@
+package local_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"errand/shared/adapters/local"
+	"errand/shared/queue"
+)
+
+// of is a turn of an owner's task.
+func of(owner, id string) queue.Job {
+	job := turn(id)
+	job.Owner = owner
+	return job
+}
+
+// Owners are served in turn, whatever the number of their jobs.
+func TestOwnersAreServedInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newLog(nil)
+		held := map[string]time.Duration{"long": 5 * time.Minute, "short": time.Minute}
+		q := open(t, local.QueueConfig{Lanes: lanes(local.Limits{Slots: 1}), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			job, err := queue.Read(w, r)
+			if err != nil {
+				t.Error(err)
+			}
+			time.Sleep(held[job.Task])
+			r.Body = io.NopCloser(bytes.NewReader(job.Body()))
+			h.ServeHTTP(w, r)
+		})})
+		addAll(t, q, of("", "long"), of("", "short")) // the two slots
+		synctest.Wait()
+		for i := range 5 {
+			addAll(t, q, of("a", fmt.Sprint("a", i)))
+		}
+		addAll(t, q, of("b", "b0"), of("b", "b1"), of("c", "c0"))
+		time.Sleep(10 * time.Minute)
+		want := []string{"short", "a0", "b0", "c0", "a1", "b1", "a2", "a3", "a4", "long"}
+		if diff := cmp.Diff(want, h.tasks()); diff != "" {
+			t.Errorf("order (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// While one owner's jobs wait by the hundred, half of the slots are free, and another owner's
+// job starts at once. The jobs of the first owner then take what is free again.
+func TestAFloodLeavesSlots(t *testing.T) {
+	const slots = 8 // of one owner alone
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		running, most, began := map[string]int{}, map[string]int{}, map[string]time.Time{}
+		start := time.Now()
+		h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			var body [200]byte
+			n, _ := r.Body.Read(body[:])
+			job, err := queue.Parse(body[:n])
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			owner := job.Task[:1]
+			mu.Lock()
+			began[job.Task] = time.Now()
+			running[owner]++
+			most[owner] = max(most[owner], running[owner])
+			mu.Unlock()
+			time.Sleep(time.Minute)
+			mu.Lock()
+			running[owner]--
+			mu.Unlock()
+		})
+
+		q := open(t, local.QueueConfig{Handler: h, Lanes: lanes(local.Limits{Slots: slots})})
+		for i := range 100 {
+			addAll(t, q, of("a", fmt.Sprint("a", i)))
+		}
+		synctest.Wait()
+		addAll(t, q, of("b", "b0"))
+		synctest.Wait()
+		mu.Lock()
+		if diff := cmp.Diff(map[string]int{"a": slots, "b": 1}, running); diff != "" {
+			t.Errorf("running (-want +got):\n%s", diff)
+		}
+		if !began["b0"].Equal(start) {
+			t.Errorf("the other owner's job began %v later", began["b0"].Sub(start))
+		}
+		mu.Unlock()
+
+		// Beside an owner who wants as much, each has a third of all.
+		for i := 1; i < 50; i++ {
+			addAll(t, q, of("b", fmt.Sprint("b", i)))
+		}
+		time.Sleep(3*time.Minute + 30*time.Second)
+		mu.Lock()
+		if third := 2 * slots / 3; running["a"] < third || running["b"] < third || running["a"]+running["b"] > 2*slots-third {
+			t.Errorf("side by side %v run, want %d of %d each", running, third, 2*slots)
+		}
+		mu.Unlock()
+
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if len(began) != 150 || most["a"] != slots {
+			t.Errorf("%d jobs ran, at most %d of one owner; want 150 and %d", len(began), most["a"], slots)
+		}
+	})
+}
