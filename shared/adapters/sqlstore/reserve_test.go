@@ -182,37 +182,3 @@ func bare(r task.Record) task.Record {
 	return task.Record{Schema: r.Schema, Task: r.Task, Owner: r.Owner, Lane: r.Lane, Requests: r.Requests, Turn: r.Turn,
 		Since: r.Since, Seq: r.Seq, Log: r.Log, Asked: r.Asked, Due: r.Due}
 }
-
-// Bytes counts what is stored of an owner, through every kind of write.
-func TestBytesOfAnOwner(t *testing.T) {
-	db := open(t, file(t), sqlstore.Options{})
-	check := func(when string) {
-		t.Helper()
-		want, err := db.Number(t.Context(), "SELECT coalesce(sum(length(head) + length(body)), 0) FROM task WHERE owner = 'someone'")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got, err := db.Bytes(t.Context(), "someone"); err != nil || got != want {
-			t.Errorf("%s: Bytes = %d, %v, want %d", when, got, err, want)
-		}
-	}
-
-	check("at first")
-	for _, c := range changes() {
-		if _, err := db.Create(t.Context(), accepted(t, c.name, time.Now())); err != nil {
-			t.Fatal(err)
-		}
-		check("after a create")
-		if err := c.do(db, c.name); err != nil {
-			t.Fatal(err)
-		}
-		check("after a " + c.name)
-	}
-	if n, err := db.Purge(t.Context(), time.Now().Add(365*24*time.Hour), 100); err != nil || n != 3 {
-		t.Fatalf("Purge = %d, %v", n, err)
-	}
-	check("after a purge")
-	if n, err := db.Number(t.Context(), "SELECT count(*) FROM stored"); err != nil || n != 0 {
-		t.Errorf("%d owners are left, %v", n, err)
-	}
-}

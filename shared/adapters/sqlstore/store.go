@@ -138,9 +138,12 @@ func (w *writer) create(r task.Record) (task.Record, error) {
 		return r, err
 	}
 
-	n, err = w.conn.exec("DELETE FROM task WHERE id = ? AND expires <= ?", r.ID(), w.db.opts.Now().UnixMilli())
-	if err == nil && n == 0 {
+	old, err := w.conn.find("WHERE id = ? AND expires <= ?", r.ID(), w.db.opts.Now().UnixMilli())
+	if err == nil && len(old) == 0 {
 		err = task.ErrExists
+	}
+	if err == nil {
+		err = w.drop(old[0])
 	}
 	if err == nil {
 		_, err = w.insert(r)
@@ -158,10 +161,14 @@ func (w *writer) insert(r task.Record) (int64, error) {
 		return 0, err
 	}
 	c := columnsOf(r)
-	return w.conn.exec(`
+	n, err := w.conn.exec(`
 		INSERT INTO task (id, version, owner, context, state, stamp, due, lane, leased, expires, dead, head, body)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
 		r.ID(), r.Version, c.owner, c.context, c.state, c.stamp, c.due, c.lane, c.leased, c.expires, c.dead, enc.Head, enc.Body)
+	if n > 0 {
+		w.sums.come(placed{owner: c.owner, counted: true, bytes: int64(enc.Size())})
+	}
+	return n, err
 }
 
 func (w *writer) commit(r task.Record) (task.Record, error) {
@@ -169,10 +176,14 @@ func (w *writer) commit(r task.Record) (task.Record, error) {
 	if err != nil {
 		return task.Record{}, err
 	}
+	was, err := w.replaced(r)
+	if err != nil {
+		return task.Record{}, err
+	}
+
 	old := r.Version
 	w.version++
 	r.Version = w.version
-
 	if r.Deleted {
 		if err := w.hide(r.ID(), old); err != nil {
 			return task.Record{}, err
@@ -190,6 +201,12 @@ func (w *writer) commit(r task.Record) (task.Record, error) {
 	}
 	if n == 0 {
 		return task.Record{}, task.ErrConflict
+	}
+
+	if r.Deleted {
+		w.sums.leave(was)
+	} else {
+		w.sums.change(was, int64(enc.Size()))
 	}
 	return r, nil
 }
