@@ -38,8 +38,13 @@ func NewLine(size int64) *Line { return &Line{pool: NewPool(size), lines: map[st
 // Enter takes n for an owner, and waits for it until ctx ends. The error is that of ctx, and
 // then nothing is taken. The caller gives n back with [Line.Leave].
 func (l *Line) Enter(ctx context.Context, owner string, n int64) error {
-	w := &waiter{n: n, entered: make(chan struct{})}
 	l.mu.Lock()
+	if l.turns.Len() == 0 && l.pool.Take(owner, n) == nil {
+		l.mu.Unlock()
+		return nil
+	}
+
+	w := &waiter{n: n, entered: make(chan struct{})}
 	e := l.lines[owner]
 	if e == nil {
 		e = l.turns.PushBack(&waiters{owner: owner})

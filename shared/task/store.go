@@ -21,6 +21,9 @@ var (
 	// ErrCount says that a list was asked to count more records than it can in time.
 	ErrCount = errors.New("task: too many records match to count them in time")
 
+	// ErrSlow says that a page of a list took longer than ListFor to read.
+	ErrSlow = errors.New("task: the list takes too long")
+
 	// ErrFull says that the store has no room. Unlike other unknown outcomes, nothing was
 	// written.
 	ErrFull = errors.New("task: the store has no room for new messages")
@@ -76,11 +79,16 @@ type Store interface {
 	// says that there are more. Records that cannot be read are left out; a page still ends
 	// with a record if there are more. ErrCount: a count with Query.Since took longer than
 	// CountFor; the time of any other count does not depend on how many records match.
+	// ErrSlow: the page took longer than ListFor.
 	List(ctx context.Context, q Query) (Page, error)
 }
 
-// CountFor bounds the counting of records whose status is at or after some time.
-const CountFor = 2 * time.Second
+// CountFor bounds the counting of records whose status is at or after some time, and ListFor
+// the reading of a page.
+const (
+	CountFor = 2 * time.Second
+	ListFor  = 2 * time.Second
+)
 
 // PageBytes bounds the stored bytes of a page: heads, and bodies where a query asks for them.
 // A hundred of the largest records would be 90 MB, for one small request.

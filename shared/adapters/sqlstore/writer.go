@@ -11,12 +11,21 @@ import (
 	"errand/shared/task"
 )
 
-// groupMax limits the operations that share one commit and its sync.
-const groupMax = 256
+// A group is the operations that share one commit and its sync.
+const (
+	groupMax   = 256
+	groupBytes = 2 << 20
+
+	// queuedBytes may be on their way to the writer, and one owner alone may have half of
+	// them there. So another owner's operation waits for two groups of large ones at most.
+	queuedBytes = 4 * groupBytes
+)
 
 // A write is one operation on its way to the writer.
 type write struct {
 	apply func(*writer) error // runs within the group's transaction
+	owner string              // whose share of the queue it takes; empty: nobody's
+	bytes int64               // that it writes, about
 	id    string              // the record that it changes; empty: it changes no record in the cache
 	next  task.Record         // the record after the change
 	err   error
@@ -30,8 +39,12 @@ func isVerdict(err error) bool {
 }
 
 // write changes one record.
-func (db *DB) write(ctx context.Context, id string, apply func(*writer) (task.Record, error)) (task.Record, error) {
-	op := &write{id: id}
+func (db *DB) write(ctx context.Context, r task.Record, apply func(*writer) (task.Record, error)) (task.Record, error) {
+	enc, err := r.Encode()
+	if err != nil {
+		return task.Record{}, err
+	}
+	op := &write{owner: r.Owner, bytes: int64(enc.Size()), id: r.ID()}
 	op.apply = func(w *writer) (err error) {
 		op.next, err = apply(w)
 		return err
@@ -42,14 +55,19 @@ func (db *DB) write(ctx context.Context, id string, apply func(*writer) (task.Re
 	return op.next, nil
 }
 
-// submit sends a write to the writer and waits until it is durable or refused. If ctx ends
-// first, the outcome is unknown, and apply may still run.
+// submit sends a write to the writer and waits until it is durable or refused. Before, it
+// waits for its owner's share of the queue. If ctx ends first, the outcome is unknown, and
+// apply may still run.
 func (db *DB) submit(ctx context.Context, op *write) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	op.done = make(chan struct{})
+	if err := db.queued.Enter(ctx, op.owner, op.bytes); err != nil {
+		return err
+	}
 	if err := db.hand(ctx, op); err != nil {
+		db.queued.Leave(op.owner, op.bytes)
 		return err
 	}
 	select {
@@ -86,7 +104,8 @@ type writer struct {
 	version int64 // the newest one
 	late    bool  // begin had no room, and is still to be done
 	deleted []string
-	sums    sums // of the group
+	sums    sums  // of the group
+	written int64 // bytes since the log was last looked at, about
 }
 
 // begin chooses a new range of versions for this opening, and ends the leases of the
@@ -191,14 +210,16 @@ func (w *writer) run() {
 	group := make([]*write, 0, groupMax)
 	for first := range w.db.writes {
 		group = append(group[:0], first)
+		bytes := first.bytes
 		// The callers of the last commit may be about to write again. Let their writes
 		// into this group.
 		runtime.Gosched()
-		for more := true; more && len(group) < groupMax; {
+		for more := true; more && len(group) < groupMax && bytes < groupBytes; {
 			select {
 			case next, ok := <-w.db.writes:
 				if more = ok; ok {
 					group = append(group, next)
+					bytes += next.bytes
 				}
 			default:
 				more = false
@@ -206,6 +227,7 @@ func (w *writer) run() {
 		}
 		w.commitGroup(group)
 		clear(group)
+		w.shorten(bytes)
 	}
 	w.db.closeErr = w.conn.close()
 	close(w.db.drained)
@@ -226,6 +248,7 @@ func (w *writer) commitGroup(group []*write) {
 		if err != nil {
 			op.err = err
 		}
+		w.db.queued.Leave(op.owner, op.bytes)
 		close(op.done)
 	}
 }
