@@ -177,3 +177,27 @@ func TestLargeWritesLetOthersIn(t *testing.T) {
 		t.Errorf("%d writes, want %d", len(order), flood+1)
 	}
 }
+
+// A group of writes ends at two megabytes, so that its commit is not long.
+func TestGroupsEndByBytes(t *testing.T) {
+	db := open(t, file(t), sqlstore.Options{})
+	before := db.Ran(t.Context())
+	release := db.Hold(t.Context())
+	const writes, size = 18, 400 << 10 // 7 MB, of two owners
+	var all sync.WaitGroup
+	for i := range writes {
+		all.Go(func() {
+			if _, err := db.Create(t.Context(), large(t, fmt.Sprint("owner", i%2), fmt.Sprint(i), size)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	queued(t, db, writes)
+	release()
+	all.Wait()
+
+	// Each write is a statement, and each group has at least BEGIN, COMMIT and a sum.
+	if ran, groups := db.Ran(t.Context())-before, writes*size/(2<<20); ran < writes+3*groups {
+		t.Errorf("%d statements for %d writes: fewer than %d groups", ran, writes, groups)
+	}
+}
