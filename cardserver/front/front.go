@@ -63,7 +63,7 @@ func (o *operations) load(ctx context.Context, tenant string, id a2a.TaskID) (ta
 	if err != nil {
 		return task.Record{}, err
 	}
-	if desk.Foreign(owner, string(id)) {
+	if task.Foreign(owner, string(id)) {
 		return task.Record{}, failure(task.ErrNotFound)
 	}
 	r, err := o.cfg.Store.Load(ctx, string(id))

@@ -92,7 +92,7 @@ func TestForeignTaskIsRefusedBeforeTheStore(t *testing.T) {
 			{"own", own, true, true},
 			{"foreign", theirs, false, false},
 			{"foreign, and none", theirs[:8] + strings.Repeat("a", 26), false, false},
-			{"of an owner without tasks", strings.Repeat("a", 34), false, false},
+			{"of an owner without tasks", "1" + strings.Repeat("a", 33), false, false},
 			{"own, and none", own[:8] + strings.Repeat("a", 26), false, true},
 			{"own, of an earlier version", old, true, true},
 			{"foreign or none, as of an earlier version", theirs[8:], false, true},

@@ -340,7 +340,7 @@ func TestHeldConnectionsStopNobodyElse(t *testing.T) {
 	for i := range messages {
 		_, took := ask("POST", "/message:send", fmt.Sprintf(`{"message":{"messageId":"m%d","role":"ROLE_USER","parts":[{"text":"hello"}]},"configuration":{"returnImmediately":true}}`, i))
 		accepts = append(accepts, took)
-		id, _ := desk.Derive("alice", fmt.Sprintf("m%d", i))
+		id, _ := task.Derive("alice", fmt.Sprintf("m%d", i))
 		body, took := ask("GET", "/tasks/"+id, "")
 		gets = append(gets, took)
 		if !strings.Contains(body, `"id":"`+id+`"`) {

@@ -118,7 +118,7 @@ func (a *API) serve(op func(*call) error) http.HandlerFunc {
 // load reads a task that the caller may see.
 func (a *API) load(q *call) (task.Record, error) {
 	id := q.PathValue("task")
-	if !q.caller.Operator && desk.Foreign(q.caller.Owner, id) {
+	if !q.caller.Operator && task.Foreign(q.caller.Owner, id) {
 		return task.Record{}, task.ErrNotFound
 	}
 	r, err := a.cfg.Store.Load(q.Context(), id)

@@ -21,7 +21,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"errand/cardserver/push"
-	"errand/shared/desk"
 	"errand/shared/lab/faulty"
 	base "errand/shared/lab/world"
 	"errand/shared/task"
@@ -263,7 +262,7 @@ func TestPingIsAskedFor(t *testing.T) {
 // A foreign task is refused before the store is asked, but not for an operator.
 func TestWebhooksOfForeignTasksAreRefusedBeforeTheStore(t *testing.T) {
 	w := newWorld(t)
-	id, _ := desk.Derive(alice, "m")
+	id, _ := task.Derive(alice, "m")
 	w.dead(alice, id)
 	asked := 0
 	w.config.Store = counted{w.config.Store, &asked}

@@ -421,7 +421,7 @@ func tokenDeliveries(t *testing.T) (all []delivery) {
 func exampleDelivery(t *testing.T) []delivery {
 	t.Helper()
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	const url, id = "https://hooks.example.com/errand", "n4ympjglsr5u6zv5ps6mlf6guaqw2wsmdq"
+	const url, id = "https://hooks.example.com/errand", "1n4ympjgsr5u6zv5ps6mlf6guaqw2wsmdq"
 	r, err := keys.Parse("2026-01-01T00:00:00Z " + base64.StdEncoding.EncodeToString([]byte("an example, known to everybody..")))
 	if err != nil {
 		t.Fatal(err)

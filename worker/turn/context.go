@@ -8,7 +8,6 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
-	"errand/shared/desk"
 	"errand/shared/task"
 )
 
@@ -95,7 +94,7 @@ func (w *Worker) relatedIDs(ctx context.Context, r task.Record) ([]string, error
 		}
 	}
 	for _, id := range r.Task.History[len(r.Task.History)-1].ReferenceTasks {
-		if !desk.Foreign(r.Owner, string(id)) {
+		if !task.Foreign(r.Owner, string(id)) {
 			add(string(id))
 		}
 	}
@@ -115,6 +114,6 @@ func (w *Worker) relatedIDs(ctx context.Context, r task.Record) ([]string, error
 // firstOfContext reports whether no task can have come before, because the context was made
 // for this message.
 func firstOfContext(r task.Record) bool {
-	_, fresh := desk.Derive(r.Owner, r.Requests[0].ID)
+	_, fresh := task.Derive(r.Owner, r.Requests[0].ID)
 	return r.Turn == 1 && r.Task.ContextID == fresh
 }

@@ -133,17 +133,17 @@ func columnsIn(row []driver.Value) (id string, version int64, head []byte, err e
 func (w *writer) create(r task.Record) (task.Record, error) {
 	w.version++
 	r.Version = w.version
-	n, err := w.insert(r)
-	if err != nil || n > 0 {
-		return r, err
-	}
+	now := w.db.opts.Now().UnixMilli()
 
-	n, err = w.conn.exec("DELETE FROM task WHERE id = ? AND expires <= ?", r.ID(), w.db.opts.Now().UnixMilli())
+	n, err := w.insert(r, now)
+	if err == nil && n == 0 {
+		n, err = w.conn.exec("DELETE FROM task WHERE id = ? AND expires <= ?", r.ID(), now)
+		if err == nil && n > 0 {
+			n, err = w.insert(r, now)
+		}
+	}
 	if err == nil && n == 0 {
 		err = task.ErrExists
-	}
-	if err == nil {
-		_, err = w.insert(r)
 	}
 	if err != nil {
 		return task.Record{}, err
@@ -151,8 +151,9 @@ func (w *writer) create(r task.Record) (task.Record, error) {
 	return r, nil
 }
 
-// insert returns 0 if a record with that id exists.
-func (w *writer) insert(r task.Record) (int64, error) {
+// insert returns 0 if a record with that id exists, or one under its former id that has not
+// expired. The look at the former id is a part of the statement, so it costs no read.
+func (w *writer) insert(r task.Record, now int64) (int64, error) {
 	enc, err := r.Encode()
 	if err != nil {
 		return 0, err
@@ -160,8 +161,11 @@ func (w *writer) insert(r task.Record) (int64, error) {
 	c := columnsOf(r)
 	return w.conn.exec(`
 		INSERT INTO task (id, version, owner, context, state, stamp, due, lane, leased, expires, dead, head, body)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-		r.ID(), r.Version, c.owner, c.context, c.state, c.stamp, c.due, c.lane, c.leased, c.expires, c.dead, enc.Head, enc.Body)
+		SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+			WHERE NOT EXISTS (SELECT 1 FROM task WHERE id = ? AND (expires IS NULL OR expires > ?))
+		ON CONFLICT DO NOTHING`,
+		r.ID(), r.Version, c.owner, c.context, c.state, c.stamp, c.due, c.lane, c.leased, c.expires, c.dead, enc.Head, enc.Body,
+		task.Former(r.ID()), now)
 }
 
 func (w *writer) commit(r task.Record) (task.Record, error) {

@@ -1,4 +1,4 @@
-package desk
+package task
 
 import (
 	"crypto/sha256"
@@ -7,15 +7,22 @@ import (
 	"strings"
 )
 
-// The form of a task's id: characters of base32, of which the first ones name the owner. The
-// others are the whole id of a task that an earlier version accepted.
+// The form of a task's id: a digit, characters of base32 that name the owner, and the whole
+// id that an earlier version gave the task. The digit sorts before all ids of that version
+// (see [FormerFrom]).
 const (
-	ownerSize  = 8
+	form       = "1"
+	ownerSize  = 8 // with the digit
 	formerSize = 26
 	idSize     = ownerSize + formerSize
 
 	alphabet = "abcdefghijklmnopqrstuvwxyz234567"
 )
+
+// FormerFrom sorts, byte by byte, behind all ids that [Derive] returns and not behind any id
+// of an earlier version. So one look at an ordered index says whether a store has tasks of
+// an earlier version.
+const FormerFrom = "2"
 
 // Derive returns the ids of the task that an owner's message makes, and of its context if
 // the message names none. They do not depend on the time and place at which it is accepted,
@@ -32,15 +39,29 @@ func Derive(owner, messageID string) (id, contextID string) {
 // An id of another form may be of a task that an earlier version accepted. Only the record
 // knows its owner.
 func Foreign(owner, id string) bool {
-	return len(id) == idSize && strings.Trim(id, alphabet) == "" && id[:ownerSize] != ownerMark(owner)
+	return formed(id) && id[:ownerSize] != ownerMark(owner)
 }
 
-// former is the id that an earlier version gave the task.
-func former(id string) string { return id[ownerSize:] }
+// Former returns the id that an earlier version gave the task of the same message, or "" if
+// the id has another form than those of [Derive].
+func Former(id string) string {
+	if !formed(id) {
+		return ""
+	}
+	return id[ownerSize:]
+}
 
-// ownerMark is the beginning of the ids of an owner's tasks. Two owners share one in 2^40
+// formed reports whether an id has the form of those that [Derive] returns.
+func formed(id string) bool {
+	rest, ok := strings.CutPrefix(id, form)
+	return ok && len(id) == idSize && strings.Trim(rest, alphabet) == ""
+}
+
+// ownerMark is the beginning of the ids of an owner's tasks. Two owners share one in 2^35
 // cases. Then the record tells them apart.
-func ownerMark(owner string) string { return digest([]string{"owner", "of", owner})[:ownerSize] }
+func ownerMark(owner string) string {
+	return form + digest([]string{"owner", "of", owner})[:ownerSize-len(form)]
+}
 
 // digest hashes a list of texts to 52 characters of base32.
 func digest(texts []string) string {
