@@ -63,11 +63,8 @@ func (o *operations) load(ctx context.Context, tenant string, id a2a.TaskID) (ta
 	if err != nil {
 		return task.Record{}, err
 	}
-	if task.Foreign(owner, string(id)) {
-		return task.Record{}, failure(task.ErrNotFound)
-	}
-	r, err := o.cfg.Store.Load(ctx, string(id))
-	if err = r.Found(err, owner); err != nil {
+	r, err := task.Find(ctx, o.cfg.Store, owner, string(id))
+	if err != nil {
 		return task.Record{}, failure(err)
 	}
 	return r, nil

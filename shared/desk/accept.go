@@ -104,11 +104,7 @@ func missing(err error) bool {
 // refused, nothing has changed. For a message that the task already has, add only returns
 // the record.
 func (d *Desk) add(ctx context.Context, id, key string, m Message) (task.Record, error) {
-	if task.Foreign(m.Owner, id) {
-		return task.Record{}, task.ErrNotFound
-	}
-	r, err := d.cfg.Store.Load(ctx, id)
-	err = r.Found(err, m.Owner)
+	r, err := task.Find(ctx, d.cfg.Store, m.Owner, id)
 	deleted := errors.Is(err, task.ErrDeleted)
 	if err != nil && !deleted {
 		return task.Record{}, err

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/json"
@@ -40,6 +41,19 @@ func Derive(owner, messageID string) (id, contextID string) {
 // knows its owner.
 func Foreign(owner, id string) bool {
 	return formed(id) && id[:ownerSize] != ownerMark(owner)
+}
+
+// Find loads a record for an owner, as [Store] does. It refuses a foreign id before it asks
+// the store. For any other owner than its own a record does not exist, not even a deleted one.
+func Find(ctx context.Context, s Store, owner, id string) (Record, error) {
+	if Foreign(owner, id) {
+		return Record{}, ErrNotFound
+	}
+	r, err := s.Load(ctx, id)
+	if r.Task != nil && !r.Visible(owner) {
+		return Record{}, ErrNotFound
+	}
+	return r, err
 }
 
 // Former returns the id that an earlier version gave the task of the same message, or "" if
