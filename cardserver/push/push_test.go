@@ -334,6 +334,35 @@ func TestPingsAndRedrivesAreRated(t *testing.T) {
 	}
 }
 
+// The rate is in the record, so two processes that are asked at the same time allow one
+// ping or re-drive together.
+func TestTwoProcessesShareTheRate(t *testing.T) {
+	for range 10 {
+		w := newWorld(t)
+		w.dead(alice, "t1")
+		gen := w.hook("t1").Gen
+		other := *w
+		other.Handler = push.New(w.config)
+
+		var all sync.WaitGroup
+		for i, side := range []*world{w, &other, w, &other} {
+			all.Go(func() {
+				path := ofWebhook + []string{"/ping", "/redrive"}[i/2]
+				if rec := side.ask(alice, "POST", path, ""); !slices.Contains([]int{200, 202, 409, 429}, rec.Code) {
+					t.Errorf("%s: %d %s", path, rec.Code, rec.Body)
+				}
+			})
+		}
+		all.Wait()
+
+		h := w.hook("t1")
+		pinged, redriven := !h.Ping.IsZero(), h.State == task.WebhookActive
+		if pinged == redriven || h.Gen > gen+1 {
+			t.Errorf("pinged %v, re-driven %v, generation %d after %d; want one ping or one re-drive", pinged, redriven, h.Gen, gen)
+		}
+	}
+}
+
 // A caller learns the secrets, public keys and opaque names of its own webhooks, and no other's.
 func TestKeysAreTheCallersOwn(t *testing.T) {
 	w := newWorld(t)

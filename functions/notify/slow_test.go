@@ -121,6 +121,29 @@ func TestFirst2xxMakesAnOriginKnown(t *testing.T) {
 	})
 }
 
+// Each process has limits of its own, so a new origin gets one attempt a second from each of
+// two processes that share the jobs.
+func TestNewOriginOfTwoProcesses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.strange, w.shared = true, true
+		w.reopen()
+		w.client.on(urlA, answers(500))
+		ids := numbered("t", 20)
+		w.owing(urlA, 1, ids...)
+		stop := w.sweeps(time.Minute)
+		for _, id := range ids {
+			w.event(id, 0)
+		}
+
+		time.Sleep(10 * time.Minute)
+		stop()
+		if n := most(w.client.calls(urlA)); n != 2 {
+			t.Errorf("%d attempts in a second from two processes, want 2", n)
+		}
+	})
+}
+
 // A webhook that is put off at a new origin changes nothing in the store while a job brings it
 // back, and uses up no attempt.
 func TestWaitingForANewOriginWritesNothing(t *testing.T) {
