@@ -268,6 +268,7 @@ func TestForeignTasksAreRefusedBeforeTheStore(t *testing.T) {
 	asked := 0
 	w.config.Store = counted{w.config.Store, &asked}
 	w.Handler = push.New(w.config)
+
 	for _, row := range []struct {
 		caller, id   string
 		status, asks int
@@ -278,6 +279,7 @@ func TestForeignTasksAreRefusedBeforeTheStore(t *testing.T) {
 			method, path, _ := strings.Cut(route, " ")
 			path = "/push/tasks/" + row.id + path
 			status, asks := row.status, row.asks
+
 			switch {
 			case method == "DELETE" && row.caller == ops:
 				path, status, asks = "/tasks/"+row.id, 404, 0
