@@ -42,7 +42,7 @@ func TestNewOriginStartsSlowly(t *testing.T) {
 				w.client.on(urlA, func(r *http.Request) (*http.Response, error) {
 					together.Store(max(together.Load(), under.Add(1)))
 					defer under.Add(-1)
-					time.Sleep(100 * time.Millisecond)
+					time.Sleep(1500 * time.Millisecond) // longer than the time between two attempts
 					return answer(r)
 				})
 
