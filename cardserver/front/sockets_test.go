@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
 	"errand/cardserver/front"
 	"errand/cardserver/push"
 	"errand/shared/auth"
@@ -358,4 +360,49 @@ func TestHeldConnectionsStopNobodyElse(t *testing.T) {
 	if err != nil || len(page.Records) != messages {
 		t.Errorf("there are %d tasks, %v", len(page.Records), err)
 	}
+}
+
+// Waits and streams go on when the deadlines of their request and their connection are
+// over, and their end is answered as at any other time.
+func TestWaitsOutliveTheDeadlines(t *testing.T) {
+	t.Parallel()
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		const d = 100 * time.Millisecond
+		p := listen(t, w, serve.Limits{Read: d, Write: d, Discard: d, Header: d, Idle: d})
+		claimed := make(chan task.Record, 3)
+		w.work(func(id string) { claimed <- w.claim(id) })
+
+		begun := make(chan struct{}, 3)
+		ask := func(operation, params, want string) {
+			r := b.request(operation, params)
+			r.URL.Host, r.RequestURI = p.Addr().String(), ""
+			res, err := http.DefaultClient.Do(r)
+			if operation != send {
+				begun <- struct{}{} // the stream has its first event
+			}
+			if err != nil {
+				t.Errorf("%s: %v", operation, err)
+				return
+			}
+			defer res.Body.Close()
+			text, err := io.ReadAll(res.Body)
+			if err != nil || res.StatusCode != http.StatusOK || !strings.Contains(string(text), want) {
+				t.Errorf("%s: status %d, %q, %v", operation, res.StatusCode, text, err)
+			}
+		}
+
+		var waiting sync.WaitGroup
+		waiting.Go(func() { ask(send, `{"message":`+message("wait", "")+`}`, "TASK_STATE_COMPLETED") })
+		waiting.Go(func() { ask(streaming, sending(message("stream", "")), "TASK_STATE_COMPLETED") })
+		first, second := <-claimed, <-claimed
+		waiting.Go(func() { ask(subscribe, byID(first.ID()), "TASK_STATE_COMPLETED") })
+		<-begun
+		<-begun
+
+		time.Sleep(4 * d) // all deadlines are over
+		w.end(first, a2a.TaskStateCompleted, chunk("a", "the answer", false))
+		w.end(second, a2a.TaskStateCompleted, chunk("a", "the answer", false))
+		waiting.Wait()
+	})
 }

@@ -167,20 +167,40 @@ func TestUnreadAnswersEndTheConnection(t *testing.T) {
 	}
 }
 
-// A late answer, and an answer in parts, have their own time.
+// A late answer, and an answer in parts, have their own time. The request itself ends with
+// none of the deadlines: a turn takes minutes.
 func TestLateAnswerIsSent(t *testing.T) {
+	t.Parallel()
 	s := start(t, func(w http.ResponseWriter, r *http.Request) {
-		time.Sleep(2 * short.Write) // the deadline that the request began with has passed
+		if b, err := io.ReadAll(r.Body); err != nil || string(b) != "job" {
+			t.Errorf("the body is %q, %v", b, err)
+		}
+
+		select {
+		case <-time.After(2 * short.Write): // the deadlines that the request began with have passed
+		case <-r.Context().Done():
+			t.Error("the request has ended before its answer")
+		}
+
 		if r.URL.Path == "/answer" {
 			serve.Answer{Status: http.StatusOK, Type: "text/plain", Body: []byte("late"), Timeout: patience}.Write(w)
 			return
 		}
 		http.Error(w, "late", http.StatusServiceUnavailable)
 	}, serve.Options{Limits: short})
+
 	for path, want := range map[string]string{"/answer": "late", "/error": "late\n"} {
-		if got, err := s.get(path); got != want || err != nil {
-			t.Errorf("%s: %q, %v", path, got, err)
-		}
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			res, err := http.Post(s.url+path, "text/plain", strings.NewReader("job"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			if got, err := io.ReadAll(res.Body); string(got) != want || err != nil {
+				t.Errorf("%q, %v", got, err)
+			}
+		})
 	}
 }
 
