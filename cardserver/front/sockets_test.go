@@ -125,6 +125,9 @@ const (
 	flood  = "sends a chunk that is too large"
 )
 
+// flooded are the paths of the floods, which take time. The long walk floods all paths.
+var flooded = []string{"/", "/message:send", "/push/redrive", "/push/tasks/x/hooks/x/redrive"}
+
 // tooLarge is the begin of a chunk of more than any body may have.
 var tooLarge = fmt.Sprintf("%x\r\n", 2<<20) + strings.Repeat(" ", 1<<20+100<<10)
 
@@ -215,7 +218,7 @@ func heads(paths []string, key, way string) (all []string) {
 		for _, method := range conformance.Size([]string{"GET", "POST"}, []string{"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"}) {
 			for name, headers := range refusals(key) {
 				switch {
-				case way != unread && strings.HasPrefix(name, "no body"), way == flood && name != "chunks":
+				case way != unread && strings.HasPrefix(name, "no body"), way == flood && (name != "chunks" || method != http.MethodPost || !conformance.Full() && !slices.Contains(flooded, path)):
 					continue
 				}
 				if !strings.HasPrefix(headers, "Host: ") {
