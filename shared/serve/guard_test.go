@@ -77,6 +77,23 @@ func TestRefusalDoesNotWaitForTheBody(t *testing.T) {
 	}
 }
 
+// The answer to a refused client waits for no byte of the body.
+func TestRefusalIsSentAtOnce(t *testing.T) {
+	s := start(t, refuse, serve.Options{Limits: serve.Limits{Discard: time.Hour, Read: time.Hour}})
+	c := s.dial()
+	if _, err := fmt.Fprintf(c, announced, 9); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusForbidden || !res.Close {
+		t.Errorf("status %d, close %v", res.StatusCode, res.Close)
+	}
+}
+
 // A client that sends a large body and reads afterwards sees why it was refused.
 func TestRefusalReachesAClientThatSendsFirst(t *testing.T) {
 	s := start(t, refuse, serve.Options{})
@@ -171,6 +188,7 @@ func TestUnreadAnswersEndTheConnection(t *testing.T) {
 // none of the deadlines: a turn takes minutes.
 func TestLateAnswerIsSent(t *testing.T) {
 	t.Parallel()
+	late := strings.Repeat("late\n", 10_000) // more than net/http keeps back
 	s := start(t, func(w http.ResponseWriter, r *http.Request) {
 		if b, err := io.ReadAll(r.Body); err != nil || string(b) != "job" {
 			t.Errorf("the body is %q, %v", b, err)
@@ -183,13 +201,13 @@ func TestLateAnswerIsSent(t *testing.T) {
 		}
 
 		if r.URL.Path == "/answer" {
-			serve.Answer{Status: http.StatusOK, Type: "text/plain", Body: []byte("late"), Timeout: patience}.Write(w)
+			serve.Answer{Status: http.StatusOK, Type: "text/plain", Body: []byte(late), Timeout: patience}.Write(w)
 			return
 		}
 		http.Error(w, "late", http.StatusServiceUnavailable)
 	}, serve.Options{Limits: short})
 
-	for path, want := range map[string]string{"/answer": "late", "/error": "late\n"} {
+	for path, want := range map[string]string{"/answer": late, "/error": "late\n"} {
 		t.Run(path, func(t *testing.T) {
 			t.Parallel()
 			res, err := http.Post(s.url+path, "text/plain", strings.NewReader("job"))
@@ -198,7 +216,7 @@ func TestLateAnswerIsSent(t *testing.T) {
 			}
 			defer res.Body.Close()
 			if got, err := io.ReadAll(res.Body); string(got) != want || err != nil {
-				t.Errorf("%q, %v", got, err)
+				t.Errorf("%.9q, %d bytes, %v", got, len(got), err)
 			}
 		})
 	}
