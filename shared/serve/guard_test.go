@@ -62,6 +62,7 @@ const announced = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 // A refused client gets its answer at once, and its connection is closed although the body
 // never ends.
 func TestRefusalDoesNotWaitForTheBody(t *testing.T) {
+	t.Parallel()
 	s := start(t, refuse, serve.Options{Limits: serve.Limits{Discard: short.Discard, Read: time.Hour}})
 	for name, text := range map[string]string{
 		"a byte":                    fmt.Sprintf(announced, 9) + "x",
@@ -79,6 +80,7 @@ func TestRefusalDoesNotWaitForTheBody(t *testing.T) {
 
 // The answer to a refused client waits for no byte of the body.
 func TestRefusalIsSentAtOnce(t *testing.T) {
+	t.Parallel()
 	s := start(t, refuse, serve.Options{Limits: serve.Limits{Discard: time.Hour, Read: time.Hour}})
 	c := s.dial()
 	if _, err := fmt.Fprintf(c, announced, 9); err != nil {
@@ -96,6 +98,7 @@ func TestRefusalIsSentAtOnce(t *testing.T) {
 
 // A client that sends a large body and reads afterwards sees why it was refused.
 func TestRefusalReachesAClientThatSendsFirst(t *testing.T) {
+	t.Parallel()
 	s := start(t, refuse, serve.Options{})
 	for _, size := range []int{100 << 10, 300 << 10, 900 << 10, 1<<20 + 100<<10} {
 		for name, head := range map[string]string{
@@ -123,6 +126,7 @@ func TestRefusalReachesAClientThatSendsFirst(t *testing.T) {
 // A body that does not arrive in time ends with an error for the handler, in a handler that
 // sets no deadline.
 func TestBodyHasADeadline(t *testing.T) {
+	t.Parallel()
 	failed := make(chan error, 1)
 	s := start(t, func(w http.ResponseWriter, r *http.Request) {
 		_, err := io.ReadAll(r.Body)
@@ -140,6 +144,7 @@ func TestBodyHasADeadline(t *testing.T) {
 // A connection whose requests are whole goes on as before, and nothing of an unread body is
 // taken for a request.
 func TestConnectionGoesOnAfterWholeRequests(t *testing.T) {
+	t.Parallel()
 	var seen atomic.Int32
 	s := start(t, func(w http.ResponseWriter, r *http.Request) {
 		seen.Add(1)
@@ -172,6 +177,7 @@ func TestConnectionGoesOnAfterWholeRequests(t *testing.T) {
 
 // A client that sends requests and reads no answer is cut off.
 func TestUnreadAnswersEndTheConnection(t *testing.T) {
+	t.Parallel()
 	page := strings.Repeat("x", 64<<10)
 	s := start(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, page) }, serve.Options{Limits: short})
 	c := s.dial()

@@ -92,6 +92,7 @@ func TestHeadersCostLittle(t *testing.T) {
 // A connection without a whole request ends: one that is silent, one whose header does not
 // end, and one that is kept for nothing.
 func TestIdleConnectionsEnd(t *testing.T) {
+	t.Parallel()
 	limits := serve.Limits{Read: time.Hour, Header: 100 * time.Millisecond, Idle: 100 * time.Millisecond, Discard: short.Discard}
 	s := start(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, serve.Options{Limits: limits})
 	const request, half = "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "GET / HTTP/1.1\r\nHo"
