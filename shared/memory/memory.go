@@ -37,12 +37,12 @@ type Pool struct {
 
 // Share returns a Pool of one nth of the memory limit of the Go runtime (GOMEMLIMIT), or of
 // 1 GiB if there is none.
-func Share(n int64) *Pool { return Sized(sizeOf(debug.SetMemoryLimit(-1), n)) }
+func Share(n int64) *Pool { return Sized(shareOf(debug.SetMemoryLimit(-1), n)) }
 
 // Sized returns a Pool of a number of bytes.
 func Sized(size int64) *Pool { return &Pool{left: semaphore.NewWeighted(size), size: size} }
 
-func sizeOf(limit, n int64) int64 {
+func shareOf(limit, n int64) int64 {
 	if limit == math.MaxInt64 { // there is none
 		limit = unset
 	}

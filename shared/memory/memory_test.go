@@ -107,7 +107,7 @@ func TestShare(t *testing.T) {
 		{460 << 20, 4, 115 << 20},
 		{1 << 20, 4, 5 << 20},
 	} {
-		if got := sizeOf(tt.limit, tt.share); got != tt.want {
+		if got := shareOf(tt.limit, tt.share); got != tt.want {
 			t.Errorf("1/%d of a limit of %d: %d bytes, want %d", tt.share, tt.limit, got, tt.want)
 		}
 	}
