@@ -68,6 +68,29 @@ func TestMemoryStandsAttacks(t *testing.T) {
 	}
 }
 
+// A stream of a large task holds no record while nothing happens. 400 tasks of 250 KB are
+// twice in memory where they are held, which is more than is allowed here.
+func TestIdleStreamsHoldNoRecord(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the memory of a process is read from /proc")
+	}
+	const tasks, most = 400, 144 << 20
+	text := strings.Repeat("y", 250<<10)
+	v := &victim{process: start(t, "GOMEMLIMIT=96MiB", "ERRAND_MODEL=standin:delay=10m")}
+
+	few(tasks, func(int) {
+		id := v.send(v.message(`"parts":[{"text":"`+text+`"}]`, true))
+		if err := subscribe(t.Context(), attacker, v.url(), id, true); err != nil {
+			t.Error(err)
+		}
+	})
+
+	v.serves()
+	if got := v.figure("idle"); got > most {
+		t.Errorf("%d idle streams take %d MiB, want at most %d", tasks, got>>20, most>>20)
+	}
+}
+
 // A victim is the program under an attack.
 type victim struct {
 	*process
@@ -77,9 +100,9 @@ type victim struct {
 	open []net.Conn
 }
 
-// figure logs the largest resident memory since the last figure, and judges it. The kernel
+// figure logs and returns the largest resident memory since the last figure, and judges it. The kernel
 // drops the pages of the program's file when it needs memory, so they do not count.
-func (v *victim) figure(when string) {
+func (v *victim) figure(when string) (most int) {
 	v.t.Helper()
 	select {
 	case <-v.done:
@@ -92,13 +115,14 @@ func (v *victim) figure(when string) {
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	most := (kibibytes(text, "VmHWM") - kibibytes(text, "RssFile")) << 10
+	most = (kibibytes(text, "VmHWM") - kibibytes(text, "RssFile")) << 10
 	v.t.Logf("%s: %d MiB at most", when, most>>20)
 	if most <= 0 || most > mostMemory {
 		v.t.Errorf("%s: %d MiB, want at most %d", when, most>>20, mostMemory>>20)
 	}
 
 	_ = os.WriteFile(proc+"clear_refs", []byte("5"), 0) // begins a new peak; without it the old one goes on
+	return most
 }
 
 // kibibytes reads a field of /proc/PID/status.
