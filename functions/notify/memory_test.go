@@ -26,7 +26,7 @@ func TestLargeDeliveriesWaitForMemory(t *testing.T) {
 		w.client.on(urlB, answers(http.StatusOK))
 
 		others := pool.Charge()
-		if err := others.Take(350_000); err != nil {
+		if err := others.Take(400_000); err != nil {
 			t.Fatal(err)
 		}
 
