@@ -32,6 +32,7 @@ import (
 	"errand/shared/keys"
 	"errand/shared/lab/conformance"
 	base "errand/shared/lab/world"
+	"errand/shared/memory"
 	"errand/shared/queue"
 	"errand/shared/serve"
 	"errand/shared/task"
@@ -311,7 +312,7 @@ func TestNoClientHoldsAConnection(t *testing.T) {
 		c.Push = push.New(push.Config{Desk: d, Store: c.Store.(push.Store), Keys: c.Keys, Access: c.Access, CheckURL: c.CheckURL, Log: c.Log})
 	}
 	w := newWorld(t, edit, api)
-	full := newWorld(t, edit, api, func(c *front.Config) { c.Memory = wire.NewMemory(1) })
+	full := newWorld(t, edit, api, func(c *front.Config) { c.Memory = &wire.Memory{Requests: memory.Sized(1), Answers: memory.Sized(1 << 20)} })
 	sends := []string{"/", "/message:send", "/v1/message:stream"}
 	work := append(jobs(t, "worker"), jobs(t, "functions")...)
 
