@@ -19,7 +19,7 @@ import (
 )
 
 // owners are the ones of the tests of stored bytes. The last one is the anonymous one.
-var owners = []string{"a", "b", "c", ""}
+var owners = []string{"someone", "b", "c", ""}
 
 // countsRight compares Bytes of every owner with a full sum, and finds no owner without rows.
 func countsRight(t *testing.T, db *sqlstore.DB, when string) {
