@@ -156,6 +156,7 @@ func TestFullAtEveryWriteOfALife(t *testing.T) {
 		if stopped = false; n > 100 {
 			t.Fatal("the lives do not end")
 		}
+
 		db := open(t, file(t), sqlstore.Options{CacheRecords: -n % 2})
 		full := false
 		if err := db.FillAfter(t.Context(), n, func() bool { return full }); err != nil {
@@ -167,6 +168,7 @@ func TestFullAtEveryWriteOfALife(t *testing.T) {
 			full = true
 			err := step.do(db, "")
 			full = false
+
 			if err != nil {
 				stopped = true
 				if !errors.Is(err, task.ErrFull) {
@@ -175,6 +177,7 @@ func TestFullAtEveryWriteOfALife(t *testing.T) {
 				if after := reading(t, db, rows); after != before {
 					t.Errorf("%s, full after %d statements, left %d of %d", step.name, n, after, before)
 				}
+
 				if err := step.do(db, ""); err != nil {
 					t.Fatalf("%s, with room after %d statements: %v", step.name, n, err)
 				}
