@@ -312,7 +312,9 @@ func TestNoClientHoldsAConnection(t *testing.T) {
 		c.Push = push.New(push.Config{Desk: d, Store: c.Store.(push.Store), Keys: c.Keys, Access: c.Access, CheckURL: c.CheckURL, Log: c.Log})
 	}
 	w := newWorld(t, edit, api)
-	full := newWorld(t, edit, api, func(c *front.Config) { c.Memory = &wire.Memory{Requests: memory.Sized(1), Answers: memory.Sized(1 << 20)} })
+	full := newWorld(t, edit, api, func(c *front.Config) {
+		c.Memory = &wire.Memory{Requests: memory.Sized(1), Answers: memory.Sized(1 << 20)}
+	})
 	sends := []string{"/", "/message:send", "/v1/message:stream"}
 	work := append(jobs(t, "worker"), jobs(t, "functions")...)
 

@@ -57,6 +57,18 @@ func (c *cache) get(id string) (r task.Record, ok bool, token uint64) {
 	return task.Record{}, false, c.stripe(id).writes
 }
 
+// version returns a record if it has the version.
+func (c *cache) version(id string, version int64) (task.Record, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.entries[id]; e != nil {
+		if r := e.Value.(*entry).record; r.Version == version {
+			return r, true
+		}
+	}
+	return task.Record{}, false
+}
+
 // add keeps a record that was read from the file after get gave the token.
 func (c *cache) add(r task.Record, token uint64) {
 	size := sizeOf(r)

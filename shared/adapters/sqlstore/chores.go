@@ -67,21 +67,17 @@ func (db *DB) Purge(ctx context.Context, before time.Time, limit int) (int, erro
 }
 
 func (w *writer) purge(before time.Time, limit int) (int, error) {
-	var ids []any
-	err := w.conn.query(func(row []driver.Value) error {
-		ids = append(ids, row[0])
-		return nil
-	}, "SELECT id FROM task INDEXED BY task_expires WHERE expires < ? ORDER BY expires LIMIT ?", before.UnixMilli(), int64(limit))
+	rows, err := w.conn.find("INDEXED BY task_expires WHERE expires < ? ORDER BY expires LIMIT ?", before.UnixMilli(), int64(limit))
 	if err != nil {
 		return 0, err
 	}
-	for _, id := range ids {
-		if _, err := w.conn.exec("DELETE FROM task WHERE id = ?", id); err != nil {
+	for _, row := range rows {
+		if err := w.drop(row); err != nil {
 			return 0, err
 		}
-		if id, ok := id.(string); ok {
+		if id, ok := row.id.(string); ok {
 			w.deleted = append(w.deleted, id)
 		}
 	}
-	return len(ids), nil
+	return len(rows), nil
 }

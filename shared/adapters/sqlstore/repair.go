@@ -85,12 +85,21 @@ const asideColumns = "id, version, owner, context, state, stamp, due, lane, leas
 // Mend stores a mendable record as it should be, and moves any other one to the table aside,
 // unchanged.
 func (b *Bench) Mend(f Finding) error {
-	return b.write(func() error {
+	return b.write(func(s sums) error {
 		if f.Mendable {
 			_, err := b.conn.exec("UPDATE task SET head = CAST(head AS BLOB), body = CAST(body AS BLOB) WHERE rowid = ?", f.row)
 			return err
 		}
-		_, err := b.conn.exec("INSERT INTO aside (at, why, "+asideColumns+") SELECT ?, ?, "+asideColumns+" FROM task WHERE rowid = ?",
+
+		rows, err := b.conn.find("WHERE rowid = ?", f.row)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			s.leave(row)
+		}
+
+		_, err = b.conn.exec("INSERT INTO aside (at, why, "+asideColumns+") SELECT ?, ?, "+asideColumns+" FROM task WHERE rowid = ?",
 			time.Now().UnixMilli(), f.Why, f.row)
 		if err == nil {
 			_, err = b.conn.exec("DELETE FROM task WHERE rowid = ?", f.row)
@@ -112,10 +121,18 @@ func (b *Bench) Aside() ([]Finding, error) {
 
 // Back moves a record from the table aside to its place. It fails if the place is taken.
 func (b *Bench) Back(f Finding) error {
-	return b.write(func() error {
+	return b.write(func(s sums) error {
 		n, err := b.conn.exec("INSERT INTO task ("+asideColumns+") SELECT "+asideColumns+" FROM aside WHERE rowid = ? ON CONFLICT DO NOTHING", f.row)
 		if err == nil && n == 0 {
 			err = fmt.Errorf("another task has the id %s by now", f.ID)
+		}
+		if err != nil {
+			return err
+		}
+
+		rows, err := b.conn.find("WHERE rowid = last_insert_rowid()")
+		for _, row := range rows {
+			s.come(row)
 		}
 		if err == nil {
 			_, err = b.conn.exec("DELETE FROM aside WHERE rowid = ?", f.row)
@@ -126,18 +143,22 @@ func (b *Bench) Back(f Finding) error {
 
 // Drop deletes a record from the table aside for good.
 func (b *Bench) Drop(f Finding) error {
-	return b.write(func() error {
+	return b.write(func(sums) error {
 		_, err := b.conn.exec("DELETE FROM aside WHERE rowid = ?", f.row)
 		return err
 	})
 }
 
-// write runs f in one transaction.
-func (b *Bench) write(f func() error) error {
+// write runs f, and counts the bytes that it changes, in one transaction.
+func (b *Bench) write(f func(sums) error) error {
 	if err := b.conn.script("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
-	err := f()
+	changed := sums{}
+	err := f(changed)
+	if err == nil {
+		err = changed.settle(b.conn)
+	}
 	if err == nil {
 		err = b.conn.script("COMMIT")
 	}

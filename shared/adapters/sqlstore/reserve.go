@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -165,17 +164,4 @@ func (db *DB) Room(ctx context.Context) error {
 		})
 		return n, err
 	})
-}
-
-// Bytes returns the stored size of an owner's records, deleted ones excluded. It is counted
-// by the writes themselves.
-func (db *DB) Bytes(ctx context.Context, owner string) (n int64, err error) {
-	err = db.read(ctx, db.listers, func(c *conn) (err error) {
-		n, err = c.number("SELECT coalesce((SELECT bytes FROM stored WHERE owner = ?), 0)", owner)
-		return err
-	})
-	if err != nil {
-		return 0, fmt.Errorf("reading the stored size of an owner: %w", err)
-	}
-	return n, nil
 }

@@ -118,29 +118,14 @@ CREATE TABLE aside (
 	id, version, owner, context, state, stamp, due, lane, leased, expires, head, body, dead
 );
 
--- The bytes of the records of an owner: of head and body, as they are stored.
+-- The bytes of the records of an owner, deleted ones excluded: of head and body, as they are
+-- stored. The writer counts them.
 CREATE TABLE stored (
 	owner TEXT NOT NULL PRIMARY KEY,
 	bytes INTEGER NOT NULL
 ) WITHOUT ROWID;
 
-INSERT INTO stored SELECT owner, sum(length(head) + length(body)) FROM task GROUP BY owner;
-
-CREATE TRIGGER stored_made AFTER INSERT ON task BEGIN
-	INSERT INTO stored VALUES (NEW.owner, length(NEW.head) + length(NEW.body))
-		ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes;
-END;
-
-CREATE TRIGGER stored_changed AFTER UPDATE OF head, body ON task
-WHEN length(NEW.head) + length(NEW.body) <> length(OLD.head) + length(OLD.body) BEGIN
-	UPDATE stored SET bytes = bytes + length(NEW.head) + length(NEW.body) - length(OLD.head) - length(OLD.body)
-		WHERE owner = NEW.owner;
-END;
-
-CREATE TRIGGER stored_gone AFTER DELETE ON task BEGIN
-	UPDATE stored SET bytes = bytes - length(OLD.head) - length(OLD.body) WHERE owner = OLD.owner;
-	DELETE FROM stored WHERE owner = OLD.owner AND bytes <= 0;
-END;
+INSERT INTO stored SELECT owner, sum(octet_length(head) + octet_length(body)) FROM task GROUP BY owner;
 
 -- The owner of a deleted task becomes a BLOB, which equals no owner of a list or a total. So
 -- the task leaves all of them, and its id stays until the retention ends.
@@ -149,10 +134,6 @@ CREATE TRIGGER task_hidden AFTER UPDATE OF owner ON task WHEN OLD.owner <> NEW.o
 	DELETE FROM tally WHERE owner = OLD.owner AND context IN ('', OLD.context)
 		AND 0 = (SELECT sum(t.n) FROM tally AS t WHERE t.owner = OLD.owner AND t.context = tally.context);
 	INSERT INTO tally VALUES (NEW.owner, '', NEW.state, 1) ON CONFLICT DO UPDATE SET n = n + 1;
-	UPDATE stored SET bytes = bytes - length(OLD.head) - length(OLD.body) WHERE owner = OLD.owner;
-	DELETE FROM stored WHERE owner = OLD.owner AND bytes <= 0;
-	INSERT INTO stored VALUES (NEW.owner, length(OLD.head) + length(OLD.body))
-		ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes;
 END;
 `}}
 

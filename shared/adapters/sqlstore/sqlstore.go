@@ -146,7 +146,7 @@ func (db *DB) openConns(ctx context.Context) (*writer, error) {
 		return nil, err
 	}
 
-	w := &writer{db: db, conn: c}
+	w := &writer{db: db, conn: c, sums: sums{}}
 	err = w.begin()
 	if noRoom(err) && db.reserve.giveUp(true) {
 		err = w.begin()

@@ -136,9 +136,13 @@ func (w *writer) create(r task.Record) (task.Record, error) {
 	now := w.db.opts.Now().UnixMilli()
 
 	n, err := w.insert(r, now)
-	if err == nil && n == 0 {
-		n, err = w.conn.exec("DELETE FROM task WHERE id = ? AND expires <= ?", r.ID(), now)
-		if err == nil && n > 0 {
+	if err != nil || n > 0 {
+		return r, err
+	}
+
+	old, err := w.conn.find("WHERE id = ? AND expires <= ?", r.ID(), now)
+	if err == nil && len(old) > 0 {
+		if err = w.drop(old[0]); err == nil {
 			n, err = w.insert(r, now)
 		}
 	}
@@ -159,13 +163,17 @@ func (w *writer) insert(r task.Record, now int64) (int64, error) {
 		return 0, err
 	}
 	c := columnsOf(r)
-	return w.conn.exec(`
+	n, err := w.conn.exec(`
 		INSERT INTO task (id, version, owner, context, state, stamp, due, lane, leased, expires, dead, head, body)
 		SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 			WHERE NOT EXISTS (SELECT 1 FROM task WHERE id = ? AND (expires IS NULL OR expires > ?))
 		ON CONFLICT DO NOTHING`,
 		r.ID(), r.Version, c.owner, c.context, c.state, c.stamp, c.due, c.lane, c.leased, c.expires, c.dead, enc.Head, enc.Body,
 		task.Former(r.ID()), now)
+	if n > 0 {
+		w.sums.come(placed{owner: c.owner, counted: true, bytes: int64(enc.Size())})
+	}
+	return n, err
 }
 
 func (w *writer) commit(r task.Record) (task.Record, error) {
@@ -173,10 +181,14 @@ func (w *writer) commit(r task.Record) (task.Record, error) {
 	if err != nil {
 		return task.Record{}, err
 	}
+	was, err := w.replaced(r)
+	if err != nil {
+		return task.Record{}, err
+	}
+
 	old := r.Version
 	w.version++
 	r.Version = w.version
-
 	if r.Deleted {
 		if err := w.hide(r.ID(), old); err != nil {
 			return task.Record{}, err
@@ -194,6 +206,12 @@ func (w *writer) commit(r task.Record) (task.Record, error) {
 	}
 	if n == 0 {
 		return task.Record{}, task.ErrConflict
+	}
+
+	if r.Deleted {
+		w.sums.leave(was)
+	} else {
+		w.sums.change(was, int64(enc.Size()))
 	}
 	return r, nil
 }

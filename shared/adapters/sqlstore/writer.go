@@ -86,6 +86,7 @@ type writer struct {
 	version int64 // the newest one
 	late    bool  // begin had no room, and is still to be done
 	deleted []string
+	sums    sums // of the group
 }
 
 // begin chooses a new range of versions for this opening, and ends the leases of the
@@ -97,7 +98,11 @@ func (w *writer) begin() error {
 	if err := w.conn.script("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
+	clear(w.sums)
 	err := w.endLeases()
+	if err == nil {
+		err = w.sums.settle(w.conn)
+	}
 	if err == nil {
 		err = w.conn.script("COMMIT")
 	}
@@ -123,24 +128,27 @@ func (w *writer) endLeases() error {
 
 	for {
 		var r task.Record // one at a time, and only its head: many large records may have leases
+		var row placed
 		var body int64
-		var bad driver.Value
-		err := w.conn.query(func(row []driver.Value) (err error) {
-			body, _ = row[3].(int64)
-			r, err = decodeRecord(row[:3])
-			if id, _ := row[0].(string); w.db.skips.Skip(context.Background(), id, err) {
-				bad, err = row[0], nil
+		var bad bool
+		err := w.conn.query(func(columns []driver.Value) (err error) {
+			row = placedIn(columns)
+			head, _ := columns[4].([]byte)
+			body = row.bytes - int64(len(head))
+			r, err = decodeRecord([]driver.Value{row.id, columns[3], columns[4]})
+			if id, _ := row.id.(string); w.db.skips.Skip(context.Background(), id, err) {
+				bad, err = true, nil
 			}
 			return err
-		}, "SELECT id, version, head, length(body) FROM task INDEXED BY task_leased WHERE leased IS NOT NULL LIMIT 1")
-		if err != nil || r.Task == nil && bad == nil {
+		}, "SELECT "+placedColumns+", version, head FROM task INDEXED BY task_leased WHERE leased IS NOT NULL LIMIT 1")
+		if err != nil || row.id == nil {
 			return err
 		}
 
-		if bad != nil { // no worker can run such a turn
-			_, err = w.conn.exec("UPDATE task SET leased = NULL WHERE id = ?", bad)
+		if bad { // no worker can run such a turn
+			_, err = w.conn.exec("UPDATE task SET leased = NULL WHERE id = ?", row.id)
 		} else {
-			err = w.endLease(r, body, now)
+			err = w.endLease(r, row, body, now)
 		}
 		if err != nil {
 			return err
@@ -149,14 +157,17 @@ func (w *writer) endLeases() error {
 }
 
 // endLease ends the lease of a record that was read without its body of the given size.
-func (w *writer) endLease(r task.Record, body int64, now task.Moment) error {
+func (w *writer) endLease(r task.Record, row placed, body int64, now task.Moment) error {
 	next, err := r.LeaseLost(now)
 	var enc *task.Encoded
+	var size int64
 	if err == nil {
 		enc, err = next.Encode()
 	}
-	if err == nil && int64(enc.Size())+body > task.LimitStore {
-		err = task.ErrTooLarge
+	if err == nil {
+		if size = int64(enc.Size()) + body; size > task.LimitStore {
+			err = task.ErrTooLarge
+		}
 	}
 	if err != nil {
 		// The record has a newer schema or is full. Its lease ends by time.
@@ -169,6 +180,9 @@ func (w *writer) endLease(r task.Record, body int64, now task.Moment) error {
 	c := columnsOf(next)
 	_, err = w.conn.exec("UPDATE task SET version = ?, due = ?, lane = ?, leased = NULL, head = ? WHERE id = ?",
 		w.version, c.due, c.lane, enc.Head, r.ID())
+	if err == nil {
+		w.sums.change(row, size)
+	}
 	return err
 }
 
@@ -263,13 +277,14 @@ func (w *writer) applyGroup(group []*write) error {
 	if _, err := w.conn.exec("BEGIN IMMEDIATE"); err != nil {
 		return fmt.Errorf("beginning: %w", err)
 	}
+	clear(w.sums)
 	for _, op := range group {
 		op.err = op.apply(w)
 		if op.err != nil && !isVerdict(op.err) {
 			return op.err
 		}
 	}
-	return nil
+	return w.sums.settle(w.conn)
 }
 
 // report passes the outcome of a commit to the cache and the watchers. After a failed commit
