@@ -123,7 +123,7 @@ func TestCommandsOfTheWebhookDocument(t *testing.T) {
 		status.Store(http.StatusGone)
 		answer := shell(`curl -sS -H "X-API-Key: $KEY" -H 'Content-Type: application/json' "$AGENT/message:send" -d '{"message":{"messageId":"` + n + `","role":"ROLE_USER",
 		"parts":[{"text":"Hello"}]},"configuration":{"taskPushNotificationConfig":{"id":"mine","url":"'"$URL"'"}}}'`)
-		id := regexp.MustCompile(`"id":"([a-z2-7]{34})"`).FindStringSubmatch(answer)
+		id := regexp.MustCompile(`"id":"(1[a-z2-7]{33})"`).FindStringSubmatch(answer)
 		if id == nil {
 			t.Fatalf("the message was answered %s", answer)
 		}

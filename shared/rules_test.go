@@ -57,6 +57,8 @@ var allowed = map[string][]string{
 	"shared/model":  {},
 	"shared/secret": {},
 
+	// memory is taken by those who decode and those who write: it knows no task.
+	"shared/memory":   {},
 	"shared/loopback": {},
 	"shared/share":    {},
 	"shared/strict":   {},
@@ -83,16 +85,16 @@ var allowed = map[string][]string{
 
 	// front sees neither model nor bus: it accepts, and never runs a task.
 	"cardserver/front":      {"cardserver/front/wire", "cardserver/page", "shared/agent", "shared/auth", "shared/card", "shared/desk", "shared/dialect", "shared/keys", "shared/loopback", "shared/serve", "shared/task", "shared/webhook"},
-	"cardserver/front/wire": {"shared/dialect", "shared/serve"},
+	"cardserver/front/wire": {"shared/dialect", "shared/memory", "shared/serve"},
 	"cardserver/page":       {"shared/task"},
 	// push is of our own beside A2A: it asks for deliveries and makes none.
 	"cardserver/push": {"cardserver/page", "shared/auth", "shared/desk", "shared/keys", "shared/serve", "shared/task", "shared/webhook"},
 	// turn runs any executor: it knows no agent definition and no model.
-	"worker/turn":      {"shared/bus", "shared/desk", "shared/queue", "shared/task", "worker/run"},
+	"worker/turn":      {"shared/bus", "shared/desk", "shared/memory", "shared/queue", "shared/task", "worker/run"},
 	"worker/executor":  {"shared/agent", "shared/kit", "shared/model", "shared/task", "worker/run", "worker/tools"},
 	"worker/run":       {},
 	"worker/tools":     {},
-	"functions/notify": {"shared/bus", "shared/desk", "shared/egress", "shared/keys", "shared/queue", "shared/serve", "shared/task", "shared/webhook"},
+	"functions/notify": {"shared/bus", "shared/desk", "shared/egress", "shared/keys", "shared/memory", "shared/queue", "shared/serve", "shared/task", "shared/webhook"},
 	"functions/sweep":  {"shared/desk", "shared/queue", "shared/task"},
 
 	// The mains alone import the installation's own folder. It may import the packages that

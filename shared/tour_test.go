@@ -12,7 +12,6 @@ import (
 
 	"errand/shared/auth"
 	"errand/shared/bus"
-	"errand/shared/desk"
 	"errand/shared/queue"
 	"errand/shared/task"
 )
@@ -71,7 +70,7 @@ func journey(t *testing.T) map[string]string {
 		made[name], made["body"] = string(enc.Head), string(enc.Body)
 	}
 
-	id, conversation := desk.Derive(owner, "hello-1")
+	id, conversation := task.Derive(owner, "hello-1")
 	msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart("Hello!"))
 	msg.ID, msg.TaskID, msg.ContextID = "hello-1", a2a.TaskID(id), conversation
 	print, err := task.Fingerprint(msg, msg.TaskID, conversation)

@@ -255,7 +255,7 @@ func TestContextsBelongToTheirOwner(t *testing.T) {
 		theirs := w.insert("other", "m", a2a.TaskStateCompleted)
 		context := theirs.Task.ContextID
 		got := w.call(t, send, sending(message("mine", `"contextId":"`+context+`","referenceTaskIds":["`+theirs.ID()+`"]`))).task()
-		if id, _ := desk.Derive(anonymous, "mine"); got.ID != id || got.ContextID != context {
+		if id, _ := task.Derive(anonymous, "mine"); got.ID != id || got.ContextID != context {
 			t.Errorf("accepted as %+v", got)
 		}
 		if l := w.list(t, `"contextId":"`+context+`","includeArtifacts":true`); !slices.Equal(ids(l.Tasks), []string{got.ID}) || l.TotalSize != 1 {

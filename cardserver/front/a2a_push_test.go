@@ -2,6 +2,7 @@ package front_test
 
 import (
 	"encoding/json"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -170,6 +171,44 @@ func TestOneConfigPerURL(t *testing.T) {
 		}
 		w.refused(t, send, inline(`,"id":"other"`), -32602, "taskPushNotificationConfig")
 	})
+}
+
+// In 0.3 too a URL has one config on a task, by its method, its path and with a message.
+//
+// Shows P2.
+func TestOneConfigPerURLIn03(t *testing.T) {
+	w := newWorld(t)
+	id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
+	config := func(id string) string { return `"pushNotificationConfig":{"id":"` + id + `","url":"` + hookURL + `"}` }
+	for _, row := range []struct {
+		name string
+		make func(hook string) *http.Request
+	}{
+		{"set", func(hook string) *http.Request {
+			return newRequest("POST", "/", request("tasks/pushNotificationConfig/set", `{"taskId":"`+id+`",`+config(hook)+`}`))
+		}},
+		{"over HTTP+JSON", func(hook string) *http.Request {
+			return newRequest("POST", "/v1/tasks/"+id+"/pushNotificationConfigs", `{"configId":"`+hook+`","config":{`+config(hook)+`}}`)
+		}},
+		{"inline", func(hook string) *http.Request {
+			return newRequest("POST", "/", request("message/send", `{"message":{"messageId":"n`+hook+`","taskId":"`+id+`","role":"user","parts":[{"kind":"text","text":"hi"}]},
+				"configuration":{"blocking":false,`+config(hook)+`}}`))
+		}},
+		{"inline over HTTP+JSON", func(hook string) *http.Request {
+			return newRequest("POST", "/v1/message:send", `{"message":{"messageId":"r`+hook+`","taskId":"`+id+`","role":"ROLE_USER","content":[{"text":"hi"}]},
+				"configuration":{"blocking":false,"pushNotification":{"id":"`+hook+`","url":"`+hookURL+`"}}}`)
+		}},
+	} {
+		if got := answered(t, w, row.make("one")); strings.Contains(got, `"error"`) {
+			t.Errorf("%s: the config is refused: %s", row.name, got)
+		}
+		if got := answered(t, w, row.make("two")); !strings.Contains(got, "has the URL of another one of this task") {
+			t.Errorf("%s: another id for the URL is answered %s", row.name, got)
+		}
+		if h := w.Load(id).Webhooks; len(h) != 1 || h[0].ID != "one" {
+			t.Errorf("%s: stored are %+v", row.name, h)
+		}
+	}
 }
 
 // The URL of a webhook is checked at its registration, by all three ways to register one.

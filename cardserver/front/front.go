@@ -44,7 +44,7 @@ type Config struct {
 	URL      string // where clients reach the agent; empty: where they sent the request
 	Loopback bool   // the listener is on loopback: requests to other hosts are refused
 
-	Memory    *wire.Memory  // of all requests in progress; nil: as [wire.NewMemory] makes it
+	Memory    *wire.Memory  // of all requests and answers in progress; nil: as [wire.NewMemory] makes it
 	Wait      time.Duration // longest blocking send; 0: 55 s
 	StreamAge time.Duration // longest stream; 0: 50 min
 }
@@ -63,11 +63,8 @@ func (o *operations) load(ctx context.Context, tenant string, id a2a.TaskID) (ta
 	if err != nil {
 		return task.Record{}, err
 	}
-	if desk.Foreign(owner, string(id)) {
-		return task.Record{}, failure(task.ErrNotFound)
-	}
-	r, err := o.cfg.Store.Load(ctx, string(id))
-	if err = r.Found(err, owner); err != nil {
+	r, err := task.Find(ctx, o.cfg.Store, owner, string(id))
+	if err != nil {
 		return task.Record{}, failure(err)
 	}
 	return r, nil
@@ -134,26 +131,34 @@ func (o *operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 // blocking send may wait. Then the answer is the task as it is (decision 1). The error is
 // ErrDeleted if the task is deleted meanwhile.
 func (o *operations) wait(ctx context.Context, r task.Record) (task.Record, error) {
-	ctx, cancel := context.WithTimeout(ctx, o.cfg.Wait)
+	bounded, cancel := context.WithTimeout(ctx, o.cfg.Wait)
 	defer cancel()
-	answered := func() bool { return r.Terminal() || r.Interrupted() }
-	if answered() { // a repeated message
+	answered := func(r task.Record) bool { return r.Terminal() || r.Interrupted() }
+	if answered(r) { // a repeated message
 		return r, nil
 	}
-	for r = range task.Follow(ctx, o.cfg.Store, r) {
-		if answered() {
-			return r, nil
+
+	id := r.ID()
+	for now := range task.Follow(bounded, o.cfg.Store, id, r.Version) {
+		if answered(now) {
+			return now, nil
 		}
 	}
-	return r, o.deleted(ctx, r)
+
+	// Waiting holds no record: there may be thousands of waits, each for a large one.
+	r, err := o.cfg.Store.Load(ctx, id)
+	if errors.Is(err, task.ErrDeleted) {
+		return r, task.ErrDeleted
+	}
+	return r, err
 }
 
 // deleted returns ErrDeleted if the task was deleted while it was watched.
-func (o *operations) deleted(ctx context.Context, r task.Record) error {
+func (o *operations) deleted(ctx context.Context, id string) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	if _, err := o.cfg.Store.Load(ctx, r.ID()); errors.Is(err, task.ErrDeleted) {
+	if _, err := o.cfg.Store.Load(ctx, id); errors.Is(err, task.ErrDeleted) {
 		return task.ErrDeleted
 	}
 	return nil
@@ -202,12 +207,14 @@ func (o *operations) stream(ctx context.Context, r task.Record, history *int, la
 	request := ctx
 	ctx, cancel := context.WithTimeout(request, o.cfg.StreamAge)
 	defer cancel()
-	seq, first := r.Seq, r
-	if !yield(recent(r.View(), history), nil) || last(r.State()) {
+	id, version, seq, over := r.ID(), r.Version, r.Seq, last(r.State())
+	if !yield(recent(r.View(), history), nil) || over {
 		return
 	}
 
-	for r = range task.Follow(ctx, o.cfg.Store, r) {
+	// From here on an idle stream holds no record: there may be thousands of streams, each of
+	// a large one.
+	for r := range task.Follow(ctx, o.cfg.Store, id, version) {
 		events, ok := r.Events(seq)
 		if !ok {
 			yield(nil, wire.Unavailable(time.Second, errBehind))
@@ -226,7 +233,7 @@ func (o *operations) stream(ctx context.Context, r task.Record, history *int, la
 		seq = r.Seq
 	}
 
-	switch err := o.deleted(ctx, first); {
+	switch err := o.deleted(ctx, id); {
 	case err != nil:
 		yield(nil, failure(err))
 	case request.Err() != nil: // a client that is still there must not take this for the end of the task

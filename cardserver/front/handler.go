@@ -27,7 +27,7 @@ const (
 // set, the API about webhooks, and a page for people.
 func New(cfg Config) http.Handler {
 	if cfg.Memory == nil {
-		cfg.Memory = wire.NewMemory(0)
+		cfg.Memory = wire.NewMemory()
 	}
 	if cfg.Wait == 0 {
 		cfg.Wait = wait

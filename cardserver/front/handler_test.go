@@ -1,6 +1,7 @@
 package front_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
@@ -143,7 +145,9 @@ func TestWebPagesCannotAsk(t *testing.T) {
 
 	for _, path := range []string{"/tasks", "/tasks/" + id, "/tasks/" + id + ":subscribe", "/v1/tasks/" + id, "/tasks/" + id + "/pushNotificationConfigs"} {
 		for header, value := range foreign {
-			res, body := get(w, "GET", path, with(header, value))
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // a stream would not end
+			res, body := get(w, "GET", path, with(header, value), func(r *http.Request) { *r = *r.WithContext(ctx) })
+			cancel()
 			if res.StatusCode != http.StatusForbidden || !strings.Contains(body, "web pages of other sites") {
 				t.Errorf("%s with %s: status %d, %s", path, header, res.StatusCode, body)
 			}

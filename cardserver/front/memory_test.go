@@ -8,6 +8,7 @@ import (
 
 	"errand/cardserver/front"
 	"errand/cardserver/front/wire"
+	"errand/shared/memory"
 	"errand/shared/task"
 )
 
@@ -19,7 +20,9 @@ func zeros(n int) string { return `"metadata":{"a":[0` + strings.Repeat(",0", n-
 func TestWaitsHoldNoMemory(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		for _, wait := range []string{send, streaming, subscribe} {
-			w := b.world(t, func(c *front.Config) { c.Memory = wire.NewMemory(48_000) }) // the second message takes 46,500 of it
+			w := b.world(t, func(c *front.Config) {
+				c.Memory = &wire.Memory{Requests: memory.Sized(48_000), Answers: memory.Sized(1 << 20)}
+			}) // the second message takes 46,500 of it
 			first := message("first", zeros(20))
 			claimed := make(chan task.Record, 1)
 			w.work(func(id string) { claimed <- w.claim(id) })

@@ -2,6 +2,7 @@ package front_test
 
 import (
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
@@ -92,7 +93,7 @@ func TestForeignTaskIsRefusedBeforeTheStore(t *testing.T) {
 			{"own", own, true, true},
 			{"foreign", theirs, false, false},
 			{"foreign, and none", theirs[:8] + strings.Repeat("a", 26), false, false},
-			{"of an owner without tasks", strings.Repeat("a", 34), false, false},
+			{"of an owner without tasks", "1" + strings.Repeat("a", 33), false, false},
 			{"own, and none", own[:8] + strings.Repeat("a", 26), false, true},
 			{"own, of an earlier version", old, true, true},
 			{"foreign or none, as of an earlier version", theirs[8:], false, true},
@@ -121,11 +122,70 @@ func TestForeignTaskIsRefusedBeforeTheStore(t *testing.T) {
 	})
 }
 
-// whole is the status, the headers and the body of an answer.
-func (w *world) whole(t *testing.T, method, params string) string {
+// In 0.3 too a foreign task is refused before the store is asked, by every method and path,
+// to the last byte as one that does not exist.
+//
+// Shows decision 26.
+func TestForeignTaskIsRefusedBeforeTheStoreIn03(t *testing.T) {
+	var calls atomic.Int64
+	w := newWorld(t, func(c *front.Config) {
+		c.Store = faulty.Store{Store: c.Store, Before: func(faulty.Call) error { calls.Add(1); return nil }}
+	})
+	own, theirs := w.insert(anonymous, "mine", a2a.TaskStateWorking).ID(), w.insert("other", "theirs", a2a.TaskStateWorking).ID()
+
+	config := `"pushNotificationConfig":{"id":"h","url":"` + hookURL + `"}`
+	requests := func(id string) map[string]*http.Request {
+		all := map[string]*http.Request{}
+		of, rpc := `{"id":"`+id+`"`, func(method, params string) { all[method] = newRequest("POST", "/", request(method, params)) }
+		message := `"messageId":"m","taskId":"` + id + `","role":"user"`
+		rpc("tasks/get", of+`}`)
+		rpc("tasks/cancel", of+`}`)
+		rpc("tasks/resubscribe", of+`}`)
+		rpc("message/send", `{"message":{`+message+`,"parts":[{"kind":"text","text":"hi"}]}}`)
+		rpc("message/stream", `{"message":{`+message+`,"parts":[{"kind":"text","text":"hi"}]}}`)
+		rpc("tasks/pushNotificationConfig/set", `{"taskId":"`+id+`",`+config+`}`)
+		rpc("tasks/pushNotificationConfig/get", of+`,"pushNotificationConfigId":"h"}`)
+		rpc("tasks/pushNotificationConfig/list", of+`}`)
+		rpc("tasks/pushNotificationConfig/delete", of+`,"pushNotificationConfigId":"h"}`)
+
+		rest := func(method, path, body string) {
+			all[method+" "+path] = newRequest(method, "/v1"+strings.ReplaceAll(path, "ID", id), body)
+		}
+		sent := `{"message":{` + strings.Replace(message, `"user"`, `"ROLE_USER"`, 1) + `,"content":[{"text":"hi"}]}}`
+		rest("GET", "/tasks/ID", "")
+		rest("POST", "/tasks/ID:cancel", "{}")
+		rest("GET", "/tasks/ID:subscribe", "")
+		rest("POST", "/message:send", sent)
+		rest("POST", "/message:stream", sent)
+		rest("POST", "/tasks/ID/pushNotificationConfigs", `{"configId":"h","config":{`+config+`}}`)
+		rest("GET", "/tasks/ID/pushNotificationConfigs/h", "")
+		rest("GET", "/tasks/ID/pushNotificationConfigs", "")
+		rest("DELETE", "/tasks/ID/pushNotificationConfigs/h", "")
+		return all
+	}
+
+	none := requests(theirs[:8] + strings.Repeat("a", 26))
+	mine := requests(own[:8] + strings.Repeat("a", 26))
+	for name, r := range requests(theirs) {
+		calls.Store(0)
+		foreign := answered(t, w, r)
+		if absent := answered(t, w, none[name]); foreign != absent {
+			t.Errorf("%s is told apart:\nforeign %s\nabsent  %s", name, foreign, absent)
+		}
+		if n := calls.Load(); n != 0 {
+			t.Errorf("%s of a foreign task: %d calls of the store", name, n)
+		}
+		if absent := answered(t, w, mine[name]); foreign != absent || calls.Load() != 1 {
+			t.Errorf("%s of an own task that does not exist: %d calls of the store\nforeign %s\nabsent  %s", name, calls.Load(), foreign, absent)
+		}
+	}
+}
+
+// answered is the status, the headers and the body of an answer.
+func answered(t *testing.T, h http.Handler, r *http.Request) string {
 	t.Helper()
 	rec := httptest.NewRecorder()
-	w.ServeHTTP(rec, w.via.request(method, params))
+	h.ServeHTTP(rec, r)
 	res := rec.Result()
 	var b strings.Builder
 	b.WriteString(res.Status + "\n")
@@ -136,4 +196,10 @@ func (w *world) whole(t *testing.T, method, params string) string {
 		t.Fatal(err)
 	}
 	return b.String()
+}
+
+// whole is the status, the headers and the body of an answer of the binding under test.
+func (w *world) whole(t *testing.T, method, params string) string {
+	t.Helper()
+	return answered(t, w, w.via.request(method, params))
 }

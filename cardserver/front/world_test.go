@@ -129,7 +129,7 @@ func (w *world) answer(id string) {
 // insert stores a task of any owner that is in a state.
 func (w *world) insert(owner, messageID string, state a2a.TaskState) task.Record {
 	w.t.Helper()
-	id, contextID := desk.Derive(owner, messageID)
+	id, contextID := task.Derive(owner, messageID)
 	msg := &a2a.Message{ID: messageID, Role: a2a.MessageRoleUser, TaskID: a2a.TaskID(id), ContextID: contextID, Parts: a2a.ContentParts{a2a.NewTextPart("hi")}}
 	print, err := task.Fingerprint(msg, msg.TaskID, msg.ContextID)
 	if err != nil {

@@ -115,17 +115,17 @@ func (a *API) serve(op func(*call) error) http.HandlerFunc {
 	}
 }
 
-// load reads a task that the caller may see.
+// load reads a task whose webhooks the caller may see.
 func (a *API) load(q *call) (task.Record, error) {
-	id := q.PathValue("task")
-	if !q.caller.Operator && desk.Foreign(q.caller.Owner, id) {
-		return task.Record{}, task.ErrNotFound
+	if q.caller.Operator {
+		return a.cfg.Store.Load(q.Context(), q.PathValue("task"))
 	}
-	r, err := a.cfg.Store.Load(q.Context(), id)
-	if !q.caller.Operator {
-		err = r.Found(err, q.caller.Owner)
-	}
-	return r, err
+	return a.own(q)
+}
+
+// own reads a task of the caller.
+func (a *API) own(q *call) (task.Record, error) {
+	return task.Find(q.Context(), a.cfg.Store, q.caller.Owner, q.PathValue("task"))
 }
 
 // loadWebhook reads a webhook of a task that the caller may see.
@@ -191,8 +191,8 @@ func (a *API) delete(q *call) error {
 	if err := q.only(); err != nil {
 		return err
 	}
-	r, err := a.cfg.Store.Load(q.Context(), q.PathValue("task"))
-	if err = r.Found(err, q.caller.Owner); err == nil {
+	r, err := a.own(q)
+	if err == nil {
 		_, err = a.cfg.Desk.Change(q.Context(), r, task.Record.Delete)
 		if err == nil {
 			a.cfg.Log.InfoContext(q.Context(), "a task is deleted", "task", r.ID(), "by", q.caller.Owner)

@@ -185,6 +185,10 @@ func TestNothingIsSentUnauthenticated(t *testing.T) {
 			c.IDToken = func(context.Context, string) (string, error) { return "id-token", nil }
 			c.IDTokens = func(_, origin string) bool { return origin != "https://a.test" }
 		}},
+		{"ID token for an origin of another owner", func(*world) task.Webhook { return task.Webhook{Scheme: webhook.GoogleIDToken} }, func(c *notify.Config) {
+			c.IDToken = func(context.Context, string) (string, error) { return "id-token", nil }
+			c.IDTokens = func(owner, _ string) bool { return owner != "acme/ci" }
+		}},
 		{"token without an issuer", func(*world) task.Webhook { return task.Webhook{Scheme: "Bearer"} }, func(c *notify.Config) { c.Issuer = nil }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -196,7 +200,7 @@ func TestNothingIsSentUnauthenticated(t *testing.T) {
 
 			w.Jobs.Keep()
 			h.ID, h.URL = "h", urlA
-			w.accept("t1", h)
+			w.acceptOf("acme/ci", "t1", h)
 			w.finish("t1", a2a.TaskStateCompleted, "")
 			w.deliver("t1")
 			if calls := w.client.calls(""); len(calls) != 0 {

@@ -19,6 +19,7 @@ import (
 	"errand/shared/bus"
 	"errand/shared/desk"
 	"errand/shared/keys"
+	"errand/shared/memory"
 	"errand/shared/queue"
 	"errand/shared/serve"
 	"errand/shared/task"
@@ -52,6 +53,8 @@ type Config struct {
 	// IDTokens reports whether the owner's webhooks to the origin may carry an ID token. The
 	// front door has asked the same at the registration. Default: none may.
 	IDTokens func(owner, origin string) bool
+
+	Memory *memory.Pool // of the passes over records that are not small; nil: an eighth of the process
 }
 
 // Limits of a pass. With the longest attempt a pass ends well within its job's deadline.
@@ -60,6 +63,11 @@ const (
 	commitEvery = time.Second      // the longest wait for the outcomes of other webhooks
 	storeFor    = 10 * time.Second // for the last commit of a pass that was told to stop
 	maxRequest  = 1 << 20          // bytes of a bus message
+
+	memoryShare = 8               // of the process, for the passes over records that are not small
+	smallRecord = 32 << 10        // bytes; the number of passes bounds the memory of smaller ones
+	textCopies  = 4               // of a record's text in a pass: stored, decoded, and in the request twice
+	roomAfter   = 5 * time.Second // until a pass that found no memory is tried again
 )
 
 // A Notifier is the webhook service. It is safe for concurrent use.
@@ -86,6 +94,9 @@ func New(c Config) *Notifier {
 	}
 	if c.IDTokens == nil {
 		c.IDTokens = func(string, string) bool { return false }
+	}
+	if c.Memory == nil {
+		c.Memory = memory.Share(memoryShare)
 	}
 	return &Notifier{cfg: c, hosts: newHosts(c.Desk.Moment().Rules.Patience), origins: newOrigins()}
 }
@@ -166,7 +177,29 @@ func (n *Notifier) ServeDelivery(w http.ResponseWriter, req *http.Request) {
 	case r.Schema > task.Schema: // its cursors cannot be moved
 		log.ErrorContext(ctx, "dropping a delivery job", "task", job.Task, "err", task.ErrNewer)
 	default:
-		p := pass{Notifier: n, until: n.now().Add(passFor), held: map[int64]time.Time{}}
-		p.run(ctx, r)
+		n.deliver(ctx, r)
 	}
+}
+
+// deliver makes a pass over the record. While other passes hold the memory for it, a job
+// brings the record back later. The pass does not wait here, because its slot is one of all
+// owners.
+func (n *Notifier) deliver(ctx context.Context, r task.Record) {
+	p := pass{Notifier: n, until: n.now().Add(passFor), held: map[int64]time.Time{}}
+	form, err := r.Encode()
+	if err != nil {
+		n.cfg.Log.ErrorContext(ctx, "delivering", "task", r.ID(), "err", err)
+		return
+	}
+
+	charge := n.cfg.Memory.Charge()
+	defer charge.Settle()
+	if size := form.Size(); size > smallRecord && charge.Take(int64(size)*textCopies) != nil {
+		p.until = time.Time{}
+		for _, h := range r.Behind(n.now()) {
+			p.held[h.Gen] = n.now().Add(roomAfter)
+		}
+	}
+
+	p.run(ctx, r)
 }

@@ -42,7 +42,7 @@ func TestNewOriginStartsSlowly(t *testing.T) {
 				w.client.on(urlA, func(r *http.Request) (*http.Response, error) {
 					together.Store(max(together.Load(), under.Add(1)))
 					defer under.Add(-1)
-					time.Sleep(100 * time.Millisecond)
+					time.Sleep(1500 * time.Millisecond) // longer than the time between two attempts
 					return answer(r)
 				})
 
@@ -117,6 +117,29 @@ func TestFirst2xxMakesAnOriginKnown(t *testing.T) {
 		}
 		if n := len(w.client.calls(urlA)) - before; n != 1 {
 			t.Errorf("%d attempts at once for another owner, want 1", n)
+		}
+	})
+}
+
+// Each process has limits of its own, so a new origin gets one attempt a second from each of
+// two processes that share the jobs.
+func TestNewOriginOfTwoProcesses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.strange, w.shared = true, true
+		w.reopen()
+		w.client.on(urlA, answers(500))
+		ids := numbered("t", 20)
+		w.owing(urlA, 1, ids...)
+		stop := w.sweeps(time.Minute)
+		for _, id := range ids {
+			w.event(id, 0)
+		}
+
+		time.Sleep(10 * time.Minute)
+		stop()
+		if n := most(w.client.calls(urlA)); n != 2 {
+			t.Errorf("%d attempts in a second from two processes, want 2", n)
 		}
 	})
 }

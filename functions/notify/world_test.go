@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,6 +38,7 @@ type world struct {
 	lanes   map[string]local.Limits // nil: the defaults
 	keys    *keys.Keyring
 	notify  *notify.Notifier
+	shared  bool // a second process takes every other job
 	strange bool // the origins of the receivers are new; else they are known, as after a 2xx
 }
 
@@ -72,8 +74,20 @@ func (w *world) open(path string, edits ...func(*notify.Config)) {
 	}
 
 	w.mux.HandleFunc("POST "+bus.PathEvents, n.ServeEvent)
-	w.mux.HandleFunc("POST "+queue.PathDeliver, n.ServeDelivery)
+	w.mux.HandleFunc("POST "+queue.PathDeliver, w.serve(n, notify.New(c)))
 	w.mux.HandleFunc("POST "+queue.PathSweep, func(rw http.ResponseWriter, r *http.Request) { w.sweep.ServeHTTP(rw, r) })
+}
+
+// serve serves the jobs by one process, or by two in turn.
+func (w *world) serve(first, second *notify.Notifier) http.HandlerFunc {
+	var jobs atomic.Int64
+	return func(rw http.ResponseWriter, r *http.Request) {
+		if w.shared && jobs.Add(1)%2 == 0 {
+			second.ServeDelivery(rw, r)
+			return
+		}
+		first.ServeDelivery(rw, r)
+	}
 }
 
 // knows makes the origins of URLs known, as a 2xx does, for tests in which attempts do not wait

@@ -65,7 +65,7 @@ func code(t *testing.T, cell string) string {
 // documented returns the events of the document's examples.
 func documented() (state, artifact bus.Event) {
 	state = bus.Event{
-		Task: "n4ympjglsr5u6zv5ps6mlf6guaqw2wsmdq", Context: "billing-2026-08", Notification: 2, Kind: bus.KindState, State: "TASK_STATE_COMPLETED",
+		Task: "1n4ympjgsr5u6zv5ps6mlf6guaqw2wsmdq", Context: "billing-2026-08", Notification: 2, Kind: bus.KindState, State: "TASK_STATE_COMPLETED",
 		Trace: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", Time: time.Date(2026, 8, 1, 12, 0, 0, 250e6, time.UTC),
 	}
 	artifact = state

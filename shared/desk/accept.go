@@ -34,7 +34,8 @@ func (m Message) seen(key, print string) task.Request {
 // message is durable. An unavailable queue is no error, because the sweep adds the job.
 //
 // Errors: task.ErrMismatch, task.ErrNotFound (also for a task of another owner),
-// task.ErrDeleted (also for a message that made a task which its owner has deleted), ErrContext, task.ErrTerminal, task.ErrInbox, task.ErrWebhooks, task.ErrTooLarge, task.ErrFull. Any other
+// task.ErrDeleted (also for a message that made a task which its owner has deleted), ErrContext,
+// task.ErrTerminal, task.ErrInbox, task.ErrWebhooks, task.ErrTooLarge, task.ErrFull. Any other
 // error means that the store did not answer and the message may be sent again.
 func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 	if d.cfg.Room != nil {
@@ -51,10 +52,7 @@ func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 		return d.add(ctx, string(m.Message.TaskID), key, m)
 	}
 
-	id, fresh := Derive(m.Owner, key)
-	if r, known, err := d.earlier(ctx, id, key, m); known || err != nil {
-		return r, err
-	}
+	id, fresh := task.Derive(m.Owner, key)
 
 	msg := *m.Message
 	msg.TaskID = a2a.TaskID(id)
@@ -87,36 +85,26 @@ func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 
 	// The id is taken, or the answer was lost and the record may be the one just written.
 	again, lerr := d.add(ctx, id, key, m)
-	if errors.Is(lerr, task.ErrNotFound) && !errors.Is(lerr, task.ErrDeleted) {
+	if missing(lerr) && errors.Is(err, task.ErrExists) {
+		again, lerr = d.add(ctx, task.Former(id), key, m) // an earlier version has accepted the message
+	}
+	if missing(lerr) {
 		return task.Record{}, fmt.Errorf("accepting task %s: %w", id, err)
 	}
 
 	return again, lerr
 }
 
-// earlier finds the task of a message that an earlier version has accepted, under the id that
-// it gave. It costs each new task a read. The read can go when the tasks of those versions
-// have expired. A key that no client chose is in no earlier task.
-func (d *Desk) earlier(ctx context.Context, id, key string, m Message) (r task.Record, known bool, err error) {
-	if d.cfg.Reused {
-		return r, false, nil
-	}
-	r, err = d.add(ctx, former(id), key, m)
-	if errors.Is(err, task.ErrNotFound) {
-		return task.Record{}, false, nil
-	}
-	return r, true, err
+// missing reports whether an error says that there is no record, not even a deleted one.
+func missing(err error) bool {
+	return errors.Is(err, task.ErrNotFound) && !errors.Is(err, task.ErrDeleted)
 }
 
 // add adds a message and its webhooks to an existing task in one write: if a part is
 // refused, nothing has changed. For a message that the task already has, add only returns
 // the record.
 func (d *Desk) add(ctx context.Context, id, key string, m Message) (task.Record, error) {
-	if Foreign(m.Owner, id) {
-		return task.Record{}, task.ErrNotFound
-	}
-	r, err := d.cfg.Store.Load(ctx, id)
-	err = r.Found(err, m.Owner)
+	r, err := task.Find(ctx, d.cfg.Store, m.Owner, id)
 	deleted := errors.Is(err, task.ErrDeleted)
 	if err != nil && !deleted {
 		return task.Record{}, err

@@ -131,7 +131,7 @@ func TestSameMessageMakesOneTask(t *testing.T) {
 	b := newBench(t)
 	r := b.accept(message("m", "hello"))
 	b.wantJobs("/turns " + r.ID())
-	if id, _ := desk.Derive("me", "m"); r.ID() != id || len(id) != 34 {
+	if id, _ := task.Derive("me", "m"); r.ID() != id || len(id) != 34 {
 		t.Errorf("the task's id is %q, want %q", r.ID(), id)
 	}
 	again := b.accept(message("m", "hello"))
@@ -492,7 +492,7 @@ func TestFollowUps(t *testing.T) {
 // Each row is sent after the first message and is the same message or another one (R1).
 // Shows decision 3.
 func TestFingerprintOfAMessage(t *testing.T) {
-	id, contextID := desk.Derive("me", "m")
+	id, contextID := task.Derive("me", "m")
 	base := func() *a2a.Message {
 		return &a2a.Message{
 			ID: "m", Role: a2a.MessageRoleUser,

@@ -8,7 +8,7 @@ import "syscall"
 // its start the Go runtime has raised the number of files to the most that the system lets
 // it have.
 func mostFiles() int {
-	const others, least = 256, 64 // the store's, connections to services and receivers
+	const others, least = 512, 64 // 256 deliveries and 32 turns of the local queue, the store's, files
 	var l syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil || l.Cur > connections+others {
 		return connections

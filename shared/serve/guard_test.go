@@ -62,6 +62,7 @@ const announced = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 // A refused client gets its answer at once, and its connection is closed although the body
 // never ends.
 func TestRefusalDoesNotWaitForTheBody(t *testing.T) {
+	t.Parallel()
 	s := start(t, refuse, serve.Options{Limits: serve.Limits{Discard: short.Discard, Read: time.Hour}})
 	for name, text := range map[string]string{
 		"a byte":                    fmt.Sprintf(announced, 9) + "x",
@@ -77,8 +78,27 @@ func TestRefusalDoesNotWaitForTheBody(t *testing.T) {
 	}
 }
 
+// The answer to a refused client waits for no byte of the body.
+func TestRefusalIsSentAtOnce(t *testing.T) {
+	t.Parallel()
+	s := start(t, refuse, serve.Options{Limits: serve.Limits{Discard: time.Hour, Read: time.Hour}})
+	c := s.dial()
+	if _, err := fmt.Fprintf(c, announced, 9); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusForbidden || !res.Close {
+		t.Errorf("status %d, close %v", res.StatusCode, res.Close)
+	}
+}
+
 // A client that sends a large body and reads afterwards sees why it was refused.
 func TestRefusalReachesAClientThatSendsFirst(t *testing.T) {
+	t.Parallel()
 	s := start(t, refuse, serve.Options{})
 	for _, size := range []int{100 << 10, 300 << 10, 900 << 10, 1<<20 + 100<<10} {
 		for name, head := range map[string]string{
@@ -106,6 +126,7 @@ func TestRefusalReachesAClientThatSendsFirst(t *testing.T) {
 // A body that does not arrive in time ends with an error for the handler, in a handler that
 // sets no deadline.
 func TestBodyHasADeadline(t *testing.T) {
+	t.Parallel()
 	failed := make(chan error, 1)
 	s := start(t, func(w http.ResponseWriter, r *http.Request) {
 		_, err := io.ReadAll(r.Body)
@@ -123,6 +144,7 @@ func TestBodyHasADeadline(t *testing.T) {
 // A connection whose requests are whole goes on as before, and nothing of an unread body is
 // taken for a request.
 func TestConnectionGoesOnAfterWholeRequests(t *testing.T) {
+	t.Parallel()
 	var seen atomic.Int32
 	s := start(t, func(w http.ResponseWriter, r *http.Request) {
 		seen.Add(1)
@@ -155,6 +177,7 @@ func TestConnectionGoesOnAfterWholeRequests(t *testing.T) {
 
 // A client that sends requests and reads no answer is cut off.
 func TestUnreadAnswersEndTheConnection(t *testing.T) {
+	t.Parallel()
 	page := strings.Repeat("x", 64<<10)
 	s := start(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, page) }, serve.Options{Limits: short})
 	c := s.dial()
@@ -167,20 +190,41 @@ func TestUnreadAnswersEndTheConnection(t *testing.T) {
 	}
 }
 
-// A late answer, and an answer in parts, have their own time.
+// A late answer, and an answer in parts, have their own time. The request itself ends with
+// none of the deadlines: a turn takes minutes.
 func TestLateAnswerIsSent(t *testing.T) {
+	t.Parallel()
+	late := strings.Repeat("late\n", 10_000) // more than net/http keeps back
 	s := start(t, func(w http.ResponseWriter, r *http.Request) {
-		time.Sleep(2 * short.Write) // the deadline that the request began with has passed
+		if b, err := io.ReadAll(r.Body); err != nil || string(b) != "job" {
+			t.Errorf("the body is %q, %v", b, err)
+		}
+
+		select {
+		case <-time.After(2 * short.Write): // the deadlines that the request began with have passed
+		case <-r.Context().Done():
+			t.Error("the request has ended before its answer")
+		}
+
 		if r.URL.Path == "/answer" {
-			serve.Answer{Status: http.StatusOK, Type: "text/plain", Body: []byte("late"), Timeout: patience}.Write(w)
+			serve.Answer{Status: http.StatusOK, Type: "text/plain", Body: []byte(late), Timeout: patience}.Write(w)
 			return
 		}
 		http.Error(w, "late", http.StatusServiceUnavailable)
 	}, serve.Options{Limits: short})
-	for path, want := range map[string]string{"/answer": "late", "/error": "late\n"} {
-		if got, err := s.get(path); got != want || err != nil {
-			t.Errorf("%s: %q, %v", path, got, err)
-		}
+
+	for path, want := range map[string]string{"/answer": late, "/error": "late\n"} {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			res, err := http.Post(s.url+path, "text/plain", strings.NewReader("job"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			if got, err := io.ReadAll(res.Body); string(got) != want || err != nil {
+				t.Errorf("%.9q, %d bytes, %v", got, len(got), err)
+			}
+		})
 	}
 }
 

@@ -13,6 +13,8 @@ const (
 	readFor     = 30 * time.Second
 	writeFor    = 30 * time.Second
 	discardFor  = 2 * time.Second
+	headerFor   = 10 * time.Second
+	idleFor     = 2 * time.Minute
 	connections = 4096 // of about 64 KiB each while a stream is on them
 	requests    = 200  // of the 250 that Cloud Run lets into one instance of cardserver
 )
@@ -20,11 +22,24 @@ const (
 // discardMost is how many bytes of an unread body are thrown away after its answer.
 const discardMost = 1 << 20
 
+// A header may cost only so much memory that all connections together may send one.
+const (
+	maxHeader   = 16 << 10 // bytes, as Node.js has them by default: https://nodejs.org/api/cli.html#--max-http-header-sizesize
+	maxLines    = 100      // as Apache has them by default: https://httpd.apache.org/docs/2.4/mod/core.html#limitrequestfields
+	headerPiece = 1 << 10  // bytes that are read at once
+)
+
 // Limits bound the time and the number of connections, so that no caller holds a server.
 // They stand before every handler. Zero fields have defaults.
 type Limits struct {
 	// Read is the time for a request to arrive, with its body: 30 s.
 	Read time.Duration
+
+	// Header is the time for the header of a request: 10 s. A new connection has it too.
+	Header time.Duration
+
+	// Idle is how long a connection stays open after an answer: 2 min.
+	Idle time.Duration
 
 	// Write is the time for an answer to be taken: 30 s. Waits and streams extend it with
 	// each write, by http.ResponseController.
@@ -48,6 +63,12 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	if l.Read == 0 {
 		l.Read = readFor
+	}
+	if l.Header == 0 {
+		l.Header = headerFor
+	}
+	if l.Idle == 0 {
+		l.Idle = idleFor
 	}
 	if l.Write == 0 {
 		l.Write = writeFor

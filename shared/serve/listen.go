@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -93,10 +94,7 @@ func (l *listener) refuse(c net.Conn, short shortage) {
 	go func() {
 		defer func() { <-l.telling }()
 		told := &conn{Conn: c, limits: l.limits, release: func() {}}
-		_ = c.SetDeadline(time.Now().Add(l.limits.Discard))
-		_, _ = fmt.Fprintf(c, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nRetry-After: %d\r\nConnection: close\r\n\r\n%s",
-			status, http.StatusText(status), plainText, len(text), int(retryAfter.Seconds()), text)
-		_ = told.CloseWrite()
+		told.tell(status, text, fmt.Sprintf("Retry-After: %d\r\n", int(retryAfter.Seconds())))
 		_ = told.Close()
 	}()
 }
@@ -106,6 +104,41 @@ type conn struct {
 	net.Conn
 	limits  Limits
 	release func() // called once or more
+
+	inRequest bool // the header of a request has been read whole, and its answer not written
+	lines     int  // of the header that is being read
+}
+
+// state is told by net/http how far a connection is, between two calls of Read.
+func (c *conn) state(s http.ConnState) {
+	c.inRequest, c.lines = s == http.StateActive, 0
+}
+
+// Read implements net.Conn. It reads a header in small pieces, and not beyond maxLines
+// before the last piece: net/http needs about a hundred bytes for a line of five, before
+// any handler is asked.
+func (c *conn) Read(p []byte) (int, error) {
+	if c.inRequest {
+		return c.Conn.Read(p)
+	}
+	if c.lines > maxLines {
+		refused := fmt.Sprintf("the header has more than %d lines\n", maxLines)
+		c.tell(http.StatusRequestHeaderFieldsTooLarge, refused, "")
+		return 0, io.EOF
+	}
+
+	n, err := c.Conn.Read(p[:min(len(p), headerPiece)])
+	c.lines += bytes.Count(p[:n], []byte{'\n'})
+	return n, err
+}
+
+// tell answers a client that no handler has seen, and waits a moment for its last bytes.
+// The headers end with a line break each.
+func (c *conn) tell(status int, text, headers string) {
+	_ = c.SetDeadline(time.Now().Add(c.limits.Discard)) // an error means that the connection is gone
+	_, _ = fmt.Fprintf(c, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n%sConnection: close\r\n\r\n%s",
+		status, http.StatusText(status), plainText, len(text), headers, text)
+	_ = c.CloseWrite()
 }
 
 // Close implements net.Conn.

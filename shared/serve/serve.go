@@ -66,11 +66,12 @@ func Run(ctx context.Context, l net.Listener, h http.Handler, o Options) error {
 	srv := &http.Server{
 		Handler:           guarded(watched(shared(h, o.Caller, limits), &stopping, o.Short), limits),
 		BaseContext:       func(net.Listener) context.Context { return requests },
-		ReadHeaderTimeout: 10 * time.Second,
+		ConnState:         func(c net.Conn, s http.ConnState) { c.(*conn).state(s) },
+		ReadHeaderTimeout: limits.Header,
 		ReadTimeout:       limits.Read,  // net/http takes it away at the end of the body
 		WriteTimeout:      limits.Write, // and sets it anew for each request
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
+		IdleTimeout:       limits.Idle,
+		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelError), // panics of handlers
 	}
 

@@ -4,10 +4,12 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"errand/shared/auth"
 	"errand/shared/keys"
 	lab "errand/shared/lab/agent"
 	"errand/shared/setup"
@@ -140,5 +142,36 @@ func TestNoIDTokensOutsideCloudRun(t *testing.T) {
 	defer c.Close()
 	if c.IDTokens {
 		t.Error("the front door lets clients register webhooks with ID tokens")
+	}
+}
+
+// The functions read the access file, which says where ID tokens may go, and refuse to start
+// without the one that is named.
+func TestFunctionsReadTheAccessFile(t *testing.T) {
+	e := cloud(t)
+	e.Access = filepath.Join(t.TempDir(), "access.yaml")
+	if err := openers["functions"](t.Context(), e); err == nil || !strings.Contains(err.Error(), "access.yaml") {
+		t.Errorf("without the file: %v", err)
+	}
+
+	_, hash := auth.NewKey()
+	text := "principals: [{name: acme/ci, keys: ['" + hash + "'], idTokens: ['https://hooks.example.com']}]"
+	if err := os.WriteFile(e.Access, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := setup.OpenFunctions(t.Context(), e, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, row := range []struct {
+		owner, origin string
+		want          bool
+	}{
+		{"acme/ci", "https://hooks.example.com", true}, {"acme/ci", "https://other.example.com", false}, {"acme/other", "https://hooks.example.com", false},
+	} {
+		if got := f.Access.IDTokens(row.owner, row.origin); got != row.want {
+			t.Errorf("ID tokens of %s to %s: %v, want %v", row.owner, row.origin, got, row.want)
+		}
 	}
 }

@@ -39,15 +39,6 @@ func (r Record) Delete(m Moment) (next Record, changed bool, err error) {
 	return n, err == nil, err
 }
 
-// Found is the outcome of a Load for an owner: err, or ErrNotFound if the record belongs to
-// another owner. For every other owner a task does not exist, not even a deleted one.
-func (r Record) Found(err error, owner string) error {
-	if r.Task != nil && !r.Visible(owner) {
-		return ErrNotFound
-	}
-	return err
-}
-
 // Left returns the error with which a store answers for a record that it holds: ErrNotFound
 // after its retention, ErrDeleted after its deletion, or nil.
 func (r Record) Left(now time.Time) error {

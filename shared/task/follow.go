@@ -13,14 +13,14 @@ const (
 	lastRetry  = 10 * time.Second
 )
 
-// Follow yields the versions of a record that are newer than r. Versions may be skipped,
-// the newest never. Follow begins a broken watch again. It ends with ctx; if it ends before
-// ctx, the record is gone.
-func Follow(ctx context.Context, store Store, r Record) iter.Seq[Record] {
+// Follow yields the versions of a record that are newer than the given one. Versions may be
+// skipped, the newest never. Follow begins a broken watch again. It ends with ctx. If it ends
+// before ctx, the record is gone. Between two versions it holds no record.
+func Follow(ctx context.Context, store Store, id string, version int64) iter.Seq[Record] {
 	return func(yield func(Record) bool) {
-		last := r.Version
+		last := version
 		for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
-			for now, err := range store.Watch(ctx, r.ID()) {
+			for now, err := range store.Watch(ctx, id) {
 				switch {
 				case errors.Is(err, ErrNotFound):
 					return
@@ -29,7 +29,7 @@ func Follow(ctx context.Context, store Store, r Record) iter.Seq[Record] {
 				}
 
 				wait = firstRetry
-				if now.Version <= last { // older than r, or repeated by a new watch
+				if now.Version <= last { // older than the given one, or repeated by a new watch
 					continue
 				}
 				if last = now.Version; !yield(now) {

@@ -71,7 +71,7 @@ func TestFollow(t *testing.T) {
 
 				s := &script{watches: c.watches}
 				var got []int64
-				for r := range task.Follow(ctx, s, from) {
+				for r := range task.Follow(ctx, s, from.ID(), from.Version) {
 					got = append(got, r.Version)
 				}
 

@@ -48,8 +48,8 @@ var (
 // of its own only where a repeated write cannot be mistaken for a write of another caller.
 type Store interface {
 	// Create stores a new record and returns it with its Version. ErrExists: a record that
-	// has not expired has the id, be it deleted (an expired one is replaced). ErrTooLarge: the record is
-	// over LimitStore.
+	// has not expired has the id or its [Former] one, be it deleted (an expired one is
+	// replaced). ErrTooLarge: the record is over LimitStore.
 	Create(ctx context.Context, r Record) (Record, error)
 
 	// Load returns the record. ErrNotFound: there is none, or it has expired. ErrDeleted:

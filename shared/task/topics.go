@@ -25,7 +25,9 @@ type TopicsConfig struct {
 
 // Topics are the watched records of one store in one process. A record with many watchers
 // is read once, fed once and polled once: they share a topic, which keeps the newest
-// version for later watchers. No watcher holds up another watcher or a writer.
+// version for later watchers. It keeps a large record only until its watchers have seen it,
+// and later ones read it again, because thousands of idle topics would fill the memory. No
+// watcher holds up another watcher or a writer.
 //
 // Topics are a part for adapters: they implement an adapter's Watch. They are safe for
 // concurrent use.
@@ -45,7 +47,9 @@ type topic struct {
 	left     *time.Timer        // drops the topic after Linger, once the last watcher has left
 	stop     context.CancelFunc // stops feed and poll
 	reading  bool               // a watcher reads the first version for all of them
-	newest   Record             // zero: no version is known
+	newest   Record             // zero: none is kept
+	version  int64              // the newest known; 0: none
+	behind   int                // watchers that have not seen that version
 	err      error              // not nil: the topic has ended
 	changed  chan struct{}      // closed and replaced at every change
 }
@@ -56,20 +60,24 @@ func NewTopics(c TopicsConfig) *Topics { return &Topics{cfg: c, all: map[string]
 // Watch implements [Store.Watch].
 func (s *Topics) Watch(ctx context.Context, id string) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		t := s.join(id)
-		defer s.leave(t)
+		t, last := s.join(id), int64(0)
+		defer func() { s.leave(t, last) }()
 
-		for last := int64(0); ctx.Err() == nil; {
+		for ctx.Err() == nil {
 			s.mu.Lock()
 			r, err, changed := t.newest, t.err, t.changed
 			newer := r.Version > last && (last > 0 || !r.Expired(s.cfg.Now()))
 			read := last == 0 && !newer && err == nil && !t.reading
 			t.reading = t.reading || read
+			if newer {
+				last = r.Version
+				t.caughtUp()
+			}
 			s.mu.Unlock()
 
 			switch {
 			case newer:
-				if last = r.Version; !yield(r, nil) {
+				if !yield(r, nil) {
 					return
 				}
 			case err != nil:
@@ -141,12 +149,17 @@ func (s *Topics) join(id string) *topic {
 	if t.watchers++; t.left != nil {
 		t.left.Stop()
 	}
+	t.behind++
 	return t
 }
 
-func (s *Topics) leave(t *topic) {
+// leave takes a watcher away that has seen the version last.
+func (s *Topics) leave(t *topic, last int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if last < t.version || t.version == 0 {
+		t.caughtUp()
+	}
 	if t.watchers--; t.watchers > 0 {
 		return
 	}
@@ -218,7 +231,9 @@ func (s *Topics) tell(t *topic, r Record, err error) bool {
 	case err != nil:
 		t.err = err
 		s.drop(t)
-	case r.Version > t.newest.Version:
+	case r.Version > t.version:
+		t.newest, t.version, t.behind = r, r.Version, t.watchers
+	case r.Version == t.version && t.newest.Version == 0 && t.behind > 0: // read again for a later watcher
 		t.newest = r
 	default:
 		return false
@@ -226,6 +241,20 @@ func (s *Topics) tell(t *topic, r Record, err error) bool {
 	t.wake()
 	return true
 }
+
+// caughtUp counts a watcher that has seen the newest version, or that has left without. After
+// the last one a large record is let go.
+func (t *topic) caughtUp() {
+	if t.behind--; t.behind == 0 && t.newest.large() {
+		t.newest = Record{}
+	}
+}
+
+// keptBytes is the encoded size up to which a topic keeps its newest record for later
+// watchers. A connection with a stream costs several times as much.
+const keptBytes = 4 << 10
+
+func (r Record) large() bool { return r.encoded != nil && r.encoded.Size() > keptBytes }
 
 // wake makes every watcher look again.
 func (t *topic) wake() {

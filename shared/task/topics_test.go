@@ -3,12 +3,16 @@ package task_test
 import (
 	"context"
 	"errors"
+	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
+	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/google/go-cmp/cmp"
 
 	"errand/shared/task"
@@ -24,6 +28,7 @@ type source struct {
 	mu   sync.Mutex
 	now  task.Record
 	err  error
+	big  weak.Pointer[a2a.Task]
 	hold chan struct{} // not nil: reads wait for it
 	news chan task.Record
 	cut  chan error
@@ -193,6 +198,93 @@ func TestWatchersShareARead(t *testing.T) {
 		s.wantSeen(s.watch(), nil, 2)
 		s.wantReads(1)
 	})
+}
+
+// A large record is let go when all watchers have seen it. Later watchers share a read of
+// it. A watcher that is behind still gets it, and one that leaves behind lets it go.
+func TestLargeRecordsAreLetGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSource(t)
+		kept := func() *a2a.Task {
+			runtime.GC()
+			return s.big.Value()
+		}
+
+		s.large(1)
+		s.hold = make(chan struct{})
+		slow := s.begin(&watcher{gate: make(chan struct{})})
+		quick := s.watch()
+		synctest.Wait()
+		close(s.hold)
+		s.wantSeen(slow, nil, 1)
+		s.wantSeen(quick, nil, 1)
+		s.forget()
+		if kept() != nil {
+			t.Error("a record that all watchers have seen is kept")
+		}
+
+		s.topics.Publish(s.large(2))
+		s.forget()
+		s.wantSeen(quick, nil, 1, 2)
+		if kept() == nil {
+			t.Error("a record is let go before a slow watcher has seen it")
+		}
+		close(slow.gate)
+		s.wantSeen(slow, nil, 1, 2)
+		if kept() != nil {
+			t.Error("a record is kept after the slow watcher has seen it")
+		}
+		s.wantReads(1)
+
+		s.large(2)
+		s.hold = make(chan struct{})
+		var late []*watcher
+		for range 100 {
+			late = append(late, s.watch())
+		}
+		synctest.Wait()
+		close(s.hold)
+		for _, w := range late {
+			s.wantSeen(w, nil, 2)
+		}
+		s.wantReads(1)
+		s.forget()
+		if kept() != nil {
+			t.Error("a record is kept after its later watchers have seen it")
+		}
+
+		s.large(2)
+		behind := s.begin(&watcher{gate: make(chan struct{})})
+		s.wantSeen(behind, nil, 2)
+		s.topics.Publish(s.large(3))
+		s.forget()
+		synctest.Wait()
+		if kept() == nil {
+			t.Error("a record is let go before a slow watcher has seen it")
+		}
+		behind.stop()
+		close(behind.gate)
+		synctest.Wait()
+		if kept() != nil {
+			t.Error("a record is kept for a watcher that has left")
+		}
+	})
+}
+
+// large makes reads return a version of a large record, and watches its memory.
+func (s *source) large(n int64) task.Record {
+	r := version(accepted(s.t, strings.Repeat("x", 8<<10)), n)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now, s.big = r, weak.Make(r.Task)
+	return r
+}
+
+// forget drops the record that reads return.
+func (s *source) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now = task.Record{}
 }
 
 // A watcher that stops while it reads leaves the read to another one. A read that fails

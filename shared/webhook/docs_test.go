@@ -86,7 +86,7 @@ func (d delivery) with(header, value string) delivery {
 // Shows P20.
 func TestSnippetsOfTheDocument(t *testing.T) {
 	found := snippets(t)
-	all := slices.Concat(exampleDelivery(t), signedDeliveries(t), tokenDeliveries(t))
+	all := slices.Concat(exampleDelivery(t), signedDeliveries(t), tokenDeliveries(t), ownersDeliveries(t))
 	run := map[string]bool{"http delivery": true}
 
 	file := func(t *testing.T, dir, name, snippet, before string) string {
@@ -114,11 +114,18 @@ func TestSnippetsOfTheDocument(t *testing.T) {
 
 	t.Run("python", func(t *testing.T) {
 		dir := t.TempDir()
-		file(t, dir, "verify_v1.py", "python verify-v1", "")
+		for _, kind := range []string{"v1", "v1a", "token"} {
+			file(t, dir, "verify_"+kind+".py", "python verify-"+kind, "")
+		}
+
 		python, err := exec.LookPath("python3")
 		conformance.Require(t, "python3", err == nil, "install Python 3.9 or newer")
-		only := slices.DeleteFunc(slices.Clone(all), func(d delivery) bool { return d.Kind != "v1" })
-		judge(t, only, python, "-B", copied(t, "main.py", filepath.Join(dir, "main.py")))
+		main := copied(t, "main.py", filepath.Join(dir, "main.py"))
+		judge(t, of(all, "v1"), python, "-B", main) // with the standard library alone
+
+		python, ok := withPackages()
+		conformance.Require(t, "python3-jwt", ok, "install the packages python3-jwt and python3-cryptography, or pyjwt[crypto] with pip")
+		judge(t, of(all, "v1a", "token"), python, "-B", main)
 	})
 
 	t.Run("js", func(t *testing.T) {
@@ -143,6 +150,22 @@ func TestSnippetsOfTheDocument(t *testing.T) {
 			t.Errorf("%s does not compare in constant time", name)
 		}
 	}
+}
+
+// of returns the deliveries with a proof of one of the kinds.
+func of(all []delivery, kinds ...string) []delivery {
+	return slices.DeleteFunc(slices.Clone(all), func(d delivery) bool { return !slices.Contains(kinds, d.Kind) })
+}
+
+// withPackages finds a Python with the packages that the document names: the first one, or the
+// system's own, for which Debian has them.
+func withPackages() (python string, ok bool) {
+	for _, python := range []string{"python3", "/usr/bin/python3"} {
+		if exec.Command(python, "-c", "import cryptography, jwt").Run() == nil {
+			return python, true
+		}
+	}
+	return "", false
 }
 
 // judge compares a receiver's verdicts about all deliveries.
@@ -300,11 +323,7 @@ func tokenDeliveries(t *testing.T) (all []delivery) {
 	now := time.Now().Truncate(time.Second)
 	const origin = "https://hooks.example.com"
 	r := ring(t, now, -time.Hour*24*90, -time.Hour)
-	agent := httptest.NewServer(http.HandlerFunc(keys.New(keys.Config{Read: func(context.Context) (secret.Value, error) {
-		return secret.NewValue([]byte(ringText(now, -time.Hour*24*90, -time.Hour)))
-	}}).ServeJWKS))
-
-	t.Cleanup(agent.Close)
+	agent := publishing(t, ringText(now, -time.Hour*24*90, -time.Hour))
 	tokenOf := func(owner string, r keys.Ring, at time.Time, issuer, url, id string) string {
 		text, err := webhook.Token(r, at, issuer, owner, url, id, "t1")
 		if err != nil {
@@ -318,15 +337,15 @@ func tokenDeliveries(t *testing.T) (all []delivery) {
 	}
 
 	add := func(name string, want bool, authorization string) {
-		all = append(all, delivery{name: name, want: want, Kind: "token", Issuer: agent.URL, Audience: origin, Subjects: r.Subjects(now, owner), Body: []byte{}, Now: now.Unix(),
+		all = append(all, delivery{name: name, want: want, Kind: "token", Issuer: agent, Audience: origin, Subjects: r.Subjects(now, owner), Body: []byte{}, Now: now.Unix(),
 			Headers: map[string]string{"webhook-id": id, "authorization": authorization}})
 	}
 
-	good := token(r, now, agent.URL, hook, id)
+	good := token(r, now, agent, hook, id)
 	add("good", true, "Bearer "+good)
-	add("of the key that is on its way out", true, "Bearer "+token(ring(t, now, -time.Hour*24*90), now, agent.URL, hook, id))
-	add("of another owner", false, "Bearer "+tokenOf("acme/mallory", r, now, agent.URL, hook, id))
-	add("of an owner without a name", false, "Bearer "+tokenOf("", r, now, agent.URL, hook, id))
+	add("of the key that is on its way out", true, "Bearer "+token(ring(t, now, -time.Hour*24*90), now, agent, hook, id))
+	add("of another owner", false, "Bearer "+tokenOf("acme/mallory", r, now, agent, hook, id))
+	add("of an owner without a name", false, "Bearer "+tokenOf("", r, now, agent, hook, id))
 	for _, subjects := range [][]string{nil, {""}, {owner}} {
 		add(fmt.Sprintf("known are the subjects %q", subjects), false, "Bearer "+good)
 		all[len(all)-1].Subjects = subjects
@@ -347,24 +366,24 @@ func tokenDeliveries(t *testing.T) (all []delivery) {
 		{"afterwards, known is the new subject", true, after, after},
 		{"afterwards, known is the old subject", false, after, before},
 	} {
-		add(row.name, row.want, "Bearer "+token(row.by, now, agent.URL, hook, id))
+		add(row.name, row.want, "Bearer "+token(row.by, now, agent, hook, id))
 		all[len(all)-1].Subjects = row.known.Subjects(now, owner)
 	}
 
-	add("of another owner, of the key that is on its way out", false, "Bearer "+tokenOf("acme/mallory", before, now, agent.URL, hook, id))
-	unnamed, err := r.Token(now, map[string]any{"iss": agent.URL, "aud": origin, "iat": now.Unix(), "exp": now.Unix() + 300, "jti": id})
+	add("of another owner, of the key that is on its way out", false, "Bearer "+tokenOf("acme/mallory", before, now, agent, hook, id))
+	unnamed, err := r.Token(now, map[string]any{"iss": agent, "aud": origin, "iat": now.Unix(), "exp": now.Unix() + 300, "jti": id})
 	if err != nil {
 		t.Fatal(err)
 	}
 	add("without an owner", false, "Bearer "+unnamed)
 	all[len(all)-1].Subjects = []string{""}
 
-	add("for another receiver", false, "Bearer "+token(r, now, agent.URL, "https://other.example.com/", id))
+	add("for another receiver", false, "Bearer "+token(r, now, agent, "https://other.example.com/", id))
 	add("of another agent", false, "Bearer "+token(r, now, "https://agent.example.com", hook, id))
-	add("of another delivery", false, "Bearer "+token(r, now, agent.URL, hook, id+"0"))
-	add("expired a little ago", true, "Bearer "+token(r, now.Add(-webhook.TokenAge-50*time.Second), agent.URL, hook, id))
-	add("expired", false, "Bearer "+token(r, now.Add(-webhook.TokenAge-61*time.Second), agent.URL, hook, id))
-	add("of the future", false, "Bearer "+token(r, now.Add(62*time.Second), agent.URL, hook, id))
+	add("of another delivery", false, "Bearer "+token(r, now, agent, hook, id+"0"))
+	add("expired a little ago", true, "Bearer "+token(r, now.Add(-webhook.TokenAge-50*time.Second), agent, hook, id))
+	add("expired", false, "Bearer "+token(r, now.Add(-webhook.TokenAge-61*time.Second), agent, hook, id))
+	add("of the future", false, "Bearer "+token(r, now.Add(62*time.Second), agent, hook, id))
 
 	add("another scheme", false, "Basic "+good)
 	add("no scheme", false, good)
@@ -373,7 +392,7 @@ func tokenDeliveries(t *testing.T) (all []delivery) {
 	add("three parts of nothing", false, "Bearer ..")
 	parts := strings.Split(good, ".")
 	add("without a signature", false, "Bearer "+parts[0]+"."+parts[1]+".")
-	add("with the signature of another", false, "Bearer "+parts[0]+"."+parts[1]+"."+strings.Split(token(r, now, agent.URL, hook, id+"0"), ".")[2])
+	add("with the signature of another", false, "Bearer "+parts[0]+"."+parts[1]+"."+strings.Split(token(r, now, agent, hook, id+"0"), ".")[2])
 	add("unsigned by its own word", false, "Bearer "+base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","typ":"JWT"}`))+"."+parts[1]+".")
 
 	foreign, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -417,11 +436,50 @@ func tokenDeliveries(t *testing.T) (all []delivery) {
 	return all
 }
 
+// publishing serves the key set of a ring, and returns the address of its agent.
+func publishing(t *testing.T, ring string) string {
+	agent := httptest.NewServer(http.HandlerFunc(keys.New(keys.Config{Read: func(context.Context) (secret.Value, error) {
+		return secret.NewValue([]byte(ring))
+	}}).ServeJWKS))
+	t.Cleanup(agent.Close)
+	return agent.URL
+}
+
+// ownersDeliveries are the events of two owners whose webhooks have one URL, as they are sent.
+// By each of its proofs an event is accepted with what its own owner knows, and with nothing
+// that the other one knows.
+func ownersDeliveries(t *testing.T) (all []delivery) {
+	now := time.Now().Truncate(time.Second)
+	r, agent := ring(t, now, -time.Hour), publishing(t, ringText(now, -time.Hour))
+	owners := []string{"", owner, "acme/mallory", "acme"}
+	for _, by := range owners {
+		h := task.Webhook{ID: "h", URL: hook, Scheme: "Bearer"}
+		sent, err := webhook.Prepare(r, agent, now, task.Record{
+			Owner: by, Seq: 1, Webhooks: []task.Webhook{h}, Notifications: []task.Notification{{At: now, Seq: 1, State: a2a.TaskStateCompleted}},
+			Task: &a2a.Task{ID: "t1", ContextID: "c", Status: a2a.TaskStatus{State: a2a.TaskStateCompleted, Timestamp: &now}},
+		}, h)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		for _, at := range owners {
+			for _, kind := range []string{"v1", "v1a", "token"} {
+				all = append(all, delivery{
+					name: fmt.Sprintf("an event of %q at the receiver of %q", by, at), want: by == at, Kind: kind,
+					Secrets: r.Secrets(now, at, hook), PublicKeys: r.Public(now, at), Subjects: r.Subjects(now, at),
+					Issuer: agent, Audience: "https://hooks.example.com", Headers: lower(sent.Header), Body: sent.Body, Now: now.Unix(),
+				})
+			}
+		}
+	}
+	return all
+}
+
 // exampleDelivery is the delivery that the document shows, which is exactly the one sent.
 func exampleDelivery(t *testing.T) []delivery {
 	t.Helper()
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	const url, id = "https://hooks.example.com/errand", "n4ympjglsr5u6zv5ps6mlf6guaqw2wsmdq"
+	const url, id = "https://hooks.example.com/errand", "1n4ympjgsr5u6zv5ps6mlf6guaqw2wsmdq"
 	r, err := keys.Parse("2026-01-01T00:00:00Z " + base64.StdEncoding.EncodeToString([]byte("an example, known to everybody..")))
 	if err != nil {
 		t.Fatal(err)

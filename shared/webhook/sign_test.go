@@ -26,10 +26,10 @@ import (
 const (
 	owner = "acme/ci"
 	hook  = "https://hooks.example.com/a"
-	id    = "n4ympjglsr5u6zv5ps6mlf6guaqw2wsmdq/1"
+	id    = "1n4ympjgsr5u6zv5ps6mlf6guaqw2wsmdq/1"
 )
 
-var body = []byte(`{"task": {"id":"n4ympjglsr5u6zv5ps6mlf6guaqw2wsmdq"}}`)
+var body = []byte(`{"task": {"id":"1n4ympjgsr5u6zv5ps6mlf6guaqw2wsmdq"}}`)
 
 // ring makes a ring with one key for each duration, which is used from that long after at.
 func ring(t testing.TB, at time.Time, from ...time.Duration) keys.Ring {

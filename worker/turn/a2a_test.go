@@ -6,13 +6,16 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 	"github.com/google/go-cmp/cmp"
 
 	"errand/shared/desk"
+	"errand/shared/lab/faulty"
 )
 
 // The tests in this file show requirements of docs/conformance.md.
@@ -92,17 +95,20 @@ func TestAuthorizationIsAskedForEachTime(t *testing.T) {
 	}
 }
 
-// Tasks that a message refers to are shown first, and only to their owner. Shows M26,
-// decision 27.
+// Tasks that a message refers to are shown first, and only to their owner. Foreign ones are
+// not even looked for. Shows M26, decision 27.
 func TestReferencedTasks(t *testing.T) {
 	var seen []string
-	b := newBench(t, execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+	b := newBench(t, nil)
+	var loads sync.Map // ids
+	noting := faulty.Store{Store: b.Store, Before: func(c faulty.Call) error { loads.Store(c.ID, true); return nil }}
+	b.worker = b.newWorker(noting, execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		seen = nil
 		for _, r := range ec.RelatedTasks {
 			seen = append(seen, r.History[0].Parts[0].Text())
 		}
 		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
-	}))
+	}), time.Millisecond)
 
 	mine := b.send("mine", "mine", "")
 	theirs, err := b.desk.Accept(t.Context(), desk.Message{Owner: "you", Message: &a2a.Message{
@@ -125,6 +131,13 @@ func TestReferencedTasks(t *testing.T) {
 		if diff := cmp.Diff([]string{"mine"}, seen); diff != "" {
 			t.Errorf("%s: related tasks (-want +got):\n%s", id, diff)
 		}
+	}
+
+	if _, asked := loads.Load(theirs.ID()); asked {
+		t.Error("the store was asked for a foreign task")
+	}
+	if _, asked := loads.Load(mine.ID()); !asked {
+		t.Error("the store was not asked for the owner's task")
 	}
 }
 

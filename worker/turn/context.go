@@ -8,7 +8,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
-	"errand/shared/desk"
+	"errand/shared/memory"
 	"errand/shared/task"
 )
 
@@ -20,18 +20,57 @@ const (
 	maxRelatedBytes = 1 << 20
 )
 
+// The memory of turns. The number of turns at once bounds that of the small ones.
+const (
+	memoryShare = 4         // of the process, for the turns that are not small
+	smallTurn   = 256 << 10 // bytes of a charge
+	textCopies  = 4         // of a record's text in a run: stored, decoded, for the executor and for its model
+)
+
 // executorContext is the information that an executor gets. Everything in it is a copy,
-// because records are shared and an executor may change its arguments.
-func (w *Worker) executorContext(ctx context.Context, r task.Record) (*a2asrv.ExecutorContext, error) {
-	own := task.Clone(r.Task)
+// because records are shared and an executor may change its arguments. The charge takes the
+// memory for it before the first value is decoded, and waits until there is enough.
+func (w *Worker) executorContext(ctx context.Context, r task.Record, charge *memory.Charge) (*a2asrv.ExecutorContext, error) {
 	related, err := w.related(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	return &a2asrv.ExecutorContext{
+	if err := w.take(ctx, charge, append(related, r)); err != nil {
+		return nil, err
+	}
+
+	own := task.Clone(r.Task)
+	ec := &a2asrv.ExecutorContext{
 		Message: own.History[len(own.History)-1], TaskID: own.ID, ContextID: own.ContextID, StoredTask: own,
-		RelatedTasks: related, Metadata: r.Request().Metadata,
-	}, nil
+		RelatedTasks: make([]*a2a.Task, len(related)), Metadata: r.Request().Metadata,
+	}
+	for i, f := range related {
+		ec.RelatedTasks[i] = task.Clone(f.Task)
+	}
+	return ec, nil
+}
+
+// take charges the memory of a turn that is given the records. A turn that does not get it
+// within half of its time gives the job back and comes again.
+func (w *Worker) take(ctx context.Context, charge *memory.Charge, records []task.Record) error {
+	n := int64(0)
+	for _, r := range records {
+		form, err := r.Encode()
+		if err != nil {
+			return err
+		}
+		n += int64(form.Size())*textCopies + int64(memory.Values(form.Head)+memory.Values(form.Body))*memory.ValueCost
+	}
+	if n <= smallTurn {
+		return nil
+	}
+
+	ctx, cancel := context.WithTimeoutCause(ctx, w.cfg.Deadline/2, errNoRoom)
+	defer cancel()
+	if charge.Wait(ctx, n) != nil {
+		return context.Cause(ctx)
+	}
+	return nil
 }
 
 // callContext is the SDK's call context, as the front door had it: the caller, and the
@@ -48,7 +87,7 @@ func callContext(ctx context.Context, r task.Record) (context.Context, *a2asrv.C
 
 // related returns the tasks that the message refers to and the newest tasks of its
 // conversation, as far as they fit, oldest first. It returns only tasks of the same owner.
-func (w *Worker) related(ctx context.Context, r task.Record) ([]*a2a.Task, error) {
+func (w *Worker) related(ctx context.Context, r task.Record) ([]task.Record, error) {
 	ids, err := w.relatedIDs(ctx, r)
 	if err != nil {
 		return nil, err
@@ -78,12 +117,7 @@ func (w *Worker) related(ctx context.Context, r task.Record) ([]*a2a.Task, error
 	}
 
 	slices.SortStableFunc(found, func(a, b task.Record) int { return a.Stamp().Compare(b.Stamp()) })
-	out := make([]*a2a.Task, len(found))
-	for i, f := range found {
-		out[i] = task.Clone(f.Task)
-	}
-
-	return out, nil
+	return found, nil
 }
 
 // relatedIDs lists the candidates, each once, the most important first.
@@ -95,7 +129,7 @@ func (w *Worker) relatedIDs(ctx context.Context, r task.Record) ([]string, error
 		}
 	}
 	for _, id := range r.Task.History[len(r.Task.History)-1].ReferenceTasks {
-		if !desk.Foreign(r.Owner, string(id)) {
+		if !task.Foreign(r.Owner, string(id)) {
 			add(string(id))
 		}
 	}
@@ -115,6 +149,6 @@ func (w *Worker) relatedIDs(ctx context.Context, r task.Record) ([]string, error
 // firstOfContext reports whether no task can have come before, because the context was made
 // for this message.
 func firstOfContext(r task.Record) bool {
-	_, fresh := desk.Derive(r.Owner, r.Requests[0].ID)
+	_, fresh := task.Derive(r.Owner, r.Requests[0].ID)
 	return r.Turn == 1 && r.Task.ContextID == fresh
 }

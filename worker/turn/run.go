@@ -20,6 +20,7 @@ var (
 	errDrain   = errors.New("the process is stopping")
 	errGone    = errors.New("the queue no longer waits for the turn")
 	errTooLong = errors.New("the turn takes longer than one run may")
+	errNoRoom  = errors.New("other turns hold the memory that the turn needs")
 	errSilent  = errors.New("the executor ended without a final event")
 )
 
@@ -74,7 +75,7 @@ func (w *Worker) answer(ctx context.Context, r task.Record, start time.Time) (ta
 // another worker has claimed it, or the record was deleted. Commits are fenced even while
 // the watch is broken.
 func (w *Worker) watch(ctx context.Context, r task.Record, cancel context.CancelCauseFunc) {
-	for now := range task.Follow(ctx, w.cfg.Store, r) {
+	for now := range task.Follow(ctx, w.cfg.Store, r.ID(), r.Version) {
 		if now.Epoch != r.Epoch || now.Terminal() {
 			break
 		}
@@ -84,7 +85,9 @@ func (w *Worker) watch(ctx context.Context, r task.Record, cancel context.Cancel
 
 // execute runs the executor until its final event, an error, or the end of ctx.
 func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until time.Time) (out task.Outcome, err error) {
-	ec, err := w.executorContext(ctx, r)
+	charge := w.memory.Charge()
+	defer charge.Settle()
+	ec, err := w.executorContext(ctx, r, charge)
 	if err != nil {
 		return task.Outcome{}, because(ctx, err)
 	}
@@ -181,7 +184,7 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 		return s.fail(ctx, "The task was ended: the agent gave an answer that cannot be kept.")
 	case errors.Is(err, errSilent):
 		return s.fail(ctx, "The task was ended: the agent gave no answer.")
-	case errors.Is(err, errDrain), errors.Is(err, errTooLong), errors.Is(err, errGone):
+	case errors.Is(err, errDrain), errors.Is(err, errTooLong), errors.Is(err, errGone), errors.Is(err, errNoRoom):
 		return s.park(ctx, w.cfg.Desk.Now(), "")
 	}
 

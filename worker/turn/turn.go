@@ -21,6 +21,7 @@ import (
 
 	"errand/shared/bus"
 	"errand/shared/desk"
+	"errand/shared/memory"
 	"errand/shared/queue"
 	"errand/shared/task"
 )
@@ -42,14 +43,17 @@ type Config struct {
 	// Commit is the least time between two progress commits; 0: 1 s, because Firestore
 	// sustains one write a second on a document.
 	Commit time.Duration
+
+	Memory *memory.Pool // of all turns that are not small; nil: a quarter of the process
 }
 
 // A Worker runs turns. It is an http.Handler for the jobs of the turns lane.
 type Worker struct {
 	cfg      Config
 	slots    *semaphore.Weighted // a suspect turn takes all of them
-	failures failures            // turns whose last run here ended in an error
-	drain    context.Context     // ends when the process must stop
+	memory   *memory.Pool
+	failures failures        // turns whose last run here ended in an error
+	drain    context.Context // ends when the process must stop
 	stop     context.CancelFunc
 }
 
@@ -62,8 +66,11 @@ func New(cfg Config) *Worker {
 	cfg.Deadline = orDefault(cfg.Deadline, 9*time.Minute)
 	cfg.Lease = orDefault(cfg.Lease, 9*time.Minute+30*time.Second)
 	cfg.Commit = orDefault(cfg.Commit, time.Second)
+	if cfg.Memory == nil {
+		cfg.Memory = memory.Share(memoryShare)
+	}
 	drain, stop := context.WithCancel(context.Background())
-	return &Worker{cfg: cfg, slots: semaphore.NewWeighted(allSlots), drain: drain, stop: stop}
+	return &Worker{cfg: cfg, memory: cfg.Memory, slots: semaphore.NewWeighted(allSlots), drain: drain, stop: stop}
 }
 
 func orDefault(d, otherwise time.Duration) time.Duration {

@@ -12,6 +12,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
 	"errand/shared/dialect"
+	"errand/shared/memory"
 	"errand/shared/serve"
 )
 
@@ -27,7 +28,7 @@ type call struct {
 	streaming bool   // the answer is a stream
 	events    *events
 	cc        *a2asrv.CallContext
-	charge    charge
+	charge    *memory.Charge
 }
 
 // A form is the way in which a binding writes its answers.
@@ -68,7 +69,7 @@ func (c *call) run(serve func() error) {
 			c.events.close()
 		}
 	}()
-	defer c.charge.settle()
+	defer c.charge.Settle()
 	defer c.recover()
 	err := c.identify()
 	if err == nil {
@@ -108,9 +109,10 @@ func (c *call) answer(res any) error {
 	if err != nil {
 		return err
 	}
-	c.echo()
-	serve.Answer{Status: http.StatusOK, Type: answerType(c.r), Body: b, Timeout: c.options.WriteTimeout}.Write(c.w)
-	return nil
+	return c.options.Memory.holding(b, func() {
+		c.echo()
+		serve.Answer{Status: http.StatusOK, Type: answerType(c.r), Body: b, Timeout: c.options.WriteTimeout}.Write(c.w)
+	})
 }
 
 // send writes events until they end. cancel ends ctx, and with it the events, when the
@@ -131,10 +133,17 @@ func (c *call) send(ctx context.Context, cancel context.CancelFunc, all iter.Seq
 		if err != nil {
 			return err
 		}
-		if !c.events.begun {
-			c.echo()
+
+		sent := false
+		if err := c.options.Memory.holding(b, func() {
+			if !c.events.begun {
+				c.echo()
+			}
+			sent = c.events.send(b)
+		}); err != nil {
+			return err
 		}
-		if !c.events.send(b) {
+		if !sent {
 			return nil // the client has gone, or does not read
 		}
 	}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"errand/shared/memory"
 )
 
 // Options of a binding. The zero value has usable defaults.
@@ -23,7 +25,7 @@ type Options struct {
 	WriteTimeout time.Duration // for one write, so that a client that stops reading is cut; 0: 30 s
 	Log          *slog.Logger  // nil: no log
 
-	Memory *Memory // of all requests of the process; nil: one for this binding alone
+	Memory *Memory // of all requests of the process; nil: that of NewMemory, for this binding alone
 
 	Extensions []a2a.AgentExtension // that the agent card declares
 
@@ -48,7 +50,7 @@ func (o Options) withDefaults() Options {
 		o.WriteTimeout = 30 * time.Second
 	}
 	if o.Memory == nil {
-		o.Memory = NewMemory(0)
+		o.Memory = NewMemory()
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -90,15 +92,15 @@ func isJSON(contentType string) bool {
 // server (shared/serve) bounds the time in which the body arrives. readBody charges the
 // request for the body, and for its JSON values unless there are too many of them (dense):
 // then nothing may be decoded.
-func readBody(w http.ResponseWriter, r *http.Request, o *Options, c *charge) (body []byte, dense bool, err error) {
+func readBody(w http.ResponseWriter, r *http.Request, o *Options, c *memory.Charge) (body []byte, dense bool, err error) {
 	err = &http.MaxBytesError{Limit: o.MaxBody}
 	if r.ContentLength <= o.MaxBody { // a body that is announced as too large is not read
 		if body, err = readCharged(w, r, o, c); err == nil {
-			n := countValues(body)
+			n := memory.Values(body)
 			if n > maxValues {
 				return body, true, nil
 			}
-			return body, false, c.take(int64(n) * valueCost)
+			return body, false, take(c, int64(n)*memory.ValueCost)
 		}
 	}
 
@@ -117,12 +119,12 @@ func readBody(w http.ResponseWriter, r *http.Request, o *Options, c *charge) (bo
 
 // readCharged takes the announced size of the body, or the largest one, before the first
 // byte, and gives back what the body did not need.
-func readCharged(w http.ResponseWriter, r *http.Request, o *Options, c *charge) ([]byte, error) {
+func readCharged(w http.ResponseWriter, r *http.Request, o *Options, c *memory.Charge) ([]byte, error) {
 	size := r.ContentLength
 	if size < 0 {
 		size = o.MaxBody
 	}
-	if err := c.take(size); err != nil {
+	if err := take(c, size); err != nil {
 		return nil, err
 	}
 
@@ -131,7 +133,7 @@ func readCharged(w http.ResponseWriter, r *http.Request, o *Options, c *charge) 
 		return nil, err
 	}
 
-	c.give(size - int64(body.Len()))
+	c.Give(size - int64(body.Len()))
 	return body.Bytes(), nil
 }
 

@@ -27,7 +27,7 @@ func JSONRPC(h a2asrv.RequestHandler, o Options) http.Handler {
 	o = o.withDefaults()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f := &rpcForm{id: null}
-		c := &call{handler: h, options: &o, w: w, r: r, form: f, operation: "?", charge: charge{memory: o.Memory}}
+		c := &call{handler: h, options: &o, w: w, r: r, form: f, operation: "?", charge: o.Memory.Requests.Charge()}
 		c.run(func() error { return c.serveRPC(f) })
 	})
 }
@@ -42,7 +42,7 @@ func (c *call) serveRPC(f *rpcForm) error {
 		return err
 	}
 
-	body, dense, err := readBody(c.w, c.r, c.options, &c.charge)
+	body, dense, err := readBody(c.w, c.r, c.options, c.charge)
 	if err != nil {
 		return err
 	}

@@ -1,12 +1,9 @@
 package wire
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"io"
 	"iter"
-	"math"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -16,10 +13,9 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
-	"github.com/go-json-experiment/json/jsontext"
-	"pgregory.net/rapid"
 
 	"errand/shared/dialect"
+	"errand/shared/memory"
 )
 
 // dense are the shapes of JSON that take the most memory for their bytes, as the values of a
@@ -42,7 +38,7 @@ var dense = []struct{ name, unit string }{
 func filled(unit string, n, values int) string {
 	count := n / (len(unit) + 1)
 	if values > 0 {
-		count = min(count, values/countValues([]byte(unit)))
+		count = min(count, values/memory.Values([]byte(unit)))
 	}
 	return "[" + strings.TrimSuffix(strings.Repeat(unit+",", count), ",") + "]"
 }
@@ -94,10 +90,10 @@ func TestDenseRequestsCostTheirCharge(t *testing.T) {
 		for _, d := range dense {
 			for _, size := range []struct{ bytes, values int }{{1 << 20, 0}, {1<<20 - 1000, 9_900}} {
 				body := r.body(filled(d.unit, size.bytes-1000, size.values))
-				values := countValues([]byte(body))
+				values := memory.Values([]byte(body))
 				charge := len(body)
 				if values <= maxValues {
-					charge += values * valueCost
+					charge += values * memory.ValueCost
 				}
 
 				status, used := allocated(t, r.path, body)
@@ -136,84 +132,6 @@ func allocated(t *testing.T, path, body string) (status, bytes int) {
 	return w.Code, int(after.TotalAlloc - before.TotalAlloc)
 }
 
-// The count of a JSON text is the number of its values, and no value before a fault is
-// missed.
-func TestCountValues(t *testing.T) {
-	for _, d := range dense {
-		text := []byte(filled(d.unit, 10_000, 0))
-		if got, want := countValues(text), decoded(t, text); got != want {
-			t.Errorf("%s: counted %d values, want %d", d.name, got, want)
-		}
-	}
-
-	value := rapid.Custom(func(t *rapid.T) any { return anyValue(t, 4) })
-	rapid.Check(t, func(t *rapid.T) {
-		v := value.Draw(t, "value")
-		text, err := json.MarshalIndent(v, "", rapid.SampledFrom([]string{"", " ", "\t"}).Draw(t, "indent"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got, want := countValues(text), sizeOf(v); got != want {
-			t.Errorf("counted %d values in %s, want %d", got, text, want)
-		}
-		cut := text[:rapid.IntRange(0, len(text)).Draw(t, "cut")]
-		if got, want := countValues(cut), decoded(t, cut); got < want {
-			t.Errorf("counted %d values in %s, want %d or more", got, cut, want)
-		}
-	})
-}
-
-func anyValue(t *rapid.T, depth int) any {
-	kinds := []string{"string", "number", "null"}
-	if depth > 0 {
-		kinds = append(kinds, "array", "object")
-	}
-	switch rapid.SampledFrom(kinds).Draw(t, "kind") {
-	case "string":
-		return rapid.SampledFrom([]string{"", `"`, `\`, `\"`, "a,b", "[{", "]}", "é", "\n"}).Draw(t, "s")
-	case "number":
-		return float64(rapid.IntRange(-9, 9).Draw(t, "n"))
-	case "array":
-		return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) any { return anyValue(t, depth-1) }), 0, 4).Draw(t, "array")
-	case "object":
-		return rapid.MapOfN(rapid.SampledFrom([]string{"", ",", "{", `"`, "a"}), rapid.Custom(func(t *rapid.T) any { return anyValue(t, depth-1) }), 0, 4).Draw(t, "object")
-	}
-	return nil
-}
-
-func sizeOf(v any) int {
-	n := 1
-	switch v := v.(type) {
-	case []any:
-		for _, e := range v {
-			n += sizeOf(e)
-		}
-	case map[string]any:
-		for _, e := range v {
-			n += sizeOf(e)
-		}
-	}
-	return n
-}
-
-// decoded counts the values that a decoder finds before the end or a fault.
-func decoded(t interface{ Helper() }, text []byte) int {
-	t.Helper()
-	d := jsontext.NewDecoder(bytes.NewReader(text), jsontext.AllowDuplicateNames(true))
-	n := 0
-	for {
-		token, err := d.ReadToken()
-		if err != nil {
-			return n
-		}
-		in, length := d.StackIndex(d.StackDepth())
-		name := in == jsontext.KindBeginObject && token.Kind() == jsontext.KindString && length%2 == 1
-		if !name && token.Kind() != jsontext.KindEndArray && token.Kind() != jsontext.KindEndObject {
-			n++
-		}
-	}
-}
-
 // The error about too many values names field and limit, in every binding and version.
 func TestTooManyValues(t *testing.T) {
 	list := filled("0", 1<<20, maxValues)
@@ -245,21 +163,25 @@ func sendTo(h http.Handler, path string, body io.Reader) *httptest.ResponseRecor
 	return w
 }
 
-// left returns how many bytes of a Memory of the given size are free.
-func left(m *Memory, size int64) int64 {
+// left returns how many bytes of a pool of the given size are free.
+func left(p *memory.Pool, size int64) int64 {
+	c := p.Charge()
+	defer c.Settle()
 	for n := size; n > 0; n-- {
-		if m.left.TryAcquire(n) {
-			m.left.Release(n)
+		if c.Take(n) == nil {
 			return n
 		}
 	}
 	return 0
 }
 
+// requestsOf returns a Memory with the given pool for requests.
+func requestsOf(p *memory.Pool) *Memory { return &Memory{Requests: p, Answers: memory.Sized(1 << 30)} }
+
 // A watched body notes how much of a Memory was free when its first byte was read.
 type watchedBody struct {
 	io.Reader
-	memory *Memory
+	memory *memory.Pool
 	size   int64
 	free   int64
 	read   bool
@@ -296,14 +218,14 @@ func TestRequestsAreCharged(t *testing.T) {
 	const size = 100_000
 	for _, method := range []string{"SendMessage", "SendStreamingMessage"} {
 		for _, chunked := range []bool{false, true} {
-			m := NewMemory(size)
+			m := memory.Sized(size)
 			var during, settled int64
 			h := JSONRPC(waiting{then: func(ctx context.Context) {
 				during = left(m, size)
 				Settled(ctx)
 				settled = left(m, size)
 				Settled(ctx)
-			}}, Options{Memory: m, MaxBody: 50_000})
+			}}, Options{Memory: requestsOf(m), MaxBody: 50_000})
 
 			text := rpc(method, "ROLE_USER", `"parts":[{"text":"x"}]`)
 			body := &watchedBody{Reader: strings.NewReader(text), memory: m, size: size}
@@ -317,7 +239,7 @@ func TestRequestsAreCharged(t *testing.T) {
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, r)
 
-			charge := int64(len(text) + countValues([]byte(text))*valueCost)
+			charge := int64(len(text) + memory.Values([]byte(text))*memory.ValueCost)
 			if body.free != size-announced || during != size-charge || settled != size || left(m, size) != size {
 				t.Errorf("%s, chunked %t: free at the first byte %d, in the handler %d, settled %d, at the end %d; want %d, %d, %d, %d: %s",
 					method, chunked, body.free, during, settled, left(m, size), size-announced, size-charge, size, size, w.Body)
@@ -330,7 +252,7 @@ func TestRequestsAreCharged(t *testing.T) {
 // is read or its values are decoded. Every outcome gives back what was taken.
 func TestFullMemoryRefuses(t *testing.T) {
 	text := rpc("SendMessage", "ROLE_USER", `"parts":[{"text":"x"}]`)
-	values := int64(countValues([]byte(text))) * valueCost
+	values := int64(memory.Values([]byte(text))) * memory.ValueCost
 	size := int64(len(text)) + values
 
 	for _, tt := range []struct {
@@ -344,9 +266,9 @@ func TestFullMemoryRefuses(t *testing.T) {
 		{"enough for the body only", values, http.StatusServiceUnavailable, true},
 		{"one byte too little for the body", values + 1, http.StatusServiceUnavailable, false},
 	} {
-		m := NewMemory(size)
-		other := charge{memory: m}
-		if err := other.take(tt.taken); err != nil {
+		m := memory.Sized(size)
+		other := m.Charge()
+		if err := other.Take(tt.taken); err != nil {
 			t.Fatal(err)
 		}
 
@@ -355,7 +277,7 @@ func TestFullMemoryRefuses(t *testing.T) {
 		r.ContentLength = int64(len(text))
 		r.Header.Set("Content-Type", "application/json")
 		w := httptest.NewRecorder()
-		JSONRPC(idle{}, Options{Memory: m}).ServeHTTP(w, r)
+		JSONRPC(idle{}, Options{Memory: requestsOf(m)}).ServeHTTP(w, r)
 
 		if w.Code != tt.code || body.read != tt.read {
 			t.Errorf("%s: HTTP %d, body read: %t, want %d, %t", tt.name, w.Code, body.read, tt.code, tt.read)
@@ -379,8 +301,8 @@ func TestFailedRequestsGiveBack(t *testing.T) {
 		"wrong":         strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":{}}`),
 		"a panic below": strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"GetTask","params":{"id":"t"}}`),
 	} {
-		m := NewMemory(size)
-		w := sendTo(JSONRPC(idle{}, Options{Memory: m, MaxBody: 1000}), "/", body)
+		m := memory.Sized(size)
+		w := sendTo(JSONRPC(idle{}, Options{Memory: requestsOf(m), MaxBody: 1000}), "/", body)
 		if free := left(m, size); free != size {
 			t.Errorf("%s: %d bytes are free afterwards, want %d (HTTP %d)", name, free, size, w.Code)
 		}
@@ -391,21 +313,7 @@ type failing struct{}
 
 func (failing) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-// Requests may hold a sixteenth of the runtime's memory limit, and one request of the
-// largest charge always fits.
-func TestMemorySize(t *testing.T) {
-	for limit, want := range map[int64]int64{
-		math.MaxInt64: 64 << 20,
-		460 << 20:     460 << 20 / 16,
-		1 << 20:       1<<20 + maxValues*valueCost,
-	} {
-		if got := memoryOf(limit); got != want {
-			t.Errorf("with a limit of %d: %d bytes, want %d", limit, got, want)
-		}
-	}
-}
-
-// valueCost covers what a value takes when it is decoded.
+// memory.ValueCost covers what a value takes when it is decoded.
 func TestValueCost(t *testing.T) {
 	for _, d := range dense {
 		text := []byte(filled(d.unit, 1<<20, maxValues-1))
@@ -419,9 +327,9 @@ func TestValueCost(t *testing.T) {
 		runtime.GC()
 		runtime.ReadMemStats(&after)
 
-		values := countValues(text)
+		values := memory.Values(text)
 		kept := int(after.HeapAlloc) - int(before.HeapAlloc)
-		if most := values*valueCost + len(text) + 64<<10; kept > most {
+		if most := values*memory.ValueCost + len(text) + 64<<10; kept > most {
 			t.Errorf("%s: %d values of %d bytes hold %d, want at most %d", d.name, values, len(text), kept, most)
 		}
 		t.Logf("%s: %d bytes per value", d.name, kept/values)

@@ -107,7 +107,7 @@ func unary[Req, Res any](read, read03 func(*cursor, *Req), do func(a2asrv.Reques
 		if res == nil {
 			return dialect.ErrNothing
 		}
-		c.charge.settle()
+		c.charge.Settle()
 		return c.answer(res)
 	}
 }

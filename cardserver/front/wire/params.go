@@ -39,7 +39,7 @@ func (c *call) begin() (context.Context, error) {
 	if len(asked) > 0 {
 		params[a2a.SvcParamExtensions] = asked
 	}
-	ctx := context.WithValue(c.r.Context(), chargeKey{}, &c.charge)
+	ctx := context.WithValue(c.r.Context(), chargeKey{}, c.charge)
 	outer, ok := a2asrv.CallContextFrom(ctx)
 	ctx, c.cc = a2asrv.NewCallContext(ctx, a2asrv.NewServiceParams(params))
 	if ok {

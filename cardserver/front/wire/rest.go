@@ -25,7 +25,7 @@ import (
 func REST(h a2asrv.RequestHandler, o Options) http.Handler {
 	o = o.withDefaults()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := &call{handler: h, options: &o, w: w, r: r, form: restForm{}, operation: "?", charge: charge{memory: o.Memory}}
+		c := &call{handler: h, options: &o, w: w, r: r, form: restForm{}, operation: "?", charge: o.Memory.Requests.Charge()}
 		if r.Method == http.MethodGet || r.Method == http.MethodHead {
 			private(w.Header())
 		}
@@ -110,7 +110,7 @@ func (c *call) body(o *operation) ([]byte, error) {
 	if err := checkBody(c.r); err != nil {
 		return nil, err
 	}
-	text, dense, err := readBody(c.w, c.r, c.options, &c.charge)
+	text, dense, err := readBody(c.w, c.r, c.options, c.charge)
 	switch {
 	case err != nil:
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -71,6 +72,8 @@ type Firestore struct {
 
 	listeners []*firestore.Client
 	slots     chan *firestore.Client // one entry for each further listener
+
+	former atomic.Pointer[bool] // whether there are records of an earlier version; nil: not known yet
 
 	topics    *task.Topics
 	skips     task.Skips

@@ -25,23 +25,62 @@ func (f *Firestore) Create(ctx context.Context, r task.Record) (task.Record, err
 	call, cancel := limited(ctx)
 	defer cancel()
 
-	at, err := create(call, f.tasks.Doc(r.ID()), fields, func() (int64, error) {
-		old, err := f.read(call, r.ID())
-		switch {
-		case code(err) == codes.NotFound:
-			return 0, nil
-		case err == nil && !old.Expired(f.opts.Now()):
-			err = task.ErrExists
-		}
-
-		return old.Version, err
-	})
+	err = f.unlessFormer(call, r.ID())
+	var at time.Time
+	if err == nil {
+		at, err = create(call, f.tasks.Doc(r.ID()), fields, func() (int64, error) { return f.expired(call, r.ID()) })
+	}
 	if err != nil {
 		return task.Record{}, fmt.Errorf("creating task %s: %w", r.ID(), failure(ctx, err))
 	}
 
 	r.Version = at.UnixMicro()
 	return r, nil
+}
+
+// unlessFormer returns ErrExists if an earlier version has stored the record under its former
+// id. Two documents cannot be in one condition, so this takes a read, but only in a database
+// with records of an earlier version.
+func (f *Firestore) unlessFormer(ctx context.Context, id string) error {
+	former := task.Former(id)
+	if former == "" {
+		return nil
+	}
+	some, err := f.hasFormer(ctx)
+	if err != nil || !some {
+		return err
+	}
+	_, err = f.expired(ctx, former)
+	return err
+}
+
+// hasFormer reports whether the database has a record of an earlier version. The first Create
+// of a process asks, at the price of one read. The answer holds from then on, because this
+// version stores no such record.
+func (f *Firestore) hasFormer(ctx context.Context) (bool, error) {
+	if known := f.former.Load(); known != nil {
+		return *known, nil
+	}
+	docs, err := all(ctx, f.tasks.Select().OrderBy(firestore.DocumentID, firestore.Asc).StartAt(task.FormerFrom).Limit(1))
+	if err != nil {
+		return false, err
+	}
+	some := len(docs) > 0
+	f.former.Store(&some)
+	return some, nil
+}
+
+// expired returns the version of an expired record, which may be replaced, 0 if there is no
+// record, and ErrExists for any other record.
+func (f *Firestore) expired(ctx context.Context, id string) (version int64, err error) {
+	old, err := f.read(ctx, id)
+	switch {
+	case code(err) == codes.NotFound:
+		return 0, nil
+	case err == nil && !old.Expired(f.opts.Now()):
+		err = task.ErrExists
+	}
+	return old.Version, err
 }
 
 // replacings is how often another process may replace or purge an expired document just

@@ -115,6 +115,40 @@ func TestShortTaskIsThreeWrites(t *testing.T) {
 	}
 }
 
+// A new task costs one write and no read, as before ids had their present form. A process
+// asks once whether there are records of an earlier version, and where there are, a new
+// task costs one read.
+func TestReadsOfACreate(t *testing.T) {
+	host, now := newWire(t).host, time.Now()
+	for name, want := range map[string]int{"a new database": 0, "a database of an earlier version": 1} {
+		w := newWire(t)
+		project := emulator.Project(t)
+		earlier := openIn(t, host, project, gcp.FirestoreOptions{})
+		for i := range 3 {
+			id, _ := task.Derive("someone", fmt.Sprint("before-", i))
+			if want > 0 {
+				id = task.Former(id)
+			}
+			stored(t, earlier, accepted(t, id, now))
+		}
+
+		f := openIn(t, w.host, project, gcp.FirestoreOptions{})
+		for i := range 3 {
+			id, _ := task.Derive("someone", fmt.Sprint(i))
+			stored(t, f, accepted(t, id, now))
+		}
+
+		if documents, requests := w.written(); documents != 3 || requests != 3 {
+			t.Errorf("%s: 3 tasks wrote %d documents in %d requests", name, documents, requests)
+		}
+		w.with(func() {
+			if len(w.queries) != 1 || w.queries[0].GetLimit().GetValue() != 1 || w.reads != 3*want {
+				t.Errorf("%s: 3 tasks took %d reads and the queries %v, want %d reads and one query of one document", name, w.reads, w.queries, 3*want)
+			}
+		})
+	}
+}
+
 // The field exists only with a dead webhook, because it costs index entries with any value.
 func TestDeadIsAFieldOnlyWhereAWebhookIs(t *testing.T) {
 	w := newWire(t)

@@ -105,7 +105,7 @@ func countWithin(ctx context.Context, longest time.Duration, c *conn, where stri
 // reads on behind the records that cannot be read, until the page is full.
 func (db *DB) readPage(ctx context.Context, c *conn, where string, args []any, after task.Ref, limit int, bodies bool,
 	decode func([]driver.Value) (task.Record, error)) (task.Page, error) {
-	fields := "stamp, id, version, head"
+	fields := "id, version, head"
 	if bodies {
 		fields += ", body"
 	}
@@ -114,22 +114,18 @@ func (db *DB) readPage(ctx context.Context, c *conn, where string, args []any, a
 	size := 0
 	limit = min(max(limit, 1), 100)
 
-	var stamp, id driver.Value
-	if after != (task.Ref{}) {
-		stamp, id = after.At.UnixMilli(), after.ID
-	}
-
 	for {
 		from, bound := where, args[:len(args):len(args)]
-		if stamp != nil {
+		if after != (task.Ref{}) {
 			from += " AND (stamp, id) < (?, ?)"
-			bound = append(bound, stamp, id)
+			bound = append(bound, after.At.UnixMilli(), after.ID)
 		}
 
 		rows := 0
+		var bad driver.Value // the id of the last row, if it cannot be read
 		err := c.queryWithin(ctx, func(row []driver.Value) error {
 			rows++
-			for _, column := range row[3:] {
+			for _, column := range row[2:] {
 				blob, _ := column.([]byte)
 				size += len(blob)
 			}
@@ -139,15 +135,23 @@ func (db *DB) readPage(ctx context.Context, c *conn, where string, args []any, a
 				return errPageFull
 			}
 
-			stamp, id = row[0], row[1]
-			r, err := decode(row[1:])
-			if db.skips.Skip(ctx, fmt.Sprint(id), err) {
+			r, err := decode(row)
+			if bad = nil; errors.Is(err, task.ErrUnreadable) {
+				bad = row[0]
+				db.skips.Skip(ctx, fmt.Sprint(bad), err)
 				page.Unreadable++
 				return ctx.Err()
 			}
-			page.Records = append(page.Records, r)
-			return err
+			if err != nil {
+				return err
+			}
+			page.Records, after = append(page.Records, r), task.Ref{At: r.Stamp(), ID: r.ID()}
+			return nil
 		}, "SELECT "+fields+" FROM task "+from+" ORDER BY stamp DESC, id DESC LIMIT ?", append(bound, int64(limit+1))...)
+
+		if err == nil && rows > limit && bad != nil {
+			after, err = c.place(bad)
+		}
 		switch {
 		case errors.Is(err, errPageFull):
 			return page, nil
@@ -157,6 +161,13 @@ func (db *DB) readPage(ctx context.Context, c *conn, where string, args []any, a
 			return page, nil
 		}
 	}
+}
+
+// place returns the place of a row that cannot be read.
+func (c *conn) place(id driver.Value) (task.Ref, error) {
+	at, err := c.number("SELECT stamp FROM task WHERE id = ?", id)
+	name, _ := id.(string)
+	return task.Ref{At: time.UnixMilli(at), ID: name}, err
 }
 
 // errPageFull ends the reading of a page.

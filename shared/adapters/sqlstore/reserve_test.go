@@ -121,6 +121,82 @@ func TestFullAtEveryWrite(t *testing.T) {
 	}
 }
 
+// lives are the writes from the acceptance of two tasks to their purge.
+func lives(t *testing.T) []change {
+	t.Helper()
+	var steps []change
+	create := change{"create", func(db *sqlstore.DB, id string) error {
+		_, err := db.Create(context.Background(), accepted(t, id, time.Now()))
+		return err
+	}}
+	by := map[string]change{}
+	for _, c := range changes() {
+		by[c.name] = c
+	}
+	for _, life := range [][]change{{create, by["finish"], by["delete"]}, {create, by["cancel"]}} {
+		id := fmt.Sprint("t", len(steps))
+		for _, c := range life {
+			steps = append(steps, change{c.name, func(db *sqlstore.DB, _ string) error { return c.do(db, id) }})
+		}
+	}
+	return append(steps, change{"purge", func(db *sqlstore.DB, _ string) error {
+		n, err := db.Purge(context.Background(), time.Now().Add(365*24*time.Hour), 10)
+		if err == nil && n != 2 {
+			err = fmt.Errorf("%d tasks were purged, want 2", n)
+		}
+		return err
+	}})
+}
+
+// The disk becomes full at each writing statement of two whole lives in turn, without a
+// reserve. The write that is stopped leaves nothing half, and succeeds when there is room.
+func TestFullAtEveryWriteOfALife(t *testing.T) {
+	const rows = "SELECT coalesce(sum(version), 0) + coalesce((SELECT sum(n) FROM tally), 0) FROM task"
+	for n, stopped := 0, true; stopped; n++ {
+		if stopped = false; n > 100 {
+			t.Fatal("the lives do not end")
+		}
+
+		db := open(t, file(t), sqlstore.Options{CacheRecords: -n % 2})
+		full := false
+		if err := db.FillAfter(t.Context(), n, func() bool { return full }); err != nil {
+			t.Fatal(err)
+		}
+
+		for _, step := range lives(t) {
+			before := reading(t, db, rows)
+			full = true
+			err := step.do(db, "")
+			full = false
+
+			if err != nil {
+				stopped = true
+				if !errors.Is(err, task.ErrFull) {
+					t.Errorf("%s, full after %d statements: %v, want ErrFull", step.name, n, err)
+				}
+				if after := reading(t, db, rows); after != before {
+					t.Errorf("%s, full after %d statements, left %d of %d", step.name, n, after, before)
+				}
+
+				if err := step.do(db, ""); err != nil {
+					t.Fatalf("%s, with room after %d statements: %v", step.name, n, err)
+				}
+			}
+			countsRight(t, db, fmt.Sprintf("%s, full after %d statements", step.name, n))
+		}
+	}
+}
+
+// reading runs a query with an integer result.
+func reading(t *testing.T, db *sqlstore.DB, query string) int64 {
+	t.Helper()
+	n, err := db.Number(t.Context(), query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // Messages are refused below the floor and while the reserve is given up. Free pages within
 // the file count as room, so that a deletion makes some.
 func TestRoom(t *testing.T) {

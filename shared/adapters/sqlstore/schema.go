@@ -119,7 +119,7 @@ CREATE TABLE aside (
 );
 
 -- The bytes of the records of an owner, deleted ones excluded: of head and body, as they are
--- stored. The writer counts them. A trigger would cost each commit a tenth of its time.
+-- stored. The writer counts them.
 CREATE TABLE stored (
 	owner TEXT NOT NULL PRIMARY KEY,
 	bytes INTEGER NOT NULL

@@ -133,20 +133,21 @@ func columnsIn(row []driver.Value) (id string, version int64, head []byte, err e
 func (w *writer) create(r task.Record) (task.Record, error) {
 	w.version++
 	r.Version = w.version
-	n, err := w.insert(r)
+	now := w.db.opts.Now().UnixMilli()
+
+	n, err := w.insert(r, now)
 	if err != nil || n > 0 {
 		return r, err
 	}
 
-	old, err := w.conn.find("WHERE id = ? AND expires <= ?", r.ID(), w.db.opts.Now().UnixMilli())
-	if err == nil && len(old) == 0 {
+	old, err := w.conn.find("WHERE id = ? AND expires <= ?", r.ID(), now)
+	if err == nil && len(old) > 0 {
+		if err = w.drop(old[0]); err == nil {
+			n, err = w.insert(r, now)
+		}
+	}
+	if err == nil && n == 0 {
 		err = task.ErrExists
-	}
-	if err == nil {
-		err = w.drop(old[0])
-	}
-	if err == nil {
-		_, err = w.insert(r)
 	}
 	if err != nil {
 		return task.Record{}, err
@@ -154,8 +155,9 @@ func (w *writer) create(r task.Record) (task.Record, error) {
 	return r, nil
 }
 
-// insert returns 0 if a record with that id exists.
-func (w *writer) insert(r task.Record) (int64, error) {
+// insert returns 0 if a record with that id exists, or one under its former id that has not
+// expired. The look at the former id is a part of the statement, so it costs no read.
+func (w *writer) insert(r task.Record, now int64) (int64, error) {
 	enc, err := r.Encode()
 	if err != nil {
 		return 0, err
@@ -163,8 +165,11 @@ func (w *writer) insert(r task.Record) (int64, error) {
 	c := columnsOf(r)
 	n, err := w.conn.exec(`
 		INSERT INTO task (id, version, owner, context, state, stamp, due, lane, leased, expires, dead, head, body)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-		r.ID(), r.Version, c.owner, c.context, c.state, c.stamp, c.due, c.lane, c.leased, c.expires, c.dead, enc.Head, enc.Body)
+		SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+			WHERE NOT EXISTS (SELECT 1 FROM task WHERE id = ? AND (expires IS NULL OR expires > ?))
+		ON CONFLICT DO NOTHING`,
+		r.ID(), r.Version, c.owner, c.context, c.state, c.stamp, c.due, c.lane, c.leased, c.expires, c.dead, enc.Head, enc.Body,
+		task.Former(r.ID()), now)
 	if n > 0 {
 		w.sums.come(placed{owner: c.owner, counted: true, bytes: int64(enc.Size())})
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 // owners are the ones of the tests of stored bytes. The last one is the anonymous one.
-var owners = []string{"a", "b", "c", ""}
+var owners = []string{"someone", "b", "c", ""}
 
 // countsRight compares Bytes of every owner with a full sum, and finds no owner without rows.
 func countsRight(t *testing.T, db *sqlstore.DB, when string) {
@@ -72,16 +72,20 @@ func aWrite(t *testing.T, db *sqlstore.DB, random *rand.Rand) func() error {
 	switch kind := random.IntN(10); {
 	case kind == 0:
 		return func() error { _, err := db.Purge(t.Context(), now, 1+random.IntN(10)); return err }
+
 	case errors.Is(err, task.ErrDeleted) && kind < 5: // the row of a deleted task is written again
 		next = r
 		next.Gens++
 		return commit
+
 	case err != nil || kind == 1:
 		next.Version = 0
 		return create
+
 	case kind == 2:
 		next.Version--
 		return commit
+
 	case kind < 5:
 		if next, _, err = bare(r).Delete(task.Defaults().At(now)); err != nil {
 			t.Fatal(err)
@@ -201,6 +205,7 @@ func TestBytesOfOtherWriters(t *testing.T) {
 	if err := sqlstore.OldFile(t.Context(), path, 4, script.String()); err != nil {
 		t.Fatal(err)
 	}
+
 	again := func(when string) {
 		t.Helper()
 		db := open(t, path, sqlstore.Options{})
@@ -216,6 +221,7 @@ func TestBytesOfOtherWriters(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	bench := func(do func(b *sqlstore.Bench) error) {
 		t.Helper()
 		b, err := sqlstore.OpenBench(t.Context(), path, slog.New(slog.DiscardHandler))

@@ -38,6 +38,7 @@ func Store(t *testing.T, open func(t *testing.T, now func() time.Time) interface
 	}{
 		{"CreateOnce", createOnce},
 		{"ExpiredIsReplaced", expiredIsReplaced},
+		{"FormerIDIsTaken", formerIDIsTaken},
 		{"LoadMissing", loadMissing},
 		{"RoundTripKeepsEverything", roundTripKeepsEverything},
 		{"UnknownFieldsSurvive", unknownFieldsSurvive},
@@ -253,6 +254,42 @@ func createOnce(t *testing.T, s store, _ *clock) {
 		_, err := s.Create(t.Context(), record(id))
 		wantError(t, "Create once more", err, task.ErrExists)
 	}
+}
+
+func formerIDIsTaken(t *testing.T, s store, c *clock) {
+	end := epoch.Add(time.Hour)
+	for _, old := range []struct {
+		name   string
+		change func(*task.Record)
+	}{
+		{"running", func(*task.Record) {}},
+		{"ended", func(r *task.Record) { r.Expires = end }},
+	} {
+		id, _ := task.Derive(someone, old.name)
+		was := create(t, s, record(task.Former(id), old.change))
+		_, err := s.Create(t.Context(), record(id))
+		wantError(t, "Create of a record whose former id is "+old.name, err, task.ErrExists)
+		same(t, "the record under the former id", was, load(t, s, task.Former(id)))
+		_, err = s.Load(t.Context(), id)
+		wantError(t, "Load after it", err, task.ErrNotFound)
+
+		other, _ := task.Derive(someone+"s", old.name)
+		create(t, s, record(other))
+	}
+
+	ended, _ := task.Derive(someone, "ended")
+	running, _ := task.Derive(someone, "running")
+	c.set(end)
+	create(t, s, record(ended))
+	_, err := s.Create(t.Context(), record(running))
+	wantError(t, "Create after an hour", err, task.ErrExists)
+
+	both, _ := task.Derive(someone, "both")
+	create(t, s, record(both, func(r *task.Record) { r.Expires = end.Add(time.Hour) }))
+	create(t, s, record(task.Former(both)))
+	c.set(end.Add(2 * time.Hour))
+	_, err = s.Create(t.Context(), record(both))
+	wantError(t, "Create in the place of an expired record, whose former id is taken", err, task.ErrExists)
 }
 
 func expiredIsReplaced(t *testing.T, s store, c *clock) {

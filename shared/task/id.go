@@ -1,0 +1,88 @@
+package task
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/json"
+	"strings"
+)
+
+// The form of a task's id: a digit, characters of base32 that name the owner, and the whole
+// id that an earlier version gave the task. The digit sorts before all ids of that version
+// (see [FormerFrom]).
+const (
+	form       = "1"
+	ownerSize  = 8 // with the digit
+	formerSize = 26
+	idSize     = ownerSize + formerSize
+
+	alphabet = "abcdefghijklmnopqrstuvwxyz234567"
+)
+
+// FormerFrom sorts, byte by byte, behind all ids that [Derive] returns and not behind any id
+// of an earlier version. So one look at an ordered index says whether a store has tasks of
+// an earlier version.
+const FormerFrom = "2"
+
+// Derive returns the ids of the task that an owner's message makes, and of its context if
+// the message names none. They do not depend on the time and place at which it is accepted,
+// so a repeated message finds its task.
+func Derive(owner, messageID string) (id, contextID string) {
+	all := digest([]string{owner, messageID})
+	return ownerMark(owner) + all[:formerSize], all[formerSize : 2*formerSize]
+}
+
+// Foreign reports whether the id can only be a task of another owner, or of none. So a
+// request about a foreign task is refused without a look at the store, in the same time
+// whether the task exists or not.
+//
+// An id of another form may be of a task that an earlier version accepted. Only the record
+// knows its owner.
+func Foreign(owner, id string) bool {
+	return formed(id) && id[:ownerSize] != ownerMark(owner)
+}
+
+// Find loads a record for an owner, as [Store] does. It refuses a foreign id before it asks
+// the store. For any other owner than its own a record does not exist, not even a deleted one.
+func Find(ctx context.Context, s Store, owner, id string) (Record, error) {
+	if Foreign(owner, id) {
+		return Record{}, ErrNotFound
+	}
+	r, err := s.Load(ctx, id)
+	if r.Task != nil && !r.Visible(owner) {
+		return Record{}, ErrNotFound
+	}
+	return r, err
+}
+
+// Former returns the id that an earlier version gave the task of the same message, or "" if
+// the id has another form than those of [Derive].
+func Former(id string) string {
+	if !formed(id) {
+		return ""
+	}
+	return id[ownerSize:]
+}
+
+// formed reports whether an id has the form of those that [Derive] returns.
+func formed(id string) bool {
+	rest, ok := strings.CutPrefix(id, form)
+	return ok && len(id) == idSize && strings.Trim(rest, alphabet) == ""
+}
+
+// ownerMark is the beginning of the ids of an owner's tasks. Two owners share one in 2^35
+// cases. Then the record tells them apart.
+func ownerMark(owner string) string {
+	return form + digest([]string{"owner", "of", owner})[:ownerSize-len(form)]
+}
+
+// digest hashes a list of texts to 52 characters of base32.
+func digest(texts []string) string {
+	text, err := json.Marshal(texts)
+	if err != nil { // strings always encode
+		panic(err)
+	}
+	sum := sha256.Sum256(text)
+	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:]))
+}
