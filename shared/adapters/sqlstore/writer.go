@@ -121,26 +121,22 @@ func (w *writer) endLeases() error {
 	w.version = opened * perOpening
 	now := w.db.opts.Rules.At(w.db.opts.Now())
 
+	crew, err := w.crew()
+	if err != nil {
+		return err
+	}
+
 	for {
-		var r task.Record // one at a time, and only its head: many large records may have leases
-		var body int64
-		var bad driver.Value
-		err := w.conn.query(func(row []driver.Value) (err error) {
-			body, _ = row[3].(int64)
-			r, err = decodeRecord(row[:3])
-			if id, _ := row[0].(string); w.db.skips.Skip(context.Background(), id, err) {
-				bad, err = row[0], nil
-			}
-			return err
-		}, "SELECT id, version, head, length(body) FROM task INDEXED BY task_leased WHERE leased IS NOT NULL LIMIT 1")
-		if err != nil || r.Task == nil && bad == nil {
+		var next leased
+		n, err := w.leased(" LIMIT 1", func(l leased) { next = l })
+		if err != nil || n == 0 {
 			return err
 		}
 
-		if bad != nil { // no worker can run such a turn
-			_, err = w.conn.exec("UPDATE task SET leased = NULL WHERE id = ?", bad)
+		if next.unreadable != nil { // no worker can run such a turn
+			_, err = w.conn.exec("UPDATE task SET leased = NULL WHERE id = ?", next.unreadable)
 		} else {
-			err = w.endLease(r, body, now)
+			err = w.endLease(next.head, next.body, crew, now)
 		}
 		if err != nil {
 			return err
@@ -148,9 +144,46 @@ func (w *writer) endLeases() error {
 	}
 }
 
+// crew counts the turns of the previous process.
+func (w *writer) crew() (crew task.Crew, err error) {
+	_, err = w.leased("", func(l leased) {
+		if l.unreadable == nil {
+			crew.Add(l.head)
+		}
+	})
+	return crew, err
+}
+
+// A leased is a record with a lease, read without its body.
+type leased struct {
+	head       task.Record
+	body       int64        // size of the body
+	unreadable driver.Value // id of a record that cannot be read; the rest is then empty
+}
+
+// leased yields the records with leases one by one, because many large ones may have leases,
+// and returns their number.
+func (w *writer) leased(limit string, yield func(leased)) (n int, err error) {
+	err = w.conn.query(func(row []driver.Value) error {
+		var l leased
+		var err error
+		l.body, _ = row[3].(int64)
+		l.head, err = decodeRecord(row[:3])
+		if id, _ := row[0].(string); w.db.skips.Skip(context.Background(), id, err) {
+			l, err = leased{unreadable: row[0]}, nil
+		}
+		if err == nil {
+			n++
+			yield(l)
+		}
+		return err
+	}, "SELECT id, version, head, length(body) FROM task INDEXED BY task_leased WHERE leased IS NOT NULL"+limit)
+	return n, err
+}
+
 // endLease ends the lease of a record that was read without its body of the given size.
-func (w *writer) endLease(r task.Record, body int64, now task.Moment) error {
-	next, err := r.LeaseLost(now)
+func (w *writer) endLease(r task.Record, body int64, crew task.Crew, now task.Moment) error {
+	next, err := r.LeaseLost(now, crew)
 	var enc *task.Encoded
 	if err == nil {
 		enc, err = next.Encode()
