@@ -14,6 +14,7 @@ import (
 	"errand/shared/lab/faulty"
 	"errand/shared/task"
 	"errand/worker/run"
+	"errand/worker/turn"
 )
 
 // within fails the test if f does not return soon.
@@ -94,46 +95,216 @@ func TestFailingTurnHoldsUpNoOtherTurn(t *testing.T) {
 	})
 }
 
-// A turn whose worker died twice runs alone. Parking it first is done beside other turns.
-func TestTurnThatBreaksItsWorkerRunsAlone(t *testing.T) {
-	started, parked, begun, ended := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
-	beside := false
+// apart is the number of deaths after which a turn must run apart (R12).
+func (b *bench) apart() int { return b.Rules.Attempts - 1 }
 
-	b := newBench(t, execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
-		if ec.Message.Parts[0].Text() == "slow" {
-			close(started)
-			<-parked
+// A gate is an executor whose runs begin and end as the test says. A run of a text that is not
+// held ends at once.
+type gate struct {
+	began chan string // text of each run that began
+	held  map[string]chan struct{}
+}
 
-			select {
-			case <-begun:
-				beside = true
-			case <-time.After(50 * time.Millisecond): // long enough for the other to begin, if it may
-			}
-		} else {
-			close(begun)
+func newGate(held ...string) *gate {
+	g := &gate{began: make(chan string, 100), held: map[string]chan struct{}{}}
+	for _, text := range held {
+		g.held[text] = make(chan struct{})
+	}
+	return g
+}
+
+func (g *gate) executor() execute {
+	return func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		text := ec.Message.Parts[0].Text()
+		g.began <- text
+		if held := g.held[text]; held != nil {
+			<-held
 		}
-
 		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
-	}))
+	}
+}
 
-	slow, bad := b.send("s", "slow", "").ID(), b.send("b", "bad", "").ID()
-	b.died(bad, 2)
+// await returns the text of the next run that begins.
+func (g *gate) await(t *testing.T) (text string) {
+	t.Helper()
+	within(t, "the next run", func() { text = <-g.began })
+	return text
+}
+
+// delivered delivers the first job of a task in the background. The returned function waits
+// for the answer.
+func (b *bench) delivered(id, name string, retry int) (wait func()) {
+	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		b.deliver(slow, "slow", 0)
+		b.deliver(id, name, retry)
 	}()
+	return func() { within(b.t, name, func() { <-ended }) }
+}
 
-	<-started
-	within(t, "parking the turn", func() { b.deliver(bad, "bad", 2) })
-	b.advance(b.Rules.Parks[0])
-	close(parked)
-	b.deliver(bad, "bad", 3)
-	<-ended
-	if beside {
-		t.Error("the suspect turn ran beside another turn")
+// A turn whose worker died as often as one may without blame waits for the running turns, and
+// new ones wait for it. Parking it first is done beside other turns.
+func TestTurnThatBreaksItsWorkersRunsAlone(t *testing.T) {
+	g := newGate("slow", "bad")
+	b := newBench(t, g.executor())
+	slow, bad, good := b.send("s", "slow", "").ID(), b.send("b", "bad", "").ID(), b.send("g", "good", "").ID()
+	b.died(bad, b.apart())
+	slowEnds := b.delivered(slow, "slow", 0)
+	if got := g.await(t); got != "slow" {
+		t.Fatalf("%s runs", got)
 	}
-	if r := b.Load(bad); r.State() != a2a.TaskStateCompleted || r.Epoch != 3 {
-		t.Errorf("the suspect turn's task is %s after %d claims", r.State(), r.Epoch)
+
+	within(t, "parking the turn", func() { b.deliver(bad, "bad", 10) })
+	b.advance(b.Load(bad).Wake.Sub(b.clock()))
+	badEnds := b.delivered(bad, "bad", 11)
+	time.Sleep(50 * time.Millisecond) // long enough for it to begin, if it may
+	if len(g.began) > 0 {
+		t.Errorf("%s runs beside the slow turn", <-g.began)
+	}
+
+	close(g.held["slow"])
+	slowEnds()
+	if got := g.await(t); got != "bad" || !b.Load(bad).Lease.Alone {
+		t.Fatalf("%s runs, lease %+v", got, b.Load(bad).Lease)
+	}
+
+	goodEnds := b.delivered(good, "good", 0)
+	time.Sleep(50 * time.Millisecond) // as above
+	if len(g.began) > 0 {
+		t.Errorf("%s runs beside the suspect", <-g.began)
+	}
+
+	close(g.held["bad"])
+	badEnds()
+	goodEnds()
+	if r := b.Load(bad); r.State() != a2a.TaskStateCompleted || r.Deaths+r.Blamed+r.Attempt > 0 {
+		t.Errorf("the suspect is %s with %d attempts, %d deaths, %d blamed", r.State(), r.Attempt, r.Deaths, r.Blamed)
+	}
+}
+
+// Other turns begin beside a turn that has run alone for a while. The record says before that
+// it no longer runs alone.
+func TestTurnThatRanAloneSharesItsProcess(t *testing.T) {
+	g := newGate("bad")
+	b := newBench(t, nil)
+	b.configure(g.executor(), func(c *turn.Config) { c.Alone = time.Millisecond })
+	bad, good := b.send("b", "bad", "").ID(), b.send("g", "good", "").ID()
+	b.died(bad, b.apart())
+	b.deliver(bad, "bad", 10)
+	b.advance(b.Load(bad).Wake.Sub(b.clock()))
+	badEnds := b.delivered(bad, "bad", 11)
+	if got := g.await(t); got != "bad" {
+		t.Fatalf("%s runs", got)
+	}
+
+	b.delivered(good, "good", 0)()
+	if r := b.Load(bad); b.Load(good).State() != a2a.TaskStateCompleted || r.Lease.Alone || r.Lease == (task.Lease{}) {
+		t.Errorf("the other task is %s beside the lease %+v", b.Load(good).State(), r.Lease)
+	}
+
+	close(g.held["bad"])
+	badEnds()
+	if r := b.Load(bad); r.State() != a2a.TaskStateCompleted {
+		t.Errorf("the suspect is %s", r.State())
+	}
+}
+
+// A turn that must run apart does not wait for long turns: it is put off, and new turns begin.
+func TestTurnThatFindsNoRoomIsPutOff(t *testing.T) {
+	g := newGate("slow")
+	b := newBench(t, nil)
+	b.configure(g.executor(), func(c *turn.Config) { c.Apart = time.Millisecond })
+	slow, bad, good := b.send("s", "slow", "").ID(), b.send("b", "bad", "").ID(), b.send("g", "good", "").ID()
+	b.died(bad, b.apart())
+	b.deliver(bad, "bad", 10)
+	b.advance(b.Load(bad).Wake.Sub(b.clock()))
+	slowEnds := b.delivered(slow, "slow", 0)
+	g.await(t)
+
+	before := b.Load(bad)
+	b.delivered(bad, "bad", 11)()
+	if r := b.Load(bad); !r.Wake.After(b.clock()) || r.Attempt != before.Attempt || r.Deaths != before.Deaths || r.Epoch != before.Epoch {
+		t.Errorf("put off until %v, with %d attempts and %d deaths", r.Wake, r.Attempt, r.Deaths)
+	}
+
+	b.delivered(good, "good", 0)()
+	close(g.held["slow"])
+	slowEnds()
+	b.advance(b.Load(bad).Wake.Sub(b.clock()))
+	b.delivered(bad, "bad", 12)()
+	if r := b.Load(bad); r.State() != a2a.TaskStateCompleted {
+		t.Errorf("the suspect is %s in the end", r.State())
+	}
+}
+
+// Turns whose worker died once run beside others, a few at a time.
+func TestFewSuspectsRunAtOnce(t *testing.T) {
+	const most, all = 4, 7
+	g := newGate("hit")
+	b := newBench(t, g.executor())
+	var ends []func()
+	for i := range all {
+		id := b.send(fmt.Sprint("h", i), "hit", "").ID()
+		b.died(id, 1)
+		ends = append(ends, b.delivered(id, "bad", 10))
+	}
+
+	for range most {
+		g.await(t)
+	}
+
+	good := b.send("g", "good", "").ID()
+	b.delivered(good, "good", 0)()
+	if got := g.await(t); got != "good" || len(g.began) > 0 {
+		t.Errorf("%s began, and %d more: at most %d suspects run at once", got, len(g.began), most)
+	}
+
+	close(g.held["hit"])
+	for _, wait := range ends {
+		wait()
+	}
+}
+
+// A run that ends in an error gives its lease back, so that any job may run the turn next. If
+// that cannot be stored, the next claim takes it for a death, and blames no turn.
+func TestFailedRunGivesItsLeaseBack(t *testing.T) {
+	for _, broken := range []bool{false, true} {
+		b := newBench(t, nil)
+		runs := 0
+		ex := execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+			if runs++; runs == 1 {
+				yield(nil, errors.New("the model is unavailable"))
+				return
+			}
+			yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
+		})
+
+		store := faulty.Store{Store: b.Store, Before: func(c faulty.Call) error {
+			if broken && c.Op == faulty.Commit && runs == 1 {
+				return errMute
+			}
+			return nil
+		}}
+
+		b.worker = b.newWorker(store, ex, time.Millisecond)
+		id := b.send("m", "hello", "").ID()
+		if code := b.deliver(id, "job", 0); code != http.StatusServiceUnavailable {
+			t.Errorf("answered %d", code)
+		}
+		r := b.Load(id)
+		if r.Attempt != 1 || r.Deaths != 0 || (r.Lease == (task.Lease{})) == broken {
+			t.Fatalf("%d attempts, %d deaths, lease %+v", r.Attempt, r.Deaths, r.Lease)
+		}
+
+		broken = false
+		name := "another"
+		if r.Lease != (task.Lease{}) {
+			name = "job"
+		}
+		b.deliver(id, name, 1)
+		if r := b.Load(id); runs != 2 || r.State() != a2a.TaskStateCompleted {
+			t.Errorf("after %d runs the task is %s", runs, r.State())
+		}
 	}
 }
 
@@ -146,7 +317,7 @@ func TestParkedSuspectIsWoken(t *testing.T) {
 	id := b.send("m", "hello", "").ID()
 	<-b.jobs
 	b.died(id, 2)
-	if code := b.deliver(id, "bad", 2); code != http.StatusNoContent || b.Load(id).Wake.IsZero() {
+	if code := b.deliver(id, "bad", 10); code != http.StatusNoContent || b.Load(id).Wake.IsZero() {
 		t.Fatalf("answered %d, wake %v", code, b.Load(id).Wake)
 	}
 	select {
@@ -167,7 +338,7 @@ func TestTurnThatWaitedToRunAloneEndsWithItsDelivery(t *testing.T) {
 		wait  time.Duration
 		code  int
 		epoch int64
-	}{{time.Minute, http.StatusNoContent, 3}, {8 * time.Minute, http.StatusServiceUnavailable, 2}} {
+	}{{time.Minute, http.StatusNoContent, 5}, {8 * time.Minute, http.StatusServiceUnavailable, 4}} {
 		started, release, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
 		var until time.Time
 
@@ -185,9 +356,9 @@ func TestTurnThatWaitedToRunAloneEndsWithItsDelivery(t *testing.T) {
 
 		b := newBench(t, ex)
 		slow, bad := b.send("s", "slow", "").ID(), b.send("b", "bad", "").ID()
-		b.died(bad, 2)
-		b.deliver(bad, "bad", 2) // parks it
-		b.advance(b.Rules.Parks[0])
+		b.died(bad, b.apart())
+		b.deliver(bad, "bad", 10) // parks it
+		b.advance(b.Load(bad).Wake.Sub(b.clock()))
 		read := make(chan struct{}, 10)
 
 		b.worker = b.newWorker(faulty.Loading(b.Store, func(r task.Record) (task.Record, error) {
@@ -205,7 +376,7 @@ func TestTurnThatWaitedToRunAloneEndsWithItsDelivery(t *testing.T) {
 		<-started
 		delivered := b.clock()
 		code := make(chan int)
-		go func() { code <- b.deliver(bad, "bad", 3) }()
+		go func() { code <- b.deliver(bad, "bad", 11) }()
 		<-read // from here its time runs
 		b.advance(test.wait)
 		close(release)
@@ -224,18 +395,27 @@ func TestTurnThatWaitedToRunAloneEndsWithItsDelivery(t *testing.T) {
 	}
 }
 
-// died makes the given number of claims of a task, for the job "bad", by workers that died.
+// died makes the given number of claims of a task, for the job "bad", by workers that died. It
+// waits for the wake-ups between them.
 func (b *bench) died(id string, times int) {
 	b.t.Helper()
-	for i := range times {
-		_, err := task.UpdateFrom(b.t.Context(), b.Store, b.Load(id), func(r task.Record) (task.Record, bool, error) {
-			next, _, changed, err := r.Claim(b.Moment(), task.Claim{Lease: task.Lease{
-				Queue: task.Turns, Name: "bad", Retry: i, Nonce: fmt.Sprint(i), Until: b.clock().Add(time.Minute),
+	for claimed, retry := 0, 0; claimed < times; retry++ {
+		var verdict task.Verdict
+		r, err := task.UpdateFrom(b.t.Context(), b.Store, b.Load(id), func(r task.Record) (next task.Record, changed bool, err error) {
+			next, verdict, changed, err = r.Claim(b.Moment(), task.Claim{Lease: task.Lease{
+				Queue: task.Turns, Name: "bad", Retry: retry, Nonce: fmt.Sprint(retry), Until: b.clock().Add(time.Minute),
 			}})
 			return next, changed, err
 		})
-		if err != nil {
+		switch {
+		case err != nil:
 			b.t.Fatal(err)
+		case verdict == task.Claimed:
+			claimed++
+		case verdict == task.Parked:
+			b.advance(r.Wake.Sub(b.clock()))
+		default:
+			b.t.Fatalf("claim %d: verdict %v", claimed+1, verdict)
 		}
 	}
 }
