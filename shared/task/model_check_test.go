@@ -172,6 +172,7 @@ func (s *search) stored(w *world, rec uint32) {
 	if w.seen.cancel == 1 && in.state != "TASK_STATE_CANCELED" {
 		s.violation("the client got the answer that the task is canceled, but the task is %s", in.state)
 	}
+
 	// A turn that kills its worker every time has one death more than attempts. Deaths from
 	// outside that strike it beside others may add one each.
 	others := int(s.sc.budget[minute]) + int(s.sc.budget[expire]) + int(s.sc.budget[lost]) + int(s.sc.budget[crash])

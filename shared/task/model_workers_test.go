@@ -223,6 +223,7 @@ func (s *search) runs(w world, i int) {
 		n.workers[i].wake = s.sc.park
 		s.parks(n, i, false)
 	}
+
 	s.breaksOff(w, i)
 	if in := s.infos[w.rec]; w.budget[minute] > 0 && in.alone && in.nonce == nonce(i, k.nonce) {
 		n := w
@@ -230,6 +231,7 @@ func (s *search) runs(w world, i int) {
 		s.stored(&n, res.rec)
 		s.fault(n, minute, i, "worker lets other turns begin")
 	}
+
 	how := uint8(completes)
 	if s.sc.asks && k.msg == bit("m1") {
 		how = asks
