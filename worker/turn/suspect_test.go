@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -271,8 +272,10 @@ func TestFailedRunGivesItsLeaseBack(t *testing.T) {
 	for _, broken := range []bool{false, true} {
 		b := newBench(t, nil)
 		runs := 0
+		var down atomic.Bool // the store takes no commits
 		ex := execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 			if runs++; runs == 1 {
+				down.Store(broken)
 				yield(nil, errors.New("the model is unavailable"))
 				return
 			}
@@ -280,7 +283,7 @@ func TestFailedRunGivesItsLeaseBack(t *testing.T) {
 		})
 
 		store := faulty.Store{Store: b.Store, Before: func(c faulty.Call) error {
-			if broken && c.Op == faulty.Commit && runs == 1 {
+			if c.Op == faulty.Commit && down.Load() {
 				return errMute
 			}
 			return nil
@@ -296,7 +299,7 @@ func TestFailedRunGivesItsLeaseBack(t *testing.T) {
 			t.Fatalf("%d attempts, %d deaths, lease %+v", r.Attempt, r.Deaths, r.Lease)
 		}
 
-		broken = false
+		down.Store(false)
 		name := "another"
 		if r.Lease != (task.Lease{}) {
 			name = "job"
