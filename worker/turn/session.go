@@ -195,11 +195,12 @@ func (s *session) shareLater(ctx context.Context, p *place) (stop func()) {
 		return func() {}
 	}
 	ctx, cancel := context.WithCancel(ctx)
+	alone := s.w.aloneFor(s.rec, s.w.cfg.Desk.Moment().Rules)
 	over := make(chan struct{})
 
 	go func() {
 		defer close(over)
-		for wait := s.w.cfg.Alone; ; wait = time.Second {
+		for wait := alone; ; wait = time.Second {
 			select {
 			case <-ctx.Done():
 				return

@@ -104,6 +104,13 @@ func (p *place) takeAll(ctx context.Context, most time.Duration) error {
 
 func (p *place) alone() bool { return p.slots == allSlots }
 
+// aloneFor is how long the turn may run alone: twice as long after each death in excess of
+// those after which it must run apart. So a turn that kills its process late is found out too.
+func (w *Worker) aloneFor(r task.Record, ru task.Rules) time.Duration {
+	excess := min(max(r.Deaths-(ru.Attempts-1), 0), 10)
+	return min(w.cfg.Alone<<excess, w.cfg.Deadline)
+}
+
 // share lets other turns begin beside a turn that ran alone.
 func (p *place) share() {
 	if p.alone() {

@@ -266,6 +266,39 @@ func TestFewSuspectsRunAtOnce(t *testing.T) {
 	}
 }
 
+// A turn that kills its process late, after it has let others begin, runs alone for longer the
+// next time, and so it fails as well.
+func TestTurnThatKillsLateFails(t *testing.T) {
+	b := newBench(t, template("x"))
+	for _, after := range []time.Duration{0, 90 * time.Second, 3 * time.Minute, 7 * time.Minute, 9*time.Minute - 1} {
+		r, deaths := b.send(after.String(), "late", ""), 0
+		for r.State() != a2a.TaskStateFailed && deaths < 20 {
+			next, verdict, _, err := r.Claim(b.Moment(), task.Claim{Lease: task.Lease{
+				Nonce: fmt.Sprint(b.clock()), Until: b.clock().Add(10 * time.Minute), Alone: r.Apart(b.Rules),
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r = next; verdict != task.Claimed {
+				b.advance(max(0, r.Wake.Sub(b.clock())))
+				continue
+			}
+
+			r.Lease.Alone = r.Lease.Alone && b.worker.AloneFor(r, b.Rules) > after
+			if r, err = r.LeaseLost(b.Moment(), task.Crew{Turns: 8}); err != nil {
+				t.Fatal(err)
+			}
+			deaths++
+			b.advance(after + 1)
+		}
+
+		if deaths > 2*b.Rules.Attempts {
+			t.Errorf("a turn that kills after %v has killed %d processes", after, deaths)
+		}
+		t.Logf("a turn that kills after %v fails after %d deaths", after, deaths)
+	}
+}
+
 // A run that ends in an error gives its lease back, so that any job may run the turn next. If
 // that cannot be stored, the next claim takes it for a death, and blames no turn.
 func TestFailedRunGivesItsLeaseBack(t *testing.T) {

@@ -43,7 +43,8 @@ type Config struct {
 	Commit time.Duration
 
 	// Apart is how long a turn that must run apart waits for the end of the others; 0: 30 s.
-	// Alone is how long others then wait for it; 0: 1 min.
+	// Alone is how long others then wait for it at first; 0: 1 min. Each further death of a
+	// worker under the turn doubles it, up to Deadline.
 	Apart, Alone time.Duration
 }
 
