@@ -299,6 +299,53 @@ func TestTurnThatKillsLateFails(t *testing.T) {
 	}
 }
 
+// An ordinary turn takes two commits, its claim and its end, beside the accept of its message.
+// Giving a lease back takes one, and so does sharing the process.
+func TestCommitsOfATurn(t *testing.T) {
+	g := newGate("bad")
+	var commits atomic.Int32
+	b := newBench(t, nil)
+	b.configure(execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		if ec.Message.Parts[0].Text() == "fails" {
+			yield(nil, errors.New("the model is unavailable"))
+			return
+		}
+		g.executor()(ctx, ec, yield)
+	}), func(c *turn.Config) {
+		c.Alone, c.Store = time.Millisecond, faulty.Store{Store: b.Store, After: func(c faulty.Call, r task.Record, err error) (task.Record, error) {
+			if c.Op == faulty.Commit {
+				commits.Add(1)
+			}
+			return r, err
+		}}
+	})
+
+	want := func(name string, n int32) {
+		t.Helper()
+		if got := commits.Swap(0); got != n {
+			t.Errorf("%s takes %d commits, want %d", name, got, n)
+		}
+	}
+
+	b.deliver(b.send("o", "ordinary", "").ID(), "ordinary", 0)
+	want("an ordinary turn", 2)
+	g.await(t)
+	b.deliver(b.send("f", "fails", "").ID(), "fails", 0)
+	want("a turn that ends in an error", 2)
+
+	bad, good := b.send("b", "bad", "").ID(), b.send("g", "good", "").ID()
+	b.died(bad, b.apart())
+	b.deliver(bad, "bad", 10)
+	want("parking a suspect", 1)
+	b.advance(b.Load(bad).Wake.Sub(b.clock()))
+	ends := b.delivered(bad, "bad", 11)
+	g.await(t)
+	b.delivered(good, "good", 0)() // begins when the other has shared the process
+	close(g.held["bad"])
+	ends()
+	want("an ordinary turn beside a suspect that ran alone", 2+3)
+}
+
 // A run that ends in an error gives its lease back, so that any job may run the turn next. If
 // that cannot be stored, the next claim takes it for a death, and blames no turn.
 func TestFailedRunGivesItsLeaseBack(t *testing.T) {
