@@ -269,7 +269,7 @@ func rearm(t *testing.T, db *sqlstore.DB, tasks int) {
 			for i := next.Add(1); i <= int64(tasks); i = next.Add(1) {
 				world.Update(t, db, fmt.Sprintf("t%05d", i), func(r task.Record) (task.Record, bool, error) {
 					r.Asked = now
-					next, err := r.LeaseLost(rules.At(now))
+					next, err := r.LeaseLost(rules.At(now), task.Crew{})
 					return next, true, err
 				})
 			}

@@ -53,8 +53,10 @@ func moves(t *testing.T, r task.Record) map[string]task.Record {
 	move("Progress", next, changed, err)
 	next, lanes, err := r.Swept(at(time.Hour), at(time.Hour).Now)
 	move("Swept", next, len(lanes) > 0, err)
-	next, err = r.LeaseLost(at(time.Minute))
+	next, err = r.LeaseLost(at(time.Minute), task.Crew{Turns: 1})
 	move("LeaseLost", next, true, err)
+	next, changed, err = r.GiveBack(at(time.Minute), turnOf(r))
+	move("GiveBack", next, changed, err)
 
 	return arrows
 }

@@ -205,14 +205,6 @@ func (r Record) Swept(m Moment, before time.Time) (next Record, lanes []string, 
 	return next, lanes, err
 }
 
-// LeaseLost ends the lease of a process that is known to be dead, because another process
-// has opened the store's file.
-func (r Record) LeaseLost(m Moment) (Record, error) {
-	n := r.change()
-	n.Lease = Lease{}
-	return n.checked(m, LimitStore)
-}
-
 func (r Record) frontNotificationUnpublished() bool {
 	for i := r.Published; i < len(r.Notifications); i++ {
 		if r.Notifications[i].Front {

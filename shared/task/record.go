@@ -51,6 +51,8 @@ type Record struct {
 	Published     int            // notifications known to be published
 	Epoch         int64          // fencing token: +1 at each claim
 	Attempt       int            // claims since the last progress that a retry can build on
+	Deaths        int            // those of them whose worker died
+	Blamed        int            // those deaths for which this turn is to blame
 	Lease         Lease          // the claim of the worker that runs the turn; zero: none
 	Wake          time.Time      // parked: the turn backs off until then; zero: not parked
 	Asked         time.Time      // when a change last requested jobs
@@ -82,11 +84,12 @@ type Made struct {
 
 // Lease says which worker runs the turn.
 type Lease struct {
-	Until time.Time `json:"until"` // after it, any worker may claim the turn
-	Queue string    `json:"queue"` // queue that delivered the claim's job
-	Name  string    `json:"name"`  // the queue's name for the delivered job
-	Retry int       `json:"retry"` // failed deliveries under that name before this one
-	Nonce string    `json:"nonce"` // names the claim, so that a repeated claim recognises itself
+	Until time.Time `json:"until"`           // after it, any worker may claim the turn
+	Queue string    `json:"queue"`           // queue that delivered the claim's job
+	Name  string    `json:"name"`            // the queue's name for the delivered job
+	Retry int       `json:"retry"`           // failed deliveries under that name before this one
+	Nonce string    `json:"nonce"`           // names the claim, so that a repeated claim recognises itself
+	Alone bool      `json:"alone,omitempty"` // no other turn runs in the worker's process
 }
 
 // An Ask counts the jobs that sweeps have added for the debts that a record has in one lane.

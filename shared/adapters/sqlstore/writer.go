@@ -145,29 +145,22 @@ func (w *writer) endLeases() error {
 	w.version = opened * perOpening
 	now := w.db.opts.Rules.At(w.db.opts.Now())
 
+	crew, err := w.crew()
+	if err != nil {
+		return err
+	}
+
 	for {
-		var r task.Record // one at a time, and only its head: many large records may have leases
-		var row placed
-		var body int64
-		var bad bool
-		err := w.conn.query(func(columns []driver.Value) (err error) {
-			row = placedIn(columns)
-			head, _ := columns[4].([]byte)
-			body = row.bytes - int64(len(head))
-			r, err = decodeRecord([]driver.Value{row.id, columns[3], columns[4]})
-			if id, _ := row.id.(string); w.db.skips.Skip(context.Background(), id, err) {
-				bad, err = true, nil
-			}
-			return err
-		}, "SELECT "+placedColumns+", version, head FROM task INDEXED BY task_leased WHERE leased IS NOT NULL LIMIT 1")
-		if err != nil || row.id == nil {
+		var next leased
+		n, err := w.leased(" LIMIT 1", func(l leased) { next = l })
+		if err != nil || n == 0 {
 			return err
 		}
 
-		if bad { // no worker can run such a turn
-			_, err = w.conn.exec("UPDATE task SET leased = NULL WHERE id = ?", row.id)
+		if next.unreadable { // no worker can run such a turn
+			_, err = w.conn.exec("UPDATE task SET leased = NULL WHERE id = ?", next.row.id)
 		} else {
-			err = w.endLease(r, row, body, now)
+			err = w.endLease(next.head, next.row, next.body, crew, now)
 		}
 		if err != nil {
 			return err
@@ -175,9 +168,48 @@ func (w *writer) endLeases() error {
 	}
 }
 
+// crew counts the turns of the previous process.
+func (w *writer) crew() (crew task.Crew, err error) {
+	_, err = w.leased("", func(l leased) {
+		if !l.unreadable {
+			crew.Add(l.head)
+		}
+	})
+	return crew, err
+}
+
+// A leased is a record with a lease, read without its body.
+type leased struct {
+	row        placed
+	head       task.Record
+	body       int64 // size of the body
+	unreadable bool  // head and body are empty
+}
+
+// leased yields the records with leases one by one, because many large ones may have leases,
+// and returns their number.
+func (w *writer) leased(limit string, yield func(leased)) (n int, err error) {
+	err = w.conn.query(func(columns []driver.Value) error {
+		l := leased{row: placedIn(columns)}
+		head, _ := columns[4].([]byte)
+		l.body = l.row.bytes - int64(len(head))
+		var err error
+		l.head, err = decodeRecord([]driver.Value{l.row.id, columns[3], columns[4]})
+		if id, _ := l.row.id.(string); w.db.skips.Skip(context.Background(), id, err) {
+			l, err = leased{row: l.row, unreadable: true}, nil
+		}
+		if err == nil {
+			n++
+			yield(l)
+		}
+		return err
+	}, "SELECT "+placedColumns+", version, head FROM task INDEXED BY task_leased WHERE leased IS NOT NULL"+limit)
+	return n, err
+}
+
 // endLease ends the lease of a record that was read without its body of the given size.
-func (w *writer) endLease(r task.Record, row placed, body int64, now task.Moment) error {
-	next, err := r.LeaseLost(now)
+func (w *writer) endLease(r task.Record, row placed, body int64, crew task.Crew, now task.Moment) error {
+	next, err := r.LeaseLost(now, crew)
 	var enc *task.Encoded
 	var size int64
 	if err == nil {
