@@ -6,7 +6,7 @@ import (
 )
 
 // Routes are the operations, by method and path.
-func Routes() []string { return slices.Sorted(maps.Keys((&API{}).routes())) }
+func Routes() []string { return slices.Sorted(maps.Keys((&API{}).operations())) }
 
 // Description is the API's description.
 func Description() []byte { return description }

@@ -35,6 +35,11 @@ func Foreign(owner, id string) bool {
 	return len(id) == idSize && strings.Trim(id, alphabet) == "" && id[:ownerSize] != ownerMark(owner)
 }
 
+// IsID reports whether a text has the form of a task's id, of this version or an earlier one.
+func IsID(id string) bool {
+	return (len(id) == idSize || len(id) == formerSize) && strings.Trim(id, alphabet) == ""
+}
+
 // former is the id that an earlier version gave the task.
 func former(id string) string { return id[ownerSize:] }
 
