@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"errand/shared/strict"
 )
@@ -72,17 +73,37 @@ func checkRight(s string) string {
 	return "is no right: known are " + strings.Join(known, ", ")
 }
 
-// CheckKey returns the fault of the fields of a key's entry, if they have one.
-func CheckKey(expires string, may []string) error {
+// KeyEntry is the entry of a key in the access file, on one line. may lists rights with
+// commas between them. Without an end and rights it is the hash alone. The error names the
+// field at fault.
+func KeyEntry(hash, expires, may string) (string, error) {
+	fields := []string{"hash: " + hash}
+
 	if expires != "" {
 		if remedy := checkExpiry(expires); remedy != "" {
-			return fmt.Errorf("expires %s", remedy)
+			return "", fmt.Errorf("expires %s", remedy)
 		}
-	}
-	for _, name := range may {
-		if remedy := checkRight(name); remedy != "" {
-			return fmt.Errorf("%q %s", name, remedy)
+		if end, _ := parseExpiry(expires); !time.Now().Before(end) {
+			return "", fmt.Errorf("expires is over already: %s", end.UTC().Format(time.RFC3339))
 		}
+		fields = append(fields, `expires: "`+expires+`"`)
 	}
-	return nil
+
+	if may != "" {
+		names := strings.Split(strings.ReplaceAll(may, " ", ""), ",")
+		for i, name := range names {
+			if remedy := checkRight(name); remedy != "" {
+				return "", fmt.Errorf("may: %q %s", name, remedy)
+			}
+			if slices.Contains(names[:i], name) {
+				return "", fmt.Errorf("may: %q stands there twice", name)
+			}
+		}
+		fields = append(fields, "may: ["+strings.Join(names, ", ")+"]")
+	}
+
+	if len(fields) == 1 {
+		return hash, nil
+	}
+	return "{" + strings.Join(fields, ", ") + "}", nil
 }
