@@ -189,11 +189,11 @@ func TestAuditHasNoContent(t *testing.T) {
 				bearer(key)(req)
 			}
 			w.do(t, req)
-
 			all := log.take()
 			if len(all) != want {
 				t.Errorf("%s: %d lines, want %d: %v", operation, len(all), want, all)
 			}
+
 			for _, text := range all {
 				var line struct {
 					Caller, Via, Operation, Task string
@@ -202,9 +202,11 @@ func TestAuditHasNoContent(t *testing.T) {
 				if err := json.Unmarshal([]byte(text), &line); err != nil {
 					t.Fatal(err)
 				}
+
 				if line.Status != status || task != "any" && line.Task != task || (line.Caller == "alice") != (status != 401) || (line.Operation == operation) == (status == 401 && b.name == jsonrpc.name) {
 					t.Errorf("%s: %s, want status %d, task %q", operation, text, status, task)
 				}
+
 				for _, bad := range []string{"canary", "hooks.example.com", "errand_", keys["alice"][20:], wrongKey[20:]} {
 					if strings.Contains(strings.ToLower(text), bad) {
 						t.Errorf("%s: the line has %s: %s", operation, bad, text)
@@ -227,6 +229,7 @@ func TestAuditHasNoContent(t *testing.T) {
 		lines(createWebhook, hook(mine), key, mine, 200, 1)
 		lines(createWebhook, hook(theirs), key, theirs, 404, 1)
 		lines(createWebhook, hook("canary-task"), key, "", 404, 1)
+
 		lines(getWebhook, `{"taskId":"`+mine+`","id":"canary-hook"}`, key, mine, 200, 0)
 		lines(listWebhooks, `{"taskId":"`+mine+`"}`, key, mine, 200, 0)
 		lines(deleteWebhook, `{"taskId":"`+mine+`","id":"canary-hook"}`, key, mine, 200, 1)

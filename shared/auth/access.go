@@ -10,12 +10,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"errand/shared/strict"
 )
 
 // Access decides who may call. Safe for concurrent use.
 type Access struct {
 	anonymous, said bool
 	path            string
+	content         func() ([]byte, error) // of the file
 	client          Doer
 	attempts        attempts
 	proxies         int
@@ -52,6 +55,7 @@ func Load(path string, o Options) (*Access, error) {
 		return a, nil
 	}
 	a.path, a.client = path, o.Client
+	a.content = func() ([]byte, error) { return strict.Open(path, form) }
 	first, err := a.read(nil)
 	if err != nil {
 		return nil, err

@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"errand/shared/strict"
 )
 
 const (
@@ -89,7 +87,7 @@ func (a *Access) open() ([]byte, error) {
 	}
 	got := make(chan content, 1)
 	go func() {
-		text, err := strict.Open(a.path, form)
+		text, err := a.content()
 		got <- content{text, err}
 	}()
 	timeout := time.NewTimer(readFor)

@@ -306,6 +306,7 @@ func TestLongCallsOfTokens(t *testing.T) {
 	}
 	alice := "principals: [{name: acme/alice, tokens: [{issuer: idp, email: alice@acme.example}]}]"
 	_, hash := auth.NewKey()
+
 	for _, row := range []struct {
 		name, principals, audience string
 		ends                       bool
@@ -321,6 +322,7 @@ func TestLongCallsOfTokens(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		r := httptest.NewRequest("POST", "/", nil)
 		r.Header.Set(authorization, "Bearer "+w.token())
 		p, err := a.Identify(r)
@@ -388,6 +390,7 @@ func TestRights(t *testing.T) {
 		if no != nil {
 			t.Fatal(no)
 		}
+
 		var has []auth.Right
 		for _, r := range auth.Rights() {
 			err := p.May(r)
@@ -403,4 +406,26 @@ func TestRights(t *testing.T) {
 			t.Errorf("%q gives %v, want %v", row.may, has, row.has)
 		}
 	}
+}
+
+// A file that cannot be read for a while delays one request in 30 s, by 5 s.
+func TestReadingThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		key, hash := auth.NewKey()
+		c := newChanging(t, list(hash))
+		until := make(chan struct{})
+		defer close(until)
+		auth.Hang(c.access, until)
+		time.Sleep(30 * time.Second)
+
+		for _, want := range []time.Duration{5 * time.Second, 0, 0} {
+			begin := time.Now()
+			if _, no := c.identify(key); no != nil || time.Since(begin) != want {
+				t.Errorf("after %v, want %v: %v", time.Since(begin), want, no)
+			}
+		}
+		if !strings.Contains(c.log.String(), "was not read within 5s") {
+			t.Errorf("the log:\n%s", c.log)
+		}
+	})
 }

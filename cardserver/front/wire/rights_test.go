@@ -238,6 +238,7 @@ func TestAuditOfEveryOperation(t *testing.T) {
 		if o.serve == nil {
 			continue
 		}
+
 		changes := slices.Contains(changing, o.name)
 		for _, by := range o.ways() {
 			for _, row := range []struct {
@@ -257,6 +258,7 @@ func TestAuditOfEveryOperation(t *testing.T) {
 				{"500", os.ErrClosed, w.only[o.right], 500, false, ""},
 			} {
 				w.ask(fixed{row.err}, by, row.key)
+
 				all := w.lines()
 				if want := changes || row.always; len(all) != map[bool]int{true: 1, false: 0}[want] {
 					t.Errorf("%s over %s, %s: %d lines, want one: %v", o.name, by.name, row.name, len(all), want)
