@@ -201,8 +201,7 @@ func gone(err error) *Refusal {
 // watch reads the file again for calls that last, while there are any. Requests may have
 // read it since, and the time counts from the last reading.
 func (a *Access) watch() {
-	l := a.current()
-	a.hold.review(l, a.now()) // keys expire without a change of the file
+	a.current() // reviews the calls, since keys expire without a change of the file
 	a.hold.mu.Lock()
 	defer a.hold.mu.Unlock()
 	if len(a.hold.calls) == 0 {
