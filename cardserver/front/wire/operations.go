@@ -26,7 +26,7 @@ type operation struct {
 	serve    service  // nil: the name is known and not served
 
 	right   auth.Right // that a caller needs
-	changes bool       // more than what the caller sees: the audit log has a line for each
+	changes bool       // it changes something, and the audit log has a line for each request
 }
 
 var (
