@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"reflect"
+	"sync"
 	"time"
 
 	"errand/cardserver/front"
@@ -67,9 +69,7 @@ func (s *site) desk(q queue.Queue) *desk.Desk {
 // name of the model that answers, for people.
 func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
 	p := s.parts
-	schemes, required := p.Access.Schemes()
-	security := card.Security{Schemes: schemes, Required: required}
-	cards, err := card.New(card.Config{Agent: p.Agent, Security: security, URL: p.URL, Loopback: s.loopback(), Modified: time.Now()})
+	cards, err := newCards(s)
 	if err != nil {
 		return nil, err
 	}
@@ -82,6 +82,49 @@ func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
 		Desk: d, Store: p.Store, Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Log: s.log,
 		CheckURL: p.Egress.CheckURL, IDTokens: p.IDTokens, Model: model, URL: p.URL, Loopback: s.loopback(),
 	}), nil
+}
+
+// cards serves the agent card. The card has the security schemes of the access file, which
+// may change.
+type cards struct {
+	site *site
+
+	mu       sync.Mutex
+	security card.Security
+	http.Handler
+}
+
+func newCards(s *site) (*cards, error) {
+	c := &cards{site: s}
+	return c, c.derive(c.now())
+}
+
+// now are the security schemes by the access file as it is now.
+func (c *cards) now() card.Security {
+	schemes, required := c.site.parts.Access.Schemes()
+	return card.Security{Schemes: schemes, Required: required}
+}
+
+func (c *cards) derive(security card.Security) error {
+	p := c.site.parts
+	h, err := card.New(card.Config{Agent: p.Agent, Security: security, URL: p.URL, Loopback: c.site.loopback(), Modified: time.Now()})
+	if err == nil {
+		c.security, c.Handler = security, h
+	}
+	return err
+}
+
+// ServeHTTP implements http.Handler.
+func (c *cards) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c.mu.Lock()
+	if security := c.now(); !reflect.DeepEqual(security, c.security) {
+		if err := c.derive(security); err != nil {
+			c.site.log.ErrorContext(r.Context(), "the card keeps its former security schemes", "err", err)
+		}
+	}
+	h := c.Handler
+	c.mu.Unlock()
+	h.ServeHTTP(w, r)
 }
 
 // announce prints notes for the person who started the program, and last the address of

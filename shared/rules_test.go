@@ -84,11 +84,13 @@ var allowed = map[string][]string{
 	"shared/setup": slices.Concat(ports, []string{"shared/adapters/", "shared/agent", "shared/auth", "shared/egress", "shared/files", "shared/keys", "shared/kit", "shared/serve", "shared/strict"}),
 
 	// front sees neither model nor bus: it accepts, and never runs a task.
-	"cardserver/front":      {"cardserver/front/wire", "cardserver/page", "shared/agent", "shared/auth", "shared/card", "shared/desk", "shared/dialect", "shared/keys", "shared/loopback", "shared/serve", "shared/task", "shared/webhook"},
-	"cardserver/front/wire": {"shared/dialect", "shared/memory", "shared/serve"},
+	"cardserver/front":      {"cardserver/audit", "cardserver/front/wire", "cardserver/page", "shared/agent", "shared/auth", "shared/card", "shared/desk", "shared/dialect", "shared/keys", "shared/loopback", "shared/serve", "shared/task", "shared/webhook"},
+	"cardserver/front/wire": {"cardserver/audit", "shared/auth", "shared/dialect", "shared/memory", "shared/serve"},
 	"cardserver/page":       {"shared/task"},
+	// audit knows callers and words, no tasks.
+	"cardserver/audit": {"shared/auth"},
 	// push is of our own beside A2A: it asks for deliveries and makes none.
-	"cardserver/push": {"cardserver/page", "shared/auth", "shared/desk", "shared/keys", "shared/serve", "shared/task", "shared/webhook"},
+	"cardserver/push": {"cardserver/audit", "cardserver/page", "shared/auth", "shared/desk", "shared/keys", "shared/serve", "shared/task", "shared/webhook"},
 	// turn runs any executor: it knows no agent definition and no model.
 	"worker/turn":      {"shared/bus", "shared/desk", "shared/memory", "shared/queue", "shared/task", "worker/run"},
 	"worker/executor":  {"shared/agent", "shared/kit", "shared/model", "shared/task", "worker/run", "worker/tools"},

@@ -18,6 +18,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
+	"errand/cardserver/audit"
 	"errand/cardserver/front/wire"
 	"errand/shared/agent"
 	"errand/shared/auth"
@@ -62,6 +63,9 @@ func (o *operations) load(ctx context.Context, tenant string, id a2a.TaskID) (ta
 	owner, err := caller(ctx, tenant)
 	if err != nil {
 		return task.Record{}, err
+	}
+	if task.IsID(string(id)) {
+		audit.Of(ctx).Task(string(id))
 	}
 	r, err := task.Find(ctx, o.cfg.Store, owner, string(id))
 	if err != nil {
@@ -112,6 +116,9 @@ func (o *operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 		m.Extensions = cc.Extensions().ActivatedURIs()
 	}
 	if cfg := req.Config; cfg != nil && cfg.PushConfig != nil {
+		if err := may(ctx, auth.Webhooks); err != nil { // as if it came in a request of its own
+			return task.Record{}, err
+		}
 		h, err := o.hook(ctx, owner, cfg.PushConfig, "configuration.taskPushNotificationConfig.")
 		if err != nil {
 			return task.Record{}, err
@@ -124,13 +131,17 @@ func (o *operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 		return task.Record{}, failure(err)
 	}
 	wire.Settled(ctx)
+	audit.Of(ctx).Task(r.ID())
+	audit.Of(ctx).Done()
 	return r, nil
 }
 
 // wait follows the task until it has ended or waits for its client, but no longer than a
 // blocking send may wait. Then the answer is the task as it is (decision 1). The error is
-// ErrDeleted if the task is deleted meanwhile.
+// ErrDeleted if the task is deleted meanwhile, or a refusal if the caller is let in no longer.
 func (o *operations) wait(ctx context.Context, r task.Record) (task.Record, error) {
+	ctx, release := o.cfg.Access.Hold(ctx)
+	defer release()
 	bounded, cancel := context.WithTimeout(ctx, o.cfg.Wait)
 	defer cancel()
 	answered := func(r task.Record) bool { return r.Terminal() || r.Interrupted() }
@@ -143,6 +154,9 @@ func (o *operations) wait(ctx context.Context, r task.Record) (task.Record, erro
 		if answered(now) {
 			return now, nil
 		}
+	}
+	if err := auth.Gone(ctx); err != nil {
+		return r, err
 	}
 
 	// Waiting holds no record: there may be thousands of waits, each for a large one.
@@ -205,7 +219,9 @@ func (o *operations) SubscribeToTask(ctx context.Context, req *a2a.SubscribeToTa
 // behind the record's log is cut off: it subscribes again and begins with a snapshot.
 func (o *operations) stream(ctx context.Context, r task.Record, history *int, last func(a2a.TaskState) bool, yield func(a2a.Event, error) bool) {
 	request := ctx
-	ctx, cancel := context.WithTimeout(request, o.cfg.StreamAge)
+	held, release := o.cfg.Access.Hold(request)
+	defer release()
+	ctx, cancel := context.WithTimeout(held, o.cfg.StreamAge)
 	defer cancel()
 	id, version, seq, over := r.ID(), r.Version, r.Seq, last(r.State())
 	if !yield(recent(r.View(), history), nil) || over {
@@ -236,6 +252,8 @@ func (o *operations) stream(ctx context.Context, r task.Record, history *int, la
 	switch err := o.deleted(ctx, id); {
 	case err != nil:
 		yield(nil, failure(err))
+	case auth.Gone(held) != nil:
+		yield(nil, auth.Gone(held))
 	case request.Err() != nil: // a client that is still there must not take this for the end of the task
 		yield(nil, wire.Unavailable(time.Second, errStopped))
 	case ctx.Err() == nil:
@@ -283,6 +301,9 @@ var (
 
 // failure is the one place that turns errors of the layers below into words for a client.
 func failure(err error) error {
+	if no, ok := errors.AsType[*auth.Refusal](err); ok {
+		return no
+	}
 	switch {
 	case errors.Is(err, task.ErrDeleted):
 		return a2a.NewError(a2a.ErrTaskNotFound, "the task was deleted by its owner")

@@ -29,6 +29,12 @@ type Refusal struct {
 	Message string
 	// Reason is for logs, a few words from a fixed list.
 	Reason string
+	// By is the right or the limit that refused, for logs: "right cancel", "limit attempts".
+	// It is empty for a caller that is not identified.
+	By string
+	// Claimed is the principal that wrong credentials claim to be, for logs; empty if they
+	// name none.
+	Claimed string
 	// After is the time to wait before another try; zero except for 429 and 503.
 	After time.Duration
 
@@ -40,7 +46,7 @@ type Refusal struct {
 // Error implements error.
 func (r *Refusal) Error() string { return r.Message }
 
-// Unwrap is a2a.ErrUnauthenticated for 401 and a2a.ErrUnauthorized for 403.
+// Unwrap is a2a.ErrUnauthenticated for 401, a2a.ErrUnauthorized for 403, and nil otherwise.
 func (r *Refusal) Unwrap() error {
 	switch r.Status {
 	case http.StatusUnauthorized:

@@ -11,6 +11,8 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
+	"errand/cardserver/audit"
+	"errand/shared/auth"
 	"errand/shared/dialect"
 	"errand/shared/memory"
 	"errand/shared/serve"
@@ -56,9 +58,15 @@ type params struct {
 // A path holds the fields that HTTP+JSON has in the path of a request.
 type path struct{ tenant, task, config string }
 
-// do serves an operation.
+// do serves an operation, if the caller has the right to it.
 func (c *call) do(o *operation, p params) error {
 	c.operation = o.name
+	audit.Of(c.r.Context()).Operation(o.name, o.changes)
+	if caller, ok := auth.From(c.r.Context()); ok {
+		if err := caller.May(o.right); err != nil {
+			return err
+		}
+	}
 	return o.serve(c, p)
 }
 
@@ -77,7 +85,9 @@ func (c *call) run(serve func() error) {
 	}
 	if err != nil {
 		c.fail(err)
+		return
 	}
+	audit.Of(c.r.Context()).Done()
 }
 
 func (c *call) identify() error {
@@ -158,6 +168,7 @@ func (c *call) send(ctx context.Context, cancel context.CancelFunc, all iter.Seq
 // fail answers with an error. If events were sent already, the error is an event.
 func (c *call) fail(err error) {
 	p := c.options.report(c.r.Context(), c.operation, err)
+	audit.Of(c.r.Context()).Failed(p.class.status, p.reason, err)
 	if c.events != nil && c.events.begun {
 		var b []byte
 		if kind := c.form.failed(); kind != "" {

@@ -30,8 +30,8 @@ type Options struct {
 	Extensions []a2a.AgentExtension // that the agent card declares
 
 	// Identify names the caller. It runs before the body is read, and its context goes to
-	// the handler. Its errors are best made by [Unidentified]. Nil: callers are not
-	// identified.
+	// the handler. Its errors are best of type [auth.Refusal]. A caller in the context needs
+	// the right of each operation. Nil: callers are not identified.
 	Identify func(*http.Request) (context.Context, error)
 
 	// RequestID names a request in the log and to a client that meets an internal
