@@ -38,12 +38,6 @@ func (m Message) seen(key, print string) task.Request {
 // task.ErrTerminal, task.ErrInbox, task.ErrWebhooks, task.ErrTooLarge, task.ErrFull. Any other
 // error means that the store did not answer and the message may be sent again.
 func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
-	if d.cfg.Room != nil {
-		if err := d.cfg.Room(ctx); err != nil {
-			return task.Record{}, err
-		}
-	}
-
 	key := m.Message.ID
 	if d.cfg.Reused {
 		key = rand.Text() // one key per request, so that a lost answer of the store is still recognised
@@ -74,18 +68,22 @@ func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 		return task.Record{}, err
 	}
 
-	stored, err := d.cfg.Store.Create(ctx, r)
+	err = d.room(ctx)
+	if err == nil {
+		r, err = d.cfg.Store.Create(ctx, r)
+	}
 	switch {
 	case err == nil:
-		d.follow(ctx, stored, task.NewDebts(task.Record{}, stored, now))
-		return stored, nil
+		d.follow(ctx, r, task.NewDebts(task.Record{}, r, now))
+		return r, nil
 	case errors.Is(err, task.ErrTooLarge):
 		return task.Record{}, err
 	}
 
-	// The id is taken, or the answer was lost and the record may be the one just written.
+	// The id is taken, or the answer was lost and the record may be the one just written. Or
+	// there is no room, and a message that was accepted before needs none.
 	again, lerr := d.add(ctx, id, key, m)
-	if missing(lerr) && errors.Is(err, task.ErrExists) {
+	if missing(lerr) && (errors.Is(err, task.ErrExists) || errors.Is(err, task.ErrFull)) {
 		again, lerr = d.add(ctx, task.Former(id), key, m) // an earlier version has accepted the message
 	}
 	if missing(lerr) {
@@ -93,6 +91,14 @@ func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 	}
 
 	return again, lerr
+}
+
+// room returns the reason why the store has no room for another message, if it has none.
+func (d *Desk) room(ctx context.Context) error {
+	if d.cfg.Room == nil {
+		return nil
+	}
+	return d.cfg.Room(ctx)
 }
 
 // missing reports whether an error says that there is no record, not even a deleted one.
@@ -142,6 +148,9 @@ func (d *Desk) add(ctx context.Context, id, key string, m Message) (task.Record,
 			changed = changed || hooked
 		}
 
+		if err == nil && changed {
+			err = d.room(ctx)
+		}
 		return next, changed, err
 	})
 	if err != nil {

@@ -226,7 +226,8 @@ func TestStoreOutageFailsTheAccept(t *testing.T) {
 	}
 }
 
-// Without room no message is accepted, while a task can still be canceled and deleted.
+// Without room no further message is accepted. A message that was accepted before finds its
+// task, and the task can still be canceled and deleted.
 func TestNoRoomForMessages(t *testing.T) {
 	b := newBench(t)
 	id := b.accept(message("m", "hello")).ID()
@@ -241,6 +242,14 @@ func TestNoRoomForMessages(t *testing.T) {
 	})
 	b.jobs()
 	b.refuse(task.ErrFull, message("n", "more"))
+	if again := b.accept(message("m", "hello")).ID(); again != id {
+		t.Errorf("the message that was accepted before made task %s, want %s", again, id)
+	}
+	b.jobs()
+	b.refuse(task.ErrMismatch, message("m", "something else"))
+	further := message("f", "and more")
+	further.TaskID = a2a.TaskID(id)
+	b.refuse(task.ErrFull, further)
 	b.change(id, cancels)
 	b.change(id, task.Record.Delete)
 
