@@ -18,7 +18,7 @@ func TestCrowdedHostIsSoonFree(t *testing.T) {
 	var leaves []func(webhook.Contact, time.Time)
 
 	enter := func() error {
-		leave, _, err := s.enter("h", now, false)
+		leave, _, err := s.enter(origin{"me", "h"}, now, false)
 		if err == nil {
 			leaves = append(leaves, leave)
 		}
@@ -45,7 +45,7 @@ func TestCrowdedHostIsSoonFree(t *testing.T) {
 		}
 	}
 
-	_, again, _ := s.enter("h", now, false)
+	_, again, _ := s.enter(origin{"me", "h"}, now, false)
 	if wait := again.Sub(now); wait > farthest+farthest/5 {
 		t.Errorf("told to come back after %v", wait)
 	}
@@ -57,7 +57,7 @@ func TestHostsAreForgotten(t *testing.T) {
 	for _, apart := range []time.Duration{0, 10 * time.Millisecond, time.Second} {
 		s := newHosts(time.Minute)
 		now := time.Now()
-		leaveFirst, _, err := s.enter("first", now, false)
+		leaveFirst, _, err := s.enter(origin{"me", "first"}, now, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +65,7 @@ func TestHostsAreForgotten(t *testing.T) {
 		most := 0
 		for i := range 100_000 {
 			now = now.Add(apart)
-			leave, _, err := s.enter(strconv.Itoa(i), now, false)
+			leave, _, err := s.enter(origin{strconv.Itoa(i), strconv.Itoa(i)}, now, false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -90,17 +90,17 @@ func TestManyHostsUnderWay(t *testing.T) {
 	s := newHosts(time.Minute)
 	now := time.Now()
 	passes := 0
-	for i := range 20_000 {
+	for i := range 2 * perOwner {
 		before := reflect.ValueOf(s.m).Pointer()
-		if _, _, err := s.enter(strconv.Itoa(i), now, false); err != nil {
+		if _, _, err := s.enter(origin{strconv.Itoa(i), strconv.Itoa(i)}, now, false); err != nil {
 			t.Fatal(err)
 		}
 		if reflect.ValueOf(s.m).Pointer() != before {
 			passes++
 		}
 	}
-	if len(s.m) != 20_000 || passes > 10 {
-		t.Errorf("%d hosts remembered of 20000 under way, looked through %d times", len(s.m), passes)
+	if len(s.m) != 2*perOwner || passes > 0 {
+		t.Errorf("%d hosts remembered of %d under way, looked through %d times", len(s.m), 2*perOwner, passes)
 	}
 }
 
@@ -130,4 +130,51 @@ func TestOriginsAreForgotten(t *testing.T) {
 		t.Errorf("%d origins remembered, want %d at most; the first one is there: %v", most, 2*manyHosts, s.m[first] != nil)
 	}
 	leaveFirst(true, true, now)
+}
+
+// An owner's attempts at many hosts leave half of the slots free, and are promised slots as
+// fast as its attempts end. Another owner enters at once.
+func TestOwnersShareAttempts(t *testing.T) {
+	s := newHosts(time.Minute)
+	now := time.Now()
+	n := 0
+	enter := func(owner string) (leave func(webhook.Contact, time.Time), again time.Time, err error) {
+		n++
+		return s.enter(origin{owner, strconv.Itoa(n)}, now, false)
+	}
+
+	var leaves []func(webhook.Contact, time.Time)
+	for range perOwner {
+		leave, _, err := enter("many")
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaves = append(leaves, leave)
+	}
+
+	now = now.Add(time.Second)
+	var last time.Time
+	for range 2 * perOwner {
+		_, again, err := enter("many")
+		if !errors.Is(err, errMany) || again.Before(last) {
+			t.Fatalf("beyond the share: %v, come again in %v", err, again.Sub(now))
+		}
+		last = again
+	}
+	if wait := last.Sub(now); wait < time.Second || wait > 5*time.Second {
+		t.Errorf("the last of two rounds of attempts, which take a second each, comes again after %v", wait)
+	}
+
+	for range perOwner / 2 {
+		if _, _, err := enter("quiet"); err != nil {
+			t.Fatal("another owner:", err)
+		}
+	}
+
+	for _, leave := range leaves {
+		leave(webhook.Answered, now)
+	}
+	if _, _, err := enter("many"); err != nil || len(s.owners) > 0 {
+		t.Errorf("with free slots: %v; %d owners are remembered", err, len(s.owners))
+	}
 }
