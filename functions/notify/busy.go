@@ -35,7 +35,7 @@ type hosts struct {
 	mu     sync.Mutex
 	m      map[string]*host
 	full   int              // the number of hosts at which some are forgotten
-	owners map[string]*pace // of owners that were turned away, while they have attempts under way
+	owners map[string]*pace // of owners with attempts under way
 }
 
 // newHosts knows no host yet.
@@ -101,16 +101,14 @@ func (s *hosts) enter(o origin, now time.Time, urgent bool) (leave func(c webhoo
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	own := s.owners[o.owner]
+	if own == nil {
+		own = &pace{took: tookAtFirst, moved: now}
+	}
 	if s.slots.Take(o.owner, 1) != nil {
-		if own == nil {
-			own = &pace{took: tookAtFirst, moved: now}
-			s.owners[o.owner] = own
-		}
 		return nil, own.nextSlot(now, s.near, perOwner), errMany
 	}
-	if own != nil && s.slots.Held(o.owner) < perOwner/2 { // the owner's promises are void
-		delete(s.owners, o.owner)
-		own = nil
+	if own.running < perOwner/2 { // there are slots, so the promises are void
+		own.again, own.far = time.Time{}, time.Time{}
 	}
 
 	h := s.host(o.host, now)
@@ -120,19 +118,17 @@ func (s *hosts) enter(o origin, now time.Time, urgent bool) (leave func(c webhoo
 		return nil, again, err
 	}
 
-	if h.begin(now); own != nil {
-		own.begin(now)
-	}
+	h.begin(now)
+	own.begin(now)
+	s.owners[o.owner] = own
 	return func(c webhook.Contact, end time.Time) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.slots.Release(o.owner, 1)
 		report(reportOf(c))
 		h.end(now, end)
-		if own := s.owners[o.owner]; own != nil {
-			if own.end(now, end); s.slots.Held(o.owner) == 0 {
-				delete(s.owners, o.owner)
-			}
+		if own.end(now, end); own.running == 0 {
+			delete(s.owners, o.owner)
 		}
 	}, time.Time{}, nil
 }
