@@ -232,6 +232,7 @@ func TestNoRoomForMessages(t *testing.T) {
 	b := newBench(t)
 	id := b.accept(message("m", "hello")).ID()
 	full := true
+
 	b.configure(func(c *desk.Config) {
 		c.Room = func(context.Context) error {
 			if full {
@@ -240,11 +241,13 @@ func TestNoRoomForMessages(t *testing.T) {
 			return nil
 		}
 	})
+
 	b.jobs()
 	b.refuse(task.ErrFull, message("n", "more"))
 	if again := b.accept(message("m", "hello")).ID(); again != id {
 		t.Errorf("the message that was accepted before made task %s, want %s", again, id)
 	}
+
 	b.jobs()
 	b.refuse(task.ErrMismatch, message("m", "something else"))
 	further := message("f", "and more")
