@@ -58,7 +58,7 @@ var allowed = map[string][]string{
 	"shared/secret": {},
 
 	// memory is taken by those who decode and those who write: it knows no task.
-	"shared/memory":   {},
+	"shared/memory":   {"shared/share"},
 	"shared/loopback": {},
 	"shared/share":    {},
 	"shared/strict":   {},
@@ -85,7 +85,7 @@ var allowed = map[string][]string{
 
 	// front sees neither model nor bus: it accepts, and never runs a task.
 	"cardserver/front":      {"cardserver/audit", "cardserver/front/wire", "cardserver/page", "shared/agent", "shared/auth", "shared/card", "shared/desk", "shared/dialect", "shared/keys", "shared/loopback", "shared/serve", "shared/task", "shared/webhook"},
-	"cardserver/front/wire": {"cardserver/audit", "shared/auth", "shared/dialect", "shared/memory", "shared/serve"},
+	"cardserver/front/wire": {"cardserver/audit", "shared/auth", "shared/dialect", "shared/memory", "shared/serve", "shared/share"},
 	"cardserver/page":       {"shared/task"},
 	// audit knows callers and words, no tasks.
 	"cardserver/audit": {"shared/auth"},
@@ -96,7 +96,7 @@ var allowed = map[string][]string{
 	"worker/executor":  {"shared/agent", "shared/kit", "shared/model", "shared/task", "worker/run", "worker/tools"},
 	"worker/run":       {},
 	"worker/tools":     {},
-	"functions/notify": {"shared/bus", "shared/desk", "shared/egress", "shared/keys", "shared/memory", "shared/queue", "shared/serve", "shared/task", "shared/webhook"},
+	"functions/notify": {"shared/bus", "shared/desk", "shared/egress", "shared/keys", "shared/memory", "shared/queue", "shared/serve", "shared/share", "shared/task", "shared/webhook"},
 	"functions/sweep":  {"shared/desk", "shared/queue", "shared/task"},
 
 	// The mains alone import the installation's own folder. It may import the packages that

@@ -27,7 +27,7 @@ func TestTurnsAtOnce(t *testing.T) {
 
 			for i := range 300 {
 				for _, lane := range []queue.Lane{turns, deliveries} {
-					if err := l.Queue.Add(t.Context(), queue.Job{Queue: lane.Name, Path: lane.Path, Task: fmt.Sprint("t", i)}); err != nil {
+					if err := l.Queue.Add(t.Context(), queue.Job{Queue: lane.Name, Path: lane.Path, Task: fmt.Sprint("t", i), Owner: "someone"}); err != nil {
 						t.Error(err)
 					}
 				}

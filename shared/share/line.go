@@ -35,6 +35,10 @@ type waiter struct {
 // enter.
 func NewLine(size int64) *Line { return &Line{pool: NewPool(size), lines: map[string]*list.Element{}} }
 
+// Take takes n for an owner without waiting, before those who wait. It returns ErrOwn or
+// ErrFull if it does not fit, and [Line.Leave] gives it back.
+func (l *Line) Take(owner string, n int64) error { return l.pool.Take(owner, n) }
+
 // Enter takes n for an owner, and waits for it until ctx ends. The error is that of ctx, and
 // then nothing is taken. The caller gives n back with [Line.Leave].
 func (l *Line) Enter(ctx context.Context, owner string, n int64) error {

@@ -18,6 +18,7 @@ func TestLineServesOwnersInTurn(t *testing.T) {
 		name, owner string
 		n           int64
 	}
+
 	for _, row := range []struct {
 		waiters []entry
 		want    []string
@@ -40,12 +41,14 @@ func TestLineServesOwnersInTurn(t *testing.T) {
 					order = append(order, w.name)
 					l.Leave(w.owner, w.n)
 				}()
+
 				synctest.Wait()
 			}
 
 			if len(order) > 0 {
 				t.Fatalf("%v entered, and there is no room", order)
 			}
+
 			l.Leave("held", 1)
 			synctest.Wait()
 			if !slices.Equal(order, row.want) {
@@ -62,6 +65,7 @@ func TestLineForgetsThoseWhoGiveUp(t *testing.T) {
 		if err := l.Enter(t.Context(), "a", 2); err != nil {
 			t.Fatal(err)
 		}
+
 		for i := range 100 {
 			ctx, cancel := context.WithCancel(t.Context())
 			go func() {
@@ -71,6 +75,7 @@ func TestLineForgetsThoseWhoGiveUp(t *testing.T) {
 					t.Error(err)
 				}
 			}()
+
 			synctest.Wait()
 			if i%2 == 0 {
 				go cancel()
@@ -80,9 +85,11 @@ func TestLineForgetsThoseWhoGiveUp(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+
 			cancel()
 			synctest.Wait()
 		}
+
 		l.Leave("a", 2)
 		if err := l.Enter(t.Context(), "last", 2); err != nil {
 			t.Error(err)

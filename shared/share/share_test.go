@@ -65,11 +65,13 @@ func TestNobodyTakesTheRest(t *testing.T) {
 			n := rapid.Int64Range(1, 8).Draw(t, "n")
 			err := p.Take(o, n)
 			free := size - all - n
+
 			switch {
 			case free < 0:
 				if !errors.Is(err, share.ErrFull) {
 					t.Fatalf("%s took %d of %d: %v", o, n, size-all, err)
 				}
+
 			case o == "" || held[o] == 0 || held[o]+n <= free:
 				if err != nil {
 					t.Fatalf("%s holds %d and got none of %d: %v", o, held[o], size-all, err)
@@ -77,9 +79,11 @@ func TestNobodyTakesTheRest(t *testing.T) {
 				taken[o] = append(taken[o], n)
 				held[o] += n
 				all += n
+
 			case !errors.Is(err, share.ErrOwn):
 				t.Fatalf("%s holds %d and took %d of %d: %v", o, held[o], n, size-all, err)
 			}
+
 			if o != "" && p.Held(o) != held[o] {
 				t.Fatalf("%s holds %d, want %d", o, p.Held(o), held[o])
 			}

@@ -93,7 +93,7 @@ func (w *Worker) watch(ctx context.Context, r task.Record, cancel context.Cancel
 
 // execute runs the executor until its final event, an error, or the end of ctx.
 func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until time.Time) (out task.Outcome, err error) {
-	charge := w.memory.Charge()
+	charge := w.memory.Charge(r.Owner)
 	defer charge.Settle()
 	ec, err := w.executorContext(ctx, r, charge)
 	if err != nil {

@@ -77,10 +77,11 @@ func (c *call) run(serve func() error) {
 			c.events.close()
 		}
 	}()
-	defer c.charge.Settle()
 	defer c.recover()
 	err := c.identify()
 	if err == nil {
+		c.charge = c.options.Memory.Requests.Charge(c.owner())
+		defer c.charge.Settle()
 		err = serve()
 	}
 	if err != nil {
@@ -101,6 +102,12 @@ func (c *call) identify() error {
 	return err
 }
 
+// owner is whose share of the memory the call takes; nobody's without identification.
+func (c *call) owner() string {
+	p, _ := auth.From(c.r.Context())
+	return p.Owner
+}
+
 // recover turns a panic below into an internal error.
 func (c *call) recover() {
 	v := recover()
@@ -119,7 +126,7 @@ func (c *call) answer(res any) error {
 	if err != nil {
 		return err
 	}
-	return c.options.Memory.holding(b, func() {
+	return c.options.Memory.holding(c.owner(), b, func() {
 		c.echo()
 		serve.Answer{Status: http.StatusOK, Type: answerType(c.r), Body: b, Timeout: c.options.WriteTimeout}.Write(c.w)
 	})
@@ -145,7 +152,7 @@ func (c *call) send(ctx context.Context, cancel context.CancelFunc, all iter.Seq
 		}
 
 		sent := false
-		if err := c.options.Memory.holding(b, func() {
+		if err := c.options.Memory.holding(c.owner(), b, func() {
 			if !c.events.begun {
 				c.echo()
 			}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
+	"errand/shared/auth"
 	"errand/shared/memory"
 )
 
@@ -106,6 +107,9 @@ func readBody(w http.ResponseWriter, r *http.Request, o *Options, c *memory.Char
 
 	w.Header().Set("Connection", "close")
 	if _, ok := errors.AsType[*unavailable](err); ok {
+		return nil, false, err
+	}
+	if _, ok := errors.AsType[*auth.Refusal](err); ok {
 		return nil, false, err
 	}
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {

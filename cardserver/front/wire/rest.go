@@ -26,7 +26,7 @@ import (
 func REST(h a2asrv.RequestHandler, o Options) http.Handler {
 	o = o.withDefaults()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := &call{handler: h, options: &o, w: w, r: r, form: restForm{}, operation: "?", charge: o.Memory.Requests.Charge()}
+		c := &call{handler: h, options: &o, w: w, r: r, form: restForm{}, operation: "?"}
 		if r.Method == http.MethodGet || r.Method == http.MethodHead {
 			private(w.Header())
 		}

@@ -28,20 +28,24 @@ func TestOwnersAreServedInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newLog(nil)
 		held := map[string]time.Duration{"long": 5 * time.Minute, "short": time.Minute}
+
 		q := open(t, local.QueueConfig{Lanes: lanes(local.Limits{Slots: 1}), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			job, err := queue.Read(w, r)
 			if err != nil {
 				t.Error(err)
 			}
+
 			time.Sleep(held[job.Task])
 			r.Body = io.NopCloser(bytes.NewReader(job.Body()))
 			h.ServeHTTP(w, r)
 		})})
+
 		addAll(t, q, of("", "long"), of("", "short")) // the two slots
 		synctest.Wait()
 		for i := range 5 {
 			addAll(t, q, of("a", fmt.Sprint("a", i)))
 		}
+
 		addAll(t, q, of("b", "b0"), of("b", "b1"), of("c", "c0"))
 		time.Sleep(10 * time.Minute)
 		want := []string{"short", "a0", "b0", "c0", "a1", "b1", "a2", "a3", "a4", "long"}
@@ -55,10 +59,12 @@ func TestOwnersAreServedInTurn(t *testing.T) {
 // job starts at once. The jobs of the first owner then take what is free again.
 func TestAFloodLeavesSlots(t *testing.T) {
 	const slots = 8 // of one owner alone
+
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		running, most, began := map[string]int{}, map[string]int{}, map[string]time.Time{}
 		start := time.Now()
+
 		h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			var body [200]byte
 			n, _ := r.Body.Read(body[:])
@@ -67,6 +73,7 @@ func TestAFloodLeavesSlots(t *testing.T) {
 				t.Error(err)
 				return
 			}
+
 			owner := job.Task[:1]
 			mu.Lock()
 			began[job.Task] = time.Now()
@@ -76,6 +83,7 @@ func TestAFloodLeavesSlots(t *testing.T) {
 			time.Sleep(time.Minute)
 			mu.Lock()
 			running[owner]--
+
 			mu.Unlock()
 		})
 
@@ -83,6 +91,7 @@ func TestAFloodLeavesSlots(t *testing.T) {
 		for i := range 100 {
 			addAll(t, q, of("a", fmt.Sprint("a", i)))
 		}
+
 		synctest.Wait()
 		addAll(t, q, of("b", "b0"))
 		synctest.Wait()
@@ -93,17 +102,20 @@ func TestAFloodLeavesSlots(t *testing.T) {
 		if !began["b0"].Equal(start) {
 			t.Errorf("the other owner's job began %v later", began["b0"].Sub(start))
 		}
+
 		mu.Unlock()
 
 		// Beside an owner who wants as much, each has a third of all.
 		for i := 1; i < 50; i++ {
 			addAll(t, q, of("b", fmt.Sprint("b", i)))
 		}
+
 		time.Sleep(3*time.Minute + 30*time.Second)
 		mu.Lock()
 		if third := 2 * slots / 3; running["a"] < third || running["b"] < third || running["a"]+running["b"] > 2*slots-third {
 			t.Errorf("side by side %v run, want %d of %d each", running, third, 2*slots)
 		}
+
 		mu.Unlock()
 
 		time.Sleep(time.Hour)

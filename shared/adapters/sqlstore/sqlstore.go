@@ -60,6 +60,7 @@ func (o Options) withDefaults() Options {
 	if o.CacheRecords == 0 {
 		o.CacheRecords = defaultCacheRecords
 	}
+
 	if o.CacheBytes == 0 {
 		o.CacheBytes = defaultCacheBytes
 	}
@@ -72,9 +73,11 @@ func (o Options) withDefaults() Options {
 	if o.logMost == 0 {
 		o.logMost = defaultLogMost
 	}
+
 	if o.space == nil {
 		o.space = spaceOf
 	}
+
 	return o
 }
 
@@ -121,10 +124,12 @@ func Open(ctx context.Context, path string, opts Options) (_ *DB, err error) {
 	if err != nil {
 		return nil, err
 	}
+
 	lock, err := claim(path)
 	if err != nil {
 		return nil, err
 	}
+
 	db := &DB{
 		opts: opts, path: path, lock: lock,
 		skips:  task.Skips{Log: opts.Log},

@@ -162,6 +162,7 @@ func (w *writer) endLeases() error {
 		} else {
 			err = w.endLease(next.head, next.row, next.body, crew, now)
 		}
+
 		if err != nil {
 			return err
 		}
@@ -215,11 +216,13 @@ func (w *writer) endLease(r task.Record, row placed, body int64, crew task.Crew,
 	if err == nil {
 		enc, err = next.Encode()
 	}
+
 	if err == nil {
 		if size = int64(enc.Size()) + body; size > task.LimitStore {
 			err = task.ErrTooLarge
 		}
 	}
+
 	if err != nil {
 		// The record has a newer schema or is full. Its lease ends by time.
 		w.db.opts.Log.Warn("a lease could not be ended", "task", r.ID(), "err", err)
@@ -234,6 +237,7 @@ func (w *writer) endLease(r task.Record, row placed, body int64, crew task.Crew,
 	if err == nil {
 		w.sums.change(row, size)
 	}
+
 	return err
 }
 
@@ -243,9 +247,11 @@ func (w *writer) run() {
 	for first := range w.db.writes {
 		group = append(group[:0], first)
 		bytes := first.bytes
+
 		// The callers of the last commit may be about to write again. Let their writes
 		// into this group.
 		runtime.Gosched()
+
 		for more := true; more && len(group) < groupMax && bytes < groupBytes; {
 			select {
 			case next, ok := <-w.db.writes:
@@ -253,14 +259,17 @@ func (w *writer) run() {
 					group = append(group, next)
 					bytes += next.bytes
 				}
+
 			default:
 				more = false
 			}
 		}
+
 		w.commitGroup(group)
 		clear(group)
 		w.shorten(bytes)
 	}
+
 	w.db.closeErr = w.conn.close()
 	close(w.db.drained)
 }
