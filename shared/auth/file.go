@@ -14,6 +14,7 @@ import (
 type file struct {
 	Principals []filePrincipal `yaml:"principals"`
 	Issuers    []fileIssuer    `yaml:"issuers"`
+	Limits     fileLimits      `yaml:"limits"` // of each caller
 }
 
 type filePrincipal struct {
@@ -21,6 +22,7 @@ type filePrincipal struct {
 	Operator bool        `yaml:"operator"`
 	Keys     []fileKey   `yaml:"keys"`
 	Tokens   []fileToken `yaml:"tokens"`
+	Limits   fileLimits  `yaml:"limits"`
 	IDTokens []string    `yaml:"idTokens"` // the origins that its webhooks may carry ID tokens to
 }
 
@@ -83,6 +85,7 @@ func (c *checker) check(f *file) {
 		c.Failf("principals", "nobody may call: name at least one")
 	}
 
+	c.limits("limits", f.Limits)
 	for i := range f.Issuers {
 		c.issuer(fmt.Sprintf("issuers[%d]", i), &f.Issuers[i])
 	}
@@ -142,6 +145,7 @@ func (c *checker) principal(path string, p filePrincipal) {
 		c.token(fmt.Sprintf("%s.tokens[%d]", path, k), t)
 	}
 
+	c.limits(path+".limits", p.Limits)
 	for k, origin := range p.IDTokens {
 		c.required(fmt.Sprintf("%s.idTokens[%d]", path, k), origin, "an origin, or remove the entry", checkOrigin)
 	}

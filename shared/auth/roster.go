@@ -15,6 +15,7 @@ type roster struct {
 	keys       map[string]*apiKey // by the id in the key
 	issuers    []*issuer
 	principals map[string]filePrincipal // by name
+	limits     Limits                   // of a principal without its own
 	accepts    string                   // the credentials that a caller may send, in words
 	audiences  []string                 // of all issuers
 }
@@ -22,7 +23,7 @@ type roster struct {
 // roster makes the roster of a file, which is known to be consistent. Issuers that are in
 // the former roster keep the keys that they have fetched.
 func (a *Access) roster(f *file, former *roster) *roster {
-	l := &roster{keys: map[string]*apiKey{}, principals: map[string]filePrincipal{}}
+	l := &roster{keys: map[string]*apiKey{}, principals: map[string]filePrincipal{}, limits: f.Limits.over(byDefault)}
 	byName := map[string]*issuer{}
 
 	for _, i := range f.Issuers {

@@ -1,0 +1,123 @@
+package auth
+
+import (
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Limits are the limits of one caller. None is the value of a limit that there is not.
+type Limits struct {
+	Turns        int   // turns that run at once in the local queue; None: its fair share
+	Waiting      int   // tasks that wait for their turn or run
+	Requests     int   // a second, counted in each process
+	Streams      int   // streams and waits at once, counted in each process
+	Stored       int64 // bytes of its tasks, in an SQL store
+	TokensPerDay int64 // of the model, by days in UTC
+}
+
+// None is the value of a limit that there is not.
+const None = math.MaxInt
+
+// unlimited are the limits of anonymous callers, who cannot be told from each other: a limit
+// of one of them would be a limit of all.
+var unlimited = Limits{Turns: None, Waiting: None, Requests: None, Streams: None, Stored: None, TokensPerDay: None}
+
+// byDefault are the limits of a caller for whom the access file says nothing else.
+var byDefault = Limits{Turns: None, Waiting: 1000, Requests: 200, Streams: 500, Stored: 2 << 30, TokensPerDay: None}
+
+// fileLimits are limits as written. An empty one is the one of all callers, or the default.
+type fileLimits struct {
+	Turns        string `yaml:"turns"`
+	Waiting      string `yaml:"waiting"`
+	Requests     string `yaml:"requests"`
+	Streams      string `yaml:"streams"`
+	Stored       string `yaml:"stored"`
+	TokensPerDay string `yaml:"tokensPerDay"`
+}
+
+// over returns the limits with those that are written.
+func (f fileLimits) over(l Limits) Limits {
+	for _, r := range limitRows {
+		if text := *r.text(&f); text != "" {
+			n, _ := r.parse(text)
+			r.set(&l, n)
+		}
+	}
+	return l
+}
+
+// A limitRow says how a limit is written.
+type limitRow struct {
+	name   string
+	none   string // word for None
+	form   string // in words
+	text   func(*fileLimits) *string
+	number func(string) (int64, bool)
+	set    func(*Limits, int64)
+}
+
+func (r limitRow) parse(text string) (int64, bool) {
+	if text == r.none {
+		return None, true
+	}
+	return r.number(text)
+}
+
+var limitRows = []limitRow{
+	{"turns", "fair", "a number of turns such as 8, or fair", func(f *fileLimits) *string { return &f.Turns }, whole, func(l *Limits, n int64) { l.Turns = int(n) }},
+	{"waiting", "none", "a number of tasks such as 1000, or none", func(f *fileLimits) *string { return &f.Waiting }, whole, func(l *Limits, n int64) { l.Waiting = int(n) }},
+	{"requests", "none", "a rate such as 200/s, or none", func(f *fileLimits) *string { return &f.Requests }, rateOf, func(l *Limits, n int64) { l.Requests = int(n) }},
+	{"streams", "none", "a number of streams such as 500, or none", func(f *fileLimits) *string { return &f.Streams }, whole, func(l *Limits, n int64) { l.Streams = int(n) }},
+	{"stored", "none", "a size such as 500MiB or 2GiB, or none", func(f *fileLimits) *string { return &f.Stored }, size, func(l *Limits, n int64) { l.Stored = n }},
+	{"tokensPerDay", "none", "a number of tokens such as 1000000, or none", func(f *fileLimits) *string { return &f.TokensPerDay }, whole, func(l *Limits, n int64) { l.TokensPerDay = n }},
+}
+
+// whole reads a whole number above zero.
+func whole(s string) (int64, bool) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	return n, err == nil && n > 0 && n <= math.MaxInt32*1000
+}
+
+func rateOf(s string) (int64, bool) {
+	n, perSecond := strings.CutSuffix(s, "/s")
+	rate, ok := whole(n)
+	return rate, ok && perSecond
+}
+
+func size(s string) (int64, bool) {
+	for unit, bytes := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40} {
+		if n, ok := strings.CutSuffix(s, unit); ok {
+			count, ok := whole(n)
+			return count * bytes, ok && count <= math.MaxInt64/bytes
+		}
+	}
+	return 0, false
+}
+
+// limits checks limits as written.
+func (c *checker) limits(path string, f fileLimits) {
+	for _, r := range limitRows {
+		at, text := path+"."+r.name, *r.text(&f)
+		switch {
+		case text != "":
+			if _, ok := r.parse(text); !ok {
+				c.Failf(at, "must be %s", r.form)
+			}
+		case c.Has(at):
+			c.Failf(at, "is empty: give %s", r.form)
+		}
+	}
+}
+
+// Limits returns the limits of an owner.
+func (a *Access) Limits(owner string) Limits {
+	if a.anonymous {
+		return unlimited
+	}
+	l := a.current()
+	if p, ok := l.principals[owner]; ok {
+		return p.Limits.over(l.limits)
+	}
+	return l.limits // of one of the principals of an issuer
+}
