@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"errand/cardserver/front"
+	"errand/cardserver/limits"
 	"errand/cardserver/push"
 	"errand/shared/card"
 	"errand/shared/desk"
@@ -28,6 +30,7 @@ type site struct {
 	env      setup.Env
 	listener net.Listener
 	log      *slog.Logger
+	limits   *limits.Limits
 }
 
 // listen begins to listen. It refuses an address that strangers reach if the access file
@@ -37,7 +40,7 @@ func listen(parts *setup.ClientSide, env setup.Env, log *slog.Logger) (*site, er
 	if err != nil {
 		return nil, err
 	}
-	s := &site{parts, env, l, log}
+	s := &site{parts, env, l, log, limits.New(limits.Config{Of: parts.Access.Limits, Holder: parts.Store, Log: log})}
 	if err := parts.Access.Check(s.loopback()); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -61,7 +64,12 @@ func (s *site) address() string {
 func (s *site) desk(q queue.Queue) *desk.Desk {
 	return desk.New(desk.Config{
 		Store: s.parts.Store, Queue: q, Rules: task.Defaults(), Now: time.Now, Log: s.log, Reused: s.env.Reused(),
-		Room: s.parts.Store.Room,
+		Room: func(ctx context.Context, owner string) error {
+			if err := s.parts.Store.Room(ctx); err != nil {
+				return err
+			}
+			return s.limits.Admit(ctx, owner)
+		},
 	})
 }
 
@@ -79,7 +87,7 @@ func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
 	})
 
 	return front.New(front.Config{
-		Desk: d, Store: p.Store, Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Log: s.log,
+		Desk: d, Store: p.Store, Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Limits: s.limits, Log: s.log,
 		CheckURL: p.Egress.CheckURL, IDTokens: p.IDTokens, Model: model, URL: p.URL, Loopback: s.loopback(),
 	}), nil
 }

@@ -20,6 +20,7 @@ import (
 
 	"errand/cardserver/audit"
 	"errand/cardserver/front/wire"
+	"errand/cardserver/limits"
 	"errand/shared/agent"
 	"errand/shared/auth"
 	"errand/shared/desk"
@@ -37,6 +38,9 @@ type Config struct {
 	Card   http.Handler  // the agent card
 	Push   http.Handler  // the API about webhooks, below /push/, so that no tenant has that name, and DELETE /tasks/{id}
 	Log    *slog.Logger
+
+	// Limits are of streams and waits; nil: none. The desk asks those of messages.
+	Limits *limits.Limits
 
 	CheckURL func(raw string) error // whether a webhook may be sent there; the error is for the client
 	IDTokens bool                   // webhooks can be sent with an ID token of a service account
@@ -86,13 +90,21 @@ func (o *operations) GetTask(ctx context.Context, req *a2a.GetTaskRequest) (*a2a
 // SendMessage implements the operation: it accepts the message and, unless asked to return
 // at once, waits until the task has ended or waits for its client.
 func (o *operations) SendMessage(ctx context.Context, req *a2a.SendMessageRequest) (a2a.SendMessageResult, error) {
-	r, err := o.accept(ctx, req)
-	if err != nil {
-		return nil, err
-	}
 	cfg := req.Config
 	if cfg == nil {
 		cfg = &a2a.SendMessageConfig{}
+	}
+	if !cfg.ReturnImmediately {
+		leave, err := o.enter(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+	}
+
+	r, err := o.accept(ctx, req)
+	if err != nil {
+		return nil, err
 	}
 	if !cfg.ReturnImmediately {
 		if r, err = o.wait(ctx, r); err != nil {
@@ -182,6 +194,13 @@ func (o *operations) deleted(ctx context.Context, id string) error {
 // needs input. It stays open while the task waits for authorization (decision 7).
 func (o *operations) SendStreamingMessage(ctx context.Context, req *a2a.SendMessageRequest) iter.Seq2[a2a.Event, error] {
 	return func(yield func(a2a.Event, error) bool) {
+		leave, err := o.enter(ctx)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer leave()
+
 		r, err := o.accept(ctx, req)
 		if err != nil {
 			yield(nil, err)
@@ -211,8 +230,24 @@ func (o *operations) SubscribeToTask(ctx context.Context, req *a2a.SubscribeToTa
 			yield(nil, a2a.NewError(a2a.ErrUnsupportedOperation, "the task has ended; read it with GetTask"))
 			return
 		}
+
+		leave, err := o.enter(ctx)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer leave()
 		o.stream(ctx, r, nil, a2a.TaskState.Terminal, yield)
 	}
+}
+
+// enter takes a place for a stream or a wait of the caller, before anything is stored for it.
+func (o *operations) enter(ctx context.Context) (leave func(), err error) {
+	if o.cfg.Limits == nil {
+		return func() {}, nil
+	}
+	p, _ := auth.From(ctx)
+	return o.cfg.Limits.Enter(p.Owner)
 }
 
 // stream yields the task as r has it and then every later event (R15). A reader that falls

@@ -21,6 +21,7 @@ type Access struct {
 	content         func() ([]byte, error) // of the file
 	client          Doer
 	attempts        attempts
+	rates           rates
 	proxies         int
 	now             func() time.Time
 	log             *slog.Logger
@@ -100,7 +101,7 @@ func (a *Access) Identify(r *http.Request) (Principal, error) {
 	p, claimed, err := now.identify(r, a.now())
 	if err == nil {
 		p.Operator = now.principals[p.Owner].Operator
-		return p, nil
+		return p, a.rates.take(p.Owner, now.limitsOf(p.Owner).Requests, a.now())
 	}
 	return Principal{}, a.refuse(r, now, claimed, err)
 }

@@ -115,9 +115,14 @@ func (a *Access) Limits(owner string) Limits {
 	if a.anonymous {
 		return unlimited
 	}
-	l := a.current()
+	return a.current().limitsOf(owner)
+}
+
+// limitsOf returns the limits of an owner. A principal of an issuer of everyone has those of
+// all callers.
+func (l *roster) limitsOf(owner string) Limits {
 	if p, ok := l.principals[owner]; ok {
 		return p.Limits.over(l.limits)
 	}
-	return l.limits // of one of the principals of an issuer
+	return l.limits
 }

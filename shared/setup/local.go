@@ -21,8 +21,9 @@ type Local struct {
 
 // Connect makes the queue and the bus that deliver to h, without a listener. A queue calls
 // refill for the jobs that it had to drop while it was full. turns is the number of turns
-// that run at once; 0: as many as the lane has slots.
-func Connect(h http.Handler, refill func(ctx context.Context, lane string), turns int, log *slog.Logger) *Local {
+// that run at once; 0: as many as the lane has slots. most bounds the jobs of an owner in a
+// lane that run at once; nil: only its share does.
+func Connect(h http.Handler, refill func(ctx context.Context, lane string), turns int, most func(lane, owner string) int, log *slog.Logger) *Local {
 	lanes := map[string]local.Limits{}
 	for _, l := range queue.Lanes() {
 		if l.Name == queue.Turns && turns > 0 {
@@ -31,7 +32,7 @@ func Connect(h http.Handler, refill func(ctx context.Context, lane string), turn
 		lanes[l.Name] = local.Limits{Slots: l.Slots}
 	}
 	l := &Local{
-		queue: local.NewQueue(local.QueueConfig{Handler: h, Refill: refill, Log: log, Lanes: lanes}),
+		queue: local.NewQueue(local.QueueConfig{Handler: h, Refill: refill, Most: most, Log: log, Lanes: lanes}),
 		bus:   local.NewBus(local.BusConfig{Handler: h, Subscriptions: []string{"notify"}, Log: log}),
 	}
 	l.Queue, l.Bus = l.queue, l.bus

@@ -34,6 +34,7 @@ type Store interface {
 	task.Store
 	task.Chores
 	task.DeadLetters
+	task.Holder
 	io.Closer
 
 	KV() kv.Store // in the same database

@@ -12,6 +12,7 @@ package share
 
 import (
 	"errors"
+	"math"
 	"sync"
 )
 
@@ -42,14 +43,17 @@ func NewPool(size int64) *Pool { return &Pool{size: size, by: map[string]int64{}
 
 // Take takes n for an owner, or returns ErrOwn or ErrFull and takes nothing. The caller gives
 // it back with [Pool.Release].
-func (p *Pool) Take(owner string, n int64) error {
+func (p *Pool) Take(owner string, n int64) error { return p.TakeWithin(owner, n, math.MaxInt64) }
+
+// TakeWithin is Take for an owner that may hold most at most, even if more is free.
+func (p *Pool) TakeWithin(owner string, n, most int64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	own := p.by[owner]
 	switch free := p.size - p.held - n; {
 	case free < 0:
 		return ErrFull
-	case own > 0 && own+n > free:
+	case own > 0 && own+n > free, own+n > most:
 		return ErrOwn
 	}
 	p.held += n

@@ -117,6 +117,20 @@ type DeadLetters interface {
 	Dead(ctx context.Context, q DeadQuery) (Page, error)
 }
 
+// A Holder says what the tasks of an owner take. It is safe for concurrent use.
+type Holder interface {
+	// Held counts an owner's tasks, deleted and expired ones excluded as far as that costs
+	// nothing. Waiting ends at most+1. It may be 2 s behind. It reads no record, and its time
+	// does not depend on how many tasks there are.
+	Held(ctx context.Context, owner string, most int) (Holding, error)
+}
+
+// A Holding is what the tasks of an owner take.
+type Holding struct {
+	Waiting int   // tasks that are submitted or working
+	Bytes   int64 // stored bytes of all of them; -1: the store does not count them
+}
+
 // A Ref names a record and its place in an ordered listing.
 type Ref struct {
 	At time.Time

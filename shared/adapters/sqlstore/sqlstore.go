@@ -112,6 +112,7 @@ var (
 	_ task.Store       = (*DB)(nil)
 	_ task.Chores      = (*DB)(nil)
 	_ task.DeadLetters = (*DB)(nil)
+	_ task.Holder      = (*DB)(nil)
 )
 
 // Open opens the file at path, or creates it in an existing folder. It returns an error

@@ -5,6 +5,8 @@ import (
 	"database/sql/driver"
 	"fmt"
 
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
 	"errand/shared/task"
 )
 
@@ -106,6 +108,23 @@ func (w *writer) replaced(r task.Record) (placed, error) {
 		return placed{}, err
 	}
 	return rows[0], nil
+}
+
+// Held reads what the writes have counted of an owner: [task.Holder].
+func (db *DB) Held(ctx context.Context, owner string, most int) (h task.Holding, err error) {
+	err = db.read(ctx, db.loaders, func(c *conn) error {
+		return c.query(func(row []driver.Value) error {
+			waiting, _ := row[0].(int64)
+			h.Waiting = min(int(waiting), most+1)
+			h.Bytes, _ = row[1].(int64)
+			return nil
+		}, "SELECT coalesce((SELECT sum(n) FROM tally WHERE owner = ?1 AND context = '' AND state IN (?2, ?3)), 0),"+
+			" coalesce((SELECT bytes FROM stored WHERE owner = ?1), 0)", owner, string(a2a.TaskStateSubmitted), string(a2a.TaskStateWorking))
+	})
+	if err != nil {
+		return task.Holding{}, fmt.Errorf("reading what an owner has: %w", err)
+	}
+	return h, nil
 }
 
 // Bytes returns the stored size of an owner's records, deleted ones excluded. The writes

@@ -1,0 +1,70 @@
+package limits
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"errand/shared/auth"
+	"errand/shared/task"
+)
+
+// A look is what the store said about an owner, and what has been admitted since. It is good
+// for a second, and for a tenth of what was left. So a process passes a limit by a tenth of
+// the rest at most, and several processes by as much each.
+type look struct {
+	mu    sync.Mutex
+	began time.Time // of the minute in which seen counts
+	seen  int       // messages in that minute
+
+	at      time.Time // of the look; zero: none
+	held    task.Holding
+	since   int     // messages admitted since
+	drained float64 // tasks that ended in a second, between the last two looks
+}
+
+const (
+	goodFor = time.Second
+	few     = 4 // messages in a minute for which the store is not asked
+)
+
+// due counts a message, and reports whether it needs a new look.
+func (k *look) due(now time.Time, waiting int) bool {
+	if now.Sub(k.began) >= time.Minute {
+		k.began, k.seen = now, 0
+	}
+	k.seen++
+	if k.seen <= few && now.Sub(k.at) >= time.Minute {
+		k.at = time.Time{}
+		return false
+	}
+	return now.Sub(k.at) >= goodFor || k.since >= max(1, (waiting-k.held.Waiting)/10)
+}
+
+// saw keeps what the store said.
+func (k *look) saw(now time.Time, held task.Holding) {
+	if passed := now.Sub(k.at).Seconds(); !k.at.IsZero() && passed > 0 {
+		k.drained = max(0, float64(k.held.Waiting+k.since-held.Waiting)/passed)
+	}
+	k.at, k.held, k.since = now, held, 0
+}
+
+// verdict admits a message, or refuses it.
+func (k *look) verdict(most auth.Limits) error {
+	if k.at.IsZero() {
+		return nil
+	}
+	if waiting := k.held.Waiting + k.since; waiting >= most.Waiting {
+		const least, longest = time.Second, time.Minute
+		after := longest
+		if k.drained > 0 {
+			after = min(max(time.Duration(10/k.drained*float64(time.Second)), least), longest)
+		}
+		return refused("waiting", after.Round(time.Second), fmt.Sprintf("%d of your tasks wait or run, and no more may; wait for some of them, or cancel some", most.Waiting))
+	}
+	if k.held.Bytes >= most.Stored {
+		return refused("stored", time.Minute, fmt.Sprintf("your tasks take %d bytes of the %d that they may; delete some with DELETE /tasks/{id}", k.held.Bytes, most.Stored))
+	}
+	k.since++
+	return nil
+}
