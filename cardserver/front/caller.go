@@ -12,10 +12,12 @@ import (
 // identify names the caller to the handler, where caller finds it.
 func (o *operations) identify(r *http.Request) (context.Context, error) {
 	p, err := o.cfg.Access.Identify(r)
+	if p.Owner != "" { // also if a limit of the caller refuses it
+		audit.Of(r.Context()).Caller(p)
+	}
 	if err != nil {
 		return nil, err
 	}
-	audit.Of(r.Context()).Caller(p)
 	return auth.With(r.Context(), p), nil
 }
 

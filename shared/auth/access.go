@@ -87,7 +87,8 @@ func (a *Access) Check(loopback bool) error {
 		"or set ERRAND_ACCESS=anonymous if something in front asks who they are")
 }
 
-// Identify returns the sender of r. Any error is a [*Refusal]. It is called once, at the
+// Identify returns the sender of r, also beside a refusal that is for its own limit. Any
+// error is a [*Refusal]. It is called once, at the
 // beginning of a call: a token that expires during a long call does not end it.
 //
 // It goes by a file that was read at most 30 s ago. The first call after that time reads the

@@ -1,8 +1,11 @@
 package auth_test
 
 import (
+	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -60,4 +63,50 @@ func TestLimitsThatCannotBeRead(t *testing.T) {
 			t.Errorf("%s: %v, want line 2 and %q", limit, err, remedy)
 		}
 	}
+}
+
+// A caller may send the requests of a second at once, and then so many in a second. Another
+// caller is not held up, and a changed file counts at once.
+func TestRequestsAreRated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		flood, floodHash := auth.NewKey()
+		quiet, quietHash := auth.NewKey()
+		text := func(rate string) string { return list(floodHash, quietHash) + "limits: {requests: " + rate + "}\n" }
+		c := newChanging(t, text("20/s"))
+
+		admitted := func(sent int) (n int) {
+			for range sent {
+				p, no := c.identify(flood)
+				switch {
+				case no == nil:
+					n++
+				case no.Status != http.StatusTooManyRequests || no.After != time.Second || no.By != "limit requests" || p.Owner != "p0":
+					t.Errorf("refused with %+v of %s", no, p.Owner)
+				}
+			}
+			return n
+		}
+
+		if n := admitted(100); n != 20 {
+			t.Errorf("%d of 100 requests at once were let in, want 20", n)
+		}
+		if _, no := c.identify(quiet); no != nil {
+			t.Errorf("another caller: %v", no)
+		}
+		time.Sleep(time.Second / 2)
+		if n := admitted(100); n != 10 {
+			t.Errorf("%d requests were let in after half a second, want 10", n)
+		}
+
+		c.write(text("none"))
+		time.Sleep(30 * time.Second)
+		if n := admitted(100); n != 100 {
+			t.Errorf("%d of 100 requests were let in without a limit", n)
+		}
+		c.write(text("5/s"))
+		time.Sleep(30 * time.Second)
+		if n := admitted(100); n != 5 {
+			t.Errorf("%d requests were let in, want the 5 of the changed file", n)
+		}
+	})
 }

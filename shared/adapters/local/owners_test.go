@@ -125,3 +125,33 @@ func TestAFloodLeavesSlots(t *testing.T) {
 		}
 	})
 }
+
+// An owner with a number of its own has so many at once, although more is free.
+func TestOwnersNumber(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		q := open(t, local.QueueConfig{Handler: g, Lanes: lanes(local.Limits{}), Most: func(lane, owner string) int {
+			if lane == "turns" && owner == "few" {
+				return 2
+			}
+			return 1000
+		}})
+		for i := range 5 {
+			addAll(t, q, of("few", fmt.Sprint("f", i)), of("many", fmt.Sprint("m", i)))
+		}
+		synctest.Wait()
+
+		running := map[byte]int{}
+		for range len(g.entered) {
+			running[(<-g.entered)[0]]++
+		}
+		if running['f'] != 2 || running['m'] != 5 {
+			t.Errorf("%d of the owner with a number run, and %d of the other; want 2 and 5", running['f'], running['m'])
+		}
+		close(g.opened)
+		synctest.Wait()
+		if n := len(g.entered); n != 3 {
+			t.Errorf("%d more ran, want 3", n)
+		}
+	})
+}
