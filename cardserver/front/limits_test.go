@@ -45,9 +45,11 @@ func TestLimitsAreAnswered(t *testing.T) {
 	message := func(n int) string {
 		return fmt.Sprintf(`{"messageId":"m%d","role":"ROLE_USER","parts":[{"text":"hi"}]}`, n)
 	}
+
 	message03 := func(n int) string {
 		return fmt.Sprintf(`{"kind":"message","messageId":"m%d","role":"user","parts":[{"kind":"text","text":"hi"}]}`, n)
 	}
+
 	rpc := func(method, params string) string {
 		return `{"jsonrpc":"2.0","id":1,"method":"` + method + `","params":` + params + `}`
 	}
@@ -82,9 +84,11 @@ func TestLimitsAreAnswered(t *testing.T) {
 					if res.Code != http.StatusTooManyRequests || n < 5 || n > 7 {
 						t.Errorf("message %d: HTTP %d %s, want 429 at the limit", n, res.Code, res.Body)
 					}
+
 					if res.Header().Get("Retry-After") == "" || !strings.Contains(res.Body.String(), "limit "+limit) || !json.Valid(res.Body.Bytes()) {
 						t.Errorf("Retry-After %q, %s", res.Header().Get("Retry-After"), res.Body)
 					}
+
 					return
 				}
 			})

@@ -85,6 +85,7 @@ func TestWaiting(t *testing.T) {
 			ids = append(ids, r.ID())
 		}
 	}
+
 	no := b.refusal(err, "waiting")
 	if len(ids) != of.Waiting || b.looks > 60 {
 		t.Errorf("%d messages were accepted with %d looks at the store, want %d, and 60 looks at most", len(ids), b.looks, of.Waiting)
@@ -99,6 +100,7 @@ func TestWaiting(t *testing.T) {
 			t.Errorf("another owner: %v", err)
 		}
 	}
+
 	if b.looks != before {
 		t.Errorf("%d looks for an owner that sends little", b.looks-before)
 	}
@@ -122,6 +124,7 @@ func TestWaiting(t *testing.T) {
 	for err = nil; err == nil; more++ {
 		_, err = b.send("flood")
 	}
+
 	if no := b.refusal(err, "waiting"); more-1 != 50 || no.After > 2*time.Second {
 		t.Errorf("after 50 tasks had ended, %d were accepted, and the refusal says %v", more-1, no.After)
 	}
@@ -142,6 +145,7 @@ func TestStored(t *testing.T) {
 		}
 		b.now = b.now.Add(time.Second)
 	}
+
 	b.refusal(err, "stored")
 	if held, herr := b.w.Store.Held(t.Context(), "large", 1000); herr != nil || held.Bytes < of.Stored || held.Bytes > of.Stored+2000 {
 		t.Errorf("refused at %d bytes, %v", held.Bytes, herr)
@@ -150,6 +154,7 @@ func TestStored(t *testing.T) {
 	if _, err := b.desk.ChangeByID(t.Context(), last.ID(), task.Record.Delete); err != nil {
 		t.Fatal(err)
 	}
+
 	b.now = b.now.Add(time.Second)
 	if _, err := b.send("large"); err != nil {
 		t.Errorf("after a deletion: %v", err)
@@ -178,6 +183,7 @@ func TestEnter(t *testing.T) {
 	of.Streams = 3
 	b := newBench(t, of)
 	var leaves []func()
+
 	for range of.Streams {
 		leave, err := b.limits.Enter("a")
 		if err != nil {
@@ -185,11 +191,13 @@ func TestEnter(t *testing.T) {
 		}
 		leaves = append(leaves, leave)
 	}
+
 	_, err := b.limits.Enter("a")
 	b.refusal(err, "streams")
 	if _, err := b.limits.Enter("b"); err != nil {
 		t.Errorf("another owner: %v", err)
 	}
+
 	leaves[0]()
 	if _, err := b.limits.Enter("a"); err != nil {
 		t.Errorf("after one has ended: %v", err)
@@ -200,6 +208,7 @@ func TestEnter(t *testing.T) {
 	for err = nil; err == nil; n++ {
 		_, err = b.limits.Enter("c")
 	}
+
 	if b.refusal(err, "streams"); n-1 > limits.Places/2 || n-1 < limits.Places/2-10 {
 		t.Errorf("one owner took %d of %d places", n-1, limits.Places)
 	}
