@@ -49,7 +49,7 @@ func fields(t *testing.T, log *bytes.Buffer) map[string]any {
 // Every operation needs exactly one right, and names it in the refusal.
 func TestEveryOperationNeedsOneRight(t *testing.T) {
 	w := newWorld(t)
-	key, text := map[auth.Right]string{}, "principals:\n- name: acme/alice\n  keys:\n"
+	key, text := map[auth.Right]string{}, "limits: {requests: none}\nprincipals:\n- name: acme/alice\n  keys:\n"
 	for _, r := range auth.Rights() {
 		k, hash := auth.NewKey()
 		key[r] = k

@@ -90,7 +90,7 @@ type rightsWorld struct {
 
 func newRightsWorld(t *testing.T) *rightsWorld {
 	w := &rightsWorld{T: t, only: map[auth.Right]string{}, butFor: map[auth.Right]string{}}
-	text := "principals:\n  - name: acme/ci\n    keys:\n"
+	text := "limits: {requests: none}\nprincipals:\n  - name: acme/ci\n    keys:\n"
 	add := func(may []auth.Right) string {
 		key, hash := auth.NewKey()
 		list, err := json.Marshal(may)
