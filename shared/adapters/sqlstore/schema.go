@@ -194,13 +194,9 @@ func setUp(c *conn, log *slog.Logger) error {
 	}
 
 	// FULL syncs the log at every commit, so that acknowledged writes survive a power cut.
-	// With a checkpoint for every 16 MiB of log instead of 4, a page that changes often is
-	// written to the file a quarter as many times.
 	if err := c.script(`
 		PRAGMA journal_mode = WAL;
 		PRAGMA synchronous = FULL;
-		PRAGMA wal_autocheckpoint = 4096;
-		PRAGMA journal_size_limit = 33554432;
 		PRAGMA cache_size = -4096;
 		PRAGMA temp_store = MEMORY;`); err != nil {
 		return err

@@ -146,6 +146,10 @@ func (db *DB) openConns(ctx context.Context) (*writer, error) {
 		return nil, err
 	}
 
+	if err := c.limitLog(db.reserve.logPages()); err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+
 	w := &writer{db: db, conn: c, sums: sums{}}
 	err = w.begin()
 	if noRoom(err) && db.reserve.giveUp(true) {
