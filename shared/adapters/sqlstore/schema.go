@@ -165,6 +165,7 @@ func fillDead(c *conn) error {
 
 var (
 	errNotOurs = errors.New("it is not a database of this program: name another file")
+	errDamaged = errors.New("it is damaged: replace it by a copy, or name another file")
 	errNewer   = errors.New("it was written by a newer version of this program: use that version, or name another file")
 )
 
