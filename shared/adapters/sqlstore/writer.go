@@ -211,11 +211,11 @@ func (w *writer) run() {
 	close(w.db.drained)
 }
 
-// commitGroup runs the group in one transaction and answers all of it. On a full disk it gives
-// the reserve up and tries once more: a transaction without room leaves nothing.
+// commitGroup runs the group in one transaction and answers all of it. On a full disk it makes
+// room and tries once more: a transaction without room leaves nothing.
 func (w *writer) commitGroup(group []*write) {
 	err := w.attempt(group)
-	if noRoom(err) && w.db.reserve.giveUp(false) {
+	if noRoom(err) && w.makeRoom() {
 		err = w.attempt(group)
 	}
 	if noRoom(err) {
@@ -228,6 +228,17 @@ func (w *writer) commitGroup(group []*write) {
 		}
 		close(op.done)
 	}
+}
+
+// makeRoom gives the reserve up, and moves the log into the file while there is room for that.
+// It reports whether either has made room. Otherwise the log would take the whole reserve.
+func (w *writer) makeRoom() bool {
+	given := w.db.reserve.giveUp(false)
+	busy, err := w.conn.number("PRAGMA wal_checkpoint(TRUNCATE)")
+	if err != nil && !noRoom(err) {
+		w.db.opts.Log.Warn("the log of the database cannot be emptied", "file", w.db.path, "err", err)
+	}
+	return given || busy == 0 && err == nil
 }
 
 // attempt runs the group in one transaction.
