@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -250,6 +251,44 @@ func TestRoom(t *testing.T) {
 	room(96*mib, nil)
 	if held(path) != sqlstore.Reserve {
 		t.Errorf("the reserve taken back has %d bytes", held(path))
+	}
+}
+
+// The reserve is for the records that are there: in one group on a full disk they are ended,
+// and a new record is refused.
+func TestReserveIsNotForNewRecords(t *testing.T) {
+	d := &disk{free: 1 << 30}
+	path := file(t)
+	db := open(t, path, sqlstore.WithSpace(sqlstore.Options{Reserve: sqlstore.Reserve}, d.space))
+	for i := range changes() {
+		if _, err := db.Create(t.Context(), accepted(t, fmt.Sprint(i), time.Now())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	was := held(path)
+	if err := db.FillAfter(t.Context(), 0, func() bool { return held(path) == was }); err != nil {
+		t.Fatal(err)
+	}
+
+	release := db.Hold(t.Context())
+	var all sync.WaitGroup
+	for i, c := range changes() {
+		all.Go(func() {
+			if err := c.do(db, fmt.Sprint(i)); err != nil {
+				t.Errorf("%s: %v", c.name, err)
+			}
+		})
+	}
+	all.Go(func() {
+		if _, err := db.Create(t.Context(), accepted(t, "new", time.Now())); !errors.Is(err, task.ErrFull) {
+			t.Errorf("Create: %v, want ErrFull", err)
+		}
+	})
+	queued(t, db, len(changes())+1)
+	release()
+	all.Wait()
+	if isStored(t, db, "new") {
+		t.Error("the new record is stored")
 	}
 }
 

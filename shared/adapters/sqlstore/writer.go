@@ -26,7 +26,7 @@ type write struct {
 // isVerdict distinguishes the error of one operation from a failure of the store, which
 // concerns the whole group.
 func isVerdict(err error) bool {
-	return errors.Is(err, task.ErrExists) || errors.Is(err, task.ErrConflict) || errors.Is(err, kv.ErrConflict)
+	return errors.Is(err, task.ErrExists) || errors.Is(err, task.ErrConflict) || errors.Is(err, kv.ErrConflict) || errors.Is(err, errSpared)
 }
 
 // write changes one record.
@@ -85,6 +85,7 @@ type writer struct {
 	conn    *conn
 	version int64 // the newest one
 	late    bool  // begin had no room, and is still to be done
+	sparing bool  // no record is created
 	deleted []string
 	sums    sums // of the group
 }
@@ -211,12 +212,19 @@ func (w *writer) run() {
 	close(w.db.drained)
 }
 
+// errSpared refuses a new record while the reserve is being used: it is for the records that
+// are there.
+var errSpared = fmt.Errorf("%w: no new record takes the reserve", task.ErrFull)
+
 // commitGroup runs the group in one transaction and answers all of it. On a full disk it makes
-// room and tries once more: a transaction without room leaves nothing.
+// room and tries once more, without the new records: a transaction without room leaves
+// nothing.
 func (w *writer) commitGroup(group []*write) {
 	err := w.attempt(group)
 	if noRoom(err) && w.makeRoom() {
+		w.sparing = true
 		err = w.attempt(group)
+		w.sparing = false
 	}
 	if noRoom(err) {
 		err = fmt.Errorf("%w: %w", task.ErrFull, err)
