@@ -52,7 +52,9 @@ func TestMemoryStandsAttacks(t *testing.T) {
 	for _, a := range memoryAttacks {
 		t.Run(a.name, func(t *testing.T) {
 			t.Parallel()
-			v := &victim{process: start(t, "GOMEMLIMIT=460MiB", "ERRAND_PUSH_ALLOW=127.0.0.0/8:*", "ERRAND_MODEL="+a.model)}
+			v := &victim{process: &process{t: t, program: "cardserver", dir: t.TempDir(), port: freePort(t), group: limited(t),
+				env: []string{"GOMEMLIMIT=460MiB", "ERRAND_PUSH_ALLOW=127.0.0.0/8:*", "ERRAND_MODEL=" + a.model}}}
+			v.run()
 			v.figure("ready")
 
 			a.run(v, conformance.Size(64, 2000))
@@ -66,6 +68,31 @@ func TestMemoryStandsAttacks(t *testing.T) {
 			v.figure("started again")
 		})
 	}
+}
+
+// limited makes a cgroup with mostMemory, where the kernel kills a program that takes more,
+// its buffers of connections and files included. It is in ERRAND_TEST_CGROUP, the folder of a
+// cgroup in which the test may make others. Without the variable there is none.
+func limited(t *testing.T) string {
+	in := os.Getenv("ERRAND_TEST_CGROUP")
+	if in == "" {
+		return ""
+	}
+
+	group, err := os.MkdirTemp(in, "errand-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Remove(group) })
+
+	limit := []byte(strconv.Itoa(mostMemory))
+	if os.WriteFile(group+"/memory.limit_in_bytes", limit, 0) == nil { // version 1
+		return group
+	}
+	if err := os.WriteFile(group+"/memory.max", limit, 0); err != nil {
+		t.Fatal(err)
+	}
+	return group
 }
 
 // A stream of a large task holds no record while nothing happens. 400 tasks of 250 KB are
