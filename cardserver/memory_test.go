@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"errand/shared/lab/conformance"
+	"errand/shared/lab/dense"
 )
 
 // mostMemory is the memory that the program may have, as the smallest instance that the
@@ -70,8 +71,8 @@ func TestMemoryStandsAttacks(t *testing.T) {
 	}
 }
 
-// limited makes a cgroup with mostMemory, where the kernel kills a program that takes more,
-// its buffers of connections and files included. It is in ERRAND_TEST_CGROUP, the folder of a
+// limited makes a cgroup with mostMemory, where the kernel kills a program that takes more. Pages
+// of files and the memory of the kernel count too. It is in ERRAND_TEST_CGROUP, the folder of a
 // cgroup in which the test may make others. Without the variable there is none.
 func limited(t *testing.T) string {
 	in := os.Getenv("ERRAND_TEST_CGROUP")
@@ -233,15 +234,14 @@ func taskID(text string) string {
 	return ""
 }
 
-// units are the shapes of JSON that take the most memory for their bytes.
-var units = []string{`{"":0}`, `{}`, `[]`, `0`, `""`, `"\u0041"`, strings.Repeat("[", 90) + strings.Repeat("]", 90)}
-
-// dense is a list of at most 9,900 values, with a text that fills it to n bytes.
-func dense(unit string, n int) string {
-	count := min(9_900/(1+strings.Count(unit, "[")+strings.Count(unit, "0")), n/(len(unit)+1))
-	list := "[" + strings.Repeat(unit+",", count)
-	return list + `"` + strings.Repeat("x", max(0, n-len(list))) + `"]`
+// packed is a list of at most 9,900 values, with a text that fills it to n bytes.
+func packed(u dense.Unit, n int) string {
+	list := strings.TrimSuffix(u.List(n, 9_900), "]")
+	return list + `,"` + strings.Repeat("x", max(0, n-len(list))) + `"]`
 }
+
+// expensive is the unit whose values take the most memory.
+var expensive = dense.Units[0]
 
 const largest = 480 << 10 // bytes of content that a new task may have
 
@@ -252,7 +252,7 @@ func (v *victim) denseSends(n int) {
 	end := time.Now().Add(hold())
 	var taken atomic.Int64
 	crowd(n, func(i int) {
-		list := dense(units[i%len(units)], []int{largest, 30 << 10}[i%2])
+		list := packed(dense.Units[i%len(dense.Units)], []int{largest, 30 << 10}[i%2])
 		for time.Now().Before(end) {
 			if _, text := v.post(v.message(`"parts":[{"text":"x"}],"metadata":{"a":`+list+`}`, true)); taskID(text) != "" {
 				taken.Add(1)
@@ -268,7 +268,7 @@ func (v *victim) denseSends(n int) {
 const listAll = `{"jsonrpc":"2.0","id":1,"method":"ListTasks","params":{"pageSize":100,"includeArtifacts":true,"historyLength":100}}`
 
 func (v *victim) lists(n int) {
-	list := dense(`{"":0}`, 35<<10)
+	list := packed(expensive, 35<<10)
 	few(100, func(i int) {
 		if i%2 == 0 {
 			v.send(v.message(`"parts":[{"text":"x"}],"metadata":{"a":`+list+`}`, true))
@@ -364,7 +364,7 @@ func (v *victim) waits(n int) {
 // turns fills records with dense messages that wait for each other, and has many of them
 // answered at once.
 func (v *victim) turns(n int) {
-	list := dense(`{"":0}`, 35<<10)
+	list := packed(expensive, 35<<10)
 	crowd(min(n, 100), func(int) {
 		id := v.send(v.message(`"contextId":"one","parts":[{"text":"x"}],"metadata":{"a":`+list+`}`, true))
 		for range 12 {
@@ -417,7 +417,7 @@ func (v *victim) deadLetters(n int) {
 	defer gone.Close()
 	long := strings.Repeat("p", 1800)
 	few(100, func(i int) {
-		v.send(v.message(`"parts":[{"text":"hello"}],"metadata":{"a":`+dense(`[]`, 20<<10)+`}`, true,
+		v.send(v.message(`"parts":[{"text":"hello"}],"metadata":{"a":`+packed(expensive, 20<<10)+`}`, true,
 			fmt.Sprintf(`"taskPushNotificationConfig":{"url":"%s/%d%s"}`, gone.URL, i, long)))
 	})
 
