@@ -84,5 +84,7 @@ func digest(texts []string) string {
 		panic(err)
 	}
 	sum := sha256.Sum256(text)
-	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:]))
+	return encoding.EncodeToString(sum[:])
 }
+
+var encoding = base32.NewEncoding(alphabet).WithPadding(base32.NoPadding)
