@@ -76,12 +76,11 @@ func TestDenseInputsCostTheirCharge(t *testing.T) {
 
 // A sink is a client that hangs up after the first bytes of the answer.
 type sink struct {
-	header http.Header
+	discard
 	status int
 	hangUp func()
 }
 
-func (s *sink) Header() http.Header         { return s.header }
 func (s *sink) WriteHeader(status int)      { s.status = status }
 func (s *sink) Write(b []byte) (int, error) { s.hangUp(); return len(b), nil }
 func (s *sink) Flush()                      {}
@@ -89,7 +88,7 @@ func (s *sink) Flush()                      {}
 // asking prepares a request. No request may make a handler fail.
 func asking(t *testing.T, h http.Handler, r *http.Request) func() {
 	ctx, hangUp := context.WithCancel(t.Context())
-	s, r := &sink{header: http.Header{}, hangUp: hangUp}, r.WithContext(ctx)
+	s, r := &sink{discard: discard{http.Header{}}, hangUp: hangUp}, r.WithContext(ctx)
 	return func() {
 		h.ServeHTTP(s, r)
 		hangUp()
