@@ -19,9 +19,10 @@ import (
 
 // Sizes of the room that is kept for the writes that end and delete tasks.
 const (
-	Reserve    = 32 << 20 // the reserve, but at most a sixteenth of the disk
-	floorBytes = 64 << 20 // no message is accepted while less is free, but at most an eighth of the disk
-	roomFor    = 100 * time.Millisecond
+	Reserve      = 32 << 20 // the reserve, but at most a sixteenth of the disk, or leastReserve
+	floorBytes   = 64 << 20 // no message is accepted while less is free, but at most an eighth of the disk
+	leastReserve = 8 << 20  // for a few of the largest records and the log, but at most a quarter of the disk
+	roomFor      = 100 * time.Millisecond
 
 	pageSize      = 4 << 10 // of SQLite
 	usualLogPages = Reserve / 2 / pageSize
@@ -121,7 +122,9 @@ func (r *reserve) check(now time.Time, pages func() (int64, error)) error {
 }
 
 // sizeOn returns the size of the reserve on a disk of so many bytes.
-func (r *reserve) sizeOn(total int64) int64 { return min(r.want, total/16) }
+func (r *reserve) sizeOn(total int64) int64 {
+	return min(r.want, max(total/16, min(leastReserve, total/4)))
+}
 
 // logPages returns the pages of the database's log at which it is moved into the file: half of
 // the reserve. The move may need that much room, because the file grows first.
