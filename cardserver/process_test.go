@@ -77,6 +77,7 @@ type process struct {
 	dir     string
 	env     []string
 	port    int
+	group   string // the folder of the cgroup that the program is in; empty: the one of the test
 	cmd     *exec.Cmd
 	done    chan struct{}
 
@@ -95,14 +96,20 @@ func start(t testing.TB, env ...string) *process {
 func launch(t testing.TB, program string, port int, env ...string) *process {
 	t.Helper()
 	p := &process{t: t, program: program, dir: t.TempDir(), env: env, port: port}
+	p.run()
+	return p
+}
+
+// run starts the program, and ends it with the test.
+func (p *process) run() {
+	p.t.Helper()
 	p.start()
-	t.Cleanup(func() {
+	p.t.Cleanup(func() {
 		p.kill()
-		if t.Failed() {
-			t.Logf("the log of %s (end):\n%s", program, tail(p.logged(), 8<<10))
+		if p.t.Failed() {
+			p.t.Logf("the log of %s (end):\n%s", p.program, tail(p.logged(), 8<<10))
 		}
 	})
-	return p
 }
 
 // patience is how long a test waits for a certain event. It guards against hanging on a
@@ -142,6 +149,9 @@ func (p *process) start() {
 	}
 
 	p.cmd = exec.Command(path)
+	if p.group != "" {
+		p.cmd = exec.Command("sh", "-c", `echo $$ >"$0/cgroup.procs" && exec "$1"`, p.group, path)
+	}
 	p.cmd.Dir = p.dir
 	p.cmd.Env = append([]string{"HOME=" + p.dir, "PATH=" + os.Getenv("PATH"), fmt.Sprintf("PORT=%d", p.port)}, p.env...)
 	out, err := p.cmd.StderrPipe()

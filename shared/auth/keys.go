@@ -33,7 +33,8 @@ const (
 
 const (
 	fetchTimeout = 5 * time.Second
-	maxKeySet    = 256 << 10 // Google's has 2 KiB
+	maxKeySet    = 256 << 10 // bytes; Google's has 2 KiB
+	maxKeys      = 500       // of a set; reading a key takes far more memory than its text
 	// fresh is how long keys are used without asking again: a key that the issuer withdrew
 	// is refused that long after at the latest.
 	fresh = time.Hour
@@ -181,25 +182,43 @@ func (k *Keys) load(ctx context.Context) ([]jose.JSONWebKey, error) {
 	}
 
 	var set struct {
-		Keys []jsontext.Value `json:"keys"`
+		Keys keySet `json:"keys"`
 	}
 	if err := k.get(ctx, at, &set); err != nil {
 		return nil, err
 	}
+	if len(set.Keys) == 0 {
+		return nil, fmt.Errorf("%s has no key that can be used", at)
+	}
+	return set.Keys, nil
+}
 
-	var keys []jose.JSONWebKey
-	for _, raw := range set.Keys {
+// A keySet is the usable keys of a set. They are read one at a time, because a list of all
+// values would take many times the memory of the text.
+type keySet []jose.JSONWebKey
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (s *keySet) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	if begin, err := d.ReadToken(); err != nil || begin.Kind() != jsontext.KindBeginArray {
+		return errors.Join(err, errors.New("the keys are no list"))
+	}
+
+	for n := 0; d.PeekKind() != jsontext.KindEndArray; n++ {
+		raw, err := d.ReadValue()
+		if err != nil {
+			return err
+		}
+		if n == maxKeys {
+			return errors.New("too many keys")
+		}
 		var key jose.JSONWebKey
 		if key.UnmarshalJSON(raw) == nil && usable(key) {
-			keys = append(keys, key)
+			*s = append(*s, key)
 		}
 	}
 
-	if len(keys) == 0 {
-		return nil, fmt.Errorf("%s has no key that can be used", at)
-	}
-
-	return keys, nil
+	_, err := d.ReadToken()
+	return err
 }
 
 // usable passes over weak keys, and keys for another use.
@@ -237,7 +256,7 @@ func (k *Keys) get(ctx context.Context, url string, into any) error {
 		return fmt.Errorf("%s answered more than %d KiB", url, maxKeySet>>10)
 	}
 	if json.Unmarshal(data, into) != nil {
-		return fmt.Errorf("%s answered something else than it should", url)
+		return fmt.Errorf("%s answered something else than it should, or more than %d keys", url, maxKeys)
 	}
 	return nil
 }

@@ -6,29 +6,23 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
-	"strings"
 	"testing"
 	"testing/synctest"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"pgregory.net/rapid"
 
+	"errand/shared/lab/dense"
 	"errand/shared/share"
 )
-
-// dense are shapes of JSON that take much memory for their bytes.
-var dense = []string{
-	`[]`, `{}`, `{"":0}`, `0`, `1.7976931348623157e308`, `null`, `""`, `"\u0041\u00e9\ud83d\ude00"`,
-	strings.Repeat("[", 90) + strings.Repeat("]", 90), strings.Repeat(`{"":`, 90) + "0" + strings.Repeat("}", 90),
-}
 
 // The count of a JSON text is the number of its values, and no value before a fault is
 // missed.
 func TestCountValues(t *testing.T) {
-	for _, unit := range dense {
-		text := []byte("[" + strings.Repeat(unit+",", 1000) + unit + "]")
-		if got, want := Values(text), decoded(t, text); got != want {
-			t.Errorf("%.40s: counted %d values, want %d", unit, got, want)
+	for _, u := range dense.Units {
+		text := []byte(u.List(100_000, 0))
+		if got, want := Values(text), decoded(t, text); got != want || Values([]byte(u.Text)) != u.Values {
+			t.Errorf("%s: counted %d values, want %d; and %d in one unit", u.Name, got, want, u.Values)
 		}
 	}
 

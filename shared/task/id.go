@@ -17,6 +17,8 @@ const (
 	formerSize = 26
 	idSize     = ownerSize + formerSize
 
+	digestSize = 52 // 256 bits in base32
+
 	alphabet = "abcdefghijklmnopqrstuvwxyz234567"
 )
 
@@ -82,12 +84,16 @@ func ownerMark(owner string) string {
 	return form + digest([]string{"owner", "of", owner})[:ownerSize-len(form)]
 }
 
-// digest hashes a list of texts to 52 characters of base32.
+// digest hashes a list of texts to digestSize characters of base32.
 func digest(texts []string) string {
 	text, err := json.Marshal(texts)
 	if err != nil { // strings always encode
 		panic(err)
 	}
 	sum := sha256.Sum256(text)
-	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:]))
+	var all [digestSize]byte
+	encoding.Encode(all[:], sum[:])
+	return string(all[:])
 }
+
+var encoding = base32.NewEncoding(alphabet).WithPadding(base32.NoPadding)

@@ -16,33 +16,9 @@ import (
 
 	"errand/shared/auth"
 	"errand/shared/dialect"
+	"errand/shared/lab/dense"
 	"errand/shared/memory"
 )
-
-// dense are the shapes of JSON that take the most memory for their bytes, as the values of a
-// member. unit is repeated with commas between.
-var dense = []struct{ name, unit string }{
-	{"arrays", `[]`},
-	{"objects", `{}`},
-	{"objects of one", `{"":0}`},
-	{"numbers", `0`},
-	{"long numbers", `1.7976931348623157e308`},
-	{"literals", `null`},
-	{"empty strings", `""`},
-	{"escapes", `"\u0041\u00e9\ud83d\ude00"`},
-	{"nested", strings.Repeat("[", 90) + strings.Repeat("]", 90)},
-	{"nested objects", strings.Repeat(`{"":`, 90) + "0" + strings.Repeat("}", 90)},
-}
-
-// filled repeats a unit until the list has about n bytes or, with values above 0, as many
-// units as may have that number of values.
-func filled(unit string, n, values int) string {
-	count := n / (len(unit) + 1)
-	if values > 0 {
-		count = min(count, values/memory.Values([]byte(unit)))
-	}
-	return "[" + strings.TrimSuffix(strings.Repeat(unit+",", count), ",") + "]"
-}
 
 // An idle handler accepts everything and keeps nothing.
 type idle struct{ a2asrv.RequestHandler }
@@ -55,87 +31,13 @@ func (idle) CancelTask(context.Context, *a2a.CancelTaskRequest) (*a2a.Task, erro
 	return &a2a.Task{ID: "t"}, nil
 }
 
-// Decoding a request of any shape allocates at most its charge and 4 MiB.
-// The bytes of all allocations bound the heap at every moment, and do
-// not depend on the collector.
-func TestDenseRequestsCostTheirCharge(t *testing.T) {
-	routes := []struct {
-		name, path string
-		body       func(list string) string
-	}{
-		{"SendMessage, metadata", "", func(l string) string {
-			return rpc("SendMessage", "ROLE_USER", `"parts":[{"text":"x"}],"metadata":{"a":`+l+`}`)
-		}},
-		{"SendMessage, data", "", func(l string) string { return rpc("SendMessage", "ROLE_USER", `"parts":[{"data":`+l+`}]`) }},
-		{"SendMessage, an unknown field", "", func(l string) string { return rpc("SendMessage", "ROLE_USER", `"parts":[{"text":"x"}],"x":`+l) }},
-		{"CancelTask", "", func(l string) string {
-			return `{"jsonrpc":"2.0","id":1,"method":"CancelTask","params":{"id":"t","metadata":{"a":` + l + `}}}`
-		}},
-		{"beside the params", "", func(l string) string { return `{"jsonrpc":"2.0","id":1,"method":"SendMessage","x":` + l + `}` }},
-		{"a batch", "", func(l string) string { return l }},
-		{"message/send, metadata", "", func(l string) string {
-			return rpc("message/send", "user", `"parts":[{"kind":"text","text":"x"}],"metadata":{"a":`+l+`}`)
-		}},
-		{"message/send, data", "", func(l string) string {
-			return rpc("message/send", "user", `"parts":[{"kind":"data","data":{"a":`+l+`}}]`)
-		}},
-		{"message:send", "/message:send", func(l string) string {
-			return `{"message":{"messageId":"m","role":"ROLE_USER","parts":[{"data":` + l + `}]}}`
-		}},
-		{"message:send of 0.3", "/v1/message:send", func(l string) string {
-			return `{"message":{"messageId":"m","role":"ROLE_USER","content":[{"data":{"data":{"a":` + l + `}}}]}}`
-		}},
-	}
-
-	for _, r := range routes {
-		for _, d := range dense {
-			for _, size := range []struct{ bytes, values int }{{1 << 20, 0}, {1<<20 - 1000, 9_900}} {
-				body := r.body(filled(d.unit, size.bytes-1000, size.values))
-				values := memory.Values([]byte(body))
-				charge := len(body)
-				if values <= maxValues {
-					charge += values * memory.ValueCost
-				}
-
-				status, used := allocated(t, r.path, body)
-				if used > charge+4<<20 {
-					t.Errorf("%s, %s: %d bytes with %d values allocate %d, want at most %d (HTTP %d)",
-						r.name, d.name, len(body), values, used, charge+4<<20, status)
-				}
-				if status >= 500 {
-					t.Errorf("%s, %s: HTTP %d", r.name, d.name, status)
-				}
-			}
-		}
-	}
-}
-
 func rpc(method, role, fields string) string {
 	return `{"jsonrpc":"2.0","id":1,"method":"` + method + `","params":{"message":{"messageId":"m","role":"` + role + `",` + fields + `}}}`
 }
 
-// allocated serves one request and returns the bytes of all its allocations.
-func allocated(t *testing.T, path, body string) (status, bytes int) {
-	t.Helper()
-	h := JSONRPC(idle{}, Options{})
-	if path != "" {
-		h = REST(idle{}, Options{})
-	}
-	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
-	r.Header.Set("Content-Type", "application/json")
-	r.URL.Path = max(path, "/")
-	w := httptest.NewRecorder()
-
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	h.ServeHTTP(w, r)
-	runtime.ReadMemStats(&after)
-	return w.Code, int(after.TotalAlloc - before.TotalAlloc)
-}
-
 // The error about too many values names field and limit, in every binding and version.
 func TestTooManyValues(t *testing.T) {
-	list := filled("0", 1<<20, maxValues)
+	list := dense.Unit{Text: "0", Values: 1}.List(1<<20, maxValues+1)
 	for _, tt := range []struct{ name, path, body, field string }{
 		{"JSON-RPC", "/", rpc("SendMessage", "ROLE_USER", `"parts":[{"data":`+list+`}]`), "message.parts[0].data[9993]"},
 		{"JSON-RPC of 0.3", "/", rpc("message/send", "user", `"parts":[{"kind":"data","data":{"a":`+list+`}}]`), "message.parts[0].data.a[9991]"},
@@ -316,8 +218,8 @@ func (failing) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
 // memory.ValueCost covers what a value takes when it is decoded.
 func TestValueCost(t *testing.T) {
-	for _, d := range dense {
-		text := []byte(filled(d.unit, 1<<20, maxValues-1))
+	for _, u := range dense.Units {
+		text := []byte(u.List(1<<20, maxValues))
 		var before, after runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)
@@ -331,9 +233,9 @@ func TestValueCost(t *testing.T) {
 		values := memory.Values(text)
 		kept := int(after.HeapAlloc) - int(before.HeapAlloc)
 		if most := values*memory.ValueCost + len(text) + 64<<10; kept > most {
-			t.Errorf("%s: %d values of %d bytes hold %d, want at most %d", d.name, values, len(text), kept, most)
+			t.Errorf("%s: %d values of %d bytes hold %d, want at most %d", u.Name, values, len(text), kept, most)
 		}
-		t.Logf("%s: %d bytes per value", d.name, kept/values)
+		t.Logf("%s: %d bytes per value", u.Name, kept/values)
 		runtime.KeepAlive(v)
 		runtime.KeepAlive(text)
 	}

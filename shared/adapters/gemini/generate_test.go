@@ -9,7 +9,6 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +19,7 @@ import (
 	"errand/shared/adapters/gemini"
 	"errand/shared/adapters/standin"
 	"errand/shared/lab/conformance"
+	"errand/shared/lab/dense"
 	"errand/shared/lab/scripts"
 	"errand/shared/model"
 )
@@ -304,7 +304,7 @@ func TestTooLarge(t *testing.T) {
 			before string
 			piece  []byte
 			code   int
-			alloc  uint64 // MiB in all; many chunks are not in memory at the same time
+			alloc  int // MiB in all; many chunks are not in memory at the same time
 		}{
 			{"one chunk", 200, `data: {"candidates":[{"content":{"parts":[{"text":"`, mib, 0, 64},
 			{"many chunks", 200, "", bytes.Repeat(event, 4), 0, 512},
@@ -329,17 +329,14 @@ func TestTooLarge(t *testing.T) {
 
 				defer srv.Close()
 				m := b.model(t, gemini.Config{BaseURL: srv.URL})
-				var before, after runtime.MemStats
-				runtime.GC()
-				runtime.ReadMemStats(&before)
-				_, err := collect(t.Context(), m, hello())
-				runtime.ReadMemStats(&after)
+				var err error
+				used := dense.Allocated(func() { _, err = collect(t.Context(), m, hello()) })
 				var failed *model.Error
 				if !errors.As(err, &failed) || failed.Code != tt.code || len(failed.Message) > 1000 {
 					t.Errorf("Generate ended with %v, want an *model.Error with code %d and a short message", err, tt.code)
 				}
 
-				if got := (after.TotalAlloc - before.TotalAlloc) >> 20; got > tt.alloc {
+				if got := used >> 20; got > tt.alloc {
 					t.Errorf("Generate allocated %d MiB, want at most %d", got, tt.alloc)
 				}
 			})

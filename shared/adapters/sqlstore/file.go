@@ -123,18 +123,22 @@ func openWriter(ctx context.Context, path string, log *slog.Logger) (*conn, erro
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
 	if err := setUp(c, log.With("file", path)); err != nil {
-		err = errors.Join(err, c.close())
-		switch code(err) {
-		case sqlite3.SQLITE_NOTADB:
-			err = errNotOurs
-		case sqlite3.SQLITE_CORRUPT:
-			err = fmt.Errorf("it is damaged: replace it by a copy, or name another file: %w", err)
-		case sqlite3.SQLITE_FULL:
-			err = fmt.Errorf("the disk is full, and the file is unchanged: make room, and start again: %w", err)
-		}
-		return nil, fmt.Errorf("opening %s: %w", path, err)
+		return nil, unopened(path, errors.Join(err, c.close()))
 	}
 	return c, nil
+}
+
+// unopened says why the file at path cannot be opened, and what helps.
+func unopened(path string, err error) error {
+	switch code(err) {
+	case sqlite3.SQLITE_NOTADB:
+		err = errNotOurs
+	case sqlite3.SQLITE_CORRUPT:
+		err = fmt.Errorf("%w: %w", errDamaged, err)
+	case sqlite3.SQLITE_FULL:
+		err = fmt.Errorf("the disk is full, and the file is unchanged: make room, and start again: %w", err)
+	}
+	return fmt.Errorf("opening %s: %w", path, err)
 }
 
 // openReader opens a connection that cannot write.

@@ -28,7 +28,8 @@ type Bench struct {
 }
 
 // OpenBench opens the existing file at path. It returns an error while a process has the
-// file open. Like [Open] it brings the file to this program's schema.
+// file open, and for a file whose pages are damaged: no row of it can be trusted. Like [Open]
+// it brings the file to this program's schema.
 func OpenBench(ctx context.Context, path string, log *slog.Logger) (*Bench, error) {
 	path, err := locate(path)
 	if err != nil {
@@ -46,7 +47,21 @@ func OpenBench(ctx context.Context, path string, log *slog.Logger) (*Bench, erro
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	return &Bench{conn: c, lock: lock}, nil
+	b := &Bench{conn: c, lock: lock}
+	if err := b.check(); err != nil {
+		return nil, errors.Join(unopened(path, err), b.Close())
+	}
+	return b, nil
+}
+
+// check reads the pages of the file, and returns errDamaged with the first fault.
+func (b *Bench) check() error {
+	return b.conn.query(func(row []driver.Value) error {
+		if row[0] != "ok" {
+			return fmt.Errorf("%w: %v", errDamaged, row[0])
+		}
+		return nil
+	}, "PRAGMA quick_check(1)")
 }
 
 // Close closes the file.

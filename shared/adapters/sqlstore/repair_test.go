@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -141,4 +142,35 @@ func TestRepair(t *testing.T) {
 			t.Errorf("after -back and -drop there are %s", got)
 		}
 	})
+}
+
+// A file with damaged pages is neither opened nor repaired, and the error names the remedy.
+func TestDamagedPages(t *testing.T) {
+	path := file(t)
+	db := open(t, path, sqlstore.Options{})
+	create(t, db, "good")
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	const page = 4096 // the first pages have the schema, and the next ones have the tables and indexes
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 6 * page; i < 9*page; i++ {
+		data[i] = 0xff
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	const want = "it is damaged: replace it by a copy"
+	quiet := slog.New(slog.DiscardHandler)
+	if _, err := sqlstore.Open(t.Context(), path, sqlstore.Options{Log: quiet}); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("Open: %v, want an error with %q", err, want)
+	}
+	if _, err := sqlstore.OpenBench(t.Context(), path, quiet); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("OpenBench: %v, want an error with %q", err, want)
+	}
 }

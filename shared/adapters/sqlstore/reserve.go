@@ -19,9 +19,13 @@ import (
 
 // Sizes of the room that is kept for the writes that end and delete tasks.
 const (
-	Reserve    = 32 << 20 // the reserve, but at most a sixteenth of the disk
-	floorBytes = 64 << 20 // no message is accepted while less is free, but at most an eighth of the disk
-	roomFor    = time.Second
+	Reserve      = 32 << 20 // the reserve, but at most a sixteenth of the disk, or leastReserve
+	floorBytes   = 64 << 20 // no message is accepted while less is free, but at most an eighth of the disk
+	leastReserve = 8 << 20  // for a few of the largest records and the log, but at most a quarter of the disk
+	roomFor      = 100 * time.Millisecond
+
+	pageSize      = 4 << 10 // of SQLite
+	usualLogPages = Reserve / 2 / pageSize
 )
 
 // A reserve is a file beside the database whose content is worthless. It is given up when the
@@ -78,7 +82,7 @@ func (r *reserve) giveUp(starting bool) bool {
 
 // check reports whether messages may be accepted: task.ErrFull while the disk has less than
 // the floor, or while the reserve is given up. pages are the free bytes within the database.
-// A result holds for a second.
+// A result holds for a tenth of a second.
 func (r *reserve) check(now time.Time, pages func() (int64, error)) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -91,7 +95,7 @@ func (r *reserve) check(now time.Time, pages func() (int64, error)) error {
 		r.log.Warn("the free space of the disk is not known", "err", err)
 		return r.full
 	}
-	size, floor := min(r.want, total/16), min(int64(floorBytes), total/8)
+	size, floor := r.sizeOn(total), min(int64(floorBytes), total/8)
 	if r.held < size && free >= floor+size {
 		r.take(size)
 	}
@@ -115,6 +119,21 @@ func (r *reserve) check(now time.Time, pages func() (int64, error)) error {
 		r.log.Info("there is room on the disk again", "free", free)
 	}
 	return r.full
+}
+
+// sizeOn returns the size of the reserve on a disk of so many bytes.
+func (r *reserve) sizeOn(total int64) int64 {
+	return min(r.want, max(total/16, min(leastReserve, total/4)))
+}
+
+// logPages returns the pages of the database's log at which it is moved into the file: half of
+// the reserve. The move may need that much room, because the file grows first.
+func (r *reserve) logPages() int64 {
+	_, total, err := r.space(filepath.Dir(r.path))
+	if r.want == 0 || err != nil {
+		return usualLogPages
+	}
+	return min(usualLogPages, r.sizeOn(total)/2/pageSize)
 }
 
 // take writes the reserve, with bytes that no file system can compress. If that fails there is

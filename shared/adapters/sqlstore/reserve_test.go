@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,19 +41,23 @@ type change struct {
 func changes() []change {
 	m := task.Defaults().At(time.Now())
 	say := a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("stopped"))
+
 	update := func(decide task.Decision) func(*sqlstore.DB, string) error {
 		return func(db *sqlstore.DB, id string) error {
 			r, err := db.Load(context.Background(), id)
 			if err != nil {
 				return err
 			}
+
 			next, _, err := decide(r)
 			if err == nil {
 				_, err = db.Commit(context.Background(), next)
 			}
+
 			return err
 		}
 	}
+
 	return []change{
 		{"cancel", update(func(r task.Record) (task.Record, bool, error) { return r.Cancel(m, say, nil) })},
 		{"delete", update(func(r task.Record) (task.Record, bool, error) { return r.Delete(m) })},
@@ -77,6 +82,7 @@ func TestFullAtEveryWrite(t *testing.T) {
 				if with {
 					opts.Reserve = mib
 				}
+
 				db := open(t, path, opts)
 
 				full := false
@@ -86,6 +92,7 @@ func TestFullAtEveryWrite(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
+
 					d.free = 1 << 29
 					db.Forget()
 					if err := db.Room(t.Context()); err != nil || with && held(path) != mib {
@@ -96,8 +103,10 @@ func TestFullAtEveryWrite(t *testing.T) {
 					if err := db.FillAfter(t.Context(), n, func() bool { return full && held(path) == was }); err != nil {
 						t.Fatal(err)
 					}
+
 					full = true
 					err = c.do(db, id)
+
 					switch {
 					case with && err != nil:
 						t.Errorf("full after %d statements: %v", n, err)
@@ -182,6 +191,7 @@ func TestFullAtEveryWriteOfALife(t *testing.T) {
 					t.Fatalf("%s, with room after %d statements: %v", step.name, n, err)
 				}
 			}
+
 			countsRight(t, db, fmt.Sprintf("%s, full after %d statements", step.name, n))
 		}
 	}
@@ -202,6 +212,7 @@ func reading(t *testing.T, db *sqlstore.DB, query string) int64 {
 func TestRoom(t *testing.T) {
 	d, path := &disk{free: 300 * mib}, file(t)
 	db := open(t, path, sqlstore.WithSpace(sqlstore.Options{Reserve: sqlstore.Reserve}, d.space))
+
 	room := func(free int64, want error) {
 		t.Helper()
 		d.free = free
@@ -215,6 +226,7 @@ func TestRoom(t *testing.T) {
 	if held(path) != sqlstore.Reserve {
 		t.Errorf("the reserve has %d bytes", held(path))
 	}
+
 	room(64*mib, nil)
 	room(64*mib-1, task.ErrFull)
 
@@ -225,6 +237,7 @@ func TestRoom(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		next, _, err := r.Delete(task.Defaults().At(time.Now()))
 		if err == nil {
 			_, err = db.Commit(t.Context(), next)
@@ -233,6 +246,7 @@ func TestRoom(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	room(64*mib-1, nil)
 
 	full := true
@@ -242,14 +256,60 @@ func TestRoom(t *testing.T) {
 	if _, err := db.Create(t.Context(), accepted(t, "no", time.Now())); !errors.Is(err, task.ErrFull) {
 		t.Errorf("Create: %v, want ErrFull", err)
 	}
+
 	full = false
 	if got := held(path); got != sqlstore.Reserve/8 {
 		t.Errorf("after the give-up the reserve has %d bytes, want an eighth", got)
 	}
+
 	room(95*mib, task.ErrFull)
 	room(96*mib, nil)
 	if held(path) != sqlstore.Reserve {
 		t.Errorf("the reserve taken back has %d bytes", held(path))
+	}
+}
+
+// The reserve is for the records that are there: in one group on a full disk they are ended,
+// and a new record is refused.
+func TestReserveIsNotForNewRecords(t *testing.T) {
+	d := &disk{free: 1 << 30}
+	path := file(t)
+	db := open(t, path, sqlstore.WithSpace(sqlstore.Options{Reserve: sqlstore.Reserve}, d.space))
+
+	for i := range changes() {
+		if _, err := db.Create(t.Context(), accepted(t, fmt.Sprint(i), time.Now())); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	was := held(path)
+	const hold = 2 // statements of the group that holds the writer
+	if err := db.FillAfter(t.Context(), hold, func() bool { return held(path) == was }); err != nil {
+		t.Fatal(err)
+	}
+
+	release := db.Hold(t.Context())
+	var all sync.WaitGroup
+
+	for i, c := range changes() {
+		all.Go(func() {
+			if err := c.do(db, fmt.Sprint(i)); err != nil {
+				t.Errorf("%s: %v", c.name, err)
+			}
+		})
+	}
+
+	all.Go(func() {
+		if _, err := db.Create(t.Context(), accepted(t, "new", time.Now())); !errors.Is(err, task.ErrFull) {
+			t.Errorf("Create: %v, want ErrFull", err)
+		}
+	})
+
+	queued(t, db, len(changes())+1)
+	release()
+	all.Wait()
+	if isStored(t, db, "new") {
+		t.Error("the new record is stored")
 	}
 }
 

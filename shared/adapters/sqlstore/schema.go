@@ -169,6 +169,7 @@ func fillDead(c *conn) error {
 
 var (
 	errNotOurs = errors.New("it is not a database of this program: name another file")
+	errDamaged = errors.New("it is damaged: replace it by a copy, or name another file")
 	errNewer   = errors.New("it was written by a newer version of this program: use that version, or name another file")
 )
 
@@ -198,13 +199,9 @@ func setUp(c *conn, log *slog.Logger) error {
 	}
 
 	// FULL syncs the log at every commit, so that acknowledged writes survive a power cut.
-	// With a checkpoint for every 16 MiB of log instead of 4, a page that changes often is
-	// written to the file a quarter as many times.
 	if err := c.script(`
 		PRAGMA journal_mode = WAL;
 		PRAGMA synchronous = FULL;
-		PRAGMA wal_autocheckpoint = 4096;
-		PRAGMA journal_size_limit = 33554432;
 		PRAGMA cache_size = -4096;
 		PRAGMA temp_store = MEMORY;`); err != nil {
 		return err

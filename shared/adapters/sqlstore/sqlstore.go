@@ -11,7 +11,6 @@ package sqlstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -166,6 +165,10 @@ func (db *DB) openConns(ctx context.Context) (*writer, error) {
 		return nil, err
 	}
 
+	if err := c.limitLog(db.reserve.logPages()); err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+
 	w := &writer{db: db, conn: c, sums: sums{}}
 	err = w.begin()
 	if noRoom(err) && db.reserve.giveUp(true) {
@@ -177,7 +180,7 @@ func (db *DB) openConns(ctx context.Context) (*writer, error) {
 		w.late = true
 		db.opts.Log.Error("the disk is full: stored tasks can be read, and nothing is written until there is room", "file", db.path, "alert", true)
 	case err != nil:
-		return nil, errors.Join(fmt.Errorf("opening %s: %w", db.path, err), c.close())
+		return nil, errors.Join(unopened(db.path, err), c.close())
 	}
 
 	for i := range 2 * readers {

@@ -131,6 +131,9 @@ func columnsIn(row []driver.Value) (id string, version int64, head []byte, err e
 
 // create inserts a record. It may replace an expired one.
 func (w *writer) create(r task.Record) (task.Record, error) {
+	if w.sparing {
+		return task.Record{}, errSpared
+	}
 	w.version++
 	r.Version = w.version
 	now := w.db.opts.Now().UnixMilli()

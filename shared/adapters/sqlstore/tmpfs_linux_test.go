@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -117,6 +118,49 @@ func TestRealDiskFull(t *testing.T) {
 	if held(path) == 0 {
 		t.Error("the reserve was not taken back")
 	}
+}
+
+// The disk is full of large messages. The reserve of a small disk is smaller than the usual
+// log, and still each task can be ended and deleted.
+func TestFullOfLargeMessages(t *testing.T) {
+	dir := small(t)
+	opts := sqlstore.Options{Reserve: sqlstore.Reserve, CacheRecords: -1, Log: slog.New(slog.DiscardHandler)}
+	db := open(t, filepath.Join(dir, "errand.db"), opts)
+
+	var ids []string
+	for {
+		db.Forget()
+		if err := db.Room(t.Context()); err != nil {
+			break
+		}
+		id := fmt.Sprint("t", len(ids))
+		if _, err := db.Create(t.Context(), large(t, id)); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	stuff(t, dir)
+
+	for _, c := range changes()[:2] {
+		for _, id := range ids {
+			if err := c.do(db, id); err != nil {
+				t.Fatalf("%s %s of %d on a full disk: %v", c.name, id, len(ids), err)
+			}
+		}
+	}
+}
+
+// large is an accepted task of nearly the greatest size.
+func large(t *testing.T, id string) task.Record {
+	t.Helper()
+	r, err := task.Accept(task.Defaults().At(time.Now()), task.Acceptance{
+		ID: id, Context: hashed(id), Owner: "someone", Lane: task.Turns,
+		Message: a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(strings.Repeat("x", 400<<10))),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 // A start without any room to write reads, and ends the leases when there is room.

@@ -35,7 +35,7 @@ type write struct {
 // isVerdict distinguishes the error of one operation from a failure of the store, which
 // concerns the whole group.
 func isVerdict(err error) bool {
-	return errors.Is(err, task.ErrExists) || errors.Is(err, task.ErrConflict) || errors.Is(err, kv.ErrConflict)
+	return errors.Is(err, task.ErrExists) || errors.Is(err, task.ErrConflict) || errors.Is(err, kv.ErrConflict) || errors.Is(err, errSpared)
 }
 
 // write changes one record.
@@ -103,6 +103,7 @@ type writer struct {
 	conn    *conn
 	version int64 // the newest one
 	late    bool  // begin had no room, and is still to be done
+	sparing bool  // no record is created
 	deleted []string
 	sums    sums  // of the group
 	written int64 // bytes since the log was last looked at, about
@@ -274,12 +275,19 @@ func (w *writer) run() {
 	close(w.db.drained)
 }
 
-// commitGroup runs the group in one transaction and answers all of it. On a full disk it gives
-// the reserve up and tries once more: a transaction without room leaves nothing.
+// errSpared refuses a new record while the reserve is being used: it is for the records that
+// are there.
+var errSpared = fmt.Errorf("%w: no new record takes the reserve", task.ErrFull)
+
+// commitGroup runs the group in one transaction and answers all of it. On a full disk it makes
+// room and tries once more, without the new records: a transaction without room leaves
+// nothing.
 func (w *writer) commitGroup(group []*write) {
 	err := w.attempt(group)
-	if noRoom(err) && w.db.reserve.giveUp(false) {
+	if noRoom(err) && w.makeRoom() {
+		w.sparing = true
 		err = w.attempt(group)
+		w.sparing = false
 	}
 	if noRoom(err) {
 		err = fmt.Errorf("%w: %w", task.ErrFull, err)
@@ -292,6 +300,17 @@ func (w *writer) commitGroup(group []*write) {
 		w.db.queued.Leave(op.owner, op.bytes)
 		close(op.done)
 	}
+}
+
+// makeRoom gives the reserve up, and moves the log into the file while there is room for that.
+// It reports whether either has made room. Otherwise the log would take the whole reserve.
+func (w *writer) makeRoom() bool {
+	given := w.db.reserve.giveUp(false)
+	busy, err := w.conn.number("PRAGMA wal_checkpoint(TRUNCATE)")
+	if err != nil && !noRoom(err) {
+		w.db.opts.Log.Warn("the log of the database cannot be emptied", "file", w.db.path, "err", err)
+	}
+	return given || busy == 0 && err == nil
 }
 
 // attempt runs the group in one transaction.
