@@ -17,8 +17,8 @@ import (
 	"errand/shared/task"
 )
 
-// sized is a new record of an owner with so many bytes.
-func sized(t testing.TB, owner, id string, bytes int) task.Record {
+// heavy is a new record of an owner with so many bytes.
+func heavy(t testing.TB, owner, id string, bytes int) task.Record {
 	t.Helper()
 	r, err := task.Accept(task.Defaults().At(time.Now()), task.Acceptance{
 		ID: id, Context: hashed(id), Owner: owner, Lane: task.Turns,
@@ -121,7 +121,7 @@ func TestLogIsBoundedWhateverIsRead(t *testing.T) {
 
 	longest := int64(0)
 	for i := range 100 {
-		if _, err := db.Create(t.Context(), sized(t, "writer", fmt.Sprint(i), record)); err != nil {
+		if _, err := db.Create(t.Context(), heavy(t, "writer", fmt.Sprint(i), record)); err != nil {
 			t.Fatal(err)
 		}
 		info, err := os.Stat(path + "-wal")
@@ -146,7 +146,7 @@ func TestLargeWritesLetOthersIn(t *testing.T) {
 	var order []string
 	var mu sync.Mutex
 	put := func(owner, id string, bytes int) {
-		if _, err := db.Create(t.Context(), sized(t, owner, id, bytes)); err != nil {
+		if _, err := db.Create(t.Context(), heavy(t, owner, id, bytes)); err != nil {
 			t.Error(err)
 			return
 		}
@@ -187,7 +187,7 @@ func TestGroupsEndByBytes(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range writes {
 		all.Go(func() {
-			if _, err := db.Create(t.Context(), sized(t, fmt.Sprint("owner", i%owners), fmt.Sprint(i), size)); err != nil {
+			if _, err := db.Create(t.Context(), heavy(t, fmt.Sprint("owner", i%owners), fmt.Sprint(i), size)); err != nil {
 				t.Error(err)
 			}
 		})
