@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/api/option"
@@ -93,6 +94,7 @@ type tap struct {
 	put               func(kv.Entry) error // before each Put, outside of the lock; an error replaces it
 	after             func() error         // after each Put that was made; an error replaces its answer
 	down              error                // of all reads
+	slow              time.Duration        // of each List
 
 	mu   sync.Mutex
 	made chan struct{} // a value for each Put
@@ -129,8 +131,9 @@ func (s *tap) Get(ctx context.Context, key string) (kv.Entry, error) {
 func (s *tap) List(ctx context.Context, prefix, after string, limit int) ([]kv.Entry, error) {
 	s.mu.Lock()
 	s.lists++
-	down := s.down
+	down, slow := s.down, s.slow
 	s.mu.Unlock()
+	time.Sleep(slow)
 	if down != nil {
 		return nil, down
 	}
@@ -279,30 +282,36 @@ func TestLostAnswersAreCountedOnce(t *testing.T) {
 
 // The first tokens are written at once. Those of the next ten seconds are one write.
 func TestWritesAreTenSecondsApart(t *testing.T) {
-	c := at("2031-05-06 12:00:00")
-	s := tapped(sqlite(t, c.Now))
-	m := meter(s, c)
-	m.Add("acme/ci", 1)
-	s.await(t)
-	for range 100 {
-		m.Add("acme/ci", 1)
-		c.advance(99 * time.Millisecond)
-	}
-	closeMeter(t, m)
-	if puts, _, _ := s.counted(); puts != 2 {
-		t.Errorf("%d writes, want one at the start and one at the end", puts)
-	}
-	wantToday(t, meter(s, c), "acme/ci", 101)
+	synctest.Test(t, func(t *testing.T) {
+		s := tapped(sqlite(t, time.Now))
+		m := usage.New(usage.Config{KV: s, Limit: limited})
+		wantWrites := func(want int) {
+			t.Helper()
+			synctest.Wait()
+			if puts, _, _ := s.counted(); puts != want {
+				t.Errorf("%d writes after %v, want %d", puts, time.Now().UTC(), want)
+			}
+		}
 
-	<-s.made // the one of the end
-	m = meter(s, c)
-	for range 3 { // ten seconds later each write is at once
+		for n := range 3 {
+			for range 100 {
+				m.Add("acme/ci", 1)
+				wantWrites(1 + n)
+				time.Sleep(100*time.Millisecond - 1)
+			}
+			time.Sleep(100)
+		}
+		wantWrites(4)
+		time.Sleep(time.Hour) // nothing is left to write
+		wantWrites(4)
 		m.Add("acme/ci", 1)
-		s.await(t)
-		c.advance(10 * time.Second)
-	}
-	closeMeter(t, m)
-	wantToday(t, meter(s, c), "acme/ci", 104)
+		wantWrites(5)
+
+		m.Add("acme/ci", 1)
+		closeMeter(t, m)
+		wantWrites(6)
+		wantToday(t, usage.New(usage.Config{KV: s, Limit: limited}), "acme/ci", 302)
+	})
 }
 
 // Tokens that cannot be stored are stored later.
@@ -324,29 +333,36 @@ func TestFailedWritesAreRepeated(t *testing.T) {
 
 // Other processes are read at most every ten seconds, and once for all who ask meanwhile.
 func TestReadsAreTenSecondsApart(t *testing.T) {
-	c := at("2031-05-06 12:00:00")
-	s := tapped(sqlite(t, c.Now))
-	other := meter(s, c)
-	other.Add("acme/ci", 10)
-	closeMeter(t, other)
-	_, _, before := s.counted()
+	synctest.Test(t, func(t *testing.T) {
+		s := tapped(sqlite(t, time.Now))
+		other := usage.New(usage.Config{KV: s, Limit: limited})
+		other.Add("acme/ci", 10)
+		closeMeter(t, other)
 
-	m := meter(s, c)
-	var group sync.WaitGroup
-	for range 50 {
-		group.Go(func() { wantToday(t, m, "acme/ci", 10) })
-	}
-	group.Wait()
-	other.Add("acme/ci", 10)
-	closeMeter(t, other)
-	c.advance(10*time.Second - 1)
-	wantToday(t, m, "acme/ci", 10)
-	if _, _, lists := s.counted(); lists != before+2 {
-		t.Errorf("%d lists, want the one with the entry and the empty one", lists-before)
-	}
+		m := usage.New(usage.Config{KV: s, Limit: limited})
+		s.slow = time.Second // all have asked before the first one knows
+		var group sync.WaitGroup
+		for range 50 {
+			group.Go(func() { wantToday(t, m, "acme/ci", 10) })
+		}
+		group.Wait()
+		other.Add("acme/ci", 10)
+		closeMeter(t, other)
+		time.Sleep(8*time.Second - 1) // the reading began two seconds ago
+		wantToday(t, m, "acme/ci", 10)
+		if _, _, lists := s.counted(); lists != 2 {
+			t.Errorf("%d lists, want the one with the entry and the empty one", lists)
+		}
 
-	c.advance(1)
-	wantToday(t, m, "acme/ci", 20)
+		time.Sleep(1)
+		wantToday(t, m, "acme/ci", 20)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		time.Sleep(10 * time.Second)
+		if _, err := m.Today(ctx, "acme/ci"); !errors.Is(err, context.Canceled) {
+			t.Errorf("a caller who is gone: %v", err)
+		}
+	})
 }
 
 // Owners without a limit cost nothing.
