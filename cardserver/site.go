@@ -40,7 +40,7 @@ func listen(parts *setup.ClientSide, env setup.Env, log *slog.Logger) (*site, er
 	if err != nil {
 		return nil, err
 	}
-	s := &site{parts, env, l, log, limits.New(limits.Config{Of: parts.Access.Limits, Holder: parts.Store, Log: log})}
+	s := &site{parts, env, l, log, limits.New(limits.Config{Of: parts.Access.Limits, Holder: parts.Store, Tokens: parts.Usage.Wait, Log: log})}
 	if err := parts.Access.Check(s.loopback()); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}

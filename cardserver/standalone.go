@@ -51,7 +51,7 @@ func runStandalone(ctx context.Context, env setup.Env, log *slog.Logger, out io.
 	}
 	defer func() { err = errors.Join(err, parts.Close()) }()
 	own := executor.Own{Tools: agent.Tools, Executor: agent.Executor}
-	exec, err := executor.Assemble(executor.Config{Agent: parts.Agent, Model: parts.Model, Log: log}, parts.Kit, own)
+	exec, err := executor.Assemble(executor.Config{Agent: parts.Agent, Model: parts.Model, Usage: parts.Usage, Log: log}, parts.Kit, own)
 	if err != nil {
 		return err
 	}

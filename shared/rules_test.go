@@ -74,6 +74,8 @@ var allowed = map[string][]string{
 	"shared/keys": {"shared/secret"},
 	// files wraps a bucket that an adapter opens. It knows owners as words, no tasks.
 	"shared/files": {},
+	// usage knows owners as words, and their limits as numbers.
+	"shared/usage": {"shared/kv"},
 	// webhook decides, and acts on nothing.
 	"shared/webhook": {"shared/bus", "shared/dialect", "shared/keys", "shared/task"},
 
@@ -81,7 +83,7 @@ var allowed = map[string][]string{
 	"shared/kit": {"shared/agent", "shared/secret"},
 
 	"shared/serve": {"shared/loopback"},
-	"shared/setup": slices.Concat(ports, []string{"shared/adapters/", "shared/agent", "shared/auth", "shared/egress", "shared/files", "shared/keys", "shared/kit", "shared/serve", "shared/strict"}),
+	"shared/setup": slices.Concat(ports, []string{"shared/adapters/", "shared/agent", "shared/auth", "shared/egress", "shared/files", "shared/keys", "shared/kit", "shared/serve", "shared/strict", "shared/usage"}),
 
 	// front sees neither model nor bus: it accepts, and never runs a task.
 	"cardserver/front":      {"cardserver/audit", "cardserver/front/wire", "cardserver/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/card", "shared/desk", "shared/dialect", "shared/keys", "shared/loopback", "shared/serve", "shared/task", "shared/webhook"},
@@ -94,7 +96,7 @@ var allowed = map[string][]string{
 	"cardserver/push": {"cardserver/audit", "cardserver/page", "shared/auth", "shared/desk", "shared/keys", "shared/serve", "shared/task", "shared/webhook"},
 	// turn runs any executor: it knows no agent definition and no model.
 	"worker/turn":      {"shared/bus", "shared/desk", "shared/memory", "shared/queue", "shared/task", "worker/run"},
-	"worker/executor":  {"shared/agent", "shared/kit", "shared/model", "shared/task", "worker/run", "worker/tools"},
+	"worker/executor":  {"shared/agent", "shared/kit", "shared/model", "shared/task", "shared/usage", "worker/run", "worker/tools"},
 	"worker/run":       {},
 	"worker/tools":     {},
 	"functions/notify": {"shared/bus", "shared/desk", "shared/egress", "shared/keys", "shared/memory", "shared/queue", "shared/serve", "shared/share", "shared/task", "shared/webhook"},

@@ -27,9 +27,9 @@ type Config struct {
 	Of     func(owner string) auth.Limits
 	Holder task.Holder
 
-	// Tokens returns the tokens that an owner has used today. Default: no limit of tokens is
-	// kept.
-	Tokens func(ctx context.Context, owner string) (int64, error)
+	// Tokens returns how long an owner has to wait whose tokens of today are used up; 0: they
+	// are not. Default: no limit of tokens is kept.
+	Tokens func(ctx context.Context, owner string) (time.Duration, error)
 
 	Now func() time.Time // default: time.Now
 	Log *slog.Logger     // default: discards
@@ -108,17 +108,15 @@ func (l *Limits) tokens(ctx context.Context, owner string, most int64) error {
 	if most == auth.None || l.cfg.Tokens == nil {
 		return nil
 	}
-	used, err := l.cfg.Tokens(ctx, owner)
+
+	wait, err := l.cfg.Tokens(ctx, owner)
 	if err != nil {
 		l.cfg.Log.WarnContext(ctx, "the tokens of a caller cannot be counted, and their limit is not applied", "err", err)
+	}
+	if err != nil || wait <= 0 {
 		return nil
 	}
-	if used < most {
-		return nil
-	}
-	now := l.cfg.Now().UTC()
-	midnight := now.Truncate(24 * time.Hour).Add(24 * time.Hour)
-	return refused("tokensPerDay", min(midnight.Sub(now), time.Hour),
+	return refused("tokensPerDay", wait,
 		fmt.Sprintf("your tasks have used the %d tokens of this day, which ends at midnight UTC; send the message then", most))
 }
 

@@ -29,6 +29,7 @@ type bench struct {
 	looks  int
 	now    time.Time
 	sent   int
+	wait   time.Duration // for tokens
 }
 
 var none = auth.Limits{Turns: auth.None, Waiting: auth.None, Requests: auth.None, Streams: auth.None, Stored: auth.None, TokensPerDay: auth.None}
@@ -37,7 +38,7 @@ func newBench(t *testing.T, of auth.Limits) *bench {
 	b := &bench{T: t, w: base.New(t, base.Config{}), of: of, now: time.Now()}
 	b.limits = limits.New(limits.Config{
 		Of: func(string) auth.Limits { return b.of }, Holder: b, Now: func() time.Time { return b.now },
-		Tokens: func(context.Context, string) (int64, error) { return 70, nil },
+		Tokens: func(context.Context, string) (time.Duration, error) { return b.wait, nil },
 	})
 	b.desk = desk.New(desk.Config{Store: b.w.Store, Queue: b.w.Jobs, Rules: b.w.Rules, Now: b.w.Now, Log: b.w.Log, Room: b.limits.Admit})
 	return b
@@ -166,12 +167,12 @@ func TestTokens(t *testing.T) {
 	of := none
 	of.TokensPerDay = 70
 	b := newBench(t, of)
-	b.now = time.Date(2026, 3, 4, 23, 40, 0, 0, time.UTC)
+	b.wait = 20 * time.Minute
 	_, err := b.send("a")
 	if no := b.refusal(err, "tokensPerDay"); no.After != 20*time.Minute {
 		t.Errorf("come again after %v, want 20 min", no.After)
 	}
-	b.of.TokensPerDay = 71
+	b.wait = 0
 	if _, err := b.send("a"); err != nil {
 		t.Error(err)
 	}

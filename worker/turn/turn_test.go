@@ -702,3 +702,24 @@ func TestJobsForRecordsOfOtherVersionsAreAcknowledged(t *testing.T) {
 		}
 	}
 }
+
+// A turn may pause again and again: no attempt is counted, and the status says why it waits.
+func TestPausesCountNoAttempt(t *testing.T) {
+	b := newBench(t, execute(func(_ context.Context, _ *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		yield(nil, &run.Pause{For: time.Hour, Say: "Tomorrow.", Err: errors.New("used up")})
+	}))
+	id := b.send("m1", "hello", "").ID()
+	for n := range 20 {
+		if code := b.deliver(id, fmt.Sprint("job", n), 0); code != http.StatusNoContent {
+			t.Fatalf("pause %d: answered %d", n, code)
+		}
+		r := b.Load(id)
+		if r.Attempt != 0 || r.State() != a2a.TaskStateWorking || r.Lease != (task.Lease{}) || !r.Wake.Equal(b.clock().Add(time.Hour)) {
+			t.Fatalf("pause %d: attempt %d, %s, lease %v, wake %v", n, r.Attempt, r.State(), r.Lease, r.Wake)
+		}
+		if m := r.Task.Status.Message; m == nil || m.Parts[0].Text() != "Tomorrow." {
+			t.Fatalf("pause %d: says %v", n, m)
+		}
+		b.advance(time.Hour)
+	}
+}
