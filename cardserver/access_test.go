@@ -10,15 +10,14 @@ import (
 	"time"
 
 	"errand/shared/auth"
+	"errand/shared/lab/conformance"
 )
 
 // A running program follows its access file: the key that was removed is refused, the new one
 // is let in, and the card has the new scheme. A fault in between changes nothing. The test
 // waits for two readings, which are 30 s apart.
 func TestProgramFollowsTheAccessFile(t *testing.T) {
-	if testing.Short() {
-		t.Skip("waits for more than 30 s")
-	}
+	conformance.NeedFull(t, "shared/auth: TestFileIsReadAgain")
 	t.Parallel()
 	old, oldHash := auth.NewKey()
 	fresh, freshHash := auth.NewKey()
