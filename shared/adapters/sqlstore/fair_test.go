@@ -138,7 +138,7 @@ func TestLogIsBoundedWhateverIsRead(t *testing.T) {
 	}
 }
 
-// An owner that writes large records by the hundred has a few megabytes in the queue at most,
+// An owner that writes large records by the hundred has two megabytes in the queue at most,
 // so another owner's write waits for two groups of them.
 func TestLargeWritesLetOthersIn(t *testing.T) {
 	db := open(t, file(t), sqlstore.Options{})
@@ -161,7 +161,7 @@ func TestLargeWritesLetOthersIn(t *testing.T) {
 		all.Go(func() { put("flood", fmt.Sprint("f", i), size) })
 	}
 
-	const share = 4 << 20 / size
+	const share = 2 << 20 / size
 	queued(t, db, share)
 	all.Go(func() { put("quiet", "q", 100) })
 	queued(t, db, share+1)
@@ -178,12 +178,12 @@ func TestLargeWritesLetOthersIn(t *testing.T) {
 	}
 }
 
-// A group of writes ends at two megabytes, so that its commit is not long.
+// A group of writes ends at a megabyte, so that its commit is not long.
 func TestGroupsEndByBytes(t *testing.T) {
 	db := open(t, file(t), sqlstore.Options{})
 	before := db.Ran(t.Context())
 	release := db.Hold(t.Context())
-	const owners, writes, size = 3, 15, 400 << 10 // 6 MB, which fit into the queue together
+	const owners, writes, size = 3, 15, 200 << 10 // 3 MB, which fit into the queue together
 	var all sync.WaitGroup
 	for i := range writes {
 		all.Go(func() {

@@ -14,7 +14,7 @@ import (
 // A group is the operations that share one commit and its sync.
 const (
 	groupMax   = 256
-	groupBytes = 2 << 20
+	groupBytes = 1 << 20
 
 	// queuedBytes may be on their way to the writer, and one owner alone may have half of
 	// them there. So another owner's operation waits for two groups of large ones at most.
