@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -105,30 +106,32 @@ type conn struct {
 	limits  Limits
 	release func() // called once or more
 
-	inRequest bool // the header of a request has been read whole, and its answer not written
-	lines     int  // of the header that is being read
+	inRequest atomic.Bool  // the header of a request has been read whole, and its answer not written
+	lines     atomic.Int64 // of the header that is being read
 }
 
-// state is told by net/http how far a connection is, between two calls of Read.
+// state is told by net/http how far a connection is: between two calls of Read, or beside the
+// one that waits for a client to leave.
 func (c *conn) state(s http.ConnState) {
-	c.inRequest, c.lines = s == http.StateActive, 0
+	c.inRequest.Store(s == http.StateActive)
+	c.lines.Store(0)
 }
 
 // Read implements net.Conn. It reads a header in small pieces, and not beyond maxLines
 // before the last piece: net/http needs about a hundred bytes for a line of five, before
 // any handler is asked.
 func (c *conn) Read(p []byte) (int, error) {
-	if c.inRequest {
+	if c.inRequest.Load() {
 		return c.Conn.Read(p)
 	}
-	if c.lines > maxLines {
+	if c.lines.Load() > maxLines {
 		refused := fmt.Sprintf("the header has more than %d lines\n", maxLines)
 		c.tell(http.StatusRequestHeaderFieldsTooLarge, refused, "")
 		return 0, io.EOF
 	}
 
 	n, err := c.Conn.Read(p[:min(len(p), headerPiece)])
-	c.lines += bytes.Count(p[:n], []byte{'\n'})
+	c.lines.Add(int64(bytes.Count(p[:n], []byte{'\n'})))
 	return n, err
 }
 
