@@ -76,8 +76,8 @@ func (l *Limits) Enter(owner string) (leave func(), err error) {
 const placeAfter = 2 * time.Second
 
 // Admit returns a refusal if the owner may not add a message: too many of its tasks wait, its
-// tasks take too many bytes, or the day's tokens are used up. It does not ask the store for
-// an owner that has sent a few messages within a minute.
+// tasks take too many bytes, or the day's tokens are used up. It rarely asks the store for an
+// owner that sends a few messages within a minute.
 func (l *Limits) Admit(ctx context.Context, owner string) error {
 	most := l.cfg.Of(owner)
 	if err := l.tokens(ctx, owner, most.TokensPerDay); err != nil {
@@ -91,6 +91,9 @@ func (l *Limits) Admit(ctx context.Context, owner string) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := l.cfg.Now()
+	if k.passes(now) {
+		return nil
+	}
 	if !k.due(now, most.Waiting) {
 		return k.verdict(most)
 	}

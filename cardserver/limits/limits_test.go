@@ -162,6 +162,53 @@ func TestStored(t *testing.T) {
 	}
 }
 
+// An owner that sends a few messages a minute meets its limits too. It passes them by the
+// messages without a look, and is let in again as soon as there is room.
+func TestSlowOwner(t *testing.T) {
+	const few = 4
+	slow := func(b *bench) (sent int, err error) {
+		for ; err == nil && sent < 100; sent++ {
+			if _, err = b.send("slow"); err != nil {
+				break
+			}
+			b.now = b.now.Add(20 * time.Second)
+		}
+		return sent, err
+	}
+
+	of := none
+	of.Waiting = 10
+	b := newBench(t, of)
+	n, err := slow(b)
+	b.refusal(err, "waiting")
+	if n < of.Waiting || n > of.Waiting+few {
+		t.Errorf("%d messages were accepted, want %d and %d more at most", n, of.Waiting, few)
+	}
+	if b.looks > n/2 {
+		t.Errorf("%d looks at the store for %d slow messages", b.looks, n)
+	}
+
+	for range 3 { // a pause is no way past a limit
+		b.now = b.now.Add(2 * time.Minute)
+		_, err := b.send("slow")
+		b.refusal(err, "waiting")
+	}
+
+	b.of.Waiting = n + 1
+	if _, err := b.send("slow"); err != nil {
+		t.Errorf("with a raised limit: %v", err)
+	}
+
+	of = none
+	of.Stored = 20_000
+	b = newBench(t, of)
+	_, err = slow(b)
+	b.refusal(err, "stored")
+	if held, herr := b.w.Store.Held(t.Context(), "slow", 1000); herr != nil || held.Bytes > of.Stored+(few+1)*2000 {
+		t.Errorf("refused at %d bytes, %v", held.Bytes, herr)
+	}
+}
+
 // The day's tokens are limited until midnight.
 func TestTokens(t *testing.T) {
 	of := none

@@ -13,9 +13,11 @@ import (
 // for a second, and for a tenth of what was left. So a process passes a limit by a tenth of
 // the rest at most, and several processes by as much each.
 type look struct {
-	mu    sync.Mutex
-	began time.Time // of the minute in which seen counts
-	seen  int       // messages in that minute
+	mu      sync.Mutex
+	began   time.Time // of the minute in which seen counts
+	seen    int       // messages in that minute
+	passed  int       // messages without a look since the last one
+	refused bool      // by the last verdict
 
 	at      time.Time // of the look; zero: none
 	held    task.Holding
@@ -25,19 +27,27 @@ type look struct {
 
 const (
 	goodFor = time.Second
-	few     = 4 // messages in a minute for which the store is not asked
+	few     = 4 // messages in a minute for which the store is not asked, and between two looks
 )
 
-// due counts a message, and reports whether it needs a new look.
-func (k *look) due(now time.Time, waiting int) bool {
+// passes counts a message, and reports whether it is admitted without a look. An owner that
+// sends little is looked at for each fifth message, and for each one after a refusal. So it
+// passes a limit by four messages at most.
+func (k *look) passes(now time.Time) bool {
 	if now.Sub(k.began) >= time.Minute {
 		k.began, k.seen = now, 0
 	}
 	k.seen++
-	if k.seen <= few && now.Sub(k.at) >= time.Minute {
-		k.at = time.Time{}
+	if k.refused || k.seen > few || k.passed >= few {
 		return false
 	}
+	k.passed++
+	k.since++
+	return true
+}
+
+// due reports whether a message needs a new look.
+func (k *look) due(now time.Time, waiting int) bool {
 	return now.Sub(k.at) >= goodFor || k.since >= max(1, (waiting-k.held.Waiting)/10)
 }
 
@@ -46,14 +56,19 @@ func (k *look) saw(now time.Time, held task.Holding) {
 	if passed := now.Sub(k.at).Seconds(); !k.at.IsZero() && passed > 0 {
 		k.drained = max(0, float64(k.held.Waiting+k.since-held.Waiting)/passed)
 	}
-	k.at, k.held, k.since = now, held, 0
+	k.at, k.held, k.since, k.passed = now, held, 0, 0
 }
 
 // verdict admits a message, or refuses it.
 func (k *look) verdict(most auth.Limits) error {
-	if k.at.IsZero() {
-		return nil
+	err := k.check(most)
+	if k.refused = err != nil; err == nil {
+		k.since++
 	}
+	return err
+}
+
+func (k *look) check(most auth.Limits) error {
 	if waiting := k.held.Waiting + k.since; waiting >= most.Waiting {
 		const least, longest = time.Second, time.Minute
 		after := longest
@@ -65,6 +80,5 @@ func (k *look) verdict(most auth.Limits) error {
 	if k.held.Bytes >= most.Stored {
 		return refused("stored", time.Minute, fmt.Sprintf("your tasks take %d bytes of the %d that they may; delete some with DELETE /tasks/{id}", k.held.Bytes, most.Stored))
 	}
-	k.since++
 	return nil
 }
