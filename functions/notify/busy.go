@@ -12,16 +12,17 @@ import (
 	"errand/shared/webhook"
 )
 
-// Limits of concurrent attempts: at one host, and of one owner alone at all hosts. All owners
+// Limits of concurrent attempts of one owner alone: at one host, and at all hosts. All owners
 // together have twice as many as one (R18).
 const (
 	perHost  = 8
 	perOwner = 256
 )
 
-// The breaker of a host opens after this many attempts in a row without any answer. An
-// error status does not count, because it is cheap and may concern a single path. An open
-// breaker allows no attempt. Afterwards single attempts probe the host.
+// The breaker of an owner's host opens after this many attempts in a row without any answer.
+// An error status does not count, because it is cheap and may concern a single path. An open
+// breaker allows no attempt. Afterwards single attempts probe the host. Each owner has a
+// breaker of its own: a path that hangs may belong to one owner, and the host to many.
 const (
 	breakAfter = 5
 	breakFor   = 10 * time.Second
@@ -29,21 +30,31 @@ const (
 
 // hosts limits the attempts at each host and of each owner, and holds the breakers. Each
 // process has limits and breakers of its own.
+//
+// Many owners may have receivers at one host. So they share its slots, and an owner whose
+// attempts there are slow or without answers delays only itself.
 type hosts struct {
 	near   time.Duration // a job brings back a webhook that is put off for less, Due brings the others
 	slots  *share.Pool   // of all attempts
 	mu     sync.Mutex
-	m      map[string]*host
+	m      map[origin]*host
 	full   int              // the number of hosts at which some are forgotten
 	owners map[string]*pace // of owners with attempts under way
+	shared map[string]*room // of hosts with attempts under way
 }
 
 // newHosts knows no host yet.
 func newHosts(near time.Duration) *hosts {
-	return &hosts{near: near, slots: share.NewPool(2 * perOwner), m: map[string]*host{}, full: manyHosts, owners: map[string]*pace{}}
+	return &hosts{near: near, slots: share.NewPool(2 * perOwner), m: map[origin]*host{}, full: manyHosts, owners: map[string]*pace{}, shared: map[string]*room{}}
 }
 
-// A host has the slots and the breaker of one receiver.
+// A room is the slots at one host, which owners share.
+type room struct {
+	*share.Pool
+	running int
+}
+
+// A host has the pace and the breaker of one receiver as one owner sees it.
 type host struct {
 	pace
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
@@ -111,8 +122,11 @@ func (s *hosts) enter(o origin, now time.Time, urgent bool) (leave func(c webhoo
 		own.again, own.far = time.Time{}, time.Time{}
 	}
 
-	h := s.host(o.host, now)
-	report, again, err := h.enter(now, s.near, urgent)
+	h, at := s.host(o, now), s.shared[o.host]
+	if at == nil {
+		at = &room{Pool: share.NewPool(2 * perHost)}
+	}
+	report, again, err := h.enter(at, o.owner, now, s.near, urgent)
 	if err != nil {
 		s.slots.Release(o.owner, 1)
 		return nil, again, err
@@ -120,24 +134,30 @@ func (s *hosts) enter(o origin, now time.Time, urgent bool) (leave func(c webhoo
 
 	h.begin(now)
 	own.begin(now)
-	s.owners[o.owner] = own
+	at.running++
+	s.owners[o.owner], s.shared[o.host] = own, at
 	return func(c webhook.Contact, end time.Time) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.slots.Release(o.owner, 1)
+		at.Release(o.owner, 1)
 		report(reportOf(c))
 		h.end(now, end)
+
 		if own.end(now, end); own.running == 0 {
 			delete(s.owners, o.owner)
+		}
+		if at.running--; at.running == 0 {
+			delete(s.shared, o.host)
 		}
 	}, time.Time{}, nil
 }
 
-// enter asks the host's slots and its breaker. With errBusy or errSilent it returns when to
-// come again.
-func (h *host) enter(now time.Time, near time.Duration, urgent bool) (report func(error), again time.Time, err error) {
-	if h.running >= perHost {
-		return nil, h.nextSlot(now, near, perHost), errBusy
+// enter takes one of the host's slots, and asks the breaker. With errBusy or errSilent it
+// takes none, and returns when to come again.
+func (h *host) enter(at *room, owner string, now time.Time, near time.Duration, urgent bool) (report func(error), again time.Time, err error) {
+	if h.running >= perHost || at.Take(owner, 1) != nil {
+		return nil, h.nextSlot(now, near, max(h.running, 1)), errBusy
 	}
 	if h.running < perHost/2 { // the host keeps up, so the promises are void
 		h.again, h.far = time.Time{}, time.Time{}
@@ -148,6 +168,7 @@ func (h *host) enter(now time.Time, near time.Duration, urgent bool) (report fun
 	case err == nil:
 		return report, time.Time{}, nil
 	case !urgent:
+		at.Release(owner, 1)
 		return nil, now.Add(breakFor), errSilent
 	}
 	return func(result error) {
@@ -195,15 +216,15 @@ func (p *pace) nextSlot(now time.Time, soon time.Duration, slots int) time.Time 
 }
 
 // host finds a host or adds it.
-func (s *hosts) host(name string, now time.Time) *host {
-	if h := s.m[name]; h != nil {
+func (s *hosts) host(o origin, now time.Time) *host {
+	if h := s.m[o]; h != nil {
 		return h
 	}
 	if len(s.m) >= s.full {
 		s.forget(now)
 	}
 	h := &host{pace: pace{took: tookAtFirst, moved: now}, breaker: newBreaker()}
-	s.m[name] = h
+	s.m[o] = h
 	return h
 }
 
@@ -218,8 +239,8 @@ func newBreaker() *gobreaker.TwoStepCircuitBreaker[struct{}] {
 
 // forget drops hosts, and then lets their number double before it looks again.
 func (s *hosts) forget(now time.Time) {
-	kept, idle := map[string]*host{}, 0
-	for name, h := range s.m {
+	kept, idle := map[origin]*host{}, 0
+	for o, h := range s.m {
 		switch {
 		case h.running > 0:
 		case now.Sub(h.moved) < quietFor && idle < manyHosts/2:
@@ -227,7 +248,7 @@ func (s *hosts) forget(now time.Time) {
 		default:
 			continue
 		}
-		kept[name] = h
+		kept[o] = h
 	}
 	s.m, s.full = kept, max(manyHosts, 2*len(kept))
 }

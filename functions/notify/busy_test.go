@@ -51,6 +51,58 @@ func TestCrowdedHostIsSoonFree(t *testing.T) {
 	}
 }
 
+// An owner whose attempts at a host are slow, or without answers, takes no other owner's
+// slots there, opens no breaker of another owner, and is promised its own slots only. All
+// owners together have fewer than twice as many slots as one.
+func TestOwnersShareAHost(t *testing.T) {
+	s := newHosts(time.Minute)
+	now := time.Now()
+	enter := func(owner string) (leave func(webhook.Contact, time.Time), again time.Time, err error) {
+		return s.enter(origin{owner, "h"}, now, false)
+	}
+	fill := func(owner string) (leaves []func(webhook.Contact, time.Time)) {
+		for {
+			leave, _, err := enter(owner)
+			if err != nil {
+				return leaves
+			}
+			leaves = append(leaves, leave)
+		}
+	}
+
+	slow := fill("slow")
+	for range 10_000 {
+		if _, _, err := enter("slow"); !errors.Is(err, errBusy) {
+			t.Fatal("a ninth slot was given:", err)
+		}
+	}
+	next, third := fill("next"), fill("third")
+	if len(slow) != perHost || len(next) != perHost/2 || len(third) != perHost/4 {
+		t.Errorf("three owners got %d, %d and %d slots, want %d, %d and %d", len(slow), len(next), len(third), perHost, perHost/2, perHost/4)
+	}
+	if _, again, err := enter("next"); !errors.Is(err, errBusy) || again.Sub(now) > time.Second {
+		t.Errorf("an owner that waits for one slot of its own: %v, again after %v", err, again.Sub(now))
+	}
+
+	for _, leave := range slow {
+		leave(webhook.Silent, now)
+	}
+	if _, _, err := enter("slow"); !errors.Is(err, errSilent) {
+		t.Errorf("the owner without answers: %v, want %v", err, errSilent)
+	}
+	for _, leave := range append(next, third...) {
+		leave(webhook.Answered, now)
+	}
+	leave, _, err := enter("next")
+	if err != nil {
+		t.Fatal("another owner at the same host:", err)
+	}
+	leave(webhook.Answered, now)
+	if len(s.shared) != 0 || s.slots.Held("slow") != 0 || s.slots.Held("next") != 0 {
+		t.Errorf("after the end of all attempts: %d hosts, %d and %d slots", len(s.shared), s.slots.Held("slow"), s.slots.Held("next"))
+	}
+}
+
 // Of a hundred thousand silent hosts, within a minute or within hours, few are remembered.
 // A host with an attempt under way is never forgotten.
 func TestHostsAreForgotten(t *testing.T) {
@@ -77,7 +129,7 @@ func TestHostsAreForgotten(t *testing.T) {
 		if most > 2*manyHosts {
 			t.Errorf("%v apart: %d hosts remembered, want %d at most", apart, most, 2*manyHosts)
 		}
-		if s.m["first"] == nil {
+		if s.m[origin{"me", "first"}] == nil {
 			t.Errorf("%v apart: a host at which an attempt is under way was forgotten", apart)
 		}
 

@@ -14,7 +14,7 @@ func TestDocumentedLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		fmt.Sprintf("| attempts at one host at a time, per process | %d |", perHost),
+		fmt.Sprintf("| attempts of one owner at one host at a time, per process; all owners together have twice as many | %d |", perHost),
 		fmt.Sprintf("| attempts at an origin that has not answered 2xx to this owner, per process | one at a time, one in %.0f s |", slowly.Seconds()),
 		fmt.Sprintf("ones first, when there are %d,%03d of all owners", manyHosts/1000, manyHosts%1000),
 		fmt.Sprintf("| the whole exchange | %.0f s |", attemptFor.Seconds()),

@@ -114,7 +114,11 @@ func (p *pass) putOff(b round, why error, again, now time.Time) round {
 		again = p.cfg.Schedule.Later(b.since, now, again)
 		b.Wait = again
 	case errors.Is(why, errNew):
-		again = p.cfg.Schedule.Later(b.since, now, again)
+		since := b.since
+		if first := p.origins.since(b.origin, now); first.After(since) {
+			since = first
+		}
+		again = p.cfg.Schedule.Later(since, now, again)
 	}
 	if !b.pinging() && again.After(now.Add(p.hosts.near)) {
 		b.Wait = again
