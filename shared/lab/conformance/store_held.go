@@ -12,10 +12,11 @@ import (
 // heldIsCounted: the tasks of one owner that wait or run are counted, up to one more than
 // asked for, and the bytes of all its tasks, if the store counts any.
 func heldIsCounted(t *testing.T, s store, c *clock) {
-	sizes := map[string]int64{}
+	sizes, made := map[string]int64{}, 0
 	add := func(owner string, n int, state a2a.TaskState) (last task.Record) {
-		for i := range n {
-			r := create(t, s, record(fmt.Sprintf("%s-%s-%d", owner, state, i), func(r *task.Record) {
+		for range n {
+			made++
+			r := create(t, s, record(fmt.Sprint("held", made), func(r *task.Record) {
 				r.Owner = owner
 				r.Task.Status.State = state
 			}))
