@@ -640,6 +640,41 @@ func TestLargeConversationIsCutToItsNewestPart(t *testing.T) {
 	}
 }
 
+// Related tasks of few bytes and many values cost as much memory as large ones, and are cut
+// as those are.
+func TestDenseConversationIsCutToItsNewestPart(t *testing.T) {
+	var related []string
+	b := newBench(t, execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		related = nil
+		for _, r := range ec.RelatedTasks {
+			related = append(related, r.History[0].ID)
+		}
+		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
+	}))
+
+	dense := make([]any, 9000) // 3.6 MB of the 8 MB, in 18 KB of text
+	for i := range dense {
+		dense[i] = 1.0
+	}
+	contextID := ""
+	for i := range 5 {
+		b.advance(time.Second)
+		r, err := b.desk.Accept(t.Context(), desk.Message{Owner: "me", Message: &a2a.Message{
+			ID: fmt.Sprint("m", i), ContextID: contextID, Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewDataPart(dense)},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		contextID = r.Task.ContextID
+		b.deliver(r.ID(), "job", 0)
+	}
+
+	if diff := cmp.Diff([]string{"m2", "m3"}, related); diff != "" {
+		t.Errorf("conversation of the fifth task (-want +got):\n%s", diff)
+	}
+}
+
 func TestNotificationsMadeAfterTheFirstReadArePublished(t *testing.T) {
 	b := newBench(t, template("unused"))
 	id := b.send("m", "hello", "").ID()
