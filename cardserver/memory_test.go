@@ -24,6 +24,10 @@ import (
 // infrastructure makes by default.
 const mostMemory = 512 << 20
 
+// uncollected is what may be above it outside of a cgroup, where nothing but the test holds the
+// limit: on a busy machine the collector of garbage is late.
+const uncollected = 256 << 20
+
 // An attack makes the program use memory, with n connections at once.
 type attack struct {
 	name  string
@@ -145,8 +149,12 @@ func (v *victim) figure(when string) (most int) {
 	}
 	most = (kibibytes(text, "VmHWM") - kibibytes(text, "RssFile")) << 10
 	v.t.Logf("%s: %d MiB at most", when, most>>20)
-	if most <= 0 || most > mostMemory {
-		v.t.Errorf("%s: %d MiB, want at most %d", when, most>>20, mostMemory>>20)
+	allowed := mostMemory
+	if os.Getenv("ERRAND_TEST_CGROUP") == "" {
+		allowed += uncollected
+	}
+	if most <= 0 || most > allowed {
+		v.t.Errorf("%s: %d MiB, want at most %d", when, most>>20, allowed>>20)
 	}
 
 	_ = os.WriteFile(proc+"clear_refs", []byte("5"), 0) // begins a new peak; without it the old one goes on
