@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
@@ -39,8 +40,10 @@ func TestTokensPerDayAreUsedUp(t *testing.T) {
 		if waiting.Status.State != a2a.TaskStateWorking || len(waiting.Artifacts) != 1 || len(model.began) != 0 {
 			t.Errorf("%s with %d artifacts, and the model was asked %d more messages", waiting.Status.State, len(waiting.Artifacts), len(model.began))
 		}
-		if log := d.logged(); !strings.Contains(log, "turn parked") {
-			t.Errorf("the log does not say that the turn is parked:\n%s", tail(log, 4<<10))
+		for end := time.Now().Add(time.Minute); !strings.Contains(d.logged(), "turn parked"); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("the log does not say that the turn is parked:\n%s", tail(d.logged(), 4<<10))
+			}
 		}
 	})
 }
