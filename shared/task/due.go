@@ -63,7 +63,7 @@ func (r Record) debts(ru Rules, yield func(Debt)) {
 func (r Record) debt(ru Rules) (d Due, asks []Ask) {
 	for _, l := range r.lanes(ru) {
 		at, ask := r.due(ru, l)
-		if ask.N > 0 {
+		if !ask.At.IsZero() {
 			asks = append(asks, ask)
 		}
 		if d.Lane == "" || at.Before(d.At) {
@@ -78,9 +78,13 @@ func (r Record) debt(ru Rules) (d Due, asks []Ask) {
 func (r Record) due(ru Rules, l laneDebts) (at time.Time, ask Ask) {
 	at = latest(l.first, r.Asked.Add(ru.Patience))
 	for _, a := range r.Asks {
-		if a.Lane == l.name && a.Debts == l.hash {
-			return latest(at, a.At.Add(ru.patience(a.N))), a
+		if a.Lane != l.name {
+			continue
 		}
+		if a.Debts != l.hash { // other debts: the count begins anew
+			a.Debts, a.N = l.hash, 0
+		}
+		return latest(at, a.At.Add(ru.patience(a.N))), a
 	}
 	return at, Ask{}
 }
@@ -196,7 +200,7 @@ func (r Record) Swept(m Moment, before time.Time) (next Record, lanes []string, 
 			lanes = append(lanes, l.name)
 			ask = Ask{Lane: l.name, Debts: l.hash, At: m.Now, N: ask.N + 1}
 		}
-		if ask.N > 0 {
+		if !ask.At.IsZero() {
 			next.Asks = append(next.Asks, ask)
 		}
 	}
