@@ -161,6 +161,7 @@ func (o *operations) wait(ctx context.Context, r task.Record) (task.Record, erro
 		return r, nil
 	}
 
+	// Waiting holds no record: there may be thousands of waits, each for a large one.
 	id := r.ID()
 	for now := range task.Follow(bounded, o.cfg.Store, id, r.Version) {
 		if answered(now) {
@@ -171,12 +172,7 @@ func (o *operations) wait(ctx context.Context, r task.Record) (task.Record, erro
 		return r, err
 	}
 
-	// Waiting holds no record: there may be thousands of waits, each for a large one.
-	r, err := o.cfg.Store.Load(ctx, id)
-	if errors.Is(err, task.ErrDeleted) {
-		return r, task.ErrDeleted
-	}
-	return r, err
+	return o.cfg.Store.Load(ctx, id)
 }
 
 // deleted returns ErrDeleted if the task was deleted while it was watched.

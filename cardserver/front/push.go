@@ -30,24 +30,19 @@ func (o *operations) CreateTaskPushConfig(ctx context.Context, req *a2a.PushConf
 	if err != nil {
 		return nil, err
 	}
+
+	var set task.Webhook // h with the id that the task has it under
 	r, err = o.cfg.Desk.Change(ctx, r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
-		return r.SetWebhook(now, h)
+		var err error
+		if set, err = r.WebhookAt(h); err != nil {
+			return r, false, err
+		}
+		return r.SetWebhook(now, set)
 	})
 	if err != nil {
 		return nil, failure(err)
 	}
-	return pushConfig(r, stored(r, h)), nil
-}
-
-// stored is the webhook that a request for h has set: h has another id if it named none and
-// the task had a webhook with its URL.
-func stored(r task.Record, h task.Webhook) task.Webhook {
-	for _, s := range r.Webhooks {
-		if _, ok := r.Webhook(h.ID); !ok && s.URL == h.URL {
-			h.ID = s.ID
-		}
-	}
-	return h
+	return pushConfig(r, set), nil
 }
 
 // GetTaskPushConfig implements the operation. A missing configuration is answered like a

@@ -239,18 +239,26 @@ func newBreaker() *gobreaker.TwoStepCircuitBreaker[struct{}] {
 
 // forget drops hosts, and then lets their number double before it looks again.
 func (s *hosts) forget(now time.Time) {
-	kept, idle := map[origin]*host{}, 0
-	for o, h := range s.m {
-		switch {
-		case h.running > 0:
-		case now.Sub(h.moved) < quietFor && idle < manyHosts/2:
+	s.m = kept(s.m, now, func(h *host) (int, time.Time) { return h.running, h.moved })
+	s.full = max(manyHosts, 2*len(s.m))
+}
+
+// kept is what is still remembered of all: whatever has attempts under way, and some of what
+// had one a moment ago. use returns the number of attempts under way, and when one last began
+// or ended.
+func kept[K comparable, V any](all map[K]V, now time.Time, use func(V) (running int, moved time.Time)) map[K]V {
+	left, idle := map[K]V{}, 0
+	for k, v := range all {
+		switch running, moved := use(v); {
+		case running > 0:
+		case now.Sub(moved) < quietFor && idle < manyHosts/2:
 			idle++
 		default:
 			continue
 		}
-		kept[o] = h
+		left[k] = v
 	}
-	s.m, s.full = kept, max(manyHosts, 2*len(kept))
+	return left
 }
 
 // A flight is one webhook of one task that is being served.

@@ -86,16 +86,6 @@ func (s *origins) find(o origin, now time.Time) *seen {
 // forget drops origins, as hosts are dropped, and then lets their number double before it
 // looks again. An origin that is forgotten starts slowly once more.
 func (s *origins) forget(now time.Time) {
-	kept, idle := map[origin]*seen{}, 0
-	for o, a := range s.m {
-		switch {
-		case a.running > 0:
-		case now.Sub(a.moved) < quietFor && idle < manyHosts/2:
-			idle++
-		default:
-			continue
-		}
-		kept[o] = a
-	}
-	s.m, s.full = kept, max(manyHosts, 2*len(kept))
+	s.m = kept(s.m, now, func(a *seen) (int, time.Time) { return a.running, a.moved })
+	s.full = max(manyHosts, 2*len(s.m))
 }

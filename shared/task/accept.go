@@ -34,6 +34,10 @@ func Accept(m Moment, a Acceptance) (Record, error) {
 		},
 	}
 	for _, h := range a.Webhooks {
+		h, err := r.WebhookAt(h)
+		if err != nil {
+			return Record{}, err
+		}
 		if err := r.putWebhook(m, h); err != nil {
 			return Record{}, err
 		}

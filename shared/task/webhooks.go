@@ -55,10 +55,10 @@ func WebhookID(url string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:12])
 }
 
-// webhookAt finds the webhook that a request for h is about: the one with its id or, if h has
+// WebhookAt finds the webhook that a request for h is about: the one with its id or, if h has
 // no id of its own, the one with its URL. The error is ErrWebhookURL if a webhook with
 // another id has the URL already.
-func (r Record) webhookAt(h Webhook) (Webhook, error) {
+func (r Record) WebhookAt(h Webhook) (Webhook, error) {
 	if old, ok := r.Webhook(h.ID); ok && old.URL == h.URL {
 		return h, nil
 	}
@@ -79,7 +79,7 @@ func (r Record) webhookAt(h Webhook) (Webhook, error) {
 // replaces the one that has its URL. The error is ErrWebhookURL if a webhook with another id
 // has the URL, and ErrWebhooks if there are too many webhooks, or if they are too large.
 func (r Record) SetWebhook(m Moment, h Webhook) (next Record, changed bool, err error) {
-	if h, err = r.webhookAt(h); err != nil {
+	if h, err = r.WebhookAt(h); err != nil {
 		return r, false, err
 	}
 	if r.Deleted {
@@ -113,15 +113,11 @@ func (h Webhook) sameTarget(o Webhook) bool {
 	return h.URL == o.URL && h.Scheme == o.Scheme && h.Sealed == o.Sealed && h.Dialect == o.Dialect
 }
 
-// putWebhook adds or replaces a webhook. If the task has ended or waits for its client, the
-// webhook starts one notification back and that notification is sent as the whole task, so a late webhook
-// still receives the result. A webhook that only changes its credentials keeps its backlog.
+// putWebhook adds h, which [Record.WebhookAt] returned, or replaces the webhook with its id. If
+// the task has ended or waits for its client, the webhook starts one notification back and that
+// notification is sent as the whole task, so a late webhook still receives the result. A webhook
+// that only changes its credentials keeps its backlog.
 func (r *Record) putWebhook(m Moment, h Webhook) error {
-	h, err := r.webhookAt(h)
-	if err != nil {
-		return err
-	}
-
 	h = h.fresh(r, m)
 	h.Tries, h.Gone, h.Ping, h.Cursor, h.Snapshot = nil, false, time.Time{}, len(r.Notifications), 0
 	if r.Terminal() || r.Interrupted() {
