@@ -71,7 +71,8 @@ func aWrite(t *testing.T, db *sqlstore.DB, random *rand.Rand) func() error {
 	next.Version = r.Version
 	switch kind := random.IntN(10); {
 	case kind == 0:
-		return func() error { _, err := db.Purge(t.Context(), now, 1+random.IntN(10)); return err }
+		limit := 1 + random.IntN(10)
+		return func() error { _, err := db.Purge(t.Context(), now, limit); return err }
 
 	case errors.Is(err, task.ErrDeleted) && kind < 5: // the row of a deleted task is written again
 		next = r
