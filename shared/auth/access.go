@@ -29,6 +29,7 @@ type Access struct {
 	kept    atomic.Pointer[reading] // nil for anonymous callers
 	reread  sync.Mutex              // held by the request that reads the file again
 	trouble string                  // the last error of a reading, held by reread
+	hanging chan content            // of a reading that did not end in time, held by reread
 
 	hold held
 }

@@ -79,24 +79,39 @@ func (a *Access) read(before *reading) (*reading, error) {
 	return r, nil
 }
 
-// open returns the content of the file.
+// content is what a reading of the file got.
+type content struct {
+	text []byte
+	err  error
+}
+
+// open returns the content of the file. Only one reading hangs at a time: while it does, the
+// later ones fail at once, and no caller waits for them. The caller holds a.reread.
 func (a *Access) open() ([]byte, error) {
-	type content struct {
-		text []byte
-		err  error
+	slow := fmt.Errorf("%s was not read within %v", a.path, readFor)
+	select {
+	case <-a.hanging: // it has ended, and what it read may be old
+		a.hanging = nil
+	default:
+		if a.hanging != nil {
+			return nil, slow
+		}
 	}
+
 	got := make(chan content, 1)
 	go func() {
 		text, err := a.content()
 		got <- content{text, err}
 	}()
+
 	timeout := time.NewTimer(readFor)
 	defer timeout.Stop()
 	select {
 	case c := <-got:
 		return c.text, c.err
 	case <-timeout.C:
-		return nil, fmt.Errorf("%s was not read within %v", a.path, readFor)
+		a.hanging = got
+		return nil, slow
 	}
 }
 

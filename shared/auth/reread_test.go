@@ -408,24 +408,34 @@ func TestRights(t *testing.T) {
 	}
 }
 
-// A file that cannot be read for a while delays one request in 30 s, by 5 s.
+// A file whose reading hangs delays the first request by 5 s and no other one. It is in use
+// again after the reading has ended.
 func TestReadingThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		key, hash := auth.NewKey()
+		_, other := auth.NewKey()
 		c := newChanging(t, list(hash))
 		until := make(chan struct{})
-		defer close(until)
 		auth.Hang(c.access, until)
 		time.Sleep(30 * time.Second)
 
-		for _, want := range []time.Duration{5 * time.Second, 0, 0} {
+		for _, call := range []struct{ after, want time.Duration }{{0, 5 * time.Second}, {0, 0}, {0, 0}, {30 * time.Second, 0}, {time.Hour, 0}} {
+			time.Sleep(call.after)
 			begin := time.Now()
-			if _, no := c.identify(key); no != nil || time.Since(begin) != want {
-				t.Errorf("after %v, want %v: %v", time.Since(begin), want, no)
+			if _, no := c.identify(key); no != nil || time.Since(begin) != call.want {
+				t.Errorf("after %v, want %v: %v", time.Since(begin), call.want, no)
 			}
 		}
 		if !strings.Contains(c.log.String(), "was not read within 5s") {
 			t.Errorf("the log:\n%s", c.log)
+		}
+
+		close(until)
+		synctest.Wait()
+		c.write(list(other))
+		time.Sleep(30 * time.Second)
+		if _, no := c.identify(key); no == nil {
+			t.Error("the file is not read again after the reading that hung")
 		}
 	})
 }
