@@ -4,41 +4,66 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/task"
 )
 
-// sums are changes of the bytes of owners in a transaction that has not ended. Each statement
+// sums are changes of what owners have, in a transaction that has not ended. Each statement
 // that changes rows adds to them, and settle writes them before the COMMIT. So a transaction
-// that is rolled back counts nothing.
-type sums map[string]sum
+// that is rolled back counts nothing. The bytes are those of both databases. The tasks in each
+// state are counted by triggers in SQLite, and here on Postgres: rows of the tallies stay
+// locked until the COMMIT, so they come last, and in one order for all processes.
+type sums map[string]*sum
 
 type sum struct {
-	bytes int64
-	left  bool // a row has left the owner, perhaps the last one
+	bytes  int64
+	states map[string]int64
+	left   bool // a row has left the owner, perhaps the last one
 }
 
 // come counts a new row of an owner.
-func (s sums) come(p placed) { s.add(p, p.bytes) }
+func (s sums) come(p placed) {
+	if p.counted {
+		s.of(p.owner).add(p.bytes, p.state, 1)
+	}
+}
 
-// change counts the new size of a row.
-func (s sums) change(p placed, bytes int64) { s.add(p, bytes-p.bytes) }
+// change counts the new state and size of a row.
+func (s sums) change(p placed, state string, bytes int64) {
+	if p.counted {
+		s.of(p.owner).add(-p.bytes, p.state, -1)
+		s.of(p.owner).add(bytes, state, 1)
+	}
+}
 
 // leave counts a row that has left its owner.
 func (s sums) leave(p placed) {
 	if p.counted {
-		s[p.owner] = sum{bytes: s[p.owner].bytes - p.bytes, left: true}
+		s.of(p.owner).add(-p.bytes, p.state, -1)
+		s.of(p.owner).left = true
 	}
 }
 
-func (s sums) add(p placed, bytes int64) {
-	if p.counted {
-		was := s[p.owner]
-		was.bytes += bytes
-		s[p.owner] = was
+func (s sums) of(owner string) *sum {
+	if s[owner] == nil {
+		s[owner] = &sum{}
 	}
+	return s[owner]
+}
+
+func (s *sum) add(bytes int64, state string, n int64) {
+	s.bytes += bytes
+	if state == "" { // which a trigger counts
+		return
+	}
+	if s.states == nil {
+		s.states = map[string]int64{}
+	}
+	s.states[state] += n
 }
 
 // settle writes the sums, with one statement for each owner.
@@ -59,21 +84,72 @@ func (s sums) settle(c *conn) error {
 	return nil
 }
 
+// settling are the statements of settle for Postgres. Their rows are in the order of owner
+// and state.
+func (s sums) settling() (list []statement) {
+	var owners, tallied, states, left []string
+	var bytes, counts []int64
+	for _, owner := range slices.Sorted(maps.Keys(s)) {
+		sum := s[owner]
+		for _, state := range slices.Sorted(maps.Keys(sum.states)) {
+			if n := sum.states[state]; n != 0 {
+				tallied, states, counts = append(tallied, owner), append(states, state), append(counts, n)
+			}
+		}
+
+		if sum.bytes != 0 {
+			owners, bytes = append(owners, owner), append(bytes, sum.bytes)
+		}
+		if sum.left {
+			left = append(left, owner)
+		}
+	}
+
+	if len(tallied) > 0 {
+		list = append(list, statement{text: `
+			INSERT INTO tally AS t (owner, context, state, n)
+			SELECT owner, '', state, n FROM unnest(?1::text[], ?2::text[], ?3::bigint[]) WITH ORDINALITY AS d (owner, state, n, i) ORDER BY i
+			ON CONFLICT (owner, context, state) DO UPDATE SET n = t.n + excluded.n`, args: []any{tallied, states, counts}})
+	}
+	if len(owners) > 0 {
+		list = append(list, statement{text: `
+			INSERT INTO stored AS t (owner, bytes)
+			SELECT owner, bytes FROM unnest(?1::text[], ?2::bigint[]) WITH ORDINALITY AS d (owner, bytes, i) ORDER BY i
+			ON CONFLICT (owner) DO UPDATE SET bytes = t.bytes + excluded.bytes`, args: []any{owners, bytes}})
+	}
+	if len(left) > 0 {
+		list = append(list, statement{text: "DELETE FROM tally WHERE owner = ANY (?1::text[]) AND n = 0", args: []any{left}},
+			statement{text: "DELETE FROM stored WHERE owner = ANY (?1::text[]) AND bytes = 0", args: []any{left}})
+	}
+	return list
+}
+
 // A placed is a row of task, with its size.
 type placed struct {
 	id      driver.Value // of any type, because the row may be damaged
 	owner   string
-	counted bool // not for a deleted task, whose owner is a BLOB
+	counted bool   // not for a deleted task
+	state   string // on Postgres
 	bytes   int64
 }
 
 // placedColumns are the columns that placedIn reads. SQLite knows the size without reading
-// the texts.
+// the texts. A deleted task has a BLOB as its owner.
 const placedColumns = "id, owner, octet_length(head) + octet_length(body)"
 
 func placedIn(row []driver.Value) placed {
 	p := placed{id: row[0]}
 	p.owner, p.counted = row[1].(string)
+	p.bytes, _ = row[2].(int64)
+	return p
+}
+
+// rowColumns are the columns of Postgres that rowIn reads. A deleted task has no owner.
+const rowColumns = "owner, state, (octet_length(head) + octet_length(body))::bigint AS bytes"
+
+func rowIn(row []driver.Value) (p placed) {
+	p.owner, p.counted = row[0].(string)
+	p.state, _ = row[1].(string)
 	p.bytes, _ = row[2].(int64)
 	return p
 }
@@ -112,30 +188,17 @@ func (w *writer) replaced(r task.Record) (placed, error) {
 
 // Held reads what the writes have counted of an owner: [task.Holder].
 func (db *DB) Held(ctx context.Context, owner string, most int) (h task.Holding, err error) {
-	err = db.read(ctx, db.loaders, func(c *conn) error {
-		return c.query(func(row []driver.Value) error {
+	err = db.read(ctx, false, func(c reader) error {
+		return c.queryWithin(ctx, func(row []driver.Value) error {
 			waiting, _ := row[0].(int64)
 			h.Waiting = min(int(waiting), most+1)
 			h.Bytes, _ = row[1].(int64)
 			return nil
-		}, "SELECT coalesce((SELECT sum(n) FROM tally WHERE owner = ?1 AND context = '' AND state IN (?2, ?3)), 0),"+
+		}, "SELECT CAST(coalesce((SELECT sum(n) FROM tally WHERE owner = ?1 AND context = '' AND state IN (?2, ?3)), 0) AS BIGINT),"+
 			" coalesce((SELECT bytes FROM stored WHERE owner = ?1), 0)", owner, string(a2a.TaskStateSubmitted), string(a2a.TaskStateWorking))
 	})
 	if err != nil {
 		return task.Holding{}, fmt.Errorf("reading what an owner has: %w", err)
 	}
 	return h, nil
-}
-
-// Bytes returns the stored size of an owner's records, deleted ones excluded. The writes
-// themselves count it.
-func (db *DB) Bytes(ctx context.Context, owner string) (n int64, err error) {
-	err = db.read(ctx, db.listers, func(c *conn) (err error) {
-		n, err = c.number("SELECT coalesce((SELECT bytes FROM stored WHERE owner = ?), 0)", owner)
-		return err
-	})
-	if err != nil {
-		return 0, fmt.Errorf("reading the stored size of an owner: %w", err)
-	}
-	return n, nil
 }

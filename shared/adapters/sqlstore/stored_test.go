@@ -30,8 +30,8 @@ func countsRight(t *testing.T, db *sqlstore.DB, when string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := db.Bytes(t.Context(), owner); err != nil || got != want {
-			t.Fatalf("%s: Bytes of %q = %d, %v, want %d", when, owner, got, err, want)
+		if h, err := db.Held(t.Context(), owner, 0); err != nil || h.Bytes != want {
+			t.Fatalf("%s: %q holds %d bytes, %v, want %d", when, owner, h.Bytes, err, want)
 		}
 	}
 	n, err := db.Number(t.Context(), "SELECT count(*) FROM stored WHERE owner NOT IN (SELECT owner FROM task)")
