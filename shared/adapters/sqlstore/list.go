@@ -62,7 +62,11 @@ func (db *DB) count(ctx context.Context, c reader, q task.Query) (int, error) {
 		return countWithin(ctx, db.opts.CountFor, c, where, args)
 	}
 
-	n, err := numberWithin(ctx, c, tallied(q), q.Owner, q.Context, string(q.State), now.UnixMilli())
+	args := []any{q.Owner, q.Context, now.UnixMilli()}
+	if q.State != "" {
+		args = append(args, string(q.State))
+	}
+	n, err := numberWithin(ctx, c, tallied(q), args...)
 	switch {
 	case err != nil || n >= 0:
 		return int(n), err
@@ -80,13 +84,13 @@ func (db *DB) count(ctx context.Context, c reader, q task.Query) (int, error) {
 func tallied(q task.Query) string {
 	state, within := "", ""
 	if q.State != "" {
-		state = " AND state = ?3"
+		state = " AND state = ?4"
 	}
 	if q.Context != "" {
 		within = " AND context = ?2"
 	}
 	return "SELECT CAST(coalesce((SELECT sum(n) FROM tally WHERE owner = ?1 AND context = ?2" + state + ") -" +
-		" (SELECT count(*) FROM task INDEXED BY task_expired WHERE owner = ?1 AND expires <= ?4" + within + state + "), -1) AS BIGINT)"
+		" (SELECT count(*) FROM task INDEXED BY task_expired WHERE owner = ?1 AND expires <= ?3" + within + state + "), -1) AS BIGINT)"
 }
 
 // countWithin counts record by record, and gives up after the longest time.

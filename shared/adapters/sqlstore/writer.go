@@ -2,7 +2,6 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 
@@ -57,102 +56,11 @@ func (w *writer) endLeases() error {
 
 	const perOpening = 1 << 40
 	w.version = opened * perOpening
-	now := w.db.opts.Rules.At(w.db.opts.Now())
-
-	crew, err := w.crew()
-	if err != nil {
-		return err
-	}
-
-	for {
-		var next leased
-		n, err := w.leased(" LIMIT 1", func(l leased) { next = l })
-		if err != nil || n == 0 {
-			return err
-		}
-
-		if next.unreadable { // no worker can run such a turn
-			_, err = w.conn.exec("UPDATE task SET leased = NULL WHERE id = ?", next.row.id)
-		} else {
-			err = w.endLease(next.head, next.row, next.body, crew, now)
-		}
-
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// crew counts the turns of the previous process.
-func (w *writer) crew() (crew task.Crew, err error) {
-	_, err = w.leased("", func(l leased) {
-		if !l.unreadable {
-			crew.Add(l.head)
-		}
-	})
-	return crew, err
-}
-
-// A leased is a record with a lease, read without its body.
-type leased struct {
-	row        placed
-	head       task.Record
-	body       int64 // size of the body
-	unreadable bool  // head and body are empty
-}
-
-// leased yields the records with leases one by one, because many large ones may have leases,
-// and returns their number.
-func (w *writer) leased(limit string, yield func(leased)) (n int, err error) {
-	err = w.conn.query(func(columns []driver.Value) error {
-		l := leased{row: placedIn(columns)}
-		head, _ := columns[4].([]byte)
-		l.body = l.row.bytes - int64(len(head))
-		var err error
-		l.head, err = decodeRecord([]driver.Value{l.row.id, columns[3], columns[4]})
-		if id, _ := l.row.id.(string); w.db.skips.Skip(context.Background(), id, err) {
-			l, err = leased{row: l.row, unreadable: true}, nil
-		}
-		if err == nil {
-			n++
-			yield(l)
-		}
-		return err
-	}, "SELECT "+placedColumns+", version, head FROM task INDEXED BY task_leased WHERE leased IS NOT NULL"+limit)
-	return n, err
-}
-
-// endLease ends the lease of a record that was read without its body of the given size.
-func (w *writer) endLease(r task.Record, row placed, body int64, crew task.Crew, now task.Moment) error {
-	next, err := r.LeaseLost(now, crew)
-	var enc *task.Encoded
-	var size int64
-	if err == nil {
-		enc, err = next.Encode()
-	}
-
-	if err == nil {
-		if size = int64(enc.Size()) + body; size > task.LimitStore {
-			err = task.ErrTooLarge
-		}
-	}
-
-	if err != nil {
-		// The record has a newer schema or is full. Its lease ends by time.
-		w.db.opts.Log.Warn("a lease could not be ended", "task", r.ID(), "err", err)
-		_, err = w.conn.exec("UPDATE task SET leased = NULL WHERE id = ?", r.ID())
-		return err
-	}
-
-	w.version++
-	c := columnsOf(next)
-	_, err = w.conn.exec("UPDATE task SET version = ?, due = ?, lane = ?, leased = NULL, head = ? WHERE id = ?",
-		w.version, c.due, c.lane, enc.Head, r.ID())
-	if err == nil {
-		w.sums.change(row, "", size)
-	}
-
-	return err
+	return ending{
+		reader: w.conn, exec: w.conn.exec, sums: w.sums,
+		version: func() (int64, error) { w.version++; return w.version, nil },
+		skips:   &w.db.skips, log: w.db.opts.Log, now: w.db.opts.Rules.At(w.db.opts.Now()),
+	}.end(context.Background())
 }
 
 // errSpared refuses a new record while the reserve is being used: it is for the records that
