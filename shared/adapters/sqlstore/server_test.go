@@ -36,6 +36,7 @@ func TestServerStore(t *testing.T) {
 		"Shared": {}, "AloneWithoutCache": {opts: sqlstore.Options{CacheRecords: -1}, alone: true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			url := postgres.Database(t)
 			conformance.Store(t, func(t *testing.T, now func() time.Time) interface {
 				task.Store
 				task.Chores
@@ -43,7 +44,9 @@ func TestServerStore(t *testing.T) {
 				task.Holder
 			} {
 				with.opts.Now = now
-				return openServer(t, sqlstore.Server{Spec: postgres.Database(t), Alone: with.alone}, with.opts)
+				db := openServer(t, sqlstore.Server{Spec: url, Alone: with.alone}, with.opts)
+				script(t, url, "TRUNCATE task, kv, tally, stored")
+				return db
 			})
 		})
 	}
