@@ -102,6 +102,14 @@ resource "google_alloydb_cluster" "tasks" {
     network = local.own_network ? google_compute_network.store[0].id : trimprefix(data.google_compute_subnetwork.given[0].network, "https://www.googleapis.com/compute/v1/")
   }
 
+  # AlloyDB wants a password for its administrator, and the state keeps it. README.md puts
+  # another one in its place at once. The programs do not use this user.
+  # https://cloud.google.com/alloydb/docs/reference/rest/v1/projects.locations.clusters
+  initial_user {
+    user     = "postgres"
+    password = uuid()
+  }
+
   # Every moment of these days can be restored, from a backup a day and the log after it.
   # https://cloud.google.com/alloydb/docs/backup/overview
   continuous_backup_config {
@@ -139,6 +147,7 @@ resource "google_alloydb_cluster" "tasks" {
   # The provider has no deletion protection here that protect could set.
   lifecycle {
     prevent_destroy = true
+    ignore_changes  = [initial_user]
   }
 
   depends_on = [google_project_service.api, google_service_networking_connection.store]

@@ -98,8 +98,8 @@ run "alloydb" {
   }
 
   assert {
-    condition     = length(google_alloydb_cluster.tasks[0].initial_user) == 0 && alltrue([for u in google_alloydb_user.program : u.password == null])
-    error_message = "a password is in the state"
+    condition     = google_alloydb_cluster.tasks[0].initial_user[0].user == "postgres" && length(google_alloydb_cluster.tasks[0].initial_user[0].password) == 36 && alltrue([for u in google_alloydb_user.program : u.password == null])
+    error_message = "the administrator's password can be guessed, or a program has one"
   }
 
   assert {

@@ -274,6 +274,7 @@ func TestTerraformTestNotices(t *testing.T) {
 		{"alloydb.tf", `&role=${local.database}`, ``, "a program does not find the store, or not as itself"},
 		{"alloydb.tf", `user_type      = "ALLOYDB_IAM_USER"`, `user_type      = "ALLOYDB_BUILT_IN"`, "a program cannot log in, or may do more"},
 		{"alloydb.tf", `"roles/alloydb.databaseUser"`, `"roles/alloydb.admin"`, "a program may not connect to AlloyDB, or may do more"},
+		{"alloydb.tf", `uuid()`, `"postgres"`, "the administrator's password can be guessed"},
 		{"alloydb.tf", `"VPC_PEERING"`, `"PRIVATE_SERVICE_CONNECT"`, "AlloyDB has no addresses in the network"},
 		{"alloydb.tf", `"alloydb.iam_authentication" = "on"`, `"alloydb.iam_authentication" = "off"`, "IAM lets nobody in"},
 		{"alloydb.tf", `var.alloydb.recovery_days * 86400`, `86400`, "there is no backup each day"},
