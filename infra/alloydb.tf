@@ -13,15 +13,15 @@ locals {
   # one user of the database. Secrets hold the name and the password of that user.
   iam_login     = local.alloydb && var.alloydb.login == "iam"
   secret_login  = local.alloydb && !local.iam_login
-  store_secrets = toset(["errand-store-user", "errand-store-password"])
+  store_secrets = toset(["alloy_db_user", "alloy_db_pass"])
 
   # Instances at most. The limit is each revision's own, and while a new revision replaces
   # the old one there are both. https://cloud.google.com/run/docs/configuring/max-instances
   all_instances = 2 * (var.instances.cardserver + var.instances.worker + var.instances.functions)
 
-  # Connections of each instance's pool. A tenth of the server's connections stays for
-  # people and for AlloyDB itself, and each instance has one more, which waits for news.
-  pool = floor(var.alloydb.connections * 0.9 / local.all_instances) - 1
+  # Connections of each instance. A tenth of the server's connections stays for people and
+  # for AlloyDB itself.
+  pool = floor(var.alloydb.connections * 0.9 / local.all_instances)
 
   # The user of an account is its address without the ending.
   # https://cloud.google.com/alloydb/docs/database-users/manage-iam-auth
@@ -177,11 +177,11 @@ resource "google_alloydb_instance" "tasks" {
     }
   }
 
-  # With fewer than two connections a slow read would hold up every write.
+  # The programs refuse to start with fewer.
   lifecycle {
     precondition {
-      condition     = local.pool >= 2
-      error_message = "alloydb.connections (${var.alloydb.connections}) is too low for instances (${local.all_instances} while a new version replaces the old one), which need 3 connections each and leave a tenth free: raise alloydb.connections to ${ceil(local.all_instances * 3 / 0.9)}, or lower instances."
+      condition     = local.pool >= 5
+      error_message = "alloydb.connections (${var.alloydb.connections}) is too low for instances (${local.all_instances} while a new version replaces the old one), which need 5 connections each and leave a tenth free: raise alloydb.connections to ${ceil(local.all_instances * 5 / 0.9)}, or lower instances."
     }
   }
 }

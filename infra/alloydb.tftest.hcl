@@ -42,7 +42,7 @@ run "alloydb" {
 
   assert {
     condition = { for k, s in google_cloud_run_v2_service.program : k => one([for e in s.template[0].containers[0].env : e.value if e.name == "ERRAND_STORE"]) } == {
-      for k in ["cardserver", "functions", "worker"] : k => "alloydb:projects/my-project/locations/europe-west1/clusters/errand/instances/primary?database=errand&ip=private&pool_max_conns=10&user=errand-${k}@my-project.iam&role=errand"
+      for k in ["cardserver", "functions", "worker"] : k => "alloydb:projects/my-project/locations/europe-west1/clusters/errand/instances/primary?database=errand&ip=private&pool_max_conns=11&user=errand-${k}@my-project.iam&role=errand"
     }
     error_message = "a program does not find the store, or not as itself: ${jsonencode(local.stores)}"
   }
@@ -108,7 +108,7 @@ run "alloydb" {
   }
 
   assert {
-    condition     = 2 * (10 + 20 + 10) * (local.pool + 1) <= 0.9 * 1000 && 2 * (10 + 20 + 10) * (local.pool + 2) > 0.9 * 1000
+    condition     = 2 * (10 + 20 + 10) * local.pool <= 0.9 * 1000 && 2 * (10 + 20 + 10) * (local.pool + 1) > 0.9 * 1000
     error_message = "all instances together have more connections than the server, or leave many free"
   }
 }
@@ -121,17 +121,17 @@ run "alloydb_with_a_password" {
   }
 
   assert {
-    condition     = output.environment.ERRAND_STORE == "alloydb:projects/my-project/locations/europe-west1/clusters/second-agent/instances/primary?database=errand&ip=private&pool_max_conns=179" && length(distinct(values(local.stores))) == 1
+    condition     = output.environment.ERRAND_STORE == "alloydb:projects/my-project/locations/europe-west1/clusters/second-agent/instances/primary?database=errand&ip=private&pool_max_conns=180" && length(distinct(values(local.stores))) == 1
     error_message = "the programs do not have one store: ${jsonencode(local.stores)}"
   }
 
   assert {
-    condition     = toset([for k, r in google_secret_manager_secret_iam_member.reads : "${k} ${r.secret_id}" if strcontains(k, "/errand-store-")]) == toset(flatten([for p in ["cardserver", "functions", "worker"] : [for s in ["errand-store-user", "errand-store-password"] : "${p}/${s} second-agent-${s}"]]))
+    condition     = toset([for k, r in google_secret_manager_secret_iam_member.reads : "${k} ${r.secret_id}" if strcontains(k, "/alloy_db_")]) == toset(flatten([for p in ["cardserver", "functions", "worker"] : [for s in ["alloy_db_user", "alloy_db_pass"] : "${p}/${s} second-agent-${s}"]]))
     error_message = "a program does not read the user or the password"
   }
 
   assert {
-    condition     = toset([for s in output.secrets : s if strcontains(s, "-store-")]) == toset(["second-agent-errand-store-user", "second-agent-errand-store-password"])
+    condition     = toset([for s in output.secrets : s if strcontains(s, "-alloy_db_")]) == toset(["second-agent-alloy_db_user", "second-agent-alloy_db_pass"])
     error_message = "the secrets to fill are ${jsonencode(output.secrets)}"
   }
 

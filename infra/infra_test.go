@@ -41,6 +41,8 @@ func TestEnvironment(t *testing.T) {
 		"ERRAND_TURNS":      "turns_per_instance decides how many run at once",
 		"ERRAND_ISSUER":     "the invoker's tokens come from Google, which is the default",
 		"GEMINI_API_KEY":    "the key is a secret that is read through ERRAND_SECRETS, and is in no environment",
+		"ALLOY_DB_USER":     "a secret that is read through ERRAND_SECRETS, if IAM does not let the programs in",
+		"ALLOY_DB_PASS":     "a secret likewise, and in no environment",
 		"ERRAND_KEYS":       "the keys are a secret that is read through ERRAND_SECRETS, and are in no environment",
 		"ERRAND_PUSH_ALLOW": "functions is in no private network, or in one for the database alone, so there are no private destinations",
 	}
@@ -128,7 +130,7 @@ func TestAlloyDBStore(t *testing.T) {
 	}
 	for program, store := range local(t, ctx, "stores") {
 		want := "alloydb:projects/my-project/locations/europe-west1/clusters/" + name("google_alloydb_cluster", "cluster_id") +
-			"/instances/" + name("google_alloydb_instance", "instance_id") + "?database=errand&ip=private&pool_max_conns=10&user=errand-" + program + "@my-project.iam&role=errand"
+			"/instances/" + name("google_alloydb_instance", "instance_id") + "?database=errand&ip=private&pool_max_conns=11&user=errand-" + program + "@my-project.iam&role=errand"
 		if store != want {
 			t.Errorf("the store of %s is %s, want %s", program, store, want)
 		}

@@ -243,7 +243,7 @@ func TestReadmeNames(t *testing.T) {
 		}
 	})
 
-	for _, found := range regexp.MustCompile("[` =]((?:PROJECT-)?errand-[a-z-]+)").FindAllStringSubmatch(text, -1) {
+	for _, found := range regexp.MustCompile("[` =]((?:PROJECT-)?errand-[a-z_-]+)").FindAllStringSubmatch(text, -1) {
 		if !names[found[1]] {
 			t.Errorf("no resource has the name %s", found[1])
 		}

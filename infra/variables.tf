@@ -61,7 +61,7 @@ variable "alloydb" {
 
   validation {
     condition     = contains(["iam", "secret"], var.alloydb.login)
-    error_message = "alloydb.login must be iam, without a password, or secret, with the user and the password in errand-store-user and errand-store-password."
+    error_message = "alloydb.login must be iam, without a password, or secret, with the user and the password in alloy_db_user and alloy_db_pass."
   }
 
   validation {
