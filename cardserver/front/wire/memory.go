@@ -50,7 +50,7 @@ func crowded(err error, own, all string) error {
 			Message: own + ": your share of the memory is taken; wait for some of them, or send less at once",
 		}
 	case err != nil:
-		return &unavailable{after: time.Second, cause: err, message: all + ", try again"}
+		return Later(time.Second, err, all+", try again")
 	}
 	return nil
 }
