@@ -98,7 +98,11 @@ func (l *Limits) Admit(ctx context.Context, owner string) error {
 		return k.verdict(most)
 	}
 
-	held, err := l.cfg.Holder.Held(ctx, owner, min(most.Waiting, mostWaiting))
+	counted := most.Waiting
+	if counted == auth.None {
+		counted = 0 // the bytes are of interest only, and a count costs as much as it counts
+	}
+	held, err := l.cfg.Holder.Held(ctx, owner, counted)
 	if err != nil {
 		l.cfg.Log.WarnContext(ctx, "the limits of a caller cannot be checked, and are not applied", "err", err)
 		return nil
@@ -137,9 +141,6 @@ func (l *Limits) look(owner string) *look {
 	}
 	return k
 }
-
-// mostWaiting is more than any owner may have waiting, unless it has no limit.
-const mostWaiting = 1 << 40
 
 // manyOwners bounds the owners that are remembered.
 const manyOwners = 10_000

@@ -27,6 +27,7 @@ type bench struct {
 	limits *limits.Limits
 	of     auth.Limits
 	looks  int
+	most   int // tasks that the last look counts
 	now    time.Time
 	sent   int
 	wait   time.Duration // for tokens
@@ -47,6 +48,7 @@ func newBench(t *testing.T, of auth.Limits) *bench {
 // Held counts the looks at the store.
 func (b *bench) Held(ctx context.Context, owner string, most int) (task.Holding, error) {
 	b.looks++
+	b.most = most
 	return b.w.Store.Held(ctx, owner, most)
 }
 
@@ -148,6 +150,9 @@ func TestStored(t *testing.T) {
 	}
 
 	b.refusal(err, "stored")
+	if b.most != 0 {
+		t.Errorf("a look counts up to %d tasks of an owner that may have any number", b.most)
+	}
 	if held, herr := b.w.Store.Held(t.Context(), "large", 1000); herr != nil || held.Bytes < of.Stored || held.Bytes > of.Stored+2000 {
 		t.Errorf("refused at %d bytes, %v", held.Bytes, herr)
 	}
