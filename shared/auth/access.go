@@ -27,7 +27,7 @@ type Access struct {
 	log             *slog.Logger
 
 	kept    atomic.Pointer[reading] // nil for anonymous callers
-	reread  sync.Mutex              // held by the request that reads the file again
+	reread  sync.Mutex              // held while the file is read again
 	trouble string                  // the last error of a reading, held by reread
 	hanging chan content            // of a reading that did not end in time, held by reread
 

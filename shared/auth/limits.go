@@ -110,12 +110,13 @@ func (c *checker) limits(path string, f fileLimits) {
 	}
 }
 
-// Limits returns the limits of an owner.
+// Limits returns the limits of an owner, by the last reading of the file. It never blocks: a
+// reading that is old is renewed in the background, for later calls.
 func (a *Access) Limits(owner string) Limits {
 	if a.anonymous {
 		return unlimited
 	}
-	return a.current().limitsOf(owner)
+	return a.latest().limitsOf(owner)
 }
 
 // limitsOf returns the limits of an owner. A principal of an issuer of everyone has those of
