@@ -123,7 +123,7 @@ func (l *lane[M]) dispatch() {
 
 // pop takes the next delivery and a slot for it, or returns nil.
 func (l *lane[M]) pop() *item[M] {
-	it := l.backlog.pop(func(owner string) bool { return l.slots.TakeWithin(owner, 1, l.most(owner)) == nil })
+	it := l.backlog.pop(func(owner string) error { return l.slots.TakeWithin(owner, 1, l.most(owner)) })
 	if it != nil {
 		l.running++
 	}

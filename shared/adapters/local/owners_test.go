@@ -155,3 +155,28 @@ func TestOwnersNumber(t *testing.T) {
 		}
 	})
 }
+
+// While no slot is free, a new job costs as much with many owners that wait as with one.
+func TestAFullLaneAsksOneOwner(t *testing.T) {
+	const owners = 100
+
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		asked := 0
+		q := open(t, local.QueueConfig{Handler: g, Lanes: lanes(local.Limits{Slots: 1}), Most: func(lane, owner string) int {
+			asked++
+			return 1000
+		}})
+		addAll(t, q, of("", "x"), of("", "y")) // the two slots
+		synctest.Wait()
+
+		asked = 0
+		for i := range owners {
+			addAll(t, q, of(fmt.Sprint("owner", i), fmt.Sprint("t", i)))
+		}
+		if asked > owners {
+			t.Errorf("%d owners were asked for %d jobs, want one each", asked, owners)
+		}
+		close(g.opened)
+	})
+}
