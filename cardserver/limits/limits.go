@@ -58,7 +58,7 @@ func New(c Config) *Limits {
 // Enter takes a place for a stream or a wait, which leave gives back. The error is a refusal.
 func (l *Limits) Enter(owner string) (leave func(), err error) {
 	most := l.cfg.Of(owner).Streams
-	switch err := l.places.TakeWithin(owner, 1, int64(most)); err {
+	switch err := l.places.TakeWithin(owner, 1, most); err {
 	case nil:
 		return func() { l.places.Release(owner, 1) }, nil
 	case share.ErrFull:
@@ -102,7 +102,7 @@ func (l *Limits) Admit(ctx context.Context, owner string) error {
 	if counted == auth.None {
 		counted = 0 // the bytes are of interest only, and a count costs as much as it counts
 	}
-	held, err := l.cfg.Holder.Held(ctx, owner, counted)
+	held, err := l.cfg.Holder.Held(ctx, owner, int(counted))
 	if err != nil {
 		l.cfg.Log.WarnContext(ctx, "the limits of a caller cannot be checked, and are not applied", "err", err)
 		return nil

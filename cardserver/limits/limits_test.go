@@ -76,8 +76,9 @@ func (b *bench) refusal(err error, limit string) *auth.Refusal {
 // hundreds of messages, and not at all for an owner that sends few. A message that was
 // accepted before still finds its task.
 func TestWaiting(t *testing.T) {
+	const most = 300
 	of := none
-	of.Waiting = 300
+	of.Waiting = most
 	b := newBench(t, of)
 
 	var ids []string
@@ -90,8 +91,8 @@ func TestWaiting(t *testing.T) {
 	}
 
 	no := b.refusal(err, "waiting")
-	if len(ids) != of.Waiting || b.looks > 60 {
-		t.Errorf("%d messages were accepted with %d looks at the store, want %d, and 60 looks at most", len(ids), b.looks, of.Waiting)
+	if len(ids) != most || b.looks > 60 {
+		t.Errorf("%d messages were accepted with %d looks at the store, want %d, and 60 looks at most", len(ids), b.looks, most)
 	}
 	if no.After != time.Minute {
 		t.Errorf("come again after %v, while no task ends", no.After)
@@ -170,6 +171,7 @@ func TestStored(t *testing.T) {
 // An owner that sends a few messages a minute meets its limits too. It passes them by the
 // messages without a look, and is let in again as soon as there is room.
 func TestSlowOwner(t *testing.T) {
+	const most = 10
 	const few = 4
 	slow := func(b *bench) (sent int, err error) {
 		for ; err == nil && sent < 100; sent++ {
@@ -182,12 +184,12 @@ func TestSlowOwner(t *testing.T) {
 	}
 
 	of := none
-	of.Waiting = 10
+	of.Waiting = most
 	b := newBench(t, of)
 	n, err := slow(b)
 	b.refusal(err, "waiting")
-	if n < of.Waiting || n > of.Waiting+few {
-		t.Errorf("%d messages were accepted, want %d and %d more at most", n, of.Waiting, few)
+	if n < most || n > most+few {
+		t.Errorf("%d messages were accepted, want %d and %d more at most", n, most, few)
 	}
 	if b.looks > n/2 {
 		t.Errorf("%d looks at the store for %d slow messages", b.looks, n)
@@ -199,7 +201,7 @@ func TestSlowOwner(t *testing.T) {
 		b.refusal(err, "waiting")
 	}
 
-	b.of.Waiting = n + 1
+	b.of.Waiting = int64(n + 1)
 	if _, err := b.send("slow"); err != nil {
 		t.Errorf("with a raised limit: %v", err)
 	}
@@ -232,12 +234,13 @@ func TestTokens(t *testing.T) {
 
 // Streams are limited by the caller's own number, and by what is free.
 func TestEnter(t *testing.T) {
+	const most = 3
 	of := none
-	of.Streams = 3
+	of.Streams = most
 	b := newBench(t, of)
 	var leaves []func()
 
-	for range of.Streams {
+	for range most {
 		leave, err := b.limits.Enter("a")
 		if err != nil {
 			t.Fatal(err)
@@ -269,8 +272,9 @@ func TestEnter(t *testing.T) {
 
 // Many callers at once pass no limit.
 func TestConcurrentMessages(t *testing.T) {
+	const most = 100
 	of := none
-	of.Waiting = 100
+	of.Waiting = most
 	b := newBench(t, of)
 	var all sync.WaitGroup
 	var mu sync.Mutex
@@ -289,7 +293,7 @@ func TestConcurrentMessages(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if accepted < of.Waiting || accepted > of.Waiting+16 {
-		t.Errorf("%d messages were accepted, want %d, and as many more as are sent at once", accepted, of.Waiting)
+	if accepted < most || accepted > most+16 {
+		t.Errorf("%d messages were accepted, want %d, and as many more as are sent at once", accepted, most)
 	}
 }

@@ -22,7 +22,7 @@ const manyRates = 10_000
 
 // take counts a request of an owner, or refuses it. A caller may send the requests of a
 // second at once.
-func (r *rates) take(owner string, perSecond int, now time.Time) error {
+func (r *rates) take(owner string, perSecond int64, now time.Time) error {
 	if perSecond == None {
 		return nil
 	}
@@ -34,12 +34,12 @@ func (r *rates) take(owner string, perSecond int, now time.Time) error {
 		if r.m == nil || len(r.m) >= manyRates {
 			r.m = map[string]*rate.Limiter{}
 		}
-		l = rate.NewLimiter(rate.Limit(perSecond), perSecond)
+		l = rate.NewLimiter(rate.Limit(perSecond), int(perSecond))
 		r.m[owner] = l
 	}
-	if l.Burst() != perSecond { // the access file has changed
+	if l.Burst() != int(perSecond) { // the access file has changed
 		l.SetLimitAt(now, rate.Limit(perSecond))
-		l.SetBurstAt(now, perSecond)
+		l.SetBurstAt(now, int(perSecond))
 	}
 
 	if l.AllowN(now, 1) {
