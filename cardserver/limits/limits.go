@@ -67,7 +67,7 @@ func (l *Limits) Enter(owner string) (leave func(), err error) {
 			Message: fmt.Sprintf("all %d streams and waits of this server are taken; try again, or ask for the task from time to time", Places),
 		}
 	default:
-		return nil, refused("streams", placeAfter,
+		return nil, auth.Limited("streams", placeAfter,
 			fmt.Sprintf("you have %d streams and waits here, and may have no more; end some, or ask for the task from time to time", l.places.Held(owner)))
 	}
 }
@@ -123,7 +123,7 @@ func (l *Limits) tokens(ctx context.Context, owner string, most int64) error {
 	if err != nil || wait <= 0 {
 		return nil
 	}
-	return refused("tokensPerDay", wait,
+	return auth.Limited("tokensPerDay", wait,
 		fmt.Sprintf("your tasks have used the %d tokens of this day, which ends at midnight UTC; send the message then", most))
 }
 
@@ -144,11 +144,3 @@ func (l *Limits) look(owner string) *look {
 
 // manyOwners bounds the owners that are remembered.
 const manyOwners = 10_000
-
-// refused is the refusal of an owner's own limit.
-func refused(limit string, after time.Duration, message string) *auth.Refusal {
-	return &auth.Refusal{
-		Status: http.StatusTooManyRequests, By: "limit " + limit, Reason: "its limit " + limit + " is reached", After: after,
-		Message: message + " (limit " + limit + ")",
-	}
-}

@@ -75,10 +75,10 @@ func (k *look) check(most auth.Limits) error {
 		if k.drained > 0 {
 			after = min(max(time.Duration(10/k.drained*float64(time.Second)), least), longest)
 		}
-		return refused("waiting", after.Round(time.Second), fmt.Sprintf("%d of your tasks wait or run, and no more may; wait for some of them, or cancel some", most.Waiting))
+		return auth.Limited("waiting", after.Round(time.Second), fmt.Sprintf("%d of your tasks wait or run, and no more may; wait for some of them, or cancel some", most.Waiting))
 	}
 	if k.held.Bytes >= most.Stored {
-		return refused("stored", time.Minute, fmt.Sprintf("your tasks take %d bytes of the %d that they may; delete some with DELETE /tasks/{id}", k.held.Bytes, most.Stored))
+		return auth.Limited("stored", time.Minute, fmt.Sprintf("your tasks take %d bytes of the %d that they may; delete some with DELETE /tasks/{id}", k.held.Bytes, most.Stored))
 	}
 	return nil
 }

@@ -2,8 +2,10 @@ package auth
 
 import (
 	"math"
+	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Limits are the limits of one caller. None is the value of a limit that there is not.
@@ -109,6 +111,15 @@ func (c *checker) limits(path string, f fileLimits) {
 		case c.Has(at):
 			c.Failf(at, "is empty: give %s", r.form)
 		}
+	}
+}
+
+// Limited is the refusal of a caller that has reached a limit of its own. The message says
+// what to do, and gets the name of the limit.
+func Limited(limit string, after time.Duration, message string) *Refusal {
+	return &Refusal{
+		Status: http.StatusTooManyRequests, By: "limit " + limit, Reason: "its limit " + limit + " is reached", After: after,
+		Message: message + " (limit " + limit + ")",
 	}
 }
 

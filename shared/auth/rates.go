@@ -2,7 +2,6 @@ package auth
 
 import (
 	"fmt"
-	"net/http"
 	"sync"
 	"time"
 
@@ -45,8 +44,6 @@ func (r *rates) take(owner string, perSecond int64, now time.Time) error {
 	if l.AllowN(now, 1) {
 		return nil
 	}
-	return &Refusal{
-		Status: http.StatusTooManyRequests, By: "limit requests", Reason: "its limit requests is reached", After: time.Second,
-		Message: fmt.Sprintf("you send more than %d requests a second; send fewer, or ask for several tasks with one ListTasks (limit requests)", perSecond),
-	}
+	return Limited("requests", time.Second,
+		fmt.Sprintf("you send more than %d requests a second; send fewer, or ask for several tasks with one ListTasks", perSecond))
 }
