@@ -126,16 +126,3 @@ func (db *DB) Held(ctx context.Context, owner string, most int) (h task.Holding,
 	}
 	return h, nil
 }
-
-// Bytes returns the stored size of an owner's records, deleted ones excluded. The writes
-// themselves count it.
-func (db *DB) Bytes(ctx context.Context, owner string) (n int64, err error) {
-	err = db.read(ctx, db.listers, func(c *conn) (err error) {
-		n, err = c.number("SELECT coalesce((SELECT bytes FROM stored WHERE owner = ?), 0)", owner)
-		return err
-	})
-	if err != nil {
-		return 0, fmt.Errorf("reading the stored size of an owner: %w", err)
-	}
-	return n, nil
-}
