@@ -41,6 +41,8 @@ func limited(t *testing.T, text string) (w *world, key string) {
 
 // Every binding and version answers a message, a stream or a request beyond a limit of the
 // caller with 429, the limit's name, and when to come again.
+//
+// Shows AU11.
 func TestLimitsAreAnswered(t *testing.T) {
 	message := func(n int) string {
 		return fmt.Sprintf(`{"messageId":"m%d","role":"ROLE_USER","parts":[{"text":"hi"}]}`, n)

@@ -276,6 +276,7 @@ func TestConcurrentMessages(t *testing.T) {
 	of := none
 	of.Waiting = most
 	b := newBench(t, of)
+
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	accepted := 0
@@ -292,6 +293,7 @@ func TestConcurrentMessages(t *testing.T) {
 			}
 		})
 	}
+
 	all.Wait()
 	if accepted < most || accepted > most+16 {
 		t.Errorf("%d messages were accepted, want %d, and as many more as are sent at once", accepted, most)
