@@ -13,7 +13,6 @@ import (
 
 	"errand/functions/notify"
 	"errand/functions/sweep"
-	"errand/shared/auth"
 	"errand/shared/bus"
 	"errand/shared/desk"
 	"errand/shared/queue"
@@ -87,7 +86,8 @@ func runStandalone(ctx context.Context, env setup.Env, log *slog.Logger, out io.
 func newStandalone(s *site, exec a2asrv.AgentExecutor) *standalone {
 	a, inner := &standalone{log: s.log}, http.NewServeMux()
 	refill := func(ctx context.Context, lane string) { a.sweep.Refill(ctx, lane) }
-	a.local = setup.Connect(serve.Identified(inner), refill, s.env.LocalTurns(), a.most(s.parts.Access), s.log)
+	most := func(owner string) int64 { return s.parts.Access.Limits(owner).Turns }
+	a.local = setup.Connect(serve.Identified(inner), refill, s.env.LocalTurns(), most, s.log)
 	a.desk = s.desk(a.local.Queue)
 
 	store := s.parts.Store
@@ -103,16 +103,6 @@ func newStandalone(s *site, exec a2asrv.AgentExecutor) *standalone {
 	inner.HandleFunc("POST "+bus.PathEvents, hooks.ServeEvent)
 	inner.Handle("POST "+queue.PathSweep, a.sweep)
 	return a
-}
-
-// most returns the turns that an owner may have at once.
-func (s *standalone) most(access *auth.Access) func(lane, owner string) int {
-	return func(lane, owner string) int {
-		if lane != queue.Turns {
-			return auth.None
-		}
-		return access.Limits(owner).Turns
-	}
 }
 
 // start enqueues all debts of the records, because queue and bus have started empty, and

@@ -3,6 +3,7 @@ package shared_test
 import (
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -53,5 +54,31 @@ func TestOneBoundInOnePlace(t *testing.T) {
 				t.Errorf("%s is a variable and a key of %s", m[0], file)
 			}
 		}
+	}
+}
+
+// A local refill is longer than twice what a lane holds for all owners, whatever the number of
+// turns. Otherwise a backlog may fit into the lane in part, and the lane asks for no more.
+func TestARefillOverflowsTheLargestLane(t *testing.T) {
+	number := func(file, name string) int {
+		t.Helper()
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := regexp.MustCompile(`(?m)^(?:const|\s)\s*` + name + `\s*= ([0-9_]+)`).FindSubmatch(text)
+		if m == nil {
+			t.Fatalf("%s has no number %s", file, name)
+		}
+		n, err := strconv.Atoi(strings.ReplaceAll(string(m[1]), "_", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+
+	holds := 2 * (number("adapters/local/limits.go", "defaultCapacity") + number("setup/env.go", "maxTurns"))
+	if fill := number("../functions/sweep/sweep.go", "defaultFill"); fill <= 2*holds {
+		t.Errorf("a refill has %d records, and a lane holds %d jobs: want more than twice as many", fill, holds)
 	}
 }

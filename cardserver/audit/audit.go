@@ -1,6 +1,6 @@
 // Package audit writes the audit log: who changed something, who was refused, and which
-// operator looked at the webhooks of others. A request has one line at most, and ordinary
-// reads have none.
+// operator looked at the webhooks of others. Ordinary reads have no line, and other requests
+// have one. A stream that ends because its caller is let in no longer has another one.
 //
 // The lines hold names, ids and words of fixed lists: no content, no URL, no credential, and
 // no text of a client. The package decides nothing: whoever serves operations notes here what
@@ -19,9 +19,9 @@ import (
 	"errand/shared/auth"
 )
 
-// Name is the value of the field logger in every line, by which a reader of the log finds
+// name is the value of the field logger in every line, by which a reader of the log finds
 // them.
-const Name = "audit"
+const name = "audit"
 
 // Lines about callers that are not identified, and about 429, are written up to this rate
 // in one process. Both come as fast as a client sends. A later line counts those left out.
@@ -39,10 +39,10 @@ type Log struct {
 
 // New makes the audit log, whose lines go to log.
 func New(log *slog.Logger) *Log {
-	return &Log{log: log.With("logger", Name), flood: rate.NewLimiter(floodRate, floodBurst)}
+	return &Log{log: log.With("logger", name), flood: rate.NewLimiter(floodRate, floodBurst)}
 }
 
-// A Line is the line of one request, of which more becomes known on its way. It belongs to
+// A Line is the part of one request in the log, of which more becomes known on its way. It belongs to
 // the goroutine of the request. All methods work on a nil Line, and do nothing.
 type Line struct {
 	log       *Log
@@ -68,7 +68,7 @@ func Of(ctx context.Context) *Line {
 	return l
 }
 
-// Caller notes the identified caller.
+// Caller notes the identified caller; a zero Principal is none.
 func (l *Line) Caller(p auth.Principal) {
 	if l != nil {
 		l.caller = p

@@ -12,9 +12,7 @@ import (
 // identify names the caller to the handler, where caller finds it.
 func (o *operations) identify(r *http.Request) (context.Context, error) {
 	p, err := o.cfg.Access.Identify(r)
-	if p.Owner != "" { // also if a limit of the caller refuses it
-		audit.Of(r.Context()).Caller(p)
-	}
+	audit.Of(r.Context()).Caller(p) // also if a limit of the caller refuses it
 	if err != nil {
 		return nil, err
 	}

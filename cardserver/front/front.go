@@ -348,6 +348,9 @@ func failure(err error) error {
 	case errors.Is(err, task.ErrCount):
 		return wire.Invalid("statusTimestampAfter", fmt.Sprintf("matches more tasks than can be counted in %v; give a later time, or leave it out and read pages until their tasks are older", task.CountFor))
 
+	case errors.Is(err, task.ErrSlow):
+		return wire.Later(time.Second, err, fmt.Sprintf("the page takes longer than %v to read; ask for fewer tasks (pageSize) or one context (contextId)", task.ListFor))
+
 	case errors.Is(err, task.ErrMismatch):
 		return wire.Invalid("message.messageId", "was already used for another message; give every message an id of its own")
 

@@ -27,7 +27,8 @@ func limited(t *testing.T, text string) (w *world, key string) {
 	if err := os.WriteFile(path, []byte("principals: [{name: a, keys: ["+hash+"], limits: {"+text+"}}]"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	access, err := auth.Load(path, auth.Options{})
+	now := time.Now() // and it stays, so that a slow machine sends as many requests in a second
+	access, err := auth.Load(path, auth.Options{Now: func() time.Time { return now }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,6 +42,8 @@ func limited(t *testing.T, text string) (w *world, key string) {
 
 // Every binding and version answers a message, a stream or a request beyond a limit of the
 // caller with 429, the limit's name, and when to come again.
+//
+// Shows AU11.
 func TestLimitsAreAnswered(t *testing.T) {
 	message := func(n int) string {
 		return fmt.Sprintf(`{"messageId":"m%d","role":"ROLE_USER","parts":[{"text":"hi"}]}`, n)

@@ -58,7 +58,7 @@ func New(c Config) *Limits {
 // Enter takes a place for a stream or a wait, which leave gives back. The error is a refusal.
 func (l *Limits) Enter(owner string) (leave func(), err error) {
 	most := l.cfg.Of(owner).Streams
-	switch err := l.places.TakeWithin(owner, 1, int64(most)); err {
+	switch err := l.places.TakeWithin(owner, 1, most); err {
 	case nil:
 		return func() { l.places.Release(owner, 1) }, nil
 	case share.ErrFull:
@@ -67,7 +67,7 @@ func (l *Limits) Enter(owner string) (leave func(), err error) {
 			Message: fmt.Sprintf("all %d streams and waits of this server are taken; try again, or ask for the task from time to time", Places),
 		}
 	default:
-		return nil, refused("streams", placeAfter,
+		return nil, auth.Limited("streams", placeAfter,
 			fmt.Sprintf("you have %d streams and waits here, and may have no more; end some, or ask for the task from time to time", l.places.Held(owner)))
 	}
 }
@@ -98,7 +98,11 @@ func (l *Limits) Admit(ctx context.Context, owner string) error {
 		return k.verdict(most)
 	}
 
-	held, err := l.cfg.Holder.Held(ctx, owner, min(most.Waiting, mostWaiting))
+	counted := most.Waiting
+	if counted == auth.None {
+		counted = 0 // the bytes are of interest only, and a count costs as much as it counts
+	}
+	held, err := l.cfg.Holder.Held(ctx, owner, int(counted))
 	if err != nil {
 		l.cfg.Log.WarnContext(ctx, "the limits of a caller cannot be checked, and are not applied", "err", err)
 		return nil
@@ -119,7 +123,7 @@ func (l *Limits) tokens(ctx context.Context, owner string, most int64) error {
 	if err != nil || wait <= 0 {
 		return nil
 	}
-	return refused("tokensPerDay", wait,
+	return auth.Limited("tokensPerDay", wait,
 		fmt.Sprintf("your tasks have used the %d tokens of this day, which ends at midnight UTC; send the message then", most))
 }
 
@@ -138,16 +142,5 @@ func (l *Limits) look(owner string) *look {
 	return k
 }
 
-// mostWaiting is more than any owner may have waiting, unless it has no limit.
-const mostWaiting = 1 << 40
-
 // manyOwners bounds the owners that are remembered.
 const manyOwners = 10_000
-
-// refused is the refusal of an owner's own limit.
-func refused(limit string, after time.Duration, message string) *auth.Refusal {
-	return &auth.Refusal{
-		Status: http.StatusTooManyRequests, By: "limit " + limit, Reason: "its limit " + limit + " is reached", After: after,
-		Message: message + " (limit " + limit + ")",
-	}
-}

@@ -27,6 +27,7 @@ type bench struct {
 	limits *limits.Limits
 	of     auth.Limits
 	looks  int
+	most   int // tasks that the last look counts
 	now    time.Time
 	sent   int
 	wait   time.Duration // for tokens
@@ -47,6 +48,7 @@ func newBench(t *testing.T, of auth.Limits) *bench {
 // Held counts the looks at the store.
 func (b *bench) Held(ctx context.Context, owner string, most int) (task.Holding, error) {
 	b.looks++
+	b.most = most
 	return b.w.Store.Held(ctx, owner, most)
 }
 
@@ -74,8 +76,9 @@ func (b *bench) refusal(err error, limit string) *auth.Refusal {
 // hundreds of messages, and not at all for an owner that sends few. A message that was
 // accepted before still finds its task.
 func TestWaiting(t *testing.T) {
+	const most = 300
 	of := none
-	of.Waiting = 300
+	of.Waiting = most
 	b := newBench(t, of)
 
 	var ids []string
@@ -88,8 +91,8 @@ func TestWaiting(t *testing.T) {
 	}
 
 	no := b.refusal(err, "waiting")
-	if len(ids) != of.Waiting || b.looks > 60 {
-		t.Errorf("%d messages were accepted with %d looks at the store, want %d, and 60 looks at most", len(ids), b.looks, of.Waiting)
+	if len(ids) != most || b.looks > 60 {
+		t.Errorf("%d messages were accepted with %d looks at the store, want %d, and 60 looks at most", len(ids), b.looks, most)
 	}
 	if no.After != time.Minute {
 		t.Errorf("come again after %v, while no task ends", no.After)
@@ -148,6 +151,9 @@ func TestStored(t *testing.T) {
 	}
 
 	b.refusal(err, "stored")
+	if b.most != 0 {
+		t.Errorf("a look counts up to %d tasks of an owner that may have any number", b.most)
+	}
 	if held, herr := b.w.Store.Held(t.Context(), "large", 1000); herr != nil || held.Bytes < of.Stored || held.Bytes > of.Stored+2000 {
 		t.Errorf("refused at %d bytes, %v", held.Bytes, herr)
 	}
@@ -165,6 +171,7 @@ func TestStored(t *testing.T) {
 // An owner that sends a few messages a minute meets its limits too. It passes them by the
 // messages without a look, and is let in again as soon as there is room.
 func TestSlowOwner(t *testing.T) {
+	const most = 10
 	const few = 4
 	slow := func(b *bench) (sent int, err error) {
 		for ; err == nil && sent < 100; sent++ {
@@ -177,12 +184,12 @@ func TestSlowOwner(t *testing.T) {
 	}
 
 	of := none
-	of.Waiting = 10
+	of.Waiting = most
 	b := newBench(t, of)
 	n, err := slow(b)
 	b.refusal(err, "waiting")
-	if n < of.Waiting || n > of.Waiting+few {
-		t.Errorf("%d messages were accepted, want %d and %d more at most", n, of.Waiting, few)
+	if n < most || n > most+few {
+		t.Errorf("%d messages were accepted, want %d and %d more at most", n, most, few)
 	}
 	if b.looks > n/2 {
 		t.Errorf("%d looks at the store for %d slow messages", b.looks, n)
@@ -194,7 +201,7 @@ func TestSlowOwner(t *testing.T) {
 		b.refusal(err, "waiting")
 	}
 
-	b.of.Waiting = n + 1
+	b.of.Waiting = int64(n + 1)
 	if _, err := b.send("slow"); err != nil {
 		t.Errorf("with a raised limit: %v", err)
 	}
@@ -227,12 +234,13 @@ func TestTokens(t *testing.T) {
 
 // Streams are limited by the caller's own number, and by what is free.
 func TestEnter(t *testing.T) {
+	const most = 3
 	of := none
-	of.Streams = 3
+	of.Streams = most
 	b := newBench(t, of)
 	var leaves []func()
 
-	for range of.Streams {
+	for range most {
 		leave, err := b.limits.Enter("a")
 		if err != nil {
 			t.Fatal(err)
@@ -264,9 +272,11 @@ func TestEnter(t *testing.T) {
 
 // Many callers at once pass no limit.
 func TestConcurrentMessages(t *testing.T) {
+	const most = 100
 	of := none
-	of.Waiting = 100
+	of.Waiting = most
 	b := newBench(t, of)
+
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	accepted := 0
@@ -283,8 +293,9 @@ func TestConcurrentMessages(t *testing.T) {
 			}
 		})
 	}
+
 	all.Wait()
-	if accepted < of.Waiting || accepted > of.Waiting+16 {
-		t.Errorf("%d messages were accepted, want %d, and as many more as are sent at once", accepted, of.Waiting)
+	if accepted < most || accepted > most+16 {
+		t.Errorf("%d messages were accepted, want %d, and as many more as are sent at once", accepted, most)
 	}
 }

@@ -47,8 +47,8 @@ func (k *look) passes(now time.Time) bool {
 }
 
 // due reports whether a message needs a new look.
-func (k *look) due(now time.Time, waiting int) bool {
-	return now.Sub(k.at) >= goodFor || k.since >= max(1, (waiting-k.held.Waiting)/10)
+func (k *look) due(now time.Time, waiting int64) bool {
+	return now.Sub(k.at) >= goodFor || int64(k.since) >= max(1, (waiting-int64(k.held.Waiting))/10)
 }
 
 // saw keeps what the store said.
@@ -69,16 +69,16 @@ func (k *look) verdict(most auth.Limits) error {
 }
 
 func (k *look) check(most auth.Limits) error {
-	if waiting := k.held.Waiting + k.since; waiting >= most.Waiting {
+	if waiting := int64(k.held.Waiting + k.since); waiting >= most.Waiting {
 		const least, longest = time.Second, time.Minute
 		after := longest
 		if k.drained > 0 {
 			after = min(max(time.Duration(10/k.drained*float64(time.Second)), least), longest)
 		}
-		return refused("waiting", after.Round(time.Second), fmt.Sprintf("%d of your tasks wait or run, and no more may; wait for some of them, or cancel some", most.Waiting))
+		return auth.Limited("waiting", after.Round(time.Second), fmt.Sprintf("%d of your tasks wait or run, and no more may; wait for some of them, or cancel some", most.Waiting))
 	}
 	if k.held.Bytes >= most.Stored {
-		return refused("stored", time.Minute, fmt.Sprintf("your tasks take %d bytes of the %d that they may; delete some with DELETE /tasks/{id}", k.held.Bytes, most.Stored))
+		return auth.Limited("stored", time.Minute, fmt.Sprintf("your tasks take %d bytes of the %d that they may; delete some with DELETE /tasks/{id}", k.held.Bytes, most.Stored))
 	}
 	return nil
 }

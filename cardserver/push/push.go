@@ -118,9 +118,7 @@ func (a *API) serve(name string, o operation) http.HandlerFunc {
 		line.Operation(name, o.changes)
 
 		p, err := a.cfg.Access.Identify(r)
-		if p.Owner != "" { // also if a limit of the caller refuses it
-			line.Caller(p)
-		}
+		line.Caller(p) // also if a limit of the caller refuses it
 		if err == nil {
 			err = p.May(o.right)
 		}

@@ -259,11 +259,8 @@ func (a *API) soon(err error, r task.Record, hook string) error {
 		return err
 	}
 	h, _ := r.Webhook(hook)
-	return &auth.Refusal{
-		Status: http.StatusTooManyRequests, After: max(h.Rest(a.cfg.Desk.Now()), time.Second),
-		Reason: "a ping or a re-drive too soon", By: "limit rest",
-		Message: "a ping or a re-drive of this webhook was requested less than 10 seconds ago; look at its attempts, and ask again when Retry-After is over",
-	}
+	return auth.Limited("rest", max(h.Rest(a.cfg.Desk.Now()), time.Second),
+		"a ping or a re-drive of this webhook was requested less than 10 seconds ago; look at its attempts, and ask again when Retry-After is over")
 }
 
 // read reads the request's body, a JSON object, strictly. No body is an empty object. The

@@ -156,7 +156,7 @@ func (s *hosts) enter(o origin, now time.Time, urgent bool) (leave func(c webhoo
 // enter takes one of the host's slots, and asks the breaker. With errBusy or errSilent it
 // takes none, and returns when to come again.
 func (h *host) enter(at *room, owner string, now time.Time, near time.Duration, urgent bool) (report func(error), again time.Time, err error) {
-	if h.running >= perHost || at.Take(owner, 1) != nil {
+	if h.running >= perHost || at.Take(owner, 1) != nil { // the owner "" has no share in a pool
 		return nil, h.nextSlot(now, near, max(h.running, 1)), errBusy
 	}
 	if h.running < perHost/2 { // the host keeps up, so the promises are void

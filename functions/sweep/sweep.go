@@ -32,8 +32,9 @@ type Config struct {
 	Limit int
 
 	// Fill is the number of records that one Refill enqueues. It must be more than twice
-	// the capacity of a lane. A longer backlog then overflows the lane, which asks for
-	// another Refill. Default: 40,000.
+	// the jobs of all owners that a lane holds, because the lane merges some with those that
+	// wait, and drains meanwhile. A longer backlog then overflows the lane, which asks for
+	// another Refill. Default: 110,000.
 	Fill int
 }
 
@@ -48,6 +49,8 @@ func (s *Sweep) limit(lane string) int {
 
 // Limits of one sweep.
 const (
+	defaultFill = 110_000 // records of a Refill: a lane holds 52,768 jobs with the largest ERRAND_TURNS
+
 	page       = 500    // records listed at once
 	side       = 16     // records enqueued concurrently: they share the store's commits
 	unreadable = 100    // records that cannot be read or written; more of them are an outage
@@ -64,7 +67,7 @@ func New(c Config) *Sweep {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.Fill <= 0 {
-		c.Fill = 40_000
+		c.Fill = defaultFill
 	}
 	return &Sweep{cfg: c}
 }

@@ -27,7 +27,7 @@ type Access struct {
 	log             *slog.Logger
 
 	kept    atomic.Pointer[reading] // nil for anonymous callers
-	reread  sync.Mutex              // held by the request that reads the file again
+	reread  sync.Mutex              // held while the file is read again
 	trouble string                  // the last error of a reading, held by reread
 	hanging chan content            // of a reading that did not end in time, held by reread
 
@@ -38,7 +38,7 @@ type Access struct {
 type Options struct {
 	Client  Doer             // fetches the issuers' keys; nil: one of its own
 	Now     func() time.Time // nil: time.Now
-	Log     *slog.Logger     // refused attempts, without credentials; nil: no log
+	Log     *slog.Logger     // faults of the file and of issuers; nil: no log
 	Proxies int              // how many proxies add to X-Forwarded-For: 1 on Cloud Run
 }
 
@@ -88,9 +88,9 @@ func (a *Access) Check(loopback bool) error {
 		"or set ERRAND_ACCESS=anonymous if something in front asks who they are")
 }
 
-// Identify returns the sender of r, also beside a refusal that is for its own limit. Any
-// error is a [*Refusal]. It is called once, at the
-// beginning of a call: a token that expires during a long call does not end it.
+// Identify returns the sender of r. It returns the sender also with a refusal by the sender's
+// own limit. Any error is a [*Refusal]. Identify is called once, at the beginning of a call: a
+// token that expires during a long call does not end it.
 //
 // It goes by a file that was read at most 30 s ago. The first call after that time reads the
 // file again, and calls that come meanwhile wait for it. A file that cannot be read, or has
@@ -168,7 +168,7 @@ func (l *roster) byToken(ctx context.Context, raw string) (Principal, string, er
 	return Principal{Owner: owner, Via: i.name, proof: &proof{claims: t.claims}}, "", nil
 }
 
-// refuse makes the answer, and counts and logs the fault.
+// refuse makes the answer, and counts wrong credentials. It logs what is no fault of the caller.
 func (a *Access) refuse(r *http.Request, l *roster, claimed string, err error) *Refusal {
 	no := &Refusal{
 		Status: http.StatusUnauthorized, Scheme: bearer, Realm: realm, Audiences: l.audiences, Reason: reasonOf(err),
@@ -185,21 +185,18 @@ func (a *Access) refuse(r *http.Request, l *roster, claimed string, err error) *
 		no.Message = "identified, but not allowed to call this agent: whoever runs it has to add you"
 	}
 
-	if no.presented && no.After == 0 {
+	switch {
+	case no.After > 0:
+		a.log.ErrorContext(r.Context(), "caller not identified", "reason", no.Reason, "err", err)
+	case no.presented:
 		names := []string{"from " + ClientAddr(r, a.proxies).String()}
 		if claimed != "" {
 			names = append(names, "as "+claimed)
 		}
-
 		if wait := a.attempts.wrong(a.now(), names...); wait > 0 {
 			no.Status, no.Scheme, no.Audiences, no.After = http.StatusTooManyRequests, "", nil, wait
 			no.Message, no.By = "too many wrong credentials, try again later", "limit attempts"
-			return no // the log has enough of them
 		}
-
-		a.log.WarnContext(r.Context(), "caller not identified", "reason", no.Reason, "claimed", claimed)
-	} else if no.After > 0 {
-		a.log.ErrorContext(r.Context(), "caller not identified", "reason", no.Reason, "err", err)
 	}
 
 	return no

@@ -50,7 +50,7 @@ func (p Principal) InTenant(tenant string) error {
 		return nil
 	}
 	return &Refusal{
-		Status: http.StatusForbidden, Realm: realm, Reason: "another tenant",
+		Status: http.StatusForbidden, Reason: "another tenant",
 		Message: "the tenant of the request is not the caller's: leave it out",
 	}
 }

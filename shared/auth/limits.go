@@ -2,22 +2,24 @@ package auth
 
 import (
 	"math"
+	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Limits are the limits of one caller. None is the value of a limit that there is not.
 type Limits struct {
-	Turns        int   // turns that run at once in the local queue; None: its fair share
-	Waiting      int   // tasks that wait for their turn or run
-	Requests     int   // a second, counted in each process
-	Streams      int   // streams and waits at once, counted in each process
+	Turns        int64 // turns that run at once in the local queue; None: its fair share
+	Waiting      int64 // tasks that wait for their turn or run
+	Requests     int64 // a second, counted in each process
+	Streams      int64 // streams and waits at once, counted in each process
 	Stored       int64 // bytes of its tasks, in an SQL store
 	TokensPerDay int64 // of the model, by days in UTC
 }
 
 // None is the value of a limit that there is not.
-const None = math.MaxInt
+const None int64 = math.MaxInt64
 
 // unlimited are the limits of anonymous callers, who cannot be told from each other: a limit
 // of one of them would be a limit of all.
@@ -38,39 +40,41 @@ type fileLimits struct {
 
 // over returns the limits with those that are written.
 func (f fileLimits) over(l Limits) Limits {
-	for _, r := range limitRows {
-		if text := *r.text(&f); text != "" {
-			n, _ := r.parse(text)
-			r.set(&l, n)
+	for _, r := range limitRows(&f, &l) {
+		if r.text != "" {
+			*r.limit, _ = r.parse()
 		}
 	}
 	return l
 }
 
-// A limitRow says how a limit is written.
+// A limitRow says how a limit is written, how it was, and where its value belongs.
 type limitRow struct {
 	name   string
 	none   string // word for None
 	form   string // in words
-	text   func(*fileLimits) *string
 	number func(string) (int64, bool)
-	set    func(*Limits, int64)
+	text   string
+	limit  *int64
 }
 
-func (r limitRow) parse(text string) (int64, bool) {
-	if text == r.none {
+// parse reads the text.
+func (r limitRow) parse() (int64, bool) {
+	if r.text == r.none {
 		return None, true
 	}
-	return r.number(text)
+	return r.number(r.text)
 }
 
-var limitRows = []limitRow{
-	{"turns", "fair", "a number of turns such as 8, or fair", func(f *fileLimits) *string { return &f.Turns }, whole, func(l *Limits, n int64) { l.Turns = int(n) }},
-	{"waiting", "none", "a number of tasks such as 1000, or none", func(f *fileLimits) *string { return &f.Waiting }, whole, func(l *Limits, n int64) { l.Waiting = int(n) }},
-	{"requests", "none", "a rate such as 200/s, or none", func(f *fileLimits) *string { return &f.Requests }, rateOf, func(l *Limits, n int64) { l.Requests = int(n) }},
-	{"streams", "none", "a number of streams such as 500, or none", func(f *fileLimits) *string { return &f.Streams }, whole, func(l *Limits, n int64) { l.Streams = int(n) }},
-	{"stored", "none", "a size such as 500MiB or 2GiB, or none", func(f *fileLimits) *string { return &f.Stored }, size, func(l *Limits, n int64) { l.Stored = n }},
-	{"tokensPerDay", "none", "a number of tokens such as 1000000, or none", func(f *fileLimits) *string { return &f.TokensPerDay }, whole, func(l *Limits, n int64) { l.TokensPerDay = n }},
+func limitRows(f *fileLimits, l *Limits) []limitRow {
+	return []limitRow{
+		{"turns", "fair", "a number of turns such as 8, or fair", whole, f.Turns, &l.Turns},
+		{"waiting", "none", "a number of tasks such as 1000, or none", whole, f.Waiting, &l.Waiting},
+		{"requests", "none", "a rate such as 200/s, or none", rateOf, f.Requests, &l.Requests},
+		{"streams", "none", "a number of streams such as 500, or none", whole, f.Streams, &l.Streams},
+		{"stored", "none", "a size such as 500MiB or 2GiB, or none", size, f.Stored, &l.Stored},
+		{"tokensPerDay", "none", "a number of tokens such as 1000000, or none", whole, f.TokensPerDay, &l.TokensPerDay},
+	}
 }
 
 // whole reads a whole number above zero.
@@ -97,11 +101,11 @@ func size(s string) (int64, bool) {
 
 // limits checks limits as written.
 func (c *checker) limits(path string, f fileLimits) {
-	for _, r := range limitRows {
-		at, text := path+"."+r.name, *r.text(&f)
+	for _, r := range limitRows(&f, &Limits{}) {
+		at := path + "." + r.name
 		switch {
-		case text != "":
-			if _, ok := r.parse(text); !ok {
+		case r.text != "":
+			if _, ok := r.parse(); !ok {
 				c.Failf(at, "must be %s", r.form)
 			}
 		case c.Has(at):
@@ -110,19 +114,29 @@ func (c *checker) limits(path string, f fileLimits) {
 	}
 }
 
-// Limits returns the limits of an owner.
+// Limited is the refusal of a caller that has reached a limit of its own. The message says
+// what to do, and gets the name of the limit.
+func Limited(limit string, after time.Duration, message string) *Refusal {
+	return &Refusal{
+		Status: http.StatusTooManyRequests, By: "limit " + limit, Reason: "its limit " + limit + " is reached", After: after,
+		Message: message + " (limit " + limit + ")",
+	}
+}
+
+// Limits returns the limits of an owner, by the last reading of the file. It never blocks: a
+// reading that is old is renewed in the background, for later calls.
 func (a *Access) Limits(owner string) Limits {
 	if a.anonymous {
 		return unlimited
 	}
-	return a.current().limitsOf(owner)
+	return a.latest().limitsOf(owner)
 }
 
 // limitsOf returns the limits of an owner. A principal of an issuer of everyone has those of
 // all callers.
 func (l *roster) limitsOf(owner string) Limits {
-	if p, ok := l.principals[owner]; ok {
-		return p.Limits.over(l.limits)
+	if own, ok := l.own[owner]; ok {
+		return own
 	}
 	return l.limits
 }

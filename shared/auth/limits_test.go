@@ -50,6 +50,33 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// Limits are returned at once, even while a reading of the file hangs. Those of a changed
+// file are known after the reading.
+func TestLimitsDoNotWaitForTheFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, hash := auth.NewKey()
+		text := func(turns string) string { return list(hash) + "limits: {turns: " + turns + "}\n" }
+		c := newChanging(t, text("7"))
+		c.write(text("8"))
+		until := make(chan struct{})
+		auth.Hang(c.access, until)
+		time.Sleep(time.Minute)
+
+		begin := time.Now()
+		for range 3 {
+			if n := c.access.Limits("p0").Turns; n != 7 || time.Since(begin) != 0 {
+				t.Errorf("%d turns after %v, want 7 at once", n, time.Since(begin))
+			}
+		}
+
+		close(until)
+		synctest.Wait()
+		if n := c.access.Limits("p0").Turns; n != 8 {
+			t.Errorf("%d turns after the reading, want 8", n)
+		}
+	})
+}
+
 // A limit that cannot be read is refused with its line and a remedy.
 func TestLimitsThatCannotBeRead(t *testing.T) {
 	_, hash := auth.NewKey()

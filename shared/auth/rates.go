@@ -2,7 +2,6 @@ package auth
 
 import (
 	"fmt"
-	"net/http"
 	"sync"
 	"time"
 
@@ -22,7 +21,7 @@ const manyRates = 10_000
 
 // take counts a request of an owner, or refuses it. A caller may send the requests of a
 // second at once.
-func (r *rates) take(owner string, perSecond int, now time.Time) error {
+func (r *rates) take(owner string, perSecond int64, now time.Time) error {
 	if perSecond == None {
 		return nil
 	}
@@ -34,19 +33,17 @@ func (r *rates) take(owner string, perSecond int, now time.Time) error {
 		if r.m == nil || len(r.m) >= manyRates {
 			r.m = map[string]*rate.Limiter{}
 		}
-		l = rate.NewLimiter(rate.Limit(perSecond), perSecond)
+		l = rate.NewLimiter(rate.Limit(perSecond), int(perSecond))
 		r.m[owner] = l
 	}
-	if l.Burst() != perSecond { // the access file has changed
+	if l.Burst() != int(perSecond) { // the access file has changed
 		l.SetLimitAt(now, rate.Limit(perSecond))
-		l.SetBurstAt(now, perSecond)
+		l.SetBurstAt(now, int(perSecond))
 	}
 
 	if l.AllowN(now, 1) {
 		return nil
 	}
-	return &Refusal{
-		Status: http.StatusTooManyRequests, By: "limit requests", Reason: "its limit requests is reached", After: time.Second,
-		Message: fmt.Sprintf("you send more than %d requests a second; send fewer, or ask for several tasks with one ListTasks (limit requests)", perSecond),
-	}
+	return Limited("requests", time.Second,
+		fmt.Sprintf("you send more than %d requests a second; send fewer, or ask for several tasks with one ListTasks", perSecond))
 }

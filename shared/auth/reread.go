@@ -40,6 +40,24 @@ func (a *Access) current() *roster {
 
 	a.reread.Lock()
 	defer a.reread.Unlock()
+	return a.renewed()
+}
+
+// latest is the roster by the last reading, without a wait. It has an old file read again in
+// the background.
+func (a *Access) latest() *roster {
+	r := a.kept.Load()
+	if r.old(a.now()) && a.reread.TryLock() {
+		go func() {
+			defer a.reread.Unlock()
+			a.renewed()
+		}()
+	}
+	return r.roster
+}
+
+// renewed reads the file again unless another call just has. The caller holds a.reread.
+func (a *Access) renewed() *roster {
 	r := a.kept.Load()
 	if !r.old(a.now()) {
 		return r.roster

@@ -53,7 +53,7 @@ func (p Principal) May(r Right) error {
 		return nil
 	}
 	return &Refusal{
-		Status: http.StatusForbidden, Realm: realm, Reason: "a right is missing", By: "right " + string(r),
+		Status: http.StatusForbidden, Reason: "a right is missing", By: "right " + string(r),
 		Message: fmt.Sprintf("this API key lacks the right %q: use another key, or have the right added to may in its entry in the access file", r),
 	}
 }

@@ -15,7 +15,8 @@ type roster struct {
 	keys       map[string]*apiKey // by the id in the key
 	issuers    []*issuer
 	principals map[string]filePrincipal // by name
-	limits     Limits                   // of a principal without its own
+	limits     Limits                   // of all callers
+	own        map[string]Limits        // by principal
 	accepts    string                   // the credentials that a caller may send, in words
 	audiences  []string                 // of all issuers
 }
@@ -23,7 +24,7 @@ type roster struct {
 // roster makes the roster of a file, which is known to be consistent. Issuers that are in
 // the former roster keep the keys that they have fetched.
 func (a *Access) roster(f *file, former *roster) *roster {
-	l := &roster{keys: map[string]*apiKey{}, principals: map[string]filePrincipal{}, limits: f.Limits.over(byDefault)}
+	l := &roster{keys: map[string]*apiKey{}, principals: map[string]filePrincipal{}, limits: f.Limits.over(byDefault), own: map[string]Limits{}}
 	byName := map[string]*issuer{}
 
 	for _, i := range f.Issuers {
@@ -46,7 +47,7 @@ func (a *Access) roster(f *file, former *roster) *roster {
 	}
 
 	for _, p := range f.Principals {
-		l.principals[p.Name] = p
+		l.principals[p.Name], l.own[p.Name] = p, p.Limits.over(l.limits)
 		for _, k := range p.Keys {
 			if id, digest, ok := parseHash(k.Hash); ok {
 				ends, _ := parseExpiry(k.Expires)

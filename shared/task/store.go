@@ -100,6 +100,7 @@ type Chores interface {
 	// Due lists records whose debt in the lane is due at or before before, in the order of
 	// their due times and then ids, beginning after the given Ref (zero: from the start),
 	// at most limit of them. It reads no record, so it also lists those that cannot be read.
+	// ErrSlow: that took longer than ListFor.
 	Due(ctx context.Context, queue string, before time.Time, after Ref, limit int) ([]Ref, error)
 
 	// Purge deletes up to limit records that expired before the given time and
@@ -112,8 +113,9 @@ type Chores interface {
 type DeadLetters interface {
 	// Dead returns one page of the records that have a dead webhook ([Record.HasDead]), of
 	// one owner or of all owners: newest status first, equal ones by id. It may be 2 s
-	// behind and ends before PageBytes, as List does, and leaves out expired records and those that cannot be read. The records carry no history,
-	// artifacts, inbox or log, and must not be committed.
+	// behind and ends before PageBytes, as List does, and leaves out expired records and
+	// those that cannot be read. The records carry no history, artifacts, inbox or log, and
+	// must not be committed. ErrSlow: the page took longer than ListFor.
 	Dead(ctx context.Context, q DeadQuery) (Page, error)
 }
 

@@ -19,8 +19,11 @@ const (
 
 // A Claim is a worker's request to run a record's turn.
 type Claim struct {
-	Lease     Lease // Until is counted from a time before the claim was sent; Alone: nothing else runs until the lease says otherwise
-	Published int   // notifications published before the claim
+	// Lease is the lease to set. Its Until is counted from a time before the claim was sent.
+	// Alone says that nothing else runs until the lease says otherwise.
+	Lease Lease
+
+	Published int // notifications published before the claim
 }
 
 // Claim decides whether the worker may run the turn now (R2, R3, R12). changed says that

@@ -11,6 +11,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"math"
 	mathrand "math/rand/v2"
 	"sync"
 	"time"
@@ -25,6 +26,7 @@ const (
 	kept    = 48 * time.Hour   // an entry's age at its end, from the begin of its day
 	longest = time.Hour        // that Wait returns
 	callFor = 10 * time.Second // one write of all counts
+	many    = 10_000           // days of owners after which those without tokens of this process are forgotten
 )
 
 // Config holds the parts of a Meter. Without Now the clock is the system's. Without Log
@@ -54,6 +56,8 @@ type Meter struct {
 
 	mu      sync.Mutex
 	counts  map[dayOf]*count
+	day     string      // of the newest count
+	full    int         // counts after which some are forgotten
 	flushed time.Time   // when the last flush began
 	next    *time.Timer // the next flush; nil: none is needed
 	closed  bool
@@ -78,7 +82,7 @@ func New(cfg Config) *Meter {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Meter{cfg: cfg, process: rand.Text()[:13], number: mathrand.IntN(entries), counts: map[dayOf]*count{}}
+	return &Meter{cfg: cfg, process: rand.Text()[:13], number: mathrand.IntN(entries), counts: map[dayOf]*count{}, full: many}
 }
 
 // Add counts tokens of an owner, today in UTC. The tokens are stored in the background,
@@ -101,21 +105,29 @@ func (m *Meter) Add(owner string, tokens int64) {
 // processes at most every ten seconds. With an error it returns those that it knows about,
 // and no more than there are.
 func (m *Meter) Today(ctx context.Context, owner string) (int64, error) {
+	used, _, err := m.used(ctx, owner)
+	return used, err
+}
+
+// used returns the tokens that an owner has used today, and its limit. Those of an owner
+// without a limit are not counted.
+func (m *Meter) used(ctx context.Context, owner string) (used, limit int64, err error) {
 	if m == nil {
-		return 0, nil
+		return 0, math.MaxInt64, nil
 	}
-	if _, limited := m.cfg.Limit(owner); !limited {
-		return 0, nil
+	limit, limited := m.cfg.Limit(owner)
+	if !limited {
+		return 0, math.MaxInt64, nil
 	}
 
 	m.mu.Lock()
 	d, c := m.today(owner)
 	m.mu.Unlock()
 
-	err := m.refresh(ctx, d, c)
+	err = m.refresh(ctx, d, c)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return c.own + c.others, err
+	return c.own + c.others, limit, err
 }
 
 // Wait returns how long an owner has to wait whose tokens of today are used up: until
@@ -123,14 +135,7 @@ func (m *Meter) Today(ctx context.Context, owner string) (int64, error) {
 // owner who may go on. The error says that the counts could not be read: then nothing is
 // known to be used up.
 func (m *Meter) Wait(ctx context.Context, owner string) (time.Duration, error) {
-	if m == nil {
-		return 0, nil
-	}
-	limit, limited := m.cfg.Limit(owner)
-	if !limited {
-		return 0, nil
-	}
-	used, err := m.Today(ctx, owner)
+	used, limit, err := m.used(ctx, owner)
 	if used < limit {
 		return 0, err
 	}
@@ -158,22 +163,26 @@ func (m *Meter) today(owner string) (dayOf, *count) {
 	d := dayOf{owner, m.cfg.Now().UTC().Format(time.DateOnly)}
 	c := m.counts[d]
 	if c == nil {
-		m.forget(d.day)
+		if d.day != m.day || len(m.counts) >= m.full {
+			m.forget(d.day)
+		}
 		c = &count{turn: make(chan struct{}, 1)}
 		m.counts[d] = c
 	}
 	return d, c
 }
 
-// forget drops the days before today that are stored, and all that have nearly expired. m.mu
-// is held.
+// forget drops the days before today that are stored, all that have nearly expired, and
+// today's counts without tokens of this process, which can be read again. It then lets their
+// number double before it looks again. m.mu is held.
 func (m *Meter) forget(today string) {
 	yesterday := m.cfg.Now().UTC().Add(-24 * time.Hour).Format(time.DateOnly)
 	for d, c := range m.counts {
-		if d.day < yesterday || d.day != today && c.own == c.written {
+		if d.day < yesterday || d.day != today && c.own == c.written || c.own == 0 {
 			delete(m.counts, d)
 		}
 	}
+	m.day, m.full = today, max(many, 2*len(m.counts))
 }
 
 // schedule has the counts written, at once if the last time is long ago. m.mu is held.

@@ -3,6 +3,7 @@ package usage_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -442,6 +443,31 @@ func TestMemoryIsBoundedWithoutAStore(t *testing.T) {
 	if err := m.Close(); err == nil {
 		t.Error("Close says nothing about tokens that are lost")
 	}
+}
+
+// Any number of owners may ask, and the tokens that were counted are kept.
+func TestMemoryIsBoundedWithManyOwners(t *testing.T) {
+	const owners = 25_000
+	c := at("2031-05-06 12:00:00")
+	s := tapped(sqlite(t, c.Now))
+	s.down = errors.New("the store is away") // so that asking is quick
+	m := meter(s, c)
+	m.Add("acme/ci", 5)
+	s.await(t) // stored, and still needed for the next write
+
+	for n := range owners {
+		if _, err := m.Today(t.Context(), fmt.Sprint("everyone/", n)); !errors.Is(err, s.down) {
+			t.Fatal(err)
+		}
+	}
+
+	if n := m.Days(); n > 10_000 {
+		t.Errorf("%d days of %d owners are remembered, want at most 10,000", n, owners)
+	}
+	if used, err := m.Today(t.Context(), "acme/ci"); used != 5 || !errors.Is(err, s.down) {
+		t.Errorf("used %d, %v; want the 5 tokens that were counted", used, err)
+	}
+	closeMeter(t, m)
 }
 
 func TestWait(t *testing.T) {

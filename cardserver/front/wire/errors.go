@@ -75,7 +75,12 @@ func invalid(all []violation) error {
 // Unavailable is a temporary error. The client is told to try again after the delay, and
 // the cause goes to the log only.
 func Unavailable(after time.Duration, cause error) error {
-	return &unavailable{after: after, cause: cause, message: "temporarily unavailable, try again"}
+	return Later(after, cause, "temporarily unavailable, try again")
+}
+
+// Later is Unavailable with a message for the client that names a remedy.
+func Later(after time.Duration, cause error, message string) error {
+	return &unavailable{after: after, cause: cause, message: message}
 }
 
 type unavailable struct {
@@ -101,7 +106,7 @@ func (r *refusal) Error() string { return r.message }
 // refused gives an error about the caller the form of the bindings.
 func refused(no *auth.Refusal) error {
 	if no.Status == http.StatusServiceUnavailable {
-		return Unavailable(no.After, no)
+		return Later(no.After, no, no.Message)
 	}
 	is := no.Unwrap()
 	if is == nil {

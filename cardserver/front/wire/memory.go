@@ -3,7 +3,6 @@ package wire
 import (
 	"context"
 	"errors"
-	"net/http"
 	"strconv"
 	"time"
 
@@ -45,12 +44,9 @@ func take(c *memory.Charge, n int64) error {
 func crowded(err error, own, all string) error {
 	switch {
 	case errors.Is(err, share.ErrOwn):
-		return &auth.Refusal{
-			Status: http.StatusTooManyRequests, By: "limit memory", Reason: "its share of the memory is taken", After: time.Second,
-			Message: own + ": your share of the memory is taken; wait for some of them, or send less at once",
-		}
+		return auth.Limited("memory", time.Second, own+": your share of the memory is taken; wait for some of them, or send less at once")
 	case err != nil:
-		return &unavailable{after: time.Second, cause: err, message: all + ", try again"}
+		return Later(time.Second, err, all+", try again")
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ type line[M parcel] struct {
 }
 
 // A backlog holds the waiting deliveries: a line for each owner, of those that may start now,
-// and an agenda of those with a time in the future. The lines are served in turn (R18a), and
+// and an agenda of those with a time in the future. The lines are served in turn (R18), and
 // an empty line does not exist. A backlog is not safe for concurrent use: its lane locks.
 type backlog[M parcel] struct {
 	lines  map[string]*list.Element // by owner
@@ -104,10 +104,14 @@ func (b *backlog[M]) put(it *item[M], now time.Time) {
 
 // pop removes and returns the first item of the first line whose owner take admits, or
 // returns nil. That line becomes the last one. A line that was passed over keeps its place.
-func (b *backlog[M]) pop(take func(owner string) bool) *item[M] {
+// After share.ErrFull no further owner is asked.
+func (b *backlog[M]) pop(take func(owner string) error) *item[M] {
 	for e := b.turns.Front(); e != nil; e = e.Next() {
 		l := e.Value.(*line[M])
-		if !take(l.owner) {
+		switch take(l.owner) {
+		case share.ErrFull:
+			return nil
+		case share.ErrOwn:
 			continue
 		}
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -35,7 +34,6 @@ type lane[M parcel] struct {
 	nonce   string // distinguishes the names of this process from those of the process before
 	handler http.Handler
 	limits  Limits
-	most    func(owner string) int64
 	refill  func(context.Context) // nil: dropped parcels stay dropped
 	log     *slog.Logger
 
@@ -66,7 +64,6 @@ func newLane[M parcel](name string, h http.Handler, limits Limits, log *slog.Log
 		nonce:   rand.Text()[:10],
 		handler: h,
 		limits:  limits,
-		most:    func(string) int64 { return math.MaxInt64 },
 		log:     log.With("lane", name),
 		ctx:     ctx,
 		cancel:  cancel,
@@ -123,7 +120,7 @@ func (l *lane[M]) dispatch() {
 
 // pop takes the next delivery and a slot for it, or returns nil.
 func (l *lane[M]) pop() *item[M] {
-	it := l.backlog.pop(func(owner string) bool { return l.slots.TakeWithin(owner, 1, l.most(owner)) == nil })
+	it := l.backlog.pop(func(owner string) error { return l.slots.TakeWithin(owner, 1, l.limits.Most(owner)) })
 	if it != nil {
 		l.running++
 	}

@@ -130,12 +130,12 @@ func TestAFloodLeavesSlots(t *testing.T) {
 func TestOwnersNumber(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
-		q := open(t, local.QueueConfig{Handler: g, Lanes: lanes(local.Limits{}), Most: func(lane, owner string) int {
-			if lane == "turns" && owner == "few" {
+		q := open(t, local.QueueConfig{Handler: g, Lanes: lanes(local.Limits{Most: func(owner string) int64 {
+			if owner == "few" {
 				return 2
 			}
 			return 1000
-		}})
+		}})})
 		for i := range 5 {
 			addAll(t, q, of("few", fmt.Sprint("f", i)), of("many", fmt.Sprint("m", i)))
 		}
@@ -153,5 +153,30 @@ func TestOwnersNumber(t *testing.T) {
 		if n := len(g.entered); n != 3 {
 			t.Errorf("%d more ran, want 3", n)
 		}
+	})
+}
+
+// While no slot is free, a new job costs as much with many owners that wait as with one.
+func TestAFullLaneAsksOneOwner(t *testing.T) {
+	const owners = 100
+
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		asked := 0
+		q := open(t, local.QueueConfig{Handler: g, Lanes: lanes(local.Limits{Slots: 1, Most: func(string) int64 {
+			asked++
+			return 1000
+		}})})
+		addAll(t, q, of("", "x"), of("", "y")) // the two slots
+		synctest.Wait()
+
+		asked = 0
+		for i := range owners {
+			addAll(t, q, of(fmt.Sprint("owner", i), fmt.Sprint("t", i)))
+		}
+		if asked > owners {
+			t.Errorf("%d owners were asked for %d jobs, want one each", asked, owners)
+		}
+		close(g.opened)
 	})
 }

@@ -26,9 +26,6 @@ type QueueConfig struct {
 	Handler http.Handler
 	// Lanes are the lanes by their names. The default is [queue.Lanes] with their slots.
 	Lanes map[string]Limits
-	// Most is the largest number of deliveries of an owner at once in a lane, if that is less
-	// than its share. Default: there is no such number.
-	Most func(lane, owner string) int
 	// Refill is called when a lane has dropped jobs and is less than half full again. It
 	// must add all jobs that the records owe to that lane, due or not (R11). Each lane has
 	// at most one call at a time, in a goroutine of its own. ctx ends with the queue.
@@ -65,9 +62,6 @@ func NewQueue(c QueueConfig) *Queue {
 	q := &Queue{lanes: make(map[string]*lane[hint], len(c.Lanes))}
 	for name, limits := range c.Lanes {
 		l := newLane[hint](name, c.Handler, limits.withDefaults(defaultMinBackoff), c.Log)
-		if c.Most != nil {
-			l.most = func(owner string) int64 { return int64(c.Most(name, owner)) }
-		}
 		if c.Refill != nil {
 			l.refill = func(ctx context.Context) { c.Refill(ctx, name) }
 		}

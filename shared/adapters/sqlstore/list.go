@@ -14,17 +14,17 @@ import (
 // List returns one page of an owner's records.
 func (db *DB) List(ctx context.Context, q task.Query) (task.Page, error) {
 	var page task.Page
-	err := db.readList(ctx, q.Owner, func(ctx context.Context, c reader) error {
+	err := db.readList(ctx, q.Owner, func(limited context.Context, c reader) error {
 		where, args := filter(q, db.opts.Now())
 		var err error
 		decode := decodeListed
 		if q.Bodies {
 			decode = decodeRecord
 		}
-		if page, err = db.readPage(ctx, c, where, args, q.After, q.Limit, q.Bodies, decode); err != nil || !q.Count {
+		if page, err = db.readPage(limited, c, where, args, q.After, q.Limit, q.Bodies, decode); err != nil || !q.Count {
 			return err
 		}
-		page.Total, err = db.count(ctx, c, q)
+		page.Total, err = db.count(ctx, c, q) // with a limit of its own
 		return err
 	})
 	if err != nil {

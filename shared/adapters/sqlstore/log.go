@@ -7,8 +7,9 @@ import (
 
 // shorten empties the log if it has become too long. SQLite begins to use a log again only at
 // a moment when no read uses it, and lists that overlap leave no such moment. So the writer
-// makes one: no read begins until those under way have ended, after Options.ListFor at most,
-// and the log is in the file. bytes were written since the last call, about.
+// makes one: no read begins until those under way have ended, after Options.ListFor and
+// Options.CountFor at most, and the log is in the file. bytes were written since the last
+// call, about.
 func (w *writer) shorten(bytes int64) {
 	const step = 4 << 20 // a look at the file for each
 	most := w.db.opts.logMost

@@ -200,8 +200,8 @@ func (db *DB) read(ctx context.Context, list bool, f func(reader) error) error {
 }
 
 // readList runs f on a connection for lists. Each owner has one at a time, and owners are
-// served in turn (R18). f ends with its ctx: when the caller's does, or with task.ErrSlow
-// after Options.ListFor.
+// served in turn (R18). The ctx of f ends when the caller's does, or after Options.ListFor:
+// then the error is task.ErrSlow.
 func (db *DB) readList(ctx context.Context, owner string, f func(context.Context, reader) error) error {
 	if err := db.lists.Enter(ctx, owner, 1); err != nil {
 		return err

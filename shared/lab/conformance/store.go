@@ -26,8 +26,8 @@ type store = interface {
 	task.Holder
 }
 
-// Store runs the laws of task.Store, task.Chores, task.DeadLetters and task.Holder. open returns an empty store
-// that uses now as its clock for expiry, and closes it by t.Cleanup.
+// Store runs the laws of task.Store, task.Chores, task.DeadLetters and task.Holder. open
+// returns an empty store that uses now as its clock for expiry, and closes it by t.Cleanup.
 func Store(t *testing.T, open func(t *testing.T, now func() time.Time) interface {
 	task.Store
 	task.Chores
