@@ -32,7 +32,7 @@ func TestCloudTellsAPipeline(t *testing.T) {
 	dir := t.TempDir()
 	access, keyFile := filepath.Join(dir, "access.yaml"), filepath.Join(dir, "ci.key")
 	for file, text := range map[string]string{
-		access:  fmt.Sprintf("principals:\n  - {name: pipeline, keys: ['%s']}\n  - {name: other, keys: ['%s']}\n", hash, otherHash),
+		access:  fmt.Sprintf("limits: {requests: none, waiting: none}\nprincipals:\n  - {name: pipeline, keys: ['%s']}\n  - {name: other, keys: ['%s']}\n", hash, otherHash),
 		keyFile: mine + "\n",
 	} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {

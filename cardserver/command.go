@@ -35,7 +35,7 @@ func commands() []command {
 	return []command{
 		{"serve", "", `serve; the environment says how (docs/environment.md). The command may be left out`, serveCommand},
 		{"smoke", "[flags] URL", "try a running agent, here or anywhere (smoke -h lists the flags)", smokeCommand},
-		{"key", "[NAME]", "make an API key for the access file", keyCommand},
+		{"key", "[flags] [NAME]", "make an API key for the access file (key -h lists the flags)", keyCommand},
 		{"keys", "[flags]", "make or renew the keys that webhooks are signed with (keys -h lists the flags)", keysCommand},
 		{"repair", "[flags]", "show or repair stored tasks that cannot be read (repair -h lists the flags)", repairCommand},
 		{"help", "", "print this", helpCommand},
@@ -167,14 +167,35 @@ func readSecret(f *flag.Flag) error {
 // keyCommand prints only the key to out, so that it can go into a file unseen, and the
 // entry for the access file to errs.
 func keyCommand(_ context.Context, i invocation) int {
-	name, args, errs := "NAME", i.args, i.errs
-	if len(args) == 1 && auth.IsName(args[0]) {
-		name = args[0]
-	} else if len(args) > 0 {
-		fmt.Fprintln(errs, "key takes the name of a principal, such as acme/ci: letters, digits and . _ @ + -, at most 64 of them each")
+	name, errs := "NAME", i.errs
+	flags := flag.NewFlagSet("key", flag.ContinueOnError)
+	flags.SetOutput(errs)
+	expires := flags.String("expires", "", "`DATE`, such as 2027-01-31, on which the key is good for the last time, or a time such as 2027-01-31T18:00:00Z")
+	may := flags.String("may", "", fmt.Sprintf("`RIGHTS` of the key, with commas between them, of %v; without it the key has all", auth.Rights()))
+	flags.Usage = func() {
+		fmt.Fprintln(errs, "cardserver key [flags] [NAME]: prints an API key, and beside it the entry for the access file.")
+		flags.PrintDefaults()
+	}
+
+	if err := flags.Parse(i.args); errors.Is(err, flag.ErrHelp) {
+		return succeeded
+	} else if err != nil {
 		return misused
 	}
+
+	if flags.NArg() == 1 && auth.IsName(flags.Arg(0)) {
+		name = flags.Arg(0)
+	} else if flags.NArg() > 0 {
+		fmt.Fprintln(errs, "key takes the name of a principal, such as acme/ci, behind its flags: letters, digits and . _ @ + -, at most 64 of them each")
+		return misused
+	}
+
 	key, hash := auth.NewKey()
+	entry, err := auth.KeyEntry(hash, *expires, *may)
+	if err != nil {
+		fmt.Fprintln(errs, err)
+		return misused
+	}
 	if _, err := fmt.Fprintln(i.out, key); err != nil {
 		fmt.Fprintln(errs, "the key could not be written, and is lost:", err)
 		return failed
@@ -186,7 +207,7 @@ This is the key: it is shown once and kept nowhere. Its hash goes into the acces
   - name: %q
     keys:
       - %s
-`, name, hash)
+`, name, entry)
 	return succeeded
 }
 

@@ -55,7 +55,7 @@ func TestCommands(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{"help"}, 0, "cardserver key [NAME]"},
+		{[]string{"help"}, 0, "cardserver key [flags] [NAME]"},
 		{[]string{"--help"}, 0, "cardserver smoke [flags] URL"},
 		{[]string{"smok"}, 2, `there is no command "smok"`},
 		{[]string{"-port", "8080"}, 2, "cardserver help"},
@@ -71,6 +71,13 @@ func TestCommands(t *testing.T) {
 		{[]string{"smoke", "-key", "CANARY", url}, 1, "1 of 1 checks failed"},
 		{[]string{"key", "two words"}, 2, "key takes the name of a principal"},
 		{[]string{"key", "a", "b"}, 2, "key takes the name of a principal"},
+		{[]string{"key", "-h"}, 0, "-may RIGHTS"},
+		{[]string{"key", "a", "-may", "read"}, 2, "behind its flags"},
+		{[]string{"key", "-may", "read,sent", "a"}, 2, `may: "sent" is no right: did you mean "send"?`},
+		{[]string{"key", "-may", "read,read", "a"}, 2, `may: "read" stands there twice`},
+		{[]string{"key", "-may", "read,", "a"}, 2, `may: "" is no right`},
+		{[]string{"key", "-expires", "soon", "a"}, 2, "expires must be a date such as 2027-01-31"},
+		{[]string{"key", "-expires", "2020-01-31", "a"}, 2, "expires is over already: 2020-02-01T00:00:00Z"},
 		{[]string{"help"}, 0, "cardserver keys [flags]"},
 		{[]string{"keys", "-h"}, 0, "-from FILE"},
 		{[]string{"keys", secret}, 2, "keys takes no arguments behind its flags"},
@@ -95,6 +102,12 @@ func TestCommands(t *testing.T) {
 // Only the key goes to standard output. The text beside it fits into the access file as it
 // is.
 func TestKeyCommand(t *testing.T) {
+	_, said, code := invoke(t, "key", "-expires", "2999-12-31", "--may", "read,send", "acme/other")
+	_, other, _ := strings.Cut(said, "\n\n")
+	if code != 0 || !strings.Contains(other, `, expires: "2999-12-31", may: [read, send]}`) {
+		t.Fatalf("key with flags ends with %d and says %s", code, said)
+	}
+
 	key, said, code := invoke(t, "key", "acme/ci")
 	if code != 0 || !regexp.MustCompile(`^errand_[a-z2-7_]+\n$`).MatchString(key) || strings.Contains(said, strings.TrimSpace(key)) {
 		t.Fatalf("key ends with %d, prints %q and says %s", code, key, said)
@@ -102,7 +115,7 @@ func TestKeyCommand(t *testing.T) {
 
 	_, entry, _ := strings.Cut(said, "\n\n")
 	access := filepath.Join(t.TempDir(), "access.yaml")
-	if err := os.WriteFile(access, []byte("principals:\n"+entry), 0o600); err != nil {
+	if err := os.WriteFile(access, []byte("principals:\n"+entry+other), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := auth.Load(access, auth.Options{}); err != nil {

@@ -1,15 +1,19 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"reflect"
+	"sync"
 	"time"
 
 	"errand/cardserver/front"
+	"errand/cardserver/limits"
 	"errand/cardserver/push"
 	"errand/shared/card"
 	"errand/shared/desk"
@@ -26,6 +30,7 @@ type site struct {
 	env      setup.Env
 	listener net.Listener
 	log      *slog.Logger
+	limits   *limits.Limits
 }
 
 // listen begins to listen. It refuses an address that strangers reach if the access file
@@ -35,7 +40,7 @@ func listen(parts *setup.ClientSide, env setup.Env, log *slog.Logger) (*site, er
 	if err != nil {
 		return nil, err
 	}
-	s := &site{parts, env, l, log}
+	s := &site{parts, env, l, log, limits.New(limits.Config{Of: parts.Access.Limits, Holder: parts.Store, Tokens: parts.Usage.Wait, Log: log})}
 	if err := parts.Access.Check(s.loopback()); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -59,7 +64,12 @@ func (s *site) address() string {
 func (s *site) desk(q queue.Queue) *desk.Desk {
 	return desk.New(desk.Config{
 		Store: s.parts.Store, Queue: q, Rules: task.Defaults(), Now: time.Now, Log: s.log, Reused: s.env.Reused(),
-		Room: s.parts.Store.Room,
+		Room: func(ctx context.Context, owner string) error {
+			if err := s.parts.Store.Room(ctx); err != nil {
+				return err
+			}
+			return s.limits.Admit(ctx, owner)
+		},
 	})
 }
 
@@ -67,9 +77,7 @@ func (s *site) desk(q queue.Queue) *desk.Desk {
 // name of the model that answers, for people.
 func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
 	p := s.parts
-	schemes, required := p.Access.Schemes()
-	security := card.Security{Schemes: schemes, Required: required}
-	cards, err := card.New(card.Config{Agent: p.Agent, Security: security, URL: p.URL, Loopback: s.loopback(), Modified: time.Now()})
+	cards, err := newCards(s)
 	if err != nil {
 		return nil, err
 	}
@@ -79,9 +87,52 @@ func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
 	})
 
 	return front.New(front.Config{
-		Desk: d, Store: p.Store, Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Log: s.log,
+		Desk: d, Store: p.Store, Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Limits: s.limits, Log: s.log,
 		CheckURL: p.Egress.CheckURL, IDTokens: p.IDTokens, Model: model, URL: p.URL, Loopback: s.loopback(),
 	}), nil
+}
+
+// cards serves the agent card. The card has the security schemes of the access file, which
+// may change.
+type cards struct {
+	site *site
+
+	mu       sync.Mutex
+	security card.Security
+	http.Handler
+}
+
+func newCards(s *site) (*cards, error) {
+	c := &cards{site: s}
+	return c, c.derive(c.now())
+}
+
+// now are the security schemes by the access file as it is now.
+func (c *cards) now() card.Security {
+	schemes, required := c.site.parts.Access.Schemes()
+	return card.Security{Schemes: schemes, Required: required}
+}
+
+func (c *cards) derive(security card.Security) error {
+	p := c.site.parts
+	h, err := card.New(card.Config{Agent: p.Agent, Security: security, URL: p.URL, Loopback: c.site.loopback(), Modified: time.Now()})
+	if err == nil {
+		c.security, c.Handler = security, h
+	}
+	return err
+}
+
+// ServeHTTP implements http.Handler.
+func (c *cards) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c.mu.Lock()
+	if security := c.now(); !reflect.DeepEqual(security, c.security) {
+		if err := c.derive(security); err != nil {
+			c.site.log.ErrorContext(r.Context(), "the card keeps its former security schemes", "err", err)
+		}
+	}
+	h := c.Handler
+	c.mu.Unlock()
+	h.ServeHTTP(w, r)
 }
 
 // announce prints notes for the person who started the program, and last the address of

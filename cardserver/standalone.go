@@ -50,7 +50,7 @@ func runStandalone(ctx context.Context, env setup.Env, log *slog.Logger, out io.
 	}
 	defer func() { err = errors.Join(err, parts.Close()) }()
 	own := executor.Own{Tools: agent.Tools, Executor: agent.Executor}
-	exec, err := executor.Assemble(executor.Config{Agent: parts.Agent, Model: parts.Model, Log: log}, parts.Kit, own)
+	exec, err := executor.Assemble(executor.Config{Agent: parts.Agent, Model: parts.Model, Usage: parts.Usage, Log: log}, parts.Kit, own)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,8 @@ func runStandalone(ctx context.Context, env setup.Env, log *slog.Logger, out io.
 func newStandalone(s *site, exec a2asrv.AgentExecutor) *standalone {
 	a, inner := &standalone{log: s.log}, http.NewServeMux()
 	refill := func(ctx context.Context, lane string) { a.sweep.Refill(ctx, lane) }
-	a.local = setup.Connect(serve.Identified(inner), refill, s.env.LocalTurns(), s.log)
+	most := func(owner string) int64 { return s.parts.Access.Limits(owner).Turns }
+	a.local = setup.Connect(serve.Identified(inner), refill, s.env.LocalTurns(), most, s.log)
 	a.desk = s.desk(a.local.Queue)
 
 	store := s.parts.Store

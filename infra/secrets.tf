@@ -6,7 +6,8 @@ locals {
   secrets         = setunion(local.program_secrets, local.agent_secrets)
 
   # Mounted: the newest version is read by every instance that starts. The front door lets
-  # callers in by it, and functions sends ID tokens to the origins that it names.
+  # callers in by it, functions sends ID tokens to the origins that it names, and the worker
+  # counts the tokens of callers to whom it gives a limit.
   access_file = { folder = "/etc/errand", name = "access.yaml" }
 
   # Who reads which secret. Keys are asked for through ERRAND_SECRETS while a program
@@ -15,7 +16,7 @@ locals {
   # neither. It alone reads the secrets of the agent's own code.
   reads = toset(concat(
     ["cardserver/errand-keys", "functions/errand-keys"],
-    var.access == "secret" ? ["cardserver/access", "functions/access"] : [],
+    var.access == "secret" ? ["cardserver/access", "functions/access", "worker/access"] : [],
     startswith(local.model, "gemini:") ? ["worker/gemini-api-key"] : [],
     [for s in local.agent_secrets : "worker/${s}"],
   ))

@@ -275,7 +275,7 @@ func TestTerraformTestNotices(t *testing.T) {
 		{"secrets.tf", `"worker/gemini-api-key"`, `"functions/gemini-api-key"`, "not the worker's alone"},
 		{"secrets.tf", `"functions/errand-keys"`, `"functions/errand-keys", "worker/errand-keys"`, "can sign and open"},
 		{"secrets.tf", `roles/secretmanager.secretAccessor`, `roles/secretmanager.admin`, "the worker reads a secret that is not its own"},
-		{"secrets.tf", `"cardserver/access", "functions/access"`, `"cardserver/access"`, "the access file is not where ERRAND_ACCESS says"},
+		{"secrets.tf", `"functions/access", "worker/access"`, `"functions/access"`, "the access file is not where ERRAND_ACCESS says"},
 		{"secrets.tf", `"worker/${s}"`, `"functions/${s}"`, "the agent's secret is not the worker's alone"},
 		{"run.tf", `each.key == "worker" && var.subnetwork`, `var.subnetwork`, "another program than the worker is in the network"},
 		{"agent.tf", `if value != ""`, ``, "settings or destinations are not passed on"},

@@ -39,7 +39,7 @@ func isOwn(pkg string) bool { return pkg == own || strings.HasPrefix(pkg, own+"/
 // may import them: setup alone imports adapters, because adapters are chosen in one place,
 // and only tests import the lab. A package of a door that is in allowed has its own list.
 var doors = map[string][]string{
-	"shared/adapters/": append([]string{"shared/files", "shared/loopback", "shared/serve"}, ports...),
+	"shared/adapters/": append([]string{"shared/files", "shared/loopback", "shared/serve", "shared/share"}, ports...),
 	"shared/lab/": append([]string{
 		"shared/adapters/local", "shared/adapters/sqlstore", "shared/adapters/standin", "shared/auth", "shared/desk", "shared/egress",
 		"shared/files", "shared/keys", "shared/lab/conformance", "shared/serve",
@@ -58,8 +58,9 @@ var allowed = map[string][]string{
 	"shared/secret": {},
 
 	// memory is taken by those who decode and those who write: it knows no task.
-	"shared/memory":   {},
+	"shared/memory":   {"shared/share"},
 	"shared/loopback": {},
+	"shared/share":    {},
 	"shared/strict":   {},
 	"shared/agent":    {"shared/strict"},
 	"shared/dialect":  {},
@@ -73,6 +74,8 @@ var allowed = map[string][]string{
 	"shared/keys": {"shared/secret"},
 	// files wraps a bucket that an adapter opens. It knows owners as words, no tasks.
 	"shared/files": {},
+	// usage knows owners as words, and their limits as numbers.
+	"shared/usage": {"shared/kv"},
 	// webhook decides, and acts on nothing.
 	"shared/webhook": {"shared/bus", "shared/dialect", "shared/keys", "shared/task"},
 
@@ -80,20 +83,23 @@ var allowed = map[string][]string{
 	"shared/kit": {"shared/agent", "shared/secret"},
 
 	"shared/serve": {"shared/loopback"},
-	"shared/setup": slices.Concat(ports, []string{"shared/adapters/", "shared/agent", "shared/auth", "shared/egress", "shared/files", "shared/keys", "shared/kit", "shared/serve", "shared/strict"}),
+	"shared/setup": slices.Concat(ports, []string{"shared/adapters/", "shared/agent", "shared/auth", "shared/egress", "shared/files", "shared/keys", "shared/kit", "shared/serve", "shared/strict", "shared/usage"}),
 
 	// front sees neither model nor bus: it accepts, and never runs a task.
-	"cardserver/front":      {"cardserver/front/wire", "cardserver/page", "shared/agent", "shared/auth", "shared/card", "shared/desk", "shared/dialect", "shared/keys", "shared/loopback", "shared/serve", "shared/task", "shared/webhook"},
-	"cardserver/front/wire": {"shared/dialect", "shared/memory", "shared/serve"},
+	"cardserver/front":      {"cardserver/audit", "cardserver/front/wire", "cardserver/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/card", "shared/desk", "shared/dialect", "shared/keys", "shared/loopback", "shared/serve", "shared/task", "shared/webhook"},
+	"cardserver/front/wire": {"cardserver/audit", "shared/auth", "shared/dialect", "shared/memory", "shared/serve", "shared/share"},
 	"cardserver/page":       {"shared/task"},
+	// audit knows callers and words, no tasks.
+	"cardserver/audit":  {"shared/auth"},
+	"cardserver/limits": {"shared/auth", "shared/share", "shared/task"},
 	// push is of our own beside A2A: it asks for deliveries and makes none.
-	"cardserver/push": {"cardserver/page", "shared/auth", "shared/desk", "shared/keys", "shared/serve", "shared/task", "shared/webhook"},
+	"cardserver/push": {"cardserver/audit", "cardserver/page", "shared/auth", "shared/desk", "shared/keys", "shared/serve", "shared/task", "shared/webhook"},
 	// turn runs any executor: it knows no agent definition and no model.
 	"worker/turn":      {"shared/bus", "shared/desk", "shared/memory", "shared/queue", "shared/task", "worker/run"},
-	"worker/executor":  {"shared/agent", "shared/kit", "shared/model", "shared/task", "worker/run", "worker/tools"},
+	"worker/executor":  {"shared/agent", "shared/kit", "shared/model", "shared/task", "shared/usage", "worker/run", "worker/tools"},
 	"worker/run":       {},
 	"worker/tools":     {},
-	"functions/notify": {"shared/bus", "shared/desk", "shared/egress", "shared/keys", "shared/memory", "shared/queue", "shared/serve", "shared/task", "shared/webhook"},
+	"functions/notify": {"shared/bus", "shared/desk", "shared/egress", "shared/keys", "shared/memory", "shared/queue", "shared/serve", "shared/share", "shared/task", "shared/webhook"},
 	"functions/sweep":  {"shared/desk", "shared/queue", "shared/task"},
 
 	// The mains alone import the installation's own folder. It may import the packages that
@@ -108,7 +114,7 @@ var allowed = map[string][]string{
 
 	// Mains may import anything below them; only cardserver, which is the whole
 	// agent on one machine, takes in the other services.
-	"cardserver": {"cardserver/front", "cardserver/push", "infra/smoke", own, "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
+	"cardserver": {"cardserver/front", "cardserver/limits", "cardserver/push", "infra/smoke", own, "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
 		"shared/auth", "shared/bus", "shared/card", "shared/desk", "shared/keys", "shared/loopback", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task"},
 
 	// The lab makes an Env as setup does for a program, and an agent in the place of the

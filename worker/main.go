@@ -39,7 +39,7 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	defer func() { err = errors.Join(err, parts.Close()) }()
 
 	own := executor.Own{Tools: agent.Tools, Executor: agent.Executor}
-	exec, err := executor.Assemble(executor.Config{Agent: parts.Agent, Model: parts.Model, Log: log}, parts.Kit, own)
+	exec, err := executor.Assemble(executor.Config{Agent: parts.Agent, Model: parts.Model, Usage: parts.Usage, Log: log}, parts.Kit, own)
 	if err != nil {
 		return err
 	}

@@ -5,15 +5,16 @@ import (
 	"errors"
 	"net/http"
 
-	"errand/cardserver/front/wire"
+	"errand/cardserver/audit"
 	"errand/shared/auth"
 )
 
 // identify names the caller to the handler, where caller finds it.
 func (o *operations) identify(r *http.Request) (context.Context, error) {
 	p, err := o.cfg.Access.Identify(r)
+	audit.Of(r.Context()).Caller(p) // also if a limit of the caller refuses it
 	if err != nil {
-		return nil, refused(err)
+		return nil, err
 	}
 	return auth.With(r.Context(), p), nil
 }
@@ -26,7 +27,7 @@ func caller(ctx context.Context, tenant string) (owner string, err error) {
 		return "", errUnasked
 	}
 	if p.Owner != auth.Anonymous { // who has no tenant, and cannot be told from others
-		err = refused(p.InTenant(tenant))
+		err = p.InTenant(tenant)
 	}
 	return p.Owner, err
 }
@@ -34,14 +35,11 @@ func caller(ctx context.Context, tenant string) (owner string, err error) {
 // errUnasked is a fault of ours: the caller of a request was not identified.
 var errUnasked = errors.New("the request was not identified")
 
-// refused gives a refusal the form of the bindings.
-func refused(err error) error {
-	no, ok := errors.AsType[*auth.Refusal](err)
-	switch {
-	case !ok:
-		return err
-	case no.Status == http.StatusServiceUnavailable:
-		return wire.Unavailable(no.After, no)
+// may refuses a caller whose key lacks a right that the operation alone does not need.
+func may(ctx context.Context, right auth.Right) error {
+	p, ok := auth.From(ctx)
+	if !ok {
+		return errUnasked
 	}
-	return wire.Unidentified(no.Status, no.Message, no.Challenge(), no.After)
+	return p.May(right)
 }

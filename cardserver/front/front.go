@@ -18,7 +18,9 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
+	"errand/cardserver/audit"
 	"errand/cardserver/front/wire"
+	"errand/cardserver/limits"
 	"errand/shared/agent"
 	"errand/shared/auth"
 	"errand/shared/desk"
@@ -36,6 +38,9 @@ type Config struct {
 	Card   http.Handler  // the agent card
 	Push   http.Handler  // the API about webhooks, below /push/, so that no tenant has that name, and DELETE /tasks/{id}
 	Log    *slog.Logger
+
+	// Limits are of streams and waits; nil: none. The desk asks those of messages.
+	Limits *limits.Limits
 
 	CheckURL func(raw string) error // whether a webhook may be sent there; the error is for the client
 	IDTokens bool                   // webhooks can be sent with an ID token of a service account
@@ -63,6 +68,9 @@ func (o *operations) load(ctx context.Context, tenant string, id a2a.TaskID) (ta
 	if err != nil {
 		return task.Record{}, err
 	}
+	if task.IsID(string(id)) {
+		audit.Of(ctx).Task(string(id))
+	}
 	r, err := task.Find(ctx, o.cfg.Store, owner, string(id))
 	if err != nil {
 		return task.Record{}, failure(err)
@@ -82,13 +90,21 @@ func (o *operations) GetTask(ctx context.Context, req *a2a.GetTaskRequest) (*a2a
 // SendMessage implements the operation: it accepts the message and, unless asked to return
 // at once, waits until the task has ended or waits for its client.
 func (o *operations) SendMessage(ctx context.Context, req *a2a.SendMessageRequest) (a2a.SendMessageResult, error) {
-	r, err := o.accept(ctx, req)
-	if err != nil {
-		return nil, err
-	}
 	cfg := req.Config
 	if cfg == nil {
 		cfg = &a2a.SendMessageConfig{}
+	}
+	if !cfg.ReturnImmediately {
+		leave, err := o.enter(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+	}
+
+	r, err := o.accept(ctx, req)
+	if err != nil {
+		return nil, err
 	}
 	if !cfg.ReturnImmediately {
 		if r, err = o.wait(ctx, r); err != nil {
@@ -112,6 +128,9 @@ func (o *operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 		m.Extensions = cc.Extensions().ActivatedURIs()
 	}
 	if cfg := req.Config; cfg != nil && cfg.PushConfig != nil {
+		if err := may(ctx, auth.Webhooks); err != nil { // as if it came in a request of its own
+			return task.Record{}, err
+		}
 		h, err := o.hook(ctx, owner, cfg.PushConfig, "configuration.taskPushNotificationConfig.")
 		if err != nil {
 			return task.Record{}, err
@@ -124,13 +143,17 @@ func (o *operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 		return task.Record{}, failure(err)
 	}
 	wire.Settled(ctx)
+	audit.Of(ctx).Task(r.ID())
+	audit.Of(ctx).Done()
 	return r, nil
 }
 
 // wait follows the task until it has ended or waits for its client, but no longer than a
 // blocking send may wait. Then the answer is the task as it is (decision 1). The error is
-// ErrDeleted if the task is deleted meanwhile.
+// ErrDeleted if the task is deleted meanwhile, or a refusal if the caller is let in no longer.
 func (o *operations) wait(ctx context.Context, r task.Record) (task.Record, error) {
+	ctx, release := o.cfg.Access.Hold(ctx)
+	defer release()
 	bounded, cancel := context.WithTimeout(ctx, o.cfg.Wait)
 	defer cancel()
 	answered := func(r task.Record) bool { return r.Terminal() || r.Interrupted() }
@@ -144,6 +167,9 @@ func (o *operations) wait(ctx context.Context, r task.Record) (task.Record, erro
 		if answered(now) {
 			return now, nil
 		}
+	}
+	if err := auth.Gone(ctx); err != nil {
+		return r, err
 	}
 
 	return o.cfg.Store.Load(ctx, id)
@@ -164,6 +190,13 @@ func (o *operations) deleted(ctx context.Context, id string) error {
 // needs input. It stays open while the task waits for authorization (decision 7).
 func (o *operations) SendStreamingMessage(ctx context.Context, req *a2a.SendMessageRequest) iter.Seq2[a2a.Event, error] {
 	return func(yield func(a2a.Event, error) bool) {
+		leave, err := o.enter(ctx)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer leave()
+
 		r, err := o.accept(ctx, req)
 		if err != nil {
 			yield(nil, err)
@@ -193,15 +226,33 @@ func (o *operations) SubscribeToTask(ctx context.Context, req *a2a.SubscribeToTa
 			yield(nil, a2a.NewError(a2a.ErrUnsupportedOperation, "the task has ended; read it with GetTask"))
 			return
 		}
+
+		leave, err := o.enter(ctx)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer leave()
 		o.stream(ctx, r, nil, a2a.TaskState.Terminal, yield)
 	}
+}
+
+// enter takes a place for a stream or a wait of the caller, before anything is stored for it.
+func (o *operations) enter(ctx context.Context) (leave func(), err error) {
+	if o.cfg.Limits == nil {
+		return func() {}, nil
+	}
+	p, _ := auth.From(ctx)
+	return o.cfg.Limits.Enter(p.Owner)
 }
 
 // stream yields the task as r has it and then every later event (R15). A reader that falls
 // behind the record's log is cut off: it subscribes again and begins with a snapshot.
 func (o *operations) stream(ctx context.Context, r task.Record, history *int, last func(a2a.TaskState) bool, yield func(a2a.Event, error) bool) {
 	request := ctx
-	ctx, cancel := context.WithTimeout(request, o.cfg.StreamAge)
+	held, release := o.cfg.Access.Hold(request)
+	defer release()
+	ctx, cancel := context.WithTimeout(held, o.cfg.StreamAge)
 	defer cancel()
 	id, version, seq, over := r.ID(), r.Version, r.Seq, last(r.State())
 	if !yield(recent(r.View(), history), nil) || over {
@@ -232,6 +283,8 @@ func (o *operations) stream(ctx context.Context, r task.Record, history *int, la
 	switch err := o.deleted(ctx, id); {
 	case err != nil:
 		yield(nil, failure(err))
+	case auth.Gone(held) != nil:
+		yield(nil, auth.Gone(held))
 	case request.Err() != nil: // a client that is still there must not take this for the end of the task
 		yield(nil, wire.Unavailable(time.Second, errStopped))
 	case ctx.Err() == nil:
@@ -279,6 +332,9 @@ var (
 
 // failure is the one place that turns errors of the layers below into words for a client.
 func failure(err error) error {
+	if no, ok := errors.AsType[*auth.Refusal](err); ok {
+		return no
+	}
 	switch {
 	case errors.Is(err, task.ErrDeleted):
 		return a2a.NewError(a2a.ErrTaskNotFound, "the task was deleted by its owner")
@@ -291,6 +347,9 @@ func failure(err error) error {
 
 	case errors.Is(err, task.ErrCount):
 		return wire.Invalid("statusTimestampAfter", fmt.Sprintf("matches more tasks than can be counted in %v; give a later time, or leave it out and read pages until their tasks are older", task.CountFor))
+
+	case errors.Is(err, task.ErrSlow):
+		return wire.Later(time.Second, err, fmt.Sprintf("the page takes longer than %v to read; ask for fewer tasks (pageSize) or one context (contextId)", task.ListFor))
 
 	case errors.Is(err, task.ErrMismatch):
 		return wire.Invalid("message.messageId", "was already used for another message; give every message an id of its own")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
+	"errand/cardserver/audit"
 	"errand/cardserver/front/wire"
 	"errand/shared/card"
 	"errand/shared/keys"
@@ -61,7 +62,11 @@ func New(cfg Config) http.Handler {
 		h = o.knownHosts(h)
 	}
 
-	return sameOrigin(h)
+	h = sameOrigin(h)
+	log := audit.New(cfg.Log)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r.WithContext(log.Begin(r.Context())))
+	})
 }
 
 // deletesTask reports whether a request is DELETE /tasks/{id}, which A2A does not have.
@@ -74,7 +79,7 @@ func deletesTask(r *http.Request) bool {
 // task with a POST without a body, which browsers send without asking the site. It could not
 // read the answer to a GET, but could have this agent list and stream. Clients that are not
 // browsers send no origin.
-func sameOrigin(h http.Handler) http.Handler {
+func sameOrigin(h http.Handler) http.HandlerFunc {
 	guard := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked := r

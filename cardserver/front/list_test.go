@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -200,6 +201,17 @@ func TestListThatCannotBeCounted(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t, func(c *front.Config) { c.Store = faulty.Refusing(c.Store, faulty.List, task.ErrCount) })
 		w.refused(t, "ListTasks", `{"statusTimestampAfter":"2026-01-01T00:00:00Z"}`, -32602, "statusTimestampAfter")
+	})
+}
+
+// A page that takes too long is refused, and the answer says how to ask for less.
+func TestListThatIsSlow(t *testing.T) {
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t, func(c *front.Config) { c.Store = faulty.Refusing(c.Store, faulty.List, task.ErrSlow) })
+		got := w.call(t, "ListTasks", `{}`)
+		if got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" || !strings.Contains(string(got.body), "pageSize") {
+			t.Errorf("ListTasks answers %d %v %s, want 503 with a remedy", got.status, got.header, got.body)
+		}
 	})
 }
 

@@ -12,6 +12,8 @@ import (
 
 // A deletion is its owner's alone. For everybody else, an operator included, the task does
 // not exist, before and after it.
+//
+// Shows AU12.
 func TestOwnerDeletesATask(t *testing.T) {
 	w := newWorld(t)
 	w.ended(alice, "t1")

@@ -17,6 +17,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"errand/cardserver/audit"
 	"errand/shared/auth"
 	"errand/shared/desk"
 	"errand/shared/keys"
@@ -49,17 +50,24 @@ type API struct {
 //go:embed openapi.yaml
 var description []byte
 
-// routes are all operations, by method and path. The description names the same.
-func (a *API) routes() map[string]func(*call) error {
-	return map[string]func(*call) error{
-		"GET /push/dead-letters":                       a.deadLetters,
-		"GET /push/tasks/{task}/hooks":                 a.hooks,
-		"GET /push/tasks/{task}/hooks/{hook}":          a.hook,
-		"POST /push/tasks/{task}/hooks/{hook}/redrive": a.redrive,
-		"POST /push/tasks/{task}/hooks/{hook}/ping":    a.ping,
-		"POST /push/redrive":                           a.redriveAll,
-		"GET /push/keys":                               a.keys,
-		"DELETE /tasks/{task}":                         a.delete,
+// An operation is one row of the API.
+type operation struct {
+	right   auth.Right // that a caller needs
+	changes bool       // the audit log has a line for each request
+	serve   func(*call) error
+}
+
+// operations are all rows, by method and path. The description names the same.
+func (a *API) operations() map[string]operation {
+	return map[string]operation{
+		"GET /push/dead-letters":                       {auth.Push, false, a.deadLetters},
+		"GET /push/tasks/{task}/hooks":                 {auth.Push, false, a.hooks},
+		"GET /push/tasks/{task}/hooks/{hook}":          {auth.Push, false, a.hook},
+		"POST /push/tasks/{task}/hooks/{hook}/redrive": {auth.Push, true, a.redrive},
+		"POST /push/tasks/{task}/hooks/{hook}/ping":    {auth.Push, true, a.ping},
+		"POST /push/redrive":                           {auth.Push, true, a.redriveAll},
+		"GET /push/keys":                               {auth.Push, false, a.keys},
+		"DELETE /tasks/{task}":                         {auth.Cancel, true, a.delete},
 	}
 }
 
@@ -72,10 +80,10 @@ func New(cfg Config) *API {
 	})
 
 	methods := map[string]string{}
-	for route, serve := range a.routes() {
+	for route, o := range a.operations() {
 		method, path, _ := strings.Cut(route, " ")
 		methods[path] = method
-		a.mux.HandleFunc(route, a.serve(serve))
+		a.mux.HandleFunc(route, a.serve(route, o))
 	}
 
 	for path, method := range methods {
@@ -102,30 +110,57 @@ type call struct {
 	caller auth.Principal
 }
 
-func (a *API) serve(op func(*call) error) http.HandlerFunc {
+// serve serves an operation to callers that have the right to it.
+func (a *API) serve(name string, o operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
+		line := audit.Of(r.Context())
+		line.Operation(name, o.changes)
+
 		p, err := a.cfg.Access.Identify(r)
+		line.Caller(p) // also if a limit of the caller refuses it
 		if err == nil {
-			err = op(&call{w, r, p})
+			err = p.May(o.right)
 		}
+		if err == nil {
+			err = o.serve(&call{w, r, p})
+		}
+
 		if err != nil {
 			a.fail(w, r, err)
+			return
 		}
+		line.Done()
 	}
 }
 
 // load reads a task whose webhooks the caller may see.
-func (a *API) load(q *call) (task.Record, error) {
+func (a *API) load(q *call) (r task.Record, err error) {
 	if q.caller.Operator {
-		return a.cfg.Store.Load(q.Context(), q.PathValue("task"))
+		id := q.named()
+		r, err = a.cfg.Store.Load(q.Context(), id)
+	} else {
+		r, err = a.own(q)
 	}
-	return a.own(q)
+	if err == nil {
+		audit.Of(q.Context()).Owner(r.Owner)
+	}
+	return r, err
 }
 
 // own reads a task of the caller.
 func (a *API) own(q *call) (task.Record, error) {
-	return task.Find(q.Context(), a.cfg.Store, q.caller.Owner, q.PathValue("task"))
+	return task.Find(q.Context(), a.cfg.Store, q.caller.Owner, q.named())
+}
+
+// named is the id in the request's path. Its line in the audit log names the id only if the
+// id has a form that the agent gives, because a caller may write anything there.
+func (q *call) named() string {
+	id := q.PathValue("task")
+	if task.IsID(id) {
+		audit.Of(q.Context()).Task(id)
+	}
+	return id
 }
 
 // loadWebhook reads a webhook of a task that the caller may see.
@@ -150,10 +185,17 @@ func (q *call) owner(named string) (owner string, all bool, err error) {
 	case !q.caller.Operator:
 		return "", false, invalid("owner", "is for operators: leave it out for your own webhooks")
 	case named == everybody:
+		audit.Of(q.Context()).Owner(everybody)
 		return "", true, nil
 	case !utf8.ValidString(named):
 		return "", false, invalid("owner", "must be the name of one, or * for everybody's")
 	}
+
+	said := "another" // callers of everyone's issuers may have names that are any text
+	if auth.IsName(named) {
+		said = named
+	}
+	audit.Of(q.Context()).Owner(said)
 	return named, false, nil
 }
 
@@ -194,9 +236,6 @@ func (a *API) delete(q *call) error {
 	r, err := a.own(q)
 	if err == nil {
 		_, err = a.cfg.Desk.Change(q.Context(), r, task.Record.Delete)
-		if err == nil {
-			a.cfg.Log.InfoContext(q.Context(), "a task is deleted", "task", r.ID(), "by", q.caller.Owner)
-		}
 	}
 	if err != nil && !errors.Is(err, task.ErrDeleted) {
 		return err
@@ -239,6 +278,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		a.cfg.Log.ErrorContext(r.Context(), "answering about webhooks", "err", err)
 		p = &problem{Status: http.StatusServiceUnavailable, Detail: "this cannot be answered now; try again", after: time.Second}
 	}
+	audit.Of(r.Context()).Failed(p.Status, strings.ToUpper(strings.ReplaceAll(http.StatusText(p.Status), " ", "_")), err)
 	p.write(w)
 }
 

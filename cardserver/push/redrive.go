@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"errand/cardserver/page"
+	"errand/shared/auth"
 	"errand/shared/task"
 )
 
@@ -127,7 +128,6 @@ func (a *API) redrive(q *call) error {
 		return &problem{Status: http.StatusConflict, Detail: "the webhook was replaced, deleted or re-driven by somebody else at this moment; look at it and ask again"}
 	}
 
-	a.cfg.Log.InfoContext(q.Context(), "a webhook is re-driven", "task", r.ID(), "hook", h.ID, "from", from, "by", q.caller.Owner)
 	return q.answer(http.StatusOK, q.view(r, now))
 }
 
@@ -180,7 +180,6 @@ func (a *API) redriveAll(q *call) error {
 		}
 
 		if out.More = dead.More; !out.More || time.Now().After(end) {
-			a.cfg.Log.InfoContext(q.Context(), "dead webhooks are re-driven", "hooks", out.Webhooks, "more", out.More, "by", q.caller.Owner)
 			return q.answer(http.StatusOK, out)
 		}
 	}
@@ -260,10 +259,8 @@ func (a *API) soon(err error, r task.Record, hook string) error {
 		return err
 	}
 	h, _ := r.Webhook(hook)
-	return &problem{
-		Status: http.StatusTooManyRequests, after: max(h.Rest(a.cfg.Desk.Now()), time.Second),
-		Detail: "a ping or a re-drive of this webhook was requested less than 10 seconds ago; look at its attempts, and ask again when Retry-After is over",
-	}
+	return auth.Limited("rest", max(h.Rest(a.cfg.Desk.Now()), time.Second),
+		"a ping or a re-drive of this webhook was requested less than 10 seconds ago; look at its attempts, and ask again when Retry-After is over")
 }
 
 // read reads the request's body, a JSON object, strictly. No body is an empty object. The

@@ -8,42 +8,65 @@ import (
 
 	"github.com/sony/gobreaker/v2"
 
+	"errand/shared/share"
 	"errand/shared/webhook"
 )
 
-// perHost is the limit of concurrent attempts at one host.
-const perHost = 8
+// Limits of concurrent attempts of one owner alone: at one host, and at all hosts. All owners
+// together have twice as many as one (R18).
+const (
+	perHost  = 8
+	perOwner = 256
+)
 
-// The breaker of a host opens after this many attempts in a row without any answer. An
-// error status does not count, because it is cheap and may concern a single path. An open
-// breaker allows no attempt. Afterwards single attempts probe the host.
+// The breaker of an owner's host opens after this many attempts in a row without any answer.
+// An error status does not count, because it is cheap and may concern a single path. An open
+// breaker allows no attempt. Afterwards single attempts probe the host. Each owner has a
+// breaker of its own: a path that hangs may belong to one owner, and the host to many.
 const (
 	breakAfter = 5
 	breakFor   = 10 * time.Second
 )
 
-// hosts limits the attempts at each host and holds the breakers. Each process has limits
-// and breakers of its own.
+// hosts limits the attempts at each host and of each owner, and holds the breakers. Each
+// process has limits and breakers of its own.
+//
+// Many owners may have receivers at one host. So they share its slots, and an owner whose
+// attempts there are slow or without answers delays only itself.
 type hosts struct {
-	near time.Duration // a job brings back a webhook that is put off for less, Due brings the others
-	mu   sync.Mutex
-	m    map[string]*host
-	full int // the number of hosts at which some are forgotten
+	near   time.Duration // a job brings back a webhook that is put off for less, Due brings the others
+	slots  *share.Pool   // of all attempts
+	mu     sync.Mutex
+	m      map[origin]*host
+	full   int              // the number of hosts at which some are forgotten
+	owners map[string]*pace // of owners with attempts under way
+	shared map[string]*room // of hosts with attempts under way
 }
 
 // newHosts knows no host yet.
 func newHosts(near time.Duration) *hosts {
-	return &hosts{near: near, m: map[string]*host{}, full: manyHosts}
+	return &hosts{near: near, slots: share.NewPool(2 * perOwner), m: map[origin]*host{}, full: manyHosts, owners: map[string]*pace{}, shared: map[string]*room{}}
 }
 
-// A host has the slots and the breaker of one receiver.
+// A room is the slots at one host, which owners share.
+type room struct {
+	*share.Pool
+	running int
+}
+
+// A host has the pace and the breaker of one receiver as one owner sees it.
 type host struct {
+	pace
+	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
+}
+
+// A pace is how fast slots become free at a host, or for an owner.
+type pace struct {
 	running int
 	took    time.Duration // average of the latest attempts
 	moved   time.Time     // when a slot was last taken or given back
 	again   time.Time     // the latest near slot that is promised
 	far     time.Time     // the latest far slot that is promised
-	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 }
 
 const (
@@ -61,6 +84,7 @@ const (
 
 var (
 	errBusy   = errors.New("the host has as many concurrent attempts as it may have")
+	errMany   = errors.New("the owner has as many concurrent attempts as it may have")
 	errSilent = errors.New("the host does not answer")
 )
 
@@ -81,79 +105,126 @@ func reportOf(c webhook.Contact) error {
 	return errNotAsked
 }
 
-// enter takes a slot at the host, which leave gives back. It does not wait: with errBusy or
-// errSilent it returns when to come again. An urgent attempt passes an open breaker, and
-// closes it if the host answers.
-func (s *hosts) enter(name string, now time.Time, urgent bool) (leave func(c webhook.Contact, now time.Time), again time.Time, err error) {
+// enter takes a slot of the owner's share and one at the host, which leave gives back. It
+// does not wait: with errMany, errBusy or errSilent it returns when to come again. An urgent
+// attempt passes an open breaker, and closes it if the host answers.
+func (s *hosts) enter(o origin, now time.Time, urgent bool) (leave func(c webhook.Contact, now time.Time), again time.Time, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h := s.host(name, now)
-	if h.running >= perHost {
-		return nil, h.nextSlot(now, s.near), errBusy
+	own := s.owners[o.owner]
+	if own == nil {
+		own = &pace{took: tookAtFirst, moved: now}
+	}
+	if s.slots.Take(o.owner, 1) != nil {
+		return nil, own.nextSlot(now, s.near, perOwner), errMany
+	}
+	if own.running < perOwner/2 { // there are slots, so the promises are void
+		own.again, own.far = time.Time{}, time.Time{}
+	}
+
+	h, at := s.host(o, now), s.shared[o.host]
+	if at == nil {
+		at = &room{Pool: share.NewPool(2 * perHost)}
+	}
+	report, again, err := h.enter(at, o.owner, now, s.near, urgent)
+	if err != nil {
+		s.slots.Release(o.owner, 1)
+		return nil, again, err
+	}
+
+	h.begin(now)
+	own.begin(now)
+	at.running++
+	s.owners[o.owner], s.shared[o.host] = own, at
+	return func(c webhook.Contact, end time.Time) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.slots.Release(o.owner, 1)
+		at.Release(o.owner, 1)
+		report(reportOf(c))
+		h.end(now, end)
+
+		if own.end(now, end); own.running == 0 {
+			delete(s.owners, o.owner)
+		}
+		if at.running--; at.running == 0 {
+			delete(s.shared, o.host)
+		}
+	}, time.Time{}, nil
+}
+
+// enter takes one of the host's slots, and asks the breaker. With errBusy or errSilent it
+// takes none, and returns when to come again.
+func (h *host) enter(at *room, owner string, now time.Time, near time.Duration, urgent bool) (report func(error), again time.Time, err error) {
+	if h.running >= perHost || at.Take(owner, 1) != nil { // the owner "" has no share in a pool
+		return nil, h.nextSlot(now, near, max(h.running, 1)), errBusy
 	}
 	if h.running < perHost/2 { // the host keeps up, so the promises are void
 		h.again, h.far = time.Time{}, time.Time{}
 	}
 
-	report, err := h.breaker.Allow()
+	report, err = h.breaker.Allow()
 	switch {
 	case err == nil:
-	case urgent:
-		report = func(result error) {
-			if result == nil {
-				h.breaker = newBreaker()
-			}
-		}
-	default:
+		return report, time.Time{}, nil
+	case !urgent:
+		at.Release(owner, 1)
 		return nil, now.Add(breakFor), errSilent
 	}
-
-	h.running++
-	h.moved = now
-	return func(c webhook.Contact, end time.Time) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		report(reportOf(c))
-		h.took += (end.Sub(now) - h.took) / 4
-		h.moved = end
-		h.running--
+	return func(result error) {
+		if result == nil {
+			h.breaker = newBreaker()
+		}
 	}, time.Time{}, nil
 }
 
-// nextSlot promises a slot at a busy host. The slots follow each other as fast as the host
-// has been answering. So a slow host gets few jobs, the queue stays free for other hosts,
-// and no slot is empty for long. Near slots are promised first, because the webhook may be
-// one whose far slot has come.
-func (h *host) nextSlot(now time.Time, soon time.Duration) time.Time {
-	step := max(h.took, now.Sub(h.moved)) / perHost
+// begin counts an attempt that begins.
+func (p *pace) begin(now time.Time) {
+	p.running++
+	p.moved = now
+}
 
-	if soonest := now.Add(turnedAway); h.again.Before(soonest) {
-		h.again = soonest
+// end counts the end of an attempt.
+func (p *pace) end(began, now time.Time) {
+	p.took += (now.Sub(began) - p.took) / 4
+	p.moved = now
+	p.running--
+}
+
+// nextSlot promises one of the slots, all of which are taken. They follow each other as fast
+// as attempts have been ending. So a slow host gets few jobs, the queue stays free for other
+// hosts, and no slot is empty for long. Near slots are promised first, because the webhook
+// may be one whose far slot has come.
+func (p *pace) nextSlot(now time.Time, soon time.Duration, slots int) time.Time {
+	step := max(p.took, now.Sub(p.moved)) / time.Duration(slots)
+
+	if soonest := now.Add(turnedAway); p.again.Before(soonest) {
+		p.again = soonest
 	}
-	if near := now.Add(soon); h.again.Before(near) {
-		h.again = h.again.Add(step)
-		return h.again
-	} else if h.far.Before(near) {
-		h.far = near
+	if near := now.Add(soon); p.again.Before(near) {
+		p.again = p.again.Add(step)
+		return p.again
+	} else if p.far.Before(near) {
+		p.far = near
 	}
 
-	if last := now.Add(farthest); h.far.After(last) {
+	if last := now.Add(farthest); p.far.After(last) {
 		return last.Add(rand.N(farthest / 5))
 	}
-	h.far = h.far.Add(step)
-	return h.far
+	p.far = p.far.Add(step)
+	return p.far
 }
 
 // host finds a host or adds it.
-func (s *hosts) host(name string, now time.Time) *host {
-	if h := s.m[name]; h != nil {
+func (s *hosts) host(o origin, now time.Time) *host {
+	if h := s.m[o]; h != nil {
 		return h
 	}
 	if len(s.m) >= s.full {
 		s.forget(now)
 	}
-	h := &host{took: tookAtFirst, moved: now, breaker: newBreaker()}
-	s.m[name] = h
+	h := &host{pace: pace{took: tookAtFirst, moved: now}, breaker: newBreaker()}
+	s.m[o] = h
 	return h
 }
 

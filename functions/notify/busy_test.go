@@ -18,7 +18,7 @@ func TestCrowdedHostIsSoonFree(t *testing.T) {
 	var leaves []func(webhook.Contact, time.Time)
 
 	enter := func() error {
-		leave, _, err := s.enter("h", now, false)
+		leave, _, err := s.enter(origin{"me", "h"}, now, false)
 		if err == nil {
 			leaves = append(leaves, leave)
 		}
@@ -45,9 +45,61 @@ func TestCrowdedHostIsSoonFree(t *testing.T) {
 		}
 	}
 
-	_, again, _ := s.enter("h", now, false)
+	_, again, _ := s.enter(origin{"me", "h"}, now, false)
 	if wait := again.Sub(now); wait > farthest+farthest/5 {
 		t.Errorf("told to come back after %v", wait)
+	}
+}
+
+// An owner whose attempts at a host are slow, or without answers, takes no other owner's
+// slots there, opens no breaker of another owner, and is promised its own slots only. All
+// owners together have fewer than twice as many slots as one.
+func TestOwnersShareAHost(t *testing.T) {
+	s := newHosts(time.Minute)
+	now := time.Now()
+	enter := func(owner string) (leave func(webhook.Contact, time.Time), again time.Time, err error) {
+		return s.enter(origin{owner, "h"}, now, false)
+	}
+	fill := func(owner string) (leaves []func(webhook.Contact, time.Time)) {
+		for {
+			leave, _, err := enter(owner)
+			if err != nil {
+				return leaves
+			}
+			leaves = append(leaves, leave)
+		}
+	}
+
+	slow := fill("slow")
+	for range 10_000 {
+		if _, _, err := enter("slow"); !errors.Is(err, errBusy) {
+			t.Fatal("a ninth slot was given:", err)
+		}
+	}
+	next, third := fill("next"), fill("third")
+	if len(slow) != perHost || len(next) != perHost/2 || len(third) != perHost/4 {
+		t.Errorf("three owners got %d, %d and %d slots, want %d, %d and %d", len(slow), len(next), len(third), perHost, perHost/2, perHost/4)
+	}
+	if _, again, err := enter("next"); !errors.Is(err, errBusy) || again.Sub(now) > time.Second {
+		t.Errorf("an owner that waits for one slot of its own: %v, again after %v", err, again.Sub(now))
+	}
+
+	for _, leave := range slow {
+		leave(webhook.Silent, now)
+	}
+	if _, _, err := enter("slow"); !errors.Is(err, errSilent) {
+		t.Errorf("the owner without answers: %v, want %v", err, errSilent)
+	}
+	for _, leave := range append(next, third...) {
+		leave(webhook.Answered, now)
+	}
+	leave, _, err := enter("next")
+	if err != nil {
+		t.Fatal("another owner at the same host:", err)
+	}
+	leave(webhook.Answered, now)
+	if len(s.shared) != 0 || s.slots.Held("slow") != 0 || s.slots.Held("next") != 0 {
+		t.Errorf("after the end of all attempts: %d hosts, %d and %d slots", len(s.shared), s.slots.Held("slow"), s.slots.Held("next"))
 	}
 }
 
@@ -57,7 +109,7 @@ func TestHostsAreForgotten(t *testing.T) {
 	for _, apart := range []time.Duration{0, 10 * time.Millisecond, time.Second} {
 		s := newHosts(time.Minute)
 		now := time.Now()
-		leaveFirst, _, err := s.enter("first", now, false)
+		leaveFirst, _, err := s.enter(origin{"me", "first"}, now, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +117,7 @@ func TestHostsAreForgotten(t *testing.T) {
 		most := 0
 		for i := range 100_000 {
 			now = now.Add(apart)
-			leave, _, err := s.enter(strconv.Itoa(i), now, false)
+			leave, _, err := s.enter(origin{strconv.Itoa(i), strconv.Itoa(i)}, now, false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -77,7 +129,7 @@ func TestHostsAreForgotten(t *testing.T) {
 		if most > 2*manyHosts {
 			t.Errorf("%v apart: %d hosts remembered, want %d at most", apart, most, 2*manyHosts)
 		}
-		if s.m["first"] == nil {
+		if s.m[origin{"me", "first"}] == nil {
 			t.Errorf("%v apart: a host at which an attempt is under way was forgotten", apart)
 		}
 
@@ -90,17 +142,17 @@ func TestManyHostsUnderWay(t *testing.T) {
 	s := newHosts(time.Minute)
 	now := time.Now()
 	passes := 0
-	for i := range 20_000 {
+	for i := range 2 * perOwner {
 		before := reflect.ValueOf(s.m).Pointer()
-		if _, _, err := s.enter(strconv.Itoa(i), now, false); err != nil {
+		if _, _, err := s.enter(origin{strconv.Itoa(i), strconv.Itoa(i)}, now, false); err != nil {
 			t.Fatal(err)
 		}
 		if reflect.ValueOf(s.m).Pointer() != before {
 			passes++
 		}
 	}
-	if len(s.m) != 20_000 || passes > 10 {
-		t.Errorf("%d hosts remembered of 20000 under way, looked through %d times", len(s.m), passes)
+	if len(s.m) != 2*perOwner || passes > 0 {
+		t.Errorf("%d hosts remembered of %d under way, looked through %d times", len(s.m), 2*perOwner, passes)
 	}
 }
 
@@ -130,4 +182,51 @@ func TestOriginsAreForgotten(t *testing.T) {
 		t.Errorf("%d origins remembered, want %d at most; the first one is there: %v", most, 2*manyHosts, s.m[first] != nil)
 	}
 	leaveFirst(true, true, now)
+}
+
+// An owner's attempts at many hosts leave half of the slots free, and are promised slots as
+// fast as its attempts end. Another owner enters at once.
+func TestOwnersShareAttempts(t *testing.T) {
+	s := newHosts(time.Minute)
+	now := time.Now()
+	n := 0
+	enter := func(owner string) (leave func(webhook.Contact, time.Time), again time.Time, err error) {
+		n++
+		return s.enter(origin{owner, strconv.Itoa(n)}, now, false)
+	}
+
+	var leaves []func(webhook.Contact, time.Time)
+	for range perOwner {
+		leave, _, err := enter("many")
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaves = append(leaves, leave)
+	}
+
+	now = now.Add(time.Second)
+	var last time.Time
+	for range 2 * perOwner {
+		_, again, err := enter("many")
+		if !errors.Is(err, errMany) || again.Before(last) {
+			t.Fatalf("beyond the share: %v, come again in %v", err, again.Sub(now))
+		}
+		last = again
+	}
+	if wait := last.Sub(now); wait < time.Second || wait > 5*time.Second {
+		t.Errorf("the last of two rounds of attempts, which take a second each, comes again after %v", wait)
+	}
+
+	for range perOwner / 2 {
+		if _, _, err := enter("quiet"); err != nil {
+			t.Fatal("another owner:", err)
+		}
+	}
+
+	for _, leave := range leaves {
+		leave(webhook.Answered, now)
+	}
+	if _, _, err := enter("many"); err != nil || len(s.owners) != 2 {
+		t.Errorf("with free slots: %v; %d owners are remembered", err, len(s.owners))
+	}
 }

@@ -1,11 +1,15 @@
 package notify_test
 
 import (
+	"fmt"
 	"net/http"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/lab/conformance"
 	"errand/shared/task"
@@ -115,4 +119,62 @@ func TestCrowdAtASlowHost(t *testing.T) {
 			stop()
 		})
 	}
+}
+
+// An owner has webhooks at many hosts, each of them slow, so that no host and no breaker
+// limits them. Half of the slots stay free, another owner's webhook is sent at once, and in
+// the end all of the first owner's are sent.
+func TestCrowdAtManyHosts(t *testing.T) {
+	tasks := conformance.Size(600, 3000)
+
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var running, most atomic.Int32
+		own := func(owner, id, url string) {
+			w.acceptOf(owner, id, task.Webhook{ID: "h", URL: url})
+			w.finish(id, a2a.TaskStateCompleted, "")
+			w.notify.Know(owner, url)
+		}
+
+		for i := range tasks {
+			url := fmt.Sprintf("https://host%d.example.com/hook", i)
+			w.client.on(url, func(*http.Request) (*http.Response, error) {
+				most.Store(max(most.Load(), running.Add(1)))
+				defer running.Add(-1)
+				time.Sleep(14 * time.Second)
+				return status(http.StatusOK), nil
+			})
+			own("many", fmt.Sprint("m", i), url)
+		}
+
+		stop := w.sweeps(time.Minute)
+		for i := range tasks {
+			w.event(fmt.Sprint("m", i), 0)
+		}
+		synctest.Wait()
+
+		for i := range 20 {
+			id := fmt.Sprint("q", i)
+			own("quiet", id, urlA)
+			asked := time.Now()
+			w.event(id, 0)
+			synctest.Wait()
+			sent := w.client.calls(urlA)
+			if len(sent) != i+1 || !sent[i].at.Equal(asked) {
+				t.Fatalf("of %d webhooks of the quiet owner %d were sent at once", i+1, len(sent))
+			}
+			time.Sleep(time.Second)
+		}
+
+		time.Sleep(time.Duration(tasks/256+2) * 2 * time.Minute)
+		stop()
+		for i := range tasks {
+			if h := w.hook(fmt.Sprint("m", i), "h"); h.Cursor == 0 || h.Attempt > 0 {
+				t.Fatalf("webhook %d in the end: %+v", i, h)
+			}
+		}
+		if most.Load() != 256 {
+			t.Errorf("%d attempts of one owner at once, want 256", most.Load())
+		}
+	})
 }

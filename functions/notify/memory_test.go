@@ -25,7 +25,7 @@ func TestLargeDeliveriesWaitForMemory(t *testing.T) {
 		w.client.on(urlA, answers(http.StatusOK))
 		w.client.on(urlB, answers(http.StatusOK))
 
-		others := pool.Charge()
+		others := pool.Charge("")
 		if err := others.Take(400_000); err != nil {
 			t.Fatal(err)
 		}
@@ -52,7 +52,7 @@ func TestLargeDeliveriesWaitForMemory(t *testing.T) {
 		if h := w.hook("large", "h"); h.Cursor == 0 {
 			t.Errorf("the webhook was not sent after memory was free: %+v", h)
 		}
-		if err := pool.Charge().Take(400_000); err != nil {
+		if err := pool.Charge("").Take(400_000); err != nil {
 			t.Errorf("after the passes: %v", err)
 		}
 	})

@@ -192,7 +192,7 @@ func (n *Notifier) deliver(ctx context.Context, r task.Record) {
 		return
 	}
 
-	charge := n.cfg.Memory.Charge()
+	charge := n.cfg.Memory.Charge(r.Owner)
 	defer charge.Settle()
 	if size := form.Size(); size > smallRecord && charge.Take(int64(size)*textCopies) != nil {
 		p.until = time.Time{}

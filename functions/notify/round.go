@@ -77,15 +77,16 @@ func (p *pass) serve(ctx context.Context, r task.Record, h task.Webhook) round {
 // pinging reports whether the next attempt is a ping. Its owner waits for the result.
 func (b round) pinging() bool { return !b.after.Ping.IsZero() }
 
-// enter takes the turn of the origin and a slot at its host, which leave gives back. It does
-// not wait: with errNew, errBusy or errSilent it returns when to come again.
+// enter takes the turn of the origin, and slots of its owner and at its host, which leave
+// gives back. It does not wait: with errNew, errMany, errBusy or errSilent it returns when to
+// come again.
 func (n *Notifier) enter(o origin, now time.Time, urgent bool) (leave func(round, time.Time), again time.Time, err error) {
 	begun, again, err := n.origins.enter(o, now)
 	if err != nil {
 		return nil, again, err
 	}
 
-	slot, again, err := n.hosts.enter(o.host, now, urgent)
+	slot, again, err := n.hosts.enter(o, now, urgent)
 	if err != nil {
 		begun(false, false, now)
 		return nil, again, err
@@ -103,9 +104,9 @@ func (p *pass) within(leave func(round, time.Time), attempt func() round) (b rou
 	return attempt()
 }
 
-// putOff ends a round without an attempt, because the origin is new, or its host is silent or
-// busy. If the webhook must wait for longer than jobs look ahead, its next time is committed, so that nothing
-// brings the webhook in between.
+// putOff ends a round without an attempt, because the origin is new, its host is silent or
+// busy, or its owner has too many attempts. If the webhook must wait for longer than jobs look
+// ahead, its next time is committed, so that nothing brings the webhook in between.
 func (p *pass) putOff(b round, why error, again, now time.Time) round {
 	switch {
 	case b.pinging():
@@ -113,7 +114,11 @@ func (p *pass) putOff(b round, why error, again, now time.Time) round {
 		again = p.cfg.Schedule.Later(b.since, now, again)
 		b.Wait = again
 	case errors.Is(why, errNew):
-		again = p.cfg.Schedule.Later(b.since, now, again)
+		since := b.since
+		if first := p.origins.since(b.origin, now); first.After(since) {
+			since = first
+		}
+		again = p.cfg.Schedule.Later(since, now, again)
 	}
 	if !b.pinging() && again.After(now.Add(p.hosts.near)) {
 		b.Wait = again

@@ -29,6 +29,7 @@ type seen struct {
 	known   bool // it has answered 2xx
 	running int
 	next    time.Time // no attempt begins before, unless the origin is known
+	since   time.Time // when the process first saw it
 	moved   time.Time // when an attempt last began or ended
 }
 
@@ -62,6 +63,13 @@ func (s *origins) enter(o origin, now time.Time) (leave func(taken, asked bool, 
 	}, time.Time{}, nil
 }
 
+// since returns when the process first saw an origin. Nothing has waited for it before.
+func (s *origins) since(o origin, now time.Time) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.find(o, now).since
+}
+
 // find finds an origin or adds it.
 func (s *origins) find(o origin, now time.Time) *seen {
 	if a := s.m[o]; a != nil {
@@ -70,7 +78,7 @@ func (s *origins) find(o origin, now time.Time) *seen {
 	if len(s.m) >= s.full {
 		s.forget(now)
 	}
-	a := &seen{moved: now}
+	a := &seen{since: now, moved: now}
 	s.m[o] = a
 	return a
 }

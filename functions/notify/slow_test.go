@@ -121,6 +121,31 @@ func TestFirst2xxMakesAnOriginKnown(t *testing.T) {
 	})
 }
 
+// A crowd of old notifications meets an origin that is new only because the process is. It is
+// served in seconds, however long it has waited for the process.
+func TestOldNotificationsAtANewOrigin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.strange = true
+		ids := numbered("t", 50)
+		w.owing(urlA, 1, ids...)
+		time.Sleep(10 * time.Hour)
+		w.reopen()
+		stop := w.sweeps(time.Minute)
+		for _, id := range ids {
+			w.event(id, 0)
+		}
+
+		time.Sleep(5 * time.Second)
+		stop()
+		for _, id := range ids {
+			if h := w.hook(id, "h"); h.Cursor != 1 {
+				t.Errorf("%s after 5 s: next at %v", id, time.Until(h.Next))
+			}
+		}
+	})
+}
+
 // Each process has limits of its own, so a new origin gets one attempt a second from each of
 // two processes that share the jobs.
 func TestNewOriginOfTwoProcesses(t *testing.T) {

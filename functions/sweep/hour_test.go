@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -89,14 +91,14 @@ func acceptMany(t *testing.T, db *sqlstore.DB, q queue.Queue, n int) {
 // every minute, none of the tasks is enqueued again, because the sweep waits behind them. Then
 // the queue loses all its jobs, and the next sweep enqueues each of them once.
 func TestBacklogOfAnHour(t *testing.T) {
-	tasks, slots := conformance.Size(1000, 10_000), conformance.Size(25, 250)
+	tasks, slots := conformance.Size(960, 10_000), conformance.Size(24, 250)
 
 	synctest.Test(t, func(t *testing.T) {
 		db := open(t, nil)
 		work := &worker{t: t, db: db, takes: 90 * time.Second, ran: map[string]int{}}
 		mux := http.NewServeMux()
 		mux.Handle("POST "+queue.PathTurn, work)
-		lanes := map[string]local.Limits{task.Turns: {Slots: slots}, task.Deliveries: {}}
+		lanes := hourLanes(slots)
 		first := local.NewQueue(local.QueueConfig{Handler: mux, Lanes: lanes})
 		q := &world.Jobs{}
 		q.Pass(first)
@@ -119,7 +121,7 @@ func TestBacklogOfAnHour(t *testing.T) {
 		}
 
 		time.Sleep(10 * time.Minute)
-		counted(t, work, q, tasks, 1)
+		counted(t, work, q, tasks)
 		if n := sweeps.Load(); n < 10 {
 			t.Errorf("only %d sweeps ran", n)
 		}
@@ -144,7 +146,7 @@ func TestBacklogOfAnHour(t *testing.T) {
 		}
 
 		time.Sleep(70 * time.Minute)
-		counted(t, work, q, tasks, 1)
+		counted(t, work, q, tasks)
 		stop()
 		ended.Wait()
 		if err := second.Close(lost); err != nil {
@@ -153,22 +155,96 @@ func TestBacklogOfAnHour(t *testing.T) {
 	})
 }
 
-// counted checks that every task ran, and how often it was enqueued.
-func counted(t *testing.T, w *worker, q *world.Jobs, tasks, times int) {
+// hourLanes are lanes with slots for jobs that belong to nobody: all of them stand in one
+// line, and the sweeps behind them.
+func hourLanes(slots int) map[string]local.Limits {
+	return map[string]local.Limits{task.Turns: {Slots: slots / 2}, task.Deliveries: {}}
+}
+
+// The same backlog in a queue without order: any job may overtake any other, and sweeps
+// overtake all. Each task is enqueued at most six times in the hour, and runs once.
+func TestShuffledBacklogOfAnHour(t *testing.T) {
+	tasks, slots := conformance.Size(960, 10_000), conformance.Size(24, 250)
+
+	synctest.Test(t, func(t *testing.T) {
+		db := open(t, nil)
+		work := &worker{t: t, db: db, takes: 90 * time.Second, ran: map[string]int{}}
+		mux := http.NewServeMux()
+		mux.Handle("POST "+queue.PathTurn, work)
+		q := &world.Jobs{}
+		s := newSweep(db, q, time.Now)
+		mux.Handle("POST "+queue.PathSweep, s)
+		inner := local.NewQueue(local.QueueConfig{Handler: mux, Lanes: hourLanes(slots)})
+		q.Pass(shuffled{inner})
+
+		ctx, stop := context.WithCancel(t.Context())
+		var ended sync.WaitGroup
+		ended.Go(func() { s.Run(ctx, time.Minute) })
+		acceptMany(t, db, q, tasks)
+		time.Sleep(58 * time.Minute)
+		if n := work.done(); n < tasks/2 || n > tasks-slots {
+			t.Fatalf("%d tasks ran in the hour: the queue was not slow", n)
+		}
+
+		most := 0
+		for id, n := range added(q) {
+			if most = max(most, n); n > 6 {
+				t.Fatalf("%s was added %d times in the hour, want 6 at most", id, n)
+			}
+		}
+		if most < 6 {
+			t.Errorf("no task was added more than %d times: nothing overtook it", most)
+		}
+
+		time.Sleep(10 * time.Minute)
+		if n := work.done(); n != tasks {
+			t.Errorf("%d tasks ran, want %d", n, tasks)
+		}
+		for id, n := range work.ran {
+			if n != 1 {
+				t.Errorf("%s ran %d times", id, n)
+			}
+		}
+
+		stop()
+		ended.Wait()
+		if err := inner.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A shuffled queue has many lines, and puts each job into any of them.
+type shuffled struct{ queue.Queue }
+
+func (q shuffled) Add(ctx context.Context, job queue.Job) error {
+	if job.Task != "" {
+		job.Owner = strconv.Itoa(rand.IntN(50))
+	}
+	return q.Queue.Add(ctx, job)
+}
+
+// counted checks that every task ran, and was enqueued once.
+func counted(t *testing.T, w *worker, q *world.Jobs, tasks int) {
 	t.Helper()
 	if n := w.done(); n != tasks {
 		t.Errorf("%d tasks ran, want %d", n, tasks)
 	}
-	added := map[string]int{}
-	for _, id := range turns(q) {
-		added[id]++
-	}
-	for id, n := range added {
-		if n != times {
-			t.Fatalf("%s was added %d times, want %d", id, n, times)
+	for id, n := range added(q) {
+		if n != 1 {
+			t.Fatalf("%s was added %d times, want once", id, n)
 		}
 	}
 	q.Take()
+}
+
+// added counts the turns that were enqueued, by task.
+func added(q *world.Jobs) map[string]int {
+	n := map[string]int{}
+	for _, id := range turns(q) {
+		n[id]++
+	}
+	return n
 }
 
 // turns are the tasks whose turns were enqueued.
@@ -193,7 +269,7 @@ func rearm(t *testing.T, db *sqlstore.DB, tasks int) {
 			for i := next.Add(1); i <= int64(tasks); i = next.Add(1) {
 				world.Update(t, db, fmt.Sprintf("t%05d", i), func(r task.Record) (task.Record, bool, error) {
 					r.Asked = now
-					next, err := r.LeaseLost(rules.At(now))
+					next, err := r.LeaseLost(rules.At(now), task.Crew{})
 					return next, true, err
 				})
 			}
@@ -219,7 +295,7 @@ func TestRefillOfASmallLane(t *testing.T) {
 
 		small := local.NewQueue(local.QueueConfig{
 			Handler: mux,
-			Lanes:   map[string]local.Limits{task.Turns: {Slots: 50, Capacity: 100}, task.Deliveries: {}},
+			Lanes:   map[string]local.Limits{task.Turns: {Slots: 25, Capacity: 50}, task.Deliveries: {}},
 			Refill: func(ctx context.Context, lane string) {
 				refills.Add(1)
 				s.Refill(ctx, lane)

@@ -12,36 +12,40 @@ import (
 )
 
 // repair enqueues the records that were due in the lane when the sweep was enqueued, oldest
-// first. The sweep has waited in the lane behind all earlier jobs. A record that has been
-// due since then has no job in the lane any more (R10).
+// first. In a queue that keeps its order the sweep has waited behind all earlier jobs, so
+// these records have none there any more. In a queue that does not, each further job for the
+// same debts waits twice as long as the one before (R10).
 func (s *Sweep) repair(ctx context.Context, lane string, added time.Time) (int, error) {
 	if now := s.cfg.Desk.Now(); added.After(now) {
 		added = now
 	}
-	return s.each(ctx, lane, added, s.limit(lane), func(ctx context.Context, id string) (task.Record, bool, error) {
-		won := false // true in one of several sweeps
-		r, err := task.Update(ctx, s.cfg.Store, id, func(r task.Record) (task.Record, bool, error) {
-			next, changed, err := r.Swept(s.cfg.Desk.Moment(), added)
-			won = changed
-			return next, changed, err
+	return s.each(ctx, lane, added, s.limit(lane), func(ctx context.Context, id string) (r task.Record, lanes []string, err error) {
+		r, err = task.Update(ctx, s.cfg.Store, id, func(r task.Record) (next task.Record, changed bool, err error) {
+			next, lanes, err = r.Swept(s.cfg.Desk.Moment(), added)
+			return next, len(lanes) > 0, err // one of several sweeps changes it
 		})
-		return r, won, err
+		return r, lanes, err
 	})
 }
 
 // Refill enqueues all debts of the lane that are due within a minute, also those that are
-// too new for a sweep. It is for a process that starts with an empty queue, and for a lane
-// that has dropped jobs and has room again (R10, R11). Refill writes no record. The queue
-// merges a job with an equal one that waits, and sweeps go by Due as before.
+// too new for a sweep, and those whose last job a sweep has added within the hour. It is for
+// a process that starts with an empty queue, and for a lane that has dropped jobs and has
+// room again (R10, R11). Refill writes no record. The queue merges a job with an equal one
+// that waits, and sweeps go by Due as before.
 //
 // Refill ends with the list, or after Fill records. The lane has overflowed then, and asks
 // for another Refill when it is half empty.
 func (s *Sweep) Refill(ctx context.Context, lane string) {
-	// The Due of a debt within Patience is within Patience, too.
 	now := s.cfg.Desk.Moment()
-	n, err := s.each(ctx, lane, now.Now.Add(now.Rules.Patience), s.cfg.Fill, func(ctx context.Context, id string) (task.Record, bool, error) {
-		r, err := s.cfg.Store.Load(ctx, id)
-		return r, true, err
+	by := now.Now.Add(now.Rules.Patience)
+	n, err := s.each(ctx, lane, now.Now.Add(now.Rules.Longest()), s.cfg.Fill, func(ctx context.Context, id string) (r task.Record, lanes []string, err error) {
+		if r, err = s.cfg.Store.Load(ctx, id); err == nil {
+			for _, d := range r.Owed(now, by) { // in all lanes: a record is listed in one only
+				lanes = append(lanes, d.Lane)
+			}
+		}
+		return r, lanes, err
 	})
 	switch {
 	case ctx.Err() != nil:
@@ -54,11 +58,13 @@ func (s *Sweep) Refill(ctx context.Context, lane string) {
 
 // each enqueues jobs for the records that are due in the lane by the given time, oldest
 // first and some of them concurrently. It ends at the limit, or when the queue refuses a
-// job. The function take reads a record and reports whether this sweep enqueues it.
+// job. The function take reads a record and returns the lanes in which this sweep enqueues
+// it, if any.
 //
 // A record on which take fails is skipped, so that it does not block the others. Many such
 // records end the pass.
-func (s *Sweep) each(ctx context.Context, lane string, before time.Time, limit int, take func(context.Context, string) (task.Record, bool, error)) (int, error) {
+func (s *Sweep) each(ctx context.Context, lane string, before time.Time, limit int,
+	take func(context.Context, string) (task.Record, []string, error)) (int, error) {
 	var done, failed, foreign atomic.Int64
 	for after := (task.Ref{}); int(done.Load()) < limit; {
 		refs, err := s.cfg.Store.Due(ctx, lane, before, after, min(page, limit-int(done.Load())))
@@ -77,7 +83,7 @@ func (s *Sweep) each(ctx context.Context, lane string, before time.Time, limit i
 					return err
 				}
 
-				r, ours, err := take(ctx, ref.ID)
+				r, lanes, err := take(ctx, ref.ID)
 				switch {
 				case errors.Is(err, task.ErrNotFound):
 					return nil
@@ -93,11 +99,11 @@ func (s *Sweep) each(ctx context.Context, lane string, before time.Time, limit i
 				case err != nil:
 					s.cfg.Log.ErrorContext(ctx, "a record that is due cannot be put back", "task", ref.ID, "err", err)
 					return nil
-				case !ours:
+				case len(lanes) == 0:
 					return nil
 				}
 
-				if err := s.cfg.Desk.Enqueue(ctx, r); err != nil { // in every lane, because Due has moved on
+				if err := s.cfg.Desk.Enqueue(ctx, r, lanes...); err != nil {
 					return err
 				}
 

@@ -27,14 +27,14 @@ type Config struct {
 	Queue queue.Queue  // the desk's: sweeps are jobs too
 	Log   *slog.Logger // default: discards
 
-	// Limit is the number of records that one sweep enqueues. Default: a tenth of the
-	// jobs that the lane dispatches before the next sweep, so that repair does not crowd
-	// out new jobs.
+	// Limit is the number of records that one sweep enqueues. Default: the jobs that the
+	// lane dispatches before the next sweep.
 	Limit int
 
 	// Fill is the number of records that one Refill enqueues. It must be more than twice
-	// the capacity of a lane. A longer backlog then overflows the lane, which asks for
-	// another Refill. Default: 40,000.
+	// the jobs of all owners that a lane holds, because the lane merges some with those that
+	// wait, and drains meanwhile. A longer backlog then overflows the lane, which asks for
+	// another Refill. Default: 110,000.
 	Fill int
 }
 
@@ -44,11 +44,13 @@ func (s *Sweep) limit(lane string) int {
 		return s.cfg.Limit
 	}
 	l, _ := queue.LaneOf(lane)
-	return l.Rate * l.Shards * 60 / 10
+	return l.Rate * l.Shards * 60
 }
 
 // Limits of one sweep.
 const (
+	defaultFill = 110_000 // records of a Refill: a lane holds 52,768 jobs with the largest ERRAND_TURNS
+
 	page       = 500    // records listed at once
 	side       = 16     // records enqueued concurrently: they share the store's commits
 	unreadable = 100    // records that cannot be read or written; more of them are an outage
@@ -65,7 +67,7 @@ func New(c Config) *Sweep {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.Fill <= 0 {
-		c.Fill = 40_000
+		c.Fill = defaultFill
 	}
 	return &Sweep{cfg: c}
 }

@@ -145,7 +145,7 @@ func TestSweepEnqueuesDueRecords(t *testing.T) {
 	q := &world.Jobs{}
 	s := newSweep(db, q, clock)
 	run(s, task.Turns, now)
-	want := []string{"deliveries both/deliveries 20s", "turns both/turns 0s", "turns crashed/turns 0s", "turns lost/turns 0s"}
+	want := []string{"turns both/turns 0s", "turns crashed/turns 0s", "turns lost/turns 0s"}
 	if diff := cmp.Diff(want, list(q, now)); diff != "" {
 		t.Errorf("turns (-want +got):\n%s", diff)
 	}
@@ -163,10 +163,24 @@ func TestSweepEnqueuesDueRecords(t *testing.T) {
 		t.Errorf("a minute later (-want +got):\n%s", diff)
 	}
 
+	// The next one for the same debts has twice the patience.
+	now = now.Add(60 * time.Second)
+	run(s, task.Turns, now)
+	if diff := cmp.Diff([]string(nil), list(q, now)); diff != "" {
+		t.Errorf("almost two minutes later (-want +got):\n%s", diff)
+	}
+
 	now = now.Add(time.Second)
 	run(s, task.Turns, now.Add(time.Hour)) // a wrong clock
-	if diff := cmp.Diff([]string{"deliveries both/deliveries 0s", "turns both/turns 0s", "turns crashed/turns 0s", "turns lost/turns 0s"}, list(q, now)); diff != "" {
+	if diff := cmp.Diff([]string{"turns crashed/turns 0s", "turns lost/turns 0s"}, list(q, now)); diff != "" {
 		t.Errorf("two minutes later (-want +got):\n%s", diff)
+	}
+
+	// By now a record is due in both lanes. One sweep asks for all that is due.
+	run(s, task.Deliveries, now)
+	both := slices.DeleteFunc(list(q, now), func(job string) bool { return !strings.Contains(job, "both") })
+	if diff := cmp.Diff([]string{"deliveries both/deliveries 0s", "turns both/turns 0s"}, both); diff != "" {
+		t.Errorf("in both lanes (-want +got):\n%s", diff)
 	}
 }
 

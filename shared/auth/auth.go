@@ -3,9 +3,10 @@
 // of their service account ([NewDoor]).
 //
 // It keeps no sessions, issues no tokens and knows neither tasks nor operations: it turns a
-// request into a name or a [Refusal]. The rights of a principal follow from its name alone,
-// because a task belongs to the principal that sent its first message and does not exist
-// for others.
+// request into a name or a [Refusal]. The tasks that a principal may see follow from its name
+// alone, because a task belongs to the principal that sent its first message and does not
+// exist for others. A key may have fewer rights than its principal ([Right]). Whoever serves
+// operations says which right each of them needs.
 package auth
 
 import (
@@ -28,6 +29,9 @@ type Principal struct {
 	// Operator reports whether the principal looks after the webhooks of all owners
 	// (/push). It sees no foreign tasks.
 	Operator bool
+
+	rights rights // zero: all
+	proof  *proof // nil for anonymous callers
 }
 
 // Tenant is the part of the owner before the first slash; empty without one.
@@ -46,7 +50,7 @@ func (p Principal) InTenant(tenant string) error {
 		return nil
 	}
 	return &Refusal{
-		Status: http.StatusForbidden, Realm: realm, Reason: "another tenant",
+		Status: http.StatusForbidden, Reason: "another tenant",
 		Message: "the tenant of the request is not the caller's: leave it out",
 	}
 }

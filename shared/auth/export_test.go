@@ -17,3 +17,12 @@ func AttemptNames(n int, name func(int) string, c *Access) int {
 	}
 	return len(c.attempts.young) + len(c.attempts.old)
 }
+
+// Hang makes readings of the file wait for a channel.
+func Hang(a *Access, until <-chan struct{}) {
+	read := a.content
+	a.content = func() ([]byte, error) {
+		<-until
+		return read()
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 	"unicode"
 
 	"errand/shared/strict"
@@ -13,14 +14,23 @@ import (
 type file struct {
 	Principals []filePrincipal `yaml:"principals"`
 	Issuers    []fileIssuer    `yaml:"issuers"`
+	Limits     fileLimits      `yaml:"limits"` // of each caller
 }
 
 type filePrincipal struct {
 	Name     string      `yaml:"name"`
 	Operator bool        `yaml:"operator"`
-	Keys     []string    `yaml:"keys"` // the hashes of API keys
+	Keys     []fileKey   `yaml:"keys"`
 	Tokens   []fileToken `yaml:"tokens"`
+	Limits   fileLimits  `yaml:"limits"`
 	IDTokens []string    `yaml:"idTokens"` // the origins that its webhooks may carry ID tokens to
+}
+
+// A fileKey is an API key. Its hash alone stands for a key with all rights and without end.
+type fileKey struct {
+	Hash    string   `yaml:"hash" strict:"short"`
+	Expires string   `yaml:"expires"` // a date, which is its last day, or a time
+	May     []string `yaml:"may"`     // its rights; absent: all
 }
 
 type fileToken struct {
@@ -75,6 +85,7 @@ func (c *checker) check(f *file) {
 		c.Failf("principals", "nobody may call: name at least one")
 	}
 
+	c.limits("limits", f.Limits)
 	for i := range f.Issuers {
 		c.issuer(fmt.Sprintf("issuers[%d]", i), &f.Issuers[i])
 	}
@@ -126,19 +137,39 @@ func (c *checker) principal(path string, p filePrincipal) {
 		c.Failf(path, "has neither keys nor tokens: make a key, or remove the principal")
 	}
 
-	for k, hash := range p.Keys {
-		at := fmt.Sprintf("%s.keys[%d]", path, k)
-		c.required(at, hash, "the hash of a key, or remove the entry", checkHash)
-		id, _, _ := parseHash(hash)
-		c.once(at, "key", id, "this key stands in the file a second time: remove one")
+	for k, key := range p.Keys {
+		c.key(fmt.Sprintf("%s.keys[%d]", path, k), key)
 	}
 
 	for k, t := range p.Tokens {
 		c.token(fmt.Sprintf("%s.tokens[%d]", path, k), t)
 	}
 
+	c.limits(path+".limits", p.Limits)
 	for k, origin := range p.IDTokens {
 		c.required(fmt.Sprintf("%s.idTokens[%d]", path, k), origin, "an origin, or remove the entry", checkOrigin)
+	}
+}
+
+func (c *checker) key(path string, k fileKey) {
+	at := path
+	if c.Has(path+".hash") || c.Has(path+".expires") || c.Has(path+".may") {
+		at += ".hash"
+	}
+	c.required(at, k.Hash, "the hash of a key, or remove the entry", checkHash)
+	id, _, _ := parseHash(k.Hash)
+	c.once(at, "key", id, "this key stands in the file a second time: remove one")
+
+	c.optional(path+".expires", k.Expires, checkExpiry)
+	if c.Has(path+".expires") && k.Expires == "" {
+		c.Failf(path+".expires", "is empty: give a date, or leave it out for a key without end")
+	}
+	if c.Has(path+".may") && len(k.May) == 0 {
+		c.Failf(path+".may", "gives no right, and the key would be of no use: list some, or leave it out for all")
+	}
+	for i, name := range k.May {
+		c.required(fmt.Sprintf("%s.may[%d]", path, i), name, "a right, or remove the entry", checkRight)
+		c.once(fmt.Sprintf("%s.may[%d]", path, i), "right of "+path, name, "stands here a second time: remove one")
 	}
 }
 
@@ -185,6 +216,23 @@ var (
 	originForm     = regexp.MustCompile(`^https://[a-z0-9-]+(\.[a-z0-9-]+)*(:[1-9][0-9]{0,4})?$`)
 	issuerNameForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
 )
+
+func checkExpiry(s string) string {
+	if _, ok := parseExpiry(s); !ok {
+		return "must be a date such as 2027-01-31, the last day of the key, or a time such as 2027-01-31T18:00:00Z"
+	}
+	return ""
+}
+
+// parseExpiry returns the first moment at which a key is refused. A date is the key's last
+// day, in UTC.
+func parseExpiry(s string) (time.Time, bool) {
+	if day, err := time.Parse(time.DateOnly, s); err == nil {
+		return day.AddDate(0, 0, 1), true
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	return t, err == nil
+}
 
 // IsName reports whether s has the form of a principal's name.
 func IsName(s string) bool { return nameForm.MatchString(s) }

@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // A key is prefix, id, "_", secret and checksum, in base32: one word to double-click on,
@@ -38,9 +39,14 @@ func NewKey() (key, hash string) {
 
 // An apiKey is a key as the access file knows it.
 type apiKey struct {
-	digest [sha256.Size]byte
-	owner  string
+	digest  [sha256.Size]byte
+	id      string
+	owner   string
+	rights  rights
+	expires time.Time // the first moment at which it is refused; zero: never
 }
+
+func (k *apiKey) expired(now time.Time) bool { return !k.expires.IsZero() && !now.Before(k.expires) }
 
 // digest is SHA-256. Keys are random, with 256 bits, so they cannot be guessed and a slow
 // hash would only cost time at every request. A password could be guessed, but never gets
@@ -61,7 +67,7 @@ func keyID(key string) string {
 
 // is compares in constant time. A key that is not in the file is compared too, with a
 // digest that no key has.
-func (k apiKey) is(key string) bool {
+func (k *apiKey) is(key string) bool {
 	sum := digest(key)
 	return subtle.ConstantTimeCompare(k.digest[:], sum[:]) == 1 && k.owner != ""
 }

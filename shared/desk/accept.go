@@ -68,8 +68,8 @@ func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 		return task.Record{}, err
 	}
 
-	err = d.room(ctx)
-	if err == nil {
+	full := d.room(ctx, m.Owner)
+	if err = full; err == nil {
 		r, err = d.cfg.Store.Create(ctx, r)
 	}
 	switch {
@@ -83,7 +83,7 @@ func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 	// The id is taken, or the answer was lost and the record may be the one just written. Or
 	// there is no room, and a message that was accepted before needs none.
 	again, lerr := d.add(ctx, id, key, m)
-	if missing(lerr) && (errors.Is(err, task.ErrExists) || errors.Is(err, task.ErrFull)) {
+	if missing(lerr) && (errors.Is(err, task.ErrExists) || full != nil) {
 		again, lerr = d.add(ctx, task.Former(id), key, m) // an earlier version has accepted the message
 	}
 	if missing(lerr) {
@@ -93,12 +93,13 @@ func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 	return again, lerr
 }
 
-// room returns the reason why the store has no room for another message, if it has none.
-func (d *Desk) room(ctx context.Context) error {
+// room returns the reason why there is no room for another message of the owner, if there is
+// none.
+func (d *Desk) room(ctx context.Context, owner string) error {
 	if d.cfg.Room == nil {
 		return nil
 	}
-	return d.cfg.Room(ctx)
+	return d.cfg.Room(ctx, owner)
 }
 
 // missing reports whether an error says that there is no record, not even a deleted one.
@@ -149,7 +150,7 @@ func (d *Desk) add(ctx context.Context, id, key string, m Message) (task.Record,
 		}
 
 		if err == nil && changed {
-			err = d.room(ctx)
+			err = d.room(ctx, m.Owner)
 		}
 		return next, changed, err
 	})

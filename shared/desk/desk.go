@@ -27,9 +27,9 @@ type Config struct {
 	Now   func() time.Time
 	Log   *slog.Logger
 
-	// Room returns an error while the store has no room for further messages. They are refused
+	// Room returns an error while there is no room for further messages of the owner. They are refused
 	// then, while tasks can still be canceled, ended and deleted. nil: there is always room.
-	Room func(context.Context) error
+	Room func(ctx context.Context, owner string) error
 
 	// Reused says that clients give different messages the same id. It switches off
 	// deduplication by message id: each message that is sent makes a task or another turn,
@@ -118,7 +118,7 @@ func (d *Desk) enqueue(ctx context.Context, r task.Record, owed []task.Debt) err
 	var errs []error
 	for _, o := range owed {
 		lane, _ := queue.LaneOf(o.Lane) // without a path the queue refuses the job
-		job := queue.Job{Queue: o.Lane, Path: lane.Path, Task: r.ID()}
+		job := queue.Job{Queue: o.Lane, Path: lane.Path, Task: r.ID(), Owner: r.Owner}
 		if o.At.After(d.cfg.Now()) {
 			job.At = o.At
 		}

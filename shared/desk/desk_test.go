@@ -234,7 +234,7 @@ func TestNoRoomForMessages(t *testing.T) {
 	full := true
 
 	b.configure(func(c *desk.Config) {
-		c.Room = func(context.Context) error {
+		c.Room = func(context.Context, string) error {
 			if full {
 				return task.ErrFull
 			}

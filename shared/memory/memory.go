@@ -1,6 +1,6 @@
 // Package memory bounds the memory of work whose size others decide: of requests, answers,
 // turns and deliveries. Each kind of work shares one Pool of a process, and a piece of work
-// takes from it before it uses the memory.
+// takes from it before it uses the memory. Owners share a Pool as package share has it.
 //
 // It allocates nothing and measures nothing. A charge is an estimate by the caller: the
 // bytes of a text, and ValueCost for each JSON value that is decoded.
@@ -8,12 +8,11 @@ package memory
 
 import (
 	"context"
-	"errors"
 	"math"
 	"runtime/debug"
 	"sync/atomic"
 
-	"golang.org/x/sync/semaphore"
+	"errand/shared/share"
 )
 
 // ValueCost is the number of bytes that a decoded JSON value takes at most, beside its text.
@@ -25,13 +24,10 @@ const (
 	least = 5 << 20 // bytes of a pool; a request of the default limits always fits
 )
 
-// ErrFull says that a Pool has too little left.
-var ErrFull = errors.New("the work in progress holds the memory that all work of its kind may use")
-
 // A Pool is the memory that all work of one kind in a process may use. It is safe for
 // concurrent use.
 type Pool struct {
-	left *semaphore.Weighted
+	line *share.Line
 	size int64
 }
 
@@ -40,7 +36,7 @@ type Pool struct {
 func Share(n int64) *Pool { return Sized(shareOf(debug.SetMemoryLimit(-1), n)) }
 
 // Sized returns a Pool of a number of bytes.
-func Sized(size int64) *Pool { return &Pool{left: semaphore.NewWeighted(size), size: size} }
+func Sized(size int64) *Pool { return &Pool{line: share.NewLine(size), size: size} }
 
 func shareOf(limit, n int64) int64 {
 	if limit == math.MaxInt64 { // there is none
@@ -49,31 +45,33 @@ func shareOf(limit, n int64) int64 {
 	return max(limit/n, least)
 }
 
-// Charge returns a charge on the pool that holds nothing yet.
-func (p *Pool) Charge() *Charge { return &Charge{pool: p} }
+// Charge returns a charge of an owner on the pool that holds nothing yet. The owner "" is
+// nobody in particular and has no share.
+func (p *Pool) Charge(owner string) *Charge { return &Charge{pool: p, owner: owner} }
 
 // A Charge is the memory that one piece of work has taken from a Pool. Settle ends it.
 type Charge struct {
-	pool *Pool
-	held atomic.Int64
+	pool  *Pool
+	owner string
+	held  atomic.Int64
 }
 
-// Take takes n bytes, or returns ErrFull. It does not wait: work that holds memory already
-// must not wait for more.
+// Take takes n bytes, or returns share.ErrOwn or share.ErrFull. It does not wait: work that
+// holds memory already must not wait for more.
 func (c *Charge) Take(n int64) error {
-	if !c.pool.left.TryAcquire(n) {
-		return ErrFull
+	if err := c.pool.line.Take(c.owner, n); err != nil {
+		return err
 	}
 	c.held.Add(n)
 	return nil
 }
 
-// Wait takes n bytes, but at most the whole pool, as soon as they are free. Waiting charges
-// are served in their order, so that a large one gets its turn. The caller holds nothing of
-// the pool yet. The error is that of ctx.
+// Wait takes n bytes, but at most the whole pool, as soon as they are free. Owners are served
+// in turn and an owner's charges in their order, so that a large one gets its turn. The
+// caller holds nothing of the pool yet. The error is that of ctx.
 func (c *Charge) Wait(ctx context.Context, n int64) error {
 	n = min(n, c.pool.size)
-	if err := c.pool.left.Acquire(ctx, n); err != nil {
+	if err := c.pool.line.Enter(ctx, c.owner, n); err != nil {
 		return err
 	}
 	c.held.Add(n)
@@ -83,13 +81,13 @@ func (c *Charge) Wait(ctx context.Context, n int64) error {
 // Give gives n of the taken bytes back.
 func (c *Charge) Give(n int64) {
 	c.held.Add(-n)
-	c.pool.left.Release(n)
+	c.pool.line.Leave(c.owner, n)
 }
 
 // Settle gives everything back. It may be called more than once.
 func (c *Charge) Settle() {
 	if n := c.held.Swap(0); n > 0 {
-		c.pool.left.Release(n)
+		c.pool.line.Leave(c.owner, n)
 	}
 }
 

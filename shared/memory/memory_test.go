@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"errand/shared/lab/dense"
+	"errand/shared/share"
 )
 
 // The count of a JSON text is the number of its values, and no value before a fault is
@@ -111,11 +112,11 @@ func TestShare(t *testing.T) {
 // A charge takes what is there, gives back what it took, and settles once.
 func TestCharge(t *testing.T) {
 	p := Sized(100)
-	a, b := p.Charge(), p.Charge()
+	a, b := p.Charge(""), p.Charge("")
 	if err := a.Take(60); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Take(41); !errors.Is(err, ErrFull) {
+	if err := b.Take(41); !errors.Is(err, share.ErrFull) {
 		t.Errorf("Take(41) of 40 = %v, want ErrFull", err)
 	}
 	a.Give(1)
@@ -136,20 +137,20 @@ func TestCharge(t *testing.T) {
 func TestWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := Sized(100)
-		first := p.Charge()
+		first := p.Charge("")
 		if err := first.Take(1); err != nil {
 			t.Fatal(err)
 		}
 
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := p.Charge().Wait(ended, 100); !errors.Is(err, context.Canceled) {
+		if err := p.Charge("").Wait(ended, 100); !errors.Is(err, context.Canceled) {
 			t.Errorf("Wait after the end = %v", err)
 		}
 
 		large := make(chan *Charge)
 		go func() {
-			c := p.Charge()
+			c := p.Charge("")
 			if err := c.Wait(t.Context(), 1000); err != nil {
 				t.Error(err)
 			}
@@ -158,7 +159,7 @@ func TestWait(t *testing.T) {
 		synctest.Wait()
 
 		small := make(chan error)
-		go func() { small <- p.Charge().Wait(t.Context(), 1) }()
+		go func() { small <- p.Charge("").Wait(t.Context(), 1) }()
 		synctest.Wait()
 		select {
 		case <-small:

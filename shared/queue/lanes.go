@@ -28,7 +28,7 @@ type Lane struct {
 	Path    string  // path at which its jobs are delivered
 	Service Service // program that answers there
 	Rate    int     // most deliveries that one managed queue begins in a second
-	Slots   int     // most deliveries at once in the local queue
+	Slots   int     // most deliveries of one owner alone at once in the local queue; all together have twice as many
 	Shards  int     // managed queues that share its jobs
 }
 

@@ -44,6 +44,7 @@ type Job struct {
 	Queue string    // name of the lane that carries the job
 	Path  string    // one of the Path constants
 	Task  string    // id of the record that may have work
+	Owner string    // of the record; a queue in memory serves owners in turn, and no body has it
 	Sweep time.Time // for a sweep: when it was added; it repairs the work that was due then
 	At    time.Time // earliest delivery; zero: at once
 }

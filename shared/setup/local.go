@@ -21,14 +21,19 @@ type Local struct {
 
 // Connect makes the queue and the bus that deliver to h, without a listener. A queue calls
 // refill for the jobs that it had to drop while it was full. turns is the number of turns
-// that run at once; 0: as many as the lane has slots.
-func Connect(h http.Handler, refill func(ctx context.Context, lane string), turns int, log *slog.Logger) *Local {
+// that run at once; 0: as many as the lane has slots. most returns how many of them may be
+// an owner's; nil: only its share counts.
+func Connect(h http.Handler, refill func(ctx context.Context, lane string), turns int, most func(owner string) int64, log *slog.Logger) *Local {
 	lanes := map[string]local.Limits{}
 	for _, l := range queue.Lanes() {
-		if l.Name == queue.Turns && turns > 0 {
-			l.Slots = turns
+		limits := local.Limits{Slots: l.Slots}
+		if l.Name == queue.Turns {
+			limits.Most = most
+			if turns > 0 {
+				limits.Slots = turns
+			}
 		}
-		lanes[l.Name] = local.Limits{Slots: l.Slots}
+		lanes[l.Name] = limits
 	}
 	l := &Local{
 		queue: local.NewQueue(local.QueueConfig{Handler: h, Refill: refill, Log: log, Lanes: lanes}),

@@ -23,11 +23,11 @@ func TestTurnsAtOnce(t *testing.T) {
 			l := setup.Connect(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				running <- r.URL.Path
 				<-release
-			}), nil, c.told, slog.New(slog.DiscardHandler))
+			}), nil, c.told, nil, slog.New(slog.DiscardHandler))
 
 			for i := range 300 {
 				for _, lane := range []queue.Lane{turns, deliveries} {
-					if err := l.Queue.Add(t.Context(), queue.Job{Queue: lane.Name, Path: lane.Path, Task: fmt.Sprint("t", i)}); err != nil {
+					if err := l.Queue.Add(t.Context(), queue.Job{Queue: lane.Name, Path: lane.Path, Task: fmt.Sprint("t", i), Owner: "someone"}); err != nil {
 						t.Error(err)
 					}
 				}

@@ -73,7 +73,7 @@ func TestProgramsRefuseWhatTheyUse(t *testing.T) {
 		{"store", func(e *setup.Env) { e.Store = "oracle:x" }, everyone, []string{"ERRAND_STORE"}},
 		{"model", func(e *setup.Env) { e.Model = "gpt:x" }, []string{"worker"}, []string{"ERRAND_MODEL"}},
 		{"agent", func(e *setup.Env) { e.Agent = "/none.yaml" }, []string{"cardserver", "worker"}, []string{"ERRAND_AGENT"}},
-		{"access", func(e *setup.Env) { e.Access = "/none.yaml" }, []string{"cardserver", "functions"}, []string{"ERRAND_ACCESS"}},
+		{"access", func(e *setup.Env) { e.Access = "/none.yaml" }, everyone, []string{"ERRAND_ACCESS"}},
 		{"webhooks", func(e *setup.Env) { e.PushAllow = "x" }, []string{"cardserver", "functions"}, []string{"ERRAND_PUSH_ALLOW"}},
 		{"keys", func(e *setup.Env) { e.Keys = "" }, []string{"cardserver", "functions"}, []string{"ERRAND_KEYS"}},
 		{"URL", func(e *setup.Env) { e.URL = "" }, []string{"functions"}, []string{"ERRAND_URL", "in the name of the agent"}},

@@ -16,6 +16,7 @@ import (
 	"errand/shared/egress"
 	"errand/shared/queue"
 	"errand/shared/secret"
+	"errand/shared/usage"
 )
 
 // An opening makes the parts of one program. Its methods check the variables of a part and
@@ -66,9 +67,10 @@ func end[T any](o *opening, parts *T, core *Core) (*T, error) {
 	return parts, nil
 }
 
+// closeAll closes the last first, because it may use those before it.
 func closeAll(closers []io.Closer) error {
 	var bad []error
-	for _, c := range closers {
+	for _, c := range slices.Backward(closers) {
 		bad = append(bad, c.Close())
 	}
 	return errors.Join(bad...)
@@ -91,19 +93,33 @@ func (o *opening) clientSide(c *ClientSide, definition []byte) {
 	c.IDTokens = o.env.CloudRun()
 	o.agent(&c.Agent, definition)
 
-	o.access(&c.Access)
+	c.Access = o.access()
 	o.url(&c.URL)
 	o.egress(&c.Egress, &c.URL)
 	o.files(&c.Files, c.fileKeys)
 	o.store(&c.Store)
+	o.usage(&c.Usage, &c.Store, c.Access)
 	o.keys(&c.Sealing)
 }
 
 // access reads the access file.
-func (o *opening) access(to **auth.Access) {
+func (o *opening) access() *auth.Access {
 	a, err := auth.Load(o.env.Access, auth.Options{Log: o.log, Proxies: o.env.proxies()})
 	o.note(err)
-	*to = a
+	return a
+}
+
+// usage makes the meter of the callers to whom the access file gives a limit of tokens.
+func (o *opening) usage(to **usage.Meter, store *Store, access *auth.Access) {
+	limit := func(owner string) (int64, bool) {
+		tokens := access.Limits(owner).TokensPerDay
+		return tokens, tokens != auth.None
+	}
+	o.later(func() error {
+		*to = usage.New(usage.Config{KV: (*store).KV(), Limit: limit, Log: o.log})
+		o.closes(*to)
+		return nil
+	})
 }
 
 func (o *opening) agent(to **agent.Agent, definition []byte) {

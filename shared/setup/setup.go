@@ -27,6 +27,7 @@ import (
 	"errand/shared/queue"
 	"errand/shared/serve"
 	"errand/shared/task"
+	"errand/shared/usage"
 )
 
 // A Store has all ports to one database.
@@ -34,6 +35,7 @@ type Store interface {
 	task.Store
 	task.Chores
 	task.DeadLetters
+	task.Holder
 	io.Closer
 
 	KV() kv.Store // in the same database
@@ -59,6 +61,7 @@ type ClientSide struct {
 	Sealing
 	Agent    *agent.Agent
 	Access   *auth.Access
+	Usage    *usage.Meter   // of callers with a limit of tokens a day
 	Egress   *egress.Client // checks the URLs of webhooks
 	IDTokens bool           // webhooks can carry ID tokens of a service account
 	URL      string         // where clients reach the agent; empty: where they sent the request
@@ -100,6 +103,7 @@ type Worker struct {
 	TurnSide
 	Doors
 	Agent *agent.Agent
+	Usage *usage.Meter // of callers with a limit of tokens a day
 	Queue queue.Queue
 	Bus   bus.Publisher
 }
@@ -149,6 +153,7 @@ func OpenWorker(ctx context.Context, e Env, definition []byte, log *slog.Logger)
 	o.queue(&w.Queue)
 	o.bus(&w.Bus)
 	o.store(&w.Store)
+	o.usage(&w.Usage, &w.Store, o.access())
 	w.Doors = o.doors(e.WorkerURL)
 	return end(o, w, &w.Core)
 }
@@ -164,7 +169,7 @@ func OpenFunctions(ctx context.Context, e Env, log *slog.Logger) (*Functions, er
 		f.IDToken = gcp.IDToken
 	}
 
-	o.access(&f.Access)
+	f.Access = o.access()
 	o.egress(&f.Egress, &f.URL)
 	o.files(&f.Files, nil)
 	o.queue(&f.Queue)

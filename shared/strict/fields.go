@@ -21,6 +21,8 @@ func (f *File) value(path string, n *yaml.Node, v reflect.Value) {
 	case v.Kind() == reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
 		f.value(path, n, v.Elem())
+	case v.Kind() == reflect.Struct && n.Kind == yaml.ScalarNode && short(v.Type()) >= 0:
+		f.text(path, n, v.Field(short(v.Type())))
 	case v.Kind() == reflect.Struct:
 		f.mapping(path, n, v)
 	case v.Kind() == reflect.Slice:
@@ -127,6 +129,17 @@ func keys(t reflect.Type) []string {
 		names[i] = t.Field(i).Tag.Get("yaml")
 	}
 	return names
+}
+
+// short is the index of the field that a text in the place of the struct is for; -1: a
+// text cannot stand for it.
+func short(t reflect.Type) int {
+	for i := range t.NumField() {
+		if t.Field(i).Tag.Get("strict") == "short" {
+			return i
+		}
+	}
+	return -1
 }
 
 // nearest says which of the known keys an unknown one may be meant as.

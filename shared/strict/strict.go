@@ -72,7 +72,8 @@ func Open(path string, o Options) ([]byte, error) {
 // Read copies the one document of data into a struct, to which into points. The yaml tags
 // of its fields are the keys. Fields are texts, whole numbers, truth values, structs, lists
 // of these, and pointers to them, which are nil for an absent field. A null leaves a field
-// as it is, and a text loses the space around it.
+// as it is, and a text loses the space around it. Where a struct has a field with the tag
+// strict:"short", a text alone stands for a struct with that field.
 //
 // The error is for data that cannot be read at all. Faults of fields are in the file.
 func Read(data []byte, into any, o Options) (*File, error) {

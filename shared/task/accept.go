@@ -82,7 +82,8 @@ func (r Record) FollowUp(m Moment, msg *a2a.Message, seen Request) (next Record,
 		}
 		n.addHistory(msg)
 		n.beginTurn(m)
-		n.Attempt, n.Asked = 0, m.Now
+		n.forget()
+		n.Asked = m.Now
 		n.setStatus(m, a2a.TaskStateSubmitted, nil, nil)
 	case len(r.Inbox) >= m.Rules.Inbox:
 		return r, false, ErrInbox

@@ -51,10 +51,12 @@ func moves(t *testing.T, r task.Record) map[string]task.Record {
 	move("Park", next, changed, err)
 	next, changed, err = r.Progress(at(time.Minute), turnOf(r), []a2a.Event{artifact("a", false, "text")})
 	move("Progress", next, changed, err)
-	next, changed, err = r.Swept(at(time.Hour), at(time.Hour).Now)
-	move("Swept", next, changed, err)
-	next, err = r.LeaseLost(at(time.Minute))
+	next, lanes, err := r.Swept(at(time.Hour), at(time.Hour).Now)
+	move("Swept", next, len(lanes) > 0, err)
+	next, err = r.LeaseLost(at(time.Minute), task.Crew{Turns: 1})
 	move("LeaseLost", next, true, err)
+	next, changed, err = r.GiveBack(at(time.Minute), turnOf(r))
+	move("GiveBack", next, changed, err)
 
 	return arrows
 }

@@ -1,6 +1,8 @@
 package task
 
 import (
+	"encoding/binary"
+	"hash/crc32"
 	"slices"
 	"time"
 )
@@ -28,7 +30,7 @@ const (
 )
 
 // debts calls yield with every debt of the record. It does not know for which of them a job
-// still waits in a queue: Asked is the time when a job was last requested.
+// still waits in a queue: Asked and Asks are the times when jobs were requested.
 func (r Record) debts(ru Rules, yield func(Debt)) {
 	owes := func(kind debtKind, at time.Time) { yield(Debt{At: at, Lane: r.Lane, kind: kind}) }
 	switch {
@@ -57,22 +59,80 @@ func (r Record) debts(ru Rules, yield func(Debt)) {
 	}
 }
 
-// debt is the earliest debt. It is due only when the last requested job has had its time.
-func (r Record) debt(ru Rules) Due {
-	var d Due
-	r.debts(ru, func(owed Debt) {
-		if d.Lane == "" || owed.At.Before(d.At) {
-			d = Due{At: owed.At, Lane: owed.Lane}
+// debt is the earliest debt, and the asks that still count.
+func (r Record) debt(ru Rules) (d Due, asks []Ask) {
+	for _, l := range r.lanes(ru) {
+		at, ask := r.due(ru, l)
+		if !ask.At.IsZero() {
+			asks = append(asks, ask)
 		}
+		if d.Lane == "" || at.Before(d.At) {
+			d = Due{At: at.UTC(), Lane: l.name}
+		}
+	}
+	return d, asks
+}
+
+// due is when the debts of a lane are due: not before the last job that was requested for
+// them has had its time. The ask is zero if no sweep has added a job for them.
+func (r Record) due(ru Rules, l laneDebts) (at time.Time, ask Ask) {
+	at = latest(l.first, r.Asked.Add(ru.Patience))
+	for _, a := range r.Asks {
+		if a.Lane != l.name {
+			continue
+		}
+		if a.Debts != l.hash { // other debts: the count begins anew
+			a.Debts, a.N = l.hash, 0
+		}
+		return latest(at, a.At.Add(ru.patience(a.N))), a
+	}
+	return at, Ask{}
+}
+
+// patience is how long the job may take that a sweep has added as the n-th one for the same
+// debts. Queues promise no order, so a job may wait behind any number of younger ones. The
+// wait doubles, so nothing waits for a lost job longer than it has waited already.
+func (ru Rules) patience(n int) time.Duration {
+	return min(ru.Patience<<min(n, 6), ru.Longest())
+}
+
+// Longest is how long a job may take at most before a sweep adds it again: 60 times Patience.
+func (ru Rules) Longest() time.Duration { return 60 * ru.Patience }
+
+// A laneDebts sums up the debts that a record has in one lane.
+type laneDebts struct {
+	name  string
+	first time.Time // when the earliest one is due
+	hash  uint32
+}
+
+// lanes sums the debts up by lane.
+func (r Record) lanes(ru Rules) []laneDebts {
+	var out []laneDebts
+	var text [24]byte
+	r.debts(ru, func(d Debt) {
+		i := slices.IndexFunc(out, func(l laneDebts) bool { return l.name == d.Lane })
+		if i < 0 {
+			i = len(out)
+			out = append(out, laneDebts{name: d.Lane, first: d.At})
+		}
+		l := &out[i]
+		if d.At.Before(l.first) {
+			l.first = d.At
+		}
+		binary.LittleEndian.PutUint64(text[0:], uint64(d.kind))
+		binary.LittleEndian.PutUint64(text[8:], uint64(d.gen))
+		binary.LittleEndian.PutUint64(text[16:], uint64(d.At.UnixNano()))
+		l.hash = crc32.Update(l.hash, crc32.IEEETable, text[:])
 	})
-	if d.Lane == "" {
-		return Due{}
+	return out
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
 	}
-	if floor := r.Asked.Add(ru.Patience); d.At.Before(floor) {
-		d.At = floor
-	}
-	d.At = d.At.UTC()
-	return d
+	return a
 }
 
 // Owed lists the debts that are due by the given time, at most one per lane.
@@ -124,25 +184,29 @@ func (r Record) owes(d Debt, ru Rules) (known bool) {
 	return known
 }
 
-// Swept requests the jobs for the record's debts again, on behalf of a sweep that found the
-// record due (R10). changed is false if the record is no longer due, because another
-// process has requested the jobs or done the work meanwhile.
-func (r Record) Swept(m Moment, before time.Time) (Record, bool, error) {
-	if r.Due.At.IsZero() || r.Due.At.After(before) || !r.Asked.Before(m.Now) {
-		return r, false, nil
+// Swept requests jobs again, on behalf of a sweep that found the record due, in all lanes
+// whose debts were due then (R10). There are no lanes if the record is no longer due, because
+// another process has requested the jobs or done the work meanwhile.
+func (r Record) Swept(m Moment, before time.Time) (next Record, lanes []string, err error) {
+	if r.Due.At.IsZero() || r.Due.At.After(before) {
+		return r, nil, nil
 	}
-	n := r.change()
-	n.Asked = m.Now
-	n, err := n.checked(m, LimitStore)
-	return n, err == nil, err
-}
 
-// LeaseLost ends the lease of a process that is known to be dead, because another process
-// has opened the store's file.
-func (r Record) LeaseLost(m Moment) (Record, error) {
-	n := r.change()
-	n.Lease = Lease{}
-	return n.checked(m, LimitStore)
+	next = r.change()
+	next.Asks = nil
+	for _, l := range r.lanes(m.Rules) {
+		at, ask := r.due(m.Rules, l)
+		if !at.After(before) {
+			lanes = append(lanes, l.name)
+			ask = Ask{Lane: l.name, Debts: l.hash, At: m.Now, N: ask.N + 1}
+		}
+		if !ask.At.IsZero() {
+			next.Asks = append(next.Asks, ask)
+		}
+	}
+
+	next, err = next.checked(m, LimitStore)
+	return next, lanes, err
 }
 
 func (r Record) frontNotificationUnpublished() bool {

@@ -44,9 +44,12 @@ type head struct {
 	Published     int            `json:"told,omitempty"`
 	Epoch         int64          `json:"epoch,omitempty"`
 	Attempt       int            `json:"attempt,omitempty"`
+	Deaths        int            `json:"deaths,omitempty"`
+	Blamed        int            `json:"blamed,omitempty"`
 	Lease         *Lease         `json:"lease,omitempty"`
 	Wake          *time.Time     `json:"wake,omitempty"`
 	Asked         time.Time      `json:"asked"`
+	Asks          []Ask          `json:"asks,omitempty"`
 	Expires       *time.Time     `json:"expires,omitempty"`
 	Due           *time.Time     `json:"due,omitempty"`
 	DueLane       string         `json:"dueLane,omitempty"`
@@ -128,7 +131,7 @@ func (r Record) Encode() (*Encoded, error) {
 		Schema: Schema, ID: t.ID, Context: t.ContextID, Status: storeStatus(t.Status), Metadata: t.Metadata,
 		Owner: r.Owner, Lane: r.Lane, Seen: r.Requests, Turn: r.Turn, Since: r.Since, Made: r.Made,
 		Webhooks: r.Webhooks, Gens: r.Gens, Seq: r.Seq, Notifications: r.Notifications, Published: r.Published, Epoch: r.Epoch,
-		Attempt: r.Attempt, Wake: timeOrNil(r.Wake), Asked: r.Asked, Expires: timeOrNil(r.Expires),
+		Attempt: r.Attempt, Deaths: r.Deaths, Blamed: r.Blamed, Wake: timeOrNil(r.Wake), Asked: r.Asked, Asks: r.Asks, Expires: timeOrNil(r.Expires),
 		Due: timeOrNil(r.Due.At), DueLane: r.Due.Lane, Deleted: r.Deleted,
 	}
 
@@ -204,7 +207,7 @@ func Decode(headText, bodyText []byte, version int64) (Record, error) {
 	r := Record{
 		Schema: h.Schema, Owner: h.Owner, Lane: h.Lane, Requests: h.Seen, Turn: h.Turn, Since: h.Since,
 		Made: h.Made, Webhooks: h.Webhooks, Gens: h.Gens, Seq: h.Seq, Notifications: h.Notifications, Published: h.Published,
-		Epoch: h.Epoch, Attempt: h.Attempt, Wake: timeOrZero(h.Wake), Asked: h.Asked,
+		Epoch: h.Epoch, Attempt: h.Attempt, Deaths: h.Deaths, Blamed: h.Blamed, Wake: timeOrZero(h.Wake), Asked: h.Asked, Asks: h.Asks,
 		Due: Due{At: timeOrZero(h.Due), Lane: h.DueLane}, Expires: timeOrZero(h.Expires),
 		Deleted: h.Deleted, Version: version, extra: extra, headOnly: bodyText == nil,
 		Task: &a2a.Task{ID: h.ID, ContextID: h.Context, Status: status, Metadata: h.Metadata},

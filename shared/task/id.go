@@ -45,6 +45,11 @@ func Foreign(owner, id string) bool {
 	return formed(id) && id[:ownerSize] != ownerMark(owner)
 }
 
+// IsID reports whether a text has the form of a task's id, of this version or an earlier one.
+func IsID(id string) bool {
+	return formed(id) || len(id) == formerSize && strings.Trim(id, alphabet) == ""
+}
+
 // Find loads a record for an owner, as [Store] does. It refuses a foreign id before it asks
 // the store. For any other owner than its own a record does not exist, not even a deleted one.
 func Find(ctx context.Context, s Store, owner, id string) (Record, error) {

@@ -28,12 +28,18 @@ func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 	turn := task.Fence{Epoch: r.Epoch, Seq: r.Seq}
 	say := &a2a.Message{ID: fmt.Sprint("say", n), Parts: a2a.ContentParts{a2a.NewTextPart("why")}}
 
-	switch rapid.IntRange(0, 15).Draw(t, "deed") {
+	switch rapid.IntRange(0, 17).Draw(t, "deed") {
 	case 15:
 		if rapid.IntRange(0, 3).Draw(t, "really") > 0 {
 			break
 		}
 		return deed{"Delete", true, func(r task.Record) (task.Record, bool, error) { return r.Delete(m) }}
+
+	case 16:
+		return deed{"GiveBack", true, func(r task.Record) (task.Record, bool, error) { return r.GiveBack(m, turn) }}
+
+	case 17:
+		return deed{"Beside", true, func(r task.Record) (task.Record, bool, error) { return r.Beside(m, turn) }}
 
 	case 0:
 		msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(text("follow-up", 200<<10)))
@@ -43,7 +49,7 @@ func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 
 	case 1, 2:
 		c := task.Claim{Published: len(r.Notifications), Lease: task.Lease{
-			Until: m.Now.Add(time.Minute), Queue: task.Turns, Name: text("name", 500), Nonce: fmt.Sprint(n),
+			Until: m.Now.Add(time.Minute), Queue: task.Turns, Name: text("name", 500), Nonce: fmt.Sprint(n), Alone: rapid.Bool().Draw(t, "alone"),
 		}}
 		return deed{"Claim", true, func(r task.Record) (task.Record, bool, error) {
 			next, _, changed, err := r.Claim(m, c)
@@ -110,7 +116,10 @@ func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 	}
 
 	if rapid.Bool().Draw(t, "swept") {
-		return deed{"Swept", true, func(r task.Record) (task.Record, bool, error) { return r.Swept(m, m.Now) }}
+		return deed{"Swept", true, func(r task.Record) (task.Record, bool, error) {
+			next, lanes, err := r.Swept(m, m.Now)
+			return next, len(lanes) > 0, err
+		}}
 	}
 
 	return deed{"MarkPublished", true, func(r task.Record) (task.Record, bool, error) { return r.MarkPublished(m, len(r.Notifications)) }}

@@ -379,6 +379,9 @@ func (s *search) restart(w world) {
 		}
 	}
 	w.seen.qlost = true
+	if s.infos[w.rec].leased {
+		w.seen.guilty = min(w.seen.guilty+1, 2)
+	}
 	res := s.leaseLost(w.rec)
 	s.stored(&w, res.rec)
 	s.enqueue(&w, s.soon(s.recs[w.rec]))

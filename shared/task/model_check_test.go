@@ -83,6 +83,10 @@ func (s *search) unlawfulStep(was, r task.Record, op byte) string {
 		return "a notification was forgotten"
 	}
 
+	if bad := s.unlawfulBlame(was, r, op); bad != "" {
+		return bad
+	}
+
 	for i, n := range was.Notifications {
 		if m := r.Notifications[i]; m.Seq != n.Seq || m.State != n.State || m.Artifact != n.Artifact {
 			return "a notification was changed"
@@ -102,6 +106,27 @@ func (s *search) unlawfulStep(was, r task.Record, op byte) string {
 		}
 	}
 
+	return ""
+}
+
+// unlawfulBlame checks the laws of deaths and blame.
+func (s *search) unlawfulBlame(was, r task.Record, op byte) string {
+	forgot := r.Attempt <= 1 && r.Deaths+r.Blamed == 0
+	died := op == opClaim && was.Lease != (task.Lease{}) || op == opLeaseLost
+	switch {
+	case s.sc.remove.has(attempts | deaths | blame | apart):
+		return ""
+	case r.Deaths > r.Attempt || r.Blamed > max(0, r.Deaths-1):
+		return "a turn has more deaths than attempts, or is blamed for the first one"
+	case !forgot && (r.Attempt < was.Attempt || r.Deaths < was.Deaths || r.Blamed < was.Blamed):
+		return "a death was forgotten without progress"
+	case !died && !forgot && (r.Deaths != was.Deaths || r.Blamed != was.Blamed):
+		return "a turn was blamed although no worker died"
+	case r.Blamed > was.Blamed && op == opClaim && !was.Lease.Alone:
+		return "a turn was blamed that did not run alone"
+	case r.Lease != (task.Lease{}) && op == opClaim && r.Apart(s.sc.rules) && !r.Lease.Alone:
+		return "a turn that must run apart was claimed beside others"
+	}
 	return ""
 }
 
@@ -147,7 +172,11 @@ func (s *search) stored(w *world, rec uint32) {
 	if w.seen.cancel == 1 && in.state != "TASK_STATE_CANCELED" {
 		s.violation("the client got the answer that the task is canceled, but the task is %s", in.state)
 	}
-	if bound := s.sc.rules.Attempts*(int(in.turn)+int(s.sc.budget[throttle])) + 1; int(in.epoch) > bound {
+
+	// A turn that kills its worker every time has one death more than attempts. Deaths from
+	// outside that strike it beside others may add one each.
+	others := int(s.sc.budget[minute]) + int(s.sc.budget[expire]) + int(s.sc.budget[lost]) + int(s.sc.budget[crash])
+	if bound := (s.sc.rules.Attempts+1)*(int(in.turn)+int(s.sc.budget[throttle])) + others; int(in.epoch) > bound {
 		s.violation("a turn is claimed again and again")
 	}
 }

@@ -45,6 +45,8 @@ const (
 	opLeaseLost
 	opAge
 	opDelete
+	opGiveBack
+	opBeside
 )
 
 func (s *search) now() task.Moment { return s.sc.rules.At(start) }
@@ -230,17 +232,37 @@ func nonce(i int, n uint8) string { return fmt.Sprintf("w%d.%d", i, n) }
 
 const leaseSeconds = 570
 
-func (s *search) claim(rec uint32, i int, k worker, again bool) opResult {
+// apart reports whether the worker's claim would have to run the turn apart.
+func (s *search) apart(r task.Record, i int, k worker) bool {
+	c := claimOf(i, k)
+	c.Lease.Alone = true
+	n, v, _, err := r.Claim(s.now(), c)
+	return err == nil && v == task.Claimed && n.Apart(s.sc.rules)
+}
+
+func claimOf(i int, k worker) task.Claim {
+	return task.Claim{Published: int(k.told), Lease: task.Lease{
+		Until: start.Add(leaseSeconds * time.Second), Queue: task.Turns, Name: fmt.Sprintf("j%d", k.name),
+		Retry: int(k.retry), Nonce: nonce(i, k.nonce),
+	}}
+}
+
+// claim is the claim of a worker. alone: nothing else runs in its process.
+func (s *search) claim(rec uint32, i int, k worker, again, alone bool) opResult {
 	args := [14]uint8{uint8(i), k.nonce, k.name, k.retry, k.told}
 	if again && s.sc.remove.has(claimMemory) {
 		args[5] = 1
 	}
+	if alone {
+		args[6] = 1
+	}
 
 	return s.op(opKey{rec, opClaim, args}, func(r task.Record, res *opResult) (n task.Record) {
-		c := task.Claim{Published: int(k.told), Lease: task.Lease{
-			Until: start.Add(leaseSeconds * time.Second), Queue: task.Turns, Name: fmt.Sprintf("j%d", k.name),
-			Retry: int(k.retry), Nonce: nonce(i, k.nonce),
-		}}
+		c := claimOf(i, k)
+		c.Lease.Alone = alone
+		if s.sc.remove.has(apart) {
+			r.Lease.Alone = false
+		}
 
 		switch {
 		case args[5] == 1:
@@ -255,6 +277,14 @@ func (s *search) claim(rec uint32, i int, k worker, again bool) opResult {
 		if s.sc.remove.has(attempts) && n.Attempt > 0 {
 			n = bare(n)
 			n.Attempt = 1
+		}
+		if s.sc.remove.has(blame) {
+			n = bare(n)
+			n.Blamed = 0
+		}
+		if s.sc.remove.has(deaths) {
+			n = bare(n)
+			n.Deaths, n.Blamed = 0, 0
 		}
 
 		return n
@@ -402,14 +432,31 @@ func (s *search) published(rec uint32, notes uint8) opResult {
 
 func (s *search) swept(rec uint32) opResult {
 	return s.op(opKey{rec: rec, op: opSwept}, func(r task.Record, res *opResult) (n task.Record) {
-		n, res.changed, res.err = r.Swept(s.now(), start)
+		n, lanes, err := r.Swept(s.now(), start)
+		res.changed, res.err = len(lanes) > 0, err
+		return n
+	})
+}
+
+// giveBack ends the lease of a run that ended in an error.
+func (s *search) giveBack(rec uint32, k worker) opResult {
+	return s.op(opKey{rec, opGiveBack, runArgs(k, false)}, func(r task.Record, res *opResult) (n task.Record) {
+		n, res.changed, res.err = r.GiveBack(s.now(), s.turn(r, k, false))
+		return n
+	})
+}
+
+// beside lets other turns run beside a turn that ran alone.
+func (s *search) beside(rec uint32, k worker) opResult {
+	return s.op(opKey{rec, opBeside, runArgs(k, false)}, func(r task.Record, res *opResult) (n task.Record) {
+		n, res.changed, res.err = r.Beside(s.now(), s.turn(r, k, false))
 		return n
 	})
 }
 
 func (s *search) leaseLost(rec uint32) opResult {
 	return s.op(opKey{rec: rec, op: opLeaseLost}, func(r task.Record, res *opResult) (n task.Record) {
-		n, res.err = r.LeaseLost(s.now())
+		n, res.err = r.LeaseLost(s.now(), task.Crew{Turns: 1})
 		res.changed = true
 		return n
 	})

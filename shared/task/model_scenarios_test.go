@@ -61,6 +61,15 @@ func scenarios() []scenario {
 			name: "suspect", requests: []request{send, cancel}, workers: 2, rules: small(),
 			budget: budget{poison: 3, expire: 1, lost: 1, outage: 1}, later: []request{meanwhile},
 		}, {
+			name: "suspect, apart", requests: []request{send}, workers: 2, rules: small(),
+			budget: budget{poison: 4, busy: 1, minute: 1, lost: 1}, later: []request{cancel}, also: budget{duplicate: 1},
+		}, {
+			name: "innocent", requests: []request{send}, workers: 2,
+			budget: budget{crash: 5, duplicate: 1}, later: []request{cancel}, also: budget{busy: 1},
+		}, {
+			name: "errors", requests: []request{send, cancel}, workers: 2,
+			budget: budget{breaks: 6, lost: 1}, later: []request{meanwhile}, also: budget{duplicate: 1, crash: 1},
+		}, {
 			name: "too old", requests: []request{send, answer}, asks: true, fails: true, patient: true, workers: 2,
 			park: 25 * 3600, budget: budget{throttle: 1, crash: 1, expire: 1}, also: budget{crash: 1, queueLoss: 1},
 		}, {

@@ -41,6 +41,9 @@ const (
 	noNewNotification
 	noRevived
 	idsStay
+	deaths
+	blame
+	apart
 )
 
 type budget map[int]uint8

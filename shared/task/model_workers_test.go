@@ -98,12 +98,26 @@ func (w *world) done(i int) {
 func (s *search) claims(w world, i int, again bool) {
 	k := &w.workers[i]
 	was := s.infos[w.rec]
-	res := s.claim(w.rec, i, *k, again)
+	alone := s.apart(s.recs[w.rec], i, *k)
+	if alone && !again && w.budget[busy] > 0 {
+		n := w
+		n.budget[busy]--
+		res := s.claim(n.rec, i, *k, again, false)
+		if res.verdict != task.Parked {
+			s.violation("a turn that must run apart was claimed beside others")
+		}
+		n.tookOver(was)
+		s.stored(&n, res.rec)
+		s.schedules(n, i, "worker puts a suspect off")
+	}
+
+	res := s.claim(w.rec, i, *k, again, alone)
 	if res.changed {
 		if res.verdict == task.Claimed && was.live && !(was.leaseName == k.name && k.retry > was.leaseRetry) {
 			s.violation("a turn was stolen under a live lease")
 		}
 
+		w.tookOver(was)
 		s.stored(&w, res.rec)
 		if w.budget[lost] > 0 {
 			n := w
@@ -120,10 +134,24 @@ func (s *search) claims(w world, i int, again bool) {
 		s.schedules(w, i, "worker parks a suspect")
 	case task.Ended:
 		k.pc, k.told = publishes, in.notes
+		if s.failsInnocent(w) {
+			s.violation("an innocent turn was failed")
+		}
 		s.move(w, i, "worker ends the task")
 	case task.Claimed:
 		k.pc, k.epoch, k.seq, k.turn, k.msg = running, in.epoch, in.seq, in.turn, in.msg
 		s.move(w, i, "worker claims")
+	}
+}
+
+// failsInnocent reports whether a claim has failed a turn that is neither too old, nor to
+// blame for two deaths and errors at least.
+func (s *search) failsInnocent(w world) bool { return !s.sc.patient && w.seen.guilty < 2 }
+
+// tookOver counts the death of a worker whose lease another claim takes over.
+func (w *world) tookOver(was info) {
+	if was.leased && was.alone {
+		w.seen.guilty = min(w.seen.guilty+1, 2)
 	}
 }
 
@@ -195,6 +223,15 @@ func (s *search) runs(w world, i int) {
 		n.workers[i].wake = s.sc.park
 		s.parks(n, i, false)
 	}
+
+	s.breaksOff(w, i)
+	if in := s.infos[w.rec]; w.budget[minute] > 0 && in.alone && in.nonce == nonce(i, k.nonce) {
+		n := w
+		res := s.beside(n.rec, k)
+		s.stored(&n, res.rec)
+		s.fault(n, minute, i, "worker lets other turns begin")
+	}
+
 	how := uint8(completes)
 	if s.sc.asks && k.msg == bit("m1") {
 		how = asks
@@ -203,6 +240,27 @@ func (s *search) runs(w world, i int) {
 	if s.sc.fails {
 		s.finishes(w, i, fails, false)
 	}
+}
+
+// breaksOff ends the run in an error. The lease is given back, or that commit fails.
+func (s *search) breaksOff(w world, i int) {
+	if w.budget[breaks] == 0 {
+		return
+	}
+	w.seen.guilty = min(w.seen.guilty+1, 2)
+	k := w.workers[i]
+	w.workers[i] = worker{}
+	w.giveBack(byWorker(i))
+	if w.budget[lost] > 0 {
+		n := w
+		n.budget[lost]--
+		s.fault(n, breaks, i, "run ends in an error, its lease stays")
+	}
+	res := s.giveBack(w.rec, k)
+	if res.changed {
+		s.stored(&w, res.rec)
+	}
+	s.fault(w, breaks, i, "run ends in an error")
 }
 
 // written handles the part that all writes of a run have in common. false: the run is over.

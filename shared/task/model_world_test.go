@@ -76,6 +76,7 @@ type witness struct {
 	tasks    uint8
 	qlost    bool
 	deleted  bool           // the task's deletion has returned
+	guilty   uint8          // errors of runs, and deaths of workers that ran nothing else
 	dropped  uint8          // generations whose deletion has returned
 	start    [maxGens]uint8 // cursor at creation + 1
 	recv     [maxGens]uint8 // newest notification received
@@ -96,6 +97,9 @@ const (
 	throttle
 	restart // of everything, local queue and bus included
 	poison  // a turn kills its worker
+	breaks  // a run ends in an error
+	busy    // other turns run in the process of a turn that must run apart
+	minute  // a turn has run alone for a minute
 	faults
 )
 
@@ -108,7 +112,7 @@ type info struct {
 	told, notes           uint8
 	attempt               int
 	front                 uint16 // notifications made by the front door
-	leased, live          bool
+	leased, live, alone   bool
 	leaseName, leaseRetry uint8
 	nonce                 string
 	until                 int32
@@ -143,7 +147,7 @@ func infoOf(r task.Record) info {
 	in := info{
 		state: r.State(), terminal: r.Terminal(), interrupted: r.Interrupted(), deleted: r.Deleted,
 		epoch: uint8(r.Epoch), seq: uint8(r.Seq), turn: uint8(r.Turn), told: uint8(r.Published), notes: uint8(len(r.Notifications)),
-		attempt: r.Attempt, leased: r.Lease != (task.Lease{}), nonce: r.Lease.Nonce, due: -1,
+		attempt: r.Attempt, leased: r.Lease != (task.Lease{}), alone: r.Lease.Alone, nonce: r.Lease.Nonce, due: -1,
 	}
 
 	if in.leased {
@@ -207,17 +211,23 @@ func (s *search) keyOf(r task.Record) string {
 		str(m.ID)
 	}
 
-	for _, v := range []int64{int64(r.Turn), r.Seq, int64(r.Published), r.Epoch, int64(r.Attempt), r.Gens} {
+	for _, v := range []int64{int64(r.Turn), r.Seq, int64(r.Published), r.Epoch, int64(r.Attempt), int64(r.Deaths), int64(r.Blamed), r.Gens} {
 		num(v)
 	}
 
 	when(r.Lease.Until)
 	str(r.Lease.Name)
 	num(int64(r.Lease.Retry))
-	str(r.Lease.Nonce)
+	str(r.Lease.Nonce + strconv.FormatBool(r.Lease.Alone))
 	when(r.Wake)
 	when(r.Asked)
 	when(r.Due.At)
+	for _, a := range r.Asks {
+		str(a.Lane)
+		num(int64(a.Debts))
+		when(a.At)
+		num(int64(a.N))
+	}
 
 	if s.sc.patient {
 		when(r.Since)
@@ -271,7 +281,7 @@ func bare(r task.Record) task.Record {
 	return task.Record{
 		Schema: r.Schema, Task: r.Task, Owner: r.Owner, Lane: r.Lane, Requests: r.Requests, Turn: r.Turn, Since: r.Since,
 		Made: r.Made, Inbox: r.Inbox, Webhooks: r.Webhooks, Gens: r.Gens, Seq: r.Seq, Log: r.Log, Notifications: r.Notifications,
-		Published: r.Published, Epoch: r.Epoch, Attempt: r.Attempt, Lease: r.Lease, Wake: r.Wake, Asked: r.Asked,
+		Published: r.Published, Epoch: r.Epoch, Attempt: r.Attempt, Deaths: r.Deaths, Blamed: r.Blamed, Lease: r.Lease, Wake: r.Wake, Asked: r.Asked, Asks: r.Asks,
 		Due: r.Due, Deleted: r.Deleted, Expires: r.Expires, Version: r.Version,
 	}
 }
@@ -302,6 +312,10 @@ func (s *search) aged(r task.Record, d time.Duration) task.Record {
 	t.Status.Timestamp, r.Since, r.Task = &stamp, since, &t
 	r.Asked, r.Wake = back(r.Asked, ru.Patience), back(r.Wake, 0)
 	r.Lease.Until, r.Due.At = back(r.Lease.Until, 0), back(r.Due.At, 0)
+	r.Asks = slices.Clone(r.Asks)
+	for i := range r.Asks {
+		r.Asks[i].At = back(r.Asks[i].At, ru.Longest())
+	}
 	r.Webhooks = slices.Clone(r.Webhooks)
 	for i := range r.Webhooks {
 		r.Webhooks[i].Next = back(r.Webhooks[i].Next, 0)

@@ -51,9 +51,12 @@ type Record struct {
 	Published     int            // notifications known to be published
 	Epoch         int64          // fencing token: +1 at each claim
 	Attempt       int            // claims since the last progress that a retry can build on
+	Deaths        int            // those of them whose worker died
+	Blamed        int            // those deaths for which this turn is to blame
 	Lease         Lease          // the claim of the worker that runs the turn; zero: none
 	Wake          time.Time      // parked: the turn backs off until then; zero: not parked
-	Asked         time.Time      // when a job was last requested
+	Asked         time.Time      // when a change last requested jobs
+	Asks          []Ask          // lanes for whose debts sweeps have added jobs again
 	Due           Due            // derived at every commit: when the sweep must look at the record
 	Deleted       bool           // its owner has deleted it: ids and fingerprints are all that is left
 	Expires       time.Time      // when the record may be purged; zero: not known yet
@@ -81,11 +84,21 @@ type Made struct {
 
 // Lease says which worker runs the turn.
 type Lease struct {
-	Until time.Time `json:"until"` // after it, any worker may claim the turn
-	Queue string    `json:"queue"` // queue that delivered the claim's job
-	Name  string    `json:"name"`  // the queue's name for the delivered job
-	Retry int       `json:"retry"` // failed deliveries under that name before this one
-	Nonce string    `json:"nonce"` // names the claim, so that a repeated claim recognises itself
+	Until time.Time `json:"until"`           // after it, any worker may claim the turn
+	Queue string    `json:"queue"`           // queue that delivered the claim's job
+	Name  string    `json:"name"`            // the queue's name for the delivered job
+	Retry int       `json:"retry"`           // failed deliveries under that name before this one
+	Nonce string    `json:"nonce"`           // names the claim, so that a repeated claim recognises itself
+	Alone bool      `json:"alone,omitempty"` // no other turn runs in the worker's process
+}
+
+// An Ask counts the jobs that sweeps have added for the debts that a record has in one lane.
+// It ends with these debts: other ones in the lane are a new beginning.
+type Ask struct {
+	Lane  string    `json:"lane"`
+	Debts uint32    `json:"debts"` // hash of the debts
+	At    time.Time `json:"at"`    // when a sweep last added a job
+	N     int       `json:"n"`     // jobs added by sweeps
 }
 
 // Due is the earliest debt of a record.

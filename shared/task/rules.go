@@ -45,7 +45,10 @@ var (
 // Rules are the times and counts that transitions go by. All parts of an installation use
 // the same rules.
 type Rules struct {
-	Patience  time.Duration   // how long a requested job may take before the sweep adds it again
+	// Patience is how long a requested job may take before a sweep adds it again. Each
+	// further job may take twice as long, up to [Rules.Longest].
+	Patience time.Duration
+
 	Answer    time.Duration   // how long an interrupted task waits for its client
 	Retention time.Duration   // how long a terminal task is kept
 	Age       time.Duration   // age limit of a turn
@@ -86,7 +89,7 @@ func (r Record) change() Record {
 // both the size check here and the store.
 func (r Record) checked(m Moment, limit int) (Record, error) {
 	r.trimLog()
-	r.Due = r.debt(m.Rules)
+	r.Due, r.Asks = r.debt(m.Rules)
 	enc, err := r.Encode()
 	if err != nil {
 		return Record{}, err

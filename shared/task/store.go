@@ -21,6 +21,9 @@ var (
 	// ErrCount says that a list was asked to count more records than it can in time.
 	ErrCount = errors.New("task: too many records match to count them in time")
 
+	// ErrSlow says that a page of a list took longer than ListFor to read.
+	ErrSlow = errors.New("task: the list takes too long")
+
 	// ErrFull says that the store has no room. Unlike other unknown outcomes, nothing was
 	// written.
 	ErrFull = errors.New("task: the store has no room for new messages")
@@ -76,11 +79,16 @@ type Store interface {
 	// says that there are more. Records that cannot be read are left out; a page still ends
 	// with a record if there are more. ErrCount: a count with Query.Since took longer than
 	// CountFor; the time of any other count does not depend on how many records match.
+	// ErrSlow: the page took longer than ListFor.
 	List(ctx context.Context, q Query) (Page, error)
 }
 
-// CountFor bounds the counting of records whose status is at or after some time.
-const CountFor = 2 * time.Second
+// CountFor bounds the counting of records whose status is at or after some time, and ListFor
+// the reading of a page.
+const (
+	CountFor = 2 * time.Second
+	ListFor  = 2 * time.Second
+)
 
 // PageBytes bounds the stored bytes of a page: heads, and bodies where a query asks for them.
 // A hundred of the largest records would be 90 MB, for one small request.
@@ -92,6 +100,7 @@ type Chores interface {
 	// Due lists records whose debt in the lane is due at or before before, in the order of
 	// their due times and then ids, beginning after the given Ref (zero: from the start),
 	// at most limit of them. It reads no record, so it also lists those that cannot be read.
+	// ErrSlow: that took longer than ListFor.
 	Due(ctx context.Context, queue string, before time.Time, after Ref, limit int) ([]Ref, error)
 
 	// Purge deletes up to limit records that expired before the given time and
@@ -104,9 +113,24 @@ type Chores interface {
 type DeadLetters interface {
 	// Dead returns one page of the records that have a dead webhook ([Record.HasDead]), of
 	// one owner or of all owners: newest status first, equal ones by id. It may be 2 s
-	// behind and ends before PageBytes, as List does, and leaves out expired records and those that cannot be read. The records carry no history,
-	// artifacts, inbox or log, and must not be committed.
+	// behind and ends before PageBytes, as List does, and leaves out expired records and
+	// those that cannot be read. The records carry no history, artifacts, inbox or log, and
+	// must not be committed. ErrSlow: the page took longer than ListFor.
 	Dead(ctx context.Context, q DeadQuery) (Page, error)
+}
+
+// A Holder says what the tasks of an owner take. It is safe for concurrent use.
+type Holder interface {
+	// Held counts an owner's tasks, deleted and expired ones excluded as far as that costs
+	// nothing. Waiting ends at most+1. It may be 2 s behind. It reads no record, and its time
+	// does not depend on how many tasks there are.
+	Held(ctx context.Context, owner string, most int) (Holding, error)
+}
+
+// A Holding is what the tasks of an owner take.
+type Holding struct {
+	Waiting int   // tasks that are submitted or working
+	Bytes   int64 // stored bytes of all of them; -1: the store does not count them
 }
 
 // A Ref names a record and its place in an ordered listing.

@@ -118,7 +118,7 @@ func TestRequestMetadataLeavesTheHead(t *testing.T) {
 		t.Errorf("read from an old head (-want +got):\n%s", d)
 	}
 
-	next, err := r.LeaseLost(at(0))
+	next, err := r.LeaseLost(at(0), task.Crew{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func TestHeadAlone(t *testing.T) {
 		if _, err := r.ForStore(); err == nil {
 			t.Error("a store takes a record without its body")
 		}
-		next, err := r.LeaseLost(at(0))
+		next, err := r.LeaseLost(at(0), task.Crew{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,18 +13,22 @@ type Verdict int
 const (
 	Idle    Verdict = iota // there is nothing to run: acknowledge the job
 	Claimed                // the caller runs the turn
-	Parked                 // the turn backs off until Wake
+	Parked                 // the turn backs off until Wake, or is put off because it must run apart
 	Ended                  // the task was ended: too old, too many attempts, or no answer
 )
 
 // A Claim is a worker's request to run a record's turn.
 type Claim struct {
-	Lease     Lease // Until is counted from a time before the claim was sent
-	Published int   // notifications published before the claim
+	// Lease is the lease to set. Its Until is counted from a time before the claim was sent.
+	// Alone says that nothing else runs until the lease says otherwise.
+	Lease Lease
+
+	Published int // notifications published before the claim
 }
 
 // Claim decides whether the worker may run the turn now (R2, R3, R12). changed says that
-// the returned record must be committed.
+// the returned record must be committed. A lease that the claim takes over means that its
+// worker died.
 func (r Record) Claim(m Moment, c Claim) (next Record, v Verdict, changed bool, err error) {
 	if r.Lease.Nonce == c.Lease.Nonce && r.Lease != (Lease{}) {
 		return r, Claimed, false, nil
@@ -42,22 +46,24 @@ func (r Record) Claim(m Moment, c Claim) (next Record, v Verdict, changed bool, 
 		}
 		return n.fail(m, "The task was closed: its question was not answered in time. Send a new message to start again.")
 	case r.Wake.After(m.Now):
-		if wait := m.Rules.wait(r.Attempt); wait > 0 && r.Wake.Equal(m.Now.Add(wait)) {
+		if wait := r.Wake.Sub(m.Now); wait == m.Rules.wait(r.Attempt) || wait == putOff {
 			return r, Parked, false, nil // by this claim itself, whose answer was lost
 		}
 		return r, Idle, false, nil
 	case r.Lease.Until.After(m.Now) && !r.Lease.givenUp(c.Lease):
 		return r, Idle, false, nil
-	case !m.Now.Before(r.Since.Add(m.Rules.Age)):
-		return n.fail(m, "The task was ended: it could not be finished in time. Send a new message to try again.")
-	case r.Attempt >= m.Rules.Attempts:
-		return n.fail(m, "The task was ended: it was tried several times and broke off every time. Send a new message to try again.")
 	}
 
-	if wait := m.Rules.wait(r.Attempt); wait > 0 && r.Wake.IsZero() {
-		n.Wake, n.Lease = m.Now.Add(wait), Lease{}
-		next, err = n.checked(m, LimitStore)
-		return next, Parked, err == nil, err
+	n.died(r.Lease.Alone)
+	switch wait := m.Rules.wait(r.Attempt); {
+	case !m.Now.Before(r.Since.Add(m.Rules.Age)):
+		return n.fail(m, "The task was ended: it could not be finished in time. Send a new message to try again.")
+	case n.broken(m.Rules):
+		return n.fail(m, "The task was ended: it was tried several times and broke off every time. Send a new message to try again.")
+	case wait > 0 && r.Wake.IsZero():
+		return n.putOff(m, wait)
+	case n.Apart(m.Rules) && !c.Lease.Alone:
+		return n.putOff(m, putOff)
 	}
 
 	n.Epoch++
@@ -71,18 +77,11 @@ func (r Record) Claim(m Moment, c Claim) (next Record, v Verdict, changed bool, 
 	return next, Claimed, err == nil, err
 }
 
-// Suspect reports whether the turn was claimed so often without progress that it probably
-// breaks its workers. A suspect turn runs alone (R12).
-func (r Record) Suspect(ru Rules) bool { return ru.wait(r.Attempt-1) > 0 }
-
-// wait is how long a record is parked after the given number of claims without progress.
-// The last entry of Parks stands before the last claim.
-func (ru Rules) wait(attempt int) time.Duration {
-	i := attempt - (ru.Attempts - len(ru.Parks))
-	if i < 0 || i >= len(ru.Parks) {
-		return 0
-	}
-	return ru.Parks[i]
+// putOff parks the turn before its claim. The attempt is not counted.
+func (r Record) putOff(m Moment, wait time.Duration) (Record, Verdict, bool, error) {
+	r.Wake = m.Now.Add(wait)
+	next, err := r.checked(m, LimitStore)
+	return next, Parked, err == nil, err
 }
 
 // givenUp reports whether the queue itself ended the attempt that holds the lease. It then
@@ -164,7 +163,8 @@ func (r Record) Finish(m Moment, t Fence, events []a2a.Event, out Outcome) (next
 	case answered && len(r.Inbox) > 0:
 		n.takeNext(m, out)
 	case answered:
-		n.Lease, n.Wake, n.Attempt = Lease{}, time.Time{}, 0
+		n.forget()
+		n.Lease, n.Wake = Lease{}, time.Time{}
 		n.setStatus(m, out.State, out.Message, out.Metadata)
 		n.noteState(false)
 	default:
@@ -189,7 +189,8 @@ func (r *Record) takeNext(m Moment, out Outcome) {
 	r.addHistory(r.Inbox[0])
 	r.Inbox = r.Inbox[1:]
 	r.beginTurn(m)
-	r.Attempt = 1
+	r.forget()
+	r.Attempt, r.Lease.Alone = 1, false
 	r.setStatus(m, a2a.TaskStateWorking, out.Message, out.Metadata)
 }
 
@@ -242,7 +243,8 @@ func (r Record) Park(m Moment, t Fence, events []a2a.Event, wake time.Time, say 
 		n.setStatus(m, a2a.TaskStateWorking, say, nil)
 	}
 
-	n.Lease, n.Wake, n.Attempt, n.Asked = Lease{}, wake, 0, m.Now
+	n.forget()
+	n.Lease, n.Wake, n.Asked = Lease{}, wake, m.Now
 	limit := LimitStore
 	if len(events) > 0 {
 		limit = LimitResult

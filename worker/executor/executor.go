@@ -20,15 +20,17 @@ import (
 
 	"errand/shared/agent"
 	"errand/shared/model"
+	"errand/shared/usage"
 	"errand/worker/tools"
 )
 
-// Config holds the parts of an Executor. Tools and Log are optional: without Log nothing is
-// logged.
+// Config holds the parts of an Executor. Tools, Usage and Log are optional: without Usage no
+// caller has a limit of tokens a day, and without Log nothing is logged.
 type Config struct {
 	Agent *agent.Agent
 	Model model.Model
 	Tools []tools.Tool // all tools; the model is offered those that Agent names
+	Usage *usage.Meter // counts the tokens of each caller
 	Log   *slog.Logger
 }
 
@@ -39,6 +41,7 @@ type Executor struct {
 	system  string
 	offered []model.Tool
 	tools   map[string]tools.Tool
+	usage   *usage.Meter
 	log     *slog.Logger
 }
 
@@ -60,7 +63,7 @@ func New(c Config) (*Executor, error) {
 	}
 
 	e := &Executor{
-		limits: c.Agent.Limits, model: c.Model, log: c.Log,
+		limits: c.Agent.Limits, model: c.Model, usage: c.Usage, log: c.Log,
 		system: system(c.Agent), tools: map[string]tools.Tool{},
 		offered: []model.Tool{{Name: askName, Description: askDescription, Schema: []byte(askSchema)}},
 	}

@@ -464,3 +464,53 @@ func ExampleNew() {
 	// <nil>
 	// agent.yaml names the tool "whether", which does not exist: write it in worker/agent and return it from Tools, or remove it from the list
 }
+
+// The message alone may be worth as many tokens as the turn may take, at four bytes a token.
+// The conversation before it gets what it leaves. A larger message never reaches the model.
+func TestFirstPromptIsBounded(t *testing.T) {
+	limits := defaults()
+	limits.TurnTokens, limits.OutputTokens = 1000, 80
+	const part = 16 // bytes that each part counts beside its text
+	done := []model.Chunk{{Parts: []model.Part{{Text: "a"}}, Finish: "STOP"}}
+
+	for _, tt := range []struct {
+		name    string
+		parts   []*a2a.Part
+		earlier bool // the model sees the earlier message
+		says    []string
+	}{
+		{"small", []*a2a.Part{text("Hello")}, true, nil},
+		{"room for the earlier message", []*a2a.Part{text(strings.Repeat("x", 4000-2*part-7))}, true, nil},
+		{"no room for it", []*a2a.Part{text(strings.Repeat("x", 4000-2*part-6))}, false, nil},
+		{"at the limit", []*a2a.Part{text(strings.Repeat("x", 4000-part))}, false, nil},
+		{"in parts", []*a2a.Part{text(strings.Repeat("x", 2000)), text(strings.Repeat("x", 2000))}, false, []string{"1008 tokens", "take 1000", "turnTokens"}},
+		{"over", []*a2a.Part{text(strings.Repeat("x", 480<<10))}, false, []string{"122884 tokens", "take 1000", "turnTokens"}},
+		{"files", []*a2a.Part{a2a.NewRawPart([]byte("x")), a2a.NewRawPart([]byte("x")), a2a.NewRawPart([]byte("x")), a2a.NewRawPart([]byte("x"))}, false, []string{"turnTokens"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := &chunks{list: done}
+			ec := message(tt.parts...)
+			ec.StoredTask.History = []*a2a.Message{user("m0", text("earlier")), ec.Message}
+			r := answered(t, t.Context(), newExecutor(t, setup{model: m, limits: limits}), ec)
+
+			if tt.says == nil {
+				if r.state() != a2a.TaskStateCompleted || len(m.seen) != 1 {
+					t.Fatalf("got %v %q after %d steps, %v", r.state(), r.says(), len(m.seen), r.err)
+				}
+				if parts := m.seen[0].History[0].Parts; (parts[0].Text == "earlier") != tt.earlier {
+					t.Errorf("the model sees the earlier message: %v, want %v", !tt.earlier, tt.earlier)
+				}
+				return
+			}
+
+			if r.state() != a2a.TaskStateFailed || len(m.seen) != 0 {
+				t.Errorf("got %v after %d steps, %v", r.state(), len(m.seen), r.err)
+			}
+			for _, want := range tt.says {
+				if !strings.Contains(r.says(), want) {
+					t.Errorf("%q is not in %q", want, r.says())
+				}
+			}
+		})
+	}
+}

@@ -17,6 +17,7 @@ import (
 	"errand/shared/lab/scripts"
 	"errand/shared/model"
 	"errand/shared/secret"
+	"errand/shared/usage"
 	"errand/worker/executor"
 	"errand/worker/tools"
 )
@@ -26,6 +27,7 @@ type setup struct {
 	limits agent.Limits
 	tools  []tools.Tool
 	model  model.Model
+	usage  *usage.Meter
 }
 
 func defaults() agent.Limits {
@@ -45,7 +47,7 @@ func newExecutor(t testing.TB, s setup) *executor.Executor {
 	for _, tool := range s.tools {
 		def.Tools = append(def.Tools, tool.Name())
 	}
-	e, err := executor.New(executor.Config{Agent: def, Model: s.model, Tools: s.tools})
+	e, err := executor.New(executor.Config{Agent: def, Model: s.model, Tools: s.tools, Usage: s.usage})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,27 +23,42 @@ type item struct {
 	parts a2a.ContentParts
 }
 
+// tokenBytes is the number of bytes of text that a token is about worth.
+// https://ai.google.dev/gemini-api/docs/tokens
+const tokenBytes = 4
+
 // conversation is the input of the model: the earlier messages, oldest first, and then the
-// message to answer. ok is false when the message has no readable part.
+// message to answer. fault says, for the client, why the message cannot be answered: it has
+// no readable part, or is alone worth more than the agent's turnTokens.
 //
 // Of the earlier messages it takes the newest: at most as many messages and artifacts as
-// the agent's historyMessages, and as many bytes as its turnTokens. A token is about four
-// bytes, so reading them takes about a quarter of the turn's tokens.
-func (e *Executor) conversation(ec *a2asrv.ExecutorContext) (contents []model.Content, ok bool) {
-	if ec.Message == nil {
-		return nil, false
+// the agent's historyMessages, and as many bytes as its turnTokens. So reading them takes
+// about a quarter of the turn's tokens, or what a large message leaves.
+func (e *Executor) conversation(ec *a2asrv.ExecutorContext) (contents []model.Content, fault string) {
+	message := model.Content{Role: model.RoleUser}
+	if ec.Message != nil {
+		message.Parts = convert(model.RoleUser, ec.Message.Parts)
 	}
-	message := model.Content{Role: model.RoleUser, Parts: convert(model.RoleUser, ec.Message.Parts)}
 	if len(message.Parts) == 0 {
-		return nil, false
+		return nil, "The message holds nothing that the agent can read."
 	}
-	return append(e.recent(earlier(ec)), message), true
+
+	left := tokenBytes * e.limits.TurnTokens
+	for _, p := range message.Parts {
+		left -= cost(p)
+	}
+	if left < 0 {
+		return nil, fmt.Sprintf("The message is too large: it has about %d tokens, and all work on one message may take %d (turnTokens). Send less in one message.",
+			e.limits.TurnTokens-left/tokenBytes, e.limits.TurnTokens)
+	}
+	return append(e.recent(earlier(ec), min(left, e.limits.TurnTokens)), message), ""
 }
 
-// recent converts the newest items that fit, and joins neighbours with the same role. The
-// first one has the role of the user, because the Gemini API requires it.
-func (e *Executor) recent(items []item) []model.Content {
-	left, bytes := e.limits.TurnTokens, maxHistory
+// recent converts the newest items that fit into left bytes of text, and joins neighbours
+// with the same role. The first one has the role of the user, because the Gemini API requires
+// it.
+func (e *Executor) recent(items []item, left int) []model.Content {
+	bytes := maxHistory
 	var newest []model.Content
 
 	for _, it := range slices.Backward(items) {
@@ -93,7 +109,7 @@ func joinRoles(list []model.Content) []model.Content {
 func cost(p model.Part) int {
 	n := 16 + len(p.Text)
 	if p.Data != nil || p.URI != "" {
-		n += 4*258 + len(p.Data)/16
+		n += tokenBytes*258 + len(p.Data)/16
 	}
 	return n
 }

@@ -32,6 +32,24 @@ func (t *turn) overBudget() outcome {
 	return failed(fmt.Sprintf("The work was ended: it used up the %d tokens that one message may cost.", t.limits.TurnTokens))
 }
 
+// overDay returns a pause if the caller's tokens of today are used up. While their number
+// cannot be read, and what is known of it is within the limit, the turn goes on.
+func (t *turn) overDay(ctx context.Context) error {
+	wait, err := t.usage.Wait(ctx, t.caller)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		t.log.WarnContext(ctx, "the tokens of the caller's day could not be read; the turn goes on without", "task", t.info.TaskID, "err", err)
+	case wait > 0:
+		return &run.Pause{
+			For: wait, Err: errDay,
+			Say: "The task is waiting: the limit tokensPerDay of this caller is used up. The task goes on tomorrow, after midnight in UTC.",
+		}
+	}
+	return nil
+}
+
 // again reports whether a step gave nothing and is worth another try at once: the model
 // called functions in a form that cannot be read.
 func again(finish string) bool {

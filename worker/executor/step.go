@@ -26,6 +26,7 @@ const maxParts = 1024
 var (
 	errTooLong = errors.New("executor: the answer is too long")
 	errBudget  = errors.New("executor: the tokens of the turn are used up")
+	errDay     = errors.New("executor: the caller's tokens of the day are used up")
 	errCrowded = errors.New("executor: the model sent too many parts or calls at once")
 )
 

@@ -53,18 +53,22 @@ func (t *turn) run(ctx context.Context, ec *a2asrv.ExecutorContext) {
 
 // work calls the model, step by step, until there is an outcome.
 func (t *turn) work(ctx context.Context, ec *a2asrv.ExecutorContext) (outcome, error) {
-	var ok bool
-	if t.history, ok = t.conversation(ec); !ok {
-		return failed("The message holds nothing that the agent can read."), nil
+	var fault string
+	if t.history, fault = t.conversation(ec); fault != "" {
+		return failed(fault), nil
 	}
 
 	for range t.limits.Steps {
 		if t.used.total() >= int64(t.limits.TurnTokens) {
 			return t.overBudget(), nil
 		}
+		if err := t.overDay(ctx); err != nil {
+			return outcome{}, err
+		}
 
 		s, err := t.step(ctx)
 		t.used.add(s.usage)
+		t.usage.Add(t.caller, tokens(s.usage)) // also if the run ends before its commit
 		if err != nil {
 			return t.failure(ctx, err)
 		}

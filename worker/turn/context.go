@@ -12,12 +12,13 @@ import (
 	"errand/shared/task"
 )
 
-// Bounds on the tasks that an executor is shown beside its own: on their number and on
-// their stored bytes, so that a conversation with large results does not fill the memory of
-// every turn in it.
+// Bounds on the tasks that an executor is shown beside its own: on their number, on their
+// stored bytes, and on the memory that they cost a run, so that a conversation with large or
+// dense results does not fill the memory of every turn in it.
 const (
 	maxRelated      = 20
 	maxRelatedBytes = 1 << 20
+	maxRelatedCost  = 8 << 20
 )
 
 // The memory of turns. The number of turns at once bounds that of the small ones.
@@ -59,7 +60,7 @@ func (w *Worker) take(ctx context.Context, charge *memory.Charge, records []task
 		if err != nil {
 			return err
 		}
-		n += int64(form.Size())*textCopies + int64(memory.Values(form.Head)+memory.Values(form.Body))*memory.ValueCost
+		n += cost(form)
 	}
 	if n <= smallTurn {
 		return nil
@@ -71,6 +72,11 @@ func (w *Worker) take(ctx context.Context, charge *memory.Charge, records []task
 		return context.Cause(ctx)
 	}
 	return nil
+}
+
+// cost is the memory that a record takes in a run, in bytes.
+func cost(form *task.Encoded) int64 {
+	return int64(form.Size())*textCopies + int64(memory.Values(form.Head)+memory.Values(form.Body))*memory.ValueCost
 }
 
 // callContext is the SDK's call context, as the front door had it: the caller, and the
@@ -94,7 +100,7 @@ func (w *Worker) related(ctx context.Context, r task.Record) ([]task.Record, err
 	}
 
 	var found []task.Record
-	left := maxRelatedBytes
+	left, memoryLeft := maxRelatedBytes, int64(maxRelatedCost)
 
 	for _, id := range ids {
 		f, err := w.cfg.Store.Load(ctx, id)
@@ -109,7 +115,9 @@ func (w *Worker) related(ctx context.Context, r task.Record) ([]task.Record, err
 		if err != nil {
 			return nil, err
 		}
-		if left -= form.Size(); left < 0 {
+		left -= form.Size()
+		memoryLeft -= cost(form)
+		if left < 0 || memoryLeft < 0 {
 			break
 		}
 

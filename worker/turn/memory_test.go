@@ -97,12 +97,12 @@ func TestDenseTurnsAreLarge(t *testing.T) {
 		code := make(chan int)
 		go func() { code <- b.deliver(run.ID(), "job", 0) }()
 		<-begun
-		if err := pool.Charge().Take(400_000); err == nil {
+		if err := pool.Charge("").Take(400_000); err == nil {
 			t.Errorf("a task with 700 values is not charged (beside the turn's own: %t)", beside)
 		}
 		release <- true
 		<-code
-		if err := pool.Charge().Take(600_000); err != nil {
+		if err := pool.Charge("").Take(600_000); err != nil {
 			t.Errorf("after the turn: %v", err)
 		}
 	}
@@ -113,7 +113,7 @@ func TestDenseTurnsAreLarge(t *testing.T) {
 func TestTurnWithoutMemoryComesAgain(t *testing.T) {
 	pool := memory.Sized(600_000)
 	b, begun, release := charged(t, func(c *turn.Config) { c.Memory, c.Deadline = pool, 100*time.Millisecond })
-	others := pool.Charge()
+	others := pool.Charge("")
 	if err := others.Take(600_000); err != nil {
 		t.Fatal(err)
 	}

@@ -28,9 +28,10 @@ var (
 // claim may take the record. When the queue hangs up, the turn is parked as if the process
 // stopped: a queue that has forgotten the job does not deliver it again, and other workers
 // would leave the turn alone until the lease ends.
-func (w *Worker) run(ctx context.Context, r task.Record, lease task.Lease, start time.Time) error {
+func (w *Worker) run(ctx context.Context, r task.Record, p *place, start time.Time) error {
+	nonce := r.Lease.Nonce
 	for {
-		after, err := w.answer(ctx, r, start)
+		after, err := w.answer(ctx, r, p, start)
 		if err != nil {
 			if errors.Is(err, task.ErrFenced) { // R6: cancelled, or taken over
 				return nil
@@ -38,9 +39,10 @@ func (w *Worker) run(ctx context.Context, r task.Record, lease task.Lease, start
 			return err
 		}
 		r = after
-		if r.Lease.Nonce != lease.Nonce {
+		if r.Lease.Nonce != nonce {
 			break
 		}
+		p.share() // the turn that waited is another one
 	}
 	ctx = context.WithoutCancel(ctx)
 	if !r.Wake.IsZero() {
@@ -49,8 +51,9 @@ func (w *Worker) run(ctx context.Context, r task.Record, lease task.Lease, start
 	return w.publish(ctx, r)
 }
 
-// answer runs the executor for the newest message and commits the outcome.
-func (w *Worker) answer(ctx context.Context, r task.Record, start time.Time) (task.Record, error) {
+// answer runs the executor for the newest message and commits the outcome. A run that ends in
+// an error gives its lease back.
+func (w *Worker) answer(ctx context.Context, r task.Record, p *place, start time.Time) (task.Record, error) {
 	s := newSession(w, r)
 	runCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
@@ -62,11 +65,16 @@ func (w *Worker) answer(ctx context.Context, r task.Record, start time.Time) (ta
 	stopDrain := context.AfterFunc(w.drain, func() { cancel(errDrain) })
 	defer stopDrain()
 	go w.watch(runCtx, r, cancel)
+	shared := s.shareLater(runCtx, p)
 
 	began := w.cfg.Desk.Now()
 	out, err := w.execute(runCtx, r, s, start.Add(w.cfg.Deadline))
 	s.close()
+	shared()
 	final, err := w.conclude(context.WithoutCancel(ctx), s, out, err)
+	if err != nil && !errors.Is(err, task.ErrFenced) {
+		s.giveBack(context.WithoutCancel(ctx))
+	}
 	s.logTurn(ctx, final, out, err, w.cfg.Desk.Now().Sub(began))
 	return final, err
 }
@@ -85,7 +93,7 @@ func (w *Worker) watch(ctx context.Context, r task.Record, cancel context.Cancel
 
 // execute runs the executor until its final event, an error, or the end of ctx.
 func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until time.Time) (out task.Outcome, err error) {
-	charge := w.memory.Charge()
+	charge := w.memory.Charge(r.Owner)
 	defer charge.Settle()
 	ec, err := w.executorContext(ctx, r, charge)
 	if err != nil {

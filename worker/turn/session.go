@@ -167,6 +167,74 @@ func (s *session) park(ctx context.Context, wake time.Time, say string) (task.Re
 	return r, err
 }
 
+// giveBack ends the lease of a run that ended in an error, so that the next claim does not
+// take the run for a death of this process. If the store does not answer, it does, and the
+// turn is not blamed for that.
+func (s *session) giveBack(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	s.commit.Lock()
+	defer s.commit.Unlock()
+	r, err := task.UpdateFrom(ctx, s.w.cfg.Store, s.rec, func(r task.Record) (task.Record, bool, error) {
+		return r.GiveBack(s.w.cfg.Desk.Moment(), s.turn())
+	})
+	switch {
+	case err == nil:
+		s.rec = r
+	case errors.Is(err, task.ErrFenced), errors.Is(err, task.ErrNotFound): // it has lost the lease already
+	default:
+		s.log.WarnContext(ctx, "a run that ended in an error could not give its lease back", "err", err)
+	}
+}
+
+// shareLater lets other turns begin beside a turn that has run alone for long enough. The
+// record says so first: a death from then on may be the fault of another turn. The returned
+// function ends the waiting.
+func (s *session) shareLater(ctx context.Context, p *place) (stop func()) {
+	if !p.alone() {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	alone := s.w.aloneFor(s.rec, s.w.cfg.Desk.Moment().Rules)
+	over := make(chan struct{})
+
+	go func() {
+		defer close(over)
+		for wait := alone; ; wait = time.Second {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(wait):
+			}
+			if s.beside(ctx) == nil {
+				p.share()
+				return
+			}
+		}
+	}()
+
+	return func() {
+		cancel()
+		<-over
+	}
+}
+
+// beside commits that other turns may run in this process.
+func (s *session) beside(ctx context.Context) error {
+	s.commit.Lock()
+	defer s.commit.Unlock()
+	if err := s.commitUnsure(ctx); err != nil {
+		return err
+	}
+	r, err := task.UpdateFrom(ctx, s.w.cfg.Store, s.rec, func(r task.Record) (task.Record, bool, error) {
+		return r.Beside(s.w.cfg.Desk.Moment(), s.turn())
+	})
+	if err == nil {
+		s.rec = r
+	}
+	return err
+}
+
 // persist commits the end of a run. The result is in memory only, and the model has been
 // paid for, so persist repeats a commit that the store does not answer until the lease
 // ends.

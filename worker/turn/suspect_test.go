@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"errand/shared/lab/faulty"
 	"errand/shared/task"
 	"errand/worker/run"
+	"errand/worker/turn"
 )
 
 // within fails the test if f does not return soon.
@@ -94,46 +96,298 @@ func TestFailingTurnHoldsUpNoOtherTurn(t *testing.T) {
 	})
 }
 
-// A turn whose worker died twice runs alone. Parking it first is done beside other turns.
-func TestTurnThatBreaksItsWorkerRunsAlone(t *testing.T) {
-	started, parked, begun, ended := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
-	beside := false
+// apart is the number of deaths after which a turn must run apart (R12).
+func (b *bench) apart() int { return b.Rules.Attempts - 1 }
 
-	b := newBench(t, execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
-		if ec.Message.Parts[0].Text() == "slow" {
-			close(started)
-			<-parked
+// A gate is an executor whose runs begin and end as the test says. A run of a text that is not
+// held ends at once.
+type gate struct {
+	began chan string // text of each run that began
+	held  map[string]chan struct{}
+}
 
-			select {
-			case <-begun:
-				beside = true
-			case <-time.After(50 * time.Millisecond): // long enough for the other to begin, if it may
-			}
-		} else {
-			close(begun)
+func newGate(held ...string) *gate {
+	g := &gate{began: make(chan string, 100), held: map[string]chan struct{}{}}
+	for _, text := range held {
+		g.held[text] = make(chan struct{})
+	}
+	return g
+}
+
+func (g *gate) executor() execute {
+	return func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		text := ec.Message.Parts[0].Text()
+		g.began <- text
+		if held := g.held[text]; held != nil {
+			<-held
 		}
-
 		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
-	}))
+	}
+}
 
-	slow, bad := b.send("s", "slow", "").ID(), b.send("b", "bad", "").ID()
-	b.died(bad, 2)
+// await returns the text of the next run that begins.
+func (g *gate) await(t *testing.T) (text string) {
+	t.Helper()
+	within(t, "the next run", func() { text = <-g.began })
+	return text
+}
+
+// delivered delivers the first job of a task in the background. The returned function waits
+// for the answer.
+func (b *bench) delivered(id, name string, retry int) (wait func()) {
+	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		b.deliver(slow, "slow", 0)
+		b.deliver(id, name, retry)
 	}()
+	return func() { within(b.t, name, func() { <-ended }) }
+}
 
-	<-started
-	within(t, "parking the turn", func() { b.deliver(bad, "bad", 2) })
-	b.advance(b.Rules.Parks[0])
-	close(parked)
-	b.deliver(bad, "bad", 3)
-	<-ended
-	if beside {
-		t.Error("the suspect turn ran beside another turn")
+// A turn whose worker died as often as one may without blame waits for the running turns, and
+// new ones wait for it. Parking it first is done beside other turns.
+func TestTurnThatBreaksItsWorkersRunsAlone(t *testing.T) {
+	g := newGate("slow", "bad")
+	b := newBench(t, g.executor())
+	slow, bad, good := b.send("s", "slow", "").ID(), b.send("b", "bad", "").ID(), b.send("g", "good", "").ID()
+	b.died(bad, b.apart())
+	slowEnds := b.delivered(slow, "slow", 0)
+	if got := g.await(t); got != "slow" {
+		t.Fatalf("%s runs", got)
 	}
-	if r := b.Load(bad); r.State() != a2a.TaskStateCompleted || r.Epoch != 3 {
-		t.Errorf("the suspect turn's task is %s after %d claims", r.State(), r.Epoch)
+
+	within(t, "parking the turn", func() { b.deliver(bad, "bad", 10) })
+	b.advance(b.Load(bad).Wake.Sub(b.clock()))
+	badEnds := b.delivered(bad, "bad", 11)
+	time.Sleep(50 * time.Millisecond) // long enough for it to begin, if it may
+	if len(g.began) > 0 {
+		t.Errorf("%s runs beside the slow turn", <-g.began)
+	}
+
+	close(g.held["slow"])
+	slowEnds()
+	if got := g.await(t); got != "bad" || !b.Load(bad).Lease.Alone {
+		t.Fatalf("%s runs, lease %+v", got, b.Load(bad).Lease)
+	}
+
+	goodEnds := b.delivered(good, "good", 0)
+	time.Sleep(50 * time.Millisecond) // as above
+	if len(g.began) > 0 {
+		t.Errorf("%s runs beside the suspect", <-g.began)
+	}
+
+	close(g.held["bad"])
+	badEnds()
+	goodEnds()
+	if r := b.Load(bad); r.State() != a2a.TaskStateCompleted || r.Deaths+r.Blamed+r.Attempt > 0 {
+		t.Errorf("the suspect is %s with %d attempts, %d deaths, %d blamed", r.State(), r.Attempt, r.Deaths, r.Blamed)
+	}
+}
+
+// Other turns begin beside a turn that has run alone for a while. The record says before that
+// it no longer runs alone.
+func TestTurnThatRanAloneSharesItsProcess(t *testing.T) {
+	g := newGate("bad")
+	b := newBench(t, nil)
+	b.configure(g.executor(), func(c *turn.Config) { c.Alone = time.Millisecond })
+	bad, good := b.send("b", "bad", "").ID(), b.send("g", "good", "").ID()
+	b.died(bad, b.apart())
+	b.deliver(bad, "bad", 10)
+	b.advance(b.Load(bad).Wake.Sub(b.clock()))
+	badEnds := b.delivered(bad, "bad", 11)
+	if got := g.await(t); got != "bad" {
+		t.Fatalf("%s runs", got)
+	}
+
+	b.delivered(good, "good", 0)()
+	if r := b.Load(bad); b.Load(good).State() != a2a.TaskStateCompleted || r.Lease.Alone || r.Lease == (task.Lease{}) {
+		t.Errorf("the other task is %s beside the lease %+v", b.Load(good).State(), r.Lease)
+	}
+
+	close(g.held["bad"])
+	badEnds()
+	if r := b.Load(bad); r.State() != a2a.TaskStateCompleted {
+		t.Errorf("the suspect is %s", r.State())
+	}
+}
+
+// A turn that must run apart does not wait for long turns: it is put off, and new turns begin.
+func TestTurnThatFindsNoRoomIsPutOff(t *testing.T) {
+	g := newGate("slow")
+	b := newBench(t, nil)
+	b.configure(g.executor(), func(c *turn.Config) { c.Apart = time.Millisecond })
+	slow, bad, good := b.send("s", "slow", "").ID(), b.send("b", "bad", "").ID(), b.send("g", "good", "").ID()
+	b.died(bad, b.apart())
+	b.deliver(bad, "bad", 10)
+	b.advance(b.Load(bad).Wake.Sub(b.clock()))
+	slowEnds := b.delivered(slow, "slow", 0)
+	g.await(t)
+
+	before := b.Load(bad)
+	b.delivered(bad, "bad", 11)()
+	if r := b.Load(bad); !r.Wake.After(b.clock()) || r.Attempt != before.Attempt || r.Deaths != before.Deaths || r.Epoch != before.Epoch {
+		t.Errorf("put off until %v, with %d attempts and %d deaths", r.Wake, r.Attempt, r.Deaths)
+	}
+
+	b.delivered(good, "good", 0)()
+	close(g.held["slow"])
+	slowEnds()
+	b.advance(b.Load(bad).Wake.Sub(b.clock()))
+	b.delivered(bad, "bad", 12)()
+	if r := b.Load(bad); r.State() != a2a.TaskStateCompleted {
+		t.Errorf("the suspect is %s in the end", r.State())
+	}
+}
+
+// Turns whose worker died once run beside others, a few at a time.
+func TestFewSuspectsRunAtOnce(t *testing.T) {
+	const most, all = 4, 7
+	g := newGate("hit")
+	b := newBench(t, g.executor())
+	var ends []func()
+	for i := range all {
+		id := b.send(fmt.Sprint("h", i), "hit", "").ID()
+		b.died(id, 1)
+		ends = append(ends, b.delivered(id, "bad", 10))
+	}
+
+	for range most {
+		g.await(t)
+	}
+
+	good := b.send("g", "good", "").ID()
+	b.delivered(good, "good", 0)()
+	if got := g.await(t); got != "good" || len(g.began) > 0 {
+		t.Errorf("%s began, and %d more: at most %d suspects run at once", got, len(g.began), most)
+	}
+
+	close(g.held["hit"])
+	for _, wait := range ends {
+		wait()
+	}
+}
+
+// A turn that kills its process late, after it has let others begin, runs alone for longer the
+// next time, and so it fails as well.
+func TestTurnThatKillsLateFails(t *testing.T) {
+	b := newBench(t, template("x"))
+	for _, after := range []time.Duration{0, 90 * time.Second, 3 * time.Minute, 7 * time.Minute, 9*time.Minute - 1} {
+		r, deaths := b.send(after.String(), "late", ""), 0
+		for r.State() != a2a.TaskStateFailed && deaths < 20 {
+			next, verdict, _, err := r.Claim(b.Moment(), task.Claim{Lease: task.Lease{
+				Nonce: fmt.Sprint(b.clock()), Until: b.clock().Add(10 * time.Minute), Alone: r.Apart(b.Rules),
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r = next; verdict != task.Claimed {
+				b.advance(max(0, r.Wake.Sub(b.clock())))
+				continue
+			}
+
+			r.Lease.Alone = r.Lease.Alone && b.worker.AloneFor(r, b.Rules) > after
+			if r, err = r.LeaseLost(b.Moment(), task.Crew{Turns: 8}); err != nil {
+				t.Fatal(err)
+			}
+			deaths++
+			b.advance(after + 1)
+		}
+
+		if deaths > 2*b.Rules.Attempts {
+			t.Errorf("a turn that kills after %v has killed %d processes", after, deaths)
+		}
+		t.Logf("a turn that kills after %v fails after %d deaths", after, deaths)
+	}
+}
+
+// An ordinary turn takes two commits, its claim and its end, beside the accept of its message.
+// Giving a lease back takes one, and so does sharing the process.
+func TestCommitsOfATurn(t *testing.T) {
+	g := newGate("bad")
+	var commits atomic.Int32
+	b := newBench(t, nil)
+	b.configure(execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		if ec.Message.Parts[0].Text() == "fails" {
+			yield(nil, errors.New("the model is unavailable"))
+			return
+		}
+		g.executor()(ctx, ec, yield)
+	}), func(c *turn.Config) {
+		c.Alone, c.Store = time.Millisecond, faulty.Store{Store: b.Store, After: func(c faulty.Call, r task.Record, err error) (task.Record, error) {
+			if c.Op == faulty.Commit {
+				commits.Add(1)
+			}
+			return r, err
+		}}
+	})
+
+	want := func(name string, n int32) {
+		t.Helper()
+		if got := commits.Swap(0); got != n {
+			t.Errorf("%s takes %d commits, want %d", name, got, n)
+		}
+	}
+
+	b.deliver(b.send("o", "ordinary", "").ID(), "ordinary", 0)
+	want("an ordinary turn", 2)
+	g.await(t)
+	b.deliver(b.send("f", "fails", "").ID(), "fails", 0)
+	want("a turn that ends in an error", 2)
+
+	bad, good := b.send("b", "bad", "").ID(), b.send("g", "good", "").ID()
+	b.died(bad, b.apart())
+	b.deliver(bad, "bad", 10)
+	want("parking a suspect", 1)
+	b.advance(b.Load(bad).Wake.Sub(b.clock()))
+	ends := b.delivered(bad, "bad", 11)
+	g.await(t)
+	b.delivered(good, "good", 0)() // begins when the other has shared the process
+	close(g.held["bad"])
+	ends()
+	want("an ordinary turn beside a suspect that ran alone", 2+3)
+}
+
+// A run that ends in an error gives its lease back, so that any job may run the turn next. If
+// that cannot be stored, the next claim takes it for a death, and blames no turn.
+func TestFailedRunGivesItsLeaseBack(t *testing.T) {
+	for _, broken := range []bool{false, true} {
+		b := newBench(t, nil)
+		runs := 0
+		var down atomic.Bool // the store takes no commits
+		ex := execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+			if runs++; runs == 1 {
+				down.Store(broken)
+				yield(nil, errors.New("the model is unavailable"))
+				return
+			}
+			yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
+		})
+
+		store := faulty.Store{Store: b.Store, Before: func(c faulty.Call) error {
+			if c.Op == faulty.Commit && down.Load() {
+				return errMute
+			}
+			return nil
+		}}
+
+		b.worker = b.newWorker(store, ex, time.Millisecond)
+		id := b.send("m", "hello", "").ID()
+		if code := b.deliver(id, "job", 0); code != http.StatusServiceUnavailable {
+			t.Errorf("answered %d", code)
+		}
+		r := b.Load(id)
+		if r.Attempt != 1 || r.Deaths != 0 || (r.Lease == (task.Lease{})) == broken {
+			t.Fatalf("%d attempts, %d deaths, lease %+v", r.Attempt, r.Deaths, r.Lease)
+		}
+
+		down.Store(false)
+		name := "another"
+		if r.Lease != (task.Lease{}) {
+			name = "job"
+		}
+		b.deliver(id, name, 1)
+		if r := b.Load(id); runs != 2 || r.State() != a2a.TaskStateCompleted {
+			t.Errorf("after %d runs the task is %s", runs, r.State())
+		}
 	}
 }
 
@@ -146,7 +400,7 @@ func TestParkedSuspectIsWoken(t *testing.T) {
 	id := b.send("m", "hello", "").ID()
 	<-b.jobs
 	b.died(id, 2)
-	if code := b.deliver(id, "bad", 2); code != http.StatusNoContent || b.Load(id).Wake.IsZero() {
+	if code := b.deliver(id, "bad", 10); code != http.StatusNoContent || b.Load(id).Wake.IsZero() {
 		t.Fatalf("answered %d, wake %v", code, b.Load(id).Wake)
 	}
 	select {
@@ -167,7 +421,7 @@ func TestTurnThatWaitedToRunAloneEndsWithItsDelivery(t *testing.T) {
 		wait  time.Duration
 		code  int
 		epoch int64
-	}{{time.Minute, http.StatusNoContent, 3}, {8 * time.Minute, http.StatusServiceUnavailable, 2}} {
+	}{{time.Minute, http.StatusNoContent, 5}, {8 * time.Minute, http.StatusServiceUnavailable, 4}} {
 		started, release, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
 		var until time.Time
 
@@ -185,9 +439,9 @@ func TestTurnThatWaitedToRunAloneEndsWithItsDelivery(t *testing.T) {
 
 		b := newBench(t, ex)
 		slow, bad := b.send("s", "slow", "").ID(), b.send("b", "bad", "").ID()
-		b.died(bad, 2)
-		b.deliver(bad, "bad", 2) // parks it
-		b.advance(b.Rules.Parks[0])
+		b.died(bad, b.apart())
+		b.deliver(bad, "bad", 10) // parks it
+		b.advance(b.Load(bad).Wake.Sub(b.clock()))
 		read := make(chan struct{}, 10)
 
 		b.worker = b.newWorker(faulty.Loading(b.Store, func(r task.Record) (task.Record, error) {
@@ -205,7 +459,7 @@ func TestTurnThatWaitedToRunAloneEndsWithItsDelivery(t *testing.T) {
 		<-started
 		delivered := b.clock()
 		code := make(chan int)
-		go func() { code <- b.deliver(bad, "bad", 3) }()
+		go func() { code <- b.deliver(bad, "bad", 11) }()
 		<-read // from here its time runs
 		b.advance(test.wait)
 		close(release)
@@ -224,18 +478,27 @@ func TestTurnThatWaitedToRunAloneEndsWithItsDelivery(t *testing.T) {
 	}
 }
 
-// died makes the given number of claims of a task, for the job "bad", by workers that died.
+// died makes the given number of claims of a task, for the job "bad", by workers that died. It
+// waits for the wake-ups between them.
 func (b *bench) died(id string, times int) {
 	b.t.Helper()
-	for i := range times {
-		_, err := task.UpdateFrom(b.t.Context(), b.Store, b.Load(id), func(r task.Record) (task.Record, bool, error) {
-			next, _, changed, err := r.Claim(b.Moment(), task.Claim{Lease: task.Lease{
-				Queue: task.Turns, Name: "bad", Retry: i, Nonce: fmt.Sprint(i), Until: b.clock().Add(time.Minute),
+	for claimed, retry := 0, 0; claimed < times; retry++ {
+		var verdict task.Verdict
+		r, err := task.UpdateFrom(b.t.Context(), b.Store, b.Load(id), func(r task.Record) (next task.Record, changed bool, err error) {
+			next, verdict, changed, err = r.Claim(b.Moment(), task.Claim{Lease: task.Lease{
+				Queue: task.Turns, Name: "bad", Retry: retry, Nonce: fmt.Sprint(retry), Until: b.clock().Add(time.Minute),
 			}})
 			return next, changed, err
 		})
-		if err != nil {
+		switch {
+		case err != nil:
 			b.t.Fatal(err)
+		case verdict == task.Claimed:
+			claimed++
+		case verdict == task.Parked:
+			b.advance(r.Wake.Sub(b.clock()))
+		default:
+			b.t.Fatalf("claim %d: verdict %v", claimed+1, verdict)
 		}
 	}
 }

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
-	"golang.org/x/sync/semaphore"
 
 	"errand/shared/bus"
 	"errand/shared/desk"
@@ -45,21 +44,21 @@ type Config struct {
 	Commit time.Duration
 
 	Memory *memory.Pool // of all turns that are not small; nil: a quarter of the process
+
+	// Apart is how long a turn that must run apart waits for the end of the others; 0: 30 s.
+	// Alone is how long others then wait for it at first; 0: 1 min. Each further death of a
+	// worker under the turn doubles it, up to Deadline.
+	Apart, Alone time.Duration
 }
 
 // A Worker runs turns. It is an http.Handler for the jobs of the turns lane.
 type Worker struct {
-	cfg      Config
-	slots    *semaphore.Weighted // a suspect turn takes all of them
-	memory   *memory.Pool
-	failures failures        // turns whose last run here ended in an error
-	drain    context.Context // ends when the process must stop
-	stop     context.CancelFunc
+	cfg    Config
+	room   *room // the process, which turns share
+	memory *memory.Pool
+	drain  context.Context // ends when the process must stop
+	stop   context.CancelFunc
 }
-
-// allSlots is more than any process runs at once. It does not limit ordinary turns, because
-// the queue has a limit.
-const allSlots = 1 << 20
 
 // New returns a worker.
 func New(cfg Config) *Worker {
@@ -69,8 +68,10 @@ func New(cfg Config) *Worker {
 	if cfg.Memory == nil {
 		cfg.Memory = memory.Share(memoryShare)
 	}
+	cfg.Apart = orDefault(cfg.Apart, 30*time.Second)
+	cfg.Alone = orDefault(cfg.Alone, time.Minute)
 	drain, stop := context.WithCancel(context.Background())
-	return &Worker{cfg: cfg, memory: cfg.Memory, slots: semaphore.NewWeighted(allSlots), drain: drain, stop: stop}
+	return &Worker{cfg: cfg, room: newRoom(), memory: cfg.Memory, drain: drain, stop: stop}
 }
 
 func orDefault(d, otherwise time.Duration) time.Duration {
@@ -127,24 +128,24 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 		return err
 	}
 
-	need := w.need(r)
-	if err := w.slots.Acquire(ctx, need); err != nil {
-		return err
-	}
-	defer w.slots.Release(need)
-
-	// Waiting to run alone took a part of the delivery's time, and the lease must not
-	// outlive the delivery.
-	if waited := w.cfg.Desk.Now().Sub(start); need > 1 && waited > w.cfg.Deadline/2 {
-		return fmt.Errorf("the turn of task %s has waited %v to run alone", id, waited)
-	}
-
 	lease.Until = start.Add(w.cfg.Lease).UTC().Round(0) // in the form in which the record is read back
 	told := len(r.Notifications)
+	p, now, err := w.enter(ctx, r, task.Claim{Lease: lease, Published: told})
+	if err != nil {
+		return err
+	}
+	defer p.leave()
+
+	// Waiting for a place took a part of the delivery's time, and the lease must not outlive
+	// the delivery.
+	if waited := w.cfg.Desk.Now().Sub(start); waited > w.cfg.Deadline/2 {
+		return fmt.Errorf("the turn of task %s has waited %v for other turns", id, waited)
+	}
+	lease.Alone = p.alone()
 
 	// Do not cancel a claim: a lease that no worker knows of would block the task until it
 	// expires.
-	r, verdict, err := w.claim(context.WithoutCancel(ctx), r, task.Claim{Lease: lease, Published: told})
+	r, verdict, err := w.claim(context.WithoutCancel(ctx), r, now, task.Claim{Lease: lease, Published: told})
 	if errors.Is(err, task.ErrNotFound) {
 		return nil
 	}
@@ -160,13 +161,11 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 
 	switch verdict {
 	case task.Claimed:
-		err := w.run(ctx, r, lease, start)
-		w.failures.ran(id, r.Epoch, err)
-		return err
+		return w.run(ctx, r, p, start)
 	case task.Parked:
+		w.cfg.Log.InfoContext(ctx, "turn parked before its claim", "task", id, "attempt", r.Attempt, "deaths", r.Deaths, "blamed", r.Blamed, "wake", r.Wake)
 		return w.cfg.Desk.Enqueue(ctx, r, r.Lane) // the wake-up, if it is near (R12)
 	case task.Ended:
-		w.failures.ran(id, r.Epoch, nil)
 		w.cfg.Log.WarnContext(ctx, "task ended without an answer", "task", id, "job", lease.Name, "attempt", r.Attempt, "epoch", r.Epoch)
 		return w.publish(ctx, r)
 	}
@@ -181,9 +180,10 @@ func foreign(err error) bool {
 	return errors.Is(err, task.ErrNewer) || errors.Is(err, task.ErrUnreadable)
 }
 
-func (w *Worker) claim(ctx context.Context, r task.Record, c task.Claim) (task.Record, task.Verdict, error) {
+// claim commits the claim. now is one time for all tries: by it a claim recognises its own
+// park.
+func (w *Worker) claim(ctx context.Context, r task.Record, now task.Moment, c task.Claim) (task.Record, task.Verdict, error) {
 	var verdict task.Verdict
-	now := w.cfg.Desk.Moment() // one time for all tries: by it a claim recognises its own park
 	r, err := task.UpdateFrom(ctx, w.cfg.Store, r, func(r task.Record) (next task.Record, changed bool, err error) {
 		next, verdict, changed, err = r.Claim(now, c)
 		return next, changed, err

@@ -640,6 +640,41 @@ func TestLargeConversationIsCutToItsNewestPart(t *testing.T) {
 	}
 }
 
+// Related tasks of few bytes and many values cost as much memory as large ones, and are cut
+// as those are.
+func TestDenseConversationIsCutToItsNewestPart(t *testing.T) {
+	var related []string
+	b := newBench(t, execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		related = nil
+		for _, r := range ec.RelatedTasks {
+			related = append(related, r.History[0].ID)
+		}
+		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
+	}))
+
+	dense := make([]any, 9000) // 3.6 MB of the 8 MB, in 18 KB of text
+	for i := range dense {
+		dense[i] = 1.0
+	}
+	contextID := ""
+	for i := range 5 {
+		b.advance(time.Second)
+		r, err := b.desk.Accept(t.Context(), desk.Message{Owner: "me", Message: &a2a.Message{
+			ID: fmt.Sprint("m", i), ContextID: contextID, Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewDataPart(dense)},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		contextID = r.Task.ContextID
+		b.deliver(r.ID(), "job", 0)
+	}
+
+	if diff := cmp.Diff([]string{"m2", "m3"}, related); diff != "" {
+		t.Errorf("conversation of the fifth task (-want +got):\n%s", diff)
+	}
+}
+
 func TestNotificationsMadeAfterTheFirstReadArePublished(t *testing.T) {
 	b := newBench(t, template("unused"))
 	id := b.send("m", "hello", "").ID()
@@ -700,5 +735,26 @@ func TestJobsForRecordsOfOtherVersionsAreAcknowledged(t *testing.T) {
 		if r := b.Load(id); r.Epoch != 0 || r.Due.At.IsZero() {
 			t.Errorf("%s: epoch %d, due %v", name, r.Epoch, r.Due)
 		}
+	}
+}
+
+// A turn may pause again and again: no attempt is counted, and the status says why it waits.
+func TestPausesCountNoAttempt(t *testing.T) {
+	b := newBench(t, execute(func(_ context.Context, _ *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		yield(nil, &run.Pause{For: time.Hour, Say: "Tomorrow.", Err: errors.New("used up")})
+	}))
+	id := b.send("m1", "hello", "").ID()
+	for n := range 20 {
+		if code := b.deliver(id, fmt.Sprint("job", n), 0); code != http.StatusNoContent {
+			t.Fatalf("pause %d: answered %d", n, code)
+		}
+		r := b.Load(id)
+		if r.Attempt != 0 || r.State() != a2a.TaskStateWorking || r.Lease != (task.Lease{}) || !r.Wake.Equal(b.clock().Add(time.Hour)) {
+			t.Fatalf("pause %d: attempt %d, %s, lease %v, wake %v", n, r.Attempt, r.State(), r.Lease, r.Wake)
+		}
+		if m := r.Task.Status.Message; m == nil || m.Parts[0].Text() != "Tomorrow." {
+			t.Fatalf("pause %d: says %v", n, m)
+		}
+		b.advance(time.Hour)
 	}
 }

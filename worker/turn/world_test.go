@@ -83,6 +83,13 @@ func (b *bench) newWorker(store task.Store, ex a2asrv.AgentExecutor, commit time
 	return turn.New(turn.Config{Desk: b.desk, Store: store, Bus: b, Executor: ex, Log: b.Log, Commit: commit})
 }
 
+// configure replaces the worker by one with another executor and configuration.
+func (b *bench) configure(ex a2asrv.AgentExecutor, change func(*turn.Config)) {
+	c := turn.Config{Desk: b.desk, Store: b.Store, Bus: b, Executor: ex, Log: b.Log, Commit: time.Millisecond}
+	change(&c)
+	b.worker = turn.New(c)
+}
+
 // Publish implements bus.Publisher. The topic can be unavailable.
 func (b *bench) Publish(_ context.Context, events ...bus.Event) error {
 	b.mu.Lock()

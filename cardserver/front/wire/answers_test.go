@@ -69,7 +69,7 @@ func TestAnswersAreCharged(t *testing.T) {
 			{"small, no room", 1000, size, http.StatusOK, false},
 		} {
 			pool := memory.Sized(size)
-			others := pool.Charge()
+			others := pool.Charge("")
 			if err := others.Take(tt.taken); err != nil {
 				t.Fatal(err)
 			}

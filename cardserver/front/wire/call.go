@@ -11,6 +11,8 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
+	"errand/cardserver/audit"
+	"errand/shared/auth"
 	"errand/shared/dialect"
 	"errand/shared/memory"
 	"errand/shared/serve"
@@ -56,9 +58,15 @@ type params struct {
 // A path holds the fields that HTTP+JSON has in the path of a request.
 type path struct{ tenant, task, config string }
 
-// do serves an operation.
+// do serves an operation, if the caller has the right to it.
 func (c *call) do(o *operation, p params) error {
 	c.operation = o.name
+	audit.Of(c.r.Context()).Operation(o.name, o.changes)
+	if caller, ok := auth.From(c.r.Context()); ok {
+		if err := caller.May(o.right); err != nil {
+			return err
+		}
+	}
 	return o.serve(c, p)
 }
 
@@ -69,15 +77,18 @@ func (c *call) run(serve func() error) {
 			c.events.close()
 		}
 	}()
-	defer c.charge.Settle()
 	defer c.recover()
 	err := c.identify()
 	if err == nil {
+		c.charge = c.options.Memory.Requests.Charge(c.owner())
+		defer c.charge.Settle()
 		err = serve()
 	}
 	if err != nil {
 		c.fail(err)
+		return
 	}
+	audit.Of(c.r.Context()).Done()
 }
 
 func (c *call) identify() error {
@@ -89,6 +100,12 @@ func (c *call) identify() error {
 		c.r = c.r.WithContext(ctx)
 	}
 	return err
+}
+
+// owner is whose share of the memory the call takes; nobody's without identification.
+func (c *call) owner() string {
+	p, _ := auth.From(c.r.Context())
+	return p.Owner
 }
 
 // recover turns a panic below into an internal error.
@@ -109,7 +126,7 @@ func (c *call) answer(res any) error {
 	if err != nil {
 		return err
 	}
-	return c.options.Memory.holding(b, func() {
+	return c.options.Memory.holding(c.owner(), b, func() {
 		c.echo()
 		serve.Answer{Status: http.StatusOK, Type: answerType(c.r), Body: b, Timeout: c.options.WriteTimeout}.Write(c.w)
 	})
@@ -135,7 +152,7 @@ func (c *call) send(ctx context.Context, cancel context.CancelFunc, all iter.Seq
 		}
 
 		sent := false
-		if err := c.options.Memory.holding(b, func() {
+		if err := c.options.Memory.holding(c.owner(), b, func() {
 			if !c.events.begun {
 				c.echo()
 			}
@@ -158,6 +175,7 @@ func (c *call) send(ctx context.Context, cancel context.CancelFunc, all iter.Seq
 // fail answers with an error. If events were sent already, the error is an event.
 func (c *call) fail(err error) {
 	p := c.options.report(c.r.Context(), c.operation, err)
+	audit.Of(c.r.Context()).Failed(p.class.status, p.reason, err)
 	if c.events != nil && c.events.begun {
 		var b []byte
 		if kind := c.form.failed(); kind != "" {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/errordetails"
+
+	"errand/shared/auth"
 )
 
 const (
@@ -73,7 +75,12 @@ func invalid(all []violation) error {
 // Unavailable is a temporary error. The client is told to try again after the delay, and
 // the cause goes to the log only.
 func Unavailable(after time.Duration, cause error) error {
-	return &unavailable{after: after, cause: cause, message: "temporarily unavailable, try again"}
+	return Later(after, cause, "temporarily unavailable, try again")
+}
+
+// Later is Unavailable with a message for the client that names a remedy.
+func Later(after time.Duration, cause error, message string) error {
+	return &unavailable{after: after, cause: cause, message: message}
 }
 
 type unavailable struct {
@@ -96,14 +103,16 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.message }
 
-// Unidentified is an error about the caller: 401 with a challenge, 403, or 429 with the
-// time after which to try again. The message is for the caller.
-func Unidentified(status int, message, challenge string, after time.Duration) error {
-	is := map[int]error{http.StatusUnauthorized: a2a.ErrUnauthenticated, http.StatusForbidden: a2a.ErrUnauthorized}[status]
+// refused gives an error about the caller the form of the bindings.
+func refused(no *auth.Refusal) error {
+	if no.Status == http.StatusServiceUnavailable {
+		return Later(no.After, no, no.Message)
+	}
+	is := no.Unwrap()
 	if is == nil {
 		is = errLimited
 	}
-	return &refusal{is, status, message, challenge, after}
+	return &refusal{is, no.Status, no.Message, no.Challenge(), no.After}
 }
 
 // A problem is an error as the client sees it, in every binding.
@@ -121,6 +130,12 @@ type problem struct {
 // describe finds the words for err. It passes on only the message of an a2a.Error or of the
 // sentinel below it, because the text of any other error may hold internals.
 func describe(err error) problem {
+	if no, ok := errors.AsType[*auth.Refusal](err); ok {
+		if _, done := errors.AsType[*unavailable](err); !done {
+			err = refused(no)
+		}
+	}
+
 	if r, ok := errors.AsType[*refusal](err); ok {
 		p := problem{class: classOf(r.is), message: r.message, plain: true, challenge: r.challenge, retry: int(math.Ceil(r.after.Seconds()))}
 		p.status = r.status

@@ -19,6 +19,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/errordetails"
 
 	"errand/cardserver/front/wire"
+	"errand/shared/auth"
 )
 
 func TestErrors(t *testing.T) {
@@ -45,6 +46,8 @@ func TestErrors(t *testing.T) {
 		{"unauthorized", a2a.ErrUnauthorized, -31403, "UNAUTHORIZED", "permission denied", 200, 403, false},
 		{"invalid", wire.Invalid("message.taskId", "is for another context"), -32602, "INVALID_PARAMS", "message.taskId is for another context", 200, 400, false},
 		{"unavailable", wire.Unavailable(1500*time.Millisecond, secret), -32603, "UNAVAILABLE", "temporarily unavailable, try again", 503, 503, true},
+		{"unavailable with a remedy", &auth.Refusal{Status: 503, After: 2 * time.Second, Reason: "no place", By: "limit streams", Message: "ask for the task from time to time"},
+			-32603, "UNAVAILABLE", "ask for the task from time to time", 503, 503, true},
 		{"unknown", secret, -32603, "INTERNAL_ERROR", "internal error, request R1", 200, 500, true},
 		{"unknown in an a2a.Error", a2a.NewError(secret, "with hunter2"), -32603, "INTERNAL_ERROR", "internal error, request R1", 200, 500, true},
 	} {

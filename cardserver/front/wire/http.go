@@ -15,6 +15,7 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
+	"errand/shared/auth"
 	"errand/shared/memory"
 )
 
@@ -30,8 +31,8 @@ type Options struct {
 	Extensions []a2a.AgentExtension // that the agent card declares
 
 	// Identify names the caller. It runs before the body is read, and its context goes to
-	// the handler. Its errors are best made by [Unidentified]. Nil: callers are not
-	// identified.
+	// the handler. Its errors are best of type [auth.Refusal]. A caller in the context needs
+	// the right of each operation. Nil: callers are not identified.
 	Identify func(*http.Request) (context.Context, error)
 
 	// RequestID names a request in the log and to a client that meets an internal
@@ -106,6 +107,9 @@ func readBody(w http.ResponseWriter, r *http.Request, o *Options, c *memory.Char
 
 	w.Header().Set("Connection", "close")
 	if _, ok := errors.AsType[*unavailable](err); ok {
+		return nil, false, err
+	}
+	if _, ok := errors.AsType[*auth.Refusal](err); ok {
 		return nil, false, err
 	}
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {

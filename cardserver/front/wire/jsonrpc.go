@@ -27,7 +27,7 @@ func JSONRPC(h a2asrv.RequestHandler, o Options) http.Handler {
 	o = o.withDefaults()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f := &rpcForm{id: null}
-		c := &call{handler: h, options: &o, w: w, r: r, form: f, operation: "?", charge: o.Memory.Requests.Charge()}
+		c := &call{handler: h, options: &o, w: w, r: r, form: f, operation: "?"}
 		c.run(func() error { return c.serveRPC(f) })
 	})
 }

@@ -9,7 +9,9 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"errand/shared/auth"
 	"errand/shared/memory"
+	"errand/shared/share"
 )
 
 const (
@@ -34,26 +36,33 @@ func NewMemory() *Memory {
 
 // take takes n bytes, or refuses the request.
 func take(c *memory.Charge, n int64) error {
-	if err := c.Take(n); err != nil {
-		return &unavailable{after: time.Second, cause: err, message: "too many requests are in progress: there is no memory for another one of this size, try again"}
+	return crowded(c.Take(n), "too many requests of yours are in progress", "too many requests are in progress: there is no memory for another one of this size")
+}
+
+// crowded is the refusal for the memory that a request finds taken, by its own caller or by
+// all.
+func crowded(err error, own, all string) error {
+	switch {
+	case errors.Is(err, share.ErrOwn):
+		return auth.Limited("memory", time.Second, own+": your share of the memory is taken; wait for some of them, or send less at once")
+	case err != nil:
+		return Later(time.Second, err, all+", try again")
 	}
 	return nil
 }
 
 // holding calls write while the bytes of an answer are charged.
-func (m *Memory) holding(answer []byte, write func()) error {
+func (m *Memory) holding(owner string, answer []byte, write func()) error {
 	if cap(answer) > smallAnswer {
-		c := m.Answers.Charge()
-		if c.Take(int64(cap(answer))) != nil {
-			return &unavailable{after: time.Second, cause: errUnread, message: "too many answers are on their way: there is no memory for another one of this size, ask for less or try again"}
+		c := m.Answers.Charge(owner)
+		if err := c.Take(int64(cap(answer))); err != nil {
+			return crowded(err, "too many answers to you are on their way", "too many answers are on their way: there is no memory for another one of this size; ask for less")
 		}
 		defer c.Settle()
 	}
 	write()
 	return nil
 }
-
-var errUnread = errors.New("the answers that clients have not taken hold the memory that all answers may use")
 
 type chargeKey struct{}
 

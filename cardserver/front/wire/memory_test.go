@@ -14,6 +14,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
+	"errand/shared/auth"
 	"errand/shared/dialect"
 	"errand/shared/lab/dense"
 	"errand/shared/memory"
@@ -67,7 +68,7 @@ func sendTo(h http.Handler, path string, body io.Reader) *httptest.ResponseRecor
 
 // left returns how many bytes of a pool of the given size are free.
 func left(p *memory.Pool, size int64) int64 {
-	c := p.Charge()
+	c := p.Charge("")
 	defer c.Settle()
 	for n := size; n > 0; n-- {
 		if c.Take(n) == nil {
@@ -169,7 +170,7 @@ func TestFullMemoryRefuses(t *testing.T) {
 		{"one byte too little for the body", values + 1, http.StatusServiceUnavailable, false},
 	} {
 		m := memory.Sized(size)
-		other := m.Charge()
+		other := m.Charge("")
 		if err := other.Take(tt.taken); err != nil {
 			t.Fatal(err)
 		}
@@ -237,5 +238,28 @@ func TestValueCost(t *testing.T) {
 		t.Logf("%s: %d bytes per value", u.Name, kept/values)
 		runtime.KeepAlive(v)
 		runtime.KeepAlive(text)
+	}
+}
+
+// A caller whose requests in progress hold its share of the memory is refused for its own
+// sake, with 429. Another caller is served.
+func TestMemoryIsSharedAmongCallers(t *testing.T) {
+	pool := memory.Sized(100_000)
+	flood := pool.Charge("flood")
+	if err := flood.Take(50_000); err != nil {
+		t.Fatal(err)
+	}
+
+	for caller, want := range map[string]int{"flood": http.StatusTooManyRequests, "quiet": http.StatusOK} {
+		h := JSONRPC(idle{}, Options{Memory: requestsOf(pool), Identify: func(r *http.Request) (context.Context, error) {
+			return auth.With(r.Context(), auth.Principal{Owner: caller}), nil
+		}})
+		res := sendTo(h, "/", strings.NewReader(rpc("SendMessage", "ROLE_USER", `"parts":[{"text":"`+strings.Repeat("x", 10_000)+`"}]`)))
+		if res.Code != want {
+			t.Errorf("%s: HTTP %d, want %d: %.300s", caller, res.Code, want, res.Body)
+		}
+		if want == http.StatusTooManyRequests && (res.Header().Get("Retry-After") != "1" || !strings.Contains(res.Body.String(), "your share of the memory")) {
+			t.Errorf("Retry-After %q, %s", res.Header().Get("Retry-After"), res.Body)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
+	"errand/shared/auth"
 	"errand/shared/dialect"
 )
 
@@ -23,6 +24,9 @@ type operation struct {
 	query    []string // fields that a query may have beside the tenant
 	bodyless bool     // a POST may come without a body
 	serve    service  // nil: the name is known and not served
+
+	right   auth.Right // that a caller needs
+	changes bool       // it changes something, and the audit log has a line for each request
 }
 
 var (
@@ -36,43 +40,54 @@ var (
 var operations = [...]operation{
 	{
 		name: "SendMessage", name03: "message/send", verbs: post, path: "message:send",
+		right: auth.Send, changes: true,
 		serve: unary((*cursor).sendMessage, (*cursor).sendMessage03, sendMessage),
 	}, {
 		name: "SendStreamingMessage", name03: "message/stream", verbs: post, path: "message:stream",
+		right: auth.Send, changes: true,
 		serve: stream((*cursor).sendMessage, (*cursor).sendMessage03, a2asrv.RequestHandler.SendStreamingMessage),
 	}, {
 		name: "GetTask", name03: "tasks/get", verbs: get, path: "tasks/{task}", query: []string{"historyLength"},
+		right: auth.Read,
 		serve: unary((*cursor).getTask, (*cursor).getTask, a2asrv.RequestHandler.GetTask),
 	}, {
 		name: "ListTasks", verbs: get, path: "tasks",
 		query: []string{"contextId", "status", "pageSize", "pageToken", "historyLength", "statusTimestampAfter", "lastUpdatedAfter", "includeArtifacts"},
+		right: auth.Read,
 		serve: unary((*cursor).listTasks, (*cursor).listTasks03, listTasks),
 	}, {
 		name03: "tasks/list", // not in 0.3, which lists in HTTP+JSON alone; a client that tries it gets an error of 0.3
 	}, {
 		name: "CancelTask", name03: "tasks/cancel", verbs: post, path: "tasks/{task}:cancel", bodyless: true,
+		right: auth.Cancel, changes: true,
 		serve: unary((*cursor).cancelTask, (*cursor).cancelTask, a2asrv.RequestHandler.CancelTask),
 	}, {
 		name: "SubscribeToTask", name03: "tasks/resubscribe", verbs: getOrPost, path: "tasks/{task}:subscribe", bodyless: true,
+		right: auth.Read,
 		serve: stream((*cursor).subscribe, (*cursor).subscribe, a2asrv.RequestHandler.SubscribeToTask),
 	}, {
 		name: "ListTaskPushNotificationConfigs", name03: "tasks/pushNotificationConfig/list",
 		verbs: get, path: "tasks/{task}/pushNotificationConfigs", query: []string{"pageSize", "pageToken"},
+		right: auth.Webhooks,
 		serve: unary((*cursor).listPushConfigs, (*cursor).listPushConfigs03, a2asrv.RequestHandler.ListTaskPushConfigs),
 	}, {
 		name: "CreateTaskPushNotificationConfig", name03: "tasks/pushNotificationConfig/set",
 		verbs: post, path: "tasks/{task}/pushNotificationConfigs", query: []string{"configId"},
+		right: auth.Webhooks, changes: true,
 		serve: unary((*cursor).createPushConfig, (*cursor).createPushConfig03, a2asrv.RequestHandler.CreateTaskPushConfig),
 	}, {
 		name: "GetTaskPushNotificationConfig", name03: "tasks/pushNotificationConfig/get",
 		verbs: get, path: "tasks/{task}/pushNotificationConfigs/{config}",
+		right: auth.Webhooks,
 		serve: unary((*cursor).getPushConfig, (*cursor).getPushConfig03, a2asrv.RequestHandler.GetTaskPushConfig),
 	}, {
 		name: "DeleteTaskPushNotificationConfig", name03: "tasks/pushNotificationConfig/delete",
 		verbs: remove, path: "tasks/{task}/pushNotificationConfigs/{config}",
+		right: auth.Webhooks, changes: true,
 		serve: unary((*cursor).deletePushConfig, (*cursor).deletePushConfig03, deletePushConfig),
 	}, {
 		name: "GetExtendedAgentCard", name03: "agent/getAuthenticatedExtendedCard", verbs: get, path: "extendedAgentCard", path03: "card",
+		right: auth.Read,
 		serve: unary((*cursor).extendedCard, (*cursor).extendedCard, a2asrv.RequestHandler.GetExtendedAgentCard),
 	},
 }

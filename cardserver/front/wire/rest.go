@@ -12,6 +12,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/errordetails"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"errand/cardserver/audit"
 	"errand/shared/dialect"
 )
 
@@ -25,16 +26,19 @@ import (
 func REST(h a2asrv.RequestHandler, o Options) http.Handler {
 	o = o.withDefaults()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := &call{handler: h, options: &o, w: w, r: r, form: restForm{}, operation: "?", charge: o.Memory.Requests.Charge()}
+		c := &call{handler: h, options: &o, w: w, r: r, form: restForm{}, operation: "?"}
 		if r.Method == http.MethodGet || r.Method == http.MethodHead {
 			private(w.Header())
 		}
-		c.run(c.serveREST)
+		at, ok := route(r.URL.EscapedPath())
+		if o := at.operation(r.Method); o != nil { // also for the audit of callers who are not identified
+			audit.Of(r.Context()).Operation(o.name, o.changes)
+		}
+		c.run(func() error { return c.serveREST(at, ok) })
 	})
 }
 
-func (c *call) serveREST() error {
-	at, ok := route(c.r.URL.EscapedPath())
+func (c *call) serveREST(at place, ok bool) error {
 	if at.version03 {
 		c.dialect, c.form = dialect.V03REST, restForm03{}
 	}
@@ -52,8 +56,8 @@ func (c *call) serveREST() error {
 		}
 	}
 
-	i := slices.IndexFunc(at.operations, func(o *operation) bool { return slices.Contains(o.verbs, c.r.Method) })
-	if i < 0 {
+	o := at.operation(c.r.Method)
+	if o == nil {
 		var verbs []string
 		for _, o := range at.operations {
 			verbs = append(verbs, o.verbs...)
@@ -63,7 +67,7 @@ func (c *call) serveREST() error {
 	}
 
 	var err error
-	o, p := at.operations[i], params{name: "body", path: at.path}
+	p := params{name: "body", path: at.path}
 
 	if c.r.Method == http.MethodPost {
 		p.text, err = c.body(o)
@@ -126,6 +130,16 @@ type place struct {
 	path       path
 	version03  bool
 	operations []*operation // one at least, each with verbs of its own
+}
+
+// operation is the operation of an HTTP method, or nil.
+func (p *place) operation(verb string) *operation {
+	for _, o := range p.operations {
+		if slices.Contains(o.verbs, verb) {
+			return o
+		}
+	}
+	return nil
 }
 
 // route finds the place of a path; ok is false if there is none. Segments are unescaped one

@@ -85,6 +85,7 @@ var (
 	_ task.Store       = (*Firestore)(nil)
 	_ task.Chores      = (*Firestore)(nil)
 	_ task.DeadLetters = (*Firestore)(nil)
+	_ task.Holder      = (*Firestore)(nil)
 )
 
 // OpenFirestore makes a Firestore for a database. The name "" stands for the default one. The

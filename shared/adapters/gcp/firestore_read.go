@@ -8,6 +8,7 @@ import (
 
 	"cloud.google.com/go/firestore"
 	"cloud.google.com/go/firestore/apiv1/firestorepb"
+	"github.com/a2aproject/a2a-go/v2/a2a"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/codes"
 
@@ -91,6 +92,26 @@ func (f *Firestore) List(ctx context.Context, q task.Query) (task.Page, error) {
 
 	page.Total = max(0, all-gone)
 	return page, nil
+}
+
+// Held counts the tasks of an owner that wait or run, with one aggregation for each of the two
+// states. The bytes are not counted.
+func (f *Firestore) Held(ctx context.Context, owner string, most int) (task.Holding, error) {
+	call, cancel := limited(ctx)
+	defer cancel()
+	g, part := errgroup.WithContext(call)
+	states := []a2a.TaskState{a2a.TaskStateSubmitted, a2a.TaskStateWorking}
+	n := make([]int, len(states))
+	for i, state := range states {
+		g.Go(func() (err error) {
+			n[i], err = count(part, f.listed(task.Query{Owner: owner, State: state}).Limit(most+1))
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return task.Holding{}, fmt.Errorf("counting the tasks of an owner: %w", failure(ctx, err))
+	}
+	return task.Holding{Waiting: min(n[0]+n[1], most+1), Bytes: -1}, nil
 }
 
 // filtered is the common part of all queries of a list.

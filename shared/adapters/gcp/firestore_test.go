@@ -51,6 +51,7 @@ func TestFirestoreKeepsTheLaws(t *testing.T) {
 				task.Store
 				task.Chores
 				task.DeadLetters
+				task.Holder
 			} {
 				opts.Now = now
 				return open(t, host, opts)
@@ -75,6 +76,7 @@ func TestFirestoreSkipsUnreadable(t *testing.T) {
 		task.Store
 		task.Chores
 		task.DeadLetters
+		task.Holder
 	}, func(string, []byte)) {
 		project := emulator.Project(t)
 		c, err := firestore.NewClient(t.Context(), project, option.WithEndpoint(host), option.WithoutAuthentication(),

@@ -2,7 +2,11 @@ package local
 
 import (
 	"container/heap"
+	"container/list"
+	"fmt"
 	"time"
+
+	"errand/shared/share"
 )
 
 // A key identifies jobs that are coalesced while they wait: jobs with the same path and
@@ -20,18 +24,48 @@ type item[M parcel] struct {
 	key  key
 	try  try
 	next *item[M] // the next one in the line
-	pos  int      // index in the agenda; -1: in the line or running
+	pos  int      // index in the agenda; -1: in a line or running
 }
 
-// A backlog holds the waiting deliveries: a first-in, first-out line of those that may start
-// now, and an agenda of those with a time in the future. A sweep therefore runs behind the
-// whole line (R10). A backlog is not safe for concurrent use: its lane locks.
-type backlog[M parcel] struct {
+// A line holds an owner's deliveries that may start now, first in, first out.
+type line[M parcel] struct {
+	owner      string
 	head, tail *item[M]
-	agenda     agenda[M]
-	index      map[key]*item[M]
-	size       int
 }
+
+// A backlog holds the waiting deliveries: a line for each owner, of those that may start now,
+// and an agenda of those with a time in the future. The lines are served in turn (R18), and
+// an empty line does not exist. A backlog is not safe for concurrent use: its lane locks.
+type backlog[M parcel] struct {
+	lines  map[string]*list.Element // by owner
+	turns  list.List                // of *line[M]; the first one is served next
+	agenda agenda[M]
+	index  map[key]*item[M]
+	size   int
+	places *share.Pool // of the deliveries that wait or run
+}
+
+func newBacklog[M parcel](l Limits) backlog[M] {
+	return backlog[M]{
+		lines: map[string]*list.Element{}, index: map[key]*item[M]{},
+		places: share.NewPool(2 * int64(l.Capacity+l.Slots)), // one owner alone gets half
+	}
+}
+
+// reserve takes places for the items of one owner, for all of them or for none. A delivery
+// keeps its place until leave, however often it is tried.
+func (b *backlog[M]) reserve(items []*item[M]) error {
+	if len(items) == 0 {
+		return nil
+	}
+	if err := b.places.Take(items[0].msg.owner(), int64(len(items))); err != nil {
+		return fmt.Errorf("%w: %w", errFull, err)
+	}
+	return nil
+}
+
+// leave gives back the place of a delivery that is not tried again.
+func (b *backlog[M]) leave(it *item[M]) { b.places.Release(it.msg.owner(), 1) }
 
 func (b *backlog[M]) find(k key) *item[M] {
 	if k == (key{}) {
@@ -55,7 +89,7 @@ func (b *backlog[M]) covers(it *item[M]) bool {
 	return true
 }
 
-// put adds an item: to the line if its time has come, else to the agenda.
+// put adds an item: to its owner's line if its time has come, else to the agenda.
 func (b *backlog[M]) put(it *item[M], now time.Time) {
 	b.size++
 	if it.key != (key{}) {
@@ -68,22 +102,36 @@ func (b *backlog[M]) put(it *item[M], now time.Time) {
 	b.enqueue(it)
 }
 
-// pop removes and returns the first item of the line, or returns nil.
-func (b *backlog[M]) pop() *item[M] {
-	it := b.head
-	if it == nil {
-		return nil
+// pop removes and returns the first item of the first line whose owner take admits, or
+// returns nil. That line becomes the last one. A line that was passed over keeps its place.
+// After share.ErrFull no further owner is asked.
+func (b *backlog[M]) pop(take func(owner string) error) *item[M] {
+	for e := b.turns.Front(); e != nil; e = e.Next() {
+		l := e.Value.(*line[M])
+		switch take(l.owner) {
+		case share.ErrFull:
+			return nil
+		case share.ErrOwn:
+			continue
+		}
+
+		it := l.head
+		l.head, it.next = it.next, nil
+		if l.head == nil {
+			b.turns.Remove(e)
+			delete(b.lines, l.owner)
+		} else {
+			b.turns.MoveToBack(e)
+		}
+
+		b.size--
+		delete(b.index, it.key)
+		return it
 	}
-	b.head, it.next = it.next, nil
-	if b.head == nil {
-		b.tail = nil
-	}
-	b.size--
-	delete(b.index, it.key)
-	return it
+	return nil
 }
 
-// promote moves the items whose time has come from the agenda to the end of the line. It
+// promote moves the items whose time has come from the agenda to the ends of their lines. It
 // drops an item that another one covers.
 func (b *backlog[M]) promote(now time.Time) {
 	for len(b.agenda) > 0 && !b.agenda[0].try.at.After(now) {
@@ -93,6 +141,7 @@ func (b *backlog[M]) promote(now time.Time) {
 			it.key.at = 0
 			if b.covers(it) {
 				b.size--
+				b.leave(it)
 				continue
 			}
 			b.index[it.key] = it
@@ -103,12 +152,14 @@ func (b *backlog[M]) promote(now time.Time) {
 
 func (b *backlog[M]) enqueue(it *item[M]) {
 	it.pos = -1
-	if b.tail == nil {
-		b.head = it
-	} else {
-		b.tail.next = it
+	owner := it.msg.owner()
+	e := b.lines[owner]
+	if e == nil {
+		b.lines[owner] = b.turns.PushBack(&line[M]{owner: owner, head: it, tail: it})
+		return
 	}
-	b.tail = it
+	l := e.Value.(*line[M])
+	l.tail.next, l.tail = it, it
 }
 
 // agenda is a heap by time.

@@ -73,6 +73,7 @@ type message struct {
 }
 
 func (m message) subject() string { return m.event.Task }
+func (message) owner() string     { return "events" } // of any task: each costs a read and a job
 
 func (m message) post(_ string, t try) (string, http.Header, []byte) {
 	data, err := json.Marshal(bus.Push{

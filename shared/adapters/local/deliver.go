@@ -15,6 +15,8 @@ import (
 type parcel interface {
 	// subject is the id of the parcel's task, for the log.
 	subject() string
+	// owner is the owner whose slots and place the delivery takes; "" is nobody in particular.
+	owner() string
 	// post returns the request of one try.
 	post(lane string, t try) (path string, header http.Header, body []byte)
 }

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"errand/shared/share"
 )
 
 var (
@@ -22,10 +24,11 @@ var (
 // their context. A container gets 10 s from SIGTERM to SIGKILL.
 const abandonAfter = 5 * time.Second
 
-// A lane is a queue with limits of its own. It delivers parcels to a handler, in the order in
-// which they became ready and at most Limits.Slots at the same time, and retries each one
-// until the answer is 2xx. It has one goroutine for every running delivery, and a timer
-// while a parcel waits for its time. An idle lane has neither.
+// A lane is a queue with limits of its own. It delivers parcels to a handler, those of each
+// owner in the order in which they became ready and owners in turn, and retries each one
+// until the answer is 2xx. Slots and places are shared among owners (R18). It has one
+// goroutine for every running delivery, and a timer while a parcel waits for its time. An
+// idle lane has neither.
 type lane[M parcel] struct {
 	name    string
 	nonce   string // distinguishes the names of this process from those of the process before
@@ -37,6 +40,8 @@ type lane[M parcel] struct {
 	ctx    context.Context // of every delivery
 	cancel context.CancelFunc
 	work   sync.WaitGroup // deliveries and the refill
+
+	slots *share.Pool // of the deliveries that run
 
 	mu        sync.Mutex
 	backlog   backlog[M]
@@ -62,12 +67,13 @@ func newLane[M parcel](name string, h http.Handler, limits Limits, log *slog.Log
 		log:     log.With("lane", name),
 		ctx:     ctx,
 		cancel:  cancel,
-		backlog: backlog[M]{index: map[key]*item[M]{}},
+		slots:   share.NewPool(2 * int64(limits.Slots)),
+		backlog: newBacklog[M](limits),
 	}
 }
 
 // add enqueues every item that no waiting one covers. If there is no room for all of them,
-// it enqueues none and returns errFull.
+// it enqueues none and returns errFull. All items belong to one owner.
 func (l *lane[M]) add(items ...*item[M]) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -83,14 +89,12 @@ func (l *lane[M]) add(items ...*item[M]) error {
 		return l.backlog.covers(it)
 	})
 
-	var err error
-	if len(items) > 0 && l.backlog.size+len(items) > l.limits.Capacity {
-		err = errFull
+	err := l.backlog.reserve(items)
+	if err != nil {
 		if !l.dropped {
-			l.log.Warn("lane full: dropping new deliveries", "waiting", l.backlog.size)
+			l.log.Warn("lane full: dropping new deliveries", "waiting", l.backlog.size, "err", err)
 		}
-		l.dropped = true
-		items = nil
+		l.dropped, items = true, nil
 	}
 
 	for _, it := range items {
@@ -107,19 +111,23 @@ func (l *lane[M]) add(items ...*item[M]) error {
 	return err
 }
 
-// dispatch starts a waiting delivery in every free slot.
+// dispatch starts waiting deliveries until no owner may have another slot.
 func (l *lane[M]) dispatch() {
-	for l.running < l.limits.Slots {
-		it := l.backlog.pop()
-		if it == nil {
-			return
-		}
-		l.running++
+	for it := l.pop(); it != nil; it = l.pop() {
 		l.work.Go(func() { l.run(it) })
 	}
 }
 
-// run holds a slot and delivers until the line is empty.
+// pop takes the next delivery and a slot for it, or returns nil.
+func (l *lane[M]) pop() *item[M] {
+	it := l.backlog.pop(func(owner string) error { return l.slots.TakeWithin(owner, 1, l.limits.Most(owner)) })
+	if it != nil {
+		l.running++
+	}
+	return it
+}
+
+// run delivers an item, and then others until none may have a slot.
 func (l *lane[M]) run(it *item[M]) {
 	for it != nil {
 		status := l.deliver(it)
@@ -127,44 +135,47 @@ func (l *lane[M]) run(it *item[M]) {
 	}
 }
 
-// next enqueues the retry of a failed delivery, and then returns the next delivery or frees
-// the slot.
+// next enqueues the retry of a failed delivery and frees its slot. It returns the next
+// delivery, or nil. The slot may be one that other owners waited for.
 func (l *lane[M]) next(done *item[M], status int) *item[M] {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if status/100 != 2 && !l.closed {
-		l.retry(done, status)
+	if status/100 == 2 || l.closed || !l.retry(done, status) {
+		l.backlog.leave(done)
 	}
-	it := l.backlog.pop()
-	if it == nil {
-		l.running--
-	}
+
+	l.running--
+	l.slots.Release(done.msg.owner(), 1)
+	it := l.pop()
+	l.dispatch()
 	l.arm()
 	l.drained()
 	return it
 }
 
-// retry puts a failed delivery back, even into a full lane: there is at most one such
-// delivery for every slot. If the same job was added while this one ran, the waiting job
-// gets this one's name and count, so that a record has one job in the lane.
-func (l *lane[M]) retry(it *item[M], status int) {
+// retry puts a failed delivery back, and reports whether it did. If the same job was added
+// while this one ran, the waiting job gets this one's name and count, so that a record has
+// one job in the lane.
+func (l *lane[M]) retry(it *item[M], status int) bool {
 	it.try.failed++
 	if status < http.StatusInternalServerError {
 		it.try.answered++
 	}
 	if it.try.failed >= l.limits.Attempts {
 		l.log.Error("giving up on a delivery", "task", it.msg.subject(), "attempt", it.try.failed, "status", status)
-		return
+		return false
 	}
+
 	now := time.Now()
 	it.try.at = now.Add(l.limits.backoff(it.try.failed))
 	if newer := l.backlog.find(it.key); newer != nil {
 		at := newer.try.at
 		newer.try = it.try
 		newer.try.at = at
-		return
+		return false
 	}
 	l.backlog.put(it, now)
+	return true
 }
 
 // arm sets the timer to the first time in the agenda.
@@ -224,7 +235,7 @@ func (l *lane[M]) stop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
-	l.backlog = backlog[M]{}
+	l.backlog = newBacklog[M](l.limits)
 	l.arm()
 }
 

@@ -130,7 +130,7 @@ func shut(t *testing.T, c interface{ Close(context.Context) error }) {
 }
 
 func turn(task string) queue.Job {
-	return queue.Job{Queue: "turns", Path: queue.PathTurn, Task: task}
+	return queue.Job{Queue: "turns", Path: queue.PathTurn, Task: task, Owner: "o"}
 }
 
 func addAll(t *testing.T, q *local.Queue, jobs ...queue.Job) {
@@ -199,7 +199,7 @@ func TestCloseDrains(t *testing.T) {
 		g := newGate()
 		q := local.NewQueue(local.QueueConfig{Handler: g, Lanes: lanes(local.Limits{Slots: 1})})
 		addAll(t, q, turn("running"), turn("waiting"),
-			queue.Job{Queue: "deliveries", Path: queue.PathDeliver, Task: "parked", At: time.Now().Add(time.Hour)})
+			queue.Job{Queue: "deliveries", Path: queue.PathDeliver, Task: "parked", Owner: "o", At: time.Now().Add(time.Hour)})
 		<-g.entered
 		time.AfterFunc(time.Second, func() { close(g.opened) })
 		start := time.Now()

@@ -121,6 +121,7 @@ type hint struct {
 }
 
 func (h hint) subject() string { return h.Task }
+func (h hint) owner() string   { return h.Owner }
 
 // Canonical forms of the headers of Cloud Tasks.
 // https://cloud.google.com/tasks/docs/creating-http-target-tasks#handler

@@ -94,9 +94,9 @@ func BenchmarkCommit(b *testing.B) {
 					defer busy[k].Unlock()
 					now := now
 					now.Now = now.Now.Add(time.Duration(i+1) * time.Hour)
-					next, changed, err := rs[k].Swept(now, now.Now)
-					if err != nil || !changed {
-						b.Errorf("Swept: changed %t, %v", changed, err)
+					next, lanes, err := rs[k].Swept(now, now.Now)
+					if err != nil || len(lanes) == 0 {
+						b.Errorf("Swept: lanes %v, %v", lanes, err)
 						return
 					}
 

@@ -22,8 +22,8 @@ func (db *DB) Due(ctx context.Context, queue string, before time.Time, after tas
 		where += " AND (due, id) > (?, ?)"
 		args = append(args, after.At.UnixMicro(), after.ID)
 	}
-	err := db.read(ctx, db.listers, func(c *conn) error {
-		return c.query(func(row []driver.Value) error {
+	err := db.readList(ctx, "", func(ctx context.Context, c *conn) error {
+		return c.queryWithin(ctx, func(row []driver.Value) error {
 			due, ok := row[0].(int64)
 			id, ok2 := row[1].(string)
 			if !ok || !ok2 { // no Load finds such a row

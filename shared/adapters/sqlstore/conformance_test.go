@@ -21,6 +21,7 @@ func TestStore(t *testing.T) {
 				task.Store
 				task.Chores
 				task.DeadLetters
+				task.Holder
 			} {
 				opts.Now = now
 				return open(t, file(t), opts)
@@ -34,6 +35,7 @@ func TestStoreSkipsUnreadable(t *testing.T) {
 		task.Store
 		task.Chores
 		task.DeadLetters
+		task.Holder
 	}, func(string, []byte)) {
 		db := open(t, file(t), sqlstore.Options{Now: now, CacheRecords: -1})
 		return db, func(id string, head []byte) {

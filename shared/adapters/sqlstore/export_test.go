@@ -110,3 +110,28 @@ func (db *DB) Forget() {
 	defer db.reserve.mu.Unlock()
 	db.reserve.checked = time.Time{}
 }
+
+// WithLog returns opts with a limit of the log's bytes.
+func WithLog(opts Options, bytes int64) Options {
+	opts.logMost = bytes
+	return opts
+}
+
+// Listing runs f while one reader for lists is taken on behalf of an owner.
+func (db *DB) Listing(ctx context.Context, owner string, f func(ctx context.Context)) error {
+	return db.readList(ctx, owner, func(ctx context.Context, c *conn) error {
+		f(ctx)
+		return ctx.Err()
+	})
+}
+
+// Filter is the condition of a list.
+var Filter = filter
+
+// Endless is a statement that returns no row and takes many seconds.
+func (db *DB) Endless(ctx context.Context, owner string) error {
+	return db.readList(ctx, owner, func(ctx context.Context, c *conn) error {
+		return c.queryWithin(ctx, func([]driver.Value) error { return nil },
+			"WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 50000000) SELECT i FROM n WHERE i < 0")
+	})
+}

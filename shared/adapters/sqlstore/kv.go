@@ -49,7 +49,7 @@ func (s entries) Put(ctx context.Context, e kv.Entry) (kv.Entry, error) {
 		return kv.Entry{}, err
 	}
 	var next kv.Entry
-	err = s.db.submit(ctx, &write{apply: func(w *writer) (err error) {
+	err = s.db.submit(ctx, &write{owner: e.Owner, bytes: int64(e.Size()), apply: func(w *writer) (err error) {
 		next, err = w.put(e)
 		return err
 	}})
@@ -79,8 +79,8 @@ func (s entries) List(ctx context.Context, prefix, after string, limit int) ([]k
 	}
 	var list []kv.Entry
 	size := 0
-	err = s.db.read(ctx, s.db.listers, func(c *conn) error {
-		return c.query(func(row []driver.Value) error {
+	err = s.db.readList(ctx, "", func(ctx context.Context, c *conn) error {
+		return c.queryWithin(ctx, func(row []driver.Value) error {
 			e, err := entryOf(row)
 			if size += e.Size(); size > kv.LimitList {
 				return errPageFull

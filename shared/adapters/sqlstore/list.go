@@ -14,17 +14,17 @@ import (
 // List returns one page of an owner's records.
 func (db *DB) List(ctx context.Context, q task.Query) (task.Page, error) {
 	var page task.Page
-	err := db.read(ctx, db.listers, func(c *conn) error {
+	err := db.readList(ctx, q.Owner, func(limited context.Context, c *conn) error {
 		where, args := filter(q, db.opts.Now())
 		var err error
 		decode := decodeListed
 		if q.Bodies {
 			decode = decodeRecord
 		}
-		if page, err = db.readPage(ctx, c, where, args, q.After, q.Limit, q.Bodies, decode); err != nil || !q.Count {
+		if page, err = db.readPage(limited, c, where, args, q.After, q.Limit, q.Bodies, decode); err != nil || !q.Count {
 			return err
 		}
-		page.Total, err = db.count(ctx, c, q)
+		page.Total, err = db.count(ctx, c, q) // with a limit of its own
 		return err
 	})
 	if err != nil {
@@ -42,7 +42,7 @@ func (db *DB) Dead(ctx context.Context, q task.DeadQuery) (task.Page, error) {
 	where += unexpired
 	args = append(args, db.opts.Now().UnixMilli())
 	var page task.Page
-	err := db.read(ctx, db.listers, func(c *conn) (err error) {
+	err := db.readList(ctx, q.Owner, func(ctx context.Context, c *conn) (err error) {
 		page, err = db.readPage(ctx, c, where, args, q.After, q.Limit, false, decodeRecord)
 		return err
 	})
@@ -123,7 +123,7 @@ func (db *DB) readPage(ctx context.Context, c *conn, where string, args []any, a
 
 		rows := 0
 		var bad driver.Value // the id of the last row, if it cannot be read
-		err := c.query(func(row []driver.Value) error {
+		err := c.queryWithin(ctx, func(row []driver.Value) error {
 			rows++
 			for _, column := range row[2:] {
 				blob, _ := column.([]byte)

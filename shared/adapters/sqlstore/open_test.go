@@ -111,11 +111,68 @@ func TestOpenReadsHeadsOfLeased(t *testing.T) {
 	}
 }
 
+// Opening counts a death for every turn of the previous process. It blames a turn that a
+// worker had died under before, if it ran alone or all turns of the process were blamed.
+func TestOpenBlames(t *testing.T) {
+	turn := func(deaths, blamed int, alone bool) task.Record {
+		return task.Record{Attempt: 3, Deaths: deaths, Blamed: blamed, Lease: task.Lease{
+			Until: time.Now().Add(time.Hour).UTC(), Queue: "q", Name: "n", Nonce: "x", Alone: alone,
+		}}
+	}
+
+	for _, test := range []struct {
+		name   string
+		turns  []task.Record
+		blamed []int // afterwards
+	}{
+		{"a first death", []task.Record{turn(0, 0, false)}, []int{0}},
+		{"the only turn", []task.Record{turn(1, 0, false)}, []int{1}},
+		{"one of two", []task.Record{turn(1, 0, false), turn(1, 0, false)}, []int{0, 0}},
+		{"one that ran alone for a while, and one beside it", []task.Record{turn(2, 1, false), turn(0, 0, false)}, []int{1, 0}},
+		{"two that were blamed", []task.Record{turn(2, 1, false), turn(2, 1, false)}, []int{2, 2}},
+		{"one that ran alone", []task.Record{turn(2, 0, true), turn(1, 0, false)}, []int{1, 0}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			path := file(t)
+			db := open(t, path, sqlstore.Options{})
+			var ids []string
+			for i, r := range test.turns {
+				a := accepted(t, hashed(string(rune(i))), time.Now())
+				a.Attempt, a.Deaths, a.Blamed, a.Lease = r.Attempt, r.Deaths, r.Blamed, r.Lease
+				made, err := db.Create(t.Context(), rewritten(a))
+				if err != nil {
+					t.Fatal(err)
+				}
+				ids = append(ids, made.ID())
+			}
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+
+			for range 2 { // the next opening finds no leases
+				db = open(t, path, sqlstore.Options{})
+				for i, id := range ids {
+					r, err := db.Load(t.Context(), id)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if r.Lease != (task.Lease{}) || r.Deaths != test.turns[i].Deaths+1 || r.Blamed != test.blamed[i] {
+						t.Errorf("turn %d: %d deaths, %d blamed, lease %+v, want %d blamed", i, r.Deaths, r.Blamed, r.Lease, test.blamed[i])
+					}
+				}
+				if err := db.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // rewritten returns a copy of a record without its stored form, as after a change by hand.
 func rewritten(r task.Record) task.Record {
 	return task.Record{
 		Schema: r.Schema, Task: r.Task, Owner: r.Owner, Lane: r.Lane, Requests: r.Requests, Turn: r.Turn, Since: r.Since,
-		Seq: r.Seq, Epoch: r.Epoch, Lease: r.Lease, Asked: r.Asked, Due: r.Due, Version: r.Version,
+		Seq: r.Seq, Epoch: r.Epoch, Attempt: r.Attempt, Deaths: r.Deaths, Blamed: r.Blamed, Lease: r.Lease, Asked: r.Asked, Due: r.Due, Version: r.Version,
 	}
 }
 

@@ -135,6 +135,10 @@ CREATE TRIGGER task_hidden AFTER UPDATE OF owner ON task WHEN OLD.owner <> NEW.o
 		AND 0 = (SELECT sum(t.n) FROM tally AS t WHERE t.owner = OLD.owner AND t.context = tally.context);
 	INSERT INTO tally VALUES (NEW.owner, '', NEW.state, 1) ON CONFLICT DO UPDATE SET n = n + 1;
 END;
+`}, {script: `
+-- A list of a context finds in its index all that its filters ask for, as task_list has it.
+DROP INDEX task_context;
+CREATE INDEX task_context ON task (owner, context, stamp, state, expires);
 `}}
 
 // fillDead marks the records that had a dead webhook before the column existed. It decodes

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"errand/shared/share"
 	"errand/shared/task"
 )
 
@@ -32,13 +33,16 @@ type Options struct {
 	CacheBytes   int              // their encoded size at most; 0: 4 MiB
 	Reserve      int64            // bytes kept for a full disk; 0: none, and no floor below which messages are refused
 	CountFor     time.Duration    // longest count of a list with Since; 0: task.CountFor
+	ListFor      time.Duration    // longest read of a page; 0: task.ListFor
 
-	space func(folder string) (free, total int64, err error) // of the disk; default: as the system says
+	logMost int64                                              // bytes of the log at which reads wait for a checkpoint; 0: 64 MiB
+	space   func(folder string) (free, total int64, err error) // of the disk; default: as the system says
 }
 
 const (
 	defaultCacheRecords = 1024
 	defaultCacheBytes   = 4 << 20
+	defaultLogMost      = 64 << 20
 	readers             = 2 // of each kind; each one has its own page cache of 2 MiB
 )
 
@@ -55,15 +59,24 @@ func (o Options) withDefaults() Options {
 	if o.CacheRecords == 0 {
 		o.CacheRecords = defaultCacheRecords
 	}
+
 	if o.CacheBytes == 0 {
 		o.CacheBytes = defaultCacheBytes
 	}
 	if o.CountFor == 0 {
 		o.CountFor = task.CountFor
 	}
+	if o.ListFor == 0 {
+		o.ListFor = task.ListFor
+	}
+	if o.logMost == 0 {
+		o.logMost = defaultLogMost
+	}
+
 	if o.space == nil {
 		o.space = spaceOf
 	}
+
 	return o
 }
 
@@ -79,9 +92,12 @@ type DB struct {
 	skips   task.Skips
 	reserve *reserve
 	writes  chan *write
-	loaders chan *conn // free readers for Load
-	listers chan *conn // free readers for lists, so that a long list does not delay a Load
-	opened  int        // number of readers
+	queued  *share.Line  // bytes on their way to the writer
+	lists   *share.Line  // readers for lists
+	reading sync.RWMutex // held by reads, and by the writer while it empties the log
+	loaders chan *conn   // free readers for Load
+	listers chan *conn   // free readers for lists, so that a long list does not delay a Load
+	opened  int          // number of readers
 
 	closing   chan struct{}  // closed first, so that no new call begins
 	users     sync.WaitGroup // writes on their way into the channel
@@ -95,6 +111,7 @@ var (
 	_ task.Store       = (*DB)(nil)
 	_ task.Chores      = (*DB)(nil)
 	_ task.DeadLetters = (*DB)(nil)
+	_ task.Holder      = (*DB)(nil)
 )
 
 // Open opens the file at path, or creates it in an existing folder. It returns an error
@@ -107,15 +124,18 @@ func Open(ctx context.Context, path string, opts Options) (_ *DB, err error) {
 	if err != nil {
 		return nil, err
 	}
+
 	lock, err := claim(path)
 	if err != nil {
 		return nil, err
 	}
+
 	db := &DB{
 		opts: opts, path: path, lock: lock,
 		skips:  task.Skips{Log: opts.Log},
 		cache:  newCache(opts.CacheRecords, opts.CacheBytes),
 		writes: make(chan *write, groupMax), loaders: make(chan *conn, readers), listers: make(chan *conn, readers),
+		queued: share.NewLine(queuedBytes), lists: share.NewLine(readers),
 		closing: make(chan struct{}), drained: make(chan struct{}),
 	}
 
@@ -225,8 +245,29 @@ func (db *DB) read(ctx context.Context, pool chan *conn, f func(*conn) error) er
 		return ErrClosed
 	case c := <-pool:
 		defer func() { pool <- c }()
+		db.reading.RLock()
+		defer db.reading.RUnlock()
 		return f(c)
 	}
+}
+
+// readList runs f on a connection for lists. Each owner has one at a time, and owners are
+// served in turn (R18). The ctx of f ends when the caller's does, or after Options.ListFor:
+// then the error is task.ErrSlow.
+func (db *DB) readList(ctx context.Context, owner string, f func(context.Context, *conn) error) error {
+	if err := db.lists.Enter(ctx, owner, 1); err != nil {
+		return err
+	}
+	defer db.lists.Leave(owner, 1)
+	return db.read(ctx, db.listers, func(c *conn) error {
+		limited, cancel := context.WithTimeoutCause(ctx, db.opts.ListFor, task.ErrSlow)
+		defer cancel()
+		err := f(limited, c)
+		if err != nil && limited.Err() != nil && !errors.Is(err, task.ErrCount) {
+			err = context.Cause(limited)
+		}
+		return err
+	})
 }
 
 // usable returns the reason why a call must not begin, if there is one.

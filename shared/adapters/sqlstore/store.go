@@ -18,7 +18,7 @@ func (db *DB) Create(ctx context.Context, r task.Record) (task.Record, error) {
 	if _, err := r.ForStore(); err != nil {
 		return task.Record{}, err
 	}
-	next, err := db.write(ctx, r.ID(), func(w *writer) (task.Record, error) { return w.create(r) })
+	next, err := db.write(ctx, r, func(w *writer) (task.Record, error) { return w.create(r) })
 	if err != nil {
 		return task.Record{}, fmt.Errorf("creating task %s: %w", r.ID(), err)
 	}
@@ -30,7 +30,7 @@ func (db *DB) Commit(ctx context.Context, r task.Record) (task.Record, error) {
 	if _, err := r.ForStore(); err != nil {
 		return task.Record{}, err
 	}
-	next, err := db.write(ctx, r.ID(), func(w *writer) (task.Record, error) { return w.commit(r) })
+	next, err := db.write(ctx, r, func(w *writer) (task.Record, error) { return w.commit(r) })
 	if err != nil {
 		return task.Record{}, fmt.Errorf("committing task %s: %w", r.ID(), err)
 	}

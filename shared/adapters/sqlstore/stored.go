@@ -5,6 +5,8 @@ import (
 	"database/sql/driver"
 	"fmt"
 
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
 	"errand/shared/task"
 )
 
@@ -108,15 +110,19 @@ func (w *writer) replaced(r task.Record) (placed, error) {
 	return rows[0], nil
 }
 
-// Bytes returns the stored size of an owner's records, deleted ones excluded. The writes
-// themselves count it.
-func (db *DB) Bytes(ctx context.Context, owner string) (n int64, err error) {
-	err = db.read(ctx, db.listers, func(c *conn) (err error) {
-		n, err = c.number("SELECT coalesce((SELECT bytes FROM stored WHERE owner = ?), 0)", owner)
-		return err
+// Held reads what the writes have counted of an owner: [task.Holder].
+func (db *DB) Held(ctx context.Context, owner string, most int) (h task.Holding, err error) {
+	err = db.read(ctx, db.loaders, func(c *conn) error {
+		return c.query(func(row []driver.Value) error {
+			waiting, _ := row[0].(int64)
+			h.Waiting = min(int(waiting), most+1)
+			h.Bytes, _ = row[1].(int64)
+			return nil
+		}, "SELECT coalesce((SELECT sum(n) FROM tally WHERE owner = ?1 AND context = '' AND state IN (?2, ?3)), 0),"+
+			" coalesce((SELECT bytes FROM stored WHERE owner = ?1), 0)", owner, string(a2a.TaskStateSubmitted), string(a2a.TaskStateWorking))
 	})
 	if err != nil {
-		return 0, fmt.Errorf("reading the stored size of an owner: %w", err)
+		return task.Holding{}, fmt.Errorf("reading what an owner has: %w", err)
 	}
-	return n, nil
+	return h, nil
 }

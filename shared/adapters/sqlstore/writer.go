@@ -11,12 +11,21 @@ import (
 	"errand/shared/task"
 )
 
-// groupMax limits the operations that share one commit and its sync.
-const groupMax = 256
+// A group is the operations that share one commit and its sync.
+const (
+	groupMax   = 256
+	groupBytes = 1 << 20
+
+	// queuedBytes may be on their way to the writer, and one owner alone may have half of
+	// them there. So another owner's operation waits for two groups of large ones at most.
+	queuedBytes = 4 * groupBytes
+)
 
 // A write is one operation on its way to the writer.
 type write struct {
 	apply func(*writer) error // runs within the group's transaction
+	owner string              // whose share of the queue it takes; empty: nobody's
+	bytes int64               // that it writes, about
 	id    string              // the record that it changes; empty: it changes no record in the cache
 	next  task.Record         // the record after the change
 	err   error
@@ -30,8 +39,12 @@ func isVerdict(err error) bool {
 }
 
 // write changes one record.
-func (db *DB) write(ctx context.Context, id string, apply func(*writer) (task.Record, error)) (task.Record, error) {
-	op := &write{id: id}
+func (db *DB) write(ctx context.Context, r task.Record, apply func(*writer) (task.Record, error)) (task.Record, error) {
+	enc, err := r.Encode()
+	if err != nil {
+		return task.Record{}, err
+	}
+	op := &write{owner: r.Owner, bytes: int64(enc.Size()), id: r.ID()}
 	op.apply = func(w *writer) (err error) {
 		op.next, err = apply(w)
 		return err
@@ -42,14 +55,19 @@ func (db *DB) write(ctx context.Context, id string, apply func(*writer) (task.Re
 	return op.next, nil
 }
 
-// submit sends a write to the writer and waits until it is durable or refused. If ctx ends
-// first, the outcome is unknown, and apply may still run.
+// submit sends a write to the writer and waits until it is durable or refused. Before, it
+// waits for its owner's share of the queue. If ctx ends first, the outcome is unknown, and
+// apply may still run.
 func (db *DB) submit(ctx context.Context, op *write) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	op.done = make(chan struct{})
+	if err := db.queued.Enter(ctx, op.owner, op.bytes); err != nil {
+		return err
+	}
 	if err := db.hand(ctx, op); err != nil {
+		db.queued.Leave(op.owner, op.bytes)
 		return err
 	}
 	select {
@@ -87,7 +105,8 @@ type writer struct {
 	late    bool  // begin had no room, and is still to be done
 	sparing bool  // no record is created
 	deleted []string
-	sums    sums // of the group
+	sums    sums  // of the group
+	written int64 // bytes since the log was last looked at, about
 }
 
 // begin chooses a new range of versions for this opening, and ends the leases of the
@@ -127,49 +146,84 @@ func (w *writer) endLeases() error {
 	w.version = opened * perOpening
 	now := w.db.opts.Rules.At(w.db.opts.Now())
 
+	crew, err := w.crew()
+	if err != nil {
+		return err
+	}
+
 	for {
-		var r task.Record // one at a time, and only its head: many large records may have leases
-		var row placed
-		var body int64
-		var bad bool
-		err := w.conn.query(func(columns []driver.Value) (err error) {
-			row = placedIn(columns)
-			head, _ := columns[4].([]byte)
-			body = row.bytes - int64(len(head))
-			r, err = decodeRecord([]driver.Value{row.id, columns[3], columns[4]})
-			if id, _ := row.id.(string); w.db.skips.Skip(context.Background(), id, err) {
-				bad, err = true, nil
-			}
-			return err
-		}, "SELECT "+placedColumns+", version, head FROM task INDEXED BY task_leased WHERE leased IS NOT NULL LIMIT 1")
-		if err != nil || row.id == nil {
+		var next leased
+		n, err := w.leased(" LIMIT 1", func(l leased) { next = l })
+		if err != nil || n == 0 {
 			return err
 		}
 
-		if bad { // no worker can run such a turn
-			_, err = w.conn.exec("UPDATE task SET leased = NULL WHERE id = ?", row.id)
+		if next.unreadable { // no worker can run such a turn
+			_, err = w.conn.exec("UPDATE task SET leased = NULL WHERE id = ?", next.row.id)
 		} else {
-			err = w.endLease(r, row, body, now)
+			err = w.endLease(next.head, next.row, next.body, crew, now)
 		}
+
 		if err != nil {
 			return err
 		}
 	}
 }
 
+// crew counts the turns of the previous process.
+func (w *writer) crew() (crew task.Crew, err error) {
+	_, err = w.leased("", func(l leased) {
+		if !l.unreadable {
+			crew.Add(l.head)
+		}
+	})
+	return crew, err
+}
+
+// A leased is a record with a lease, read without its body.
+type leased struct {
+	row        placed
+	head       task.Record
+	body       int64 // size of the body
+	unreadable bool  // head and body are empty
+}
+
+// leased yields the records with leases one by one, because many large ones may have leases,
+// and returns their number.
+func (w *writer) leased(limit string, yield func(leased)) (n int, err error) {
+	err = w.conn.query(func(columns []driver.Value) error {
+		l := leased{row: placedIn(columns)}
+		head, _ := columns[4].([]byte)
+		l.body = l.row.bytes - int64(len(head))
+		var err error
+		l.head, err = decodeRecord([]driver.Value{l.row.id, columns[3], columns[4]})
+		if id, _ := l.row.id.(string); w.db.skips.Skip(context.Background(), id, err) {
+			l, err = leased{row: l.row, unreadable: true}, nil
+		}
+		if err == nil {
+			n++
+			yield(l)
+		}
+		return err
+	}, "SELECT "+placedColumns+", version, head FROM task INDEXED BY task_leased WHERE leased IS NOT NULL"+limit)
+	return n, err
+}
+
 // endLease ends the lease of a record that was read without its body of the given size.
-func (w *writer) endLease(r task.Record, row placed, body int64, now task.Moment) error {
-	next, err := r.LeaseLost(now)
+func (w *writer) endLease(r task.Record, row placed, body int64, crew task.Crew, now task.Moment) error {
+	next, err := r.LeaseLost(now, crew)
 	var enc *task.Encoded
 	var size int64
 	if err == nil {
 		enc, err = next.Encode()
 	}
+
 	if err == nil {
 		if size = int64(enc.Size()) + body; size > task.LimitStore {
 			err = task.ErrTooLarge
 		}
 	}
+
 	if err != nil {
 		// The record has a newer schema or is full. Its lease ends by time.
 		w.db.opts.Log.Warn("a lease could not be ended", "task", r.ID(), "err", err)
@@ -184,6 +238,7 @@ func (w *writer) endLease(r task.Record, row placed, body int64, now task.Moment
 	if err == nil {
 		w.sums.change(row, size)
 	}
+
 	return err
 }
 
@@ -192,22 +247,30 @@ func (w *writer) run() {
 	group := make([]*write, 0, groupMax)
 	for first := range w.db.writes {
 		group = append(group[:0], first)
+		bytes := first.bytes
+
 		// The callers of the last commit may be about to write again. Let their writes
 		// into this group.
 		runtime.Gosched()
-		for more := true; more && len(group) < groupMax; {
+
+		for more := true; more && len(group) < groupMax && bytes < groupBytes; {
 			select {
 			case next, ok := <-w.db.writes:
 				if more = ok; ok {
 					group = append(group, next)
+					bytes += next.bytes
 				}
+
 			default:
 				more = false
 			}
 		}
+
 		w.commitGroup(group)
 		clear(group)
+		w.shorten(bytes)
 	}
+
 	w.db.closeErr = w.conn.close()
 	close(w.db.drained)
 }
@@ -234,6 +297,7 @@ func (w *writer) commitGroup(group []*write) {
 		if err != nil {
 			op.err = err
 		}
+		w.db.queued.Leave(op.owner, op.bytes)
 		close(op.done)
 	}
 }

@@ -23,14 +23,16 @@ type store = interface {
 	task.Store
 	task.Chores
 	task.DeadLetters
+	task.Holder
 }
 
-// Store runs the laws of task.Store, task.Chores and task.DeadLetters. open returns an empty store
-// that uses now as its clock for expiry, and closes it by t.Cleanup.
+// Store runs the laws of task.Store, task.Chores, task.DeadLetters and task.Holder. open
+// returns an empty store that uses now as its clock for expiry, and closes it by t.Cleanup.
 func Store(t *testing.T, open func(t *testing.T, now func() time.Time) interface {
 	task.Store
 	task.Chores
 	task.DeadLetters
+	task.Holder
 }) {
 	for _, law := range []struct {
 		name string
@@ -74,6 +76,7 @@ func Store(t *testing.T, open func(t *testing.T, now func() time.Time) interface
 		{"DeletedIsGone", deletedIsGone},
 		{"DeletedKeepsItsID", deletedKeepsItsID},
 		{"DeletedEndsWatches", deletedEndsWatches},
+		{"HeldIsCounted", heldIsCounted},
 		{"DeadOwnerOnly", deadOwnerOnly},
 		{"DeadPages", deadPages},
 		{"DeadAfterUnknown", deadAfterUnknown},

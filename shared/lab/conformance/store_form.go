@@ -49,8 +49,8 @@ func full(id string) task.Record {
 			}},
 		},
 		Notifications: []task.Notification{{At: at, Seq: 8, State: a2a.TaskStateWorking, Text: "t", Artifact: "art", Front: true}},
-		Published:     1, Epoch: 3, Attempt: 2,
-		Lease: task.Lease{Until: at, Queue: "q", Name: "n", Retry: 1, Nonce: "x"},
+		Published:     1, Epoch: 3, Attempt: 2, Deaths: 2, Blamed: 1,
+		Lease: task.Lease{Until: at, Queue: "q", Name: "n", Retry: 1, Nonce: "x", Alone: true},
 		Wake:  at, Asked: at, Due: task.Due{At: at, Lane: task.Deliveries}, Expires: at.Add(time.Hour),
 		Task: &a2a.Task{
 			ID: a2a.TaskID(id), ContextID: "ctx", Status: status,

@@ -16,6 +16,7 @@ func StoreWithUnreadable(t *testing.T, open func(t *testing.T, now func() time.T
 	task.Store
 	task.Chores
 	task.DeadLetters
+	task.Holder
 }, spoil func(id string, head []byte))) {
 	for what, head := range map[string]string{
 		"Cut":     `{"schema":1,"id":`,
