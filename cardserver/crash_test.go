@@ -103,15 +103,15 @@ func (r *receiver) receipts(path string) []receipt {
 // and its events are delivered in order, however often the process dies.
 func TestKilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
-	for name, store := range map[string]func(*testing.T) string{
-		"SQLite":   func(*testing.T) string { return "sqlite:errand.db" },
-		"Postgres": func(t *testing.T) string { return postgres.Database(t) },
+	for name, store := range map[string]func(*testing.T) []string{
+		"SQLite":   func(*testing.T) []string { return nil },
+		"Postgres": func(t *testing.T) []string { return alone(t, postgres.Database(t)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			messages, kills := conformance.Size(150, 1000), conformance.Size(5, 40)
 			hooks := newReceiver(t)
-			p := start(t, "ERRAND_STORE="+store(t), "ERRAND_MODEL=standin:delay=3ms", hooks.allow())
+			p := start(t, append(store(t), "ERRAND_MODEL=standin:delay=3ms", hooks.allow())...)
 			l := newLoad(t, p, hooks, messages)
 			disturbed := l.disturb(kills, func() {
 				time.Sleep(time.Duration(20+rand.IntN(260)) * time.Millisecond) // the moment of the crash

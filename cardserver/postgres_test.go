@@ -10,12 +10,17 @@ import (
 	"errand/shared/lab/postgres"
 )
 
+// alone is the environment of a single process on a database.
+func alone(t *testing.T, store string) []string {
+	return []string{"ERRAND_STORE=" + store, "ERRAND_FILES=file:files", "ERRAND_KEYS=" + newKeys(t)}
+}
+
 // A process with a local queue wants its database alone. It is refused beside another one,
 // and beside processes that share the database, and these are refused beside it.
 func TestSecondProcessOnPostgresIsRefused(t *testing.T) {
 	t.Parallel()
 	store := postgres.Database(t)
-	local := []string{"ERRAND_STORE=" + store}
+	local := alone(t, store)
 	refused := func(env []string, remedy string) {
 		t.Helper()
 		other := &process{t: t, program: "cardserver", dir: t.TempDir(), port: freePort(t), env: env}
