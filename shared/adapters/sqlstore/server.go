@@ -36,15 +36,26 @@ type Server struct {
 	Alone bool
 }
 
-// Timeouts of connections, unless the spec has others.
+// Connections, unless the spec has other numbers.
 const (
 	connectFor   = 5 * time.Second
-	statementFor = "15s" // statement_timeout
-	lockFor      = "5s"  // lock_timeout: another process holds a row for one commit
-	idleFor      = "60s" // idle_in_transaction_session_timeout: of a process that hangs
 	defaultConns = 10
 	leastConns   = 5 // the writer, the listener, two lists, and reads of records
 )
+
+// sessions are the parameters of sessions, unless the spec has others. Each statement has an
+// index in the order of its result. Without fresh statistics the planner would sort a whole
+// table instead, because it was small a minute ago.
+var sessions = map[string]string{
+	"application_name":                    "errand",
+	"statement_timeout":                   "15s",
+	"lock_timeout":                        "5s",  // another process holds a row for one commit
+	"idle_in_transaction_session_timeout": "60s", // of a process that hangs
+	"enable_seqscan":                      "off",
+	"enable_bitmapscan":                   "off",
+	"enable_sort":                         "off",
+	"jit":                                 "off",
+}
 
 // A server is the engine on a Postgres database.
 type server struct {
@@ -114,9 +125,7 @@ func (s Server) config() (*pgxpool.Config, error) {
 	if conn.ConnectTimeout == 0 {
 		conn.ConnectTimeout = connectFor
 	}
-	for name, value := range map[string]string{
-		"application_name": "errand", "statement_timeout": statementFor, "lock_timeout": lockFor, "idle_in_transaction_session_timeout": idleFor,
-	} {
+	for name, value := range sessions {
 		if conn.RuntimeParams[name] == "" {
 			conn.RuntimeParams[name] = value
 		}

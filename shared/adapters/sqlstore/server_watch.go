@@ -121,26 +121,20 @@ func (e *server) feed(ctx context.Context, id string, tell func(task.Record)) er
 // listen hears of the commits of other processes, until the store is closed. Whenever it has
 // connected again, all watched records are read.
 func (e *server) listen() {
-	wait := listenAgain / 16
+	log, deaf, wait := e.db.opts.Log, false, listenAgain/16
 	for e.ctx.Err() == nil {
-		c, err := e.connect(e.ctx)
-		if err == nil {
-			_, err = c.Exec(e.ctx, "LISTEN "+channel)
-		}
-		if err == nil {
-			wait = listenAgain / 16
+		err := e.hear(func() {
+			if deaf {
+				log.Info("changes by other processes are heard of again")
+			}
+			deaf, wait = false, listenAgain/16
 			e.listener.wakeAll()
-			err = e.hear(c)
-		}
-		if c != nil {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-			_ = c.Close(ctx)
-			cancel()
+		})
+		if !deaf && e.ctx.Err() == nil {
+			deaf = true
+			log.Warn("the database cannot be reached: changes by other processes are seen later", "err", err)
 		}
 
-		if e.ctx.Err() == nil {
-			e.db.opts.Log.Warn("watchers hear of changes later, until the database can be reached", "err", err)
-		}
 		select {
 		case <-time.After(wait):
 			wait = min(2*wait, listenAgain)
@@ -149,28 +143,47 @@ func (e *server) listen() {
 	}
 }
 
-// hear passes notifications on until the connection fails.
-func (e *server) hear(c *pgx.Conn) error {
-	for {
-		ctx, cancel := context.WithTimeout(e.ctx, listenPing)
-		n, err := c.WaitForNotification(ctx)
-		cancel()
-		switch {
-		case err != nil && e.ctx.Err() == nil && pgconn.Timeout(err) && !c.IsClosed():
-			ctx, cancel := context.WithTimeout(e.ctx, connectFor)
-			err := c.Ping(ctx)
-			cancel()
-			if err != nil {
-				return err
-			}
+// hear connects, calls listening, and passes notifications on until the connection fails.
+func (e *server) hear(listening func()) error {
+	c, err := e.connect(e.ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = c.Close(ctx) // it has failed, or the store is being closed
+	}()
 
+	if _, err := c.Exec(e.ctx, "LISTEN "+channel); err != nil {
+		return err
+	}
+	listening()
+
+	for {
+		n, err := e.next(c)
+		switch {
 		case err != nil:
 			return err
-
-		case n.PID != e.pid.Load(): // this process knows its own commits
+		case n != nil && n.PID != e.pid.Load(): // this process knows its own commits
 			for id := range strings.SplitSeq(strings.TrimSuffix(n.Payload, "\n"), "\n") {
 				e.listener.wake(unescaped(id))
 			}
 		}
 	}
+}
+
+// next waits for a notification. On a connection that is silent for long it returns nil, if
+// the server still answers there.
+func (e *server) next(c *pgx.Conn) (*pgconn.Notification, error) {
+	ctx, cancel := context.WithTimeout(e.ctx, listenPing)
+	defer cancel()
+	n, err := c.WaitForNotification(ctx)
+	if err == nil || e.ctx.Err() != nil || !pgconn.Timeout(err) || c.IsClosed() {
+		return n, err
+	}
+
+	ctx, cancel = context.WithTimeout(e.ctx, connectFor)
+	defer cancel()
+	return nil, c.Ping(ctx)
 }
