@@ -1,11 +1,19 @@
 package main_test
 
 import (
+	"context"
+	"fmt"
 	"math/rand/v2"
+	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"errand/shared/adapters/standin"
 	"errand/shared/lab/conformance"
 	"errand/shared/lab/postgres"
 )
@@ -77,4 +85,107 @@ func TestPostgresKilledAtAnyMoment(t *testing.T) {
 		}
 	}
 	t.Logf("killed: %v", killed)
+}
+
+// The database dies while streams are open, as in a failover, and their tasks end meanwhile.
+// Each stream goes on, or ends with an error and can be taken up again. Together its events
+// are all of the task's, in order.
+func TestStreamsOutliveTheirDatabase(t *testing.T) {
+	t.Parallel()
+	streams := conformance.Size(40, 200)
+	server := postgres.Start(t)
+	gate := make(chan struct{})
+	model := httptest.NewServer(standin.New(func(ctx context.Context, _ standin.Request) standin.Reply {
+		select {
+		case <-gate:
+		case <-ctx.Done():
+		}
+		return standin.Text("Herons ", "eat ", "fish ", "and ", "frogs.")
+	}))
+	t.Cleanup(model.Close)
+
+	c := newCloud(t, cloudConfig{store: server.Database(), replicas: true, env: []string{"GEMINI_API_KEY=k", "ERRAND_MODEL=gemini:m@" + model.URL}})
+	ids := make([]a2a.TaskID, streams/2)
+	each(len(ids), func(i int) {
+		ids[i] = mustSend(t, c.client(), immediately(userText(fmt.Sprintf("m%d", i), "hello"))).ID
+	})
+
+	var opened, ended sync.WaitGroup
+	var again atomic.Int64
+	got := make([][]a2a.Event, streams)
+	doors := []operations{c.cardserver.client(), c.others[0].client()}
+	opened.Add(streams)
+	for i := range streams {
+		ended.Go(func() {
+			ready := sync.OnceFunc(opened.Done)
+			defer ready()
+			got[i] = followed(t, doors[i%2], ids[i/2], &again, ready)
+		})
+	}
+
+	opened.Wait()
+	server.Kill()
+	close(gate)
+	server.Again()
+	ended.Wait()
+
+	for i, all := range got {
+		task := until(t, c.client(), ids[i/2], "terminal", terminal)
+		if task.Status.State != a2a.TaskStateCompleted || !strings.Contains(text(task), "frogs.") {
+			t.Errorf("task %s is %s and says %q", task.ID, task.Status.State, text(task))
+		}
+		if said(all) != text(task) || strings.Join(steps(all), " ") != "SUBMITTED WORKING COMPLETED" {
+			t.Errorf("stream %d said %q through %v, the task says %q", i, said(all), steps(all), text(task))
+		}
+	}
+	t.Logf("%d streams, %d times taken up again", streams, again.Load())
+}
+
+// followed reads a stream to the end of its task, and takes it up again when it ends before.
+func followed(t *testing.T, c operations, id a2a.TaskID, again *atomic.Int64, ready func()) (all []a2a.Event) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for {
+		for ev, err := range c.SubscribeToTask(ctx, &a2a.SubscribeToTaskRequest{ID: id}) {
+			if err != nil {
+				break
+			}
+			ready()
+			all = append(all, ev)
+		}
+		if last := steps(all); len(last) > 0 && last[len(last)-1] == "COMPLETED" {
+			return all
+		}
+		if ctx.Err() != nil {
+			t.Errorf("the stream of %s did not come to an end after %v", id, steps(all))
+			return all
+		}
+
+		again.Add(1)
+		if task, err := c.GetTask(ctx, &a2a.GetTaskRequest{ID: id}); err == nil && terminal(task) {
+			all = append(all, task) // an ended task has no stream
+			return all
+		}
+	}
+}
+
+// steps are the states that a stream went through. A new stream begins with the state before.
+func steps(all []a2a.Event) (states []string) {
+	for _, ev := range all {
+		state := a2a.TaskState("")
+		switch e := ev.(type) {
+		case *a2a.Task:
+			state = e.Status.State
+		case *a2a.TaskStatusUpdateEvent:
+			state = e.Status.State
+		}
+		name := strings.TrimPrefix(string(state), "TASK_STATE_")
+		if name != "" && (len(states) == 0 || states[len(states)-1] != name) {
+			states = append(states, name)
+		}
+	}
+	if len(states) > 0 && states[0] == "WORKING" { // the stream began later
+		states = append([]string{"SUBMITTED"}, states...)
+	}
+	return states
 }
