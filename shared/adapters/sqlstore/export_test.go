@@ -5,7 +5,9 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -20,11 +22,14 @@ func (db *DB) Script(ctx context.Context, text string) error {
 // one group.
 func (db *DB) Hold(ctx context.Context) (release func()) {
 	held, free := make(chan struct{}), make(chan struct{})
-	go db.submit(ctx, &write{sqlite: func(*writer) error {
+	wait := sync.OnceFunc(func() {
 		close(held)
 		<-free
-		return nil
-	}})
+	})
+	go db.submit(ctx, &write{
+		sqlite:   func(*writer) error { wait(); return nil },
+		postgres: statement{text: "SELECT 1", took: func(sums, [][]driver.Value) error { wait(); return nil }},
+	})
 	<-held
 	return func() { close(free) }
 }
@@ -137,3 +142,25 @@ func (db *DB) Endless(ctx context.Context, owner string) error {
 			"WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 50000000) SELECT i FROM n WHERE i < 0")
 	})
 }
+
+// Errors of opening a Postgres database.
+var (
+	ErrOccupied   = errOccupied
+	ErrEncoding   = errEncoding
+	ErrNewerThere = errNewerThere
+)
+
+// WithMigrations returns opts of a later version of the program.
+func WithMigrations(opts Options, more ...string) Options {
+	opts.migrations = append(slices.Clone(serverMigrations), more...)
+	return opts
+}
+
+// WithRecheck returns opts with the time between two reads of a watched record.
+func WithRecheck(opts Options, every time.Duration) Options {
+	opts.recheck = every
+	return opts
+}
+
+// Backend returns the process of the server that last wrote for this store.
+func (db *DB) Backend() uint32 { return db.engine.(*server).pid.Load() }

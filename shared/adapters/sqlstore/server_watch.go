@@ -82,13 +82,9 @@ func signal(changed chan struct{}) {
 }
 
 // watching is how this process learns about changes. A process that is alone makes all of
-// them itself.
+// them itself, but does not know the outcome of a COMMIT without an answer.
 func (e *server) watching() task.TopicsConfig {
-	c := task.TopicsConfig{Load: e.db.Load, Now: e.db.opts.Now}
-	if !e.alone {
-		c.Feed, c.Linger, c.Poll = e.feed, linger, recheck
-	}
-	return c
+	return task.TopicsConfig{Load: e.db.Load, Now: e.db.opts.Now, Feed: e.feed, Linger: linger, Poll: e.db.opts.recheck}
 }
 
 // feed reads a watched record at its first watch and whenever it may have changed.

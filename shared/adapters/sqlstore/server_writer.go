@@ -149,16 +149,18 @@ func (e *server) settle(ctx context.Context, c *pgx.Conn, group []*write) error 
 	answers := c.SendBatch(ctx, &b)
 	for range sums {
 		if _, err := answers.Exec(); err != nil {
-			return errUndone{e.rollback(ctx, errors.Join(err, answers.Close()))}
+			_ = answers.Close()
+			return e.unsettled(ctx, group, err)
 		}
 	}
 
 	tag, err := answers.Exec()
-	switch _, refused := errors.AsType[*pgconn.PgError](err); {
-	case refused, err == nil && tag.String() != "COMMIT":
-		return errUndone{e.rollback(ctx, errors.Join(err, answers.Close(), fmt.Errorf("the server answered %q to COMMIT", tag)))}
+	switch {
 	case err != nil:
-		return errors.Join(fmt.Errorf("committing: %w", err), e.drop())
+		_ = answers.Close()
+		return e.unsettled(ctx, group, err)
+	case tag.String() != "COMMIT":
+		return errUndone{e.rollback(ctx, errors.Join(answers.Close(), fmt.Errorf("the server answered %q to COMMIT", tag)))}
 	}
 
 	e.report(group)
@@ -170,6 +172,23 @@ func (e *server) settle(ctx context.Context, c *pgx.Conn, group []*write) error 
 		_ = e.drop()
 	}
 	return nil
+}
+
+// unsettled ends a group whose COMMIT was sent and has no good answer. If the server refuses a
+// statement, nothing was committed. Without its answer, or with one that it is ending, the
+// group may be committed, and the watchers of this process look.
+func (e *server) unsettled(ctx context.Context, group []*write, err error) error {
+	if isRefusal(err) {
+		return errUndone{e.rollback(ctx, err)}
+	}
+	err = errors.Join(fmt.Errorf("committing, with an unknown outcome: %w", err), e.drop())
+	for _, op := range group {
+		e.listener.wake(op.id)
+		for _, id := range op.gone {
+			e.listener.wake(id)
+		}
+	}
+	return err
 }
 
 // report passes a commit to the cache and the watchers of this process.
@@ -231,10 +250,12 @@ func (e *server) rollback(ctx context.Context, err error) error {
 	return err
 }
 
-// drop gives the writer's connection up. The next group opens another one.
+// drop gives the writer's connection up. The next group opens another one. Until then the
+// listener heeds every notification: the server may still be ending a commit.
 func (e *server) drop() error {
 	c := e.writer
 	e.writer = nil
+	e.pid.Store(0)
 	ctx, cancel := context.WithTimeout(context.Background(), connectFor)
 	defer cancel()
 	return c.Close(ctx)

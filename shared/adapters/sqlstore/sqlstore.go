@@ -40,7 +40,8 @@ type Options struct {
 	CountFor     time.Duration    // longest count of a list with Since; 0: task.CountFor
 	ListFor      time.Duration    // longest read of a page; 0: task.ListFor
 
-	migrations []string // of a Postgres database; default serverMigrations
+	migrations []string      // of a Postgres database; default serverMigrations
+	recheck    time.Duration // of a watched record there; 0: 15 s
 
 	logMost int64                                              // bytes of the log at which reads wait for a checkpoint; 0: 64 MiB
 	space   func(folder string) (free, total int64, err error) // of the disk; default: as the system says
@@ -82,6 +83,9 @@ func (o Options) withDefaults() Options {
 
 	if o.migrations == nil {
 		o.migrations = serverMigrations
+	}
+	if o.recheck == 0 {
+		o.recheck = recheck
 	}
 	if o.space == nil {
 		o.space = spaceOf
