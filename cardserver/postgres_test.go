@@ -87,9 +87,9 @@ func TestPostgresKilledAtAnyMoment(t *testing.T) {
 	t.Logf("killed: %v", killed)
 }
 
-// The database dies while streams are open, as in a failover, and their tasks end meanwhile.
-// Each stream goes on, or ends with an error and can be taken up again. Together its events
-// are all of the task's, in order.
+// The database and one of two replicas die while streams are open, as in a failover, and their
+// tasks end meanwhile. The streams of the other replica go on, and the cut ones can be taken up
+// there. The events of each are all of the task's, in order.
 func TestStreamsOutliveTheirDatabase(t *testing.T) {
 	t.Parallel()
 	streams := conformance.Size(40, 200)
@@ -119,12 +119,13 @@ func TestStreamsOutliveTheirDatabase(t *testing.T) {
 		ended.Go(func() {
 			ready := sync.OnceFunc(opened.Done)
 			defer ready()
-			got[i] = followed(t, doors[i%2], ids[i/2], &again, ready)
+			got[i] = followed(t, doors[i%2], doors[0], ids[i/2], &again, ready)
 		})
 	}
 
 	opened.Wait()
 	server.Kill()
+	c.others[0].kill()
 	close(gate)
 	server.Again()
 	ended.Wait()
@@ -138,11 +139,14 @@ func TestStreamsOutliveTheirDatabase(t *testing.T) {
 			t.Errorf("stream %d said %q through %v, the task says %q", i, said(all), steps(all), text(task))
 		}
 	}
+	if again.Load() < int64(streams/2) {
+		t.Errorf("%d streams were taken up again, and %d were cut", again.Load(), streams/2)
+	}
 	t.Logf("%d streams, %d times taken up again", streams, again.Load())
 }
 
-// followed reads a stream to the end of its task, and takes it up again when it ends before.
-func followed(t *testing.T, c operations, id a2a.TaskID, again *atomic.Int64, ready func()) (all []a2a.Event) {
+// followed reads a stream to the end of its task. When it ends before, it is taken up again.
+func followed(t *testing.T, c, then operations, id a2a.TaskID, again *atomic.Int64, ready func()) (all []a2a.Event) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for {
@@ -162,6 +166,7 @@ func followed(t *testing.T, c operations, id a2a.TaskID, again *atomic.Int64, re
 		}
 
 		again.Add(1)
+		c = then
 		if task, err := c.GetTask(ctx, &a2a.GetTaskRequest{ID: id}); err == nil && terminal(task) {
 			all = append(all, task) // an ended task has no stream
 			return all
