@@ -81,16 +81,16 @@ func (db *DB) purge(ctx context.Context, before time.Time, limit int) (records, 
 				DELETE FROM kv USING (SELECT key FROM kv WHERE expires < ?1 ORDER BY expires LIMIT ?2 FOR UPDATE SKIP LOCKED) AS old
 				WHERE kv.key = old.key RETURNING 1
 			)
-			SELECT owner, state, bytes, id FROM records UNION ALL SELECT NULL, NULL, count(*), NULL FROM entries`,
+			SELECT owner, context, state, bytes, id FROM records UNION ALL SELECT NULL, NULL, NULL, count(*), NULL FROM entries`,
 		args: []any{before.UnixMilli(), int64(limit)},
 
 		took: func(s sums, rows [][]driver.Value) error {
 			last := rows[len(rows)-1]
-			n, _ := last[2].(int64)
+			n, _ := last[3].(int64)
 			records, entries, op.gone = len(rows)-1, int(n), nil
 			for _, row := range rows[:records] {
 				s.leave(rowIn(row))
-				if id, ok := row[3].(string); ok {
+				if id, ok := row[4].(string); ok {
 					op.gone = append(op.gone, id)
 				}
 			}

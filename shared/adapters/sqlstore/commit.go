@@ -77,7 +77,7 @@ func committing(op *write, r task.Record, enc *task.Encoded) statement {
 				state = ?2, stamp = ?3, due = ?4, lane = ?5, leased = ?6, expires = ?7, dead = ?8, head = ?9, body = ?10
 			FROM (SELECT id, ` + rowColumns + ` FROM task) AS was
 			WHERE t.id = ?11 AND t.version = ?12 AND was.id = t.id
-			RETURNING t.version, was.owner, was.state, was.bytes`,
+			RETURNING t.version, was.owner, was.context, was.state, was.bytes`,
 		args: []any{r.Deleted, c.state, c.stamp, c.due, c.lane, c.leased, c.expires, c.dead, enc.Head, enc.Body, r.ID(), r.Version},
 
 		took: func(s sums, rows [][]driver.Value) error {

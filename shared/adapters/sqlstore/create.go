@@ -83,7 +83,7 @@ func creating(op *write, r task.Record, enc *task.Encoded, now int64) statement 
 				state = excluded.state, stamp = excluded.stamp, due = excluded.due, lane = excluded.lane, leased = excluded.leased,
 				expires = excluded.expires, dead = excluded.dead, head = excluded.head, body = excluded.body
 				WHERE t.expires <= ?14 AND t.version = (SELECT version FROM was)
-			RETURNING t.version, t.xmax = 0, (SELECT owner FROM was), (SELECT state FROM was), (SELECT bytes FROM was)`,
+			RETURNING t.version, t.xmax = 0, (SELECT owner FROM was), (SELECT context FROM was), (SELECT state FROM was), (SELECT bytes FROM was)`,
 		args: []any{r.ID(), c.owner, c.context, c.state, c.stamp, c.due, c.lane, c.leased, c.expires, c.dead, enc.Head, enc.Body,
 			task.Former(r.ID()), now},
 
@@ -97,7 +97,7 @@ func creating(op *write, r task.Record, enc *task.Encoded, now int64) statement 
 			if fresh, _ := row[1].(bool); !fresh {
 				s.leave(rowIn(row[2:]))
 			}
-			s.come(placed{owner: c.owner, counted: true, state: c.state, bytes: int64(enc.Size())})
+			s.come(placed{owner: c.owner, counted: true, context: c.context, state: c.state, bytes: int64(enc.Size())})
 			return nil
 		},
 	}

@@ -162,5 +162,11 @@ func WithRecheck(opts Options, every time.Duration) Options {
 	return opts
 }
 
+// WithManyInContext returns opts with tallies for contexts of so many tasks on Postgres.
+func WithManyInContext(opts Options, n int) Options {
+	opts.manyInContext = n
+	return opts
+}
+
 // Backend returns the process of the server that last wrote for this store.
 func (db *DB) Backend() uint32 { return db.engine.(*server).pid.Load() }

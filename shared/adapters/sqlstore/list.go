@@ -75,7 +75,11 @@ func (db *DB) count(ctx context.Context, c reader, q task.Query) (int, error) {
 	}
 
 	where, args := filter(q, now)
-	return countWithin(ctx, db.opts.CountFor, c, where, args)
+	total, err := countWithin(ctx, db.opts.CountFor, c, where, args)
+	if err == nil {
+		db.engine.counted(ctx, c, q, total)
+	}
+	return total, err
 }
 
 // tallied returns the statement that reads a total from the tallies. Its result is -1 without

@@ -13,8 +13,8 @@ import (
 // go on with the database while it runs and after it.
 //
 // The tables are those of SQLite. Texts are compared byte by byte, because the order of the
-// pages of a list depends on it. The owner of a deleted task is NULL. The tasks of a context
-// are counted one by one, since a tally of each would cost a row for each.
+// pages of a list depends on it. The owner of a deleted task is NULL. A context has tallies
+// once many of its tasks were counted, since a tally of each would cost a row for each.
 var serverMigrations = []string{`
 CREATE SEQUENCE task_version;
 CREATE TABLE task (
@@ -50,7 +50,7 @@ CREATE TABLE kv (
 CREATE INDEX kv_expires ON kv (expires) WHERE expires IS NOT NULL;
 CREATE TABLE tally (
 	owner   TEXT COLLATE "C" NOT NULL,
-	context TEXT COLLATE "C" NOT NULL, -- always ''
+	context TEXT COLLATE "C" NOT NULL, -- as in SQLite   
 	state   TEXT COLLATE "C" NOT NULL,
 	n       BIGINT NOT NULL,
 	PRIMARY KEY (owner, context, state)

@@ -153,7 +153,8 @@ func TestGroupsLockInOneOrder(t *testing.T) {
 func TestSumsAreExactUnderKills(t *testing.T) {
 	kills := conformance.Size(20, 200)
 	url := postgres.Database(t)
-	stores := []*sqlstore.DB{openServer(t, sqlstore.Server{Spec: url}, sqlstore.Options{}), openServer(t, sqlstore.Server{Spec: url}, sqlstore.Options{CacheRecords: -1})}
+	opts := sqlstore.WithManyInContext(sqlstore.Options{}, 4)
+	stores := []*sqlstore.DB{openServer(t, sqlstore.Server{Spec: url}, opts), openServer(t, sqlstore.Server{Spec: url}, opts)}
 	var over atomic.Bool
 	var wrote, unknown atomic.Int64
 	var all sync.WaitGroup
@@ -173,6 +174,14 @@ func TestSumsAreExactUnderKills(t *testing.T) {
 		})
 	}
 
+	for n, owner := range owners { // the contexts get their tallies while they change
+		all.Go(func() {
+			for !over.Load() {
+				_, _ = stores[n%2].List(t.Context(), task.Query{Owner: owner, Context: taskOf("t", time.Now()).ContextID, Limit: 1, Count: true})
+			}
+		})
+	}
+
 	killed := 0
 	for killed < kills && !t.Failed() {
 		time.Sleep(rand.N(30 * time.Millisecond)) // the moment of the kill
@@ -182,8 +191,8 @@ func TestSumsAreExactUnderKills(t *testing.T) {
 	over.Store(true)
 	all.Wait()
 	exact(t, url)
-	if wrote.Load() == 0 {
-		t.Error("nothing was written")
+	if wrote.Load() == 0 || asked(t, url, "SELECT count(*) FROM tally WHERE context <> ''") == 0 {
+		t.Error("nothing was written, or no context has tallies")
 	}
 	t.Logf("%d writes, %d with an unknown outcome, %d kills", wrote.Load(), unknown.Load(), killed)
 }
@@ -193,8 +202,10 @@ func exact(t *testing.T, url string) {
 	t.Helper()
 	for what, query := range map[string]string{
 		"tallies": `WITH want AS (SELECT owner, state, count(*) AS n FROM task WHERE owner IS NOT NULL GROUP BY owner, state),
-			got AS (SELECT owner, state, n FROM tally WHERE n <> 0)
+			got AS (SELECT owner, state, n FROM tally WHERE n <> 0 AND context = '')
 			SELECT count(*) FROM want FULL JOIN got USING (owner, state) WHERE want.n IS DISTINCT FROM got.n`,
+		"tallies of contexts": `SELECT count(*) FROM tally AS t WHERE context <> '' AND n <>
+			(SELECT count(*) FROM task WHERE task.owner = t.owner AND task.context = t.context AND task.state = t.state)`,
 		"stored bytes": `WITH want AS (SELECT owner, sum(octet_length(head) + octet_length(body)) AS n FROM task WHERE owner IS NOT NULL GROUP BY owner),
 			got AS (SELECT owner, bytes AS n FROM stored)
 			SELECT count(*) FROM want FULL JOIN got USING (owner) WHERE want.n IS DISTINCT FROM got.n`,

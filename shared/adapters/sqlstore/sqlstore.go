@@ -40,8 +40,9 @@ type Options struct {
 	CountFor     time.Duration    // longest count of a list with Since; 0: task.CountFor
 	ListFor      time.Duration    // longest read of a page; 0: task.ListFor
 
-	migrations []string      // of a Postgres database; default serverMigrations
-	recheck    time.Duration // of a watched record there; 0: 15 s
+	migrations    []string      // of a Postgres database; default serverMigrations
+	recheck       time.Duration // of a watched record there; 0: 15 s
+	manyInContext int           // tasks there from which a context has tallies; 0: 10,000
 
 	logMost int64                                              // bytes of the log at which reads wait for a checkpoint; 0: 64 MiB
 	space   func(folder string) (free, total int64, err error) // of the disk; default: as the system says
@@ -87,6 +88,9 @@ func (o Options) withDefaults() Options {
 	if o.recheck == 0 {
 		o.recheck = recheck
 	}
+	if o.manyInContext == 0 {
+		o.manyInContext = manyInContext
+	}
 	if o.space == nil {
 		o.space = spaceOf
 	}
@@ -107,6 +111,9 @@ type engine interface {
 	// commit runs a group in a transaction, and sets the error of each write. It tells the
 	// cache and the watchers before it ends a write.
 	commit(group []*write)
+
+	// counted hears how many tasks of a context were counted one by one.
+	counted(ctx context.Context, c reader, q task.Query, n int)
 
 	// room returns task.ErrFull while there is no room for new messages.
 	room(ctx context.Context) error

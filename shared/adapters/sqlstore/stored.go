@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"fmt"
@@ -20,30 +21,34 @@ import (
 type sums map[string]*sum
 
 type sum struct {
-	bytes  int64
-	states map[string]int64
-	left   bool // a row has left the owner, perhaps the last one
+	bytes int64
+	tasks map[tallyKey]int64
+	left  bool // a row has left the owner, perhaps the last one
 }
+
+// A tallyKey is a tally of an owner: of all its tasks in a state, with context "", or of
+// those in a context.
+type tallyKey struct{ context, state string }
 
 // come counts a new row of an owner.
 func (s sums) come(p placed) {
 	if p.counted {
-		s.of(p.owner).add(p.bytes, p.state, 1)
+		s.of(p.owner).add(p.bytes, p.context, p.state, 1)
 	}
 }
 
 // change counts the new state and size of a row.
 func (s sums) change(p placed, state string, bytes int64) {
 	if p.counted {
-		s.of(p.owner).add(-p.bytes, p.state, -1)
-		s.of(p.owner).add(bytes, state, 1)
+		s.of(p.owner).add(-p.bytes, p.context, p.state, -1)
+		s.of(p.owner).add(bytes, p.context, state, 1)
 	}
 }
 
 // leave counts a row that has left its owner.
 func (s sums) leave(p placed) {
 	if p.counted {
-		s.of(p.owner).add(-p.bytes, p.state, -1)
+		s.of(p.owner).add(-p.bytes, p.context, p.state, -1)
 		s.of(p.owner).left = true
 	}
 }
@@ -55,15 +60,18 @@ func (s sums) of(owner string) *sum {
 	return s[owner]
 }
 
-func (s *sum) add(bytes int64, state string, n int64) {
+func (s *sum) add(bytes int64, context, state string, n int64) {
 	s.bytes += bytes
 	if state == "" { // which a trigger counts
 		return
 	}
-	if s.states == nil {
-		s.states = map[string]int64{}
+	if s.tasks == nil {
+		s.tasks = map[tallyKey]int64{}
 	}
-	s.states[state] += n
+	s.tasks[tallyKey{"", state}] += n
+	if context != "" {
+		s.tasks[tallyKey{context, state}] += n
+	}
 }
 
 // settle writes the sums, with one statement for each owner.
@@ -84,16 +92,19 @@ func (s sums) settle(c *conn) error {
 	return nil
 }
 
-// settling are the statements of settle for Postgres. Their rows are in the order of owner
-// and state.
+// settling are the statements of settle for Postgres. Their rows are in one order. A context
+// that has no tallies gets none here.
 func (s sums) settling() (list []statement) {
-	var owners, tallied, states, left []string
-	var bytes, counts []int64
+	var all, inContexts tallies
+	var owners, left []string
+	var bytes []int64
 	for _, owner := range slices.Sorted(maps.Keys(s)) {
 		sum := s[owner]
-		for _, state := range slices.Sorted(maps.Keys(sum.states)) {
-			if n := sum.states[state]; n != 0 {
-				tallied, states, counts = append(tallied, owner), append(states, state), append(counts, n)
+		for _, key := range slices.SortedFunc(maps.Keys(sum.tasks), tallyKey.compare) {
+			if n := sum.tasks[key]; n != 0 && key.context == "" {
+				all.add(owner, key, n)
+			} else if n != 0 {
+				inContexts.add(owner, key, n)
 			}
 		}
 
@@ -105,12 +116,19 @@ func (s sums) settling() (list []statement) {
 		}
 	}
 
-	if len(tallied) > 0 {
+	if len(all.n) > 0 {
 		list = append(list, statement{text: `
 			INSERT INTO tally AS t (owner, context, state, n)
-			SELECT owner, '', state, n FROM unnest(?1::text[], ?2::text[], ?3::bigint[]) WITH ORDINALITY AS d (owner, state, n, i) ORDER BY i
-			ON CONFLICT (owner, context, state) DO UPDATE SET n = t.n + excluded.n`, args: []any{tallied, states, counts}})
+			SELECT owner, context, state, n
+				FROM unnest(?1::text[], ?2::text[], ?3::text[], ?4::bigint[]) WITH ORDINALITY AS d (owner, context, state, n, i) ORDER BY i
+			ON CONFLICT (owner, context, state) DO UPDATE SET n = t.n + excluded.n`, args: all.args()})
 	}
+	if len(inContexts.n) > 0 {
+		list = append(list, statement{text: `
+			UPDATE tally AS t SET n = t.n + d.n FROM unnest(?1::text[], ?2::text[], ?3::text[], ?4::bigint[]) AS d (owner, context, state, n)
+			WHERE t.owner = d.owner AND t.context = d.context AND t.state = d.state`, args: inContexts.args()})
+	}
+
 	if len(owners) > 0 {
 		list = append(list, statement{text: `
 			INSERT INTO stored AS t (owner, bytes)
@@ -118,18 +136,35 @@ func (s sums) settling() (list []statement) {
 			ON CONFLICT (owner) DO UPDATE SET bytes = t.bytes + excluded.bytes`, args: []any{owners, bytes}})
 	}
 	if len(left) > 0 {
-		list = append(list, statement{text: "DELETE FROM tally WHERE owner = ANY (?1::text[]) AND n = 0", args: []any{left}},
+		list = append(list, statement{text: "DELETE FROM tally WHERE owner = ANY (?1::text[]) AND context = '' AND n = 0", args: []any{left}},
 			statement{text: "DELETE FROM stored WHERE owner = ANY (?1::text[]) AND bytes = 0", args: []any{left}})
 	}
 	return list
 }
+
+func (k tallyKey) compare(other tallyKey) int {
+	return cmp.Or(cmp.Compare(k.context, other.context), cmp.Compare(k.state, other.state))
+}
+
+// tallies are the rows of a statement.
+type tallies struct {
+	owners, contexts, states []string
+	n                        []int64
+}
+
+func (t *tallies) add(owner string, key tallyKey, n int64) {
+	t.owners, t.contexts, t.states, t.n = append(t.owners, owner), append(t.contexts, key.context), append(t.states, key.state), append(t.n, n)
+}
+
+func (t *tallies) args() []any { return []any{t.owners, t.contexts, t.states, t.n} }
 
 // A placed is a row of task, with its size.
 type placed struct {
 	id      driver.Value // of any type, because the row may be damaged
 	owner   string
 	counted bool   // not for a deleted task
-	state   string // on Postgres
+	context string // on Postgres, as state
+	state   string
 	bytes   int64
 }
 
@@ -145,12 +180,13 @@ func placedIn(row []driver.Value) placed {
 }
 
 // rowColumns are the columns of Postgres that rowIn reads. A deleted task has no owner.
-const rowColumns = "owner, state, (octet_length(head) + octet_length(body))::bigint AS bytes"
+const rowColumns = "owner, context, state, (octet_length(head) + octet_length(body))::bigint AS bytes"
 
 func rowIn(row []driver.Value) (p placed) {
 	p.owner, p.counted = row[0].(string)
-	p.state, _ = row[1].(string)
-	p.bytes, _ = row[2].(int64)
+	p.context, _ = row[1].(string)
+	p.state, _ = row[2].(string)
+	p.bytes, _ = row[3].(int64)
 	return p
 }
 
