@@ -477,6 +477,7 @@ func TestWaitsOutliveTheDeadlines(t *testing.T) {
 					break
 				}
 			}
+
 			if operation != send {
 				begun <- struct{}{} // the stream has its first event
 			}
