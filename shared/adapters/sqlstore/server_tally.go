@@ -32,9 +32,10 @@ func (s session) tally(ctx context.Context, owner, name string) error {
 			{text: "SET LOCAL lock_timeout = '1s'"},
 			{text: "LOCK TABLE task IN SHARE MODE"},
 			{text: `
-				INSERT INTO tally SELECT ?1, ?2, s.column1, (SELECT count(*) FROM task WHERE owner = ?1 AND context = ?2 AND state = s.column1)
+				INSERT INTO tally SELECT ?1, ?2, all_states.state, coalesce(counted.n, 0)
 				FROM (VALUES ('TASK_STATE_SUBMITTED'), ('TASK_STATE_WORKING'), ('TASK_STATE_INPUT_REQUIRED'), ('TASK_STATE_AUTH_REQUIRED'),
-					('TASK_STATE_COMPLETED'), ('TASK_STATE_CANCELED'), ('TASK_STATE_FAILED'), ('TASK_STATE_REJECTED')) AS s
+					('TASK_STATE_COMPLETED'), ('TASK_STATE_CANCELED'), ('TASK_STATE_FAILED'), ('TASK_STATE_REJECTED')) AS all_states (state)
+				LEFT JOIN (SELECT state, count(*) AS n FROM task WHERE owner = ?1 AND context = ?2 GROUP BY state) AS counted USING (state)
 				ON CONFLICT DO NOTHING`, args: []any{owner, name}},
 		} {
 			if _, err := s.execWithin(ctx, step.text, step.args...); err != nil {

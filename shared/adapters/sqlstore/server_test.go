@@ -28,6 +28,9 @@ func openServer(t testing.TB, s sqlstore.Server, opts sqlstore.Options) *sqlstor
 	return db
 }
 
+// empty deletes all that the laws before have stored. A new database takes longer.
+const empty = "TRUNCATE task, kv, tally, stored"
+
 func TestServerStore(t *testing.T) {
 	for name, with := range map[string]struct {
 		opts  sqlstore.Options
@@ -45,7 +48,7 @@ func TestServerStore(t *testing.T) {
 			} {
 				with.opts.Now = now
 				db := openServer(t, sqlstore.Server{Spec: url, Alone: with.alone}, with.opts)
-				script(t, url, "TRUNCATE task, kv, tally, stored")
+				script(t, url, empty)
 				return db
 			})
 		})
@@ -53,14 +56,15 @@ func TestServerStore(t *testing.T) {
 }
 
 func TestServerStoreSkipsUnreadable(t *testing.T) {
+	url := postgres.Database(t)
 	conformance.StoreWithUnreadable(t, func(t *testing.T, now func() time.Time) (interface {
 		task.Store
 		task.Chores
 		task.DeadLetters
 		task.Holder
 	}, func(string, []byte)) {
-		url := postgres.Database(t)
 		db := openServer(t, sqlstore.Server{Spec: url}, sqlstore.Options{Now: now, CacheRecords: -1})
+		script(t, url, empty)
 		return db, func(id string, head []byte) {
 			script(t, url, fmt.Sprintf("UPDATE task SET head = '\\x%x' WHERE id = '%s'", head, id))
 		}
@@ -81,8 +85,10 @@ func script(t testing.TB, url, text string) {
 }
 
 func TestServerKV(t *testing.T) {
+	url := postgres.Database(t)
+	openServer(t, sqlstore.Server{Spec: url}, sqlstore.Options{})
 	conformance.KV(t, func(t *testing.T, now func() time.Time) func() conformance.Database {
-		url := postgres.Database(t)
+		script(t, url, empty)
 		return func() conformance.Database {
 			return openServer(t, sqlstore.Server{Spec: url}, sqlstore.Options{Now: now})
 		}
