@@ -3,10 +3,14 @@ package main_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,10 +29,11 @@ import (
 	"errand/shared/keys"
 	"errand/shared/lab/emulator"
 	"errand/shared/lab/fake"
+	"errand/shared/lab/postgres"
 )
 
 // A deployment is the part of a deployment that the tests of the whole use: a single
-// process, or three on Google Cloud's parts.
+// process, or three on Google Cloud's parts, with the tasks in Firestore or Postgres.
 type deployment interface {
 	url() string
 	client() *a2aclient.Client
@@ -53,6 +58,11 @@ func on(t *testing.T, test func(t *testing.T, start starter)) {
 		t.Parallel()
 		test(t, func(t *testing.T, env ...string) deployment { return startCloud(t, env...) })
 	})
+	t.Run("Postgres", func(t *testing.T) {
+		t.Parallel()
+		store := postgres.Database(t)
+		test(t, func(t *testing.T, env ...string) deployment { return newCloud(t, cloudConfig{store: store, env: env}) })
+	})
 }
 
 // A cloud is the three programs with stand-ins for the parts of Google Cloud between them:
@@ -69,6 +79,8 @@ type cloud struct {
 	push   *httptest.Server // the target of the subscription's pushes
 
 	cardserver, worker, functions *process
+	others                        []*process // the second replicas
+	clients                       string     // the URL for clients
 }
 
 // cloudConfig is what differs between tests. The zero value suits most of them.
@@ -76,6 +88,8 @@ type cloudConfig struct {
 	env []string // more of it
 
 	firestore string // HOST:PORT, instead of the emulator
+	store     string // the URL of a Postgres database, instead of Firestore
+	replicas  bool   // two of each program, behind a balancer
 	pubsub    string
 	tasks     func(host string) string // another way to Cloud Tasks
 
@@ -95,7 +109,7 @@ func startCloud(t *testing.T, env ...string) *cloud {
 
 func newCloud(t *testing.T, config cloudConfig) *cloud {
 	t.Helper()
-	if config.firestore == "" {
+	if config.firestore == "" && config.store == "" {
 		config.firestore = emulator.Firestore(t)
 	}
 	if config.pubsub == "" {
@@ -107,8 +121,16 @@ func newCloud(t *testing.T, config cloudConfig) *cloud {
 	queues := "projects/" + project + "/locations/europe-west1/queues/errand"
 	c.tasks = fake.StartTasksProcess(t, c.issuer.URL, deployedQueue(queues+"-turns"), deployedQueue(queues+"-deliveries"))
 
-	ports := []int{freePort(t), freePort(t), freePort(t)}
-	workerURL, functionsURL := local(ports[1]), local(ports[2])
+	ports, urls := make([][]int, 3), make([]string, 3)
+	for i := range ports {
+		ports[i] = []int{freePort(t)}
+		if urls[i] = local(ports[i][0]); config.replicas {
+			ports[i] = append(ports[i], freePort(t))
+			urls[i] = served(t, balancer(ports[i]))
+		}
+	}
+	c.clients = urls[0]
+	workerURL, functionsURL := urls[1], urls[2]
 	if config.worker != nil {
 		workerURL = served(t, config.worker(workerURL))
 	}
@@ -126,23 +148,29 @@ func newCloud(t *testing.T, config cloudConfig) *cloud {
 		tasks = config.tasks(tasks)
 	}
 
-	env := append([]string{
-		"FIRESTORE_EMULATOR_HOST=" + config.firestore,
-		"ERRAND_STORE=firestore:" + project + "/(default)",
+	store := []string{"FIRESTORE_EMULATOR_HOST=" + config.firestore, "ERRAND_STORE=firestore:" + project + "/(default)"}
+	if config.store != "" {
+		store = []string{"ERRAND_STORE=" + config.store}
+	}
+	env := append(store,
 		"ERRAND_FILES=gs:errand-files@127.0.0.1:9",
-		"ERRAND_QUEUE=cloudtasks:" + queues + "@" + tasks,
-		"ERRAND_BUS=pubsub:" + c.topic + "@" + config.pubsub,
-		"ERRAND_URL=" + local(ports[0]), "ERRAND_WORKER_URL=" + workerURL, "ERRAND_FUNCTIONS_URL=" + functionsURL,
-		"ERRAND_KEYS=" + newKeys(t),
-		"ERRAND_INVOKER=" + invoker, "ERRAND_ISSUER=" + c.issuer.URL,
+		"ERRAND_QUEUE=cloudtasks:"+queues+"@"+tasks,
+		"ERRAND_BUS=pubsub:"+c.topic+"@"+config.pubsub,
+		"ERRAND_URL="+c.clients, "ERRAND_WORKER_URL="+workerURL, "ERRAND_FUNCTIONS_URL="+functionsURL,
+		"ERRAND_KEYS="+newKeys(t),
+		"ERRAND_INVOKER="+invoker, "ERRAND_ISSUER="+c.issuer.URL,
 		"ERRAND_MODEL=standin:",
-	}, config.env...)
+	)
+	env = append(env, config.env...)
 
 	for i, p := range []struct {
 		name string
 		at   **process
 	}{{"cardserver", &c.cardserver}, {"worker", &c.worker}, {"functions", &c.functions}} {
-		*p.at = launch(t, p.name, ports[i], env...)
+		*p.at = launch(t, p.name, ports[i][0], env...)
+		for _, port := range ports[i][1:] {
+			c.others = append(c.others, launch(t, p.name, port, env...))
+		}
 	}
 
 	c.tick(functionsURL)
@@ -160,6 +188,27 @@ func newKeys(t *testing.T) string {
 }
 
 func local(port int) string { return fmt.Sprintf("http://127.0.0.1:%d", port) }
+
+// balancer passes each request on to the next replica that listens, as Cloud Run does.
+func balancer(ports []int) http.Handler {
+	var turn atomic.Uint64
+	dial := func(ctx context.Context, network, _ string) (c net.Conn, err error) {
+		first := turn.Add(1)
+		for i := range uint64(len(ports)) {
+			port := ports[(first+i)%uint64(len(ports))]
+			if c, err = new(net.Dialer).DialContext(ctx, network, fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+				break
+			}
+		}
+		return c, err
+	}
+
+	return &httputil.ReverseProxy{
+		Rewrite:      func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: r.In.Host}) },
+		Transport:    &http.Transport{DialContext: dial, DisableKeepAlives: true},
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
+	}
+}
 
 func served(t *testing.T, h http.Handler) string {
 	s := httptest.NewServer(h)
@@ -254,9 +303,11 @@ func (c *cloud) tick(functionsURL string) {
 	})
 }
 
-func (c *cloud) programs() []*process { return []*process{c.cardserver, c.worker, c.functions} }
+func (c *cloud) programs() []*process {
+	return append([]*process{c.cardserver, c.worker, c.functions}, c.others...)
+}
 
-// each does something to all three at once.
+// each does something to all of them at once.
 func (c *cloud) each(do func(*process)) {
 	var all sync.WaitGroup
 	for _, p := range c.programs() {
@@ -268,8 +319,8 @@ func (c *cloud) each(do func(*process)) {
 func (c *cloud) kill()                     { c.each((*process).kill) }
 func (c *cloud) stop()                     { c.each((*process).stop) }
 func (c *cloud) start()                    { c.each((*process).start) }
-func (c *cloud) url() string               { return c.cardserver.url() }
-func (c *cloud) client() *a2aclient.Client { return c.cardserver.client() }
+func (c *cloud) url() string               { return c.clients }
+func (c *cloud) client() *a2aclient.Client { return clientOf(c.t, c.clients) }
 
 func (c *cloud) logged() (all string) {
 	for _, p := range c.programs() {

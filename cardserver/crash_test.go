@@ -17,6 +17,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/lab/conformance"
+	"errand/shared/lab/postgres"
 )
 
 // A receipt is one webhook call as its receiver saw it.
@@ -102,18 +103,26 @@ func (r *receiver) receipts(path string) []receipt {
 // and its events are delivered in order, however often the process dies.
 func TestKilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
-	messages, kills := conformance.Size(150, 1000), conformance.Size(5, 40)
-	hooks := newReceiver(t)
-	p := start(t, "ERRAND_MODEL=standin:delay=3ms", hooks.allow())
-	l := newLoad(t, p, hooks, messages)
-	disturbed := l.disturb(kills, func() {
-		time.Sleep(time.Duration(20+rand.IntN(260)) * time.Millisecond) // the moment of the crash
-		p.kill()
-		p.start()
-	})
-	l.send(time.Duration(kills) * 150 * time.Millisecond)
-	<-disturbed
-	l.verdict(patience)
+	for name, store := range map[string]func(*testing.T) []string{
+		"SQLite":   func(*testing.T) []string { return nil },
+		"Postgres": func(t *testing.T) []string { return alone(t, postgres.Database(t)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			messages, kills := conformance.Size(150, 1000), conformance.Size(5, 40)
+			hooks := newReceiver(t)
+			p := start(t, append(store(t), "ERRAND_MODEL=standin:delay=3ms", hooks.allow())...)
+			l := newLoad(t, p, hooks, messages)
+			disturbed := l.disturb(kills, func() {
+				time.Sleep(time.Duration(20+rand.IntN(260)) * time.Millisecond) // the moment of the crash
+				p.kill()
+				p.start()
+			})
+			l.send(time.Duration(kills) * 150 * time.Millisecond)
+			<-disturbed
+			l.verdict(patience)
+		})
+	}
 }
 
 // A load is messages that are sent while something dies, and the expectation for them: a

@@ -222,13 +222,15 @@ func (p *process) logged() string {
 func (p *process) url() string { return fmt.Sprintf("http://127.0.0.1:%d", p.port) }
 
 // client is the SDK's own client, over JSON-RPC.
-func (p *process) client() *a2aclient.Client {
-	p.t.Helper()
+func (p *process) client() *a2aclient.Client { return clientOf(p.t, p.url()) }
+
+func clientOf(t testing.TB, url string) *a2aclient.Client {
+	t.Helper()
 	c, err := a2aclient.NewFromEndpoints(context.Background(), []*a2a.AgentInterface{
-		a2a.NewAgentInterface(p.url()+"/", a2a.TransportProtocolJSONRPC),
+		a2a.NewAgentInterface(url+"/", a2a.TransportProtocolJSONRPC),
 	}, a2aclient.WithJSONRPCTransport(&http.Client{}))
 	if err != nil {
-		p.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return c
 }

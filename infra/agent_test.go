@@ -45,6 +45,14 @@ func TestModuleFollowsTheAgent(t *testing.T) {
 		t.Error("the module takes the agent's secret for one of the programs")
 	}
 
+	for name := range local(t, ctx, "store_secrets") {
+		locals := ctx.Variables["local"].AsValueMap()
+		locals["agent_secrets"] = cty.SetVal([]cty.Value{cty.StringVal(name)})
+		if distinct(t, m, &hcl.EvalContext{Variables: map[string]cty.Value{"local": cty.ObjectVal(locals)}, Functions: ctx.Functions}) {
+			t.Errorf("the module lets the agent's own code read the database's %s", name)
+		}
+	}
+
 	for name := range local(t, ctx, "program_secrets") {
 		locals := ctx.Variables["local"].AsValueMap()
 		locals["agent_secrets"] = cty.SetVal([]cty.Value{cty.StringVal(name), cty.StringVal("shop-token")})

@@ -286,17 +286,17 @@ run "pipelines" {
 
 run "store" {
   assert {
-    condition     = google_firestore_database.tasks.type == "FIRESTORE_NATIVE" && google_firestore_database.tasks.location_id == "europe-west1" && google_firestore_database.tasks.delete_protection_state == "DELETE_PROTECTION_ENABLED"
+    condition     = google_firestore_database.tasks[0].type == "FIRESTORE_NATIVE" && google_firestore_database.tasks[0].location_id == "europe-west1" && google_firestore_database.tasks[0].delete_protection_state == "DELETE_PROTECTION_ENABLED"
     error_message = "the database is not as said"
   }
 
   assert {
-    condition     = length(google_firestore_index.index) == length(local.firestore.indexes) && length(google_firestore_index.index) > 0
+    condition     = length(google_firestore_index.index) == length(local.indexes.indexes) && length(google_firestore_index.index) > 0
     error_message = "not every index of the file is made"
   }
 
   assert {
-    condition     = length(google_firestore_field.field) == length(local.firestore.fieldOverrides)
+    condition     = length(google_firestore_field.field) == length(local.indexes.fieldOverrides)
     error_message = "not every exemption of the file is made"
   }
 
@@ -318,6 +318,38 @@ run "store" {
   assert {
     condition     = alltrue([for k, m in google_project_iam_member.store : m.role == "roles/datastore.user" && m.member == google_service_account.program[k].member && m.condition[0].expression == "resource.name == \"projects/my-project/databases/errand\""])
     error_message = "a program reaches another database, or not its own"
+  }
+}
+
+run "store_left_out" {
+  assert {
+    condition     = length(google_alloydb_cluster.tasks) + length(google_alloydb_instance.tasks) + length(google_alloydb_user.program) == 0
+    error_message = "there is an AlloyDB that nobody asked for, and it costs money"
+  }
+
+  assert {
+    condition     = length(google_compute_network.store) + length(google_compute_subnetwork.store) + length(google_compute_global_address.store) + length(google_service_networking_connection.store) + length(data.google_compute_subnetwork.given) == 0
+    error_message = "there is a network that nobody asked for"
+  }
+
+  assert {
+    condition     = length(google_project_iam_member.connects) + length(google_project_iam_member.logs_in) + length(google_project_iam_member.uses_services) == 0
+    error_message = "a program has roles for AlloyDB, and there is none"
+  }
+
+  assert {
+    condition     = toset(keys(google_project_service.api)) == toset([for s in ["aiplatform", "artifactregistry", "cloudbuild", "cloudscheduler", "cloudtasks", "firestore", "iam", "iamcredentials", "pubsub", "run", "secretmanager", "storage"] : "${s}.googleapis.com"])
+    error_message = "the APIs are ${jsonencode(keys(google_project_service.api))}"
+  }
+
+  assert {
+    condition     = alltrue([for s in google_cloud_run_v2_service.program : length(s.template[0].vpc_access) == 0 && s.template[0].containers[0].startup_probe[0].failure_threshold == 30])
+    error_message = "a program is in a network, or waits for one"
+  }
+
+  assert {
+    condition     = toset([for s in google_secret_manager_secret.secret : s.secret_id]) == toset(["errand-access", "errand-errand-keys", "errand-gemini-api-key", "errand-shop-token"])
+    error_message = "there is a secret for a database that has no password"
   }
 }
 
@@ -476,7 +508,7 @@ run "choices" {
   }
 
   assert {
-    condition     = google_firestore_database.tasks.location_id == "eur3" && google_firestore_database.tasks.name == "second-agent" && google_firestore_database.tasks.delete_protection_state == "DELETE_PROTECTION_DISABLED"
+    condition     = google_firestore_database.tasks[0].location_id == "eur3" && google_firestore_database.tasks[0].name == "second-agent" && google_firestore_database.tasks[0].delete_protection_state == "DELETE_PROTECTION_DISABLED"
     error_message = "the database is not as chosen"
   }
 }

@@ -2,10 +2,12 @@
 # form of Firebase's tools.
 
 locals {
-  firestore = jsondecode(file("${path.module}/../shared/adapters/gcp/firestore.indexes.json"))
+  indexes = jsondecode(file("${path.module}/../shared/adapters/gcp/firestore.indexes.json"))
 }
 
 resource "google_firestore_database" "tasks" {
+  count = local.firestore ? 1 : 0
+
   project                 = var.project
   name                    = var.prefix
   location_id             = coalesce(var.database_location, var.region)
@@ -15,11 +17,17 @@ resource "google_firestore_database" "tasks" {
   depends_on              = [google_project_service.api]
 }
 
+# Installations that are older than the choice have the database without a number.
+moved {
+  from = google_firestore_database.tasks
+  to   = google_firestore_database.tasks[0]
+}
+
 resource "google_firestore_index" "index" {
-  for_each = { for i in local.firestore.indexes : "${i.collectionGroup} ${join(" ", [for f in i.fields : "${f.fieldPath}:${try(f.order, f.arrayConfig)}"])}" => i }
+  for_each = { for i in local.indexes.indexes : "${i.collectionGroup} ${join(" ", [for f in i.fields : "${f.fieldPath}:${try(f.order, f.arrayConfig)}"])}" => i if local.firestore }
 
   project     = var.project
-  database    = google_firestore_database.tasks.name
+  database    = google_firestore_database.tasks[0].name
   collection  = each.value.collectionGroup
   query_scope = each.value.queryScope
 
@@ -35,10 +43,10 @@ resource "google_firestore_index" "index" {
 }
 
 resource "google_firestore_field" "field" {
-  for_each = { for f in local.firestore.fieldOverrides : "${f.collectionGroup} ${f.fieldPath}" => f }
+  for_each = { for f in local.indexes.fieldOverrides : "${f.collectionGroup} ${f.fieldPath}" => f if local.firestore }
 
   project    = var.project
-  database   = google_firestore_database.tasks.name
+  database   = google_firestore_database.tasks[0].name
   collection = each.value.collectionGroup
   field      = each.value.fieldPath
 

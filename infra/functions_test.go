@@ -34,6 +34,7 @@ func functions() map[string]function.Function {
 		"setunion":        stdlib.SetUnionFunc,
 		"startswith":      startsWith,
 		"toset":           stdlib.MakeToFunc(cty.Set(cty.DynamicPseudoType)),
+		"trimsuffix":      stdlib.TrimSuffixFunc,
 		"try":             tryfunc.TryFunc,
 		"upper":           stdlib.UpperFunc,
 		"yamldecode":      yamldecode,

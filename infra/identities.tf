@@ -40,7 +40,7 @@ resource "google_service_account_iam_member" "pubsub_signs_as_invoker" {
 # A database has no policy of its own: the condition does what one would.
 # https://cloud.google.com/firestore/docs/manage-databases#configure_per-database_access_permissions
 resource "google_project_iam_member" "store" {
-  for_each = local.programs
+  for_each = local.firestore ? local.programs : toset([])
 
   project = var.project
   role    = "roles/datastore.user"
@@ -48,7 +48,7 @@ resource "google_project_iam_member" "store" {
 
   condition {
     title      = "${var.prefix} database only"
-    expression = "resource.name == \"projects/${var.project}/databases/${google_firestore_database.tasks.name}\""
+    expression = "resource.name == \"projects/${var.project}/databases/${google_firestore_database.tasks[0].name}\""
   }
 }
 

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 
@@ -40,8 +41,10 @@ func TestEnvironment(t *testing.T) {
 		"ERRAND_TURNS":      "turns_per_instance decides how many run at once",
 		"ERRAND_ISSUER":     "the invoker's tokens come from Google, which is the default",
 		"GEMINI_API_KEY":    "the key is a secret that is read through ERRAND_SECRETS, and is in no environment",
+		"ALLOY_DB_USER":     "a secret that is read through ERRAND_SECRETS, if IAM does not let the programs in",
+		"ALLOY_DB_PASS":     "a secret likewise, and in no environment",
 		"ERRAND_KEYS":       "the keys are a secret that is read through ERRAND_SECRETS, and are in no environment",
-		"ERRAND_PUSH_ALLOW": "functions is in no private network, so there are no private destinations",
+		"ERRAND_PUSH_ALLOW": "functions is in no private network, or in one for the database alone, so there are no private destinations",
 	}
 
 	others := map[string]string{
@@ -50,7 +53,8 @@ func TestEnvironment(t *testing.T) {
 	}
 
 	m := module(t)
-	set := local(t, m.scope(t), "environment")
+	ctx := m.scope(t)
+	set := local(t, ctx, "environment")
 	reads := setup.Variables()
 	for _, name := range reads {
 		_, here := set[name]
@@ -77,14 +81,88 @@ func TestEnvironment(t *testing.T) {
 		}
 	}
 
-	// The programs accept the values.
-	environ := []string{"PORT=8080", "K_SERVICE=errand-worker"}
-	for name, value := range set {
-		environ = append(environ, name+"="+value)
+	accepted(t, ctx)
+}
+
+// The programs accept the environment of an AlloyDB too.
+func TestAlloyDBEnvironment(t *testing.T) {
+	for _, login := range []string{"iam", "secret"} {
+		t.Run(login, func(t *testing.T) { accepted(t, alloyDB(t, login)) })
+	}
+}
+
+// accepted checks that each program accepts its environment.
+func accepted(t *testing.T, ctx *hcl.EvalContext) {
+	t.Helper()
+	for program, store := range local(t, ctx, "stores") {
+		environ := []string{"PORT=8080", "K_SERVICE=errand-" + program}
+		for name, value := range local(t, ctx, "environment") {
+			if name == "ERRAND_STORE" {
+				value = store
+			}
+			environ = append(environ, name+"="+value)
+		}
+
+		if _, err := setup.ReadEnv(environ); err != nil {
+			t.Errorf("%s refuses %q: %v", program, environ, err)
+		}
+	}
+}
+
+// alloyDB is the module's scope with an AlloyDB and the given login.
+func alloyDB(t *testing.T, login string) *hcl.EvalContext {
+	t.Helper()
+	return module(t).scopeWith(t, map[string]cty.Value{
+		"store": cty.StringVal("alloydb"),
+		"alloydb": cty.ObjectVal(map[string]cty.Value{
+			"login": cty.StringVal(login), "cpus": cty.NumberIntVal(2), "availability": cty.StringVal("REGIONAL"), "version": cty.StringVal("POSTGRES_16"),
+			"connections": cty.NumberIntVal(1000), "recovery_days": cty.NumberIntVal(14), "cluster": cty.StringVal(""), "restore": cty.NullVal(cty.DynamicPseudoType),
+		}),
+	})
+}
+
+// ERRAND_STORE names the instance of AlloyDB, and the user that the program logs in as. All
+// pools of all instances, of an old and a new version, fit into the server's connections.
+func TestAlloyDBStore(t *testing.T) {
+	ctx := alloyDB(t, "iam")
+	name := func(typ, attr string) string {
+		return ctx.Variables[typ].GetAttr("tasks").Index(cty.NumberIntVal(0)).GetAttr(attr).AsString()
+	}
+	for program, store := range local(t, ctx, "stores") {
+		want := "alloydb:projects/my-project/locations/europe-west1/clusters/" + name("google_alloydb_cluster", "cluster_id") +
+			"/instances/" + name("google_alloydb_instance", "instance_id") + "?database=errand&ip=private&pool_max_conns=11&user=errand-" + program + "@my-project.iam&role=errand"
+		if store != want {
+			t.Errorf("the store of %s is %s, want %s", program, store, want)
+		}
 	}
 
-	if _, err := setup.ReadEnv(environ); err != nil {
-		t.Errorf("the programs refuse %q: %v", environ, err)
+	for program, store := range local(t, alloyDB(t, "secret"), "stores") {
+		if strings.Contains(store, "user=") || strings.Contains(store, "role=") {
+			t.Errorf("%s logs in with secrets, and as another user: %s", program, store)
+		}
+	}
+
+	if db := ctx.Variables["google_firestore_database"].GetAttr("tasks"); db.LengthInt() != 0 {
+		t.Errorf("there are %d databases of Firestore beside AlloyDB", db.LengthInt())
+	}
+}
+
+// Terraform never deletes the records, and says so where protect does not reach.
+func TestKept(t *testing.T) {
+	var found []string
+	for _, b := range module(t).blocks("resource") {
+		for _, inner := range b.Body.Blocks {
+			if a := inner.Body.Attributes["prevent_destroy"]; a != nil && evaluate(a, nil).True() {
+				found = append(found, b.Labels[0]+"."+b.Labels[1])
+			}
+		}
+	}
+
+	if diff := cmp.Diff([]string{"google_alloydb_cluster.tasks"}, found); diff != "" {
+		t.Errorf("resources that Terraform never deletes (-want +got):\n%s", diff)
+	}
+	if n := strings.Count(read(t, "alloydb.tf"), kept); n != 1 {
+		t.Errorf("alloydb.tf has %q %d times", kept, n)
 	}
 }
 
@@ -95,8 +173,11 @@ func TestNames(t *testing.T) {
 	env := local(t, ctx, "environment")
 
 	name := func(typ, name, attr string) string {
-		v := ctx.Variables[typ].GetAttr(name).GetAttr(attr)
-		if !v.IsKnown() {
+		v := ctx.Variables[typ].GetAttr(name)
+		if v.Type().IsTupleType() {
+			v = v.Index(cty.NumberIntVal(0))
+		}
+		if v = v.GetAttr(attr); !v.IsKnown() {
 			t.Fatalf("%s.%s.%s is not known without Google", typ, name, attr)
 		}
 		return v.AsString()
@@ -225,6 +306,9 @@ func TestRoles(t *testing.T) {
 		"google_service_account_iam_member.acts_as_invoker roles/iam.serviceAccountUser":                       "jobs are called with the invoker's token (queue.Queue)",
 		"google_service_account_iam_member.pubsub_signs_as_invoker roles/iam.serviceAccountOpenIdTokenCreator": "events are pushed with the invoker's token (bus.PathEvents)",
 		"google_project_iam_member.store roles/datastore.user":                                                 "records (task.Store), in one database by a condition",
+		"google_project_iam_member.connects roles/alloydb.client":                                              "the address and the certificate of an AlloyDB instance, which has no policy of its own",
+		"google_project_iam_member.logs_in roles/alloydb.databaseUser":                                         "records in AlloyDB, without a password",
+		"google_project_iam_member.uses_services roles/serviceusage.serviceUsageConsumer":                      "calls of AlloyDB's API, which count against the project's quota",
 		"google_cloud_tasks_queue_iam_member.adds roles/cloudtasks.enqueuer":                                   "jobs (queue.Queue)",
 		"google_pubsub_topic_iam_member.publishes roles/pubsub.publisher":                                      "events (bus.Publisher)",
 		"google_pubsub_topic_iam_member.buries roles/pubsub.publisher":                                         "dead letters, by Pub/Sub itself",

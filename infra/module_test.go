@@ -87,6 +87,12 @@ const invoker = "errand-invoker@my-project.iam.gserviceaccount.com"
 // module's text. Everything else is unknown.
 func (f files) scope(t *testing.T) *hcl.EvalContext {
 	t.Helper()
+	return f.scopeWith(t, nil)
+}
+
+// scopeWith is scope with other choices of the installation.
+func (f files) scopeWith(t *testing.T, choices map[string]cty.Value) *hcl.EvalContext {
+	t.Helper()
 
 	ctx := &hcl.EvalContext{
 		Variables: map[string]cty.Value{
@@ -101,6 +107,10 @@ func (f files) scope(t *testing.T) *hcl.EvalContext {
 	vars := map[string]cty.Value{}
 	for _, b := range f.blocks("variable") {
 		name := b.Labels[0]
+		if v, ok := choices[name]; ok {
+			vars[name] = v
+			continue
+		}
 		if v, ok := chosen[name]; ok {
 			vars[name] = v
 			continue
@@ -134,21 +144,7 @@ func (f files) scope(t *testing.T) *hcl.EvalContext {
 				resources[typ] = map[string]cty.Value{}
 			}
 
-			if b.Body.Attributes["for_each"] != nil || b.Body.Attributes["count"] != nil {
-				resources[typ][name] = cty.DynamicVal
-				continue
-			}
-
-			own := map[string]cty.Value{"id": cty.DynamicVal, "member": cty.DynamicVal, "email": cty.StringVal(invoker)}
-			for attr, a := range b.Body.Attributes {
-				own[attr] = evaluate(a, ctx)
-			}
-
-			if own["name"] == cty.NilVal {
-				own["name"] = cty.DynamicVal
-			}
-
-			resources[typ][name] = cty.ObjectVal(own)
+			resources[typ][name] = instances(b, ctx)
 		}
 
 		ctx.Variables["local"] = cty.ObjectVal(locals)
@@ -163,6 +159,42 @@ func (f files) scope(t *testing.T) *hcl.EvalContext {
 	}
 
 	return ctx
+}
+
+// instances is the value of a resource: the object itself, or as many as count says. The
+// accounts of the programs have the addresses that Google gives them.
+func instances(b *hclsyntax.Block, ctx *hcl.EvalContext) cty.Value {
+	if b.Body.Attributes["for_each"] != nil {
+		if b.Labels[0] != "google_service_account" {
+			return cty.DynamicVal
+		}
+		accounts := map[string]cty.Value{}
+		for _, p := range programs {
+			accounts[p] = cty.ObjectVal(map[string]cty.Value{"email": cty.StringVal("errand-" + p + "@my-project.iam.gserviceaccount.com"), "member": cty.DynamicVal, "name": cty.DynamicVal})
+		}
+		return cty.ObjectVal(accounts)
+	}
+
+	own := map[string]cty.Value{"id": cty.DynamicVal, "member": cty.DynamicVal, "email": cty.StringVal(invoker)}
+	for attr, a := range b.Body.Attributes {
+		own[attr] = evaluate(a, ctx)
+	}
+
+	if own["name"] == cty.NilVal {
+		own["name"] = cty.DynamicVal
+	}
+
+	count, ok := own["count"]
+	switch {
+	case !ok:
+		return cty.ObjectVal(own)
+	case !count.IsKnown():
+		return cty.DynamicVal
+	case count.Equals(cty.NumberIntVal(0)).True():
+		return cty.EmptyTupleVal
+	}
+
+	return cty.TupleVal([]cty.Value{cty.ObjectVal(own)})
 }
 
 func evaluate(a *hclsyntax.Attribute, ctx *hcl.EvalContext) cty.Value {

@@ -3,20 +3,23 @@ data "google_project" "this" {
 }
 
 resource "google_project_service" "api" {
-  for_each = toset([
+  for_each = toset(concat([
     "aiplatform.googleapis.com",
     "artifactregistry.googleapis.com",
     "cloudbuild.googleapis.com",
     "cloudscheduler.googleapis.com",
     "cloudtasks.googleapis.com",
-    "firestore.googleapis.com",
     "iam.googleapis.com",
     "iamcredentials.googleapis.com",
     "pubsub.googleapis.com",
     "run.googleapis.com",
     "secretmanager.googleapis.com",
     "storage.googleapis.com",
-  ])
+    ], local.firestore ? ["firestore.googleapis.com"] : [],
+    local.alloydb ? ["alloydb.googleapis.com"] : [],
+    local.own_network ? ["servicenetworking.googleapis.com"] : [],
+    local.alloydb ? ["compute.googleapis.com"] : [],
+  ))
 
   project            = var.project
   service            = each.value

@@ -66,7 +66,7 @@ func runReadme(t *testing.T) (dir string, calls map[string][][]string) {
 		t.Fatalf("the README has %d blocks of commands", len(blocks))
 	}
 
-	script := "set -euo pipefail\nGEMINI_API_KEY=none SHOP_TOKEN=none\n"
+	script := "set -euo pipefail\nGEMINI_API_KEY=none SHOP_TOKEN=none STORE_PASSWORD=none\n"
 	for _, b := range blocks {
 		script += b[1] + b[1]
 	}
@@ -227,7 +227,7 @@ func TestReadmeNames(t *testing.T) {
 		}
 	}
 
-	for _, known := range []string{"programs", "queues", "secrets"} {
+	for _, known := range []string{"programs", "queues", "secrets", "store_secrets"} {
 		for name := range local(t, m.scope(t), known) {
 			names["errand-"+name] = true
 		}
@@ -243,7 +243,7 @@ func TestReadmeNames(t *testing.T) {
 		}
 	})
 
-	for _, found := range regexp.MustCompile("[` =]((?:PROJECT-)?errand-[a-z-]+)").FindAllStringSubmatch(text, -1) {
+	for _, found := range regexp.MustCompile("[` =]((?:PROJECT-)?errand-[a-z_-]+)").FindAllStringSubmatch(text, -1) {
 		if !names[found[1]] {
 			t.Errorf("no resource has the name %s", found[1])
 		}

@@ -17,9 +17,15 @@ locals {
   }
   running = var.image == "" ? {} : local.services
 
-  # One block, the same for the three programs.
+  # Who is in a network, and where. The agent's own code runs in the worker alone, and so
+  # does its way into the network. AlloyDB is in the network, for all of them.
+  in_network = local.alloydb ? local.programs : toset(var.subnetwork == "" ? [] : ["worker"])
+  subnetwork = local.own_network ? google_compute_subnetwork.store[0].id : var.subnetwork
+
+  # One block, the same for the three programs. Only the user of a database is each program's
+  # own: with AlloyDB the block has the front door's, and a service has its own instead.
   environment = merge(local.settings, length(var.agent_allow) == 0 ? {} : { ERRAND_AGENT_ALLOW = join(",", var.agent_allow) }, {
-    ERRAND_STORE          = "firestore:${var.project}/${google_firestore_database.tasks.name}"
+    ERRAND_STORE          = local.stores["cardserver"]
     ERRAND_FILES          = "gs:${google_storage_bucket.files.name}"
     ERRAND_QUEUE          = "cloudtasks:projects/${var.project}/locations/${var.region}/queues/${var.prefix}"
     ERRAND_BUS            = "pubsub:projects/${var.project}/topics/${google_pubsub_topic.events.name}"
@@ -52,9 +58,8 @@ resource "google_cloud_run_v2_service" "program" {
     max_instance_request_concurrency = each.value.concurrency
     timeout                          = each.value.timeout
 
-    # The agent's own code runs in the worker alone, and so does its way into the network.
     dynamic "vpc_access" {
-      for_each = each.key == "worker" && var.subnetwork != "" ? [var.subnetwork] : []
+      for_each = contains(local.in_network, each.key) ? [local.subnetwork] : []
 
       content {
         egress = "PRIVATE_RANGES_ONLY"
@@ -83,7 +88,7 @@ resource "google_cloud_run_v2_service" "program" {
       startup_probe {
         period_seconds    = 1
         timeout_seconds   = 1
-        failure_threshold = 30
+        failure_threshold = local.alloydb ? 120 : 30 # a network may take a minute. https://cloud.google.com/run/docs/configuring/vpc-direct-vpc#limitations
 
         http_get {
           path = "/ready"
@@ -101,7 +106,7 @@ resource "google_cloud_run_v2_service" "program" {
       }
 
       dynamic "env" {
-        for_each = local.environment
+        for_each = merge(local.environment, { ERRAND_STORE = local.stores[each.key] })
 
         content {
           name  = env.key
@@ -139,11 +144,15 @@ resource "google_cloud_run_v2_service" "program" {
 
   # An instance that starts without its rights fails its startup probe.
   depends_on = [
+    google_alloydb_user.program,
     google_cloud_tasks_queue_iam_member.adds,
     google_firestore_field.field,
     google_firestore_index.index,
+    google_project_iam_member.connects,
+    google_project_iam_member.logs_in,
     google_project_iam_member.model,
     google_project_iam_member.store,
+    google_project_iam_member.uses_services,
     google_pubsub_topic_iam_member.publishes,
     google_secret_manager_secret_iam_member.reads,
     google_service_account_iam_member.acts_as_invoker,

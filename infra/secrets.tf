@@ -1,9 +1,10 @@
 # Secrets are made without values: those are added with gcloud, and are in no state file.
 
 locals {
-  # Those of the programs, and those that agent.yaml names.
+  # Those of the programs, and those that agent.yaml names. The store has a user and a
+  # password only where IAM does not do without.
   program_secrets = toset(["access", "errand-keys", "gemini-api-key"])
-  secrets         = setunion(local.program_secrets, local.agent_secrets)
+  secrets         = setunion(local.program_secrets, local.secret_login ? local.store_secrets : toset([]), local.agent_secrets)
 
   # Mounted: the newest version is read by every instance that starts. The front door lets
   # callers in by it, functions sends ID tokens to the origins that it names, and the worker
@@ -19,6 +20,7 @@ locals {
     var.access == "secret" ? ["cardserver/access", "functions/access", "worker/access"] : [],
     startswith(local.model, "gemini:") ? ["worker/gemini-api-key"] : [],
     [for s in local.agent_secrets : "worker/${s}"],
+    local.secret_login ? flatten([for p in local.programs : [for s in local.store_secrets : "${p}/${s}"]]) : [],
   ))
 }
 
@@ -34,8 +36,8 @@ resource "google_secret_manager_secret" "secret" {
 
   lifecycle {
     precondition {
-      condition     = length(setintersection(local.program_secrets, local.agent_secrets)) == 0
-      error_message = "worker/agent/agent.yaml names a secret of the programs (${join(", ", local.program_secrets)}): choose another name, or the agent's own code would read it."
+      condition     = length(setintersection(setunion(local.program_secrets, local.store_secrets), local.agent_secrets)) == 0
+      error_message = "worker/agent/agent.yaml names a secret of the programs (${join(", ", setunion(local.program_secrets, local.store_secrets))}): choose another name, or the agent's own code would read it."
     }
   }
 

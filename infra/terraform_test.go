@@ -93,8 +93,12 @@ func (w *workspace) run(args ...string) (string, error) {
 	return string(out), err
 }
 
+// kept stands in the resources that Terraform never deletes. TestKept finds it there.
+const kept = "prevent_destroy = true"
+
 // copyModule copies the files that Terraform reads, without those that it keeps beside
-// them: above all without the lock file, which has the checksums of the real provider.
+// them: above all without the lock file, which has the checksums of the real provider. The
+// command test deletes all that it made, so nothing in the copy is kept.
 func copyModule(t *testing.T, to string) {
 	t.Helper()
 	for _, pattern := range []string{"*.tf", "*.tftest.hcl"} {
@@ -103,7 +107,7 @@ func copyModule(t *testing.T, to string) {
 			t.Fatalf("no %s: %v", pattern, err)
 		}
 		for _, f := range all {
-			write(t, filepath.Join(to, f), read(t, f))
+			write(t, filepath.Join(to, f), strings.ReplaceAll(read(t, f), kept, "prevent_destroy = false"))
 		}
 	}
 	write(t, filepath.Join(to, indexes), read(t, indexes))
@@ -261,9 +265,25 @@ func TestTerraformTestNotices(t *testing.T) {
 		{"pipelines.tf", `google_pubsub_topic.dead.id`, `google_pubsub_topic.events.id`, "what a pipeline cannot take is lost"},
 		{"pipelines.tf", `"roles/pubsub.subscriber"`, `"roles/pubsub.editor"`, "others than its members pull"},
 		{"pipelines.tf", `= local.pubsub_agent`, `= "allUsers"`, "may not take the dead letters of a pipeline away"},
-		{"identities.tf", `databases/${google_firestore_database.tasks.name}`, `databases/x`, "reaches another database"},
+		{"identities.tf", `databases/${google_firestore_database.tasks[0].name}`, `databases/x`, "reaches another database"},
 		{"firestore.tf", `try(each.value.ttl, false) ?`, `each.key == "tasks expires" ?`, "records or entries do not expire"},
 		{"firestore.tf", `for_each = each.value.indexes`, `for_each = each.key == "kv owner" ? [{ order = "ASCENDING" }] : each.value.indexes`, "an entry is in an index"},
+		{"project.tf", `local.firestore ? ["firestore.googleapis.com"] : []`, `["firestore.googleapis.com", "spanner.googleapis.com"]`, "the APIs are"},
+		{"firestore.tf", `local.firestore ? 1 : 0`, `1`, "there is a Firestore beside AlloyDB"},
+		{"alloydb.tf", `restore_continuous_backup_source.value.time`, `"2020-01-01T00:00:00Z"`, "the cluster is not the chosen moment"},
+		{"alloydb.tf", `&role=${local.database}`, ``, "a program does not find the store, or not as itself"},
+		{"alloydb.tf", `user_type      = "ALLOYDB_IAM_USER"`, `user_type      = "ALLOYDB_BUILT_IN"`, "a program cannot log in, or may do more"},
+		{"alloydb.tf", `"roles/alloydb.databaseUser"`, `"roles/alloydb.admin"`, "a program may not connect to AlloyDB, or may do more"},
+		{"alloydb.tf", `uuid()`, `"postgres"`, "the administrator's password can be guessed"},
+		{"alloydb.tf", `"VPC_PEERING"`, `"PRIVATE_SERVICE_CONNECT"`, "AlloyDB has no addresses in the network"},
+		{"alloydb.tf", `"alloydb.iam_authentication" = "on"`, `"alloydb.iam_authentication" = "off"`, "IAM lets nobody in"},
+		{"alloydb.tf", `var.alloydb.recovery_days * 86400`, `86400`, "there is no backup each day"},
+		{"alloydb.tf", `recovery_window_days = var.alloydb.recovery_days`, `recovery_window_days = 1`, "no moment can be restored"},
+		{"alloydb.tf", `local.all_instances) - 1`, `local.all_instances)`, "have more connections than the server"},
+		{"alloydb.tf", `"https://www.googleapis.com/compute/v1/"`, `""`, "the database is not in the network of the subnetwork"},
+		{"alloydb.tf", `[5], var.subnetwork)`, `[4], var.subnetwork)`, "the database is not in the network of the subnetwork"},
+		{"run.tf", `local.alloydb ? 120 : 30`, `30`, "has no time to"},
+		{"secrets.tf", `[for s in local.store_secrets : "${p}/${s}"]`, `[for s in local.store_secrets : "worker/${s}"]`, "a program does not read the user or the password"},
 		{"files.tf", `public_access_prevention    = "enforced"`, `public_access_prevention    = "inherited"`, "files can be given to everybody"},
 		{"files.tf", `!var.protect`, `true`, "files go with the bucket"},
 		{"files.tf", `"AbortIncompleteMultipartUpload"`, `"Delete"`, "the bucket deletes files by itself"},
@@ -277,7 +297,7 @@ func TestTerraformTestNotices(t *testing.T) {
 		{"secrets.tf", `roles/secretmanager.secretAccessor`, `roles/secretmanager.admin`, "the worker reads a secret that is not its own"},
 		{"secrets.tf", `"functions/access", "worker/access"`, `"functions/access"`, "the access file is not where ERRAND_ACCESS says"},
 		{"secrets.tf", `"worker/${s}"`, `"functions/${s}"`, "the agent's secret is not the worker's alone"},
-		{"run.tf", `each.key == "worker" && var.subnetwork`, `var.subnetwork`, "another program than the worker is in the network"},
+		{"run.tf", `toset(var.subnetwork == "" ? [] : ["worker"])`, `local.programs`, "another program than the worker is in the network"},
 		{"agent.tf", `if value != ""`, ``, "settings or destinations are not passed on"},
 		{"run.tf", `value = env.value`, `value = each.key == "functions" && env.key == "ERRAND_URL" ? "" : env.value`, "functions does not have the environment"},
 		{"run.tf", `secretmanager:${var.project}/${var.prefix}`, `secretmanager:${var.project}`, "not those that ERRAND_SECRETS begins"},

@@ -19,13 +19,86 @@ variable "region" {
 }
 
 variable "database_location" {
-  description = "Location of the database, for example eur3. It cannot be changed later. Null: the region."
+  description = "Location of Firestore's database, for example eur3. It cannot be changed later. Null: the region."
   type        = string
   default     = null
 
   validation {
     condition     = var.database_location == null || can(regex("^[a-z]+[a-z0-9-]*[0-9]$", var.database_location))
     error_message = "database_location must be a location such as eur3, nam5 or europe-west1; leave it out for the region: gcloud firestore locations list shows them."
+  }
+
+  validation {
+    condition     = var.database_location == null || var.store == "firestore"
+    error_message = "database_location is for Firestore: leave it out with store = \"alloydb\", which is in the region."
+  }
+}
+
+variable "store" {
+  description = "Where the records are: firestore, or alloydb, which costs money while it is idle (README.md). Another one begins empty."
+  type        = string
+  default     = "firestore"
+
+  validation {
+    condition     = contains(["firestore", "alloydb"], var.store)
+    error_message = "store must be firestore or alloydb."
+  }
+}
+
+variable "alloydb" {
+  description = "With store = \"alloydb\": how the programs log in (iam, or secret), processors, REGIONAL or ZONAL, major version, connections at most, days that can be restored, the cluster's name if it is not the prefix, and what it is restored from."
+  type = object({
+    login         = optional(string, "iam")
+    cpus          = optional(number, 2)
+    availability  = optional(string, "REGIONAL")
+    version       = optional(string, "POSTGRES_16")
+    connections   = optional(number, 1000)
+    recovery_days = optional(number, 14)
+    cluster       = optional(string, "")
+    restore       = optional(object({ cluster = string, time = string }))
+  })
+  default = {}
+
+  validation {
+    condition     = contains(["iam", "secret"], var.alloydb.login)
+    error_message = "alloydb.login must be iam, without a password, or secret, with the user and the password in alloy_db_user and alloy_db_pass."
+  }
+
+  validation {
+    condition     = contains([2, 4, 8, 16, 32, 64, 96, 128], var.alloydb.cpus)
+    error_message = "alloydb.cpus must be 2, 4, 8, 16, 32, 64, 96 or 128."
+  }
+
+  validation {
+    condition     = contains(["REGIONAL", "ZONAL"], var.alloydb.availability)
+    error_message = "alloydb.availability must be REGIONAL, with a standby in another zone, or ZONAL, without one."
+  }
+
+  validation {
+    condition     = can(regex("^POSTGRES_[0-9]{2}$", var.alloydb.version))
+    error_message = "alloydb.version must be a major version such as POSTGRES_16."
+  }
+
+  # That they are enough for instances is checked with the instance of AlloyDB.
+  validation {
+    condition     = var.alloydb.connections >= 1 && floor(var.alloydb.connections) == var.alloydb.connections
+    error_message = "alloydb.connections must be a whole number, for example 1000."
+  }
+
+  # https://cloud.google.com/alloydb/docs/backup/overview
+  validation {
+    condition     = var.alloydb.recovery_days >= 1 && var.alloydb.recovery_days <= 35 && floor(var.alloydb.recovery_days) == var.alloydb.recovery_days
+    error_message = "alloydb.recovery_days must be a whole number from 1 to 35."
+  }
+
+  validation {
+    condition     = var.alloydb.cluster == "" || can(regex("^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$", var.alloydb.cluster))
+    error_message = "alloydb.cluster must have 1 to 63 small letters, digits and hyphens, begin with a letter and not end in a hyphen; leave it out for the prefix."
+  }
+
+  validation {
+    condition     = var.alloydb.restore == null || try(can(timeadd(var.alloydb.restore.time, "0s")) && var.alloydb.restore.cluster != coalesce(var.alloydb.cluster, var.prefix), false)
+    error_message = "alloydb.restore must be { cluster = \"NAME\", time = \"2026-01-31T12:00:00Z\" }, with alloydb.cluster as another name: a restore makes a new cluster."
   }
 }
 
@@ -104,7 +177,7 @@ variable "agent_allow" {
 }
 
 variable "subnetwork" {
-  description = "Subnetwork through which the worker reaches private addresses, by name or as projects/PROJECT/regions/REGION/subnetworks/NAME. Empty: it reaches none."
+  description = "Subnetwork through which the worker reaches private addresses, by name or as projects/PROJECT/regions/REGION/subnetworks/NAME. Empty: it reaches none. With store = \"alloydb\" all programs reach the database through it, and its network has private services access."
   type        = string
   default     = ""
 
@@ -219,7 +292,7 @@ variable "memory" {
 }
 
 variable "protect" {
-  description = "Whether the database, and a bucket with files in it, refuse to be deleted. Set it to false and apply before a destroy."
+  description = "Whether Firestore's database, and a bucket with files in it, refuse to be deleted. Set it to false and apply before a destroy. AlloyDB's cluster always refuses (README.md)."
   type        = bool
   default     = true
 }

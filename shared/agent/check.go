@@ -21,9 +21,9 @@ var (
 	settingName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,39}$`)
 	secretName  = regexp.MustCompile(`^[a-z][a-z0-9-]{0,39}$`)
 
-	// reserved are the secrets of the programs: who may call, the keys of webhooks, the
-	// key of the model.
-	reserved = []string{"access", "errand-keys", "gemini-api-key"}
+	// reserved are the secrets of the programs: who may call, the login of the database, the
+	// keys of webhooks, the key of the model.
+	reserved = []string{"access", "alloy_db_pass", "alloy_db_user", "errand-keys", "gemini-api-key"}
 )
 
 // check notes everything that is missing from a or cannot be meant.

@@ -32,6 +32,9 @@ type Env struct {
 	GeminiKey string // GEMINI_API_KEY: the secret gemini-api-key of env:
 	Keys      string // ERRAND_KEYS: the secret errand-keys of env:
 
+	StoreUser     string // ALLOY_DB_USER: the secret alloy_db_user of env:, for a Postgres database
+	StorePassword string // ALLOY_DB_PASS: the secret alloy_db_pass of env:
+
 	// Variables for the agent's own code. The programs that run turns check them against
 	// agent.yaml, and the others ignore them.
 	AgentAllow    string            // ERRAND_AGENT_ALLOW: private destinations that it may reach
@@ -71,6 +74,8 @@ var variables = map[string]func(*Env, string){
 	"ERRAND_SECRETS":     func(e *Env, v string) { e.Secrets = v },
 	"GEMINI_API_KEY":     func(e *Env, v string) { e.GeminiKey = strings.TrimSpace(v) }, // files end in a newline
 	"ERRAND_KEYS":        func(e *Env, v string) { e.Keys = v },
+	"ALLOY_DB_USER":      func(e *Env, v string) { e.StoreUser = v },
+	"ALLOY_DB_PASS":      func(e *Env, v string) { e.StorePassword = v },
 
 	"ERRAND_WORKER_URL":     func(e *Env, v string) { e.WorkerURL = strings.TrimSuffix(v, "/") },
 	"ERRAND_FUNCTIONS_URL":  func(e *Env, v string) { e.FunctionsURL = strings.TrimSuffix(v, "/") },

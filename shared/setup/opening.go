@@ -170,20 +170,6 @@ func ownFault(err error) error {
 	return nil
 }
 
-func (o *opening) store(to *Store) {
-	open, err := storeOf(o.env.Store)
-	o.note(err)
-	o.later(func() error {
-		s, err := open(o.ctx, o.log)
-		if err != nil {
-			return fmt.Errorf("ERRAND_STORE: %w", err)
-		}
-		*to = s
-		o.closes(s)
-		return nil
-	})
-}
-
 // queue makes the client of a managed queue, which calls nothing yet.
 func (o *opening) queue(to *queue.Queue) {
 	if isLocal(o.env.Queue) {

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/netip"
 	"strings"
 
 	"errand/shared/adapters/gcp"
 	"errand/shared/adapters/local"
-	"errand/shared/adapters/sqlstore"
 	"errand/shared/auth"
 	"errand/shared/secret"
 )
@@ -50,9 +48,9 @@ func (e Env) together() error {
 	case e.Turns != "" && !isLocal(e.Queue):
 		return errors.New("ERRAND_TURNS is for the local queue: a managed queue dispatches as many turns at once as it is told to; set turns_per_instance in infra/, or max_concurrent_dispatches of the queue")
 	case embedded && e.CloudRun():
-		return errors.New("ERRAND_STORE: SQLite does not survive on Cloud Run (K_SERVICE is set), whose disk is memory: set ERRAND_STORE=firestore:PROJECT/DATABASE")
+		return errors.New("ERRAND_STORE: SQLite does not survive on Cloud Run (K_SERVICE is set), whose disk is memory: set ERRAND_STORE=firestore:PROJECT/DATABASE or alloydb:INSTANCE")
 	case embedded && !e.Local():
-		return errors.New("ERRAND_STORE: SQLite is one process's own, and with a managed queue there are three: set ERRAND_STORE=firestore:PROJECT/DATABASE")
+		return errors.New("ERRAND_STORE: SQLite is one process's own, and with a managed queue there are three: set ERRAND_STORE=firestore:PROJECT/DATABASE, alloydb:INSTANCE or postgres://USER@HOST/DATABASE")
 	case e.CloudRun() && e.Model == "":
 		return errors.New("ERRAND_MODEL: say which model answers, for example ERRAND_MODEL=vertex:gemini-3.6-flash")
 	}
@@ -65,29 +63,6 @@ func (e Env) file() (path string, ok bool) {
 		return "errand.db", true
 	}
 	return strings.CutPrefix(e.Store, "sqlite:")
-}
-
-// storeOf reads the spec of a store. Nothing is opened before all variables are known
-// to be right: the returned function does.
-func storeOf(spec string) (func(context.Context, *slog.Logger) (Store, error), error) {
-	if spec == "" {
-		spec = "sqlite:errand.db"
-	}
-	kind, details, _ := strings.Cut(spec, ":")
-	switch {
-	case kind == "sqlite" && strings.HasPrefix(details, ":"): // SQLite's :memory: would lose accepted messages
-		return nil, fmt.Errorf("ERRAND_STORE: %q is no file; use sqlite:FILE, for example ERRAND_STORE=sqlite:errand.db", details)
-	case kind == "sqlite" && details != "":
-		return func(ctx context.Context, log *slog.Logger) (Store, error) {
-			return sqlstore.Open(ctx, details, sqlstore.Options{Log: log, Reserve: sqlstore.Reserve})
-		}, nil
-	case kind == "firestore" && details != "":
-		project, database, _ := strings.Cut(details, "/")
-		return func(ctx context.Context, log *slog.Logger) (Store, error) {
-			return gcp.OpenFirestore(ctx, project, database, gcp.FirestoreOptions{Log: log})
-		}, nil
-	}
-	return nil, fmt.Errorf("ERRAND_STORE: %q is no store; use sqlite:FILE, for example ERRAND_STORE=sqlite:errand.db, or firestore:PROJECT/DATABASE", kind)
 }
 
 // managed reads the spec of a managed service: KIND:NAME, or KIND:NAME@HOST:PORT for
@@ -138,6 +113,10 @@ func (e Env) lookup(variable string) (string, bool) {
 		return e.GeminiKey, true
 	case "ERRAND_KEYS":
 		return e.Keys, true
+	case "ALLOY_DB_USER":
+		return e.StoreUser, true
+	case "ALLOY_DB_PASS":
+		return e.StorePassword, true
 	}
 	value, ok := e.AgentSecrets[variable]
 	return value, ok

@@ -79,6 +79,17 @@ func (c *cache) add(r task.Record, token uint64) {
 	}
 }
 
+// newer keeps a record unless there is a newer one. It is for a database with many writers,
+// where the records of the cache may be old.
+func (c *cache) newer(r task.Record) {
+	size := sizeOf(r)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.entries[r.ID()]; e == nil || e.Value.(*entry).record.Version < r.Version {
+		c.put(r, size)
+	}
+}
+
 // writing marks the beginning of a commit of the id. The caller calls wrote, keep or forget
 // when the commit has ended.
 func (c *cache) writing(id string) {

@@ -22,7 +22,7 @@ func (db *DB) Due(ctx context.Context, queue string, before time.Time, after tas
 		where += " AND (due, id) > (?, ?)"
 		args = append(args, after.At.UnixMicro(), after.ID)
 	}
-	err := db.readList(ctx, "", func(ctx context.Context, c *conn) error {
+	err := db.readList(ctx, "", func(ctx context.Context, c reader) error {
 		return c.queryWithin(ctx, func(row []driver.Value) error {
 			due, ok := row[0].(int64)
 			id, ok2 := row[1].(string)
@@ -49,13 +49,8 @@ func (db *DB) Purge(ctx context.Context, before time.Time, limit int) (int, erro
 	_ = db.Room(ctx) // so that the reserve is taken back without a message, too
 	total := 0
 	for left := limit; left > 0; left -= purgeChunk {
-		records, entries, want := 0, 0, min(left, purgeChunk)
-		err := db.submit(ctx, &write{apply: func(w *writer) (err error) {
-			if records, err = w.purge(before, want); err == nil {
-				entries, err = w.purgeEntries(before, want)
-			}
-			return err
-		}})
+		want := min(left, purgeChunk)
+		records, entries, err := db.purge(ctx, before, want)
 		if err != nil {
 			return total, fmt.Errorf("purging: %w", err)
 		}
@@ -64,6 +59,47 @@ func (db *DB) Purge(ctx context.Context, before time.Time, limit int) (int, erro
 		}
 	}
 	return total, nil
+}
+
+// purge deletes some records and entries in one write. On Postgres it leaves out those that
+// another process is deleting or changing, so it waits for nobody's lock.
+func (db *DB) purge(ctx context.Context, before time.Time, limit int) (records, entries int, err error) {
+	op := &write{}
+	op.sqlite = func(w *writer) (err error) {
+		if records, err = w.purge(before, limit); err == nil {
+			entries, err = w.purgeEntries(before, limit)
+		}
+		return err
+	}
+
+	op.postgres = statement{
+		text: `
+			WITH records AS (
+				DELETE FROM task USING (SELECT id FROM task WHERE expires < ?1 ORDER BY expires LIMIT ?2 FOR UPDATE SKIP LOCKED) AS old
+				WHERE task.id = old.id RETURNING task.id, ` + rowColumns + `
+			), entries AS (
+				DELETE FROM kv USING (SELECT key FROM kv WHERE expires < ?1 ORDER BY expires LIMIT ?2 FOR UPDATE SKIP LOCKED) AS old
+				WHERE kv.key = old.key RETURNING 1
+			)
+			SELECT owner, context, state, bytes, id FROM records UNION ALL SELECT NULL, NULL, NULL, count(*), NULL FROM entries`,
+		args: []any{before.UnixMilli(), int64(limit)},
+
+		took: func(s sums, rows [][]driver.Value) error {
+			last := rows[len(rows)-1]
+			n, _ := last[3].(int64)
+			records, entries, op.gone = len(rows)-1, int(n), nil
+			for _, row := range rows[:records] {
+				s.leave(rowIn(row))
+				if id, ok := row[4].(string); ok {
+					op.gone = append(op.gone, id)
+				}
+			}
+			return nil
+		},
+	}
+
+	err = db.submit(ctx, op)
+	return records, entries, err
 }
 
 func (w *writer) purge(before time.Time, limit int) (int, error) {
@@ -80,4 +116,10 @@ func (w *writer) purge(before time.Time, limit int) (int, error) {
 		}
 	}
 	return len(rows), nil
+}
+
+func (w *writer) purgeEntries(before time.Time, limit int) (int, error) {
+	n, err := w.conn.exec(`DELETE FROM kv WHERE rowid IN
+		(SELECT rowid FROM kv INDEXED BY kv_expires WHERE expires < ? ORDER BY expires LIMIT ?)`, before.UnixMilli(), int64(limit))
+	return int(n), err
 }

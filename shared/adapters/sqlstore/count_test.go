@@ -76,7 +76,7 @@ func TestStatementsOfEachOperation(t *testing.T) {
 func TestTotalReadsRowsOfOneOwner(t *testing.T) {
 	db := open(t, file(t), sqlstore.Options{})
 	for _, q := range []task.Query{{}, {Context: "c"}, {State: a2a.TaskStateWorking}, {Context: "c", State: a2a.TaskStateWorking}} {
-		plan, err := db.Plan(t.Context(), sqlstore.Tallied(q), "someone", q.Context, string(q.State), int64(0))
+		plan, err := db.Plan(t.Context(), sqlstore.Tallied(q), "someone", q.Context, int64(0), string(q.State))
 		if err != nil {
 			t.Fatal(err)
 		}

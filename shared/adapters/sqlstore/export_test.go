@@ -5,24 +5,31 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
+func (db *DB) file() *embedded { return db.engine.(*embedded) }
+
 // Script runs statements of a test in a write.
 func (db *DB) Script(ctx context.Context, text string) error {
-	return db.submit(ctx, &write{apply: func(w *writer) error { return w.conn.script(text) }})
+	return db.submit(ctx, &write{sqlite: func(w *writer) error { return w.conn.script(text) }})
 }
 
 // Hold keeps the writer busy until release is called, so that all writes meanwhile become
 // one group.
 func (db *DB) Hold(ctx context.Context) (release func()) {
 	held, free := make(chan struct{}), make(chan struct{})
-	go db.submit(ctx, &write{apply: func(*writer) error {
+	wait := sync.OnceFunc(func() {
 		close(held)
 		<-free
-		return nil
-	}})
+	})
+	go db.submit(ctx, &write{
+		sqlite:   func(*writer) error { wait(); return nil },
+		postgres: statement{text: "SELECT 1", took: func(sums, [][]driver.Value) error { wait(); return nil }},
+	})
 	<-held
 	return func() { close(free) }
 }
@@ -32,7 +39,7 @@ func (db *DB) Waiting() int { return len(db.writes) }
 
 // Number runs a query with an integer result on the writing connection.
 func (db *DB) Number(ctx context.Context, query string) (n int64, err error) {
-	err = db.submit(ctx, &write{apply: func(w *writer) (err error) {
+	err = db.submit(ctx, &write{sqlite: func(w *writer) (err error) {
 		n, err = w.conn.number(query)
 		return err
 	}})
@@ -41,11 +48,11 @@ func (db *DB) Number(ctx context.Context, query string) (n int64, err error) {
 
 // Ran returns the number of statements on all connections since they were opened.
 func (db *DB) Ran(ctx context.Context) (n int) {
-	_ = db.submit(ctx, &write{apply: func(w *writer) error {
+	_ = db.submit(ctx, &write{sqlite: func(w *writer) error {
 		n = w.conn.ran - 1 // without the BEGIN of this group
 		return nil
 	}})
-	for _, pool := range []chan *conn{db.loaders, db.listers} {
+	for _, pool := range []chan *conn{db.file().loaders, db.file().listers} {
 		var all []*conn
 		for range readers {
 			c := <-pool
@@ -74,8 +81,8 @@ var Tallied = tallied
 // Plan returns SQLite's plan for a statement, with a line for each step.
 func (db *DB) Plan(ctx context.Context, query string, args ...any) (string, error) {
 	var plan strings.Builder
-	err := db.read(ctx, db.listers, func(c *conn) error {
-		return c.query(func(row []driver.Value) error {
+	err := db.read(ctx, true, func(c reader) error {
+		return c.queryWithin(ctx, func(row []driver.Value) error {
 			fmt.Fprintln(&plan, row[3])
 			return nil
 		}, "EXPLAIN QUERY PLAN "+query, args...)
@@ -92,7 +99,7 @@ func WithSpace(opts Options, space func(folder string) (free, total int64, err e
 // FillAfter lets n writing statements run, and fails the later ones as a full disk does,
 // while full returns true.
 func (db *DB) FillAfter(ctx context.Context, n int, full func() bool) error {
-	return db.submit(ctx, &write{apply: func(w *writer) error {
+	return db.submit(ctx, &write{sqlite: func(w *writer) error {
 		left := n + 1 // the COMMIT of this group
 		w.conn.fault = func() error {
 			if left--; left < 0 && full() {
@@ -106,9 +113,9 @@ func (db *DB) FillAfter(ctx context.Context, n int, full func() bool) error {
 
 // Forget makes the next Room look again.
 func (db *DB) Forget() {
-	db.reserve.mu.Lock()
-	defer db.reserve.mu.Unlock()
-	db.reserve.checked = time.Time{}
+	db.file().reserve.mu.Lock()
+	defer db.file().reserve.mu.Unlock()
+	db.file().reserve.checked = time.Time{}
 }
 
 // WithLog returns opts with a limit of the log's bytes.
@@ -119,7 +126,7 @@ func WithLog(opts Options, bytes int64) Options {
 
 // Listing runs f while one reader for lists is taken on behalf of an owner.
 func (db *DB) Listing(ctx context.Context, owner string, f func(ctx context.Context)) error {
-	return db.readList(ctx, owner, func(ctx context.Context, c *conn) error {
+	return db.readList(ctx, owner, func(ctx context.Context, c reader) error {
 		f(ctx)
 		return ctx.Err()
 	})
@@ -130,8 +137,36 @@ var Filter = filter
 
 // Endless is a statement that returns no row and takes many seconds.
 func (db *DB) Endless(ctx context.Context, owner string) error {
-	return db.readList(ctx, owner, func(ctx context.Context, c *conn) error {
+	return db.readList(ctx, owner, func(ctx context.Context, c reader) error {
 		return c.queryWithin(ctx, func([]driver.Value) error { return nil },
 			"WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 50000000) SELECT i FROM n WHERE i < 0")
 	})
 }
+
+// Errors of opening a Postgres database.
+var (
+	ErrOccupied   = errOccupied
+	ErrEncoding   = errEncoding
+	ErrNewerThere = errNewerThere
+)
+
+// WithMigrations returns opts of a later version of the program.
+func WithMigrations(opts Options, more ...string) Options {
+	opts.migrations = append(slices.Clone(serverMigrations), more...)
+	return opts
+}
+
+// WithRecheck returns opts with the time between two reads of a watched record.
+func WithRecheck(opts Options, every time.Duration) Options {
+	opts.recheck = every
+	return opts
+}
+
+// WithManyInContext returns opts with tallies for contexts of so many tasks on Postgres.
+func WithManyInContext(opts Options, n int) Options {
+	opts.manyInContext = n
+	return opts
+}
+
+// Backend returns the process of the server that last wrote for this store.
+func (db *DB) Backend() uint32 { return db.engine.(*server).pid.Load() }

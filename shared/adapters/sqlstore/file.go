@@ -97,13 +97,13 @@ func private(path string) (fs.FileInfo, error) {
 // inPlace returns an error if the file was deleted or replaced while the program runs.
 // SQLite would go on writing to the file without a name, and the next start would not find
 // acknowledged writes.
-func (db *DB) inPlace() error {
-	now, err := os.Stat(db.path)
+func (e *embedded) inPlace() error {
+	now, err := os.Stat(e.path)
 	if err != nil {
 		return fmt.Errorf("checking that the database is in its place: %w", err)
 	}
-	if !os.SameFile(db.file, now) {
-		return fmt.Errorf("%s was replaced: start the program again", db.path)
+	if !os.SameFile(e.file, now) {
+		return fmt.Errorf("%s was replaced: start the program again", e.path)
 	}
 	return nil
 }

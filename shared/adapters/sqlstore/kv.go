@@ -26,8 +26,8 @@ func (s entries) Get(ctx context.Context, key string) (kv.Entry, error) {
 	}
 	var e kv.Entry
 	found := false
-	err := s.db.read(ctx, s.db.loaders, func(c *conn) error {
-		return c.query(func(row []driver.Value) (err error) {
+	err := s.db.read(ctx, false, func(c reader) error {
+		return c.queryWithin(ctx, func(row []driver.Value) (err error) {
 			found = true
 			e, err = entryOf(row)
 			return err
@@ -49,11 +49,13 @@ func (s entries) Put(ctx context.Context, e kv.Entry) (kv.Entry, error) {
 		return kv.Entry{}, err
 	}
 	var next kv.Entry
-	err = s.db.submit(ctx, &write{owner: e.Owner, bytes: int64(e.Size()), apply: func(w *writer) (err error) {
+	op := &write{owner: e.Owner, bytes: int64(e.Size())}
+	op.sqlite = func(w *writer) (err error) {
 		next, err = w.put(e)
 		return err
-	}})
-	if err != nil {
+	}
+	op.postgres = putting(e, s.db.opts.Now(), &next)
+	if err := s.db.submit(ctx, op); err != nil {
 		return kv.Entry{}, fmt.Errorf("storing %s: %w", e.Key, err)
 	}
 	return next, nil
@@ -64,8 +66,11 @@ func (s entries) Delete(ctx context.Context, key string, version int64) error {
 	if err := kv.CheckKey(key); err != nil {
 		return err
 	}
-	err := s.db.submit(ctx, &write{apply: func(w *writer) error { return w.remove(key, version) }})
-	if err != nil {
+	op := &write{
+		sqlite:   func(w *writer) error { return w.remove(key, version) },
+		postgres: removing(key, version, s.db.opts.Now()),
+	}
+	if err := s.db.submit(ctx, op); err != nil {
 		return fmt.Errorf("deleting %s: %w", key, err)
 	}
 	return nil
@@ -79,7 +84,7 @@ func (s entries) List(ctx context.Context, prefix, after string, limit int) ([]k
 	}
 	var list []kv.Entry
 	size := 0
-	err = s.db.readList(ctx, "", func(ctx context.Context, c *conn) error {
+	err = s.db.readList(ctx, "", func(ctx context.Context, c reader) error {
 		return c.queryWithin(ctx, func(row []driver.Value) error {
 			e, err := entryOf(row)
 			if size += e.Size(); size > kv.LimitList {
@@ -111,19 +116,23 @@ func entryOf(row []driver.Value) (kv.Entry, error) {
 	return e, nil
 }
 
+// valuesOf are the columns expires and value of an entry.
+func valuesOf(e kv.Entry) (expires any, value []byte) {
+	if !e.Expires.IsZero() {
+		expires = e.Expires.UnixMilli()
+	}
+	if value = e.Value; value == nil {
+		value = []byte{} // nil is NULL
+	}
+	return expires, value
+}
+
 func (w *writer) put(e kv.Entry) (kv.Entry, error) {
 	old := e.Version
 	w.version++
 	e.Version = w.version
-	var expires any
-	if !e.Expires.IsZero() {
-		expires = e.Expires.UnixMilli()
-	}
-
-	value, now := e.Value, w.db.opts.Now().UnixMilli()
-	if value == nil {
-		value = []byte{} // nil is NULL
-	}
+	expires, value := valuesOf(e)
+	now := w.db.opts.Now().UnixMilli()
 
 	var n int64
 	var err error
@@ -147,6 +156,29 @@ func (w *writer) put(e kv.Entry) (kv.Entry, error) {
 	return e, err
 }
 
+// putting is put for Postgres.
+func putting(e kv.Entry, now time.Time, next *kv.Entry) statement {
+	expires, value := valuesOf(e)
+	text, args := `
+		INSERT INTO kv AS k (key, version, owner, expires, value) VALUES (?1, nextval('task_version'), ?2, ?3, ?4)
+		ON CONFLICT (key) DO UPDATE SET version = excluded.version, owner = excluded.owner, expires = excluded.expires, value = excluded.value
+		WHERE k.expires <= ?5 RETURNING k.version`, []any{e.Key, e.Owner, expires, value, now.UnixMilli()}
+	if e.Version != 0 {
+		text, args = `
+			UPDATE kv SET version = nextval('task_version'), owner = ?2, expires = ?3, value = ?4
+			WHERE key = ?1 AND version = ?6 AND (expires IS NULL OR expires > ?5) RETURNING version`, append(args, e.Version)
+	}
+
+	return statement{text: text, args: args, took: func(_ sums, rows [][]driver.Value) error {
+		if len(rows) == 0 {
+			return kv.ErrConflict
+		}
+		*next = e
+		next.Version, _ = rows[0][0].(int64)
+		return nil
+	}}
+}
+
 // remove deletes the entry if it has the version. The version 0 stands for any version. An
 // expired entry of another version is left to the purge.
 func (w *writer) remove(key string, version int64) error {
@@ -165,8 +197,19 @@ func (w *writer) remove(key string, version int64) error {
 	return err
 }
 
-func (w *writer) purgeEntries(before time.Time, limit int) (int, error) {
-	n, err := w.conn.exec(`DELETE FROM kv WHERE rowid IN
-		(SELECT rowid FROM kv INDEXED BY kv_expires WHERE expires < ? ORDER BY expires LIMIT ?)`, before.UnixMilli(), int64(limit))
-	return int(n), err
+// removing is remove for Postgres.
+func removing(key string, version int64, now time.Time) statement {
+	return statement{
+		text: `
+			WITH gone AS (DELETE FROM kv WHERE key = ?1 AND (version = ?2 OR ?2 = 0) RETURNING 1)
+			SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM kv WHERE key = ?1 AND (expires IS NULL OR expires > ?3))`,
+		args: []any{key, version, now.UnixMilli()},
+		took: func(_ sums, rows [][]driver.Value) error {
+			gone, _ := rows[0][0].(int64)
+			if there, _ := rows[0][1].(int64); gone == 0 && there > 0 && version != 0 {
+				return kv.ErrConflict
+			}
+			return nil
+		},
+	}
 }

@@ -14,7 +14,7 @@ import (
 // List returns one page of an owner's records.
 func (db *DB) List(ctx context.Context, q task.Query) (task.Page, error) {
 	var page task.Page
-	err := db.readList(ctx, q.Owner, func(limited context.Context, c *conn) error {
+	err := db.readList(ctx, q.Owner, func(limited context.Context, c reader) error {
 		where, args := filter(q, db.opts.Now())
 		var err error
 		decode := decodeListed
@@ -42,7 +42,7 @@ func (db *DB) Dead(ctx context.Context, q task.DeadQuery) (task.Page, error) {
 	where += unexpired
 	args = append(args, db.opts.Now().UnixMilli())
 	var page task.Page
-	err := db.readList(ctx, q.Owner, func(ctx context.Context, c *conn) (err error) {
+	err := db.readList(ctx, q.Owner, func(ctx context.Context, c reader) (err error) {
 		page, err = db.readPage(ctx, c, where, args, q.After, q.Limit, false, decodeRecord)
 		return err
 	})
@@ -55,14 +55,18 @@ func (db *DB) Dead(ctx context.Context, q task.DeadQuery) (task.Page, error) {
 // count returns the number of records that match a query, on all its pages. Without Since it
 // reads the tallies and subtracts the records that have expired and are not purged yet. A
 // context without tallies is small.
-func (db *DB) count(ctx context.Context, c *conn, q task.Query) (int, error) {
+func (db *DB) count(ctx context.Context, c reader, q task.Query) (int, error) {
 	now := db.opts.Now()
 	if !q.Since.IsZero() {
 		where, args := filter(q, now)
 		return countWithin(ctx, db.opts.CountFor, c, where, args)
 	}
 
-	n, err := c.number(tallied(q), q.Owner, q.Context, string(q.State), now.UnixMilli())
+	args := []any{q.Owner, q.Context, now.UnixMilli()}
+	if q.State != "" {
+		args = append(args, string(q.State))
+	}
+	n, err := numberWithin(ctx, c, tallied(q), args...)
 	switch {
 	case err != nil || n >= 0:
 		return int(n), err
@@ -71,8 +75,11 @@ func (db *DB) count(ctx context.Context, c *conn, q task.Query) (int, error) {
 	}
 
 	where, args := filter(q, now)
-	n, err = c.number("SELECT count(*) FROM task "+where, args...)
-	return int(n), err
+	total, err := countWithin(ctx, db.opts.CountFor, c, where, args)
+	if err == nil {
+		db.engine.counted(ctx, c, q, total)
+	}
+	return total, err
 }
 
 // tallied returns the statement that reads a total from the tallies. Its result is -1 without
@@ -81,20 +88,20 @@ func (db *DB) count(ctx context.Context, c *conn, q task.Query) (int, error) {
 func tallied(q task.Query) string {
 	state, within := "", ""
 	if q.State != "" {
-		state = " AND state = ?3"
+		state = " AND state = ?4"
 	}
 	if q.Context != "" {
 		within = " AND context = ?2"
 	}
-	return "SELECT coalesce((SELECT sum(n) FROM tally WHERE owner = ?1 AND context = ?2" + state + ") -" +
-		" (SELECT count(*) FROM task INDEXED BY task_expired WHERE owner = ?1 AND expires <= ?4" + within + state + "), -1)"
+	return "SELECT CAST(coalesce((SELECT sum(n) FROM tally WHERE owner = ?1 AND context = ?2" + state + ") -" +
+		" (SELECT count(*) FROM task INDEXED BY task_expired WHERE owner = ?1 AND expires <= ?3" + within + state + "), -1) AS BIGINT)"
 }
 
 // countWithin counts record by record, and gives up after the longest time.
-func countWithin(ctx context.Context, longest time.Duration, c *conn, where string, args []any) (int, error) {
+func countWithin(ctx context.Context, longest time.Duration, c reader, where string, args []any) (int, error) {
 	limited, cancel := context.WithTimeoutCause(ctx, longest, task.ErrCount)
 	defer cancel()
-	n, err := c.numberWithin(limited, "SELECT count(*) FROM task "+where, args...)
+	n, err := numberWithin(limited, c, "SELECT count(*) FROM task "+where, args...)
 	if err != nil && limited.Err() != nil {
 		err = context.Cause(limited)
 	}
@@ -103,7 +110,7 @@ func countWithin(ctx context.Context, longest time.Duration, c *conn, where stri
 
 // readPage reads the page that begins after a place, of the records that match a filter. It
 // reads on behind the records that cannot be read, until the page is full.
-func (db *DB) readPage(ctx context.Context, c *conn, where string, args []any, after task.Ref, limit int, bodies bool,
+func (db *DB) readPage(ctx context.Context, c reader, where string, args []any, after task.Ref, limit int, bodies bool,
 	decode func([]driver.Value) (task.Record, error)) (task.Page, error) {
 	fields := "id, version, head"
 	if bodies {
@@ -150,7 +157,7 @@ func (db *DB) readPage(ctx context.Context, c *conn, where string, args []any, a
 		}, "SELECT "+fields+" FROM task "+from+" ORDER BY stamp DESC, id DESC LIMIT ?", append(bound, int64(limit+1))...)
 
 		if err == nil && rows > limit && bad != nil {
-			after, err = c.place(bad)
+			after, err = place(ctx, c, bad)
 		}
 		switch {
 		case errors.Is(err, errPageFull):
@@ -164,8 +171,8 @@ func (db *DB) readPage(ctx context.Context, c *conn, where string, args []any, a
 }
 
 // place returns the place of a row that cannot be read.
-func (c *conn) place(id driver.Value) (task.Ref, error) {
-	at, err := c.number("SELECT stamp FROM task WHERE id = ?", id)
+func place(ctx context.Context, c reader, id driver.Value) (task.Ref, error) {
+	at, err := numberWithin(ctx, c, "SELECT stamp FROM task WHERE id = ?", id)
 	name, _ := id.(string)
 	return task.Ref{At: time.UnixMilli(at), ID: name}, err
 }

@@ -17,18 +17,18 @@ func (w *writer) shorten(bytes int64) {
 		return
 	}
 	w.written = 0
-	if info, err := os.Stat(w.db.path + "-wal"); err != nil || info.Size() < most {
+	if info, err := os.Stat(w.file.path + "-wal"); err != nil || info.Size() < most {
 		return // without a log there is nothing to empty
 	}
 
-	w.db.reading.Lock()
-	defer w.db.reading.Unlock()
+	w.file.reading.Lock()
+	defer w.file.reading.Unlock()
 	var busy int64
 	err := w.conn.query(func(row []driver.Value) error {
 		busy, _ = row[0].(int64)
 		return nil
 	}, "PRAGMA wal_checkpoint(TRUNCATE)")
 	if err != nil || busy != 0 { // on a full disk, or beside another program that reads the file
-		w.db.opts.Log.Error("the log of the database cannot be emptied, and grows", "file", w.db.path, "busy", busy, "err", err, "alert", true)
+		w.db.opts.Log.Error("the log of the database cannot be emptied, and grows", "file", w.file.path, "busy", busy, "err", err, "alert", true)
 	}
 }

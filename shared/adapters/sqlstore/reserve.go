@@ -1,7 +1,6 @@
 package sqlstore
 
 import (
-	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -166,21 +165,4 @@ func noRoom(err error) bool {
 		return e.Code()&0xff == sqlite3.SQLITE_FULL || e.Code() == sqlite3.SQLITE_IOERR_SHMSIZE
 	}
 	return errors.Is(err, errNoRoom)
-}
-
-// Room returns task.ErrFull while the disk has no room for new messages. Records can still be
-// ended and deleted then.
-func (db *DB) Room(ctx context.Context) error {
-	return db.reserve.check(time.Now(), func() (n int64, err error) {
-		err = db.read(ctx, db.listers, func(c *conn) error {
-			pages, err := c.number("PRAGMA freelist_count")
-			if err != nil {
-				return err
-			}
-			size, err := c.number("PRAGMA page_size")
-			n = pages * size
-			return err
-		})
-		return n, err
-	})
 }

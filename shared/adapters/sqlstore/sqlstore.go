@@ -1,19 +1,24 @@
-// Package sqlstore keeps task records, and entries of package kv, in one SQLite file.
+// Package sqlstore keeps task records, and entries of package kv, in a SQL database: a SQLite
+// file or a Postgres server. The tables are the same, and each operation has the SQL of both
+// in one file.
 //
-// One process owns the file. Opening locks the file and ends every lease in it, because the
-// processes that held them are dead (R3). One goroutine writes, with many operations in a
-// commit, and each operation returns only after its commit is synced. Because this process
-// is the only writer, it can keep recent records in memory and wake watchers directly.
+// One goroutine writes, with many operations in a commit, and each operation returns only
+// after its commit is durable.
 //
-// Several machines cannot share such a file.
+// A SQLite file belongs to one process. Opening locks the file and ends every lease in it,
+// because the processes that held them are dead (R3). Because this process is the only
+// writer, it can keep recent records in memory and wake watchers directly.
+//
+// A Postgres database has many processes, which wake each other's watchers by NOTIFY. A
+// record in memory is used only after the database has said that it is still the newest.
 package sqlstore
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
-	"io/fs"
+	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
@@ -35,6 +40,10 @@ type Options struct {
 	CountFor     time.Duration    // longest count of a list with Since; 0: task.CountFor
 	ListFor      time.Duration    // longest read of a page; 0: task.ListFor
 
+	migrations    []string      // of a Postgres database; default serverMigrations
+	recheck       time.Duration // of a watched record there; 0: 15 s
+	manyInContext int           // tasks there from which a context has tallies; 0: 10,000
+
 	logMost int64                                              // bytes of the log at which reads wait for a checkpoint; 0: 64 MiB
 	space   func(folder string) (free, total int64, err error) // of the disk; default: as the system says
 }
@@ -43,7 +52,7 @@ const (
 	defaultCacheRecords = 1024
 	defaultCacheBytes   = 4 << 20
 	defaultLogMost      = 64 << 20
-	readers             = 2 // of each kind; each one has its own page cache of 2 MiB
+	readers             = 2 // of each kind; each one of SQLite has its own page cache of 2 MiB
 )
 
 func (o Options) withDefaults() Options {
@@ -73,6 +82,15 @@ func (o Options) withDefaults() Options {
 		o.logMost = defaultLogMost
 	}
 
+	if o.migrations == nil {
+		o.migrations = serverMigrations
+	}
+	if o.recheck == 0 {
+		o.recheck = recheck
+	}
+	if o.manyInContext == 0 {
+		o.manyInContext = manyInContext
+	}
 	if o.space == nil {
 		o.space = spaceOf
 	}
@@ -80,24 +98,61 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// A DB is a task.Store, task.Chores and task.DeadLetters on one SQLite file, and has a
-// kv.Store in the same file. It is safe for concurrent use.
+// An engine is a database that has the tables. Its methods are safe for concurrent use, but
+// for commit.
+type engine interface {
+	// read runs f on a connection that reads. Lists have connections of their own, so that a
+	// long list does not delay the read of a record.
+	read(ctx context.Context, list bool, f func(reader) error) error
+
+	// newest returns the stored record, expired or not. ErrNotFound: there is none.
+	newest(ctx context.Context, id string) (task.Record, error)
+
+	// commit runs a group in a transaction, and sets the error of each write. It tells the
+	// cache and the watchers before it ends a write.
+	commit(group []*write)
+
+	// counted hears how many tasks of a context were counted one by one.
+	counted(ctx context.Context, c reader, q task.Query, n int)
+
+	// room returns task.ErrFull while there is no room for new messages.
+	room(ctx context.Context) error
+
+	// release ends the connections that read, and close the one that writes.
+	release() error
+	close() error
+}
+
+// A reader is a connection of either database. Statements have the arguments ? or ?1, ?2.
+type reader interface {
+	// queryWithin calls each for every row, and is interrupted when ctx ends. The values of
+	// row are valid only during the call, except for bytes, which the callee may keep.
+	queryWithin(ctx context.Context, each func(row []driver.Value) error, query string, args ...any) error
+}
+
+// numberWithin runs a query whose result is one integer. It is interrupted when ctx ends.
+func numberWithin(ctx context.Context, c reader, query string, args ...any) (n int64, err error) {
+	err = c.queryWithin(ctx, func(row []driver.Value) error {
+		var ok bool
+		if n, ok = row[0].(int64); !ok {
+			return fmt.Errorf("the result of %q is a %T, not a number", query, row[0])
+		}
+		return nil
+	}, query, args...)
+	return n, err
+}
+
+// A DB is a task.Store, task.Chores and task.DeadLetters on one database, and has a kv.Store
+// in the same database. It is safe for concurrent use.
 type DB struct {
-	opts    Options
-	path    string
-	file    fs.FileInfo // the file that was opened
-	lock    *os.File
-	cache   *cache
-	topics  *task.Topics
-	skips   task.Skips
-	reserve *reserve
-	writes  chan *write
-	queued  *share.Line  // bytes on their way to the writer
-	lists   *share.Line  // readers for lists
-	reading sync.RWMutex // held by reads, and by the writer while it empties the log
-	loaders chan *conn   // free readers for Load
-	listers chan *conn   // free readers for lists, so that a long list does not delay a Load
-	opened  int          // number of readers
+	opts   Options
+	engine engine
+	cache  *cache
+	topics *task.Topics
+	skips  task.Skips
+	writes chan *write
+	queued *share.Line // bytes on their way to the writer
+	lists  *share.Line // connections for lists
 
 	closing   chan struct{}  // closed first, so that no new call begins
 	users     sync.WaitGroup // writes on their way into the channel
@@ -114,96 +169,20 @@ var (
 	_ task.Holder      = (*DB)(nil)
 )
 
-// Open opens the file at path, or creates it in an existing folder. It returns an error
-// while another process, or this one, has the file open. All leases in the file have ended
-// when Open returns. On a full disk it opens an existing file to read: the leases are ended,
-// and writes succeed, as soon as there is room.
-func Open(ctx context.Context, path string, opts Options) (_ *DB, err error) {
-	opts = opts.withDefaults()
-	path, err = locate(path)
-	if err != nil {
-		return nil, err
-	}
-
-	lock, err := claim(path)
-	if err != nil {
-		return nil, err
-	}
-
-	db := &DB{
-		opts: opts, path: path, lock: lock,
-		skips:  task.Skips{Log: opts.Log},
+// newDB returns a DB whose engine and topics are still to be made.
+func newDB(opts Options) *DB {
+	return &DB{
+		opts: opts, skips: task.Skips{Log: opts.Log},
 		cache:  newCache(opts.CacheRecords, opts.CacheBytes),
-		writes: make(chan *write, groupMax), loaders: make(chan *conn, readers), listers: make(chan *conn, readers),
+		writes: make(chan *write, groupMax),
 		queued: share.NewLine(queuedBytes), lists: share.NewLine(readers),
 		closing: make(chan struct{}), drained: make(chan struct{}),
 	}
-
-	db.reserve = newReserve(path, opts)
-	db.topics = task.NewTopics(task.TopicsConfig{Load: db.Load, Now: opts.Now})
-	w, err := db.openConns(ctx)
-	if err != nil {
-		return nil, errors.Join(err, db.closeReaders(), lock.Close())
-	}
-
-	go w.run()
-	_ = db.Room(ctx) // takes the reserve; a failure is logged, and asked for again with the next message
-	return db, nil
-}
-
-func (db *DB) openConns(ctx context.Context) (*writer, error) {
-	var err error
-	if db.file, err = private(db.path); err != nil {
-		return nil, err
-	}
-
-	c, err := openWriter(ctx, db.path, db.opts.Log)
-	if noRoom(err) && db.reserve.giveUp(true) {
-		c, err = openWriter(ctx, db.path, db.opts.Log)
-	}
-	if err != nil {
-		return nil, err
-	}
-
-	if err := c.limitLog(db.reserve.logPages()); err != nil {
-		return nil, errors.Join(err, c.close())
-	}
-
-	w := &writer{db: db, conn: c, sums: sums{}}
-	err = w.begin()
-	if noRoom(err) && db.reserve.giveUp(true) {
-		err = w.begin()
-	}
-
-	switch {
-	case noRoom(err):
-		w.late = true
-		db.opts.Log.Error("the disk is full: stored tasks can be read, and nothing is written until there is room", "file", db.path, "alert", true)
-	case err != nil:
-		return nil, errors.Join(unopened(db.path, err), c.close())
-	}
-
-	for i := range 2 * readers {
-		r, err := openReader(ctx, db.path)
-		if err != nil {
-			return nil, errors.Join(err, c.close())
-		}
-
-		pool := db.loaders
-		if i >= readers {
-			pool = db.listers
-		}
-
-		pool <- r
-		db.opened++
-	}
-
-	return w, nil
 }
 
 // Close closes the store. Waiting writes are committed first. Later calls return ErrClosed,
-// and watches end with it. Close leaves a single file without a log, which another process
-// may open.
+// and watches end with it. Close leaves a single SQLite file without a log, which another
+// process may open.
 func (db *DB) Close() error {
 	db.closeOnce.Do(func() {
 		db.mu.Lock()
@@ -211,55 +190,35 @@ func (db *DB) Close() error {
 		db.mu.Unlock()
 		db.topics.Close(ErrClosed)
 		db.users.Wait()
-		err := db.closeReaders()
+		err := db.engine.release()
 		close(db.writes)
-		<-db.drained // the writer's connection closes last and moves the log into the file
-		db.closeErr = errors.Join(err, db.closeErr, db.lock.Close())
+		<-db.drained
+		db.closeErr = errors.Join(err, db.closeErr)
 	})
 	return db.closeErr
 }
 
-// closeReaders closes every open reader after its read.
-func (db *DB) closeReaders() error {
-	var errs []error
-	for range db.opened {
-		var r *conn
-		select {
-		case r = <-db.loaders:
-		case r = <-db.listers:
-		}
-		errs = append(errs, r.close())
-	}
-	return errors.Join(errs...)
-}
+// Room returns task.ErrFull while the database has no room for new messages. Records can
+// still be ended and deleted then.
+func (db *DB) Room(ctx context.Context) error { return db.engine.room(ctx) }
 
-// read runs f on a connection of the pool.
-func (db *DB) read(ctx context.Context, pool chan *conn, f func(*conn) error) error {
+// read runs f on a connection that reads.
+func (db *DB) read(ctx context.Context, list bool, f func(reader) error) error {
 	if err := db.usable(ctx); err != nil {
 		return err
 	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-db.closing:
-		return ErrClosed
-	case c := <-pool:
-		defer func() { pool <- c }()
-		db.reading.RLock()
-		defer db.reading.RUnlock()
-		return f(c)
-	}
+	return db.engine.read(ctx, list, f)
 }
 
 // readList runs f on a connection for lists. Each owner has one at a time, and owners are
 // served in turn (R18). The ctx of f ends when the caller's does, or after Options.ListFor:
 // then the error is task.ErrSlow.
-func (db *DB) readList(ctx context.Context, owner string, f func(context.Context, *conn) error) error {
+func (db *DB) readList(ctx context.Context, owner string, f func(context.Context, reader) error) error {
 	if err := db.lists.Enter(ctx, owner, 1); err != nil {
 		return err
 	}
 	defer db.lists.Leave(owner, 1)
-	return db.read(ctx, db.listers, func(c *conn) error {
+	return db.read(ctx, true, func(c reader) error {
 		limited, cancel := context.WithTimeoutCause(ctx, db.opts.ListFor, task.ErrSlow)
 		defer cancel()
 		err := f(limited, c)

@@ -1,0 +1,143 @@
+package sqlstore_test
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"errand/shared/adapters/sqlstore"
+	"errand/shared/lab/postgres"
+	"errand/shared/task"
+)
+
+// asked returns the integer that a query of a database results in.
+func asked(t testing.TB, url, query string) (n int64) {
+	t.Helper()
+	c, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(t.Context())
+	if err := c.QueryRow(t.Context(), query).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// superuser is the URL of a database for the role that may do all.
+func superuser(url string) string { return strings.Replace(url, "errand@", "postgres@", 1) }
+
+// notOpened opens a database that must be refused.
+func notOpened(t *testing.T, url string, opts sqlstore.Options) error {
+	t.Helper()
+	db, err := sqlstore.OpenServer(t.Context(), sqlstore.Server{Spec: url}, opts)
+	if err == nil {
+		t.Fatal("opened", db.Close())
+	}
+	return err
+}
+
+const tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
+
+// A process of the version before goes on while the database is migrated and afterwards. It
+// cannot be started again.
+func TestTwoVersionsAtOnce(t *testing.T) {
+	url := postgres.Database(t)
+	before := openServer(t, sqlstore.Server{Spec: url}, sqlstore.Options{})
+	create(t, before, "a") // so that its statements are prepared
+	use(t, before, before, "b")
+
+	later := sqlstore.WithMigrations(sqlstore.Options{}, "ALTER TABLE task ADD COLUMN later BIGINT; CREATE INDEX task_later ON task (later)")
+	after := openServer(t, sqlstore.Server{Spec: url}, later)
+	use(t, before, after, "c")
+	use(t, after, before, "d")
+
+	if err := notOpened(t, url, sqlstore.Options{}); !errors.Is(err, sqlstore.ErrNewerThere) {
+		t.Errorf("the version before is refused with %v", err)
+	}
+	use(t, before, after, "e")
+}
+
+// use writes with one store and reads and watches with another one.
+func use(t *testing.T, writes, reads *sqlstore.DB, id string) {
+	t.Helper()
+	r := create(t, writes, id)
+	versions := watched(t, reads, id)
+	next(t, versions, r.Version)
+
+	r, err := writes.Commit(t.Context(), changed(r, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	next(t, versions, r.Version)
+
+	if got, err := reads.Load(t.Context(), id); err != nil || got.Version != r.Version || got.Attempt != 1 {
+		t.Errorf("Load(%s) = version %d, %v, want %d", id, got.Version, err, r.Version)
+	}
+	page, err := reads.List(t.Context(), task.Query{Owner: "someone", Limit: 100, Count: true})
+	if err != nil || len(page.Records) == 0 || page.Records[0].ID() != id || page.Total != len(page.Records) {
+		t.Errorf("List = %d records of %d, %v, want %s first", len(page.Records), page.Total, err, id)
+	}
+}
+
+func TestForeignDatabaseIsRefusedUnchanged(t *testing.T) {
+	url := postgres.Database(t)
+	script(t, url, "CREATE TABLE theirs (x INT)")
+	if err := notOpened(t, url, sqlstore.Options{}); !errors.Is(err, sqlstore.ErrOccupied) {
+		t.Errorf("refused with %v", err)
+	}
+	if n := asked(t, url, tables); n != 1 {
+		t.Errorf("there are %d tables, want the one of before", n)
+	}
+}
+
+func TestDatabaseWithAnotherEncodingIsRefused(t *testing.T) {
+	url := postgres.Database(t)
+	latin := strings.Replace(url, "/db", "/latin", 1)
+	name := latin[strings.Index(latin, "latin"):strings.Index(latin, "?")]
+	script(t, superuser(url), "CREATE DATABASE "+name+" OWNER errand ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+	if err := notOpened(t, latin, sqlstore.Options{}); !errors.Is(err, sqlstore.ErrEncoding) {
+		t.Errorf("refused with %v", err)
+	}
+}
+
+func TestFailedServerMigrationChangesNothing(t *testing.T) {
+	url := postgres.Database(t)
+	create(t, openServer(t, sqlstore.Server{Spec: url}, sqlstore.Options{}), "a")
+
+	later := sqlstore.WithMigrations(sqlstore.Options{}, "ALTER TABLE task ADD COLUMN later BIGINT", "CREATE TABLE more (x INT); CREATE TABLE kv (x INT)")
+	if err := notOpened(t, url, later); !strings.Contains(err.Error(), "schema 3") {
+		t.Errorf("refused with %v", err)
+	}
+	const left = `SELECT (SELECT count(*) FROM pg_attribute WHERE attname = 'later') + (SELECT count(*) FROM pg_tables WHERE tablename = 'more')
+		+ (SELECT max(version) - 1 FROM errand_schema)`
+	if n := asked(t, url, left); n != 0 {
+		t.Errorf("%d parts of the migration are left", n)
+	}
+	use(t, openServer(t, sqlstore.Server{Spec: url}, sqlstore.Options{}), openServer(t, sqlstore.Server{Spec: url}, sqlstore.Options{}), "b")
+}
+
+// Processes that are started together make the tables once.
+func TestEmptyDatabaseIsOpenedByManyAtOnce(t *testing.T) {
+	url := postgres.Database(t)
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			db, err := sqlstore.OpenServer(t.Context(), sqlstore.Server{Spec: url}, sqlstore.Options{})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := db.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := asked(t, url, "SELECT count(*) FROM errand_schema"); n != 1 {
+		t.Errorf("%d migrations ran, want 1", n)
+	}
+}

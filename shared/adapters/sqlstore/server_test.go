@@ -1,0 +1,96 @@
+package sqlstore_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"errand/shared/adapters/sqlstore"
+	"errand/shared/lab/conformance"
+	"errand/shared/lab/postgres"
+	"errand/shared/task"
+)
+
+// openServer opens a store on a database.
+func openServer(t testing.TB, s sqlstore.Server, opts sqlstore.Options) *sqlstore.DB {
+	t.Helper()
+	db, err := sqlstore.OpenServer(t.Context(), s, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+// empty deletes all that the laws before have stored. A new database takes longer.
+const empty = "TRUNCATE task, kv, tally, stored"
+
+func TestServerStore(t *testing.T) {
+	for name, with := range map[string]struct {
+		opts  sqlstore.Options
+		alone bool
+	}{
+		"Shared": {}, "AloneWithoutCache": {opts: sqlstore.Options{CacheRecords: -1}, alone: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := postgres.Database(t)
+			conformance.Store(t, func(t *testing.T, now func() time.Time) interface {
+				task.Store
+				task.Chores
+				task.DeadLetters
+				task.Holder
+			} {
+				with.opts.Now = now
+				db := openServer(t, sqlstore.Server{Spec: url, Alone: with.alone}, with.opts)
+				script(t, url, empty)
+				return db
+			})
+		})
+	}
+}
+
+func TestServerStoreSkipsUnreadable(t *testing.T) {
+	url := postgres.Database(t)
+	conformance.StoreWithUnreadable(t, func(t *testing.T, now func() time.Time) (interface {
+		task.Store
+		task.Chores
+		task.DeadLetters
+		task.Holder
+	}, func(string, []byte)) {
+		db := openServer(t, sqlstore.Server{Spec: url}, sqlstore.Options{Now: now, CacheRecords: -1})
+		script(t, url, empty)
+		return db, func(id string, head []byte) {
+			script(t, url, fmt.Sprintf("UPDATE task SET head = '\\x%x' WHERE id = '%s'", head, id))
+		}
+	})
+}
+
+// script runs statements on a database.
+func script(t testing.TB, url, text string) {
+	t.Helper()
+	c, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(t.Context())
+	if _, err := c.Exec(t.Context(), text); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestServerKV(t *testing.T) {
+	url := postgres.Database(t)
+	openServer(t, sqlstore.Server{Spec: url}, sqlstore.Options{})
+	conformance.KV(t, func(t *testing.T, now func() time.Time) func() conformance.Database {
+		script(t, url, empty)
+		return func() conformance.Database {
+			return openServer(t, sqlstore.Server{Spec: url}, sqlstore.Options{Now: now})
+		}
+	})
+}
