@@ -10,6 +10,7 @@ import (
 
 	"errand/shared/adapters/gcp"
 	"errand/shared/adapters/sqlstore"
+	"errand/shared/loopback"
 	"errand/shared/secret"
 )
 
@@ -72,7 +73,7 @@ func (o *opening) storeOf() (func() (Store, error), error) {
 // database for itself.
 func (o *opening) postgres(s sqlstore.Server) (func() (Store, error), error) {
 	s.Alone, s.Login = o.env.Local(), o.login
-	if err := noPassword(s.Spec); err != nil {
+	if err := checkURL(s.Spec); err != nil {
 		return nil, err
 	}
 	if err := s.Check(); err != nil {
@@ -81,8 +82,10 @@ func (o *opening) postgres(s sqlstore.Server) (func() (Store, error), error) {
 	return func() (Store, error) { return sqlstore.OpenServer(o.ctx, s, sqlstore.Options{Log: o.log}) }, nil
 }
 
-// noPassword refuses a spec with a password. Its errors repeat nothing of the spec.
-func noPassword(spec string) error {
+// checkURL refuses a spec with a password, and one that leaves open whether the way to
+// another machine is encrypted: libpq would then send everything in the clear if the server
+// asks for that. Its errors repeat nothing of the spec.
+func checkURL(spec string) error {
 	u, err := url.Parse(spec)
 	if err != nil {
 		return errors.New("it is no URL; use postgres://USER@HOST/DATABASE, with a special character as %XX")
@@ -90,6 +93,9 @@ func noPassword(spec string) error {
 	if _, ok := u.User.Password(); ok || u.Query().Has("password") {
 		return fmt.Errorf("it has a password, which logs and other users of the machine may see: "+
 			"change it, and give the new one as the secret %s (see ERRAND_SECRETS)", storePassword)
+	}
+	if host := u.Query().Get("host"); !u.Query().Has("sslmode") && !strings.HasPrefix(host, "/") && !loopback.Is(u.Hostname()) {
+		return errors.New("it does not say whether the connection is encrypted: add sslmode=verify-full, or sslmode=disable in a network that you trust")
 	}
 	return nil
 }

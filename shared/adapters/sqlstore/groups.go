@@ -64,7 +64,7 @@ func (db *DB) change(ctx context.Context, r task.Record, with func(*write, task.
 
 // submit sends a write to the writer and waits until it is durable or refused. Before, it
 // waits for its owner's share of the queue. If ctx ends first, the outcome is unknown, and
-// apply may still run.
+// the write may still happen.
 func (db *DB) submit(ctx context.Context, op *write) error {
 	if err := ctx.Err(); err != nil {
 		return err

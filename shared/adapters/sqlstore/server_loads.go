@@ -127,12 +127,12 @@ func (e *server) loadOn(ctx context.Context, c reader, batch []*load) error {
 // it is ending or starting.
 func isRefusal(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && !ending57(e.Code)
+	return ok && !isLeaving(e.Code)
 }
 
-// ending57 reports whether a code says that the server ends, or starts, or has ended the
-// connection. https://www.postgresql.org/docs/current/errcodes-appendix.html
-func ending57(code string) bool {
+// isLeaving reports whether a code says that the server ends, starts, has ended the
+// connection or has no room for it, or has become a standby. https://www.postgresql.org/docs/current/errcodes-appendix.html
+func isLeaving(code string) bool {
 	switch code {
 	case "57P01", "57P02", "57P03", "57P05", "25P03", "53300", "25006":
 		return true

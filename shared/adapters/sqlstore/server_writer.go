@@ -68,7 +68,7 @@ func passing(err error) bool {
 		return false
 	}
 	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return !ok || ending57(pg.Code) || pg.Code == "40P01" || pg.Code == "40001" || pg.Code == "55P03"
+	return !ok || isLeaving(pg.Code) || pg.Code == "40P01" || pg.Code == "40001" || pg.Code == "55P03"
 }
 
 // attempt runs the group in one transaction, with two round trips: the statements of the
@@ -241,7 +241,7 @@ func payloads(group []*write) (list []string) {
 // rollback ends a failed transaction, and returns its error.
 func (e *server) rollback(ctx context.Context, err error) error {
 	c := e.writer
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && ending57(pg.Code) || c.IsClosed() {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && isLeaving(pg.Code) || c.IsClosed() {
 		return errors.Join(err, e.drop())
 	}
 	if _, rerr := c.Exec(ctx, "ROLLBACK"); rerr != nil {
