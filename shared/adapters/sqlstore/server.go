@@ -49,8 +49,8 @@ const (
 var sessions = map[string]string{
 	"application_name":                    "errand",
 	"statement_timeout":                   "15s",
-	"lock_timeout":                        "5s",  // another process holds a row for one commit
-	"idle_in_transaction_session_timeout": "60s", // of a process that hangs
+	"lock_timeout":                        "2s",  // another process holds a row for one commit
+	"idle_in_transaction_session_timeout": "15s", // of a process that hangs
 	"enable_seqscan":                      "off",
 	"enable_bitmapscan":                   "off",
 	"enable_sort":                         "off",

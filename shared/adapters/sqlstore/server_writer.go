@@ -29,8 +29,8 @@ func (e errUndone) Unwrap() error { return e.error }
 
 // commit runs the group in one transaction and answers all of it. A group that has surely
 // changed nothing is tried again: after a deadlock with another process, and on a new
-// connection. If the server refuses a statement, each write gets a transaction of its own, so
-// that one of them fails no other.
+// connection. If the server refuses a statement, or a row stays locked, each write gets a
+// transaction of its own, so that one of them fails no other.
 //
 // Rows are locked in the order of their ids, so that processes rarely wait for each other in
 // a circle.
@@ -68,7 +68,7 @@ func passing(err error) bool {
 		return false
 	}
 	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return !ok || isLeaving(pg.Code) || pg.Code == "40P01" || pg.Code == "40001" || pg.Code == "55P03"
+	return !ok || isLeaving(pg.Code) || pg.Code == "40P01" || pg.Code == "40001"
 }
 
 // attempt runs the group in one transaction, with two round trips: the statements of the

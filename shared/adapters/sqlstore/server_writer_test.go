@@ -61,6 +61,28 @@ func TestRefusedWriteFailsAlone(t *testing.T) {
 	exact(t, url)
 }
 
+// A row that somebody else keeps locked fails its own write, and not the others of the group.
+func TestLockedRowFailsAlone(t *testing.T) {
+	url := postgres.Database(t)
+	db := openServer(t, sqlstore.Server{Spec: url + "&lock_timeout=100ms"}, sqlstore.Options{})
+	a, b := create(t, db, "a"), create(t, db, "b")
+
+	other, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close(t.Context())
+	if _, err := other.Exec(t.Context(), "BEGIN; SELECT FROM task WHERE id = 'a' FOR UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+
+	errs := grouped(t, db, false, changed(a, 1), changed(b, 1))
+	if errs[0] == nil || !strings.Contains(errs[0].Error(), "55P03") || errs[1] != nil {
+		t.Errorf("the writes are answered %v", errs)
+	}
+	exact(t, url)
+}
+
 // A group that waits for another process in a circle is repeated.
 func TestDeadlockIsRepeated(t *testing.T) {
 	url := postgres.Database(t)
