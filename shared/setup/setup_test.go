@@ -185,6 +185,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"Postgres that is no URL", setup.Env{Store: "postgres://u:s3cret@h:port/d"}, []string{"ERRAND_STORE", "postgres://USER@HOST/DATABASE"}},
 		{"Postgres with few connections", setup.Env{Store: "postgres://u@h/d?sslmode=require&pool_max_conns=2"}, []string{"ERRAND_STORE", "pool_max_conns=2", "at least 5"}},
 		{"Postgres in the clear or not", setup.Env{Store: "postgres://u@h1:5432,h2:5433/d"}, []string{"ERRAND_STORE", "sslmode=verify-full"}},
+		{"Postgres behind a near name", setup.Env{Store: "postgres://u@localhost/d?host=/run,db.example.com"}, []string{"ERRAND_STORE", "sslmode=verify-full"}},
 		{"Postgres with a wrong parameter", setup.Env{Store: "postgres://u@h/d?sslmode=maybe"}, []string{"ERRAND_STORE", "sslmode"}},
 		{"AlloyDB without an instance", setup.Env{Store: "alloydb:mine"}, []string{"ERRAND_STORE", "alloydb:projects/PROJECT/locations/LOCATION/clusters/CLUSTER/instances/INSTANCE"}},
 		{"AlloyDB by another way", setup.Env{Store: "alloydb:projects/p/locations/l/clusters/c/instances/i?ip=carrier"}, []string{"ERRAND_STORE", "ip=carrier", "private, public or psc"}},

@@ -28,6 +28,7 @@ type write struct {
 	owner string      // whose share of the queue it takes; empty: nobody's
 	bytes int64       // that it writes, about
 	id    string      // the record that it changes; empty: none that the cache may have
+	key   string      // the entry of kv that it changes
 	gone  []string    // the records that it has deleted, on Postgres
 	next  task.Record // the record after the change
 	err   error

@@ -72,6 +72,9 @@ func (e *server) runLoads() {
 		}
 
 		err := e.loadAll(batch)
+		if err != nil && e.ctx.Err() != nil {
+			err = ErrClosed
+		}
 		for _, l := range batch {
 			if err != nil {
 				l.err = err
@@ -126,6 +129,9 @@ func (e *server) loadOn(ctx context.Context, c reader, batch []*load) error {
 // isRefusal reports whether the server itself has answered with an error, other than that
 // it is ending or starting.
 func isRefusal(err error) bool {
+	if _, connecting := errors.AsType[*pgconn.ConnectError](err); connecting {
+		return false // it refuses the login
+	}
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && !isLeaving(e.Code)
 }
