@@ -184,6 +184,7 @@ func TestGroupsLockInOneOrder(t *testing.T) {
 					}
 					_, err = db.Commit(t.Context(), next)
 				}
+
 				if random.IntN(9) == 0 {
 					_, err = db.Purge(t.Context(), time.Now(), 5)
 				}
