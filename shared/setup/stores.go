@@ -10,6 +10,7 @@ import (
 
 	"errand/shared/adapters/gcp"
 	"errand/shared/adapters/sqlstore"
+	"errand/shared/loopback"
 	"errand/shared/secret"
 )
 
@@ -60,7 +61,7 @@ func (o *opening) storeOf() (func() (Store, error), error) {
 		}, nil
 
 	case kind == "postgres", kind == "postgresql":
-		return o.postgres(sqlstore.Server{Spec: spec})
+		return o.postgres(spec)
 	case kind == "alloydb" && details != "":
 		return o.alloyDB(spec)
 	}
@@ -68,49 +69,72 @@ func (o *opening) storeOf() (func() (Store, error), error) {
 		"postgres://USER@HOST/DATABASE or alloydb:projects/PROJECT/locations/LOCATION/clusters/CLUSTER/instances/INSTANCE", kind)
 }
 
-// postgres reads the spec of a Postgres database. With the local queue this process has the
-// database for itself.
-func (o *opening) postgres(s sqlstore.Server) (func() (Store, error), error) {
-	s.Alone, s.Login = o.env.Local(), o.login
-	if err := noPassword(s.Spec); err != nil {
+// postgres reads the spec of a Postgres database.
+func (o *opening) postgres(spec string) (func() (Store, error), error) {
+	named, err := checkURL(spec)
+	if err != nil {
 		return nil, err
 	}
+	return o.server(sqlstore.Server{Spec: spec, Login: o.login(!named)})
+}
+
+// server opens a Postgres database. With the local queue this process has it for itself.
+func (o *opening) server(s sqlstore.Server) (func() (Store, error), error) {
+	s.Alone = o.env.Local()
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
 	return func() (Store, error) { return sqlstore.OpenServer(o.ctx, s, sqlstore.Options{Log: o.log}) }, nil
 }
 
-// noPassword refuses a spec with a password. Its errors repeat nothing of the spec.
-func noPassword(spec string) error {
+// checkURL reports whether a spec names the user. It refuses a spec with a password, and one
+// that leaves open whether the way to another machine is encrypted: libpq would then send
+// everything in the clear if the server asks for that. Its errors repeat nothing of the spec.
+func checkURL(spec string) (named bool, err error) {
 	u, err := url.Parse(spec)
 	if err != nil {
-		return errors.New("it is no URL; use postgres://USER@HOST/DATABASE, with a special character as %XX")
+		return false, errors.New("it is no URL; use postgres://USER@HOST/DATABASE, with a special character as %XX")
 	}
-	if _, ok := u.User.Password(); ok || u.Query().Has("password") {
-		return fmt.Errorf("it has a password, which logs and other users of the machine may see: "+
+	params := u.Query()
+	if _, ok := u.User.Password(); ok || params.Has("password") {
+		return false, fmt.Errorf("it has a password, which logs and other users of the machine may see: "+
 			"change it, and give the new one as the secret %s (see ERRAND_SECRETS)", storePassword)
 	}
-	return nil
-}
 
-// login reads user and password, if there are such secrets.
-func (o *opening) login(ctx context.Context) (user, password string, err error) {
-	source, err := o.source()
-	if err != nil {
-		return "", "", err
+	hosts := u.Hostname()
+	if params.Has("host") { // it replaces the one of the URL
+		hosts = params.Get("host")
 	}
-	for name, to := range map[string]*string{storeUser: &user, storePassword: &password} {
-		v, err := source.Get(ctx, secret.Ref{Name: name})
-		switch {
-		case errors.Is(err, secret.ErrNotFound):
-		case err != nil:
-			return "", "", fmt.Errorf("the secret %s: %w", name, err)
-		default:
-			*to = v.Text()
+	for host := range strings.SplitSeq(hosts, ",") {
+		near := strings.HasPrefix(host, "/") || loopback.Is(host)
+		if !params.Has("sslmode") && (!near || params.Has("hostaddr")) {
+			return false, errors.New("it does not say whether the connection is encrypted: add sslmode=verify-full, or sslmode=disable in a network that you trust")
 		}
 	}
-	return user, password, nil
+	return u.User.Username() != "" || params.Has("user"), nil
+}
+
+// login reads the password, and the user if the spec names none, whenever a connection is
+// made. Secrets that do not exist are left out.
+func (o *opening) login(userToo bool) func(context.Context) (user, password string, err error) {
+	return func(ctx context.Context) (user, password string, err error) {
+		source, err := o.source()
+		if err != nil {
+			return "", "", err
+		}
+		get := func(name string) (string, error) {
+			v, err := source.Get(ctx, secret.Ref{Name: name})
+			if err != nil && !errors.Is(err, secret.ErrNotFound) {
+				return "", fmt.Errorf("the secret %s: %w", name, err)
+			}
+			return v.Text(), nil
+		}
+
+		if password, err = get(storePassword); err == nil && userToo {
+			user, err = get(storeUser)
+		}
+		return user, password, err
+	}
 }
 
 // alloyDB reads the spec of an AlloyDB instance. Its connector encrypts, and a user with an @
@@ -124,7 +148,8 @@ func (o *opening) alloyDB(spec string) (func() (Store, error), error) {
 
 	params := u.Query()
 	user, database := params.Get("user"), params.Get("database")
-	connector, err := gcp.NewAlloyDB(gcp.AlloyDBConfig{Instance: u.Opaque, IP: params.Get("ip"), IAM: strings.Contains(user, "@")})
+	iam := strings.Contains(user, "@")
+	connector, err := gcp.NewAlloyDB(gcp.AlloyDBConfig{Instance: u.Opaque, IP: params.Get("ip"), IAM: iam})
 	if err != nil {
 		return nil, err
 	}
@@ -137,12 +162,19 @@ func (o *opening) alloyDB(spec string) (func() (Store, error), error) {
 	}
 
 	params.Set("sslmode", "disable")
-	server := url.URL{Scheme: "postgres", Host: "alloydb", Path: "/" + database, RawQuery: params.Encode()}
+	at := url.URL{Scheme: "postgres", Host: "alloydb", Path: "/" + database, RawQuery: params.Encode()}
 	if user != "" {
-		server.User = url.User(user)
+		at.User = url.User(user)
+	}
+	server := sqlstore.Server{Spec: at.String(), Dial: connector.Dial}
+	if !iam {
+		server.Login = o.login(user == "")
+	}
+	if _, err := checkURL(server.Spec); err != nil {
+		return nil, err
 	}
 
-	open, err := o.postgres(sqlstore.Server{Spec: server.String(), Dial: connector.Dial})
+	open, err := o.server(server)
 	if err != nil {
 		return nil, err
 	}

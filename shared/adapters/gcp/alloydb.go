@@ -35,7 +35,7 @@ type AlloyDB struct {
 
 // NewAlloyDB makes an AlloyDB, which calls nothing yet.
 func NewAlloyDB(c AlloyDBConfig) (*AlloyDB, error) {
-	a := &AlloyDB{config: c, dial: []alloydbconn.DialOption{alloydbconn.WithDialIAMAuthN(c.IAM)}}
+	a := &AlloyDB{config: c}
 	switch c.IP {
 	case "", "private":
 		a.dial = append(a.dial, alloydbconn.WithPrivateIP())

@@ -12,6 +12,8 @@ import (
 // size are limited. Reads never go back in time: the writer calls the cache before and after
 // each commit, and the cache does not keep a record that was read from the file while its id
 // may have been written.
+//
+// On Postgres only get and newer are used, and the database is asked for the version.
 type cache struct {
 	records, bytes int
 	seed           maphash.Seed

@@ -85,14 +85,17 @@ func (db *DB) purge(ctx context.Context, before time.Time, limit int) (records, 
 		args: []any{before.UnixMilli(), int64(limit)},
 
 		took: func(s sums, rows [][]driver.Value) error {
-			last := rows[len(rows)-1]
-			n, _ := last[3].(int64)
-			records, entries, op.gone = len(rows)-1, int(n), nil
-			for _, row := range rows[:records] {
-				s.leave(rowIn(row))
-				if id, ok := row[4].(string); ok {
-					op.gone = append(op.gone, id)
+			records, op.gone = 0, nil
+			for _, row := range rows {
+				id, ok := row[4].(string)
+				if !ok { // the row about the entries
+					n, _ := row[3].(int64)
+					entries = int(n)
+					continue
 				}
+				records++
+				s.leave(rowIn(row))
+				op.gone = append(op.gone, id)
 			}
 			return nil
 		},

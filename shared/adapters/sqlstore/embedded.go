@@ -143,8 +143,19 @@ func (e *embedded) read(ctx context.Context, list bool, f func(reader) error) er
 		defer func() { pool <- c }()
 		e.reading.RLock()
 		defer e.reading.RUnlock()
-		return f(c)
+		if list {
+			return f(c)
+		}
+		return f(uninterrupted{c})
 	}
+}
+
+// An uninterrupted is a reader of records. Its statements are short, and to be able to
+// interrupt one the driver starts a goroutine.
+type uninterrupted struct{ *conn }
+
+func (c uninterrupted) queryWithin(ctx context.Context, each func(row []driver.Value) error, query string, args ...any) error {
+	return c.conn.queryWithin(context.WithoutCancel(ctx), each, query, args...)
 }
 
 // newest returns the record of the cache, which the writer keeps up to date, or reads it.
@@ -154,7 +165,7 @@ func (e *embedded) newest(ctx context.Context, id string) (task.Record, error) {
 		return r, nil
 	}
 	err := e.read(ctx, false, func(c reader) error {
-		return c.queryWithin(context.WithoutCancel(ctx), func(row []driver.Value) (err error) {
+		return c.queryWithin(ctx, func(row []driver.Value) (err error) {
 			r, err = decodeRecord(row)
 			ok = true
 			return err
@@ -170,8 +181,8 @@ func (e *embedded) newest(ctx context.Context, id string) (task.Record, error) {
 	return r, nil
 }
 
-// counted does nothing: triggers make the tallies of a context.
-func (e *embedded) counted(context.Context, reader, task.Query, int) {}
+// tally does nothing: triggers make the tallies of a context.
+func (e *embedded) tally(context.Context, reader, task.Query) bool { return false }
 
 // room also takes the reserve back when there is room for it.
 func (e *embedded) room(ctx context.Context) error {

@@ -28,6 +28,7 @@ type write struct {
 	owner string      // whose share of the queue it takes; empty: nobody's
 	bytes int64       // that it writes, about
 	id    string      // the record that it changes; empty: none that the cache may have
+	key   string      // the entry of kv that it changes
 	gone  []string    // the records that it has deleted, on Postgres
 	next  task.Record // the record after the change
 	err   error
@@ -64,7 +65,7 @@ func (db *DB) change(ctx context.Context, r task.Record, with func(*write, task.
 
 // submit sends a write to the writer and waits until it is durable or refused. Before, it
 // waits for its owner's share of the queue. If ctx ends first, the outcome is unknown, and
-// apply may still run.
+// the write may still happen.
 func (db *DB) submit(ctx context.Context, op *write) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -13,7 +13,7 @@ import (
 // entries is the kv.Store of a DB. It has no cache.
 type entries struct{ db *DB }
 
-// KV returns the store of the entries in the same file.
+// KV returns the store of the entries in the same database.
 func (db *DB) KV() kv.Store { return entries{db} }
 
 // entryColumns are the columns that entryOf reads.
@@ -49,7 +49,7 @@ func (s entries) Put(ctx context.Context, e kv.Entry) (kv.Entry, error) {
 		return kv.Entry{}, err
 	}
 	var next kv.Entry
-	op := &write{owner: e.Owner, bytes: int64(e.Size())}
+	op := &write{owner: e.Owner, bytes: int64(e.Size()), key: e.Key}
 	op.sqlite = func(w *writer) (err error) {
 		next, err = w.put(e)
 		return err
@@ -67,6 +67,7 @@ func (s entries) Delete(ctx context.Context, key string, version int64) error {
 		return err
 	}
 	op := &write{
+		key:      key,
 		sqlite:   func(w *writer) error { return w.remove(key, version) },
 		postgres: removing(key, version, s.db.opts.Now()),
 	}
@@ -197,12 +198,14 @@ func (w *writer) remove(key string, version int64) error {
 	return err
 }
 
-// removing is remove for Postgres.
+// removing is remove for Postgres. It locks the entry before it looks, because another process
+// may be deleting it.
 func removing(key string, version int64, now time.Time) statement {
 	return statement{
 		text: `
-			WITH gone AS (DELETE FROM kv WHERE key = ?1 AND (version = ?2 OR ?2 = 0) RETURNING 1)
-			SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM kv WHERE key = ?1 AND (expires IS NULL OR expires > ?3))`,
+			WITH was AS (SELECT version, expires FROM kv WHERE key = ?1 FOR UPDATE),
+			gone AS (DELETE FROM kv USING was WHERE kv.key = ?1 AND (was.version = ?2 OR ?2 = 0) RETURNING 1)
+			SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM was WHERE was.expires IS NULL OR was.expires > ?3)`,
 		args: []any{key, version, now.UnixMilli()},
 		took: func(_ sums, rows [][]driver.Value) error {
 			gone, _ := rows[0][0].(int64)

@@ -67,6 +67,9 @@ func (db *DB) count(ctx context.Context, c reader, q task.Query) (int, error) {
 		args = append(args, string(q.State))
 	}
 	n, err := numberWithin(ctx, c, tallied(q), args...)
+	if err == nil && n < 0 && q.Context != "" && db.engine.tally(ctx, c, q) {
+		n, err = numberWithin(ctx, c, tallied(q), args...)
+	}
 	switch {
 	case err != nil || n >= 0:
 		return int(n), err
@@ -75,11 +78,7 @@ func (db *DB) count(ctx context.Context, c reader, q task.Query) (int, error) {
 	}
 
 	where, args := filter(q, now)
-	total, err := countWithin(ctx, db.opts.CountFor, c, where, args)
-	if err == nil {
-		db.engine.counted(ctx, c, q, total)
-	}
-	return total, err
+	return countWithin(ctx, db.opts.CountFor, c, where, args)
 }
 
 // tallied returns the statement that reads a total from the tallies. Its result is -1 without

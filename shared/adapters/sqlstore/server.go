@@ -49,8 +49,11 @@ const (
 var sessions = map[string]string{
 	"application_name":                    "errand",
 	"statement_timeout":                   "15s",
-	"lock_timeout":                        "5s",  // another process holds a row for one commit
-	"idle_in_transaction_session_timeout": "60s", // of a process that hangs
+	"lock_timeout":                        "2s",  // another process holds a row for one commit
+	"idle_in_transaction_session_timeout": "15s", // of a process that hangs
+	"tcp_keepalives_idle":                 "10",  // seconds, of a machine that is gone: its locks
+	"tcp_keepalives_interval":             "5",
+	"tcp_keepalives_count":                "3",
 	"enable_seqscan":                      "off",
 	"enable_bitmapscan":                   "off",
 	"enable_sort":                         "off",
@@ -62,10 +65,11 @@ type server struct {
 	db       *DB
 	alone    bool
 	config   *pgx.ConnConfig
-	before   func(context.Context, *pgx.ConnConfig) error // completes it for a connection
+	login    func(context.Context, *pgx.ConnConfig) error // completes it for a connection
 	pool     *pgxpool.Pool                                // reads
 	writer   *pgx.Conn                                    // nil: none is open
 	pid      atomic.Uint32                                // of the writer's connection
+	noTally  atomic.Int64                                 // until then no context gets tallies, nanoseconds
 	sums     sums
 	loads    chan *load
 	listener listener
@@ -83,7 +87,7 @@ func OpenServer(ctx context.Context, s Server, opts Options) (*DB, error) {
 	}
 
 	db := newDB(opts.withDefaults())
-	e := &server{db: db, alone: s.Alone, config: config.ConnConfig, sums: sums{}, loads: make(chan *load)}
+	e := &server{db: db, alone: s.Alone, config: config.ConnConfig, login: s.login, sums: sums{}, loads: make(chan *load)}
 	e.ctx, e.stop = context.WithCancel(context.WithoutCancel(ctx))
 	db.engine = e
 	db.topics = task.NewTopics(e.watching())
@@ -169,7 +173,6 @@ func (e *server) open(ctx context.Context, config *pgxpool.Config) (err error) {
 	if e.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return err
 	}
-	e.before = config.BeforeConnect
 
 	if err := e.setUp(ctx); err != nil {
 		return err
@@ -198,7 +201,7 @@ func (e *server) connect(ctx context.Context) (*pgx.Conn, error) {
 	config.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.DeadlineContextWatcherHandler{Conn: c.Conn()}
 	}
-	if err := e.before(ctx, config); err != nil {
+	if err := e.login(ctx, config); err != nil {
 		return nil, err
 	}
 	return pgx.ConnectConfig(ctx, config)
@@ -207,6 +210,9 @@ func (e *server) connect(ctx context.Context) (*pgx.Conn, error) {
 // read runs f on a connection of the pool.
 func (e *server) read(ctx context.Context, _ bool, f func(reader) error) error {
 	c, err := e.pool.Acquire(ctx)
+	if err != nil && e.ctx.Err() != nil {
+		return ErrClosed
+	}
 	if err != nil {
 		return err
 	}

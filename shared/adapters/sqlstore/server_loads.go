@@ -72,6 +72,9 @@ func (e *server) runLoads() {
 		}
 
 		err := e.loadAll(batch)
+		if err != nil && e.ctx.Err() != nil {
+			err = ErrClosed
+		}
 		for _, l := range batch {
 			if err != nil {
 				l.err = err
@@ -126,13 +129,16 @@ func (e *server) loadOn(ctx context.Context, c reader, batch []*load) error {
 // isRefusal reports whether the server itself has answered with an error, other than that
 // it is ending or starting.
 func isRefusal(err error) bool {
+	if _, connecting := errors.AsType[*pgconn.ConnectError](err); connecting {
+		return false // it refuses the login
+	}
 	e, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && !ending57(e.Code)
+	return ok && !isLeaving(e.Code)
 }
 
-// ending57 reports whether a code says that the server ends, or starts, or has ended the
-// connection. https://www.postgresql.org/docs/current/errcodes-appendix.html
-func ending57(code string) bool {
+// isLeaving reports whether a code says that the server ends, starts, has ended the
+// connection or has no room for it, or has become a standby. https://www.postgresql.org/docs/current/errcodes-appendix.html
+func isLeaving(code string) bool {
 	switch code {
 	case "57P01", "57P02", "57P03", "57P05", "25P03", "53300", "25006":
 		return true

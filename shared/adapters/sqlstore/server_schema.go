@@ -69,7 +69,7 @@ var (
 	errOccupied   = errors.New("it has tables of another program: name an empty database")
 	errEncoding   = errors.New("its encoding is not UTF8: create it with ENCODING 'UTF8'")
 	errTaken      = errors.New("another process has the database for itself (ERRAND_QUEUE=local): stop that process, or name another database")
-	errTakenMany  = errors.New("other processes have the database, and a local queue wants it alone: stop them, or share it with them (ERRAND_QUEUE=cloudtasks:PREFIX)")
+	errTakenMany  = errors.New("other processes have the database, and a local queue wants it alone: stop them, or set ERRAND_QUEUE and ERRAND_BUS to share it with them")
 	errNewerThere = errors.New("it was migrated by a newer version of this program: use that version, or name another database")
 )
 

@@ -141,7 +141,9 @@ func (e *server) listen() {
 
 // hear connects, calls listening, and passes notifications on until the connection fails.
 func (e *server) hear(listening func()) error {
-	c, err := e.connect(e.ctx)
+	begin, cancel := context.WithTimeout(e.ctx, groupFor)
+	defer cancel()
+	c, err := e.connect(begin)
 	if err != nil {
 		return err
 	}
@@ -151,7 +153,7 @@ func (e *server) hear(listening func()) error {
 		_ = c.Close(ctx) // it has failed, or the store is being closed
 	}()
 
-	if _, err := c.Exec(e.ctx, "LISTEN "+channel); err != nil {
+	if _, err := c.Exec(begin, "LISTEN "+channel); err != nil {
 		return err
 	}
 	listening()

@@ -29,13 +29,13 @@ func (e errUndone) Unwrap() error { return e.error }
 
 // commit runs the group in one transaction and answers all of it. A group that has surely
 // changed nothing is tried again: after a deadlock with another process, and on a new
-// connection. If the server refuses a statement, each write gets a transaction of its own, so
-// that one of them fails no other.
+// connection. If the server refuses a statement, or a row stays locked, each write gets a
+// transaction of its own, so that one of them fails no other.
 //
-// Rows are locked in the order of their ids, so that processes rarely wait for each other in
-// a circle.
+// Rows are locked in the order of their keys and ids, so that processes rarely wait for each
+// other in a circle.
 func (e *server) commit(group []*write) {
-	slices.SortStableFunc(group, func(a, b *write) int { return cmp.Compare(a.id, b.id) })
+	slices.SortStableFunc(group, func(a, b *write) int { return cmp.Compare(a.order(), b.order()) })
 	for try := 1; ; try++ {
 		err := e.attempt(group)
 		undone, ok := errors.AsType[errUndone](err)
@@ -62,13 +62,25 @@ func (e *server) commit(group []*write) {
 	}
 }
 
+// order is the place of a write in its group. A purge comes last: it waits for no lock, and
+// nothing waits for another row behind it.
+func (op *write) order() string {
+	switch {
+	case op.key != "":
+		return "k" + op.key
+	case op.id != "":
+		return "t" + op.id
+	}
+	return "z"
+}
+
 // passing reports whether the same statements may succeed a moment later.
 func passing(err error) bool {
 	if errors.Is(err, errTaken) || errors.Is(err, errTakenMany) {
 		return false
 	}
 	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return !ok || ending57(pg.Code) || pg.Code == "40P01" || pg.Code == "40001" || pg.Code == "55P03"
+	return !ok || isLeaving(pg.Code) || pg.Code == "40P01" || pg.Code == "40001"
 }
 
 // attempt runs the group in one transaction, with two round trips: the statements of the
@@ -93,23 +105,24 @@ func (e *server) attempt(group []*write) error {
 func (e *server) apply(ctx context.Context, c *pgx.Conn, group []*write) (err error) {
 	var b pgx.Batch
 	b.Queue("BEGIN")
+	b.Queue("SELECT pg_advisory_xact_lock_shared($1)", int64(tallyLock))
 	for _, op := range group {
 		b.Queue(translated(op.postgres.text), outward(op.postgres.args)...)
 	}
 
 	answers := c.SendBatch(ctx, &b)
 	defer func() { err = errors.Join(err, answers.Close()) }()
-	if _, err := answers.Exec(); err != nil {
-		return err
+	for range 2 {
+		if _, err := answers.Exec(); err != nil {
+			return err
+		}
 	}
 	for _, op := range group {
 		rows, err := rowsOf(answers.Query())
 		if err != nil {
 			return err
 		}
-		if op.err = op.postgres.took(e.sums, rows); op.err != nil && !isVerdict(op.err) {
-			return op.err
-		}
+		op.err = op.postgres.took(e.sums, rows)
 	}
 	return nil
 }
@@ -241,7 +254,7 @@ func payloads(group []*write) (list []string) {
 // rollback ends a failed transaction, and returns its error.
 func (e *server) rollback(ctx context.Context, err error) error {
 	c := e.writer
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && ending57(pg.Code) || c.IsClosed() {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && isLeaving(pg.Code) || c.IsClosed() {
 		return errors.Join(err, e.drop())
 	}
 	if _, rerr := c.Exec(ctx, "ROLLBACK"); rerr != nil {
@@ -274,6 +287,7 @@ func (e *server) writing(ctx context.Context) (*pgx.Conn, error) {
 	if err := e.claim(ctx, c); err != nil {
 		return nil, errors.Join(err, c.Close(ctx))
 	}
+	e.db.cache.reset() // the server may have been restored, and its versions with it
 	e.writer = c
 	e.pid.Store(c.PgConn().PID())
 	return c, nil

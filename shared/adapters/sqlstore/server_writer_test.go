@@ -10,9 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/jackc/pgx/v5"
 
 	"errand/shared/adapters/sqlstore"
+	"errand/shared/kv"
 	"errand/shared/lab/conformance"
 	"errand/shared/lab/postgres"
 	"errand/shared/task"
@@ -59,6 +61,62 @@ func TestRefusedWriteFailsAlone(t *testing.T) {
 		}
 	}
 	exact(t, url)
+}
+
+// A row that somebody else keeps locked fails its own write, and not the others of the group.
+func TestLockedRowFailsAlone(t *testing.T) {
+	url := postgres.Database(t)
+	db := openServer(t, sqlstore.Server{Spec: url + "&lock_timeout=100ms"}, sqlstore.Options{})
+	a, b := create(t, db, "a"), create(t, db, "b")
+
+	other, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close(t.Context())
+	if _, err := other.Exec(t.Context(), "BEGIN; SELECT FROM task WHERE id = 'a' FOR UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+
+	errs := grouped(t, db, false, changed(a, 1), changed(b, 1))
+	if errs[0] == nil || !strings.Contains(errs[0].Error(), "55P03") || errs[1] != nil {
+		t.Errorf("the writes are answered %v", errs)
+	}
+	exact(t, url)
+}
+
+// An entry that another process is deleting is gone, and no conflict.
+func TestEntryIsDeletedTwice(t *testing.T) {
+	url := postgres.Database(t)
+	db := openServer(t, sqlstore.Server{Spec: url}, sqlstore.Options{})
+	e, err := db.KV().Put(t.Context(), kv.Entry{Key: "a/b", Owner: "o", Value: []byte("v")})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	other, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close(t.Context())
+	if _, err := other.Exec(t.Context(), "BEGIN; DELETE FROM kv"); err != nil {
+		t.Fatal(err)
+	}
+
+	deleted := make(chan error, 1)
+	go func() { deleted <- db.KV().Delete(t.Context(), e.Key, e.Version) }()
+	waits := fmt.Sprintf("SELECT count(*) FROM pg_stat_activity WHERE pid = %d AND wait_event_type = 'Lock'", db.Backend())
+	for end := time.Now().Add(patience); asked(t, url, waits) == 0; {
+		if time.Now().After(end) {
+			t.Fatal("the deletion does not wait")
+		}
+	}
+	if _, err := other.Exec(t.Context(), "COMMIT"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-deleted; err != nil {
+		t.Errorf("Delete = %v", err)
+	}
 }
 
 // A group that waits for another process in a circle is repeated.
@@ -121,9 +179,21 @@ func TestGroupsLockInOneOrder(t *testing.T) {
 				if err == nil {
 					next := sized(r.ID(), r.Owner, random, time.Now())
 					next.Version, next.Expires = r.Version, time.Time{}
+					if random.IntN(9) == 0 {
+						next.Expires = time.Now()
+					}
 					_, err = db.Commit(t.Context(), next)
 				}
-				if err != nil && !errors.Is(err, task.ErrConflict) {
+
+				if random.IntN(9) == 0 {
+					_, err = db.Purge(t.Context(), time.Now(), 5)
+				}
+				if errors.Is(err, task.ErrNotFound) {
+					r := plain(fmt.Sprint("t", random.IntN(40)), 0)
+					r.Owner = owners[random.IntN(len(owners))]
+					_, err = db.Create(t.Context(), r)
+				}
+				if err != nil && !errors.Is(err, task.ErrConflict) && !errors.Is(err, task.ErrExists) {
 					t.Error(err)
 				}
 			}
@@ -177,7 +247,7 @@ func TestSumsAreExactUnderKills(t *testing.T) {
 	for n, owner := range owners { // the contexts get their tallies while they change
 		all.Go(func() {
 			for !over.Load() {
-				_, _ = stores[n%2].List(t.Context(), task.Query{Owner: owner, Context: taskOf("t", time.Now()).ContextID, Limit: 1, Count: true})
+				_, _ = stores[n%2].List(t.Context(), task.Query{Owner: owner, Context: taskOf("t", time.Now()).ContextID, State: a2a.TaskStateWorking, Limit: 1, Count: true})
 			}
 		})
 	}

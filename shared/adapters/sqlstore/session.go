@@ -28,10 +28,25 @@ func (s session) queryWithin(ctx context.Context, each func(row []driver.Value) 
 			err = each(row)
 		}
 		if err != nil {
+			s.discard(rows)
 			return err
 		}
 	}
 	return rows.Err()
+}
+
+// discard leaves the rest of a result unread, such as what is behind a full page. A long rest
+// costs the connection.
+func (s session) discard(rows pgx.Rows) {
+	const most = 1 << 20
+	for size := 0; rows.Next(); {
+		for _, value := range rows.RawValues() {
+			size += len(value)
+		}
+		if size > most {
+			_ = s.conn.PgConn().Conn().Close()
+		}
+	}
 }
 
 func (s session) execWithin(ctx context.Context, query string, args ...any) (int64, error) {

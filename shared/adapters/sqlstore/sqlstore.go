@@ -37,7 +37,7 @@ type Options struct {
 	CacheRecords int              // recent records in memory; 0: 1,024, negative: none
 	CacheBytes   int              // their encoded size at most; 0: 4 MiB
 	Reserve      int64            // bytes kept for a full disk; 0: none, and no floor below which messages are refused
-	CountFor     time.Duration    // longest count of a list with Since; 0: task.CountFor
+	CountFor     time.Duration    // longest count of a list, task by task; 0: task.CountFor
 	ListFor      time.Duration    // longest read of a page; 0: task.ListFor
 
 	migrations    []string      // of a Postgres database; default serverMigrations
@@ -112,8 +112,9 @@ type engine interface {
 	// cache and the watchers before it ends a write.
 	commit(group []*write)
 
-	// counted hears how many tasks of a context were counted one by one.
-	counted(ctx context.Context, c reader, q task.Query, n int)
+	// tally makes the tallies of a context that has none, if it has many tasks, and reports
+	// whether it has.
+	tally(ctx context.Context, c reader, q task.Query) bool
 
 	// room returns task.ErrFull while there is no room for new messages.
 	room(ctx context.Context) error

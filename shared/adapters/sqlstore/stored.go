@@ -136,7 +136,9 @@ func (s sums) settling() (list []statement) {
 			ON CONFLICT (owner) DO UPDATE SET bytes = t.bytes + excluded.bytes`, args: []any{owners, bytes}})
 	}
 	if len(left) > 0 {
-		list = append(list, statement{text: "DELETE FROM tally WHERE owner = ANY (?1::text[]) AND context = '' AND n = 0", args: []any{left}},
+		list = append(list, statement{text: `
+			DELETE FROM tally USING (SELECT owner, state FROM tally WHERE owner = ANY (?1::text[]) AND context = '' AND n = 0 FOR UPDATE SKIP LOCKED) AS none
+			WHERE tally.owner = none.owner AND tally.context = '' AND tally.state = none.state`, args: []any{left}},
 			statement{text: "DELETE FROM stored WHERE owner = ANY (?1::text[]) AND bytes = 0", args: []any{left}})
 	}
 	return list
