@@ -61,10 +61,11 @@ func (db *DB) Purge(ctx context.Context, before time.Time, limit int) (int, erro
 	return total, nil
 }
 
-// purge deletes some records and entries in one write. On Postgres it leaves out those that
-// another process is deleting or changing, so it waits for nobody's lock.
-func (db *DB) purge(ctx context.Context, before time.Time, limit int) (records, entries int, err error) {
+// purge deletes some records and entries in one write, and returns their numbers. On Postgres
+// it leaves out those that another process is deleting or changing, and waits for no lock.
+func (db *DB) purge(ctx context.Context, before time.Time, limit int) (int, int, error) {
 	op := &write{}
+	var records, entries int // after an error the writer may still set them
 	op.sqlite = func(w *writer) (err error) {
 		if records, err = w.purge(before, limit); err == nil {
 			entries, err = w.purgeEntries(before, limit)
@@ -101,8 +102,10 @@ func (db *DB) purge(ctx context.Context, before time.Time, limit int) (records, 
 		},
 	}
 
-	err = db.submit(ctx, op)
-	return records, entries, err
+	if err := db.submit(ctx, op); err != nil {
+		return 0, 0, err
+	}
+	return records, entries, nil
 }
 
 func (w *writer) purge(before time.Time, limit int) (int, error) {
