@@ -279,7 +279,7 @@ func TestTerraformTestNotices(t *testing.T) {
 		{"alloydb.tf", `"alloydb.iam_authentication" = "on"`, `"alloydb.iam_authentication" = "off"`, "IAM lets nobody in"},
 		{"alloydb.tf", `var.alloydb.recovery_days * 86400`, `86400`, "there is no backup each day"},
 		{"alloydb.tf", `recovery_window_days = var.alloydb.recovery_days`, `recovery_window_days = 1`, "no moment can be restored"},
-		{"alloydb.tf", `local.all_instances) - 1`, `local.all_instances)`, "have more connections than the server"},
+		{"alloydb.tf", `0.9 / local.all_instances)`, `0.9 / local.all_instances) + 1`, "have more connections than the server"},
 		{"alloydb.tf", `"https://www.googleapis.com/compute/v1/"`, `""`, "the database is not in the network of the subnetwork"},
 		{"alloydb.tf", `[5], var.subnetwork)`, `[4], var.subnetwork)`, "the database is not in the network of the subnetwork"},
 		{"run.tf", `local.alloydb ? 120 : 30`, `30`, "has no time to"},

@@ -39,6 +39,8 @@ type Server struct {
 // Connections, unless the spec has other numbers.
 const (
 	connectFor   = 5 * time.Second
+	pingFor      = 2 * time.Second // the pool checks a connection that was idle
+	readFor      = 10 * time.Second
 	defaultConns = 10
 	leastConns   = 5 // the writer, the listener, two lists, and reads of records
 )
@@ -54,6 +56,7 @@ var sessions = map[string]string{
 	"tcp_keepalives_idle":                 "10",  // seconds, of a machine that is gone: its locks
 	"tcp_keepalives_interval":             "5",
 	"tcp_keepalives_count":                "3",
+	"tcp_user_timeout":                    "25000", // milliseconds; keepalives do not run while an answer waits
 	"enable_seqscan":                      "off",
 	"enable_bitmapscan":                   "off",
 	"enable_sort":                         "off",
@@ -69,6 +72,8 @@ type server struct {
 	pool     *pgxpool.Pool                                // reads
 	writer   *pgx.Conn                                    // nil: none is open
 	pid      atomic.Uint32                                // of the writer's connection
+	last     backend                                      // of the writer's last connection
+	locked   map[string]lockedRow                         // rows that other sessions keep locked, by id
 	noTally  atomic.Int64                                 // until then no context gets tallies, nanoseconds
 	sums     sums
 	loads    chan *load
@@ -87,7 +92,7 @@ func OpenServer(ctx context.Context, s Server, opts Options) (*DB, error) {
 	}
 
 	db := newDB(opts.withDefaults())
-	e := &server{db: db, alone: s.Alone, config: config.ConnConfig, login: s.login, sums: sums{}, loads: make(chan *load)}
+	e := &server{db: db, alone: s.Alone, config: config.ConnConfig, login: s.login, sums: sums{}, locked: map[string]lockedRow{}, loads: make(chan *load)}
 	e.ctx, e.stop = context.WithCancel(context.WithoutCancel(ctx))
 	db.engine = e
 	db.topics = task.NewTopics(e.watching())
@@ -124,6 +129,7 @@ func (s Server) config() (*pgxpool.Config, error) {
 		return nil, fmt.Errorf("pool_max_conns=%d is too few: at least %d", c.MaxConns, leastConns)
 	}
 	c.MaxConns -= 2 // the writer and the listener are beside the pool
+	c.PingTimeout = pingFor
 
 	conn := c.ConnConfig
 	if conn.ConnectTimeout == 0 {
@@ -209,6 +215,8 @@ func (e *server) connect(ctx context.Context) (*pgx.Conn, error) {
 
 // read runs f on a connection of the pool.
 func (e *server) read(ctx context.Context, _ bool, f func(reader) error) error {
+	ctx, cancel := context.WithTimeout(ctx, readFor)
+	defer cancel()
 	c, err := e.pool.Acquire(ctx)
 	if err != nil && e.ctx.Err() != nil {
 		return ErrClosed
@@ -227,10 +235,21 @@ func (e *server) room(context.Context) error { return nil }
 func (e *server) release() error {
 	e.stop()
 	e.work.Wait()
-	if e.pool != nil {
-		e.pool.Close()
+	if e.pool == nil {
+		return nil
 	}
-	return nil
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		e.pool.Close()
+	}()
+
+	select {
+	case <-closed:
+		return nil
+	case <-time.After(connectFor): // its reads end with their own time
+		return errors.New("the server does not answer, and reads are still waiting for it")
+	}
 }
 
 // close closes the writer's connection.

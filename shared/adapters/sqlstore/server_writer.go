@@ -20,7 +20,24 @@ const (
 	groupFor   = 20 * time.Second // for one attempt at a group
 	groupTries = 4
 	groupAgain = 20 * time.Millisecond // times the number of the attempt
+
+	// rowFor is how long a group waits for rows that another session has locked. A process
+	// holds them for one commit.
+	rowFor = "200ms"
+
+	// A write that has waited alone is refused at once for a while, so that it does not hold up
+	// the others. The while doubles.
+	leastLocked = time.Second
+	mostLocked  = 32 * time.Second
 )
+
+// A lockedRow is a row that another session keeps locked.
+type lockedRow struct {
+	until time.Time // writes are refused until then
+	pause time.Duration
+}
+
+var errLocked = errors.New("another session of the database keeps the task locked")
 
 // errUndone says that a group has changed nothing, and may be tried again.
 type errUndone struct{ error }
@@ -35,6 +52,9 @@ func (e errUndone) Unwrap() error { return e.error }
 // Rows are locked in the order of their keys and ids, so that processes rarely wait for each
 // other in a circle.
 func (e *server) commit(group []*write) {
+	if group = e.withoutLocked(group); len(group) == 0 {
+		return
+	}
 	slices.SortStableFunc(group, func(a, b *write) int { return cmp.Compare(a.order(), b.order()) })
 	for try := 1; ; try++ {
 		err := e.attempt(group)
@@ -52,6 +72,7 @@ func (e *server) commit(group []*write) {
 			return
 		}
 
+		e.noteLocked(group, err)
 		if pg, is := errors.AsType[*pgconn.PgError](err); is && (pg.Code == "53100" || pg.Code == "53400") {
 			err = fmt.Errorf("%w: %w", task.ErrFull, err)
 		}
@@ -60,6 +81,37 @@ func (e *server) commit(group []*write) {
 		}
 		return
 	}
+}
+
+// withoutLocked refuses the writes of rows that another session keeps locked, and returns the
+// others.
+func (e *server) withoutLocked(group []*write) []*write {
+	if len(e.locked) == 0 {
+		return group
+	}
+	now, others := time.Now(), group[:0]
+	for _, op := range group {
+		if now.Before(e.locked[op.id].until) {
+			e.db.done(op, errLocked)
+		} else {
+			others = append(others, op)
+		}
+	}
+	return others
+}
+
+// noteLocked remembers the row of a write that has waited for it alone.
+func (e *server) noteLocked(group []*write, err error) {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok || pg.Code != "55P03" || len(group) != 1 || group[0].id == "" {
+		return
+	}
+	const most = 10_000 // rows that are remembered
+	if len(e.locked) >= most {
+		clear(e.locked)
+	}
+	pause := min(max(2*e.locked[group[0].id].pause, leastLocked), mostLocked)
+	e.locked[group[0].id] = lockedRow{time.Now().Add(pause), pause}
 }
 
 // order is the place of a write in its group. A purge comes last: it waits for no lock, and
@@ -106,13 +158,14 @@ func (e *server) apply(ctx context.Context, c *pgx.Conn, group []*write) (err er
 	var b pgx.Batch
 	b.Queue("BEGIN")
 	b.Queue("SELECT pg_advisory_xact_lock_shared($1)", int64(tallyLock))
+	b.Queue("SET LOCAL lock_timeout = '" + rowFor + "'")
 	for _, op := range group {
 		b.Queue(translated(op.postgres.text), outward(op.postgres.args)...)
 	}
 
 	answers := c.SendBatch(ctx, &b)
 	defer func() { err = errors.Join(err, answers.Close()) }()
-	for range 2 {
+	for range 3 {
 		if _, err := answers.Exec(); err != nil {
 			return err
 		}
@@ -148,7 +201,7 @@ func rowsOf(rows pgx.Rows, err error) (list [][]driver.Value, _ error) {
 // https://www.postgresql.org/docs/current/sql-notify.html
 func (e *server) settle(ctx context.Context, c *pgx.Conn, group []*write) error {
 	var b pgx.Batch
-	sums := e.sums.settling()
+	sums := append([]statement{{text: "SET LOCAL lock_timeout TO DEFAULT"}}, e.sums.settling()...)
 	for _, s := range sums {
 		b.Queue(translated(s.text), outward(s.args)...)
 	}
@@ -211,6 +264,7 @@ func (e *server) report(group []*write) {
 			e.db.topics.End(id, task.ErrNotFound)
 		}
 		if op.id != "" && op.err == nil {
+			delete(e.locked, op.id)
 			e.db.cache.newer(op.next)
 			e.db.topics.Publish(op.next)
 		}
@@ -288,9 +342,34 @@ func (e *server) writing(ctx context.Context) (*pgx.Conn, error) {
 		return nil, errors.Join(err, c.Close(ctx))
 	}
 	e.db.cache.reset() // the server may have been restored, and its versions with it
+	if e.last, err = backendOf(ctx, c); err != nil {
+		return nil, errors.Join(err, c.Close(ctx))
+	}
 	e.writer = c
 	e.pid.Store(c.PgConn().PID())
 	return c, nil
+}
+
+// A backend is a connection as the server sees it.
+type backend struct {
+	pid   int64
+	began *time.Time // nil: the role of the session may not see it
+}
+
+// backendOf returns the backend of a connection.
+func backendOf(ctx context.Context, c *pgx.Conn) (b backend, err error) {
+	err = c.QueryRow(ctx, "SELECT pid::bigint, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()").Scan(&b.pid, &b.began)
+	return b, err
+}
+
+// end ends this process's own last backend, if it is still there: the server may not know yet
+// that the connection is lost, and the backend has the lock of the database.
+func (b backend) end(ctx context.Context, c *pgx.Conn) error {
+	if b.began == nil {
+		return nil
+	}
+	_, err := c.Exec(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2", b.pid, *b.began)
+	return err
 }
 
 // claim takes the lock of the database. A commit must be durable, whatever the server's
@@ -312,6 +391,9 @@ func (e *server) claim(ctx context.Context, c *pgx.Conn) error {
 		}
 		if time.Now().After(end) {
 			return taken
+		}
+		if err := e.last.end(ctx, c); err != nil {
+			return err
 		}
 		time.Sleep(lockWait / 100)
 	}

@@ -1,9 +1,11 @@
 package sqlstore_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -282,6 +284,71 @@ func exact(t *testing.T, url string) {
 	} {
 		if n := asked(t, url, query); n != 0 {
 			t.Errorf("%d of the %s are wrong", n, what)
+		}
+	}
+}
+
+// A path is a way to the server that can be lost: its connections fail here, and stay open
+// at the server.
+type path struct {
+	mu    sync.Mutex
+	conns []*pathConn
+}
+
+type pathConn struct {
+	net.Conn
+	lost atomic.Bool
+}
+
+func (p *path) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := &pathConn{Conn: conn}
+	p.conns = append(p.conns, c)
+	return c, err
+}
+
+func (p *path) lose() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.conns {
+		c.lost.Store(true)
+		_ = c.SetDeadline(time.Now()) // wakes its reads
+	}
+}
+
+func (c *pathConn) Write(b []byte) (int, error) {
+	if c.lost.Load() {
+		return 0, net.ErrClosed
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *pathConn) Close() error {
+	if c.lost.Load() {
+		return nil
+	}
+	return c.Conn.Close()
+}
+
+// A process that is alone, and whose connections are lost without the server's knowledge,
+// takes the lock of the database from its own old connection.
+func TestOwnLostConnectionIsEnded(t *testing.T) {
+	var way path
+	db := openServer(t, sqlstore.Server{Spec: postgres.Database(t), Dial: way.dial, Alone: true}, sqlstore.Options{})
+	create(t, db, "a")
+	way.lose()
+	r := plain("b", 0)
+	if _, err := db.Create(t.Context(), r); err != nil {
+		t.Errorf("Create = %v", err)
+	}
+	if !isStored(t, db, "b") {
+		t.Error("the write is not stored")
+	}
+	for _, c := range way.conns {
+		if c.lost.Load() {
+			_ = c.Conn.Close()
 		}
 	}
 }
