@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"modernc.org/sqlite"
 )
@@ -85,6 +86,11 @@ func (c *conn) queryWithin(ctx context.Context, each func(row []driver.Value) er
 		return err
 	}
 
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ctx, stop := later(ctx)
+	defer stop()
 	rows, err := s.(driver.StmtQueryContext).QueryContext(ctx, named(args))
 	if err != nil {
 		return err
@@ -107,6 +113,25 @@ func (c *conn) queryWithin(ctx context.Context, each func(row []driver.Value) er
 		if err := each(row); err != nil {
 			return err
 		}
+	}
+}
+
+// begun is longer than a statement takes to begin.
+const begun = 20 * time.Millisecond
+
+// later returns a context that ends a moment after ctx. The driver asks SQLite for an
+// interrupt once, and one that comes before the statement has begun is lost.
+func later(ctx context.Context) (context.Context, func()) {
+	if ctx.Done() == nil {
+		return ctx, func() {}
+	}
+	late, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		time.AfterFunc(begun, func() { cancel(context.Cause(ctx)) })
+	})
+	return late, func() {
+		stop()
+		cancel(nil)
 	}
 }
 

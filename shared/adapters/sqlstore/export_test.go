@@ -135,11 +135,11 @@ func (db *DB) Listing(ctx context.Context, owner string, f func(ctx context.Cont
 // Filter is the condition of a list.
 var Filter = filter
 
-// Endless is a statement that returns no row and takes many seconds.
+// Endless is a statement that returns no row and takes a second or more.
 func (db *DB) Endless(ctx context.Context, owner string) error {
 	return db.readList(ctx, owner, func(ctx context.Context, c reader) error {
 		return c.queryWithin(ctx, func([]driver.Value) error { return nil },
-			"WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 50000000) SELECT i FROM n WHERE i < 0")
+			"WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 5000000) SELECT i FROM n WHERE i < 0")
 	})
 }
 

@@ -68,8 +68,8 @@ func TestOneListOfAnOwnerAtATime(t *testing.T) {
 
 // A list ends with its caller, and after its longest time. Its reader is free then.
 //
-// The driver loses an interrupt that comes in the moment before the statement runs, and the
-// list then goes on to its own end. So one of a few lists must be interrupted.
+// On a busy machine a list may begin so late that its interrupt is lost, and it goes on to its
+// own end. So one of a few must be interrupted.
 func TestListsEnd(t *testing.T) {
 	ends := func(when string, want error, list func() error) {
 		for range 5 {
