@@ -42,8 +42,8 @@ func New(log *slog.Logger) *Log {
 	return &Log{log: log.With("logger", name), flood: rate.NewLimiter(floodRate, floodBurst)}
 }
 
-// A Line is the part of one request in the log, of which more becomes known on its way. It belongs to
-// the goroutine of the request. All methods work on a nil Line, and do nothing.
+// A Line is the part of one request in the log, of which more becomes known on its way. It
+// belongs to the goroutine of the request. All methods work on a nil Line, and do nothing.
 type Line struct {
 	log       *Log
 	ctx       context.Context

@@ -243,7 +243,7 @@ func (s *hosts) forget(now time.Time) {
 	s.full = max(manyHosts, 2*len(s.m))
 }
 
-// kept is what is still remembered of all: whatever has attempts under way, and some of what
+// kept returns the entries to remember: those with attempts under way, and some of those that
 // had one a moment ago. use returns the number of attempts under way, and when one last began
 // or ended.
 func kept[K comparable, V any](all map[K]V, now time.Time, use func(V) (running int, moved time.Time)) map[K]V {

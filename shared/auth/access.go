@@ -168,7 +168,7 @@ func (l *roster) byToken(ctx context.Context, raw string) (Principal, string, er
 	return Principal{Owner: owner, Via: i.name, proof: &proof{claims: t.claims}}, "", nil
 }
 
-// refuse makes the answer, and counts wrong credentials. It logs what is no fault of the caller.
+// refuse makes the answer, and counts wrong credentials. It logs the faults of issuers.
 func (a *Access) refuse(r *http.Request, l *roster, claimed string, err error) *Refusal {
 	no := &Refusal{
 		Status: http.StatusUnauthorized, Scheme: bearer, Realm: realm, Audiences: l.audiences, Reason: reasonOf(err),

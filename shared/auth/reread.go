@@ -108,7 +108,7 @@ type content struct {
 func (a *Access) open() ([]byte, error) {
 	slow := fmt.Errorf("%s was not read within %v", a.path, readFor)
 	select {
-	case <-a.hanging: // it has ended, and what it read may be old
+	case <-a.hanging: // it has ended, and its content may be old
 		a.hanging = nil
 	default:
 		if a.hanging != nil {

@@ -13,7 +13,6 @@ import (
 	"errand/shared/adapters/gcp"
 	"errand/shared/lab/conformance"
 	"errand/shared/lab/emulator"
-	"errand/shared/task"
 )
 
 // open opens an empty database at host that only this test uses.
@@ -47,12 +46,7 @@ func TestFirestoreKeepsTheLaws(t *testing.T) {
 	for name, opts := range ways {
 		t.Run(name, func(t *testing.T) {
 			host := emulator.Firestore(t)
-			conformance.Store(t, func(t *testing.T, now func() time.Time) interface {
-				task.Store
-				task.Chores
-				task.DeadLetters
-				task.Holder
-			} {
+			conformance.Store(t, func(t *testing.T, now func() time.Time) conformance.Stored {
 				opts.Now = now
 				return open(t, host, opts)
 			})
@@ -72,12 +66,7 @@ func TestFirestoreKVKeepsTheLaws(t *testing.T) {
 func TestFirestoreSkipsUnreadable(t *testing.T) {
 	t.Parallel()
 	host := emulator.Firestore(t)
-	conformance.StoreWithUnreadable(t, func(t *testing.T, now func() time.Time) (interface {
-		task.Store
-		task.Chores
-		task.DeadLetters
-		task.Holder
-	}, func(string, []byte)) {
+	conformance.StoreWithUnreadable(t, func(t *testing.T, now func() time.Time) (conformance.Stored, func(string, []byte)) {
 		project := emulator.Project(t)
 		c, err := firestore.NewClient(t.Context(), project, option.WithEndpoint(host), option.WithoutAuthentication(),
 			option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())))

@@ -67,13 +67,22 @@ func (db *DB) purge(ctx context.Context, before time.Time, limit int) (int, int,
 	op := &write{}
 	var records, entries int // after an error the writer may still set them
 	op.sqlite = func(w *writer) (err error) {
-		if records, err = w.purge(before, limit); err == nil {
+		if records, op.gone, err = w.purge(before, limit); err == nil {
 			entries, err = w.purgeEntries(before, limit)
 		}
 		return err
 	}
 
-	op.postgres = statement{
+	op.postgres = func() statement { return purging(op, before, limit, &records, &entries) }
+	if err := db.submit(ctx, op); err != nil {
+		return 0, 0, err
+	}
+	return records, entries, nil
+}
+
+// purging is the same in one statement.
+func purging(op *write, before time.Time, limit int, records, entries *int) statement {
+	return statement{
 		text: `
 			WITH records AS (
 				DELETE FROM task USING (SELECT id FROM task WHERE expires < ?1 ORDER BY expires LIMIT ?2 FOR UPDATE SKIP LOCKED) AS old
@@ -86,42 +95,38 @@ func (db *DB) purge(ctx context.Context, before time.Time, limit int) (int, int,
 		args: []any{before.UnixMilli(), int64(limit)},
 
 		took: func(s sums, rows [][]driver.Value) error {
-			records, op.gone = 0, nil
+			*records, op.gone = 0, nil
 			for _, row := range rows {
 				id, ok := row[4].(string)
 				if !ok { // the row about the entries
 					n, _ := row[3].(int64)
-					entries = int(n)
+					*entries = int(n)
 					continue
 				}
-				records++
+				*records++
 				s.leave(rowIn(row))
 				op.gone = append(op.gone, id)
 			}
 			return nil
 		},
 	}
-
-	if err := db.submit(ctx, op); err != nil {
-		return 0, 0, err
-	}
-	return records, entries, nil
 }
 
-func (w *writer) purge(before time.Time, limit int) (int, error) {
+// purge also returns the ids of the deleted records, apart from those of damaged rows.
+func (w *writer) purge(before time.Time, limit int) (n int, gone []string, err error) {
 	rows, err := w.conn.find("INDEXED BY task_expires WHERE expires < ? ORDER BY expires LIMIT ?", before.UnixMilli(), int64(limit))
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	for _, row := range rows {
 		if err := w.drop(row); err != nil {
-			return 0, err
+			return 0, nil, err
 		}
 		if id, ok := row.id.(string); ok {
-			w.deleted = append(w.deleted, id)
+			gone = append(gone, id)
 		}
 	}
-	return len(rows), nil
+	return len(rows), gone, nil
 }
 
 func (w *writer) purgeEntries(before time.Time, limit int) (int, error) {

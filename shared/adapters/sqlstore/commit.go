@@ -10,13 +10,7 @@ import (
 
 // Commit replaces a stored record.
 func (db *DB) Commit(ctx context.Context, r task.Record) (task.Record, error) {
-	next, err := db.change(ctx, r, func(op *write, r task.Record, enc *task.Encoded) {
-		op.sqlite = func(w *writer) (err error) {
-			op.next, err = w.commit(r, enc)
-			return err
-		}
-		op.postgres = committing(op, r, enc)
-	})
+	next, err := db.change(ctx, r, (*writer).commit, committing)
 	if err != nil {
 		return task.Record{}, fmt.Errorf("committing task %s: %w", r.ID(), err)
 	}

@@ -7,7 +7,6 @@ import (
 
 	"errand/shared/adapters/sqlstore"
 	"errand/shared/lab/conformance"
-	"errand/shared/task"
 )
 
 func TestStore(t *testing.T) {
@@ -17,12 +16,7 @@ func TestStore(t *testing.T) {
 		"FromTheFile": {CacheRecords: -1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			conformance.Store(t, func(t *testing.T, now func() time.Time) interface {
-				task.Store
-				task.Chores
-				task.DeadLetters
-				task.Holder
-			} {
+			conformance.Store(t, func(t *testing.T, now func() time.Time) conformance.Stored {
 				opts.Now = now
 				return open(t, file(t), opts)
 			})
@@ -31,12 +25,7 @@ func TestStore(t *testing.T) {
 }
 
 func TestStoreSkipsUnreadable(t *testing.T) {
-	conformance.StoreWithUnreadable(t, func(t *testing.T, now func() time.Time) (interface {
-		task.Store
-		task.Chores
-		task.DeadLetters
-		task.Holder
-	}, func(string, []byte)) {
+	conformance.StoreWithUnreadable(t, func(t *testing.T, now func() time.Time) (conformance.Stored, func(string, []byte)) {
 		db := open(t, file(t), sqlstore.Options{Now: now, CacheRecords: -1})
 		return db, func(id string, head []byte) {
 			if err := db.Script(t.Context(), fmt.Sprintf("UPDATE task SET head = x'%x' WHERE id = '%s'", head, id)); err != nil {

@@ -137,19 +137,7 @@ func later(ctx context.Context) (context.Context, func()) {
 
 // number runs a query whose result is one integer.
 func (c *conn) number(query string, args ...any) (n int64, err error) {
-	return c.numberWithin(context.Background(), query, args...)
-}
-
-// numberWithin is number that is interrupted when ctx ends.
-func (c *conn) numberWithin(ctx context.Context, query string, args ...any) (n int64, err error) {
-	err = c.queryWithin(ctx, func(row []driver.Value) error {
-		var ok bool
-		if n, ok = row[0].(int64); !ok {
-			return fmt.Errorf("the result of %q is a %T, not a number", query, row[0])
-		}
-		return nil
-	}, query, args...)
-	return n, err
+	return numberWithin(context.Background(), c, query, args...)
 }
 
 // limitLog has the log moved into the file when it has so many pages, and keeps at most twice

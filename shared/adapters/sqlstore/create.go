@@ -10,13 +10,7 @@ import (
 
 // Create stores a new record.
 func (db *DB) Create(ctx context.Context, r task.Record) (task.Record, error) {
-	next, err := db.change(ctx, r, func(op *write, r task.Record, enc *task.Encoded) {
-		op.sqlite = func(w *writer) (err error) {
-			op.next, err = w.create(r, enc)
-			return err
-		}
-		op.postgres = creating(op, r, enc, db.opts.Now().UnixMilli())
-	})
+	next, err := db.change(ctx, r, (*writer).create, db.creating)
 	if err != nil {
 		return task.Record{}, fmt.Errorf("creating task %s: %w", r.ID(), err)
 	}
@@ -71,7 +65,7 @@ func (w *writer) insert(r task.Record, enc *task.Encoded, now int64) (int64, err
 
 // creating is the same in one statement, because each further one would be a round trip. Its
 // snapshot is older than the lock of the row, so it replaces only the version that it has seen.
-func creating(op *write, r task.Record, enc *task.Encoded, now int64) statement {
+func (db *DB) creating(op *write, r task.Record, enc *task.Encoded) statement {
 	c := columnsOf(r)
 	return statement{
 		text: `
@@ -85,7 +79,7 @@ func creating(op *write, r task.Record, enc *task.Encoded, now int64) statement 
 				WHERE t.expires <= ?14 AND t.version = (SELECT version FROM was)
 			RETURNING t.version, t.xmax = 0, (SELECT owner FROM was), (SELECT context FROM was), (SELECT state FROM was), (SELECT bytes FROM was)`,
 		args: []any{r.ID(), c.owner, c.context, c.state, c.stamp, c.due, c.lane, c.leased, c.expires, c.dead, enc.Head, enc.Body,
-			task.Former(r.ID()), now},
+			task.Former(r.ID()), db.opts.Now().UnixMilli()},
 
 		took: func(s sums, rows [][]driver.Value) error {
 			if len(rows) == 0 {

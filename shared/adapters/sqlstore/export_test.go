@@ -27,8 +27,10 @@ func (db *DB) Hold(ctx context.Context) (release func()) {
 		<-free
 	})
 	go db.submit(ctx, &write{
-		sqlite:   func(*writer) error { wait(); return nil },
-		postgres: statement{text: "SELECT 1", took: func(sums, [][]driver.Value) error { wait(); return nil }},
+		sqlite: func(*writer) error { wait(); return nil },
+		postgres: func() statement {
+			return statement{text: "SELECT 1", took: func(sums, [][]driver.Value) error { wait(); return nil }}
+		},
 	})
 	<-held
 	return func() { close(free) }
@@ -165,6 +167,12 @@ func WithRecheck(opts Options, every time.Duration) Options {
 // WithManyInContext returns opts with tallies for contexts of so many tasks on Postgres.
 func WithManyInContext(opts Options, n int) Options {
 	opts.manyInContext = n
+	return opts
+}
+
+// WithRowFor returns opts with another time that groups wait for rows on Postgres.
+func WithRowFor(opts Options, timeout string) Options {
+	opts.rowFor = timeout
 	return opts
 }
 

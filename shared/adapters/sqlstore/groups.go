@@ -23,13 +23,13 @@ const (
 // A write is one operation on its way to the writer.
 type write struct {
 	sqlite   func(*writer) error // runs within the group's transaction
-	postgres statement           // the same on Postgres
+	postgres func() statement    // the same on Postgres
 
-	owner string      // whose share of the queue it takes; empty: nobody's
+	owner string      // has the share of the queue that it takes; empty: no owner
 	bytes int64       // that it writes, about
 	id    string      // the record that it changes; empty: none that the cache may have
 	key   string      // the entry of kv that it changes
-	gone  []string    // the records that it has deleted, on Postgres
+	gone  []string    // the records that it has deleted
 	next  task.Record // the record after the change
 	err   error
 	done  chan struct{}
@@ -49,14 +49,19 @@ type statement struct {
 	took func(sums, [][]driver.Value) error
 }
 
-// change submits the write of one record.
-func (db *DB) change(ctx context.Context, r task.Record, with func(*write, task.Record, *task.Encoded)) (task.Record, error) {
+// change submits the write of one record, which each database has in its own form.
+func (db *DB) change(ctx context.Context, r task.Record, sqlite func(*writer, task.Record, *task.Encoded) (task.Record, error),
+	postgres func(*write, task.Record, *task.Encoded) statement) (task.Record, error) {
 	enc, err := r.ForStore()
 	if err != nil {
 		return task.Record{}, err
 	}
 	op := &write{owner: r.Owner, bytes: int64(enc.Size()), id: r.ID()}
-	with(op, r, enc)
+	op.sqlite = func(w *writer) (err error) {
+		op.next, err = sqlite(w, r, enc)
+		return err
+	}
+	op.postgres = func() statement { return postgres(op, r, enc) }
 	if err := db.submit(ctx, op); err != nil {
 		return task.Record{}, err
 	}

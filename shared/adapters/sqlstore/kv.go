@@ -54,7 +54,7 @@ func (s entries) Put(ctx context.Context, e kv.Entry) (kv.Entry, error) {
 		next, err = w.put(e)
 		return err
 	}
-	op.postgres = putting(e, s.db.opts.Now(), &next)
+	op.postgres = func() statement { return putting(e, s.db.opts.Now(), &next) }
 	if err := s.db.submit(ctx, op); err != nil {
 		return kv.Entry{}, fmt.Errorf("storing %s: %w", e.Key, err)
 	}
@@ -69,7 +69,7 @@ func (s entries) Delete(ctx context.Context, key string, version int64) error {
 	op := &write{
 		key:      key,
 		sqlite:   func(w *writer) error { return w.remove(key, version) },
-		postgres: removing(key, version, s.db.opts.Now()),
+		postgres: func() statement { return removing(key, version, s.db.opts.Now()) },
 	}
 	if err := s.db.submit(ctx, op); err != nil {
 		return fmt.Errorf("deleting %s: %w", key, err)

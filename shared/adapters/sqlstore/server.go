@@ -39,8 +39,8 @@ type Server struct {
 // Connections, unless the spec has other numbers.
 const (
 	connectFor   = 5 * time.Second
-	pingFor      = 2 * time.Second // the pool checks a connection that was idle
-	readFor      = 10 * time.Second
+	pingFor      = 2 * time.Second  // the pool checks a connection that was idle
+	acquireFor   = 10 * time.Second // a read waits for a connection of the pool
 	defaultConns = 10
 	leastConns   = 5 // the writer, the listener, two lists, and reads of records
 )
@@ -215,7 +215,7 @@ func (e *server) connect(ctx context.Context) (*pgx.Conn, error) {
 
 // read runs f on a connection of the pool.
 func (e *server) read(ctx context.Context, _ bool, f func(reader) error) error {
-	ctx, cancel := context.WithTimeout(ctx, readFor)
+	ctx, cancel := context.WithTimeout(ctx, acquireFor)
 	defer cancel()
 	c, err := e.pool.Acquire(ctx)
 	if err != nil && e.ctx.Err() != nil {

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
-
 	"errand/shared/adapters/sqlstore"
 	"errand/shared/lab/postgres"
 )
@@ -27,20 +25,14 @@ func TestStatementsOfThePostgresDocument(t *testing.T) {
 	}
 
 	at := postgres.Database(t)
-	c, err := pgx.Connect(t.Context(), superuser(at))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close(t.Context())
+	c := connected(t, superuser(at))
 
 	// The server of the tests has a role and databases of the document's names, and no role
 	// of a service account.
-	run := func(block, name string) {
+	as := func(block, name string) {
 		t.Helper()
 		for statement := range strings.SplitSeq(strings.ReplaceAll(block, "errand", name), ";\n") {
-			if _, err := c.Exec(t.Context(), statement); err != nil {
-				t.Fatalf("%s: %v", statement, err)
-			}
+			run(t, c, statement)
 		}
 	}
 
@@ -57,14 +49,14 @@ func TestStatementsOfThePostgresDocument(t *testing.T) {
 		return u.String()
 	}
 
-	run(blocks[0][1], "heron")
+	as(blocks[0][1], "heron")
 	create(t, openServer(t, sqlstore.Server{Spec: spec("heron", "heron", "")}, sqlstore.Options{}), "a")
 
 	users := []string{"egret-cardserver@P.iam", "egret-worker@P.iam", "egret-functions@P.iam"}
 	for _, user := range users {
-		run(`CREATE ROLE "`+user+`" LOGIN`, "")
+		run(t, c, `CREATE ROLE "`+user+`" LOGIN`)
 	}
-	run(blocks[1][1], "egret")
+	as(blocks[1][1], "egret")
 	for i, user := range users { // each one migrates the tables that another one has made
 		more := slices.Repeat([]string{"ALTER TABLE task ADD COLUMN IF NOT EXISTS later BIGINT"}, i)
 		opts := sqlstore.WithMigrations(sqlstore.Options{}, more...)

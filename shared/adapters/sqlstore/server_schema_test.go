@@ -6,8 +6,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
-
 	"errand/shared/adapters/sqlstore"
 	"errand/shared/lab/postgres"
 	"errand/shared/task"
@@ -16,11 +14,8 @@ import (
 // asked returns the integer that a query of a database results in.
 func asked(t testing.TB, url, query string) (n int64) {
 	t.Helper()
-	c, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close(t.Context())
+	c := connected(t, url)
+	defer c.Close(t.Context()) // there may be many questions
 	if err := c.QueryRow(t.Context(), query).Scan(&n); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package sqlstore_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -10,22 +11,32 @@ import (
 	"errand/shared/adapters/sqlstore"
 	"errand/shared/lab/conformance"
 	"errand/shared/lab/postgres"
-	"errand/shared/task"
 )
 
 // openServer opens a store on a database.
 func openServer(t testing.TB, s sqlstore.Server, opts sqlstore.Options) *sqlstore.DB {
 	t.Helper()
 	db, err := sqlstore.OpenServer(t.Context(), s, opts)
+	return opened(t, db, err)
+}
+
+// connected is a session beside the store, which ends with the test.
+func connected(t testing.TB, url string) *pgx.Conn {
+	t.Helper()
+	c, err := pgx.Connect(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return db
+	t.Cleanup(func() { _ = c.Close(context.Background()) }) // a failed test may have broken it
+	return c
+}
+
+// run runs statements in a session.
+func run(t testing.TB, c *pgx.Conn, statements string) {
+	t.Helper()
+	if _, err := c.Exec(t.Context(), statements); err != nil {
+		t.Fatalf("%s: %v", statements, err)
+	}
 }
 
 // empty deletes all that the laws before have stored. A new database takes longer.
@@ -40,12 +51,7 @@ func TestServerStore(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			url := postgres.Database(t)
-			conformance.Store(t, func(t *testing.T, now func() time.Time) interface {
-				task.Store
-				task.Chores
-				task.DeadLetters
-				task.Holder
-			} {
+			conformance.Store(t, func(t *testing.T, now func() time.Time) conformance.Stored {
 				with.opts.Now = now
 				db := openServer(t, sqlstore.Server{Spec: url, Alone: with.alone}, with.opts)
 				script(t, url, empty)
@@ -57,12 +63,7 @@ func TestServerStore(t *testing.T) {
 
 func TestServerStoreSkipsUnreadable(t *testing.T) {
 	url := postgres.Database(t)
-	conformance.StoreWithUnreadable(t, func(t *testing.T, now func() time.Time) (interface {
-		task.Store
-		task.Chores
-		task.DeadLetters
-		task.Holder
-	}, func(string, []byte)) {
+	conformance.StoreWithUnreadable(t, func(t *testing.T, now func() time.Time) (conformance.Stored, func(string, []byte)) {
 		db := openServer(t, sqlstore.Server{Spec: url}, sqlstore.Options{Now: now, CacheRecords: -1})
 		script(t, url, empty)
 		return db, func(id string, head []byte) {
@@ -74,14 +75,9 @@ func TestServerStoreSkipsUnreadable(t *testing.T) {
 // script runs statements on a database.
 func script(t testing.TB, url, text string) {
 	t.Helper()
-	c, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := connected(t, url)
 	defer c.Close(t.Context())
-	if _, err := c.Exec(t.Context(), text); err != nil {
-		t.Fatal(err)
-	}
+	run(t, c, text)
 }
 
 func TestServerKV(t *testing.T) {

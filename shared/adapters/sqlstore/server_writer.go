@@ -158,24 +158,32 @@ func (e *server) apply(ctx context.Context, c *pgx.Conn, group []*write) (err er
 	var b pgx.Batch
 	b.Queue("BEGIN")
 	b.Queue("SELECT pg_advisory_xact_lock_shared($1)", int64(tallyLock))
-	b.Queue("SET LOCAL lock_timeout = '" + rowFor + "'")
-	for _, op := range group {
-		b.Queue(translated(op.postgres.text), outward(op.postgres.args)...)
+	b.Queue("SET LOCAL lock_timeout = '" + e.db.opts.rowFor + "'")
+	statements := make([]statement, len(group))
+	for i, op := range group {
+		s := op.postgres()
+		b.Queue(translated(s.text), outward(s.args)...)
+		statements[i] = s
 	}
 
 	answers := c.SendBatch(ctx, &b)
-	defer func() { err = errors.Join(err, answers.Close()) }()
+	defer func() {
+		if cerr := answers.Close(); err == nil { // otherwise it says the same again
+			err = cerr
+		}
+	}()
+
 	for range 3 {
 		if _, err := answers.Exec(); err != nil {
 			return err
 		}
 	}
-	for _, op := range group {
+	for i, op := range group {
 		rows, err := rowsOf(answers.Query())
 		if err != nil {
 			return err
 		}
-		op.err = op.postgres.took(e.sums, rows)
+		op.err = statements[i].took(e.sums, rows)
 	}
 	return nil
 }

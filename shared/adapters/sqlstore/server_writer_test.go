@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
-	"github.com/jackc/pgx/v5"
 
 	"errand/shared/adapters/sqlstore"
 	"errand/shared/kv"
@@ -65,20 +64,25 @@ func TestRefusedWriteFailsAlone(t *testing.T) {
 	exact(t, url)
 }
 
-// A row that somebody else keeps locked fails its own write, and not the others of the group.
+// untilItWaits returns when the store waits for a lock.
+func untilItWaits(t *testing.T, url string, db *sqlstore.DB) {
+	t.Helper()
+	waits := fmt.Sprintf("SELECT count(*) FROM pg_stat_activity WHERE pid = %d AND wait_event_type = 'Lock'", db.Backend())
+	for end := time.Now().Add(patience); asked(t, url, waits) == 0; {
+		if time.Now().After(end) {
+			t.Fatal("the store waits for no lock")
+		}
+	}
+}
+
+// A row that another session keeps locked fails its own write, and not the others of the group.
 func TestLockedRowFailsAlone(t *testing.T) {
 	url := postgres.Database(t)
-	db := openServer(t, sqlstore.Server{Spec: url + "&lock_timeout=100ms"}, sqlstore.Options{})
+	db := openServer(t, sqlstore.Server{Spec: url}, sqlstore.Options{})
 	a, b := create(t, db, "a"), create(t, db, "b")
 
-	other, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close(t.Context())
-	if _, err := other.Exec(t.Context(), "BEGIN; SELECT FROM task WHERE id = 'a' FOR UPDATE"); err != nil {
-		t.Fatal(err)
-	}
+	other := connected(t, url)
+	run(t, other, "BEGIN; SELECT FROM task WHERE id = 'a' FOR UPDATE")
 
 	errs := grouped(t, db, false, changed(a, 1), changed(b, 1))
 	if errs[0] == nil || !strings.Contains(errs[0].Error(), "55P03") || errs[1] != nil {
@@ -90,32 +94,19 @@ func TestLockedRowFailsAlone(t *testing.T) {
 // An entry that another process is deleting is gone, and no conflict.
 func TestEntryIsDeletedTwice(t *testing.T) {
 	url := postgres.Database(t)
-	db := openServer(t, sqlstore.Server{Spec: url}, sqlstore.Options{})
+	db := openServer(t, sqlstore.Server{Spec: url}, sqlstore.WithRowFor(sqlstore.Options{}, "1min"))
 	e, err := db.KV().Put(t.Context(), kv.Entry{Key: "a/b", Owner: "o", Value: []byte("v")})
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	other, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close(t.Context())
-	if _, err := other.Exec(t.Context(), "BEGIN; DELETE FROM kv"); err != nil {
-		t.Fatal(err)
-	}
+	other := connected(t, url)
+	run(t, other, "BEGIN; DELETE FROM kv")
 
 	deleted := make(chan error, 1)
 	go func() { deleted <- db.KV().Delete(t.Context(), e.Key, e.Version) }()
-	waits := fmt.Sprintf("SELECT count(*) FROM pg_stat_activity WHERE pid = %d AND wait_event_type = 'Lock'", db.Backend())
-	for end := time.Now().Add(patience); asked(t, url, waits) == 0; {
-		if time.Now().After(end) {
-			t.Fatal("the deletion does not wait")
-		}
-	}
-	if _, err := other.Exec(t.Context(), "COMMIT"); err != nil {
-		t.Fatal(err)
-	}
+	untilItWaits(t, url, db)
+	run(t, other, "COMMIT")
 	if err := <-deleted; err != nil {
 		t.Errorf("Delete = %v", err)
 	}
@@ -124,35 +115,19 @@ func TestEntryIsDeletedTwice(t *testing.T) {
 // A group that waits for another process in a circle is repeated.
 func TestDeadlockIsRepeated(t *testing.T) {
 	url := postgres.Database(t)
-	db := openServer(t, sqlstore.Server{Spec: url}, sqlstore.Options{})
+	other := connected(t, superuser(url))
+	db := openServer(t, sqlstore.Server{Spec: url}, sqlstore.WithRowFor(sqlstore.Options{}, "1min"))
 	a, b := create(t, db, "a"), create(t, db, "b")
 
-	other, err := pgx.Connect(t.Context(), superuser(url))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close(t.Context())
-	run := func(statement string) {
-		t.Helper()
-		if _, err := other.Exec(t.Context(), statement); err != nil {
-			t.Fatal(err)
-		}
-	}
-
-	run("SET deadlock_timeout = '1h'") // so that the store is the one that gives way
-	run("BEGIN")
-	run("SELECT FROM task WHERE id = 'b' FOR UPDATE")
+	run(t, other, "SET deadlock_timeout = '1h'") // so that the store is the one that gives way
+	run(t, other, "BEGIN")
+	run(t, other, "SELECT FROM task WHERE id = 'b' FOR UPDATE")
 	answered := make(chan []error, 1)
 	go func() { answered <- grouped(t, db, false, changed(a, 1), changed(b, 1)) }()
 
-	waits := fmt.Sprintf("SELECT count(*) FROM pg_stat_activity WHERE pid = %d AND wait_event_type = 'Lock'", db.Backend())
-	for end := time.Now().Add(patience); asked(t, url, waits) == 0; {
-		if time.Now().After(end) {
-			t.Fatal("the group does not wait")
-		}
-	}
-	run("SELECT FROM task WHERE id = 'a' FOR UPDATE") // returns when the store has given way
-	run("COMMIT")
+	untilItWaits(t, url, db)
+	run(t, other, "SELECT FROM task WHERE id = 'a' FOR UPDATE") // returns when the store has given way
+	run(t, other, "COMMIT")
 
 	if errs := <-answered; errors.Join(errs...) != nil {
 		t.Errorf("the writes are answered %v", errs)
@@ -269,7 +244,7 @@ func TestSumsAreExactUnderKills(t *testing.T) {
 	t.Logf("%d writes, %d with an unknown outcome, %d kills", wrote.Load(), unknown.Load(), killed)
 }
 
-// exact compares what was counted with what is there.
+// exact compares the counts with the rows.
 func exact(t *testing.T, url string) {
 	t.Helper()
 	for what, query := range map[string]string{

@@ -35,7 +35,7 @@ func (s session) queryWithin(ctx context.Context, each func(row []driver.Value) 
 	return rows.Err()
 }
 
-// discard leaves the rest of a result unread, such as what is behind a full page. A long rest
+// discard leaves the rest of a result unread, such as the rows behind a full page. A long rest
 // costs the connection.
 func (s session) discard(rows pgx.Rows) {
 	const most = 1 << 20

@@ -43,6 +43,7 @@ type Options struct {
 	migrations    []string      // of a Postgres database; default serverMigrations
 	recheck       time.Duration // of a watched record there; 0: 15 s
 	manyInContext int           // tasks there from which a context has tallies; 0: 10,000
+	rowFor        string        // lock_timeout there of a group for rows; "": rowFor
 
 	logMost int64                                              // bytes of the log at which reads wait for a checkpoint; 0: 64 MiB
 	space   func(folder string) (free, total int64, err error) // of the disk; default: as the system says
@@ -90,6 +91,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.manyInContext == 0 {
 		o.manyInContext = manyInContext
+	}
+	if o.rowFor == "" {
+		o.rowFor = rowFor
 	}
 	if o.space == nil {
 		o.space = spaceOf

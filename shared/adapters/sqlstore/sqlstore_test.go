@@ -21,6 +21,12 @@ func open(t testing.TB, path string, opts sqlstore.Options) *sqlstore.DB {
 	t.Helper()
 	opts.Log = slog.New(slog.DiscardHandler)
 	db, err := sqlstore.Open(t.Context(), path, opts)
+	return opened(t, db, err)
+}
+
+// opened closes a store that was opened at the end of the test.
+func opened(t testing.TB, db *sqlstore.DB, err error) *sqlstore.DB {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,6 @@ type writer struct {
 	version int64 // the newest one
 	late    bool  // begin had no room, and is still to be done
 	sparing bool  // no record is created
-	deleted []string
 	sums    sums  // of the group
 	written int64 // bytes since the log was last looked at, about
 }
@@ -111,17 +110,15 @@ func (w *writer) attempt(group []*write) error {
 		w.db.opts.Log.Info("there is room on the disk: tasks are written again", "file", w.file.path)
 	}
 
-	w.deleted = w.deleted[:0]
 	err := w.applyGroup(group)
 	if err == nil {
 		for _, op := range group {
 			if op.id != "" {
 				w.db.cache.writing(op.id)
 			}
-		}
-
-		for _, id := range w.deleted {
-			w.db.cache.writing(id)
+			for _, id := range op.gone {
+				w.db.cache.writing(id)
+			}
 		}
 
 		if _, err = w.conn.exec("COMMIT"); err != nil {
@@ -160,13 +157,14 @@ func (w *writer) applyGroup(group []*write) error {
 // report passes the outcome of a commit to the cache and the watchers. After a failed commit
 // the outcome is unknown, so the cache forgets the records and the file is read again.
 func (w *writer) report(group []*write, err error) {
-	for _, id := range w.deleted {
-		w.db.cache.forget(id)
-		if err == nil {
-			w.db.topics.End(id, task.ErrNotFound)
-		}
-	}
 	for _, op := range group {
+		for _, id := range op.gone {
+			w.db.cache.forget(id)
+			if err == nil {
+				w.db.topics.End(id, task.ErrNotFound)
+			}
+		}
+
 		switch {
 		case op.id == "":
 		case err != nil:

@@ -20,7 +20,7 @@ import (
 
 // A Database stores tasks and entries.
 type Database interface {
-	store
+	Stored
 	io.Closer
 	KV() kv.Store
 }

@@ -18,8 +18,8 @@ import (
 	"errand/shared/task"
 )
 
-// store has all ports of a store of records.
-type store = interface {
+// Stored are all ports to the records of a database.
+type Stored = interface {
 	task.Store
 	task.Chores
 	task.DeadLetters
@@ -28,15 +28,10 @@ type store = interface {
 
 // Store runs the laws of task.Store, task.Chores, task.DeadLetters and task.Holder. open
 // returns an empty store that uses now as its clock for expiry, and closes it by t.Cleanup.
-func Store(t *testing.T, open func(t *testing.T, now func() time.Time) interface {
-	task.Store
-	task.Chores
-	task.DeadLetters
-	task.Holder
-}) {
+func Store(t *testing.T, open func(t *testing.T, now func() time.Time) Stored) {
 	for _, law := range []struct {
 		name string
-		run  func(*testing.T, store, *clock)
+		run  func(*testing.T, Stored, *clock)
 	}{
 		{"CreateOnce", createOnce},
 		{"ExpiredIsReplaced", expiredIsReplaced},
@@ -155,7 +150,7 @@ func edited(r task.Record, change func(*task.Record)) task.Record {
 
 func attempt(n int) func(*task.Record) { return func(r *task.Record) { r.Attempt = n } }
 
-func create(t *testing.T, s store, r task.Record) task.Record {
+func create(t *testing.T, s Stored, r task.Record) task.Record {
 	t.Helper()
 	got, err := s.Create(t.Context(), r)
 	if err != nil {
@@ -164,7 +159,7 @@ func create(t *testing.T, s store, r task.Record) task.Record {
 	return got
 }
 
-func commit(t *testing.T, s store, r task.Record) task.Record {
+func commit(t *testing.T, s Stored, r task.Record) task.Record {
 	t.Helper()
 	got, err := s.Commit(t.Context(), r)
 	if err != nil {
@@ -173,7 +168,7 @@ func commit(t *testing.T, s store, r task.Record) task.Record {
 	return got
 }
 
-func load(t *testing.T, s store, id string) task.Record {
+func load(t *testing.T, s Stored, id string) task.Record {
 	t.Helper()
 	got, err := s.Load(t.Context(), id)
 	if err != nil {
@@ -244,7 +239,7 @@ func winner(t *testing.T, errs []error, want error) int {
 	return won
 }
 
-func createOnce(t *testing.T, s store, _ *clock) {
+func createOnce(t *testing.T, s Stored, _ *clock) {
 	for round := range 10 {
 		id := fmt.Sprintf("task-%d", round)
 		won := winner(t, race(16, func(i int) error {
@@ -259,7 +254,7 @@ func createOnce(t *testing.T, s store, _ *clock) {
 	}
 }
 
-func formerIDIsTaken(t *testing.T, s store, c *clock) {
+func formerIDIsTaken(t *testing.T, s Stored, c *clock) {
 	end := epoch.Add(time.Hour)
 	for _, old := range []struct {
 		name   string
@@ -295,7 +290,7 @@ func formerIDIsTaken(t *testing.T, s store, c *clock) {
 	wantError(t, "Create in the place of an expired record, whose former id is taken", err, task.ErrExists)
 }
 
-func expiredIsReplaced(t *testing.T, s store, c *clock) {
+func expiredIsReplaced(t *testing.T, s Stored, c *clock) {
 	end := epoch.Add(time.Hour)
 	old := create(t, s, record("a", func(r *task.Record) { r.Expires = end }))
 	c.set(end.Add(-time.Millisecond))
@@ -314,14 +309,14 @@ func expiredIsReplaced(t *testing.T, s store, c *clock) {
 	wantError(t, "Create of the new record again", err, task.ErrExists)
 }
 
-func loadMissing(t *testing.T, s store, _ *clock) {
+func loadMissing(t *testing.T, s Stored, _ *clock) {
 	for _, id := range []string{"a", "", "a/b", strings.Repeat("x", 1000)} {
 		_, err := s.Load(t.Context(), id)
 		wantError(t, fmt.Sprintf("Load(%.10q)", id), err, task.ErrNotFound)
 	}
 }
 
-func commitConflict(t *testing.T, s store, _ *clock) {
+func commitConflict(t *testing.T, s Stored, _ *clock) {
 	last := create(t, s, record("a"))
 	for range 10 {
 		won := winner(t, race(16, func(i int) error {
@@ -338,7 +333,7 @@ func commitConflict(t *testing.T, s store, _ *clock) {
 	}
 }
 
-func commitOfMissing(t *testing.T, s store, _ *clock) {
+func commitOfMissing(t *testing.T, s Stored, _ *clock) {
 	other := create(t, s, record("a"))
 	never := record("b")
 	for _, never.Version = range []int64{0, 1, other.Version} {
@@ -349,7 +344,7 @@ func commitOfMissing(t *testing.T, s store, _ *clock) {
 	wantError(t, "Load of it", err, task.ErrNotFound)
 }
 
-func commitOfPurged(t *testing.T, s store, c *clock) {
+func commitOfPurged(t *testing.T, s Stored, c *clock) {
 	old := create(t, s, record("a", func(r *task.Record) { r.Expires = epoch }))
 	c.set(epoch.Add(time.Hour))
 	if n, err := s.Purge(t.Context(), c.now(), 10); n != 1 || err != nil {
@@ -366,7 +361,7 @@ func commitOfPurged(t *testing.T, s store, c *clock) {
 }
 
 // readYourWrite also checks that concurrent reads never go back in time.
-func readYourWrite(t *testing.T, s store, _ *clock) {
+func readYourWrite(t *testing.T, s Stored, _ *clock) {
 	last := create(t, s, record("a"))
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
@@ -398,7 +393,7 @@ func readYourWrite(t *testing.T, s store, _ *clock) {
 	wg.Wait()
 }
 
-func endedContextIsAnError(t *testing.T, s store, _ *clock) {
+func endedContextIsAnError(t *testing.T, s Stored, _ *clock) {
 	r := create(t, s, record("a"))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -23,7 +23,7 @@ func dead(r *task.Record) {
 }
 
 // letters lists the dead webhooks as soon as the list is want, which may take a store 2 s.
-func letters(t *testing.T, s store, q task.DeadQuery, want []string) []task.Record {
+func letters(t *testing.T, s Stored, q task.DeadQuery, want []string) []task.Record {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -54,7 +54,7 @@ var (
 	ofSomeone = task.DeadQuery{Owner: someone}
 )
 
-func deadOwnerOnly(t *testing.T, s store, _ *clock) {
+func deadOwnerOnly(t *testing.T, s Stored, _ *clock) {
 	owners := []string{"a", "b", "", "a/b"}
 	for i, owner := range owners {
 		of := func(r *task.Record) { r.Owner = owner }
@@ -73,7 +73,7 @@ func deadOwnerOnly(t *testing.T, s store, _ *clock) {
 
 // deadPages: many records share a status time, so that pages end among them. Between them are
 // records whose webhooks work, or that have expired.
-func deadPages(t *testing.T, s store, c *clock) {
+func deadPages(t *testing.T, s Stored, c *clock) {
 	want := map[string][]string{}
 	for i := range 60 {
 		owner := []string{someone, "other"}[i/3%2]
@@ -108,7 +108,7 @@ func deadPages(t *testing.T, s store, c *clock) {
 
 // walkDead reads a list of at most most records page by page. It ends with the page that
 // exceeds this number, because a list that repeats itself might not end.
-func walkDead(t *testing.T, s store, q task.DeadQuery, most int) []string {
+func walkDead(t *testing.T, s Stored, q task.DeadQuery, most int) []string {
 	t.Helper()
 	out := []string{}
 	for {
@@ -132,7 +132,7 @@ func walkDead(t *testing.T, s store, q task.DeadQuery, most int) []string {
 
 // deadAfterUnknown: the list goes on after any place, with or without a record there. An id
 // that no record can have is not an error.
-func deadAfterUnknown(t *testing.T, s store, _ *clock) {
+func deadAfterUnknown(t *testing.T, s Stored, _ *clock) {
 	for _, id := range []string{"a", "c", "e"} {
 		create(t, s, record(id, dead, at(5)))
 	}
@@ -165,7 +165,7 @@ func deadAfterUnknown(t *testing.T, s store, _ *clock) {
 	}
 }
 
-func deadLimit(t *testing.T, s store, _ *clock) {
+func deadLimit(t *testing.T, s Stored, _ *clock) {
 	want := []string{}
 	for i := range 101 {
 		r := create(t, s, record(fmt.Sprintf("task-%03d", i), at(i), dead))
@@ -188,7 +188,7 @@ func deadLimit(t *testing.T, s store, _ *clock) {
 
 // deadFollowsTheWebhooks: the list shows the current state. The steps are the transitions that
 // make and end a dead webhook.
-func deadFollowsTheWebhooks(t *testing.T, s store, _ *clock) {
+func deadFollowsTheWebhooks(t *testing.T, s Stored, _ *clock) {
 	m := task.Defaults().At(epoch)
 	r := create(t, s, record("a"))
 	both := func(want ...string) {
@@ -262,7 +262,7 @@ func deadFollowsTheWebhooks(t *testing.T, s store, _ *clock) {
 }
 
 // deadSkipsExpired: the list omits expired records, and new records with their ids.
-func deadSkipsExpired(t *testing.T, s store, c *clock) {
+func deadSkipsExpired(t *testing.T, s Stored, c *clock) {
 	end := epoch.Add(time.Hour)
 	expires := func(r *task.Record) { r.Expires = end }
 	create(t, s, record("a", dead, expires))
@@ -283,7 +283,7 @@ func deadSkipsExpired(t *testing.T, s store, c *clock) {
 	}
 }
 
-func deadHeadsOnly(t *testing.T, s store, _ *clock) {
+func deadHeadsOnly(t *testing.T, s Stored, _ *clock) {
 	want := create(t, s, edited(full("a"), func(r *task.Record) { r.Expires = time.Time{} }))
 	want = edited(want, func(r *task.Record) {
 		r.Task.History, r.Task.Artifacts, r.Inbox, r.Log = nil, nil, nil, nil

@@ -10,7 +10,7 @@ import (
 )
 
 // removed deletes a record as its owner does.
-func removed(t *testing.T, s store, r task.Record, now time.Time) task.Record {
+func removed(t *testing.T, s Stored, r task.Record, now time.Time) task.Record {
 	t.Helper()
 	next, changed, err := r.Delete(task.Defaults().At(now))
 	if err != nil || !changed {
@@ -20,7 +20,7 @@ func removed(t *testing.T, s store, r task.Record, now time.Time) task.Record {
 }
 
 // deletedIsGone: no list, total or chore finds a deleted record, in a context of any size.
-func deletedIsGone(t *testing.T, s store, c *clock) {
+func deletedIsGone(t *testing.T, s Stored, c *clock) {
 	const all, deleted = 70, 3 // the tallies of a context begin at 64
 	for _, owner := range []string{someone, ""} {
 		for i := range all {
@@ -60,7 +60,7 @@ func deletedIsGone(t *testing.T, s store, c *clock) {
 
 // deletedKeepsItsID: until the retention ends the id is taken, and says why. Afterwards it is
 // free.
-func deletedKeepsItsID(t *testing.T, s store, c *clock) {
+func deletedKeepsItsID(t *testing.T, s Stored, c *clock) {
 	old := create(t, s, record("a"))
 	next := removed(t, s, old, c.now())
 
@@ -93,7 +93,7 @@ func deletedKeepsItsID(t *testing.T, s store, c *clock) {
 	}
 }
 
-func deletedEndsWatches(t *testing.T, s store, c *clock) {
+func deletedEndsWatches(t *testing.T, s Stored, c *clock) {
 	r := create(t, s, record("a"))
 	for now, err := range s.Watch(t.Context(), "a") {
 		if err != nil {

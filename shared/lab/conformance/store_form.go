@@ -73,7 +73,7 @@ func everyPart() a2a.ContentParts {
 	}
 }
 
-func roundTripKeepsEverything(t *testing.T, s store, _ *clock) {
+func roundTripKeepsEverything(t *testing.T, s Stored, _ *clock) {
 	want := full("a")
 	got := create(t, s, want)
 	want.Version = got.Version
@@ -86,7 +86,7 @@ func roundTripKeepsEverything(t *testing.T, s store, _ *clock) {
 	same(t, "Load after everything was cleared", bare, load(t, s, "a"))
 }
 
-func unknownFieldsSurvive(t *testing.T, s store, _ *clock) {
+func unknownFieldsSurvive(t *testing.T, s Stored, _ *clock) {
 	enc, err := record("a").Encode()
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +112,7 @@ func unknownFieldsSurvive(t *testing.T, s store, _ *clock) {
 	}
 }
 
-func newerSchemaIsNotWritten(t *testing.T, s store, _ *clock) {
+func newerSchemaIsNotWritten(t *testing.T, s Stored, _ *clock) {
 	newer := func(r *task.Record) { r.Schema = task.Schema + 1 }
 	_, err := s.Create(t.Context(), record("b", newer))
 	wantError(t, "Create of a newer schema", err, task.ErrNewer)
@@ -126,7 +126,7 @@ func newerSchemaIsNotWritten(t *testing.T, s store, _ *clock) {
 }
 
 // keysAreAnyText: contexts come from clients, owners from their credentials.
-func keysAreAnyText(t *testing.T, s store, _ *clock) {
+func keysAreAnyText(t *testing.T, s Stored, _ *clock) {
 	keys := []string{"", "a", "A", "ä", "a\x00b", "a\x00", "'; DROP TABLE task; --", "%", "_", "a/b", "日本",
 		strings.Repeat("k", 1000)}
 	for i, key := range keys {
@@ -157,7 +157,7 @@ func sized(t *testing.T, id string, n int) task.Record {
 	return fill(n - enc.Size())
 }
 
-func tooLarge(t *testing.T, s store, _ *clock) {
+func tooLarge(t *testing.T, s Stored, _ *clock) {
 	_, err := s.Create(t.Context(), sized(t, "a", task.LimitStore+1))
 	wantError(t, "Create over the limit", err, task.ErrTooLarge)
 	_, err = s.Load(t.Context(), "a")
@@ -174,7 +174,7 @@ func tooLarge(t *testing.T, s store, _ *clock) {
 
 // sharedRecordsUnchanged: later writes do not change records that a caller has received or
 // passed in.
-func sharedRecordsUnchanged(t *testing.T, s store, _ *clock) {
+func sharedRecordsUnchanged(t *testing.T, s Stored, _ *clock) {
 	in := full("a")
 	in.Expires = time.Time{}
 	made := create(t, s, in)

@@ -11,7 +11,7 @@ import (
 
 // heldIsCounted: the tasks of one owner that wait or run are counted, up to one more than
 // asked for, and the bytes of all its tasks, if the store counts any.
-func heldIsCounted(t *testing.T, s store, c *clock) {
+func heldIsCounted(t *testing.T, s Stored, c *clock) {
 	sizes, made := map[string]int64{}, 0
 	add := func(owner string, n int, state a2a.TaskState) (last task.Record) {
 		for range n {

@@ -18,7 +18,7 @@ import (
 )
 
 // page lists as soon as want records match, which may take a store 2 s.
-func page(t *testing.T, s store, q task.Query, want int) task.Page {
+func page(t *testing.T, s Stored, q task.Query, want int) task.Page {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -51,7 +51,7 @@ func page(t *testing.T, s store, q task.Query, want int) task.Page {
 }
 
 // listed returns the ids of a list in which want records match.
-func listed(t *testing.T, s store, q task.Query, want int) []string {
+func listed(t *testing.T, s Stored, q task.Query, want int) []string {
 	t.Helper()
 	return ids(page(t, s, q, want))
 }
@@ -72,7 +72,7 @@ func at(ms int) func(*task.Record) {
 	}
 }
 
-func listOwnerOnly(t *testing.T, s store, _ *clock) {
+func listOwnerOnly(t *testing.T, s Stored, _ *clock) {
 	for i, owner := range []string{"a", "b", "", "a/b"} {
 		create(t, s, record(fmt.Sprintf("task-%d", i), func(r *task.Record) { r.Owner = owner }))
 	}
@@ -87,7 +87,7 @@ func listOwnerOnly(t *testing.T, s store, _ *clock) {
 	}
 }
 
-func listFilters(t *testing.T, s store, _ *clock) {
+func listFilters(t *testing.T, s Stored, _ *clock) {
 	states := []a2a.TaskState{a2a.TaskStateSubmitted, a2a.TaskStateWorking, a2a.TaskStateCompleted}
 	var all []task.Record
 	for i := range 24 {
@@ -126,7 +126,7 @@ func matching(all []task.Record, q task.Query) []string {
 }
 
 // walk reads a list page by page.
-func walk(t *testing.T, s store, q task.Query, between func(n int)) []string {
+func walk(t *testing.T, s Stored, q task.Query, between func(n int)) []string {
 	t.Helper()
 	out := []string{}
 	for n := 0; ; n++ {
@@ -151,7 +151,7 @@ func walk(t *testing.T, s store, q task.Query, between func(n int)) []string {
 }
 
 // listOrderAndPages: many records share a status time, so that pages end among them.
-func listOrderAndPages(t *testing.T, s store, _ *clock) {
+func listOrderAndPages(t *testing.T, s Stored, _ *clock) {
 	var all []task.Record
 	for i := range 30 {
 		all = append(all, create(t, s, record(fmt.Sprintf("task-%02d", i), at(i/7))))
@@ -169,7 +169,7 @@ func listOrderAndPages(t *testing.T, s store, _ *clock) {
 }
 
 // listWhileWriting: the pages show each untouched record exactly once while others change.
-func listWhileWriting(t *testing.T, s store, _ *clock) {
+func listWhileWriting(t *testing.T, s Stored, _ *clock) {
 	var still, moving []task.Record
 	for i := range 20 {
 		still = append(still, create(t, s, record(fmt.Sprintf("still-%02d", i), at(i))))
@@ -193,7 +193,7 @@ func listWhileWriting(t *testing.T, s store, _ *clock) {
 	}
 }
 
-func listTotal(t *testing.T, s store, _ *clock) {
+func listTotal(t *testing.T, s Stored, _ *clock) {
 	for i := range 25 {
 		create(t, s, record(fmt.Sprintf("task-%02d", i), at(i), func(r *task.Record) {
 			r.Task.ContextID = []string{"c1", "c2"}[i%2]
@@ -220,7 +220,7 @@ func listTotal(t *testing.T, s store, _ *clock) {
 }
 
 // listTotalFollows: totals are exact after any changes and for any query.
-func listTotalFollows(t *testing.T, s store, c *clock) {
+func listTotalFollows(t *testing.T, s Stored, c *clock) {
 	states := []a2a.TaskState{a2a.TaskStateSubmitted, a2a.TaskStateWorking, a2a.TaskStateInputRequired, a2a.TaskStateCompleted, a2a.TaskStateFailed}
 	contexts := []string{"c1", "c2", "c3"}
 	random := rand.New(rand.NewPCG(1, 2))
@@ -273,7 +273,7 @@ func expiredAt(r task.Record, now time.Time) bool {
 	return !r.Expires.IsZero() && r.Expires.UnixMilli() <= now.UnixMilli()
 }
 
-func listHeadsOnly(t *testing.T, s store, _ *clock) {
+func listHeadsOnly(t *testing.T, s Stored, _ *clock) {
 	want := create(t, s, edited(full("a"), func(r *task.Record) { r.Expires = time.Time{} }))
 	q := task.Query{Owner: someone, Bodies: true}
 	same(t, "List with bodies", want, page(t, s, q, 1).Records[0])
@@ -287,7 +287,7 @@ func listHeadsOnly(t *testing.T, s store, _ *clock) {
 
 // listBoundsBodies: pages of large records are short and miss no record. This does not concern
 // lists without bodies.
-func listBoundsBodies(t *testing.T, s store, _ *clock) {
+func listBoundsBodies(t *testing.T, s Stored, _ *clock) {
 	const each = 900 << 10
 	var all []task.Record
 	for i := range 10 {
@@ -309,7 +309,7 @@ func listBoundsBodies(t *testing.T, s store, _ *clock) {
 
 // listBoundsHeads: a page of heavy heads is short too, of a list and of dead webhooks, and no
 // record is missed.
-func listBoundsHeads(t *testing.T, s store, _ *clock) {
+func listBoundsHeads(t *testing.T, s Stored, _ *clock) {
 	const each = 800 << 10
 	heavy := func(r *task.Record) { r.Task.Metadata = map[string]any{"x": strings.Repeat("x", each)} }
 	var all []task.Record
@@ -334,7 +334,7 @@ func listBoundsHeads(t *testing.T, s store, _ *clock) {
 	}
 }
 
-func listSkipsExpired(t *testing.T, s store, c *clock) {
+func listSkipsExpired(t *testing.T, s Stored, c *clock) {
 	for i := range 4 {
 		create(t, s, record(fmt.Sprintf("task-%d", i), func(r *task.Record) {
 			if i%2 == 0 {
@@ -358,7 +358,7 @@ func owing(ms int, lane string) func(*task.Record) {
 	}
 }
 
-func due(t *testing.T, s store, lane string, before time.Time, after task.Ref, limit int) []task.Ref {
+func due(t *testing.T, s Stored, lane string, before time.Time, after task.Ref, limit int) []task.Ref {
 	t.Helper()
 	refs, err := s.Due(t.Context(), lane, before, after, limit)
 	if err != nil {
@@ -367,7 +367,7 @@ func due(t *testing.T, s store, lane string, before time.Time, after task.Ref, l
 	return refs
 }
 
-func dueOrderAndPages(t *testing.T, s store, _ *clock) {
+func dueOrderAndPages(t *testing.T, s Stored, _ *clock) {
 	want := map[string][]task.Ref{}
 	var wg sync.WaitGroup
 
@@ -407,7 +407,7 @@ func dueOrderAndPages(t *testing.T, s store, _ *clock) {
 	}
 }
 
-func dueOnlyWhenOwed(t *testing.T, s store, _ *clock) {
+func dueOnlyWhenOwed(t *testing.T, s Stored, _ *clock) {
 	far := epoch.AddDate(1000, 0, 0)
 	last := create(t, s, record("a"))
 	create(t, s, record("b"))
@@ -429,7 +429,7 @@ func dueOnlyWhenOwed(t *testing.T, s store, _ *clock) {
 	}
 }
 
-func purgeExpiredOnly(t *testing.T, s store, c *clock) {
+func purgeExpiredOnly(t *testing.T, s Stored, c *clock) {
 	expires := func(d time.Duration) func(*task.Record) {
 		return func(r *task.Record) { r.Expires = epoch.Add(d) }
 	}

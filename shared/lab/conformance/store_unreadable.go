@@ -12,12 +12,7 @@ import (
 
 // StoreWithUnreadable runs the laws about records that cannot be read. spoil replaces the
 // stored head of a record by a text, as no method of a store does. open is as for [Store].
-func StoreWithUnreadable(t *testing.T, open func(t *testing.T, now func() time.Time) (s interface {
-	task.Store
-	task.Chores
-	task.DeadLetters
-	task.Holder
-}, spoil func(id string, head []byte))) {
+func StoreWithUnreadable(t *testing.T, open func(t *testing.T, now func() time.Time) (s Stored, spoil func(id string, head []byte))) {
 	for what, head := range map[string]string{
 		"Cut":     `{"schema":1,"id":`,
 		"Foreign": `{"schema":1,"id":"other","context":"c","status":{"state":"TASK_STATE_SUBMITTED"}}`,
@@ -34,7 +29,7 @@ func StoreWithUnreadable(t *testing.T, open func(t *testing.T, now func() time.T
 
 // unreadableIsSkipped stores 260 records, of which every fourth, and a whole page in a row,
 // cannot be read.
-func unreadableIsSkipped(t *testing.T, s store, c *clock, spoil func(id string)) {
+func unreadableIsSkipped(t *testing.T, s Stored, c *clock, spoil func(id string)) {
 	const all = 260
 	var good []string
 	bad := map[string]bool{}

@@ -11,7 +11,7 @@ import (
 
 // follow watches in the background and sends the records to the channel. It closes the
 // channel when the watch has ended.
-func follow(ctx context.Context, t *testing.T, s store, id string) <-chan task.Record {
+func follow(ctx context.Context, t *testing.T, s Stored, id string) <-chan task.Record {
 	out := make(chan task.Record)
 	go func() {
 		defer close(out)
@@ -60,7 +60,7 @@ func attemptIs(n int) func(task.Record) bool {
 }
 
 // commitTo commits attempts after that of last, up to n.
-func commitTo(t *testing.T, s store, last task.Record, n int) task.Record {
+func commitTo(t *testing.T, s Stored, last task.Record, n int) task.Record {
 	t.Helper()
 	for i := last.Attempt + 1; i <= n; i++ {
 		last = commit(t, s, edited(last, attempt(i)))
@@ -68,7 +68,7 @@ func commitTo(t *testing.T, s store, last task.Record, n int) task.Record {
 	return last
 }
 
-func watchMissing(t *testing.T, s store, _ *clock) {
+func watchMissing(t *testing.T, s Stored, _ *clock) {
 	n := 0
 	for _, err := range s.Watch(t.Context(), "nothing") {
 		n++
@@ -81,7 +81,7 @@ func watchMissing(t *testing.T, s store, _ *clock) {
 
 // watchArmedBeforeFirst: a watch does not miss a commit after its first value, or while the
 // first value is read.
-func watchArmedBeforeFirst(t *testing.T, s store, _ *clock) {
+func watchArmedBeforeFirst(t *testing.T, s Stored, _ *clock) {
 	last := create(t, s, record("a"))
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -134,7 +134,7 @@ func watchArmedBeforeFirst(t *testing.T, s store, _ *clock) {
 	}
 }
 
-func watchSeesNewest(t *testing.T, s store, _ *clock) {
+func watchSeesNewest(t *testing.T, s Stored, _ *clock) {
 	last := create(t, s, record("a"))
 	other := create(t, s, record("b"))
 	seen := follow(t.Context(), t, s, "a")
@@ -145,7 +145,7 @@ func watchSeesNewest(t *testing.T, s store, _ *clock) {
 	}
 }
 
-func watchEndsWithContext(t *testing.T, s store, _ *clock) {
+func watchEndsWithContext(t *testing.T, s Stored, _ *clock) {
 	create(t, s, record("a"))
 	ctx, cancel := context.WithCancel(t.Context())
 	seen := follow(ctx, t, s, "a")
@@ -166,7 +166,7 @@ func watchEndsWithContext(t *testing.T, s store, _ *clock) {
 
 // watchSlowDelaysNoOther: a slow watcher delays neither writes nor other watchers, and
 // receives the newest record when it goes on.
-func watchSlowDelaysNoOther(t *testing.T, s store, _ *clock) {
+func watchSlowDelaysNoOther(t *testing.T, s Stored, _ *clock) {
 	last := create(t, s, record("a"))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -179,7 +179,7 @@ func watchSlowDelaysNoOther(t *testing.T, s store, _ *clock) {
 
 // watchJoinsOthers: a thousand watches join the first watch of a record. They see its newest
 // version, and go on after the first watch has ended.
-func watchJoinsOthers(t *testing.T, s store, _ *clock) {
+func watchJoinsOthers(t *testing.T, s Stored, _ *clock) {
 	const watchers = 1000
 	last := create(t, s, record("a"))
 	ctx, leave := context.WithCancel(t.Context())
@@ -204,7 +204,7 @@ func watchJoinsOthers(t *testing.T, s store, _ *clock) {
 }
 
 // watchOfExpired: an expired record cannot be watched, even if others watch it already.
-func watchOfExpired(t *testing.T, s store, c *clock) {
+func watchOfExpired(t *testing.T, s Stored, c *clock) {
 	create(t, s, record("a", func(r *task.Record) { r.Expires = epoch.Add(time.Hour) }))
 	ctx, leave := context.WithCancel(t.Context())
 	defer leave()
@@ -235,7 +235,7 @@ func watchOfExpired(t *testing.T, s store, c *clock) {
 // The record is deleted only after two separate changes were seen. A listener may begin with
 // the first change, and Firestore's emulator does not report a deletion to a listener that
 // is just beginning.
-func watchEndsWhenPurged(t *testing.T, s store, _ *clock) {
+func watchEndsWhenPurged(t *testing.T, s Stored, _ *clock) {
 	last := create(t, s, record("a"))
 	var all []<-chan error
 	var seen []<-chan task.Record
