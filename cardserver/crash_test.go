@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -25,20 +26,32 @@ type receipt struct {
 	note  int
 	state string
 	late  bool // the call had the whole task
-	at    time.Time
+	conn  int  // the connection that it came by
 }
 
-// A receiver keeps the calls to it, by path.
+// A receiver keeps the calls to it, by path. It numbers connections in the order in which
+// they were made, so that it knows from which life of a program a call came, however late
+// it gets to read it.
 type receiver struct {
 	*httptest.Server
-	mu  sync.Mutex
-	got map[string][]receipt
+	mu    sync.Mutex
+	got   map[string][]receipt
+	conns int
 }
+
+// connKey is the context key of a connection's number.
+type connKey struct{}
 
 func newReceiver(t *testing.T) *receiver {
 	r := &receiver{got: map[string][]receipt{}}
 
-	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	r.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		conn := req.Context().Value(connKey{}).(int)
+		if req.Method == http.MethodGet { // from between
+			fmt.Fprint(w, conn)
+			return
+		}
+
 		body, err := io.ReadAll(req.Body)
 		if err != nil {
 			return // the sender was killed while sending
@@ -56,7 +69,7 @@ func newReceiver(t *testing.T) *receiver {
 			return
 		}
 
-		got := receipt{note: note, at: time.Now()}
+		got := receipt{note: note, conn: conn}
 		switch e := ev.Event.(type) {
 		case *a2a.TaskStatusUpdateEvent:
 			got.state = string(e.Status.State)
@@ -69,22 +82,45 @@ func newReceiver(t *testing.T) *receiver {
 		r.got[req.URL.Path] = append(r.got[req.URL.Path], got)
 	}))
 
+	r.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context { // called for one connection at a time
+		r.conns++
+		return context.WithValue(ctx, connKey{}, r.conns)
+	}
+	r.Start()
 	t.Cleanup(r.Close)
 	return r
 }
 
-// duplicates are the times at which a repeated call came first and came again; all counts
-// all calls.
-func (r *receiver) duplicates() (again [][2]time.Time, all int) {
+// between makes a connection while the sender is dead. Its number is above those of the
+// connections that the sender made before, and below those that it makes later.
+func (r *receiver) between(t *testing.T) int {
+	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := c.Get(r.URL)
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	defer res.Body.Close()
+
+	var n int
+	if _, err := fmt.Fscan(res.Body, &n); err != nil {
+		t.Error(err)
+	}
+	return n
+}
+
+// duplicates are the connections by which a repeated call came first and came again; all
+// counts all calls.
+func (r *receiver) duplicates() (again [][2]int, all int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, got := range r.got {
-		seen := map[int]time.Time{}
+		seen := map[int]int{}
 		for _, one := range got {
 			if before, ok := seen[one.note]; ok {
-				again = append(again, [2]time.Time{before, one.at})
+				again = append(again, [2]int{before, one.conn})
 			}
-			seen[one.note] = one.at
+			seen[one.note] = one.conn
 			all++
 		}
 	}
