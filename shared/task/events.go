@@ -254,6 +254,8 @@ type Outcome struct {
 	State    a2a.TaskState
 	Message  *a2a.Message
 	Metadata map[string]any
+	Question *Question // about a call of the open step; nil: none
+	Spent    Spent     // cost of replies that no other commit has
 }
 
 // OutcomeOf reports whether ev ends the turn, and how. A bare message completes the task:
