@@ -70,7 +70,9 @@ func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 
 	case 6:
 		wake := m.Now.Add(time.Duration(rapid.IntRange(0, 100).Draw(t, "wake")) * time.Second)
-		return deed{"Park", true, func(r task.Record) (task.Record, bool, error) { return r.Park(m, turn, nil, task.Parking{Wake: wake, Say: say}) }}
+		return deed{"Park", true, func(r task.Record) (task.Record, bool, error) {
+			return r.Park(m, turn, nil, task.Parking{Wake: wake, Say: say})
+		}}
 
 	case 7:
 		if rapid.IntRange(0, 3).Draw(t, "really") > 0 {

@@ -93,7 +93,7 @@ type Request struct {
 // Made is one artifact of the current turn.
 type Made struct {
 	ID    a2a.ArtifactID `json:"id"`
-	Epoch int64          `json:"epoch"` // of the claim that last wrote it
+	Epoch int64          `json:"epoch"`          // of the claim that last wrote it
 	Kept  bool           `json:"kept,omitempty"` // a step was opened after it: later attempts go on from there
 }
 

@@ -199,8 +199,9 @@ func (r Record) OpenStep(m Moment, t Fence, events []a2a.Event, s Step, begins [
 }
 
 // BeginCalls commits that calls of the open step begin, or begin again (R16b). times says how
-// often each of them has begun before, by index, so that the commit knows itself.
-func (r Record) BeginCalls(m Moment, t Fence, step int, times map[int]int) (next Record, changed bool, err error) {
+// often each of them has begun before, by index, so that the commit knows itself. The events so
+// far are kept with it.
+func (r Record) BeginCalls(m Moment, t Fence, events []a2a.Event, step int, times map[int]int) (next Record, changed bool, err error) {
 	if _, err := r.fence(Fence{Epoch: t.Epoch, Seq: r.Seq}, ""); err != nil {
 		return r, false, err
 	}
@@ -224,7 +225,15 @@ func (r Record) BeginCalls(m Moment, t Fence, step int, times map[int]int) (next
 		return r, false, nil
 	}
 
-	next, err = n.checked(m, LimitStore)
+	limit := LimitStore
+	if r.Seq == t.Seq && len(events) > 0 {
+		limit = LimitResult
+		for _, ev := range events {
+			n.apply(m, t.Epoch, ev)
+		}
+	}
+
+	next, err = n.checked(m, limit)
 	return next, err == nil, err
 }
 
