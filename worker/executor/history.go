@@ -48,7 +48,7 @@ func (e *Executor) conversation(ec *a2asrv.ExecutorContext) (contents []model.Co
 		left -= cost(p)
 	}
 	if left < 0 {
-		return nil, fmt.Sprintf("The message is too large: it has about %d tokens, and all work on one message may take %d (turnTokens). Send less in one message.",
+		return nil, fmt.Sprintf("The message is too large: it has about %d tokens, and all work on one message may take %d (limits.turnTokens). Send less in one message.",
 			e.limits.TurnTokens-left/tokenBytes, e.limits.TurnTokens)
 	}
 	return append(e.recent(earlier(ec), min(left, e.limits.TurnTokens)), message), ""

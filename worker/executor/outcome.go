@@ -29,7 +29,7 @@ type outcome struct {
 func failed(say string) outcome { return outcome{state: a2a.TaskStateFailed, say: say} }
 
 func (t *turn) overBudget() outcome {
-	return failed(fmt.Sprintf("The work was ended: it used up the %d tokens that one message may cost.", t.limits.TurnTokens))
+	return failed(fmt.Sprintf("The work was ended: it needs more than the %d tokens that one message may cost (limits.turnTokens).", t.limits.TurnTokens))
 }
 
 // overDay returns a pause if the caller's tokens of today are used up. While their number
@@ -98,7 +98,7 @@ func (t *turn) verdict(s step) (outcome, error) {
 		}
 		return outcome{state: a2a.TaskStateCompleted}, nil
 	case model.FinishMaxTokens:
-		return failed("The answer was cut off: it reached the limit of tokens for one answer. What there is of it was kept."), nil
+		return failed(t.cutOff(s)), nil
 	case model.FinishNone:
 		return outcome{}, errors.New("the model's answer ended without a reason")
 	}
@@ -149,35 +149,3 @@ func (t *turn) failure(ctx context.Context, err error) (outcome, error) {
 
 	return outcome{}, fmt.Errorf("asking the model: %w", err)
 }
-
-// A tally is the cost of a turn in this attempt.
-type tally struct {
-	model                           string
-	steps                           int
-	prompt, output, thought, cached int64
-}
-
-func (y *tally) add(u model.Usage) {
-	y.steps++
-	y.prompt += count(u.Prompt)
-	y.output += count(u.Output)
-	y.thought += count(u.Thought)
-	y.cached += count(u.Cached)
-}
-
-func (y *tally) total() int64 { return y.prompt + y.output + y.thought }
-
-// metadata is the tally in the form of the task's metadata. Numbers are float64, as they
-// are in a record that was read back.
-func (y *tally) metadata() map[string]any {
-	return map[string]any{"usage": map[string]any{
-		"model": y.model, "steps": float64(y.steps), "prompt": float64(y.prompt),
-		"output": float64(y.output), "thought": float64(y.thought), "cached": float64(y.cached),
-	}}
-}
-
-// tokens is Usage.Total without trust in the service: its numbers can neither overflow nor
-// win tokens back.
-func tokens(u model.Usage) int64 { return count(u.Prompt) + count(u.Output) + count(u.Thought) }
-
-func count(n int32) int64 { return max(int64(n), 0) }

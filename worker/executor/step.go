@@ -43,12 +43,8 @@ type step struct {
 func (t *turn) step(ctx context.Context) (step, error) {
 	var s step
 	left := int64(t.limits.TurnTokens) - t.used.total()
-	req := model.Request{
-		System: t.system, History: t.history, Tools: t.offered,
-		MaxTokens: int32(min(int64(t.limits.OutputTokens), left)),
-	}
 
-	for c, err := range t.model.Generate(ctx, req) {
+	for c, err := range t.model.Generate(ctx, t.request()) {
 		if err != nil {
 			return s, err
 		}

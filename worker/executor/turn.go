@@ -25,6 +25,8 @@ type turn struct {
 	history []model.Content
 	answer  answer
 	used    tally
+	known   reckoning      // about the size of the next request
+	room    int32          // tokens that the next step may make
 	said    int            // bytes that the model and its tools have added so far
 	calls   int            // calls to tools with effects that were announced
 	keyed   map[string]int // calls per tool with effects
@@ -35,7 +37,7 @@ func (e *Executor) begin(ctx context.Context, ec *a2asrv.ExecutorContext, yield 
 	if ec.User != nil {
 		t.caller = ec.User.Name
 	}
-	t.used.model = e.model.Name()
+	t.used = tally{model: e.model.Name(), prices: e.prices}
 	t.answer = answer{turn: t, id: artifactID(t.number, "answer")}
 	return t
 }
@@ -59,15 +61,15 @@ func (t *turn) work(ctx context.Context, ec *a2asrv.ExecutorContext) (outcome, e
 	}
 
 	for range t.limits.Steps {
-		if t.used.total() >= int64(t.limits.TurnTokens) {
-			return t.overBudget(), nil
+		if ok, err := t.afford(ctx); !ok {
+			return t.overBudget(), err
 		}
 		if err := t.overDay(ctx); err != nil {
 			return outcome{}, err
 		}
 
 		s, err := t.step(ctx)
-		t.used.add(s.usage)
+		t.note(s)
 		t.usage.Add(t.caller, tokens(s.usage)) // also if the run ends before its commit
 		if err != nil {
 			return t.failure(ctx, err)
@@ -89,7 +91,7 @@ func (t *turn) work(ctx context.Context, ec *a2asrv.ExecutorContext) (outcome, e
 		}
 	}
 
-	return failed(fmt.Sprintf("The work was ended: it was not done after %d steps, the limit of one message.", t.limits.Steps)), nil
+	return failed(fmt.Sprintf("The work was ended: it was not done after %d steps, the limit of one message (limits.steps).", t.limits.Steps)), nil
 }
 
 // act makes the calls of a step, and adds them to the conversation. A question to the
