@@ -15,7 +15,7 @@ import (
 )
 
 // maxSaid bounds the bytes that the model and its tools add to a turn, thoughts included,
-// because every step sends the conversation again and the Gemini API takes 20 MB.
+// because every step sends them again. See maxHistory.
 const maxSaid = 4 << 20
 
 // maxParts bounds the parts of one event of the model, and the calls of one step: each takes
@@ -44,7 +44,7 @@ func (t *turn) step(ctx context.Context) (step, error) {
 	var s step
 	left := int64(t.limits.TurnTokens) - t.used.total()
 	req := model.Request{
-		System: t.system, History: t.history, Tools: t.offered,
+		System: t.system, History: t.prompt(), Tools: t.offered,
 		MaxTokens: int32(min(int64(t.limits.OutputTokens), left)),
 	}
 

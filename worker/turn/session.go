@@ -134,7 +134,7 @@ func (s *session) finish(ctx context.Context, out task.Outcome) (task.Record, er
 
 func (s *session) fail(ctx context.Context, why string) (task.Record, error) {
 	return s.end(ctx, nil, task.Outcome{
-		State: a2a.TaskStateFailed, Message: a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart(why)),
+		State: a2a.TaskStateFailed, Message: a2a.NewMessage(a2a.MessageRoleAgent, task.TextPart(why)),
 	})
 }
 
@@ -151,7 +151,7 @@ func (s *session) park(ctx context.Context, wake time.Time, say string) (task.Re
 	events := s.take()
 	var msg *a2a.Message
 	if say != "" {
-		msg = a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart(say))
+		msg = a2a.NewMessage(a2a.MessageRoleAgent, task.TextPart(say))
 	}
 	s.commit.Lock()
 	defer s.commit.Unlock()
