@@ -95,7 +95,7 @@ func (l Lease) givenUp(again Lease) bool {
 }
 
 func (r Record) fail(m Moment, why string) (Record, Verdict, bool, error) {
-	r.end(m, a2a.TaskStateFailed, a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart(why)), nil)
+	r.end(m, a2a.TaskStateFailed, a2a.NewMessage(a2a.MessageRoleAgent, TextPart(why)), nil)
 	r.dropUnfinished(r.Epoch)
 	r.noteState(false)
 	n, err := r.sealedEnd(m)
@@ -157,6 +157,9 @@ func (r Record) Finish(m Moment, t Fence, events []a2a.Event, out Outcome) (next
 	}
 
 	n.dropUnfinished(t.Epoch)
+	if out.State != a2a.TaskStateCompleted {
+		n.dropWithdrawn()
+	}
 	answered := out.State == a2a.TaskStateCompleted || Interrupted(out.State)
 	if answered {
 		n.noteArtifacts(m)
@@ -204,17 +207,33 @@ func (r *Record) takeNext(m Moment, out Outcome) {
 // dropUnfinished removes the artifacts of this turn that another attempt left behind.
 func (r *Record) dropUnfinished(epoch int64) {
 	for _, made := range r.Made {
-		if made.Epoch == epoch || made.Kept {
-			continue
+		if made.Epoch != epoch && !made.Kept {
+			r.drop(made.ID)
 		}
-		r.inline(made.ID)
-		i := r.artifact(made.ID)
-		if i < 0 {
-			continue
+	}
+}
+
+// dropWithdrawn removes the artifacts of this turn that hold nothing but an empty text. So
+// an executor takes back what it has streamed, for example an answer that was refused.
+func (r *Record) dropWithdrawn() {
+	for _, made := range r.Made {
+		if i := r.artifact(made.ID); i >= 0 && empty(r.Task.Artifacts[i]) {
+			r.drop(made.ID)
 		}
+	}
+}
+
+// drop removes an artifact. Streams still get its updates.
+func (r *Record) drop(id a2a.ArtifactID) {
+	r.inline(id)
+	if i := r.artifact(id); i >= 0 {
 		list := r.Task.Artifacts
 		r.Task.Artifacts = append(list[:i:i], list[i+1:]...)
 	}
+}
+
+func empty(a *a2a.Artifact) bool {
+	return len(a.Parts) == 1 && plainText(a.Parts[0]) && a.Parts[0].Text() == ""
 }
 
 func (r *Record) noteArtifacts(m Moment) {

@@ -218,7 +218,7 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 		s.log.Log(ctx, level, "turn parked", "for", pause.For, "alert", pause.Alert, "err", pause.Err)
 		p := task.Parking{Wake: w.cfg.Desk.Now().Add(pause.For), Waits: pause.Waits}
 		if pause.Say != "" {
-			p.Say = a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart(pause.Say))
+			p.Say = a2a.NewMessage(a2a.MessageRoleAgent, task.TextPart(pause.Say))
 		}
 		return s.park(ctx, p)
 	}

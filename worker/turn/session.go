@@ -138,7 +138,7 @@ func (s *session) finish(ctx context.Context, out task.Outcome) (task.Record, er
 
 func (s *session) fail(ctx context.Context, why string) (task.Record, error) {
 	return s.end(ctx, nil, task.Outcome{
-		State: a2a.TaskStateFailed, Message: a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart(why)),
+		State: a2a.TaskStateFailed, Message: a2a.NewMessage(a2a.MessageRoleAgent, task.TextPart(why)),
 	})
 }
 
