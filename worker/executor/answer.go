@@ -8,6 +8,7 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
+	"errand/shared/model"
 	"errand/shared/task"
 )
 
@@ -89,6 +90,26 @@ func (a *answer) release(last bool) error {
 func (a *answer) next() {
 	a.broken = ""
 	a.old = len(a.sent) > 0
+}
+
+// restore takes up the text of a reply of an earlier run, which was said before calls.
+func (a *answer) restore(parts []model.Part) {
+	var sent []*a2a.Part
+	for _, p := range parts {
+		switch {
+		case p.Thought:
+		case p.Text != "":
+			sent = append(sent, task.TextPart(p.Text))
+		case len(p.Data) > 0:
+			raw := a2a.NewRawPart(p.Data)
+			raw.MediaType = believed(p.MIME)
+			sent = append(sent, raw)
+		}
+	}
+	if len(sent) > 0 {
+		a.sent, a.old = sent, true
+	}
+	a.shown = true
 }
 
 // replace lets the reply replace the one before it, whose text was said before calls.

@@ -141,7 +141,7 @@ func (t *turn) resume(ctx context.Context, ec *a2asrv.ExecutorContext, past []ta
 			return outcome{}, err
 		}
 		t.stepped = o.Number
-		t.answer.shown = true // by an earlier run
+		t.answer.restore(o.parts)
 		if err := t.settle(ctx, o); err != nil {
 			return outcome{}, err
 		}
