@@ -81,7 +81,7 @@ func guess(p model.Part) int {
 
 // request is what the model sees in the next step.
 func (t *turn) request() model.Request {
-	return model.Request{System: t.system, History: t.history, Tools: t.offered, MaxTokens: t.room}
+	return model.Request{System: t.system, History: t.prompt(), Tools: t.offered, MaxTokens: t.room}
 }
 
 // afford sets the room of the next step. It reports false if the step would take the turn over
@@ -138,10 +138,7 @@ func (t *turn) cutOff(s step) string {
 	}
 
 	say := "The answer was cut off: it reached the limit of tokens (" + key + ")."
-	if !t.answer.empty() {
-		say += " What there is of it was kept."
-	}
-	return say
+	return say + t.kept()
 }
 
 // A tally is the cost of a turn in this attempt.

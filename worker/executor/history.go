@@ -14,7 +14,11 @@ import (
 )
 
 // maxHistory bounds the bytes of earlier messages, independently of their tokens, because
-// every step sends them again and the Gemini API takes 20 MB.
+// every step sends them again. As text they are about as many tokens as a model reads,
+// 1,048,576: https://ai.google.dev/gemini-api/docs/models
+//
+// With maxSaid and a message a request has about 12 MB, as base64. The Gemini API takes
+// 100 MB: https://ai.google.dev/gemini-api/docs/file-input-methods
 const maxHistory = 4 << 20
 
 // An item is one contribution to the conversation before its conversion.

@@ -50,16 +50,6 @@ func (t *turn) overDay(ctx context.Context) error {
 	return nil
 }
 
-// again reports whether a step gave nothing and is worth another try at once: the model
-// called functions in a form that cannot be read.
-func again(finish string) bool {
-	switch finish {
-	case "MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS":
-		return true
-	}
-	return false
-}
-
 // refused is the text for the client if the model refused to answer, and empty if it did
 // not.
 // https://ai.google.dev/api/generate-content#FinishReason
@@ -102,7 +92,18 @@ func (t *turn) verdict(s step) (outcome, error) {
 	case model.FinishNone:
 		return outcome{}, errors.New("the model's answer ended without a reason")
 	}
-	return outcome{}, fmt.Errorf("the model's answer ended with %.40q", s.finish)
+	if malformed(s.finish) != "" {
+		return failed(fmt.Sprintf("The work was ended: the model called its functions wrongly %d times in a row (%s).", t.retry.malformed, s.finish)), nil
+	}
+	return failed("The work was ended: the model gave no answer" + odd(s) + "." + t.kept()), nil
+}
+
+// kept tells the client of the piece of an answer that stays on a failed task.
+func (t *turn) kept() string {
+	if t.answer.empty() || t.answer.old {
+		return ""
+	}
+	return " What there is of it was kept."
 }
 
 // failure decides how an error of a step ends the turn. A returned error makes the turn run

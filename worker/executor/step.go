@@ -15,7 +15,7 @@ import (
 )
 
 // maxSaid bounds the bytes that the model and its tools add to a turn, thoughts included,
-// because every step sends the conversation again and the Gemini API takes 20 MB.
+// because every step sends them again. See maxHistory.
 const maxSaid = 4 << 20
 
 // maxParts bounds the parts of one event of the model, and the calls of one step: each takes

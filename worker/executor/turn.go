@@ -9,6 +9,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
 	"errand/shared/model"
+	"errand/shared/task"
 	"errand/worker/run"
 )
 
@@ -24,6 +25,7 @@ type turn struct {
 	yield   func(a2a.Event, error) bool
 	history []model.Content
 	answer  answer
+	retry   retry
 	used    tally
 	known   reckoning      // about the size of the next request
 	room    int32          // tokens that the next step may make
@@ -76,6 +78,7 @@ func (t *turn) work(ctx context.Context, ec *a2asrv.ExecutorContext) (outcome, e
 		}
 
 		if s.finish == model.FinishStop && len(s.calls) > 0 {
+			t.retry = retry{}
 			question, err := t.act(ctx, s)
 			if err != nil || question != "" {
 				return outcome{state: a2a.TaskStateInputRequired, say: question}, err
@@ -83,11 +86,8 @@ func (t *turn) work(ctx context.Context, ec *a2asrv.ExecutorContext) (outcome, e
 			continue
 		}
 
-		if !again(s.finish) {
+		if !t.again(s) {
 			return t.verdict(s)
-		}
-		if err := t.answer.undo(); err != nil {
-			return outcome{}, err
 		}
 	}
 
@@ -98,7 +98,7 @@ func (t *turn) work(ctx context.Context, ec *a2asrv.ExecutorContext) (outcome, e
 // client ends the turn, and no call is made then.
 func (t *turn) act(ctx context.Context, s step) (question string, err error) {
 	if question = asked(s.calls); question != "" {
-		return question, nil
+		return t.answer.lead(question), nil
 	}
 	if err := t.answer.flush(); err != nil {
 		return "", err
@@ -116,7 +116,7 @@ func (t *turn) act(ctx context.Context, s step) (question string, err error) {
 
 // end finishes the answer and yields the final status.
 func (t *turn) end(out outcome) error {
-	if err := t.answer.finish(); err != nil {
+	if err := t.answer.close(out.state); err != nil {
 		return err
 	}
 	ev := a2a.NewStatusUpdateEvent(t.info, out.state, t.message("end", out.say))
@@ -135,7 +135,7 @@ func (t *turn) message(name, text string) *a2a.Message {
 	return &a2a.Message{
 		ID:   fmt.Sprintf("%s-t%d-%s", t.info.TaskID, t.number, name),
 		Role: a2a.MessageRoleAgent, TaskID: t.info.TaskID, ContextID: t.info.ContextID,
-		Parts: a2a.ContentParts{a2a.NewTextPart(text)},
+		Parts: a2a.ContentParts{task.TextPart(text)},
 	}
 }
 

@@ -96,8 +96,8 @@ func TestFailingTurnHoldsUpNoOtherTurn(t *testing.T) {
 	})
 }
 
-// apart is the number of deaths after which a turn must run apart (R12).
-func (b *bench) apart() int { return b.Rules.Attempts - 1 }
+// apart is the number of deaths after which a turn must run apart (R16g).
+func (b *bench) apart() int { return 3 }
 
 // A gate is an executor whose runs begin and end as the test says. A run of a text that is not
 // held ends at once.

@@ -25,8 +25,9 @@ import (
 	"google.golang.org/genai"
 )
 
-// maxRequest limits a request in bytes, as Gemini does:
-// https://ai.google.dev/gemini-api/docs/files
+// maxRequest limits a request in bytes. Gemini takes 100 MB:
+// https://ai.google.dev/gemini-api/docs/file-input-methods
+// The executor sends about 12 MB at most, and the whole request is in memory here.
 const maxRequest = 20 << 20
 
 // The operations of the API, in Request.Op.
