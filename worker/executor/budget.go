@@ -119,11 +119,11 @@ func (t *turn) afford(ctx context.Context) (bool, error) {
 	return t.room > 0, nil
 }
 
-// note adds a step to the cost of the turn, and remembers what its usage tells about the next
+// note returns the cost of a step, adds it to that of the turn, and remembers what its usage tells about the next
 // request.
-func (t *turn) note(s step) {
-	t.used.add(s)
+func (t *turn) note(s step) task.Spent {
 	t.known = reckoning{len(t.history), s.usage}
+	return t.used.add(s)
 }
 
 // cutOff is the text for the client of an answer that reached a limit of tokens. It names the
@@ -148,16 +148,17 @@ type tally struct {
 	spent  task.Spent
 }
 
-// add adds a step. A step without usage costs nothing if it got no answer. Else its cost is
+// add adds the cost of a step, and returns it. A step without usage costs nothing if it got no answer. Else its cost is
 // unknown.
-func (y *tally) add(s step) {
-	u := s.usage
+func (y *tally) add(s step) (cost task.Spent) {
 	switch {
-	case u != (model.Usage{}):
-		y.spent = y.spent.Add(bill(y.prices, y.model, u))
+	case s.usage != (model.Usage{}):
+		cost = bill(y.prices, y.model, s.usage)
 	case len(s.parts) > 0:
-		y.spent = y.spent.Add(task.Spent{Unknown: 1})
+		cost.Unknown = 1
 	}
+	y.spent = y.spent.Add(cost)
+	return cost
 }
 
 func (y *tally) total() int64 { return y.spent.Tokens() }

@@ -12,6 +12,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/model"
+	"errand/shared/task"
 )
 
 // maxSaid bounds the bytes that the model and its tools add to a turn, thoughts included,
@@ -37,6 +38,7 @@ type step struct {
 	finish string
 	reason string
 	usage  model.Usage
+	spent  task.Spent
 }
 
 // step calls the model once and passes on the text as it comes.

@@ -421,7 +421,7 @@ func TestTurnThatWaitedToRunAloneEndsWithItsDelivery(t *testing.T) {
 		wait  time.Duration
 		code  int
 		epoch int64
-	}{{time.Minute, http.StatusNoContent, 5}, {8 * time.Minute, http.StatusServiceUnavailable, 4}} {
+	}{{time.Minute, http.StatusNoContent, 4}, {8 * time.Minute, http.StatusServiceUnavailable, 3}} {
 		started, release, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
 		var until time.Time
 
