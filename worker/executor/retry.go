@@ -46,7 +46,6 @@ func (t *turn) again(s step) bool {
 	if t.retry.odd++; t.retry.odd > maxOdd {
 		return false
 	}
-	t.retry.hint = ""
 	t.answer.undo()
 	return true
 }
