@@ -21,7 +21,7 @@ var ErrTimeLimit = errors.New("the call took longer than its time limit")
 // after all, late is called with it, once and from another goroutine, because the call has
 // happened. Without late, the result is dropped.
 func (t Tool) Run(ctx context.Context, call Call, late func(result json.RawMessage)) (json.RawMessage, error) {
-	return within(ctx, t, func(ctx context.Context, ended func() error) (json.RawMessage, error) {
+	result, err := within(ctx, t, func(ctx context.Context, ended func() error) (json.RawMessage, error) {
 		result, err := call(ctx)
 		if end := ended(); end != nil && errors.Is(err, errFailed) {
 			return nil, end
@@ -32,6 +32,10 @@ func (t Tool) Run(ctx context.Context, call Call, late func(result json.RawMessa
 			late(result)
 		}
 	})
+	if errors.Is(err, errExited) {
+		result = Refusal("the tool broke down")
+	}
+	return result, err
 }
 
 // A Reconciler asks whether the call with a key happened. If it did, the result is that of a
