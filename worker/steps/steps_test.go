@@ -188,7 +188,8 @@ func TestErrorsAndPanicsAreNotStored(t *testing.T) {
 }
 
 func TestResultsThatCannotBeStored(t *testing.T) {
-	ctx := run(t, store(t))
+	s := store(t)
+	ctx := run(t, s)
 	for name, do := range map[string]func() error{
 		"no JSON": func() error {
 			_, err := steps.Do(ctx, "a", func(context.Context) (float64, error) { return math.NaN(), nil })
@@ -205,10 +206,22 @@ func TestResultsThatCannotBeStored(t *testing.T) {
 			_, err := steps.Do(ctx, "c", func(context.Context) (int, error) { return 1, nil })
 			return err
 		},
+		"the entry of another step": func() error {
+			e := kv.Entry{Key: prefix + "n.d", Value: []byte(`{"name":"x","result":1}`)}
+			if _, err := s.Put(t.Context(), e); err != nil {
+				t.Fatal(err)
+			}
+			_, err := steps.Do(ctx, "d", func(context.Context) (int, error) { return 1, nil })
+			return err
+		},
 	} {
 		if err := do(); err == nil || !strings.HasPrefix(err.Error(), "steps:") || !strings.Contains(err.Error(), `step "`) {
 			t.Errorf("%s: %v, want an error that names the step", name, err)
 		}
+	}
+
+	if _, err := steps.Do(ctx, "b", func(context.Context) (string, error) { return "x", nil }); err != nil {
+		t.Errorf("a result with no way back was stored: %v", err)
 	}
 }
 
@@ -263,7 +276,7 @@ func TestReadOfOtherEntries(t *testing.T) {
 }
 
 // A step costs a read and a write, and a fresh turn saves the read. A run that is not fresh
-// counts the stored steps once, in two reads.
+// counts the stored steps once, in lists of up to 1 MiB and an empty one.
 func TestCostOfSteps(t *testing.T) {
 	for name, tt := range map[string]struct {
 		scope func(*steps.Scope)
@@ -303,16 +316,21 @@ func TestSameNameInOneRun(t *testing.T) {
 func TestSameNameAtOnceRunsOnce(t *testing.T) {
 	ctx := run(t, store(t), fresh)
 	var ran atomic.Int64
-	var all sync.WaitGroup
+	var begun, all sync.WaitGroup
+	begun.Add(50)
 	for range 50 {
 		all.Go(func() {
-			got, err := steps.Do(ctx, "count", func(context.Context) (int64, error) { return ran.Add(1), nil })
+			begun.Done()
+			got, err := steps.Do(ctx, "count", func(context.Context) (int64, error) { begun.Wait(); return ran.Add(1), nil })
 			if got != 1 || err != nil {
 				t.Errorf("%d, %v; want 1", got, err)
 			}
 		})
 	}
 	all.Wait()
+	if ran.Load() != 1 {
+		t.Errorf("it ran %d times", ran.Load())
+	}
 }
 
 func TestSecondRunsAfterTheFirstFails(t *testing.T) {
@@ -341,14 +359,17 @@ func TestSecondRunsAfterTheFirstFails(t *testing.T) {
 }
 
 func TestStepWithinItself(t *testing.T) {
-	ctx := run(t, store(t))
+	s := store(t)
+	ctx := run(t, s)
 	got, err := steps.Do(ctx, "outer", func(ctx context.Context) (string, error) {
 		return steps.Do(ctx, "inner", func(ctx context.Context) (string, error) {
 			_, err := steps.Do(ctx, "outer", func(context.Context) (string, error) { return "", nil })
 			if err == nil || !strings.Contains(err.Error(), "within itself") {
 				t.Errorf("a step within itself: %v", err)
 			}
-			return "in", nil
+
+			of := steps.With(ctx, steps.Scope{KV: s, Prefix: "step/task/life/other/"})
+			return steps.Do(of, "outer", func(context.Context) (string, error) { return "in", nil }) // another one
 		})
 	})
 	if got != "in" || err != nil {
@@ -422,7 +443,7 @@ func TestStoreThatBreaks(t *testing.T) {
 // The answers of all tries are lost. The run cannot know its result, asks again and gets it.
 func TestStoreThatStaysAway(t *testing.T) {
 	s, ran := &net{Store: store(t), after: breaks("put", 5)}, 0
-	ctx := run(t, s, fresh)
+	ctx := run(t, s, fresh, func(s *steps.Scope) { s.MaxBytes = len(`{"name":"lost","result":1}{"name":"away","result":3}`) })
 	if _, err := steps.Do(ctx, "lost", counting(&ran)); err != nil { // the second try conflicts with the first
 		t.Errorf("lost answers: %v", err)
 	}

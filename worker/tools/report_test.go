@@ -152,7 +152,7 @@ func TestReportsOutsideOfAnExecutor(t *testing.T) {
 
 // A call that has ended reports nothing: after its result, its time limit or its run.
 func TestReportsAfterTheEnd(t *testing.T) {
-	for _, name := range []string{"result", "limit", "run"} {
+	for _, name := range []string{"result", "limit", "run", "result without Run"} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := &board{}
@@ -163,7 +163,7 @@ func TestReportsAfterTheEnd(t *testing.T) {
 						ctx := context.WithoutCancel(ctx)
 						later = errors.Join(tools.Progress(ctx, "x"), tools.Artifact(ctx, artifact("x")))
 					}
-					if name == "result" {
+					if strings.HasPrefix(name, "result") {
 						go report()
 						return 7, nil
 					}
@@ -176,7 +176,11 @@ func TestReportsAfterTheEnd(t *testing.T) {
 				if name == "run" {
 					time.AfterFunc(time.Second, stop)
 				}
-				_, _ = tool.Run(ctx, call, func(json.RawMessage) {})
+				if name == "result without Run" {
+					_, _ = call(ctx)
+				} else {
+					_, _ = tool.Run(ctx, call, func(json.RawMessage) {})
+				}
 				time.Sleep(2 * time.Hour)
 				synctest.Wait()
 				if later == nil || strings.Count(later.Error(), "has ended") != 2 || len(b.said) > 0 {

@@ -132,6 +132,17 @@ func TestRunOfAStoppedRun(t *testing.T) {
 	}
 }
 
+// An error that comes at the moment at which the run stops is no result.
+func TestErrorOfARunThatStops(t *testing.T) {
+	for range 200 {
+		ctx, stop := context.WithCancel(t.Context())
+		tool, call := runs(t, func(context.Context, order) (any, error) { stop(); return nil, errors.New("cut off") })
+		if result, err := tool.Run(ctx, call, nil); result != nil || err != context.Canceled {
+			t.Fatalf("%s, %v; want only the context's error", result, err)
+		}
+	}
+}
+
 // A result that comes at the moment at which its time ends comes once.
 func TestResultComesOnce(t *testing.T) {
 	for range 200 {
