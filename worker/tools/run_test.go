@@ -87,19 +87,25 @@ func TestLateResults(t *testing.T) {
 						want = context.Canceled
 					}
 
-					late := ""
-					result, err := tool.Run(ctx, call, func(r json.RawMessage) { late += string(r) })
+					late := make(chan json.RawMessage, 2)
+					result, err := tool.Run(ctx, call, func(r json.RawMessage) { late <- r })
 					if result != nil || !errors.Is(err, want) {
 						t.Errorf("%s, %v; want no result and %v", result, err, want)
 					}
-					if late != "" {
+					if len(late) > 0 {
 						t.Error("a result before its time")
 					}
+
 					stop()
 					time.Sleep(2 * time.Hour)
 					synctest.Wait()
-					if late != tt.want {
-						t.Errorf("late: %s, want %s", late, tt.want)
+					close(late)
+					got := ""
+					for r := range late {
+						got += string(r)
+					}
+					if got != tt.want {
+						t.Errorf("late: %s, want %s", got, tt.want)
 					}
 				})
 			})
