@@ -201,7 +201,7 @@ func TestAsk(t *testing.T) {
 	reply.Chunks = append(unfinished(standin.Text("There are two.").Chunks), reply.Chunks...)
 	script := scripts.New(reply)
 	r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{note(&keys)}}), message())
-	if r.state() != a2a.TaskStateInputRequired || r.says() != "Which one?" || r.text != "There are two." || !r.whole {
+	if r.state() != a2a.TaskStateInputRequired || r.says() != "There are two.\n\nWhich one?" || r.text != "" || len(r.events) != 1 {
 		t.Errorf("got %v %q %q (whole: %v), %v", r.state(), r.says(), r.text, r.whole, r.err)
 	}
 	if m := r.final.Status.Message; m == nil || m.ID != "task-t1-end" || m.Role != a2a.MessageRoleAgent {
@@ -267,7 +267,7 @@ func TestEffectsWaitForTheirIntent(t *testing.T) {
 		"text Working.", "called 0",
 		"task-t3-call1 Using the tool note.", "called 0", "flush",
 		"task-t3-call2 Using the tool note.", "called 1", "flush",
-		"text \n\nDone.", "called 2", "called 2",
+		"text Done.", "called 2", "called 2",
 	}
 	if diff := cmp.Diff(want, log); diff != "" {
 		t.Errorf("order of events (-want +got):\n%s", diff)
