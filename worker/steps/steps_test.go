@@ -483,94 +483,95 @@ func TestResultAfterTheEndOfTheRunIsStored(t *testing.T) {
 	}
 }
 
-func TestLimits(t *testing.T) {
-	text := func(n int) func(context.Context) (string, error) {
-		return func(context.Context) (string, error) { return strings.Repeat("x", n), nil }
+// text returns a function for a step whose result is a text of n bytes.
+func text(n int) func(context.Context) (string, error) {
+	return func(context.Context) (string, error) { return strings.Repeat("x", n), nil }
+}
+
+// limited reports whether an error is that of a limit and names it.
+func limited(err error, limit string) bool {
+	return errors.Is(err, steps.ErrLimit) && strings.Contains(err.Error(), limit)
+}
+
+func TestLargestResult(t *testing.T) {
+	ctx := run(t, store(t))
+	around := len(`{"name":"most","result":""}`)
+	if _, err := steps.Do(ctx, "most", text(kv.LimitValue-around)); err != nil {
+		t.Errorf("the largest result: %v", err)
 	}
-	limited := func(err error, name string) bool {
-		return errors.Is(err, steps.ErrLimit) && strings.Contains(err.Error(), name)
+	if _, err := steps.Do(ctx, "more", text(kv.LimitValue-around+1)); !limited(err, fmt.Sprint(kv.LimitValue)) {
+		t.Errorf("a larger result: %v", err)
 	}
+}
+
+func TestMostSteps(t *testing.T) {
 	refuses := func(context.Context) (string, error) { t.Error("a step without room was run"); return "", nil }
+	s := store(t)
+	few := func(s *steps.Scope) { s.MaxSteps = 3 }
+	for _, name := range []string{"1", "2", "3"} { // a run each
+		if _, err := steps.Do(run(t, s, few), name, text(1)); err != nil {
+			t.Errorf("step %s: %v", name, err)
+		}
+	}
 
-	t.Run("value", func(t *testing.T) {
-		ctx := run(t, store(t))
-		around := len(`{"name":"most","result":""}`)
-		if _, err := steps.Do(ctx, "most", text(kv.LimitValue-around)); err != nil {
-			t.Errorf("the largest result: %v", err)
-		}
-		if _, err := steps.Do(ctx, "more", text(kv.LimitValue-around+1)); !limited(err, fmt.Sprint(kv.LimitValue)) {
-			t.Errorf("a larger result: %v", err)
-		}
-	})
+	ctx := run(t, s, few)
+	if _, err := steps.Do(ctx, "4", refuses); !limited(err, "at most 3") {
+		t.Errorf("one more step: %v", err)
+	}
+	if _, err := steps.Do(ctx, "2", refuses); err != nil {
+		t.Errorf("a stored step when there is no room: %v", err)
+	}
+}
 
-	t.Run("steps", func(t *testing.T) {
-		s := store(t)
-		few := func(s *steps.Scope) { s.MaxSteps = 3 }
-		for _, name := range []string{"1", "2", "3"} { // a run each
-			if _, err := steps.Do(run(t, s, few), name, text(1)); err != nil {
-				t.Errorf("step %s: %v", name, err)
-			}
+func TestMostBytes(t *testing.T) {
+	s := store(t)
+	small := func(s *steps.Scope) { s.MaxBytes = 3000 }
+	for _, name := range []string{"1", "2"} {
+		if _, err := steps.Do(run(t, s, small), name, text(1000)); err != nil {
+			t.Errorf("step %s: %v", name, err)
 		}
+	}
+	ctx := run(t, s, small)
+	if _, err := steps.Do(ctx, "3", text(1000)); !limited(err, "at most 3000") {
+		t.Errorf("a step over the limit: %v", err)
+	}
+	if _, err := steps.Do(ctx, "4", text(900)); err != nil {
+		t.Errorf("a step that fits: %v", err)
+	}
+}
 
-		ctx := run(t, s, few)
-		if _, err := steps.Do(ctx, "4", refuses); !limited(err, "at most 3") {
-			t.Errorf("one more step: %v", err)
-		}
-		if _, err := steps.Do(ctx, "2", refuses); err != nil {
-			t.Errorf("a stored step when there is no room: %v", err)
-		}
-	})
-
-	t.Run("bytes", func(t *testing.T) {
-		s := store(t)
-		small := func(s *steps.Scope) { s.MaxBytes = 3000 }
-		for _, name := range []string{"1", "2"} {
-			if _, err := steps.Do(run(t, s, small), name, text(1000)); err != nil {
-				t.Errorf("step %s: %v", name, err)
-			}
-		}
-		ctx := run(t, s, small)
-		if _, err := steps.Do(ctx, "3", text(1000)); !limited(err, "at most 3000") {
-			t.Errorf("a step over the limit: %v", err)
-		}
-		if _, err := steps.Do(ctx, "4", text(900)); err != nil {
-			t.Errorf("a step that fits: %v", err)
-		}
-	})
-
-	t.Run("at once", func(t *testing.T) {
-		ctx := run(t, store(t), fresh, func(s *steps.Scope) { s.MaxSteps = 10 })
-		var stored, refused atomic.Int64
-		var all sync.WaitGroup
-		for n := range 30 {
-			all.Go(func() {
-				switch _, err := steps.Do(ctx, fmt.Sprint(n), text(1)); {
-				case err == nil:
-					stored.Add(1)
-				case limited(err, "at most 10"):
-					refused.Add(1)
-				default:
-					t.Error(err)
-				}
-			})
-		}
-		all.Wait()
-		if stored.Load() != 10 || refused.Load() != 20 {
-			t.Errorf("%d steps stored and %d refused, want 10 and 20", stored.Load(), refused.Load())
-		}
-	})
-
-	t.Run("failed steps take no room", func(t *testing.T) {
-		ctx := run(t, store(t), func(s *steps.Scope) { s.MaxSteps = 1 })
-		for range 3 {
-			if _, err := steps.Do(ctx, "a", func(context.Context) (int, error) { return 0, errBroke }); err != errBroke {
+func TestMostStepsAtOnce(t *testing.T) {
+	ctx := run(t, store(t), fresh, func(s *steps.Scope) { s.MaxSteps = 10 })
+	var stored, refused atomic.Int64
+	var all sync.WaitGroup
+	for n := range 30 {
+		all.Go(func() {
+			switch _, err := steps.Do(ctx, fmt.Sprint(n), text(1)); {
+			case err == nil:
+				stored.Add(1)
+			case limited(err, "at most 10"):
+				refused.Add(1)
+			default:
 				t.Error(err)
 			}
-		}
-		if _, err := steps.Do(ctx, "b", text(1)); err != nil {
+		})
+	}
+	all.Wait()
+	if stored.Load() != 10 || refused.Load() != 20 {
+		t.Errorf("%d steps stored and %d refused, want 10 and 20", stored.Load(), refused.Load())
+	}
+}
+
+func TestFailedStepsTakeNoRoom(t *testing.T) {
+	ctx := run(t, store(t), func(s *steps.Scope) { s.MaxSteps = 1 })
+	for range 3 {
+		if _, err := steps.Do(ctx, "a", func(context.Context) (int, error) { return 0, errBroke }); err != errBroke {
 			t.Error(err)
 		}
-	})
+	}
+	if _, err := steps.Do(ctx, "b", text(1)); err != nil {
+		t.Error(err)
+	}
 }
 
 // databaseOfWorker names the database of the worker that TestKilledWorker kills.

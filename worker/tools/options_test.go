@@ -94,11 +94,13 @@ func TestReconciler(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			run := func(_ context.Context, in order) (any, error) { return in, nil }
 			tool := tools.New("buy", "Buys something.", run, tools.Effects(), tools.Reconcile(tt.answer), tools.TimeLimit(time.Minute))
+
 			test := func(t *testing.T) {
 				ask, ok := tool.Reconciler()
 				if !ok {
 					t.Fatal(tool.Fault())
 				}
+
 				result, happened, err := ask(t.Context(), "task/life/3.1")
 				if string(result) != tt.result || happened != tt.happened {
 					t.Errorf("%s, happened: %t; want %s, %t", result, happened, tt.result, tt.happened)

@@ -42,11 +42,13 @@ func TestRun(t *testing.T) {
 		"goes on regardless":  {func(context.Context, order) (any, error) { time.Sleep(time.Hour); return nil, sold }, "", "time limit of 2m0s"},
 		"its own shorter one": {func(ctx context.Context, _ order) (any, error) { return nil, context.DeadlineExceeded }, `{"error":"context deadline exceeded"}`, "returned an error"},
 	} {
+
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tool, call := runs(t, tt.run)
 				began := time.Now()
 				result, err := tool.Run(t.Context(), call, func(json.RawMessage) { t.Error("a late result") })
+
 				if string(result) != tt.result {
 					t.Errorf("result %s, want %s", result, tt.result)
 				}
