@@ -12,8 +12,8 @@ import (
 // result, and a call with effects may have happened.
 var ErrTimeLimit = errors.New("the call took longer than its time limit")
 
-// Run makes a call within the tool's time limit, and returns when the call, the time limit or
-// ctx ends, whichever is first. A result and an error are those of [Call]. Two more errors
+// Run makes a call within the tool's time limit. It returns at the end of the call, of the
+// time limit or of ctx, at the first of the three. A result and an error are those of [Call]. Two more errors
 // come without a result: [ErrTimeLimit], and ctx.Err() if ctx ended first. An error that the
 // function returns after the end of its context counts as that end.
 //
