@@ -96,7 +96,7 @@ var allowed = map[string][]string{
 	"cardserver/push": {"cardserver/audit", "cardserver/page", "shared/auth", "shared/desk", "shared/keys", "shared/serve", "shared/task", "shared/webhook"},
 	// turn runs any executor: it knows no agent definition and no model.
 	"worker/turn":     {"shared/bus", "shared/desk", "shared/kv", "shared/memory", "shared/queue", "shared/task", "worker/run", "worker/steps"},
-	"worker/executor": {"shared/agent", "shared/kit", "shared/model", "shared/task", "shared/usage", "worker/run", "worker/tools"},
+	"worker/executor": {"shared/agent", "shared/kit", "shared/model", "shared/task", "shared/usage", "worker/run", "worker/steps", "worker/tools"},
 	// run passes the steps of the record on.
 	"worker/run":       {"shared/task"},
 	"worker/tools":     {},
