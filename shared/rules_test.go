@@ -42,7 +42,7 @@ var doors = map[string][]string{
 	"shared/adapters/": append([]string{"shared/files", "shared/loopback", "shared/serve", "shared/share"}, ports...),
 	"shared/lab/": append([]string{
 		"shared/adapters/local", "shared/adapters/sqlstore", "shared/adapters/standin", "shared/auth", "shared/desk", "shared/egress",
-		"shared/files", "shared/keys", "shared/lab/conformance", "shared/serve",
+		"shared/files", "shared/keys", "shared/lab/conformance", "shared/serve", "shared/steps",
 	}, ports...),
 }
 
