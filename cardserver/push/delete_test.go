@@ -90,7 +90,7 @@ func (w *world) steps(id string, keys ...string) int {
 
 // A deletion takes the steps of the task, and those of no other task.
 //
-// Shows R16i.
+// Shows AU12.
 func TestDeletionTakesTheSteps(t *testing.T) {
 	w := newWorld(t)
 	w.ended(alice, "t1")

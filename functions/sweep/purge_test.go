@@ -122,9 +122,7 @@ func ended(t *testing.T, db *sqlstore.DB, ids ...string) {
 }
 
 // Tasks and their steps go an hour after the expiry, and not before. Steps of other tasks and
-// entries of other kinds stay, and expired entries go at once.
-//
-// Shows R16i.
+// entries of other kinds stay, and expired entries go at once (R16i).
 func TestStepsArePurgedWithTheirTask(t *testing.T) {
 	now := start
 	clock := func() time.Time { return now }

@@ -72,6 +72,7 @@ func removeLeavesReplaced(t *testing.T, s Stored, c *clock) {
 	}
 	c.set(epoch.Add(2 * time.Hour))
 	list := expired(t, s, c.now(), 10)
+
 	replaces := func(want ...bool) {
 		t.Helper()
 		var got []bool
@@ -88,6 +89,7 @@ func removeLeavesReplaced(t *testing.T, s Stored, c *clock) {
 	}
 
 	replaces(false, false, false)
+
 	create(t, s, record("a"))
 	create(t, s, record("b", ends))
 	replaces(true, true, false)
