@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
 	"errand/shared/steps"
 	"errand/shared/task"
 )
@@ -29,6 +31,17 @@ func TestUnder(t *testing.T) {
 	} {
 		if got := steps.Under(id); got != want {
 			t.Errorf("Under(%.40q) = %.60q, want %.60q", id, got, want)
+		}
+	}
+}
+
+// The steps that a record names are under its task, whatever its life.
+func TestRecordsNameWhatIsDeleted(t *testing.T) {
+	id, _ := task.Derive("someone", "m1")
+	for _, life := range []string{"", "abc"} {
+		r := task.Record{Task: &a2a.Task{ID: a2a.TaskID(id)}, Life: life}
+		if p := r.StepPrefix(); !strings.HasPrefix(p, steps.Under(id)) || len(p) == len(steps.Under(id)) {
+			t.Errorf("a record with the life %q has its steps under %s, not under %s", life, p, steps.Under(id))
 		}
 	}
 }

@@ -37,6 +37,7 @@ type Config struct {
 // Executor answers messages. It is safe for concurrent use.
 type Executor struct {
 	limits  agent.Limits
+	prices  *agent.Prices
 	model   model.Model
 	system  string
 	offered []model.Tool
@@ -63,7 +64,7 @@ func New(c Config) (*Executor, error) {
 	}
 
 	e := &Executor{
-		limits: c.Agent.Limits, model: c.Model, usage: c.Usage, log: c.Log,
+		limits: c.Agent.Limits, prices: c.Agent.Prices, model: c.Model, usage: c.Usage, log: c.Log,
 		system: system(c.Agent), tools: map[string]tools.Tool{},
 		offered: []model.Tool{{Name: askName, Description: askDescription, Schema: []byte(askSchema)}},
 	}
