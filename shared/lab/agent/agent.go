@@ -40,7 +40,8 @@ type zone struct {
 	Zone string `json:"zone"`
 }
 
-// Tools are clock, which repeats its argument, and report, which returns a Report.
+// Tools are clock, which repeats its argument, report, which returns a Report, and those that
+// call a receiver.
 func Tools(env kit.Env) ([]tools.Tool, error) {
 	var s struct {
 		Service string `setting:"service"`
@@ -52,10 +53,10 @@ func Tools(env kit.Env) ([]tools.Tool, error) {
 		answer, err := askService(ctx, env, s.Service)
 		return Report{tools.InfoFrom(ctx), answer}, err
 	}
-	return []tools.Tool{
+	return append(calling(env, s.Service),
 		tools.New("clock", "Tells a time zone.", func(_ context.Context, in zone) (zone, error) { return in, nil }),
 		tools.New("report", "Reports what a call is given.", ask, tools.Effects()),
-	}, nil
+	), nil
 }
 
 func askService(ctx context.Context, env kit.Env, url string) (string, error) {
