@@ -71,8 +71,7 @@ type shop struct {
 
 	mu      sync.Mutex
 	asks    map[string]map[int]int // requests to the model, by turn and step
-	paid    map[string]int         // replies that the model sent whole, by turn
-	replied map[string]time.Time   // when the model sent its first one
+	replied map[string]time.Time   // when the model sent its first reply
 	shown   map[string][]lab.Order // arguments of the calls in the newest request
 	came    []deed                 // calls that reached the receiver
 	made    []deed                 // effects, and looks
@@ -82,7 +81,7 @@ type shop struct {
 
 func newShop(t *testing.T) *shop {
 	s := &shop{
-		t: t, asks: map[string]map[int]int{}, paid: map[string]int{}, replied: map[string]time.Time{},
+		t: t, asks: map[string]map[int]int{}, replied: map[string]time.Time{},
 		shown: map[string][]lab.Order{}, open: map[net.Conn]int{},
 	}
 	s.at = func(string, point) bool { return false }
@@ -164,7 +163,6 @@ func (s *shop) reply(_ context.Context, r standin.Request) standin.Reply {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.paid[turn]++
 	if s.replied[turn].IsZero() {
 		s.replied[turn] = time.Now()
 	}
