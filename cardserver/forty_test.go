@@ -21,13 +21,11 @@ type planned struct {
 	after time.Duration // from a point from which the program goes on
 }
 
-// plan spreads kills over the steps of a turn, and over the kinds of points.
+// plan spreads kills over the steps of a turn but the last two, and over the kinds of points.
 func plan(kills, steps int) (all []planned) {
+	kinds := []kind{askBegins, askHalf, askEnds, callBegins, callDone, callEnds, askHalf, callBegins, callDone, callEnds}
 	for k := range kills {
-		p := point{step: 1 + k*steps/kills, kind: kind(k) % (callEnds + 1)}
-		if p.step == steps { // the answer has no calls
-			p.kind %= askEnds + 1
-		}
+		p := point{step: 1 + k*(steps-2)/kills, kind: kinds[k%len(kinds)]}
 		all = append(all, planned{p, time.Duration(rand.IntN(20)) * time.Millisecond})
 	}
 	slices.SortFunc(all, func(a, b planned) int { return order(a.point, b.point) })
@@ -38,25 +36,47 @@ func order(a, b point) int {
 	return cmp.Or(cmp.Compare(a.step, b.step), cmp.Compare(a.kind, b.kind))
 }
 
+// mostKills is how often a turn may die without progress here: after five times it fails, and
+// before the fourth claim it waits for 10 s already (R12).
+const mostKills = 3
+
 // An executioner says at which points the program dies.
 type executioner struct {
-	mu    sync.Mutex
-	plan  []planned
-	armed bool               // the program lives
-	due   chan time.Duration // when it must die from now
+	mu     sync.Mutex
+	plan   []planned
+	armed  bool               // the program lives, and no kill is due
+	due    chan time.Duration // when it must die from now
+	opened int                // the newest step that is known to be stored
+	since  int                // kills since then
+	carry  int                // kills that may have come after the next step is stored
 }
 
-// at implements the field of shop.
+// at implements the field of shop. A program that must die soon gets no further step.
 func (e *executioner) at(_ string, p point) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !e.armed || len(e.plan) == 0 || order(p, e.plan[0].point) < 0 {
+	opened := p.step
+	if p.call == 0 {
+		opened--
+	}
+	if opened > e.opened {
+		e.opened, e.since, e.carry = opened, e.carry, 0
+	}
+
+	switch {
+	case !e.armed:
+		return p.kind == askBegins
+	case len(e.plan) == 0, e.since == mostKills, order(p, e.plan[0].point) < 0:
 		return false
 	}
-	next := e.plan[0]
+	after := e.plan[0].after
 	e.plan, e.armed = e.plan[1:], false
+	e.since++
+	if p.kind == askEnds {
+		e.carry = 1
+	}
 	if p.kind.ends() {
-		e.due <- next.after
+		e.due <- after
 		return false
 	}
 	e.due <- 0
