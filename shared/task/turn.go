@@ -197,6 +197,7 @@ func (r *Record) takeNext(m Moment, out Outcome) {
 	}
 	r.addHistory(r.Inbox[0])
 	r.Inbox = r.Inbox[1:]
+	r.closeStep(nil)
 	r.beginTurn(m)
 	r.forget()
 	r.Attempt, r.Lease.Alone = 1, false
