@@ -297,7 +297,7 @@ func (s *stepSearch) begins(w stepWorld, i int) {
 	s.commit(w, i, s.beginCalls(w.rec, &w.hands[i]), "worker commits that calls begin", func(h *hand) {
 		for c, call := range s.stepOf(h).Calls {
 			bit := h.chosen & (1 << c)
-			if sure := h.allowed&bit != 0 || !before[c].Wait.IsZero(); sure || call.InTime() || s.sc.without.has(keyAge) {
+			if sure := h.allowed&bit != 0 || !before[c].Wait.IsZero(); sure || call.InTime() || s.sc.without.has(keyAge|lateCommit) {
 				h.begun |= bit
 			}
 			h.read, h.allowed = h.read&^bit, h.allowed&^bit
@@ -323,12 +323,12 @@ func (s *stepSearch) attempt(w *stepWorld, h *hand, call int) {
 	switch {
 	case w.cancel && w.left < 0:
 		s.violation("%s begins after the cancel was answered", c.Name)
-	case !w.deleted && (now.Step == nil || now.Step.Number != step.Number || start.Sub(now.Step.Calls[call].Begun) > task.BeginWithin):
-		s.violation("%s begins without a commit of the last 5 seconds", c.Name)
-	case q.busy > 0:
-		s.violation("two attempts at %s run at once", c.Name)
 	case again && (int(q.step) != step.Number || q.words != wordsOf(c)):
 		s.violation("%s has two keys, or two kinds of arguments", c.Name)
+	case q.busy > 0:
+		s.violation("two attempts at %s run at once", c.Name)
+	case !w.deleted && !s.sc.without.has(beginCommit|fiveSeconds) && tooLate(now.Step, step.Number, call):
+		s.violation("%s begins without a commit of the last 5 seconds", c.Name)
 	case d == pay && again && s.sc.keeps > 0 && callLimit > q.first+int32(s.sc.keeps.Seconds()):
 		s.violation("%s begins so late that its receiver may have forgotten the key", c.Name)
 	case d == mail && q.attempts > q.allowed:
@@ -342,6 +342,11 @@ func (s *stepSearch) attempt(w *stepWorld, h *hand, call int) {
 		q.attempts++
 	}
 	q.busy = callLimit
+}
+
+// tooLate reports whether a call of the step with the number may not begin under any commit.
+func tooLate(open *task.Step, number, call int) bool {
+	return open == nil || open.Number != number || start.Sub(open.Calls[call].Begun) > task.BeginWithin
 }
 
 // calls are the ends of calls that run.
@@ -388,7 +393,7 @@ func (s *stepSearch) overtime(w stepWorld, i, c int) {
 	if call.Effects && w.budget[overtime] > 0 {
 		n := w
 		n.budget[overtime]--
-		n.late = lateResult{uint8(s.stepOf(h).Number), uint8(c) + 1, resultOf(h, returned)}
+		n.late = lateResult{uint8(s.stepOf(h).Number), uint8(c) + 1, resultOf(h, belated)}
 		s.callEnds(n, i, c, s.emit, "a call takes too long, and goes on: "+call.Name)
 	}
 	s.callEnds(w, i, c, s.move, "a call takes too long: "+call.Name)

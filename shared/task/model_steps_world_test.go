@@ -139,6 +139,7 @@ const (
 	confirmed
 	leftAlone
 	refused
+	belated
 	kinds
 )
 
