@@ -272,6 +272,9 @@ func (s *stepSearch) deleteTask(rec uint32) stepResult {
 func (s *stepSearch) tellCall(rec uint32, step, call int) stepResult {
 	return s.op(rec, stepTell, func(r task.Record, res *stepResult) (n task.Record) {
 		n, res.changed, res.err = r.Tell(s.now(), step, call)
+		if s.sc.without.has(keptWord) && r.Paused.IsZero() {
+			n.Told = false
+		}
 		return n
 	}, int32(step), int32(call))
 }

@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"errand/shared/task"
 )
 
 // persons are the acts of clients, and of whoever tells a waiting call.
@@ -42,7 +44,11 @@ func (s *stepSearch) persons(w stepWorld) {
 		for c, call := range r.Step.Calls {
 			if call.Effects {
 				n := w
-				n.rec = s.tellCall(w.rec, r.Step.Number, c).rec
+				res := s.tellCall(w.rec, r.Step.Number, c)
+				n.rec = res.rec
+				if n.seen[dealOf(call)].told = res.changed || r.Told; !n.seen[dealOf(call)].told {
+					continue
+				}
 				s.fault(n, word, c, "a word comes for "+call.Name)
 			}
 		}
@@ -145,6 +151,20 @@ func (s *stepSearch) drains(w stepWorld, i int) {
 		h.pc, h.then = keeping, parking0
 	}
 	s.fault(w, drained, i, "worker must stop")
+}
+
+// tellsAll checks, before nothing happens for some seconds, that no call waits for a word that
+// has come.
+func (s *stepSearch) tellsAll(w stepWorld, secs int32) {
+	r := s.recs[w.rec]
+	if r.Step == nil || r.Terminal() || r.Interrupted() || !s.resting(w) {
+		return
+	}
+	for _, c := range r.Step.Calls {
+		if wait := ahead(c.Wait); w.seen[dealOf(c)].told && c.Told && wait >= secs && secs > int32(task.ToldEvery.Seconds()) {
+			s.violation("%s waits although a word came for it", c.Name)
+		}
+	}
 }
 
 // promise checks the end: the task was answered, and all that the model wanted has happened,

@@ -41,6 +41,7 @@ func stepRemovals() []struct {
 		{old(pays("the age of keys", keyAge, budget{killed: 1, delayed: 2})), "may have forgotten the key"},
 		{old(pays("the age of keys at a late commit", lateCommit, budget{killed: 1, delayed: 2})), "may have forgotten the key"},
 		{mails("the question of an answer", boundAnswer, budget{killed: 1, early: 1}), "no person said so"},
+		{mails("a word that came early", keptWord, budget{postponed: 1, word: 1}), "waits although a word came"},
 		{mails("the wait of a cancel", cancelWait, budget{canceled: 1}), "after the cancel was answered"},
 	}
 }

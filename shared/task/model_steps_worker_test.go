@@ -3,6 +3,7 @@ package task_test
 import (
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
@@ -22,6 +23,7 @@ func (s *stepSearch) work(w stepWorld, i int) {
 		s.begins(w, i)
 	case calling:
 		s.calls(w, i)
+
 	case keeping:
 		s.keepsResults(w, i)
 	case getting:
@@ -29,6 +31,7 @@ func (s *stepSearch) work(w stepWorld, i int) {
 		s.move(w, i, "worker reads the results")
 	case looking:
 		s.looks(w, i)
+
 	case asking0:
 		s.asksPerson(w, i)
 	case parking0:
@@ -154,12 +157,14 @@ func (s *stepSearch) plan(h *hand, step *task.Step) turnPlan {
 			if !p.holds || until < p.until {
 				p.holds, p.until = true, until
 			}
+
 		case c.Effects && c.Times > 0 && c.Wait.IsZero() && (h.begun|h.read)&bit == 0:
 			p.look |= bit
 		case m == task.Doubt:
 			if p.doubt < 0 {
 				p.doubt = i
 			}
+
 		default:
 			if m == task.Begin && !s.sc.without.has(beginCommit) {
 				p.begin |= bit
@@ -297,7 +302,8 @@ func (s *stepSearch) begins(w stepWorld, i int) {
 	s.commit(w, i, s.beginCalls(w.rec, &w.hands[i]), "worker commits that calls begin", func(h *hand) {
 		for c, call := range s.stepOf(h).Calls {
 			bit := h.chosen & (1 << c)
-			if sure := h.allowed&bit != 0 || !before[c].Wait.IsZero(); sure || call.InTime() || s.sc.without.has(keyAge|lateCommit) {
+			sure := h.allowed&bit != 0 || !before[c].Wait.IsZero()
+			if h.begun &^= bit; sure || call.InTime() || s.sc.without.has(keyAge|lateCommit) {
 				h.begun |= bit
 			}
 			h.read, h.allowed = h.read&^bit, h.allowed&^bit
@@ -327,9 +333,9 @@ func (s *stepSearch) attempt(w *stepWorld, h *hand, call int) {
 		s.violation("%s has two keys, or two kinds of arguments", c.Name)
 	case q.busy > 0:
 		s.violation("two attempts at %s run at once", c.Name)
-	case !w.deleted && !s.sc.without.has(beginCommit|fiveSeconds) && tooLate(now.Step, step.Number, call):
+	case !w.deleted && !s.sc.without.has(beginCommit|fiveSeconds) && tooLate(now.Step, step.Number, call, again):
 		s.violation("%s begins without a commit of the last 5 seconds", c.Name)
-	case d == pay && again && s.sc.keeps > 0 && callLimit > q.first+int32(s.sc.keeps.Seconds()):
+	case d == pay && again && s.sc.keeps > 0 && callLimit > q.first+int32(s.sc.keeps/time.Second) && q.allowed == 0:
 		s.violation("%s begins so late that its receiver may have forgotten the key", c.Name)
 	case d == mail && q.attempts > q.allowed:
 		s.violation("%s was called twice, and no person said so", c.Name)
@@ -338,15 +344,22 @@ func (s *stepSearch) attempt(w *stepWorld, h *hand, call int) {
 	if !again {
 		q.step, q.words, q.first = uint8(step.Number), wordsOf(c), 0
 	}
-	if d == mail || !again {
+	switch {
+	case d == mail || !again:
 		q.attempts++
+	case q.allowed > 0:
+		q.allowed--
 	}
-	q.busy = callLimit
+	q.busy, q.told = callLimit, false
 }
 
-// tooLate reports whether a call of the step with the number may not begin under any commit.
-func tooLate(open *task.Step, number, call int) bool {
-	return open == nil || open.Number != number || start.Sub(open.Calls[call].Begun) > task.BeginWithin
+// tooLate reports whether no commit allows an attempt. An attempt with a key that its receiver
+// knows may come a moment after the step: another run has found the result of an earlier one.
+func tooLate(open *task.Step, number, call int, again bool) bool {
+	if open == nil || open.Number != number {
+		return !again
+	}
+	return start.Sub(open.Calls[call].Begun) > task.BeginWithin
 }
 
 // calls are the ends of calls that run.

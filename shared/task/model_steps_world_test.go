@@ -64,6 +64,7 @@ type receiver struct {
 	words    uint8 // of the arguments
 	first    int32 // when the first attempt began
 	busy     int32 // an attempt may still run until then
+	told     bool  // a word came for the call since the last attempt began
 }
 
 // A lateResult is the result of a call that ended after its time limit.
@@ -228,6 +229,7 @@ func stepKeyOf(r task.Record) string {
 			b = strconv.AppendInt(append(b, ' '), v, 36)
 		}
 	}
+
 	when := func(t time.Time) {
 		if t.IsZero() {
 			b = append(b, ' ', '-')
@@ -235,6 +237,7 @@ func stepKeyOf(r task.Record) string {
 		}
 		num(int64(ahead(t)))
 	}
+
 	flag := func(v bool) { b = strconv.AppendBool(b, v) }
 	ids := func(list []*a2a.Message) {
 		for _, m := range list {
@@ -245,6 +248,7 @@ func stepKeyOf(r task.Record) string {
 
 	b = append(append(b, string(r.State())...), r.Lease.Nonce...)
 	num(int64(r.Turn), r.Seq, r.Epoch, int64(r.Attempt), int64(r.Deaths), int64(r.Blamed), int64(r.Broke), int64(r.Steps), int64(r.First), int64(len(r.Requests)))
+
 	when(r.Lease.Until)
 	when(r.Wake)
 	when(r.Paused)
