@@ -107,7 +107,7 @@ var allowed = map[string][]string{
 	// tools and executors need.
 	own: {own + "/", "shared/kit", "shared/secret", "worker/run", "worker/steps", "worker/tools"},
 
-	"worker": {own, "worker/executor", "worker/turn", "shared/desk", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
+	"worker": {own, "worker/executor", "worker/turn", "shared/desk", "shared/keys", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
 	// smoke is a client like any other: it knows the protocol and nothing of Errand.
 	"infra/smoke": {"shared/loopback"},
 

@@ -1,7 +1,7 @@
 // Package push shows callers the deliveries of their webhooks and repeats them: dead
 // letters, re-drives, pings, and the secrets by which receivers check signatures. It also
-// deletes tasks. It is our own HTTP+JSON beside A2A, which ends at the registration of a
-// webhook and deletes nothing.
+// deletes tasks, and takes the requests that wake waiting calls. It is our own HTTP+JSON beside A2A, which ends at the registration of a
+// webhook, deletes nothing and wakes nothing.
 //
 // It delivers nothing: it writes re-drives and pings into the record. Callers see the
 // webhooks of their own tasks only, and a foreign task does not exist. An operator, who is
@@ -71,7 +71,8 @@ func (a *API) operations() map[string]operation {
 	}
 }
 
-// New makes the API. Its paths begin with /push/.
+// New makes the API. Its paths begin with /push/, except for DELETE /tasks/{id} and the URLs
+// that wake calls.
 func New(cfg Config) *API {
 	a := &API{cfg: cfg, mux: http.NewServeMux()}
 	a.mux.HandleFunc("GET /push/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
@@ -79,6 +80,7 @@ func New(cfg Config) *API {
 		_, _ = w.Write(description) // if it fails the client is gone
 	})
 
+	a.mux.HandleFunc(keys.WakePath, a.wake)
 	methods := map[string]string{}
 	for route, o := range a.operations() {
 		method, path, _ := strings.Cut(route, " ")

@@ -31,6 +31,10 @@ type Config struct {
 	// then, while tasks can still be canceled, ended and deleted. nil: there is always room.
 	Room func(ctx context.Context, owner string) error
 
+	// WakeKey makes the key with which a worker signs the URLs that wake calls of one life of a
+	// task: TASK/LIFE. It is kept in the record. nil, and an empty key: there are no such URLs.
+	WakeKey func(ctx context.Context, life string) string
+
 	// Reused says that clients give different messages the same id. It switches off
 	// deduplication by message id: each message that is sent makes a task or another turn,
 	// and a client that repeats a message because it lost the answer has it run twice.

@@ -14,6 +14,7 @@ type Acceptance struct {
 	ID       string       // the task's id
 	Context  string       // the conversation's id
 	Life     string       // drawn for this record, of the characters of a key in package kv
+	WakeKey  string       // signs the URLs that wake calls of this life; empty: there are none
 	Owner    string       // tenant/principal that may see the task
 	Lane     string       // lane of the jobs for its turns
 	Message  *a2a.Message // the message as it will stand in the history
@@ -27,7 +28,7 @@ func Accept(m Moment, a Acceptance) (Record, error) {
 	r := Record{
 		Schema: Schema, Owner: a.Owner, Lane: a.Lane,
 		Requests: []Request{a.Request.packed()},
-		Turn:     1, Since: m.Now, Asked: m.Now, Life: a.Life,
+		Turn:     1, Since: m.Now, Asked: m.Now, Life: a.Life, WakeKey: a.WakeKey,
 		Task: &a2a.Task{
 			ID: a2a.TaskID(a.ID), ContextID: a.Context,
 			Status:  a2a.TaskStatus{State: a2a.TaskStateSubmitted, Timestamp: &at},

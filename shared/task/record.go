@@ -62,6 +62,7 @@ type Record struct {
 	Asks          []Ask          // lanes for whose debts sweeps have added jobs again
 	Due           Due            // derived at every commit: when the sweep must look at the record
 	Life          string         // drawn when the record was made: an expired task's id can come again
+	WakeKey       string         // signs the URLs that wake calls of this life; empty: there are none
 	Steps         int            // steps so far: replies that asked for calls
 	Step          *Step          // the newest step, while its turn goes on from it
 	First         int            // number of the last step before the work that goes on

@@ -279,15 +279,11 @@ func (p *steps) Keep(ctx context.Context, s task.Step, results map[int]task.Resu
 func (p *steps) Key(step, call int) string { return p.r.CallKey(step, call) }
 
 // URL implements run.Steps.
-func (p *steps) URL(ctx context.Context, step, call int) string {
-	if p.s.w.cfg.WakeURL == nil {
+func (p *steps) URL(_ context.Context, step, call int) string {
+	if p.s.w.cfg.WakeURL == nil || p.r.WakeKey == "" {
 		return ""
 	}
-	url, err := p.s.w.cfg.WakeURL(ctx, p.r.Owner, p.r.CallKey(step, call))
-	if err != nil {
-		p.s.log.WarnContext(ctx, "a tool gets no URL to be woken by", "err", err)
-	}
-	return url
+	return p.s.w.cfg.WakeURL(p.r.WakeKey, p.r.CallKey(step, call))
 }
 
 // again repeats a write of kv until it is answered, the run ends, or a verdict stays the
