@@ -230,17 +230,27 @@ func (a *API) hook(q *call) error {
 }
 
 // delete deletes a task of the caller, an operator included, with all its content. A task
-// that is deleted already is an answer, and no error.
+// that is deleted already is an answer, and no error. The answer waits as that of a cancel does.
 func (a *API) delete(q *call) error {
 	if err := q.only(); err != nil {
 		return err
 	}
 	r, err := a.own(q)
+	var met task.Record
 	if err == nil {
-		_, err = a.cfg.Desk.Change(q.Context(), r, task.Record.Delete)
+		_, err = a.cfg.Desk.Change(q.Context(), r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
+			if !r.Deleted {
+				met = r
+			}
+			return r.Delete(now)
+		})
 	}
 	if err != nil && !errors.Is(err, task.ErrDeleted) {
 		return err
+	}
+	audit.Of(q.Context()).Done() // also if the client goes away while it waits
+	if err := a.cfg.Desk.Settle(q.Context(), met); err != nil {
+		return nil // there is no client to answer
 	}
 	q.w.WriteHeader(http.StatusNoContent)
 	return nil

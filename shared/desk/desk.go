@@ -97,6 +97,24 @@ func (d *Desk) change(ctx context.Context, decide Decision, update func(task.Dec
 	return r, nil
 }
 
+// Settle waits until no call can begin any more that had begun when the task ended (R16b): its
+// client is told of the end then. met is the record as it ended, or as it was before a
+// deletion. The error is that of ctx.
+func (d *Desk) Settle(ctx context.Context, met task.Record) error {
+	wait := min(met.BeginsUntil().Sub(d.Now()), task.BeginWithin) // clocks may differ
+	if wait <= 0 {
+		return nil
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
 // follow enqueues the debts of a commit, even if the client has gone meanwhile. A failure
 // is only logged, because the sweep adds the job.
 func (d *Desk) follow(ctx context.Context, r task.Record, owed []task.Debt) {
