@@ -9,6 +9,7 @@
 package push
 
 import (
+	"context"
 	_ "embed"
 	"errors"
 	"log/slog"
@@ -21,6 +22,8 @@ import (
 	"errand/shared/auth"
 	"errand/shared/desk"
 	"errand/shared/keys"
+	"errand/shared/kv"
+	"errand/shared/steps"
 	"errand/shared/task"
 	"errand/shared/webhook"
 )
@@ -28,7 +31,8 @@ import (
 // Config is what the API needs. All fields are required.
 type Config struct {
 	Desk     *desk.Desk
-	Store    Store // the desk's, to read
+	Store    Store    // the desk's, to read
+	KV       kv.Store // of the same database, with the steps of the tasks
 	Keys     *keys.Keyring
 	Access   *auth.Access              // who may call
 	CheckURL func(rawURL string) error // whether a webhook may be sent there; the error is for the client
@@ -229,8 +233,10 @@ func (a *API) hook(q *call) error {
 	return q.answer(http.StatusOK, q.view(r, h))
 }
 
-// delete deletes a task of the caller, an operator included, with all its content. A task
-// that is deleted already is an answer, and no error. The answer waits as that of a cancel does.
+// delete deletes a task of the caller, an operator included, with all its content and then
+// its steps (R16i). A task that is deleted already is an answer, and no error: its steps are
+// deleted again, because the process may have died between the two. The purge takes those
+// that a run still writes. The answer waits as that of a cancel does (R16b).
 func (a *API) delete(q *call) error {
 	if err := q.only(); err != nil {
 		return err
@@ -246,6 +252,9 @@ func (a *API) delete(q *call) error {
 		})
 	}
 	if err != nil && !errors.Is(err, task.ErrDeleted) {
+		return err
+	}
+	if err := steps.Delete(context.WithoutCancel(q.Context()), a.cfg.KV, q.PathValue("task"), nil); err != nil {
 		return err
 	}
 	audit.Of(q.Context()).Done() // also if the client goes away while it waits

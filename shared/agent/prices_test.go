@@ -2,6 +2,8 @@ package agent_test
 
 import (
 	"math"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -101,5 +103,17 @@ func TestPricesRefused(t *testing.T) {
 		if _, err := agent.Parse([]byte(minimal + "prices: " + tt.prices + "\n")); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", tt.prices, err, tt.want)
 		}
+	}
+}
+
+// The document's example is a definition.
+func TestDocumentedPrices(t *testing.T) {
+	document, err := os.ReadFile("../../docs/limits.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile("(?m)^prices: .*\n").Find(document)
+	if _, ok := parse(t, minimal+string(found)).Prices.Of("any"); !ok {
+		t.Errorf("the document shows no prices: %q", found)
 	}
 }

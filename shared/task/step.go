@@ -260,7 +260,7 @@ func (r Record) Tell(m Moment, step, call int) (next Record, changed bool, err e
 
 // wakeTold is when a parked turn that was told may be claimed: not later than without the word.
 func (r Record) wakeTold(m Moment) time.Time {
-	if told := latest(m.Now, r.Claimed.Add(ToldEvery)); told.Before(r.Wake) {
+	if told := latest(m.Now, r.lastMark(MarkClaimed).Add(ToldEvery)); told.Before(r.Wake) {
 		return told
 	}
 	return r.Wake

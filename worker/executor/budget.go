@@ -22,8 +22,7 @@ type size struct {
 }
 
 // near reports whether a request may have so many of the tokens that are left that it must be
-// counted. An estimate can be wrong by half: tokenBytes is for English text, and other texts
-// have down to two bytes a token.
+// counted. An estimate may be half of the truth, since tokenBytes is for English text.
 func (s size) near(left int64) bool { return s.blind || s.sure+s.guessed > left/2 }
 
 // room is how many tokens a step may make that reads as many as prompt; zero if it must not

@@ -124,15 +124,32 @@ func TestFirstRequestIsCounted(t *testing.T) {
 	}
 }
 
-// A cancel during a count is the end of the turn, and no failure of it.
+// ending is a model whose count is cut by a cancel.
+type ending struct {
+	steps
+	cancel context.CancelFunc
+}
+
+func (e ending) Count(ctx context.Context, r model.Request) (int64, error) {
+	e.cancel()
+	<-ctx.Done()
+	return e.steps.Count(ctx, r)
+}
+
+// A cancel during a count is the end of the turn, and no failure of it, even if the request is
+// surely over the limit.
 func TestCancelDuringACount(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	m := &chunks{uncount: errors.New("cut")}
-	limits := agent.Limits{Steps: 8, TurnTokens: 10, OutputTokens: 5, HistoryMessages: 50}
-	r := answered(t, ctx, newExecutor(t, setup{model: m, limits: limits}), message())
-	if !errors.Is(r.err, context.Canceled) || len(m.counted) != 1 || len(m.seen) != 0 {
-		t.Errorf("got %v, %v after %d counts and %d requests", r.state(), r.err, len(m.counted), len(m.seen))
+	defer cancel()
+	tool, call := reading(400)
+	m := ending{steps{&chunks{uncount: context.Canceled}, func(int, model.Request) model.Chunk {
+		return model.Chunk{Parts: []model.Part{call}, Usage: model.Usage{Prompt: 480, Output: 30}, Finish: "STOP"}
+	}}, cancel}
+	limits := agent.Limits{Steps: 8, TurnTokens: 1000, OutputTokens: 80, HistoryMessages: 50}
+
+	r := answered(t, ctx, newExecutor(t, setup{model: m, limits: limits, tools: []tools.Tool{tool}}), message())
+	if !errors.Is(r.err, context.Canceled) || len(m.counted) != 1 || len(m.seen) != 1 {
+		t.Errorf("got %v %q, %v after %d counts and %d requests", r.state(), r.says(), r.err, len(m.counted), len(m.seen))
 	}
 }
 
