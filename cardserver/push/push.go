@@ -241,6 +241,7 @@ func (a *API) delete(q *call) error {
 	if err := q.only(); err != nil {
 		return err
 	}
+
 	r, err := a.own(q)
 	var met task.Record
 	if err == nil {
@@ -254,6 +255,7 @@ func (a *API) delete(q *call) error {
 	if err != nil && !errors.Is(err, task.ErrDeleted) {
 		return err
 	}
+
 	if err := steps.Delete(context.WithoutCancel(q.Context()), a.cfg.KV, q.PathValue("task"), nil); err != nil {
 		return err
 	}

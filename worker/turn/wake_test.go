@@ -82,6 +82,7 @@ func (w *waiting) connect() {
 		}
 		return standin.Call(&genai.FunctionCall{ID: "c1", Name: "await"})
 	})
+
 	m, err := gemini.New(w.t.Context(), gemini.Config{
 		Name: "test-model", HTTPClient: standin.New(script.Answer).Client(),
 		Key: func(context.Context) (secret.Value, error) { return secret.NewValue([]byte("none")) },
@@ -89,6 +90,7 @@ func (w *waiting) connect() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+
 	ex, err := executor.New(executor.Config{Model: m, Tools: []tools.Tool{tool}, Agent: &agent.Agent{
 		Name: "Test", Tools: []string{"await"}, Limits: agent.Limits{Steps: 8, TurnTokens: 30_000, OutputTokens: 2000, HistoryMessages: 50},
 	}})
