@@ -25,7 +25,7 @@ type Acceptance struct {
 func Accept(m Moment, a Acceptance) (Record, error) {
 	at := m.Now.Truncate(time.Millisecond)
 	r := Record{
-		Schema: Schema, Owner: a.Owner, Lane: a.Lane,
+		Schema: beforeSteps, Owner: a.Owner, Lane: a.Lane,
 		Requests: []Request{a.Request.packed()},
 		Turn:     1, Since: m.Now, Asked: m.Now, Life: a.Life,
 		Task: &a2a.Task{
