@@ -39,7 +39,7 @@ const (
 
 	// Deliveries in flight when the process is told to stop may go on for so long. Parking
 	// takes milliseconds. A slow webhook is sent again after the next start.
-	lastDeliveries = 3 * time.Second
+	lastDeliveries = 5 * time.Second
 )
 
 // runStandalone serves clients and does all the work behind them.

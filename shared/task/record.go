@@ -21,7 +21,8 @@ import (
 // schema is read and never written.
 const Schema = 2
 
-// beforeSteps is the schema of records without steps, which earlier programs can write too.
+// beforeSteps is the schema of records without steps. Earlier programs can write those too,
+// but would forget which calls have begun.
 const beforeSteps = 1
 
 // Names of the lanes that carry jobs about records. Package queue has the same names.
@@ -67,7 +68,6 @@ type Record struct {
 	First         int            // number of the last step before the work that goes on
 	Told          bool           // a word for a waiting call came since the last claim
 	Paused        time.Time      // since when the turn waits for its calls: that does not count towards its age
-	Claimed       time.Time      // when the turn was last claimed
 	Broke         int            // workers that died under this turn, with progress or without
 	Turned        Spent          // cost of this turn
 	Spent         Spent          // cost of the task

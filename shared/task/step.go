@@ -185,7 +185,7 @@ func (r Record) OpenStep(m Moment, t Fence, events []a2a.Event, s Step, begins [
 	for _, i := range begins {
 		s.Calls[i].begin(m.Now)
 	}
-	n.Step, n.Steps = &s, s.Number
+	n.Step, n.Steps, n.Schema = &s, s.Number, Schema
 	n.spend(s.Spent)
 	n.forget()
 
@@ -254,7 +254,9 @@ func (r Record) Tell(m Moment, step, call int) (next Record, changed bool, err e
 }
 
 // wakeTold is when a turn that was told may be claimed.
-func (r Record) wakeTold(m Moment) time.Time { return latest(m.Now, r.Claimed.Add(ToldEvery)) }
+func (r Record) wakeTold(m Moment) time.Time {
+	return latest(m.Now, r.lastMark(MarkClaimed).Add(ToldEvery))
+}
 
 // hear lets the calls that were told begin again.
 func (r *Record) hear(m Moment) {

@@ -191,6 +191,7 @@ func (t *turn) settle(ctx context.Context, o *open) error {
 	for {
 		p := t.plan(o)
 		var err error
+
 		switch {
 		case len(p.make) > 0:
 			err = t.makeCalls(ctx, o, p)
@@ -206,6 +207,7 @@ func (t *turn) settle(ctx context.Context, o *open) error {
 			t.remember(o)
 			return nil
 		}
+
 		if err != nil {
 			return err
 		}
@@ -242,7 +244,7 @@ func (t *turn) makeCalls(ctx context.Context, o *open, p plan) error {
 		}
 		o.Step = begun
 		for _, i := range p.begin {
-			o.calls[i].begun, o.allowed[i] = true, false
+			o.calls[i].begun, o.calls[i].read, o.allowed[i] = true, false, false
 		}
 		return nil // the plan decides whether that took too long
 	}

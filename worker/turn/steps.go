@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -45,14 +44,16 @@ func (p *steps) Past(ctx context.Context) ([]task.Kept, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading the steps of the turn: %w", err)
 		}
+
 		for _, e := range list {
-			if e.Key > r.StepKey(r.Steps) {
-				list = nil
-				break
-			}
-			if strings.Contains(e.Key[len(r.StepPrefix()):], ".") { // a large reply
+			after = e.Key
+			switch {
+			case e.Key > r.StepKey(r.Steps):
+				return p.withOpen(ctx, r, past)
+			case strings.Contains(e.Key[len(r.StepPrefix()):], "."): // a large reply
 				continue
 			}
+
 			k, err := task.DecodeKept(e.Value)
 			if err != nil {
 				return nil, err
@@ -60,13 +61,11 @@ func (p *steps) Past(ctx context.Context) ([]task.Kept, error) {
 			p.stored[k.Number] = e
 			past = append(past, k)
 		}
-		if len(list) == 0 {
-			break
-		}
-		after = list[len(list)-1].Key
-	}
 
-	return p.withOpen(ctx, r, past)
+		if len(list) == 0 {
+			return p.withOpen(ctx, r, past)
+		}
+	}
 }
 
 // withOpen completes the steps with the open one, of which the record knows more than the
@@ -309,17 +308,18 @@ func (p *steps) again(ctx context.Context, write func(context.Context) error) er
 	}
 }
 
-// noting notes that a run has stored something.
+// noting keeps the results of errand/worker/steps, and notes in the record that the run has
+// stored one.
 type noting struct {
 	kv.Store
-	moved *atomic.Bool
+	s *session
 }
 
 // Put implements kv.Store.
 func (n noting) Put(ctx context.Context, e kv.Entry) (kv.Entry, error) {
 	e, err := n.Store.Put(ctx, e)
-	if err == nil {
-		n.moved.Store(true)
+	if err == nil && n.s.moved.CompareAndSwap(false, true) {
+		n.s.advance(ctx)
 	}
 	return e, err
 }
