@@ -150,17 +150,16 @@ func (p *steps) Open(ctx context.Context, s task.Step, begins []int) (task.Step,
 	defer p.s.commit.Unlock()
 	s.Number = p.s.rec.Steps + 1
 	events := p.s.take()
-	small := s
 	err := task.ErrTooLarge
 	if size <= task.LimitReply {
 		err = p.open(ctx, events, s, begins)
 	}
 
 	if errors.Is(err, task.ErrTooLarge) {
-		var l large
 		s.Epoch = p.s.rec.Epoch
-		if small, l, err = p.putLarge(ctx, s); err != nil {
-			return s, err
+		small, l, lerr := p.putLarge(ctx, s)
+		if lerr != nil {
+			return s, lerr
 		}
 		if err = p.open(ctx, events, small, begins); err == nil {
 			return l.fill(*p.s.rec.Step), nil
