@@ -83,7 +83,7 @@ func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
 	}
 
 	api := push.New(push.Config{
-		Desk: d, Store: p.Store, Keys: p.Keys, Access: p.Access, CheckURL: p.Egress.CheckURL, Log: s.log,
+		Desk: d, Store: p.Store, KV: p.Store.KV(), Keys: p.Keys, Access: p.Access, CheckURL: p.Egress.CheckURL, Log: s.log,
 	})
 
 	return front.New(front.Config{

@@ -36,7 +36,7 @@ type Config struct {
 	Access *auth.Access  // who may call
 	Keys   *keys.Keyring // seals the secrets of webhooks; its public keys are shown to everyone
 	Card   http.Handler  // the agent card
-	Push   http.Handler  // the API about webhooks, below /push/, so that no tenant has that name, and DELETE /tasks/{id}
+	Push   http.Handler  // the API about webhooks, below /push/, so that no tenant has that name, DELETE /tasks/{id} and its trace
 	Log    *slog.Logger
 
 	// Limits are of streams and waits; nil: none. The desk asks those of messages.

@@ -47,7 +47,7 @@ func New(cfg Config) http.Handler {
 			cfg.Card.ServeHTTP(w, r)
 		case r.URL.Path == keys.Path:
 			cfg.Keys.ServeJWKS(w, r)
-		case strings.HasPrefix(r.URL.Path, "/push/") || deletesTask(r):
+		case strings.HasPrefix(r.URL.Path, "/push/") || deletesTask(r) || tracesTask(r):
 			cfg.Push.ServeHTTP(w, r)
 		case r.URL.Path != "/" && r.URL.Path != "": // a request that names the whole address has no path
 			rest.ServeHTTP(w, r)
@@ -73,6 +73,13 @@ func New(cfg Config) http.Handler {
 func deletesTask(r *http.Request) bool {
 	id, under := strings.CutPrefix(r.URL.Path, "/tasks/")
 	return under && r.Method == http.MethodDelete && !strings.ContainsAny(id, "/:")
+}
+
+// tracesTask reports whether a request is for /tasks/{id}/trace, which A2A does not have.
+func tracesTask(r *http.Request) bool {
+	id, under := strings.CutPrefix(r.URL.Path, "/tasks/")
+	id, trace := strings.CutSuffix(id, "/trace")
+	return under && trace && !strings.ContainsAny(id, "/:")
 }
 
 // sameOrigin refuses the requests of web pages of other sites. Such a page could cancel a

@@ -1,7 +1,7 @@
 // Package push shows callers the deliveries of their webhooks and repeats them: dead
 // letters, re-drives, pings, and the secrets by which receivers check signatures. It also
-// deletes tasks. It is our own HTTP+JSON beside A2A, which ends at the registration of a
-// webhook and deletes nothing.
+// deletes tasks, and shows their traces. It is our own HTTP+JSON beside A2A, which ends at the
+// registration of a webhook, deletes nothing and knows no steps.
 //
 // It delivers nothing: it writes re-drives and pings into the record. Callers see the
 // webhooks of their own tasks only, and a foreign task does not exist. An operator, who is
@@ -21,6 +21,7 @@ import (
 	"errand/shared/auth"
 	"errand/shared/desk"
 	"errand/shared/keys"
+	"errand/shared/kv"
 	"errand/shared/task"
 	"errand/shared/webhook"
 )
@@ -28,7 +29,8 @@ import (
 // Config is what the API needs. All fields are required.
 type Config struct {
 	Desk     *desk.Desk
-	Store    Store // the desk's, to read
+	Store    Store    // the desk's, to read
+	KV       kv.Store // has the steps of tasks
 	Keys     *keys.Keyring
 	Access   *auth.Access              // who may call
 	CheckURL func(rawURL string) error // whether a webhook may be sent there; the error is for the client
@@ -68,10 +70,11 @@ func (a *API) operations() map[string]operation {
 		"POST /push/redrive":                           {auth.Push, true, a.redriveAll},
 		"GET /push/keys":                               {auth.Push, false, a.keys},
 		"DELETE /tasks/{task}":                         {auth.Cancel, true, a.delete},
+		"GET /tasks/{task}/trace":                      {auth.Read, false, a.trace},
 	}
 }
 
-// New makes the API. Its paths begin with /push/.
+// New makes the API. Its paths begin with /push/, but for those of whole tasks.
 func New(cfg Config) *API {
 	a := &API{cfg: cfg, mux: http.NewServeMux()}
 	a.mux.HandleFunc("GET /push/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
