@@ -318,6 +318,7 @@ func TestTraceInPages(t *testing.T) {
 		if n == 7 {
 			continue // its entry was lost
 		}
+
 		k, _ := task.Kept{Step: *r.Step}.Merge(map[int]task.Result{0: {Value: json.RawMessage(fmt.Sprintf(`{"n":"%0*d"}`, 3000, n)), At: w.Now()}})
 		text, err := k.Encode()
 		if err != nil {
@@ -355,9 +356,11 @@ func TestTraceLeavesNoContentInLogs(t *testing.T) {
 
 	base.Accept(t, w.Store, w.Moment(), task.Acceptance{ID: "t1", Owner: alice, Life: "life"})
 	base.Claim(t, w.Store, "t1", w.Moment(), time.Minute)
+
 	r := base.Update(t, w.Store, "t1", func(r task.Record) (task.Record, bool, error) {
 		return r.OpenStep(w.Moment(), task.Fence{Epoch: r.Epoch, Seq: r.Seq}, nil, task.Step{Number: 1, Calls: []task.Call{{Name: "x", Args: json.RawMessage(`{"a":"canary"}`)}}}, nil)
 	})
+
 	for _, value := range []string{`{"canary`, `{"n":"canary"}`, `"canary"`} {
 		e := kv.Entry{Key: r.StepKey(1), Owner: alice, Value: []byte(value)}
 		if old, err := w.Store.KV().Get(t.Context(), e.Key); err == nil {
@@ -370,6 +373,7 @@ func TestTraceLeavesNoContentInLogs(t *testing.T) {
 			t.Errorf("%d %s", rec.Code, rec.Body)
 		}
 	}
+
 	w.ask(alice, "GET", "/tasks/t1/trace?after=canary", "")
 	w.ask(alice, "GET", "/tasks/t1/trace?canary=1", "")
 	if strings.Contains(log.String()+lines.String(), "canary") {

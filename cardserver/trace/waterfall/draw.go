@@ -154,28 +154,34 @@ func stepRows(n trace.Step, last *time.Time) []row {
 
 	rows := []row{step}
 	for _, c := range n.Calls {
-		r := row{depth: 2, label: c.Name, kind: aCall, from: c.FirstAt, to: c.ResultAt}
-		if c.State != trace.CallDone && c.State != trace.CallRunning {
-			r.label += " " + c.State
-			r.to = cmp.Or(c.ResultAt, c.BegunAt)
-		}
-		if c.Times > 1 {
-			r.label += fmt.Sprintf(" (%d times)", c.Times)
-		}
-		if c.WaitUntil != nil {
-			r.said = "It begins again at " + c.WaitUntil.Format(time.RFC3339)
-			if c.OrTold {
-				r.said += ", or when a word comes from outside"
-			}
-			r.said += "."
-		}
-		r.detail = []string{"args   " + contentOf(c.Args)}
-		if c.Result != nil {
-			r.detail = append(r.detail, "result "+contentOf(c.Result))
-		}
-		rows = append(rows, r)
+		rows = append(rows, callRow(c))
 	}
 	return rows
+}
+
+func callRow(c trace.Call) row {
+	r := row{depth: 2, label: c.Name, kind: aCall, from: c.FirstAt, to: c.ResultAt}
+	if c.State != trace.CallDone && c.State != trace.CallRunning {
+		r.label += " " + c.State
+		r.to = cmp.Or(c.ResultAt, c.BegunAt)
+	}
+	if c.Times > 1 {
+		r.label += fmt.Sprintf(" (%d times)", c.Times)
+	}
+
+	if c.WaitUntil != nil {
+		r.said = "It begins again at " + c.WaitUntil.Format(time.RFC3339)
+		if c.OrTold {
+			r.said += ", or when a word comes from outside"
+		}
+		r.said += "."
+	}
+	r.detail = []string{"args   " + contentOf(c.Args)}
+	if c.Result != nil {
+		r.detail = append(r.detail, "result "+contentOf(c.Result))
+	}
+
+	return r
 }
 
 // ended is when the last call of a step had its result, or last if none is later.

@@ -68,6 +68,7 @@ func Run(ctx context.Context, c Config) error {
 	for {
 		changed, err := s.read(ctx, api, !c.Follow)
 		var busy *busy
+
 		switch {
 		case ctx.Err() != nil:
 			return fmt.Errorf("not finished, and the task goes on: %w", context.Cause(ctx))
@@ -145,13 +146,13 @@ func (s *story) read(ctx context.Context, api *client, all bool) (changed bool, 
 		}
 
 		changed = changed || t.State != s.State || len(t.Runs) != len(s.Runs) || len(t.Steps) > 1
-		whole := t.StepCount == 0
 		for _, n := range t.Steps {
 			old, ok := s.steps[n.Number]
 			changed = changed || !ok || done(old) != done(n)
 			s.steps[n.Number] = n
-			whole = whole || n.Number >= t.StepCount
 		}
+		_, whole := s.steps[t.StepCount]
+		whole = whole || t.StepCount == 0
 
 		s.Trace, results = t, append(results, t.Results...)
 		if t.Next == "" || t.Next == after || whole && !t.Done && !all {
