@@ -56,8 +56,6 @@ type Page struct {
 	Args          []json.RawMessage // of the calls of the open step, if its reply is too large for the record
 	Results       []Result
 	Next          string // where the next page begins; empty: there is none
-
-	size int // of the contents so far, in bytes
 }
 
 // ReadPage reads a page with one list. It reads the open step by its key, if the list ends
@@ -74,9 +72,6 @@ func ReadPage(ctx context.Context, store kv.Store, r task.Record, c Cursor) (Pag
 		return p, err
 	}
 	for _, e := range list {
-		if p.size > maxPage {
-			return p, nil
-		}
 		p.take(r, e)
 	}
 
@@ -139,7 +134,6 @@ func (p *Page) take(r task.Record, e kv.Entry) {
 	case m[2] == "":
 		if k, err := task.DecodeKept(e.Value); err == nil && k.Number == number {
 			p.Kept[number] = k
-			p.size += min(len(e.Value), maxStep)
 		}
 	case s != nil && s.Number == number && strconv.FormatInt(s.Epoch, 10) == m[2]:
 		var l struct {
@@ -156,7 +150,6 @@ func (p *Page) takeResult(turn, name string, e kv.Entry, own bool) {
 	res.Turn, _ = strconv.Atoi(turn)
 	if s, err := steps.Read(e); err == nil && own {
 		res.Name, res.Result = brief(s.Name), content(s.Result, MaxContent)
-		p.size += min(len(e.Value), MaxContent)
 	}
 	p.Results = append(p.Results, res)
 }

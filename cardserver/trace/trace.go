@@ -11,15 +11,14 @@ import (
 	"time"
 )
 
-// Limits of one answer.
+// Limits of one answer. A list of package kv bounds the bytes of a page.
 const (
 	MaxContent = 4 << 10 // bytes of the arguments, and of the result, of a call; of more than 32 calls of a step fewer
 	minContent = 256     // bytes of them in a step of a thousand calls
 	maxStep    = 2 * 32 * MaxContent
-	maxPage    = 512 << 10 // bytes of the contents of a page, beyond its first step
-	maxName    = 256       // bytes of a name or an id that the model chose
-	maxTurns   = 100       // turns that are shown: the newest
-	MaxEntries = 100       // entries of package kv that a page is made of
+	maxName    = 256 // bytes of a name or an id that the model chose
+	maxTurns   = 100 // turns that are shown: the newest
+	MaxEntries = 100 // entries of package kv that a page is made of
 )
 
 // A Trace is one page of a task's trace. Everything but Steps and Results is in each page, as

@@ -269,8 +269,8 @@ func TestPages(t *testing.T) {
 	}
 
 	r := record(working, 9, func(r *task.Record) {
-		r.Epoch, r.Lease, r.Steps = 4, leased, 5
-		r.Step = &task.Step{Number: 5, Epoch: 4, Hash: "h", Calls: []task.Call{{Name: "x"}}}
+		r.Epoch, r.Lease, r.Steps = 10, leased, 5
+		r.Step = &task.Step{Number: 5, Epoch: 10, Hash: "h", Calls: []task.Call{{Name: "x"}}}
 	})
 	for n := 1; n <= 4; n++ {
 		k := task.Kept{Step: task.Step{Number: n, Calls: []task.Call{{Name: "x", Args: json.RawMessage(`{"a":1}`)}}}, Results: map[int]task.Result{0: {Value: json.RawMessage(`{}`)}}}
@@ -278,9 +278,10 @@ func TestPages(t *testing.T) {
 	}
 
 	put(r.StepKey(4)+".e2", "me", map[string]any{"args": []string{"of another run"}})
-	put(r.StepKey(5)+".e3", "me", map[string]any{"args": []any{map[string]any{"of": "another run"}}})
-	put(r.StepKey(5)+".e4", "me", map[string]any{"args": []any{map[string]any{"large": true}}})
+	put(r.StepKey(5)+".e9", "me", map[string]any{"args": []any{map[string]any{"of": "another run"}}})
+	put(r.StepKey(5)+".e10", "me", map[string]any{"args": []any{map[string]any{"large": true}}})
 	put(r.StepPrefix()+"t000001/n.pay", "me", map[string]any{"name": "pay", "result": 1})
+	put(r.StepPrefix()+"t000001/n.rest", "other", map[string]any{"name": "rest", "result": 1})
 	put(r.StepPrefix()+"t000001/n.ship", "me", "no step")
 
 	read := func(after string) (steps, results []string, next string) {
@@ -309,7 +310,7 @@ func TestPages(t *testing.T) {
 	}
 
 	all := []string{`1 true false {"a":1}`, `2 true false {"a":1}`, `3 false false`, `4 true false {"a":1}`, `5 true true {"large":true}`}
-	both := []string{"1 pay true", "1 n.ship false"}
+	both := []string{"1 pay true", "1 n.rest false", "1 n.ship false"}
 	for _, row := range []struct {
 		after          string
 		steps, results []string
@@ -325,5 +326,44 @@ func TestPages(t *testing.T) {
 		if !slices.Equal(steps, row.steps) || !slices.Equal(results, row.results) || next != row.next {
 			t.Errorf("after %s: %q, %q, next %q", row.after, steps, results, next)
 		}
+	}
+}
+
+// The first page of a short task has all steps, the open one included, of which nothing is
+// stored yet. A page after its large reply is empty, and the last.
+func TestOpenStepIsOnTheFirstPage(t *testing.T) {
+	w := base.New(t, base.Config{})
+	r := record(working, 9, func(r *task.Record) {
+		r.Epoch, r.Lease, r.Steps = 1, leased, 2
+		r.Step = &task.Step{Number: 2, Epoch: 1, Calls: []task.Call{{Name: "x"}}}
+	})
+	first, err := task.Kept{Step: task.Step{Number: 1}}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Store.KV().Put(t.Context(), kv.Entry{Key: r.StepKey(1), Owner: "me", Value: first}); err != nil {
+		t.Fatal(err)
+	}
+
+	read := func(c trace.Cursor) trace.Page {
+		p, err := trace.ReadPage(t.Context(), w.Store.KV(), r, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	if p := read(trace.Cursor{}); p.Through != 2 || p.Next != "2" {
+		t.Errorf("up to step %d, next %q", p.Through, p.Next)
+	}
+
+	if _, err := w.Store.KV().Put(t.Context(), kv.Entry{Key: r.StepKey(2) + ".e1", Owner: "me", Value: []byte("{}")}); err != nil {
+		t.Fatal(err)
+	}
+	c, err := trace.ParseCursor("2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := read(c); p.Through != 2 || p.Next != "" {
+		t.Errorf("after step 2: up to step %d, next %q", p.Through, p.Next)
 	}
 }
