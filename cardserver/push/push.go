@@ -9,6 +9,7 @@
 package push
 
 import (
+	"context"
 	_ "embed"
 	"errors"
 	"log/slog"
@@ -22,6 +23,7 @@ import (
 	"errand/shared/desk"
 	"errand/shared/keys"
 	"errand/shared/kv"
+	"errand/shared/steps"
 	"errand/shared/task"
 	"errand/shared/webhook"
 )
@@ -30,7 +32,7 @@ import (
 type Config struct {
 	Desk     *desk.Desk
 	Store    Store    // the desk's, to read
-	KV       kv.Store // has the steps of tasks
+	KV       kv.Store // of the same database, with the steps of the tasks
 	Keys     *keys.Keyring
 	Access   *auth.Access              // who may call
 	CheckURL func(rawURL string) error // whether a webhook may be sent there; the error is for the client
@@ -230,8 +232,10 @@ func (a *API) hook(q *call) error {
 	return q.answer(http.StatusOK, q.view(r, h))
 }
 
-// delete deletes a task of the caller, an operator included, with all its content. A task
-// that is deleted already is an answer, and no error.
+// delete deletes a task of the caller, an operator included, with all its content and then
+// its steps (R16i). A task that is deleted already is an answer, and no error: its steps are
+// deleted again, because the process may have died between the two. The purge takes those
+// that a run still writes.
 func (a *API) delete(q *call) error {
 	if err := q.only(); err != nil {
 		return err
@@ -241,6 +245,9 @@ func (a *API) delete(q *call) error {
 		_, err = a.cfg.Desk.Change(q.Context(), r, task.Record.Delete)
 	}
 	if err != nil && !errors.Is(err, task.ErrDeleted) {
+		return err
+	}
+	if err := steps.Delete(context.WithoutCancel(q.Context()), a.cfg.KV, q.PathValue("task"), nil); err != nil {
 		return err
 	}
 	q.w.WriteHeader(http.StatusNoContent)

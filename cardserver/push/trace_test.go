@@ -170,7 +170,7 @@ func TestTraceOfATask(t *testing.T) {
 	for _, p := range all {
 		results = append(results, p.Results...)
 	}
-	if len(results) != 1 || results[0].Name != "part <1>" || results[0].Turn != 1 || text(results[0].Result) != "&é" {
+	if len(results) != 1 || results[0].Name != "1.1 part <1>" || results[0].Turn != 1 || text(results[0].Result) != "&é" {
 		t.Errorf("results %+v", results)
 	}
 }

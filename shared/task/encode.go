@@ -138,7 +138,7 @@ func (r Record) Encode() (*Encoded, error) {
 
 	t := r.Task
 	h := head{
-		Schema: r.schema(), ID: t.ID, Context: t.ContextID, Status: storeStatus(t.Status), Metadata: t.Metadata,
+		Schema: max(r.Schema, beforeSteps), ID: t.ID, Context: t.ContextID, Status: storeStatus(t.Status), Metadata: t.Metadata,
 		Owner: r.Owner, Lane: r.Lane, Seen: r.Requests, Turn: r.Turn, Since: r.Since, Made: r.Made,
 		Webhooks: r.Webhooks, Gens: r.Gens, Seq: r.Seq, Notifications: r.Notifications, Published: r.Published, Epoch: r.Epoch,
 		Attempt: r.Attempt, Deaths: r.Deaths, Blamed: r.Blamed, Wake: timeOrNil(r.Wake), Asked: r.Asked, Asks: r.Asks, Expires: timeOrNil(r.Expires),
@@ -180,15 +180,6 @@ func (r Record) Encode() (*Encoded, error) {
 	}
 
 	return &Encoded{Head: headText, Body: bodyText}, nil
-}
-
-// schema is the version of the stored form. A program that knows no steps must not write a
-// record that has some: it would forget which calls have begun.
-func (r Record) schema() int {
-	if r.Steps > 0 {
-		return Schema
-	}
-	return beforeSteps
 }
 
 // splitRequests moves the metadata of requests out of the head, which lists read.

@@ -21,7 +21,8 @@ import (
 // schema is read and never written.
 const Schema = 2
 
-// beforeSteps is the schema of records without steps, which earlier programs can write too.
+// beforeSteps is the schema of records without steps. Earlier programs can write those too,
+// but would forget which calls have begun.
 const beforeSteps = 1
 
 // Names of the lanes that carry jobs about records. Package queue has the same names.

@@ -185,7 +185,7 @@ func (r Record) OpenStep(m Moment, t Fence, events []a2a.Event, s Step, begins [
 	for _, i := range begins {
 		s.Calls[i].begin(m.Now)
 	}
-	n.Step, n.Steps = &s, s.Number
+	n.Step, n.Steps, n.Schema = &s, s.Number, Schema
 	n.spend(s.Spent)
 	n.forget()
 

@@ -197,7 +197,7 @@ func (r *Record) takeNext(m Moment, out Outcome) {
 	}
 	r.addHistory(r.Inbox[0])
 	r.Inbox = r.Inbox[1:]
-	r.beginTurn(m)
+	r.beginTurn(m, false)
 	r.forget()
 	r.Attempt, r.Lease.Alone = 1, false
 	r.setStatus(m, a2a.TaskStateWorking, out.Message, r.withUsage(out.Metadata))

@@ -10,6 +10,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/task"
+	"errand/worker/steps"
 	"errand/worker/tools"
 )
 
@@ -19,7 +20,7 @@ const (
 	keepFor   = 5 * time.Second  // to store results when the run has ended
 	lateFor   = 30 * time.Second // to store a result that came after its time limit
 	shortHold = 10 * time.Second // a wait for which a turn is not parked
-	graceFor  = 4 * time.Second  // for calls with effects, when the process must stop
+	graceFor  = 3 * time.Second  // for calls with effects, when the process must stop
 )
 
 // Reasons to park.
@@ -112,6 +113,7 @@ func (t *turn) call(ctx context.Context, s task.Step, i int, c callable, r repor
 	})
 	r.call = i
 	limited = tools.WithReporter(limited, r)
+	limited = steps.Within(limited, fmt.Sprintf("%d.%d ", s.Number, i+1))
 
 	began := time.Now()
 	value, err := c.tool.Run(limited, c.call, func(late json.RawMessage) {

@@ -244,7 +244,7 @@ func (t *turn) makeCalls(ctx context.Context, o *open, p plan) error {
 		}
 		o.Step = begun
 		for _, i := range p.begin {
-			o.calls[i].begun, o.allowed[i] = true, false
+			o.calls[i].begun, o.calls[i].read, o.allowed[i] = true, false, false
 		}
 		return nil // the plan decides whether that took too long
 	}

@@ -58,6 +58,10 @@ var ErrLimit = errors.New("steps: over a limit")
 // f is not begun after the end of ctx. A result of f is stored even if ctx ended meanwhile.
 func Do[T any](ctx context.Context, name string, f func(context.Context) (T, error)) (T, error) {
 	var out T
+	if space, ok := ctx.Value(spaceKey{}).(string); ok && name != "" {
+		name = space + name
+	}
+
 	switch {
 	case name == "" || !utf8.ValidString(name):
 		return out, fmt.Errorf("steps: the name %.40q is no name: use UTF-8 of 1 to %d bytes", name, maxName)
@@ -109,6 +113,14 @@ type Scope struct {
 }
 
 type scopeKey struct{}
+
+type spaceKey struct{}
+
+// Within gives the steps that are made with the context names of their own: those of one call
+// of a tool know no other call's. They count towards the limits of the turn.
+func Within(ctx context.Context, space string) context.Context {
+	return context.WithValue(ctx, spaceKey{}, space)
+}
 
 // With gives one run of a turn its Scope. Steps that are to know each other need the context
 // of the same With. Two runs of a turn, each with its own, agree by the store.

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -309,17 +308,18 @@ func (p *steps) again(ctx context.Context, write func(context.Context) error) er
 	}
 }
 
-// noting notes that a run has stored something.
+// noting keeps the results of errand/worker/steps, and notes in the record that the run has
+// stored one.
 type noting struct {
 	kv.Store
-	moved *atomic.Bool
+	s *session
 }
 
 // Put implements kv.Store.
 func (n noting) Put(ctx context.Context, e kv.Entry) (kv.Entry, error) {
 	e, err := n.Store.Put(ctx, e)
-	if err == nil {
-		n.moved.Store(true)
+	if err == nil && n.s.moved.CompareAndSwap(false, true) {
+		n.s.advance(ctx)
 	}
 	return e, err
 }
