@@ -1,7 +1,8 @@
 // Package push shows callers the deliveries of their webhooks and repeats them: dead
 // letters, re-drives, pings, and the secrets by which receivers check signatures. It also
-// deletes tasks, and takes the requests that wake waiting calls. It is our own HTTP+JSON beside A2A, which ends at the registration of a
-// webhook, deletes nothing and wakes nothing.
+// deletes tasks, shows their traces, and takes the requests that wake waiting calls. It is our
+// own HTTP+JSON beside A2A, which ends at the registration of a webhook, deletes nothing and
+// knows no steps.
 //
 // It delivers nothing: it writes re-drives and pings into the record. Callers see the
 // webhooks of their own tasks only, and a foreign task does not exist. An operator, who is
@@ -72,10 +73,11 @@ func (a *API) operations() map[string]operation {
 		"POST /push/redrive":                           {auth.Push, true, a.redriveAll},
 		"GET /push/keys":                               {auth.Push, false, a.keys},
 		"DELETE /tasks/{task}":                         {auth.Cancel, true, a.delete},
+		"GET /tasks/{task}/trace":                      {auth.Read, false, a.trace},
 	}
 }
 
-// New makes the API. Its paths begin with /push/, except for DELETE /tasks/{id} and the URLs
+// New makes the API. Its paths begin with /push/, but for those of whole tasks and the URLs
 // that wake calls.
 func New(cfg Config) *API {
 	a := &API{cfg: cfg, mux: http.NewServeMux()}
