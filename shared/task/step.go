@@ -138,6 +138,11 @@ func (c Call) Next(now time.Time) (m Move, until time.Time) {
 // key until the end of that attempt.
 func (c Call) keysEnd() time.Time { return c.First.Add(c.Keeps - BeginWithin - c.Limit) }
 
+// InTime reports whether the attempt that last began ends while the receiver of the call still
+// knows the key. The commit of a begin may take long, so a run asks after it. An attempt that
+// is not in time must not be made: the call is in doubt.
+func (c Call) InTime() bool { return c.Keeps == 0 || c.Times < 2 || !c.Begun.After(c.keysEnd()) }
+
 // begin notes that the call begins now.
 func (c *Call) begin(now time.Time) {
 	if c.First.IsZero() {

@@ -233,8 +233,14 @@ func (p *steps) Keep(ctx context.Context, s task.Step, results map[int]task.Resu
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	known := p.stored[s.Number]
+	wrote := false
 	var all task.Kept
 	err := p.again(ctx, func(ctx context.Context) (err error) {
+		if len(results) == 0 { // a look: another run may have stored some since
+			if known, err = p.read(ctx, s.Number); err != nil {
+				return err
+			}
+		}
 		all = task.Kept{Step: s}
 		if known.Version > 0 {
 			if all, err = task.DecodeKept(known.Value); err != nil {
@@ -252,15 +258,14 @@ func (p *steps) Keep(ctx context.Context, s task.Step, results map[int]task.Resu
 			return err
 		}
 
+		wrote = true
 		e, err := p.s.w.cfg.KV.Put(ctx, kv.Entry{Key: p.r.StepKey(s.Number), Owner: p.r.Owner, Value: text, Version: known.Version})
 		if err == nil {
 			known = e
 			return nil
 		}
-		if stored, gerr := p.s.w.cfg.KV.Get(ctx, p.r.StepKey(s.Number)); gerr == nil {
+		if stored, gerr := p.read(ctx, s.Number); gerr == nil {
 			known = stored
-		} else if errors.Is(gerr, kv.ErrNotFound) {
-			known = kv.Entry{}
 		}
 		return err
 	})
@@ -269,8 +274,19 @@ func (p *steps) Keep(ctx context.Context, s task.Step, results map[int]task.Resu
 	}
 
 	p.stored[s.Number] = known
-	p.s.moved.Store(true)
+	if wrote {
+		p.s.moved.Store(true)
+	}
 	return all.Results, nil
+}
+
+// read reads the entry of a step, which is zero if there is none.
+func (p *steps) read(ctx context.Context, number int) (kv.Entry, error) {
+	e, err := p.s.w.cfg.KV.Get(ctx, p.r.StepKey(number))
+	if errors.Is(err, kv.ErrNotFound) {
+		return kv.Entry{}, nil
+	}
+	return e, err
 }
 
 // Key implements run.Steps.
