@@ -150,17 +150,16 @@ func (p *steps) Open(ctx context.Context, s task.Step, begins []int) (task.Step,
 	defer p.s.commit.Unlock()
 	s.Number = p.s.rec.Steps + 1
 	events := p.s.take()
-	small := s
 	err := task.ErrTooLarge
 	if size <= task.LimitReply {
 		err = p.open(ctx, events, s, begins)
 	}
 
 	if errors.Is(err, task.ErrTooLarge) {
-		var l large
 		s.Epoch = p.s.rec.Epoch
-		if small, l, err = p.putLarge(ctx, s); err != nil {
-			return s, err
+		small, l, lerr := p.putLarge(ctx, s)
+		if lerr != nil {
+			return s, lerr
 		}
 		if err = p.open(ctx, events, small, begins); err == nil {
 			return l.fill(*p.s.rec.Step), nil
@@ -294,15 +293,11 @@ func (p *steps) read(ctx context.Context, number int) (kv.Entry, error) {
 func (p *steps) Key(step, call int) string { return p.r.CallKey(step, call) }
 
 // URL implements run.Steps.
-func (p *steps) URL(ctx context.Context, step, call int) string {
-	if p.s.w.cfg.WakeURL == nil {
+func (p *steps) URL(_ context.Context, step, call int) string {
+	if p.s.w.cfg.WakeURL == nil || p.r.WakeKey == "" {
 		return ""
 	}
-	url, err := p.s.w.cfg.WakeURL(ctx, p.r.Owner, p.r.CallKey(step, call))
-	if err != nil {
-		p.s.log.WarnContext(ctx, "a tool gets no URL to be woken by", "err", err)
-	}
-	return url
+	return p.s.w.cfg.WakeURL(p.r.WakeKey, p.r.CallKey(step, call))
 }
 
 // again repeats a write of kv until it is answered, the run ends, or a verdict stays the
