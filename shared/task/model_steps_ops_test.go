@@ -282,16 +282,11 @@ func (s *stepSearch) tellCall(rec uint32, step, call int) stepResult {
 // canBegin is how long a call may begin after the task has ended, in seconds; below 0: none
 // may.
 func canBegin(r task.Record) int32 {
-	left := int32(-1)
-	if r.Step == nil {
-		return left
+	until := r.BeginsUntil()
+	if until.IsZero() {
+		return -1
 	}
-	for _, c := range r.Step.Calls {
-		if !c.Begun.IsZero() {
-			left = max(left, ahead(c.Begun.Add(task.BeginWithin)))
-		}
-	}
-	return left
+	return max(ahead(until), -1)
 }
 
 // leaves is for calls that ask to begin again later.

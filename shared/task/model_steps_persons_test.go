@@ -8,11 +8,11 @@ import (
 	"errand/shared/task"
 )
 
-// persons are the acts of clients, and of whoever tells a waiting call.
+// persons makes the requests of clients, and the words that wake waiting calls.
 func (s *stepSearch) persons(w stepWorld) {
 	r := s.recs[w.rec]
 	if r.Terminal() {
-		if w.budget[deletes0] > 0 && !r.Deleted {
+		if w.budget[removed] > 0 && !r.Deleted {
 			s.deletes(w)
 		}
 		return
@@ -26,7 +26,7 @@ func (s *stepSearch) persons(w stepWorld) {
 		s.sends(&n, saysDoIt)
 		s.fault(n, early, 0, "a person says: do it")
 	}
-	if w.budget[deletes0] > 0 {
+	if w.budget[removed] > 0 {
 		s.deletes(w)
 	}
 
@@ -102,7 +102,7 @@ func (s *stepSearch) deletes(w stepWorld) {
 	for i := range w.kv {
 		w.kv[i] = entry{rose: w.kv[i].rose}
 	}
-	s.fault(w, deletes0, 0, "the client deletes the task")
+	s.fault(w, removed, 0, "the client deletes the task")
 }
 
 // strikes are the faults that strike from outside.
@@ -146,9 +146,9 @@ func (s *stepSearch) lateCalls(w stepWorld) []uint8 { return s.sc.script[w.late.
 func (s *stepSearch) drains(w stepWorld, i int) {
 	h := &w.hands[i]
 	h.running, h.ends = 0, [deals]int32{}
-	h.wake, h.chosen, h.pc = 0, 0, parking0
+	h.wake, h.chosen, h.pc = 0, 0, parkingTurn
 	if h.fresh != [deals]uint8{} {
-		h.pc, h.then = keeping, parking0
+		h.pc, h.then = keeping, parkingTurn
 	}
 	s.fault(w, drained, i, "worker must stop")
 }

@@ -66,10 +66,10 @@ func stepCases() []stepCase {
 			budget: budget{stolen: 1, delayed: 2, moment: 1, agreed: 1}, also: budget{killed: 1},
 		}, {
 			name: "cancel", script: payMail, answers: []string{saysLeave},
-			budget: budget{canceled: 1, stolen: 1, delayed: 1, moment: 1}, also: budget{unheard: 1, delayed: 1},
+			budget: budget{canceled: 1, stolen: 1, delayed: 2, moment: 1}, also: budget{unheard: 1},
 		}, {
 			name: "deleted", script: payMail, answers: []string{saysLeave},
-			budget: budget{deletes0: 1, stolen: 1, delayed: 1, moment: 1}, also: budget{unheard: 1, killed: 1},
+			budget: budget{removed: 1, stolen: 1, delayed: 1, moment: 1}, also: budget{unheard: 1, killed: 1},
 		}, {
 			name: "questions", script: mailOnly, answers: append(slices.Clone(askWhat), saysOther),
 			budget: budget{killed: 2, early: 1, agreed: 2, unclear: 1}, also: budget{stolen: 1, early: 1, unheard: 1},
@@ -93,7 +93,7 @@ func stepCases() []stepCase {
 			budget: budget{drained: 2, unheard: 1}, also: budget{stolen: 1, delayed: 1},
 		}, {
 			name: "two steps", script: [][]uint8{{pay}, {mail}}, answers: []string{saysLeave},
-			budget: budget{stolen: 1, killed: 1, early: 1}, also: budget{delayed: 1, agreed: 1},
+			budget: budget{stolen: 1, killed: 1, early: 1, delayed: 1}, also: budget{agreed: 1},
 		},
 	}
 }

@@ -15,7 +15,7 @@ func (s *stepSearch) work(w stepWorld, i int) {
 	switch w.hands[i].pc {
 	case resting:
 		s.claims(w, i)
-	case reading0:
+	case readingSteps:
 		s.readsPast(w, i)
 	case settling:
 		s.settles(w, i)
@@ -32,9 +32,9 @@ func (s *stepSearch) work(w stepWorld, i int) {
 	case looking:
 		s.looks(w, i)
 
-	case asking0:
+	case askingPerson:
 		s.asksPerson(w, i)
-	case parking0:
+	case parkingTurn:
 		s.commit(w, i, s.parkTurn(w.rec, &w.hands[i]), "worker parks the turn", (*hand).rest)
 	case modelling:
 		s.asksModel(w, i)
@@ -92,19 +92,19 @@ func (s *stepSearch) claims(w stepWorld, i int) {
 	switch {
 	case i > 0 && w.hands[0].pc == resting, r.Terminal(), r.Interrupted(), r.Wake.After(start):
 	case !live || !s.alive(w, r):
-		s.claims0(w, i, s.move, "worker claims")
+		s.claimsNow(w, i, s.move, "worker claims")
 	case w.budget[stolen] > 0:
 		w.budget[stolen]--
-		s.claims0(w, i, s.emit, "worker takes the turn of another one over")
+		s.claimsNow(w, i, s.emit, "worker takes the turn of another one over")
 	}
 }
 
-func (s *stepSearch) claims0(w stepWorld, i int, move func(stepWorld, int, string), label string) {
+func (s *stepSearch) claimsNow(w stepWorld, i int, move func(stepWorld, int, string), label string) {
 	res := s.claim(w.rec, i)
 	w.rec = res.rec
 	switch res.verdict {
 	case task.Claimed:
-		w.hands[i] = hand{pc: reading0, rec: w.rec, epoch: uint8(s.recs[w.rec].Epoch), until: runFor}
+		w.hands[i] = hand{pc: readingSteps, rec: w.rec, epoch: uint8(s.recs[w.rec].Epoch), until: runFor}
 	case task.Ended:
 		s.violation("an innocent turn was failed")
 	}
@@ -131,7 +131,7 @@ func (s *stepSearch) readsPast(w stepWorld, i int) {
 	h.results, h.pc = h.known.results, settling
 	if q, m := asked(r), r.Task.History[0]; q != nil && q.Answer == m.ID && h.results[q.Call] == 0 {
 		if c := r.Step.Calls[q.Call]; c.Times == q.Times && c.Hash == q.Hash {
-			h.pc, h.then, h.chosen = looking, reading0, 1<<q.Call
+			h.pc, h.then, h.chosen = looking, readingSteps, 1<<q.Call
 		}
 	}
 	s.move(w, i, "worker reads the steps")
@@ -219,7 +219,7 @@ func (s *stepSearch) settles(w stepWorld, i int) {
 	p := s.plan(h, step)
 	switch {
 	case p.make&^h.begun != 0 && h.until < callLimit:
-		h.pc, h.wake, h.chosen = parking0, 0, 0
+		h.pc, h.wake, h.chosen = parkingTurn, 0, 0
 		s.move(w, i, "a call does not fit into the rest of the run")
 
 	case p.begin != 0:
@@ -271,7 +271,7 @@ func (s *stepSearch) holds(w stepWorld, i int, until int32) {
 	if waiting == 0 && until <= 10 && until < h.until {
 		return
 	}
-	h.pc, h.wake, h.chosen = parking0, until, waiting
+	h.pc, h.wake, h.chosen = parkingTurn, until, waiting
 	s.move(w, i, "worker decides to park")
 }
 
@@ -291,7 +291,7 @@ func (s *stepSearch) resolves(w stepWorld, i, call int) {
 		h.allowed |= 1 << call
 		s.move(w, i, "the tool says that it did not happen")
 	default:
-		h.pc, h.chosen = asking0, uint8(call)
+		h.pc, h.chosen = askingPerson, uint8(call)
 		s.move(w, i, "worker decides to ask a person")
 	}
 }
@@ -497,7 +497,7 @@ func (s *stepSearch) looks(w stepWorld, i int) {
 		}
 	}
 	h.read |= h.chosen
-	answers := h.then == reading0
+	answers := h.then == readingSteps
 	h.pc, h.then = settling, 0
 	if !answers {
 		s.move(w, i, "worker has looked for results")
@@ -517,7 +517,7 @@ func (s *stepSearch) looks(w stepWorld, i int) {
 	case saysLeave:
 		h.fresh[q.Call] = resultOf(h, leftAlone)
 	default:
-		h.pc, h.chosen = asking0, uint8(q.Call)
+		h.pc, h.chosen = askingPerson, uint8(q.Call)
 	}
 	s.move(w, i, "worker honours the answer: "+answerIn(m))
 }
@@ -601,7 +601,7 @@ func (s *stepSearch) ends(w stepWorld, i int) {
 	s.commit(w, i, res, "worker completes the task", func(h *hand) {
 		r := s.recs[h.rec]
 		if r.State() == a2a.TaskStateWorking && r.Lease != (task.Lease{}) && r.Epoch == int64(h.epoch) {
-			*h = hand{pc: reading0, rec: h.rec, epoch: h.epoch, until: h.until}
+			*h = hand{pc: readingSteps, rec: h.rec, epoch: h.epoch, until: h.until}
 			return
 		}
 		h.rest()

@@ -100,15 +100,15 @@ type hand struct {
 // Where a worker is in its work.
 const (
 	resting uint8 = iota
-	reading0
+	readingSteps
 	settling
 	beginning
 	calling
 	keeping
 	getting
 	looking
-	asking0
-	parking0
+	askingPerson
+	parkingTurn
 	modelling
 	opening
 	ending
@@ -123,7 +123,7 @@ const (
 	delayed          // time passes although a process could go on
 	moment           // a short time passes
 	canceled         // the client cancels
-	deletes0         // the client deletes
+	removed          // the client deletes
 	early            // the client says "do it" at any time
 	agreed           // a person says "do it"
 	unclear          // a person says something else
@@ -346,7 +346,7 @@ func (e *entry) put(next entry) bool {
 	return true
 }
 
-// said is the message with which a person answers.
+// personSays is the next message of a person.
 func personSays(r task.Record, what string) *a2a.Message {
 	return &a2a.Message{ID: fmt.Sprintf("m%d-%s", len(r.Requests)+1, what), Role: a2a.MessageRoleUser, Parts: parts}
 }
