@@ -322,6 +322,11 @@ func (t *turn) hold(ctx context.Context, o *open, until time.Time) error {
 		}
 	}
 
+	return o.pause(d)
+}
+
+// pause parks the turn until calls may go on.
+func (o *open) pause(d time.Duration) *run.Pause {
 	pause := &run.Pause{For: d, Err: errHeld, Say: "The task is waiting until it is known whether a call was made."}
 	for i, c := range o.Calls {
 		w, now := o.waits[i]

@@ -152,12 +152,16 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 }
 
 // because returns the reason for which the run had to stop, if there is one: the executor
-// itself may then end with another error.
+// itself may then end with another error. A run that stops while calls wait parks with them.
 func because(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); err != nil && cause != nil {
-		return cause
+	cause := context.Cause(ctx)
+	if err == nil || cause == nil {
+		return err
 	}
-	return err
+	if p, ok := errors.AsType[*run.Pause](err); ok && len(p.Waits) > 0 && !errors.Is(cause, task.ErrFenced) {
+		return err
+	}
+	return cause
 }
 
 // cleanup makes the calls that an executor may expect after a run: Cancel if the client has
