@@ -448,6 +448,14 @@ func TestNoCallBeginsAfterCancel(t *testing.T) {
 	}
 }
 
+// onWrite calls a function with everything that is written.
+type onWrite func(string)
+
+func (f onWrite) Write(b []byte) (int, error) {
+	f(string(b))
+	return len(b), nil
+}
+
 // BenchmarkTenSteps runs whole turns with ten steps, each with one instant tool.
 func BenchmarkTenSteps(b *testing.B) {
 	var calls []string
@@ -492,7 +500,6 @@ func TestStoppedRunKeepsWaits(t *testing.T) {
 	at := s.clock().Add(time.Hour)
 	waiting := make(chan bool)
 	later := tools.New("later", "Waits.", func(context.Context, struct{}) (string, error) {
-		close(waiting)
 		return "", tools.Later(at)
 	})
 	slow := tools.New("slow", "Takes long.", func(ctx context.Context, _ struct{}) (string, error) {
@@ -502,7 +509,11 @@ func TestStoppedRunKeepsWaits(t *testing.T) {
 		return "", ctx.Err()
 	})
 	script := scripts.New(standin.Call(call("slow", nil), call("later", nil)), standin.Text("Done."))
-	s.setup = setup{model: scripted(t, script), tools: []tools.Tool{later, slow}}
+	s.setup = setup{model: scripted(t, script), tools: []tools.Tool{later, slow}, log: onWrite(func(line string) {
+		if strings.Contains(line, "tool=later") { // its end is known
+			close(waiting)
+		}
+	})}
 
 	id := s.send("m1", "Wait.", "").ID()
 	s.process(id, 0)
