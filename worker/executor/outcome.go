@@ -128,7 +128,7 @@ func (t *turn) failure(ctx context.Context, err error) (outcome, error) {
 	case !ofModel:
 		return outcome{}, fmt.Errorf("asking the model: %w", err)
 
-	case e.Throttled():
+	case e.Why() == model.Quota || e.Why() == model.DayQuota:
 		wait := e.RetryAfter
 		if wait <= 0 {
 			wait = waitUnknown
@@ -136,13 +136,13 @@ func (t *turn) failure(ctx context.Context, err error) (outcome, error) {
 		wait = min(max(wait, waitLeast), waitMost)
 		return outcome{}, &run.Pause{For: wait, Say: "The task is waiting for the model's quota.", Err: err}
 
-	case e.Denied():
+	case e.Kind() == model.OfOperator:
 		return outcome{}, &run.Pause{
 			For: waitDenied, Alert: true, Err: err,
 			Say: "The task is waiting: the agent's operator must mend the access to the model.",
 		}
 
-	case e.Invalid():
+	case e.Kind() == model.OfMessage:
 		t.log.WarnContext(ctx, "the model refused a request", "task", t.info.TaskID, "err", err)
 		return failed("The model cannot work on this message: it refused the request as invalid or too large."), nil
 	}
