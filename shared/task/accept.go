@@ -105,7 +105,7 @@ func (r Record) FollowUp(m Moment, msg *a2a.Message, seen Request) (next Record,
 // beginTurn moves on to the next message.
 func (r *Record) beginTurn(m Moment) {
 	r.Turn++
-	r.Since, r.Made, r.Wake = m.Now, nil, time.Time{}
+	r.Since, r.Made, r.Wake, r.Held = m.Now, nil, time.Time{}, 0
 }
 
 // Cancel ends the task at its client's request (R8). say becomes the status message; by its

@@ -54,6 +54,7 @@ type head struct {
 	Due           *time.Time     `json:"due,omitempty"`
 	DueLane       string         `json:"dueLane,omitempty"`
 	Deleted       bool           `json:"deleted,omitempty"`
+	Held          int            `json:"held,omitempty"`
 }
 
 type body struct {
@@ -132,7 +133,7 @@ func (r Record) Encode() (*Encoded, error) {
 		Owner: r.Owner, Lane: r.Lane, Seen: r.Requests, Turn: r.Turn, Since: r.Since, Made: r.Made,
 		Webhooks: r.Webhooks, Gens: r.Gens, Seq: r.Seq, Notifications: r.Notifications, Published: r.Published, Epoch: r.Epoch,
 		Attempt: r.Attempt, Deaths: r.Deaths, Blamed: r.Blamed, Wake: timeOrNil(r.Wake), Asked: r.Asked, Asks: r.Asks, Expires: timeOrNil(r.Expires),
-		Due: timeOrNil(r.Due.At), DueLane: r.Due.Lane, Deleted: r.Deleted,
+		Due: timeOrNil(r.Due.At), DueLane: r.Due.Lane, Deleted: r.Deleted, Held: r.Held,
 	}
 
 	if r.Lease != (Lease{}) {
@@ -209,7 +210,7 @@ func Decode(headText, bodyText []byte, version int64) (Record, error) {
 		Made: h.Made, Webhooks: h.Webhooks, Gens: h.Gens, Seq: h.Seq, Notifications: h.Notifications, Published: h.Published,
 		Epoch: h.Epoch, Attempt: h.Attempt, Deaths: h.Deaths, Blamed: h.Blamed, Wake: timeOrZero(h.Wake), Asked: h.Asked, Asks: h.Asks,
 		Due: Due{At: timeOrZero(h.Due), Lane: h.DueLane}, Expires: timeOrZero(h.Expires),
-		Deleted: h.Deleted, Version: version, extra: extra, headOnly: bodyText == nil,
+		Deleted: h.Deleted, Held: h.Held, Version: version, extra: extra, headOnly: bodyText == nil,
 		Task: &a2a.Task{ID: h.ID, ContextID: h.Context, Status: status, Metadata: h.Metadata},
 	}
 

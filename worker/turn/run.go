@@ -102,7 +102,7 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 
 	ctx, cc := callContext(ctx, r)
 	ec.User, ec.ServiceParams = cc.User, cc.ServiceParams()
-	ctx = run.With(ctx, run.Run{Turn: r.Turn, Attempt: r.Attempt, Until: until, Flush: s.flush})
+	ctx = run.With(ctx, run.Run{Turn: r.Turn, Attempt: r.Attempt, Until: until, Flush: s.flush, Task: r.ID(), Last: r.LastAttempt(w.cfg.Desk.Moment().Rules)})
 	defer func() {
 		if p := recover(); p != nil {
 			s.log.ErrorContext(ctx, "the executor panicked", "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
@@ -202,7 +202,7 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 			level = slog.LevelError
 		}
 		s.log.Log(ctx, level, "turn parked", "for", pause.For, "alert", pause.Alert, "err", pause.Err)
-		return s.park(ctx, w.cfg.Desk.Now().Add(pause.For), pause.Say)
+		return s.pause(ctx, pause)
 	}
 
 	return s.rec, err
