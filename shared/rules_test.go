@@ -101,12 +101,13 @@ var allowed = map[string][]string{
 	"worker/gate":      {"shared/model", "worker/run"},
 	"worker/run":       {},
 	"worker/tools":     {},
+	"worker/steps":     {"shared/kv"},
 	"functions/notify": {"shared/bus", "shared/desk", "shared/egress", "shared/keys", "shared/memory", "shared/queue", "shared/serve", "shared/share", "shared/task", "shared/webhook"},
 	"functions/sweep":  {"shared/desk", "shared/queue", "shared/task"},
 
 	// The mains alone import the installation's own folder. It may import the packages that
 	// tools and executors need.
-	own: {own + "/", "shared/kit", "shared/secret", "worker/run", "worker/tools"},
+	own: {own + "/", "shared/kit", "shared/secret", "worker/run", "worker/steps", "worker/tools"},
 
 	"worker": {own, "worker/executor", "worker/turn", "shared/desk", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
 	// smoke is a client like any other: it knows the protocol and nothing of Errand.

@@ -45,7 +45,7 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	}
 
 	d := desk.New(desk.Config{Store: parts.Store, Queue: parts.Queue, Rules: task.Defaults(), Now: time.Now, Log: log})
-	worker := turn.New(turn.Config{Desk: d, Store: parts.Store, Bus: parts.Bus, Executor: exec, Log: log})
+	worker := turn.New(turn.Config{Desk: d, Store: parts.Store, KV: parts.Store.KV(), Bus: parts.Bus, Executor: exec, Log: log})
 
 	endpoints, err := parts.Mount(map[string]http.Handler{queue.PathTurn: worker})
 	if err != nil {

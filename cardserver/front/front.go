@@ -298,7 +298,7 @@ func (o *operations) CancelTask(ctx context.Context, req *a2a.CancelTaskRequest)
 	if err != nil {
 		return nil, err
 	}
-	say := a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("The task was canceled by its client."))
+	say := a2a.NewMessage(a2a.MessageRoleAgent, task.TextPart("The task was canceled by its client."))
 	r, err = o.cfg.Desk.Change(ctx, r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
 		return r.Cancel(now, say, req.Metadata)
 	})

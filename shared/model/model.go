@@ -21,6 +21,11 @@ type Model interface {
 	// stops the call in flight. req is not retained.
 	Generate(ctx context.Context, req Request) iter.Seq2[Chunk, error]
 
+	// Count returns how many tokens of req the model would read, and generates nothing. It is
+	// free of charge. Its error is an *Error unless ctx ended, and says nothing about
+	// Generate: a service may generate and not count.
+	Count(ctx context.Context, req Request) (tokens int64, err error)
+
 	// Check asks whether the model can be used with this configuration (key, name, quota
 	// project), without generating anything. It is called once at start, so that a wrong
 	// key is found before the first message.
@@ -35,7 +40,7 @@ type Request struct {
 	System    string    // instructions; empty for none
 	History   []Content // oldest first; the last one is the user's
 	Tools     []Tool    // functions the model may call
-	MaxTokens int32     // cap on generated tokens of this step; 0: the model's own cap
+	MaxTokens int32     // cap on generated tokens of this step, thoughts included; 0: the model's own cap
 }
 
 // Roles of a Content, as Gemini names them.

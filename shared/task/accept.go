@@ -13,6 +13,7 @@ import (
 type Acceptance struct {
 	ID       string       // the task's id
 	Context  string       // the conversation's id
+	Life     string       // drawn for this record, of the characters of a key in package kv
 	Owner    string       // tenant/principal that may see the task
 	Lane     string       // lane of the jobs for its turns
 	Message  *a2a.Message // the message as it will stand in the history
@@ -26,7 +27,7 @@ func Accept(m Moment, a Acceptance) (Record, error) {
 	r := Record{
 		Schema: Schema, Owner: a.Owner, Lane: a.Lane,
 		Requests: []Request{a.Request.packed()},
-		Turn:     1, Since: m.Now, Asked: m.Now,
+		Turn:     1, Since: m.Now, Asked: m.Now, Life: a.Life,
 		Task: &a2a.Task{
 			ID: a2a.TaskID(a.ID), ContextID: a.Context,
 			Status:  a2a.TaskStatus{State: a2a.TaskStateSubmitted, Timestamp: &at},
@@ -80,6 +81,7 @@ func (r Record) FollowUp(m Moment, msg *a2a.Message, seen Request) (next Record,
 		if q := r.Task.Status.Message; q != nil {
 			n.addHistory(q)
 		}
+		n.answerCall(msg)
 		n.addHistory(msg)
 		n.beginTurn(m)
 		n.forget()
@@ -89,7 +91,7 @@ func (r Record) FollowUp(m Moment, msg *a2a.Message, seen Request) (next Record,
 		return r, false, ErrInbox
 	default:
 		n.Inbox = append(n.Inbox[:len(n.Inbox):len(n.Inbox)], msg)
-		if !r.Wake.IsZero() {
+		if !r.Wake.IsZero() && r.Paused.IsZero() {
 			n.Wake, n.Asked = m.Now, m.Now
 		}
 	}
@@ -102,10 +104,28 @@ func (r Record) FollowUp(m Moment, msg *a2a.Message, seen Request) (next Record,
 	return n, true, nil
 }
 
-// beginTurn moves on to the next message.
+// beginTurn moves on to the next message. The step goes on only if the message answers a
+// question about it.
 func (r *Record) beginTurn(m Moment) {
 	r.Turn++
-	r.Since, r.Made, r.Wake, r.Held = m.Now, nil, time.Time{}, 0
+	r.Since, r.Made, r.Wake, r.Paused = m.Now, nil, time.Time{}, time.Time{}
+	r.Broke, r.Turned = 0, Spent{}
+	if r.Step == nil || r.Step.Asked == nil || r.Step.Asked.Answer == "" {
+		r.Step, r.First = nil, r.Steps
+	}
+}
+
+// answerCall makes the message the answer to the question about a call, if there is one. The
+// messages that wait were accepted before the question, so they do not answer it, and the
+// turn takes them as part of the conversation.
+func (r *Record) answerCall(msg *a2a.Message) {
+	if r.Step == nil || r.Step.Asked == nil {
+		return
+	}
+	r.own().Asked.Answer = msg.ID
+	r.addHistory(r.Inbox...)
+	r.Turn += len(r.Inbox)
+	r.Inbox = nil
 }
 
 // Cancel ends the task at its client's request (R8). say becomes the status message; by its
@@ -130,7 +150,7 @@ func (r Record) Cancel(m Moment, say *a2a.Message, meta map[string]any) (next Re
 // runs the task any more, and the waiting messages become history.
 func (r *Record) end(m Moment, state a2a.TaskState, msg *a2a.Message, meta map[string]any) {
 	r.addHistory(r.Inbox...)
-	r.Inbox, r.Lease, r.Wake = nil, Lease{}, time.Time{}
+	r.Inbox, r.Lease, r.Wake, r.Paused, r.Told = nil, Lease{}, time.Time{}, time.Time{}, false
 	r.setStatus(m, state, msg, meta)
 }
 

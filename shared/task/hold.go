@@ -20,13 +20,8 @@ const (
 // that was held so often since its last progress.
 func HoldFor(held int) time.Duration { return min(holdFirst<<min(max(held, 0), 10), holdMost) }
 
-// A Hold is a wish to park a turn without a claim.
-type Hold struct {
-	Wake      time.Time
-	Say       string // status message for the client; empty: none
-	Counted   bool   // the next hold lasts longer
-	Published int    // notifications published before the hold
-}
+// markHeld is the kind of the mark of a hold, one for each reason.
+const markHeld = "held"
 
 // MayHold reports whether the turn is due, has no worker and needs its model next. A lease
 // that has ended is a claim's business, which counts the death and raises the epoch.
@@ -35,12 +30,24 @@ func (r Record) MayHold(m Moment) bool {
 }
 
 // asksModel reports whether the next thing that a run of the turn does is to ask its model.
-func (r Record) asksModel() bool { return true }
+// An open step has calls to make first, unless a run has already come as far as the model.
+func (r Record) asksModel() bool { return r.Step == nil || r.Step.Settled }
+
+// atModel notes that the turn was parked because its model could not be asked.
+func (r *Record) atModel(p Parking) {
+	if p.Held {
+		r.Held++
+	}
+	if p.Model && r.Step != nil && !r.Step.Settled {
+		r.own().Settled = true
+	}
+}
 
 // Hold parks a turn that a claim would run. held reports whether it is parked by this hold. A
-// turn that a claim would end, or park for a reason of its own, is left to the claim.
-func (r Record) Hold(m Moment, h Hold) (next Record, held, changed bool, err error) {
-	if r.Wake.Equal(h.Wake) && r.Lease == (Lease{}) && !r.Terminal() {
+// turn that a claim would end, or park for a reason of its own, is left to the claim. published
+// is the number of notifications published before.
+func (r Record) Hold(m Moment, p Parking, published int) (next Record, held, changed bool, err error) {
+	if r.Wake.Equal(p.Wake) && r.Lease == (Lease{}) && !r.Terminal() {
 		return r, true, false, nil
 	}
 	if !r.MayHold(m) {
@@ -52,38 +59,24 @@ func (r Record) Hold(m Moment, h Hold) (next Record, held, changed bool, err err
 	}
 
 	n := r.change()
-	n.Published = max(r.Published, min(h.Published, len(r.Notifications)))
-	n.Wake, n.Asked = h.Wake, m.Now
-	if h.Counted {
+	n.Published = max(r.Published, min(published, len(r.Notifications)))
+	n.Wake, n.Asked = p.Wake, m.Now
+	if p.Held {
 		n.Held++
 	}
-	if msg := r.news(h.Say); msg != nil {
-		n.setStatus(m, r.State(), msg, nil)
+	if p.Say != nil && !r.says(p.Say) {
+		n.setStatus(m, r.State(), p.Say, nil)
+		n.mark(m, markHeld, shortText(p.Say))
 	}
 
 	next, err = n.checked(m, LimitStore)
 	return next, true, err == nil, err
 }
 
-// ParkHeld is Park for a turn that met a closed or full gate while it ran.
-func (r Record) ParkHeld(m Moment, t Fence, events []a2a.Event, h Hold) (next Record, changed bool, err error) {
-	next, changed, err = r.Park(m, t, events, h.Wake, r.news(h.Say))
-	if err != nil || !changed || !h.Counted {
-		return next, changed, err
-	}
-	next = next.change()
-	next.Held++
-	next, err = next.checked(m, LimitStore)
-	return next, err == nil, err
-}
-
-// news is the status message with that text, and nil if the task says so already: a turn may
-// be held many times.
-func (r Record) news(say string) *a2a.Message {
-	if say == "" || shortText(r.Task.Status.Message) == say {
-		return nil
-	}
-	return a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart(say))
+// says reports whether the task says so already. A turn may be held many times, and its
+// streams need no second line about it.
+func (r Record) says(msg *a2a.Message) bool {
+	return r.Task.Status.Message != nil && shortText(r.Task.Status.Message) == shortText(msg)
 }
 
 // LastAttempt reports whether the next claim would end the task, if the present attempt ends

@@ -36,7 +36,7 @@ func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 		return deed{"Delete", true, func(r task.Record) (task.Record, bool, error) { return r.Delete(m) }}
 
 	case 16:
-		return deed{"GiveBack", true, func(r task.Record) (task.Record, bool, error) { return r.GiveBack(m, turn) }}
+		return deed{"GiveBack", true, func(r task.Record) (task.Record, bool, error) { return r.GiveBack(m, turn, task.Spent{}) }}
 
 	case 17:
 		return deed{"Beside", true, func(r task.Record) (task.Record, bool, error) { return r.Beside(m, turn) }}
@@ -70,7 +70,9 @@ func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 
 	case 6:
 		wake := m.Now.Add(time.Duration(rapid.IntRange(0, 100).Draw(t, "wake")) * time.Second)
-		return deed{"Park", true, func(r task.Record) (task.Record, bool, error) { return r.Park(m, turn, nil, wake, say) }}
+		return deed{"Park", true, func(r task.Record) (task.Record, bool, error) {
+			return r.Park(m, turn, nil, task.Parking{Wake: wake, Say: say})
+		}}
 
 	case 7:
 		if rapid.IntRange(0, 3).Draw(t, "really") > 0 {
@@ -193,7 +195,11 @@ func filled(t *testing.T, most int, try func(text string) (task.Record, error)) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := len(encoding(r)); got < most-16 || got > most {
+	enc, err := r.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := enc.Size(); got < most-16 || got > most {
 		t.Fatalf("filled to %d bytes, want %d", got, most)
 	}
 	return r
@@ -213,7 +219,7 @@ func TestNextSmallerCommitFits(t *testing.T) {
 		return next, err
 	})
 
-	if parked, changed, err := r.Park(at(3*time.Second), turnOf(r), nil, start.Add(time.Minute), nil); err != nil || !changed {
+	if parked, changed, err := r.Park(at(3*time.Second), turnOf(r), nil, task.Parking{Wake: start.Add(time.Minute)}); err != nil || !changed {
 		t.Errorf("Park: %v, %v", changed, err)
 	} else {
 		claimed(t, parked, at(2*time.Minute), "n2")
@@ -284,7 +290,7 @@ func TestParkFitsAfterDeliveries(t *testing.T) {
 		}
 	}
 
-	if _, changed, err := r.Park(at(time.Minute), turnOf(r), nil, start.Add(time.Hour), nil); err != nil || !changed {
+	if _, changed, err := r.Park(at(time.Minute), turnOf(r), nil, task.Parking{Wake: start.Add(time.Hour)}); err != nil || !changed {
 		t.Errorf("Park: %v, %v", changed, err)
 	}
 }

@@ -283,6 +283,7 @@ func bare(r task.Record) task.Record {
 		Made: r.Made, Inbox: r.Inbox, Webhooks: r.Webhooks, Gens: r.Gens, Seq: r.Seq, Log: r.Log, Notifications: r.Notifications,
 		Published: r.Published, Epoch: r.Epoch, Attempt: r.Attempt, Deaths: r.Deaths, Blamed: r.Blamed, Lease: r.Lease, Wake: r.Wake, Asked: r.Asked, Asks: r.Asks,
 		Due: r.Due, Deleted: r.Deleted, Expires: r.Expires, Version: r.Version,
+		Life: r.Life, Steps: r.Steps, Step: r.Step, First: r.First, Told: r.Told, Paused: r.Paused, Broke: r.Broke,
 	}
 }
 

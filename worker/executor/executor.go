@@ -39,6 +39,7 @@ type Config struct {
 // Executor answers messages. It is safe for concurrent use.
 type Executor struct {
 	limits  agent.Limits
+	prices  *agent.Prices
 	model   *gate.Gate
 	system  string
 	offered []model.Tool
@@ -68,7 +69,7 @@ func New(c Config) (*Executor, error) {
 	}
 
 	e := &Executor{
-		limits: c.Agent.Limits, usage: c.Usage, log: c.Log,
+		limits: c.Agent.Limits, prices: c.Agent.Prices, usage: c.Usage, log: c.Log,
 		system: system(c.Agent), tools: map[string]tools.Tool{},
 		offered: []model.Tool{{Name: askName, Description: askDescription, Schema: []byte(askSchema)}},
 	}

@@ -28,6 +28,7 @@ type setup struct {
 	tools  []tools.Tool
 	model  model.Model
 	usage  *usage.Meter
+	prices *agent.Prices
 }
 
 func defaults() agent.Limits {
@@ -41,7 +42,7 @@ func newExecutor(t testing.TB, s setup) *executor.Executor {
 		s.limits = defaults()
 	}
 	def := &agent.Agent{
-		Name: "Test", Instructions: "Be brief.", Limits: s.limits,
+		Name: "Test", Instructions: "Be brief.", Limits: s.limits, Prices: s.prices,
 		Skills: []agent.Skill{{ID: "count", Description: "Counts things."}},
 	}
 	for _, tool := range s.tools {
@@ -72,10 +73,18 @@ type chunks struct {
 	list []model.Chunk
 	err  error // at the end
 	seen []model.Request
+
+	tokens  int64 // of each request, as counted
+	uncount error // instead of a count
+	counted []model.Request
 }
 
 func (c *chunks) Name() string                { return "chunks" }
 func (c *chunks) Check(context.Context) error { return nil }
+func (c *chunks) Count(_ context.Context, r model.Request) (int64, error) {
+	c.counted = append(c.counted, r)
+	return c.tokens, c.uncount
+}
 func (c *chunks) Generate(_ context.Context, r model.Request) iter.Seq2[model.Chunk, error] {
 	c.seen = append(c.seen, r)
 	return func(yield func(model.Chunk, error) bool) {

@@ -20,7 +20,7 @@ type outcome struct {
 func failed(say string) outcome { return outcome{state: a2a.TaskStateFailed, say: say} }
 
 func (t *turn) overBudget() outcome {
-	return failed(fmt.Sprintf("The work was ended: it used up the %d tokens that one message may cost.", t.limits.TurnTokens))
+	return failed(fmt.Sprintf("The work was ended: it needs more than the %d tokens that one message may cost (limits.turnTokens).", t.limits.TurnTokens))
 }
 
 // overDay returns a pause if the caller's tokens of today are used up. While their number
@@ -39,16 +39,6 @@ func (t *turn) overDay(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// again reports whether a step gave nothing and is worth another try at once: the model
-// called functions in a form that cannot be read.
-func again(finish string) bool {
-	switch finish {
-	case "MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS":
-		return true
-	}
-	return false
 }
 
 // refused is the text for the client if the model refused to answer, and empty if it did
@@ -89,11 +79,22 @@ func (t *turn) verdict(s step) (outcome, error) {
 		}
 		return outcome{state: a2a.TaskStateCompleted}, nil
 	case model.FinishMaxTokens:
-		return failed("The answer was cut off: it reached the limit of tokens for one answer. What there is of it was kept."), nil
+		return failed(t.cutOff(s)), nil
 	case model.FinishNone:
 		return outcome{}, errors.New("the model's answer ended without a reason")
 	}
-	return outcome{}, fmt.Errorf("the model's answer ended with %.40q", s.finish)
+	if malformed(s.finish) != "" {
+		return failed(fmt.Sprintf("The work was ended: the model called its functions wrongly %d times in a row (%s).", t.retry.malformed, s.finish)), nil
+	}
+	return failed("The work was ended: the model gave no answer" + odd(s) + "." + t.kept()), nil
+}
+
+// kept tells the client of the piece of an answer that stays on a failed task.
+func (t *turn) kept() string {
+	if t.answer.empty() || t.answer.old {
+		return ""
+	}
+	return " What there is of it was kept."
 }
 
 // failure decides how an error of a step ends the turn. A returned error makes the turn run
@@ -144,35 +145,3 @@ func broke(why model.Cause) string {
 	}
 	return "The task was ended: the model " + what + " each time that it was given this message, while it answered others. Change the message, or send it again later."
 }
-
-// A tally is the cost of a turn in this attempt.
-type tally struct {
-	model                           string
-	steps                           int
-	prompt, output, thought, cached int64
-}
-
-func (y *tally) add(u model.Usage) {
-	y.steps++
-	y.prompt += count(u.Prompt)
-	y.output += count(u.Output)
-	y.thought += count(u.Thought)
-	y.cached += count(u.Cached)
-}
-
-func (y *tally) total() int64 { return y.prompt + y.output + y.thought }
-
-// metadata is the tally in the form of the task's metadata. Numbers are float64, as they
-// are in a record that was read back.
-func (y *tally) metadata() map[string]any {
-	return map[string]any{"usage": map[string]any{
-		"model": y.model, "steps": float64(y.steps), "prompt": float64(y.prompt),
-		"output": float64(y.output), "thought": float64(y.thought), "cached": float64(y.cached),
-	}}
-}
-
-// tokens is Usage.Total without trust in the service: its numbers can neither overflow nor
-// win tokens back.
-func tokens(u model.Usage) int64 { return count(u.Prompt) + count(u.Output) + count(u.Thought) }
-
-func count(n int32) int64 { return max(int64(n), 0) }

@@ -54,6 +54,17 @@ func (g *Gate) Name() string { return g.model.Name() }
 // Check implements model.Model. It asks the model itself.
 func (g *Gate) Check(ctx context.Context) error { return g.model.Check(ctx) }
 
+// Count implements model.Model. A closed gate lets no count through either.
+func (g *Gate) Count(ctx context.Context, req model.Request) (tokens int64, err error) {
+	g.mu.Lock()
+	why := g.state.closed
+	g.mu.Unlock()
+	if why != "" {
+		return 0, &model.Error{Cause: why, Message: errClosed.Error(), Err: errClosed}
+	}
+	return g.model.Count(ctx, req)
+}
+
 // Admit implements run.Admitter. When the next probe is due, Admit sends it: a process may
 // have the processor during requests only.
 // https://cloud.google.com/run/docs/configuring/billing-settings

@@ -9,6 +9,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"errand/shared/task"
 )
 
 // A Run is one attempt of a turn.
@@ -21,6 +23,16 @@ type Run struct {
 	// turn's epoch. An executor must see a nil before each effect outside: for a task that
 	// was cancelled, or that another worker has, Flush returns task.ErrFenced.
 	Flush func(context.Context) error
+
+	// Steps keeps the steps of the turn. nil: there is no store for them.
+	Steps Steps
+
+	// Spent is the cost of the turn in earlier runs. Spend adds the cost of a reply to the
+	// next commit of the turn, unless a step carries it.
+	Spent task.Spent
+	Spend func(task.Spent)
+
+	Now func() time.Time // the clock of the record
 
 	Task string // the task's id
 	Last bool   // an error of this attempt ends the task
@@ -47,6 +59,10 @@ type Pause struct {
 	Alert bool          // an operator must mend something
 	Err   error         // the reason, for the log
 	Hold  Hold          // what is added to For
+
+	// Waits are calls of the open step that asked to begin again later. The turn goes on
+	// with the first of them, and its age does not grow meanwhile (R16h).
+	Waits []task.Wait
 }
 
 // A Hold is a random time that a pause lasts beyond its For, so that turns which wait for

@@ -26,10 +26,10 @@ func (w *Worker) admit(ctx context.Context, r task.Record, told int) (leave func
 		return free, false, nil
 	}
 
-	h := w.holdFor(pause, r)
-	h.Published = told
+	p := w.parking(pause, r.Held)
+	p.Wake = p.Wake.UTC().Round(0)
 	r, err = task.UpdateFrom(context.WithoutCancel(ctx), w.cfg.Store, r, func(r task.Record) (next task.Record, changed bool, err error) {
-		next, held, changed, err = r.Hold(w.cfg.Desk.Moment(), h)
+		next, held, changed, err = r.Hold(w.cfg.Desk.Moment(), p, told)
 		return next, changed, err
 	})
 	if err != nil || !held {
@@ -51,39 +51,21 @@ func ignoreGone(err error) error {
 	return err
 }
 
-// holdFor adds the random time of a pause to the time that it names. Everything that waits for
-// the same thing would else come in the same second.
-func (w *Worker) holdFor(p *run.Pause, r task.Record) task.Hold {
+// parking is what a pause makes of a turn that was held so often. It adds the random time of
+// the pause to the time that it names: everything that waits for the same thing would else come
+// in the same second.
+func (w *Worker) parking(p *run.Pause, held int) task.Parking {
 	wait := p.For
 	switch p.Hold {
 	case run.Away:
-		wait += rand.N(task.HoldFor(r.Held))
+		wait = max(wait+rand.N(task.HoldFor(held)), time.Second)
 	case run.Full:
-		wait += rand.N(task.HoldFull)
-	}
-	wake := w.cfg.Desk.Now().Add(max(wait, time.Second)).UTC().Round(0)
-	return task.Hold{Wake: wake, Say: p.Say, Counted: p.Hold == run.Away}
-}
-
-// pause parks the turn as the executor asks.
-func (s *session) pause(ctx context.Context, p *run.Pause) (task.Record, error) {
-	if p.Hold == run.NoHold {
-		return s.park(ctx, s.w.cfg.Desk.Now().Add(p.For), p.Say)
+		wait = max(wait+rand.N(task.HoldFull), time.Second)
 	}
 
-	events := s.take()
-	s.commit.Lock()
-	defer s.commit.Unlock()
-	h := s.w.holdFor(p, s.rec)
-	park := func(events []a2a.Event) (task.Record, error) {
-		return s.persist(ctx, func(r task.Record, t task.Fence) (task.Record, bool, error) {
-			return r.ParkHeld(s.w.cfg.Desk.Moment(), t, events, h)
-		})
+	out := task.Parking{Wake: w.cfg.Desk.Now().Add(wait), Waits: p.Waits, Model: p.Hold != run.NoHold, Held: p.Hold == run.Away}
+	if p.Say != "" {
+		out.Say = a2a.NewMessage(a2a.MessageRoleAgent, task.TextPart(p.Say))
 	}
-
-	r, err := park(events)
-	if errors.Is(err, task.ErrTooLarge) { // drop the unfinished text, which the retry makes again
-		return park(nil)
-	}
-	return r, err
+	return out
 }

@@ -11,8 +11,10 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
+	"errand/shared/kv"
 	"errand/shared/task"
 	"errand/worker/run"
+	workersteps "errand/worker/steps"
 )
 
 // Reasons to end a run from outside.
@@ -102,7 +104,13 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 
 	ctx, cc := callContext(ctx, r)
 	ec.User, ec.ServiceParams = cc.User, cc.ServiceParams()
-	ctx = run.With(ctx, run.Run{Turn: r.Turn, Attempt: r.Attempt, Until: until, Flush: s.flush, Task: r.ID(), Last: r.LastAttempt(w.cfg.Desk.Moment().Rules)})
+	ctx = run.With(ctx, run.Run{
+		Turn: r.Turn, Attempt: r.Attempt, Until: until, Flush: s.flush, Now: w.cfg.Desk.Now,
+		Steps: &steps{s: s, r: r, stored: map[int]kv.Entry{}}, Spent: r.Turned, Spend: s.spend, Task: r.ID(), Last: r.LastAttempt(w.cfg.Desk.Moment().Rules),
+	})
+	ctx = workersteps.With(ctx, workersteps.Scope{
+		KV: noting{w.cfg.KV, &s.moved}, Owner: r.Owner, Prefix: fmt.Sprintf("%st%06d/", r.StepPrefix(), r.Turn), Fresh: r.Epoch == 1 && r.Turn == 1,
+	})
 	defer func() {
 		if p := recover(); p != nil {
 			s.log.ErrorContext(ctx, "the executor panicked", "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
@@ -192,8 +200,14 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 		return s.fail(ctx, "The task was ended: the agent gave an answer that cannot be kept.")
 	case errors.Is(err, errSilent):
 		return s.fail(ctx, "The task was ended: the agent gave no answer.")
-	case errors.Is(err, errDrain), errors.Is(err, errTooLong), errors.Is(err, errGone), errors.Is(err, errNoRoom):
-		return s.park(ctx, w.cfg.Desk.Now(), "")
+	case errors.Is(err, errTooLong):
+		return s.park(ctx, task.Parking{Wake: w.cfg.Desk.Now(), UsedUp: !s.moved.Load()})
+	case errors.Is(err, errDrain), errors.Is(err, errGone), errors.Is(err, errNoRoom):
+		return s.park(ctx, task.Parking{Wake: w.cfg.Desk.Now()})
+	}
+
+	if ask, ok := errors.AsType[*run.Ask](err); ok {
+		return s.finish(ctx, task.Outcome{State: a2a.TaskStateInputRequired, Message: ask.Message, Question: &ask.Question})
 	}
 
 	if pause, ok := errors.AsType[*run.Pause](err); ok {
@@ -202,7 +216,7 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 			level = slog.LevelError
 		}
 		s.log.Log(ctx, level, "turn parked", "for", pause.For, "alert", pause.Alert, "err", pause.Err)
-		return s.pause(ctx, pause)
+		return s.park(ctx, w.parking(pause, s.rec.Held))
 	}
 
 	return s.rec, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -29,6 +30,9 @@ type session struct {
 	commit sync.Mutex // held while committing; guards the rest
 	rec    task.Record
 	unsure []a2a.Event // events of a progress commit that the store has not answered
+	spent  task.Spent  // cost of replies that no commit has yet
+
+	moved atomic.Bool // the run has opened a step, or stored a result
 }
 
 func newSession(w *Worker, r task.Record) *session {
@@ -134,35 +138,45 @@ func (s *session) finish(ctx context.Context, out task.Outcome) (task.Record, er
 
 func (s *session) fail(ctx context.Context, why string) (task.Record, error) {
 	return s.end(ctx, nil, task.Outcome{
-		State: a2a.TaskStateFailed, Message: a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart(why)),
+		State: a2a.TaskStateFailed, Message: a2a.NewMessage(a2a.MessageRoleAgent, task.TextPart(why)),
 	})
 }
 
 func (s *session) end(ctx context.Context, events []a2a.Event, out task.Outcome) (task.Record, error) {
 	s.commit.Lock()
 	defer s.commit.Unlock()
-	return s.persist(ctx, func(r task.Record, t task.Fence) (task.Record, bool, error) {
+	out.Spent = s.spent
+	r, err := s.persist(ctx, func(r task.Record, t task.Fence) (task.Record, bool, error) {
 		return r.Finish(s.w.cfg.Desk.Moment(), t, events, out)
 	})
+	if err == nil {
+		s.spent = task.Spent{}
+	}
+	return r, err
+}
+
+// spend adds the cost of a reply to the next commit that carries costs.
+func (s *session) spend(c task.Spent) {
+	s.commit.Lock()
+	defer s.commit.Unlock()
+	s.spent = s.spent.Add(c)
 }
 
 // park parks the turn with all its events.
-func (s *session) park(ctx context.Context, wake time.Time, say string) (task.Record, error) {
+func (s *session) park(ctx context.Context, p task.Parking) (task.Record, error) {
 	events := s.take()
-	var msg *a2a.Message
-	if say != "" {
-		msg = a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart(say))
-	}
 	s.commit.Lock()
 	defer s.commit.Unlock()
-	wake = wake.UTC().Round(0)
-	r, err := s.persist(ctx, func(r task.Record, t task.Fence) (task.Record, bool, error) {
-		return r.Park(s.w.cfg.Desk.Moment(), t, events, wake, msg)
-	})
-	if errors.Is(err, task.ErrTooLarge) { // drop the unfinished text, which the retry makes again
+	p.Wake, p.Spent = p.Wake.UTC().Round(0), s.spent
+	park := func(events []a2a.Event) (task.Record, error) {
 		return s.persist(ctx, func(r task.Record, t task.Fence) (task.Record, bool, error) {
-			return r.Park(s.w.cfg.Desk.Moment(), t, nil, wake, msg)
+			return r.Park(s.w.cfg.Desk.Moment(), t, events, p)
 		})
+	}
+
+	r, err := park(events)
+	if errors.Is(err, task.ErrTooLarge) { // drop the unfinished text, which the retry makes again
+		r, err = park(nil)
 	}
 	return r, err
 }
@@ -176,7 +190,7 @@ func (s *session) giveBack(ctx context.Context) {
 	s.commit.Lock()
 	defer s.commit.Unlock()
 	r, err := task.UpdateFrom(ctx, s.w.cfg.Store, s.rec, func(r task.Record) (task.Record, bool, error) {
-		return r.GiveBack(s.w.cfg.Desk.Moment(), s.turn())
+		return r.GiveBack(s.w.cfg.Desk.Moment(), s.turn(), s.spent)
 	})
 	switch {
 	case err == nil:

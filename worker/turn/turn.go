@@ -20,6 +20,7 @@ import (
 
 	"errand/shared/bus"
 	"errand/shared/desk"
+	"errand/shared/kv"
 	"errand/shared/memory"
 	"errand/shared/queue"
 	"errand/shared/task"
@@ -29,6 +30,7 @@ import (
 type Config struct {
 	Desk     *desk.Desk
 	Store    task.Store // the desk's store: a turn makes its own commits
+	KV       kv.Store   // keeps the steps of turns, in the database of the records
 	Bus      bus.Publisher
 	Executor a2asrv.AgentExecutor
 	Log      *slog.Logger
@@ -42,6 +44,10 @@ type Config struct {
 	// Commit is the least time between two progress commits; 0: 1 s, because Firestore
 	// sustains one write a second on a document.
 	Commit time.Duration
+
+	// WakeURL makes the address by which a call is woken that waits for a word from outside.
+	// nil: the program has no public address.
+	WakeURL func(ctx context.Context, owner, key string) (string, error)
 
 	Memory *memory.Pool // of all turns that are not small; nil: a quarter of the process
 

@@ -20,6 +20,7 @@ import (
 const (
 	maxWait    = 24 * time.Hour // the longest RetryAfter that is obeyed: the age limit of a turn
 	maxMessage = 512            // bytes of the service's own message
+	minSecret  = 6              // bytes of a secret that is blotted out
 )
 
 var errSilent = errors.New("the service sent nothing for too long")
@@ -101,9 +102,11 @@ func (c *call) answered(api genai.APIError) *model.Error {
 	return e
 }
 
-// blot removes the key or the token from a message of the service.
+// blot removes the key or the token from a message of the service. A shorter one is a
+// placeholder, for a gateway that asks for none: it protects nothing, and would be blotted
+// out of words. Keys of the Gemini API have 39 bytes.
 func (c *call) blot(s string) string {
-	if c.secret == "" {
+	if len(c.secret) < minSecret {
 		return s
 	}
 	return strings.ReplaceAll(s, c.secret, "[key]")
