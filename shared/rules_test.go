@@ -95,11 +95,12 @@ var allowed = map[string][]string{
 	// push is of our own beside A2A: it asks for deliveries and makes none.
 	"cardserver/push": {"cardserver/audit", "cardserver/page", "shared/auth", "shared/desk", "shared/keys", "shared/serve", "shared/task", "shared/webhook"},
 	// turn runs any executor: it knows no agent definition and no model.
-	"worker/turn":     {"shared/bus", "shared/desk", "shared/memory", "shared/queue", "shared/task", "worker/run"},
-	"worker/executor": {"shared/agent", "shared/kit", "shared/model", "shared/task", "shared/usage", "worker/gate", "worker/run", "worker/tools"},
+	"worker/turn":     {"shared/bus", "shared/desk", "shared/kv", "shared/memory", "shared/queue", "shared/task", "worker/run", "worker/steps"},
+	"worker/executor": {"shared/agent", "shared/kit", "shared/model", "shared/task", "shared/usage", "worker/gate", "worker/run", "worker/steps", "worker/tools"},
 	// gate is in front of the model: it knows no records, and makes pauses.
-	"worker/gate":      {"shared/model", "worker/run"},
-	"worker/run":       {},
+	"worker/gate": {"shared/model", "worker/run"},
+	// run passes the steps of the record on.
+	"worker/run":       {"shared/task"},
 	"worker/tools":     {},
 	"worker/steps":     {"shared/kv"},
 	"functions/notify": {"shared/bus", "shared/desk", "shared/egress", "shared/keys", "shared/memory", "shared/queue", "shared/serve", "shared/share", "shared/task", "shared/webhook"},

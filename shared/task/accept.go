@@ -151,7 +151,7 @@ func (r Record) Cancel(m Moment, say *a2a.Message, meta map[string]any) (next Re
 func (r *Record) end(m Moment, state a2a.TaskState, msg *a2a.Message, meta map[string]any) {
 	r.addHistory(r.Inbox...)
 	r.Inbox, r.Lease, r.Wake, r.Paused, r.Told = nil, Lease{}, time.Time{}, time.Time{}, false
-	r.setStatus(m, state, msg, meta)
+	r.setStatus(m, state, msg, r.withUsage(meta))
 }
 
 // sealedEnd ends a transition that only records how the task ended. The record always fits:

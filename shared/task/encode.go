@@ -59,7 +59,6 @@ type head struct {
 	First         int            `json:"first,omitempty"`
 	Told          bool           `json:"wakeTold,omitempty"`
 	Paused        *time.Time     `json:"paused,omitempty"`
-	Claimed       *time.Time     `json:"claimed,omitempty"`
 	Broke         int            `json:"broke,omitempty"`
 	Turned        Spent          `json:"turnSpent,omitzero"`
 	Spent         Spent          `json:"spent,omitzero"`
@@ -145,7 +144,7 @@ func (r Record) Encode() (*Encoded, error) {
 		Webhooks: r.Webhooks, Gens: r.Gens, Seq: r.Seq, Notifications: r.Notifications, Published: r.Published, Epoch: r.Epoch,
 		Attempt: r.Attempt, Deaths: r.Deaths, Blamed: r.Blamed, Wake: timeOrNil(r.Wake), Asked: r.Asked, Asks: r.Asks, Expires: timeOrNil(r.Expires),
 		Due: timeOrNil(r.Due.At), DueLane: r.Due.Lane, Deleted: r.Deleted,
-		Life: r.Life, Steps: r.Steps, First: r.First, Told: r.Told, Paused: timeOrNil(r.Paused), Claimed: timeOrNil(r.Claimed),
+		Life: r.Life, Steps: r.Steps, First: r.First, Told: r.Told, Paused: timeOrNil(r.Paused),
 		Broke: r.Broke, Turned: r.Turned, Spent: r.Spent, Held: r.Held,
 	}
 
@@ -232,7 +231,7 @@ func Decode(headText, bodyText []byte, version int64) (Record, error) {
 		Made: h.Made, Webhooks: h.Webhooks, Gens: h.Gens, Seq: h.Seq, Notifications: h.Notifications, Published: h.Published,
 		Epoch: h.Epoch, Attempt: h.Attempt, Deaths: h.Deaths, Blamed: h.Blamed, Wake: timeOrZero(h.Wake), Asked: h.Asked, Asks: h.Asks,
 		Due: Due{At: timeOrZero(h.Due), Lane: h.DueLane}, Expires: timeOrZero(h.Expires),
-		Life: h.Life, Steps: h.Steps, First: h.First, Told: h.Told, Paused: timeOrZero(h.Paused), Claimed: timeOrZero(h.Claimed),
+		Life: h.Life, Steps: h.Steps, First: h.First, Told: h.Told, Paused: timeOrZero(h.Paused),
 		Broke: h.Broke, Turned: h.Turned, Spent: h.Spent, Step: b.Step, Marks: b.Marks,
 		Deleted: h.Deleted, Held: h.Held, Version: version, extra: extra, headOnly: bodyText == nil,
 		Task: &a2a.Task{ID: h.ID, ContextID: h.Context, Status: status, Metadata: h.Metadata},

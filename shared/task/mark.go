@@ -1,6 +1,9 @@
 package task
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // A Mark is an event in the life of a turn's runs. It is kept for people to read.
 type Mark struct {
@@ -33,8 +36,30 @@ func (r *Record) mark(m Moment, kind, why string) {
 	r.Marks = append(marks[:len(marks):len(marks)], Mark{At: m.Now, Kind: kind, Turn: r.Turn, Run: r.Epoch, Why: why})
 }
 
-// withUsage adds the cost of the task to the metadata of its end.
-func (r *Record) withUsage(meta map[string]any) map[string]any { return meta }
+// lastMark is when the newest mark of a kind was made; zero: there is none.
+func (r Record) lastMark(kind string) time.Time {
+	for _, m := range slices.Backward(r.Marks) {
+		if m.Kind == kind {
+			return m.At
+		}
+	}
+	return time.Time{}
+}
+
+// withUsage puts the cost of the task, over all its turns and attempts, into the metadata of
+// an end. A task without known replies has none.
+func (r *Record) withUsage(meta map[string]any) map[string]any {
+	if r.Spent.Replies == 0 {
+		return meta
+	}
+	var model string
+	if usage, ok := meta["usage"].(map[string]any); ok {
+		model, _ = usage["model"].(string)
+	} else if r.Step != nil {
+		model = r.Step.Model
+	}
+	return merged(meta, map[string]any{"usage": r.Spent.Usage(model)})
+}
 
 // whyBroken tells a client why the attempts at its turn ended.
 func (r Record) whyBroken() string {

@@ -67,7 +67,6 @@ type Record struct {
 	First         int            // number of the last step before the work that goes on
 	Told          bool           // a word for a waiting call came since the last claim
 	Paused        time.Time      // since when the turn waits for its calls: that does not count towards its age
-	Claimed       time.Time      // when the turn was last claimed
 	Broke         int            // workers that died under this turn, with progress or without
 	Turned        Spent          // cost of this turn
 	Spent         Spent          // cost of the task

@@ -256,7 +256,9 @@ func (r Record) Tell(m Moment, step, call int) (next Record, changed bool, err e
 }
 
 // wakeTold is when a turn that was told may be claimed.
-func (r Record) wakeTold(m Moment) time.Time { return latest(m.Now, r.Claimed.Add(ToldEvery)) }
+func (r Record) wakeTold(m Moment) time.Time {
+	return latest(m.Now, r.lastMark(MarkClaimed).Add(ToldEvery))
+}
 
 // hear lets the calls that were told begin again.
 func (r *Record) hear(m Moment) {

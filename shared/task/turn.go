@@ -69,7 +69,7 @@ func (r Record) Claim(m Moment, c Claim) (next Record, v Verdict, changed bool, 
 
 	n.Epoch++
 	n.Attempt++
-	n.Wake, n.Lease, n.Claimed = time.Time{}, c.Lease, m.Now
+	n.Wake, n.Lease = time.Time{}, c.Lease
 	n.hear(m)
 	n.mark(m, MarkClaimed, "")
 	if r.State() != a2a.TaskStateWorking {
@@ -166,7 +166,6 @@ func (r Record) Finish(m Moment, t Fence, events []a2a.Event, out Outcome) (next
 	}
 
 	n.spend(out.Spent)
-	out.Metadata = n.withUsage(out.Metadata)
 
 	switch {
 	case answered && len(r.Inbox) > 0 && out.Question == nil:
@@ -175,7 +174,7 @@ func (r Record) Finish(m Moment, t Fence, events []a2a.Event, out Outcome) (next
 		n.closeStep(out.Question)
 		n.forget()
 		n.Lease, n.Wake = Lease{}, time.Time{}
-		n.setStatus(m, out.State, out.Message, out.Metadata)
+		n.setStatus(m, out.State, out.Message, n.withUsage(out.Metadata))
 		n.noteState(false)
 	default:
 		n.end(m, out.State, out.Message, out.Metadata)
@@ -201,7 +200,7 @@ func (r *Record) takeNext(m Moment, out Outcome) {
 	r.beginTurn(m)
 	r.forget()
 	r.Attempt, r.Lease.Alone = 1, false
-	r.setStatus(m, a2a.TaskStateWorking, out.Message, out.Metadata)
+	r.setStatus(m, a2a.TaskStateWorking, out.Message, r.withUsage(out.Metadata))
 }
 
 // dropUnfinished removes the artifacts of this turn that another attempt left behind.

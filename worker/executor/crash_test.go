@@ -246,10 +246,12 @@ func (b *bank) refund() tools.Tool {
 	if !b.keeps {
 		opts = append(opts, tools.KeepsKeys(0))
 	}
+
 	return tools.New("refund", "Refunds an order.", func(ctx context.Context, in order) (string, error) {
 		if err := b.s.point(); err != nil {
 			return "", err
 		}
+
 		key := tools.InfoFrom(ctx).Key
 		b.mu.Lock()
 		if _, known := b.keys[key]; !known || !b.keeps {

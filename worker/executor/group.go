@@ -10,6 +10,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/task"
+	"errand/worker/steps"
 	"errand/worker/tools"
 )
 
@@ -112,6 +113,7 @@ func (t *turn) call(ctx context.Context, s task.Step, i int, c callable, r repor
 	})
 	r.call = i
 	limited = tools.WithReporter(limited, r)
+	limited = steps.Within(limited, fmt.Sprintf("%d.%d ", s.Number, i+1))
 
 	began := time.Now()
 	value, err := c.tool.Run(limited, c.call, func(late json.RawMessage) {

@@ -14,8 +14,8 @@ import (
 )
 
 // maxHistory bounds the bytes of earlier messages, independently of their tokens, because
-// every step sends them again. As text they are about as many tokens as a model reads,
-// 1,048,576: https://ai.google.dev/gemini-api/docs/models
+// every step sends them again. As text they are about a million tokens, as many as models
+// read: https://ai.google.dev/gemini-api/docs/tokens
 //
 // With maxSaid and a message a request has about 12 MB, as base64. The Gemini API takes
 // 100 MB: https://ai.google.dev/gemini-api/docs/file-input-methods

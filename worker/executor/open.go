@@ -191,6 +191,7 @@ func (t *turn) settle(ctx context.Context, o *open) error {
 	for {
 		p := t.plan(o)
 		var err error
+
 		switch {
 		case len(p.make) > 0:
 			err = t.makeCalls(ctx, o, p)
@@ -206,6 +207,7 @@ func (t *turn) settle(ctx context.Context, o *open) error {
 			t.remember(o)
 			return nil
 		}
+
 		if err != nil {
 			return err
 		}

@@ -14,8 +14,8 @@ import (
 )
 
 // convert returns the parts of a message or artifact in the form that the model reads. It
-// leaves out empty parts. The name of a file comes before it as a text, because the Gemini
-// API has no field for it: https://ai.google.dev/api/caching#Blob
+// leaves out empty parts. The name of a file comes before it as a text, because
+// displayName is for tools of the service: https://pkg.go.dev/google.golang.org/genai#Blob
 func convert(role string, parts a2a.ContentParts) []model.Part {
 	out := make([]model.Part, 0, len(parts))
 	for _, p := range parts {

@@ -46,7 +46,6 @@ func (t *turn) again(s step) bool {
 	if t.retry.odd++; t.retry.odd > maxOdd {
 		return false
 	}
-	t.retry.hint = ""
 	t.answer.undo()
 	return true
 }
@@ -121,21 +120,22 @@ func spoken(history []model.Content) (told []model.Content, called bool) {
 			switch {
 			case p.Call != nil:
 				calls, called = append(calls, p.Call), true
-			case p.Result != nil:
-				args := "{}"
-				if len(calls) > 0 {
-					args, calls = string(calls[0].Args), calls[1:]
-				}
-				out.Parts = append(out.Parts, model.Part{Text: fmt.Sprintf("(You called the function %s with %s. Its result: %s)", p.Result.Name, args, p.Result.Value)})
-			case p.Thought:
-			case p.Text != "" || p.Data != nil || p.URI != "":
+			case p.Result != nil && len(calls) > 0:
+				out.Parts = append(out.Parts, model.Part{Text: reasonOf(calls[0], p.Result)})
+				calls = calls[1:]
+			case !p.Thought && (p.Text != "" || p.Data != nil || p.URI != ""):
 				p.Signature = nil
 				out.Parts = append(out.Parts, p)
 			}
 		}
+
 		if len(out.Parts) > 0 {
 			told = append(told, out)
 		}
 	}
 	return joinRoles(told), called
+}
+
+func reasonOf(c *model.Call, r *model.Result) string {
+	return fmt.Sprintf("(You called the function %s with %s. Its result: %s)", c.Name, c.Args, r.Value)
 }

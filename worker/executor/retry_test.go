@@ -117,8 +117,13 @@ func TestOddReasons(t *testing.T) {
 	}
 }
 
-// Where nothing was kept, the message does not say that something was.
+// Where nothing was kept, the message does not say that something was. Text before calls is
+// not kept.
 func TestNothingIsKept(t *testing.T) {
+	script := scripts.New(talking("Let me look", call("nothing", nil)), scripts.Finish("MAX_TOKENS", ""))
+	if r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message()); r.text != "" || strings.Contains(r.says(), "kept") {
+		t.Errorf("after calls: %q stays, %q", r.text, r.says())
+	}
 	for _, reason := range []string{"OTHER", "MAX_TOKENS"} {
 		r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, again(scripts.Finish(reason, "")))}), message())
 		if r.state() != a2a.TaskStateFailed || strings.Contains(r.says(), "kept") {

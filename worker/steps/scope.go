@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -24,7 +25,7 @@ type scope struct {
 	Scope
 
 	mu      sync.Mutex
-	stored  map[string]int           // the steps that this run knows to be stored, by key, and their bytes
+	stored  map[string]int           // steps that are stored or may be, by key, and their bytes; 0 while one runs
 	running map[string]chan struct{} // the steps that run, by name; closed at their end
 	counted bool                     // the steps of earlier runs are in stored, or there are none
 	bytes   int                      // the sum of stored
@@ -58,8 +59,14 @@ func (s *scope) do(ctx context.Context, name string, run func(context.Context) (
 		}
 	}
 
-	if err := s.room(ctx, name); err != nil {
+	free, err := s.room(ctx, key, name)
+	if err != nil {
 		return nil, err
+	}
+	defer free()
+
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("steps: step %q was not begun: %w", name, err)
 	}
 	result, err := run(context.WithValue(ctx, runsKey{}, append(slices.Clip(outer), name)))
 	if err != nil {
@@ -103,12 +110,17 @@ func (s *scope) mayBeStored(key string) bool {
 	return known || !s.Fresh
 }
 
-// note counts a step that is stored.
-func (s *scope) note(key string, bytes int) {
+// note counts a step that is stored, or may be. It returns false, and counts nothing, if that
+// makes the steps of the turn larger than most.
+func (s *scope) note(key string, bytes, most int) (sum int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.bytes += bytes - s.stored[key]
-	s.stored[key] = bytes
+	sum = s.bytes + bytes - s.stored[key]
+	if sum > most {
+		return sum, false
+	}
+	s.bytes, s.stored[key] = sum, bytes
+	return sum, true
 }
 
 // read returns a stored result, or kv.ErrNotFound.
@@ -129,31 +141,42 @@ func (s *scope) read(ctx context.Context, key, name string) (json.RawMessage, er
 	if step.Name != name {
 		return nil, fmt.Errorf("steps: the entry of step %q holds step %q", name, step.Name)
 	}
-	s.note(key, len(e.Value))
+	s.note(key, len(e.Value), math.MaxInt)
 	return step.Result, nil
 }
 
-// room returns an error if the turn may store no further step. The steps of earlier runs are
-// counted when this run is about to store its first one.
-func (s *scope) room(ctx context.Context, name string) error {
+// room takes the room of one more step, or returns an error if the turn has none. free gives
+// it back at the end of the step, if nothing was stored. The steps of earlier runs are counted
+// when a run needs room for the first time.
+func (s *scope) room(ctx context.Context, key, name string) (free func(), err error) {
 	s.mu.Lock()
 	counted := s.counted
 	s.mu.Unlock()
 	if !counted {
 		if err := s.count(ctx); err != nil {
-			return fmt.Errorf("steps: counting the steps of earlier runs: %w", err)
+			return nil, fmt.Errorf("steps: counting the steps of earlier runs: %w", err)
 		}
 	}
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.bytes -= s.stored[key] // of an earlier try that was not stored after all
+	delete(s.stored, key)
 	switch {
 	case len(s.stored) >= s.MaxSteps:
-		return fmt.Errorf("%w: the turn has %d steps, at most %d, and %q is one more", ErrLimit, len(s.stored), s.MaxSteps, name)
+		return nil, fmt.Errorf("%w: the turn has %d steps, at most %d, and %q is one more", ErrLimit, len(s.stored), s.MaxSteps, name)
 	case s.bytes >= s.MaxBytes:
-		return fmt.Errorf("%w: the steps of the turn have %d bytes, at most %d, and %q is one more", ErrLimit, s.bytes, s.MaxBytes, name)
+		return nil, fmt.Errorf("%w: the steps of the turn have %d bytes, at most %d, and %q is one more", ErrLimit, s.bytes, s.MaxBytes, name)
 	}
-	return nil
+	s.stored[key] = 0
+
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.stored[key] == 0 {
+			delete(s.stored, key)
+		}
+	}, nil
 }
 
 // count notes the steps that are stored.
@@ -176,7 +199,7 @@ func (s *scope) count(ctx context.Context) error {
 		}
 
 		for _, e := range list {
-			s.note(e.Key, len(e.Value))
+			s.note(e.Key, len(e.Value), math.MaxInt)
 		}
 		after = list[len(list)-1].Key
 	}
@@ -189,13 +212,10 @@ func (s *scope) store(ctx context.Context, name string, result json.RawMessage) 
 		return nil, err
 	}
 
-	s.mu.Lock()
-	sum := s.bytes + len(e.Value)
-	s.mu.Unlock()
-	switch {
-	case len(e.Value) > kv.LimitValue:
+	if len(e.Value) > kv.LimitValue {
 		return nil, fmt.Errorf("%w: the result of step %q takes %d bytes, at most %d", ErrLimit, name, len(e.Value), kv.LimitValue)
-	case sum > s.MaxBytes:
+	}
+	if sum, ok := s.note(e.Key, len(e.Value), s.MaxBytes); !ok {
 		return nil, fmt.Errorf("%w: with step %q the steps of the turn have %d bytes, at most %d", ErrLimit, name, sum, s.MaxBytes)
 	}
 
@@ -214,7 +234,6 @@ func (s *scope) store(ctx context.Context, name string, result json.RawMessage) 
 	case err != nil:
 		return nil, fmt.Errorf("steps: storing the result of step %q: %w", name, err)
 	}
-	s.note(e.Key, len(e.Value))
 	return result, nil
 }
 

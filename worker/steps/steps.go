@@ -1,12 +1,12 @@
-// Package steps makes parts of a turn survive the death of their worker, in any executor and
-// any tool: what a step has returned is stored, and a later run of the turn gets it without
+// Package steps lets parts of a turn survive the death of their worker, in any executor and
+// any tool. The result of a step is stored, and a later run of the turn gets it without
 // running the step again.
 //
-// It is not a workflow engine. An executor runs from its begin in each run, and decides again
-// in which order it takes its steps. What it does outside of steps is done again.
+// It is not a workflow engine. An executor runs from its begin in each run and takes its steps
+// in any order. Its work outside of steps is done again in each run.
 //
-// [Do] is all that an executor needs. The frame puts a [Scope] into its context; without one,
-// as in a test of the executor, Do stores nothing.
+// [Do] is all that an executor needs. The frame puts a [Scope] into its context. Without one,
+// as in a test of the executor, Do runs the step and stores nothing.
 package steps
 
 import (
@@ -38,24 +38,30 @@ var ErrLimit = errors.New("steps: over a limit")
 
 // Do returns the stored result of the step of this turn with that name, or runs f and stores
 // what it returns. Names are unique in a turn. f may run again if the worker dies before its
-// result is stored, so an effect in f needs an idempotency key of its own.
+// result is stored, so an effect in f needs an idempotency key of its own. Two runs of a turn
+// may both run f, if the worker of one was taken for dead. Both get the result that was stored
+// first.
 //
-// A name is any UTF-8 of 1 to 512 bytes. Whichever code uses a name second gets the result of
-// the first, in the same run too, so the name holds what tells the step from others, such as
-// the number of an order. A tool adds its call's key, since it may be called more than once
-// in a turn. While one f runs, a second Do with its name waits. If the first f fails, the
-// second one runs. A step that waits for itself, through another one, waits until ctx ends.
+// A name is any UTF-8 of 1 to 512 bytes. The second Do with a name gets the result of the
+// first, also in the same run and from another place of the code. So a name must tell its
+// step from all others of the turn, for example by the number of an order. A tool adds the
+// key of its call, because a turn may call it more than once. While f runs, a second Do with
+// its name waits. If f fails, the second one runs its own. Two steps that wait for each other
+// wait until ctx ends.
 //
-// The result is stored as JSON, by encoding/json. Do returns what it reads back from the
-// stored form, in the first run as in the later ones: fields that JSON leaves out are zero in
-// all of them. Errors of f are not stored, and are returned as they are. A panic of f stores
-// nothing either. All other errors begin with "steps:", and the turn should end with them: a
-// later run of it goes on.
+// The result is stored as JSON, by encoding/json. Do returns the value that it reads back from
+// JSON, in the first run as in later ones: fields that JSON leaves out are zero in all of
+// them. Errors of f are not stored and are returned as they are. A panic of f stores nothing
+// either. The text of every other error begins with "steps:". The turn should end with such
+// an error, and a later run of it goes on.
 //
-// A result that f returned is stored even if ctx has ended meanwhile. If another run of the
-// turn has stored one before, Do returns that one.
+// f is not begun after the end of ctx. A result of f is stored even if ctx ended meanwhile.
 func Do[T any](ctx context.Context, name string, f func(context.Context) (T, error)) (T, error) {
 	var out T
+	if space, ok := ctx.Value(spaceKey{}).(string); ok && name != "" {
+		name = space + name
+	}
+
 	switch {
 	case name == "" || !utf8.ValidString(name):
 		return out, fmt.Errorf("steps: the name %.40q is no name: use UTF-8 of 1 to %d bytes", name, maxName)
@@ -108,6 +114,14 @@ type Scope struct {
 
 type scopeKey struct{}
 
+type spaceKey struct{}
+
+// Within gives the steps that are made with the context names of their own: those of one call
+// of a tool know no other call's. They count towards the limits of the turn.
+func Within(ctx context.Context, space string) context.Context {
+	return context.WithValue(ctx, spaceKey{}, space)
+}
+
 // With gives one run of a turn its Scope. Steps that are to know each other need the context
 // of the same With. Two runs of a turn, each with its own, agree by the store.
 func With(ctx context.Context, s Scope) context.Context {
@@ -117,6 +131,7 @@ func With(ctx context.Context, s Scope) context.Context {
 	if s.MaxBytes == 0 {
 		s.MaxBytes = MaxBytes
 	}
+	ctx = context.WithValue(ctx, runsKey{}, []string(nil))
 	return context.WithValue(ctx, scopeKey{}, &scope{
 		Scope: s, stored: map[string]int{}, running: map[string]chan struct{}{}, counted: s.Fresh,
 	})

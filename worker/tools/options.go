@@ -22,7 +22,7 @@ const (
 // An Option changes a Tool that is being made. The order of options does not matter.
 type Option func(*options)
 
-// options are what a tool says about itself, beside its function.
+// options are the values that options set, before their defaults.
 type options struct {
 	effects   bool
 	keyAge    *time.Duration // nil: not named
@@ -60,7 +60,7 @@ func TimeLimit(d time.Duration) Option { return func(o *options) { o.timeLimit =
 // Alone keeps the other calls of the same step from running beside a call of the tool.
 func Alone() Option { return func(o *options) { o.alone = true } }
 
-// Reconcile adds to a tool with [Effects] a function that finds out what became of a call. It
+// Reconcile adds to a tool with [Effects] a function that finds out whether a call happened. It
 // is asked after a crash if the call cannot be made again with its key: f returns whether the
 // call with that key happened, and its result if it did. A call that did not happen is made.
 // f returns an error if it cannot tell, and then a person is asked. f changes nothing, may

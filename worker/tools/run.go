@@ -12,8 +12,8 @@ import (
 // result, and a call with effects may have happened.
 var ErrTimeLimit = errors.New("the call took longer than its time limit")
 
-// Run makes a call within the tool's time limit, and returns when the call, the time limit or
-// ctx ends, whichever is first. A result and an error are those of [Call]. Two more errors
+// Run makes a call within the tool's time limit. It returns at the end of the call, of the
+// time limit or of ctx, at the first of the three. A result and an error are those of [Call]. Two more errors
 // come without a result: [ErrTimeLimit], and ctx.Err() if ctx ended first. An error that the
 // function returns after the end of its context counts as that end.
 //
@@ -21,7 +21,7 @@ var ErrTimeLimit = errors.New("the call took longer than its time limit")
 // after all, late is called with it, once and from another goroutine, because the call has
 // happened. Without late, the result is dropped.
 func (t Tool) Run(ctx context.Context, call Call, late func(result json.RawMessage)) (json.RawMessage, error) {
-	return within(ctx, t, func(ctx context.Context, ended func() error) (json.RawMessage, error) {
+	result, err := within(ctx, t, func(ctx context.Context, ended func() error) (json.RawMessage, error) {
 		result, err := call(ctx)
 		if end := ended(); end != nil && errors.Is(err, errFailed) {
 			return nil, end
@@ -32,6 +32,10 @@ func (t Tool) Run(ctx context.Context, call Call, late func(result json.RawMessa
 			late(result)
 		}
 	})
+	if errors.Is(err, errExited) {
+		result = Refusal("the tool broke down")
+	}
+	return result, err
 }
 
 // A Reconciler asks whether the call with a key happened. If it did, the result is that of a

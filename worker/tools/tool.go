@@ -3,8 +3,8 @@
 // it from Tools, and name it under tools in agent.yaml, without which the model never sees
 // it.
 //
-// Options say what the frame must know about a tool: [Effects], [KeepsKeys], [Reconcile],
-// [TimeLimit], [Alone]. While it runs, a tool can learn about its call ([InfoFrom]), report
+// Options tell the frame on which properties of a tool it may rely: [Effects], [KeepsKeys],
+// [Reconcile], [TimeLimit], [Alone]. While it runs, a tool can learn about its call ([InfoFrom]), report
 // ([Progress], [Artifact]), and end the run to be called again ([Later], [Wake]).
 //
 // The package is not a registry and knows nothing of tasks or models: worker/executor

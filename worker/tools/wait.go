@@ -21,8 +21,8 @@ type Wait struct {
 func Later(at time.Time) error { return &Wait{At: at} }
 
 // Wake is as [Later], but the call is also begun again as soon as the URL Wake of its [Info]
-// is called with POST. The call learns nothing from the POST: it looks again for what it
-// waits for. A POST before the call waits is not lost.
+// is called with POST. The call learns nothing from the POST: it looks again, with its
+// key, whether its wait is over. A POST before the call waits is not lost.
 func Wake(until time.Time) error { return &Wait{At: until, Told: true} }
 
 // Error implements error.

@@ -45,14 +45,16 @@ func (p *steps) Past(ctx context.Context) ([]task.Kept, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading the steps of the turn: %w", err)
 		}
+
 		for _, e := range list {
-			if e.Key > r.StepKey(r.Steps) {
-				list = nil
-				break
-			}
-			if strings.Contains(e.Key[len(r.StepPrefix()):], ".") { // a large reply
+			after = e.Key
+			switch {
+			case e.Key > r.StepKey(r.Steps):
+				return p.withOpen(ctx, r, past)
+			case strings.Contains(e.Key[len(r.StepPrefix()):], "."): // a large reply
 				continue
 			}
+
 			k, err := task.DecodeKept(e.Value)
 			if err != nil {
 				return nil, err
@@ -60,13 +62,11 @@ func (p *steps) Past(ctx context.Context) ([]task.Kept, error) {
 			p.stored[k.Number] = e
 			past = append(past, k)
 		}
-		if len(list) == 0 {
-			break
-		}
-		after = list[len(list)-1].Key
-	}
 
-	return p.withOpen(ctx, r, past)
+		if len(list) == 0 {
+			return p.withOpen(ctx, r, past)
+		}
+	}
 }
 
 // withOpen completes the steps with the open one, of which the record knows more than the

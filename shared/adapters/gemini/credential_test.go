@@ -302,3 +302,22 @@ func TestNoErrorHoldsTheCredential(t *testing.T) {
 		}
 	})
 }
+
+// A key that is a letter or a word for a gateway that asks for none is no secret. Messages of
+// the service stay readable.
+func TestPlaceholderIsNotBlottedOut(t *testing.T) {
+	for key, want := range map[string]string{
+		"x": "You exceeded x", "dummy": "You exceeded dummy", "sk-1234": "You exceeded [key]",
+	} {
+		script := scripts.New(scripts.Fail(500, "INTERNAL", "You exceeded "+key))
+		m, err := gemini.New(t.Context(), gemini.Config{Name: "gemini-x", Key: fixed(key), HTTPClient: standin.New(script.Answer).Client()})
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		_, err = collect(t.Context(), m, hello())
+		if e, ok := errors.AsType[*model.Error](err); !ok || e.Message != want {
+			t.Errorf("key %q: %v, want %q", key, err, want)
+		}
+	}
+}

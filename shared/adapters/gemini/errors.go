@@ -102,8 +102,8 @@ func (c *call) answered(api genai.APIError) *model.Error {
 	return e
 }
 
-// blot removes the key or the token from a message of the service. A shorter one is a
-// placeholder, for a gateway that asks for none: it protects nothing, and would be blotted
+// blot removes the key or the token from a message of the service. A short one is a
+// placeholder for a gateway that asks for none: it protects nothing, and would be blotted
 // out of words. Keys of the Gemini API have 39 bytes.
 func (c *call) blot(s string) string {
 	if len(c.secret) < minSecret {
