@@ -62,6 +62,7 @@ func (g *Gate) fly(ctx context.Context, f *flight) {
 	g.flight = nil
 	g.report(ctx, g.state.probed(time.Now(), f.began, e), e)
 	g.tell()
+	g.arm()
 	close(f.done)
 }
 
@@ -94,11 +95,10 @@ func (g *Gate) due() bool {
 
 // arm sets a timer for the next probe. The caller holds mu.
 func (g *Gate) arm() {
-	if g.armed || g.state.closed == "" {
-		return
+	if !g.armed && g.flight == nil && g.state.closed != "" {
+		g.armed = true
+		time.AfterFunc(time.Until(g.state.next), g.tick)
 	}
-	g.armed = true
-	time.AfterFunc(time.Until(g.state.next), g.tick)
 }
 
 // tick sends a probe on the timer, as long as turns wait. A gate that no turn asks costs
@@ -108,13 +108,13 @@ func (g *Gate) tick() {
 	g.armed = false
 	idle := time.Since(g.held) > idleFor
 	g.mu.Unlock()
-	if idle {
-		return
-	}
-	if g.due() {
+	switch {
+	case idle:
+	case g.due():
 		g.probe(context.Background(), time.Now())
+	default: // a probe in between has set another time
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.arm()
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.arm()
 }
