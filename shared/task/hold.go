@@ -65,12 +65,24 @@ func (r Record) Hold(m Moment, p Parking, published int) (next Record, held, cha
 		n.Held++
 	}
 	if p.Say != nil && !r.says(p.Say) {
-		n.setStatus(m, r.State(), p.Say, nil)
+		n.sayHeld(m, p.Say)
 		n.mark(m, markHeld, shortText(p.Say))
 	}
 
 	next, err = n.checked(m, LimitStore)
 	return next, true, err == nil, err
+}
+
+// sayHeld sets the status message of a turn that no run has. A worker may yet be alive whose
+// lease was taken for dead, and whose epoch no claim has ended. An event would let it take its
+// next write for its own (R0), so there is none then, and only readers of the task see the
+// message.
+func (r *Record) sayHeld(m Moment, say *a2a.Message) {
+	if r.Deaths == 0 {
+		r.setStatus(m, r.State(), say, nil)
+		return
+	}
+	r.Task.Status.Message = r.fromAgent(say)
 }
 
 // says reports whether the task says so already. A turn may be held many times, and its
