@@ -74,6 +74,18 @@ func (r Record) Beside(m Moment, t Fence) (next Record, changed bool, err error)
 	return next, err == nil, err
 }
 
+// Advanced begins the count of attempts again, because the run has stored a result outside of
+// the record that a retry goes on from.
+func (r Record) Advanced(m Moment, t Fence) (next Record, changed bool, err error) {
+	if _, err := r.fence(Fence{Epoch: t.Epoch, Seq: r.Seq}, ""); err != nil || r.Attempt == 0 {
+		return r, false, err
+	}
+	n := r.change()
+	n.forget()
+	next, err = n.checked(m, LimitStore)
+	return next, err == nil, err
+}
+
 // Suspect reports whether a worker died under the turn since its last progress.
 func (r Record) Suspect() bool { return r.Deaths > 0 }
 

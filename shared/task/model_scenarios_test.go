@@ -71,7 +71,7 @@ func scenarios() []scenario {
 			budget: budget{poison: 4, busy: 1, minute: 1, lost: 1}, later: []request{cancel}, also: budget{duplicate: 1},
 		}, {
 			name: "innocent", requests: []request{send}, workers: 2,
-			budget: budget{crash: 5, duplicate: 1}, later: []request{cancel}, also: budget{busy: 1},
+			budget: budget{crash: 5, duplicate: 1, minute: 1}, later: []request{cancel}, also: budget{busy: 1},
 		}, {
 			name: "errors", requests: []request{send, cancel}, workers: 2,
 			budget: budget{breaks: 6, lost: 1}, later: []request{meanwhile}, also: budget{duplicate: 1, crash: 1},

@@ -21,7 +21,8 @@ import (
 // schema is read and never written.
 const Schema = 2
 
-// beforeSteps is the schema of records without steps, which earlier programs can write too.
+// beforeSteps is the schema of records without steps. Earlier programs can write those too,
+// but would forget which calls have begun.
 const beforeSteps = 1
 
 // Names of the lanes that carry jobs about records. Package queue has the same names.
@@ -62,6 +63,7 @@ type Record struct {
 	Asks          []Ask          // lanes for whose debts sweeps have added jobs again
 	Due           Due            // derived at every commit: when the sweep must look at the record
 	Life          string         // drawn when the record was made: an expired task's id can come again
+	WakeKey       string         // signs the URLs that wake calls of this life; empty: there are none
 	Steps         int            // steps so far: replies that asked for calls
 	Step          *Step          // the newest step, while its turn goes on from it
 	First         int            // number of the last step before the work that goes on

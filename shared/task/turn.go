@@ -94,7 +94,10 @@ func (l Lease) givenUp(again Lease) bool {
 	return l.Name != "" && l.Queue == again.Queue && l.Name == again.Name && again.Retry > l.Retry
 }
 
+// fail ends the task without an answer. It names the calls that had begun, whether they have a
+// result or not.
 func (r Record) fail(m Moment, why string) (Record, Verdict, bool, error) {
+	why += r.MayHaveHappened(r.Begun())
 	r.end(m, a2a.TaskStateFailed, a2a.NewMessage(a2a.MessageRoleAgent, TextPart(why)), nil)
 	r.dropUnfinished(r.Epoch)
 	r.noteState(false)
@@ -197,7 +200,7 @@ func (r *Record) takeNext(m Moment, out Outcome) {
 	}
 	r.addHistory(r.Inbox[0])
 	r.Inbox = r.Inbox[1:]
-	r.beginTurn(m)
+	r.beginTurn(m, false)
 	r.forget()
 	r.Attempt, r.Lease.Alone = 1, false
 	r.setStatus(m, a2a.TaskStateWorking, out.Message, r.withUsage(out.Metadata))

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,6 +44,7 @@ type site struct {
 	mu     sync.Mutex
 	points int           // so far, in the life of the process
 	killAt int           // the point at which the process dies; 0: never
+	at     func(n int)   // called at each point; nil: nothing
 	dead   chan struct{} // closed then
 	writes []string
 }
@@ -72,7 +74,11 @@ func (s *site) point() error {
 	if s.points == s.killAt {
 		close(dead)
 	}
+	n, at := s.points, s.at
 	s.mu.Unlock()
+	if at != nil {
+		at(n)
+	}
 
 	select {
 	case <-dead:
@@ -394,4 +400,81 @@ func TestWritesOfATurn(t *testing.T) {
 			t.Errorf("%d steps: writes beside the acceptance (-want +got):\n%s", steps, diff)
 		}
 	}
+}
+
+// TestNoCallBeginsAfterCancel cancels the task at every point of the turn. A refund that is
+// made afterwards is one that had begun before.
+func TestNoCallBeginsAfterCancel(t *testing.T) {
+	for at := 1; at <= 14; at++ {
+		t.Run(fmt.Sprint("point ", at), func(t *testing.T) {
+			s := newSite(t)
+			b := &bank{s: s, keys: map[string]string{}}
+			s.setup = setup{model: scripted(t, fickle()), tools: []tools.Tool{b.refund()}}
+			id := s.send("m1", "Refund A-1 and A-2.", "").ID()
+
+			begun, canceled := 0, false
+			s.at = func(n int) {
+				if n != at {
+					return
+				}
+				r, err := s.desk.ChangeByID(t.Context(), id, func(r task.Record, m task.Moment) (task.Record, bool, error) {
+					return r.Cancel(m, a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("canceled")), nil)
+				})
+				if err != nil {
+					return // it had ended
+				}
+				canceled = true
+				if r.Step != nil {
+					for _, c := range r.Step.Calls {
+						begun += c.Times
+					}
+				}
+			}
+
+			r := s.until(id)
+			if !canceled {
+				t.Fatalf("%s before the cancel", r.State())
+			}
+			if n := len(b.refunds()); r.State() != a2a.TaskStateCanceled || n > begun {
+				t.Errorf("%s, %d refunds, and %d calls had begun at the cancel", r.State(), n, begun)
+			}
+		})
+	}
+}
+
+// BenchmarkTenSteps runs whole turns with ten steps, each with one instant tool.
+func BenchmarkTenSteps(b *testing.B) {
+	var calls []string
+	w := world.New(b, world.Config{})
+	model := scripted(b, scripts.Record(func(_ context.Context, r standin.Request) standin.Reply {
+		if len(r.Contents) > 20 {
+			return standin.Text("Done.")
+		}
+		return standin.Call(call("add", map[string]any{"a": 1, "b": 2}))
+	}))
+	limits := defaults()
+	limits.Steps = 11
+	exec := newExecutor(b, setup{model: model, tools: []tools.Tool{add(&calls)}, limits: limits})
+	d := w.Desk(w.Store)
+	worker := turn.New(turn.Config{Desk: d, Store: w.Store, KV: w.Store.KV(), Bus: noBus{}, Executor: exec, Log: w.Log})
+
+	var n atomic.Int64
+	b.SetParallelism(8)
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			msg := &a2a.Message{ID: fmt.Sprint("m", n.Add(1)), Role: a2a.MessageRoleUser, Parts: a2a.ContentParts{a2a.NewTextPart("Add.")}}
+			r, err := d.Accept(b.Context(), desk.Message{Owner: "me", Message: msg})
+			if err != nil {
+				b.Fatal(err)
+			}
+
+			req := httptest.NewRequestWithContext(b.Context(), "POST", queue.PathTurn, strings.NewReader(string(queue.Job{Task: r.ID()}.Body())))
+			worker.ServeHTTP(httptest.NewRecorder(), req)
+			if r := w.Load(r.ID()); r.State() != a2a.TaskStateCompleted || r.Steps != 10 {
+				b.Fatalf("%s after %d steps", r.State(), r.Steps)
+			}
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "turns/s")
 }

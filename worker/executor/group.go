@@ -20,7 +20,7 @@ const (
 	keepFor   = 5 * time.Second  // to store results when the run has ended
 	lateFor   = 30 * time.Second // to store a result that came after its time limit
 	shortHold = 10 * time.Second // a wait for which a turn is not parked
-	graceFor  = 4 * time.Second  // for calls with effects, when the process must stop
+	graceFor  = 3 * time.Second  // for calls with effects, when the process must stop
 )
 
 // Reasons to park.

@@ -242,9 +242,11 @@ func (t *turn) makeCalls(ctx context.Context, o *open, p plan) error {
 		if err != nil {
 			return fmt.Errorf("committing that calls begin: %w", err)
 		}
+		before := o.Calls
 		o.Step = begun
 		for _, i := range p.begin {
-			o.calls[i].begun, o.allowed[i] = true, false
+			sure := o.allowed[i] || !before[i].Wait.IsZero() // it begins whatever its receiver knows
+			o.calls[i].begun, o.calls[i].read, o.allowed[i] = sure || o.Calls[i].InTime(), false, false
 		}
 		return nil // the plan decides whether that took too long
 	}

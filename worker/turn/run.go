@@ -109,7 +109,7 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 		Steps: &steps{s: s, r: r, stored: map[int]kv.Entry{}}, Spent: r.Turned, Spend: s.spend, Task: r.ID(), Last: r.LastAttempt(w.cfg.Desk.Moment().Rules),
 	})
 	ctx = workersteps.With(ctx, workersteps.Scope{
-		KV: noting{w.cfg.KV, &s.moved}, Owner: r.Owner, Prefix: fmt.Sprintf("%st%06d/", r.StepPrefix(), r.Turn), Fresh: r.Epoch == 1 && r.Turn == 1,
+		KV: noting{w.cfg.KV, s}, Owner: r.Owner, Prefix: fmt.Sprintf("%st%06d/", r.StepPrefix(), r.Turn), Fresh: r.Epoch == 1 && r.Turn == 1,
 	})
 	defer func() {
 		if p := recover(); p != nil {

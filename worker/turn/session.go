@@ -282,6 +282,22 @@ func (s *session) persist(ctx context.Context, decide func(task.Record, task.Fen
 	}
 }
 
+// advance begins the count of attempts again. In the first attempt at a turn there is nothing
+// to forget. It is no error if it fails: the next result tries again in the next run.
+func (s *session) advance(ctx context.Context) {
+	s.commit.Lock()
+	defer s.commit.Unlock()
+	if s.rec.Attempt <= 1 || s.commitUnsure(ctx) != nil {
+		return
+	}
+	r, err := task.UpdateFrom(ctx, s.w.cfg.Store, s.rec, func(r task.Record) (task.Record, bool, error) {
+		return r.Advanced(s.w.cfg.Desk.Moment(), s.turn())
+	})
+	if err == nil {
+		s.rec = r
+	}
+}
+
 // take empties the buffer.
 func (s *session) take() []a2a.Event {
 	s.mu.Lock()

@@ -45,9 +45,9 @@ type Config struct {
 	// sustains one write a second on a document.
 	Commit time.Duration
 
-	// WakeURL makes the address by which a call is woken that waits for a word from outside.
-	// nil: the program has no public address.
-	WakeURL func(ctx context.Context, owner, key string) (string, error)
+	// WakeURL makes the address by which the call with a key is woken, signed with the wake
+	// key of its record. nil, and an empty address: the agent has no public address.
+	WakeURL func(wakeKey, call string) string
 
 	Memory *memory.Pool // of all turns that are not small; nil: a quarter of the process
 
