@@ -270,7 +270,7 @@ func (b *bench) await(ids []string, most time.Duration) time.Duration {
 		}
 		if time.Since(start) > most {
 			r := b.Load(open[0])
-			b.t.Fatalf("after %v task %s is %s, held %d, attempt %d, wake %v", most, open[0], r.State(), r.Held, r.Attempt, r.Wake.Sub(time.Now()))
+			b.t.Fatalf("after %v task %s is %s, held %d, attempt %d, wake %v", most, open[0], r.State(), r.Held, r.Attempt, time.Until(r.Wake))
 		}
 	}
 }

@@ -54,12 +54,14 @@ func (m *fakeModel) Generate(ctx context.Context, r model.Request) iter.Seq2[mod
 			defer m.mu.Unlock()
 			m.under--
 		}()
+
 		select {
 		case <-time.After(m.took):
 		case <-ctx.Done():
 			yield(model.Chunk{}, ctx.Err())
 			return
 		}
+
 		if err != nil {
 			yield(model.Chunk{}, err)
 			return
@@ -115,9 +117,11 @@ func TestAlerts(t *testing.T) {
 				failed := &model.Error{Code: 429, Cause: tt.why, Message: "m"}
 				m := &fakeModel{errs: []error{failed, failed, failed, failed}}
 				g := gate.New(m, slog.New(slog.NewTextHandler(&log, nil)))
+
 				if p := pause(ask(t.Context(), g, "first")); p == nil || p.Hold != run.Away || p.Alert || !strings.Contains(p.Say, tt.say) {
 					t.Errorf("the first turn waits as %+v", p)
 				}
+
 				for range 20 {
 					_, p := g.Admit(t.Context(), "later")
 					if p != nil && (p.Hold != run.Away || p.Alert || !strings.Contains(p.Say, tt.say)) {
@@ -127,6 +131,7 @@ func TestAlerts(t *testing.T) {
 						t.Errorf("a turn inside waits as %+v", p)
 					}
 				}
+
 				if n := strings.Count(log.String(), "\n"); n != 1 || strings.Contains(log.String(), "alert=true") != tt.alert || !strings.Contains(log.String(), tt.log) {
 					t.Errorf("the log is:\n%s", log.String())
 				}
@@ -155,6 +160,7 @@ func TestProbeInsideAJob(t *testing.T) {
 
 		before := m.probed
 		m.errs = nil
+
 		var wg sync.WaitGroup
 		var admitted, held atomic.Int32
 		for range 10 {
@@ -168,6 +174,7 @@ func TestProbeInsideAJob(t *testing.T) {
 				}
 			})
 		}
+
 		wg.Wait()
 		if m.probed-before != 1 || admitted.Load() != 1 || held.Load() != 9 {
 			t.Errorf("%d probes for ten jobs, %d admitted after it, %d held at once; want 1, 1, 9", m.probed-before, admitted.Load(), held.Load())

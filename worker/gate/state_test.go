@@ -55,6 +55,7 @@ func TestWhatClosesTheGate(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c, s := clock{time.Now()}, state{}
+
 			for _, a := range tt.asks {
 				var e *model.Error
 				if a.why.Kind() != model.OfMessage && a.why != "" {
@@ -62,6 +63,7 @@ func TestWhatClosesTheGate(t *testing.T) {
 				}
 				c.asks(t, &s, a.turn, e)
 			}
+
 			if s.closed != tt.closed {
 				t.Errorf("closed because of %q, want %q", s.closed, tt.closed)
 			}
@@ -243,8 +245,10 @@ func TestVerdict(t *testing.T) {
 			for range 50 {
 				c.asks(t, &s, "before", nil)
 			}
+
 			for n := range 2 { // the first failure counts from its own start, and later ones from the last
 				q, _, _ := s.start(c.now, "bad")
+
 				if n > 0 {
 					c.asks(t, &s, "bad", busy(model.Overloaded)) // one's own requests say nothing
 				}
@@ -254,6 +258,7 @@ func TestVerdict(t *testing.T) {
 				for range tt.good {
 					c.asks(t, &s, "other", nil)
 				}
+
 				if got, _ := s.fail(c.pass(time.Second), q, busy(tt.why)); got != tt.want {
 					t.Errorf("failure %d: %d, want %d", n+1, got, tt.want)
 				}
