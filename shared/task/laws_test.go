@@ -28,7 +28,7 @@ func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 	turn := task.Fence{Epoch: r.Epoch, Seq: r.Seq}
 	say := &a2a.Message{ID: fmt.Sprint("say", n), Parts: a2a.ContentParts{a2a.NewTextPart("why")}}
 
-	switch rapid.IntRange(0, 23).Draw(t, "deed") {
+	switch rapid.IntRange(0, 24).Draw(t, "deed") {
 	case 15:
 		if rapid.IntRange(0, 3).Draw(t, "really") > 0 {
 			break
@@ -37,6 +37,13 @@ func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 
 	case 16:
 		return deed{"GiveBack", true, func(r task.Record) (task.Record, bool, error) { return r.GiveBack(m, turn, task.Spent{}) }}
+
+	case 24:
+		p := task.Parking{Wake: m.Now.Add(time.Minute), Say: say, Held: true, Model: true}
+		return deed{"Hold", true, func(r task.Record) (task.Record, bool, error) {
+			next, _, changed, err := r.Hold(m, p, len(r.Notifications))
+			return next, changed, err
+		}}
 
 	case 17:
 		return deed{"Beside", true, func(r task.Record) (task.Record, bool, error) { return r.Beside(m, turn) }}
