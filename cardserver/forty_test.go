@@ -36,8 +36,8 @@ func order(a, b point) int {
 	return cmp.Or(cmp.Compare(a.step, b.step), cmp.Compare(a.kind, b.kind))
 }
 
-// mostKills is how often a turn may die without progress here: after five times it fails, and
-// before the fourth claim it waits for 10 s already (R12).
+// mostKills is how often a turn may die here without progress. After the third time it waits
+// for 10 s, and after five it fails (R12).
 const mostKills = 3
 
 // An executioner says at which points the program dies.

@@ -91,7 +91,7 @@ func newStandalone(s *site, exec a2asrv.AgentExecutor) *standalone {
 	a.desk = s.desk(a.local.Queue)
 
 	store := s.parts.Store
-	a.worker = turn.New(turn.Config{Desk: a.desk, Store: store, KV: store.KV(), Bus: a.local.Bus, Executor: exec, Log: s.log})
+	a.worker = turn.New(turn.Config{Desk: a.desk, Store: store, KV: store.KV(), Bus: a.local.Bus, Executor: exec, Log: s.log, WakeURL: s.wakeURL})
 	a.sweep = sweep.New(sweep.Config{Desk: a.desk, Store: store, KV: store.KV(), Queue: a.local.Queue, Log: s.log})
 	hooks := notify.New(notify.Config{
 		Desk: a.desk, Store: store, Client: s.parts.Egress, Keys: s.parts.Keys, Issuer: s.address,

@@ -88,17 +88,23 @@ var allowed = map[string][]string{
 	"shared/setup": slices.Concat(ports, []string{"shared/adapters/", "shared/agent", "shared/auth", "shared/egress", "shared/files", "shared/keys", "shared/kit", "shared/loopback", "shared/serve", "shared/strict", "shared/usage"}),
 
 	// front sees neither model nor bus: it accepts, and never runs a task.
-	"cardserver/front":      {"cardserver/audit", "cardserver/front/wire", "cardserver/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/card", "shared/desk", "shared/dialect", "shared/keys", "shared/loopback", "shared/serve", "shared/task", "shared/webhook"},
+	"cardserver/front":      {"cardserver/audit", "cardserver/front/wire", "cardserver/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/card", "shared/desk", "shared/dialect", "shared/keys", "shared/kv", "shared/loopback", "shared/serve", "shared/task", "shared/webhook"},
 	"cardserver/front/wire": {"cardserver/audit", "shared/auth", "shared/dialect", "shared/memory", "shared/serve", "shared/share"},
 	"cardserver/page":       {"shared/task"},
 	// audit knows callers and words, no tasks.
 	"cardserver/audit":  {"shared/auth"},
 	"cardserver/limits": {"shared/auth", "shared/share", "shared/task"},
 	// push is of our own beside A2A: it asks for deliveries and makes none.
-	"cardserver/push": {"cardserver/audit", "cardserver/page", "shared/auth", "shared/desk", "shared/keys", "shared/kv", "shared/serve", "shared/steps", "shared/task", "shared/webhook"},
+	"cardserver/push": {"cardserver/audit", "cardserver/page", "cardserver/trace", "shared/auth", "shared/desk", "shared/keys", "shared/kv", "shared/serve", "shared/steps", "shared/task", "shared/webhook"},
+	// trace reads what turns and steps have stored, and knows no caller.
+	"cardserver/trace": {"shared/kv", "shared/task", "worker/steps"},
+	// waterfall is a client: it knows the form of a trace and nothing else of Errand.
+	"cardserver/trace/waterfall": {"cardserver/trace"},
 	// turn runs any executor: it knows no agent definition and no model.
 	"worker/turn":     {"shared/bus", "shared/desk", "shared/kv", "shared/memory", "shared/queue", "shared/task", "worker/run", "worker/steps"},
-	"worker/executor": {"shared/agent", "shared/kit", "shared/model", "shared/task", "shared/usage", "worker/run", "worker/steps", "worker/tools"},
+	"worker/executor": {"shared/agent", "shared/kit", "shared/model", "shared/task", "shared/usage", "worker/gate", "worker/run", "worker/steps", "worker/tools"},
+	// gate is in front of the model: it knows no records, and makes pauses.
+	"worker/gate": {"shared/model", "worker/run"},
 	// run passes the steps of the record on.
 	"worker/run":       {"shared/task"},
 	"worker/tools":     {},
@@ -110,7 +116,7 @@ var allowed = map[string][]string{
 	// tools and executors need.
 	own: {own + "/", "shared/kit", "shared/secret", "worker/run", "worker/steps", "worker/tools"},
 
-	"worker": {own, "worker/executor", "worker/turn", "shared/desk", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
+	"worker": {own, "worker/executor", "worker/turn", "shared/desk", "shared/keys", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
 	// smoke is a client like any other: it knows the protocol and nothing of Errand.
 	"infra/smoke": {"shared/loopback"},
 
@@ -118,7 +124,7 @@ var allowed = map[string][]string{
 
 	// Mains may import anything below them; only cardserver, which is the whole
 	// agent on one machine, takes in the other services.
-	"cardserver": {"cardserver/front", "cardserver/limits", "cardserver/push", "infra/smoke", own, "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
+	"cardserver": {"cardserver/front", "cardserver/limits", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
 		"shared/auth", "shared/bus", "shared/card", "shared/desk", "shared/keys", "shared/loopback", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task"},
 
 	// The lab makes an Env as setup does for a program, and an agent in the place of the

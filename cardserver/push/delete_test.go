@@ -159,3 +159,21 @@ func TestDeletionThatLeavesSteps(t *testing.T) {
 		}
 	}
 }
+
+// A deletion that meets a call begun less than 5 s ago is answered when these 5 s are over.
+func TestDeletionWaitsForCallsThatMayBegin(t *testing.T) {
+	w := newWorld(t)
+	now := w.Moment()
+	base.Accept(t, w.Store, now, task.Acceptance{ID: "t1", Owner: alice})
+	base.Claim(t, w.Store, "t1", now, time.Minute)
+	begun := w.Rules.At(time.Now().Add(time.Second - task.BeginWithin))
+	r := base.Update(t, w.Store, "t1", func(r task.Record) (task.Record, bool, error) {
+		return r.OpenStep(begun, task.Fence{Epoch: r.Epoch, Seq: r.Seq}, nil, task.Step{Number: 1, Calls: []task.Call{{Name: "refund", Effects: true}}}, []int{0})
+	})
+	if got := w.ask(alice, "DELETE", "/tasks/t1", ""); got.Code != http.StatusNoContent {
+		t.Errorf("%d %s", got.Code, got.Body)
+	}
+	if answered := time.Now(); answered.Before(r.BeginsUntil()) {
+		t.Errorf("answered %v before the 5 s were over", r.BeginsUntil().Sub(answered))
+	}
+}

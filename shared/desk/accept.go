@@ -60,9 +60,10 @@ func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 		return task.Record{}, err
 	}
 
+	life := life()
 	now := d.Moment()
 	r, err := task.Accept(now, task.Acceptance{
-		ID: id, Context: msg.ContextID, Life: life(), Owner: m.Owner, Lane: task.Turns, Message: &msg, Webhooks: m.Webhooks,
+		ID: id, Context: msg.ContextID, Life: life, WakeKey: d.wakeKey(ctx, id+"/"+life), Owner: m.Owner, Lane: task.Turns, Message: &msg, Webhooks: m.Webhooks,
 		Request: m.seen(key, print),
 	})
 	if err != nil {
@@ -98,6 +99,14 @@ func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 func life() string { return strings.ToLower(rand.Text()[:lifeSize]) }
 
 const lifeSize = 8 // characters, 40 bits
+
+// wakeKey makes the key of the URLs that wake calls of a task.
+func (d *Desk) wakeKey(ctx context.Context, life string) string {
+	if d.cfg.WakeKey == nil {
+		return ""
+	}
+	return d.cfg.WakeKey(ctx, life)
+}
 
 // room returns the reason why there is no room for another message of the owner, if there is
 // none.

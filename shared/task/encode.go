@@ -55,6 +55,7 @@ type head struct {
 	DueLane       string         `json:"dueLane,omitempty"`
 	Deleted       bool           `json:"deleted,omitempty"`
 	Life          string         `json:"life,omitempty"`
+	WakeKey       string         `json:"wakeKey,omitempty"`
 	Steps         int            `json:"steps,omitempty"`
 	First         int            `json:"first,omitempty"`
 	Told          bool           `json:"wakeTold,omitempty"`
@@ -62,6 +63,7 @@ type head struct {
 	Broke         int            `json:"broke,omitempty"`
 	Turned        Spent          `json:"turnSpent,omitzero"`
 	Spent         Spent          `json:"spent,omitzero"`
+	Held          int            `json:"held,omitempty"`
 }
 
 type body struct {
@@ -138,13 +140,13 @@ func (r Record) Encode() (*Encoded, error) {
 
 	t := r.Task
 	h := head{
-		Schema: r.schema(), ID: t.ID, Context: t.ContextID, Status: storeStatus(t.Status), Metadata: t.Metadata,
+		Schema: max(r.Schema, beforeSteps), ID: t.ID, Context: t.ContextID, Status: storeStatus(t.Status), Metadata: t.Metadata,
 		Owner: r.Owner, Lane: r.Lane, Seen: r.Requests, Turn: r.Turn, Since: r.Since, Made: r.Made,
 		Webhooks: r.Webhooks, Gens: r.Gens, Seq: r.Seq, Notifications: r.Notifications, Published: r.Published, Epoch: r.Epoch,
 		Attempt: r.Attempt, Deaths: r.Deaths, Blamed: r.Blamed, Wake: timeOrNil(r.Wake), Asked: r.Asked, Asks: r.Asks, Expires: timeOrNil(r.Expires),
 		Due: timeOrNil(r.Due.At), DueLane: r.Due.Lane, Deleted: r.Deleted,
-		Life: r.Life, Steps: r.Steps, First: r.First, Told: r.Told, Paused: timeOrNil(r.Paused),
-		Broke: r.Broke, Turned: r.Turned, Spent: r.Spent,
+		Life: r.Life, WakeKey: r.WakeKey, Steps: r.Steps, First: r.First, Told: r.Told, Paused: timeOrNil(r.Paused),
+		Broke: r.Broke, Turned: r.Turned, Spent: r.Spent, Held: r.Held,
 	}
 
 	if r.Lease != (Lease{}) {
@@ -180,15 +182,6 @@ func (r Record) Encode() (*Encoded, error) {
 	}
 
 	return &Encoded{Head: headText, Body: bodyText}, nil
-}
-
-// schema is the version of the stored form. A program that knows no steps must not write a
-// record that has some: it would forget which calls have begun.
-func (r Record) schema() int {
-	if r.Steps > 0 {
-		return Schema
-	}
-	return beforeSteps
 }
 
 // splitRequests moves the metadata of requests out of the head, which lists read.
@@ -230,9 +223,9 @@ func Decode(headText, bodyText []byte, version int64) (Record, error) {
 		Made: h.Made, Webhooks: h.Webhooks, Gens: h.Gens, Seq: h.Seq, Notifications: h.Notifications, Published: h.Published,
 		Epoch: h.Epoch, Attempt: h.Attempt, Deaths: h.Deaths, Blamed: h.Blamed, Wake: timeOrZero(h.Wake), Asked: h.Asked, Asks: h.Asks,
 		Due: Due{At: timeOrZero(h.Due), Lane: h.DueLane}, Expires: timeOrZero(h.Expires),
-		Life: h.Life, Steps: h.Steps, First: h.First, Told: h.Told, Paused: timeOrZero(h.Paused),
+		Life: h.Life, WakeKey: h.WakeKey, Steps: h.Steps, First: h.First, Told: h.Told, Paused: timeOrZero(h.Paused),
 		Broke: h.Broke, Turned: h.Turned, Spent: h.Spent, Step: b.Step, Marks: b.Marks,
-		Deleted: h.Deleted, Version: version, extra: extra, headOnly: bodyText == nil,
+		Deleted: h.Deleted, Held: h.Held, Version: version, extra: extra, headOnly: bodyText == nil,
 		Task: &a2a.Task{ID: h.ID, ContextID: h.Context, Status: status, Metadata: h.Metadata},
 	}
 

@@ -59,6 +59,14 @@ func (k Kept) Merge(results map[int]Result) (merged Kept, changed bool) {
 // Open reports whether a call of the step has no result.
 func (k Kept) Open() bool { return len(k.Results) < len(k.Calls) }
 
+// Unknown are those of the calls, by index, that have no result.
+func (k Kept) Unknown(calls []int) []int {
+	return slices.DeleteFunc(slices.Clone(calls), func(i int) bool {
+		_, known := k.Results[i]
+		return known
+	})
+}
+
 // Encode returns the stored form.
 func (k Kept) Encode() ([]byte, error) { return marshal(k) }
 

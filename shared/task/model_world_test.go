@@ -95,6 +95,7 @@ const (
 	refuse // a receiver answers 500
 	gone   // a receiver answers 410
 	throttle
+	gated   // the gate of the model is closed
 	restart // of everything, local queue and bus included
 	poison  // a turn kills its worker
 	breaks  // a run ends in an error
@@ -211,7 +212,7 @@ func (s *search) keyOf(r task.Record) string {
 		str(m.ID)
 	}
 
-	for _, v := range []int64{int64(r.Turn), r.Seq, int64(r.Published), r.Epoch, int64(r.Attempt), int64(r.Deaths), int64(r.Blamed), r.Gens} {
+	for _, v := range []int64{int64(r.Turn), r.Seq, int64(r.Published), r.Epoch, int64(r.Attempt), int64(r.Deaths), int64(r.Blamed), int64(r.Broke), r.Gens} {
 		num(v)
 	}
 

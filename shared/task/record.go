@@ -21,7 +21,8 @@ import (
 // schema is read and never written.
 const Schema = 2
 
-// beforeSteps is the schema of records without steps, which earlier programs can write too.
+// beforeSteps is the schema of records without steps. Earlier programs can write those too,
+// but would forget which calls have begun.
 const beforeSteps = 1
 
 // Names of the lanes that carry jobs about records. Package queue has the same names.
@@ -62,6 +63,7 @@ type Record struct {
 	Asks          []Ask          // lanes for whose debts sweeps have added jobs again
 	Due           Due            // derived at every commit: when the sweep must look at the record
 	Life          string         // drawn when the record was made: an expired task's id can come again
+	WakeKey       string         // signs the URLs that wake calls of this life; empty: there are none
 	Steps         int            // steps so far: replies that asked for calls
 	Step          *Step          // the newest step, while its turn goes on from it
 	First         int            // number of the last step before the work that goes on
@@ -74,6 +76,7 @@ type Record struct {
 	Deleted       bool           // its owner has deleted it: ids and fingerprints are all that is left
 	Expires       time.Time      // when the record may be purged; zero: not known yet
 	Version       int64          // compare-and-swap token, kept by the store
+	Held          int            // holds of the turn since its last progress (R17)
 
 	extra    map[string]json.RawMessage // fields that other versions wrote; they survive a rewrite
 	encoded  *Encoded                   // the stored form, if it is made already

@@ -44,6 +44,8 @@ type Step struct {
 	Hash   string          `json:"hash,omitempty"`  // of the reply and the arguments, if they are in package kv instead
 	Calls  []Call          `json:"calls"`           // in the model's order
 	Asked  *Question       `json:"asked,omitempty"` // the question about a call that a person must answer
+
+	Settled bool `json:"settled,omitempty"` // all calls have results: the model is next (R17)
 }
 
 // A Call is one call of a step.
@@ -138,6 +140,11 @@ func (c Call) Next(now time.Time) (m Move, until time.Time) {
 // key until the end of that attempt.
 func (c Call) keysEnd() time.Time { return c.First.Add(c.Keeps - BeginWithin - c.Limit) }
 
+// InTime reports whether the attempt that last began ends while the receiver of the call still
+// knows the key. The commit of a begin may take long, so a run asks after it. An attempt that
+// is not in time must not be made: the call is in doubt.
+func (c Call) InTime() bool { return c.Keeps == 0 || c.Times < 2 || !c.Begun.After(c.keysEnd()) }
+
 // begin notes that the call begins now.
 func (c *Call) begin(now time.Time) {
 	if c.First.IsZero() {
@@ -185,7 +192,7 @@ func (r Record) OpenStep(m Moment, t Fence, events []a2a.Event, s Step, begins [
 	for _, i := range begins {
 		s.Calls[i].begin(m.Now)
 	}
-	n.Step, n.Steps = &s, s.Number
+	n.Step, n.Steps, n.Schema = &s, s.Number, Schema
 	n.spend(s.Spent)
 	n.forget()
 
@@ -239,11 +246,16 @@ func (r Record) BeginCalls(m Moment, t Fence, events []a2a.Event, step int, time
 
 // Tell wakes a call that waits for a word from outside (R16h). The record keeps the word: a
 // park that finds it does not sleep, and the next claim clears it. A word for a step that is
-// not the open one is late, and changes nothing.
+// not the open one is late and changes nothing, nor does one for a call that does not wait
+// while the turn waits for others.
 func (r Record) Tell(m Moment, step, call int) (next Record, changed bool, err error) {
 	if r.Terminal() || r.Told || r.Step == nil || r.Step.Number != step || call < 0 || call >= len(r.Step.Calls) {
 		return r, false, nil
 	}
+	if !r.Paused.IsZero() && !r.Step.Calls[call].Told {
+		return r, false, nil
+	}
+
 	n := r.change()
 	n.Told = true
 	if !r.Paused.IsZero() {
@@ -253,9 +265,12 @@ func (r Record) Tell(m Moment, step, call int) (next Record, changed bool, err e
 	return next, err == nil, err
 }
 
-// wakeTold is when a turn that was told may be claimed.
+// wakeTold is when a parked turn that was told may be claimed: not later than without the word.
 func (r Record) wakeTold(m Moment) time.Time {
-	return latest(m.Now, r.lastMark(MarkClaimed).Add(ToldEvery))
+	if told := latest(m.Now, r.lastMark(MarkClaimed).Add(ToldEvery)); told.Before(r.Wake) {
+		return told
+	}
+	return r.Wake
 }
 
 // hear lets the calls that were told begin again.

@@ -94,7 +94,10 @@ func (l Lease) givenUp(again Lease) bool {
 	return l.Name != "" && l.Queue == again.Queue && l.Name == again.Name && again.Retry > l.Retry
 }
 
+// fail ends the task without an answer. It names the calls that had begun, whether they have a
+// result or not.
 func (r Record) fail(m Moment, why string) (Record, Verdict, bool, error) {
+	why += r.MayHaveHappened(r.Begun())
 	r.end(m, a2a.TaskStateFailed, a2a.NewMessage(a2a.MessageRoleAgent, TextPart(why)), nil)
 	r.dropUnfinished(r.Epoch)
 	r.noteState(false)
@@ -197,7 +200,7 @@ func (r *Record) takeNext(m Moment, out Outcome) {
 	}
 	r.addHistory(r.Inbox[0])
 	r.Inbox = r.Inbox[1:]
-	r.beginTurn(m)
+	r.beginTurn(m, false)
 	r.forget()
 	r.Attempt, r.Lease.Alone = 1, false
 	r.setStatus(m, a2a.TaskStateWorking, out.Message, r.withUsage(out.Metadata))
@@ -250,6 +253,8 @@ type Parking struct {
 	Waits  []Wait       // calls that wait for a time or a word from outside
 	Spent  Spent        // cost of replies that no other commit has
 	UsedUp bool         // the run's time was over, and it has opened and stored nothing
+	Model  bool         // the turn waits for its model, and for nothing else (R17)
+	Held   bool         // and the next hold lasts longer
 }
 
 // A Wait is a call that asked to begin again later (R16h).
@@ -280,7 +285,7 @@ func (r Record) Park(m Moment, t Fence, events []a2a.Event, p Parking) (next Rec
 		}
 	}
 
-	if p.Say != nil {
+	if p.Say != nil && !r.says(p.Say) {
 		n.setStatus(m, a2a.TaskStateWorking, p.Say, nil)
 	}
 
@@ -290,6 +295,7 @@ func (r Record) Park(m Moment, t Fence, events []a2a.Event, p Parking) (next Rec
 		n.Attempt--
 	}
 	n.pause(m, p)
+	n.atModel(p)
 
 	limit := LimitStore
 	if len(events) > 0 {

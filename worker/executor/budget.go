@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"errand/shared/agent"
@@ -121,9 +122,9 @@ func (t *turn) afford(ctx context.Context) (bool, error) {
 
 // note returns the cost of a step, adds it to that of the turn, and remembers what its usage tells about the next
 // request.
-func (t *turn) note(s step) task.Spent {
+func (t *turn) note(s step, err error) task.Spent {
 	t.known = reckoning{len(t.history), s.usage}
-	return t.used.add(s)
+	return t.used.add(s, err)
 }
 
 // cutOff is the text for the client of an answer that reached a limit of tokens. It names the
@@ -148,13 +149,14 @@ type tally struct {
 	spent  task.Spent
 }
 
-// add adds the cost of a step, and returns it. A step without usage costs nothing if it got no answer. Else its cost is
-// unknown.
-func (y *tally) add(s step) (cost task.Spent) {
+// add adds the cost of a step, and returns it. A step without usage costs nothing if the
+// service answered with an error. Else its cost is unknown.
+func (y *tally) add(s step, err error) (cost task.Spent) {
+	e, ofModel := errors.AsType[*model.Error](err)
 	switch {
 	case s.usage != (model.Usage{}):
 		cost = bill(y.prices, y.model, s.usage)
-	case len(s.parts) > 0:
+	case len(s.parts) > 0, err != nil && (!ofModel || e.Why() == model.Cut || e.Why() == model.Silent):
 		cost.Unknown = 1
 	}
 	y.spent = y.spent.Add(cost)

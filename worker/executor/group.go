@@ -72,6 +72,9 @@ func (t *turn) group(ctx context.Context, o *open, calls []int) error {
 	if err := t.keep(ctx, o); err != nil {
 		return err
 	}
+	if ctx.Err() != nil && len(o.waits) > 0 { // the next run must know that they wait
+		return o.pause(0)
+	}
 	return ctx.Err()
 }
 

@@ -242,9 +242,11 @@ func (t *turn) makeCalls(ctx context.Context, o *open, p plan) error {
 		if err != nil {
 			return fmt.Errorf("committing that calls begin: %w", err)
 		}
+		before := o.Calls
 		o.Step = begun
 		for _, i := range p.begin {
-			o.calls[i].begun, o.allowed[i] = true, false
+			sure := o.allowed[i] || !before[i].Wait.IsZero() // it begins whatever its receiver knows
+			o.calls[i].begun, o.calls[i].read, o.allowed[i] = sure || o.Calls[i].InTime(), false, false
 		}
 		return nil // the plan decides whether that took too long
 	}
@@ -320,6 +322,11 @@ func (t *turn) hold(ctx context.Context, o *open, until time.Time) error {
 		}
 	}
 
+	return o.pause(d)
+}
+
+// pause parks the turn until calls may go on.
+func (o *open) pause(d time.Duration) *run.Pause {
 	pause := &run.Pause{For: d, Err: errHeld, Say: "The task is waiting until it is known whether a call was made."}
 	for i, c := range o.Calls {
 		w, now := o.waits[i]

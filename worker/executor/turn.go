@@ -94,12 +94,15 @@ func (t *turn) work(ctx context.Context, ec *a2asrv.ExecutorContext) (outcome, e
 		}
 
 		s, err := t.step(ctx)
-		s.spent = t.note(s)
+		s.spent = t.note(s, err)
 		t.usage.Add(t.caller, tokens(s.usage)) // also if the run ends before its commit
 		if calls := err == nil && s.finish == model.FinishStop && len(s.calls) > 0; !calls || asked(s.calls) != "" {
 			t.spend(s.spent)
 		}
-		if err != nil {
+		switch {
+		case err != nil && t.unsigned(err):
+			continue
+		case err != nil:
 			return t.failure(ctx, err)
 		}
 

@@ -29,8 +29,8 @@ type Steps interface {
 	Begin(ctx context.Context, s task.Step, calls []int) (task.Step, error)
 
 	// Keep stores results of a step, by the index of their calls, and returns all results
-	// as they are stored: of a call that has a result already, that one stays. It needs no
-	// lease, and may be called when the run is over.
+	// as they are stored: of a call that has a result already, that one stays. Without
+	// results it only reads. It needs no lease, and may be called when the run is over.
 	Keep(ctx context.Context, s task.Step, results map[int]task.Result) (map[int]task.Result, error)
 
 	// Key is the key of a call, and URL the address by which it is woken; empty: none.

@@ -106,7 +106,7 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 	ec.User, ec.ServiceParams = cc.User, cc.ServiceParams()
 	ctx = run.With(ctx, run.Run{
 		Turn: r.Turn, Attempt: r.Attempt, Until: until, Flush: s.flush, Now: w.cfg.Desk.Now,
-		Steps: &steps{s: s, r: r, stored: map[int]kv.Entry{}}, Spent: r.Turned, Spend: s.spend,
+		Steps: &steps{s: s, r: r, stored: map[int]kv.Entry{}}, Spent: r.Turned, Spend: s.spend, Task: r.ID(), Last: r.LastAttempt(w.cfg.Desk.Moment().Rules),
 	})
 	ctx = workersteps.With(ctx, workersteps.Scope{
 		KV: noting{w.cfg.KV, s}, Owner: r.Owner, Prefix: fmt.Sprintf("%st%06d/", r.StepPrefix(), r.Turn), Fresh: r.Epoch == 1 && r.Turn == 1,
@@ -152,12 +152,16 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 }
 
 // because returns the reason for which the run had to stop, if there is one: the executor
-// itself may then end with another error.
+// itself may then end with another error. A run that stops while calls wait parks with them.
 func because(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); err != nil && cause != nil {
-		return cause
+	cause := context.Cause(ctx)
+	if err == nil || cause == nil {
+		return err
 	}
-	return err
+	if p, ok := errors.AsType[*run.Pause](err); ok && len(p.Waits) > 0 && !errors.Is(cause, task.ErrFenced) {
+		return err
+	}
+	return cause
 }
 
 // cleanup makes the calls that an executor may expect after a run: Cancel if the client has
@@ -216,11 +220,7 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 			level = slog.LevelError
 		}
 		s.log.Log(ctx, level, "turn parked", "for", pause.For, "alert", pause.Alert, "err", pause.Err)
-		p := task.Parking{Wake: w.cfg.Desk.Now().Add(pause.For), Waits: pause.Waits}
-		if pause.Say != "" {
-			p.Say = a2a.NewMessage(a2a.MessageRoleAgent, task.TextPart(pause.Say))
-		}
-		return s.park(ctx, p)
+		return s.park(ctx, w.parking(pause, s.rec.Held))
 	}
 
 	return s.rec, err

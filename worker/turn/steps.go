@@ -150,17 +150,16 @@ func (p *steps) Open(ctx context.Context, s task.Step, begins []int) (task.Step,
 	defer p.s.commit.Unlock()
 	s.Number = p.s.rec.Steps + 1
 	events := p.s.take()
-	small := s
 	err := task.ErrTooLarge
 	if size <= task.LimitReply {
 		err = p.open(ctx, events, s, begins)
 	}
 
 	if errors.Is(err, task.ErrTooLarge) {
-		var l large
 		s.Epoch = p.s.rec.Epoch
-		if small, l, err = p.putLarge(ctx, s); err != nil {
-			return s, err
+		small, l, lerr := p.putLarge(ctx, s)
+		if lerr != nil {
+			return s, lerr
 		}
 		if err = p.open(ctx, events, small, begins); err == nil {
 			return l.fill(*p.s.rec.Step), nil
@@ -234,8 +233,14 @@ func (p *steps) Keep(ctx context.Context, s task.Step, results map[int]task.Resu
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	known := p.stored[s.Number]
+	wrote := false
 	var all task.Kept
 	err := p.again(ctx, func(ctx context.Context) (err error) {
+		if len(results) == 0 { // a look: another run may have stored some since
+			if known, err = p.read(ctx, s.Number); err != nil {
+				return err
+			}
+		}
 		all = task.Kept{Step: s}
 		if known.Version > 0 {
 			if all, err = task.DecodeKept(known.Value); err != nil {
@@ -253,15 +258,14 @@ func (p *steps) Keep(ctx context.Context, s task.Step, results map[int]task.Resu
 			return err
 		}
 
+		wrote = true
 		e, err := p.s.w.cfg.KV.Put(ctx, kv.Entry{Key: p.r.StepKey(s.Number), Owner: p.r.Owner, Value: text, Version: known.Version})
 		if err == nil {
 			known = e
 			return nil
 		}
-		if stored, gerr := p.s.w.cfg.KV.Get(ctx, p.r.StepKey(s.Number)); gerr == nil {
+		if stored, gerr := p.read(ctx, s.Number); gerr == nil {
 			known = stored
-		} else if errors.Is(gerr, kv.ErrNotFound) {
-			known = kv.Entry{}
 		}
 		return err
 	})
@@ -270,23 +274,30 @@ func (p *steps) Keep(ctx context.Context, s task.Step, results map[int]task.Resu
 	}
 
 	p.stored[s.Number] = known
-	p.s.moved.Store(true)
+	if wrote {
+		p.s.moved.Store(true)
+	}
 	return all.Results, nil
+}
+
+// read reads the entry of a step, which is zero if there is none.
+func (p *steps) read(ctx context.Context, number int) (kv.Entry, error) {
+	e, err := p.s.w.cfg.KV.Get(ctx, p.r.StepKey(number))
+	if errors.Is(err, kv.ErrNotFound) {
+		return kv.Entry{}, nil
+	}
+	return e, err
 }
 
 // Key implements run.Steps.
 func (p *steps) Key(step, call int) string { return p.r.CallKey(step, call) }
 
 // URL implements run.Steps.
-func (p *steps) URL(ctx context.Context, step, call int) string {
-	if p.s.w.cfg.WakeURL == nil {
+func (p *steps) URL(_ context.Context, step, call int) string {
+	if p.s.w.cfg.WakeURL == nil || p.r.WakeKey == "" {
 		return ""
 	}
-	url, err := p.s.w.cfg.WakeURL(ctx, p.r.Owner, p.r.CallKey(step, call))
-	if err != nil {
-		p.s.log.WarnContext(ctx, "a tool gets no URL to be woken by", "err", err)
-	}
-	return url
+	return p.s.w.cfg.WakeURL(p.r.WakeKey, p.r.CallKey(step, call))
 }
 
 // again repeats a write of kv until it is answered, the run ends, or a verdict stays the

@@ -45,9 +45,9 @@ type Config struct {
 	// sustains one write a second on a document.
 	Commit time.Duration
 
-	// WakeURL makes the address by which a call is woken that waits for a word from outside.
-	// nil: the program has no public address.
-	WakeURL func(ctx context.Context, owner, key string) (string, error)
+	// WakeURL makes the address by which the call with a key is woken, signed with the wake
+	// key of its record. nil, and an empty address: the agent has no public address.
+	WakeURL func(wakeKey, call string) string
 
 	Memory *memory.Pool // of all turns that are not small; nil: a quarter of the process
 
@@ -134,8 +134,14 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 		return err
 	}
 
-	lease.Until = start.Add(w.cfg.Lease).UTC().Round(0) // in the form in which the record is read back
 	told := len(r.Notifications)
+	leave, held, err := w.admit(ctx, r, told)
+	if err != nil || held {
+		return err
+	}
+	defer leave()
+
+	lease.Until = start.Add(w.cfg.Lease).UTC().Round(0) // in the form in which the record is read back
 	p, now, err := w.enter(ctx, r, task.Claim{Lease: lease, Published: told})
 	if err != nil {
 		return err

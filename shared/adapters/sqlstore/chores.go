@@ -108,8 +108,11 @@ func (db *DB) Remove(ctx context.Context, list []task.Lapsed) (total int, err er
 // purge also returns the ids of the deleted records, apart from those of damaged rows.
 func (w *writer) purge(list []task.Lapsed) (n int, gone []string, err error) {
 	for _, l := range list {
-		rows, err := w.conn.find(`INDEXED BY task_expires WHERE expires = ?
-			AND iif(typeof(version) = 'integer', version, 0) = ? AND iif(typeof(id) = 'text', id, '') = ?`, l.At.UnixMilli(), l.Version, l.ID)
+		where, key := "WHERE id = ?", any(l.ID)
+		if l.ID == "" {
+			where, key = "INDEXED BY task_expires WHERE typeof(id) <> 'text' AND expires = ?", l.At.UnixMilli()
+		}
+		rows, err := w.conn.find(where+" AND iif(typeof(version) = 'integer', version, 0) = ?", key, l.Version)
 		if err != nil {
 			return 0, nil, err
 		}

@@ -145,10 +145,10 @@ func sameEntry(t *testing.T, what string, want, got kv.Entry) {
 func kvCreateOnce(t *testing.T, b kvBench) {
 	for round := range 5 {
 		key := fmt.Sprint("use/", round)
-		won := winner(t, race(32, func(i int) error {
+		won := winner(t, 32, kv.ErrConflict, func(i int) error {
 			_, err := b.Put(t.Context(), entry(key, fmt.Sprint(i)))
 			return err
-		}), kv.ErrConflict)
+		})
 		got, err := b.Get(t.Context(), key)
 		if err != nil || string(got.Value) != fmt.Sprint(won) {
 			t.Errorf("Get = %q, %v, but call %d created the entry", got.Value, err, won)
@@ -162,10 +162,10 @@ func kvCreateOnce(t *testing.T, b kvBench) {
 func kvReplaceConflict(t *testing.T, b kvBench) {
 	last := put(t, b, entry("use/a", "first"))
 	for range 5 {
-		won := winner(t, race(32, func(i int) error {
+		won := winner(t, 32, kv.ErrConflict, func(i int) error {
 			_, err := b.Put(t.Context(), entry("use/a", fmt.Sprint(i), of(last.Version)))
 			return err
-		}), kv.ErrConflict)
+		})
 		got, err := b.Get(t.Context(), "use/a")
 		if err != nil || string(got.Value) != fmt.Sprint(won) || got.Version <= last.Version {
 			t.Errorf("Get = %q, version %d, %v, but call %d replaced version %d", got.Value, got.Version, err, won, last.Version)

@@ -47,10 +47,10 @@ func kvExpiredIsCreatedOnce(t *testing.T, b kvBench) {
 	for round := range 3 {
 		put(t, b, entry("use/a", "x", until(b.clock.now().Add(time.Hour))))
 		b.clock.set(b.clock.now().Add(time.Hour))
-		won := winner(t, race(32, func(i int) error {
+		won := winner(t, 32, kv.ErrConflict, func(i int) error {
 			_, err := b.Put(t.Context(), entry("use/a", fmt.Sprint(i), until(b.clock.now().Add(time.Minute))))
 			return err
-		}), kv.ErrConflict)
+		})
 		got, err := b.Get(t.Context(), "use/a")
 		if err != nil || string(got.Value) != fmt.Sprint(won) {
 			t.Errorf("round %d: Get = %q, %v, but call %d created the entry", round, got.Value, err, won)
