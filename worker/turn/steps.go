@@ -230,6 +230,12 @@ func (p *steps) Begin(ctx context.Context, s task.Step, calls []int) (task.Step,
 
 // Keep implements run.Steps.
 func (p *steps) Keep(ctx context.Context, s task.Step, results map[int]task.Result) (map[int]task.Result, error) {
+	if len(results) > 0 {
+		if err := p.s.keepMade(ctx); err != nil {
+			return nil, fmt.Errorf("storing what calls have made: %w", err)
+		}
+	}
+
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	known := p.stored[s.Number]
