@@ -32,6 +32,7 @@ type callable struct {
 	call  tools.Call // nil: it cannot be made
 	begun bool       // this run has committed that it begins, and has not made it yet
 	read  bool       // its result was looked for after its time limit
+	deaf  bool       // the end of the run made an artifact of it fail
 }
 
 // known reports whether the call has a result.
@@ -282,11 +283,8 @@ func (t *turn) keep(ctx context.Context, o *open) error {
 	if len(o.fresh) == 0 {
 		return nil
 	}
-	if ctx.Err() != nil { // the calls have happened all the same
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), keepFor)
-		defer cancel()
-	}
+	ctx, cancel := outlasting(ctx, keepFor) // the calls have happened, also if the run ends meanwhile
+	defer cancel()
 	stored, err := t.steps.Keep(ctx, o.Step, o.fresh)
 	if err != nil {
 		return err
