@@ -210,9 +210,22 @@ func (t *turn) settle(ctx context.Context, o *open) error {
 		}
 
 		if err != nil {
-			return err
+			return t.brokenOff(ctx, o, err)
 		}
 	}
+}
+
+// brokenOff is the error of a run that had to stop within a step. Calls that asked to wait are
+// not forgotten: they would be in doubt.
+func (t *turn) brokenOff(ctx context.Context, o *open, err error) error {
+	if ctx.Err() == nil || len(o.waits) == 0 {
+		return err
+	}
+	p := t.plan(o)
+	if len(p.make)+len(p.look)+len(p.doubt) > 0 {
+		p.until = t.now()
+	}
+	return t.hold(ctx, o, p.until)
 }
 
 // remember adds a step with all its results to the conversation.

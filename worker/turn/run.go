@@ -152,12 +152,18 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 }
 
 // because returns the reason for which the run had to stop, if there is one: the executor
-// itself may then end with another error.
+// itself may then end with another error. A pause of calls that wait is a better end than that
+// of a run which stops in its middle.
 func because(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); err != nil && cause != nil {
-		return cause
+	cause := context.Cause(ctx)
+	pause, paused := errors.AsType[*run.Pause](err)
+	switch {
+	case err == nil || cause == nil:
+		return err
+	case paused && len(pause.Waits) > 0 && !errors.Is(cause, task.ErrFenced) && !errors.Is(cause, task.ErrTooLarge):
+		return err
 	}
-	return err
+	return cause
 }
 
 // cleanup makes the calls that an executor may expect after a run: Cancel if the client has

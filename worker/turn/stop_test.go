@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"testing"
+	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
@@ -138,5 +139,30 @@ func TestProcessStopsWhileAResultIsStored(t *testing.T) {
 	b.deliver(id, "j", 0)
 	if _, err := b.Store.KV().Get(t.Context(), b.Load(id).StepKey(1)); err != nil {
 		t.Errorf("the result: %v", err)
+	}
+}
+
+// The process stops after a call has asked to wait, and before the calls beside it have ended.
+// The record knows of the wait: the call is not in doubt.
+func TestProcessStopsBesideAWait(t *testing.T) {
+	b := newBench(t, nil)
+	asked := make(chan struct{})
+	await := tools.New("await", "Waits.", func(context.Context, struct{}) (string, error) {
+		defer close(asked)
+		return "", tools.Later(b.clock().Add(time.Hour))
+	}, tools.Effects())
+	slow := tools.New("slow", "Takes long.", func(ctx context.Context, _ struct{}) (string, error) {
+		<-asked
+		b.worker.Drain()
+		<-ctx.Done()
+		return "", ctx.Err()
+	})
+	b.configure(shipped(t, []tools.Tool{await, slow}, &genai.FunctionCall{Name: "await"}, &genai.FunctionCall{Name: "slow"}), func(*turn.Config) {})
+
+	id := b.send("m", "wait", "").ID()
+	b.deliver(id, "j", 0)
+	r := b.Load(id)
+	if c := r.Step.Calls[0]; !c.Wait.Equal(b.clock().Add(time.Hour)) || !r.Wake.Equal(b.clock()) {
+		t.Errorf("it waits until %v, and the turn until %v; now it is %v", c.Wait, r.Wake, b.clock())
 	}
 }
