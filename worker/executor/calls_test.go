@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
@@ -312,5 +313,30 @@ func TestCallsKnowTheirTask(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A call with effects never ends within its time limit. It is made again with its key, but the
+// runs that bring nothing end the turn, long before its age does, and the end names the call.
+func TestCallThatNeverEnds(t *testing.T) {
+	s := newSite(t)
+	began := 0
+	hang := tools.New("hang", "Never ends.", func(ctx context.Context, _ struct{}) (string, error) {
+		began++
+		s.mu.Lock()
+		s.now = s.now.Add(3 * time.Minute)
+		s.mu.Unlock()
+		<-ctx.Done()
+		return "", ctx.Err()
+	}, tools.Effects(), tools.TimeLimit(time.Millisecond))
+	s.setup = setup{model: scripted(t, scripts.New(standin.Call(call("hang", nil)))), tools: []tools.Tool{hang}}
+
+	r := s.until(s.send("m1", "Go.", "").ID())
+	said := r.Task.Status.Message.Parts[0].Text()
+	if r.State() != a2a.TaskStateFailed || !strings.Contains(said, "longer than one run") || !strings.Contains(said, "hang (key ") {
+		t.Errorf("%s, %q", r.State(), said)
+	}
+	if most := 3 * (s.Rules.Attempts + 1); began > most {
+		t.Errorf("made %d times, want at most %d", began, most)
 	}
 }

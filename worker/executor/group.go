@@ -97,6 +97,9 @@ func (t *turn) ended(o *open, m made) {
 		return
 	case errors.Is(m.err, tools.ErrTimeLimit) && !c.Effects:
 		m.value = tools.Refusal(fmt.Sprintf("the call took longer than its time limit of %s", c.Limit))
+	case errors.Is(m.err, tools.ErrTimeLimit):
+		t.fruitless = true
+		return
 	case m.value == nil, m.err != nil && o.calls[m.call].deaf: // the failure may be that of the run
 		return
 	}

@@ -245,7 +245,7 @@ func (t *turn) remember(o *open) {
 // makeCalls begins calls by a commit, if they need one, and makes them.
 func (t *turn) makeCalls(ctx context.Context, o *open, p plan) error {
 	if !t.fits(o, p.make) {
-		return &run.Pause{Err: errNoTime}
+		return &run.Pause{Err: errNoTime, UsedUp: t.fruitless}
 	}
 
 	if len(p.begin) > 0 {

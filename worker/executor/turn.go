@@ -38,6 +38,8 @@ type turn struct {
 	stepped int       // number of the newest step
 	said    int       // bytes that the model and its tools have added so far
 	made    int       // bytes of artifacts that calls have made
+
+	fruitless bool // a call with effects has used up its time limit in this run
 }
 
 func (e *Executor) begin(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) *turn {

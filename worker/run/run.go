@@ -54,7 +54,12 @@ type Pause struct {
 	For   time.Duration // at least; the turn begins again afterwards
 	Say   string        // for the client, as the status message; empty: none
 	Alert bool          // an operator must mend something
-	Err   error         // the reason, for the log
+
+	// UsedUp says that the time of the run was spent on work that came to no end. If the run has
+	// also opened and stored nothing, it costs an attempt (R16g).
+	UsedUp bool
+
+	Err error // the reason, for the log
 
 	// Waits are calls of the open step that asked to begin again later. The turn goes on
 	// with the first of them, and its age does not grow meanwhile (R16h).

@@ -222,7 +222,7 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 			level = slog.LevelError
 		}
 		s.log.Log(ctx, level, "turn parked", "for", pause.For, "alert", pause.Alert, "err", pause.Err)
-		p := task.Parking{Wake: w.cfg.Desk.Now().Add(pause.For), Waits: pause.Waits}
+		p := task.Parking{Wake: w.cfg.Desk.Now().Add(pause.For), Waits: pause.Waits, UsedUp: pause.UsedUp && !s.moved.Load()}
 		if pause.Say != "" {
 			p.Say = a2a.NewMessage(a2a.MessageRoleAgent, task.TextPart(pause.Say))
 		}
