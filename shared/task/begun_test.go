@@ -107,3 +107,17 @@ func TestKeepMadeTwice(t *testing.T) {
 		t.Errorf("with nothing new: %v, %v", changed, err)
 	}
 }
+
+// An executor of one's own may pause for calls that its step does not have.
+func TestWaitOfNoCall(t *testing.T) {
+	r := claimed(t, accepted(t, "x"), at(0), "1")
+	r, _, err := r.OpenStep(at(0), turnOf(r), nil, task.Step{Number: 1, Calls: []task.Call{{Name: "await"}}}, []int{0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wake := start.Add(time.Hour)
+	r, _, err = r.Park(at(1), turnOf(r), nil, task.Parking{Wake: wake, Waits: []task.Wait{{Call: -1, At: wake}, {Call: 1, At: wake}, {Call: 0, At: wake}}})
+	if err != nil || !r.Step.Calls[0].Wait.Equal(wake) {
+		t.Errorf("%v, %+v", err, r.Step)
+	}
+}
