@@ -102,7 +102,9 @@ var allowed = map[string][]string{
 	"cardserver/trace/waterfall": {"cardserver/trace"},
 	// turn runs any executor: it knows no agent definition and no model.
 	"worker/turn":     {"shared/bus", "shared/desk", "shared/kv", "shared/memory", "shared/queue", "shared/task", "worker/run", "worker/steps"},
-	"worker/executor": {"shared/agent", "shared/kit", "shared/model", "shared/task", "shared/usage", "worker/run", "worker/steps", "worker/tools"},
+	"worker/executor": {"shared/agent", "shared/kit", "shared/model", "shared/task", "shared/usage", "worker/gate", "worker/run", "worker/steps", "worker/tools"},
+	// gate is in front of the model: it knows no records, and makes pauses.
+	"worker/gate": {"shared/model", "worker/run"},
 	// run passes the steps of the record on.
 	"worker/run":       {"shared/task"},
 	"worker/tools":     {},

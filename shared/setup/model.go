@@ -104,7 +104,7 @@ func (t *TurnSide) CheckModel(ctx context.Context) {
 	denied, ok := errors.AsType[*model.Error](err)
 	switch {
 	case err == nil:
-	case ok && (denied.Denied() || denied.Invalid()):
+	case ok && denied.Kind() != model.Busy:
 		t.log.ErrorContext(ctx, "the model refuses this configuration; check its key (GEMINI_API_KEY, or gemini-api-key in ERRAND_SECRETS) or service account, and its name (ERRAND_MODEL or agent.yaml)",
 			"model", t.Model.Name(), "status", denied.Code, "reason", denied.Status, "err", err, "alert", true)
 	default:

@@ -105,8 +105,8 @@ func (r Record) broken(ru Rules) bool {
 	return r.Attempt >= ru.Attempts && r.Attempt-r.Deaths+r.Blamed >= min(2, ru.Attempts)
 }
 
-// forget begins the count of attempts again.
-func (r *Record) forget() { r.Attempt, r.Deaths, r.Blamed = 0, 0, 0 }
+// forget begins the counts of attempts and holds again.
+func (r *Record) forget() { r.Attempt, r.Deaths, r.Blamed, r.Held = 0, 0, 0, 0 }
 
 // wait is how long a record is parked after the given number of claims without progress.
 // The last entry of Parks stands before the last claim, and before all that follow.

@@ -63,6 +63,7 @@ type head struct {
 	Broke         int            `json:"broke,omitempty"`
 	Turned        Spent          `json:"turnSpent,omitzero"`
 	Spent         Spent          `json:"spent,omitzero"`
+	Held          int            `json:"held,omitempty"`
 }
 
 type body struct {
@@ -145,7 +146,7 @@ func (r Record) Encode() (*Encoded, error) {
 		Attempt: r.Attempt, Deaths: r.Deaths, Blamed: r.Blamed, Wake: timeOrNil(r.Wake), Asked: r.Asked, Asks: r.Asks, Expires: timeOrNil(r.Expires),
 		Due: timeOrNil(r.Due.At), DueLane: r.Due.Lane, Deleted: r.Deleted,
 		Life: r.Life, WakeKey: r.WakeKey, Steps: r.Steps, First: r.First, Told: r.Told, Paused: timeOrNil(r.Paused),
-		Broke: r.Broke, Turned: r.Turned, Spent: r.Spent,
+		Broke: r.Broke, Turned: r.Turned, Spent: r.Spent, Held: r.Held,
 	}
 
 	if r.Lease != (Lease{}) {
@@ -224,7 +225,7 @@ func Decode(headText, bodyText []byte, version int64) (Record, error) {
 		Due: Due{At: timeOrZero(h.Due), Lane: h.DueLane}, Expires: timeOrZero(h.Expires),
 		Life: h.Life, WakeKey: h.WakeKey, Steps: h.Steps, First: h.First, Told: h.Told, Paused: timeOrZero(h.Paused),
 		Broke: h.Broke, Turned: h.Turned, Spent: h.Spent, Step: b.Step, Marks: b.Marks,
-		Deleted: h.Deleted, Version: version, extra: extra, headOnly: bodyText == nil,
+		Deleted: h.Deleted, Held: h.Held, Version: version, extra: extra, headOnly: bodyText == nil,
 		Task: &a2a.Task{ID: h.ID, ContextID: h.Context, Status: status, Metadata: h.Metadata},
 	}
 

@@ -79,6 +79,7 @@ func removals() []removal {
 		{plain("attempts not counted", attempts, budget{poison: 7}), "again and again"},
 		{plain("no blame", blame, budget{poison: 7}), "again and again"},
 		{plain("turns never alone", apart, budget{poison: 7}), "again and again"},
+		{speaking(plain("a hold of a turn that is leased", holdsLeased, budget{gated: 1, expire: 1})), "never wrote"},
 		{plain("deaths not told from errors", deaths, budget{crash: 5, minute: 1}), "innocent"},
 		{hooked(plain("webhooks not read before each attempt", reading, nil, request{do: dropsWebhook, arg: 1}), 1), "after the delete had returned"},
 		{plain("no sweep, which a cancel does not need", noSweep, nil, cancel), ""},

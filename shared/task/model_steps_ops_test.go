@@ -272,6 +272,9 @@ func (s *stepSearch) deleteTask(rec uint32) stepResult {
 func (s *stepSearch) tellCall(rec uint32, step, call int) stepResult {
 	return s.op(rec, stepTell, func(r task.Record, res *stepResult) (n task.Record) {
 		n, res.changed, res.err = r.Tell(s.now(), step, call)
+		if s.sc.without.has(keptWord) && r.Paused.IsZero() {
+			n.Told = false
+		}
 		return n
 	}, int32(step), int32(call))
 }
@@ -279,16 +282,11 @@ func (s *stepSearch) tellCall(rec uint32, step, call int) stepResult {
 // canBegin is how long a call may begin after the task has ended, in seconds; below 0: none
 // may.
 func canBegin(r task.Record) int32 {
-	left := int32(-1)
-	if r.Step == nil {
-		return left
+	until := r.BeginsUntil()
+	if until.IsZero() {
+		return -1
 	}
-	for _, c := range r.Step.Calls {
-		if !c.Begun.IsZero() {
-			left = max(left, ahead(c.Begun.Add(task.BeginWithin)))
-		}
-	}
-	return left
+	return max(ahead(until), -1)
 }
 
 // leaves is for calls that ask to begin again later.

@@ -4,13 +4,15 @@ import (
 	"slices"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"errand/shared/task"
 )
 
-// persons are the acts of clients, and of whoever tells a waiting call.
+// persons makes the requests of clients, and the words that wake waiting calls.
 func (s *stepSearch) persons(w stepWorld) {
 	r := s.recs[w.rec]
 	if r.Terminal() {
-		if w.budget[deletes0] > 0 && !r.Deleted {
+		if w.budget[removed] > 0 && !r.Deleted {
 			s.deletes(w)
 		}
 		return
@@ -24,7 +26,7 @@ func (s *stepSearch) persons(w stepWorld) {
 		s.sends(&n, saysDoIt)
 		s.fault(n, early, 0, "a person says: do it")
 	}
-	if w.budget[deletes0] > 0 {
+	if w.budget[removed] > 0 {
 		s.deletes(w)
 	}
 
@@ -42,7 +44,11 @@ func (s *stepSearch) persons(w stepWorld) {
 		for c, call := range r.Step.Calls {
 			if call.Effects {
 				n := w
-				n.rec = s.tellCall(w.rec, r.Step.Number, c).rec
+				res := s.tellCall(w.rec, r.Step.Number, c)
+				n.rec = res.rec
+				if n.seen[dealOf(call)].told = res.changed || r.Told; !n.seen[dealOf(call)].told {
+					continue
+				}
 				s.fault(n, word, c, "a word comes for "+call.Name)
 			}
 		}
@@ -96,7 +102,7 @@ func (s *stepSearch) deletes(w stepWorld) {
 	for i := range w.kv {
 		w.kv[i] = entry{rose: w.kv[i].rose}
 	}
-	s.fault(w, deletes0, 0, "the client deletes the task")
+	s.fault(w, removed, 0, "the client deletes the task")
 }
 
 // strikes are the faults that strike from outside.
@@ -140,11 +146,25 @@ func (s *stepSearch) lateCalls(w stepWorld) []uint8 { return s.sc.script[w.late.
 func (s *stepSearch) drains(w stepWorld, i int) {
 	h := &w.hands[i]
 	h.running, h.ends = 0, [deals]int32{}
-	h.wake, h.chosen, h.pc = 0, 0, parking0
+	h.wake, h.chosen, h.pc = 0, 0, parkingTurn
 	if h.fresh != [deals]uint8{} {
-		h.pc, h.then = keeping, parking0
+		h.pc, h.then = keeping, parkingTurn
 	}
 	s.fault(w, drained, i, "worker must stop")
+}
+
+// tellsAll checks, before nothing happens for some seconds, that no call waits for a word that
+// has come.
+func (s *stepSearch) tellsAll(w stepWorld, secs int32) {
+	r := s.recs[w.rec]
+	if r.Step == nil || r.Terminal() || r.Interrupted() || !s.resting(w) {
+		return
+	}
+	for _, c := range r.Step.Calls {
+		if wait := ahead(c.Wait); w.seen[dealOf(c)].told && c.Told && wait >= secs && secs > int32(task.ToldEvery.Seconds()) {
+			s.violation("%s waits although a word came for it", c.Name)
+		}
+	}
 }
 
 // promise checks the end: the task was answered, and all that the model wanted has happened,

@@ -6,16 +6,14 @@ import (
 	"time"
 )
 
-// stepRemovals leave parts of the protocol of steps out, one at a time. The search must then
-// find the violation that the part prevents.
-func stepRemovals() []struct {
+// A stepRemoval leaves a part of the protocol of steps out. The search must then find the
+// violation that the part prevents.
+type stepRemoval struct {
 	stepCase
 	want string // part of the violation's text
-} {
-	type removed = struct {
-		stepCase
-		want string
-	}
+}
+
+func stepRemovals() []stepRemoval {
 	mails := func(name string, without gap, b budget) stepCase {
 		return stepCase{name: name, script: mailOnly, answers: askWhat, without: without, budget: b}
 	}
@@ -27,7 +25,7 @@ func stepRemovals() []struct {
 		return sc
 	}
 
-	return []removed{
+	return []stepRemoval{
 		{mails("the epoch of an opened step", stepEpoch, budget{stolen: 1}), "two attempts at mail run at once"},
 		{pays("the stored reply", storedReply, budget{killed: 1, delayed: 2}), "pay has two keys"},
 		{mails("the commit that says that a call begins", beginCommit, budget{killed: 1, delayed: 1}), "no person said so"},
@@ -41,6 +39,7 @@ func stepRemovals() []struct {
 		{old(pays("the age of keys", keyAge, budget{killed: 1, delayed: 2})), "may have forgotten the key"},
 		{old(pays("the age of keys at a late commit", lateCommit, budget{killed: 1, delayed: 2})), "may have forgotten the key"},
 		{mails("the question of an answer", boundAnswer, budget{killed: 1, early: 1}), "no person said so"},
+		{mails("a word that came early", keptWord, budget{postponed: 1, word: 1}), "waits although a word came"},
 		{mails("the wait of a cancel", cancelWait, budget{canceled: 1}), "after the cancel was answered"},
 	}
 }

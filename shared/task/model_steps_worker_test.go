@@ -3,6 +3,7 @@ package task_test
 import (
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
@@ -14,7 +15,7 @@ func (s *stepSearch) work(w stepWorld, i int) {
 	switch w.hands[i].pc {
 	case resting:
 		s.claims(w, i)
-	case reading0:
+	case readingSteps:
 		s.readsPast(w, i)
 	case settling:
 		s.settles(w, i)
@@ -22,6 +23,7 @@ func (s *stepSearch) work(w stepWorld, i int) {
 		s.begins(w, i)
 	case calling:
 		s.calls(w, i)
+
 	case keeping:
 		s.keepsResults(w, i)
 	case getting:
@@ -29,9 +31,10 @@ func (s *stepSearch) work(w stepWorld, i int) {
 		s.move(w, i, "worker reads the results")
 	case looking:
 		s.looks(w, i)
-	case asking0:
+
+	case askingPerson:
 		s.asksPerson(w, i)
-	case parking0:
+	case parkingTurn:
 		s.commit(w, i, s.parkTurn(w.rec, &w.hands[i]), "worker parks the turn", (*hand).rest)
 	case modelling:
 		s.asksModel(w, i)
@@ -89,19 +92,19 @@ func (s *stepSearch) claims(w stepWorld, i int) {
 	switch {
 	case i > 0 && w.hands[0].pc == resting, r.Terminal(), r.Interrupted(), r.Wake.After(start):
 	case !live || !s.alive(w, r):
-		s.claims0(w, i, s.move, "worker claims")
+		s.claimsNow(w, i, s.move, "worker claims")
 	case w.budget[stolen] > 0:
 		w.budget[stolen]--
-		s.claims0(w, i, s.emit, "worker takes the turn of another one over")
+		s.claimsNow(w, i, s.emit, "worker takes the turn of another one over")
 	}
 }
 
-func (s *stepSearch) claims0(w stepWorld, i int, move func(stepWorld, int, string), label string) {
+func (s *stepSearch) claimsNow(w stepWorld, i int, move func(stepWorld, int, string), label string) {
 	res := s.claim(w.rec, i)
 	w.rec = res.rec
 	switch res.verdict {
 	case task.Claimed:
-		w.hands[i] = hand{pc: reading0, rec: w.rec, epoch: uint8(s.recs[w.rec].Epoch), until: runFor}
+		w.hands[i] = hand{pc: readingSteps, rec: w.rec, epoch: uint8(s.recs[w.rec].Epoch), until: runFor}
 	case task.Ended:
 		s.violation("an innocent turn was failed")
 	}
@@ -128,7 +131,7 @@ func (s *stepSearch) readsPast(w stepWorld, i int) {
 	h.results, h.pc = h.known.results, settling
 	if q, m := asked(r), r.Task.History[0]; q != nil && q.Answer == m.ID && h.results[q.Call] == 0 {
 		if c := r.Step.Calls[q.Call]; c.Times == q.Times && c.Hash == q.Hash {
-			h.pc, h.then, h.chosen = looking, reading0, 1<<q.Call
+			h.pc, h.then, h.chosen = looking, readingSteps, 1<<q.Call
 		}
 	}
 	s.move(w, i, "worker reads the steps")
@@ -154,12 +157,14 @@ func (s *stepSearch) plan(h *hand, step *task.Step) turnPlan {
 			if !p.holds || until < p.until {
 				p.holds, p.until = true, until
 			}
+
 		case c.Effects && c.Times > 0 && c.Wait.IsZero() && (h.begun|h.read)&bit == 0:
 			p.look |= bit
 		case m == task.Doubt:
 			if p.doubt < 0 {
 				p.doubt = i
 			}
+
 		default:
 			if m == task.Begin && !s.sc.without.has(beginCommit) {
 				p.begin |= bit
@@ -214,7 +219,7 @@ func (s *stepSearch) settles(w stepWorld, i int) {
 	p := s.plan(h, step)
 	switch {
 	case p.make&^h.begun != 0 && h.until < callLimit:
-		h.pc, h.wake, h.chosen = parking0, 0, 0
+		h.pc, h.wake, h.chosen = parkingTurn, 0, 0
 		s.move(w, i, "a call does not fit into the rest of the run")
 
 	case p.begin != 0:
@@ -266,7 +271,7 @@ func (s *stepSearch) holds(w stepWorld, i int, until int32) {
 	if waiting == 0 && until <= 10 && until < h.until {
 		return
 	}
-	h.pc, h.wake, h.chosen = parking0, until, waiting
+	h.pc, h.wake, h.chosen = parkingTurn, until, waiting
 	s.move(w, i, "worker decides to park")
 }
 
@@ -286,7 +291,7 @@ func (s *stepSearch) resolves(w stepWorld, i, call int) {
 		h.allowed |= 1 << call
 		s.move(w, i, "the tool says that it did not happen")
 	default:
-		h.pc, h.chosen = asking0, uint8(call)
+		h.pc, h.chosen = askingPerson, uint8(call)
 		s.move(w, i, "worker decides to ask a person")
 	}
 }
@@ -297,7 +302,8 @@ func (s *stepSearch) begins(w stepWorld, i int) {
 	s.commit(w, i, s.beginCalls(w.rec, &w.hands[i]), "worker commits that calls begin", func(h *hand) {
 		for c, call := range s.stepOf(h).Calls {
 			bit := h.chosen & (1 << c)
-			if sure := h.allowed&bit != 0 || !before[c].Wait.IsZero(); sure || call.InTime() || s.sc.without.has(keyAge|lateCommit) {
+			sure := h.allowed&bit != 0 || !before[c].Wait.IsZero()
+			if h.begun &^= bit; sure || call.InTime() || s.sc.without.has(keyAge|lateCommit) {
 				h.begun |= bit
 			}
 			h.read, h.allowed = h.read&^bit, h.allowed&^bit
@@ -327,9 +333,9 @@ func (s *stepSearch) attempt(w *stepWorld, h *hand, call int) {
 		s.violation("%s has two keys, or two kinds of arguments", c.Name)
 	case q.busy > 0:
 		s.violation("two attempts at %s run at once", c.Name)
-	case !w.deleted && !s.sc.without.has(beginCommit|fiveSeconds) && tooLate(now.Step, step.Number, call):
+	case !w.deleted && !s.sc.without.has(beginCommit|fiveSeconds) && tooLate(now.Step, step.Number, call, again):
 		s.violation("%s begins without a commit of the last 5 seconds", c.Name)
-	case d == pay && again && s.sc.keeps > 0 && callLimit > q.first+int32(s.sc.keeps.Seconds()):
+	case d == pay && again && s.sc.keeps > 0 && callLimit > q.first+int32(s.sc.keeps/time.Second) && q.allowed == 0:
 		s.violation("%s begins so late that its receiver may have forgotten the key", c.Name)
 	case d == mail && q.attempts > q.allowed:
 		s.violation("%s was called twice, and no person said so", c.Name)
@@ -338,15 +344,22 @@ func (s *stepSearch) attempt(w *stepWorld, h *hand, call int) {
 	if !again {
 		q.step, q.words, q.first = uint8(step.Number), wordsOf(c), 0
 	}
-	if d == mail || !again {
+	switch {
+	case d == mail || !again:
 		q.attempts++
+	case q.allowed > 0:
+		q.allowed--
 	}
-	q.busy = callLimit
+	q.busy, q.told = callLimit, false
 }
 
-// tooLate reports whether a call of the step with the number may not begin under any commit.
-func tooLate(open *task.Step, number, call int) bool {
-	return open == nil || open.Number != number || start.Sub(open.Calls[call].Begun) > task.BeginWithin
+// tooLate reports whether no commit allows an attempt. An attempt with a key that its receiver
+// knows may come a moment after the step: another run has found the result of an earlier one.
+func tooLate(open *task.Step, number, call int, again bool) bool {
+	if open == nil || open.Number != number {
+		return !again
+	}
+	return start.Sub(open.Calls[call].Begun) > task.BeginWithin
 }
 
 // calls are the ends of calls that run.
@@ -484,7 +497,7 @@ func (s *stepSearch) looks(w stepWorld, i int) {
 		}
 	}
 	h.read |= h.chosen
-	answers := h.then == reading0
+	answers := h.then == readingSteps
 	h.pc, h.then = settling, 0
 	if !answers {
 		s.move(w, i, "worker has looked for results")
@@ -504,7 +517,7 @@ func (s *stepSearch) looks(w stepWorld, i int) {
 	case saysLeave:
 		h.fresh[q.Call] = resultOf(h, leftAlone)
 	default:
-		h.pc, h.chosen = asking0, uint8(q.Call)
+		h.pc, h.chosen = askingPerson, uint8(q.Call)
 	}
 	s.move(w, i, "worker honours the answer: "+answerIn(m))
 }
@@ -588,7 +601,7 @@ func (s *stepSearch) ends(w stepWorld, i int) {
 	s.commit(w, i, res, "worker completes the task", func(h *hand) {
 		r := s.recs[h.rec]
 		if r.State() == a2a.TaskStateWorking && r.Lease != (task.Lease{}) && r.Epoch == int64(h.epoch) {
-			*h = hand{pc: reading0, rec: h.rec, epoch: h.epoch, until: h.until}
+			*h = hand{pc: readingSteps, rec: h.rec, epoch: h.epoch, until: h.until}
 			return
 		}
 		h.rest()

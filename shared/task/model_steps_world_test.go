@@ -64,6 +64,7 @@ type receiver struct {
 	words    uint8 // of the arguments
 	first    int32 // when the first attempt began
 	busy     int32 // an attempt may still run until then
+	told     bool  // a word came for the call since the last attempt began
 }
 
 // A lateResult is the result of a call that ended after its time limit.
@@ -99,15 +100,15 @@ type hand struct {
 // Where a worker is in its work.
 const (
 	resting uint8 = iota
-	reading0
+	readingSteps
 	settling
 	beginning
 	calling
 	keeping
 	getting
 	looking
-	asking0
-	parking0
+	askingPerson
+	parkingTurn
 	modelling
 	opening
 	ending
@@ -122,7 +123,7 @@ const (
 	delayed          // time passes although a process could go on
 	moment           // a short time passes
 	canceled         // the client cancels
-	deletes0         // the client deletes
+	removed          // the client deletes
 	early            // the client says "do it" at any time
 	agreed           // a person says "do it"
 	unclear          // a person says something else
@@ -228,6 +229,7 @@ func stepKeyOf(r task.Record) string {
 			b = strconv.AppendInt(append(b, ' '), v, 36)
 		}
 	}
+
 	when := func(t time.Time) {
 		if t.IsZero() {
 			b = append(b, ' ', '-')
@@ -235,6 +237,7 @@ func stepKeyOf(r task.Record) string {
 		}
 		num(int64(ahead(t)))
 	}
+
 	flag := func(v bool) { b = strconv.AppendBool(b, v) }
 	ids := func(list []*a2a.Message) {
 		for _, m := range list {
@@ -245,6 +248,7 @@ func stepKeyOf(r task.Record) string {
 
 	b = append(append(b, string(r.State())...), r.Lease.Nonce...)
 	num(int64(r.Turn), r.Seq, r.Epoch, int64(r.Attempt), int64(r.Deaths), int64(r.Blamed), int64(r.Broke), int64(r.Steps), int64(r.First), int64(len(r.Requests)))
+
 	when(r.Lease.Until)
 	when(r.Wake)
 	when(r.Paused)
@@ -342,7 +346,7 @@ func (e *entry) put(next entry) bool {
 	return true
 }
 
-// said is the message with which a person answers.
+// personSays is the next message of a person.
 func personSays(r task.Record, what string) *a2a.Message {
 	return &a2a.Message{ID: fmt.Sprintf("m%d-%s", len(r.Requests)+1, what), Role: a2a.MessageRoleUser, Parts: parts}
 }

@@ -95,6 +95,7 @@ const (
 	refuse // a receiver answers 500
 	gone   // a receiver answers 410
 	throttle
+	gated   // the gate of the model is closed
 	restart // of everything, local queue and bus included
 	poison  // a turn kills its worker
 	breaks  // a run ends in an error

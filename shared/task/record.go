@@ -76,6 +76,7 @@ type Record struct {
 	Deleted       bool           // its owner has deleted it: ids and fingerprints are all that is left
 	Expires       time.Time      // when the record may be purged; zero: not known yet
 	Version       int64          // compare-and-swap token, kept by the store
+	Held          int            // holds of the turn since its last progress (R17)
 
 	extra    map[string]json.RawMessage // fields that other versions wrote; they survive a rewrite
 	encoded  *Encoded                   // the stored form, if it is made already

@@ -44,6 +44,8 @@ type Step struct {
 	Hash   string          `json:"hash,omitempty"`  // of the reply and the arguments, if they are in package kv instead
 	Calls  []Call          `json:"calls"`           // in the model's order
 	Asked  *Question       `json:"asked,omitempty"` // the question about a call that a person must answer
+
+	Settled bool `json:"settled,omitempty"` // all calls have results: the model is next (R17)
 }
 
 // A Call is one call of a step.

@@ -253,6 +253,8 @@ type Parking struct {
 	Waits  []Wait       // calls that wait for a time or a word from outside
 	Spent  Spent        // cost of replies that no other commit has
 	UsedUp bool         // the run's time was over, and it has opened and stored nothing
+	Model  bool         // the turn waits for its model, and for nothing else (R17)
+	Held   bool         // and the next hold lasts longer
 }
 
 // A Wait is a call that asked to begin again later (R16h).
@@ -283,7 +285,7 @@ func (r Record) Park(m Moment, t Fence, events []a2a.Event, p Parking) (next Rec
 		}
 	}
 
-	if p.Say != nil {
+	if p.Say != nil && !r.says(p.Say) {
 		n.setStatus(m, a2a.TaskStateWorking, p.Say, nil)
 	}
 
@@ -293,6 +295,7 @@ func (r Record) Park(m Moment, t Fence, events []a2a.Event, p Parking) (next Rec
 		n.Attempt--
 	}
 	n.pause(m, p)
+	n.atModel(p)
 
 	limit := LimitStore
 	if len(events) > 0 {

@@ -35,11 +35,12 @@ import (
 // test's: it moves when a turn is parked.
 type site struct {
 	*world.World
-	t     *testing.T
-	desk  *desk.Desk
-	setup setup
-	now   time.Time
-	retry int
+	t      *testing.T
+	desk   *desk.Desk
+	setup  setup
+	worker *turn.Worker // of the newest process
+	now    time.Time
+	retry  int
 
 	mu     sync.Mutex
 	points int           // so far, in the life of the process
@@ -176,7 +177,7 @@ func (s *site) process(id string, killAt int) {
 	s.mu.Unlock()
 
 	store := mortal{s.Store, s, dead}
-	worker := turn.New(turn.Config{
+	s.worker = turn.New(turn.Config{
 		Desk: s.desk, Store: store, KV: mortalKV{s.Store.KV(), store}, Bus: noBus{}, Executor: newExecutor(s.t, s.setup), Log: s.Log,
 	})
 	s.retry++
@@ -185,7 +186,7 @@ func (s *site) process(id string, killAt int) {
 	req.Header.Set(queue.HeaderName, "job")
 	req.Header.Set(queue.HeaderRetry, strconv.Itoa(s.retry)) // the queue has given up the attempt before
 
-	answered := make(chan struct{})
+	worker, answered := s.worker, make(chan struct{})
 	go func() {
 		defer close(answered)
 		worker.ServeHTTP(httptest.NewRecorder(), req)
@@ -450,10 +451,13 @@ func TestNoCallBeginsAfterCancel(t *testing.T) {
 			id := s.send("m1", "Refund A-1 and A-2.", "").ID()
 
 			begun, canceled := 0, false
+			var canceling sync.Mutex
 			s.at = func(n int) {
 				if n != at {
 					return
 				}
+				canceling.Lock()
+				defer canceling.Unlock()
 				r, err := s.desk.ChangeByID(t.Context(), id, func(r task.Record, m task.Moment) (task.Record, bool, error) {
 					return r.Cancel(m, a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("canceled")), nil)
 				})
@@ -469,6 +473,8 @@ func TestNoCallBeginsAfterCancel(t *testing.T) {
 			}
 
 			r := s.until(id)
+			canceling.Lock() // the run ends as soon as the task is canceled
+			defer canceling.Unlock()
 			if !canceled {
 				t.Fatalf("%s before the cancel", r.State())
 			}
@@ -477,6 +483,14 @@ func TestNoCallBeginsAfterCancel(t *testing.T) {
 			}
 		})
 	}
+}
+
+// onWrite calls a function with everything that is written.
+type onWrite func(string)
+
+func (f onWrite) Write(b []byte) (int, error) {
+	f(string(b))
+	return len(b), nil
 }
 
 // BenchmarkTenSteps runs whole turns with ten steps, each with one instant tool.
@@ -514,4 +528,33 @@ func BenchmarkTenSteps(b *testing.B) {
 		}
 	})
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "turns/s")
+}
+
+// TestStoppedRunKeepsWaits stops the process while one call of a step has asked to begin again
+// later and another runs. The record knows that the first one waits.
+func TestStoppedRunKeepsWaits(t *testing.T) {
+	s := newSite(t)
+	at := s.clock().Add(time.Hour)
+	waiting := make(chan bool)
+	later := tools.New("later", "Waits.", func(context.Context, struct{}) (string, error) {
+		return "", tools.Later(at)
+	})
+	slow := tools.New("slow", "Takes long.", func(ctx context.Context, _ struct{}) (string, error) {
+		<-waiting
+		s.worker.Drain()
+		<-ctx.Done()
+		return "", ctx.Err()
+	})
+	script := scripts.New(standin.Call(call("slow", nil), call("later", nil)), standin.Text("Done."))
+	s.setup = setup{model: scripted(t, script), tools: []tools.Tool{later, slow}, log: onWrite(func(line string) {
+		if strings.Contains(line, "tool=later") { // its end is known
+			close(waiting)
+		}
+	})}
+
+	id := s.send("m1", "Wait.", "").ID()
+	s.process(id, 0)
+	if r := s.Load(id); r.Wake.IsZero() || !r.Step.Calls[1].Wait.Equal(at) || !r.Step.Calls[0].Wait.IsZero() {
+		t.Errorf("parked until %v, calls %+v", r.Wake, r.Step.Calls)
+	}
 }

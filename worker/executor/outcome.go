@@ -4,20 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/model"
 	"errand/worker/run"
-)
-
-// Waits of a turn that must wait.
-const (
-	waitUnknown = 30 * time.Second // the service gave no time
-	waitLeast   = time.Second
-	waitMost    = 24 * time.Hour // the age limit of a turn
-	waitDenied  = time.Minute    // an operator must correct the configuration first
 )
 
 // An outcome is the end of a turn.
@@ -110,8 +101,9 @@ func (t *turn) kept() string {
 // again.
 func (t *turn) failure(ctx context.Context, err error) (outcome, error) {
 	e, ofModel := errors.AsType[*model.Error](err)
+	_, waits := errors.AsType[*run.Pause](err)
 	switch {
-	case errors.Is(err, errGone):
+	case errors.Is(err, errGone), waits:
 		return outcome{}, err
 
 	case ctx.Err() != nil:
@@ -129,24 +121,27 @@ func (t *turn) failure(ctx context.Context, err error) (outcome, error) {
 	case !ofModel:
 		return outcome{}, fmt.Errorf("asking the model: %w", err)
 
-	case e.Throttled():
-		wait := e.RetryAfter
-		if wait <= 0 {
-			wait = waitUnknown
-		}
-		wait = min(max(wait, waitLeast), waitMost)
-		return outcome{}, &run.Pause{For: wait, Say: "The task is waiting for the model's quota.", Err: err}
-
-	case e.Denied():
-		return outcome{}, &run.Pause{
-			For: waitDenied, Alert: true, Err: err,
-			Say: "The task is waiting: the agent's operator must mend the access to the model.",
-		}
-
-	case e.Invalid():
+	case e.Kind() == model.OfMessage:
 		t.log.WarnContext(ctx, "the model refused a request", "task", t.info.TaskID, "err", err)
 		return failed("The model cannot work on this message: it refused the request as invalid or too large."), nil
 	}
 
+	if this, ok := run.From(ctx); ok && this.Last {
+		t.log.WarnContext(ctx, "a message makes the model fail", "task", t.info.TaskID, "attempt", this.Attempt, "err", err)
+		return failed(broke(e.Why())), nil
+	}
 	return outcome{}, fmt.Errorf("asking the model: %w", err)
+}
+
+// broke says why a task ends whose message makes the model fail, again and again, while the
+// model answers other requests.
+func broke(why model.Cause) string {
+	what := "failed with an internal error"
+	switch why {
+	case model.Cut:
+		what = "broke off its answer"
+	case model.Silent:
+		what = "stopped answering"
+	}
+	return "The task was ended: the model " + what + " each time that it was given this message, while it answered others. Change the message, or send it again later."
 }

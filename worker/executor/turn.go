@@ -111,7 +111,10 @@ func (t *turn) work(ctx context.Context, ec *a2asrv.ExecutorContext) (outcome, e
 		if calls := err == nil && s.finish == model.FinishStop && len(s.calls) > 0; !calls || asked(s.calls) != "" {
 			t.spend(s.spent)
 		}
-		if err != nil {
+		switch {
+		case err != nil && t.unsigned(err):
+			continue
+		case err != nil:
 			return t.failure(ctx, err)
 		}
 

@@ -106,7 +106,7 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 	ec.User, ec.ServiceParams = cc.User, cc.ServiceParams()
 	ctx = run.With(ctx, run.Run{
 		Turn: r.Turn, Attempt: r.Attempt, Until: until, Flush: s.flush, Now: w.cfg.Desk.Now,
-		Steps: &steps{s: s, r: r, stored: map[int]kv.Entry{}}, Spent: r.Turned, Spend: s.spend,
+		Steps: &steps{s: s, r: r, stored: map[int]kv.Entry{}}, Spent: r.Turned, Spend: s.spend, Task: r.ID(), Last: r.LastAttempt(w.cfg.Desk.Moment().Rules),
 	})
 	ctx = workersteps.With(ctx, workersteps.Scope{
 		KV: noting{w.cfg.KV, s}, Owner: r.Owner, Prefix: fmt.Sprintf("%st%06d/", r.StepPrefix(), r.Turn), Fresh: r.Epoch == 1 && r.Turn == 1,
@@ -222,10 +222,8 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 			level = slog.LevelError
 		}
 		s.log.Log(ctx, level, "turn parked", "for", pause.For, "alert", pause.Alert, "err", pause.Err)
-		p := task.Parking{Wake: w.cfg.Desk.Now().Add(pause.For), Waits: pause.Waits, UsedUp: pause.UsedUp && !s.moved.Load()}
-		if pause.Say != "" {
-			p.Say = a2a.NewMessage(a2a.MessageRoleAgent, task.TextPart(pause.Say))
-		}
+		p := w.parking(pause, s.rec.Held)
+		p.UsedUp = pause.UsedUp && !s.moved.Load()
 		return s.park(ctx, p)
 	}
 

@@ -2,6 +2,7 @@ package turn_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -12,6 +13,9 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
+	"errand/shared/kv"
+	"errand/shared/task"
+	"errand/worker/run"
 	"errand/worker/steps"
 	"errand/worker/turn"
 )
@@ -99,4 +103,59 @@ func TestStepsCarryATurnOn(t *testing.T) {
 			t.Errorf("%s ran %d times", name, n)
 		}
 	}
+}
+
+// A look for the results of a step finds those that another run has stored since this one has
+// read or written the step.
+func TestLookFindsResultsOfOtherRuns(t *testing.T) {
+	var found []map[int]task.Result
+	var b *bench
+	b = newBench(t, execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		this, _ := run.From(ctx)
+		s, err := this.Steps.Open(ctx, task.Step{Calls: []task.Call{{Name: "one"}, {Name: "two"}}}, []int{0, 1})
+
+		for i, value := range []string{`"first"`, `"second"`} {
+			if err != nil {
+				break
+			}
+			other := b.otherRun(string(ec.TaskID), s, map[int]task.Result{i: {Value: json.RawMessage(value)}})
+			if _, err = b.Store.KV().Put(ctx, other); err != nil {
+				break
+			}
+			var now map[int]task.Result
+			now, err = this.Steps.Keep(ctx, s, nil)
+			found = append(found, now)
+		}
+
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
+	}))
+
+	b.deliver(b.send("m", "go", "").ID(), "job", 0)
+	if len(found) != 2 || len(found[0]) != 1 || len(found[1]) != 2 || string(found[1][0].Value) != `"first"` {
+		t.Errorf("found %v", found)
+	}
+}
+
+// otherRun is the entry of a step as another run stores it with a further result.
+func (b *bench) otherRun(id string, s task.Step, results map[int]task.Result) kv.Entry {
+	b.t.Helper()
+	e := kv.Entry{Key: b.Load(id).StepKey(s.Number), Owner: "me"}
+	k := task.Kept{Step: s}
+	if stored, err := b.Store.KV().Get(b.t.Context(), e.Key); err == nil {
+		e.Version = stored.Version
+		if k, err = task.DecodeKept(stored.Value); err != nil {
+			b.t.Error(err)
+		}
+	}
+	k, _ = k.Merge(results)
+	text, err := k.Encode()
+	if err != nil {
+		b.t.Error(err)
+	}
+	e.Value = text
+	return e
 }

@@ -134,8 +134,14 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 		return err
 	}
 
-	lease.Until = start.Add(w.cfg.Lease).UTC().Round(0) // in the form in which the record is read back
 	told := len(r.Notifications)
+	leave, held, err := w.admit(ctx, r, told)
+	if err != nil || held {
+		return err
+	}
+	defer leave()
+
+	lease.Until = start.Add(w.cfg.Lease).UTC().Round(0) // in the form in which the record is read back
 	p, now, err := w.enter(ctx, r, task.Claim{Lease: lease, Published: told})
 	if err != nil {
 		return err
