@@ -26,8 +26,7 @@ func modesOf(a *agent.Agent) modes {
 // the agent's answers (M10).
 func (m modes) check(req *a2a.SendMessageRequest) error {
 	for i, p := range req.Message.Parts {
-		kind := mediaType(p)
-		if !matchesAny(m.in, kind) {
+		if !matchesAny(m.in, mediaType(p)) && !answersCall(req.Message, p) {
 			return a2a.NewError(a2a.ErrUnsupportedContentType,
 				fmt.Sprintf("message.parts[%d]: this agent reads %s", i, strings.Join(m.in, ", ")))
 		}
@@ -44,6 +43,15 @@ func (m modes) check(req *a2a.SendMessageRequest) error {
 	}
 	return a2a.NewError(a2a.ErrUnsupportedContentType,
 		"configuration.acceptedOutputModes: this agent writes "+strings.Join(m.out, ", "))
+}
+
+// answersCall reports whether a part is the answer to a question about a call of the task
+// (R16e). The question came as data, so data may answer it, whatever the agent reads.
+func answersCall(m *a2a.Message, p *a2a.Part) bool {
+	data, _ := p.Data().(map[string]any)
+	answer, _ := data["answer"].(map[string]any)
+	key, _ := answer["key"].(string)
+	return m.TaskID != "" && len(data) == 1 && strings.HasPrefix(key, string(m.TaskID)+"/")
 }
 
 // mediaType is the declared type of a part, or the usual type of its kind.
