@@ -128,9 +128,12 @@ func (t *turn) call(ctx context.Context, s task.Step, i int, c callable, r repor
 	})
 
 	log := t.log.With("task", t.info.TaskID, "tool", s.Calls[i].Name, "step", s.Number, "call", i+1, "duration", time.Since(began))
-	if err != nil {
+	switch _, waits := errors.AsType[*tools.Wait](err); {
+	case waits:
+		log.InfoContext(ctx, "tool waits", "reason", err)
+	case err != nil:
 		log.WarnContext(ctx, "tool failed", "err", err)
-	} else {
+	default:
 		log.InfoContext(ctx, "tool called")
 	}
 	return value, err
