@@ -367,6 +367,7 @@ func TestLargestSteps(t *testing.T) {
 					}
 					return standin.Call(calls...)
 				})
+
 				limits := defaults()
 				limits.TurnTokens = 10_000_000
 				s.setup = setup{model: scripted(t, script), tools: []tools.Tool{big}, limits: limits}

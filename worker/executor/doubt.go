@@ -68,7 +68,7 @@ func (t *turn) askPerson(o *open, i int, before string) error {
 	var args any
 	_ = json.Unmarshal(c.Args, &args) // the arguments were checked when the step was opened
 
-	text := fmt.Sprintf("%sIt is not known whether the tool %s did its work, because the worker that called it at %s died. "+
+	text := fmt.Sprintf("%sIt is not known whether the tool %s did its work, because its call of %s brought no result. "+
 		"Look whether it happened, and answer %q, %q or %q.", before, c.Name, c.Begun.UTC().Format(time.RFC3339), happened, doIt, leaveIt)
 	msg := t.message(fmt.Sprintf("step%d-call%d-question%d", o.Number, i+1, c.Times), text)
 	msg.Parts = append(msg.Parts, task.CallQuestion{

@@ -82,6 +82,7 @@ func (t *turn) ended(o *open, m made) {
 	now := t.now()
 	wait, waits := errors.AsType[*tools.Wait](m.err)
 	last := c.First.Add(task.LaterFor)
+
 	switch {
 	case waits && !now.Before(last):
 		m.value = tools.Refusal("the call has waited for 30 days, which is the limit: it is not made again")
@@ -128,9 +129,12 @@ func (t *turn) call(ctx context.Context, s task.Step, i int, c callable, r repor
 	})
 
 	log := t.log.With("task", t.info.TaskID, "tool", s.Calls[i].Name, "step", s.Number, "call", i+1, "duration", time.Since(began))
-	if err != nil {
+	switch _, waits := errors.AsType[*tools.Wait](err); {
+	case waits:
+		log.InfoContext(ctx, "tool waits", "reason", err)
+	case err != nil:
 		log.WarnContext(ctx, "tool failed", "err", err)
-	} else {
+	default:
 		log.InfoContext(ctx, "tool called")
 	}
 	return value, err

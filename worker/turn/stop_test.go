@@ -22,7 +22,7 @@ import (
 	"errand/worker/turn"
 )
 
-// shipped is the shipped executor with a tool that the model calls once.
+// shipped is the shipped executor with tools, and a model that makes the calls once.
 func shipped(t *testing.T, all []tools.Tool, calls ...*genai.FunctionCall) *executor.Executor {
 	script := scripts.Record(func(_ context.Context, r standin.Request) standin.Reply {
 		for _, c := range r.Contents {
@@ -31,6 +31,9 @@ func shipped(t *testing.T, all []tools.Tool, calls ...*genai.FunctionCall) *exec
 					return standin.Text("Done.")
 				}
 			}
+		}
+		if len(calls) == 0 {
+			return standin.Text("Done.")
 		}
 		return standin.Call(calls...)
 	})
@@ -41,10 +44,12 @@ func shipped(t *testing.T, all []tools.Tool, calls ...*genai.FunctionCall) *exec
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	var names []string
 	for _, tool := range all {
 		names = append(names, tool.Name())
 	}
+
 	ex, err := executor.New(executor.Config{Model: m, Tools: all, Agent: &agent.Agent{
 		Name: "Test", Tools: names, Limits: agent.Limits{Steps: 8, TurnTokens: 30_000, OutputTokens: 2000, HistoryMessages: 50},
 	}})
