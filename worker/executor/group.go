@@ -96,6 +96,7 @@ func (t *turn) ended(o *open, m made) {
 		}
 		o.waits[m.call] = task.Wait{Call: m.call, At: at.UTC().Round(0), Told: wait.Told}
 		return
+
 	case errors.Is(m.err, tools.ErrTimeLimit) && !c.Effects:
 		m.value = tools.Refusal(fmt.Sprintf("the call took longer than its time limit of %s", c.Limit))
 	case errors.Is(m.err, tools.ErrTimeLimit):

@@ -173,7 +173,7 @@ func newBench(t *testing.T, s *service, all ...tools.Tool) *bench {
 		}
 		w.WriteHeader(answer.Code)
 	})
-	sweeps := sweep.New(sweep.Config{Desk: b.desk, Store: b.Store, Queue: b.Queue})
+	sweeps := sweep.New(sweep.Config{Desk: b.desk, Store: b.Store, KV: b.Store.KV(), Queue: b.Queue})
 	mux.Handle("POST "+queue.PathSweep, sweeps)
 
 	ctx, cancel := context.WithCancel(context.Background())
