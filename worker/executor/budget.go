@@ -152,11 +152,11 @@ type tally struct {
 // add adds the cost of a step, and returns it. A step without usage costs nothing if the
 // service answered with an error. Else its cost is unknown.
 func (y *tally) add(s step, err error) (cost task.Spent) {
-	_, refused := errors.AsType[*model.Error](err)
+	e, ofModel := errors.AsType[*model.Error](err)
 	switch {
 	case s.usage != (model.Usage{}):
 		cost = bill(y.prices, y.model, s.usage)
-	case len(s.parts) > 0, err != nil && !refused:
+	case len(s.parts) > 0, err != nil && (!ofModel || e.Why() == model.Cut || e.Why() == model.Silent):
 		cost.Unknown = 1
 	}
 	y.spent = y.spent.Add(cost)

@@ -35,11 +35,12 @@ import (
 // test's: it moves when a turn is parked.
 type site struct {
 	*world.World
-	t     *testing.T
-	desk  *desk.Desk
-	setup setup
-	now   time.Time
-	retry int
+	t      *testing.T
+	desk   *desk.Desk
+	setup  setup
+	worker *turn.Worker // of the newest process
+	now    time.Time
+	retry  int
 
 	mu     sync.Mutex
 	points int           // so far, in the life of the process
@@ -176,7 +177,7 @@ func (s *site) process(id string, killAt int) {
 	s.mu.Unlock()
 
 	store := mortal{s.Store, s, dead}
-	worker := turn.New(turn.Config{
+	s.worker = turn.New(turn.Config{
 		Desk: s.desk, Store: store, KV: mortalKV{s.Store.KV(), store}, Bus: noBus{}, Executor: newExecutor(s.t, s.setup), Log: s.Log,
 	})
 	s.retry++
@@ -185,7 +186,7 @@ func (s *site) process(id string, killAt int) {
 	req.Header.Set(queue.HeaderName, "job")
 	req.Header.Set(queue.HeaderRetry, strconv.Itoa(s.retry)) // the queue has given up the attempt before
 
-	answered := make(chan struct{})
+	worker, answered := s.worker, make(chan struct{})
 	go func() {
 		defer close(answered)
 		worker.ServeHTTP(httptest.NewRecorder(), req)
@@ -374,6 +375,43 @@ func answerOf(r task.Record) string {
 	return strings.Join(texts, "|")
 }
 
+// TestArtifactOfACallStays kills the process at every point of the turn. The artifact that a call
+// has made is there at the end, and so is the answer.
+func TestArtifactOfACallStays(t *testing.T) {
+	write := tools.New("write", "Writes a file.", func(ctx context.Context, _ struct{}) (string, error) {
+		return "written", tools.Artifact(ctx, &a2a.Artifact{Name: "file", Parts: a2a.ContentParts{a2a.NewTextPart("the file")}})
+	})
+
+	points := 0
+	for kill := 0; kill == 0 || kill <= points; kill++ {
+		t.Run(fmt.Sprint("point ", kill), func(t *testing.T) {
+			s := newSite(t)
+			script := scripts.Record(func(_ context.Context, r standin.Request) standin.Reply {
+				if r.Op != standin.OpStream {
+					return standin.Text("1")
+				}
+				if len(r.Contents) == 1 {
+					return standin.Call(call("write", nil))
+				}
+				if err := s.point(); err != nil {
+					return standin.Text("of a dead process")
+				}
+				return standin.Text("Done.")
+			})
+			s.setup = setup{model: scripted(t, script), tools: []tools.Tool{write}}
+
+			r := s.until(s.send("m1", "Write.", "").ID(), kill)
+			if kill == 0 {
+				points = s.points
+				t.Logf("%d points, writes %v", points, s.writes)
+			}
+			if got := answerOf(r); r.State() != a2a.TaskStateCompleted || got != "the file|Done." {
+				t.Errorf("%s, %q", r.State(), got)
+			}
+		})
+	}
+}
+
 // TestWritesOfATurn counts: a short task has three writes, its acceptance included, and a turn
 // with n steps 2n more.
 func TestWritesOfATurn(t *testing.T) {
@@ -413,16 +451,21 @@ func TestNoCallBeginsAfterCancel(t *testing.T) {
 			id := s.send("m1", "Refund A-1 and A-2.", "").ID()
 
 			begun, canceled := 0, false
+			var canceling sync.Mutex
 			s.at = func(n int) {
 				if n != at {
 					return
 				}
+
+				canceling.Lock()
+				defer canceling.Unlock()
 				r, err := s.desk.ChangeByID(t.Context(), id, func(r task.Record, m task.Moment) (task.Record, bool, error) {
 					return r.Cancel(m, a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("canceled")), nil)
 				})
 				if err != nil {
 					return // it had ended
 				}
+
 				canceled = true
 				if r.Step != nil {
 					for _, c := range r.Step.Calls {
@@ -432,6 +475,8 @@ func TestNoCallBeginsAfterCancel(t *testing.T) {
 			}
 
 			r := s.until(id)
+			canceling.Lock() // the run ends as soon as the task is canceled
+			defer canceling.Unlock()
 			if !canceled {
 				t.Fatalf("%s before the cancel", r.State())
 			}
@@ -440,6 +485,14 @@ func TestNoCallBeginsAfterCancel(t *testing.T) {
 			}
 		})
 	}
+}
+
+// onWrite calls a function with everything that is written.
+type onWrite func(string)
+
+func (f onWrite) Write(b []byte) (int, error) {
+	f(string(b))
+	return len(b), nil
 }
 
 // BenchmarkTenSteps runs whole turns with ten steps, each with one instant tool.
@@ -477,4 +530,33 @@ func BenchmarkTenSteps(b *testing.B) {
 		}
 	})
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "turns/s")
+}
+
+// TestStoppedRunKeepsWaits stops the process while one call of a step has asked to begin again
+// later and another runs. The record knows that the first one waits.
+func TestStoppedRunKeepsWaits(t *testing.T) {
+	s := newSite(t)
+	at := s.clock().Add(time.Hour)
+	waiting := make(chan bool)
+	later := tools.New("later", "Waits.", func(context.Context, struct{}) (string, error) {
+		return "", tools.Later(at)
+	})
+	slow := tools.New("slow", "Takes long.", func(ctx context.Context, _ struct{}) (string, error) {
+		<-waiting
+		s.worker.Drain()
+		<-ctx.Done()
+		return "", ctx.Err()
+	})
+	script := scripts.New(standin.Call(call("slow", nil), call("later", nil)), standin.Text("Done."))
+	s.setup = setup{model: scripted(t, script), tools: []tools.Tool{later, slow}, log: onWrite(func(line string) {
+		if strings.Contains(line, "tool=later") { // its end is known
+			close(waiting)
+		}
+	})}
+
+	id := s.send("m1", "Wait.", "").ID()
+	s.process(id, 0)
+	if r := s.Load(id); r.Wake.IsZero() || !r.Step.Calls[1].Wait.Equal(at) || !r.Step.Calls[0].Wait.IsZero() {
+		t.Errorf("parked until %v, calls %+v", r.Wake, r.Step.Calls)
+	}
 }

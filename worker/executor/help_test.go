@@ -3,7 +3,9 @@ package executor_test
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"iter"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -29,6 +31,7 @@ type setup struct {
 	model  model.Model
 	usage  *usage.Meter
 	prices *agent.Prices
+	log    io.Writer // nil: nothing is logged
 }
 
 func defaults() agent.Limits {
@@ -48,7 +51,11 @@ func newExecutor(t testing.TB, s setup) *executor.Executor {
 	for _, tool := range s.tools {
 		def.Tools = append(def.Tools, tool.Name())
 	}
-	e, err := executor.New(executor.Config{Agent: def, Model: s.model, Tools: s.tools, Usage: s.usage})
+	var log *slog.Logger
+	if s.log != nil {
+		log = slog.New(slog.NewTextHandler(s.log, nil))
+	}
+	e, err := executor.New(executor.Config{Agent: def, Model: s.model, Tools: s.tools, Usage: s.usage, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -35,12 +36,8 @@ func (t *turn) again(s step) bool {
 		t.retry.hint = t.hint(s, wrong)
 		return t.retry.malformed <= maxMalformed
 
-	case s.finish == "MISSING_THOUGHT_SIGNATURE":
-		told, called := spoken(t.history)
-		if !called {
-			return false
-		}
-		t.history = told
+	case s.finish == "MISSING_THOUGHT_SIGNATURE" && !t.unsign():
+		return false
 	}
 
 	if t.retry.odd++; t.retry.odd > maxOdd {
@@ -48,6 +45,28 @@ func (t *turn) again(s step) bool {
 	}
 	t.answer.undo()
 	return true
+}
+
+// unsigned reports whether an error is about the signatures of stored calls, which the model
+// refuses, and leaves them out for another try.
+// https://ai.google.dev/gemini-api/docs/thought-signatures
+func (t *turn) unsigned(err error) bool {
+	e, ok := errors.AsType[*model.Error](err)
+	if !ok || e.Kind() != model.OfMessage {
+		return false
+	}
+	about := strings.ReplaceAll(strings.ToLower(e.Message), "_", " ")
+	return strings.Contains(about, "thought signature") && t.unsign()
+}
+
+// unsign leaves out the signatures of the conversation, and reports whether it had calls,
+// which need them.
+func (t *turn) unsign() bool {
+	told, called := spoken(t.history)
+	if called {
+		t.history = told
+	}
+	return called
 }
 
 // malformed says what is wrong with the calls of a reply, and is empty for every reason that

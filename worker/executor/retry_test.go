@@ -260,3 +260,28 @@ func TestFileBeforeAQuestion(t *testing.T) {
 		t.Errorf("got %v %q, the answer is %q (whole: %v)", r.state(), r.says(), r.text, r.whole)
 	}
 }
+
+// Signatures that the model refuses are left out: the calls and results so far are told in
+// words, once, and no call is made again.
+func TestRefusedSignaturesAreLeftOut(t *testing.T) {
+	var calls []string
+	refusal := scripts.Fail(400, "INVALID_ARGUMENT", "Function call is missing a thought_signature in functionCall parts.")
+	script := scripts.New(standin.Call(call("add", map[string]any{"a": 2, "b": 3})), refusal, standin.Text("5."))
+	r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{add(&calls)}}), message())
+	if r.text != "5." || len(calls) != 1 {
+		t.Errorf("%q, %v, %v, calls %v", r.text, r.state(), r.err, calls)
+	}
+	for _, c := range script.Requests()[2].Contents {
+		for _, p := range c.Parts {
+			if p.FunctionCall != nil || p.FunctionResponse != nil {
+				t.Errorf("the request has %+v", p)
+			}
+		}
+	}
+
+	script = scripts.New(refusal)
+	r = answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{add(&calls)}}), message())
+	if r.state() != a2a.TaskStateFailed || len(script.Requests()) != 1 {
+		t.Errorf("without calls: %v after %d requests", r.state(), len(script.Requests()))
+	}
+}

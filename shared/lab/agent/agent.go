@@ -42,8 +42,9 @@ type zone struct {
 	Zone string `json:"zone"`
 }
 
-// Tools are clock, which repeats its argument, report, which returns a Report, and await, which
-// tells the service its wake URL in the query, and waits until the service answers "ready".
+// Tools are clock, which repeats its argument, report, which returns a Report, await, which
+// tells the service its wake URL in the query, and waits until the service answers "ready", and
+// those that call a receiver.
 func Tools(env kit.Env) ([]tools.Tool, error) {
 	var s struct {
 		Service string `setting:"service"`
@@ -62,11 +63,11 @@ func Tools(env kit.Env) ([]tools.Tool, error) {
 		}
 		return answer, err
 	}
-	return []tools.Tool{
+	return append(calling(env, s.Service),
 		tools.New("clock", "Tells a time zone.", func(_ context.Context, in zone) (zone, error) { return in, nil }),
 		tools.New("report", "Reports what a call is given.", ask, tools.Effects()),
 		tools.New("await", "Waits for the service.", await, tools.Effects()),
-	}, nil
+	), nil
 }
 
 func askService(ctx context.Context, env kit.Env, address string) (string, error) {
