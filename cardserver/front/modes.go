@@ -8,6 +8,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/agent"
+	"errand/shared/task"
 )
 
 // modes are the media types that the agent and its skills read and write.
@@ -23,10 +24,12 @@ func modesOf(a *agent.Agent) modes {
 }
 
 // check refuses a message that the agent cannot read (M9), and a client that cannot read
-// the agent's answers (M10).
+// the agent's answers (M10). Every agent reads the answer to a question about a call.
 func (m modes) check(req *a2a.SendMessageRequest) error {
 	for i, p := range req.Message.Parts {
-		if !matchesAny(m.in, mediaType(p)) && !answersCall(req.Message, p) {
+		kind := mediaType(p)
+		_, answer := task.AnswerIn(p)
+		if !matchesAny(m.in, kind) && !(answer && req.Message.TaskID != "") {
 			return a2a.NewError(a2a.ErrUnsupportedContentType,
 				fmt.Sprintf("message.parts[%d]: this agent reads %s", i, strings.Join(m.in, ", ")))
 		}
@@ -43,15 +46,6 @@ func (m modes) check(req *a2a.SendMessageRequest) error {
 	}
 	return a2a.NewError(a2a.ErrUnsupportedContentType,
 		"configuration.acceptedOutputModes: this agent writes "+strings.Join(m.out, ", "))
-}
-
-// answersCall reports whether a part is the answer to a question about a call of the task
-// (R16e). The question came as data, so data may answer it, whatever the agent reads.
-func answersCall(m *a2a.Message, p *a2a.Part) bool {
-	data, _ := p.Data().(map[string]any)
-	answer, _ := data["answer"].(map[string]any)
-	key, _ := answer["key"].(string)
-	return m.TaskID != "" && len(data) == 1 && strings.HasPrefix(key, string(m.TaskID)+"/")
 }
 
 // mediaType is the declared type of a part, or the usual type of its kind.

@@ -240,7 +240,7 @@ func (s *session) logTurn(ctx context.Context, final task.Record, out task.Outco
 		outcome = "broken off"
 	case final.Task != nil && !final.Wake.IsZero():
 		outcome = "parked"
-	case final.Task != nil && final.Terminal():
+	case final.Task != nil && (final.Terminal() || final.Interrupted()):
 		outcome = string(final.State())
 	}
 	attrs := []any{"outcome", outcome, "duration", took}
