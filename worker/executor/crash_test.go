@@ -419,6 +419,7 @@ func TestNoCallBeginsAfterCancel(t *testing.T) {
 				if n != at {
 					return
 				}
+
 				canceling.Lock()
 				defer canceling.Unlock()
 				r, err := s.desk.ChangeByID(t.Context(), id, func(r task.Record, m task.Moment) (task.Record, bool, error) {
@@ -427,6 +428,7 @@ func TestNoCallBeginsAfterCancel(t *testing.T) {
 				if err != nil {
 					return // it had ended
 				}
+
 				canceled = true
 				if r.Step != nil {
 					for _, c := range r.Step.Calls {
