@@ -101,7 +101,7 @@ description: Refunds orders and pays them out.
 version: 1.0.0
 model: m
 skills: [{id: s, name: S, description: d, tags: [t]}]
-inputModes: [text/plain, application/json]
+
 settings:
   - {name: service, type: url, description: The receiver of calls.}
 tools: [refund, payout, transfer, look]

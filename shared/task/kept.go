@@ -9,11 +9,15 @@ import (
 )
 
 // limitResults bounds the results of a step, in bytes: with the largest reply they fit into
-// an entry of package kv.
-const limitResults = 448 << 10
+// an entry of package kv. sizeNote is about what a result takes beside its value, with the
+// value that stands for one without room.
+const (
+	limitResults = 448 << 10
+	sizeNote     = 200
+)
 
-// MaxReply is the size of the largest reply that can be a step, in bytes, its arguments
-// included.
+// MaxReply is the size of the largest reply that can be a step, in bytes, with all that is
+// stored about its calls.
 const MaxReply = 400 << 10
 
 // Kept is a step as package kv keeps it: with the results of its calls, by their index.
@@ -28,10 +32,19 @@ type Result struct {
 	At    time.Time       `json:"at"`
 }
 
+// noRoom is the result of a call whose own one has no room.
+const noRoom = `{"error":"the result cannot be shown, because those of all calls at once are too large: make fewer calls at a time"}`
+
+// Size is the stored size of a step without results, in bytes.
+func (s Step) Size() (int, error) {
+	text, err := Kept{Step: s}.Encode()
+	return len(text), err
+}
+
 // Merge adds results. The first result of a call counts, whoever made it. Results for which
 // a step has no room are replaced by one that says so. changed is false if nothing is new.
 func (k Kept) Merge(results map[int]Result) (merged Kept, changed bool) {
-	room := limitResults
+	room := limitResults - sizeNote*len(k.Calls)
 	for _, r := range k.Results {
 		room -= len(r.Value)
 	}
@@ -46,8 +59,8 @@ func (k Kept) Merge(results map[int]Result) (merged Kept, changed bool) {
 			continue
 		}
 		r := results[i]
-		if len(r.Value) > room {
-			r.Value = json.RawMessage(`{"error":"the call was made, but the results of all calls at once are too large to be shown: make fewer calls at a time"}`)
+		if len(r.Value) > room && len(r.Value) > len(noRoom) {
+			r.Value = json.RawMessage(noRoom)
 		}
 		room -= len(r.Value)
 		k.Results[i], changed = r, true

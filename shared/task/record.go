@@ -96,7 +96,7 @@ type Request struct {
 type Made struct {
 	ID    a2a.ArtifactID `json:"id"`
 	Epoch int64          `json:"epoch"`          // of the claim that last wrote it
-	Kept  bool           `json:"kept,omitempty"` // a step was opened after it: later attempts go on from there
+	Kept  bool           `json:"kept,omitempty"` // a step was opened, or a result stored, after it: later attempts go on from there
 }
 
 // Lease says which worker runs the turn.

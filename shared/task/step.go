@@ -196,14 +196,43 @@ func (r Record) OpenStep(m Moment, t Fence, events []a2a.Event, s Step, begins [
 	n.spend(s.Spent)
 	n.forget()
 
-	n.Made = slices.Clone(n.Made)
-	for i := range n.Made {
-		n.Made[i].Kept = true
-	}
-
+	n.dropUnfinished(t.Epoch)
+	n.keepMade()
 	next, err = n.checked(m, LimitResult)
 	return next, err == nil, err
 }
+
+// KeepMade commits the events of a running turn so far, as [Record.Progress] does, before results
+// of calls are stored. The artifacts stay from then on: later attempts do not make these calls
+// again.
+func (r Record) KeepMade(m Moment, t Fence, events []a2a.Event) (next Record, changed bool, err error) {
+	if written, err := r.fence(t, ""); written || err != nil {
+		return r, false, err
+	}
+
+	n := r.change()
+	for _, ev := range events {
+		n.apply(m, t.Epoch, ev)
+	}
+	if n.Seq == r.Seq && !slices.ContainsFunc(r.Made, Made.loose) {
+		return r, false, nil
+	}
+
+	n.keepMade()
+	next, err = n.checked(m, LimitResult)
+	return next, err == nil, err
+}
+
+// keepMade keeps the artifacts so far, whatever becomes of the attempt.
+func (r *Record) keepMade() {
+	r.Made = slices.Clone(r.Made)
+	for i := range r.Made {
+		r.Made[i].Kept = true
+	}
+}
+
+// loose reports whether the artifact is dropped with its attempt.
+func (m Made) loose() bool { return !m.Kept }
 
 // BeginCalls commits that calls of the open step begin, or begin again (R16b). times says how
 // often each of them has begun before, by index, so that the commit knows itself. The events so

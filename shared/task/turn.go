@@ -319,8 +319,9 @@ func (r *Record) pause(m Moment, p Parking) {
 		r.Paused = m.Now
 		s := r.own()
 		for _, w := range p.Waits {
-			c := &s.Calls[w.Call]
-			c.Wait, c.Told = w.At, w.Told
+			if w.Call >= 0 && w.Call < len(s.Calls) { // an executor of one's own may name any
+				s.Calls[w.Call].Wait, s.Calls[w.Call].Told = w.At, w.Told
+			}
 		}
 		if r.Told {
 			r.Wake = r.wakeTold(m)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
@@ -314,3 +315,74 @@ func TestCallsKnowTheirTask(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// A call with effects never ends within its time limit. It is made again with its key, but the
+// runs that bring nothing end the turn, long before its age does, and the end names the call.
+func TestCallThatNeverEnds(t *testing.T) {
+	s := newSite(t)
+	began := 0
+	hang := tools.New("hang", "Never ends.", func(ctx context.Context, _ struct{}) (string, error) {
+		began++
+		s.mu.Lock()
+		s.now = s.now.Add(3 * time.Minute)
+		s.mu.Unlock()
+		<-ctx.Done()
+		return "", ctx.Err()
+	}, tools.Effects(), tools.TimeLimit(time.Millisecond))
+	s.setup = setup{model: scripted(t, scripts.New(standin.Call(call("hang", nil)))), tools: []tools.Tool{hang}}
+
+	r := s.until(s.send("m1", "Go.", "").ID())
+	said := r.Task.Status.Message.Parts[0].Text()
+	if r.State() != a2a.TaskStateFailed || !strings.Contains(said, "longer than one run") || !strings.Contains(said, "hang (key ") {
+		t.Errorf("%s, %q", r.State(), said)
+	}
+	if most := 3 * (s.Rules.Attempts + 1); began > most {
+		t.Errorf("made %d times, want at most %d", began, most)
+	}
+}
+
+// The largest steps, with the largest results, fit into their entries. The model is paid once, and
+// no call is made again. A larger reply ends the turn.
+func TestLargestSteps(t *testing.T) {
+	for _, n := range []int{1, 16, maxParts} {
+		for _, size := range []int{150 << 10, 250 << 10, 300 << 10, 390 << 10, 410 << 10} {
+			t.Run(fmt.Sprintf("%d calls, %d bytes", n, size), func(t *testing.T) {
+				s := newSite(t)
+				type in struct {
+					X string `json:"x"`
+				}
+				big := tools.New("big", "Says much.", func(context.Context, in) (string, error) { return strings.Repeat("x", 60<<10), nil }, tools.Effects())
+				asks := 0
+				script := scripts.Record(func(_ context.Context, r standin.Request) standin.Reply {
+					if r.Op != standin.OpStream {
+						return standin.Text("1")
+					}
+					if len(r.Contents) > 2 {
+						return standin.Text("Done.")
+					}
+					asks++
+					calls := make([]*genai.FunctionCall, n)
+					for i := range calls {
+						calls[i] = &genai.FunctionCall{ID: fmt.Sprint("the call ", i), Name: "big", Args: map[string]any{"x": strings.Repeat("y", size/n)}}
+					}
+					return standin.Call(calls...)
+				})
+
+				limits := defaults()
+				limits.TurnTokens = 10_000_000
+				s.setup = setup{model: scripted(t, script), tools: []tools.Tool{big}, limits: limits}
+
+				r := s.until(s.send("m1", "Go.", "").ID())
+				fits := r.State() == a2a.TaskStateCompleted
+				if asks != 1 || r.Epoch != 1 || !fits && !strings.Contains(r.Task.Status.Message.Parts[0].Text(), "too large arguments") {
+					t.Errorf("%s after %d replies in %d runs: %+v", r.State(), asks, r.Epoch, r.Task.Status.Message)
+				}
+				if want := n <= 16 && size < 400<<10; want && !fits || size > 400<<10 && fits {
+					t.Errorf("%s", r.State())
+				}
+			})
+		}
+	}
+}
+
+const maxParts = 1024 // calls of a step, at most

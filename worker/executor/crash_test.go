@@ -375,6 +375,43 @@ func answerOf(r task.Record) string {
 	return strings.Join(texts, "|")
 }
 
+// TestArtifactOfACallStays kills the process at every point of the turn. The artifact that a call
+// has made is there at the end, and so is the answer.
+func TestArtifactOfACallStays(t *testing.T) {
+	write := tools.New("write", "Writes a file.", func(ctx context.Context, _ struct{}) (string, error) {
+		return "written", tools.Artifact(ctx, &a2a.Artifact{Name: "file", Parts: a2a.ContentParts{a2a.NewTextPart("the file")}})
+	})
+
+	points := 0
+	for kill := 0; kill == 0 || kill <= points; kill++ {
+		t.Run(fmt.Sprint("point ", kill), func(t *testing.T) {
+			s := newSite(t)
+			script := scripts.Record(func(_ context.Context, r standin.Request) standin.Reply {
+				if r.Op != standin.OpStream {
+					return standin.Text("1")
+				}
+				if len(r.Contents) == 1 {
+					return standin.Call(call("write", nil))
+				}
+				if err := s.point(); err != nil {
+					return standin.Text("of a dead process")
+				}
+				return standin.Text("Done.")
+			})
+			s.setup = setup{model: scripted(t, script), tools: []tools.Tool{write}}
+
+			r := s.until(s.send("m1", "Write.", "").ID(), kill)
+			if kill == 0 {
+				points = s.points
+				t.Logf("%d points, writes %v", points, s.writes)
+			}
+			if got := answerOf(r); r.State() != a2a.TaskStateCompleted || got != "the file|Done." {
+				t.Errorf("%s, %q", r.State(), got)
+			}
+		})
+	}
+}
+
 // TestWritesOfATurn counts: a short task has three writes, its acceptance included, and a turn
 // with n steps 2n more.
 func TestWritesOfATurn(t *testing.T) {

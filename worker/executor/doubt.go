@@ -68,14 +68,13 @@ func (t *turn) askPerson(o *open, i int, before string) error {
 	var args any
 	_ = json.Unmarshal(c.Args, &args) // the arguments were checked when the step was opened
 
-	text := fmt.Sprintf("%sIt is not known whether the tool %s did its work, because the worker that called it at %s died. "+
+	text := fmt.Sprintf("%sIt is not known whether the tool %s did its work, because its call of %s brought no result. "+
 		"Look whether it happened, and answer %q, %q or %q.", before, c.Name, c.Begun.UTC().Format(time.RFC3339), happened, doIt, leaveIt)
-	data := map[string]any{"question": map[string]any{
-		"kind": "doubt", "key": key, "tool": c.Name, "arguments": args, "hash": c.Hash,
-		"expires": now.Add(task.Defaults().Answer).UTC().Format(time.RFC3339), "answers": []any{happened, doIt, leaveIt},
-	}}
 	msg := t.message(fmt.Sprintf("step%d-call%d-question%d", o.Number, i+1, c.Times), text)
-	msg.Parts = append(msg.Parts, a2a.NewDataPart(data))
+	msg.Parts = append(msg.Parts, task.CallQuestion{
+		Kind: "doubt", Key: key, Tool: c.Name, Arguments: args, Hash: c.Hash,
+		Expires: now.Add(task.Defaults().Answer), Answers: []string{happened, doIt, leaveIt},
+	}.Part())
 
 	return &run.Ask{Question: task.Question{Call: i, Hash: c.Hash, At: now, Times: c.Times}, Message: msg}
 }
@@ -112,13 +111,11 @@ func (t *turn) answered(ctx context.Context, o *open) error {
 func decision(m *a2a.Message, key, hash string) string {
 	var words []string
 	for _, p := range m.Parts {
-		if d, ok := p.Data().(map[string]any); ok {
-			a, _ := d["answer"].(map[string]any)
-			if a == nil || a["key"] != key || a["hash"] != hash {
+		if a, ok := task.AnswerIn(p); ok {
+			if a.Key != key || a.Hash != hash {
 				continue
 			}
-			said, _ := a["answer"].(string)
-			return inWords(said)
+			return inWords(a.Answer)
 		}
 		words = append(words, p.Text())
 	}

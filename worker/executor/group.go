@@ -72,9 +72,6 @@ func (t *turn) group(ctx context.Context, o *open, calls []int) error {
 	if err := t.keep(ctx, o); err != nil {
 		return err
 	}
-	if ctx.Err() != nil && len(o.waits) > 0 { // the next run must know that they wait
-		return o.pause(0)
-	}
 	return ctx.Err()
 }
 
@@ -85,6 +82,7 @@ func (t *turn) ended(o *open, m made) {
 	now := t.now()
 	wait, waits := errors.AsType[*tools.Wait](m.err)
 	last := c.First.Add(task.LaterFor)
+
 	switch {
 	case waits && !now.Before(last):
 		m.value = tools.Refusal("the call has waited for 30 days, which is the limit: it is not made again")
@@ -100,7 +98,10 @@ func (t *turn) ended(o *open, m made) {
 		return
 	case errors.Is(m.err, tools.ErrTimeLimit) && !c.Effects:
 		m.value = tools.Refusal(fmt.Sprintf("the call took longer than its time limit of %s", c.Limit))
-	case m.value == nil:
+	case errors.Is(m.err, tools.ErrTimeLimit):
+		t.fruitless = true
+		return
+	case m.value == nil, m.err != nil && o.calls[m.call].deaf: // the failure may be that of the run
 		return
 	}
 	o.fresh[m.call] = task.Result{Value: m.value, At: now}
@@ -128,9 +129,12 @@ func (t *turn) call(ctx context.Context, s task.Step, i int, c callable, r repor
 	})
 
 	log := t.log.With("task", t.info.TaskID, "tool", s.Calls[i].Name, "step", s.Number, "call", i+1, "duration", time.Since(began))
-	if err != nil {
+	switch _, waits := errors.AsType[*tools.Wait](err); {
+	case waits:
+		log.InfoContext(ctx, "tool waits", "reason", err)
+	case err != nil:
 		log.WarnContext(ctx, "tool failed", "err", err)
-	} else {
+	default:
 		log.InfoContext(ctx, "tool called")
 	}
 	return value, err
@@ -151,6 +155,13 @@ func (t *turn) graced(ctx context.Context, effects bool) (context.Context, conte
 		time.AfterFunc(graceFor, cancel)
 	})
 	return graced, func() { stop(); cancel() }
+}
+
+// outlasting returns a context that ends some time after ctx.
+func outlasting(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(d, cancel) })
+	return longer, func() { stop(); cancel() }
 }
 
 // A report is a text or an artifact of a running call.
@@ -213,8 +224,9 @@ func (t *turn) report(o *open, rep report) error {
 		rep.made.ID = artifactID(t.number, fmt.Sprintf("step%d-call%d-%d", o.Number, rep.call+1, rep.n))
 		ev = &a2a.TaskArtifactUpdateEvent{TaskID: t.info.TaskID, ContextID: t.info.ContextID, Artifact: rep.made, LastChunk: true}
 	}
-	if !t.yield(ev, nil) {
+	if !t.yield(ev, nil) && rep.made != nil {
+		o.calls[rep.call].deaf = true
 		return errGone
 	}
-	return nil
+	return nil // a text need not be seen
 }

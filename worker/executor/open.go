@@ -32,6 +32,7 @@ type callable struct {
 	call  tools.Call // nil: it cannot be made
 	begun bool       // this run has committed that it begins, and has not made it yet
 	read  bool       // its result was looked for after its time limit
+	deaf  bool       // the end of the run made an artifact of it fail
 }
 
 // known reports whether the call has a result.
@@ -209,9 +210,22 @@ func (t *turn) settle(ctx context.Context, o *open) error {
 		}
 
 		if err != nil {
-			return err
+			return t.brokenOff(ctx, o, err)
 		}
 	}
+}
+
+// brokenOff is the error of a run that had to stop within a step. Calls that asked to wait are
+// not forgotten: they would be in doubt.
+func (t *turn) brokenOff(ctx context.Context, o *open, err error) error {
+	if ctx.Err() == nil || len(o.waits) == 0 {
+		return err
+	}
+	p := t.plan(o)
+	if len(p.make)+len(p.look)+len(p.doubt) > 0 {
+		p.until = t.now()
+	}
+	return t.hold(ctx, o, p.until)
 }
 
 // remember adds a step with all its results to the conversation.
@@ -231,7 +245,7 @@ func (t *turn) remember(o *open) {
 // makeCalls begins calls by a commit, if they need one, and makes them.
 func (t *turn) makeCalls(ctx context.Context, o *open, p plan) error {
 	if !t.fits(o, p.make) {
-		return &run.Pause{Err: errNoTime}
+		return &run.Pause{Err: errNoTime, UsedUp: t.fruitless}
 	}
 
 	if len(p.begin) > 0 {
@@ -282,11 +296,8 @@ func (t *turn) keep(ctx context.Context, o *open) error {
 	if len(o.fresh) == 0 {
 		return nil
 	}
-	if ctx.Err() != nil { // the calls have happened all the same
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), keepFor)
-		defer cancel()
-	}
+	ctx, cancel := outlasting(ctx, keepFor) // the calls have happened, also if the run ends meanwhile
+	defer cancel()
 	stored, err := t.steps.Keep(ctx, o.Step, o.fresh)
 	if err != nil {
 		return err
@@ -322,11 +333,6 @@ func (t *turn) hold(ctx context.Context, o *open, until time.Time) error {
 		}
 	}
 
-	return o.pause(d)
-}
-
-// pause parks the turn until calls may go on.
-func (o *open) pause(d time.Duration) *run.Pause {
 	pause := &run.Pause{For: d, Err: errHeld, Say: "The task is waiting until it is known whether a call was made."}
 	for i, c := range o.Calls {
 		w, now := o.waits[i]

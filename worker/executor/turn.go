@@ -38,10 +38,12 @@ type turn struct {
 	stepped int       // number of the newest step
 	said    int       // bytes that the model and its tools have added so far
 	made    int       // bytes of artifacts that calls have made
+
+	fruitless bool // a call with effects has used up its time limit in this run
 }
 
 func (e *Executor) begin(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) *turn {
-	t := &turn{Executor: e, info: ec.TaskInfo(), number: turnNumber(ctx, ec), asked: ec.Message, yield: yield}
+	t := &turn{Executor: e, info: ec.TaskInfo(), number: turnNumber(ctx, ec), asked: ec.Message, yield: untilGone(yield)}
 	if ec.User != nil {
 		t.caller = ec.User.Name
 	}
@@ -61,6 +63,16 @@ func (e *Executor) begin(ctx context.Context, ec *a2asrv.ExecutorContext, yield 
 	t.used = tally{model: e.model.Name(), prices: e.prices, spent: this.Spent}
 	t.answer = answer{turn: t, id: artifactID(t.number, "answer")}
 	return t
+}
+
+// untilGone passes events on until the caller takes no more. A yield after that would panic, and
+// calls report until they end.
+func untilGone(yield func(a2a.Event, error) bool) func(a2a.Event, error) bool {
+	gone := false
+	return func(ev a2a.Event, err error) bool {
+		gone = gone || !yield(ev, err)
+		return !gone
+	}
 }
 
 // run does the work and yields its end.

@@ -60,6 +60,10 @@ type Pause struct {
 	Err   error         // the reason, for the log
 	Hold  Hold          // what is added to For
 
+	// UsedUp says that the time of the run was spent on work that came to no end. If the run has
+	// also opened and stored nothing, it costs an attempt (R16g).
+	UsedUp bool
+
 	// Waits are calls of the open step that asked to begin again later. The turn goes on
 	// with the first of them, and its age does not grow meanwhile (R16h).
 	Waits []task.Wait

@@ -152,13 +152,15 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 }
 
 // because returns the reason for which the run had to stop, if there is one: the executor
-// itself may then end with another error. A run that stops while calls wait parks with them.
+// itself may then end with another error. A pause of calls that wait is a better end than that
+// of a run which stops in its middle.
 func because(ctx context.Context, err error) error {
 	cause := context.Cause(ctx)
-	if err == nil || cause == nil {
+	pause, paused := errors.AsType[*run.Pause](err)
+	switch {
+	case err == nil || cause == nil:
 		return err
-	}
-	if p, ok := errors.AsType[*run.Pause](err); ok && len(p.Waits) > 0 && !errors.Is(cause, task.ErrFenced) {
+	case paused && len(pause.Waits) > 0 && !errors.Is(cause, task.ErrFenced) && !errors.Is(cause, task.ErrTooLarge):
 		return err
 	}
 	return cause
@@ -220,7 +222,9 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 			level = slog.LevelError
 		}
 		s.log.Log(ctx, level, "turn parked", "for", pause.For, "alert", pause.Alert, "err", pause.Err)
-		return s.park(ctx, w.parking(pause, s.rec.Held))
+		p := w.parking(pause, s.rec.Held)
+		p.UsedUp = pause.UsedUp && !s.moved.Load()
+		return s.park(ctx, p)
 	}
 
 	return s.rec, err
@@ -236,7 +240,7 @@ func (s *session) logTurn(ctx context.Context, final task.Record, out task.Outco
 		outcome = "broken off"
 	case final.Task != nil && !final.Wake.IsZero():
 		outcome = "parked"
-	case final.Task != nil && final.Terminal():
+	case final.Task != nil && (final.Terminal() || final.Interrupted()):
 		outcome = string(final.State())
 	}
 	attrs := []any{"outcome", outcome, "duration", took}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -179,6 +180,42 @@ func (s *session) park(ctx context.Context, p task.Parking) (task.Record, error)
 		r, err = park(nil)
 	}
 	return r, err
+}
+
+// keepMade commits the artifacts that calls have made, before results of these calls are stored:
+// a call with a result is not made again. Without an artifact it writes nothing. A run that has
+// lost its turn may store its results all the same.
+func (s *session) keepMade(ctx context.Context) error {
+	s.commit.Lock()
+	defer s.commit.Unlock()
+	if !s.hasMade() {
+		return nil
+	}
+
+	events := s.take()
+	_, err := s.persist(ctx, func(r task.Record, t task.Fence) (task.Record, bool, error) {
+		return r.KeepMade(s.w.cfg.Desk.Moment(), t, events)
+	})
+	switch {
+	case errors.Is(err, task.ErrFenced):
+		return nil
+	case errors.Is(err, task.ErrTooLarge): // it ends the run, but the calls have happened
+		s.cancel(err)
+		return nil
+	}
+	return err
+}
+
+// hasMade reports whether there is an artifact that would be dropped with this attempt.
+func (s *session) hasMade() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	isArtifact := func(ev a2a.Event) bool {
+		_, is := ev.(*a2a.TaskArtifactUpdateEvent)
+		return is
+	}
+	return slices.ContainsFunc(s.pending, isArtifact) || slices.ContainsFunc(s.unsure, isArtifact) ||
+		slices.ContainsFunc(s.rec.Made, func(m task.Made) bool { return !m.Kept })
 }
 
 // giveBack ends the lease of a run that ended in an error, so that the next claim does not

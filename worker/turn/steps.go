@@ -138,20 +138,25 @@ func hash(text []byte) string {
 
 // Open implements run.Steps.
 func (p *steps) Open(ctx context.Context, s task.Step, begins []int) (task.Step, error) {
-	size := len(s.Reply)
-	for _, c := range s.Calls {
-		size += len(c.Args)
-	}
-	if size > task.MaxReply {
+	size, err := s.Size()
+	switch {
+	case err != nil:
+		return s, err
+	case size > task.MaxReply:
 		return s, task.ErrTooLarge
+	}
+
+	large := len(s.Reply)
+	for _, c := range s.Calls {
+		large += len(c.Args)
 	}
 
 	p.s.commit.Lock()
 	defer p.s.commit.Unlock()
 	s.Number = p.s.rec.Steps + 1
 	events := p.s.take()
-	err := task.ErrTooLarge
-	if size <= task.LimitReply {
+	err = task.ErrTooLarge
+	if large <= task.LimitReply {
 		err = p.open(ctx, events, s, begins)
 	}
 
@@ -230,6 +235,12 @@ func (p *steps) Begin(ctx context.Context, s task.Step, calls []int) (task.Step,
 
 // Keep implements run.Steps.
 func (p *steps) Keep(ctx context.Context, s task.Step, results map[int]task.Result) (map[int]task.Result, error) {
+	if len(results) > 0 {
+		if err := p.s.keepMade(ctx); err != nil {
+			return nil, fmt.Errorf("storing what calls have made: %w", err)
+		}
+	}
+
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	known := p.stored[s.Number]
