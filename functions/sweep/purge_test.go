@@ -115,10 +115,14 @@ func stored(t *testing.T, db *sqlstore.DB) (ids []string) {
 // ended stores tasks that ended at the start.
 func ended(t *testing.T, db *sqlstore.DB, ids ...string) {
 	t.Helper()
+	var wg sync.WaitGroup
 	for _, id := range ids {
-		accept(t, db, id, start)
-		finish(t, db, id, start, a2a.TaskStateCompleted)
+		wg.Go(func() { // side by side they share commits
+			accept(t, db, id, start)
+			finish(t, db, id, start, a2a.TaskStateCompleted)
+		})
 	}
+	wg.Wait()
 }
 
 // Tasks and their steps go an hour after the expiry, and not before. Steps of other tasks and
@@ -175,7 +179,7 @@ func TestPurgeThatIsKilled(t *testing.T) {
 	now := start.Add(rules.Retention + 2*time.Hour)
 	clock := func() time.Time { return now }
 	killed := 0
-	for n := int64(1); ; n += 1 + n/20 {
+	for n := int64(1); ; n += 1 + n/10 {
 		db := open(t, clock)
 		many(t, db)
 		var calls atomic.Int64
@@ -213,7 +217,7 @@ func TestPurgeThatIsKilled(t *testing.T) {
 // one.
 func TestTaskThatBeginsAnewDuringItsPurge(t *testing.T) {
 	replaced := 0
-	for n := int64(1); ; n += 1 + n/20 {
+	for n := int64(1); ; n += 1 + n/10 {
 		now := start.Add(rules.Retention + 2*time.Hour)
 		clock := func() time.Time { return now }
 		db := open(t, clock)
@@ -264,12 +268,11 @@ func TestStepsThatCannotBeDeleted(t *testing.T) {
 	for i := range 60 {
 		want = append(want, fmt.Sprintf("bad%02d", i))
 	}
-	ended(t, db, want...)
+	all := slices.Clone(want)
 	for i := range 500 { // with the others more than a page
-		id := fmt.Sprintf("good%03d", i)
-		accept(t, db, id, start)
-		finish(t, db, id, start.Add(time.Second), a2a.TaskStateCompleted)
+		all = append(all, fmt.Sprintf("good%03d", i))
 	}
+	ended(t, db, all...)
 	step(t, db, "step/good470/l1/000001", "step/bad07/l1/000001")
 
 	var log bytes.Buffer
@@ -300,9 +303,12 @@ func TestPurgeDuringAnOutage(t *testing.T) {
 	clock := func() time.Time { return now }
 	db := open(t, clock)
 	const all = 300
+	var ids []string
 	for i := range all {
-		ended(t, db, fmt.Sprint("t", i))
+		ids = append(ids, fmt.Sprint("t", i))
 	}
+	ended(t, db, ids...)
+
 	var asked atomic.Int64
 	down := broken{db, func(call string) error {
 		if !strings.HasPrefix(call, "List") {

@@ -76,7 +76,6 @@ type Question struct {
 	Answer string    `json:"answer,omitempty"` // id of the message that answers; empty: none yet
 }
 
-// Errors of steps.
 var errStep = errors.New("task: the step is not the open one")
 
 // HashCall is the hash of a call's name and arguments.

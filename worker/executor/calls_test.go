@@ -361,6 +361,7 @@ func TestLargestSteps(t *testing.T) {
 					if len(r.Contents) > 2 {
 						return standin.Text("Done.")
 					}
+
 					asks++
 					calls := make([]*genai.FunctionCall, n)
 					for i := range calls {

@@ -29,8 +29,8 @@ var (
 	errHeld   = errors.New("executor: calls are waiting")
 )
 
-// A made is the end of a call.
-type made struct {
+// A callEnd is the end of a call.
+type callEnd struct {
 	call  int
 	value json.RawMessage
 	err   error
@@ -39,14 +39,14 @@ type made struct {
 // group makes calls side by side, and stores their results as they come. Only this goroutine
 // yields events: the calls report to it.
 func (t *turn) group(ctx context.Context, o *open, calls []int) error {
-	done := make(chan made, len(calls))
+	done := make(chan callEnd, len(calls))
 	r := reporter{reports: make(chan report), over: make(chan struct{})}
 	defer close(r.over)
 	for _, i := range calls {
 		o.calls[i].begun = false
 		go func() {
 			value, err := t.call(ctx, o.Step, i, o.calls[i], r)
-			done <- made{i, value, err}
+			done <- callEnd{i, value, err}
 		}()
 	}
 
@@ -55,7 +55,7 @@ func (t *turn) group(ctx context.Context, o *open, calls []int) error {
 		select {
 		case m := <-done:
 			left--
-			t.ended(o, m)
+			t.noteEnd(o, m)
 			if tick == nil {
 				tick = time.After(keepEvery)
 			}
@@ -75,9 +75,9 @@ func (t *turn) group(ctx context.Context, o *open, calls []int) error {
 	return ctx.Err()
 }
 
-// ended notes the end of a call. A call that has neither a result nor asked to wait may have
+// noteEnd notes the end of a call. A call that has neither a result nor asked to wait may have
 // happened: the next plan decides.
-func (t *turn) ended(o *open, m made) {
+func (t *turn) noteEnd(o *open, m callEnd) {
 	c := o.Calls[m.call]
 	now := t.now()
 	wait, waits := errors.AsType[*tools.Wait](m.err)
@@ -105,6 +105,7 @@ func (t *turn) ended(o *open, m made) {
 	case m.value == nil, m.err != nil && o.calls[m.call].deaf: // the failure may be that of the run
 		return
 	}
+
 	o.fresh[m.call] = task.Result{Value: m.value, At: now}
 }
 

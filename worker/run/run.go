@@ -16,12 +16,12 @@ import (
 // A Run is one attempt of a turn.
 type Run struct {
 	Turn    int       // the message being answered, from 1
-	Attempt int       // of this turn, from 1
+	Attempt int       // since the turn's last progress, from 1
 	Until   time.Time // when the turn must have ended or paused
 
 	// Flush returns nil when everything yielded so far is durable under this
-	// turn's epoch. An executor must see a nil before each effect outside: for a task that
-	// was cancelled, or that another worker has, Flush returns task.ErrFenced.
+	// turn's epoch. An executor without steps must see a nil before each effect outside: for a
+	// task that was cancelled, or that another worker has, Flush returns task.ErrFenced.
 	Flush func(context.Context) error
 
 	// Steps keeps the steps of the turn. nil: there is no store for them.

@@ -37,9 +37,8 @@ type reconcile struct {
 	out reflect.Type
 }
 
-// Effects marks a tool that changes something outside, such as one that sends a mail. It is
-// called only after the intent to call it was made durable, and never after the task was
-// cancelled. After a crash it may be called again with the same Key of its [Info], by which
+// Effects marks a tool that changes something outside, such as one that sends a mail. A call
+// is made only after a commit that it begins, and never after the task was cancelled. After a crash it may be called again with the same Key of its [Info], by which
 // the receiver recognises the call. Effects alone says that the receiver remembers keys for
 // [DefaultKeyAge]. If it does not, [KeepsKeys] must say so.
 func Effects() Option { return func(o *options) { o.effects = true } }
