@@ -352,6 +352,7 @@ func TestLargestSteps(t *testing.T) {
 					X string `json:"x"`
 				}
 				big := tools.New("big", "Says much.", func(context.Context, in) (string, error) { return strings.Repeat("x", 60<<10), nil }, tools.Effects())
+
 				asks := 0
 				script := scripts.Record(func(_ context.Context, r standin.Request) standin.Reply {
 					if r.Op != standin.OpStream {
@@ -360,6 +361,7 @@ func TestLargestSteps(t *testing.T) {
 					if len(r.Contents) > 2 {
 						return standin.Text("Done.")
 					}
+
 					asks++
 					calls := make([]*genai.FunctionCall, n)
 					for i := range calls {
@@ -367,6 +369,7 @@ func TestLargestSteps(t *testing.T) {
 					}
 					return standin.Call(calls...)
 				})
+
 				limits := defaults()
 				limits.TurnTokens = 10_000_000
 				s.setup = setup{model: scripted(t, script), tools: []tools.Tool{big}, limits: limits}

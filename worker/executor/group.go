@@ -82,6 +82,7 @@ func (t *turn) ended(o *open, m made) {
 	now := t.now()
 	wait, waits := errors.AsType[*tools.Wait](m.err)
 	last := c.First.Add(task.LaterFor)
+
 	switch {
 	case waits && !now.Before(last):
 		m.value = tools.Refusal("the call has waited for 30 days, which is the limit: it is not made again")
@@ -95,6 +96,7 @@ func (t *turn) ended(o *open, m made) {
 		}
 		o.waits[m.call] = task.Wait{Call: m.call, At: at.UTC().Round(0), Told: wait.Told}
 		return
+
 	case errors.Is(m.err, tools.ErrTimeLimit) && !c.Effects:
 		m.value = tools.Refusal(fmt.Sprintf("the call took longer than its time limit of %s", c.Limit))
 	case errors.Is(m.err, tools.ErrTimeLimit):
@@ -103,6 +105,7 @@ func (t *turn) ended(o *open, m made) {
 	case m.value == nil, m.err != nil && o.calls[m.call].deaf: // the failure may be that of the run
 		return
 	}
+
 	o.fresh[m.call] = task.Result{Value: m.value, At: now}
 }
 
