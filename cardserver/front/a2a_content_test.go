@@ -111,8 +111,6 @@ func TestContentTypesOfPartsAreChecked(t *testing.T) {
 
 // The answer to a question about a call may be data, as the question is, whatever the agent
 // reads, in a message to a task.
-//
-// Shows M9.
 func TestDataAnswersAQuestionAboutACall(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)

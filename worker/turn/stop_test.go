@@ -37,6 +37,7 @@ func shipped(t *testing.T, all []tools.Tool, calls ...*genai.FunctionCall) *exec
 		}
 		return standin.Call(calls...)
 	})
+
 	m, err := gemini.New(t.Context(), gemini.Config{
 		Name: "test-model", HTTPClient: standin.New(script.Answer).Client(),
 		Key: func(context.Context) (secret.Value, error) { return secret.NewValue([]byte("none")) },
