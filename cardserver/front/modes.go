@@ -27,9 +27,9 @@ func modesOf(a *agent.Agent) modes {
 // the agent's answers (M10). Every agent reads the answer to a question about a call.
 func (m modes) check(req *a2a.SendMessageRequest) error {
 	for i, p := range req.Message.Parts {
-		kind := mediaType(p)
-		_, answer := task.AnswerIn(p)
-		if !matchesAny(m.in, kind) && !(answer && req.Message.TaskID != "") {
+		a, answers := task.AnswerIn(p)
+		answers = answers && req.Message.TaskID != "" && strings.HasPrefix(a.Key, string(req.Message.TaskID)+"/")
+		if !answers && !matchesAny(m.in, mediaType(p)) {
 			return a2a.NewError(a2a.ErrUnsupportedContentType,
 				fmt.Sprintf("message.parts[%d]: this agent reads %s", i, strings.Join(m.in, ", ")))
 		}

@@ -102,10 +102,10 @@ func (s *service) reply(ctx context.Context, r standin.Request) standin.Reply {
 	switch {
 	case s.away != nil:
 		out = s.away()
-	case probe:
-		out = scripts.Finish("MAX_TOKENS").After(300 * time.Millisecond)
 	default:
-		out = s.answer(r)
+		if out = s.answer(r); probe && out.Error == nil {
+			out = scripts.Finish("MAX_TOKENS").After(300 * time.Millisecond)
+		}
 	}
 
 	good, back := out.Error == nil && !out.Hang && !out.Cut, s.back

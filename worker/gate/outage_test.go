@@ -230,11 +230,20 @@ func TestHealthyTurn(t *testing.T) {
 			t.Run(tt.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					b := newBench(t, &service{answer: sometimes(30, tt.fails, walk)}, count)
+					start := time.Now()
 					ids := b.send(tt.turns, "walk")
 					took := b.await(ids, 12*time.Hour)
 					t.Logf("ended in %v", took)
 					if n := b.ended(ids); n[a2a.TaskStateCompleted] != tt.turns {
-						t.Errorf("the turns ended as %v: %s", n, says(b.Load(ids[0])))
+						for _, id := range ids {
+							if r := b.Load(id); r.State() != a2a.TaskStateCompleted {
+								t.Logf("%s held %d attempt %d: %s", r.State(), r.Held, r.Attempt, says(r))
+								for _, m := range r.Marks {
+									t.Log(m.At.Sub(start), m.Kind, m.Run, m.Why)
+								}
+							}
+						}
+						t.Errorf("the turns ended as %v", n)
 					}
 				})
 			})

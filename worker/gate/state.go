@@ -17,6 +17,8 @@ const (
 	enough     = 10              // requests of others that say more than a probe
 	through    = 9               // of ten of them that must have got through, or the service is to blame
 	remembered = 10_000          // turns whose last failure is known
+	recent     = 5 * time.Minute // how long a failure that was the service's speaks for a message
+	outcomes   = 32              // requests whose outcome is known for so long
 )
 
 // A state is what a gate knows. It makes all decisions and does nothing else: the times come
@@ -33,13 +35,27 @@ type state struct {
 	begun  time.Time      // when the last place was taken
 	reply  time.Duration  // time of a reply, on average
 
-	failed map[string]bool  // turns that had an error since the last success
-	count  count            // of all requests of turns that have ended
-	last   map[string]count // what count was at a turn's last failure, if that may be the message's fault
+	failed  map[string]bool // turns that had an error since the last success
+	count   count           // of all requests of turns that have ended
+	past    map[string]past // turns with a failure since their last success, which may be the message's fault
+	history []outcome       // of requests, the newest last, as far as it is known whose fault a failure was
 }
 
 // A count is a number of requests and how many of them got through.
 type count struct{ made, passed int }
+
+// A past is what a turn has behind it.
+type past struct {
+	count    count // at its last failure
+	failures int   // that may be the message's fault
+}
+
+// An outcome is how a request ended: with a reply, or with a failure of the service. A failure
+// is known to be the service's when the same request gets through later.
+type outcome struct {
+	at time.Time
+	ok bool
+}
 
 // A request is one under way.
 type request struct {
@@ -129,11 +145,37 @@ func (s *state) succeed(now time.Time, q request) {
 	s.taken--
 	s.count.made++
 	s.count.passed++
-	delete(s.last, q.turn)
+	for range s.past[q.turn].failures {
+		s.note(now, false)
+	}
+	delete(s.past, q.turn)
+	s.note(now, true)
 	s.replied(now.Sub(q.start))
 	if s.limit > 0 {
 		s.limit++
 	}
+}
+
+// note keeps the outcome of a request.
+func (s *state) note(now time.Time, ok bool) {
+	if len(s.history) == outcomes {
+		s.history = s.history[1:]
+	}
+	s.history = append(s.history, outcome{now, ok})
+}
+
+// flaky reports whether the service itself has failed more than one in ten requests of late.
+func (s *state) flaky(now time.Time) bool {
+	all, bad := 0, 0
+	for _, o := range s.history {
+		if now.Sub(o.at) > recent {
+			continue
+		}
+		if all++; !o.ok {
+			bad++
+		}
+	}
+	return bad*10 > all
 }
 
 // replied takes note of a reply.
@@ -149,7 +191,8 @@ func (s *state) replied(took time.Duration) {
 func (s *state) fail(now time.Time, q request, e *model.Error) (verdict, change) {
 	s.taken--
 	s.count.made++
-	before, known := s.last[q.turn]
+	p, known := s.past[q.turn]
+	before := p.count
 	if !known {
 		before = q.count
 	}
@@ -158,14 +201,14 @@ func (s *state) fail(now time.Time, q request, e *model.Error) (verdict, change)
 	mayBe := e.Why().MayBeOfMessage()
 	switch {
 	case mayBe:
-		s.remember(q.turn, s.count)
+		s.remember(q.turn, past{s.count, p.failures + 1})
 	case known: // this request is not one of others
-		s.remember(q.turn, count{before.made + 1, before.passed})
+		s.remember(q.turn, past{count{before.made + 1, before.passed}, p.failures})
 	}
 
 	what := s.judge(now, q, e)
 	switch {
-	case !mayBe || s.closed != "":
+	case !mayBe || s.closed != "" || s.flaky(now):
 		return innocent, what
 	case others.made < enough:
 		return unsure, what
@@ -175,11 +218,11 @@ func (s *state) fail(now time.Time, q request, e *model.Error) (verdict, change)
 	return innocent, what
 }
 
-func (s *state) remember(turn string, c count) {
-	if s.last == nil || len(s.last) >= remembered { // turns that never came back
-		s.last = map[string]count{}
+func (s *state) remember(turn string, p past) {
+	if s.past == nil || len(s.past) >= remembered { // turns that never came back
+		s.past = map[string]past{}
 	}
-	s.last[turn] = c
+	s.past[turn] = p
 }
 
 // judge decides whether an error closes the gate. A request that began before the gate opened

@@ -278,6 +278,29 @@ func TestVerdict(t *testing.T) {
 		}
 	})
 
+	// Failures of requests that got through later are the service's, so a message is not blamed
+	// while they are fresh.
+	t.Run("of a service that fails now and then", func(t *testing.T) {
+		c, s := clock{time.Now()}, state{}
+		for range 4 {
+			c.asks(t, &s, "other", busy(model.Broken))
+			c.asks(t, &s, "other", nil)
+		}
+		if got, _ := c.asks(t, &s, "bad", busy(model.Broken)); got != innocent {
+			t.Errorf("the failure is %d", got)
+		}
+		c.pass(recent)
+		if got, _ := c.asks(t, &s, "bad", busy(model.Broken)); got != unsure {
+			t.Errorf("the failure is %d when the others are old", got)
+		}
+		for range outcomes {
+			c.asks(t, &s, "other", nil)
+		}
+		if got, _ := c.asks(t, &s, "bad", busy(model.Broken)); got != guilty {
+			t.Errorf("the failure is %d after many good requests", got)
+		}
+	})
+
 	t.Run("after a success", func(t *testing.T) {
 		c, s := clock{time.Now()}, state{}
 		c.asks(t, &s, "a", busy(model.Broken))
@@ -285,6 +308,7 @@ func TestVerdict(t *testing.T) {
 		for range 20 {
 			c.asks(t, &s, "other", nil)
 		}
+		c.pass(recent)
 		if got, _ := c.asks(t, &s, "a", busy(model.Broken)); got != unsure {
 			t.Errorf("the first failure after a success is %d", got)
 		}
