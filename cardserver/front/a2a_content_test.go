@@ -110,7 +110,7 @@ func TestContentTypesOfPartsAreChecked(t *testing.T) {
 }
 
 // The answer to a question about a call may be data, as the question is, whatever the agent
-// reads. It names a call of the task that the message goes to.
+// reads, in a message to a task.
 //
 // Shows M9.
 func TestDataAnswersAQuestionAboutACall(t *testing.T) {
@@ -122,11 +122,11 @@ func TestDataAnswersAQuestionAboutACall(t *testing.T) {
 			code       int
 		}{
 			{"t", `{"answer":{"key":"t/life/1.1","hash":"h","answer":"it happened"}}`, unknownTask},
-			{"t", `{"answer":{"key":"other/life/1.1"}}`, unsupported},
-			{"t", `{"answer":{"key":"t/life/1.1"},"more":1}`, unsupported},
+			{"t", `{"answer":{"key":"t/life/1.1"}}`, unsupported},
+			{"t", `{"answer":{"key":"t/life/1.1","answer":"leave it"},"more":1}`, unsupported},
 			{"t", `{"answer":7}`, unsupported},
 			{"t", `["answer"]`, unsupported},
-			{"", `{"answer":{"key":"/life/1.1"}}`, unsupported},
+			{"", `{"answer":{"key":"/life/1.1","answer":"leave it"}}`, unsupported},
 		} {
 			fields := `"parts":[{"data":` + tt.data + `}]`
 			if tt.task != "" {

@@ -42,7 +42,7 @@ func (p *steps) Past(ctx context.Context) ([]task.Kept, error) {
 	for after := r.StepKey(r.First); ; {
 		list, err := p.s.w.cfg.KV.List(ctx, r.StepPrefix(), after, kv.LimitCount)
 		if err != nil {
-			return nil, fmt.Errorf("reading the steps of the turn: %w", err)
+			return nil, unread(err)
 		}
 
 		for _, e := range list {
@@ -83,8 +83,11 @@ func (p *steps) withOpen(ctx context.Context, r task.Record, past []task.Kept) (
 
 	if open.Hash != "" {
 		e, err := p.s.w.cfg.KV.Get(ctx, largeKey(r, open.Step))
-		if err != nil {
+		switch {
+		case errors.Is(err, kv.ErrNotFound):
 			return nil, fmt.Errorf("reading the reply of a step: %w", err)
+		case err != nil:
+			return nil, unread(err)
 		}
 		if hash(e.Value) != open.Hash {
 			return nil, errors.New("the stored reply of a step is not the one that was opened")
@@ -97,6 +100,11 @@ func (p *steps) withOpen(ctx context.Context, r task.Record, past []task.Kept) (
 	}
 
 	return append(past, open), nil
+}
+
+// unread parks a turn whose steps cannot be read: the store is to blame, and no attempt is lost.
+func unread(err error) error {
+	return &run.Pause{For: unreadFor, Err: fmt.Errorf("reading the steps of the turn: %w", err)}
 }
 
 // A large is a reply that is too large for a record.
@@ -346,5 +354,7 @@ func (n noting) Put(ctx context.Context, e kv.Entry) (kv.Entry, error) {
 	return e, err
 }
 
-// maxConflicts is how often a refused write is repeated at once.
-const maxConflicts = 5
+const (
+	maxConflicts = 5                // refused writes that are repeated at once
+	unreadFor    = 30 * time.Second // rest of a turn whose steps cannot be read
+)

@@ -7,16 +7,19 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
+	"google.golang.org/genai"
 
 	"errand/shared/kv"
 	"errand/shared/task"
 	"errand/worker/run"
 	"errand/worker/steps"
+	"errand/worker/tools"
 	"errand/worker/turn"
 )
 
@@ -158,4 +161,54 @@ func (b *bench) otherRun(id string, s task.Step, results map[int]task.Result) kv
 	}
 	e.Value = text
 	return e
+}
+
+// An unreadable is a kv store that answers no read while it is down.
+type unreadable struct {
+	kv.Store
+	down atomic.Bool
+}
+
+func (u *unreadable) List(ctx context.Context, prefix, after string, limit int) ([]kv.Entry, error) {
+	if u.down.Load() {
+		return nil, errors.New("the store does not answer")
+	}
+	return u.Store.List(ctx, prefix, after, limit)
+}
+
+// While the steps of a turn cannot be read, the turn waits. It loses no attempt, however long
+// that takes.
+func TestUnreadableStepsCostNoAttempt(t *testing.T) {
+	b := newBench(t, nil)
+	u := &unreadable{Store: b.Store.KV()}
+	began := 0
+	look := tools.New("look", "Looks.", func(ctx context.Context, _ struct{}) (string, error) {
+		if began++; began > 1 {
+			return "seen", nil
+		}
+		b.worker.Drain()
+		<-ctx.Done()
+		return "", ctx.Err()
+	})
+	ex := shipped(t, []tools.Tool{look}, &genai.FunctionCall{Name: "look"})
+	process := func() { b.configure(ex, func(c *turn.Config) { c.KV = u }) }
+
+	process()
+	id := b.send("m", "look", "").ID()
+	b.deliver(id, "j", 0)
+
+	process()
+	u.down.Store(true)
+	for n := range 2 * b.Rules.Attempts {
+		if code := b.deliver(id, "j", n); code != http.StatusNoContent || b.Load(id).Attempt > 0 {
+			t.Fatalf("run %d: answered %d, and attempt %d is counted", n, code, b.Load(id).Attempt)
+		}
+		b.advance(b.Load(id).Wake.Sub(b.clock()))
+	}
+
+	u.down.Store(false)
+	b.deliver(id, "j", 0)
+	if r := b.Load(id); r.State() != a2a.TaskStateCompleted || began != 2 {
+		t.Errorf("%s, and the tool was called %d times", r.State(), began)
+	}
 }
