@@ -234,6 +234,7 @@ func TestHealthyTurn(t *testing.T) {
 					ids := b.send(tt.turns, "walk")
 					took := b.await(ids, 12*time.Hour)
 					t.Logf("ended in %v", took)
+
 					if n := b.ended(ids); n[a2a.TaskStateCompleted] != tt.turns {
 						for _, id := range ids {
 							if r := b.Load(id); r.State() != a2a.TaskStateCompleted {

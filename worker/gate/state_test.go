@@ -289,10 +289,12 @@ func TestVerdict(t *testing.T) {
 		if got, _ := c.asks(t, &s, "bad", busy(model.Broken)); got != innocent {
 			t.Errorf("the failure is %d", got)
 		}
+
 		c.pass(recent)
 		if got, _ := c.asks(t, &s, "bad", busy(model.Broken)); got != unsure {
 			t.Errorf("the failure is %d when the others are old", got)
 		}
+
 		for range outcomes {
 			c.asks(t, &s, "other", nil)
 		}
