@@ -88,7 +88,7 @@ func (t *turn) noteEnd(o *open, m callEnd) {
 		m.value = tools.Refusal("the call has waited for 30 days, which is the limit: it is not made again")
 	case waits:
 		at := wait.At
-		if soon := now.Add(time.Second); at.Before(soon) {
+		if soon := now.Add(max(time.Second, now.Sub(c.First)/100)); at.Before(soon) {
 			at = soon
 		}
 		if at.After(last) {

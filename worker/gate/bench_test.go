@@ -31,7 +31,7 @@ import (
 	"errand/worker/turn"
 )
 
-// A service is a model service that may be away. It counts what reaches it.
+// A service is a model service that may be away. It counts its requests.
 type service struct {
 	mu     sync.Mutex
 	answer func(r standin.Request) standin.Reply // while it is there

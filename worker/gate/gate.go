@@ -118,7 +118,7 @@ func (g *Gate) Generate(ctx context.Context, req model.Request) iter.Seq2[model.
 		}
 
 		ended := false
-		defer func() { // a caller that has what it wanted
+		defer func() { // the caller has enough
 			if !ended {
 				g.replied(ctx, q)
 			}
@@ -192,7 +192,7 @@ func (g *Gate) replied(ctx context.Context, q request) {
 	g.state.succeed(time.Now(), q)
 }
 
-// failed ends a request with an error, and decides what the error means for its turn.
+// failed ends a request with an error, and decides how its turn goes on.
 func (g *Gate) failed(ctx context.Context, q request, err error) error {
 	e, ok := errors.AsType[*model.Error](err)
 	if !ok || ctx.Err() != nil || e.Kind() == model.OfMessage {

@@ -156,7 +156,7 @@ func TestProbeInsideAJob(t *testing.T) {
 		}
 		g := gate.New(m, slog.New(slog.DiscardHandler))
 		ask(t.Context(), g, "a")
-		time.Sleep(24 * time.Hour) // nobody came, so the timer has stopped
+		time.Sleep(24 * time.Hour) // no turn came, so the timer has stopped
 
 		before := m.probed
 		m.errs = nil
@@ -246,7 +246,7 @@ func TestFullGate(t *testing.T) {
 	})
 }
 
-// What ends a request, and what the turn is told.
+// A request ends in several ways, and the turn is told how to go on.
 func TestEndsOfRequests(t *testing.T) {
 	broken := &model.Error{Code: 500, Message: "broken"}
 	refused := &model.Error{Code: 400, Message: "no"}

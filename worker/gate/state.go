@@ -21,7 +21,7 @@ const (
 	outcomes   = 32              // requests whose outcome is known for so long
 )
 
-// A state is what a gate knows. It makes all decisions and does nothing else: the times come
+// A state is the knowledge of a gate. It makes all decisions and does nothing else: the times come
 // in as arguments. The zero state is open and limits nothing.
 type state struct {
 	closed model.Cause // why the gate is closed; empty: it is open
@@ -44,7 +44,7 @@ type state struct {
 // A count is a number of requests and how many of them got through.
 type count struct{ made, passed int }
 
-// A past is what a turn has behind it.
+// A past is the history of a turn since its last success.
 type past struct {
 	count    count // at its last failure
 	failures int   // that may be the message's fault
@@ -64,7 +64,7 @@ type request struct {
 	count count // at its start
 }
 
-// A verdict is what a failed request says about its message.
+// A verdict says whose fault a failed request is.
 type verdict int
 
 const (
@@ -73,7 +73,7 @@ const (
 	unsure                  // a probe must tell
 )
 
-// A change is what an event has made of the gate, for the log.
+// A change of the gate, for the log.
 type change int
 
 const (

@@ -265,54 +265,44 @@ func TestVerdict(t *testing.T) {
 			}
 		})
 	}
+}
 
-	t.Run("in an outage", func(t *testing.T) {
-		c, s := clock{time.Now()}, state{}
-		bad, _, _ := s.start(c.now, "bad")
-		for range 20 {
-			c.asks(t, &s, "other", nil)
-		}
-		c.asks(t, &s, "other", busy(model.Unreached))
-		if got, _ := s.fail(c.now, bad, busy(model.Broken)); got != innocent {
-			t.Errorf("a failure behind a closed gate is %d", got)
-		}
-	})
+// A message is not blamed in an outage, nor while failures are fresh that were the service's:
+// the same request got through later. A success ends the suspicion.
+func TestWhatSpeaksForAMessage(t *testing.T) {
+	c, s := clock{time.Now()}, state{}
+	bad, _, _ := s.start(c.now, "bad")
+	for range 20 {
+		c.asks(t, &s, "other", nil)
+	}
+	c.asks(t, &s, "other", busy(model.Unreached))
+	if got, _ := s.fail(c.now, bad, busy(model.Broken)); got != innocent {
+		t.Errorf("behind a closed gate a failure is %d", got)
+	}
 
-	// Failures of requests that got through later are the service's, so a message is not blamed
-	// while they are fresh.
-	t.Run("of a service that fails now and then", func(t *testing.T) {
-		c, s := clock{time.Now()}, state{}
-		for range 4 {
-			c.asks(t, &s, "other", busy(model.Broken))
-			c.asks(t, &s, "other", nil)
-		}
-		if got, _ := c.asks(t, &s, "bad", busy(model.Broken)); got != innocent {
-			t.Errorf("the failure is %d", got)
-		}
+	s = state{}
+	for range 4 {
+		c.asks(t, &s, "other", busy(model.Broken))
+		c.asks(t, &s, "other", nil)
+	}
+	if got, _ := c.asks(t, &s, "bad", busy(model.Broken)); got != innocent {
+		t.Errorf("beside fresh failures of the service a failure is %d", got)
+	}
+	c.pass(recent)
+	if got, _ := c.asks(t, &s, "bad", busy(model.Broken)); got != unsure {
+		t.Errorf("after old ones it is %d", got)
+	}
 
-		c.pass(recent)
-		if got, _ := c.asks(t, &s, "bad", busy(model.Broken)); got != unsure {
-			t.Errorf("the failure is %d when the others are old", got)
-		}
+	for range outcomes {
+		c.asks(t, &s, "other", nil)
+	}
+	if got, _ := c.asks(t, &s, "bad", busy(model.Broken)); got != guilty {
+		t.Errorf("after many good requests it is %d", got)
+	}
 
-		for range outcomes {
-			c.asks(t, &s, "other", nil)
-		}
-		if got, _ := c.asks(t, &s, "bad", busy(model.Broken)); got != guilty {
-			t.Errorf("the failure is %d after many good requests", got)
-		}
-	})
-
-	t.Run("after a success", func(t *testing.T) {
-		c, s := clock{time.Now()}, state{}
-		c.asks(t, &s, "a", busy(model.Broken))
-		c.asks(t, &s, "a", nil)
-		for range 20 {
-			c.asks(t, &s, "other", nil)
-		}
-		c.pass(recent)
-		if got, _ := c.asks(t, &s, "a", busy(model.Broken)); got != unsure {
-			t.Errorf("the first failure after a success is %d", got)
-		}
-	})
+	c.asks(t, &s, "bad", nil)
+	c.pass(recent)
+	if got, _ := c.asks(t, &s, "bad", busy(model.Broken)); got != unsure {
+		t.Errorf("the first failure after a success is %d", got)
+	}
 }

@@ -51,7 +51,7 @@ func ignoreGone(err error) error {
 	return err
 }
 
-// parking is what a pause makes of a turn that was held so often. It adds the random time of
+// parking makes a pause a parking, for a turn that was held so often. It adds the random time of
 // the pause to the time that it names: everything that waits for the same thing would else come
 // in the same second.
 func (w *Worker) parking(p *run.Pause, held int) task.Parking {

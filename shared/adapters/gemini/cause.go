@@ -92,7 +92,7 @@ func cause(api genai.APIError) model.Cause {
 	return statuses[api.Status]
 }
 
-// forbidden tells the file of a message from what the operator must mend.
+// forbidden tells a file that the message names from a fault of the operator.
 func forbidden(api genai.APIError) model.Cause {
 	switch {
 	case ofFile.MatchString(api.Message):
