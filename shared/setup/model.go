@@ -59,7 +59,10 @@ func (o *opening) standIn(details string) (model.Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ERRAND_MODEL: %w", err)
 	}
-	return gemini.New(o.ctx, gemini.Config{Name: "stand-in", Key: fixed("none"), HTTPClient: standin.New(answer).Client()})
+	return gemini.New(o.ctx, gemini.Config{
+		Name: "stand-in", Key: fixed("none"), HTTPClient: standin.New(answer).Client(),
+		Silence: 24 * time.Hour, // its delay is the user's wish
+	})
 }
 
 func (o *opening) gemini(name, base string) (model.Model, error) {

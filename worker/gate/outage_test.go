@@ -32,18 +32,19 @@ func done(standin.Request) standin.Reply { return standin.Text("done").After(tim
 // meanwhile, and all are answered afterwards, a few at a time at first. Turns that need
 // no such model go on.
 func TestOutage(t *testing.T) {
-	away, tasks := conformance.Size(30*time.Minute, 6*time.Hour), conformance.Size(12, 5000)
+	away, few := conformance.Size(30*time.Minute, 6*time.Hour), conformance.Size(12, 500)
 	for _, tt := range []struct {
 		name  string
 		begin func(*service)
+		tasks int
 		turns int // requests of turns, at most: those under way when the gate closes
 	}{
-		{"503", func(s *service) { s.fails(scripts.Fail(503, "UNAVAILABLE", "overloaded")) }, slots},
-		{"500", func(s *service) { s.fails(scripts.Fail(500, "INTERNAL", "broken")) }, slots},
-		{"429 with a wait", func(s *service) { s.fails(scripts.Throttle(40 * time.Second)) }, slots},
-		{"429", func(s *service) { s.fails(scripts.Throttle(0)) }, slots},
-		{"refused", (*service).refuses, slots},
-		{"hang", func(s *service) { s.fails(standin.Reply{Hang: true}) }, slots},
+		{"503", func(s *service) { s.fails(scripts.Fail(503, "UNAVAILABLE", "overloaded")) }, conformance.Size(12, 5000), slots},
+		{"500", func(s *service) { s.fails(scripts.Fail(500, "INTERNAL", "broken")) }, few, slots},
+		{"429 with a wait", func(s *service) { s.fails(scripts.Throttle(40 * time.Second)) }, few, slots},
+		{"429", func(s *service) { s.fails(scripts.Throttle(0)) }, few, slots},
+		{"refused", (*service).refuses, few, slots},
+		{"hang", func(s *service) { s.fails(standin.Reply{Hang: true}) }, few, slots},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -51,7 +52,7 @@ func TestOutage(t *testing.T) {
 				tt.begin(s)
 				b := newBench(t, s)
 				start := time.Now()
-				ids := b.send(tasks, "go")
+				ids := b.send(tt.tasks, "go")
 
 				time.Sleep(away / 2)
 				b.othersGoOn(ids[0])
@@ -71,8 +72,8 @@ func TestOutage(t *testing.T) {
 
 				s.returns()
 				b.await(ids[1:], time.Hour)
-				if n := b.ended(ids); n[a2a.TaskStateCompleted] != tasks-1 || n[a2a.TaskStateCanceled] != 1 {
-					t.Errorf("the tasks ended as %v, want %d completed and the first canceled", n, tasks-1)
+				if n := b.ended(ids); n[a2a.TaskStateCompleted] != tt.tasks-1 || n[a2a.TaskStateCanceled] != 1 {
+					t.Errorf("the tasks ended as %v, want %d completed and the first canceled", n, tt.tasks-1)
 				}
 				if s.excess > 0 {
 					t.Errorf("%d more requests at once than one and those that got through since the gate opened", s.excess)

@@ -36,7 +36,7 @@ func (m *Model) Generate(ctx context.Context, req model.Request) iter.Seq2[model
 
 		ctx, silent := context.WithCancelCause(ctx)
 		defer silent(nil)
-		quiet := time.AfterFunc(silentFirst, func() { silent(errSilent) })
+		quiet := time.AfterFunc(m.first, func() { silent(errSilent) })
 		defer quiet.Stop()
 
 		ctx, call := withCall(ctx)
