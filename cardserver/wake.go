@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"errand/shared/keys"
@@ -14,30 +14,45 @@ import (
 type wakeKeys struct {
 	ring func(context.Context) (keys.Ring, error)
 	log  *slog.Logger
-	next atomic.Pointer[time.Time] // the ring is not read before; nil: it could be read
+
+	mu   sync.Mutex
+	read keys.Ring
+	ok   bool      // read is a ring
+	next time.Time // the ring is not read again before
 }
 
 const (
 	ringFor   = 500 * time.Millisecond // for reading the ring
+	ringFresh = 10 * time.Second       // how long a ring is used: every key is announced a while before its use
 	ringAgain = time.Minute            // after it could not be read
 )
 
 // key makes the key of one life of a task.
 func (w *wakeKeys) key(ctx context.Context, life string) string {
 	now := time.Now()
-	if next := w.next.Load(); next != nil && now.Before(*next) {
+	ring, ok := w.current(ctx, now)
+	if !ok {
 		return ""
+	}
+	return ring.WakeKey(now, life)
+}
+
+// current returns the ring, and false if it cannot be read. While one caller reads it, the
+// others wait for that.
+func (w *wakeKeys) current(ctx context.Context, now time.Time) (keys.Ring, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if now.Before(w.next) {
+		return w.read, w.ok
 	}
 
-	ctx, cancel := context.WithTimeout(ctx, ringFor)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ringFor)
 	defer cancel()
 	ring, err := w.ring(ctx)
+	w.read, w.ok, w.next = ring, err == nil, now.Add(ringFresh)
 	if err != nil {
-		next := now.Add(ringAgain)
-		w.next.Store(&next)
+		w.next = now.Add(ringAgain)
 		w.log.WarnContext(ctx, "messages are accepted, but their tools get no URL to be woken by, and those that wait go on at their own time", "err", err)
-		return ""
 	}
-	w.next.Store(nil)
-	return ring.WakeKey(now, life)
+	return w.read, w.ok
 }
