@@ -230,6 +230,7 @@ func (c *canary) run() {
 	}
 
 	c.ask("GET", "/push/dead-letters")
+	c.ask("GET", "/tasks/"+string(task.ID)+"/trace")
 	c.ask("GET", keys.Path)
 	if secrets := c.ask("GET", "/push/keys?url="+c.hooks.URL+"/inline"); !strings.Contains(secrets, "whsec_") {
 		t.Errorf("the secrets are %s", secrets)

@@ -35,6 +35,7 @@ func commands() []command {
 	return []command{
 		{"serve", "", `serve; the environment says how (docs/environment.md). The command may be left out`, serveCommand},
 		{"smoke", "[flags] URL", "try a running agent, here or anywhere (smoke -h lists the flags)", smokeCommand},
+		{"trace", "[flags] URL TASK", "show what a task did and what it cost, and follow it (trace -h lists the flags)", traceCommand},
 		{"key", "[flags] [NAME]", "make an API key for the access file (key -h lists the flags)", keyCommand},
 		{"keys", "[flags]", "make or renew the keys that webhooks are signed with (keys -h lists the flags)", keysCommand},
 		{"repair", "[flags]", "show or repair stored tasks that cannot be read (repair -h lists the flags)", repairCommand},
@@ -46,7 +47,7 @@ func commands() []command {
 func usage() string {
 	text := "cardserver is the front door of Errand, and the whole agent while its queue is local.\n\n"
 	for _, c := range commands() {
-		text += fmt.Sprintf("\tcardserver %-18s  %s\n", strings.TrimSpace(c.name+" "+c.args), c.does)
+		text += fmt.Sprintf("\tcardserver %-22s  %s\n", strings.TrimSpace(c.name+" "+c.args), c.does)
 	}
 	return text
 }
@@ -121,15 +122,8 @@ func smokeCommand(ctx context.Context, i invocation) int {
 	}
 
 	c.URL = flags.Arg(0)
-	var bad error
-	flags.Visit(func(f *flag.Flag) {
-		if f.Name == "key" || f.Name == "token" {
-			bad = errors.Join(bad, readSecret(f))
-		}
-	})
-
-	if bad != nil {
-		fmt.Fprintln(errs, bad)
+	if err := readSecrets(flags); err != nil {
+		fmt.Fprintln(errs, err)
 		return misused
 	}
 
@@ -142,6 +136,16 @@ func smokeCommand(ctx context.Context, i invocation) int {
 	}
 
 	return succeeded
+}
+
+// readSecrets reads the flags key and token, if they are given.
+func readSecrets(flags *flag.FlagSet) (err error) {
+	flags.Visit(func(f *flag.Flag) {
+		if f.Name == "key" || f.Name == "token" {
+			err = errors.Join(err, readSecret(f))
+		}
+	})
+	return err
 }
 
 // readSecret replaces @FILE by the content of the file. Its errors repeat no part of a

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
+	"google.golang.org/genai"
 
 	"errand/shared/adapters/standin"
 	"errand/shared/lab/scripts"
@@ -23,7 +24,16 @@ func scripted(t *testing.T, replies ...standin.Reply) (*process, *scripts.Script
 	return start(t, "GEMINI_API_KEY=canary-key", "ERRAND_MODEL=gemini:test-model@"+service.URL), script
 }
 
+// talking is a reply with a call after a text.
+func talking(text, name string, args map[string]any) standin.Reply {
+	r, said := standin.Call(&genai.FunctionCall{Name: name, Args: args}), standin.Text(text)
+	said.Chunks[0].Candidates[0].FinishReason = ""
+	r.Chunks = append(said.Chunks, r.Chunks...)
+	return r
+}
+
 func TestWhatTheModelDoesBecomesOfTheTask(t *testing.T) {
+	malformed := scripts.Finish("MALFORMED_FUNCTION_CALL", "print(", "x)")
 	for _, test := range []struct {
 		name    string
 		replies []standin.Reply
@@ -38,6 +48,11 @@ func TestWhatTheModelDoesBecomesOfTheTask(t *testing.T) {
 		{"is cut in the middle of a character", []standin.Reply{scripts.CutMidRune("half an ans"), standin.Text("whole ünswer")}, a2a.TaskStateCompleted, "whole ünswer", "", 2},
 		{"reaches its limit", []standin.Reply{scripts.Finish("MAX_TOKENS", "so far")}, a2a.TaskStateFailed, "so far", "", 1},
 		{"refuses", []standin.Reply{scripts.Finish("SAFETY")}, a2a.TaskStateRejected, "", "", 1},
+		{"refuses in the middle", []standin.Reply{scripts.Finish("SAFETY", "how to", " make it")}, a2a.TaskStateRejected, "", "", 1},
+		{"looks before it answers", []standin.Reply{talking("Let me look that up.", "nothing", nil), standin.Text("It is so.")}, a2a.TaskStateCompleted, "It is so.", "", 2},
+		{"asks", []standin.Reply{talking("There are two.", "ask", map[string]any{"question": "Which one?"})}, a2a.TaskStateInputRequired, "", "There are two.\n\nWhich one?", 1},
+		{"calls wrongly", []standin.Reply{malformed, malformed, malformed, malformed}, a2a.TaskStateFailed, "", "", 4},
+		{"makes no image", []standin.Reply{scripts.Finish("NO_IMAGE"), scripts.Finish("NO_IMAGE")}, a2a.TaskStateFailed, "", "", 2},
 		{"refuses the prompt", []standin.Reply{scripts.Block("SAFETY")}, a2a.TaskStateRejected, "", "", 1},
 		{"finds the request wrong", []standin.Reply{scripts.Fail(400, "INVALID_ARGUMENT", "canary-internals")}, a2a.TaskStateFailed, "", "", 1},
 	} {
@@ -51,10 +66,13 @@ func TestWhatTheModelDoesBecomesOfTheTask(t *testing.T) {
 			if test.state != a2a.TaskStateCompleted && (task.Status.Message == nil || task.Status.Message.Parts[0].Text() == "") {
 				t.Error("nobody says why")
 			}
+			if test.why != "" && task.Status.Message.Parts[0].Text() != test.why {
+				t.Errorf("the status says %q, want %q", task.Status.Message.Parts[0].Text(), test.why)
+			}
 
 			calls := 0
-			for _, r := range script.Requests() { // beside these calls, the access is checked at start
-				if r.Op == standin.OpStream {
+			for _, r := range script.Requests() { // beside these calls, the access is checked at start, and probes are sent
+				if r.Op == standin.OpStream && r.Config.MaxOutputTokens != 1 {
 					calls++
 				}
 			}

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -74,9 +75,11 @@ func TestOwnToolHasWhatItNeeds(t *testing.T) {
 		}
 
 		want := lab.Report{Answer: "served"}
-		want.Task, want.Context, want.Turn, want.Caller, want.Key = string(task.ID), task.ContextID, 1, "anonymous", string(task.ID)+"/1/report-1"
-		if got := reported(t, script); got != want {
-			t.Errorf("the tool reports %+v, want %+v", got, want)
+		want.Task, want.Context, want.Turn, want.Caller, want.Attempt = string(task.ID), task.ContextID, 1, "anonymous", 1
+		got := reported(t, script)
+		want.Key, want.Wake = got.Key, got.Wake
+		if got != want || !regexp.MustCompile(`^`+want.Task+`/[a-z0-9]+/1\.1$`).MatchString(got.Key) || !strings.HasPrefix(got.Wake, p.url()+"/wake/"+got.Key+"?s=") {
+			t.Errorf("the tool reports %+v, want %+v with a key and a wake URL", got, want)
 		}
 		if strings.Contains(p.logged(), "canary-token") {
 			t.Error("the log holds the secret")

@@ -17,6 +17,7 @@ import (
 	"errand/cardserver/push"
 	"errand/shared/card"
 	"errand/shared/desk"
+	"errand/shared/keys"
 	"errand/shared/loopback"
 	"errand/shared/queue"
 	"errand/shared/serve"
@@ -60,10 +61,14 @@ func (s *site) address() string {
 	return "http://" + s.listener.Addr().String()
 }
 
+// wakeURL is the address by which a call is woken.
+func (s *site) wakeURL(wakeKey, call string) string { return keys.WakeURL(s.address(), wakeKey, call) }
+
 // desk makes the desk that enqueues to q.
 func (s *site) desk(q queue.Queue) *desk.Desk {
 	return desk.New(desk.Config{
 		Store: s.parts.Store, Queue: q, Rules: task.Defaults(), Now: time.Now, Log: s.log, Reused: s.env.Reused(),
+		WakeKey: (&wakeKeys{ring: s.parts.Keys.Ring, log: s.log}).key,
 		Room: func(ctx context.Context, owner string) error {
 			if err := s.parts.Store.Room(ctx); err != nil {
 				return err
@@ -83,11 +88,11 @@ func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
 	}
 
 	api := push.New(push.Config{
-		Desk: d, Store: p.Store, Keys: p.Keys, Access: p.Access, CheckURL: p.Egress.CheckURL, Log: s.log,
+		Desk: d, Store: p.Store, KV: p.Store.KV(), Keys: p.Keys, Access: p.Access, CheckURL: p.Egress.CheckURL, Log: s.log,
 	})
 
 	return front.New(front.Config{
-		Desk: d, Store: p.Store, Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Limits: s.limits, Log: s.log,
+		Desk: d, Store: p.Store, KV: p.Store.KV(), Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Limits: s.limits, Log: s.log,
 		CheckURL: p.Egress.CheckURL, IDTokens: p.IDTokens, Model: model, URL: p.URL, Loopback: s.loopback(),
 	}), nil
 }

@@ -39,7 +39,7 @@ const (
 
 	// Deliveries in flight when the process is told to stop may go on for so long. Parking
 	// takes milliseconds. A slow webhook is sent again after the next start.
-	lastDeliveries = 3 * time.Second
+	lastDeliveries = 5 * time.Second
 )
 
 // runStandalone serves clients and does all the work behind them.
@@ -91,8 +91,8 @@ func newStandalone(s *site, exec a2asrv.AgentExecutor) *standalone {
 	a.desk = s.desk(a.local.Queue)
 
 	store := s.parts.Store
-	a.worker = turn.New(turn.Config{Desk: a.desk, Store: store, Bus: a.local.Bus, Executor: exec, Log: s.log})
-	a.sweep = sweep.New(sweep.Config{Desk: a.desk, Store: store, Queue: a.local.Queue, Log: s.log})
+	a.worker = turn.New(turn.Config{Desk: a.desk, Store: store, KV: store.KV(), Bus: a.local.Bus, Executor: exec, Log: s.log, WakeURL: s.wakeURL})
+	a.sweep = sweep.New(sweep.Config{Desk: a.desk, Store: store, KV: store.KV(), Queue: a.local.Queue, Log: s.log})
 	hooks := notify.New(notify.Config{
 		Desk: a.desk, Store: store, Client: s.parts.Egress, Keys: s.parts.Keys, Issuer: s.address,
 		IDTokens: s.parts.Access.IDTokens, Log: s.log,

@@ -45,7 +45,7 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 		IDToken: parts.IDToken, IDTokens: parts.Access.IDTokens, Log: log,
 	})
 
-	repair := sweep.New(sweep.Config{Desk: d, Store: parts.Store, Queue: parts.Queue, Log: log})
+	repair := sweep.New(sweep.Config{Desk: d, Store: parts.Store, KV: parts.Store.KV(), Queue: parts.Queue, Log: log})
 
 	endpoints, err := parts.Mount(map[string]http.Handler{
 		queue.PathDeliver: http.HandlerFunc(hooks.ServeDelivery),

@@ -301,7 +301,7 @@ run "store" {
   }
 
   assert {
-    condition     = [for f in google_firestore_field.field : "${f.collection} ${f.field}" if length(f.ttl_config) == 1] == ["kv expires", "tasks expires"]
+    condition     = [for f in google_firestore_field.field : "${f.collection} ${f.field}" if length(f.ttl_config) == 1] == ["kv expires", "tasks gone"]
     error_message = "records or entries do not expire"
   }
 

@@ -266,7 +266,7 @@ func TestTerraformTestNotices(t *testing.T) {
 		{"pipelines.tf", `"roles/pubsub.subscriber"`, `"roles/pubsub.editor"`, "others than its members pull"},
 		{"pipelines.tf", `= local.pubsub_agent`, `= "allUsers"`, "may not take the dead letters of a pipeline away"},
 		{"identities.tf", `databases/${google_firestore_database.tasks[0].name}`, `databases/x`, "reaches another database"},
-		{"firestore.tf", `try(each.value.ttl, false) ?`, `each.key == "tasks expires" ?`, "records or entries do not expire"},
+		{"firestore.tf", `try(each.value.ttl, false) ?`, `each.key == "tasks gone" ?`, "records or entries do not expire"},
 		{"firestore.tf", `for_each = each.value.indexes`, `for_each = each.key == "kv owner" ? [{ order = "ASCENDING" }] : each.value.indexes`, "an entry is in an index"},
 		{"project.tf", `local.firestore ? ["firestore.googleapis.com"] : []`, `["firestore.googleapis.com", "spanner.googleapis.com"]`, "the APIs are"},
 		{"firestore.tf", `local.firestore ? 1 : 0`, `1`, "there is a Firestore beside AlloyDB"},

@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"errand/shared/desk"
+	"errand/shared/keys"
 	"errand/shared/queue"
 	"errand/shared/serve"
 	"errand/shared/setup"
@@ -45,7 +48,7 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	}
 
 	d := desk.New(desk.Config{Store: parts.Store, Queue: parts.Queue, Rules: task.Defaults(), Now: time.Now, Log: log})
-	worker := turn.New(turn.Config{Desk: d, Store: parts.Store, Bus: parts.Bus, Executor: exec, Log: log})
+	worker := turn.New(turn.Config{Desk: d, Store: parts.Store, KV: parts.Store.KV(), Bus: parts.Bus, Executor: exec, Log: log, WakeURL: wakeURL(env.URL, log)})
 
 	endpoints, err := parts.Mount(map[string]http.Handler{queue.PathTurn: worker})
 	if err != nil {
@@ -63,4 +66,19 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	return serve.Run(ctx, l, endpoints, serve.Options{
 		Log: log, Caller: env.Caller(), Linger: parkFor, Drain: func(context.Context) { worker.Drain() },
 	})
+}
+
+// wakeURL makes the addresses by which calls are woken. Without the address of the front door
+// there are none.
+func wakeURL(base string, log *slog.Logger) func(wakeKey, call string) string {
+	if base != "" {
+		return func(wakeKey, call string) string { return keys.WakeURL(base, wakeKey, call) }
+	}
+	var once sync.Once
+	return func(string, string) string {
+		once.Do(func() {
+			log.Warn("tools get no URL to be woken by: set ERRAND_URL to the address that clients use")
+		})
+		return ""
+	}
 }

@@ -109,6 +109,34 @@ func TestContentTypesOfPartsAreChecked(t *testing.T) {
 	})
 }
 
+// The answer to a question about a call may be data, as the question is, whatever the agent
+// reads, in a message to a task.
+func TestDataAnswersAQuestionAboutACall(t *testing.T) {
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		const unsupported, unknownTask = -32005, -32001
+		for _, tt := range []struct {
+			task, data string
+			code       int
+		}{
+			{"t", `{"answer":{"key":"t/life/1.1","hash":"h","answer":"it happened"}}`, unknownTask},
+			{"t", `{"answer":{"key":"t/life/1.1"}}`, unsupported},
+			{"t", `{"answer":{"key":"t/life/1.1","answer":"leave it"},"more":1}`, unsupported},
+			{"t", `{"answer":7}`, unsupported},
+			{"t", `["answer"]`, unsupported},
+			{"", `{"answer":{"key":"/life/1.1","answer":"leave it"}}`, unsupported},
+		} {
+			fields := `"parts":[{"data":` + tt.data + `}]`
+			if tt.task != "" {
+				fields += `,"taskId":"` + tt.task + `"`
+			}
+			if got := w.code(t, send, sending(message("m", fields))); got != tt.code {
+				t.Errorf("%s to %q: code %d, want %d", tt.data, tt.task, got, tt.code)
+			}
+		}
+	})
+}
+
 // Metadata of any JSON stays with the message and with the request.
 //
 // Shows M32.

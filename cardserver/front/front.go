@@ -25,6 +25,7 @@ import (
 	"errand/shared/auth"
 	"errand/shared/desk"
 	"errand/shared/keys"
+	"errand/shared/kv"
 	"errand/shared/task"
 )
 
@@ -32,11 +33,12 @@ import (
 type Config struct {
 	Desk   *desk.Desk
 	Store  task.Store // the desk's, to read and watch
+	KV     kv.Store   // has the results of calls, in the same database
 	Agent  *agent.Agent
 	Access *auth.Access  // who may call
 	Keys   *keys.Keyring // seals the secrets of webhooks; its public keys are shown to everyone
 	Card   http.Handler  // the agent card
-	Push   http.Handler  // the API about webhooks, below /push/, so that no tenant has that name, and DELETE /tasks/{id}
+	Push   http.Handler  // the API about webhooks, below /push/, so that no tenant has that name, DELETE /tasks/{id}, its trace, and the URLs that wake calls
 	Log    *slog.Logger
 
 	// Limits are of streams and waits; nil: none. The desk asks those of messages.
@@ -290,26 +292,6 @@ func (o *operations) stream(ctx context.Context, r task.Record, history *int, la
 	case ctx.Err() == nil:
 		yield(nil, wire.Unavailable(time.Second, errBroken))
 	}
-}
-
-// CancelTask implements the operation (R8). One write decides it.
-func (o *operations) CancelTask(ctx context.Context, req *a2a.CancelTaskRequest) (*a2a.Task, error) {
-	r, err := o.load(ctx, req.Tenant, req.ID)
-	if err != nil {
-		return nil, err
-	}
-	say := a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("The task was canceled by its client."))
-	r, err = o.cfg.Desk.Change(ctx, r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
-		return r.Cancel(now, say, req.Metadata)
-	})
-	if errors.Is(err, task.ErrTerminal) {
-		return nil, a2a.NewError(a2a.ErrTaskNotCancelable, "the task has already ended").
-			WithErrorInfoMeta(map[string]string{"state": r.State().String()})
-	}
-	if err != nil {
-		return nil, failure(err)
-	}
-	return r.View(), nil
 }
 
 // GetExtendedAgentCard implements the operation. The card declares no extended card.

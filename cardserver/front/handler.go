@@ -16,6 +16,7 @@ import (
 	"errand/shared/keys"
 	"errand/shared/loopback"
 	"errand/shared/serve"
+	"errand/shared/task"
 )
 
 // The defaults of Config.
@@ -47,7 +48,7 @@ func New(cfg Config) http.Handler {
 			cfg.Card.ServeHTTP(w, r)
 		case r.URL.Path == keys.Path:
 			cfg.Keys.ServeJWKS(w, r)
-		case strings.HasPrefix(r.URL.Path, "/push/") || deletesTask(r):
+		case strings.HasPrefix(r.URL.Path, "/push/") || deletesTask(r) || tracesTask(r) || wakes(r.URL.Path):
 			cfg.Push.ServeHTTP(w, r)
 		case r.URL.Path != "/" && r.URL.Path != "": // a request that names the whole address has no path
 			rest.ServeHTTP(w, r)
@@ -73,6 +74,21 @@ func New(cfg Config) http.Handler {
 func deletesTask(r *http.Request) bool {
 	id, under := strings.CutPrefix(r.URL.Path, "/tasks/")
 	return under && r.Method == http.MethodDelete && !strings.ContainsAny(id, "/:")
+}
+
+// wakes reports whether a path is of a URL that wakes a call. No path of a tenant has the id
+// of a task at this place.
+func wakes(path string) bool {
+	call, under := strings.CutPrefix(path, keys.WakePath)
+	id, _, more := strings.Cut(call, "/")
+	return under && more && task.IsID(id)
+}
+
+// tracesTask reports whether a request is for /tasks/{id}/trace, which A2A does not have.
+func tracesTask(r *http.Request) bool {
+	id, under := strings.CutPrefix(r.URL.Path, "/tasks/")
+	id, trace := strings.CutSuffix(id, "/trace")
+	return under && trace && !strings.ContainsAny(id, "/:")
 }
 
 // sameOrigin refuses the requests of web pages of other sites. Such a page could cancel a

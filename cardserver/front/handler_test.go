@@ -244,19 +244,20 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// DELETE /tasks/{id} is not A2A's. Every other path below /tasks/ is.
-func TestDeletionIsNotOfTheProtocol(t *testing.T) {
+// DELETE /tasks/{id} and /tasks/{id}/trace are not A2A's. Every other path below /tasks/ is.
+func TestDeletionAndTraceAreNotOfTheProtocol(t *testing.T) {
 	var asked []string
 	w := newWorld(t, func(c *front.Config) {
 		c.Push = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked = append(asked, r.Method+" "+r.URL.Path) })
 	})
 	for _, target := range []string{
 		"DELETE /tasks/x", "GET /tasks/x", "DELETE /tasks/x/pushNotificationConfigs/h", "DELETE /tasks/x:cancel", "DELETE /acme/tasks/x", "GET /push/keys",
+		"GET /tasks/x/trace", "POST /tasks/x/trace", "GET /tasks/x/y/trace", "GET /tasks/x:trace", "GET /acme/tasks/x/trace", "GET /tasks/trace", "GET /v1/tasks/x/trace",
 	} {
 		method, path, _ := strings.Cut(target, " ")
 		get(w, method, path)
 	}
-	if diff := cmp.Diff([]string{"DELETE /tasks/x", "GET /push/keys"}, asked); diff != "" {
+	if diff := cmp.Diff([]string{"DELETE /tasks/x", "GET /push/keys", "GET /tasks/x/trace", "POST /tasks/x/trace"}, asked); diff != "" {
 		t.Errorf("requests to the other handler (-want +got):\n%s", diff)
 	}
 }

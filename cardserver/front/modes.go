@@ -8,6 +8,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/agent"
+	"errand/shared/task"
 )
 
 // modes are the media types that the agent and its skills read and write.
@@ -23,11 +24,12 @@ func modesOf(a *agent.Agent) modes {
 }
 
 // check refuses a message that the agent cannot read (M9), and a client that cannot read
-// the agent's answers (M10).
+// the agent's answers (M10). Every agent reads the answer to a question about a call.
 func (m modes) check(req *a2a.SendMessageRequest) error {
 	for i, p := range req.Message.Parts {
-		kind := mediaType(p)
-		if !matchesAny(m.in, kind) {
+		a, answers := task.AnswerIn(p)
+		answers = answers && req.Message.TaskID != "" && strings.HasPrefix(a.Key, string(req.Message.TaskID)+"/")
+		if !answers && !matchesAny(m.in, mediaType(p)) {
 			return a2a.NewError(a2a.ErrUnsupportedContentType,
 				fmt.Sprintf("message.parts[%d]: this agent reads %s", i, strings.Join(m.in, ", ")))
 		}

@@ -63,7 +63,7 @@ func newWorld(t testing.TB, edit ...func(*front.Config)) *world {
 	}
 
 	cfg := front.Config{
-		Store: w.Store, Agent: definition, Access: access, Card: cards, CheckURL: base.CheckURL(t), Keys: w.keys,
+		Store: w.Store, KV: w.Store.KV(), Agent: definition, Access: access, Card: cards, CheckURL: base.CheckURL(t), Keys: w.keys,
 		Model: "stand-in", Loopback: true, Log: w.Log, Push: http.NotFoundHandler(),
 	}
 

@@ -116,6 +116,9 @@ func TestAuditOfEveryOperation(t *testing.T) {
 		{alice, "GET", "/push/tasks/" + foreign + "/hooks", "", 404, none, "", ""},
 		{alice, "GET", "/push/keys?url=" + hookURL, "", 200, none, "", ""},
 		{alice, "GET", "/push/dead-letters?owner=canary", "", 400, none, "", ""},
+		{alice, "GET", "/tasks/" + id("1") + "/trace", "", 200, none, "", ""},
+		{alice, "GET", "/tasks/" + id("1") + "/trace?after=canary", "", 400, none, "", ""},
+		{alice, "GET", "/tasks/" + foreign + "/trace", "", 404, none, "", ""},
 		{alice, "POST", hook("2") + "/ping", "", 202, 200, "", ""},
 		{alice, "POST", hook("9") + "/ping", "", 404, 404, "", ""},
 		{alice, "POST", hook("3") + "/redrive", `{"fromNote":1}`, 200, 200, "", ""},
@@ -131,6 +134,7 @@ func TestAuditOfEveryOperation(t *testing.T) {
 		{"", "GET", hook("1"), "", 401, 401, "", ""},
 		{"", "POST", hook("1") + "/ping", "", 401, 401, "", ""},
 		{"", "DELETE", "/tasks/" + id("1"), "", 401, 401, "", ""},
+		{"", "GET", "/tasks/" + id("1") + "/trace", "", 401, 401, "", ""},
 
 		{ops, "GET", "/push/dead-letters", "", 200, none, "", ""},
 		{ops, "GET", "/push/dead-letters?owner=*", "", 200, 200, "*", ""},
@@ -142,6 +146,7 @@ func TestAuditOfEveryOperation(t *testing.T) {
 		{ops, "POST", "/push/redrive", `{"owner":"*"}`, 200, 200, "*", ""},
 		{ops, "POST", hook("4") + "/ping", "", 429, 429, alice, "limit rest"},
 		{ops, "DELETE", "/tasks/" + id("2"), "", 404, 404, "", ""},
+		{ops, "GET", "/tasks/" + id("2") + "/trace", "", 404, none, "", ""},
 	} {
 		name := row.caller + " " + row.method + " " + row.path
 		rec := w.ask(row.caller, row.method, row.path, row.body)

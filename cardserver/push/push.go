@@ -1,7 +1,8 @@
 // Package push shows callers the deliveries of their webhooks and repeats them: dead
 // letters, re-drives, pings, and the secrets by which receivers check signatures. It also
-// deletes tasks. It is our own HTTP+JSON beside A2A, which ends at the registration of a
-// webhook and deletes nothing.
+// deletes tasks, shows their traces, and takes the requests that wake waiting calls. It is our
+// own HTTP+JSON beside A2A, which ends at the registration of a webhook, deletes nothing and
+// knows no steps.
 //
 // It delivers nothing: it writes re-drives and pings into the record. Callers see the
 // webhooks of their own tasks only, and a foreign task does not exist. An operator, who is
@@ -9,6 +10,7 @@
 package push
 
 import (
+	"context"
 	_ "embed"
 	"errors"
 	"log/slog"
@@ -21,6 +23,8 @@ import (
 	"errand/shared/auth"
 	"errand/shared/desk"
 	"errand/shared/keys"
+	"errand/shared/kv"
+	"errand/shared/steps"
 	"errand/shared/task"
 	"errand/shared/webhook"
 )
@@ -28,7 +32,8 @@ import (
 // Config is what the API needs. All fields are required.
 type Config struct {
 	Desk     *desk.Desk
-	Store    Store // the desk's, to read
+	Store    Store    // the desk's, to read
+	KV       kv.Store // of the same database, with the steps of the tasks
 	Keys     *keys.Keyring
 	Access   *auth.Access              // who may call
 	CheckURL func(rawURL string) error // whether a webhook may be sent there; the error is for the client
@@ -68,10 +73,12 @@ func (a *API) operations() map[string]operation {
 		"POST /push/redrive":                           {auth.Push, true, a.redriveAll},
 		"GET /push/keys":                               {auth.Push, false, a.keys},
 		"DELETE /tasks/{task}":                         {auth.Cancel, true, a.delete},
+		"GET /tasks/{task}/trace":                      {auth.Read, false, a.trace},
 	}
 }
 
-// New makes the API. Its paths begin with /push/.
+// New makes the API. Its paths begin with /push/, but for those of whole tasks and the URLs
+// that wake calls.
 func New(cfg Config) *API {
 	a := &API{cfg: cfg, mux: http.NewServeMux()}
 	a.mux.HandleFunc("GET /push/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
@@ -79,6 +86,7 @@ func New(cfg Config) *API {
 		_, _ = w.Write(description) // if it fails the client is gone
 	})
 
+	a.mux.HandleFunc(keys.WakePath, a.wake)
 	methods := map[string]string{}
 	for route, o := range a.operations() {
 		method, path, _ := strings.Cut(route, " ")
@@ -227,18 +235,35 @@ func (a *API) hook(q *call) error {
 	return q.answer(http.StatusOK, q.view(r, h))
 }
 
-// delete deletes a task of the caller, an operator included, with all its content. A task
-// that is deleted already is an answer, and no error.
+// delete deletes a task of the caller, an operator included, with all its content and then
+// its steps (R16i). A task that is deleted already is an answer, and no error: its steps are
+// deleted again, because the process may have died between the two. The purge takes those
+// that a run still writes. The answer waits as that of a cancel does (R16b).
 func (a *API) delete(q *call) error {
 	if err := q.only(); err != nil {
 		return err
 	}
+
 	r, err := a.own(q)
+	var met task.Record
 	if err == nil {
-		_, err = a.cfg.Desk.Change(q.Context(), r, task.Record.Delete)
+		_, err = a.cfg.Desk.Change(q.Context(), r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
+			if !r.Deleted {
+				met = r
+			}
+			return r.Delete(now)
+		})
 	}
 	if err != nil && !errors.Is(err, task.ErrDeleted) {
 		return err
+	}
+
+	if err := steps.Delete(context.WithoutCancel(q.Context()), a.cfg.KV, q.PathValue("task"), nil); err != nil {
+		return err
+	}
+	audit.Of(q.Context()).Done() // also if the client goes away while it waits
+	if err := a.cfg.Desk.Settle(q.Context(), met); err != nil {
+		return nil // there is no client to answer
 	}
 	q.w.WriteHeader(http.StatusNoContent)
 	return nil

@@ -71,7 +71,7 @@ func TestDescriptionNamesWhatIsServed(t *testing.T) {
 		}
 	}
 	slices.Sort(described)
-	if diff := cmp.Diff(push.Routes(), described); diff != "" {
+	if diff := cmp.Diff(append(push.Routes(), push.WakeRoute), described); diff != "" {
 		t.Errorf("operations (-served +described):\n%s", diff)
 	}
 	w := newWorld(t)

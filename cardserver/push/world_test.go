@@ -36,7 +36,7 @@ func newWorld(t *testing.T) *world {
 	access, callers := base.Access(t, "acme/alice", "other/bob", "ops")
 	w.callers = callers
 	w.config = push.Config{
-		Desk: w.Desk(w.Store), Store: w.Store, Access: access, CheckURL: base.CheckURL(t), Keys: base.Keys(t), Log: w.Log,
+		Desk: w.Desk(w.Store), Store: w.Store, KV: w.Store.KV(), Access: access, CheckURL: base.CheckURL(t), Keys: base.Keys(t), Log: w.Log,
 	}
 	w.Handler = push.New(w.config)
 	return w

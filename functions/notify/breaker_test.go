@@ -71,7 +71,7 @@ func (w *world) askPing(id string) {
 func (w *world) sweeps(every time.Duration) (stop func()) {
 	if w.sweep == nil {
 		store := swept{w.counted, w.Store}
-		w.sweep = sweep.New(sweep.Config{Desk: w.Desk(store), Store: store, Queue: w.Jobs})
+		w.sweep = sweep.New(sweep.Config{Desk: w.Desk(store), Store: store, KV: w.Store.KV(), Queue: w.Jobs})
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup

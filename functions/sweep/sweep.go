@@ -1,5 +1,5 @@
-// Package sweep enqueues the jobs that the queues have lost, and deletes expired tasks
-// (R10, R11).
+// Package sweep enqueues the jobs that the queues have lost, and deletes expired tasks with
+// their steps (R10, R11, R16i).
 //
 // It decides nothing about a task. It reads the debts of the records and enqueues jobs for
 // them. Additional sweeps are harmless.
@@ -10,6 +10,7 @@ import (
 	"net/http"
 
 	"errand/shared/desk"
+	"errand/shared/kv"
 	"errand/shared/queue"
 	"errand/shared/task"
 )
@@ -20,10 +21,11 @@ type Store interface {
 	task.Chores
 }
 
-// Config is the configuration of a Sweep. Desk, Store and Queue have no default.
+// Config is the configuration of a Sweep. Desk, Store, KV and Queue have no default.
 type Config struct {
 	Desk  *desk.Desk
 	Store Store        // the desk's
+	KV    kv.Store     // of the same database, with the steps of the tasks
 	Queue queue.Queue  // the desk's: sweeps are jobs too
 	Log   *slog.Logger // default: discards
 
@@ -51,10 +53,9 @@ func (s *Sweep) limit(lane string) int {
 const (
 	defaultFill = 110_000 // records of a Refill: a lane holds 52,768 jobs with the largest ERRAND_TURNS
 
-	page       = 500    // records listed at once
-	side       = 16     // records enqueued concurrently: they share the store's commits
-	unreadable = 100    // records that cannot be read or written; more of them are an outage
-	purgeLimit = 20_000 // tasks: two sweeps a minute delete more than 500 tasks a second
+	page       = 500 // records listed at once
+	side       = 16  // records enqueued concurrently: they share the store's commits
+	unreadable = 100 // records that cannot be read or written; more of them are an outage
 )
 
 // A Sweep repairs queues. It is safe for concurrent use. It is also the handler of its
@@ -90,7 +91,7 @@ func (s *Sweep) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		log.InfoContext(ctx, "swept", "lane", job.Queue, "put_back", n)
 	}
 
-	n, err = s.cfg.Store.Purge(ctx, s.cfg.Desk.Now(), purgeLimit)
+	n, err = s.purge(ctx)
 	if err != nil {
 		log.ErrorContext(ctx, "purging", "purged", n, "err", err)
 	} else if n > 0 {

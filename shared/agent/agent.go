@@ -54,6 +54,8 @@ type Agent struct {
 	Secrets []Secret `yaml:"secrets"`
 	// Limits bound what one turn may cost. Optional.
 	Limits Limits `yaml:"limits"`
+	// Prices of the model's tokens make the price of a task. Default: none.
+	Prices *Prices `yaml:"prices"`
 }
 
 // A Provider is who offers the agent. Both fields are required.
@@ -93,19 +95,29 @@ type Extension struct {
 	Required bool `yaml:"required"`
 }
 
-// Limits bound one turn: the work on one message. Every limit is at least 1;
-// one that is left out has its default.
+// Limits bound one turn: the work on one message. One that is left out has its default. A
+// turn that reaches a limit ends as failed, with a message that names its key.
+//
+// In one step Gemini 2.5 and 3 read up to 1,048,576 tokens and write up to 65,536, thoughts
+// included. Vertex AI takes 65,535 for some of them.
+// https://docs.cloud.google.com/gemini-enterprise-agent-platform/models/gemini/3-6-flash
 type Limits struct {
-	// Steps is how often the model may be called. Default 16, at most 256.
+	// Steps is how often the model may be called. Default 16, from 1 to 256.
 	Steps int `yaml:"steps"`
 	// TurnTokens is how many tokens all steps together may use, read and
-	// written. Default 32768, at most 10 million.
+	// written. Each step reads the conversation again, so this is far more than the
+	// conversation has. Default 1000000, from 1 to 10 million.
 	TurnTokens int `yaml:"turnTokens"`
-	// OutputTokens is how many tokens one step may write, at most TurnTokens.
-	// Default 8192, or TurnTokens if that is less.
+	// OutputTokens is how many tokens the answer of one step may have. Default
+	// 16384, or TurnTokens if that is less; from 1 to TurnTokens.
 	OutputTokens int `yaml:"outputTokens"`
+	// ThoughtTokens is how many more tokens one step may have for thoughts. The
+	// answer may take what thoughts leave, because the service has one bound for both:
+	// both limits together must not be more than the model can write. Default
+	// 32768, or TurnTokens if that is less; from 0 to TurnTokens.
+	ThoughtTokens int `yaml:"thoughtTokens"`
 	// HistoryMessages is how many earlier messages of the conversation the
-	// model sees, newest first. Default 50, at most 1000.
+	// model sees, newest first. Default 50, from 1 to 1000.
 	HistoryMessages int `yaml:"historyMessages"`
 }
 

@@ -63,6 +63,7 @@ func (r *reader) check(a *Agent) {
 	r.settings(a.Settings)
 	r.secrets(a.Secrets)
 	r.limits(a.Limits)
+	r.prices(a.Prices)
 }
 
 func (r *reader) skills(skills []Skill) {
@@ -153,15 +154,16 @@ func (r *reader) secrets(all []Secret) {
 }
 
 func (r *reader) limits(l Limits) {
-	r.within("limits.steps", l.Steps, 256)
-	r.within("limits.turnTokens", l.TurnTokens, 10_000_000)
-	r.within("limits.outputTokens", l.OutputTokens, max(l.TurnTokens, 1))
-	r.within("limits.historyMessages", l.HistoryMessages, 1000)
+	r.within("limits.steps", l.Steps, 1, 256)
+	r.within("limits.turnTokens", l.TurnTokens, 1, 10_000_000)
+	r.within("limits.outputTokens", l.OutputTokens, 1, max(l.TurnTokens, 1))
+	r.within("limits.thoughtTokens", l.ThoughtTokens, 0, max(l.TurnTokens, 0))
+	r.within("limits.historyMessages", l.HistoryMessages, 1, 1000)
 }
 
-func (r *reader) within(path string, n, most int) {
-	if n < 1 || n > most {
-		r.failf(path, "is %d: choose a number from 1 to %d", n, most)
+func (r *reader) within(path string, n, least, most int) {
+	if n < least || n > most {
+		r.failf(path, "is %d: choose a number from %d to %d", n, least, most)
 	}
 }
 

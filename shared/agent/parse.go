@@ -28,7 +28,7 @@ var form = strict.Options{
 // tags and further documents are errors. The error lists every fault, each
 // with its line, its field and what to do about it.
 func Parse(data []byte) (*Agent, error) {
-	a := &Agent{Limits: Limits{Steps: 16, TurnTokens: 32768, OutputTokens: 8192, HistoryMessages: 50}}
+	a := &Agent{Limits: Limits{Steps: 16, TurnTokens: 1_000_000, OutputTokens: 16_384, ThoughtTokens: 32_768, HistoryMessages: 50}}
 	file, err := strict.Read(data, a, form)
 	if err != nil {
 		return nil, err
@@ -36,6 +36,9 @@ func Parse(data []byte) (*Agent, error) {
 
 	if !file.Has("limits.outputTokens") { // follow a small turn
 		a.Limits.OutputTokens = max(min(a.Limits.OutputTokens, a.Limits.TurnTokens), 1)
+	}
+	if !file.Has("limits.thoughtTokens") {
+		a.Limits.ThoughtTokens = max(min(a.Limits.ThoughtTokens, a.Limits.TurnTokens), 0)
 	}
 
 	for i := range a.Settings {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
@@ -59,9 +60,10 @@ func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 		return task.Record{}, err
 	}
 
+	life := life()
 	now := d.Moment()
 	r, err := task.Accept(now, task.Acceptance{
-		ID: id, Context: msg.ContextID, Owner: m.Owner, Lane: task.Turns, Message: &msg, Webhooks: m.Webhooks,
+		ID: id, Context: msg.ContextID, Life: life, WakeKey: d.wakeKey(ctx, id+"/"+life), Owner: m.Owner, Lane: task.Turns, Message: &msg, Webhooks: m.Webhooks,
 		Request: m.seen(key, print),
 	})
 	if err != nil {
@@ -91,6 +93,19 @@ func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 	}
 
 	return again, lerr
+}
+
+// life draws what tells a task from an expired one with the same id.
+func life() string { return strings.ToLower(rand.Text()[:lifeSize]) }
+
+const lifeSize = 8 // characters, 40 bits
+
+// wakeKey makes the key of the URLs that wake calls of a task.
+func (d *Desk) wakeKey(ctx context.Context, life string) string {
+	if d.cfg.WakeKey == nil {
+		return ""
+	}
+	return d.cfg.WakeKey(ctx, life)
 }
 
 // room returns the reason why there is no room for another message of the owner, if there is

@@ -31,6 +31,10 @@ type Config struct {
 	// then, while tasks can still be canceled, ended and deleted. nil: there is always room.
 	Room func(ctx context.Context, owner string) error
 
+	// WakeKey makes the key with which a worker signs the URLs that wake calls of one life of a
+	// task: TASK/LIFE. It is kept in the record. nil, and an empty key: there are no such URLs.
+	WakeKey func(ctx context.Context, life string) string
+
 	// Reused says that clients give different messages the same id. It switches off
 	// deduplication by message id: each message that is sent makes a task or another turn,
 	// and a client that repeats a message because it lost the answer has it run twice.
@@ -91,6 +95,24 @@ func (d *Desk) change(ctx context.Context, decide Decision, update func(task.Dec
 	}
 	d.follow(ctx, r, owed)
 	return r, nil
+}
+
+// Settle waits until no call can begin any more that had begun when the task ended (R16b): its
+// client is told of the end then. met is the record as it ended, or as it was before a
+// deletion. The error is that of ctx.
+func (d *Desk) Settle(ctx context.Context, met task.Record) error {
+	wait := min(met.BeginsUntil().Sub(d.Now()), task.BeginWithin) // clocks may differ
+	if wait <= 0 {
+		return nil
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
 }
 
 // follow enqueues the debts of a commit, even if the client has gone meanwhile. A failure

@@ -28,6 +28,7 @@ type entry struct {
 	files  []byte            // key of the signed URLs of files
 	owners []byte            // key of the Ed25519 keys of owners
 	names  []byte            // key of the opaque names of owners
+	wakes  []byte            // key of the keys of wake URLs
 	nist   *ecdsa.PrivateKey // on P-256
 	tokens jose.Signer       // with nist
 }
@@ -43,6 +44,7 @@ func derive(from time.Time, key []byte) (entry, error) {
 		files:  expand(key, "file URLs"),
 		owners: expand(key, "Ed25519 keys of owners"),
 		names:  expand(key, "names of owners"),
+		wakes:  expand(key, "wake URLs"),
 		nist:   scalar(func(i int) []byte { return expand(key, fmt.Sprintf("P-256 %d", i)) }),
 	}
 	block, err := aes.NewCipher(expand(key, "seal"))

@@ -74,6 +74,11 @@ type Store interface {
 	// bytes. It may be shorter, but has one entry if any entry matches: only an empty list
 	// says that there are no more.
 	List(ctx context.Context, prefix, after string, limit int) ([]Entry, error)
+
+	// Purge deletes up to limit entries that expired before the given time, which must not
+	// be in the future, and returns how many. It deletes none in a database that deletes
+	// expired entries by itself.
+	Purge(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
 // An Entry is a value under a key.

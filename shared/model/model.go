@@ -8,9 +8,7 @@ package model
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"iter"
-	"time"
 )
 
 // A Model answers one step of a conversation. It is safe for concurrent use.
@@ -22,6 +20,11 @@ type Model interface {
 	// Finish. An error ends the sequence and is an *Error unless ctx ended. Cancelling ctx
 	// stops the call in flight. req is not retained.
 	Generate(ctx context.Context, req Request) iter.Seq2[Chunk, error]
+
+	// Count returns how many tokens of req the model would read, and generates nothing. It is
+	// free of charge. Its error is an *Error unless ctx ended, and says nothing about
+	// Generate: a service may generate and not count.
+	Count(ctx context.Context, req Request) (tokens int64, err error)
 
 	// Check asks whether the model can be used with this configuration (key, name, quota
 	// project), without generating anything. It is called once at start, so that a wrong
@@ -37,7 +40,7 @@ type Request struct {
 	System    string    // instructions; empty for none
 	History   []Content // oldest first; the last one is the user's
 	Tools     []Tool    // functions the model may call
-	MaxTokens int32     // cap on generated tokens of this step; 0: the model's own cap
+	MaxTokens int32     // cap on generated tokens of this step, thoughts included; 0: the model's own cap
 }
 
 // Roles of a Content, as Gemini names them.
@@ -113,36 +116,3 @@ type Usage struct {
 
 // Total is the number of all tokens that are paid for.
 func (u Usage) Total() int32 { return u.Prompt + u.Output + u.Thought }
-
-// An Error is a failed step. Message may quote the service and is for logs only.
-type Error struct {
-	Code       int           // HTTP status; 0: the service was not reached, or the stream was cut
-	Status     string        // the service's name for the error, for example RESOURCE_EXHAUSTED
-	RetryAfter time.Duration // how long the service asks to wait; 0: it did not say
-	Message    string
-	Err        error // the cause; may be nil
-}
-
-// Error implements error.
-func (e *Error) Error() string {
-	if e.Code == 0 {
-		return fmt.Sprintf("model not reached: %s", e.Message)
-	}
-	return fmt.Sprintf("model answered %d %s: %s", e.Code, e.Status, e.Message)
-}
-
-// Unwrap returns the cause.
-func (e *Error) Unwrap() error { return e.Err }
-
-// Throttled reports whether the service asked to wait (429).
-func (e *Error) Throttled() bool { return e.Code == 429 }
-
-// Denied reports whether the operator must mend the configuration: the key, its rights or
-// the model's name (401, 403, 404).
-func (e *Error) Denied() bool { return e.Code == 401 || e.Code == 403 || e.Code == 404 }
-
-// Invalid reports whether the request itself can never succeed (4xx except 408 and the
-// codes above).
-func (e *Error) Invalid() bool {
-	return e.Code >= 400 && e.Code < 500 && e.Code != 408 && !e.Throttled() && !e.Denied()
-}

@@ -59,7 +59,10 @@ func (o *opening) standIn(details string) (model.Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ERRAND_MODEL: %w", err)
 	}
-	return gemini.New(o.ctx, gemini.Config{Name: "stand-in", Key: fixed("none"), HTTPClient: standin.New(answer).Client()})
+	return gemini.New(o.ctx, gemini.Config{
+		Name: "stand-in", Key: fixed("none"), HTTPClient: standin.New(answer).Client(),
+		Silence: 24 * time.Hour, // its delay is the user's wish
+	})
 }
 
 func (o *opening) gemini(name, base string) (model.Model, error) {
@@ -104,7 +107,7 @@ func (t *TurnSide) CheckModel(ctx context.Context) {
 	denied, ok := errors.AsType[*model.Error](err)
 	switch {
 	case err == nil:
-	case ok && (denied.Denied() || denied.Invalid()):
+	case ok && denied.Kind() != model.Busy:
 		t.log.ErrorContext(ctx, "the model refuses this configuration; check its key (GEMINI_API_KEY, or gemini-api-key in ERRAND_SECRETS) or service account, and its name (ERRAND_MODEL or agent.yaml)",
 			"model", t.Model.Name(), "status", denied.Code, "reason", denied.Status, "err", err, "alert", true)
 	default:

@@ -13,6 +13,8 @@ import (
 type Acceptance struct {
 	ID       string       // the task's id
 	Context  string       // the conversation's id
+	Life     string       // drawn for this record, of the characters of a key in package kv
+	WakeKey  string       // signs the URLs that wake calls of this life; empty: there are none
 	Owner    string       // tenant/principal that may see the task
 	Lane     string       // lane of the jobs for its turns
 	Message  *a2a.Message // the message as it will stand in the history
@@ -24,9 +26,9 @@ type Acceptance struct {
 func Accept(m Moment, a Acceptance) (Record, error) {
 	at := m.Now.Truncate(time.Millisecond)
 	r := Record{
-		Schema: Schema, Owner: a.Owner, Lane: a.Lane,
+		Schema: beforeSteps, Owner: a.Owner, Lane: a.Lane,
 		Requests: []Request{a.Request.packed()},
-		Turn:     1, Since: m.Now, Asked: m.Now,
+		Turn:     1, Since: m.Now, Asked: m.Now, Life: a.Life, WakeKey: a.WakeKey,
 		Task: &a2a.Task{
 			ID: a2a.TaskID(a.ID), ContextID: a.Context,
 			Status:  a2a.TaskStatus{State: a2a.TaskStateSubmitted, Timestamp: &at},
@@ -80,8 +82,9 @@ func (r Record) FollowUp(m Moment, msg *a2a.Message, seen Request) (next Record,
 		if q := r.Task.Status.Message; q != nil {
 			n.addHistory(q)
 		}
+		goesOn := n.answerCall(msg)
 		n.addHistory(msg)
-		n.beginTurn(m)
+		n.beginTurn(m, goesOn)
 		n.forget()
 		n.Asked = m.Now
 		n.setStatus(m, a2a.TaskStateSubmitted, nil, nil)
@@ -89,7 +92,7 @@ func (r Record) FollowUp(m Moment, msg *a2a.Message, seen Request) (next Record,
 		return r, false, ErrInbox
 	default:
 		n.Inbox = append(n.Inbox[:len(n.Inbox):len(n.Inbox)], msg)
-		if !r.Wake.IsZero() {
+		if !r.Wake.IsZero() && r.Paused.IsZero() {
 			n.Wake, n.Asked = m.Now, m.Now
 		}
 	}
@@ -102,10 +105,29 @@ func (r Record) FollowUp(m Moment, msg *a2a.Message, seen Request) (next Record,
 	return n, true, nil
 }
 
-// beginTurn moves on to the next message.
-func (r *Record) beginTurn(m Moment) {
+// beginTurn moves on to the next message. The step goes on only if the message answers a
+// question about it.
+func (r *Record) beginTurn(m Moment, goesOn bool) {
 	r.Turn++
-	r.Since, r.Made, r.Wake = m.Now, nil, time.Time{}
+	r.Since, r.Made, r.Wake, r.Paused = m.Now, nil, time.Time{}, time.Time{}
+	r.Broke, r.Turned = 0, Spent{}
+	if !goesOn {
+		r.Step, r.First = nil, r.Steps
+	}
+}
+
+// answerCall makes the message the answer to the question about a call, if there is one. The
+// messages that wait were accepted before the question, so they do not answer it, and the
+// turn takes them as part of the conversation.
+func (r *Record) answerCall(msg *a2a.Message) (goesOn bool) {
+	if r.Step == nil || r.Step.Asked == nil {
+		return false
+	}
+	r.own().Asked.Answer = msg.ID
+	r.addHistory(r.Inbox...)
+	r.Turn += len(r.Inbox)
+	r.Inbox = nil
+	return true
 }
 
 // Cancel ends the task at its client's request (R8). say becomes the status message; by its
@@ -130,8 +152,8 @@ func (r Record) Cancel(m Moment, say *a2a.Message, meta map[string]any) (next Re
 // runs the task any more, and the waiting messages become history.
 func (r *Record) end(m Moment, state a2a.TaskState, msg *a2a.Message, meta map[string]any) {
 	r.addHistory(r.Inbox...)
-	r.Inbox, r.Lease, r.Wake = nil, Lease{}, time.Time{}
-	r.setStatus(m, state, msg, meta)
+	r.Inbox, r.Lease, r.Wake, r.Paused, r.Told = nil, Lease{}, time.Time{}, time.Time{}, false
+	r.setStatus(m, state, msg, r.withUsage(meta))
 }
 
 // sealedEnd ends a transition that only records how the task ended. The record always fits:

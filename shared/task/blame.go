@@ -26,13 +26,13 @@ func (c *Crew) Add(r Record) {
 // has opened the store's file. crew counts the turns of the dead process, this one included.
 func (r Record) LeaseLost(m Moment, crew Crew) (Record, error) {
 	n := r.change()
-	n.died(r.Lease.Alone || crew.Turns == 1 || crew.Turns == crew.Blamed)
+	n.died(m, r.Lease.Alone || crew.Turns == 1 || crew.Turns == crew.Blamed)
 	return n.checked(m, LimitStore)
 }
 
 // died ends the lease and counts the death of its worker. The first death blames no turn:
 // machines lose their power. A later one blames the turn if it was the only suspect.
-func (r *Record) died(only bool) {
+func (r *Record) died(m Moment, only bool) {
 	if r.Lease == (Lease{}) {
 		return
 	}
@@ -40,12 +40,15 @@ func (r *Record) died(only bool) {
 		r.Blamed++
 	}
 	r.Deaths++
+	r.Broke++
 	r.Lease = Lease{}
+	r.spend(Spent{Unknown: 1}) // a reply that was under way is paid for all the same
+	r.mark(m, MarkDied, "")
 }
 
 // GiveBack ends the lease of a run that ended in an error, which its process survived. The
 // attempt stays counted, and no death is.
-func (r Record) GiveBack(m Moment, t Fence) (next Record, changed bool, err error) {
+func (r Record) GiveBack(m Moment, t Fence, spent Spent) (next Record, changed bool, err error) {
 	if r.Epoch == t.Epoch && r.Lease == (Lease{}) && r.Wake.IsZero() && !r.Terminal() {
 		return r, false, nil
 	}
@@ -54,6 +57,8 @@ func (r Record) GiveBack(m Moment, t Fence) (next Record, changed bool, err erro
 	}
 	n := r.change()
 	n.Lease, n.Asked = Lease{}, m.Now
+	n.spend(spent)
+	n.mark(m, MarkBroke, "")
 	next, err = n.checked(m, LimitStore)
 	return next, err == nil, err
 }
@@ -69,13 +74,29 @@ func (r Record) Beside(m Moment, t Fence) (next Record, changed bool, err error)
 	return next, err == nil, err
 }
 
+// Advanced begins the count of attempts again, because the run has stored a result outside of
+// the record that a retry goes on from.
+func (r Record) Advanced(m Moment, t Fence) (next Record, changed bool, err error) {
+	if _, err := r.fence(Fence{Epoch: t.Epoch, Seq: r.Seq}, ""); err != nil || r.Attempt == 0 {
+		return r, false, err
+	}
+	n := r.change()
+	n.forget()
+	next, err = n.checked(m, LimitStore)
+	return next, err == nil, err
+}
+
 // Suspect reports whether a worker died under the turn since its last progress.
 func (r Record) Suspect() bool { return r.Deaths > 0 }
 
+// manyBroke is how many workers a turn may break, with progress between or without, before
+// it runs apart (R16g).
+const manyBroke = 3
+
 // Apart reports whether the turn must not begin beside others, because it was blamed for a
-// death, or only one more attempt is left to find out.
+// death, only one more attempt is left to find out, or it broke several workers.
 func (r Record) Apart(ru Rules) bool {
-	return r.Blamed > 0 || r.Deaths > 0 && r.Deaths >= ru.Attempts-1
+	return r.Blamed > 0 || r.Broke >= manyBroke || r.Deaths > 0 && r.Deaths >= ru.Attempts-1
 }
 
 // broken reports whether the turn has used up its attempts. Deaths for which it is not to
@@ -84,8 +105,8 @@ func (r Record) broken(ru Rules) bool {
 	return r.Attempt >= ru.Attempts && r.Attempt-r.Deaths+r.Blamed >= min(2, ru.Attempts)
 }
 
-// forget begins the count of attempts again.
-func (r *Record) forget() { r.Attempt, r.Deaths, r.Blamed = 0, 0, 0 }
+// forget begins the counts of attempts and holds again.
+func (r *Record) forget() { r.Attempt, r.Deaths, r.Blamed, r.Held = 0, 0, 0, 0 }
 
 // wait is how long a record is parked after the given number of claims without progress.
 // The last entry of Parks stands before the last claim, and before all that follow.

@@ -47,15 +47,17 @@ func moves(t *testing.T, r task.Record) map[string]task.Record {
 		}
 	}
 
-	next, changed, err = r.Park(at(time.Minute), turnOf(r), nil, at(time.Hour).Now, nil)
+	next, changed, err = r.Park(at(time.Minute), turnOf(r), nil, task.Parking{Wake: at(time.Hour).Now})
 	move("Park", next, changed, err)
+	next, _, changed, err = r.Hold(at(time.Minute), parked(at(time.Minute), "waiting"), 0)
+	move("Hold", next, changed, err)
 	next, changed, err = r.Progress(at(time.Minute), turnOf(r), []a2a.Event{artifact("a", false, "text")})
 	move("Progress", next, changed, err)
 	next, lanes, err := r.Swept(at(time.Hour), at(time.Hour).Now)
 	move("Swept", next, len(lanes) > 0, err)
 	next, err = r.LeaseLost(at(time.Minute), task.Crew{Turns: 1})
 	move("LeaseLost", next, true, err)
-	next, changed, err = r.GiveBack(at(time.Minute), turnOf(r))
+	next, changed, err = r.GiveBack(at(time.Minute), turnOf(r), task.Spent{})
 	move("GiveBack", next, changed, err)
 
 	return arrows

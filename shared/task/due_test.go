@@ -41,7 +41,7 @@ func TestNewDebtsOfADecision(t *testing.T) {
 
 	parked := func(wake time.Duration) task.Record {
 		t.Helper()
-		next, _, err := running.Park(at(2*time.Second), turnOf(running), nil, start.Add(wake), nil)
+		next, _, err := running.Park(at(2*time.Second), turnOf(running), nil, task.Parking{Wake: start.Add(wake)})
 		if err != nil {
 			t.Fatal(err)
 		}

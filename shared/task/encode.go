@@ -54,6 +54,16 @@ type head struct {
 	Due           *time.Time     `json:"due,omitempty"`
 	DueLane       string         `json:"dueLane,omitempty"`
 	Deleted       bool           `json:"deleted,omitempty"`
+	Life          string         `json:"life,omitempty"`
+	WakeKey       string         `json:"wakeKey,omitempty"`
+	Steps         int            `json:"steps,omitempty"`
+	First         int            `json:"first,omitempty"`
+	Told          bool           `json:"wakeTold,omitempty"`
+	Paused        *time.Time     `json:"paused,omitempty"`
+	Broke         int            `json:"broke,omitempty"`
+	Turned        Spent          `json:"turnSpent,omitzero"`
+	Spent         Spent          `json:"spent,omitzero"`
+	Held          int            `json:"held,omitempty"`
 }
 
 type body struct {
@@ -61,6 +71,8 @@ type body struct {
 	Artifacts []*storedArtifact `json:"artifacts,omitempty"`
 	Inbox     []*storedMessage  `json:"inbox,omitempty"`
 	Log       []storedEntry     `json:"log,omitempty"`
+	Step      *Step             `json:"step,omitempty"`
+	Marks     []Mark            `json:"marks,omitempty"`
 	Asked     []Object          `json:"requestMetadata,omitempty"` // of head.Seen, one for each; none: no request has any
 }
 
@@ -128,11 +140,13 @@ func (r Record) Encode() (*Encoded, error) {
 
 	t := r.Task
 	h := head{
-		Schema: Schema, ID: t.ID, Context: t.ContextID, Status: storeStatus(t.Status), Metadata: t.Metadata,
+		Schema: max(r.Schema, beforeSteps), ID: t.ID, Context: t.ContextID, Status: storeStatus(t.Status), Metadata: t.Metadata,
 		Owner: r.Owner, Lane: r.Lane, Seen: r.Requests, Turn: r.Turn, Since: r.Since, Made: r.Made,
 		Webhooks: r.Webhooks, Gens: r.Gens, Seq: r.Seq, Notifications: r.Notifications, Published: r.Published, Epoch: r.Epoch,
 		Attempt: r.Attempt, Deaths: r.Deaths, Blamed: r.Blamed, Wake: timeOrNil(r.Wake), Asked: r.Asked, Asks: r.Asks, Expires: timeOrNil(r.Expires),
 		Due: timeOrNil(r.Due.At), DueLane: r.Due.Lane, Deleted: r.Deleted,
+		Life: r.Life, WakeKey: r.WakeKey, Steps: r.Steps, First: r.First, Told: r.Told, Paused: timeOrNil(r.Paused),
+		Broke: r.Broke, Turned: r.Turned, Spent: r.Spent, Held: r.Held,
 	}
 
 	if r.Lease != (Lease{}) {
@@ -141,7 +155,7 @@ func (r Record) Encode() (*Encoded, error) {
 
 	b := body{
 		History: mapSlice(t.History, storeMessage), Artifacts: mapSlice(t.Artifacts, storeArtifact),
-		Inbox: mapSlice(r.Inbox, storeMessage), Log: mapSlice(r.Log, storeEntry),
+		Inbox: mapSlice(r.Inbox, storeMessage), Log: mapSlice(r.Log, storeEntry), Step: r.Step, Marks: r.Marks,
 	}
 	if !r.headOnly {
 		h.Seen, b.Asked = splitRequests(r.Requests)
@@ -209,7 +223,9 @@ func Decode(headText, bodyText []byte, version int64) (Record, error) {
 		Made: h.Made, Webhooks: h.Webhooks, Gens: h.Gens, Seq: h.Seq, Notifications: h.Notifications, Published: h.Published,
 		Epoch: h.Epoch, Attempt: h.Attempt, Deaths: h.Deaths, Blamed: h.Blamed, Wake: timeOrZero(h.Wake), Asked: h.Asked, Asks: h.Asks,
 		Due: Due{At: timeOrZero(h.Due), Lane: h.DueLane}, Expires: timeOrZero(h.Expires),
-		Deleted: h.Deleted, Version: version, extra: extra, headOnly: bodyText == nil,
+		Life: h.Life, WakeKey: h.WakeKey, Steps: h.Steps, First: h.First, Told: h.Told, Paused: timeOrZero(h.Paused),
+		Broke: h.Broke, Turned: h.Turned, Spent: h.Spent, Step: b.Step, Marks: b.Marks,
+		Deleted: h.Deleted, Held: h.Held, Version: version, extra: extra, headOnly: bodyText == nil,
 		Task: &a2a.Task{ID: h.ID, ContextID: h.Context, Status: status, Metadata: h.Metadata},
 	}
 

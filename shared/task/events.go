@@ -176,11 +176,10 @@ func extended(a, more *a2a.Artifact, c *Chunk) *a2a.Artifact {
 	out.Parts = append(a2a.ContentParts(nil), a.Parts...)
 	out.Metadata = merged(a.Metadata, more.Metadata)
 	last := len(out.Parts) - 1
-	if len(more.Parts) == 1 && plainText(more.Parts[0]) && len(more.Metadata) == 0 && last >= 0 && plainText(out.Parts[last]) {
-		old := out.Parts[last].Text()
-		text := old + more.Parts[0].Text()
-		out.Parts[last] = a2a.NewTextPart(text)
-		c.Part, c.From, c.To = last, len(old), len(text)
+	if len(more.Parts) == 1 && len(more.Metadata) == 0 && last >= 0 && continues(out.Parts[last], more.Parts[0]) {
+		old := out.Parts[last]
+		out.Parts[last] = added(old, more.Parts[0].Text())
+		c.Part, c.From, c.To = last, len(old.Text()), len(out.Parts[last].Text())
 		return &out
 	}
 	out.Parts = append(out.Parts, more.Parts...)
@@ -218,12 +217,6 @@ func (r *Record) inline(id a2a.ArtifactID) {
 	r.Log = logged
 }
 
-// plainText reports whether a part holds nothing but text, so that text can be added to it.
-func plainText(p *a2a.Part) bool {
-	_, ok := p.Content.(a2a.Text)
-	return ok && p.Filename == "" && p.MediaType == "" && len(p.Metadata) == 0
-}
-
 // Gather adds an event to the events that are not committed yet. A piece of plain text that
 // continues the last one is joined to it. The cost of a commit is then linear, not
 // quadratic, in the number of pieces.
@@ -238,15 +231,15 @@ func Gather(events []a2a.Event, ev a2a.Event) []a2a.Event {
 	}
 	joined := *last
 	art := *last.Artifact
-	art.Parts = a2a.ContentParts{a2a.NewTextPart(art.Parts[0].Text() + e.Artifact.Parts[0].Text())}
+	art.Parts = a2a.ContentParts{added(art.Parts[0], e.Artifact.Parts[0].Text())}
 	joined.Artifact, joined.LastChunk = &art, e.LastChunk
 	events[len(events)-1] = &joined
 	return events
 }
 
 func joinable(a, b *a2a.Artifact) bool {
-	return a.ID == b.ID && len(a.Parts) == 1 && len(b.Parts) == 1 && plainText(a.Parts[0]) &&
-		plainText(b.Parts[0]) && len(b.Metadata) == 0
+	return a.ID == b.ID && len(a.Parts) == 1 && len(b.Parts) == 1 && continues(a.Parts[0], b.Parts[0]) &&
+		len(b.Metadata) == 0
 }
 
 // Outcome is how an executor ended its turn.
@@ -254,6 +247,8 @@ type Outcome struct {
 	State    a2a.TaskState
 	Message  *a2a.Message
 	Metadata map[string]any
+	Question *Question // about a call of the open step; nil: none
+	Spent    Spent     // cost of replies that no other commit has
 }
 
 // OutcomeOf reports whether ev ends the turn, and how. A bare message completes the task:

@@ -8,8 +8,8 @@ import (
 // This file is for stores: it holds the decisions about a stored record that all stores
 // share.
 
-// ForStore encodes a record that is about to be written, and marks it as written by this
-// program. ErrTooLarge: the record is over [LimitStore]. ErrNewer: as [Record.Encode] says.
+// ForStore encodes a record that is about to be written, and gives it the schema that its
+// stored form has. ErrTooLarge: the record is over [LimitStore]. ErrNewer: as [Record.Encode] says.
 // A record that was read without its body is refused.
 func (r *Record) ForStore() (*Encoded, error) {
 	if r.headOnly {
@@ -23,7 +23,7 @@ func (r *Record) ForStore() (*Encoded, error) {
 		return nil, fmt.Errorf("task %s: %w: %d bytes, at most %d", r.ID(), ErrTooLarge, enc.Size(), LimitStore)
 	}
 
-	r.Schema = Schema
+	r.Schema = max(r.Schema, beforeSteps)
 	return enc, nil
 }
 

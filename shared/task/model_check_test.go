@@ -113,12 +113,16 @@ func (s *search) unlawfulStep(was, r task.Record, op byte) string {
 func (s *search) unlawfulBlame(was, r task.Record, op byte) string {
 	forgot := r.Attempt <= 1 && r.Deaths+r.Blamed == 0
 	died := op == opClaim && was.Lease != (task.Lease{}) || op == opLeaseLost
+	gaveBack := 0
+	if op == opPark { // its own attempt
+		gaveBack = 1
+	}
 	switch {
 	case s.sc.remove.has(attempts | deaths | blame | apart):
 		return ""
 	case r.Deaths > r.Attempt || r.Blamed > max(0, r.Deaths-1):
 		return "a turn has more deaths than attempts, or is blamed for the first one"
-	case !forgot && (r.Attempt < was.Attempt || r.Deaths < was.Deaths || r.Blamed < was.Blamed):
+	case !forgot && (r.Attempt < was.Attempt-gaveBack || r.Deaths < was.Deaths || r.Blamed < was.Blamed):
 		return "a death was forgotten without progress"
 	case !died && !forgot && (r.Deaths != was.Deaths || r.Blamed != was.Blamed):
 		return "a turn was blamed although no worker died"

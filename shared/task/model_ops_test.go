@@ -372,7 +372,7 @@ func (s *search) finish(rec uint32, k worker, again bool, how uint8) opResult {
 func (s *search) parkTurn(rec uint32, k worker, again bool) opResult {
 	return s.op(opKey{rec, opPark, runArgs(k, again, uint8(k.wake>>8), uint8(k.wake))}, func(r task.Record, res *opResult) (n task.Record) {
 		wake := start.Add(time.Duration(k.wake) * time.Second)
-		n, res.changed, res.err = r.Park(s.now(), s.turn(r, k, again), nil, wake, nil)
+		n, res.changed, res.err = r.Park(s.now(), s.turn(r, k, again), nil, task.Parking{Wake: wake})
 		return n
 	})
 }
@@ -441,7 +441,7 @@ func (s *search) swept(rec uint32) opResult {
 // giveBack ends the lease of a run that ended in an error.
 func (s *search) giveBack(rec uint32, k worker) opResult {
 	return s.op(opKey{rec, opGiveBack, runArgs(k, false)}, func(r task.Record, res *opResult) (n task.Record) {
-		n, res.changed, res.err = r.GiveBack(s.now(), s.turn(r, k, false))
+		n, res.changed, res.err = r.GiveBack(s.now(), s.turn(r, k, false), task.Spent{})
 		return n
 	})
 }

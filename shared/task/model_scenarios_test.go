@@ -55,6 +55,12 @@ func scenarios() []scenario {
 			name: "throttled, long", requests: []request{send, meanwhile}, workers: 2, park: 300,
 			budget: budget{throttle: 2, expire: 1, crash: 1}, later: []request{cancel}, also: budget{queueLoss: 1},
 		}, {
+			name: "held", requests: []request{send, cancel}, inline: 1, workers: 1, couriers: 1, park: 30,
+			budget: budget{gated: 1, lost: 1, crash: 1}, also: budget{gated: 1}, later: []request{send},
+		}, {
+			name: "held, taken over", requests: []request{send, meanwhile}, speaks: true, workers: 2, park: 30,
+			budget: budget{gated: 1, expire: 1, crash: 1}, later: []request{cancel}, also: budget{throttle: 1},
+		}, {
 			name: "poison", requests: []request{send}, inline: 1, workers: 2, couriers: 1,
 			budget: budget{poison: 7, duplicate: 1, crash: 1}, later: []request{meanwhile}, also: budget{outage: 1},
 		}, {
@@ -65,7 +71,7 @@ func scenarios() []scenario {
 			budget: budget{poison: 4, busy: 1, minute: 1, lost: 1}, later: []request{cancel}, also: budget{duplicate: 1},
 		}, {
 			name: "innocent", requests: []request{send}, workers: 2,
-			budget: budget{crash: 5, duplicate: 1}, later: []request{cancel}, also: budget{busy: 1},
+			budget: budget{crash: 5, duplicate: 1, minute: 1}, later: []request{cancel}, also: budget{busy: 1},
 		}, {
 			name: "errors", requests: []request{send, cancel}, workers: 2,
 			budget: budget{breaks: 6, lost: 1}, later: []request{meanwhile}, also: budget{duplicate: 1, crash: 1},

@@ -33,14 +33,11 @@ type scenario struct {
 	overlaps int // couriers
 }
 
-// A search explores a scenario breadth first.
-type search struct {
-	sc    scenario
-	seed  maphash.Seed
-	recs  []task.Record
-	infos []info
-	index map[string]uint32
-	memo  map[opKey]opResult
+// An explorer walks through the states of a world breadth first. step makes every step that
+// is possible in a state, by calling move and emit.
+type explorer[W comparable] struct {
+	step func(W)
+	seed maphash.Seed
 
 	visited map[uint64]uint32
 	parent  []uint32
@@ -48,11 +45,21 @@ type search struct {
 	off, to []uint32
 	good    []bool
 
-	out     []world  // results of the step being made
+	out     []W      // results of the step being made
 	labels  []string // only while a path is replayed
 	telling bool
 	moves   int // number of steps that are not faults
 	bad     string
+}
+
+// A search explores a scenario.
+type search struct {
+	explorer[world]
+	sc    scenario
+	recs  []task.Record
+	infos []info
+	index map[string]uint32
+	memo  map[opKey]opResult
 }
 
 // A result holds the findings of a search.
@@ -65,25 +72,32 @@ type result struct {
 
 func explore(sc scenario) result {
 	s := &search{
-		sc: sc, seed: maphash.MakeSeed(), index: map[string]uint32{}, memo: map[opKey]opResult{},
-		recs: make([]task.Record, 1), infos: make([]info, 1), visited: map[uint64]uint32{},
+		sc: sc, index: map[string]uint32{}, memo: map[opKey]opResult{},
+		recs: make([]task.Record, 1), infos: make([]info, 1),
 	}
+	s.step = s.steps
+	res := s.explore(world{budget: sc.budget.all()}, sc.states)
+	res.records = len(s.recs)
+	return res
+}
 
-	first := world{budget: sc.budget.all()}
-	frontier := []world{first}
+// explore looks for a violation in the states that can be reached from first. With states
+// above 0, it stops after about so many.
+func (s *explorer[W]) explore(first W, states int) (res result) {
+	s.seed, s.visited = maphash.MakeSeed(), map[uint64]uint32{}
+	frontier := []W{first}
 	s.visited[maphash.Comparable(s.seed, first)] = 0
 	s.parent, s.nth = []uint32{0}, []uint16{0}
-	res := result{}
 
 	for id := 0; len(frontier) > 0; {
-		var later []world
+		var later []W
 		for _, w := range frontier {
 			s.off = append(s.off, uint32(len(s.to)))
-			s.step(w)
+			s.all(w)
 
 			if s.bad != "" {
 				res.bad, res.path = s.bad, s.tell(first, uint32(id), len(s.out))
-				res.states, res.records = len(s.parent), len(s.recs)
+				res.states = len(s.parent)
 				return res
 			}
 
@@ -105,13 +119,13 @@ func explore(sc scenario) result {
 		}
 
 		frontier = later
-		if sc.states > 0 && len(s.parent) > sc.states {
+		if states > 0 && len(s.parent) > states {
 			res.cut = true
 			break
 		}
 	}
 
-	res.states, res.records = len(s.parent), len(s.recs)
+	res.states = len(s.parent)
 	if stuck, ok := s.stuck(); ok && !res.cut {
 		res.bad, res.path = "no good end can be reached", s.tell(first, stuck, -1)
 	}
@@ -119,8 +133,14 @@ func explore(sc scenario) result {
 	return res
 }
 
+// all makes every step that is possible in w.
+func (s *explorer[W]) all(w W) {
+	s.out, s.labels, s.moves = s.out[:0], s.labels[:0], 0
+	s.step(w)
+}
+
 // stuck finds a state from which no good end can be reached.
-func (s *search) stuck() (uint32, bool) {
+func (s *explorer[W]) stuck() (uint32, bool) {
 	n := len(s.off)
 	s.off = append(s.off, uint32(len(s.to)))
 	start := make([]uint32, len(s.parent)+1)
@@ -168,7 +188,7 @@ func (s *search) stuck() (uint32, bool) {
 }
 
 // tell replays the path to a state, and the nth step from there.
-func (s *search) tell(first world, id uint32, last int) []string {
+func (s *explorer[W]) tell(first W, id uint32, last int) []string {
 	var way []uint16
 	for ; id != 0; id = s.parent[id] {
 		way = append(way, s.nth[id])
@@ -178,11 +198,11 @@ func (s *search) tell(first world, id uint32, last int) []string {
 	w := first
 	for i := len(way) - 1; i >= 0; i-- {
 		s.bad = ""
-		s.step(w)
+		s.all(w)
 		path, w = append(path, s.labels[way[i]]), s.out[way[i]]
 	}
 	if last >= 0 {
-		s.step(w)
+		s.all(w)
 		if last < len(s.labels) {
 			path = append(path, s.labels[last])
 		}
@@ -191,9 +211,8 @@ func (s *search) tell(first world, id uint32, last int) []string {
 	return path
 }
 
-// step makes every step that is possible in w. A violation ends the search early.
-func (s *search) step(w world) {
-	s.out, s.labels, s.moves = s.out[:0], s.labels[:0], 0
+// steps makes every step that is possible in w. A violation ends the search early.
+func (s *search) steps(w world) {
 	for i := range s.sc.requests {
 		s.front(w, i)
 	}
@@ -215,7 +234,7 @@ func (s *search) step(w world) {
 }
 
 // move adds a step of the protocol, made by the nth process of its kind.
-func (s *search) move(w world, n int, label string) {
+func (s *explorer[W]) move(w W, n int, label string) {
 	s.moves++
 	s.emit(w, n, label)
 }
@@ -226,7 +245,7 @@ func (s *search) fault(w world, which, n int, label string) {
 	s.emit(w, n, label)
 }
 
-func (s *search) emit(w world, n int, label string) {
+func (s *explorer[W]) emit(w W, n int, label string) {
 	if s.telling && len(s.labels) == len(s.out) {
 		s.labels = append(s.labels, fmt.Sprintf("%s (%d)", label, n+1))
 	}
@@ -235,7 +254,7 @@ func (s *search) emit(w world, n int, label string) {
 	}
 }
 
-func (s *search) violation(format string, args ...any) {
+func (s *explorer[W]) violation(format string, args ...any) {
 	if s.bad == "" {
 		s.bad = fmt.Sprintf(format, args...)
 	}

@@ -44,6 +44,7 @@ const (
 	deaths
 	blame
 	apart
+	holdsLeased
 )
 
 type budget map[int]uint8

@@ -31,7 +31,13 @@ func (s *search) work(w world, i int) {
 		}
 
 	case taken:
+		s.holds(w, i, false)
 		s.claims(w, i, false)
+
+	case unsureHeld:
+		if !s.holds(w, i, true) {
+			s.claims(w, i, false)
+		}
 
 	case unsureOf:
 		s.claims(w, i, true)

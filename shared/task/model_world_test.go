@@ -95,6 +95,7 @@ const (
 	refuse // a receiver answers 500
 	gone   // a receiver answers 410
 	throttle
+	gated   // the gate of the model is closed
 	restart // of everything, local queue and bus included
 	poison  // a turn kills its worker
 	breaks  // a run ends in an error
@@ -211,7 +212,7 @@ func (s *search) keyOf(r task.Record) string {
 		str(m.ID)
 	}
 
-	for _, v := range []int64{int64(r.Turn), r.Seq, int64(r.Published), r.Epoch, int64(r.Attempt), int64(r.Deaths), int64(r.Blamed), r.Gens} {
+	for _, v := range []int64{int64(r.Turn), r.Seq, int64(r.Published), r.Epoch, int64(r.Attempt), int64(r.Deaths), int64(r.Blamed), int64(r.Broke), r.Gens} {
 		num(v)
 	}
 
@@ -283,6 +284,7 @@ func bare(r task.Record) task.Record {
 		Made: r.Made, Inbox: r.Inbox, Webhooks: r.Webhooks, Gens: r.Gens, Seq: r.Seq, Log: r.Log, Notifications: r.Notifications,
 		Published: r.Published, Epoch: r.Epoch, Attempt: r.Attempt, Deaths: r.Deaths, Blamed: r.Blamed, Lease: r.Lease, Wake: r.Wake, Asked: r.Asked, Asks: r.Asks,
 		Due: r.Due, Deleted: r.Deleted, Expires: r.Expires, Version: r.Version,
+		Life: r.Life, Steps: r.Steps, Step: r.Step, First: r.First, Told: r.Told, Paused: r.Paused, Broke: r.Broke,
 	}
 }
 

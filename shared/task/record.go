@@ -19,7 +19,11 @@ import (
 
 // Schema is the version of the stored form that this program writes. A record with a newer
 // schema is read and never written.
-const Schema = 1
+const Schema = 2
+
+// beforeSteps is the schema of records without steps. Earlier programs can write those too,
+// but would forget which calls have begun.
+const beforeSteps = 1
 
 // Names of the lanes that carry jobs about records. Package queue has the same names.
 const (
@@ -58,9 +62,21 @@ type Record struct {
 	Asked         time.Time      // when a change last requested jobs
 	Asks          []Ask          // lanes for whose debts sweeps have added jobs again
 	Due           Due            // derived at every commit: when the sweep must look at the record
+	Life          string         // drawn when the record was made: an expired task's id can come again
+	WakeKey       string         // signs the URLs that wake calls of this life; empty: there are none
+	Steps         int            // steps so far: replies that asked for calls
+	Step          *Step          // the newest step, while its turn goes on from it
+	First         int            // number of the last step before the work that goes on
+	Told          bool           // a word for a waiting call came since the last claim
+	Paused        time.Time      // since when the turn waits for its calls: that does not count towards its age
+	Broke         int            // workers that died under this turn, with progress or without
+	Turned        Spent          // cost of this turn
+	Spent         Spent          // cost of the task
+	Marks         []Mark         // the newest claims and parks, for people to read
 	Deleted       bool           // its owner has deleted it: ids and fingerprints are all that is left
 	Expires       time.Time      // when the record may be purged; zero: not known yet
 	Version       int64          // compare-and-swap token, kept by the store
+	Held          int            // holds of the turn since its last progress (R17)
 
 	extra    map[string]json.RawMessage // fields that other versions wrote; they survive a rewrite
 	encoded  *Encoded                   // the stored form, if it is made already
@@ -79,7 +95,8 @@ type Request struct {
 // Made is one artifact of the current turn.
 type Made struct {
 	ID    a2a.ArtifactID `json:"id"`
-	Epoch int64          `json:"epoch"` // of the claim that last wrote it
+	Epoch int64          `json:"epoch"`          // of the claim that last wrote it
+	Kept  bool           `json:"kept,omitempty"` // a step was opened, or a result stored, after it: later attempts go on from there
 }
 
 // Lease says which worker runs the turn.

@@ -103,9 +103,27 @@ type Chores interface {
 	// ErrSlow: that took longer than ListFor.
 	Due(ctx context.Context, queue string, before time.Time, after Ref, limit int) ([]Ref, error)
 
-	// Purge deletes up to limit records that expired before the given time and
-	// returns how many. It reads no record.
-	Purge(ctx context.Context, before time.Time, limit int) (int, error)
+	// Expired lists records that expired before the given time, in the order of their expiry
+	// and then ids, beginning after the given Ref (zero: from the start), at most limit of
+	// them. It reads no record, so it also lists those that cannot be read. ErrSlow: that
+	// took longer than ListFor.
+	Expired(ctx context.Context, before time.Time, after Ref, limit int) ([]Lapsed, error)
+
+	// Replaced reports whether another record has the id now: [Store.Create] may replace an
+	// expired record at any time. It reports false if there is no record any more.
+	Replaced(ctx context.Context, l Lapsed) (bool, error)
+
+	// Remove deletes those of the listed records that were not replaced since, and returns
+	// how many. It leaves out records that another call is deleting. After an error some
+	// may be deleted.
+	Remove(ctx context.Context, list []Lapsed) (int, error)
+}
+
+// A Lapsed is an expired record as [Chores.Expired] has listed it. The Version tells it from
+// a later record under the same id. A damaged row has no ID or no Version.
+type Lapsed struct {
+	Ref     // At is when it expired
+	Version int64
 }
 
 // DeadLetters finds dead letters: records with webhooks that are no longer tried. It is safe

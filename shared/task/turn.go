@@ -36,6 +36,7 @@ func (r Record) Claim(m Moment, c Claim) (next Record, v Verdict, changed bool, 
 
 	n := r.change()
 	n.Published = max(r.Published, min(c.Published, len(r.Notifications)))
+	n.unpause(m)
 
 	switch {
 	case r.Terminal():
@@ -54,12 +55,12 @@ func (r Record) Claim(m Moment, c Claim) (next Record, v Verdict, changed bool, 
 		return r, Idle, false, nil
 	}
 
-	n.died(r.Lease.Alone)
+	n.died(m, r.Lease.Alone)
 	switch wait := m.Rules.wait(r.Attempt); {
-	case !m.Now.Before(r.Since.Add(m.Rules.Age)):
+	case !m.Now.Before(n.Since.Add(m.Rules.Age)):
 		return n.fail(m, "The task was ended: it could not be finished in time. Send a new message to try again.")
 	case n.broken(m.Rules):
-		return n.fail(m, "The task was ended: it was tried several times and broke off every time. Send a new message to try again.")
+		return n.fail(m, n.whyBroken())
 	case wait > 0 && r.Wake.IsZero():
 		return n.putOff(m, wait)
 	case n.Apart(m.Rules) && !c.Lease.Alone:
@@ -69,6 +70,8 @@ func (r Record) Claim(m Moment, c Claim) (next Record, v Verdict, changed bool, 
 	n.Epoch++
 	n.Attempt++
 	n.Wake, n.Lease = time.Time{}, c.Lease
+	n.hear(m)
+	n.mark(m, MarkClaimed, "")
 	if r.State() != a2a.TaskStateWorking {
 		n.setStatus(m, a2a.TaskStateWorking, nil, nil)
 	}
@@ -91,8 +94,11 @@ func (l Lease) givenUp(again Lease) bool {
 	return l.Name != "" && l.Queue == again.Queue && l.Name == again.Name && again.Retry > l.Retry
 }
 
+// fail ends the task without an answer. It names the calls that had begun, whether they have a
+// result or not.
 func (r Record) fail(m Moment, why string) (Record, Verdict, bool, error) {
-	r.end(m, a2a.TaskStateFailed, a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart(why)), nil)
+	why += r.MayHaveHappened(r.Begun())
+	r.end(m, a2a.TaskStateFailed, a2a.NewMessage(a2a.MessageRoleAgent, TextPart(why)), nil)
 	r.dropUnfinished(r.Epoch)
 	r.noteState(false)
 	n, err := r.sealedEnd(m)
@@ -154,18 +160,24 @@ func (r Record) Finish(m Moment, t Fence, events []a2a.Event, out Outcome) (next
 	}
 
 	n.dropUnfinished(t.Epoch)
+	if out.State != a2a.TaskStateCompleted {
+		n.dropWithdrawn()
+	}
 	answered := out.State == a2a.TaskStateCompleted || Interrupted(out.State)
 	if answered {
 		n.noteArtifacts(m)
 	}
 
+	n.spend(out.Spent)
+
 	switch {
-	case answered && len(r.Inbox) > 0:
+	case answered && len(r.Inbox) > 0 && out.Question == nil:
 		n.takeNext(m, out)
 	case answered:
+		n.closeStep(out.Question)
 		n.forget()
 		n.Lease, n.Wake = Lease{}, time.Time{}
-		n.setStatus(m, out.State, out.Message, out.Metadata)
+		n.setStatus(m, out.State, out.Message, n.withUsage(out.Metadata))
 		n.noteState(false)
 	default:
 		n.end(m, out.State, out.Message, out.Metadata)
@@ -188,26 +200,42 @@ func (r *Record) takeNext(m Moment, out Outcome) {
 	}
 	r.addHistory(r.Inbox[0])
 	r.Inbox = r.Inbox[1:]
-	r.beginTurn(m)
+	r.beginTurn(m, false)
 	r.forget()
 	r.Attempt, r.Lease.Alone = 1, false
-	r.setStatus(m, a2a.TaskStateWorking, out.Message, out.Metadata)
+	r.setStatus(m, a2a.TaskStateWorking, out.Message, r.withUsage(out.Metadata))
 }
 
 // dropUnfinished removes the artifacts of this turn that another attempt left behind.
 func (r *Record) dropUnfinished(epoch int64) {
 	for _, made := range r.Made {
-		if made.Epoch == epoch {
-			continue
+		if made.Epoch != epoch && !made.Kept {
+			r.drop(made.ID)
 		}
-		r.inline(made.ID)
-		i := r.artifact(made.ID)
-		if i < 0 {
-			continue
+	}
+}
+
+// dropWithdrawn removes the artifacts of this turn that hold nothing but an empty text. So
+// an executor takes back what it has streamed, for example an answer that was refused.
+func (r *Record) dropWithdrawn() {
+	for _, made := range r.Made {
+		if i := r.artifact(made.ID); i >= 0 && empty(r.Task.Artifacts[i]) {
+			r.drop(made.ID)
 		}
+	}
+}
+
+// drop removes an artifact. Streams still get its updates.
+func (r *Record) drop(id a2a.ArtifactID) {
+	r.inline(id)
+	if i := r.artifact(id); i >= 0 {
 		list := r.Task.Artifacts
 		r.Task.Artifacts = append(list[:i:i], list[i+1:]...)
 	}
+}
+
+func empty(a *a2a.Artifact) bool {
+	return len(a.Parts) == 1 && plainText(a.Parts[0]) && a.Parts[0].Text() == ""
 }
 
 func (r *Record) noteArtifacts(m Moment) {
@@ -218,11 +246,29 @@ func (r *Record) noteArtifacts(m Moment) {
 	}
 }
 
-// Park makes a running turn back off until wake (R4), or ends its run at SIGTERM with a
-// wake in the present. The events so far are kept, and the attempt is given back. say, if
-// any, tells the client the reason.
-func (r Record) Park(m Moment, t Fence, events []a2a.Event, wake time.Time, say *a2a.Message) (next Record, changed bool, err error) {
-	if r.Epoch == t.Epoch && r.Lease == (Lease{}) && r.Wake.Equal(wake) && !r.Terminal() {
+// A Parking says why and until when a run gives its turn up.
+type Parking struct {
+	Wake   time.Time    // when the turn may go on; the present at SIGTERM
+	Say    *a2a.Message // tells the client the reason; nil: none
+	Waits  []Wait       // calls that wait for a time or a word from outside
+	Spent  Spent        // cost of replies that no other commit has
+	UsedUp bool         // the run's time was over, and it has opened and stored nothing
+	Model  bool         // the turn waits for its model, and for nothing else (R17)
+	Held   bool         // and the next hold lasts longer
+}
+
+// A Wait is a call that asked to begin again later (R16h).
+type Wait struct {
+	Call int       // index in the open step
+	At   time.Time // when it begins again
+	Told bool      // or when a word comes from outside
+}
+
+// Park makes a running turn back off until wake (R4, R16g), or ends its run at SIGTERM with a
+// wake in the present. The events so far are kept, and the attempt is given back, unless it
+// used up its time for nothing.
+func (r Record) Park(m Moment, t Fence, events []a2a.Event, p Parking) (next Record, changed bool, err error) {
+	if r.Epoch == t.Epoch && r.Lease == (Lease{}) && (r.Wake.Equal(p.Wake) || !r.Paused.IsZero()) && !r.Terminal() {
 		return r, false, nil
 	}
 	if r.Epoch == t.Epoch && r.Terminal() {
@@ -239,12 +285,18 @@ func (r Record) Park(m Moment, t Fence, events []a2a.Event, wake time.Time, say 
 		}
 	}
 
-	if say != nil {
-		n.setStatus(m, a2a.TaskStateWorking, say, nil)
+	if p.Say != nil && !r.says(p.Say) {
+		n.setStatus(m, a2a.TaskStateWorking, p.Say, nil)
 	}
 
-	n.forget()
-	n.Lease, n.Wake, n.Asked = Lease{}, wake, m.Now
+	n.spend(p.Spent)
+	n.Lease, n.Wake, n.Asked = Lease{}, p.Wake, m.Now
+	if !p.UsedUp && n.Attempt > 0 {
+		n.Attempt--
+	}
+	n.pause(m, p)
+	n.atModel(p)
+
 	limit := LimitStore
 	if len(events) > 0 {
 		limit = LimitResult
@@ -252,4 +304,39 @@ func (r Record) Park(m Moment, t Fence, events []a2a.Event, wake time.Time, say 
 
 	next, err = n.checked(m, limit)
 	return next, err == nil, err
+}
+
+// pause notes the calls that wait, and why the turn is parked. A word that came before the
+// park ends it at once.
+func (r *Record) pause(m Moment, p Parking) {
+	kind := MarkParked
+	if p.UsedUp {
+		kind = MarkUsedUp
+	}
+
+	if len(p.Waits) > 0 && r.Step != nil {
+		kind = MarkWaiting
+		r.Paused = m.Now
+		s := r.own()
+		for _, w := range p.Waits {
+			if w.Call >= 0 && w.Call < len(s.Calls) { // an executor of one's own may name any
+				s.Calls[w.Call].Wait, s.Calls[w.Call].Told = w.At, w.Told
+			}
+		}
+		if r.Told {
+			r.Wake = r.wakeTold(m)
+		}
+	}
+
+	r.mark(m, kind, shortText(p.Say))
+}
+
+// closeStep ends the step with its turn. A question about one of its calls keeps it.
+func (r *Record) closeStep(q *Question) {
+	if q == nil || r.Step == nil {
+		r.Step = nil
+		return
+	}
+	s, asked := r.own(), *q
+	s.Asked = &asked
 }

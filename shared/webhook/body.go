@@ -56,7 +56,7 @@ func ping(r task.Record, h task.Webhook) (message, error) {
 			bare(r, &a2a.TaskStatusUpdateEvent{Status: r.Task.Status, Metadata: meta}),
 			bare(r, &a2a.TaskStatusUpdateEvent{Status: short, Metadata: meta}))
 	}
-	say := a2a.NewMessageForTask(a2a.MessageRoleAgent, r.Task, a2a.NewTextPart("ping"))
+	say := a2a.NewMessageForTask(a2a.MessageRoleAgent, r.Task, task.TextPart("ping"))
 	say.ID, say.Metadata = id, meta
 	return encode(id, dialect.V1, say, say)
 }

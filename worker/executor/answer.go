@@ -2,11 +2,13 @@ package executor
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
+	"errand/shared/model"
 	"errand/shared/task"
 )
 
@@ -14,19 +16,22 @@ import (
 // share (R14).
 const maxAnswer = task.LimitResult - task.LimitAccept
 
-// An answer is the artifact of a turn. The newest piece is held back, so that the last
-// piece can be marked. The bytes of an incomplete rune are held back too.
+// An answer is the artifact of a turn: the newest reply that has a text or a file. Its
+// pieces are sent while the model makes them, although calls may follow. The first piece of
+// the next reply then replaces them.
+//
+// The newest piece is held back, so that the last piece can be marked. The bytes of an
+// incomplete rune are held back too.
 type answer struct {
 	turn   *turn
 	id     a2a.ArtifactID
-	sent   []*a2a.Part // this attempt's pieces, as sent
+	sent   []*a2a.Part // the reply's pieces, as sent
 	held   *a2a.Part
 	broken string // the beginning of a rune
-	size   int
-	begun  bool // an update was sent, so the next one appends
-	gap    bool // a text of an earlier step comes before the next text
-	mark   int  // pieces sent before this step
-	before int  // size before this step
+	size   int    // bytes of the reply
+	begun  bool   // an update of the reply was sent, so the next one appends
+	old    bool   // the pieces are those of an earlier reply
+	shown  bool   // this attempt has sent an update
 }
 
 // text adds a piece of text, which may end within a rune.
@@ -41,25 +46,24 @@ func (a *answer) add(s string) error {
 	if s == "" {
 		return nil
 	}
-	if a.gap {
-		s, a.gap = "\n\n"+s, false
-	}
+	a.replace()
 	if room := maxAnswer - a.size; len(s) > room {
 		for room > 0 && !utf8.RuneStart(s[room]) {
 			room--
 		}
 		if room > 0 {
-			if err := a.part(a2a.NewTextPart(s[:room]), room); err != nil {
+			if err := a.part(task.TextPart(s[:room]), room); err != nil {
 				return err
 			}
 		}
 		return errTooLong
 	}
-	return a.part(a2a.NewTextPart(s), len(s))
+	return a.part(task.TextPart(s), len(s))
 }
 
 // part adds a piece of any kind.
 func (a *answer) part(p *a2a.Part, size int) error {
+	a.replace()
 	if a.size+size > maxAnswer {
 		return errTooLong
 	}
@@ -82,26 +86,103 @@ func (a *answer) release(last bool) error {
 	return a.send(a2a.ContentParts{p}, a.begun, last)
 }
 
-// next begins another step of the same turn.
+// next begins another reply of the same turn. The pieces of the last one were sent.
 func (a *answer) next() {
 	a.broken = ""
-	a.mark, a.before, a.gap = len(a.sent), a.size, len(a.sent) > 0
+	a.old = len(a.sent) > 0
 }
 
-// undo takes back the pieces of this step.
-func (a *answer) undo() error {
-	sent := len(a.sent) > a.mark
-	a.held, a.broken, a.size = nil, "", a.before
-	a.sent = a.sent[:a.mark]
-	a.gap = a.mark > 0
-	if !sent {
-		return nil
+// restore takes up the text of a reply of an earlier run, which was said before calls.
+func (a *answer) restore(parts []model.Part) {
+	var sent []*a2a.Part
+	for _, p := range parts {
+		switch {
+		case p.Thought:
+		case p.Text != "":
+			sent = append(sent, task.TextPart(p.Text))
+		case len(p.Data) > 0:
+			raw := a2a.NewRawPart(p.Data)
+			raw.MediaType = believed(p.MIME)
+			sent = append(sent, raw)
+		}
 	}
-	if a.mark == 0 {
-		a.begun = false // the next piece replaces the sent ones
-		return nil
+	if len(sent) > 0 {
+		a.sent, a.old = sent, true
 	}
-	return a.send(joined(a.sent), false, false)
+	a.shown = true
+}
+
+// replace lets the reply replace the one before it, whose text was said before calls.
+func (a *answer) replace() {
+	if a.old {
+		a.clear()
+	}
+}
+
+// undo takes back the pieces of this reply, before the model is asked again. The first piece
+// of the next reply replaces those that were sent.
+func (a *answer) undo() {
+	if !a.old {
+		a.clear()
+	}
+	a.broken = ""
+}
+
+func (a *answer) clear() {
+	a.sent, a.held, a.size = nil, nil, 0
+	a.begun, a.old = false, false
+}
+
+// lead returns the question with the text of its own reply before it, and takes the text
+// out of the answer. A long text, or one with files, is work of its own and stays there.
+func (a *answer) lead(question string) string {
+	var said string
+	if !a.old {
+		said = a.words()
+	}
+	if len(said) > maxQuestion || said == "" && !a.empty() {
+		return question
+	}
+
+	a.clear()
+	a.broken = ""
+	if said = strings.TrimSpace(said); said == "" {
+		return question
+	}
+	return said + "\n\n" + question
+}
+
+// words returns the pieces as one text, or "" if one of them is a file.
+func (a *answer) words() string {
+	pieces := a.sent
+	if a.held != nil {
+		pieces = append(slices.Clip(pieces), a.held)
+	}
+	parts := joined(pieces)
+	if len(parts) != 1 {
+		return ""
+	}
+	return parts[0].Text()
+}
+
+// close ends the answer of a turn that ends with state. What was said before calls is an
+// answer only if nothing came after it and the turn completed. An answer that was refused is
+// none.
+func (a *answer) close(state a2a.TaskState) error {
+	if state == a2a.TaskStateRejected || a.old && state != a2a.TaskStateCompleted {
+		a.clear()
+		a.broken = ""
+	}
+	if a.empty() && a.shown {
+		return a.withdraw()
+	}
+	return a.finish()
+}
+
+// withdraw takes back everything that was sent, for streams by an empty text. The end of the
+// turn removes an artifact that is left so.
+func (a *answer) withdraw() error {
+	return a.send(a2a.ContentParts{task.TextPart("")}, false, true)
 }
 
 // finish marks the end. If the last piece has been sent already, it sends everything again.
@@ -122,7 +203,7 @@ func (a *answer) finish() error {
 }
 
 func (a *answer) send(parts a2a.ContentParts, more, last bool) error {
-	a.begun = true
+	a.begun, a.shown = true, true
 	art := &a2a.Artifact{ID: a.id, Parts: parts}
 	if !more {
 		art.Name = "answer"
@@ -143,7 +224,7 @@ func joined(pieces []*a2a.Part) a2a.ContentParts {
 	var b strings.Builder
 	flush := func() {
 		if b.Len() > 0 {
-			out = append(out, a2a.NewTextPart(b.String()))
+			out = append(out, task.TextPart(b.String()))
 			b.Reset()
 		}
 	}
@@ -172,5 +253,5 @@ func incomplete(s string) int {
 	return len(s)
 }
 
-// empty reports whether this attempt has no answer.
+// empty reports whether there is no answer.
 func (a *answer) empty() bool { return a.held == nil && len(a.sent) == 0 && a.broken == "" }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,7 +20,6 @@ import (
 	"errand/shared/agent"
 	"errand/shared/lab/scripts"
 	"errand/shared/model"
-	"errand/shared/task"
 	"errand/worker/executor"
 	"errand/worker/run"
 	"errand/worker/tools"
@@ -31,7 +32,10 @@ type sum struct {
 
 // add is a tool that records its calls.
 func add(calls *[]string) tools.Tool {
+	var mu sync.Mutex // calls run side by side
 	return tools.New("add", "Adds two numbers.", func(_ context.Context, in sum) (int, error) {
+		mu.Lock()
+		defer mu.Unlock()
 		*calls = append(*calls, fmt.Sprintf("%d+%d", in.A, in.B))
 		return in.A + in.B, nil
 	})
@@ -39,9 +43,12 @@ func add(calls *[]string) tools.Tool {
 
 // note is a tool with effects that records the keys of its calls.
 func note(keys *[]string) tools.Tool {
+	var mu sync.Mutex
 	return tools.New("note", "Takes a note.", func(ctx context.Context, in struct {
 		Text string `json:"text"`
 	}) (string, error) {
+		mu.Lock()
+		defer mu.Unlock()
 		*keys = append(*keys, tools.InfoFrom(ctx).Key)
 		return "noted", nil
 	}, tools.Effects())
@@ -61,6 +68,7 @@ func TestToolRoundTrip(t *testing.T) {
 	if r.text != "5 and 9." || r.state() != a2a.TaskStateCompleted {
 		t.Fatalf("%q, %v, %v", r.text, r.state(), r.err)
 	}
+	slices.Sort(calls)
 	if diff := cmp.Diff([]string{"2+3", "4+5"}, calls); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)
 	}
@@ -190,7 +198,7 @@ func TestConversationIsBounded(t *testing.T) {
 	limits := defaults()
 	limits.Steps, limits.TurnTokens = 200, 1_000_000
 	r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{big}, limits: limits}), message())
-	if n := len(script.Requests()); r.state() != a2a.TaskStateFailed || n > 6 {
+	if n := len(script.Requests()); r.state() != a2a.TaskStateFailed || n > 12 {
 		t.Errorf("got %v, %v after %d steps", r.state(), r.err, n)
 	}
 }
@@ -201,7 +209,7 @@ func TestAsk(t *testing.T) {
 	reply.Chunks = append(unfinished(standin.Text("There are two.").Chunks), reply.Chunks...)
 	script := scripts.New(reply)
 	r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{note(&keys)}}), message())
-	if r.state() != a2a.TaskStateInputRequired || r.says() != "Which one?" || r.text != "There are two." || !r.whole {
+	if r.state() != a2a.TaskStateInputRequired || r.says() != "There are two.\n\nWhich one?" || r.text != "" || len(r.events) != 1 {
 		t.Errorf("got %v %q %q (whole: %v), %v", r.state(), r.says(), r.text, r.whole, r.err)
 	}
 	if m := r.final.Status.Message; m == nil || m.ID != "task-t1-end" || m.Role != a2a.MessageRoleAgent {
@@ -231,90 +239,6 @@ func TestAskInSecondTurn(t *testing.T) {
 	}
 }
 
-// flushed returns a context whose Flush records its calls in log, and fails with fail.
-func flushed(ctx context.Context, turn int, log *[]string, fail error) context.Context {
-	return run.With(ctx, run.Run{Turn: turn, Attempt: 1, Until: time.Now().Add(time.Minute), Flush: func(context.Context) error {
-		*log = append(*log, "flush")
-		return fail
-	}})
-}
-
-func TestEffectsWaitForTheirIntent(t *testing.T) {
-	var keys []string
-	reply := standin.Call(call("note", map[string]any{"text": "SECRET"}), call("note", map[string]any{}), call("note", map[string]any{"text": "b"}))
-	reply.Chunks = append(unfinished(standin.Text("Working.").Chunks), reply.Chunks...)
-	script := scripts.New(reply, standin.Text("Done."))
-	e := newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{note(&keys)}})
-	var log []string
-	for ev, err := range e.Execute(flushed(t.Context(), 3, &log, nil), message()) {
-		if err != nil {
-			t.Fatal(err)
-		}
-
-		switch ev := ev.(type) {
-		case *a2a.TaskArtifactUpdateEvent:
-			log = append(log, "text "+ev.Artifact.Parts[0].Text())
-		case *a2a.TaskStatusUpdateEvent:
-			if ev.Status.Message != nil {
-				log = append(log, ev.Status.Message.ID+" "+ev.Status.Message.Parts[0].Text())
-			}
-		}
-
-		log = append(log, fmt.Sprintf("called %d", len(keys)))
-	}
-
-	want := []string{
-		"text Working.", "called 0",
-		"task-t3-call1 Using the tool note.", "called 0", "flush",
-		"task-t3-call2 Using the tool note.", "called 1", "flush",
-		"text \n\nDone.", "called 2", "called 2",
-	}
-	if diff := cmp.Diff(want, log); diff != "" {
-		t.Errorf("order of events (-want +got):\n%s", diff)
-	}
-	if diff := cmp.Diff([]string{"task/3/note-1", "task/3/note-2"}, keys); diff != "" {
-		t.Errorf("keys (-want +got):\n%s", diff)
-	}
-}
-
-// A call has the same key in an attempt with other calls beside it, some of them refused.
-func TestKeysAreStable(t *testing.T) {
-	var first, second, calls, marks []string
-	mark := tools.New("mark", "Leaves a mark.", func(ctx context.Context, _ struct{}) (int, error) {
-		marks = append(marks, tools.InfoFrom(ctx).Key)
-		return 0, nil
-	}, tools.Effects())
-	for _, a := range []struct {
-		keys  *[]string
-		steps []standin.Reply
-	}{
-		{&first, []standin.Reply{standin.Call(call("note", map[string]any{"text": "a"}))}},
-		{&second, []standin.Reply{
-			standin.Call(call("add", map[string]any{"a": 1, "b": 1}), call("mark", nil), call("note", map[string]any{"texts": "a"})),
-			standin.Call(call("note", map[string]any{"text": "a"})),
-		}},
-	} {
-		script := scripts.New(append(a.steps, standin.Text("Done."))...)
-		answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{note(a.keys), add(&calls), mark}}), message())
-	}
-	if diff := cmp.Diff(first, second); diff != "" || len(first) != 1 || len(marks) != 1 {
-		t.Errorf("keys of the first attempt %v, of the other tool %v; keys of the two attempts (-first +second):\n%s", first, marks, diff)
-	}
-}
-
-func TestEffectsNeedTheirIntent(t *testing.T) {
-	var keys, log []string
-	script := scripts.New(standin.Call(call("note", map[string]any{"text": "a"})), standin.Text("Done."))
-	e := newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{note(&keys)}})
-	r := answered(t, flushed(t.Context(), 1, &log, task.ErrFenced), e, message())
-	if !errors.Is(r.err, task.ErrFenced) || len(keys) != 0 || len(script.Requests()) != 1 {
-		t.Errorf("got %v; calls %v, %d steps", r.err, keys, len(script.Requests()))
-	}
-	if last := r.events[len(r.events)-1].(*a2a.TaskStatusUpdateEvent); last.Status.State != a2a.TaskStateWorking {
-		t.Errorf("last event: %+v", last)
-	}
-}
-
 func TestNoListenerNoEffect(t *testing.T) {
 	var keys []string
 	script := scripts.New(standin.Call(call("note", map[string]any{"text": "a"})))
@@ -328,17 +252,18 @@ func TestNoListenerNoEffect(t *testing.T) {
 
 func TestToolOutlivesItsTurn(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	called := 0
+	var called atomic.Int32
 	slow := tools.New("slow", "Takes long.", func(ctx context.Context, _ struct{}) (int, error) {
-		called++
-		cancel()
+		if called.Add(1) == 2 {
+			cancel()
+		}
 		<-ctx.Done()
 		return 0, ctx.Err()
 	})
 	script := scripts.New(standin.Call(call("slow", nil), call("slow", nil)), standin.Text("Done."))
 	r := answered(t, ctx, newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{slow}}), message())
-	if !errors.Is(r.err, context.Canceled) || called != 1 {
-		t.Errorf("got %v, %v after %d calls", r.state(), r.err, called)
+	if !errors.Is(r.err, context.Canceled) || called.Load() != 2 {
+		t.Errorf("got %v, %v after %d calls", r.state(), r.err, called.Load())
 	}
 }
 
@@ -362,27 +287,104 @@ func TestEmptyLastStep(t *testing.T) {
 	}
 }
 
-// A call knows its task and its turn. Only a call with effects has a key.
+// A call knows its task, its turn and its key.
 func TestCallsKnowTheirTask(t *testing.T) {
-	var got []tools.Info
-	see := func(ctx context.Context, _ struct{}) (int, error) {
-		got = append(got, tools.InfoFrom(ctx))
-		return 0, nil
+	got := map[string]tools.Info{}
+	var mu sync.Mutex
+	see := func(name string) func(ctx context.Context, _ struct{}) (int, error) {
+		return func(ctx context.Context, _ struct{}) (int, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			got[name] = tools.InfoFrom(ctx)
+			return 0, nil
+		}
 	}
 	script := scripts.New(standin.Call(call("look", nil), call("act", nil)), standin.Text("Done."))
-	e := newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{tools.New("look", "Looks.", see), tools.New("act", "Acts.", see, tools.Effects())}})
+	e := newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{tools.New("look", "Looks.", see("look")), tools.New("act", "Acts.", see("act"), tools.Effects())}})
 	ec := message()
 	ec.User = a2asrv.NewAuthenticatedUser("acme/ci", nil)
-	var log []string
-	if r := answered(t, flushed(t.Context(), 3, &log, nil), e, ec); r.state() != a2a.TaskStateCompleted {
+	if r := answered(t, run.With(t.Context(), run.Run{Turn: 3}), e, ec); r.state() != a2a.TaskStateCompleted {
 		t.Fatalf("got %v, %v", r.state(), r.err)
 	}
 
-	want := []tools.Info{
-		{Task: "task", Context: "ctx", Turn: 3, Caller: "acme/ci"},
-		{Task: "task", Context: "ctx", Turn: 3, Caller: "acme/ci", Key: "task/3/act-1"},
+	want := map[string]tools.Info{
+		"look": {Task: "task", Context: "ctx", Turn: 3, Caller: "acme/ci", Key: "task/1.1", Attempt: 1},
+		"act":  {Task: "task", Context: "ctx", Turn: 3, Caller: "acme/ci", Key: "task/1.2", Attempt: 1},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 }
+
+// A call with effects never ends within its time limit. It is made again with its key, but the
+// runs that bring nothing end the turn, long before its age does, and the end names the call.
+func TestCallThatNeverEnds(t *testing.T) {
+	s := newSite(t)
+	began := 0
+	hang := tools.New("hang", "Never ends.", func(ctx context.Context, _ struct{}) (string, error) {
+		began++
+		s.mu.Lock()
+		s.now = s.now.Add(3 * time.Minute)
+		s.mu.Unlock()
+		<-ctx.Done()
+		return "", ctx.Err()
+	}, tools.Effects(), tools.TimeLimit(time.Millisecond))
+	s.setup = setup{model: scripted(t, scripts.New(standin.Call(call("hang", nil)))), tools: []tools.Tool{hang}}
+
+	r := s.until(s.send("m1", "Go.", "").ID())
+	said := r.Task.Status.Message.Parts[0].Text()
+	if r.State() != a2a.TaskStateFailed || !strings.Contains(said, "longer than one run") || !strings.Contains(said, "hang (key ") {
+		t.Errorf("%s, %q", r.State(), said)
+	}
+	if most := 3 * (s.Rules.Attempts + 1); began > most {
+		t.Errorf("made %d times, want at most %d", began, most)
+	}
+}
+
+// The largest steps, with the largest results, fit into their entries. The model is paid once, and
+// no call is made again. A larger reply ends the turn.
+func TestLargestSteps(t *testing.T) {
+	for _, n := range []int{1, 16, maxParts} {
+		for _, size := range []int{150 << 10, 250 << 10, 300 << 10, 390 << 10, 410 << 10} {
+			t.Run(fmt.Sprintf("%d calls, %d bytes", n, size), func(t *testing.T) {
+				s := newSite(t)
+				type in struct {
+					X string `json:"x"`
+				}
+				big := tools.New("big", "Says much.", func(context.Context, in) (string, error) { return strings.Repeat("x", 60<<10), nil }, tools.Effects())
+
+				asks := 0
+				script := scripts.Record(func(_ context.Context, r standin.Request) standin.Reply {
+					if r.Op != standin.OpStream {
+						return standin.Text("1")
+					}
+					if len(r.Contents) > 2 {
+						return standin.Text("Done.")
+					}
+
+					asks++
+					calls := make([]*genai.FunctionCall, n)
+					for i := range calls {
+						calls[i] = &genai.FunctionCall{ID: fmt.Sprint("the call ", i), Name: "big", Args: map[string]any{"x": strings.Repeat("y", size/n)}}
+					}
+					return standin.Call(calls...)
+				})
+
+				limits := defaults()
+				limits.TurnTokens = 10_000_000
+				s.setup = setup{model: scripted(t, script), tools: []tools.Tool{big}, limits: limits}
+
+				r := s.until(s.send("m1", "Go.", "").ID())
+				fits := r.State() == a2a.TaskStateCompleted
+				if asks != 1 || r.Epoch != 1 || !fits && !strings.Contains(r.Task.Status.Message.Parts[0].Text(), "too large arguments") {
+					t.Errorf("%s after %d replies in %d runs: %+v", r.State(), asks, r.Epoch, r.Task.Status.Message)
+				}
+				if want := n <= 16 && size < 400<<10; want && !fits || size > 400<<10 && fits {
+					t.Errorf("%s", r.State())
+				}
+			})
+		}
+	}
+}
+
+const maxParts = 1024 // calls of a step, at most

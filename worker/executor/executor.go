@@ -21,6 +21,8 @@ import (
 	"errand/shared/agent"
 	"errand/shared/model"
 	"errand/shared/usage"
+	"errand/worker/gate"
+	"errand/worker/run"
 	"errand/worker/tools"
 )
 
@@ -37,7 +39,8 @@ type Config struct {
 // Executor answers messages. It is safe for concurrent use.
 type Executor struct {
 	limits  agent.Limits
-	model   model.Model
+	prices  *agent.Prices
+	model   *gate.Gate
 	system  string
 	offered []model.Tool
 	tools   map[string]tools.Tool
@@ -45,7 +48,10 @@ type Executor struct {
 	log     *slog.Logger
 }
 
-var _ a2asrv.AgentExecutor = (*Executor)(nil)
+var (
+	_ a2asrv.AgentExecutor = (*Executor)(nil)
+	_ run.Admitter         = (*Executor)(nil)
+)
 
 // New returns an Executor. It refuses tools that cannot work, and a definition that names
 // tools which do not exist.
@@ -63,13 +69,14 @@ func New(c Config) (*Executor, error) {
 	}
 
 	e := &Executor{
-		limits: c.Agent.Limits, model: c.Model, usage: c.Usage, log: c.Log,
+		limits: c.Agent.Limits, prices: c.Agent.Prices, usage: c.Usage, log: c.Log,
 		system: system(c.Agent), tools: map[string]tools.Tool{},
 		offered: []model.Tool{{Name: askName, Description: askDescription, Schema: []byte(askSchema)}},
 	}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
+	e.model = gate.New(c.Model, e.log)
 
 	for _, name := range c.Agent.Tools {
 		t, ok := known[name]
@@ -94,6 +101,11 @@ func system(a *agent.Agent) string {
 		fmt.Fprintf(&b, "- %s: %s\n", s.ID, s.Description)
 	}
 	return strings.TrimSpace(b.String())
+}
+
+// Admit implements run.Admitter: a turn may begin while its model can be asked.
+func (e *Executor) Admit(ctx context.Context, task string) (leave func(), pause *run.Pause) {
+	return e.model.Admit(ctx, task)
 }
 
 // Execute answers execCtx.Message. Text is yielded while it is made, as one artifact per

@@ -71,10 +71,6 @@ func TestFinishReasons(t *testing.T) {
 		{"IMAGE_RECITATION", scripts.Finish("IMAGE_RECITATION"), a2a.TaskStateRejected, "protected work"},
 		{"LANGUAGE", scripts.Finish("LANGUAGE"), a2a.TaskStateRejected, "language"},
 		{"blocked prompt", scripts.Block("SAFETY"), a2a.TaskStateRejected, "The message was refused"},
-		{"OTHER", scripts.Finish("OTHER", kept), "", ""},
-		{"IMAGE_OTHER", scripts.Finish("IMAGE_OTHER"), "", ""},
-		{"NO_IMAGE", scripts.Finish("NO_IMAGE"), "", ""},
-		{"unknown", scripts.Finish("A_NEW_ONE", kept), "", ""},
 		{"none", scripts.Finish("", kept), "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -92,6 +88,9 @@ func TestFinishReasons(t *testing.T) {
 			if tt.state == a2a.TaskStateFailed && (r.text != kept || !r.whole) {
 				t.Errorf("kept %q (whole: %v)", r.text, r.whole)
 			}
+			if tt.state == a2a.TaskStateRejected && r.text != "" {
+				t.Errorf("a refused answer stays: %q", r.text)
+			}
 
 			if tt.state != "" && r.final.Metadata["usage"] == nil {
 				t.Error("no usage")
@@ -100,52 +99,27 @@ func TestFinishReasons(t *testing.T) {
 	}
 }
 
-func TestMalformedCallIsTriedAgain(t *testing.T) {
-	for _, reason := range []string{"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS"} {
-		script := scripts.New(scripts.Finish(reason, "print(", "x", ")"), standin.Text("Well."))
-		r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
-		if r.text != "Well." || r.state() != a2a.TaskStateCompleted {
-			t.Errorf("%s: %q, %v, %v", reason, r.text, r.state(), r.err)
-		}
-		if a, b := plain(script.Requests()[0].Contents), plain(script.Requests()[1].Contents); a != b {
-			t.Errorf("%s: asked again with %s", reason, b)
-		}
-	}
-}
-
-func TestMalformedCallAfterText(t *testing.T) {
-	look := standin.Call(&genai.FunctionCall{Name: "nothing"})
-	look.Chunks = append(standin.Text("Let me see.").Chunks, look.Chunks...)
-	look.Chunks[0].Candidates[0].FinishReason = ""
-	script := scripts.New(look, scripts.Finish("MALFORMED_FUNCTION_CALL", "print(", "x", ")"), standin.Text("Well."))
-	r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
-	if want := "Let me see.\n\nWell."; r.text != want || !r.whole {
-		t.Errorf("%q, want %q", r.text, want)
-	}
-}
-
 func TestModelErrors(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		reply standin.Reply
-		pause time.Duration
-		alert bool
+		waits bool          // the turn pauses
+		least time.Duration // for at least so long
 		state a2a.TaskState
 	}{
-		{"throttled", scripts.Throttle(37 * time.Second), 37 * time.Second, false, ""},
-		{"throttled, no time", scripts.Throttle(0), 30 * time.Second, false, ""},
-		{"throttled, too short", scripts.Throttle(time.Millisecond), time.Second, false, ""},
-		{"throttled, for most of a day", scripts.Throttle(20 * time.Hour), 20 * time.Hour, false, ""},
-		{"401", scripts.Fail(401, "UNAUTHENTICATED", "SECRET"), time.Minute, true, ""},
-		{"403", scripts.Fail(403, "PERMISSION_DENIED", "SECRET"), time.Minute, true, ""},
-		{"404", scripts.Fail(404, "NOT_FOUND", "SECRET"), time.Minute, true, ""},
-		{"400", scripts.Fail(400, "INVALID_ARGUMENT", "SECRET"), 0, false, a2a.TaskStateFailed},
-		{"413", scripts.Fail(413, "INVALID_ARGUMENT", "SECRET"), 0, false, a2a.TaskStateFailed},
-		{"500", scripts.Fail(500, "INTERNAL", "broken"), 0, false, ""},
-		{"503", scripts.Fail(503, "UNAVAILABLE", "overloaded"), 0, false, ""},
-		{"408", scripts.Fail(408, "TIMEOUT", "slow"), 0, false, ""},
-		{"cut", standin.Reply{Chunks: standin.Text("Half of").Chunks[:1], Cut: true}, 0, false, ""},
-		{"cut within a rune", scripts.CutMidRune("Half of"), 0, false, ""},
+		{"throttled", scripts.Throttle(37 * time.Second), true, 37 * time.Second, ""},
+		{"throttled, no time", scripts.Throttle(0), true, 0, ""},
+		{"throttled, for most of a day", scripts.Throttle(20 * time.Hour), true, 20 * time.Hour, ""},
+		{"401", scripts.Fail(401, "UNAUTHENTICATED", "SECRET"), true, 0, ""},
+		{"403", scripts.Fail(403, "PERMISSION_DENIED", "SECRET"), true, 0, ""},
+		{"404", scripts.Fail(404, "NOT_FOUND", "SECRET"), true, 0, ""},
+		{"400", scripts.Fail(400, "INVALID_ARGUMENT", "SECRET"), false, 0, a2a.TaskStateFailed},
+		{"413", scripts.Fail(413, "INVALID_ARGUMENT", "SECRET"), false, 0, a2a.TaskStateFailed},
+		{"500", scripts.Fail(500, "INTERNAL", "broken"), false, 0, ""},
+		{"503", scripts.Fail(503, "UNAVAILABLE", "overloaded"), true, 0, ""},
+		{"408", scripts.Fail(408, "TIMEOUT", "slow"), true, 0, ""},
+		{"cut", standin.Reply{Chunks: standin.Text("Half of").Chunks[:1], Cut: true}, false, 0, ""},
+		{"cut within a rune", scripts.CutMidRune("Half of"), false, 0, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.reply.Chunks = unfinished(tt.reply.Chunks)
@@ -158,13 +132,13 @@ func TestModelErrors(t *testing.T) {
 			_, caused := errors.AsType[*model.Error](r.err)
 
 			switch {
-			case tt.pause == 0:
+			case !tt.waits:
 				if paused {
 					t.Errorf("a pause: %v", r.err)
 				}
 			case !paused || !caused:
 				t.Fatalf("not a pause with a cause: %v", r.err)
-			case pause.For != tt.pause || pause.Alert != tt.alert || pause.Say == "" || strings.Contains(pause.Say, "SECRET"):
+			case pause.For != tt.least || pause.Hold != run.Away || pause.Alert || pause.Say == "" || strings.Contains(pause.Say, "SECRET"):
 				t.Errorf("pause %+v", pause)
 			}
 
@@ -172,6 +146,28 @@ func TestModelErrors(t *testing.T) {
 				t.Errorf("says %q", r.says())
 			}
 		})
+	}
+}
+
+// The last attempt at a message that makes the model fail ends the task with that reason. A
+// pause never does.
+func TestLastAttempt(t *testing.T) {
+	for _, tt := range []struct {
+		reply standin.Reply
+		says  string
+	}{
+		{scripts.Fail(500, "INTERNAL", "SECRET"), "internal error"},
+		{scripts.CutMidRune("Half of"), "broke off"},
+		{scripts.Fail(503, "UNAVAILABLE", "SECRET"), ""},
+		{scripts.Throttle(0), ""},
+		{scripts.Fail(403, "PERMISSION_DENIED", "SECRET"), ""},
+	} {
+		ctx := run.With(t.Context(), run.Run{Turn: 1, Attempt: 5, Task: "task", Last: true})
+		r := answered(t, ctx, newExecutor(t, setup{model: scripted(t, scripts.New(tt.reply))}), message())
+		ended := r.state() == a2a.TaskStateFailed && strings.Contains(r.says(), tt.says) && !strings.Contains(r.says(), "SECRET")
+		if _, paused := errors.AsType[*run.Pause](r.err); ended != (tt.says != "") || paused == ended {
+			t.Errorf("%+v: %s, %q, error %v", tt.reply.Error, r.state(), r.says(), r.err)
+		}
 	}
 }
 

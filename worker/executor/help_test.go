@@ -3,7 +3,9 @@ package executor_test
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"iter"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -28,6 +30,8 @@ type setup struct {
 	tools  []tools.Tool
 	model  model.Model
 	usage  *usage.Meter
+	prices *agent.Prices
+	log    io.Writer // nil: nothing is logged
 }
 
 func defaults() agent.Limits {
@@ -41,13 +45,17 @@ func newExecutor(t testing.TB, s setup) *executor.Executor {
 		s.limits = defaults()
 	}
 	def := &agent.Agent{
-		Name: "Test", Instructions: "Be brief.", Limits: s.limits,
+		Name: "Test", Instructions: "Be brief.", Limits: s.limits, Prices: s.prices,
 		Skills: []agent.Skill{{ID: "count", Description: "Counts things."}},
 	}
 	for _, tool := range s.tools {
 		def.Tools = append(def.Tools, tool.Name())
 	}
-	e, err := executor.New(executor.Config{Agent: def, Model: s.model, Tools: s.tools, Usage: s.usage})
+	var log *slog.Logger
+	if s.log != nil {
+		log = slog.New(slog.NewTextHandler(s.log, nil))
+	}
+	e, err := executor.New(executor.Config{Agent: def, Model: s.model, Tools: s.tools, Usage: s.usage, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,10 +80,18 @@ type chunks struct {
 	list []model.Chunk
 	err  error // at the end
 	seen []model.Request
+
+	tokens  int64 // of each request, as counted
+	uncount error // instead of a count
+	counted []model.Request
 }
 
 func (c *chunks) Name() string                { return "chunks" }
 func (c *chunks) Check(context.Context) error { return nil }
+func (c *chunks) Count(_ context.Context, r model.Request) (int64, error) {
+	c.counted = append(c.counted, r)
+	return c.tokens, c.uncount
+}
 func (c *chunks) Generate(_ context.Context, r model.Request) iter.Seq2[model.Chunk, error] {
 	c.seen = append(c.seen, r)
 	return func(yield func(model.Chunk, error) bool) {

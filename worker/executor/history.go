@@ -14,7 +14,11 @@ import (
 )
 
 // maxHistory bounds the bytes of earlier messages, independently of their tokens, because
-// every step sends them again and the Gemini API takes 20 MB.
+// every step sends them again. As text they are about a million tokens, as many as models
+// read: https://ai.google.dev/gemini-api/docs/tokens
+//
+// With maxSaid and a message a request has about 12 MB, as base64. The Gemini API takes
+// 100 MB: https://ai.google.dev/gemini-api/docs/file-input-methods
 const maxHistory = 4 << 20
 
 // An item is one contribution to the conversation before its conversion.
@@ -48,7 +52,7 @@ func (e *Executor) conversation(ec *a2asrv.ExecutorContext) (contents []model.Co
 		left -= cost(p)
 	}
 	if left < 0 {
-		return nil, fmt.Sprintf("The message is too large: it has about %d tokens, and all work on one message may take %d (turnTokens). Send less in one message.",
+		return nil, fmt.Sprintf("The message is too large: it has about %d tokens, and all work on one message may take %d (limits.turnTokens). Send less in one message.",
 			e.limits.TurnTokens-left/tokenBytes, e.limits.TurnTokens)
 	}
 	return append(e.recent(earlier(ec), min(left, e.limits.TurnTokens)), message), ""

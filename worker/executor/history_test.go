@@ -155,24 +155,31 @@ func TestPartsThatTheModelGets(t *testing.T) {
 		return p
 	}
 
+	link := a2a.NewFileURLPart("https://example.com/a.pdf", "application/pdf")
+	link.Filename = "invoice.pdf"
+	notes := text("some words")
+	notes.Filename = "notes.txt"
+	unread := a2a.NewFileURLPart("file:///etc/passwd", "text/plain")
+	unread.Filename = "passwd"
+
 	ec := message(
 		text(""), text("look"),
 		a2a.NewDataPart(map[string]any{"a": []any{1.5, "<b>"}}), a2a.NewDataPart(nil),
-		raw("image/png", "", "PNG"), raw("", "", "words"), raw("", "", "\xff\xfe"), raw("image/png", "", ""),
-		a2a.NewFileURLPart("https://example.com/a.pdf", "application/pdf"),
-		a2a.NewFileURLPart("file:///etc/passwd", "text/plain"), a2a.NewFileURLPart("ftp://example.com/x", "text/plain"), a2a.NewFileURLPart("https://", ""), a2a.NewFileURLPart("\x00", ""),
+		raw("image/png", "a \"cat\"\n.png", "PNG"), raw("", "", "words"), raw("", "", "\xff\xfe"), raw("image/png", "", ""),
+		link, notes,
+		unread, a2a.NewFileURLPart("ftp://example.com/x", "text/plain"), a2a.NewFileURLPart("https://", ""), a2a.NewFileURLPart("\x00", ""),
 		nil, &a2a.Part{},
 	)
 
 	// Files of the agent are named, not sent: the models accept files only from users.
 	ec.RelatedTasks = []*a2a.Task{{
-		ID: "old", History: []*a2a.Message{user("a1", text("draw"))},
+		ID: "old", History: []*a2a.Message{user("a1", text("draw"), raw("image/png", "dog.png", "DOG"))},
 		Artifacts: []*a2a.Artifact{artifact("t1-answer", raw("image/png", "cat.png", "PNG"), a2a.NewFileURLPart("https://example.com/x", ""))},
 	}}
 
-	want := "user: draw\nmodel: (a file: cat.png image/png, 3 bytes) | (a file that cannot be read: unnamed)\n" +
-		`user: look | {"a":[1.5,"<b>"]} | null | image/png PNG | text/plain words | application/octet-stream ` + "\xff\xfe" +
-		" | application/pdf https://example.com/a.pdf | (a file that cannot be read: text/plain) | (a file that cannot be read: text/plain) | (a file that cannot be read: unnamed) | (a file that cannot be read: unnamed)"
+	want := "user: draw | (the file \"dog.png\":) | image/png DOG\nmodel: (a file: cat.png image/png, 3 bytes) | (a file that cannot be read: unnamed)\n" +
+		`user: look | {"a":[1.5,"<b>"]} | null | (the file "a \"cat\"\n.png":) | image/png PNG | text/plain words | application/octet-stream ` + "\xff\xfe" +
+		` | (the file "invoice.pdf":) | application/pdf https://example.com/a.pdf | (the file "notes.txt":) | some words | (a file that cannot be read: passwd text/plain)` + " | (a file that cannot be read: text/plain) | (a file that cannot be read: unnamed) | (a file that cannot be read: unnamed)"
 	if diff := cmp.Diff(want, contents(t, t.Context(), ec, setup{})); diff != "" {
 		t.Errorf("contents of the request (-want +got):\n%s", diff)
 	}

@@ -4,20 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/model"
 	"errand/worker/run"
-)
-
-// Waits of a turn that must wait.
-const (
-	waitUnknown = 30 * time.Second // the service gave no time
-	waitLeast   = time.Second
-	waitMost    = 24 * time.Hour // the age limit of a turn
-	waitDenied  = time.Minute    // an operator must correct the configuration first
 )
 
 // An outcome is the end of a turn.
@@ -29,7 +20,7 @@ type outcome struct {
 func failed(say string) outcome { return outcome{state: a2a.TaskStateFailed, say: say} }
 
 func (t *turn) overBudget() outcome {
-	return failed(fmt.Sprintf("The work was ended: it used up the %d tokens that one message may cost.", t.limits.TurnTokens))
+	return failed(fmt.Sprintf("The work was ended: it needs more than the %d tokens that one message may cost (limits.turnTokens).", t.limits.TurnTokens))
 }
 
 // overDay returns a pause if the caller's tokens of today are used up. While their number
@@ -48,16 +39,6 @@ func (t *turn) overDay(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// again reports whether a step gave nothing and is worth another try at once: the model
-// called functions in a form that cannot be read.
-func again(finish string) bool {
-	switch finish {
-	case "MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS":
-		return true
-	}
-	return false
 }
 
 // refused is the text for the client if the model refused to answer, and empty if it did
@@ -98,19 +79,31 @@ func (t *turn) verdict(s step) (outcome, error) {
 		}
 		return outcome{state: a2a.TaskStateCompleted}, nil
 	case model.FinishMaxTokens:
-		return failed("The answer was cut off: it reached the limit of tokens for one answer. What there is of it was kept."), nil
+		return failed(t.cutOff(s)), nil
 	case model.FinishNone:
 		return outcome{}, errors.New("the model's answer ended without a reason")
 	}
-	return outcome{}, fmt.Errorf("the model's answer ended with %.40q", s.finish)
+	if malformed(s.finish) != "" {
+		return failed(fmt.Sprintf("The work was ended: the model called its functions wrongly %d times in a row (%s).", t.retry.malformed, s.finish)), nil
+	}
+	return failed("The work was ended: the model gave no answer" + odd(s) + "." + t.kept()), nil
+}
+
+// kept tells the client of the piece of an answer that stays on a failed task.
+func (t *turn) kept() string {
+	if t.answer.empty() || t.answer.old {
+		return ""
+	}
+	return " What there is of it was kept."
 }
 
 // failure decides how an error of a step ends the turn. A returned error makes the turn run
 // again.
 func (t *turn) failure(ctx context.Context, err error) (outcome, error) {
 	e, ofModel := errors.AsType[*model.Error](err)
+	_, waits := errors.AsType[*run.Pause](err)
 	switch {
-	case errors.Is(err, errGone):
+	case errors.Is(err, errGone), waits:
 		return outcome{}, err
 
 	case ctx.Err() != nil:
@@ -128,56 +121,27 @@ func (t *turn) failure(ctx context.Context, err error) (outcome, error) {
 	case !ofModel:
 		return outcome{}, fmt.Errorf("asking the model: %w", err)
 
-	case e.Throttled():
-		wait := e.RetryAfter
-		if wait <= 0 {
-			wait = waitUnknown
-		}
-		wait = min(max(wait, waitLeast), waitMost)
-		return outcome{}, &run.Pause{For: wait, Say: "The task is waiting for the model's quota.", Err: err}
-
-	case e.Denied():
-		return outcome{}, &run.Pause{
-			For: waitDenied, Alert: true, Err: err,
-			Say: "The task is waiting: the agent's operator must mend the access to the model.",
-		}
-
-	case e.Invalid():
+	case e.Kind() == model.OfMessage:
 		t.log.WarnContext(ctx, "the model refused a request", "task", t.info.TaskID, "err", err)
 		return failed("The model cannot work on this message: it refused the request as invalid or too large."), nil
 	}
 
+	if this, ok := run.From(ctx); ok && this.Last {
+		t.log.WarnContext(ctx, "a message makes the model fail", "task", t.info.TaskID, "attempt", this.Attempt, "err", err)
+		return failed(broke(e.Why())), nil
+	}
 	return outcome{}, fmt.Errorf("asking the model: %w", err)
 }
 
-// A tally is the cost of a turn in this attempt.
-type tally struct {
-	model                           string
-	steps                           int
-	prompt, output, thought, cached int64
+// broke says why a task ends whose message makes the model fail, again and again, while the
+// model answers other requests.
+func broke(why model.Cause) string {
+	what := "failed with an internal error"
+	switch why {
+	case model.Cut:
+		what = "broke off its answer"
+	case model.Silent:
+		what = "stopped answering"
+	}
+	return "The task was ended: the model " + what + " each time that it was given this message, while it answered others. Change the message, or send it again later."
 }
-
-func (y *tally) add(u model.Usage) {
-	y.steps++
-	y.prompt += count(u.Prompt)
-	y.output += count(u.Output)
-	y.thought += count(u.Thought)
-	y.cached += count(u.Cached)
-}
-
-func (y *tally) total() int64 { return y.prompt + y.output + y.thought }
-
-// metadata is the tally in the form of the task's metadata. Numbers are float64, as they
-// are in a record that was read back.
-func (y *tally) metadata() map[string]any {
-	return map[string]any{"usage": map[string]any{
-		"model": y.model, "steps": float64(y.steps), "prompt": float64(y.prompt),
-		"output": float64(y.output), "thought": float64(y.thought), "cached": float64(y.cached),
-	}}
-}
-
-// tokens is Usage.Total without trust in the service: its numbers can neither overflow nor
-// win tokens back.
-func tokens(u model.Usage) int64 { return count(u.Prompt) + count(u.Output) + count(u.Thought) }
-
-func count(n int32) int64 { return max(int64(n), 0) }

@@ -14,18 +14,33 @@ import (
 )
 
 // convert returns the parts of a message or artifact in the form that the model reads. It
-// leaves out empty parts.
+// leaves out empty parts. The name of a file comes before it as a text, because
+// displayName is for tools of the service: https://pkg.go.dev/google.golang.org/genai#Blob
 func convert(role string, parts a2a.ContentParts) []model.Part {
 	out := make([]model.Part, 0, len(parts))
 	for _, p := range parts {
 		if p == nil {
 			continue
 		}
-		if c, ok := convertPart(role, p); ok {
-			out = append(out, c)
+		c, ok := convertPart(role, p)
+		if !ok {
+			continue
 		}
+		if named(p, c) {
+			out = append(out, model.Part{Text: fmt.Sprintf("(the file %.255q:)", p.Filename)})
+		}
+		out = append(out, c)
 	}
 	return out
+}
+
+// named reports whether a part has a file name that its converted form does not tell.
+func named(p *a2a.Part, c model.Part) bool {
+	switch p.Content.(type) {
+	case a2a.Text, a2a.Data:
+		return p.Filename != ""
+	}
+	return p.Filename != "" && c.Text == ""
 }
 
 func convertPart(role string, p *a2a.Part) (model.Part, bool) {

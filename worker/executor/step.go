@@ -12,10 +12,11 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/model"
+	"errand/shared/task"
 )
 
 // maxSaid bounds the bytes that the model and its tools add to a turn, thoughts included,
-// because every step sends the conversation again and the Gemini API takes 20 MB.
+// because every step sends them again. See maxHistory.
 const maxSaid = 4 << 20
 
 // maxParts bounds the parts of one event of the model, and the calls of one step: each takes
@@ -37,18 +38,15 @@ type step struct {
 	finish string
 	reason string
 	usage  model.Usage
+	spent  task.Spent
 }
 
 // step calls the model once and passes on the text as it comes.
 func (t *turn) step(ctx context.Context) (step, error) {
 	var s step
 	left := int64(t.limits.TurnTokens) - t.used.total()
-	req := model.Request{
-		System: t.system, History: t.history, Tools: t.offered,
-		MaxTokens: int32(min(int64(t.limits.OutputTokens), left)),
-	}
 
-	for c, err := range t.model.Generate(ctx, req) {
+	for c, err := range t.model.Generate(ctx, t.request()) {
 		if err != nil {
 			return s, err
 		}

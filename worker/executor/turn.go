@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
 	"errand/shared/model"
+	"errand/shared/task"
 	"errand/worker/run"
 )
 
@@ -20,24 +22,57 @@ type turn struct {
 	*Executor
 	info    a2a.TaskInfo
 	number  int // number of the message, from 1
+	asked   *a2a.Message
 	caller  string
 	yield   func(a2a.Event, error) bool
+	steps   run.Steps
+	until   time.Time // when the run must have ended; zero: no limit
+	now     func() time.Time
+	spend   func(task.Spent)
 	history []model.Content
 	answer  answer
+	retry   retry
 	used    tally
-	said    int            // bytes that the model and its tools have added so far
-	calls   int            // calls to tools with effects that were announced
-	keyed   map[string]int // calls per tool with effects
+	known   reckoning // about the size of the next request
+	room    int32     // tokens that the next step may make
+	stepped int       // number of the newest step
+	said    int       // bytes that the model and its tools have added so far
+	made    int       // bytes of artifacts that calls have made
+
+	fruitless bool // a call with effects has used up its time limit in this run
 }
 
 func (e *Executor) begin(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) *turn {
-	t := &turn{Executor: e, info: ec.TaskInfo(), number: turnNumber(ctx, ec), yield: yield}
+	t := &turn{Executor: e, info: ec.TaskInfo(), number: turnNumber(ctx, ec), asked: ec.Message, yield: untilGone(yield)}
 	if ec.User != nil {
 		t.caller = ec.User.Name
 	}
-	t.used.model = e.model.Name()
+
+	this, _ := run.From(ctx)
+	t.steps, t.until, t.now, t.spend = this.Steps, this.Until, this.Now, this.Spend
+	if t.now == nil {
+		t.now = time.Now
+	}
+	if t.steps == nil {
+		t.steps = &loose{info: string(t.info.TaskID), now: t.now}
+	}
+	if t.spend == nil {
+		t.spend = func(task.Spent) {}
+	}
+
+	t.used = tally{model: e.model.Name(), prices: e.prices, spent: this.Spent}
 	t.answer = answer{turn: t, id: artifactID(t.number, "answer")}
 	return t
+}
+
+// untilGone passes events on until the caller takes no more. A yield after that would panic, and
+// calls report until they end.
+func untilGone(yield func(a2a.Event, error) bool) func(a2a.Event, error) bool {
+	gone := false
+	return func(ev a2a.Event, err error) bool {
+		gone = gone || !yield(ev, err)
+		return !gone
+	}
 }
 
 // run does the work and yields its end.
@@ -51,70 +86,107 @@ func (t *turn) run(ctx context.Context, ec *a2asrv.ExecutorContext) {
 	}
 }
 
-// work calls the model, step by step, until there is an outcome.
+// work goes on from the steps of earlier runs, and calls the model, step by step, until there
+// is an outcome.
 func (t *turn) work(ctx context.Context, ec *a2asrv.ExecutorContext) (outcome, error) {
-	var fault string
-	if t.history, fault = t.conversation(ec); fault != "" {
-		return failed(fault), nil
+	past, err := t.steps.Past(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	if out, err := t.resume(ctx, ec, past); err != nil || out.state != "" {
+		return out, err
 	}
 
-	for range t.limits.Steps {
-		if t.used.total() >= int64(t.limits.TurnTokens) {
-			return t.overBudget(), nil
+	for range t.limits.Steps - len(past) {
+		if ok, err := t.afford(ctx); !ok {
+			return t.overBudget(), err
 		}
 		if err := t.overDay(ctx); err != nil {
 			return outcome{}, err
 		}
 
 		s, err := t.step(ctx)
-		t.used.add(s.usage)
+		s.spent = t.note(s, err)
 		t.usage.Add(t.caller, tokens(s.usage)) // also if the run ends before its commit
-		if err != nil {
+		if calls := err == nil && s.finish == model.FinishStop && len(s.calls) > 0; !calls || asked(s.calls) != "" {
+			t.spend(s.spent)
+		}
+		switch {
+		case err != nil && t.unsigned(err):
+			continue
+		case err != nil:
 			return t.failure(ctx, err)
 		}
 
 		if s.finish == model.FinishStop && len(s.calls) > 0 {
+			t.retry = retry{}
 			question, err := t.act(ctx, s)
-			if err != nil || question != "" {
+			switch {
+			case errors.Is(err, task.ErrTooLarge):
+				return failed("The work was ended: the model asks for calls with too large arguments."), nil
+			case err != nil || question != "":
 				return outcome{state: a2a.TaskStateInputRequired, say: question}, err
 			}
 			continue
 		}
 
-		if !again(s.finish) {
+		if !t.again(s) {
 			return t.verdict(s)
 		}
-		if err := t.answer.undo(); err != nil {
+	}
+
+	return failed(fmt.Sprintf("The work was ended: it was not done after %d steps, the limit of one message (limits.steps).", t.limits.Steps)), nil
+}
+
+// resume makes the conversation: the messages so far, and the steps of earlier runs at their
+// place. It settles the step that is open. An outcome with a state ends the turn.
+func (t *turn) resume(ctx context.Context, ec *a2asrv.ExecutorContext, past []task.Kept) (outcome, error) {
+	var later []item
+	if len(past) > 0 && past[0].Turn < t.number { // the message answers a question about a call
+		ec, later = since(ec, past[0].Turn)
+	}
+	var fault string
+	if t.history, fault = t.conversation(ec); fault != "" {
+		return failed(fault), nil
+	}
+
+	for _, k := range past {
+		o, err := t.reopen(k)
+		if err != nil {
+			return outcome{}, err
+		}
+		t.stepped = o.Number
+		t.answer.restore(o.parts)
+		if err := t.settle(ctx, o); err != nil {
 			return outcome{}, err
 		}
 	}
 
-	return failed(fmt.Sprintf("The work was ended: it was not done after %d steps, the limit of one message.", t.limits.Steps)), nil
+	for _, it := range later {
+		if parts := convert(it.role, it.parts); len(parts) > 0 {
+			t.history = append(t.history, model.Content{Role: it.role, Parts: parts})
+		}
+	}
+	t.history = joinRoles(t.history)
+	return outcome{}, nil
 }
 
-// act makes the calls of a step, and adds them to the conversation. A question to the
-// client ends the turn, and no call is made then.
+// act opens a step and makes its calls. A question to the client ends the turn, and no call
+// is made then.
 func (t *turn) act(ctx context.Context, s step) (question string, err error) {
 	if question = asked(s.calls); question != "" {
-		return question, nil
+		return t.answer.lead(question), nil
 	}
-	if err := t.answer.flush(); err != nil {
-		return "", err
-	}
-	results, err := t.callAll(ctx, s.calls)
+	o, err := t.open(ctx, s)
 	if err != nil {
 		return "", err
 	}
-	t.history = append(t.history,
-		model.Content{Role: model.RoleModel, Parts: merged(s.parts)},
-		model.Content{Role: model.RoleUser, Parts: results})
-	t.answer.next()
-	return "", nil
+	return "", t.settle(ctx, o)
 }
 
 // end finishes the answer and yields the final status.
 func (t *turn) end(out outcome) error {
-	if err := t.answer.finish(); err != nil {
+	if err := t.answer.close(out.state); err != nil {
 		return err
 	}
 	ev := a2a.NewStatusUpdateEvent(t.info, out.state, t.message("end", out.say))
@@ -133,7 +205,7 @@ func (t *turn) message(name, text string) *a2a.Message {
 	return &a2a.Message{
 		ID:   fmt.Sprintf("%s-t%d-%s", t.info.TaskID, t.number, name),
 		Role: a2a.MessageRoleAgent, TaskID: t.info.TaskID, ContextID: t.info.ContextID,
-		Parts: a2a.ContentParts{a2a.NewTextPart(text)},
+		Parts: a2a.ContentParts{task.TextPart(text)},
 	}
 }
 

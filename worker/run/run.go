@@ -1,5 +1,5 @@
 // Package run tells an executor more about its turn than the protocol does: the number of
-// attempts, the time by which it must end, and a way to pause.
+// attempts, the time by which it must end, a way to pause, and a way to be asked first.
 //
 // It decides nothing: worker/turn makes a Run and acts on a Pause. An executor that knows
 // nothing of this package works all the same.
@@ -9,18 +9,33 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"errand/shared/task"
 )
 
 // A Run is one attempt of a turn.
 type Run struct {
 	Turn    int       // the message being answered, from 1
-	Attempt int       // of this turn, from 1
+	Attempt int       // since the turn's last progress, from 1
 	Until   time.Time // when the turn must have ended or paused
 
 	// Flush returns nil when everything yielded so far is durable under this
-	// turn's epoch. An executor must see a nil before each effect outside: for a task that
-	// was cancelled, or that another worker has, Flush returns task.ErrFenced.
+	// turn's epoch. An executor without steps must see a nil before each effect outside: for a
+	// task that was cancelled, or that another worker has, Flush returns task.ErrFenced.
 	Flush func(context.Context) error
+
+	// Steps keeps the steps of the turn. nil: there is no store for them.
+	Steps Steps
+
+	// Spent is the cost of the turn in earlier runs. Spend adds the cost of a reply to the
+	// next commit of the turn, unless a step carries it.
+	Spent task.Spent
+	Spend func(task.Spent)
+
+	Now func() time.Time // the clock of the record
+
+	Task string // the task's id
+	Last bool   // an error of this attempt ends the task
 }
 
 type key struct{}
@@ -43,6 +58,35 @@ type Pause struct {
 	Say   string        // for the client, as the status message; empty: none
 	Alert bool          // an operator must mend something
 	Err   error         // the reason, for the log
+	Hold  Hold          // what is added to For
+
+	// UsedUp says that the time of the run was spent on work that came to no end. If the run has
+	// also opened and stored nothing, it costs an attempt (R16g).
+	UsedUp bool
+
+	// Waits are calls of the open step that asked to begin again later. The turn goes on
+	// with the first of them, and its age does not grow meanwhile (R16h).
+	Waits []task.Wait
+}
+
+// A Hold is a random time that a pause lasts beyond its For, so that turns which wait for
+// the same thing do not all come at once.
+type Hold int
+
+// Holds. Their times are in shared/task.
+const (
+	NoHold Hold = iota // the pause lasts exactly For
+	Away               // the model cannot be asked: the time doubles with each hold since the turn's last progress
+	Full               // the model answers, and others are before this turn: a short time
+)
+
+// An Admitter is an executor that can tell before a turn is claimed whether it may work on
+// it. A turn that may not is held: its record is parked without a claim and without an attempt.
+// An executor that is no Admitter is never asked.
+type Admitter interface {
+	// Admit keeps a place for the turn's first request to the model, until leave is called.
+	// With a pause there is no place. Admit may take as long as one small request.
+	Admit(ctx context.Context, task string) (leave func(), pause *Pause)
 }
 
 // Error implements error.

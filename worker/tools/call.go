@@ -16,26 +16,45 @@ const (
 	maxError  = 1 << 10  // bytes of an error's text
 )
 
+// Errors of calls, for the log.
+var (
+	errFailed  = errors.New("the function returned an error")
+	errExited  = errors.New("the function ended its goroutine")
+	errUnshown = errors.New("the result cannot be shown")
+)
+
 // call runs a function. A panic in it fails the call, not the worker.
-func call[In, Out any](ctx context.Context, run func(context.Context, In) (Out, error), in In) (result json.RawMessage, err error) {
+func call[In, Out any](ctx context.Context, name string, run func(context.Context, In) (Out, error), in In) (result json.RawMessage, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			result, err = Refusal("the tool broke down"), panicked(p)
 		}
 	}()
+
+	ctx, end := beginReports(ctx, name)
+	defer end()
+
 	out, err := run(ctx, in)
-	if err != nil {
-		return Refusal(err.Error()), errors.New("the function returned an error")
+	if w := waitIn(err); w != nil {
+		return nil, w
 	}
+	if err != nil {
+		return Refusal(err.Error()), errFailed
+	}
+	return encode(out)
+}
+
+// encode makes the result of a call of the function's result.
+func encode(out any) (json.RawMessage, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(map[string]any{"output": out}); err != nil {
-		return Refusal("the tool was run, but its result cannot be shown"), fmt.Errorf("the result is not JSON: %T", out)
+		return Refusal("the tool was run, but its result cannot be shown"), fmt.Errorf("%w: %T is not JSON", errUnshown, out)
 	}
 	if b.Len() > maxResult {
 		return Refusal(fmt.Sprintf("the tool was run, but its result is too large to be shown: %d bytes, at most %d", b.Len(), maxResult)),
-			fmt.Errorf("the result has %d bytes, at most %d", b.Len(), maxResult)
+			fmt.Errorf("%w: it has %d bytes, at most %d", errUnshown, b.Len(), maxResult)
 	}
 	return bytes.TrimSpace(b.Bytes()), nil
 }

@@ -3,6 +3,10 @@
 // it from Tools, and name it under tools in agent.yaml, without which the model never sees
 // it.
 //
+// Options tell the frame on which properties of a tool it may rely: [Effects], [KeepsKeys],
+// [Reconcile], [TimeLimit], [Alone]. While it runs, a tool can learn about its call ([InfoFrom]), report
+// ([Progress], [Artifact]), and end the run to be called again ([Later], [Wake]).
+//
 // The package is not a registry and knows nothing of tasks or models: worker/executor
 // decides when a tool is called and what becomes of its result.
 package tools
@@ -13,6 +17,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
 
 	"github.com/google/jsonschema-go/jsonschema"
@@ -27,27 +32,19 @@ var names = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]{0,63}$`)
 type Tool struct {
 	name        string
 	description string
-	effects     bool
+	options     options
 	schema      json.RawMessage
 	bind        func(args json.RawMessage) (Call, error)
 	fault       error
 }
 
-// A Call is a function with its arguments, ready to run. The result is a JSON object for
-// the model, even after an error: "output" holds the function's result, or "error" the
-// reason why there is none. The error is for the log and holds neither arguments nor
-// results.
+// A Call is a function with its arguments, ready to run. [Tool.Run] runs it within its time
+// limit. The result is a JSON object for the model, even after an error: "output" holds the
+// function's result, or "error" the reason why there is none. The error is for the log and
+// holds neither arguments nor results.
+//
+// There is no result if the function asked to be called again: the error is a [*Wait] then.
 type Call func(ctx context.Context) (result json.RawMessage, err error)
-
-// An Option changes a Tool that is being made.
-type Option func(*Tool)
-
-// Effects marks a tool that changes something outside, such as one that sends a mail. It is
-// called only after the intent to call it was made durable, and never after the task was
-// cancelled. After a crash it may be called again with the same Key of its
-// [Info], by which the other
-// side recognises the call.
-func Effects() Option { return func(t *Tool) { t.effects = true } }
 
 // New makes a Tool of a function. In is a struct: its JSON field names are the arguments,
 // fields with omitempty are optional, and a tag such as `jsonschema:"city to look up"`
@@ -56,18 +53,23 @@ func Effects() Option { return func(t *Tool) { t.effects = true } }
 //
 // The model reads the text of an error that run returns, and may pass it on. The text
 // should say how to do better, and hold no secret. run must end when its context does.
+// Calls of one step run side by side, unless an option says otherwise.
 //
 // A Tool that cannot work, such as one whose In has no schema, is refused when the program
 // starts; see Fault.
 func New[In, Out any](name, description string, run func(ctx context.Context, in In) (Out, error), opts ...Option) Tool {
 	t := Tool{name: name, description: description}
 	for _, opt := range opts {
-		opt(&t)
+		opt(&t.options)
 	}
 	if run == nil {
 		t.fault = errors.New("it has no function")
 		return t
 	}
+	if t.fault = t.options.fault(reflect.TypeFor[Out]()); t.fault != nil {
+		return t
+	}
+
 	checked, err := t.infer(jsonschema.For[In](nil))
 	if err != nil {
 		t.fault = err
@@ -78,7 +80,7 @@ func New[In, Out any](name, description string, run func(ctx context.Context, in
 		if err := decode(args, checked, &in); err != nil {
 			return nil, err
 		}
-		return func(ctx context.Context) (json.RawMessage, error) { return call(ctx, run, in) }, nil
+		return func(ctx context.Context) (json.RawMessage, error) { return call(ctx, name, run, in) }, nil
 	}
 	return t
 }
@@ -109,9 +111,6 @@ func (t Tool) Description() string { return t.description }
 
 // Schema is the JSON Schema of the arguments, an object.
 func (t Tool) Schema() json.RawMessage { return t.schema }
-
-// HasEffects reports whether the tool was made with [Effects].
-func (t Tool) HasEffects() bool { return t.effects }
 
 // Fault returns the reason why the tool cannot be used, or nil if it can.
 func (t Tool) Fault() error {

@@ -46,7 +46,7 @@ func Example() {
 			return
 		}
 
-		result, err := call(tools.With(context.Background(), tools.Info{Key: "task/1/send_mail-1"}))
+		result, err := call(tools.With(context.Background(), tools.Info{Key: "task/life/1.1"}))
 		fmt.Println(string(result), err)
 	}
 

@@ -32,7 +32,7 @@ func charged(t *testing.T, edit func(*turn.Config)) (b *bench, begun chan string
 	})
 
 	b = newBench(t, ex)
-	c := turn.Config{Desk: b.desk, Store: b.Store, Bus: b, Executor: ex, Log: b.Log, Memory: memory.Sized(600_000)}
+	c := turn.Config{Desk: b.desk, Store: b.Store, KV: b.Store.KV(), Bus: b, Executor: ex, Log: b.Log, Memory: memory.Sized(600_000)}
 	edit(&c)
 	b.worker = turn.New(c)
 	return b, begun, release
@@ -131,7 +131,7 @@ func TestTurnWithoutMemoryComesAgain(t *testing.T) {
 	}
 
 	others.Settle()
-	b.worker = turn.New(turn.Config{Desk: b.desk, Store: b.Store, Bus: b, Log: b.Log, Memory: pool, Executor: execute(
+	b.worker = turn.New(turn.Config{Desk: b.desk, Store: b.Store, KV: b.Store.KV(), Bus: b, Log: b.Log, Memory: pool, Executor: execute(
 		func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 			yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
 		})})

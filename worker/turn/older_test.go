@@ -14,9 +14,12 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/genai"
 
 	"errand/shared/desk"
 	"errand/shared/task"
+	"errand/worker/tools"
+	"errand/worker/turn"
 )
 
 // The test opens and migrates the file of a program with schema 2, which was killed with
@@ -106,5 +109,27 @@ func TestTasksOfAnOlderFileGoOn(t *testing.T) {
 	want = map[a2a.TaskState]int{a2a.TaskStateCompleted: 16, a2a.TaskStateCanceled: 1, a2a.TaskStateFailed: 1, a2a.TaskStateRejected: 1}
 	if diff := cmp.Diff(want, states()); diff != "" {
 		t.Errorf("tasks in the end, by state (-want +got):\n%s", diff)
+	}
+}
+
+// Earlier programs can write the records whose turns had no steps, so that an installation can
+// go back to one. A task keeps its schema over all the commits of its life.
+func TestTaskWithoutStepsKeepsItsSchema(t *testing.T) {
+	for _, calls := range [][]*genai.FunctionCall{nil, {{Name: "look"}}} {
+		b := newBench(t, nil)
+		look := tools.New("look", "Looks.", func(context.Context, struct{}) (string, error) { return "seen", nil })
+		b.configure(shipped(t, []tools.Tool{look}, calls...), func(*turn.Config) {})
+		id := b.send("m", "hello", "").ID()
+		b.deliver(id, "j", 0)
+
+		page, err := b.Store.List(t.Context(), task.Query{Owner: "me", Limit: 1}) // as stored, past the cache
+		if err != nil || len(page.Records) != 1 {
+			t.Fatal(page, err)
+		}
+		for _, r := range []task.Record{b.Load(id), page.Records[0]} {
+			if want := 1 + len(calls); r.Schema != want || !r.Terminal() {
+				t.Errorf("%d calls: %s with schema %d, want %d", len(calls), r.State(), r.Schema, want)
+			}
+		}
 	}
 }

@@ -11,8 +11,10 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
+	"errand/shared/kv"
 	"errand/shared/task"
 	"errand/worker/run"
+	workersteps "errand/worker/steps"
 )
 
 // Reasons to end a run from outside.
@@ -102,7 +104,13 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 
 	ctx, cc := callContext(ctx, r)
 	ec.User, ec.ServiceParams = cc.User, cc.ServiceParams()
-	ctx = run.With(ctx, run.Run{Turn: r.Turn, Attempt: r.Attempt, Until: until, Flush: s.flush})
+	ctx = run.With(ctx, run.Run{
+		Turn: r.Turn, Attempt: r.Attempt, Until: until, Flush: s.flush, Now: w.cfg.Desk.Now,
+		Steps: &steps{s: s, r: r, stored: map[int]kv.Entry{}}, Spent: r.Turned, Spend: s.spend, Task: r.ID(), Last: r.LastAttempt(w.cfg.Desk.Moment().Rules),
+	})
+	ctx = workersteps.With(ctx, workersteps.Scope{
+		KV: noting{w.cfg.KV, s}, Owner: r.Owner, Prefix: fmt.Sprintf("%st%06d/", r.StepPrefix(), r.Turn), Fresh: r.Epoch == 1 && r.Turn == 1,
+	})
 	defer func() {
 		if p := recover(); p != nil {
 			s.log.ErrorContext(ctx, "the executor panicked", "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
@@ -144,12 +152,18 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 }
 
 // because returns the reason for which the run had to stop, if there is one: the executor
-// itself may then end with another error.
+// itself may then end with another error. A pause of calls that wait is a better end than that
+// of a run which stops in its middle.
 func because(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); err != nil && cause != nil {
-		return cause
+	cause := context.Cause(ctx)
+	pause, paused := errors.AsType[*run.Pause](err)
+	switch {
+	case err == nil || cause == nil:
+		return err
+	case paused && len(pause.Waits) > 0 && !errors.Is(cause, task.ErrFenced) && !errors.Is(cause, task.ErrTooLarge):
+		return err
 	}
-	return err
+	return cause
 }
 
 // cleanup makes the calls that an executor may expect after a run: Cancel if the client has
@@ -192,8 +206,14 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 		return s.fail(ctx, "The task was ended: the agent gave an answer that cannot be kept.")
 	case errors.Is(err, errSilent):
 		return s.fail(ctx, "The task was ended: the agent gave no answer.")
-	case errors.Is(err, errDrain), errors.Is(err, errTooLong), errors.Is(err, errGone), errors.Is(err, errNoRoom):
-		return s.park(ctx, w.cfg.Desk.Now(), "")
+	case errors.Is(err, errTooLong):
+		return s.park(ctx, task.Parking{Wake: w.cfg.Desk.Now(), UsedUp: !s.moved.Load()})
+	case errors.Is(err, errDrain), errors.Is(err, errGone), errors.Is(err, errNoRoom):
+		return s.park(ctx, task.Parking{Wake: w.cfg.Desk.Now()})
+	}
+
+	if ask, ok := errors.AsType[*run.Ask](err); ok {
+		return s.finish(ctx, task.Outcome{State: a2a.TaskStateInputRequired, Message: ask.Message, Question: &ask.Question})
 	}
 
 	if pause, ok := errors.AsType[*run.Pause](err); ok {
@@ -202,7 +222,9 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 			level = slog.LevelError
 		}
 		s.log.Log(ctx, level, "turn parked", "for", pause.For, "alert", pause.Alert, "err", pause.Err)
-		return s.park(ctx, w.cfg.Desk.Now().Add(pause.For), pause.Say)
+		p := w.parking(pause, s.rec.Held)
+		p.UsedUp = pause.UsedUp && !s.moved.Load()
+		return s.park(ctx, p)
 	}
 
 	return s.rec, err
@@ -218,7 +240,7 @@ func (s *session) logTurn(ctx context.Context, final task.Record, out task.Outco
 		outcome = "broken off"
 	case final.Task != nil && !final.Wake.IsZero():
 		outcome = "parked"
-	case final.Task != nil && final.Terminal():
+	case final.Task != nil && (final.Terminal() || final.Interrupted()):
 		outcome = string(final.State())
 	}
 	attrs := []any{"outcome", outcome, "duration", took}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -29,6 +31,9 @@ type session struct {
 	commit sync.Mutex // held while committing; guards the rest
 	rec    task.Record
 	unsure []a2a.Event // events of a progress commit that the store has not answered
+	spent  task.Spent  // cost of replies that no commit has yet
+
+	moved atomic.Bool // the run has opened a step, or stored a result
 }
 
 func newSession(w *Worker, r task.Record) *session {
@@ -134,37 +139,83 @@ func (s *session) finish(ctx context.Context, out task.Outcome) (task.Record, er
 
 func (s *session) fail(ctx context.Context, why string) (task.Record, error) {
 	return s.end(ctx, nil, task.Outcome{
-		State: a2a.TaskStateFailed, Message: a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart(why)),
+		State: a2a.TaskStateFailed, Message: a2a.NewMessage(a2a.MessageRoleAgent, task.TextPart(why)),
 	})
 }
 
 func (s *session) end(ctx context.Context, events []a2a.Event, out task.Outcome) (task.Record, error) {
 	s.commit.Lock()
 	defer s.commit.Unlock()
-	return s.persist(ctx, func(r task.Record, t task.Fence) (task.Record, bool, error) {
+	out.Spent = s.spent
+	r, err := s.persist(ctx, func(r task.Record, t task.Fence) (task.Record, bool, error) {
 		return r.Finish(s.w.cfg.Desk.Moment(), t, events, out)
 	})
+	if err == nil {
+		s.spent = task.Spent{}
+	}
+	return r, err
+}
+
+// spend adds the cost of a reply to the next commit that carries costs.
+func (s *session) spend(c task.Spent) {
+	s.commit.Lock()
+	defer s.commit.Unlock()
+	s.spent = s.spent.Add(c)
 }
 
 // park parks the turn with all its events.
-func (s *session) park(ctx context.Context, wake time.Time, say string) (task.Record, error) {
+func (s *session) park(ctx context.Context, p task.Parking) (task.Record, error) {
 	events := s.take()
-	var msg *a2a.Message
-	if say != "" {
-		msg = a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart(say))
-	}
 	s.commit.Lock()
 	defer s.commit.Unlock()
-	wake = wake.UTC().Round(0)
-	r, err := s.persist(ctx, func(r task.Record, t task.Fence) (task.Record, bool, error) {
-		return r.Park(s.w.cfg.Desk.Moment(), t, events, wake, msg)
-	})
-	if errors.Is(err, task.ErrTooLarge) { // drop the unfinished text, which the retry makes again
+	p.Wake, p.Spent = p.Wake.UTC().Round(0), s.spent
+	park := func(events []a2a.Event) (task.Record, error) {
 		return s.persist(ctx, func(r task.Record, t task.Fence) (task.Record, bool, error) {
-			return r.Park(s.w.cfg.Desk.Moment(), t, nil, wake, msg)
+			return r.Park(s.w.cfg.Desk.Moment(), t, events, p)
 		})
 	}
+
+	r, err := park(events)
+	if errors.Is(err, task.ErrTooLarge) { // drop the unfinished text, which the retry makes again
+		r, err = park(nil)
+	}
 	return r, err
+}
+
+// keepMade commits the artifacts that calls have made, before results of these calls are stored:
+// a call with a result is not made again. Without an artifact it writes nothing. A run that has
+// lost its turn may store its results all the same.
+func (s *session) keepMade(ctx context.Context) error {
+	s.commit.Lock()
+	defer s.commit.Unlock()
+	if !s.hasMade() {
+		return nil
+	}
+
+	events := s.take()
+	_, err := s.persist(ctx, func(r task.Record, t task.Fence) (task.Record, bool, error) {
+		return r.KeepMade(s.w.cfg.Desk.Moment(), t, events)
+	})
+	switch {
+	case errors.Is(err, task.ErrFenced):
+		return nil
+	case errors.Is(err, task.ErrTooLarge): // it ends the run, but the calls have happened
+		s.cancel(err)
+		return nil
+	}
+	return err
+}
+
+// hasMade reports whether there is an artifact that would be dropped with this attempt.
+func (s *session) hasMade() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	isArtifact := func(ev a2a.Event) bool {
+		_, is := ev.(*a2a.TaskArtifactUpdateEvent)
+		return is
+	}
+	return slices.ContainsFunc(s.pending, isArtifact) || slices.ContainsFunc(s.unsure, isArtifact) ||
+		slices.ContainsFunc(s.rec.Made, func(m task.Made) bool { return !m.Kept })
 }
 
 // giveBack ends the lease of a run that ended in an error, so that the next claim does not
@@ -176,7 +227,7 @@ func (s *session) giveBack(ctx context.Context) {
 	s.commit.Lock()
 	defer s.commit.Unlock()
 	r, err := task.UpdateFrom(ctx, s.w.cfg.Store, s.rec, func(r task.Record) (task.Record, bool, error) {
-		return r.GiveBack(s.w.cfg.Desk.Moment(), s.turn())
+		return r.GiveBack(s.w.cfg.Desk.Moment(), s.turn(), s.spent)
 	})
 	switch {
 	case err == nil:
@@ -265,6 +316,22 @@ func (s *session) persist(ctx context.Context, decide func(task.Record, task.Fen
 			return s.rec, err
 		case <-time.After(time.Second):
 		}
+	}
+}
+
+// advance begins the count of attempts again. In the first attempt at a turn there is nothing
+// to forget. It is no error if it fails: the next result tries again in the next run.
+func (s *session) advance(ctx context.Context) {
+	s.commit.Lock()
+	defer s.commit.Unlock()
+	if s.rec.Attempt <= 1 || s.commitUnsure(ctx) != nil {
+		return
+	}
+	r, err := task.UpdateFrom(ctx, s.w.cfg.Store, s.rec, func(r task.Record) (task.Record, bool, error) {
+		return r.Advanced(s.w.cfg.Desk.Moment(), s.turn())
+	})
+	if err == nil {
+		s.rec = r
 	}
 }
 

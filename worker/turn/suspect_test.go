@@ -96,8 +96,8 @@ func TestFailingTurnHoldsUpNoOtherTurn(t *testing.T) {
 	})
 }
 
-// apart is the number of deaths after which a turn must run apart (R12).
-func (b *bench) apart() int { return b.Rules.Attempts - 1 }
+// apart is the number of deaths after which a turn must run apart (R16g).
+func (b *bench) apart() int { return 3 }
 
 // A gate is an executor whose runs begin and end as the test says. A run of a text that is not
 // held ends at once.
@@ -421,7 +421,7 @@ func TestTurnThatWaitedToRunAloneEndsWithItsDelivery(t *testing.T) {
 		wait  time.Duration
 		code  int
 		epoch int64
-	}{{time.Minute, http.StatusNoContent, 5}, {8 * time.Minute, http.StatusServiceUnavailable, 4}} {
+	}{{time.Minute, http.StatusNoContent, 4}, {8 * time.Minute, http.StatusServiceUnavailable, 3}} {
 		started, release, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
 		var until time.Time
 

@@ -20,6 +20,7 @@ import (
 
 	"errand/shared/bus"
 	"errand/shared/desk"
+	"errand/shared/kv"
 	"errand/shared/memory"
 	"errand/shared/queue"
 	"errand/shared/task"
@@ -29,6 +30,7 @@ import (
 type Config struct {
 	Desk     *desk.Desk
 	Store    task.Store // the desk's store: a turn makes its own commits
+	KV       kv.Store   // keeps the steps of turns, in the database of the records
 	Bus      bus.Publisher
 	Executor a2asrv.AgentExecutor
 	Log      *slog.Logger
@@ -42,6 +44,10 @@ type Config struct {
 	// Commit is the least time between two progress commits; 0: 1 s, because Firestore
 	// sustains one write a second on a document.
 	Commit time.Duration
+
+	// WakeURL makes the address by which the call with a key is woken, signed with the wake
+	// key of its record. nil, and an empty address: the agent has no public address.
+	WakeURL func(wakeKey, call string) string
 
 	Memory *memory.Pool // of all turns that are not small; nil: a quarter of the process
 
@@ -128,8 +134,14 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 		return err
 	}
 
-	lease.Until = start.Add(w.cfg.Lease).UTC().Round(0) // in the form in which the record is read back
 	told := len(r.Notifications)
+	leave, held, err := w.admit(ctx, r, told)
+	if err != nil || held {
+		return err
+	}
+	defer leave()
+
+	lease.Until = start.Add(w.cfg.Lease).UTC().Round(0) // in the form in which the record is read back
 	p, now, err := w.enter(ctx, r, task.Claim{Lease: lease, Published: told})
 	if err != nil {
 		return err

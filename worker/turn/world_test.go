@@ -80,12 +80,12 @@ func newBenchOn(t *testing.T, path string, now time.Time, ex a2asrv.AgentExecuto
 
 // newWorker returns a worker whose reads and commits go to store.
 func (b *bench) newWorker(store task.Store, ex a2asrv.AgentExecutor, commit time.Duration) *turn.Worker {
-	return turn.New(turn.Config{Desk: b.desk, Store: store, Bus: b, Executor: ex, Log: b.Log, Commit: commit})
+	return turn.New(turn.Config{Desk: b.desk, Store: store, KV: b.Store.KV(), Bus: b, Executor: ex, Log: b.Log, Commit: commit})
 }
 
 // configure replaces the worker by one with another executor and configuration.
 func (b *bench) configure(ex a2asrv.AgentExecutor, change func(*turn.Config)) {
-	c := turn.Config{Desk: b.desk, Store: b.Store, Bus: b, Executor: ex, Log: b.Log, Commit: time.Millisecond}
+	c := turn.Config{Desk: b.desk, Store: b.Store, KV: b.Store.KV(), Bus: b, Executor: ex, Log: b.Log, Commit: time.Millisecond}
 	change(&c)
 	b.worker = turn.New(c)
 }

@@ -50,31 +50,66 @@ func (f *Firestore) Due(ctx context.Context, queue string, before time.Time, fro
 	return refs, nil
 }
 
-// Purge deletes expired records, each on the condition that it was not replaced meanwhile.
-// The database deletes the rest by its own policy, within about a day.
-// https://firebase.google.com/docs/firestore/ttl
-func (f *Firestore) Purge(ctx context.Context, before time.Time, limit int) (int, error) {
+// Expired lists expired records.
+func (f *Firestore) Expired(ctx context.Context, before time.Time, from task.Ref, limit int) ([]task.Lapsed, error) {
 	if limit <= 0 {
-		return 0, nil
+		return nil, nil
 	}
 
 	call, cancel := limited(ctx)
 	defer cancel()
-	query := f.tasks.Where("expires", "<", before.Truncate(time.Millisecond)).OrderBy("expires", firestore.Asc).Limit(limit).Select()
+	query := f.tasks.Where("expires", "<", before.Truncate(time.Millisecond)).
+		OrderBy("expires", firestore.Asc).OrderBy(firestore.DocumentID, firestore.Asc).Limit(limit).Select("expires")
+	if from != (task.Ref{}) {
+		query = after(query, from)
+	}
+
 	docs, err := all(call, query)
 	if err != nil {
-		return 0, fmt.Errorf("purging: %w", failure(ctx, err))
+		return nil, fmt.Errorf("listing expired tasks: %w", failure(ctx, err))
+	}
+
+	list := make([]task.Lapsed, len(docs))
+	for i, snap := range docs {
+		var d struct {
+			Expires time.Time `firestore:"expires"`
+		}
+		if err := snap.DataTo(&d); err != nil {
+			return nil, fmt.Errorf("listing expired tasks: document %s: %w", snap.Ref.ID, err)
+		}
+
+		list[i] = task.Lapsed{Ref: task.Ref{At: d.Expires.UTC(), ID: snap.Ref.ID}, Version: snap.UpdateTime.UnixMicro()}
+	}
+
+	return list, nil
+}
+
+// Replaced looks at the version of the document that has the id, at the price of one read.
+func (f *Firestore) Replaced(ctx context.Context, l task.Lapsed) (bool, error) {
+	call, cancel := limited(ctx)
+	defer cancel()
+	docs, err := all(call, f.tasks.Select().OrderBy(firestore.DocumentID, firestore.Asc).StartAt(l.ID).EndAt(l.ID))
+	if err != nil {
+		return false, fmt.Errorf("looking for a later task %s: %w", l.ID, failure(ctx, err))
+	}
+	return len(docs) > 0 && docs[0].UpdateTime.UnixMicro() != l.Version, nil
+}
+
+// Remove deletes expired records, each on the condition that it was not replaced meanwhile.
+func (f *Firestore) Remove(ctx context.Context, list []task.Lapsed) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
 	}
 
 	var n atomic.Int64
 	g, part := errgroup.WithContext(ctx)
 	g.SetLimit(deletions)
 
-	for _, snap := range docs {
+	for _, l := range list {
 		g.Go(func() error {
 			part, cancel := limited(part)
 			defer cancel()
-			_, err := snap.Ref.Delete(part, firestore.LastUpdateTime(snap.UpdateTime))
+			_, err := f.tasks.Doc(l.ID).Delete(part, firestore.LastUpdateTime(time.UnixMicro(l.Version)))
 
 			switch {
 			case err == nil:
@@ -88,7 +123,7 @@ func (f *Firestore) Purge(ctx context.Context, before time.Time, limit int) (int
 	}
 
 	if err := g.Wait(); err != nil {
-		return int(n.Load()), fmt.Errorf("purging: %w", failure(ctx, err))
+		return int(n.Load()), fmt.Errorf("purging tasks: %w", failure(ctx, err))
 	}
 
 	return int(n.Load()), nil

@@ -121,6 +121,9 @@ func (s entries) Delete(ctx context.Context, key string, version int64) error {
 	return nil
 }
 
+// Purge deletes nothing: the database deletes expired entries by its own policy.
+func (s entries) Purge(ctx context.Context, _ time.Time, _ int) (int, error) { return 0, ctx.Err() }
+
 // match checks an entry before a write that replaces a version of it. It returns ErrNotFound
 // if there is no entry, and ErrConflict if the entry has another version. The condition of
 // the write can name only the version and not the expiry, but the expiry of a version never

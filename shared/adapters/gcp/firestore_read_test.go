@@ -9,6 +9,7 @@ import (
 
 	"errand/shared/adapters/gcp"
 	"errand/shared/lab/emulator"
+	"errand/shared/steps"
 	"errand/shared/task"
 )
 
@@ -154,6 +155,12 @@ func TestRequestsOfEachOperation(t *testing.T) {
 		{"page of two with bodies", requests{Queries: 1, Reads: 2}, list(task.Query{Bodies: true})},
 		{"due", requests{Queries: 1}, func() error { _, err := f.Due(ctx, task.Turns, time.Now(), task.Ref{}, 10); return err }},
 		{"purge of nothing", requests{Queries: 1}, func() error { _, err := f.Purge(ctx, time.Now(), 10); return err }},
+		{"purge of entries", requests{}, func() error { _, err := f.KV().Purge(ctx, time.Now(), 10); return err }},
+		{"steps of a task without any", requests{Queries: 1}, func() error { return steps.Delete(ctx, f.KV(), r.ID(), nil) }},
+		{"look at a later task", requests{Queries: 1}, func() error {
+			_, err := f.Replaced(ctx, task.Lapsed{Ref: task.Ref{ID: r.ID()}, Version: r.Version})
+			return err
+		}},
 	} {
 		count := func() (n requests) {
 			w.with(func() { n = requests{len(w.commits), w.reads, len(w.queries)} })

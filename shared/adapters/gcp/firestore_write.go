@@ -165,6 +165,12 @@ func refused(err error) bool {
 	return code(err) == codes.FailedPrecondition || code(err) == codes.NotFound
 }
 
+// policyAfter is the time after the expiry of a record at which the database deletes its
+// document by its own policy. The sweep deletes a record an hour after its expiry, behind the
+// steps of the task, which the policy would leave behind. So the policy takes only what the
+// sweep has not found in a week.
+const policyAfter = 7 * 24 * time.Hour
+
 // document checks a record and makes the fields of its document. Head and body are the whole
 // record. The other fields repeat the values that queries need, and are absent from the
 // indexes if there is nothing to find.
@@ -178,7 +184,7 @@ func document(r *task.Record) ([]firestore.Update, error) {
 	}
 
 	i := r.Indexed()
-	var owner, due, lane, expires, dead any = i.Owner, firestore.Delete, firestore.Delete, firestore.Delete, firestore.Delete
+	var owner, due, lane, expires, gone, dead any = i.Owner, firestore.Delete, firestore.Delete, firestore.Delete, firestore.Delete, firestore.Delete
 	if i.Deleted {
 		owner = firestore.Delete // every list and count asks for an owner
 	}
@@ -186,7 +192,7 @@ func document(r *task.Record) ([]firestore.Update, error) {
 		due, lane = i.Due, i.Lane
 	}
 	if !i.Expires.IsZero() {
-		expires = i.Expires
+		expires, gone = i.Expires, i.Expires.Add(policyAfter)
 	}
 	if i.Dead {
 		dead = true
@@ -200,6 +206,7 @@ func document(r *task.Record) ([]firestore.Update, error) {
 		{Path: "due", Value: due},
 		{Path: "lane", Value: lane},
 		{Path: "expires", Value: expires},
+		{Path: "gone", Value: gone},
 		{Path: "dead", Value: dead},
 		{Path: "head", Value: enc.Head},
 		{Path: "body", Value: enc.Body},

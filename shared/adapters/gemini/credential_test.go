@@ -84,7 +84,7 @@ func TestKeyRotation(t *testing.T) {
 			switch {
 			case step.code == 0 && err != nil:
 				t.Errorf("%s: %v", step.name, err)
-			case step.code != 0 && (!errors.As(err, &got) || got.Code != step.code || !got.Denied() || strings.Contains(err.Error(), "old-key")):
+			case step.code != 0 && (!errors.As(err, &got) || got.Code != step.code || got.Kind() != model.OfOperator || strings.Contains(err.Error(), "old-key")):
 				t.Errorf("%s: %v, want code %d without the key", step.name, err, step.code)
 			}
 		}
@@ -133,7 +133,7 @@ func TestKeyThatIsNone(t *testing.T) {
 			}
 			_, err = collect(t.Context(), m, hello())
 			var got *model.Error
-			if !errors.As(err, &got) || !got.Denied() || !strings.Contains(got.Message, tt.want) || strings.Contains(err.Error(), "hush") || len(script.Requests()) > 0 {
+			if !errors.As(err, &got) || got.Kind() != model.OfOperator || !strings.Contains(got.Message, tt.want) || strings.Contains(err.Error(), "hush") || len(script.Requests()) > 0 {
 				t.Errorf("Generate = %v with %d requests, want a denial with %q", err, len(script.Requests()), tt.want)
 			}
 		})
@@ -234,7 +234,7 @@ func TestTokenServiceFails(t *testing.T) {
 				"Check":    m.Check(t.Context()),
 			} {
 				var got *model.Error
-				if !errors.As(err, &got) || got.Denied() != tt.denied || (!tt.denied && got.Code != 0) || !strings.Contains(got.Message, tt.want) {
+				if !errors.As(err, &got) || (got.Kind() == model.OfOperator) != tt.denied || (!tt.denied && got.Code != 0) || !strings.Contains(got.Message, tt.want) {
 					t.Errorf("%s = %v, want %q, denied %t", name, err, tt.want, tt.denied)
 				}
 				if s := fmt.Sprintf("%v %+v %#v", err, err, err); strings.Contains(s, "hush") || strings.Contains(s, "eyJ") {
@@ -301,4 +301,23 @@ func TestNoErrorHoldsTheCredential(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A key that is a letter or a word for a gateway that asks for none is no secret. Messages of
+// the service stay readable.
+func TestPlaceholderIsNotBlottedOut(t *testing.T) {
+	for key, want := range map[string]string{
+		"x": "You exceeded x", "dummy": "You exceeded dummy", "sk-1234": "You exceeded [key]",
+	} {
+		script := scripts.New(scripts.Fail(500, "INTERNAL", "You exceeded "+key))
+		m, err := gemini.New(t.Context(), gemini.Config{Name: "gemini-x", Key: fixed(key), HTTPClient: standin.New(script.Answer).Client()})
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		_, err = collect(t.Context(), m, hello())
+		if e, ok := errors.AsType[*model.Error](err); !ok || e.Message != want {
+			t.Errorf("key %q: %v, want %q", key, err, want)
+		}
+	}
 }

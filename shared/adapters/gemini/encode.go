@@ -59,13 +59,27 @@ type (
 
 // encode returns the configuration that makes genai send req. genai adds the token with
 // which it resumes an interrupted answer.
+//
+// It sends no thinkingConfig. maxOutputTokens is the one bound of thoughts and answer
+// together (https://github.com/googleapis/python-genai/issues/2062). A thinkingBudget does
+// not bound thoughts (https://github.com/googleapis/go-genai/issues/339), from Gemini 3 on
+// it is replaced by a thinkingLevel, and a level is no number of tokens.
 func encode(req model.Request) (*genai.GenerateContentConfig, error) {
-	fields := map[string]any{}
-	if req.System != "" {
-		fields["systemInstruction"] = content{Parts: []part{{Text: &req.System}}}
+	fields, err := encodeInput(req)
+	if err != nil {
+		return nil, err
 	}
 	if req.MaxTokens > 0 {
 		fields["generationConfig"] = generation{req.MaxTokens}
+	}
+	return &genai.GenerateContentConfig{HTTPOptions: sending(fields)}, nil
+}
+
+// encodeInput returns the fields of a request that the model reads.
+func encodeInput(req model.Request) (map[string]any, error) {
+	fields := map[string]any{}
+	if req.System != "" {
+		fields["systemInstruction"] = content{Parts: []part{{Text: &req.System}}}
 	}
 	contents, err := encodeHistory(req.History)
 	if err != nil {
@@ -77,12 +91,15 @@ func encode(req model.Request) (*genai.GenerateContentConfig, error) {
 			return nil, err
 		}
 	}
-	return &genai.GenerateContentConfig{HTTPOptions: &genai.HTTPOptions{
-		ExtrasRequestProvider: func(body map[string]any) map[string]any {
-			maps.Copy(body, fields)
-			return body
-		},
-	}}, nil
+	return fields, nil
+}
+
+// sending makes genai add fields to the body of a request.
+func sending(fields map[string]any) *genai.HTTPOptions {
+	return &genai.HTTPOptions{ExtrasRequestProvider: func(body map[string]any) map[string]any {
+		maps.Copy(body, fields)
+		return body
+	}}
 }
 
 func encodeHistory(history []model.Content) ([]content, error) {

@@ -9,6 +9,7 @@
 package gemini
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"time"
 
 	"google.golang.org/genai"
 
@@ -42,12 +44,15 @@ type Config struct {
 	Vertex     *Vertex      // call Vertex AI instead, with application default credentials
 	BaseURL    string       // of a service that speaks the same API; empty: Google's
 	HTTPClient *http.Client // its Transport carries the requests; nil: the default client
+
+	Silence time.Duration // how long the service may take to its first chunk; 0: 5 min
 }
 
 // Model is a model at the Gemini API or Vertex AI.
 type Model struct {
 	name   string
 	vertex bool
+	first  time.Duration // the longest silence before the first chunk
 	client *genai.Client
 }
 
@@ -77,7 +82,7 @@ func New(ctx context.Context, c Config) (*Model, error) {
 		// genai's message quotes the whole configuration, so it is not passed on.
 		return nil, errors.New("gemini: the client refused its configuration")
 	}
-	return &Model{name: c.Name, vertex: c.Vertex != nil, client: client}, nil
+	return &Model{name: c.Name, vertex: c.Vertex != nil, first: cmp.Or(c.Silence, silentFirst), client: client}, nil
 }
 
 // backend returns genai's configuration for the service, and the credential to call it with.

@@ -4,10 +4,21 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"time"
 
 	"google.golang.org/genai"
 
 	"errand/shared/model"
+)
+
+// How long a service may be silent. Before its first chunk a model may think, for minutes if
+// the question is hard, and the longest deadline that fits into a run of 9 min is chosen. Once
+// it has begun to answer it sends chunks in seconds: a chat service gives its streams 20 s
+// (https://github.com/pipecat-ai/pipecat/pull/5249), and streams that stay open without a chunk
+// for ever have been seen (https://github.com/openclaw/openclaw/issues/79629).
+const (
+	silentFirst = 5 * time.Minute
+	silentNext  = 2 * time.Minute
 )
 
 var errMalformed = errors.New("the answer does not have the form of the Gemini API")
@@ -23,6 +34,11 @@ func (m *Model) Generate(ctx context.Context, req model.Request) iter.Seq2[model
 			return
 		}
 
+		ctx, silent := context.WithCancelCause(ctx)
+		defer silent(nil)
+		quiet := time.AfterFunc(m.first, func() { silent(errSilent) })
+		defer quiet.Stop()
+
 		ctx, call := withCall(ctx)
 		next, stop := iter.Pull2(m.client.Models.GenerateContentStream(ctx, m.name, nil, config))
 		defer stop()
@@ -30,6 +46,7 @@ func (m *Model) Generate(ctx context.Context, req model.Request) iter.Seq2[model
 
 		for {
 			resp, err, ok := guardedNext(next)
+			quiet.Stop() // the caller may take its time
 			if err == nil && !ok {
 				err = call.cut
 			}
@@ -44,12 +61,10 @@ func (m *Model) Generate(ctx context.Context, req model.Request) iter.Seq2[model
 			}
 
 			chunk := decode(resp, &end)
-			if len(chunk.Parts) == 0 && chunk.Usage == (model.Usage{}) {
-				continue
-			}
-			if !yield(chunk, nil) {
+			if (len(chunk.Parts) > 0 || chunk.Usage != model.Usage{}) && !yield(chunk, nil) {
 				return
 			}
+			quiet.Reset(silentNext)
 		}
 
 		switch {
@@ -57,7 +72,7 @@ func (m *Model) Generate(ctx context.Context, req model.Request) iter.Seq2[model
 			yield(end, nil)
 		case ctx.Err() != nil:
 			// A body that was closed because ctx ended may look complete.
-			yield(model.Chunk{}, ctx.Err())
+			yield(model.Chunk{}, failure(ctx, call, nil))
 		}
 	}
 }

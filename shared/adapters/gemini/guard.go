@@ -26,6 +26,7 @@ type call struct {
 	cut    error  // why the last body ended early
 	left   int64  // bytes that the service may still send
 	secret string // key or token of the last request; no error may contain it
+	retry  string // Retry-After of the last response
 }
 
 type callKey struct{}
@@ -79,7 +80,7 @@ func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 
-	c.status = resp.StatusCode
+	c.status, c.retry = resp.StatusCode, resp.Header.Get("Retry-After")
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
 		resp.Body = &body{ReadCloser: resp.Body, call: c}
 	} else {

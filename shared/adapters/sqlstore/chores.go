@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
+	"slices"
 	"time"
 
 	"errand/shared/task"
@@ -41,96 +42,113 @@ func (db *DB) Due(ctx context.Context, queue string, before time.Time, after tas
 	return refs, nil
 }
 
-// Purge deletes expired records and also expired entries of [DB.KV]. The limit applies to
-// each kind, so that neither kind waits for the other. Purge returns the number of records.
-// The file does not shrink: SQLite uses its free pages again. Tracking them, to shrink the
-// file, would slow every write down.
-func (db *DB) Purge(ctx context.Context, before time.Time, limit int) (int, error) {
+// Expired lists expired records. A row whose id or version is damaged is listed without it.
+func (db *DB) Expired(ctx context.Context, before time.Time, after task.Ref, limit int) ([]task.Lapsed, error) {
 	_ = db.Room(ctx) // so that the reserve is taken back without a message, too
-	total := 0
-	for left := limit; left > 0; left -= purgeChunk {
-		want := min(left, purgeChunk)
-		records, entries, err := db.purge(ctx, before, want)
-		if err != nil {
-			return total, fmt.Errorf("purging: %w", err)
+	var list []task.Lapsed
+	where, args := "expires < ?", []any{before.UnixMilli()}
+	if after != (task.Ref{}) {
+		where += " AND (expires, id) > (?, ?)"
+		args = append(args, after.At.UnixMilli(), after.ID)
+	}
+
+	err := db.readList(ctx, "", func(ctx context.Context, c reader) error {
+		return c.queryWithin(ctx, func(row []driver.Value) error {
+			var l task.Lapsed
+			ms, _ := row[0].(int64)
+			l.At = time.UnixMilli(ms).UTC()
+			l.ID, _ = row[1].(string)
+			l.Version, _ = row[2].(int64)
+			list = append(list, l)
+			return nil
+		}, "SELECT expires, id, version FROM task INDEXED BY task_expires WHERE "+where+
+			" ORDER BY expires, id LIMIT ?", append(args, int64(max(limit, 0)))...)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing expired tasks: %w", err)
+	}
+	return list, nil
+}
+
+// Replaced looks at the version of the record that has the id.
+func (db *DB) Replaced(ctx context.Context, l task.Lapsed) (replaced bool, err error) {
+	err = db.read(ctx, false, func(c reader) error {
+		return c.queryWithin(ctx, func(row []driver.Value) error {
+			version, _ := row[0].(int64)
+			replaced = version != l.Version
+			return nil
+		}, "SELECT version FROM task WHERE id = ?", l.ID)
+	})
+	if err != nil {
+		return false, fmt.Errorf("looking for a later task %s: %w", l.ID, err)
+	}
+	return replaced, nil
+}
+
+// Remove deletes expired records. The file does not shrink: SQLite uses its free pages again.
+// Tracking them, to shrink the file, would slow every write down. On Postgres it leaves out
+// records that another process is deleting or changing, and waits for no lock.
+func (db *DB) Remove(ctx context.Context, list []task.Lapsed) (total int, err error) {
+	for some := range slices.Chunk(list, purgeChunk) {
+		op := &write{}
+		n := 0 // after an error the writer may still set it
+		op.sqlite = func(w *writer) (err error) {
+			n, op.gone, err = w.purge(some)
+			return err
 		}
-		if total += records; records < want && entries < want {
-			break
+		op.postgres = func() statement { return purging(op, some, &n) }
+		if err := db.submit(ctx, op); err != nil {
+			return total, fmt.Errorf("purging tasks: %w", err)
 		}
+		total += n
 	}
 	return total, nil
 }
 
-// purge deletes some records and entries in one write, and returns their numbers. On Postgres
-// it leaves out those that another process is deleting or changing, and waits for no lock.
-func (db *DB) purge(ctx context.Context, before time.Time, limit int) (int, int, error) {
-	op := &write{}
-	var records, entries int // after an error the writer may still set them
-	op.sqlite = func(w *writer) (err error) {
-		if records, op.gone, err = w.purge(before, limit); err == nil {
-			entries, err = w.purgeEntries(before, limit)
+// purge also returns the ids of the deleted records, apart from those of damaged rows.
+func (w *writer) purge(list []task.Lapsed) (n int, gone []string, err error) {
+	for _, l := range list {
+		where, key := "WHERE id = ?", any(l.ID)
+		if l.ID == "" {
+			where, key = "INDEXED BY task_expires WHERE typeof(id) <> 'text' AND expires = ?", l.At.UnixMilli()
 		}
-		return err
+		rows, err := w.conn.find(where+" AND iif(typeof(version) = 'integer', version, 0) = ?", key, l.Version)
+		if err != nil {
+			return 0, nil, err
+		}
+		for _, row := range rows {
+			if err := w.drop(row); err != nil {
+				return 0, nil, err
+			}
+			if n++; l.ID != "" {
+				gone = append(gone, l.ID)
+			}
+		}
 	}
-
-	op.postgres = func() statement { return purging(op, before, limit, &records, &entries) }
-	if err := db.submit(ctx, op); err != nil {
-		return 0, 0, err
-	}
-	return records, entries, nil
+	return n, gone, nil
 }
 
 // purging is the same in one statement.
-func purging(op *write, before time.Time, limit int, records, entries *int) statement {
+func purging(op *write, list []task.Lapsed, n *int) statement {
+	ids, versions := make([]string, len(list)), make([]int64, len(list))
+	for i, l := range list {
+		ids[i], versions[i] = l.ID, l.Version
+	}
 	return statement{
 		text: `
-			WITH records AS (
-				DELETE FROM task USING (SELECT id FROM task WHERE expires < ?1 ORDER BY expires LIMIT ?2 FOR UPDATE SKIP LOCKED) AS old
-				WHERE task.id = old.id RETURNING task.id, ` + rowColumns + `
-			), entries AS (
-				DELETE FROM kv USING (SELECT key FROM kv WHERE expires < ?1 ORDER BY expires LIMIT ?2 FOR UPDATE SKIP LOCKED) AS old
-				WHERE kv.key = old.key RETURNING 1
-			)
-			SELECT owner, context, state, bytes, id FROM records UNION ALL SELECT NULL, NULL, NULL, count(*), NULL FROM entries`,
-		args: []any{before.UnixMilli(), int64(limit)},
+			DELETE FROM task USING (SELECT t.id FROM task AS t JOIN unnest(?1::text[], ?2::bigint[]) AS l (id, version)
+				ON t.id = l.id AND t.version = l.version FOR UPDATE OF t SKIP LOCKED) AS old
+			WHERE task.id = old.id RETURNING ` + rowColumns + `, task.id`,
+		args: []any{ids, versions},
 
 		took: func(s sums, rows [][]driver.Value) error {
-			*records, op.gone = 0, nil
+			*n, op.gone = len(rows), nil
 			for _, row := range rows {
-				id, ok := row[4].(string)
-				if !ok { // the row about the entries
-					n, _ := row[3].(int64)
-					*entries = int(n)
-					continue
-				}
-				*records++
 				s.leave(rowIn(row))
+				id, _ := row[4].(string)
 				op.gone = append(op.gone, id)
 			}
 			return nil
 		},
 	}
-}
-
-// purge also returns the ids of the deleted records, apart from those of damaged rows.
-func (w *writer) purge(before time.Time, limit int) (n int, gone []string, err error) {
-	rows, err := w.conn.find("INDEXED BY task_expires WHERE expires < ? ORDER BY expires LIMIT ?", before.UnixMilli(), int64(limit))
-	if err != nil {
-		return 0, nil, err
-	}
-	for _, row := range rows {
-		if err := w.drop(row); err != nil {
-			return 0, nil, err
-		}
-		if id, ok := row.id.(string); ok {
-			gone = append(gone, id)
-		}
-	}
-	return len(rows), gone, nil
-}
-
-func (w *writer) purgeEntries(before time.Time, limit int) (int, error) {
-	n, err := w.conn.exec(`DELETE FROM kv WHERE rowid IN
-		(SELECT rowid FROM kv INDEXED BY kv_expires WHERE expires < ? ORDER BY expires LIMIT ?)`, before.UnixMilli(), int64(limit))
-	return int(n), err
 }

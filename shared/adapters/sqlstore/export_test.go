@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"errand/shared/task"
 )
 
 func (db *DB) file() *embedded { return db.engine.(*embedded) }
@@ -178,3 +180,21 @@ func WithRowFor(opts Options, timeout string) Options {
 
 // Backend returns the process of the server that last wrote for this store.
 func (db *DB) Backend() uint32 { return db.engine.(*server).pid.Load() }
+
+// PurgeRecords deletes expired records, up to the limit.
+func (db *DB) PurgeRecords(ctx context.Context, before time.Time, limit int) (int, error) {
+	list, err := db.Expired(ctx, before, task.Ref{}, limit)
+	if err != nil {
+		return 0, err
+	}
+	return db.Remove(ctx, list)
+}
+
+// Purge deletes expired records, up to the limit, and then as many expired entries.
+func (db *DB) Purge(ctx context.Context, before time.Time, limit int) (int, error) {
+	n, err := db.PurgeRecords(ctx, before, limit)
+	if err == nil {
+		_, err = db.KV().Purge(ctx, before, limit)
+	}
+	return n, err
+}

@@ -102,6 +102,29 @@ func (s entries) List(ctx context.Context, prefix, after string, limit int) ([]k
 	return list, nil
 }
 
+// Purge deletes expired entries. On Postgres it leaves out those that another process is
+// deleting or changing, and waits for no lock.
+func (s entries) Purge(ctx context.Context, before time.Time, limit int) (total int, err error) {
+	for left := limit; left > 0; left -= purgeChunk {
+		want := int64(min(left, purgeChunk))
+		var n int64 // after an error the writer may still set it
+		op := &write{
+			sqlite: func(w *writer) (err error) {
+				n, err = w.purgeEntries(before, want)
+				return err
+			},
+			postgres: func() statement { return purgingEntries(before, want, &n) },
+		}
+		if err := s.db.submit(ctx, op); err != nil {
+			return total, fmt.Errorf("purging entries: %w", err)
+		}
+		if total += int(n); n < want {
+			break
+		}
+	}
+	return total, nil
+}
+
 func entryOf(row []driver.Value) (kv.Entry, error) {
 	key, ok := row[0].(string)
 	version, ok2 := row[1].(int64)
@@ -212,6 +235,25 @@ func removing(key string, version int64, now time.Time) statement {
 			if there, _ := rows[0][1].(int64); gone == 0 && there > 0 && version != 0 {
 				return kv.ErrConflict
 			}
+			return nil
+		},
+	}
+}
+
+func (w *writer) purgeEntries(before time.Time, limit int64) (int64, error) {
+	return w.conn.exec(`DELETE FROM kv WHERE rowid IN
+		(SELECT rowid FROM kv INDEXED BY kv_expires WHERE expires < ? ORDER BY expires LIMIT ?)`, before.UnixMilli(), limit)
+}
+
+// purgingEntries is purgeEntries for Postgres.
+func purgingEntries(before time.Time, limit int64, n *int64) statement {
+	return statement{
+		text: `
+			DELETE FROM kv USING (SELECT key FROM kv WHERE expires < ?1 ORDER BY expires LIMIT ?2 FOR UPDATE SKIP LOCKED) AS old
+			WHERE kv.key = old.key RETURNING 1`,
+		args: []any{before.UnixMilli(), limit},
+		took: func(_ sums, rows [][]driver.Value) error {
+			*n = int64(len(rows))
 			return nil
 		},
 	}

@@ -201,6 +201,35 @@ func TestPurgeDeletesExpiredEntries(t *testing.T) {
 	}
 }
 
+// Rows whose id or version is damaged are purged too, and no others with them.
+func TestPurgeDeletesDamagedRows(t *testing.T) {
+	now := time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)
+	db := open(t, file(t), sqlstore.Options{Now: func() time.Time { return now }, CacheRecords: -1})
+	for _, id := range []string{"good", "id", "version", "both", "kept"} {
+		r := plain(id, 0)
+		if r.Expires = now.Add(-time.Hour); id == "kept" {
+			r.Expires = now.Add(time.Hour)
+		}
+		if _, err := db.Create(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Script(t.Context(), `
+		UPDATE task SET id = x'00' WHERE id = 'id';
+		UPDATE task SET version = 'x' WHERE id = 'version';
+		UPDATE task SET id = x'01', version = x'02' WHERE id = 'both';
+	`); err != nil {
+		t.Fatal(err)
+	}
+
+	if n, err := db.PurgeRecords(t.Context(), now, 10); n != 4 || err != nil {
+		t.Errorf("PurgeRecords = %d, %v, want 4", n, err)
+	}
+	if n, err := db.Number(t.Context(), "SELECT count(*) FROM task WHERE id = 'kept'"); n != 1 || err != nil {
+		t.Errorf("the other record: %d, %v", n, err)
+	}
+}
+
 // group runs the calls in one commit and returns their errors.
 func group(t *testing.T, db *sqlstore.DB, calls ...func() error) []error {
 	t.Helper()

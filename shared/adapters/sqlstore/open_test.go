@@ -1,6 +1,7 @@
 package sqlstore_test
 
 import (
+	"fmt"
 	"runtime"
 	"strings"
 	"testing"
@@ -182,8 +183,8 @@ func TestOpenWithNewerRecord(t *testing.T) {
 	path := file(t)
 	db := open(t, path, sqlstore.Options{})
 	create(t, db, "a")
-	err := db.Script(t.Context(), `UPDATE task SET leased = 1,
-		head = CAST(replace(CAST(head AS TEXT), '"schema":1', '"schema":99') AS BLOB)`)
+	err := db.Script(t.Context(), fmt.Sprintf(`UPDATE task SET leased = 1,
+		head = CAST(replace(CAST(head AS TEXT), '"schema":%d', '"schema":99') AS BLOB)`, task.Schema))
 	if err != nil {
 		t.Fatal(err)
 	}

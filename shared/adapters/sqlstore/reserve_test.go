@@ -149,7 +149,7 @@ func lives(t *testing.T) []change {
 		}
 	}
 	return append(steps, change{"purge", func(db *sqlstore.DB, _ string) error {
-		n, err := db.Purge(context.Background(), time.Now().Add(365*24*time.Hour), 10)
+		n, err := db.PurgeRecords(context.Background(), time.Now().Add(365*24*time.Hour), 10)
 		if err == nil && n != 2 {
 			err = fmt.Errorf("%d tasks were purged, want 2", n)
 		}

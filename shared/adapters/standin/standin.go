@@ -25,8 +25,9 @@ import (
 	"google.golang.org/genai"
 )
 
-// maxRequest limits a request in bytes, as Gemini does:
-// https://ai.google.dev/gemini-api/docs/files
+// maxRequest limits a request in bytes. Gemini takes 100 MB:
+// https://ai.google.dev/gemini-api/docs/file-input-methods
+// The executor sends about 12 MB at most, and the whole request is in memory here.
 const maxRequest = 20 << 20
 
 // The operations of the API, in Request.Op.
@@ -51,6 +52,10 @@ type Request struct {
 	} `json:"generationConfig"`
 	Resume []byte `json:"continuationToken"` // of the answer to resume
 	Body   []byte `json:"-"`                 // as sent
+
+	// Counted is the request inside of a countTokens of the Gemini API. Server moves its
+	// fields to the outer request.
+	Counted *Request `json:"generateContentRequest"`
 }
 
 // An Answer decides the reply to a request. It may be called concurrently. Its context
@@ -139,6 +144,9 @@ func decode(w http.ResponseWriter, r *http.Request) (Request, *genai.APIError) {
 	req.Body = body.Bytes()
 	if err := json.Unmarshal(req.Body, &req); err != nil {
 		return req, apiError(http.StatusBadRequest, "INVALID_ARGUMENT", fmt.Sprintf("the request does not have the form of the API: %v", err))
+	}
+	if inner := req.Counted; inner != nil && op == OpCount {
+		req.System, req.Contents, req.Tools = inner.System, inner.Contents, inner.Tools
 	}
 
 	return req, nil

@@ -55,7 +55,7 @@ func newModel(t *testing.T, spec string) model.Model {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := gemini.New(t.Context(), gemini.Config{Name: "standin", Key: anyKey, HTTPClient: standin.New(answer).Client()})
+	m, err := gemini.New(t.Context(), gemini.Config{Name: "standin", Key: anyKey, HTTPClient: standin.New(answer).Client(), Silence: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,8 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"net/url"
+	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
@@ -40,7 +42,9 @@ type zone struct {
 	Zone string `json:"zone"`
 }
 
-// Tools are clock, which repeats its argument, and report, which returns a Report.
+// Tools are clock, which repeats its argument, report, which returns a Report, await, which
+// tells the service its wake URL in the query, and waits until the service answers "ready", and
+// those that call a receiver.
 func Tools(env kit.Env) ([]tools.Tool, error) {
 	var s struct {
 		Service string `setting:"service"`
@@ -52,18 +56,26 @@ func Tools(env kit.Env) ([]tools.Tool, error) {
 		answer, err := askService(ctx, env, s.Service)
 		return Report{tools.InfoFrom(ctx), answer}, err
 	}
-	return []tools.Tool{
+	await := func(ctx context.Context, _ struct{}) (string, error) {
+		answer, err := askService(ctx, env, s.Service+"?wake="+url.QueryEscape(tools.InfoFrom(ctx).Wake))
+		if err == nil && answer != "ready" {
+			err = tools.Wake(time.Now().Add(24 * time.Hour))
+		}
+		return answer, err
+	}
+	return append(calling(env, s.Service),
 		tools.New("clock", "Tells a time zone.", func(_ context.Context, in zone) (zone, error) { return in, nil }),
 		tools.New("report", "Reports what a call is given.", ask, tools.Effects()),
-	}, nil
+		tools.New("await", "Waits for the service.", await, tools.Effects()),
+	), nil
 }
 
-func askService(ctx context.Context, env kit.Env, url string) (string, error) {
+func askService(ctx context.Context, env kit.Env, address string) (string, error) {
 	token, err := env.Secret(ctx, "service-token")
 	if err != nil {
 		return "", err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
 		return "", err
 	}

@@ -68,6 +68,9 @@ func Store(t *testing.T, open func(t *testing.T, now func() time.Time) Stored) {
 		{"DueOrderAndPages", dueOrderAndPages},
 		{"DueOnlyWhenOwed", dueOnlyWhenOwed},
 		{"PurgeExpiredOnly", purgeExpiredOnly},
+		{"ExpiredOrderAndPages", expiredOrderAndPages},
+		{"RemoveLeavesReplaced", removeLeavesReplaced},
+		{"RemoveOnce", removeOnce},
 		{"DeletedIsGone", deletedIsGone},
 		{"DeletedKeepsItsID", deletedKeepsItsID},
 		{"DeletedEndsWatches", deletedEndsWatches},
@@ -85,6 +88,15 @@ func Store(t *testing.T, open func(t *testing.T, now func() time.Time) Stored) {
 			law.run(t, open(t, c.now), c)
 		})
 	}
+}
+
+// purge deletes expired records as a sweep does, but keeps no steps in mind.
+func purge(ctx context.Context, s Stored, before time.Time, limit int) (int, error) {
+	list, err := s.Expired(ctx, before, task.Ref{}, limit)
+	if err != nil {
+		return 0, err
+	}
+	return s.Remove(ctx, list)
 }
 
 // epoch is the time at which every law begins.
@@ -359,7 +371,7 @@ func commitOfMissing(t *testing.T, s Stored, _ *clock) {
 func commitOfPurged(t *testing.T, s Stored, c *clock) {
 	old := create(t, s, record("a", func(r *task.Record) { r.Expires = epoch }))
 	c.set(epoch.Add(time.Hour))
-	if n, err := s.Purge(t.Context(), c.now(), 10); n != 1 || err != nil {
+	if n, err := purge(t.Context(), s, c.now(), 10); n != 1 || err != nil {
 		t.Fatalf("Purge = %d, %v, want 1", n, err)
 	}
 	_, err := s.Commit(t.Context(), edited(old, attempt(1)))
@@ -419,8 +431,12 @@ func endedContextIsAnError(t *testing.T, s Stored, _ *clock) {
 	wantError(t, "List", err, context.Canceled)
 	_, err = s.Due(ctx, task.Turns, epoch, task.Ref{}, 1)
 	wantError(t, "Due", err, context.Canceled)
-	_, err = s.Purge(ctx, epoch, 1)
-	wantError(t, "Purge", err, context.Canceled)
+	_, err = s.Expired(ctx, epoch, task.Ref{}, 1)
+	wantError(t, "Expired", err, context.Canceled)
+	_, err = s.Replaced(ctx, task.Lapsed{Ref: task.Ref{At: epoch, ID: "a"}, Version: 1})
+	wantError(t, "Replaced", err, context.Canceled)
+	_, err = s.Remove(ctx, []task.Lapsed{{Ref: task.Ref{At: epoch, ID: "a"}, Version: 1}})
+	wantError(t, "Remove", err, context.Canceled)
 	_, err = s.Dead(ctx, task.DeadQuery{All: true, Limit: 1})
 	wantError(t, "Dead", err, context.Canceled)
 }

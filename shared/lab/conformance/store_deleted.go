@@ -84,7 +84,7 @@ func deletedKeepsItsID(t *testing.T, s Stored, c *clock) {
 		t.Errorf("Load after the retention: %v, want plain ErrNotFound", err)
 	}
 	c.set(next.Expires.Add(time.Second))
-	if n, err := s.Purge(t.Context(), c.now(), 10); n != 1 || err != nil {
+	if n, err := purge(t.Context(), s, c.now(), 10); n != 1 || err != nil {
 		t.Errorf("Purge = %d, %v, want 1", n, err)
 	}
 	create(t, s, record("a"))

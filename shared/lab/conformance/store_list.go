@@ -241,7 +241,7 @@ func listTotalFollows(t *testing.T, s Stored, c *clock) {
 		case step%20 == 19: // some expire, and are purged later, or created again
 			c.set(c.now().Add(time.Hour))
 		case step%20 == 5:
-			if _, err := s.Purge(t.Context(), c.now(), 100); err != nil {
+			if _, err := purge(t.Context(), s, c.now(), 100); err != nil {
 				t.Fatal(err)
 			}
 		case ok && !expiredAt(old, c.now()):
@@ -440,7 +440,7 @@ func purgeExpiredOnly(t *testing.T, s Stored, c *clock) {
 	}
 	c.set(epoch.Add(time.Hour))
 	for _, want := range []struct{ limit, n int }{{0, 0}, {1, 1}, {120, 120}, {500, 29}, {500, 0}} {
-		n, err := s.Purge(t.Context(), c.now(), want.limit)
+		n, err := purge(t.Context(), s, c.now(), want.limit)
 		if err != nil || n != want.n {
 			t.Fatalf("Purge of at most %d = %d, %v, want %d", want.limit, n, err, want.n)
 		}

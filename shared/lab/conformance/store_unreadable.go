@@ -88,7 +88,7 @@ func unreadableIsSkipped(t *testing.T, s Stored, c *clock, spoil func(id string)
 		t.Errorf("Due = %d records, %v, want all %d", len(refs), err, all)
 	}
 	c.set(epoch.Add(2 * time.Hour))
-	if n, err := s.Purge(t.Context(), c.now(), 1000); err != nil || n != all {
+	if n, err := purge(t.Context(), s, c.now(), 1000); err != nil || n != all {
 		t.Errorf("Purge = %d records, %v, want all %d", n, err, all)
 	}
 }

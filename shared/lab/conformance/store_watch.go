@@ -271,7 +271,7 @@ func watchEndsWhenPurged(t *testing.T, s Stored, _ *clock) {
 		}
 	}
 
-	if n, err := s.Purge(t.Context(), epoch.Add(2*time.Hour), 1); n != 1 || err != nil {
+	if n, err := purge(t.Context(), s, epoch.Add(2*time.Hour), 1); n != 1 || err != nil {
 		t.Fatalf("Purge = %d, %v, want 1", n, err)
 	}
 

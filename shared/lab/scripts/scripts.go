@@ -35,7 +35,7 @@ func New(replies ...standin.Reply) *Script { return &Script{replies: replies} }
 func Record(decide standin.Answer) *Script { return &Script{decide: decide} }
 
 // Answer is the method to pass to [standin.New]. Requests that generate nothing
-// (countTokens, get) succeed and use up no reply.
+// (countTokens, get) or only one token, as a probe does, succeed and use up no reply.
 func (s *Script) Answer(ctx context.Context, r standin.Request) standin.Reply {
 	s.mu.Lock()
 	s.seen = append(s.seen, r)
@@ -44,6 +44,8 @@ func (s *Script) Answer(ctx context.Context, r standin.Request) standin.Reply {
 
 	switch {
 	case decide != nil || (r.Op != standin.OpStream && r.Op != standin.OpGenerate):
+	case r.Config.MaxOutputTokens == 1:
+		next = Finish("MAX_TOKENS")
 	case len(s.replies) == 0:
 		next = Fail(http.StatusBadRequest, "INVALID_ARGUMENT", "the script has no more replies")
 	default:

@@ -1,0 +1,88 @@
+package sweep
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"errand/shared/steps"
+	"errand/shared/task"
+)
+
+// Limits of one purge.
+const (
+	purgeLimit = 20_000    // tasks: two sweeps a minute delete more than 500 tasks a second
+	linger     = time.Hour // from the expiry of a task to its purge: no run takes so long
+)
+
+// purge deletes tasks that expired an hour ago: first the steps, then the record (R16i). So
+// a purge that is broken off leaves a record by which the next one finds the rest. It also
+// deletes expired entries of kv. It returns the number of records.
+//
+// A task whose steps cannot be deleted is skipped, so that it does not block the others.
+// Many such tasks end the purge.
+func (s *Sweep) purge(ctx context.Context) (int, error) {
+	now := s.cfg.Desk.Now()
+	n, err := s.purgeTasks(ctx, now.Add(-linger))
+	_, kerr := s.cfg.KV.Purge(ctx, now, purgeLimit)
+	return n, errors.Join(err, kerr)
+}
+
+func (s *Sweep) purgeTasks(ctx context.Context, before time.Time) (purged int, err error) {
+	var failed atomic.Int64
+	for after, seen := (task.Ref{}), 0; seen < purgeLimit; {
+		list, err := s.cfg.Store.Expired(ctx, before, after, min(page, purgeLimit-seen))
+		if err != nil || len(list) == 0 {
+			return purged, err
+		}
+
+		bare, cleared := s.withoutSteps(ctx, list, &failed)
+		n, err := s.cfg.Store.Remove(ctx, bare)
+		purged += n
+		if err = errors.Join(cleared, err); err != nil {
+			return purged, err
+		}
+
+		seen += len(list)
+		after = list[len(list)-1].Ref
+	}
+	return purged, nil
+}
+
+// withoutSteps deletes the steps of tasks and returns the tasks that have none any more.
+func (s *Sweep) withoutSteps(ctx context.Context, list []task.Lapsed, failed *atomic.Int64) (bare []task.Lapsed, err error) {
+	done := make([]bool, len(list))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(side)
+
+	for i, l := range list {
+		g.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+
+			err := steps.Delete(ctx, s.cfg.KV, l.ID, func(ctx context.Context) (bool, error) { return s.cfg.Store.Replaced(ctx, l) })
+			switch {
+			case err == nil:
+				done[i] = true
+			case errors.Is(err, steps.ErrReplaced): // the later task is purged in its turn
+			case failed.Add(1) > unreadable:
+				return err
+			default:
+				s.cfg.Log.ErrorContext(ctx, "the steps of an expired task cannot be deleted", "task", l.ID, "err", err)
+			}
+			return nil
+		})
+	}
+
+	err = g.Wait()
+	for i, l := range list {
+		if done[i] {
+			bare = append(bare, l)
+		}
+	}
+	return bare, err
+}

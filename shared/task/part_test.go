@@ -1,0 +1,105 @@
+package task_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/google/go-cmp/cmp"
+
+	"errand/shared/task"
+)
+
+// piece is an update of the artifact "a".
+func piece(more, last bool, p *a2a.Part) a2a.Event {
+	return &a2a.TaskArtifactUpdateEvent{Append: more, LastChunk: last, Artifact: &a2a.Artifact{ID: "a", Parts: a2a.ContentParts{p}}}
+}
+
+// Pieces of text with a media type become one part, as those without do, and the updates of
+// a stream have the media type too. A piece with another one stays a part of its own.
+func TestPiecesOfTextAreJoined(t *testing.T) {
+	r := claimed(t, accepted(t, "x"), at(1), "n1")
+	html := a2a.NewTextPart("<b>")
+	html.MediaType = "text/html"
+
+	var events []a2a.Event
+	for _, ev := range []a2a.Event{
+		piece(false, false, task.TextPart("one, ")), piece(true, false, task.TextPart("two")),
+		piece(true, false, a2a.NewTextPart("!")), piece(true, true, html),
+	} {
+		events = task.Gather(events, ev)
+	}
+	if len(events) != 3 {
+		t.Fatalf("%d events to commit, want 3", len(events))
+	}
+
+	r, _, err := r.Progress(at(2), turnOf(r), events[:1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, _, err = r.Progress(at(3), turnOf(r), append([]a2a.Event{piece(true, false, task.TextPart(", three"))}, events[1:]...))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	show := func(parts a2a.ContentParts) (all []string) {
+		for _, p := range parts {
+			all = append(all, p.Text()+" "+p.MediaType)
+		}
+		return all
+	}
+	want := []string{"one, two, three text/plain", "! ", "<b> text/html"}
+	if diff := cmp.Diff(want, show(r.Task.Artifacts[0].Parts)); diff != "" {
+		t.Errorf("parts (-want +got):\n%s", diff)
+	}
+
+	stream, ok := r.Events(1)
+	var said []string
+	for _, ev := range stream {
+		if e, ok := ev.(*a2a.TaskArtifactUpdateEvent); ok {
+			said = append(said, show(e.Artifact.Parts)...)
+		}
+	}
+	want = []string{"one, two text/plain", ", three text/plain", "! ", "<b> text/html"}
+	if diff := cmp.Diff(want, said); diff != "" || !ok {
+		t.Errorf("stream (-want +got):\n%s", diff)
+	}
+}
+
+// An artifact that its executor took back is gone when the turn ends without being
+// completed. Streams are told.
+func TestWithdrawnArtifactIsDropped(t *testing.T) {
+	for state, kept := range map[a2a.TaskState]bool{
+		a2a.TaskStateRejected: false, a2a.TaskStateFailed: false, a2a.TaskStateInputRequired: false, a2a.TaskStateCompleted: true,
+	} {
+		r := claimed(t, accepted(t, "x"), at(1), "n1")
+		r, _, err := r.Progress(at(2), turnOf(r), []a2a.Event{piece(false, false, task.TextPart("How to")), artifact("other", false, "stays")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, _, err = r.Finish(at(3), turnOf(r), []a2a.Event{piece(false, true, task.TextPart(""))}, task.Outcome{State: state})
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		got := texts(r)
+		if _, there := got["a"]; there != kept || got["other"] != "stays" {
+			t.Errorf("%s: artifacts %v", state, got)
+		}
+		noted := slices.ContainsFunc(r.Notifications, func(n task.Notification) bool { return n.Artifact == "a" })
+		if noted != kept {
+			t.Errorf("%s: webhooks are told of the artifact: %v", state, noted)
+		}
+
+		events, _ := r.Events(1)
+		last := map[a2a.ArtifactID]*a2a.TaskArtifactUpdateEvent{}
+		for _, ev := range events {
+			if e, ok := ev.(*a2a.TaskArtifactUpdateEvent); ok {
+				last[e.Artifact.ID] = e
+			}
+		}
+		if e := last["a"]; e == nil || e.Append || !e.LastChunk || e.Artifact.Parts[0].Text() != "" {
+			t.Errorf("%s: the last update in the stream is %+v", state, e)
+		}
+	}
+}

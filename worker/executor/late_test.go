@@ -1,0 +1,45 @@
+package executor_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"errand/shared/adapters/standin"
+	"errand/shared/lab/scripts"
+	"errand/worker/tools"
+)
+
+// A run decides to make a call again while its receiver still knows the key, but the commit
+// of that takes so long that the attempt could end later. It is not made: a person is asked.
+func TestNoCallBeginsWithAnOldKey(t *testing.T) {
+	s := newSite(t)
+	attempts := 0
+	charge := tools.New("charge", "Charges.", func(context.Context, struct{}) (string, error) {
+		attempts++
+		return "charged", s.point()
+	}, tools.Effects(), tools.KeepsKeys(5*time.Minute), tools.TimeLimit(2*time.Minute))
+	replies := scripts.New(standin.Call(call("charge", map[string]any{})), standin.Text("Done."))
+	s.setup = setup{model: scripted(t, replies), tools: []tools.Tool{charge}}
+
+	processes := 0
+	s.at = func(n int) {
+		if n == 1 {
+			processes++
+		}
+		if processes == 3 && n == 3 { // claimed; the commit that the call begins is under way
+			s.mu.Lock()
+			s.now = s.now.Add(time.Minute)
+			s.mu.Unlock()
+		}
+	}
+
+	const made = 5 // after the commits of the claim and of the step
+	r := s.until(s.send("m1", "Charge.", "").ID(), made)
+	if !r.Interrupted() || r.Step == nil || r.Step.Asked == nil || attempts != 1 {
+		t.Errorf("%s, %+v after %d attempts in %d processes", r.State(), r.Step, attempts, processes)
+	}
+	if r.Step != nil && r.Step.Calls[0].Times != 3 {
+		t.Errorf("%d commits that the call begins, want 3", r.Step.Calls[0].Times)
+	}
+}

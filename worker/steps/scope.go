@@ -1,0 +1,262 @@
+package steps
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"errand/shared/kv"
+)
+
+// Times and tries of the store.
+const (
+	tries    = 5                      // to read or to write a step
+	firstGap = 100 * time.Millisecond // before the second try; twice that before each further one
+	storeFor = 10 * time.Second       // to store a result, whether or not the run has ended
+)
+
+// A scope is a Scope in use by one run. A nil scope stores nothing.
+type scope struct {
+	Scope
+
+	mu      sync.Mutex
+	stored  map[string]int           // steps that are stored or may be, by key, and their bytes; 0 while one runs
+	running map[string]chan struct{} // the steps that run, by name; closed at their end
+	counted bool                     // the steps of earlier runs are in stored, or there are none
+	bytes   int                      // the sum of stored
+}
+
+// runsKey is the key of the names of the steps that a context belongs to.
+type runsKey struct{}
+
+// do returns the result of a step: a stored one, or that of run.
+func (s *scope) do(ctx context.Context, name string, run func(context.Context) (json.RawMessage, error)) (json.RawMessage, error) {
+	if s == nil {
+		return run(ctx)
+	}
+
+	outer, _ := ctx.Value(runsKey{}).([]string)
+	if slices.Contains(outer, name) {
+		return nil, fmt.Errorf("steps: step %q uses its own name within itself", name)
+	}
+
+	end, err := s.begin(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+
+	key := s.Prefix + segment(name)
+	if s.mayBeStored(key) {
+		result, err := s.read(ctx, key, name)
+		if !errors.Is(err, kv.ErrNotFound) {
+			return result, err
+		}
+	}
+
+	free, err := s.room(ctx, key, name)
+	if err != nil {
+		return nil, err
+	}
+	defer free()
+
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("steps: step %q was not begun: %w", name, err)
+	}
+	result, err := run(context.WithValue(ctx, runsKey{}, append(slices.Clip(outer), name)))
+	if err != nil {
+		return nil, err
+	}
+	return s.store(ctx, name, result)
+}
+
+// begin waits until no other step with the name runs, and returns a function for the end of
+// this one.
+func (s *scope) begin(ctx context.Context, name string) (end func(), err error) {
+	for {
+		s.mu.Lock()
+		other, runs := s.running[name]
+		if !runs {
+			this := make(chan struct{})
+			s.running[name] = this
+			s.mu.Unlock()
+			return func() {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				delete(s.running, name)
+				close(this)
+			}, nil
+		}
+		s.mu.Unlock()
+
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("steps: waiting for the other step %q: %w", name, ctx.Err())
+		}
+	}
+}
+
+// mayBeStored reports whether a step must be looked up before it is run.
+func (s *scope) mayBeStored(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, known := s.stored[key]
+	return known || !s.Fresh
+}
+
+// note counts a step that is stored, or may be. It returns false, and counts nothing, if that
+// makes the steps of the turn larger than most.
+func (s *scope) note(key string, bytes, most int) (sum int, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sum = s.bytes + bytes - s.stored[key]
+	if sum > most {
+		return sum, false
+	}
+	s.bytes, s.stored[key] = sum, bytes
+	return sum, true
+}
+
+// read returns a stored result, or kv.ErrNotFound.
+func (s *scope) read(ctx context.Context, key, name string) (json.RawMessage, error) {
+	var e kv.Entry
+	err := retry(ctx, func() (err error) {
+		e, err = s.KV.Get(ctx, key)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("steps: reading step %q: %w", name, err)
+	}
+
+	step, err := Read(e)
+	if err != nil {
+		return nil, err
+	}
+	if step.Name != name {
+		return nil, fmt.Errorf("steps: the entry of step %q holds step %q", name, step.Name)
+	}
+	s.note(key, len(e.Value), math.MaxInt)
+	return step.Result, nil
+}
+
+// room takes the room of one more step, or returns an error if the turn has none. free gives
+// it back at the end of the step, if nothing was stored. The steps of earlier runs are counted
+// when a run needs room for the first time.
+func (s *scope) room(ctx context.Context, key, name string) (free func(), err error) {
+	s.mu.Lock()
+	counted := s.counted
+	s.mu.Unlock()
+	if !counted {
+		if err := s.count(ctx); err != nil {
+			return nil, fmt.Errorf("steps: counting the steps of earlier runs: %w", err)
+		}
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bytes -= s.stored[key] // of an earlier try that was not stored after all
+	delete(s.stored, key)
+	switch {
+	case len(s.stored) >= s.MaxSteps:
+		return nil, fmt.Errorf("%w: the turn has %d steps, at most %d, and %q is one more", ErrLimit, len(s.stored), s.MaxSteps, name)
+	case s.bytes >= s.MaxBytes:
+		return nil, fmt.Errorf("%w: the steps of the turn have %d bytes, at most %d, and %q is one more", ErrLimit, s.bytes, s.MaxBytes, name)
+	}
+	s.stored[key] = 0
+
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.stored[key] == 0 {
+			delete(s.stored, key)
+		}
+	}, nil
+}
+
+// count notes the steps that are stored.
+func (s *scope) count(ctx context.Context) error {
+	after := ""
+	for {
+		var list []kv.Entry
+		err := retry(ctx, func() (err error) {
+			list, err = s.KV.List(ctx, s.Prefix, after, kv.LimitCount)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if len(list) == 0 {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.counted = true
+			return nil
+		}
+
+		for _, e := range list {
+			s.note(e.Key, len(e.Value), math.MaxInt)
+		}
+		after = list[len(list)-1].Key
+	}
+}
+
+// store stores a result, unless the step has one, and returns the stored one.
+func (s *scope) store(ctx context.Context, name string, result json.RawMessage) (json.RawMessage, error) {
+	e, err := s.entry(name, result)
+	if err != nil {
+		return nil, err
+	}
+
+	if len(e.Value) > kv.LimitValue {
+		return nil, fmt.Errorf("%w: the result of step %q takes %d bytes, at most %d", ErrLimit, name, len(e.Value), kv.LimitValue)
+	}
+	if sum, ok := s.note(e.Key, len(e.Value), s.MaxBytes); !ok {
+		return nil, fmt.Errorf("%w: with step %q the steps of the turn have %d bytes, at most %d", ErrLimit, name, sum, s.MaxBytes)
+	}
+
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeFor)
+	defer cancel()
+
+	// A put whose outcome is unknown is made again: if it was made the first time, the second
+	// one is a conflict with it.
+	err = retry(ctx, func() error {
+		_, err := s.KV.Put(ctx, e)
+		return err
+	})
+	switch {
+	case errors.Is(err, kv.ErrConflict):
+		return s.read(ctx, e.Key, name)
+	case err != nil:
+		return nil, fmt.Errorf("steps: storing the result of step %q: %w", name, err)
+	}
+	return result, nil
+}
+
+// retry repeats a call of the store while its outcome is unknown.
+func retry(ctx context.Context, call func() error) error {
+	gap := firstGap
+	for n := 1; ; n++ {
+		err := call()
+		if n == tries || err == nil || ctx.Err() != nil || isAnswer(err) {
+			return err
+		}
+
+		select {
+		case <-time.After(gap):
+		case <-ctx.Done():
+			return err
+		}
+		gap *= 2
+	}
+}
+
+// isAnswer reports whether an error of the store is its answer, which another try would not
+// change.
+func isAnswer(err error) bool {
+	return slices.ContainsFunc([]error{kv.ErrNotFound, kv.ErrConflict, kv.ErrTooLarge, kv.ErrInvalid}, func(e error) bool { return errors.Is(err, e) })
+}
