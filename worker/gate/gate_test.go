@@ -1,7 +1,6 @@
 package gate_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"iter"
@@ -31,6 +30,38 @@ type fakeModel struct {
 	chunks []model.Chunk
 }
 
+// change changes the model while requests may be under way.
+func (m *fakeModel) change(f func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f()
+}
+
+// asks returns how many requests there were, and how many of them were probes.
+func (m *fakeModel) asks() (all, probes int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.asked, m.probed
+}
+
+// A logBuffer keeps what is logged, also while it is read.
+type logBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
 func (m *fakeModel) Name() string                                        { return "fake" }
 func (m *fakeModel) Check(context.Context) error                         { return nil }
 func (m *fakeModel) Count(context.Context, model.Request) (int64, error) { return 7, nil }
@@ -46,7 +77,7 @@ func (m *fakeModel) Generate(ctx context.Context, r model.Request) iter.Seq2[mod
 		if len(m.errs) > 0 {
 			err, m.errs = m.errs[0], m.errs[1:]
 		}
-		chunks := m.chunks
+		chunks, took := m.chunks, m.took
 		m.mu.Unlock()
 
 		defer func() {
@@ -56,7 +87,7 @@ func (m *fakeModel) Generate(ctx context.Context, r model.Request) iter.Seq2[mod
 		}()
 
 		select {
-		case <-time.After(m.took):
+		case <-time.After(took):
 		case <-ctx.Done():
 			yield(model.Chunk{}, ctx.Err())
 			return
@@ -113,7 +144,7 @@ func TestAlerts(t *testing.T) {
 	} {
 		t.Run(string(tt.why), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var log bytes.Buffer
+				var log logBuffer
 				failed := &model.Error{Code: 429, Cause: tt.why, Message: "m"}
 				m := &fakeModel{errs: []error{failed, failed, failed, failed}}
 				g := gate.New(m, slog.New(slog.NewTextHandler(&log, nil)))
@@ -158,8 +189,8 @@ func TestProbeInsideAJob(t *testing.T) {
 		ask(t.Context(), g, "a")
 		time.Sleep(24 * time.Hour) // no turn came, so the timer has stopped
 
-		before := m.probed
-		m.errs = nil
+		_, before := m.asks()
+		m.change(func() { m.errs = nil })
 
 		var wg sync.WaitGroup
 		var admitted, held atomic.Int32
@@ -176,8 +207,9 @@ func TestProbeInsideAJob(t *testing.T) {
 		}
 
 		wg.Wait()
-		if m.probed-before != 1 || admitted.Load() != 1 || held.Load() != 9 {
-			t.Errorf("%d probes for ten jobs, %d admitted after it, %d held at once; want 1, 1, 9", m.probed-before, admitted.Load(), held.Load())
+		_, probed := m.asks()
+		if probed-before != 1 || admitted.Load() != 1 || held.Load() != 9 {
+			t.Errorf("%d probes for ten jobs, %d admitted after it, %d held at once; want 1, 1, 9", probed-before, admitted.Load(), held.Load())
 		}
 		time.Sleep(time.Hour)
 	})
@@ -193,18 +225,18 @@ func TestIdleGate(t *testing.T) {
 		g := gate.New(m, slog.New(slog.DiscardHandler))
 		ask(t.Context(), g, "a")
 		time.Sleep(24 * time.Hour)
-		if n := m.probed; n < 10 || n > 40 {
+		before, n := m.asks()
+		if n < 10 || n > 40 {
 			t.Errorf("%d probes in a day without a turn", n)
 		}
 
-		before := m.asked
 		g.Admit(t.Context(), "b") // its own job sends the probe that has been due for long
-		if m.asked != before+1 {
-			t.Errorf("the first job of the next day made %d requests", m.asked-before)
+		if all, _ := m.asks(); all != before+1 {
+			t.Errorf("the first job of the next day made %d requests", all-before)
 		}
 		time.Sleep(10 * time.Minute)
-		if m.asked < before+8 {
-			t.Errorf("%d probes in ten minutes with a turn", m.asked-before)
+		if all, _ := m.asks(); all < before+8 {
+			t.Errorf("%d probes in ten minutes with a turn", all-before)
 		}
 	})
 }
@@ -217,7 +249,7 @@ func TestFullGate(t *testing.T) {
 		ask(t.Context(), g, "a")
 		time.Sleep(10 * time.Second) // the probe opens the gate
 
-		m.took = 4 * time.Second
+		m.change(func() { m.took = 4 * time.Second })
 		go ask(context.Background(), g, "a")
 		synctest.Wait()
 		if _, p := g.Admit(t.Context(), "b"); p == nil || p.Hold != run.Full || p.Say == "" {
@@ -227,7 +259,7 @@ func TestFullGate(t *testing.T) {
 			t.Errorf("a request that waits 4 s at a full gate ended with %v", err)
 		}
 
-		m.took = time.Minute
+		m.change(func() { m.took = time.Minute })
 		go ask(context.Background(), g, "a")
 		go ask(context.Background(), g, "b")
 		go ask(context.Background(), g, "c")
@@ -292,13 +324,13 @@ func TestCallerStops(t *testing.T) {
 		g := gate.New(m, slog.New(slog.DiscardHandler))
 		ask(t.Context(), g, "a")
 		time.Sleep(10 * time.Second)
-		m.took = time.Hour
+		m.change(func() { m.took = time.Hour })
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := ask(ctx, g, "a"); err != context.DeadlineExceeded {
 			t.Errorf("a stopped request ended with %v", err)
 		}
-		m.took = 0
+		m.change(func() { m.took = 0 })
 		time.Sleep(time.Hour)
 		for range g.Generate(t.Context(), model.Request{}) {
 			break

@@ -75,6 +75,8 @@ func TestOutage(t *testing.T) {
 				if n := b.ended(ids); n[a2a.TaskStateCompleted] != tt.tasks-1 || n[a2a.TaskStateCanceled] != 1 {
 					t.Errorf("the tasks ended as %v, want %d completed and the first canceled", n, tt.tasks-1)
 				}
+				s.mu.Lock()
+				defer s.mu.Unlock()
 				if s.excess > 0 {
 					t.Errorf("%d more requests at once than one and those that got through since the gate opened", s.excess)
 				}
@@ -111,9 +113,11 @@ func (b *bench) othersGoOn(id string) {
 		b.t.Fatal(err)
 	}
 	time.Sleep(time.Minute)
-	if b.published[id] != 1 {
-		b.t.Errorf("the cancel of a task that waits was published %d times", b.published[id])
+	b.mu.Lock()
+	if n := b.published[id]; n != 1 {
+		b.t.Errorf("the cancel of a task that waits was published %d times", n)
 	}
+	b.mu.Unlock()
 
 	for name, ex := range map[string]a2asrv.AgentExecutor{"another executor": plainExecutor{}, "another model": b.executor(&service{answer: done})} {
 		if r := b.deliver(ex, b.accept("other")); r.State() != a2a.TaskStateCompleted {

@@ -94,7 +94,7 @@ type gate struct {
 	opened  chan struct{}
 }
 
-func newGate() *gate { return &gate{entered: make(chan string, 100), opened: make(chan struct{})} }
+func newGate() *gate { return &gate{entered: make(chan string, 1000), opened: make(chan struct{})} }
 
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
