@@ -19,7 +19,7 @@ func (s *search) hold(rec uint32, k worker) opResult {
 	return s.op(opKey{rec, opHold, [14]uint8{k.told}}, func(r task.Record, res *opResult) (n task.Record) {
 		say := &a2a.Message{ID: "waits", Parts: a2a.ContentParts{a2a.NewTextPart("waiting")}}
 		wake := start.Add(time.Duration(s.sc.park)*time.Second + time.Second) // random, so never that of a park
-		if s.sc.remove.has(holdsLeased) { // as if the lease were none of its business
+		if s.sc.remove.has(holdsLeased) {                                     // as if the lease were none of its business
 			r.Lease = task.Lease{}
 		}
 		var held bool
