@@ -1,6 +1,7 @@
 package sqlstore_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -119,11 +120,15 @@ func (c *cut) dial(ctx context.Context, network, addr string) (net.Conn, error) 
 type cutConn struct {
 	net.Conn
 	cut    *cut
-	writes atomic.Int64 // since the cut was armed; the second one has the COMMIT
+	writer atomic.Bool  // it has prepared the statement that changes a record
+	writes atomic.Int64 // of the writer since the cut was armed; the second one has the COMMIT
 }
 
 func (c *cutConn) Write(b []byte) (int, error) {
-	if c.cut.armed.Load() {
+	if bytes.Contains(b, []byte("UPDATE task AS t")) {
+		c.writer.Store(true)
+	}
+	if c.cut.armed.Load() && c.writer.Load() {
 		c.writes.Add(1)
 	}
 	return c.Conn.Write(b)

@@ -98,8 +98,9 @@ func aWrite(t *testing.T, db *sqlstore.DB, random *rand.Rand) func() error {
 	return commit
 }
 
-// openGroup runs some writes as one group, and perhaps has no room after a few statements. The
-// group stays open, with its statements run, until the returned function is called.
+// openGroup runs some writes as one group. It stays open, with its statements run, until the
+// returned function is called. Or the group fails, because there is no room after a few
+// statements, and an empty one stays open. Nothing else writes to the file meanwhile.
 func openGroup(t *testing.T, db *sqlstore.DB, random *rand.Rand) (end func()) {
 	t.Helper()
 	var wg sync.WaitGroup
@@ -132,14 +133,15 @@ func openGroup(t *testing.T, db *sqlstore.DB, random *rand.Rand) (end func()) {
 	}
 	release()
 
-	last := func() {}
-	if !full.Load() {
-		last = <-held
+	if full.Load() {
+		wg.Wait()
+		full.Store(false)
+		held <- db.Hold(t.Context())
 	}
+	last := <-held
 	return func() {
 		last()
 		wg.Wait()
-		full.Store(false)
 	}
 }
 
