@@ -99,8 +99,7 @@ func smokeCommand(ctx context.Context, i invocation) int {
 	c, errs := smoke.Config{Out: i.out}, i.errs
 	flags := flag.NewFlagSet("smoke", flag.ContinueOnError)
 	flags.SetOutput(errs)
-	flags.StringVar(&c.Key, "key", "", "API `key`; @FILE reads it from a file, so that it stands in no list of processes")
-	flags.StringVar(&c.Token, "token", "", "ID `token`, or @FILE; beside -key it is for the IAM check of Cloud Run")
+	credentials(flags, &c.Key, &c.Token)
 	flags.StringVar(&c.Message, "message", "", "`text` to send instead of a question with a short answer")
 	flags.DurationVar(&c.Timeout, "timeout", 0, "how long a task may take to end (default 1m)")
 	flags.StringVar(&c.Webhook, "webhook", "", "`URL` at which the agent reaches -listen: webhooks are then really delivered")
@@ -122,6 +121,17 @@ func smokeCommand(ctx context.Context, i invocation) int {
 	}
 
 	c.URL = flags.Arg(0)
+	return runClient(ctx, flags, errs, func(ctx context.Context) error { return smoke.Run(ctx, c) })
+}
+
+// credentials adds the flags of a client's credentials.
+func credentials(flags *flag.FlagSet, key, token *string) {
+	flags.StringVar(key, "key", "", "API `key`; @FILE reads it from a file, so that it stands in no list of processes")
+	flags.StringVar(token, "token", "", "ID `token`, or @FILE; beside -key it is for the IAM check of Cloud Run")
+}
+
+// runClient reads the credentials of a client and runs it until it ends or is interrupted.
+func runClient(ctx context.Context, flags *flag.FlagSet, errs io.Writer, client func(context.Context) error) int {
 	if err := readSecrets(flags); err != nil {
 		fmt.Fprintln(errs, err)
 		return misused
@@ -130,7 +140,7 @@ func smokeCommand(ctx context.Context, i invocation) int {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
-	if err := smoke.Run(ctx, c); err != nil {
+	if err := client(ctx); err != nil {
 		fmt.Fprintln(errs, err)
 		return failed
 	}

@@ -8,10 +8,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"errand/cardserver/trace/waterfall"
 )
@@ -21,8 +19,7 @@ func traceCommand(ctx context.Context, i invocation) int {
 	c, errs := waterfall.Config{Out: i.out, Screen: screenOf(i.out, i.environ)}, i.errs
 	flags := flag.NewFlagSet("trace", flag.ContinueOnError)
 	flags.SetOutput(errs)
-	flags.StringVar(&c.Key, "key", "", "API `key`; @FILE reads it from a file, so that it stands in no list of processes")
-	flags.StringVar(&c.Token, "token", "", "ID `token`, or @FILE; beside -key it is for the IAM check of Cloud Run")
+	credentials(flags, &c.Key, &c.Token)
 	flags.BoolVar(&c.Follow, "f", true, "follow the task until it has ended or waits for its client")
 	flags.BoolVar(&c.Details, "v", false, "print the beginning of arguments and results too")
 
@@ -42,20 +39,7 @@ func traceCommand(ctx context.Context, i invocation) int {
 	}
 
 	c.URL, c.Task = flags.Arg(0), flags.Arg(1)
-	if err := readSecrets(flags); err != nil {
-		fmt.Fprintln(errs, err)
-		return misused
-	}
-
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	defer stop()
-
-	if err := waterfall.Run(ctx, c); err != nil {
-		fmt.Fprintln(errs, err)
-		return failed
-	}
-
-	return succeeded
+	return runClient(ctx, flags, errs, func(ctx context.Context) error { return waterfall.Run(ctx, c) })
 }
 
 // screenOf says what the output can show. COLUMNS, LINES, TERM and the locale are those of

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -103,7 +102,7 @@ func (p *Page) readLarge(ctx context.Context, store kv.Store, r task.Record) err
 	if _, kept := p.Kept[s.Number]; kept {
 		return nil
 	}
-	e, err := store.Get(ctx, fmt.Sprintf("%s.e%d", r.StepKey(s.Number), s.Epoch))
+	e, err := store.Get(ctx, r.LargeKey(*s))
 	if errors.Is(err, kv.ErrNotFound) {
 		return nil
 	}
@@ -136,9 +135,7 @@ func (p *Page) take(r task.Record, e kv.Entry) {
 			p.Kept[number] = k
 		}
 	case s != nil && s.Number == number && strconv.FormatInt(s.Epoch, 10) == m[2]:
-		var l struct {
-			Args []json.RawMessage `json:"args"`
-		}
+		var l task.Large
 		if json.Unmarshal(e.Value, &l) == nil {
 			p.Args = l.Args
 		}

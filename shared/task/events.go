@@ -114,6 +114,13 @@ func (r Record) artifact(id a2a.ArtifactID) int {
 	return -1
 }
 
+// applyAll adds an executor's events to the record.
+func (r *Record) applyAll(m Moment, epoch int64, events []a2a.Event) {
+	for _, ev := range events {
+		r.apply(m, epoch, ev)
+	}
+}
+
 // apply adds an executor's event to the record. An event that ends the turn only brings its
 // artifacts here: Finish does the rest.
 func (r *Record) apply(m Moment, epoch int64, ev a2a.Event) {

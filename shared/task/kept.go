@@ -2,6 +2,7 @@ package task
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -67,6 +68,48 @@ func (k Kept) Merge(results map[int]Result) (merged Kept, changed bool) {
 	}
 
 	return k, changed
+}
+
+// LargeKey is the key in package kv of the reply of a step that is too large for a record. It
+// names the epoch: another run may have had another reply.
+func (r Record) LargeKey(s Step) string { return fmt.Sprintf("%s.e%d", r.StepKey(s.Number), s.Epoch) }
+
+// Large is what package kv keeps of a step under LargeKey: the reply, and the arguments of its
+// calls.
+type Large struct {
+	Reply json.RawMessage   `json:"reply"`
+	Args  []json.RawMessage `json:"args"`
+}
+
+// Split takes the large parts out of a step, and returns their stored form, whose hash the
+// step has then.
+func (s Step) Split() (small Step, text []byte, err error) {
+	l := Large{Reply: s.Reply}
+	s.Reply, s.Calls = nil, slices.Clone(s.Calls)
+	for i := range s.Calls {
+		l.Args = append(l.Args, s.Calls[i].Args)
+		s.Calls[i].Args = nil
+	}
+	text, err = json.Marshal(l)
+	s.Hash = hash(text)
+	return s, text, err
+}
+
+// Join puts the large parts back into a step.
+func (s Step) Join(text []byte) (Step, error) {
+	if hash(text) != s.Hash {
+		return s, errors.New("the stored reply of a step is not the one that was opened")
+	}
+	var l Large
+	if err := json.Unmarshal(text, &l); err != nil || len(l.Args) != len(s.Calls) {
+		return s, errors.New("the stored reply of a step cannot be read")
+	}
+
+	s.Reply, s.Calls = l.Reply, slices.Clone(s.Calls)
+	for i := range s.Calls {
+		s.Calls[i].Args = l.Args[i]
+	}
+	return s, nil
 }
 
 // Open reports whether a call of the step has no result.

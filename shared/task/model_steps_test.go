@@ -1,7 +1,6 @@
 package task_test
 
 import (
-	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -100,11 +99,7 @@ func stepCases() []stepCase {
 
 func (sc stepCase) ready() stepCase {
 	if conformance.Full() {
-		all := maps.Clone(sc.budget)
-		for which, n := range sc.also {
-			all[which] += n
-		}
-		sc.budget = all
+		sc.budget = sc.budget.and(sc.also)
 	}
 	return sc
 }
@@ -113,12 +108,7 @@ func TestStepsSurvive(t *testing.T) {
 	for _, sc := range stepCases() {
 		t.Run(sc.name, func(t *testing.T) {
 			t.Parallel()
-			began := time.Now()
-			res := exploreSteps(sc.ready())
-			if res.bad != "" {
-				t.Fatal(res.report())
-			}
-			t.Logf("%d states, %d records, %s", res.states, res.records, time.Since(began).Round(time.Millisecond))
+			wantLawful(t, func() result { return exploreSteps(sc.ready()) })
 		})
 	}
 }

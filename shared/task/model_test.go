@@ -49,6 +49,16 @@ const (
 
 type budget map[int]uint8
 
+// and adds another budget.
+func (b budget) and(more budget) budget {
+	all := budget{}
+	maps.Copy(all, b)
+	for which, n := range more {
+		all[which] += n
+	}
+	return all
+}
+
 func (b budget) all() (out [faults]uint8) {
 	for k, v := range b {
 		out[k] = v
@@ -79,12 +89,7 @@ func (sc scenario) ready() scenario {
 	if conformance.Full() { // the full search
 		sc.requests = append(sc.requests[:len(sc.requests):len(sc.requests)], sc.later...)
 		sc.couriers += sc.overlaps
-		all := budget{}
-		maps.Copy(all, sc.budget)
-		for which, n := range sc.also {
-			all[which] += n
-		}
-		sc.budget = all
+		sc.budget = sc.budget.and(sc.also)
 	}
 	return sc
 }
@@ -93,12 +98,18 @@ func TestProtocolHolds(t *testing.T) {
 	for _, sc := range scenarios() {
 		t.Run(sc.name, func(t *testing.T) {
 			t.Parallel()
-			began := time.Now()
-			res := explore(sc.ready())
-			if res.bad != "" {
-				t.Fatal(res.report())
-			}
-			t.Logf("%d states, %d records, %s", res.states, res.records, time.Since(began).Round(time.Millisecond))
+			wantLawful(t, func() result { return explore(sc.ready()) })
 		})
 	}
+}
+
+// wantLawful explores a world, and fails if a law is broken in it.
+func wantLawful(t *testing.T, explore func() result) {
+	t.Helper()
+	began := time.Now()
+	res := explore()
+	if res.bad != "" {
+		t.Fatal(res.report())
+	}
+	t.Logf("%d states, %d records, %s", res.states, res.records, time.Since(began).Round(time.Millisecond))
 }

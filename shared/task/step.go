@@ -80,7 +80,12 @@ var errStep = errors.New("task: the step is not the open one")
 
 // HashCall is the hash of a call's name and arguments.
 func HashCall(name string, args json.RawMessage) string {
-	sum := sha256.Sum256(append([]byte(name+"\n"), args...))
+	return hash(append([]byte(name+"\n"), args...))
+}
+
+// hash is a short hash, of 120 bits.
+func hash(text []byte) string {
+	sum := sha256.Sum256(text)
 	return base64.RawURLEncoding.EncodeToString(sum[:15])
 }
 
@@ -144,8 +149,8 @@ func (c Call) keysEnd() time.Time { return c.First.Add(c.Keeps - BeginWithin - c
 // is not in time must not be made: the call is in doubt.
 func (c Call) InTime() bool { return c.Keeps == 0 || c.Times < 2 || !c.Begun.After(c.keysEnd()) }
 
-// begin notes that the call begins now.
-func (c *Call) begin(now time.Time) {
+// Begin notes that the call begins now.
+func (c *Call) Begin(now time.Time) {
 	if c.First.IsZero() {
 		c.First = now
 	}
@@ -181,15 +186,13 @@ func (r Record) OpenStep(m Moment, t Fence, events []a2a.Event, s Step, begins [
 
 	n := r.change()
 	if r.Seq == t.Seq {
-		for _, ev := range events {
-			n.apply(m, t.Epoch, ev)
-		}
+		n.applyAll(m, t.Epoch, events)
 	}
 
 	s.Epoch, s.Turn, s.At, s.Asked = t.Epoch, r.Turn, m.Now, nil
 	s.Calls = slices.Clone(s.Calls)
 	for _, i := range begins {
-		s.Calls[i].begin(m.Now)
+		s.Calls[i].Begin(m.Now)
 	}
 	n.Step, n.Steps, n.Schema = &s, s.Number, Schema
 	n.spend(s.Spent)
@@ -210,9 +213,7 @@ func (r Record) KeepMade(m Moment, t Fence, events []a2a.Event) (next Record, ch
 	}
 
 	n := r.change()
-	for _, ev := range events {
-		n.apply(m, t.Epoch, ev)
-	}
+	n.applyAll(m, t.Epoch, events)
 	if n.Seq == r.Seq && !slices.ContainsFunc(r.Made, Made.loose) {
 		return r, false, nil
 	}
@@ -250,7 +251,7 @@ func (r Record) BeginCalls(m Moment, t Fence, events []a2a.Event, step int, time
 		if s.Calls[i].Times > before {
 			continue
 		}
-		s.Calls[i].begin(m.Now)
+		s.Calls[i].Begin(m.Now)
 		if s.Asked != nil && s.Asked.Call == i {
 			s.Asked = nil
 		}
@@ -263,9 +264,7 @@ func (r Record) BeginCalls(m Moment, t Fence, events []a2a.Event, step int, time
 	limit := LimitStore
 	if r.Seq == t.Seq && len(events) > 0 {
 		limit = LimitResult
-		for _, ev := range events {
-			n.apply(m, t.Epoch, ev)
-		}
+		n.applyAll(m, t.Epoch, events)
 	}
 
 	next, err = n.checked(m, limit)

@@ -136,9 +136,7 @@ func (r Record) Progress(m Moment, t Fence, events []a2a.Event) (next Record, ch
 		return r, false, err
 	}
 	n := r.change()
-	for _, ev := range events {
-		n.apply(m, t.Epoch, ev)
-	}
+	n.applyAll(m, t.Epoch, events)
 	if n.Seq == r.Seq {
 		return r, false, nil
 	}
@@ -155,9 +153,7 @@ func (r Record) Finish(m Moment, t Fence, events []a2a.Event, out Outcome) (next
 	}
 
 	n := r.change()
-	for _, ev := range events {
-		n.apply(m, t.Epoch, ev)
-	}
+	n.applyAll(m, t.Epoch, events)
 
 	n.dropUnfinished(t.Epoch)
 	if out.State != a2a.TaskStateCompleted {
@@ -280,9 +276,7 @@ func (r Record) Park(m Moment, t Fence, events []a2a.Event, p Parking) (next Rec
 
 	n := r.change()
 	if r.Seq == t.Seq {
-		for _, ev := range events {
-			n.apply(m, t.Epoch, ev)
-		}
+		n.applyAll(m, t.Epoch, events)
 	}
 
 	if p.Say != nil && !r.says(p.Say) {

@@ -101,9 +101,7 @@ func (a *answer) restore(parts []model.Part) {
 		case p.Text != "":
 			sent = append(sent, task.TextPart(p.Text))
 		case len(p.Data) > 0:
-			raw := a2a.NewRawPart(p.Data)
-			raw.MediaType = believed(p.MIME)
-			sent = append(sent, raw)
+			sent = append(sent, filePart(p))
 		}
 	}
 	if len(sent) > 0 {

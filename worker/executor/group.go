@@ -148,21 +148,18 @@ func (t *turn) graced(ctx context.Context, effects bool) (context.Context, conte
 	if !effects {
 		return context.WithCancel(ctx)
 	}
-	graced, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		if errors.Is(context.Cause(ctx), task.ErrFenced) {
-			cancel()
-			return
+	return outlasting(ctx, func(cause error) time.Duration {
+		if errors.Is(cause, task.ErrFenced) {
+			return 0
 		}
-		time.AfterFunc(graceFor, cancel)
+		return graceFor
 	})
-	return graced, func() { stop(); cancel() }
 }
 
-// outlasting returns a context that ends some time after ctx.
-func outlasting(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+// outlasting returns a context that ends some time after ctx, which depends on why ctx ended.
+func outlasting(ctx context.Context, by func(cause error) time.Duration) (context.Context, context.CancelFunc) {
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(d, cancel) })
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(by(context.Cause(ctx)), cancel) })
 	return longer, func() { stop(); cancel() }
 }
 

@@ -39,11 +39,7 @@ func (l *loose) Open(ctx context.Context, s task.Step, begins []int) (task.Step,
 func (l *loose) Begin(_ context.Context, s task.Step, calls []int) (task.Step, error) {
 	s.Calls = slices.Clone(s.Calls)
 	for _, i := range calls {
-		c := &s.Calls[i]
-		c.Begun, c.Wait = l.now(), time.Time{}
-		if c.Times++; c.Times == 1 {
-			c.First = c.Begun
-		}
+		s.Calls[i].Begin(l.now())
 	}
 	return s, nil
 }

@@ -296,7 +296,7 @@ func (t *turn) keep(ctx context.Context, o *open) error {
 	if len(o.fresh) == 0 {
 		return nil
 	}
-	ctx, cancel := outlasting(ctx, keepFor) // the calls have happened, also if the run ends meanwhile
+	ctx, cancel := outlasting(ctx, func(error) time.Duration { return keepFor }) // the calls have happened, also if the run ends meanwhile
 	defer cancel()
 	stored, err := t.steps.Keep(ctx, o.Step, o.fresh)
 	if err != nil {

@@ -97,11 +97,16 @@ func (t *turn) take(s *step, p model.Part) error {
 	case p.Text != "":
 		return t.answer.text(p.Text)
 	case len(p.Data) > 0:
-		raw := a2a.NewRawPart(p.Data)
-		raw.MediaType = believed(p.MIME)
-		return t.answer.part(raw, len(p.Data)*4/3)
+		return t.answer.part(filePart(p), len(p.Data)*4/3)
 	}
 	return nil
+}
+
+// filePart is a file of the model as a part of the answer.
+func filePart(p model.Part) *a2a.Part {
+	raw := a2a.NewRawPart(p.Data)
+	raw.MediaType = believed(p.MIME)
+	return raw
 }
 
 // believed returns the media type that the model names, if it can be one. Clients copy it

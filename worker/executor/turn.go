@@ -108,30 +108,31 @@ func (t *turn) work(ctx context.Context, ec *a2asrv.ExecutorContext) (outcome, e
 		s, err := t.step(ctx)
 		s.spent = t.note(s, err)
 		t.usage.Add(t.caller, tokens(s.usage)) // also if the run ends before its commit
-		if calls := err == nil && s.finish == model.FinishStop && len(s.calls) > 0; !calls || asked(s.calls) != "" {
+		question := asked(s.calls)
+		acts := err == nil && s.finish == model.FinishStop && len(s.calls) > 0
+		if !acts || question != "" { // no step carries the cost
 			t.spend(s.spent)
 		}
+
 		switch {
 		case err != nil && t.unsigned(err):
 			continue
 		case err != nil:
 			return t.failure(ctx, err)
-		}
-
-		if s.finish == model.FinishStop && len(s.calls) > 0 {
-			t.retry = retry{}
-			question, err := t.act(ctx, s)
-			switch {
-			case errors.Is(err, task.ErrTooLarge):
-				return failed("The work was ended: the model asks for calls with too large arguments."), nil
-			case err != nil || question != "":
-				return outcome{state: a2a.TaskStateInputRequired, say: question}, err
-			}
+		case !acts && t.again(s):
 			continue
+		case !acts:
+			return t.verdict(s)
+		case question != "": // it ends the turn, and no call is made
+			return outcome{state: a2a.TaskStateInputRequired, say: t.answer.lead(question)}, nil
 		}
 
-		if !t.again(s) {
-			return t.verdict(s)
+		t.retry = retry{}
+		switch err := t.act(ctx, s); {
+		case errors.Is(err, task.ErrTooLarge):
+			return failed("The work was ended: the model asks for calls with too large arguments."), nil
+		case err != nil:
+			return outcome{}, err
 		}
 	}
 
@@ -171,17 +172,13 @@ func (t *turn) resume(ctx context.Context, ec *a2asrv.ExecutorContext, past []ta
 	return outcome{}, nil
 }
 
-// act opens a step and makes its calls. A question to the client ends the turn, and no call
-// is made then.
-func (t *turn) act(ctx context.Context, s step) (question string, err error) {
-	if question = asked(s.calls); question != "" {
-		return t.answer.lead(question), nil
-	}
+// act opens a step and makes its calls.
+func (t *turn) act(ctx context.Context, s step) error {
 	o, err := t.open(ctx, s)
 	if err != nil {
-		return "", err
+		return err
 	}
-	return "", t.settle(ctx, o)
+	return t.settle(ctx, o)
 }
 
 // end finishes the answer and yields the final status.

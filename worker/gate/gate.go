@@ -143,13 +143,13 @@ func (g *Gate) Generate(ctx context.Context, req model.Request) iter.Seq2[model.
 
 // enter waits a little for a place at a full gate.
 func (g *Gate) enter(ctx context.Context) (request, error) {
-	turn := rand.Text() // in another server, every request is a turn
-	if this, ok := run.From(ctx); ok && this.Task != "" {
-		turn = this.Task
+	this, _ := run.From(ctx)
+	turn := this.Task
+	if turn == "" {
+		turn = rand.Text() // in another server, every request is a turn
 	}
 
-	patience := time.NewTimer(fullFor)
-	defer patience.Stop()
+	var patience <-chan time.Time
 	for {
 		g.mu.Lock()
 		q, ok, until := g.state.start(time.Now(), turn)
@@ -163,6 +163,9 @@ func (g *Gate) enter(ctx context.Context) (request, error) {
 			return request{}, pause
 		}
 
+		if patience == nil {
+			patience = time.After(fullFor)
+		}
 		var space <-chan time.Time
 		if wait := time.Until(until); wait > 0 {
 			space = time.After(wait)
@@ -171,7 +174,7 @@ func (g *Gate) enter(ctx context.Context) (request, error) {
 		select {
 		case <-space:
 		case <-changed:
-		case <-patience.C:
+		case <-patience:
 			return request{}, pause
 		case <-ctx.Done():
 			return request{}, ctx.Err()

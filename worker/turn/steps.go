@@ -2,9 +2,6 @@ package turn
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -82,21 +79,16 @@ func (p *steps) withOpen(ctx context.Context, r task.Record, past []task.Kept) (
 	}
 
 	if open.Hash != "" {
-		e, err := p.s.w.cfg.KV.Get(ctx, largeKey(r, open.Step))
+		e, err := p.s.w.cfg.KV.Get(ctx, r.LargeKey(open.Step))
 		switch {
 		case errors.Is(err, kv.ErrNotFound):
 			return nil, fmt.Errorf("reading the reply of a step: %w", err)
 		case err != nil:
 			return nil, unread(err)
 		}
-		if hash(e.Value) != open.Hash {
-			return nil, errors.New("the stored reply of a step is not the one that was opened")
+		if open.Step, err = open.Join(e.Value); err != nil {
+			return nil, err
 		}
-		var l large
-		if err := json.Unmarshal(e.Value, &l); err != nil || len(l.Args) != len(open.Calls) {
-			return nil, errors.New("the stored reply of a step cannot be read")
-		}
-		open.Step = l.fill(open.Step)
 	}
 
 	return append(past, open), nil
@@ -105,43 +97,6 @@ func (p *steps) withOpen(ctx context.Context, r task.Record, past []task.Kept) (
 // unread parks a turn whose steps cannot be read: the store is to blame, and no attempt is lost.
 func unread(err error) error {
 	return &run.Pause{For: unreadFor, Err: fmt.Errorf("reading the steps of the turn: %w", err)}
-}
-
-// A large is a reply that is too large for a record.
-type large struct {
-	Reply json.RawMessage   `json:"reply"`
-	Args  []json.RawMessage `json:"args"`
-}
-
-// largeKey is the key of a large reply. It names the epoch: another run may have had another
-// reply.
-func largeKey(r task.Record, s task.Step) string {
-	return fmt.Sprintf("%s.e%d", r.StepKey(s.Number), s.Epoch)
-}
-
-// fill puts a large reply into its step.
-func (l large) fill(s task.Step) task.Step {
-	s.Reply, s.Calls = l.Reply, slices.Clone(s.Calls)
-	for i := range s.Calls {
-		s.Calls[i].Args = l.Args[i]
-	}
-	return s
-}
-
-// empty takes the large parts out of a step.
-func empty(s task.Step) (task.Step, large) {
-	l := large{Reply: s.Reply}
-	s.Reply, s.Calls = nil, slices.Clone(s.Calls)
-	for i := range s.Calls {
-		l.Args = append(l.Args, s.Calls[i].Args)
-		s.Calls[i].Args = nil
-	}
-	return s, l
-}
-
-func hash(text []byte) string {
-	sum := sha256.Sum256(text)
-	return base64.RawURLEncoding.EncodeToString(sum[:15])
 }
 
 // Open implements run.Steps.
@@ -170,12 +125,12 @@ func (p *steps) Open(ctx context.Context, s task.Step, begins []int) (task.Step,
 
 	if errors.Is(err, task.ErrTooLarge) {
 		s.Epoch = p.s.rec.Epoch
-		small, l, lerr := p.putLarge(ctx, s)
+		small, text, lerr := p.putLarge(ctx, s)
 		if lerr != nil {
 			return s, lerr
 		}
 		if err = p.open(ctx, events, small, begins); err == nil {
-			return l.fill(*p.s.rec.Step), nil
+			return p.s.rec.Step.Join(text)
 		}
 	}
 	if err != nil {
@@ -196,16 +151,14 @@ func (p *steps) open(ctx context.Context, events []a2a.Event, s task.Step, begin
 	return err
 }
 
-// putLarge stores the large parts of a step.
-func (p *steps) putLarge(ctx context.Context, s task.Step) (task.Step, large, error) {
-	small, l := empty(s)
-	text, err := json.Marshal(l)
+// putLarge stores the large parts of a step, and returns them in their stored form.
+func (p *steps) putLarge(ctx context.Context, s task.Step) (small task.Step, text []byte, err error) {
+	small, text, err = s.Split()
 	if err != nil {
-		return s, l, err
+		return s, nil, err
 	}
 
-	small.Hash = hash(text)
-	e := kv.Entry{Key: largeKey(p.r, small), Owner: p.r.Owner, Value: text}
+	e := kv.Entry{Key: p.r.LargeKey(small), Owner: p.r.Owner, Value: text}
 	err = p.again(ctx, func(ctx context.Context) error {
 		_, err := p.s.w.cfg.KV.Put(ctx, e)
 		if errors.Is(err, kv.ErrConflict) { // an answer was lost: under this epoch there is one reply
@@ -213,7 +166,7 @@ func (p *steps) putLarge(ctx context.Context, s task.Step) (task.Step, large, er
 		}
 		return err
 	})
-	return small, l, err
+	return small, text, err
 }
 
 // Begin implements run.Steps.
