@@ -79,6 +79,7 @@ var allowed = map[string][]string{
 	// usage knows owners as words, and their limits as numbers.
 	"shared/usage": {"shared/kv"},
 	// webhook decides, and acts on nothing.
+	"shared/batch":   {"shared/task"},
 	"shared/webhook": {"shared/bus", "shared/dialect", "shared/keys", "shared/task"},
 
 	// kit is for the installation's own code.
