@@ -102,7 +102,7 @@ func CheckPrefix(prefix string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("must be a bucket or a folder in one, with a slash at the end: %sBUCKET/ or %[1]sBUCKET/FOLDER/", Scheme)
+	return fmt.Errorf("must be %sBUCKET/ or %[1]sBUCKET/FOLDER/: a bucket or a folder in one, with a slash at the end", Scheme)
 }
 
 func namable(name string) bool {
