@@ -10,6 +10,8 @@
 // What belongs to the batch B:
 //
 //	kv    batch/B/state              the cursor and the counts (State)
+//	kv    batches/OWNER/at/TIME/B    its place in the list of its owner
+//	kv    batches/OWNER/active       the owner's batches that have not ended
 //	files batches/B/index            the offset of each 1,000th line
 //	files batches/B/bad              the lines that cannot run, in the order of lines
 //	files batches/B/results/NNNNNN   answers of a segment of 1,000 lines
@@ -59,6 +61,7 @@ const (
 // batch's task, under the key batch. Later messages change Budget.
 type Spec struct {
 	Name     string    `json:"name"`
+	At       time.Time `json:"at"` // of the submission, in whole milliseconds
 	Input    Input     `json:"input"`
 	Deadline time.Time `json:"deadline"`
 	Budget   *Budget   `json:"budget,omitempty"`
@@ -126,3 +129,11 @@ func ResultsFile(id string) string           { return Folder(id) + "/results" }
 func ErrorsFile(id string) string            { return Folder(id) + "/errors" }
 func ResultsSegment(id string, n int) string { return fmt.Sprintf("%s/results/%06d", Folder(id), n) }
 func ErrorsSegment(id string, n int) string  { return fmt.Sprintf("%s/errors/%06d", Folder(id), n) }
+
+// Name returns the name by which a submitter named the manifest.
+func (i Input) Name() string {
+	if i.File != "" {
+		return i.File
+	}
+	return i.Object
+}
