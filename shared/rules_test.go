@@ -66,7 +66,7 @@ var allowed = map[string][]string{
 	"shared/dialect":  {},
 	"shared/card":     {"shared/agent", "shared/dialect"},
 	// desk alone adds jobs about records, and alone knows where a lane's are delivered.
-	"shared/desk":   {"shared/queue", "shared/task"},
+	"shared/desk":   {"shared/batch", "shared/queue", "shared/task"},
 	"shared/egress": {"shared/loopback"},
 	// auth turns a request into a name: it knows neither tasks nor operations.
 	"shared/auth": {"shared/loopback", "shared/strict"},
@@ -80,8 +80,8 @@ var allowed = map[string][]string{
 	"shared/steps": {"shared/kv"},
 	// usage knows owners as words, and their limits as numbers.
 	"shared/usage": {"shared/kv"},
-	// webhook decides, and acts on nothing.
-	"shared/batch":   {"shared/task"},
+	// batch and webhook decide, and act on nothing.
+	"shared/batch":   {"shared/agent", "shared/dialect", "shared/strict", "shared/task"},
 	"shared/webhook": {"shared/bus", "shared/dialect", "shared/keys", "shared/task"},
 
 	// kit is for the installation's own code.
