@@ -144,8 +144,9 @@ func ErrorsFile(id string) string { return Folder(id) + "/errors" }
 
 // ResultsSegment has the answers of segment n.
 func ResultsSegment(id string, n int) string { return fmt.Sprintf("%s/results/%06d", Folder(id), n) }
-<<<<<<< HEAD
-func ErrorsSegment(id string, n int) string  { return fmt.Sprintf("%s/errors/%06d", Folder(id), n) }
+
+// ErrorsSegment has the errors of segment n.
+func ErrorsSegment(id string, n int) string { return fmt.Sprintf("%s/errors/%06d", Folder(id), n) }
 
 // Name returns the name by which a submitter named the manifest.
 func (i Input) Name() string {
@@ -154,8 +155,3 @@ func (i Input) Name() string {
 	}
 	return i.Object
 }
-=======
-
-// ErrorsSegment has the errors of segment n.
-func ErrorsSegment(id string, n int) string { return fmt.Sprintf("%s/errors/%06d", Folder(id), n) }
->>>>>>> k-lines

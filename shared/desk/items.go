@@ -61,15 +61,17 @@ func (d *Desk) Feed(ctx context.Context, it Item) error {
 }
 
 // Withhold ends the task of a line, or makes one that has ended: no feeder that has lost its
-// batch can begin the line afterwards. say becomes the status message of the task; by its id a
-// repetition recognises itself.
+// batch can begin the line afterwards. state is that of a task which Withhold makes, and why
+// becomes the status message. A task that has ended stays as it is.
 //
 // After an error the caller withholds the line again.
-func (d *Desk) Withhold(ctx context.Context, batch task.Record, line int, state a2a.TaskState, say *a2a.Message) error {
-	a, err := accepted(batch, line, &a2a.Message{})
+func (d *Desk) Withhold(ctx context.Context, batch task.Record, line int, state a2a.TaskState, why string) error {
+	a, err := accepted(batch, line, &a2a.Message{ID: "withheld"})
 	if err != nil {
 		return err
 	}
+	say := a2a.NewMessage(a2a.MessageRoleAgent, task.TextPart(why))
+	say.ID = a.ID + "-withheld" // the same each time, so that a repetition recognises itself
 	r, err := task.Withheld(d.Moment(), a, state, say)
 	if err == nil {
 		_, err = d.cfg.Store.Create(ctx, r)
@@ -95,10 +97,10 @@ func (d *Desk) Withhold(ctx context.Context, batch task.Record, line int, state 
 func accepted(batch task.Record, line int, m *a2a.Message) (task.Acceptance, error) {
 	id := task.ItemID(batch.ID(), line)
 	msg := *m
-	msg.ID, msg.Role, msg.TaskID, msg.ContextID = id, a2a.MessageRoleUser, a2a.TaskID(id), batch.ID()
+	msg.Role, msg.TaskID, msg.ContextID = a2a.MessageRoleUser, a2a.TaskID(id), batch.ID()
 	print, err := task.Fingerprint(&msg, msg.TaskID, msg.ContextID)
 	return task.Acceptance{
 		ID: id, Context: batch.ID(), Life: batch.Life, Owner: batch.Owner, Lane: task.Bulk, Ends: batch.Ends,
-		Message: &msg, Request: task.Request{ID: id, Fingerprint: print, Extensions: msg.Extensions},
+		Message: &msg, Request: task.Request{ID: msg.ID, Fingerprint: print, Extensions: msg.Extensions},
 	}, err
 }

@@ -4,13 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-
-	"golang.org/x/sync/errgroup"
 
 	"errand/shared/batch"
-	"errand/shared/files"
-	"errand/shared/task"
 )
 
 const (
@@ -28,7 +23,7 @@ func (w *work) look(ctx context.Context) error {
 	before := w.st
 	w.open, w.st.Open, w.st.At = open, open.N, w.cfg.Desk.Now().UTC().Round(0)
 	w.ended = max(0, w.st.Ended()-before.Ended())
-	w.st.Rate = batch.Rate(before, w.st)
+	w.st.Rate = rate(before, w.st)
 	return nil
 }
 
@@ -37,13 +32,14 @@ func (w *work) look(ctx context.Context) error {
 func (w *work) collect(ctx context.Context) error {
 	for w.st.Segs < segments(w.st.Lines) {
 		last := lastOf(w.st.Segs, w.st.Lines)
-		if known := w.closing != nil && w.st.Closed || w.st.Fed >= last; !known || w.open.N > 0 && w.open.Lowest <= last {
+		if w.st.Fed < last && !w.st.Closed || w.open.N > 0 && w.open.Lowest <= last {
 			return nil
 		}
 		counts, err := w.segment(ctx, w.st.Segs, last)
 		if err != nil {
 			return fmt.Errorf("writing the segment %d of the batch %s: %w", w.st.Segs, w.id, err)
 		}
+
 		w.st.Counts = sum(w.st.Counts, counts)
 		w.st.Segs++
 		if w.due() {
@@ -71,7 +67,7 @@ func (w *work) segment(ctx context.Context, n, last int) (counts batch.Counts, e
 	if err := w.known(ctx); err != nil {
 		return counts, err
 	}
-	in, err := w.readFrom(ctx, n*batch.PerSegment, w.index[n])
+	in, err := w.readFrom(ctx, n*batch.PerSegment+1, w.index[n])
 	if err != nil {
 		return counts, err
 	}
@@ -82,7 +78,12 @@ func (w *work) segment(ctx context.Context, n, last int) (counts batch.Counts, e
 	}
 
 	answers, failures := w.sink(ctx, batch.ResultsSegment(w.id, n)), w.sink(ctx, batch.ErrorsSegment(w.id, n))
-	defer func() { err = errors.Join(err, answers.end(err), failures.end(err)) }()
+	defer func() {
+		aerr, ferr := answers.end(err), failures.end(err)
+		if err == nil {
+			err = errors.Join(aerr, ferr)
+		}
+	}()
 
 	for line := n*batch.PerSegment + 1; line <= last; line += atOnce {
 		outcomes, err := w.outcomes(ctx, in, min(atOnce, last-line+1), old)
@@ -91,10 +92,11 @@ func (w *work) segment(ctx context.Context, n, last int) (counts batch.Counts, e
 		}
 		for _, o := range outcomes {
 			to := failures
-			if counts.Failed++; o.answered {
+			if o.answered {
 				to = answers
-				counts.Failed--
 				counts.Completed++
+			} else {
+				counts.Failed++
 			}
 			counts.Spent = counts.Spent.Add(o.spent)
 			if err := to.write(o.text); err != nil {
