@@ -74,6 +74,8 @@ var allowed = map[string][]string{
 	"shared/keys": {"shared/secret"},
 	// files wraps a bucket that an adapter opens. It knows owners as words, no tasks.
 	"shared/files": {},
+	// uploads knows owners and tasks as words.
+	"shared/uploads": {"shared/files", "shared/kv"},
 	// steps knows tasks as words: it says where their steps are.
 	"shared/steps": {"shared/kv"},
 	// usage knows owners as words, and their limits as numbers.
