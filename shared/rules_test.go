@@ -82,8 +82,8 @@ var allowed = map[string][]string{
 	"shared/steps": {"shared/kv"},
 	// usage knows owners as words, and their limits as numbers.
 	"shared/usage": {"shared/kv"},
-	// webhook decides, and acts on nothing.
-	"shared/batch":   {"shared/task"},
+	// batch and webhook decide, and act on nothing.
+	"shared/batch":   {"shared/agent", "shared/dialect", "shared/strict", "shared/task"},
 	"shared/webhook": {"shared/bus", "shared/dialect", "shared/keys", "shared/task"},
 
 	// kit is for the installation's own code.
