@@ -280,7 +280,10 @@ func (s *Store) remove(ctx context.Context, e stored) error {
 	if s.cfg.Now().Before(e.Until) { // more may arrive
 		return nil
 	}
-	return s.cfg.KV.Delete(ctx, e.kv.Key, e.kv.Version)
+	if err := s.cfg.KV.Delete(ctx, e.kv.Key, e.kv.Version); !errors.Is(err, kv.ErrConflict) {
+		return err
+	}
+	return nil // another process is at it
 }
 
 // unname deletes the entries of the tasks that name a file.
