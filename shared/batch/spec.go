@@ -6,6 +6,8 @@ import (
 	"errors"
 	"math"
 	"regexp"
+	"strconv"
+	"strings"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
@@ -119,4 +121,25 @@ func dataOf(v any) (data map[string]any, err error) {
 		return nil, err
 	}
 	return data, json.Unmarshal(text, &data)
+}
+
+// ParseBudget reads a budget as people write it: a number of tokens such as 1000000, or a price
+// such as 2.50USD.
+func ParseBudget(text string) (*Budget, error) {
+	number := strings.TrimRight(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ ")
+	of := strings.TrimSpace(text[len(number):])
+	b := &Budget{Currency: of}
+	var err error
+	if of == "" {
+		b.Tokens, err = strconv.ParseInt(number, 10, 64)
+	} else {
+		b.Price, err = strconv.ParseFloat(number, 64)
+	}
+	if err == nil {
+		err = b.Check()
+	}
+	if err != nil {
+		return nil, errors.New("must be a number of tokens such as 1000000, or a price such as 2.50USD")
+	}
+	return b, nil
 }
