@@ -58,6 +58,7 @@ type Config struct {
 	Files     *files.Store
 	Manifests Manifests
 	Form      batch.Form // what lines may ask of the agent
+	Model     string     // the name of the model that answers
 	Log       *slog.Logger
 
 	// Look is the time between two looks at the items; 0: 1 s. Save is the least time between
@@ -134,6 +135,9 @@ func (e *Executor) execute(ctx context.Context, ec *a2asrv.ExecutorContext, say 
 	w.ec, w.say, w.moved = ec, say, turn.Moved
 
 	end, err := w.rounds(ctx)
+	if why, failed := reason(err); failed || err != nil && w.late() && ctx.Err() == nil && !errors.Is(err, task.ErrFenced) {
+		return w.fail(why), nil
+	}
 	if ctx.Err() != nil && !errors.Is(context.Cause(ctx), task.ErrFenced) {
 		w.saveLate(ctx)
 	}

@@ -36,6 +36,10 @@ func (w *work) collect(ctx context.Context) error {
 			return nil
 		}
 		counts, err := w.segment(ctx, w.st.Segs, last)
+		if errors.Is(err, ErrGone) && w.closing != nil && !w.blind {
+			w.blind = true
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("writing the segment %d of the batch %s: %w", w.st.Segs, w.id, err)
 		}
@@ -64,18 +68,16 @@ func sum(a, b batch.Counts) batch.Counts {
 // records at a time. The bytes depend on the manifest and the records alone, so writing it again
 // changes nothing.
 func (w *work) segment(ctx context.Context, n, last int) (counts batch.Counts, err error) {
-	if err := w.known(ctx); err != nil {
-		return counts, err
-	}
-	in, err := w.readFrom(ctx, n*batch.PerSegment+1, w.index[n])
+	in, err := w.linesOf(ctx, n)
 	if err != nil {
 		return counts, err
 	}
 	defer in.close()
-	old, err := w.copies(ctx, n)
+	old, err := w.copiesOf(ctx, n)
 	if err != nil {
 		return counts, err
 	}
+	defer old.close()
 
 	answers, failures := w.sink(ctx, batch.ResultsSegment(w.id, n)), w.sink(ctx, batch.ErrorsSegment(w.id, n))
 	defer func() {
@@ -85,18 +87,24 @@ func (w *work) segment(ctx context.Context, n, last int) (counts batch.Counts, e
 		}
 	}()
 
-	for line := n*batch.PerSegment + 1; line <= last; line += atOnce {
-		outcomes, err := w.outcomes(ctx, in, min(atOnce, last-line+1), old)
+	for line := n*batch.PerSegment + 1; line <= last; {
+		lines, err := in.read(min(atOnce, last-line+1), someBytes)
 		if err != nil {
 			return counts, err
 		}
+		line += len(lines)
+		outcomes, err := w.outcomes(ctx, lines, old)
+		if err != nil {
+			return counts, err
+		}
+
 		for _, o := range outcomes {
-			to := failures
-			if o.answered {
-				to = answers
-				counts.Completed++
-			} else {
+			to := answers
+			if o.failed {
+				to = failures
 				counts.Failed++
+			} else {
+				counts.Completed++
 			}
 			counts.Spent = counts.Spent.Add(o.spent)
 			if err := to.write(o.text); err != nil {
@@ -105,4 +113,19 @@ func (w *work) segment(ctx context.Context, n, last int) (counts batch.Counts, e
 		}
 	}
 	return counts, nil
+}
+
+// linesOf opens the manifest at a segment. If the manifest is gone and the batch has ended, its
+// lines are numbers without a text.
+func (w *work) linesOf(ctx context.Context, n int) (*lineReader, error) {
+	if !w.blind {
+		err := w.known(ctx)
+		if err == nil {
+			return w.readFrom(ctx, n*batch.PerSegment+1, w.index[n])
+		}
+		if !errors.Is(err, ErrGone) || w.closing == nil {
+			return nil, err
+		}
+	}
+	return numbers(n*batch.PerSegment + 1), nil
 }

@@ -37,6 +37,9 @@ func (w *work) feed(ctx context.Context) (wait time.Duration, err error) {
 		return wait, nil
 	}
 
+	if err := w.known(ctx); err != nil {
+		return 0, err
+	}
 	for room > 0 && w.st.Fed < w.st.Lines {
 		// No run makes items far behind the stored cursor. So a run that ends the batch knows
 		// which lines may have begun.
@@ -62,12 +65,19 @@ func (w *work) feedSome(ctx context.Context, most int) (n int, err error) {
 		return 0, err
 	}
 
+	skip, err := w.skips(ctx, some[0].N, some[len(some)-1].N)
+	if err != nil {
+		return 0, err
+	}
+
 	errs := make([]error, len(some))
 	var g errgroup.Group
 	g.SetLimit(side)
 	for i, l := range some {
 		g.Go(func() error {
-			errs[i] = w.feedLine(ctx, l)
+			if !skip[l.N] {
+				errs[i] = w.feedLine(ctx, l)
+			}
 			return nil
 		})
 	}
@@ -103,11 +113,8 @@ func (w *work) nextLines(ctx context.Context, most int) (some []batch.RawLine, e
 	return some, err
 }
 
-// feedLine makes the item of a line, unless it cannot run or has an answer already.
+// feedLine makes the item of a line.
 func (w *work) feedLine(ctx context.Context, l batch.RawLine) error {
-	if _, bad := w.bad[l.N]; bad || w.old.has(l.N) {
-		return nil
-	}
 	item, bad := w.cfg.Form.Parse(w.st.Dialect, l.N, l.Text)
 	if bad != nil { // the agent has changed since the scan
 		return w.cfg.Desk.Withhold(ctx, w.r, l.N, a2a.TaskStateFailed, bad.Reason)

@@ -139,3 +139,29 @@ func (w *work) end(state a2a.TaskState, text string, names ...string) a2a.Event 
 	ev.Metadata = w.metadata()
 	return ev
 }
+
+// A failure is an error that does not pass. Its text is for the client.
+type failure struct{ why string }
+
+// Error implements error.
+func (f *failure) Error() string { return f.why }
+
+// reason returns why a batch has failed for good.
+func reason(err error) (why string, failed bool) {
+	f, failed := errors.AsType[*failure](err)
+	switch {
+	case failed:
+		return f.why, true
+	case errors.Is(err, ErrGone):
+		return "The manifest is gone, or is not the one that was submitted. Submit it again.", true
+	case errors.Is(err, errOld):
+		return "The batch whose failed lines were to run again is gone. Submit the manifest as a new batch.", true
+	}
+	return expired.says, false
+}
+
+// fail ends a batch that cannot go on, or whose deadline came while something did not answer.
+// The settlement ends its items and makes its files.
+func (w *work) fail(why string) a2a.Event {
+	return a2a.NewStatusUpdateEvent(w.ec, a2a.TaskStateFailed, a2a.NewMessage(a2a.MessageRoleAgent, task.TextPart(why)))
+}

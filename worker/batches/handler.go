@@ -121,7 +121,7 @@ func (h *Handler) complete(ctx context.Context, r task.Record) error {
 		return err
 	}
 	defer w.close()
-	w.closing = closingOf(r)
+	w.closing = &closing{fault: batch.Unrun(r, w.spec)}
 
 	if w.st.Lines == 0 { // no line has begun, and none can: the state has another epoch now
 		return w.empty(ctx)

@@ -30,20 +30,21 @@ type work struct {
 	moved func(context.Context) // notes that the run makes progress
 	said  string                // the last progress that was said
 
-	closing *closing    // why no further line begins; nil: they do
-	lines   *lineReader // the lines behind the cursor; nil: not open
-	scanned bool        // index and bad are read
-	index   []int64
-	bad     map[int]batch.Bad
-	old     *copied // lines that a batch before has answered
-	open    task.Open
-	ended   int // items that ended between the last two looks
-	again   int // times that the segments had to be written again
+	answered map[int]map[int]bool // lines that the batch before has answered, by segment
+	closing  *closing             // why no further line begins; nil: they do
+	lines    *lineReader          // the lines behind the cursor; nil: not open
+	scanned  bool                 // index and bad are read
+	index    []int64
+	bad      map[int]batch.Bad
+	blind    bool // the manifest is gone: only records tell what lines are
+	open     task.Open
+	ended    int // items that ended between the last two looks
+	again    int // times that the segments had to be written again
 }
 
 // open begins the work of a run with an epoch, which epoch derives from the state.
 func (e *Executor) open(ctx context.Context, r task.Record, epoch func(batch.State) int64) (*work, error) {
-	w := &work{cfg: e.cfg, id: r.ID(), r: r, budget: batch.BudgetOf(r), say: func(a2a.Event) {}, moved: func(context.Context) {}}
+	w := &work{cfg: e.cfg, id: r.ID(), r: r, budget: batch.BudgetOf(r), say: func(a2a.Event) {}, moved: func(context.Context) {}, answered: map[int]map[int]bool{}}
 	var err error
 	if w.spec, err = batch.SpecOf(r); err != nil {
 		return nil, err
@@ -55,7 +56,12 @@ func (w *work) close() { w.lines.close() }
 
 // rounds does what is to be done, again and again, until the batch ends or has to wait.
 func (w *work) rounds(ctx context.Context) (a2a.Event, error) {
-	if w.st.Lines == 0 {
+	switch {
+	case w.st.Whole && w.st.Error != "": // it was rejected by a run that died before it could say so
+		return w.rejected(), nil
+	case w.st.Lines == 0 && w.late():
+		return nil, &failure{expired.says}
+	case w.st.Lines == 0:
 		if end, err := w.scan(ctx); end != nil || err != nil {
 			return end, err
 		}
@@ -63,8 +69,8 @@ func (w *work) rounds(ctx context.Context) (a2a.Event, error) {
 	}
 
 	for {
-		began := w.cfg.Desk.Now()
-		end, err := w.round(ctx, began)
+		began := time.Now()
+		end, err := w.round(ctx)
 		if end != nil || err != nil {
 			return end, err
 		}
@@ -73,14 +79,17 @@ func (w *work) rounds(ctx context.Context) (a2a.Event, error) {
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-time.After(w.cfg.Look - w.cfg.Desk.Now().Sub(began)):
+		case <-time.After(w.cfg.Look - time.Since(began)):
 		}
 	}
 }
 
+// late reports whether the deadline is over.
+func (w *work) late() bool { return !w.cfg.Desk.Now().Before(w.spec.Deadline) }
+
 // round feeds, looks and collects once.
-func (w *work) round(ctx context.Context, now time.Time) (a2a.Event, error) {
-	if w.closing == nil && !now.Before(w.spec.Deadline) {
+func (w *work) round(ctx context.Context) (a2a.Event, error) {
+	if w.closing == nil && w.late() {
 		w.closing = expired
 	}
 
