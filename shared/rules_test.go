@@ -66,7 +66,9 @@ var allowed = map[string][]string{
 	"shared/dialect":  {},
 	"shared/card":     {"shared/agent", "shared/dialect"},
 	// desk alone adds jobs about records, and alone knows where a lane's are delivered.
-	"shared/desk":   {"shared/queue", "shared/task"},
+	"shared/desk": {"shared/batch", "shared/queue", "shared/task"},
+	// clerk does what callers ask about batches, whichever door they come by.
+	"shared/clerk":  {"shared/batch", "shared/desk", "shared/files", "shared/kv", "shared/task", "shared/uploads"},
 	"shared/egress": {"shared/loopback"},
 	// auth turns a request into a name: it knows neither tasks nor operations.
 	"shared/auth": {"shared/loopback", "shared/strict"},
@@ -80,8 +82,8 @@ var allowed = map[string][]string{
 	"shared/steps": {"shared/kv"},
 	// usage knows owners as words, and their limits as numbers.
 	"shared/usage": {"shared/kv"},
-	// webhook decides, and acts on nothing.
-	"shared/batch":   {"shared/task"},
+	// batch and webhook decide, and act on nothing.
+	"shared/batch":   {"shared/agent", "shared/dialect", "shared/strict", "shared/task"},
 	"shared/webhook": {"shared/bus", "shared/dialect", "shared/keys", "shared/task"},
 
 	// kit is for the installation's own code.
@@ -94,6 +96,10 @@ var allowed = map[string][]string{
 	"cardserver/front":      {"cardserver/audit", "cardserver/front/wire", "cardserver/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/card", "shared/desk", "shared/dialect", "shared/keys", "shared/kv", "shared/loopback", "shared/serve", "shared/task", "shared/webhook"},
 	"cardserver/front/wire": {"cardserver/audit", "shared/auth", "shared/dialect", "shared/memory", "shared/serve", "shared/share"},
 	"cardserver/page":       {"shared/task"},
+	// api is what the operations beside A2A have in common: it knows no task.
+	"cardserver/api": {"cardserver/audit", "shared/auth", "shared/serve"},
+	// batches is a door: what it is asked for, the clerk does.
+	"cardserver/batches": {"cardserver/api", "cardserver/audit", "shared/auth", "shared/batch", "shared/clerk", "shared/desk", "shared/files", "shared/task", "shared/uploads"},
 	// audit knows callers and words, no tasks.
 	"cardserver/audit":  {"shared/auth"},
 	"cardserver/limits": {"shared/auth", "shared/share", "shared/task"},
