@@ -67,7 +67,9 @@ var allowed = map[string][]string{
 	"shared/dialect":  {},
 	"shared/card":     {"shared/agent", "shared/dialect"},
 	// desk alone adds jobs about records, and alone knows where a lane's are delivered.
-	"shared/desk":   {"shared/queue", "shared/task"},
+	"shared/desk": {"shared/batch", "shared/queue", "shared/task"},
+	// clerk does what callers ask about batches, whichever door they come by.
+	"shared/clerk":  {"shared/batch", "shared/desk", "shared/files", "shared/kv", "shared/task", "shared/uploads"},
 	"shared/egress": {"shared/loopback"},
 	// auth turns a request into a name: it knows neither tasks nor operations.
 	"shared/auth": {"shared/loopback", "shared/objects", "shared/strict"},
@@ -75,12 +77,14 @@ var allowed = map[string][]string{
 	"shared/keys": {"shared/secret"},
 	// files wraps a bucket that an adapter opens. It knows owners as words, no tasks.
 	"shared/files": {},
+	// uploads knows owners and tasks as words.
+	"shared/uploads": {"shared/files", "shared/kv"},
 	// steps knows tasks as words: it says where their steps are.
 	"shared/steps": {"shared/kv"},
 	// usage knows owners as words, and their limits as numbers.
 	"shared/usage": {"shared/kv"},
-	// webhook decides, and acts on nothing.
-	"shared/batch":   {"shared/task"},
+	// batch and webhook decide, and act on nothing.
+	"shared/batch":   {"shared/agent", "shared/dialect", "shared/strict", "shared/task"},
 	"shared/webhook": {"shared/bus", "shared/dialect", "shared/keys", "shared/task"},
 
 	// kit is for the installation's own code.
@@ -93,6 +97,10 @@ var allowed = map[string][]string{
 	"cardserver/front":      {"cardserver/audit", "cardserver/front/wire", "cardserver/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/card", "shared/desk", "shared/dialect", "shared/keys", "shared/kv", "shared/loopback", "shared/serve", "shared/task", "shared/webhook"},
 	"cardserver/front/wire": {"cardserver/audit", "shared/auth", "shared/dialect", "shared/memory", "shared/serve", "shared/share"},
 	"cardserver/page":       {"shared/task"},
+	// api is what the operations beside A2A have in common: it knows no task.
+	"cardserver/api": {"cardserver/audit", "shared/auth", "shared/serve"},
+	// batches is a door: what it is asked for, the clerk does.
+	"cardserver/batches": {"cardserver/api", "cardserver/audit", "shared/auth", "shared/batch", "shared/clerk", "shared/desk", "shared/files", "shared/task", "shared/uploads"},
 	// audit knows callers and words, no tasks.
 	"cardserver/audit":  {"shared/auth"},
 	"cardserver/limits": {"shared/auth", "shared/share", "shared/task"},
@@ -105,6 +113,8 @@ var allowed = map[string][]string{
 	// turn runs any executor: it knows no agent definition and no model.
 	"worker/turn":     {"shared/bus", "shared/desk", "shared/kv", "shared/memory", "shared/queue", "shared/task", "worker/run", "worker/steps"},
 	"worker/executor": {"shared/agent", "shared/kit", "shared/model", "shared/task", "shared/usage", "worker/gate", "worker/run", "worker/steps", "worker/tools"},
+	// batches runs no item and knows no model: turns do.
+	"worker/batches": {"shared/batch", "shared/desk", "shared/files", "shared/kv", "shared/objects", "shared/queue", "shared/steps", "shared/task", "shared/uploads", "worker/run"},
 	// gate is in front of the model: it knows no records, and makes pauses.
 	"worker/gate": {"shared/model", "worker/run"},
 	// run passes the steps of the record on.
@@ -112,22 +122,22 @@ var allowed = map[string][]string{
 	"worker/tools":     {},
 	"worker/steps":     {"shared/kv"},
 	"functions/notify": {"shared/bus", "shared/desk", "shared/egress", "shared/keys", "shared/memory", "shared/queue", "shared/serve", "shared/share", "shared/task", "shared/webhook"},
-	"functions/sweep":  {"shared/desk", "shared/kv", "shared/queue", "shared/steps", "shared/task"},
+	"functions/sweep":  {"shared/batch", "shared/desk", "shared/files", "shared/kv", "shared/queue", "shared/steps", "shared/task", "shared/uploads"},
 
 	// The mains alone import the installation's own folder. It may import the packages that
 	// tools and executors need.
 	own: {own + "/", "shared/kit", "shared/secret", "worker/run", "worker/steps", "worker/tools"},
 
-	"worker": {own, "worker/executor", "worker/turn", "shared/desk", "shared/keys", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
+	"worker": {own, "worker/batches", "worker/executor", "worker/turn", "shared/batch", "shared/desk", "shared/keys", "shared/queue", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 	// smoke is a client like any other: it knows the protocol and nothing of Errand.
 	"infra/smoke": {"shared/loopback"},
 
-	"functions": {"functions/notify", "functions/sweep", "shared/bus", "shared/desk", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
+	"functions": {"functions/notify", "functions/sweep", "shared/bus", "shared/desk", "shared/queue", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 
 	// Mains may import anything below them; only cardserver, which is the whole
 	// agent on one machine, takes in the other services.
-	"cardserver": {"cardserver/front", "cardserver/limits", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
-		"shared/auth", "shared/bus", "shared/card", "shared/desk", "shared/keys", "shared/loopback", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task"},
+	"cardserver": {"cardserver/front", "cardserver/limits", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/batches", "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
+		"shared/auth", "shared/batch", "shared/bus", "shared/card", "shared/desk", "shared/keys", "shared/loopback", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 
 	// The lab makes an Env as setup does for a program, and an agent in the place of the
 	// installation's own.

@@ -10,10 +10,13 @@
 // What belongs to the batch B:
 //
 //	kv    batch/B/state              the cursor and the counts (State)
+//	kv    batches/OWNER/at/TIME/B    its place in the list of its owner
+//	kv    batches/OWNER/active       the owner's batches that have not ended
 //	files batches/B/index            the offset of each 1,000th line
 //	files batches/B/bad              the lines that cannot run, in the order of lines
-//	files batches/B/results/NNNNNN   answers of a segment of 1,000 lines
+//	files batches/B/results/NNNNNN   answers of a segment of 1,000 lines, until the batch has ended
 //	files batches/B/errors/NNNNNN    errors of a segment
+//	files batches/B/copies/NNNNNN    answers of the batch whose failed lines run again, until the batch has ended
 //	files batches/B/results          all answers, once the batch has ended
 //	files batches/B/errors           all errors
 //
@@ -59,6 +62,7 @@ const (
 // batch's task, under the key batch. Later messages change Budget.
 type Spec struct {
 	Name     string    `json:"name"`
+	At       time.Time `json:"at"` // of the submission, in whole milliseconds
 	Input    Input     `json:"input"`
 	Deadline time.Time `json:"deadline"`
 	Budget   *Budget   `json:"budget,omitempty"`
@@ -101,12 +105,15 @@ type State struct {
 	At      time.Time `json:"at,omitzero"`       // of the last look
 	Rate    float64   `json:"rate,omitempty"`    // items that end in a second, lately
 	Error   string    `json:"error,omitempty"`   // why the batch cannot go on by itself
+	Closed  bool      `json:"closed,omitempty"`  // no line behind Fed begins any more
+	Whole   bool      `json:"whole,omitempty"`   // the files of all answers and errors are there
 }
 
 // Counts are the outcomes of lines and their cost.
 type Counts struct {
 	Completed int        `json:"completed"`
-	Failed    int        `json:"failed"` // refused lines and canceled items included
+	Failed    int        `json:"failed"`          // refused lines and canceled items included
+	Items     int        `json:"items,omitempty"` // lines that became tasks
 	Spent     task.Spent `json:"spent,omitzero"`
 }
 
@@ -118,11 +125,38 @@ func (s State) Ended() int { return max(s.Fed-s.Open, s.Counts.Lines()) }
 
 // Names of what belongs to a batch. Segments count from 0: segment n has the lines
 // n*PerSegment+1 to (n+1)*PerSegment.
-func StateKey(id string) string              { return "batch/" + id + "/state" }
-func Folder(id string) string                { return "batches/" + id }
-func IndexFile(id string) string             { return Folder(id) + "/index" }
-func BadFile(id string) string               { return Folder(id) + "/bad" }
-func ResultsFile(id string) string           { return Folder(id) + "/results" }
-func ErrorsFile(id string) string            { return Folder(id) + "/errors" }
+
+// StateKey is the key of the [State] of a batch in kv.
+func StateKey(id string) string { return "batch/" + id + "/state" }
+
+// Folder has all files of a batch.
+func Folder(id string) string { return "batches/" + id }
+
+// IndexFile has the offset of each line that begins a segment ([Index]).
+func IndexFile(id string) string { return Folder(id) + "/index" }
+
+// BadFile has the lines that cannot run ([Bad]), in the order of lines.
+func BadFile(id string) string { return Folder(id) + "/bad" }
+
+// ResultsFile has the answers of all lines.
+func ResultsFile(id string) string { return Folder(id) + "/results" }
+
+// ErrorsFile has the errors of all lines.
+func ErrorsFile(id string) string { return Folder(id) + "/errors" }
+
+// ResultsSegment has the answers of segment n.
 func ResultsSegment(id string, n int) string { return fmt.Sprintf("%s/results/%06d", Folder(id), n) }
-func ErrorsSegment(id string, n int) string  { return fmt.Sprintf("%s/errors/%06d", Folder(id), n) }
+
+// ErrorsSegment has the errors of segment n.
+func ErrorsSegment(id string, n int) string { return fmt.Sprintf("%s/errors/%06d", Folder(id), n) }
+
+// CopiesSegment has the answers of segment n that a batch takes over from the one before it.
+func CopiesSegment(id string, n int) string { return fmt.Sprintf("%s/copies/%06d", Folder(id), n) }
+
+// Name returns the name by which a submitter named the manifest.
+func (i Input) Name() string {
+	if i.File != "" {
+		return i.File
+	}
+	return i.Object
+}

@@ -37,6 +37,7 @@ type Store interface {
 	task.Chores
 	task.DeadLetters
 	task.Holder
+	task.Items
 	io.Closer
 
 	KV() kv.Store // in the same database

@@ -55,17 +55,19 @@ func IsBatch(id string) bool {
 // batch are spread over the ids of a store, and each id tells the batch and the line.
 func ItemID(batch string, line int) string {
 	n := strconv.Itoa(line)
-	return digest([]string{"item", batch, n})[:ownerSize] + "-" + batch + "-" + n
+	return form + digest([]string{"item", batch, n})[:ownerSize-len(form)] + "-" + batch + "-" + n
 }
 
 // ItemOf returns the batch and the line of an id that [ItemID] has made. No other task has
 // such an id.
 func ItemOf(id string) (batch string, line int, ok bool) {
-	if len(id) <= ownerSize+1+batchSize+1 {
+	const begin, end = ownerSize + 1, ownerSize + 1 + batchSize
+	if len(id) < end+2 {
 		return "", 0, false
 	}
-	batch = id[ownerSize+1 : ownerSize+1+batchSize]
-	line, err := strconv.Atoi(id[ownerSize+1+batchSize+1:])
+
+	batch = id[begin:end]
+	line, err := strconv.Atoi(id[end+1:])
 	if err != nil || line < 1 || !IsBatch(batch) || ItemID(batch, line) != id {
 		return "", 0, false
 	}

@@ -39,6 +39,9 @@ type Indexed struct {
 	Leased  bool      // a worker holds a lease
 	Dead    bool      // a webhook was given up
 	Deleted bool      // the owner has deleted the task: no list and no total has it
+
+	Open string // of an item that has not ended: its batch ([Items]); empty: of all other records
+	Line int    // its line
 }
 
 // Indexed returns the fields by which stores find r.
@@ -50,6 +53,9 @@ func (r Record) Indexed() Indexed {
 	}
 	if !r.Due.At.IsZero() {
 		i.Due, i.Lane = r.Due.At.Truncate(time.Microsecond), r.Due.Lane
+	}
+	if batch, line, ok := r.Item(); ok && !r.Terminal() && !r.Deleted {
+		i.Open, i.Line = batch, line
 	}
 	return i
 }

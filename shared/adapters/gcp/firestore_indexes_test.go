@@ -113,7 +113,7 @@ func needed(t *testing.T, q *pb.StructuredQuery) string {
 	}
 
 	var index []string
-	for _, name := range []string{"owner", "context", "state", "lane", "dead"} {
+	for _, name := range []string{"owner", "context", "state", "lane", "dead", "open"} {
 		if equal[name] {
 			index = append(index, name+" ASCENDING")
 			delete(equal, name)
@@ -190,6 +190,15 @@ func TestIndexesAreThoseOfTheQueries(t *testing.T) {
 				t.Errorf("Dead(%+v): %v", q, err)
 			}
 		}
+	}
+
+	batch := task.BatchID("someone", "nightly")
+	stored(t, f, accepted(t, task.ItemID(batch, 1), now))
+	if o, err := f.Open(t.Context(), batch, 2); err != nil || o.N != 1 {
+		t.Errorf("Open = %+v, %v", o, err)
+	}
+	if lines, err := f.OpenLines(t.Context(), batch, 0, 2); err != nil || len(lines) != 1 {
+		t.Errorf("OpenLines = %v, %v", lines, err)
 	}
 
 	if n, err := f.Purge(t.Context(), now, 2); n != 1 || err != nil {

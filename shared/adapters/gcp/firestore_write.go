@@ -197,6 +197,10 @@ func document(r *task.Record) ([]firestore.Update, error) {
 	if i.Dead {
 		dead = true
 	}
+	var open, line any = firestore.Delete, firestore.Delete
+	if i.Open != "" {
+		open, line = i.Open, i.Line
+	}
 
 	return []firestore.Update{
 		{Path: "owner", Value: owner},
@@ -208,6 +212,8 @@ func document(r *task.Record) ([]firestore.Update, error) {
 		{Path: "expires", Value: expires},
 		{Path: "gone", Value: gone},
 		{Path: "dead", Value: dead},
+		{Path: "open", Value: open},
+		{Path: "line", Value: line},
 		{Path: "head", Value: enc.Head},
 		{Path: "body", Value: enc.Body},
 		{Path: "size", Value: enc.Size()},

@@ -154,6 +154,9 @@ var (
 	ErrNewerThere = errNewerThere
 )
 
+// ServerSchema is the schema of a Postgres database.
+var ServerSchema = int64(len(serverMigrations))
+
 // WithMigrations returns opts of a later version of the program.
 func WithMigrations(opts Options, more ...string) Options {
 	opts.migrations = append(slices.Clone(serverMigrations), more...)

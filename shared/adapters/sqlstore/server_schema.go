@@ -59,6 +59,9 @@ CREATE TABLE stored (
 	owner TEXT COLLATE "C" PRIMARY KEY,
 	bytes BIGINT NOT NULL
 ) WITH (fillfactor = 50);
+`, `
+CREATE INDEX task_open ON task (substr(id, 10, 36), CAST(substr(id, 47) AS BIGINT)) WHERE substr(id, 44, 3) = '-b-'
+	AND state NOT IN ('TASK_STATE_COMPLETED', 'TASK_STATE_CANCELED', 'TASK_STATE_FAILED', 'TASK_STATE_REJECTED');
 `}
 
 // lockKey is the advisory lock of a database ("ERND"): of the process that is alone, shared

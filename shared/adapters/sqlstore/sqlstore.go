@@ -172,6 +172,7 @@ var (
 	_ task.Chores      = (*DB)(nil)
 	_ task.DeadLetters = (*DB)(nil)
 	_ task.Holder      = (*DB)(nil)
+	_ task.Items       = (*DB)(nil)
 )
 
 // newDB returns a DB whose engine and topics are still to be made.

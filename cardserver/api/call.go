@@ -1,0 +1,135 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"errand/shared/serve"
+)
+
+// JSON answers with a value.
+func (q *Call) JSON(status int, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	serve.Answer{Status: status, Type: "application/json", Body: append(text, '\n'), Timeout: WriteFor}.Write(q.W)
+	return nil
+}
+
+// Query reads the parameters of the request. It refuses unknown and repeated ones.
+func (q *Call) Query(names ...string) (url.Values, error) {
+	all, err := url.ParseQuery(q.URL.RawQuery)
+	if err != nil {
+		return nil, Invalid("query", "must be NAME=VALUE, with & between them and the rest percent-encoded")
+	}
+	for name, values := range all {
+		switch {
+		case !slices.Contains(names, name):
+			return nil, Invalid(name, "is no parameter of this")
+		case len(values) > 1:
+			return nil, Invalid(name, "stands there twice")
+		}
+	}
+	return all, nil
+}
+
+// Number reads a parameter that is a number from 1 to most; without one it is otherwise.
+func Number(all url.Values, name string, otherwise, most int) (int, error) {
+	if !all.Has(name) {
+		return otherwise, nil
+	}
+	n, err := strconv.Atoi(all.Get(name))
+	if err != nil || n < 1 || n > most {
+		return 0, Invalid(name, "must be a number from 1 to "+strconv.Itoa(most))
+	}
+	return n, nil
+}
+
+// Read reads the request's body, a JSON object of most bytes, strictly. No body is an empty
+// object. description says where its fields are named. The server bounds the time in which the
+// body arrives.
+func (q *Call) Read(v any, most int64, description string) error {
+	text, err := io.ReadAll(http.MaxBytesReader(q.W, q.Body, most))
+	if err != nil {
+		return Unread(err, most)
+	}
+	if len(bytes.TrimSpace(text)) == 0 {
+		return nil
+	}
+
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		if field, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && field.Field != "" {
+			return Invalid(field.Field, "has another type than "+description+" says")
+		}
+		return Invalid("body", "must be a JSON object with the fields that "+description+" names")
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return Invalid("body", "must be one JSON object")
+	}
+	return nil
+}
+
+// Unread is the problem that a body could not be read, of which most bytes may be sent.
+func Unread(err error, most int64) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return &Problem{Status: http.StatusRequestTimeout, Detail: "the body did not arrive in time", Field: "body"}
+	}
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return &Problem{Status: http.StatusRequestEntityTooLarge, Detail: "the body has more than " + strconv.FormatInt(most, 10) + " bytes", Field: "body"}
+	}
+	return Invalid("body", "ended too early")
+}
+
+// Slowly returns the body of a request that may be large. Instead of the time for a whole
+// request, each part of it has a time of its own to arrive.
+func (q *Call) Slowly() io.Reader { return &slow{q.Body, http.NewResponseController(q.W)} }
+
+// ReadFor is the time for a part of a large body to arrive.
+const ReadFor = 30 * time.Second
+
+type slow struct {
+	io.Reader
+	control *http.ResponseController
+}
+
+// Read implements io.Reader.
+func (s *slow) Read(p []byte) (int, error) {
+	_ = s.control.SetReadDeadline(time.Now().Add(ReadFor)) // writers of tests know no deadlines
+	return s.Reader.Read(p)
+}
+
+// Stream begins an answer of any length, and returns what writes it. Each write has a time of
+// its own to be taken. If the answer cannot be written to its end, end it with [Cut]: then the
+// client does not take a part for the whole.
+func (q *Call) Stream(mediaType string) io.Writer {
+	q.W.Header().Set("Content-Type", mediaType)
+	control := http.NewResponseController(q.W)
+	_ = control.SetWriteDeadline(time.Now().Add(WriteFor))
+	q.W.WriteHeader(http.StatusOK)
+	return &stream{q.W, control}
+}
+
+// Cut breaks the connection of an answer off.
+func Cut() { panic(http.ErrAbortHandler) }
+
+type stream struct {
+	io.Writer
+	control *http.ResponseController
+}
+
+// Write implements io.Writer.
+func (s *stream) Write(p []byte) (int, error) {
+	_ = s.control.SetWriteDeadline(time.Now().Add(WriteFor))
+	return s.Writer.Write(p)
+}

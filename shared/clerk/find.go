@@ -1,0 +1,58 @@
+package clerk
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"errand/shared/batch"
+	"errand/shared/kv"
+	"errand/shared/task"
+)
+
+// A Batch is a batch as it is now: what was asked for, how far it is, and its task.
+type Batch struct {
+	Record task.Record
+	Spec   batch.Spec
+	State  batch.State // zero: nothing is known yet
+}
+
+// ID returns the id of the batch.
+func (b Batch) ID() string { return b.Record.ID() }
+
+// Complete reports whether the batch has ended and its files are whole.
+func (b Batch) Complete() bool { return b.Record.Terminal() && b.Record.Settled }
+
+// Find reads a batch of the owner, with two reads. Errors: task.ErrNotFound, also for the
+// batch of another owner and for a task that is no batch, and those of the stores.
+func (c *Clerk) Find(ctx context.Context, owner, id string) (Batch, error) {
+	if !task.IsBatch(id) {
+		return Batch{}, task.ErrNotFound
+	}
+	r, err := task.Find(ctx, c.cfg.Store, owner, id)
+	if err != nil {
+		return Batch{}, err
+	}
+	return c.read(ctx, r)
+}
+
+// read reads what belongs to the record of a batch.
+func (c *Clerk) read(ctx context.Context, r task.Record) (b Batch, err error) {
+	b.Record = r
+	if b.Spec, err = batch.SpecOf(r); err != nil {
+		return b, err
+	}
+
+	e, err := c.cfg.KV.Get(ctx, batch.StateKey(r.ID()))
+	switch {
+	case errors.Is(err, kv.ErrNotFound):
+		return b, nil
+	case err == nil:
+		err = json.Unmarshal(e.Value, &b.State)
+	}
+	if err != nil {
+		return b, fmt.Errorf("reading the state of batch %s: %w", r.ID(), err)
+	}
+	return b, nil
+}
