@@ -34,7 +34,8 @@ func (s *Store) Create(ctx context.Context, owner string, u Upload, content io.R
 	}
 
 	most := min(left, MaxSize(u.Purpose))
-	put := files.Upload{Name: inFolder + e.at() + ofContent, Owner: owner, MediaType: u.MediaType, Size: u.Size, Max: max(most, 1)}
+	put := e.upload()
+	put.Max = most
 	info, err := s.cfg.Files.Put(ctx, put, &roomy{Reader: content, ctx: ctx, room: s.cfg.Room})
 	if errors.Is(err, files.ErrTooLarge) && left < MaxSize(u.Purpose) {
 		err = &FullError{Left: left}
@@ -77,6 +78,7 @@ func (s *Store) begin(ctx context.Context, owner string, u Upload, first entry) 
 	// The entry is counted too. So of two uploads that exceed a limit together, one is refused.
 	left, err = s.left(ctx, e)
 	if err != nil {
+		e.Until = time.Time{} // no byte was asked for
 		s.undo(ctx, e)
 	}
 	return e, left, err
@@ -251,9 +253,13 @@ func (s *Store) each(ctx context.Context, owner, after string, page int, f func(
 	}
 }
 
-// Delete deletes a file, whether tasks name it or not. ErrNotFound: there is none.
+// Delete deletes a file, whether tasks name it or not, and also one whose content is not there
+// yet. ErrNotFound: there is none.
 func (s *Store) Delete(ctx context.Context, owner, id string) error {
-	e, err := s.find(ctx, owner, id)
+	e, err := s.get(ctx, owner, id)
+	if err == nil && !e.awaited() {
+		e, err = s.find(ctx, owner, id)
+	}
 	if err != nil {
 		return err
 	}

@@ -60,6 +60,7 @@ var (
 
 	ErrName    = fmt.Errorf("the name of a file has at most %d bytes of UTF-8 and no control characters", MaxName)
 	ErrPurpose = fmt.Errorf("the purpose of a file is %q or another word of at most %d bytes: a-z, 0-9, - and _", Batch, MaxPurpose)
+	ErrAwaited = errors.New("the content of this file was not sent, or its upload was not completed: send it, then POST /files/{id}/complete")
 	ErrFiles   = fmt.Errorf("you have %d files, and may have no more: delete some with DELETE /files/{id}", MaxFiles)
 )
 
@@ -151,6 +152,8 @@ type entry struct {
 	SHA256    string    `json:"sha256,omitempty"`
 	Created   time.Time `json:"created"` // while incoming: the beginning
 
+	Content string `json:"content,omitempty"` // of a signed upload: its name in package files
+
 	// Until is when no byte can arrive any more, whatever happened to the entry. It is deleted
 	// after that. Zero: none can.
 	Until time.Time `json:"until,omitzero"`
@@ -226,7 +229,8 @@ func check(name, purpose string) error {
 	return nil
 }
 
-// Find returns what is known of a file, or ErrNotFound.
+// Find returns what is known of a file, or ErrNotFound. ErrAwaited: the owner has begun it, and
+// its content is not there.
 func (s *Store) Find(ctx context.Context, owner, id string) (File, error) {
 	e, err := s.find(ctx, owner, id)
 	return e.file(), err
@@ -237,18 +241,17 @@ func (s *Store) find(ctx context.Context, owner, id string) (stored, error) {
 	if err != nil {
 		return stored{}, err
 	}
-	if there, err := s.there(ctx, e); err != nil || !there {
-		return stored{}, errors.Join(err, missing(err))
+	if e.awaited() {
+		return stored{}, ErrAwaited
+	}
+	there, err := s.there(ctx, e)
+	if err == nil && !there {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return stored{}, err
 	}
 	return e, nil
-}
-
-// missing is ErrNotFound, unless there is another error.
-func missing(err error) error {
-	if err != nil {
-		return nil
-	}
-	return ErrNotFound
 }
 
 // get reads the entry of a file in any state.

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,6 +32,8 @@ type Storage struct {
 
 	server *fakestorage.Server
 	key    *rsa.PrivateKey // of account
+
+	uploads sync.Mutex // held by the signed upload that is stored
 
 	mu       sync.Mutex
 	calls    []string
@@ -82,6 +85,10 @@ func (s *Storage) serve(w http.ResponseWriter, r *http.Request) {
 	}
 
 	r.Body = &counted{r.Body, s}
+	if r.Method == http.MethodPut && status == 0 {
+		s.put(w, r)
+		return
+	}
 	if lost {
 		s.server.HTTPHandler().ServeHTTP(httptest.NewRecorder(), r)
 	}
@@ -94,7 +101,42 @@ func (s *Storage) serve(w http.ResponseWriter, r *http.Request) {
 	s.server.HTTPHandler().ServeHTTP(w, r)
 }
 
-// A Failure decides about a call, which is read, write, delete, list or copy. A status other
+// put stores the body of a signed request as the XML API does. It requires the headers by which
+// an object is stored once, and with as many bytes as were announced.
+// https://cloud.google.com/storage/docs/xml-api/put-object-upload
+func (s *Storage) put(w http.ResponseWriter, r *http.Request) {
+	bucket, name, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	var least, most int64
+	if n, err := fmt.Sscanf(r.Header.Get("X-Goog-Content-Length-Range"), "%d,%d", &least, &most); n != 2 || err != nil || r.Header.Get("X-Goog-If-Generation-Match") != "0" {
+		http.Error(w, "this upload has no conditions", http.StatusBadRequest)
+		return
+	}
+
+	content, err := io.ReadAll(r.Body)
+	switch {
+	case err != nil:
+		return
+	case int64(len(content)) < least:
+		http.Error(w, "EntityTooSmall", http.StatusBadRequest)
+		return
+	case int64(len(content)) > most:
+		http.Error(w, "EntityTooLarge", http.StatusBadRequest)
+		return
+	}
+
+	s.uploads.Lock()
+	defer s.uploads.Unlock()
+	if _, err := s.server.GetObject(bucket, name); err == nil {
+		http.Error(w, "PreconditionFailed", http.StatusPreconditionFailed)
+		return
+	}
+	s.server.CreateObject(fakestorage.Object{
+		ObjectAttrs: fakestorage.ObjectAttrs{BucketName: bucket, Name: name, ContentType: r.Header.Get("Content-Type"), ContentDisposition: r.Header.Get("Content-Disposition")},
+		Content:     content,
+	})
+}
+
+// A Failure decides about a call, which is read, write, delete, list, copy or upload. A status other
 // than 0 is the answer. If lost is true, the service carries the call out first. Failures
 // are called concurrently.
 type Failure func(call, object string) (status int, lost bool)
@@ -116,6 +158,8 @@ func call(r *http.Request) (kind, object string) {
 		return "copy", object
 	case r.Method == http.MethodDelete:
 		return "delete", object
+	case r.Method == http.MethodPut:
+		return "upload", r.URL.Path
 	case strings.HasSuffix(r.URL.Path, "/o") && !ok:
 		return "list", ""
 	}
@@ -136,7 +180,7 @@ func (c *counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Calls returns the calls since the last Calls: read, write, delete, list, copy.
+// Calls returns the calls since the last Calls: read, write, delete, list, copy, upload.
 func (s *Storage) Calls() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -267,7 +311,7 @@ func (s *Storage) verify(r *http.Request, now time.Time) error {
 		return errors.New("no lifetime")
 	case now.Before(at.Add(-15*time.Minute)) || now.After(at.Add(lifetime)):
 		return errors.New("not now")
-	case q.Get("X-Goog-Algorithm") != v4 || q.Get("X-Goog-SignedHeaders") != "host" || q.Get("X-Goog-Credential") != account+"/"+scope:
+	case q.Get("X-Goog-Algorithm") != v4 || q.Get("X-Goog-Credential") != account+"/"+scope:
 		return errors.New("not signed by " + account)
 	}
 
@@ -277,10 +321,35 @@ func (s *Storage) verify(r *http.Request, now time.Time) error {
 	}
 
 	q.Del("X-Goog-Signature")
-	host, _, _ := net.SplitHostPort(r.Host) // Google's own host has no port
-	canonical := strings.Join([]string{r.Method, r.URL.EscapedPath(), strings.ReplaceAll(q.Encode(), "+", "%20"), "host:" + host, "", "host", "UNSIGNED-PAYLOAD"}, "\n")
+	signed := q.Get("X-Goog-SignedHeaders")
+	headers, err := signedHeaders(r, strings.Split(signed, ";"))
+	if err != nil {
+		return err
+	}
+	canonical := strings.Join([]string{r.Method, r.URL.EscapedPath(), strings.ReplaceAll(q.Encode(), "+", "%20"), headers, signed, "UNSIGNED-PAYLOAD"}, "\n")
 	hashed := sha256.Sum256([]byte(canonical))
 	text := sha256.Sum256([]byte(strings.Join([]string{v4, q.Get("X-Goog-Date"), scope, hex.EncodeToString(hashed[:])}, "\n")))
 
 	return rsa.VerifyPKCS1v15(&s.key.PublicKey, crypto.SHA256, text[:], signature)
+}
+
+// signedHeaders returns the headers that are signed, one a line. The host is one of them, and so
+// is every one of Google's.
+func signedHeaders(r *http.Request, names []string) (lines string, err error) {
+	for name := range r.Header {
+		if lower := strings.ToLower(name); strings.HasPrefix(lower, "x-goog-") && !slices.Contains(names, lower) {
+			return "", fmt.Errorf("the header %s is not signed", name)
+		}
+	}
+	if !slices.Contains(names, "host") || !slices.IsSorted(names) {
+		return "", errors.New("the host is not signed")
+	}
+	for _, name := range names {
+		value := r.Header.Get(name)
+		if name == "host" {
+			value, _, _ = net.SplitHostPort(r.Host) // Google's own host has no port
+		}
+		lines += name + ":" + value + "\n"
+	}
+	return lines, nil
 }
