@@ -32,9 +32,9 @@ type Config struct {
 
 	Access *auth.Access // who may call
 
-	// Describe returns the problem that an error of the service is, or nil for one that
-	// is ours: it is logged, and the caller is to try again.
-	Describe func(error) *Problem
+	// Describe turns an error of the service into a *Problem or an *auth.Refusal. It returns nil
+	// for a fault of ours: that is logged, and the caller is to try again.
+	Describe func(error) error
 
 	Nothing string // what a caller is told at a path that is none
 	Log     *slog.Logger
@@ -156,7 +156,10 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, o row) {
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p := problemOf(err)
 	if p == nil {
-		p = h.cfg.Describe(err)
+		if known := h.cfg.Describe(err); known != nil {
+			err = known
+		}
+		p = problemOf(err)
 	}
 	if p == nil {
 		h.cfg.Log.ErrorContext(r.Context(), "an operation failed", "path", r.Pattern, "err", err)

@@ -8,8 +8,6 @@ package batches
 
 import (
 	_ "embed"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -18,10 +16,7 @@ import (
 	"errand/cardserver/api"
 	"errand/cardserver/audit"
 	"errand/shared/auth"
-	"errand/shared/batch"
 	"errand/shared/clerk"
-	"errand/shared/desk"
-	"errand/shared/files"
 	"errand/shared/task"
 	"errand/shared/uploads"
 )
@@ -78,7 +73,7 @@ func New(cfg Config) *API {
 	}
 	a := &API{cfg: cfg}
 	a.mux = api.New(api.Config{
-		Operations: a.operations(), Access: cfg.Access, Describe: Describe, Log: cfg.Log,
+		Operations: a.operations(), Access: cfg.Access, Describe: describe, Log: cfg.Log,
 		Nothing: "there is nothing here; " + DescriptionPath + " says what there is",
 	})
 	return a
@@ -102,53 +97,4 @@ func named(q *api.Call) string {
 		audit.Of(q.Context()).Task(id)
 	}
 	return id
-}
-
-// Describe returns the problem that an error of the clerk or of uploads is; nil for others.
-func Describe(err error) *api.Problem {
-	if f, ok := errors.AsType[*clerk.FieldError](err); ok {
-		return &api.Problem{Status: http.StatusBadRequest, Detail: f.Error(), Field: f.Field}
-	}
-	if m, ok := errors.AsType[*desk.Mismatch](err); ok {
-		return &api.Problem{Status: http.StatusConflict, Field: m.Field, Detail: "a batch of this name was submitted with another " + m.Field + ": give this one another name"}
-	}
-	if f, ok := errors.AsType[*uploads.FullError](err); ok {
-		return &api.Problem{Status: http.StatusTooManyRequests, Detail: f.Error(), Field: "body", After: time.Minute}
-	}
-
-	problem := func(status int, detail string) *api.Problem { return &api.Problem{Status: status, Detail: detail} }
-	switch {
-	case errors.Is(err, task.ErrDeleted):
-		return problem(http.StatusConflict, "a batch of this name was deleted by its owner: give this one another name")
-	case errors.Is(err, task.ErrNotFound):
-		return problem(http.StatusNotFound, "there is no such batch")
-	case errors.Is(err, clerk.ErrInput):
-		return &api.Problem{Status: http.StatusBadRequest, Field: "input", Detail: "input names no file or object that you may read"}
-	case errors.Is(err, clerk.ErrActive):
-		return &api.Problem{
-			Status: http.StatusTooManyRequests, After: time.Minute,
-			Detail: fmt.Sprintf("%d of your batches have not ended, and no more may (limit batches): wait for one of them, or cancel one", batch.MaxActive),
-		}
-	case errors.Is(err, clerk.ErrEnded):
-		return problem(http.StatusConflict, "the batch has ended")
-	case errors.Is(err, clerk.ErrRunning):
-		return problem(http.StatusConflict, "the batch has not ended, or its files are still being written: wait for its state, and for complete")
-	case errors.Is(err, clerk.ErrNothing):
-		return problem(http.StatusConflict, "no line of the batch failed that could run again; a manifest that was refused is submitted again when it is corrected")
-	case errors.Is(err, task.ErrInbox):
-		return problem(http.StatusConflict, "too many messages wait for this batch: wait for it to take them")
-	case errors.Is(err, task.ErrTooLarge):
-		return problem(http.StatusBadRequest, "the submission is too large: shorten its name and metadata")
-	case errors.Is(err, uploads.ErrFiles):
-		return problem(http.StatusTooManyRequests, uploads.ErrFiles.Error())
-	case errors.Is(err, files.ErrTooLarge):
-		return &api.Problem{Status: http.StatusRequestEntityTooLarge, Field: "body", Detail: fmt.Sprintf("a manifest has %d bytes at most: split it", int64(batch.MaxManifest))}
-	case errors.Is(err, files.ErrMediaType):
-		return &api.Problem{Status: http.StatusUnsupportedMediaType, Field: "Content-Type", Detail: "Content-Type is not a media type: use application/jsonl"}
-	case errors.Is(err, task.ErrFull):
-		return &api.Problem{Status: http.StatusServiceUnavailable, Detail: "there is no room on the disk; try again later", After: time.Minute}
-	case errors.Is(err, clerk.ErrLate):
-		return &api.Problem{Status: http.StatusServiceUnavailable, Detail: "the submission took too long; try again", After: time.Second}
-	}
-	return nil
 }

@@ -106,8 +106,9 @@ func (a *API) submitBody(q *api.Call) error {
 
 // refused reports whether a submission has made nothing for sure.
 func refused(err error) bool {
-	p := Describe(err)
-	return p != nil && p.Status < http.StatusInternalServerError
+	known := describe(err)
+	p, ours := errors.AsType[*api.Problem](known)
+	return known != nil && (!ours || p.Status < http.StatusInternalServerError)
 }
 
 // receive stores the body as a file.

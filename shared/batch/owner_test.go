@@ -134,6 +134,7 @@ func record(t *testing.T, s batch.Spec, later ...map[string]any) task.Record {
 			t.Fatal(err)
 		}
 	}
+
 	enc, err := r.ForStore()
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,232 @@
+package batches_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+
+	"errand/cardserver/batches"
+	"errand/shared/adapters/local"
+	"errand/shared/batch"
+	"errand/shared/clerk"
+	"errand/shared/files"
+	"errand/shared/kv"
+	base "errand/shared/lab/world"
+	"errand/shared/task"
+	"errand/shared/uploads"
+)
+
+const alice, bob = "acme/alice", "other/bob"
+
+// A world is the API on a real database and a real folder. Its jobs are kept and not
+// delivered.
+type world struct {
+	*base.World
+	http.Handler
+	t       *testing.T
+	config  batches.Config
+	clerk   clerk.Config
+	files   *files.Store
+	uploads *uploads.Store
+	router  routers.Router
+	callers map[string]string // key by name
+	objects map[string]batch.Input
+	passed  atomic.Int64 // by which the clock is ahead
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, router: description(t), objects: map[string]batch.Input{}}
+	start := time.Now()
+	now := func() time.Time { return start.Add(time.Duration(w.passed.Load())) }
+	w.World = base.New(t, base.Config{Now: now})
+	access, callers := base.Access(t, alice, bob)
+	w.callers = callers
+
+	dir := filepath.Join(t.TempDir(), "files")
+	w.files = files.New(func(context.Context) (files.Place, error) { return local.OpenFolder(local.FolderConfig{Dir: dir}) }, now)
+	t.Cleanup(func() { _ = w.files.Close() })
+	w.uploads = uploads.New(uploads.Config{Files: w.files, KV: w.Store.KV(), Now: now})
+	w.clerk = clerk.Config{
+		Desk: w.Desk(w.Store), Store: w.Store, KV: w.Store.KV(), Files: w.files, Uploads: w.uploads, Log: w.Log, Currency: "USD",
+		Object: func(_ context.Context, owner, name string) (batch.Input, error) {
+			if in, ok := w.objects[owner+" "+name]; ok {
+				return in, nil
+			}
+			return batch.Input{}, clerk.ErrInput
+		},
+	}
+	w.config = batches.Config{Clerk: clerk.New(w.clerk), Uploads: w.uploads, Access: access, Now: now, Log: w.Log}
+	w.Handler = batches.New(w.config)
+	return w
+}
+
+// description is the API's own description, to compare answers with.
+func description(t *testing.T) routers.Router {
+	t.Helper()
+	doc, err := openapi3.NewLoader().LoadFromData(batches.Description())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := doc.Validate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	router, err := gorillamux.NewRouter(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return router
+}
+
+const jsonl = "application/jsonl"
+
+// ask makes a request as a caller, and checks the answer against the description.
+func (w *world) ask(caller, method, path, kind, body string) *httptest.ResponseRecorder {
+	w.t.Helper()
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	if kind != "" {
+		r.Header.Set("Content-Type", kind)
+	}
+	if key := w.callers[caller]; key != "" {
+		r.Header.Set("X-API-Key", key)
+	}
+
+	rec := httptest.NewRecorder()
+	w.ServeHTTP(rec, r)
+	route, params, err := w.router.FindRoute(r)
+	if err != nil {
+		return rec // the description does not have it
+	}
+
+	in := &openapi3filter.RequestValidationInput{Request: r, PathParams: params, Route: route, Options: &openapi3filter.Options{
+		AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, ExcludeRequestBody: kind != "application/json",
+	}}
+	if rec.Code/100 == 2 {
+		r.Body = io.NopCloser(strings.NewReader(body))
+		if err := openapi3filter.ValidateRequest(w.t.Context(), in); err != nil {
+			w.t.Errorf("%s %s: accepted against its description: %v", method, path, err)
+		}
+	}
+
+	lines := strings.HasPrefix(rec.Header().Get("Content-Type"), jsonl)
+	out := &openapi3filter.ResponseValidationInput{RequestValidationInput: in, Status: rec.Code, Header: rec.Header(), Options: &openapi3filter.Options{
+		IncludeResponseStatus: true, ExcludeResponseBody: lines,
+	}}
+	out.SetBodyBytes(rec.Body.Bytes())
+	if err := openapi3filter.ValidateResponse(w.t.Context(), out); err != nil {
+		w.t.Errorf("%s %s: answered against its description: %v", method, path, err)
+	}
+	return rec
+}
+
+// want makes a request that must have this status, and reads the answer.
+func want[T any](w *world, status int, caller, method, path, kind, body string) (v T) {
+	w.t.Helper()
+	rec := w.ask(caller, method, path, kind, body)
+	if rec.Code != status {
+		w.t.Fatalf("%s %s: %d %s, want %d", method, path, rec.Code, rec.Body, status)
+	}
+	if err := json.Unmarshal(rec.Body.Bytes(), &v); err != nil {
+		w.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return v
+}
+
+// view is a batch as a client reads it.
+type view struct {
+	ID, Name, State, Message, OnBadLine, Retry string
+	Complete                                   bool
+	Created, Deadline                          time.Time
+	Expires, ETA                               *time.Time
+	Input                                      struct {
+		File, Object, SHA256 string
+		Generation, Size     int64
+	}
+	Lines                                      *int
+	Bad, Begun, Open, Ended, Completed, Failed int
+	Rate                                       float64
+	Tokens                                     map[string]int64
+	Price                                      *struct {
+		Amount   float64
+		Currency string
+	}
+	Budget *batch.Budget
+	Links  map[string]string
+}
+
+// problem is an error as a client reads it.
+type problem struct {
+	Title, Detail, Field string
+	Status               int
+}
+
+// submit submits a manifest as a body.
+func (w *world) submit(caller, query, body string) view {
+	w.t.Helper()
+	return want[view](w, http.StatusAccepted, caller, "POST", "/batches"+query, jsonl, body)
+}
+
+// upload stores a manifest.
+func (w *world) upload(owner, text string) string {
+	w.t.Helper()
+	f, err := w.uploads.Create(w.t.Context(), owner, uploads.Upload{Purpose: uploads.Batch}, strings.NewReader(text))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return f.ID
+}
+
+// stored counts the files of an owner.
+func (w *world) stored(owner string) int {
+	w.t.Helper()
+	held, err := w.uploads.Held(w.t.Context(), owner)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return held.Files
+}
+
+// end ends a batch as a worker does.
+func (w *world) end(id string, state a2a.TaskState, s batch.State) {
+	w.t.Helper()
+	base.Finish(w.t, w.Store, id, w.Moment(), nil, task.Outcome{State: state})
+	base.Update(w.t, w.Store, id, func(r task.Record) (task.Record, bool, error) { return r.Settle(w.Moment()) })
+	w.state(id, s)
+}
+
+// state stores how far a batch is.
+func (w *world) state(id string, s batch.State) {
+	w.t.Helper()
+	text, err := json.Marshal(s)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	e, err := w.Store.KV().Get(w.t.Context(), batch.StateKey(id))
+	if err != nil && !errors.Is(err, kv.ErrNotFound) {
+		w.t.Fatal(err)
+	}
+	if _, err := w.Store.KV().Put(w.t.Context(), kv.Entry{Key: batch.StateKey(id), Value: text, Version: e.Version}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// put stores a file of a batch.
+func (w *world) put(name string, content io.Reader) {
+	w.t.Helper()
+	if _, err := w.files.Put(w.t.Context(), files.Upload{Name: name, Owner: alice}, content); err != nil {
+		w.t.Fatal(err)
+	}
+}
