@@ -23,6 +23,7 @@ import (
 	"errand/shared/serve"
 	"errand/shared/setup"
 	"errand/shared/task"
+	"errand/shared/uploads"
 )
 
 // A site is the front door at its address, whichever process runs the turns.
@@ -32,6 +33,7 @@ type site struct {
 	listener net.Listener
 	log      *slog.Logger
 	limits   *limits.Limits
+	uploads  *uploads.Store
 }
 
 // listen begins to listen. It refuses an address that strangers reach if the access file
@@ -41,11 +43,19 @@ func listen(parts *setup.ClientSide, env setup.Env, log *slog.Logger) (*site, er
 	if err != nil {
 		return nil, err
 	}
-	s := &site{parts, env, l, log, limits.New(limits.Config{Of: parts.Access.Limits, Holder: parts.Store, Tokens: parts.Usage.Wait, Log: log})}
+	s := &site{parts: parts, env: env, listener: l, log: log}
+	s.limits = limits.New(limits.Config{Of: parts.Access.Limits, Holder: parts.Store, Files: s.fileBytes, Tokens: parts.Usage.Wait, Log: log})
+	s.uploads = uploads.New(uploads.Config{Files: parts.Files, KV: parts.Store.KV(), Limit: s.limits.ForFiles, Room: parts.Store.Room})
 	if err := parts.Access.Check(s.loopback()); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return s, nil
+}
+
+// fileBytes counts the bytes of an owner's files.
+func (s *site) fileBytes(ctx context.Context, owner string) (int64, error) {
+	held, err := s.uploads.Held(ctx, owner)
+	return held.Bytes, err
 }
 
 // loopback reports whether only this machine reaches the site.
@@ -88,7 +98,7 @@ func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
 	}
 
 	api := push.New(push.Config{
-		Desk: d, Store: p.Store, KV: p.Store.KV(), Keys: p.Keys, Access: p.Access, CheckURL: p.Egress.CheckURL, Log: s.log,
+		Desk: d, Store: p.Store, KV: p.Store.KV(), Files: s.uploads, Keys: p.Keys, Access: p.Access, CheckURL: p.Egress.CheckURL, Log: s.log,
 	})
 
 	return front.New(front.Config{

@@ -92,7 +92,7 @@ func newStandalone(s *site, exec a2asrv.AgentExecutor) *standalone {
 
 	store := s.parts.Store
 	a.worker = turn.New(turn.Config{Desk: a.desk, Store: store, KV: store.KV(), Bus: a.local.Bus, Executor: exec, Log: s.log, WakeURL: s.wakeURL})
-	a.sweep = sweep.New(sweep.Config{Desk: a.desk, Store: store, KV: store.KV(), Queue: a.local.Queue, Log: s.log})
+	a.sweep = sweep.New(sweep.Config{Desk: a.desk, Store: store, KV: store.KV(), Files: s.uploads, Queue: a.local.Queue, Log: s.log})
 	hooks := notify.New(notify.Config{
 		Desk: a.desk, Store: store, Client: s.parts.Egress, Keys: s.parts.Keys, Issuer: s.address,
 		IDTokens: s.parts.Access.IDTokens, Log: s.log,

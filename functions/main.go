@@ -18,6 +18,7 @@ import (
 	"errand/shared/serve"
 	"errand/shared/setup"
 	"errand/shared/task"
+	"errand/shared/uploads"
 )
 
 func main() { serve.Main(run) }
@@ -45,7 +46,10 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 		IDToken: parts.IDToken, IDTokens: parts.Access.IDTokens, Log: log,
 	})
 
-	repair := sweep.New(sweep.Config{Desk: d, Store: parts.Store, KV: parts.Store.KV(), Queue: parts.Queue, Log: log})
+	repair := sweep.New(sweep.Config{
+		Desk: d, Store: parts.Store, KV: parts.Store.KV(), Queue: parts.Queue, Log: log,
+		Files: uploads.New(uploads.Config{Files: parts.Files, KV: parts.Store.KV()}),
+	})
 
 	endpoints, err := parts.Mount(map[string]http.Handler{
 		queue.PathDeliver: http.HandlerFunc(hooks.ServeDelivery),

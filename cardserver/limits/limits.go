@@ -27,6 +27,10 @@ type Config struct {
 	Of     func(owner string) auth.Limits
 	Holder task.Holder
 
+	// Files returns the bytes of an owner's files, which are stored bytes too. Default: there are
+	// no files.
+	Files func(ctx context.Context, owner string) (int64, error)
+
 	// Tokens returns how long an owner has to wait whose tokens of today are used up; 0: they
 	// are not. Default: no limit of tokens is kept.
 	Tokens func(ctx context.Context, owner string) (time.Duration, error)
@@ -103,12 +107,29 @@ func (l *Limits) Admit(ctx context.Context, owner string) error {
 		counted = 0 // the bytes are of interest only, and a count costs as much as it counts
 	}
 	held, err := l.cfg.Holder.Held(ctx, owner, int(counted))
+	if err == nil && l.cfg.Files != nil && most.Stored != auth.None {
+		var bytes int64
+		bytes, err = l.cfg.Files(ctx, owner)
+		held.Bytes = max(held.Bytes, 0) + bytes
+	}
 	if err != nil {
 		l.cfg.Log.WarnContext(ctx, "the limits of a caller cannot be checked, and are not applied", "err", err)
 		return nil
 	}
 	k.saw(now, held)
 	return k.verdict(most)
+}
+
+// ForFiles returns how many bytes the files of an owner may take together: what its tasks leave
+// of its limit of stored bytes. Where the store does not count the bytes of tasks, it is the
+// whole limit.
+func (l *Limits) ForFiles(ctx context.Context, owner string) (int64, error) {
+	most := l.cfg.Of(owner).Stored
+	if most == auth.None {
+		return most, nil
+	}
+	held, err := l.cfg.Holder.Held(ctx, owner, 0)
+	return max(0, most-max(held.Bytes, 0)), err
 }
 
 func (l *Limits) tokens(ctx context.Context, owner string, most int64) error {

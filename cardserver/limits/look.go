@@ -78,7 +78,7 @@ func (k *look) check(most auth.Limits) error {
 		return auth.Limited("waiting", after.Round(time.Second), fmt.Sprintf("%d of your tasks wait or run, and no more may; wait for some of them, or cancel some", most.Waiting))
 	}
 	if k.held.Bytes >= most.Stored {
-		return auth.Limited("stored", time.Minute, fmt.Sprintf("your tasks take %d bytes of the %d that they may; delete some with DELETE /tasks/{id}", k.held.Bytes, most.Stored))
+		return auth.Limited("stored", time.Minute, fmt.Sprintf("your tasks and files take %d bytes of the %d that they may; delete some with DELETE /tasks/{id} and DELETE /files/{id}", k.held.Bytes, most.Stored))
 	}
 	return nil
 }

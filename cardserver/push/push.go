@@ -29,15 +29,22 @@ import (
 	"errand/shared/webhook"
 )
 
-// Config is what the API needs. All fields are required.
+// Config is what the API needs. All fields but Files are required.
 type Config struct {
 	Desk     *desk.Desk
 	Store    Store    // the desk's, to read
 	KV       kv.Store // of the same database, with the steps of the tasks
+	Files    Releaser // lets go of the files that a deleted task names; nil: there are no files
 	Keys     *keys.Keyring
 	Access   *auth.Access              // who may call
 	CheckURL func(rawURL string) error // whether a webhook may be sent there; the error is for the client
 	Log      *slog.Logger
+}
+
+// A Releaser deletes the files that only a task names which its owner has deleted. It is called
+// again if the deletion is repeated.
+type Releaser interface {
+	Release(ctx context.Context, task string) error
 }
 
 // A Store is the part of the store that the API reads.
@@ -236,8 +243,8 @@ func (a *API) hook(q *call) error {
 }
 
 // delete deletes a task of the caller, an operator included, with all its content and then
-// its steps (R16i). A task that is deleted already is an answer, and no error: its steps are
-// deleted again, because the process may have died between the two. The purge takes those
+// its steps (R16i) and its files. A task that is deleted already is an answer, and no error: they
+// are deleted again, because the process may have died between the two. The purge takes steps
 // that a run still writes. The answer waits as that of a cancel does (R16b).
 func (a *API) delete(q *call) error {
 	if err := q.only(); err != nil {
@@ -258,7 +265,7 @@ func (a *API) delete(q *call) error {
 		return err
 	}
 
-	if err := steps.Delete(context.WithoutCancel(q.Context()), a.cfg.KV, q.PathValue("task"), nil); err != nil {
+	if err := a.clear(context.WithoutCancel(q.Context()), q.PathValue("task")); err != nil {
 		return err
 	}
 	audit.Of(q.Context()).Done() // also if the client goes away while it waits
@@ -267,6 +274,15 @@ func (a *API) delete(q *call) error {
 	}
 	q.w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// clear deletes what belongs to a deleted task outside its record.
+func (a *API) clear(ctx context.Context, id string) error {
+	err := steps.Delete(ctx, a.cfg.KV, id, nil)
+	if a.cfg.Files != nil {
+		err = errors.Join(err, a.cfg.Files.Release(ctx, id))
+	}
+	return err
 }
 
 // keys shows the keys that sign the caller's webhooks to a URL.

@@ -86,3 +86,16 @@ func (s *Sweep) withoutSteps(ctx context.Context, list []task.Lapsed, failed *at
 	}
 	return bare, err
 }
+
+// ended reports whether a task that names a file is no more. A record that cannot be read is
+// one that is there.
+func (s *Sweep) ended(ctx context.Context, id string) (bool, error) {
+	_, err := s.cfg.Store.Load(ctx, id)
+	switch {
+	case errors.Is(err, task.ErrNotFound): // also ErrDeleted
+		return true, nil
+	case errors.Is(err, task.ErrUnreadable), errors.Is(err, task.ErrNewer):
+		return false, nil
+	}
+	return false, err
+}

@@ -14,7 +14,7 @@ type Limits struct {
 	Waiting      int64 // tasks that wait for their turn or run
 	Requests     int64 // a second, counted in each process
 	Streams      int64 // streams and waits at once, counted in each process
-	Stored       int64 // bytes of its tasks, in an SQL store
+	Stored       int64 // bytes of its tasks, in an SQL store, and of its files
 	TokensPerDay int64 // of the model, by days in UTC
 }
 
