@@ -14,7 +14,7 @@
 //	kv    batches/OWNER/active       the owner's batches that have not ended
 //	files batches/B/index            the offset of each 1,000th line
 //	files batches/B/bad              the lines that cannot run, in the order of lines
-//	files batches/B/results/NNNNNN   answers of a segment of 1,000 lines
+//	files batches/B/results/NNNNNN   answers of a segment of 1,000 lines, until the batch has ended
 //	files batches/B/errors/NNNNNN    errors of a segment
 //	files batches/B/results          all answers, once the batch has ended
 //	files batches/B/errors           all errors
@@ -104,6 +104,8 @@ type State struct {
 	At      time.Time `json:"at,omitzero"`       // of the last look
 	Rate    float64   `json:"rate,omitempty"`    // items that end in a second, lately
 	Error   string    `json:"error,omitempty"`   // why the batch cannot go on by itself
+	Closed  bool      `json:"closed,omitempty"`  // no line behind Fed begins any more
+	Whole   bool      `json:"whole,omitempty"`   // the files of all answers and errors are there
 }
 
 // Counts are the outcomes of lines and their cost.
