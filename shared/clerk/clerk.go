@@ -113,11 +113,11 @@ func (c *Clerk) Check(sub Submission) error {
 	case sub.OnBad != "" && sub.OnBad != batch.Refuse && sub.OnBad != batch.Skip:
 		return &FieldError{"onBadLine", "must be " + batch.Refuse + " or " + batch.Skip}
 	}
-	return c.checkBudget(sub.Budget)
+	return c.CheckBudget(sub.Budget)
 }
 
-// checkBudget finds the faults of a budget.
-func (c *Clerk) checkBudget(b *batch.Budget) error {
+// CheckBudget finds the faults of a budget. The error is a *FieldError.
+func (c *Clerk) CheckBudget(b *batch.Budget) error {
 	switch err := b.Check(); {
 	case err != nil:
 		return &FieldError{"budget", err.Error()}
