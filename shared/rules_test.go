@@ -69,7 +69,7 @@ var allowed = map[string][]string{
 	// desk alone adds jobs about records, and alone knows where a lane's are delivered.
 	"shared/desk": {"shared/batch", "shared/queue", "shared/task"},
 	// clerk does what callers ask about batches, whichever door they come by.
-	"shared/clerk":  {"shared/batch", "shared/desk", "shared/files", "shared/kv", "shared/task", "shared/uploads"},
+	"shared/clerk":  {"shared/batch", "shared/desk", "shared/files", "shared/kv", "shared/objects", "shared/task", "shared/uploads"},
 	"shared/egress": {"shared/loopback"},
 	// auth turns a request into a name: it knows neither tasks nor operations.
 	"shared/auth": {"shared/loopback", "shared/objects", "shared/strict"},
@@ -94,7 +94,7 @@ var allowed = map[string][]string{
 	"shared/setup": slices.Concat(ports, []string{"shared/adapters/", "shared/agent", "shared/auth", "shared/egress", "shared/files", "shared/keys", "shared/kit", "shared/loopback", "shared/serve", "shared/strict", "shared/usage"}),
 
 	// front sees neither model nor bus: it accepts, and never runs a task.
-	"cardserver/front":      {"cardserver/audit", "cardserver/front/wire", "cardserver/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/card", "shared/desk", "shared/dialect", "shared/keys", "shared/kv", "shared/loopback", "shared/serve", "shared/task", "shared/webhook"},
+	"cardserver/front":      {"cardserver/audit", "cardserver/front/wire", "cardserver/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/batch", "shared/card", "shared/clerk", "shared/desk", "shared/dialect", "shared/keys", "shared/kv", "shared/loopback", "shared/serve", "shared/task", "shared/webhook"},
 	"cardserver/front/wire": {"cardserver/audit", "shared/auth", "shared/dialect", "shared/memory", "shared/serve", "shared/share"},
 	"cardserver/page":       {"shared/task"},
 	// api is what the operations beside A2A have in common: it knows no task.
@@ -114,6 +114,8 @@ var allowed = map[string][]string{
 	// turn runs any executor: it knows no agent definition and no model.
 	"worker/turn":     {"shared/bus", "shared/desk", "shared/kv", "shared/memory", "shared/queue", "shared/task", "worker/run", "worker/steps"},
 	"worker/executor": {"shared/agent", "shared/kit", "shared/model", "shared/task", "shared/usage", "worker/gate", "worker/run", "worker/steps", "worker/tools"},
+	// batches runs no item and knows no model: turns do.
+	"worker/batches": {"shared/batch", "shared/desk", "shared/files", "shared/kv", "shared/objects", "shared/queue", "shared/steps", "shared/task", "shared/uploads", "worker/run"},
 	// gate is in front of the model: it knows no records, and makes pauses.
 	"worker/gate": {"shared/model", "worker/run"},
 	// run passes the steps of the record on.
@@ -121,13 +123,13 @@ var allowed = map[string][]string{
 	"worker/tools":     {},
 	"worker/steps":     {"shared/kv"},
 	"functions/notify": {"shared/bus", "shared/desk", "shared/egress", "shared/keys", "shared/memory", "shared/queue", "shared/serve", "shared/share", "shared/task", "shared/webhook"},
-	"functions/sweep":  {"shared/desk", "shared/kv", "shared/queue", "shared/steps", "shared/task", "shared/uploads"},
+	"functions/sweep":  {"shared/batch", "shared/desk", "shared/files", "shared/kv", "shared/queue", "shared/steps", "shared/task", "shared/uploads"},
 
 	// The mains alone import the installation's own folder. It may import the packages that
 	// tools and executors need.
 	own: {own + "/", "shared/kit", "shared/secret", "worker/run", "worker/steps", "worker/tools"},
 
-	"worker": {own, "worker/executor", "worker/turn", "shared/desk", "shared/keys", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
+	"worker": {own, "worker/batches", "worker/executor", "worker/turn", "shared/batch", "shared/desk", "shared/keys", "shared/queue", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 	// smoke is a client like any other: it knows the protocol and nothing of Errand.
 	"infra/smoke": {"shared/loopback"},
 
@@ -135,8 +137,8 @@ var allowed = map[string][]string{
 
 	// Mains may import anything below them; only cardserver, which is the whole
 	// agent on one machine, takes in the other services.
-	"cardserver": {"cardserver/files", "cardserver/front", "cardserver/limits", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
-		"shared/auth", "shared/bus", "shared/card", "shared/desk", "shared/keys", "shared/loopback", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
+	"cardserver": {"cardserver/files", "cardserver/front", "cardserver/limits", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/batches", "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
+		"shared/auth", "shared/batch", "shared/bus", "shared/card", "shared/desk", "shared/keys", "shared/loopback", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 
 	// The lab makes an Env as setup does for a program, and an agent in the place of the
 	// installation's own.

@@ -23,20 +23,28 @@ const settleFor = 9 * time.Minute
 // everything instead.
 type Handler struct {
 	*Executor
-	turns http.Handler
+	turns Turns
 	drain context.Context
 	stop  context.CancelFunc
 }
 
-// Handler returns the handler of the jobs. turns runs the turns of batches: a worker/turn worker
-// with this executor.
-func (e *Executor) Handler(turns http.Handler) *Handler {
+// Turns runs the turns of batches: a worker/turn worker with the executor.
+type Turns interface {
+	http.Handler
+	Drain() // parks the turns that run
+}
+
+// Handler returns the handler of the jobs.
+func (e *Executor) Handler(turns Turns) *Handler {
 	drain, stop := context.WithCancel(context.Background())
 	return &Handler{Executor: e, turns: turns, drain: drain, stop: stop}
 }
 
-// Drain ends settlements, so that the process may end. They go on elsewhere.
-func (h *Handler) Drain() { h.stop() }
+// Drain parks turns and ends settlements, so that the process may end. They go on elsewhere.
+func (h *Handler) Drain() {
+	h.turns.Drain()
+	h.stop()
+}
 
 // ServeHTTP implements http.Handler for [queue.PathBatch]. A 2xx acknowledges the job.
 func (h *Handler) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
@@ -121,7 +129,7 @@ func (h *Handler) complete(ctx context.Context, r task.Record) error {
 		return err
 	}
 	defer w.close()
-	w.closing = closingOf(r)
+	w.closing = &closing{fault: batch.Unrun(r, w.spec)}
 
 	if w.st.Lines == 0 { // no line has begun, and none can: the state has another epoch now
 		return w.empty(ctx)
@@ -129,9 +137,9 @@ func (h *Handler) complete(ctx context.Context, r task.Record) error {
 	if err := w.shut(ctx); err != nil {
 		return err
 	}
-	w.open, w.st.Open = task.Open{}, 0
+	w.st.Open = 0
 	for !w.st.Whole {
-		if err := w.collect(ctx); err != nil {
+		if err := w.collect(ctx, batch.Segments(w.st.Lines)); err != nil {
 			return err
 		}
 		if err := w.files(ctx); err != nil {
