@@ -142,7 +142,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, o row) {
 		err = p.May(o.Right)
 	}
 	if err == nil {
-		err = o.Serve(&Call{w, r, p})
+		err = o.Serve(&Call{w, r.WithContext(auth.With(r.Context(), p)), p})
 	}
 
 	if err != nil {

@@ -120,6 +120,20 @@ func (q *Call) Stream(mediaType string) io.Writer {
 	return &stream{q.W, control}
 }
 
+// Patiently returns a writer of an answer of any length, whose header the caller writes. Each write
+// has a time of its own to be taken.
+func (q *Call) Patiently() http.ResponseWriter {
+	return &patient{q.W, stream{q.W, http.NewResponseController(q.W)}}
+}
+
+type patient struct {
+	http.ResponseWriter
+	stream
+}
+
+// Write implements io.Writer.
+func (p *patient) Write(b []byte) (int, error) { return p.stream.Write(b) }
+
 // Cut breaks the connection of an answer off.
 func Cut() { panic(http.ErrAbortHandler) }
 
