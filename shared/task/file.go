@@ -1,6 +1,11 @@
 package task
 
-import "github.com/a2aproject/a2a-go/v2/a2a"
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+)
 
 // fileKey is the key of a part's metadata under which the front door notes that the part names
 // a file of the task's owner.
@@ -16,17 +21,34 @@ func FileIn(p *a2a.Part) (id string, ok bool) {
 	case a2a.URL:
 		id, ok = p.Metadata[fileKey].(string)
 	case a2a.Data:
-		if data, is := c.Value.(map[string]any); is && len(data) == 1 {
+		if data := object(c.Value); len(data) == 1 {
 			id, ok = data[fileKey].(string)
 		}
 	}
-	return id, ok && id != ""
+	return id, ok && isFile(id)
+}
+
+// object returns a small JSON object, which a stored record has as text; nil if the value is
+// another one.
+func object(v any) (fields map[string]any) {
+	const small = 128 // bytes
+	switch v := v.(type) {
+	case map[string]any:
+		fields = v
+	case json.RawMessage:
+		if len(v) > small || json.Unmarshal(v, &fields) != nil {
+			return nil
+		}
+	}
+	return fields
+}
+
+// isFile reports whether a text has the form of a file's id.
+func isFile(id string) bool {
+	const mark, size = "file-", 26
+	rest, ok := strings.CutPrefix(id, mark)
+	return ok && len(rest) == size && strings.Trim(rest, alphabet) == ""
 }
 
 // NameFile notes that a part, whose content is a URL, names a file.
-func NameFile(p *a2a.Part, id string) {
-	if p.Metadata == nil {
-		p.Metadata = map[string]any{}
-	}
-	p.Metadata[fileKey] = id
-}
+func NameFile(p *a2a.Part, id string) { p.SetMeta(fileKey, id) }
