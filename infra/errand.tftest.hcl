@@ -148,13 +148,18 @@ run "environment" {
 
 run "queues" {
   assert {
-    condition     = toset([for q in google_cloud_tasks_queue.queue : q.name]) == toset(["errand-turns", "errand-deliveries"])
+    condition     = toset([for q in google_cloud_tasks_queue.queue : q.name]) == toset(["errand-turns", "errand-deliveries", "errand-batches", "errand-bulk"])
     error_message = "the queues are not those that ERRAND_QUEUE begins"
   }
 
   assert {
-    condition     = google_cloud_tasks_queue.queue["turns"].rate_limits[0].max_concurrent_dispatches <= google_cloud_run_v2_service.program["worker"].template[0].scaling[0].max_instance_count * google_cloud_run_v2_service.program["worker"].template[0].max_instance_request_concurrency
-    error_message = "more turns are dispatched than the workers have room for"
+    condition     = sum([for lane in ["turns", "bulk", "batches"] : google_cloud_tasks_queue.queue[lane].rate_limits[0].max_concurrent_dispatches]) <= google_cloud_run_v2_service.program["worker"].template[0].scaling[0].max_instance_count * google_cloud_run_v2_service.program["worker"].template[0].max_instance_request_concurrency
+    error_message = "more is dispatched than the workers have room for"
+  }
+
+  assert {
+    condition     = { for lane in ["turns", "bulk", "batches"] : lane => google_cloud_tasks_queue.queue[lane].rate_limits[0].max_concurrent_dispatches } == { turns = 80, bulk = 80, batches = 16 }
+    error_message = "batches take room from turns, or have none"
   }
 
   assert {
@@ -168,7 +173,11 @@ run "queues" {
   }
 
   assert {
-    condition     = toset([for k, m in google_cloud_tasks_queue_iam_member.adds : "${k} ${m.name} ${m.role}"]) == toset(["cardserver/turns errand-turns roles/cloudtasks.enqueuer", "cardserver/deliveries errand-deliveries roles/cloudtasks.enqueuer", "worker/turns errand-turns roles/cloudtasks.enqueuer", "functions/turns errand-turns roles/cloudtasks.enqueuer", "functions/deliveries errand-deliveries roles/cloudtasks.enqueuer"])
+    condition = toset([for k, m in google_cloud_tasks_queue_iam_member.adds : "${k} ${m.name} ${m.role}"]) == toset([for add in [
+      "cardserver/turns errand-turns", "cardserver/deliveries errand-deliveries", "cardserver/batches errand-batches", "cardserver/bulk errand-bulk",
+      "worker/turns errand-turns", "worker/batches errand-batches", "worker/bulk errand-bulk",
+      "functions/turns errand-turns", "functions/deliveries errand-deliveries", "functions/batches errand-batches", "functions/bulk errand-bulk",
+    ] : "${add} roles/cloudtasks.enqueuer"])
     error_message = "somebody adds to a queue who should not, or cannot who should"
   }
 
@@ -190,6 +199,19 @@ run "queues" {
   assert {
     condition     = google_cloud_scheduler_job.sweep.http_target[0].oidc_token[0].audience == google_cloud_scheduler_job.sweep.http_target[0].uri && google_cloud_scheduler_job.sweep.http_target[0].oidc_token[0].service_account_email == google_service_account.invoker.email
     error_message = "functions would refuse the schedule"
+  }
+}
+
+run "one_worker" {
+  variables {
+    instances          = { worker = 1 }
+    turns_per_instance = 1
+    items_per_instance = 2
+  }
+
+  assert {
+    condition     = { for lane in ["turns", "bulk", "batches"] : lane => google_cloud_tasks_queue.queue[lane].rate_limits[0].max_concurrent_dispatches } == { turns = 1, bulk = 2, batches = 4 } && google_cloud_run_v2_service.program["worker"].template[0].max_instance_request_concurrency == 7
+    error_message = "one worker has no room for what is dispatched to it"
   }
 }
 
@@ -701,6 +723,23 @@ run "refuses_more_turns_than_a_queue_dispatches" {
     turns_per_instance = 6
   }
   expect_failures = [var.turns_per_instance]
+}
+
+run "refuses_crowds_of_items" {
+  command = plan
+  variables {
+    items_per_instance = 0
+  }
+  expect_failures = [var.items_per_instance]
+}
+
+run "refuses_more_items_than_a_queue_dispatches" {
+  command = plan
+  variables {
+    instances          = { worker = 1000 }
+    items_per_instance = 6
+  }
+  expect_failures = [var.items_per_instance]
 }
 
 run "refuses_an_instance_without_memory" {

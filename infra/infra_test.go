@@ -213,13 +213,6 @@ func TestNames(t *testing.T) {
 		t.Error("the queues are not named by prefix and lane, as ERRAND_QUEUE expects")
 	}
 
-	for add := range local(t, ctx, "adds") {
-		program, lane, _ := strings.Cut(add, "/")
-		if !slices.Contains(programs, program) || !slices.Contains(lanes, lane) {
-			t.Errorf("%s may add to %s, but one of them does not exist", program, lane)
-		}
-	}
-
 	for program := range local(t, ctx, "signs") {
 		if !slices.Contains(programs, program) {
 			t.Errorf("%s may sign, but is no program", program)
@@ -252,6 +245,72 @@ func TestNames(t *testing.T) {
 	for _, p := range programs {
 		if info, err := os.Stat(filepath.Join("..", p)); err != nil || !info.IsDir() {
 			t.Errorf("there is no program %s: %v", p, err)
+		}
+	}
+}
+
+// Each lane's jobs may be added by those who make its work, and by nobody else: by functions,
+// which sweeps, by the program that serves the lane and puts work off, and by the front door,
+// whose clients make work of every kind. Deliveries put off is functions' work alone.
+func TestWhoAddsToALane(t *testing.T) {
+	var want []string
+	for _, l := range queue.Lanes() {
+		for _, name := range l.Queues() {
+			want = append(want, "cardserver/"+name, "functions/"+name)
+			if l.Service == queue.Worker {
+				want = append(want, "worker/"+name)
+			}
+		}
+	}
+
+	slices.Sort(want)
+	got := slices.Sorted(maps.Keys(local(t, module(t).scope(t), "adds")))
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("local.adds (-want +got):\n%s", diff)
+	}
+}
+
+// The instances of the worker have room for everything that is dispatched to them at once, so
+// that items and batches take nothing from the turns that people wait for. Each lane's queue
+// dispatches something, and no more than a queue can.
+func TestWorkersHaveRoom(t *testing.T) {
+	const mostOfAQueue = 5000 // https://cloud.google.com/tasks/docs/quotas
+	for _, c := range []struct{ instances, turns, items int64 }{{20, 4, 4}, {1, 1, 1}, {2, 4, 8}, {3, 32, 1}, {5, 4, 4}, {16, 1, 32}, {17, 4, 4}, {1000, 5, 5}} {
+		ctx := module(t).scopeWith(t, map[string]cty.Value{
+			"turns_per_instance": cty.NumberIntVal(c.turns),
+			"items_per_instance": cty.NumberIntVal(c.items),
+			"instances": cty.ObjectVal(map[string]cty.Value{
+				"cardserver": cty.NumberIntVal(1), "worker": cty.NumberIntVal(c.instances), "functions": cty.NumberIntVal(1),
+			}),
+		})
+		locals := ctx.Variables["local"]
+		number := func(v cty.Value) int64 {
+			t.Helper()
+			n, exact := v.AsBigFloat().Int64()
+			if exact != 0 {
+				t.Errorf("%+v: %v is not whole", c, v.AsBigFloat())
+			}
+			return n
+		}
+
+		room := c.instances * number(locals.GetAttr("services").GetAttr("worker").GetAttr("concurrency"))
+		for _, l := range queue.Lanes() {
+			for _, name := range l.Queues() {
+				n := number(locals.GetAttr("queues").GetAttr(name))
+				if n < 1 || n > mostOfAQueue {
+					t.Errorf("%+v: the queue %s dispatches %d jobs at once", c, name, n)
+				}
+				if l.Service == queue.Worker {
+					room -= n
+				}
+				if l.Name == queue.Turns && n != c.instances*c.turns {
+					t.Errorf("%+v: %d turns at once, want %d", c, n, c.instances*c.turns)
+				}
+			}
+		}
+
+		if room < 0 {
+			t.Errorf("%+v: the workers lack room for %d of what is dispatched to them", c, -room)
 		}
 	}
 }

@@ -263,7 +263,7 @@ variable "instances" {
 }
 
 variable "turns_per_instance" {
-  description = "How many turns one worker runs side by side. With the worker's instances it bounds what the model and its bill see."
+  description = "How many turns one worker runs side by side. With items_per_instance and the worker's instances it bounds what the model and its bill see."
   type        = number
   default     = 4
 
@@ -276,6 +276,22 @@ variable "turns_per_instance" {
   validation {
     condition     = var.turns_per_instance * var.instances.worker <= 5000
     error_message = "turns_per_instance * instances.worker must be at most 5000, the most that a queue dispatches at once: lower one of them."
+  }
+}
+
+variable "items_per_instance" {
+  description = "How many items of batches one worker runs beside its turns."
+  type        = number
+  default     = 4
+
+  validation {
+    condition     = var.items_per_instance >= 1 && var.items_per_instance <= 32 && floor(var.items_per_instance) == var.items_per_instance
+    error_message = "items_per_instance must be a whole number from 1 to 32: a heavy item takes memory from the turns beside it. For more at once raise instances.worker."
+  }
+
+  validation {
+    condition     = var.items_per_instance * var.instances.worker <= 5000
+    error_message = "items_per_instance * instances.worker must be at most 5000, the most that a queue dispatches at once: lower one of them."
   }
 }
 

@@ -25,7 +25,7 @@ const module = "errand/"
 
 // ports are floor 0: data, pure functions, interfaces. They never import each
 // other, so that each can be read and replaced alone.
-var ports = []string{"shared/task", "shared/kv", "shared/queue", "shared/bus", "shared/model", "shared/secret"}
+var ports = []string{"shared/task", "shared/kv", "shared/queue", "shared/bus", "shared/model", "shared/objects", "shared/secret"}
 
 // own is the folder that an installation makes its own. The rules say which packages its
 // code may import, because more would make it a part of the frame. Everything else there is
@@ -50,12 +50,13 @@ var doors = map[string][]string{
 // / is everything in that folder. A package that is neither here nor behind a door fails:
 // a new one is a decision. Tests are not held to it.
 var allowed = map[string][]string{
-	"shared/task":   {},
-	"shared/kv":     {},
-	"shared/queue":  {},
-	"shared/bus":    {},
-	"shared/model":  {},
-	"shared/secret": {},
+	"shared/task":    {},
+	"shared/kv":      {},
+	"shared/queue":   {},
+	"shared/bus":     {},
+	"shared/model":   {},
+	"shared/objects": {},
+	"shared/secret":  {},
 
 	// memory is taken by those who decode and those who write: it knows no task.
 	"shared/memory":   {"shared/share"},
@@ -71,7 +72,7 @@ var allowed = map[string][]string{
 	"shared/clerk":  {"shared/batch", "shared/desk", "shared/files", "shared/kv", "shared/task", "shared/uploads"},
 	"shared/egress": {"shared/loopback"},
 	// auth turns a request into a name: it knows neither tasks nor operations.
-	"shared/auth": {"shared/loopback", "shared/strict"},
+	"shared/auth": {"shared/loopback", "shared/objects", "shared/strict"},
 	// keys takes its ring as a secret.Value, which no log or error prints.
 	"shared/keys": {"shared/secret"},
 	// files wraps a bucket that an adapter opens. It knows owners as words, no tasks.

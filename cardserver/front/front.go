@@ -339,6 +339,9 @@ func failure(err error) error {
 	case errors.Is(err, desk.ErrContext):
 		return wire.Invalid("message.contextId", "is not the context of the task; leave it out or send the task's own")
 
+	case errors.Is(err, desk.ErrBatch):
+		return wire.Invalid("message.contextId", "is a batch, whose tasks are made by its lines; leave it out, or add a line to a manifest")
+
 	case errors.Is(err, task.ErrInbox):
 		return a2a.NewError(a2a.ErrUnsupportedOperation, "too many messages wait for this task; wait for it to answer")
 

@@ -10,7 +10,7 @@ import (
 
 // Limits are the limits of one caller. None is the value of a limit that there is not.
 type Limits struct {
-	Turns        int64 // turns that run at once in the local queue; None: its fair share
+	Turns        int64 // turns, and items of batches beside them, that run at once in the local queue; None: its fair share
 	Waiting      int64 // tasks that wait for their turn or run
 	Requests     int64 // a second, counted in each process
 	Streams      int64 // streams and waits at once, counted in each process

@@ -14,8 +14,9 @@
 //	kv    batches/OWNER/active       the owner's batches that have not ended
 //	files batches/B/index            the offset of each 1,000th line
 //	files batches/B/bad              the lines that cannot run, in the order of lines
-//	files batches/B/results/NNNNNN   answers of a segment of 1,000 lines
+//	files batches/B/results/NNNNNN   answers of a segment of 1,000 lines, until the batch has ended
 //	files batches/B/errors/NNNNNN    errors of a segment
+//	files batches/B/copies/NNNNNN    answers of the batch whose failed lines run again, until the batch has ended
 //	files batches/B/results          all answers, once the batch has ended
 //	files batches/B/errors           all errors
 //
@@ -104,6 +105,8 @@ type State struct {
 	At      time.Time `json:"at,omitzero"`       // of the last look
 	Rate    float64   `json:"rate,omitempty"`    // items that end in a second, lately
 	Error   string    `json:"error,omitempty"`   // why the batch cannot go on by itself
+	Closed  bool      `json:"closed,omitempty"`  // no line behind Fed begins any more
+	Whole   bool      `json:"whole,omitempty"`   // the files of all answers and errors are there
 }
 
 // Counts are the outcomes of lines and their cost.
@@ -145,6 +148,9 @@ func ResultsSegment(id string, n int) string { return fmt.Sprintf("%s/results/%0
 
 // ErrorsSegment has the errors of segment n.
 func ErrorsSegment(id string, n int) string { return fmt.Sprintf("%s/errors/%06d", Folder(id), n) }
+
+// CopiesSegment has the answers of segment n that a batch takes over from the one before it.
+func CopiesSegment(id string, n int) string { return fmt.Sprintf("%s/copies/%06d", Folder(id), n) }
 
 // Name returns the name by which a submitter named the manifest.
 func (i Input) Name() string {

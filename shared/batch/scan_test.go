@@ -305,6 +305,7 @@ func TestScanHoldsLittle(t *testing.T) {
 		held = look() - before
 		return 0, io.EOF
 	})
+
 	got, err := batch.Scan(t.Context(), io.MultiReader(bytes.NewReader(b.Bytes()), last), form(), batch.ScanOptions{})
 	if err != nil || got.Lines != n {
 		t.Fatal(got.Lines, err)

@@ -16,6 +16,10 @@ import (
 // task's.
 var ErrContext = errors.New("desk: the context is not the task's")
 
+// ErrBatch says that a message is to begin a conversation in a batch. The items of a batch have
+// none: its lines alone make tasks there.
+var ErrBatch = errors.New("desk: the context is a batch, whose tasks are made by its lines")
+
 // A Message is a message as its sender sent it.
 type Message struct {
 	Owner      string // sender, who may see the task
@@ -36,7 +40,7 @@ func (m Message) seen(key, print string) task.Request {
 //
 // Errors: task.ErrMismatch, task.ErrNotFound (also for a task of another owner),
 // task.ErrDeleted (also for a message that made a task which its owner has deleted), ErrContext,
-// task.ErrTerminal, task.ErrInbox, task.ErrWebhooks, task.ErrTooLarge, task.ErrFull. Any other
+// ErrBatch, task.ErrTerminal, task.ErrInbox, task.ErrWebhooks, task.ErrTooLarge, task.ErrFull. Any other
 // error means that the store did not answer and the message may be sent again.
 func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 	key := m.Message.ID
@@ -45,6 +49,10 @@ func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 	}
 	if m.Message.TaskID != "" {
 		return d.add(ctx, string(m.Message.TaskID), key, m)
+	}
+
+	if task.IsBatch(m.Message.ContextID) {
+		return task.Record{}, ErrBatch
 	}
 
 	id, fresh := task.Derive(m.Owner, key)

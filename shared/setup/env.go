@@ -41,7 +41,7 @@ type Env struct {
 	AgentSettings map[string]string // ERRAND_SETTING_NAME, by NAME
 	AgentSecrets  map[string]string // ERRAND_SECRET_NAME, by NAME: its secrets of env:
 
-	Turns string // ERRAND_TURNS: turns that the local queue runs at once; empty: as many as its lane has slots
+	Turns string // ERRAND_TURNS: turns that the local queue runs at once, and items of batches beside them; empty: as many as their lanes have slots
 
 	WorkerURL    string // ERRAND_WORKER_URL: where Cloud Tasks reaches the worker
 	FunctionsURL string // ERRAND_FUNCTIONS_URL: where Cloud Tasks, Pub/Sub and Scheduler reach the functions
@@ -186,8 +186,8 @@ func (e Env) check() []error {
 // maxTurns bounds ERRAND_TURNS: each turn takes a goroutine and a call of the model.
 const maxTurns = 10_000
 
-// LocalTurns is the number of turns that the local queue runs at once; 0: as many as its
-// lane has slots.
+// LocalTurns is the number of turns that the local queue runs at once, and of items of
+// batches beside them; 0: as many as their lanes have slots.
 func (e Env) LocalTurns() int {
 	n, err := strconv.Atoi(e.Turns)
 	if err != nil {

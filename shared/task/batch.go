@@ -70,6 +70,19 @@ func (r Record) Settle(m Moment) (next Record, changed bool, err error) {
 	return next, err == nil, err
 }
 
+// Withheld makes the record of an item that never runs: it has ended when it is made, in the
+// given state. Nobody has seen it before, so it has no notification, and owes nothing.
+func Withheld(m Moment, a Acceptance, state a2a.TaskState, say *a2a.Message) (Record, error) {
+	r := Record{
+		Schema: beforeSteps, Owner: a.Owner, Lane: a.Lane,
+		Requests: []Request{a.Request.packed()},
+		Turn:     1, Since: m.Now, Asked: m.Now, Life: a.Life, Ends: a.Ends,
+		Task: &a2a.Task{ID: a2a.TaskID(a.ID), ContextID: a.Context},
+	}
+	r.setStatus(m, state, say, nil)
+	return r.checked(m, LimitStore)
+}
+
 // answerBy is when a task is ended whose client does not answer. A batch does not wait beyond
 // its deadline, because its items end then.
 func (r Record) answerBy(ru Rules) time.Time {

@@ -34,8 +34,13 @@ type Run struct {
 
 	Now func() time.Time // the clock of the record
 
-	Task string // the task's id
-	Last bool   // an error of this attempt ends the task
+	// Moved notes that the run has stored, outside of the record, what a later one goes on
+	// from. The count of attempts begins again, and using up its time costs the run none.
+	Moved func(context.Context)
+
+	Task  string // the task's id
+	Epoch int64  // fences what the run stores outside of the record: a later run has a higher one
+	Last  bool   // an error of this attempt ends the task
 }
 
 type key struct{}

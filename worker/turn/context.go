@@ -141,7 +141,7 @@ func (w *Worker) relatedIDs(ctx context.Context, r task.Record) ([]string, error
 			add(string(id))
 		}
 	}
-	if firstOfContext(r) {
+	if _, _, item := r.Item(); item || r.Lane == task.Batches || firstOfContext(r) { // the lines of a batch are no conversation
 		return ids, nil
 	}
 	page, err := w.cfg.Store.List(ctx, task.Query{Owner: r.Owner, Context: r.Task.ContextID, Limit: maxRelated + 1})

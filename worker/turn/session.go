@@ -319,6 +319,13 @@ func (s *session) persist(ctx context.Context, decide func(task.Record, task.Fen
 	}
 }
 
+// progress notes that the run has stored a result outside of the record.
+func (s *session) progress(ctx context.Context) {
+	if s.moved.CompareAndSwap(false, true) {
+		s.advance(ctx)
+	}
+}
+
 // advance begins the count of attempts again. In the first attempt at a turn there is nothing
 // to forget. It is no error if it fails: the next result tries again in the next run.
 func (s *session) advance(ctx context.Context) {

@@ -1,0 +1,125 @@
+package batches
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"errand/shared/batch"
+	"errand/shared/kv"
+	"errand/shared/task"
+)
+
+// saveTries bounds the writes of a state whose outcome is unknown.
+const saveTries = 5
+
+// saveFor is how long the last write of a run may take whose time is over.
+const saveFor = 5 * time.Second
+
+// takeOver reads the state, and makes it this run's: from then on no run with a lower epoch can
+// write it. task.ErrFenced: a higher one has it.
+func (w *work) takeOver(ctx context.Context, epoch func(batch.State) int64) error {
+	for try := 1; ; try++ {
+		err := w.read(ctx)
+		if err != nil && !errors.Is(err, kv.ErrNotFound) {
+			return err
+		}
+
+		mine := epoch(w.st)
+		switch {
+		case w.st.Epoch > mine:
+			return task.ErrFenced
+		case w.st.Epoch == mine && w.entry.Version > 0:
+			w.saved = w.st
+			return nil
+		}
+
+		w.st.Epoch = mine
+		if err = w.put(ctx); err == nil || !errors.Is(err, kv.ErrConflict) || try == saveTries {
+			return err
+		}
+	}
+}
+
+// read reads the state. kv.ErrNotFound: there is none.
+func (w *work) read(ctx context.Context) error {
+	e, err := w.cfg.KV.Get(ctx, batch.StateKey(w.id))
+	w.st, w.entry = batch.State{}, kv.Entry{Key: batch.StateKey(w.id), Owner: w.r.Owner, Expires: w.r.Ends}
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(e.Value, &w.st); err != nil {
+		return fmt.Errorf("reading the state of the batch %s: %w", w.id, err)
+	}
+	w.entry.Version = e.Version
+	return nil
+}
+
+// put writes the state once.
+func (w *work) put(ctx context.Context) error {
+	value, err := json.Marshal(w.st)
+	if err != nil {
+		return err
+	}
+	e := w.entry
+	e.Value = value
+	if e, err = w.cfg.KV.Put(ctx, e); err != nil {
+		return err
+	}
+	w.entry.Version, w.saved, w.savedAt = e.Version, w.st, w.cfg.Desk.Now()
+	return nil
+}
+
+// save writes the state. task.ErrFenced: another run has taken the batch over.
+func (w *work) save(ctx context.Context) error {
+	mine := w.st
+	for try := 1; ; try++ {
+		err := w.put(ctx)
+		if err == nil {
+			return nil
+		}
+
+		// The write may have been made, or an earlier one whose answer was lost.
+		e, gerr := w.cfg.KV.Get(ctx, batch.StateKey(w.id))
+		switch {
+		case errors.Is(gerr, kv.ErrNotFound): // the batch was deleted
+			return task.ErrFenced
+		case gerr != nil:
+			err = errors.Join(err, gerr)
+		default:
+			var now batch.State
+			if jerr := json.Unmarshal(e.Value, &now); jerr != nil || now.Epoch != mine.Epoch {
+				return task.ErrFenced
+			}
+			w.entry.Version = e.Version
+			if value, _ := json.Marshal(mine); bytes.Equal(value, e.Value) {
+				w.saved, w.savedAt = mine, w.cfg.Desk.Now()
+				return nil
+			}
+		}
+		if try == saveTries || ctx.Err() != nil {
+			return fmt.Errorf("writing the state of the batch %s: %w", w.id, err)
+		}
+	}
+}
+
+// saveLate writes the state of a run whose time is over. If it fails, a later run does a few
+// steps again.
+func (w *work) saveLate(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveFor)
+	defer cancel()
+	if w.st == w.saved {
+		return
+	}
+	if err := w.save(ctx); err != nil && !errors.Is(err, task.ErrFenced) {
+		w.cfg.Log.WarnContext(ctx, "the progress of a batch was not stored; the next run makes it again", "batch", w.id, "err", err)
+	}
+}
+
+// due reports whether the state is to be written.
+func (w *work) due() bool {
+	return w.st != w.saved && w.cfg.Desk.Now().Sub(w.savedAt) >= w.cfg.Save
+}
