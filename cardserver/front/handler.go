@@ -26,7 +26,7 @@ const (
 )
 
 // New makes the handler of all paths that clients call: the card, both bindings, the key
-// set, the API about webhooks, and a page for people.
+// set, the APIs about webhooks and about batches, and a page for people.
 func New(cfg Config) http.Handler {
 	if cfg.Memory == nil {
 		cfg.Memory = wire.NewMemory()
@@ -50,6 +50,8 @@ func New(cfg Config) http.Handler {
 			cfg.Keys.ServeJWKS(w, r)
 		case strings.HasPrefix(r.URL.Path, "/push/") || deletesTask(r) || tracesTask(r) || wakes(r.URL.Path):
 			cfg.Push.ServeHTTP(w, r)
+		case cfg.Batches != nil && (r.URL.Path == batches || strings.HasPrefix(r.URL.Path, batches+"/")):
+			cfg.Batches.ServeHTTP(w, r)
 		case r.URL.Path != "/" && r.URL.Path != "": // a request that names the whole address has no path
 			rest.ServeHTTP(w, r)
 		case r.Method == http.MethodGet || r.Method == http.MethodHead:
@@ -69,6 +71,9 @@ func New(cfg Config) http.Handler {
 		h.ServeHTTP(w, r.WithContext(log.Begin(r.Context())))
 	})
 }
+
+// batches is the path of the API about batches. No tenant has that name.
+const batches = "/batches"
 
 // deletesTask reports whether a request is DELETE /tasks/{id}, which A2A does not have.
 func deletesTask(r *http.Request) bool {
@@ -117,7 +122,7 @@ func fromPage(h http.Header) bool { return h["Sec-Fetch-Site"] != nil || h["Orig
 // public reports whether any web page may read or link to a path.
 func public(path string) bool {
 	switch path {
-	case "/", "", card.Path, card.OldPath, keys.Path, "/push/openapi.yaml":
+	case "/", "", card.Path, card.OldPath, keys.Path, "/push/openapi.yaml", batches + "/openapi.yaml":
 		return true
 	}
 	return false

@@ -112,7 +112,8 @@ type State struct {
 // Counts are the outcomes of lines and their cost.
 type Counts struct {
 	Completed int        `json:"completed"`
-	Failed    int        `json:"failed"` // refused lines and canceled items included
+	Failed    int        `json:"failed"`          // refused lines and canceled items included
+	Items     int        `json:"items,omitempty"` // lines that became tasks
 	Spent     task.Spent `json:"spent,omitzero"`
 }
 

@@ -135,13 +135,20 @@ func (e *Executor) execute(ctx context.Context, ec *a2asrv.ExecutorContext, say 
 	w.ec, w.say, w.moved = ec, say, turn.Moved
 
 	end, err := w.rounds(ctx)
-	if why, failed := reason(err); failed || err != nil && w.late() && ctx.Err() == nil && !errors.Is(err, task.ErrFenced) {
-		return w.fail(why), nil
+	if errors.Is(err, task.ErrFenced) || errors.Is(context.Cause(ctx), task.ErrFenced) {
+		return nil, task.ErrFenced
 	}
-	if ctx.Err() != nil && !errors.Is(context.Cause(ctx), task.ErrFenced) {
-		w.saveLate(ctx)
+	w.saveLate(ctx)
+	if err == nil || ctx.Err() != nil {
+		return end, err
 	}
-	return end, err
+
+	// The settlement ends the items of a batch that has failed, and makes its files. After the
+	// deadline nothing else is worth waiting for.
+	if why, failed := reason(err); failed || w.late() {
+		return w.status(a2a.TaskStateFailed, why), nil
+	}
+	return nil, err
 }
 
 // Cancel ends nothing: the end of Execute's context stops the run, and [Handler] ends what it

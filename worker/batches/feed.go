@@ -24,8 +24,8 @@ const (
 // lines whose records are durable. wait is how long no item may begin, because the owner's
 // tokens of the day are used up.
 func (w *work) feed(ctx context.Context) (wait time.Duration, err error) {
-	room := window(w.open.N, w.ended)
-	if room <= 0 || w.st.Fed == w.st.Lines {
+	room := w.st.Feed(w.ended, w.budget, w.known)
+	if room == 0 {
 		return 0, nil
 	}
 
@@ -37,7 +37,7 @@ func (w *work) feed(ctx context.Context) (wait time.Duration, err error) {
 		return wait, nil
 	}
 
-	if err := w.known(ctx); err != nil {
+	if err := w.understand(ctx); err != nil {
 		return 0, err
 	}
 	for room > 0 && w.st.Fed < w.st.Lines {
@@ -48,18 +48,19 @@ func (w *work) feed(ctx context.Context) (wait time.Duration, err error) {
 				return 0, err
 			}
 		}
-		n, err := w.feedSome(ctx, min(room, someLines, w.saved.Fed+batch.MaxOpen-w.st.Fed))
+		made, err := w.feedSome(ctx, min(room, someLines, w.saved.Fed+batch.MaxOpen-w.st.Fed))
 		if err != nil {
 			return 0, err
 		}
-		room -= n
+		room -= made
 	}
 	return 0, nil
 }
 
-// feedSome makes the items of at most so many lines, several at once. After an error the cursor
+// feedSome makes the items of at most so many lines, several at once, and returns how many
+// were made. After an error the cursor
 // is behind the lines before the first that failed.
-func (w *work) feedSome(ctx context.Context, most int) (n int, err error) {
+func (w *work) feedSome(ctx context.Context, most int) (made int, err error) {
 	some, err := w.nextLines(ctx, most)
 	if err != nil {
 		return 0, err
@@ -87,15 +88,19 @@ func (w *work) feedSome(ctx context.Context, most int) (n int, err error) {
 		if errs[i] != nil {
 			w.lines.close() // it is behind the cursor
 			w.lines = nil
-			return n, errs[i]
+			return made, errs[i]
 		}
-		w.st.Fed, w.st.Offset = l.N, l.Next
-		n++
+		items := 0
+		if !skip[l.N] {
+			items = 1
+			if w.budget != nil {
+				w.pending = append(w.pending, l.N)
+			}
+		}
+		made += items
+		w.st = w.st.Made(items, l.N, l.Next, w.now())
 	}
-	if w.st.Began.IsZero() {
-		w.st.Began = w.cfg.Desk.Now().UTC().Round(0)
-	}
-	return n, nil
+	return made, nil
 }
 
 // nextLines reads lines behind the cursor.

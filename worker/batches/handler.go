@@ -129,9 +129,9 @@ func (h *Handler) complete(ctx context.Context, r task.Record) error {
 	if err := w.shut(ctx); err != nil {
 		return err
 	}
-	w.open, w.st.Open = task.Open{}, 0
+	w.st.Open = 0
 	for !w.st.Whole {
-		if err := w.collect(ctx); err != nil {
+		if err := w.collect(ctx, batch.Segments(w.st.Lines)); err != nil {
 			return err
 		}
 		if err := w.files(ctx); err != nil {

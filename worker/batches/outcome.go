@@ -14,7 +14,8 @@ import (
 type outcome struct {
 	text   []byte // with its end
 	failed bool
-	spent  task.Spent
+	item   bool       // the line became a task
+	spent  task.Spent // of the task
 }
 
 // outcomes makes the outcomes of lines, in their order.
@@ -52,16 +53,20 @@ func (w *work) outcome(ctx context.Context, l batch.RawLine) (outcome, error) {
 	r, err := w.cfg.Store.Load(ctx, task.ItemID(w.id, l.N))
 	switch {
 	case errors.Is(err, task.ErrDeleted):
-		return w.fault(l.N, id, batch.Deleted), nil
+		o := w.fault(l.N, id, batch.Deleted)
+		o.item = true
+		return o, nil
 	case errors.Is(err, task.ErrNotFound), errors.Is(err, task.ErrUnreadable):
-		return w.fault(l.N, id, batch.Lost), nil
+		o := w.fault(l.N, id, batch.Lost)
+		o.item = true
+		return o, nil
 	case err != nil:
 		return outcome{}, err
 	}
 	if id == "" {
 		id, _, _ = batch.LineOf(r)
 	}
-	o := outcome{spent: r.Spent}
+	o := outcome{item: true, spent: r.Spent}
 	o.text, o.failed = batch.ResultLine(w.st.Dialect, id, r, w.cfg.Model)
 	return o, nil
 }

@@ -140,9 +140,9 @@ func (w *work) learn(index batch.Index, bad []batch.Bad) {
 	}
 }
 
-// known reads what the scan has found, unless this run knows it. If it is gone, the manifest is
+// understand reads what the scan has found, unless this run knows it. If it is gone, the manifest is
 // scanned again: that finds the same.
-func (w *work) known(ctx context.Context) error {
+func (w *work) understand(ctx context.Context) error {
 	if w.scanned {
 		return nil
 	}

@@ -25,7 +25,7 @@ var expired = &closing{batch.Expired, "The deadline of the batch is over."}
 // their ids are taken.
 func (w *work) shut(ctx context.Context) error {
 	if !w.st.Closed {
-		if err := w.known(ctx); err != nil && !errors.Is(err, ErrGone) {
+		if err := w.understand(ctx); err != nil && !errors.Is(err, ErrGone) {
 			return err
 		}
 		last := min(w.st.Fed+batch.MaxOpen, w.st.Lines)

@@ -34,12 +34,14 @@ type work struct {
 	closing  *closing             // why no further line begins; nil: they do
 	lines    *lineReader          // the lines behind the cursor; nil: not open
 	scanned  bool                 // index and bad are read
-	index    []int64
+	index    batch.Index
 	bad      map[int]batch.Bad
 	blind    bool // the manifest is gone: only records tell what lines are
-	open     task.Open
-	ended    int // items that ended between the last two looks
-	again    int // times that the segments had to be written again
+	ended    int  // items that ended between the last two looks
+	again    int  // times that the segments had to be written again
+
+	known   batch.Known // the cost of items, if there is a budget
+	pending []int       // lines of items whose cost is not known, in their order
 }
 
 // open begins the work of a run with an epoch, which epoch derives from the state.
@@ -68,6 +70,9 @@ func (w *work) rounds(ctx context.Context) (a2a.Event, error) {
 		w.moved(ctx)
 	}
 
+	if err := w.beginReckoning(ctx); err != nil {
+		return nil, err
+	}
 	for {
 		began := time.Now()
 		end, err := w.round(ctx)
@@ -87,35 +92,44 @@ func (w *work) rounds(ctx context.Context) (a2a.Event, error) {
 // late reports whether the deadline is over.
 func (w *work) late() bool { return !w.cfg.Desk.Now().Before(w.spec.Deadline) }
 
-// round feeds, looks and collects once.
+// round looks, feeds and collects once.
 func (w *work) round(ctx context.Context) (a2a.Event, error) {
 	if w.closing == nil && w.late() {
 		w.closing = expired
 	}
-
-	var err error
-	wait := time.Duration(0)
 	if w.closing != nil {
-		err = w.shut(ctx)
-	} else {
-		wait, err = w.feed(ctx)
+		if err := w.shut(ctx); err != nil {
+			return nil, err
+		}
 	}
+
+	open, err := w.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	_, ended := w.st.Collectable(open, w.st.Closed)
+	used, say, err := w.reckon(ctx)
 	if err != nil {
 		return nil, err
 	}
 
-	if err := w.look(ctx); err != nil {
-		return nil, err
+	wait := time.Duration(0)
+	if w.closing == nil && !used {
+		if wait, err = w.feed(ctx); err != nil {
+			return nil, err
+		}
 	}
-	if err := w.collect(ctx); err != nil {
+	if err := w.collect(ctx, ended); err != nil {
 		return nil, err
-	}
-	if w.done() {
-		return w.finish(ctx)
 	}
 
-	if w.open.N == 0 && wait > 0 {
+	switch {
+	case w.st.Done():
+		return w.finish(ctx)
+	case used && w.closing == nil && w.st.Fed < w.st.Lines:
+		return w.ask(say), nil
+	case wait > 0 && w.st.Open == 0:
 		return nil, w.outOfTokens(wait)
 	}
-	return w.report(ctx)
+	return nil, w.report(ctx)
 }
