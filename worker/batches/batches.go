@@ -69,6 +69,9 @@ type Config struct {
 	// nil: no owner has such a limit.
 	Wait func(ctx context.Context, owner string) (time.Duration, error)
 
+	// Room returns task.ErrFull while there is no room for further items. nil: there is.
+	Room func(ctx context.Context) error
+
 	// URL makes the address of a path of the agent. nil: the path is the address.
 	URL func(path string) string
 }
@@ -97,6 +100,9 @@ func New(c Config) *Executor {
 	}
 	if c.Wait == nil {
 		c.Wait = func(context.Context, string) (time.Duration, error) { return 0, nil }
+	}
+	if c.Room == nil {
+		c.Room = func(context.Context) error { return nil }
 	}
 	return &Executor{c}
 }

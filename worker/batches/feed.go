@@ -37,6 +37,9 @@ func (w *work) feed(ctx context.Context) (wait time.Duration, err error) {
 		return wait, nil
 	}
 
+	if err := w.cfg.Room(ctx); err != nil {
+		return 0, err
+	}
 	if err := w.understand(ctx); err != nil {
 		return 0, err
 	}
