@@ -69,7 +69,7 @@ var allowed = map[string][]string{
 	// desk alone adds jobs about records, and alone knows where a lane's are delivered.
 	"shared/desk": {"shared/batch", "shared/queue", "shared/task"},
 	// clerk does what callers ask about batches, whichever door they come by.
-	"shared/clerk":  {"shared/batch", "shared/desk", "shared/files", "shared/kv", "shared/task", "shared/uploads"},
+	"shared/clerk":  {"shared/batch", "shared/desk", "shared/files", "shared/kv", "shared/objects", "shared/task", "shared/uploads"},
 	"shared/egress": {"shared/loopback"},
 	// auth turns a request into a name: it knows neither tasks nor operations.
 	"shared/auth": {"shared/loopback", "shared/objects", "shared/strict"},
@@ -94,7 +94,7 @@ var allowed = map[string][]string{
 	"shared/setup": slices.Concat(ports, []string{"shared/adapters/", "shared/agent", "shared/auth", "shared/egress", "shared/files", "shared/keys", "shared/kit", "shared/loopback", "shared/serve", "shared/strict", "shared/usage"}),
 
 	// front sees neither model nor bus: it accepts, and never runs a task.
-	"cardserver/front":      {"cardserver/audit", "cardserver/front/wire", "cardserver/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/card", "shared/desk", "shared/dialect", "shared/keys", "shared/kv", "shared/loopback", "shared/serve", "shared/task", "shared/webhook"},
+	"cardserver/front":      {"cardserver/audit", "cardserver/front/wire", "cardserver/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/batch", "shared/card", "shared/clerk", "shared/desk", "shared/dialect", "shared/keys", "shared/kv", "shared/loopback", "shared/serve", "shared/task", "shared/webhook"},
 	"cardserver/front/wire": {"cardserver/audit", "shared/auth", "shared/dialect", "shared/memory", "shared/serve", "shared/share"},
 	"cardserver/page":       {"shared/task"},
 	// api is what the operations beside A2A have in common: it knows no task.

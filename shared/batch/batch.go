@@ -38,7 +38,8 @@ const (
 	MaxBad      = 10_000             // bad lines that are kept; a file with more is no manifest
 	MaxOpen     = 2000               // items of a batch that are open at a time
 	MaxActive   = 4                  // batches of an owner that have not ended
-	MaxDeadline = 7 * 24 * time.Hour // from the submission
+	MinDeadline = time.Minute        // from the submission
+	MaxDeadline = 7 * 24 * time.Hour
 	Deadline    = 24 * time.Hour     // the default
 	PerSegment  = 1000               // lines of a segment
 )

@@ -58,7 +58,7 @@ func ViewOf(r task.Record, s State, now time.Time) View {
 		ID: r.ID(), Name: spec.Name, State: r.State(), Input: cmp.Or(spec.Input.File, spec.Input.Object), SHA256: spec.Input.SHA256,
 		Dialect: s.Dialect, Retry: spec.Retry, OnBad: cmp.Or(spec.OnBad, Refuse), Created: spec.At, Deadline: spec.Deadline, Expires: r.Expires, Began: s.Began,
 		Lines:  Progress{Total: s.Lines, Bad: s.Bad, Open: s.Open, Ended: s.Ended(), Completed: s.Counts.Completed, Failed: s.Counts.Failed},
-		Tokens: s.Counts.Spent.Tokens(), Currency: s.Counts.Spent.Currency, Budget: spec.Budget,
+		Tokens: s.Counts.Spent.Tokens(), Currency: s.Counts.Spent.Currency, Budget: BudgetOf(r),
 	}
 	if v.Currency != "" {
 		v.Price = float64(s.Counts.Spent.Nanos) / 1e9

@@ -106,8 +106,8 @@ func (c *Clerk) Check(sub Submission) error {
 	switch err := batch.CheckName(sub.Name); {
 	case sub.Name != "" && err != nil:
 		return &FieldError{"name", err.Error()}
-	case !sub.Deadline.IsZero() && !sub.Deadline.After(now):
-		return &FieldError{"deadline", "is over already: leave it out for 24 hours, or name a later time"}
+	case !sub.Deadline.IsZero() && sub.Deadline.Sub(now) < batch.MinDeadline:
+		return &FieldError{"deadline", "is over, or nearly: leave it out for 24 hours, or name a later time"}
 	case sub.Deadline.Sub(now) > batch.MaxDeadline:
 		return &FieldError{"deadline", fmt.Sprintf("is more than %d days away: name an earlier time", batch.MaxDeadline/(24*time.Hour))}
 	case sub.OnBad != "" && sub.OnBad != batch.Refuse && sub.OnBad != batch.Skip:

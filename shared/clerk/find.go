@@ -22,7 +22,7 @@ type Batch struct {
 func (b Batch) ID() string { return b.Record.ID() }
 
 // Complete reports whether the batch has ended and its files are whole.
-func (b Batch) Complete() bool { return b.Record.Terminal() && b.Record.Settled }
+func (b Batch) Complete() bool { return b.Record.Terminal() && (b.Record.Settled || b.State.Whole) }
 
 // Find reads a batch of the owner, with two reads. Errors: task.ErrNotFound, also for the
 // batch of another owner and for a task that is no batch, and those of the stores.

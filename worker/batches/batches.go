@@ -50,12 +50,19 @@ type Manifests interface {
 	Open(ctx context.Context, owner string, in batch.Input, offset int64) (io.ReadCloser, error)
 }
 
+// Files keeps the files of batches: a files.Store, of which a batch needs these methods.
+type Files interface {
+	Put(ctx context.Context, u files.Upload, content io.Reader) (files.Info, error)
+	Get(ctx context.Context, name string) (files.Info, io.ReadCloser, error)
+	DeleteAll(ctx context.Context, folder string) error
+}
+
 // Config holds the parts and times of an Executor. Zero times have defaults.
 type Config struct {
 	Desk      *desk.Desk
 	Store     Store    // the desk's
 	KV        kv.Store // of the same database
-	Files     *files.Store
+	Files     Files
 	Manifests Manifests
 	Form      batch.Form // what lines may ask of the agent
 	Model     string     // the name of the model that answers
