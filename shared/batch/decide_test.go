@@ -39,11 +39,13 @@ func TestFeedIsAWindow(t *testing.T) {
 		{"not scanned", batch.State{}, 0, nil, batch.Known{}, 0},
 		{"nearly all open", batch.State{Lines: 9000, Fed: 1990, Open: 1990}, 0, nil, batch.Known{}, 10},
 		{"all open", batch.State{Lines: 9000, Fed: 3000, Open: 2000}, 500, nil, batch.Known{}, 0},
+		{"more open than may be", batch.State{Lines: 9000, Fed: 3000, Open: 2100}, 500, nil, batch.Known{}, 0},
 
 		{"cost unknown", batch.State{Lines: 9000}, 500, tokens, batch.Known{}, 16},
 		{"cost unknown and some made", batch.State{Lines: 9000}, 500, tokens, batch.Known{Pending: 10}, 6},
 		{"cost known", batch.State{Lines: 9000}, 500, tokens, batch.Known{Items: 10, Spent: cost(1000)}, 90},
 		{"cost known and some made", batch.State{Lines: 9000}, 500, tokens, batch.Known{Items: 10, Pending: 50, Spent: cost(1000)}, 40},
+		{"cost known and too many made", batch.State{Lines: 9000}, 500, tokens, batch.Known{Items: 10, Pending: 500, Spent: cost(1000)}, 0},
 		{"little left", batch.State{Lines: 9000}, 500, tokens, batch.Known{Items: 100, Spent: cost(9950)}, 1},
 		{"used up", batch.State{Lines: 9000}, 500, tokens, batch.Known{Items: 100, Spent: cost(10_000)}, 0},
 		{"cheap", batch.State{Lines: 9000}, 1500, tokens, batch.Known{Items: 100, Spent: cost(1)}, 1000},
@@ -94,6 +96,7 @@ func TestCollectableSegmentsHaveNoOpenLine(t *testing.T) {
 		{"the last line", batch.State{Lines: 2500, Fed: 2500, Segs: 1}, task.Open{N: 1, Lowest: 2500}, false, [2]int{1, 2}},
 		{"all", batch.State{Lines: 2500, Fed: 2500, Segs: 1}, task.Open{}, false, [2]int{1, 3}},
 		{"all again", batch.State{Lines: 2500, Fed: 2500, Segs: 3}, task.Open{}, false, [2]int{3, 3}},
+		{"a look from before", batch.State{Lines: 2500, Fed: 2500, Segs: 2}, task.Open{N: 1, Lowest: 5}, false, [2]int{2, 2}},
 		{"even", batch.State{Lines: 2000, Fed: 2000}, task.Open{}, false, [2]int{0, 2}},
 		{"ended early", batch.State{Lines: 2500, Fed: 10}, task.Open{}, true, [2]int{0, 3}},
 		{"ended early and not settled", batch.State{Lines: 2500, Fed: 1500}, task.Open{N: 1, Lowest: 1400}, true, [2]int{0, 1}},
@@ -279,6 +282,9 @@ func TestTheRateFollowsTheWork(t *testing.T) {
 	before := s
 	if s, ended := s.Looked(task.Open{}, at); s.Rate != before.Rate || ended != 0 {
 		t.Errorf("a second look at the same time makes the rate %v", s.Rate)
+	}
+	if s, ended := (batch.State{Lines: 10, Fed: 10, Open: 2, Began: now, At: now}).Looked(task.Open{N: 5}, at); ended != 0 || s.Rate != 0 {
+		t.Errorf("when more are open than before, %d have ended, at a rate of %v", ended, s.Rate)
 	}
 	for name, s := range map[string]batch.State{"not scanned": {Rate: 1}, "not begun": {Lines: 10}, "standing": {Lines: 10, Fed: 5, Rate: 1e-9}} {
 		if eta, ok := s.ETA(now); ok {
