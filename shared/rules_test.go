@@ -100,7 +100,7 @@ var allowed = map[string][]string{
 	// api is what the operations beside A2A have in common: it knows no task.
 	"cardserver/api": {"cardserver/audit", "shared/auth", "shared/serve"},
 	// fault says what the errors of the clerk mean to callers, at every door.
-	"cardserver/fault": {"cardserver/api", "shared/auth", "shared/batch", "shared/clerk", "shared/desk", "shared/files", "shared/task", "shared/uploads"},
+	"cardserver/fault": {"cardserver/api", "shared/auth", "shared/batch", "shared/clerk", "shared/desk", "shared/files", "shared/share", "shared/task", "shared/uploads"},
 	// files, batches and openai are doors: what they are asked for, uploads and the clerk do.
 	"cardserver/files":   {"cardserver/api", "shared/auth", "shared/files", "shared/share", "shared/task", "shared/uploads"},
 	"cardserver/batches": {"cardserver/api", "cardserver/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/clerk", "shared/task", "shared/uploads"},

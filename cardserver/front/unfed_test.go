@@ -162,6 +162,7 @@ func TestWebhooksOfAnUnfedLine(t *testing.T) {
 		if _, err := w.Store.Load(t.Context(), item); err == nil {
 			t.Error("a look has made the record")
 		}
+
 		if r := w.call(t, createWebhook, `{"taskId":"`+item+`","url":"http://127.0.0.1/"}`); r.Error == nil {
 			t.Errorf("a bad one: %s", r.body)
 		}
