@@ -78,7 +78,7 @@ var allowed = map[string][]string{
 	// files wraps a bucket that an adapter opens. It knows owners as words, no tasks.
 	"shared/files": {},
 	// uploads knows owners and tasks as words.
-	"shared/uploads": {"shared/files", "shared/kv"},
+	"shared/uploads": {"shared/files", "shared/kv", "shared/memory"},
 	// steps knows tasks as words: it says where their steps are.
 	"shared/steps": {"shared/kv"},
 	// usage knows owners as words, and their limits as numbers.
@@ -100,6 +100,7 @@ var allowed = map[string][]string{
 	// api is what the operations beside A2A have in common: it knows no task.
 	"cardserver/api": {"cardserver/audit", "shared/auth", "shared/serve"},
 	// batches is a door: what it is asked for, the clerk does.
+	"cardserver/files":   {"cardserver/api", "shared/auth", "shared/files", "shared/share", "shared/task", "shared/uploads"},
 	"cardserver/batches": {"cardserver/api", "cardserver/audit", "shared/auth", "shared/batch", "shared/clerk", "shared/desk", "shared/files", "shared/task", "shared/uploads"},
 	// audit knows callers and words, no tasks.
 	"cardserver/audit":  {"shared/auth"},
@@ -138,7 +139,7 @@ var allowed = map[string][]string{
 
 	// Mains may import anything below them; only cardserver, which is the whole
 	// agent on one machine, takes in the other services.
-	"cardserver": {"cardserver/front", "cardserver/limits", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/batches", "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
+	"cardserver": {"cardserver/files", "cardserver/front", "cardserver/limits", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/batches", "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
 		"shared/auth", "shared/batch", "shared/bus", "shared/card", "shared/desk", "shared/keys", "shared/loopback", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task", "shared/uploads",
 		"cardserver/batches/cli"},
 

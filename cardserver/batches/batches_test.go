@@ -403,6 +403,7 @@ func TestChanges(t *testing.T) {
 	w.end(id, a2a.TaskStateCompleted, batch.State{Lines: 2, Counts: batch.Counts{Completed: 1, Failed: 1}})
 	refused(409, ":pause", "", "")
 	refused(409, ":resume", "", "")
+	w.put(batch.ResultsFile(id), strings.NewReader("one\n"))
 	first := want[view](w, http.StatusAccepted, alice, "POST", path+":retry", "", "")
 	rec := w.ask(alice, "POST", path+":retry", "", "")
 	if rec.Code != http.StatusOK || rec.Header().Get("Location") != "/batches/"+first.ID || first.Name != "n~1" || first.Retry != id {

@@ -52,6 +52,8 @@ func New(cfg Config) http.Handler {
 			cfg.Push.ServeHTTP(w, r)
 		case cfg.Batches != nil && (r.URL.Path == batches || strings.HasPrefix(r.URL.Path, batches+"/")):
 			cfg.Batches.ServeHTTP(w, r)
+		case cfg.Files != nil && (r.URL.Path == "/files" || strings.HasPrefix(r.URL.Path, "/files/")):
+			cfg.Files.ServeHTTP(w, r)
 		case r.URL.Path != "/" && r.URL.Path != "": // a request that names the whole address has no path
 			rest.ServeHTTP(w, r)
 		case r.Method == http.MethodGet || r.Method == http.MethodHead:
@@ -122,7 +124,7 @@ func fromPage(h http.Header) bool { return h["Sec-Fetch-Site"] != nil || h["Orig
 // public reports whether any web page may read or link to a path.
 func public(path string) bool {
 	switch path {
-	case "/", "", card.Path, card.OldPath, keys.Path, "/push/openapi.yaml", batches + "/openapi.yaml":
+	case "/", "", card.Path, card.OldPath, keys.Path, "/push/openapi.yaml", batches + "/openapi.yaml", "/files/openapi.yaml":
 		return true
 	}
 	return false

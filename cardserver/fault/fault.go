@@ -1,4 +1,6 @@
-package batches
+// Package fault says what callers of the doors to batches are told of an error, and by which
+// status. It is the same for all of these doors, and each has its own way to write it.
+package fault
 
 import (
 	"errors"
@@ -32,6 +34,7 @@ var faults = []struct {
 	{clerk.ErrEnded, problem(http.StatusConflict, "", "the batch has ended")},
 	{clerk.ErrRunning, problem(http.StatusConflict, "", "the batch is not complete: wait until it has ended and its files are whole")},
 	{clerk.ErrNothing, problem(http.StatusConflict, "", "no line of the batch failed that could run again; a manifest that was refused is corrected, and submitted under another name")},
+	{clerk.ErrDropped, problem(http.StatusConflict, "", "this output of the batch was deleted by its owner")},
 	{clerk.ErrLate, &api.Problem{Status: http.StatusServiceUnavailable, Detail: "the submission took too long; try again", After: time.Second}},
 	{clerk.ErrActive, auth.Limited("batches", time.Minute, fmt.Sprintf("%d of your batches have not ended, and no more may; wait for one of them, or cancel one", batch.MaxActive))},
 
@@ -44,8 +47,9 @@ func problem(status int, field, detail string) error {
 	return &api.Problem{Status: status, Detail: detail, Field: field}
 }
 
-// describe turns an error into one for the caller; nil for a fault of ours.
-func describe(err error) error {
+// Of turns an error of the clerk, of uploads or of the desk into a *api.Problem or an
+// *auth.Refusal for the caller; nil: the fault is ours.
+func Of(err error) error {
 	if f, ok := errors.AsType[*clerk.FieldError](err); ok {
 		return problem(http.StatusBadRequest, f.Field, f.Error())
 	}
