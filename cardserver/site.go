@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"errand/cardserver/files"
 	"errand/cardserver/front"
 	"errand/cardserver/limits"
 	"errand/cardserver/push"
@@ -101,8 +102,11 @@ func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
 		Desk: d, Store: p.Store, KV: p.Store.KV(), Files: s.uploads, Keys: p.Keys, Access: p.Access, CheckURL: p.Egress.CheckURL, Log: s.log,
 	})
 
+	door := files.New(files.Config{Uploads: s.uploads, Access: p.Access, Log: s.log, URL: p.URL, Enter: s.limits.Enter})
+
 	return front.New(front.Config{
-		Desk: d, Store: p.Store, KV: p.Store.KV(), Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Limits: s.limits, Log: s.log,
+		Files: door,
+		Desk:  d, Store: p.Store, KV: p.Store.KV(), Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Limits: s.limits, Log: s.log,
 		CheckURL: p.Egress.CheckURL, IDTokens: p.IDTokens, Model: model, URL: p.URL, Loopback: s.loopback(),
 	}), nil
 }

@@ -69,7 +69,7 @@ var allowed = map[string][]string{
 	// desk alone adds jobs about records, and alone knows where a lane's are delivered.
 	"shared/desk": {"shared/batch", "shared/queue", "shared/task"},
 	// clerk does what callers ask about batches, whichever door they come by.
-	"shared/clerk":  {"shared/batch", "shared/desk", "shared/files", "shared/kv", "shared/task", "shared/uploads"},
+	"shared/clerk":  {"shared/batch", "shared/desk", "shared/files", "shared/kv", "shared/objects", "shared/task", "shared/uploads"},
 	"shared/egress": {"shared/loopback"},
 	// auth turns a request into a name: it knows neither tasks nor operations.
 	"shared/auth": {"shared/loopback", "shared/objects", "shared/strict"},
@@ -78,7 +78,7 @@ var allowed = map[string][]string{
 	// files wraps a bucket that an adapter opens. It knows owners as words, no tasks.
 	"shared/files": {},
 	// uploads knows owners and tasks as words.
-	"shared/uploads": {"shared/files", "shared/kv"},
+	"shared/uploads": {"shared/files", "shared/kv", "shared/memory"},
 	// steps knows tasks as words: it says where their steps are.
 	"shared/steps": {"shared/kv"},
 	// usage knows owners as words, and their limits as numbers.
@@ -94,15 +94,16 @@ var allowed = map[string][]string{
 	"shared/setup": slices.Concat(ports, []string{"shared/adapters/", "shared/agent", "shared/auth", "shared/egress", "shared/files", "shared/keys", "shared/kit", "shared/loopback", "shared/serve", "shared/strict", "shared/usage"}),
 
 	// front sees neither model nor bus: it accepts, and never runs a task.
-	"cardserver/front":      {"cardserver/audit", "cardserver/front/wire", "cardserver/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/card", "shared/desk", "shared/dialect", "shared/keys", "shared/kv", "shared/loopback", "shared/serve", "shared/task", "shared/webhook"},
+	"cardserver/front":      {"cardserver/audit", "cardserver/front/wire", "cardserver/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/batch", "shared/card", "shared/clerk", "shared/desk", "shared/dialect", "shared/keys", "shared/kv", "shared/loopback", "shared/serve", "shared/task", "shared/webhook"},
 	"cardserver/front/wire": {"cardserver/audit", "shared/auth", "shared/dialect", "shared/memory", "shared/serve", "shared/share"},
 	"cardserver/page":       {"shared/task"},
 	// api is what the operations beside A2A have in common: it knows no task.
 	"cardserver/api": {"cardserver/audit", "shared/auth", "shared/serve"},
-	// fault says what the errors of the clerk mean to callers, at every door.
-	"cardserver/fault": {"cardserver/api", "shared/auth", "shared/batch", "shared/clerk", "shared/desk", "shared/files", "shared/task", "shared/uploads"},
-	// batches and openai are doors: what they are asked for, the clerk does.
+	// fault says what the errors of the clerk and of uploads mean to callers, at every door.
+	"cardserver/fault": {"cardserver/api", "shared/auth", "shared/batch", "shared/clerk", "shared/desk", "shared/files", "shared/share", "shared/task", "shared/uploads"},
+	// batches, files and openai are doors: what they are asked for, the clerk and uploads do.
 	"cardserver/batches": {"cardserver/api", "cardserver/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/clerk", "shared/task", "shared/uploads"},
+	"cardserver/files":   {"cardserver/api", "cardserver/fault", "shared/auth", "shared/files", "shared/uploads"},
 	"cardserver/openai":  {"cardserver/api", "cardserver/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/clerk", "shared/desk", "shared/task", "shared/uploads"},
 	// audit knows callers and words, no tasks.
 	"cardserver/audit":  {"shared/auth"},
@@ -137,7 +138,7 @@ var allowed = map[string][]string{
 
 	// Mains may import anything below them; only cardserver, which is the whole
 	// agent on one machine, takes in the other services.
-	"cardserver": {"cardserver/front", "cardserver/limits", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
+	"cardserver": {"cardserver/files", "cardserver/front", "cardserver/limits", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
 		"shared/auth", "shared/bus", "shared/card", "shared/desk", "shared/keys", "shared/loopback", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 
 	// The lab makes an Env as setup does for a program, and an agent in the place of the

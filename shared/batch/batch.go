@@ -16,6 +16,7 @@
 //	files batches/B/bad              the lines that cannot run, in the order of lines
 //	files batches/B/results/NNNNNN   answers of a segment of 1,000 lines, until the batch has ended
 //	files batches/B/errors/NNNNNN    errors of a segment
+//	files batches/B/copies/NNNNNN    answers of the batch whose failed lines run again, until the batch has ended
 //	files batches/B/results          all answers, once the batch has ended
 //	files batches/B/errors           all errors
 //
@@ -31,15 +32,16 @@ import (
 
 // Limits of a batch.
 const (
-	MaxLines    = 1_000_000          // lines of a manifest
-	MaxManifest = 2 << 30            // bytes of a manifest
-	MaxLine     = 384 << 10          // bytes of a line: its item's record has room for an answer
-	MaxBad      = 10_000             // bad lines that are kept; a file with more is no manifest
-	MaxOpen     = 2000               // items of a batch that are open at a time
-	MaxActive   = 4                  // batches of an owner that have not ended
-	MaxDeadline = 7 * 24 * time.Hour // from the submission
-	Deadline    = 24 * time.Hour     // the default
-	PerSegment  = 1000               // lines of a segment
+	MaxLines    = 1_000_000   // lines of a manifest
+	MaxManifest = 2 << 30     // bytes of a manifest
+	MaxLine     = 384 << 10   // bytes of a line: its item's record has room for an answer
+	MaxBad      = 10_000      // bad lines that are kept; a file with more is no manifest
+	MaxOpen     = 2000        // items of a batch that are open at a time
+	MaxActive   = 4           // batches of an owner that have not ended
+	MinDeadline = time.Minute // from the submission
+	MaxDeadline = 7 * 24 * time.Hour
+	Deadline    = 24 * time.Hour // the default
+	PerSegment  = 1000           // lines of a segment
 )
 
 // What to do about lines that cannot run.
@@ -111,7 +113,8 @@ type State struct {
 // Counts are the outcomes of lines and their cost.
 type Counts struct {
 	Completed int        `json:"completed"`
-	Failed    int        `json:"failed"` // refused lines and canceled items included
+	Failed    int        `json:"failed"`          // refused lines and canceled items included
+	Items     int        `json:"items,omitempty"` // lines that became tasks
 	Spent     task.Spent `json:"spent,omitzero"`
 }
 
@@ -147,6 +150,9 @@ func ResultsSegment(id string, n int) string { return fmt.Sprintf("%s/results/%0
 
 // ErrorsSegment has the errors of segment n.
 func ErrorsSegment(id string, n int) string { return fmt.Sprintf("%s/errors/%06d", Folder(id), n) }
+
+// CopiesSegment has the answers of segment n that a batch takes over from the one before it.
+func CopiesSegment(id string, n int) string { return fmt.Sprintf("%s/copies/%06d", Folder(id), n) }
 
 // Name returns the name by which a submitter named the manifest.
 func (i Input) Name() string {

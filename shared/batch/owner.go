@@ -3,9 +3,9 @@ package batch
 import (
 	"crypto/sha256"
 	"encoding/base32"
-	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -161,15 +161,13 @@ const MaxName = 128
 // retryMark stands between the name of a batch and the number of its retry.
 const retryMark = "~"
 
+var names = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+
 // CheckName returns an error about a name that no submitter may give: it says what a name is.
+// Names with a ~ are those of retries.
 func CheckName(name string) error {
-	switch {
-	case name == "" || len(name) > MaxName:
-		return fmt.Errorf("must have 1 to %d bytes", MaxName)
-	case strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c > '~' }):
-		return errors.New("must be letters of ASCII, digits and signs, without spaces")
-	case strings.Contains(name, retryMark):
-		return errors.New("must not have the sign " + retryMark + ", which is for retries")
+	if len(name) > MaxName || !names.MatchString(name) {
+		return fmt.Errorf("must be 1 to %d letters, digits, points, - and _, and begin with a letter or a digit", MaxName)
 	}
 	return nil
 }

@@ -94,12 +94,12 @@ func TestActive(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	for _, good := range []string{"a", "nightly-2026-11-29", "a/b:c.d_e", strings.Repeat("x", batch.MaxName)} {
+	for _, good := range []string{"a", "nightly-2026-11-29", "a.b-c_D", strings.Repeat("x", batch.MaxName)} {
 		if err := batch.CheckName(good); err != nil {
 			t.Errorf("%q: %v", good, err)
 		}
 	}
-	for _, bad := range []string{"", " ", "a b", "a\n", "ä", "a~1", "~", strings.Repeat("x", batch.MaxName+1)} {
+	for _, bad := range []string{"", " ", "a b", "a\n", "ä", "a~1", "~", ".a", "-a", "a/b", "a:b", strings.Repeat("x", batch.MaxName+1)} {
 		if batch.CheckName(bad) == nil {
 			t.Errorf("%q is a name", bad)
 		}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"math"
 	"regexp"
 	"strconv"
 	"strings"
@@ -87,19 +86,25 @@ func BudgetOf(r task.Record) *Budget {
 	return s.Budget
 }
 
-// Check finds faults of a budget: the field at fault, and the remedy.
+// maxBudget, in tokens, and maxPrice are far more than any batch costs.
+const (
+	maxBudget = 1_000_000_000_000_000
+	maxPrice  = 1_000_000 // units of a currency
+)
+
+// Check finds faults of a budget. The error is the remedy.
 func (b *Budget) Check() error {
 	switch {
 	case b == nil:
 		return nil
-	case b.Tokens < 0 || b.Price < 0 || math.IsInf(b.Price, 0) || math.IsNaN(b.Price):
-		return errors.New("must be more than 0")
+	case b.Tokens < 0 || b.Tokens > maxBudget || !(b.Price >= 0 && b.Price <= maxPrice):
+		return errors.New("must be above 0, and at most 10^15 tokens or 10^6 units of the currency")
 	case (b.Tokens > 0) == (b.Price > 0):
 		return errors.New(`must have either tokens or a price: {"tokens": 1000000}, or {"price": 5, "currency": "USD"}`)
 	case b.Price > 0 && !currency.MatchString(b.Currency):
-		return errors.New("needs the currency of the price, three letters as in the operator's prices")
+		return errors.New("must have the currency of its price, three letters as in the operator's prices")
 	case b.Price == 0 && b.Currency != "":
-		return errors.New("has a currency without a price: remove it")
+		return errors.New("must have no currency beside tokens")
 	}
 	return nil
 }

@@ -36,6 +36,9 @@ type Config struct {
 	// without the reason, if there is none or the owner may not read it.
 	Object func(ctx context.Context, owner, name string) (batch.Input, error)
 
+	Manifests Manifests
+	Form      batch.Form // what lines may ask of the agent
+
 	Currency string // of the operator's prices; empty: there are none
 	Log      *slog.Logger
 }
@@ -103,18 +106,18 @@ func (c *Clerk) Check(sub Submission) error {
 	switch err := batch.CheckName(sub.Name); {
 	case sub.Name != "" && err != nil:
 		return &FieldError{"name", err.Error()}
-	case !sub.Deadline.IsZero() && !sub.Deadline.After(now):
-		return &FieldError{"deadline", "is over already: leave it out for 24 hours, or name a later time"}
+	case !sub.Deadline.IsZero() && sub.Deadline.Sub(now) < batch.MinDeadline:
+		return &FieldError{"deadline", "is over, or nearly: leave it out for 24 hours, or name a later time"}
 	case sub.Deadline.Sub(now) > batch.MaxDeadline:
 		return &FieldError{"deadline", fmt.Sprintf("is more than %d days away: name an earlier time", batch.MaxDeadline/(24*time.Hour))}
 	case sub.OnBad != "" && sub.OnBad != batch.Refuse && sub.OnBad != batch.Skip:
 		return &FieldError{"onBadLine", "must be " + batch.Refuse + " or " + batch.Skip}
 	}
-	return c.checkBudget(sub.Budget)
+	return c.CheckBudget(sub.Budget)
 }
 
-// checkBudget finds the faults of a budget.
-func (c *Clerk) checkBudget(b *batch.Budget) error {
+// CheckBudget finds the faults of a budget. The error is a *FieldError.
+func (c *Clerk) CheckBudget(b *batch.Budget) error {
 	switch err := b.Check(); {
 	case err != nil:
 		return &FieldError{"budget", err.Error()}

@@ -24,7 +24,7 @@ type Batch struct {
 func (b Batch) ID() string { return b.Record.ID() }
 
 // Complete reports whether the batch has ended and its files are whole.
-func (b Batch) Complete() bool { return b.Record.Terminal() && b.Record.Settled }
+func (b Batch) Complete() bool { return b.Record.Terminal() && (b.Record.Settled || b.State.Whole) }
 
 // Stopped reports whether the batch was canceled or has expired.
 func (b Batch) Stopped() bool {

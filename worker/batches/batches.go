@@ -58,6 +58,7 @@ type Config struct {
 	Files     *files.Store
 	Manifests Manifests
 	Form      batch.Form // what lines may ask of the agent
+	Model     string     // the name of the model that answers
 	Log       *slog.Logger
 
 	// Look is the time between two looks at the items; 0: 1 s. Save is the least time between
@@ -134,10 +135,20 @@ func (e *Executor) execute(ctx context.Context, ec *a2asrv.ExecutorContext, say 
 	w.ec, w.say, w.moved = ec, say, turn.Moved
 
 	end, err := w.rounds(ctx)
-	if ctx.Err() != nil && !errors.Is(context.Cause(ctx), task.ErrFenced) {
-		w.saveLate(ctx)
+	if errors.Is(err, task.ErrFenced) || errors.Is(context.Cause(ctx), task.ErrFenced) {
+		return nil, task.ErrFenced
 	}
-	return end, err
+	w.saveLate(ctx)
+	if err == nil || ctx.Err() != nil {
+		return end, err
+	}
+
+	// The settlement ends the items of a batch that has failed, and makes its files. After the
+	// deadline nothing else is worth waiting for.
+	if why, failed := reason(err); failed || w.late() {
+		return w.status(a2a.TaskStateFailed, why), nil
+	}
+	return nil, err
 }
 
 // Cancel ends nothing: the end of Execute's context stops the run, and [Handler] ends what it

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"errand/shared/batch"
+	"errand/shared/task"
 )
 
 const (
@@ -15,33 +16,29 @@ const (
 )
 
 // look counts the items that have not ended (R19c). Its time does not depend on how many have.
-func (w *work) look(ctx context.Context) error {
+func (w *work) look(ctx context.Context) (task.Open, error) {
 	open, err := w.cfg.Store.Open(ctx, w.id, w.st.Fed)
 	if err != nil {
-		return err
+		return open, err
 	}
-	before := w.st
-	w.open, w.st.Open, w.st.At = open, open.N, w.cfg.Desk.Now().UTC().Round(0)
-	w.ended = max(0, w.st.Ended()-before.Ended())
-	w.st.Rate = rate(before, w.st)
-	return nil
+	w.st, w.ended = w.st.Looked(open, w.now())
+	return open, nil
 }
 
-// collect writes the segments that lie below the lowest open line (R19d). A straggler holds up
-// the files, and nothing else.
-func (w *work) collect(ctx context.Context) error {
-	for w.st.Segs < segments(w.st.Lines) {
-		last := lastOf(w.st.Segs, w.st.Lines)
-		if w.st.Fed < last && !w.st.Closed || w.open.N > 0 && w.open.Lowest <= last {
-			return nil
+// collect writes the segments below the given one (R19d). A straggler holds up the files, and
+// nothing else.
+func (w *work) collect(ctx context.Context, to int) error {
+	for w.st.Segs < to {
+		counts, err := w.segment(ctx, w.st.Segs)
+		if errors.Is(err, ErrGone) && w.closing != nil && !w.blind {
+			w.blind = true
+			continue
 		}
-		counts, err := w.segment(ctx, w.st.Segs, last)
 		if err != nil {
 			return fmt.Errorf("writing the segment %d of the batch %s: %w", w.st.Segs, w.id, err)
 		}
 
-		w.st.Counts = sum(w.st.Counts, counts)
-		w.st.Segs++
+		w.st = w.st.Collected(counts)
 		if w.due() {
 			if err := w.save(ctx); err != nil {
 				return err
@@ -51,31 +48,20 @@ func (w *work) collect(ctx context.Context) error {
 	return nil
 }
 
-func segments(lines int) int { return (lines + batch.PerSegment - 1) / batch.PerSegment }
-
-// lastOf is the last line of a segment.
-func lastOf(n, lines int) int { return min((n+1)*batch.PerSegment, lines) }
-
-func sum(a, b batch.Counts) batch.Counts {
-	return batch.Counts{Completed: a.Completed + b.Completed, Failed: a.Failed + b.Failed, Spent: a.Spent.Add(b.Spent)}
-}
-
 // segment writes the answers and the errors of a segment, and returns its counts. It holds a few
 // records at a time. The bytes depend on the manifest and the records alone, so writing it again
 // changes nothing.
-func (w *work) segment(ctx context.Context, n, last int) (counts batch.Counts, err error) {
-	if err := w.known(ctx); err != nil {
-		return counts, err
-	}
-	in, err := w.readFrom(ctx, n*batch.PerSegment+1, w.index[n])
+func (w *work) segment(ctx context.Context, n int) (counts batch.Counts, err error) {
+	in, err := w.linesOf(ctx, n)
 	if err != nil {
 		return counts, err
 	}
 	defer in.close()
-	old, err := w.copies(ctx, n)
+	old, err := w.copiesOf(ctx, n)
 	if err != nil {
 		return counts, err
 	}
+	defer old.close()
 
 	answers, failures := w.sink(ctx, batch.ResultsSegment(w.id, n)), w.sink(ctx, batch.ErrorsSegment(w.id, n))
 	defer func() {
@@ -85,24 +71,49 @@ func (w *work) segment(ctx context.Context, n, last int) (counts batch.Counts, e
 		}
 	}()
 
-	for line := n*batch.PerSegment + 1; line <= last; line += atOnce {
-		outcomes, err := w.outcomes(ctx, in, min(atOnce, last-line+1), old)
+	for line, last := w.st.SegmentLines(n); line <= last; {
+		lines, err := in.read(min(atOnce, last-line+1), someBytes)
 		if err != nil {
 			return counts, err
 		}
+		line += len(lines)
+		outcomes, err := w.outcomes(ctx, lines, old)
+		if err != nil {
+			return counts, err
+		}
+
 		for _, o := range outcomes {
-			to := failures
-			if o.answered {
-				to = answers
-				counts.Completed++
-			} else {
+			to := answers
+			if o.failed {
+				to = failures
 				counts.Failed++
+			} else {
+				counts.Completed++
 			}
-			counts.Spent = counts.Spent.Add(o.spent)
+			if o.item {
+				counts.Items++
+				counts.Spent = counts.Spent.Add(o.spent)
+			}
 			if err := to.write(o.text); err != nil {
 				return counts, err
 			}
 		}
 	}
 	return counts, nil
+}
+
+// linesOf opens the manifest at a segment. If the manifest is gone and the batch has ended, its
+// lines are numbers without a text.
+func (w *work) linesOf(ctx context.Context, n int) (*lineReader, error) {
+	if !w.blind {
+		err := w.understand(ctx)
+		if err == nil {
+			offset, line := w.index.At(n*batch.PerSegment + 1)
+			return w.readFrom(ctx, line, offset)
+		}
+		if !errors.Is(err, ErrGone) || w.closing == nil {
+			return nil, err
+		}
+	}
+	return numbers(n*batch.PerSegment + 1), nil
 }

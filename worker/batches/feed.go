@@ -24,8 +24,8 @@ const (
 // lines whose records are durable. wait is how long no item may begin, because the owner's
 // tokens of the day are used up.
 func (w *work) feed(ctx context.Context) (wait time.Duration, err error) {
-	room := window(w.open.N, w.ended)
-	if room <= 0 || w.st.Fed == w.st.Lines {
+	room := w.st.Feed(w.ended, w.budget, w.known)
+	if room == 0 {
 		return 0, nil
 	}
 
@@ -37,6 +37,9 @@ func (w *work) feed(ctx context.Context) (wait time.Duration, err error) {
 		return wait, nil
 	}
 
+	if err := w.understand(ctx); err != nil {
+		return 0, err
+	}
 	for room > 0 && w.st.Fed < w.st.Lines {
 		// No run makes items far behind the stored cursor. So a run that ends the batch knows
 		// which lines may have begun.
@@ -45,19 +48,25 @@ func (w *work) feed(ctx context.Context) (wait time.Duration, err error) {
 				return 0, err
 			}
 		}
-		n, err := w.feedSome(ctx, min(room, someLines, w.saved.Fed+batch.MaxOpen-w.st.Fed))
+		made, err := w.feedSome(ctx, min(room, someLines, w.saved.Fed+batch.MaxOpen-w.st.Fed))
 		if err != nil {
 			return 0, err
 		}
-		room -= n
+		room -= made
 	}
 	return 0, nil
 }
 
-// feedSome makes the items of at most so many lines, several at once. After an error the cursor
+// feedSome makes the items of at most so many lines, several at once, and returns how many
+// were made. After an error the cursor
 // is behind the lines before the first that failed.
-func (w *work) feedSome(ctx context.Context, most int) (n int, err error) {
+func (w *work) feedSome(ctx context.Context, most int) (made int, err error) {
 	some, err := w.nextLines(ctx, most)
+	if err != nil {
+		return 0, err
+	}
+
+	skip, err := w.skips(ctx, some[0].N, some[len(some)-1].N)
 	if err != nil {
 		return 0, err
 	}
@@ -67,7 +76,9 @@ func (w *work) feedSome(ctx context.Context, most int) (n int, err error) {
 	g.SetLimit(side)
 	for i, l := range some {
 		g.Go(func() error {
-			errs[i] = w.feedLine(ctx, l)
+			if !skip[l.N] {
+				errs[i] = w.feedLine(ctx, l)
+			}
 			return nil
 		})
 	}
@@ -77,15 +88,19 @@ func (w *work) feedSome(ctx context.Context, most int) (n int, err error) {
 		if errs[i] != nil {
 			w.lines.close() // it is behind the cursor
 			w.lines = nil
-			return n, errs[i]
+			return made, errs[i]
 		}
-		w.st.Fed, w.st.Offset = l.N, l.Next
-		n++
+		items := 0
+		if !skip[l.N] {
+			items = 1
+			if w.budget != nil {
+				w.pending = append(w.pending, l.N)
+			}
+		}
+		made += items
+		w.st = w.st.Made(items, l.N, l.Next, w.now())
 	}
-	if w.st.Began.IsZero() {
-		w.st.Began = w.cfg.Desk.Now().UTC().Round(0)
-	}
-	return n, nil
+	return made, nil
 }
 
 // nextLines reads lines behind the cursor.
@@ -103,11 +118,8 @@ func (w *work) nextLines(ctx context.Context, most int) (some []batch.RawLine, e
 	return some, err
 }
 
-// feedLine makes the item of a line, unless it cannot run or has an answer already.
+// feedLine makes the item of a line.
 func (w *work) feedLine(ctx context.Context, l batch.RawLine) error {
-	if _, bad := w.bad[l.N]; bad || w.old.has(l.N) {
-		return nil
-	}
 	item, bad := w.cfg.Form.Parse(w.st.Dialect, l.N, l.Text)
 	if bad != nil { // the agent has changed since the scan
 		return w.cfg.Desk.Withhold(ctx, w.r, l.N, a2a.TaskStateFailed, bad.Reason)

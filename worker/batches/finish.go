@@ -10,17 +10,11 @@ import (
 
 	"errand/shared/batch"
 	"errand/shared/files"
-	"errand/shared/task"
 )
 
 // manyAgain is how often a run writes all segments again, because they do not have the lines
 // that were counted.
 const manyAgain = 2
-
-// done reports whether every line has an outcome that is in a segment.
-func (w *work) done() bool {
-	return w.st.Lines > 0 && w.st.Segs == segments(w.st.Lines) && (w.st.Closed || w.st.Fed == w.st.Lines) && w.open.N == 0
-}
 
 // finish makes the files of all answers and errors, and ends the batch (R19e). A nil event says
 // that there is more to do.
@@ -135,7 +129,27 @@ func (w *work) end(state a2a.TaskState, text string, names ...string) a2a.Event 
 		ev.Artifact.Name, ev.LastChunk, ev.Append = kind, true, false
 		w.say(ev)
 	}
-	ev := a2a.NewStatusUpdateEvent(w.ec, state, a2a.NewMessage(a2a.MessageRoleAgent, task.TextPart(text)))
+	ev := w.status(state, text)
 	ev.Metadata = w.metadata()
 	return ev
+}
+
+// A failure is an error that does not pass. Its text is for the client.
+type failure struct{ why string }
+
+// Error implements error.
+func (f *failure) Error() string { return f.why }
+
+// reason returns why a batch has failed for good.
+func reason(err error) (why string, failed bool) {
+	f, failed := errors.AsType[*failure](err)
+	switch {
+	case failed:
+		return f.why, true
+	case errors.Is(err, ErrGone):
+		return "The manifest is gone, or is not the one that was submitted. Submit it again.", true
+	case errors.Is(err, errOld):
+		return "The batch whose failed lines were to run again is gone. Submit the manifest as a new batch.", true
+	}
+	return expired.says, false
 }

@@ -121,7 +121,7 @@ func (h *Handler) complete(ctx context.Context, r task.Record) error {
 		return err
 	}
 	defer w.close()
-	w.closing = closingOf(r)
+	w.closing = &closing{fault: batch.Unrun(r, w.spec)}
 
 	if w.st.Lines == 0 { // no line has begun, and none can: the state has another epoch now
 		return w.empty(ctx)
@@ -129,9 +129,9 @@ func (h *Handler) complete(ctx context.Context, r task.Record) error {
 	if err := w.shut(ctx); err != nil {
 		return err
 	}
-	w.open, w.st.Open = task.Open{}, 0
+	w.st.Open = 0
 	for !w.st.Whole {
-		if err := w.collect(ctx); err != nil {
+		if err := w.collect(ctx, batch.Segments(w.st.Lines)); err != nil {
 			return err
 		}
 		if err := w.files(ctx); err != nil {

@@ -27,6 +27,16 @@ func (w *work) readFrom(ctx context.Context, line int, offset int64) (*lineReade
 	return l, nil
 }
 
+// numbers yields lines without a text.
+func numbers(from int) *lineReader {
+	l := &lineReader{in: io.NopCloser(bytes.NewReader(nil))}
+	l.next, l.stop = iter.Pull2(func(yield func(batch.RawLine, error) bool) {
+		for n := from; yield(batch.RawLine{N: n}, nil); n++ {
+		}
+	})
+	return l
+}
+
 // read returns the next n lines, or fewer that have as many bytes as may be held. ErrGone: the
 // manifest had more lines when it was scanned.
 func (l *lineReader) read(n, most int) (some []batch.RawLine, err error) {

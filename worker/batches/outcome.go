@@ -12,61 +12,77 @@ import (
 
 // An outcome is the line of an answer or of an error.
 type outcome struct {
-	text     []byte // with its end
-	answered bool
-	spent    task.Spent
+	text   []byte // with its end
+	failed bool
+	item   bool       // the line became a task
+	spent  task.Spent // of the task
 }
 
-// outcomes makes the outcomes of the next n lines of in.
-func (w *work) outcomes(ctx context.Context, in *lineReader, n int, old map[string][]byte) ([]outcome, error) {
-	var lines []batch.RawLine
-	for len(lines) < n {
-		some, err := in.read(n-len(lines), someBytes)
-		if err != nil {
-			return nil, err
-		}
-		lines = append(lines, some...)
-	}
-
-	all := make([]outcome, n)
+// outcomes makes the outcomes of lines, in their order.
+func (w *work) outcomes(ctx context.Context, lines []batch.RawLine, old *copies) ([]outcome, error) {
+	all := make([]outcome, len(lines))
 	g, ctx := errgroup.WithContext(ctx)
 	for i, l := range lines {
+		text, is, err := old.take(l.N)
+		switch {
+		case err != nil:
+			return nil, err
+		case is:
+			all[i] = outcome{text: text}
+			continue
+		}
 		g.Go(func() (err error) {
-			all[i], err = w.outcome(ctx, l, old)
+			all[i], err = w.outcome(ctx, l)
 			return err
 		})
 	}
 	return all, g.Wait()
 }
 
-// outcome is what became of a line. All lines but those that are read here have the same outcome
-// each time: it is in the manifest, in the bad lines, or in a record that has ended.
-func (w *work) outcome(ctx context.Context, l batch.RawLine, old map[string][]byte) (outcome, error) {
-	item, bad := w.cfg.Form.Parse(w.st.Dialect, l.N, l.Text)
-	id := item.ID
-	if bad != nil {
-		id = bad.ID
-	}
-
+// outcome is what became of a line. It is the same each time, since it follows from the bad
+// lines and from records that have ended.
+func (w *work) outcome(ctx context.Context, l batch.RawLine) (outcome, error) {
 	if b, is := w.bad[l.N]; is {
-		return outcome{text: errorLine(w.st.Dialect, b.ID, b.Code, b.Reason)}, nil
+		return w.fault(l.N, b.ID, b.Fault()), nil
 	}
-	if text, is := old[id]; is {
-		return outcome{text: text, answered: true}, nil
-	}
+	id := w.idOf(l)
 	if l.N > w.st.Fed {
-		return outcome{text: errorLine(w.st.Dialect, id, w.closing.code, w.closing.unfed)}, nil
+		return w.fault(l.N, id, w.closing.fault), nil
 	}
 
 	r, err := w.cfg.Store.Load(ctx, task.ItemID(w.id, l.N))
 	switch {
 	case errors.Is(err, task.ErrDeleted):
-		return outcome{text: errorLine(w.st.Dialect, id, "deleted", "The task was deleted by its owner."), spent: r.Spent}, nil
+		o := w.fault(l.N, id, batch.Deleted)
+		o.item = true
+		return o, nil
 	case errors.Is(err, task.ErrNotFound), errors.Is(err, task.ErrUnreadable):
-		return outcome{text: errorLine(w.st.Dialect, id, "lost", "The record of the task cannot be read.")}, nil
+		o := w.fault(l.N, id, batch.Lost)
+		o.item = true
+		return o, nil
 	case err != nil:
 		return outcome{}, err
 	}
-	text, answered := resultLine(w.st.Dialect, id, r)
-	return outcome{text: text, answered: answered, spent: r.Spent}, nil
+	if id == "" {
+		id, _, _ = batch.LineOf(r)
+	}
+	o := outcome{item: true, spent: r.Spent}
+	o.text, o.failed = batch.ResultLine(w.st.Dialect, id, r, w.cfg.Model)
+	return o, nil
+}
+
+// idOf is the id of a line, as far as it can be read. It is empty if the manifest is gone.
+func (w *work) idOf(l batch.RawLine) string {
+	if w.blind {
+		return ""
+	}
+	item, bad := w.cfg.Form.Parse(w.st.Dialect, l.N, l.Text)
+	if bad != nil {
+		return bad.ID
+	}
+	return item.ID
+}
+
+func (w *work) fault(line int, id string, f batch.Fault) outcome {
+	return outcome{text: batch.ErrorLine(w.st.Dialect, w.id, line, id, f), failed: true}
 }

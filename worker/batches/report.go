@@ -2,45 +2,62 @@ package batches
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
+	"errand/shared/batch"
 	"errand/shared/task"
 	"errand/worker/run"
 )
 
-// report stores the state, and tells the client how far the batch is, every few seconds.
-func (w *work) report(ctx context.Context) (a2a.Event, error) {
+// report stores the state and tells the client how far the batch is, every few seconds.
+func (w *work) report(ctx context.Context) error {
 	if !w.due() {
-		return nil, nil
+		return nil
 	}
 	if err := w.save(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	if text := w.progress(); text != w.said {
+	if text := batch.ViewOf(w.r, w.st, w.now()).Summary(w.now()); text != w.said {
 		w.said = text
-		w.say(a2a.NewStatusUpdateEvent(w.ec, a2a.TaskStateWorking, a2a.NewMessage(a2a.MessageRoleAgent, task.TextPart(text))))
+		w.say(w.status(a2a.TaskStateWorking, text))
 	}
-	return nil, nil
+	return nil
 }
 
-func (w *work) progress() string {
-	return fmt.Sprintf("%d of %d lines, %.0f/s", w.st.Ended(), w.st.Lines, w.st.Rate)
+func (w *work) status(state a2a.TaskState, text string) *a2a.TaskStatusUpdateEvent {
+	return a2a.NewStatusUpdateEvent(w.ec, state, a2a.NewMessage(a2a.MessageRoleAgent, task.TextPart(text)))
 }
 
-func (w *work) summary() string {
-	return fmt.Sprintf("%d lines: %d have an answer, %d do not.", w.st.Lines, w.st.Counts.Completed, w.st.Counts.Failed)
-}
-
-func (w *work) metadata() map[string]any {
-	return map[string]any{"batch": map[string]any{
-		"lines": float64(w.st.Lines), "completed": float64(w.st.Counts.Completed), "failed": float64(w.st.Counts.Failed),
-	}}
+// ask has the batch wait for its client, who has to raise the budget.
+func (w *work) ask(say string) a2a.Event {
+	if w.st.Open > 0 {
+		say += fmt.Sprintf(" Tasks that have begun go on: %d have not ended.", w.st.Open)
+	}
+	return w.status(a2a.TaskStateInputRequired, say)
 }
 
 // outOfTokens parks a batch whose owner has used up the tokens of the day.
 func (w *work) outOfTokens(wait time.Duration) error {
-	return &run.Pause{For: wait, Err: fmt.Errorf("the tokens of the day are used up"), Say: "The batch waits: your tokens of today are used up."}
+	wait = min(wait, max(0, w.spec.Deadline.Sub(w.now())))
+	return &run.Pause{
+		For: wait, Err: errors.New("the tokens of the day are used up"),
+		Say: "The batch waits, because your tokens of today are used up. It goes on by itself.",
+	}
+}
+
+// summary tells a client how a batch has ended.
+func (w *work) summary() string {
+	text := batch.ViewOf(w.r, w.st, w.now()).Summary(w.now())
+	return text
+}
+
+// metadata are the counts of a batch that has ended, for programs.
+func (w *work) metadata() map[string]any {
+	return map[string]any{"batch": map[string]any{
+		"lines": float64(w.st.Lines), "bad": float64(w.st.Bad), "completed": float64(w.st.Counts.Completed), "failed": float64(w.st.Counts.Failed),
+	}}
 }

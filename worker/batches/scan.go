@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
@@ -17,18 +18,31 @@ import (
 // scan checks every line before anything runs (R19a). There is no checkpoint: a scan that is
 // broken off begins again. An event ends the batch.
 func (w *work) scan(ctx context.Context) (a2a.Event, error) {
-	found, err := w.read1(ctx)
+	found, err := w.check(ctx)
+	if r, refused := errors.AsType[*batch.Refusal](err); refused {
+		return w.reject(ctx, found, r.Reason)
+	}
 	if err != nil {
 		return nil, err
 	}
+	if n := len(found.Bad); n > 0 && w.spec.OnBad != batch.Skip {
+		return w.reject(ctx, found, fmt.Sprintf("%d of %d lines cannot run, so none was begun. Correct them, or submit the batch with onBadLine=skip. %s", n, found.Lines, first(found.Bad)))
+	}
+
 	if err := w.keepScan(ctx, found); err != nil {
 		return nil, err
+	}
+	if w.spec.Retry != "" {
+		if err := w.keepCopies(ctx, found.Dialect); err != nil {
+			return nil, err
+		}
 	}
 	w.st.Dialect, w.st.Lines, w.st.Bad = found.Dialect, found.Lines, len(found.Bad)
 	return nil, w.save(ctx)
 }
 
-func (w *work) read1(ctx context.Context) (batch.Scanned, error) {
+// check reads the manifest from its beginning to its end.
+func (w *work) check(ctx context.Context) (batch.Scanned, error) {
 	in, err := w.cfg.Manifests.Open(ctx, w.r.Owner, w.spec.Input, 0)
 	if err != nil {
 		return batch.Scanned{}, err
@@ -39,6 +53,53 @@ func (w *work) read1(ctx context.Context) (batch.Scanned, error) {
 		err = ErrGone
 	}
 	return found, err
+}
+
+const (
+	toldBad  = 10   // bad lines that the status of a batch tells; the errors have all
+	toldSize = 1200 // bytes of them
+)
+
+// first tells the first bad lines.
+func first(bad []batch.Bad) string {
+	var s strings.Builder
+	for i, b := range bad {
+		if i == toldBad || s.Len() > toldSize {
+			fmt.Fprintf(&s, "and %d more: see the errors.", len(bad)-i)
+			break
+		}
+		fmt.Fprintf(&s, "%s. ", b)
+	}
+	return strings.TrimSpace(s.String())
+}
+
+// reject ends a batch of which nothing runs. Its errors are the lines that cannot run.
+func (w *work) reject(ctx context.Context, found batch.Scanned, why string) (a2a.Event, error) {
+	w.st.Dialect, w.st.Lines, w.st.Bad, w.st.Error = found.Dialect, found.Lines, len(found.Bad), why
+	to := w.sink(ctx, batch.ErrorsFile(w.id))
+	var err error
+	for _, b := range found.Bad {
+		if err == nil {
+			err = to.write(w.fault(b.Line, b.ID, b.Fault()).text)
+		}
+	}
+	if err := to.end(err); err != nil {
+		return nil, err
+	}
+	if err := w.putFile(ctx, batch.ResultsFile(w.id), linesType, strings.NewReader("")); err != nil {
+		return nil, err
+	}
+
+	w.st.Closed, w.st.Whole = true, true
+	if err := w.save(ctx); err != nil {
+		return nil, err
+	}
+	return w.rejected(), nil
+}
+
+// rejected is the last event of a batch of which nothing runs.
+func (w *work) rejected() a2a.Event {
+	return w.end(a2a.TaskStateRejected, w.st.Error, batch.ErrorsFile(w.id))
 }
 
 // keepScan stores the index and the bad lines.
@@ -79,9 +140,9 @@ func (w *work) learn(index batch.Index, bad []batch.Bad) {
 	}
 }
 
-// known reads what the scan has found, unless this run knows it. If it is gone, the manifest is
+// understand reads what the scan has found, unless this run knows it. If it is gone, the manifest is
 // scanned again: that finds the same.
-func (w *work) known(ctx context.Context) error {
+func (w *work) understand(ctx context.Context) error {
 	if w.scanned {
 		return nil
 	}
@@ -101,7 +162,7 @@ func (w *work) known(ctx context.Context) error {
 		})
 	}
 	if errors.Is(err, files.ErrNotFound) {
-		found, err := w.read1(ctx)
+		found, err := w.check(ctx)
 		if err != nil {
 			return err
 		}

@@ -37,6 +37,9 @@ func (s *sink) write(text []byte) error {
 
 // end stores the file, or drops it if there is an error.
 func (s *sink) end(err error) error {
+	if s == nil {
+		return nil
+	}
 	if err == nil {
 		err = s.buf.Flush()
 	}

@@ -28,16 +28,16 @@ func (w *work) takeOver(ctx context.Context, epoch func(batch.State) int64) erro
 			return err
 		}
 
-		mine := epoch(w.st)
+		next, ok := w.st.TakeOver(epoch(w.st))
 		switch {
-		case w.st.Epoch > mine:
+		case !ok:
 			return task.ErrFenced
-		case w.st.Epoch == mine && w.entry.Version > 0:
+		case next == w.st && w.entry.Version > 0: // an earlier turn of the same claim
 			w.saved = w.st
 			return nil
 		}
 
-		w.st.Epoch = mine
+		w.st = next
 		if err = w.put(ctx); err == nil || !errors.Is(err, kv.ErrConflict) || try == saveTries {
 			return err
 		}
@@ -118,6 +118,9 @@ func (w *work) saveLate(ctx context.Context) {
 		w.cfg.Log.WarnContext(ctx, "the progress of a batch was not stored; the next run makes it again", "batch", w.id, "err", err)
 	}
 }
+
+// now is the time in the form in which the state is read back.
+func (w *work) now() time.Time { return w.cfg.Desk.Now().UTC().Round(0) }
 
 // due reports whether the state is to be written.
 func (w *work) due() bool {

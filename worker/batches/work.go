@@ -30,20 +30,23 @@ type work struct {
 	moved func(context.Context) // notes that the run makes progress
 	said  string                // the last progress that was said
 
-	closing *closing    // why no further line begins; nil: they do
-	lines   *lineReader // the lines behind the cursor; nil: not open
-	scanned bool        // index and bad are read
-	index   []int64
-	bad     map[int]batch.Bad
-	old     *copied // lines that a batch before has answered
-	open    task.Open
-	ended   int // items that ended between the last two looks
-	again   int // times that the segments had to be written again
+	answered map[int]map[int]bool // lines that the batch before has answered, by segment
+	closing  *closing             // why no further line begins; nil: they do
+	lines    *lineReader          // the lines behind the cursor; nil: not open
+	scanned  bool                 // index and bad are read
+	index    batch.Index
+	bad      map[int]batch.Bad
+	blind    bool // the manifest is gone: only records tell what lines are
+	ended    int  // items that ended between the last two looks
+	again    int  // times that the segments had to be written again
+
+	known   batch.Known // the cost of items, if there is a budget
+	pending []int       // lines of items whose cost is not known, in their order
 }
 
 // open begins the work of a run with an epoch, which epoch derives from the state.
 func (e *Executor) open(ctx context.Context, r task.Record, epoch func(batch.State) int64) (*work, error) {
-	w := &work{cfg: e.cfg, id: r.ID(), r: r, budget: batch.BudgetOf(r), say: func(a2a.Event) {}, moved: func(context.Context) {}}
+	w := &work{cfg: e.cfg, id: r.ID(), r: r, budget: batch.BudgetOf(r), say: func(a2a.Event) {}, moved: func(context.Context) {}, answered: map[int]map[int]bool{}}
 	var err error
 	if w.spec, err = batch.SpecOf(r); err != nil {
 		return nil, err
@@ -55,16 +58,24 @@ func (w *work) close() { w.lines.close() }
 
 // rounds does what is to be done, again and again, until the batch ends or has to wait.
 func (w *work) rounds(ctx context.Context) (a2a.Event, error) {
-	if w.st.Lines == 0 {
+	switch {
+	case w.st.Whole && w.st.Error != "": // it was rejected by a run that died before it could say so
+		return w.rejected(), nil
+	case w.st.Lines == 0 && w.late():
+		return nil, &failure{expired.says}
+	case w.st.Lines == 0:
 		if end, err := w.scan(ctx); end != nil || err != nil {
 			return end, err
 		}
 		w.moved(ctx)
 	}
 
+	if err := w.beginReckoning(ctx); err != nil {
+		return nil, err
+	}
 	for {
-		began := w.cfg.Desk.Now()
-		end, err := w.round(ctx, began)
+		began := time.Now()
+		end, err := w.round(ctx)
 		if end != nil || err != nil {
 			return end, err
 		}
@@ -73,40 +84,52 @@ func (w *work) rounds(ctx context.Context) (a2a.Event, error) {
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-time.After(w.cfg.Look - w.cfg.Desk.Now().Sub(began)):
+		case <-time.After(w.cfg.Look - time.Since(began)):
 		}
 	}
 }
 
-// round feeds, looks and collects once.
-func (w *work) round(ctx context.Context, now time.Time) (a2a.Event, error) {
-	if w.closing == nil && !now.Before(w.spec.Deadline) {
+// late reports whether the deadline is over.
+func (w *work) late() bool { return !w.cfg.Desk.Now().Before(w.spec.Deadline) }
+
+// round looks, feeds and collects once.
+func (w *work) round(ctx context.Context) (a2a.Event, error) {
+	if w.closing == nil && w.late() {
 		w.closing = expired
 	}
-
-	var err error
-	wait := time.Duration(0)
 	if w.closing != nil {
-		err = w.shut(ctx)
-	} else {
-		wait, err = w.feed(ctx)
+		if err := w.shut(ctx); err != nil {
+			return nil, err
+		}
 	}
+
+	open, err := w.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	_, ended := w.st.Collectable(open, w.st.Closed)
+	used, say, err := w.reckon(ctx)
 	if err != nil {
 		return nil, err
 	}
 
-	if err := w.look(ctx); err != nil {
-		return nil, err
+	wait := time.Duration(0)
+	if w.closing == nil && !used {
+		if wait, err = w.feed(ctx); err != nil {
+			return nil, err
+		}
 	}
-	if err := w.collect(ctx); err != nil {
+	if err := w.collect(ctx, ended); err != nil {
 		return nil, err
-	}
-	if w.done() {
-		return w.finish(ctx)
 	}
 
-	if w.open.N == 0 && wait > 0 {
+	switch {
+	case w.st.Done():
+		return w.finish(ctx)
+	case used && w.closing == nil && w.st.Fed < w.st.Lines:
+		return w.ask(say), nil
+	case wait > 0 && w.st.Open == 0:
 		return nil, w.outOfTokens(wait)
 	}
-	return w.report(ctx)
+	return nil, w.report(ctx)
 }

@@ -45,7 +45,7 @@ type bench struct {
 	handler *batches.Handler
 
 	answer  func(ctx context.Context, ec *a2asrv.ExecutorContext) error // what items do before they end; nil: nothing
-	started atomic.Int64                                               // items
+	started atomic.Int64                                                // items
 
 	mu     sync.Mutex
 	closes []func()
