@@ -48,7 +48,7 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 
 	repair := sweep.New(sweep.Config{
 		Desk: d, Store: parts.Store, KV: parts.Store.KV(), Queue: parts.Queue, Log: log,
-		Files: uploads.New(uploads.Config{Files: parts.Files, KV: parts.Store.KV()}),
+		Files: uploads.New(uploads.Config{Files: parts.Files, KV: parts.Store.KV()}), Batches: parts.Files,
 	})
 
 	endpoints, err := parts.Mount(map[string]http.Handler{

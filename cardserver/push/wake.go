@@ -38,8 +38,12 @@ func (a *API) wake(w http.ResponseWriter, r *http.Request) {
 	}
 
 	key := strings.TrimPrefix(r.URL.Path, keys.WakePath)
-	genuine := ring.Wakes(key, r.URL.Query().Get("s"))
 	id, step, call, ok := parseCall(key)
+	signature := r.URL.Query().Get("s")
+	genuine := ring.Wakes(key, signature)
+	if batch, _, item := task.ItemOf(id); item {
+		genuine = ring.WakesItem(batch, key, signature)
+	}
 	if !genuine || !ok {
 		a.fail(w, r, &problem{Status: http.StatusNotFound, Detail: "there is nothing here"})
 		return

@@ -10,6 +10,7 @@ import (
 	"net/http"
 
 	"errand/shared/desk"
+	"errand/shared/files"
 	"errand/shared/kv"
 	"errand/shared/queue"
 	"errand/shared/task"
@@ -30,6 +31,9 @@ type Config struct {
 	Files *uploads.Store // nil: there are none
 	Queue queue.Queue    // the desk's: sweeps are jobs too
 	Log   *slog.Logger   // default: discards
+
+	// Batches has the files that batches make. nil: there are none.
+	Batches *files.Store
 
 	// Limit is the number of records that one sweep enqueues. Default: the jobs that the
 	// lane dispatches before the next sweep.

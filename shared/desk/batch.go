@@ -30,7 +30,7 @@ const submission = "submission"
 // task.ErrTooLarge, and those of Config.Room. Any other error means that the store did not
 // answer, and the caller may submit again.
 func (d *Desk) Batch(ctx context.Context, owner string, s batch.Spec) (r task.Record, made bool, err error) {
-	r, now, err := d.newBatch(owner, s)
+	r, now, err := d.newBatch(ctx, owner, s)
 	if err != nil {
 		return task.Record{}, false, err
 	}
@@ -62,7 +62,7 @@ func (d *Desk) Batch(ctx context.Context, owner string, s batch.Spec) (r task.Re
 }
 
 // newBatch decides about the record of a new batch.
-func (d *Desk) newBatch(owner string, s batch.Spec) (task.Record, task.Moment, error) {
+func (d *Desk) newBatch(ctx context.Context, owner string, s batch.Spec) (task.Record, task.Moment, error) {
 	id, now := task.BatchID(owner, s.Name), d.Moment()
 	data, err := s.Data()
 	if err != nil {
@@ -77,8 +77,9 @@ func (d *Desk) newBatch(owner string, s batch.Spec) (task.Record, task.Moment, e
 		return task.Record{}, now, err
 	}
 
+	life := life()
 	r, err := task.Accept(now, task.Acceptance{
-		ID: id, Context: id, Life: life(), Owner: owner, Lane: task.Batches, Message: msg,
+		ID: id, Context: id, Life: life, WakeKey: d.wakeKey(ctx, id+"/"+life), Owner: owner, Lane: task.Batches, Message: msg,
 		Request: task.Request{ID: submission, Fingerprint: print}, Ends: s.Deadline.Add(now.Rules.Retention),
 	})
 	return r, now, err

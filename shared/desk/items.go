@@ -12,7 +12,7 @@ import (
 
 // An Item is a line of a batch that is about to run (R19b).
 type Item struct {
-	Batch    task.Record // gives the item its owner, its end, and the key that wakes its calls
+	Batch    task.Record
 	Line     int         // from 1
 	Message  *a2a.Message
 	Metadata map[string]any // of the request, not of the message
@@ -93,14 +93,14 @@ func (d *Desk) Withhold(ctx context.Context, batch task.Record, line int, state 
 }
 
 // accepted is what the record of an item has from its batch. The item has the life of its
-// batch, and ends with it.
+// batch, is woken with the batch's key, and ends with the batch.
 func accepted(batch task.Record, line int, m *a2a.Message) (task.Acceptance, error) {
 	id := task.ItemID(batch.ID(), line)
 	msg := *m
 	msg.Role, msg.TaskID, msg.ContextID = a2a.MessageRoleUser, a2a.TaskID(id), batch.ID()
 	print, err := task.Fingerprint(&msg, msg.TaskID, msg.ContextID)
 	return task.Acceptance{
-		ID: id, Context: batch.ID(), Life: batch.Life, Owner: batch.Owner, Lane: task.Bulk, Ends: batch.Ends,
+		ID: id, Context: batch.ID(), Life: batch.Life, WakeKey: batch.WakeKey, Owner: batch.Owner, Lane: task.Bulk, Ends: batch.Ends,
 		Message: &msg, Request: task.Request{ID: msg.ID, Fingerprint: print, Extensions: msg.Extensions},
 	}, err
 }

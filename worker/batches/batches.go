@@ -50,12 +50,19 @@ type Manifests interface {
 	Open(ctx context.Context, owner string, in batch.Input, offset int64) (io.ReadCloser, error)
 }
 
+// Files keeps the files of batches: a files.Store, of which a batch needs these methods.
+type Files interface {
+	Put(ctx context.Context, u files.Upload, content io.Reader) (files.Info, error)
+	Get(ctx context.Context, name string) (files.Info, io.ReadCloser, error)
+	DeleteAll(ctx context.Context, folder string) error
+}
+
 // Config holds the parts and times of an Executor. Zero times have defaults.
 type Config struct {
 	Desk      *desk.Desk
 	Store     Store    // the desk's
 	KV        kv.Store // of the same database
-	Files     *files.Store
+	Files     Files
 	Manifests Manifests
 	Form      batch.Form // what lines may ask of the agent
 	Model     string     // the name of the model that answers
@@ -68,6 +75,9 @@ type Config struct {
 	// Wait returns how long an owner has to wait whose tokens of the day are used up, or 0.
 	// nil: no owner has such a limit.
 	Wait func(ctx context.Context, owner string) (time.Duration, error)
+
+	// Room returns task.ErrFull while there is no room for further items. nil: there is.
+	Room func(ctx context.Context) error
 
 	// URL makes the address of a path of the agent. nil: the path is the address.
 	URL func(path string) string
@@ -97,6 +107,9 @@ func New(c Config) *Executor {
 	}
 	if c.Wait == nil {
 		c.Wait = func(context.Context, string) (time.Duration, error) { return 0, nil }
+	}
+	if c.Room == nil {
+		c.Room = func(context.Context) error { return nil }
 	}
 	return &Executor{c}
 }

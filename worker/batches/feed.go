@@ -36,10 +36,13 @@ func (w *work) feed(ctx context.Context) (wait time.Duration, err error) {
 	if wait > 0 {
 		return wait, nil
 	}
-
+	if err := w.cfg.Room(ctx); err != nil {
+		return 0, err
+	}
 	if err := w.understand(ctx); err != nil {
 		return 0, err
 	}
+
 	for room > 0 && w.st.Fed < w.st.Lines {
 		// No run makes items far behind the stored cursor. So a run that ends the batch knows
 		// which lines may have begun.

@@ -23,20 +23,28 @@ const settleFor = 9 * time.Minute
 // everything instead.
 type Handler struct {
 	*Executor
-	turns http.Handler
+	turns Turns
 	drain context.Context
 	stop  context.CancelFunc
 }
 
-// Handler returns the handler of the jobs. turns runs the turns of batches: a worker/turn worker
-// with this executor.
-func (e *Executor) Handler(turns http.Handler) *Handler {
+// Turns runs the turns of batches: a worker/turn worker with the executor.
+type Turns interface {
+	http.Handler
+	Drain() // parks the turns that run
+}
+
+// Handler returns the handler of the jobs.
+func (e *Executor) Handler(turns Turns) *Handler {
 	drain, stop := context.WithCancel(context.Background())
 	return &Handler{Executor: e, turns: turns, drain: drain, stop: stop}
 }
 
-// Drain ends settlements, so that the process may end. They go on elsewhere.
-func (h *Handler) Drain() { h.stop() }
+// Drain parks turns and ends settlements, so that the process may end. They go on elsewhere.
+func (h *Handler) Drain() {
+	h.turns.Drain()
+	h.stop()
+}
 
 // ServeHTTP implements http.Handler for [queue.PathBatch]. A 2xx acknowledges the job.
 func (h *Handler) ServeHTTP(rw http.ResponseWriter, req *http.Request) {

@@ -140,46 +140,50 @@ func (w *work) learn(index batch.Index, bad []batch.Bad) {
 	}
 }
 
-// understand reads what the scan has found, unless this run knows it. If it is gone, the manifest is
-// scanned again: that finds the same.
+// understand reads what the scan has found, unless this run knows it. If it is gone, the
+// manifest is scanned again, which finds the same.
 func (w *work) understand(ctx context.Context) error {
 	if w.scanned {
 		return nil
 	}
+
 	var index batch.Index
 	var bad []batch.Bad
 	err := w.readJSON(ctx, batch.IndexFile(w.id), func(d *json.Decoder) error { return d.Decode(&index) })
 	if err == nil {
-		err = w.readJSON(ctx, batch.BadFile(w.id), func(d *json.Decoder) error {
-			var b batch.Bad
-			for {
-				if err := d.Decode(&b); err != nil {
-					return ignoreEnd(err)
-				}
-				bad = append(bad, b)
-				b = batch.Bad{}
-			}
+		err = w.readJSON(ctx, batch.BadFile(w.id), func(d *json.Decoder) (err error) {
+			bad, err = badLines(d)
+			return err
 		})
 	}
-	if errors.Is(err, files.ErrNotFound) {
+
+	switch {
+	case errors.Is(err, files.ErrNotFound):
 		found, err := w.check(ctx)
 		if err != nil {
 			return err
 		}
 		return w.keepScan(ctx, found)
-	}
-	if err != nil {
+	case err != nil:
 		return fmt.Errorf("reading what the scan of the batch %s has found: %w", w.id, err)
 	}
 	w.learn(index, bad)
 	return nil
 }
 
-func ignoreEnd(err error) error {
-	if errors.Is(err, io.EOF) {
-		return nil
+// badLines reads the file of bad lines.
+func badLines(d *json.Decoder) (bad []batch.Bad, err error) {
+	for {
+		var b batch.Bad
+		err := d.Decode(&b)
+		if errors.Is(err, io.EOF) {
+			return bad, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		bad = append(bad, b)
 	}
-	return err
 }
 
 func (w *work) readJSON(ctx context.Context, name string, decode func(*json.Decoder) error) error {

@@ -82,28 +82,38 @@ func (w *work) save(ctx context.Context) error {
 			return nil
 		}
 
-		// The write may have been made, or an earlier one whose answer was lost.
-		e, gerr := w.cfg.KV.Get(ctx, batch.StateKey(w.id))
-		switch {
-		case errors.Is(gerr, kv.ErrNotFound): // the batch was deleted
-			return task.ErrFenced
-		case gerr != nil:
-			err = errors.Join(err, gerr)
-		default:
-			var now batch.State
-			if jerr := json.Unmarshal(e.Value, &now); jerr != nil || now.Epoch != mine.Epoch {
-				return task.ErrFenced
-			}
-			w.entry.Version = e.Version
-			if value, _ := json.Marshal(mine); bytes.Equal(value, e.Value) {
-				w.saved, w.savedAt = mine, w.cfg.Desk.Now()
-				return nil
-			}
+		saved, rerr := w.wrote(ctx, mine)
+		if saved || errors.Is(rerr, task.ErrFenced) {
+			return rerr
 		}
-		if try == saveTries || ctx.Err() != nil {
+		if err = errors.Join(err, rerr); try == saveTries || ctx.Err() != nil {
 			return fmt.Errorf("writing the state of the batch %s: %w", w.id, err)
 		}
 	}
+}
+
+// wrote looks whether a write was made whose answer was lost: that of mine, or an earlier one
+// of this run. task.ErrFenced: another run has the batch, or it was deleted.
+func (w *work) wrote(ctx context.Context, mine batch.State) (bool, error) {
+	e, err := w.cfg.KV.Get(ctx, batch.StateKey(w.id))
+	if errors.Is(err, kv.ErrNotFound) {
+		return false, task.ErrFenced
+	}
+	if err != nil {
+		return false, err
+	}
+
+	var now batch.State
+	if err := json.Unmarshal(e.Value, &now); err != nil || now.Epoch != mine.Epoch {
+		return false, task.ErrFenced
+	}
+	w.entry.Version = e.Version
+	value, err := json.Marshal(mine)
+	if err != nil || !bytes.Equal(value, e.Value) {
+		return false, err
+	}
+	w.saved, w.savedAt = mine, w.cfg.Desk.Now()
+	return true, nil
 }
 
 // saveLate writes the state of a run whose time is over. If it fails, a later run does a few

@@ -2,13 +2,13 @@ package batches_test
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"iter"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,12 +17,14 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
+	"github.com/google/go-cmp/cmp"
 
 	"errand/shared/adapters/local"
 	"errand/shared/batch"
 	"errand/shared/bus"
 	"errand/shared/desk"
 	"errand/shared/files"
+	"errand/shared/kv"
 	"errand/shared/lab/world"
 	"errand/shared/queue"
 	"errand/shared/task"
@@ -31,59 +33,119 @@ import (
 	"errand/worker/turn"
 )
 
+const owner = "me"
+
 // A bench is an agent that runs batches: a real store, a queue that delivers, a folder for
-// files, and both workers. Its items are answered at once.
+// files, and two workers. Its items answer with what they were told, at once.
 type bench struct {
 	*world.World
 	t       *testing.T
 	desk    *desk.Desk
 	files   *files.Store
 	uploads *uploads.Store
-	exec    *batches.Executor
-	worker  *turn.Worker // of batches
-	items   *turn.Worker
-	handler *batches.Handler
 
-	answer  func(ctx context.Context, ec *a2asrv.ExecutorContext) error // what items do before they end; nil: nothing
-	started atomic.Int64                                                // items
+	// answer is what an item does before it ends. nil: nothing.
+	answer  func(ctx context.Context, ec *a2asrv.ExecutorContext) error
+	started atomic.Int64 // items that an executor has run
 
-	mu     sync.Mutex
-	closes []func()
+	current atomic.Pointer[process] // receives the jobs of batches
+	config  func(*batches.Config)   // of every process
+
+	mu  sync.Mutex
+	now time.Time // zero: the clock runs
 }
-
-const owner = "me"
 
 func newBench(t *testing.T, edit func(*batches.Config)) *bench {
 	t.Helper()
-	b := &bench{t: t}
+	b := &bench{t: t, config: edit}
 	mux := http.NewServeMux()
-	b.World = world.New(t, world.Config{Handler: mux})
+	lanes := map[string]local.Limits{
+		queue.Batches: {Slots: 8, MinBackoff: time.Millisecond, MaxBackoff: 10 * time.Millisecond},
+		queue.Bulk:    {Slots: 32}, queue.Turns: {}, queue.Deliveries: {},
+	}
+	b.World = world.New(t, world.Config{Handler: mux, Now: b.clock, Lanes: lanes})
 	b.desk = b.Desk(b.Store)
+
 	dir := filepath.Join(t.TempDir(), "files")
 	b.files = files.New(func(context.Context) (files.Place, error) { return local.OpenFolder(local.FolderConfig{Dir: dir}) }, b.Now)
-	t.Cleanup(func() { b.files.Close() })
-	b.uploads = uploads.New(uploads.Config{Files: b.files, KV: b.Store.KV()})
+	t.Cleanup(func() {
+		if err := b.files.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	b.uploads = uploads.New(uploads.Config{Files: b.files, KV: b.Store.KV(), Now: b.Now})
 
-	c := batches.Config{
-		Desk: b.desk, Store: b.Store, KV: b.Store.KV(), Files: b.files, Manifests: batches.Sources{Uploads: b.uploads},
-		Form: batch.Form{Input: []string{"text/plain"}}, Log: b.Log, Look: 10 * time.Millisecond, Save: 50 * time.Millisecond,
-	}
-	if edit != nil {
-		edit(&c)
-	}
-	b.exec = batches.New(c)
-	b.worker = turn.New(turn.Config{Desk: b.desk, Store: b.Store, KV: b.Store.KV(), Bus: b, Executor: b.exec, Log: b.Log})
-	b.items = turn.New(turn.Config{Desk: b.desk, Store: b.Store, KV: b.Store.KV(), Bus: b, Executor: b, Log: b.Log})
-	b.handler = b.exec.Handler(b.worker)
-	mux.Handle("POST "+queue.PathBatch, b.handler)
-	mux.Handle("POST "+queue.PathBulk, b.items)
+	items := turn.New(turn.Config{Desk: b.desk, Store: b.Store, KV: b.Store.KV(), Bus: b, Executor: b, Log: b.Log})
+	b.current.Store(b.process(nil))
+	mux.Handle("POST "+queue.PathBulk, items)
+	mux.HandleFunc("POST "+queue.PathBatch, func(w http.ResponseWriter, r *http.Request) { b.current.Load().deliver(w, r) })
+
+	t.Cleanup(func() { // before the queue is closed
+		items.Drain()
+		b.current.Load().handler.Drain()
+		b.World.Close()
+	})
 	return b
+}
+
+// A process runs batches. The queue gives a delivery up when its process is dead.
+type process struct {
+	handler *batches.Handler
+	dead    chan struct{}
+}
+
+func (p *process) deliver(w http.ResponseWriter, r *http.Request) {
+	answer := httptest.NewRecorder()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p.handler.ServeHTTP(answer, r)
+	}()
+	select {
+	case <-p.dead:
+		w.WriteHeader(http.StatusServiceUnavailable)
+	case <-done:
+		w.WriteHeader(answer.Code)
+	}
+}
+
+// process makes a process. All its calls of stores go through the tap.
+func (b *bench) process(tap *tap) *process {
+	store, values, place := tapStore{b.Store, tap}, tapKV{b.Store.KV(), tap}, tapFiles{b.files, tap}
+	d := b.Desk(store)
+	c := batches.Config{
+		Desk: d, Store: store, KV: values, Files: place, Manifests: batches.Sources{Uploads: b.uploads},
+		Form: batch.Form{Input: []string{"text/plain"}}, Model: "m", Log: b.Log, Look: time.Millisecond, Save: time.Millisecond,
+	}
+	if b.config != nil {
+		b.config(&c)
+	}
+	exec := batches.New(c)
+	turns := turn.New(turn.Config{Desk: d, Store: store, KV: values, Bus: b, Executor: exec, Log: b.Log, Commit: time.Millisecond})
+	return &process{handler: exec.Handler(turns), dead: make(chan struct{})}
+}
+
+// clock is the present time. Without a time that a test has set, it runs.
+func (b *bench) clock() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.now.IsZero() {
+		return time.Now()
+	}
+	return b.now
+}
+
+// stop stops the clock at a time.
+func (b *bench) stop(at time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.now = at
 }
 
 // Publish implements bus.Publisher.
 func (b *bench) Publish(context.Context, ...bus.Event) error { return nil }
 
-// Execute implements a2asrv.AgentExecutor for items: the answer repeats the text.
+// Execute implements a2asrv.AgentExecutor for items.
 func (b *bench) Execute(ctx context.Context, ec *a2asrv.ExecutorContext) iter.Seq2[a2a.Event, error] {
 	return func(yield func(a2a.Event, error) bool) {
 		b.started.Add(1)
@@ -93,12 +155,14 @@ func (b *bench) Execute(ctx context.Context, ec *a2asrv.ExecutorContext) iter.Se
 				return
 			}
 		}
-		ev := a2a.NewArtifactUpdateEvent(ec, "answer", a2a.NewTextPart("re: "+ec.Message.Parts[0].Text()))
-		if yield(ev, nil) {
+		if yield(a2a.NewArtifactUpdateEvent(ec, "answer", a2a.NewTextPart("re: "+told(ec))), nil) {
 			yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
 		}
 	}
 }
+
+// told is the text of an item.
+func told(ec *a2asrv.ExecutorContext) string { return ec.Message.Parts[0].Text() }
 
 // Cancel implements a2asrv.AgentExecutor.
 func (b *bench) Cancel(context.Context, *a2asrv.ExecutorContext) iter.Seq2[a2a.Event, error] {
@@ -109,12 +173,12 @@ func (b *bench) Cancel(context.Context, *a2asrv.ExecutorContext) iter.Seq2[a2a.E
 func manifest(n int) string {
 	var s strings.Builder
 	for i := range n {
-		fmt.Fprintf(&s, `{"id": "line-%06d", "text": "prompt %d"}`+"\n", i+1, i+1)
+		fmt.Fprintf(&s, `{"id": "L%d", "text": "prompt %d"}`+"\n", i+1, i+1)
 	}
 	return s.String()
 }
 
-// spec uploads a manifest, and makes the spec of a batch for it.
+// spec uploads a manifest and makes the spec of a batch for it.
 func (b *bench) spec(name, text string) batch.Spec {
 	b.t.Helper()
 	f, err := b.uploads.Create(b.t.Context(), owner, uploads.Upload{Name: name, Purpose: uploads.Batch}, strings.NewReader(text))
@@ -138,7 +202,7 @@ func (b *bench) submit(s batch.Spec) string {
 // await waits for a record that is as it should be.
 func (b *bench) await(id string, is func(task.Record) bool) task.Record {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(b.t.Context(), 10*time.Minute)
 	defer cancel()
 	for r := range task.Follow(ctx, b.Store, id, 0) {
 		if is(r) {
@@ -146,14 +210,42 @@ func (b *bench) await(id string, is func(task.Record) bool) task.Record {
 		}
 	}
 	r, err := b.Store.Load(b.t.Context(), id)
-	b.t.Fatalf("the batch did not become what was expected: %v %v", r, err)
+	b.t.Fatalf("the task did not become what was expected: it is %v: %v", r.Task, err)
 	return task.Record{}
 }
 
-// settled waits until nothing is left to do for a batch.
+// settled waits until a batch has ended and nothing is left to do.
 func (b *bench) settled(id string) task.Record {
 	b.t.Helper()
 	return b.await(id, func(r task.Record) bool { return r.Settled })
+}
+
+// state reads the progress of a batch.
+func (b *bench) state(id string) batch.State {
+	b.t.Helper()
+	e, err := b.Store.KV().Get(b.t.Context(), batch.StateKey(id))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return decode[batch.State](b.t, e.Value)
+}
+
+// awaitState waits for a progress that is as it should be.
+func (b *bench) awaitState(id string, is func(batch.State) bool) batch.State {
+	b.t.Helper()
+	for {
+		e, err := b.Store.KV().Get(b.t.Context(), batch.StateKey(id))
+		if err == nil {
+			if s := decode[batch.State](b.t, e.Value); is(s) {
+				return s
+			}
+		}
+		select {
+		case <-b.t.Context().Done():
+			b.t.Fatalf("the progress did not become what was expected: %v", err)
+		case <-time.After(time.Millisecond): // kv has no watch
+		}
+	}
 }
 
 // read returns the content of a file.
@@ -171,7 +263,161 @@ func (b *bench) read(name string) string {
 	return string(text)
 }
 
-func hash(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return hex.EncodeToString(sum[:])
+// A result is a line of results or errors.
+type result struct {
+	ID    string
+	Line  int
+	Text  string
+	State string
+	Error *batch.Fault
+}
+
+// results reads a file of results or errors.
+func (b *bench) results(name string) (all []result) {
+	b.t.Helper()
+	for line := range strings.Lines(b.read(name)) {
+		all = append(all, decode[result](b.t, []byte(line)))
+	}
+	return all
+}
+
+// wantLines checks that each line of a batch is in one of its files, once and in order, and that
+// the given ones are in its errors. It returns the errors by line.
+func (b *bench) wantLines(id string, lines int, failed ...int) map[int]result {
+	b.t.Helper()
+	var answered, other []int
+	faults := map[int]result{}
+	for _, r := range b.results(batch.ResultsFile(id)) {
+		answered = append(answered, r.Line)
+		if want := fmt.Sprintf("re: prompt %d", r.Line); r.Text != want || r.ID != fmt.Sprintf("L%d", r.Line) {
+			b.t.Errorf("the answer to line %d is %+v", r.Line, r)
+		}
+	}
+	for _, r := range b.results(batch.ErrorsFile(id)) {
+		other = append(other, r.Line)
+		faults[r.Line] = r
+	}
+
+	var want []int
+	for n := 1; n <= lines; n++ {
+		if !slices.Contains(failed, n) {
+			want = append(want, n)
+		}
+	}
+	if diff := cmp.Diff(want, answered); diff != "" {
+		b.t.Errorf("lines with an answer (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(failed, other); diff != "" {
+		b.t.Errorf("lines with an error (-want +got):\n%s", diff)
+	}
+	return faults
+}
+
+// wantState checks how a batch has ended, and returns what it says.
+func (b *bench) wantEnd(r task.Record, state a2a.TaskState) string {
+	b.t.Helper()
+	text := ""
+	if m := r.Task.Status.Message; m != nil {
+		text = m.Parts[0].Text()
+	}
+	if r.State() != state {
+		b.t.Errorf("the batch is %s (%s), want %s", r.State(), text, state)
+	}
+	return text
+}
+
+// A tap is what a process does to its stores: each call passes it before and after.
+type tap struct {
+	before, after func(call) error
+}
+
+// A call is a call of a store.
+type call struct {
+	method string // such as Create, KV.Put, Files.Put
+	on     string // id, key or name
+}
+
+func (p *tap) pass(method, on string, do func() error) error {
+	if p == nil {
+		return do()
+	}
+	c := call{method, on}
+	if p.before != nil {
+		if err := p.before(c); err != nil {
+			return err
+		}
+	}
+	err := do()
+	if err == nil && p.after != nil {
+		err = p.after(c)
+	}
+	return err
+}
+
+type tapStore struct {
+	batches.Store
+	tap *tap
+}
+
+func (s tapStore) Create(ctx context.Context, r task.Record) (out task.Record, err error) {
+	err = s.tap.pass("Create", r.ID(), func() (err error) { out, err = s.Store.Create(ctx, r); return err })
+	return out, err
+}
+
+func (s tapStore) Load(ctx context.Context, id string) (out task.Record, err error) {
+	err = s.tap.pass("Load", id, func() (err error) { out, err = s.Store.Load(ctx, id); return err })
+	return out, err
+}
+
+func (s tapStore) Commit(ctx context.Context, r task.Record) (out task.Record, err error) {
+	err = s.tap.pass("Commit", r.ID(), func() (err error) { out, err = s.Store.Commit(ctx, r); return err })
+	return out, err
+}
+
+func (s tapStore) Open(ctx context.Context, id string, upTo int) (out task.Open, err error) {
+	err = s.tap.pass("Open", id, func() (err error) { out, err = s.Store.Open(ctx, id, upTo); return err })
+	return out, err
+}
+
+func (s tapStore) OpenLines(ctx context.Context, id string, after, limit int) (out []int, err error) {
+	err = s.tap.pass("OpenLines", id, func() (err error) { out, err = s.Store.OpenLines(ctx, id, after, limit); return err })
+	return out, err
+}
+
+type tapKV struct {
+	kv.Store
+	tap *tap
+}
+
+func (s tapKV) Get(ctx context.Context, key string) (out kv.Entry, err error) {
+	err = s.tap.pass("KV.Get", key, func() (err error) { out, err = s.Store.Get(ctx, key); return err })
+	return out, err
+}
+
+func (s tapKV) Put(ctx context.Context, e kv.Entry) (out kv.Entry, err error) {
+	err = s.tap.pass("KV.Put", e.Key, func() (err error) { out, err = s.Store.Put(ctx, e); return err })
+	return out, err
+}
+
+func (s tapKV) Delete(ctx context.Context, key string, version int64) error {
+	return s.tap.pass("KV.Delete", key, func() error { return s.Store.Delete(ctx, key, version) })
+}
+
+type tapFiles struct {
+	batches.Files
+	tap *tap
+}
+
+func (s tapFiles) Put(ctx context.Context, u files.Upload, content io.Reader) (out files.Info, err error) {
+	err = s.tap.pass("Files.Put", u.Name, func() (err error) { out, err = s.Files.Put(ctx, u, content); return err })
+	return out, err
+}
+
+func (s tapFiles) Get(ctx context.Context, name string) (info files.Info, in io.ReadCloser, err error) {
+	err = s.tap.pass("Files.Get", name, func() (err error) { info, in, err = s.Files.Get(ctx, name); return err })
+	return info, in, err
+}
+
+func (s tapFiles) DeleteAll(ctx context.Context, folder string) error {
+	return s.tap.pass("Files.DeleteAll", folder, func() error { return s.Files.DeleteAll(ctx, folder) })
 }
