@@ -12,11 +12,14 @@ import (
 	"sync"
 	"time"
 
+	"errand/cardserver/batches"
 	"errand/cardserver/files"
 	"errand/cardserver/front"
 	"errand/cardserver/limits"
+	"errand/cardserver/openai"
 	"errand/cardserver/push"
 	"errand/shared/card"
+	"errand/shared/clerk"
 	"errand/shared/desk"
 	"errand/shared/keys"
 	"errand/shared/loopback"
@@ -102,13 +105,26 @@ func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
 		Desk: d, Store: p.Store, KV: p.Store.KV(), Files: s.uploads, Keys: p.Keys, Access: p.Access, CheckURL: p.Egress.CheckURL, Log: s.log,
 	})
 
-	door := files.New(files.Config{Uploads: s.uploads, Access: p.Access, Log: s.log, URL: p.URL, Enter: s.limits.Enter})
+	c := s.clerk(d)
 
 	return front.New(front.Config{
-		Files: door,
-		Desk:  d, Store: p.Store, KV: p.Store.KV(), Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Limits: s.limits, Log: s.log,
+		Desk: d, Store: p.Store, KV: p.Store.KV(), Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Limits: s.limits, Log: s.log, Clerk: c,
+		Files:    files.New(files.Config{Uploads: s.uploads, Access: p.Access, Log: s.log, URL: p.URL, Enter: s.limits.Enter}),
+		Batches:  batches.New(batches.Config{Clerk: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter}),
+		OpenAI:   openai.New(openai.Config{Clerk: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter}),
 		CheckURL: p.Egress.CheckURL, IDTokens: p.IDTokens, Model: model, URL: p.URL, Loopback: s.loopback(),
 	}), nil
+}
+
+// clerk makes the clerk behind all doors to batches.
+func (s *site) clerk(d *desk.Desk) *clerk.Clerk {
+	p, currency := s.parts, ""
+	if p.Agent.Prices != nil {
+		currency = p.Agent.Prices.Currency
+	}
+	return clerk.New(clerk.Config{
+		Desk: d, Store: p.Store, KV: p.Store.KV(), Files: p.Files, Uploads: s.uploads, Object: clerk.ObjectsOf(p.Objects), Currency: currency, Log: s.log,
+	})
 }
 
 // cards serves the agent card. The card has the security schemes of the access file, which
