@@ -49,6 +49,7 @@ type Config struct {
 	// that have no record. nil: there are no batches.
 	Batches http.Handler
 	Clerk   *clerk.Clerk
+	OpenAI  http.Handler // OpenAI's interface to them, below /v1/files and /v1/batches; nil: there is none
 
 	// Limits are of streams and waits; nil: none. The desk asks those of messages.
 	Limits *limits.Limits
@@ -137,7 +138,7 @@ func (o *operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 	}
 	m := desk.Message{Owner: owner, Message: req.Message, Metadata: req.Metadata}
 	if task.IsBatch(string(req.Message.TaskID)) {
-		err = checkWish(req)
+		err = o.checkWish(req)
 	} else {
 		err = o.read(ctx, &m, req)
 	}
