@@ -85,12 +85,12 @@ func (s *Storage) serve(w http.ResponseWriter, r *http.Request) {
 	}
 
 	r.Body = &counted{r.Body, s}
-	if r.Method == http.MethodPut && status == 0 {
-		s.put(w, r)
-		return
+	serve := s.server.HTTPHandler().ServeHTTP
+	if r.Method == http.MethodPut {
+		serve = s.put
 	}
 	if lost {
-		s.server.HTTPHandler().ServeHTTP(httptest.NewRecorder(), r)
+		serve(httptest.NewRecorder(), r)
 	}
 
 	if status != 0 {
@@ -98,7 +98,7 @@ func (s *Storage) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	s.server.HTTPHandler().ServeHTTP(w, r)
+	serve(w, r)
 }
 
 // put stores the body of a signed request as the XML API does. It requires the headers by which
