@@ -99,9 +99,12 @@ var allowed = map[string][]string{
 	"cardserver/page":       {"shared/task"},
 	// api is what the operations beside A2A have in common: it knows no task.
 	"cardserver/api": {"cardserver/audit", "shared/auth", "shared/serve"},
-	// batches is a door: what it is asked for, the clerk does.
+	// fault says what the errors of the clerk mean to callers, at every door.
+	"cardserver/fault": {"cardserver/api", "shared/auth", "shared/batch", "shared/clerk", "shared/desk", "shared/files", "shared/share", "shared/task", "shared/uploads"},
+	// files, batches and openai are doors: what they are asked for, uploads and the clerk do.
 	"cardserver/files":   {"cardserver/api", "shared/auth", "shared/files", "shared/share", "shared/task", "shared/uploads"},
-	"cardserver/batches": {"cardserver/api", "cardserver/audit", "shared/auth", "shared/batch", "shared/clerk", "shared/desk", "shared/files", "shared/task", "shared/uploads"},
+	"cardserver/batches": {"cardserver/api", "cardserver/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/clerk", "shared/task", "shared/uploads"},
+	"cardserver/openai":  {"cardserver/api", "cardserver/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/clerk", "shared/desk", "shared/task", "shared/uploads"},
 	// audit knows callers and words, no tasks.
 	"cardserver/audit":  {"shared/auth"},
 	"cardserver/limits": {"shared/auth", "shared/share", "shared/task"},
@@ -139,9 +142,8 @@ var allowed = map[string][]string{
 
 	// Mains may import anything below them; only cardserver, which is the whole
 	// agent on one machine, takes in the other services.
-	"cardserver": {"cardserver/files", "cardserver/front", "cardserver/limits", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/batches", "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
-		"shared/auth", "shared/batch", "shared/bus", "shared/card", "shared/desk", "shared/keys", "shared/loopback", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task", "shared/uploads",
-		"cardserver/batches/cli"},
+	"cardserver": {"cardserver/batches", "cardserver/batches/cli", "cardserver/files", "cardserver/front", "cardserver/limits", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/batches", "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
+		"shared/auth", "shared/batch", "shared/bus", "shared/card", "shared/clerk", "shared/desk", "shared/keys", "shared/loopback", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 
 	// The lab makes an Env as setup does for a program, and an agent in the place of the
 	// installation's own.

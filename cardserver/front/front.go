@@ -134,7 +134,7 @@ func (o *operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 		return task.Record{}, err
 	}
 	if task.IsBatch(string(req.Message.TaskID)) {
-		err = checkWish(req)
+		err = o.checkWish(req)
 	} else {
 		err = o.modes.check(req)
 	}
