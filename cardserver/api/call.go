@@ -98,20 +98,29 @@ func (q *Call) Slowly() *Body {
 	return &Body{body: q.Body, control: http.NewResponseController(q.W)}
 }
 
-// ReadFor is the time for a part of a large body to arrive.
-const ReadFor = 30 * time.Second
+// ReadFor is the time for a part of a large body to arrive, and readLeast the bytes of a part.
+// So a client that sends byte by byte does not hold its connection.
+const (
+	ReadFor   = 30 * time.Second
+	readLeast = 64 << 10
+)
 
 // A Body is a large body on its way.
 type Body struct {
 	body    io.Reader
 	control *http.ResponseController
+	left    int // bytes of the part that arrives
 	err     error
 }
 
 // Read implements io.Reader.
 func (b *Body) Read(p []byte) (int, error) {
-	_ = b.control.SetReadDeadline(time.Now().Add(ReadFor)) // writers of tests know no deadlines
+	if b.left <= 0 {
+		_ = b.control.SetReadDeadline(time.Now().Add(ReadFor)) // writers of tests know no deadlines
+		b.left = readLeast
+	}
 	n, err := b.body.Read(p)
+	b.left -= n
 	if err != nil && !errors.Is(err, io.EOF) {
 		b.err = err
 	}
