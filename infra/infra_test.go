@@ -39,6 +39,7 @@ func TestEnvironment(t *testing.T) {
 		"ERRAND_LISTEN":     "PORT decides it",
 		"ERRAND_AGENT":      "the definition is in the programs",
 		"ERRAND_TURNS":      "turns_per_instance decides how many run at once",
+		"ERRAND_OBJECTS":    "Google's own server, which is the default",
 		"ERRAND_ISSUER":     "the invoker's tokens come from Google, which is the default",
 		"GEMINI_API_KEY":    "the key is a secret that is read through ERRAND_SECRETS, and is in no environment",
 		"ALLOY_DB_USER":     "a secret that is read through ERRAND_SECRETS, if IAM does not let the programs in",

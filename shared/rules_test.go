@@ -78,7 +78,7 @@ var allowed = map[string][]string{
 	// files wraps a bucket that an adapter opens. It knows owners as words, no tasks.
 	"shared/files": {},
 	// uploads knows owners and tasks as words.
-	"shared/uploads": {"shared/files", "shared/kv"},
+	"shared/uploads": {"shared/files", "shared/kv", "shared/memory"},
 	// steps knows tasks as words: it says where their steps are.
 	"shared/steps": {"shared/kv"},
 	// usage knows owners as words, and their limits as numbers.
@@ -99,8 +99,12 @@ var allowed = map[string][]string{
 	"cardserver/page":       {"shared/task"},
 	// api is what the operations beside A2A have in common: it knows no task.
 	"cardserver/api": {"cardserver/audit", "shared/auth", "shared/serve"},
-	// batches is a door: what it is asked for, the clerk does.
-	"cardserver/batches": {"cardserver/api", "cardserver/audit", "shared/auth", "shared/batch", "shared/clerk", "shared/desk", "shared/files", "shared/task", "shared/uploads"},
+	// fault says what the errors of the clerk mean to callers, at every door.
+	"cardserver/fault": {"cardserver/api", "shared/auth", "shared/batch", "shared/clerk", "shared/desk", "shared/files", "shared/share", "shared/task", "shared/uploads"},
+	// files, batches and openai are doors: what they are asked for, uploads and the clerk do.
+	"cardserver/files":   {"cardserver/api", "shared/auth", "shared/files", "shared/share", "shared/task", "shared/uploads"},
+	"cardserver/batches": {"cardserver/api", "cardserver/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/clerk", "shared/task", "shared/uploads"},
+	"cardserver/openai":  {"cardserver/api", "cardserver/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/clerk", "shared/desk", "shared/task", "shared/uploads"},
 	// audit knows callers and words, no tasks.
 	"cardserver/audit":  {"shared/auth"},
 	"cardserver/limits": {"shared/auth", "shared/share", "shared/task"},
@@ -110,6 +114,8 @@ var allowed = map[string][]string{
 	"cardserver/trace": {"shared/kv", "shared/task", "worker/steps"},
 	// waterfall is a client: it knows the form of a trace and nothing else of Errand.
 	"cardserver/trace/waterfall": {"cardserver/trace"},
+	// cli is a client: it knows the form of a budget and nothing else of Errand.
+	"cardserver/batches/cli": {"shared/batch"},
 	// turn runs any executor: it knows no agent definition and no model.
 	"worker/turn":     {"shared/bus", "shared/desk", "shared/kv", "shared/memory", "shared/queue", "shared/task", "worker/run", "worker/steps"},
 	"worker/executor": {"shared/agent", "shared/kit", "shared/model", "shared/task", "shared/usage", "worker/gate", "worker/run", "worker/steps", "worker/tools"},
@@ -136,8 +142,8 @@ var allowed = map[string][]string{
 
 	// Mains may import anything below them; only cardserver, which is the whole
 	// agent on one machine, takes in the other services.
-	"cardserver": {"cardserver/front", "cardserver/limits", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/batches", "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
-		"shared/auth", "shared/batch", "shared/bus", "shared/card", "shared/desk", "shared/keys", "shared/loopback", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
+	"cardserver": {"cardserver/batches", "cardserver/batches/cli", "cardserver/files", "cardserver/front", "cardserver/limits", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/batches", "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
+		"shared/auth", "shared/batch", "shared/bus", "shared/card", "shared/clerk", "shared/desk", "shared/keys", "shared/loopback", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 
 	// The lab makes an Env as setup does for a program, and an agent in the place of the
 	// installation's own.
@@ -166,6 +172,7 @@ var foreign = map[string]struct {
 	"github.com/coreos/":        {[]string{"shared/auth"}, "tokens are checked in one place"},
 	"go.yaml.in/yaml":           {[]string{"shared/strict"}, "there is one strict reader of files that people write"},
 	"github.com/go-jose/":       {[]string{"shared/auth", "shared/keys"}, "auth checks tokens, and keys alone signs them"},
+	"github.com/schollz/":       {[]string{"cardserver/batches/cli"}, "one command shows progress"},
 	"testing":                   {[]string{"shared/lab", "shared/lab/conformance", "shared/lab/fake", "shared/lab/emulator", "shared/lab/postgres", "shared/lab/world"}, "testing is in no binary"},
 	"net/http/httptest":         {[]string{"shared/lab/fake"}, "testing is in no binary"},
 	"github.com/google/go-cmp":  {[]string{"shared/lab/conformance"}, "go-cmp is for tests"},

@@ -129,6 +129,9 @@ type Call struct {
 	W http.ResponseWriter
 	*http.Request
 	Caller auth.Principal
+
+	api       *Handler
+	operation string
 }
 
 // serve serves an operation to callers that have the right to it.
@@ -142,7 +145,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, o row) {
 		err = p.May(o.Right)
 	}
 	if err == nil {
-		err = o.Serve(&Call{w, r, p})
+		err = o.Serve(&Call{W: w, Request: r.WithContext(auth.With(r.Context(), p)), Caller: p, api: h, operation: o.name})
 	}
 
 	if err != nil {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -93,36 +94,82 @@ func Unread(err error, most int64) error {
 
 // Slowly returns the body of a request that may be large. Instead of the time for a whole
 // request, each part of it has a time of its own to arrive.
-func (q *Call) Slowly() io.Reader { return &slow{q.Body, http.NewResponseController(q.W)} }
+func (q *Call) Slowly() *Body {
+	return &Body{body: q.Body, control: http.NewResponseController(q.W)}
+}
 
-// ReadFor is the time for a part of a large body to arrive.
-const ReadFor = 30 * time.Second
+// ReadFor is the time for a part of a large body to arrive, and readLeast the bytes of a part.
+// So a client that sends byte by byte does not hold its connection.
+const (
+	ReadFor   = 30 * time.Second
+	readLeast = 64 << 10
+)
 
-type slow struct {
-	io.Reader
+// A Body is a large body on its way.
+type Body struct {
+	body    io.Reader
 	control *http.ResponseController
+	left    int // bytes of the part that arrives
+	err     error
 }
 
 // Read implements io.Reader.
-func (s *slow) Read(p []byte) (int, error) {
-	_ = s.control.SetReadDeadline(time.Now().Add(ReadFor)) // writers of tests know no deadlines
-	return s.Reader.Read(p)
+func (b *Body) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		_ = b.control.SetReadDeadline(time.Now().Add(ReadFor)) // writers of tests know no deadlines
+		b.left = readLeast
+	}
+	n, err := b.body.Read(p)
+	b.left -= n
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.err = err
+	}
+	return n, err
 }
 
-// Stream begins an answer of any length, and returns what writes it. Each write has a time of
-// its own to be taken. If the answer cannot be written to its end, end it with [Cut]: then the
-// client does not take a part for the whole.
-func (q *Call) Stream(mediaType string) io.Writer {
-	q.W.Header().Set("Content-Type", mediaType)
-	control := http.NewResponseController(q.W)
+// Err is why the body could not be read; nil if it could, so far. It tells the fault of a client
+// from a fault of whatever takes the body. [Unread] makes a problem of it.
+func (b *Body) Err() error { return b.err }
+
+// Send answers with a content that write writes, of size bytes; -1: not known. The answer may
+// last: it ends when its caller is let in no longer. One that cannot be written to its end breaks
+// the connection off, so that the client does not take a part for the whole. A HEAD gets the
+// headers alone.
+func (q *Call) Send(mediaType string, size int64, write func(context.Context, io.Writer) error) {
+	ctx, release := q.api.cfg.Access.Hold(q.Context())
+	defer release()
+	h, control := q.W.Header(), http.NewResponseController(q.W)
+	h.Set("Content-Type", mediaType)
+	if size >= 0 {
+		h.Set("Content-Length", strconv.FormatInt(size, 10))
+	}
+
 	_ = control.SetWriteDeadline(time.Now().Add(WriteFor))
 	q.W.WriteHeader(http.StatusOK)
-	return &stream{q.W, control}
+	if q.Method == http.MethodHead {
+		return
+	}
+	if err := write(ctx, &stream{q.W, control}); err != nil {
+		q.api.cfg.Log.WarnContext(ctx, "an answer broke off", "operation", q.operation, "err", err)
+		panic(http.ErrAbortHandler)
+	}
 }
 
-// Cut breaks the connection of an answer off.
-func Cut() { panic(http.ErrAbortHandler) }
+// Patiently returns a writer of an answer of any length, whose header the caller writes. Each write
+// has a time of its own to be taken.
+func (q *Call) Patiently() http.ResponseWriter {
+	return &patient{q.W, stream{q.W, http.NewResponseController(q.W)}}
+}
 
+type patient struct {
+	http.ResponseWriter
+	stream
+}
+
+// Write implements io.Writer.
+func (p *patient) Write(b []byte) (int, error) { return p.stream.Write(b) }
+
+// A stream is an answer, each write of which has a time of its own to be taken.
 type stream struct {
 	io.Writer
 	control *http.ResponseController

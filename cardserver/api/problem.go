@@ -20,6 +20,7 @@ type Problem struct {
 	Detail string `json:"detail"`
 	Field  string `json:"field,omitempty"` // the parameter or field at fault
 
+	Code      string        `json:"-"` // a word for programs, in forms other than RFC 9457
 	After     time.Duration `json:"-"` // Retry-After; 0: none
 	Challenge string        `json:"-"` // WWW-Authenticate; empty: none
 }

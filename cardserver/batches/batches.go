@@ -15,6 +15,7 @@ import (
 
 	"errand/cardserver/api"
 	"errand/cardserver/audit"
+	"errand/cardserver/fault"
 	"errand/shared/auth"
 	"errand/shared/clerk"
 	"errand/shared/task"
@@ -73,7 +74,7 @@ func New(cfg Config) *API {
 	}
 	a := &API{cfg: cfg}
 	a.mux = api.New(api.Config{
-		Operations: a.operations(), Access: cfg.Access, Describe: describe, Log: cfg.Log,
+		Operations: a.operations(), Access: cfg.Access, Describe: fault.Of, Log: cfg.Log,
 		Nothing: "there is nothing here; " + DescriptionPath + " says what there is",
 	})
 	return a

@@ -373,6 +373,23 @@ func TestForeignBatches(t *testing.T) {
 	}
 }
 
+// A batch that its owner has deleted does not exist any more, but its name is taken.
+func TestDeletedBatch(t *testing.T) {
+	w := newWorld(t)
+	id := w.submit(alice, "?name=n", "a line").ID
+	if _, err := w.clerk.Desk.ChangeByID(t.Context(), id, task.Record.Delete); err != nil {
+		t.Fatal(err)
+	}
+	for _, of := range []string{"", "/results", "/errors"} {
+		if rec := w.ask(alice, "GET", "/batches/"+id+of, "", ""); rec.Code != http.StatusNotFound {
+			t.Errorf("%s: %d %s", of, rec.Code, rec.Body)
+		}
+	}
+	if p := want[problem](w, http.StatusConflict, alice, "POST", "/batches?name=n", jsonl, "a line"); p.Field != "name" {
+		t.Errorf("its name: %+v", p)
+	}
+}
+
 // Pause, resume and retry say what is in their way.
 func TestChanges(t *testing.T) {
 	w := newWorld(t)
@@ -403,6 +420,7 @@ func TestChanges(t *testing.T) {
 	w.end(id, a2a.TaskStateCompleted, batch.State{Lines: 2, Counts: batch.Counts{Completed: 1, Failed: 1}})
 	refused(409, ":pause", "", "")
 	refused(409, ":resume", "", "")
+	w.put(batch.ResultsFile(id), strings.NewReader("one\n"))
 	first := want[view](w, http.StatusAccepted, alice, "POST", path+":retry", "", "")
 	rec := w.ask(alice, "POST", path+":retry", "", "")
 	if rec.Code != http.StatusOK || rec.Header().Get("Location") != "/batches/"+first.ID || first.Name != "n~1" || first.Retry != id {

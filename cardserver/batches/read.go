@@ -111,23 +111,6 @@ func (a *API) output(q *api.Call, of func(context.Context, clerk.Batch) (*clerk.
 	defer leave()
 	q.W.Header().Set(completeHeader, strconv.FormatBool(o.Complete))
 	q.W.Header().Set(linesHeader, strconv.Itoa(o.Lines))
-	a.send(q, o)
+	q.Send(LinesType, o.Size, o.Copy)
 	return nil
-}
-
-// send streams an output.
-func (a *API) send(q *api.Call, o *clerk.Output) {
-	ctx, release := a.cfg.Access.Hold(q.Context())
-	defer release()
-	if o.Size >= 0 {
-		q.W.Header().Set("Content-Length", strconv.FormatInt(o.Size, 10))
-	}
-	w := q.Stream(LinesType)
-	if q.Method == http.MethodHead {
-		return
-	}
-	if err := o.Copy(ctx, w); err != nil {
-		a.cfg.Log.WarnContext(ctx, "an answer broke off", "batch", q.PathValue("batch"), "err", err)
-		api.Cut()
-	}
 }

@@ -3,7 +3,6 @@ package batches
 import (
 	"context"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -12,6 +11,7 @@ import (
 
 	"errand/cardserver/api"
 	"errand/cardserver/audit"
+	"errand/cardserver/fault"
 	"errand/shared/batch"
 	"errand/shared/clerk"
 	"errand/shared/uploads"
@@ -106,7 +106,7 @@ func (a *API) submitBody(q *api.Call) error {
 
 // refused reports whether a submission has made nothing for sure.
 func refused(err error) bool {
-	known := describe(err)
+	known := fault.Of(err)
 	p, ours := errors.AsType[*api.Problem](known)
 	return known != nil && (!ours || p.Status < http.StatusInternalServerError)
 }
@@ -114,27 +114,12 @@ func refused(err error) bool {
 // receive stores the body as a file.
 func (a *API) receive(q *api.Call) (uploads.File, error) {
 	u := uploads.Upload{Purpose: uploads.Batch, MediaType: q.Header.Get("Content-Type"), Size: max(q.ContentLength, 0)}
-	body := &body{Reader: q.Slowly()}
+	body := q.Slowly()
 	f, err := a.cfg.Uploads.Create(q.Context(), q.Caller.Owner, u, body)
-	if err != nil && body.err != nil {
-		err = api.Unread(body.err, batch.MaxManifest)
+	if err != nil && body.Err() != nil {
+		err = api.Unread(body.Err(), batch.MaxManifest)
 	}
 	return f, err
-}
-
-// A body notes how reading it failed.
-type body struct {
-	io.Reader
-	err error
-}
-
-// Read implements io.Reader.
-func (b *body) Read(p []byte) (int, error) {
-	n, err := b.Reader.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		b.err = err
-	}
-	return n, err
 }
 
 // inQuery reads the parameters of a submission whose body is the manifest.

@@ -86,7 +86,7 @@ func (a *API) view(b clerk.Batch) view {
 	s, n := b.State, b.State.Counts
 	in := b.Spec.Input
 	v := view{
-		ID: b.ID(), Name: b.Spec.Name, State: states[b.Record.State()], Message: said(b), Complete: b.Complete(),
+		ID: b.ID(), Name: b.Spec.Name, State: states[b.Record.State()], Message: b.Message(), Complete: b.Complete(),
 		Created: b.Spec.At, Deadline: b.Spec.Deadline, OnBad: batch.Refuse, Retry: b.Spec.Retry,
 		Input: inputView{in.File, in.Object, in.Generation, in.SHA256, in.Size},
 		Bad:   s.Bad, Begun: s.Fed, Open: s.Open, Ended: s.Ended(), Completed: n.Completed, Failed: n.Failed,
@@ -114,16 +114,4 @@ func (a *API) view(b clerk.Batch) view {
 	self := Path + "/" + v.ID
 	v.Links = linksView{Self: self, Results: self + "/results", Errors: self + "/errors", Task: "/tasks/" + v.ID}
 	return v
-}
-
-// said is what the task says about its state.
-func said(b clerk.Batch) string {
-	if m := b.Record.Task.Status.Message; m != nil {
-		for _, p := range m.Parts {
-			if t := p.Text(); t != "" {
-				return t
-			}
-		}
-	}
-	return b.State.Error
 }

@@ -40,6 +40,7 @@ type Config struct {
 	Keys   *keys.Keyring // seals the secrets of webhooks; its public keys are shown to everyone
 	Card   http.Handler  // the agent card
 	Push   http.Handler  // the API about webhooks, below /push/, so that no tenant has that name, DELETE /tasks/{id}, its trace, and the URLs that wake calls
+	Files  http.Handler  // the API about files, at /files and below, so that no tenant has that name; nil: there is none
 	Log    *slog.Logger
 
 	// Batches is the API about batches, below /batches, and Clerk knows of the lines of batches
@@ -133,7 +134,7 @@ func (o *operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 		return task.Record{}, err
 	}
 	if task.IsBatch(string(req.Message.TaskID)) {
-		err = checkWish(req)
+		err = o.checkWish(req)
 	} else {
 		err = o.modes.check(req)
 	}

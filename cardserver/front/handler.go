@@ -50,7 +50,9 @@ func New(cfg Config) http.Handler {
 			cfg.Keys.ServeJWKS(w, r)
 		case strings.HasPrefix(r.URL.Path, "/push/") || deletesTask(r) || tracesTask(r) || wakes(r.URL.Path):
 			cfg.Push.ServeHTTP(w, r)
-		case cfg.Batches != nil && (r.URL.Path == batches || strings.HasPrefix(r.URL.Path, batches+"/")):
+		case cfg.Files != nil && below(r.URL.Path, "/files"):
+			cfg.Files.ServeHTTP(w, r)
+		case cfg.Batches != nil && below(r.URL.Path, "/batches"):
 			cfg.Batches.ServeHTTP(w, r)
 		case r.URL.Path != "/" && r.URL.Path != "": // a request that names the whole address has no path
 			rest.ServeHTTP(w, r)
@@ -72,8 +74,8 @@ func New(cfg Config) http.Handler {
 	})
 }
 
-// batches is the path of the API about batches. No tenant has that name.
-const batches = "/batches"
+// below reports whether a path is that of an API, or below it.
+func below(path, of string) bool { return path == of || strings.HasPrefix(path, of+"/") }
 
 // deletesTask reports whether a request is DELETE /tasks/{id}, which A2A does not have.
 func deletesTask(r *http.Request) bool {
@@ -122,7 +124,7 @@ func fromPage(h http.Header) bool { return h["Sec-Fetch-Site"] != nil || h["Orig
 // public reports whether any web page may read or link to a path.
 func public(path string) bool {
 	switch path {
-	case "/", "", card.Path, card.OldPath, keys.Path, "/push/openapi.yaml", batches + "/openapi.yaml":
+	case "/", "", card.Path, card.OldPath, keys.Path, "/push/openapi.yaml", "/files/openapi.yaml", "/batches/openapi.yaml":
 		return true
 	}
 	return false

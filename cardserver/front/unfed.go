@@ -55,11 +55,11 @@ func (o *operations) begin(ctx context.Context, u clerk.Unfed) (task.Record, err
 }
 
 // checkWish refuses every message to the task of a batch but one: to go on.
-func checkWish(req *a2a.SendMessageRequest) error {
-	if len(req.Message.Parts) == 1 {
+func (o *operations) checkWish(req *a2a.SendMessageRequest) error {
+	if len(req.Message.Parts) == 1 && o.cfg.Clerk != nil {
 		if w, ok := batch.WishIn(req.Message.Parts[0]); ok {
-			if err := w.Budget.Check(); err != nil {
-				return wire.Invalid("message.parts[0].data.batch.budget", err.Error())
+			if f, bad := errors.AsType[*clerk.FieldError](o.cfg.Clerk.CheckBudget(w.Budget)); bad {
+				return wire.Invalid("message.parts[0].data.batch.budget", f.Fault)
 			}
 			return nil
 		}

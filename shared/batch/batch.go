@@ -32,16 +32,16 @@ import (
 
 // Limits of a batch.
 const (
-	MaxLines    = 1_000_000          // lines of a manifest
-	MaxManifest = 2 << 30            // bytes of a manifest
-	MaxLine     = 384 << 10          // bytes of a line: its item's record has room for an answer
-	MaxBad      = 10_000             // bad lines that are kept; a file with more is no manifest
-	MaxOpen     = 2000               // items of a batch that are open at a time
-	MaxActive   = 4                  // batches of an owner that have not ended
-	MinDeadline = time.Minute        // from the submission
+	MaxLines    = 1_000_000   // lines of a manifest
+	MaxManifest = 2 << 30     // bytes of a manifest
+	MaxLine     = 384 << 10   // bytes of a line: its item's record has room for an answer
+	MaxBad      = 10_000      // bad lines that are kept; a file with more is no manifest
+	MaxOpen     = 2000        // items of a batch that are open at a time
+	MaxActive   = 4           // batches of an owner that have not ended
+	MinDeadline = time.Minute // from the submission
 	MaxDeadline = 7 * 24 * time.Hour
-	Deadline    = 24 * time.Hour     // the default
-	PerSegment  = 1000               // lines of a segment
+	Deadline    = 24 * time.Hour // the default
+	PerSegment  = 1000           // lines of a segment
 )
 
 // What to do about lines that cannot run.

@@ -111,7 +111,7 @@ func (a Active) Drop(now time.Time, ended, missing func(id string) bool) (next A
 // may have another deadline or another file of the same bytes.
 func (s Spec) Differs(earlier Spec) (field string) {
 	switch {
-	case s.Input.identity() != earlier.Input.identity():
+	case !s.Input.Same(earlier.Input):
 		return "input"
 	case s.onBad() != earlier.onBad():
 		return "onBadLine"
@@ -135,6 +135,9 @@ func (i Input) identity() string {
 	}
 	return i.Object + "#" + strconv.FormatInt(i.Generation, 10)
 }
+
+// Same reports whether two inputs have the same content, as far as anyone can tell.
+func (i Input) Same(other Input) bool { return i.identity() == other.identity() }
 
 // DefaultName returns the name of a batch whose submitter gives it none: the SHA-256 of the
 // manifest or, of an object, that of its name and generation.

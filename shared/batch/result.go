@@ -196,6 +196,21 @@ func LineOfResult(d Dialect, line []byte) (n int, err error) {
 	return n, nil
 }
 
+// FaultOfResult returns what a line of an errors file tells, and the number of the line that it is
+// for.
+func FaultOfResult(d Dialect, line []byte) (n int, f Fault, err error) {
+	var v struct {
+		Error Fault `json:"error"`
+	}
+	if n, err = LineOfResult(d, line); err != nil {
+		return 0, f, err
+	}
+	if err := json.Unmarshal(line, &v); err != nil {
+		return 0, f, fmt.Errorf("reading a line of errors: %w", err)
+	}
+	return n, v.Error, nil
+}
+
 // faultOf is nil for a completed task.
 func faultOf(r task.Record) *Fault {
 	f := &Fault{Message: "The task has no message that tells why."}

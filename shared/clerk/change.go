@@ -47,7 +47,7 @@ func (c *Clerk) Pause(ctx context.Context, owner, id string) (Batch, error) {
 // not wait and has this budget stays as it is. Errors: *FieldError, those of Pause, and
 // those of the desk.
 func (c *Clerk) Resume(ctx context.Context, owner, id string, budget *batch.Budget) (Batch, error) {
-	if err := c.checkBudget(budget); err != nil {
+	if err := c.CheckBudget(budget); err != nil {
 		return Batch{}, err
 	}
 	b, err := c.Find(ctx, owner, id)

@@ -223,6 +223,11 @@ func TestSubmitAgain(t *testing.T) {
 	if got := b.w.Load(first.ID()); got.Version != first.Record.Version {
 		t.Error("a refused submission has changed the batch")
 	}
+	if _, err := b.config.Desk.ChangeByID(t.Context(), first.ID(), task.Record.Delete); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := b.Submit(t.Context(), alice, clerk.Submission{Name: "n", Input: file, Budget: &batch.Budget{Tokens: 5}})
+	b.is("after a deletion", err, clerk.ErrTaken)
 	if _, made := b.submit(bob, clerk.Submission{Name: "n", Input: b.upload(bob, "a line")}); !made {
 		t.Error("another owner's name is not free")
 	}
@@ -629,6 +634,9 @@ func TestRetry(t *testing.T) {
 	first := b.named(alice, "n")
 	b.pass(time.Hour)
 	b.end(first.ID(), a2a.TaskStateCompleted, batch.State{Lines: 3, Counts: batch.Counts{Completed: 1, Failed: 2}})
+	_, _, err := b.Retry(t.Context(), alice, first.ID())
+	b.is("a retry without the answers so far", err, clerk.ErrDropped)
+	b.put(batch.ResultsFile(first.ID()), "one\n")
 
 	var again clerk.Batch
 	for i := range 2 {
@@ -642,9 +650,10 @@ func TestRetry(t *testing.T) {
 		t.Errorf("the retry has %v", left)
 	}
 
-	_, _, err := b.Retry(t.Context(), alice, again.ID())
+	_, _, err = b.Retry(t.Context(), alice, again.ID())
 	b.is("a retry that runs", err, clerk.ErrRunning)
 	b.end(again.ID(), a2a.TaskStateCompleted, batch.State{Lines: 3, Counts: batch.Counts{Completed: 2, Failed: 1}})
+	b.put(batch.ResultsFile(again.ID()), "one\ntwo\n")
 	third, made, err := b.Retry(t.Context(), alice, again.ID())
 	if err != nil || !made || third.Spec.Name != "n~2" || third.Spec.Retry != again.ID() {
 		t.Errorf("the retry of a retry: made %v, %+v, %v", made, third.Spec, err)

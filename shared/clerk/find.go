@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
 	"errand/shared/batch"
 	"errand/shared/kv"
 	"errand/shared/task"
@@ -23,6 +25,29 @@ func (b Batch) ID() string { return b.Record.ID() }
 
 // Complete reports whether the batch has ended and its files are whole.
 func (b Batch) Complete() bool { return b.Record.Terminal() && (b.Record.Settled || b.State.Whole) }
+
+// Stopped reports whether the batch was canceled or has expired.
+func (b Batch) Stopped() bool {
+	switch b.Record.State() {
+	case a2a.TaskStateCanceled:
+		return true
+	case a2a.TaskStateFailed:
+		return batch.Unrun(b.Record, b.Spec) == batch.Expired
+	}
+	return false
+}
+
+// Message is what the batch says about its state; empty: nothing.
+func (b Batch) Message() string {
+	if m := b.Record.Task.Status.Message; m != nil {
+		for _, p := range m.Parts {
+			if t := p.Text(); t != "" {
+				return t
+			}
+		}
+	}
+	return b.State.Error
+}
 
 // Find reads a batch of the owner, with two reads. Errors: task.ErrNotFound, also for the
 // batch of another owner and for a task that is no batch, and those of the stores.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
 	"errand/shared/batch"
 	"errand/shared/files"
 )
@@ -24,17 +26,32 @@ type Output struct {
 	segs    int
 }
 
-// Results returns the answers of a batch, in the order of lines.
+// ErrDropped says that the owner of a batch has deleted its results, or its errors.
+var ErrDropped = errors.New("clerk: this output of the batch is deleted")
+
+// Results returns the answers of a batch, in the order of lines. Errors: ErrDropped, and those of
+// the files.
 func (c *Clerk) Results(ctx context.Context, b Batch) (*Output, error) {
-	return c.output(ctx, b, batch.ResultsFile(b.ID()), func(n int) string { return batch.ResultsSegment(b.ID(), n) })
+	return c.output(ctx, b, b.State.Counts.Completed, batch.ResultsFile(b.ID()), func(n int) string { return batch.ResultsSegment(b.ID(), n) })
 }
 
-// Errors returns the lines of a batch that cannot run or had no answer, in the order of lines.
+// Errors returns the lines of a batch that cannot run or had no answer, in the order of lines. It
+// fails as Results does.
 func (c *Clerk) Errors(ctx context.Context, b Batch) (*Output, error) {
-	return c.output(ctx, b, batch.ErrorsFile(b.ID()), func(n int) string { return batch.ErrorsSegment(b.ID(), n) })
+	return c.output(ctx, b, b.Failed(), batch.ErrorsFile(b.ID()), func(n int) string { return batch.ErrorsSegment(b.ID(), n) })
 }
 
-func (c *Clerk) output(ctx context.Context, b Batch, whole string, segment func(int) string) (*Output, error) {
+// Failed is the number of lines in the errors, as far as they are known. The lines of a batch
+// that was refused are not counted as run.
+func (b Batch) Failed() int {
+	if b.Record.State() == a2a.TaskStateRejected {
+		return b.State.Bad
+	}
+	return b.State.Counts.Failed
+}
+
+// output returns an output that has so many lines.
+func (c *Clerk) output(ctx context.Context, b Batch, lines int, whole string, segment func(int) string) (*Output, error) {
 	o := &Output{Complete: b.Complete(), Size: -1, clerk: c, id: b.ID(), whole: whole, segment: segment, segs: b.State.Segs}
 	if !o.Complete {
 		o.Lines = o.segs * batch.PerSegment
@@ -44,6 +61,8 @@ func (c *Clerk) output(ctx context.Context, b Batch, whole string, segment func(
 	o.Lines = b.State.Lines
 	info, err := c.cfg.Files.Stat(ctx, whole)
 	switch {
+	case errors.Is(err, files.ErrNotFound) && lines > 0:
+		return nil, ErrDropped
 	case errors.Is(err, files.ErrNotFound): // the batch ended before there was any
 		o.Size = 0
 		return o, nil
@@ -52,6 +71,16 @@ func (c *Clerk) output(ctx context.Context, b Batch, whole string, segment func(
 	}
 	o.Size, o.SHA256 = info.Size, info.SHA256
 	return o, nil
+}
+
+// Delete deletes the output of a batch that is complete. The tasks of its lines keep their
+// answers. Its results are not there to be copied by a retry any more. ErrRunning: the batch is
+// not complete. Deleting it again is no error.
+func (o *Output) Delete(ctx context.Context) error {
+	if !o.Complete {
+		return ErrRunning
+	}
+	return o.clerk.cfg.Files.Delete(ctx, o.whole)
 }
 
 // Copy writes the output to w. It holds a few KiB of it. If the batch ends meanwhile, Copy

@@ -2,34 +2,78 @@ package clerk
 
 import (
 	"context"
+	"errors"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/batch"
+	"errand/shared/files"
 )
 
 // Retry makes the batch that runs the failed lines of one that has ended, or finds it. It has
 // the manifest, the budget and as much time as that one. made is as for [Clerk.Submit].
 //
-// Errors: task.ErrNotFound, ErrRunning, ErrNothing, *FieldError about an input that is no longer
-// what it was, and those of Submit.
+// Errors: task.ErrNotFound, ErrRunning, ErrNothing, ErrDropped, *FieldError about an input that is
+// no longer what it was, and those of Submit.
 func (c *Clerk) Retry(ctx context.Context, owner, id string) (b Batch, made bool, err error) {
 	of, err := c.Find(ctx, owner, id)
-	switch {
-	case err != nil:
+	if err != nil {
 		return of, false, err
+	}
+	return c.repeat(ctx, owner, of, of.Spec.Input.Name())
+}
+
+// mostAgain is how often a batch goes on that was canceled or has expired.
+const mostAgain = 32
+
+// Again submits as [Clerk.Submit] does, and a batch that was stopped goes on: if the batch of that
+// name and input was canceled or has expired, the batch that repeats it as [Clerk.Retry] does is
+// made or found, and so on. So it comes to an end that its submitter did not choose only if the
+// batch failed.
+//
+// A batch that was stopped when every line had an answer is returned as it is. Errors: those of
+// Submit and Retry. ErrRunning says that the batch was stopped just now: try again.
+func (c *Clerk) Again(ctx context.Context, owner string, sub Submission) (b Batch, made bool, err error) {
+	b, made, err = c.Submit(ctx, owner, sub)
+	for n := 0; err == nil && !made && b.Stopped(); n++ {
+		if n == mostAgain {
+			return b, false, &FieldError{"name", "is that of a batch that was stopped too often: take another one"}
+		}
+		next, more, err := c.repeat(ctx, owner, b, sub.Input)
+		if errors.Is(err, ErrNothing) {
+			return b, false, nil
+		}
+		if err != nil {
+			return b, false, err
+		}
+		b, made = next, more
+	}
+	return b, made, err
+}
+
+// repeat makes or finds the batch that runs the lines of another one which have no answer. It
+// reads the same manifest under the name input.
+func (c *Clerk) repeat(ctx context.Context, owner string, of Batch, input string) (b Batch, made bool, err error) {
+	switch {
 	case !of.Complete():
 		return of, false, ErrRunning
-	case of.State.Lines == 0, of.State.Counts.Completed >= of.State.Lines:
+	case of.Record.State() == a2a.TaskStateRejected, of.State.Lines > 0 && of.State.Counts.Completed >= of.State.Lines:
 		return of, false, ErrNothing
+	}
+	if of.State.Counts.Completed > 0 {
+		if _, err := c.cfg.Files.Stat(ctx, batch.ResultsFile(of.ID())); errors.Is(err, files.ErrNotFound) {
+			return of, false, ErrDropped
+		}
 	}
 
 	s := batch.Spec{
-		Name: batch.RetryName(of.Spec.Name), Retry: id, Budget: batch.BudgetOf(of.Record), OnBad: of.Spec.OnBad,
+		Name: batch.RetryName(of.Spec.Name), Retry: of.ID(), Budget: batch.BudgetOf(of.Record), OnBad: of.Spec.OnBad,
 		Deadline: c.cfg.Desk.Now().UTC().Add(of.Spec.Deadline.Sub(of.Spec.At)), Endpoint: of.Spec.Endpoint, Metadata: of.Spec.Metadata,
 	}
-	if s.Input, err = c.pin(ctx, owner, of.Spec.Input.Name()); err != nil {
+	if s.Input, err = c.pin(ctx, owner, input); err != nil {
 		return of, false, err
 	}
-	if s.Input != of.Spec.Input {
+	if !s.Input.Same(of.Spec.Input) {
 		return of, false, &FieldError{"input", "has changed since the batch was submitted: submit it as another batch"}
 	}
 	return c.submit(ctx, owner, s)

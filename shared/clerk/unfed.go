@@ -1,6 +1,7 @@
 package clerk
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -68,26 +69,53 @@ func (c *Clerk) Unfed(ctx context.Context, owner, id string) (Unfed, error) {
 	return Unfed{b, line}, err
 }
 
-// runs reports whether a line is one of those that become items.
+// runs reports whether a line is one of those that become items: it can run, and the batch whose
+// failed lines run again has no answer to it.
 func (c *Clerk) runs(ctx context.Context, b Batch, line int) (bool, error) {
-	if b.State.Bad == 0 {
-		return true, nil
+	bad, err := false, error(nil)
+	if b.State.Bad > 0 {
+		bad, err = c.among(ctx, batch.BadFile(b.ID()), line, func(text []byte) (int, error) {
+			var bad batch.Bad
+			err := json.Unmarshal(text, &bad)
+			return bad.Line, err
+		})
 	}
-	_, content, err := c.cfg.Files.Get(ctx, batch.BadFile(b.ID()))
+	if bad || err != nil || b.Spec.Retry == "" {
+		return !bad, err
+	}
+
+	answered, err := c.among(ctx, batch.CopiesSegment(b.ID(), (line-1)/batch.PerSegment), line, func(text []byte) (int, error) {
+		return batch.LineOfResult(b.State.Dialect, text)
+	})
+	return !answered, err
+}
+
+// among reports whether a file of a batch has something about a line. Each of its lines is about
+// one, in their order. A file that is not there has nothing.
+func (c *Clerk) among(ctx context.Context, name string, line int, of func(text []byte) (int, error)) (bool, error) {
+	_, content, err := c.cfg.Files.Get(ctx, name)
+	if errors.Is(err, files.ErrNotFound) {
+		return false, nil
+	}
 	if err != nil {
-		return false, fmt.Errorf("reading the bad lines of batch %s: %w", b.ID(), err)
+		return false, err
 	}
 	defer content.Close()
 
-	for d := json.NewDecoder(content); ; {
-		var bad batch.Bad
-		switch err := d.Decode(&bad); {
-		case errors.Is(err, io.EOF):
-			return true, nil
+	for buf := bufio.NewReader(content); ; {
+		text, err := buf.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			return false, nil
+		}
+		n := 0
+		if err == nil {
+			n, err = of(text)
+		}
+		switch {
 		case err != nil:
-			return false, fmt.Errorf("reading the bad lines of batch %s: %w", b.ID(), err)
-		case bad.Line >= line:
-			return bad.Line != line, nil
+			return false, fmt.Errorf("reading %s: %w", name, err)
+		case n >= line:
+			return n == line, nil
 		}
 	}
 }
@@ -120,17 +148,41 @@ func (c *Clerk) Withhold(ctx context.Context, u Unfed) error {
 	return c.cfg.Desk.Withhold(ctx, u.Batch.Record, u.Line, a2a.TaskStateCanceled, "The task was canceled by its client.")
 }
 
+// WithholdItem is [Clerk.Withhold] for the id of an item, with the errors of [Clerk.Unfed]. A
+// line that never will begin has nothing to make: task.ErrNotFound.
+func (c *Clerk) WithholdItem(ctx context.Context, owner, id string) error {
+	u, err := c.Unfed(ctx, owner, id)
+	if err == nil {
+		err = c.Withhold(ctx, u)
+	}
+	if errors.Is(err, ErrClosed) {
+		err = task.ErrNotFound
+	}
+	return err
+}
+
 // Begin makes the record of a line before its turn: the feeder finds it. Errors: ErrClosed,
 // and those of the desk and of the manifest.
 func (c *Clerk) Begin(ctx context.Context, u Unfed) error {
 	if u.Batch.Record.Terminal() {
 		return ErrClosed
 	}
-	it, err := c.item(ctx, u)
+	it, bad, err := c.item(ctx, u)
 	if err != nil {
 		return fmt.Errorf("reading line %d of batch %s: %w", u.Line, u.Batch.ID(), err)
 	}
-	if err := c.cfg.Desk.Feed(ctx, it); err != nil {
+
+	// As the feeder does.
+	if bad == "" {
+		err = c.cfg.Desk.Feed(ctx, it)
+	}
+	if errors.Is(err, task.ErrTooLarge) {
+		bad, err = "The line is too large for a task.", nil
+	}
+	if bad != "" {
+		err = c.cfg.Desk.Withhold(ctx, u.Batch.Record, u.Line, a2a.TaskStateFailed, bad)
+	}
+	if err != nil {
 		return err
 	}
 
@@ -145,32 +197,33 @@ func (c *Clerk) Begin(ctx context.Context, u Unfed) error {
 	return errors.Join(err, c.cfg.Desk.Withhold(ctx, u.Batch.Record, u.Line, a2a.TaskStateCanceled, why))
 }
 
-// item reads a line of a manifest.
-func (c *Clerk) item(ctx context.Context, u Unfed) (desk.Item, error) {
+// item reads a line of a manifest. bad is why it cannot run: the agent has changed since the
+// scan.
+func (c *Clerk) item(ctx context.Context, u Unfed) (it desk.Item, bad string, err error) {
 	offset, first, err := c.indexed(ctx, u.Batch.ID(), u.Line)
 	if err != nil {
-		return desk.Item{}, err
+		return it, "", err
 	}
 	in, err := c.cfg.Manifests.Open(ctx, u.Batch.Record.Owner, u.Batch.Spec.Input, offset)
 	if err != nil {
-		return desk.Item{}, err
+		return it, "", err
 	}
 	defer in.Close()
 
 	for l, err := range batch.Lines(in, offset, first) {
 		if err != nil {
-			return desk.Item{}, err
+			return it, "", err
 		}
 		if l.N < u.Line {
 			continue
 		}
-		it, bad := c.cfg.Form.Parse(u.Batch.State.Dialect, l.N, l.Text)
+		read, bad := c.cfg.Form.Parse(u.Batch.State.Dialect, l.N, l.Text)
 		if bad != nil {
-			return desk.Item{}, errors.New("it is no line of this agent any more")
+			return it, bad.Reason, nil
 		}
-		return desk.Item{Batch: u.Batch.Record, Line: l.N, Message: it.For(u.Batch.ID()), Metadata: it.Metadata}, nil
+		return desk.Item{Batch: u.Batch.Record, Line: l.N, Message: read.For(u.Batch.ID()), Metadata: read.Metadata}, "", nil
 	}
-	return desk.Item{}, errors.New("the manifest ends before it")
+	return it, "", errors.New("the manifest ends before it")
 }
 
 // indexed returns from where a line can be read.

@@ -85,7 +85,7 @@ func Parse(url string) (bucket, name string, err error) {
 	case !bucketForm.MatchString(bucket):
 		return "", "", fmt.Errorf("%w: it must be %sBUCKET/NAME with the name of a bucket", ErrURL, Scheme)
 	case !namable(name):
-		return "", "", fmt.Errorf("%w: the name must be UTF-8 of at most %d bytes without line ends and without the segments . and ..", ErrURL, maxName)
+		return "", "", fmt.Errorf("%w: the name must be UTF-8 of at most %d bytes without line ends, and no segment of it may be . or .. alone", ErrURL, maxName)
 	}
 	return bucket, name, nil
 }
@@ -102,7 +102,7 @@ func CheckPrefix(prefix string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("must be a bucket or a folder in one, with a slash at the end: %sBUCKET/ or %[1]sBUCKET/FOLDER/", Scheme)
+	return fmt.Errorf("must be %sBUCKET/ or %[1]sBUCKET/FOLDER/: a bucket or a folder in one, with a slash at the end", Scheme)
 }
 
 func namable(name string) bool {

@@ -22,6 +22,7 @@ type Env struct {
 	Agent     string // ERRAND_AGENT: path of agent.yaml; empty: the embedded one
 	Store     string // ERRAND_STORE: spec of the store; empty: sqlite:errand.db
 	Files     string // ERRAND_FILES: spec of the place of files; empty: a folder beside the SQLite file
+	Objects   string // ERRAND_OBJECTS: spec of where objects in buckets are read; empty: gs:
 	Queue     string // ERRAND_QUEUE: spec of the queue; empty: local
 	Bus       string // ERRAND_BUS: spec of the event topic; empty: local
 	Model     string // ERRAND_MODEL: spec of the model; empty: agent.yaml's with a key, else standin:
@@ -63,6 +64,7 @@ var variables = map[string]func(*Env, string){
 	"ERRAND_AGENT":       func(e *Env, v string) { e.Agent = v },
 	"ERRAND_STORE":       func(e *Env, v string) { e.Store = v },
 	"ERRAND_FILES":       func(e *Env, v string) { e.Files = v },
+	"ERRAND_OBJECTS":     func(e *Env, v string) { e.Objects = v },
 	"ERRAND_QUEUE":       func(e *Env, v string) { e.Queue = v },
 	"ERRAND_BUS":         func(e *Env, v string) { e.Bus = v },
 	"ERRAND_MODEL":       func(e *Env, v string) { e.Model = v },

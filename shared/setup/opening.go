@@ -97,6 +97,7 @@ func (o *opening) clientSide(c *ClientSide, definition []byte) {
 	o.url(&c.URL)
 	o.egress(&c.Egress, &c.URL)
 	o.files(&c.Files, c.fileKeys)
+	o.objects(&c.Objects, c.Access)
 	o.store(&c.Store)
 	o.usage(&c.Usage, &c.Store, c.Access)
 	o.keys(&c.Sealing)

@@ -24,6 +24,7 @@ import (
 	"errand/shared/kit"
 	"errand/shared/kv"
 	"errand/shared/model"
+	"errand/shared/objects"
 	"errand/shared/queue"
 	"errand/shared/serve"
 	"errand/shared/task"
@@ -49,6 +50,10 @@ type Store interface {
 type Core struct {
 	Store Store
 	Files *files.Store // opens its place at the first use
+
+	// Objects are objects in buckets, for the callers that the access file lets have them read.
+	// Their client is made at the first use.
+	Objects objects.Guarded
 
 	closers []io.Closer
 }
@@ -154,7 +159,9 @@ func OpenWorker(ctx context.Context, e Env, definition []byte, log *slog.Logger)
 	o.queue(&w.Queue)
 	o.bus(&w.Bus)
 	o.store(&w.Store)
-	o.usage(&w.Usage, &w.Store, o.access())
+	access := o.access()
+	o.objects(&w.Objects, access)
+	o.usage(&w.Usage, &w.Store, access)
 	w.Doors = o.doors(e.WorkerURL)
 	return end(o, w, &w.Core)
 }
@@ -173,6 +180,7 @@ func OpenFunctions(ctx context.Context, e Env, log *slog.Logger) (*Functions, er
 	f.Access = o.access()
 	o.egress(&f.Egress, &f.URL)
 	o.files(&f.Files, nil)
+	o.objects(&f.Objects, f.Access)
 	o.queue(&f.Queue)
 	o.store(&f.Store)
 	o.keys(&f.Sealing)

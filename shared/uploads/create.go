@@ -20,14 +20,26 @@ type Upload struct {
 	Size      int64  // of the content, in bytes; 0: it is not known before
 }
 
+// The memory of uploads, of which any number may come at once.
+const (
+	memoryShare = 16         // of the process
+	perUpload   = 2304 << 10 // bytes: a buffer of package files, and what net/http holds
+)
+
 // Create reads content until io.EOF and stores it as a new file, or stores nothing. It holds
-// 2 MiB of it in memory. After Within the upload ends in an error.
+// 2 MiB of it in memory: share.ErrOwn and share.ErrFull say that there is no memory for another
+// upload of the owner, or of anybody. After Within the upload ends in an error.
 //
 // An owner that sends many files at once, none of which says its size, may store more than
 // its limit by those that are on their way.
 func (s *Store) Create(ctx context.Context, owner string, u Upload, content io.Reader) (File, error) {
 	ctx, cancel := context.WithTimeout(ctx, Within)
 	defer cancel()
+	charge := s.cfg.Memory.Charge(owner)
+	if err := charge.Take(perUpload); err != nil {
+		return File{}, err
+	}
+	defer charge.Settle()
 	e, left, err := s.begin(ctx, owner, u, entry{})
 	if err != nil {
 		return File{}, err

@@ -35,6 +35,7 @@ import (
 
 	"errand/shared/files"
 	"errand/shared/kv"
+	"errand/shared/memory"
 )
 
 // Limits of files.
@@ -60,7 +61,7 @@ var (
 
 	ErrName    = fmt.Errorf("the name of a file has at most %d bytes of UTF-8 and no control characters", MaxName)
 	ErrPurpose = fmt.Errorf("the purpose of a file is %q or another word of at most %d bytes: a-z, 0-9, - and _", Batch, MaxPurpose)
-	ErrAwaited = errors.New("the content of this file was not sent, or its upload was not completed: send it, then POST /files/{id}/complete")
+	ErrAwaited = errors.New("the content of this file was not sent, or its upload was not completed: send it, then POST /files/{id}:complete")
 	ErrFiles   = fmt.Errorf("you have %d files, and may have no more: delete some with DELETE /files/{id}", MaxFiles)
 )
 
@@ -111,6 +112,8 @@ type Config struct {
 	// and again and again while it goes on. Default: there is.
 	Room func(ctx context.Context) error
 
+	Memory *memory.Pool // of all uploads of the process; default: a sixteenth of it
+
 	Now func() time.Time // default: time.Now
 }
 
@@ -127,6 +130,9 @@ func New(c Config) *Store {
 	}
 	if c.Room == nil {
 		c.Room = func(context.Context) error { return nil }
+	}
+	if c.Memory == nil {
+		c.Memory = memory.Share(memoryShare)
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -136,8 +136,23 @@ func (db *DB) Listing(ctx context.Context, owner string, f func(ctx context.Cont
 	})
 }
 
-// Filter is the condition of a list.
-var Filter = filter
+// Filter is the condition of a list, and DeadOf that of a list of dead webhooks.
+var (
+	Filter = filter
+	DeadOf = deadOf
+)
+
+// ServerPlan returns Postgres' plan for a statement, with a line for each step.
+func (db *DB) ServerPlan(ctx context.Context, query string, args ...any) (string, error) {
+	var plan strings.Builder
+	err := db.read(ctx, true, func(c reader) error {
+		return c.queryWithin(ctx, func(row []driver.Value) error {
+			fmt.Fprintln(&plan, row[0])
+			return nil
+		}, "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF) "+query, args...)
+	})
+	return plan.String(), err
+}
 
 // Endless is a statement that returns no row and takes a second or more.
 func (db *DB) Endless(ctx context.Context, owner string) error {
@@ -201,3 +216,9 @@ func (db *DB) Purge(ctx context.Context, before time.Time, limit int) (int, erro
 	}
 	return n, err
 }
+
+// Statements about open items.
+const (
+	CountOpen = countOpen
+	ListOpen  = listOpen
+)

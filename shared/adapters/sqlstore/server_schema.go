@@ -62,6 +62,10 @@ CREATE TABLE stored (
 `, `
 CREATE INDEX task_open ON task (substr(id, 10, 36), CAST(substr(id, 47) AS BIGINT)) WHERE substr(id, 44, 3) = '-b-'
 	AND state NOT IN ('TASK_STATE_COMPLETED', 'TASK_STATE_CANCELED', 'TASK_STATE_FAILED', 'TASK_STATE_REJECTED');
+
+-- As in SQLite, but filled by the creation of an item. The version before uses task_dead_owner.
+ALTER TABLE task ADD COLUMN whose TEXT COLLATE "C"; -- the owner of an item; or NULL
+CREATE INDEX task_dead_whose ON task ((coalesce(whose, owner)), stamp, id) WHERE dead IS NOT NULL;
 `}
 
 // lockKey is the advisory lock of a database ("ERND"): of the process that is alone, shared

@@ -39,6 +39,8 @@ type Storage struct {
 	calls    []string
 	received int64
 	fail     Failure
+	breaks   Breakage
+	reads    []Read
 	unsigned int
 }
 
@@ -98,7 +100,76 @@ func (s *Storage) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
+	if kind == "read" && r.Header.Get("Authorization") == "" && !strings.HasPrefix(r.URL.Path, "/storage/v1/") {
+		w = s.breaking(w, r, object)
+	}
 	s.server.HTTPHandler().ServeHTTP(w, r)
+}
+
+// A Read is a request for the content of an object.
+type Read struct {
+	Object     string
+	Generation string // empty: the newest
+	Range      string // header; empty: all
+}
+
+// Reads returns the requests for contents since the last Reads.
+func (s *Storage) Reads() []Read {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	reads := s.reads
+	s.reads = nil
+	return reads
+}
+
+// A Breakage decides about the content that answers a request: after how many bytes it ends;
+// below 0: it does not. Then the connection breaks or, if hang is true, stays open without
+// another byte for as long as the client waits. It is called concurrently.
+type Breakage func(Read) (after int, hang bool)
+
+// Break sets the Breakage; nil: no content breaks off.
+func (s *Storage) Break(b Breakage) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.breaks = b
+}
+
+// breaking notes the read and returns the writer of its answer.
+func (s *Storage) breaking(w http.ResponseWriter, r *http.Request, object string) http.ResponseWriter {
+	read := Read{object, r.URL.Query().Get("generation"), r.Header.Get("Range")}
+	s.mu.Lock()
+	s.reads = append(s.reads, read)
+	breaks := s.breaks
+	s.mu.Unlock()
+	if breaks == nil {
+		return w
+	}
+	if after, hang := breaks(read); after >= 0 {
+		return &breakable{ResponseWriter: w, left: after, hang: hang, gone: r.Context().Done()}
+	}
+	return w
+}
+
+// A breakable is a writer that breaks off.
+type breakable struct {
+	http.ResponseWriter
+	left int
+	hang bool
+	gone <-chan struct{}
+}
+
+// Write implements http.ResponseWriter.
+func (b *breakable) Write(p []byte) (int, error) {
+	n := min(len(p), b.left)
+	b.left -= n
+	if _, err := b.ResponseWriter.Write(p[:n]); err != nil || n == len(p) {
+		return n, err
+	}
+	_ = http.NewResponseController(b.ResponseWriter).Flush()
+	if b.hang {
+		<-b.gone
+	}
+	panic(http.ErrAbortHandler)
 }
 
 // put stores the body of a signed request as the XML API does. It requires the headers by which
@@ -230,6 +301,19 @@ func (s *Storage) Object(t testing.TB, bucket, name string) fakestorage.Object {
 // Set creates or replaces an object.
 func (s *Storage) Set(bucket, name string, content []byte) {
 	s.server.CreateObject(fakestorage.Object{ObjectAttrs: fakestorage.ObjectAttrs{BucketName: bucket, Name: name}, Content: content})
+}
+
+// SetEncoded is Set with a Content-Encoding.
+func (s *Storage) SetEncoded(bucket, name, encoding string, content []byte) {
+	s.server.CreateObject(fakestorage.Object{ObjectAttrs: fakestorage.ObjectAttrs{BucketName: bucket, Name: name, ContentEncoding: encoding}, Content: content})
+}
+
+// Delete deletes an object.
+func (s *Storage) Delete(t testing.TB, bucket, name string) {
+	t.Helper()
+	if err := s.server.Backend().DeleteObject(bucket, name); err != nil {
+		t.Error(err)
+	}
 }
 
 // Signing runs a metadata server and IAM's signBlob until the test ends. It returns the

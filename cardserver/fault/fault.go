@@ -1,9 +1,13 @@
-package batches
+// Package fault says what callers of the doors to batches are told of an error, and by which
+// status. It is the same for all of these doors, and each has its own way to write it.
+package fault
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"syscall"
 	"time"
 
 	"errand/cardserver/api"
@@ -12,6 +16,7 @@ import (
 	"errand/shared/clerk"
 	"errand/shared/desk"
 	"errand/shared/files"
+	"errand/shared/share"
 	"errand/shared/task"
 	"errand/shared/uploads"
 )
@@ -22,30 +27,39 @@ var faults = []struct {
 	is    error
 	fault error
 }{
-	{task.ErrDeleted, problem(http.StatusConflict, "name", "a batch of this name was deleted by its owner: give this one another name")},
+	{clerk.ErrTaken, problem(http.StatusConflict, "name", "a batch of this name was deleted by its owner: give this one another name")},
 	{task.ErrNotFound, problem(http.StatusNotFound, "", "there is no such batch")},
 	{task.ErrInbox, problem(http.StatusConflict, "", "too many messages wait for this batch: wait for it to take them")},
 	{task.ErrTooLarge, problem(http.StatusBadRequest, "", "the submission is too large: shorten what it says")},
-	{task.ErrFull, &api.Problem{Status: http.StatusServiceUnavailable, Detail: "there is no room on the disk; try again later", After: time.Minute}},
+	{task.ErrFull, full},
+	{syscall.ENOSPC, full},
 
 	{clerk.ErrInput, problem(http.StatusBadRequest, "input", "input names no file or object that you may read")},
 	{clerk.ErrEnded, problem(http.StatusConflict, "", "the batch has ended")},
 	{clerk.ErrRunning, problem(http.StatusConflict, "", "the batch is not complete: wait until it has ended and its files are whole")},
 	{clerk.ErrNothing, problem(http.StatusConflict, "", "no line of the batch failed that could run again; a manifest that was refused is corrected, and submitted under another name")},
+	{clerk.ErrDropped, problem(http.StatusConflict, "", "this output of the batch was deleted by its owner")},
 	{clerk.ErrLate, &api.Problem{Status: http.StatusServiceUnavailable, Detail: "the submission took too long; try again", After: time.Second}},
 	{clerk.ErrActive, auth.Limited("batches", time.Minute, fmt.Sprintf("%d of your batches have not ended, and no more may; wait for one of them, or cancel one", batch.MaxActive))},
 
+	{uploads.ErrAwaited, problem(http.StatusConflict, "input", uploads.ErrAwaited.Error())},
 	{uploads.ErrFiles, auth.Limited("files", time.Minute, uploads.ErrFiles.Error())},
 	{files.ErrTooLarge, problem(http.StatusRequestEntityTooLarge, "body", fmt.Sprintf("a manifest has %d bytes at most: split it", int64(batch.MaxManifest)))},
 	{files.ErrMediaType, problem(http.StatusUnsupportedMediaType, "Content-Type", "Content-Type is not a media type: use application/jsonl")},
+	{share.ErrOwn, auth.Limited("memory", time.Second, "too many uploads of yours are in progress; wait for one of them")},
+	{share.ErrFull, &api.Problem{Status: http.StatusServiceUnavailable, Detail: "too many uploads are in progress; try again", After: time.Second}},
+	{context.DeadlineExceeded, &api.Problem{Status: http.StatusServiceUnavailable, Detail: "this took too long; try again", After: time.Second}},
 }
+
+var full = &api.Problem{Status: http.StatusServiceUnavailable, Detail: "there is no room on the disk; try again later", After: time.Minute}
 
 func problem(status int, field, detail string) error {
 	return &api.Problem{Status: status, Detail: detail, Field: field}
 }
 
-// describe turns an error into one for the caller; nil for a fault of ours.
-func describe(err error) error {
+// Of turns an error of the clerk, of uploads or of the desk into a *api.Problem or an
+// *auth.Refusal for the caller; nil: the fault is ours.
+func Of(err error) error {
 	if f, ok := errors.AsType[*clerk.FieldError](err); ok {
 		return problem(http.StatusBadRequest, f.Field, f.Error())
 	}
