@@ -84,7 +84,7 @@ func (s *site) wakeURL(wakeKey, call string) string { return keys.WakeURL(s.addr
 func (s *site) desk(q queue.Queue) *desk.Desk {
 	return desk.New(desk.Config{
 		Store: s.parts.Store, Queue: q, Rules: task.Defaults(), Now: time.Now, Log: s.log, Reused: s.env.Reused(),
-		WakeKey: (&wakeKeys{ring: s.parts.Keys.Ring, log: s.log}).key,
+		WakeKey: keys.NewWaker(s.parts.Keys.Ring, s.log).Key,
 		Room: func(ctx context.Context, owner string) error {
 			if err := s.parts.Store.Room(ctx); err != nil {
 				return err
