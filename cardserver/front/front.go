@@ -47,6 +47,7 @@ type Config struct {
 	// that have no record. nil: there are no batches.
 	Batches http.Handler
 	Clerk   *clerk.Clerk
+	OpenAI  http.Handler // OpenAI's interface to them, below /v1/files and /v1/batches; nil: there is none
 
 	// Limits are of streams and waits; nil: none. The desk asks those of messages.
 	Limits *limits.Limits

@@ -93,6 +93,7 @@ func union(all, more []string) []string {
 type Item struct {
 	Line     int
 	ID       string         // of the line; its number if it has none
+	Named    bool           // the line has an id
 	Skill    string         // id of the skill that it names; empty: none
 	Message  *a2a.Message   // without the fields that For adds
 	Metadata map[string]any // of the request
@@ -189,7 +190,7 @@ func (f Form) Parse(d Dialect, n int, raw []byte) (Item, *Bad) {
 		return Item{}, p.bad
 	}
 
-	it.ID = p.id
+	it.ID, it.Named = p.id, p.id != ""
 	if it.ID == "" {
 		it.ID = strconv.Itoa(n)
 	}

@@ -66,6 +66,11 @@ func (w *work) outcome(ctx context.Context, l batch.RawLine) (outcome, error) {
 	if id == "" {
 		id, _, _ = batch.LineOf(r)
 	}
+	if w.closing.ended(r) {
+		o := w.fault(l.N, id, w.closing.fault)
+		o.item, o.spent = true, r.Spent
+		return o, nil
+	}
 	o := outcome{item: true, spent: r.Spent}
 	o.text, o.failed = batch.ResultLine(w.st.Dialect, id, r, w.cfg.Model)
 	return o, nil

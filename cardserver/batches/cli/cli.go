@@ -202,12 +202,17 @@ func (j *job) run(ctx context.Context) (code int, say string) {
 		return j.failed(v, err)
 	}
 	if v.State == paused {
-		return Paused, fmt.Sprintf("The batch waits. %s\nGo on with: %s", plain(v.Message), j.command("-resume "+v.ID+" [-budget MORE]"))
+		return Paused, fmt.Sprintf("%s is paused. %s\nGo on with: %s", v.ID, plain(v.Message), j.command("-resume "+v.ID+" [-budget MORE]"))
 	}
 	if err := j.fetchAll(ctx, v); err != nil {
 		return j.failed(v, err)
 	}
-	return v.code(), v.summary()
+
+	code, say = v.code(), v.summary()
+	if code == SomeFailed || code == Ended {
+		say += "\nRun the lines without an answer again with: " + j.command("-retry "+v.ID)
+	}
+	return code, say
 }
 
 // begin finds or makes the batch that the command is about.

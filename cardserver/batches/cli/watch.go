@@ -115,7 +115,7 @@ func (v view) code() int {
 // summary tells what became of the batch, and what it cost.
 func (v view) summary() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "batch %s is %s: %s with an answer, %s without", v.ID, v.State, number(int64(v.Completed)), number(int64(v.Failed)))
+	fmt.Fprintf(&b, "%s: %s with an answer, %s without", v.State, number(int64(v.Completed)), number(int64(v.Failed)))
 	if v.State != completed && v.Message != "" {
 		fmt.Fprintf(&b, "\n%s", plain(v.Message))
 	}

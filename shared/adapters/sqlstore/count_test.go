@@ -115,7 +115,7 @@ func TestOpenItemsAreReadFromTheirIndex(t *testing.T) {
 			t.Errorf("the plan is %q, %v, want %q", plan, err, q.want)
 		}
 	}
-	where, _ := sqlstore.DeadOf(task.DeadQuery{Owner: "someone"})
+	where := db.DeadOf(task.DeadQuery{Owner: "someone"})
 	plan, err := db.Plan(t.Context(), "SELECT id, version, head FROM task "+where+" AND (stamp, id) < (?, ?) ORDER BY stamp DESC, id DESC LIMIT ?",
 		"someone", int64(0), int64(0), "x", int64(1))
 	if want := "SEARCH task USING INDEX task_dead_owner (<expr>=? AND (stamp,id)<(?,?))\n"; err != nil || plan != want {

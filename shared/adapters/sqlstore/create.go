@@ -70,16 +70,16 @@ func (db *DB) creating(op *write, r task.Record, enc *task.Encoded) statement {
 	return statement{
 		text: `
 			WITH was AS (SELECT version, ` + rowColumns + ` FROM task WHERE id = ?1)
-			INSERT INTO task AS t (id, version, owner, context, state, stamp, due, lane, leased, expires, dead, head, body, whose)
-			SELECT ?1, nextval('task_version'), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?15
+			INSERT INTO task AS t (id, version, owner, context, state, stamp, due, lane, leased, expires, dead, head, body)
+			SELECT ?1, nextval('task_version'), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12
 				WHERE NOT EXISTS (SELECT 1 FROM task WHERE id = ?13 AND (expires IS NULL OR expires > ?14))
 			ON CONFLICT (id) DO UPDATE SET version = excluded.version, owner = excluded.owner, context = excluded.context,
 				state = excluded.state, stamp = excluded.stamp, due = excluded.due, lane = excluded.lane, leased = excluded.leased,
-				expires = excluded.expires, dead = excluded.dead, head = excluded.head, body = excluded.body, whose = excluded.whose
+				expires = excluded.expires, dead = excluded.dead, head = excluded.head, body = excluded.body
 				WHERE t.expires <= ?14 AND t.version = (SELECT version FROM was)
 			RETURNING t.version, t.xmax = 0, (SELECT owner FROM was), (SELECT context FROM was), (SELECT state FROM was), (SELECT bytes FROM was)`,
 		args: []any{r.ID(), c.owner, c.context, c.state, c.stamp, c.due, c.lane, c.leased, c.expires, c.dead, enc.Head, enc.Body,
-			task.Former(r.ID()), db.opts.Now().UnixMilli(), c.whose},
+			task.Former(r.ID()), db.opts.Now().UnixMilli()},
 
 		took: func(s sums, rows [][]driver.Value) error {
 			if len(rows) == 0 {

@@ -136,11 +136,14 @@ func (db *DB) Listing(ctx context.Context, owner string, f func(ctx context.Cont
 	})
 }
 
-// Filter is the condition of a list, and DeadOf that of a list of dead webhooks.
-var (
-	Filter = filter
-	DeadOf = deadOf
-)
+// Filter is the condition of a list.
+var Filter = filter
+
+// DeadOf is the condition of a list of dead webhooks.
+func (db *DB) DeadOf(q task.DeadQuery) string {
+	where, _ := deadOf(q, db.engine.owner())
+	return where
+}
 
 // ServerPlan returns Postgres' plan for a statement, with a line for each step.
 func (db *DB) ServerPlan(ctx context.Context, query string, args ...any) (string, error) {
@@ -168,6 +171,12 @@ var (
 	ErrEncoding   = errEncoding
 	ErrNewerThere = errNewerThere
 )
+
+// LockKey is the first advisory lock of a Postgres database.
+const LockKey = lockKey
+
+// ItemOwner is the owner of a row of Postgres, also of an item's.
+const ItemOwner = itemOwner
 
 // ServerSchema is the schema of a Postgres database.
 var ServerSchema = int64(len(serverMigrations))

@@ -37,7 +37,7 @@ func (db *DB) List(ctx context.Context, q task.Query) (task.Page, error) {
 
 // Dead returns one page of the records that have a dead webhook.
 func (db *DB) Dead(ctx context.Context, q task.DeadQuery) (task.Page, error) {
-	where, args := deadOf(q)
+	where, args := deadOf(q, db.engine.owner())
 	args = append(args, db.opts.Now().UnixMilli())
 	var page task.Page
 	err := db.readList(ctx, q.Owner, func(ctx context.Context, c reader) (err error) {
@@ -50,12 +50,13 @@ func (db *DB) Dead(ctx context.Context, q task.DeadQuery) (task.Page, error) {
 	return page, nil
 }
 
-// deadOf returns a query's condition without the place to begin. Its last argument is the time.
-func deadOf(q task.DeadQuery) (string, []any) {
+// deadOf returns a query's condition without the place to begin, by the expression for a row's
+// owner. Its last argument is the time.
+func deadOf(q task.DeadQuery, owner string) (string, []any) {
 	if q.All {
 		return "INDEXED BY task_dead WHERE dead IS NOT NULL" + unexpired, nil
 	}
-	return "INDEXED BY task_dead_owner WHERE dead IS NOT NULL AND coalesce(whose, owner) = ?" + unexpired, []any{q.Owner}
+	return "INDEXED BY task_dead_owner WHERE dead IS NOT NULL AND " + owner + " = ?" + unexpired, []any{q.Owner}
 }
 
 // count returns the number of records that match a query, on all its pages. Without Since it

@@ -24,7 +24,7 @@ func TestOpenItemsAreReadFromTheirIndexOnTheServer(t *testing.T) {
 	script(t, url, fmt.Sprintf(`INSERT INTO task (id, version, owner, context, state, stamp, dead, head, body)
 		SELECT 'aaaaaaaa-%s-' || n, 1, 'x', '', 'TASK_STATE_COMPLETED', n, 1, '', '' FROM generate_series(10, 2000) AS n`, batch))
 
-	where, _ := sqlstore.DeadOf(task.DeadQuery{Owner: "someone"})
+	where := db.DeadOf(task.DeadQuery{Owner: "someone"})
 	for _, known := range []string{"nothing", "all"} {
 		for _, q := range []struct {
 			query, want, rows string

@@ -89,7 +89,6 @@ type columns struct {
 	owner, context, state            string // owner is the lister
 	stamp                            int64
 	due, lane, leased, expires, dead any
-	whose                            any // the owner of an item
 }
 
 func columnsOf(r task.Record) columns {
@@ -106,9 +105,6 @@ func columnsOf(r task.Record) columns {
 	}
 	if i.Dead {
 		c.dead = int64(1)
-	}
-	if i.Lister != i.Owner {
-		c.whose = i.Owner
 	}
 	return c
 }
