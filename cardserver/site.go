@@ -16,6 +16,7 @@ import (
 	"errand/cardserver/files"
 	"errand/cardserver/front"
 	"errand/cardserver/limits"
+	"errand/cardserver/openai"
 	"errand/cardserver/push"
 	"errand/shared/batch"
 	"errand/shared/card"
@@ -83,7 +84,7 @@ func (s *site) wakeURL(wakeKey, call string) string { return keys.WakeURL(s.addr
 func (s *site) desk(q queue.Queue) *desk.Desk {
 	return desk.New(desk.Config{
 		Store: s.parts.Store, Queue: q, Rules: task.Defaults(), Now: time.Now, Log: s.log, Reused: s.env.Reused(),
-		WakeKey: (&wakeKeys{ring: s.parts.Keys.Ring, log: s.log}).key,
+		WakeKey: keys.NewWaker(s.parts.Keys.Ring, s.log).Key,
 		Room: func(ctx context.Context, owner string) error {
 			if err := s.parts.Store.Room(ctx); err != nil {
 				return err
@@ -108,14 +109,11 @@ func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
 		Desk:     d, Store: p.Store, KV: p.Store.KV(), Files: s.uploads, Keys: p.Keys, Access: p.Access, CheckURL: p.Egress.CheckURL, Log: s.log,
 	})
 
-	door := files.New(files.Config{Uploads: s.uploads, Access: p.Access, Log: s.log, URL: p.URL, Enter: s.limits.Enter})
-	ofBatches := batches.New(batches.Config{
-		Clerk: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter,
-	})
-
 	return front.New(front.Config{
-		Files: door, Batches: ofBatches, Clerk: c,
-		Desk: d, Store: p.Store, KV: p.Store.KV(), Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Limits: s.limits, Log: s.log,
+		Desk: d, Store: p.Store, KV: p.Store.KV(), Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Limits: s.limits, Log: s.log, Clerk: c, Uploads: s.uploads,
+		Files:    files.New(files.Config{Uploads: s.uploads, Access: p.Access, Log: s.log, URL: p.URL, Enter: s.limits.Enter}),
+		Batches:  batches.New(batches.Config{Clerk: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter}),
+		OpenAI:   openai.New(openai.Config{Clerk: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter}),
 		CheckURL: p.Egress.CheckURL, IDTokens: p.IDTokens, Model: model, URL: p.URL, Loopback: s.loopback(),
 	}), nil
 }

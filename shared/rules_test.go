@@ -94,16 +94,16 @@ var allowed = map[string][]string{
 	"shared/setup": slices.Concat(ports, []string{"shared/adapters/", "shared/agent", "shared/auth", "shared/egress", "shared/files", "shared/keys", "shared/kit", "shared/loopback", "shared/serve", "shared/strict", "shared/usage"}),
 
 	// front sees neither model nor bus: it accepts, and never runs a task.
-	"cardserver/front":      {"cardserver/audit", "cardserver/front/wire", "cardserver/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/batch", "shared/card", "shared/clerk", "shared/desk", "shared/dialect", "shared/keys", "shared/kv", "shared/loopback", "shared/serve", "shared/task", "shared/webhook"},
+	"cardserver/front":      {"cardserver/audit", "cardserver/front/wire", "cardserver/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/batch", "shared/card", "shared/clerk", "shared/desk", "shared/dialect", "shared/keys", "shared/kv", "shared/loopback", "shared/serve", "shared/task", "shared/uploads", "shared/webhook"},
 	"cardserver/front/wire": {"cardserver/audit", "shared/auth", "shared/dialect", "shared/memory", "shared/serve", "shared/share"},
 	"cardserver/page":       {"shared/task"},
 	// api is what the operations beside A2A have in common: it knows no task.
 	"cardserver/api": {"cardserver/audit", "shared/auth", "shared/serve"},
-	// fault says what the errors of the clerk mean to callers, at every door.
+	// fault says what the errors of the clerk and of uploads mean to callers, at every door.
 	"cardserver/fault": {"cardserver/api", "shared/auth", "shared/batch", "shared/clerk", "shared/desk", "shared/files", "shared/share", "shared/task", "shared/uploads"},
-	// files, batches and openai are doors: what they are asked for, uploads and the clerk do.
-	"cardserver/files":   {"cardserver/api", "shared/auth", "shared/files", "shared/share", "shared/task", "shared/uploads"},
+	// batches, files and openai are doors: what they are asked for, the clerk and uploads do.
 	"cardserver/batches": {"cardserver/api", "cardserver/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/clerk", "shared/task", "shared/uploads"},
+	"cardserver/files":   {"cardserver/api", "cardserver/fault", "shared/auth", "shared/files", "shared/uploads"},
 	"cardserver/openai":  {"cardserver/api", "cardserver/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/clerk", "shared/desk", "shared/task", "shared/uploads"},
 	// audit knows callers and words, no tasks.
 	"cardserver/audit":  {"shared/auth"},
@@ -117,7 +117,7 @@ var allowed = map[string][]string{
 	// cli is a client: it knows the form of a budget and nothing else of Errand.
 	"cardserver/batches/cli": {"shared/batch"},
 	// turn runs any executor: it knows no agent definition and no model.
-	"worker/turn":     {"shared/bus", "shared/desk", "shared/kv", "shared/memory", "shared/queue", "shared/task", "worker/run", "worker/steps"},
+	"worker/turn":     {"shared/bus", "shared/desk", "shared/kv", "shared/memory", "shared/queue", "shared/task", "shared/uploads", "worker/run", "worker/steps"},
 	"worker/executor": {"shared/agent", "shared/kit", "shared/model", "shared/task", "shared/usage", "worker/gate", "worker/run", "worker/steps", "worker/tools"},
 	// batches runs no item and knows no model: turns do.
 	"worker/batches": {"shared/batch", "shared/desk", "shared/files", "shared/kv", "shared/objects", "shared/queue", "shared/steps", "shared/task", "shared/uploads", "worker/run"},
@@ -130,6 +130,9 @@ var allowed = map[string][]string{
 	"functions/notify": {"shared/bus", "shared/desk", "shared/egress", "shared/keys", "shared/memory", "shared/queue", "shared/serve", "shared/share", "shared/task", "shared/webhook"},
 	"functions/sweep":  {"shared/batch", "shared/desk", "shared/files", "shared/kv", "shared/queue", "shared/steps", "shared/task", "shared/uploads"},
 
+	// submit is a door: what becomes of a message, desk and clerk decide.
+	"functions/submit": {"cardserver/audit", "shared/auth", "shared/batch", "shared/bus", "shared/clerk", "shared/desk", "shared/strict", "shared/task"},
+
 	// The mains alone import the installation's own folder. It may import the packages that
 	// tools and executors need.
 	own: {own + "/", "shared/kit", "shared/secret", "worker/run", "worker/steps", "worker/tools"},
@@ -138,11 +141,13 @@ var allowed = map[string][]string{
 	// smoke is a client like any other: it knows the protocol and nothing of Errand.
 	"infra/smoke": {"shared/loopback"},
 
-	"functions": {"functions/notify", "functions/sweep", "shared/bus", "shared/desk", "shared/queue", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
+	// functions takes messages of callers too, who have the same limits at every door.
+	"functions": {own, "cardserver/limits", "functions/notify", "functions/submit", "functions/sweep", "shared/batch", "shared/bus", "shared/clerk", "shared/desk", "shared/keys", "shared/queue",
+		"shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 
 	// Mains may import anything below them; only cardserver, which is the whole
 	// agent on one machine, takes in the other services.
-	"cardserver": {"cardserver/batches", "cardserver/batches/cli", "cardserver/files", "cardserver/front", "cardserver/limits", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/batches", "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
+	"cardserver": {"cardserver/batches", "cardserver/batches/cli", "cardserver/files", "cardserver/front", "cardserver/limits", "cardserver/openai", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/batches", "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
 		"shared/auth", "shared/batch", "shared/bus", "shared/card", "shared/clerk", "shared/desk", "shared/keys", "shared/loopback", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 
 	// The lab makes an Env as setup does for a program, and an agent in the place of the
@@ -319,11 +324,11 @@ func TestAdaptersAreChosenInOnePlace(t *testing.T) {
 	}
 }
 
-// An installation's own folder is imported by the mains that run turns, and by nothing else:
+// An installation's own folder is imported by the mains, and by nothing else:
 // not by a test either, or another agent in it would break that test.
 func TestOnlyMainsImportTheOwnFolder(t *testing.T) {
 	for _, f := range files(t) {
-		main := !f.test && (f.pkg == "cardserver" || f.pkg == "worker")
+		main := !f.test && (f.pkg == "cardserver" || f.pkg == "worker" || f.pkg == "functions")
 		for _, i := range imports(f) {
 			if of := strings.TrimPrefix(i, module); isOwn(of) && !isOwn(f.pkg) && !main {
 				t.Errorf("%s: imports %s, which belongs to the installation", f.path, of)

@@ -1,9 +1,8 @@
-// Package fault says what callers of the doors to batches are told of an error, and by which
-// status. It is the same for all of these doors, and each has its own way to write it.
+// Package fault says what callers of the doors to batches and files are told of an error, and by
+// which status. It is the same for all of these doors, and each has its own way to write it.
 package fault
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,13 +14,10 @@ import (
 	"errand/shared/batch"
 	"errand/shared/clerk"
 	"errand/shared/desk"
-	"errand/shared/files"
-	"errand/shared/share"
 	"errand/shared/task"
-	"errand/shared/uploads"
 )
 
-// faults are what callers are told of the errors of the clerk, of uploads and of the desk. An
+// faults are what callers are told of the errors of the clerk and of the desk. An
 // error is compared with them in this order.
 var faults = []struct {
 	is    error
@@ -41,17 +37,7 @@ var faults = []struct {
 	{clerk.ErrDropped, problem(http.StatusConflict, "", "this output of the batch was deleted by its owner")},
 	{clerk.ErrLate, &api.Problem{Status: http.StatusServiceUnavailable, Detail: "the submission took too long; try again", After: time.Second}},
 	{clerk.ErrActive, auth.Limited("batches", time.Minute, fmt.Sprintf("%d of your batches have not ended, and no more may; wait for one of them, or cancel one", batch.MaxActive))},
-
-	{uploads.ErrAwaited, problem(http.StatusConflict, "input", uploads.ErrAwaited.Error())},
-	{uploads.ErrFiles, auth.Limited("files", time.Minute, uploads.ErrFiles.Error())},
-	{files.ErrTooLarge, problem(http.StatusRequestEntityTooLarge, "body", fmt.Sprintf("a manifest has %d bytes at most: split it", int64(batch.MaxManifest)))},
-	{files.ErrMediaType, problem(http.StatusUnsupportedMediaType, "Content-Type", "Content-Type is not a media type: use application/jsonl")},
-	{share.ErrOwn, auth.Limited("memory", time.Second, "too many uploads of yours are in progress; wait for one of them")},
-	{share.ErrFull, &api.Problem{Status: http.StatusServiceUnavailable, Detail: "too many uploads are in progress; try again", After: time.Second}},
-	{context.DeadlineExceeded, &api.Problem{Status: http.StatusServiceUnavailable, Detail: "this took too long; try again", After: time.Second}},
 }
-
-var full = &api.Problem{Status: http.StatusServiceUnavailable, Detail: "there is no room on the disk; try again later", After: time.Minute}
 
 func problem(status int, field, detail string) error {
 	return &api.Problem{Status: status, Detail: detail, Field: field}
@@ -66,13 +52,10 @@ func Of(err error) error {
 	if m, ok := errors.AsType[*desk.Mismatch](err); ok {
 		return problem(http.StatusConflict, m.Field, "a batch of this name was submitted with another "+m.Field+": give this one another name")
 	}
-	if f, ok := errors.AsType[*uploads.FullError](err); ok {
-		return auth.Limited("stored", time.Minute, f.Error())
-	}
 	for _, f := range faults {
 		if errors.Is(err, f.is) {
 			return f.fault
 		}
 	}
-	return nil
+	return Files(err)
 }

@@ -111,6 +111,7 @@ func TestUnfed(t *testing.T) {
 func TestUnfedLinesOfARetry(t *testing.T) {
 	b := newBench(t)
 	first := b.fed(lines)
+	b.put(batch.ResultsFile(first), `{"id":"a","line":1001}`+"\n"+`{"id":"b","line":1700}`+"\n")
 	b.end(first, a2a.TaskStateCompleted, batch.State{Dialect: batch.Errand, Lines: lines, Fed: lines, Counts: batch.Counts{Completed: 2, Failed: lines - 2}})
 	b.put(batch.ResultsFile(first), "two answers")
 	again, _, err := b.Retry(t.Context(), alice, first)
