@@ -84,7 +84,7 @@ func (s *site) wakeURL(wakeKey, call string) string { return keys.WakeURL(s.addr
 func (s *site) desk(q queue.Queue) *desk.Desk {
 	return desk.New(desk.Config{
 		Store: s.parts.Store, Queue: q, Rules: task.Defaults(), Now: time.Now, Log: s.log, Reused: s.env.Reused(),
-		WakeKey: (&wakeKeys{ring: s.parts.Keys.Ring, log: s.log}).key,
+		WakeKey: keys.NewWaker(s.parts.Keys.Ring, s.log).Key,
 		Room: func(ctx context.Context, owner string) error {
 			if err := s.parts.Store.Room(ctx); err != nil {
 				return err
@@ -110,8 +110,7 @@ func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
 	})
 
 	return front.New(front.Config{
-		Desk: d, Store: p.Store, KV: p.Store.KV(), Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Limits: s.limits, Log: s.log, Clerk: c,
-		Uploads:  s.uploads,
+		Desk: d, Store: p.Store, KV: p.Store.KV(), Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Limits: s.limits, Log: s.log, Clerk: c, Uploads: s.uploads,
 		Files:    files.New(files.Config{Uploads: s.uploads, Access: p.Access, Log: s.log, URL: p.URL, Enter: s.limits.Enter}),
 		Batches:  batches.New(batches.Config{Clerk: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter}),
 		OpenAI:   openai.New(openai.Config{Clerk: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter}),

@@ -130,6 +130,9 @@ var allowed = map[string][]string{
 	"functions/notify": {"shared/bus", "shared/desk", "shared/egress", "shared/keys", "shared/memory", "shared/queue", "shared/serve", "shared/share", "shared/task", "shared/webhook"},
 	"functions/sweep":  {"shared/batch", "shared/desk", "shared/files", "shared/kv", "shared/queue", "shared/steps", "shared/task", "shared/uploads"},
 
+	// submit is a door: what becomes of a message, desk and clerk decide.
+	"functions/submit": {"cardserver/audit", "shared/auth", "shared/batch", "shared/bus", "shared/clerk", "shared/desk", "shared/strict", "shared/task"},
+
 	// The mains alone import the installation's own folder. It may import the packages that
 	// tools and executors need.
 	own: {own + "/", "shared/kit", "shared/secret", "worker/run", "worker/steps", "worker/tools"},
@@ -138,7 +141,9 @@ var allowed = map[string][]string{
 	// smoke is a client like any other: it knows the protocol and nothing of Errand.
 	"infra/smoke": {"shared/loopback"},
 
-	"functions": {"functions/notify", "functions/sweep", "shared/bus", "shared/desk", "shared/queue", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
+	// functions takes messages of callers too, who have the same limits at every door.
+	"functions": {own, "cardserver/limits", "functions/notify", "functions/submit", "functions/sweep", "shared/batch", "shared/bus", "shared/clerk", "shared/desk", "shared/keys", "shared/queue",
+		"shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 
 	// Mains may import anything below them; only cardserver, which is the whole
 	// agent on one machine, takes in the other services.
@@ -319,11 +324,11 @@ func TestAdaptersAreChosenInOnePlace(t *testing.T) {
 	}
 }
 
-// An installation's own folder is imported by the mains that run turns, and by nothing else:
+// An installation's own folder is imported by the mains, and by nothing else:
 // not by a test either, or another agent in it would break that test.
 func TestOnlyMainsImportTheOwnFolder(t *testing.T) {
 	for _, f := range files(t) {
-		main := !f.test && (f.pkg == "cardserver" || f.pkg == "worker")
+		main := !f.test && (f.pkg == "cardserver" || f.pkg == "worker" || f.pkg == "functions")
 		for _, i := range imports(f) {
 			if of := strings.TrimPrefix(i, module); isOwn(of) && !isOwn(f.pkg) && !main {
 				t.Errorf("%s: imports %s, which belongs to the installation", f.path, of)

@@ -114,20 +114,29 @@ func (q *Call) Receive(most int64, take func(ctx context.Context, body io.Reader
 	return err
 }
 
-// ReadFor is the time for a part of a large body to arrive.
-const ReadFor = 30 * time.Second
+// ReadFor is the time for a part of a large body to arrive, and readLeast the bytes of a part.
+// So a client that sends byte by byte does not hold its connection.
+const (
+	ReadFor   = 30 * time.Second
+	readLeast = 64 << 10
+)
 
 // A body is a large body on its way. It notes how reading it failed.
 type body struct {
 	body    io.Reader
 	control *http.ResponseController
+	left    int // bytes of the part that arrives
 	err     error
 }
 
 // Read implements io.Reader.
 func (b *body) Read(p []byte) (int, error) {
-	_ = b.control.SetReadDeadline(time.Now().Add(ReadFor)) // writers of tests know no deadlines
+	if b.left <= 0 {
+		_ = b.control.SetReadDeadline(time.Now().Add(ReadFor)) // writers of tests know no deadlines
+		b.left = readLeast
+	}
 	n, err := b.body.Read(p)
+	b.left -= n
 	if err != nil && !errors.Is(err, io.EOF) {
 		b.err = err
 	}

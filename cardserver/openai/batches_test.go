@@ -402,6 +402,7 @@ func TestListBatches(t *testing.T) {
 			for _, b := range p.Data {
 				got = append(got, b.id())
 			}
+
 			if after = p.LastID; !p.HasMore {
 				break
 			}
@@ -432,12 +433,14 @@ func TestForeignObjects(t *testing.T) {
 		"{file}":  {input, "file-" + id + "-output", "file-" + id + "-error", "file-aaaaaaaaaaaaaaaaaaaaaaaaaa", "file-" + task.BatchID(bob, "none") + "-output", "x"},
 		"{batch}": {id, task.BatchID(bob, "none"), "x"},
 	}
+
 	for _, route := range openai.Routes() {
 		method, path, _ := strings.Cut(route, " ")
 		for field, ids := range named {
 			if !strings.Contains(path, field) {
 				continue
 			}
+
 			var told []string
 			for _, of := range ids {
 				rec := w.ask(bob, method, strings.ReplaceAll(path, field, of), "", nil)

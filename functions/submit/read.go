@@ -38,7 +38,7 @@ func (r *refusal) Error() string { return r.reason }
 
 // read reads a letter: a line of ours, or {"batch": {...}}. The error is a *refusal.
 func (s *Submit) read(l bus.Letter) (message, error) {
-	text := bytes.TrimSpace(l.Data)
+	text := bytes.TrimSpace(bytes.TrimPrefix(l.Data, []byte("\xef\xbb\xbf"))) // a mark that editors write
 	switch {
 	case len(text) == 0:
 		return message{}, &refusal{"", `the message has no data: it must be a line such as {"id": "a", "text": "Hello"}, or {"batch": {"input": "gs://BUCKET/NAME"}}`}

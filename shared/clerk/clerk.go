@@ -36,7 +36,7 @@ type Config struct {
 	// without the reason, if there is none or the owner may not read it.
 	Object func(ctx context.Context, owner, name string) (batch.Input, error)
 
-	Manifests Manifests
+	Manifests Manifests  // to read lines that have not been fed; a clerk that only submits needs none
 	Form      batch.Form // what lines may ask of the agent
 
 	Currency string // of the operator's prices; empty: there are none

@@ -25,6 +25,7 @@ type Env struct {
 	Objects   string // ERRAND_OBJECTS: spec of where objects in buckets are read; empty: gs:
 	Queue     string // ERRAND_QUEUE: spec of the queue; empty: local
 	Bus       string // ERRAND_BUS: spec of the event topic; empty: local
+	Refused   string // ERRAND_REFUSED: spec of the topic of submitted messages that cannot become tasks; empty: no topic submits
 	Model     string // ERRAND_MODEL: spec of the model; empty: agent.yaml's with a key, else standin:
 	PushAllow string // ERRAND_PUSH_ALLOW: private destinations that webhooks may have
 	Dedupe    string // ERRAND_DEDUPE: message-id, the default, or off
@@ -67,6 +68,7 @@ var variables = map[string]func(*Env, string){
 	"ERRAND_OBJECTS":     func(e *Env, v string) { e.Objects = v },
 	"ERRAND_QUEUE":       func(e *Env, v string) { e.Queue = v },
 	"ERRAND_BUS":         func(e *Env, v string) { e.Bus = v },
+	"ERRAND_REFUSED":     func(e *Env, v string) { e.Refused = v },
 	"ERRAND_MODEL":       func(e *Env, v string) { e.Model = v },
 	"ERRAND_PUSH_ALLOW":  func(e *Env, v string) { e.PushAllow = v },
 	"ERRAND_AGENT_ALLOW": func(e *Env, v string) { e.AgentAllow = v },

@@ -50,7 +50,7 @@ func TestObjectsOfCallers(t *testing.T) {
 			return coreOf(err, func() *setup.Core { return &p.Core })
 		},
 		"functions": func() (*setup.Core, error) {
-			p, err := setup.OpenFunctions(t.Context(), managed, log)
+			p, err := setup.OpenFunctions(t.Context(), managed, lab.Definition, log)
 			return coreOf(err, func() *setup.Core { return &p.Core })
 		},
 		"the whole agent": func() (*setup.Core, error) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 
 	"errand/shared/adapters/gcp"
@@ -203,6 +204,23 @@ func (o *opening) bus(to *bus.Publisher) {
 	b, err := gcp.NewPublisher(o.ctx, gcp.PublisherConfig{Topic: topic, Endpoint: endpoint})
 	if err != nil {
 		o.note(fmt.Errorf("ERRAND_BUS: %w", err))
+		return
+	}
+	*to = b
+	o.closes(b)
+}
+
+// refused makes the client of the topic of refused messages, which calls nothing yet.
+func (o *opening) refused(to *bus.Letters) {
+	topic, isTopic := strings.CutPrefix(o.env.Refused, "pubsub:")
+	if !isTopic {
+		o.note(errors.New("ERRAND_REFUSED must be pubsub:projects/PROJECT/topics/TOPIC, or be left out if no topic submits messages"))
+		return
+	}
+	topic, endpoint, _ := strings.Cut(topic, "@")
+	b, err := gcp.NewPublisher(o.ctx, gcp.PublisherConfig{Topic: topic, Endpoint: endpoint})
+	if err != nil {
+		o.note(fmt.Errorf("ERRAND_REFUSED: %w", err))
 		return
 	}
 	*to = b

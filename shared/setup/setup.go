@@ -119,10 +119,17 @@ type Functions struct {
 	Core
 	Sealing
 	Doors
-	Access *auth.Access   // which webhooks may carry ID tokens
+	Access *auth.Access   // which webhooks may carry ID tokens, and whose the submissions of a topic are
 	Egress *egress.Client // delivers webhooks
-	Queue  queue.Queue
-	URL    string // where clients reach the agent, in whose name webhooks are signed
+	Usage  *usage.Meter   // of callers with a limit of tokens a day
+
+	// Refused is the topic of submitted messages that cannot become tasks, and Agent says what
+	// others may ask for. Both are nil where no topic submits messages.
+	Refused bus.Letters
+	Agent   *agent.Agent
+
+	Queue queue.Queue
+	URL   string // where clients reach the agent, in whose name webhooks are signed
 
 	// IDToken makes ID tokens of the program's service account. Outside Cloud Run there is
 	// no account, and it returns an error that says so.
@@ -166,8 +173,8 @@ func OpenWorker(ctx context.Context, e Env, definition []byte, log *slog.Logger)
 	return end(o, w, &w.Core)
 }
 
-// OpenFunctions opens the parts of the functions.
-func OpenFunctions(ctx context.Context, e Env, log *slog.Logger) (*Functions, error) {
+// OpenFunctions opens the parts of the functions. definition is as for OpenStandalone.
+func OpenFunctions(ctx context.Context, e Env, definition []byte, log *slog.Logger) (*Functions, error) {
 	o, f := begin(ctx, e, log), &Functions{URL: e.URL, IDToken: noIDToken}
 	o.managed("functions")
 	if e.URL == "" {
@@ -183,6 +190,11 @@ func OpenFunctions(ctx context.Context, e Env, log *slog.Logger) (*Functions, er
 	o.objects(&f.Objects, f.Access)
 	o.queue(&f.Queue)
 	o.store(&f.Store)
+	o.usage(&f.Usage, &f.Store, f.Access)
+	if e.Refused != "" {
+		o.agent(&f.Agent, definition)
+		o.refused(&f.Refused)
+	}
 	o.keys(&f.Sealing)
 	f.Doors = o.doors(e.FunctionsURL)
 	return end(o, f, &f.Core)

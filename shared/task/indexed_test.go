@@ -61,6 +61,7 @@ func TestKeysOfQueries(t *testing.T) {
 			t.Errorf("the owner of %q is %q, want %q", lister, got, row.owner)
 		}
 	}
+
 	for _, owner := range []string{"", "a b", mine, mine + "x y", "tenant/" + mine + " x"} {
 		if got := task.OwnerOf(owner); got != owner {
 			t.Errorf("OwnerOf(%q) = %q", owner, got)

@@ -10,6 +10,10 @@ import (
 	"errand/shared/task"
 )
 
+// errOpen says that an item has ended by a look, and has not by its record: the write of its end
+// has no answer yet. The next look is another one.
+var errOpen = errors.New("batches: the end of an item is being written")
+
 // An outcome is the line of an answer or of an error.
 type outcome struct {
 	text   []byte // with its end
@@ -62,6 +66,9 @@ func (w *work) outcome(ctx context.Context, l batch.RawLine) (outcome, error) {
 		return o, nil
 	case err != nil:
 		return outcome{}, err
+	}
+	if !r.Terminal() {
+		return outcome{}, errOpen
 	}
 	if id == "" {
 		id, _, _ = batch.LineOf(r)

@@ -49,6 +49,7 @@ type bench struct {
 	// answer is what an item does before it ends. nil: nothing.
 	answer  func(ctx context.Context, ec *a2asrv.ExecutorContext) error
 	started atomic.Int64 // items that an executor has run
+	ran     tap          // the calls of items
 	spends  task.Spent   // cost of an item
 
 	current atomic.Pointer[process] // receives the jobs of batches
@@ -79,7 +80,7 @@ func newBench(t *testing.T, edit func(*batches.Config)) *bench {
 	})
 	b.uploads = uploads.New(uploads.Config{Files: b.files, KV: b.Store.KV(), Now: b.Now})
 
-	items := turn.New(turn.Config{Desk: b.desk, Store: b.Store, KV: b.Store.KV(), Bus: b, Executor: b, Log: b.Log})
+	items := turn.New(turn.Config{Desk: b.desk, Store: tapStore{b.Store, &b.ran}, KV: b.Store.KV(), Bus: b, Executor: b, Log: b.Log})
 	b.current.Store(b.process(nil))
 	mux.Handle("POST "+queue.PathBulk, items)
 	mux.HandleFunc("POST "+queue.PathBatch, func(w http.ResponseWriter, r *http.Request) { b.current.Load().deliver(w, r) })
@@ -220,7 +221,7 @@ func (b *bench) await(id string, is func(task.Record) bool) task.Record {
 			}
 		}
 		r, err := b.Store.Load(b.t.Context(), id)
-		if !errors.Is(err, task.ErrNotFound) || errors.Is(err, task.ErrDeleted) {
+		if err != nil && !errors.Is(err, task.ErrNotFound) || errors.Is(err, task.ErrDeleted) {
 			b.t.Fatalf("the task %s did not become what was expected: it is %v: %v", id, r.Task, err)
 		}
 		b.pause()
@@ -327,7 +328,7 @@ func (b *bench) wantLines(id string, lines int, failed ...int) map[int]result {
 		b.t.Errorf("lines with an answer (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(failed, other); diff != "" {
-		b.t.Errorf("lines with an error (-want +got):\n%s", diff)
+		b.t.Errorf("lines with an error (-want +got):\n%s\n%.2000s", diff, b.read(batch.ErrorsFile(id)))
 	}
 	return faults
 }
@@ -356,6 +357,7 @@ func (b *bench) job(id string) {
 // A tap is what a process does to its stores: each call passes it before and after.
 type tap struct {
 	before, after func(call) error
+	loaded        func(task.Record) task.Record // what a Load returns instead
 	stubborn      bool // calls go through although their run is over
 }
 
@@ -403,6 +405,9 @@ func (s tapStore) Load(ctx context.Context, id string) (out task.Record, err err
 		out, err = s.Store.Load(ctx, id)
 		return err
 	})
+	if err == nil && s.tap != nil && s.tap.loaded != nil {
+		out = s.tap.loaded(out)
+	}
 	return out, err
 }
 

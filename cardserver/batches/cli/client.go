@@ -262,7 +262,7 @@ func (c *client) refused(resp *http.Response, foreign bool) error {
 
 	switch resp.StatusCode {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
-		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout, http.StatusInsufficientStorage:
 		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
 		return &busy{err: errors.New(say), after: time.Duration(min(max(seconds, 0), 3600)) * time.Second}
 	case http.StatusUnauthorized:

@@ -1,22 +1,21 @@
-package main
+package keys
 
 import (
 	"context"
 	"log/slog"
 	"sync"
 	"time"
-
-	"errand/shared/keys"
 )
 
-// wakeKeys makes the keys of the URLs by which waiting calls are woken. A message is accepted
-// without one if the ring cannot be read.
-type wakeKeys struct {
-	ring func(context.Context) (keys.Ring, error)
+// A Waker makes the keys of the URLs by which waiting calls are woken, for programs that accept
+// messages. A message is accepted without one if the ring cannot be read. It is safe for
+// concurrent use.
+type Waker struct {
+	ring func(context.Context) (Ring, error)
 	log  *slog.Logger
 
 	mu   sync.Mutex
-	read keys.Ring
+	read Ring
 	ok   bool      // read is a ring
 	next time.Time // the ring is not read again before
 }
@@ -27,8 +26,13 @@ const (
 	ringAgain = time.Minute            // after it could not be read
 )
 
-// key makes the key of one life of a task.
-func (w *wakeKeys) key(ctx context.Context, life string) string {
+// NewWaker makes a Waker, which reads the ring when it is asked for a key.
+func NewWaker(ring func(context.Context) (Ring, error), log *slog.Logger) *Waker {
+	return &Waker{ring: ring, log: log}
+}
+
+// Key makes the key of one life of a task, TASK/LIFE; empty if the ring cannot be read.
+func (w *Waker) Key(ctx context.Context, life string) string {
 	now := time.Now()
 	ring, ok := w.current(ctx, now)
 	if !ok {
@@ -39,7 +43,7 @@ func (w *wakeKeys) key(ctx context.Context, life string) string {
 
 // current returns the ring, and false if it cannot be read. While one caller reads it, the
 // others wait for that.
-func (w *wakeKeys) current(ctx context.Context, now time.Time) (keys.Ring, bool) {
+func (w *Waker) current(ctx context.Context, now time.Time) (Ring, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if now.Before(w.next) {
