@@ -88,6 +88,7 @@ type cloud struct {
 type cloudConfig struct {
 	env []string // more of it
 
+	project   string // default: one of its own
 	firestore string // HOST:PORT, instead of the emulator
 	store     string // the URL of a Postgres database, instead of Firestore
 	replicas  bool   // two of each program, behind a balancer
@@ -118,7 +119,10 @@ func newCloud(t *testing.T, config cloudConfig) *cloud {
 	}
 
 	c := &cloud{t: t, config: config, issuer: fake.NewIssuer(t)}
-	project := emulator.Project(t)
+	project := config.project
+	if project == "" {
+		project = emulator.Project(t)
+	}
 	queues := "projects/" + project + "/locations/europe-west1/queues/errand"
 	var deployed []*cloudtaskspb.Queue
 	for _, l := range queue.Lanes() {

@@ -339,3 +339,36 @@ variable "pipelines" {
     error_message = "The members of a pipeline must be serviceAccount:EMAIL, user:EMAIL, group:EMAIL or domain:NAME: events are for nobody else."
   }
 }
+
+variable "submissions" {
+  description = "Topics to which pipelines publish lines and names of manifests, by name, and who may publish there (README.md)."
+  type        = map(object({ members = optional(list(string), []) }))
+  default     = {}
+
+  validation {
+    condition     = alltrue([for name in keys(var.submissions) : can(regex("^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$", name))])
+    error_message = "submissions must be named by 1 to 40 small letters, digits and hyphens, beginning with a letter and not ending in a hyphen, for example nightly."
+  }
+
+  validation {
+    condition     = alltrue(flatten([for s in values(var.submissions) : [for m in s.members : can(regex("^(user|group|serviceAccount|domain|principal|principalSet):.+$", m))]]))
+    error_message = "The members of a submission must be serviceAccount:EMAIL, user:EMAIL, group:EMAIL or domain:NAME: whoever publishes there acts as the principal that the access file names."
+  }
+
+  validation {
+    condition     = length(var.submissions) == 0 || var.access == "secret"
+    error_message = "submissions belong to principals of the access file: set access to secret."
+  }
+}
+
+variable "input_buckets" {
+  description = "Buckets whose objects the programs may read, so that callers whom the access file lets do so can name them as manifests."
+  type        = set(string)
+  default     = []
+
+  # https://cloud.google.com/storage/docs/buckets#naming
+  validation {
+    condition     = alltrue([for b in var.input_buckets : can(regex("^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$", b))])
+    error_message = "input_buckets must be names of buckets without gs://, for example [\"acme-in\"]; the access file names folders."
+  }
+}

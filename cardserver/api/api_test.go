@@ -178,9 +178,15 @@ func (c *timed) SetWriteDeadline(time.Time) error { c.writes++; return nil }
 func TestTimesOfLargeBodies(t *testing.T) {
 	const size = 200 << 10
 	h := handler(t, map[string]api.Operation{"POST /x": {Right: auth.Read, Serve: func(q *api.Call) error {
-		n, err := io.Copy(io.Discard, q.Slowly())
-		if err != nil || n != size {
-			t.Errorf("%d bytes, %v", n, err)
+		err := q.Receive(size, func(_ context.Context, body io.Reader) error {
+			n, err := io.Copy(io.Discard, body)
+			if n != size {
+				t.Errorf("%d bytes", n)
+			}
+			return err
+		})
+		if err != nil {
+			return err
 		}
 		q.Send("text/plain", 3, func(_ context.Context, w io.Writer) error {
 			for range 3 {
@@ -198,21 +204,28 @@ func TestTimesOfLargeBodies(t *testing.T) {
 	}
 }
 
-// A body tells whether it is the client's fault that it has no end.
+// The client is told why its body could not be read, and not what that made of it. Other errors
+// are those of whatever takes the body.
 func TestBodyThatBreaksOff(t *testing.T) {
+	taken := io.ErrShortWrite
 	h := handler(t, map[string]api.Operation{"POST /x": {Right: auth.Read, Serve: func(q *api.Call) error {
-		b := q.Slowly()
-		_, err := io.Copy(io.Discard, b)
-		if !errors.Is(err, b.Err()) {
-			t.Errorf("%v, and the body says %v", err, b.Err())
-		}
-		return api.Unread(b.Err(), 5)
+		return q.Receive(5, func(_ context.Context, body io.Reader) error {
+			if _, err := io.Copy(io.Discard, body); err != nil {
+				return errors.New("it was not stored")
+			}
+			return taken
+		})
 	}}})
-	for err, status := range map[error]int{io.ErrUnexpectedEOF: 400, os.ErrDeadlineExceeded: 408} {
+	for _, row := range []struct {
+		body   io.Reader
+		status int
+	}{
+		{iotest.ErrReader(io.ErrUnexpectedEOF), 400}, {iotest.ErrReader(os.ErrDeadlineExceeded), 408}, {strings.NewReader("x"), 409},
+	} {
 		rec := httptest.NewRecorder()
-		h.ServeHTTP(rec, httptest.NewRequest("POST", "/x", io.MultiReader(strings.NewReader("x"), iotest.ErrReader(err))))
-		if rec.Code != status {
-			t.Errorf("%v: %d", err, rec.Code)
+		h.ServeHTTP(rec, httptest.NewRequest("POST", "/x", io.MultiReader(strings.NewReader("x"), row.body)))
+		if rec.Code != row.status {
+			t.Errorf("%d %s, want %d", rec.Code, rec.Body, row.status)
 		}
 	}
 }

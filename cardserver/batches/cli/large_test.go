@@ -149,6 +149,7 @@ func TestLargeManifestGoesPastTheAgent(t *testing.T) {
 		}
 		return 0, false
 	})
+
 	code, said := s.submit(path, nil)
 	if code != cli.Completed {
 		t.Fatalf("the command ends with %d: %s", code, said)
