@@ -128,7 +128,9 @@ func TestFeedAfterALostAnswer(t *testing.T) {
 func TestFeedNeedsNoRoomOfItsOwner(t *testing.T) {
 	b := newBench(t)
 	of := b.batch()
-	b.configure(func(c *desk.Config) { c.Room = func(context.Context, string) error { return errors.New("too many wait") } })
+	b.configure(func(c *desk.Config) {
+		c.Room = func(context.Context, string) error { return errors.New("too many wait") }
+	})
 	b.feed(line(of, 1))
 }
 
