@@ -358,7 +358,7 @@ func (b *bench) job(id string) {
 type tap struct {
 	before, after func(call) error
 	loaded        func(task.Record) task.Record // what a Load returns instead
-	stubborn      bool // calls go through although their run is over
+	stubborn      bool                          // calls go through although their run is over
 }
 
 // A call is a call of a store.
