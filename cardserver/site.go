@@ -12,11 +12,15 @@ import (
 	"sync"
 	"time"
 
+	"errand/cardserver/batches"
 	"errand/cardserver/files"
 	"errand/cardserver/front"
 	"errand/cardserver/limits"
+	"errand/cardserver/openai"
 	"errand/cardserver/push"
+	"errand/shared/batch"
 	"errand/shared/card"
+	"errand/shared/clerk"
 	"errand/shared/desk"
 	"errand/shared/keys"
 	"errand/shared/loopback"
@@ -25,6 +29,7 @@ import (
 	"errand/shared/setup"
 	"errand/shared/task"
 	"errand/shared/uploads"
+	sources "errand/worker/batches"
 )
 
 // A site is the front door at its address, whichever process runs the turns.
@@ -98,17 +103,32 @@ func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
 		return nil, err
 	}
 
+	c := s.clerk(d, model)
 	api := push.New(push.Config{
-		Desk: d, Store: p.Store, KV: p.Store.KV(), Files: s.uploads, Keys: p.Keys, Access: p.Access, CheckURL: p.Egress.CheckURL, Log: s.log,
+		Withhold: c.WithholdItem,
+		Desk:     d, Store: p.Store, KV: p.Store.KV(), Files: s.uploads, Keys: p.Keys, Access: p.Access, CheckURL: p.Egress.CheckURL, Log: s.log,
 	})
 
-	door := files.New(files.Config{Uploads: s.uploads, Access: p.Access, Log: s.log, URL: p.URL, Enter: s.limits.Enter})
-
 	return front.New(front.Config{
-		Files: door,
-		Desk:  d, Store: p.Store, KV: p.Store.KV(), Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Limits: s.limits, Log: s.log,
+		Desk: d, Store: p.Store, KV: p.Store.KV(), Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Limits: s.limits, Log: s.log, Clerk: c, Uploads: s.uploads,
+		Files:    files.New(files.Config{Uploads: s.uploads, Access: p.Access, Log: s.log, URL: p.URL, Enter: s.limits.Enter}),
+		Batches:  batches.New(batches.Config{Clerk: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter}),
+		OpenAI:   openai.New(openai.Config{Clerk: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter}),
 		CheckURL: p.Egress.CheckURL, IDTokens: p.IDTokens, Model: model, URL: p.URL, Loopback: s.loopback(),
 	}), nil
+}
+
+// clerk makes the clerk of batches, which changes records by d.
+func (s *site) clerk(d *desk.Desk, model string) *clerk.Clerk {
+	p, currency := s.parts, ""
+	if p.Agent.Prices != nil {
+		currency = p.Agent.Prices.Currency
+	}
+	return clerk.New(clerk.Config{
+		Desk: d, Store: p.Store, KV: p.Store.KV(), Files: p.Files, Uploads: s.uploads, Object: clerk.ObjectsOf(p.Objects),
+		Manifests: sources.Sources{Uploads: s.uploads, Objects: p.Objects}, Form: batch.NewForm(p.Agent, model),
+		Currency: currency, Log: s.log,
+	})
 }
 
 // cards serves the agent card. The card has the security schemes of the access file, which

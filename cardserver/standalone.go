@@ -97,7 +97,7 @@ func newStandalone(s *site, exec a2asrv.AgentExecutor, model string) *standalone
 	a.desk = s.desk(a.local.Queue)
 
 	store := s.parts.Store
-	turns := turn.Config{Desk: a.desk, Store: store, KV: store.KV(), Bus: a.local.Bus, Executor: exec, Log: s.log, WakeURL: s.wakeURL}
+	turns := turn.Config{Desk: a.desk, Store: store, KV: store.KV(), Files: s.uploads, Bus: a.local.Bus, Executor: exec, Log: s.log, WakeURL: s.wakeURL}
 	a.worker = turn.New(turns) // of items of batches too: they share the process (R12)
 	whole := batches.New(batches.Config{
 		Desk: a.desk, Store: store, KV: store.KV(), Files: s.parts.Files, Manifests: batches.Sources{Uploads: s.uploads, Objects: s.parts.Objects},

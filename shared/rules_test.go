@@ -94,16 +94,16 @@ var allowed = map[string][]string{
 	"shared/setup": slices.Concat(ports, []string{"shared/adapters/", "shared/agent", "shared/auth", "shared/egress", "shared/files", "shared/keys", "shared/kit", "shared/loopback", "shared/serve", "shared/strict", "shared/usage"}),
 
 	// front sees neither model nor bus: it accepts, and never runs a task.
-	"cardserver/front":      {"cardserver/audit", "cardserver/front/wire", "cardserver/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/batch", "shared/card", "shared/clerk", "shared/desk", "shared/dialect", "shared/keys", "shared/kv", "shared/loopback", "shared/serve", "shared/task", "shared/webhook"},
+	"cardserver/front":      {"cardserver/audit", "cardserver/front/wire", "cardserver/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/batch", "shared/card", "shared/clerk", "shared/desk", "shared/dialect", "shared/keys", "shared/kv", "shared/loopback", "shared/serve", "shared/task", "shared/uploads", "shared/webhook"},
 	"cardserver/front/wire": {"cardserver/audit", "shared/auth", "shared/dialect", "shared/memory", "shared/serve", "shared/share"},
 	"cardserver/page":       {"shared/task"},
 	// api is what the operations beside A2A have in common: it knows no task.
 	"cardserver/api": {"cardserver/audit", "shared/auth", "shared/serve"},
-	// fault says what the errors of the clerk mean to callers, at every door.
-	"cardserver/fault": {"cardserver/api", "shared/auth", "shared/batch", "shared/clerk", "shared/desk", "shared/files", "shared/task", "shared/uploads"},
-	// files, batches and openai are doors: what they are asked for, uploads and the clerk do.
-	"cardserver/files":   {"cardserver/api", "shared/auth", "shared/files", "shared/share", "shared/task", "shared/uploads"},
+	// fault says what the errors of the clerk and of uploads mean to callers, at every door.
+	"cardserver/fault": {"cardserver/api", "shared/auth", "shared/batch", "shared/clerk", "shared/desk", "shared/files", "shared/share", "shared/task", "shared/uploads"},
+	// batches, files and openai are doors: what they are asked for, the clerk and uploads do.
 	"cardserver/batches": {"cardserver/api", "cardserver/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/clerk", "shared/task", "shared/uploads"},
+	"cardserver/files":   {"cardserver/api", "cardserver/fault", "shared/auth", "shared/files", "shared/uploads"},
 	"cardserver/openai":  {"cardserver/api", "cardserver/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/clerk", "shared/desk", "shared/task", "shared/uploads"},
 	// audit knows callers and words, no tasks.
 	"cardserver/audit":  {"shared/auth"},
@@ -114,8 +114,10 @@ var allowed = map[string][]string{
 	"cardserver/trace": {"shared/kv", "shared/task", "worker/steps"},
 	// waterfall is a client: it knows the form of a trace and nothing else of Errand.
 	"cardserver/trace/waterfall": {"cardserver/trace"},
+	// cli is a client: it knows the form of a budget and nothing else of Errand.
+	"cardserver/batches/cli": {"shared/batch"},
 	// turn runs any executor: it knows no agent definition and no model.
-	"worker/turn":     {"shared/bus", "shared/desk", "shared/kv", "shared/memory", "shared/queue", "shared/task", "worker/run", "worker/steps"},
+	"worker/turn":     {"shared/bus", "shared/desk", "shared/kv", "shared/memory", "shared/queue", "shared/task", "shared/uploads", "worker/run", "worker/steps"},
 	"worker/executor": {"shared/agent", "shared/kit", "shared/model", "shared/task", "shared/usage", "worker/gate", "worker/run", "worker/steps", "worker/tools"},
 	// batches runs no item and knows no model: turns do.
 	"worker/batches": {"shared/batch", "shared/desk", "shared/files", "shared/kv", "shared/objects", "shared/queue", "shared/steps", "shared/task", "shared/uploads", "worker/run"},
@@ -145,7 +147,7 @@ var allowed = map[string][]string{
 
 	// Mains may import anything below them; only cardserver, which is the whole
 	// agent on one machine, takes in the other services.
-	"cardserver": {"cardserver/batches", "cardserver/files", "cardserver/front", "cardserver/limits", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/batches", "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
+	"cardserver": {"cardserver/batches", "cardserver/batches/cli", "cardserver/files", "cardserver/front", "cardserver/limits", "cardserver/openai", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/batches", "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
 		"shared/auth", "shared/batch", "shared/bus", "shared/card", "shared/clerk", "shared/desk", "shared/keys", "shared/loopback", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 
 	// The lab makes an Env as setup does for a program, and an agent in the place of the
@@ -175,6 +177,7 @@ var foreign = map[string]struct {
 	"github.com/coreos/":        {[]string{"shared/auth"}, "tokens are checked in one place"},
 	"go.yaml.in/yaml":           {[]string{"shared/strict"}, "there is one strict reader of files that people write"},
 	"github.com/go-jose/":       {[]string{"shared/auth", "shared/keys"}, "auth checks tokens, and keys alone signs them"},
+	"github.com/schollz/":       {[]string{"cardserver/batches/cli"}, "one command shows progress"},
 	"testing":                   {[]string{"shared/lab", "shared/lab/conformance", "shared/lab/fake", "shared/lab/emulator", "shared/lab/postgres", "shared/lab/world"}, "testing is in no binary"},
 	"net/http/httptest":         {[]string{"shared/lab/fake"}, "testing is in no binary"},
 	"github.com/google/go-cmp":  {[]string{"shared/lab/conformance"}, "go-cmp is for tests"},

@@ -51,12 +51,15 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	}
 
 	d := desk.New(desk.Config{Store: parts.Store, Queue: parts.Queue, Rules: task.Defaults(), Now: time.Now, Log: log})
-	turns := turn.Config{Desk: d, Store: parts.Store, KV: parts.Store.KV(), Bus: parts.Bus, Executor: exec, Log: log, WakeURL: wakeURL(env.URL, log)}
+	stored := uploads.New(uploads.Config{Files: parts.Files, KV: parts.Store.KV()})
+	turns := turn.Config{
+		Desk: d, Store: parts.Store, KV: parts.Store.KV(), Files: stored, Bus: parts.Bus, Executor: exec, Log: log, WakeURL: wakeURL(env.URL, log),
+	}
 	worker := turn.New(turns) // of items of batches too: they share the process (R12)
 
 	whole := batches.New(batches.Config{
 		Desk: d, Store: parts.Store, KV: parts.Store.KV(), Files: parts.Files,
-		Manifests: batches.Sources{Uploads: uploads.New(uploads.Config{Files: parts.Files, KV: parts.Store.KV()}), Objects: parts.Objects},
+		Manifests: batches.Sources{Uploads: stored, Objects: parts.Objects},
 		Form:      batch.NewForm(parts.Agent, parts.Model.Name()), Model: parts.Model.Name(),
 		Wait: parts.Usage.Wait, Room: parts.Store.Room, URL: func(path string) string { return env.URL + path }, Log: log,
 	})

@@ -145,8 +145,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, o row) {
 		err = p.May(o.Right)
 	}
 	if err == nil {
-		r = r.WithContext(auth.With(r.Context(), p))
-		err = o.Serve(&Call{W: w, Request: r, Caller: p, api: h, operation: o.name})
+		err = o.Serve(&Call{W: w, Request: r.WithContext(auth.With(r.Context(), p)), Caller: p, api: h, operation: o.name})
 	}
 
 	if err != nil {

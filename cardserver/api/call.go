@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"time"
 
+	"errand/shared/auth"
 	"errand/shared/serve"
 )
 
@@ -92,35 +93,55 @@ func Unread(err error, most int64) error {
 	return Invalid("body", "ended too early")
 }
 
-// Slowly returns the body of a request that may be large. Instead of the time for a whole
-// request, each part of it has a time of its own to arrive.
-func (q *Call) Slowly() *Body {
-	return &Body{body: q.Body, control: http.NewResponseController(q.W)}
+// Receive has take read the body of the request, which may be large, of most bytes. Instead of
+// the time for a whole request, each part of it has a time of its own to arrive. ctx ends when
+// the caller is let in no longer. The error is that of take, or tells the client why its body
+// could not be read.
+func (q *Call) Receive(most int64, take func(ctx context.Context, body io.Reader) error) error {
+	ctx, release := q.api.cfg.Access.Hold(q.Context())
+	defer release()
+	b := &body{body: q.Body, control: http.NewResponseController(q.W)}
+	err := take(ctx, b)
+	if err == nil {
+		return nil
+	}
+	if gone := auth.Gone(ctx); gone != nil {
+		return gone
+	}
+	if b.err != nil {
+		return Unread(b.err, most)
+	}
+	return err
 }
 
-// ReadFor is the time for a part of a large body to arrive.
-const ReadFor = 30 * time.Second
+// ReadFor is the time for a part of a large body to arrive, and readLeast the bytes of a part.
+// So a client that sends byte by byte does not hold its connection.
+const (
+	ReadFor   = 30 * time.Second
+	readLeast = 64 << 10
+)
 
-// A Body is a large body on its way.
-type Body struct {
+// A body is a large body on its way. It notes how reading it failed.
+type body struct {
 	body    io.Reader
 	control *http.ResponseController
+	left    int // bytes of the part that arrives
 	err     error
 }
 
 // Read implements io.Reader.
-func (b *Body) Read(p []byte) (int, error) {
-	_ = b.control.SetReadDeadline(time.Now().Add(ReadFor)) // writers of tests know no deadlines
+func (b *body) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		_ = b.control.SetReadDeadline(time.Now().Add(ReadFor)) // writers of tests know no deadlines
+		b.left = readLeast
+	}
 	n, err := b.body.Read(p)
+	b.left -= n
 	if err != nil && !errors.Is(err, io.EOF) {
 		b.err = err
 	}
 	return n, err
 }
-
-// Err is why the body could not be read; nil if it could, so far. It tells the fault of a client
-// from a fault of whatever takes the body. [Unread] makes a problem of it.
-func (b *Body) Err() error { return b.err }
 
 // Send answers with a content that write writes, of size bytes; -1: not known. The answer may
 // last: it ends when its caller is let in no longer. One that cannot be written to its end breaks

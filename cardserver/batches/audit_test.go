@@ -123,6 +123,7 @@ func TestAuditOfEveryOperation(t *testing.T) {
 			kind = "application/json"
 		}
 		rec := w.ask(row.caller, method, strings.ReplaceAll(path, "{batch}", row.id)+row.query, kind, row.body)
+
 		if rec.Code != row.status {
 			t.Errorf("%s: %d %s, want %d", row.route, rec.Code, rec.Body, row.status)
 		}
@@ -135,6 +136,7 @@ func TestAuditOfEveryOperation(t *testing.T) {
 			}
 			continue
 		}
+
 		var line struct {
 			Caller, Operation, Task, By string
 			Status                      int
@@ -143,6 +145,7 @@ func TestAuditOfEveryOperation(t *testing.T) {
 			t.Errorf("%s %d has the lines %q", row.route, row.status, said)
 			continue
 		}
+
 		if line.Caller != row.caller || line.Operation != row.route || line.Status != row.line || line.By != row.by || strings.Contains(said, "canary") {
 			t.Errorf("%s %d has the line %s", row.route, row.status, said)
 		}

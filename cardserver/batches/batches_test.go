@@ -23,6 +23,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"errand/cardserver/batches"
+	"errand/shared/auth"
 	"errand/shared/batch"
 	"errand/shared/clerk"
 	"errand/shared/desk"
@@ -250,7 +251,7 @@ func TestStoreOutage(t *testing.T) {
 	broken.Desk = desk.New(desk.Config{Store: faulty.Refusing(w.Store, faulty.Create, task.ErrFull), Queue: w.Jobs, Rules: w.Rules, Now: w.Now, Log: w.Log})
 	w.config.Clerk = clerk.New(broken)
 	w.Handler = batches.New(w.config)
-	if rec := w.ask(alice, "POST", "/batches?name=n", jsonl, "a line"); rec.Code != http.StatusServiceUnavailable || rec.Header().Get("Retry-After") != "60" {
+	if rec := w.ask(alice, "POST", "/batches?name=n", jsonl, "a line"); rec.Code != http.StatusInsufficientStorage || rec.Header().Get("Retry-After") != "60" {
 		t.Errorf("a full disk: %d %s", rec.Code, rec.Body)
 	}
 
@@ -373,6 +374,23 @@ func TestForeignBatches(t *testing.T) {
 	}
 }
 
+// A batch that its owner has deleted does not exist any more, but its name is taken.
+func TestDeletedBatch(t *testing.T) {
+	w := newWorld(t)
+	id := w.submit(alice, "?name=n", "a line").ID
+	if _, err := w.clerk.Desk.ChangeByID(t.Context(), id, task.Record.Delete); err != nil {
+		t.Fatal(err)
+	}
+	for _, of := range []string{"", "/results", "/errors"} {
+		if rec := w.ask(alice, "GET", "/batches/"+id+of, "", ""); rec.Code != http.StatusNotFound {
+			t.Errorf("%s: %d %s", of, rec.Code, rec.Body)
+		}
+	}
+	if p := want[problem](w, http.StatusConflict, alice, "POST", "/batches?name=n", jsonl, "a line"); p.Field != "name" {
+		t.Errorf("its name: %+v", p)
+	}
+}
+
 // Pause, resume and retry say what is in their way.
 func TestChanges(t *testing.T) {
 	w := newWorld(t)
@@ -482,7 +500,7 @@ func TestResultsTakePlaces(t *testing.T) {
 			t.Errorf("a place for %s", owner)
 		}
 		if refuse {
-			return nil, fmt.Errorf("taken: %w", task.ErrFull)
+			return nil, auth.Limited("streams", time.Second, "no place")
 		}
 		held++
 		return func() { held-- }, nil
@@ -492,7 +510,7 @@ func TestResultsTakePlaces(t *testing.T) {
 		t.Errorf("%d, %d places held", rec.Code, held)
 	}
 	refuse = true
-	if rec := w.ask(alice, "GET", "/batches/"+id+"/errors", "", ""); rec.Code != http.StatusServiceUnavailable {
+	if rec := w.ask(alice, "GET", "/batches/"+id+"/errors", "", ""); rec.Code != http.StatusTooManyRequests {
 		t.Errorf("without a place: %d", rec.Code)
 	}
 }

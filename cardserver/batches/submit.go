@@ -3,6 +3,7 @@ package batches
 import (
 	"context"
 	"errors"
+	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -112,13 +113,12 @@ func refused(err error) bool {
 }
 
 // receive stores the body as a file.
-func (a *API) receive(q *api.Call) (uploads.File, error) {
+func (a *API) receive(q *api.Call) (f uploads.File, err error) {
 	u := uploads.Upload{Purpose: uploads.Batch, MediaType: q.Header.Get("Content-Type"), Size: max(q.ContentLength, 0)}
-	body := q.Slowly()
-	f, err := a.cfg.Uploads.Create(q.Context(), q.Caller.Owner, u, body)
-	if err != nil && body.Err() != nil {
-		err = api.Unread(body.Err(), batch.MaxManifest)
-	}
+	err = q.Receive(batch.MaxManifest, func(ctx context.Context, body io.Reader) (err error) {
+		f, err = a.cfg.Uploads.Create(ctx, q.Caller.Owner, u, body)
+		return err
+	})
 	return f, err
 }
 

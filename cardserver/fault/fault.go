@@ -1,11 +1,12 @@
-// Package fault says what callers of the doors to batches are told of an error, and by which
-// status. It is the same for all of these doors, and each has its own way to write it.
+// Package fault says what callers of the doors to batches and files are told of an error, and by
+// which status. It is the same for all of these doors, and each has its own way to write it.
 package fault
 
 import (
 	"errors"
 	"fmt"
 	"net/http"
+	"syscall"
 	"time"
 
 	"errand/cardserver/api"
@@ -13,22 +14,21 @@ import (
 	"errand/shared/batch"
 	"errand/shared/clerk"
 	"errand/shared/desk"
-	"errand/shared/files"
 	"errand/shared/task"
-	"errand/shared/uploads"
 )
 
-// faults are what callers are told of the errors of the clerk, of uploads and of the desk. An
+// faults are what callers are told of the errors of the clerk and of the desk. An
 // error is compared with them in this order.
 var faults = []struct {
 	is    error
 	fault error
 }{
-	{task.ErrDeleted, problem(http.StatusConflict, "name", "a batch of this name was deleted by its owner: give this one another name")},
+	{clerk.ErrTaken, problem(http.StatusConflict, "name", "a batch of this name was deleted by its owner: give this one another name")},
 	{task.ErrNotFound, problem(http.StatusNotFound, "", "there is no such batch")},
 	{task.ErrInbox, problem(http.StatusConflict, "", "too many messages wait for this batch: wait for it to take them")},
 	{task.ErrTooLarge, problem(http.StatusBadRequest, "", "the submission is too large: shorten what it says")},
-	{task.ErrFull, &api.Problem{Status: http.StatusServiceUnavailable, Detail: "there is no room on the disk; try again later", After: time.Minute}},
+	{task.ErrFull, full},
+	{syscall.ENOSPC, full},
 
 	{clerk.ErrInput, problem(http.StatusBadRequest, "input", "input names no file or object that you may read")},
 	{clerk.ErrEnded, problem(http.StatusConflict, "", "the batch has ended")},
@@ -37,10 +37,6 @@ var faults = []struct {
 	{clerk.ErrDropped, problem(http.StatusConflict, "", "this output of the batch was deleted by its owner")},
 	{clerk.ErrLate, &api.Problem{Status: http.StatusServiceUnavailable, Detail: "the submission took too long; try again", After: time.Second}},
 	{clerk.ErrActive, auth.Limited("batches", time.Minute, fmt.Sprintf("%d of your batches have not ended, and no more may; wait for one of them, or cancel one", batch.MaxActive))},
-
-	{uploads.ErrFiles, auth.Limited("files", time.Minute, uploads.ErrFiles.Error())},
-	{files.ErrTooLarge, problem(http.StatusRequestEntityTooLarge, "body", fmt.Sprintf("a manifest has %d bytes at most: split it", int64(batch.MaxManifest)))},
-	{files.ErrMediaType, problem(http.StatusUnsupportedMediaType, "Content-Type", "Content-Type is not a media type: use application/jsonl")},
 }
 
 func problem(status int, field, detail string) error {
@@ -56,13 +52,10 @@ func Of(err error) error {
 	if m, ok := errors.AsType[*desk.Mismatch](err); ok {
 		return problem(http.StatusConflict, m.Field, "a batch of this name was submitted with another "+m.Field+": give this one another name")
 	}
-	if f, ok := errors.AsType[*uploads.FullError](err); ok {
-		return auth.Limited("stored", time.Minute, f.Error())
-	}
 	for _, f := range faults {
 		if errors.Is(err, f.is) {
 			return f.fault
 		}
 	}
-	return nil
+	return Files(err)
 }

@@ -6,8 +6,8 @@
 package files
 
 import (
+	"context"
 	_ "embed"
-	"errors"
 	"io"
 	"log/slog"
 	"mime"
@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"errand/cardserver/api"
+	"errand/cardserver/fault"
 	"errand/shared/auth"
 	"errand/shared/files"
 	"errand/shared/uploads"
@@ -72,7 +73,7 @@ func New(cfg Config) *API {
 	}
 	a := &API{cfg: cfg}
 	a.mux = api.New(api.Config{
-		Operations: a.operations(), Access: cfg.Access, Describe: Describe, Log: cfg.Log,
+		Operations: a.operations(), Access: cfg.Access, Describe: fault.Files, Log: cfg.Log,
 		Nothing: "there is nothing here; " + DescriptionPath + " says what there is",
 	})
 	return a
@@ -128,19 +129,13 @@ func (a *API) upload(q *api.Call) error {
 	return a.created(q, http.StatusCreated, f)
 }
 
-// receive stores the body as a file, as long as the caller is let in.
-func (a *API) receive(q *api.Call, u uploads.Upload) (uploads.File, error) {
-	ctx, release := a.cfg.Access.Hold(q.Context())
-	defer release()
+// receive stores the body as a file.
+func (a *API) receive(q *api.Call, u uploads.Upload) (f uploads.File, err error) {
 	u.Size = max(q.ContentLength, 0)
-	body := &body{Reader: q.Slowly()}
-	f, err := a.cfg.Uploads.Create(ctx, q.Caller.Owner, u, body)
-	if gone := auth.Gone(ctx); err != nil && gone != nil {
-		return f, gone
-	}
-	if err != nil && body.err != nil {
-		return f, api.Unread(body.err, uploads.MaxSize(u.Purpose))
-	}
+	err = q.Receive(uploads.MaxSize(u.Purpose), func(ctx context.Context, body io.Reader) (err error) {
+		f, err = a.cfg.Uploads.Create(ctx, q.Caller.Owner, u, body)
+		return err
+	})
 	return f, err
 }
 
@@ -157,21 +152,6 @@ func checkHeaders(h http.Header) error {
 
 func unsupported(header, what string) error {
 	return &api.Problem{Status: http.StatusUnsupportedMediaType, Detail: header + " " + what, Field: header}
-}
-
-// A body notes how reading it failed.
-type body struct {
-	io.Reader
-	err error
-}
-
-// Read implements io.Reader.
-func (b *body) Read(p []byte) (int, error) {
-	n, err := b.Reader.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		b.err = err
-	}
-	return n, err
 }
 
 // begin answers with a request by which the caller sends the content to the service of the files.

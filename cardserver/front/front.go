@@ -28,25 +28,28 @@ import (
 	"errand/shared/keys"
 	"errand/shared/kv"
 	"errand/shared/task"
+	"errand/shared/uploads"
 )
 
 // Config is what the front door needs.
 type Config struct {
-	Desk   *desk.Desk
-	Store  task.Store // the desk's, to read and watch
-	KV     kv.Store   // has the results of calls, in the same database
-	Agent  *agent.Agent
-	Access *auth.Access  // who may call
-	Keys   *keys.Keyring // seals the secrets of webhooks; its public keys are shown to everyone
-	Card   http.Handler  // the agent card
-	Push   http.Handler  // the API about webhooks, below /push/, so that no tenant has that name, DELETE /tasks/{id}, its trace, and the URLs that wake calls
-	Files  http.Handler  // the API about files, at /files and below, so that no tenant has that name; nil: there is none
-	Log    *slog.Logger
+	Desk    *desk.Desk
+	Store   task.Store // the desk's, to read and watch
+	KV      kv.Store   // has the results of calls, in the same database
+	Agent   *agent.Agent
+	Access  *auth.Access   // who may call
+	Keys    *keys.Keyring  // seals the secrets of webhooks; its public keys are shown to everyone
+	Card    http.Handler   // the agent card
+	Push    http.Handler   // the API about webhooks, below /push/, so that no tenant has that name, DELETE /tasks/{id}, its trace, and the URLs that wake calls
+	Uploads *uploads.Store // the files that messages name; nil: there are none
+	Files   http.Handler   // the API about files, at /files and below, so that no tenant has that name; nil: there is none
+	Log     *slog.Logger
 
 	// Batches is the API about batches, below /batches, and Clerk knows of the lines of batches
 	// that have no record. nil: there are no batches.
 	Batches http.Handler
 	Clerk   *clerk.Clerk
+	OpenAI  http.Handler // OpenAI's interface to them, below /v1/files and /v1/batches; nil: there is none
 
 	// Limits are of streams and waits; nil: none. The desk asks those of messages.
 	Limits *limits.Limits
@@ -133,16 +136,16 @@ func (o *operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 	if err != nil {
 		return task.Record{}, err
 	}
+	m := desk.Message{Owner: owner, Message: req.Message, Metadata: req.Metadata}
 	if task.IsBatch(string(req.Message.TaskID)) {
 		err = o.checkWish(req)
 	} else {
-		err = o.modes.check(req)
+		err = o.read(ctx, &m, req)
 	}
 	if err != nil {
 		return task.Record{}, err
 	}
 
-	m := desk.Message{Owner: owner, Message: req.Message, Metadata: req.Metadata}
 	if cc, ok := a2asrv.CallContextFrom(ctx); ok {
 		m.Extensions = cc.Extensions().ActivatedURIs()
 	}
@@ -165,6 +168,22 @@ func (o *operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 	audit.Of(ctx).Task(r.ID())
 	audit.Of(ctx).Done()
 	return r, nil
+}
+
+// read checks that the agent can read a message, and that its files are the sender's.
+func (o *operations) read(ctx context.Context, m *desk.Message, req *a2a.SendMessageRequest) error {
+	list, err := o.filesIn(ctx, req.Message)
+	if err != nil {
+		return err
+	}
+	types, err := o.typesOf(ctx, m.Owner, req.Message, list)
+	if err != nil {
+		return failure(err)
+	}
+	if len(list) > 0 {
+		m.Prepare = func(ctx context.Context, id string) error { return o.keepFiles(ctx, m.Owner, id, list) }
+	}
+	return o.modes.check(req, types)
 }
 
 // wait follows the task until it has ended or waits for its client, but no longer than a
@@ -340,6 +359,9 @@ var (
 func failure(err error) error {
 	if no, ok := errors.AsType[*auth.Refusal](err); ok {
 		return no
+	}
+	if no, ok := errors.AsType[*noFile](err); ok {
+		return wire.Invalid(no.field(), no.why)
 	}
 	switch {
 	case errors.Is(err, task.ErrDeleted):

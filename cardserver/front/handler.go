@@ -26,7 +26,7 @@ const (
 )
 
 // New makes the handler of all paths that clients call: the card, both bindings, the key
-// set, the APIs about webhooks and about batches, and a page for people.
+// set, our own APIs and OpenAI's to batches, and a page for people.
 func New(cfg Config) http.Handler {
 	if cfg.Memory == nil {
 		cfg.Memory = wire.NewMemory()
@@ -50,10 +50,14 @@ func New(cfg Config) http.Handler {
 			cfg.Keys.ServeJWKS(w, r)
 		case strings.HasPrefix(r.URL.Path, "/push/") || deletesTask(r) || tracesTask(r) || wakes(r.URL.Path):
 			cfg.Push.ServeHTTP(w, r)
+
 		case cfg.Files != nil && below(r.URL.Path, "/files"):
 			cfg.Files.ServeHTTP(w, r)
 		case cfg.Batches != nil && below(r.URL.Path, "/batches"):
 			cfg.Batches.ServeHTTP(w, r)
+		case cfg.OpenAI != nil && (below(r.URL.Path, "/v1/files") || below(r.URL.Path, "/v1/batches")): // the rest of /v1 is A2A 0.3
+			cfg.OpenAI.ServeHTTP(w, r)
+
 		case r.URL.Path != "/" && r.URL.Path != "": // a request that names the whole address has no path
 			rest.ServeHTTP(w, r)
 		case r.Method == http.MethodGet || r.Method == http.MethodHead:

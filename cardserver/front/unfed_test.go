@@ -44,6 +44,7 @@ func (b binding) batchWorld(t *testing.T) *batchWorld {
 	})
 	cfg.Clerk = w.Clerk
 	cfg.Batches = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { fmt.Fprint(rw, "batches of "+r.URL.Path) })
+	cfg.OpenAI = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { fmt.Fprint(rw, "OpenAI's "+r.URL.Path) })
 	w.Handler = front.New(cfg)
 	return w
 }
@@ -162,6 +163,7 @@ func TestWebhooksOfAnUnfedLine(t *testing.T) {
 		if _, err := w.Store.Load(t.Context(), item); err == nil {
 			t.Error("a look has made the record")
 		}
+
 		if r := w.call(t, createWebhook, `{"taskId":"`+item+`","url":"http://127.0.0.1/"}`); r.Error == nil {
 			t.Errorf("a bad one: %s", r.body)
 		}
@@ -246,6 +248,22 @@ func TestPathOfBatches(t *testing.T) {
 		rec := httptest.NewRecorder()
 		w.ServeHTTP(rec, newRequest(http.MethodGet, path, ""))
 		if strings.HasPrefix(rec.Body.String(), "batches of ") != ours {
+			t.Errorf("%s: %s", path, rec.Body)
+		}
+	}
+}
+
+// OpenAI's files and batches are below their paths. The rest of /v1 is A2A 0.3, and no path of
+// either reaches the other.
+func TestPathsOfOpenAI(t *testing.T) {
+	w := rest.batchWorld(t)
+	for path, theirs := range map[string]bool{
+		"/v1/files": true, "/v1/files/x": true, "/v1/files/x/content": true, "/v1/batches": true, "/v1/batches/x/cancel": true,
+		"/v1": false, "/v1/": false, "/v1/card": false, "/v1/tasks": false, "/v1/tasks/x": false, "/v1/filesystem": false, "/x/v1/files": false,
+	} {
+		rec := httptest.NewRecorder()
+		w.ServeHTTP(rec, newRequest(http.MethodGet, path, ""))
+		if (rec.Body.String() == "OpenAI's "+path) != theirs {
 			t.Errorf("%s: %s", path, rec.Body)
 		}
 	}

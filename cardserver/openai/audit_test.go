@@ -103,6 +103,7 @@ func TestAuditOfEveryOperation(t *testing.T) {
 		if row.route == "POST /v1/files" {
 			kind, body = upload(row.body)
 		}
+
 		rec := w.ask(row.caller, method, strings.NewReplacer("{file}", row.at, "{batch}", row.at).Replace(path), kind, body)
 		if rec.Code != row.status {
 			t.Errorf("%s: %d %s, want %d", row.route, rec.Code, rec.Body, row.status)
@@ -116,6 +117,7 @@ func TestAuditOfEveryOperation(t *testing.T) {
 			}
 			continue
 		}
+
 		var line struct {
 			Caller, Operation, Task string
 			Status                  int

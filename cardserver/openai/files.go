@@ -41,23 +41,19 @@ func (a *API) upload(q *api.Call) error {
 	}
 	defer leave()
 
-	body := q.Slowly()
-	f, err := a.receive(q, body)
-	if err != nil && body.Err() != nil {
-		err = api.Unread(body.Err(), batch.MaxManifest)
-	}
+	var f uploads.File
+	err = q.Receive(batch.MaxManifest, func(ctx context.Context, body io.Reader) error {
+		form, err := newForm(q.Header, body)
+		if err != nil {
+			return err
+		}
+		f, err = a.cfg.Uploads.Create(ctx, q.Caller.Owner, uploads.Upload{Name: form.name, Purpose: uploads.Batch, MediaType: linesType}, form)
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	return q.JSON(http.StatusOK, uploaded(f, a.cfg.Now()))
-}
-
-func (a *API) receive(q *api.Call, body io.Reader) (uploads.File, error) {
-	f, err := newForm(q.Header, body)
-	if err != nil {
-		return uploads.File{}, err
-	}
-	return a.cfg.Uploads.Create(q.Context(), q.Caller.Owner, uploads.Upload{Name: f.name, Purpose: uploads.Batch, MediaType: linesType}, f)
 }
 
 // A fileView is a file as OpenAI's clients read it.

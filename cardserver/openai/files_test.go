@@ -116,8 +116,9 @@ func TestBadBodies(t *testing.T) {
 	cut := func(n int, err error) io.Reader {
 		return io.MultiReader(strings.NewReader(text[:n]), iotest.ErrReader(err))
 	}
-	_, many := form(field{name: strings.Repeat("purpose", 20_000)})
-	_, packed := form(forBatch, field{name: "file", file: strings.Repeat("x", 100_000)})
+	long, longName := form(field{name: strings.Repeat("purpose", 20_000)})
+	packed, packedName := form(forBatch, field{"file", strings.Repeat("x", 100_000), "a line"})
+	filled, fields := form(forBatch, field{name: "expires_after[anchor]", text: strings.Repeat("x", 100_000)})
 
 	for name, c := range map[string]struct {
 		kind   string
@@ -138,8 +139,9 @@ func TestBadBodies(t *testing.T) {
 		"broken off in a header":       {kind, cut(70, io.ErrUnexpectedEOF), nil, 400, ""},
 		"broken off behind the end":    {kind, cut(len(text), io.ErrUnexpectedEOF), nil, 400, ""},
 		"late":                         {kind, cut(3000, os.ErrDeadlineExceeded), nil, 408, ""},
-		"a header that does not end":   {kind, many, nil, 400, ""},
-		"a name as long as a file":     {kind, packed, nil, 400, ""},
+		"a header that does not end":   {long, longName, nil, 413, ""},
+		"a name as long as a file":     {packed, packedName, nil, 413, ""},
+		"a field that does not end":    {filled, fields, nil, 400, "expires_after[anchor]"},
 		"announced as too large":       {kind, strings.NewReader(text), func(r *http.Request) { r.ContentLength = batch.MaxManifest + 1<<20 }, 413, "file"},
 		"much behind the end":          {kind, io.MultiReader(strings.NewReader(text), strings.NewReader(strings.Repeat("x", 100_000))), nil, 413, ""},
 		"compressed":                   {kind, strings.NewReader(text), func(r *http.Request) { r.Header.Set("Content-Encoding", "gzip") }, 415, ""},
@@ -410,6 +412,7 @@ func TestListFiles(t *testing.T) {
 			if after != "" {
 				path += "&after=" + after
 			}
+
 			p := read[page[file]](w, http.StatusOK, w.get(alice, path))
 			for _, f := range p.Data {
 				ids = append(ids, f.ID)
@@ -422,6 +425,7 @@ func TestListFiles(t *testing.T) {
 			}
 		}
 	}
+
 	for limit := 1; limit <= len(got); limit++ {
 		if diff := cmp.Diff(got, walk("&order=desc", limit)); diff != "" {
 			t.Errorf("in pages of %d (-want +got):\n%s", limit, diff)

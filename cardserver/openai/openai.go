@@ -27,7 +27,6 @@ package openai
 
 import (
 	"log/slog"
-	"strings"
 	"time"
 
 	"errand/cardserver/api"
@@ -53,22 +52,6 @@ type Config struct {
 type API struct {
 	*api.Handler
 	cfg Config
-}
-
-// Paths of the two kinds of objects.
-const (
-	filesPath   = "/v1/files"
-	batchesPath = "/v1/batches"
-)
-
-// Serves reports whether a path belongs to the API. Other paths below /v1/ are those of A2A 0.3.
-func Serves(path string) bool {
-	for _, p := range []string{filesPath, batchesPath} {
-		if path == p || strings.HasPrefix(path, p+"/") {
-			return true
-		}
-	}
-	return false
 }
 
 // operations are all rows, by method and path.

@@ -29,7 +29,7 @@ import (
 	"errand/shared/webhook"
 )
 
-// Config is what the API needs. All fields but Files are required.
+// Config is what the API needs. All fields but Files and Withhold are required.
 type Config struct {
 	Desk     *desk.Desk
 	Store    Store    // the desk's, to read
@@ -39,6 +39,10 @@ type Config struct {
 	Access   *auth.Access              // who may call
 	CheckURL func(rawURL string) error // whether a webhook may be sent there; the error is for the client
 	Log      *slog.Logger
+
+	// Withhold makes the record of the item of a batch that has none yet, so that it can be
+	// deleted. task.ErrNotFound: there is no such item. nil: there are no batches.
+	Withhold func(ctx context.Context, owner, id string) error
 }
 
 // A Releaser deletes the files that only a task names which its owner has deleted. It is called
@@ -251,7 +255,7 @@ func (a *API) delete(q *call) error {
 		return err
 	}
 
-	r, err := a.own(q)
+	r, err := a.ownOrUnfed(q)
 	var met task.Record
 	if err == nil {
 		_, err = a.cfg.Desk.Change(q.Context(), r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
@@ -274,6 +278,19 @@ func (a *API) delete(q *call) error {
 	}
 	q.w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// ownOrUnfed reads a task of the caller. A line of a batch that has no record gets one.
+func (a *API) ownOrUnfed(q *call) (task.Record, error) {
+	r, err := a.own(q)
+	id := q.PathValue("task")
+	if _, _, item := task.ItemOf(id); !item || a.cfg.Withhold == nil || !errors.Is(err, task.ErrNotFound) || errors.Is(err, task.ErrDeleted) {
+		return r, err
+	}
+	if err := a.cfg.Withhold(q.Context(), q.caller.Owner, id); err != nil {
+		return r, err
+	}
+	return a.own(q)
 }
 
 // clear deletes what belongs to a deleted task outside its record.

@@ -157,7 +157,7 @@ func (s State) Collectable(o task.Open, ended bool) (from, to int) {
 		upTo = min(upTo, o.Lowest-1)
 	}
 	to = upTo / PerSegment
-	if s.Lines > 0 && upTo >= s.Lines {
+	if upTo >= s.Lines {
 		to = Segments(s.Lines)
 	}
 	return s.Segs, max(to, s.Segs)

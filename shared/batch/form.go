@@ -165,7 +165,7 @@ func LineOf(r task.Record) (id string, line int, ok bool) {
 // A line of ours is {"id", "text" or "message", "skill", "metadata"}. "key" is another word
 // for "id", and the number of the line stands in for a missing one. A message is one of A2A
 // 1.0, without ids of tasks and contexts, because an item has no conversation. Its id and role
-// may be missing. A line of OpenAI's is described at [OpenAI].
+// may be missing. A line of OpenAI's is described at [Endpoint].
 //
 // A null counts as a missing field. An unknown field, a value of another type, a field that
 // occurs twice and a text that is not UTF-8 are faults.

@@ -115,6 +115,8 @@ func TestParseMakesTheMessageOfALine(t *testing.T) {
 func TestParseRefusesABadLine(t *testing.T) {
 	const secret = "s3cret"
 	user := `{"role":"user","content":"` + secret + `"}`
+	one := `{"type":"image_url","image_url":{"url":"https://example.com/x"}}`
+	pictures := `{"role":"user","content":[` + strings.Repeat(one+",", 39) + one + `]}`
 	for _, row := range []struct{ name, raw, id, code, field, reason string }{
 		{"blank", "  ", "", batch.CodeLine, "", "the line is blank"},
 		{"not JSON", `{"id":"a","text":s3cret}`, "a", batch.CodeJSON, "", "not JSON from byte 18 on"},
@@ -181,6 +183,8 @@ func TestParseRefusesABadLine(t *testing.T) {
 		{"file's id", chat(`"model":"errand","messages":[{"role":"user","content":[{"type":"file","file":{"file_id":"s3cret"}}]}]`), "a", batch.CodeLine, "body.messages[0].content[0].file.file_id", "file_data"},
 		{"temperature", chat(`"temperature":3,` + hello), "a", batch.CodeLine, "body.temperature", "from 0 to 2"},
 		{"temperature of another type", chat(`"temperature":"s3cret",` + hello), "a", batch.CodeLine, "body.temperature", "must be a number"},
+		{"large schema", chat(`"response_format":{"type":"json_schema","json_schema":{"name":"n","schema":{"x":"` + strings.Repeat("x", batch.MaxSchema) + `"}}},` + hello), "a", batch.CodeLine, "body.response_format.json_schema.schema", "more than 32 KiB"},
+		{"many pictures", chat(`"model":"errand","messages":[` + strings.Repeat(pictures+",", 2) + pictures + `]`), "a", batch.CodeLine, "body.messages", "more than 100 files"},
 		{"strict schema", chat(`"response_format":{"type":"json_schema","json_schema":{"name":"n","strict":true,"schema":{}}},` + hello), "a", batch.CodeLine, "body.response_format", "does not enforce a schema"},
 		{"other form of an answer", chat(`"response_format":{"type":"grammar"},` + hello), "a", batch.CodeLine, "body.response_format", "unknown type"},
 		{"unknown option", chat(`"temprature":1,` + hello), "a", batch.CodeLine, "body.temprature", `did you mean "temperature"?`},

@@ -70,7 +70,6 @@ var mark3 = []byte("\xef\xbb\xbf") // the byte order mark of UTF-8
 // next reads a line, which is valid until the next call. A line before an error other than
 // io.EOF is no line, because its end is unknown.
 func (s *splitter) next() (RawLine, error) {
-	const ends = 2 // bytes
 	line := RawLine{N: s.n, Start: s.offset}
 
 	part, err := s.r.ReadSlice('\n')
@@ -79,11 +78,11 @@ func (s *splitter) next() (RawLine, error) {
 	if err == bufio.ErrBufferFull {
 		s.buf = s.buf[:0]
 		for err == bufio.ErrBufferFull {
-			s.keep(part, ends)
+			s.keep(part)
 			part, err = s.r.ReadSlice('\n')
 			size += int64(len(part))
 		}
-		s.keep(part, ends)
+		s.keep(part)
 		line.Text = s.buf
 	}
 	if err != nil && (err != io.EOF || size == 0) {
@@ -93,22 +92,20 @@ func (s *splitter) next() (RawLine, error) {
 	s.n++
 	s.offset += size
 	line.Next = s.offset
-	cut := size > int64(len(line.Text))
-	if !cut {
-		line.Text = bytes.TrimSuffix(line.Text, []byte("\n"))
-		line.Text = bytes.TrimSuffix(line.Text, []byte("\r"))
-	}
+	line.Text = bytes.TrimSuffix(line.Text, []byte("\n"))
+	line.Text = bytes.TrimSuffix(line.Text, []byte("\r"))
 	if line.Start == 0 {
 		line.Text = bytes.TrimPrefix(line.Text, mark3)
 	}
-	if cut || len(line.Text) > MaxLine {
+	if len(line.Text) > MaxLine {
 		line.Long, line.Text = true, line.Text[:MaxLine]
 	}
 	return line, nil
 }
 
-// keep adds a piece of a line, but no more than is needed to find the line too long.
-func (s *splitter) keep(part []byte, ends int) {
-	room := MaxLine + len(mark3) + ends + 1 - len(s.buf)
+// keep adds a piece of a line, but no more than is needed to find the line too long, whatever
+// is removed from it.
+func (s *splitter) keep(part []byte) {
+	room := MaxLine + len("\r\n") + len(mark3) + 1 - len(s.buf)
 	s.buf = append(s.buf, part[:min(len(part), room)]...)
 }

@@ -12,17 +12,16 @@ import (
 	"errand/shared/task"
 )
 
-// Endpoint is the only one that lines of OpenAI's may name.
-const Endpoint = "/v1/chat/completions"
-
-const maxTokens = 1 << 30
-
-// How a body of OpenAI's becomes a message.
+// Endpoint is the only one that lines of OpenAI's may name. Each line is
+// {"custom_id", "method": "POST", "url": Endpoint, "body": {"model", "messages", ...}}.
 //
 // The last message of the user is the message to answer. An item has no conversation, so all
 // other messages become one text before it, in which a mark says what each one is: an
 // instruction, an earlier message, an earlier answer. Pictures and files stay where they are.
 // The agent keeps its own instructions: those of the line are a part of the message.
+//
+// A response_format that asks for JSON needs an agent that says that it writes JSON. The form
+// is told to it, and a schema that must be enforced (strict) is the line's fault.
 //
 // The agent's definition decides how the model writes. So these options are read and checked,
 // and change nothing, because none of them promises an answer, only a taste or a bound:
@@ -30,8 +29,12 @@ const maxTokens = 1 << 30
 // max_tokens and max_completion_tokens (the agent's own limits bound an answer, and the budget
 // a batch), prediction, service_tier, store, user, safety_identifier, prompt_cache_key,
 // prompt_cache_options, prompt_cache_retention, parallel_tool_calls and the detail of a
-// picture, which the model gets whole. All others that ask for something are the line's fault:
-// what reads the answer relies on them.
+// picture, which the model gets whole. All others that ask for something are the line's fault,
+// because the reader of the answer relies on them: tools, n, stream, stop, logprobs and so on.
+const Endpoint = "/v1/chat/completions"
+
+const maxTokens = 1 << 30
+
 var (
 	// numbers are options that are numbers, and their ranges.
 	numbers = map[string][2]float64{

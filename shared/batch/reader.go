@@ -237,7 +237,7 @@ func (p *parser) truth() bool {
 	return p.token().Bool()
 }
 
-// number reads a number between low and high.
+// numeric reads a number between low and high.
 func (p *parser) numeric(low, high float64) float64 {
 	if !p.is(jsontext.KindNumber, "must be a number") {
 		return 0

@@ -31,12 +31,12 @@ const (
 
 // Faults of lines without a record that can be read.
 var (
-	// Expired is the fault of a line that had not run when the batch's deadline came.
-	Expired = Fault{FaultExpired, "The line did not run before the deadline of the batch: run it in another batch, with more time."}
-	// Stopped is the fault of a line that had not run when the batch was canceled.
-	Stopped = Fault{FaultStopped, "The line did not run, because the batch was canceled."}
-	// Aborted is the fault of a line that had not run when the batch failed.
-	Aborted = Fault{FaultFailed, "The line did not run, because the batch failed."}
+	// Expired is the fault of a line that had not ended when the batch's deadline came.
+	Expired = Fault{FaultExpired, "The line had no answer when the deadline of the batch came: run it in another batch, with more time."}
+	// Stopped is the fault of a line that had not ended when the batch was canceled.
+	Stopped = Fault{FaultStopped, "The line had no answer when the batch was canceled."}
+	// Aborted is the fault of a line that had not ended when the batch failed.
+	Aborted = Fault{FaultFailed, "The line had no answer when the batch failed."}
 	// Deleted is the fault of a line whose task was deleted.
 	Deleted = Fault{FaultDeleted, "The task of the line was deleted."}
 	// Lost is the fault of a line whose task cannot be read.
@@ -165,7 +165,7 @@ func ErrorLine(d Dialect, batch string, n int, id string, f Fault) []byte {
 // Fault is the fault of a line that could not run.
 func (b Bad) Fault() Fault { return Fault{Code: b.Code, Message: b.Reason} }
 
-// Unrun is the fault of a line that was not made before its batch ended: by the deadline, by a
+// Unrun is the fault of a line that had not ended when its batch did: by the deadline, by a
 // cancellation, or because it failed.
 func Unrun(batch task.Record, spec Spec) Fault {
 	switch {

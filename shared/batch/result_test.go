@@ -69,6 +69,7 @@ func TestResultLineTellsHowAnItemEnded(t *testing.T) {
 	const usage = `"usage":{"cached":2,"currency":"USD","model":"gemini-y","output":5,"price":0.0000015,"prompt":20,"steps":2,"thought":3}`
 	const tokens = `"usage":{"prompt_tokens":20,"completion_tokens":8,"total_tokens":28,"prompt_tokens_details":{"cached_tokens":2},"completion_tokens_details":{"reasoning_tokens":3}}`
 	file := `[{"artifactId":"t1-answer","name":"answer","parts":[{"text":"See","mediaType":"text/plain"},{"raw":"YWJj","mediaType":"image/png"}]}]`
+	named := `[{"artifactId":"t1-answer","name":"answer","parts":[{"text":"x","filename":"x.txt"}]}]`
 	data := `[{"artifactId":"t1-answer","name":"answer","parts":[{"data":{"a":[1,2]}}]}]`
 	body := func(content, more string) string {
 		return `{"id":"batch_req_` + id + `","custom_id":"a<b","response":{"status_code":200,"request_id":"` + id + `","body":{"id":"chatcmpl-` + id +
@@ -100,6 +101,8 @@ func TestResultLineTellsHowAnItemEnded(t *testing.T) {
 			mine("COMPLETED", `"text":"See","artifacts":`+file+`,`+usage), body(`"See"`, `,"artifacts":`+file)},
 		{"data", item(t, a2a.TaskStateCompleted, "", answer(&a2a.Part{Content: a2a.Data{Value: map[string]any{"a": []any{1.0, 2.0}}}})), false,
 			mine("COMPLETED", `"text":"{\"a\":[1,2]}","artifacts":`+data+`,`+usage), body(`"{\"a\":[1,2]}"`, `,"artifacts":`+data)},
+		{"a file of text", item(t, a2a.TaskStateCompleted, "", answer(&a2a.Part{Content: a2a.Text("x"), Filename: "x.txt"})), false,
+			mine("COMPLETED", `"text":"x","artifacts":`+named+`,`+usage), body(`"x"`, `,"artifacts":`+named)},
 		{"failed", item(t, a2a.TaskStateFailed, "Too long.", answer(text("Begin"))), true,
 			mine("FAILED", `"text":"Begin","error":{"code":"failed","message":"Too long."},`+usage), fault("failed", "Too long.")},
 		{"rejected", item(t, a2a.TaskStateRejected, "Refused."), true,

@@ -55,6 +55,10 @@ var (
 	// tell whether there is one.
 	ErrInput = errors.New("clerk: there is no such manifest, or the caller may not read it")
 
+	// ErrTaken is the task.ErrDeleted of a submission: a batch of its name was deleted by its
+	// owner. The name is free again when that batch expires.
+	ErrTaken = fmt.Errorf("clerk: the name is taken: %w", task.ErrDeleted)
+
 	// ErrActive says that as many batches of the owner have not ended as may be.
 	ErrActive = errors.New("clerk: too many batches of the owner have not ended")
 
@@ -83,7 +87,7 @@ type Submission struct {
 // Submit makes the batch, or finds the one of the same name and input. made reports which of
 // the two. After nil it is durable.
 //
-// Errors: *FieldError, *desk.Mismatch, ErrInput, ErrActive, ErrLate, task.ErrDeleted, and those
+// Errors: *FieldError, *desk.Mismatch, ErrInput, ErrTaken, ErrActive, ErrLate, and those
 // of the desk and the stores. Submitting again is always safe.
 func (c *Clerk) Submit(ctx context.Context, owner string, sub Submission) (b Batch, made bool, err error) {
 	s := batch.Spec{Name: sub.Name, Deadline: sub.Deadline, Budget: sub.Budget, OnBad: sub.OnBad, Endpoint: sub.Endpoint, Metadata: sub.Metadata}
@@ -165,6 +169,9 @@ func (c *Clerk) submit(ctx context.Context, owner string, s batch.Spec) (b Batch
 	r, err := c.cfg.Desk.FindBatch(ctx, owner, s)
 	if errors.Is(err, task.ErrNotFound) && !errors.Is(err, task.ErrDeleted) {
 		r, made, err = c.create(ctx, owner, s, now)
+	}
+	if errors.Is(err, task.ErrDeleted) {
+		err = ErrTaken
 	}
 	if err != nil {
 		return Batch{}, false, err

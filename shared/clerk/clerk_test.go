@@ -223,6 +223,11 @@ func TestSubmitAgain(t *testing.T) {
 	if got := b.w.Load(first.ID()); got.Version != first.Record.Version {
 		t.Error("a refused submission has changed the batch")
 	}
+	if _, err := b.config.Desk.ChangeByID(t.Context(), first.ID(), task.Record.Delete); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := b.Submit(t.Context(), alice, clerk.Submission{Name: "n", Input: file, Budget: &batch.Budget{Tokens: 5}})
+	b.is("after a deletion", err, clerk.ErrTaken)
 	if _, made := b.submit(bob, clerk.Submission{Name: "n", Input: b.upload(bob, "a line")}); !made {
 		t.Error("another owner's name is not free")
 	}

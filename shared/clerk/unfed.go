@@ -148,6 +148,19 @@ func (c *Clerk) Withhold(ctx context.Context, u Unfed) error {
 	return c.cfg.Desk.Withhold(ctx, u.Batch.Record, u.Line, a2a.TaskStateCanceled, "The task was canceled by its client.")
 }
 
+// WithholdItem is [Clerk.Withhold] for the id of an item, with the errors of [Clerk.Unfed]. A
+// line that never will begin has nothing to make: task.ErrNotFound.
+func (c *Clerk) WithholdItem(ctx context.Context, owner, id string) error {
+	u, err := c.Unfed(ctx, owner, id)
+	if err == nil {
+		err = c.Withhold(ctx, u)
+	}
+	if errors.Is(err, ErrClosed) {
+		err = task.ErrNotFound
+	}
+	return err
+}
+
 // Begin makes the record of a line before its turn: the feeder finds it. Errors: ErrClosed,
 // and those of the desk and of the manifest.
 func (c *Clerk) Begin(ctx context.Context, u Unfed) error {

@@ -111,7 +111,9 @@ func TestUnfed(t *testing.T) {
 func TestUnfedLinesOfARetry(t *testing.T) {
 	b := newBench(t)
 	first := b.fed(lines)
+	b.put(batch.ResultsFile(first), `{"id":"a","line":1001}`+"\n"+`{"id":"b","line":1700}`+"\n")
 	b.end(first, a2a.TaskStateCompleted, batch.State{Dialect: batch.Errand, Lines: lines, Fed: lines, Counts: batch.Counts{Completed: 2, Failed: lines - 2}})
+	b.put(batch.ResultsFile(first), "two answers")
 	again, _, err := b.Retry(t.Context(), alice, first)
 	if err != nil {
 		t.Fatal(err)
@@ -143,6 +145,13 @@ func TestWithheldLine(t *testing.T) {
 	if r.State() != a2a.TaskStateCanceled || r.Owner != alice || r.Task.ContextID != id || len(b.w.Jobs.Take()) != 0 {
 		t.Errorf("the record is %+v", r)
 	}
+
+	b.is("deleted, a line that is not there", b.WithholdItem(t.Context(), alice, task.ItemID(id, lines+1)), task.ErrNotFound)
+	b.is("deleted, another's line", b.WithholdItem(t.Context(), bob, task.ItemID(id, 13)), task.ErrNotFound)
+	if err := b.WithholdItem(t.Context(), alice, task.ItemID(id, 13)); err != nil || b.w.Load(task.ItemID(id, 13)).State() != a2a.TaskStateCanceled {
+		t.Errorf("deleted: %v", err)
+	}
+
 	if err := b.config.Desk.Feed(t.Context(), desk.Item{Batch: b.w.Load(id), Line: 1200, Message: a2a.NewMessage(a2a.MessageRoleUser)}); err != nil {
 		t.Fatal(err)
 	}

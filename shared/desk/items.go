@@ -13,7 +13,7 @@ import (
 // An Item is a line of a batch that is about to run (R19b).
 type Item struct {
 	Batch    task.Record
-	Line     int         // from 1
+	Line     int // from 1
 	Message  *a2a.Message
 	Metadata map[string]any // of the request, not of the message
 }

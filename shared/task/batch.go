@@ -15,7 +15,8 @@ import (
 type Items interface {
 	// Open counts the items of a batch with lines up to upTo that have not ended, and finds the
 	// first of them. An item whose creation or end was durable before the call is counted
-	// right. It reads no record, so an item that cannot be read counts as what it was. Its time
+	// right. It may know of a write whose caller has no answer yet, and that a Load does not
+	// show. It reads no record, so an item that cannot be read counts as what it was. Its time
 	// depends on how many items are open, and not on how many there were.
 	Open(ctx context.Context, batch string, upTo int) (Open, error)
 

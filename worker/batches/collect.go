@@ -34,6 +34,9 @@ func (w *work) collect(ctx context.Context, to int) error {
 			w.blind = true
 			continue
 		}
+		if errors.Is(err, errOpen) {
+			return nil
+		}
 		if err != nil {
 			return fmt.Errorf("writing the segment %d of the batch %s: %w", w.st.Segs, w.id, err)
 		}

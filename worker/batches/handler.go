@@ -142,6 +142,9 @@ func (h *Handler) complete(ctx context.Context, r task.Record) error {
 		if err := w.collect(ctx, batch.Segments(w.st.Lines)); err != nil {
 			return err
 		}
+		if !w.st.Done() {
+			return errOpen
+		}
 		if err := w.files(ctx); err != nil {
 			return err
 		}

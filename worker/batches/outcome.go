@@ -10,6 +10,10 @@ import (
 	"errand/shared/task"
 )
 
+// errOpen says that an item has ended by a look, and has not by its record: the write of its end
+// has no answer yet. The next look is another one.
+var errOpen = errors.New("batches: the end of an item is being written")
+
 // An outcome is the line of an answer or of an error.
 type outcome struct {
 	text   []byte // with its end
@@ -63,8 +67,16 @@ func (w *work) outcome(ctx context.Context, l batch.RawLine) (outcome, error) {
 	case err != nil:
 		return outcome{}, err
 	}
+	if !r.Terminal() {
+		return outcome{}, errOpen
+	}
 	if id == "" {
 		id, _, _ = batch.LineOf(r)
+	}
+	if w.closing.ended(r) {
+		o := w.fault(l.N, id, w.closing.fault)
+		o.item, o.spent = true, r.Spent
+		return o, nil
 	}
 	o := outcome{item: true, spent: r.Spent}
 	o.text, o.failed = batch.ResultLine(w.st.Dialect, id, r, w.cfg.Model)

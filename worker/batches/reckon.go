@@ -3,6 +3,7 @@ package batches
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"errand/shared/batch"
@@ -31,13 +32,20 @@ func (w *work) reckon(ctx context.Context) (used bool, say string, err error) {
 
 	var mu sync.Mutex
 	var spent task.Spent
+	items := 0
 	err = w.each(ctx, len(ended), func(ctx context.Context, i int) error {
 		r, err := w.cfg.Store.Load(ctx, task.ItemID(w.id, ended[i]))
 		if err != nil && !errors.Is(err, task.ErrNotFound) && !errors.Is(err, task.ErrUnreadable) {
 			return err
 		}
+
 		mu.Lock()
 		defer mu.Unlock()
+		if err == nil && !r.Terminal() { // the write of its end has no answer yet
+			rest = append(rest, ended[i])
+			return nil
+		}
+		items++
 		spent = spent.Add(r.Spent)
 		return nil
 	})
@@ -45,8 +53,9 @@ func (w *work) reckon(ctx context.Context) (used bool, say string, err error) {
 		return false, "", err
 	}
 
+	slices.Sort(rest)
 	w.pending = rest
-	w.known = batch.Known{Items: w.known.Items + len(ended), Pending: len(rest), Spent: w.known.Spent.Add(spent)}
+	w.known = batch.Known{Items: w.known.Items + items, Pending: len(rest), Spent: w.known.Spent.Add(spent)}
 	used, say = w.budget.Used(w.known.Spent)
 	return used, say, nil
 }

@@ -10,15 +10,25 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"errand/shared/batch"
+	"errand/shared/task"
 )
 
 // A closing says why no further line of a batch begins.
 type closing struct {
-	fault batch.Fault // of the lines that have not begun
+	fault batch.Fault // of the lines that have not ended
 	says  string      // the status of the batch
 }
 
 var expired = &closing{batch.Expired, "The deadline of the batch is over."}
+
+// ended reports whether the end of the batch ended an item, or kept it from beginning.
+func (c *closing) ended(r task.Record) bool {
+	if c == nil || r.State() != a2a.TaskStateCanceled {
+		return false
+	}
+	m := r.Task.Status.Message
+	return m != nil && len(m.Parts) == 1 && m.Parts[0].Text() == c.fault.Message
+}
 
 // shut ends the open items of a batch, and sees to it that no other one begins. A run that has
 // lost the batch may still be making items: at most MaxOpen behind the cursor that is stored. So

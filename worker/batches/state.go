@@ -69,7 +69,7 @@ func (w *work) put(ctx context.Context) error {
 	if e, err = w.cfg.KV.Put(ctx, e); err != nil {
 		return err
 	}
-	w.entry.Version, w.saved, w.savedAt = e.Version, w.st, w.cfg.Desk.Now()
+	w.entry.Version, w.saved, w.savedAt = e.Version, w.st, time.Now()
 	return nil
 }
 
@@ -112,7 +112,7 @@ func (w *work) wrote(ctx context.Context, mine batch.State) (bool, error) {
 	if err != nil || !bytes.Equal(value, e.Value) {
 		return false, err
 	}
-	w.saved, w.savedAt = mine, w.cfg.Desk.Now()
+	w.saved, w.savedAt = mine, time.Now()
 	return true, nil
 }
 
@@ -134,5 +134,5 @@ func (w *work) now() time.Time { return w.cfg.Desk.Now().UTC().Round(0) }
 
 // due reports whether the state is to be written.
 func (w *work) due() bool {
-	return w.st != w.saved && w.cfg.Desk.Now().Sub(w.savedAt) >= w.cfg.Save
+	return w.st != w.saved && time.Since(w.savedAt) >= w.cfg.Save
 }

@@ -2,6 +2,7 @@ package batches_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -30,6 +31,7 @@ import (
 	"errand/shared/task"
 	"errand/shared/uploads"
 	"errand/worker/batches"
+	"errand/worker/run"
 	"errand/worker/turn"
 )
 
@@ -47,9 +49,12 @@ type bench struct {
 	// answer is what an item does before it ends. nil: nothing.
 	answer  func(ctx context.Context, ec *a2asrv.ExecutorContext) error
 	started atomic.Int64 // items that an executor has run
+	ran     tap          // the calls of items
+	spends  task.Spent   // cost of an item
 
 	current atomic.Pointer[process] // receives the jobs of batches
 	config  func(*batches.Config)   // of every process
+	turns   func(*turn.Config)      // the same
 
 	mu  sync.Mutex
 	now time.Time // zero: the clock runs
@@ -75,7 +80,7 @@ func newBench(t *testing.T, edit func(*batches.Config)) *bench {
 	})
 	b.uploads = uploads.New(uploads.Config{Files: b.files, KV: b.Store.KV(), Now: b.Now})
 
-	items := turn.New(turn.Config{Desk: b.desk, Store: b.Store, KV: b.Store.KV(), Bus: b, Executor: b, Log: b.Log})
+	items := turn.New(turn.Config{Desk: b.desk, Store: tapStore{b.Store, &b.ran}, KV: b.Store.KV(), Bus: b, Executor: b, Log: b.Log})
 	b.current.Store(b.process(nil))
 	mux.Handle("POST "+queue.PathBulk, items)
 	mux.HandleFunc("POST "+queue.PathBatch, func(w http.ResponseWriter, r *http.Request) { b.current.Load().deliver(w, r) })
@@ -92,15 +97,16 @@ func newBench(t *testing.T, edit func(*batches.Config)) *bench {
 type process struct {
 	handler *batches.Handler
 	dead    chan struct{}
+	idle    sync.WaitGroup // deliveries
 }
 
 func (p *process) deliver(w http.ResponseWriter, r *http.Request) {
 	answer := httptest.NewRecorder()
 	done := make(chan struct{})
-	go func() {
+	p.idle.Go(func() {
 		defer close(done)
 		p.handler.ServeHTTP(answer, r)
-	}()
+	})
 	select {
 	case <-p.dead:
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -121,8 +127,11 @@ func (b *bench) process(tap *tap) *process {
 		b.config(&c)
 	}
 	exec := batches.New(c)
-	turns := turn.New(turn.Config{Desk: d, Store: store, KV: values, Bus: b, Executor: exec, Log: b.Log, Commit: time.Millisecond})
-	return &process{handler: exec.Handler(turns), dead: make(chan struct{})}
+	turns := turn.Config{Desk: d, Store: store, KV: values, Bus: b, Executor: exec, Log: b.Log, Commit: time.Millisecond}
+	if b.turns != nil {
+		b.turns(&turns)
+	}
+	return &process{handler: exec.Handler(turn.New(turns)), dead: make(chan struct{})}
 }
 
 // clock is the present time. Without a time that a test has set, it runs.
@@ -149,6 +158,9 @@ func (b *bench) Publish(context.Context, ...bus.Event) error { return nil }
 func (b *bench) Execute(ctx context.Context, ec *a2asrv.ExecutorContext) iter.Seq2[a2a.Event, error] {
 	return func(yield func(a2a.Event, error) bool) {
 		b.started.Add(1)
+		if r, ok := run.From(ctx); ok && b.spends != (task.Spent{}) {
+			r.Spend(b.spends)
+		}
 		if b.answer != nil {
 			if err := b.answer(ctx, ec); err != nil {
 				yield(nil, err)
@@ -199,19 +211,31 @@ func (b *bench) submit(s batch.Spec) string {
 	return r.ID()
 }
 
-// await waits for a record that is as it should be.
+// await waits for a record that is as it should be, and may not be made yet.
 func (b *bench) await(id string, is func(task.Record) bool) task.Record {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), 10*time.Minute)
-	defer cancel()
-	for r := range task.Follow(ctx, b.Store, id, 0) {
-		if is(r) {
-			return r
+	for {
+		for r := range task.Follow(b.t.Context(), b.Store, id, 0) {
+			if is(r) {
+				return r
+			}
 		}
+		r, err := b.Store.Load(b.t.Context(), id)
+		if err != nil && !errors.Is(err, task.ErrNotFound) || errors.Is(err, task.ErrDeleted) {
+			b.t.Fatalf("the task %s did not become what was expected: it is %v: %v", id, r.Task, err)
+		}
+		b.pause()
 	}
-	r, err := b.Store.Load(b.t.Context(), id)
-	b.t.Fatalf("the task did not become what was expected: it is %v: %v", r.Task, err)
-	return task.Record{}
+}
+
+// pause waits a moment for what has no watch.
+func (b *bench) pause() {
+	b.t.Helper()
+	select {
+	case <-b.t.Context().Done():
+		b.t.Fatal("what was expected did not happen")
+	case <-time.After(time.Millisecond):
+	}
 }
 
 // settled waits until a batch has ended and nothing is left to do.
@@ -240,11 +264,7 @@ func (b *bench) awaitState(id string, is func(batch.State) bool) batch.State {
 				return s
 			}
 		}
-		select {
-		case <-b.t.Context().Done():
-			b.t.Fatalf("the progress did not become what was expected: %v", err)
-		case <-time.After(time.Millisecond): // kv has no watch
-		}
+		b.pause()
 	}
 }
 
@@ -308,7 +328,7 @@ func (b *bench) wantLines(id string, lines int, failed ...int) map[int]result {
 		b.t.Errorf("lines with an answer (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(failed, other); diff != "" {
-		b.t.Errorf("lines with an error (-want +got):\n%s", diff)
+		b.t.Errorf("lines with an error (-want +got):\n%s\n%.2000s", diff, b.read(batch.ErrorsFile(id)))
 	}
 	return faults
 }
@@ -326,9 +346,19 @@ func (b *bench) wantEnd(r task.Record, state a2a.TaskState) string {
 	return text
 }
 
+// job adds a job for a batch, as a sweep does.
+func (b *bench) job(id string) {
+	b.t.Helper()
+	if err := b.Jobs.Add(b.t.Context(), queue.Job{Queue: queue.Batches, Path: queue.PathBatch, Task: id, Owner: owner}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
 // A tap is what a process does to its stores: each call passes it before and after.
 type tap struct {
 	before, after func(call) error
+	loaded        func(task.Record) task.Record // what a Load returns instead
+	stubborn      bool                          // calls go through although their run is over
 }
 
 // A call is a call of a store.
@@ -337,9 +367,9 @@ type call struct {
 	on     string // id, key or name
 }
 
-func (p *tap) pass(method, on string, do func() error) error {
+func (p *tap) pass(ctx context.Context, method, on string, do func(context.Context) error) error {
 	if p == nil {
-		return do()
+		return do(ctx)
 	}
 	c := call{method, on}
 	if p.before != nil {
@@ -347,7 +377,10 @@ func (p *tap) pass(method, on string, do func() error) error {
 			return err
 		}
 	}
-	err := do()
+	if p.stubborn {
+		ctx = context.WithoutCancel(ctx)
+	}
+	err := do(ctx)
 	if err == nil && p.after != nil {
 		err = p.after(c)
 	}
@@ -360,27 +393,45 @@ type tapStore struct {
 }
 
 func (s tapStore) Create(ctx context.Context, r task.Record) (out task.Record, err error) {
-	err = s.tap.pass("Create", r.ID(), func() (err error) { out, err = s.Store.Create(ctx, r); return err })
+	err = s.tap.pass(ctx, "Create", r.ID(), func(ctx context.Context) (err error) {
+		out, err = s.Store.Create(ctx, r)
+		return err
+	})
 	return out, err
 }
 
 func (s tapStore) Load(ctx context.Context, id string) (out task.Record, err error) {
-	err = s.tap.pass("Load", id, func() (err error) { out, err = s.Store.Load(ctx, id); return err })
+	err = s.tap.pass(ctx, "Load", id, func(ctx context.Context) (err error) {
+		out, err = s.Store.Load(ctx, id)
+		return err
+	})
+	if err == nil && s.tap != nil && s.tap.loaded != nil {
+		out = s.tap.loaded(out)
+	}
 	return out, err
 }
 
 func (s tapStore) Commit(ctx context.Context, r task.Record) (out task.Record, err error) {
-	err = s.tap.pass("Commit", r.ID(), func() (err error) { out, err = s.Store.Commit(ctx, r); return err })
+	err = s.tap.pass(ctx, "Commit", r.ID(), func(ctx context.Context) (err error) {
+		out, err = s.Store.Commit(ctx, r)
+		return err
+	})
 	return out, err
 }
 
 func (s tapStore) Open(ctx context.Context, id string, upTo int) (out task.Open, err error) {
-	err = s.tap.pass("Open", id, func() (err error) { out, err = s.Store.Open(ctx, id, upTo); return err })
+	err = s.tap.pass(ctx, "Open", id, func(ctx context.Context) (err error) {
+		out, err = s.Store.Open(ctx, id, upTo)
+		return err
+	})
 	return out, err
 }
 
 func (s tapStore) OpenLines(ctx context.Context, id string, after, limit int) (out []int, err error) {
-	err = s.tap.pass("OpenLines", id, func() (err error) { out, err = s.Store.OpenLines(ctx, id, after, limit); return err })
+	err = s.tap.pass(ctx, "OpenLines", id, func(ctx context.Context) (err error) {
+		out, err = s.Store.OpenLines(ctx, id, after, limit)
+		return err
+	})
 	return out, err
 }
 
@@ -390,17 +441,23 @@ type tapKV struct {
 }
 
 func (s tapKV) Get(ctx context.Context, key string) (out kv.Entry, err error) {
-	err = s.tap.pass("KV.Get", key, func() (err error) { out, err = s.Store.Get(ctx, key); return err })
+	err = s.tap.pass(ctx, "KV.Get", key, func(ctx context.Context) (err error) {
+		out, err = s.Store.Get(ctx, key)
+		return err
+	})
 	return out, err
 }
 
 func (s tapKV) Put(ctx context.Context, e kv.Entry) (out kv.Entry, err error) {
-	err = s.tap.pass("KV.Put", e.Key, func() (err error) { out, err = s.Store.Put(ctx, e); return err })
+	err = s.tap.pass(ctx, "KV.Put", e.Key, func(ctx context.Context) (err error) {
+		out, err = s.Store.Put(ctx, e)
+		return err
+	})
 	return out, err
 }
 
 func (s tapKV) Delete(ctx context.Context, key string, version int64) error {
-	return s.tap.pass("KV.Delete", key, func() error { return s.Store.Delete(ctx, key, version) })
+	return s.tap.pass(ctx, "KV.Delete", key, func(ctx context.Context) error { return s.Store.Delete(ctx, key, version) })
 }
 
 type tapFiles struct {
@@ -409,15 +466,21 @@ type tapFiles struct {
 }
 
 func (s tapFiles) Put(ctx context.Context, u files.Upload, content io.Reader) (out files.Info, err error) {
-	err = s.tap.pass("Files.Put", u.Name, func() (err error) { out, err = s.Files.Put(ctx, u, content); return err })
+	err = s.tap.pass(ctx, "Files.Put", u.Name, func(ctx context.Context) (err error) {
+		out, err = s.Files.Put(ctx, u, content)
+		return err
+	})
 	return out, err
 }
 
 func (s tapFiles) Get(ctx context.Context, name string) (info files.Info, in io.ReadCloser, err error) {
-	err = s.tap.pass("Files.Get", name, func() (err error) { info, in, err = s.Files.Get(ctx, name); return err })
+	err = s.tap.pass(ctx, "Files.Get", name, func(ctx context.Context) (err error) {
+		info, in, err = s.Files.Get(ctx, name)
+		return err
+	})
 	return info, in, err
 }
 
 func (s tapFiles) DeleteAll(ctx context.Context, folder string) error {
-	return s.tap.pass("Files.DeleteAll", folder, func() error { return s.Files.DeleteAll(ctx, folder) })
+	return s.tap.pass(ctx, "Files.DeleteAll", folder, func(ctx context.Context) error { return s.Files.DeleteAll(ctx, folder) })
 }

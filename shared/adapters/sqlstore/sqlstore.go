@@ -120,6 +120,10 @@ type engine interface {
 	// whether it has.
 	tally(ctx context.Context, c reader, q task.Query) bool
 
+	// owner is the expression for the true owner of a row, also of an item's, as the index for
+	// dead webhooks has it.
+	owner() string
+
 	// room returns task.ErrFull while there is no room for new messages.
 	room(ctx context.Context) error
 

@@ -1,11 +1,14 @@
 package conformance
 
 import (
+	"cmp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"errand/shared/task"
 )
@@ -149,4 +152,246 @@ func openLinesPages(t *testing.T, s Stored, _ *clock) {
 	if page, err := s.OpenLines(t.Context(), nightly, 0, 0); err != nil || len(page) != 0 {
 		t.Errorf("OpenLines without a limit = %v, %v, want none", page, err)
 	}
+}
+
+// itemsAreListedApart: the items of a batch are in the list whose context is the batch, and in
+// no other one of their owner. The batch's own task is in its owner's list. So are the totals.
+func itemsAreListedApart(t *testing.T, s Stored, _ *clock) {
+	const items = 70 // the tallies of a context begin at 64
+	foreign, weekly := task.BatchID("other", "nightly"), task.BatchID(someone, "weekly")
+	of := func(owner string) func(*task.Record) { return func(r *task.Record) { r.Owner = owner } }
+	states := []a2a.TaskState{a2a.TaskStateSubmitted, a2a.TaskStateWorking, a2a.TaskStateCompleted}
+
+	var own, inBatch []task.Record
+	for i, id := range []string{nightly, weekly, "plain"} {
+		own = append(own, create(t, s, record(id, at(i), func(r *task.Record) { r.Task.ContextID = []string{nightly, weekly, "ctx"}[i] })))
+	}
+	for i := range items {
+		inBatch = append(inBatch, create(t, s, item(nightly, i+1, at(100+i), in(states[i%3]))))
+	}
+	create(t, s, item(weekly, 1, at(10)))
+	create(t, s, item(foreign, 1, at(11), of("other")))
+	create(t, s, record(foreign, at(12), of("other"), func(r *task.Record) { r.Task.ContextID = foreign }))
+
+	for _, since := range []time.Time{{}, epoch.Add(time.Millisecond), epoch.Add(110 * time.Millisecond)} {
+		for _, state := range append(states, "") {
+			for _, q := range []struct {
+				query task.Query
+				of    []task.Record
+			}{
+				{task.Query{Owner: someone}, own},
+				{task.Query{Owner: someone, Context: "ctx"}, own},
+				{task.Query{Owner: someone, Context: nightly}, inBatch},
+			} {
+				q.query.State, q.query.Since = state, since
+				want := matching(q.of, q.query)
+				if d := gocmp.Diff(want, listed(t, s, q.query, len(want))); d != "" {
+					t.Errorf("List(%+v) (-want +got):\n%s", q.query, d)
+				}
+			}
+		}
+	}
+
+	for _, q := range []struct {
+		query task.Query
+		want  string
+	}{
+		{task.Query{Owner: someone, Context: weekly}, task.ItemID(weekly, 1)},
+		{task.Query{Owner: "other", Context: foreign}, task.ItemID(foreign, 1)},
+		{task.Query{Owner: "other"}, foreign},
+	} {
+		if got := listed(t, s, q.query, 1); len(got) != 1 || got[0] != q.want {
+			t.Errorf("List(%+v) = %v, want %s", q.query, got, q.want)
+		}
+	}
+	for _, q := range []task.Query{{Owner: "other", Context: nightly}, {Owner: someone, Context: foreign}, {Owner: "", Context: nightly}, {Owner: nightly}} {
+		listed(t, s, q, 0)
+	}
+
+	q := task.Query{Owner: someone, Context: nightly, Limit: 7}
+	if d := gocmp.Diff(matching(inBatch, q), walk(t, s, q, func(int) {})); d != "" {
+		t.Errorf("pages of items (-want +got):\n%s", d)
+	}
+	q.Bodies = true
+	first := page(t, s, q, items).Records[0]
+	same(t, "an item in a list", inBatch[items-1], first)
+}
+
+// itemsTotalFollows: the totals of a batch and of its owner are exact after any changes of
+// items.
+func itemsTotalFollows(t *testing.T, s Stored, c *clock) {
+	const items = 66
+	create(t, s, record("plain"))
+	made := map[int]task.Record{}
+	for line := 1; line <= items; line++ {
+		made[line] = create(t, s, item(nightly, line))
+	}
+	totals := func(when string, want map[a2a.TaskState]int) {
+		t.Helper()
+		sum := 0
+		for _, state := range []a2a.TaskState{a2a.TaskStateSubmitted, a2a.TaskStateWorking, a2a.TaskStateCompleted, a2a.TaskStateCanceled} {
+			listed(t, s, task.Query{Owner: someone, Context: nightly, State: state, Limit: 1}, want[state])
+			sum += want[state]
+		}
+		listed(t, s, task.Query{Owner: someone, Context: nightly, Limit: 1}, sum)
+		if got := listed(t, s, task.Query{Owner: someone}, 1); got[0] != "plain" {
+			t.Errorf("%s: the owner's list has %v, want no item", when, got)
+		}
+	}
+	totals("made", map[a2a.TaskState]int{a2a.TaskStateSubmitted: items})
+
+	end := c.now().Add(time.Hour)
+	for line := 1; line <= 10; line++ {
+		made[line] = commit(t, s, edited(made[line], in(a2a.TaskStateWorking)))
+	}
+	for line := 1; line <= 5; line++ {
+		made[line] = ended(t, s, made[line], a2a.TaskStateCompleted, end)
+	}
+	totals("5 completed", map[a2a.TaskState]int{a2a.TaskStateSubmitted: items - 10, a2a.TaskStateWorking: 5, a2a.TaskStateCompleted: 5})
+	for _, line := range []int{5, 10, 11} {
+		removed(t, s, made[line], c.now())
+	}
+	totals("3 deleted", map[a2a.TaskState]int{a2a.TaskStateSubmitted: items - 11, a2a.TaskStateWorking: 4, a2a.TaskStateCompleted: 4})
+
+	c.set(end)
+	totals("4 expired", map[a2a.TaskState]int{a2a.TaskStateSubmitted: items - 11, a2a.TaskStateWorking: 4})
+	create(t, s, item(nightly, 1, func(r *task.Record) { r.Task.Status.State, r.Expires = a2a.TaskStateCanceled, end.Add(time.Minute) }))
+	totals("1 made again", map[a2a.TaskState]int{a2a.TaskStateSubmitted: items - 11, a2a.TaskStateWorking: 4, a2a.TaskStateCanceled: 1})
+	c.set(end.AddDate(1, 0, 0))
+	if n, err := purge(t.Context(), s, c.now(), 100); err != nil || n != 7 {
+		t.Errorf("Purge = %d, %v, want 7", n, err)
+	}
+	totals("purged", map[a2a.TaskState]int{a2a.TaskStateSubmitted: items - 11, a2a.TaskStateWorking: 4})
+}
+
+// itemsAreHeld: items do not wait in the count of their owner, and their bytes are the owner's.
+func itemsAreHeld(t *testing.T, s Stored, c *clock) {
+	var size int64
+	held := func(when string, waiting int) {
+		t.Helper()
+		h, err := s.Held(t.Context(), someone, 100)
+		if err != nil || h.Waiting != waiting || h.Bytes >= 0 && h.Bytes != size {
+			t.Errorf("%s: Held = %+v, %v, want %d that wait and %d bytes", when, h, err, waiting, size)
+		}
+	}
+	count := func(r task.Record, by int64) task.Record {
+		t.Helper()
+		enc, err := r.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		size += by * int64(enc.Size())
+		return r
+	}
+
+	count(create(t, s, record("plain")), 1)
+	var made []task.Record
+	for line := range 4 {
+		made = append(made, count(create(t, s, item(nightly, line+1, in(a2a.TaskStateWorking))), 1))
+	}
+	create(t, s, item(task.BatchID("other", "nightly"), 1, func(r *task.Record) { r.Owner = "other" }))
+	held("made", 1)
+
+	count(made[0], -1)
+	made[0] = count(commit(t, s, edited(made[0], func(r *task.Record) {
+		r.Task.History = append(slices.Clone(r.Task.History), text("more", "and more"))
+		r.Task.Status.State, r.Expires = a2a.TaskStateCompleted, c.now().Add(time.Hour)
+	})), 1)
+	held("one has grown and ended", 1)
+	removed(t, s, count(made[1], -1), c.now())
+	held("one is deleted", 1)
+	count(made[0], -1)
+	c.set(c.now().Add(time.Hour))
+	count(create(t, s, item(nightly, 1)), 1)
+	held("one is made again", 1)
+	if _, err := purge(t.Context(), s, c.now().AddDate(1, 0, 0), 100); err != nil {
+		t.Fatal(err)
+	}
+	held("after a purge", 1)
+}
+
+// itemsAreDead: the dead webhooks of an owner are those of its tasks and of its items, in one
+// order and on the same pages.
+func itemsAreDead(t *testing.T, s Stored, c *clock) {
+	var mine []task.Record
+	foreign := task.BatchID("other", "nightly")
+	for i := range 24 {
+		r := record(string(rune('a'+i)), at(i/6), dead)
+		switch i % 4 {
+		case 1:
+			r = item(nightly, i, at(i/6), dead)
+		case 2:
+			r = item(task.BatchID(someone, "weekly"), i, at(i/6), dead)
+		case 3:
+			r = item(foreign, i, at(i/6), dead, func(r *task.Record) { r.Owner = "other" })
+		}
+		if create(t, s, r); i%4 < 3 {
+			mine = append(mine, r)
+		}
+	}
+
+	create(t, s, item(nightly, 100, at(50)))
+	gone := create(t, s, item(nightly, 101, at(3), dead))
+	letters(t, s, ofSomeone, newestFirst(append(mine, gone)...))
+	removed(t, s, gone, c.now())
+
+	want := newestFirst(mine...)
+	letters(t, s, ofSomeone, want)
+	for _, limit := range []int{1, 2, 5, len(want) - 1, len(want), 100} {
+		got := walkDead(t, s, task.DeadQuery{Owner: someone, Limit: limit}, len(want))
+		if d := gocmp.Diff(want, got); d != "" {
+			t.Errorf("pages of %d (-want +got):\n%s", limit, d)
+		}
+	}
+
+	if p, err := s.Dead(t.Context(), task.DeadQuery{Owner: "other", Limit: 100}); err != nil || len(p.Records) != 6 {
+		t.Errorf("Dead of the other owner = %v, %v, want 6", ids(p), err)
+	}
+	if p, err := s.Dead(t.Context(), task.DeadQuery{All: true, Limit: 100}); err != nil || len(p.Records) != 24 {
+		t.Errorf("Dead of all = %v, %v, want 24", ids(p), err)
+	}
+	letters(t, s, task.DeadQuery{Owner: nightly}, []string{})
+}
+
+// itemsOfAnyOwner: the list, the dead webhooks and the bytes of an owner's items are found by any
+// text as the owner.
+func itemsOfAnyOwner(t *testing.T, s Stored, _ *clock) {
+	owners := []string{"", "a", "A", "a\x00b", "a\x00", "a b", " a", "a/b", "%", "日本", nightly, strings.Repeat("k", 1000)}
+	for i, owner := range owners {
+		of := func(r *task.Record) { r.Owner = owner }
+		create(t, s, item(task.BatchID(owner, "b"), i+1, of, dead))
+		create(t, s, record("plain-"+string(rune('a'+i)), of, dead, at(1)))
+	}
+	for i, owner := range owners {
+		batch, plain := task.BatchID(owner, "b"), "plain-"+string(rune('a'+i))
+		id := task.ItemID(batch, i+1)
+		if got := listed(t, s, task.Query{Owner: owner, Context: batch}, 1); len(got) != 1 || got[0] != id {
+			t.Errorf("List of the batch of %.20q = %v, want %s", owner, got, id)
+		}
+		if got := listed(t, s, task.Query{Owner: owner}, 1); len(got) != 1 || got[0] != plain {
+			t.Errorf("List of %.20q = %v, want %s", owner, got, plain)
+		}
+		letters(t, s, task.DeadQuery{Owner: owner}, []string{plain, id})
+
+		var size int64
+		for _, id := range []string{id, plain} {
+			enc, err := load(t, s, id).Encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			size += int64(enc.Size())
+		}
+		if h, err := s.Held(t.Context(), owner, 9); err != nil || h.Waiting != 1 || h.Bytes >= 0 && h.Bytes != size {
+			t.Errorf("Held of %.20q = %+v, %v, want 1 that waits and %d bytes", owner, h, err, size)
+		}
+	}
+}
+
+// newestFirst returns the ids of records in the order of a list.
+func newestFirst(all ...task.Record) []string {
+	all = slices.Clone(all)
+	slices.SortFunc(all, func(a, b task.Record) int {
+		return cmp.Or(b.Stamp().Compare(a.Stamp()), strings.Compare(b.ID(), a.ID()))
+	})
+	return ids(task.Page{Records: all})
 }

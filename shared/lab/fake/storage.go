@@ -87,12 +87,12 @@ func (s *Storage) serve(w http.ResponseWriter, r *http.Request) {
 	}
 
 	r.Body = &counted{r.Body, s}
-	if r.Method == http.MethodPut && status == 0 {
-		s.put(w, r)
-		return
+	serve := s.server.HTTPHandler().ServeHTTP
+	if r.Method == http.MethodPut {
+		serve = s.put
 	}
 	if lost {
-		s.server.HTTPHandler().ServeHTTP(httptest.NewRecorder(), r)
+		serve(httptest.NewRecorder(), r)
 	}
 
 	if status != 0 {
@@ -103,7 +103,7 @@ func (s *Storage) serve(w http.ResponseWriter, r *http.Request) {
 	if kind == "read" && r.Header.Get("Authorization") == "" && !strings.HasPrefix(r.URL.Path, "/storage/v1/") {
 		w = s.breaking(w, r, object)
 	}
-	s.server.HTTPHandler().ServeHTTP(w, r)
+	serve(w, r)
 }
 
 // A Read is a request for the content of an object.

@@ -1,4 +1,4 @@
-package files
+package fault
 
 import (
 	"context"
@@ -16,9 +16,9 @@ import (
 	"errand/shared/uploads"
 )
 
-// faults are what callers are told of the errors of uploads and files. An error is compared with
+// ofFiles are what callers are told of the errors of uploads and files. An error is compared with
 // them in this order.
-var faults = []struct {
+var ofFiles = []struct {
 	is    error
 	fault error
 }{
@@ -46,13 +46,12 @@ var faults = []struct {
 // full is the answer while the disk is.
 var full = &api.Problem{Status: http.StatusInsufficientStorage, Detail: "there is no room on the disk, and nothing of the file is stored; try again later", After: time.Minute}
 
-// Describe turns an error of package uploads into a *Problem or an *auth.Refusal; nil for a
-// fault of ours.
-func Describe(err error) error {
+// Files turns an error of package uploads into one for the caller, as [Of] does.
+func Files(err error) error {
 	if f, ok := errors.AsType[*uploads.FullError](err); ok {
 		return auth.Limited("stored", time.Minute, f.Error())
 	}
-	for _, f := range faults {
+	for _, f := range ofFiles {
 		if errors.Is(err, f.is) {
 			return f.fault
 		}
