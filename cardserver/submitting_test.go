@@ -62,7 +62,7 @@ type submitter struct {
 }
 
 // submit begins the command.
-func submit(t *testing.T, args ...string) *submitter {
+func submitting(t *testing.T, args ...string) *submitter {
 	t.Helper()
 	path, err := programs["cardserver"]()
 	if err != nil {
@@ -131,7 +131,7 @@ func TestBatchCommandOutlivesTheServer(t *testing.T) {
 	const lines = 400
 	p := start(t)
 	path := manifest(t, lines)
-	s := submit(t, path, p.url())
+	s := submitting(t, path, p.url())
 
 	ran := func() int { return strings.Count(p.logged(), "outcome=TASK_STATE_COMPLETED") }
 	for _, most := range []int{60, 150, 260} {
@@ -230,7 +230,7 @@ func TestBatchCommandIsInterrupted(t *testing.T) {
 	p := start(t, "ERRAND_MODEL=standin:delay=10m")
 	dir := t.TempDir()
 	results := filepath.Join(dir, "answers.jsonl")
-	s := submit(t, "-o", results, manifest(t, 3), p.url())
+	s := submitting(t, "-o", results, manifest(t, 3), p.url())
 	eventually(t, "the submission", func() bool { return batchIn.MatchString(s.errs.String()) })
 	if err := s.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)

@@ -129,6 +129,7 @@ func TestList(t *testing.T) {
 	for n := range 7 {
 		want[w.upload(alice, "", fmt.Sprint(n)).ID] = true
 	}
+
 	w.upload(bob, "", "foreign")
 	for _, size := range []int{1, 2, 7, 100} {
 		got, pages := map[string]bool{}, 0
@@ -425,6 +426,7 @@ func TestAudit(t *testing.T) {
 	if got := line(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `operation="POST /files"`) || !strings.Contains(got, alice) || strings.Contains(got, "canary") {
 		t.Errorf("an upload has the lines %q", got)
 	}
+
 	w.ask(alice, "GET", "/files/"+f.ID+"/content", "")
 	w.ask(alice, "GET", "/files", "")
 	w.ask(bob, "GET", "/files/"+f.ID, "")

@@ -101,6 +101,7 @@ func TestMessageNamesFiles(t *testing.T) {
 					t.Fatalf("%s: the task %q, want %q", part(id), got, want)
 				}
 			}
+
 			if got := s.kept(t); len(got) != 1 || got[0] != want {
 				t.Errorf("%s: kept for %q, want %s", part(id), got, want)
 			}

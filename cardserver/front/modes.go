@@ -42,6 +42,7 @@ func (m modes) check(req *a2a.SendMessageRequest, types map[int]string) error {
 				fmt.Sprintf("message.parts[%d]: this agent reads %s", i, strings.Join(m.in, ", ")))
 		}
 	}
+
 	if req.Config == nil || len(req.Config.AcceptedOutputModes) == 0 {
 		return nil
 	}

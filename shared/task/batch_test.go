@@ -100,6 +100,7 @@ func TestEnds(t *testing.T) {
 		}
 		return v
 	}
+
 	if v := claim(at(time.Hour - time.Millisecond)); v != task.Idle {
 		t.Errorf("before its deadline: %v", v)
 	}
@@ -133,6 +134,7 @@ func TestSettle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	deleted, _, err := canceled.Delete(at(2 * time.Minute))
 	if err != nil {
 		t.Fatal(err)

@@ -134,6 +134,7 @@ func (s *Store) sweep(ctx context.Context, v kv.Entry, ended Ended) (gone bool, 
 			return false, nil
 		}
 		err = s.remove(ctx, e)
+
 	case going:
 		err = s.remove(ctx, e)
 	case whole, dropping:

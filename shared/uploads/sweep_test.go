@@ -210,6 +210,7 @@ func TestSweepOnceAnHour(t *testing.T) {
 			sum <- n
 		}()
 	}
+
 	all := 0
 	for range cap(sum) {
 		all += <-sum

@@ -28,6 +28,7 @@ func (b *bench) dying(n int, before bool) (died func() bool) {
 		if at {
 			calls++
 		}
+
 		if !at || calls != n {
 			return nil
 		}

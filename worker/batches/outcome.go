@@ -67,6 +67,7 @@ func (w *work) outcome(ctx context.Context, l batch.RawLine) (outcome, error) {
 	case err != nil:
 		return outcome{}, err
 	}
+
 	if !r.Terminal() {
 		return outcome{}, errOpen
 	}

@@ -56,6 +56,7 @@ func convertPart(role string, p *a2a.Part) (model.Part, bool) {
 			return model.Part{Text: fmt.Sprintf("(a file that cannot be read: %s)", label(p))}, true
 		}
 		return model.Part{Text: asJSON(c.Value)}, true
+
 	case a2a.Raw:
 		if role == model.RoleModel {
 			// The models accept files only from users.

@@ -127,6 +127,7 @@ func (w *Worker) fill(ctx context.Context, p plan, owner string, own *a2a.Task, 
 		if n >= len(p.parts) || failed != nil {
 			return
 		}
+
 		one := p.parts[n]
 		n++
 		var content []byte
@@ -147,6 +148,7 @@ func (w *Worker) fill(ctx context.Context, p plan, owner string, own *a2a.Task, 
 		}
 		run.FillFile(part, content, one.file.MediaType, one.file.Name)
 	})
+
 	return failed
 }
 

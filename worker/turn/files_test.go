@@ -52,6 +52,7 @@ func newShelf(t *testing.T, edit func(*turn.Config)) *shelf {
 		s.mu.Unlock()
 		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
 	})
+
 	s.bench = newBench(t, ex)
 	store := files.New(func(context.Context) (files.Place, error) {
 		return local.OpenFolder(local.FolderConfig{Dir: filepath.Join(t.TempDir(), "files")})

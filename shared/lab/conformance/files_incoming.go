@@ -121,6 +121,7 @@ func signedUploadIsForNothingElse(t *testing.T, b FilesBench) {
 	if _, err := b.Files.Adopt(t.Context(), small, signed.Content); !errors.Is(err, files.ErrTooLarge) {
 		t.Errorf("a content that is too large: %v", err)
 	}
+
 	other := u
 	other.SHA256 = hexSum(nil)
 	if _, err := b.Files.Adopt(t.Context(), other, signed.Content); !errors.Is(err, files.ErrMismatch) {
