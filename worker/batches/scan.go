@@ -48,7 +48,11 @@ func (w *work) check(ctx context.Context) (batch.Scanned, error) {
 		return batch.Scanned{}, err
 	}
 	defer in.Close()
-	found, err := batch.Scan(ctx, in, w.cfg.Form, batch.ScanOptions{})
+	var options batch.ScanOptions
+	if w.spec.Endpoint != "" { // of OpenAI's interface, whose clients read results in its form
+		options.Dialect = batch.OpenAI
+	}
+	found, err := batch.Scan(ctx, in, w.cfg.Form, options)
 	if err == nil && w.spec.Input.SHA256 != "" && found.SHA256 != w.spec.Input.SHA256 {
 		err = ErrGone
 	}
