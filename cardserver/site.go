@@ -15,14 +15,14 @@ import (
 	"errand/cardserver/batches"
 	"errand/cardserver/files"
 	"errand/cardserver/front"
-	"errand/cardserver/limits"
 	"errand/cardserver/openai"
 	"errand/cardserver/push"
 	"errand/shared/batch"
+	"errand/shared/batchdesk"
 	"errand/shared/card"
-	"errand/shared/clerk"
 	"errand/shared/desk"
 	"errand/shared/keys"
+	"errand/shared/limits"
 	"errand/shared/loopback"
 	"errand/shared/queue"
 	"errand/shared/serve"
@@ -103,29 +103,33 @@ func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
 		return nil, err
 	}
 
-	c := s.clerk(d, model)
+	c := s.batchDesk(d, model)
 	api := push.New(push.Config{
 		Withhold: c.WithholdItem,
 		Desk:     d, Store: p.Store, KV: p.Store.KV(), Files: s.uploads, Keys: p.Keys, Access: p.Access, CheckURL: p.Egress.CheckURL, Log: s.log,
 	})
 
+	theirs := openai.New(openai.Config{Batches: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter})
 	return front.New(front.Config{
-		Desk: d, Store: p.Store, KV: p.Store.KV(), Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Limits: s.limits, Log: s.log, Clerk: c, Uploads: s.uploads,
-		Files:    files.New(files.Config{Uploads: s.uploads, Access: p.Access, Log: s.log, URL: p.URL, Enter: s.limits.Enter}),
-		Batches:  batches.New(batches.Config{Clerk: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter}),
-		OpenAI:   openai.New(openai.Config{Clerk: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter}),
+		Desk: d, Store: p.Store, KV: p.Store.KV(), Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Limits: s.limits, Log: s.log, Batches: c, Uploads: s.uploads,
+		Doors: map[string]http.Handler{
+			"/files":      files.New(files.Config{Uploads: s.uploads, Access: p.Access, Log: s.log, URL: p.URL, Enter: s.limits.Enter}),
+			"/batches":    batches.New(batches.Config{Batches: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter}),
+			"/v1/files":   theirs, // the rest of /v1 is A2A 0.3
+			"/v1/batches": theirs,
+		},
 		CheckURL: p.Egress.CheckURL, IDTokens: p.IDTokens, Model: model, URL: p.URL, Loopback: s.loopback(),
 	}), nil
 }
 
-// clerk makes the clerk of batches, which changes records by d.
-func (s *site) clerk(d *desk.Desk, model string) *clerk.Clerk {
+// batchDesk makes the desk of batches, which changes records by d.
+func (s *site) batchDesk(d *desk.Desk, model string) *batchdesk.Desk {
 	p, currency := s.parts, ""
 	if p.Agent.Prices != nil {
 		currency = p.Agent.Prices.Currency
 	}
-	return clerk.New(clerk.Config{
-		Desk: d, Store: p.Store, KV: p.Store.KV(), Files: p.Files, Uploads: s.uploads, Object: clerk.ObjectsOf(p.Objects),
+	return batchdesk.New(batchdesk.Config{
+		Desk: d, Store: p.Store, KV: p.Store.KV(), Files: p.Files, Uploads: s.uploads, Object: batchdesk.ObjectsOf(p.Objects),
 		Manifests: sources.Sources{Uploads: s.uploads, Objects: p.Objects}, Form: batch.NewForm(p.Agent, model),
 		Currency: currency, Log: s.log,
 	})

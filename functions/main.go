@@ -12,15 +12,15 @@ import (
 	"net/http"
 	"time"
 
-	"errand/cardserver/limits"
 	"errand/functions/notify"
 	"errand/functions/submit"
 	"errand/functions/sweep"
 	"errand/shared/batch"
+	"errand/shared/batchdesk"
 	"errand/shared/bus"
-	"errand/shared/clerk"
 	"errand/shared/desk"
 	"errand/shared/keys"
+	"errand/shared/limits"
 	"errand/shared/queue"
 	"errand/shared/serve"
 	"errand/shared/setup"
@@ -105,12 +105,12 @@ func newServices(parts *setup.Functions, env setup.Env, log *slog.Logger) servic
 		return s
 	}
 
-	c := clerk.Config{Desk: d, Store: parts.Store, KV: kv, Files: parts.Files, Uploads: held, Object: clerk.ObjectsOf(parts.Objects), Log: log}
+	c := batchdesk.Config{Desk: d, Store: parts.Store, KV: kv, Files: parts.Files, Uploads: held, Object: batchdesk.ObjectsOf(parts.Objects), Log: log}
 	if p := parts.Agent.Prices; p != nil {
 		c.Currency = p.Currency
 	}
 	s.submit = submit.New(submit.Config{
-		Desk: d, Clerk: clerk.New(c), Access: parts.Access, Form: batch.NewForm(parts.Agent, parts.Agent.Model), Refused: parts.Refused,
+		Desk: d, Batches: batchdesk.New(c), Access: parts.Access, Form: batch.NewForm(parts.Agent, parts.Agent.Model), Refused: parts.Refused,
 		Reused: env.Reused(), Log: log,
 	})
 	return s

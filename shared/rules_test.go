@@ -68,9 +68,9 @@ var allowed = map[string][]string{
 	"shared/card":     {"shared/agent", "shared/dialect"},
 	// desk alone adds jobs about records, and alone knows where a lane's are delivered.
 	"shared/desk": {"shared/batch", "shared/queue", "shared/task"},
-	// clerk does what callers ask about batches, whichever door they come by.
-	"shared/clerk":  {"shared/batch", "shared/desk", "shared/files", "shared/kv", "shared/objects", "shared/task", "shared/uploads"},
-	"shared/egress": {"shared/loopback"},
+	// batchdesk does what callers ask about batches, whichever door they come by.
+	"shared/batchdesk": {"shared/batch", "shared/desk", "shared/files", "shared/kv", "shared/objects", "shared/task", "shared/uploads"},
+	"shared/egress":    {"shared/loopback"},
 	// auth turns a request into a name: it knows neither tasks nor operations.
 	"shared/auth": {"shared/loopback", "shared/objects", "shared/strict"},
 	// keys takes its ring as a secret.Value, which no log or error prints.
@@ -94,22 +94,22 @@ var allowed = map[string][]string{
 	"shared/setup": slices.Concat(ports, []string{"shared/adapters/", "shared/agent", "shared/auth", "shared/egress", "shared/files", "shared/keys", "shared/kit", "shared/loopback", "shared/serve", "shared/strict", "shared/usage"}),
 
 	// front sees neither model nor bus: it accepts, and never runs a task.
-	"cardserver/front":      {"cardserver/audit", "cardserver/front/wire", "cardserver/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/batch", "shared/card", "shared/clerk", "shared/desk", "shared/dialect", "shared/keys", "shared/kv", "shared/loopback", "shared/serve", "shared/task", "shared/uploads", "shared/webhook"},
-	"cardserver/front/wire": {"cardserver/audit", "shared/auth", "shared/dialect", "shared/memory", "shared/serve", "shared/share"},
+	"cardserver/front":      {"shared/audit", "cardserver/front/wire", "shared/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/batch", "shared/card", "shared/batchdesk", "shared/desk", "shared/dialect", "shared/keys", "shared/kv", "shared/loopback", "shared/serve", "shared/task", "shared/uploads", "shared/webhook"},
+	"cardserver/front/wire": {"shared/audit", "shared/auth", "shared/dialect", "shared/memory", "shared/serve", "shared/share"},
 	"cardserver/page":       {"shared/task"},
 	// api is what the operations beside A2A have in common: it knows no task.
-	"cardserver/api": {"cardserver/audit", "shared/auth", "shared/serve"},
-	// fault says what the errors of the clerk and of uploads mean to callers, at every door.
-	"cardserver/fault": {"cardserver/api", "shared/auth", "shared/batch", "shared/clerk", "shared/desk", "shared/files", "shared/share", "shared/task", "shared/uploads"},
-	// batches, files and openai are doors: what they are asked for, the clerk and uploads do.
-	"cardserver/batches": {"cardserver/api", "cardserver/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/clerk", "shared/task", "shared/uploads"},
+	"cardserver/api": {"shared/audit", "shared/auth", "shared/serve"},
+	// fault says what the errors of the desk of batches and of uploads mean to callers, at every door.
+	"cardserver/fault": {"cardserver/api", "shared/auth", "shared/batch", "shared/batchdesk", "shared/desk", "shared/files", "shared/share", "shared/task", "shared/uploads"},
+	// batches, files and openai are doors: what they are asked for, batchdesk and uploads do.
+	"cardserver/batches": {"cardserver/api", "shared/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/batchdesk", "shared/task", "shared/uploads"},
 	"cardserver/files":   {"cardserver/api", "cardserver/fault", "shared/auth", "shared/files", "shared/uploads"},
-	"cardserver/openai":  {"cardserver/api", "cardserver/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/clerk", "shared/desk", "shared/task", "shared/uploads"},
+	"cardserver/openai":  {"cardserver/api", "shared/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/batchdesk", "shared/desk", "shared/task", "shared/uploads"},
 	// audit knows callers and words, no tasks.
-	"cardserver/audit":  {"shared/auth"},
-	"cardserver/limits": {"shared/auth", "shared/share", "shared/task"},
+	"shared/audit":  {"shared/auth"},
+	"shared/limits": {"shared/auth", "shared/share", "shared/task"},
 	// push is of our own beside A2A: it asks for deliveries and makes none.
-	"cardserver/push": {"cardserver/audit", "cardserver/page", "cardserver/trace", "shared/auth", "shared/desk", "shared/keys", "shared/kv", "shared/serve", "shared/steps", "shared/task", "shared/webhook"},
+	"cardserver/push": {"shared/audit", "cardserver/page", "cardserver/trace", "shared/auth", "shared/desk", "shared/keys", "shared/kv", "shared/serve", "shared/steps", "shared/task", "shared/webhook"},
 	// trace reads what turns and steps have stored, and knows no caller.
 	"cardserver/trace": {"shared/kv", "shared/task", "worker/steps"},
 	// waterfall is a client: it knows the form of a trace and nothing else of Errand.
@@ -130,8 +130,8 @@ var allowed = map[string][]string{
 	"functions/notify": {"shared/bus", "shared/desk", "shared/egress", "shared/keys", "shared/memory", "shared/queue", "shared/serve", "shared/share", "shared/task", "shared/webhook"},
 	"functions/sweep":  {"shared/batch", "shared/desk", "shared/files", "shared/kv", "shared/queue", "shared/steps", "shared/task", "shared/uploads"},
 
-	// submit is a door: what becomes of a message, desk and clerk decide.
-	"functions/submit": {"cardserver/audit", "shared/auth", "shared/batch", "shared/bus", "shared/clerk", "shared/desk", "shared/strict", "shared/task"},
+	// submit is a door: what becomes of a message, desk and batchdesk decide.
+	"functions/submit": {"shared/audit", "shared/auth", "shared/batch", "shared/bus", "shared/batchdesk", "shared/desk", "shared/strict", "shared/task"},
 
 	// The mains alone import the installation's own folder. It may import the packages that
 	// tools and executors need.
@@ -142,13 +142,13 @@ var allowed = map[string][]string{
 	"infra/smoke": {"shared/loopback"},
 
 	// functions takes messages of callers too, who have the same limits at every door.
-	"functions": {own, "cardserver/limits", "functions/notify", "functions/submit", "functions/sweep", "shared/batch", "shared/bus", "shared/clerk", "shared/desk", "shared/keys", "shared/queue",
+	"functions": {own, "shared/limits", "functions/notify", "functions/submit", "functions/sweep", "shared/batch", "shared/bus", "shared/batchdesk", "shared/desk", "shared/keys", "shared/queue",
 		"shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 
 	// Mains may import anything below them; only cardserver, which is the whole
 	// agent on one machine, takes in the other services.
-	"cardserver": {"cardserver/batches", "cardserver/batches/cli", "cardserver/files", "cardserver/front", "cardserver/limits", "cardserver/openai", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/batches", "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
-		"shared/auth", "shared/batch", "shared/bus", "shared/card", "shared/clerk", "shared/desk", "shared/keys", "shared/loopback", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
+	"cardserver": {"cardserver/batches", "cardserver/batches/cli", "cardserver/files", "cardserver/front", "shared/limits", "cardserver/openai", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/batches", "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
+		"shared/auth", "shared/batch", "shared/bus", "shared/card", "shared/batchdesk", "shared/desk", "shared/keys", "shared/loopback", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 
 	// The lab makes an Env as setup does for a program, and an agent in the place of the
 	// installation's own.

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"errand/cardserver/audit"
+	"errand/shared/audit"
 	"errand/shared/auth"
 )
 

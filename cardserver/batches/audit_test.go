@@ -15,8 +15,8 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
-	"errand/cardserver/audit"
 	"errand/cardserver/batches"
+	"errand/shared/audit"
 	"errand/shared/auth"
 	"errand/shared/batch"
 	"errand/shared/task"

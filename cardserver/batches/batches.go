@@ -2,7 +2,7 @@
 // pause it, resume it, run its failed lines again. It is our own HTTP+JSON beside A2A. A batch is a task
 // too, and A2A's operations cancel, stream and watch it.
 //
-// It runs nothing, and decides nothing about batches: package clerk does what callers ask.
+// It runs nothing, and decides nothing about batches: package batchdesk does what callers ask.
 // Callers see their own batches only, and a foreign one does not exist.
 package batches
 
@@ -14,17 +14,17 @@ import (
 	"time"
 
 	"errand/cardserver/api"
-	"errand/cardserver/audit"
 	"errand/cardserver/fault"
+	"errand/shared/audit"
 	"errand/shared/auth"
-	"errand/shared/clerk"
+	"errand/shared/batchdesk"
 	"errand/shared/task"
 	"errand/shared/uploads"
 )
 
 // Config is what the API needs. All fields but Enter are required.
 type Config struct {
-	Clerk   *clerk.Clerk
+	Batches *batchdesk.Desk
 	Uploads *uploads.Store // takes the manifests that come as bodies
 	Access  *auth.Access   // who may call
 	Now     func() time.Time

@@ -25,7 +25,7 @@ import (
 	"errand/cardserver/batches"
 	"errand/shared/auth"
 	"errand/shared/batch"
-	"errand/shared/clerk"
+	"errand/shared/batchdesk"
 	"errand/shared/desk"
 	"errand/shared/lab/faulty"
 	base "errand/shared/lab/world"
@@ -238,9 +238,9 @@ func TestLimits(t *testing.T) {
 // A submission that the store does not take leaves no task. It can be sent again.
 func TestStoreOutage(t *testing.T) {
 	w := newWorld(t)
-	broken := w.clerk
+	broken := w.batches
 	broken.Desk = w.Desk(faulty.Refusing(w.Store, faulty.Create, fmt.Errorf("the disk is full of content")))
-	w.config.Clerk = clerk.New(broken)
+	w.config.Batches = batchdesk.New(broken)
 	w.Handler = batches.New(w.config)
 	rec := w.ask(alice, "POST", "/batches?name=n", jsonl, "a line")
 	if rec.Code != http.StatusServiceUnavailable || rec.Header().Get("Retry-After") == "" || strings.Contains(rec.Body.String(), "disk") {
@@ -249,13 +249,13 @@ func TestStoreOutage(t *testing.T) {
 	w.ask(alice, "GET", "/batches/"+task.BatchID(alice, "n"), "", "")
 
 	broken.Desk = desk.New(desk.Config{Store: faulty.Refusing(w.Store, faulty.Create, task.ErrFull), Queue: w.Jobs, Rules: w.Rules, Now: w.Now, Log: w.Log})
-	w.config.Clerk = clerk.New(broken)
+	w.config.Batches = batchdesk.New(broken)
 	w.Handler = batches.New(w.config)
 	if rec := w.ask(alice, "POST", "/batches?name=n", jsonl, "a line"); rec.Code != http.StatusInsufficientStorage || rec.Header().Get("Retry-After") != "60" {
 		t.Errorf("a full disk: %d %s", rec.Code, rec.Body)
 	}
 
-	w.config.Clerk = clerk.New(w.clerk)
+	w.config.Batches = batchdesk.New(w.batches)
 	w.Handler = batches.New(w.config)
 	w.submit(alice, "?name=n", "a line")
 }
@@ -378,7 +378,7 @@ func TestForeignBatches(t *testing.T) {
 func TestDeletedBatch(t *testing.T) {
 	w := newWorld(t)
 	id := w.submit(alice, "?name=n", "a line").ID
-	if _, err := w.clerk.Desk.ChangeByID(t.Context(), id, task.Record.Delete); err != nil {
+	if _, err := w.batches.Desk.ChangeByID(t.Context(), id, task.Record.Delete); err != nil {
 		t.Fatal(err)
 	}
 	for _, of := range []string{"", "/results", "/errors"} {

@@ -5,7 +5,7 @@ import (
 
 	"errand/cardserver/api"
 	"errand/shared/batch"
-	"errand/shared/clerk"
+	"errand/shared/batchdesk"
 )
 
 // pause has a batch begin no further items.
@@ -14,7 +14,7 @@ func (a *API) pause(q *api.Call) error {
 	if err := a.nothing(q); err != nil {
 		return err
 	}
-	return a.changed(q)(a.cfg.Clerk.Pause(q.Context(), q.Caller.Owner, id))
+	return a.changed(q)(a.cfg.Batches.Pause(q.Context(), q.Caller.Owner, id))
 }
 
 // resume has a batch go on, with another budget if the request names one.
@@ -29,7 +29,7 @@ func (a *API) resume(q *api.Call) error {
 	if err := q.Read(&in, maxBody, DescriptionPath); err != nil {
 		return err
 	}
-	return a.changed(q)(a.cfg.Clerk.Resume(q.Context(), q.Caller.Owner, id, in.Budget))
+	return a.changed(q)(a.cfg.Batches.Resume(q.Context(), q.Caller.Owner, id, in.Budget))
 }
 
 // retry makes a batch of the lines that failed.
@@ -38,7 +38,7 @@ func (a *API) retry(q *api.Call) error {
 	if err := a.nothing(q); err != nil {
 		return err
 	}
-	b, made, err := a.cfg.Clerk.Retry(q.Context(), q.Caller.Owner, id)
+	b, made, err := a.cfg.Batches.Retry(q.Context(), q.Caller.Owner, id)
 	if err != nil {
 		return err
 	}
@@ -54,8 +54,8 @@ func (a *API) nothing(q *api.Call) error {
 }
 
 // changed answers with the batch after a change.
-func (a *API) changed(q *api.Call) func(clerk.Batch, error) error {
-	return func(b clerk.Batch, err error) error {
+func (a *API) changed(q *api.Call) func(batchdesk.Batch, error) error {
+	return func(b batchdesk.Batch, err error) error {
 		if err != nil {
 			return err
 		}

@@ -9,7 +9,7 @@ import (
 
 	"errand/cardserver/api"
 	"errand/shared/batch"
-	"errand/shared/clerk"
+	"errand/shared/batchdesk"
 )
 
 // Sizes of a page of the list, in batches.
@@ -33,7 +33,7 @@ func (a *API) list(q *api.Call) error {
 		return err
 	}
 
-	page, more, err := a.cfg.Clerk.List(q.Context(), q.Caller.Owner, after, limit)
+	page, more, err := a.cfg.Batches.List(q.Context(), q.Caller.Owner, after, limit)
 	if err != nil {
 		return err
 	}
@@ -72,16 +72,16 @@ func (a *API) get(q *api.Call) error {
 }
 
 // find reads the batch that a request without parameters is about.
-func (a *API) find(q *api.Call) (clerk.Batch, error) {
+func (a *API) find(q *api.Call) (batchdesk.Batch, error) {
 	id := named(q)
 	if _, err := q.Query(); err != nil {
-		return clerk.Batch{}, err
+		return batchdesk.Batch{}, err
 	}
-	return a.cfg.Clerk.Find(q.Context(), q.Caller.Owner, id)
+	return a.cfg.Batches.Find(q.Context(), q.Caller.Owner, id)
 }
 
-func (a *API) results(q *api.Call) error { return a.output(q, a.cfg.Clerk.Results) }
-func (a *API) errors(q *api.Call) error  { return a.output(q, a.cfg.Clerk.Errors) }
+func (a *API) results(q *api.Call) error { return a.output(q, a.cfg.Batches.Results) }
+func (a *API) errors(q *api.Call) error  { return a.output(q, a.cfg.Batches.Errors) }
 
 // Headers of results and errors.
 const (
@@ -94,7 +94,7 @@ const LinesType = "application/jsonl"
 
 // output streams the results or errors as far as they are known, in the order of lines. An
 // answer that breaks off has no end that a client could take for one.
-func (a *API) output(q *api.Call, of func(context.Context, clerk.Batch) (*clerk.Output, error)) error {
+func (a *API) output(q *api.Call, of func(context.Context, batchdesk.Batch) (*batchdesk.Output, error)) error {
 	b, err := a.find(q)
 	if err != nil {
 		return err

@@ -11,10 +11,10 @@ import (
 	"time"
 
 	"errand/cardserver/api"
-	"errand/cardserver/audit"
 	"errand/cardserver/fault"
+	"errand/shared/audit"
 	"errand/shared/batch"
-	"errand/shared/clerk"
+	"errand/shared/batchdesk"
 	"errand/shared/uploads"
 )
 
@@ -57,12 +57,12 @@ func (a *API) submitNamed(q *api.Call) error {
 	if in.Input == "" {
 		return api.Invalid("input", "is required: the id of a file of yours, or gs://BUCKET/NAME; a manifest itself is sent with another Content-Type, such as application/jsonl")
 	}
-	sub := clerk.Submission{Name: in.Name, Input: in.Input, OnBad: in.OnBadLine, Budget: in.Budget}
+	sub := batchdesk.Submission{Name: in.Name, Input: in.Input, OnBad: in.OnBadLine, Budget: in.Budget}
 	var err error
 	if sub.Deadline, err = a.deadline(in.Deadline); err != nil {
 		return err
 	}
-	b, made, err := a.cfg.Clerk.Submit(q.Context(), q.Caller.Owner, sub)
+	b, made, err := a.cfg.Batches.Submit(q.Context(), q.Caller.Owner, sub)
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (a *API) submitBody(q *api.Call) error {
 	if err != nil {
 		return err
 	}
-	if err := a.cfg.Clerk.Check(sub); err != nil { // before 2 GB are read
+	if err := a.cfg.Batches.Check(sub); err != nil { // before 2 GB are read
 		return err
 	}
 	if e := q.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
@@ -95,7 +95,7 @@ func (a *API) submitBody(q *api.Call) error {
 		return err
 	}
 	sub.Input = f.ID
-	b, made, err := a.cfg.Clerk.Submit(q.Context(), q.Caller.Owner, sub)
+	b, made, err := a.cfg.Batches.Submit(q.Context(), q.Caller.Owner, sub)
 	if needless := err == nil && b.Spec.Input.File != f.ID; needless || refused(err) {
 		a.forget(q, f.ID)
 	}
@@ -123,8 +123,8 @@ func (a *API) receive(q *api.Call) (f uploads.File, err error) {
 }
 
 // inQuery reads the parameters of a submission whose body is the manifest.
-func (a *API) inQuery(query url.Values) (sub clerk.Submission, err error) {
-	sub = clerk.Submission{Name: query.Get("name"), OnBad: query.Get("onBadLine")}
+func (a *API) inQuery(query url.Values) (sub batchdesk.Submission, err error) {
+	sub = batchdesk.Submission{Name: query.Get("name"), OnBad: query.Get("onBadLine")}
 	if sub.Deadline, err = a.deadline(query.Get("deadline")); err != nil {
 		return sub, err
 	}
@@ -152,7 +152,7 @@ func (a *API) deadline(text string) (time.Time, error) {
 }
 
 // answer answers with a batch: 202 if it is new, 200 if the same request came before.
-func (a *API) answer(q *api.Call, b clerk.Batch, made bool) error {
+func (a *API) answer(q *api.Call, b batchdesk.Batch, made bool) error {
 	audit.Of(q.Context()).Task(b.ID())
 	q.W.Header().Set("Location", Path+"/"+b.ID())
 	status := http.StatusOK

@@ -6,7 +6,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/batch"
-	"errand/shared/clerk"
+	"errand/shared/batchdesk"
 )
 
 // A view is a batch as its owner sees it. What is not known is null or left out.
@@ -82,7 +82,7 @@ var states = map[a2a.TaskState]string{
 	a2a.TaskStateRejected:      "failed",
 }
 
-func (a *API) view(b clerk.Batch) view {
+func (a *API) view(b batchdesk.Batch) view {
 	s, n := b.State, b.State.Counts
 	in := b.Spec.Input
 	v := view{

@@ -22,7 +22,7 @@ import (
 	"errand/cardserver/batches"
 	"errand/shared/adapters/local"
 	"errand/shared/batch"
-	"errand/shared/clerk"
+	"errand/shared/batchdesk"
 	"errand/shared/files"
 	"errand/shared/kv"
 	base "errand/shared/lab/world"
@@ -39,7 +39,7 @@ type world struct {
 	http.Handler
 	t       *testing.T
 	config  batches.Config
-	clerk   clerk.Config
+	batches batchdesk.Config
 	files   *files.Store
 	uploads *uploads.Store
 	router  routers.Router
@@ -60,16 +60,16 @@ func newWorld(t *testing.T) *world {
 	w.files = files.New(func(context.Context) (files.Place, error) { return local.OpenFolder(local.FolderConfig{Dir: dir}) }, now)
 	t.Cleanup(func() { _ = w.files.Close() })
 	w.uploads = uploads.New(uploads.Config{Files: w.files, KV: w.Store.KV(), Now: now})
-	w.clerk = clerk.Config{
+	w.batches = batchdesk.Config{
 		Desk: w.Desk(w.Store), Store: w.Store, KV: w.Store.KV(), Files: w.files, Uploads: w.uploads, Log: w.Log, Currency: "USD",
 		Object: func(_ context.Context, owner, name string) (batch.Input, error) {
 			if in, ok := w.objects[owner+" "+name]; ok {
 				return in, nil
 			}
-			return batch.Input{}, clerk.ErrInput
+			return batch.Input{}, batchdesk.ErrInput
 		},
 	}
-	w.config = batches.Config{Clerk: clerk.New(w.clerk), Uploads: w.uploads, Access: access, Now: now, Log: w.Log}
+	w.config = batches.Config{Batches: batchdesk.New(w.batches), Uploads: w.uploads, Access: access, Now: now, Log: w.Log}
 	w.Handler = batches.New(w.config)
 	return w
 }

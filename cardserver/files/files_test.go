@@ -23,8 +23,8 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/google/go-cmp/cmp"
 
-	"errand/cardserver/audit"
 	door "errand/cardserver/files"
+	"errand/shared/audit"
 	"errand/shared/auth"
 	"errand/shared/memory"
 	"errand/shared/task"

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"net/http"
 
-	"errand/cardserver/audit"
+	"errand/shared/audit"
 	"errand/shared/auth"
 )
 

@@ -7,8 +7,8 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
-	"errand/cardserver/audit"
 	"errand/cardserver/front/wire"
+	"errand/shared/audit"
 	"errand/shared/kv"
 	"errand/shared/task"
 )

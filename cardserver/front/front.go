@@ -18,15 +18,15 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
-	"errand/cardserver/audit"
 	"errand/cardserver/front/wire"
-	"errand/cardserver/limits"
 	"errand/shared/agent"
+	"errand/shared/audit"
 	"errand/shared/auth"
-	"errand/shared/clerk"
+	"errand/shared/batchdesk"
 	"errand/shared/desk"
 	"errand/shared/keys"
 	"errand/shared/kv"
+	"errand/shared/limits"
 	"errand/shared/task"
 	"errand/shared/uploads"
 )
@@ -42,14 +42,14 @@ type Config struct {
 	Card    http.Handler   // the agent card
 	Push    http.Handler   // the API about webhooks, below /push/, so that no tenant has that name, DELETE /tasks/{id}, its trace, and the URLs that wake calls
 	Uploads *uploads.Store // the files that messages name; nil: there are none
-	Files   http.Handler   // the API about files, at /files and below, so that no tenant has that name; nil: there is none
 	Log     *slog.Logger
 
-	// Batches is the API about batches, below /batches, and Clerk knows of the lines of batches
-	// that have no record. nil: there are no batches.
-	Batches http.Handler
-	Clerk   *clerk.Clerk
-	OpenAI  http.Handler // OpenAI's interface to them, below /v1/files and /v1/batches; nil: there is none
+	// Batches knows of the lines of batches that have no record. nil: there are no batches.
+	Batches *batchdesk.Desk
+
+	// Doors are APIs beside A2A, each at a path and below it. No tenant has the name of such a
+	// path: a request to one goes to its door.
+	Doors map[string]http.Handler
 
 	// Limits are of streams and waits; nil: none. The desk asks those of messages.
 	Limits *limits.Limits
@@ -77,7 +77,7 @@ var _ a2asrv.RequestHandler = (*operations)(nil)
 // load reads a record that the caller may see. For any other caller it does not exist (E7). A
 // line of a batch that has no record yet is a task all the same: then unfed is not nil, and the
 // record is what the task is now, and is stored nowhere.
-func (o *operations) load(ctx context.Context, tenant string, id a2a.TaskID) (r task.Record, unfed *clerk.Unfed, err error) {
+func (o *operations) load(ctx context.Context, tenant string, id a2a.TaskID) (r task.Record, unfed *batchdesk.Unfed, err error) {
 	owner, err := caller(ctx, tenant)
 	if err != nil {
 		return task.Record{}, nil, err
@@ -388,10 +388,10 @@ func failure(err error) error {
 	case errors.Is(err, desk.ErrBatch):
 		return wire.Invalid("message.contextId", "is a batch, whose tasks are made by its lines; leave it out, or add a line to a manifest")
 
-	case errors.Is(err, clerk.ErrScanning):
+	case errors.Is(err, batchdesk.ErrScanning):
 		return wire.Later(scanFor, err, "the manifest of the batch is still being read; ask again")
 
-	case errors.Is(err, clerk.ErrClosed):
+	case errors.Is(err, batchdesk.ErrClosed):
 		return a2a.NewError(a2a.ErrUnsupportedOperation, "the batch ended before this line began")
 
 	case errors.Is(err, task.ErrInbox):

@@ -10,8 +10,8 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
-	"errand/cardserver/audit"
 	"errand/cardserver/front/wire"
+	"errand/shared/audit"
 	"errand/shared/card"
 	"errand/shared/keys"
 	"errand/shared/loopback"
@@ -50,14 +50,8 @@ func New(cfg Config) http.Handler {
 			cfg.Keys.ServeJWKS(w, r)
 		case strings.HasPrefix(r.URL.Path, "/push/") || deletesTask(r) || tracesTask(r) || wakes(r.URL.Path):
 			cfg.Push.ServeHTTP(w, r)
-
-		case cfg.Files != nil && below(r.URL.Path, "/files"):
-			cfg.Files.ServeHTTP(w, r)
-		case cfg.Batches != nil && below(r.URL.Path, "/batches"):
-			cfg.Batches.ServeHTTP(w, r)
-		case cfg.OpenAI != nil && (below(r.URL.Path, "/v1/files") || below(r.URL.Path, "/v1/batches")): // the rest of /v1 is A2A 0.3
-			cfg.OpenAI.ServeHTTP(w, r)
-
+		case o.door(r.URL.Path) != nil:
+			o.door(r.URL.Path).ServeHTTP(w, r)
 		case r.URL.Path != "/" && r.URL.Path != "": // a request that names the whole address has no path
 			rest.ServeHTTP(w, r)
 		case r.Method == http.MethodGet || r.Method == http.MethodHead:
@@ -78,8 +72,15 @@ func New(cfg Config) http.Handler {
 	})
 }
 
-// below reports whether a path is that of an API, or below it.
-func below(path, of string) bool { return path == of || strings.HasPrefix(path, of+"/") }
+// door is the API beside A2A that a path belongs to, nil if it is none's.
+func (o *operations) door(path string) http.Handler {
+	for of, h := range o.cfg.Doors {
+		if path == of || strings.HasPrefix(path, of+"/") {
+			return h
+		}
+	}
+	return nil
+}
 
 // deletesTask reports whether a request is DELETE /tasks/{id}, which A2A does not have.
 func deletesTask(r *http.Request) bool {

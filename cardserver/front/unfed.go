@@ -8,7 +8,7 @@ import (
 
 	"errand/cardserver/front/wire"
 	"errand/shared/batch"
-	"errand/shared/clerk"
+	"errand/shared/batchdesk"
 	"errand/shared/desk"
 	"errand/shared/task"
 )
@@ -23,11 +23,11 @@ func missing(err error) bool {
 
 // unfed looks for the line of a batch that an id names. Its record may have been made a moment
 // ago.
-func (o *operations) unfed(ctx context.Context, owner, id string) (task.Record, *clerk.Unfed, error) {
-	if _, _, item := task.ItemOf(id); !item || o.cfg.Clerk == nil {
+func (o *operations) unfed(ctx context.Context, owner, id string) (task.Record, *batchdesk.Unfed, error) {
+	if _, _, item := task.ItemOf(id); !item || o.cfg.Batches == nil {
 		return task.Record{}, nil, task.ErrNotFound
 	}
-	u, err := o.cfg.Clerk.Unfed(ctx, owner, id)
+	u, err := o.cfg.Batches.Unfed(ctx, owner, id)
 	if missing(err) {
 		r, err := task.Find(ctx, o.cfg.Store, owner, id)
 		return r, nil, err
@@ -39,16 +39,16 @@ func (o *operations) unfed(ctx context.Context, owner, id string) (task.Record, 
 }
 
 // withhold makes the record of a line that its client cancels.
-func (o *operations) withhold(ctx context.Context, u clerk.Unfed) (task.Record, error) {
-	if err := o.cfg.Clerk.Withhold(ctx, u); err != nil {
+func (o *operations) withhold(ctx context.Context, u batchdesk.Unfed) (task.Record, error) {
+	if err := o.cfg.Batches.Withhold(ctx, u); err != nil {
 		return task.Record{}, err
 	}
 	return o.cfg.Store.Load(ctx, u.ID())
 }
 
 // begin makes the record of a line before its turn.
-func (o *operations) begin(ctx context.Context, u clerk.Unfed) (task.Record, error) {
-	if err := o.cfg.Clerk.Begin(ctx, u); err != nil {
+func (o *operations) begin(ctx context.Context, u batchdesk.Unfed) (task.Record, error) {
+	if err := o.cfg.Batches.Begin(ctx, u); err != nil {
 		return task.Record{}, err
 	}
 	return o.cfg.Store.Load(ctx, u.ID())
@@ -56,9 +56,9 @@ func (o *operations) begin(ctx context.Context, u clerk.Unfed) (task.Record, err
 
 // checkWish refuses every message to the task of a batch but one: to go on.
 func (o *operations) checkWish(req *a2a.SendMessageRequest) error {
-	if len(req.Message.Parts) == 1 && o.cfg.Clerk != nil {
+	if len(req.Message.Parts) == 1 && o.cfg.Batches != nil {
 		if w, ok := batch.WishIn(req.Message.Parts[0]); ok {
-			if f, bad := errors.AsType[*clerk.FieldError](o.cfg.Clerk.CheckBudget(w.Budget)); bad {
+			if f, bad := errors.AsType[*batchdesk.FieldError](o.cfg.Batches.CheckBudget(w.Budget)); bad {
 				return wire.Invalid("message.parts[0].data.batch.budget", f.Fault)
 			}
 			return nil

@@ -15,7 +15,7 @@ import (
 	"errand/cardserver/front"
 	"errand/shared/adapters/local"
 	"errand/shared/batch"
-	"errand/shared/clerk"
+	"errand/shared/batchdesk"
 	"errand/shared/files"
 	"errand/shared/kv"
 	"errand/shared/task"
@@ -26,7 +26,7 @@ import (
 // A batchWorld is a world with batches.
 type batchWorld struct {
 	*world
-	*clerk.Clerk
+	*batchdesk.Desk
 	uploads *uploads.Store
 	files   *files.Store
 }
@@ -38,13 +38,14 @@ func (b binding) batchWorld(t *testing.T) *batchWorld {
 	w.files = files.New(func(context.Context) (files.Place, error) { return local.OpenFolder(local.FolderConfig{Dir: dir}) }, w.now)
 	t.Cleanup(func() { _ = w.files.Close() })
 	w.uploads = uploads.New(uploads.Config{Files: w.files, KV: w.Store.KV(), Now: w.now})
-	w.Clerk = clerk.New(clerk.Config{
+	w.Desk = batchdesk.New(batchdesk.Config{
 		Desk: cfg.Desk, Store: w.Store, KV: w.Store.KV(), Files: w.files, Uploads: w.uploads, Log: w.Log,
 		Manifests: batches.Sources{Uploads: w.uploads}, Form: batch.Form{Input: []string{"text/plain"}},
 	})
-	cfg.Clerk = w.Clerk
-	cfg.Batches = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { fmt.Fprint(rw, "batches of "+r.URL.Path) })
-	cfg.OpenAI = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { fmt.Fprint(rw, "OpenAI's "+r.URL.Path) })
+	cfg.Batches = w.Desk
+	ours := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { fmt.Fprint(rw, "batches of "+r.URL.Path) })
+	theirs := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { fmt.Fprint(rw, "OpenAI's "+r.URL.Path) })
+	cfg.Doors = map[string]http.Handler{"/batches": ours, "/v1/files": theirs, "/v1/batches": theirs}
 	w.Handler = front.New(cfg)
 	return w
 }
@@ -62,7 +63,7 @@ func (w *batchWorld) fed(owner string) string {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	b, _, err := w.Submit(w.t.Context(), owner, clerk.Submission{Name: "n", Input: f.ID})
+	b, _, err := w.Submit(w.t.Context(), owner, batchdesk.Submission{Name: "n", Input: f.ID})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -13,8 +13,8 @@ import (
 	"strings"
 	"testing"
 
-	"errand/cardserver/audit"
 	"errand/cardserver/openai"
+	"errand/shared/audit"
 	"errand/shared/auth"
 	"errand/shared/task"
 )

@@ -12,9 +12,9 @@ import (
 	"unicode/utf8"
 
 	"errand/cardserver/api"
-	"errand/cardserver/audit"
+	"errand/shared/audit"
 	"errand/shared/batch"
-	"errand/shared/clerk"
+	"errand/shared/batchdesk"
 	"errand/shared/task"
 	"errand/shared/uploads"
 )
@@ -63,7 +63,7 @@ func (a *API) create(q *api.Call) error {
 		return invalid(inputField, codeValue, "is not for batches: upload the file with the purpose "+uploads.Batch)
 	}
 
-	b, _, err := a.cfg.Clerk.Again(q.Context(), q.Caller.Owner, clerk.Submission{
+	b, _, err := a.cfg.Batches.Again(q.Context(), q.Caller.Owner, batchdesk.Submission{
 		Name: name(f.SHA256, in.metadata), Input: f.ID, Endpoint: batch.Endpoint, Metadata: in.metadata,
 	})
 	if err != nil {
@@ -181,7 +181,7 @@ func (a *API) getBatch(q *api.Call) error {
 	if err != nil {
 		return err
 	}
-	b, err := a.cfg.Clerk.Find(q.Context(), q.Caller.Owner, id)
+	b, err := a.cfg.Batches.Find(q.Context(), q.Caller.Owner, id)
 	if err != nil {
 		return noBatch(err)
 	}
@@ -205,7 +205,7 @@ func (a *API) cancel(q *api.Call) error {
 	if err := q.Read(&struct{}{}, maxBody, "OpenAI's interface"); err != nil {
 		return err
 	}
-	b, err := a.cfg.Clerk.Cancel(q.Context(), q.Caller.Owner, id)
+	b, err := a.cfg.Batches.Cancel(q.Context(), q.Caller.Owner, id)
 	if err != nil {
 		return noBatch(err)
 	}
@@ -216,7 +216,7 @@ func (a *API) cancel(q *api.Call) error {
 }
 
 // answer answers with a batch.
-func (a *API) answer(q *api.Call, b clerk.Batch) error {
+func (a *API) answer(q *api.Call, b batchdesk.Batch) error {
 	v, err := a.view(q.Context(), b)
 	if err != nil {
 		return err
@@ -241,8 +241,8 @@ func (a *API) listBatches(q *api.Call) error {
 
 	var data []batchView
 	for more := true; more && len(data) == 0; { // a page of deleted ones may be empty
-		var page []clerk.Batch
-		if page, key, err = a.cfg.Clerk.List(q.Context(), q.Caller.Owner, key, limit); err != nil {
+		var page []batchdesk.Batch
+		if page, key, err = a.cfg.Batches.List(q.Context(), q.Caller.Owner, key, limit); err != nil {
 			return err
 		}
 		for _, b := range page {
@@ -262,7 +262,7 @@ func (a *API) keyOf(ctx context.Context, owner, id string) (key string, err erro
 	if id == "" {
 		return "", nil
 	}
-	b, err := a.cfg.Clerk.Find(ctx, owner, id)
+	b, err := a.cfg.Batches.Find(ctx, owner, id)
 	if errors.Is(err, task.ErrNotFound) {
 		err = invalid("after", codeValue, "is no batch of yours: begin again without it")
 	}

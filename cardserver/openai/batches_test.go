@@ -16,7 +16,7 @@ import (
 
 	"errand/cardserver/openai"
 	"errand/shared/batch"
-	"errand/shared/clerk"
+	"errand/shared/batchdesk"
 	"errand/shared/lab/faulty"
 	base "errand/shared/lab/world"
 	"errand/shared/task"
@@ -206,9 +206,9 @@ func TestCreationsInTheWay(t *testing.T) {
 func TestStoreOutage(t *testing.T) {
 	w := newWorld(t)
 	input := w.upload(alice, "lines").ID
-	broken := w.clerk
+	broken := w.batches
 	broken.Desk = w.Desk(faulty.Refusing(w.Store, faulty.Create, errors.New("the disk is full of content")))
-	w.configure(func(c *openai.Config) { c.Clerk = clerk.New(broken) })
+	w.configure(func(c *openai.Config) { c.Batches = batchdesk.New(broken) })
 	rec := w.post(alice, "/v1/batches", creation(input, ""))
 	if p := read[problem](w, http.StatusServiceUnavailable, rec); !p.is("server_error", "", "") || rec.Header().Get("Retry-After") == "" || strings.Contains(rec.Body.String(), "disk") {
 		t.Errorf("%v %s", rec.Header(), rec.Body)
@@ -306,7 +306,7 @@ func TestCounts(t *testing.T) {
 	}
 
 	r := w.Load(id)
-	if _, err := w.clerk.Desk.Change(t.Context(), r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
+	if _, err := w.batches.Desk.Change(t.Context(), r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
 		return r.Suspend(now, a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("paused")))
 	}); err != nil {
 		t.Fatal(err)
@@ -463,7 +463,7 @@ func TestForeignObjects(t *testing.T) {
 // A batch that came by another door is there too, under the same id.
 func TestBatchOfAnotherDoor(t *testing.T) {
 	w := newWorld(t)
-	b, _, err := clerk.New(w.clerk).Submit(t.Context(), alice, clerk.Submission{
+	b, _, err := batchdesk.New(w.batches).Submit(t.Context(), alice, batchdesk.Submission{
 		Name: "nightly", Input: w.upload(alice, "lines").ID, Deadline: w.Now().Add(6 * time.Hour),
 	})
 	if err != nil {

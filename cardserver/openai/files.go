@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"errand/cardserver/api"
-	"errand/cardserver/audit"
+	"errand/shared/audit"
 	"errand/shared/batch"
-	"errand/shared/clerk"
+	"errand/shared/batchdesk"
 	"errand/shared/task"
 	"errand/shared/uploads"
 )
@@ -98,14 +98,14 @@ func unix(at time.Time) *int64 {
 // A kind is one of the two files of a batch.
 type kind struct {
 	mark   string // in its id and its name
-	lines  func(clerk.Batch) int
-	output func(*clerk.Clerk, context.Context, clerk.Batch) (*clerk.Output, error)
+	lines  func(batchdesk.Batch) int
+	output func(*batchdesk.Desk, context.Context, batchdesk.Batch) (*batchdesk.Output, error)
 }
 
 // The files of a batch, in the order of lists.
 var (
-	output = kind{"output", func(b clerk.Batch) int { return b.State.Counts.Completed }, (*clerk.Clerk).Results}
-	failed = kind{"error", clerk.Batch.Failed, (*clerk.Clerk).Errors}
+	output = kind{"output", func(b batchdesk.Batch) int { return b.State.Counts.Completed }, (*batchdesk.Desk).Results}
+	failed = kind{"error", batchdesk.Batch.Failed, (*batchdesk.Desk).Errors}
 	kinds  = []kind{output, failed}
 )
 
@@ -126,7 +126,7 @@ func kindOf(id string) (batch string, k kind, ok bool) {
 }
 
 // of returns the id of a batch's file, if the batch has one, or had one that was deleted.
-func (k kind) of(b clerk.Batch) *string {
+func (k kind) of(b batchdesk.Batch) *string {
 	if !b.Complete() || k.lines(b) == 0 {
 		return nil
 	}
@@ -134,24 +134,24 @@ func (k kind) of(b clerk.Batch) *string {
 	return &id
 }
 
-// find finds a file of a batch. Errors: uploads.ErrNotFound, and those of the clerk.
-func (a *API) find(ctx context.Context, owner, id string, k kind) (clerk.Batch, *clerk.Output, error) {
-	b, err := a.cfg.Clerk.Find(ctx, owner, id)
+// find finds a file of a batch. Errors: uploads.ErrNotFound, and those of the desk of batches.
+func (a *API) find(ctx context.Context, owner, id string, k kind) (batchdesk.Batch, *batchdesk.Output, error) {
+	b, err := a.cfg.Batches.Find(ctx, owner, id)
 	if errors.Is(err, task.ErrNotFound) || err == nil && k.of(b) == nil {
 		return b, nil, uploads.ErrNotFound
 	}
 	if err != nil {
 		return b, nil, err
 	}
-	o, err := k.output(a.cfg.Clerk, ctx, b)
-	if errors.Is(err, clerk.ErrDropped) {
+	o, err := k.output(a.cfg.Batches, ctx, b)
+	if errors.Is(err, batchdesk.ErrDropped) {
 		err = uploads.ErrNotFound
 	}
 	return b, o, err
 }
 
 // view shows a file of a batch.
-func (k kind) view(b clerk.Batch, o *clerk.Output) fileView {
+func (k kind) view(b batchdesk.Batch, o *batchdesk.Output) fileView {
 	return fileView{
 		ID: k.id(b.ID()), Object: "file", Bytes: o.Size, Created: b.Record.Stamp().Unix(), Expires: unix(b.Record.Expires),
 		Filename: b.ID() + "_" + k.mark + ".jsonl", Purpose: outputPurpose, Status: "processed",
@@ -249,7 +249,7 @@ func (a *API) deleteFile(q *api.Call) error {
 		return q.JSON(http.StatusOK, deleted{id, "file", true})
 	}
 
-	if b, used, err := a.cfg.Clerk.InputOf(q.Context(), q.Caller.Owner, id); err != nil {
+	if b, used, err := a.cfg.Batches.InputOf(q.Context(), q.Caller.Owner, id); err != nil {
 		return err
 	} else if used {
 		return conflict("file_id", "the batch "+b.ID()+" reads this file and has not ended: wait for it, or cancel it first")
@@ -363,7 +363,7 @@ func behind(all []fileView, id string) ([]fileView, error) {
 func (a *API) outputs(ctx context.Context, owner, of, after string, yield func(fileView, error) bool) {
 	key := ""
 	if after != "" {
-		b, err := a.cfg.Clerk.Find(ctx, owner, of)
+		b, err := a.cfg.Batches.Find(ctx, owner, of)
 		if errors.Is(err, task.ErrNotFound) {
 			err = invalid("after", codeValue, "is no file of this list, or is deleted: begin again without it")
 		}
@@ -378,7 +378,7 @@ func (a *API) outputs(ctx context.Context, owner, of, after string, yield func(f
 	}
 
 	for {
-		page, more, err := a.cfg.Clerk.List(ctx, owner, key, pageSize)
+		page, more, err := a.cfg.Batches.List(ctx, owner, key, pageSize)
 		if err != nil {
 			yield(fileView{}, err)
 			return
@@ -397,13 +397,13 @@ func (a *API) outputs(ctx context.Context, owner, of, after string, yield func(f
 }
 
 // yieldFile yields a file of a batch, if there is one. It reports whether to go on.
-func (a *API) yieldFile(ctx context.Context, owner string, b clerk.Batch, k kind, yield func(fileView, error) bool) bool {
+func (a *API) yieldFile(ctx context.Context, owner string, b batchdesk.Batch, k kind, yield func(fileView, error) bool) bool {
 	if k.of(b) == nil {
 		return true
 	}
-	o, err := k.output(a.cfg.Clerk, ctx, b)
+	o, err := k.output(a.cfg.Batches, ctx, b)
 	switch {
-	case errors.Is(err, clerk.ErrDropped):
+	case errors.Is(err, batchdesk.ErrDropped):
 		return true
 	case err != nil:
 		yield(fileView{}, err)

@@ -1,6 +1,6 @@
 // Package openai is OpenAI's interface to batches. Whoever has code for it points its client at
 // the agent, with the base URL https://AGENT/v1 and a key of the access file, and changes nothing
-// else. It is another spelling of what cardserver/batches offers: package clerk does what is
+// else. It is another spelling of what cardserver/batches offers: package batchdesk does what is
 // asked, and package uploads keeps the files.
 //
 // OpenAI's own pages are the reference, https://platform.openai.com/docs/api-reference/batch and
@@ -31,14 +31,14 @@ import (
 
 	"errand/cardserver/api"
 	"errand/shared/auth"
-	"errand/shared/clerk"
+	"errand/shared/batchdesk"
 	"errand/shared/uploads"
 )
 
 // Config is what the API needs. All fields but Enter are required.
 type Config struct {
-	Clerk   *clerk.Clerk
-	Uploads *uploads.Store // the clerk's
+	Batches *batchdesk.Desk
+	Uploads *uploads.Store // the desk's
 	Access  *auth.Access   // who may call
 	Now     func() time.Time
 	Log     *slog.Logger

@@ -11,7 +11,7 @@ import (
 
 	"errand/cardserver/api"
 	"errand/cardserver/fault"
-	"errand/shared/clerk"
+	"errand/shared/batchdesk"
 	"errand/shared/desk"
 	"errand/shared/task"
 	"errand/shared/uploads"
@@ -53,7 +53,7 @@ var (
 // describe turns an error into one for the caller; nil: the fault is ours. What an error says of
 // a batch in our own words is said in OpenAI's.
 func describe(err error) error {
-	f, field := errors.AsType[*clerk.FieldError](err)
+	f, field := errors.AsType[*batchdesk.FieldError](err)
 	_, other := errors.AsType[*desk.Mismatch](err)
 	const anew = "give this one other metadata, such as the time"
 	switch {
@@ -63,9 +63,9 @@ func describe(err error) error {
 		return conflict(metadataField, "the batch of these lines and metadata was stopped too often: "+anew)
 	case errors.Is(err, task.ErrDeleted), other:
 		return conflict(metadataField, "the batch of these lines and metadata was deleted, or its name taken: "+anew)
-	case errors.Is(err, clerk.ErrDropped):
+	case errors.Is(err, batchdesk.ErrDropped):
 		return conflict(metadataField, "the batch of these lines and metadata was stopped, and its output file deleted, so it cannot go on: "+anew)
-	case errors.Is(err, clerk.ErrRunning):
+	case errors.Is(err, batchdesk.ErrRunning):
 		return &api.Problem{Status: http.StatusConflict, Detail: "the batch of these lines and metadata is being stopped just now: try again", After: time.Second}
 	case errors.Is(err, uploads.ErrNotFound):
 		return errNoFile

@@ -8,7 +8,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/batch"
-	"errand/shared/clerk"
+	"errand/shared/batchdesk"
 	"errand/shared/task"
 )
 
@@ -83,7 +83,7 @@ const (
 
 // status is the state of a batch in OpenAI's words. One of those that are final says that the
 // files are whole too.
-func status(b clerk.Batch) string {
+func status(b batchdesk.Batch) string {
 	state := b.Record.State()
 	switch done := b.Complete(); {
 	case state == a2a.TaskStateCanceled && done:
@@ -105,10 +105,10 @@ func status(b clerk.Batch) string {
 }
 
 // ended reports whether every line has an outcome.
-func ended(b clerk.Batch) bool { return b.State.Lines > 0 && b.State.Ended() >= b.State.Lines }
+func ended(b batchdesk.Batch) bool { return b.State.Lines > 0 && b.State.Ended() >= b.State.Lines }
 
 // view shows a batch.
-func (a *API) view(ctx context.Context, b clerk.Batch) (batchView, error) {
+func (a *API) view(ctx context.Context, b batchdesk.Batch) (batchView, error) {
 	s := b.State
 	v := batchView{
 		ID: b.ID(), Object: "batch", Endpoint: b.Spec.Endpoint, Input: b.Spec.Input.Name(), Window: windowOf(b.Spec), Status: status(b),
@@ -155,10 +155,10 @@ func usage(s task.Spent) (v usageView) {
 const maxErrors = 100
 
 // errors tells why a batch failed: its bad lines, or what is wrong with the whole of it.
-func (a *API) errors(ctx context.Context, b clerk.Batch) (*errorsView, error) {
+func (a *API) errors(ctx context.Context, b batchdesk.Batch) (*errorsView, error) {
 	v := &errorsView{Object: "list"}
 	if b.Record.State() == a2a.TaskStateRejected {
-		all, err := a.cfg.Clerk.Faults(ctx, b, maxErrors)
+		all, err := a.cfg.Batches.Faults(ctx, b, maxErrors)
 		if err != nil {
 			return nil, err
 		}

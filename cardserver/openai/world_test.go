@@ -21,7 +21,7 @@ import (
 	"errand/cardserver/openai"
 	"errand/shared/adapters/local"
 	"errand/shared/batch"
-	"errand/shared/clerk"
+	"errand/shared/batchdesk"
 	"errand/shared/files"
 	"errand/shared/kv"
 	base "errand/shared/lab/world"
@@ -37,7 +37,7 @@ type world struct {
 	http.Handler
 	t       *testing.T
 	config  openai.Config
-	clerk   clerk.Config
+	batches batchdesk.Config
 	files   *files.Store
 	folder  string
 	uploads *uploads.Store
@@ -56,11 +56,11 @@ func newWorld(t *testing.T) *world {
 	w.files = files.New(func(context.Context) (files.Place, error) { return local.OpenFolder(local.FolderConfig{Dir: w.folder}) }, now)
 	t.Cleanup(func() { _ = w.files.Close() })
 	w.uploads = uploads.New(uploads.Config{Files: w.files, KV: w.Store.KV(), Now: now})
-	w.clerk = clerk.Config{
+	w.batches = batchdesk.Config{
 		Desk: w.Desk(w.Store), Store: w.Store, KV: w.Store.KV(), Files: w.files, Uploads: w.uploads, Log: w.Log,
-		Object: func(context.Context, string, string) (batch.Input, error) { return batch.Input{}, clerk.ErrInput },
+		Object: func(context.Context, string, string) (batch.Input, error) { return batch.Input{}, batchdesk.ErrInput },
 	}
-	w.config = openai.Config{Clerk: clerk.New(w.clerk), Uploads: w.uploads, Access: access, Now: now, Log: w.Log}
+	w.config = openai.Config{Batches: batchdesk.New(w.batches), Uploads: w.uploads, Access: access, Now: now, Log: w.Log}
 	w.Handler = openai.New(w.config)
 	return w
 }

@@ -19,7 +19,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"errand/cardserver/audit"
+	"errand/shared/audit"
 	"errand/shared/auth"
 	"errand/shared/desk"
 	"errand/shared/keys"

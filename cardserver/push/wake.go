@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"errand/cardserver/audit"
+	"errand/shared/audit"
 	"errand/shared/keys"
 	"errand/shared/task"
 )

@@ -13,8 +13,8 @@ import (
 
 	"errand/shared/auth"
 	"errand/shared/batch"
+	"errand/shared/batchdesk"
 	"errand/shared/bus"
-	"errand/shared/clerk"
 	"errand/shared/desk"
 	"errand/shared/strict"
 	"errand/shared/task"
@@ -23,7 +23,7 @@ import (
 // A message is what a letter asks for: one of the two.
 type message struct {
 	line  batch.Item
-	batch *clerk.Submission
+	batch *batchdesk.Submission
 }
 
 // A refusal says that a letter never becomes a task. The reason names the field and the
@@ -109,7 +109,7 @@ var known = []string{"input", "name", "deadline", "onBadLine", "budget", "tokens
 
 // submission reads the name of a manifest. A deadline that is a duration counts from when the
 // message was published. The error is a *refusal.
-func submission(text []byte, published time.Time) (s clerk.Submission, err error) {
+func submission(text []byte, published time.Time) (s batchdesk.Submission, err error) {
 	var n named
 	if err := jsonv2.Unmarshal(text, &n, jsonv2.RejectUnknownMembers(true)); err != nil {
 		return s, misspelt(err)
@@ -118,7 +118,7 @@ func submission(text []byte, published time.Time) (s clerk.Submission, err error
 		return s, &refusal{"batch.input", "batch.input is required: the id of a file of yours, or gs://BUCKET/NAME"}
 	}
 
-	s = clerk.Submission{Input: n.Batch.Input, Name: n.Batch.Name, OnBad: n.Batch.OnBadLine, Budget: n.Batch.Budget}
+	s = batchdesk.Submission{Input: n.Batch.Input, Name: n.Batch.Name, OnBad: n.Batch.OnBadLine, Budget: n.Batch.Budget}
 	if n.Batch.Deadline == "" {
 		return s, nil
 	}
@@ -156,23 +156,23 @@ func misspelt(err error) *refusal {
 	return &refusal{"", "the message is not one JSON object, or a field occurs twice in it"}
 }
 
-// batchFault is the refusal that an error of the clerk is, or the error itself if it may go
+// batchFault is the refusal that an error of the desk of batches is, or the error itself if it may go
 // away.
 func batchFault(err error) error {
-	if f, ok := errors.AsType[*clerk.FieldError](err); ok {
+	if f, ok := errors.AsType[*batchdesk.FieldError](err); ok {
 		return &refusal{"batch." + f.Field, "batch." + f.Error()}
 	}
 	if m, ok := errors.AsType[*desk.Mismatch](err); ok {
 		return &refusal{"batch." + m.Field, "batch.name: a batch of this name was submitted with another " + m.Field + ": give this one another name"}
 	}
 	switch {
-	case errors.Is(err, clerk.ErrInput):
+	case errors.Is(err, batchdesk.ErrInput):
 		return &refusal{"batch.input", "batch.input names no file or object that the principal may have read"}
 	case errors.Is(err, task.ErrDeleted):
 		return &refusal{"batch.name", "batch.name: a batch of this name was deleted by its owner: give this one another name"}
 	case errors.Is(err, task.ErrTooLarge):
 		return &refusal{"batch", "batch is too large: shorten what it says"}
-	case errors.Is(err, clerk.ErrActive):
+	case errors.Is(err, batchdesk.ErrActive):
 		return auth.Limited("batches", time.Minute, fmt.Sprintf("%d batches of the principal have not ended, and no more may", batch.MaxActive))
 	}
 	return err

@@ -20,11 +20,11 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"errand/cardserver/audit"
+	"errand/shared/audit"
 	"errand/shared/auth"
 	"errand/shared/batch"
+	"errand/shared/batchdesk"
 	"errand/shared/bus"
-	"errand/shared/clerk"
 	"errand/shared/desk"
 	"errand/shared/task"
 )
@@ -35,15 +35,15 @@ type Access interface {
 	Take(auth.Principal) error
 }
 
-// Clerk submits batches: a clerk.Clerk.
-type Clerk interface {
-	Submit(ctx context.Context, owner string, s clerk.Submission) (b clerk.Batch, made bool, err error)
+// Batches submits batches: a batchdesk.Desk.
+type Batches interface {
+	Submit(ctx context.Context, owner string, s batchdesk.Submission) (b batchdesk.Batch, made bool, err error)
 }
 
 // Config is the configuration of a Submit. All fields but Reused are required.
 type Config struct {
 	Desk    *desk.Desk
-	Clerk   Clerk
+	Batches Batches
 	Access  Access
 	Form    batch.Form  // what lines may ask of the agent
 	Refused bus.Letters // the topic of refused messages
@@ -161,7 +161,7 @@ func (s *Submit) submit(ctx context.Context, caller auth.Principal, l bus.Letter
 
 	if m.batch != nil {
 		audit.Of(ctx).Operation("POST /batches", true)
-		b, _, err := s.cfg.Clerk.Submit(ctx, caller.Owner, *m.batch)
+		b, _, err := s.cfg.Batches.Submit(ctx, caller.Owner, *m.batch)
 		if err != nil {
 			return batchFault(err)
 		}

@@ -19,17 +19,17 @@ import (
 	"testing"
 	"time"
 
-	"errand/cardserver/limits"
 	"errand/functions/submit"
 	"errand/shared/adapters/local"
 	"errand/shared/agent"
 	"errand/shared/auth"
 	"errand/shared/batch"
+	"errand/shared/batchdesk"
 	"errand/shared/bus"
-	"errand/shared/clerk"
 	"errand/shared/desk"
 	"errand/shared/files"
 	"errand/shared/lab/world"
+	"errand/shared/limits"
 	"errand/shared/objects"
 	"errand/shared/task"
 	"errand/shared/uploads"
@@ -66,7 +66,7 @@ skills: [{id: de, name: German, description: To German, tags: [german]}]
 prices: {currency: USD, input: "1", output: "2"}
 `
 
-// A bench is the door, with a real store, clerk and access file, and a topic that keeps its
+// A bench is the door, with a real store, desks and access file, and a topic that keeps its
 // messages.
 type bench struct {
 	*testing.T
@@ -107,8 +107,8 @@ func newBench(t *testing.T, own string, edits ...func(*bench)) *bench {
 	read := objects.Guarded{Source: b, May: callers.MayRead}
 	b.config = submit.Config{
 		Desk: d, Access: callers, Form: batch.NewForm(of, of.Model), Refused: &b.refused, Log: slog.New(slog.NewTextHandler(b.log, nil)),
-		Clerk: clerk.New(clerk.Config{
-			Desk: d, Store: b.w.Store, KV: b.w.Store.KV(), Files: stored, Uploads: b.uploads, Object: clerk.ObjectsOf(read), Currency: "USD", Log: b.w.Log,
+		Batches: batchdesk.New(batchdesk.Config{
+			Desk: d, Store: b.w.Store, KV: b.w.Store.KV(), Files: stored, Uploads: b.uploads, Object: batchdesk.ObjectsOf(read), Currency: "USD", Log: b.w.Log,
 		}),
 	}
 	for _, edit := range edits {

@@ -24,7 +24,7 @@ import (
 	door "errand/cardserver/files"
 	"errand/shared/adapters/gcp"
 	"errand/shared/adapters/local"
-	"errand/shared/clerk"
+	"errand/shared/batchdesk"
 	"errand/shared/files"
 	"errand/shared/lab/fake"
 	"errand/shared/lab/world"
@@ -65,8 +65,8 @@ func newSite(t *testing.T, place func(context.Context) (files.Place, error)) *si
 	t.Cleanup(func() { _ = store.Close() })
 
 	s := &site{t: t, key: keys[alice], uploads: uploads.New(uploads.Config{Files: store, KV: w.Store.KV()})}
-	book := clerk.New(clerk.Config{Desk: w.Desk(w.Store), Store: w.Store, KV: w.Store.KV(), Files: store, Uploads: s.uploads, Log: w.Log})
-	ours := batches.New(batches.Config{Clerk: book, Uploads: s.uploads, Access: access, Now: time.Now, Log: w.Log})
+	book := batchdesk.New(batchdesk.Config{Desk: w.Desk(w.Store), Store: w.Store, KV: w.Store.KV(), Files: store, Uploads: s.uploads, Log: w.Log})
+	ours := batches.New(batches.Config{Batches: book, Uploads: s.uploads, Access: access, Now: time.Now, Log: w.Log})
 	theirs := door.New(door.Config{Uploads: s.uploads, Access: access, Log: w.Log})
 
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -1,4 +1,4 @@
-package clerk
+package batchdesk
 
 import (
 	"context"
@@ -51,7 +51,7 @@ func (b Batch) Message() string {
 
 // Find reads a batch of the owner, with two reads. Errors: task.ErrNotFound, also for the
 // batch of another owner and for a task that is no batch, and those of the stores.
-func (c *Clerk) Find(ctx context.Context, owner, id string) (Batch, error) {
+func (c *Desk) Find(ctx context.Context, owner, id string) (Batch, error) {
 	if !task.IsBatch(id) {
 		return Batch{}, task.ErrNotFound
 	}
@@ -63,7 +63,7 @@ func (c *Clerk) Find(ctx context.Context, owner, id string) (Batch, error) {
 }
 
 // read reads what belongs to the record of a batch.
-func (c *Clerk) read(ctx context.Context, r task.Record) (b Batch, err error) {
+func (c *Desk) read(ctx context.Context, r task.Record) (b Batch, err error) {
 	b.Record = r
 	if b.Spec, err = batch.SpecOf(r); err != nil {
 		return b, err

@@ -1,4 +1,4 @@
-package clerk
+package batchdesk
 
 import (
 	"context"
@@ -23,7 +23,7 @@ const enterTries = 20
 // MakeWithin after its id was entered. An id is dropped only when its record has ended, which it
 // does once, or when there is no record and it was entered longer ago than any submission takes.
 // So a record that has not ended is named there.
-func (c *Clerk) enter(ctx context.Context, owner, id string) error {
+func (c *Desk) enter(ctx context.Context, owner, id string) error {
 	for range enterTries {
 		entry, active, err := c.active(ctx, owner)
 		if err != nil {
@@ -51,7 +51,7 @@ func (c *Clerk) enter(ctx context.Context, owner, id string) error {
 }
 
 // active reads the entry of an owner, or makes a new one.
-func (c *Clerk) active(ctx context.Context, owner string) (kv.Entry, batch.Active, error) {
+func (c *Desk) active(ctx context.Context, owner string) (kv.Entry, batch.Active, error) {
 	e, err := c.cfg.KV.Get(ctx, batch.ActiveKey(owner))
 	if errors.Is(err, kv.ErrNotFound) {
 		e, err = kv.Entry{Key: batch.ActiveKey(owner), Owner: owner}, nil
@@ -70,7 +70,7 @@ func (c *Clerk) active(ctx context.Context, owner string) (kv.Entry, batch.Activ
 }
 
 // drop removes the batches that have ended.
-func (c *Clerk) drop(ctx context.Context, owner string, a batch.Active) (batch.Active, error) {
+func (c *Desk) drop(ctx context.Context, owner string, a batch.Active) (batch.Active, error) {
 	ended, missing := map[string]bool{}, map[string]bool{}
 	for _, e := range a.Batches {
 		r, err := task.Find(ctx, c.cfg.Store, owner, e.ID)

@@ -1,4 +1,4 @@
-package clerk
+package batchdesk
 
 import (
 	"context"
@@ -19,7 +19,7 @@ type Output struct {
 	Size     int64  // bytes; -1: not known
 	SHA256   string // of all of it; empty: not known
 
-	clerk   *Clerk
+	desk    *Desk
 	id      string
 	whole   string             // name of the file, once the batch has ended
 	segment func(n int) string // name of a segment
@@ -27,17 +27,17 @@ type Output struct {
 }
 
 // ErrDropped says that the owner of a batch has deleted its results, or its errors.
-var ErrDropped = errors.New("clerk: this output of the batch is deleted")
+var ErrDropped = errors.New("batchdesk: this output of the batch is deleted")
 
 // Results returns the answers of a batch, in the order of lines. Errors: ErrDropped, and those of
 // the files.
-func (c *Clerk) Results(ctx context.Context, b Batch) (*Output, error) {
+func (c *Desk) Results(ctx context.Context, b Batch) (*Output, error) {
 	return c.output(ctx, b, b.State.Counts.Completed, batch.ResultsFile(b.ID()), func(n int) string { return batch.ResultsSegment(b.ID(), n) })
 }
 
 // Errors returns the lines of a batch that cannot run or had no answer, in the order of lines. It
 // fails as Results does.
-func (c *Clerk) Errors(ctx context.Context, b Batch) (*Output, error) {
+func (c *Desk) Errors(ctx context.Context, b Batch) (*Output, error) {
 	return c.output(ctx, b, b.Failed(), batch.ErrorsFile(b.ID()), func(n int) string { return batch.ErrorsSegment(b.ID(), n) })
 }
 
@@ -51,8 +51,8 @@ func (b Batch) Failed() int {
 }
 
 // output returns an output that has so many lines.
-func (c *Clerk) output(ctx context.Context, b Batch, lines int, whole string, segment func(int) string) (*Output, error) {
-	o := &Output{Complete: b.Complete(), Size: -1, clerk: c, id: b.ID(), whole: whole, segment: segment, segs: b.State.Segs}
+func (c *Desk) output(ctx context.Context, b Batch, lines int, whole string, segment func(int) string) (*Output, error) {
+	o := &Output{Complete: b.Complete(), Size: -1, desk: c, id: b.ID(), whole: whole, segment: segment, segs: b.State.Segs}
 	if !o.Complete {
 		o.Lines = o.segs * batch.PerSegment
 		return o, nil
@@ -80,7 +80,7 @@ func (o *Output) Delete(ctx context.Context) error {
 	if !o.Complete {
 		return ErrRunning
 	}
-	return o.clerk.cfg.Files.Delete(ctx, o.whole)
+	return o.desk.cfg.Files.Delete(ctx, o.whole)
 }
 
 // Copy writes the output to w. It holds a few KiB of it. If the batch ends meanwhile, Copy
@@ -95,7 +95,7 @@ func (o *Output) Copy(ctx context.Context, w io.Writer) error {
 
 	var written int64
 	for n := range o.segs {
-		_, content, err := o.clerk.cfg.Files.Get(ctx, o.segment(n))
+		_, content, err := o.desk.cfg.Files.Get(ctx, o.segment(n))
 		if errors.Is(err, files.ErrNotFound) {
 			return o.rest(ctx, w, written)
 		}
@@ -114,7 +114,7 @@ func (o *Output) Copy(ctx context.Context, w io.Writer) error {
 // rest writes what is behind the first bytes of the file. The segments that it was made of are
 // gone when the batch has ended.
 func (o *Output) rest(ctx context.Context, w io.Writer, after int64) error {
-	r, err := o.clerk.cfg.Store.Load(ctx, o.id)
+	r, err := o.desk.cfg.Store.Load(ctx, o.id)
 	switch {
 	case err != nil:
 		return err
@@ -125,7 +125,7 @@ func (o *Output) rest(ctx context.Context, w io.Writer, after int64) error {
 }
 
 func (o *Output) copyFile(ctx context.Context, w io.Writer, name string, from int64) error {
-	_, content, err := o.clerk.cfg.Files.GetRange(ctx, name, from, -1)
+	_, content, err := o.desk.cfg.Files.GetRange(ctx, name, from, -1)
 	if err != nil {
 		return err
 	}

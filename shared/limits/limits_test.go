@@ -12,10 +12,10 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
-	"errand/cardserver/limits"
 	"errand/shared/auth"
 	"errand/shared/desk"
 	base "errand/shared/lab/world"
+	"errand/shared/limits"
 	"errand/shared/task"
 )
 

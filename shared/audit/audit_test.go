@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"errand/cardserver/audit"
+	"errand/shared/audit"
 	"errand/shared/auth"
 )
 

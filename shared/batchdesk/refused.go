@@ -1,4 +1,4 @@
-package clerk
+package batchdesk
 
 import (
 	"bufio"
@@ -19,7 +19,7 @@ type LineFault struct {
 
 // Faults returns what the errors of a complete batch tell, of their first lines, at most of so
 // many. It holds a line at a time.
-func (c *Clerk) Faults(ctx context.Context, b Batch, most int) (all []LineFault, err error) {
+func (c *Desk) Faults(ctx context.Context, b Batch, most int) (all []LineFault, err error) {
 	_, content, err := c.cfg.Files.Get(ctx, batch.ErrorsFile(b.ID()))
 	if errors.Is(err, files.ErrNotFound) {
 		return nil, nil
@@ -50,7 +50,7 @@ func (c *Clerk) Faults(ctx context.Context, b Batch, most int) (all []LineFault,
 // InputOf returns a batch of the owner that reads a file as its manifest and is not complete.
 // found is false if there is none, as far as anyone knows: a submission of the same moment may
 // not be seen.
-func (c *Clerk) InputOf(ctx context.Context, owner, file string) (b Batch, found bool, err error) {
+func (c *Desk) InputOf(ctx context.Context, owner, file string) (b Batch, found bool, err error) {
 	_, active, err := c.active(ctx, owner)
 	if err != nil {
 		return Batch{}, false, err

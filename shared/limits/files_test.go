@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"errand/cardserver/limits"
 	"errand/shared/auth"
 	"errand/shared/desk"
+	"errand/shared/limits"
 )
 
 // Files and tasks share the limit of stored bytes.

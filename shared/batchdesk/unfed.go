@@ -1,4 +1,4 @@
-package clerk
+package batchdesk
 
 import (
 	"bufio"
@@ -25,10 +25,10 @@ type Manifests interface {
 // Errors about lines that have not been fed.
 var (
 	// ErrScanning says that nobody knows yet which lines a batch has. The caller asks again.
-	ErrScanning = errors.New("clerk: the manifest of the batch is still being read")
+	ErrScanning = errors.New("batchdesk: the manifest of the batch is still being read")
 
 	// ErrClosed says that the batch has ended before the line began: it never will.
-	ErrClosed = errors.New("clerk: the batch ended before this line began")
+	ErrClosed = errors.New("batchdesk: the batch ended before this line began")
 )
 
 // An Unfed is a line of a batch whose item has no record yet (R19g). It is a task all the
@@ -44,7 +44,7 @@ func (u Unfed) ID() string { return task.ItemID(u.Batch.ID(), u.Line) }
 // Unfed finds the line that the id of an item names, if there is no record of that id. It
 // checks the id, the owner of the batch, and that the line can become an item. Errors:
 // task.ErrNotFound, ErrScanning, and those of the stores.
-func (c *Clerk) Unfed(ctx context.Context, owner, id string) (Unfed, error) {
+func (c *Desk) Unfed(ctx context.Context, owner, id string) (Unfed, error) {
 	of, line, ok := task.ItemOf(id)
 	if !ok {
 		return Unfed{}, task.ErrNotFound
@@ -71,7 +71,7 @@ func (c *Clerk) Unfed(ctx context.Context, owner, id string) (Unfed, error) {
 
 // runs reports whether a line is one of those that become items: it can run, and the batch whose
 // failed lines run again has no answer to it.
-func (c *Clerk) runs(ctx context.Context, b Batch, line int) (bool, error) {
+func (c *Desk) runs(ctx context.Context, b Batch, line int) (bool, error) {
 	bad, err := false, error(nil)
 	if b.State.Bad > 0 {
 		bad, err = c.among(ctx, batch.BadFile(b.ID()), line, func(text []byte) (int, error) {
@@ -92,7 +92,7 @@ func (c *Clerk) runs(ctx context.Context, b Batch, line int) (bool, error) {
 
 // among reports whether a file of a batch has something about a line. Each of its lines is about
 // one, in their order. A file that is not there has nothing.
-func (c *Clerk) among(ctx context.Context, name string, line int, of func(text []byte) (int, error)) (bool, error) {
+func (c *Desk) among(ctx context.Context, name string, line int, of func(text []byte) (int, error)) (bool, error) {
 	_, content, err := c.cfg.Files.Get(ctx, name)
 	if errors.Is(err, files.ErrNotFound) {
 		return false, nil
@@ -141,16 +141,16 @@ func (u Unfed) Record() task.Record {
 // Withhold makes the record of a line that its owner does not want: it has ended, and the
 // feeder finds it. Errors: ErrClosed, and those of the desk. After any other error the caller
 // asks again.
-func (c *Clerk) Withhold(ctx context.Context, u Unfed) error {
+func (c *Desk) Withhold(ctx context.Context, u Unfed) error {
 	if u.Batch.Record.Terminal() {
 		return ErrClosed
 	}
 	return c.cfg.Desk.Withhold(ctx, u.Batch.Record, u.Line, a2a.TaskStateCanceled, "The task was canceled by its client.")
 }
 
-// WithholdItem is [Clerk.Withhold] for the id of an item, with the errors of [Clerk.Unfed]. A
+// WithholdItem is [Desk.Withhold] for the id of an item, with the errors of [Desk.Unfed]. A
 // line that never will begin has nothing to make: task.ErrNotFound.
-func (c *Clerk) WithholdItem(ctx context.Context, owner, id string) error {
+func (c *Desk) WithholdItem(ctx context.Context, owner, id string) error {
 	u, err := c.Unfed(ctx, owner, id)
 	if err == nil {
 		err = c.Withhold(ctx, u)
@@ -163,7 +163,7 @@ func (c *Clerk) WithholdItem(ctx context.Context, owner, id string) error {
 
 // Begin makes the record of a line before its turn: the feeder finds it. Errors: ErrClosed,
 // and those of the desk and of the manifest.
-func (c *Clerk) Begin(ctx context.Context, u Unfed) error {
+func (c *Desk) Begin(ctx context.Context, u Unfed) error {
 	if u.Batch.Record.Terminal() {
 		return ErrClosed
 	}
@@ -199,7 +199,7 @@ func (c *Clerk) Begin(ctx context.Context, u Unfed) error {
 
 // item reads a line of a manifest. bad is why it cannot run: the agent has changed since the
 // scan.
-func (c *Clerk) item(ctx context.Context, u Unfed) (it desk.Item, bad string, err error) {
+func (c *Desk) item(ctx context.Context, u Unfed) (it desk.Item, bad string, err error) {
 	offset, first, err := c.indexed(ctx, u.Batch.ID(), u.Line)
 	if err != nil {
 		return it, "", err
@@ -227,7 +227,7 @@ func (c *Clerk) item(ctx context.Context, u Unfed) (it desk.Item, bad string, er
 }
 
 // indexed returns from where a line can be read.
-func (c *Clerk) indexed(ctx context.Context, id string, line int) (offset int64, first int, err error) {
+func (c *Desk) indexed(ctx context.Context, id string, line int) (offset int64, first int, err error) {
 	_, content, err := c.cfg.Files.Get(ctx, batch.IndexFile(id))
 	if errors.Is(err, files.ErrNotFound) {
 		return 0, 1, nil

@@ -1,4 +1,4 @@
-package clerk_test
+package batchdesk_test
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/batch"
-	"errand/shared/clerk"
+	"errand/shared/batchdesk"
 	"errand/shared/desk"
 	"errand/shared/objects"
 	"errand/shared/task"
@@ -35,8 +35,8 @@ func (b *bench) fed(fed int) string {
 		b.Fatal(err)
 	}
 
-	b.configure(func(c *clerk.Config) { c.Form, c.Manifests = form, batches.Sources{Uploads: b.uploads} })
-	got, _ := b.submit(alice, clerk.Submission{Name: "n", Input: b.upload(alice, manifest.String())})
+	b.configure(func(c *batchdesk.Config) { c.Form, c.Manifests = form, batches.Sources{Uploads: b.uploads} })
+	got, _ := b.submit(alice, batchdesk.Submission{Name: "n", Input: b.upload(alice, manifest.String())})
 	id := got.ID()
 	index, err := json.Marshal(found.Index)
 	if err != nil {
@@ -85,7 +85,7 @@ func TestUnfed(t *testing.T) {
 
 	b.state(id, batch.State{})
 	_, err := b.Unfed(t.Context(), alice, task.ItemID(id, 11))
-	b.is("while the manifest is read", err, clerk.ErrScanning)
+	b.is("while the manifest is read", err, batchdesk.ErrScanning)
 
 	b.state(id, batch.State{Lines: lines, Fed: 10})
 	if _, err := b.Cancel(t.Context(), alice, id); err != nil {
@@ -95,8 +95,8 @@ func TestUnfed(t *testing.T) {
 	if r := u.Record(); err != nil || r.State() != a2a.TaskStateCanceled || r.Task.Status.Message == nil {
 		t.Errorf("after the end of the batch: %+v, %v", r.Task, err)
 	}
-	b.is("canceled then", b.Withhold(t.Context(), u), clerk.ErrClosed)
-	b.is("begun then", b.Begin(t.Context(), u), clerk.ErrClosed)
+	b.is("canceled then", b.Withhold(t.Context(), u), batchdesk.ErrClosed)
+	b.is("begun then", b.Begin(t.Context(), u), batchdesk.ErrClosed)
 
 	if _, err := b.config.Desk.ChangeByID(t.Context(), id, task.Record.Delete); err != nil {
 		t.Fatal(err)
@@ -199,7 +199,7 @@ func TestLineBegunAtTheEndOfItsBatch(t *testing.T) {
 	if _, err := b.Cancel(t.Context(), alice, id); err != nil {
 		t.Fatal(err)
 	}
-	b.is("begun", b.Begin(t.Context(), u), clerk.ErrClosed)
+	b.is("begun", b.Begin(t.Context(), u), batchdesk.ErrClosed)
 	if r := b.w.Load(item); r.State() != a2a.TaskStateCanceled {
 		t.Errorf("it is %s", r.State())
 	}
@@ -222,7 +222,7 @@ func TestObjects(t *testing.T) {
 	const url = "gs://acme-in/a.jsonl"
 	may := func(owner, _ string) bool { return owner == alice }
 	pin := func(err error, owner, url string) (batch.Input, error) {
-		return clerk.ObjectsOf(objects.Guarded{Source: source{err}, May: may})(t.Context(), owner, url)
+		return batchdesk.ObjectsOf(objects.Guarded{Source: source{err}, May: may})(t.Context(), owner, url)
 	}
 
 	if in, err := pin(nil, alice, url); err != nil || in != (batch.Input{Object: url, Generation: 7, Size: 9}) {
@@ -232,19 +232,19 @@ func TestObjects(t *testing.T) {
 		err   error
 		owner string
 		want  error
-	}{{nil, bob, clerk.ErrInput}, {objects.ErrNotFound, alice, clerk.ErrInput}, {io.ErrUnexpectedEOF, alice, io.ErrUnexpectedEOF}} {
+	}{{nil, bob, batchdesk.ErrInput}, {objects.ErrNotFound, alice, batchdesk.ErrInput}, {io.ErrUnexpectedEOF, alice, io.ErrUnexpectedEOF}} {
 		if _, err := pin(row.err, row.owner, url); !errors.Is(err, row.want) {
 			t.Errorf("%v for %s: %v", row.err, row.owner, err)
 		}
 	}
 	for _, err := range []error{objects.ErrEncoded, objects.ErrCredentials} {
 		_, err := pin(err, alice, url)
-		if f, ok := errors.AsType[*clerk.FieldError](err); !ok || f.Field != "input" {
+		if f, ok := errors.AsType[*batchdesk.FieldError](err); !ok || f.Field != "input" {
 			t.Errorf("%v", err)
 		}
 	}
 	_, err := pin(nil, alice, "gs://acme-in")
-	if f, ok := errors.AsType[*clerk.FieldError](err); !ok || f.Field != "input" {
+	if f, ok := errors.AsType[*batchdesk.FieldError](err); !ok || f.Field != "input" {
 		t.Errorf("no address: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-// Package clerk does for callers what they ask about batches: it submits, finds, lists,
+// Package batchdesk does for callers what they ask about batches: it submits, finds, lists,
 // pauses, resumes and repeats them, and reads their results. All doors to batches share it: our
 // own HTTP+JSON, OpenAI's, and the topic of submissions.
 //
@@ -6,7 +6,7 @@
 // is and which rights it has. Every wish becomes a change of a record by the desk. Beside the
 // records it keeps two kinds of entries in kv: the list of an owner's batches, and the few of
 // them that have not ended.
-package clerk
+package batchdesk
 
 import (
 	"context"
@@ -24,7 +24,7 @@ import (
 	"errand/shared/uploads"
 )
 
-// Config is what a Clerk needs. All fields but Currency are required.
+// Config is what a Desk needs. All fields but Currency are required.
 type Config struct {
 	Desk    *desk.Desk
 	Store   task.Store // the desk's, to read
@@ -36,34 +36,34 @@ type Config struct {
 	// without the reason, if there is none or the owner may not read it.
 	Object func(ctx context.Context, owner, name string) (batch.Input, error)
 
-	Manifests Manifests  // to read lines that have not been fed; a clerk that only submits needs none
+	Manifests Manifests  // to read lines that have not been fed; a desk that only submits needs none
 	Form      batch.Form // what lines may ask of the agent
 
 	Currency string // of the operator's prices; empty: there are none
 	Log      *slog.Logger
 }
 
-// A Clerk is safe for concurrent use.
-type Clerk struct{ cfg Config }
+// A Desk is safe for concurrent use.
+type Desk struct{ cfg Config }
 
-// New makes a Clerk.
-func New(c Config) *Clerk { return &Clerk{c} }
+// New makes a Desk.
+func New(c Config) *Desk { return &Desk{c} }
 
 // Errors of submissions. Nothing was made.
 var (
 	// ErrInput says that a caller may read no manifest of the name that it gives. It does not
 	// tell whether there is one.
-	ErrInput = errors.New("clerk: there is no such manifest, or the caller may not read it")
+	ErrInput = errors.New("batchdesk: there is no such manifest, or the caller may not read it")
 
 	// ErrTaken is the task.ErrDeleted of a submission: a batch of its name was deleted by its
 	// owner. The name is free again when that batch expires.
-	ErrTaken = fmt.Errorf("clerk: the name is taken: %w", task.ErrDeleted)
+	ErrTaken = fmt.Errorf("batchdesk: the name is taken: %w", task.ErrDeleted)
 
 	// ErrActive says that as many batches of the owner have not ended as may be.
-	ErrActive = errors.New("clerk: too many batches of the owner have not ended")
+	ErrActive = errors.New("batchdesk: too many batches of the owner have not ended")
 
 	// ErrLate says that a submission took too long. It may be made again.
-	ErrLate = errors.New("clerk: the submission took too long")
+	ErrLate = errors.New("batchdesk: the submission took too long")
 )
 
 // A FieldError is a fault in one field of a submission.
@@ -89,7 +89,7 @@ type Submission struct {
 //
 // Errors: *FieldError, *desk.Mismatch, ErrInput, ErrTaken, ErrActive, ErrLate, and those
 // of the desk and the stores. Submitting again is always safe.
-func (c *Clerk) Submit(ctx context.Context, owner string, sub Submission) (b Batch, made bool, err error) {
+func (c *Desk) Submit(ctx context.Context, owner string, sub Submission) (b Batch, made bool, err error) {
 	s := batch.Spec{Name: sub.Name, Deadline: sub.Deadline, Budget: sub.Budget, OnBad: sub.OnBad, Endpoint: sub.Endpoint, Metadata: sub.Metadata}
 	if err := c.Check(sub); err != nil {
 		return Batch{}, false, err
@@ -105,7 +105,7 @@ func (c *Clerk) Submit(ctx context.Context, owner string, sub Submission) (b Bat
 
 // Check finds the faults of a submission that show without its input. The error is a
 // *FieldError. Submit checks it too.
-func (c *Clerk) Check(sub Submission) error {
+func (c *Desk) Check(sub Submission) error {
 	now := c.cfg.Desk.Now()
 	switch err := batch.CheckName(sub.Name); {
 	case sub.Name != "" && err != nil:
@@ -121,7 +121,7 @@ func (c *Clerk) Check(sub Submission) error {
 }
 
 // CheckBudget finds the faults of a budget. The error is a *FieldError.
-func (c *Clerk) CheckBudget(b *batch.Budget) error {
+func (c *Desk) CheckBudget(b *batch.Budget) error {
 	switch err := b.Check(); {
 	case err != nil:
 		return &FieldError{"budget", err.Error()}
@@ -134,7 +134,7 @@ func (c *Clerk) CheckBudget(b *batch.Budget) error {
 }
 
 // pin finds the manifest that a caller names, as it is now.
-func (c *Clerk) pin(ctx context.Context, owner, name string) (in batch.Input, err error) {
+func (c *Desk) pin(ctx context.Context, owner, name string) (in batch.Input, err error) {
 	switch {
 	case uploads.IsID(name):
 		var f uploads.File
@@ -160,7 +160,7 @@ func (c *Clerk) pin(ctx context.Context, owner, name string) (in batch.Input, er
 }
 
 // submit makes the batch of a spec whose input is pinned, or finds it.
-func (c *Clerk) submit(ctx context.Context, owner string, s batch.Spec) (b Batch, made bool, err error) {
+func (c *Desk) submit(ctx context.Context, owner string, s batch.Spec) (b Batch, made bool, err error) {
 	now := c.cfg.Desk.Now().UTC()
 	if s.At = now.Truncate(time.Millisecond); s.Deadline.IsZero() {
 		s.Deadline = s.At.Add(batch.Deadline)
@@ -182,7 +182,7 @@ func (c *Clerk) submit(ctx context.Context, owner string, s batch.Spec) (b Batch
 
 // create makes the batch, unless another submission does so at the same time. Everything that
 // it writes before the record goes by itself if there is no record.
-func (c *Clerk) create(ctx context.Context, owner string, s batch.Spec, began time.Time) (r task.Record, made bool, err error) {
+func (c *Desk) create(ctx context.Context, owner string, s batch.Spec, began time.Time) (r task.Record, made bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, batch.MakeWithin)
 	defer cancel()
 	id, ends := s.Entry(owner).ID, s.Deadline.Add(c.cfg.Desk.Moment().Rules.Retention)

@@ -1,4 +1,4 @@
-package clerk_test
+package batchdesk_test
 
 import (
 	"bytes"
@@ -11,14 +11,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"errand/shared/batch"
-	"errand/shared/clerk"
+	"errand/shared/batchdesk"
 	"errand/shared/task"
 )
 
 // again submits what must be accepted, with a new upload of the same bytes.
-func (b *bench) again(name string) (clerk.Batch, bool) {
+func (b *bench) again(name string) (batchdesk.Batch, bool) {
 	b.Helper()
-	got, made, err := b.Again(b.Context(), alice, clerk.Submission{Name: name, Input: b.upload(alice, "lines")})
+	got, made, err := b.Again(b.Context(), alice, batchdesk.Submission{Name: name, Input: b.upload(alice, "lines")})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func TestAgainThatCannotGoOn(t *testing.T) {
 	b := newBench(t)
 	try := func(name string) error {
 		t.Helper()
-		_, made, err := b.Again(t.Context(), alice, clerk.Submission{Name: name, Input: b.upload(alice, "lines")})
+		_, made, err := b.Again(t.Context(), alice, batchdesk.Submission{Name: name, Input: b.upload(alice, "lines")})
 		if made {
 			t.Error("a batch was made")
 		}
@@ -104,10 +104,10 @@ func TestAgainThatCannotGoOn(t *testing.T) {
 	if _, err := b.Cancel(t.Context(), alice, first.ID()); err != nil {
 		t.Fatal(err)
 	}
-	b.is("before it is complete", try("n"), clerk.ErrRunning)
+	b.is("before it is complete", try("n"), batchdesk.ErrRunning)
 	b.state(first.ID(), batch.State{Lines: 2, Counts: batch.Counts{Completed: 1}})
 	b.settle(first.ID())
-	b.is("without the answers so far", try("n"), clerk.ErrDropped)
+	b.is("without the answers so far", try("n"), batchdesk.ErrDropped)
 
 	gone, _ := b.again("gone")
 	if _, err := b.w.Desk(b.w.Store).Change(t.Context(), b.w.Load(gone.ID()), func(r task.Record, now task.Moment) (task.Record, bool, error) { return r.Delete(now) }); err != nil {
@@ -119,7 +119,7 @@ func TestAgainThatCannotGoOn(t *testing.T) {
 		next, _ := b.again("often")
 		b.end(next.ID(), a2a.TaskStateCanceled, batch.State{})
 	}
-	if f, ok := errors.AsType[*clerk.FieldError](try("often")); !ok || f.Field != "name" {
+	if f, ok := errors.AsType[*batchdesk.FieldError](try("often")); !ok || f.Field != "name" {
 		t.Errorf("too often: %v", f)
 	}
 }
@@ -138,7 +138,7 @@ func (b *bench) settle(id string) {
 func TestDeletedOutput(t *testing.T) {
 	b := newBench(t)
 	id := b.named(alice, "n").ID()
-	output := func() (*clerk.Output, error) {
+	output := func() (*batchdesk.Output, error) {
 		t.Helper()
 		found, err := b.Find(t.Context(), alice, id)
 		if err != nil {
@@ -151,7 +151,7 @@ func TestDeletedOutput(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.is("before the end", o.Delete(t.Context()), clerk.ErrRunning)
+	b.is("before the end", o.Delete(t.Context()), batchdesk.ErrRunning)
 
 	b.put(batch.ResultsFile(id), "one\n")
 	b.put(batch.ErrorsFile(id), "bad\n")
@@ -165,7 +165,7 @@ func TestDeletedOutput(t *testing.T) {
 		}
 	}
 	_, err = output()
-	b.is("afterwards", err, clerk.ErrDropped)
+	b.is("afterwards", err, batchdesk.ErrDropped)
 
 	found, err := b.Find(t.Context(), alice, id)
 	if err != nil {
@@ -183,8 +183,8 @@ func TestLineFaults(t *testing.T) {
 	for _, d := range []batch.Dialect{batch.OpenAI, batch.Errand, ""} {
 		id := b.named(alice, "n"+string(d)).ID()
 		text := ""
-		want := []clerk.LineFault{{Line: 2, Fault: batch.Fault{Code: "a", Message: "first"}}, {Line: 5, Fault: batch.Fault{Code: "b", Message: "second"}}}
-		for _, f := range append(want, clerk.LineFault{Line: 7}) {
+		want := []batchdesk.LineFault{{Line: 2, Fault: batch.Fault{Code: "a", Message: "first"}}, {Line: 5, Fault: batch.Fault{Code: "b", Message: "second"}}}
+		for _, f := range append(want, batchdesk.LineFault{Line: 7}) {
 			text += string(batch.ErrorLine(d, id, f.Line, "x", f.Fault))
 		}
 		b.put(batch.ErrorsFile(id), text)
@@ -216,7 +216,7 @@ func TestInputOf(t *testing.T) {
 
 	is("before it", alice, false)
 	other := b.named(alice, "other")
-	got, _ := b.submit(alice, clerk.Submission{Name: "n", Input: file})
+	got, _ := b.submit(alice, batchdesk.Submission{Name: "n", Input: file})
 	is("while it runs", alice, true)
 	is("of another owner", bob, false)
 	if _, err := b.Cancel(t.Context(), alice, got.ID()); err != nil {

@@ -1,4 +1,4 @@
-package clerk
+package batchdesk
 
 import (
 	"context"
@@ -11,11 +11,11 @@ import (
 )
 
 // Retry makes the batch that runs the failed lines of one that has ended, or finds it. It has
-// the manifest, the budget and as much time as that one. made is as for [Clerk.Submit].
+// the manifest, the budget and as much time as that one. made is as for [Desk.Submit].
 //
 // Errors: task.ErrNotFound, ErrRunning, ErrNothing, ErrDropped, *FieldError about an input that is
 // no longer what it was, and those of Submit.
-func (c *Clerk) Retry(ctx context.Context, owner, id string) (b Batch, made bool, err error) {
+func (c *Desk) Retry(ctx context.Context, owner, id string) (b Batch, made bool, err error) {
 	of, err := c.Find(ctx, owner, id)
 	if err != nil {
 		return of, false, err
@@ -26,14 +26,14 @@ func (c *Clerk) Retry(ctx context.Context, owner, id string) (b Batch, made bool
 // mostAgain is how often a batch goes on that was canceled or has expired.
 const mostAgain = 32
 
-// Again submits as [Clerk.Submit] does, and a batch that was stopped goes on: if the batch of that
-// name and input was canceled or has expired, the batch that repeats it as [Clerk.Retry] does is
+// Again submits as [Desk.Submit] does, and a batch that was stopped goes on: if the batch of that
+// name and input was canceled or has expired, the batch that repeats it as [Desk.Retry] does is
 // made or found, and so on. So it comes to an end that its submitter did not choose only if the
 // batch failed.
 //
 // A batch that was stopped when every line had an answer is returned as it is. Errors: those of
 // Submit and Retry. ErrRunning says that the batch was stopped just now: try again.
-func (c *Clerk) Again(ctx context.Context, owner string, sub Submission) (b Batch, made bool, err error) {
+func (c *Desk) Again(ctx context.Context, owner string, sub Submission) (b Batch, made bool, err error) {
 	b, made, err = c.Submit(ctx, owner, sub)
 	for n := 0; err == nil && !made && b.Stopped(); n++ {
 		if n == mostAgain {
@@ -53,7 +53,7 @@ func (c *Clerk) Again(ctx context.Context, owner string, sub Submission) (b Batc
 
 // repeat makes or finds the batch that runs the lines of another one which have no answer. It
 // reads the same manifest under the name input.
-func (c *Clerk) repeat(ctx context.Context, owner string, of Batch, input string) (b Batch, made bool, err error) {
+func (c *Desk) repeat(ctx context.Context, owner string, of Batch, input string) (b Batch, made bool, err error) {
 	switch {
 	case !of.Complete():
 		return of, false, ErrRunning

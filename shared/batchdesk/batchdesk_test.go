@@ -1,4 +1,4 @@
-package clerk_test
+package batchdesk_test
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ import (
 
 	"errand/shared/adapters/local"
 	"errand/shared/batch"
-	"errand/shared/clerk"
+	"errand/shared/batchdesk"
 	"errand/shared/desk"
 	"errand/shared/files"
 	"errand/shared/kv"
@@ -29,13 +29,13 @@ import (
 	"errand/shared/uploads"
 )
 
-// A bench is a clerk on a real database and a real folder, with a clock of its own. Nothing
+// A bench is a desk of batches on a real database and a real folder, with a clock of its own. Nothing
 // runs the batches.
 type bench struct {
 	*testing.T
-	*clerk.Clerk
+	*batchdesk.Desk
 	w       *world.World
-	config  clerk.Config
+	config  batchdesk.Config
 	files   *files.Store
 	uploads *uploads.Store
 	passed  atomic.Int64 // by which the clock is ahead
@@ -53,26 +53,26 @@ func newBench(t *testing.T) *bench {
 	b.files = files.New(func(context.Context) (files.Place, error) { return local.OpenFolder(local.FolderConfig{Dir: dir}) }, now)
 	t.Cleanup(func() { _ = b.files.Close() })
 	b.uploads = uploads.New(uploads.Config{Files: b.files, KV: b.w.Store.KV(), Now: now})
-	b.config = clerk.Config{
+	b.config = batchdesk.Config{
 		Desk: b.w.Desk(b.w.Store), Store: b.w.Store, KV: b.w.Store.KV(), Files: b.files, Uploads: b.uploads, Log: b.w.Log, Currency: "USD",
 		Object: func(_ context.Context, owner, name string) (batch.Input, error) {
 			if in, ok := b.objects[owner+" "+name]; ok {
 				return in, nil
 			}
-			return batch.Input{}, clerk.ErrInput
+			return batch.Input{}, batchdesk.ErrInput
 		},
 	}
-	b.Clerk = clerk.New(b.config)
+	b.Desk = batchdesk.New(b.config)
 	return b
 }
 
 func (b *bench) pass(d time.Duration) { b.passed.Add(int64(d)) }
 
-// configure replaces the bench's clerk by one with another configuration.
-func (b *bench) configure(edit func(*clerk.Config)) {
+// configure replaces the bench's desk by one with another configuration.
+func (b *bench) configure(edit func(*batchdesk.Config)) {
 	c := b.config
 	edit(&c)
-	b.Clerk = clerk.New(c)
+	b.Desk = batchdesk.New(c)
 }
 
 // upload stores a manifest of an owner.
@@ -86,7 +86,7 @@ func (b *bench) upload(owner, text string) string {
 }
 
 // submit submits what must be accepted.
-func (b *bench) submit(owner string, sub clerk.Submission) (clerk.Batch, bool) {
+func (b *bench) submit(owner string, sub batchdesk.Submission) (batchdesk.Batch, bool) {
 	b.Helper()
 	got, made, err := b.Submit(b.Context(), owner, sub)
 	if err != nil {
@@ -96,9 +96,9 @@ func (b *bench) submit(owner string, sub clerk.Submission) (clerk.Batch, bool) {
 }
 
 // named submits a manifest of its own under a name.
-func (b *bench) named(owner, name string) clerk.Batch {
+func (b *bench) named(owner, name string) batchdesk.Batch {
 	b.Helper()
-	got, _ := b.submit(owner, clerk.Submission{Name: name, Input: b.upload(owner, name)})
+	got, _ := b.submit(owner, batchdesk.Submission{Name: name, Input: b.upload(owner, name)})
 	return got
 }
 
@@ -161,7 +161,7 @@ func TestSubmit(t *testing.T) {
 	file := b.upload(alice, "a line")
 	budget := &batch.Budget{Tokens: 1000}
 	before := b.w.Now().Truncate(time.Millisecond)
-	got, made := b.submit(alice, clerk.Submission{Name: "nightly", Input: file, Budget: budget, OnBad: batch.Skip, Metadata: map[string]string{"a": "b"}})
+	got, made := b.submit(alice, batchdesk.Submission{Name: "nightly", Input: file, Budget: budget, OnBad: batch.Skip, Metadata: map[string]string{"a": "b"}})
 	id := task.BatchID(alice, "nightly")
 	if !made || got.ID() != id {
 		t.Errorf("made %v, the batch %s, want %s", made, got.ID(), id)
@@ -195,18 +195,18 @@ func TestSubmit(t *testing.T) {
 func TestSubmitAgain(t *testing.T) {
 	b := newBench(t)
 	file := b.upload(alice, "a line")
-	first, _ := b.submit(alice, clerk.Submission{Name: "n", Input: file, Budget: &batch.Budget{Tokens: 5}})
+	first, _ := b.submit(alice, batchdesk.Submission{Name: "n", Input: file, Budget: &batch.Budget{Tokens: 5}})
 	b.w.Jobs.Take()
 
 	b.pass(time.Minute)
 	for _, input := range []string{file, b.upload(alice, "a line")} {
-		again, made := b.submit(alice, clerk.Submission{Name: "n", Input: input, Budget: &batch.Budget{Tokens: 5}, OnBad: batch.Refuse})
+		again, made := b.submit(alice, batchdesk.Submission{Name: "n", Input: input, Budget: &batch.Budget{Tokens: 5}, OnBad: batch.Refuse})
 		if made || again.Record.Version != first.Record.Version {
 			t.Errorf("made %v, version %d, want %d", made, again.Record.Version, first.Record.Version)
 		}
 	}
 
-	for field, sub := range map[string]clerk.Submission{
+	for field, sub := range map[string]batchdesk.Submission{
 		"input":     {Input: b.upload(alice, "another line"), Budget: &batch.Budget{Tokens: 5}},
 		"budget":    {Input: file},
 		"onBadLine": {Input: file, Budget: &batch.Budget{Tokens: 5}, OnBad: batch.Skip},
@@ -226,9 +226,9 @@ func TestSubmitAgain(t *testing.T) {
 	if _, err := b.config.Desk.ChangeByID(t.Context(), first.ID(), task.Record.Delete); err != nil {
 		t.Fatal(err)
 	}
-	_, _, err := b.Submit(t.Context(), alice, clerk.Submission{Name: "n", Input: file, Budget: &batch.Budget{Tokens: 5}})
-	b.is("after a deletion", err, clerk.ErrTaken)
-	if _, made := b.submit(bob, clerk.Submission{Name: "n", Input: b.upload(bob, "a line")}); !made {
+	_, _, err := b.Submit(t.Context(), alice, batchdesk.Submission{Name: "n", Input: file, Budget: &batch.Budget{Tokens: 5}})
+	b.is("after a deletion", err, batchdesk.ErrTaken)
+	if _, made := b.submit(bob, batchdesk.Submission{Name: "n", Input: b.upload(bob, "a line")}); !made {
 		t.Error("another owner's name is not free")
 	}
 }
@@ -236,22 +236,22 @@ func TestSubmitAgain(t *testing.T) {
 // Without a name the manifest names the batch.
 func TestNameOfTheManifest(t *testing.T) {
 	b := newBench(t)
-	one, _ := b.submit(alice, clerk.Submission{Input: b.upload(alice, "a line")})
+	one, _ := b.submit(alice, batchdesk.Submission{Input: b.upload(alice, "a line")})
 	if one.Spec.Name != one.Spec.Input.SHA256 {
 		t.Errorf("the name is %q, want the hash %s", one.Spec.Name, one.Spec.Input.SHA256)
 	}
-	if again, made := b.submit(alice, clerk.Submission{Input: b.upload(alice, "a line")}); made || again.ID() != one.ID() {
+	if again, made := b.submit(alice, batchdesk.Submission{Input: b.upload(alice, "a line")}); made || again.ID() != one.ID() {
 		t.Error("the same bytes made another batch")
 	}
-	if other, made := b.submit(alice, clerk.Submission{Input: b.upload(alice, "line 2")}); !made || other.ID() == one.ID() {
+	if other, made := b.submit(alice, batchdesk.Submission{Input: b.upload(alice, "line 2")}); !made || other.ID() == one.ID() {
 		t.Error("other bytes made no batch of their own")
 	}
 
 	const object = "gs://in/a.jsonl"
 	for generation := range int64(2) {
 		b.objects[alice+" "+object] = batch.Input{Object: object, Generation: 1700000000000001 + generation, Size: 7}
-		got, made := b.submit(alice, clerk.Submission{Input: object})
-		_, again := b.submit(alice, clerk.Submission{Input: object})
+		got, made := b.submit(alice, batchdesk.Submission{Input: object})
+		_, again := b.submit(alice, batchdesk.Submission{Input: object})
 		if !made || again || got.Spec.Input != b.objects[alice+" "+object] {
 			t.Errorf("an object: made %v, again %v: %+v", made, again, got.Spec.Input)
 		}
@@ -265,8 +265,8 @@ func TestForeignInputs(t *testing.T) {
 	b.objects[bob+" gs://bobs/a"] = batch.Input{Object: "gs://bobs/a", Generation: 1, Size: 1}
 	var told []string
 	for _, input := range []string{b.upload(bob, "a line"), "file-aaaaaaaaaaaaaaaaaaaaaaaaaa", "gs://bobs/a", "gs://nobodys/a"} {
-		_, _, err := b.Submit(t.Context(), alice, clerk.Submission{Name: "n", Input: input})
-		b.is(input, err, clerk.ErrInput)
+		_, _, err := b.Submit(t.Context(), alice, batchdesk.Submission{Name: "n", Input: input})
+		b.is(input, err, batchdesk.ErrInput)
 		told = append(told, err.Error())
 	}
 	if told[0] != told[1] || told[2] != told[3] {
@@ -283,29 +283,29 @@ func TestFaults(t *testing.T) {
 	file := b.upload(alice, "a line")
 	for i, row := range []struct {
 		field string
-		sub   clerk.Submission
+		sub   batchdesk.Submission
 	}{
-		{"name", clerk.Submission{Name: "with a space"}},
-		{"name", clerk.Submission{Name: "umläut"}},
-		{"name", clerk.Submission{Name: "retry~1"}},
-		{"name", clerk.Submission{Name: strings.Repeat("x", 129)}},
-		{"input", clerk.Submission{Input: "https://example.com/a"}},
-		{"input", clerk.Submission{Input: b.upload(alice, "")}},
-		{"deadline", clerk.Submission{Deadline: b.w.Now()}},
-		{"deadline", clerk.Submission{Deadline: b.w.Now().Add(batch.MaxDeadline + time.Minute)}},
-		{"onBadLine", clerk.Submission{OnBad: "ignore"}},
-		{"budget", clerk.Submission{Budget: &batch.Budget{}}},
-		{"budget", clerk.Submission{Budget: &batch.Budget{Tokens: -1}}},
-		{"budget", clerk.Submission{Budget: &batch.Budget{Tokens: 1, Price: 1, Currency: "USD"}}},
-		{"budget", clerk.Submission{Budget: &batch.Budget{Tokens: 1, Currency: "USD"}}},
-		{"budget", clerk.Submission{Budget: &batch.Budget{Price: 1, Currency: "EUR"}}},
-		{"budget", clerk.Submission{Budget: &batch.Budget{Price: 1, Currency: "usd"}}},
+		{"name", batchdesk.Submission{Name: "with a space"}},
+		{"name", batchdesk.Submission{Name: "umläut"}},
+		{"name", batchdesk.Submission{Name: "retry~1"}},
+		{"name", batchdesk.Submission{Name: strings.Repeat("x", 129)}},
+		{"input", batchdesk.Submission{Input: "https://example.com/a"}},
+		{"input", batchdesk.Submission{Input: b.upload(alice, "")}},
+		{"deadline", batchdesk.Submission{Deadline: b.w.Now()}},
+		{"deadline", batchdesk.Submission{Deadline: b.w.Now().Add(batch.MaxDeadline + time.Minute)}},
+		{"onBadLine", batchdesk.Submission{OnBad: "ignore"}},
+		{"budget", batchdesk.Submission{Budget: &batch.Budget{}}},
+		{"budget", batchdesk.Submission{Budget: &batch.Budget{Tokens: -1}}},
+		{"budget", batchdesk.Submission{Budget: &batch.Budget{Tokens: 1, Price: 1, Currency: "USD"}}},
+		{"budget", batchdesk.Submission{Budget: &batch.Budget{Tokens: 1, Currency: "USD"}}},
+		{"budget", batchdesk.Submission{Budget: &batch.Budget{Price: 1, Currency: "EUR"}}},
+		{"budget", batchdesk.Submission{Budget: &batch.Budget{Price: 1, Currency: "usd"}}},
 	} {
 		if row.sub.Input == "" {
 			row.sub.Input = file
 		}
 		_, _, err := b.Submit(t.Context(), alice, row.sub)
-		if f, ok := errors.AsType[*clerk.FieldError](err); !ok || f.Field != row.field || f.Fault == "" {
+		if f, ok := errors.AsType[*batchdesk.FieldError](err); !ok || f.Field != row.field || f.Fault == "" {
 			t.Errorf("%d: %v, want a fault of %s", i, err, row.field)
 		}
 	}
@@ -313,9 +313,9 @@ func TestFaults(t *testing.T) {
 	if names := b.listed(alice, 10); len(names) > 0 {
 		t.Errorf("there are the batches %q", names)
 	}
-	b.configure(func(c *clerk.Config) { c.Currency = "" })
-	_, _, err := b.Submit(t.Context(), alice, clerk.Submission{Input: file, Budget: &batch.Budget{Price: 1, Currency: "USD"}})
-	if f, ok := errors.AsType[*clerk.FieldError](err); !ok || f.Field != "budget" {
+	b.configure(func(c *batchdesk.Config) { c.Currency = "" })
+	_, _, err := b.Submit(t.Context(), alice, batchdesk.Submission{Input: file, Budget: &batch.Budget{Price: 1, Currency: "USD"}})
+	if f, ok := errors.AsType[*batchdesk.FieldError](err); !ok || f.Field != "budget" {
 		t.Errorf("a price where there are none: %v", err)
 	}
 }
@@ -324,19 +324,19 @@ func TestFaults(t *testing.T) {
 // ends. What was submitted before is found.
 func TestActive(t *testing.T) {
 	b := newBench(t)
-	var all []clerk.Batch
+	var all []batchdesk.Batch
 	for i := range batch.MaxActive {
 		all = append(all, b.named(alice, fmt.Sprint("n", i)))
 	}
 
-	more := clerk.Submission{Name: "more", Input: b.upload(alice, "more")}
+	more := batchdesk.Submission{Name: "more", Input: b.upload(alice, "more")}
 	refused := func() {
 		t.Helper()
 		_, _, err := b.Submit(t.Context(), alice, more)
-		b.is("one more", err, clerk.ErrActive)
+		b.is("one more", err, batchdesk.ErrActive)
 	}
 	refused()
-	if _, made := b.submit(alice, clerk.Submission{Name: "n1", Input: b.upload(alice, "n1")}); made {
+	if _, made := b.submit(alice, batchdesk.Submission{Name: "n1", Input: b.upload(alice, "n1")}); made {
 		t.Error("one that is there was made again")
 	}
 	b.named(bob, "his")
@@ -362,7 +362,7 @@ func TestActive(t *testing.T) {
 	}
 	for i, f := range end {
 		f(all[len(all)-1-i].ID())
-		if _, made := b.submit(alice, clerk.Submission{Name: fmt.Sprint("more", i), Input: b.upload(alice, "more")}); !made {
+		if _, made := b.submit(alice, batchdesk.Submission{Name: fmt.Sprint("more", i), Input: b.upload(alice, "more")}); !made {
 			t.Errorf("after end %d no batch was made", i)
 		}
 		refused()
@@ -376,13 +376,13 @@ func TestActiveAtOnce(t *testing.T) {
 	var made, refused atomic.Int64
 	for i := range 24 {
 		input := b.upload(alice, fmt.Sprint("line", i))
-		c := clerk.New(b.config)
+		c := batchdesk.New(b.config)
 		all.Go(func() {
-			_, new, err := c.Submit(t.Context(), alice, clerk.Submission{Input: input})
+			_, new, err := c.Submit(t.Context(), alice, batchdesk.Submission{Input: input})
 			switch {
 			case err == nil && new:
 				made.Add(1)
-			case errors.Is(err, clerk.ErrActive):
+			case errors.Is(err, batchdesk.ErrActive):
 				refused.Add(1)
 			case !errors.Is(err, kv.ErrConflict):
 				t.Error(err)
@@ -400,19 +400,19 @@ func TestActiveAtOnce(t *testing.T) {
 func TestSubmissionsThatDie(t *testing.T) {
 	b := newBench(t)
 	broken := errors.New("broken")
-	b.configure(func(c *clerk.Config) { c.Desk = b.w.Desk(faulty.Refusing(b.w.Store, faulty.Create, broken)) })
+	b.configure(func(c *batchdesk.Config) { c.Desk = b.w.Desk(faulty.Refusing(b.w.Store, faulty.Create, broken)) })
 	for i := range batch.MaxActive {
-		_, _, err := b.Submit(t.Context(), alice, clerk.Submission{Name: fmt.Sprint("n", i), Input: b.upload(alice, "a line")})
+		_, _, err := b.Submit(t.Context(), alice, batchdesk.Submission{Name: fmt.Sprint("n", i), Input: b.upload(alice, "a line")})
 		b.is("a submission that dies", err, broken)
 	}
 
-	b.configure(func(*clerk.Config) {})
+	b.configure(func(*batchdesk.Config) {})
 	if names := b.listed(alice, 10); len(names) > 0 {
 		t.Errorf("the list has %q", names)
 	}
-	_, _, err := b.Submit(t.Context(), alice, clerk.Submission{Name: "more", Input: b.upload(alice, "more")})
-	b.is("while the records may come", err, clerk.ErrActive)
-	if _, made := b.submit(alice, clerk.Submission{Name: "n0", Input: b.upload(alice, "a line")}); !made {
+	_, _, err := b.Submit(t.Context(), alice, batchdesk.Submission{Name: "more", Input: b.upload(alice, "more")})
+	b.is("while the records may come", err, batchdesk.ErrActive)
+	if _, made := b.submit(alice, batchdesk.Submission{Name: "n0", Input: b.upload(alice, "a line")}); !made {
 		t.Error("one of them was not made when it came again")
 	}
 
@@ -421,8 +421,8 @@ func TestSubmissionsThatDie(t *testing.T) {
 		b.pass(time.Millisecond) // in which the list has an order
 		b.named(alice, fmt.Sprint("m", i))
 	}
-	_, _, err = b.Submit(t.Context(), alice, clerk.Submission{Name: "more", Input: b.upload(alice, "more")})
-	b.is("one more", err, clerk.ErrActive)
+	_, _, err = b.Submit(t.Context(), alice, batchdesk.Submission{Name: "more", Input: b.upload(alice, "more")})
+	b.is("one more", err, batchdesk.ErrActive)
 	if diff := cmp.Diff([]string{"m2", "m1", "m0", "n0"}, b.listed(alice, 10)); diff != "" {
 		t.Errorf("the list (-want +got):\n%s", diff)
 	}
@@ -437,9 +437,9 @@ func TestLateSubmission(t *testing.T) {
 		}
 		return nil
 	}}
-	b.configure(func(c *clerk.Config) { c.Desk = b.w.Desk(slow) })
-	_, _, err := b.Submit(t.Context(), alice, clerk.Submission{Name: "n", Input: b.upload(alice, "a line")})
-	b.is("a late submission", err, clerk.ErrLate)
+	b.configure(func(c *batchdesk.Config) { c.Desk = b.w.Desk(slow) })
+	_, _, err := b.Submit(t.Context(), alice, batchdesk.Submission{Name: "n", Input: b.upload(alice, "a line")})
+	b.is("a late submission", err, batchdesk.ErrLate)
 	_, err = b.Find(t.Context(), alice, task.BatchID(alice, "n"))
 	b.is("its batch", err, task.ErrNotFound)
 }
@@ -447,8 +447,8 @@ func TestLateSubmission(t *testing.T) {
 // A submission whose answer is lost is found, and is new.
 func TestLostAnswer(t *testing.T) {
 	b := newBench(t)
-	b.configure(func(c *clerk.Config) { c.Desk = b.w.Desk(faulty.Losing(b.w.Store, faulty.Create, 1)) })
-	if _, made := b.submit(alice, clerk.Submission{Name: "n", Input: b.upload(alice, "a line")}); !made {
+	b.configure(func(c *batchdesk.Config) { c.Desk = b.w.Desk(faulty.Losing(b.w.Store, faulty.Create, 1)) })
+	if _, made := b.submit(alice, batchdesk.Submission{Name: "n", Input: b.upload(alice, "a line")}); !made {
 		t.Error("it was not made")
 	}
 	if jobs := b.w.Jobs.Take(); len(jobs) != 1 {
@@ -502,7 +502,7 @@ func TestFind(t *testing.T) {
 	b := newBench(t)
 	id := b.named(alice, "n").ID()
 	loads := 0
-	b.configure(func(c *clerk.Config) {
+	b.configure(func(c *batchdesk.Config) {
 		c.Store = faulty.Store{Store: b.w.Store, Before: func(faulty.Call) error { loads++; return nil }}
 		c.KV = countedKV{c.KV, &loads}
 	})
@@ -547,7 +547,7 @@ func TestPauseAndResume(t *testing.T) {
 	id := b.named(alice, "n").ID()
 	world.Claim(t, b.w.Store, id, b.w.Moment(), time.Minute)
 
-	var paused clerk.Batch
+	var paused batchdesk.Batch
 	for range 2 {
 		var err error
 		if paused, err = b.Pause(t.Context(), alice, id); err != nil || paused.Record.State() != a2a.TaskStateInputRequired {
@@ -560,7 +560,7 @@ func TestPauseAndResume(t *testing.T) {
 
 	b.w.Jobs.Take()
 	budget := &batch.Budget{Tokens: 99}
-	var resumed clerk.Batch
+	var resumed batchdesk.Batch
 	for range 2 {
 		var err error
 		if resumed, err = b.Resume(t.Context(), alice, id, budget); err != nil || resumed.Record.State() != a2a.TaskStateSubmitted {
@@ -579,7 +579,7 @@ func TestPauseAndResume(t *testing.T) {
 		t.Errorf("another budget while it runs: %+v, %v", got.Record.Inbox, err)
 	}
 	_, err := b.Resume(t.Context(), alice, id, &batch.Budget{Tokens: -1})
-	if _, ok := errors.AsType[*clerk.FieldError](err); !ok {
+	if _, ok := errors.AsType[*batchdesk.FieldError](err); !ok {
 		t.Errorf("a bad budget: %v", err)
 	}
 
@@ -591,7 +591,7 @@ func TestPauseAndResume(t *testing.T) {
 	} {
 		b.is(what+" of a foreign batch", f(bob), task.ErrNotFound)
 		if what == "retry" {
-			b.is(what+" of a running batch", f(alice), clerk.ErrRunning)
+			b.is(what+" of a running batch", f(alice), batchdesk.ErrRunning)
 		}
 	}
 
@@ -601,9 +601,9 @@ func TestPauseAndResume(t *testing.T) {
 		}
 	}
 	_, err = b.Pause(t.Context(), alice, id)
-	b.is("pause after the end", err, clerk.ErrEnded)
+	b.is("pause after the end", err, batchdesk.ErrEnded)
 	_, err = b.Resume(t.Context(), alice, id, nil)
-	b.is("resume after the end", err, clerk.ErrEnded)
+	b.is("resume after the end", err, batchdesk.ErrEnded)
 }
 
 // Two equal resumes at once are one message.
@@ -635,10 +635,10 @@ func TestRetry(t *testing.T) {
 	b.pass(time.Hour)
 	b.end(first.ID(), a2a.TaskStateCompleted, batch.State{Lines: 3, Counts: batch.Counts{Completed: 1, Failed: 2}})
 	_, _, err := b.Retry(t.Context(), alice, first.ID())
-	b.is("a retry without the answers so far", err, clerk.ErrDropped)
+	b.is("a retry without the answers so far", err, batchdesk.ErrDropped)
 	b.put(batch.ResultsFile(first.ID()), "one\n")
 
-	var again clerk.Batch
+	var again batchdesk.Batch
 	for i := range 2 {
 		got, made, err := b.Retry(t.Context(), alice, first.ID())
 		if err != nil || made != (i == 0) || got.ID() != task.BatchID(alice, "n~1") || got.Spec.Retry != first.ID() || got.Spec.Input != first.Spec.Input {
@@ -651,7 +651,7 @@ func TestRetry(t *testing.T) {
 	}
 
 	_, _, err = b.Retry(t.Context(), alice, again.ID())
-	b.is("a retry that runs", err, clerk.ErrRunning)
+	b.is("a retry that runs", err, batchdesk.ErrRunning)
 	b.end(again.ID(), a2a.TaskStateCompleted, batch.State{Lines: 3, Counts: batch.Counts{Completed: 2, Failed: 1}})
 	b.put(batch.ResultsFile(again.ID()), "one\ntwo\n")
 	third, made, err := b.Retry(t.Context(), alice, again.ID())
@@ -661,20 +661,20 @@ func TestRetry(t *testing.T) {
 
 	b.end(third.ID(), a2a.TaskStateCompleted, batch.State{Lines: 3, Counts: batch.Counts{Completed: 3}})
 	_, _, err = b.Retry(t.Context(), alice, third.ID())
-	b.is("nothing failed", err, clerk.ErrNothing)
+	b.is("nothing failed", err, batchdesk.ErrNothing)
 
 	const object = "gs://in/a.jsonl"
 	b.objects[alice+" "+object] = batch.Input{Object: object, Generation: 1, Size: 7}
-	changed, _ := b.submit(alice, clerk.Submission{Name: "o", Input: object})
+	changed, _ := b.submit(alice, batchdesk.Submission{Name: "o", Input: object})
 	b.end(changed.ID(), a2a.TaskStateFailed, batch.State{Lines: 3, Counts: batch.Counts{Failed: 3}})
 	b.objects[alice+" "+object] = batch.Input{Object: object, Generation: 2, Size: 7}
 	_, _, err = b.Retry(t.Context(), alice, changed.ID())
-	if f, ok := errors.AsType[*clerk.FieldError](err); !ok || f.Field != "input" {
+	if f, ok := errors.AsType[*batchdesk.FieldError](err); !ok || f.Field != "input" {
 		t.Errorf("a retry of an object that has changed: %v", err)
 	}
 	delete(b.objects, alice+" "+object)
 	_, _, err = b.Retry(t.Context(), alice, changed.ID())
-	b.is("a retry without the right to its object", err, clerk.ErrInput)
+	b.is("a retry without the right to its object", err, batchdesk.ErrInput)
 }
 
 // put stores a file of a batch.
@@ -690,7 +690,7 @@ func (b *bench) put(name, text string) {
 func TestOutput(t *testing.T) {
 	b := newBench(t)
 	id := b.named(alice, "n").ID()
-	read := func() (string, *clerk.Output) {
+	read := func() (string, *batchdesk.Output) {
 		t.Helper()
 		found, err := b.Find(t.Context(), alice, id)
 		if err != nil {

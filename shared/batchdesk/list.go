@@ -1,4 +1,4 @@
-package clerk
+package batchdesk
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 
 // list writes the place of a batch in the owner's list, before its record: a process that dies
 // between the two leaves an entry that no list shows.
-func (c *Clerk) list(ctx context.Context, owner string, s batch.Spec, ends time.Time) error {
+func (c *Desk) list(ctx context.Context, owner string, s batch.Spec, ends time.Time) error {
 	_, err := c.cfg.KV.Put(ctx, kv.Entry{Key: s.Entry(owner).Key(owner), Owner: owner, Expires: ends})
 	if errors.Is(err, kv.ErrConflict) { // an equal submission of the same millisecond
 		return nil
@@ -28,7 +28,7 @@ func (c *Clerk) list(ctx context.Context, owner string, s batch.Spec, ends time.
 
 // unlist removes the entry of a submission that met the batch of an earlier one. If that
 // fails, the entry is passed over until it expires.
-func (c *Clerk) unlist(ctx context.Context, owner string, s batch.Spec, found task.Record) {
+func (c *Desk) unlist(ctx context.Context, owner string, s batch.Spec, found task.Record) {
 	if earlier, err := batch.SpecOf(found); err != nil || earlier.At.Equal(s.At) {
 		return
 	}
@@ -46,7 +46,7 @@ const loads = 8
 //
 // Its time depends on the number of batches in the page, and not on that of the owner's tasks:
 // it reads the entries of the page, and a record and a state for each.
-func (c *Clerk) List(ctx context.Context, owner, after string, limit int) (page []Batch, more string, err error) {
+func (c *Desk) List(ctx context.Context, owner, after string, limit int) (page []Batch, more string, err error) {
 	keys, err := c.entries(ctx, owner, after, limit+1)
 	if err != nil {
 		return nil, "", fmt.Errorf("listing batches: %w", err)
@@ -78,7 +78,7 @@ func (c *Clerk) List(ctx context.Context, owner, after string, limit int) (page 
 }
 
 // entries lists keys of an owner's list. There are no more if they are fewer than limit.
-func (c *Clerk) entries(ctx context.Context, owner, after string, limit int) (keys []string, err error) {
+func (c *Desk) entries(ctx context.Context, owner, after string, limit int) (keys []string, err error) {
 	for len(keys) < limit {
 		list, err := c.cfg.KV.List(ctx, batch.ListFolder(owner), after, limit-len(keys))
 		if err != nil || len(list) == 0 {
@@ -93,7 +93,7 @@ func (c *Clerk) entries(ctx context.Context, owner, after string, limit int) (ke
 }
 
 // listed reads the batch of an entry; nil if there is none.
-func (c *Clerk) listed(ctx context.Context, owner, key string) (*Batch, error) {
+func (c *Desk) listed(ctx context.Context, owner, key string) (*Batch, error) {
 	e, ok := batch.EntryOf(owner, key)
 	if !ok {
 		return nil, nil

@@ -1,4 +1,4 @@
-package clerk
+package batchdesk
 
 import (
 	"context"
@@ -17,18 +17,18 @@ import (
 // Errors of changes. The batch is as it was.
 var (
 	// ErrEnded says that the batch has ended.
-	ErrEnded = errors.New("clerk: the batch has ended")
+	ErrEnded = errors.New("batchdesk: the batch has ended")
 
 	// ErrRunning says that the batch has not ended, or that its files are not whole yet.
-	ErrRunning = errors.New("clerk: the batch has not ended")
+	ErrRunning = errors.New("batchdesk: the batch has not ended")
 
 	// ErrNothing says that the batch has no line that can be run again.
-	ErrNothing = errors.New("clerk: no line of the batch failed")
+	ErrNothing = errors.New("batchdesk: no line of the batch failed")
 )
 
 // Pause has the batch feed no more items: its task waits for a message. A batch that waits
 // already stays as it is. Errors: task.ErrNotFound, ErrEnded, and those of the stores.
-func (c *Clerk) Pause(ctx context.Context, owner, id string) (Batch, error) {
+func (c *Desk) Pause(ctx context.Context, owner, id string) (Batch, error) {
 	b, err := c.Find(ctx, owner, id)
 	if err != nil {
 		return b, err
@@ -46,7 +46,7 @@ func (c *Clerk) Pause(ctx context.Context, owner, id string) (Batch, error) {
 // Resume has a batch go on that waits, and sets its budget if one is given. A batch that does
 // not wait and has this budget stays as it is. Errors: *FieldError, those of Pause, and
 // those of the desk.
-func (c *Clerk) Resume(ctx context.Context, owner, id string, budget *batch.Budget) (Batch, error) {
+func (c *Desk) Resume(ctx context.Context, owner, id string, budget *batch.Budget) (Batch, error) {
 	if err := c.CheckBudget(budget); err != nil {
 		return Batch{}, err
 	}
@@ -82,7 +82,7 @@ func (c *Clerk) Resume(ctx context.Context, owner, id string, budget *batch.Budg
 
 // Cancel ends a batch at its owner's request (R8). What it leaves behind is ended later. A
 // batch that has ended stays as it is, which is no error.
-func (c *Clerk) Cancel(ctx context.Context, owner, id string) (Batch, error) {
+func (c *Desk) Cancel(ctx context.Context, owner, id string) (Batch, error) {
 	b, err := c.Find(ctx, owner, id)
 	if err != nil {
 		return b, err
