@@ -19,6 +19,7 @@ import (
 	"errand/cardserver/api"
 	"errand/cardserver/fault"
 	"errand/shared/auth"
+	"errand/shared/batchdesk"
 	"errand/shared/files"
 	"errand/shared/uploads"
 )
@@ -26,7 +27,8 @@ import (
 // Config is what the API needs. All fields but URL and Enter are required.
 type Config struct {
 	Uploads *uploads.Store
-	Access  *auth.Access // who may call
+	Batches *batchdesk.Desk // which files may be deleted
+	Access  *auth.Access    // who may call
 	Log     *slog.Logger
 
 	URL string // where clients reach the agent; empty: where they sent the request
@@ -248,7 +250,7 @@ func (a *API) delete(q *api.Call) error {
 	if _, err := q.Query(); err != nil {
 		return err
 	}
-	if err := a.cfg.Uploads.Delete(q.Context(), q.Caller.Owner, q.PathValue("file")); err != nil {
+	if err := a.cfg.Batches.DeleteFile(q.Context(), q.Caller.Owner, q.PathValue("file")); err != nil {
 		return err
 	}
 	q.W.WriteHeader(http.StatusNoContent)

@@ -26,6 +26,8 @@ import (
 	door "errand/cardserver/files"
 	"errand/shared/audit"
 	"errand/shared/auth"
+	"errand/shared/batchdesk"
+	base "errand/shared/lab/world"
 	"errand/shared/memory"
 	"errand/shared/task"
 	"errand/shared/uploads"
@@ -119,6 +121,27 @@ func TestLifeOfAFile(t *testing.T) {
 	}
 	if rec := w.ask(alice, "GET", at, ""); rec.Code != http.StatusNotFound || w.held(alice).Files != 0 {
 		t.Errorf("afterwards: %d, %+v", rec.Code, w.held(alice))
+	}
+}
+
+// The manifest of a batch stays until the batch is complete.
+func TestManifestOfABatchStays(t *testing.T) {
+	w := newWorld(t)
+	f := w.upload(alice, "?purpose=batch", "lines")
+	b, _, err := w.batches.Submit(t.Context(), alice, batchdesk.Submission{Input: f.ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if p := read[problem](w, http.StatusConflict, w.ask(alice, "DELETE", "/files/"+f.ID, "")); !strings.Contains(p.Detail, b.ID()) {
+		t.Errorf("%+v", p)
+	}
+	if _, err := w.batches.Cancel(t.Context(), alice, b.ID()); err != nil {
+		t.Fatal(err)
+	}
+	base.Update(t, w.Store, b.ID(), func(r task.Record) (task.Record, bool, error) { return r.Settle(w.Moment()) })
+	if rec := w.ask(alice, "DELETE", "/files/"+f.ID, ""); rec.Code != http.StatusNoContent {
+		t.Errorf("when it is complete: %d %s", rec.Code, rec.Body)
 	}
 }
 

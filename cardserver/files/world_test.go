@@ -21,6 +21,7 @@ import (
 	door "errand/cardserver/files"
 	"errand/shared/adapters/gcp"
 	"errand/shared/adapters/local"
+	"errand/shared/batchdesk"
 	"errand/shared/files"
 	"errand/shared/lab/fake"
 	base "errand/shared/lab/world"
@@ -35,6 +36,7 @@ type world struct {
 	http.Handler
 	t       *testing.T
 	config  door.Config
+	batches *batchdesk.Desk
 	stored  uploads.Config
 	dir     string
 	router  routers.Router
@@ -75,7 +77,9 @@ func (w *world) open(t *testing.T, place func(context.Context) (files.Place, err
 		Files: store, KV: w.Store.KV(), Now: now, Room: w.Store.Room,
 		Limit: func(context.Context, string) (int64, error) { return w.limit, nil },
 	}
-	w.config = door.Config{Uploads: uploads.New(w.stored), Access: access, Log: w.Log, URL: "https://agent.example"}
+	stored := uploads.New(w.stored)
+	w.batches = batchdesk.New(batchdesk.Config{Desk: w.Desk(w.Store), Store: w.Store, KV: w.Store.KV(), Files: store, Uploads: stored, Log: w.Log})
+	w.config = door.Config{Uploads: stored, Batches: w.batches, Access: access, Log: w.Log, URL: "https://agent.example"}
 	w.Handler = door.New(w.config)
 }
 

@@ -13,6 +13,7 @@ import (
 	"errand/shared/batch"
 	"errand/shared/batchdesk"
 	"errand/shared/task"
+	"errand/shared/uploads"
 )
 
 // again submits what must be accepted, with a new upload of the same bytes.
@@ -203,29 +204,27 @@ func TestLineFaults(t *testing.T) {
 	}
 }
 
-// A file is the input of a batch until that is complete.
-func TestInputOf(t *testing.T) {
+// The manifest of a batch is not deleted until that is complete.
+func TestDeleteFile(t *testing.T) {
 	b := newBench(t)
 	file := b.upload(alice, "lines")
-	is := func(what, owner string, want bool) {
+	inUse := func(what, batch string) {
 		t.Helper()
-		if got, found, err := b.InputOf(t.Context(), owner, file); err != nil || found != want || found && got.Spec.Input.File != file {
-			t.Errorf("%s: %v, %v", what, found, err)
+		err := b.DeleteFile(t.Context(), alice, file)
+		if use, ok := errors.AsType[*batchdesk.InUseError](err); !ok || use.Batch != batch {
+			t.Errorf("%s: %v", what, err)
 		}
 	}
 
-	is("before it", alice, false)
-	other := b.named(alice, "other")
+	b.named(alice, "other")
 	got, _ := b.submit(alice, batchdesk.Submission{Name: "n", Input: file})
-	is("while it runs", alice, true)
-	is("of another owner", bob, false)
+	inUse("while it runs", got.ID())
+	b.is("of another owner", b.DeleteFile(t.Context(), bob, file), uploads.ErrNotFound)
 	if _, err := b.Cancel(t.Context(), alice, got.ID()); err != nil {
 		t.Fatal(err)
 	}
-	is("when its files are made", alice, true)
+	inUse("when its files are made", got.ID())
 	b.settle(got.ID())
-	is("when it is complete", alice, false)
-	b.end(other.ID(), a2a.TaskStateCompleted, batch.State{})
-	b.pass(time.Hour)
-	is("later", alice, false)
+	b.is("when it is complete", b.DeleteFile(t.Context(), alice, file), nil)
+	b.is("again", b.DeleteFile(t.Context(), alice, file), uploads.ErrNotFound)
 }
