@@ -27,6 +27,7 @@ import (
 	"errand/shared/audit"
 	"errand/shared/auth"
 	"errand/shared/batchdesk"
+	"errand/shared/lab/fake"
 	base "errand/shared/lab/world"
 	"errand/shared/memory"
 	"errand/shared/task"
@@ -366,20 +367,11 @@ func TestSignedUpload(t *testing.T) {
 		read[problem](w, http.StatusConflict, w.ask(alice, method, path, ""))
 	}
 
-	r, err := http.NewRequestWithContext(t.Context(), begun.Upload.Method, begun.Upload.URL, strings.NewReader("text"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	header := http.Header{}
 	for name, value := range begun.Upload.Headers {
-		r.Header.Set(name, value)
+		header.Set(name, value)
 	}
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusOK {
-		t.Fatalf("the upload: %s, %v", resp.Status, err)
-	}
+	fake.Send(t, begun.Upload.Method, begun.Upload.URL, header, "text")
 
 	for range 2 {
 		f := read[view](w, http.StatusOK, w.ask(alice, "POST", begun.Complete, ""))

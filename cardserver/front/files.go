@@ -100,7 +100,7 @@ func (o *operations) typesOf(ctx context.Context, owner string, m *a2a.Message, 
 			types[n.part] = p.MediaType
 			continue
 		}
-		f, err := o.cfg.Uploads.Find(ctx, owner, n.id)
+		f, err := o.cfg.Uploads.Named(ctx, owner, n.id)
 		if err != nil && !errors.Is(err, uploads.ErrNotFound) && !errors.Is(err, uploads.ErrAwaited) {
 			return nil, err
 		}
@@ -117,7 +117,7 @@ func (o *operations) keepFiles(ctx context.Context, owner, id string, list []nam
 		case errors.Is(err, uploads.ErrNotFound):
 			return &noFile{n, "names no file of yours: upload it with POST /files"}
 		case errors.Is(err, uploads.ErrAwaited):
-			return &noFile{n, "names a file whose content is not there: send it, then POST /files/{id}:complete"}
+			return &noFile{n, "names a file whose content was not sent: send it to the URL that you were given"}
 		case err != nil:
 			return err
 		}

@@ -15,8 +15,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"errand/cardserver/openai"
+	"errand/shared/adapters/gcp"
 	"errand/shared/batch"
 	"errand/shared/batchdesk"
+	"errand/shared/files"
+	"errand/shared/lab/fake"
 	"errand/shared/lab/faulty"
 	base "errand/shared/lab/world"
 	"errand/shared/task"
@@ -57,6 +60,31 @@ func TestCreate(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, read[object](w, http.StatusOK, w.get(alice, "/v1/batches/"+id))); diff != "" {
 		t.Errorf("the batch, read (-want +got):\n%s", diff)
+	}
+}
+
+// A file that was sent by a signed request is completed by its batch.
+func TestCreateOfASignedUpload(t *testing.T) {
+	w := newWorld(t)
+	const bucket = "my-project-errand-files"
+	service := fake.StartStorage(t, bucket)
+	signing, _ := service.Signing(t)
+	store := files.New(func(ctx context.Context) (files.Place, error) {
+		return gcp.OpenBucket(ctx, gcp.BucketConfig{Bucket: bucket, Endpoint: service.Addr, Signing: signing})
+	}, w.Now)
+	t.Cleanup(func() { _ = store.Close() })
+	w.uploads = uploads.New(uploads.Config{Files: store, KV: w.Store.KV(), Now: w.Now})
+	w.batches.Uploads = w.uploads
+	w.configure(func(c *openai.Config) { c.Uploads, c.Batches = w.uploads, batchdesk.New(w.batches) })
+
+	id, signed, err := w.uploads.Begin(t.Context(), alice, uploads.Upload{Purpose: uploads.Batch, Size: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	read[problem](w, http.StatusConflict, w.post(alice, "/v1/batches", creation(id, "")))
+	fake.Send(t, signed.Method, signed.URL, signed.Header, "lines")
+	if b := w.create(alice, id, ""); b["input_file_id"] != id {
+		t.Errorf("the batch is %v", b)
 	}
 }
 

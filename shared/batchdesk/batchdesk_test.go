@@ -17,12 +17,14 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/google/go-cmp/cmp"
 
+	"errand/shared/adapters/gcp"
 	"errand/shared/adapters/local"
 	"errand/shared/batch"
 	"errand/shared/batchdesk"
 	"errand/shared/desk"
 	"errand/shared/files"
 	"errand/shared/kv"
+	"errand/shared/lab/fake"
 	"errand/shared/lab/faulty"
 	"errand/shared/lab/world"
 	"errand/shared/task"
@@ -256,6 +258,31 @@ func TestNameOfTheManifest(t *testing.T) {
 			t.Errorf("an object: made %v, again %v: %+v", made, again, got.Spec.Input)
 		}
 		b.end(got.ID(), a2a.TaskStateCompleted, batch.State{})
+	}
+}
+
+// A manifest that was sent by a signed request is completed by its submission.
+func TestSignedManifest(t *testing.T) {
+	b := newBench(t)
+	const bucket = "my-project-errand-files"
+	service := fake.StartStorage(t, bucket)
+	signing, _ := service.Signing(t)
+	store := files.New(func(ctx context.Context) (files.Place, error) {
+		return gcp.OpenBucket(ctx, gcp.BucketConfig{Bucket: bucket, Endpoint: service.Addr, Signing: signing})
+	}, b.w.Now)
+	t.Cleanup(func() { _ = store.Close() })
+	b.uploads = uploads.New(uploads.Config{Files: store, KV: b.w.Store.KV(), Now: b.w.Now})
+	b.configure(func(c *batchdesk.Config) { c.Uploads = b.uploads })
+
+	id, signed, err := b.uploads.Begin(t.Context(), alice, uploads.Upload{Purpose: uploads.Batch, Size: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = b.Submit(t.Context(), alice, batchdesk.Submission{Input: id})
+	b.is("before it is sent", err, uploads.ErrAwaited)
+	fake.Send(t, signed.Method, signed.URL, signed.Header, "lines")
+	if got, made := b.submit(alice, batchdesk.Submission{Input: id}); !made || got.Spec.Input.File != id || got.Spec.Input.Size != 5 || got.Spec.Input.SHA256 == "" {
+		t.Errorf("made %v, %+v", made, got.Spec)
 	}
 }
 
