@@ -122,6 +122,16 @@ func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
 	}), nil
 }
 
+// form is what lines may ask of the agent.
+func (s *site) form(model string) batch.Form {
+	urls := []string{s.address()}
+	if s.parts.URL == "" { // clients on this machine call it as they like
+		_, port, _ := net.SplitHostPort(s.listener.Addr().String())
+		urls = append(urls, "http://localhost:"+port, "http://127.0.0.1:"+port)
+	}
+	return batch.NewForm(s.parts.Agent, model, urls...)
+}
+
 // batchDesk makes the desk of batches, which changes records by d.
 func (s *site) batchDesk(d *desk.Desk, model string) *batchdesk.Desk {
 	p, currency := s.parts, ""
@@ -130,7 +140,7 @@ func (s *site) batchDesk(d *desk.Desk, model string) *batchdesk.Desk {
 	}
 	return batchdesk.New(batchdesk.Config{
 		Desk: d, Store: p.Store, KV: p.Store.KV(), Files: p.Files, Uploads: s.uploads, Object: batchdesk.ObjectsOf(p.Objects),
-		Manifests: sources.Sources{Uploads: s.uploads, Objects: p.Objects}, Form: batch.NewForm(p.Agent, model),
+		Manifests: sources.Sources{Uploads: s.uploads, Objects: p.Objects}, Form: s.form(model),
 		Currency: currency, Log: s.log,
 	})
 }

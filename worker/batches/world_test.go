@@ -120,7 +120,7 @@ func (b *bench) process(tap *tap) *process {
 	store, values, place := tapStore{b.Store, tap}, tapKV{b.Store.KV(), tap}, tapFiles{b.files, tap}
 	d := b.Desk(store)
 	c := batches.Config{
-		Desk: d, Store: store, KV: values, Files: place, Manifests: batches.Sources{Uploads: b.uploads},
+		Desk: d, Store: store, KV: values, Files: place, Manifests: batches.Sources{Uploads: b.uploads}, Uploads: b.uploads,
 		Form: batch.Form{Input: []string{"text/plain"}}, Model: "m", Log: b.Log, Look: time.Millisecond, Save: time.Millisecond,
 	}
 	if b.config != nil {
