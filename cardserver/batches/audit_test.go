@@ -85,12 +85,12 @@ func TestAuditOfEveryOperation(t *testing.T) {
 		status, line                   int
 		by                             string
 	}{
-		{alice, "POST /batches", "", "?name=canary", "canary", 202, 200, ""},
+		{alice, "POST /batches", "", "?name=canary", "canary", 202, 202, ""},
 		{alice, "POST /batches", "", "?name=canary", "canary", 200, 200, ""},
 		{alice, "POST /batches", "", "?name=canary", "another canary", 409, 409, ""},
-		{alice, "POST /batches", "", "?name=b", "canary", 202, 200, ""},
-		{alice, "POST /batches", "", "?name=c", "canary", 202, 200, ""},
-		{alice, "POST /batches", "", "?name=d", "canary", 202, 200, ""},
+		{alice, "POST /batches", "", "?name=b", "canary", 202, 202, ""},
+		{alice, "POST /batches", "", "?name=c", "canary", 202, 202, ""},
+		{alice, "POST /batches", "", "?name=d", "canary", 202, 202, ""},
 		{alice, "POST /batches", "", "?name=e", "canary", 429, 429, "limit batches"},
 		{alice, "POST /batches", "", "?canary=1", "canary", 400, 400, ""},
 		{alice, "GET /batches", "", "", "", 200, none, ""},
@@ -109,7 +109,7 @@ func TestAuditOfEveryOperation(t *testing.T) {
 		{"", "POST /batches", "", "", "canary", 401, 401, ""},
 		{"", "GET /batches/{batch}/results", id("canary"), "", "", 401, 401, ""},
 		{"end", "", "", "", "", 0, none, ""},
-		{alice, "POST /batches/{batch}:retry", id("canary"), "", "", 202, 200, ""},
+		{alice, "POST /batches/{batch}:retry", id("canary"), "", "", 202, 202, ""},
 	} {
 		if row.caller == "end" {
 			w.end(id("canary"), a2a.TaskStateCompleted, batch.State{Lines: 1, Counts: batch.Counts{Failed: 1}})

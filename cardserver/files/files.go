@@ -253,8 +253,7 @@ func (a *API) delete(q *api.Call) error {
 	if err := a.cfg.Batches.DeleteFile(q.Context(), q.Caller.Owner, q.PathValue("file")); err != nil {
 		return err
 	}
-	q.W.WriteHeader(http.StatusNoContent)
-	return nil
+	return q.Nothing()
 }
 
 // content sends a file or parts of it. Browsers save it and do not show it, because its type

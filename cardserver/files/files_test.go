@@ -453,7 +453,7 @@ func TestAudit(t *testing.T) {
 		t.Errorf("a deletion by another has the lines %q", got)
 	}
 	w.ask(alice, "DELETE", "/files/"+f.ID, "")
-	if got := line(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "status=200") {
+	if got := line(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "status=204") {
 		t.Errorf("a deletion has the lines %q", got)
 	}
 	w.ask("", "GET", "/files", "")
