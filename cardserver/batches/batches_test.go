@@ -95,6 +95,37 @@ func TestSubmit(t *testing.T) {
 	}
 }
 
+// A batch that was canceled goes on when its manifest comes again, in the body or by its name.
+func TestSubmitAgainWhatWasStopped(t *testing.T) {
+	w := newWorld(t)
+	first := w.submit(alice, "?name=n", "lines")
+	if _, err := batchdesk.New(w.batches).Cancel(t.Context(), alice, first.ID); err != nil {
+		t.Fatal(err)
+	}
+	rec := w.ask(alice, "POST", "/batches?name=n", jsonl, "lines")
+	if rec.Code != http.StatusConflict || rec.Header().Get("Retry-After") != "1" || w.stored(alice) != 1 {
+		t.Errorf("before its files are whole: %d %s, and %d files", rec.Code, rec.Body, w.stored(alice))
+	}
+
+	w.settle(first.ID)
+	next := w.submit(alice, "?name=n", "lines")
+	if next.Name != "n~1" || next.Retry != first.ID {
+		t.Errorf("in the body: %+v", next)
+	}
+	body := `{"name": "n", "input": "` + w.upload(alice, "lines") + `", "deadline": "2h"}`
+	if again := want[view](w, http.StatusOK, alice, "POST", "/batches", "application/json", body); again.ID != next.ID {
+		t.Errorf("again: %+v", again)
+	}
+	if _, err := batchdesk.New(w.batches).Cancel(t.Context(), alice, next.ID); err != nil {
+		t.Fatal(err)
+	}
+	w.settle(next.ID)
+	last := want[view](w, http.StatusAccepted, alice, "POST", "/batches", "application/json", body)
+	if last.Name != "n~2" || last.Retry != next.ID || last.Deadline.Sub(last.Created).Round(time.Minute) != 2*time.Hour {
+		t.Errorf("by its name: %+v", last)
+	}
+}
+
 // A body that is no batch leaves no file, no task and no place in the list.
 func TestBadInput(t *testing.T) {
 	w := newWorld(t)

@@ -203,8 +203,14 @@ func (w *world) stored(owner string) int {
 func (w *world) end(id string, state a2a.TaskState, s batch.State) {
 	w.t.Helper()
 	base.Finish(w.t, w.Store, id, w.Moment(), nil, task.Outcome{State: state})
-	base.Update(w.t, w.Store, id, func(r task.Record) (task.Record, bool, error) { return r.Settle(w.Moment()) })
+	w.settle(id)
 	w.state(id, s)
+}
+
+// settle notes that nothing is left to do behind the end of a batch.
+func (w *world) settle(id string) {
+	w.t.Helper()
+	base.Update(w.t, w.Store, id, func(r task.Record) (task.Record, bool, error) { return r.Settle(w.Moment()) })
 }
 
 // state stores how far a batch is.

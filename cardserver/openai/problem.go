@@ -66,7 +66,7 @@ func describe(err error) error {
 		return conflict(metadataField, "the batch of these lines and metadata was deleted, or its name taken: "+anew)
 	case errors.Is(err, batchdesk.ErrDropped):
 		return conflict(metadataField, "the batch of these lines and metadata was stopped, and its output file deleted, so it cannot go on: "+anew)
-	case errors.Is(err, batchdesk.ErrRunning):
+	case errors.Is(err, batchdesk.ErrStopping):
 		return &api.Problem{Status: http.StatusConflict, Detail: "the batch of these lines and metadata is being stopped just now: try again", After: time.Second}
 	case used:
 		return conflict("file_id", use.Error())

@@ -162,6 +162,7 @@ func (s *Submit) submit(ctx context.Context, caller auth.Principal, l bus.Letter
 
 	if m.batch != nil {
 		audit.Of(ctx).Operation("POST /batches", true)
+		// Not Again: a message that comes twice brings no batch back that was canceled meanwhile.
 		b, _, err := s.cfg.Batches.Submit(ctx, caller.Owner, *m.batch)
 		if err != nil {
 			return batchFault(err)

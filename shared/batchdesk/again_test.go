@@ -105,7 +105,7 @@ func TestAgainThatCannotGoOn(t *testing.T) {
 	if _, err := b.Cancel(t.Context(), alice, first.ID()); err != nil {
 		t.Fatal(err)
 	}
-	b.is("before it is complete", try("n"), batchdesk.ErrRunning)
+	b.is("before it is complete", try("n"), batchdesk.ErrStopping)
 	b.state(first.ID(), batch.State{Lines: 2, Counts: batch.Counts{Completed: 1}})
 	b.settle(first.ID())
 	b.is("without the answers so far", try("n"), batchdesk.ErrDropped)
