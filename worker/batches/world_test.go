@@ -343,6 +343,9 @@ func (b *bench) wantEnd(r task.Record, state a2a.TaskState) string {
 	if r.State() != state {
 		b.t.Errorf("the batch is %s (%s), want %s", r.State(), text, state)
 	}
+	if state.Terminal() && (strings.Contains(text, " left") || strings.Contains(text, " a second")) {
+		b.t.Errorf("a batch that has ended says %q", text)
+	}
 	return text
 }
 
