@@ -431,7 +431,7 @@ func TestBadInputNamesTheField(t *testing.T) {
 		{"POST", ofWebhook + "/redrive", `[]`, 400, "body"},
 		{"POST", ofWebhook + "/redrive", `{} {}`, 400, "body"},
 		{"POST", ofWebhook + "/redrive", `{`, 400, "body"},
-		{"POST", ofWebhook + "/redrive", `{"x":"` + strings.Repeat("x", 17<<10) + `"}`, 400, "body"},
+		{"POST", ofWebhook + "/redrive", `{"x":"` + strings.Repeat("x", 17<<10) + `"}`, 413, "body"},
 		{"POST", ofWebhook + "/ping", `{"now":true}`, 400, "body"},
 		{"POST", "/push/redrive", `{"all":true}`, 400, "body"},
 		{"DELETE", ofWebhook, "", 405, ""},
