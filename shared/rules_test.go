@@ -41,7 +41,7 @@ func isOwn(pkg string) bool { return pkg == own || strings.HasPrefix(pkg, own+"/
 var doors = map[string][]string{
 	"shared/adapters/": append([]string{"shared/files", "shared/loopback", "shared/serve", "shared/share"}, ports...),
 	"shared/lab/": append([]string{
-		"shared/adapters/local", "shared/adapters/sqlstore", "shared/adapters/standin", "shared/auth", "shared/desk", "shared/egress",
+		"shared/adapters/local", "shared/adapters/sqlstore", "shared/adapters/standin", "shared/audit", "shared/auth", "shared/batch", "shared/desk", "shared/egress",
 		"shared/files", "shared/keys", "shared/lab/conformance", "shared/serve", "shared/steps",
 	}, ports...),
 }
@@ -179,7 +179,7 @@ var foreign = map[string]struct {
 	"github.com/go-jose/":       {[]string{"shared/auth", "shared/keys"}, "auth checks tokens, and keys alone signs them"},
 	"github.com/schollz/":       {[]string{"cardserver/batches/cli"}, "one command shows progress"},
 	"testing":                   {[]string{"shared/lab", "shared/lab/conformance", "shared/lab/fake", "shared/lab/emulator", "shared/lab/postgres", "shared/lab/world"}, "testing is in no binary"},
-	"net/http/httptest":         {[]string{"shared/lab/fake"}, "testing is in no binary"},
+	"net/http/httptest":         {[]string{"shared/lab/fake", "shared/lab/world"}, "testing is in no binary"},
 	"github.com/google/go-cmp":  {[]string{"shared/lab/conformance"}, "go-cmp is for tests"},
 
 	"cloud.google.com/go/pubsub/v2": {[]string{"shared/adapters/gcp", "docs/consumer"}, "events are behind their port; the example of a pipeline stands outside and has no ports"},

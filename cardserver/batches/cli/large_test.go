@@ -217,7 +217,7 @@ func TestLargeManifestOfAStoppedBatch(t *testing.T) {
 		return b.Spec.Input.File
 	}
 	settle := func(time.Duration) <-chan time.Time { // while the command waits
-		world.Update(t, s.w.Store, stopping, func(r task.Record) (task.Record, bool, error) { return r.Settle(s.w.Moment()) })
+		s.w.Settle(stopping)
 		return time.After(0)
 	}
 	submit := func(name string, want ...string) {
