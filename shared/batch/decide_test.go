@@ -337,7 +337,7 @@ func TestAViewTellsHowFarABatchIs(t *testing.T) {
 	begun := record(t, spec())
 	v := batch.ViewOf(begun, s, now.Add(time.Minute))
 	got, err := json.Marshal(v)
-	want := `{"id":"` + begun.ID() + `","name":"nightly","state":"TASK_STATE_SUBMITTED","input":"f1","sha256":"` + strings.Repeat("0a", 32) +
+	want := `{"id":"` + begun.ID() + `","name":"nightly","state":"TASK_STATE_SUBMITTED","message":"2,400 of 100,000 lines have ended, 10 of them with an error; 40 a second, about 41 min left. 1,234,567 tokens, 0.83 USD.","input":"f1","sha256":"` + strings.Repeat("0a", 32) +
 		`","form":"openai","onBadLine":"refuse","created":"2026-11-29T12:00:00Z","began":"2026-11-29T12:00:00Z","deadline":"2026-11-29T13:00:00Z",` +
 		`"lines":{"total":100000,"bad":3,"open":12,"ended":2400,"completed":1990,"failed":10},"rate":40,"eta":"2026-11-29T12:41:40Z",` +
 		`"tokens":1234567,"price":0.83,"currency":"USD","budget":{"tokens":1000}}`

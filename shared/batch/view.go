@@ -73,6 +73,9 @@ func ViewOf(r task.Record, s State, now time.Time) View {
 	case !r.Interrupted():
 		v.Rate = s.Rate
 		v.ETA, _ = s.ETA(now)
+		if s.Lines > 0 && r.Wake.IsZero() { // what the record says is as old as its last commit
+			v.Message = v.Summary(now)
+		}
 	}
 	return v
 }
