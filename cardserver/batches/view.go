@@ -68,6 +68,17 @@ type estimateView struct {
 	Price *priceView `json:"price"` // of these tokens
 }
 
+func estimateOf(e batch.Estimate) *estimateView {
+	if e == (batch.Estimate{}) {
+		return nil
+	}
+	v := &estimateView{Input: e.Input}
+	if e.Currency != "" {
+		v.Price = &priceView{e.Price(), e.Currency}
+	}
+	return v
+}
+
 type linksView struct {
 	Self    string `json:"self"`
 	Results string `json:"results"`
@@ -109,15 +120,11 @@ func (a *API) view(b batchdesk.Batch) view {
 	if s.Lines > 0 {
 		v.Lines = &s.Lines
 	}
-	if e := s.Estimate; e != (batch.Estimate{}) {
-		v.Estimate = &estimateView{Input: e.Input}
-		if e.Currency != "" {
-			v.Estimate.Price = &priceView{e.Price(), e.Currency}
-		}
-		if !b.Record.Terminal() {
-			v.Warning = e.Warning(v.Budget)
-		}
+	v.Estimate = estimateOf(s.Estimate)
+	if !b.Record.Terminal() {
+		v.Warning = s.Estimate.Warning(v.Budget)
 	}
+
 	if b.Record.Terminal() {
 		v.Expires, v.Open, v.Rate = &b.Record.Expires, 0, 0
 	}

@@ -93,6 +93,7 @@ func (v View) Summary(now time.Time) string {
 	if v.Lines.Failed > 0 {
 		fmt.Fprintf(&b, ", %s of them with an error", grouped(int64(v.Lines.Failed)))
 	}
+
 	if v.Rate > 0 {
 		b.WriteString("; " + pace(v.Rate))
 	}

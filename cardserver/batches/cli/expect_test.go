@@ -57,10 +57,12 @@ func TestEstimateIsToldOnce(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+
 			var out, errs bytes.Buffer
 			at := make(chan time.Time)
 			close(at)
 			c.URL, c.Out, c.Errs, c.After = agent.URL, &out, &errs, func(time.Duration) <-chan time.Time { return at }
+
 			if code := cli.Run(t.Context(), c); code != cli.Completed {
 				t.Errorf("it ends with %d", code)
 			}
