@@ -58,13 +58,17 @@ func batch(t *testing.T, want int, method, url, kind, body string) (v batchView)
 	return v
 }
 
-// batchUntil looks at a batch until it is as wanted.
+// batchUntil looks at a batch until it is as wanted. It is patient while lines end.
 func batchUntil(t *testing.T, url, what string, is func(batchView) bool) batchView {
 	t.Helper()
+	ended := -1
 	for end := time.Now().Add(patience); ; {
 		v := batch(t, http.StatusOK, "GET", url, "", "")
 		if is(v) {
 			return v
+		}
+		if n := v.Completed + v.Failed; n > ended {
+			ended, end = n, time.Now().Add(patience)
 		}
 		if time.Now().After(end) {
 			t.Fatalf("the batch is not %s: %+v", what, v)
