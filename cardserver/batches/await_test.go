@@ -21,8 +21,8 @@ import (
 
 // A waiting is what the API does about waits.
 type waiting struct {
-	entered, left, watched int
-	full                   bool // there is no place for a wait
+	asked, entered, left, watched int
+	full                          bool // there is no place for a wait
 }
 
 // patient has the API wait for as long as it takes. When a watch has seen the submitted batch,
@@ -43,6 +43,7 @@ func (w *world) patient(then func(id string)) *waiting {
 		if owner != alice {
 			w.t.Errorf("a place for %s", owner)
 		}
+		p.asked++
 		if p.full {
 			return nil, errors.New("full")
 		}
@@ -73,7 +74,7 @@ func TestFirstAnswerHasTheEstimate(t *testing.T) {
 	if !strings.Contains(got.Warning, "1,200 tokens, and the budget 1,000") {
 		t.Errorf("it warns: %q", got.Warning)
 	}
-	if *p != (waiting{entered: 1, left: 1, watched: 2}) {
+	if *p != (waiting{asked: 1, entered: 1, left: 1, watched: 2}) {
 		t.Errorf("the wait was %+v", *p)
 	}
 
