@@ -23,6 +23,7 @@ type batchView struct {
 	Lines                    *int
 	Bad, Begun               int
 	Completed, Failed        int
+	Estimate                 *struct{ Input int64 }
 }
 
 // ask makes a request to a deployment.
@@ -116,6 +117,9 @@ func TestBatchOverHTTP(t *testing.T) {
 	v := batchUntil(t, at, "complete", complete)
 	if v.State != "completed" || *v.Lines != lines || v.Bad != 1 || v.Completed != lines-1 || v.Failed != 1 {
 		t.Errorf("the batch is %+v", v)
+	}
+	if v.Estimate == nil || v.Estimate.Input < (lines-1)*int64(len("question 1")/4) {
+		t.Errorf("its estimate is %+v", v.Estimate)
 	}
 
 	want := 1
