@@ -18,13 +18,16 @@ var errOld = errors.New("batches: the batch before is gone")
 // segment, and returns their number. From then on the batch before may go.
 func (w *work) keepCopies(ctx context.Context, d batch.Dialect) (n int, err error) {
 	info, in, err := w.cfg.Files.Get(ctx, batch.ResultsFile(w.spec.Retry))
-	if errors.Is(err, files.ErrNotFound) || err == nil && info.Owner != w.r.Owner {
+	if errors.Is(err, files.ErrNotFound) {
 		return 0, errors.Join(errOld, err)
 	}
 	if err != nil {
 		return 0, err
 	}
 	defer in.Close()
+	if info.Owner != w.r.Owner {
+		return 0, errOld
+	}
 
 	var to *sink
 	defer func() { err = errors.Join(err, to.end(err)) }()
