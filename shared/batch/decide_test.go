@@ -381,8 +381,8 @@ func ExampleView_Summary() {
 	}
 	// Output:
 	// The manifest is being checked.
-	// The manifest is checked: 500 lines.
-	// The manifest is checked: 500 lines, about 20,000 tokens of input. The input alone has about 20,000 tokens, and the budget 9,000: the batch will be paused before it has ended.
+	// The manifest is checked. Lines: 500.
+	// The manifest is checked. Lines: 500, about 20,000 tokens of input. The input alone has about 20,000 tokens, and the budget 9,000: the batch will be paused before it has ended.
 	// 3 of 500 lines have ended; 3 a minute, about 3 h left.
 	// 500 of 500 lines have ended. 9,000 tokens, 0.0042 EUR.
 }

@@ -116,7 +116,7 @@ func (v View) Summary(now time.Time) string {
 
 // checked tells of a batch of which no line has begun.
 func (v View) checked() string {
-	text := "The manifest is checked: " + grouped(int64(v.Lines.Total)) + " lines"
+	text := "The manifest is checked. Lines: " + grouped(int64(v.Lines.Total))
 	if v.Estimate != (Estimate{}) {
 		text += ", " + v.Estimate.String()
 	}

@@ -101,7 +101,7 @@ func TestEstimateIsThereBeforeAnItem(t *testing.T) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	says := "The manifest is checked: 8 lines, about 864 tokens of input, about 0.000003 USD."
+	says := "The manifest is checked. Lines: 8, about 864 tokens of input, about 0.000003 USD."
 	if diff := cmp.Diff([]string{"state", says, "item"}, order[:min(3, len(order))]); diff != "" {
 		t.Errorf("the order (-want +got):\n%s", diff)
 	}

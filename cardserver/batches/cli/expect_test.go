@@ -20,8 +20,8 @@ func TestEstimateIsToldOnce(t *testing.T) {
 	const (
 		base   = `"id":"b","state":"running","complete":false,"lines":1200`
 		done   = `{"id":"b","state":"completed","complete":true,"lines":1200,"estimate":{"input":1234567,"price":null}}`
-		plain  = "1,200 lines, about 1,234,567 tokens of input\n"
-		priced = "1,200 lines, about 1,234,567 tokens of input, about 0.37 USD\nThe budget is small.\n"
+		plain  = "lines: 1,200, about 1,234,567 tokens of input\n"
+		priced = "lines: 1,200, about 1,234,567 tokens of input, about 0.37 USD\nThe budget is small.\n"
 	)
 	known := `{` + base + `,"estimate":{"input":1234567,"price":null}}`
 	for _, row := range []struct {

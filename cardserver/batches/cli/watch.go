@@ -100,7 +100,7 @@ func (j *job) expect(v view) {
 		return
 	}
 	j.expected = true
-	say := fmt.Sprintf("%s lines, about %s tokens of input", number(int64(*v.Lines)), number(v.Estimate.Input))
+	say := fmt.Sprintf("lines: %s, about %s tokens of input", number(int64(*v.Lines)), number(v.Estimate.Input))
 	if v.Estimate.Price != nil {
 		say += ", about " + v.Estimate.Price.String()
 	}
