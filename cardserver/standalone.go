@@ -101,7 +101,7 @@ func newStandalone(s *site, exec a2asrv.AgentExecutor, model string) *standalone
 	whole := batches.New(batches.Config{
 		Desk: a.desk, Store: store, KV: store.KV(), Files: s.parts.Files, Manifests: batches.Sources{Uploads: s.uploads, Objects: s.parts.Objects}, Uploads: s.uploads,
 		Form: s.form(model), Model: model, Look: lookEvery,
-		Wait: s.parts.Usage.Wait, Room: store.Room, URL: func(path string) string { return s.address() + path }, Log: s.log,
+		Wait: s.parts.Usage.Wait, Room: store.Room, Items: exec, URL: func(path string) string { return s.address() + path }, Log: s.log,
 	})
 	turns.Executor = whole
 	a.batches = whole.Handler(turn.New(turns))

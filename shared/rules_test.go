@@ -153,7 +153,7 @@ var allowed = map[string][]string{
 	// The lab makes an Env as setup does for a program, and an agent in the place of the
 	// installation's own.
 	"shared/lab":       {"shared/agent", "shared/egress", "shared/kit", "shared/secret"},
-	"shared/lab/agent": {"shared/kit", "worker/tools"},
+	"shared/lab/agent": {"shared/kit", "worker/run", "worker/tools"},
 }
 
 // foreign says where a dependency with weight may be imported. The key is a prefix

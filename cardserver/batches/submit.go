@@ -159,7 +159,26 @@ func (a *API) answer(q *api.Call, b batchdesk.Batch, made bool) error {
 	if made {
 		status = http.StatusAccepted
 	}
-	return q.JSON(status, a.view(b))
+	return q.JSON(status, a.view(a.await(q, b)))
+}
+
+// waitFor is how long the answer to a submission waits for the check of the manifest.
+const waitFor = 3 * time.Second
+
+// await gives a batch the time to check its manifest, so that the first answer has the number of
+// lines and the estimate. A caller who may not have another wait is answered at once.
+func (a *API) await(q *api.Call, b batchdesk.Batch) batchdesk.Batch {
+	if b.Checked() {
+		return b
+	}
+	leave, err := a.cfg.Enter(q.Caller.Owner)
+	if err != nil {
+		return b
+	}
+	defer leave()
+	ctx, cancel := context.WithTimeout(q.Context(), a.cfg.Wait)
+	defer cancel()
+	return a.cfg.Batches.Await(ctx, b)
 }
 
 // forgetFor bounds the removal of a manifest that no batch needs.

@@ -64,7 +64,7 @@ func newWorld(t *testing.T) *world {
 			return batch.Input{}, batchdesk.ErrInput
 		},
 	}
-	w.config = batches.Config{Batches: batchdesk.New(w.batches), Uploads: w.uploads, Access: access, Now: now, Log: w.Log}
+	w.config = batches.Config{Batches: batchdesk.New(w.batches), Uploads: w.uploads, Access: access, Now: now, Log: w.Log, Wait: time.Nanosecond} // nothing runs
 	w.Handler = batches.New(w.config)
 	return w
 }
@@ -116,8 +116,16 @@ type view struct {
 		Amount   float64
 		Currency string
 	}
-	Budget *batch.Budget
-	Links  map[string]string
+	Budget   *batch.Budget
+	Links    map[string]string
+	Estimate *struct {
+		Input int64
+		Price *struct {
+			Amount   float64
+			Currency string
+		}
+	}
+	Warning string
 }
 
 // problem is an error as a client reads it.

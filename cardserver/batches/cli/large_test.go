@@ -69,7 +69,7 @@ func newSite(t *testing.T, place func(context.Context) (files.Place, error)) *si
 
 	s := &site{t: t, key: keys[alice], uploads: uploads.New(uploads.Config{Files: store, KV: w.Store.KV()})}
 	s.w, s.batches = w, batchdesk.New(batchdesk.Config{Desk: w.Desk(w.Store), Store: w.Store, KV: w.Store.KV(), Files: store, Uploads: s.uploads, Log: w.Log})
-	ours := batches.New(batches.Config{Batches: s.batches, Uploads: s.uploads, Access: access, Now: time.Now, Log: w.Log})
+	ours := batches.New(batches.Config{Batches: s.batches, Uploads: s.uploads, Access: access, Now: time.Now, Log: w.Log, Wait: time.Nanosecond})
 	theirs := door.New(door.Config{Uploads: s.uploads, Batches: s.batches, Access: access, Log: w.Log})
 
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
