@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,6 +76,52 @@ func TestBatchSurvivesItsProcess(t *testing.T) {
 			}
 			b.World.Close()
 			if !died() {
+				t.Logf("it makes fewer than %d calls", n)
+				break
+			}
+		}
+	}
+}
+
+// A call of a store that fails once, before it is made or after, loses no line and runs none twice:
+// the batch waits a while, and goes on.
+func TestBatchSurvivesAFailedCall(t *testing.T) {
+	const lines = 40
+	step := conformance.Size(11, 1)
+	for _, before := range []bool{true, false} {
+		for n := 1; ; n += step {
+			b := newBench(t, nil)
+			now := time.Now()
+			b.stop(now)
+			var calls atomic.Int64
+			fail := func(at bool) error {
+				if at && calls.Add(1) == int64(n) {
+					return errors.New("the store does not answer")
+				}
+				return nil
+			}
+			b.current.Store(b.process(&tap{before: func(call) error { return fail(before) }, after: func(call) error { return fail(!before) }}))
+			id := b.submit(b.spec("all", manifest(lines)))
+			r := b.await(id, func(r task.Record) bool { return r.Settled || !r.Wake.IsZero() })
+			for !r.Settled {
+				b.current.Load().idle.Wait()
+				now = now.Add(time.Minute)
+				b.stop(now)
+				b.job(id)
+				before := r.Version
+				r = b.await(id, func(r task.Record) bool { return r.Settled || r.Version > before && !r.Wake.IsZero() })
+			}
+
+			b.wantEnd(r, a2a.TaskStateCompleted)
+			b.wantLines(id, lines)
+			if got := b.started.Load(); got != lines {
+				t.Errorf("%d items were run, want %d", got, lines)
+			}
+			if t.Failed() {
+				t.Fatalf("call %d failed, before it: %v", n, before)
+			}
+			b.World.Close()
+			if calls.Load() < int64(n) {
 				t.Logf("it makes fewer than %d calls", n)
 				break
 			}
