@@ -42,6 +42,9 @@ func (w *work) collect(ctx context.Context, to int) error {
 		}
 
 		w.st = w.st.Collected(counts)
+		if err := w.advance(ctx); err != nil {
+			return err
+		}
 		if w.due() {
 			if err := w.save(ctx); err != nil {
 				return err

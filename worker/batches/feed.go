@@ -52,6 +52,9 @@ func (w *work) feed(ctx context.Context) (wait time.Duration, err error) {
 		if err != nil {
 			return 0, err
 		}
+		if err := w.advance(ctx); err != nil {
+			return 0, err
+		}
 		room -= made
 	}
 	return 0, nil

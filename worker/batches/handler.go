@@ -124,7 +124,12 @@ func above(r task.Record) func(batch.State) int64 {
 
 // complete ends the items that have not ended, and makes the files.
 func (h *Handler) complete(ctx context.Context, r task.Record) error {
-	w, err := h.open(ctx, r, above(r))
+	w, err := h.open(ctx, r, func(st batch.State) int64 {
+		if st.Whole { // no run writes it any more
+			return st.Epoch
+		}
+		return above(r)(st)
+	})
 	if err != nil {
 		return err
 	}

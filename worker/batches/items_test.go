@@ -353,3 +353,46 @@ func TestCostOfAnItem(t *testing.T) {
 		t.Errorf("jobs (-want +got):\n%s", diff)
 	}
 }
+
+// A look is one call, whatever the size of the batch: no item is read and nothing is written.
+func TestCostOfALook(t *testing.T) {
+	for _, lines := range []int{40, 1200} {
+		var mu sync.Mutex
+		calls := map[string]int{}
+		b := newBench(t, func(c *batches.Config) { c.Save = time.Hour })
+		g := b.gated(is(1))
+		b.current.Store(b.process(&tap{before: func(c call) error {
+			mu.Lock()
+			defer mu.Unlock()
+			calls[c.method]++
+			return nil
+		}}))
+		looks := func() int {
+			mu.Lock()
+			defer mu.Unlock()
+			return calls["Open"]
+		}
+
+		id := b.submit(b.spec("all", manifest(lines)))
+		for line := 2; line <= lines; line++ {
+			b.await(task.ItemID(id, line), task.Record.Terminal)
+		}
+		for n := looks(); looks() < n+2; b.pause() { // the round that has fed the last line is over
+		}
+		mu.Lock()
+		clear(calls)
+		mu.Unlock()
+		for looks() < 20 {
+			b.pause()
+		}
+		mu.Lock()
+		if n := calls["Open"]; len(calls) > 1 {
+			t.Errorf("%d looks at a batch of %d lines made the calls %v", n, lines, calls)
+		}
+		mu.Unlock()
+
+		g.release()
+		b.settled(id)
+		b.wantLines(id, lines)
+	}
+}

@@ -129,6 +129,20 @@ func (w *work) saveLate(ctx context.Context) {
 	}
 }
 
+// advance stores the first step of a run, so that it is no attempt without progress if its
+// process dies during the first round, which can take long.
+func (w *work) advance(ctx context.Context) error {
+	if w.advanced {
+		return nil
+	}
+	if err := w.save(ctx); err != nil {
+		return err
+	}
+	w.advanced = true
+	w.moved(ctx)
+	return nil
+}
+
 // now is the time in the form in which the state is read back.
 func (w *work) now() time.Time { return w.cfg.Desk.Now().UTC().Round(0) }
 

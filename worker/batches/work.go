@@ -31,6 +31,8 @@ type work struct {
 	flush func(context.Context) error // commits what was said
 	said  string                      // the last progress that was said
 
+	advanced bool // the run has stored a step
+
 	answered map[int]map[int]bool // lines that the batch before has answered, by segment
 	closing  *closing             // why no further line begins; nil: they do
 	lines    *lineReader          // the lines behind the cursor; nil: not open

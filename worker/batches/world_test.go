@@ -481,6 +481,9 @@ func (s tapFiles) Get(ctx context.Context, name string) (info files.Info, in io.
 		info, in, err = s.Files.Get(ctx, name)
 		return err
 	})
+	if err != nil && in != nil { // the answer was lost
+		_, in = in.Close(), nil
+	}
 	return info, in, err
 }
 
