@@ -48,6 +48,7 @@ func TestFilesOfALine(t *testing.T) {
 	f.Hosts = []string{"agent.example"}
 	own, elsewhere := `{"url":"https://agent.example/files/`+id+`/content"}`, `{"url":"https://x.example/files/`+id+`/content"}`
 	byID := `{"data":{"file":"` + id + `"}}`
+
 	for parts, want := range map[string]string{
 		own + `,` + byID: "", elsewhere: "this agent reads text/plain",
 		strings.TrimSuffix(own, "}") + `,"mediaType":"image/png"}`: "this agent reads text/plain",
@@ -63,6 +64,7 @@ func TestFilesOfALine(t *testing.T) {
 		case bad != nil || len(it.Files) != 2:
 			t.Fatalf("%s: %+v, %v", parts, it.Files, bad)
 		}
+
 		for i, n := range it.Files {
 			if n.ID != id || n.Field != fmt.Sprintf("message.parts[%d]", i) || !n.Reads("text/plain") || n.Reads("image/png") {
 				t.Errorf("%+v", n)

@@ -201,11 +201,12 @@ func TestLargeManifestWithoutAStorage(t *testing.T) {
 	}
 }
 
-// The batch of a large manifest that was canceled goes on when it is complete, and the manifest is not sent again,
-// unless its file is deleted.
+// The batch of a large manifest that was canceled goes on when it is complete. The manifest is not
+// sent again, unless its file is deleted.
 func TestLargeManifestOfAStoppedBatch(t *testing.T) {
 	s, service := onCloud(t)
 	path, _, sum := large(t)
+
 	var stopping string
 	stop := func(name string) (file string) {
 		t.Helper()
@@ -216,10 +217,12 @@ func TestLargeManifestOfAStoppedBatch(t *testing.T) {
 		stopping = b.ID()
 		return b.Spec.Input.File
 	}
+
 	settle := func(time.Duration) <-chan time.Time { // while the command waits
 		s.w.Settle(stopping)
 		return time.After(0)
 	}
+
 	submit := func(name string, want ...string) {
 		t.Helper()
 		s.requests()

@@ -116,6 +116,7 @@ func OneRight(t *testing.T, routes []string, rightOf func(route string) auth.Rig
 		key[r] = k
 		text += fmt.Sprintf("  - {hash: %s, may: [%s]}\n", hash, r)
 	}
+
 	path := filepath.Join(t.TempDir(), "access.yaml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -131,6 +132,7 @@ func OneRight(t *testing.T, routes []string, rightOf func(route string) auth.Rig
 		if !slices.Contains(auth.Rights(), right) {
 			t.Errorf("%s needs the right %q, which does not exist", route, right)
 		}
+
 		method, at, _ := strings.Cut(route, " ")
 		for _, r := range auth.Rights() {
 			req := httptest.NewRequest(method, paths.Replace(at), nil)
