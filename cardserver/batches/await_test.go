@@ -56,7 +56,7 @@ func (w *world) patient(then func(id string)) *waiting {
 
 // scan stores what a scan finds, and says so in the record.
 func (w *world) scan(id string, s batch.State) {
-	w.state(id, s)
+	w.SetBatch(id, s)
 	base.Claim(w.t, w.Store, id, w.Moment(), time.Minute)
 }
 
@@ -80,7 +80,7 @@ func TestFirstAnswerHasTheEstimate(t *testing.T) {
 
 	*p = waiting{full: true}
 	again := want[view](w, http.StatusOK, alice, "POST", "/batches?name=n&budget=1000", jsonl, "three\nlines\nof it\n")
-	w.end(got.ID, a2a.TaskStateCompleted, state)
+	w.EndBatch(got.ID, a2a.TaskStateCompleted, state)
 	ended := want[view](w, http.StatusOK, alice, "POST", "/batches?name=n&budget=1000", jsonl, "three\nlines\nof it\n")
 	if again.Estimate == nil || again.Warning == "" || ended.Estimate == nil || ended.Warning != "" || *p != (waiting{full: true}) {
 		t.Errorf("again it is %+v, and in the end %+v, with the waits %+v", again, ended, *p)

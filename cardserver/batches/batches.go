@@ -80,20 +80,13 @@ func New(cfg Config) *API {
 	a := &API{cfg: cfg}
 	a.mux = api.New(api.Config{
 		Operations: a.operations(), Access: cfg.Access, Describe: fault.Of, Log: cfg.Log,
-		Nothing: "there is nothing here; " + DescriptionPath + " says what there is",
+		Description: description, DescribedAt: DescriptionPath,
 	})
 	return a
 }
 
 // ServeHTTP implements http.Handler.
-func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == DescriptionPath && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
-		w.Header().Set("Content-Type", "application/yaml")
-		_, _ = w.Write(description) // if it fails the client is gone
-		return
-	}
-	a.mux.ServeHTTP(w, r)
-}
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
 
 // named is the id in the request's path. Its line in the audit log names it only if it has
 // the form of one, because a caller may write anything there.

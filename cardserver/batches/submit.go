@@ -62,7 +62,7 @@ func (a *API) submitNamed(q *api.Call) error {
 	if sub.Deadline, err = a.deadline(in.Deadline); err != nil {
 		return err
 	}
-	b, made, err := a.cfg.Batches.Submit(q.Context(), q.Caller.Owner, sub)
+	b, made, err := a.cfg.Batches.Again(q.Context(), q.Caller.Owner, sub)
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (a *API) submitBody(q *api.Call) error {
 		return err
 	}
 	sub.Input = f.ID
-	b, made, err := a.cfg.Batches.Submit(q.Context(), q.Caller.Owner, sub)
+	b, made, err := a.cfg.Batches.Again(q.Context(), q.Caller.Owner, sub)
 	if needless := err == nil && b.Spec.Input.File != f.ID; needless || refused(err) {
 		a.forget(q, f.ID)
 	}

@@ -349,6 +349,12 @@ func TestAViewTellsHowFarABatchIs(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 
+	done := s
+	done.Fed, done.Open = done.Lines, 0
+	if v := batch.ViewOf(begun, done, now.Add(900*time.Millisecond)); !v.ETA.IsZero() {
+		t.Errorf("with no line left: %+v", v)
+	}
+
 	waits, _, err := begun.Suspend(moment(), a2a.NewMessage(a2a.MessageRoleAgent, text("It waits.")))
 	if err != nil {
 		t.Fatal(err)

@@ -100,7 +100,7 @@ func (v View) Summary(now time.Time) string {
 	if v.Rate > 0 {
 		b.WriteString("; " + pace(v.Rate))
 	}
-	if left := v.ETA.Sub(now); !v.ETA.IsZero() && left > 0 {
+	if left := v.ETA.Sub(now); !v.ETA.IsZero() && left > time.Second/2 {
 		b.WriteString(", about " + span(left) + " left")
 	}
 	b.WriteString(".")

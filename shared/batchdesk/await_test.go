@@ -50,7 +50,7 @@ func TestAwaitEndsWithTheScan(t *testing.T) {
 		case 1: // the record as it was submitted
 			world.Claim(b, b.w.Store, id, b.w.Moment(), time.Minute)
 		case 2:
-			b.state(id, batch.State{Lines: 3, Estimate: batch.Estimate{Input: 5}})
+			b.w.SetBatch(id, batch.State{Lines: 3, Estimate: batch.Estimate{Input: 5}})
 			b.say(id, "checked")
 		}
 	})
@@ -65,7 +65,7 @@ func TestAwaitMissesNothing(t *testing.T) {
 	b := newBench(t)
 	first := b.named(alice, "n")
 	world.Claim(b, b.w.Store, first.ID(), b.w.Moment(), time.Minute)
-	b.state(first.ID(), batch.State{Lines: 3})
+	b.w.SetBatch(first.ID(), batch.State{Lines: 3})
 	if got := b.Await(t.Context(), first); got.State.Lines != 3 {
 		t.Errorf("the batch is %+v", got)
 	}
@@ -76,8 +76,8 @@ func TestAwaitOfABatchThatIsKnown(t *testing.T) {
 	b := newBench(t)
 	watches := b.watched(func(int) {})
 	scanned, ended, waits := b.named(alice, "scanned"), b.named(alice, "ended"), b.named(alice, "waits")
-	b.state(scanned.ID(), batch.State{Lines: 3})
-	b.end(ended.ID(), a2a.TaskStateCanceled, batch.State{})
+	b.w.SetBatch(scanned.ID(), batch.State{Lines: 3})
+	b.w.EndBatch(ended.ID(), a2a.TaskStateCanceled, batch.State{})
 	if _, err := b.Pause(t.Context(), alice, waits.ID()); err != nil {
 		t.Fatal(err)
 	}
@@ -115,10 +115,10 @@ func TestAwaitEnds(t *testing.T) {
 	b.watched(func(seen int) {
 		switch seen {
 		case 1:
-			b.state(id, batch.State{Lines: 3, Bad: 1, Error: "bad"})
+			b.w.SetBatch(id, batch.State{Lines: 3, Bad: 1, Error: "bad"})
 			world.Claim(b, b.w.Store, id, b.w.Moment(), time.Minute)
 		case 2:
-			b.end(id, a2a.TaskStateRejected, batch.State{Lines: 3, Bad: 1, Error: "bad"})
+			b.w.EndBatch(id, a2a.TaskStateRejected, batch.State{Lines: 3, Bad: 1, Error: "bad"})
 		}
 	})
 	if got := b.Await(t.Context(), first); got.Record.State() != a2a.TaskStateRejected {

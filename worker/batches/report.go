@@ -66,8 +66,9 @@ func (w *work) outOfTokens(wait time.Duration) error {
 
 // summary tells a client how a batch has ended.
 func (w *work) summary() string {
-	text := batch.ViewOf(w.r, w.st, w.now()).Summary(w.now())
-	return text
+	v := batch.ViewOf(w.r, w.st, w.now())
+	v.Rate, v.ETA = 0, time.Time{} // its record does not say yet that it has
+	return v.Summary(w.now())
 }
 
 // metadata are the counts of a batch that has ended, for programs.

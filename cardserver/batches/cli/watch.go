@@ -22,6 +22,7 @@ type view struct {
 	OnBadLine string        `json:"onBadLine"`
 	Budget    *batch.Budget `json:"budget"`
 	Input     struct {
+		File   string `json:"file"`
 		SHA256 string `json:"sha256"`
 	} `json:"input"`
 
@@ -63,6 +64,9 @@ const (
 	paused    = "paused"
 	completed = "completed"
 )
+
+// stopped reports whether the batch may have ended before all of its lines had.
+func (v view) stopped() bool { return v.State == "canceled" || v.State == "failed" }
 
 // Times between two looks at a batch.
 const (
