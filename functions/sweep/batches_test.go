@@ -72,6 +72,7 @@ func (a *archive) add(name string, deadline time.Duration) (id string) {
 	r, _, err := a.desk.Batch(ctx, "alice", batch.Spec{Name: name, At: a.now, Deadline: a.now.Add(deadline), Input: batch.Input{File: "f", Size: 1}})
 	must(err)
 	id = r.ID()
+
 	for line := 1; line <= 2; line++ {
 		item := task.ItemID(id, line)
 		must(a.desk.Feed(ctx, desk.Item{Batch: r, Line: line, Message: a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart("go"))}))
