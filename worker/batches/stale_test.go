@@ -2,14 +2,17 @@ package batches_test
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/batch"
 	"errand/shared/lab/conformance"
 	"errand/shared/task"
+	"errand/worker/batches"
 )
 
 // A sleeper is a process that stops at one of its calls, and goes on later, although the queue
@@ -125,5 +128,29 @@ func TestStaleFeederBeginsNothing(t *testing.T) {
 				t.Errorf("%d items began after the batch had ended", now-began)
 			}
 		})
+	}
+}
+
+// A run makes no item far behind the cursor that is stored, also if it stores it seldom. So the one
+// that ends the batch knows which items a run that has lost it may still make.
+func TestFeederStaysNearItsStoredCursor(t *testing.T) {
+	const lines = batch.MaxOpen + 300
+	b := newBench(t, func(c *batches.Config) { c.Save = time.Hour })
+	far := make(chan string, lines)
+	b.current.Store(b.process(&tap{before: func(c call) error {
+		id, line, item := task.ItemOf(c.on)
+		if c.method != "Create" || !item || line <= batch.MaxOpen {
+			return nil
+		}
+		if st := b.state(id); line > st.Fed+batch.MaxOpen {
+			far <- fmt.Sprintf("line %d is made while the stored cursor is at %d", line, st.Fed)
+		}
+		return nil
+	}}))
+	id := b.submit(b.spec("all", manifest(lines)))
+	b.wantEnd(b.settled(id), a2a.TaskStateCompleted)
+	b.wantLines(id, lines)
+	if len(far) > 0 {
+		t.Errorf("%d times an item is far from the cursor: %s", len(far), <-far)
 	}
 }
