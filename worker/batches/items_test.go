@@ -240,19 +240,38 @@ func TestRunsParkTheirBatch(t *testing.T) {
 
 // A process that stops parks its batches at once, with their progress.
 func TestStoppingProcessParksItsBatches(t *testing.T) {
-	b := newBench(t, func(c *batches.Config) { c.Look, c.Save = time.Hour, time.Hour })
+	b := newBench(t, func(c *batches.Config) { c.Save = time.Hour })
 	b.gated(all)
-	id := b.submit(b.spec("all", manifest(40)))
-	for line := 1; line <= 16; line++ {
-		b.await(task.ItemID(id, line), func(task.Record) bool { return true })
+	const lines = 40
+	var made atomic.Int64
+	fed := make(chan struct{})
+	once := sync.OnceFunc(func() { close(fed) })
+	old := b.process(&tap{
+		before: func(c call) error {
+			if c.method == "Open" && made.Load() == lines { // the round after that of the last item
+				once()
+			}
+			return nil
+		},
+		after: func(c call) error {
+			if _, _, item := task.ItemOf(c.on); c.method == "Create" && item {
+				made.Add(1)
+			}
+			return nil
+		},
+	})
+	b.current.Store(old)
+	id := b.submit(b.spec("all", manifest(lines)))
+	<-fed
+	if st := b.state(id); st.Fed == lines {
+		t.Errorf("the progress is stored at once: %+v", st)
 	}
 
 	// Another process may get the next delivery.
-	old := b.current.Load()
 	b.current.Store(b.process(&tap{before: func(call) error { return errDead }}))
 	old.handler.Drain()
 	old.idle.Wait()
-	if st := b.state(id); st.Fed != 16 {
+	if st := b.state(id); st.Fed != lines {
 		t.Errorf("the progress is %+v", st)
 	}
 	if r := b.Load(id); r.Lease != (task.Lease{}) || r.Attempt != 0 {
