@@ -90,9 +90,13 @@ func TestBatchSurvivesItsProcess(t *testing.T) {
 // taken over, and nothing else runs.
 func TestRetrySurvivesItsProcess(t *testing.T) {
 	const lines = 8
-	step := conformance.Size(5, 1)
+	step := conformance.Size(4, 1)
 	for _, before := range []bool{true, false} {
-		for n := 1; ; n += step {
+		n := 1
+		if !before {
+			n += step / 4 // so it dies at every second call: after one is before the next
+		}
+		for ; ; n += step {
 			b := newBench(t, nil)
 			failing := atomic.Bool{}
 			failing.Store(true)

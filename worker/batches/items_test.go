@@ -15,6 +15,7 @@ import (
 
 	"errand/shared/batch"
 	"errand/shared/desk"
+	"errand/shared/files"
 	"errand/shared/queue"
 	"errand/shared/task"
 	"errand/worker/batches"
@@ -206,14 +207,22 @@ func TestRetryRunsTheFailedLines(t *testing.T) {
 	}
 }
 
-// Without the answers of the batch before there is nothing to complete.
+// Without the answers of the batch before there is nothing to complete. Those of somebody else's
+// batch are not there for its owner.
 func TestRetryOfABatchThatIsGone(t *testing.T) {
 	b := newBench(t, nil)
-	s := b.spec("all", manifest(3))
-	s.Retry = task.BatchID(owner, "never")
-	r := b.settled(b.submit(s))
-	if say := b.wantEnd(r, a2a.TaskStateFailed); !strings.Contains(say, "is gone") {
-		t.Errorf("the batch says %s", say)
+	theirs := task.BatchID("other", "theirs")
+	results := files.Upload{Name: batch.ResultsFile(theirs), Owner: "other", MediaType: "application/jsonl"}
+	if _, err := b.files.Put(t.Context(), results, strings.NewReader(`{"line": 1, "text": "a secret"}`+"\n")); err != nil {
+		t.Fatal(err)
+	}
+	for _, before := range []string{task.BatchID(owner, "never"), theirs} {
+		s := b.spec(before, manifest(3))
+		s.Retry = before
+		r := b.settled(b.submit(s))
+		if say := b.wantEnd(r, a2a.TaskStateFailed); !strings.Contains(say, "is gone") {
+			t.Errorf("the batch says %s", say)
+		}
 	}
 }
 
