@@ -1,6 +1,7 @@
 package batches_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -10,9 +11,11 @@ import (
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
 	"errand/shared/batch"
 	"errand/shared/desk"
+	"errand/shared/files"
 	"errand/shared/lab/conformance"
 	"errand/shared/task"
 )
@@ -80,6 +83,83 @@ func TestBatchSurvivesItsProcess(t *testing.T) {
 				break
 			}
 		}
+	}
+}
+
+// The same for a batch that runs the failed lines of another one: the answers of that one are
+// taken over, and nothing else runs.
+func TestRetrySurvivesItsProcess(t *testing.T) {
+	const lines = 8
+	step := conformance.Size(4, 1)
+	for _, before := range []bool{true, false} {
+		n := 1
+		if !before {
+			n += step / 4 // so it dies at every second call: after one is before the next
+		}
+		for ; ; n += step {
+			b := newBench(t, nil)
+			failing := atomic.Bool{}
+			failing.Store(true)
+			b.answer = func(_ context.Context, ec *a2asrv.ExecutorContext) error {
+				if text := told(ec); failing.Load() && (text == one(3) || text == one(lines)) {
+					return task.ErrTooLarge
+				}
+				return nil
+			}
+			s := b.spec("all", manifest(lines))
+			first := b.submit(s)
+			b.settled(first)
+			b.wantLines(first, lines, 3, lines)
+
+			b.started.Store(0)
+			failing.Store(false)
+			died := b.dying(n, before)
+			s.Name, s.Retry = batch.RetryName(s.Name), first
+			id := b.submit(s)
+			r := b.settled(id)
+			b.wantEnd(r, a2a.TaskStateCompleted)
+			b.wantLines(id, lines)
+			if got := b.started.Load(); got != 2 {
+				t.Errorf("%d items were run, want 2", got)
+			}
+			if t.Failed() {
+				t.Fatalf("the process died at call %d, before it: %v", n, before)
+			}
+			b.World.Close()
+			if !died() {
+				t.Logf("it makes fewer than %d calls", n)
+				break
+			}
+		}
+	}
+}
+
+// A segment that is gone, or has other lines than were counted, is made again before the files are
+// made of it.
+func TestSegmentsAreMadeAgain(t *testing.T) {
+	for name, spoil := range map[string]func(b *bench, segment string) error{
+		"gone": func(b *bench, segment string) error { return b.files.Delete(t.Context(), segment) },
+		"short": func(b *bench, segment string) error {
+			text := b.read(segment)
+			_, err := b.files.Put(t.Context(), files.Upload{Name: segment, Owner: owner, MediaType: "application/jsonl"}, strings.NewReader(text[:strings.Index(text, "\n")+1]))
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, nil)
+			const lines = batch.PerSegment + 1
+			g := b.gated(is(lines))
+			id := b.submit(b.spec("all", manifest(lines)))
+			b.awaitState(id, func(s batch.State) bool { return s.Segs == 1 })
+			if err := spoil(b, batch.ResultsSegment(id, 0)); err != nil {
+				t.Fatal(err)
+			}
+			g.release()
+
+			r := b.await(id, func(r task.Record) bool { return r.Settled || !r.Wake.IsZero() })
+			b.wantEnd(r, a2a.TaskStateCompleted)
+			b.wantLines(id, lines)
+		})
 	}
 }
 

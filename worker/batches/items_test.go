@@ -15,6 +15,7 @@ import (
 
 	"errand/shared/batch"
 	"errand/shared/desk"
+	"errand/shared/files"
 	"errand/shared/queue"
 	"errand/shared/task"
 	"errand/worker/batches"
@@ -206,14 +207,22 @@ func TestRetryRunsTheFailedLines(t *testing.T) {
 	}
 }
 
-// Without the answers of the batch before there is nothing to complete.
+// Without the answers of the batch before there is nothing to complete. Those of somebody else's
+// batch are not there for its owner.
 func TestRetryOfABatchThatIsGone(t *testing.T) {
 	b := newBench(t, nil)
-	s := b.spec("all", manifest(3))
-	s.Retry = task.BatchID(owner, "never")
-	r := b.settled(b.submit(s))
-	if say := b.wantEnd(r, a2a.TaskStateFailed); !strings.Contains(say, "is gone") {
-		t.Errorf("the batch says %s", say)
+	theirs := task.BatchID("other", "theirs")
+	results := files.Upload{Name: batch.ResultsFile(theirs), Owner: "other", MediaType: "application/jsonl"}
+	if _, err := b.files.Put(t.Context(), results, strings.NewReader(`{"line": 1, "text": "a secret"}`+"\n")); err != nil {
+		t.Fatal(err)
+	}
+	for _, before := range []string{task.BatchID(owner, "never"), theirs} {
+		s := b.spec(before, manifest(3))
+		s.Retry = before
+		r := b.settled(b.submit(s))
+		if say := b.wantEnd(r, a2a.TaskStateFailed); !strings.Contains(say, "is gone") {
+			t.Errorf("the batch says %s", say)
+		}
 	}
 }
 
@@ -240,19 +249,38 @@ func TestRunsParkTheirBatch(t *testing.T) {
 
 // A process that stops parks its batches at once, with their progress.
 func TestStoppingProcessParksItsBatches(t *testing.T) {
-	b := newBench(t, func(c *batches.Config) { c.Look, c.Save = time.Hour, time.Hour })
+	b := newBench(t, func(c *batches.Config) { c.Save = time.Hour })
 	b.gated(all)
-	id := b.submit(b.spec("all", manifest(40)))
-	for line := 1; line <= 16; line++ {
-		b.await(task.ItemID(id, line), func(task.Record) bool { return true })
+	const lines = 40
+	var made atomic.Int64
+	fed := make(chan struct{})
+	once := sync.OnceFunc(func() { close(fed) })
+	old := b.process(&tap{
+		before: func(c call) error {
+			if c.method == "Open" && made.Load() == lines { // the round after that of the last item
+				once()
+			}
+			return nil
+		},
+		after: func(c call) error {
+			if _, _, item := task.ItemOf(c.on); c.method == "Create" && item {
+				made.Add(1)
+			}
+			return nil
+		},
+	})
+	b.current.Store(old)
+	id := b.submit(b.spec("all", manifest(lines)))
+	<-fed
+	if st := b.state(id); st.Fed == lines {
+		t.Errorf("the progress is stored at once: %+v", st)
 	}
 
 	// Another process may get the next delivery.
-	old := b.current.Load()
 	b.current.Store(b.process(&tap{before: func(call) error { return errDead }}))
 	old.handler.Drain()
 	old.idle.Wait()
-	if st := b.state(id); st.Fed != 16 {
+	if st := b.state(id); st.Fed != lines {
 		t.Errorf("the progress is %+v", st)
 	}
 	if r := b.Load(id); r.Lease != (task.Lease{}) || r.Attempt != 0 {

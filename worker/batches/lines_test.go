@@ -170,3 +170,13 @@ func TestFilesThatLinesName(t *testing.T) {
 		}
 	}
 }
+
+// Lines that are read together, and are longer than what the reader holds, each keep their text.
+func TestLongLinesKeepTheirText(t *testing.T) {
+	b := newBench(t, nil)
+	const lines = 60
+	text := strings.ReplaceAll(manifest(lines), "}", strings.Repeat(" ", 12<<10)+"}")
+	id := b.submit(b.spec("long", text))
+	b.wantEnd(b.settled(id), a2a.TaskStateCompleted)
+	b.wantLines(id, lines)
+}
