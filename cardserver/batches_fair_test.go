@@ -194,7 +194,12 @@ func TestLargeBatchLeavesRoom(t *testing.T) {
 		before, _ := s.count("large")
 		s.let("large", lane.Slots) // so many items may end meanwhile, and begin
 		began := time.Now()
-		mustSend(t, keyed(t, p, key), userText(fmt.Sprint("m", n), fmt.Sprint("message ", n)))
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		res, err := keyed(t, p, key).SendMessage(ctx, userText(fmt.Sprint("m", n), fmt.Sprint("message ", n)))
+		cancel()
+		if task, ok := res.(*a2a.Task); err != nil || !ok || !terminal(task) {
+			t.Fatalf("the message %d is answered with %+v, %v", n, res, err)
+		}
 		took = append(took, time.Since(began))
 		after, _ := s.count("large")
 		most = max(most, after-before)
