@@ -129,12 +129,12 @@ func TestBatchIsPurgedWithItsItemsAndFiles(t *testing.T) {
 	s := newSweep(a.db, &world.Jobs{}, a.clock, func(c *sweep.Config) { c.Batches = a.files })
 
 	a.now = start.Add(time.Hour + rules.Retention + time.Hour)
-	run(s, task.Batches, a.now)
+	run(s, task.Turns, a.now)
 	if left := a.left(id); len(left) != parts {
 		t.Errorf("within the hour %q are left", left)
 	}
 	a.now = a.now.Add(time.Second)
-	run(s, task.Batches, a.now)
+	run(s, task.Turns, a.now)
 	if left := a.left(id); len(left) != 0 {
 		t.Errorf("after the hour %q are left", left)
 	}

@@ -97,6 +97,10 @@ func (s *Sweep) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		log.InfoContext(ctx, "swept", "lane", job.Queue, "put_back", n)
 	}
 
+	// Twice a minute is often enough to look for what has expired.
+	if job.Queue != task.Turns && job.Queue != task.Deliveries {
+		return
+	}
 	n, err = s.purge(ctx)
 	if err != nil {
 		log.ErrorContext(ctx, "purging", "purged", n, "err", err)
@@ -104,7 +108,7 @@ func (s *Sweep) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		log.InfoContext(ctx, "purged", "purged", n)
 	}
 
-	if s.cfg.Files == nil {
+	if s.cfg.Files == nil || job.Queue != task.Turns {
 		return
 	}
 	n, err = s.cfg.Files.Sweep(ctx, s.ended)
