@@ -175,6 +175,7 @@ func TestBatchIsKilledAtAnyMoment(t *testing.T) {
 		s.fallSilent(0)
 		p.start()
 	}
+
 	id := (<-sent).ID
 	at := p.url() + "/batches/" + id
 	v := batch(t, http.StatusOK, "GET", at, "", "")
@@ -237,6 +238,7 @@ func (s *till) judge(p *process, at string, lines int) (results string) {
 			t.Fatalf("the answer %d is %s, %v", n, answers.Bytes(), err)
 		}
 	}
+
 	if status != http.StatusOK || n != lines {
 		t.Errorf("there are %d answers, want %d: %d", n, lines, status)
 	}

@@ -23,6 +23,7 @@ type batchView struct {
 	Lines                    *int
 	Bad, Begun               int
 	Completed, Failed        int
+	Estimate                 *struct{ Input int64 }
 }
 
 // ask makes a request to a deployment.
@@ -57,13 +58,17 @@ func batch(t *testing.T, want int, method, url, kind, body string) (v batchView)
 	return v
 }
 
-// batchUntil looks at a batch until it is as wanted.
+// batchUntil looks at a batch until it is as wanted. It is patient while lines end.
 func batchUntil(t *testing.T, url, what string, is func(batchView) bool) batchView {
 	t.Helper()
+	ended := -1
 	for end := time.Now().Add(patience); ; {
 		v := batch(t, http.StatusOK, "GET", url, "", "")
 		if is(v) {
 			return v
+		}
+		if n := v.Completed + v.Failed; n > ended {
+			ended, end = n, time.Now().Add(patience)
 		}
 		if time.Now().After(end) {
 			t.Fatalf("the batch is not %s: %+v", what, v)
@@ -112,6 +117,9 @@ func TestBatchOverHTTP(t *testing.T) {
 	v := batchUntil(t, at, "complete", complete)
 	if v.State != "completed" || *v.Lines != lines || v.Bad != 1 || v.Completed != lines-1 || v.Failed != 1 {
 		t.Errorf("the batch is %+v", v)
+	}
+	if v.Estimate == nil || v.Estimate.Input < (lines-1)*int64(len("question 1")/4) {
+		t.Errorf("its estimate is %+v", v.Estimate)
 	}
 
 	want := 1

@@ -55,6 +55,11 @@ func on(t *testing.T, test func(t *testing.T, start starter)) {
 		t.Parallel()
 		test(t, func(t *testing.T, env ...string) deployment { return start(t, env...) })
 	})
+	onEachCloud(t, test)
+}
+
+// onEachCloud runs a test against the deployments of three programs.
+func onEachCloud(t *testing.T, test func(t *testing.T, start starter)) {
 	t.Run("Google Cloud", func(t *testing.T) {
 		t.Parallel()
 		test(t, func(t *testing.T, env ...string) deployment { return startCloud(t, env...) })

@@ -113,13 +113,23 @@ func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
 	return front.New(front.Config{
 		Desk: d, Store: p.Store, KV: p.Store.KV(), Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Limits: s.limits, Log: s.log, Batches: c, Uploads: s.uploads,
 		Doors: map[string]http.Handler{
-			"/files":      files.New(files.Config{Uploads: s.uploads, Access: p.Access, Log: s.log, URL: p.URL, Enter: s.limits.Enter}),
+			"/files":      files.New(files.Config{Uploads: s.uploads, Batches: c, Access: p.Access, Log: s.log, URL: p.URL, Enter: s.limits.Enter}),
 			"/batches":    batches.New(batches.Config{Batches: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter}),
 			"/v1/files":   theirs, // the rest of /v1 is A2A 0.3
 			"/v1/batches": theirs,
 		},
 		CheckURL: p.Egress.CheckURL, IDTokens: p.IDTokens, Model: model, URL: p.URL, Loopback: s.loopback(),
 	}), nil
+}
+
+// form is what lines may ask of the agent.
+func (s *site) form(model string) batch.Form {
+	urls := []string{s.address()}
+	if s.parts.URL == "" { // clients on this machine call it as they like
+		_, port, _ := net.SplitHostPort(s.listener.Addr().String())
+		urls = append(urls, "http://localhost:"+port, "http://127.0.0.1:"+port)
+	}
+	return batch.NewForm(s.parts.Agent, model, urls...)
 }
 
 // batchDesk makes the desk of batches, which changes records by d.
@@ -130,7 +140,7 @@ func (s *site) batchDesk(d *desk.Desk, model string) *batchdesk.Desk {
 	}
 	return batchdesk.New(batchdesk.Config{
 		Desk: d, Store: p.Store, KV: p.Store.KV(), Files: p.Files, Uploads: s.uploads, Object: batchdesk.ObjectsOf(p.Objects),
-		Manifests: sources.Sources{Uploads: s.uploads, Objects: p.Objects}, Form: batch.NewForm(p.Agent, model),
+		Manifests: sources.Sources{Uploads: s.uploads, Objects: p.Objects}, Form: s.form(model),
 		Currency: currency, Log: s.log,
 	})
 }

@@ -13,7 +13,6 @@ import (
 
 	"errand/functions/notify"
 	"errand/functions/sweep"
-	"errand/shared/batch"
 	"errand/shared/bus"
 	"errand/shared/desk"
 	"errand/shared/queue"
@@ -100,9 +99,9 @@ func newStandalone(s *site, exec a2asrv.AgentExecutor, model string) *standalone
 	turns := turn.Config{Desk: a.desk, Store: store, KV: store.KV(), Files: s.uploads, Bus: a.local.Bus, Executor: exec, Log: s.log, WakeURL: s.wakeURL}
 	a.worker = turn.New(turns) // of items of batches too: they share the process (R12)
 	whole := batches.New(batches.Config{
-		Desk: a.desk, Store: store, KV: store.KV(), Files: s.parts.Files, Manifests: batches.Sources{Uploads: s.uploads, Objects: s.parts.Objects},
-		Form: batch.NewForm(s.parts.Agent, model), Model: model, Look: lookEvery,
-		Wait: s.parts.Usage.Wait, Room: store.Room, URL: func(path string) string { return s.address() + path }, Log: s.log,
+		Desk: a.desk, Store: store, KV: store.KV(), Files: s.parts.Files, Manifests: batches.Sources{Uploads: s.uploads, Objects: s.parts.Objects}, Uploads: s.uploads,
+		Form: s.form(model), Model: model, Look: lookEvery,
+		Wait: s.parts.Usage.Wait, Room: store.Room, Items: exec, URL: func(path string) string { return s.address() + path }, Log: s.log,
 	})
 	turns.Executor = whole
 	a.batches = whole.Handler(turn.New(turns))

@@ -110,7 +110,7 @@ func newServices(parts *setup.Functions, env setup.Env, log *slog.Logger) servic
 		c.Currency = p.Currency
 	}
 	s.submit = submit.New(submit.Config{
-		Desk: d, Batches: batchdesk.New(c), Access: parts.Access, Form: batch.NewForm(parts.Agent, parts.Agent.Model), Refused: parts.Refused,
+		Desk: d, Batches: batchdesk.New(c), Access: parts.Access, Form: batch.NewForm(parts.Agent, parts.Agent.Model, parts.URL), Refused: parts.Refused,
 		Reused: env.Reused(), Log: log,
 	})
 	return s

@@ -41,7 +41,7 @@ func isOwn(pkg string) bool { return pkg == own || strings.HasPrefix(pkg, own+"/
 var doors = map[string][]string{
 	"shared/adapters/": append([]string{"shared/files", "shared/loopback", "shared/serve", "shared/share"}, ports...),
 	"shared/lab/": append([]string{
-		"shared/adapters/local", "shared/adapters/sqlstore", "shared/adapters/standin", "shared/auth", "shared/desk", "shared/egress",
+		"shared/adapters/local", "shared/adapters/sqlstore", "shared/adapters/standin", "shared/audit", "shared/auth", "shared/batch", "shared/desk", "shared/egress",
 		"shared/files", "shared/keys", "shared/lab/conformance", "shared/serve", "shared/steps",
 	}, ports...),
 }
@@ -103,13 +103,13 @@ var allowed = map[string][]string{
 	"cardserver/fault": {"cardserver/api", "shared/auth", "shared/batch", "shared/batchdesk", "shared/desk", "shared/files", "shared/share", "shared/task", "shared/uploads"},
 	// batches, files and openai are doors: what they are asked for, batchdesk and uploads do.
 	"cardserver/batches": {"cardserver/api", "shared/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/batchdesk", "shared/task", "shared/uploads"},
-	"cardserver/files":   {"cardserver/api", "cardserver/fault", "shared/auth", "shared/files", "shared/uploads"},
+	"cardserver/files":   {"cardserver/api", "cardserver/fault", "shared/auth", "shared/batchdesk", "shared/files", "shared/uploads"},
 	"cardserver/openai":  {"cardserver/api", "shared/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/batchdesk", "shared/desk", "shared/task", "shared/uploads"},
 	// audit knows callers and words, no tasks.
 	"shared/audit":  {"shared/auth"},
 	"shared/limits": {"shared/auth", "shared/share", "shared/task"},
 	// push is of our own beside A2A: it asks for deliveries and makes none.
-	"cardserver/push": {"shared/audit", "cardserver/page", "cardserver/trace", "shared/auth", "shared/desk", "shared/keys", "shared/kv", "shared/serve", "shared/steps", "shared/task", "shared/webhook"},
+	"cardserver/push": {"cardserver/api", "shared/audit", "cardserver/page", "cardserver/trace", "shared/auth", "shared/desk", "shared/keys", "shared/kv", "shared/serve", "shared/steps", "shared/task", "shared/webhook"},
 	// trace reads what turns and steps have stored, and knows no caller.
 	"cardserver/trace": {"shared/kv", "shared/task", "worker/steps"},
 	// waterfall is a client: it knows the form of a trace and nothing else of Errand.
@@ -120,7 +120,7 @@ var allowed = map[string][]string{
 	"worker/turn":     {"shared/bus", "shared/desk", "shared/kv", "shared/memory", "shared/queue", "shared/task", "shared/uploads", "worker/run", "worker/steps"},
 	"worker/executor": {"shared/agent", "shared/kit", "shared/model", "shared/task", "shared/usage", "worker/gate", "worker/run", "worker/steps", "worker/tools"},
 	// batches runs no item and knows no model: turns do.
-	"worker/batches": {"shared/batch", "shared/desk", "shared/files", "shared/kv", "shared/objects", "shared/queue", "shared/steps", "shared/task", "shared/uploads", "worker/run"},
+	"worker/batches": {"shared/batch", "shared/batchdesk", "shared/desk", "shared/files", "shared/kv", "shared/objects", "shared/queue", "shared/steps", "shared/task", "shared/uploads", "worker/run"},
 	// gate is in front of the model: it knows no records, and makes pauses.
 	"worker/gate": {"shared/model", "worker/run"},
 	// run passes the steps of the record on.
@@ -153,7 +153,7 @@ var allowed = map[string][]string{
 	// The lab makes an Env as setup does for a program, and an agent in the place of the
 	// installation's own.
 	"shared/lab":       {"shared/agent", "shared/egress", "shared/kit", "shared/secret"},
-	"shared/lab/agent": {"shared/kit", "worker/tools"},
+	"shared/lab/agent": {"shared/kit", "worker/run", "worker/tools"},
 }
 
 // foreign says where a dependency with weight may be imported. The key is a prefix
@@ -179,7 +179,7 @@ var foreign = map[string]struct {
 	"github.com/go-jose/":       {[]string{"shared/auth", "shared/keys"}, "auth checks tokens, and keys alone signs them"},
 	"github.com/schollz/":       {[]string{"cardserver/batches/cli"}, "one command shows progress"},
 	"testing":                   {[]string{"shared/lab", "shared/lab/conformance", "shared/lab/fake", "shared/lab/emulator", "shared/lab/postgres", "shared/lab/world"}, "testing is in no binary"},
-	"net/http/httptest":         {[]string{"shared/lab/fake"}, "testing is in no binary"},
+	"net/http/httptest":         {[]string{"shared/lab/fake", "shared/lab/world"}, "testing is in no binary"},
 	"github.com/google/go-cmp":  {[]string{"shared/lab/conformance"}, "go-cmp is for tests"},
 
 	"cloud.google.com/go/pubsub/v2": {[]string{"shared/adapters/gcp", "docs/consumer"}, "events are behind their port; the example of a pipeline stands outside and has no ports"},

@@ -60,8 +60,8 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	whole := batches.New(batches.Config{
 		Desk: d, Store: parts.Store, KV: parts.Store.KV(), Files: parts.Files,
 		Manifests: batches.Sources{Uploads: stored, Objects: parts.Objects},
-		Form:      batch.NewForm(parts.Agent, parts.Model.Name()), Model: parts.Model.Name(),
-		Wait: parts.Usage.Wait, Room: parts.Store.Room, URL: func(path string) string { return env.URL + path }, Log: log,
+		Uploads:   stored, Form: batch.NewForm(parts.Agent, parts.Model.Name(), env.URL), Model: parts.Model.Name(),
+		Wait: parts.Usage.Wait, Room: parts.Store.Room, Items: exec, URL: func(path string) string { return env.URL + path }, Log: log,
 	})
 	turns.Executor = whole
 	ofBatches := whole.Handler(turn.New(turns))

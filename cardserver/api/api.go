@@ -24,7 +24,8 @@ type Operation struct {
 	Serve   func(*Call) error
 }
 
-// Config is what a Handler needs. All fields but Write are required.
+// Config is what a Handler needs. Other fields than the description,
+// Nothing and Write are required.
 type Config struct {
 	// Operations are all rows, by method and path: POST /batches/{batch}:pause. A description
 	// names the same.
@@ -36,7 +37,11 @@ type Config struct {
 	// for a fault of ours: that is logged, and the caller is to try again.
 	Describe func(error) error
 
-	Nothing string // what a caller is told at a path that is none
+	// Description describes the operations (OpenAPI), at the path DescribedAt. nil: nothing does.
+	Description []byte
+	DescribedAt string
+
+	Nothing string // what a caller is told at a path that is none; default: where the description is
 	Log     *slog.Logger
 
 	Write func(http.ResponseWriter, *Problem) // writes an error; default: as RFC 9457 has it
@@ -44,8 +49,9 @@ type Config struct {
 
 // A Handler serves the operations of an API. It is safe for concurrent use.
 type Handler struct {
-	cfg  Config
-	rows []row
+	cfg   Config
+	rows  []row
+	verbs bool // paths have them: POST /batches/{batch}:pause
 }
 
 // A row is an operation at its place.
@@ -60,22 +66,32 @@ func New(cfg Config) *Handler {
 	if cfg.Write == nil {
 		cfg.Write = func(w http.ResponseWriter, p *Problem) { p.write(w) }
 	}
+	if cfg.Nothing == "" {
+		cfg.Nothing = "there is nothing here; " + cfg.DescribedAt + " says what there is"
+	}
 	h := &Handler{cfg: cfg}
 	for name, o := range cfg.Operations {
 		method, path, _ := strings.Cut(name, " ")
 		h.rows = append(h.rows, row{name, method, strings.Split(path, "/"), o})
+		h.verbs = h.verbs || strings.Contains(path, "}:")
 	}
 	return h
 }
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h.cfg.Description != nil && r.URL.Path == h.cfg.DescribedAt && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		w.Header().Set("Content-Type", "application/yaml")
+		_, _ = w.Write(h.cfg.Description) // if it fails the client is gone
+		return
+	}
+
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	var methods []string
 
 	for _, o := range h.rows {
-		if !match(r, o.path) {
+		if !h.match(r, o.path) {
 			continue
 		}
 		if o.method == r.Method || o.method == http.MethodGet && r.Method == http.MethodHead {
@@ -95,8 +111,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // match compares the path of a request with a pattern, and notes the values of the request's
-// path if it matches. Segments are unescaped one by one, so that no value passes for a path.
-func match(r *http.Request, pattern []string) bool {
+// path if it matches. Segments are unescaped one by one, so that no value passes for a path. Beside
+// verbs no value has a colon.
+func (h *Handler) match(r *http.Request, pattern []string) bool {
 	segments := strings.Split(r.URL.EscapedPath(), "/")
 	if len(segments) != len(pattern) {
 		return false
@@ -111,7 +128,7 @@ func match(r *http.Request, pattern []string) bool {
 			return false
 		case field:
 			value, has := strings.CutSuffix(got, verb)
-			if !has || value == "" || strings.Contains(value, ":") {
+			if !has || value == "" || h.verbs && strings.Contains(value, ":") {
 				return false
 			}
 			values[name[1:]] = value
@@ -149,14 +166,14 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, o row) {
 	}
 
 	if err != nil {
-		h.fail(w, r, err)
+		h.Fail(w, r, err)
 		return
 	}
 	line.Done()
 }
 
-// fail answers an error. Only faults of ours are logged.
-func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
+// Fail answers an error of an operation that has no row too. Only faults of ours are logged.
+func (h *Handler) Fail(w http.ResponseWriter, r *http.Request, err error) {
 	p := problemOf(err)
 	if p == nil {
 		if known := h.cfg.Describe(err); known != nil {

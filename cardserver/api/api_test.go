@@ -87,6 +87,13 @@ func TestPaths(t *testing.T) {
 	}
 }
 
+// Where no path has a verb, a value may have a colon.
+func TestPathsWithoutVerbs(t *testing.T) {
+	if rec := get(serve(t, "GET /x/{a}"), "GET", "/x/1:undo", ""); strings.TrimSpace(rec.Body.String()) != `"GET /x/{a} a=1:undo b="` {
+		t.Errorf("%d %s", rec.Code, rec.Body)
+	}
+}
+
 // A known error has its own answer. Any other one is ours: it tells nothing, and is to be tried
 // again.
 func TestErrors(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"time"
 
+	"errand/shared/audit"
 	"errand/shared/auth"
 	"errand/shared/serve"
 )
@@ -23,7 +24,15 @@ func (q *Call) JSON(status int, v any) error {
 	if err != nil {
 		return err
 	}
+	audit.Of(q.Context()).Status(status)
 	serve.Answer{Status: status, Type: "application/json", Body: append(text, '\n'), Timeout: WriteFor}.Write(q.W)
+	return nil
+}
+
+// Nothing answers that the operation has succeeded, and nothing else.
+func (q *Call) Nothing() error {
+	audit.Of(q.Context()).Status(http.StatusNoContent)
+	q.W.WriteHeader(http.StatusNoContent)
 	return nil
 }
 

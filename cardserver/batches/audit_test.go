@@ -3,12 +3,7 @@ package batches_test
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
-	"log/slog"
 	"net/http"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -16,66 +11,27 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/cardserver/batches"
-	"errand/shared/audit"
 	"errand/shared/auth"
 	"errand/shared/batch"
+	base "errand/shared/lab/world"
 	"errand/shared/task"
 )
-
-// audited keeps the audit log of the requests to the world.
-func audited(w *world) *bytes.Buffer {
-	log, inner := &bytes.Buffer{}, w.Handler
-	lines := audit.New(slog.New(slog.NewJSONHandler(log, nil)))
-	w.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		inner.ServeHTTP(rw, r.WithContext(lines.Begin(r.Context())))
-	})
-	return log
-}
 
 // Every operation needs exactly one right, and names it in the refusal.
 func TestEveryOperationNeedsOneRight(t *testing.T) {
 	w := newWorld(t)
-	key, text := map[auth.Right]string{}, "limits: {requests: none}\nprincipals:\n- name: acme/alice\n  keys:\n"
-	for _, r := range auth.Rights() {
-		k, hash := auth.NewKey()
-		key[r] = k
-		text += fmt.Sprintf("  - {hash: %s, may: [%s]}\n", hash, r)
-	}
-	path := filepath.Join(t.TempDir(), "access.yaml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	access, err := auth.Load(path, auth.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.config.Access = access
-	w.Handler = batches.New(w.config)
-
-	for _, route := range batches.Routes() {
-		right := batches.RightOf(route)
-		method, at, _ := strings.Cut(route, " ")
-		at = strings.ReplaceAll(at, "{batch}", task.BatchID(alice, "n"))
-		for _, r := range auth.Rights() {
-			req := httptest.NewRequest(method, at, nil)
-			req.Header.Set("X-API-Key", key[r])
-			rec := httptest.NewRecorder()
-			w.ServeHTTP(rec, req)
-			if (rec.Code == http.StatusForbidden) != (r != right) {
-				t.Errorf("%s with the right %s alone: %d %s", route, r, rec.Code, rec.Body)
-			}
-			if r != right && !strings.Contains(rec.Body.String(), `the right \"`+string(right)+`\"`) {
-				t.Errorf("%s with the right %s alone: %s", route, r, rec.Body)
-			}
-		}
-	}
+	base.OneRight(t, batches.Routes(), batches.RightOf, strings.NewReplacer("{batch}", task.BatchID(alice, "n")), func(a *auth.Access) http.Handler {
+		w.config.Access = a
+		return batches.New(w.config)
+	})
 }
 
 // The audit log has one line for each change, whatever becomes of it, and for each refusal. It
 // has none for reads, and no content.
 func TestAuditOfEveryOperation(t *testing.T) {
 	w := newWorld(t)
-	log := audited(w)
+	var log *bytes.Buffer
+	w.Handler, log = base.Audited(w.Handler)
 	id := func(name string) string { return task.BatchID(alice, name) }
 	asked := map[string]bool{}
 
@@ -85,12 +41,12 @@ func TestAuditOfEveryOperation(t *testing.T) {
 		status, line                   int
 		by                             string
 	}{
-		{alice, "POST /batches", "", "?name=canary", "canary", 202, 200, ""},
+		{alice, "POST /batches", "", "?name=canary", "canary", 202, 202, ""},
 		{alice, "POST /batches", "", "?name=canary", "canary", 200, 200, ""},
 		{alice, "POST /batches", "", "?name=canary", "another canary", 409, 409, ""},
-		{alice, "POST /batches", "", "?name=b", "canary", 202, 200, ""},
-		{alice, "POST /batches", "", "?name=c", "canary", 202, 200, ""},
-		{alice, "POST /batches", "", "?name=d", "canary", 202, 200, ""},
+		{alice, "POST /batches", "", "?name=b", "canary", 202, 202, ""},
+		{alice, "POST /batches", "", "?name=c", "canary", 202, 202, ""},
+		{alice, "POST /batches", "", "?name=d", "canary", 202, 202, ""},
 		{alice, "POST /batches", "", "?name=e", "canary", 429, 429, "limit batches"},
 		{alice, "POST /batches", "", "?canary=1", "canary", 400, 400, ""},
 		{alice, "GET /batches", "", "", "", 200, none, ""},
@@ -109,10 +65,10 @@ func TestAuditOfEveryOperation(t *testing.T) {
 		{"", "POST /batches", "", "", "canary", 401, 401, ""},
 		{"", "GET /batches/{batch}/results", id("canary"), "", "", 401, 401, ""},
 		{"end", "", "", "", "", 0, none, ""},
-		{alice, "POST /batches/{batch}:retry", id("canary"), "", "", 202, 200, ""},
+		{alice, "POST /batches/{batch}:retry", id("canary"), "", "", 202, 202, ""},
 	} {
 		if row.caller == "end" {
-			w.end(id("canary"), a2a.TaskStateCompleted, batch.State{Lines: 1, Counts: batch.Counts{Failed: 1}})
+			w.EndBatch(id("canary"), a2a.TaskStateCompleted, batch.State{Lines: 1, Counts: batch.Counts{Failed: 1}})
 			continue
 		}
 

@@ -22,7 +22,7 @@ import (
 	"errand/shared/uploads"
 )
 
-// Config is what the API needs. All fields but Enter are required.
+// Config is what the API needs. All fields but Wait and Enter are required.
 type Config struct {
 	Batches *batchdesk.Desk
 	Uploads *uploads.Store // takes the manifests that come as bodies
@@ -30,8 +30,10 @@ type Config struct {
 	Now     func() time.Time
 	Log     *slog.Logger
 
-	// Enter takes a place for a long answer of the caller, which leave gives back. The error is
-	// a refusal. Default: there is always one.
+	Wait time.Duration // longest wait of a submission for the check of its manifest; 0: 3 s
+
+	// Enter takes a place for a long answer or a wait of the caller, which leave gives back. The
+	// error is a refusal. Default: there is always one.
 	Enter func(owner string) (leave func(), err error)
 }
 
@@ -72,23 +74,19 @@ func New(cfg Config) *API {
 	if cfg.Enter == nil {
 		cfg.Enter = func(string) (func(), error) { return func() {}, nil }
 	}
+	if cfg.Wait == 0 {
+		cfg.Wait = waitFor
+	}
 	a := &API{cfg: cfg}
 	a.mux = api.New(api.Config{
 		Operations: a.operations(), Access: cfg.Access, Describe: fault.Of, Log: cfg.Log,
-		Nothing: "there is nothing here; " + DescriptionPath + " says what there is",
+		Description: description, DescribedAt: DescriptionPath,
 	})
 	return a
 }
 
 // ServeHTTP implements http.Handler.
-func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == DescriptionPath && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
-		w.Header().Set("Content-Type", "application/yaml")
-		_, _ = w.Write(description) // if it fails the client is gone
-		return
-	}
-	a.mux.ServeHTTP(w, r)
-}
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
 
 // named is the id in the request's path. Its line in the audit log names it only if it has
 // the form of one, because a caller may write anything there.

@@ -1,7 +1,6 @@
 package batches_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -11,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -19,7 +17,6 @@ import (
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
-	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/google/go-cmp/cmp"
 
 	"errand/cardserver/batches"
@@ -35,22 +32,11 @@ import (
 
 // The description names all operations that are served, and no other.
 func TestDescriptionNamesWhatIsServed(t *testing.T) {
-	doc, err := openapi3.NewLoader().LoadFromData(batches.Description())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var described []string
-	for path, item := range doc.Paths.Map() {
-		for method := range item.Operations() {
-			described = append(described, method+" "+path)
-		}
-	}
-	slices.Sort(described)
-	if diff := cmp.Diff(batches.Routes(), described); diff != "" {
+	w := newWorld(t)
+	if diff := cmp.Diff(batches.Routes(), w.described.Operations()); diff != "" {
 		t.Errorf("operations (-served +described):\n%s", diff)
 	}
 
-	w := newWorld(t)
 	rec := httptest.NewRecorder()
 	w.ServeHTTP(rec, httptest.NewRequest("GET", batches.DescriptionPath, nil))
 	if rec.Code != http.StatusOK || rec.Body.String() != string(batches.Description()) || rec.Header().Get("Content-Type") != "application/yaml" {
@@ -92,6 +78,37 @@ func TestSubmit(t *testing.T) {
 	object := want[view](w, http.StatusAccepted, alice, "POST", "/batches", "application/json", `{"input":"gs://in/a.jsonl","deadline":"90m"}`)
 	if object.Input.Object != "gs://in/a.jsonl" || object.Input.Generation != 1732942800123457 || object.Deadline.Sub(object.Created).Round(time.Second) != 90*time.Minute {
 		t.Errorf("an object: %+v", object)
+	}
+}
+
+// A batch that was canceled goes on when its manifest comes again, in the body or by its name.
+func TestSubmitAgainWhatWasStopped(t *testing.T) {
+	w := newWorld(t)
+	first := w.submit(alice, "?name=n", "lines")
+	if _, err := batchdesk.New(w.batches).Cancel(t.Context(), alice, first.ID); err != nil {
+		t.Fatal(err)
+	}
+	rec := w.ask(alice, "POST", "/batches?name=n", jsonl, "lines")
+	if rec.Code != http.StatusConflict || rec.Header().Get("Retry-After") != "1" || w.stored(alice) != 1 {
+		t.Errorf("before its files are whole: %d %s, and %d files", rec.Code, rec.Body, w.stored(alice))
+	}
+
+	w.Settle(first.ID)
+	next := w.submit(alice, "?name=n", "lines")
+	if next.Name != "n~1" || next.Retry != first.ID {
+		t.Errorf("in the body: %+v", next)
+	}
+	body := `{"name": "n", "input": "` + w.upload(alice, "lines") + `", "deadline": "2h"}`
+	if again := want[view](w, http.StatusOK, alice, "POST", "/batches", "application/json", body); again.ID != next.ID {
+		t.Errorf("again: %+v", again)
+	}
+	if _, err := batchdesk.New(w.batches).Cancel(t.Context(), alice, next.ID); err != nil {
+		t.Fatal(err)
+	}
+	w.Settle(next.ID)
+	last := want[view](w, http.StatusAccepted, alice, "POST", "/batches", "application/json", body)
+	if last.Name != "n~2" || last.Retry != next.ID || last.Deadline.Sub(last.Created).Round(time.Minute) != 2*time.Hour {
+		t.Errorf("by its name: %+v", last)
 	}
 }
 
@@ -268,7 +285,7 @@ func TestView(t *testing.T) {
 	get := func() view { return want[view](w, http.StatusOK, alice, "GET", path, "", "") }
 
 	base.Claim(t, w.Store, id, w.Moment(), time.Minute)
-	w.state(id, batch.State{
+	w.SetBatch(id, batch.State{
 		Dialect: batch.Errand, Lines: 3000, Bad: 2, Fed: 1500, Open: 300, Segs: 1, At: w.Now(), Rate: 10,
 		Counts: batch.Counts{Completed: 990, Failed: 10, Spent: task.Spent{Prompt: 100, Cached: 20, Output: 30, Thought: 5, Replies: 1, Nanos: 2_500_000_000, Currency: "USD"}},
 	})
@@ -295,7 +312,7 @@ func TestView(t *testing.T) {
 		t.Errorf("resumed: %+v", got)
 	}
 
-	w.end(id, a2a.TaskStateCompleted, batch.State{Lines: 3000, Fed: 3000, Segs: 3, Rate: 10, Counts: batch.Counts{Completed: 2990, Failed: 10}})
+	w.EndBatch(id, a2a.TaskStateCompleted, batch.State{Lines: 3000, Fed: 3000, Segs: 3, Rate: 10, Counts: batch.Counts{Completed: 2990, Failed: 10}})
 	if got := get(); got.State != "completed" || !got.Complete || got.ETA != nil || got.Rate != 0 || got.Ended != 3000 || got.Expires == nil || !got.Expires.Equal(got.Deadline.Add(30*24*time.Hour).Truncate(time.Millisecond)) {
 		t.Errorf("at the end: %+v", got)
 	}
@@ -307,7 +324,7 @@ func TestList(t *testing.T) {
 	var names []string
 	for i := range 5 {
 		got := w.submit(alice, fmt.Sprint("?name=n", i), "a line")
-		w.end(got.ID, a2a.TaskStateCompleted, batch.State{})
+		w.EndBatch(got.ID, a2a.TaskStateCompleted, batch.State{})
 		names = append([]string{got.Name}, names...)
 		w.passed.Add(int64(time.Second))
 	}
@@ -418,7 +435,7 @@ func TestChanges(t *testing.T) {
 		}
 	}
 
-	w.end(id, a2a.TaskStateCompleted, batch.State{Lines: 2, Counts: batch.Counts{Completed: 1, Failed: 1}})
+	w.EndBatch(id, a2a.TaskStateCompleted, batch.State{Lines: 2, Counts: batch.Counts{Completed: 1, Failed: 1}})
 	refused(409, ":pause", "", "")
 	refused(409, ":resume", "", "")
 	w.put(batch.ResultsFile(id), strings.NewReader("one\n"))
@@ -429,7 +446,7 @@ func TestChanges(t *testing.T) {
 	}
 
 	path = "/batches/" + first.ID
-	w.end(first.ID, a2a.TaskStateCompleted, batch.State{Lines: 2, Counts: batch.Counts{Completed: 2}})
+	w.EndBatch(first.ID, a2a.TaskStateCompleted, batch.State{Lines: 2, Counts: batch.Counts{Completed: 2}})
 	refused(409, ":retry", "", "")
 }
 
@@ -450,13 +467,13 @@ func TestResults(t *testing.T) {
 	check("/results", "", "false", "0", "")
 	w.put(batch.ResultsSegment(id, 0), strings.NewReader("one\n"))
 	w.put(batch.ErrorsSegment(id, 0), strings.NewReader(""))
-	w.state(id, batch.State{Lines: 1500, Segs: 1})
+	w.SetBatch(id, batch.State{Lines: 1500, Segs: 1})
 	check("/results", "one\n", "false", "1000", "")
 	check("/errors", "", "false", "1000", "")
 
 	w.put(batch.ResultsFile(id), strings.NewReader("one\ntwo\n"))
 	w.put(batch.ErrorsFile(id), strings.NewReader("bad\n"))
-	w.end(id, a2a.TaskStateCompleted, batch.State{Lines: 1500, Segs: 2})
+	w.EndBatch(id, a2a.TaskStateCompleted, batch.State{Lines: 1500, Segs: 2})
 	check("/results", "one\ntwo\n", "true", "1500", "8")
 	check("/errors", "bad\n", "true", "1500", "4")
 	if rec := w.ask(alice, "HEAD", path+"/results", "", ""); rec.Code != http.StatusOK || rec.Body.Len() > 0 || rec.Header().Get("Content-Length") != "8" {
@@ -472,7 +489,7 @@ func TestResultsThatBreakOff(t *testing.T) {
 	w := newWorld(t)
 	id := w.submit(alice, "", "a line").ID
 	w.put(batch.ResultsSegment(id, 0), strings.NewReader("one\n"))
-	w.state(id, batch.State{Lines: 3000, Segs: 2})
+	w.SetBatch(id, batch.State{Lines: 3000, Segs: 2})
 	server := httptest.NewServer(w)
 	defer server.Close()
 	r, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+"/batches/"+id+"/results", nil)
@@ -519,18 +536,8 @@ func TestResultsTakePlaces(t *testing.T) {
 func TestLargeBodiesAreNotHeld(t *testing.T) {
 	w := newWorld(t)
 	const size = 64 << 20
-	line := bytes.Repeat([]byte("x"), 1<<10)
-	var peak uint64
-	sample := func() {
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		peak = max(peak, m.HeapAlloc)
-	}
-
-	runtime.GC()
-	sample()
-	before := peak
-	r := httptest.NewRequest("POST", "/batches?name=large", &repeated{line, size, sample})
+	heap := base.WatchHeap()
+	r := httptest.NewRequest("POST", "/batches?name=large", heap.Body(size))
 	r.Header.Set("X-API-Key", w.callers[alice])
 	rec := httptest.NewRecorder()
 	w.ServeHTTP(rec, r)
@@ -540,55 +547,19 @@ func TestLargeBodiesAreNotHeld(t *testing.T) {
 	}
 
 	for n := range 4 {
-		w.put(batch.ResultsSegment(got.ID, n), &repeated{line, size / 4, func() {}})
+		w.put(batch.ResultsSegment(got.ID, n), heap.Body(size/4))
 	}
-	w.state(got.ID, batch.State{Lines: 10_000, Segs: 4})
-	out := &counted{header: http.Header{}, sample: sample}
+	w.SetBatch(got.ID, batch.State{Lines: 10_000, Segs: 4})
+	out := heap.Answer()
 	r = httptest.NewRequest("GET", "/batches/"+got.ID+"/results", nil)
 	r.Header.Set("X-API-Key", w.callers[alice])
 	w.ServeHTTP(out, r)
-	if out.n != size {
-		t.Errorf("the results have %d bytes, want %d", out.n, size)
+	if out.Bytes != size {
+		t.Errorf("the results have %d bytes, want %d", out.Bytes, size)
 	}
-	if grown := int64(peak) - int64(before); grown > size/2 {
+	if grown := heap.Grown(); grown > size/2 {
 		t.Errorf("the heap grew by %d MiB, for bodies of %d MiB", grown>>20, size>>20)
 	}
-}
-
-// repeated is a line, again and again.
-type repeated struct {
-	line   []byte
-	left   int
-	sample func()
-}
-
-func (r *repeated) Read(p []byte) (int, error) {
-	if r.left == 0 {
-		return 0, io.EOF
-	}
-	n := copy(p[:min(len(p), r.left)], r.line)
-	if r.left%(8<<20) < n {
-		r.sample()
-	}
-	r.left -= n
-	return n, nil
-}
-
-// counted counts an answer.
-type counted struct {
-	header http.Header
-	n      int
-	sample func()
-}
-
-func (c *counted) Header() http.Header { return c.header }
-func (c *counted) WriteHeader(int)     {}
-func (c *counted) Write(p []byte) (int, error) {
-	if c.n%(8<<20) < len(p) {
-		c.sample()
-	}
-	c.n += len(p)
-	return len(p), nil
 }
 
 // Whatever is no operation is told what is.

@@ -62,7 +62,7 @@ func (a *API) submitNamed(q *api.Call) error {
 	if sub.Deadline, err = a.deadline(in.Deadline); err != nil {
 		return err
 	}
-	b, made, err := a.cfg.Batches.Submit(q.Context(), q.Caller.Owner, sub)
+	b, made, err := a.cfg.Batches.Again(q.Context(), q.Caller.Owner, sub)
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (a *API) submitBody(q *api.Call) error {
 		return err
 	}
 	sub.Input = f.ID
-	b, made, err := a.cfg.Batches.Submit(q.Context(), q.Caller.Owner, sub)
+	b, made, err := a.cfg.Batches.Again(q.Context(), q.Caller.Owner, sub)
 	if needless := err == nil && b.Spec.Input.File != f.ID; needless || refused(err) {
 		a.forget(q, f.ID)
 	}
@@ -159,7 +159,26 @@ func (a *API) answer(q *api.Call, b batchdesk.Batch, made bool) error {
 	if made {
 		status = http.StatusAccepted
 	}
-	return q.JSON(status, a.view(b))
+	return q.JSON(status, a.view(a.await(q, b)))
+}
+
+// waitFor is how long the answer to a submission waits for the check of the manifest.
+const waitFor = 3 * time.Second
+
+// await gives a batch the time to check its manifest, so that the first answer has the number of
+// lines and the estimate. A caller who may not have another wait is answered at once.
+func (a *API) await(q *api.Call, b batchdesk.Batch) batchdesk.Batch {
+	if b.Checked() {
+		return b
+	}
+	leave, err := a.cfg.Enter(q.Caller.Owner)
+	if err != nil {
+		return b
+	}
+	defer leave()
+	ctx, cancel := context.WithTimeout(q.Context(), a.cfg.Wait)
+	defer cancel()
+	return a.cfg.Batches.Await(ctx, b)
 }
 
 // forgetFor bounds the removal of a manifest that no batch needs.

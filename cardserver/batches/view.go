@@ -31,6 +31,9 @@ type view struct {
 	Completed int  `json:"completed"` // lines with an answer, of those that results and errors show so far
 	Failed    int  `json:"failed"`    // the others of those
 
+	Estimate *estimateView `json:"estimate"`          // null: there is none, or not yet
+	Warning  string        `json:"warning,omitempty"` // what is to be expected by the estimate
+
 	Rate   float64       `json:"rate"`   // lines that end in a second, lately
 	ETA    *time.Time    `json:"eta"`    // when the last line will have ended, by the rate
 	Tokens tokensView    `json:"tokens"` // of the lines that results and errors show
@@ -57,6 +60,23 @@ type tokensView struct {
 type priceView struct {
 	Amount   float64 `json:"amount"`
 	Currency string  `json:"currency"`
+}
+
+// An estimateView is about the input alone, and not about answers.
+type estimateView struct {
+	Input int64      `json:"input"` // tokens
+	Price *priceView `json:"price"` // of these tokens
+}
+
+func estimateOf(e batch.Estimate) *estimateView {
+	if e == (batch.Estimate{}) {
+		return nil
+	}
+	v := &estimateView{Input: e.Input}
+	if e.Currency != "" {
+		v.Price = &priceView{e.Price(), e.Currency}
+	}
+	return v
 }
 
 type linksView struct {
@@ -100,6 +120,11 @@ func (a *API) view(b batchdesk.Batch) view {
 	if s.Lines > 0 {
 		v.Lines = &s.Lines
 	}
+	v.Estimate = estimateOf(s.Estimate)
+	if !b.Record.Terminal() {
+		v.Warning = s.Estimate.Warning(v.Budget)
+	}
+
 	if b.Record.Terminal() {
 		v.Expires, v.Open, v.Rate = &b.Record.Expires, 0, 0
 	}

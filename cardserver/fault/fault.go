@@ -33,6 +33,7 @@ var faults = []struct {
 	{batchdesk.ErrInput, problem(http.StatusBadRequest, "input", "input names no file or object that you may read")},
 	{batchdesk.ErrEnded, problem(http.StatusConflict, "", "the batch has ended")},
 	{batchdesk.ErrRunning, problem(http.StatusConflict, "", "the batch is not complete: wait until it has ended and its files are whole")},
+	{batchdesk.ErrStopping, &api.Problem{Status: http.StatusConflict, Detail: "the batch is being stopped, and goes on when that is done: try again", After: time.Second}},
 	{batchdesk.ErrNothing, problem(http.StatusConflict, "", "no line of the batch failed that could run again; a manifest that was refused is corrected, and submitted under another name")},
 	{batchdesk.ErrDropped, problem(http.StatusConflict, "", "this output of the batch was deleted by its owner")},
 	{batchdesk.ErrLate, &api.Problem{Status: http.StatusServiceUnavailable, Detail: "the submission took too long; try again", After: time.Second}},

@@ -10,6 +10,7 @@ import (
 
 	"errand/cardserver/api"
 	"errand/shared/auth"
+	"errand/shared/batchdesk"
 	"errand/shared/files"
 	"errand/shared/share"
 	"errand/shared/task"
@@ -46,10 +47,13 @@ var ofFiles = []struct {
 // full is the answer while the disk is.
 var full = &api.Problem{Status: http.StatusInsufficientStorage, Detail: "there is no room on the disk, and nothing of the file is stored; try again later", After: time.Minute}
 
-// Files turns an error of package uploads into one for the caller, as [Of] does.
+// Files turns an error of package uploads, or of the deletion of a file, into one for the caller, as [Of] does.
 func Files(err error) error {
 	if f, ok := errors.AsType[*uploads.FullError](err); ok {
 		return auth.Limited("stored", time.Minute, f.Error())
+	}
+	if use, ok := errors.AsType[*batchdesk.InUseError](err); ok {
+		return &api.Problem{Status: http.StatusConflict, Detail: use.Error()}
 	}
 	for _, f := range ofFiles {
 		if errors.Is(err, f.is) {

@@ -19,6 +19,7 @@ import (
 	"errand/cardserver/api"
 	"errand/cardserver/fault"
 	"errand/shared/auth"
+	"errand/shared/batchdesk"
 	"errand/shared/files"
 	"errand/shared/uploads"
 )
@@ -26,7 +27,8 @@ import (
 // Config is what the API needs. All fields but URL and Enter are required.
 type Config struct {
 	Uploads *uploads.Store
-	Access  *auth.Access // who may call
+	Batches *batchdesk.Desk // which files may be deleted
+	Access  *auth.Access    // who may call
 	Log     *slog.Logger
 
 	URL string // where clients reach the agent; empty: where they sent the request
@@ -74,20 +76,13 @@ func New(cfg Config) *API {
 	a := &API{cfg: cfg}
 	a.mux = api.New(api.Config{
 		Operations: a.operations(), Access: cfg.Access, Describe: fault.Files, Log: cfg.Log,
-		Nothing: "there is nothing here; " + DescriptionPath + " says what there is",
+		Description: description, DescribedAt: DescriptionPath,
 	})
 	return a
 }
 
 // ServeHTTP implements http.Handler.
-func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == DescriptionPath && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
-		w.Header().Set("Content-Type", "application/yaml")
-		_, _ = w.Write(description) // if it fails the client is gone
-		return
-	}
-	a.mux.ServeHTTP(w, r)
-}
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
 
 // ContentURL is the URL of a file that messages and batches name it by. base is where clients
 // reach the agent.
@@ -248,11 +243,10 @@ func (a *API) delete(q *api.Call) error {
 	if _, err := q.Query(); err != nil {
 		return err
 	}
-	if err := a.cfg.Uploads.Delete(q.Context(), q.Caller.Owner, q.PathValue("file")); err != nil {
+	if err := a.cfg.Batches.DeleteFile(q.Context(), q.Caller.Owner, q.PathValue("file")); err != nil {
 		return err
 	}
-	q.W.WriteHeader(http.StatusNoContent)
-	return nil
+	return q.Nothing()
 }
 
 // content sends a file or parts of it. Browsers save it and do not show it, because its type

@@ -12,20 +12,19 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"testing/iotest"
 
-	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/google/go-cmp/cmp"
 
 	door "errand/cardserver/files"
-	"errand/shared/audit"
 	"errand/shared/auth"
+	"errand/shared/batchdesk"
+	"errand/shared/lab/fake"
+	base "errand/shared/lab/world"
 	"errand/shared/memory"
 	"errand/shared/task"
 	"errand/shared/uploads"
@@ -33,22 +32,11 @@ import (
 
 // The description names all operations that are served, and no other.
 func TestDescriptionNamesWhatIsServed(t *testing.T) {
-	doc, err := openapi3.NewLoader().LoadFromData(door.Description())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var described []string
-	for path, item := range doc.Paths.Map() {
-		for method := range item.Operations() {
-			described = append(described, method+" "+path)
-		}
-	}
-	slices.Sort(described)
-	if diff := cmp.Diff(door.Routes(), described); diff != "" {
+	w := newWorld(t)
+	if diff := cmp.Diff(door.Routes(), w.described.Operations()); diff != "" {
 		t.Errorf("operations (-served +described):\n%s", diff)
 	}
 
-	w := newWorld(t)
 	rec := httptest.NewRecorder()
 	w.ServeHTTP(rec, httptest.NewRequest("GET", door.DescriptionPath, nil))
 	if rec.Code != http.StatusOK || rec.Body.String() != string(door.Description()) {
@@ -119,6 +107,27 @@ func TestLifeOfAFile(t *testing.T) {
 	}
 	if rec := w.ask(alice, "GET", at, ""); rec.Code != http.StatusNotFound || w.held(alice).Files != 0 {
 		t.Errorf("afterwards: %d, %+v", rec.Code, w.held(alice))
+	}
+}
+
+// The manifest of a batch stays until the batch is complete.
+func TestManifestOfABatchStays(t *testing.T) {
+	w := newWorld(t)
+	f := w.upload(alice, "?purpose=batch", "lines")
+	b, _, err := w.batches.Submit(t.Context(), alice, batchdesk.Submission{Input: f.ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if p := read[problem](w, http.StatusConflict, w.ask(alice, "DELETE", "/files/"+f.ID, "")); !strings.Contains(p.Detail, b.ID()) {
+		t.Errorf("%+v", p)
+	}
+	if _, err := w.batches.Cancel(t.Context(), alice, b.ID()); err != nil {
+		t.Fatal(err)
+	}
+	w.Settle(b.ID())
+	if rec := w.ask(alice, "DELETE", "/files/"+f.ID, ""); rec.Code != http.StatusNoContent {
+		t.Errorf("when it is complete: %d %s", rec.Code, rec.Body)
 	}
 }
 
@@ -343,20 +352,11 @@ func TestSignedUpload(t *testing.T) {
 		read[problem](w, http.StatusConflict, w.ask(alice, method, path, ""))
 	}
 
-	r, err := http.NewRequestWithContext(t.Context(), begun.Upload.Method, begun.Upload.URL, strings.NewReader("text"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	header := http.Header{}
 	for name, value := range begun.Upload.Headers {
-		r.Header.Set(name, value)
+		header.Set(name, value)
 	}
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusOK {
-		t.Fatalf("the upload: %s, %v", resp.Status, err)
-	}
+	fake.Send(t, begun.Upload.Method, begun.Upload.URL, header, "text")
 
 	for range 2 {
 		f := read[view](w, http.StatusOK, w.ask(alice, "POST", begun.Complete, ""))
@@ -375,55 +375,24 @@ func TestSignedUpload(t *testing.T) {
 // Every operation needs exactly one right, and names it in the refusal.
 func TestEveryOperationNeedsOneRight(t *testing.T) {
 	w := newWorld(t)
-	key, text := map[auth.Right]string{}, "limits: {requests: none}\nprincipals:\n- name: acme/alice\n  keys:\n"
-	for _, r := range auth.Rights() {
-		k, hash := auth.NewKey()
-		key[r] = k
-		text += fmt.Sprintf("  - {hash: %s, may: [%s]}\n", hash, r)
-	}
-	path := filepath.Join(t.TempDir(), "access.yaml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	access, err := auth.Load(path, auth.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.config.Access = access
-	w.Handler = door.New(w.config)
-
-	for _, route := range door.Routes() {
-		right := door.RightOf(route)
-		method, at, _ := strings.Cut(route, " ")
-		for _, r := range auth.Rights() {
-			req := httptest.NewRequest(method, strings.ReplaceAll(at, "{file}", "file-aaaaaaaaaaaaaaaaaaaaaaaaaa"), nil)
-			req.Header.Set("X-API-Key", key[r])
-			rec := httptest.NewRecorder()
-			w.ServeHTTP(rec, req)
-			if (rec.Code == http.StatusForbidden) != (r != right) {
-				t.Errorf("%s with the right %s alone: %d %s", route, r, rec.Code, rec.Body)
-			}
-		}
-	}
+	base.OneRight(t, door.Routes(), door.RightOf, strings.NewReplacer("{file}", "file-aaaaaaaaaaaaaaaaaaaaaaaaaa"), func(a *auth.Access) http.Handler {
+		w.config.Access = a
+		return door.New(w.config)
+	})
 }
 
 // The audit log has one line for each change, whatever becomes of it, and for each refusal. It
 // has no content and no name of a file.
 func TestAudit(t *testing.T) {
 	w := newWorld(t)
-	log := &bytes.Buffer{}
-	lines := audit.New(slog.New(slog.NewTextHandler(log, nil)))
-	inner := w.Handler
-	w.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		inner.ServeHTTP(rw, r.WithContext(lines.Begin(r.Context())))
-	})
-
+	var log *bytes.Buffer
+	w.Handler, log = base.Audited(w.Handler)
 	line := func() string {
 		defer log.Reset()
 		return log.String()
 	}
 	f := w.upload(alice, "?name=canary", "canary")
-	if got := line(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `operation="POST /files"`) || !strings.Contains(got, alice) || strings.Contains(got, "canary") {
+	if got := line(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `"operation":"POST /files"`) || !strings.Contains(got, alice) || strings.Contains(got, "canary") {
 		t.Errorf("an upload has the lines %q", got)
 	}
 
@@ -434,15 +403,15 @@ func TestAudit(t *testing.T) {
 		t.Errorf("reads have the lines %q", got)
 	}
 	w.ask(bob, "DELETE", "/files/"+f.ID, "")
-	if got := line(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "status=404") {
+	if got := line(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `"status":404`) {
 		t.Errorf("a deletion by another has the lines %q", got)
 	}
 	w.ask(alice, "DELETE", "/files/"+f.ID, "")
-	if got := line(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "status=200") {
+	if got := line(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `"status":204`) {
 		t.Errorf("a deletion has the lines %q", got)
 	}
 	w.ask("", "GET", "/files", "")
-	if got := line(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "status=401") {
+	if got := line(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `"status":401`) {
 		t.Errorf("a stranger has the lines %q", got)
 	}
 }

@@ -13,14 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/getkin/kin-openapi/openapi3"
-	"github.com/getkin/kin-openapi/openapi3filter"
-	"github.com/getkin/kin-openapi/routers"
-	"github.com/getkin/kin-openapi/routers/gorillamux"
-
 	door "errand/cardserver/files"
 	"errand/shared/adapters/gcp"
 	"errand/shared/adapters/local"
+	"errand/shared/batchdesk"
 	"errand/shared/files"
 	"errand/shared/lab/fake"
 	base "errand/shared/lab/world"
@@ -33,14 +29,15 @@ const alice, bob = "acme/alice", "other/bob"
 type world struct {
 	*base.World
 	http.Handler
-	t       *testing.T
-	config  door.Config
-	stored  uploads.Config
-	dir     string
-	router  routers.Router
-	callers map[string]string // key by name
-	passed  atomic.Int64      // by which the clock is ahead
-	limit   int64             // bytes of an owner
+	t         *testing.T
+	config    door.Config
+	batches   *batchdesk.Desk
+	stored    uploads.Config
+	dir       string
+	described *base.Description
+	callers   map[string]string // key by name
+	passed    atomic.Int64      // by which the clock is ahead
+	limit     int64             // bytes of an owner
 }
 
 func newWorld(t *testing.T) *world {
@@ -63,7 +60,12 @@ func onCloud(t *testing.T) (*world, *fake.Storage) {
 }
 
 func (w *world) open(t *testing.T, place func(context.Context) (files.Place, error)) {
-	w.t, w.router, w.limit = t, description(t), 1<<40
+	w.t, w.described, w.limit = t, base.Describe(t, door.Description()), 1<<40
+	w.described.Form = func(*http.Request) bool { return false }
+	w.described.Answer = func(r *http.Request, rec *httptest.ResponseRecorder) bool {
+		content := strings.HasSuffix(r.URL.Path, "/content") && rec.Code < 400
+		return !content && rec.Code != http.StatusNotModified && rec.Code != http.StatusRequestedRangeNotSatisfiable
+	}
 	start := time.Now()
 	now := func() time.Time { return start.Add(time.Duration(w.passed.Load())) }
 	w.World = base.New(t, base.Config{Now: now})
@@ -75,25 +77,10 @@ func (w *world) open(t *testing.T, place func(context.Context) (files.Place, err
 		Files: store, KV: w.Store.KV(), Now: now, Room: w.Store.Room,
 		Limit: func(context.Context, string) (int64, error) { return w.limit, nil },
 	}
-	w.config = door.Config{Uploads: uploads.New(w.stored), Access: access, Log: w.Log, URL: "https://agent.example"}
+	stored := uploads.New(w.stored)
+	w.batches = batchdesk.New(batchdesk.Config{Desk: w.Desk(w.Store), Store: w.Store, KV: w.Store.KV(), Files: store, Uploads: stored, Log: w.Log})
+	w.config = door.Config{Uploads: stored, Batches: w.batches, Access: access, Log: w.Log, URL: "https://agent.example"}
 	w.Handler = door.New(w.config)
-}
-
-// description is the API's own description, to compare answers with.
-func description(t *testing.T) routers.Router {
-	t.Helper()
-	doc, err := openapi3.NewLoader().LoadFromData(door.Description())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := doc.Validate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	router, err := gorillamux.NewRouter(doc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return router
 }
 
 // request makes a request of a caller. headers are pairs.
@@ -120,30 +107,7 @@ func (w *world) ask(caller, method, path, body string, headers ...string) *httpt
 
 func (w *world) serve(r *http.Request) *httptest.ResponseRecorder {
 	w.t.Helper()
-	rec := httptest.NewRecorder()
-	w.ServeHTTP(rec, r)
-	route, params, err := w.router.FindRoute(r)
-	if err != nil {
-		return rec // the description does not have it
-	}
-
-	in := &openapi3filter.RequestValidationInput{Request: r, PathParams: params, Route: route, Options: &openapi3filter.Options{
-		AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, ExcludeRequestBody: true,
-	}}
-	if rec.Code/100 == 2 {
-		if err := openapi3filter.ValidateRequest(w.t.Context(), in); err != nil {
-			w.t.Errorf("%s %s: accepted against its description: %v", r.Method, r.URL, err)
-		}
-	}
-	content := strings.HasSuffix(r.URL.Path, "/content") && rec.Code < 400 || rec.Code == http.StatusNotModified || rec.Code == http.StatusRequestedRangeNotSatisfiable
-	out := &openapi3filter.ResponseValidationInput{RequestValidationInput: in, Status: rec.Code, Header: rec.Header(), Options: &openapi3filter.Options{
-		IncludeResponseStatus: true, ExcludeResponseBody: content,
-	}}
-	out.SetBodyBytes(rec.Body.Bytes())
-	if err := openapi3filter.ValidateResponse(w.t.Context(), out); err != nil {
-		w.t.Errorf("%s %s: answered against its description: %v", r.Method, r.URL, err)
-	}
-	return rec
+	return w.described.Serve(w.Handler, r)
 }
 
 // read reads an answer that must have this status.

@@ -176,7 +176,7 @@ func (o *operations) read(ctx context.Context, m *desk.Message, req *a2a.SendMes
 	if err != nil {
 		return err
 	}
-	types, err := o.typesOf(ctx, m.Owner, req.Message, list)
+	types, err := o.typesOf(ctx, m.Owner, list)
 	if err != nil {
 		return failure(err)
 	}
@@ -361,7 +361,7 @@ func failure(err error) error {
 		return no
 	}
 	if no, ok := errors.AsType[*noFile](err); ok {
-		return wire.Invalid(no.field(), no.why)
+		return wire.Invalid(field(no.Part), no.why)
 	}
 	switch {
 	case errors.Is(err, task.ErrDeleted):

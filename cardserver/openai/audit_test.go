@@ -3,58 +3,24 @@ package openai_test
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"errand/cardserver/openai"
-	"errand/shared/audit"
 	"errand/shared/auth"
+	base "errand/shared/lab/world"
 	"errand/shared/task"
 )
 
 // Every operation needs exactly one right, and names it in the refusal.
 func TestEveryOperationNeedsOneRight(t *testing.T) {
 	w := newWorld(t)
-	key, text := map[auth.Right]string{}, "limits: {requests: none}\nprincipals:\n- name: acme/alice\n  keys:\n"
-	for _, r := range auth.Rights() {
-		k, hash := auth.NewKey()
-		key[r] = k
-		text += fmt.Sprintf("  - {hash: %s, may: [%s]}\n", hash, r)
-	}
-	path := filepath.Join(t.TempDir(), "access.yaml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	access, err := auth.Load(path, auth.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.configure(func(c *openai.Config) { c.Access = access })
-
-	for _, route := range openai.Routes() {
-		right := openai.RightOf(route)
-		method, at, _ := strings.Cut(route, " ")
-		at = strings.NewReplacer("{batch}", task.BatchID(alice, "n"), "{file}", "file-x").Replace(at)
-		for _, r := range auth.Rights() {
-			req := httptest.NewRequest(method, at, nil)
-			req.Header.Set("Authorization", "Bearer "+key[r])
-			rec := httptest.NewRecorder()
-			w.ServeHTTP(rec, req)
-			if (rec.Code == http.StatusForbidden) != (r != right) {
-				t.Errorf("%s with the right %s alone: %d %s", route, r, rec.Code, rec.Body)
-			}
-			if r != right && !strings.Contains(rec.Body.String(), `the right \"`+string(right)+`\"`) {
-				t.Errorf("%s with the right %s alone: %s", route, r, rec.Body)
-			}
-		}
-	}
+	base.OneRight(t, openai.Routes(), openai.RightOf, strings.NewReplacer("{batch}", task.BatchID(alice, "n"), "{file}", "file-x"), func(a *auth.Access) http.Handler {
+		w.configure(func(c *openai.Config) { c.Access = a })
+		return w
+	})
 }
 
 // The audit log has one line for each change, whatever becomes of it, and for each refusal. It
@@ -62,11 +28,8 @@ func TestEveryOperationNeedsOneRight(t *testing.T) {
 func TestAuditOfEveryOperation(t *testing.T) {
 	w := newWorld(t)
 	id, input := w.completed("canary"), w.upload(alice, "canary").ID
-	log, inner := &bytes.Buffer{}, w.Handler
-	lines := audit.New(slog.New(slog.NewJSONHandler(log, nil)))
-	w.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		inner.ServeHTTP(rw, r.WithContext(lines.Begin(r.Context())))
-	})
+	var log *bytes.Buffer
+	w.Handler, log = base.Audited(w.Handler)
 	asked := map[string]bool{}
 
 	const none = 0

@@ -53,7 +53,7 @@ func (a *API) create(q *api.Call) error {
 		return err
 	}
 
-	f, err := a.cfg.Uploads.Find(q.Context(), q.Caller.Owner, in.input)
+	f, err := a.cfg.Uploads.Named(q.Context(), q.Caller.Owner, in.input)
 	switch {
 	case errors.Is(err, uploads.ErrNotFound):
 		return invalid(inputField, codeValue, "is no file of yours, or it has ended: upload it again")

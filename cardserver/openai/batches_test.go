@@ -15,8 +15,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"errand/cardserver/openai"
+	"errand/shared/adapters/gcp"
 	"errand/shared/batch"
 	"errand/shared/batchdesk"
+	"errand/shared/files"
+	"errand/shared/lab/fake"
 	"errand/shared/lab/faulty"
 	base "errand/shared/lab/world"
 	"errand/shared/task"
@@ -60,6 +63,31 @@ func TestCreate(t *testing.T) {
 	}
 }
 
+// A file that was sent by a signed request is completed by its batch.
+func TestCreateOfASignedUpload(t *testing.T) {
+	w := newWorld(t)
+	const bucket = "my-project-errand-files"
+	service := fake.StartStorage(t, bucket)
+	signing, _ := service.Signing(t)
+	store := files.New(func(ctx context.Context) (files.Place, error) {
+		return gcp.OpenBucket(ctx, gcp.BucketConfig{Bucket: bucket, Endpoint: service.Addr, Signing: signing})
+	}, w.Now)
+	t.Cleanup(func() { _ = store.Close() })
+	w.uploads = uploads.New(uploads.Config{Files: store, KV: w.Store.KV(), Now: w.Now})
+	w.batches.Uploads = w.uploads
+	w.configure(func(c *openai.Config) { c.Uploads, c.Batches = w.uploads, batchdesk.New(w.batches) })
+
+	id, signed, err := w.uploads.Begin(t.Context(), alice, uploads.Upload{Purpose: uploads.Batch, Size: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	read[problem](w, http.StatusConflict, w.post(alice, "/v1/batches", creation(id, "")))
+	fake.Send(t, signed.Method, signed.URL, signed.Header, "lines")
+	if b := w.create(alice, id, ""); b["input_file_id"] != id {
+		t.Errorf("the batch is %v", b)
+	}
+}
+
 // The same lines with the same metadata are the same batch, whichever file has them, and start
 // nothing. Other metadata are another batch, and one that was stopped goes on as a new one.
 func TestSameLinesAreTheSameBatch(t *testing.T) {
@@ -90,7 +118,7 @@ func TestSameLinesAreTheSameBatch(t *testing.T) {
 		t.Errorf("metadata in another order: %v", again)
 	}
 
-	w.end(first.id(), a2a.TaskStateCanceled, batch.State{})
+	w.EndBatch(first.id(), a2a.TaskStateCanceled, batch.State{})
 	next := create("lines", "")
 	if slices.Contains(seen, next.id()) || next["status"] != "validating" || next["completion_window"] != "24h" {
 		t.Errorf("after a cancellation: %v", next)
@@ -178,8 +206,8 @@ func TestCreationsInTheWay(t *testing.T) {
 	id := w.create(alice, input, "").id()
 	read[object](w, http.StatusOK, w.post(alice, "/v1/batches/"+id+"/cancel", ""))
 	refused("just stopped", http.StatusConflict, "", "")
-	w.state(id, batch.State{Lines: 2, Counts: batch.Counts{Completed: 1}})
-	w.settle(id)
+	w.SetBatch(id, batch.State{Lines: 2, Counts: batch.Counts{Completed: 1}})
+	w.Settle(id)
 	refused("without its answers", http.StatusConflict, "metadata", "false")
 	base.Update(t, w.Store, id, func(r task.Record) (task.Record, bool, error) { return r.Delete(w.Moment()) })
 	refused("deleted", http.StatusConflict, "metadata", "false")
@@ -260,9 +288,9 @@ func TestStatus(t *testing.T) {
 			base.Finish(t, w.Store, id, w.Moment(), nil, task.Outcome{State: c.state})
 		}
 		if c.settled {
-			w.settle(id)
+			w.Settle(id)
 		}
-		w.state(id, c.s)
+		w.SetBatch(id, c.s)
 		w.put(batch.ResultsFile(id), strings.NewReader("answers\n"))
 
 		got := read[object](w, http.StatusOK, w.get(alice, "/v1/batches/"+id))
@@ -277,9 +305,9 @@ func TestStatus(t *testing.T) {
 			t.Errorf("%d: %s, settled %v: %s with %q, files %v; want %s", i, c.state, c.settled, got["status"], has, files, c.want)
 		}
 		if c.state == none {
-			w.end(id, a2a.TaskStateCompleted, batch.State{})
+			w.EndBatch(id, a2a.TaskStateCompleted, batch.State{})
 		} else if !c.settled {
-			w.settle(id)
+			w.Settle(id)
 		}
 	}
 }
@@ -289,7 +317,7 @@ func TestCounts(t *testing.T) {
 	w := newWorld(t)
 	id := w.create(alice, w.upload(alice, "lines").ID, "").id()
 	base.Claim(t, w.Store, id, w.Moment(), time.Minute)
-	w.state(id, batch.State{
+	w.SetBatch(id, batch.State{
 		Lines: 3000, Fed: 1500, Open: 300, Segs: 1, At: w.Now(), Began: w.Now(),
 		Counts: batch.Counts{Completed: 990, Failed: 10, Spent: task.Spent{Prompt: 100, Cached: 20, Output: 30, Thought: 5, Replies: 1}},
 	})
@@ -327,7 +355,7 @@ func TestRefusedManifest(t *testing.T) {
 	}
 	w.put(batch.ErrorsFile(id), strings.NewReader(text))
 	w.put(batch.ResultsFile(id), strings.NewReader(""))
-	w.end(id, a2a.TaskStateRejected, batch.State{Dialect: batch.OpenAI, Lines: 200, Bad: 150, Error: "150 of 200 lines cannot run"})
+	w.EndBatch(id, a2a.TaskStateRejected, batch.State{Dialect: batch.OpenAI, Lines: 200, Bad: 150, Error: "150 of 200 lines cannot run"})
 
 	got := read[object](w, http.StatusOK, w.get(alice, "/v1/batches/"+id))
 	list, _ := got["errors"].(map[string]any)
@@ -346,7 +374,7 @@ func TestRefusedManifest(t *testing.T) {
 	}
 
 	whole := w.create(alice, w.upload(alice, "no lines").ID, "").id()
-	w.end(whole, a2a.TaskStateRejected, batch.State{Lines: 0, Error: "the manifest is empty"})
+	w.EndBatch(whole, a2a.TaskStateRejected, batch.State{Lines: 0, Error: "the manifest is empty"})
 	got = read[object](w, http.StatusOK, w.get(alice, "/v1/batches/"+whole))
 	want := map[string]any{"object": "list", "data": []any{map[string]any{"code": "invalid_file", "message": "the manifest is empty", "param": nil, "line": nil}}}
 	if diff := cmp.Diff(want, got["errors"]); diff != "" {
@@ -364,7 +392,7 @@ func TestCancel(t *testing.T) {
 			t.Errorf("%v", got)
 		}
 	}
-	w.settle(strings.TrimPrefix(path, "/v1/batches/"))
+	w.Settle(strings.TrimPrefix(path, "/v1/batches/"))
 	if got := read[object](w, http.StatusOK, w.post(alice, path+"/cancel", "{}")); got["status"] != "cancelled" || got["cancelled_at"] == nil {
 		t.Errorf("%v", got)
 	}

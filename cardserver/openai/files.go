@@ -249,12 +249,7 @@ func (a *API) deleteFile(q *api.Call) error {
 		return q.JSON(http.StatusOK, deleted{id, "file", true})
 	}
 
-	if b, used, err := a.cfg.Batches.InputOf(q.Context(), q.Caller.Owner, id); err != nil {
-		return err
-	} else if used {
-		return conflict("file_id", "the batch "+b.ID()+" reads this file and has not ended: wait for it, or cancel it first")
-	}
-	if err := a.cfg.Uploads.Delete(q.Context(), q.Caller.Owner, id); err != nil {
+	if err := a.cfg.Batches.DeleteFile(q.Context(), q.Caller.Owner, id); err != nil {
 		return err
 	}
 	return q.JSON(http.StatusOK, deleted{id, "file", true})

@@ -1,7 +1,6 @@
 package openai_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -9,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -20,6 +18,7 @@ import (
 	"errand/cardserver/openai"
 	"errand/shared/auth"
 	"errand/shared/batch"
+	base "errand/shared/lab/world"
 	"errand/shared/uploads"
 )
 
@@ -199,70 +198,25 @@ func TestUploadThatHangsUp(t *testing.T) {
 func TestLargeFilesAreNotHeld(t *testing.T) {
 	w := newWorld(t)
 	const size = 64 << 20
-	var peak uint64
-	sample := func() {
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		peak = max(peak, m.HeapAlloc)
-	}
-
 	kind, whole := form(field{"file", "large.jsonl", "CONTENT"}, forBatch)
 	head, tail, _ := strings.Cut(whole.String(), "CONTENT")
-	runtime.GC()
-	sample()
-	before := peak
-	content := &repeated{bytes.Repeat([]byte("x"), 1<<10), size, sample}
+	heap := base.WatchHeap()
+	content := heap.Body(size)
 	got := read[file](w, http.StatusOK, w.ask(alice, "POST", "/v1/files", kind, io.MultiReader(strings.NewReader(head), content, strings.NewReader(tail))))
 	if got.Bytes != size {
 		t.Errorf("the file has %d bytes, want %d", got.Bytes, size)
 	}
 
-	out := &counted{header: http.Header{}, sample: sample}
+	out := heap.Answer()
 	r := httptest.NewRequest("GET", "/v1/files/"+got.ID+"/content", nil)
 	r.Header.Set("Authorization", "Bearer "+w.callers[alice])
 	w.ServeHTTP(out, r)
-	if out.n != size {
-		t.Errorf("its content has %d bytes, want %d", out.n, size)
+	if out.Bytes != size {
+		t.Errorf("its content has %d bytes, want %d", out.Bytes, size)
 	}
-	if grown := int64(peak) - int64(before); grown > size/2 {
+	if grown := heap.Grown(); grown > size/2 {
 		t.Errorf("the heap grew by %d MiB, for bodies of %d MiB", grown>>20, size>>20)
 	}
-}
-
-// repeated is a line, again and again.
-type repeated struct {
-	line   []byte
-	left   int
-	sample func()
-}
-
-func (r *repeated) Read(p []byte) (int, error) {
-	if r.left == 0 {
-		return 0, io.EOF
-	}
-	n := copy(p[:min(len(p), r.left)], r.line)
-	if r.left%(8<<20) < n {
-		r.sample()
-	}
-	r.left -= n
-	return n, nil
-}
-
-// counted counts an answer.
-type counted struct {
-	header http.Header
-	n      int
-	sample func()
-}
-
-func (c *counted) Header() http.Header { return c.header }
-func (c *counted) WriteHeader(int)     {}
-func (c *counted) Write(p []byte) (int, error) {
-	if c.n%(8<<20) < len(p) {
-		c.sample()
-	}
-	c.n += len(p)
-	return len(p), nil
 }
 
 // A place is taken for each upload and content, which may last, and given back.
@@ -317,13 +271,13 @@ func TestFilesOfABatch(t *testing.T) {
 		}
 	}
 	w.put(batch.ResultsSegment(id, 0), strings.NewReader("answer\n"))
-	w.state(id, batch.State{Lines: 1500, Segs: 1, Counts: batch.Counts{Completed: 1000}})
+	w.SetBatch(id, batch.State{Lines: 1500, Segs: 1, Counts: batch.Counts{Completed: 1000}})
 	missing("before the end", out)
 	missing("before the end", bad)
 
 	w.put(batch.ResultsFile(id), strings.NewReader("answer\n"))
 	w.put(batch.ErrorsFile(id), strings.NewReader(""))
-	w.end(id, "TASK_STATE_COMPLETED", batch.State{Lines: 1, Segs: 1, Counts: batch.Counts{Completed: 1}})
+	w.EndBatch(id, "TASK_STATE_COMPLETED", batch.State{Lines: 1, Segs: 1, Counts: batch.Counts{Completed: 1}})
 	made = read[object](w, http.StatusOK, w.get(alice, "/v1/batches/"+id))
 	if made["output_file_id"] != out {
 		t.Errorf("the batch is %v", made)
@@ -366,7 +320,7 @@ func TestInputOfABatchStays(t *testing.T) {
 	if f := read[file](w, http.StatusOK, w.get(alice, "/v1/files/"+input.ID)); f.ExpiresAt == nil {
 		t.Errorf("within a day: %+v", f)
 	}
-	w.end(id, "TASK_STATE_COMPLETED", batch.State{})
+	w.EndBatch(id, "TASK_STATE_COMPLETED", batch.State{})
 	w.passed.Add(int64(2 * time.Hour))
 	if f := read[file](w, http.StatusOK, w.get(alice, "/v1/files/"+input.ID)); f.ExpiresAt != nil {
 		t.Errorf("after a day: %+v", f)

@@ -55,6 +55,7 @@ var (
 func describe(err error) error {
 	f, field := errors.AsType[*batchdesk.FieldError](err)
 	_, other := errors.AsType[*desk.Mismatch](err)
+	use, used := errors.AsType[*batchdesk.InUseError](err)
 	const anew = "give this one other metadata, such as the time"
 	switch {
 	case field && f.Field == "input":
@@ -65,8 +66,10 @@ func describe(err error) error {
 		return conflict(metadataField, "the batch of these lines and metadata was deleted, or its name taken: "+anew)
 	case errors.Is(err, batchdesk.ErrDropped):
 		return conflict(metadataField, "the batch of these lines and metadata was stopped, and its output file deleted, so it cannot go on: "+anew)
-	case errors.Is(err, batchdesk.ErrRunning):
+	case errors.Is(err, batchdesk.ErrStopping):
 		return &api.Problem{Status: http.StatusConflict, Detail: "the batch of these lines and metadata is being stopped just now: try again", After: time.Second}
+	case used:
+		return conflict("file_id", use.Error())
 	case errors.Is(err, uploads.ErrNotFound):
 		return errNoFile
 	case errors.Is(err, uploads.ErrName):

@@ -25,7 +25,6 @@ import (
 	"errand/shared/files"
 	"errand/shared/kv"
 	base "errand/shared/lab/world"
-	"errand/shared/task"
 	"errand/shared/uploads"
 )
 
@@ -222,36 +221,6 @@ func (w *world) traces() (all []string) {
 	return all
 }
 
-// end ends a batch as a worker does.
-func (w *world) end(id string, state a2a.TaskState, s batch.State) {
-	w.t.Helper()
-	base.Finish(w.t, w.Store, id, w.Moment(), nil, task.Outcome{State: state})
-	w.settle(id)
-	w.state(id, s)
-}
-
-// settle notes that nothing is left to do behind the end of a batch.
-func (w *world) settle(id string) {
-	w.t.Helper()
-	base.Update(w.t, w.Store, id, func(r task.Record) (task.Record, bool, error) { return r.Settle(w.Moment()) })
-}
-
-// state stores how far a batch is.
-func (w *world) state(id string, s batch.State) {
-	w.t.Helper()
-	text, err := json.Marshal(s)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	e, err := w.Store.KV().Get(w.t.Context(), batch.StateKey(id))
-	if err != nil && !errors.Is(err, kv.ErrNotFound) {
-		w.t.Fatal(err)
-	}
-	if _, err := w.Store.KV().Put(w.t.Context(), kv.Entry{Key: batch.StateKey(id), Value: text, Version: e.Version}); err != nil {
-		w.t.Fatal(err)
-	}
-}
-
 // put stores a file of a batch.
 func (w *world) put(name string, content io.Reader) {
 	w.t.Helper()
@@ -266,6 +235,6 @@ func (w *world) completed(metadata string) (id string) {
 	id = w.create(alice, w.upload(alice, "lines").ID, `,"metadata":{"name":"`+metadata+`"}`).id()
 	w.put(batch.ResultsFile(id), strings.NewReader("answer\n"))
 	w.put(batch.ErrorsFile(id), strings.NewReader("error\n"))
-	w.end(id, a2a.TaskStateCompleted, batch.State{Lines: 2, Fed: 2, Segs: 1, Counts: batch.Counts{Completed: 1, Failed: 1}})
+	w.EndBatch(id, a2a.TaskStateCompleted, batch.State{Lines: 2, Fed: 2, Segs: 1, Counts: batch.Counts{Completed: 1, Failed: 1}})
 	return id
 }

@@ -178,6 +178,7 @@ func TestRefusedMessages(t *testing.T) {
 		{`{"id": "a", "text": "` + strings.Repeat("x", batch.MaxLine) + `"}`, "", "more than 384 KiB"},
 		{`{"id": "a", "text": "` + strings.Repeat("\u2028", 120<<10) + `"}`, "", ""},
 		{`{"id": "a", "message": {"role": "ROLE_AGENT", "parts": [{"text": "` + secret + `"}]}}`, "message.role", ""},
+		{`{"id": "a", "message": {"parts": [{"data": {"file": "file-` + strings.Repeat("a", 26) + `"}}]}}`, "message.parts[0]", "names no file of yours"},
 		{`{"id": "a", "message": {"parts": [{"url": "https://example.com/x.png", "mediaType": "image/png"}]}}`, "", "text/plain"},
 	} {
 		l := bus.Letter{Data: []byte(row.data), Attributes: map[string]string{"run": "7"}}

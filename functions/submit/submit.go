@@ -38,6 +38,7 @@ type Access interface {
 // Batches submits batches: a batchdesk.Desk.
 type Batches interface {
 	Submit(ctx context.Context, owner string, s batchdesk.Submission) (b batchdesk.Batch, made bool, err error)
+	KeepFiles(ctx context.Context, owner, id string, it batch.Item) error
 }
 
 // Config is the configuration of a Submit. All fields but Reused are required.
@@ -161,6 +162,7 @@ func (s *Submit) submit(ctx context.Context, caller auth.Principal, l bus.Letter
 
 	if m.batch != nil {
 		audit.Of(ctx).Operation("POST /batches", true)
+		// Not Again: a message that comes twice brings no batch back that was canceled meanwhile.
 		b, _, err := s.cfg.Batches.Submit(ctx, caller.Owner, *m.batch)
 		if err != nil {
 			return batchFault(err)
@@ -169,8 +171,16 @@ func (s *Submit) submit(ctx context.Context, caller auth.Principal, l bus.Letter
 		return nil
 	}
 
-	r, err := s.cfg.Desk.Accept(ctx, desk.Message{Owner: caller.Owner, Message: m.line.Message, Metadata: m.line.Metadata})
+	r, err := s.cfg.Desk.Accept(ctx, desk.Message{
+		Owner: caller.Owner, Message: m.line.Message, Metadata: m.line.Metadata,
+		Prepare: func(ctx context.Context, id string) error {
+			return s.cfg.Batches.KeepFiles(ctx, caller.Owner, id, m.line)
+		},
+	})
+	fault, ok := errors.AsType[*batchdesk.FieldError](err)
 	switch {
+	case ok:
+		return &refusal{fault.Field, fault.Error()}
 	case errors.Is(err, task.ErrDeleted): // it was made, and its owner has deleted it since
 		return nil
 	case errors.Is(err, task.ErrMismatch):

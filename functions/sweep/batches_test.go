@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/google/go-cmp/cmp"
 
 	"errand/functions/sweep"
 	"errand/shared/adapters/local"
@@ -72,6 +73,7 @@ func (a *archive) add(name string, deadline time.Duration) (id string) {
 	r, _, err := a.desk.Batch(ctx, "alice", batch.Spec{Name: name, At: a.now, Deadline: a.now.Add(deadline), Input: batch.Input{File: "f", Size: 1}})
 	must(err)
 	id = r.ID()
+
 	for line := 1; line <= 2; line++ {
 		item := task.ItemID(id, line)
 		must(a.desk.Feed(ctx, desk.Item{Batch: r, Line: line, Message: a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart("go"))}))
@@ -176,5 +178,29 @@ func TestPurgeOfABatchThatIsKilled(t *testing.T) {
 	}
 	if killed < 8 {
 		t.Errorf("the purge was killed at %d places, too few for this test", killed)
+	}
+}
+
+// The job that deletes the items of a deleted batch comes back when it is lost, as every job.
+func TestLostJobOfADeletedBatch(t *testing.T) {
+	a := newArchive(t)
+	id := a.add("deleted", time.Hour)
+	world.Update(t, a.db, id, func(r task.Record) (task.Record, bool, error) { return r.Delete(rules.At(a.now)) })
+	a.now = a.now.Add(10 * time.Minute)
+	q := &world.Jobs{}
+	s := newSweep(a.db, q, a.clock)
+
+	want := []string{"batches " + id + "/batch 0s"}
+	s.Refill(t.Context(), task.Batches)
+	if diff := cmp.Diff(want, list(q, a.now)); diff != "" {
+		t.Errorf("a process that starts (-want +got):\n%s", diff)
+	}
+	for _, jobs := range [][]string{want, nil} { // the second sweep knows of the job of the first one
+		if code := run(s, task.Batches, a.now); code >= 300 {
+			t.Fatalf("the sweep answers %d", code)
+		}
+		if diff := cmp.Diff(jobs, list(q, a.now)); diff != "" {
+			t.Errorf("the sweep (-want +got):\n%s", diff)
+		}
 	}
 }

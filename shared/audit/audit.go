@@ -8,6 +8,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -52,6 +53,7 @@ type Line struct {
 	task      string
 	owner     string // whose webhooks an operator looks at, if they are another's
 	changes   bool
+	status    int // of the answer; 0: 200
 	done      bool
 }
 
@@ -96,6 +98,14 @@ func (l *Line) Owner(name string) {
 	}
 }
 
+// Status notes the status of an answer that says that the operation has succeeded, if it is not
+// 200.
+func (l *Line) Status(code int) {
+	if l != nil {
+		l.status = code
+	}
+}
+
 // Done notes that the operation has succeeded. The line is written now, because the answer
 // may last: a stream is an answer.
 func (l *Line) Done() {
@@ -103,7 +113,7 @@ func (l *Line) Done() {
 		return
 	}
 	l.done = true
-	l.write("operation done", http.StatusOK, "", nil)
+	l.write("operation done", cmp.Or(l.status, http.StatusOK), "", nil)
 }
 
 // Failed notes that the operation failed or was refused, with the HTTP status and a word for

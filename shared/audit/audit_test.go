@@ -20,6 +20,7 @@ func TestWithoutALine(t *testing.T) {
 	l.Operation("x", true)
 	l.Task("t")
 	l.Owner("o")
+	l.Status(202)
 	l.Done()
 	l.Failed(500, "x", nil)
 }

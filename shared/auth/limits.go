@@ -25,8 +25,9 @@ const None int64 = math.MaxInt64
 // of one of them would be a limit of all.
 var unlimited = Limits{Turns: None, Waiting: None, Requests: None, Streams: None, Stored: None, TokensPerDay: None}
 
-// byDefault are the limits of a caller for whom the access file says nothing else.
-var byDefault = Limits{Turns: None, Waiting: 1000, Requests: 200, Streams: 500, Stored: 2 << 30, TokensPerDay: None}
+// byDefault are the limits of a caller for whom the access file says nothing else. Its stored bytes
+// have room for several manifests of the largest size, 2 GiB, with the results.
+var byDefault = Limits{Turns: None, Waiting: 1000, Requests: 200, Streams: 500, Stored: 8 << 30, TokensPerDay: None}
 
 // fileLimits are limits as written. An empty one is the one of all callers, or the default.
 type fileLimits struct {

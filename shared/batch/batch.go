@@ -108,6 +108,8 @@ type State struct {
 	Error   string    `json:"error,omitempty"`   // why the batch cannot go on by itself
 	Closed  bool      `json:"closed,omitempty"`  // no line behind Fed begins any more
 	Whole   bool      `json:"whole,omitempty"`   // the files of all answers and errors are there
+
+	Estimate Estimate `json:"estimate,omitzero"` // of the cost, since Lines is known
 }
 
 // Counts are the outcomes of lines and their cost.

@@ -177,10 +177,10 @@ func (s State) Collected(c Counts) State {
 func (s State) Done() bool { return s.Lines > 0 && s.Segs == Segments(s.Lines) }
 
 // ETA is when the last line will have ended if the rate stays as it is. ok is false if nobody
-// can tell.
+// can tell, or no line is left.
 func (s State) ETA(now time.Time) (at time.Time, ok bool) {
 	left := s.Lines - s.Ended()
-	if s.Lines == 0 || left < 0 || s.Rate <= 0 {
+	if left <= 0 || s.Rate <= 0 {
 		return time.Time{}, false
 	}
 	seconds := float64(left) / s.Rate

@@ -332,20 +332,27 @@ func spec() batch.Spec {
 func TestAViewTellsHowFarABatchIs(t *testing.T) {
 	s := batch.State{
 		Dialect: batch.OpenAI, Lines: 100_000, Bad: 3, Fed: 2412, Open: 12, Segs: 2, Began: now, At: now.Add(time.Minute), Rate: 40,
-		Counts: batch.Counts{Completed: 1990, Failed: 10, Spent: task.Spent{Prompt: 1_200_000, Output: 34_567, Replies: 2000, Nanos: 830_000_000, Currency: "USD"}},
+		Counts:   batch.Counts{Completed: 1990, Failed: 10, Spent: task.Spent{Prompt: 1_200_000, Output: 34_567, Replies: 2000, Nanos: 830_000_000, Currency: "USD"}},
+		Estimate: batch.Estimate{Input: 60_000_000},
 	}
 	begun := record(t, spec())
 	v := batch.ViewOf(begun, s, now.Add(time.Minute))
 	got, err := json.Marshal(v)
-	want := `{"id":"` + begun.ID() + `","name":"nightly","state":"TASK_STATE_SUBMITTED","input":"f1","sha256":"` + strings.Repeat("0a", 32) +
+	want := `{"id":"` + begun.ID() + `","name":"nightly","state":"TASK_STATE_SUBMITTED","message":"2,400 of 100,000 lines have ended, 10 of them with an error; 40 a second, about 41 min left. 1,234,567 tokens, 0.83 USD.","input":"f1","sha256":"` + strings.Repeat("0a", 32) +
 		`","form":"openai","onBadLine":"refuse","created":"2026-11-29T12:00:00Z","began":"2026-11-29T12:00:00Z","deadline":"2026-11-29T13:00:00Z",` +
 		`"lines":{"total":100000,"bad":3,"open":12,"ended":2400,"completed":1990,"failed":10},"rate":40,"eta":"2026-11-29T12:41:40Z",` +
-		`"tokens":1234567,"price":0.83,"currency":"USD","budget":{"tokens":1000}}`
+		`"tokens":1234567,"price":0.83,"currency":"USD","budget":{"tokens":1000},"estimate":{"input":60000000}}`
 	if string(got) != want || err != nil {
 		t.Errorf("%v\ngot  %s\nwant %s", err, got, want)
 	}
 	if got, want := v.Summary(now.Add(time.Minute)), "2,400 of 100,000 lines have ended, 10 of them with an error; 40 a second, about 41 min left. 1,234,567 tokens, 0.83 USD."; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+
+	done := s
+	done.Fed, done.Open = done.Lines, 0
+	if v := batch.ViewOf(begun, done, now.Add(900*time.Millisecond)); !v.ETA.IsZero() {
+		t.Errorf("with no line left: %+v", v)
 	}
 
 	waits, _, err := begun.Suspend(moment(), a2a.NewMessage(a2a.MessageRoleAgent, text("It waits.")))
@@ -371,6 +378,8 @@ func ExampleView_Summary() {
 	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 	for _, v := range []batch.View{
 		{},
+		{Lines: batch.Progress{Total: 500}},
+		{Lines: batch.Progress{Total: 500}, Estimate: batch.Estimate{Input: 20_000}, Budget: &batch.Budget{Tokens: 9000}},
 		{Lines: batch.Progress{Total: 500, Ended: 3}, Rate: 0.05, ETA: now.Add(3 * time.Hour)},
 		{Lines: batch.Progress{Total: 500, Ended: 500}, Tokens: 9000, Price: 0.0042, Currency: "EUR"},
 	} {
@@ -378,6 +387,8 @@ func ExampleView_Summary() {
 	}
 	// Output:
 	// The manifest is being checked.
+	// The manifest is checked. Lines: 500.
+	// The manifest is checked. Lines: 500, about 20,000 tokens of input. The input alone has about 20,000 tokens, and the budget 9,000: the batch will be paused before it has ended.
 	// 3 of 500 lines have ended; 3 a minute, about 3 h left.
 	// 500 of 500 lines have ended. 9,000 tokens, 0.0042 EUR.
 }

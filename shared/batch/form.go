@@ -1,8 +1,10 @@
 package batch
 
 import (
+	"errors"
 	"fmt"
 	"mime"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,6 +50,7 @@ type Form struct {
 	Models []string // names by which lines of OpenAI's may call the agent, the best one first
 	Input  []string // media types that the agent reads, those of all skills included
 	JSON   bool     // the agent says that it writes application/json
+	Hosts  []string // where clients reach the agent: lines may name files by URLs there
 }
 
 // A Skill is a skill that a line may name.
@@ -63,8 +66,9 @@ const OwnModel = "errand"
 const jsonType = "application/json"
 
 // NewForm returns the form of an agent. model is the name of the model that answers, which
-// may be another one than the definition's.
-func NewForm(a *agent.Agent, model string) Form {
+// may be another one than the definition's. urls are where clients reach the agent, as far as
+// that is known.
+func NewForm(a *agent.Agent, model string, urls ...string) Form {
 	f := Form{Input: slices.Clone(a.InputModes), JSON: slices.Contains(a.OutputModes, jsonType)}
 	for _, s := range a.Skills {
 		own := s.InputModes
@@ -76,6 +80,11 @@ func NewForm(a *agent.Agent, model string) Form {
 		f.Input = union(f.Input, own)
 	}
 
+	for _, raw := range urls {
+		if u, err := url.Parse(raw); err == nil && u.Host != "" {
+			f.Hosts = append(f.Hosts, u.Host)
+		}
+	}
 	f.Models = union(nil, []string{model, a.Name, OwnModel})
 	return f
 }
@@ -97,7 +106,21 @@ type Item struct {
 	Skill    string         // id of the skill that it names; empty: none
 	Message  *a2a.Message   // without the fields that For adds
 	Metadata map[string]any // of the request
+	Files    []File         // that the message names
 }
+
+// A File is a file of the submitter's that a line names.
+type File struct {
+	Field string // which names it
+	ID    string
+	types []string // of which the file must have one; nil: the line says the type
+}
+
+// Reads reports whether the agent reads the file if it has this media type.
+func (f File) Reads(kind string) bool { return f.types == nil || readsAny(f.types, kind) }
+
+// Types tells a person which media types the file may have.
+func (f File) Types() string { return list(f.types) }
 
 // A Bad is a line that cannot run. The file of bad lines has one of them in each line. Its
 // reason names the field and the remedy, and never tells content.
@@ -208,8 +231,12 @@ func (p *parser) fits(it *Item, size int) {
 		reads = s.Input
 	}
 
-	some := false
+	some, untyped := false, p.files(it, reads)
 	for i, part := range it.Message.Parts {
+		if untyped[i] {
+			some = true
+			continue
+		}
 		if kind := mediaType(part); !readsAny(reads, kind) {
 			p.fail(CodeLine, p.origin(i), "this agent reads "+list(reads)+", and not "+clean(kind))
 			return
@@ -228,6 +255,27 @@ func (p *parser) fits(it *Item, size int) {
 	if size > smallLine && stored(it) > maxItem {
 		p.fail(CodeLine, "", fmt.Sprintf("the line is too large: as a message it has more than %d KiB; shorten it", maxItem>>10))
 	}
+}
+
+// files notes the files that the message names. untyped are the parts whose types the files tell.
+func (p *parser) files(it *Item, reads []string) (untyped map[int]bool) {
+	named, err := task.FilesIn(it.Message, p.form.Hosts...)
+	if f, ok := errors.AsType[*task.FileFault](err); ok {
+		p.fail(CodeLine, p.origin(max(0, f.Part)), f.Fault)
+		return nil
+	}
+
+	for _, n := range named {
+		f := File{Field: p.origin(n.Part), ID: n.ID}
+		if n.Type == "" {
+			if untyped == nil {
+				untyped = map[int]bool{}
+			}
+			f.types, untyped[n.Part] = reads, true
+		}
+		it.Files = append(it.Files, f)
+	}
+	return untyped
 }
 
 func (f Form) skill(id string) (Skill, bool) {

@@ -42,6 +42,40 @@ const hello = `"model":"errand","messages":[{"role":"user","content":"Hi"}]`
 
 func text(s string) *a2a.Part { return task.TextPart(s) }
 
+// Files that a line names are noted, whatever the agent reads: their types show when they are there.
+func TestFilesOfALine(t *testing.T) {
+	f, id := plain(), "file-"+strings.Repeat("a", 26)
+	f.Hosts = []string{"agent.example"}
+	own, elsewhere := `{"url":"https://agent.example/files/`+id+`/content"}`, `{"url":"https://x.example/files/`+id+`/content"}`
+	byID := `{"data":{"file":"` + id + `"}}`
+
+	for parts, want := range map[string]string{
+		own + `,` + byID: "", elsewhere: "this agent reads text/plain",
+		strings.TrimSuffix(own, "}") + `,"mediaType":"image/png"}`: "this agent reads text/plain",
+		strings.Repeat(byID+",", task.MaxFiles) + byID:             "name 21 files",
+	} {
+		it, bad := f.Parse(batch.Errand, 1, []byte(`{"message":{"parts":[`+parts+`]}}`))
+		switch {
+		case want != "":
+			if bad == nil || !strings.Contains(bad.Reason, want) {
+				t.Errorf("%s: %v, want %q", parts, bad, want)
+			}
+			continue
+		case bad != nil || len(it.Files) != 2:
+			t.Fatalf("%s: %+v, %v", parts, it.Files, bad)
+		}
+
+		for i, n := range it.Files {
+			if n.ID != id || n.Field != fmt.Sprintf("message.parts[%d]", i) || !n.Reads("text/plain") || n.Reads("image/png") {
+				t.Errorf("%+v", n)
+			}
+			if named, ok := task.FileIn(it.Message.Parts[i]); !ok || named != id {
+				t.Errorf("part %d names %q", i, named)
+			}
+		}
+	}
+}
+
 func TestParseMakesTheMessageOfALine(t *testing.T) {
 	picture := &a2a.Part{Content: a2a.Raw("abc"), MediaType: "image/png"}
 	for _, row := range []struct {

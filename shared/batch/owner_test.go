@@ -1,6 +1,7 @@
 package batch_test
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -193,6 +194,9 @@ func TestWishes(t *testing.T) {
 		{map[string]any{"batch": map[string]any{"name": "n"}}, false},
 		{map[string]any{"batch": map[string]any{}, "more": 1.0}, false},
 		{map[string]any{"batch": map[string]any{"budget": map[string]any{"euros": 5.0}}}, false},
+		{map[string]any{"Batch": map[string]any{}}, false},
+		{map[string]any{"batch": map[string]any{"budget": map[string]any{"Tokens": 5.0}}}, false},
+		{json.RawMessage(`{"batch": {}, "batch": {"budget": {"tokens": 5}}}`), false},
 		{map[string]any{"batch": nil}, false},
 		{map[string]any{}, false},
 		{"batch", false},

@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"math"
 	"math/rand/v2"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 )
@@ -30,9 +33,9 @@ type Scanned struct {
 	Bad     []Bad // in the order of lines
 
 	// For an estimate of the cost.
-	Text   int64  // bytes of the texts of all lines that can run
-	Files  int    // other contents of these lines
-	Sample []Item // some of these lines, drawn at random, always the same ones
+	Text   int64    // bytes of the texts of all lines that can run
+	Files  int      // other contents of these lines
+	Sample []string // texts of some of these lines, drawn at random, always the same ones
 }
 
 // An Index has the offset of each line that begins a segment: of the lines 1, PerSegment+1 and
@@ -134,7 +137,7 @@ func (s *scan) line(line RawLine) error {
 	}
 
 	if bad == nil {
-		s.measure(it, len(line.Text))
+		s.measure(it)
 		return nil
 	}
 	s.found.Bad = append(s.found.Bad, *bad)
@@ -199,71 +202,85 @@ func (s *scan) again(n int, id string) *Bad {
 	return nil
 }
 
-// A sample has sampled lines of at most sampleLine bytes.
+// A sample has the texts of at most sampled lines, and at most sampleText bytes of each.
 const (
 	sampled    = 16
-	sampleLine = 16 << 10
+	sampleText = 16 << 10
 )
 
-// measure counts the contents of a line that can run, and draws the sample: each line that fits
-// has the same chance.
-func (s *scan) measure(it Item, size int) {
+// measure counts the contents of a line that can run, and draws the sample: each line with a
+// text has the same chance.
+func (s *scan) measure(it Item) {
 	text, files := it.weigh()
 	s.found.Text += text
 	s.found.Files += files
-	if size > sampleLine {
+	if text == 0 {
 		return
 	}
 	s.fit++
 	if len(s.found.Sample) < sampled {
-		s.found.Sample = append(s.found.Sample, it)
+		s.found.Sample = append(s.found.Sample, it.text(sampleText))
 	} else if i := s.draw.IntN(s.fit); i < sampled {
-		s.found.Sample[i] = it
+		s.found.Sample[i] = it.text(sampleText)
 	}
 }
 
 // weigh returns the bytes of the texts of a line, and the number of its other contents.
 func (it Item) weigh() (text int64, files int) {
 	for _, p := range it.Message.Parts {
-		switch c := p.Content.(type) {
-		case a2a.Text:
-			text += int64(len(c))
-		case a2a.Data:
-			if b, err := json.Marshal(c.Value); err == nil {
-				text += int64(len(b))
-			}
-		default:
+		if t, ok := textOf(p); ok {
+			text += int64(len(t))
+		} else {
 			files++
 		}
 	}
 	return text, files
 }
 
-// What a model counts, about: https://ai.google.dev/gemini-api/docs/tokens
-const (
-	tokenBytes = 4   // bytes of text for a token
-	fileTokens = 258 // tokens of a picture
-)
-
-// Prompt estimates the tokens that all messages have together. counted is the number that the
-// model counts in the messages of the sample; 0: unknown.
-func (s Scanned) Prompt(counted int64) int64 {
-	all := guess(s.Text, s.Files)
-	var text int64
-	var files int
-	for _, it := range s.Sample {
-		t, n := it.weigh()
-		text, files = text+t, files+n
+// text returns the texts of a line, and of them at most the first so many bytes.
+func (it Item) text(most int) string {
+	var all strings.Builder
+	for _, p := range it.Message.Parts {
+		t, _ := textOf(p)
+		left := most - all.Len()
+		if len(t) > left {
+			for left > 0 && !utf8.RuneStart(t[left]) {
+				left--
+			}
+			t = t[:left]
+		}
+		all.WriteString(t)
 	}
-	part := guess(text, files)
-	if counted <= 0 || part <= 0 {
-		return int64(all)
-	}
-	return int64(all * float64(counted) / part)
+	return all.String()
 }
 
-func guess(text int64, files int) float64 {
-	return float64(text)/tokenBytes + fileTokens*float64(files)
+// textOf is the text that the model reads of a part; data is JSON. ok is false for a file.
+func textOf(p *a2a.Part) (text string, ok bool) {
+	switch c := p.Content.(type) {
+	case a2a.Text:
+		return string(c), true
+	case a2a.Data:
+		b, err := json.Marshal(c.Value)
+		return string(b), err == nil
+	}
+	return "", false
+}
+
+// fileTokens is what a file counts for, as a small picture does. Nobody reads it before its line
+// runs. https://ai.google.dev/gemini-api/docs/tokens
+const fileTokens = 258
+
+// Prompt estimates the tokens that a model reads as it begins the lines that can run. each is
+// what it reads beside any message, and sample what it reads of the texts of the sample.
+func (s Scanned) Prompt(each, sample int64) int64 {
+	size, text := 0, 0.0
+	for _, t := range s.Sample {
+		size += len(t)
+	}
+	if size > 0 {
+		text = float64(s.Text) * float64(sample) / float64(size)
+	}
+	return each*int64(s.Lines-len(s.Bad)) + int64(math.Round(text)) + fileTokens*int64(s.Files)
 }
 
 // idField is the field that has the id of a line.

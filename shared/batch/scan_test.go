@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -194,8 +195,57 @@ func TestScanFindsEveryLine(t *testing.T) {
 	if got.Lines != 10 || got.Bytes != int64(len(manifest)) || got.Dialect != batch.Errand || got.SHA256 != hex.EncodeToString(sum[:]) {
 		t.Errorf("lines %d, bytes %d, dialect %s, SHA-256 %s", got.Lines, got.Bytes, got.Dialect, got.SHA256)
 	}
-	if got.Text != int64(len("OneTwoFive")) || got.Files != 0 || len(got.Sample) != 3 || got.Prompt(0) != 2 || got.Prompt(50) != 50 {
-		t.Errorf("text %d, files %d, sample %d, tokens %d and %d", got.Text, got.Files, len(got.Sample), got.Prompt(0), got.Prompt(50))
+	if got.Text != int64(len("OneTwoFive")) || got.Files != 0 {
+		t.Errorf("text %d, files %d", got.Text, got.Files)
+	}
+	if diff := cmp.Diff([]string{"One", "Two", "Five"}, got.Sample); diff != "" {
+		t.Errorf("the sample (-want +got):\n%s", diff)
+	}
+	if got := got.Prompt(7, 5); got != 3*7+5 {
+		t.Errorf("3 lines that can run are estimated as %d tokens", got)
+	}
+}
+
+// The sample is small whatever the manifest, and stands for all of it: its texts have about the
+// tokens of the others for each byte. A file counts for itself.
+func TestSampleStandsForTheManifest(t *testing.T) {
+	var manifest strings.Builder
+	long := strings.Repeat("é", 40<<10)
+	for i := range 1000 {
+		text := fmt.Sprint("prompt ", i)
+		if i%2 == 1 {
+			text = long
+		}
+		fmt.Fprintf(&manifest, `{"text":"%s"}`+"\n", text)
+	}
+	manifest.WriteString(`{"message":{"parts":[{"url":"https://example.com/a.png","mediaType":"image/png"}]}}` + "\n")
+
+	f := batch.Form{Input: []string{"text/plain", "image/png"}}
+	got, err := batch.Scan(t.Context(), strings.NewReader(manifest.String()), f, batch.ScanOptions{})
+	if err != nil || len(got.Bad) > 0 {
+		t.Fatal(err, got.Bad)
+	}
+	again, err := batch.Scan(t.Context(), strings.NewReader(manifest.String()), f, batch.ScanOptions{})
+	if diff := cmp.Diff(got.Sample, again.Sample); err != nil || diff != "" {
+		t.Errorf("a second scan draws another sample (%v):\n%s", err, diff)
+	}
+
+	size, clipped := 0, 0
+	for _, text := range got.Sample {
+		size += len(text)
+		if len(text) > 16<<10 || !utf8.ValidString(text) {
+			t.Errorf("a text of the sample has %d bytes", len(text))
+		}
+		if strings.HasPrefix(text, "é") {
+			clipped++
+		}
+	}
+	if len(got.Sample) != 16 || clipped == 0 || clipped == 16 {
+		t.Errorf("the sample has %d texts, %d of them of the long lines", len(got.Sample), clipped)
+	}
+	const each, picture = 100, 258
+	if tokens, want := got.Prompt(each, int64(size)), each*1001+got.Text+picture; tokens != want {
+		t.Errorf("with a token for each byte the estimate is %d, want %d", tokens, want)
 	}
 }
 

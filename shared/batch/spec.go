@@ -1,7 +1,6 @@
 package batch
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"regexp"
@@ -9,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
+	jsonv2 "github.com/go-json-experiment/json"
 
 	"errand/shared/task"
 )
@@ -64,9 +64,7 @@ func WishIn(p *a2a.Part) (w Wish, ok bool) {
 	if err != nil {
 		return Wish{}, false
 	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil || c.Batch == nil {
+	if err := jsonv2.Unmarshal(text, &c, jsonv2.RejectUnknownMembers(true)); err != nil || c.Batch == nil {
 		return Wish{}, false
 	}
 	return *c.Batch, true

@@ -37,6 +37,8 @@ type View struct {
 	Price    float64 `json:"price,omitempty"` // in units of Currency
 	Currency string  `json:"currency,omitempty"`
 	Budget   *Budget `json:"budget,omitempty"`
+
+	Estimate Estimate `json:"estimate,omitzero"` // of the input of all lines, before they ran
 }
 
 // Progress counts lines. Total is 0 until the manifest is read to its end. Completed and Failed
@@ -58,7 +60,7 @@ func ViewOf(r task.Record, s State, now time.Time) View {
 		ID: r.ID(), Name: spec.Name, State: r.State(), Input: cmp.Or(spec.Input.File, spec.Input.Object), SHA256: spec.Input.SHA256,
 		Dialect: s.Dialect, Retry: spec.Retry, OnBad: cmp.Or(spec.OnBad, Refuse), Created: spec.At, Deadline: spec.Deadline, Expires: r.Expires, Began: s.Began,
 		Lines:  Progress{Total: s.Lines, Bad: s.Bad, Open: s.Open, Ended: s.Ended(), Completed: s.Counts.Completed, Failed: s.Counts.Failed},
-		Tokens: s.Counts.Spent.Tokens(), Currency: s.Counts.Spent.Currency, Budget: BudgetOf(r),
+		Tokens: s.Counts.Spent.Tokens(), Currency: s.Counts.Spent.Currency, Budget: BudgetOf(r), Estimate: s.Estimate,
 	}
 	if v.Currency != "" {
 		v.Price = float64(s.Counts.Spent.Nanos) / 1e9
@@ -73,6 +75,9 @@ func ViewOf(r task.Record, s State, now time.Time) View {
 	case !r.Interrupted():
 		v.Rate = s.Rate
 		v.ETA, _ = s.ETA(now)
+		if s.Lines > 0 && r.Wake.IsZero() { // what the record says is as old as its last commit
+			v.Message = v.Summary(now)
+		}
 	}
 	return v
 }
@@ -82,15 +87,20 @@ func (v View) Summary(now time.Time) string {
 	if v.Lines.Total == 0 {
 		return "The manifest is being checked."
 	}
+	if v.Began.IsZero() && v.Lines.Ended == 0 {
+		return v.checked()
+	}
+
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s of %s lines have ended", grouped(int64(v.Lines.Ended)), grouped(int64(v.Lines.Total)))
 	if v.Lines.Failed > 0 {
 		fmt.Fprintf(&b, ", %s of them with an error", grouped(int64(v.Lines.Failed)))
 	}
+
 	if v.Rate > 0 {
 		b.WriteString("; " + pace(v.Rate))
 	}
-	if left := v.ETA.Sub(now); !v.ETA.IsZero() && left > 0 {
+	if left := v.ETA.Sub(now); !v.ETA.IsZero() && left > time.Second/2 {
 		b.WriteString(", about " + span(left) + " left")
 	}
 	b.WriteString(".")
@@ -102,6 +112,19 @@ func (v View) Summary(now time.Time) string {
 		b.WriteString(".")
 	}
 	return b.String()
+}
+
+// checked tells of a batch of which no line has begun.
+func (v View) checked() string {
+	text := "The manifest is checked. Lines: " + grouped(int64(v.Lines.Total))
+	if v.Estimate != (Estimate{}) {
+		text += ", " + v.Estimate.String()
+	}
+	text += "."
+	if warning := v.Estimate.Warning(v.Budget); warning != "" {
+		text += " " + warning
+	}
+	return text
 }
 
 // pace is a rate for a person.

@@ -13,6 +13,7 @@ import (
 	"errand/shared/batch"
 	"errand/shared/batchdesk"
 	"errand/shared/task"
+	"errand/shared/uploads"
 )
 
 // again submits what must be accepted, with a new upload of the same bytes.
@@ -36,13 +37,13 @@ func TestAgain(t *testing.T) {
 	if again, made := b.again("n"); made || again.ID() != first.ID() {
 		t.Errorf("while it runs: made %v, %s", made, again.Spec.Name)
 	}
-	b.end(first.ID(), a2a.TaskStateCompleted, batch.State{Lines: 2, Counts: batch.Counts{Completed: 1, Failed: 1}})
+	b.w.EndBatch(first.ID(), a2a.TaskStateCompleted, batch.State{Lines: 2, Counts: batch.Counts{Completed: 1, Failed: 1}})
 	if again, made := b.again("n"); made || again.ID() != first.ID() {
 		t.Errorf("when it has completed: made %v, %s", made, again.Spec.Name)
 	}
 
 	stopped, _ := b.again("s")
-	b.end(stopped.ID(), a2a.TaskStateCanceled, batch.State{}) // before its lines were known
+	b.w.EndBatch(stopped.ID(), a2a.TaskStateCanceled, batch.State{}) // before its lines were known
 	if err := b.uploads.Delete(t.Context(), alice, stopped.Spec.Input.File); err != nil {
 		t.Fatal(err)
 	}
@@ -56,12 +57,12 @@ func TestAgain(t *testing.T) {
 
 	b.pass(batch.Deadline)
 	b.put(batch.ResultsFile(second.ID()), "one\n")
-	b.end(second.ID(), a2a.TaskStateFailed, batch.State{Lines: 2, Counts: batch.Counts{Completed: 1, Failed: 1}})
+	b.w.EndBatch(second.ID(), a2a.TaskStateFailed, batch.State{Lines: 2, Counts: batch.Counts{Completed: 1, Failed: 1}})
 	third, made := b.again("s")
 	if !made || third.Spec.Name != "s~2" || third.Spec.Retry != second.ID() || third.Spec.Deadline.Sub(third.Spec.At).Round(time.Second) != batch.Deadline {
 		t.Errorf("after the deadline: made %v, %+v", made, third.Spec)
 	}
-	b.end(third.ID(), a2a.TaskStateCompleted, batch.State{Lines: 2, Counts: batch.Counts{Completed: 2}})
+	b.w.EndBatch(third.ID(), a2a.TaskStateCompleted, batch.State{Lines: 2, Counts: batch.Counts{Completed: 2}})
 	if again, made := b.again("s"); made || again.ID() != third.ID() {
 		t.Errorf("at last: made %v, %s", made, again.Spec.Name)
 	}
@@ -81,7 +82,7 @@ func TestAgainWithNothingToDo(t *testing.T) {
 	} {
 		name := fmt.Sprint("n", i)
 		first, _ := b.again(name)
-		b.end(first.ID(), end.state, end.State)
+		b.w.EndBatch(first.ID(), end.state, end.State)
 		if again, made := b.again(name); made || again.ID() != first.ID() {
 			t.Errorf("%s: made %v, %s", end.state, made, again.Spec.Name)
 		}
@@ -104,9 +105,9 @@ func TestAgainThatCannotGoOn(t *testing.T) {
 	if _, err := b.Cancel(t.Context(), alice, first.ID()); err != nil {
 		t.Fatal(err)
 	}
-	b.is("before it is complete", try("n"), batchdesk.ErrRunning)
-	b.state(first.ID(), batch.State{Lines: 2, Counts: batch.Counts{Completed: 1}})
-	b.settle(first.ID())
+	b.is("before it is complete", try("n"), batchdesk.ErrStopping)
+	b.w.SetBatch(first.ID(), batch.State{Lines: 2, Counts: batch.Counts{Completed: 1}})
+	b.w.Settle(first.ID())
 	b.is("without the answers so far", try("n"), batchdesk.ErrDropped)
 
 	gone, _ := b.again("gone")
@@ -117,19 +118,10 @@ func TestAgainThatCannotGoOn(t *testing.T) {
 
 	for range 33 {
 		next, _ := b.again("often")
-		b.end(next.ID(), a2a.TaskStateCanceled, batch.State{})
+		b.w.EndBatch(next.ID(), a2a.TaskStateCanceled, batch.State{})
 	}
 	if f, ok := errors.AsType[*batchdesk.FieldError](try("often")); !ok || f.Field != "name" {
 		t.Errorf("too often: %v", f)
-	}
-}
-
-// settle notes that nothing is left to do behind the end of a batch.
-func (b *bench) settle(id string) {
-	b.Helper()
-	_, err := b.w.Desk(b.w.Store).ChangeByID(b.Context(), id, func(r task.Record, now task.Moment) (task.Record, bool, error) { return r.Settle(now) })
-	if err != nil {
-		b.Fatal(err)
 	}
 }
 
@@ -155,7 +147,7 @@ func TestDeletedOutput(t *testing.T) {
 
 	b.put(batch.ResultsFile(id), "one\n")
 	b.put(batch.ErrorsFile(id), "bad\n")
-	b.end(id, a2a.TaskStateCompleted, batch.State{Lines: 2, Counts: batch.Counts{Completed: 1, Failed: 1}})
+	b.w.EndBatch(id, a2a.TaskStateCompleted, batch.State{Lines: 2, Counts: batch.Counts{Completed: 1, Failed: 1}})
 	if o, err = output(); err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +180,7 @@ func TestLineFaults(t *testing.T) {
 			text += string(batch.ErrorLine(d, id, f.Line, "x", f.Fault))
 		}
 		b.put(batch.ErrorsFile(id), text)
-		b.end(id, a2a.TaskStateRejected, batch.State{Dialect: d, Lines: 9, Bad: 3})
+		b.w.EndBatch(id, a2a.TaskStateRejected, batch.State{Dialect: d, Lines: 9, Bad: 3})
 		found, err := b.Find(t.Context(), alice, id)
 		if err != nil {
 			t.Fatal(err)
@@ -203,29 +195,27 @@ func TestLineFaults(t *testing.T) {
 	}
 }
 
-// A file is the input of a batch until that is complete.
-func TestInputOf(t *testing.T) {
+// The manifest of a batch is not deleted until that is complete.
+func TestDeleteFile(t *testing.T) {
 	b := newBench(t)
 	file := b.upload(alice, "lines")
-	is := func(what, owner string, want bool) {
+	inUse := func(what, batch string) {
 		t.Helper()
-		if got, found, err := b.InputOf(t.Context(), owner, file); err != nil || found != want || found && got.Spec.Input.File != file {
-			t.Errorf("%s: %v, %v", what, found, err)
+		err := b.DeleteFile(t.Context(), alice, file)
+		if use, ok := errors.AsType[*batchdesk.InUseError](err); !ok || use.Batch != batch {
+			t.Errorf("%s: %v", what, err)
 		}
 	}
 
-	is("before it", alice, false)
-	other := b.named(alice, "other")
+	b.named(alice, "other")
 	got, _ := b.submit(alice, batchdesk.Submission{Name: "n", Input: file})
-	is("while it runs", alice, true)
-	is("of another owner", bob, false)
+	inUse("while it runs", got.ID())
+	b.is("of another owner", b.DeleteFile(t.Context(), bob, file), uploads.ErrNotFound)
 	if _, err := b.Cancel(t.Context(), alice, got.ID()); err != nil {
 		t.Fatal(err)
 	}
-	is("when its files are made", alice, true)
-	b.settle(got.ID())
-	is("when it is complete", alice, false)
-	b.end(other.ID(), a2a.TaskStateCompleted, batch.State{})
-	b.pass(time.Hour)
-	is("later", alice, false)
+	inUse("when its files are made", got.ID())
+	b.w.Settle(got.ID())
+	b.is("when it is complete", b.DeleteFile(t.Context(), alice, file), nil)
+	b.is("again", b.DeleteFile(t.Context(), alice, file), uploads.ErrNotFound)
 }

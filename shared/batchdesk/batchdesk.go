@@ -138,7 +138,7 @@ func (c *Desk) pin(ctx context.Context, owner, name string) (in batch.Input, err
 	switch {
 	case uploads.IsID(name):
 		var f uploads.File
-		if f, err = c.cfg.Uploads.Find(ctx, owner, name); errors.Is(err, uploads.ErrNotFound) {
+		if f, err = c.cfg.Uploads.Named(ctx, owner, name); errors.Is(err, uploads.ErrNotFound) {
 			err = ErrInput
 		}
 		in = batch.Input{File: f.ID, SHA256: f.SHA256, Size: f.Size}

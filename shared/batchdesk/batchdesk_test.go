@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -17,12 +16,14 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/google/go-cmp/cmp"
 
+	"errand/shared/adapters/gcp"
 	"errand/shared/adapters/local"
 	"errand/shared/batch"
 	"errand/shared/batchdesk"
 	"errand/shared/desk"
 	"errand/shared/files"
 	"errand/shared/kv"
+	"errand/shared/lab/fake"
 	"errand/shared/lab/faulty"
 	"errand/shared/lab/world"
 	"errand/shared/task"
@@ -100,30 +101,6 @@ func (b *bench) named(owner, name string) batchdesk.Batch {
 	b.Helper()
 	got, _ := b.submit(owner, batchdesk.Submission{Name: name, Input: b.upload(owner, name)})
 	return got
-}
-
-// end ends a batch as a worker does.
-func (b *bench) end(id string, state a2a.TaskState, s batch.State) {
-	b.Helper()
-	world.Finish(b, b.w.Store, id, b.w.Moment(), nil, task.Outcome{State: state})
-	world.Update(b, b.w.Store, id, func(r task.Record) (task.Record, bool, error) { return r.Settle(b.w.Moment()) })
-	b.state(id, s)
-}
-
-// state stores how far a batch is.
-func (b *bench) state(id string, s batch.State) {
-	b.Helper()
-	text, err := json.Marshal(s)
-	if err != nil {
-		b.Fatal(err)
-	}
-	e, err := b.w.Store.KV().Get(b.Context(), batch.StateKey(id))
-	if err != nil && !errors.Is(err, kv.ErrNotFound) {
-		b.Fatal(err)
-	}
-	if _, err := b.w.Store.KV().Put(b.Context(), kv.Entry{Key: batch.StateKey(id), Value: text, Version: e.Version}); err != nil {
-		b.Fatal(err)
-	}
 }
 
 // listed are the names of an owner's batches, as a list of pages of that size has them.
@@ -255,7 +232,32 @@ func TestNameOfTheManifest(t *testing.T) {
 		if !made || again || got.Spec.Input != b.objects[alice+" "+object] {
 			t.Errorf("an object: made %v, again %v: %+v", made, again, got.Spec.Input)
 		}
-		b.end(got.ID(), a2a.TaskStateCompleted, batch.State{})
+		b.w.EndBatch(got.ID(), a2a.TaskStateCompleted, batch.State{})
+	}
+}
+
+// A manifest that was sent by a signed request is completed by its submission.
+func TestSignedManifest(t *testing.T) {
+	b := newBench(t)
+	const bucket = "my-project-errand-files"
+	service := fake.StartStorage(t, bucket)
+	signing, _ := service.Signing(t)
+	store := files.New(func(ctx context.Context) (files.Place, error) {
+		return gcp.OpenBucket(ctx, gcp.BucketConfig{Bucket: bucket, Endpoint: service.Addr, Signing: signing})
+	}, b.w.Now)
+	t.Cleanup(func() { _ = store.Close() })
+	b.uploads = uploads.New(uploads.Config{Files: store, KV: b.w.Store.KV(), Now: b.w.Now})
+	b.configure(func(c *batchdesk.Config) { c.Uploads = b.uploads })
+
+	id, signed, err := b.uploads.Begin(t.Context(), alice, uploads.Upload{Purpose: uploads.Batch, Size: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = b.Submit(t.Context(), alice, batchdesk.Submission{Input: id})
+	b.is("before it is sent", err, uploads.ErrAwaited)
+	fake.Send(t, signed.Method, signed.URL, signed.Header, "lines")
+	if got, made := b.submit(alice, batchdesk.Submission{Input: id}); !made || got.Spec.Input.File != id || got.Spec.Input.Size != 5 || got.Spec.Input.SHA256 == "" {
+		t.Errorf("made %v, %+v", made, got.Spec)
 	}
 }
 
@@ -348,7 +350,7 @@ func TestActive(t *testing.T) {
 	refused()
 
 	end := []func(id string){
-		func(id string) { b.end(id, a2a.TaskStateCompleted, batch.State{}) },
+		func(id string) { b.w.EndBatch(id, a2a.TaskStateCompleted, batch.State{}) },
 		func(id string) {
 			if _, err := b.Cancel(t.Context(), alice, id); err != nil {
 				t.Fatal(err)
@@ -466,7 +468,7 @@ func TestList(t *testing.T) {
 	for i := range 7 {
 		name := fmt.Sprint("n", i)
 		got := b.named(alice, name)
-		b.end(got.ID(), a2a.TaskStateCompleted, batch.State{Lines: i + 1})
+		b.w.EndBatch(got.ID(), a2a.TaskStateCompleted, batch.State{Lines: i + 1})
 		want = append([]string{name}, want...)
 		b.pass(time.Second)
 	}
@@ -506,7 +508,7 @@ func TestFind(t *testing.T) {
 		c.Store = faulty.Store{Store: b.w.Store, Before: func(faulty.Call) error { loads++; return nil }}
 		c.KV = countedKV{c.KV, &loads}
 	})
-	b.state(id, batch.State{Lines: 5, Fed: 2})
+	b.w.SetBatch(id, batch.State{Lines: 5, Fed: 2})
 	got, err := b.Find(t.Context(), alice, id)
 	if err != nil || got.State.Lines != 5 || got.Spec.Name != "n" || loads != 2 {
 		t.Errorf("%+v, %v after %d reads", got, err, loads)
@@ -633,7 +635,7 @@ func TestRetry(t *testing.T) {
 	b := newBench(t)
 	first := b.named(alice, "n")
 	b.pass(time.Hour)
-	b.end(first.ID(), a2a.TaskStateCompleted, batch.State{Lines: 3, Counts: batch.Counts{Completed: 1, Failed: 2}})
+	b.w.EndBatch(first.ID(), a2a.TaskStateCompleted, batch.State{Lines: 3, Counts: batch.Counts{Completed: 1, Failed: 2}})
 	_, _, err := b.Retry(t.Context(), alice, first.ID())
 	b.is("a retry without the answers so far", err, batchdesk.ErrDropped)
 	b.put(batch.ResultsFile(first.ID()), "one\n")
@@ -652,21 +654,21 @@ func TestRetry(t *testing.T) {
 
 	_, _, err = b.Retry(t.Context(), alice, again.ID())
 	b.is("a retry that runs", err, batchdesk.ErrRunning)
-	b.end(again.ID(), a2a.TaskStateCompleted, batch.State{Lines: 3, Counts: batch.Counts{Completed: 2, Failed: 1}})
+	b.w.EndBatch(again.ID(), a2a.TaskStateCompleted, batch.State{Lines: 3, Counts: batch.Counts{Completed: 2, Failed: 1}})
 	b.put(batch.ResultsFile(again.ID()), "one\ntwo\n")
 	third, made, err := b.Retry(t.Context(), alice, again.ID())
 	if err != nil || !made || third.Spec.Name != "n~2" || third.Spec.Retry != again.ID() {
 		t.Errorf("the retry of a retry: made %v, %+v, %v", made, third.Spec, err)
 	}
 
-	b.end(third.ID(), a2a.TaskStateCompleted, batch.State{Lines: 3, Counts: batch.Counts{Completed: 3}})
+	b.w.EndBatch(third.ID(), a2a.TaskStateCompleted, batch.State{Lines: 3, Counts: batch.Counts{Completed: 3}})
 	_, _, err = b.Retry(t.Context(), alice, third.ID())
 	b.is("nothing failed", err, batchdesk.ErrNothing)
 
 	const object = "gs://in/a.jsonl"
 	b.objects[alice+" "+object] = batch.Input{Object: object, Generation: 1, Size: 7}
 	changed, _ := b.submit(alice, batchdesk.Submission{Name: "o", Input: object})
-	b.end(changed.ID(), a2a.TaskStateFailed, batch.State{Lines: 3, Counts: batch.Counts{Failed: 3}})
+	b.w.EndBatch(changed.ID(), a2a.TaskStateFailed, batch.State{Lines: 3, Counts: batch.Counts{Failed: 3}})
 	b.objects[alice+" "+object] = batch.Input{Object: object, Generation: 2, Size: 7}
 	_, _, err = b.Retry(t.Context(), alice, changed.ID())
 	if f, ok := errors.AsType[*batchdesk.FieldError](err); !ok || f.Field != "input" {
@@ -713,7 +715,7 @@ func TestOutput(t *testing.T) {
 	b.put(batch.ResultsSegment(id, 0), "one\n")
 	b.put(batch.ResultsSegment(id, 1), "two\n")
 	b.put(batch.ResultsSegment(id, 2), "not yet counted\n")
-	b.state(id, batch.State{Lines: 2500, Segs: 2})
+	b.w.SetBatch(id, batch.State{Lines: 2500, Segs: 2})
 	if text, o := read(); text != "one\ntwo\n" || o.Complete || o.Lines != 2000 {
 		t.Errorf("so far: %q, %+v", text, o)
 	}
@@ -732,7 +734,7 @@ func TestOutput(t *testing.T) {
 	b.is("a segment that is missing", o.Copy(t.Context(), &bytes.Buffer{}), files.ErrNotFound)
 
 	b.put(batch.ResultsFile(id), "one\ntwo\nthree\n")
-	b.end(id, a2a.TaskStateCompleted, batch.State{Lines: 2500, Segs: 3})
+	b.w.EndBatch(id, a2a.TaskStateCompleted, batch.State{Lines: 2500, Segs: 3})
 	var out bytes.Buffer
 	if err := o.Copy(t.Context(), &out); err != nil || out.String() != "one\ntwo\nthree\n" {
 		t.Errorf("across the end: %q, %v", out.String(), err)

@@ -22,6 +22,9 @@ var (
 	// ErrRunning says that the batch has not ended, or that its files are not whole yet.
 	ErrRunning = errors.New("batchdesk: the batch has not ended")
 
+	// ErrStopping says that the batch was stopped, and that its files are not whole yet.
+	ErrStopping = errors.New("batchdesk: the batch is being stopped")
+
 	// ErrNothing says that the batch has no line that can be run again.
 	ErrNothing = errors.New("batchdesk: no line of the batch failed")
 )

@@ -26,6 +26,12 @@ func (b Batch) ID() string { return b.Record.ID() }
 // Complete reports whether the batch has ended and its files are whole.
 func (b Batch) Complete() bool { return b.Record.Terminal() && (b.Record.Settled || b.State.Whole) }
 
+// Checked reports whether it is known what the manifest has, or will not be known soon: the batch
+// has ended, or waits for its client.
+func (b Batch) Checked() bool {
+	return b.Record.Terminal() || b.Record.Interrupted() || b.State.Lines > 0 && b.State.Error == ""
+}
+
 // Stopped reports whether the batch was canceled or has expired.
 func (b Batch) Stopped() bool {
 	switch b.Record.State() {
@@ -60,6 +66,24 @@ func (c *Desk) Find(ctx context.Context, owner, id string) (Batch, error) {
 		return Batch{}, err
 	}
 	return c.read(ctx, r)
+}
+
+// Await follows a batch until it is checked, or ctx ends, and returns it as far as it is known
+// then. What cannot be read meanwhile is not known.
+func (c *Desk) Await(ctx context.Context, b Batch) Batch {
+	if b.Checked() {
+		return b
+	}
+	for r := range task.Follow(ctx, c.cfg.Store, b.ID(), b.Record.Version) {
+		now, err := c.read(ctx, r)
+		if err != nil {
+			continue
+		}
+		if b = now; b.Checked() {
+			break
+		}
+	}
+	return b
 }
 
 // read reads what belongs to the record of a batch.

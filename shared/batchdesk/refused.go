@@ -47,10 +47,30 @@ func (c *Desk) Faults(ctx context.Context, b Batch, most int) (all []LineFault, 
 	return all, nil
 }
 
-// InputOf returns a batch of the owner that reads a file as its manifest and is not complete.
+// An InUseError says that a batch reads the file, and is not complete.
+type InUseError struct{ Batch string }
+
+// Error implements error.
+func (e *InUseError) Error() string {
+	return "the batch " + e.Batch + " reads this file and has not ended: wait for it, or cancel it first"
+}
+
+// DeleteFile deletes a file of the owner. Errors: *InUseError, and those of [uploads.Store.Delete].
+func (c *Desk) DeleteFile(ctx context.Context, owner, id string) error {
+	b, used, err := c.inputOf(ctx, owner, id)
+	switch {
+	case err != nil:
+		return err
+	case used:
+		return &InUseError{b.ID()}
+	}
+	return c.cfg.Uploads.Delete(ctx, owner, id)
+}
+
+// inputOf returns a batch of the owner that reads a file as its manifest and is not complete.
 // found is false if there is none, as far as anyone knows: a submission of the same moment may
 // not be seen.
-func (c *Desk) InputOf(ctx context.Context, owner, file string) (b Batch, found bool, err error) {
+func (c *Desk) inputOf(ctx context.Context, owner, file string) (b Batch, found bool, err error) {
 	_, active, err := c.active(ctx, owner)
 	if err != nil {
 		return Batch{}, false, err

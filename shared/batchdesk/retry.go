@@ -20,7 +20,7 @@ func (c *Desk) Retry(ctx context.Context, owner, id string) (b Batch, made bool,
 	if err != nil {
 		return of, false, err
 	}
-	return c.repeat(ctx, owner, of, of.Spec.Input.Name())
+	return c.repeat(ctx, owner, of, Submission{Input: of.Spec.Input.Name()})
 }
 
 // mostAgain is how often a batch goes on that was canceled or has expired.
@@ -29,21 +29,23 @@ const mostAgain = 32
 // Again submits as [Desk.Submit] does, and a batch that was stopped goes on: if the batch of that
 // name and input was canceled or has expired, the batch that repeats it as [Desk.Retry] does is
 // made or found, and so on. So it comes to an end that its submitter did not choose only if the
-// batch failed.
+// batch failed. It has the deadline of the submission, if that has one.
 //
 // A batch that was stopped when every line had an answer is returned as it is. Errors: those of
-// Submit and Retry. ErrRunning says that the batch was stopped just now: try again.
+// Submit and Retry. ErrStopping: try again.
 func (c *Desk) Again(ctx context.Context, owner string, sub Submission) (b Batch, made bool, err error) {
 	b, made, err = c.Submit(ctx, owner, sub)
 	for n := 0; err == nil && !made && b.Stopped(); n++ {
 		if n == mostAgain {
 			return b, false, &FieldError{"name", "is that of a batch that was stopped too often: take another one"}
 		}
-		next, more, err := c.repeat(ctx, owner, b, sub.Input)
-		if errors.Is(err, ErrNothing) {
+		next, more, err := c.repeat(ctx, owner, b, sub)
+		switch {
+		case errors.Is(err, ErrNothing):
 			return b, false, nil
-		}
-		if err != nil {
+		case errors.Is(err, ErrRunning):
+			return b, false, ErrStopping
+		case err != nil:
 			return b, false, err
 		}
 		b, made = next, more
@@ -52,8 +54,8 @@ func (c *Desk) Again(ctx context.Context, owner string, sub Submission) (b Batch
 }
 
 // repeat makes or finds the batch that runs the lines of another one which have no answer. It
-// reads the same manifest under the name input.
-func (c *Desk) repeat(ctx context.Context, owner string, of Batch, input string) (b Batch, made bool, err error) {
+// reads the same manifest, by the name that sub has for it.
+func (c *Desk) repeat(ctx context.Context, owner string, of Batch, sub Submission) (b Batch, made bool, err error) {
 	switch {
 	case !of.Complete():
 		return of, false, ErrRunning
@@ -68,9 +70,12 @@ func (c *Desk) repeat(ctx context.Context, owner string, of Batch, input string)
 
 	s := batch.Spec{
 		Name: batch.RetryName(of.Spec.Name), Retry: of.ID(), Budget: batch.BudgetOf(of.Record), OnBad: of.Spec.OnBad,
-		Deadline: c.cfg.Desk.Now().UTC().Add(of.Spec.Deadline.Sub(of.Spec.At)), Endpoint: of.Spec.Endpoint, Metadata: of.Spec.Metadata,
+		Deadline: sub.Deadline, Endpoint: of.Spec.Endpoint, Metadata: of.Spec.Metadata,
 	}
-	if s.Input, err = c.pin(ctx, owner, input); err != nil {
+	if s.Deadline.IsZero() {
+		s.Deadline = c.cfg.Desk.Now().UTC().Add(of.Spec.Deadline.Sub(of.Spec.At))
+	}
+	if s.Input, err = c.pin(ctx, owner, sub.Input); err != nil {
 		return of, false, err
 	}
 	if !s.Input.Same(of.Spec.Input) {

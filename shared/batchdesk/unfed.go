@@ -2,6 +2,7 @@ package batchdesk
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,7 +12,6 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/batch"
-	"errand/shared/desk"
 	"errand/shared/files"
 	"errand/shared/task"
 )
@@ -167,22 +167,11 @@ func (c *Desk) Begin(ctx context.Context, u Unfed) error {
 	if u.Batch.Record.Terminal() {
 		return ErrClosed
 	}
-	it, bad, err := c.item(ctx, u)
+	l, err := c.line(ctx, u)
 	if err != nil {
 		return fmt.Errorf("reading line %d of batch %s: %w", u.Line, u.Batch.ID(), err)
 	}
-
-	// As the feeder does.
-	if bad == "" {
-		err = c.cfg.Desk.Feed(ctx, it)
-	}
-	if errors.Is(err, task.ErrTooLarge) {
-		bad, err = "The line is too large for a task.", nil
-	}
-	if bad != "" {
-		err = c.cfg.Desk.Withhold(ctx, u.Batch.Record, u.Line, a2a.TaskStateFailed, bad)
-	}
-	if err != nil {
+	if err := (Feeder{c.cfg.Desk, c.cfg.Uploads, c.cfg.Form}).Feed(ctx, u.Batch.Record, u.Batch.State.Dialect, l); err != nil {
 		return err
 	}
 
@@ -197,33 +186,28 @@ func (c *Desk) Begin(ctx context.Context, u Unfed) error {
 	return errors.Join(err, c.cfg.Desk.Withhold(ctx, u.Batch.Record, u.Line, a2a.TaskStateCanceled, why))
 }
 
-// item reads a line of a manifest. bad is why it cannot run: the agent has changed since the
-// scan.
-func (c *Desk) item(ctx context.Context, u Unfed) (it desk.Item, bad string, err error) {
+// line reads a line of a manifest.
+func (c *Desk) line(ctx context.Context, u Unfed) (none batch.RawLine, err error) {
 	offset, first, err := c.indexed(ctx, u.Batch.ID(), u.Line)
 	if err != nil {
-		return it, "", err
+		return none, err
 	}
 	in, err := c.cfg.Manifests.Open(ctx, u.Batch.Record.Owner, u.Batch.Spec.Input, offset)
 	if err != nil {
-		return it, "", err
+		return none, err
 	}
 	defer in.Close()
 
 	for l, err := range batch.Lines(in, offset, first) {
 		if err != nil {
-			return it, "", err
+			return none, err
 		}
-		if l.N < u.Line {
-			continue
+		if l.N == u.Line {
+			l.Text = bytes.Clone(l.Text)
+			return l, nil
 		}
-		read, bad := c.cfg.Form.Parse(u.Batch.State.Dialect, l.N, l.Text)
-		if bad != nil {
-			return it, bad.Reason, nil
-		}
-		return desk.Item{Batch: u.Batch.Record, Line: l.N, Message: read.For(u.Batch.ID()), Metadata: read.Metadata}, "", nil
 	}
-	return it, "", errors.New("the manifest ends before it")
+	return none, errors.New("the manifest ends before it")
 }
 
 // indexed returns from where a line can be read.

@@ -44,7 +44,7 @@ func (b *bench) fed(fed int) string {
 	}
 	b.put(batch.IndexFile(id), string(index))
 	b.put(batch.BadFile(id), `{"line":7,"code":"x","reason":"x"}`+"\n"+`{"line":1500,"code":"x","reason":"x"}`+"\n")
-	b.state(id, batch.State{Dialect: batch.Errand, Lines: lines, Bad: 2, Fed: fed})
+	b.w.SetBatch(id, batch.State{Dialect: batch.Errand, Lines: lines, Bad: 2, Fed: fed})
 	b.w.Jobs.Take()
 	return id
 }
@@ -83,11 +83,11 @@ func TestUnfed(t *testing.T) {
 		}
 	}
 
-	b.state(id, batch.State{})
+	b.w.SetBatch(id, batch.State{})
 	_, err := b.Unfed(t.Context(), alice, task.ItemID(id, 11))
 	b.is("while the manifest is read", err, batchdesk.ErrScanning)
 
-	b.state(id, batch.State{Lines: lines, Fed: 10})
+	b.w.SetBatch(id, batch.State{Lines: lines, Fed: 10})
 	if _, err := b.Cancel(t.Context(), alice, id); err != nil {
 		t.Fatal(err)
 	}
@@ -112,14 +112,14 @@ func TestUnfedLinesOfARetry(t *testing.T) {
 	b := newBench(t)
 	first := b.fed(lines)
 	b.put(batch.ResultsFile(first), `{"id":"a","line":1001}`+"\n"+`{"id":"b","line":1700}`+"\n")
-	b.end(first, a2a.TaskStateCompleted, batch.State{Dialect: batch.Errand, Lines: lines, Fed: lines, Counts: batch.Counts{Completed: 2, Failed: lines - 2}})
+	b.w.EndBatch(first, a2a.TaskStateCompleted, batch.State{Dialect: batch.Errand, Lines: lines, Fed: lines, Counts: batch.Counts{Completed: 2, Failed: lines - 2}})
 	b.put(batch.ResultsFile(first), "two answers")
 	again, _, err := b.Retry(t.Context(), alice, first)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.put(batch.CopiesSegment(again.ID(), 1), `{"id":"a","line":1001}`+"\n"+`{"id":"b","line":1700}`+"\n")
-	b.state(again.ID(), batch.State{Dialect: batch.Errand, Lines: lines, Fed: 10})
+	b.w.SetBatch(again.ID(), batch.State{Dialect: batch.Errand, Lines: lines, Fed: 10})
 	for line, want := range map[int]error{1001: task.ErrNotFound, 1700: task.ErrNotFound, 1002: nil, 1701: nil, 500: nil, lines: nil} {
 		_, err := b.Unfed(t.Context(), alice, task.ItemID(again.ID(), line))
 		b.is(fmt.Sprint("line ", line), err, want)

@@ -16,6 +16,9 @@ type Item struct {
 	Line     int // from 1
 	Message  *a2a.Message
 	Metadata map[string]any // of the request, not of the message
+
+	// Prepare is called with the id of the task before that is made, as that of a [Message].
+	Prepare func(ctx context.Context, id string) error
 }
 
 // Feed makes the task of a line of a batch, and adds its job. A task that is there already is
@@ -25,8 +28,8 @@ type Item struct {
 //
 // The limits of the owner do not count, because a batch bounds its own items.
 //
-// Errors: task.ErrTooLarge, if the line has no room in a record; task.ErrFull. After any
-// other error the caller feeds the line again.
+// Errors: task.ErrTooLarge, if the line has no room in a record; task.ErrFull; those of Prepare,
+// unless the task is there. After any other error the caller feeds the line again.
 func (d *Desk) Feed(ctx context.Context, it Item) error {
 	a, err := accepted(it.Batch, it.Line, it.Message)
 	if err != nil {
@@ -35,7 +38,13 @@ func (d *Desk) Feed(ctx context.Context, it Item) error {
 	a.Request.Metadata = it.Metadata
 
 	now := d.Moment()
-	r, err := task.Accept(now, a)
+	if it.Prepare != nil {
+		err = it.Prepare(ctx, a.ID)
+	}
+	var r task.Record
+	if err == nil {
+		r, err = task.Accept(now, a)
+	}
 	if err == nil {
 		r, err = d.cfg.Store.Create(ctx, r)
 	}

@@ -88,6 +88,24 @@ func TestItemIsWokenWithTheKeyOfItsBatch(t *testing.T) {
 	}
 }
 
+// A batch is deleted while its end is being settled, or has just been: the deletion has a job of
+// its own.
+func TestDeletedBatchHasAJob(t *testing.T) {
+	for _, settled := range []bool{false, true} {
+		b := newBench(t)
+		met := b.change(b.batch().ID(), cancels)
+		b.jobs()
+		if settled {
+			b.change(met.ID(), func(r task.Record, now task.Moment) (task.Record, bool, error) { return r.Settle(now) })
+		}
+		b.jobs()
+		if _, err := b.Change(t.Context(), met, func(r task.Record, now task.Moment) (task.Record, bool, error) { return r.Delete(now) }); err != nil {
+			t.Fatal(err)
+		}
+		b.wantJobs("/batch " + met.ID())
+	}
+}
+
 // A record that exists is found, whatever became of it.
 func TestFeedFindsWhatIsThere(t *testing.T) {
 	b := newBench(t)

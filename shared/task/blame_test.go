@@ -224,7 +224,7 @@ func TestBatchIsNoSuspect(t *testing.T) {
 		if r, err = r.LeaseLost(at(time.Duration(n+1)*time.Hour), task.Crew{Turns: 1}); err != nil {
 			t.Fatal(err)
 		}
-		r.Wake = time.Time{} // the pause before a later attempt
+		r.Wake = at(time.Duration(n+1) * time.Hour).Now // the pause before a later attempt is over by then
 		if r.Suspect() || r.Apart(task.Defaults()) || r.Blamed > 0 || r.Spent.Unknown > 0 {
 			t.Fatalf("after %d deaths: suspect %v, apart %v, %+v", n+1, r.Suspect(), r.Apart(task.Defaults()), r)
 		}

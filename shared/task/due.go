@@ -28,6 +28,7 @@ const (
 	deliveryOwed                 // delivering the notifications after a webhook's cursor
 	pingOwed                     // sending a ping
 	settleOwed                   // ending what a batch leaves behind
+	removalOwed                  // deleting what a deleted batch leaves behind
 )
 
 // debts calls yield with every debt of the record. It does not know for which of them a job
@@ -35,10 +36,11 @@ const (
 func (r Record) debts(ru Rules, yield func(Debt)) {
 	owes := func(kind debtKind, at time.Time) { yield(Debt{At: at, Lane: r.Lane, kind: kind}) }
 	switch {
+	case r.Terminal() && (r.Lane != Batches || r.Settled):
+	case r.Deleted:
+		owes(removalOwed, r.Asked)
 	case r.Terminal():
-		if r.Lane == Batches && !r.Settled {
-			owes(settleOwed, r.Asked)
-		}
+		owes(settleOwed, r.Asked)
 	case r.Interrupted():
 		owes(answerOwed, r.answerBy(ru))
 	case !r.Wake.IsZero():

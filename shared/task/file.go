@@ -2,6 +2,10 @@ package task
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -50,5 +54,70 @@ func isFile(id string) bool {
 	return ok && len(rest) == size && strings.Trim(rest, alphabet) == ""
 }
 
+// MaxFiles is how many files a message may name.
+const MaxFiles = 20
+
+// fileURL matches the end of the path of a file's URL.
+var fileURL = regexp.MustCompile(`/files/(file-[a-z2-7]{26})(/content)?$`)
+
+// A NamedFile is a part of a message that names a file.
+type NamedFile struct {
+	Part int
+	ID   string
+	Type string // the media type that the part says itself; empty: the file's
+}
+
+// A FileFault says why the parts of a message cannot name files as they do.
+type FileFault struct {
+	Part  int // -1: all of them
+	Fault string
+}
+
+// Error implements error.
+func (e *FileFault) Error() string { return e.Fault }
+
+// FilesIn finds the parts of a message that name files of an agent which is reached at these
+// hosts, and notes the ids in those that do it by URL. The error is a *FileFault.
+func FilesIn(m *a2a.Message, hosts ...string) (list []NamedFile, err error) {
+	for i, p := range m.Parts {
+		id, ok := FileIn(p)
+		n := NamedFile{Part: i}
+		if raw, is := p.Content.(a2a.URL); is {
+			n.Type = p.MediaType
+			if own := fileAt(string(raw), hosts); own != "" {
+				if ok && id != own {
+					return nil, &FileFault{i, "names one file by its URL and another one in its metadata"}
+				}
+				NameFile(p, own)
+				id, ok = own, true
+			}
+		}
+		if n.ID = id; ok {
+			list = append(list, n)
+		}
+	}
+
+	if len(list) > MaxFiles {
+		return nil, &FileFault{-1, fmt.Sprintf("name %d files, and may name %d", len(list), MaxFiles)}
+	}
+	return list, nil
+}
+
 // NameFile notes that a part, whose content is a URL, names a file.
 func NameFile(p *a2a.Part, id string) { p.SetMeta(fileKey, id) }
+
+// fileAt returns the id of the file at a URL, or "".
+func fileAt(raw string, hosts []string) string {
+	found := fileURL.FindStringSubmatch(raw)
+	if found == nil {
+		return ""
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.RawQuery != "" || u.Fragment != "" || u.Host == "" {
+		return ""
+	}
+	if !slices.ContainsFunc(hosts, func(h string) bool { return strings.EqualFold(h, u.Host) }) {
+		return ""
+	}
+	return found[1]
+}

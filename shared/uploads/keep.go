@@ -25,12 +25,12 @@ const (
 // Keep says that a task of the owner names a file, and returns the file, which then stays
 // until that time at least, and for any longer time that an earlier Keep of the task said.
 // Zero: as long as the task is there. It is called before the task is accepted, again if the
-// message is repeated, and again if the task may take longer. ErrNotFound: the owner has no
-// such file, and nothing is kept.
+// message is repeated, and again if the task may take longer. Errors: those of [Store.Named].
+// Nothing is kept then.
 //
 // A file that is kept for a task that is not accepted within an hour goes as if it were not.
 func (s *Store) Keep(ctx context.Context, owner, id, task string, until time.Time) (File, error) {
-	e, err := s.find(ctx, owner, id)
+	e, err := s.findNamed(ctx, owner, id)
 	if err != nil {
 		return File{}, err
 	}

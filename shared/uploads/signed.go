@@ -64,5 +64,28 @@ func (s *Store) Complete(ctx context.Context, owner, id string) (File, error) {
 	return done.file(), err
 }
 
+// Named returns a file that its owner names, in a message or as the manifest of a batch. One
+// whose content was sent is completed by that. ErrAwaited: it was not sent.
+func (s *Store) Named(ctx context.Context, owner, id string) (File, error) {
+	e, err := s.findNamed(ctx, owner, id)
+	return e.file(), err
+}
+
+func (s *Store) findNamed(ctx context.Context, owner, id string) (stored, error) {
+	e, err := s.find(ctx, owner, id)
+	if !errors.Is(err, ErrAwaited) {
+		return e, err
+	}
+
+	_, err = s.Complete(ctx, owner, id)
+	switch {
+	case errors.Is(err, files.ErrNoContent):
+		return stored{}, ErrAwaited
+	case err != nil:
+		return stored{}, err
+	}
+	return s.find(ctx, owner, id)
+}
+
 // awaited reports whether the content comes by a signed request.
 func (e entry) awaited() bool { return e.State == incoming && e.Content != "" }

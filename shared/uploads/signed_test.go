@@ -59,19 +59,7 @@ func (c cloud) begin(owner, text string) (id string, signed files.SignedUpload) 
 
 func (c cloud) send(signed files.SignedUpload, text string) {
 	c.Helper()
-	r, err := http.NewRequestWithContext(c.Context(), signed.Method, signed.URL, strings.NewReader(text))
-	if err != nil {
-		c.Fatal(err)
-	}
-	r.Header = signed.Header.Clone()
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		c.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		c.Fatalf("the upload was answered with %s", resp.Status)
-	}
+	fake.Send(c, signed.Method, signed.URL, signed.Header, text)
 }
 
 // A content that goes to the bucket past the program becomes a file like any other.
@@ -104,6 +92,32 @@ func TestSignedUpload(t *testing.T) {
 	c.sweep(nobody)
 	c.sweep(nobody)
 	c.empty("a day later")
+}
+
+// Whoever names a file whose content was sent need not complete it.
+func TestNamedUploadIsCompleted(t *testing.T) {
+	c := newCloud(t)
+	for i, name := range []func(id string) (uploads.File, error){
+		func(id string) (uploads.File, error) { return c.uploads.Named(t.Context(), "alice", id) },
+		func(id string) (uploads.File, error) {
+			return c.uploads.Keep(t.Context(), "alice", id, "task", time.Time{})
+		},
+	} {
+		id, signed := c.begin("alice", "text")
+		_, err := name(id)
+		c.is("before the upload", err, uploads.ErrAwaited)
+		c.send(signed, "text")
+		_, err = c.uploads.Named(t.Context(), "bob", id)
+		c.is("named by another", err, uploads.ErrNotFound)
+
+		f, err := name(id)
+		if err != nil || f.ID != id || f.Size != 4 || f.SHA256 == "" {
+			t.Errorf("%d: %+v, %v", i, f, err)
+		}
+		if found, err := c.uploads.Find(t.Context(), "alice", id); err != nil || found != f {
+			t.Errorf("%d: found as %+v, %v", i, found, err)
+		}
+	}
 }
 
 // An upload that is begun and never completed leaves nothing, and neither does one whose content

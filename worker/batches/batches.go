@@ -8,7 +8,7 @@
 // behind that its client has canceled or deleted.
 //
 // What is durable, and in which order: the index and the bad lines, then the state that knows
-// the number of lines. The record of an item, then the state whose cursor is behind its line.
+// the number of lines and the estimate of their cost. The record of an item, then the state whose cursor is behind its line.
 // A segment of answers and errors, then the state that counts it. The files, then the state
 // that says so, then the end of the task. So whatever dies, a later run does the last step
 // again, and comes to the same bytes.
@@ -30,6 +30,7 @@ import (
 	"errand/shared/files"
 	"errand/shared/kv"
 	"errand/shared/task"
+	"errand/shared/uploads"
 	"errand/worker/run"
 )
 
@@ -64,8 +65,9 @@ type Config struct {
 	KV        kv.Store // of the same database
 	Files     Files
 	Manifests Manifests
-	Form      batch.Form // what lines may ask of the agent
-	Model     string     // the name of the model that answers
+	Uploads   *uploads.Store // the files that lines name
+	Form      batch.Form     // what lines may ask of the agent
+	Model     string         // the name of the model that answers
 	Log       *slog.Logger
 
 	// Look is the time between two looks at the items; 0: 1 s. Save is the least time between
@@ -78,6 +80,10 @@ type Config struct {
 
 	// Room returns task.ErrFull while there is no room for further items. nil: there is.
 	Room func(ctx context.Context) error
+
+	// Items runs the items, elsewhere. If it is a run.Counter it is asked for an estimate of what
+	// the lines cost.
+	Items a2asrv.AgentExecutor
 
 	// URL makes the address of a path of the agent. nil: the path is the address.
 	URL func(path string) string
@@ -145,7 +151,7 @@ func (e *Executor) execute(ctx context.Context, ec *a2asrv.ExecutorContext, say 
 		return nil, err
 	}
 	defer w.close()
-	w.ec, w.say, w.moved = ec, say, turn.Moved
+	w.ec, w.say, w.moved, w.flush = ec, say, turn.Moved, turn.Flush
 
 	end, err := w.rounds(ctx)
 	if errors.Is(err, task.ErrFenced) || errors.Is(context.Cause(ctx), task.ErrFenced) {

@@ -180,6 +180,7 @@ func TestBatchSurvivesAFailedCall(t *testing.T) {
 				}
 				return nil
 			}
+
 			b.current.Store(b.process(&tap{before: func(call) error { return fail(before) }, after: func(call) error { return fail(!before) }}))
 			id := b.submit(b.spec("all", manifest(lines)))
 			r := b.await(id, func(r task.Record) bool { return r.Settled || !r.Wake.IsZero() })

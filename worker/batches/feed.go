@@ -2,15 +2,12 @@ package batches
 
 import (
 	"context"
-	"errors"
 	"time"
 
-	"github.com/a2aproject/a2a-go/v2/a2a"
 	"golang.org/x/sync/errgroup"
 
 	"errand/shared/batch"
-	"errand/shared/desk"
-	"errand/shared/task"
+	"errand/shared/batchdesk"
 )
 
 // Limits of feeding.
@@ -126,14 +123,5 @@ func (w *work) nextLines(ctx context.Context, most int) (some []batch.RawLine, e
 
 // feedLine makes the item of a line.
 func (w *work) feedLine(ctx context.Context, l batch.RawLine) error {
-	item, bad := w.cfg.Form.Parse(w.st.Dialect, l.N, l.Text)
-	if bad != nil { // the agent has changed since the scan
-		return w.cfg.Desk.Withhold(ctx, w.r, l.N, a2a.TaskStateFailed, bad.Reason)
-	}
-
-	err := w.cfg.Desk.Feed(ctx, desk.Item{Batch: w.r, Line: l.N, Message: item.For(w.id), Metadata: item.Metadata})
-	if errors.Is(err, task.ErrTooLarge) {
-		return w.cfg.Desk.Withhold(ctx, w.r, l.N, a2a.TaskStateFailed, "The line is too large for a task.")
-	}
-	return err
+	return batchdesk.Feeder{Desk: w.cfg.Desk, Uploads: w.cfg.Uploads, Form: w.cfg.Form}.Feed(ctx, w.r, w.st.Dialect, l)
 }

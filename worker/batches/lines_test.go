@@ -10,7 +10,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"errand/shared/batch"
+	"errand/shared/kv"
 	"errand/shared/task"
+	"errand/shared/uploads"
+	"errand/worker/batches"
 )
 
 const twoBad = `{"id": "L1", "text": "prompt 1"}
@@ -124,6 +127,47 @@ func TestManifestThatIsGone(t *testing.T) {
 	}
 	if n := b.started.Load(); n != 0 {
 		t.Errorf("%d items were run", n)
+	}
+}
+
+// A line may name files of the batch's owner, by their ids and by their URLs at the agent. Each is
+// kept for the line's task. A line that names another file has no answer but the reason.
+func TestFilesThatLinesName(t *testing.T) {
+	b := newBench(t, func(c *batches.Config) { c.Form.Hosts = []string{"agent.example"} })
+	create := func(of, mediaType string) string {
+		t.Helper()
+		f, err := b.uploads.Create(t.Context(), of, uploads.Upload{MediaType: mediaType}, strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f.ID
+	}
+	text, picture, foreign, gone := create(owner, "text/plain"), create(owner, "image/png"), create("other/bob", "text/plain"), create(owner, "text/plain")
+	if err := b.uploads.Delete(t.Context(), owner, gone); err != nil {
+		t.Fatal(err)
+	}
+
+	lines := ""
+	for i, part := range []string{
+		`{"data": {"file": "` + text + `"}}`, `{"url": "https://agent.example/files/` + text + `/content"}`,
+		`{"data": {"file": "` + foreign + `"}}`, `{"url": "https://agent.example/files/` + gone + `/content"}`, `{"data": {"file": "` + picture + `"}}`,
+	} {
+		lines += fmt.Sprintf(`{"id": "L%d", "message": {"parts": [{"text": "prompt %d"}, %s]}}`+"\n", i+1, i+1, part)
+	}
+	id := b.submit(b.spec("files", lines))
+	b.wantEnd(b.settled(id), a2a.TaskStateCompleted)
+	faults := b.wantLines(id, 5, 3, 4, 5)
+	for line, want := range map[int]string{3: "names no file of yours", 4: "names no file of yours", 5: "reads text/plain"} {
+		if got := faults[line].Error.Message; !strings.HasPrefix(got, "message.parts[1] ") || !strings.Contains(got, want) {
+			t.Errorf("line %d: %q, want %q", line, got, want)
+		}
+	}
+
+	for line := 1; line <= 2; line++ {
+		kept, err := b.Store.KV().List(t.Context(), "taskfile/"+task.ItemID(id, line)+"/", "", kv.LimitCount)
+		if err != nil || len(kept) != 1 || !strings.HasSuffix(kept[0].Key, "/"+text) {
+			t.Errorf("kept for line %d: %v, %v", line, kept, err)
+		}
 	}
 }
 

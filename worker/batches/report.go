@@ -21,9 +21,24 @@ func (w *work) report(ctx context.Context) error {
 	if err := w.save(ctx); err != nil {
 		return err
 	}
+	w.sayProgress()
+	return nil
+}
+
+// sayProgress tells the client how far the batch is, unless it knows.
+func (w *work) sayProgress() {
 	if text := batch.ViewOf(w.r, w.st, w.now()).Summary(w.now()); text != w.said {
 		w.said = text
 		w.say(w.status(a2a.TaskStateWorking, text))
+	}
+}
+
+// sayNow tells the client how far the batch is, and commits that: who waits for the end of the
+// scan sees the record change. An error of the store is for the next commit, which has it too.
+func (w *work) sayNow(ctx context.Context) error {
+	w.sayProgress()
+	if err := w.flush(ctx); errors.Is(err, task.ErrFenced) {
+		return err
 	}
 	return nil
 }
@@ -51,8 +66,9 @@ func (w *work) outOfTokens(wait time.Duration) error {
 
 // summary tells a client how a batch has ended.
 func (w *work) summary() string {
-	text := batch.ViewOf(w.r, w.st, w.now()).Summary(w.now())
-	return text
+	v := batch.ViewOf(w.r, w.st, w.now())
+	v.Rate, v.ETA = 0, time.Time{} // its record does not say yet that it has
+	return v.Summary(w.now())
 }
 
 // metadata are the counts of a batch that has ended, for programs.

@@ -15,16 +15,19 @@ import (
 var errOld = errors.New("batches: the batch before is gone")
 
 // keepCopies copies the answers of the batch whose failed lines this one runs again, segment by
-// segment. From then on the batch before may go.
-func (w *work) keepCopies(ctx context.Context, d batch.Dialect) (err error) {
+// segment, and returns their number. From then on the batch before may go.
+func (w *work) keepCopies(ctx context.Context, d batch.Dialect) (n int, err error) {
 	info, in, err := w.cfg.Files.Get(ctx, batch.ResultsFile(w.spec.Retry))
-	if errors.Is(err, files.ErrNotFound) || err == nil && info.Owner != w.r.Owner {
-		return errors.Join(errOld, err)
+	if errors.Is(err, files.ErrNotFound) {
+		return 0, errors.Join(errOld, err)
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer in.Close()
+	if info.Owner != w.r.Owner {
+		return 0, errOld
+	}
 
 	var to *sink
 	defer func() { err = errors.Join(err, to.end(err)) }()
@@ -33,19 +36,20 @@ func (w *work) keepCopies(ctx context.Context, d batch.Dialect) (err error) {
 	for segment := -1; ; {
 		switch err := old.next(); {
 		case errors.Is(err, io.EOF):
-			return nil
+			return n, nil
 		case err != nil:
-			return err
+			return 0, err
 		}
-		if n := segmentOf(old.line); n != segment {
+		if of := segmentOf(old.line); of != segment {
 			if err := to.end(nil); err != nil {
-				return err
+				return 0, err
 			}
-			segment, to = n, w.sink(ctx, batch.CopiesSegment(w.id, n))
+			segment, to = of, w.sink(ctx, batch.CopiesSegment(w.id, of))
 		}
 		if err := to.write(old.text); err != nil {
-			return err
+			return 0, err
 		}
+		n++
 	}
 }
 

@@ -32,13 +32,19 @@ func (w *work) scan(ctx context.Context) (a2a.Event, error) {
 	if err := w.keepScan(ctx, found); err != nil {
 		return nil, err
 	}
+	copied := 0
 	if w.spec.Retry != "" {
-		if err := w.keepCopies(ctx, found.Dialect); err != nil {
+		if copied, err = w.keepCopies(ctx, found.Dialect); err != nil {
 			return nil, err
 		}
 	}
+
 	w.st.Dialect, w.st.Lines, w.st.Bad = found.Dialect, found.Lines, len(found.Bad)
-	return nil, w.save(ctx)
+	w.st.Estimate = w.estimate(ctx, found, copied)
+	if err := w.save(ctx); err != nil {
+		return nil, err
+	}
+	return nil, w.sayNow(ctx)
 }
 
 // check reads the manifest from its beginning to its end.

@@ -27,8 +27,9 @@ type work struct {
 
 	ec    *a2asrv.ExecutorContext
 	say   func(a2a.Event)
-	moved func(context.Context) // notes that the run makes progress
-	said  string                // the last progress that was said
+	moved func(context.Context)       // notes that the run makes progress
+	flush func(context.Context) error // commits what was said
+	said  string                      // the last progress that was said
 
 	advanced bool // the run has stored a step
 
@@ -48,7 +49,7 @@ type work struct {
 
 // open begins the work of a run with an epoch, which epoch derives from the state.
 func (e *Executor) open(ctx context.Context, r task.Record, epoch func(batch.State) int64) (*work, error) {
-	w := &work{cfg: e.cfg, id: r.ID(), r: r, budget: batch.BudgetOf(r), say: func(a2a.Event) {}, moved: func(context.Context) {}, answered: map[int]map[int]bool{}}
+	w := &work{cfg: e.cfg, id: r.ID(), r: r, budget: batch.BudgetOf(r), say: func(a2a.Event) {}, moved: func(context.Context) {}, flush: func(context.Context) error { return nil }, answered: map[int]map[int]bool{}}
 	var err error
 	if w.spec, err = batch.SpecOf(r); err != nil {
 		return nil, err

@@ -120,7 +120,7 @@ func (b *bench) process(tap *tap) *process {
 	store, values, place := tapStore{b.Store, tap}, tapKV{b.Store.KV(), tap}, tapFiles{b.files, tap}
 	d := b.Desk(store)
 	c := batches.Config{
-		Desk: d, Store: store, KV: values, Files: place, Manifests: batches.Sources{Uploads: b.uploads},
+		Desk: d, Store: store, KV: values, Files: place, Manifests: batches.Sources{Uploads: b.uploads}, Uploads: b.uploads,
 		Form: batch.Form{Input: []string{"text/plain"}}, Model: "m", Log: b.Log, Look: time.Millisecond, Save: time.Millisecond,
 	}
 	if b.config != nil {
@@ -342,6 +342,9 @@ func (b *bench) wantEnd(r task.Record, state a2a.TaskState) string {
 	}
 	if r.State() != state {
 		b.t.Errorf("the batch is %s (%s), want %s", r.State(), text, state)
+	}
+	if state.Terminal() && (strings.Contains(text, " left") || strings.Contains(text, " a second")) {
+		b.t.Errorf("a batch that has ended says %q", text)
 	}
 	return text
 }

@@ -94,6 +94,20 @@ type Admitter interface {
 	Admit(ctx context.Context, task string) (leave func(), pause *Pause)
 }
 
+// A Counter is an executor that can tell beforehand what its model reads. It is asked once for a
+// batch, about a sample of its lines. A batch whose executor is no Counter has no estimate of its
+// cost.
+type Counter interface {
+	// Count returns the tokens that the model reads of the texts together, and each, the tokens
+	// that it reads beside any message as it begins to answer one. It generates nothing, and costs
+	// a few small requests at most. After an error nobody knows; Count is not called again.
+	Count(ctx context.Context, texts []string) (each, tokens int64, err error)
+
+	// Price returns the price of tokens that the model reads, in 1e-9 of a unit of the currency.
+	// Without a currency it is not known.
+	Price(tokens int64) (nanos int64, currency string)
+}
+
 // Error implements error.
 func (p *Pause) Error() string { return fmt.Sprintf("pausing for %s: %v", p.For, p.Err) }
 

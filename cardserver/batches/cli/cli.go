@@ -80,6 +80,7 @@ type job struct {
 
 	results, errors *output
 	faults          string // the last error of the network that was told
+	expected        bool   // the estimate was told
 }
 
 // Run does what c says, and returns the exit code. All errors are told to c.Errs.
@@ -193,6 +194,7 @@ func (j *job) run(ctx context.Context) (code int, say string) {
 	case j.Pause != "":
 		return Completed, fmt.Sprintf("%s is %s. Go on with: %s", v.ID, v.State, j.command("-resume "+v.ID))
 	case j.NoWait:
+		j.expect(v)
 		return Completed, fmt.Sprintf("%s is %s. Its results: %s", v.ID, v.State, j.command("-watch "+v.ID))
 	case j.Watch == "":
 		j.tell("batch %s", v.ID)

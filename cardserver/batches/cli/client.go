@@ -260,11 +260,18 @@ func (c *client) refused(resp *http.Response, foreign bool) error {
 		say += ": " + plain(p.Detail)
 	}
 
+	seconds, err := strconv.Atoi(resp.Header.Get("Retry-After"))
+	passes := err == nil && resp.StatusCode == http.StatusConflict
 	switch resp.StatusCode {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
 		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout, http.StatusInsufficientStorage:
-		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
+		passes = true
+	}
+	if passes {
 		return &busy{err: errors.New(say), after: time.Duration(min(max(seconds, 0), 3600)) * time.Second}
+	}
+
+	switch resp.StatusCode {
 	case http.StatusUnauthorized:
 		say += "; give an API key with -key @FILE, or an ID token with -token @FILE"
 	case http.StatusNotFound, http.StatusMethodNotAllowed:

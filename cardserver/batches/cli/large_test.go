@@ -28,6 +28,7 @@ import (
 	"errand/shared/files"
 	"errand/shared/lab/fake"
 	"errand/shared/lab/world"
+	"errand/shared/task"
 	"errand/shared/uploads"
 )
 
@@ -42,6 +43,8 @@ type site struct {
 	url     string
 	key     string
 	uploads *uploads.Store
+	w       *world.World
+	batches *batchdesk.Desk
 
 	mu   sync.Mutex
 	seen []string // requests
@@ -65,9 +68,9 @@ func newSite(t *testing.T, place func(context.Context) (files.Place, error)) *si
 	t.Cleanup(func() { _ = store.Close() })
 
 	s := &site{t: t, key: keys[alice], uploads: uploads.New(uploads.Config{Files: store, KV: w.Store.KV()})}
-	book := batchdesk.New(batchdesk.Config{Desk: w.Desk(w.Store), Store: w.Store, KV: w.Store.KV(), Files: store, Uploads: s.uploads, Log: w.Log})
-	ours := batches.New(batches.Config{Batches: book, Uploads: s.uploads, Access: access, Now: time.Now, Log: w.Log})
-	theirs := door.New(door.Config{Uploads: s.uploads, Access: access, Log: w.Log})
+	s.w, s.batches = w, batchdesk.New(batchdesk.Config{Desk: w.Desk(w.Store), Store: w.Store, KV: w.Store.KV(), Files: store, Uploads: s.uploads, Log: w.Log})
+	ours := batches.New(batches.Config{Batches: s.batches, Uploads: s.uploads, Access: access, Now: time.Now, Log: w.Log, Wait: time.Nanosecond})
+	theirs := door.New(door.Config{Uploads: s.uploads, Batches: s.batches, Access: access, Log: w.Log})
 
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
@@ -196,4 +199,54 @@ func TestLargeManifestWithoutAStorage(t *testing.T) {
 	if held, err := s.uploads.Held(t.Context(), alice); err != nil || held.Files != 1 || held.Bytes != size {
 		t.Errorf("the agent has %+v, %v; want one file of %d bytes", held, err, size)
 	}
+}
+
+// The batch of a large manifest that was canceled goes on when it is complete. The manifest is not
+// sent again, unless its file is deleted.
+func TestLargeManifestOfAStoppedBatch(t *testing.T) {
+	s, service := onCloud(t)
+	path, _, sum := large(t)
+
+	var stopping string
+	stop := func(name string) (file string) {
+		t.Helper()
+		b, err := s.batches.Cancel(t.Context(), alice, task.BatchID(alice, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		stopping = b.ID()
+		return b.Spec.Input.File
+	}
+
+	settle := func(time.Duration) <-chan time.Time { // while the command waits
+		s.w.Settle(stopping)
+		return time.After(0)
+	}
+
+	submit := func(name string, want ...string) {
+		t.Helper()
+		s.requests()
+		code, said := s.submit(path, func(c *cli.Config) { c.After = settle })
+		if code != cli.Completed || !strings.Contains(said, task.BatchID(alice, name)+" is submitted") {
+			t.Errorf("the command ends with %d: %s", code, said)
+		}
+		if diff := cmp.Diff(want, s.requests()); diff != "" {
+			t.Errorf("the agent was asked (-want +got):\n%s", diff)
+		}
+	}
+
+	submit(sum, "GET /batches", "POST /files", "POST /files/FILE:complete", "POST /batches")
+	before := service.Received()
+	first := stop(sum)
+	submit(sum+"~1", "GET /batches", "POST /batches", "POST /batches")
+	if service.Received() != before {
+		t.Error("the manifest was sent again")
+	}
+
+	stop(sum + "~1")
+	settle(0)
+	if err := s.batches.DeleteFile(t.Context(), alice, first); err != nil {
+		t.Fatal(err)
+	}
+	submit(sum+"~2", "GET /batches", "POST /batches", "POST /files", "POST /files/FILE:complete", "POST /batches")
 }

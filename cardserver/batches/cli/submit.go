@@ -65,10 +65,17 @@ func (j *job) submitNamed(ctx context.Context, input string) (v view, err error)
 }
 
 // submitLarge sends a manifest past the agent and submits it then. If the newest batches have
-// one of this manifest, it needs not be sent. The refusal has the status 501 if the agent keeps
+// one of this manifest, it needs not be sent, and one that was stopped goes on. The refusal has the status 501 if the agent keeps
 // its files itself.
 func (j *job) submitLarge(ctx context.Context, m *manifest) (view, error) {
-	if v, err := j.find(ctx, m); err != nil || v.ID != "" {
+	v, err := j.find(ctx, m)
+	if err == nil && v.stopped() { // the agent knows how it goes on
+		v, err = j.submitNamed(ctx, v.Input.File)
+		if no, refused := errors.AsType[*refusal](err); refused && no.status == http.StatusBadRequest { // the file is gone
+			v, err = view{}, nil
+		}
+	}
+	if err != nil || v.ID != "" {
 		return v, err
 	}
 

@@ -22,6 +22,7 @@ type view struct {
 	OnBadLine string        `json:"onBadLine"`
 	Budget    *batch.Budget `json:"budget"`
 	Input     struct {
+		File   string `json:"file"`
 		SHA256 string `json:"sha256"`
 	} `json:"input"`
 
@@ -33,16 +34,29 @@ type view struct {
 	Failed    int     `json:"failed"`
 	Rate      float64 `json:"rate"` // lines in a second
 
+	Estimate *struct { // nil: there is none, or not yet
+		Input int64  `json:"input"`
+		Price *price `json:"price"`
+	} `json:"estimate"`
+	Warning string `json:"warning"`
+
 	Tokens struct {
 		Input    int64 `json:"input"`
 		Cached   int64 `json:"cached"`
 		Output   int64 `json:"output"`
 		Thoughts int64 `json:"thoughts"`
 	} `json:"tokens"`
-	Price *struct {
-		Amount   float64 `json:"amount"`
-		Currency string  `json:"currency"`
-	} `json:"price"`
+	Price *price `json:"price"`
+}
+
+type price struct {
+	Amount   float64 `json:"amount"`
+	Currency string  `json:"currency"`
+}
+
+// String writes an amount with its currency.
+func (p price) String() string {
+	return strconv.FormatFloat(p.Amount, 'f', -1, 64) + " " + plain(p.Currency)
 }
 
 // States of a batch that the command tells apart.
@@ -50,6 +64,9 @@ const (
 	paused    = "paused"
 	completed = "completed"
 )
+
+// stopped reports whether the batch may have ended before all of its lines had.
+func (v view) stopped() bool { return v.State == "canceled" || v.State == "failed" }
 
 // Times between two looks at a batch.
 const (
@@ -60,6 +77,7 @@ const (
 // watch looks at a batch until its files are whole, or until it is paused.
 func (j *job) watch(ctx context.Context, v view) (view, error) {
 	for every := lookFirst; ; every = min(every+every/10, lookLast) {
+		j.expect(v)
 		j.bar.lines(v)
 		if v.Complete || v.State == paused {
 			return v, nil
@@ -78,6 +96,22 @@ func (j *job) watch(ctx context.Context, v view) (view, error) {
 		v = next
 		j.faults = ""
 	}
+}
+
+// expect tells once what the input of a batch that was submitted costs about, unless it is over.
+func (j *job) expect(v view) {
+	if v.Estimate == nil || v.Lines == nil || v.Complete || j.expected || j.File == "" && j.Retry == "" {
+		return
+	}
+	j.expected = true
+	say := fmt.Sprintf("lines: %s, about %s tokens of input", number(int64(*v.Lines)), number(v.Estimate.Input))
+	if v.Estimate.Price != nil {
+		say += ", about " + v.Estimate.Price.String()
+	}
+	if v.Warning != "" {
+		say += "\n" + plain(v.Warning)
+	}
+	j.tell("%s", say)
 }
 
 // fetchAll fetches the results and the errors of a batch that is complete.
@@ -129,7 +163,7 @@ func (v view) summary() string {
 		fmt.Fprintf(&b, ", %s thoughts", number(v.Tokens.Thoughts))
 	}
 	if v.Price != nil {
-		fmt.Fprintf(&b, "; %s %s", strconv.FormatFloat(v.Price.Amount, 'f', -1, 64), plain(v.Price.Currency))
+		fmt.Fprintf(&b, "; %s", v.Price)
 	}
 	return b.String()
 }
