@@ -183,6 +183,7 @@ func TestBatchIsKilledAtAnyMoment(t *testing.T) {
 		v = batch(t, http.StatusOK, "GET", at, "", "")
 	}
 	took := time.Since(began)
+
 	if v.State != "completed" || *v.Lines != lines || v.Completed != lines || v.Failed != 0 {
 		t.Errorf("the batch is %+v", v)
 	}
@@ -190,6 +191,7 @@ func TestBatchIsKilledAtAnyMoment(t *testing.T) {
 	results := s.judge(p, at, lines)
 	oneFile(t, p, id)
 	asked, calls := s.requests(), s.calls
+
 	p.kill()
 	p.start()
 	if again := sendManifest(t, p, manifest.String()); again.ID != id || !again.Complete {
@@ -253,6 +255,7 @@ func (s *till) judge(p *process, at string, lines int) (results string) {
 			t.Errorf("order %d has %d effects: %v", n, len(keys), keys)
 		}
 	}
+
 	items, err := p.client().ListTasks(t.Context(), &a2a.ListTasksRequest{ContextID: at[strings.LastIndex(at, "/")+1:], PageSize: 1})
 	if err != nil || items.TotalSize != lines || len(s.keys) != lines {
 		t.Errorf("there are %d orders and %d items, want %d: %v", len(s.keys), items.TotalSize, lines, err)

@@ -192,6 +192,7 @@ func TestLargeBatchLeavesRoom(t *testing.T) {
 	for n := range messages {
 		key := []string{large, other}[n%2]
 		before, _ := s.count("large")
+
 		s.let("large", lane.Slots) // so many items may end meanwhile, and begin
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -201,10 +202,12 @@ func TestLargeBatchLeavesRoom(t *testing.T) {
 			t.Fatalf("the message %d is answered with %+v, %v", n, res, err)
 		}
 		took = append(took, time.Since(began))
+
 		after, _ := s.count("large")
 		most = max(most, after-before)
 		s.let("large", 0)
 	}
+
 	slices.Sort(took)
 	t.Logf("%d messages beside a batch of %d lines: half took at most %v, the longest %v; at most %d items ended meanwhile",
 		messages, lines, took[messages/2], took[messages-1], most)

@@ -80,6 +80,7 @@ func (a *archive) add(name string, deadline time.Duration) (id string) {
 		world.Finish(a.t, a.db, item, m, nil, task.Outcome{State: a2a.TaskStateCompleted})
 		step(a.t, a.db, "step/"+item+"/l1/000001")
 	}
+
 	must(a.desk.Withhold(ctx, r, 3, a2a.TaskStateCanceled, "no"))
 	world.Update(a.t, a.db, id, func(r task.Record) (task.Record, bool, error) {
 		return r.Cancel(m, a2a.NewMessage(a2a.MessageRoleAgent), nil)

@@ -106,6 +106,7 @@ func TestRetrySurvivesItsProcess(t *testing.T) {
 				}
 				return nil
 			}
+
 			s := b.spec("all", manifest(lines))
 			first := b.submit(s)
 			b.settled(first)
@@ -116,12 +117,14 @@ func TestRetrySurvivesItsProcess(t *testing.T) {
 			died := b.dying(n, before)
 			s.Name, s.Retry = batch.RetryName(s.Name), first
 			id := b.submit(s)
+
 			r := b.settled(id)
 			b.wantEnd(r, a2a.TaskStateCompleted)
 			b.wantLines(id, lines)
 			if got := b.started.Load(); got != 2 {
 				t.Errorf("%d items were run, want 2", got)
 			}
+
 			if t.Failed() {
 				t.Fatalf("the process died at call %d, before it: %v", n, before)
 			}
@@ -182,6 +185,7 @@ func TestBatchSurvivesAFailedCall(t *testing.T) {
 			}
 
 			b.current.Store(b.process(&tap{before: func(call) error { return fail(before) }, after: func(call) error { return fail(!before) }}))
+
 			id := b.submit(b.spec("all", manifest(lines)))
 			r := b.await(id, func(r task.Record) bool { return r.Settled || !r.Wake.IsZero() })
 			for !r.Settled {
