@@ -97,7 +97,45 @@ func newBench(t *testing.T, edit func(*batches.Config)) *bench {
 type process struct {
 	handler *batches.Handler
 	dead    chan struct{}
-	idle    sync.WaitGroup // deliveries
+	idle    deliveries
+}
+
+// deliveries counts those that a process has begun and not ended. Unlike a sync.WaitGroup it may
+// be waited for while another one begins.
+type deliveries struct {
+	mu    sync.Mutex
+	n     int
+	ended chan struct{} // closed when n is 0 again
+}
+
+func (d *deliveries) Go(f func()) {
+	d.mu.Lock()
+	if d.n == 0 {
+		d.ended = make(chan struct{})
+	}
+	d.n++
+	d.mu.Unlock()
+
+	go func() {
+		defer func() {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			if d.n--; d.n == 0 {
+				close(d.ended)
+			}
+		}()
+		f()
+	}()
+}
+
+// Wait waits for the end of those that have begun.
+func (d *deliveries) Wait() {
+	d.mu.Lock()
+	ended := d.ended
+	d.mu.Unlock()
+	if ended != nil {
+		<-ended
+	}
 }
 
 func (p *process) deliver(w http.ResponseWriter, r *http.Request) {

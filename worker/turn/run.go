@@ -199,7 +199,7 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 	case err == nil:
 		return s.finish(ctx, out)
 	case errors.Is(err, task.ErrFenced):
-		return s.rec, err
+		return s.record(), err
 	case errors.Is(err, task.ErrTooLarge):
 		return s.fail(ctx, "The task was ended: its result is too large to be kept.")
 	case errors.Is(err, task.ErrUnstorable):
@@ -223,12 +223,12 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 			level = slog.LevelError
 		}
 		s.log.Log(ctx, level, "turn parked", "for", pause.For, "alert", pause.Alert, "err", pause.Err)
-		p := w.parking(pause, s.rec.Held)
+		p := w.parking(pause, s.record().Held)
 		p.UsedUp = pause.UsedUp && !s.moved.Load()
 		return s.park(ctx, p)
 	}
 
-	return s.rec, err
+	return s.record(), err
 }
 
 // logTurn writes the log line of a turn, one for every run.

@@ -375,6 +375,14 @@ func (s *session) close() {
 	}
 }
 
+// record is the record as the run has last written it. A progress commit may still be on its way.
+func (s *session) record() task.Record {
+	s.commit.Lock()
+	defer s.commit.Unlock()
+	return s.rec
+}
+
+// turn is for callers that hold commit.
 func (s *session) turn() task.Fence { return task.Fence{Epoch: s.rec.Epoch, Seq: s.rec.Seq} }
 
 func textSize(ev a2a.Event) int {
