@@ -145,7 +145,7 @@ func (s *till) await(n int) {
 // The same manifest sent again starts nothing, and has the same answers.
 func TestBatchIsKilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
-	lines, kills, atEnd := conformance.Size(400, 10_000), conformance.Size(4, 64), conformance.Size(1, 3)
+	lines, kills, atEnd := conformance.Long(400, 2000, 10_000), conformance.Long(4, 16, 64), conformance.Size(1, 3)
 	s := newTill(t)
 	p := start(t, s.env()...)
 	var manifest strings.Builder

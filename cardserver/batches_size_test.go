@@ -26,7 +26,7 @@ func questions(n int) string {
 // same manifest again is the same batch, with the same bytes.
 func TestCloudBatch(t *testing.T) {
 	t.Parallel()
-	lines := conformance.Size(60, 5000)
+	lines := conformance.Long(60, 500, 5000)
 	storage := fake.StartStorage(t, "errand-files")
 	onEachCloud(t, func(t *testing.T, start starter) {
 		c := start(t, "ERRAND_FILES=gs:errand-files@"+storage.Addr)
@@ -67,7 +67,7 @@ func TestManyLinesTakeNoMemory(t *testing.T) {
 		t.Skip("the memory of a process is read from /proc")
 	}
 	t.Parallel()
-	lines, run, most := conformance.Size(100_000, 1_000_000), conformance.Size(300, 20_000), 120<<20
+	lines, run, most := conformance.Long(100_000, 200_000, 1_000_000), conformance.Long(300, 2000, 20_000), 120<<20
 	v := &victim{process: start(t, "GOMEMLIMIT=100MiB")}
 	began := time.Now()
 	phase := func(name string) {

@@ -14,7 +14,7 @@ import (
 // A batch of many lines comes to its end: each line has one answer, and they are in order. The
 // same batch again starts nothing.
 func TestBatchAnswersEachLineInOrder(t *testing.T) {
-	n := conformance.Size(2000, 100_000)
+	n := conformance.Long(2000, 10_000, 100_000)
 	b := newBench(t, func(c *batches.Config) { c.Look, c.Save = 100*time.Millisecond, 5*time.Second })
 	began := b.Now()
 	s := b.spec("all", manifest(n))
