@@ -30,6 +30,7 @@ import (
 	"errand/shared/lab/emulator"
 	"errand/shared/lab/fake"
 	"errand/shared/lab/postgres"
+	"errand/shared/queue"
 )
 
 // A deployment is the part of a deployment that the tests of the whole use: a single
@@ -54,6 +55,11 @@ func on(t *testing.T, test func(t *testing.T, start starter)) {
 		t.Parallel()
 		test(t, func(t *testing.T, env ...string) deployment { return start(t, env...) })
 	})
+	onEachCloud(t, test)
+}
+
+// onEachCloud runs a test against the deployments of three programs.
+func onEachCloud(t *testing.T, test func(t *testing.T, start starter)) {
 	t.Run("Google Cloud", func(t *testing.T) {
 		t.Parallel()
 		test(t, func(t *testing.T, env ...string) deployment { return startCloud(t, env...) })
@@ -87,6 +93,7 @@ type cloud struct {
 type cloudConfig struct {
 	env []string // more of it
 
+	project   string // default: one of its own
 	firestore string // HOST:PORT, instead of the emulator
 	store     string // the URL of a Postgres database, instead of Firestore
 	replicas  bool   // two of each program, behind a balancer
@@ -117,9 +124,18 @@ func newCloud(t *testing.T, config cloudConfig) *cloud {
 	}
 
 	c := &cloud{t: t, config: config, issuer: fake.NewIssuer(t)}
-	project := emulator.Project(t)
+	project := config.project
+	if project == "" {
+		project = emulator.Project(t)
+	}
 	queues := "projects/" + project + "/locations/europe-west1/queues/errand"
-	c.tasks = fake.StartTasksProcess(t, c.issuer.URL, deployedQueue(queues+"-turns"), deployedQueue(queues+"-deliveries"))
+	var deployed []*cloudtaskspb.Queue
+	for _, l := range queue.Lanes() {
+		for _, name := range l.Queues() {
+			deployed = append(deployed, deployedQueue(queues+"-"+name))
+		}
+	}
+	c.tasks = fake.StartTasksProcess(t, c.issuer.URL, deployed...)
 
 	ports, urls := make([][]int, 3), make([]string, 3)
 	for i := range ports {

@@ -153,6 +153,9 @@ func TestCloudWritesNoMoreThanItMust(t *testing.T) {
 	// Commits, documents written, jobs added, events published, and the number of calls.
 	count := func() (got [5]int) {
 		for _, r := range requests[firestorepb.CommitRequest](t, store, "/google.firestore.v1.Firestore/Commit") {
+			if strings.HasSuffix(r.Writes[0].GetUpdate().GetName(), "/sweep-files") { // of the hour's sweep of files
+				continue
+			}
 			got[0]++
 			got[1] += len(r.Writes)
 		}

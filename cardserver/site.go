@@ -12,17 +12,24 @@ import (
 	"sync"
 	"time"
 
+	"errand/cardserver/batches"
+	"errand/cardserver/files"
 	"errand/cardserver/front"
-	"errand/cardserver/limits"
+	"errand/cardserver/openai"
 	"errand/cardserver/push"
+	"errand/shared/batch"
+	"errand/shared/batchdesk"
 	"errand/shared/card"
 	"errand/shared/desk"
 	"errand/shared/keys"
+	"errand/shared/limits"
 	"errand/shared/loopback"
 	"errand/shared/queue"
 	"errand/shared/serve"
 	"errand/shared/setup"
 	"errand/shared/task"
+	"errand/shared/uploads"
+	sources "errand/worker/batches"
 )
 
 // A site is the front door at its address, whichever process runs the turns.
@@ -32,6 +39,7 @@ type site struct {
 	listener net.Listener
 	log      *slog.Logger
 	limits   *limits.Limits
+	uploads  *uploads.Store
 }
 
 // listen begins to listen. It refuses an address that strangers reach if the access file
@@ -41,11 +49,19 @@ func listen(parts *setup.ClientSide, env setup.Env, log *slog.Logger) (*site, er
 	if err != nil {
 		return nil, err
 	}
-	s := &site{parts, env, l, log, limits.New(limits.Config{Of: parts.Access.Limits, Holder: parts.Store, Tokens: parts.Usage.Wait, Log: log})}
+	s := &site{parts: parts, env: env, listener: l, log: log}
+	s.limits = limits.New(limits.Config{Of: parts.Access.Limits, Holder: parts.Store, Files: s.fileBytes, Tokens: parts.Usage.Wait, Log: log})
+	s.uploads = uploads.New(uploads.Config{Files: parts.Files, KV: parts.Store.KV(), Limit: s.limits.ForFiles, Room: parts.Store.Room})
 	if err := parts.Access.Check(s.loopback()); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return s, nil
+}
+
+// fileBytes counts the bytes of an owner's files.
+func (s *site) fileBytes(ctx context.Context, owner string) (int64, error) {
+	held, err := s.uploads.Held(ctx, owner)
+	return held.Bytes, err
 }
 
 // loopback reports whether only this machine reaches the site.
@@ -68,7 +84,7 @@ func (s *site) wakeURL(wakeKey, call string) string { return keys.WakeURL(s.addr
 func (s *site) desk(q queue.Queue) *desk.Desk {
 	return desk.New(desk.Config{
 		Store: s.parts.Store, Queue: q, Rules: task.Defaults(), Now: time.Now, Log: s.log, Reused: s.env.Reused(),
-		WakeKey: (&wakeKeys{ring: s.parts.Keys.Ring, log: s.log}).key,
+		WakeKey: keys.NewWaker(s.parts.Keys.Ring, s.log).Key,
 		Room: func(ctx context.Context, owner string) error {
 			if err := s.parts.Store.Room(ctx); err != nil {
 				return err
@@ -87,14 +103,46 @@ func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
 		return nil, err
 	}
 
+	c := s.batchDesk(d, model)
 	api := push.New(push.Config{
-		Desk: d, Store: p.Store, KV: p.Store.KV(), Keys: p.Keys, Access: p.Access, CheckURL: p.Egress.CheckURL, Log: s.log,
+		Withhold: c.WithholdItem,
+		Desk:     d, Store: p.Store, KV: p.Store.KV(), Files: s.uploads, Keys: p.Keys, Access: p.Access, CheckURL: p.Egress.CheckURL, Log: s.log,
 	})
 
+	theirs := openai.New(openai.Config{Batches: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter})
 	return front.New(front.Config{
-		Desk: d, Store: p.Store, KV: p.Store.KV(), Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Limits: s.limits, Log: s.log,
+		Desk: d, Store: p.Store, KV: p.Store.KV(), Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Limits: s.limits, Log: s.log, Batches: c, Uploads: s.uploads,
+		Doors: map[string]http.Handler{
+			"/files":      files.New(files.Config{Uploads: s.uploads, Batches: c, Access: p.Access, Log: s.log, URL: p.URL, Enter: s.limits.Enter}),
+			"/batches":    batches.New(batches.Config{Batches: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter}),
+			"/v1/files":   theirs, // the rest of /v1 is A2A 0.3
+			"/v1/batches": theirs,
+		},
 		CheckURL: p.Egress.CheckURL, IDTokens: p.IDTokens, Model: model, URL: p.URL, Loopback: s.loopback(),
 	}), nil
+}
+
+// form is what lines may ask of the agent.
+func (s *site) form(model string) batch.Form {
+	urls := []string{s.address()}
+	if s.parts.URL == "" { // clients on this machine call it as they like
+		_, port, _ := net.SplitHostPort(s.listener.Addr().String())
+		urls = append(urls, "http://localhost:"+port, "http://127.0.0.1:"+port)
+	}
+	return batch.NewForm(s.parts.Agent, model, urls...)
+}
+
+// batchDesk makes the desk of batches, which changes records by d.
+func (s *site) batchDesk(d *desk.Desk, model string) *batchdesk.Desk {
+	p, currency := s.parts, ""
+	if p.Agent.Prices != nil {
+		currency = p.Agent.Prices.Currency
+	}
+	return batchdesk.New(batchdesk.Config{
+		Desk: d, Store: p.Store, KV: p.Store.KV(), Files: p.Files, Uploads: s.uploads, Object: batchdesk.ObjectsOf(p.Objects),
+		Manifests: sources.Sources{Uploads: s.uploads, Objects: p.Objects}, Form: s.form(model),
+		Currency: currency, Log: s.log,
+	})
 }
 
 // cards serves the agent card. The card has the security schemes of the access file, which

@@ -19,6 +19,7 @@ import (
 	"errand/shared/serve"
 	"errand/shared/setup"
 	"errand/worker/agent"
+	"errand/worker/batches"
 	"errand/worker/executor"
 	"errand/worker/turn"
 )
@@ -26,16 +27,20 @@ import (
 // A standalone is the worker and the functions in the process of the front door. With a
 // local queue no other process could deliver its jobs.
 type standalone struct {
-	local  *setup.Local
-	desk   *desk.Desk
-	worker *turn.Worker
-	sweep  *sweep.Sweep
-	log    *slog.Logger
-	stop   context.CancelFunc
+	local   *setup.Local
+	desk    *desk.Desk
+	worker  *turn.Worker
+	batches *batches.Handler
+	sweep   *sweep.Sweep
+	log     *slog.Logger
+	stop    context.CancelFunc
 }
 
 const (
 	sweepEvery = time.Minute // the time between two requests for a repair (R10)
+
+	// A batch counts its items this often: a count in SQLite costs little.
+	lookEvery = 100 * time.Millisecond
 
 	// Deliveries in flight when the process is told to stop may go on for so long. Parking
 	// takes milliseconds. A slow webhook is sent again after the next start.
@@ -60,7 +65,7 @@ func runStandalone(ctx context.Context, env setup.Env, log *slog.Logger, out io.
 		return err
 	}
 	defer s.listener.Close()
-	alone := newStandalone(s, exec)
+	alone := newStandalone(s, exec, parts.Model.Name())
 	clients, err := s.handler(alone.desk, parts.Model.Name())
 	if err != nil {
 		return err
@@ -82,8 +87,8 @@ func runStandalone(ctx context.Context, env setup.Env, log *slog.Logger, out io.
 }
 
 // newStandalone makes the services behind the site. They share its desk, whose queue is the
-// local one.
-func newStandalone(s *site, exec a2asrv.AgentExecutor) *standalone {
+// local one. model is the name of the model that answers.
+func newStandalone(s *site, exec a2asrv.AgentExecutor, model string) *standalone {
 	a, inner := &standalone{log: s.log}, http.NewServeMux()
 	refill := func(ctx context.Context, lane string) { a.sweep.Refill(ctx, lane) }
 	most := func(owner string) int64 { return s.parts.Access.Limits(owner).Turns }
@@ -91,14 +96,24 @@ func newStandalone(s *site, exec a2asrv.AgentExecutor) *standalone {
 	a.desk = s.desk(a.local.Queue)
 
 	store := s.parts.Store
-	a.worker = turn.New(turn.Config{Desk: a.desk, Store: store, KV: store.KV(), Bus: a.local.Bus, Executor: exec, Log: s.log, WakeURL: s.wakeURL})
-	a.sweep = sweep.New(sweep.Config{Desk: a.desk, Store: store, KV: store.KV(), Queue: a.local.Queue, Log: s.log})
+	turns := turn.Config{Desk: a.desk, Store: store, KV: store.KV(), Files: s.uploads, Bus: a.local.Bus, Executor: exec, Log: s.log, WakeURL: s.wakeURL}
+	a.worker = turn.New(turns) // of items of batches too: they share the process (R12)
+	whole := batches.New(batches.Config{
+		Desk: a.desk, Store: store, KV: store.KV(), Files: s.parts.Files, Manifests: batches.Sources{Uploads: s.uploads, Objects: s.parts.Objects}, Uploads: s.uploads,
+		Form: s.form(model), Model: model, Look: lookEvery,
+		Wait: s.parts.Usage.Wait, Room: store.Room, Items: exec, URL: func(path string) string { return s.address() + path }, Log: s.log,
+	})
+	turns.Executor = whole
+	a.batches = whole.Handler(turn.New(turns))
+	a.sweep = sweep.New(sweep.Config{Desk: a.desk, Store: store, KV: store.KV(), Files: s.uploads, Batches: s.parts.Files, Queue: a.local.Queue, Log: s.log})
 	hooks := notify.New(notify.Config{
 		Desk: a.desk, Store: store, Client: s.parts.Egress, Keys: s.parts.Keys, Issuer: s.address,
 		IDTokens: s.parts.Access.IDTokens, Log: s.log,
 	})
 
 	inner.Handle("POST "+queue.PathTurn, a.worker)
+	inner.Handle("POST "+queue.PathBulk, a.worker)
+	inner.Handle("POST "+queue.PathBatch, a.batches)
 	inner.HandleFunc("POST "+queue.PathDeliver, hooks.ServeDelivery)
 	inner.HandleFunc("POST "+bus.PathEvents, hooks.ServeEvent)
 	inner.Handle("POST "+queue.PathSweep, a.sweep)
@@ -123,6 +138,7 @@ func (s *standalone) drain(ctx context.Context) {
 	defer cancel()
 	s.stop()
 	s.worker.Drain()
+	s.batches.Drain()
 	if err := s.local.Close(ctx); err != nil {
 		s.log.WarnContext(ctx, "deliveries did not end in time; they are repeated after the next start", "err", err)
 	}

@@ -35,7 +35,7 @@ func TestTourOfTheReadme(t *testing.T) {
 		tour = append(tour, string(m[1]))
 	}
 
-	if len(tour) < 8 {
+	if len(tour) < 9 {
 		t.Fatalf("the README has %d steps of a tour", len(tour))
 	}
 
@@ -67,6 +67,7 @@ func TestTourOfTheReadme(t *testing.T) {
 	}
 
 	script := strings.NewReplacer(
+		"go run ./cardserver batch -", fmt.Sprintf("%s batch - http://127.0.0.1:%d", program, port),
 		"go run ./cardserver", fmt.Sprintf("PORT=%d %s", port, program),
 		"go run ./docs/receiver", hook,
 		"127.0.0.1:8080", fmt.Sprintf("127.0.0.1:%d", port),
@@ -94,7 +95,7 @@ func TestTourOfTheReadme(t *testing.T) {
 		}
 	}
 
-	for _, want := range []string{"You said: Hello!", "artifactUpdate", "You said: Blue", "You said: Tell me by webhook", "/2 {\"statusUpdate\"", "Lisbon", "nextPageToken", "TASK_STATE_CANCELED", "You said: Over HTTP+JSON", "You said: As in 0.3", `"state":"completed"`} {
+	for _, want := range []string{"You said: Hello!", "artifactUpdate", "You said: Blue", "You said: Tell me by webhook", "/2 {\"statusUpdate\"", "Lisbon", "nextPageToken", "TASK_STATE_CANCELED", `"id":"q3","line":3,`, "You said: Question 3", "You said: Over HTTP+JSON", "You said: As in 0.3", `"state":"completed"`} {
 		if !strings.Contains(said, want) {
 			t.Errorf("the tour does not show %q", want)
 		}

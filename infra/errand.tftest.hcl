@@ -148,13 +148,18 @@ run "environment" {
 
 run "queues" {
   assert {
-    condition     = toset([for q in google_cloud_tasks_queue.queue : q.name]) == toset(["errand-turns", "errand-deliveries"])
+    condition     = toset([for q in google_cloud_tasks_queue.queue : q.name]) == toset(["errand-turns", "errand-deliveries", "errand-batches", "errand-bulk"])
     error_message = "the queues are not those that ERRAND_QUEUE begins"
   }
 
   assert {
-    condition     = google_cloud_tasks_queue.queue["turns"].rate_limits[0].max_concurrent_dispatches <= google_cloud_run_v2_service.program["worker"].template[0].scaling[0].max_instance_count * google_cloud_run_v2_service.program["worker"].template[0].max_instance_request_concurrency
-    error_message = "more turns are dispatched than the workers have room for"
+    condition     = sum([for lane in ["turns", "bulk", "batches"] : google_cloud_tasks_queue.queue[lane].rate_limits[0].max_concurrent_dispatches]) <= google_cloud_run_v2_service.program["worker"].template[0].scaling[0].max_instance_count * google_cloud_run_v2_service.program["worker"].template[0].max_instance_request_concurrency
+    error_message = "more is dispatched than the workers have room for"
+  }
+
+  assert {
+    condition     = { for lane in ["turns", "bulk", "batches"] : lane => google_cloud_tasks_queue.queue[lane].rate_limits[0].max_concurrent_dispatches } == { turns = 80, bulk = 80, batches = 16 }
+    error_message = "batches take room from turns, or have none"
   }
 
   assert {
@@ -168,7 +173,11 @@ run "queues" {
   }
 
   assert {
-    condition     = toset([for k, m in google_cloud_tasks_queue_iam_member.adds : "${k} ${m.name} ${m.role}"]) == toset(["cardserver/turns errand-turns roles/cloudtasks.enqueuer", "cardserver/deliveries errand-deliveries roles/cloudtasks.enqueuer", "worker/turns errand-turns roles/cloudtasks.enqueuer", "functions/turns errand-turns roles/cloudtasks.enqueuer", "functions/deliveries errand-deliveries roles/cloudtasks.enqueuer"])
+    condition = toset([for k, m in google_cloud_tasks_queue_iam_member.adds : "${k} ${m.name} ${m.role}"]) == toset([for add in [
+      "cardserver/turns errand-turns", "cardserver/deliveries errand-deliveries", "cardserver/batches errand-batches", "cardserver/bulk errand-bulk",
+      "worker/turns errand-turns", "worker/batches errand-batches", "worker/bulk errand-bulk",
+      "functions/turns errand-turns", "functions/deliveries errand-deliveries", "functions/batches errand-batches", "functions/bulk errand-bulk",
+    ] : "${add} roles/cloudtasks.enqueuer"])
     error_message = "somebody adds to a queue who should not, or cannot who should"
   }
 
@@ -190,6 +199,19 @@ run "queues" {
   assert {
     condition     = google_cloud_scheduler_job.sweep.http_target[0].oidc_token[0].audience == google_cloud_scheduler_job.sweep.http_target[0].uri && google_cloud_scheduler_job.sweep.http_target[0].oidc_token[0].service_account_email == google_service_account.invoker.email
     error_message = "functions would refuse the schedule"
+  }
+}
+
+run "one_worker" {
+  variables {
+    instances          = { worker = 1 }
+    turns_per_instance = 1
+    items_per_instance = 2
+  }
+
+  assert {
+    condition     = { for lane in ["turns", "bulk", "batches"] : lane => google_cloud_tasks_queue.queue[lane].rate_limits[0].max_concurrent_dispatches } == { turns = 1, bulk = 2, batches = 4 } && google_cloud_run_v2_service.program["worker"].template[0].max_instance_request_concurrency == 7
+    error_message = "one worker has no room for what is dispatched to it"
   }
 }
 
@@ -232,6 +254,63 @@ run "events" {
   assert {
     condition     = google_pubsub_topic_iam_member.publishes.topic == google_pubsub_topic.events.name && google_pubsub_topic_iam_member.publishes.role == "roles/pubsub.publisher" && google_pubsub_topic_iam_member.publishes.member == google_service_account.program["worker"].member
     error_message = "the worker may not publish events"
+  }
+}
+
+run "no_submissions" {
+  assert {
+    condition     = length(google_pubsub_topic.submit) + length(google_pubsub_topic.refused) + length(google_pubsub_subscription.submit) + length(google_pubsub_subscription.refused) + length(google_pubsub_topic_iam_member.refuses) + length(google_storage_bucket_iam_member.inputs) == 0 && !contains(keys(output.environment), "ERRAND_REFUSED")
+    error_message = "there are submissions that nobody asked for"
+  }
+}
+
+run "submissions" {
+  variables {
+    submissions = {
+      nightly = { members = ["serviceAccount:nightly@my-project.iam.gserviceaccount.com", "group:team@example.com"] }
+      hourly  = {}
+    }
+    input_buckets = ["acme-in", "acme-more"]
+  }
+
+  assert {
+    condition     = { for k, s in google_pubsub_subscription.submit : k => "${s.name} ${s.topic == google_pubsub_topic.submit[k].id}" } == { nightly = "errand-submit-nightly true", hourly = "errand-submit-hourly true" } && alltrue([for s in google_pubsub_subscription.submit : s.push_config[0].push_endpoint == "${output.environment.ERRAND_FUNCTIONS_URL}/submit"])
+    error_message = "submissions are not pushed to functions"
+  }
+
+  assert {
+    condition     = alltrue([for s in google_pubsub_subscription.submit : s.push_config[0].oidc_token[0].audience == s.push_config[0].push_endpoint && s.push_config[0].oidc_token[0].service_account_email == google_service_account.invoker.email && length(s.push_config[0].no_wrapper) == 0])
+    error_message = "functions would refuse submissions, or not know whose they are"
+  }
+
+  assert {
+    condition     = alltrue([for s in google_pubsub_subscription.submit : s.expiration_policy[0].ttl == "" && s.message_retention_duration == "2678400s" && length(s.dead_letter_policy) == 0 && s.retry_policy[0].minimum_backoff == "1s" && s.retry_policy[0].maximum_backoff == "600s" && s.ack_deadline_seconds <= 600])
+    error_message = "a submission that waits for a limit is lost, or moved away"
+  }
+
+  assert {
+    condition     = output.environment.ERRAND_REFUSED == "pubsub:projects/my-project/topics/errand-refused" && google_pubsub_topic.refused[0].name == "errand-refused" && google_pubsub_subscription.refused[0].topic == google_pubsub_topic.refused[0].id && google_pubsub_subscription.refused[0].expiration_policy[0].ttl == "" && google_pubsub_subscription.refused[0].message_retention_duration == "2678400s"
+    error_message = "what is refused is lost"
+  }
+
+  assert {
+    condition     = google_pubsub_topic_iam_member.refuses[0].topic == google_pubsub_topic.refused[0].name && google_pubsub_topic_iam_member.refuses[0].role == "roles/pubsub.publisher" && google_pubsub_topic_iam_member.refuses[0].member == google_service_account.program["functions"].member
+    error_message = "functions may not refuse, or somebody else may"
+  }
+
+  assert {
+    condition     = toset([for m in google_pubsub_topic_iam_member.submits : "${m.topic} ${m.role} ${m.member}"]) == toset(["errand-submit-nightly roles/pubsub.publisher serviceAccount:nightly@my-project.iam.gserviceaccount.com", "errand-submit-nightly roles/pubsub.publisher group:team@example.com"])
+    error_message = "others than its members submit, or may do more"
+  }
+
+  assert {
+    condition     = { for k, m in google_storage_bucket_iam_member.inputs : k => "${m.bucket} ${m.role} ${m.member == google_service_account.program[split(" ", k)[0]].member}" } == { for p in setproduct(["cardserver", "functions", "worker"], ["acme-in", "acme-more"]) : "${p[0]} ${p[1]}" => "${p[1]} roles/storage.objectViewer true" }
+    error_message = "a program does not read the objects that callers name, or may do more"
+  }
+
+  assert {
+    condition     = output.submissions == { nightly = "projects/my-project/subscriptions/errand-submit-nightly", hourly = "projects/my-project/subscriptions/errand-submit-hourly" }
+    error_message = "the subscriptions are said to be ${jsonencode(output.submissions)}"
   }
 }
 
@@ -703,6 +782,23 @@ run "refuses_more_turns_than_a_queue_dispatches" {
   expect_failures = [var.turns_per_instance]
 }
 
+run "refuses_crowds_of_items" {
+  command = plan
+  variables {
+    items_per_instance = 0
+  }
+  expect_failures = [var.items_per_instance]
+}
+
+run "refuses_more_items_than_a_queue_dispatches" {
+  command = plan
+  variables {
+    instances          = { worker = 1000 }
+    items_per_instance = 6
+  }
+  expect_failures = [var.items_per_instance]
+}
+
 run "refuses_an_instance_without_memory" {
   command = plan
   variables {
@@ -741,4 +837,38 @@ run "refuses_a_pipeline_for_everybody" {
     pipelines = { billing = { members = ["allUsers"] } }
   }
   expect_failures = [var.pipelines]
+}
+
+run "refuses_a_submission_without_a_name" {
+  command = plan
+  variables {
+    submissions = { "Nightly " = {} }
+  }
+  expect_failures = [var.submissions]
+}
+
+run "refuses_submissions_of_everybody" {
+  command = plan
+  variables {
+    submissions = { nightly = { members = ["allAuthenticatedUsers"] } }
+  }
+  expect_failures = [var.submissions]
+}
+
+run "refuses_submissions_of_nobody" {
+  command = plan
+  variables {
+    access      = "anonymous"
+    clients     = ["group:team@example.com"]
+    submissions = { nightly = {} }
+  }
+  expect_failures = [var.submissions]
+}
+
+run "refuses_an_address_for_a_bucket" {
+  command = plan
+  variables {
+    input_buckets = ["gs://acme-in/"]
+  }
+  expect_failures = [var.input_buckets]
 }

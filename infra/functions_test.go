@@ -18,6 +18,7 @@ func functions() map[string]function.Function {
 	return map[string]function.Function{
 		"alltrue":         alltrue,
 		"can":             tryfunc.CanFunc,
+		"ceil":            stdlib.CeilFunc,
 		"coalesce":        stdlib.CoalesceFunc,
 		"concat":          stdlib.ConcatFunc,
 		"contains":        stdlib.ContainsFunc,

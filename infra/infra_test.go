@@ -39,6 +39,7 @@ func TestEnvironment(t *testing.T) {
 		"ERRAND_LISTEN":     "PORT decides it",
 		"ERRAND_AGENT":      "the definition is in the programs",
 		"ERRAND_TURNS":      "turns_per_instance decides how many run at once",
+		"ERRAND_OBJECTS":    "Google's own server, which is the default",
 		"ERRAND_ISSUER":     "the invoker's tokens come from Google, which is the default",
 		"GEMINI_API_KEY":    "the key is a secret that is read through ERRAND_SECRETS, and is in no environment",
 		"ALLOY_DB_USER":     "a secret that is read through ERRAND_SECRETS, if IAM does not let the programs in",
@@ -187,6 +188,7 @@ func TestNames(t *testing.T) {
 		"ERRAND_STORE":   "firestore:my-project/" + name("google_firestore_database", "tasks", "name"),
 		"ERRAND_FILES":   "gs:" + name("google_storage_bucket", "files", "name"),
 		"ERRAND_QUEUE":   "cloudtasks:projects/my-project/locations/europe-west1/queues/errand",
+		"ERRAND_REFUSED": "pubsub:projects/my-project/topics/" + name("google_pubsub_topic", "refused", "name"),
 		"ERRAND_BUS":     "pubsub:projects/my-project/topics/" + name("google_pubsub_topic", "events", "name"),
 		"ERRAND_SECRETS": "secretmanager:my-project/errand",
 		"ERRAND_INVOKER": invoker,
@@ -211,13 +213,6 @@ func TestNames(t *testing.T) {
 	}
 	if !strings.Contains(read(t, "tasks.tf"), `"${var.prefix}-${each.key}"`) {
 		t.Error("the queues are not named by prefix and lane, as ERRAND_QUEUE expects")
-	}
-
-	for add := range local(t, ctx, "adds") {
-		program, lane, _ := strings.Cut(add, "/")
-		if !slices.Contains(programs, program) || !slices.Contains(lanes, lane) {
-			t.Errorf("%s may add to %s, but one of them does not exist", program, lane)
-		}
 	}
 
 	for program := range local(t, ctx, "signs") {
@@ -256,6 +251,72 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// Each lane's jobs may be added by those who make its work, and by nobody else: by functions,
+// which sweeps, by the program that serves the lane and puts work off, and by the front door,
+// whose clients make work of every kind. Deliveries put off is functions' work alone.
+func TestWhoAddsToALane(t *testing.T) {
+	var want []string
+	for _, l := range queue.Lanes() {
+		for _, name := range l.Queues() {
+			want = append(want, "cardserver/"+name, "functions/"+name)
+			if l.Service == queue.Worker {
+				want = append(want, "worker/"+name)
+			}
+		}
+	}
+
+	slices.Sort(want)
+	got := slices.Sorted(maps.Keys(local(t, module(t).scope(t), "adds")))
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("local.adds (-want +got):\n%s", diff)
+	}
+}
+
+// The instances of the worker have room for everything that is dispatched to them at once, so
+// that items and batches take nothing from the turns that people wait for. Each lane's queue
+// dispatches something, and no more than a queue can.
+func TestWorkersHaveRoom(t *testing.T) {
+	const mostOfAQueue = 5000 // https://cloud.google.com/tasks/docs/quotas
+	for _, c := range []struct{ instances, turns, items int64 }{{20, 4, 4}, {1, 1, 1}, {2, 4, 8}, {3, 32, 1}, {5, 4, 4}, {16, 1, 32}, {17, 4, 4}, {1000, 5, 5}} {
+		ctx := module(t).scopeWith(t, map[string]cty.Value{
+			"turns_per_instance": cty.NumberIntVal(c.turns),
+			"items_per_instance": cty.NumberIntVal(c.items),
+			"instances": cty.ObjectVal(map[string]cty.Value{
+				"cardserver": cty.NumberIntVal(1), "worker": cty.NumberIntVal(c.instances), "functions": cty.NumberIntVal(1),
+			}),
+		})
+		locals := ctx.Variables["local"]
+		number := func(v cty.Value) int64 {
+			t.Helper()
+			n, exact := v.AsBigFloat().Int64()
+			if exact != 0 {
+				t.Errorf("%+v: %v is not whole", c, v.AsBigFloat())
+			}
+			return n
+		}
+
+		room := c.instances * number(locals.GetAttr("services").GetAttr("worker").GetAttr("concurrency"))
+		for _, l := range queue.Lanes() {
+			for _, name := range l.Queues() {
+				n := number(locals.GetAttr("queues").GetAttr(name))
+				if n < 1 || n > mostOfAQueue {
+					t.Errorf("%+v: the queue %s dispatches %d jobs at once", c, name, n)
+				}
+				if l.Service == queue.Worker {
+					room -= n
+				}
+				if l.Name == queue.Turns && n != c.instances*c.turns {
+					t.Errorf("%+v: %d turns at once, want %d", c, n, c.instances*c.turns)
+				}
+			}
+		}
+
+		if room < 0 {
+			t.Errorf("%+v: the workers lack room for %d of what is dispatched to them", c, -room)
+		}
+	}
+}
+
 // The module calls the paths that the programs serve, and no others, with tokens for these
 // paths: the program's authenticator expects them as the audience.
 func TestPaths(t *testing.T) {
@@ -266,6 +327,8 @@ func TestPaths(t *testing.T) {
 	want := map[string]string{
 		"google_pubsub_subscription.notify push_endpoint": functions + bus.PathEvents,
 		"google_pubsub_subscription.notify audience":      functions + bus.PathEvents,
+		"google_pubsub_subscription.submit push_endpoint": functions + bus.PathSubmit,
+		"google_pubsub_subscription.submit audience":      functions + bus.PathSubmit,
 		"google_cloud_scheduler_job.sweep uri":            functions + sweep.PathTick,
 		"google_cloud_scheduler_job.sweep audience":       functions + sweep.PathTick,
 		"google_cloud_run_v2_service.program path":        serve.PathLive + " " + serve.PathReady + " ",
@@ -315,6 +378,9 @@ func TestRoles(t *testing.T) {
 		"google_pubsub_subscription_iam_member.takes_away roles/pubsub.subscriber":                             "dead letters, by Pub/Sub itself",
 		"google_pubsub_subscription_iam_member.pulls roles/pubsub.subscriber":                                  "a pipeline's own subscription (docs/events.md)",
 		"google_pubsub_subscription_iam_member.takes_away_from_pipeline roles/pubsub.subscriber":               "dead letters, by Pub/Sub itself",
+		"google_pubsub_topic_iam_member.submits roles/pubsub.publisher":                                        "a pipeline's own messages (docs/access.md)",
+		"google_pubsub_topic_iam_member.refuses roles/pubsub.publisher":                                        "refused messages, by functions (bus.Letters)",
+		"google_storage_bucket_iam_member.inputs roles/storage.objectViewer":                                   "objects that callers name (objects.Source), in the buckets that are chosen",
 		"google_secret_manager_secret_iam_member.reads roles/secretmanager.secretAccessor":                     "the access file, the key of the model, the keys of webhooks",
 		"google_cloud_run_v2_service_iam_binding.clients roles/run.invoker":                                    "clients, where Cloud Run asks who they are",
 		"google_artifact_registry_repository_iam_member.builder roles/artifactregistry.writer":                 "Cloud Build pushes the image",

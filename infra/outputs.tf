@@ -32,3 +32,8 @@ output "pipelines" {
   description = "The subscriptions of the pipelines, by name."
   value       = { for name, s in google_pubsub_subscription.pipeline : name => "projects/${var.project}/subscriptions/${s.name}" }
 }
+
+output "submissions" {
+  description = "The subscriptions of the submissions, by name. The access file names their principals under submit."
+  value       = { for name, s in google_pubsub_subscription.submit : name => "projects/${var.project}/subscriptions/${s.name}" }
+}

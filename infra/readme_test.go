@@ -15,6 +15,8 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
+	"errand/functions/submit"
+	"errand/shared/auth"
 	"errand/shared/lab/conformance"
 )
 
@@ -214,7 +216,7 @@ func TestReadmeNames(t *testing.T) {
 		}
 	}
 
-	for _, name := range []string{"project", "region", "image", "pipelines"} {
+	for _, name := range []string{"project", "region", "image", "pipelines", "submissions", "input_buckets"} {
 		if set[name] == nil {
 			t.Errorf("the README's commands do not set %s", name)
 		}
@@ -224,6 +226,17 @@ func TestReadmeNames(t *testing.T) {
 		names["errand-pipeline-"+name] = true
 		if filter := p.GetAttr("filter").AsString(); !strings.Contains(read(t, "../docs/events.md"), "| `"+filter+"` |") {
 			t.Errorf("docs/events.md has no filter %s", filter)
+		}
+	}
+
+	for name := range evaluate(set["submissions"], nil).AsValueMap() {
+		names["errand-submit-"+name] = true
+	}
+
+	for _, attribute := range []string{submit.Reason, submit.Field, submit.Subscription, submit.MessageID, submit.PublishTime} {
+		names[attribute] = true
+		if !strings.Contains(text, "`"+attribute+"`") {
+			t.Errorf("the README does not name the attribute %s", attribute)
 		}
 	}
 
@@ -247,5 +260,24 @@ func TestReadmeNames(t *testing.T) {
 		if !names[found[1]] {
 			t.Errorf("no resource has the name %s", found[1])
 		}
+	}
+}
+
+// The access file of a pipeline works, and names the subscription that Terraform makes.
+func TestReadmeAccess(t *testing.T) {
+	m := regexp.MustCompile("(?s)```yaml access\n(.*?)```").FindStringSubmatch(read(t, "README.md"))
+	if m == nil {
+		t.Fatal("the README has no example of an access file")
+	}
+	path := filepath.Join(t.TempDir(), "access.yaml")
+	write(t, path, m[1])
+	a, err := auth.Load(path, auth.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	p, ok := a.Submitter("projects/my-errand/subscriptions/errand-submit-nightly")
+	if !ok || !a.MayRead(p.Owner, "gs://my-errand-in/prompts.jsonl") {
+		t.Errorf("the messages belong to %+v, %t, who may not have the manifest read", p, ok)
 	}
 }

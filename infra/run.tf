@@ -12,7 +12,7 @@ locals {
   # token, not for a role. https://cloud.google.com/run/docs/troubleshooting#signature-removed
   services = {
     cardserver = { concurrency = 250, timeout = "3600s", ingress = "INGRESS_TRAFFIC_ALL", unchecked = contains(var.clients, "allUsers") }
-    worker     = { concurrency = var.turns_per_instance, timeout = "600s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", unchecked = true }
+    worker     = { concurrency = local.worker_concurrency, timeout = "600s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", unchecked = true }
     functions  = { concurrency = local.functions_concurrency, timeout = "600s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", unchecked = true }
   }
   running = var.image == "" ? {} : local.services
@@ -24,7 +24,8 @@ locals {
 
   # One block, the same for the three programs. Only the user of a database is each program's
   # own: with AlloyDB the block has the front door's, and a service has its own instead.
-  environment = merge(local.settings, length(var.agent_allow) == 0 ? {} : { ERRAND_AGENT_ALLOW = join(",", var.agent_allow) }, {
+  submitting = local.submits ? { ERRAND_REFUSED = "pubsub:projects/${var.project}/topics/${google_pubsub_topic.refused[0].name}" } : {}
+  environment = merge(local.settings, length(var.agent_allow) == 0 ? {} : { ERRAND_AGENT_ALLOW = join(",", var.agent_allow) }, local.submitting, {
     ERRAND_STORE          = local.stores["cardserver"]
     ERRAND_FILES          = "gs:${google_storage_bucket.files.name}"
     ERRAND_QUEUE          = "cloudtasks:projects/${var.project}/locations/${var.region}/queues/${var.prefix}"
@@ -146,6 +147,7 @@ resource "google_cloud_run_v2_service" "program" {
   depends_on = [
     google_alloydb_user.program,
     google_cloud_tasks_queue_iam_member.adds,
+    google_pubsub_topic_iam_member.refuses,
     google_firestore_field.field,
     google_firestore_index.index,
     google_project_iam_member.connects,

@@ -2,18 +2,34 @@
 # to bring a job back until they have: their limits are above ours.
 
 locals {
+  # Batches scan, feed and collect, and wait most of the time: a few at once are enough.
+  most_batches         = 16
+  batches_per_instance = min(4, ceil(local.most_batches / var.instances.worker))
+
+  # Turns, items of batches and batches share the worker's instances. What is dispatched must
+  # find room, or Cloud Run answers 429 and the whole queue slows down. So the instances have
+  # room for all three queues together, and a batch takes no room from the turns that people
+  # wait for. https://cloud.google.com/run/docs/about-concurrency
+  worker_concurrency = var.turns_per_instance + var.items_per_instance + local.batches_per_instance
+
   queues = {
-    # What is dispatched must find room, or Cloud Run answers 429 and the whole queue
-    # slows down.
-    turns = var.instances.worker * var.turns_per_instance
+    turns   = var.instances.worker * var.turns_per_instance
+    bulk    = var.instances.worker * var.items_per_instance
+    batches = min(local.most_batches, var.instances.worker * local.batches_per_instance)
+
     # Half of the functions' room, the topic and the sweep take the other; and at most
     # what a queue can do. https://cloud.google.com/tasks/docs/quotas
     deliveries = min(5000, floor(var.instances.functions * local.functions_concurrency / 2))
   }
 
-  # Who adds to which queue: the front door accepts messages and webhooks, a turn parks
-  # itself, a failed delivery is repeated, the sweep repairs both.
-  adds = toset(["cardserver/turns", "cardserver/deliveries", "worker/turns", "functions/turns", "functions/deliveries"])
+  # Who adds to which queue. The front door accepts messages, batches, answers to items and
+  # webhooks. A turn, an item and a batch park themselves, and a batch feeds items. A failed
+  # delivery is repeated, and the sweep repairs all of them.
+  adds = toset([
+    "cardserver/turns", "cardserver/deliveries", "cardserver/batches", "cardserver/bulk",
+    "worker/turns", "worker/batches", "worker/bulk",
+    "functions/turns", "functions/deliveries", "functions/batches", "functions/bulk",
+  ])
 }
 
 resource "google_cloud_tasks_queue" "queue" {

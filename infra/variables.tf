@@ -263,7 +263,7 @@ variable "instances" {
 }
 
 variable "turns_per_instance" {
-  description = "How many turns one worker runs side by side. With the worker's instances it bounds what the model and its bill see."
+  description = "How many turns one worker runs side by side. With items_per_instance and the worker's instances it bounds what the model and its bill see."
   type        = number
   default     = 4
 
@@ -276,6 +276,22 @@ variable "turns_per_instance" {
   validation {
     condition     = var.turns_per_instance * var.instances.worker <= 5000
     error_message = "turns_per_instance * instances.worker must be at most 5000, the most that a queue dispatches at once: lower one of them."
+  }
+}
+
+variable "items_per_instance" {
+  description = "How many items of batches one worker runs beside its turns."
+  type        = number
+  default     = 4
+
+  validation {
+    condition     = var.items_per_instance >= 1 && var.items_per_instance <= 32 && floor(var.items_per_instance) == var.items_per_instance
+    error_message = "items_per_instance must be a whole number from 1 to 32: a heavy item takes memory from the turns beside it. For more at once raise instances.worker."
+  }
+
+  validation {
+    condition     = var.items_per_instance * var.instances.worker <= 5000
+    error_message = "items_per_instance * instances.worker must be at most 5000, the most that a queue dispatches at once: lower one of them."
   }
 }
 
@@ -321,5 +337,38 @@ variable "pipelines" {
   validation {
     condition     = alltrue(flatten([for p in values(var.pipelines) : [for m in p.members : can(regex("^(user|group|serviceAccount|domain|principal|principalSet):.+$", m))]]))
     error_message = "The members of a pipeline must be serviceAccount:EMAIL, user:EMAIL, group:EMAIL or domain:NAME: events are for nobody else."
+  }
+}
+
+variable "submissions" {
+  description = "Topics to which pipelines publish lines and names of manifests, by name, and who may publish there (README.md)."
+  type        = map(object({ members = optional(list(string), []) }))
+  default     = {}
+
+  validation {
+    condition     = alltrue([for name in keys(var.submissions) : can(regex("^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$", name))])
+    error_message = "submissions must be named by 1 to 40 small letters, digits and hyphens, beginning with a letter and not ending in a hyphen, for example nightly."
+  }
+
+  validation {
+    condition     = alltrue(flatten([for s in values(var.submissions) : [for m in s.members : can(regex("^(user|group|serviceAccount|domain|principal|principalSet):.+$", m))]]))
+    error_message = "The members of a submission must be serviceAccount:EMAIL, user:EMAIL, group:EMAIL or domain:NAME: whoever publishes there acts as the principal that the access file names."
+  }
+
+  validation {
+    condition     = length(var.submissions) == 0 || var.access == "secret"
+    error_message = "submissions belong to principals of the access file: set access to secret."
+  }
+}
+
+variable "input_buckets" {
+  description = "Buckets whose objects the programs may read, so that callers whom the access file lets do so can name them as manifests."
+  type        = set(string)
+  default     = []
+
+  # https://cloud.google.com/storage/docs/buckets#naming
+  validation {
+    condition     = alltrue([for b in var.input_buckets : can(regex("^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$", b))])
+    error_message = "input_buckets must be names of buckets without gs://, for example [\"acme-in\"]; the access file names folders."
   }
 }

@@ -3,6 +3,7 @@ package shared_test
 import (
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -10,6 +11,8 @@ import (
 
 // agent.yaml bounds a task, the access file bounds a caller, and the environment bounds a
 // process: no key of one is a key or a variable of another, and the documents name each key.
+// The same holds for rights, such as which objects a caller may have read: agent.yaml and the
+// environment give none.
 func TestOneBoundInOnePlace(t *testing.T) {
 	keys := func(file, structure string) (all []string) {
 		t.Helper()
@@ -33,6 +36,26 @@ func TestOneBoundInOnePlace(t *testing.T) {
 
 	docs := documents(t)
 	place := map[string]string{}
+	ofTasks, err := os.ReadFile("agent/agent.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	// Both files have names and limits. ERRAND_KEYS are the installation's own.
+	words := []string{"name", "limits", "keys"}
+	for _, key := range append(keys("auth/file.go", "file"), keys("auth/file.go", "filePrincipal")...) {
+		if slices.Contains(words, key) {
+			continue
+		}
+		place[key] = "auth/file.go"
+		if strings.Contains(string(ofTasks), "yaml:\""+key+"\"") {
+			t.Errorf("%s is a key of the access file and of agent.yaml", key)
+		}
+		if !strings.Contains(docs["docs/access.md"], key+":") {
+			t.Errorf("docs/access.md does not name the key %s", key)
+		}
+	}
+
 	for _, of := range []struct{ file, structure, document string }{
 		{"agent/agent.go", "Limits", "docs/limits.md"}, {"auth/limits.go", "fileLimits", "docs/access.md"},
 	} {

@@ -80,6 +80,7 @@ func TestForkTakesInALaterState(t *testing.T) {
 	}
 
 	git("init", "-q", "-b", "shipped")
+	git("config", "maintenance.auto", "false") // it would write while the folder is removed
 	git("add", "-A", "-f")
 	git("commit", "-q", "-m", "shipped")
 	git("branch", "mine")

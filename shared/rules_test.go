@@ -25,7 +25,7 @@ const module = "errand/"
 
 // ports are floor 0: data, pure functions, interfaces. They never import each
 // other, so that each can be read and replaced alone.
-var ports = []string{"shared/task", "shared/kv", "shared/queue", "shared/bus", "shared/model", "shared/secret"}
+var ports = []string{"shared/task", "shared/kv", "shared/queue", "shared/bus", "shared/model", "shared/objects", "shared/secret"}
 
 // own is the folder that an installation makes its own. The rules say which packages its
 // code may import, because more would make it a part of the frame. Everything else there is
@@ -41,7 +41,7 @@ func isOwn(pkg string) bool { return pkg == own || strings.HasPrefix(pkg, own+"/
 var doors = map[string][]string{
 	"shared/adapters/": append([]string{"shared/files", "shared/loopback", "shared/serve", "shared/share"}, ports...),
 	"shared/lab/": append([]string{
-		"shared/adapters/local", "shared/adapters/sqlstore", "shared/adapters/standin", "shared/auth", "shared/desk", "shared/egress",
+		"shared/adapters/local", "shared/adapters/sqlstore", "shared/adapters/standin", "shared/audit", "shared/auth", "shared/batch", "shared/desk", "shared/egress",
 		"shared/files", "shared/keys", "shared/lab/conformance", "shared/serve", "shared/steps",
 	}, ports...),
 }
@@ -50,12 +50,13 @@ var doors = map[string][]string{
 // / is everything in that folder. A package that is neither here nor behind a door fails:
 // a new one is a decision. Tests are not held to it.
 var allowed = map[string][]string{
-	"shared/task":   {},
-	"shared/kv":     {},
-	"shared/queue":  {},
-	"shared/bus":    {},
-	"shared/model":  {},
-	"shared/secret": {},
+	"shared/task":    {},
+	"shared/kv":      {},
+	"shared/queue":   {},
+	"shared/bus":     {},
+	"shared/model":   {},
+	"shared/objects": {},
+	"shared/secret":  {},
 
 	// memory is taken by those who decode and those who write: it knows no task.
 	"shared/memory":   {"shared/share"},
@@ -66,19 +67,24 @@ var allowed = map[string][]string{
 	"shared/dialect":  {},
 	"shared/card":     {"shared/agent", "shared/dialect"},
 	// desk alone adds jobs about records, and alone knows where a lane's are delivered.
-	"shared/desk":   {"shared/queue", "shared/task"},
-	"shared/egress": {"shared/loopback"},
+	"shared/desk": {"shared/batch", "shared/queue", "shared/task"},
+	// batchdesk does what callers ask about batches, whichever door they come by.
+	"shared/batchdesk": {"shared/batch", "shared/desk", "shared/files", "shared/kv", "shared/objects", "shared/task", "shared/uploads"},
+	"shared/egress":    {"shared/loopback"},
 	// auth turns a request into a name: it knows neither tasks nor operations.
-	"shared/auth": {"shared/loopback", "shared/strict"},
+	"shared/auth": {"shared/loopback", "shared/objects", "shared/strict"},
 	// keys takes its ring as a secret.Value, which no log or error prints.
 	"shared/keys": {"shared/secret"},
 	// files wraps a bucket that an adapter opens. It knows owners as words, no tasks.
 	"shared/files": {},
+	// uploads knows owners and tasks as words.
+	"shared/uploads": {"shared/files", "shared/kv", "shared/memory"},
 	// steps knows tasks as words: it says where their steps are.
 	"shared/steps": {"shared/kv"},
 	// usage knows owners as words, and their limits as numbers.
 	"shared/usage": {"shared/kv"},
-	// webhook decides, and acts on nothing.
+	// batch and webhook decide, and act on nothing.
+	"shared/batch":   {"shared/agent", "shared/dialect", "shared/strict", "shared/task"},
 	"shared/webhook": {"shared/bus", "shared/dialect", "shared/keys", "shared/task"},
 
 	// kit is for the installation's own code.
@@ -88,21 +94,33 @@ var allowed = map[string][]string{
 	"shared/setup": slices.Concat(ports, []string{"shared/adapters/", "shared/agent", "shared/auth", "shared/egress", "shared/files", "shared/keys", "shared/kit", "shared/loopback", "shared/serve", "shared/strict", "shared/usage"}),
 
 	// front sees neither model nor bus: it accepts, and never runs a task.
-	"cardserver/front":      {"cardserver/audit", "cardserver/front/wire", "cardserver/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/card", "shared/desk", "shared/dialect", "shared/keys", "shared/kv", "shared/loopback", "shared/serve", "shared/task", "shared/webhook"},
-	"cardserver/front/wire": {"cardserver/audit", "shared/auth", "shared/dialect", "shared/memory", "shared/serve", "shared/share"},
+	"cardserver/front":      {"shared/audit", "cardserver/front/wire", "shared/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/batch", "shared/card", "shared/batchdesk", "shared/desk", "shared/dialect", "shared/keys", "shared/kv", "shared/loopback", "shared/serve", "shared/task", "shared/uploads", "shared/webhook"},
+	"cardserver/front/wire": {"shared/audit", "shared/auth", "shared/dialect", "shared/memory", "shared/serve", "shared/share"},
 	"cardserver/page":       {"shared/task"},
+	// api is what the operations beside A2A have in common: it knows no task.
+	"cardserver/api": {"shared/audit", "shared/auth", "shared/serve"},
+	// fault says what the errors of the desk of batches and of uploads mean to callers, at every door.
+	"cardserver/fault": {"cardserver/api", "shared/auth", "shared/batch", "shared/batchdesk", "shared/desk", "shared/files", "shared/share", "shared/task", "shared/uploads"},
+	// batches, files and openai are doors: what they are asked for, batchdesk and uploads do.
+	"cardserver/batches": {"cardserver/api", "shared/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/batchdesk", "shared/task", "shared/uploads"},
+	"cardserver/files":   {"cardserver/api", "cardserver/fault", "shared/auth", "shared/batchdesk", "shared/files", "shared/uploads"},
+	"cardserver/openai":  {"cardserver/api", "shared/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/batchdesk", "shared/desk", "shared/task", "shared/uploads"},
 	// audit knows callers and words, no tasks.
-	"cardserver/audit":  {"shared/auth"},
-	"cardserver/limits": {"shared/auth", "shared/share", "shared/task"},
+	"shared/audit":  {"shared/auth"},
+	"shared/limits": {"shared/auth", "shared/share", "shared/task"},
 	// push is of our own beside A2A: it asks for deliveries and makes none.
-	"cardserver/push": {"cardserver/audit", "cardserver/page", "cardserver/trace", "shared/auth", "shared/desk", "shared/keys", "shared/kv", "shared/serve", "shared/steps", "shared/task", "shared/webhook"},
+	"cardserver/push": {"cardserver/api", "shared/audit", "cardserver/page", "cardserver/trace", "shared/auth", "shared/desk", "shared/keys", "shared/kv", "shared/serve", "shared/steps", "shared/task", "shared/webhook"},
 	// trace reads what turns and steps have stored, and knows no caller.
 	"cardserver/trace": {"shared/kv", "shared/task", "worker/steps"},
 	// waterfall is a client: it knows the form of a trace and nothing else of Errand.
 	"cardserver/trace/waterfall": {"cardserver/trace"},
+	// cli is a client: it knows the form of a budget and nothing else of Errand.
+	"cardserver/batches/cli": {"shared/batch"},
 	// turn runs any executor: it knows no agent definition and no model.
-	"worker/turn":     {"shared/bus", "shared/desk", "shared/kv", "shared/memory", "shared/queue", "shared/task", "worker/run", "worker/steps"},
+	"worker/turn":     {"shared/bus", "shared/desk", "shared/kv", "shared/memory", "shared/queue", "shared/task", "shared/uploads", "worker/run", "worker/steps"},
 	"worker/executor": {"shared/agent", "shared/kit", "shared/model", "shared/task", "shared/usage", "worker/gate", "worker/run", "worker/steps", "worker/tools"},
+	// batches runs no item and knows no model: turns do.
+	"worker/batches": {"shared/batch", "shared/batchdesk", "shared/desk", "shared/files", "shared/kv", "shared/objects", "shared/queue", "shared/steps", "shared/task", "shared/uploads", "worker/run"},
 	// gate is in front of the model: it knows no records, and makes pauses.
 	"worker/gate": {"shared/model", "worker/run"},
 	// run passes the steps of the record on.
@@ -110,27 +128,32 @@ var allowed = map[string][]string{
 	"worker/tools":     {},
 	"worker/steps":     {"shared/kv"},
 	"functions/notify": {"shared/bus", "shared/desk", "shared/egress", "shared/keys", "shared/memory", "shared/queue", "shared/serve", "shared/share", "shared/task", "shared/webhook"},
-	"functions/sweep":  {"shared/desk", "shared/kv", "shared/queue", "shared/steps", "shared/task"},
+	"functions/sweep":  {"shared/batch", "shared/desk", "shared/files", "shared/kv", "shared/queue", "shared/steps", "shared/task", "shared/uploads"},
+
+	// submit is a door: what becomes of a message, desk and batchdesk decide.
+	"functions/submit": {"shared/audit", "shared/auth", "shared/batch", "shared/bus", "shared/batchdesk", "shared/desk", "shared/strict", "shared/task"},
 
 	// The mains alone import the installation's own folder. It may import the packages that
 	// tools and executors need.
 	own: {own + "/", "shared/kit", "shared/secret", "worker/run", "worker/steps", "worker/tools"},
 
-	"worker": {own, "worker/executor", "worker/turn", "shared/desk", "shared/keys", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
+	"worker": {own, "worker/batches", "worker/executor", "worker/turn", "shared/batch", "shared/desk", "shared/keys", "shared/queue", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 	// smoke is a client like any other: it knows the protocol and nothing of Errand.
 	"infra/smoke": {"shared/loopback"},
 
-	"functions": {"functions/notify", "functions/sweep", "shared/bus", "shared/desk", "shared/queue", "shared/serve", "shared/setup", "shared/task"},
+	// functions takes messages of callers too, who have the same limits at every door.
+	"functions": {own, "shared/limits", "functions/notify", "functions/submit", "functions/sweep", "shared/batch", "shared/bus", "shared/batchdesk", "shared/desk", "shared/keys", "shared/queue",
+		"shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 
 	// Mains may import anything below them; only cardserver, which is the whole
 	// agent on one machine, takes in the other services.
-	"cardserver": {"cardserver/front", "cardserver/limits", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
-		"shared/auth", "shared/bus", "shared/card", "shared/desk", "shared/keys", "shared/loopback", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task"},
+	"cardserver": {"cardserver/batches", "cardserver/batches/cli", "cardserver/files", "cardserver/front", "shared/limits", "cardserver/openai", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/batches", "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
+		"shared/auth", "shared/batch", "shared/bus", "shared/card", "shared/batchdesk", "shared/desk", "shared/keys", "shared/loopback", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 
 	// The lab makes an Env as setup does for a program, and an agent in the place of the
 	// installation's own.
 	"shared/lab":       {"shared/agent", "shared/egress", "shared/kit", "shared/secret"},
-	"shared/lab/agent": {"shared/kit", "worker/tools"},
+	"shared/lab/agent": {"shared/kit", "worker/run", "worker/tools"},
 }
 
 // foreign says where a dependency with weight may be imported. The key is a prefix
@@ -154,8 +177,9 @@ var foreign = map[string]struct {
 	"github.com/coreos/":        {[]string{"shared/auth"}, "tokens are checked in one place"},
 	"go.yaml.in/yaml":           {[]string{"shared/strict"}, "there is one strict reader of files that people write"},
 	"github.com/go-jose/":       {[]string{"shared/auth", "shared/keys"}, "auth checks tokens, and keys alone signs them"},
+	"github.com/schollz/":       {[]string{"cardserver/batches/cli"}, "one command shows progress"},
 	"testing":                   {[]string{"shared/lab", "shared/lab/conformance", "shared/lab/fake", "shared/lab/emulator", "shared/lab/postgres", "shared/lab/world"}, "testing is in no binary"},
-	"net/http/httptest":         {[]string{"shared/lab/fake"}, "testing is in no binary"},
+	"net/http/httptest":         {[]string{"shared/lab/fake", "shared/lab/world"}, "testing is in no binary"},
 	"github.com/google/go-cmp":  {[]string{"shared/lab/conformance"}, "go-cmp is for tests"},
 
 	"cloud.google.com/go/pubsub/v2": {[]string{"shared/adapters/gcp", "docs/consumer"}, "events are behind their port; the example of a pipeline stands outside and has no ports"},
@@ -300,11 +324,11 @@ func TestAdaptersAreChosenInOnePlace(t *testing.T) {
 	}
 }
 
-// An installation's own folder is imported by the mains that run turns, and by nothing else:
+// An installation's own folder is imported by the mains, and by nothing else:
 // not by a test either, or another agent in it would break that test.
 func TestOnlyMainsImportTheOwnFolder(t *testing.T) {
 	for _, f := range files(t) {
-		main := !f.test && (f.pkg == "cardserver" || f.pkg == "worker")
+		main := !f.test && (f.pkg == "cardserver" || f.pkg == "worker" || f.pkg == "functions")
 		for _, i := range imports(f) {
 			if of := strings.TrimPrefix(i, module); isOwn(of) && !isOwn(f.pkg) && !main {
 				t.Errorf("%s: imports %s, which belongs to the installation", f.path, of)

@@ -12,13 +12,16 @@ import (
 	"sync"
 	"time"
 
+	"errand/shared/batch"
 	"errand/shared/desk"
 	"errand/shared/keys"
 	"errand/shared/queue"
 	"errand/shared/serve"
 	"errand/shared/setup"
 	"errand/shared/task"
+	"errand/shared/uploads"
 	"errand/worker/agent"
+	"errand/worker/batches"
 	"errand/worker/executor"
 	"errand/worker/turn"
 )
@@ -48,9 +51,22 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	}
 
 	d := desk.New(desk.Config{Store: parts.Store, Queue: parts.Queue, Rules: task.Defaults(), Now: time.Now, Log: log})
-	worker := turn.New(turn.Config{Desk: d, Store: parts.Store, KV: parts.Store.KV(), Bus: parts.Bus, Executor: exec, Log: log, WakeURL: wakeURL(env.URL, log)})
+	stored := uploads.New(uploads.Config{Files: parts.Files, KV: parts.Store.KV()})
+	turns := turn.Config{
+		Desk: d, Store: parts.Store, KV: parts.Store.KV(), Files: stored, Bus: parts.Bus, Executor: exec, Log: log, WakeURL: wakeURL(env.URL, log),
+	}
+	worker := turn.New(turns) // of items of batches too: they share the process (R12)
 
-	endpoints, err := parts.Mount(map[string]http.Handler{queue.PathTurn: worker})
+	whole := batches.New(batches.Config{
+		Desk: d, Store: parts.Store, KV: parts.Store.KV(), Files: parts.Files,
+		Manifests: batches.Sources{Uploads: stored, Objects: parts.Objects},
+		Uploads:   stored, Form: batch.NewForm(parts.Agent, parts.Model.Name(), env.URL), Model: parts.Model.Name(),
+		Wait: parts.Usage.Wait, Room: parts.Store.Room, Items: exec, URL: func(path string) string { return env.URL + path }, Log: log,
+	})
+	turns.Executor = whole
+	ofBatches := whole.Handler(turn.New(turns))
+
+	endpoints, err := parts.Mount(map[string]http.Handler{queue.PathTurn: worker, queue.PathBulk: worker, queue.PathBatch: ofBatches})
 	if err != nil {
 		return err
 	}
@@ -64,7 +80,7 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	go parts.CheckModel(ctx)
 	go parts.CheckSecrets(ctx)
 	return serve.Run(ctx, l, endpoints, serve.Options{
-		Log: log, Caller: env.Caller(), Linger: parkFor, Drain: func(context.Context) { worker.Drain() },
+		Log: log, Caller: env.Caller(), Linger: parkFor, Drain: func(context.Context) { worker.Drain(); ofBatches.Drain() },
 	})
 }
 

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"net/http"
 
-	"errand/cardserver/audit"
+	"errand/shared/audit"
 	"errand/shared/auth"
 )
 
@@ -16,7 +16,7 @@ func (o *operations) identify(r *http.Request) (context.Context, error) {
 	if err != nil {
 		return nil, err
 	}
-	return auth.With(r.Context(), p), nil
+	return withHost(auth.With(r.Context(), p), r), nil
 }
 
 // caller is the owner of the caller's messages, and of the tasks that it may see. The

@@ -7,8 +7,8 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
-	"errand/cardserver/audit"
 	"errand/cardserver/front/wire"
+	"errand/shared/audit"
 	"errand/shared/kv"
 	"errand/shared/task"
 )
@@ -19,9 +19,22 @@ const resultsFor = 2 * time.Second
 // CancelTask implements the operation (R8). One write decides it. The answer waits until no
 // call that the cancel met can begin any more, and names those without a result (R16b).
 func (o *operations) CancelTask(ctx context.Context, req *a2a.CancelTaskRequest) (*a2a.Task, error) {
-	r, err := o.load(ctx, req.Tenant, req.ID)
+	r, unfed, err := o.load(ctx, req.Tenant, req.ID)
 	if err != nil {
 		return nil, err
+	}
+	if unfed != nil && !r.Terminal() {
+		if r, err = o.withhold(ctx, *unfed); err != nil {
+			return nil, failure(err)
+		}
+		if r.State() == a2a.TaskStateCanceled {
+			audit.Of(ctx).Done()
+			return r.View(), nil
+		}
+		unfed = nil
+	}
+	if unfed != nil {
+		return nil, notCancelable(r)
 	}
 
 	say := a2a.NewMessage(a2a.MessageRoleAgent)
@@ -45,10 +58,15 @@ func (o *operations) CancelTask(ctx context.Context, req *a2a.CancelTaskRequest)
 		}
 	}
 	if ended {
-		return nil, a2a.NewError(a2a.ErrTaskNotCancelable, "the task has already ended").
-			WithErrorInfoMeta(map[string]string{"state": r.State().String()})
+		return nil, notCancelable(r)
 	}
 	return r.View(), nil
+}
+
+// notCancelable is the error about a task that has ended.
+func notCancelable(r task.Record) error {
+	return a2a.NewError(a2a.ErrTaskNotCancelable, "the task has already ended").
+		WithErrorInfoMeta(map[string]string{"state": r.State().String()})
 }
 
 // looker returns a function that finds the calls of a record that have begun and have no

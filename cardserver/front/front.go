@@ -18,28 +18,38 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
-	"errand/cardserver/audit"
 	"errand/cardserver/front/wire"
-	"errand/cardserver/limits"
 	"errand/shared/agent"
+	"errand/shared/audit"
 	"errand/shared/auth"
+	"errand/shared/batchdesk"
 	"errand/shared/desk"
 	"errand/shared/keys"
 	"errand/shared/kv"
+	"errand/shared/limits"
 	"errand/shared/task"
+	"errand/shared/uploads"
 )
 
 // Config is what the front door needs.
 type Config struct {
-	Desk   *desk.Desk
-	Store  task.Store // the desk's, to read and watch
-	KV     kv.Store   // has the results of calls, in the same database
-	Agent  *agent.Agent
-	Access *auth.Access  // who may call
-	Keys   *keys.Keyring // seals the secrets of webhooks; its public keys are shown to everyone
-	Card   http.Handler  // the agent card
-	Push   http.Handler  // the API about webhooks, below /push/, so that no tenant has that name, DELETE /tasks/{id}, its trace, and the URLs that wake calls
-	Log    *slog.Logger
+	Desk    *desk.Desk
+	Store   task.Store // the desk's, to read and watch
+	KV      kv.Store   // has the results of calls, in the same database
+	Agent   *agent.Agent
+	Access  *auth.Access   // who may call
+	Keys    *keys.Keyring  // seals the secrets of webhooks; its public keys are shown to everyone
+	Card    http.Handler   // the agent card
+	Push    http.Handler   // the API about webhooks, below /push/, so that no tenant has that name, DELETE /tasks/{id}, its trace, and the URLs that wake calls
+	Uploads *uploads.Store // the files that messages name; nil: there are none
+	Log     *slog.Logger
+
+	// Batches knows of the lines of batches that have no record. nil: there are no batches.
+	Batches *batchdesk.Desk
+
+	// Doors are APIs beside A2A, each at a path and below it. No tenant has the name of such a
+	// path: a request to one goes to its door.
+	Doors map[string]http.Handler
 
 	// Limits are of streams and waits; nil: none. The desk asks those of messages.
 	Limits *limits.Limits
@@ -64,25 +74,30 @@ type operations struct {
 
 var _ a2asrv.RequestHandler = (*operations)(nil)
 
-// load reads a record that the caller may see. For any other caller it does not exist (E7).
-func (o *operations) load(ctx context.Context, tenant string, id a2a.TaskID) (task.Record, error) {
+// load reads a record that the caller may see. For any other caller it does not exist (E7). A
+// line of a batch that has no record yet is a task all the same: then unfed is not nil, and the
+// record is what the task is now, and is stored nowhere.
+func (o *operations) load(ctx context.Context, tenant string, id a2a.TaskID) (r task.Record, unfed *batchdesk.Unfed, err error) {
 	owner, err := caller(ctx, tenant)
 	if err != nil {
-		return task.Record{}, err
+		return task.Record{}, nil, err
 	}
 	if task.IsID(string(id)) {
 		audit.Of(ctx).Task(string(id))
 	}
-	r, err := task.Find(ctx, o.cfg.Store, owner, string(id))
-	if err != nil {
-		return task.Record{}, failure(err)
+	r, err = task.Find(ctx, o.cfg.Store, owner, string(id))
+	if missing(err) {
+		r, unfed, err = o.unfed(ctx, owner, string(id))
 	}
-	return r, nil
+	if err != nil {
+		return task.Record{}, nil, failure(err)
+	}
+	return r, unfed, nil
 }
 
 // GetTask implements the operation.
 func (o *operations) GetTask(ctx context.Context, req *a2a.GetTaskRequest) (*a2a.Task, error) {
-	r, err := o.load(ctx, req.Tenant, req.ID)
+	r, _, err := o.load(ctx, req.Tenant, req.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -121,11 +136,16 @@ func (o *operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 	if err != nil {
 		return task.Record{}, err
 	}
-	if err := o.modes.check(req); err != nil {
+	m := desk.Message{Owner: owner, Message: req.Message, Metadata: req.Metadata}
+	if task.IsBatch(string(req.Message.TaskID)) {
+		err = o.checkWish(req)
+	} else {
+		err = o.read(ctx, &m, req)
+	}
+	if err != nil {
 		return task.Record{}, err
 	}
 
-	m := desk.Message{Owner: owner, Message: req.Message, Metadata: req.Metadata}
 	if cc, ok := a2asrv.CallContextFrom(ctx); ok {
 		m.Extensions = cc.Extensions().ActivatedURIs()
 	}
@@ -142,12 +162,28 @@ func (o *operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 
 	r, err := o.cfg.Desk.Accept(ctx, m)
 	if err != nil {
-		return task.Record{}, failure(err)
+		return task.Record{}, o.refused(ctx, m, err)
 	}
 	wire.Settled(ctx)
 	audit.Of(ctx).Task(r.ID())
 	audit.Of(ctx).Done()
 	return r, nil
+}
+
+// read checks that the agent can read a message, and that its files are the sender's.
+func (o *operations) read(ctx context.Context, m *desk.Message, req *a2a.SendMessageRequest) error {
+	list, err := o.filesIn(ctx, req.Message)
+	if err != nil {
+		return err
+	}
+	types, err := o.typesOf(ctx, m.Owner, list)
+	if err != nil {
+		return failure(err)
+	}
+	if len(list) > 0 {
+		m.Prepare = func(ctx context.Context, id string) error { return o.keepFiles(ctx, m.Owner, id, list) }
+	}
+	return o.modes.check(req, types)
 }
 
 // wait follows the task until it has ended or waits for its client, but no longer than a
@@ -218,12 +254,16 @@ func (o *operations) SendStreamingMessage(ctx context.Context, req *a2a.SendMess
 // SubscribeToTask implements the operation. The stream ends with the task.
 func (o *operations) SubscribeToTask(ctx context.Context, req *a2a.SubscribeToTaskRequest) iter.Seq2[a2a.Event, error] {
 	return func(yield func(a2a.Event, error) bool) {
-		r, err := o.load(ctx, req.Tenant, req.ID)
+		r, unfed, err := o.load(ctx, req.Tenant, req.ID)
 		if err != nil {
 			yield(nil, err)
 			return
 		}
 		wire.Settled(ctx)
+		if unfed != nil && !r.Terminal() {
+			yield(nil, a2a.NewError(a2a.ErrUnsupportedOperation, "the line of the batch has not begun, and there is nothing to stream; subscribe to the batch, or ask for the task from time to time"))
+			return
+		}
 		if r.Terminal() {
 			yield(nil, a2a.NewError(a2a.ErrUnsupportedOperation, "the task has ended; read it with GetTask"))
 			return
@@ -305,6 +345,9 @@ func (o *operations) GetExtendedAgentCard(ctx context.Context, req *a2a.GetExten
 // fullFor is when a client may try again after the disk was full. Making room takes people.
 const fullFor = time.Minute
 
+// scanFor is when a client may ask again about a line of a manifest that is being read.
+const scanFor = 5 * time.Second
+
 // Reasons to end a stream before its task.
 var (
 	errBehind  = errors.New("the stream fell behind")
@@ -316,6 +359,9 @@ var (
 func failure(err error) error {
 	if no, ok := errors.AsType[*auth.Refusal](err); ok {
 		return no
+	}
+	if no, ok := errors.AsType[*noFile](err); ok {
+		return wire.Invalid(field(no.Part), no.why)
 	}
 	switch {
 	case errors.Is(err, task.ErrDeleted):
@@ -338,6 +384,15 @@ func failure(err error) error {
 
 	case errors.Is(err, desk.ErrContext):
 		return wire.Invalid("message.contextId", "is not the context of the task; leave it out or send the task's own")
+
+	case errors.Is(err, desk.ErrBatch):
+		return wire.Invalid("message.contextId", "is a batch, whose tasks are made by its lines; leave it out, or add a line to a manifest")
+
+	case errors.Is(err, batchdesk.ErrScanning):
+		return wire.Later(scanFor, err, "the manifest of the batch is still being read; ask again")
+
+	case errors.Is(err, batchdesk.ErrClosed):
+		return a2a.NewError(a2a.ErrUnsupportedOperation, "the batch ended before this line began")
 
 	case errors.Is(err, task.ErrInbox):
 		return a2a.NewError(a2a.ErrUnsupportedOperation, "too many messages wait for this task; wait for it to answer")

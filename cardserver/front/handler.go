@@ -10,8 +10,8 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
-	"errand/cardserver/audit"
 	"errand/cardserver/front/wire"
+	"errand/shared/audit"
 	"errand/shared/card"
 	"errand/shared/keys"
 	"errand/shared/loopback"
@@ -26,7 +26,7 @@ const (
 )
 
 // New makes the handler of all paths that clients call: the card, both bindings, the key
-// set, the API about webhooks, and a page for people.
+// set, our own APIs and OpenAI's to batches, and a page for people.
 func New(cfg Config) http.Handler {
 	if cfg.Memory == nil {
 		cfg.Memory = wire.NewMemory()
@@ -50,6 +50,8 @@ func New(cfg Config) http.Handler {
 			cfg.Keys.ServeJWKS(w, r)
 		case strings.HasPrefix(r.URL.Path, "/push/") || deletesTask(r) || tracesTask(r) || wakes(r.URL.Path):
 			cfg.Push.ServeHTTP(w, r)
+		case o.door(r.URL.Path) != nil:
+			o.door(r.URL.Path).ServeHTTP(w, r)
 		case r.URL.Path != "/" && r.URL.Path != "": // a request that names the whole address has no path
 			rest.ServeHTTP(w, r)
 		case r.Method == http.MethodGet || r.Method == http.MethodHead:
@@ -68,6 +70,16 @@ func New(cfg Config) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.ServeHTTP(w, r.WithContext(log.Begin(r.Context())))
 	})
+}
+
+// door is the API beside A2A that a path belongs to, nil if it is none's.
+func (o *operations) door(path string) http.Handler {
+	for of, h := range o.cfg.Doors {
+		if path == of || strings.HasPrefix(path, of+"/") {
+			return h
+		}
+	}
+	return nil
 }
 
 // deletesTask reports whether a request is DELETE /tasks/{id}, which A2A does not have.
@@ -117,7 +129,7 @@ func fromPage(h http.Header) bool { return h["Sec-Fetch-Site"] != nil || h["Orig
 // public reports whether any web page may read or link to a path.
 func public(path string) bool {
 	switch path {
-	case "/", "", card.Path, card.OldPath, keys.Path, "/push/openapi.yaml":
+	case "/", "", card.Path, card.OldPath, keys.Path, "/push/openapi.yaml", "/files/openapi.yaml", "/batches/openapi.yaml":
 		return true
 	}
 	return false

@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"errand/cardserver/front"
-	"errand/cardserver/limits"
 	"errand/shared/auth"
 	"errand/shared/desk"
 	base "errand/shared/lab/world"
+	"errand/shared/limits"
 	"errand/shared/task"
 )
 

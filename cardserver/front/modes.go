@@ -24,16 +24,25 @@ func modesOf(a *agent.Agent) modes {
 }
 
 // check refuses a message that the agent cannot read (M9), and a client that cannot read
-// the agent's answers (M10). Every agent reads the answer to a question about a call.
-func (m modes) check(req *a2a.SendMessageRequest) error {
+// the agent's answers (M10). Every agent reads the answer to a question about a call. types are
+// those of the parts that name files, as far as they are known.
+func (m modes) check(req *a2a.SendMessageRequest, types map[int]string) error {
 	for i, p := range req.Message.Parts {
+		kind, file := types[i]
+		if file && kind == "" {
+			continue
+		}
+		if !file {
+			kind = mediaType(p)
+		}
 		a, answers := task.AnswerIn(p)
 		answers = answers && req.Message.TaskID != "" && strings.HasPrefix(a.Key, string(req.Message.TaskID)+"/")
-		if !answers && !matchesAny(m.in, mediaType(p)) {
+		if !answers && !matchesAny(m.in, kind) {
 			return a2a.NewError(a2a.ErrUnsupportedContentType,
 				fmt.Sprintf("message.parts[%d]: this agent reads %s", i, strings.Join(m.in, ", ")))
 		}
 	}
+
 	if req.Config == nil || len(req.Config.AcceptedOutputModes) == 0 {
 		return nil
 	}

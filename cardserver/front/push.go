@@ -22,13 +22,18 @@ const maxWebhookID = 64
 // replaces it. A URL has one configuration on a task: a second one with another id is
 // refused, and one without an id replaces the first. On a task that has ended it delivers the task as it is.
 func (o *operations) CreateTaskPushConfig(ctx context.Context, req *a2a.PushConfig) (*a2a.PushConfig, error) {
-	r, err := o.load(ctx, req.Tenant, req.TaskID)
+	r, unfed, err := o.load(ctx, req.Tenant, req.TaskID)
 	if err != nil {
 		return nil, err
 	}
 	h, err := o.hook(ctx, r.Owner, req, "")
 	if err != nil {
 		return nil, err
+	}
+	if unfed != nil {
+		if r, err = o.begin(ctx, *unfed); err != nil {
+			return nil, failure(err)
+		}
 	}
 
 	var set task.Webhook // h with the id that the task has it under
@@ -48,7 +53,7 @@ func (o *operations) CreateTaskPushConfig(ctx context.Context, req *a2a.PushConf
 // GetTaskPushConfig implements the operation. A missing configuration is answered like a
 // missing task (P5). Without an id, which only 0.3 allows, the first one is meant.
 func (o *operations) GetTaskPushConfig(ctx context.Context, req *a2a.GetTaskPushConfigRequest) (*a2a.PushConfig, error) {
-	r, err := o.load(ctx, req.Tenant, req.TaskID)
+	r, _, err := o.load(ctx, req.Tenant, req.TaskID)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +69,7 @@ func (o *operations) GetTaskPushConfig(ctx context.Context, req *a2a.GetTaskPush
 
 // ListTaskPushConfigs implements the operation.
 func (o *operations) ListTaskPushConfigs(ctx context.Context, req *a2a.ListTaskPushConfigRequest) (*a2a.ListTaskPushConfigResponse, error) {
-	r, err := o.load(ctx, req.Tenant, req.TaskID)
+	r, _, err := o.load(ctx, req.Tenant, req.TaskID)
 	if err != nil {
 		return nil, err
 	}
@@ -87,8 +92,8 @@ func (o *operations) ListTaskPushConfigs(ctx context.Context, req *a2a.ListTaskP
 
 // DeleteTaskPushConfig implements the operation. Deleting an absent configuration succeeds.
 func (o *operations) DeleteTaskPushConfig(ctx context.Context, req *a2a.DeleteTaskPushConfigRequest) error {
-	r, err := o.load(ctx, req.Tenant, req.TaskID)
-	if err != nil {
+	r, unfed, err := o.load(ctx, req.Tenant, req.TaskID)
+	if err != nil || unfed != nil { // which has none
 		return err
 	}
 	_, err = o.cfg.Desk.Change(ctx, r, func(r task.Record, now task.Moment) (task.Record, bool, error) {

@@ -272,7 +272,7 @@ func jobs(t *testing.T, program string) (paths []string) {
 
 	known := map[string]string{
 		"queue.PathTurn": queue.PathTurn, "queue.PathDeliver": queue.PathDeliver, "queue.PathSweep": queue.PathSweep,
-		"bus.PathEvents": bus.PathEvents, "sweep.PathTick": sweep.PathTick,
+		"queue.PathBulk": queue.PathBulk, "queue.PathBatch": queue.PathBatch, "bus.PathEvents": bus.PathEvents, "bus.PathSubmit": bus.PathSubmit, "sweep.PathTick": sweep.PathTick,
 	}
 	for _, name := range regexp.MustCompile(`\b\w+\.Path\w+`).FindAllString(string(code), -1) {
 		path, ok := known[name]

@@ -3,31 +3,16 @@ package push_test
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
-	"log/slog"
 	"net/http"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"errand/cardserver/audit"
 	"errand/cardserver/push"
 	"errand/shared/auth"
+	base "errand/shared/lab/world"
 	"errand/shared/task"
 )
-
-// audited keeps the audit log of the requests to the world.
-func audited(w *world) *bytes.Buffer {
-	log, inner := &bytes.Buffer{}, w.Handler
-	lines := audit.New(slog.New(slog.NewJSONHandler(log, nil)))
-	w.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		inner.ServeHTTP(rw, r.WithContext(lines.Begin(r.Context())))
-	})
-	return log
-}
 
 // fields are the fields of the only line of the log, which is emptied; nil without a line.
 func fields(t *testing.T, log *bytes.Buffer) map[string]any {
@@ -49,51 +34,18 @@ func fields(t *testing.T, log *bytes.Buffer) map[string]any {
 // Every operation needs exactly one right, and names it in the refusal.
 func TestEveryOperationNeedsOneRight(t *testing.T) {
 	w := newWorld(t)
-	key, text := map[auth.Right]string{}, "limits: {requests: none}\nprincipals:\n- name: acme/alice\n  keys:\n"
-	for _, r := range auth.Rights() {
-		k, hash := auth.NewKey()
-		key[r] = k
-		text += fmt.Sprintf("  - {hash: %s, may: [%s]}\n", hash, r)
-	}
-	path := filepath.Join(t.TempDir(), "access.yaml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	access, err := auth.Load(path, auth.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.config.Access = access
-	w.Handler = push.New(w.config)
-
-	for _, route := range push.Routes() {
-		right := push.RightOf(route)
-		if !slices.Contains(auth.Rights(), right) {
-			t.Errorf("%s needs the right %q, which does not exist", route, right)
-		}
-		method, at, _ := strings.Cut(route, " ")
-		at = strings.NewReplacer("{task}", "t1", "{hook}", "h").Replace(at)
-
-		for _, r := range auth.Rights() {
-			req := httptest.NewRequest(method, at, nil)
-			req.Header.Set("X-API-Key", key[r])
-			rec := httptest.NewRecorder()
-			w.ServeHTTP(rec, req)
-			if (rec.Code == http.StatusForbidden) != (r != right) {
-				t.Errorf("%s with the right %s alone: %d %s", route, r, rec.Code, rec.Body)
-			}
-			if r != right && !strings.Contains(rec.Body.String(), `the right \"`+string(right)+`\"`) {
-				t.Errorf("%s with the right %s alone: %s", route, r, rec.Body)
-			}
-		}
-	}
+	base.OneRight(t, push.Routes(), push.RightOf, strings.NewReplacer("{task}", "t1", "{hook}", "h"), func(a *auth.Access) http.Handler {
+		w.config.Access = a
+		return push.New(w.config)
+	})
 }
 
 // The audit log has one line for each change, whatever becomes of it, and for each refusal.
 // The reads of one's own webhooks have none, those of another's by an operator have one.
 func TestAuditOfEveryOperation(t *testing.T) {
 	w := newWorld(t)
-	log := audited(w)
+	var log *bytes.Buffer
+	w.Handler, log = base.Audited(w.Handler)
 	id := func(n string) string { id, _ := task.Derive(alice, n); return id }
 	w.dead(alice, id("1"))
 	w.ended(alice, id("2"))
@@ -119,7 +71,7 @@ func TestAuditOfEveryOperation(t *testing.T) {
 		{alice, "GET", "/tasks/" + id("1") + "/trace", "", 200, none, "", ""},
 		{alice, "GET", "/tasks/" + id("1") + "/trace?after=canary", "", 400, none, "", ""},
 		{alice, "GET", "/tasks/" + foreign + "/trace", "", 404, none, "", ""},
-		{alice, "POST", hook("2") + "/ping", "", 202, 200, "", ""},
+		{alice, "POST", hook("2") + "/ping", "", 202, 202, "", ""},
 		{alice, "POST", hook("9") + "/ping", "", 404, 404, "", ""},
 		{alice, "POST", hook("3") + "/redrive", `{"fromNote":1}`, 200, 200, "", ""},
 		{alice, "POST", hook("3") + "/redrive", `{"fromNote":1}`, 429, 429, "", "limit rest"},
@@ -128,7 +80,7 @@ func TestAuditOfEveryOperation(t *testing.T) {
 		{alice, "POST", hook("4") + "/ping", "", 429, 429, "", "limit rest"},
 		{alice, "POST", "/push/redrive", "", 200, 200, "", ""},
 		{alice, "DELETE", "/tasks/" + id("9"), "", 404, 404, "", ""},
-		{alice, "DELETE", "/tasks/" + id("3"), "", 204, 200, "", ""},
+		{alice, "DELETE", "/tasks/" + id("3"), "", 204, 204, "", ""},
 
 		{"", "GET", "/push/dead-letters", "", 401, 401, "", ""},
 		{"", "GET", hook("1"), "", 401, 401, "", ""},

@@ -14,7 +14,7 @@ func Routes() []string { return slices.Sorted(maps.Keys((&API{}).operations())) 
 const WakeRoute = wakeRoute
 
 // RightOf is the right that an operation needs.
-func RightOf(route string) auth.Right { return (&API{}).operations()[route].right }
+func RightOf(route string) auth.Right { return (&API{}).operations()[route].Right }
 
 // Description is the API's description.
 func Description() []byte { return description }

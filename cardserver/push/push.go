@@ -16,10 +16,10 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"time"
 	"unicode/utf8"
 
-	"errand/cardserver/audit"
+	"errand/cardserver/api"
+	"errand/shared/audit"
 	"errand/shared/auth"
 	"errand/shared/desk"
 	"errand/shared/keys"
@@ -29,15 +29,26 @@ import (
 	"errand/shared/webhook"
 )
 
-// Config is what the API needs. All fields are required.
+// Config is what the API needs. All fields but Files and Withhold are required.
 type Config struct {
 	Desk     *desk.Desk
 	Store    Store    // the desk's, to read
 	KV       kv.Store // of the same database, with the steps of the tasks
+	Files    Releaser // lets go of the files that a deleted task names; nil: there are no files
 	Keys     *keys.Keyring
 	Access   *auth.Access              // who may call
 	CheckURL func(rawURL string) error // whether a webhook may be sent there; the error is for the client
 	Log      *slog.Logger
+
+	// Withhold makes the record of the item of a batch that has none yet, so that it can be
+	// deleted. task.ErrNotFound: there is no such item. nil: there are no batches.
+	Withhold func(ctx context.Context, owner, id string) error
+}
+
+// A Releaser deletes the files that only a task names which its owner has deleted. It is called
+// again if the deletion is repeated.
+type Releaser interface {
+	Release(ctx context.Context, task string) error
 }
 
 // A Store is the part of the store that the API reads.
@@ -48,104 +59,63 @@ type Store interface {
 
 // An API is the handler of all operations. Safe for concurrent use.
 type API struct {
-	cfg Config
-	mux *http.ServeMux
+	cfg  Config
+	rows *api.Handler
 }
 
 //go:embed openapi.yaml
 var description []byte
 
-// An operation is one row of the API.
-type operation struct {
-	right   auth.Right // that a caller needs
-	changes bool       // the audit log has a line for each request
-	serve   func(*call) error
-}
-
 // operations are all rows, by method and path. The description names the same.
-func (a *API) operations() map[string]operation {
-	return map[string]operation{
-		"GET /push/dead-letters":                       {auth.Push, false, a.deadLetters},
-		"GET /push/tasks/{task}/hooks":                 {auth.Push, false, a.hooks},
-		"GET /push/tasks/{task}/hooks/{hook}":          {auth.Push, false, a.hook},
-		"POST /push/tasks/{task}/hooks/{hook}/redrive": {auth.Push, true, a.redrive},
-		"POST /push/tasks/{task}/hooks/{hook}/ping":    {auth.Push, true, a.ping},
-		"POST /push/redrive":                           {auth.Push, true, a.redriveAll},
-		"GET /push/keys":                               {auth.Push, false, a.keys},
-		"DELETE /tasks/{task}":                         {auth.Cancel, true, a.delete},
-		"GET /tasks/{task}/trace":                      {auth.Read, false, a.trace},
+func (a *API) operations() map[string]api.Operation {
+	return map[string]api.Operation{
+		"GET /push/dead-letters":                       {Right: auth.Push, Serve: a.deadLetters},
+		"GET /push/tasks/{task}/hooks":                 {Right: auth.Push, Serve: a.hooks},
+		"GET /push/tasks/{task}/hooks/{hook}":          {Right: auth.Push, Serve: a.hook},
+		"POST /push/tasks/{task}/hooks/{hook}/redrive": {Right: auth.Push, Changes: true, Serve: a.redrive},
+		"POST /push/tasks/{task}/hooks/{hook}/ping":    {Right: auth.Push, Changes: true, Serve: a.ping},
+		"POST /push/redrive":                           {Right: auth.Push, Changes: true, Serve: a.redriveAll},
+		"GET /push/keys":                               {Right: auth.Push, Serve: a.keys},
+		"DELETE /tasks/{task}":                         {Right: auth.Cancel, Changes: true, Serve: a.delete},
+		"GET /tasks/{task}/trace":                      {Right: auth.Read, Serve: a.trace},
 	}
 }
 
 // New makes the API. Its paths begin with /push/, but for those of whole tasks and the URLs
 // that wake calls.
 func New(cfg Config) *API {
-	a := &API{cfg: cfg, mux: http.NewServeMux()}
-	a.mux.HandleFunc("GET /push/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/yaml")
-		_, _ = w.Write(description) // if it fails the client is gone
+	a := &API{cfg: cfg}
+	a.rows = api.New(api.Config{
+		Operations: a.operations(), Access: cfg.Access, Describe: describe, Log: cfg.Log,
+		Description: description, DescribedAt: descriptionPath,
 	})
-
-	a.mux.HandleFunc(keys.WakePath, a.wake)
-	methods := map[string]string{}
-	for route, o := range a.operations() {
-		method, path, _ := strings.Cut(route, " ")
-		methods[path] = method
-		a.mux.HandleFunc(route, a.serve(route, o))
-	}
-
-	for path, method := range methods {
-		a.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Allow", method)
-			(&problem{Status: http.StatusMethodNotAllowed, Detail: "this is asked with " + method}).write(w)
-		})
-	}
-
-	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		(&problem{Status: http.StatusNotFound, Detail: "there is nothing here; /push/openapi.yaml says what there is"}).write(w)
-	})
-
 	return a
 }
 
-// ServeHTTP implements http.Handler.
-func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
+// descriptionPath is where the description is.
+const descriptionPath = "/push/openapi.yaml"
 
-// A call is one request of an identified caller.
-type call struct {
-	w http.ResponseWriter
-	*http.Request
-	caller auth.Principal
+// ServeHTTP implements http.Handler.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, keys.WakePath) {
+		a.wake(w, r)
+		return
+	}
+	a.rows.ServeHTTP(w, r)
 }
 
-// serve serves an operation to callers that have the right to it.
-func (a *API) serve(name string, o operation) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "no-store")
-		line := audit.Of(r.Context())
-		line.Operation(name, o.changes)
-
-		p, err := a.cfg.Access.Identify(r)
-		line.Caller(p) // also if a limit of the caller refuses it
-		if err == nil {
-			err = p.May(o.right)
-		}
-		if err == nil {
-			err = o.serve(&call{w, r, p})
-		}
-
-		if err != nil {
-			a.fail(w, r, err)
-			return
-		}
-		line.Done()
+// describe says what an error means to a caller.
+func describe(err error) error {
+	if errors.Is(err, task.ErrNotFound) {
+		return &api.Problem{Status: http.StatusNotFound, Detail: "there is no such task, or it has no such webhook"}
 	}
+	return nil
 }
 
 // load reads a task whose webhooks the caller may see.
-func (a *API) load(q *call) (r task.Record, err error) {
-	if q.caller.Operator {
-		id := q.named()
+func (a *API) load(q *api.Call) (r task.Record, err error) {
+	if q.Caller.Operator {
+		id := named(q)
 		r, err = a.cfg.Store.Load(q.Context(), id)
 	} else {
 		r, err = a.own(q)
@@ -157,13 +127,13 @@ func (a *API) load(q *call) (r task.Record, err error) {
 }
 
 // own reads a task of the caller.
-func (a *API) own(q *call) (task.Record, error) {
-	return task.Find(q.Context(), a.cfg.Store, q.caller.Owner, q.named())
+func (a *API) own(q *api.Call) (task.Record, error) {
+	return task.Find(q.Context(), a.cfg.Store, q.Caller.Owner, named(q))
 }
 
 // named is the id in the request's path. Its line in the audit log names the id only if the
 // id has a form that the agent gives, because a caller may write anything there.
-func (q *call) named() string {
+func named(q *api.Call) string {
 	id := q.PathValue("task")
 	if task.IsID(id) {
 		audit.Of(q.Context()).Task(id)
@@ -172,7 +142,7 @@ func (q *call) named() string {
 }
 
 // loadWebhook reads a webhook of a task that the caller may see.
-func (a *API) loadWebhook(q *call) (task.Record, task.Webhook, error) {
+func (a *API) loadWebhook(q *api.Call) (task.Record, task.Webhook, error) {
 	r, err := a.load(q)
 	if err != nil {
 		return r, task.Webhook{}, err
@@ -186,17 +156,17 @@ func (a *API) loadWebhook(q *call) (task.Record, task.Webhook, error) {
 
 // owner is the owner whose webhooks a request means: the caller or, for an operator, the
 // named owner, or all owners ("*").
-func (q *call) owner(named string) (owner string, all bool, err error) {
+func ownerOf(q *api.Call, named string) (owner string, all bool, err error) {
 	switch {
-	case named == "" || named == q.caller.Owner:
-		return q.caller.Owner, false, nil
-	case !q.caller.Operator:
-		return "", false, invalid("owner", "is for operators: leave it out for your own webhooks")
+	case named == "" || named == q.Caller.Owner:
+		return q.Caller.Owner, false, nil
+	case !q.Caller.Operator:
+		return "", false, api.Invalid("owner", "is for operators: leave it out for your own webhooks")
 	case named == everybody:
 		audit.Of(q.Context()).Owner(everybody)
 		return "", true, nil
 	case !utf8.ValidString(named):
-		return "", false, invalid("owner", "must be the name of one, or * for everybody's")
+		return "", false, api.Invalid("owner", "must be the name of one, or * for everybody's")
 	}
 
 	said := "another" // callers of everyone's issuers may have names that are any text
@@ -209,42 +179,42 @@ func (q *call) owner(named string) (owner string, all bool, err error) {
 
 const everybody = "*"
 
-func (a *API) hooks(q *call) error {
+func (a *API) hooks(q *api.Call) error {
 	r, err := a.load(q)
 	if err != nil {
 		return err
 	}
-	if err := q.only(); err != nil {
+	if _, err := q.Query(); err != nil {
 		return err
 	}
 	out := hooksView{Webhooks: []hookView{}}
 	for _, h := range r.Webhooks {
-		out.Webhooks = append(out.Webhooks, q.view(r, h))
+		out.Webhooks = append(out.Webhooks, viewOf(q, r, h))
 	}
-	return q.answer(http.StatusOK, out)
+	return q.JSON(http.StatusOK, out)
 }
 
-func (a *API) hook(q *call) error {
+func (a *API) hook(q *api.Call) error {
 	r, h, err := a.loadWebhook(q)
 	if err != nil {
 		return err
 	}
-	if err := q.only(); err != nil {
+	if _, err := q.Query(); err != nil {
 		return err
 	}
-	return q.answer(http.StatusOK, q.view(r, h))
+	return q.JSON(http.StatusOK, viewOf(q, r, h))
 }
 
 // delete deletes a task of the caller, an operator included, with all its content and then
-// its steps (R16i). A task that is deleted already is an answer, and no error: its steps are
-// deleted again, because the process may have died between the two. The purge takes those
+// its steps (R16i) and its files. A task that is deleted already is an answer, and no error: they
+// are deleted again, because the process may have died between the two. The purge takes steps
 // that a run still writes. The answer waits as that of a cancel does (R16b).
-func (a *API) delete(q *call) error {
-	if err := q.only(); err != nil {
+func (a *API) delete(q *api.Call) error {
+	if _, err := q.Query(); err != nil {
 		return err
 	}
 
-	r, err := a.own(q)
+	r, err := a.ownOrUnfed(q)
 	var met task.Record
 	if err == nil {
 		_, err = a.cfg.Desk.Change(q.Context(), r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
@@ -258,53 +228,58 @@ func (a *API) delete(q *call) error {
 		return err
 	}
 
-	if err := steps.Delete(context.WithoutCancel(q.Context()), a.cfg.KV, q.PathValue("task"), nil); err != nil {
+	if err := a.clear(context.WithoutCancel(q.Context()), q.PathValue("task")); err != nil {
 		return err
 	}
+	audit.Of(q.Context()).Status(http.StatusNoContent)
 	audit.Of(q.Context()).Done() // also if the client goes away while it waits
 	if err := a.cfg.Desk.Settle(q.Context(), met); err != nil {
 		return nil // there is no client to answer
 	}
-	q.w.WriteHeader(http.StatusNoContent)
-	return nil
+	return q.Nothing()
+}
+
+// ownOrUnfed reads a task of the caller. A line of a batch that has no record gets one.
+func (a *API) ownOrUnfed(q *api.Call) (task.Record, error) {
+	r, err := a.own(q)
+	id := q.PathValue("task")
+	if _, _, item := task.ItemOf(id); !item || a.cfg.Withhold == nil || !errors.Is(err, task.ErrNotFound) || errors.Is(err, task.ErrDeleted) {
+		return r, err
+	}
+	if err := a.cfg.Withhold(q.Context(), q.Caller.Owner, id); err != nil {
+		return r, err
+	}
+	return a.own(q)
+}
+
+// clear deletes what belongs to a deleted task outside its record.
+func (a *API) clear(ctx context.Context, id string) error {
+	err := steps.Delete(ctx, a.cfg.KV, id, nil)
+	if a.cfg.Files != nil {
+		err = errors.Join(err, a.cfg.Files.Release(ctx, id))
+	}
+	return err
 }
 
 // keys shows the keys that sign the caller's webhooks to a URL.
-func (a *API) keys(q *call) error {
-	if err := q.only("url"); err != nil {
+func (a *API) keys(q *api.Call) error {
+	query, err := q.Query("url")
+	if err != nil {
 		return err
 	}
-	url := q.URL.Query().Get("url")
+	url := query.Get("url")
 	if err := a.cfg.CheckURL(url); err != nil {
-		return invalid("url", err.Error())
+		return api.Invalid("url", err.Error())
 	}
 	ring, err := a.cfg.Keys.Ring(q.Context())
 	if err != nil {
 		return err
 	}
 	now := a.cfg.Desk.Now()
-	return q.answer(http.StatusOK, keysView{
-		Secrets: ring.Secrets(now, q.caller.Owner, url), PublicKeys: ring.Public(now, q.caller.Owner),
-		Subjects: ring.Subjects(now, q.caller.Owner), KeySet: keys.Path,
+	return q.JSON(http.StatusOK, keysView{
+		Secrets: ring.Secrets(now, q.Caller.Owner, url), PublicKeys: ring.Public(now, q.Caller.Owner),
+		Subjects: ring.Subjects(now, q.Caller.Owner), KeySet: keys.Path,
 	})
-}
-
-// fail answers an error. Only faults of ours are logged.
-func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
-	p, ok := errors.AsType[*problem](err)
-	no, refused := errors.AsType[*auth.Refusal](err)
-	switch {
-	case ok:
-	case refused:
-		p = &problem{Status: no.Status, Detail: no.Message, after: no.After, challenge: no.Challenge()}
-	case errors.Is(err, task.ErrNotFound):
-		p = &problem{Status: http.StatusNotFound, Detail: "there is no such task, or it has no such webhook"}
-	default:
-		a.cfg.Log.ErrorContext(r.Context(), "answering about webhooks", "err", err)
-		p = &problem{Status: http.StatusServiceUnavailable, Detail: "this cannot be answered now; try again", after: time.Second}
-	}
-	audit.Of(r.Context()).Failed(p.Status, strings.ToUpper(strings.ReplaceAll(http.StatusText(p.Status), " ", "_")), err)
-	p.write(w)
 }
 
 // failed is the only detail that callers get of a failure without a status. More would show
@@ -312,8 +287,8 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 const failed = "DELIVERY_FAILED"
 
 // classOf is the failure of an attempt as the caller may know it.
-func (q *call) classOf(t task.Try) string {
-	if t.Error == "" || q.caller.Operator || t.Error == webhook.ClassRequest {
+func classOf(q *api.Call, t task.Try) string {
+	if t.Error == "" || q.Caller.Operator || t.Error == webhook.ClassRequest {
 		return t.Error
 	}
 	return failed

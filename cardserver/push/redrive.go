@@ -1,16 +1,13 @@
 package push
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
-	"os"
 	"strconv"
 	"time"
 
+	"errand/cardserver/api"
 	"errand/cardserver/page"
 	"errand/shared/auth"
 	"errand/shared/task"
@@ -23,36 +20,32 @@ const (
 	pageSize   = 50
 	maxPage    = 100
 	redriveFor = 20 * time.Second
-	writeFor   = 30 * time.Second // for an answer, as in A2A
 
 	listedNotifications = 3 // of each webhook in a list of many, which could be 256 of a thousand
 )
 
 // deadLetters lists webhooks that were given up. Those of the task that changed last come
 // first.
-func (a *API) deadLetters(q *call) error {
-	if err := q.only("owner", "pageSize", "pageToken"); err != nil {
+func (a *API) deadLetters(q *api.Call) error {
+	all, err := q.Query("owner", "pageSize", "pageToken")
+	if err != nil {
 		return err
 	}
 
 	var query task.DeadQuery
-	var err error
-	param := q.URL.Query().Get
-	if query.Owner, query.All, err = q.owner(param("owner")); err != nil {
+	param := all.Get
+	if query.Owner, query.All, err = ownerOf(q, param("owner")); err != nil {
 		return err
 	}
 
-	query.Limit = pageSize
-	if text := param("pageSize"); text != "" {
-		if query.Limit, err = strconv.Atoi(text); err != nil || query.Limit < 1 || query.Limit > maxPage {
-			return invalid("pageSize", "must be a number of tasks from 1 to 100")
-		}
+	if query.Limit, err = api.Number(all, "pageSize", pageSize, maxPage); err != nil {
+		return err
 	}
 
 	if text := param("pageToken"); text != "" {
 		from, err := page.Parse(text, "")
 		if err != nil {
-			return invalid("pageToken", "is not the nextPageToken of this list; begin again without it")
+			return api.Invalid("pageToken", "is not the nextPageToken of this list; begin again without it")
 		}
 		query.After = from.Ref()
 	}
@@ -66,7 +59,7 @@ func (a *API) deadLetters(q *call) error {
 	for _, r := range dead.Records {
 		for _, h := range r.Webhooks {
 			if h.State == task.WebhookDead {
-				v := q.view(r, h)
+				v := viewOf(q, r, h)
 				v.Pending = v.Pending[:min(len(v.Pending), listedNotifications)]
 				out.Webhooks = append(out.Webhooks, v)
 			}
@@ -77,16 +70,16 @@ func (a *API) deadLetters(q *call) error {
 		}
 	}
 
-	return q.answer(http.StatusOK, out)
+	return q.JSON(http.StatusOK, out)
 }
 
 // redrive sends a webhook its notifications again: from a notification or a time on, or the pending ones.
-func (a *API) redrive(q *call) error {
+func (a *API) redrive(q *api.Call) error {
 	var in struct {
 		FromNotification *int       `json:"fromNote"`
 		Since            *time.Time `json:"since"`
 	}
-	if err := q.read(&in); err != nil {
+	if err := read(q, &in); err != nil {
 		return err
 	}
 
@@ -98,14 +91,14 @@ func (a *API) redrive(q *call) error {
 	from := 0
 	switch {
 	case in.FromNotification != nil && in.Since != nil:
-		return invalid("since", "and fromNote say the same twice: leave one of them out")
+		return api.Invalid("since", "and fromNote say the same twice: leave one of them out")
 	case in.FromNotification != nil:
 		if from = *in.FromNotification; from < 1 || from > len(r.Notifications) {
-			return invalid("fromNote", "must be the number of a note, of which there are "+strconv.Itoa(len(r.Notifications)))
+			return api.Invalid("fromNote", "must be the number of a note, of which there are "+strconv.Itoa(len(r.Notifications)))
 		}
 	case in.Since != nil:
 		if from = firstSince(r.Notifications, *in.Since); from == 0 {
-			return invalid("since", "is later than every note; the last one is of "+lastNotification(r.Notifications))
+			return api.Invalid("since", "is later than every note; the last one is of "+lastNotification(r.Notifications))
 		}
 	}
 
@@ -125,10 +118,10 @@ func (a *API) redrive(q *call) error {
 	// request of the same millisecond is the same re-drive.
 	now, ok := r.Webhook(h.ID)
 	if !ok || now.Gen != ours.Gen || !now.Since.Equal(ours.Since) || now.Cursor != ours.Cursor {
-		return &problem{Status: http.StatusConflict, Detail: "the webhook was replaced, deleted or re-driven by somebody else at this moment; look at it and ask again"}
+		return &api.Problem{Status: http.StatusConflict, Detail: "the webhook was replaced, deleted or re-driven by somebody else at this moment; look at it and ask again"}
 	}
 
-	return q.answer(http.StatusOK, q.view(r, now))
+	return q.JSON(http.StatusOK, viewOf(q, r, now))
 }
 
 // firstSince is the number of the first notification at that time or later; 0: there is none.
@@ -149,17 +142,17 @@ func lastNotification(notes []task.Notification) string {
 }
 
 // redriveAll sends all dead webhooks of an owner their pending notifications.
-func (a *API) redriveAll(q *call) error {
+func (a *API) redriveAll(q *api.Call) error {
 	var in struct {
 		Owner string `json:"owner"`
 	}
-	if err := q.read(&in); err != nil {
+	if err := read(q, &in); err != nil {
 		return err
 	}
 
 	query := task.DeadQuery{Limit: pageSize}
 	var err error
-	if query.Owner, query.All, err = q.owner(in.Owner); err != nil {
+	if query.Owner, query.All, err = ownerOf(q, in.Owner); err != nil {
 		return err
 	}
 
@@ -180,7 +173,7 @@ func (a *API) redriveAll(q *call) error {
 		}
 
 		if out.More = dead.More; !out.More || time.Now().After(end) {
-			return q.answer(http.StatusOK, out)
+			return q.JSON(http.StatusOK, out)
 		}
 	}
 }
@@ -224,8 +217,8 @@ func (a *API) redriveTask(ctx context.Context, id string) (hooks int, err error)
 
 // ping sends one message to a webhook, dead or alive. Its result is among the webhook's
 // attempts afterwards.
-func (a *API) ping(q *call) error {
-	if err := q.read(&struct{}{}); err != nil {
+func (a *API) ping(q *api.Call) error {
+	if err := read(q, &struct{}{}); err != nil {
 		return err
 	}
 	r, h, err := a.loadWebhook(q)
@@ -248,7 +241,7 @@ func (a *API) ping(q *call) error {
 		return a.soon(err, r, h.ID)
 	}
 	if h, ok := r.Webhook(h.ID); ok {
-		return q.answer(http.StatusAccepted, q.view(r, h))
+		return q.JSON(http.StatusAccepted, viewOf(q, r, h))
 	}
 	return task.ErrNotFound // deleted meanwhile
 }
@@ -263,29 +256,10 @@ func (a *API) soon(err error, r task.Record, hook string) error {
 		"a ping or a re-drive of this webhook was requested less than 10 seconds ago; look at its attempts, and ask again when Retry-After is over")
 }
 
-// read reads the request's body, a JSON object, strictly. No body is an empty object. The
-// server bounds the time in which the body arrives.
-func (q *call) read(v any) error {
-	if err := q.only(); err != nil {
+// read reads the request's body, and refuses parameters.
+func read(q *api.Call, v any) error {
+	if _, err := q.Query(); err != nil {
 		return err
 	}
-	text, err := io.ReadAll(http.MaxBytesReader(q.w, q.Body, maxBody))
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return &problem{Status: http.StatusRequestTimeout, Detail: "the body did not arrive in time", Field: "body"}
-	}
-	if err != nil {
-		return invalid("body", "cannot be read, or has more than 16 KiB")
-	}
-	if len(bytes.TrimSpace(text)) == 0 {
-		return nil
-	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return invalid("body", "must be a JSON object with the fields that /push/openapi.yaml names")
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return invalid("body", "must be one JSON object")
-	}
-	return nil
+	return q.Read(v, maxBody, descriptionPath)
 }

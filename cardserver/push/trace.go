@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 
+	"errand/cardserver/api"
 	"errand/cardserver/trace"
 	"errand/shared/serve"
 	"errand/shared/task"
@@ -13,24 +14,24 @@ import (
 
 // trace shows a caller, an operator included, what a task of its own did. The answer has the
 // content of calls, of which no log and no error may have any.
-func (a *API) trace(q *call) error {
-	if err := q.only("after"); err != nil {
+func (a *API) trace(q *api.Call) error {
+	query, err := q.Query("after")
+	if err != nil {
 		return err
 	}
 	var from trace.Cursor
-	if text := q.URL.Query().Get("after"); text != "" {
-		var err error
+	if text := query.Get("after"); text != "" {
 		if from, err = trace.ParseCursor(text); err != nil {
-			return invalid("after", "must be the number of a step, or the next of the page before")
+			return api.Invalid("after", "must be the number of a step, or the next of the page before")
 		}
 	}
 
 	r, err := a.own(q)
 	switch {
 	case errors.Is(err, task.ErrDeleted):
-		return &problem{Status: http.StatusNotFound, Detail: "the task was deleted by its owner"}
+		return &api.Problem{Status: http.StatusNotFound, Detail: "the task was deleted by its owner"}
 	case errors.Is(err, task.ErrNotFound):
-		return &problem{Status: http.StatusNotFound, Detail: "there is no such task"}
+		return &api.Problem{Status: http.StatusNotFound, Detail: "there is no such task"}
 	case err != nil:
 		return err
 	}
@@ -43,9 +44,9 @@ func (a *API) trace(q *call) error {
 	var text bytes.Buffer
 	enc := json.NewEncoder(&text)
 	enc.SetEscapeHTML(false) // the arguments of a call as they were sent
-	if err := enc.Encode(trace.Assemble(r, p, a.cfg.Desk.Now(), q.classOf)); err != nil {
+	if err := enc.Encode(trace.Assemble(r, p, a.cfg.Desk.Now(), func(t task.Try) string { return classOf(q, t) })); err != nil {
 		return errors.New("encoding a trace") // the cause may quote content
 	}
-	serve.Answer{Status: http.StatusOK, Type: "application/json", Body: text.Bytes(), Timeout: writeFor}.Write(q.w)
+	serve.Answer{Status: http.StatusOK, Type: "application/json", Body: text.Bytes(), Timeout: api.WriteFor}.Write(q.W)
 	return nil
 }

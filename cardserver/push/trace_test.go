@@ -351,8 +351,8 @@ func TestTraceLeavesNoContentInLogs(t *testing.T) {
 	w := newWorld(t)
 	var log bytes.Buffer
 	w.config.Log = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	lines := audited(w)
-	w.Handler = push.New(w.config)
+	var lines *bytes.Buffer
+	w.Handler, lines = base.Audited(push.New(w.config))
 
 	base.Accept(t, w.Store, w.Moment(), task.Acceptance{ID: "t1", Owner: alice, Life: "life"})
 	base.Claim(t, w.Store, "t1", w.Moment(), time.Minute)

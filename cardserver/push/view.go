@@ -1,12 +1,9 @@
 package push
 
 import (
-	"encoding/json"
-	"net/url"
-	"slices"
 	"time"
 
-	"errand/shared/serve"
+	"errand/cardserver/api"
 	"errand/shared/task"
 )
 
@@ -64,12 +61,12 @@ type redrivenView struct {
 	More     bool `json:"more"`  // there are more: ask again
 }
 
-func (q *call) view(r task.Record, h task.Webhook) hookView {
+func viewOf(q *api.Call, r task.Record, h task.Webhook) hookView {
 	v := hookView{
 		TaskID: r.ID(), ID: h.ID, URL: h.URL, State: h.State, Gone: h.Gone, Notifications: len(r.Notifications), Delivered: h.Cursor,
 		Pending: []noteView{}, Failures: h.Attempt, PingPending: !h.Ping.IsZero(), Attempts: []tryView{},
 	}
-	if q.caller.Operator {
+	if q.Caller.Operator {
 		v.Owner = r.Owner
 	}
 	for i := h.Cursor; i < len(r.Notifications); i++ {
@@ -80,33 +77,7 @@ func (q *call) view(r task.Record, h task.Webhook) hookView {
 		v.NextAttempt = &h.Next
 	}
 	for _, t := range h.Tries {
-		v.Attempts = append(v.Attempts, tryView{t.At, t.Notification, t.Status, q.classOf(t)})
+		v.Attempts = append(v.Attempts, tryView{t.At, t.Notification, t.Status, classOf(q, t)})
 	}
 	return v
-}
-
-func (q *call) answer(status int, v any) error {
-	text, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	serve.Answer{Status: status, Type: "application/json", Body: append(text, '\n'), Timeout: writeFor}.Write(q.w)
-	return nil
-}
-
-// only refuses unknown parameters of the operation, and repeated ones.
-func (q *call) only(names ...string) error {
-	all, err := url.ParseQuery(q.URL.RawQuery)
-	if err != nil {
-		return invalid("query", "must be NAME=VALUE, with & between them and the rest percent-encoded")
-	}
-	for name, values := range all {
-		switch {
-		case !slices.Contains(names, name):
-			return invalid(name, "is no parameter of this")
-		case len(values) > 1:
-			return invalid(name, "stands there twice")
-		}
-	}
-	return nil
 }

@@ -6,7 +6,8 @@ import (
 	"strconv"
 	"strings"
 
-	"errand/cardserver/audit"
+	"errand/cardserver/api"
+	"errand/shared/audit"
 	"errand/shared/keys"
 	"errand/shared/task"
 )
@@ -25,7 +26,7 @@ func (a *API) wake(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	if r.Method != http.MethodPost { // a preview of a link wakes nothing
 		w.Header().Set("Allow", http.MethodPost)
-		(&problem{Status: http.StatusMethodNotAllowed, Detail: "this is asked with POST"}).write(w)
+		a.rows.Fail(w, r, &api.Problem{Status: http.StatusMethodNotAllowed, Detail: "this is asked with POST"})
 		return
 	}
 
@@ -33,26 +34,31 @@ func (a *API) wake(w http.ResponseWriter, r *http.Request) {
 	line.Operation(wakeRoute, true)
 	ring, err := a.cfg.Keys.Ring(r.Context())
 	if err != nil {
-		a.fail(w, r, err)
+		a.rows.Fail(w, r, err)
 		return
 	}
 
 	key := strings.TrimPrefix(r.URL.Path, keys.WakePath)
-	genuine := ring.Wakes(key, r.URL.Query().Get("s"))
 	id, step, call, ok := parseCall(key)
+	signature := r.URL.Query().Get("s")
+	genuine := ring.Wakes(key, signature)
+	if batch, _, item := task.ItemOf(id); item {
+		genuine = ring.WakesItem(batch, key, signature)
+	}
 	if !genuine || !ok {
-		a.fail(w, r, &problem{Status: http.StatusNotFound, Detail: "there is nothing here"})
+		a.rows.Fail(w, r, &api.Problem{Status: http.StatusNotFound, Detail: "there is nothing here"})
 		return
 	}
 
 	line.Task(id)
 	switch err := a.tell(r, id, key, step, call); {
 	case err == nil:
+		line.Status(http.StatusNoContent)
 		line.Done()
 	case errors.Is(err, errTold), errors.Is(err, task.ErrNotFound):
 		line.Operation(wakeRoute, false)
 	default:
-		a.fail(w, r, err)
+		a.rows.Fail(w, r, err)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -3,16 +3,11 @@ package push_test
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
-	"github.com/getkin/kin-openapi/openapi3"
-	"github.com/getkin/kin-openapi/openapi3filter"
-	"github.com/getkin/kin-openapi/routers"
-	"github.com/getkin/kin-openapi/routers/gorillamux"
 
 	"errand/cardserver/push"
 	base "errand/shared/lab/world"
@@ -23,16 +18,16 @@ import (
 type world struct {
 	*base.World
 	http.Handler
-	t       *testing.T
-	config  push.Config
-	router  routers.Router
-	callers map[string]string // key by name
+	t         *testing.T
+	config    push.Config
+	described *base.Description
+	callers   map[string]string // key by name
 }
 
 const hookURL = "https://hooks.example.com/x"
 
 func newWorld(t *testing.T) *world {
-	w := &world{World: base.New(t, base.Config{}), t: t, router: description(t)}
+	w := &world{World: base.New(t, base.Config{}), t: t, described: base.Describe(t, push.Description())}
 	access, callers := base.Access(t, "acme/alice", "other/bob", "ops")
 	w.callers = callers
 	w.config = push.Config{
@@ -40,23 +35,6 @@ func newWorld(t *testing.T) *world {
 	}
 	w.Handler = push.New(w.config)
 	return w
-}
-
-// description is the API's own description, to compare answers with.
-func description(t *testing.T) routers.Router {
-	t.Helper()
-	doc, err := openapi3.NewLoader().LoadFromData(push.Description())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := doc.Validate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	router, err := gorillamux.NewRouter(doc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return router
 }
 
 // asked are the tasks of the jobs that were added since the last call.
@@ -81,31 +59,7 @@ func (w *world) ask(caller, method, path, body string) *httptest.ResponseRecorde
 		r.Header.Set("X-API-Key", key)
 	}
 
-	rec := httptest.NewRecorder()
-	w.ServeHTTP(rec, r)
-	route, params, err := w.router.FindRoute(r)
-	if err != nil {
-		return rec // the description does not have it
-	}
-
-	in := &openapi3filter.RequestValidationInput{Request: r, PathParams: params, Route: route, Options: &openapi3filter.Options{
-		AuthenticationFunc: openapi3filter.NoopAuthenticationFunc,
-	}}
-
-	if rec.Code/100 == 2 {
-		r.Body = io.NopCloser(bytes.NewReader([]byte(body)))
-		if err := openapi3filter.ValidateRequest(w.t.Context(), in); err != nil {
-			w.t.Errorf("%s %s: accepted against its description: %v", method, path, err)
-		}
-	}
-
-	out := &openapi3filter.ResponseValidationInput{RequestValidationInput: in, Status: rec.Code, Header: rec.Header(), Options: &openapi3filter.Options{IncludeResponseStatus: true}}
-	out.SetBodyBytes(rec.Body.Bytes())
-	if err := openapi3filter.ValidateResponse(w.t.Context(), out); err != nil {
-		w.t.Errorf("%s %s: answered against its description: %v", method, path, err)
-	}
-
-	return rec
+	return w.described.Serve(w.Handler, r)
 }
 
 // want makes a request that must succeed and reads the answer.

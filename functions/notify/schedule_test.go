@@ -110,7 +110,7 @@ func TestReceiversThatComeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		start := time.Now()
-		stop := w.sweeps(time.Minute)
+		stop := w.sweeps(10 * time.Minute)
 		ids := numbered("t", many)
 		back := map[string]time.Time{}
 

@@ -49,7 +49,7 @@ func TestNewOriginStartsSlowly(t *testing.T) {
 				ids := numbered("t", conformance.Size(10, 40))
 				w.owing(urlA, 1, ids...)
 				w.owing(urlB, 1, "other")
-				stop := w.sweeps(time.Minute)
+				stop := w.sweeps(conformance.Size(5*time.Minute, time.Minute))
 				for _, id := range ids {
 					w.askPing(id)
 					w.event(id, 0)

@@ -8,6 +8,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"errand/shared/batch"
+	"errand/shared/kv"
 	"errand/shared/steps"
 	"errand/shared/task"
 )
@@ -52,7 +54,8 @@ func (s *Sweep) purgeTasks(ctx context.Context, before time.Time) (purged int, e
 	return purged, nil
 }
 
-// withoutSteps deletes the steps of tasks and returns the tasks that have none any more.
+// withoutSteps deletes the steps of tasks, and the files of batches. It returns the tasks that
+// have none any more.
 func (s *Sweep) withoutSteps(ctx context.Context, list []task.Lapsed, failed *atomic.Int64) (bare []task.Lapsed, err error) {
 	done := make([]bool, len(list))
 	g, ctx := errgroup.WithContext(ctx)
@@ -65,6 +68,9 @@ func (s *Sweep) withoutSteps(ctx context.Context, list []task.Lapsed, failed *at
 			}
 
 			err := steps.Delete(ctx, s.cfg.KV, l.ID, func(ctx context.Context) (bool, error) { return s.cfg.Store.Replaced(ctx, l) })
+			if err == nil && task.IsBatch(l.ID) {
+				err = s.clearBatch(ctx, l)
+			}
 			switch {
 			case err == nil:
 				done[i] = true
@@ -72,7 +78,7 @@ func (s *Sweep) withoutSteps(ctx context.Context, list []task.Lapsed, failed *at
 			case failed.Add(1) > unreadable:
 				return err
 			default:
-				s.cfg.Log.ErrorContext(ctx, "the steps of an expired task cannot be deleted", "task", l.ID, "err", err)
+				s.cfg.Log.ErrorContext(ctx, "the steps or files of an expired task cannot be deleted", "task", l.ID, "err", err)
 			}
 			return nil
 		})
@@ -85,4 +91,42 @@ func (s *Sweep) withoutSteps(ctx context.Context, list []task.Lapsed, failed *at
 		}
 	}
 	return bare, err
+}
+
+// clearBatch deletes the state and the files of a batch. Its items are tasks that expire with it.
+func (s *Sweep) clearBatch(ctx context.Context, l task.Lapsed) error {
+	if s.cfg.Batches == nil {
+		return nil
+	}
+	state, err := s.cfg.KV.Get(ctx, batch.StateKey(l.ID))
+	if err != nil && !errors.Is(err, kv.ErrNotFound) {
+		return err
+	}
+	switch is, err := s.cfg.Store.Replaced(ctx, l); {
+	case err != nil:
+		return err
+	case is: // a later batch of this name makes the files again
+		return steps.ErrReplaced
+	}
+
+	if err := s.cfg.Batches.DeleteAll(ctx, batch.Folder(l.ID)); err != nil || state.Version == 0 {
+		return err
+	}
+	if err := s.cfg.KV.Delete(ctx, state.Key, state.Version); !errors.Is(err, kv.ErrConflict) {
+		return err
+	}
+	return steps.ErrReplaced
+}
+
+// ended reports whether a task that names a file is no more. A record that cannot be read is
+// one that is there.
+func (s *Sweep) ended(ctx context.Context, id string) (bool, error) {
+	_, err := s.cfg.Store.Load(ctx, id)
+	switch {
+	case errors.Is(err, task.ErrNotFound): // also ErrDeleted
+		return true, nil
+	case errors.Is(err, task.ErrUnreadable), errors.Is(err, task.ErrNewer):
+		return false, nil
+	}
+	return false, err
 }

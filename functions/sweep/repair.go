@@ -20,7 +20,10 @@ func (s *Sweep) repair(ctx context.Context, lane string, added time.Time) (int, 
 		added = now
 	}
 	return s.each(ctx, lane, added, s.limit(lane), func(ctx context.Context, id string) (r task.Record, lanes []string, err error) {
-		r, err = task.Update(ctx, s.cfg.Store, id, func(r task.Record) (next task.Record, changed bool, err error) {
+		if r, err = s.load(ctx, id); err != nil {
+			return r, nil, err
+		}
+		r, err = task.UpdateFrom(ctx, s.cfg.Store, r, func(r task.Record) (next task.Record, changed bool, err error) {
 			next, lanes, err = r.Swept(s.cfg.Desk.Moment(), added)
 			return next, len(lanes) > 0, err // one of several sweeps changes it
 		})
@@ -40,7 +43,7 @@ func (s *Sweep) Refill(ctx context.Context, lane string) {
 	now := s.cfg.Desk.Moment()
 	by := now.Now.Add(now.Rules.Patience)
 	n, err := s.each(ctx, lane, now.Now.Add(now.Rules.Longest()), s.cfg.Fill, func(ctx context.Context, id string) (r task.Record, lanes []string, err error) {
-		if r, err = s.cfg.Store.Load(ctx, id); err == nil {
+		if r, err = s.load(ctx, id); err == nil {
 			for _, d := range r.Owed(now, by) { // in all lanes: a record is listed in one only
 				lanes = append(lanes, d.Lane)
 			}
@@ -54,6 +57,16 @@ func (s *Sweep) Refill(ctx context.Context, lane string) {
 	case n > 0:
 		s.cfg.Log.InfoContext(ctx, "refilled", "lane", lane, "put_back", n)
 	}
+}
+
+// load reads a record that is due. A batch that its owner has deleted owes the deletion of its
+// items.
+func (s *Sweep) load(ctx context.Context, id string) (task.Record, error) {
+	r, err := s.cfg.Store.Load(ctx, id)
+	if errors.Is(err, task.ErrDeleted) {
+		err = nil
+	}
+	return r, err
 }
 
 // each enqueues jobs for the records that are due in the lane by the given time, oldest

@@ -1,5 +1,5 @@
 // Package sweep enqueues the jobs that the queues have lost, and deletes expired tasks with
-// their steps (R10, R11, R16i).
+// their steps, and files that are over (R10, R11, R16i).
 //
 // It decides nothing about a task. It reads the debts of the records and enqueues jobs for
 // them. Additional sweeps are harmless.
@@ -10,9 +10,11 @@ import (
 	"net/http"
 
 	"errand/shared/desk"
+	"errand/shared/files"
 	"errand/shared/kv"
 	"errand/shared/queue"
 	"errand/shared/task"
+	"errand/shared/uploads"
 )
 
 // A Store is the store of records as a sweep uses it.
@@ -24,10 +26,14 @@ type Store interface {
 // Config is the configuration of a Sweep. Desk, Store, KV and Queue have no default.
 type Config struct {
 	Desk  *desk.Desk
-	Store Store        // the desk's
-	KV    kv.Store     // of the same database, with the steps of the tasks
-	Queue queue.Queue  // the desk's: sweeps are jobs too
-	Log   *slog.Logger // default: discards
+	Store Store          // the desk's
+	KV    kv.Store       // of the same database, with the steps of the tasks
+	Files *uploads.Store // nil: there are none
+	Queue queue.Queue    // the desk's: sweeps are jobs too
+	Log   *slog.Logger   // default: discards
+
+	// Batches has the files that batches make. nil: there are none.
+	Batches *files.Store
 
 	// Limit is the number of records that one sweep enqueues. Default: the jobs that the
 	// lane dispatches before the next sweep.
@@ -91,10 +97,24 @@ func (s *Sweep) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		log.InfoContext(ctx, "swept", "lane", job.Queue, "put_back", n)
 	}
 
+	// Twice a minute is often enough to look for what has expired.
+	if job.Queue != task.Turns && job.Queue != task.Deliveries {
+		return
+	}
 	n, err = s.purge(ctx)
 	if err != nil {
 		log.ErrorContext(ctx, "purging", "purged", n, "err", err)
 	} else if n > 0 {
 		log.InfoContext(ctx, "purged", "purged", n)
+	}
+
+	if s.cfg.Files == nil || job.Queue != task.Turns {
+		return
+	}
+	n, err = s.cfg.Files.Sweep(ctx, s.ended)
+	if err != nil {
+		log.ErrorContext(ctx, "deleting files that are over", "deleted", n, "err", err)
+	} else if n > 0 {
+		log.InfoContext(ctx, "deleted files that are over", "deleted", n)
 	}
 }

@@ -462,7 +462,13 @@ func TestRun(t *testing.T) {
 		for _, j := range q.All() {
 			got = append(got, fmt.Sprintf("%s %s %v", j.Queue, j.Path, j.Sweep.Sub(start)))
 		}
-		want := []string{"turns /sweep 1m0s", "deliveries /sweep 1m0s", "turns /sweep 2m0s", "deliveries /sweep 2m0s"}
+
+		var want []string
+		for _, minute := range []string{"1m0s", "2m0s"} {
+			for _, lane := range []string{task.Turns, task.Deliveries, task.Batches, task.Bulk} {
+				want = append(want, lane+" /sweep "+minute)
+			}
+		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("jobs (-want +got):\n%s", diff)
 		}

@@ -23,7 +23,7 @@ func TestTick(t *testing.T) {
 		code int
 		want []string // the lanes that have a sweep
 	}{
-		{-1, http.StatusNoContent, []string{task.Turns, task.Deliveries}},
+		{-1, http.StatusNoContent, []string{task.Turns, task.Deliveries, task.Batches, task.Bulk}},
 		{1, http.StatusServiceUnavailable, []string{task.Turns}},
 	} {
 		q := &world.Jobs{}

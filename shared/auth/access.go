@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"errand/shared/objects"
 	"errand/shared/strict"
 )
 
@@ -72,6 +73,37 @@ func Load(path string, o Options) (*Access, error) {
 // those principals that its receiver trusts. Anonymous callers have none.
 func (a *Access) IDTokens(owner, origin string) bool {
 	return slices.Contains(a.current().principals[owner].IDTokens, origin)
+}
+
+// MayRead reports whether an owner may have an object read, gs://BUCKET/NAME: whether the file
+// gives it the bucket, or a folder that has it. By default nobody may read any. A text that is not the
+// address of an object may not be read.
+func (a *Access) MayRead(owner, url string) bool {
+	if _, _, err := objects.Parse(url); err != nil {
+		return false
+	}
+	return slices.ContainsFunc(a.current().principals[owner].Buckets, func(prefix string) bool { return strings.HasPrefix(url, prefix) })
+}
+
+// Submitter returns the principal whose tasks the messages of a subscription are,
+// projects/PROJECT/subscriptions/NAME, as the file says. It may send and nothing else. Nothing
+// in a message may decide this, because whoever may publish to the topic writes the messages.
+func (a *Access) Submitter(subscription string) (Principal, bool) {
+	owner, ok := a.current().submitters[subscription]
+	if !ok {
+		return Principal{}, false
+	}
+	_, name, _ := strings.Cut(subscription, "/subscriptions/")
+	return Principal{Owner: owner, Via: "subscription " + name, rights: bit(Send)}, true
+}
+
+// Take counts a request of a principal that did not come with [Access.Identify]. The error is the
+// refusal by its limit of requests.
+func (a *Access) Take(p Principal) error {
+	if a.anonymous {
+		return nil
+	}
+	return a.rates.take(p.Owner, a.current().limitsOf(p.Owner).Requests, a.now())
 }
 
 // Anonymous reports whether callers are not identified.

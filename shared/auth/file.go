@@ -3,10 +3,12 @@ package auth
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
 
+	"errand/shared/objects"
 	"errand/shared/strict"
 )
 
@@ -15,6 +17,7 @@ type file struct {
 	Principals []filePrincipal `yaml:"principals"`
 	Issuers    []fileIssuer    `yaml:"issuers"`
 	Limits     fileLimits      `yaml:"limits"` // of each caller
+	Submit     []fileSubmit    `yaml:"submit"`
 }
 
 type filePrincipal struct {
@@ -24,6 +27,13 @@ type filePrincipal struct {
 	Tokens   []fileToken `yaml:"tokens"`
 	Limits   fileLimits  `yaml:"limits"`
 	IDTokens []string    `yaml:"idTokens"` // the origins that its webhooks may carry ID tokens to
+	Buckets  []string    `yaml:"buckets"`  // the beginnings of the objects' addresses that it may read
+}
+
+// A fileSubmit says whose tasks the messages of a subscription are.
+type fileSubmit struct {
+	Subscription string `yaml:"subscription"` // projects/PROJECT/subscriptions/NAME
+	Principal    string `yaml:"principal"`    // the name of a principal
 }
 
 // A fileKey is an API key. Its hash alone stands for a key with all rights and without end.
@@ -68,7 +78,7 @@ func parse(data []byte) (*file, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &checker{File: doc, issuers: map[string]*fileIssuer{}, seen: map[string]bool{}}
+	c := &checker{File: doc, issuers: map[string]*fileIssuer{}, submits: map[string]bool{}, seen: map[string]bool{}}
 	c.check(f)
 	return f, doc.Err()
 }
@@ -77,6 +87,7 @@ func parse(data []byte) (*file, error) {
 type checker struct {
 	*strict.File
 	issuers map[string]*fileIssuer // by name
+	submits map[string]bool        // principals to whom subscriptions belong
 	seen    map[string]bool        // values that must not come twice, each with its kind
 }
 
@@ -88,6 +99,10 @@ func (c *checker) check(f *file) {
 	c.limits("limits", f.Limits)
 	for i := range f.Issuers {
 		c.issuer(fmt.Sprintf("issuers[%d]", i), &f.Issuers[i])
+	}
+
+	for i, s := range f.Submit {
+		c.submit(fmt.Sprintf("submit[%d]", i), s, f.Principals)
 	}
 
 	used := map[string]bool{}
@@ -133,7 +148,7 @@ func (c *checker) principal(path string, p filePrincipal) {
 		c.Failf(path+".name", "may not begin with the name of an issuer of everyone, whose callers have such names: choose another")
 	}
 
-	if len(p.Keys)+len(p.Tokens) == 0 {
+	if len(p.Keys)+len(p.Tokens) == 0 && !c.submits[p.Name] {
 		c.Failf(path, "has neither keys nor tokens: make a key, or remove the principal")
 	}
 
@@ -148,6 +163,32 @@ func (c *checker) principal(path string, p filePrincipal) {
 	c.limits(path+".limits", p.Limits)
 	for k, origin := range p.IDTokens {
 		c.required(fmt.Sprintf("%s.idTokens[%d]", path, k), origin, "an origin, or remove the entry", checkOrigin)
+	}
+
+	for k, prefix := range p.Buckets {
+		at := fmt.Sprintf("%s.buckets[%d]", path, k)
+		c.required(at, prefix, "a bucket such as gs://BUCKET/, or remove the entry", checkBucket)
+		c.once(at, "bucket of "+path, prefix, "stands here a second time: remove one")
+	}
+}
+
+func (c *checker) submit(path string, s fileSubmit, all []filePrincipal) {
+	c.required(path+".subscription", s.Subscription, "the name of a subscription, projects/PROJECT/subscriptions/NAME", checkSubscription)
+	c.once(path+".subscription", "subscription", s.Subscription, "stands in the file a second time: its messages belong to one principal")
+	c.submits[s.Principal] = true
+
+	var names []string
+	for _, p := range all {
+		names = append(names, p.Name)
+	}
+	switch best, distance := strict.Nearest(s.Principal, names, strings.ToLower); {
+	case s.Principal == "":
+		c.Failf(path+".principal", "is required: the name of the principal to whom the tasks belong")
+	case slices.Contains(names, s.Principal):
+	case distance <= slips:
+		c.Failf(path+".principal", "is no principal of this file: did you mean %q?", best)
+	default:
+		c.Failf(path+".principal", "is no principal of this file: add it under principals")
 	}
 }
 
@@ -212,7 +253,10 @@ func (c *checker) once(path, kind, value, remedy string) {
 }
 
 var (
-	nameForm       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}(/[A-Za-z0-9][A-Za-z0-9._@+-]{0,63})?$`)
+	nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}(/[A-Za-z0-9][A-Za-z0-9._@+-]{0,63})?$`)
+	// https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names
+	subscriptionForm = regexp.MustCompile(`^projects/[A-Za-z0-9.:-]{1,100}/subscriptions/[A-Za-z][A-Za-z0-9._~+%-]{2,254}$`)
+
 	originForm     = regexp.MustCompile(`^https://[a-z0-9-]+(\.[a-z0-9-]+)*(:[1-9][0-9]{0,4})?$`)
 	issuerNameForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
 )
@@ -272,6 +316,21 @@ func checkEmail(s string) string {
 func checkOrigin(s string) string {
 	if !originForm.MatchString(s) || strings.HasSuffix(s, ":443") {
 		return "must be an origin such as https://hooks.example.com: in lower case, without a path, and with a port only if it is not 443"
+	}
+	return ""
+}
+
+// checkBucket wants the beginning of objects' addresses.
+func checkBucket(s string) string {
+	if err := objects.CheckPrefix(s); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+func checkSubscription(s string) string {
+	if !subscriptionForm.MatchString(s) {
+		return "must be the full name of a subscription of Pub/Sub, projects/PROJECT/subscriptions/NAME"
 	}
 	return ""
 }

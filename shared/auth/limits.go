@@ -10,11 +10,11 @@ import (
 
 // Limits are the limits of one caller. None is the value of a limit that there is not.
 type Limits struct {
-	Turns        int64 // turns that run at once in the local queue; None: its fair share
+	Turns        int64 // turns, and items of batches beside them, that run at once in the local queue; None: its fair share
 	Waiting      int64 // tasks that wait for their turn or run
 	Requests     int64 // a second, counted in each process
 	Streams      int64 // streams and waits at once, counted in each process
-	Stored       int64 // bytes of its tasks, in an SQL store
+	Stored       int64 // bytes of its tasks, in an SQL store, and of its files
 	TokensPerDay int64 // of the model, by days in UTC
 }
 
@@ -25,8 +25,9 @@ const None int64 = math.MaxInt64
 // of one of them would be a limit of all.
 var unlimited = Limits{Turns: None, Waiting: None, Requests: None, Streams: None, Stored: None, TokensPerDay: None}
 
-// byDefault are the limits of a caller for whom the access file says nothing else.
-var byDefault = Limits{Turns: None, Waiting: 1000, Requests: 200, Streams: 500, Stored: 2 << 30, TokensPerDay: None}
+// byDefault are the limits of a caller for whom the access file says nothing else. Its stored bytes
+// have room for several manifests of the largest size, 2 GiB, with the results.
+var byDefault = Limits{Turns: None, Waiting: 1000, Requests: 200, Streams: 500, Stored: 8 << 30, TokensPerDay: None}
 
 // fileLimits are limits as written. An empty one is the one of all callers, or the default.
 type fileLimits struct {

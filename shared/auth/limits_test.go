@@ -18,7 +18,7 @@ func TestLimits(t *testing.T) {
 	_, hash := auth.NewKey()
 	own := func(limits string) string { return "principals:\n  - name: a\n    keys: [" + hash + "]\n" + limits }
 
-	defaults := auth.Limits{Turns: auth.None, Waiting: 1000, Requests: 200, Streams: 500, Stored: 2 << 30, TokensPerDay: auth.None}
+	defaults := auth.Limits{Turns: auth.None, Waiting: 1000, Requests: 200, Streams: 500, Stored: 8 << 30, TokensPerDay: auth.None}
 	forAll := defaults
 	forAll.Waiting, forAll.Stored, forAll.TokensPerDay = 5, 3<<20, 100
 	mixed := forAll

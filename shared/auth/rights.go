@@ -58,8 +58,10 @@ func (p Principal) May(r Right) error {
 	}
 }
 
+// slips are the differences between two names that may be slips of the finger.
+const slips = 2
+
 func checkRight(s string) string {
-	const slips = 2 // of the finger
 	var known []string
 	for _, r := range Rights() {
 		known = append(known, string(r))

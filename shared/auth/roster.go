@@ -17,6 +17,7 @@ type roster struct {
 	principals map[string]filePrincipal // by name
 	limits     Limits                   // of all callers
 	own        map[string]Limits        // by principal
+	submitters map[string]string        // principals by the subscription whose messages are theirs
 	accepts    string                   // the credentials that a caller may send, in words
 	audiences  []string                 // of all issuers
 }
@@ -24,7 +25,7 @@ type roster struct {
 // roster makes the roster of a file, which is known to be consistent. Issuers that are in
 // the former roster keep the keys that they have fetched.
 func (a *Access) roster(f *file, former *roster) *roster {
-	l := &roster{keys: map[string]*apiKey{}, principals: map[string]filePrincipal{}, limits: f.Limits.over(byDefault), own: map[string]Limits{}}
+	l := &roster{keys: map[string]*apiKey{}, principals: map[string]filePrincipal{}, limits: f.Limits.over(byDefault), own: map[string]Limits{}, submitters: map[string]string{}}
 	byName := map[string]*issuer{}
 
 	for _, i := range f.Issuers {
@@ -44,6 +45,10 @@ func (a *Access) roster(f *file, former *roster) *roster {
 				l.audiences = append(l.audiences, audience)
 			}
 		}
+	}
+
+	for _, s := range f.Submit {
+		l.submitters[s.Subscription] = s.Principal
 	}
 
 	for _, p := range f.Principals {

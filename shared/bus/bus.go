@@ -1,5 +1,5 @@
-// Package bus is the port to the event topic: it announces the events of tasks to all
-// subscribers.
+// Package bus is the port to topics. It announces the events of tasks to all subscribers, and
+// it knows the messages of others that become tasks ([Letter]).
 //
 // It is not the record: events are thin, may be repeated or come out of order, and a
 // subscriber reads the task when it needs more.

@@ -16,6 +16,10 @@ import (
 // task's.
 var ErrContext = errors.New("desk: the context is not the task's")
 
+// ErrBatch says that a message is to begin a conversation in a batch. The items of a batch have
+// none: its lines alone make tasks there.
+var ErrBatch = errors.New("desk: the context is a batch, whose tasks are made by its lines")
+
 // A Message is a message as its sender sent it.
 type Message struct {
 	Owner      string // sender, who may see the task
@@ -23,6 +27,11 @@ type Message struct {
 	Extensions []string       // URIs of the protocol extensions activated for it
 	Metadata   map[string]any // metadata of the request, not of the message
 	Webhooks   []task.Webhook // inline webhooks
+
+	// Prepare is called with the id of the task before the message becomes a part of it, and
+	// may be called again. An error refuses the message, unless the task has it already. nil:
+	// there is nothing to prepare.
+	Prepare func(ctx context.Context, id string) error
 }
 
 // seen is the part of m that the record keeps beside the message itself.
@@ -36,7 +45,7 @@ func (m Message) seen(key, print string) task.Request {
 //
 // Errors: task.ErrMismatch, task.ErrNotFound (also for a task of another owner),
 // task.ErrDeleted (also for a message that made a task which its owner has deleted), ErrContext,
-// task.ErrTerminal, task.ErrInbox, task.ErrWebhooks, task.ErrTooLarge, task.ErrFull. Any other
+// ErrBatch, task.ErrTerminal, task.ErrInbox, task.ErrWebhooks, task.ErrTooLarge, task.ErrFull. Any other
 // error means that the store did not answer and the message may be sent again.
 func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 	key := m.Message.ID
@@ -45,6 +54,10 @@ func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 	}
 	if m.Message.TaskID != "" {
 		return d.add(ctx, string(m.Message.TaskID), key, m)
+	}
+
+	if task.IsBatch(m.Message.ContextID) {
+		return task.Record{}, ErrBatch
 	}
 
 	id, fresh := task.Derive(m.Owner, key)
@@ -70,7 +83,7 @@ func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 		return task.Record{}, err
 	}
 
-	full := d.room(ctx, m.Owner)
+	full := d.prepare(ctx, id, m)
 	if err = full; err == nil {
 		r, err = d.cfg.Store.Create(ctx, r)
 	}
@@ -83,7 +96,7 @@ func (d *Desk) Accept(ctx context.Context, m Message) (task.Record, error) {
 	}
 
 	// The id is taken, or the answer was lost and the record may be the one just written. Or
-	// there is no room, and a message that was accepted before needs none.
+	// there is no room or no preparation, and a message that was accepted before needs none.
 	again, lerr := d.add(ctx, id, key, m)
 	if missing(lerr) && (errors.Is(err, task.ErrExists) || full != nil) {
 		again, lerr = d.add(ctx, task.Former(id), key, m) // an earlier version has accepted the message
@@ -115,6 +128,15 @@ func (d *Desk) room(ctx context.Context, owner string) error {
 		return nil
 	}
 	return d.cfg.Room(ctx, owner)
+}
+
+// prepare returns the reason why a message cannot become a part of a task, if there is one.
+func (d *Desk) prepare(ctx context.Context, id string, m Message) error {
+	err := d.room(ctx, m.Owner)
+	if err == nil && m.Prepare != nil {
+		err = m.Prepare(ctx, id)
+	}
+	return err
 }
 
 // missing reports whether an error says that there is no record, not even a deleted one.
@@ -165,7 +187,7 @@ func (d *Desk) add(ctx context.Context, id, key string, m Message) (task.Record,
 		}
 
 		if err == nil && changed {
-			err = d.room(ctx, m.Owner)
+			err = d.prepare(ctx, id, m)
 		}
 		return next, changed, err
 	})

@@ -76,22 +76,29 @@ func (d *Desk) ChangeByID(ctx context.Context, id string, decide Decision) (task
 }
 
 func (d *Desk) change(ctx context.Context, decide Decision, update func(task.Decision) (task.Record, error)) (task.Record, error) {
-	var before task.Record // the record as first read: after a lost answer the next read already has the change
+	var first, last task.Record // as they were read: after a lost answer the last one already has the change
 	var now task.Moment
 	r, err := update(func(r task.Record) (task.Record, bool, error) {
-		if before.Task == nil {
-			before = r
+		if first.Task == nil {
+			first = r
 		}
-		now = d.Moment()
+		last, now = r, d.Moment()
 		return decide(r, now)
 	})
 	if err != nil {
 		return r, err
 	}
 
-	owed := task.NewDebts(before, r, now)
-	if r.Version == before.Version {
+	owed := task.NewDebts(first, r, now)
+	if r.Version == first.Version {
 		owed = r.Owed(now, now.Now)
+	}
+
+	// Another change came between, which has done the work of a debt that is there again.
+	for _, again := range task.NewDebts(last, r, now) {
+		if !slices.ContainsFunc(owed, func(o task.Debt) bool { return o.Lane == again.Lane }) {
+			owed = append(owed, again)
+		}
 	}
 	d.follow(ctx, r, owed)
 	return r, nil

@@ -382,6 +382,22 @@ func TestLostAnswerOfAChange(t *testing.T) {
 	}
 }
 
+// Between the reading of a record and the commit of its change the work is done that it owed. A
+// change that owes the same work again has a job for it.
+func TestChangeAfterAnotherOne(t *testing.T) {
+	b := newBench(t)
+	r := b.accept(message("m", "hello"))
+	b.run(r.ID(), a2a.TaskStateInputRequired)
+	b.jobs()
+	changed, err := b.Change(t.Context(), r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
+		return r.FollowUp(now, message("more", "go on"), task.Request{ID: "more", Fingerprint: "1"})
+	})
+	if err != nil || changed.Turn != 2 {
+		t.Fatal(changed.Turn, err)
+	}
+	b.wantJobs("/turns " + r.ID())
+}
+
 // Enqueue adds a job at the time of each debt of the next minute, in the wanted lanes, and
 // returns the error of an unavailable queue.
 func TestEnqueue(t *testing.T) {

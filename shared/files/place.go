@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"net/http"
 	"net/url"
 	"sync"
 	"time"
@@ -35,6 +36,12 @@ type Place struct {
 
 	// Signing returns the BeforeSign hook of a signed URL; nil: there is none.
 	Signing func(context.Context) func(as func(any) bool) error
+
+	// Uploading returns the BeforeSign hook of a signed URL by which the content of an object is
+	// uploaded, with the headers that the request must have: those of o, and those by which the
+	// service stores an object of exactly so many bytes, once. nil: the place takes no such
+	// requests.
+	Uploading func(ctx context.Context, o http.Header, size int64) (before func(as func(any) bool) error, headers http.Header)
 
 	// Verify returns the key of the object that a signed URL is for, or ErrSignature. It is
 	// nil if the service serves the URLs.

@@ -17,7 +17,7 @@ import (
 const MaxLifetime = 7 * 24 * time.Hour
 
 // Path is the path to mount Handler at.
-const Path = "/files"
+const Path = "/files/signed"
 
 // Sign returns a URL that gives the file to anyone by GET. The URL stops working after the
 // lifetime, in whole seconds, or once the file is replaced or deleted.
@@ -120,7 +120,13 @@ func (s *Store) signed(r *http.Request) (name string, f record, content *seeker,
 	return name, f, content, err
 }
 
-// A seeker is a content for http.ServeContent, which seeks to the requested ranges.
+// Seek returns a content of so many bytes for http.ServeContent, which seeks to the requested
+// ranges. open opens it at an offset, when it is read there.
+func Seek(size int64, open func(offset int64) (io.ReadCloser, error)) io.ReadSeekCloser {
+	return &seeker{size: size, open: open}
+}
+
+// A seeker is a content that is opened where it is read.
 type seeker struct {
 	open  func(offset int64) (io.ReadCloser, error)
 	size  int64         // bytes

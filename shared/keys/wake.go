@@ -24,7 +24,17 @@ func (r Ring) WakeKey(now time.Time, life string) string {
 // Wakes reports whether a key of the ring, be it an old one, made the signature for the call
 // with a key TASK/LIFE/STEP.CALL. It takes the same time for every answer.
 func (r Ring) Wakes(call, signature string) bool {
-	life := call[:max(0, strings.LastIndexByte(call, '/'))]
+	return r.wakes(call[:max(0, strings.LastIndexByte(call, '/'))], call, signature)
+}
+
+// WakesItem is Wakes for a call of an item of a batch. An item has the life of its batch, and
+// its calls are signed with the WakeKey of BATCH/LIFE.
+func (r Ring) WakesItem(batch, call, signature string) bool {
+	parts := strings.Split(call, "/")
+	return len(parts) == 3 && r.wakes(batch+"/"+parts[1], call, signature)
+}
+
+func (r Ring) wakes(life, call, signature string) bool {
 	good := false
 	for _, e := range r.list() {
 		if hmac.Equal([]byte(wakeSignature(e.wakeKey(life), call)), []byte(signature)) {

@@ -57,3 +57,25 @@ func TestWakeURLOutlivesItsKey(t *testing.T) {
 		t.Error("the signature of the new key is refused")
 	}
 }
+
+// The calls of the items of a batch are signed with the batch's key, each with a signature of
+// its own.
+func TestWakeURLOfAnItem(t *testing.T) {
+	r := parse(t, line(0, 1))
+	const batch, call = "1abc-b", "h8-1abc-b-7/k3/7.2"
+	_, signature, _ := strings.Cut(keys.WakeURL("", r.WakeKey(day(0), batch+"/k3"), call), "?s=")
+	if !r.WakesItem(batch, call, signature) {
+		t.Error("the signature is refused")
+	}
+	if r.Wakes(call, signature) {
+		t.Error("the signature is taken for one of a task of its own")
+	}
+	for _, other := range []string{"h8-1abc-b-8/k3/7.2", "h8-1abc-b-7/k4/7.2", "h8-1abc-b-7/k3/7.3", "h8-1abc-b-7/k3", "", "//"} {
+		if r.WakesItem(batch, other, signature) {
+			t.Errorf("the signature of %s wakes %q", call, other)
+		}
+	}
+	if r.WakesItem("1abd-b", call, signature) {
+		t.Error("the signature wakes a call of another batch")
+	}
+}

@@ -19,6 +19,8 @@ const (
 const (
 	Turns      = "turns"      // turns of tasks
 	Deliveries = "deliveries" // webhooks
+	Batches    = "batches"    // batches as a whole
+	Bulk       = "bulk"       // turns of the items of batches
 )
 
 // A Lane is one kind of work with a queue of its own. The local queue, Cloud Tasks, the
@@ -43,6 +45,8 @@ func Lanes() []Lane {
 	return []Lane{
 		{Name: Turns, Path: PathTurn, Service: Worker, Rate: 500, Slots: 32, Shards: 1},
 		{Name: Deliveries, Path: PathDeliver, Service: Functions, Rate: 500, Slots: 256, Shards: 1},
+		{Name: Batches, Path: PathBatch, Service: Worker, Rate: 500, Slots: 8, Shards: 1},
+		{Name: Bulk, Path: PathBulk, Service: Worker, Rate: 500, Slots: 32, Shards: 1},
 	}
 }
 

@@ -25,7 +25,7 @@ func TestLanes(t *testing.T) {
 		}
 		names, paths = append(names, l.Name), append(paths, l.Path)
 	}
-	if want := []string{task.Turns, task.Deliveries}; !slices.Equal(names, want) {
+	if want := []string{task.Turns, task.Deliveries, task.Batches, task.Bulk}; !slices.Equal(names, want) {
 		t.Errorf("the lanes are %q, want those of records, %q", names, want)
 	}
 	if l, ok := queue.LaneOf("nonsense"); ok {

@@ -27,6 +27,8 @@ type Queue interface {
 // Paths at which jobs are delivered, by POST.
 const (
 	PathTurn    = "/turns"      // a turn of a task: worker/turn
+	PathBatch   = "/batch"      // a batch as a whole: worker/batches
+	PathBulk    = "/bulk"       // a turn of the item of a batch: worker/turn
 	PathDeliver = "/deliveries" // webhooks of a task: functions/notify
 	PathSweep   = "/sweep"      // repair of a queue: functions/sweep
 )

@@ -22,8 +22,10 @@ type Env struct {
 	Agent     string // ERRAND_AGENT: path of agent.yaml; empty: the embedded one
 	Store     string // ERRAND_STORE: spec of the store; empty: sqlite:errand.db
 	Files     string // ERRAND_FILES: spec of the place of files; empty: a folder beside the SQLite file
+	Objects   string // ERRAND_OBJECTS: spec of where objects in buckets are read; empty: gs:
 	Queue     string // ERRAND_QUEUE: spec of the queue; empty: local
 	Bus       string // ERRAND_BUS: spec of the event topic; empty: local
+	Refused   string // ERRAND_REFUSED: spec of the topic of submitted messages that cannot become tasks; empty: no topic submits
 	Model     string // ERRAND_MODEL: spec of the model; empty: agent.yaml's with a key, else standin:
 	PushAllow string // ERRAND_PUSH_ALLOW: private destinations that webhooks may have
 	Dedupe    string // ERRAND_DEDUPE: message-id, the default, or off
@@ -41,7 +43,7 @@ type Env struct {
 	AgentSettings map[string]string // ERRAND_SETTING_NAME, by NAME
 	AgentSecrets  map[string]string // ERRAND_SECRET_NAME, by NAME: its secrets of env:
 
-	Turns string // ERRAND_TURNS: turns that the local queue runs at once; empty: as many as its lane has slots
+	Turns string // ERRAND_TURNS: turns that the local queue runs at once, and items of batches beside them; empty: as many as their lanes have slots
 
 	WorkerURL    string // ERRAND_WORKER_URL: where Cloud Tasks reaches the worker
 	FunctionsURL string // ERRAND_FUNCTIONS_URL: where Cloud Tasks, Pub/Sub and Scheduler reach the functions
@@ -63,8 +65,10 @@ var variables = map[string]func(*Env, string){
 	"ERRAND_AGENT":       func(e *Env, v string) { e.Agent = v },
 	"ERRAND_STORE":       func(e *Env, v string) { e.Store = v },
 	"ERRAND_FILES":       func(e *Env, v string) { e.Files = v },
+	"ERRAND_OBJECTS":     func(e *Env, v string) { e.Objects = v },
 	"ERRAND_QUEUE":       func(e *Env, v string) { e.Queue = v },
 	"ERRAND_BUS":         func(e *Env, v string) { e.Bus = v },
+	"ERRAND_REFUSED":     func(e *Env, v string) { e.Refused = v },
 	"ERRAND_MODEL":       func(e *Env, v string) { e.Model = v },
 	"ERRAND_PUSH_ALLOW":  func(e *Env, v string) { e.PushAllow = v },
 	"ERRAND_AGENT_ALLOW": func(e *Env, v string) { e.AgentAllow = v },
@@ -186,8 +190,8 @@ func (e Env) check() []error {
 // maxTurns bounds ERRAND_TURNS: each turn takes a goroutine and a call of the model.
 const maxTurns = 10_000
 
-// LocalTurns is the number of turns that the local queue runs at once; 0: as many as its
-// lane has slots.
+// LocalTurns is the number of turns that the local queue runs at once, and of items of
+// batches beside them; 0: as many as their lanes have slots.
 func (e Env) LocalTurns() int {
 	n, err := strconv.Atoi(e.Turns)
 	if err != nil {

@@ -21,13 +21,13 @@ type Local struct {
 
 // Connect makes the queue and the bus that deliver to h, without a listener. A queue calls
 // refill for the jobs that it had to drop while it was full. turns is the number of turns
-// that run at once; 0: as many as the lane has slots. most returns how many of them may be
-// an owner's; nil: only its share counts.
+// that run at once, and of items of batches beside them; 0: as many as the lane has slots.
+// most returns how many of each may be an owner's; nil: only its share counts.
 func Connect(h http.Handler, refill func(ctx context.Context, lane string), turns int, most func(owner string) int64, log *slog.Logger) *Local {
 	lanes := map[string]local.Limits{}
 	for _, l := range queue.Lanes() {
 		limits := local.Limits{Slots: l.Slots}
-		if l.Name == queue.Turns {
+		if l.Name == queue.Turns || l.Name == queue.Bulk {
 			limits.Most = most
 			if turns > 0 {
 				limits.Slots = turns

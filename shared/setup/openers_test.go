@@ -48,7 +48,7 @@ var openers = map[string]func(context.Context, setup.Env) error{
 		return p.Close()
 	},
 	"functions": func(ctx context.Context, e setup.Env) error {
-		p, err := setup.OpenFunctions(ctx, e, slog.New(slog.DiscardHandler))
+		p, err := setup.OpenFunctions(ctx, e, lab.Definition, slog.New(slog.DiscardHandler))
 		if err != nil {
 			return err
 		}
@@ -70,6 +70,14 @@ func TestProgramsRefuseWhatTheyUse(t *testing.T) {
 		{"queue", func(e *setup.Env) { e.Queue = "rabbit:x" }, everyone, []string{"ERRAND_QUEUE"}},
 		{"bus", func(e *setup.Env) { e.Bus = "kafka:x" }, everyone, []string{"ERRAND_BUS", "pubsub:"}},
 		{"files", func(e *setup.Env) { e.Files = "" }, everyone, []string{"ERRAND_FILES=gs:BUCKET"}},
+		{"refused", func(e *setup.Env) { e.Refused = "kafka:x" }, []string{"functions"}, []string{"ERRAND_REFUSED", "pubsub:projects/PROJECT/topics/TOPIC"}},
+		{"refused to no topic", func(e *setup.Env) { e.Refused = "pubsub:refused" }, []string{"functions"}, []string{"ERRAND_REFUSED", "not \"refused\""}},
+		{"refused, and no agent", func(e *setup.Env) { e.Refused, e.Agent = topic+"@127.0.0.1:9", "/none.yaml" }, everyone, []string{"ERRAND_AGENT"}},
+		{"refused messages", func(e *setup.Env) { e.Refused = topic + "@127.0.0.1:9" }, nil, nil},
+		{"objects", func(e *setup.Env) { e.Objects = "s3:" }, everyone, []string{"ERRAND_OBJECTS", "use gs: or gs:@HOST:PORT"}},
+		{"objects of one bucket", func(e *setup.Env) { e.Objects = "gs:acme-in" }, everyone, []string{"ERRAND_OBJECTS", "The access file names the buckets"}},
+		{"objects nowhere", func(e *setup.Env) { e.Objects = "gs:@nowhere" }, everyone, []string{"ERRAND_OBJECTS", "HOST:PORT"}},
+		{"objects at no address", func(e *setup.Env) { e.Objects = "gs:@" }, everyone, []string{"ERRAND_OBJECTS", "HOST:PORT"}},
 		{"store", func(e *setup.Env) { e.Store = "oracle:x" }, everyone, []string{"ERRAND_STORE"}},
 		{"model", func(e *setup.Env) { e.Model = "gpt:x" }, []string{"worker"}, []string{"ERRAND_MODEL"}},
 		{"agent", func(e *setup.Env) { e.Agent = "/none.yaml" }, []string{"cardserver", "worker"}, []string{"ERRAND_AGENT"}},
@@ -126,7 +134,7 @@ func TestFailedOpenerClosesTheStore(t *testing.T) {
 
 // Outside Cloud Run no program has ID tokens, and the functions say so.
 func TestNoIDTokensOutsideCloudRun(t *testing.T) {
-	f, err := setup.OpenFunctions(t.Context(), cloud(t), slog.New(slog.DiscardHandler))
+	f, err := setup.OpenFunctions(t.Context(), cloud(t), lab.Definition, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +167,7 @@ func TestFunctionsReadTheAccessFile(t *testing.T) {
 	if err := os.WriteFile(e.Access, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f, err := setup.OpenFunctions(t.Context(), e, slog.New(slog.DiscardHandler))
+	f, err := setup.OpenFunctions(t.Context(), e, lab.Definition, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 
 	"errand/shared/adapters/gcp"
@@ -97,6 +98,7 @@ func (o *opening) clientSide(c *ClientSide, definition []byte) {
 	o.url(&c.URL)
 	o.egress(&c.Egress, &c.URL)
 	o.files(&c.Files, c.fileKeys)
+	o.objects(&c.Objects, c.Access)
 	o.store(&c.Store)
 	o.usage(&c.Usage, &c.Store, c.Access)
 	o.keys(&c.Sealing)
@@ -202,6 +204,23 @@ func (o *opening) bus(to *bus.Publisher) {
 	b, err := gcp.NewPublisher(o.ctx, gcp.PublisherConfig{Topic: topic, Endpoint: endpoint})
 	if err != nil {
 		o.note(fmt.Errorf("ERRAND_BUS: %w", err))
+		return
+	}
+	*to = b
+	o.closes(b)
+}
+
+// refused makes the client of the topic of refused messages, which calls nothing yet.
+func (o *opening) refused(to *bus.Letters) {
+	topic, isTopic := strings.CutPrefix(o.env.Refused, "pubsub:")
+	if !isTopic {
+		o.note(errors.New("ERRAND_REFUSED must be pubsub:projects/PROJECT/topics/TOPIC, or be left out if no topic submits messages"))
+		return
+	}
+	topic, endpoint, _ := strings.Cut(topic, "@")
+	b, err := gcp.NewPublisher(o.ctx, gcp.PublisherConfig{Topic: topic, Endpoint: endpoint})
+	if err != nil {
+		o.note(fmt.Errorf("ERRAND_REFUSED: %w", err))
 		return
 	}
 	*to = b

@@ -24,6 +24,7 @@ import (
 	"errand/shared/kit"
 	"errand/shared/kv"
 	"errand/shared/model"
+	"errand/shared/objects"
 	"errand/shared/queue"
 	"errand/shared/serve"
 	"errand/shared/task"
@@ -36,6 +37,7 @@ type Store interface {
 	task.Chores
 	task.DeadLetters
 	task.Holder
+	task.Items
 	io.Closer
 
 	KV() kv.Store // in the same database
@@ -48,6 +50,10 @@ type Store interface {
 type Core struct {
 	Store Store
 	Files *files.Store // opens its place at the first use
+
+	// Objects are objects in buckets, for the callers that the access file lets have them read.
+	// Their client is made at the first use.
+	Objects objects.Guarded
 
 	closers []io.Closer
 }
@@ -113,10 +119,17 @@ type Functions struct {
 	Core
 	Sealing
 	Doors
-	Access *auth.Access   // which webhooks may carry ID tokens
+	Access *auth.Access   // which webhooks may carry ID tokens, and whose the submissions of a topic are
 	Egress *egress.Client // delivers webhooks
-	Queue  queue.Queue
-	URL    string // where clients reach the agent, in whose name webhooks are signed
+	Usage  *usage.Meter   // of callers with a limit of tokens a day
+
+	// Refused is the topic of submitted messages that cannot become tasks, and Agent says what
+	// others may ask for. Both are nil where no topic submits messages.
+	Refused bus.Letters
+	Agent   *agent.Agent
+
+	Queue queue.Queue
+	URL   string // where clients reach the agent, in whose name webhooks are signed
 
 	// IDToken makes ID tokens of the program's service account. Outside Cloud Run there is
 	// no account, and it returns an error that says so.
@@ -153,13 +166,15 @@ func OpenWorker(ctx context.Context, e Env, definition []byte, log *slog.Logger)
 	o.queue(&w.Queue)
 	o.bus(&w.Bus)
 	o.store(&w.Store)
-	o.usage(&w.Usage, &w.Store, o.access())
+	access := o.access()
+	o.objects(&w.Objects, access)
+	o.usage(&w.Usage, &w.Store, access)
 	w.Doors = o.doors(e.WorkerURL)
 	return end(o, w, &w.Core)
 }
 
-// OpenFunctions opens the parts of the functions.
-func OpenFunctions(ctx context.Context, e Env, log *slog.Logger) (*Functions, error) {
+// OpenFunctions opens the parts of the functions. definition is as for OpenStandalone.
+func OpenFunctions(ctx context.Context, e Env, definition []byte, log *slog.Logger) (*Functions, error) {
 	o, f := begin(ctx, e, log), &Functions{URL: e.URL, IDToken: noIDToken}
 	o.managed("functions")
 	if e.URL == "" {
@@ -172,8 +187,14 @@ func OpenFunctions(ctx context.Context, e Env, log *slog.Logger) (*Functions, er
 	f.Access = o.access()
 	o.egress(&f.Egress, &f.URL)
 	o.files(&f.Files, nil)
+	o.objects(&f.Objects, f.Access)
 	o.queue(&f.Queue)
 	o.store(&f.Store)
+	o.usage(&f.Usage, &f.Store, f.Access)
+	if e.Refused != "" {
+		o.agent(&f.Agent, definition)
+		o.refused(&f.Refused)
+	}
 	o.keys(&f.Sealing)
 	f.Doors = o.doors(e.FunctionsURL)
 	return end(o, f, &f.Core)

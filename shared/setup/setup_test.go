@@ -29,7 +29,7 @@ import (
 func TestReadEnv(t *testing.T) {
 	got, err := setup.ReadEnv([]string{
 		"PORT=9000", "ERRAND_LISTEN=0.0.0.0:9001", "ERRAND_URL=https://a.example.com/", "ERRAND_AGENT=a.yaml", "ERRAND_STORE=sqlite:x=y.db",
-		"ERRAND_FILES=file:f", "ERRAND_QUEUE=local", "ERRAND_BUS=local", "ERRAND_MODEL=standin:", "ERRAND_PUSH_ALLOW=127.0.0.1:*", "GEMINI_API_KEY=k\n", "K_SERVICE=s",
+		"ERRAND_FILES=file:f", "ERRAND_OBJECTS=gs:@o.example.com:443", "ERRAND_QUEUE=local", "ERRAND_BUS=local", "ERRAND_REFUSED=pubsub:r", "ERRAND_MODEL=standin:", "ERRAND_PUSH_ALLOW=127.0.0.1:*", "GEMINI_API_KEY=k\n", "K_SERVICE=s",
 		"ERRAND_DEDUPE=off", "ERRAND_TURNS=9", "ERRAND_ACCESS=anonymous", "ERRAND_SECRETS=env:", "ERRAND_WORKER_URL=https://w.example.com/", "ERRAND_FUNCTIONS_URL=https://f.example.com",
 		"ERRAND_INVOKER=i@p.example.com", "ERRAND_ISSUER=https://i.example.com", "GOOGLE_CLOUD_PROJECT=p", "GOOGLE_CLOUD_LOCATION=l",
 		"ERRAND_AGENT_ALLOW=10.0.0.0/8:443", "ERRAND_SETTING_SHOP_URL=u=v", "ERRAND_SETTING_TRIES=", "ERRAND_SECRET_SHOP_TOKEN=t",
@@ -37,7 +37,7 @@ func TestReadEnv(t *testing.T) {
 	})
 	want := setup.Env{
 		Port: "9000", Listen: "0.0.0.0:9001", URL: "https://a.example.com", Agent: "a.yaml", Store: "sqlite:x=y.db", Files: "file:f",
-		Queue: "local", Bus: "local", Model: "standin:", PushAllow: "127.0.0.1:*", GeminiKey: "k", Service: "s",
+		Objects: "gs:@o.example.com:443", Queue: "local", Bus: "local", Refused: "pubsub:r", Model: "standin:", PushAllow: "127.0.0.1:*", GeminiKey: "k", Service: "s",
 		Dedupe: "off", Turns: "9", Access: "anonymous", Secrets: "env:", WorkerURL: "https://w.example.com", FunctionsURL: "https://f.example.com", Invoker: "i@p.example.com",
 		Issuer: "https://i.example.com", Project: "p", Location: "l",
 		AgentAllow: "10.0.0.0/8:443", AgentSettings: map[string]string{"SHOP_URL": "u=v", "TRIES": ""}, AgentSecrets: map[string]string{"SHOP_TOKEN": "t"},

@@ -20,6 +20,7 @@ type Acceptance struct {
 	Message  *a2a.Message // the message as it will stand in the history
 	Request  Request      // id, fingerprint and the rest of the message's request
 	Webhooks []Webhook    // inline webhooks, as [Record.SetWebhook] takes them
+	Ends     time.Time    // when the record expires once it has ended; zero: after the retention
 }
 
 // Accept makes the record of a new task (R1).
@@ -28,7 +29,7 @@ func Accept(m Moment, a Acceptance) (Record, error) {
 	r := Record{
 		Schema: beforeSteps, Owner: a.Owner, Lane: a.Lane,
 		Requests: []Request{a.Request.packed()},
-		Turn:     1, Since: m.Now, Asked: m.Now, Life: a.Life, WakeKey: a.WakeKey,
+		Turn:     1, Since: m.Now, Asked: m.Now, Life: a.Life, WakeKey: a.WakeKey, Ends: a.Ends,
 		Task: &a2a.Task{
 			ID: a2a.TaskID(a.ID), ContextID: a.Context,
 			Status:  a2a.TaskStatus{State: a2a.TaskStateSubmitted, Timestamp: &at},

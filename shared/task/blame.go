@@ -14,8 +14,12 @@ type Crew struct {
 	Blamed int // those of them that were blamed before
 }
 
-// Add counts a turn of the process.
+// Add counts a turn of the process. A batch as a whole runs nothing of others, so the items
+// beside it are not excused by it.
 func (c *Crew) Add(r Record) {
+	if r.Lane == Batches {
+		return
+	}
 	c.Turns++
 	if r.Blamed > 0 {
 		c.Blamed++
@@ -36,13 +40,15 @@ func (r *Record) died(m Moment, only bool) {
 	if r.Lease == (Lease{}) {
 		return
 	}
-	if only && r.Deaths > 0 {
-		r.Blamed++
-	}
 	r.Deaths++
-	r.Broke++
+	if r.Lane != Batches { // what kills its process is an item
+		if only && r.Deaths > 1 {
+			r.Blamed++
+		}
+		r.Broke++
+		r.spend(Spent{Unknown: 1}) // a reply that was under way is paid for all the same
+	}
 	r.Lease = Lease{}
-	r.spend(Spent{Unknown: 1}) // a reply that was under way is paid for all the same
 	r.mark(m, MarkDied, "")
 }
 
@@ -86,8 +92,9 @@ func (r Record) Advanced(m Moment, t Fence) (next Record, changed bool, err erro
 	return next, err == nil, err
 }
 
-// Suspect reports whether a worker died under the turn since its last progress.
-func (r Record) Suspect() bool { return r.Deaths > 0 }
+// Suspect reports whether a worker died under the turn since its last progress. A batch as a
+// whole is none: it dies with its items.
+func (r Record) Suspect() bool { return r.Deaths > 0 && r.Lane != Batches }
 
 // manyBroke is how many workers a turn may break, with progress between or without, before
 // it runs apart (R16g).
@@ -96,6 +103,9 @@ const manyBroke = 3
 // Apart reports whether the turn must not begin beside others, because it was blamed for a
 // death, only one more attempt is left to find out, or it broke several workers.
 func (r Record) Apart(ru Rules) bool {
+	if r.Lane == Batches {
+		return false
+	}
 	return r.Blamed > 0 || r.Broke >= manyBroke || r.Deaths > 0 && r.Deaths >= ru.Attempts-1
 }
 

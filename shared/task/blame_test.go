@@ -213,3 +213,26 @@ func TestAttemptsOfAnEarlierBuild(t *testing.T) {
 		t.Errorf("beyond the limit: %v, %s", v, l.r.State())
 	}
 }
+
+// A batch as a whole dies with its items. It is never blamed for that, runs beside others, and
+// does not hide the item that is to blame.
+func TestBatchIsNoSuspect(t *testing.T) {
+	r, _ := aBatch(t)
+	for n := range 10 {
+		r = begun(t, r, time.Duration(n+1)*time.Hour)
+		var err error
+		if r, err = r.LeaseLost(at(time.Duration(n+1)*time.Hour), task.Crew{Turns: 1}); err != nil {
+			t.Fatal(err)
+		}
+		r.Wake = at(time.Duration(n+1) * time.Hour).Now // the pause before a later attempt is over by then
+		if r.Suspect() || r.Apart(task.Defaults()) || r.Blamed > 0 || r.Spent.Unknown > 0 {
+			t.Fatalf("after %d deaths: suspect %v, apart %v, %+v", n+1, r.Suspect(), r.Apart(task.Defaults()), r)
+		}
+	}
+
+	var crew task.Crew
+	crew.Add(r)
+	if crew.Turns != 0 {
+		t.Errorf("the crew counts %d turns", crew.Turns)
+	}
+}

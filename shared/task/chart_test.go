@@ -31,6 +31,9 @@ func moves(t *testing.T, r task.Record) map[string]task.Record {
 	next, changed, err = r.Cancel(at(time.Hour), a2a.NewMessage(a2a.MessageRoleAgent), nil)
 	move("Cancel", next, changed, err)
 
+	next, changed, err = r.Suspend(at(time.Hour), a2a.NewMessage(a2a.MessageRoleAgent))
+	move("Suspend", next, changed, err)
+
 	next, changed, err = r.Delete(at(time.Hour))
 	move("Delete", next, changed, err)
 

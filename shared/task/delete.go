@@ -26,7 +26,7 @@ func (r Record) Delete(m Moment) (next Record, changed bool, err error) {
 
 	n := Record{
 		Schema: r.Schema, Owner: r.Owner, Lane: r.Lane, Turn: r.Turn, Since: r.Since, Asked: r.Asked,
-		Gens: r.Gens, Seq: r.Seq + 1, Epoch: r.Epoch + 1, Expires: ended.Expires, Version: r.Version, Deleted: true,
+		Gens: r.Gens, Seq: r.Seq + 1, Epoch: r.Epoch + 1, Expires: ended.Expires, Ends: r.Ends, Version: r.Version, Deleted: true,
 		Task: &a2a.Task{
 			ID: r.Task.ID, ContextID: r.Task.ContextID,
 			Status: a2a.TaskStatus{State: ended.State(), Timestamp: ended.Task.Status.Timestamp},

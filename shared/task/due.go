@@ -27,6 +27,8 @@ const (
 	noteOwed                     // publishing a notification of the front door
 	deliveryOwed                 // delivering the notifications after a webhook's cursor
 	pingOwed                     // sending a ping
+	settleOwed                   // ending what a batch leaves behind
+	removalOwed                  // deleting what a deleted batch leaves behind
 )
 
 // debts calls yield with every debt of the record. It does not know for which of them a job
@@ -34,9 +36,13 @@ const (
 func (r Record) debts(ru Rules, yield func(Debt)) {
 	owes := func(kind debtKind, at time.Time) { yield(Debt{At: at, Lane: r.Lane, kind: kind}) }
 	switch {
+	case r.Terminal() && (r.Lane != Batches || r.Settled):
+	case r.Deleted:
+		owes(removalOwed, r.Asked)
 	case r.Terminal():
+		owes(settleOwed, r.Asked)
 	case r.Interrupted():
-		owes(answerOwed, r.Stamp().Add(ru.Answer))
+		owes(answerOwed, r.answerBy(ru))
 	case !r.Wake.IsZero():
 		owes(wakeOwed, r.Wake)
 	case r.Lease != (Lease{}):

@@ -64,6 +64,8 @@ type head struct {
 	Turned        Spent          `json:"turnSpent,omitzero"`
 	Spent         Spent          `json:"spent,omitzero"`
 	Held          int            `json:"held,omitempty"`
+	Ends          *time.Time     `json:"ends,omitempty"`
+	Settled       bool           `json:"settled,omitempty"`
 }
 
 type body struct {
@@ -147,6 +149,7 @@ func (r Record) Encode() (*Encoded, error) {
 		Due: timeOrNil(r.Due.At), DueLane: r.Due.Lane, Deleted: r.Deleted,
 		Life: r.Life, WakeKey: r.WakeKey, Steps: r.Steps, First: r.First, Told: r.Told, Paused: timeOrNil(r.Paused),
 		Broke: r.Broke, Turned: r.Turned, Spent: r.Spent, Held: r.Held,
+		Ends: timeOrNil(r.Ends), Settled: r.Settled,
 	}
 
 	if r.Lease != (Lease{}) {
@@ -225,7 +228,7 @@ func Decode(headText, bodyText []byte, version int64) (Record, error) {
 		Due: Due{At: timeOrZero(h.Due), Lane: h.DueLane}, Expires: timeOrZero(h.Expires),
 		Life: h.Life, WakeKey: h.WakeKey, Steps: h.Steps, First: h.First, Told: h.Told, Paused: timeOrZero(h.Paused),
 		Broke: h.Broke, Turned: h.Turned, Spent: h.Spent, Step: b.Step, Marks: b.Marks,
-		Deleted: h.Deleted, Held: h.Held, Version: version, extra: extra, headOnly: bodyText == nil,
+		Deleted: h.Deleted, Held: h.Held, Ends: timeOrZero(h.Ends), Settled: h.Settled, Version: version, extra: extra, headOnly: bodyText == nil,
 		Task: &a2a.Task{ID: h.ID, ContextID: h.Context, Status: status, Metadata: h.Metadata},
 	}
 

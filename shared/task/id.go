@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/json"
+	"strconv"
 	"strings"
 )
 
@@ -16,6 +17,9 @@ const (
 	ownerSize  = 8 // with the digit
 	formerSize = 26
 	idSize     = ownerSize + formerSize
+
+	batchMark = "-b" // at the end of the id of a batch
+	batchSize = idSize + len(batchMark)
 
 	digestSize = 52 // 256 bits in base32
 
@@ -35,6 +39,41 @@ func Derive(owner, messageID string) (id, contextID string) {
 	return ownerMark(owner) + all[:formerSize], all[formerSize : 2*formerSize]
 }
 
+// BatchID returns the id of an owner's batch of that name. It is the id of the batch's task
+// and of the context of its items. No message makes a task with such an id.
+func BatchID(owner, name string) string {
+	return ownerMark(owner) + digest([]string{"batch", owner, name})[:formerSize] + batchMark
+}
+
+// IsBatch reports whether a text has the form of the id of a batch.
+func IsBatch(id string) bool {
+	rest, ok := strings.CutSuffix(id, batchMark)
+	return ok && formed(rest)
+}
+
+// ItemID returns the id of the task for a line of a batch, the first one being 1. The lines of a
+// batch are spread over the ids of a store, and each id tells the batch and the line.
+func ItemID(batch string, line int) string {
+	n := strconv.Itoa(line)
+	return form + digest([]string{"item", batch, n})[:ownerSize-len(form)] + "-" + batch + "-" + n
+}
+
+// ItemOf returns the batch and the line of an id that [ItemID] has made. No other task has
+// such an id.
+func ItemOf(id string) (batch string, line int, ok bool) {
+	const begin, end = ownerSize + 1, ownerSize + 1 + batchSize
+	if len(id) < end+2 {
+		return "", 0, false
+	}
+
+	batch = id[begin:end]
+	line, err := strconv.Atoi(id[end+1:])
+	if err != nil || line < 1 || !IsBatch(batch) || ItemID(batch, line) != id {
+		return "", 0, false
+	}
+	return batch, line, true
+}
+
 // Foreign reports whether the id can only be a task of another owner, or of none. So a
 // request about a foreign task is refused without a look at the store, in the same time
 // whether the task exists or not.
@@ -42,12 +81,16 @@ func Derive(owner, messageID string) (id, contextID string) {
 // An id of another form may be of a task that an earlier version accepted. Only the record
 // knows its owner.
 func Foreign(owner, id string) bool {
-	return formed(id) && id[:ownerSize] != ownerMark(owner)
+	if batch, _, ok := ItemOf(id); ok {
+		id = batch
+	}
+	return (formed(id) || IsBatch(id)) && id[:ownerSize] != ownerMark(owner)
 }
 
 // IsID reports whether a text has the form of a task's id, of this version or an earlier one.
 func IsID(id string) bool {
-	return formed(id) || len(id) == formerSize && strings.Trim(id, alphabet) == ""
+	_, _, item := ItemOf(id)
+	return item || formed(id) || IsBatch(id) || len(id) == formerSize && strings.Trim(id, alphabet) == ""
 }
 
 // Find loads a record for an owner, as [Store] does. It refuses a foreign id before it asks

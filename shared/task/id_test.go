@@ -28,6 +28,39 @@ func TestForeignIDs(t *testing.T) {
 	}
 }
 
+// The id of an item tells its batch and its line, and that of a batch its owner. No other text
+// is taken for one.
+func TestItemIDs(t *testing.T) {
+	mine, theirs := task.BatchID("me", "nightly"), task.BatchID("you", "nightly")
+	if mine == theirs || task.BatchID("me", "nightly") != mine || task.BatchID("me", "daily") == mine {
+		t.Errorf("the ids of batches are %s and %s", mine, theirs)
+	}
+	for _, line := range []int{1, 9, 1_000_000} {
+		id := task.ItemID(mine, line)
+		if b, n, ok := task.ItemOf(id); b != mine || n != line || !ok || !task.IsID(id) || id >= task.FormerFrom {
+			t.Errorf("ItemOf(%s) = %s, %d, %v", id, b, n, ok)
+		}
+		if task.Foreign("me", id) || !task.Foreign("you", id) {
+			t.Errorf("whose is %s?", id)
+		}
+	}
+
+	one, _ := task.Derive("me", "nightly")
+	item := task.ItemID(mine, 12)
+	for _, id := range []string{
+		"", one, one + "-c", mine, mine + "-1", item + "0", item[:len(item)-1], "1" + item[2:] + "1", strings.Replace(item, "-12", "-012", 1),
+		strings.Replace(item, "-12", "-+12", 1), task.ItemID(mine, 0), task.ItemID(mine, -1), task.ItemID(one, 1),
+	} {
+		if b, n, ok := task.ItemOf(id); ok {
+			t.Errorf("ItemOf(%q) = %s, %d", id, b, n)
+		}
+	}
+
+	if !task.IsBatch(mine) || !task.IsID(mine) || task.Foreign("me", mine) || !task.Foreign("you", mine) || task.IsBatch(one) || task.IsBatch(item) {
+		t.Error("batches are not told from other tasks")
+	}
+}
+
 // The former id of a task's id is its end, and has none itself. All ids of this version sort
 // before all former ones.
 func TestFormerIDs(t *testing.T) {

@@ -90,6 +90,9 @@ func drawDeed(t *rapid.T, r task.Record, m task.Moment, n int) deed {
 		if rapid.IntRange(0, 3).Draw(t, "really") > 0 {
 			break
 		}
+		if rapid.Bool().Draw(t, "suspended") {
+			return deed{"Suspend", true, func(r task.Record) (task.Record, bool, error) { return r.Suspend(m, say) }}
+		}
 		return deed{"Cancel", true, func(r task.Record) (task.Record, bool, error) { return r.Cancel(m, say, nil) }}
 
 	case 8:

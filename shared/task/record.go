@@ -29,6 +29,8 @@ const beforeSteps = 1
 const (
 	Turns      = "turns"      // a turn is pending
 	Deliveries = "deliveries" // a webhook has undelivered notifications
+	Batches    = "batches"    // a batch is fed, collected or ended
+	Bulk       = "bulk"       // a turn of the item of a batch is pending
 )
 
 // A Record is one task as stored. The names of its fields are persisted in every store: add
@@ -77,6 +79,8 @@ type Record struct {
 	Expires       time.Time      // when the record may be purged; zero: not known yet
 	Version       int64          // compare-and-swap token, kept by the store
 	Held          int            // holds of the turn since its last progress (R17)
+	Ends          time.Time      // when the record expires once it has ended: a batch and its items end together; zero: after the retention
+	Settled       bool           // of a batch that has ended: its items have ended too, and its files are whole (R19)
 
 	extra    map[string]json.RawMessage // fields that other versions wrote; they survive a rewrite
 	encoded  *Encoded                   // the stored form, if it is made already

@@ -113,6 +113,9 @@ func (r *Record) setStatus(m Moment, state a2a.TaskState, msg *a2a.Message, meta
 	r.Task.Metadata = merged(r.Task.Metadata, meta)
 	if state.Terminal() {
 		r.Expires = at.Add(m.Rules.Retention)
+		if !r.Ends.IsZero() {
+			r.Expires = r.Ends
+		}
 	}
 	status := r.Task.Status
 	r.log(Entry{Status: &status, Metadata: meta})

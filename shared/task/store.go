@@ -74,7 +74,9 @@ type Store interface {
 	Watch(ctx context.Context, id string) iter.Seq2[Record, error]
 
 	// List returns one page of an owner's records, newest status first, without the deleted
-	// ones, which the total does not count either. A page ends before
+	// ones, which the total does not count either. The items of a batch are in the list whose
+	// context is the batch, and they alone: the batch's own task has the same context and is
+	// in the owner's list, which has no items. A page ends before
 	// the store decodes more than PageBytes for it, but has at least one record. It then
 	// says that there are more. Records that cannot be read are left out; a page still ends
 	// with a record if there are more. ErrCount: a count with Query.Since took longer than
@@ -130,7 +132,7 @@ type Lapsed struct {
 // for concurrent use.
 type DeadLetters interface {
 	// Dead returns one page of the records that have a dead webhook ([Record.HasDead]), of
-	// one owner or of all owners: newest status first, equal ones by id. It may be 2 s
+	// one owner or of all owners, items of batches among them: newest status first, equal ones by id. It may be 2 s
 	// behind and ends before PageBytes, as List does, and leaves out expired records and
 	// those that cannot be read. The records carry no history, artifacts, inbox or log, and
 	// must not be committed. ErrSlow: the page took longer than ListFor.
@@ -147,8 +149,8 @@ type Holder interface {
 
 // A Holding is what the tasks of an owner take.
 type Holding struct {
-	Waiting int   // tasks that are submitted or working
-	Bytes   int64 // stored bytes of all of them; -1: the store does not count them
+	Waiting int   // tasks that are submitted or working, without the items of batches
+	Bytes   int64 // stored bytes of all tasks, items included; -1: the store does not count them
 }
 
 // A Ref names a record and its place in an ordered listing.
@@ -160,7 +162,7 @@ type Ref struct {
 // A Query selects records of one owner. All filters must hold.
 type Query struct {
 	Owner   string // required, "" is the anonymous owner
-	Context string // empty: any
+	Context string // empty: any, but no items of batches; a batch: its items
 	State   a2a.TaskState
 	Since   time.Time // status at or after; zero: any
 	After   Ref       // begin after this record of the previous page; zero: first page

@@ -42,7 +42,7 @@ func (r Record) Claim(m Moment, c Claim) (next Record, v Verdict, changed bool, 
 	case r.Terminal():
 		return r, Idle, false, nil
 	case r.Interrupted():
-		if m.Now.Before(r.Stamp().Add(m.Rules.Answer)) {
+		if m.Now.Before(r.answerBy(m.Rules)) {
 			return r, Idle, false, nil
 		}
 		return n.fail(m, "The task was closed: its question was not answered in time. Send a new message to start again.")
@@ -57,7 +57,7 @@ func (r Record) Claim(m Moment, c Claim) (next Record, v Verdict, changed bool, 
 
 	n.died(m, r.Lease.Alone)
 	switch wait := m.Rules.wait(r.Attempt); {
-	case !m.Now.Before(n.Since.Add(m.Rules.Age)):
+	case r.Lane != Batches && !m.Now.Before(n.Since.Add(m.Rules.Age)): // a batch has a deadline
 		return n.fail(m, "The task was ended: it could not be finished in time. Send a new message to try again.")
 	case n.broken(m.Rules):
 		return n.fail(m, n.whyBroken())

@@ -51,6 +51,7 @@ type Executor struct {
 var (
 	_ a2asrv.AgentExecutor = (*Executor)(nil)
 	_ run.Admitter         = (*Executor)(nil)
+	_ run.Counter          = (*Executor)(nil)
 )
 
 // New returns an Executor. It refuses tools that cannot work, and a definition that names

@@ -14,7 +14,8 @@ import (
 )
 
 // maxHistory bounds the bytes of earlier messages, independently of their tokens, because
-// every step sends them again. As text they are about a million tokens, as many as models
+// every step sends them again. The files that they named have a bound of their own, for the
+// whole run (worker/turn). As text they are about a million tokens, as many as models
 // read: https://ai.google.dev/gemini-api/docs/tokens
 //
 // With maxSaid and a message a request has about 12 MB, as base64. The Gemini API takes
@@ -33,7 +34,8 @@ const tokenBytes = 4
 
 // conversation is the input of the model: the earlier messages, oldest first, and then the
 // message to answer. fault says, for the client, why the message cannot be answered: it has
-// no readable part, or is alone worth more than the agent's turnTokens.
+// no readable part, names a file that cannot be read, or is alone worth more than the agent's
+// turnTokens.
 //
 // Of the earlier messages it takes the newest: at most as many messages and artifacts as
 // the agent's historyMessages, and as many bytes as its turnTokens. So reading them takes
@@ -41,6 +43,9 @@ const tokenBytes = 4
 func (e *Executor) conversation(ec *a2asrv.ExecutorContext) (contents []model.Content, fault string) {
 	message := model.Content{Role: model.RoleUser}
 	if ec.Message != nil {
+		if fault := missed(ec.Message.Parts); fault != "" {
+			return nil, fault
+		}
 		message.Parts = convert(model.RoleUser, ec.Message.Parts)
 	}
 	if len(message.Parts) == 0 {
@@ -79,6 +84,7 @@ func (e *Executor) recent(items []item, left int) []model.Content {
 			left -= cost(p)
 			bytes -= len(p.Text) + len(p.Data)
 		}
+		bytes += fileBytes(it.parts)
 
 		if left < 0 || bytes < 0 {
 			break

@@ -2,8 +2,10 @@ package executor
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"mime"
 	"net/url"
 	"strings"
 	"unicode/utf8"
@@ -11,6 +13,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/model"
+	"errand/worker/run"
 )
 
 // convert returns the parts of a message or artifact in the form that the model reads. It
@@ -40,7 +43,8 @@ func named(p *a2a.Part, c model.Part) bool {
 	case a2a.Text, a2a.Data:
 		return p.Filename != ""
 	}
-	return p.Filename != "" && c.Text == ""
+	_, file := run.FileOf(p)
+	return p.Filename != "" && (c.Text == "" || file && len(p.Raw()) > 0)
 }
 
 func convertPart(role string, p *a2a.Part) (model.Part, bool) {
@@ -48,21 +52,67 @@ func convertPart(role string, p *a2a.Part) (model.Part, bool) {
 	case a2a.Text:
 		return model.Part{Text: string(c)}, c != ""
 	case a2a.Data:
+		if _, file := run.FileOf(p); file {
+			return model.Part{Text: fmt.Sprintf("(a file that cannot be read: %s)", label(p))}, true
+		}
 		return model.Part{Text: asJSON(c.Value)}, true
+
 	case a2a.Raw:
 		if role == model.RoleModel {
 			// The models accept files only from users.
 			return model.Part{Text: fmt.Sprintf("(a file: %s, %d bytes)", label(p), len(c))}, true
 		}
+		if _, file := run.FileOf(p); file && isText(p.MediaType) && utf8.Valid(c) {
+			return model.Part{Text: string(c)}, len(c) > 0
+		}
 		return model.Part{Data: c, MIME: mediaType(p, c)}, len(c) > 0
 	case a2a.URL:
-		// URLs are never fetched here. The model's service may be able to read them.
-		if u, err := url.Parse(string(c)); role == model.RoleUser && err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") {
+		// URLs are never fetched here. The model's service may be able to read them, but not
+		// those of files of the owner.
+		_, file := run.FileOf(p)
+		if u, err := url.Parse(string(c)); !file && role == model.RoleUser && err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") {
 			return model.Part{URI: string(c), MIME: p.MediaType}, true
 		}
 		return model.Part{Text: fmt.Sprintf("(a file that cannot be read: %s)", label(p))}, true
 	}
 	return model.Part{}, false
+}
+
+// missed returns why a file that the parts name cannot be read, or "".
+func missed(parts a2a.ContentParts) string {
+	for _, p := range parts {
+		fault, file := run.FileOf(p)
+		if !file {
+			continue
+		}
+		if _, read := p.Content.(a2a.Raw); !read {
+			return cmp.Or(fault, "The message names a file, and this agent keeps none.")
+		}
+	}
+	return ""
+}
+
+// fileBytes counts the bytes of the files in parts.
+func fileBytes(parts a2a.ContentParts) (n int) {
+	for _, p := range parts {
+		if _, file := run.FileOf(p); file {
+			n += len(p.Raw())
+		}
+	}
+	return n
+}
+
+// isText reports whether the model reads a media type as text.
+func isText(mediaType string) bool {
+	kind, _, err := mime.ParseMediaType(mediaType)
+	if err != nil {
+		return false
+	}
+	switch kind {
+	case "application/json", "application/jsonl", "application/x-ndjson", "application/xml", "application/yaml":
+		return true
+	}
+	return strings.HasPrefix(kind, "text/") || strings.HasSuffix(kind, "+json") || strings.HasSuffix(kind, "+xml")
 }
 
 func label(p *a2a.Part) string {

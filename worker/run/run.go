@@ -34,8 +34,13 @@ type Run struct {
 
 	Now func() time.Time // the clock of the record
 
-	Task string // the task's id
-	Last bool   // an error of this attempt ends the task
+	// Moved notes that the run has stored, outside of the record, what a later one goes on
+	// from. The count of attempts begins again, and using up its time costs the run none.
+	Moved func(context.Context)
+
+	Task  string // the task's id
+	Epoch int64  // fences what the run stores outside of the record: a later run has a higher one
+	Last  bool   // an error of this attempt ends the task
 }
 
 type key struct{}
@@ -87,6 +92,20 @@ type Admitter interface {
 	// Admit keeps a place for the turn's first request to the model, until leave is called.
 	// With a pause there is no place. Admit may take as long as one small request.
 	Admit(ctx context.Context, task string) (leave func(), pause *Pause)
+}
+
+// A Counter is an executor that can tell beforehand what its model reads. It is asked once for a
+// batch, about a sample of its lines. A batch whose executor is no Counter has no estimate of its
+// cost.
+type Counter interface {
+	// Count returns the tokens that the model reads of the texts together, and each, the tokens
+	// that it reads beside any message as it begins to answer one. It generates nothing, and costs
+	// a few small requests at most. After an error nobody knows; Count is not called again.
+	Count(ctx context.Context, texts []string) (each, tokens int64, err error)
+
+	// Price returns the price of tokens that the model reads, in 1e-9 of a unit of the currency.
+	// Without a currency it is not known.
+	Price(tokens int64) (nanos int64, currency string)
 }
 
 // Error implements error.

@@ -26,6 +26,7 @@ const (
 	memoryShare = 4         // of the process, for the turns that are not small
 	smallTurn   = 256 << 10 // bytes of a charge
 	textCopies  = 4         // of a record's text in a run: stored, decoded, for the executor and for its model
+	fileCopies  = 4         // of a file's content: as it is, and in base64 in the request as it is made and sent
 )
 
 // executorContext is the information that an executor gets. Everything in it is a copy,
@@ -36,7 +37,11 @@ func (w *Worker) executorContext(ctx context.Context, r task.Record, charge *mem
 	if err != nil {
 		return nil, err
 	}
-	if err := w.take(ctx, charge, append(related, r)); err != nil {
+	files, err := w.planFiles(ctx, r, related)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.take(ctx, charge, append(related, r), files.bytes*fileCopies); err != nil {
 		return nil, err
 	}
 
@@ -48,13 +53,12 @@ func (w *Worker) executorContext(ctx context.Context, r task.Record, charge *mem
 	for i, f := range related {
 		ec.RelatedTasks[i] = task.Clone(f.Task)
 	}
-	return ec, nil
+	return ec, w.fill(ctx, files, r.Owner, own, ec.RelatedTasks)
 }
 
-// take charges the memory of a turn that is given the records. A turn that does not get it
-// within half of its time gives the job back and comes again.
-func (w *Worker) take(ctx context.Context, charge *memory.Charge, records []task.Record) error {
-	n := int64(0)
+// take charges the memory of a turn that is given the records, and n bytes more. A turn that does
+// not get it within half of its time gives the job back and comes again.
+func (w *Worker) take(ctx context.Context, charge *memory.Charge, records []task.Record, n int64) error {
 	for _, r := range records {
 		form, err := r.Encode()
 		if err != nil {
@@ -141,7 +145,7 @@ func (w *Worker) relatedIDs(ctx context.Context, r task.Record) ([]string, error
 			add(string(id))
 		}
 	}
-	if firstOfContext(r) {
+	if _, _, item := r.Item(); item || r.Lane == task.Batches || firstOfContext(r) { // the lines of a batch are no conversation
 		return ids, nil
 	}
 	page, err := w.cfg.Store.List(ctx, task.Query{Owner: r.Owner, Context: r.Task.ContextID, Limit: maxRelated + 1})

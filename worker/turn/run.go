@@ -106,7 +106,8 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 	ec.User, ec.ServiceParams = cc.User, cc.ServiceParams()
 	ctx = run.With(ctx, run.Run{
 		Turn: r.Turn, Attempt: r.Attempt, Until: until, Flush: s.flush, Now: w.cfg.Desk.Now,
-		Steps: &steps{s: s, r: r, stored: map[int]kv.Entry{}}, Spent: r.Turned, Spend: s.spend, Task: r.ID(), Last: r.LastAttempt(w.cfg.Desk.Moment().Rules),
+		Steps: &steps{s: s, r: r, stored: map[int]kv.Entry{}}, Spent: r.Turned, Spend: s.spend, Moved: s.progress,
+		Task: r.ID(), Epoch: r.Epoch, Last: r.LastAttempt(w.cfg.Desk.Moment().Rules),
 	})
 	ctx = workersteps.With(ctx, workersteps.Scope{
 		KV: noting{w.cfg.KV, s}, Owner: r.Owner, Prefix: fmt.Sprintf("%st%06d/", r.StepPrefix(), r.Turn), Fresh: r.Epoch == 1 && r.Turn == 1,
@@ -198,7 +199,7 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 	case err == nil:
 		return s.finish(ctx, out)
 	case errors.Is(err, task.ErrFenced):
-		return s.rec, err
+		return s.record(), err
 	case errors.Is(err, task.ErrTooLarge):
 		return s.fail(ctx, "The task was ended: its result is too large to be kept.")
 	case errors.Is(err, task.ErrUnstorable):
@@ -222,12 +223,12 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 			level = slog.LevelError
 		}
 		s.log.Log(ctx, level, "turn parked", "for", pause.For, "alert", pause.Alert, "err", pause.Err)
-		p := w.parking(pause, s.rec.Held)
+		p := w.parking(pause, s.record().Held)
 		p.UsedUp = pause.UsedUp && !s.moved.Load()
 		return s.park(ctx, p)
 	}
 
-	return s.rec, err
+	return s.record(), err
 }
 
 // logTurn writes the log line of a turn, one for every run.

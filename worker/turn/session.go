@@ -319,6 +319,13 @@ func (s *session) persist(ctx context.Context, decide func(task.Record, task.Fen
 	}
 }
 
+// progress notes that the run has stored a result outside of the record.
+func (s *session) progress(ctx context.Context) {
+	if s.moved.CompareAndSwap(false, true) {
+		s.advance(ctx)
+	}
+}
+
 // advance begins the count of attempts again. In the first attempt at a turn there is nothing
 // to forget. It is no error if it fails: the next result tries again in the next run.
 func (s *session) advance(ctx context.Context) {
@@ -368,6 +375,14 @@ func (s *session) close() {
 	}
 }
 
+// record is the record as the run has last written it. A progress commit may still be on its way.
+func (s *session) record() task.Record {
+	s.commit.Lock()
+	defer s.commit.Unlock()
+	return s.rec
+}
+
+// turn is for callers that hold commit.
 func (s *session) turn() task.Fence { return task.Fence{Epoch: s.rec.Epoch, Seq: s.rec.Seq} }
 
 func textSize(ev a2a.Event) int {

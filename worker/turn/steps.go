@@ -301,8 +301,8 @@ type noting struct {
 // Put implements kv.Store.
 func (n noting) Put(ctx context.Context, e kv.Entry) (kv.Entry, error) {
 	e, err := n.Store.Put(ctx, e)
-	if err == nil && n.s.moved.CompareAndSwap(false, true) {
-		n.s.advance(ctx)
+	if err == nil {
+		n.s.progress(ctx)
 	}
 	return e, err
 }

@@ -31,6 +31,7 @@ type Config struct {
 	Desk     *desk.Desk
 	Store    task.Store // the desk's store: a turn makes its own commits
 	KV       kv.Store   // keeps the steps of turns, in the database of the records
+	Files    Files      // of the owners of tasks, which messages name; nil: there are none
 	Bus      bus.Publisher
 	Executor a2asrv.AgentExecutor
 	Log      *slog.Logger

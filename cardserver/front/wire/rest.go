@@ -12,7 +12,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/errordetails"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"errand/cardserver/audit"
+	"errand/shared/audit"
 	"errand/shared/dialect"
 )
 

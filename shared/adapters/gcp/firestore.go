@@ -86,6 +86,7 @@ var (
 	_ task.Chores      = (*Firestore)(nil)
 	_ task.DeadLetters = (*Firestore)(nil)
 	_ task.Holder      = (*Firestore)(nil)
+	_ task.Items       = (*Firestore)(nil)
 )
 
 // OpenFirestore makes a Firestore for a database. The name "" stands for the default one. The

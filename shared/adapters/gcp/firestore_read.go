@@ -116,9 +116,10 @@ func (f *Firestore) Held(ctx context.Context, owner string, most int) (task.Hold
 
 // filtered is the common part of all queries of a list.
 func (f *Firestore) filtered(q task.Query) firestore.Query {
-	query := f.tasks.Where("owner", "==", q.Owner)
-	if q.Context != "" {
-		query = query.Where("context", "==", q.Context)
+	lister, name := q.Keys()
+	query := f.tasks.Where("owner", "==", lister)
+	if name != "" {
+		query = query.Where("context", "==", name)
 	}
 	if q.State != "" {
 		query = query.Where("state", "==", string(q.State))
@@ -172,13 +173,23 @@ func (f *Firestore) Dead(ctx context.Context, q task.DeadQuery) (task.Page, erro
 	return page, nil
 }
 
-// dead finds the records with a dead webhook that match a query, including expired ones.
+// dead finds the records with a dead webhook that match a query, including expired ones. Of
+// an owner these are the tasks and, by another index, the items of batches.
 func (f *Firestore) dead(q task.DeadQuery) firestore.Query {
-	query := f.tasks.Where("dead", "==", true)
-	if !q.All {
-		query = query.Where("owner", "==", q.Owner)
+	query := f.tasks.Query
+	if q.All {
+		query = query.Where("dead", "==", true)
+	} else {
+		query = query.WhereEntity(firestore.OrFilter{Filters: []firestore.EntityFilter{
+			firestore.AndFilter{Filters: []firestore.EntityFilter{equal("dead", true), equal("owner", q.Owner)}},
+			equal("whose", q.Owner),
+		}})
 	}
 	return query.OrderBy("stamp", firestore.Desc).OrderBy(firestore.DocumentID, firestore.Desc)
+}
+
+func equal(field string, value any) firestore.PropertyFilter {
+	return firestore.PropertyFilter{Path: field, Operator: "==", Value: value}
 }
 
 // page reads one page of a query. It reads the heads first, which contain the sizes of the

@@ -131,7 +131,8 @@ func TestListLeavesOutTasksThatMoveMeanwhile(t *testing.T) {
 
 // Each operation makes a fixed number of requests: one for a write, one for a read by id, one
 // for the page of a list. A first page makes two more, for the total and for its expired
-// part. The bodies of a page are read by the names of their documents.
+// part. The bodies of a page are read by the names of their documents. A look at a batch is two
+// queries, for the number of its open items and for the first of them, whatever its size (R19c).
 func TestRequestsOfEachOperation(t *testing.T) {
 	w := newWire(t)
 	f := open(t, w.host, gcp.FirestoreOptions{})
@@ -154,6 +155,7 @@ func TestRequestsOfEachOperation(t *testing.T) {
 		{"later page", requests{Queries: 1}, list(task.Query{After: task.Ref{At: time.Now(), ID: "a"}})},
 		{"page of two with bodies", requests{Queries: 1, Reads: 2}, list(task.Query{Bodies: true})},
 		{"due", requests{Queries: 1}, func() error { _, err := f.Due(ctx, task.Turns, time.Now(), task.Ref{}, 10); return err }},
+		{"look at the items of a batch", requests{Queries: 2}, func() error { _, err := f.Open(ctx, task.BatchID("someone", "nightly"), 1_000_000); return err }},
 		{"purge of nothing", requests{Queries: 1}, func() error { _, err := f.Purge(ctx, time.Now(), 10); return err }},
 		{"purge of entries", requests{}, func() error { _, err := f.KV().Purge(ctx, time.Now(), 10); return err }},
 		{"steps of a task without any", requests{Queries: 1}, func() error { return steps.Delete(ctx, f.KV(), r.ID(), nil) }},

@@ -179,14 +179,15 @@ func document(r *task.Record) ([]firestore.Update, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n := max(len(r.Owner), len(r.Task.ContextID)); n > maxKey {
+	i := r.Indexed()
+	if n := max(len(i.Lister), len(i.Context)); n > maxKey {
 		return nil, fmt.Errorf("task %s: owner or context has %d bytes, but only the first %d are compared", r.ID(), n, maxKey)
 	}
 
-	i := r.Indexed()
-	var owner, due, lane, expires, gone, dead any = i.Owner, firestore.Delete, firestore.Delete, firestore.Delete, firestore.Delete, firestore.Delete
+	var none any = firestore.Delete
+	owner, due, lane, expires, gone, dead, whose, open, line := any(i.Lister), none, none, none, none, none, none, none, none
 	if i.Deleted {
-		owner = firestore.Delete // every list and count asks for an owner
+		owner = none // every list and count asks for an owner
 	}
 	if !i.Due.IsZero() {
 		due, lane = i.Due, i.Lane
@@ -196,6 +197,12 @@ func document(r *task.Record) ([]firestore.Update, error) {
 	}
 	if i.Dead {
 		dead = true
+		if i.Lister != i.Owner {
+			whose = i.Owner
+		}
+	}
+	if i.Open != "" {
+		open, line = i.Open, i.Line
 	}
 
 	return []firestore.Update{
@@ -208,6 +215,9 @@ func document(r *task.Record) ([]firestore.Update, error) {
 		{Path: "expires", Value: expires},
 		{Path: "gone", Value: gone},
 		{Path: "dead", Value: dead},
+		{Path: "whose", Value: whose},
+		{Path: "open", Value: open},
+		{Path: "line", Value: line},
 		{Path: "head", Value: enc.Head},
 		{Path: "body", Value: enc.Body},
 		{Path: "size", Value: enc.Size()},

@@ -17,7 +17,7 @@ import (
 	"errand/shared/serve"
 )
 
-// PublisherConfig names the topic of the events. Topic is required.
+// PublisherConfig names a topic. Topic is required.
 type PublisherConfig struct {
 	Topic string // projects/P/topics/T
 
@@ -25,8 +25,8 @@ type PublisherConfig struct {
 	Options  []option.ClientOption
 }
 
-// A Publisher is a bus.Publisher on a topic of Pub/Sub. Its messages are CloudEvents
-// in binary mode, without data.
+// A Publisher is a bus.Publisher and a bus.Letters on a topic of Pub/Sub. The messages of
+// events are CloudEvents in binary mode, without data.
 //
 // It calls the service directly and not with the library's batching publisher. That one
 // waits for more messages and works in the background, where a process on Cloud Run has no
@@ -37,7 +37,10 @@ type Publisher struct {
 	topic  string
 }
 
-var _ bus.Publisher = (*Publisher)(nil)
+var (
+	_ bus.Publisher = (*Publisher)(nil)
+	_ bus.Letters   = (*Publisher)(nil)
+)
 
 const (
 	// publishFor limits Publish, because the acknowledgement of a job waits for it. The
@@ -85,6 +88,20 @@ func (p *Publisher) Publish(ctx context.Context, events ...bus.Event) error {
 		if got := len(resp.GetMessageIds()); got != len(some) {
 			return fmt.Errorf("publishing to %s: %d of %d events were confirmed", p.topic, got, len(some))
 		}
+	}
+	return nil
+}
+
+// Send implements bus.Letters. It takes at most ten seconds.
+func (p *Publisher) Send(ctx context.Context, l bus.Letter) error {
+	ctx, cancel := context.WithTimeout(ctx, publishFor)
+	defer cancel()
+	resp, err := p.client.Publish(ctx, &pubsubpb.PublishRequest{Topic: p.topic, Messages: []*pubsubpb.PubsubMessage{{Data: l.Data, Attributes: l.Attributes}}})
+	if err != nil {
+		return fmt.Errorf("publishing a message to %s: %w%s", p.topic, err, topicRemedy(err))
+	}
+	if got := len(resp.GetMessageIds()); got != 1 {
+		return fmt.Errorf("publishing to %s: %d of 1 message were confirmed", p.topic, got)
 	}
 	return nil
 }

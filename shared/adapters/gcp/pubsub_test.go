@@ -214,3 +214,32 @@ func BenchmarkPublish(b *testing.B) {
 		}
 	}
 }
+
+// A letter is published with its data and attributes, in a call of its own. An error, or an
+// answer without a confirmation, says that it is not there.
+func TestLetterIsPublished(t *testing.T) {
+	letter := bus.Letter{Data: []byte("data"), Attributes: map[string]string{"errand-reason": "text: is required"}, ID: "7", Subscription: "projects/p/subscriptions/s"}
+	for _, c := range []struct {
+		ids  int
+		err  error
+		want string // in the error; empty: none
+	}{
+		{1, nil, ""},
+		{0, nil, "0 of 1"},
+		{0, status.Error(codes.PermissionDenied, "no"), "roles/pubsub.publisher"},
+		{0, status.Error(codes.NotFound, "no"), "does the topic exist"},
+	} {
+		var got []*pubsubpb.PubsubMessage
+		p := openPublisher(t, gcp.PublisherConfig{Topic: topicName, Endpoint: nowhere, Options: topic(func(req *pubsubpb.PublishRequest) (int, error) {
+			got = req.Messages
+			return c.ids, c.err
+		})})
+		err := p.Send(t.Context(), letter)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("Send = %v, want %q", err, c.want)
+		}
+		if len(got) != 1 || string(got[0].Data) != "data" || !cmp.Equal(got[0].Attributes, letter.Attributes) || got[0].MessageId != "" {
+			t.Errorf("published %v", got)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -109,6 +110,7 @@ func OpenBucket(ctx context.Context, c BucketConfig) (files.Place, error) {
 		Generations: generations{},
 		Denied:      denied,
 		Signing:     signer.before,
+		Uploading:   signer.uploading,
 	}, nil
 }
 
@@ -193,6 +195,35 @@ func (s *blobSigner) before(ctx context.Context) func(as func(any) bool) error {
 		}
 		return nil
 	}
+}
+
+// uploading adds the headers of an upload to what before selects. Cloud Storage creates the object
+// once, with exactly so many bytes, and refuses any other request. The size is in the header of
+// a range, because net/http takes no Content-Length from a list of headers.
+// https://cloud.google.com/storage/docs/xml-api/reference-headers
+func (s *blobSigner) uploading(ctx context.Context, o http.Header, size int64) (func(as func(any) bool) error, http.Header) {
+	headers := o.Clone()
+	headers.Set("X-Goog-If-Generation-Match", "0")
+	headers.Set("X-Goog-Content-Length-Range", fmt.Sprintf("%d,%d", size, size))
+
+	usual := s.before(ctx)
+	return func(as func(any) bool) error {
+		if err := usual(as); err != nil {
+			return err
+		}
+		var o *storage.SignedURLOptions
+		if !as(&o) {
+			return errDriver
+		}
+		for name, values := range headers {
+			if name == "Content-Type" { // it has a field of its own
+				o.ContentType = values[0]
+				continue
+			}
+			o.Headers = append(o.Headers, strings.ToLower(name)+":"+values[0])
+		}
+		return nil
+	}, headers
 }
 
 // bytes signs through IAM, with the account's key.

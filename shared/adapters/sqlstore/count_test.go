@@ -19,8 +19,10 @@ import (
 // number for a write includes the two that begin and commit its group.
 func TestStatementsOfEachOperation(t *testing.T) {
 	db := open(t, file(t), sqlstore.Options{CacheRecords: -1})
+	batch := task.BatchID("someone", "nightly")
 	for i := range 300 {
 		create(t, db, fmt.Sprint("filler-", i))
+		create(t, db, task.ItemID(batch, i+1))
 	}
 
 	ctx, all := t.Context(), task.Query{Owner: "someone", Limit: 50}
@@ -58,6 +60,15 @@ func TestStatementsOfEachOperation(t *testing.T) {
 		{"later page", 1, list(func(q *task.Query) { q.After = task.Ref{At: time.Now(), ID: "a"} })},
 		{"due", 1, func() error { _, err := db.Due(ctx, task.Turns, time.Now(), task.Ref{}, 10); return err }},
 		{"dead letters", 1, func() error { _, err := db.Dead(ctx, task.DeadQuery{All: true, Limit: 10}); return err }},
+		{"first page of a batch", 2, list(func(q *task.Query) { q.Count, q.Context = true, batch })},
+		{"create an item", 4, func() error { _, err := db.Create(ctx, accepted(t, task.ItemID(batch, 301), time.Now())); return err }},
+		{"open items", 1, func() error {
+			if o, err := db.Open(ctx, batch, 1000); err != nil || o != (task.Open{N: 301, Lowest: 1}) {
+				return fmt.Errorf("%+v, %w", o, err)
+			}
+			return nil
+		}},
+		{"lines of open items", 1, func() error { _, err := db.OpenLines(ctx, batch, 0, 100); return err }},
 		{"purge of nothing", 4, func() error { _, err := db.Purge(ctx, time.Now(), 10); return err }},
 	} {
 		before := db.Ran(ctx)
@@ -88,6 +99,27 @@ func TestTotalReadsRowsOfOneOwner(t *testing.T) {
 		if strings.Contains(plan, "SCAN task") || strings.Contains(plan, "SCAN tally") {
 			t.Errorf("%+v: the plan scans a whole table:\n%s", q, plan)
 		}
+	}
+}
+
+// Open items are found by the batch and the line in an index that has no other rows. So are the
+// dead webhooks of an owner, items included.
+func TestOpenItemsAreReadFromTheirIndex(t *testing.T) {
+	db := open(t, file(t), sqlstore.Options{})
+	for _, q := range []struct{ query, want string }{
+		{sqlstore.CountOpen, "SEARCH task USING INDEX task_open (<expr>=? AND <expr><?)\n"},
+		{sqlstore.ListOpen, "SEARCH task USING INDEX task_open (<expr>=? AND <expr>>?)\n"},
+	} {
+		plan, err := db.Plan(t.Context(), q.query, "batch", int64(1), int64(2))
+		if err != nil || plan != q.want {
+			t.Errorf("the plan is %q, %v, want %q", plan, err, q.want)
+		}
+	}
+	where := db.DeadOf(task.DeadQuery{Owner: "someone"})
+	plan, err := db.Plan(t.Context(), "SELECT id, version, head FROM task "+where+" AND (stamp, id) < (?, ?) ORDER BY stamp DESC, id DESC LIMIT ?",
+		"someone", int64(0), int64(0), "x", int64(1))
+	if want := "SEARCH task USING INDEX task_dead_owner (<expr>=? AND (stamp,id)<(?,?))\n"; err != nil || plan != want {
+		t.Errorf("the plan is %q, %v, want %q", plan, err, want)
 	}
 }
 

@@ -58,7 +58,7 @@ func (w *writer) insert(r task.Record, enc *task.Encoded, now int64) (int64, err
 		r.ID(), r.Version, c.owner, c.context, c.state, c.stamp, c.due, c.lane, c.leased, c.expires, c.dead, enc.Head, enc.Body,
 		task.Former(r.ID()), now)
 	if n > 0 {
-		w.sums.come(placed{owner: c.owner, counted: true, bytes: int64(enc.Size())})
+		w.sums.come(placed{lister: c.owner, owner: r.Owner, counted: true, bytes: int64(enc.Size())})
 	}
 	return n, err
 }
@@ -91,7 +91,7 @@ func (db *DB) creating(op *write, r task.Record, enc *task.Encoded) statement {
 			if fresh, _ := row[1].(bool); !fresh {
 				s.leave(rowIn(row[2:]))
 			}
-			s.come(placed{owner: c.owner, counted: true, context: c.context, state: c.state, bytes: int64(enc.Size())})
+			s.come(placed{lister: c.owner, owner: r.Owner, counted: true, context: c.context, state: c.state, bytes: int64(enc.Size())})
 			return nil
 		},
 	}

@@ -184,6 +184,8 @@ func (e *embedded) newest(ctx context.Context, id string) (task.Record, error) {
 // tally does nothing: triggers make the tallies of a context.
 func (e *embedded) tally(context.Context, reader, task.Query) bool { return false }
 
+func (e *embedded) owner() string { return "coalesce(whose, owner)" }
+
 // room also takes the reserve back when there is room for it.
 func (e *embedded) room(ctx context.Context) error {
 	return e.reserve.check(time.Now(), func() (n int64, err error) {

@@ -139,6 +139,24 @@ func (db *DB) Listing(ctx context.Context, owner string, f func(ctx context.Cont
 // Filter is the condition of a list.
 var Filter = filter
 
+// DeadOf is the condition of a list of dead webhooks.
+func (db *DB) DeadOf(q task.DeadQuery) string {
+	where, _ := deadOf(q, db.engine.owner())
+	return where
+}
+
+// ServerPlan returns Postgres' plan for a statement, with a line for each step.
+func (db *DB) ServerPlan(ctx context.Context, query string, args ...any) (string, error) {
+	var plan strings.Builder
+	err := db.read(ctx, true, func(c reader) error {
+		return c.queryWithin(ctx, func(row []driver.Value) error {
+			fmt.Fprintln(&plan, row[0])
+			return nil
+		}, "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF) "+query, args...)
+	})
+	return plan.String(), err
+}
+
 // Endless is a statement that returns no row and takes a second or more.
 func (db *DB) Endless(ctx context.Context, owner string) error {
 	return db.readList(ctx, owner, func(ctx context.Context, c reader) error {
@@ -153,6 +171,15 @@ var (
 	ErrEncoding   = errEncoding
 	ErrNewerThere = errNewerThere
 )
+
+// LockKey is the first advisory lock of a Postgres database.
+const LockKey = lockKey
+
+// ItemOwner is the owner of a row of Postgres, also of an item's.
+const ItemOwner = itemOwner
+
+// ServerSchema is the schema of a Postgres database.
+var ServerSchema = int64(len(serverMigrations))
 
 // WithMigrations returns opts of a later version of the program.
 func WithMigrations(opts Options, more ...string) Options {
@@ -198,3 +225,9 @@ func (db *DB) Purge(ctx context.Context, before time.Time, limit int) (int, erro
 	}
 	return n, err
 }
+
+// Statements about open items.
+const (
+	CountOpen = countOpen
+	ListOpen  = listOpen
+)

@@ -14,7 +14,9 @@ import (
 // List returns one page of an owner's records.
 func (db *DB) List(ctx context.Context, q task.Query) (task.Page, error) {
 	var page task.Page
-	err := db.readList(ctx, q.Owner, func(limited context.Context, c reader) error {
+	owner := q.Owner
+	q.Owner, q.Context = q.Keys()
+	err := db.readList(ctx, owner, func(limited context.Context, c reader) error {
 		where, args := filter(q, db.opts.Now())
 		var err error
 		decode := decodeListed
@@ -35,11 +37,7 @@ func (db *DB) List(ctx context.Context, q task.Query) (task.Page, error) {
 
 // Dead returns one page of the records that have a dead webhook.
 func (db *DB) Dead(ctx context.Context, q task.DeadQuery) (task.Page, error) {
-	where, args := "INDEXED BY task_dead WHERE dead IS NOT NULL", []any{}
-	if !q.All {
-		where, args = "INDEXED BY task_dead_owner WHERE dead IS NOT NULL AND owner = ?", []any{q.Owner}
-	}
-	where += unexpired
+	where, args := deadOf(q, db.engine.owner())
 	args = append(args, db.opts.Now().UnixMilli())
 	var page task.Page
 	err := db.readList(ctx, q.Owner, func(ctx context.Context, c reader) (err error) {
@@ -50,6 +48,15 @@ func (db *DB) Dead(ctx context.Context, q task.DeadQuery) (task.Page, error) {
 		return task.Page{}, fmt.Errorf("listing dead webhooks: %w", err)
 	}
 	return page, nil
+}
+
+// deadOf returns a query's condition without the place to begin, by the expression for a row's
+// owner. Its last argument is the time.
+func deadOf(q task.DeadQuery, owner string) (string, []any) {
+	if q.All {
+		return "INDEXED BY task_dead WHERE dead IS NOT NULL" + unexpired, nil
+	}
+	return "INDEXED BY task_dead_owner WHERE dead IS NOT NULL AND " + owner + " = ?" + unexpired, []any{q.Owner}
 }
 
 // count returns the number of records that match a query, on all its pages. Without Since it

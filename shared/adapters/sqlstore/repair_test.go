@@ -2,9 +2,11 @@ package sqlstore_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -142,6 +144,56 @@ func TestRepair(t *testing.T) {
 			t.Errorf("after -back and -drop there are %s", got)
 		}
 	})
+}
+
+// The item of a batch is counted as open, in its batch's list and among its owner's bytes while
+// it is in its place, and in none of them while it is aside.
+func TestRepairOfItems(t *testing.T) {
+	path, batch := file(t), task.BatchID("someone", "nightly")
+	db := open(t, path, sqlstore.Options{CacheRecords: -1})
+	for line := range 3 {
+		create(t, db, task.ItemID(batch, line+1))
+	}
+	again := func(when, script string, do func(*sqlstore.Bench) error, want ...int) {
+		t.Helper()
+		if err := errors.Join(db.Script(t.Context(), script), db.Close()); err != nil {
+			t.Fatal(err)
+		}
+		b, err := sqlstore.OpenBench(t.Context(), path, slog.New(slog.DiscardHandler))
+		if err == nil {
+			err = errors.Join(do(b), b.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		db = open(t, path, sqlstore.Options{CacheRecords: -1})
+		if lines, err := db.OpenLines(t.Context(), batch, 0, 10); err != nil || !slices.Equal(lines, want) {
+			t.Errorf("%s: the open lines are %v, %v, want %v", when, lines, err, want)
+		}
+		p, err := db.List(t.Context(), task.Query{Owner: "someone", Context: batch, Limit: 10, Count: true})
+		if err != nil || p.Total != len(want) {
+			t.Errorf("%s: the batch's list counts %d, %v, want %d", when, p.Total, err, len(want))
+		}
+		countsRight(t, db, when)
+	}
+
+	damage := fmt.Sprintf(`UPDATE task SET head = CAST(head AS TEXT) WHERE id = '%s'; UPDATE task SET head = substr(head, 2) || x'20' WHERE id = '%s'`,
+		task.ItemID(batch, 1), task.ItemID(batch, 2))
+	again("mended", damage, func(b *sqlstore.Bench) error {
+		found, err := b.Unreadable()
+		for _, f := range found {
+			err = errors.Join(err, b.Mend(f))
+		}
+		return err
+	}, 1, 3)
+	again("back", "", func(b *sqlstore.Bench) error {
+		aside, err := b.Aside()
+		if len(aside) != 1 {
+			return fmt.Errorf("aside: %v, %w", aside, err)
+		}
+		return b.Back(aside[0])
+	}, 1, 2, 3)
 }
 
 // A file with damaged pages is neither opened nor repaired, and the error names the remedy.

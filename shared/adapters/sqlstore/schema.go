@@ -139,6 +139,17 @@ END;
 -- A list of a context finds in its index all that its filters ask for, as task_list has it.
 DROP INDEX task_context;
 CREATE INDEX task_context ON task (owner, context, stamp, state, expires);
+`}, {script: `
+-- The items of batches that have not ended, by batch and line, which their ids tell.
+CREATE INDEX task_open ON task (substr(id, 10, 36), CAST(substr(id, 47) AS BIGINT)) WHERE substr(id, 44, 3) = '-b-'
+	AND state NOT IN ('TASK_STATE_COMPLETED', 'TASK_STATE_CANCELED', 'TASK_STATE_FAILED', 'TASK_STATE_REJECTED');
+
+-- The column owner of an item names the list of its batch, which ends with the true owner
+-- (task.ItemLister). A virtual column has no place in the row.
+ALTER TABLE task ADD COLUMN whose TEXT GENERATED ALWAYS AS (CASE WHEN substr(id, 44, 3) = '-b-' AND typeof(owner) = 'text'
+	THEN CAST(substr(CAST(owner AS BLOB), 38) AS TEXT) END) VIRTUAL; -- the owner of an item; or NULL
+DROP INDEX task_dead_owner;
+CREATE INDEX task_dead_owner ON task (coalesce(whose, owner), stamp, id) WHERE dead IS NOT NULL;
 `}}
 
 // fillDead marks the records that had a dead webhook before the column existed. It decodes

@@ -228,6 +228,8 @@ func (e *server) read(ctx context.Context, _ bool, f func(reader) error) error {
 	return f(session{c.Conn()})
 }
 
+func (e *server) owner() string { return itemOwner }
+
 // room returns nil: a server's disk is not this program's. Its refusals are task.ErrFull.
 func (e *server) room(context.Context) error { return nil }
 

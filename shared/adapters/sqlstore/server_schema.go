@@ -1,11 +1,14 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // serverMigrations bring a Postgres database from schema i to i+1. They are never changed,
@@ -59,7 +62,21 @@ CREATE TABLE stored (
 	owner TEXT COLLATE "C" PRIMARY KEY,
 	bytes BIGINT NOT NULL
 ) WITH (fillfactor = 50);
-`}
+`, `-- The owner of an item's row names the list of its batch: an earlier version would take it for an owner.`}
+
+// itemOwner is the true owner of a row, whose column is escaped: of an item as [task.OwnerOf]
+// says. 37 characters stand before it, twice as many as hexadecimal digits.
+const itemOwner = `CASE WHEN substr(id, 44, 3) <> '-b-' THEN owner
+	WHEN left(owner, 1) = chr(27) THEN chr(27) || substr(owner, 76) ELSE substr(owner, 38) END`
+
+// serverIndexes are the indexes that came later, by name. They are not a part of a migration,
+// because making one within a transaction keeps all writes waiting. Each start makes those that
+// are missing, CONCURRENTLY.
+var serverIndexes = []struct{ name, on string }{
+	{"task_open", `task (substr(id, 10, 36), CAST(substr(id, 47) AS BIGINT)) WHERE substr(id, 44, 3) = '-b-'
+		AND state NOT IN ('TASK_STATE_COMPLETED', 'TASK_STATE_CANCELED', 'TASK_STATE_FAILED', 'TASK_STATE_REJECTED')`},
+	{"task_dead_whose", "task ((" + itemOwner + "), stamp, id) WHERE dead IS NOT NULL"},
+}
 
 // lockKey is the advisory lock of a database ("ERND"): of the process that is alone, shared
 // by the others. The next number is the lock of a migration.
@@ -71,6 +88,11 @@ var (
 	errTaken      = errors.New("another process has the database for itself (ERRAND_QUEUE=local): stop that process, or name another database")
 	errTakenMany  = errors.New("other processes have the database, and a local queue wants it alone: stop them, or set ERRAND_QUEUE and ERRAND_BUS to share it with them")
 	errNewerThere = errors.New("it was migrated by a newer version of this program: use that version, or name another database")
+)
+
+const (
+	setUpTries = 4
+	lockAgain  = 100 * time.Millisecond
 )
 
 // setUp checks that the database is this program's, and migrates it. One process migrates at
@@ -86,11 +108,69 @@ func (e *server) setUp(ctx context.Context) (err error) {
 	if _, err := c.Exec(ctx, "SELECT set_config('statement_timeout', '0', false), set_config('lock_timeout', '0', false)"); err != nil {
 		return err
 	}
-	if _, err := c.Exec(ctx, "SELECT pg_advisory_lock($1)", int64(lockKey+1)); err != nil {
+
+	for try := 1; ; try++ {
+		err := e.setUpLocked(ctx, c)
+		// A process of the first version waits for the lock in a statement, and an index that is
+		// being made waits for the end of the statement. Without the lock that process goes on.
+		if pg, is := errors.AsType[*pgconn.PgError](err); !is || pg.Code != "40P01" || try == setUpTries {
+			return err
+		}
+	}
+}
+
+func (e *server) setUpLocked(ctx context.Context, c *pgx.Conn) (err error) {
+	if err := lockMigrations(ctx, c); err != nil {
 		return err
 	}
+	defer func() {
+		_, uerr := c.Exec(ctx, "SELECT pg_advisory_unlock($1)", int64(lockKey+1))
+		err = cmp.Or(err, uerr)
+	}()
+	if err := pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error { return e.migrate(ctx, tx) }); err != nil {
+		return err
+	}
+	return e.index(ctx, c)
+}
 
-	return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error { return e.migrate(ctx, tx) })
+// lockMigrations asks for the lock again and again, because an index that is being made waits
+// for all statements that run.
+func lockMigrations(ctx context.Context, c *pgx.Conn) error {
+	for {
+		var locked bool
+		err := c.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", int64(lockKey+1)).Scan(&locked)
+		if err != nil || locked {
+			return err
+		}
+
+		select {
+		case <-time.After(lockAgain):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// index makes the indexes that are missing, or whose making has failed. Other processes read
+// and write meanwhile.
+func (e *server) index(ctx context.Context, c *pgx.Conn) error {
+	for _, i := range serverIndexes {
+		var valid bool
+		err := c.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_index WHERE indexrelid = to_regclass($1) AND indisvalid)", i.name).Scan(&valid)
+		if err != nil {
+			return err
+		}
+		if valid {
+			continue
+		}
+
+		for _, statement := range []string{"DROP INDEX CONCURRENTLY IF EXISTS " + i.name, "CREATE INDEX CONCURRENTLY " + i.name + " ON " + i.on} {
+			if _, err := c.Exec(ctx, statement, pgx.QueryExecModeSimpleProtocol); err != nil {
+				return fmt.Errorf("making the index %s: %w", i.name, err)
+			}
+		}
+	}
+	return nil
 }
 
 func (e *server) migrate(ctx context.Context, tx pgx.Tx) error {

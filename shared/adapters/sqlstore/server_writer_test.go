@@ -253,9 +253,9 @@ func exact(t *testing.T, url string) {
 			SELECT count(*) FROM want FULL JOIN got USING (owner, state) WHERE want.n IS DISTINCT FROM got.n`,
 		"tallies of contexts": `SELECT count(*) FROM tally AS t WHERE context <> '' AND n <>
 			(SELECT count(*) FROM task WHERE task.owner = t.owner AND task.context = t.context AND task.state = t.state)`,
-		"stored bytes": `WITH want AS (SELECT owner, sum(octet_length(head) + octet_length(body)) AS n FROM task WHERE owner IS NOT NULL GROUP BY owner),
-			got AS (SELECT owner, bytes AS n FROM stored)
-			SELECT count(*) FROM want FULL JOIN got USING (owner) WHERE want.n IS DISTINCT FROM got.n`,
+		"stored bytes": `WITH want AS (SELECT ` + sqlstore.ItemOwner + ` AS whose, sum(octet_length(head) + octet_length(body)) AS n FROM task WHERE owner IS NOT NULL GROUP BY 1),
+			got AS (SELECT owner AS whose, bytes AS n FROM stored)
+			SELECT count(*) FROM want FULL JOIN got USING (whose) WHERE want.n IS DISTINCT FROM got.n`,
 	} {
 		if n := asked(t, url, query); n != 0 {
 			t.Errorf("%d of the %s are wrong", n, what)

@@ -120,6 +120,10 @@ type engine interface {
 	// whether it has.
 	tally(ctx context.Context, c reader, q task.Query) bool
 
+	// owner is the expression for the true owner of a row, also of an item's, as the index for
+	// dead webhooks has it.
+	owner() string
+
 	// room returns task.ErrFull while there is no room for new messages.
 	room(ctx context.Context) error
 
@@ -172,6 +176,7 @@ var (
 	_ task.Chores      = (*DB)(nil)
 	_ task.DeadLetters = (*DB)(nil)
 	_ task.Holder      = (*DB)(nil)
+	_ task.Items       = (*DB)(nil)
 )
 
 // newDB returns a DB whose engine and topics are still to be made.

@@ -86,14 +86,14 @@ func columnsIn(row []driver.Value) (id string, version int64, head []byte, err e
 
 // columns are the indexed fields of a record. nil is NULL.
 type columns struct {
-	owner, context, state            string
+	owner, context, state            string // owner is the lister
 	stamp                            int64
 	due, lane, leased, expires, dead any
 }
 
 func columnsOf(r task.Record) columns {
 	i := r.Indexed()
-	c := columns{owner: i.Owner, context: i.Context, state: i.State, stamp: i.Stamp.UnixMilli()}
+	c := columns{owner: i.Lister, context: i.Context, state: i.State, stamp: i.Stamp.UnixMilli()}
 	if !i.Due.IsZero() {
 		c.due, c.lane = i.Due.UnixMicro(), i.Lane
 	}

@@ -17,39 +17,62 @@ import (
 // that changes rows adds to them, and settle writes them before the COMMIT. So a transaction
 // that is rolled back counts nothing. The bytes are those of both databases. The tasks in each
 // state are counted by triggers in SQLite, and here on Postgres: rows of the tallies stay
-// locked until the COMMIT, so they come last, and in one order for all processes.
+// locked until the COMMIT, so they come last, and in one order for all processes. The bytes of
+// the items of a batch are their owner's, and the tallies their lister's ([task.Indexed]).
 type sums map[string]*sum
 
 type sum struct {
 	bytes int64
 	tasks map[tallyKey]int64
-	left  bool // a row has left the owner, perhaps the last one
+	left  bool // a row has left, perhaps the last one
 }
 
-// A tallyKey is a tally of an owner: of all its tasks in a state, with context "", or of
+// A tallyKey is a tally of a lister: of all its tasks in a state, with context "", or of
 // those in a context.
 type tallyKey struct{ context, state string }
 
-// come counts a new row of an owner.
+// come counts a new row.
 func (s sums) come(p placed) {
 	if p.counted {
-		s.of(p.owner).add(p.bytes, p.context, p.state, 1)
+		s.of(p.owner).bytes += p.bytes
+		s.tally(p, p.state, 1)
 	}
 }
 
 // change counts the new state and size of a row.
 func (s sums) change(p placed, state string, bytes int64) {
 	if p.counted {
-		s.of(p.owner).add(-p.bytes, p.context, p.state, -1)
-		s.of(p.owner).add(bytes, p.context, state, 1)
+		s.of(p.owner).bytes += bytes - p.bytes
+		s.tally(p, p.state, -1)
+		s.tally(p, state, 1)
 	}
 }
 
 // leave counts a row that has left its owner.
 func (s sums) leave(p placed) {
 	if p.counted {
-		s.of(p.owner).add(-p.bytes, p.context, p.state, -1)
+		s.of(p.owner).bytes -= p.bytes
 		s.of(p.owner).left = true
+		s.tally(p, p.state, -1)
+		if p.state != "" {
+			s.of(p.lister).left = true
+		}
+	}
+}
+
+// tally adds to the tallies of a row's lister in a state. In SQLite, where triggers count, rows
+// are placed without their state.
+func (s sums) tally(p placed, state string, n int64) {
+	if state == "" {
+		return
+	}
+	of := s.of(p.lister)
+	if of.tasks == nil {
+		of.tasks = map[tallyKey]int64{}
+	}
+	of.tasks[tallyKey{"", state}] += n
+	if p.context != "" {
+		of.tasks[tallyKey{p.context, state}] += n
 	}
 }
 
@@ -58,20 +81,6 @@ func (s sums) of(owner string) *sum {
 		s[owner] = &sum{}
 	}
 	return s[owner]
-}
-
-func (s *sum) add(bytes int64, context, state string, n int64) {
-	s.bytes += bytes
-	if state == "" { // which a trigger counts
-		return
-	}
-	if s.tasks == nil {
-		s.tasks = map[tallyKey]int64{}
-	}
-	s.tasks[tallyKey{"", state}] += n
-	if context != "" {
-		s.tasks[tallyKey{context, state}] += n
-	}
 }
 
 // settle writes the sums, with one statement for each owner.
@@ -163,6 +172,7 @@ func (t *tallies) args() []any { return []any{t.owners, t.contexts, t.states, t.
 // A placed is a row of task, with its size.
 type placed struct {
 	id      driver.Value // of any type, because the row may be damaged
+	lister  string
 	owner   string
 	counted bool   // not for a deleted task
 	context string // on Postgres, as state
@@ -176,7 +186,8 @@ const placedColumns = "id, owner, octet_length(head) + octet_length(body)"
 
 func placedIn(row []driver.Value) placed {
 	p := placed{id: row[0]}
-	p.owner, p.counted = row[1].(string)
+	p.lister, p.counted = row[1].(string)
+	p.owner = task.OwnerOf(p.lister)
 	p.bytes, _ = row[2].(int64)
 	return p
 }
@@ -185,7 +196,8 @@ func placedIn(row []driver.Value) placed {
 const rowColumns = "owner, context, state, (octet_length(head) + octet_length(body))::bigint AS bytes"
 
 func rowIn(row []driver.Value) (p placed) {
-	p.owner, p.counted = row[0].(string)
+	p.lister, p.counted = row[0].(string)
+	p.owner = task.OwnerOf(p.lister)
 	p.context, _ = row[1].(string)
 	p.state, _ = row[2].(string)
 	p.bytes, _ = row[3].(int64)

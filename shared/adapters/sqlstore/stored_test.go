@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,7 +27,7 @@ func countsRight(t *testing.T, db *sqlstore.DB, when string) {
 	t.Helper()
 	for _, owner := range owners {
 		want, err := db.Number(t.Context(), fmt.Sprintf(
-			"SELECT coalesce(sum(octet_length(head) + octet_length(body)), 0) FROM task WHERE owner = '%s'", owner))
+			"SELECT coalesce(sum(octet_length(head) + octet_length(body)), 0) FROM task WHERE coalesce(whose, owner) = '%s'", owner))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -34,7 +35,7 @@ func countsRight(t *testing.T, db *sqlstore.DB, when string) {
 			t.Fatalf("%s: Held of %q = %+v, %v, want %d bytes", when, owner, got, err, want)
 		}
 	}
-	n, err := db.Number(t.Context(), "SELECT count(*) FROM stored WHERE owner NOT IN (SELECT owner FROM task)")
+	n, err := db.Number(t.Context(), "SELECT count(*) FROM stored WHERE owner NOT IN (SELECT coalesce(whose, owner) FROM task)")
 	if err != nil || n != 0 {
 		t.Fatalf("%s: %d owners without tasks are counted, %v", when, n, err)
 	}
@@ -58,8 +59,11 @@ func sized(id, owner string, random *rand.Rand, now time.Time) task.Record {
 func aWrite(t *testing.T, db *sqlstore.DB, random *rand.Rand) func() error {
 	t.Helper()
 	n, now := random.IntN(24), time.Now()
-	id := fmt.Sprint("t", n)
-	next := sized(id, owners[n%len(owners)], random, now)
+	id, owner := fmt.Sprint("t", n), owners[n%len(owners)]
+	if n%3 == 0 { // an item of a batch
+		id = task.ItemID(task.BatchID(owner, "b"), n+1)
+	}
+	next := sized(id, owner, random, now)
 	create := func() error { _, err := db.Create(t.Context(), next); return err }
 	commit := func() error { _, err := db.Commit(t.Context(), next); return err }
 
@@ -161,8 +165,53 @@ func copied(t *testing.T, path string) string {
 	return to
 }
 
+// talliesRight compares the totals of every owner and of every batch with a full count.
+func talliesRight(t *testing.T, db *sqlstore.DB, when string) {
+	t.Helper()
+	for _, owner := range owners {
+		for _, batch := range []string{"", task.BatchID(owner, "b")} {
+			lister, _ := task.Query{Owner: owner, Context: batch}.Keys()
+			want, err := db.Number(t.Context(), fmt.Sprintf("SELECT count(*) FROM task WHERE owner = '%s' AND (expires IS NULL OR expires > %d)", lister, time.Now().UnixMilli()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := db.List(t.Context(), task.Query{Owner: owner, Context: batch, Limit: 1, Count: true})
+			if err != nil || int64(p.Total) != want {
+				t.Fatalf("%s: the list of %q counts %d, %v, want %d", when, lister, p.Total, err, want)
+			}
+		}
+	}
+	n, err := db.Number(t.Context(), "SELECT count(*) FROM tally WHERE typeof(owner) = 'text' AND owner NOT IN (SELECT owner FROM task)")
+	if err != nil || n != 0 {
+		t.Fatalf("%s: there are %d tallies without tasks, %v", when, n, err)
+	}
+}
+
+// opensRight compares the open items of every batch with a full count.
+func opensRight(t *testing.T, db *sqlstore.DB, when string) {
+	t.Helper()
+	for _, owner := range owners {
+		batch := task.BatchID(owner, "b")
+		var want []int
+		for n := range 24 {
+			r, err := db.Load(t.Context(), task.ItemID(batch, n+1))
+			if err == nil && r.Indexed().Open == batch {
+				want = append(want, n+1)
+			}
+		}
+		got, err := db.OpenLines(t.Context(), batch, 0, 100)
+		if err != nil || !slices.Equal(got, want) {
+			t.Fatalf("%s: the open items of %q are %v, %v, want %v", when, owner, got, err, want)
+		}
+		if o, err := db.Open(t.Context(), batch, 24); err != nil || o.N != len(want) {
+			t.Fatalf("%s: Open of %q = %+v, %v, want %d", when, owner, o, err, len(want))
+		}
+	}
+}
+
 // Bytes is the full sum after any sequence of writes in any groups: after refused writes,
-// groups without room, restarts, and crashes in the middle of a group.
+// groups without room, restarts, and crashes in the middle of a group. So are the totals of
+// owners and batches, and the open items.
 func TestBytesAreExact(t *testing.T) {
 	for _, records := range []int{0, 3, -1} {
 		t.Run(fmt.Sprint("cache ", records), func(t *testing.T) {
@@ -177,6 +226,8 @@ func TestBytesAreExact(t *testing.T) {
 				}
 				end()
 				countsRight(t, db, fmt.Sprint("step ", step))
+				talliesRight(t, db, fmt.Sprint("step ", step))
+				opensRight(t, db, fmt.Sprint("step ", step))
 
 				if step%5 != 4 {
 					continue

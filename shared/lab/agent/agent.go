@@ -16,6 +16,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
 	"errand/shared/kit"
+	"errand/worker/run"
 	"errand/worker/tools"
 )
 
@@ -92,10 +93,15 @@ func askService(ctx context.Context, env kit.Env, address string) (string, error
 
 // Executor answers OwnQuestion and leaves everything else to the one that is shipped.
 func Executor(_ kit.Env, shipped a2asrv.AgentExecutor) (a2asrv.AgentExecutor, error) {
-	return own{shipped}, nil
+	counter, _ := shipped.(run.Counter)
+	return own{shipped, counter}, nil
 }
 
-type own struct{ a2asrv.AgentExecutor }
+// An own is the shipped executor in all else, and counts as that one does.
+type own struct {
+	a2asrv.AgentExecutor
+	run.Counter
+}
 
 func (o own) Execute(ctx context.Context, ec *a2asrv.ExecutorContext) iter.Seq2[a2a.Event, error] {
 	if ec.Message == nil || len(ec.Message.Parts) == 0 || ec.Message.Parts[0].Text() != OwnQuestion {

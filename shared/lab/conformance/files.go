@@ -55,6 +55,8 @@ func Files(t *testing.T, open func(t *testing.T) FilesBench) {
 		{"SignedURLGivesTheFile", signedURLGivesTheFile},
 		{"SignedURLEnds", signedURLEnds},
 		{"SignedURLIsForNothingElse", signedURLIsForNothingElse},
+		{"SignedUploadIsAdopted", signedUploadIsAdopted},
+		{"SignedUploadIsForNothingElse", signedUploadIsForNothingElse},
 	} {
 		t.Run(law.name, func(t *testing.T) { law.run(t, open(t)) })
 	}

@@ -24,10 +24,11 @@ type Stored = interface {
 	task.Chores
 	task.DeadLetters
 	task.Holder
+	task.Items
 }
 
-// Store runs the laws of task.Store, task.Chores, task.DeadLetters and task.Holder. open
-// returns an empty store that uses now as its clock for expiry, and closes it by t.Cleanup.
+// Store runs the laws of task.Store, task.Chores, task.DeadLetters, task.Holder and task.Items.
+// open returns an empty store that uses now as its clock for expiry, and closes it by t.Cleanup.
 func Store(t *testing.T, open func(t *testing.T, now func() time.Time) Stored) {
 	for _, law := range []struct {
 		name string
@@ -75,6 +76,14 @@ func Store(t *testing.T, open func(t *testing.T, now func() time.Time) Stored) {
 		{"DeletedKeepsItsID", deletedKeepsItsID},
 		{"DeletedEndsWatches", deletedEndsWatches},
 		{"HeldIsCounted", heldIsCounted},
+		{"OpenItems", openItems},
+		{"OpenOfOneBatch", openOfOneBatch},
+		{"OpenLinesPages", openLinesPages},
+		{"ItemsAreListedApart", itemsAreListedApart},
+		{"ItemsTotalFollows", itemsTotalFollows},
+		{"ItemsAreHeld", itemsAreHeld},
+		{"ItemsAreDead", itemsAreDead},
+		{"ItemsOfAnyOwner", itemsOfAnyOwner},
 		{"DeadOwnerOnly", deadOwnerOnly},
 		{"DeadPages", deadPages},
 		{"DeadAfterUnknown", deadAfterUnknown},

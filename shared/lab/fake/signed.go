@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"strings"
 	"testing"
 )
 
@@ -29,4 +30,22 @@ func Signed(t testing.TB, target, email, audience string, token func(email, audi
 		r.Header.Set("Authorization", "Bearer "+signed)
 		proxy.ServeHTTP(w, r)
 	})
+}
+
+// Send makes a signed request, as the client that it was made for.
+func Send(t testing.TB, method, address string, header http.Header, body string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header = header.Clone()
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("the request was answered with %s", resp.Status)
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,10 +33,14 @@ type Storage struct {
 	server *fakestorage.Server
 	key    *rsa.PrivateKey // of account
 
+	uploads sync.Mutex // held by the signed upload that is stored
+
 	mu       sync.Mutex
 	calls    []string
 	received int64
 	fail     Failure
+	breaks   Breakage
+	reads    []Read
 	unsigned int
 }
 
@@ -82,8 +87,12 @@ func (s *Storage) serve(w http.ResponseWriter, r *http.Request) {
 	}
 
 	r.Body = &counted{r.Body, s}
+	serve := s.server.HTTPHandler().ServeHTTP
+	if r.Method == http.MethodPut {
+		serve = s.put
+	}
 	if lost {
-		s.server.HTTPHandler().ServeHTTP(httptest.NewRecorder(), r)
+		serve(httptest.NewRecorder(), r)
 	}
 
 	if status != 0 {
@@ -91,10 +100,114 @@ func (s *Storage) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	s.server.HTTPHandler().ServeHTTP(w, r)
+	if kind == "read" && r.Header.Get("Authorization") == "" && !strings.HasPrefix(r.URL.Path, "/storage/v1/") {
+		w = s.breaking(w, r, object)
+	}
+	serve(w, r)
 }
 
-// A Failure decides about a call, which is read, write, delete, list or copy. A status other
+// A Read is a request for the content of an object.
+type Read struct {
+	Object     string
+	Generation string // empty: the newest
+	Range      string // header; empty: all
+}
+
+// Reads returns the requests for contents since the last Reads.
+func (s *Storage) Reads() []Read {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	reads := s.reads
+	s.reads = nil
+	return reads
+}
+
+// A Breakage decides about the content that answers a request: after how many bytes it ends;
+// below 0: it does not. Then the connection breaks or, if hang is true, stays open without
+// another byte for as long as the client waits. It is called concurrently.
+type Breakage func(Read) (after int, hang bool)
+
+// Break sets the Breakage; nil: no content breaks off.
+func (s *Storage) Break(b Breakage) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.breaks = b
+}
+
+// breaking notes the read and returns the writer of its answer.
+func (s *Storage) breaking(w http.ResponseWriter, r *http.Request, object string) http.ResponseWriter {
+	read := Read{object, r.URL.Query().Get("generation"), r.Header.Get("Range")}
+	s.mu.Lock()
+	s.reads = append(s.reads, read)
+	breaks := s.breaks
+	s.mu.Unlock()
+	if breaks == nil {
+		return w
+	}
+	if after, hang := breaks(read); after >= 0 {
+		return &breakable{ResponseWriter: w, left: after, hang: hang, gone: r.Context().Done()}
+	}
+	return w
+}
+
+// A breakable is a writer that breaks off.
+type breakable struct {
+	http.ResponseWriter
+	left int
+	hang bool
+	gone <-chan struct{}
+}
+
+// Write implements http.ResponseWriter.
+func (b *breakable) Write(p []byte) (int, error) {
+	n := min(len(p), b.left)
+	b.left -= n
+	if _, err := b.ResponseWriter.Write(p[:n]); err != nil || n == len(p) {
+		return n, err
+	}
+	_ = http.NewResponseController(b.ResponseWriter).Flush()
+	if b.hang {
+		<-b.gone
+	}
+	panic(http.ErrAbortHandler)
+}
+
+// put stores the body of a signed request as the XML API does. It requires the headers by which
+// an object is stored once, and with as many bytes as were announced.
+// https://cloud.google.com/storage/docs/xml-api/put-object-upload
+func (s *Storage) put(w http.ResponseWriter, r *http.Request) {
+	bucket, name, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	var least, most int64
+	if n, err := fmt.Sscanf(r.Header.Get("X-Goog-Content-Length-Range"), "%d,%d", &least, &most); n != 2 || err != nil || r.Header.Get("X-Goog-If-Generation-Match") != "0" {
+		http.Error(w, "this upload has no conditions", http.StatusBadRequest)
+		return
+	}
+
+	content, err := io.ReadAll(r.Body)
+	switch {
+	case err != nil:
+		return
+	case int64(len(content)) < least:
+		http.Error(w, "EntityTooSmall", http.StatusBadRequest)
+		return
+	case int64(len(content)) > most:
+		http.Error(w, "EntityTooLarge", http.StatusBadRequest)
+		return
+	}
+
+	s.uploads.Lock()
+	defer s.uploads.Unlock()
+	if _, err := s.server.GetObject(bucket, name); err == nil {
+		http.Error(w, "PreconditionFailed", http.StatusPreconditionFailed)
+		return
+	}
+	s.server.CreateObject(fakestorage.Object{
+		ObjectAttrs: fakestorage.ObjectAttrs{BucketName: bucket, Name: name, ContentType: r.Header.Get("Content-Type"), ContentDisposition: r.Header.Get("Content-Disposition")},
+		Content:     content,
+	})
+}
+
+// A Failure decides about a call, which is read, write, delete, list, copy or upload. A status other
 // than 0 is the answer. If lost is true, the service carries the call out first. Failures
 // are called concurrently.
 type Failure func(call, object string) (status int, lost bool)
@@ -116,6 +229,8 @@ func call(r *http.Request) (kind, object string) {
 		return "copy", object
 	case r.Method == http.MethodDelete:
 		return "delete", object
+	case r.Method == http.MethodPut:
+		return "upload", r.URL.Path
 	case strings.HasSuffix(r.URL.Path, "/o") && !ok:
 		return "list", ""
 	}
@@ -136,7 +251,7 @@ func (c *counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Calls returns the calls since the last Calls: read, write, delete, list, copy.
+// Calls returns the calls since the last Calls: read, write, delete, list, copy, upload.
 func (s *Storage) Calls() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -186,6 +301,19 @@ func (s *Storage) Object(t testing.TB, bucket, name string) fakestorage.Object {
 // Set creates or replaces an object.
 func (s *Storage) Set(bucket, name string, content []byte) {
 	s.server.CreateObject(fakestorage.Object{ObjectAttrs: fakestorage.ObjectAttrs{BucketName: bucket, Name: name}, Content: content})
+}
+
+// SetEncoded is Set with a Content-Encoding.
+func (s *Storage) SetEncoded(bucket, name, encoding string, content []byte) {
+	s.server.CreateObject(fakestorage.Object{ObjectAttrs: fakestorage.ObjectAttrs{BucketName: bucket, Name: name, ContentEncoding: encoding}, Content: content})
+}
+
+// Delete deletes an object.
+func (s *Storage) Delete(t testing.TB, bucket, name string) {
+	t.Helper()
+	if err := s.server.Backend().DeleteObject(bucket, name); err != nil {
+		t.Error(err)
+	}
 }
 
 // Signing runs a metadata server and IAM's signBlob until the test ends. It returns the
@@ -267,7 +395,7 @@ func (s *Storage) verify(r *http.Request, now time.Time) error {
 		return errors.New("no lifetime")
 	case now.Before(at.Add(-15*time.Minute)) || now.After(at.Add(lifetime)):
 		return errors.New("not now")
-	case q.Get("X-Goog-Algorithm") != v4 || q.Get("X-Goog-SignedHeaders") != "host" || q.Get("X-Goog-Credential") != account+"/"+scope:
+	case q.Get("X-Goog-Algorithm") != v4 || q.Get("X-Goog-Credential") != account+"/"+scope:
 		return errors.New("not signed by " + account)
 	}
 
@@ -277,10 +405,35 @@ func (s *Storage) verify(r *http.Request, now time.Time) error {
 	}
 
 	q.Del("X-Goog-Signature")
-	host, _, _ := net.SplitHostPort(r.Host) // Google's own host has no port
-	canonical := strings.Join([]string{r.Method, r.URL.EscapedPath(), strings.ReplaceAll(q.Encode(), "+", "%20"), "host:" + host, "", "host", "UNSIGNED-PAYLOAD"}, "\n")
+	signed := q.Get("X-Goog-SignedHeaders")
+	headers, err := signedHeaders(r, strings.Split(signed, ";"))
+	if err != nil {
+		return err
+	}
+	canonical := strings.Join([]string{r.Method, r.URL.EscapedPath(), strings.ReplaceAll(q.Encode(), "+", "%20"), headers, signed, "UNSIGNED-PAYLOAD"}, "\n")
 	hashed := sha256.Sum256([]byte(canonical))
 	text := sha256.Sum256([]byte(strings.Join([]string{v4, q.Get("X-Goog-Date"), scope, hex.EncodeToString(hashed[:])}, "\n")))
 
 	return rsa.VerifyPKCS1v15(&s.key.PublicKey, crypto.SHA256, text[:], signature)
+}
+
+// signedHeaders returns the headers that are signed, one a line. The host is one of them, and so
+// is every one of Google's.
+func signedHeaders(r *http.Request, names []string) (lines string, err error) {
+	for name := range r.Header {
+		if lower := strings.ToLower(name); strings.HasPrefix(lower, "x-goog-") && !slices.Contains(names, lower) {
+			return "", fmt.Errorf("the header %s is not signed", name)
+		}
+	}
+	if !slices.Contains(names, "host") || !slices.IsSorted(names) {
+		return "", errors.New("the host is not signed")
+	}
+	for _, name := range names {
+		value := r.Header.Get(name)
+		if name == "host" {
+			value, _, _ = net.SplitHostPort(r.Host) // Google's own host has no port
+		}
+		lines += name + ":" + value + "\n"
+	}
+	return lines, nil
 }

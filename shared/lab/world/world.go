@@ -5,7 +5,8 @@
 //	service := push.New(push.Config{Desk: w.Desk(w.Store), Store: w.Store, Keys: world.Keys(t)})
 //	world.Finish(t, w.Store, "t1", w.Moment(), nil, task.Outcome{State: a2a.TaskStateCompleted})
 //
-// All parts are real. It contains no service: each test puts its own on top.
+// All parts are real. It contains no service: each test puts its own on top. For doors there is what
+// answers are compared with.
 package world
 
 import (

@@ -1,0 +1,20 @@
+package batches
+
+import (
+	"maps"
+	"slices"
+
+	"errand/shared/auth"
+)
+
+// Routes are the operations, by method and path.
+func Routes() []string { return slices.Sorted(maps.Keys((&API{}).operations())) }
+
+// RightOf is the right that an operation needs.
+func RightOf(route string) auth.Right { return (&API{}).operations()[route].Right }
+
+// Changes reports whether an operation has a line in the audit log.
+func Changes(route string) bool { return (&API{}).operations()[route].Changes }
+
+// Description is the API's description.
+func Description() []byte { return description }
