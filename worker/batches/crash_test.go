@@ -61,7 +61,7 @@ func (b *bench) dying(n int, before bool) (died func() bool) {
 // and no item twice.
 func TestBatchSurvivesItsProcess(t *testing.T) {
 	const lines = 40
-	step := conformance.Size(7, 1)
+	step := conformance.Long(7, 3, 1)
 	for _, before := range []bool{true, false} {
 		for n := 1; ; n += step {
 			b := newBench(t, nil)
@@ -90,7 +90,7 @@ func TestBatchSurvivesItsProcess(t *testing.T) {
 // taken over, and nothing else runs.
 func TestRetrySurvivesItsProcess(t *testing.T) {
 	const lines = 8
-	step := conformance.Size(4, 1)
+	step := conformance.Long(4, 4, 1)
 	for _, before := range []bool{true, false} {
 		n := 1
 		if !before {
@@ -170,7 +170,7 @@ func TestSegmentsAreMadeAgain(t *testing.T) {
 // the batch waits a while, and goes on.
 func TestBatchSurvivesAFailedCall(t *testing.T) {
 	const lines = 40
-	step := conformance.Size(11, 1)
+	step := conformance.Long(11, 4, 1)
 	for _, before := range []bool{true, false} {
 		for n := 1; ; n += step {
 			b := newBench(t, nil)
