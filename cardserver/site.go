@@ -113,8 +113,8 @@ func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
 	return front.New(front.Config{
 		Desk: d, Store: p.Store, KV: p.Store.KV(), Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Limits: s.limits, Log: s.log, Batches: c, Uploads: s.uploads,
 		Doors: map[string]http.Handler{
-			"/files":      files.New(files.Config{Uploads: s.uploads, Batches: c, Access: p.Access, Log: s.log, URL: p.URL, Enter: s.limits.Enter}),
-			"/batches":    batches.New(batches.Config{Batches: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter}),
+			files.Path:    files.New(files.Config{Uploads: s.uploads, Batches: c, Access: p.Access, Log: s.log, URL: p.URL, Enter: s.limits.Enter}),
+			batches.Path:  batches.New(batches.Config{Batches: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter}),
 			"/v1/files":   theirs, // the rest of /v1 is A2A 0.3
 			"/v1/batches": theirs,
 		},

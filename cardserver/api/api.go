@@ -188,3 +188,11 @@ func (h *Handler) Fail(w http.ResponseWriter, r *http.Request, err error) {
 	audit.Of(r.Context()).Failed(p.Status, strings.ToUpper(strings.ReplaceAll(http.StatusText(p.Status), " ", "_")), err)
 	h.cfg.Write(w, p)
 }
+
+// OrAlways is enter, or without one a function that always has a place.
+func OrAlways(enter func(owner string) (leave func(), err error)) func(owner string) (leave func(), err error) {
+	if enter == nil {
+		return func(string) (func(), error) { return func() {}, nil }
+	}
+	return enter
+}

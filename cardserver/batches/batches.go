@@ -9,8 +9,6 @@ package batches
 import (
 	_ "embed"
 	"log/slog"
-	"net/http"
-	"strings"
 	"time"
 
 	"errand/cardserver/api"
@@ -39,8 +37,8 @@ type Config struct {
 
 // An API is the handler of all operations. It is safe for concurrent use.
 type API struct {
+	*api.Handler
 	cfg Config
-	mux http.Handler
 }
 
 //go:embed openapi.yaml
@@ -51,9 +49,6 @@ const (
 	Path            = "/batches"
 	DescriptionPath = Path + "/openapi.yaml"
 )
-
-// Serves reports whether a path belongs to the API.
-func Serves(path string) bool { return path == Path || strings.HasPrefix(path, Path+"/") }
 
 // operations are all rows, by method and path. The description names the same.
 func (a *API) operations() map[string]api.Operation {
@@ -71,22 +66,17 @@ func (a *API) operations() map[string]api.Operation {
 
 // New makes the API.
 func New(cfg Config) *API {
-	if cfg.Enter == nil {
-		cfg.Enter = func(string) (func(), error) { return func() {}, nil }
-	}
+	cfg.Enter = api.OrAlways(cfg.Enter)
 	if cfg.Wait == 0 {
 		cfg.Wait = waitFor
 	}
 	a := &API{cfg: cfg}
-	a.mux = api.New(api.Config{
+	a.Handler = api.New(api.Config{
 		Operations: a.operations(), Access: cfg.Access, Describe: fault.Of, Log: cfg.Log,
 		Description: description, DescribedAt: DescriptionPath,
 	})
 	return a
 }
-
-// ServeHTTP implements http.Handler.
-func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
 
 // named is the id in the request's path. Its line in the audit log names it only if it has
 // the form of one, because a caller may write anything there.

@@ -40,8 +40,8 @@ type Config struct {
 
 // An API is the handler of all operations. It is safe for concurrent use.
 type API struct {
+	*api.Handler
 	cfg Config
-	mux http.Handler
 }
 
 //go:embed openapi.yaml
@@ -52,9 +52,6 @@ const (
 	Path            = "/files"
 	DescriptionPath = Path + "/openapi.yaml"
 )
-
-// Serves reports whether a path belongs to the API.
-func Serves(path string) bool { return path == Path || strings.HasPrefix(path, Path+"/") }
 
 // operations are all rows, by method and path. The description names the same.
 func (a *API) operations() map[string]api.Operation {
@@ -70,19 +67,14 @@ func (a *API) operations() map[string]api.Operation {
 
 // New makes the API.
 func New(cfg Config) *API {
-	if cfg.Enter == nil {
-		cfg.Enter = func(string) (func(), error) { return func() {}, nil }
-	}
+	cfg.Enter = api.OrAlways(cfg.Enter)
 	a := &API{cfg: cfg}
-	a.mux = api.New(api.Config{
+	a.Handler = api.New(api.Config{
 		Operations: a.operations(), Access: cfg.Access, Describe: fault.Files, Log: cfg.Log,
 		Description: description, DescribedAt: DescriptionPath,
 	})
 	return a
 }
-
-// ServeHTTP implements http.Handler.
-func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
 
 // ContentURL is the URL of a file that messages and batches name it by. base is where clients
 // reach the agent.

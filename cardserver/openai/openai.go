@@ -72,9 +72,7 @@ func (a *API) operations() map[string]api.Operation {
 
 // New makes the API.
 func New(cfg Config) *API {
-	if cfg.Enter == nil {
-		cfg.Enter = func(string) (func(), error) { return func() {}, nil }
-	}
+	cfg.Enter = api.OrAlways(cfg.Enter)
 	a := &API{cfg: cfg}
 	a.Handler = api.New(api.Config{
 		Operations: a.operations(), Access: cfg.Access, Describe: describe, Write: write, Log: cfg.Log,

@@ -76,7 +76,7 @@ func newSite(t *testing.T, place func(context.Context) (files.Place, error)) *si
 		s.mu.Lock()
 		s.seen = append(s.seen, r.Method+" "+regexp.MustCompile(`file-[a-z2-7]+`).ReplaceAllString(r.URL.Path, "FILE"))
 		s.mu.Unlock()
-		if batches.Serves(r.URL.Path) {
+		if strings.HasPrefix(r.URL.Path, batches.Path) {
 			ours.ServeHTTP(w, r)
 			return
 		}
