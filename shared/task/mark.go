@@ -64,7 +64,7 @@ func (r *Record) withUsage(meta map[string]any) map[string]any {
 // whyBroken tells a client why the attempts at its turn ended.
 func (r Record) whyBroken() string {
 	if n := len(r.Marks); n > 0 && r.Marks[n-1].Kind == MarkUsedUp {
-		return "The task was ended: a part of its work takes longer than one run may, which is 9 minutes. Send a smaller piece of work in a new message."
+		return "The task was ended: a part of its work takes longer than one run may, which is 29 minutes. Send a smaller piece of work in a new message."
 	}
 	return "The task was ended: it was tried several times and broke off every time. Send a new message to try again."
 }

@@ -144,6 +144,22 @@ func (r Record) Progress(m Moment, t Fence, events []a2a.Event) (next Record, ch
 	return next, err == nil, err
 }
 
+// Renew makes the lease of a running turn longer (R4). A lease that ends as late already is not
+// changed.
+func (r Record) Renew(m Moment, t Fence, until time.Time) (next Record, changed bool, err error) {
+	if r.Epoch != t.Epoch || r.Terminal() || r.Lease == (Lease{}) {
+		return r, false, ErrFenced
+	}
+	until = until.UTC().Round(0) // in the form in which the record is read back
+	if !until.After(r.Lease.Until) {
+		return r, false, nil
+	}
+	n := r.change()
+	n.Lease.Until = until
+	next, err = n.checked(m, LimitResult)
+	return next, err == nil, err
+}
+
 // Finish ends the turn (R5). While messages wait, COMPLETED and the interrupted states are
 // not reached: the next message is taken under the same lease (R13), and the returned
 // record is still leased.

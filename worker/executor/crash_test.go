@@ -43,6 +43,7 @@ type site struct {
 	retry  int
 
 	mu     sync.Mutex
+	lease  time.Duration // of its turns; 0: the usual one, which is renewed as real time passes
 	points int           // so far, in the life of the process
 	killAt int           // the point at which the process dies; 0: never
 	at     func(n int)   // called at each point; nil: nothing
@@ -178,7 +179,8 @@ func (s *site) process(id string, killAt int) {
 
 	store := mortal{s.Store, s, dead}
 	s.worker = turn.New(turn.Config{
-		Desk: s.desk, Store: store, KV: mortalKV{s.Store.KV(), store}, Bus: noBus{}, Executor: newExecutor(s.t, s.setup), Log: s.Log,
+		Lease: s.lease,
+		Desk:  s.desk, Store: store, KV: mortalKV{s.Store.KV(), store}, Bus: noBus{}, Executor: newExecutor(s.t, s.setup), Log: s.Log,
 	})
 	s.retry++
 	req := httptest.NewRequestWithContext(s.t.Context(), "POST", queue.PathTurn, strings.NewReader(string(queue.Job{Task: id}.Body())))

@@ -67,12 +67,14 @@ func (w *Worker) answer(ctx context.Context, r task.Record, p *place, start time
 	stopDrain := context.AfterFunc(w.drain, func() { cancel(errDrain) })
 	defer stopDrain()
 	go w.watch(runCtx, r, cancel)
+	renewed := s.renew(runCtx, start)
 	shared := s.shareLater(runCtx, p)
 
 	began := w.cfg.Desk.Now()
 	out, err := w.execute(runCtx, r, s, start.Add(w.cfg.Deadline))
 	s.close()
 	shared()
+	renewed()
 	final, err := w.conclude(context.WithoutCancel(ctx), s, out, err)
 	if err != nil && !errors.Is(err, task.ErrFenced) {
 		s.giveBack(context.WithoutCancel(ctx))

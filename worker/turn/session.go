@@ -238,6 +238,62 @@ func (s *session) giveBack(ctx context.Context) {
 	}
 }
 
+// renew makes the lease longer while the run goes on, again and again. If the store does not
+// answer it tries again a little later. The returned function ends that.
+func (s *session) renew(ctx context.Context, start time.Time) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	over := make(chan struct{})
+
+	go func() {
+		defer close(over)
+		for wait := s.w.cfg.Renew; ; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(wait):
+			}
+			wait = s.w.cfg.Renew
+			if err := s.extend(ctx, start); err != nil && ctx.Err() == nil {
+				s.log.WarnContext(ctx, "the lease of a run was not renewed; it is tried again", "until", s.until(), "err", err)
+				wait = min(wait, 10*time.Second)
+			}
+		}
+	}()
+
+	return func() {
+		cancel()
+		<-over
+	}
+}
+
+// extend commits a longer lease. A run that has lost its turn ends.
+func (s *session) extend(ctx context.Context, start time.Time) error {
+	s.commit.Lock()
+	defer s.commit.Unlock()
+	if err := s.commitUnsure(ctx); err != nil {
+		return err
+	}
+	turn := s.turn()
+	r, err := task.UpdateFrom(ctx, s.w.cfg.Store, s.rec, func(r task.Record) (task.Record, bool, error) {
+		m := s.w.cfg.Desk.Moment()
+		return r.Renew(m, turn, s.w.leaseFrom(start, m.Now))
+	})
+	switch {
+	case err == nil:
+		s.rec = r
+	case errors.Is(err, task.ErrFenced), errors.Is(err, task.ErrNotFound):
+		s.cancel(task.ErrFenced)
+	}
+	return err
+}
+
+// until is the end of the lease.
+func (s *session) until() time.Time {
+	s.commit.Lock()
+	defer s.commit.Unlock()
+	return s.rec.Lease.Until
+}
+
 // shareLater lets other turns begin beside a turn that has run alone for long enough. The
 // record says so first: a death from then on may be the fault of another turn. The returned
 // function ends the waiting.
