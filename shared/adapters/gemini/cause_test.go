@@ -167,7 +167,6 @@ func TestSilence(t *testing.T) {
 		{"only a header", 0, standin.Reply{Hang: true}, 5 * time.Minute, 0, model.Silent},
 		{"after a chunk", 0, begun, 2*time.Minute + time.Hour, 1, model.Silent},
 		{"a slow thinker", 4 * time.Minute, standin.Text("a"), 4*time.Minute + 2*time.Hour, 2, ""},
-
 		{"a slow thinker that says so", 0, standin.Text("a").After(25 * time.Minute), 25*time.Minute + 2*time.Hour, 2, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -179,6 +178,7 @@ func TestSilence(t *testing.T) {
 					}
 					return tt.reply
 				}))
+
 				start, n := time.Now(), 0
 				var failed *model.Error
 				for _, err := range m.Generate(t.Context(), hello()) {
