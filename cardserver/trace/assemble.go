@@ -146,7 +146,7 @@ func wait(r task.Record, now time.Time) *Wait {
 		return nil
 	case r.Interrupted():
 		return &Wait{For: WaitClient}
-	case !r.Paused.IsZero():
+	case !r.Paused.IsZero() && newest.Kind == task.MarkWaiting:
 		return &Wait{For: WaitCalls, Until: at(r.Wake), Why: newest.Why}
 	case r.Wake.After(now) && parked:
 		return &Wait{For: WaitPark, Until: at(r.Wake), Why: newest.Why}

@@ -116,10 +116,18 @@ type Limits struct {
 	// both limits together must not be more than the model can write. Default
 	// 32768, or TurnTokens if that is less; from 0 to TurnTokens.
 	ThoughtTokens int `yaml:"thoughtTokens"`
+	// RunMinutes is how long one run may work on a message. Then it goes on from
+	// its steps, in another run. A run that brings none is tried again as often as
+	// one that breaks, so no call of the model or a tool may take as long. Default
+	// and most 29, because the queue waits for 30.
+	RunMinutes int `yaml:"runMinutes"`
 	// HistoryMessages is how many earlier messages of the conversation the
 	// model sees, newest first. Default 50, from 1 to 1000.
 	HistoryMessages int `yaml:"historyMessages"`
 }
+
+// maxRunMinutes is task.LongestRun of errand/shared/task.
+const maxRunMinutes = 29
 
 // maxSize bounds the file. An hour of instructions fits; a wrong file does not.
 const maxSize = 256 << 10

@@ -42,7 +42,7 @@ func TestParseFillsDefaults(t *testing.T) {
 		Name: "A", Description: "Does a thing.", Version: "1.10", Model: "gemini-3.6-flash",
 		InputModes: []string{"text/plain"}, OutputModes: []string{"text/plain"},
 		Skills: []agent.Skill{{ID: "s", Name: "S", Description: "Does it.", Tags: []string{"t"}}},
-		Limits: agent.Limits{Steps: 16, TurnTokens: 1_000_000, OutputTokens: 16_384, ThoughtTokens: 32_768, HistoryMessages: 50},
+		Limits: agent.Limits{Steps: 16, TurnTokens: 1_000_000, OutputTokens: 16_384, ThoughtTokens: 32_768, RunMinutes: 29, HistoryMessages: 50},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Parse (-want +got):\n%s", diff)
@@ -63,7 +63,7 @@ inputModes: [text/markdown]
 outputModes: [text/html]
 extensions: [{uri: "https://example.com/ext/v1", description: d, required: true}, {uri: "urn:x:y"}]
 tools: [time, look_up]
-limits: {steps: 1, turnTokens: 100, historyMessages: 3}
+limits: {steps: 1, turnTokens: 100, runMinutes: 5, historyMessages: 3}
 prices: {currency: USD, input: 0.30, output: 2.50, thought: 3, cached: "0.03", models: [{model: m, input: 1, output: 2, thought: 3, cached: 4}]}
 `))
 	if err != nil {
@@ -84,7 +84,7 @@ prices: {currency: USD, input: 0.30, output: 2.50, thought: 3, cached: "0.03", m
 			{URI: "https://example.com/ext/v1", Description: "d", Required: true}, {URI: "urn:x:y"},
 		},
 		Tools:  []string{"time", "look_up"},
-		Limits: agent.Limits{Steps: 1, TurnTokens: 100, OutputTokens: 100, ThoughtTokens: 100, HistoryMessages: 3},
+		Limits: agent.Limits{Steps: 1, TurnTokens: 100, OutputTokens: 100, ThoughtTokens: 100, RunMinutes: 5, HistoryMessages: 3},
 		Prices: &agent.Prices{
 			Currency: "USD", Input: "0.30", Output: "2.50", Thought: "3", Cached: "0.03",
 			Models: []agent.ModelPrices{{Model: "m", Input: "1", Output: "2", Thought: "3", Cached: "4"}},
@@ -119,6 +119,7 @@ func TestParseRefuses(t *testing.T) {
 		{"more thoughts than tokens", "", "limits: {turnTokens: 10, thoughtTokens: 11}", "limits.thoughtTokens: is 11: choose a number from 0 to 10"},
 		{"negative thoughts", "", "limits: {thoughtTokens: -1}", "limits.thoughtTokens: is -1"},
 		{"no history", "", "limits: {historyMessages: 0}", "limits.historyMessages: is 0"},
+		{"a run longer than queues wait", "", "limits: {runMinutes: 30}", "limits.runMinutes: is 30: choose a number from 1 to 29"},
 		{"an alias", "", "instructions: &a x\ntools: [*a]", "line 11: tools[0]: aliases are not supported"},
 		{"an alias of itself", "", "tools: &a [*a]", "line 10: tools[0]: aliases are not supported"},
 		{"a merge", "", "<<: {model: m}", "unknown key"},

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -62,9 +63,17 @@ func (r *Record) withUsage(meta map[string]any) map[string]any {
 }
 
 // whyBroken tells a client why the attempts at its turn ended.
-func (r Record) whyBroken() string {
+func (r Record) whyBroken(ru Rules) string {
 	if n := len(r.Marks); n > 0 && r.Marks[n-1].Kind == MarkUsedUp {
-		return "The task was ended: a part of its work takes longer than one run may, which is 29 minutes. Send a smaller piece of work in a new message."
+		return fmt.Sprintf("The task was ended: a part of its work takes longer than one run may, which is %s (limits.runMinutes). Send a smaller piece of work in a new message.", minutes(ru.Run))
 	}
 	return "The task was ended: it was tried several times and broke off every time. Send a new message to try again."
+}
+
+// minutes says a time in whole minutes.
+func minutes(d time.Duration) string {
+	if n := int(d.Minutes()); n != 1 {
+		return fmt.Sprintf("%d minutes", n)
+	}
+	return "1 minute"
 }

@@ -70,7 +70,7 @@ type Record struct {
 	Step          *Step          // the newest step, while its turn goes on from it
 	First         int            // number of the last step before the work that goes on
 	Told          bool           // a word for a waiting call came since the last claim
-	Paused        time.Time      // since when the turn waits for its calls: that does not count towards its age
+	Paused        time.Time      // since when the turn waits for its calls, or may not run: that does not count towards its age
 	Broke         int            // workers that died under this turn, with progress or without
 	Turned        Spent          // cost of this turn
 	Spent         Spent          // cost of the task

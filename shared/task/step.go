@@ -317,7 +317,7 @@ func (r *Record) hear(m Moment) {
 	}
 }
 
-// unpause ends a wait of calls, whose time does not count towards the age of the turn.
+// unpause ends a wait whose time does not count towards the age of the turn.
 func (r *Record) unpause(m Moment) {
 	if !r.Paused.IsZero() && m.Now.After(r.Paused) {
 		r.Since = r.Since.Add(m.Now.Sub(r.Paused))

@@ -60,7 +60,7 @@ func (r Record) Claim(m Moment, c Claim) (next Record, v Verdict, changed bool, 
 	case r.Lane != Batches && !m.Now.Before(n.Since.Add(m.Rules.Age)): // a batch has a deadline
 		return n.fail(m, "The task was ended: it could not be finished in time. Send a new message to try again.")
 	case n.broken(m.Rules):
-		return n.fail(m, n.whyBroken())
+		return n.fail(m, n.whyBroken(m.Rules))
 	case wait > 0 && r.Wake.IsZero():
 		return n.putOff(m, wait)
 	case n.Apart(m.Rules) && !c.Lease.Alone:
@@ -267,6 +267,7 @@ type Parking struct {
 	UsedUp bool         // the run's time was over, and it has opened and stored nothing
 	Model  bool         // the turn waits for its model, and for nothing else (R17)
 	Held   bool         // and the next hold lasts longer
+	Aside  bool         // the turn may not run for now: the wait does not count towards its age
 }
 
 // A Wait is a call that asked to begin again later (R16h).
@@ -320,6 +321,9 @@ func (r Record) Park(m Moment, t Fence, events []a2a.Event, p Parking) (next Rec
 // park ends it at once.
 func (r *Record) pause(m Moment, p Parking) {
 	kind := MarkParked
+	if p.Aside {
+		r.Paused = m.Now
+	}
 	if p.UsedUp {
 		kind = MarkUsedUp
 	}

@@ -14,6 +14,7 @@ import (
 	"iter"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
@@ -84,11 +85,21 @@ func New(c Config) (*Executor, error) {
 		if !ok {
 			return nil, fmt.Errorf("agent.yaml names the tool %q, which does not exist: write it in worker/agent and return it from Tools, or remove it from the list", name)
 		}
+		if most := longestCall(c.Agent.Limits); t.TimeLimit() > most && most > 0 {
+			return nil, fmt.Errorf("the tool %q may take %s, and a run of limits.runMinutes has at most %s for a call: lower its TimeLimit, or raise limits.runMinutes in agent.yaml", name, t.TimeLimit(), most)
+		}
 		e.tools[name] = t
 		e.offered = append(e.offered, model.Tool{Name: name, Description: t.Description(), Schema: t.Schema()})
 	}
 
 	return e, nil
+}
+
+// longestCall is the time that a run has for one call, beside what comes before and after it;
+// 0: any. A call that does not fit into what is left of a run waits for the next run, which must
+// have the time.
+func longestCall(l agent.Limits) time.Duration {
+	return time.Duration(l.RunMinutes)*time.Minute - time.Minute*time.Duration(min(l.RunMinutes, 2))/2
 }
 
 // system is the text that the model gets before every conversation.

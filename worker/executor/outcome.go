@@ -34,7 +34,7 @@ func (t *turn) overDay(ctx context.Context) error {
 		t.log.WarnContext(ctx, "the tokens of the caller's day could not be read; the turn goes on without", "task", t.info.TaskID, "err", err)
 	case wait > 0:
 		return &run.Pause{
-			For: wait, Err: errDay,
+			For: wait, Err: errDay, Aside: true,
 			Say: "The task is waiting: the limit tokensPerDay of this caller is used up. The task goes on tomorrow, after midnight in UTC.",
 		}
 	}

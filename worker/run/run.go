@@ -72,6 +72,10 @@ type Pause struct {
 	// Waits are calls of the open step that asked to begin again later. The turn goes on
 	// with the first of them, and its age does not grow meanwhile (R16h).
 	Waits []task.Wait
+
+	// Aside says that a limit of the caller keeps the turn from running. Its age does not grow
+	// meanwhile.
+	Aside bool
 }
 
 // A Hold is a random time that a pause lasts beyond its For, so that turns which wait for

@@ -63,7 +63,7 @@ func (w *Worker) parking(p *run.Pause, held int) task.Parking {
 		wait = max(wait+rand.N(task.HoldFull), time.Second)
 	}
 
-	out := task.Parking{Wake: w.cfg.Desk.Now().Add(wait), Waits: p.Waits, Model: p.Hold != run.NoHold, Held: p.Hold == run.Away}
+	out := task.Parking{Wake: w.cfg.Desk.Now().Add(wait), Waits: p.Waits, Aside: p.Aside, Model: p.Hold != run.NoHold, Held: p.Hold == run.Away}
 	if p.Say != "" {
 		out.Say = a2a.NewMessage(a2a.MessageRoleAgent, task.TextPart(p.Say))
 	}

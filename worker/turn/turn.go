@@ -37,8 +37,8 @@ type Config struct {
 	Log      *slog.Logger
 
 	// Deadline is how long one run may take before it is parked and begins again, from the
-	// delivery of its job; 0: 29 min. The queue waits longer (queue.LongDeadline), so that a run
-	// has ended before the queue gives it up.
+	// delivery of its job; 0: as the desk's rules say. The queue waits longer
+	// (queue.LongDeadline), so that a run has ended before the queue gives it up.
 	Deadline time.Duration
 
 	// Lease is how long a claim keeps other workers away; 0: 10 min. Renew is the time after
@@ -73,7 +73,7 @@ type Worker struct {
 
 // New returns a worker.
 func New(cfg Config) *Worker {
-	cfg.Deadline = orDefault(cfg.Deadline, 29*time.Minute)
+	cfg.Deadline = orDefault(cfg.Deadline, cfg.Desk.Moment().Rules.Run)
 	cfg.Lease = orDefault(cfg.Lease, 10*time.Minute)
 	cfg.Renew = orDefault(cfg.Renew, 3*time.Minute)
 	cfg.Commit = orDefault(cfg.Commit, time.Second)

@@ -163,8 +163,8 @@ func TestSilence(t *testing.T) {
 		chunks int
 		want   model.Cause // empty: the answer is whole
 	}{
-		{"never an answer", time.Hour, standin.Text("a"), 5 * time.Minute, 0, model.Silent},
-		{"only a header", 0, standin.Reply{Hang: true}, 5 * time.Minute, 0, model.Silent},
+		{"never an answer", time.Hour, standin.Text("a"), 10 * time.Minute, 0, model.Silent},
+		{"only a header", 0, standin.Reply{Hang: true}, 10 * time.Minute, 0, model.Silent},
 		{"after a chunk", 0, begun, 2*time.Minute + time.Hour, 1, model.Silent},
 		{"a slow thinker", 4 * time.Minute, standin.Text("a"), 4*time.Minute + 2*time.Hour, 2, ""},
 		{"a slow thinker that says so", 0, standin.Text("a").After(25 * time.Minute), 25*time.Minute + 2*time.Hour, 2, ""},
