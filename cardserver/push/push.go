@@ -16,7 +16,10 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 	"unicode/utf8"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/cardserver/api"
 	"errand/shared/audit"
@@ -26,6 +29,7 @@ import (
 	"errand/shared/kv"
 	"errand/shared/steps"
 	"errand/shared/task"
+	"errand/shared/uploads"
 	"errand/shared/webhook"
 )
 
@@ -34,7 +38,7 @@ type Config struct {
 	Desk     *desk.Desk
 	Store    Store    // the desk's, to read
 	KV       kv.Store // of the same database, with the steps of the tasks
-	Files    Releaser // lets go of the files that a deleted task names; nil: there are no files
+	Files    Files    // files that tasks name; nil: there are none
 	Keys     *keys.Keyring
 	Access   *auth.Access              // who may call
 	CheckURL func(rawURL string) error // whether a webhook may be sent there; the error is for the client
@@ -45,9 +49,11 @@ type Config struct {
 	Withhold func(ctx context.Context, owner, id string) error
 }
 
-// A Releaser deletes the files that only a task names which its owner has deleted. It is called
-// again if the deletion is repeated.
-type Releaser interface {
+// Files are the files of owners: an *uploads.Store, of which the API needs these methods. Keep
+// keeps a file for a task that is about to be made. Release deletes the files that only a task
+// names which its owner has deleted, and is called again if the deletion is repeated.
+type Files interface {
+	Keep(ctx context.Context, owner, id, task string, until time.Time) (uploads.File, error)
 	Release(ctx context.Context, task string) error
 }
 
@@ -77,6 +83,7 @@ func (a *API) operations() map[string]api.Operation {
 		"POST /push/redrive":                           {Right: auth.Push, Changes: true, Serve: a.redriveAll},
 		"GET /push/keys":                               {Right: auth.Push, Serve: a.keys},
 		"DELETE /tasks/{task}":                         {Right: auth.Cancel, Changes: true, Serve: a.delete},
+		"POST /tasks/{task}:rerun":                     {Right: auth.Send, Changes: true, Serve: a.rerun},
 		"GET /tasks/{task}/trace":                      {Right: auth.Read, Serve: a.trace},
 	}
 }
@@ -215,6 +222,10 @@ func (a *API) delete(q *api.Call) error {
 	}
 
 	r, err := a.ownOrUnfed(q)
+	if err == nil && r.Terminal() && r.State() != a2a.TaskStateCompleted {
+		err = a.bring(q.Context(), r.Owner, r.ID())
+	}
+
 	var met task.Record
 	if err == nil {
 		_, err = a.cfg.Desk.Change(q.Context(), r, func(r task.Record, now task.Moment) (task.Record, bool, error) {

@@ -36,6 +36,7 @@ type turn struct {
 	known   reckoning // about the size of the next request
 	room    int32     // tokens that the next step may make
 	stepped int       // number of the newest step
+	before  int       // number of the last step of a task that this one runs again
 	said    int       // bytes that the model and its tools have added so far
 	made    int       // bytes of artifacts that calls have made
 
@@ -49,7 +50,7 @@ func (e *Executor) begin(ctx context.Context, ec *a2asrv.ExecutorContext, yield 
 	}
 
 	this, _ := run.From(ctx)
-	t.steps, t.until, t.now, t.spend = this.Steps, this.Until, this.Now, this.Spend
+	t.steps, t.until, t.now, t.spend, t.before = this.Steps, this.Until, this.Now, this.Spend, this.Before
 	if t.now == nil {
 		t.now = time.Now
 	}
@@ -97,7 +98,7 @@ func (t *turn) work(ctx context.Context, ec *a2asrv.ExecutorContext) (outcome, e
 		return out, err
 	}
 
-	for range t.limits.Steps - len(past) {
+	for range t.limits.Steps - t.own(past) {
 		if ok, err := t.afford(ctx); !ok {
 			return t.overBudget(), err
 		}
@@ -137,6 +138,16 @@ func (t *turn) work(ctx context.Context, ec *a2asrv.ExecutorContext) (outcome, e
 	}
 
 	return failed(fmt.Sprintf("The work was ended: it was not done after %d steps, the limit of one message (limits.steps).", t.limits.Steps)), nil
+}
+
+// own counts the steps that the task has made itself.
+func (t *turn) own(past []task.Kept) (n int) {
+	for _, k := range past {
+		if k.Number > t.before {
+			n++
+		}
+	}
+	return n
 }
 
 // resume makes the conversation: the messages so far, and the steps of earlier runs at their

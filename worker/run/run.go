@@ -38,6 +38,10 @@ type Run struct {
 	// from. The count of attempts begins again, and using up its time costs the run none.
 	Moved func(context.Context)
 
+	// Before is the number of the last step that the task has taken over from one which it runs
+	// again. The limit of steps counts those after it.
+	Before int
+
 	Task  string // the task's id
 	Epoch int64  // fences what the run stores outside of the record: a later run has a higher one
 	Last  bool   // an error of this attempt ends the task

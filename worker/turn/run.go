@@ -99,6 +99,9 @@ func (w *Worker) watch(ctx context.Context, r task.Record, cancel context.Cancel
 func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until time.Time) (out task.Outcome, err error) {
 	charge := w.memory.Charge(r.Owner)
 	defer charge.Settle()
+	if err := s.bring(ctx, r); err != nil {
+		return task.Outcome{}, because(ctx, err)
+	}
 	ec, err := w.executorContext(ctx, r, charge)
 	if err != nil {
 		return task.Outcome{}, because(ctx, err)
@@ -108,11 +111,11 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 	ec.User, ec.ServiceParams = cc.User, cc.ServiceParams()
 	ctx = run.With(ctx, run.Run{
 		Turn: r.Turn, Attempt: r.Attempt, Until: until, Flush: s.flush, Now: w.cfg.Desk.Now,
-		Steps: &steps{s: s, r: r, stored: map[int]kv.Entry{}}, Spent: r.Turned, Spend: s.spend, Moved: s.progress,
+		Steps: &steps{s: s, r: r, stored: map[int]kv.Entry{}}, Spent: r.Turned, Spend: s.spend, Moved: s.progress, Before: r.Inherited(),
 		Task: r.ID(), Epoch: r.Epoch, Last: r.LastAttempt(w.cfg.Desk.Moment().Rules),
 	})
 	ctx = workersteps.With(ctx, workersteps.Scope{
-		KV: noting{w.cfg.KV, s}, Owner: r.Owner, Prefix: fmt.Sprintf("%st%06d/", r.StepPrefix(), r.Turn), Fresh: r.Epoch == 1 && r.Turn == 1,
+		KV: noting{w.cfg.KV, s}, Owner: r.Owner, Prefix: fmt.Sprintf("%st%06d/", r.StepPrefix(), r.Turn), Fresh: r.Epoch == 1 && r.Turn == 1 && len(r.Origins) == 0,
 	})
 	defer func() {
 		if p := recover(); p != nil {
@@ -207,6 +210,8 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 	case errors.Is(err, task.ErrUnstorable):
 		s.log.WarnContext(ctx, "the executor's answer cannot be kept", "err", err)
 		return s.fail(ctx, "The task was ended: the agent gave an answer that cannot be kept.")
+	case errors.Is(err, errOrigin):
+		return s.fail(ctx, "The task was ended: the task that it runs again is gone, and so is the work that it was to go on from. Send a new message.")
 	case errors.Is(err, errSilent):
 		return s.fail(ctx, "The task was ended: the agent gave no answer.")
 	case errors.Is(err, errTooLong):

@@ -1,0 +1,58 @@
+package turn
+
+import (
+	"context"
+	"errors"
+
+	"errand/shared/kv"
+	keptsteps "errand/shared/steps"
+	"errand/shared/task"
+)
+
+// errOrigin says that a task cannot go on from the steps of another one, because they are gone.
+var errOrigin = errors.New("the task that is run again is gone, and so are its steps")
+
+// bring copies what the task has stored that this one runs again, once (R16i). The front door
+// deletes no task whose steps are still to be copied.
+func (s *session) bring(ctx context.Context, r task.Record) error {
+	o, ok := r.Origin()
+	if !ok || o.Brought {
+		return nil
+	}
+	if err := keptsteps.Copy(ctx, s.w.cfg.KV, o.Prefix(), r.StepPrefix(), o.Steps); err != nil {
+		return unread(err)
+	}
+	old, err := s.w.cfg.Store.Load(ctx, o.Task)
+	gone := errors.Is(err, task.ErrNotFound) || err == nil && old.StepPrefix() != o.Prefix()
+	if err != nil && !gone {
+		return unread(err)
+	}
+
+	s.commit.Lock()
+	defer s.commit.Unlock()
+	_, err = s.persist(ctx, func(r task.Record, _ task.Fence) (task.Record, bool, error) {
+		if o, _ := r.Origin(); gone && !o.Brought { // else it was deleted after another had copied it
+			return r, false, errOrigin
+		}
+		return r.Bring(s.w.cfg.Desk.Moment())
+	})
+	return err
+}
+
+// lateResults are the results of a step that the task which is run again has got since its entries
+// were copied: a call of it may have ended later.
+func (p *steps) lateResults(ctx context.Context, number int) (map[int]task.Result, error) {
+	o, ok := p.r.Origin()
+	if !ok || number > o.Steps {
+		return nil, nil
+	}
+	e, err := p.s.w.cfg.KV.Get(ctx, o.Prefix()+p.r.StepKey(number)[len(p.r.StepPrefix()):])
+	switch {
+	case errors.Is(err, kv.ErrNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	k, err := task.DecodeKept(e.Value)
+	return k.Results, err
+}
