@@ -67,7 +67,15 @@ func (r Record) whyBroken(ru Rules) string {
 	if n := len(r.Marks); n > 0 && r.Marks[n-1].Kind == MarkUsedUp {
 		return fmt.Sprintf("The task was ended: a part of its work takes longer than one run may, which is %s (limits.runMinutes). Send a smaller piece of work in a new message.", minutes(ru.Run))
 	}
-	return "The task was ended: it was tried several times and broke off every time. Send a new message to try again."
+	return "The task was ended: it was tried several times and broke off every time." + r.orRerun()
+}
+
+// orRerun says how a task goes on that failed for no fault of its message.
+func (r Record) orRerun() string {
+	if _, _, item := r.Item(); item || r.Lane == Batches {
+		return ""
+	}
+	return " POST /tasks/" + r.ID() + ":rerun tries again, from where it was."
 }
 
 // minutes says a time in whole minutes.

@@ -96,6 +96,12 @@ func (r Record) Rerun(m Moment, as Rerunning) (Record, error) {
 	return n.checked(m, LimitResult)
 }
 
+// MayRerun reports whether the task is one that Rerun runs again, sooner or later after its end.
+func (r Record) MayRerun() bool {
+	_, _, item := r.Item()
+	return !item && r.Lane != Batches && !r.Deleted && r.Terminal() && r.State() != a2a.TaskStateCompleted
+}
+
 // messagesOf are the messages of the record as those of another task: the history up to the
 // message of the last turn, which refers to this task, and those that no turn has taken.
 func (r Record) messagesOf(id a2a.TaskID) (history, waiting []*a2a.Message) {
