@@ -159,7 +159,7 @@ func TestKeyCommand(t *testing.T) {
 
 	p := start(t, "ERRAND_ACCESS="+access)
 	out, errs, code := invoke(t, "smoke", "-key", "@"+file, p.url())
-	if code != 0 || !strings.Contains(out, "asks for ") || !strings.Contains(out, "checks passed.") {
+	if code != 0 || !strings.Contains(out, "asks for ") || !strings.Contains(out, "ok   again") || !strings.Contains(out, "checks passed.") {
 		t.Errorf("with the key smoke ends with %d: %s%s", code, out, errs)
 	}
 
