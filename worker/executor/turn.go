@@ -29,7 +29,9 @@ type turn struct {
 	until   time.Time // when the run must have ended; zero: no limit
 	now     func() time.Time
 	spend   func(task.Spent)
-	history []model.Content
+	leftOut func(string)
+	view    view            // of the turns before the message
+	history []model.Content // from the message on
 	answer  answer
 	retry   retry
 	used    tally
@@ -50,6 +52,7 @@ func (e *Executor) begin(ctx context.Context, ec *a2asrv.ExecutorContext, yield 
 
 	this, _ := run.From(ctx)
 	t.steps, t.until, t.now, t.spend = this.Steps, this.Until, this.Now, this.Spend
+	t.leftOut = this.LeftOut
 	if t.now == nil {
 		t.now = time.Now
 	}
@@ -117,6 +120,8 @@ func (t *turn) work(ctx context.Context, ec *a2asrv.ExecutorContext) (outcome, e
 		switch {
 		case err != nil && t.unsigned(err):
 			continue
+		case t.doubts(s, err):
+			continue
 		case err != nil:
 			return t.failure(ctx, err)
 		case !acts && t.again(s):
@@ -146,8 +151,7 @@ func (t *turn) resume(ctx context.Context, ec *a2asrv.ExecutorContext, past []ta
 	if len(past) > 0 && past[0].Turn < t.number { // the message answers a question about a call
 		ec, later = since(ec, past[0].Turn)
 	}
-	var fault string
-	if t.history, fault = t.conversation(ec); fault != "" {
+	if fault := t.converse(ctx, ec); fault != "" {
 		return failed(fault), nil
 	}
 

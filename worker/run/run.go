@@ -32,6 +32,12 @@ type Run struct {
 	Spent task.Spent
 	Spend func(task.Spent)
 
+	// Before is what the worker knows of the conversation beyond what A2A tells of it. LeftOut
+	// notes, in the next commit of the turn, what the model was not shown of it, in words for the
+	// trace.
+	Before  Before
+	LeftOut func(what string)
+
 	Now func() time.Time // the clock of the record
 
 	// Moved notes that the run has stored, outside of the record, what a later one goes on

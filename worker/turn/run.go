@@ -99,7 +99,7 @@ func (w *Worker) watch(ctx context.Context, r task.Record, cancel context.Cancel
 func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until time.Time) (out task.Outcome, err error) {
 	charge := w.memory.Charge(r.Owner)
 	defer charge.Settle()
-	ec, err := w.executorContext(ctx, r, charge)
+	ec, before, err := w.executorContext(ctx, r, charge)
 	if err != nil {
 		return task.Outcome{}, because(ctx, err)
 	}
@@ -109,6 +109,7 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 	ctx = run.With(ctx, run.Run{
 		Turn: r.Turn, Attempt: r.Attempt, Until: until, Flush: s.flush, Now: w.cfg.Desk.Now,
 		Steps: &steps{s: s, r: r, stored: map[int]kv.Entry{}}, Spent: r.Turned, Spend: s.spend, Moved: s.progress,
+		Before: before, LeftOut: s.leftOut,
 		Task: r.ID(), Epoch: r.Epoch, Last: r.LastAttempt(w.cfg.Desk.Moment().Rules),
 	})
 	ctx = workersteps.With(ctx, workersteps.Scope{
