@@ -77,15 +77,15 @@ func results(k task.Kept) []model.Part {
 	return out
 }
 
-// resultIn is the result of a call of an earlier turn. One that ended within a call has none.
+// resultIn is the result of a call of an earlier turn. One that has stopped within a call has none.
 func resultIn(k task.Kept, call int) json.RawMessage {
 	if r, ok := k.Results[call]; ok {
 		return r.Value
 	}
 	if k.Calls[call].Times > 0 {
-		return json.RawMessage(`{"error":"no result is known: the call had begun when the work was ended, and may have happened"}`)
+		return json.RawMessage(`{"error":"no result is known: the call has begun, and may have happened"}`)
 	}
-	return json.RawMessage(`{"error":"not called: the work was ended before"}`)
+	return json.RawMessage(`{"error":"not called"}`)
 }
 
 // fileBytes counts the bytes of the files in the turn.

@@ -28,6 +28,12 @@ const (
 	dataCost   = 4 << 20
 )
 
+// What a run reads without a Conversation, as the defaults of a definition are.
+const (
+	usualTokens = 250_000
+	usualTasks  = 20
+)
+
 // memory is what the tasks of the conversation may cost.
 func (c Conversation) memory() int64 {
 	return int64(c.Tokens)*tokenBytes*textCopies + int64(c.Tasks)*taskCost + dataCost
@@ -150,12 +156,17 @@ func (w *Worker) related(ctx context.Context, r task.Record) (found []task.Recor
 	return found, before, nil
 }
 
-// relatedIDs lists the candidates, each once, the most important first, and the number of
-// further tasks of the conversation.
-func (w *Worker) relatedIDs(ctx context.Context, r task.Record) (ids []string, unread int, err error) {
+// relatedIDs lists the candidates, each once, the most important first, and counts the tasks of
+// the conversation that are none; one that the message names may count twice.
+func (w *Worker) relatedIDs(ctx context.Context, r task.Record) (ids []string, others int, err error) {
+	var rest []string
 	add := func(id string) {
-		if id != r.ID() && len(ids) < w.cfg.Conversation.Tasks && !slices.Contains(ids, id) {
+		switch {
+		case id == r.ID() || slices.Contains(ids, id) || slices.Contains(rest, id):
+		case len(ids) < w.cfg.Conversation.Tasks:
 			ids = append(ids, id)
+		default:
+			rest = append(rest, id)
 		}
 	}
 
@@ -169,7 +180,7 @@ func (w *Worker) relatedIDs(ctx context.Context, r task.Record) (ids []string, u
 	// The lines of a batch are no conversation.
 	alone, _ := task.Alone(asked)
 	if _, _, item := r.Item(); item || r.Lane == task.Batches || alone || firstOfContext(r) {
-		return ids, 0, nil
+		return ids, len(rest), nil
 	}
 
 	q := task.Query{Owner: r.Owner, Context: r.Task.ContextID, Limit: w.cfg.Conversation.Tasks + 1}
@@ -180,17 +191,17 @@ func (w *Worker) relatedIDs(ctx context.Context, r task.Record) (ids []string, u
 	for _, f := range page.Records {
 		add(f.ID())
 	}
-	beyond := slices.DeleteFunc(page.Records, func(f task.Record) bool { return f.ID() == r.ID() || slices.Contains(ids, f.ID()) })
 	if !page.More {
-		return ids, len(beyond), nil
+		return ids, len(rest), nil
 	}
 
-	q.Limit, q.Count = 1, true // costs a count: asked only when there are more
-	read := len(page.Records) - len(beyond)
-	if page, err = w.cfg.Store.List(ctx, q); err != nil {
+	// A count costs another query, so it is asked for where there are more.
+	q.Limit, q.Count = 1, true
+	all, err := w.cfg.Store.List(ctx, q)
+	if err != nil {
 		return nil, 0, err
 	}
-	return ids, max(page.Total-read, len(beyond)), nil
+	return ids, len(rest) + max(all.Total-len(page.Records), 0), nil
 }
 
 // firstOfContext reports whether no task can have come before, because the context was made

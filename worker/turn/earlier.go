@@ -20,6 +20,7 @@ const (
 
 // An earlier is the stored steps of the earlier turns of a task.
 type earlier struct {
+	last    int        // number of the last step
 	entries []kv.Entry // newest first
 	unread  int        // steps before these
 }
@@ -37,19 +38,18 @@ func (w *Worker) earlierSteps(ctx context.Context, r task.Record, related []task
 		if f.ID() == r.ID() {
 			last = r.First
 		}
-		e := &earlier{}
+		e := &earlier{last: last}
 		all[f.ID()] = e
-		if err := w.readSteps(ctx, f, e, last, &left); err != nil {
+		if err := w.readSteps(ctx, f, e, &left); err != nil {
 			return nil, unread(err)
 		}
 	}
 	return all, nil
 }
 
-// readSteps reads the steps of a record up to the last one, from there back, until left bytes are
-// used up.
-func (w *Worker) readSteps(ctx context.Context, r task.Record, e *earlier, last int, left *int) error {
-	for e.unread = last; e.unread > 0 && *left > 0; {
+// readSteps reads the steps of a record from the last one back, until left bytes are used up.
+func (w *Worker) readSteps(ctx context.Context, r task.Record, e *earlier, left *int) error {
+	for e.unread = e.last; e.unread > 0 && *left > 0; {
 		first := max(e.unread-stepsAtOnce, 0)
 		some, err := w.listSteps(ctx, r, first, e.unread)
 		if err != nil {
@@ -126,27 +126,25 @@ func (all earlierSteps) decode(records []task.Record) map[a2a.TaskID]run.Earlier
 			}
 			known.Steps = append(known.Steps, k)
 		}
-		known.Steps = withLast(r, known.Steps)
+		known.Steps = withLast(r, e.last, known.Steps)
 		out[r.Task.ID] = known
 	}
 	return out
 }
 
-// withLast completes the steps of a task that ended within its last one: the record knows which
-// calls of it had begun, and before a result is stored it alone has the step. Of a large one it
-// has neither the reply nor the arguments.
-func withLast(r task.Record, steps []task.Kept) []task.Kept {
-	if !r.Terminal() || r.Step == nil {
+// withLast completes the steps of a task that has stopped within its last one: the record knows
+// which calls of it have begun, and before a result is stored it alone has the step. Of a large
+// one it has neither the reply nor the arguments.
+func withLast(r task.Record, last int, steps []task.Kept) []task.Kept {
+	if r.Step == nil || r.Step.Number > last {
 		return steps
 	}
 
-	last := task.Kept{Step: *r.Step}
-	if n := len(steps); n > 0 && steps[n-1].Number == last.Number && len(steps[n-1].Calls) == len(last.Calls) {
-		kept := steps[n-1]
-		for i := range kept.Calls {
-			kept.Calls[i].Times = last.Calls[i].Times
+	if n := len(steps); n > 0 && steps[n-1].Number == r.Step.Number && len(steps[n-1].Calls) == len(r.Step.Calls) {
+		for i, c := range r.Step.Calls {
+			steps[n-1].Calls[i].Times = c.Times
 		}
 		return steps
 	}
-	return append(steps, last)
+	return append(steps, task.Kept{Step: *r.Step})
 }

@@ -84,7 +84,7 @@ func New(cfg Config) *Worker {
 		cfg.Memory = memory.Share(memoryShare)
 	}
 	if cfg.Conversation == nil {
-		cfg.Conversation = &Conversation{Tokens: 250_000, Tasks: 20}
+		cfg.Conversation = &Conversation{Tokens: usualTokens, Tasks: usualTasks}
 	}
 	cfg.Apart = orDefault(cfg.Apart, 30*time.Second)
 	cfg.Alone = orDefault(cfg.Alone, time.Minute)
