@@ -172,16 +172,17 @@ func TestCompletedTurnsAreNotDoubted(t *testing.T) {
 	}
 }
 
-// refunding is a site whose model refunds an order when asked to, signs the call, and else answers.
+// refunding is a site whose model refunds an order when asked to, in a second step. It signs that
+// one, and else answers.
 func refunding(t *testing.T, talk agent.Conversation) (*site, *scripts.Script) {
 	s := newSite(t)
 	script := scripts.Record(func(_ context.Context, r standin.Request) standin.Reply {
 		last := r.Contents[len(r.Contents)-1].Parts
 		p := last[len(last)-1]
-		switch {
-		case r.Op != standin.OpStream || !strings.HasPrefix(p.Text, "refund"):
-			return standin.Text("Done.")
-		case p.FunctionResponse != nil:
+		switch looked := len(last) == 1 && p.FunctionResponse != nil; {
+		case r.Op == standin.OpStream && strings.HasPrefix(p.Text, "refund"):
+			return standin.Call(call("look", map[string]any{"order": "A1"}))
+		case r.Op != standin.OpStream || !looked:
 			return standin.Text("Done.")
 		}
 		reply := standin.Call(call("look", map[string]any{"order": "A1"}), call("refund", map[string]any{"order": "A1", "cents": 5}))
@@ -225,41 +226,54 @@ func signed(r standin.Request) bool {
 // tokens do not allow that, it is named. Steps are read for tasks that have some, and saying what
 // is left out costs no write.
 func TestEarlierCallsAreShownOrNamed(t *testing.T) {
+	first := "\nmodel: call look\nuser: result look {\"output\":\"paid"
+	second := "\nmodel: call look | call refund\nuser: result look {\"output\":\"paid"
 	for _, tt := range []struct {
-		name  string
-		talk  agent.Conversation
-		named bool
-		other bool // the message after the refund has another task
+		name   string
+		tokens int
+		tools  string
+		shown  []string
+		left   string // calls; empty: none
 	}{
-		{"in the context", agent.Conversation{Tokens: 1000, Tasks: 20, Tools: agent.ToolsAll}, false, true},
-		{"with effects only", agent.Conversation{Tokens: 1000, Tasks: 20, Tools: agent.ToolsEffects}, false, true},
-		{"few tokens", agent.Conversation{Tokens: 60, Tasks: 20, Tools: agent.ToolsAll}, true, true},
-		{"no tokens", agent.Conversation{Tokens: 0, Tasks: 20, Tools: agent.ToolsAll}, true, true},
+		{"all", 1000, agent.ToolsAll, []string{"user: refund A1", first, second}, ""},
+		{"with effects only", 1000, agent.ToolsEffects, []string{"user: refund A1", second}, "1 call."},
+		{"tokens for those with effects", 260, agent.ToolsAll, []string{"user: refund A1", second}, "1 call."},
+		{"tokens for the message", 60, agent.ToolsAll, []string{"refund A1"}, "3 calls."},
+		{"no tokens", 0, agent.ToolsAll, nil, "3 calls."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s, script := refunding(t, tt.talk)
+			s, script := refunding(t, agent.Conversation{Tokens: tt.tokens, Tasks: 20, Tools: tt.tools})
 			refunded := s.Load(s.until(s.say(said("m1", "refund A1"))).ID())
 			s.until(s.say(said("m2", "thanks")))
 			s.lists, s.writes = 0, nil
 			r := s.until(s.say(said("m3", "what was done?")))
 
 			request := newest(t, script)
-			got, key := sent(request), refunded.CallKey(1, 1)
-			shown := "user: refund A1\nmodel: call look | call refund\nuser: result look"
-			if tt.named == strings.Contains(got, shown) || tt.named == signed(request) {
-				t.Errorf("the request (signed %t):\n%s", signed(request), got)
+			got, key := sent(request), refunded.CallKey(2, 1)
+			for _, part := range []string{"refund A1", first, second} {
+				shows := slices.ContainsFunc(tt.shown, func(p string) bool { return strings.HasSuffix(p, part) })
+				if strings.Contains(strings.ReplaceAll(got, "refunded A1", ""), part) != shows {
+					t.Errorf("%q is shown: %t; the request:\n%s", part, !shows, got)
+				}
+			}
+			if !strings.Contains(got, tt.left) || (tt.left == "") == strings.Contains(got, "Not shown") {
+				t.Errorf("want %q in the line; the request:\n%s", tt.left, got)
 			}
 
-			wanted := []string{"2 calls", `refund with {"cents":5,"order":"A1"}`, `result {"output":"refunded A1"}`, "key " + key}
+			named := !slices.Contains(tt.shown, second)
+			if signed(request) == named {
+				t.Errorf("the signature is sent: %t", !named)
+			}
+			wanted := []string{`refund with {"cents":5,"order":"A1"}`, `result {"output":"refunded A1"}`, "key " + key}
 			for _, w := range wanted {
-				if strings.Contains(got, w) != tt.named {
+				if strings.Contains(got, w) != named {
 					t.Errorf("%q: the request:\n%s", w, got)
 				}
 			}
 			left := slices.ContainsFunc(r.Marks, func(m task.Mark) bool {
 				return m.Kind == task.MarkLeftOut && strings.Contains(m.Why, "refund "+key)
 			})
-			if left != tt.named {
+			if left != named {
 				t.Errorf("the marks: %+v", r.Marks)
 			}
 			if s.lists != 1 || len(s.writes) != 2 {

@@ -1,6 +1,7 @@
 package executor_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -144,15 +145,19 @@ func TestHistoryLimits(t *testing.T) {
 	}
 }
 
+// Pictures have few tokens and many bytes.
 func TestHistoryIsBoundedInBytes(t *testing.T) {
 	ec := message(text("now"))
 	for i := range 10 {
-		ec.StoredTask.History = append([]*a2a.Message{user(fmt.Sprint("u", i), text(strings.Repeat("x", 1<<20)))}, ec.StoredTask.History...)
+		picture := a2a.NewRawPart(bytes.Repeat([]byte("x"), 1<<20))
+		picture.MediaType = "image/png"
+		ec.StoredTask.History = append([]*a2a.Message{user(fmt.Sprint("u", i), picture)}, ec.StoredTask.History...)
 	}
 	limits := defaults()
 	limits.TurnTokens = 100_000_000
-	if got := len(contents(t, t.Context(), ec, setup{limits: limits, talk: agent.Conversation{Tokens: 1 << 20, Tools: agent.ToolsAll}})); got > 4<<20+200 || got < 3<<20 {
-		t.Errorf("the model is sent %d bytes", got)
+	got := contents(t, t.Context(), ec, setup{limits: limits, talk: agent.Conversation{Tokens: 1 << 20, Tools: agent.ToolsAll}})
+	if len(got) > 4<<20 || len(got) < 3<<20 || !strings.Contains(got, "7 earlier messages") {
+		t.Errorf("the model is sent %d bytes: %.200s", len(got), got)
 	}
 }
 
