@@ -51,8 +51,9 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 
 	d := desk.New(desk.Config{Store: parts.Store, Queue: parts.Queue, Rules: setup.Rules(parts.Agent), Now: time.Now, Log: log})
 	stored := uploads.New(uploads.Config{Files: parts.Files, KV: parts.Store.KV()})
+	reads := turn.Conversation{Tokens: parts.Agent.Conversation.Tokens, Tasks: parts.Agent.Conversation.Tasks}
 	turns := turn.Config{
-		Desk: d, Store: parts.Store, KV: parts.Store.KV(), Files: stored, Bus: parts.Bus, Executor: exec, Log: log, WakeURL: wakeURL(env.URL, log),
+		Desk: d, Store: parts.Store, KV: parts.Store.KV(), Files: stored, Bus: parts.Bus, Executor: exec, Log: log, Conversation: &reads, WakeURL: wakeURL(env.URL, log),
 	}
 	worker := turn.New(turns) // of items of batches too: they share the process (R12)
 

@@ -186,6 +186,9 @@ func withRerun(r task.Record) task.Record {
 
 // read checks that the agent can read a message, and that its files are the sender's.
 func (o *operations) read(ctx context.Context, m *desk.Message, req *a2a.SendMessageRequest) error {
+	if _, fault := task.Alone(req.Message); fault != "" {
+		return wire.Invalid("message.metadata."+task.ConversationKey, fault)
+	}
 	list, err := o.filesIn(ctx, req.Message)
 	if err != nil {
 		return err

@@ -23,6 +23,7 @@ const (
 	MarkUsedUp  = "used-up" // the run's time was over, and nothing of it was kept
 	MarkBroke   = "broke"   // the run ended in an error
 	MarkDied    = "died"    // the worker of the run died
+	MarkLeftOut = "left"    // Why names what the model was not shown of the conversation
 )
 
 // maxMarks bounds the marks of a record. The newest are kept.
@@ -35,6 +36,26 @@ func (r *Record) mark(m Moment, kind, why string) {
 		marks = marks[len(marks)-maxMarks+1:]
 	}
 	r.Marks = append(marks[:len(marks):len(marks)], Mark{At: m.Now, Kind: kind, Turn: r.Turn, Run: r.Epoch, Why: why})
+}
+
+// LeftOut notes what the model was not shown of the conversation, if the newest such note of the
+// turn says another thing. It is a part of the next commit, and none of its own.
+func (r Record) LeftOut(m Moment, what string) Record {
+	what = short(what)
+	for _, k := range slices.Backward(r.Marks) {
+		if k.Turn == r.Turn && k.Kind == MarkLeftOut {
+			if k.Why == what {
+				return r
+			}
+			break
+		}
+	}
+	if what == "" {
+		return r
+	}
+	n := r.change()
+	n.mark(m, MarkLeftOut, what)
+	return n
 }
 
 // lastMark is when the newest mark of a kind was made; zero: there is none.

@@ -167,11 +167,13 @@ func shortText(m *a2a.Message) string {
 	}
 	for _, p := range m.Parts {
 		if t := p.Text(); t != "" {
-			return strings.ToValidUTF8(t[:min(len(t), limitText)], "")
+			return short(t)
 		}
 	}
 	return ""
 }
+
+func short(t string) string { return strings.ToValidUTF8(t[:min(len(t), limitText)], "") }
 
 func merged(a, b map[string]any) map[string]any {
 	if len(b) == 0 {

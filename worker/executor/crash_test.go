@@ -38,7 +38,8 @@ type site struct {
 	t      *testing.T
 	desk   *desk.Desk
 	setup  setup
-	worker *turn.Worker // of the newest process
+	reads  *turn.Conversation // nil: the default
+	worker *turn.Worker       // of the newest process
 	now    time.Time
 	retry  int
 
@@ -49,6 +50,7 @@ type site struct {
 	at     func(n int)   // called at each point; nil: nothing
 	dead   chan struct{} // closed then
 	writes []string
+	lists  int // of entries
 }
 
 // errDead is what a dead process reads when its test is over.
@@ -145,6 +147,9 @@ func (m mortalKV) List(ctx context.Context, prefix, after string, limit int) ([]
 	if err := m.alive(); err != nil {
 		return nil, err
 	}
+	m.s.mu.Lock()
+	m.s.lists++
+	m.s.mu.Unlock()
 	return m.Store.List(ctx, prefix, after, limit)
 }
 
@@ -179,8 +184,8 @@ func (s *site) process(id string, killAt int) {
 
 	store := mortal{s.Store, s, dead}
 	s.worker = turn.New(turn.Config{
-		Lease: s.lease,
-		Desk:  s.desk, Store: store, KV: mortalKV{s.Store.KV(), store}, Bus: noBus{}, Executor: newExecutor(s.t, s.setup), Log: s.Log,
+		Lease: s.lease, Conversation: s.reads,
+		Desk: s.desk, Store: store, KV: mortalKV{s.Store.KV(), store}, Bus: noBus{}, Executor: newExecutor(s.t, s.setup), Log: s.Log,
 	})
 	s.retry++
 	req := httptest.NewRequestWithContext(s.t.Context(), "POST", queue.PathTurn, strings.NewReader(string(queue.Job{Task: id}.Body())))

@@ -40,6 +40,7 @@ type Config struct {
 // Executor answers messages. It is safe for concurrent use.
 type Executor struct {
 	limits  agent.Limits
+	talk    agent.Conversation
 	prices  *agent.Prices
 	model   *gate.Gate
 	system  string
@@ -71,9 +72,12 @@ func New(c Config) (*Executor, error) {
 	}
 
 	e := &Executor{
-		limits: c.Agent.Limits, prices: c.Agent.Prices, usage: c.Usage, log: c.Log,
+		limits: c.Agent.Limits, talk: c.Agent.Conversation, prices: c.Agent.Prices, usage: c.Usage, log: c.Log,
 		system: system(c.Agent), tools: map[string]tools.Tool{},
 		offered: []model.Tool{{Name: askName, Description: askDescription, Schema: []byte(askSchema)}},
+	}
+	if e.talk == (agent.Conversation{}) { // of a definition that was not parsed
+		e.talk = e.limits.Conversation()
 	}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)

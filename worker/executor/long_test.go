@@ -131,7 +131,7 @@ func TestTurnOf200Minutes(t *testing.T) {
 			}
 		})
 		s := script(steps, "minute")
-		l := newLasting(t, setup{model: scripted(t, s), tools: []tools.Tool{minute}, limits: agent.Limits{Steps: steps + 1, TurnTokens: 10_000_000, OutputTokens: 2000, HistoryMessages: 50}})
+		l := newLasting(t, setup{model: scripted(t, s), tools: []tools.Tool{minute}, limits: agent.Limits{Steps: steps + 1, TurnTokens: 10_000_000, OutputTokens: 2000}})
 
 		r := l.ended(l.send("m", "work", "").ID(), 0)
 		if r.State() != a2a.TaskStateCompleted || r.Steps != steps || made != steps {

@@ -20,25 +20,27 @@ var errGone = errors.New("executor: the caller takes no more events")
 // A turn is one attempt to answer one message.
 type turn struct {
 	*Executor
-	info    a2a.TaskInfo
-	number  int // number of the message, from 1
-	asked   *a2a.Message
-	caller  string
-	yield   func(a2a.Event, error) bool
-	steps   run.Steps
-	until   time.Time // when the run must have ended; zero: no limit
-	now     func() time.Time
-	spend   func(task.Spent)
-	history []model.Content
-	answer  answer
-	retry   retry
-	used    tally
-	known   reckoning // about the size of the next request
-	room    int32     // tokens that the next step may make
-	stepped int       // number of the newest step
-	before  int       // number of the last step of a task that this one runs again
-	said    int       // bytes that the model and its tools have added so far
-	made    int       // bytes of artifacts that calls have made
+	info      a2a.TaskInfo
+	number    int // number of the message, from 1
+	asked     *a2a.Message
+	caller    string
+	yield     func(a2a.Event, error) bool
+	steps     run.Steps
+	until     time.Time // when the run must have ended; zero: no limit
+	now       func() time.Time
+	spend     func(task.Spent)
+	leftOut   func(string)
+	view      view            // of the turns before the message
+	history   []model.Content // from the message on
+	answer    answer
+	retry     retry
+	used      tally
+	known     reckoning // about the size of the next request
+	room      int32     // tokens that the next step may make
+	stepped   int       // number of the newest step
+	inherited int       // number of the last step of a task that this one runs again
+	said      int       // bytes that the model and its tools have added so far
+	made      int       // bytes of artifacts that calls have made
 
 	fruitless bool // a call with effects has used up its time limit in this run
 }
@@ -50,7 +52,8 @@ func (e *Executor) begin(ctx context.Context, ec *a2asrv.ExecutorContext, yield 
 	}
 
 	this, _ := run.From(ctx)
-	t.steps, t.until, t.now, t.spend, t.before = this.Steps, this.Until, this.Now, this.Spend, this.Before
+	t.steps, t.until, t.now, t.spend, t.inherited = this.Steps, this.Until, this.Now, this.Spend, this.Inherited
+	t.leftOut = this.LeftOut
 	if t.now == nil {
 		t.now = time.Now
 	}
@@ -118,6 +121,8 @@ func (t *turn) work(ctx context.Context, ec *a2asrv.ExecutorContext) (outcome, e
 		switch {
 		case err != nil && t.unsigned(err):
 			continue
+		case t.doubts(s, err):
+			continue
 		case err != nil:
 			return t.failure(ctx, err)
 		case !acts && t.again(s):
@@ -143,7 +148,7 @@ func (t *turn) work(ctx context.Context, ec *a2asrv.ExecutorContext) (outcome, e
 // own counts the steps that the task has made itself.
 func (t *turn) own(past []task.Kept) (n int) {
 	for _, k := range past {
-		if k.Number > t.before {
+		if k.Number > t.inherited {
 			n++
 		}
 	}
@@ -157,8 +162,7 @@ func (t *turn) resume(ctx context.Context, ec *a2asrv.ExecutorContext, past []ta
 	if len(past) > 0 && past[0].Turn < t.number { // the message answers a question about a call
 		ec, later = since(ec, past[0].Turn)
 	}
-	var fault string
-	if t.history, fault = t.conversation(ec); fault != "" {
+	if fault := t.converse(ctx, ec); fault != "" {
 		return failed(fault), nil
 	}
 

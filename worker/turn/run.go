@@ -102,7 +102,7 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 	if err := s.bring(ctx, r); err != nil {
 		return task.Outcome{}, because(ctx, err)
 	}
-	ec, err := w.executorContext(ctx, r, charge)
+	ec, before, err := w.executorContext(ctx, r, charge)
 	if err != nil {
 		return task.Outcome{}, because(ctx, err)
 	}
@@ -111,7 +111,8 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 	ec.User, ec.ServiceParams = cc.User, cc.ServiceParams()
 	ctx = run.With(ctx, run.Run{
 		Turn: r.Turn, Attempt: r.Attempt, Until: until, Flush: s.flush, Now: w.cfg.Desk.Now,
-		Steps: &steps{s: s, r: r, stored: map[int]kv.Entry{}}, Spent: r.Turned, Spend: s.spend, Moved: s.progress, Before: r.Inherited(),
+		Steps: &steps{s: s, r: r, stored: map[int]kv.Entry{}}, Spent: r.Turned, Spend: s.spend, Moved: s.progress, Inherited: r.Inherited(),
+		Before: before, LeftOut: s.leftOut,
 		Task: r.ID(), Epoch: r.Epoch, Last: r.LastAttempt(w.cfg.Desk.Moment().Rules),
 	})
 	ctx = workersteps.With(ctx, workersteps.Scope{

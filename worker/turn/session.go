@@ -32,6 +32,7 @@ type session struct {
 	rec    task.Record
 	unsure []a2a.Event // events of a progress commit that the store has not answered
 	spent  task.Spent  // cost of replies that no commit has yet
+	left   string      // what the model was not shown of the conversation; empty: nothing
 
 	moved atomic.Bool // the run has opened a step, or stored a result
 }
@@ -161,6 +162,13 @@ func (s *session) spend(c task.Spent) {
 	s.commit.Lock()
 	defer s.commit.Unlock()
 	s.spent = s.spent.Add(c)
+}
+
+// leftOut adds to the next commit what the model was not shown of the conversation.
+func (s *session) leftOut(what string) {
+	s.commit.Lock()
+	defer s.commit.Unlock()
+	s.left = what
 }
 
 // park parks the turn with all its events.
@@ -352,7 +360,9 @@ func (s *session) persist(ctx context.Context, decide func(task.Record, task.Fen
 		err := s.commitUnsure(ctx)
 		r, turn := s.rec, s.turn()
 		if err == nil {
-			r, err = task.UpdateFrom(ctx, s.w.cfg.Store, s.rec, func(r task.Record) (task.Record, bool, error) { return decide(r, turn) })
+			r, err = task.UpdateFrom(ctx, s.w.cfg.Store, s.rec, func(r task.Record) (task.Record, bool, error) {
+				return decide(r.LeftOut(s.w.cfg.Desk.Moment(), s.left), turn)
+			})
 		}
 		switch {
 		case err == nil:

@@ -50,6 +50,9 @@ type Config struct {
 	// sustains one write a second on a document.
 	Commit time.Duration
 
+	// Conversation bounds what a run reads of the conversation; nil: the defaults of agent.yaml.
+	Conversation *Conversation
+
 	// WakeURL makes the address by which the call with a key is woken, signed with the wake
 	// key of its record. nil, and an empty address: the agent has no public address.
 	WakeURL func(wakeKey, call string) string
@@ -79,6 +82,9 @@ func New(cfg Config) *Worker {
 	cfg.Commit = orDefault(cfg.Commit, time.Second)
 	if cfg.Memory == nil {
 		cfg.Memory = memory.Share(memoryShare)
+	}
+	if cfg.Conversation == nil {
+		cfg.Conversation = &Conversation{Tokens: usualTokens, Tasks: usualTasks}
 	}
 	cfg.Apart = orDefault(cfg.Apart, 30*time.Second)
 	cfg.Alone = orDefault(cfg.Alone, time.Minute)
