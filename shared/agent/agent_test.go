@@ -261,6 +261,7 @@ func FuzzParse(f *testing.F) {
 			len(a.InputModes) == 0 || len(a.OutputModes) == 0 {
 			t.Errorf("Parse accepted an incomplete definition: %+v", a)
 		}
+
 		if l := a.Limits; l.Steps < 1 || l.OutputTokens < 1 || l.OutputTokens > l.TurnTokens {
 			t.Errorf("Parse accepted limits %+v", l)
 		}

@@ -117,11 +117,13 @@ func TestEarlierStepsAreReadFromTheNewest(t *testing.T) {
 		for n := 1; n <= steps; n++ {
 			b.step(first, n, tt.size)
 		}
+
 		for _, key := range []string{first.StepKey(35) + ".e3", first.StepPrefix() + "t000001/mine"} {
 			if _, err := b.Store.KV().Put(t.Context(), kv.Entry{Key: key, Owner: "me", Value: []byte("{}")}); err != nil {
 				t.Fatal(err)
 			}
 		}
+
 		_, err := task.Update(t.Context(), b.Store, first.ID(), func(r task.Record) (task.Record, bool, error) {
 			r.Steps, r.Schema = steps, task.Schema
 			next, _, err := r.Cancel(b.Moment(), a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("x")), nil)
@@ -188,11 +190,13 @@ func TestCallsThatBeganAreKnownLater(t *testing.T) {
 		<-ctx.Done()
 		return "", ctx.Err()
 	}, tools.Effects())
+
 	b.configure(shipped(t, []tools.Tool{refund}, &genai.FunctionCall{Name: "refund"}), func(*turn.Config) {})
 	first := b.inContext("m0")
 	over := make(chan int)
 	go func() { over <- b.deliver(first.ID(), "j", 0) }()
 	<-started
+
 	_, err := task.Update(t.Context(), b.Store, first.ID(), func(r task.Record) (task.Record, bool, error) {
 		return r.Cancel(b.Moment(), a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("x")), nil)
 	})
