@@ -270,7 +270,7 @@ func TestEarlierCallsAreShownOrNamed(t *testing.T) {
 				t.Errorf("the signature is sent: %t", !named)
 			}
 
-			wanted := []string{`refund with {"cents":5,"order":"A1"}`, `result {"output":"refunded A1"}`, "key " + key}
+			wanted := []string{`refund({"cents":5,"order":"A1"}) = {"output":"refunded A1"}, key ` + key}
 			for _, w := range wanted {
 				if strings.Contains(got, w) != named {
 					t.Errorf("%q: the request:\n%s", w, got)
@@ -406,5 +406,24 @@ func TestDocumentInALongConversation(t *testing.T) {
 				t.Errorf("the trace: %+v", r.Marks)
 			}
 		})
+	}
+}
+
+// The line names the newest calls with effects, and counts the others.
+func TestManyCallsAreNamedAndCounted(t *testing.T) {
+	s, _ := refunding(t, agent.Conversation{Tokens: 0, Tasks: 20, Tools: agent.ToolsAll})
+	var calls []*genai.FunctionCall
+	for i := range 12 {
+		calls = append(calls, call("refund", map[string]any{"order": fmt.Sprint("A", i), "cents": i}))
+	}
+	script := scripts.New(standin.Call(calls...), standin.Text("Done."), standin.Call(calls...), standin.Text("Done."), standin.Text("Yes."))
+	s.setup.model = scripted(t, script)
+	s.until(s.say(said("m1", "refund")))
+	s.until(s.say(said("m2", "refund again")))
+	s.until(s.say(said("m3", "what was done?")))
+
+	got := sent(newest(t, script))
+	if n := strings.Count(got, "refund({"); n != 20 || !strings.Contains(got, "24 calls") || !strings.Contains(got, "and 4 before these.") {
+		t.Errorf("%d calls are named:\n%s", n, got)
 	}
 }
