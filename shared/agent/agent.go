@@ -136,7 +136,7 @@ type Conversation struct {
 	// Tokens is how many tokens the earlier messages, files, calls and results may have, by
 	// an estimate of 4 bytes each. A message that is so large that
 	// limits.turnTokens leaves fewer gets fewer. Default: a
-	// quarter of limits.turnTokens; from 0 to 1048576.
+	// quarter of limits.turnTokens; from 0 to 1048576, and to limits.turnTokens.
 	Tokens int `yaml:"tokens"`
 	// Tasks is how many earlier tasks are read: those that the message names in
 	// referenceTaskIds, and then the newest of its context. Default 20, from 0 to 99.

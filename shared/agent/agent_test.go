@@ -123,7 +123,8 @@ func TestParseRefuses(t *testing.T) {
 		{"negative thoughts", "", "limits: {thoughtTokens: -1}", "limits.thoughtTokens: is -1"},
 		{"a run longer than queues wait", "", "limits: {runMinutes: 30}", "limits.runMinutes: is 30: choose a number from 1 to 29"},
 		{"the key of before", "", "limits: {historyMessages: 50}", "line 10: limits.historyMessages: unknown key; conversation.tokens and conversation.tasks have taken its place"},
-		{"too many earlier tokens", "", "conversation: {tokens: 1048577}", "conversation.tokens: is 1048577: choose a number from 0 to 1048576"},
+		{"too many earlier tokens", "", "limits: {turnTokens: 2000000}\nconversation: {tokens: 1048577}", "line 11: conversation.tokens: is 1048577: choose a number from 0 to 1048576"},
+		{"more earlier tokens than tokens", "", "limits: {turnTokens: 10}\nconversation: {tokens: 11}", "conversation.tokens: is 11: choose a number from 0 to 10"},
 		{"negative tokens of the conversation", "", "conversation: {tokens: -1}", "conversation.tokens: is -1"},
 		{"too many earlier tasks", "", "conversation: {tasks: 100}", "conversation.tasks: is 100: choose a number from 0 to 99"},
 		{"other tools", "", "conversation: {tools: some}", `conversation.tools: is "some": choose all or effects`},
@@ -262,6 +263,7 @@ func FuzzParse(f *testing.F) {
 			len(a.InputModes) == 0 || len(a.OutputModes) == 0 {
 			t.Errorf("Parse accepted an incomplete definition: %+v", a)
 		}
+
 		if l := a.Limits; l.Steps < 1 || l.OutputTokens < 1 || l.OutputTokens > l.TurnTokens {
 			t.Errorf("Parse accepted limits %+v", l)
 		}

@@ -63,7 +63,7 @@ func (r *reader) check(a *Agent) {
 	r.settings(a.Settings)
 	r.secrets(a.Secrets)
 	r.limits(a.Limits)
-	r.conversation(a.Conversation)
+	r.conversation(a.Conversation, a.Limits)
 	r.prices(a.Prices)
 }
 
@@ -162,8 +162,8 @@ func (r *reader) limits(l Limits) {
 	r.within("limits.runMinutes", l.RunMinutes, 1, maxRunMinutes)
 }
 
-func (r *reader) conversation(c Conversation) {
-	r.within("conversation.tokens", c.Tokens, 0, maxConversationTokens)
+func (r *reader) conversation(c Conversation, l Limits) {
+	r.within("conversation.tokens", c.Tokens, 0, min(maxConversationTokens, max(l.TurnTokens, 0)))
 	r.within("conversation.tasks", c.Tasks, 0, maxConversationTasks)
 	if c.Tools != ToolsAll && c.Tools != ToolsEffects {
 		r.failf("conversation.tools", "is %q: choose %s or %s", clip(c.Tools), ToolsAll, ToolsEffects)

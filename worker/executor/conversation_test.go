@@ -82,6 +82,7 @@ func TestNextMessageIsAnswered(t *testing.T) {
 		}
 		ends = append(ends, e)
 	}
+
 	cancel := func(s *site, id string) {
 		_, err := task.Update(t.Context(), s.Store, id, func(r task.Record) (task.Record, bool, error) {
 			return r.Cancel(s.Moment(), a2a.NewMessage(a2a.MessageRoleAgent, text("canceled")), nil)
@@ -90,6 +91,7 @@ func TestNextMessageIsAnswered(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	ends = append(ends,
 		end{way{"MAX_TOKENS", scripts.Finish("MAX_TOKENS", "It begins")}, run, a2a.TaskStateFailed, false},
 		end{way{"canceled", standin.Text()}, cancel, a2a.TaskStateCanceled, true},
@@ -114,6 +116,7 @@ func TestNextMessageIsAnswered(t *testing.T) {
 					}
 					return standin.Text("Yes.")
 				})
+
 				later := tools.New("later", "Waits.", func(context.Context, struct{}) (string, error) {
 					return "", tools.Later(s.clock().Add(time.Hour))
 				})
@@ -132,6 +135,7 @@ func TestNextMessageIsAnswered(t *testing.T) {
 				if r.State() != a2a.TaskStateCompleted || r.Task.Artifacts[0].Parts[0].Text() != "Yes." {
 					t.Fatalf("the next task is %s: %+v", r.State(), r.Task.Status.Message)
 				}
+
 				var asked []string
 				for _, q := range script.Requests()[before:] {
 					if q.Op == standin.OpStream && q.Config.MaxOutputTokens != 1 { // no probe
@@ -256,6 +260,7 @@ func TestEarlierCallsAreShownOrNamed(t *testing.T) {
 					t.Errorf("%q is shown: %t; the request:\n%s", part, !shows, got)
 				}
 			}
+
 			if !strings.Contains(got, tt.left) || (tt.left == "") == strings.Contains(got, "Not shown") {
 				t.Errorf("want %q in the line; the request:\n%s", tt.left, got)
 			}
@@ -264,12 +269,14 @@ func TestEarlierCallsAreShownOrNamed(t *testing.T) {
 			if signed(request) == named {
 				t.Errorf("the signature is sent: %t", !named)
 			}
-			wanted := []string{`refund with {"cents":5,"order":"A1"}`, `result {"output":"refunded A1"}`, "key " + key}
+
+			wanted := []string{`refund({"cents":5,"order":"A1"}) = {"output":"refunded A1"}, key ` + key}
 			for _, w := range wanted {
 				if strings.Contains(got, w) != named {
 					t.Errorf("%q: the request:\n%s", w, got)
 				}
 			}
+
 			left := slices.ContainsFunc(r.Marks, func(m task.Mark) bool {
 				return m.Kind == task.MarkLeftOut && strings.Contains(m.Why, "refund "+key)
 			})
@@ -399,5 +406,24 @@ func TestDocumentInALongConversation(t *testing.T) {
 				t.Errorf("the trace: %+v", r.Marks)
 			}
 		})
+	}
+}
+
+// The line names the newest calls with effects, and counts the others.
+func TestManyCallsAreNamedAndCounted(t *testing.T) {
+	s, _ := refunding(t, agent.Conversation{Tokens: 0, Tasks: 20, Tools: agent.ToolsAll})
+	var calls []*genai.FunctionCall
+	for i := range 12 {
+		calls = append(calls, call("refund", map[string]any{"order": fmt.Sprint("A", i), "cents": i}))
+	}
+	script := scripts.New(standin.Call(calls...), standin.Text("Done."), standin.Call(calls...), standin.Text("Done."), standin.Text("Yes."))
+	s.setup.model = scripted(t, script)
+	s.until(s.say(said("m1", "refund")))
+	s.until(s.say(said("m2", "refund again")))
+	s.until(s.say(said("m3", "what was done?")))
+
+	got := sent(newest(t, script))
+	if n := strings.Count(got, "refund({"); n != 20 || !strings.Contains(got, "24 calls") || !strings.Contains(got, "and 4 before these.") {
+		t.Errorf("%d calls are named:\n%s", n, got)
 	}
 }

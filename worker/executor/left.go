@@ -100,12 +100,12 @@ func (l *leftOut) line() string {
 	fmt.Fprintf(&b, "(Not shown to you of the conversation: %s.", strings.Join(counts, ", "))
 	for i, e := range l.effects[:min(len(l.effects), maxNamedCalls)] {
 		if i == 0 {
-			b.WriteString(" Calls with effects among them, which have been made:")
+			b.WriteString(" Calls with effects among them, which have begun and are not to be repeated by mistake:")
 		}
-		fmt.Fprintf(&b, " %s with %s, result %s, key %s;", e.name, e.args, e.result, e.key)
+		fmt.Fprintf(&b, " %s(%s) = %s, key %s;", e.name, e.args, e.result, e.key)
 	}
 	if n := len(l.effects) - maxNamedCalls; n > 0 {
-		fmt.Fprintf(&b, " and %d older ones.", n)
+		fmt.Fprintf(&b, " and %d before these.", n)
 	}
 	b.WriteString(" Say so if you need any of it.)")
 	return b.String()

@@ -75,6 +75,7 @@ func (t *turn) verdict(s step) (outcome, error) {
 		}
 		return outcome{state: a2a.TaskStateRejected, say: why + t.shared()}, nil
 	}
+
 	switch s.finish {
 	case model.FinishStop:
 		if t.answer.empty() {

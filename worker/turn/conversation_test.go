@@ -17,6 +17,7 @@ import (
 
 	"errand/shared/kv"
 	"errand/shared/lab/faulty"
+	"errand/shared/memory"
 	"errand/shared/task"
 	"errand/worker/run"
 	"errand/worker/tools"
@@ -117,15 +118,16 @@ func TestEarlierStepsAreReadFromTheNewest(t *testing.T) {
 		for n := 1; n <= steps; n++ {
 			b.step(first, n, tt.size)
 		}
+
 		for _, key := range []string{first.StepKey(35) + ".e3", first.StepPrefix() + "t000001/mine"} {
 			if _, err := b.Store.KV().Put(t.Context(), kv.Entry{Key: key, Owner: "me", Value: []byte("{}")}); err != nil {
 				t.Fatal(err)
 			}
 		}
+
 		_, err := task.Update(t.Context(), b.Store, first.ID(), func(r task.Record) (task.Record, bool, error) {
 			r.Steps, r.Schema = steps, task.Schema
-			next, _, err := r.Cancel(b.Moment(), a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("x")), nil)
-			return next, true, err
+			return r.Cancel(b.Moment(), a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("x")), nil)
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -188,11 +190,13 @@ func TestCallsThatBeganAreKnownLater(t *testing.T) {
 		<-ctx.Done()
 		return "", ctx.Err()
 	}, tools.Effects())
+
 	b.configure(shipped(t, []tools.Tool{refund}, &genai.FunctionCall{Name: "refund"}), func(*turn.Config) {})
 	first := b.inContext("m0")
 	over := make(chan int)
 	go func() { over <- b.deliver(first.ID(), "j", 0) }()
 	<-started
+
 	_, err := task.Update(t.Context(), b.Store, first.ID(), func(r task.Record) (task.Record, bool, error) {
 		return r.Cancel(b.Moment(), a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("x")), nil)
 	})
@@ -209,5 +213,31 @@ func TestCallsThatBeganAreKnownLater(t *testing.T) {
 	}
 	if diff := cmp.Diff(first.CallKey(1, 0), e.Key(1, 0)); diff != "" {
 		t.Errorf("its key (-want +got):\n%s", diff)
+	}
+}
+
+// The steps of earlier turns count in the memory of a run.
+func TestEarlierStepsAreCharged(t *testing.T) {
+	for _, size := range []int{10, 200_000} {
+		pool := memory.Sized(2_000_000)
+		b, begun, release := charged(t, func(c *turn.Config) { c.Memory = pool })
+		first := b.inContext("m0")
+		b.step(first, 1, size)
+		_, err := task.Update(t.Context(), b.Store, first.ID(), func(r task.Record) (task.Record, bool, error) {
+			r.Steps, r.Schema = 1, task.Schema
+			return r.Cancel(b.Moment(), a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart("x")), nil)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		id, code := b.inContext("now").ID(), make(chan int)
+		go func() { code <- b.deliver(id, "job", 0) }()
+		<-begun
+		if err := pool.Charge("").Take(1_300_000); (err != nil) != (size > 10) {
+			t.Errorf("a step of %d bytes: %v", size, err)
+		}
+		release <- true
+		<-code
 	}
 }
