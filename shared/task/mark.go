@@ -88,11 +88,12 @@ func (r Record) whyBroken(ru Rules) string {
 	if n := len(r.Marks); n > 0 && r.Marks[n-1].Kind == MarkUsedUp {
 		return fmt.Sprintf("The task was ended: a part of its work takes longer than one run may, which is %s (limits.runMinutes). Send a smaller piece of work in a new message.", minutes(ru.Run))
 	}
-	return "The task was ended: it was tried several times and broke off every time." + r.orRerun()
+	return "The task was ended: it was tried several times and broke off every time." + r.RerunHint()
 }
 
-// orRerun says how a task goes on that failed for no fault of its message.
-func (r Record) orRerun() string {
+// RerunHint tells a client how a task goes on that fails for no fault of its message. It begins
+// with a space. The lines of a batch have none.
+func (r Record) RerunHint() string {
 	if _, _, item := r.Item(); item || r.Lane == Batches {
 		return ""
 	}

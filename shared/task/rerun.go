@@ -3,6 +3,7 @@ package task
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -206,19 +207,33 @@ func (r Record) Reruns(id string) bool {
 	return false
 }
 
+// TurnKey begins the keys of effects of the turn that are no calls of a model. It is that of the
+// first task that the record goes on from.
+func (r Record) TurnKey() string {
+	id, life := r.ID(), r.life()
+	if from := r.chain(); len(from) > 0 {
+		id, life = from[0].Task, from[0].Life
+	}
+	return fmt.Sprintf("%s/%s/t%d/", id, life, r.Turn)
+}
+
 // keeper is the task and the life by which the calls of a step are known: those of the record in
 // which it was opened.
 func (r Record) keeper(step int) (id, life string) {
-	from := 0
-	for i, o := range r.Origins {
-		if o.Anew {
-			from = i + 1
-		}
-	}
-	for _, o := range r.Origins[from:] {
+	for _, o := range r.chain() {
 		if step <= o.Steps {
 			return o.Task, o.Life
 		}
 	}
 	return r.ID(), r.life()
+}
+
+// chain are the origins since the last one whose steps were not taken over.
+func (r Record) chain() []Origin {
+	for i, o := range slices.Backward(r.Origins) {
+		if o.Anew {
+			return r.Origins[i+1:]
+		}
+	}
+	return r.Origins
 }

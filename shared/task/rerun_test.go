@@ -125,6 +125,9 @@ func TestCallsKeepTheirKeysInReruns(t *testing.T) {
 			t.Errorf("the call of step %d has the key %s, want %s", step, got, want)
 		}
 	}
+	if got, own := again.TurnKey(), r.TurnKey(); got != "t1/life1/t2/" || own != got {
+		t.Errorf("effects of the turn have the key %s, and %s", got, own)
+	}
 	if got := again.WakeName(2, 0); got != "t3/life3/2.1" {
 		t.Errorf("a word names %s", got)
 	}
@@ -133,7 +136,7 @@ func TestCallsKeepTheirKeysInReruns(t *testing.T) {
 	}
 
 	anew := rerun(t, stopped(t, again), at(3*time.Hour), task.Rerunning{ID: "t4", Life: "life4", Anew: true})
-	if _, ok := anew.Origin(); ok || anew.Steps != 0 || anew.Step != nil || anew.CallKey(1, 0) != "t4/life4/1.1" || texts(anew)["t2-kept"] != "" {
+	if _, ok := anew.Origin(); ok || anew.Steps != 0 || anew.Step != nil || anew.CallKey(1, 0) != "t4/life4/1.1" || anew.TurnKey() != "t4/life4/t2/" || texts(anew)["t2-kept"] != "" {
 		t.Errorf("anew: %d steps, %+v, the key %s, artifacts %v", anew.Steps, anew.Step, anew.CallKey(1, 0), texts(anew))
 	}
 }

@@ -45,7 +45,7 @@ func (r Record) Claim(m Moment, c Claim) (next Record, v Verdict, changed bool, 
 		if m.Now.Before(r.answerBy(m.Rules)) {
 			return r, Idle, false, nil
 		}
-		return n.fail(m, "The task was closed: its question was not answered in time."+n.orRerun())
+		return n.fail(m, "The task was closed: its question was not answered in time."+n.RerunHint())
 	case r.Wake.After(m.Now):
 		if wait := r.Wake.Sub(m.Now); wait == m.Rules.wait(r.Attempt) || wait == putOff {
 			return r, Parked, false, nil // by this claim itself, whose answer was lost
@@ -58,7 +58,7 @@ func (r Record) Claim(m Moment, c Claim) (next Record, v Verdict, changed bool, 
 	n.died(m, r.Lease.Alone)
 	switch wait := m.Rules.wait(r.Attempt); {
 	case r.Lane != Batches && !m.Now.Before(n.Since.Add(m.Rules.Age)): // a batch has a deadline
-		return n.fail(m, "The task was ended: it could not be finished in time."+n.orRerun())
+		return n.fail(m, "The task was ended: it could not be finished in time."+n.RerunHint())
 	case n.broken(m.Rules):
 		return n.fail(m, n.whyBroken(m.Rules))
 	case wait > 0 && r.Wake.IsZero():

@@ -126,10 +126,24 @@ func Do[T any](ctx context.Context, name string, f func(context.Context) (T, err
 	return out, nil
 }
 
+// Key is an idempotency key for the effect of the step with that name. It is the same in all runs of
+// the turn, and in a rerun of its task that goes on from its steps. No other step has it. Outside of
+// a Scope, as in a test of the executor, it is the name.
+func Key(ctx context.Context, name string) string {
+	if space, ok := ctx.Value(spaceKey{}).(string); ok {
+		name = space + name
+	}
+	if s, ok := ctx.Value(scopeKey{}).(*scope); ok {
+		return s.Keys + segment(name)
+	}
+	return name
+}
+
 // A Scope says where the steps of a turn are stored.
 type Scope struct {
 	KV      kv.Store
 	Owner   string    // of the entries
+	Keys    string    // begins the keys of effects
 	Prefix  string    // of the keys of this turn and no other, such as step/TASK/LIFE/t000003/; it ends with /
 	Expires time.Time // when the entries end; zero: never
 

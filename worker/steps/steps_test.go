@@ -664,3 +664,29 @@ func TestKilledWorker(t *testing.T) {
 		}
 	}
 }
+
+// The key of an effect is the same in all runs, and differs from those of other steps, also of
+// steps with the same name in another space. Without a scope it is the name.
+func TestKeysOfEffects(t *testing.T) {
+	scope := steps.Scope{KV: store(t), Prefix: "step/t/l/t000001/", Keys: "t/l/t1/"}
+	first, second := steps.With(t.Context(), scope), steps.With(t.Context(), scope)
+	seen := map[string]string{}
+	for _, name := range []string{"pay", "send", "Pay", strings.Repeat("x", 500)} {
+		for space, of := range map[string]func(context.Context) context.Context{
+			"":     func(ctx context.Context) context.Context { return ctx },
+			"1.1/": func(ctx context.Context) context.Context { return steps.Within(ctx, "1.1/") },
+		} {
+			key := steps.Key(of(first), name)
+			if other, taken := seen[key]; taken || !strings.HasPrefix(key, "t/l/t1/") || len(key) > 100 {
+				t.Errorf("%s%.10s has the key %s, as %q", space, name, key, other)
+			}
+			seen[key] = space + name
+			if again := steps.Key(of(second), name); again != key {
+				t.Errorf("%s%.10s has the key %s, and %s in another run", space, name, key, again)
+			}
+		}
+	}
+	if got := steps.Key(t.Context(), "pay"); got != "pay" {
+		t.Errorf("without a scope: %s", got)
+	}
+}

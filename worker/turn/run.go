@@ -117,7 +117,7 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 		Task: r.ID(), Epoch: r.Epoch, Last: r.LastAttempt(w.cfg.Desk.Moment().Rules),
 	})
 	ctx = workersteps.With(ctx, workersteps.Scope{
-		KV: noting{w.cfg.KV, s}, Owner: r.Owner, Prefix: fmt.Sprintf("%st%06d/", r.StepPrefix(), r.Turn), Fresh: r.Epoch == 1 && r.Turn == 1 && len(r.Origins) == 0,
+		KV: noting{w.cfg.KV, s}, Owner: r.Owner, Prefix: fmt.Sprintf("%st%06d/", r.StepPrefix(), r.Turn), Keys: r.TurnKey(), Fresh: r.Epoch == 1 && r.Turn == 1 && len(r.Origins) == 0,
 	})
 	defer func() {
 		if p := recover(); p != nil {
@@ -243,7 +243,7 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 	}
 
 	s.log.WarnContext(ctx, "the executor failed, and its task is ended", "err", err)
-	return s.finish(ctx, task.Outcome{State: a2a.TaskStateFailed, Message: a2a.NewMessage(a2a.MessageRoleAgent, task.TextPart(whyFailed(err)))})
+	return s.finish(ctx, task.Outcome{State: a2a.TaskStateFailed, Message: a2a.NewMessage(a2a.MessageRoleAgent, task.TextPart(whyFailed(err)+s.record().RerunHint()))})
 }
 
 // whyFailed tells a client why an error of the executor ended its task.
@@ -252,7 +252,7 @@ func whyFailed(err error) string {
 		return fmt.Sprintf("The task was ended: its work is over a limit of one message: %d steps, %d MiB for all of them, %d KiB for the result of one, %d bytes for its name.",
 			workersteps.MaxSteps, workersteps.MaxBytes>>20, kv.LimitValue>>10, workersteps.MaxName)
 	}
-	return "The task was ended: the agent failed to do the work. Send a new message to try again."
+	return "The task was ended: the agent failed to do the work."
 }
 
 // logTurn writes the log line of a turn, one for every run.
