@@ -109,7 +109,7 @@ var allowed = map[string][]string{
 	"shared/audit":  {"shared/auth"},
 	"shared/limits": {"shared/auth", "shared/share", "shared/task"},
 	// push is of our own beside A2A: it asks for deliveries and makes none.
-	"cardserver/push": {"cardserver/api", "shared/audit", "cardserver/page", "cardserver/trace", "shared/auth", "shared/desk", "shared/keys", "shared/kv", "shared/serve", "shared/steps", "shared/task", "shared/webhook"},
+	"cardserver/push": {"cardserver/api", "shared/audit", "cardserver/page", "cardserver/trace", "shared/auth", "shared/desk", "shared/keys", "shared/kv", "shared/serve", "shared/steps", "shared/task", "shared/uploads", "shared/webhook"},
 	// trace reads what turns and steps have stored, and knows no caller.
 	"cardserver/trace": {"shared/kv", "shared/task", "worker/steps"},
 	// waterfall is a client: it knows the form of a trace and nothing else of Errand.
@@ -117,7 +117,7 @@ var allowed = map[string][]string{
 	// cli is a client: it knows the form of a budget and nothing else of Errand.
 	"cardserver/batches/cli": {"shared/batch"},
 	// turn runs any executor: it knows no agent definition and no model.
-	"worker/turn":     {"shared/bus", "shared/desk", "shared/kv", "shared/memory", "shared/queue", "shared/task", "shared/uploads", "worker/run", "worker/steps"},
+	"worker/turn":     {"shared/bus", "shared/desk", "shared/kv", "shared/memory", "shared/queue", "shared/steps", "shared/task", "shared/uploads", "worker/run", "worker/steps"},
 	"worker/executor": {"shared/agent", "shared/kit", "shared/model", "shared/task", "shared/usage", "worker/gate", "worker/run", "worker/steps", "worker/tools"},
 	// batches runs no item and knows no model: turns do.
 	"worker/batches": {"shared/batch", "shared/batchdesk", "shared/desk", "shared/files", "shared/kv", "shared/objects", "shared/queue", "shared/steps", "shared/task", "shared/uploads", "worker/run"},

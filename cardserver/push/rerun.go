@@ -50,6 +50,7 @@ func rerunFault(id string, made task.Record, err error) error {
 	conflict := func(format string, args ...any) error {
 		return &api.Problem{Status: http.StatusConflict, Detail: fmt.Sprintf(format, args...)}
 	}
+
 	switch {
 	case errors.Is(err, task.ErrDeleted):
 		return &api.Problem{Status: http.StatusNotFound, Detail: "the task, or the one that ran it again, was deleted by its owner"}
@@ -61,6 +62,7 @@ func rerunFault(id string, made task.Record, err error) error {
 		return conflict("the task has succeeded: send a new message in its context")
 	case errors.Is(err, task.ErrItem):
 		return conflict("the lines of a batch are run again with POST /batches/{batch}:retry")
+
 	case errors.Is(err, task.ErrReruns):
 		return conflict("the task is the last of 64 that ran each other again: send a new message")
 	case errors.Is(err, task.ErrLate):

@@ -106,6 +106,7 @@ func (r *run) all(ctx context.Context) {
 		return
 	}
 	var first *binding
+
 	for _, i := range r.card.SupportedInterfaces {
 		name := list([]string{string(i.ProtocolBinding)}, "") + " " + string(i.ProtocolVersion)
 		switch {

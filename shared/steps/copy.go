@@ -37,6 +37,7 @@ func Copy(ctx context.Context, store kv.Store, from, to string, last int) error 
 				return err
 			})
 		}
+
 		if err := g.Wait(); err != nil {
 			return err
 		}

@@ -78,6 +78,7 @@ func TestCopy(t *testing.T) {
 		}
 	}
 	got := map[string]string{}
+
 	for after := ""; ; {
 		list, err := store.List(t.Context(), "step/b/", after, kv.LimitCount)
 		if err != nil {

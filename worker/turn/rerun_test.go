@@ -27,6 +27,7 @@ func TestRerunTakesThePlaceOfItsTask(t *testing.T) {
 		}
 		yield(a2a.NewStatusUpdateEvent(ec, state, nil), nil)
 	}))
+
 	next := func(id string) {
 		t.Helper()
 		b.deliver(id, id, 0)

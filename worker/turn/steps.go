@@ -207,6 +207,7 @@ func (p *steps) Keep(ctx context.Context, s task.Step, results map[int]task.Resu
 	known, look := p.stored[s.Number], len(results) == 0
 	wrote := false
 	var all task.Kept
+
 	err := p.again(ctx, func(ctx context.Context) (err error) {
 		if look { // another run may have stored some since, or one of the task that is run again
 			if known, err = p.read(ctx, s.Number); err != nil {
