@@ -97,6 +97,9 @@ func (r Record) StepKey(number int) string { return fmt.Sprintf("%s%06d", r.Step
 // stored.
 func (r Record) StepPrefix() string { return fmt.Sprintf("step/%s/%s/", r.ID(), r.life()) }
 
+// MemoPrefix begins the keys of the memos of this life: they come after all of its steps.
+func (r Record) MemoPrefix() string { return r.StepPrefix() + "x/" }
+
 // CallKey is the key by which the receiver of a call recognises it, in every attempt.
 func (r Record) CallKey(step, call int) string {
 	return fmt.Sprintf("%s/%s/%d.%d", r.ID(), r.life(), step, call+1)

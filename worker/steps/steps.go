@@ -57,18 +57,21 @@ var ErrLimit = errors.New("steps: over a limit")
 //
 // f is not begun after the end of ctx. A result of f is stored even if ctx ended meanwhile.
 func Do[T any](ctx context.Context, name string, f func(context.Context) (T, error)) (T, error) {
-	var out T
 	if space, ok := ctx.Value(spaceKey{}).(string); ok && name != "" {
 		name = space + name
 	}
 
-	switch {
-	case name == "" || !utf8.ValidString(name):
-		return out, fmt.Errorf("steps: the name %.40q is no name: use UTF-8 of 1 to %d bytes", name, maxName)
-	case len(name) > maxName:
-		return out, fmt.Errorf("%w: the name %.40q... has %d bytes, at most %d", ErrLimit, name, len(name), maxName)
+	s, _ := ctx.Value(scopeKey{}).(*scope)
+	prefix := ""
+	if s != nil {
+		prefix = s.Prefix
 	}
+	return do(ctx, s, prefix, name, f)
+}
 
+// do is Do for steps of one kind, whose keys begin with prefix. A nil scope stores nothing.
+func do[T any](ctx context.Context, s *scope, prefix, name string, f func(context.Context) (T, error)) (T, error) {
+	var out T
 	run := func(ctx context.Context) (json.RawMessage, error) {
 		v, err := f(ctx)
 		if err != nil {
@@ -84,16 +87,36 @@ func Do[T any](ctx context.Context, name string, f func(context.Context) (T, err
 		return result, nil
 	}
 
-	s, _ := ctx.Value(scopeKey{}).(*scope)
-	result, err := s.do(ctx, name, run)
+	var result json.RawMessage
+	err := checkName(name)
+	switch {
+	case err != nil:
+		return out, err
+	case s == nil:
+		result, err = run(ctx)
+	default:
+		result, err = s.do(ctx, prefix, name, run)
+	}
 	if err != nil {
 		return out, err
 	}
+
 	if err := json.Unmarshal(result, &out); err != nil {
 		var none T
 		return none, fmt.Errorf("steps: the stored result of step %q is no %s: %w", name, reflect.TypeFor[T](), err)
 	}
 	return out, nil
+}
+
+// checkName returns the reason why no step can have the name.
+func checkName(name string) error {
+	switch {
+	case name == "" || !utf8.ValidString(name):
+		return fmt.Errorf("steps: the name %.40q is no name: use UTF-8 of 1 to %d bytes", name, maxName)
+	case len(name) > maxName:
+		return fmt.Errorf("%w: the name %.40q... has %d bytes, at most %d", ErrLimit, name, len(name), maxName)
+	}
+	return nil
 }
 
 // A Scope says where the steps of a turn are stored.
@@ -107,6 +130,11 @@ type Scope struct {
 	// it is run, which saves a read for each. If it is wrong, f runs again, and the result that
 	// was stored first still counts.
 	Fresh bool
+
+	// Memos begins the keys of the memos of this turn, such as step/TASK/LIFE/x/t000003/, and
+	// Earlier are the tasks whose memos the turn may read, the oldest first.
+	Memos   string
+	Earlier []Earlier
 
 	MaxSteps int // of the turn; 0: MaxSteps
 	MaxBytes int // of their entries' values; 0: MaxBytes
@@ -133,7 +161,7 @@ func With(ctx context.Context, s Scope) context.Context {
 	}
 	ctx = context.WithValue(ctx, runsKey{}, []string(nil))
 	return context.WithValue(ctx, scopeKey{}, &scope{
-		Scope: s, stored: map[string]int{}, running: map[string]chan struct{}{}, counted: s.Fresh,
+		Scope: s, stored: map[string]int{}, running: map[string]chan struct{}{}, counted: map[string]bool{},
 	})
 }
 
@@ -153,14 +181,14 @@ func Read(e kv.Entry) (Step, error) {
 }
 
 // entry makes the entry of a step.
-func (s *scope) entry(name string, result json.RawMessage) (kv.Entry, error) {
+func (s *scope) entry(key, name string, result json.RawMessage) (kv.Entry, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(Step{name, result}); err != nil {
 		return kv.Entry{}, fmt.Errorf("steps: encoding the result of step %q: %w", name, err)
 	}
-	return kv.Entry{Key: s.Prefix + segment(name), Owner: s.Owner, Expires: s.Expires, Value: bytes.TrimSpace(b.Bytes())}, nil
+	return kv.Entry{Key: key, Owner: s.Owner, Expires: s.Expires, Value: bytes.TrimSpace(b.Bytes())}, nil
 }
 
 // plain are the names that are a segment of a key as they are.

@@ -10,6 +10,7 @@ import (
 
 	"errand/shared/memory"
 	"errand/shared/task"
+	workersteps "errand/worker/steps"
 )
 
 // Bounds on the tasks that an executor is shown beside its own: on their number, on their
@@ -31,29 +32,40 @@ const (
 
 // executorContext is the information that an executor gets. Everything in it is a copy,
 // because records are shared and an executor may change its arguments. The charge takes the
-// memory for it before the first value is decoded, and waits until there is enough.
-func (w *Worker) executorContext(ctx context.Context, r task.Record, charge *memory.Charge) (*a2asrv.ExecutorContext, error) {
-	related, err := w.related(ctx, r)
+// memory for it before the first value is decoded, and waits until there is enough. related are
+// the records of its related tasks.
+func (w *Worker) executorContext(ctx context.Context, r task.Record, charge *memory.Charge) (ec *a2asrv.ExecutorContext, related []task.Record, err error) {
+	related, err = w.related(ctx, r)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	files, err := w.planFiles(ctx, r, related)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := w.take(ctx, charge, append(related, r), files.bytes*fileCopies); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 
 	own := task.Clone(r.Task)
-	ec := &a2asrv.ExecutorContext{
+	ec = &a2asrv.ExecutorContext{
 		Message: own.History[len(own.History)-1], TaskID: own.ID, ContextID: own.ContextID, StoredTask: own,
 		RelatedTasks: make([]*a2a.Task, len(related)), Metadata: r.Request().Metadata,
 	}
 	for i, f := range related {
 		ec.RelatedTasks[i] = task.Clone(f.Task)
 	}
-	return ec, w.fill(ctx, files, r.Owner, own, ec.RelatedTasks)
+	return ec, related, w.fill(ctx, files, r.Owner, own, ec.RelatedTasks)
+}
+
+// earlier are the tasks of a turn's conversation, its own last: their memos are for it to read.
+func earlier(r task.Record, related []task.Record) (tasks []workersteps.Earlier) {
+	for _, f := range append(slices.Clone(related), r) {
+		if f.Task.ContextID == r.Task.ContextID {
+			tasks = append(tasks, workersteps.Earlier{Task: f.ID(), Prefix: f.MemoPrefix()})
+		}
+	}
+	return tasks
 }
 
 // take charges the memory of a turn that is given the records, and n bytes more. A turn that does

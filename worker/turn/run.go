@@ -99,7 +99,7 @@ func (w *Worker) watch(ctx context.Context, r task.Record, cancel context.Cancel
 func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until time.Time) (out task.Outcome, err error) {
 	charge := w.memory.Charge(r.Owner)
 	defer charge.Settle()
-	ec, err := w.executorContext(ctx, r, charge)
+	ec, related, err := w.executorContext(ctx, r, charge)
 	if err != nil {
 		return task.Outcome{}, because(ctx, err)
 	}
@@ -113,6 +113,7 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 	})
 	ctx = workersteps.With(ctx, workersteps.Scope{
 		KV: noting{w.cfg.KV, s}, Owner: r.Owner, Prefix: fmt.Sprintf("%st%06d/", r.StepPrefix(), r.Turn), Fresh: r.Epoch == 1 && r.Turn == 1,
+		Memos: fmt.Sprintf("%st%06d/", r.MemoPrefix(), r.Turn), Earlier: earlier(r, related),
 	})
 	defer func() {
 		if p := recover(); p != nil {
