@@ -265,6 +265,7 @@ type Parking struct {
 	Waits  []Wait       // calls that wait for a time or a word from outside
 	Spent  Spent        // cost of replies that no other commit has
 	UsedUp bool         // the run's time was over, and it has opened and stored nothing
+	Broke  bool         // the run ended in an error
 	Model  bool         // the turn waits for its model, and for nothing else (R17)
 	Held   bool         // and the next hold lasts longer
 }
@@ -278,7 +279,7 @@ type Wait struct {
 
 // Park makes a running turn back off until wake (R4, R16g), or ends its run at SIGTERM with a
 // wake in the present. The events so far are kept, and the attempt is given back, unless it
-// used up its time for nothing.
+// used up its time for nothing or ended in an error.
 func (r Record) Park(m Moment, t Fence, events []a2a.Event, p Parking) (next Record, changed bool, err error) {
 	if r.Epoch == t.Epoch && r.Lease == (Lease{}) && (r.Wake.Equal(p.Wake) || !r.Paused.IsZero()) && !r.Terminal() {
 		return r, false, nil
@@ -301,7 +302,7 @@ func (r Record) Park(m Moment, t Fence, events []a2a.Event, p Parking) (next Rec
 
 	n.spend(p.Spent)
 	n.Lease, n.Wake, n.Asked = Lease{}, p.Wake, m.Now
-	if !p.UsedUp && n.Attempt > 0 {
+	if !p.UsedUp && !p.Broke && n.Attempt > 0 {
 		n.Attempt--
 	}
 	n.pause(m, p)
@@ -320,8 +321,11 @@ func (r Record) Park(m Moment, t Fence, events []a2a.Event, p Parking) (next Rec
 // park ends it at once.
 func (r *Record) pause(m Moment, p Parking) {
 	kind := MarkParked
-	if p.UsedUp {
+	switch {
+	case p.UsedUp:
 		kind = MarkUsedUp
+	case p.Broke:
+		kind = MarkBroke
 	}
 
 	if len(p.Waits) > 0 && r.Step != nil {

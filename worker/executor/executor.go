@@ -110,8 +110,8 @@ func (e *Executor) Admit(ctx context.Context, task string) (leave func(), pause 
 }
 
 // Execute answers execCtx.Message. Text is yielded while it is made, as one artifact per
-// turn. The last event tells how the turn ended. Execute yields an error when the turn
-// should be tried again, and a *run.Pause when it should wait first.
+// turn. The last event tells how the turn ended. Execute yields a *steps.Again when the turn
+// should be tried again. It wraps a *run.Pause when the turn should wait first.
 func (e *Executor) Execute(ctx context.Context, execCtx *a2asrv.ExecutorContext) iter.Seq2[a2a.Event, error] {
 	return func(yield func(a2a.Event, error) bool) {
 		t := e.begin(ctx, execCtx, yield)

@@ -12,6 +12,7 @@ import (
 	"errand/shared/model"
 	"errand/shared/task"
 	"errand/worker/run"
+	"errand/worker/steps"
 )
 
 // errGone says that the caller takes no more events.
@@ -75,14 +76,15 @@ func untilGone(yield func(a2a.Event, error) bool) func(a2a.Event, error) bool {
 	}
 }
 
-// run does the work and yields its end.
+// run does the work and yields its end. Every error is worth another run: what is not ends the
+// turn with an outcome.
 func (t *turn) run(ctx context.Context, ec *a2asrv.ExecutorContext) {
 	out, err := t.work(ctx, ec)
 	if err == nil {
 		err = t.end(out)
 	}
 	if err != nil && !errors.Is(err, errGone) {
-		t.yield(nil, err)
+		t.yield(nil, &steps.Again{Err: err})
 	}
 }
 

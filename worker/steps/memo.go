@@ -53,7 +53,7 @@ func Leave[T any](ctx context.Context, name string, value T) (T, error) {
 // are plain: of a-z, 0-9, '.', '_' and '-', at most 64 bytes. all is false if older ones have no
 // room.
 //
-// A read that fails is made again, up to five times. The caller may call again.
+// A read that fails is made again, up to five times. Then the error is an [Again].
 func Memos(ctx context.Context) (memos []Memo, all bool, err error) {
 	s, _ := ctx.Value(scopeKey{}).(*scope)
 	if s == nil {
@@ -70,7 +70,7 @@ func Memos(ctx context.Context) (memos []Memo, all bool, err error) {
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, false, fmt.Errorf("steps: reading the memos of the conversation: %w", err)
+		return nil, false, later("steps: reading the memos of the conversation: %w", err)
 	}
 
 	room := MaxMemos

@@ -129,7 +129,7 @@ func (s *scope) read(ctx context.Context, key, name string) (json.RawMessage, er
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("steps: reading step %q: %w", name, err)
+		return nil, later("steps: reading step %q: %w", name, err)
 	}
 
 	step, err := Read(e)
@@ -152,7 +152,7 @@ func (s *scope) room(ctx context.Context, prefix, key, name string) (free func()
 	s.mu.Unlock()
 	if !counted {
 		if err := s.count(ctx, prefix); err != nil {
-			return nil, fmt.Errorf("steps: counting the steps of earlier runs: %w", err)
+			return nil, later("steps: counting the steps of earlier runs: %w", err)
 		}
 	}
 
@@ -219,9 +219,19 @@ func (s *scope) store(ctx context.Context, key, name string, result json.RawMess
 	case errors.Is(err, kv.ErrConflict):
 		return s.read(ctx, e.Key, name)
 	case err != nil:
-		return nil, fmt.Errorf("steps: storing the result of step %q: %w", name, err)
+		return nil, later("steps: storing the result of step %q: %w", name, err)
 	}
 	return result, nil
+}
+
+// later is an error of the store. It is an [Again] unless it is an answer, which a later run
+// would get too. A kv.ErrNotFound of an entry that was there a moment ago is none.
+func later(format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	if errors.Is(err, kv.ErrTooLarge) || errors.Is(err, kv.ErrInvalid) {
+		return err
+	}
+	return &Again{Err: err}
 }
 
 // retry repeats a call of the store while its outcome is unknown.

@@ -7,6 +7,20 @@
 //
 // [Do] is all that an executor needs. The frame puts a [Scope] into its context. Without one,
 // as in a test of the executor, Do runs the step and stores nothing.
+//
+// # Errors
+//
+// An error that an executor yields is final, as in the A2A SDK: the task becomes FAILED, and the
+// client gets a sentence without the text of the error, which is in the log. Yield an [Again] if
+// another run of the turn may succeed. Each one counts as an attempt. After five attempts without
+// a new step the task is FAILED all the same.
+//
+// Pass the errors of Do on as they are, or wrapped with %w. They are an Again where a later run
+// can go on, for example because the store did not answer. [ErrLimit] is final, and its client
+// learns the limits. So are errors of f, unless f returns an Again.
+//
+// A panic counts as an attempt too, because it is like the death of a worker, which no executor
+// can report.
 package steps
 
 import (
@@ -27,7 +41,7 @@ import (
 
 // Limits.
 const (
-	maxName  = 512      // bytes of a step's name
+	MaxName  = 512      // bytes of a step's name
 	MaxSteps = 1000     // of a turn, if its Scope names no other limit
 	MaxBytes = 16 << 20 // of the stored steps of a turn, if its Scope names no other limit
 )
@@ -35,6 +49,22 @@ const (
 // ErrLimit is the error of a step for which the turn has no room: its result or its name is
 // too large, or there are too many steps. The text names the limit.
 var ErrLimit = errors.New("steps: over a limit")
+
+// An Again is the error with which an executor asks for another run of its turn. The run counts
+// as an attempt.
+type Again struct {
+	Err error // the reason, for the log
+
+	// After is the least time until the next run; 0: until the queue delivers the job again. It
+	// does not shorten the backoff after several attempts.
+	After time.Duration
+}
+
+// Error implements error.
+func (a *Again) Error() string { return fmt.Sprint(a.Err) }
+
+// Unwrap gives the reason.
+func (a *Again) Unwrap() error { return a.Err }
 
 // Do returns the stored result of the step of this turn with that name, or runs f and stores
 // what it returns. Names are unique in a turn. f may run again if the worker dies before its
@@ -53,7 +83,7 @@ var ErrLimit = errors.New("steps: over a limit")
 // JSON, in the first run as in later ones: fields that JSON leaves out are zero in all of
 // them. Errors of f are not stored and are returned as they are. A panic of f stores nothing
 // either. The text of every other error begins with "steps:". The turn should end with such
-// an error, and a later run of it goes on.
+// an error. If a later run can go on, it is an [Again].
 //
 // f is not begun after the end of ctx. A result of f is stored even if ctx ended meanwhile.
 func Do[T any](ctx context.Context, name string, f func(context.Context) (T, error)) (T, error) {
@@ -112,9 +142,9 @@ func do[T any](ctx context.Context, s *scope, prefix, name string, f func(contex
 func checkName(name string) error {
 	switch {
 	case name == "" || !utf8.ValidString(name):
-		return fmt.Errorf("steps: the name %.40q is no name: use UTF-8 of 1 to %d bytes", name, maxName)
-	case len(name) > maxName:
-		return fmt.Errorf("%w: the name %.40q... has %d bytes, at most %d", ErrLimit, name, len(name), maxName)
+		return fmt.Errorf("steps: the name %.40q is no name: use UTF-8 of 1 to %d bytes", name, MaxName)
+	case len(name) > MaxName:
+		return fmt.Errorf("%w: the name %.40q... has %d bytes, at most %d", ErrLimit, name, len(name), MaxName)
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ var (
 	errTooLong = errors.New("the turn takes longer than one run may")
 	errNoRoom  = errors.New("other turns hold the memory that the turn needs")
 	errSilent  = errors.New("the executor ended without a final event")
+	errPanic   = errors.New("the executor panicked") // like a worker that died: another run may succeed
 )
 
 // run runs the claimed turn, and the turns of messages that wait behind it, until another
@@ -101,7 +102,7 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 	defer charge.Settle()
 	ec, related, err := w.executorContext(ctx, r, charge)
 	if err != nil {
-		return task.Outcome{}, because(ctx, err)
+		return task.Outcome{}, because(ctx, &workersteps.Again{Err: err})
 	}
 
 	ctx, cc := callContext(ctx, r)
@@ -118,7 +119,7 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 	defer func() {
 		if p := recover(); p != nil {
 			s.log.ErrorContext(ctx, "the executor panicked", "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-			err = errors.New("the executor panicked")
+			err = &workersteps.Again{Err: errPanic}
 		}
 		err = because(ctx, err)
 		w.cleanup(ctx, ec, s, err)
@@ -196,7 +197,8 @@ func (w *Worker) cleanup(ctx context.Context, ec *a2asrv.ExecutorContext, s *ses
 }
 
 // conclude commits the outcome of the run. A returned error makes the queue deliver the job
-// again.
+// again. An error of the executor is final, as in the SDK, unless it is of a kind that says
+// otherwise. Its text is for the log alone.
 func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err error) (task.Record, error) {
 	switch {
 	case err == nil:
@@ -231,7 +233,21 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 		return s.park(ctx, p)
 	}
 
-	return s.record(), err
+	if again, ok := errors.AsType[*workersteps.Again](err); ok {
+		return s.again(ctx, again)
+	}
+
+	s.log.WarnContext(ctx, "the executor failed, and its task is ended", "err", err)
+	return s.finish(ctx, task.Outcome{State: a2a.TaskStateFailed, Message: a2a.NewMessage(a2a.MessageRoleAgent, task.TextPart(whyFailed(err)))})
+}
+
+// whyFailed tells a client why an error of the executor ended its task.
+func whyFailed(err error) string {
+	if errors.Is(err, workersteps.ErrLimit) {
+		return fmt.Sprintf("The task was ended: its work is over a limit of one message: %d steps, %d MiB for all of them, %d KiB for the result of one, %d bytes for its name.",
+			workersteps.MaxSteps, workersteps.MaxBytes>>20, kv.LimitValue>>10, workersteps.MaxName)
+	}
+	return "The task was ended: the agent failed to do the work. Send a new message to try again."
 }
 
 // logTurn writes the log line of a turn, one for every run.

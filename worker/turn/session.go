@@ -12,6 +12,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/task"
+	workersteps "errand/worker/steps"
 )
 
 // A session is one run of one turn: the executor's events that are not in the record yet,
@@ -76,7 +77,7 @@ func (s *session) tick() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	if s.flush(ctx) != nil {
-		s.again()
+		s.retry()
 	}
 }
 
@@ -91,8 +92,11 @@ func (s *session) flush(ctx context.Context) error {
 		}
 		err = s.commitUnsure(ctx)
 	}
-	if errors.Is(err, task.ErrFenced) || errors.Is(err, task.ErrTooLarge) {
+	switch {
+	case errors.Is(err, task.ErrFenced), errors.Is(err, task.ErrTooLarge):
 		s.cancel(err)
+	case err != nil:
+		return &workersteps.Again{Err: err} // an executor may pass it on
 	}
 	return err
 }
@@ -180,6 +184,17 @@ func (s *session) park(ctx context.Context, p task.Parking) (task.Record, error)
 		r, err = park(nil)
 	}
 	return r, err
+}
+
+// again is the end of a run whose executor asks for another one. Without a time to wait, and if no
+// attempt is left, the next claim decides.
+func (s *session) again(ctx context.Context, a *workersteps.Again) (task.Record, error) {
+	r, m := s.record(), s.w.cfg.Desk.Moment()
+	if a.After <= 0 || r.LastAttempt(m.Rules) {
+		return r, a
+	}
+	s.log.WarnContext(ctx, "the run broke off, and the turn is parked", "for", a.After, "err", a.Err)
+	return s.park(ctx, task.Parking{Wake: m.Now.Add(max(a.After, r.Backoff(m.Rules))), Broke: true})
 }
 
 // keepMade commits the artifacts that calls have made, before results of these calls are stored:
@@ -367,9 +382,9 @@ func (s *session) persist(ctx context.Context, decide func(task.Record, task.Fen
 
 		select {
 		case <-ctx.Done():
-			return s.rec, err
+			return s.rec, &workersteps.Again{Err: err}
 		case <-s.w.drain.Done():
-			return s.rec, err
+			return s.rec, &workersteps.Again{Err: err}
 		case <-time.After(time.Second):
 		}
 	}
@@ -411,8 +426,8 @@ func (s *session) take() []a2a.Event {
 	return events
 }
 
-// again sets the timer for events that could not be committed.
-func (s *session) again() {
+// retry sets the timer for events that could not be committed.
+func (s *session) retry() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.timer == nil && !s.closed {
