@@ -67,23 +67,24 @@ func history(turns []past, open []question, all bool) ([]*session.Event, map[str
 		maps.Copy(state, turns[0].state)
 	}
 
-	results, waits := map[string]bool{}, map[string]bool{}
+	known := map[string]bool{} // calls with a result, or that wait for one
 	for _, t := range turns {
 		for _, ev := range t.events {
 			for _, r := range resultsIn(ev) {
-				results[r.ID] = true
+				known[r.ID] = true
 			}
 			maps.Copy(state, ev.Actions.StateDelta)
 		}
 	}
 	for _, q := range open {
-		waits[q.call.ID] = true
+		known[q.call.ID] = true
 	}
 
 	var out []*session.Event
 	if !all {
-		out = append(out, note(&session.Event{Author: "user"}, &genai.Part{Text: leftOut}))
+		out = append(out, beside(&session.Event{Author: "user"}, &genai.Part{Text: leftOut}))
 	}
+
 	for _, t := range turns {
 		if !slices.ContainsFunc(t.events, acted) {
 			continue
@@ -91,27 +92,31 @@ func history(turns []past, open []question, all bool) ([]*session.Event, map[str
 		for _, ev := range t.events {
 			ev.InvocationID = t.events[0].InvocationID
 			out = append(out, ev)
-			var lost []*genai.Part
-			for _, c := range callsIn(ev) {
-				if !results[c.ID] && !waits[c.ID] {
-					lost = append(lost, &genai.Part{FunctionResponse: &genai.FunctionResponse{
-						ID: c.ID, Name: c.Name, Response: map[string]any{"error": unknown},
-					}})
-				}
-			}
-			if len(lost) > 0 {
-				out = append(out, note(ev, lost...))
+			if lost := lostIn(ev, known); len(lost) > 0 {
+				out = append(out, beside(ev, lost...))
 			}
 		}
 	}
 	return out, state
 }
 
-// note is an event of ours beside another one.
-func note(beside *session.Event, parts ...*genai.Part) *session.Event {
+// lostIn are results for the calls of an event that are not known.
+func lostIn(ev *session.Event, known map[string]bool) (parts []*genai.Part) {
+	for _, c := range callsIn(ev) {
+		if !known[c.ID] {
+			parts = append(parts, &genai.Part{FunctionResponse: &genai.FunctionResponse{
+				ID: c.ID, Name: c.Name, Response: map[string]any{"error": unknown},
+			}})
+		}
+	}
+	return parts
+}
+
+// beside is an event of ours after another one.
+func beside(ev *session.Event, parts ...*genai.Part) *session.Event {
 	return &session.Event{
-		ID: beside.ID + "-errand", Timestamp: beside.Timestamp, InvocationID: beside.InvocationID, Branch: beside.Branch,
-		IsolationScope: beside.IsolationScope, Author: beside.Author,
+		ID: ev.ID + "-errand", Timestamp: ev.Timestamp, InvocationID: ev.InvocationID, Branch: ev.Branch,
+		IsolationScope: ev.IsolationScope, Author: ev.Author,
 		LLMResponse: model.LLMResponse{Content: &genai.Content{Role: genai.RoleUser, Parts: parts}},
 	}
 }

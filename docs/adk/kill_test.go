@@ -247,6 +247,7 @@ func TestKilledInATurn(t *testing.T) {
 					want = append(want, fill(line))
 				}
 				want = append(want, "user bye")
+
 				w.mu.Lock()
 				if diff := cmp.Diff(want, told(w.shown[hello])); diff != "" {
 					t.Errorf("run %d: the conversation: %s", n, diff)
@@ -257,6 +258,7 @@ func TestKilledInATurn(t *testing.T) {
 					calls += w.calls[k]
 				}
 				w.mu.Unlock()
+
 				if effects := min(tt.calls, 1); len(keys) != effects || calls != tt.calls {
 					t.Errorf("run %d: %d calls with the keys %v, want %d calls with %d keys", n, calls, keys, tt.calls, effects)
 				}

@@ -44,7 +44,7 @@ func openOf(turns []past, task string) []question {
 	return questions(events)
 }
 
-// confirmed reports whether the question is for the confirmation of another call, and returns
+// confirms reports whether the question is for the confirmation of another call, and returns
 // that call and the agent's words about it.
 func (q question) confirms() (call *genai.FunctionCall, hint string, ok bool) {
 	if q.call.Name != toolconfirmation.FunctionCallName {
@@ -114,9 +114,10 @@ func answer(m *a2a.Message, open []question) (*a2a.Message, string) {
 
 	own := *m
 	own.Parts = slices.Clone(m.Parts)
-	if len(given) == 0 {
+	if len(given) == 0 { // its text is the answer
 		own.Parts = nil
 	}
+
 	for _, q := range open {
 		if given[q.call.ID] {
 			continue
