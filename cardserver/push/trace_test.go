@@ -65,7 +65,7 @@ func (w *world) working(all []tools.Tool, replies ...standin.Reply) http.Handler
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return turn.New(turn.Config{Desk: w.Desk(w.Store), Store: w.Store, KV: w.Store.KV(), Bus: silent{}, Executor: e, Log: w.Log, Commit: time.Millisecond})
+	return turn.New(turn.Config{Desk: w.Desk(w.Store), Store: w.Store, KV: w.Store.KV(), Bus: silent{}, Executor: e, Log: w.Log})
 }
 
 // send accepts a message of alice, and returns the task's id.

@@ -209,7 +209,7 @@ func TestAsk(t *testing.T) {
 	reply.Chunks = append(unfinished(standin.Text("There are two.").Chunks), reply.Chunks...)
 	script := scripts.New(reply)
 	r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{note(&keys)}}), message())
-	if r.state() != a2a.TaskStateInputRequired || r.says() != "There are two.\n\nWhich one?" || r.text != "" || len(r.events) != 1 {
+	if r.state() != a2a.TaskStateInputRequired || r.says() != "There are two.\n\nWhich one?" || r.text != "" || !r.whole || len(r.events) != 3 {
 		t.Errorf("got %v %q %q (whole: %v), %v", r.state(), r.says(), r.text, r.whole, r.err)
 	}
 	if m := r.final.Status.Message; m == nil || m.ID != "task-t1-end" || m.Role != a2a.MessageRoleAgent {

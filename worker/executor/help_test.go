@@ -151,6 +151,7 @@ func (r result) says() string {
 func answered(t testing.TB, ctx context.Context, e *executor.Executor, ec *a2asrv.ExecutorContext) result {
 	t.Helper()
 	var r result
+	begun := false
 
 	for ev, err := range e.Execute(ctx, ec) {
 		if r.final != nil || r.err != nil {
@@ -171,7 +172,7 @@ func answered(t testing.TB, ctx context.Context, e *executor.Executor, ec *a2asr
 
 			if !ev.Append {
 				r.text = ""
-			} else if r.text == "" {
+			} else if !begun {
 				t.Fatal("an update extends a missing artifact")
 			}
 
@@ -179,7 +180,7 @@ func answered(t testing.TB, ctx context.Context, e *executor.Executor, ec *a2asr
 				r.text += p.Text()
 			}
 
-			r.whole = ev.LastChunk
+			begun, r.whole = true, ev.LastChunk
 
 		case *a2a.TaskStatusUpdateEvent:
 			if ev.Status.State != a2a.TaskStateWorking {

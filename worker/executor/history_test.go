@@ -92,7 +92,7 @@ func TestArtifactOfTheTurn(t *testing.T) {
 		{run.With(t.Context(), run.Run{Turn: 7}), "t7-answer"},
 	} {
 		r := answered(t, tt.ctx, e, conversation())
-		if got := r.events[0].(*a2a.TaskArtifactUpdateEvent); got.Artifact.ID != tt.want || got.Append || !got.LastChunk {
+		if got := r.events[0].(*a2a.TaskArtifactUpdateEvent); got.Artifact.ID != tt.want || got.Append || !r.whole {
 			t.Errorf("artifact %+v, want %s", got, tt.want)
 		}
 	}

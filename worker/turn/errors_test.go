@@ -214,7 +214,7 @@ func TestErrorsOfTheStoreAreTriedAgain(t *testing.T) {
 				yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
 			})
 
-			b.configure(ex, func(c *turn.Config) { c.Store, c.KV, c.Commit = store, values, time.Hour })
+			b.configure(ex, func(c *turn.Config) { c.Store, c.KV, c.Pace = store, values, each(time.Hour) })
 			id := b.send(name, "hello", "").ID()
 			if code := b.deliver(id, name, 0); code != http.StatusServiceUnavailable || b.Load(id).Attempt != 1 {
 				t.Errorf("answered %d, and attempt %d is counted", code, b.Load(id).Attempt)

@@ -22,11 +22,15 @@ type session struct {
 	cancel context.CancelCauseFunc
 	log    *slog.Logger // names the turn in every line
 
+	pace Pace
+
 	mu      sync.Mutex
 	pending []a2a.Event
-	bytes   int // size of pending
-	said    int // bytes in all: about as many as a commit writes again
-	timer   *time.Timer
+	bytes   int         // size of pending
+	said    int         // bytes in all: about as many as a commit writes again
+	timer   *time.Timer // commits; nil: nothing is to be committed
+	due     time.Time   // when the timer fires
+	last    time.Time   // when a commit of events last began
 	closed  bool
 
 	commit sync.Mutex // held while committing; guards the rest
@@ -40,7 +44,7 @@ type session struct {
 func newSession(w *Worker, r task.Record) *session {
 	log := w.cfg.Log.With("task", r.ID(), "context", r.Task.ContextID, "job", r.Lease.Name,
 		"turn", r.Turn, "attempt", r.Attempt, "epoch", r.Epoch)
-	return &session{w: w, rec: r, log: log}
+	return &session{w: w, rec: r, log: log, pace: w.paceOf(r.Lane)}
 }
 
 // add takes an event of the executor. It is committed soon, together with the events until
@@ -59,16 +63,23 @@ func (s *session) add(ev a2a.Event) {
 		s.cancel(task.ErrTooLarge)
 		return
 	}
-	if s.timer == nil {
-		s.timer = time.AfterFunc(s.interval(), s.tick)
-	}
+	s.schedule(goesOn(ev))
 }
 
-// interval is the time to the next progress commit. A large record is written less often,
-// at 64 KiB a second, but at least every 10 s.
-func (s *session) interval() time.Duration {
-	size := time.Duration(s.said) * time.Second / (64 << 10)
-	return min(max(s.w.cfg.Commit, size), 10*time.Second)
+// schedule sets the timer for the commit of an event, unless it is set for an earlier one. The
+// caller holds mu.
+func (s *session) schedule(goesOn bool) {
+	now := time.Now()
+	wait := s.pace.wait(now, s.last, goesOn, s.said)
+	switch {
+	case s.timer == nil:
+		s.timer = time.AfterFunc(wait, s.tick)
+	case now.Add(wait).Before(s.due):
+		s.timer.Reset(wait)
+	default:
+		return
+	}
+	s.due = now.Add(wait)
 }
 
 // tick commits on the timer. If the store does not answer, the next tick or the final
@@ -419,6 +430,9 @@ func (s *session) take() []a2a.Event {
 	defer s.mu.Unlock()
 	events := s.pending
 	s.pending, s.bytes = nil, 0
+	if len(events) > 0 {
+		s.last = time.Now()
+	}
 	if s.timer != nil {
 		s.timer.Stop()
 		s.timer = nil
@@ -431,7 +445,8 @@ func (s *session) retry() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.timer == nil && !s.closed {
-		s.timer = time.AfterFunc(s.interval(), s.tick)
+		s.last = time.Now()
+		s.schedule(true)
 	}
 }
 

@@ -46,9 +46,8 @@ type Config struct {
 	// lease, and the turn of a worker that dies is taken over within a lease.
 	Lease, Renew time.Duration
 
-	// Commit is the least time between two progress commits; 0: 1 s, because Firestore
-	// sustains one write a second on a document.
-	Commit time.Duration
+	// Pace says how soon events are committed; zero: PaceShared.
+	Pace Pace
 
 	// WakeURL makes the address by which the call with a key is woken, signed with the wake
 	// key of its record. nil, and an empty address: the agent has no public address.
@@ -76,7 +75,9 @@ func New(cfg Config) *Worker {
 	cfg.Deadline = orDefault(cfg.Deadline, 29*time.Minute)
 	cfg.Lease = orDefault(cfg.Lease, 10*time.Minute)
 	cfg.Renew = orDefault(cfg.Renew, 3*time.Minute)
-	cfg.Commit = orDefault(cfg.Commit, time.Second)
+	if cfg.Pace == (Pace{}) {
+		cfg.Pace = PaceShared
+	}
 	if cfg.Memory == nil {
 		cfg.Memory = memory.Share(memoryShare)
 	}
