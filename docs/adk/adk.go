@@ -78,13 +78,17 @@ func (e *executor) Execute(ctx context.Context, ec *a2asrv.ExecutorContext) iter
 			return
 		}
 
-		message, fault := answer(ec.Message, t.open)
-		if fault != "" {
+		own := *ec
+		own.Message = readable(ec.Message)
+		message, fault := answer(own.Message, t.open)
+		switch {
+		case fault != "":
 			yield(ask(ec, t.open, fault), nil)
 			return
+		case message == own.Message:
+			t.message = message.ID
 		}
 
-		own := *ec
 		own.Message = message
 		for ev, err := range e.inner.Execute(with(ctx, t), &own) {
 			if s, ok := ev.(*a2a.TaskStatusUpdateEvent); ok && err == nil && s.Status.State == a2a.TaskStateInputRequired {

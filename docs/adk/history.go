@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/a2aproject/a2a-go/v2/a2a"
 	"google.golang.org/adk/v2/model"
 	"google.golang.org/adk/v2/session"
 	"google.golang.org/genai"
@@ -25,8 +26,8 @@ type past struct {
 }
 
 // turnsOf reads memos, and returns the turns in the order in which they began. Memos of other
-// executors are passed over.
-func turnsOf(memos []steps.Memo) ([]past, error) {
+// executors are passed over. Files come from the messages, which have task and id as their key.
+func turnsOf(memos []steps.Memo, messages map[[2]string]*a2a.Message) ([]past, error) {
 	var turns []past
 	for _, m := range memos {
 		if !strings.HasPrefix(m.Name, "adk.") {
@@ -35,6 +36,10 @@ func turnsOf(memos []steps.Memo) ([]past, error) {
 		var c chunk
 		if err := json.Unmarshal(m.Value, &c); err != nil {
 			return nil, fmt.Errorf("adk: the memo %s of turn %d of task %s holds no events: %w", m.Name, m.Turn, m.Task, err)
+		}
+
+		if c.Message != "" && len(c.Events) > 0 && c.Events[0].Content != nil {
+			withFiles(c.Events[0], messages[[2]string{m.Task, c.Message}])
 		}
 
 		n := len(turns) - 1

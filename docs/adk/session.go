@@ -99,9 +99,9 @@ type turn struct {
 	app          string
 	conversation string // the A2A context
 	task         string
-	number       int               // of the turn in its task, from 1
-	open         []question        // of the turns before, that wait for an answer
-	reply        map[string]string // the step of the newest reply of the model, by agent and branch
+	number       int        // of the turn in its task, from 1
+	open         []question // of the turns before, that wait for an answer
+	message      string     // the id of the message that the session has as it is; empty: it answers a question
 
 	mu      sync.Mutex
 	past    []*session.Event // of the turns before
@@ -118,9 +118,11 @@ type turn struct {
 // A chunk is what a memo holds. Its names are persisted.
 type chunk struct {
 	// Of the first chunk of a turn: its place in the conversation, which is the time of its begin
-	// in milliseconds of Unix time, but after all turns that it has seen; and the state before it.
-	Place int64          `json:"place,omitempty"`
-	State map[string]any `json:"state,omitempty"`
+	// in milliseconds of Unix time, but after all turns that it has seen; the state before it; and
+	// the id of the message that the first event holds, if its files are to be found there.
+	Place   int64          `json:"place,omitempty"`
+	State   map[string]any `json:"state,omitempty"`
+	Message string         `json:"message,omitempty"`
 
 	Events []*session.Event `json:"events"`
 }
@@ -130,7 +132,7 @@ func memo(n int) string { return fmt.Sprintf("adk.%06d", n) }
 
 // begin reads the conversation of a turn.
 func begin(ctx context.Context, app string, ec *a2asrv.ExecutorContext) (*turn, error) {
-	t := &turn{app: app, conversation: ec.ContextID, task: string(ec.TaskID), reply: map[string]string{}, replies: map[string]int{}}
+	t := &turn{app: app, conversation: ec.ContextID, task: string(ec.TaskID), replies: map[string]int{}}
 	if r, ok := run.From(ctx); ok {
 		t.number = r.Turn
 	}
@@ -139,7 +141,7 @@ func begin(ctx context.Context, app string, ec *a2asrv.ExecutorContext) (*turn, 
 	if err != nil {
 		return nil, err
 	}
-	turns, err := turnsOf(memos)
+	turns, err := turnsOf(memos, messagesOf(ec))
 	if err != nil {
 		return nil, err
 	}
@@ -208,9 +210,13 @@ func (t *turn) save(ctx context.Context) error {
 	for i, ev := range more {
 		c.Events[i] = stored(ev)
 	}
+	content := more[0].Content
+	first := t.chunks == 0 && t.message != "" && content != nil
 	if t.chunks == 0 {
-		c.Place = max(time.Now().UnixMilli(), t.last+1)
-		c.State = lasting(t.before)
+		c.Place, c.State = max(time.Now().UnixMilli(), t.last+1), lasting(t.before)
+	}
+	if first {
+		c.Message, c.Events[0] = t.message, withoutFiles(c.Events[0])
 	}
 
 	left, err := steps.Leave(ctx, memo(t.chunks), c)
@@ -224,6 +230,9 @@ func (t *turn) save(ctx context.Context) error {
 			ev.InvocationID = more[i].InvocationID
 			*more[i] = *ev
 		}
+	}
+	if first {
+		more[0].Content = content
 	}
 	t.saved, t.chunks = len(t.events), t.chunks+1
 	return nil
