@@ -23,13 +23,16 @@ type world struct {
 	*process
 	model, shop *httptest.Server
 
-	mu      sync.Mutex
-	hold    string        // the point at which the next request is held
-	reached chan struct{} // closed there
-	goOn    chan struct{} // closed by the test
-	calls   map[string]int
-	keys    map[string][]string         // of the effects, by order
-	shown   map[string][]*genai.Content // the newest request of the model, by the first text of its conversation
+	mu       sync.Mutex
+	hold     string                      // the point at which the next request is held
+	reached  chan struct{}               // closed there
+	goOn     chan struct{}               // closed by the test
+	requests int                         // to the model
+	calls    map[string]int              // to the shop, by key
+	keys     map[string][]string         // of the effects, by order
+	count    int                         // of messages
+	next     []standin.Reply             // what the model answers next, whatever it is asked
+	shown    map[string][]*genai.Content // the newest request of the model, by the first text of its conversation
 }
 
 func newWorld(t *testing.T) *world {
@@ -118,6 +121,13 @@ func (w *world) reply(ctx context.Context, r standin.Request) standin.Reply {
 	first, last := r.Contents[0].Parts[0].Text, r.Contents[len(r.Contents)-1].Parts[0]
 	w.mu.Lock()
 	w.shown[first] = r.Contents
+	w.requests++
+	if len(w.next) > 0 {
+		next := w.next[0]
+		w.next = w.next[1:]
+		w.mu.Unlock()
+		return next
+	}
 	w.mu.Unlock()
 
 	if last.FunctionResponse != nil {
@@ -158,6 +168,23 @@ func text(task *a2a.Task) string {
 		}
 	}
 	return s.String()
+}
+
+// conversation is the newest one that begins with a text, as the model was shown it.
+func (w *world) conversation(first string) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return told(w.shown[first])
+}
+
+// effects are the calls to the shop for an order, and the keys under which they came.
+func (w *world) effects(order string) (calls int, keys []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, k := range w.keys[order] {
+		calls += w.calls[k]
+	}
+	return calls, w.keys[order]
 }
 
 // told is a conversation as the model is shown it.
@@ -248,17 +275,10 @@ func TestKilledInATurn(t *testing.T) {
 				}
 				want = append(want, "user bye")
 
-				w.mu.Lock()
-				if diff := cmp.Diff(want, told(w.shown[hello])); diff != "" {
+				if diff := cmp.Diff(want, w.conversation(hello)); diff != "" {
 					t.Errorf("run %d: the conversation: %s", n, diff)
 				}
-				keys := w.keys[order]
-				calls := 0
-				for _, k := range keys {
-					calls += w.calls[k]
-				}
-				w.mu.Unlock()
-
+				calls, keys := w.effects(order)
 				if effects := min(tt.calls, 1); len(keys) != effects || calls != tt.calls {
 					t.Errorf("run %d: %d calls with the keys %v, want %d calls with %d keys", n, calls, keys, tt.calls, effects)
 				}
