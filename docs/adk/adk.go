@@ -123,7 +123,11 @@ func ended(ctx adka2a.ExecutorContext, _ *a2a.TaskStatusUpdateEvent, err error) 
 	case err != nil && transient(err):
 		return &steps.Again{Err: err}
 	}
-	return t.save(ctx)
+
+	if err := t.save(ctx); err != nil {
+		return err
+	}
+	return err // for the log: its text is not for clients
 }
 
 // said leaves calls and their results out of the artifacts: a trace of the task shows the steps.

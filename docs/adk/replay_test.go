@@ -1,0 +1,204 @@
+package adk_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/a2aproject/a2a-go/v2/a2asrv"
+	"google.golang.org/adk/v2/agent"
+	"google.golang.org/adk/v2/agent/llmagent"
+	"google.golang.org/adk/v2/model"
+	"google.golang.org/adk/v2/tool"
+	"google.golang.org/adk/v2/tool/functiontool"
+	"google.golang.org/genai"
+
+	"errand/docs/adk"
+	"errand/shared/adapters/sqlstore"
+	"errand/shared/kv"
+	"errand/worker/run"
+	"errand/worker/steps"
+)
+
+// An inside runs turns of one task in this process, so that a run can end between two writes.
+type inside struct {
+	t     *testing.T
+	kv    kv.Store
+	exec  a2asrv.AgentExecutor
+	asked int      // requests to the model
+	made  []string // keys of the calls that were made
+	flush func(context.Context) error
+	tool  func(agent.Context) error // what the tool does, beside noting its key
+}
+
+func newInside(t *testing.T, confirm bool) *inside {
+	db, err := sqlstore.Open(t.Context(), filepath.Join(t.TempDir(), "errand.db"), sqlstore.Options{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+
+	in := &inside{t: t, kv: db.KV(), flush: func(context.Context) error { return nil }, tool: func(agent.Context) error { return nil }}
+	pay, err := functiontool.New(functiontool.Config{Name: "pay", Description: "Pays.", RequireConfirmation: confirm},
+		func(ctx agent.Context, _ struct{}) (map[string]string, error) {
+			in.made = append(in.made, adk.Key(ctx))
+			return map[string]string{"paid": "yes"}, in.tool(ctx)
+		})
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := llmagent.New(llmagent.Config{Name: "cashier", Model: in, Tools: []tool.Tool{pay}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in.exec, err = adk.New(adk.Config{App: "shop", Agent: root}); err != nil {
+		t.Fatal(err)
+	}
+	return in
+}
+
+// Name implements model.LLM.
+func (*inside) Name() string { return "m" }
+
+// GenerateContent implements model.LLM: it asks for the call, and then tells its result.
+func (in *inside) GenerateContent(_ context.Context, r *model.LLMRequest, _ bool) iter.Seq2[*model.LLMResponse, error] {
+	in.asked++
+	return func(yield func(*model.LLMResponse, error) bool) {
+		p := &genai.Part{FunctionCall: &genai.FunctionCall{Name: "pay"}}
+		if last := r.Contents[len(r.Contents)-1].Parts[0]; last.FunctionResponse != nil {
+			p = &genai.Part{Text: fmt.Sprint("Result ", last.FunctionResponse.Response)}
+		}
+		yield(&model.LLMResponse{Content: &genai.Content{Role: genai.RoleModel, Parts: []*genai.Part{p}}}, nil)
+	}
+}
+
+// run runs a turn once, and returns its last event. It is the run of a worker that dies before
+// the event is committed, unless the test goes on with the next turn.
+func (in *inside) run(turn int, parts ...*a2a.Part) (*a2a.TaskStatusUpdateEvent, error) {
+	in.t.Helper()
+	const under = "step/task/life/"
+	ctx := steps.With(in.t.Context(), steps.Scope{
+		KV: in.kv, Prefix: fmt.Sprintf("%st%06d/", under, turn), Memos: fmt.Sprintf("%sx/t%06d/", under, turn),
+		Earlier: []steps.Earlier{{Task: "task", Prefix: under + "x/"}},
+	})
+	ctx = run.With(ctx, run.Run{Turn: turn, Attempt: 1, Task: "task", Flush: in.flush})
+	m := &a2a.Message{ID: fmt.Sprint("m", turn), Role: a2a.MessageRoleUser, Parts: parts}
+	ec := &a2asrv.ExecutorContext{Message: m, TaskID: "task", ContextID: "talk", StoredTask: &a2a.Task{
+		ID: "task", ContextID: "talk", History: []*a2a.Message{m}, Status: a2a.TaskStatus{State: a2a.TaskStateWorking},
+	}}
+
+	var last *a2a.TaskStatusUpdateEvent
+	for ev, err := range in.exec.Execute(ctx, ec) {
+		if err != nil {
+			return last, err
+		}
+		if s, ok := ev.(*a2a.TaskStatusUpdateEvent); ok {
+			last = s
+		}
+	}
+	return last, nil
+}
+
+// A worker that dies after it has stored a question, and before its client has it: the next run
+// asks the same question, by the same id, and the answer to it is understood.
+func TestQuestionIsTheSameInEveryRun(t *testing.T) {
+	in := newInside(t, true)
+	var ids []string
+	for range 3 {
+		asked, err := in.run(1, a2a.NewTextPart("Pay!"))
+		if err != nil || asked == nil || asked.Status.State != a2a.TaskStateInputRequired {
+			t.Fatalf("%+v, %v", asked, err)
+		}
+		data, _ := asked.Status.Message.Parts[1].Data().(map[string]any)
+		ids = append(ids, fmt.Sprint(data["id"]))
+	}
+	if ids[0] != ids[1] || ids[1] != ids[2] || in.asked != 1 || len(in.made) != 0 {
+		t.Errorf("the questions are %q, after %d requests and the calls %q", ids, in.asked, in.made)
+	}
+
+	answer := a2a.NewDataPart(map[string]any{"id": ids[0], "name": "adk_request_confirmation", "response": map[string]any{"confirmed": true}})
+	answer.SetMeta("adk_type", "function_response")
+	for range 2 {
+		if done, err := in.run(2, answer); err != nil || done.Status.State != a2a.TaskStateCompleted {
+			t.Errorf("%+v, %v", done, err)
+		}
+	}
+	if len(in.made) != 1 || in.asked != 2 {
+		t.Errorf("the calls are %q, after %d requests", in.made, in.asked)
+	}
+}
+
+// A run that has lost its turn, for example because the task was canceled, makes no call.
+func TestLostTurnMakesNoCall(t *testing.T) {
+	in := newInside(t, false)
+	lost := errors.New("the turn is lost")
+	in.flush = func(context.Context) error { return lost }
+	if _, err := in.run(1, a2a.NewTextPart("Pay!")); !errors.Is(err, lost) || len(in.made) != 0 || in.asked != 1 {
+		t.Errorf("%v, after the calls %q and %d requests", err, in.made, in.asked)
+	}
+
+	in.flush = func(context.Context) error { return nil }
+	if done, err := in.run(1, a2a.NewTextPart("Pay!")); err != nil || done.Status.State != a2a.TaskStateCompleted || len(in.made) != 1 || in.asked != 2 {
+		t.Errorf("%+v, %v, after the calls %q and %d requests", done, err, in.made, in.asked)
+	}
+}
+
+// A tool that cannot do its work now ends the run with an Again, and the model is not told of it.
+// Another error is a result, in every run.
+func TestErrorsOfTools(t *testing.T) {
+	in := newInside(t, false)
+	in.tool = func(agent.Context) error { return &steps.Again{Err: errors.New("busy")} }
+	_, err := in.run(1, a2a.NewTextPart("Pay!"))
+	if _, again := errors.AsType[*steps.Again](err); !again {
+		t.Errorf("%v, want an Again", err)
+	}
+
+	in.tool = func(agent.Context) error { return errors.New("no money") }
+	for range 2 {
+		if done, err := in.run(1, a2a.NewTextPart("Pay!")); err != nil || done.Status.State != a2a.TaskStateCompleted {
+			t.Errorf("%+v, %v", done, err)
+		}
+	}
+	if len(in.made) != 2 || in.made[0] != in.made[1] || in.made[0] == "" || in.asked != 2 {
+		t.Errorf("the calls are %q, after %d requests", in.made, in.asked)
+	}
+}
+
+// State lasts through the turns of a conversation, but for that of one run. State that belongs to
+// no task is refused, with a remedy for the log.
+func TestState(t *testing.T) {
+	in := newInside(t, false)
+	set := func(name string) func(agent.Context) error {
+		return func(ctx agent.Context) error { return ctx.State().Set(name, "x") }
+	}
+	for n, name := range []string{"colour", "temp:colour"} {
+		in.tool = set(name)
+		if done, err := in.run(n+1, a2a.NewTextPart("Pay!")); err != nil || done.Status.State != a2a.TaskStateCompleted {
+			t.Fatalf("%+v, %v", done, err)
+		}
+	}
+
+	found := map[string]any{}
+	in.tool = func(ctx agent.Context) error {
+		for name, value := range ctx.State().All() {
+			found[name] = value
+		}
+		return nil
+	}
+	if _, err := in.run(3, a2a.NewTextPart("Pay!")); err != nil || len(found) != 1 || found["colour"] != "x" {
+		t.Errorf("the state is %v, %v", found, err)
+	}
+
+	for n, name := range []string{"user:name", "app:name"} {
+		in.tool = set(name)
+		if _, err := in.run(4+n, a2a.NewTextPart("Pay!")); err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "service of your own") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
