@@ -153,7 +153,7 @@ func (r *Record) applyArtifact(epoch int64, e *a2a.TaskArtifactUpdateEvent) {
 	if i < 0 && e.LastChunk && !e.Append && empty(a) {
 		return // it takes back what never came here
 	}
-	if e.Append && i >= 0 {
+	if e.Append && i >= 0 && !r.stale(a.ID, epoch) {
 		list[i] = extended(list[i], a, c)
 		r.remade(a.ID, epoch, false)
 	} else {
@@ -178,6 +178,12 @@ func (r *Record) applyArtifact(epoch int64, e *a2a.TaskArtifactUpdateEvent) {
 	}
 
 	r.log(Entry{Artifact: c})
+}
+
+// stale reports whether an artifact is what an earlier run of this turn left behind. The first
+// update of a later run replaces it, whatever the update says: executors need not know of runs.
+func (r Record) stale(id a2a.ArtifactID, epoch int64) bool {
+	return slices.ContainsFunc(r.Made, func(m Made) bool { return m.ID == id && m.Epoch != epoch && !m.Kept })
 }
 
 // extended is a with the content of more appended. It makes c the reference to the added

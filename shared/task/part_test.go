@@ -175,3 +175,26 @@ func TestGather(t *testing.T) {
 		}
 	})
 }
+
+// A later run of a turn makes everything again. Its first piece replaces what the run before has
+// left of the artifact, although it says that it goes on.
+func TestLaterRunReplacesText(t *testing.T) {
+	r := claimed(t, accepted(t, "x"), at(1), "n1")
+	r, _, err := r.Progress(at(2), turnOf(r), []a2a.Event{piece(true, false, task.TextPart("one, ")), piece(true, false, task.TextPart("tw"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, _, err = r.GiveBack(at(3), turnOf(r), task.Spent{}); err != nil {
+		t.Fatal(err)
+	}
+
+	r = claimed(t, r, at(4), "n2")
+	for _, events := range [][]a2a.Event{{piece(true, false, task.TextPart("one, "))}, {piece(true, false, task.TextPart("two"))}} {
+		if r, _, err = r.Progress(at(5), turnOf(r), events); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := texts(r)["a"]; got != "one, two" {
+		t.Errorf("the artifact is %q", got)
+	}
+}

@@ -450,7 +450,7 @@ func TestStoreThatStaysAway(t *testing.T) {
 
 	s.before, s.after = breaks("put", math.MaxInt), nil
 	_, err := steps.Do(ctx, "away", counting(&ran))
-	if !errors.Is(err, errBroke) || !strings.HasPrefix(err.Error(), "steps: storing") {
+	if _, again := errors.AsType[*steps.Again](err); !again || !errors.Is(err, errBroke) || !strings.HasPrefix(err.Error(), "steps: storing") {
 		t.Errorf("a store that stays away: %v", err)
 	}
 
@@ -490,7 +490,8 @@ func text(n int) func(context.Context) (string, error) {
 
 // limited reports whether an error is that of a limit and names it.
 func limited(err error, limit string) bool {
-	return errors.Is(err, steps.ErrLimit) && strings.Contains(err.Error(), limit)
+	_, again := errors.AsType[*steps.Again](err)
+	return !again && errors.Is(err, steps.ErrLimit) && strings.Contains(err.Error(), limit)
 }
 
 func TestLargestResult(t *testing.T) {
