@@ -24,8 +24,6 @@ import (
 	adka2a "google.golang.org/adk/v2/server/adka2a/v2"
 	"google.golang.org/adk/v2/session"
 	"google.golang.org/genai"
-
-	"errand/worker/steps"
 )
 
 // Config says which agent runs. App and Agent have no default.
@@ -121,7 +119,7 @@ func ended(ctx adka2a.ExecutorContext, _ *a2a.TaskStatusUpdateEvent, err error) 
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil && transient(err):
-		return &steps.Again{Err: err}
+		return away(ctx, err)
 	}
 
 	if err := t.save(ctx); err != nil {

@@ -139,9 +139,18 @@ func afterModel(ctx agent.Context, reply *model.LLMResponse, err error) (*model.
 // onModelError ends a run whose model is not there for now.
 func onModelError(ctx agent.Context, _ *model.LLMRequest, err error) (*model.LLMResponse, error) {
 	if t := from(ctx); t != nil && transient(err) {
-		return nil, t.fail(&steps.Again{Err: err})
+		return nil, t.fail(away(ctx, err))
 	}
 	return nil, nil
+}
+
+// away is the end of a run whose model is not there. The turn runs again at once. If the model is
+// not there then either, the turn waits, longer each time, and no attempt is counted.
+func away(ctx context.Context, err error) error {
+	if r, ok := run.From(ctx); ok && r.Attempt > 1 {
+		return &run.Pause{Hold: run.Away, Say: "The task waits for its model.", Err: err}
+	}
+	return &steps.Again{Err: err}
 }
 
 // transient reports whether an error of a model may be over when the turn runs again: the model
