@@ -177,6 +177,14 @@ func (w *world) conversation(first string) []string {
 	return told(w.shown[first])
 }
 
+// forget returns how often the model was asked since the last time.
+func (w *world) forget() (requests int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	requests, w.requests = w.requests, 0
+	return requests
+}
+
 // effects are the calls to the shop for an order, and the keys under which they came.
 func (w *world) effects(order string) (calls int, keys []string) {
 	w.mu.Lock()
@@ -214,10 +222,11 @@ func TestKilledInATurn(t *testing.T) {
 		run   func(w *world, task *a2a.Task, n int) // what happens after the first message; nil: nothing
 		want  string
 		calls int // to the shop
+		asked int // requests to the model
 		told  []string
 	}{
 		"between question and confirmation": {
-			says: "refund", want: "Done: R-%s", calls: 1,
+			says: "refund", want: "Done: R-%s", calls: 1, asked: 2,
 			run: func(w *world, task *a2a.Task, n int) {
 				w.asked(task.ID)
 				w.kill()
@@ -227,7 +236,7 @@ func TestKilledInATurn(t *testing.T) {
 			told: []string{"user refund %s", "model calls refundmap[order:%s]", "user answers refundmap[number:R-%s]", "model Done: R-%s"},
 		},
 		"between confirmation, call and result": {
-			says: "refund", want: "Done: R-%s", calls: 2,
+			says: "refund", want: "Done: R-%s", calls: 2, asked: 2,
 			run: func(w *world, task *a2a.Task, n int) {
 				w.asked(task.ID)
 				w.killAt(inEffect, message(fmt.Sprint("yes-", n), "yes", of(task)))
@@ -235,15 +244,15 @@ func TestKilledInATurn(t *testing.T) {
 			told: []string{"user refund %s", "model calls refundmap[order:%s]", "user answers refundmap[number:R-%s]", "model Done: R-%s"},
 		},
 		"between call and result": {
-			says: "look", want: "Done: R-%s", calls: 2, hold: inEffect,
+			says: "look", want: "Done: R-%s", calls: 2, asked: 2, hold: inEffect,
 			told: []string{"user look %s", "model calls lookmap[order:%s]", "user answers lookmap[number:R-%s]", "model Done: R-%s"},
 		},
 		"between result and reply": {
-			says: "look", want: "Done: R-%s", calls: 1, hold: inReply,
+			says: "look", want: "Done: R-%s", calls: 1, asked: 3, hold: inReply,
 			told: []string{"user look %s", "model calls lookmap[order:%s]", "user answers lookmap[number:R-%s]", "model Done: R-%s"},
 		},
 		"in the middle of a stream": {
-			says: "tell", want: "A long story.", hold: inStream,
+			says: "tell", want: "A long story.", asked: 2, hold: inStream,
 			told: []string{"user tell %s", "model A long story."},
 		},
 	} {
@@ -253,6 +262,7 @@ func TestKilledInATurn(t *testing.T) {
 				order := fmt.Sprint("O", n)
 				hello := "hello " + order
 				first := w.ended(w.send(message(fmt.Sprint("hello-", n), hello)).ID)
+				w.forget()
 				begin := message(fmt.Sprint("m-", n), tt.says+" "+order, in(first.ContextID))
 				var task *a2a.Task
 				if tt.hold != "" {
@@ -263,6 +273,9 @@ func TestKilledInATurn(t *testing.T) {
 				}
 
 				task = w.ended(task.ID)
+				if got := w.forget(); got != tt.asked {
+					t.Errorf("run %d: the model was asked %d times, want %d", n, got, tt.asked)
+				}
 				fill := func(s string) string { return strings.ReplaceAll(s, "%s", order) }
 				if task.Status.State != a2a.TaskStateCompleted || text(task) != fill(tt.want) {
 					t.Errorf("run %d: the task is %s and says %q, want %q: %+v", n, task.Status.State, text(task), fill(tt.want), task.Status.Message)

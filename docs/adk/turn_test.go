@@ -126,6 +126,7 @@ func TestQuestions(t *testing.T) {
 	if got := task.Status.Message.Parts[0].Text(); !strings.Contains(got, `refund({"order":"A"})`) || !strings.HasSuffix(got, "Answer yes or no.") {
 		t.Errorf("the question is %q", got)
 	}
+
 	id := idIn(task)
 	for n, m := range []*a2a.Message{
 		message("maybe", "Well, perhaps.", of(task)), message("stale", "", of(task), answer("adk-another", true)),
@@ -138,6 +139,7 @@ func TestQuestions(t *testing.T) {
 			t.Errorf("after %s the task is %s, and says %+v", m.ID, again.Status.State, again.Status.Message)
 		}
 	}
+
 	w.send(message("no", "No", of(task)))
 	if task = w.ended(task.ID); task.Status.State != a2a.TaskStateCompleted || text(task) != "Done: " {
 		t.Errorf("after no the task is %s and says %q", task.Status.State, text(task))
