@@ -80,6 +80,9 @@ func (e *executor) Execute(ctx context.Context, ec *a2asrv.ExecutorContext) iter
 		own.Message = readable(ec.Message)
 		message, fault := answer(own.Message, t.open)
 		switch {
+		case fault != "" && len(t.open) == 0:
+			yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateRejected, a2a.NewMessageForTask(a2a.MessageRoleAgent, ec, a2a.NewTextPart(fault))), nil)
+			return
 		case fault != "":
 			yield(ask(ec, t.open, fault), nil)
 			return

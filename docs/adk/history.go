@@ -44,6 +44,9 @@ func turnsOf(memos []steps.Memo, messages map[[2]string]*a2a.Message) ([]past, e
 
 		n := len(turns) - 1
 		if n < 0 || turns[n].task != m.Task || turns[n].number != m.Turn {
+			if m.Name != memo(0) { // the begin of the turn is left out, and so is the rest
+				continue
+			}
 			turns = append(turns, past{task: m.Task, number: m.Turn, place: c.Place, state: c.State})
 			n++
 		}

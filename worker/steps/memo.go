@@ -3,7 +3,6 @@ package steps
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -14,9 +13,9 @@ import (
 	"errand/shared/kv"
 )
 
-// MaxMemos bounds the memos that a turn is shown, in bytes of their values. The newest tasks
-// come first: the memos of older ones are left out.
-const MaxMemos = 4 << 20
+// MaxMemos bounds the memos that a turn is shown, in bytes of their values. The newest ones of
+// the newest tasks come first, and older ones are left out.
+const MaxMemos = 1 << 20
 
 // besides is how many tasks are read at once.
 const besides = 8
@@ -73,26 +72,33 @@ func Memos(ctx context.Context) (memos []Memo, all bool, err error) {
 		return nil, false, later("steps: reading the memos of the conversation: %w", err)
 	}
 
-	room := MaxMemos
-	for _, list := range slices.Backward(found) {
-		for _, m := range list {
-			room -= len(m.Value)
+	memos = slices.Concat(found...)
+	newest := newestOf(memos)
+	for _, m := range newest {
+		if s.Take != nil {
+			if err := s.Take(m.Value); err != nil {
+				return nil, false, fmt.Errorf("steps: reading the memos of the conversation: %w", err)
+			}
 		}
-		if room < 0 {
-			return memos, false, nil
-		}
-		memos = append(list, memos...)
 	}
-	return memos, true, nil
+	return newest, len(newest) == len(memos), nil
 }
 
-// errEnough ends the reading of a task whose memos have no room.
-var errEnough = errors.New("there are too many memos")
+// newestOf leaves out the memos that have no room, from the newest on that has none.
+func newestOf(memos []Memo) []Memo {
+	room := MaxMemos
+	for i, m := range slices.Backward(memos) {
+		if room -= len(m.Value); room < 0 {
+			return memos[i+1:]
+		}
+	}
+	return memos
+}
 
-// memosOf reads the memos of a task but those of the turn itself. A task with more than the room
-// of all has them to a little beyond it.
+// memosOf reads the memos of a task but those of the turn itself. Of a task with more than the
+// room of all, the oldest are empty: they are not held in memory.
 func (s *scope) memosOf(ctx context.Context, t Earlier) (memos []Memo, err error) {
-	size := 0
+	size, held := 0, 0
 	err = list(ctx, s.KV, t.Prefix, func(e kv.Entry) error {
 		if strings.HasPrefix(e.Key, s.Memos) || e.Owner != s.Owner {
 			return nil
@@ -102,14 +108,12 @@ func (s *scope) memosOf(ctx context.Context, t Earlier) (memos []Memo, err error
 			return err
 		}
 		memos = append(memos, m)
-		if size += len(m.Value); size > MaxMemos {
-			return errEnough
+		for size += len(m.Value); size > 2*MaxMemos; held++ {
+			size -= len(memos[held].Value)
+			memos[held].Value = nil
 		}
 		return nil
 	})
-	if errors.Is(err, errEnough) {
-		err = nil
-	}
 	return memos, err
 }
 

@@ -98,19 +98,47 @@ func TestMemosHaveTheLimitsOfSteps(t *testing.T) {
 	}
 }
 
-// Of the memos of a long conversation the newest tasks' are shown, and the caller is told.
+// Of the memos of a long conversation the newest are shown, and the caller is told: of a task
+// with many and of many tasks.
 func TestOldMemosAreLeftOut(t *testing.T) {
 	s := store(t)
-	large := strings.Repeat("x", 800<<10)
-	var tasks []string
-	for n := range steps.MaxMemos/len(large) + 2 {
-		tasks = append(tasks, fmt.Sprintf("task%d", n))
-		leave(t, run(t, s, turnOf(tasks[n], 1)), "one", large)
+	large := strings.Repeat("x", 300<<10)
+	const most = steps.MaxMemos / (300 << 10)
+	for n := range 3 * most {
+		leave(t, run(t, s, turnOf("long", n+1)), "one", large)
 	}
+	leave(t, run(t, s, turnOf("other", 1)), "one", large)
 
-	memos, all, err := steps.Memos(run(t, s, turnOf("last", 1, tasks...)))
-	if all || err != nil || len(memos) != steps.MaxMemos/len(large) || memos[len(memos)-1].Task != tasks[len(tasks)-1] {
-		t.Errorf("%d memos, all %t, %v; want the newest %d", len(memos), all, err, steps.MaxMemos/len(large))
+	for _, tt := range []struct {
+		task, other string
+		want        []string
+	}{
+		{"long", "other", []string{"long 7", "long 8", "long 9"}},
+		{"other", "long", []string{"long 8", "long 9", "other 1"}},
+	} {
+		memos, all, err := steps.Memos(run(t, s, turnOf(tt.task, 10, tt.other)))
+		var got []string
+		for _, m := range memos {
+			got = append(got, fmt.Sprint(m.Task, " ", m.Turn))
+			if len(m.Value) < len(large) {
+				t.Errorf("the memo of turn %d has %d bytes", m.Turn, len(m.Value))
+			}
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" || all || err != nil {
+			t.Errorf("all %t, %v: %s", all, err, diff)
+		}
+	}
+}
+
+// The memory of memos is taken before the executor has them. Without it there are none.
+func TestMemosTakeMemory(t *testing.T) {
+	s, full, taken := store(t), errors.New("there is no memory"), 0
+	leave(t, run(t, s, turnOf("a", 1)), "one", "A1")
+	ctx := run(t, s, turnOf("a", 2), func(s *steps.Scope) {
+		s.Take = func(value []byte) error { taken += len(value); return full }
+	})
+	if memos, _, err := steps.Memos(ctx); !errors.Is(err, full) || len(memos) > 0 || taken != len(`"A1"`) {
+		t.Errorf("%v, %v, after taking %d bytes", memos, err, taken)
 	}
 }
 

@@ -166,6 +166,10 @@ type Scope struct {
 	Memos   string
 	Earlier []Earlier
 
+	// Take takes the memory for a memo that is read. Its error ends the reading. nil: there is
+	// enough.
+	Take func(value []byte) error
+
 	MaxSteps int // of the turn; 0: MaxSteps
 	MaxBytes int // of their entries' values; 0: MaxBytes
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
 	"errand/shared/memory"
 	"errand/shared/task"
+	"errand/worker/run"
 	workersteps "errand/worker/steps"
 )
 
@@ -67,6 +69,28 @@ func earlier(r task.Record, related []task.Record) (tasks []workersteps.Earlier)
 	}
 	return tasks
 }
+
+// takeMemos charges the memory of the memos that a run reads: like that of the tasks that it is
+// shown, and not for a few small ones. A run holds memory already, so it does not wait for more:
+// it comes again.
+func takeMemos(charge *memory.Charge) func(value []byte) error {
+	var sum, taken int64
+	return func(value []byte) error {
+		sum += int64(len(value))*textCopies + int64(memory.Values(value))*memory.ValueCost
+		n := min(sum, maxRelatedCost) - taken
+		if sum <= smallTurn || n <= 0 {
+			return nil
+		}
+		if charge.Take(n) != nil {
+			return &run.Pause{For: noRoomFor, Err: errNoRoom}
+		}
+		taken += n
+		return nil
+	}
+}
+
+// noRoomFor is the rest of a turn whose memos have no room in the memory.
+const noRoomFor = 5 * time.Second
 
 // take charges the memory of a turn that is given the records, and n bytes more. A turn that does
 // not get it within half of its time gives the job back and comes again.

@@ -5,14 +5,17 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 	"github.com/google/go-cmp/cmp"
 
 	"errand/shared/desk"
+	"errand/shared/memory"
 	taskSteps "errand/shared/steps"
 	"errand/worker/steps"
+	"errand/worker/turn"
 )
 
 // remembering leaves the text of each message and answers with what the turns before have left.
@@ -76,5 +79,41 @@ func TestMemosAreOfTheConversation(t *testing.T) {
 	}
 	if diff := cmp.Diff(`"ask" "answer"`, said(say("me", "last", "talk", ""))); diff != "" {
 		t.Errorf("after a deletion the last task is shown: %s", diff)
+	}
+}
+
+// Large memos take memory of the pool of turns, like the tasks that a turn is shown. A turn
+// without room comes again, and its attempt does not count.
+func TestMemosTakeTheMemoryOfTurns(t *testing.T) {
+	b := newBench(t, nil)
+	pool := memory.Sized(600_000)
+	b.configure(execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		_, _, err := steps.Memos(ctx)
+		if err == nil {
+			_, err = steps.Leave(ctx, "large", strings.Repeat("x", hundredKB))
+		}
+		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateInputRequired, nil), err)
+	}), func(c *turn.Config) { c.Memory = pool })
+	id := b.send("m1", "first", "").ID()
+	b.deliver(id, "job1", 0)
+
+	others := pool.Charge("")
+	if err := others.Take(600_000); err != nil {
+		t.Fatal(err)
+	}
+	b.send("m2", "second", id)
+	b.deliver(id, "job2", 0)
+	if r := b.Load(id); r.State() != a2a.TaskStateWorking || r.Wake.IsZero() || r.Attempt != 0 {
+		t.Errorf("a turn without memory is left as %s, wake %v, attempt %d", r.State(), r.Wake, r.Attempt)
+	}
+
+	others.Settle()
+	b.advance(5 * time.Second)
+	b.deliver(id, "job3", 0)
+	if r := b.Load(id); r.State() != a2a.TaskStateInputRequired || r.Turn != 2 {
+		t.Errorf("with memory the turn is %s", r.State())
+	}
+	if err := pool.Charge("").Take(600_000); err != nil {
+		t.Errorf("after the turn: %v", err)
 	}
 }

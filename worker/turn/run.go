@@ -114,7 +114,7 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 	})
 	ctx = workersteps.With(ctx, workersteps.Scope{
 		KV: noting{w.cfg.KV, s}, Owner: r.Owner, Prefix: fmt.Sprintf("%st%06d/", r.StepPrefix(), r.Turn), Fresh: r.Epoch == 1 && r.Turn == 1,
-		Memos: fmt.Sprintf("%st%06d/", r.MemoPrefix(), r.Turn), Earlier: earlier(r, related),
+		Memos: fmt.Sprintf("%st%06d/", r.MemoPrefix(), r.Turn), Earlier: earlier(r, related), Take: takeMemos(charge),
 	})
 	defer func() {
 		if p := recover(); p != nil {
