@@ -6,31 +6,21 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"slices"
 
 	"google.golang.org/adk/v2/agent"
 	"google.golang.org/adk/v2/model"
 	"google.golang.org/adk/v2/plugin"
 	"google.golang.org/adk/v2/session"
 	"google.golang.org/adk/v2/tool"
-	"google.golang.org/genai"
 
 	"errand/worker/run"
 	"errand/worker/steps"
 )
 
-// newPlugin makes the plugin that keeps the replies of the model and the results of tools. It
-// stands before those of the agent, which see the same in each run.
+// newPlugin makes the plugin that keeps the results of tools. It stands before those of the agent.
 func newPlugin() (*plugin.Plugin, error) {
 	return plugin.New(plugin.Config{
-		Name:                 "errand",
-		BeforeModelCallback:  beforeModel,
-		AfterModelCallback:   afterModel,
-		OnModelErrorCallback: onModelError,
-		BeforeToolCallback:   beforeTool,
-		AfterToolCallback:    afterTool,
+		Name: "errand", AfterModelCallback: afterModel, BeforeToolCallback: beforeTool, AfterToolCallback: afterTool,
 	})
 }
 
@@ -45,21 +35,16 @@ func Key(ctx agent.Context) string {
 	return fmt.Sprintf("%s/%d.%s", t.task, t.number, hex.EncodeToString(sum[:8]))
 }
 
-// place names the agent that a context belongs to, among those of a turn.
-func place(ctx agent.Context) string { return fmt.Sprintf("%q %q", ctx.AgentName(), ctx.Branch()) }
+// place names an agent among those of a turn.
+func place(agent, branch string) string { return fmt.Sprintf("%q %q", agent, branch) }
 
 // callStep is the name of the step of a call: of the reply that asks for it, and its id. A call
 // that is made again after its confirmation comes before all replies of its turn.
 func (t *turn) callStep(ctx agent.Context) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return fmt.Sprintf("adk call %s %d %s", place(ctx), t.replies[place(ctx)], ctx.FunctionCallID())
-}
-
-func (t *turn) replyStep(ctx agent.Context) string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return fmt.Sprintf("adk reply %s %d", place(ctx), t.replies[place(ctx)])
+	at := place(ctx.AgentName(), ctx.Branch())
+	return fmt.Sprintf("adk call %s %d %s", at, t.replies[at], ctx.FunctionCallID())
 }
 
 // errNone is the error of a step that is looked up and has no result.
@@ -97,70 +82,20 @@ func short(name string) string {
 	return "adk " + hex.EncodeToString(sum[:])
 }
 
-// beforeModel returns the stored reply, so that the model is not asked again.
-func beforeModel(ctx agent.Context, _ *model.LLMRequest) (*model.LLMResponse, error) {
+// afterModel refuses an agent whose model is not a Model: what it asked for would be asked for
+// again in other words.
+func afterModel(ctx agent.Context, _ *model.LLMResponse, err error) (*model.LLMResponse, error) {
 	t := from(ctx)
-	if t == nil {
+	if t == nil || err != nil {
 		return nil, nil
 	}
-	if err := t.failure(); err != nil {
-		return nil, err
-	}
-
 	t.mu.Lock()
-	t.replies[place(ctx)]++
+	known := t.replies[place(ctx.AgentName(), ctx.Branch())] > 0
 	t.mu.Unlock()
-	reply, ok, err := lookUp[*model.LLMResponse](ctx, t.replyStep(ctx))
-	switch {
-	case err != nil:
-		return nil, t.fail(err)
-	case !ok:
-		return nil, nil
-	}
-	return reply, nil
-}
-
-// afterModel stores a whole reply. What a stream has said before it is not kept.
-func afterModel(ctx agent.Context, reply *model.LLMResponse, err error) (*model.LLMResponse, error) {
-	t := from(ctx)
-	if t == nil || err != nil || reply == nil || reply.Partial {
-		return nil, nil
-	}
-	kept, own, err := keep(ctx, t.replyStep(ctx), reply)
-	switch {
-	case err != nil:
-		return nil, t.fail(err)
-	case own:
-		return nil, nil
-	}
-	return kept, nil
-}
-
-// onModelError ends a run whose model is not there for now.
-func onModelError(ctx agent.Context, _ *model.LLMRequest, err error) (*model.LLMResponse, error) {
-	if t := from(ctx); t != nil && transient(err) {
-		return nil, t.fail(away(ctx, err))
+	if !known {
+		return nil, t.fail(fmt.Errorf("adk: the replies to the agent %s are not stored: give it adk.Model(model) as its model", ctx.AgentName()))
 	}
 	return nil, nil
-}
-
-// away is the end of a run whose model is not there. The turn runs again at once. If the model is
-// not there then either, the turn waits, longer each time, and no attempt is counted.
-func away(ctx context.Context, err error) error {
-	if r, ok := run.From(ctx); ok && r.Attempt > 1 {
-		return &run.Pause{Hold: run.Away, Say: "The task waits for its model.", Err: err}
-	}
-	return &steps.Again{Err: err}
-}
-
-// transient reports whether an error of a model may be over when the turn runs again: the model
-// is busy or has broken, or the connection to it has.
-func transient(err error) bool {
-	if e, ok := errors.AsType[genai.APIError](err); ok {
-		return slices.Contains([]int{408, 429, 500, 502, 503, 504}, e.Code)
-	}
-	_, network := errors.AsType[net.Error](err)
-	return network || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
 }
 
 // A result is what a call of a tool has brought. Its names are persisted.
@@ -201,6 +136,9 @@ func beforeTool(ctx agent.Context, _ tool.Tool, _ map[string]any) (map[string]an
 	case err != nil:
 		return nil, t.fail(err)
 	case ok:
+		t.mu.Lock()
+		t.given[ctx.FunctionCallID()] = true
+		t.mu.Unlock()
 		return kept.give(ctx)
 	}
 
@@ -217,13 +155,13 @@ func beforeTool(ctx agent.Context, _ tool.Tool, _ map[string]any) (map[string]an
 // empty result of a tool that waits for its client. A steps.Again ends the run.
 func afterTool(ctx agent.Context, called tool.Tool, _, response map[string]any, failed error) (map[string]any, error) {
 	t := from(ctx)
-	if t == nil || t.failure() != nil || response == nil && failed == nil && called.IsLongRunning() {
+	if t == nil || t.wasGiven(ctx.FunctionCallID()) || response == nil && failed == nil && called.IsLongRunning() {
 		return nil, nil
 	}
 	if later, ok := errors.AsType[*steps.Again](failed); ok {
 		return nil, t.fail(later)
 	}
-	if failed != nil && ctx.Err() != nil {
+	if failed != nil && (ctx.Err() != nil || t.failure() != nil) {
 		return nil, t.fail(context.Cause(ctx))
 	}
 
@@ -231,7 +169,7 @@ func afterTool(ctx agent.Context, called tool.Tool, _, response map[string]any, 
 	if failed != nil {
 		r = result{Error: failed.Error(), Actions: *ctx.Actions()}
 	}
-	kept, own, err := keep(ctx, t.callStep(ctx), r)
+	kept, own, err := keep(context.WithoutCancel(ctx), t.callStep(ctx), r) // a result counts, however the run ends
 	switch {
 	case err != nil:
 		return nil, t.fail(err)
@@ -239,4 +177,11 @@ func afterTool(ctx agent.Context, called tool.Tool, _, response map[string]any, 
 		return nil, nil
 	}
 	return kept.give(ctx)
+}
+
+// wasGiven reports whether the result of a call was a stored one.
+func (t *turn) wasGiven(call string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.given[call]
 }

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -29,31 +31,40 @@ import (
 // An inside runs turns of one task in this process, so that a run can end between two writes.
 type inside struct {
 	t     *testing.T
+	mu    sync.Mutex // held while changing made
 	kv    kv.Store
 	exec  a2asrv.AgentExecutor
 	asked int      // requests to the model
+	said  string   // the answer of the newest run
+	calls int      // in the model's first reply
 	made  []string // keys of the calls that were made
 	flush func(context.Context) error
 	tool  func(agent.Context) error // what the tool does, beside noting its key
 }
 
-func newInside(t *testing.T, confirm bool) *inside {
+func newInside(t *testing.T, confirm bool, changes ...func(*llmagent.Config)) *inside {
 	db, err := sqlstore.Open(t.Context(), filepath.Join(t.TempDir(), "errand.db"), sqlstore.Options{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
 
-	in := &inside{t: t, kv: db.KV(), flush: func(context.Context) error { return nil }, tool: func(agent.Context) error { return nil }}
+	in := &inside{t: t, calls: 1, kv: db.KV(), flush: func(context.Context) error { return nil }, tool: func(agent.Context) error { return nil }}
 	pay, err := functiontool.New(functiontool.Config{Name: "pay", Description: "Pays.", RequireConfirmation: confirm},
 		func(ctx agent.Context, _ struct{}) (map[string]string, error) {
+			in.mu.Lock()
 			in.made = append(in.made, adk.Key(ctx))
+			in.mu.Unlock()
 			return map[string]string{"paid": "yes"}, in.tool(ctx)
 		})
 	if err != nil {
 		t.Fatal(err)
 	}
-	root, err := llmagent.New(llmagent.Config{Name: "cashier", Model: in, Tools: []tool.Tool{pay}})
+	c := llmagent.Config{Name: "cashier", Model: adk.Model(in), Tools: []tool.Tool{pay}}
+	for _, change := range changes {
+		change(&c)
+	}
+	root, err := llmagent.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,11 +81,15 @@ func (*inside) Name() string { return "m" }
 func (in *inside) GenerateContent(_ context.Context, r *model.LLMRequest, _ bool) iter.Seq2[*model.LLMResponse, error] {
 	in.asked++
 	return func(yield func(*model.LLMResponse, error) bool) {
-		p := &genai.Part{FunctionCall: &genai.FunctionCall{Name: "pay"}}
+		var parts []*genai.Part
 		if last := r.Contents[len(r.Contents)-1].Parts[0]; last.FunctionResponse != nil {
-			p = &genai.Part{Text: fmt.Sprint("Result ", last.FunctionResponse.Response)}
+			parts = append(parts, &genai.Part{Text: fmt.Sprint("Result ", last.FunctionResponse.Response)})
+		} else {
+			for range in.calls {
+				parts = append(parts, &genai.Part{FunctionCall: &genai.FunctionCall{Name: "pay"}})
+			}
 		}
-		yield(&model.LLMResponse{Content: &genai.Content{Role: genai.RoleModel, Parts: []*genai.Part{p}}}, nil)
+		yield(&model.LLMResponse{Content: &genai.Content{Role: genai.RoleModel, Parts: parts}}, nil)
 	}
 }
 
@@ -93,6 +108,7 @@ func (in *inside) run(turn int, parts ...*a2a.Part) (*a2a.TaskStatusUpdateEvent,
 		ID: "task", ContextID: "talk", History: []*a2a.Message{m}, Status: a2a.TaskStatus{State: a2a.TaskStateWorking},
 	}}
 
+	in.said = ""
 	var last *a2a.TaskStatusUpdateEvent
 	for ev, err := range in.exec.Execute(ctx, ec) {
 		if err != nil {
@@ -100,6 +116,9 @@ func (in *inside) run(turn int, parts ...*a2a.Part) (*a2a.TaskStatusUpdateEvent,
 		}
 		if s, ok := ev.(*a2a.TaskStatusUpdateEvent); ok {
 			last = s
+		}
+		if a, ok := ev.(*a2a.TaskArtifactUpdateEvent); ok {
+			in.said += a.Artifact.Parts[0].Text()
 		}
 	}
 	return last, nil
@@ -168,6 +187,90 @@ func TestErrorsOfTools(t *testing.T) {
 	if len(in.made) != 2 || in.made[0] != in.made[1] || in.made[0] == "" || in.asked != 2 {
 		t.Errorf("the calls are %q, after %d requests", in.made, in.asked)
 	}
+}
+
+// Of calls that are made side by side, those that have ended are not made again when another one
+// ends the run, also if they end after it.
+func TestResultsBesideAnAgainAreKept(t *testing.T) {
+	in := newInside(t, false)
+	in.calls = 2
+	var first, second atomic.Value // the keys
+	failed := make(chan bool)
+	var begun sync.WaitGroup
+	begun.Add(2)
+	in.tool = func(ctx agent.Context) error {
+		begun.Done()
+		begun.Wait()
+		if first.CompareAndSwap(nil, adk.Key(ctx)) {
+			close(failed)
+			return &steps.Again{Err: errors.New("busy")}
+		}
+		<-failed
+		second.Store(adk.Key(ctx))
+		return nil
+	}
+	if _, err := in.run(1, a2a.NewTextPart("Pay!")); err == nil {
+		t.Error("the run has an outcome")
+	}
+
+	in.tool = func(agent.Context) error { return nil }
+	done, err := in.run(1, a2a.NewTextPart("Pay!"))
+	if err != nil || done.Status.State != a2a.TaskStateCompleted {
+		t.Errorf("%+v, %v", done, err)
+	}
+	if last := in.made[len(in.made)-1]; len(in.made) != 3 || first.Load() == second.Load() || last != first.Load() {
+		t.Errorf("the calls are %q; want the one of %v once more", in.made, first.Load())
+	}
+}
+
+// The callbacks of the agent run in every run, and see the same: after a crash the turn says what
+// it would have said.
+func TestCallbacksRunInEveryRun(t *testing.T) {
+	replies, results := 0, 0
+	in := newInside(t, false, func(c *llmagent.Config) {
+		c.AfterModelCallbacks = []llmagent.AfterModelCallback{func(_ agent.Context, r *model.LLMResponse, _ error) (*model.LLMResponse, error) {
+			replies++
+			for _, p := range r.Content.Parts {
+				if p.Text != "" {
+					p.Text += "!"
+				}
+			}
+			return r, nil
+		}}
+		c.AfterToolCallbacks = []llmagent.AfterToolCallback{func(_ agent.Context, _ tool.Tool, _, result map[string]any, err error) (map[string]any, error) {
+			results++
+			return map[string]any{"told": fmt.Sprint(result, err)}, nil
+		}}
+	})
+	in.tool = func(agent.Context) error { return errors.New("no money") }
+
+	for n := range 2 {
+		done, err := in.run(1, a2a.NewTextPart("Pay!"))
+		if err != nil || done.Status.State != a2a.TaskStateCompleted || in.said != "Result map[told:map[] no money]!" {
+			t.Errorf("run %d: %+v, %v, says %q", n, done, err, in.said)
+		}
+	}
+	if replies != 4 || results != 2 || in.asked != 2 || len(in.made) != 1 {
+		t.Errorf("the callbacks saw %d replies and %d results, of %d requests and the calls %q", replies, results, in.asked, in.made)
+	}
+}
+
+// An agent whose model is not durable makes no call: the next run would make another one.
+func TestModelMustBeDurable(t *testing.T) {
+	var in *inside
+	in = newInside(t, false, func(c *llmagent.Config) { c.Model = bare{func() *inside { return in }} })
+	if _, err := in.run(1, a2a.NewTextPart("Pay!")); err == nil || !strings.Contains(err.Error(), "cashier") || !strings.Contains(err.Error(), "adk.Model") || len(in.made) > 0 {
+		t.Errorf("%v, after the calls %q", err, in.made)
+	}
+}
+
+// A bare is a model that is not durable.
+type bare struct{ of func() *inside }
+
+func (bare) Name() string { return "m" }
+
+func (b bare) GenerateContent(ctx context.Context, r *model.LLMRequest, stream bool) iter.Seq2[*model.LLMResponse, error] {
+	return b.of().GenerateContent(ctx, r, stream)
 }
 
 // State lasts through the turns of a conversation, but for that of one run. State that belongs to

@@ -110,9 +110,10 @@ type turn struct {
 	chunks  int              // in how many memos
 	before  map[string]any   // the state as the turn began
 	state   map[string]any
-	last    int64 // place of the newest turn before, in milliseconds of Unix time
-	replies map[string]int
-	failed  error // why this run can have no outcome
+	last    int64           // place of the newest turn before, in milliseconds of Unix time
+	replies map[string]int  // that the agents have had, by their places
+	given   map[string]bool // calls whose results were stored before this run
+	failed  error           // why this run can have no outcome
 }
 
 // A chunk is what a memo holds. Its names are persisted.
@@ -132,7 +133,7 @@ func memo(n int) string { return fmt.Sprintf("adk.%06d", n) }
 
 // begin reads the conversation of a turn.
 func begin(ctx context.Context, app string, ec *a2asrv.ExecutorContext) (*turn, error) {
-	t := &turn{app: app, conversation: ec.ContextID, task: string(ec.TaskID), replies: map[string]int{}}
+	t := &turn{app: app, conversation: ec.ContextID, task: string(ec.TaskID), replies: map[string]int{}, given: map[string]bool{}}
 	if r, ok := run.From(ctx); ok {
 		t.number = r.Turn
 	}

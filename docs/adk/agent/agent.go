@@ -67,7 +67,7 @@ func Executor(env kit.Env, _ a2asrv.AgentExecutor) (a2asrv.AgentExecutor, error)
 	}
 
 	root, err := llmagent.New(llmagent.Config{
-		Name: "refunds", Model: model, Instruction: "Refund orders.", Tools: []tool.Tool{refund, look},
+		Name: "refunds", Model: adk.Model(model), Instruction: "Refund orders.", Tools: []tool.Tool{refund, look},
 	})
 	if err != nil {
 		return nil, err
