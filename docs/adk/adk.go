@@ -64,6 +64,9 @@ func New(c Config) (a2asrv.AgentExecutor, error) {
 		RunnerConfig: run, RunConfig: c.Run, OutputMode: adka2a.OutputArtifactPerEvent,
 		GenAIPartConverter:   said,
 		AfterExecuteCallback: ended,
+
+		// The frame logs how a run ended.
+		A2AExecutionCleanupCallback: func(context.Context, *a2asrv.ExecutorContext, []*a2a.AgentCard, a2a.SendMessageResult, error) {},
 	})}, nil
 }
 

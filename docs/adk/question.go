@@ -87,8 +87,8 @@ func (q question) words() string {
 
 func written(c *genai.FunctionCall) string {
 	args, err := json.Marshal(c.Args)
-	if err != nil {
-		return c.Name
+	if err != nil || len(c.Args) == 0 {
+		return c.Name + "()"
 	}
 	return fmt.Sprintf("%s(%s)", c.Name, args)
 }

@@ -223,6 +223,28 @@ func TestResultsBesideAnAgainAreKept(t *testing.T) {
 	}
 }
 
+// A tool that waits for its client ends the turn. The text of the next message is its result.
+func TestLongRunningTool(t *testing.T) {
+	in := newInside(t, false, func(c *llmagent.Config) {
+		pay, err := functiontool.New(functiontool.Config{Name: "pay", Description: "Pays.", IsLongRunning: true},
+			func(agent.Context, struct{}) (map[string]any, error) { return nil, nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Tools = []tool.Tool{pay}
+	})
+	for range 2 {
+		asked, err := in.run(1, a2a.NewTextPart("Pay!"))
+		if err != nil || asked.Status.State != a2a.TaskStateInputRequired || asked.Status.Message.Parts[0].Text() != "pay() waits for its result." {
+			t.Fatalf("%+v %q, %v", asked, asked.Status.Message.Parts[0].Text(), err)
+		}
+	}
+	done, err := in.run(2, a2a.NewTextPart("It is paid."))
+	if err != nil || done.Status.State != a2a.TaskStateCompleted || in.said != "Result map[response:It is paid.]" || in.asked != 2 {
+		t.Errorf("%+v, %v, says %q after %d requests", done, err, in.said, in.asked)
+	}
+}
+
 // The callbacks of the agent run in every run, and see the same: after a crash the turn says what
 // it would have said.
 func TestCallbacksRunInEveryRun(t *testing.T) {
