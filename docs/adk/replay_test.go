@@ -60,6 +60,7 @@ func newInside(t *testing.T, confirm bool, changes ...func(*llmagent.Config)) *i
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	c := llmagent.Config{Name: "cashier", Model: adk.Model(in), Tools: []tool.Tool{pay}}
 	for _, change := range changes {
 		change(&c)
@@ -198,6 +199,7 @@ func TestResultsBesideAnAgainAreKept(t *testing.T) {
 	failed := make(chan bool)
 	var begun sync.WaitGroup
 	begun.Add(2)
+
 	in.tool = func(ctx agent.Context) error {
 		begun.Done()
 		begun.Wait()
