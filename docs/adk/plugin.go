@@ -152,14 +152,16 @@ func beforeTool(ctx agent.Context, _ tool.Tool, _ map[string]any) (map[string]an
 
 // afterTool stores the result of a call, and its error too: the model is told of it, and goes on
 // from there in every run. The error of a call that was broken off is none, and neither is the
-// empty result of a tool that waits for its client. A steps.Again ends the run.
+// empty result of a tool that waits for its client. A steps.Again and a run.Pause end the run.
 func afterTool(ctx agent.Context, called tool.Tool, _, response map[string]any, failed error) (map[string]any, error) {
 	t := from(ctx)
 	if t == nil || t.wasGiven(ctx.FunctionCallID()) || response == nil && failed == nil && called.IsLongRunning() {
 		return nil, nil
 	}
-	if later, ok := errors.AsType[*steps.Again](failed); ok {
-		return nil, t.fail(later)
+	_, again := errors.AsType[*steps.Again](failed)
+	_, pause := errors.AsType[*run.Pause](failed)
+	if again || pause {
+		return nil, t.fail(failed)
 	}
 	if failed != nil && (ctx.Err() != nil || t.failure() != nil) {
 		return nil, t.fail(context.Cause(ctx))

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
@@ -169,7 +170,8 @@ func TestLostTurnMakesNoCall(t *testing.T) {
 	}
 }
 
-// A tool that cannot do its work now ends the run with an Again, and the model is not told of it.
+// A tool that cannot do its work now ends the run with an Again or a Pause, and the model is not
+// told of it.
 // Another error is a result, in every run.
 func TestErrorsOfTools(t *testing.T) {
 	in := newInside(t, false)
@@ -179,13 +181,19 @@ func TestErrorsOfTools(t *testing.T) {
 		t.Errorf("%v, want an Again", err)
 	}
 
+	in.tool = func(agent.Context) error { return &run.Pause{For: time.Hour, Err: errors.New("closed")} }
+	_, err = in.run(1, a2a.NewTextPart("Pay!"))
+	if pause, ok := errors.AsType[*run.Pause](err); !ok || pause.For != time.Hour {
+		t.Errorf("%v, want a Pause", err)
+	}
+
 	in.tool = func(agent.Context) error { return errors.New("no money") }
 	for range 2 {
 		if done, err := in.run(1, a2a.NewTextPart("Pay!")); err != nil || done.Status.State != a2a.TaskStateCompleted {
 			t.Errorf("%+v, %v", done, err)
 		}
 	}
-	if len(in.made) != 2 || in.made[0] != in.made[1] || in.made[0] == "" || in.asked != 2 {
+	if len(in.made) != 3 || in.made[0] != in.made[1] || in.made[1] != in.made[2] || in.made[0] == "" || in.asked != 2 {
 		t.Errorf("the calls are %q, after %d requests", in.made, in.asked)
 	}
 }
@@ -309,6 +317,14 @@ func TestState(t *testing.T) {
 		if done, err := in.run(n+1, a2a.NewTextPart("Pay!")); err != nil || done.Status.State != a2a.TaskStateCompleted {
 			t.Fatalf("%+v, %v", done, err)
 		}
+	}
+
+	first, err := in.kv.List(t.Context(), "step/task/life/x/t000001/", "", 10) // the turn that set it is deleted
+	for _, e := range first {
+		err = errors.Join(err, in.kv.Delete(t.Context(), e.Key, 0))
+	}
+	if err != nil || len(first) == 0 {
+		t.Fatalf("%d memos, %v", len(first), err)
 	}
 
 	found := map[string]any{}

@@ -155,6 +155,27 @@ func TestQuestions(t *testing.T) {
 	}
 }
 
+// A task that its owner has deleted is in the session of no later turn.
+func TestDeletedTasksAreForgotten(t *testing.T) {
+	w := newWorld(t)
+	first := w.says("hello")
+	secret := w.says("secret", in(first.ContextID))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, fmt.Sprintf("http://127.0.0.1:%d/tasks/%s", w.port, secret.ID), http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil || resp.StatusCode >= 300 {
+		t.Fatalf("%+v, %v", resp, err)
+	}
+	defer resp.Body.Close()
+
+	w.says("bye", in(first.ContextID))
+	if diff := cmp.Diff([]string{"user hello", "model You said hello", "user bye"}, w.conversation("hello")); diff != "" {
+		t.Errorf("the conversation: %s", diff)
+	}
+}
+
 // The content of a file that is larger than a value of the store reaches the model, in the turn
 // whose message names it and in later ones.
 func TestLargeFiles(t *testing.T) {
