@@ -87,6 +87,9 @@ func (in *inside) GenerateContent(_ context.Context, r *model.LLMRequest, _ bool
 		if last := r.Contents[len(r.Contents)-1].Parts[0]; last.FunctionResponse != nil {
 			parts = append(parts, &genai.Part{Text: fmt.Sprint("Result ", last.FunctionResponse.Response)})
 		} else {
+			if in.calls == 0 {
+				parts = append(parts, &genai.Part{Text: "Nothing to pay."})
+			}
 			for range in.calls {
 				parts = append(parts, &genai.Part{FunctionCall: &genai.FunctionCall{Name: "pay"}})
 			}
@@ -230,6 +233,36 @@ func TestResultsBesideAnAgainAreKept(t *testing.T) {
 	}
 	if last := in.made[len(in.made)-1]; len(in.made) != 3 || first.Load() == second.Load() || last != first.Load() {
 		t.Errorf("the calls are %q; want the one of %v once more", in.made, first.Load())
+	}
+}
+
+// A puts is a store that counts writes.
+type puts struct {
+	kv.Store
+	n *atomic.Int64
+}
+
+func (p puts) Put(ctx context.Context, e kv.Entry) (kv.Entry, error) {
+	p.n.Add(1)
+	return p.Store.Put(ctx, e)
+}
+
+// A turn writes as often as the README says, and a run that only repeats writes nothing.
+func TestWrites(t *testing.T) {
+	in := newInside(t, false)
+	var n atomic.Int64
+	in.kv = puts{in.kv, &n}
+	for _, tt := range []struct{ turn, calls, want int }{
+		{1, 1, 2 + 1 + 3}, // replies, results, memos
+		{1, 1, 0},
+		{2, 2, 2 + 2 + 3},
+		{3, 0, 1 + 1},
+	} {
+		n.Store(0)
+		in.calls = tt.calls
+		if _, err := in.run(tt.turn, a2a.NewTextPart("Pay!")); err != nil || n.Load() != int64(tt.want) {
+			t.Errorf("turn %d wrote %d times, want %d: %v", tt.turn, n.Load(), tt.want, err)
+		}
 	}
 }
 
