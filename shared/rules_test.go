@@ -137,6 +137,10 @@ var allowed = map[string][]string{
 	// tools and executors need.
 	own: {own + "/", "shared/kit", "shared/secret", "worker/run", "worker/steps", "worker/tools"},
 
+	// adk is for that folder, and imports what it may. agent is an example of the folder.
+	"docs/adk":       {"worker/run", "worker/steps"},
+	"docs/adk/agent": {"docs/adk", "shared/kit", "worker/tools"},
+
 	"worker": {own, "worker/batches", "worker/executor", "worker/turn", "shared/batch", "shared/desk", "shared/keys", "shared/queue", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 	// smoke is a client like any other: it knows the protocol and nothing of Errand.
 	"infra/smoke": {"shared/loopback"},
@@ -171,7 +175,8 @@ var foreign = map[string]struct {
 	"modernc.org/":              {[]string{"shared/adapters/sqlstore"}, "database drivers are behind the store"},
 	"database/sql":              {[]string{"shared/adapters/sqlstore"}, "database drivers are behind the store"},
 	"github.com/jackc/":         {[]string{"shared/adapters/sqlstore", "shared/lab/postgres"}, "database drivers are behind the store, and the lab makes databases for its tests"},
-	"google.golang.org/genai":   {[]string{"shared/adapters/gemini", "shared/adapters/standin", "shared/lab/scripts"}, "the model is behind its port"},
+	"google.golang.org/genai":   {[]string{"shared/adapters/gemini", "shared/adapters/standin", "shared/lab/scripts", "docs/adk", "docs/adk/agent"}, "the model is behind its port; ADK has types of genai"},
+	"google.golang.org/adk":     {[]string{"docs/adk", "docs/adk/agent"}, "ADK is for those who choose it, in a module of its own"},
 	"github.com/sony/gobreaker": {[]string{"functions/notify"}, "breakers are of those who deliver"},
 	"code.dny.dev/ssrf":         {[]string{"shared/egress"}, "there is one guarded way out"},
 	"github.com/coreos/":        {[]string{"shared/auth"}, "tokens are checked in one place"},

@@ -47,6 +47,9 @@ func TestRecordsNameWhatIsDeleted(t *testing.T) {
 		if p := r.StepPrefix(); !strings.HasPrefix(p, steps.Under(id)) || len(p) == len(steps.Under(id)) {
 			t.Errorf("a record with the life %q has its steps under %s, not under %s", life, p, steps.Under(id))
 		}
+		if p := r.MemoPrefix(); !strings.HasPrefix(p, r.StepPrefix()) || p <= r.StepKey(999999) {
+			t.Errorf("a record with the life %q has its memos under %s, not after its steps", life, p)
+		}
 	}
 }
 

@@ -99,6 +99,9 @@ func (r Record) StepPrefix() string { return stepPrefix(r.ID(), r.life()) }
 
 func stepPrefix(id, life string) string { return fmt.Sprintf("step/%s/%s/", id, life) }
 
+// MemoPrefix begins the keys of the memos of this life: they come after all of its steps.
+func (r Record) MemoPrefix() string { return r.StepPrefix() + "x/" }
+
 // CallKey is the key by which the receiver of a call recognises it, in every attempt and in
 // every rerun that goes on from its step.
 func (r Record) CallKey(step, call int) string {

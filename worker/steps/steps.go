@@ -87,18 +87,21 @@ func (a *Again) Unwrap() error { return a.Err }
 //
 // f is not begun after the end of ctx. A result of f is stored even if ctx ended meanwhile.
 func Do[T any](ctx context.Context, name string, f func(context.Context) (T, error)) (T, error) {
-	var out T
 	if space, ok := ctx.Value(spaceKey{}).(string); ok && name != "" {
 		name = space + name
 	}
 
-	switch {
-	case name == "" || !utf8.ValidString(name):
-		return out, fmt.Errorf("steps: the name %.40q is no name: use UTF-8 of 1 to %d bytes", name, MaxName)
-	case len(name) > MaxName:
-		return out, fmt.Errorf("%w: the name %.40q... has %d bytes, at most %d", ErrLimit, name, len(name), MaxName)
+	s, _ := ctx.Value(scopeKey{}).(*scope)
+	prefix := ""
+	if s != nil {
+		prefix = s.Prefix
 	}
+	return do(ctx, s, prefix, name, f)
+}
 
+// do is Do for steps of one kind, whose keys begin with prefix. A nil scope stores nothing.
+func do[T any](ctx context.Context, s *scope, prefix, name string, f func(context.Context) (T, error)) (T, error) {
+	var out T
 	run := func(ctx context.Context) (json.RawMessage, error) {
 		v, err := f(ctx)
 		if err != nil {
@@ -114,16 +117,36 @@ func Do[T any](ctx context.Context, name string, f func(context.Context) (T, err
 		return result, nil
 	}
 
-	s, _ := ctx.Value(scopeKey{}).(*scope)
-	result, err := s.do(ctx, name, run)
+	var result json.RawMessage
+	err := checkName(name)
+	switch {
+	case err != nil:
+		return out, err
+	case s == nil:
+		result, err = run(ctx)
+	default:
+		result, err = s.do(ctx, prefix, name, run)
+	}
 	if err != nil {
 		return out, err
 	}
+
 	if err := json.Unmarshal(result, &out); err != nil {
 		var none T
 		return none, fmt.Errorf("steps: the stored result of step %q is no %s: %w", name, reflect.TypeFor[T](), err)
 	}
 	return out, nil
+}
+
+// checkName returns the reason why no step can have the name.
+func checkName(name string) error {
+	switch {
+	case name == "" || !utf8.ValidString(name):
+		return fmt.Errorf("steps: the name %.40q is no name: use UTF-8 of 1 to %d bytes", name, MaxName)
+	case len(name) > MaxName:
+		return fmt.Errorf("%w: the name %.40q... has %d bytes, at most %d", ErrLimit, name, len(name), MaxName)
+	}
+	return nil
 }
 
 // Key is an idempotency key for the effect of the step with that name. It is the same in all runs of
@@ -152,6 +175,15 @@ type Scope struct {
 	// was stored first still counts.
 	Fresh bool
 
+	// Memos begins the keys of the memos of this turn, such as step/TASK/LIFE/x/t000003/, and
+	// Earlier are the tasks whose memos the turn may read, the oldest first.
+	Memos   string
+	Earlier []Earlier
+
+	// Take takes the memory for a memo that is read. Its error ends the reading. nil: there is
+	// enough.
+	Take func(value []byte) error
+
 	MaxSteps int // of the turn; 0: MaxSteps
 	MaxBytes int // of their entries' values; 0: MaxBytes
 }
@@ -177,7 +209,7 @@ func With(ctx context.Context, s Scope) context.Context {
 	}
 	ctx = context.WithValue(ctx, runsKey{}, []string(nil))
 	return context.WithValue(ctx, scopeKey{}, &scope{
-		Scope: s, stored: map[string]int{}, running: map[string]chan struct{}{}, counted: s.Fresh,
+		Scope: s, stored: map[string]int{}, running: map[string]chan struct{}{}, counted: map[string]bool{},
 	})
 }
 
@@ -197,14 +229,14 @@ func Read(e kv.Entry) (Step, error) {
 }
 
 // entry makes the entry of a step.
-func (s *scope) entry(name string, result json.RawMessage) (kv.Entry, error) {
+func (s *scope) entry(key, name string, result json.RawMessage) (kv.Entry, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(Step{name, result}); err != nil {
 		return kv.Entry{}, fmt.Errorf("steps: encoding the result of step %q: %w", name, err)
 	}
-	return kv.Entry{Key: s.Prefix + segment(name), Owner: s.Owner, Expires: s.Expires, Value: bytes.TrimSpace(b.Bytes())}, nil
+	return kv.Entry{Key: key, Owner: s.Owner, Expires: s.Expires, Value: bytes.TrimSpace(b.Bytes())}, nil
 }
 
 // plain are the names that are a segment of a key as they are.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
@@ -11,6 +12,7 @@ import (
 	"errand/shared/memory"
 	"errand/shared/task"
 	"errand/worker/run"
+	workersteps "errand/worker/steps"
 )
 
 // A Conversation bounds what a run reads of the conversation before its message.
@@ -47,37 +49,78 @@ const (
 	fileCopies  = 4         // of a file's content: as it is, and in base64 in the request as it is made and sent
 )
 
+// seen is what a run sees of its conversation, beside its own task.
+type seen struct {
+	related []task.Record // oldest first
+	before  run.Before
+}
+
 // executorContext is the information that an executor gets. Everything in it is a copy,
 // because records are shared and an executor may change its arguments. The charge takes the
 // memory for it before the first value is decoded, and waits until there is enough.
-func (w *Worker) executorContext(ctx context.Context, r task.Record, charge *memory.Charge) (*a2asrv.ExecutorContext, run.Before, error) {
-	related, before, err := w.related(ctx, r)
+func (w *Worker) executorContext(ctx context.Context, r task.Record, charge *memory.Charge) (*a2asrv.ExecutorContext, seen, error) {
+	sees, err := w.related(ctx, r)
 	if err != nil {
-		return nil, before, err
+		return nil, sees, err
 	}
-	files, err := w.planFiles(ctx, r, related)
+	files, err := w.planFiles(ctx, r, sees.related)
 	if err != nil {
-		return nil, before, err
+		return nil, sees, err
 	}
-	steps, err := w.earlierSteps(ctx, r, related)
+	steps, err := w.earlierSteps(ctx, r, sees.related)
 	if err != nil {
-		return nil, before, err
+		return nil, sees, err
 	}
-	if err := w.take(ctx, charge, append(related, r), files.bytes*fileCopies+steps.cost()); err != nil {
-		return nil, before, err
+	all := append(slices.Clone(sees.related), r)
+	if err := w.take(ctx, charge, all, files.bytes*fileCopies+steps.cost()); err != nil {
+		return nil, sees, err
 	}
-	before.Tasks = steps.decode(append(related, r))
+	sees.before.Tasks = steps.decode(all)
 
 	own := task.Clone(r.Task)
 	ec := &a2asrv.ExecutorContext{
 		Message: own.History[len(own.History)-1], TaskID: own.ID, ContextID: own.ContextID, StoredTask: own,
-		RelatedTasks: make([]*a2a.Task, len(related)), Metadata: r.Request().Metadata,
+		RelatedTasks: make([]*a2a.Task, len(sees.related)), Metadata: r.Request().Metadata,
 	}
-	for i, f := range related {
+	for i, f := range sees.related {
 		ec.RelatedTasks[i] = task.Clone(f.Task)
 	}
-	return ec, before, w.fill(ctx, files, r.Owner, own, ec.RelatedTasks)
+	return ec, sees, w.fill(ctx, files, r.Owner, own, ec.RelatedTasks)
 }
+
+// withMemos are the tasks of a turn's conversation, its own last: their memos are for it to read.
+func withMemos(r task.Record, related []task.Record) (tasks []workersteps.Earlier) {
+	for _, f := range append(slices.Clone(related), r) {
+		if f.Task.ContextID == r.Task.ContextID {
+			tasks = append(tasks, workersteps.Earlier{Task: f.ID(), Prefix: f.MemoPrefix()})
+		}
+	}
+	return tasks
+}
+
+// takeMemos charges the memory of the memos that a run reads: like that of the tasks that it is
+// shown, and not for a few small ones. A run holds memory already, so it does not wait for more:
+// it comes again.
+func takeMemos(charge *memory.Charge) func(value []byte) error {
+	var sum, taken int64
+	return func(value []byte) error {
+		sum += int64(len(value))*textCopies + int64(memory.Values(value))*memory.ValueCost
+		n := min(sum, memoCost) - taken
+		if sum <= smallTurn || n <= 0 {
+			return nil
+		}
+		if charge.Take(n) != nil {
+			return &run.Pause{For: noRoomFor, Err: errNoRoom}
+		}
+		taken += n
+		return nil
+	}
+}
+
+const (
+	noRoomFor = 5 * time.Second // rest of a turn whose memos have no room in the memory
+	memoCost  = 8 << 20         // bytes that the memos of a run may cost
+)
 
 // take charges the memory of a turn that is given the records, and n bytes more. A turn that does
 // not get it within half of its time gives the job back and comes again.
@@ -124,13 +167,13 @@ func callContext(ctx context.Context, r task.Record) (context.Context, *a2asrv.C
 // related returns the tasks that the message refers to and the newest tasks of its
 // conversation, as far as they fit, oldest first. It returns only tasks of the same owner, and
 // none that the task or another one runs again.
-func (w *Worker) related(ctx context.Context, r task.Record) (found []task.Record, before run.Before, err error) {
+func (w *Worker) related(ctx context.Context, r task.Record) (sees seen, err error) {
 	ids, unread, err := w.relatedIDs(ctx, r)
 	if err != nil {
-		return nil, before, err
+		return sees, err
 	}
 
-	before.Unread = unread
+	sees.before.Unread = unread
 	left := w.cfg.Conversation.memory()
 	for i, id := range ids {
 		f, err := w.cfg.Store.Load(ctx, id)
@@ -138,29 +181,29 @@ func (w *Worker) related(ctx context.Context, r task.Record) (found []task.Recor
 			continue
 		}
 		if err != nil {
-			return nil, before, err
+			return sees, err
 		}
 
 		form, err := f.Encode()
 		if err != nil {
-			return nil, before, err
+			return sees, err
 		}
 		if left -= cost(form.Head, form.Body); left < 0 {
-			before.Crowded, before.Unread = true, unread+len(ids)-i
+			sees.before.Crowded, sees.before.Unread = true, unread+len(ids)-i
 			break
 		}
 
-		found = append(found, f)
+		sees.related = append(sees.related, f)
 	}
 
 	// Of a task that was run again the later run says all.
-	all := slices.Clone(found)
-	found = slices.DeleteFunc(found, func(f task.Record) bool {
+	all := slices.Clone(sees.related)
+	sees.related = slices.DeleteFunc(sees.related, func(f task.Record) bool {
 		return slices.ContainsFunc(all, func(o task.Record) bool { return o.Reruns(f.ID()) })
 	})
 
-	slices.SortStableFunc(found, func(a, b task.Record) int { return a.Stamp().Compare(b.Stamp()) })
-	return found, before, nil
+	slices.SortStableFunc(sees.related, func(a, b task.Record) int { return a.Stamp().Compare(b.Stamp()) })
+	return sees, nil
 }
 
 // relatedIDs lists the candidates, each once, the most important first, and counts the tasks of

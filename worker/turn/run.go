@@ -103,7 +103,7 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 	if err := s.bring(ctx, r); err != nil {
 		return task.Outcome{}, because(ctx, err)
 	}
-	ec, before, err := w.executorContext(ctx, r, charge)
+	ec, sees, err := w.executorContext(ctx, r, charge)
 	if err != nil {
 		return task.Outcome{}, because(ctx, &workersteps.Again{Err: err})
 	}
@@ -113,11 +113,12 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 	ctx = run.With(ctx, run.Run{
 		Turn: r.Turn, Attempt: r.Attempt, Until: until, Flush: s.flush, Now: w.cfg.Desk.Now,
 		Steps: &steps{s: s, r: r, stored: map[int]kv.Entry{}}, Spent: r.Turned, Spend: s.spend, Moved: s.progress, Inherited: r.Inherited(),
-		Before: before, LeftOut: s.leftOut,
+		Before: sees.before, LeftOut: s.leftOut,
 		Task: r.ID(), Epoch: r.Epoch, Last: r.LastAttempt(w.cfg.Desk.Moment().Rules),
 	})
 	ctx = workersteps.With(ctx, workersteps.Scope{
 		KV: noting{w.cfg.KV, s}, Owner: r.Owner, Prefix: fmt.Sprintf("%st%06d/", r.StepPrefix(), r.Turn), Keys: r.TurnKey(), Fresh: r.Epoch == 1 && r.Turn == 1 && len(r.Origins) == 0,
+		Memos: fmt.Sprintf("%st%06d/", r.MemoPrefix(), r.Turn), Earlier: withMemos(r, sees.related), Take: takeMemos(charge),
 	})
 	defer func() {
 		if p := recover(); p != nil {
