@@ -97,25 +97,34 @@ func (a *API) keepFiles(ctx context.Context, r task.Record) error {
 	return nil
 }
 
-// bring copies the steps of a task that is about to be deleted to the one that runs it again, if
-// that has not done so yet.
+// bring copies the steps of a task that is about to be deleted to each rerun that goes on from
+// them and has not done so yet.
 func (a *API) bring(ctx context.Context, owner, id string) error {
-	r, err := task.Find(ctx, a.cfg.Store, owner, task.RerunID(owner, id))
-	switch o, ok := r.Origin(); {
-	case errors.Is(err, task.ErrNotFound):
-		return nil
-	case err != nil:
-		return err
-	case !ok || o.Brought || o.Task != id || r.Terminal():
-		return nil
-	default:
-		err = steps.Copy(ctx, a.cfg.KV, o.Prefix(), r.StepPrefix(), o.Steps)
-	}
-	if err == nil {
+	for rerun := task.RerunID(owner, id); ; rerun = task.RerunID(owner, rerun) {
+		r, err := task.Find(ctx, a.cfg.Store, owner, rerun)
+		if errors.Is(err, task.ErrDeleted) {
+			continue
+		}
+		if errors.Is(err, task.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+
+		o, ok := r.Origin()
+		if !ok || o.Task != id {
+			return nil
+		}
+		if o.Brought {
+			continue
+		}
+		if err := steps.Copy(ctx, a.cfg.KV, o.Prefix(), r.StepPrefix(), o.Steps); err != nil {
+			return err
+		}
 		_, err = a.cfg.Desk.ChangeByID(ctx, r.ID(), func(r task.Record, m task.Moment) (task.Record, bool, error) { return r.Bring(m) })
+		if err != nil && !errors.Is(err, task.ErrNotFound) {
+			return err
+		}
 	}
-	if errors.Is(err, task.ErrNotFound) {
-		return nil
-	}
-	return err
 }

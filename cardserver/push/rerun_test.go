@@ -208,3 +208,32 @@ func TestDeletionLeavesTheRerunItsSteps(t *testing.T) {
 		t.Errorf("asked again after both were deleted: %d %s", rec.Code, rec.Body)
 	}
 }
+
+// A task is deleted whose rerun was canceled before it began, and was run again: that one gets the
+// steps, and so does one that comes later.
+func TestDeletionLeavesALaterRerunItsSteps(t *testing.T) {
+	for _, deleted := range []bool{false, true} {
+		w := newWorld(t)
+		w.failed(alice, "t1")
+		w.steps("t1", "life/000001", "life/t000001/n.x")
+		never := want[rerunAnswer](w, http.StatusOK, alice, "POST", "/tasks/t1:rerun", "").Task
+		base.Update(t, w.Store, never, func(r task.Record) (task.Record, bool, error) {
+			return r.Cancel(w.Moment(), &a2a.Message{ID: "stop", Role: a2a.MessageRoleAgent}, nil)
+		})
+		got := want[rerunAnswer](w, http.StatusOK, alice, "POST", "/tasks/"+never+":rerun", "")
+
+		ids := []string{"t1"}
+		if deleted {
+			ids = []string{never, "t1"}
+		}
+		for _, id := range ids {
+			if rec := w.ask(alice, "DELETE", "/tasks/"+id, ""); rec.Code != http.StatusNoContent {
+				t.Fatalf("%d %s", rec.Code, rec.Body)
+			}
+		}
+		r := w.Load(got.Task)
+		if o, _ := r.Origin(); !o.Brought || w.steps("t1") != 0 || w.steps(got.Task) != 2 {
+			t.Errorf("deleted %v: %+v, %d entries of the old task, %d of the new one", deleted, o, w.steps("t1"), w.steps(got.Task))
+		}
+	}
+}

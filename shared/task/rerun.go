@@ -165,12 +165,24 @@ func (r *Record) takeSteps(m Moment, from Record) {
 	}
 }
 
-// Origin returns the task whose steps the record goes on from.
+// Origin returns the task whose steps the record goes on from. One that has copied no steps itself
+// has made none either, and they are still those of the task before it.
 func (r Record) Origin() (o Origin, ok bool) {
-	if n := len(r.Origins); n > 0 && !r.Origins[n-1].Anew {
-		return r.Origins[n-1], true
+	if from := r.unbrought(); len(from) > 0 {
+		return from[0], true
 	}
 	return Origin{}, false
+}
+
+// unbrought are the newest origin and those before it, back to the one that has the steps.
+func (r Record) unbrought() []Origin {
+	from := r.Chain()
+	for i := len(from) - 1; i > 0; i-- {
+		if from[i-1].Brought {
+			return from[i:]
+		}
+	}
+	return from
 }
 
 // Inherited is the number of the last step that the record has taken over.
@@ -190,9 +202,10 @@ func (r Record) Bring(m Moment) (next Record, changed bool, err error) {
 		return r, false, nil
 	}
 	n := r.change()
-	last := len(r.Origins) - 1
-	n.Origins = append([]Origin(nil), r.Origins...)
-	n.Origins[last].Brought = true
+	n.Origins = slices.Clone(r.Origins)
+	for i := len(r.Origins) - len(r.unbrought()); i < len(n.Origins); i++ {
+		n.Origins[i].Brought = true
+	}
 	next, err = n.checked(m, LimitStore)
 	return next, err == nil, err
 }
@@ -211,7 +224,7 @@ func (r Record) Reruns(id string) bool {
 // first task that the record goes on from.
 func (r Record) TurnKey() string {
 	id, life := r.ID(), r.life()
-	if from := r.chain(); len(from) > 0 {
+	if from := r.Chain(); len(from) > 0 {
 		id, life = from[0].Task, from[0].Life
 	}
 	return fmt.Sprintf("%s/%s/t%d/", id, life, r.Turn)
@@ -220,7 +233,7 @@ func (r Record) TurnKey() string {
 // keeper is the task and the life by which the calls of a step are known: those of the record in
 // which it was opened.
 func (r Record) keeper(step int) (id, life string) {
-	for _, o := range r.chain() {
+	for _, o := range r.Chain() {
 		if step <= o.Steps {
 			return o.Task, o.Life
 		}
@@ -228,8 +241,8 @@ func (r Record) keeper(step int) (id, life string) {
 	return r.ID(), r.life()
 }
 
-// chain are the origins since the last one whose steps were not taken over.
-func (r Record) chain() []Origin {
+// Chain are the origins since the last one whose steps were not taken over.
+func (r Record) Chain() []Origin {
 	for i, o := range slices.Backward(r.Origins) {
 		if o.Anew {
 			return r.Origins[i+1:]

@@ -113,7 +113,11 @@ func TestCallsKeepTheirKeysInReruns(t *testing.T) {
 	old := partly(t)
 	r := rerun(t, old, at(time.Hour), task.Rerunning{ID: "t2", Life: "life2"})
 	r = claimed(t, r, at(time.Hour), "1")
-	r, _, err := r.OpenStep(at(time.Hour), turnOf(r), nil, task.Step{Number: 3, Calls: []task.Call{{Name: "refund"}}}, nil)
+	r, _, err := r.Bring(at(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, _, err = r.OpenStep(at(time.Hour), turnOf(r), nil, task.Step{Number: 3, Calls: []task.Call{{Name: "refund"}}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,6 +142,25 @@ func TestCallsKeepTheirKeysInReruns(t *testing.T) {
 	anew := rerun(t, stopped(t, again), at(3*time.Hour), task.Rerunning{ID: "t4", Life: "life4", Anew: true})
 	if _, ok := anew.Origin(); ok || anew.Steps != 0 || anew.Step != nil || anew.CallKey(1, 0) != "t4/life4/1.1" || anew.TurnKey() != "t4/life4/t2/" || texts(anew)["t2-kept"] != "" {
 		t.Errorf("anew: %d steps, %+v, the key %s, artifacts %v", anew.Steps, anew.Step, anew.CallKey(1, 0), texts(anew))
+	}
+}
+
+// A rerun that never ran has no steps of its own: a rerun of it takes those of the task before.
+// What was copied once is not copied again.
+func TestRerunOfARerunThatNeverRan(t *testing.T) {
+	never := stopped(t, rerun(t, partly(t), at(time.Hour), task.Rerunning{ID: "t2", Life: "life2"}))
+	r := rerun(t, never, at(2*time.Hour), task.Rerunning{ID: "t3", Life: "life3"})
+	if o, ok := r.Origin(); !ok || o.Task != "t1" || o.Brought || r.Inherited() != 2 {
+		t.Errorf("it goes on from %+v", o)
+	}
+	r, _, err := r.Bring(at(2 * time.Hour))
+	if o, _ := r.Origin(); err != nil || !o.Brought {
+		t.Errorf("after it was brought: %+v, %v", r.Origins, err)
+	}
+	if next := rerun(t, stopped(t, r), at(3*time.Hour), task.Rerunning{ID: "t4", Life: "life4"}); err == nil {
+		if o, _ := next.Origin(); o.Task != "t3" || o.Brought {
+			t.Errorf("the next one goes on from %+v", o)
+		}
 	}
 }
 

@@ -141,6 +141,40 @@ func TestRerunFindsALateResult(t *testing.T) {
 	}
 }
 
+// A rerun that is canceled before it has copied the steps is run again itself. It goes on from the
+// steps all the same, and so does a rerun of that one.
+func TestRerunOfARerunThatNeverRan(t *testing.T) {
+	s := newSite(t)
+	limits := defaults()
+	limits.Steps = 3
+	made := map[string]int{}
+	count := tools.New("count", "Counts.", func(ctx context.Context, _ struct{}) (string, error) {
+		made[tools.InfoFrom(ctx).Key]++
+		return "one more", nil
+	}, tools.Effects())
+	s.setup = setup{model: scripted(t, script(8, "count")), tools: []tools.Tool{count}, limits: limits}
+
+	failed := s.until(s.send("m1", "Count to eight.", "").ID())
+	never := s.stop(s.again(failed.ID(), false).ID())
+	second := s.until(s.again(never.ID(), false).ID())
+	if second.State() != a2a.TaskStateFailed || second.Steps != 6 {
+		t.Fatalf("%s after %d steps", second.State(), second.Steps)
+	}
+	r := s.until(s.again(second.ID(), false).ID())
+	if r.State() != a2a.TaskStateCompleted || r.Steps != 8 || len(made) != 8 {
+		t.Errorf("%s after %d steps, calls %v: %q", r.State(), r.Steps, made, says(r))
+	}
+	for key, times := range made {
+		if times != 1 {
+			t.Errorf("the call %s was made %d times", key, times)
+		}
+	}
+	kept, err := s.Store.KV().List(t.Context(), r.StepPrefix(), "", kv.LimitCount)
+	if err != nil || len(kept) != 8 {
+		t.Errorf("%d steps are stored: %v", len(kept), err)
+	}
+}
+
 // The steps of a task whose origin is gone cannot be copied, and the task says so. It makes no
 // call anew.
 func TestRerunOfATaskThatIsGone(t *testing.T) {

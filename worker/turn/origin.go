@@ -39,20 +39,31 @@ func (s *session) bring(ctx context.Context, r task.Record) error {
 	return err
 }
 
-// lateResults are the results of a step that the task which is run again has got since its entries
-// were copied: a call of it may have ended later.
+// lateResults are the results of a step that the tasks which are run again have got since its
+// entries were copied: a call of them may have ended later.
 func (p *steps) lateResults(ctx context.Context, number int) (map[int]task.Result, error) {
-	o, ok := p.r.Origin()
-	if !ok || number > o.Steps {
-		return nil, nil
+	late := map[int]task.Result{}
+	for _, o := range p.r.Chain() {
+		if number > o.Steps {
+			continue
+		}
+		e, err := p.s.w.cfg.KV.Get(ctx, o.Prefix()+p.r.StepKey(number)[len(p.r.StepPrefix()):])
+		switch {
+		case errors.Is(err, kv.ErrNotFound):
+			continue
+		case err != nil:
+			return nil, err
+		}
+
+		k, err := task.DecodeKept(e.Value)
+		if err != nil {
+			return nil, err
+		}
+		for i, result := range k.Results {
+			if _, known := late[i]; !known {
+				late[i] = result
+			}
+		}
 	}
-	e, err := p.s.w.cfg.KV.Get(ctx, o.Prefix()+p.r.StepKey(number)[len(p.r.StepPrefix()):])
-	switch {
-	case errors.Is(err, kv.ErrNotFound):
-		return nil, nil
-	case err != nil:
-		return nil, err
-	}
-	k, err := task.DecodeKept(e.Value)
-	return k.Results, err
+	return late, nil
 }

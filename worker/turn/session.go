@@ -56,10 +56,18 @@ func (s *session) add(ev a2a.Event) {
 	if s.closed {
 		return
 	}
+	before := len(s.pending)
 	s.pending = task.Gather(s.pending, ev)
 	n := textSize(ev)
 	s.bytes += n
 	s.said += n
+	if len(s.pending) <= before && !goesOn(ev) { // it has replaced others
+		s.bytes = 0
+		for _, other := range s.pending {
+			s.bytes += textSize(other)
+		}
+	}
+
 	if s.bytes > task.LimitResult {
 		s.cancel(task.ErrTooLarge)
 		return
