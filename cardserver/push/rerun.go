@@ -119,7 +119,7 @@ func (a *API) bring(ctx context.Context, owner, id string) error {
 		if o.Brought {
 			continue
 		}
-		if err := steps.Copy(ctx, a.cfg.KV, o.Prefix(), r.StepPrefix(), o.Steps); err != nil {
+		if err := steps.Copy(ctx, a.cfg.KV, o.Prefix(), r.StepPrefix(), o.Steps, o.Turn); err != nil {
 			return err
 		}
 		_, err = a.cfg.Desk.ChangeByID(ctx, r.ID(), func(r task.Record, m task.Moment) (task.Record, bool, error) { return r.Bring(m) })

@@ -24,15 +24,15 @@ func newPlugin() (*plugin.Plugin, error) {
 	})
 }
 
-// Key is the key of the call that a tool runs in: the same in every run of the turn, and that of
-// no other call. Pass it on to a receiver that recognises a repetition by it.
+// Key is the key of the call that a tool runs in: the same in every run of the turn and when its
+// task is run again, and that of no other call. Pass it on to a receiver that recognises a
+// repetition by it.
 func Key(ctx agent.Context) string {
 	t := from(ctx)
 	if t == nil {
 		return ""
 	}
-	sum := sha256.Sum256([]byte(t.callStep(ctx)))
-	return fmt.Sprintf("%s/%d.%s", t.task, t.number, hex.EncodeToString(sum[:8]))
+	return steps.Key(ctx, t.callStep(ctx))
 }
 
 // place names an agent among those of a turn.

@@ -13,9 +13,9 @@ import (
 
 // Copy copies the entries of a task, whose keys begin with from, to another task of the same
 // owner: their keys begin with to instead. Of the steps of the model it copies those up to the
-// number last. What the other task has already stays as it is, so that a copy that was broken
+// number last, and of what the agent's own code has stored that of turns up to turn. What the other task has already stays as it is, so that a copy that was broken
 // off is made again. After an error some entries may be missing, and the caller calls again.
-func Copy(ctx context.Context, store kv.Store, from, to string, last int) error {
+func Copy(ctx context.Context, store kv.Store, from, to string, last, turn int) error {
 	for after := ""; ; {
 		list, err := store.List(ctx, from, after, page)
 		if err != nil || len(list) == 0 {
@@ -26,7 +26,7 @@ func Copy(ctx context.Context, store kv.Store, from, to string, last int) error 
 		g.SetLimit(side)
 		for _, e := range list {
 			name := strings.TrimPrefix(e.Key, from)
-			if n, ok := number(name); ok && n > last {
+			if n, ofTurn := place(name); ofTurn && n > turn || !ofTurn && n > last {
 				continue
 			}
 			g.Go(func() error {
@@ -45,10 +45,14 @@ func Copy(ctx context.Context, store kv.Store, from, to string, last int) error 
 	}
 }
 
-// number is the number of the model's step to which a name under a task belongs: 000012, or
-// 000012.e3 for its reply.
-func number(name string) (n int, ok bool) {
-	digits, _, _ := strings.Cut(name, ".")
-	n, err := strconv.Atoi(digits)
-	return n, err == nil
+// place is the number of the model's step to which a name under a task belongs (000012, or 000012.e3
+// for its reply), or of the turn (t000003/NAME, and x/t000003/NAME for a memo).
+func place(name string) (n int, ofTurn bool) {
+	digits, ofTurn := strings.CutPrefix(strings.TrimPrefix(name, "x/"), "t")
+	end := strings.IndexAny(digits, "./")
+	if end >= 0 {
+		digits = digits[:end]
+	}
+	n, _ = strconv.Atoi(digits)
+	return n, ofTurn
 }

@@ -63,7 +63,7 @@ func TestCopy(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := map[string]string{"000001": "1", "000002": "two", "000002.e7": "large", "t000001/n.x": "x"}
+	want := map[string]string{"000001": "1", "000002": "two", "000002.e7": "large", "t000001/n.x": "x", "x/t000002/n.x": "memo"}
 	for i := range 250 {
 		want[fmt.Sprintf("t000002/n.%d", i)] = "y"
 	}
@@ -71,12 +71,14 @@ func TestCopy(t *testing.T) {
 		put("step/a/1/"+name, value)
 	}
 	put("step/a/1/000003.e1", "never opened")
+	put("step/a/1/t000003/n.x", "of a later turn")
+	put("step/a/1/x/t000003/n.x", "of a later turn")
 	put("step/a/2/000001", "of another life")
 	put("step/b/1/000002", "two and more")
 	want["000002"] = "two and more"
 
 	for range 2 {
-		if err := steps.Copy(t.Context(), store, "step/a/1/", "step/b/1/", 2); err != nil {
+		if err := steps.Copy(t.Context(), store, "step/a/1/", "step/b/1/", 2, 2); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -30,8 +30,9 @@ var (
 type Origin struct {
 	Task    string `json:"task"`
 	Life    string `json:"life"`
-	Steps   int    `json:"steps,omitempty"`   // number of its last step
-	Anew    bool   `json:"anew,omitempty"`    // its steps are not taken over
+	Steps   int    `json:"steps,omitempty"`   // number of the last step that is taken over from it
+	Turn    int    `json:"turn,omitempty"`    // and of the last turn whose other entries are
+	Anew    bool   `json:"anew,omitempty"`    // those of its last turn are not taken over
 	Brought bool   `json:"brought,omitempty"` // its entries in package kv were copied
 }
 
@@ -40,7 +41,7 @@ type Rerunning struct {
 	ID       string // of the new task
 	Life     string // drawn for it, as that of an [Acceptance]
 	WakeKey  string // signs the URLs that wake its calls
-	Anew     bool   // begin without the steps of the turn
+	Anew     bool   // begin without what the turn has stored
 	Webhooks bool   // take over the webhooks
 }
 
@@ -64,15 +65,16 @@ func (r Record) Rerun(m Moment, as Rerunning) (Record, error) {
 		return Record{}, ErrSucceeded
 	case len(r.Origins) >= maxOrigins:
 		return Record{}, ErrReruns
-	case !as.Anew && !m.Now.Add(m.Rules.Age+time.Hour).Before(r.Expires):
+	}
+	origins := r.originsOf(as.Anew)
+	if !origins[len(origins)-1].Brought && !m.Now.Add(m.Rules.Age+time.Hour).Before(r.Expires) {
 		return Record{}, ErrLate
 	}
 
 	at := m.Now.Truncate(time.Millisecond)
 	n := Record{
 		Schema: schemaOfReruns, Owner: r.Owner, Lane: r.Lane, Requests: r.Requests, Turn: r.Turn, Since: m.Now, Asked: m.Now,
-		Life: as.Life, WakeKey: as.WakeKey,
-		Origins: append(r.Origins[:len(r.Origins):len(r.Origins)], Origin{Task: r.ID(), Life: r.life(), Steps: r.Steps, Anew: as.Anew}),
+		Life: as.Life, WakeKey: as.WakeKey, Origins: origins, Steps: r.First, First: r.First,
 		Task: &a2a.Task{
 			ID: a2a.TaskID(as.ID), ContextID: r.Task.ContextID,
 			Status: a2a.TaskStatus{State: a2a.TaskStateSubmitted, Timestamp: &at},
@@ -95,6 +97,22 @@ func (r Record) Rerun(m Moment, as Rerunning) (Record, error) {
 	}
 
 	return n.checked(m, LimitResult)
+}
+
+// originsOf are the origins of a rerun. One that begins anew takes over what the turns before the
+// last one have stored, and knows no step of the last one, of whichever task.
+func (r Record) originsOf(anew bool) []Origin {
+	last := Origin{Task: r.ID(), Life: r.life(), Steps: r.Steps, Turn: r.Turn, Anew: anew}
+	if anew {
+		last.Steps, last.Turn = r.First, r.Turn-1
+	}
+	last.Brought = last.Steps == 0 && last.Turn == 0
+
+	all := append(slices.Clone(r.Origins), last)
+	for i := range all {
+		all[i].Steps, all[i].Turn = min(all[i].Steps, last.Steps), min(all[i].Turn, last.Turn)
+	}
+	return all
 }
 
 // MayRerun reports whether the task is one that Rerun runs again, sooner or later after its end.
@@ -149,7 +167,7 @@ func (r *Record) takeArtifacts(from Record, anew bool) {
 // it was not answered, and a call that waits begins again, because the word that it waits for
 // reaches the other task.
 func (r *Record) takeSteps(m Moment, from Record) {
-	r.Steps, r.First = from.Steps, from.First
+	r.Steps = from.Steps
 	if from.Step == nil {
 		return
 	}
@@ -176,13 +194,12 @@ func (r Record) Origin() (o Origin, ok bool) {
 
 // unbrought are the newest origin and those before it, back to the one that has the steps.
 func (r Record) unbrought() []Origin {
-	from := r.Chain()
-	for i := len(from) - 1; i > 0; i-- {
-		if from[i-1].Brought {
-			return from[i:]
+	for i := len(r.Origins) - 1; i > 0; i-- {
+		if r.Origins[i-1].Brought {
+			return r.Origins[i:]
 		}
 	}
-	return from
+	return r.Origins
 }
 
 // Inherited is the number of the last step that the record has taken over.
@@ -224,8 +241,11 @@ func (r Record) Reruns(id string) bool {
 // first task that the record goes on from.
 func (r Record) TurnKey() string {
 	id, life := r.ID(), r.life()
-	if from := r.Chain(); len(from) > 0 {
-		id, life = from[0].Task, from[0].Life
+	for _, o := range slices.Backward(r.Origins) {
+		if o.Anew {
+			break
+		}
+		id, life = o.Task, o.Life
 	}
 	return fmt.Sprintf("%s/%s/t%d/", id, life, r.Turn)
 }
@@ -233,20 +253,10 @@ func (r Record) TurnKey() string {
 // keeper is the task and the life by which the calls of a step are known: those of the record in
 // which it was opened.
 func (r Record) keeper(step int) (id, life string) {
-	for _, o := range r.Chain() {
+	for _, o := range r.Origins {
 		if step <= o.Steps {
 			return o.Task, o.Life
 		}
 	}
 	return r.ID(), r.life()
-}
-
-// Chain are the origins since the last one whose steps were not taken over.
-func (r Record) Chain() []Origin {
-	for i, o := range slices.Backward(r.Origins) {
-		if o.Anew {
-			return r.Origins[i+1:]
-		}
-	}
-	return r.Origins
 }

@@ -140,7 +140,7 @@ func TestCallsKeepTheirKeysInReruns(t *testing.T) {
 	}
 
 	anew := rerun(t, stopped(t, again), at(3*time.Hour), task.Rerunning{ID: "t4", Life: "life4", Anew: true})
-	if _, ok := anew.Origin(); ok || anew.Steps != 0 || anew.Step != nil || anew.CallKey(1, 0) != "t4/life4/1.1" || anew.TurnKey() != "t4/life4/t2/" || texts(anew)["t2-kept"] != "" {
+	if o, _ := anew.Origin(); o.Steps != 1 || o.Turn != 1 || o.Brought || anew.Steps != 1 || anew.Step != nil || anew.CallKey(1, 0) != "t1/life1/1.1" || anew.CallKey(2, 0) != "t4/life4/2.1" || anew.TurnKey() != "t4/life4/t2/" || texts(anew)["t2-kept"] != "" {
 		t.Errorf("anew: %d steps, %+v, the key %s, artifacts %v", anew.Steps, anew.Step, anew.CallKey(1, 0), texts(anew))
 	}
 }
@@ -217,8 +217,10 @@ func TestRerunRefuses(t *testing.T) {
 			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
 		}
 	}
-	if _, err := old.Rerun(late, task.Rerunning{ID: "t2", Anew: true}); err != nil {
-		t.Errorf("anew, about to expire: %v", err)
+	first := stopped(t, accepted(t, "x"))
+	late = task.Defaults().At(first.Expires.Add(-time.Hour))
+	if _, err := first.Rerun(late, task.Rerunning{ID: "t2", Anew: true}); err != nil {
+		t.Errorf("anew, about to expire, with nothing to take over: %v", err)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -103,6 +105,33 @@ func TestRerunHasStepsOfItsOwn(t *testing.T) {
 		if want := map[bool]int{false: 5, true: 2}[anew]; r.Steps != want {
 			t.Errorf("anew %v: %d steps, want %d", anew, r.Steps, want)
 		}
+	}
+}
+
+// A rerun that begins its turn anew remembers the calls of the turns before.
+func TestRerunAnewRemembersEarlierTurns(t *testing.T) {
+	s := newSite(t)
+	made := 0
+	refund := tools.New("refund", "Refunds.", func(context.Context, struct{}) (string, error) { made++; return "refunded", nil }, tools.Effects())
+	script := scripts.New(
+		standin.Call(call("refund", nil)), standin.Call(call("ask", map[string]any{"question": "More?"})),
+		standin.Call(call("refund", nil)), scripts.Fail(http.StatusBadRequest, "INVALID_ARGUMENT", "no"), scripts.Fail(http.StatusBadRequest, "INVALID_ARGUMENT", "no"),
+	)
+	s.setup = setup{model: scripted(t, script), tools: []tools.Tool{refund}}
+	id := s.until(s.send("m1", "Refund.", "").ID()).ID()
+	s.send("m2", "Yes.", id)
+	if r := s.until(id); r.State() != a2a.TaskStateFailed || r.Steps != 2 {
+		t.Fatalf("%s after %d steps", r.State(), r.Steps)
+	}
+
+	last := scripts.New(standin.Text("Done."))
+	s.setup.model = scripted(t, last)
+	r := s.until(s.again(id, true).ID())
+	if r.State() != a2a.TaskStateCompleted || r.Steps != 1 {
+		t.Errorf("%s after %d steps: %q", r.State(), r.Steps, says(r))
+	}
+	if got := strings.Count(plain(last.Requests()[0].Contents), "call refund"); got != 1 {
+		t.Errorf("the model was shown %d calls, want that of the first turn:\n%s", got, plain(last.Requests()[0].Contents))
 	}
 }
 

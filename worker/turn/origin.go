@@ -19,7 +19,7 @@ func (s *session) bring(ctx context.Context, r task.Record) error {
 	if !ok || o.Brought {
 		return nil
 	}
-	if err := keptsteps.Copy(ctx, s.w.cfg.KV, o.Prefix(), r.StepPrefix(), o.Steps); err != nil {
+	if err := keptsteps.Copy(ctx, s.w.cfg.KV, o.Prefix(), r.StepPrefix(), o.Steps, o.Turn); err != nil {
 		return unread(err)
 	}
 	old, err := s.w.cfg.Store.Load(ctx, o.Task)
@@ -43,7 +43,7 @@ func (s *session) bring(ctx context.Context, r task.Record) error {
 // entries were copied: a call of them may have ended later.
 func (p *steps) lateResults(ctx context.Context, number int) (map[int]task.Result, error) {
 	late := map[int]task.Result{}
-	for _, o := range p.r.Chain() {
+	for _, o := range p.r.Origins {
 		if number > o.Steps {
 			continue
 		}
