@@ -70,6 +70,7 @@ func TestCopy(t *testing.T) {
 	for name, value := range want {
 		put("step/a/1/"+name, value)
 	}
+
 	put("step/a/1/000003.e1", "never opened")
 	put("step/a/1/t000003/n.x", "of a later turn")
 	put("step/a/1/x/t000003/n.x", "of a later turn")
