@@ -61,6 +61,9 @@ func TestErrorIsFinal(t *testing.T) {
 			if m := r.Task.Status.Message; runs != 1 || r.State() != a2a.TaskStateFailed || !strings.Contains(m.Parts[0].Text(), tt.want) {
 				t.Errorf("after %d runs %s: %+v", runs, r.State(), m)
 			}
+			if hinted := strings.Contains(r.Task.Status.Message.Parts[0].Text(), ":rerun"); hinted == errors.Is(tt.err, steps.ErrLimit) {
+				t.Errorf("the hint at a rerun is there: %v", hinted)
+			}
 			if diff := cmp.Diff([]string{"so far"}, texts(r.Task)); diff != "" {
 				t.Errorf("the result (-want +got):\n%s", diff)
 			}

@@ -244,16 +244,17 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 	}
 
 	s.log.WarnContext(ctx, "the executor failed, and its task is ended", "err", err)
-	return s.finish(ctx, task.Outcome{State: a2a.TaskStateFailed, Message: a2a.NewMessage(a2a.MessageRoleAgent, task.TextPart(whyFailed(err)+s.record().RerunHint()))})
+	return s.finish(ctx, task.Outcome{State: a2a.TaskStateFailed, Message: a2a.NewMessage(a2a.MessageRoleAgent, task.TextPart(whyFailed(err, s.record())))})
 }
 
-// whyFailed tells a client why an error of the executor ended its task.
-func whyFailed(err error) string {
+// whyFailed tells a client why an error of the executor ended its task. One that is over a limit of
+// steps has no hint: a rerun has these steps, and ends in the same way.
+func whyFailed(err error, r task.Record) string {
 	if errors.Is(err, workersteps.ErrLimit) {
 		return fmt.Sprintf("The task was ended: its work is over a limit of one message: %d steps, %d MiB for all of them, %d KiB for the result of one, %d bytes for its name.",
 			workersteps.MaxSteps, workersteps.MaxBytes>>20, kv.LimitValue>>10, workersteps.MaxName)
 	}
-	return "The task was ended: the agent failed to do the work."
+	return "The task was ended: the agent failed to do the work." + r.RerunHint()
 }
 
 // logTurn writes the log line of a turn, one for every run.
