@@ -37,7 +37,7 @@ func (a *API) rerun(q *api.Call) error {
 		Owner: q.Caller.Owner, Task: id, Anew: in.Anew, Webhooks: in.Webhooks, Prepare: a.keepFiles,
 	})
 	if err != nil {
-		return rerunFault(id, r, err)
+		return rerunFault(r, err)
 	}
 
 	audit.Of(q.Context()).Owner(r.Owner)
@@ -46,7 +46,7 @@ func (a *API) rerun(q *api.Call) error {
 
 // rerunFault is the answer to a rerun that cannot be. made is the task that was made by another
 // request.
-func rerunFault(id string, made task.Record, err error) error {
+func rerunFault(made task.Record, err error) error {
 	conflict := func(format string, args ...any) error {
 		return &api.Problem{Status: http.StatusConflict, Detail: fmt.Sprintf(format, args...)}
 	}
