@@ -108,6 +108,27 @@ func TestRerunHasStepsOfItsOwn(t *testing.T) {
 	}
 }
 
+// A rerun costs one commit more than another turn, and a copy of each entry. Without anything to take
+// over it costs no more than that.
+func TestWritesOfARerun(t *testing.T) {
+	for anew, want := range map[bool][]string{false: {"commit", "put", "commit", "commit"}, true: {"commit", "commit"}} {
+		s := newSite(t)
+		limits := defaults()
+		limits.Steps = 1
+		count := tools.New("count", "Counts.", func(context.Context, struct{}) (string, error) { return "one", nil })
+		s.setup = setup{model: scripted(t, scripts.New(standin.Call(call("count", nil)), standin.Text("Done."))), tools: []tools.Tool{count}, limits: limits}
+		failed := s.until(s.send("m1", "Count.", "").ID())
+
+		s.writes = nil
+		if r := s.until(s.again(failed.ID(), anew).ID()); r.State() != a2a.TaskStateCompleted {
+			t.Errorf("%s: %q", r.State(), says(r))
+		}
+		if diff := cmp.Diff(want, s.writes); diff != "" {
+			t.Errorf("anew %v: writes (-want +got):\n%s", anew, diff)
+		}
+	}
+}
+
 // A rerun that begins its turn anew remembers the calls of the turns before.
 func TestRerunAnewRemembersEarlierTurns(t *testing.T) {
 	s := newSite(t)
