@@ -150,9 +150,6 @@ func (r *Record) applyArtifact(epoch int64, e *a2a.TaskArtifactUpdateEvent) {
 	a := packArtifact(e.Artifact)
 	c := &Chunk{ID: a.ID, Append: e.Append, Last: e.LastChunk, Metadata: packMap(e.Metadata)}
 	i := r.artifact(a.ID)
-	if i < 0 && e.LastChunk && !e.Append && empty(a) {
-		return // it takes back what never came here
-	}
 	if e.Append && i >= 0 && !r.stale(a.ID, epoch) {
 		list[i] = extended(list[i], a, c)
 		r.remade(a.ID, epoch, false)
@@ -178,6 +175,15 @@ func (r *Record) applyArtifact(epoch int64, e *a2a.TaskArtifactUpdateEvent) {
 	}
 
 	r.log(Entry{Artifact: c})
+}
+
+// seen is the events without the updates that take back what never came here.
+func (r Record) seen(events []a2a.Event) []a2a.Event {
+	return slices.DeleteFunc(slices.Clone(events), func(ev a2a.Event) bool {
+		e, ok := ev.(*a2a.TaskArtifactUpdateEvent)
+		return ok && e.Artifact != nil && !e.Append && e.LastChunk && empty(e.Artifact) && r.artifact(e.Artifact.ID) < 0 &&
+			!slices.ContainsFunc(events, func(other a2a.Event) bool { return other != ev && updates(other, e.Artifact.ID) })
+	})
 }
 
 // stale reports whether an artifact is what an earlier run of this turn left behind. The first

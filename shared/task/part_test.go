@@ -174,6 +174,14 @@ func TestGather(t *testing.T) {
 			t.Errorf("a stream learns of it: %d events, %v", r.Seq-seq, err)
 		}
 	})
+
+	t.Run("an empty result", func(t *testing.T) {
+		r := claimed(t, accepted(t, "x"), at(1), "n1")
+		r, _, err := r.Finish(at(2), turnOf(r), []a2a.Event{piece(false, true, task.TextPart(""))}, task.Outcome{State: a2a.TaskStateCompleted})
+		if err != nil || len(r.Task.Artifacts) != 1 {
+			t.Errorf("the record has %d artifacts, %v", len(r.Task.Artifacts), err)
+		}
+	})
 }
 
 // A later run of a turn makes everything again. Its first piece replaces what the run before has

@@ -169,6 +169,9 @@ func (r Record) Finish(m Moment, t Fence, events []a2a.Event, out Outcome) (next
 	}
 
 	n := r.change()
+	if out.State != a2a.TaskStateCompleted {
+		events = r.seen(events)
+	}
 	n.applyAll(m, t.Epoch, events)
 
 	n.dropUnfinished(t.Epoch)

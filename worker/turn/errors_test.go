@@ -79,6 +79,46 @@ func TestErrorIsFinal(t *testing.T) {
 	}
 }
 
+// Nothing after an end counts: not an event of an executor that does not look at what yield
+// returns, nor a panic. Its work is not done again.
+func TestNothingAfterAnEndCounts(t *testing.T) {
+	for name, tt := range map[string]struct {
+		play func(done func(a2a.TaskState), yield func(a2a.Event, error) bool)
+		want a2a.TaskState
+	}{
+		"another end": {func(done func(a2a.TaskState), _ func(a2a.Event, error) bool) {
+			done(a2a.TaskStateRejected)
+			done(a2a.TaskStateCompleted)
+		}, a2a.TaskStateRejected},
+		"an error": {func(done func(a2a.TaskState), yield func(a2a.Event, error) bool) {
+			done(a2a.TaskStateCompleted)
+			yield(nil, errors.New("late"))
+		}, a2a.TaskStateCompleted},
+		"an end after an error": {func(done func(a2a.TaskState), yield func(a2a.Event, error) bool) {
+			yield(nil, errors.New("no"))
+			done(a2a.TaskStateCompleted)
+		}, a2a.TaskStateFailed},
+		"a panic": {func(done func(a2a.TaskState), _ func(a2a.Event, error) bool) {
+			done(a2a.TaskStateCompleted)
+			panic("late")
+		}, a2a.TaskStateCompleted},
+	} {
+		t.Run(name, func(t *testing.T) {
+			runs := 0
+			b := newBench(t, execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+				runs++
+				tt.play(func(state a2a.TaskState) { yield(a2a.NewStatusUpdateEvent(ec, state, nil), nil) }, yield)
+			}))
+			id := b.send("m", "hello", "").ID()
+			b.deliver(id, "job", 0)
+			b.deliver(id, "job", 0)
+			if r := b.Load(id); r.State() != tt.want || runs != 1 {
+				t.Errorf("%s after %d runs, want %s", r.State(), runs, tt.want)
+			}
+		})
+	}
+}
+
 // An executor that asks for another run gets one, until its attempts are used up.
 func TestAgainIsTriedAgain(t *testing.T) {
 	runs := 0

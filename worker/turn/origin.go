@@ -28,14 +28,19 @@ func (s *session) bring(ctx context.Context, r task.Record) error {
 		return unread(err)
 	}
 
+	if gone { // its deletion has copied them before, unless it came too late to know of this task
+		now, err := s.w.cfg.Store.Load(ctx, r.ID())
+		if err != nil {
+			return unread(err)
+		}
+		if o, _ := now.Origin(); !o.Brought {
+			return errOrigin
+		}
+	}
+
 	s.commit.Lock()
 	defer s.commit.Unlock()
-	_, err = s.persist(ctx, func(r task.Record, _ task.Fence) (task.Record, bool, error) {
-		if o, _ := r.Origin(); gone && !o.Brought { // else it was deleted after another had copied it
-			return r, false, errOrigin
-		}
-		return r.Bring(s.w.cfg.Desk.Moment())
-	})
+	_, err = s.persist(ctx, func(r task.Record, _ task.Fence) (task.Record, bool, error) { return r.Bring(s.w.cfg.Desk.Moment()) })
 	return err
 }
 

@@ -2,6 +2,7 @@ package turn_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,6 +11,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"errand/shared/desk"
+	"errand/shared/lab/faulty"
+	base "errand/shared/lab/world"
+	"errand/shared/task"
+	"errand/worker/turn"
 )
 
 // A task that was run again is in the conversation once: as the rerun. The rerun itself does not
@@ -64,5 +69,42 @@ func TestRerunTakesThePlaceOfItsTask(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, seen); diff != "" {
 		t.Errorf("related tasks (-want +got):\n%s", diff)
+	}
+}
+
+// While the steps of a task are copied, its owner deletes it, which copies them first. The rerun goes
+// on, as it does if it has seen that itself.
+func TestDeletionWhileStepsAreCopied(t *testing.T) {
+	fails := true
+	b := newBench(t, nil)
+	var old, again task.Record
+	deletes := sync.OnceFunc(func() {
+		base.Update(t, b.Store, again.ID(), func(r task.Record) (task.Record, bool, error) { return r.Bring(b.Moment()) })
+		base.Update(t, b.Store, old.ID(), func(r task.Record) (task.Record, bool, error) { return r.Delete(b.Moment()) })
+	})
+	store := faulty.Store{Store: b.Store, Before: func(c faulty.Call) error {
+		if c.Op == faulty.Load && again.Task != nil && c.ID == old.ID() {
+			deletes()
+		}
+		return nil
+	}}
+	b.configure(execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		state := a2a.TaskStateCompleted
+		if fails {
+			state = a2a.TaskStateFailed
+		}
+		yield(a2a.NewStatusUpdateEvent(ec, state, nil), nil)
+	}), func(c *turn.Config) { c.Store = store })
+
+	old = b.send("m1", "one", "")
+	b.deliver(old.ID(), "job", 0)
+	fails = false
+	var err error
+	if again, err = b.desk.Rerun(t.Context(), desk.Rerun{Owner: "me", Task: old.ID()}); err != nil {
+		t.Fatal(err)
+	}
+	b.deliver(again.ID(), "job2", 0)
+	if r := b.Load(again.ID()); r.State() != a2a.TaskStateCompleted {
+		t.Errorf("%s: %s", r.State(), shown(r))
 	}
 }

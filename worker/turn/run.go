@@ -120,44 +120,53 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 		KV: noting{w.cfg.KV, s}, Owner: r.Owner, Prefix: fmt.Sprintf("%st%06d/", r.StepPrefix(), r.Turn), Keys: r.TurnKey(), Fresh: r.Epoch == 1 && r.Turn == 1 && len(r.Origins) == 0,
 		Memos: fmt.Sprintf("%st%06d/", r.MemoPrefix(), r.Turn), Earlier: withMemos(r, sees.related), Take: takeMemos(charge),
 	})
+	// Nothing after an end counts: an executor that yields once more has an end and a panic.
+	ended := false
 	defer func() {
 		if p := recover(); p != nil {
-			s.log.ErrorContext(ctx, "the executor panicked", "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-			err = &workersteps.Again{Err: errPanic}
+			s.log.ErrorContext(ctx, "the executor panicked", "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()), "ended", ended)
+			if !ended {
+				err = &workersteps.Again{Err: errPanic}
+			}
 		}
 		err = because(ctx, err)
 		w.cleanup(ctx, ec, s, err)
 	}()
 
-	for ev, err := range w.cfg.Executor.Execute(ctx, ec) {
-		switch {
-		case err != nil:
-			return task.Outcome{}, err
-		case ctx.Err() != nil:
-			return task.Outcome{}, context.Cause(ctx)
-		}
-
-		if ev == nil {
-			continue
-		}
-		if err := task.Storable(ev); err != nil {
-			return task.Outcome{}, err
-		}
-
-		o, ended := task.OutcomeOf(ev)
-		if _, whole := ev.(*a2a.Task); whole || !ended {
-			s.add(ev)
-		}
-		if ended {
-			return o, nil
+	for ev, fault := range w.cfg.Executor.Execute(ctx, ec) {
+		if out, ended, err = s.heed(ctx, ev, fault); ended {
+			break
 		}
 	}
 
-	if ctx.Err() != nil {
+	switch {
+	case ended:
+		return out, err
+	case ctx.Err() != nil:
 		return task.Outcome{}, context.Cause(ctx)
 	}
-
 	return task.Outcome{}, errSilent
+}
+
+// heed adds an event of the executor, and says whether the run ends with it.
+func (s *session) heed(ctx context.Context, ev a2a.Event, fault error) (out task.Outcome, ended bool, err error) {
+	switch {
+	case fault != nil:
+		return out, true, fault
+	case ctx.Err() != nil:
+		return out, true, context.Cause(ctx)
+	case ev == nil:
+		return out, false, nil
+	}
+	if err := task.Storable(ev); err != nil {
+		return out, true, err
+	}
+
+	out, ended = task.OutcomeOf(ev)
+	if _, whole := ev.(*a2a.Task); whole || !ended {
+		s.add(ev)
+	}
+	return out, ended, nil
 }
 
 // because returns the reason for which the run had to stop, if there is one: the executor

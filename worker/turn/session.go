@@ -405,7 +405,7 @@ func (s *session) persist(ctx context.Context, decide func(task.Record, task.Fen
 
 		case errors.Is(err, task.ErrNotFound): // deleted
 			return s.rec, task.ErrFenced
-		case errors.Is(err, task.ErrFenced), errors.Is(err, task.ErrTooLarge), errors.Is(err, task.ErrNewer), errors.Is(err, errOrigin):
+		case errors.Is(err, task.ErrFenced), errors.Is(err, task.ErrTooLarge), errors.Is(err, task.ErrNewer):
 			return s.rec, err
 		}
 
