@@ -19,8 +19,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/a2aproject/a2a-go/v2/a2a"
-
 	"errand/cardserver/api"
 	"errand/shared/audit"
 	"errand/shared/auth"
@@ -222,7 +220,7 @@ func (a *API) delete(q *api.Call) error {
 	}
 
 	r, err := a.ownOrUnfed(q)
-	if err == nil && r.Terminal() && r.State() != a2a.TaskStateCompleted {
+	if err == nil && r.MayRerun() {
 		err = a.bring(q.Context(), r.Owner, r.ID())
 	}
 
@@ -239,6 +237,11 @@ func (a *API) delete(q *api.Call) error {
 		return err
 	}
 
+	if met.Task != nil && met.MayRerun() { // a rerun may have been asked for since
+		if err := a.bring(context.WithoutCancel(q.Context()), met.Owner, met.ID()); err != nil {
+			return err
+		}
+	}
 	if err := a.clear(context.WithoutCancel(q.Context()), q.PathValue("task")); err != nil {
 		return err
 	}

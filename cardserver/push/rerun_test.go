@@ -209,6 +209,32 @@ func TestDeletionLeavesTheRerunItsSteps(t *testing.T) {
 	}
 }
 
+// A rerun that is asked for while its task is deleted gets the steps.
+func TestRerunDuringADeletion(t *testing.T) {
+	w := newWorld(t)
+	w.failed(alice, "t1")
+	w.steps("t1", "life/000001")
+	plain, again := w.config.Desk, ""
+	w.config.Desk = w.Desk(faulty.Store{Store: w.Store, Before: func(c faulty.Call) error {
+		if c.Op == faulty.Commit && c.ID == "t1" && again == "" {
+			r, err := plain.Rerun(t.Context(), desk.Rerun{Owner: alice, Task: "t1"})
+			if err != nil {
+				t.Error(err)
+			}
+			again = r.ID()
+		}
+		return nil
+	}})
+	w.Handler = push.New(w.config)
+
+	if rec := w.ask(alice, "DELETE", "/tasks/t1", ""); rec.Code != http.StatusNoContent {
+		t.Fatalf("%d %s", rec.Code, rec.Body)
+	}
+	if o, _ := w.Load(again).Origin(); !o.Brought || w.steps(again) != 1 || w.steps("t1") != 0 {
+		t.Errorf("%+v, %d entries of the new task, %d of the old one", o, w.steps(again), w.steps("t1"))
+	}
+}
+
 // A task is deleted whose rerun was canceled before it began, and was run again: that one gets the
 // steps, and so does one that comes later.
 func TestDeletionLeavesALaterRerunItsSteps(t *testing.T) {

@@ -121,7 +121,7 @@ type Limits struct {
 	// RunMinutes is how long one run may work on a message. Then it goes on from
 	// its steps, in another run. A run that brings none is tried again as often as
 	// one that breaks, so no call of the model or a tool may take as long. Default
-	// and most 29, because the queue waits for 30.
+	// 29, from 3 to 29, because the queue waits for 30.
 	RunMinutes int `yaml:"runMinutes"`
 }
 
@@ -165,8 +165,12 @@ func (l Limits) Conversation() Conversation {
 	return Conversation{Tokens: min(max(l.TurnTokens/4, 0), maxConversationTokens), Tasks: 20, Tools: ToolsAll}
 }
 
-// maxRunMinutes is task.LongestRun of errand/shared/task.
-const maxRunMinutes = 29
+// Bounds of RunMinutes. The least has room for a call of a tool that names no time limit, and the
+// highest is task.LongestRun of errand/shared/task.
+const (
+	minRunMinutes = 3
+	maxRunMinutes = 29
+)
 
 // maxSize bounds the file. An hour of instructions fits; a wrong file does not.
 const maxSize = 256 << 10

@@ -121,7 +121,7 @@ func TestParseRefuses(t *testing.T) {
 		{"more output than tokens", "", "limits: {turnTokens: 10, outputTokens: 11}", "limits.outputTokens: is 11: choose a number from 1 to 10"},
 		{"more thoughts than tokens", "", "limits: {turnTokens: 10, thoughtTokens: 11}", "limits.thoughtTokens: is 11: choose a number from 0 to 10"},
 		{"negative thoughts", "", "limits: {thoughtTokens: -1}", "limits.thoughtTokens: is -1"},
-		{"a run longer than queues wait", "", "limits: {runMinutes: 30}", "limits.runMinutes: is 30: choose a number from 1 to 29"},
+		{"a run longer than queues wait", "", "limits: {runMinutes: 30}", "limits.runMinutes: is 30: choose a number from 3 to 29"},
 		{"the key of before", "", "limits: {historyMessages: 50}", "line 10: limits.historyMessages: unknown key; conversation.tokens and conversation.tasks have taken its place"},
 		{"too many earlier tokens", "", "limits: {turnTokens: 2000000}\nconversation: {tokens: 1048577}", "line 11: conversation.tokens: is 1048577: choose a number from 0 to 1048576"},
 		{"more earlier tokens than tokens", "", "limits: {turnTokens: 10}\nconversation: {tokens: 11}", "conversation.tokens: is 11: choose a number from 0 to 10"},

@@ -159,7 +159,7 @@ func (r *reader) limits(l Limits) {
 	r.within("limits.turnTokens", l.TurnTokens, 1, 10_000_000)
 	r.within("limits.outputTokens", l.OutputTokens, 1, max(l.TurnTokens, 1))
 	r.within("limits.thoughtTokens", l.ThoughtTokens, 0, max(l.TurnTokens, 0))
-	r.within("limits.runMinutes", l.RunMinutes, 1, maxRunMinutes)
+	r.within("limits.runMinutes", l.RunMinutes, minRunMinutes, maxRunMinutes)
 }
 
 func (r *reader) conversation(c Conversation, l Limits) {

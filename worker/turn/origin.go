@@ -3,14 +3,22 @@ package turn
 import (
 	"context"
 	"errors"
+	"time"
 
 	"errand/shared/kv"
 	keptsteps "errand/shared/steps"
 	"errand/shared/task"
+	"errand/worker/run"
 )
 
 // errOrigin says that a task cannot go on from the steps of another one, because they are gone.
 var errOrigin = errors.New("the task that is run again is gone, and so are its steps")
+
+// errCopied says that they are looked for once more.
+var errCopied = errors.New("the task that is run again was deleted, and its steps may be copied at this moment")
+
+// goneFor is the rest of a turn before it looks once more for steps that are gone.
+const goneFor = 5 * time.Second
 
 // bring copies what the task has stored that this one runs again, once (R16i). The front door
 // deletes no task whose steps are still to be copied.
@@ -33,7 +41,11 @@ func (s *session) bring(ctx context.Context, r task.Record) error {
 		if err != nil {
 			return unread(err)
 		}
-		if o, _ := now.Origin(); !o.Brought {
+		switch o, _ := now.Origin(); {
+		case o.Brought:
+		case r.Epoch == 1: // the deletion may copy them a moment later
+			return &run.Pause{For: goneFor, Err: errCopied}
+		default:
 			return errOrigin
 		}
 	}

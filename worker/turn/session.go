@@ -221,7 +221,7 @@ func (s *session) again(ctx context.Context, a *workersteps.Again) (task.Record,
 		return r, a
 	}
 	s.log.WarnContext(ctx, "the run broke off, and the turn is parked", "for", a.After, "err", a.Err)
-	return s.park(ctx, task.Parking{Wake: m.Now.Add(max(a.After, r.Backoff(m.Rules))), Broke: true})
+	return s.park(ctx, task.Parking{Wake: m.Now.Add(max(min(a.After, longestPause), r.Backoff(m.Rules))), Broke: true})
 }
 
 // keepMade commits the artifacts that calls have made, before results of these calls are stored:
