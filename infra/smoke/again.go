@@ -19,10 +19,10 @@ func (b *binding) again(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	got, err := b.tryCancel(ctx, task.ID)
+	got, _ := b.tryCancel(ctx, task.ID)
 	if got == nil || got.Status.State != a2a.TaskStateCanceled {
 		b.leave(ctx, task)
-		return "", errors.Join(omission("no task could be canceled first"), err)
+		return "", omission("") // it was answered first, or the check of cancel has told of it
 	}
 
 	first, err := b.rerun(ctx, task.ID)
