@@ -62,7 +62,7 @@ func TestCloudQueueAndBusForgetEverything(t *testing.T) {
 	checkReceipts(t, hooks, "/afterwards", mustSend(t, c.client(), req))
 }
 
-// A worker that dies in the middle of a turn leaves a lease of nine and a half minutes. The
+// A worker that dies in the middle of a turn leaves a lease of up to ten minutes. The
 // queue knows that the delivery got no answer, and its next delivery takes the turn over
 // (R3).
 func TestCloudTurnOfADeadWorkerIsTakenOver(t *testing.T) {

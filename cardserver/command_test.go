@@ -157,9 +157,9 @@ func TestKeyCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	p := start(t, "ERRAND_ACCESS="+access)
+	p := start(t, "ERRAND_ACCESS="+access, "ERRAND_MODEL=standin:delay=500ms")
 	out, errs, code := invoke(t, "smoke", "-key", "@"+file, p.url())
-	if code != 0 || !strings.Contains(out, "asks for ") || !strings.Contains(out, "checks passed.") {
+	if code != 0 || !strings.Contains(out, "asks for ") || !strings.Contains(out, "ok   again") || !strings.Contains(out, "checks passed.") {
 		t.Errorf("with the key smoke ends with %d: %s%s", code, out, errs)
 	}
 

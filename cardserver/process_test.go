@@ -30,6 +30,7 @@ import (
 // all tests of the package.
 var programs = map[string]func() (string, error){
 	"cardserver": build("cardserver"), "worker": build("worker"), "functions": build("functions"),
+	"hello": documented("hello"), "order": documented("order"),
 }
 
 var folder string // of the programs

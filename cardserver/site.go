@@ -27,7 +27,6 @@ import (
 	"errand/shared/queue"
 	"errand/shared/serve"
 	"errand/shared/setup"
-	"errand/shared/task"
 	"errand/shared/uploads"
 	sources "errand/worker/batches"
 )
@@ -83,7 +82,7 @@ func (s *site) wakeURL(wakeKey, call string) string { return keys.WakeURL(s.addr
 // desk makes the desk that enqueues to q.
 func (s *site) desk(q queue.Queue) *desk.Desk {
 	return desk.New(desk.Config{
-		Store: s.parts.Store, Queue: q, Rules: task.Defaults(), Now: time.Now, Log: s.log, Reused: s.env.Reused(),
+		Store: s.parts.Store, Queue: q, Rules: setup.Rules(s.parts.Agent), Now: time.Now, Log: s.log, Reused: s.env.Reused(),
 		WakeKey: keys.NewWaker(s.parts.Keys.Ring, s.log).Key,
 		Room: func(ctx context.Context, owner string) error {
 			if err := s.parts.Store.Room(ctx); err != nil {

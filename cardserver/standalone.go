@@ -96,7 +96,11 @@ func newStandalone(s *site, exec a2asrv.AgentExecutor, model string) *standalone
 	a.desk = s.desk(a.local.Queue)
 
 	store := s.parts.Store
-	turns := turn.Config{Desk: a.desk, Store: store, KV: store.KV(), Files: s.uploads, Bus: a.local.Bus, Executor: exec, Log: s.log, WakeURL: s.wakeURL}
+	reads := turn.Conversation{Tokens: s.parts.Agent.Conversation.Tokens, Tasks: s.parts.Agent.Conversation.Tasks}
+	turns := turn.Config{Desk: a.desk, Store: store, KV: store.KV(), Files: s.uploads, Bus: a.local.Bus, Executor: exec, Log: s.log, Conversation: &reads, WakeURL: s.wakeURL}
+	if s.env.Embedded() {
+		turns.Pace = turn.PaceOwn
+	}
 	a.worker = turn.New(turns) // of items of batches too: they share the process (R12)
 	whole := batches.New(batches.Config{
 		Desk: a.desk, Store: store, KV: store.KV(), Files: s.parts.Files, Manifests: batches.Sources{Uploads: s.uploads, Objects: s.parts.Objects}, Uploads: s.uploads,

@@ -95,7 +95,7 @@ run "times" {
   # The queues give an attempt 10 minutes, streams live for 50, and Pub/Sub waits for an
   # answer as long as it is told to.
   assert {
-    condition     = { for k, s in google_cloud_run_v2_service.program : k => s.template[0].timeout } == { cardserver = "3600s", functions = "600s", worker = "600s" }
+    condition     = { for k, s in google_cloud_run_v2_service.program : k => s.template[0].timeout } == { cardserver = "3600s", functions = "600s", worker = "1800s" }
     error_message = "a request ends before whoever sent it gives up"
   }
 

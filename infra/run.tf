@@ -12,7 +12,7 @@ locals {
   # token, not for a role. https://cloud.google.com/run/docs/troubleshooting#signature-removed
   services = {
     cardserver = { concurrency = 250, timeout = "3600s", ingress = "INGRESS_TRAFFIC_ALL", unchecked = contains(var.clients, "allUsers") }
-    worker     = { concurrency = local.worker_concurrency, timeout = "600s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", unchecked = true }
+    worker     = { concurrency = local.worker_concurrency, timeout = "1800s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", unchecked = true }
     functions  = { concurrency = local.functions_concurrency, timeout = "600s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", unchecked = true }
   }
   running = var.image == "" ? {} : local.services

@@ -109,7 +109,7 @@ var allowed = map[string][]string{
 	"shared/audit":  {"shared/auth"},
 	"shared/limits": {"shared/auth", "shared/share", "shared/task"},
 	// push is of our own beside A2A: it asks for deliveries and makes none.
-	"cardserver/push": {"cardserver/api", "shared/audit", "cardserver/page", "cardserver/trace", "shared/auth", "shared/desk", "shared/keys", "shared/kv", "shared/serve", "shared/steps", "shared/task", "shared/webhook"},
+	"cardserver/push": {"cardserver/api", "shared/audit", "cardserver/page", "cardserver/trace", "shared/auth", "shared/desk", "shared/keys", "shared/kv", "shared/serve", "shared/steps", "shared/task", "shared/uploads", "shared/webhook"},
 	// trace reads what turns and steps have stored, and knows no caller.
 	"cardserver/trace": {"shared/kv", "shared/task", "worker/steps"},
 	// waterfall is a client: it knows the form of a trace and nothing else of Errand.
@@ -117,7 +117,7 @@ var allowed = map[string][]string{
 	// cli is a client: it knows the form of a budget and nothing else of Errand.
 	"cardserver/batches/cli": {"shared/batch"},
 	// turn runs any executor: it knows no agent definition and no model.
-	"worker/turn":     {"shared/bus", "shared/desk", "shared/kv", "shared/memory", "shared/queue", "shared/task", "shared/uploads", "worker/run", "worker/steps"},
+	"worker/turn":     {"shared/bus", "shared/desk", "shared/kv", "shared/memory", "shared/queue", "shared/steps", "shared/task", "shared/uploads", "worker/run", "worker/steps"},
 	"worker/executor": {"shared/agent", "shared/kit", "shared/model", "shared/task", "shared/usage", "worker/gate", "worker/run", "worker/steps", "worker/tools"},
 	// batches runs no item and knows no model: turns do.
 	"worker/batches": {"shared/batch", "shared/batchdesk", "shared/desk", "shared/files", "shared/kv", "shared/objects", "shared/queue", "shared/steps", "shared/task", "shared/uploads", "worker/run"},
@@ -136,6 +136,10 @@ var allowed = map[string][]string{
 	// The mains alone import the installation's own folder. It may import the packages that
 	// tools and executors need.
 	own: {own + "/", "shared/kit", "shared/secret", "worker/run", "worker/steps", "worker/tools"},
+
+	// adk is for that folder, and imports what it may. agent is an example of the folder.
+	"docs/adk":       {"worker/run", "worker/steps"},
+	"docs/adk/agent": {"docs/adk", "shared/kit", "worker/tools"},
 
 	"worker": {own, "worker/batches", "worker/executor", "worker/turn", "shared/batch", "shared/desk", "shared/keys", "shared/queue", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 	// smoke is a client like any other: it knows the protocol and nothing of Errand.
@@ -171,7 +175,8 @@ var foreign = map[string]struct {
 	"modernc.org/":              {[]string{"shared/adapters/sqlstore"}, "database drivers are behind the store"},
 	"database/sql":              {[]string{"shared/adapters/sqlstore"}, "database drivers are behind the store"},
 	"github.com/jackc/":         {[]string{"shared/adapters/sqlstore", "shared/lab/postgres"}, "database drivers are behind the store, and the lab makes databases for its tests"},
-	"google.golang.org/genai":   {[]string{"shared/adapters/gemini", "shared/adapters/standin", "shared/lab/scripts"}, "the model is behind its port"},
+	"google.golang.org/genai":   {[]string{"shared/adapters/gemini", "shared/adapters/standin", "shared/lab/scripts", "docs/adk", "docs/adk/agent"}, "the model is behind its port; ADK has types of genai"},
+	"google.golang.org/adk":     {[]string{"docs/adk", "docs/adk/agent"}, "ADK is for those who choose it, in a module of its own"},
 	"github.com/sony/gobreaker": {[]string{"functions/notify"}, "breakers are of those who deliver"},
 	"code.dny.dev/ssrf":         {[]string{"shared/egress"}, "there is one guarded way out"},
 	"github.com/coreos/":        {[]string{"shared/auth"}, "tokens are checked in one place"},

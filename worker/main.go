@@ -18,7 +18,6 @@ import (
 	"errand/shared/queue"
 	"errand/shared/serve"
 	"errand/shared/setup"
-	"errand/shared/task"
 	"errand/shared/uploads"
 	"errand/worker/agent"
 	"errand/worker/batches"
@@ -50,10 +49,11 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 		return err
 	}
 
-	d := desk.New(desk.Config{Store: parts.Store, Queue: parts.Queue, Rules: task.Defaults(), Now: time.Now, Log: log})
+	d := desk.New(desk.Config{Store: parts.Store, Queue: parts.Queue, Rules: setup.Rules(parts.Agent), Now: time.Now, Log: log})
 	stored := uploads.New(uploads.Config{Files: parts.Files, KV: parts.Store.KV()})
+	reads := turn.Conversation{Tokens: parts.Agent.Conversation.Tokens, Tasks: parts.Agent.Conversation.Tasks}
 	turns := turn.Config{
-		Desk: d, Store: parts.Store, KV: parts.Store.KV(), Files: stored, Bus: parts.Bus, Executor: exec, Log: log, WakeURL: wakeURL(env.URL, log),
+		Desk: d, Store: parts.Store, KV: parts.Store.KV(), Files: stored, Bus: parts.Bus, Executor: exec, Log: log, Conversation: &reads, WakeURL: wakeURL(env.URL, log),
 	}
 	worker := turn.New(turns) // of items of batches too: they share the process (R12)
 

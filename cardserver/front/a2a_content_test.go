@@ -11,6 +11,7 @@ import (
 
 	"errand/cardserver/front"
 	"errand/shared/agent"
+	"errand/shared/task"
 )
 
 // reads makes the agent read these media types.
@@ -160,6 +161,21 @@ func TestMetadataIsKept(t *testing.T) {
 			t.Errorf("metadata of the message (-want +got):\n%s", diff)
 		}
 		w.refused(t, send, `{"message":`+message("n", "")+`,"metadata":[1]}`, -32602, "metadata")
+	})
+}
+
+// A message may ask for an answer without the earlier tasks of its context. Any other wish about
+// the conversation is refused by its name.
+func TestMessagesWithoutConversation(t *testing.T) {
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		id := w.call(t, send, sending(message("m", `"metadata":{"conversation":"none"}`))).task().ID
+		if alone, _ := task.Alone(w.Load(id).Task.History[0]); !alone {
+			t.Error("the wish was not kept")
+		}
+		for _, value := range []string{`"all"`, `""`, `null`, `true`, `["none"]`, `{"none":1}`} {
+			w.refused(t, send, sending(message("n", `"metadata":{"conversation":`+value+`}`)), -32602, "message.metadata.conversation")
+		}
 	})
 }
 

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -160,6 +162,42 @@ func TestSameMessageIsTheSameTask(t *testing.T) {
 			w.refused(t, send, sending(m), -32602, "message.messageId")
 		}
 	})
+}
+
+// The answer to a repeated message says how a task is run again that ended without success. A task that succeeded needs none of that, and reading it says nothing of it.
+func TestRepeatedMessageNamesTheRerun(t *testing.T) {
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		for state, want := range map[a2a.TaskState]bool{a2a.TaskStateFailed: true, a2a.TaskStateRejected: true, a2a.TaskStateCompleted: false} {
+			m := message(string(state), "")
+			id := w.call(t, send, sending(m)).task().ID
+			w.end(w.claim(id), state)
+
+			hint := "POST /tasks/" + id + ":rerun"
+			for _, answer := range []string{w.call(t, send, sending(m)).body, w.call(t, send, `{"message":`+m+`}`).body} {
+				if strings.Contains(answer, hint) != want {
+					t.Errorf("%s: %s", state, answer)
+				}
+			}
+			if got := w.call(t, "GetTask", byID(id)).body; strings.Contains(got, hint) {
+				t.Errorf("%s: read as %s", state, got)
+			}
+		}
+	})
+}
+
+// POST /tasks/{id}:rerun is not of A2A.
+func TestRerunIsNoOperationOfA2A(t *testing.T) {
+	w := newWorld(t, func(c *front.Config) {
+		c.Push = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusTeapot) })
+	})
+	for path, want := range map[string]bool{"/tasks/x:rerun": true, "/tasks/x/y:rerun": false, "/tenant/tasks/x:rerun": false, "/tasks/x:cancel": false} {
+		rec := httptest.NewRecorder()
+		w.ServeHTTP(rec, newRequest("POST", path, "{}"))
+		if got := rec.Code == http.StatusTeapot; got != want {
+			t.Errorf("%s: %d", path, rec.Code)
+		}
+	}
 }
 
 // Where clients reuse ids, a message that is sent twice runs twice.

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"maps"
 	"net/http"
 	"time"
 
@@ -167,11 +168,27 @@ func (o *operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 	wire.Settled(ctx)
 	audit.Of(ctx).Task(r.ID())
 	audit.Of(ctx).Done()
-	return r, nil
+	return withRerun(r), nil
+}
+
+// withRerun tells the sender of a message that was accepted before, and whose task has ended
+// without success, that sending it once more changes nothing, and what does.
+func withRerun(r task.Record) task.Record {
+	if !r.MayRerun() {
+		return r
+	}
+	t := *r.Task
+	t.Metadata = map[string]any{"rerun": "The message was accepted before, and this is its task. POST /tasks/" + r.ID() + ":rerun runs it again."}
+	maps.Copy(t.Metadata, r.Task.Metadata)
+	r.Task = &t
+	return r
 }
 
 // read checks that the agent can read a message, and that its files are the sender's.
 func (o *operations) read(ctx context.Context, m *desk.Message, req *a2a.SendMessageRequest) error {
+	if _, fault := task.Alone(req.Message); fault != "" {
+		return wire.Invalid("message.metadata."+task.ConversationKey, fault)
+	}
 	list, err := o.filesIn(ctx, req.Message)
 	if err != nil {
 		return err

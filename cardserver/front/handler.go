@@ -48,7 +48,7 @@ func New(cfg Config) http.Handler {
 			cfg.Card.ServeHTTP(w, r)
 		case r.URL.Path == keys.Path:
 			cfg.Keys.ServeJWKS(w, r)
-		case strings.HasPrefix(r.URL.Path, "/push/") || deletesTask(r) || tracesTask(r) || wakes(r.URL.Path):
+		case strings.HasPrefix(r.URL.Path, "/push/") || deletesTask(r) || tracesTask(r) || rerunsTask(r) || wakes(r.URL.Path):
 			cfg.Push.ServeHTTP(w, r)
 		case o.door(r.URL.Path) != nil:
 			o.door(r.URL.Path).ServeHTTP(w, r)
@@ -101,6 +101,13 @@ func tracesTask(r *http.Request) bool {
 	id, under := strings.CutPrefix(r.URL.Path, "/tasks/")
 	id, trace := strings.CutSuffix(id, "/trace")
 	return under && trace && !strings.ContainsAny(id, "/:")
+}
+
+// rerunsTask reports whether a request is for /tasks/{id}:rerun, which A2A does not have.
+func rerunsTask(r *http.Request) bool {
+	id, under := strings.CutPrefix(r.URL.Path, "/tasks/")
+	id, rerun := strings.CutSuffix(id, ":rerun")
+	return under && rerun && !strings.ContainsAny(id, "/:")
 }
 
 // sameOrigin refuses the requests of web pages of other sites. Such a page could cancel a

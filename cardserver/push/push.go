@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"errand/cardserver/api"
@@ -26,6 +27,7 @@ import (
 	"errand/shared/kv"
 	"errand/shared/steps"
 	"errand/shared/task"
+	"errand/shared/uploads"
 	"errand/shared/webhook"
 )
 
@@ -34,7 +36,7 @@ type Config struct {
 	Desk     *desk.Desk
 	Store    Store    // the desk's, to read
 	KV       kv.Store // of the same database, with the steps of the tasks
-	Files    Releaser // lets go of the files that a deleted task names; nil: there are no files
+	Files    Files    // files that tasks name; nil: there are none
 	Keys     *keys.Keyring
 	Access   *auth.Access              // who may call
 	CheckURL func(rawURL string) error // whether a webhook may be sent there; the error is for the client
@@ -45,9 +47,11 @@ type Config struct {
 	Withhold func(ctx context.Context, owner, id string) error
 }
 
-// A Releaser deletes the files that only a task names which its owner has deleted. It is called
-// again if the deletion is repeated.
-type Releaser interface {
+// Files are the files of owners: an *uploads.Store, of which the API needs these methods. Keep
+// keeps a file for a task that is about to be made. Release deletes the files that only a task
+// names which its owner has deleted, and is called again if the deletion is repeated.
+type Files interface {
+	Keep(ctx context.Context, owner, id, task string, until time.Time) (uploads.File, error)
 	Release(ctx context.Context, task string) error
 }
 
@@ -77,6 +81,7 @@ func (a *API) operations() map[string]api.Operation {
 		"POST /push/redrive":                           {Right: auth.Push, Changes: true, Serve: a.redriveAll},
 		"GET /push/keys":                               {Right: auth.Push, Serve: a.keys},
 		"DELETE /tasks/{task}":                         {Right: auth.Cancel, Changes: true, Serve: a.delete},
+		"POST /tasks/{task}:rerun":                     {Right: auth.Send, Changes: true, Serve: a.rerun},
 		"GET /tasks/{task}/trace":                      {Right: auth.Read, Serve: a.trace},
 	}
 }
@@ -215,6 +220,10 @@ func (a *API) delete(q *api.Call) error {
 	}
 
 	r, err := a.ownOrUnfed(q)
+	if err == nil && r.MayRerun() {
+		err = a.bring(q.Context(), r.Owner, r.ID())
+	}
+
 	var met task.Record
 	if err == nil {
 		_, err = a.cfg.Desk.Change(q.Context(), r, func(r task.Record, now task.Moment) (task.Record, bool, error) {
@@ -228,6 +237,11 @@ func (a *API) delete(q *api.Call) error {
 		return err
 	}
 
+	if met.Task != nil && met.MayRerun() { // a rerun may have been asked for since
+		if err := a.bring(context.WithoutCancel(q.Context()), met.Owner, met.ID()); err != nil {
+			return err
+		}
+	}
 	if err := a.clear(context.WithoutCancel(q.Context()), q.PathValue("task")); err != nil {
 		return err
 	}

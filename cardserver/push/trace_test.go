@@ -56,7 +56,7 @@ func (w *world) working(all []tools.Tool, replies ...standin.Reply) http.Handler
 
 	def := &agent.Agent{
 		Name: "Test", Instructions: "Be brief.", Skills: []agent.Skill{{ID: "x", Description: "X."}},
-		Limits: agent.Limits{Steps: 300, TurnTokens: 100_000_000, OutputTokens: 2000, HistoryMessages: 50},
+		Limits: agent.Limits{Steps: 300, TurnTokens: 100_000_000, OutputTokens: 2000},
 	}
 	for _, tool := range all {
 		def.Tools = append(def.Tools, tool.Name())
@@ -65,7 +65,7 @@ func (w *world) working(all []tools.Tool, replies ...standin.Reply) http.Handler
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return turn.New(turn.Config{Desk: w.Desk(w.Store), Store: w.Store, KV: w.Store.KV(), Bus: silent{}, Executor: e, Log: w.Log, Commit: time.Millisecond})
+	return turn.New(turn.Config{Desk: w.Desk(w.Store), Store: w.Store, KV: w.Store.KV(), Bus: silent{}, Executor: e, Log: w.Log})
 }
 
 // send accepts a message of alice, and returns the task's id.

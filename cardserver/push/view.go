@@ -56,6 +56,15 @@ type keysView struct {
 	KeySet     string   `json:"keySet"`     // path of the JWKS, for tokens
 }
 
+// rerunView is the task that runs another one again.
+type rerunView struct {
+	Task    string `json:"taskId"`
+	Context string `json:"contextId"`
+	State   string `json:"state"`
+	Reruns  string `json:"reruns"` // id of the other one
+	Steps   int    `json:"steps"`  // that it goes on from
+}
+
 type redrivenView struct {
 	Webhooks int  `json:"hooks"` // that are active again
 	More     bool `json:"more"`  // there are more: ask again

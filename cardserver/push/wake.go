@@ -67,7 +67,7 @@ func (a *API) wake(w http.ResponseWriter, r *http.Request) {
 // tell commits the word for a call. A call of an earlier life of the task is told too late.
 func (a *API) tell(q *http.Request, id, key string, step, call int) error {
 	_, err := a.cfg.Desk.ChangeByID(q.Context(), id, func(r task.Record, now task.Moment) (task.Record, bool, error) {
-		if r.CallKey(step, call) != key {
+		if r.WakeName(step, call) != key {
 			return r, false, errTold
 		}
 		next, changed, err := r.Tell(now, step, call)

@@ -89,8 +89,12 @@ func runs(r task.Record, now time.Time) (known []Run, unknown int64) {
 			n++
 		}
 		run := &known[n-1]
-		if m.Kind == task.MarkClaimed {
+		switch m.Kind {
+		case task.MarkClaimed:
 			run.BegunAt = at(m.At)
+			continue
+		case task.MarkLeftOut:
+			run.LeftOut = m.Why
 			continue
 		}
 		run.EndedAt, run.End, run.Why = at(m.At), m.Kind, m.Why
@@ -146,7 +150,7 @@ func wait(r task.Record, now time.Time) *Wait {
 		return nil
 	case r.Interrupted():
 		return &Wait{For: WaitClient}
-	case !r.Paused.IsZero():
+	case !r.Paused.IsZero() && newest.Kind == task.MarkWaiting:
 		return &Wait{For: WaitCalls, Until: at(r.Wake), Why: newest.Why}
 	case r.Wake.After(now) && parked:
 		return &Wait{For: WaitPark, Until: at(r.Wake), Why: newest.Why}

@@ -96,6 +96,7 @@ type Run struct {
 	EndedAt *time.Time `json:"endedAt"` // null: it runs, or not known. Of a worker that died: when that was noticed
 	End     string     `json:"end"`
 	Why     string     `json:"why,omitempty"`
+	LeftOut string     `json:"leftOut,omitempty"` // what the model was not shown of the conversation, in words; empty: it is as in the run before, or nothing
 }
 
 // Reasons of a Wait.

@@ -47,6 +47,9 @@ func marks(all ...string) (out []task.Mark) {
 		if m.Kind == task.MarkParked {
 			m.Why = "quota"
 		}
+		if m.Kind == task.MarkLeftOut {
+			m.Why = "2 tasks"
+		}
 		out = append(out, m)
 	}
 	return out
@@ -91,6 +94,9 @@ func TestRunsAndWaits(t *testing.T) {
 		"parked": {record(working, 5, func(r *task.Record) {
 			r.Epoch, r.Wake, r.Marks = 1, at(60), marks("claimed 1 1 1", "parked 1 1 5")
 		}), []string{"1.1 1-5 parked quota"}, 0, "park until 60 quota", "0"},
+		"not all of the conversation was shown": {record(completed, 9, func(r *task.Record) {
+			r.Epoch, r.Marks = 1, marks("claimed 1 1 1", "left 1 1 2")
+		}), []string{"1.1 1-9 ended  left out: 2 tasks"}, 0, "", "0"},
 		"parked, and due": {record(working, 5, func(r *task.Record) {
 			r.Epoch, r.Wake, r.Marks = 1, at(40), marks("claimed 1 1 1", "parked 1 1 5")
 		}), []string{"1.1 1-5 parked quota"}, 0, "worker until ?", "0"},
@@ -117,7 +123,11 @@ func TestRunsAndWaits(t *testing.T) {
 		got := trace.Assemble(row.r, trace.Page{}, at(now), nil)
 		var runs []string
 		for _, r := range got.Runs {
-			runs = append(runs, strings.TrimSpace(fmt.Sprintf("%d.%d %s-%s %s %s", r.Number, r.Turn, shown(r.BegunAt), shown(r.EndedAt), r.End, r.Why)))
+			text := fmt.Sprintf("%d.%d %s-%s %s %s", r.Number, r.Turn, shown(r.BegunAt), shown(r.EndedAt), r.End, r.Why)
+			if r.LeftOut != "" {
+				text += " left out: " + r.LeftOut
+			}
+			runs = append(runs, strings.TrimSpace(text))
 		}
 
 		wait := ""

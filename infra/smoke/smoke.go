@@ -1,6 +1,6 @@
 // Package smoke tries a running agent from outside, as a client does: its card, then
 // sending, polling, streaming and cancelling over every binding of A2A 1.0 that the card
-// declares, then webhooks. It prints a line for every check and, after a failure, the
+// declares, then running a task again, and webhooks. It prints a line for every check and, after a failure, the
 // problem and the remedy.
 //
 // It sends a few short messages, which the agent answers at its usual cost, and cancels the
@@ -106,6 +106,7 @@ func (r *run) all(ctx context.Context) {
 		return
 	}
 	var first *binding
+
 	for _, i := range r.card.SupportedInterfaces {
 		name := list([]string{string(i.ProtocolBinding)}, "") + " " + string(i.ProtocolVersion)
 		switch {
@@ -122,6 +123,7 @@ func (r *run) all(ctx context.Context) {
 		}
 	}
 	if first != nil {
+		r.report.check(ctx, "again", first.name, callTimeout, first.again)
 		r.tryWebhooks(ctx, first)
 	}
 }

@@ -2,8 +2,11 @@ package agent
 
 import "strings"
 
-// noSecrets is the advice for a key that looks like one of a secret.
-func noSecrets(key string) string {
+// advice is the remedy for a key that is no longer known, or looks like one of a secret.
+func advice(key string) string {
+	if key == "historyMessages" {
+		return "conversation.tokens and conversation.tasks have taken its place: remove it, and set those if their defaults do not fit"
+	}
 	plain := strings.NewReplacer("_", "", "-", "", " ", "").Replace(strings.ToLower(key))
 	for _, word := range []string{"secret", "password", "apikey", "credential"} {
 		if strings.Contains(plain, word) {

@@ -54,6 +54,8 @@ type Agent struct {
 	Secrets []Secret `yaml:"secrets"`
 	// Limits bound what one turn may cost. Optional.
 	Limits Limits `yaml:"limits"`
+	// Conversation bounds what the model is shown of earlier messages. Optional.
+	Conversation Conversation `yaml:"conversation"`
 	// Prices of the model's tokens make the price of a task. Default: none.
 	Prices *Prices `yaml:"prices"`
 }
@@ -116,10 +118,59 @@ type Limits struct {
 	// both limits together must not be more than the model can write. Default
 	// 32768, or TurnTokens if that is less; from 0 to TurnTokens.
 	ThoughtTokens int `yaml:"thoughtTokens"`
-	// HistoryMessages is how many earlier messages of the conversation the
-	// model sees, newest first. Default 50, from 1 to 1000.
-	HistoryMessages int `yaml:"historyMessages"`
+	// RunMinutes is how long one run may work on a message. Then it goes on from
+	// its steps, in another run. A run that brings none is tried again as often as
+	// one that breaks, so no call of the model or a tool may take as long. Default
+	// 29, from 3 to 29, because the queue waits for 30.
+	RunMinutes int `yaml:"runMinutes"`
 }
+
+// A Conversation bounds what one request shows the model of the conversation before the
+// message: the earlier turns of the task, and of other tasks of its context. It takes the
+// newest turns. What it leaves out is named to the model in one line, which comes on top, and
+// in the task's trace: as a number of messages, files by their names, and calls with effects
+// one by one.
+//
+// Turns whose message was refused, or that ended before the model said anything, are left out.
+type Conversation struct {
+	// Tokens is how many tokens the earlier messages, files, calls and results may have, by
+	// an estimate of 4 bytes each. A message that is so large that
+	// limits.turnTokens leaves fewer gets fewer. Default: a
+	// quarter of limits.turnTokens; from 0 to 1048576, and to limits.turnTokens.
+	Tokens int `yaml:"tokens"`
+	// Tasks is how many earlier tasks are read: those that the message names in
+	// referenceTaskIds, and then the newest of its context. Default 20, from 0 to 99.
+	Tasks int `yaml:"tasks"`
+	// Tools is which steps of earlier turns are shown, with their calls and results: all of
+	// them (all), or those that have a call with effects (effects). Default: all.
+	Tools string `yaml:"tools"`
+}
+
+// Values of [Conversation].Tools.
+const (
+	ToolsAll     = "all"
+	ToolsEffects = "effects"
+)
+
+// Bounds of a Conversation. As text, the tokens are 4 MiB, about as many as models read:
+// https://ai.google.dev/gemini-api/docs/tokens
+// A page of a list has 100 tasks, the one at work among them.
+const (
+	maxConversationTokens = 1 << 20
+	maxConversationTasks  = 99
+)
+
+// Conversation is that of a definition which does not say more than these limits.
+func (l Limits) Conversation() Conversation {
+	return Conversation{Tokens: min(max(l.TurnTokens/4, 0), maxConversationTokens), Tasks: 20, Tools: ToolsAll}
+}
+
+// Bounds of RunMinutes. The least has room for a call of a tool that names no time limit, and the
+// highest is task.LongestRun of errand/shared/task.
+const (
+	minRunMinutes = 3
+	maxRunMinutes = 29
+)
 
 // maxSize bounds the file. An hour of instructions fits; a wrong file does not.
 const maxSize = 256 << 10

@@ -41,8 +41,9 @@ func TestParseFillsDefaults(t *testing.T) {
 	want := &agent.Agent{
 		Name: "A", Description: "Does a thing.", Version: "1.10", Model: "gemini-3.6-flash",
 		InputModes: []string{"text/plain"}, OutputModes: []string{"text/plain"},
-		Skills: []agent.Skill{{ID: "s", Name: "S", Description: "Does it.", Tags: []string{"t"}}},
-		Limits: agent.Limits{Steps: 16, TurnTokens: 1_000_000, OutputTokens: 16_384, ThoughtTokens: 32_768, HistoryMessages: 50},
+		Skills:       []agent.Skill{{ID: "s", Name: "S", Description: "Does it.", Tags: []string{"t"}}},
+		Limits:       agent.Limits{Steps: 16, TurnTokens: 1_000_000, OutputTokens: 16_384, ThoughtTokens: 32_768, RunMinutes: 29},
+		Conversation: agent.Conversation{Tokens: 250_000, Tasks: 20, Tools: agent.ToolsAll},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Parse (-want +got):\n%s", diff)
@@ -63,7 +64,8 @@ inputModes: [text/markdown]
 outputModes: [text/html]
 extensions: [{uri: "https://example.com/ext/v1", description: d, required: true}, {uri: "urn:x:y"}]
 tools: [time, look_up]
-limits: {steps: 1, turnTokens: 100, historyMessages: 3}
+limits: {steps: 1, turnTokens: 100, runMinutes: 5}
+conversation: {tokens: 7, tasks: 3, tools: effects}
 prices: {currency: USD, input: 0.30, output: 2.50, thought: 3, cached: "0.03", models: [{model: m, input: 1, output: 2, thought: 3, cached: 4}]}
 `))
 	if err != nil {
@@ -83,8 +85,9 @@ prices: {currency: USD, input: 0.30, output: 2.50, thought: 3, cached: "0.03", m
 		Extensions: []agent.Extension{
 			{URI: "https://example.com/ext/v1", Description: "d", Required: true}, {URI: "urn:x:y"},
 		},
-		Tools:  []string{"time", "look_up"},
-		Limits: agent.Limits{Steps: 1, TurnTokens: 100, OutputTokens: 100, ThoughtTokens: 100, HistoryMessages: 3},
+		Tools:        []string{"time", "look_up"},
+		Limits:       agent.Limits{Steps: 1, TurnTokens: 100, OutputTokens: 100, ThoughtTokens: 100, RunMinutes: 5},
+		Conversation: agent.Conversation{Tokens: 7, Tasks: 3, Tools: agent.ToolsEffects},
 		Prices: &agent.Prices{
 			Currency: "USD", Input: "0.30", Output: "2.50", Thought: "3", Cached: "0.03",
 			Models: []agent.ModelPrices{{Model: "m", Input: "1", Output: "2", Thought: "3", Cached: "4"}},
@@ -118,7 +121,13 @@ func TestParseRefuses(t *testing.T) {
 		{"more output than tokens", "", "limits: {turnTokens: 10, outputTokens: 11}", "limits.outputTokens: is 11: choose a number from 1 to 10"},
 		{"more thoughts than tokens", "", "limits: {turnTokens: 10, thoughtTokens: 11}", "limits.thoughtTokens: is 11: choose a number from 0 to 10"},
 		{"negative thoughts", "", "limits: {thoughtTokens: -1}", "limits.thoughtTokens: is -1"},
-		{"no history", "", "limits: {historyMessages: 0}", "limits.historyMessages: is 0"},
+		{"a run longer than queues wait", "", "limits: {runMinutes: 30}", "limits.runMinutes: is 30: choose a number from 3 to 29"},
+		{"the key of before", "", "limits: {historyMessages: 50}", "line 10: limits.historyMessages: unknown key; conversation.tokens and conversation.tasks have taken its place"},
+		{"too many earlier tokens", "", "limits: {turnTokens: 2000000}\nconversation: {tokens: 1048577}", "line 11: conversation.tokens: is 1048577: choose a number from 0 to 1048576"},
+		{"more earlier tokens than tokens", "", "limits: {turnTokens: 10}\nconversation: {tokens: 11}", "conversation.tokens: is 11: choose a number from 0 to 10"},
+		{"negative tokens of the conversation", "", "conversation: {tokens: -1}", "conversation.tokens: is -1"},
+		{"too many earlier tasks", "", "conversation: {tasks: 100}", "conversation.tasks: is 100: choose a number from 0 to 99"},
+		{"other tools", "", "conversation: {tools: some}", `conversation.tools: is "some": choose all or effects`},
 		{"an alias", "", "instructions: &a x\ntools: [*a]", "line 11: tools[0]: aliases are not supported"},
 		{"an alias of itself", "", "tools: &a [*a]", "line 10: tools[0]: aliases are not supported"},
 		{"a merge", "", "<<: {model: m}", "unknown key"},
@@ -254,8 +263,12 @@ func FuzzParse(f *testing.F) {
 			len(a.InputModes) == 0 || len(a.OutputModes) == 0 {
 			t.Errorf("Parse accepted an incomplete definition: %+v", a)
 		}
-		if l := a.Limits; l.Steps < 1 || l.OutputTokens < 1 || l.OutputTokens > l.TurnTokens || l.HistoryMessages < 1 {
+
+		if l := a.Limits; l.Steps < 1 || l.OutputTokens < 1 || l.OutputTokens > l.TurnTokens {
 			t.Errorf("Parse accepted limits %+v", l)
+		}
+		if c := a.Conversation; c.Tokens < 0 || c.Tasks < 0 || c.Tools == "" {
+			t.Errorf("Parse accepted a conversation %+v", c)
 		}
 	})
 }

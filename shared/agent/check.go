@@ -63,6 +63,7 @@ func (r *reader) check(a *Agent) {
 	r.settings(a.Settings)
 	r.secrets(a.Secrets)
 	r.limits(a.Limits)
+	r.conversation(a.Conversation, a.Limits)
 	r.prices(a.Prices)
 }
 
@@ -158,7 +159,15 @@ func (r *reader) limits(l Limits) {
 	r.within("limits.turnTokens", l.TurnTokens, 1, 10_000_000)
 	r.within("limits.outputTokens", l.OutputTokens, 1, max(l.TurnTokens, 1))
 	r.within("limits.thoughtTokens", l.ThoughtTokens, 0, max(l.TurnTokens, 0))
-	r.within("limits.historyMessages", l.HistoryMessages, 1, 1000)
+	r.within("limits.runMinutes", l.RunMinutes, minRunMinutes, maxRunMinutes)
+}
+
+func (r *reader) conversation(c Conversation, l Limits) {
+	r.within("conversation.tokens", c.Tokens, 0, min(maxConversationTokens, max(l.TurnTokens, 0)))
+	r.within("conversation.tasks", c.Tasks, 0, maxConversationTasks)
+	if c.Tools != ToolsAll && c.Tools != ToolsEffects {
+		r.failf("conversation.tools", "is %q: choose %s or %s", clip(c.Tools), ToolsAll, ToolsEffects)
+	}
 }
 
 func (r *reader) within(path string, n, least, most int) {

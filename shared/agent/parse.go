@@ -21,14 +21,15 @@ var form = strict.Options{
 		}
 		return ""
 	},
-	Unknown: noSecrets,
+	Unknown: advice,
 }
 
 // Parse reads a definition. It is strict: unknown and repeated keys, aliases,
 // tags and further documents are errors. The error lists every fault, each
 // with its line, its field and what to do about it.
 func Parse(data []byte) (*Agent, error) {
-	a := &Agent{Limits: Limits{Steps: 16, TurnTokens: 1_000_000, OutputTokens: 16_384, ThoughtTokens: 32_768, HistoryMessages: 50}}
+	a := &Agent{Limits: Limits{Steps: 16, TurnTokens: 1_000_000, OutputTokens: 16_384, ThoughtTokens: 32_768, RunMinutes: maxRunMinutes}}
+	a.Conversation = a.Limits.Conversation()
 	file, err := strict.Read(data, a, form)
 	if err != nil {
 		return nil, err
@@ -39,6 +40,10 @@ func Parse(data []byte) (*Agent, error) {
 	}
 	if !file.Has("limits.thoughtTokens") {
 		a.Limits.ThoughtTokens = max(min(a.Limits.ThoughtTokens, a.Limits.TurnTokens), 0)
+	}
+
+	if !file.Has("conversation.tokens") {
+		a.Conversation.Tokens = a.Limits.Conversation().Tokens
 	}
 
 	for i := range a.Settings {

@@ -4,6 +4,7 @@ import (
 	"hash/fnv"
 	"slices"
 	"strconv"
+	"time"
 )
 
 // A Service is a program that queues call.
@@ -32,7 +33,16 @@ type Lane struct {
 	Rate    int     // most deliveries that one managed queue begins in a second
 	Slots   int     // most deliveries of one owner alone at once in the local queue; all together have twice as many
 	Shards  int     // managed queues that share its jobs
+
+	Deadline time.Duration // how long a delivery may take; that of a sweep may take ShortDeadline
 }
+
+// How long queues wait for the answer to a delivery. 30 min is the longest that Cloud Tasks waits.
+// https://cloud.google.com/tasks/docs/creating-http-target-tasks
+const (
+	ShortDeadline = 10 * time.Minute
+	LongDeadline  = 30 * time.Minute
+)
 
 // Lanes lists all lanes.
 //
@@ -43,10 +53,10 @@ type Lane struct {
 // deliveries at each of a few hosts that hang must not keep all others waiting.
 func Lanes() []Lane {
 	return []Lane{
-		{Name: Turns, Path: PathTurn, Service: Worker, Rate: 500, Slots: 32, Shards: 1},
-		{Name: Deliveries, Path: PathDeliver, Service: Functions, Rate: 500, Slots: 256, Shards: 1},
-		{Name: Batches, Path: PathBatch, Service: Worker, Rate: 500, Slots: 8, Shards: 1},
-		{Name: Bulk, Path: PathBulk, Service: Worker, Rate: 500, Slots: 32, Shards: 1},
+		{Name: Turns, Path: PathTurn, Service: Worker, Rate: 500, Slots: 32, Shards: 1, Deadline: LongDeadline},
+		{Name: Deliveries, Path: PathDeliver, Service: Functions, Rate: 500, Slots: 256, Shards: 1, Deadline: ShortDeadline},
+		{Name: Batches, Path: PathBatch, Service: Worker, Rate: 500, Slots: 8, Shards: 1, Deadline: LongDeadline},
+		{Name: Bulk, Path: PathBulk, Service: Worker, Rate: 500, Slots: 32, Shards: 1, Deadline: LongDeadline},
 	}
 }
 

@@ -26,7 +26,7 @@ type Local struct {
 func Connect(h http.Handler, refill func(ctx context.Context, lane string), turns int, most func(owner string) int64, log *slog.Logger) *Local {
 	lanes := map[string]local.Limits{}
 	for _, l := range queue.Lanes() {
-		limits := local.Limits{Slots: l.Slots}
+		limits := local.Limits{Slots: l.Slots, Deadline: l.Deadline}
 		if l.Name == queue.Turns || l.Name == queue.Bulk {
 			limits.Most = most
 			if turns > 0 {

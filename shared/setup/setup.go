@@ -13,6 +13,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"time"
 
 	"errand/shared/adapters/gcp"
 	"errand/shared/agent"
@@ -202,6 +203,16 @@ func OpenFunctions(ctx context.Context, e Env, definition []byte, log *slog.Logg
 
 func noIDToken(context.Context, string) (string, error) {
 	return "", errors.New("an ID token needs a service account, which a program has on Cloud Run only")
+}
+
+// Rules are the rules of tasks, with what the definition of the agent says of them. Without a
+// definition they are the defaults.
+func Rules(a *agent.Agent) task.Rules {
+	rules := task.Defaults()
+	if a != nil {
+		rules.Run = time.Duration(a.Limits.RunMinutes) * time.Minute
+	}
+	return rules
 }
 
 // Log makes the program's logger.

@@ -19,11 +19,13 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"errand/shared/agent"
 	"errand/shared/files"
 	"errand/shared/keys"
 	lab "errand/shared/lab/agent"
 	"errand/shared/lab/fake"
 	"errand/shared/setup"
+	"errand/shared/task"
 )
 
 func TestReadEnv(t *testing.T) {
@@ -525,5 +527,16 @@ func TestKeyOfTheModelIsASecret(t *testing.T) {
 				t.Errorf("after the rotation: asked with %v, %v", asked.Load(), err)
 			}
 		}
+	}
+}
+
+// The longest run that a definition may ask for is the longest that there is.
+func TestLongestRun(t *testing.T) {
+	a, err := agent.Parse([]byte("name: A\ndescription: d\nversion: 1.0.0\nmodel: m\nskills: [{id: s, name: S, description: d, tags: [t]}]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := setup.Rules(a).Run; got != task.LongestRun {
+		t.Errorf("a run takes %v, want %v", got, task.LongestRun)
 	}
 }

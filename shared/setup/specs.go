@@ -39,7 +39,7 @@ func (e Env) Caller() func(*http.Request) netip.Prefix {
 
 // together refuses parts that work alone and not with each other.
 func (e Env) together() error {
-	_, embedded := e.file()
+	embedded := e.Embedded()
 	switch {
 	case isLocal(e.Queue) != isLocal(e.Bus):
 		return errors.New("ERRAND_QUEUE and ERRAND_BUS must both be local or both be managed: set ERRAND_QUEUE=cloudtasks:... and ERRAND_BUS=pubsub:..., or leave both out")
@@ -55,6 +55,12 @@ func (e Env) together() error {
 		return errors.New("ERRAND_MODEL: say which model answers, for example ERRAND_MODEL=vertex:gemini-3.6-flash")
 	}
 	return nil
+}
+
+// Embedded reports whether the store is a SQLite file, which this process has for itself.
+func (e Env) Embedded() bool {
+	_, ok := e.file()
+	return ok
 }
 
 // file is the path of the SQLite file, if that is the store.

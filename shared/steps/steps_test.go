@@ -1,11 +1,15 @@
 package steps_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/google/go-cmp/cmp"
 
+	"errand/shared/kv"
+	"errand/shared/lab/world"
 	"errand/shared/steps"
 	"errand/shared/task"
 )
@@ -43,6 +47,61 @@ func TestRecordsNameWhatIsDeleted(t *testing.T) {
 		if p := r.StepPrefix(); !strings.HasPrefix(p, steps.Under(id)) || len(p) == len(steps.Under(id)) {
 			t.Errorf("a record with the life %q has its steps under %s, not under %s", life, p, steps.Under(id))
 		}
+		if p := r.MemoPrefix(); !strings.HasPrefix(p, r.StepPrefix()) || p <= r.StepKey(999999) {
+			t.Errorf("a record with the life %q has its memos under %s, not after its steps", life, p)
+		}
+	}
+}
+
+// A copy has all entries of a task but those of steps after the last one, of which a broken run has
+// left a reply. What is there already stays, so a copy may be made twice.
+func TestCopy(t *testing.T) {
+	store := world.New(t, world.Config{}).Store.KV()
+	put := func(key, value string) {
+		t.Helper()
+		if _, err := store.Put(t.Context(), kv.Entry{Key: key, Owner: "me", Value: []byte(value)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := map[string]string{"000001": "1", "000002": "two", "000002.e7": "large", "t000001/n.x": "x", "x/t000002/n.x": "memo"}
+	for i := range 250 {
+		want[fmt.Sprintf("t000002/n.%d", i)] = "y"
+	}
+	for name, value := range want {
+		put("step/a/1/"+name, value)
+	}
+
+	put("step/a/1/000003.e1", "never opened")
+	put("step/a/1/t000003/n.x", "of a later turn")
+	put("step/a/1/x/t000003/n.x", "of a later turn")
+	put("step/a/2/000001", "of another life")
+	put("step/b/1/000002", "two and more")
+	want["000002"] = "two and more"
+
+	for range 2 {
+		if err := steps.Copy(t.Context(), store, "step/a/1/", "step/b/1/", 2, 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := map[string]string{}
+
+	for after := ""; ; {
+		list, err := store.List(t.Context(), "step/b/", after, kv.LimitCount)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(list) == 0 {
+			break
+		}
+		for _, e := range list {
+			got[strings.TrimPrefix(e.Key, "step/b/1/")] = string(e.Value)
+			if after = e.Key; e.Owner != "me" {
+				t.Errorf("%s is of %q", e.Key, e.Owner)
+			}
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("copied (-want +got):\n%s", diff)
 	}
 }
 

@@ -63,6 +63,24 @@ func TestWordDelaysNothing(t *testing.T) {
 	}
 }
 
+// The age of a turn is the time in which it could run: a wait for the caller's next day is none,
+// a park for another reason is.
+func TestAgeWithoutTheWaitsOfItsCaller(t *testing.T) {
+	ru := task.Defaults()
+	for aside, want := range map[bool]task.Verdict{true: task.Claimed, false: task.Ended} {
+		r := claimed(t, accepted(t, "x"), at(0), "1")
+		wake := start.Add(ru.Age)
+		r, _, err := r.Park(at(1), turnOf(r), nil, task.Parking{Wake: wake, Aside: aside})
+		if err != nil {
+			t.Fatal(err)
+		}
+		next, verdict, _, err := r.Claim(ru.At(wake), task.Claim{Lease: task.Lease{Until: wake.Add(time.Minute), Nonce: "2"}})
+		if err != nil || verdict != want || verdict == task.Ended && next.State() != a2a.TaskStateFailed {
+			t.Errorf("aside %v: %v, %s, %v", aside, verdict, next.State(), err)
+		}
+	}
+}
+
 // Artifacts that an attempt has left behind end with the next step of another attempt, unless
 // results of calls were stored after them.
 func TestArtifactsOfAnotherAttempt(t *testing.T) {

@@ -118,6 +118,10 @@ func (r Record) broken(ru Rules) bool {
 // forget begins the counts of attempts and holds again.
 func (r *Record) forget() { r.Attempt, r.Deaths, r.Blamed, r.Held = 0, 0, 0, 0 }
 
+// Backoff is how long the record is parked before its next claim, if the present attempt ends in
+// an error.
+func (r Record) Backoff(ru Rules) time.Duration { return ru.wait(r.Attempt) }
+
 // wait is how long a record is parked after the given number of claims without progress.
 // The last entry of Parks stands before the last claim, and before all that follow.
 func (ru Rules) wait(attempt int) time.Duration {

@@ -66,6 +66,7 @@ type head struct {
 	Held          int            `json:"held,omitempty"`
 	Ends          *time.Time     `json:"ends,omitempty"`
 	Settled       bool           `json:"settled,omitempty"`
+	Origins       []Origin       `json:"origins,omitempty"`
 }
 
 type body struct {
@@ -149,7 +150,7 @@ func (r Record) Encode() (*Encoded, error) {
 		Due: timeOrNil(r.Due.At), DueLane: r.Due.Lane, Deleted: r.Deleted,
 		Life: r.Life, WakeKey: r.WakeKey, Steps: r.Steps, First: r.First, Told: r.Told, Paused: timeOrNil(r.Paused),
 		Broke: r.Broke, Turned: r.Turned, Spent: r.Spent, Held: r.Held,
-		Ends: timeOrNil(r.Ends), Settled: r.Settled,
+		Ends: timeOrNil(r.Ends), Settled: r.Settled, Origins: r.Origins,
 	}
 
 	if r.Lease != (Lease{}) {
@@ -228,7 +229,7 @@ func Decode(headText, bodyText []byte, version int64) (Record, error) {
 		Due: Due{At: timeOrZero(h.Due), Lane: h.DueLane}, Expires: timeOrZero(h.Expires),
 		Life: h.Life, WakeKey: h.WakeKey, Steps: h.Steps, First: h.First, Told: h.Told, Paused: timeOrZero(h.Paused),
 		Broke: h.Broke, Turned: h.Turned, Spent: h.Spent, Step: b.Step, Marks: b.Marks,
-		Deleted: h.Deleted, Held: h.Held, Ends: timeOrZero(h.Ends), Settled: h.Settled, Version: version, extra: extra, headOnly: bodyText == nil,
+		Deleted: h.Deleted, Held: h.Held, Ends: timeOrZero(h.Ends), Settled: h.Settled, Origins: h.Origins, Version: version, extra: extra, headOnly: bodyText == nil,
 		Task: &a2a.Task{ID: h.ID, ContextID: h.Context, Status: status, Metadata: h.Metadata},
 	}
 

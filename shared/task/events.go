@@ -2,6 +2,7 @@ package task
 
 import (
 	"maps"
+	"slices"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 )
@@ -149,7 +150,7 @@ func (r *Record) applyArtifact(epoch int64, e *a2a.TaskArtifactUpdateEvent) {
 	a := packArtifact(e.Artifact)
 	c := &Chunk{ID: a.ID, Append: e.Append, Last: e.LastChunk, Metadata: packMap(e.Metadata)}
 	i := r.artifact(a.ID)
-	if e.Append && i >= 0 {
+	if e.Append && i >= 0 && !r.stale(a.ID, epoch) {
 		list[i] = extended(list[i], a, c)
 		r.remade(a.ID, epoch, false)
 	} else {
@@ -176,6 +177,21 @@ func (r *Record) applyArtifact(epoch int64, e *a2a.TaskArtifactUpdateEvent) {
 	r.log(Entry{Artifact: c})
 }
 
+// seen is the events without the updates that take back what never came here.
+func (r Record) seen(events []a2a.Event) []a2a.Event {
+	return slices.DeleteFunc(slices.Clone(events), func(ev a2a.Event) bool {
+		e, ok := ev.(*a2a.TaskArtifactUpdateEvent)
+		return ok && e.Artifact != nil && !e.Append && e.LastChunk && empty(e.Artifact) && r.artifact(e.Artifact.ID) < 0 &&
+			!slices.ContainsFunc(events, func(other a2a.Event) bool { return other != ev && updates(other, e.Artifact.ID) })
+	})
+}
+
+// stale reports whether an artifact is what an earlier run of this turn left behind. The first
+// update of a later run replaces it, whatever the update says: executors need not know of runs.
+func (r Record) stale(id a2a.ArtifactID, epoch int64) bool {
+	return slices.ContainsFunc(r.Made, func(m Made) bool { return m.ID == id && m.Epoch != epoch && !m.Kept })
+}
+
 // extended is a with the content of more appended. It makes c the reference to the added
 // content.
 func extended(a, more *a2a.Artifact, c *Chunk) *a2a.Artifact {
@@ -189,7 +205,9 @@ func extended(a, more *a2a.Artifact, c *Chunk) *a2a.Artifact {
 		c.Part, c.From, c.To = last, len(old.Text()), len(out.Parts[last].Text())
 		return &out
 	}
-	out.Parts = append(out.Parts, more.Parts...)
+	if !empty(more) { // it marks the end of a file
+		out.Parts = append(out.Parts, more.Parts...)
+	}
 	c.Inline = more
 	return &out
 }
@@ -225,28 +243,44 @@ func (r *Record) inline(id a2a.ArtifactID) {
 }
 
 // Gather adds an event to the events that are not committed yet. A piece of plain text that
-// continues the last one is joined to it. The cost of a commit is then linear, not
-// quadratic, in the number of pieces.
+// continues the last one is joined to it, and so is an empty one, which marks the end. The cost of
+// a commit is then linear, not quadratic, in the number of pieces. An artifact that is replaced
+// takes its own updates with it.
 func Gather(events []a2a.Event, ev a2a.Event) []a2a.Event {
 	e, ok := ev.(*a2a.TaskArtifactUpdateEvent)
-	if !ok || len(events) == 0 || !e.Append || e.Artifact == nil || len(e.Metadata) > 0 {
+	switch {
+	case !ok || len(events) == 0 || e.Artifact == nil:
 		return append(events, ev)
+	case !e.Append:
+		return append(slices.DeleteFunc(events, func(old a2a.Event) bool { return updates(old, e.Artifact.ID) }), ev)
 	}
+
 	last, ok := events[len(events)-1].(*a2a.TaskArtifactUpdateEvent)
-	if !ok || last.LastChunk || !joinable(last.Artifact, e.Artifact) {
+	if !ok || last.LastChunk || len(e.Metadata) > 0 || !joinable(last.Artifact, e.Artifact) {
 		return append(events, ev)
 	}
 	joined := *last
-	art := *last.Artifact
-	art.Parts = a2a.ContentParts{added(art.Parts[0], e.Artifact.Parts[0].Text())}
-	joined.Artifact, joined.LastChunk = &art, e.LastChunk
+	joined.LastChunk = e.LastChunk
+	if !empty(e.Artifact) {
+		art := *last.Artifact
+		art.Parts = a2a.ContentParts{added(art.Parts[0], e.Artifact.Parts[0].Text())}
+		joined.Artifact = &art
+	}
 	events[len(events)-1] = &joined
 	return events
 }
 
+// updates reports whether an event is an update of an artifact.
+func updates(ev a2a.Event, id a2a.ArtifactID) bool {
+	e, ok := ev.(*a2a.TaskArtifactUpdateEvent)
+	return ok && e.Artifact != nil && e.Artifact.ID == id
+}
+
 func joinable(a, b *a2a.Artifact) bool {
-	return a.ID == b.ID && len(a.Parts) == 1 && len(b.Parts) == 1 && continues(a.Parts[0], b.Parts[0]) &&
-		len(b.Metadata) == 0
+	if a.ID != b.ID || len(b.Metadata) > 0 {
+		return false
+	}
+	return empty(b) || len(a.Parts) == 1 && len(b.Parts) == 1 && continues(a.Parts[0], b.Parts[0])
 }
 
 // Outcome is how an executor ended its turn.

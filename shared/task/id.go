@@ -39,6 +39,12 @@ func Derive(owner, messageID string) (id, contextID string) {
 	return ownerMark(owner) + all[:formerSize], all[formerSize : 2*formerSize]
 }
 
+// RerunID returns the id of the task that runs an owner's task again. It depends on nothing else,
+// so a repeated request finds the task. No message makes a task with such an id.
+func RerunID(owner, id string) string {
+	return ownerMark(owner) + digest([]string{"rerun", owner, id})[:formerSize]
+}
+
 // BatchID returns the id of an owner's batch of that name. It is the id of the batch's task
 // and of the context of its items. No message makes a task with such an id.
 func BatchID(owner, name string) string {

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -22,6 +23,7 @@ const (
 	MarkUsedUp  = "used-up" // the run's time was over, and nothing of it was kept
 	MarkBroke   = "broke"   // the run ended in an error
 	MarkDied    = "died"    // the worker of the run died
+	MarkLeftOut = "left"    // Why names what the model was not shown of the conversation
 )
 
 // maxMarks bounds the marks of a record. The newest are kept.
@@ -34,6 +36,26 @@ func (r *Record) mark(m Moment, kind, why string) {
 		marks = marks[len(marks)-maxMarks+1:]
 	}
 	r.Marks = append(marks[:len(marks):len(marks)], Mark{At: m.Now, Kind: kind, Turn: r.Turn, Run: r.Epoch, Why: why})
+}
+
+// LeftOut notes what the model was not shown of the conversation, if the newest such note of the
+// turn says another thing. It is a part of the next commit, and none of its own.
+func (r Record) LeftOut(m Moment, what string) Record {
+	what = short(what)
+	for _, k := range slices.Backward(r.Marks) {
+		if k.Turn == r.Turn && k.Kind == MarkLeftOut {
+			if k.Why == what {
+				return r
+			}
+			break
+		}
+	}
+	if what == "" {
+		return r
+	}
+	n := r.change()
+	n.mark(m, MarkLeftOut, what)
+	return n
 }
 
 // lastMark is when the newest mark of a kind was made; zero: there is none.
@@ -62,9 +84,26 @@ func (r *Record) withUsage(meta map[string]any) map[string]any {
 }
 
 // whyBroken tells a client why the attempts at its turn ended.
-func (r Record) whyBroken() string {
+func (r Record) whyBroken(ru Rules) string {
 	if n := len(r.Marks); n > 0 && r.Marks[n-1].Kind == MarkUsedUp {
-		return "The task was ended: a part of its work takes longer than one run may, which is 9 minutes. Send a smaller piece of work in a new message."
+		return fmt.Sprintf("The task was ended: a part of its work takes longer than one run may, which is %s (limits.runMinutes). Send a smaller piece of work in a new message.", minutes(ru.Run))
 	}
-	return "The task was ended: it was tried several times and broke off every time. Send a new message to try again."
+	return "The task was ended: it was tried several times and broke off every time." + r.RerunHint()
+}
+
+// RerunHint tells a client how a task goes on that fails for no fault of its message. It begins
+// with a space. The lines of a batch have none.
+func (r Record) RerunHint() string {
+	if _, _, item := r.Item(); item || r.Lane == Batches {
+		return ""
+	}
+	return " POST /tasks/" + r.ID() + ":rerun tries again, from where it was."
+}
+
+// minutes says a time in whole minutes.
+func minutes(d time.Duration) string {
+	if n := int(d.Minutes()); n != 1 {
+		return fmt.Sprintf("%d minutes", n)
+	}
+	return "1 minute"
 }

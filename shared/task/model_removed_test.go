@@ -53,7 +53,7 @@ func removals() []removal {
 		{plain("x3 no derived id", derivedID, budget{crash: 1}, send), "one message has 2 tasks"},
 		{answering(plain("x4 no fencing", fencing, budget{expire: 1}, answer)), "the result of turn 1 ended turn 2"},
 		{plain("x4 no fencing, one turn", fencing, budget{expire: 1}, cancel), ""},
-		{speaking(plain("x4 no epoch, one turn that speaks", epoch, budget{expire: 1})), "never wrote"},
+		{speaking(plain("x4 no epoch, one turn that speaks", epoch, budget{expire: 1})), "mixes attempts"},
 		{plain("x5 no fencing, no terminal guard", fencing|terminalGuard, nil, cancel), "ended task was changed"},
 		{hooked(plain("x6 acknowledge before publishing", publishFirst, budget{crash: 1}), 1), "topic never got"},
 		{deaf(hooked(plain("x6 the same, with webhooks as the only observers", publishFirst, budget{crash: 1}), 1)), ""},

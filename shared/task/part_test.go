@@ -1,6 +1,7 @@
 package task_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -101,5 +102,107 @@ func TestWithdrawnArtifactIsDropped(t *testing.T) {
 		if e := last["a"]; e == nil || e.Append || !e.LastChunk || e.Artifact.Parts[0].Text() != "" {
 			t.Errorf("%s: the last update in the stream is %+v", state, e)
 		}
+	}
+}
+
+// Events that are not committed yet become fewer: an empty piece marks the end of the one before
+// it, and an artifact that is replaced, or taken back, leaves nothing of its updates.
+func TestGather(t *testing.T) {
+	file := a2a.NewRawPart([]byte("PNG"))
+	show := func(events []a2a.Event) (all []string) {
+		for _, ev := range events {
+			e := ev.(*a2a.TaskArtifactUpdateEvent)
+			all = append(all, fmt.Sprintf("%s %t %t %s%s", e.Artifact.ID, e.Append, e.LastChunk, e.Artifact.Parts[0].Text(), e.Artifact.Parts[0].Raw()))
+		}
+		return all
+	}
+
+	for name, tt := range map[string]struct {
+		events []a2a.Event
+		want   []string
+		record []string // texts and files in it
+	}{
+		"the end of a text": {[]a2a.Event{piece(false, false, task.TextPart("one")), piece(true, true, task.TextPart(""))}, []string{"a false true one"}, []string{"one"}},
+		"the end of a file": {[]a2a.Event{piece(false, false, file), piece(true, true, task.TextPart(""))}, []string{"a false true PNG"}, []string{"PNG"}},
+		"replaced": {[]a2a.Event{piece(false, false, task.TextPart("one")), artifact("b", false, "two"), piece(true, false, task.TextPart(", more")), piece(false, false, task.TextPart("other"))},
+			[]string{"b false false two", "a false false other"}, []string{"two", "other"}},
+		"taken back": {[]a2a.Event{piece(false, false, task.TextPart("How to")), piece(false, true, task.TextPart(""))}, []string{"a false true "}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var events []a2a.Event
+			for _, ev := range tt.events {
+				events = task.Gather(events, ev)
+			}
+			if diff := cmp.Diff(tt.want, show(events)); diff != "" {
+				t.Errorf("gathered (-want +got):\n%s", diff)
+			}
+
+			r := claimed(t, accepted(t, "x"), at(1), "n1")
+			r, _, err := r.Finish(at(2), turnOf(r), events, task.Outcome{State: a2a.TaskStateFailed})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, a := range r.Task.Artifacts {
+				for _, p := range a.Parts {
+					got = append(got, p.Text()+string(p.Raw()))
+				}
+			}
+			if diff := cmp.Diff(tt.record, got); diff != "" {
+				t.Errorf("in the record (-want +got):\n%s", diff)
+			}
+		})
+	}
+
+	t.Run("a file that was committed", func(t *testing.T) {
+		r := claimed(t, accepted(t, "x"), at(1), "n1")
+		r, _, err := r.Progress(at(2), turnOf(r), []a2a.Event{piece(false, false, file)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, _, err = r.Finish(at(3), turnOf(r), []a2a.Event{piece(true, true, task.TextPart(""))}, task.Outcome{State: a2a.TaskStateCompleted})
+		if err != nil || len(r.Task.Artifacts[0].Parts) != 1 {
+			t.Errorf("the mark of its end is in the record: %+v, %v", r.Task.Artifacts[0].Parts, err)
+		}
+	})
+
+	t.Run("taken back before it was committed", func(t *testing.T) {
+		r := claimed(t, accepted(t, "x"), at(1), "n1")
+		seq := r.Seq
+		r, _, err := r.Finish(at(2), turnOf(r), []a2a.Event{piece(false, true, task.TextPart(""))}, task.Outcome{State: a2a.TaskStateRejected})
+		if err != nil || r.Seq != seq+1 {
+			t.Errorf("a stream learns of it: %d events, %v", r.Seq-seq, err)
+		}
+	})
+
+	t.Run("an empty result", func(t *testing.T) {
+		r := claimed(t, accepted(t, "x"), at(1), "n1")
+		r, _, err := r.Finish(at(2), turnOf(r), []a2a.Event{piece(false, true, task.TextPart(""))}, task.Outcome{State: a2a.TaskStateCompleted})
+		if err != nil || len(r.Task.Artifacts) != 1 {
+			t.Errorf("the record has %d artifacts, %v", len(r.Task.Artifacts), err)
+		}
+	})
+}
+
+// A later run of a turn makes everything again. Its first piece replaces what the run before has
+// left of the artifact, although it says that it goes on.
+func TestLaterRunReplacesText(t *testing.T) {
+	r := claimed(t, accepted(t, "x"), at(1), "n1")
+	r, _, err := r.Progress(at(2), turnOf(r), []a2a.Event{piece(true, false, task.TextPart("one, ")), piece(true, false, task.TextPart("tw"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, _, err = r.GiveBack(at(3), turnOf(r), task.Spent{}); err != nil {
+		t.Fatal(err)
+	}
+
+	r = claimed(t, r, at(4), "n2")
+	for _, events := range [][]a2a.Event{{piece(true, false, task.TextPart("one, "))}, {piece(true, false, task.TextPart("two"))}} {
+		if r, _, err = r.Progress(at(5), turnOf(r), events); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := texts(r)["a"]; got != "one, two" {
+		t.Errorf("the artifact is %q", got)
 	}
 }

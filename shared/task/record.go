@@ -19,11 +19,15 @@ import (
 
 // Schema is the version of the stored form that this program writes. A record with a newer
 // schema is read and never written.
-const Schema = 2
+const Schema = schemaOfReruns
 
-// beforeSteps is the schema of records without steps. Earlier programs can write those too,
-// but would forget which calls have begun.
-const beforeSteps = 1
+// A record has the least schema whose programs know all of it. Programs before steps would forget
+// which calls have begun, and those before reruns would give calls other keys.
+const (
+	beforeSteps    = 1
+	schemaOfSteps  = 2
+	schemaOfReruns = 3
+)
 
 // Names of the lanes that carry jobs about records. Package queue has the same names.
 const (
@@ -70,7 +74,7 @@ type Record struct {
 	Step          *Step          // the newest step, while its turn goes on from it
 	First         int            // number of the last step before the work that goes on
 	Told          bool           // a word for a waiting call came since the last claim
-	Paused        time.Time      // since when the turn waits for its calls: that does not count towards its age
+	Paused        time.Time      // since when the turn waits for its calls, or may not run: that does not count towards its age
 	Broke         int            // workers that died under this turn, with progress or without
 	Turned        Spent          // cost of this turn
 	Spent         Spent          // cost of the task
@@ -80,6 +84,7 @@ type Record struct {
 	Version       int64          // compare-and-swap token, kept by the store
 	Held          int            // holds of the turn since its last progress (R17)
 	Ends          time.Time      // when the record expires once it has ended: a batch and its items end together; zero: after the retention
+	Origins       []Origin       // the tasks that this one runs again, each as a rerun of the one before; empty: none
 	Settled       bool           // of a batch that has ended: its items have ended too, and its files are whole (R19)
 
 	extra    map[string]json.RawMessage // fields that other versions wrote; they survive a rewrite

@@ -25,6 +25,10 @@ const (
 	limitTries         = 10        // attempts kept with a webhook
 )
 
+// LongestRun is how long one run of a turn may take at most: a minute less than queues wait for
+// its answer, so that a run has ended before its queue gives it up.
+const LongestRun = 29 * time.Minute
+
 // Errors of transitions. A transition that returns one of them changes nothing.
 var (
 	ErrFenced   = errors.New("task: the turn is no longer ours")
@@ -51,7 +55,8 @@ type Rules struct {
 
 	Answer    time.Duration   // how long an interrupted task waits for its client
 	Retention time.Duration   // how long a terminal task is kept
-	Age       time.Duration   // age limit of a turn
+	Age       time.Duration   // age limit of a turn: its waits for calls do not count
+	Run       time.Duration   // how long one run of a turn may take; then it is parked and begins again
 	Attempts  int             // claims without progress before the turn fails
 	Parks     []time.Duration // backoff before each of the last claims, the longest before the last
 	Inbox     int             // follow-ups that may wait at once
@@ -62,7 +67,7 @@ type Rules struct {
 func Defaults() Rules {
 	return Rules{
 		Patience: time.Minute, Answer: 30 * 24 * time.Hour, Retention: 30 * 24 * time.Hour,
-		Age: 24 * time.Hour, Attempts: 5,
+		Age: 24 * time.Hour, Run: LongestRun, Attempts: 5,
 		Parks: []time.Duration{10 * time.Second, time.Minute, 5 * time.Minute},
 		Inbox: 16, Webhooks: 10,
 	}
@@ -162,11 +167,13 @@ func shortText(m *a2a.Message) string {
 	}
 	for _, p := range m.Parts {
 		if t := p.Text(); t != "" {
-			return strings.ToValidUTF8(t[:min(len(t), limitText)], "")
+			return short(t)
 		}
 	}
 	return ""
 }
+
+func short(t string) string { return strings.ToValidUTF8(t[:min(len(t), limitText)], "") }
 
 func merged(a, b map[string]any) map[string]any {
 	if len(b) == 0 {

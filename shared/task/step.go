@@ -95,11 +95,25 @@ func (r Record) StepKey(number int) string { return fmt.Sprintf("%s%06d", r.Step
 
 // StepPrefix begins the keys in package kv of everything that this life of the task has
 // stored.
-func (r Record) StepPrefix() string { return fmt.Sprintf("step/%s/%s/", r.ID(), r.life()) }
+func (r Record) StepPrefix() string { return stepPrefix(r.ID(), r.life()) }
 
-// CallKey is the key by which the receiver of a call recognises it, in every attempt.
+func stepPrefix(id, life string) string { return fmt.Sprintf("step/%s/%s/", id, life) }
+
+// MemoPrefix begins the keys of the memos of this life: they come after all of its steps.
+func (r Record) MemoPrefix() string { return r.StepPrefix() + "x/" }
+
+// CallKey is the key by which the receiver of a call recognises it, in every attempt and in
+// every rerun that goes on from its step.
 func (r Record) CallKey(step, call int) string {
-	return fmt.Sprintf("%s/%s/%d.%d", r.ID(), r.life(), step, call+1)
+	id, life := r.keeper(step)
+	return callKey(id, life, step, call)
+}
+
+// WakeName is what names a call of the record in the URL that wakes it.
+func (r Record) WakeName(step, call int) string { return callKey(r.ID(), r.life(), step, call) }
+
+func callKey(id, life string, step, call int) string {
+	return fmt.Sprintf("%s/%s/%d.%d", id, life, step, call+1)
 }
 
 // life is the life of the task. Records of earlier programs have none.
@@ -194,7 +208,7 @@ func (r Record) OpenStep(m Moment, t Fence, events []a2a.Event, s Step, begins [
 	for _, i := range begins {
 		s.Calls[i].Begin(m.Now)
 	}
-	n.Step, n.Steps, n.Schema = &s, s.Number, Schema
+	n.Step, n.Steps, n.Schema = &s, s.Number, max(r.Schema, schemaOfSteps)
 	n.spend(s.Spent)
 	n.forget()
 
@@ -317,7 +331,7 @@ func (r *Record) hear(m Moment) {
 	}
 }
 
-// unpause ends a wait of calls, whose time does not count towards the age of the turn.
+// unpause ends a wait whose time does not count towards the age of the turn.
 func (r *Record) unpause(m Moment) {
 	if !r.Paused.IsZero() && m.Now.After(r.Paused) {
 		r.Since = r.Since.Add(m.Now.Sub(r.Paused))

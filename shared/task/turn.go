@@ -45,7 +45,7 @@ func (r Record) Claim(m Moment, c Claim) (next Record, v Verdict, changed bool, 
 		if m.Now.Before(r.answerBy(m.Rules)) {
 			return r, Idle, false, nil
 		}
-		return n.fail(m, "The task was closed: its question was not answered in time. Send a new message to start again.")
+		return n.fail(m, "The task was closed: its question was not answered in time."+n.RerunHint())
 	case r.Wake.After(m.Now):
 		if wait := r.Wake.Sub(m.Now); wait == m.Rules.wait(r.Attempt) || wait == putOff {
 			return r, Parked, false, nil // by this claim itself, whose answer was lost
@@ -58,9 +58,9 @@ func (r Record) Claim(m Moment, c Claim) (next Record, v Verdict, changed bool, 
 	n.died(m, r.Lease.Alone)
 	switch wait := m.Rules.wait(r.Attempt); {
 	case r.Lane != Batches && !m.Now.Before(n.Since.Add(m.Rules.Age)): // a batch has a deadline
-		return n.fail(m, "The task was ended: it could not be finished in time. Send a new message to try again.")
+		return n.fail(m, "The task was ended: it could not be finished in time."+n.RerunHint())
 	case n.broken(m.Rules):
-		return n.fail(m, n.whyBroken())
+		return n.fail(m, n.whyBroken(m.Rules))
 	case wait > 0 && r.Wake.IsZero():
 		return n.putOff(m, wait)
 	case n.Apart(m.Rules) && !c.Lease.Alone:
@@ -144,6 +144,22 @@ func (r Record) Progress(m Moment, t Fence, events []a2a.Event) (next Record, ch
 	return next, err == nil, err
 }
 
+// Renew makes the lease of a running turn longer (R4). A lease that ends as late already is not
+// changed.
+func (r Record) Renew(m Moment, t Fence, until time.Time) (next Record, changed bool, err error) {
+	if r.Epoch != t.Epoch || r.Terminal() || r.Lease == (Lease{}) {
+		return r, false, ErrFenced
+	}
+	until = until.UTC().Round(0) // in the form in which the record is read back
+	if !until.After(r.Lease.Until) {
+		return r, false, nil
+	}
+	n := r.change()
+	n.Lease.Until = until
+	next, err = n.checked(m, LimitResult)
+	return next, err == nil, err
+}
+
 // Finish ends the turn (R5). While messages wait, COMPLETED and the interrupted states are
 // not reached: the next message is taken under the same lease (R13), and the returned
 // record is still leased.
@@ -153,6 +169,9 @@ func (r Record) Finish(m Moment, t Fence, events []a2a.Event, out Outcome) (next
 	}
 
 	n := r.change()
+	if out.State != a2a.TaskStateCompleted {
+		events = r.seen(events)
+	}
 	n.applyAll(m, t.Epoch, events)
 
 	n.dropUnfinished(t.Epoch)
@@ -249,8 +268,10 @@ type Parking struct {
 	Waits  []Wait       // calls that wait for a time or a word from outside
 	Spent  Spent        // cost of replies that no other commit has
 	UsedUp bool         // the run's time was over, and it has opened and stored nothing
+	Broke  bool         // the run ended in an error
 	Model  bool         // the turn waits for its model, and for nothing else (R17)
 	Held   bool         // and the next hold lasts longer
+	Aside  bool         // the turn may not run for now: the wait does not count towards its age
 }
 
 // A Wait is a call that asked to begin again later (R16h).
@@ -262,7 +283,7 @@ type Wait struct {
 
 // Park makes a running turn back off until wake (R4, R16g), or ends its run at SIGTERM with a
 // wake in the present. The events so far are kept, and the attempt is given back, unless it
-// used up its time for nothing.
+// used up its time for nothing or ended in an error.
 func (r Record) Park(m Moment, t Fence, events []a2a.Event, p Parking) (next Record, changed bool, err error) {
 	if r.Epoch == t.Epoch && r.Lease == (Lease{}) && (r.Wake.Equal(p.Wake) || !r.Paused.IsZero()) && !r.Terminal() {
 		return r, false, nil
@@ -285,7 +306,7 @@ func (r Record) Park(m Moment, t Fence, events []a2a.Event, p Parking) (next Rec
 
 	n.spend(p.Spent)
 	n.Lease, n.Wake, n.Asked = Lease{}, p.Wake, m.Now
-	if !p.UsedUp && n.Attempt > 0 {
+	if !p.UsedUp && !p.Broke && n.Attempt > 0 {
 		n.Attempt--
 	}
 	n.pause(m, p)
@@ -304,8 +325,14 @@ func (r Record) Park(m Moment, t Fence, events []a2a.Event, p Parking) (next Rec
 // park ends it at once.
 func (r *Record) pause(m Moment, p Parking) {
 	kind := MarkParked
-	if p.UsedUp {
+	if p.Aside {
+		r.Paused = m.Now
+	}
+	switch {
+	case p.UsedUp:
 		kind = MarkUsedUp
+	case p.Broke:
+		kind = MarkBroke
 	}
 
 	if len(p.Waits) > 0 && r.Step != nil {

@@ -186,7 +186,7 @@ const (
 func pause(err error) error {
 	_, paused := errors.AsType[*run.Pause](err)
 	switch {
-	case paused, errors.Is(err, task.ErrFenced), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case paused, errors.Is(err, task.ErrFenced):
 		return err
 	case errors.Is(err, task.ErrFull):
 		return &run.Pause{For: fullFor, Err: err, Alert: true, Say: "The batch waits: there is no room on the agent's disk. It goes on when its operator has made room."}

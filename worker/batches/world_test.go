@@ -165,7 +165,7 @@ func (b *bench) process(tap *tap) *process {
 		b.config(&c)
 	}
 	exec := batches.New(c)
-	turns := turn.Config{Desk: d, Store: store, KV: values, Bus: b, Executor: exec, Log: b.Log, Commit: time.Millisecond}
+	turns := turn.Config{Desk: d, Store: store, KV: values, Bus: b, Executor: exec, Log: b.Log}
 	if b.turns != nil {
 		b.turns(&turns)
 	}

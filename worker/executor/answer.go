@@ -2,7 +2,6 @@ package executor
 
 import (
 	"errors"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -17,21 +16,20 @@ import (
 const maxAnswer = task.LimitResult - task.LimitAccept
 
 // An answer is the artifact of a turn: the newest reply that has a text or a file. Its
-// pieces are sent while the model makes them, although calls may follow. The first piece of
+// pieces are sent as the model makes them, although calls may follow. The first piece of
 // the next reply then replaces them.
 //
-// The newest piece is held back, so that the last piece can be marked. The bytes of an
-// incomplete rune are held back too.
+// Nothing is held back but the bytes of an incomplete rune. The end is marked by an empty text,
+// which adds nothing.
 type answer struct {
 	turn   *turn
 	id     a2a.ArtifactID
 	sent   []*a2a.Part // the reply's pieces, as sent
-	held   *a2a.Part
-	broken string // the beginning of a rune
-	size   int    // bytes of the reply
-	begun  bool   // an update of the reply was sent, so the next one appends
-	old    bool   // the pieces are those of an earlier reply
-	shown  bool   // this attempt has sent an update
+	broken string      // the beginning of a rune
+	size   int         // bytes of the reply
+	begun  bool        // an update of the reply was sent, so the next one appends
+	old    bool        // the pieces are those of an earlier reply
+	shown  bool        // this attempt has sent an update
 }
 
 // text adds a piece of text, which may end within a rune.
@@ -68,25 +66,11 @@ func (a *answer) part(p *a2a.Part, size int) error {
 		return errTooLong
 	}
 	a.size += size
-	err := a.flush()
-	a.held = p
-	return err
-}
-
-// flush sends the piece that is held back, before work that takes time.
-func (a *answer) flush() error { return a.release(false) }
-
-func (a *answer) release(last bool) error {
-	if a.held == nil {
-		return nil
-	}
-	p := a.held
-	a.held = nil
 	a.sent = append(a.sent, p)
-	return a.send(a2a.ContentParts{p}, a.begun, last)
+	return a.send(a2a.ContentParts{p}, a.begun, false)
 }
 
-// next begins another reply of the same turn. The pieces of the last one were sent.
+// next begins another reply of the same turn.
 func (a *answer) next() {
 	a.broken = ""
 	a.old = len(a.sent) > 0
@@ -127,7 +111,7 @@ func (a *answer) undo() {
 }
 
 func (a *answer) clear() {
-	a.sent, a.held, a.size = nil, nil, 0
+	a.sent, a.size = nil, 0
 	a.begun, a.old = false, false
 }
 
@@ -152,11 +136,7 @@ func (a *answer) lead(question string) string {
 
 // words returns the pieces as one text, or "" if one of them is a file.
 func (a *answer) words() string {
-	pieces := a.sent
-	if a.held != nil {
-		pieces = append(slices.Clip(pieces), a.held)
-	}
-	parts := joined(pieces)
+	parts := joined(a.sent)
 	if len(parts) != 1 {
 		return ""
 	}
@@ -183,7 +163,7 @@ func (a *answer) withdraw() error {
 	return a.send(a2a.ContentParts{task.TextPart("")}, false, true)
 }
 
-// finish marks the end. If the last piece has been sent already, it sends everything again.
+// finish marks the end. A text of an earlier run, which this one has not sent, is sent as a whole.
 func (a *answer) finish() error {
 	if a.broken != "" {
 		a.broken = ""
@@ -191,13 +171,13 @@ func (a *answer) finish() error {
 			return err
 		}
 	}
-	if a.held != nil {
-		return a.release(true)
-	}
-	if len(a.sent) > 0 {
+	switch {
+	case len(a.sent) == 0:
+		return nil
+	case !a.begun:
 		return a.send(joined(a.sent), false, true)
 	}
-	return nil
+	return a.send(a2a.ContentParts{task.TextPart("")}, true, true)
 }
 
 func (a *answer) send(parts a2a.ContentParts, more, last bool) error {
@@ -252,4 +232,4 @@ func incomplete(s string) int {
 }
 
 // empty reports whether there is no answer.
-func (a *answer) empty() bool { return a.held == nil && len(a.sent) == 0 && a.broken == "" }
+func (a *answer) empty() bool { return len(a.sent) == 0 && a.broken == "" }

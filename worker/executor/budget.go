@@ -123,7 +123,7 @@ func (t *turn) afford(ctx context.Context) (bool, error) {
 // note returns the cost of a step, adds it to that of the turn, and remembers what its usage tells about the next
 // request.
 func (t *turn) note(s step, err error) task.Spent {
-	t.known = reckoning{len(t.history), s.usage}
+	t.known = reckoning{len(t.contents()), s.usage}
 	return t.used.add(s, err)
 }
 

@@ -35,7 +35,7 @@ func reading(bytes int) (tools.Tool, model.Part) {
 // The model calls a tool, and the next request may cost too much. It is counted only if an
 // estimate comes near what is left, and not sent if the count is over it.
 func TestRequestsAreCountedBeforeTheyArePaid(t *testing.T) {
-	limits := agent.Limits{Steps: 8, TurnTokens: 1000, OutputTokens: 80, ThoughtTokens: 20, HistoryMessages: 50}
+	limits := agent.Limits{Steps: 8, TurnTokens: 1000, OutputTokens: 80, ThoughtTokens: 20}
 	uncounted := errors.New("the service does not count")
 
 	for _, tt := range []struct {
@@ -98,7 +98,7 @@ func TestRequestsAreCountedBeforeTheyArePaid(t *testing.T) {
 
 // The first request has no reply before it. A file by reference may have any size.
 func TestFirstRequestIsCounted(t *testing.T) {
-	limits := agent.Limits{Steps: 8, TurnTokens: 1000, OutputTokens: 80, HistoryMessages: 50}
+	limits := agent.Limits{Steps: 8, TurnTokens: 1000, OutputTokens: 80}
 	video := a2a.NewFileURLPart("https://example.com/a.mp4", "video/mp4")
 
 	for _, tt := range []struct {
@@ -145,7 +145,7 @@ func TestCancelDuringACount(t *testing.T) {
 	m := ending{steps{&chunks{uncount: context.Canceled}, func(int, model.Request) model.Chunk {
 		return model.Chunk{Parts: []model.Part{call}, Usage: model.Usage{Prompt: 480, Output: 30}, Finish: "STOP"}
 	}}, cancel}
-	limits := agent.Limits{Steps: 8, TurnTokens: 1000, OutputTokens: 80, HistoryMessages: 50}
+	limits := agent.Limits{Steps: 8, TurnTokens: 1000, OutputTokens: 80}
 
 	r := answered(t, ctx, newExecutor(t, setup{model: m, limits: limits, tools: []tools.Tool{tool}}), message())
 	if !errors.Is(r.err, context.Canceled) || len(m.counted) != 1 || len(m.seen) != 1 {
@@ -186,7 +186,7 @@ func TestThoughtsHaveTheirOwnLimit(t *testing.T) {
 		{"no room in the turn", 9000, 8192, 8192, 5000, 6000, "limits.turnTokens", "outputTokens"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			limits := agent.Limits{Steps: 8, TurnTokens: tt.turn, OutputTokens: tt.outputs, ThoughtTokens: tt.thoughts, HistoryMessages: 50}
+			limits := agent.Limits{Steps: 8, TurnTokens: tt.turn, OutputTokens: tt.outputs, ThoughtTokens: tt.thoughts}
 			r := answered(t, t.Context(), newExecutor(t, setup{model: thinker(tt.thought, tt.output), limits: limits}), message())
 
 			if tt.says == "" {

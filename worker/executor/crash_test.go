@@ -38,16 +38,19 @@ type site struct {
 	t      *testing.T
 	desk   *desk.Desk
 	setup  setup
-	worker *turn.Worker // of the newest process
+	reads  *turn.Conversation // nil: the default
+	worker *turn.Worker       // of the newest process
 	now    time.Time
 	retry  int
 
 	mu     sync.Mutex
+	lease  time.Duration // of its turns; 0: the usual one, which is renewed as real time passes
 	points int           // so far, in the life of the process
 	killAt int           // the point at which the process dies; 0: never
 	at     func(n int)   // called at each point; nil: nothing
 	dead   chan struct{} // closed then
 	writes []string
+	lists  int // of entries
 }
 
 // errDead is what a dead process reads when its test is over.
@@ -144,6 +147,9 @@ func (m mortalKV) List(ctx context.Context, prefix, after string, limit int) ([]
 	if err := m.alive(); err != nil {
 		return nil, err
 	}
+	m.s.mu.Lock()
+	m.s.lists++
+	m.s.mu.Unlock()
 	return m.Store.List(ctx, prefix, after, limit)
 }
 
@@ -178,6 +184,7 @@ func (s *site) process(id string, killAt int) {
 
 	store := mortal{s.Store, s, dead}
 	s.worker = turn.New(turn.Config{
+		Lease: s.lease, Conversation: s.reads, Pace: turn.Pace{Soon: time.Hour}, // no write depends on how busy the machine is
 		Desk: s.desk, Store: store, KV: mortalKV{s.Store.KV(), store}, Bus: noBus{}, Executor: newExecutor(s.t, s.setup), Log: s.Log,
 	})
 	s.retry++

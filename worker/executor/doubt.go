@@ -164,7 +164,10 @@ func since(ec *a2asrv.ExecutorContext, turn int) (before *a2asrv.ExecutorContext
 		then, stored := *ec, *ec.StoredTask
 		stored.History = stored.History[:i+1]
 		then.Message, then.StoredTask = m, &stored
-		return &then, said(&a2a.Task{History: ec.StoredTask.History[i+1:]}, "")
+		for _, p := range turnsOf(&a2a.Task{History: ec.StoredTask.History[i+1:]}, "", run.Earlier{}) {
+			after = append(after, p.items()...)
+		}
+		return &then, after
 	}
 	return ec, nil
 }

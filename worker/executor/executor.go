@@ -14,6 +14,7 @@ import (
 	"iter"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
@@ -39,6 +40,7 @@ type Config struct {
 // Executor answers messages. It is safe for concurrent use.
 type Executor struct {
 	limits  agent.Limits
+	talk    agent.Conversation
 	prices  *agent.Prices
 	model   *gate.Gate
 	system  string
@@ -70,9 +72,12 @@ func New(c Config) (*Executor, error) {
 	}
 
 	e := &Executor{
-		limits: c.Agent.Limits, prices: c.Agent.Prices, usage: c.Usage, log: c.Log,
+		limits: c.Agent.Limits, talk: c.Agent.Conversation, prices: c.Agent.Prices, usage: c.Usage, log: c.Log,
 		system: system(c.Agent), tools: map[string]tools.Tool{},
 		offered: []model.Tool{{Name: askName, Description: askDescription, Schema: []byte(askSchema)}},
+	}
+	if e.talk == (agent.Conversation{}) { // of a definition that was not parsed
+		e.talk = e.limits.Conversation()
 	}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
@@ -84,11 +89,21 @@ func New(c Config) (*Executor, error) {
 		if !ok {
 			return nil, fmt.Errorf("agent.yaml names the tool %q, which does not exist: write it in worker/agent and return it from Tools, or remove it from the list", name)
 		}
+		if most := longestCall(c.Agent.Limits); t.TimeLimit() > most && most > 0 {
+			return nil, fmt.Errorf("the tool %q may take %s, and a run of limits.runMinutes has at most %s for a call: lower its TimeLimit, or raise limits.runMinutes in agent.yaml", name, t.TimeLimit(), most)
+		}
 		e.tools[name] = t
 		e.offered = append(e.offered, model.Tool{Name: name, Description: t.Description(), Schema: t.Schema()})
 	}
 
 	return e, nil
+}
+
+// longestCall is the time that a run has for one call, beside what comes before and after it;
+// 0: any. A call that does not fit into what is left of a run waits for the next run, which must
+// have the time.
+func longestCall(l agent.Limits) time.Duration {
+	return time.Duration(l.RunMinutes)*time.Minute - time.Minute*time.Duration(min(l.RunMinutes, 2))/2
 }
 
 // system is the text that the model gets before every conversation.
@@ -110,8 +125,8 @@ func (e *Executor) Admit(ctx context.Context, task string) (leave func(), pause 
 }
 
 // Execute answers execCtx.Message. Text is yielded while it is made, as one artifact per
-// turn. The last event tells how the turn ended. Execute yields an error when the turn
-// should be tried again, and a *run.Pause when it should wait first.
+// turn. The last event tells how the turn ended. Execute yields a *steps.Again when the turn
+// should be tried again. It wraps a *run.Pause when the turn should wait first.
 func (e *Executor) Execute(ctx context.Context, execCtx *a2asrv.ExecutorContext) iter.Seq2[a2a.Event, error] {
 	return func(yield func(a2a.Event, error) bool) {
 		t := e.begin(ctx, execCtx, yield)

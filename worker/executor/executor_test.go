@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -38,7 +39,7 @@ func TestAnswerIsAnArtifact(t *testing.T) {
 		t.Errorf("metadata of the final status (-want +got):\n%s", diff)
 	}
 	first := r.events[0].(*a2a.TaskArtifactUpdateEvent)
-	if first.Artifact.ID != "t1-answer" || first.Append || len(r.events) != 4 {
+	if first.Artifact.ID != "t1-answer" || first.Append || len(r.events) != 5 {
 		t.Errorf("first of %d events: %+v", len(r.events), first)
 	}
 	req := script.Requests()[0]
@@ -47,6 +48,52 @@ func TestAnswerIsAnArtifact(t *testing.T) {
 	}
 	if req.Config.MaxOutputTokens != 2000 {
 		t.Errorf("output tokens = %d", req.Config.MaxOutputTokens)
+	}
+}
+
+// eager is a model that looks, after each chunk, at what has become of it.
+type eager struct {
+	chunks
+	look func()
+}
+
+func (e *eager) Generate(ctx context.Context, r model.Request) iter.Seq2[model.Chunk, error] {
+	return func(yield func(model.Chunk, error) bool) {
+		for c, err := range e.chunks.Generate(ctx, r) {
+			if !yield(c, err) {
+				return
+			}
+			e.look()
+		}
+	}
+}
+
+// Text is passed on as it comes, before the model says more, and its end is marked when it is
+// known.
+func TestNoTextIsHeldBack(t *testing.T) {
+	var seen []string
+	now := ""
+	m := &eager{chunks{list: []model.Chunk{
+		{Parts: []model.Part{{Text: "One, "}}},
+		{Parts: []model.Part{{Text: "tw\xc3"}}}, // and the half of a letter
+		{Parts: []model.Part{{Text: "\xb6"}}},
+		{Finish: "STOP"},
+	}}, func() { seen = append(seen, now) }}
+
+	for ev, err := range newExecutor(t, setup{model: m}).Execute(t.Context(), message()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, ok := ev.(*a2a.TaskArtifactUpdateEvent); ok {
+			now += a.Artifact.Parts[0].Text()
+			if a.LastChunk {
+				now += "|"
+			}
+		}
+	}
+
+	if diff := cmp.Diff([]string{"One, ", "One, tw", "One, twö"}, seen); diff != "" || now != "One, twö|" {
+		t.Errorf("at the end %q; after each chunk (-want +got):\n%s", now, diff)
 	}
 }
 
@@ -217,7 +264,7 @@ func TestFilesOfTheModel(t *testing.T) {
 	}}
 	r := answered(t, t.Context(), newExecutor(t, setup{model: m}), message())
 	last := r.events[1].(*a2a.TaskArtifactUpdateEvent)
-	if p := last.Artifact.Parts[0]; string(p.Raw()) != "PNG" || p.MediaType != "image/png" || !last.LastChunk || len(r.events) != 3 {
+	if p := last.Artifact.Parts[0]; string(p.Raw()) != "PNG" || p.MediaType != "image/png" || !r.whole || len(r.events) != 4 {
 		t.Errorf("got %d events, %+v", len(r.events), p)
 	}
 }

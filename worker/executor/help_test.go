@@ -27,6 +27,7 @@ import (
 // A setup holds the parts of the executor that a test changes.
 type setup struct {
 	limits agent.Limits
+	talk   agent.Conversation // zero: the default of the limits
 	tools  []tools.Tool
 	model  model.Model
 	usage  *usage.Meter
@@ -35,7 +36,7 @@ type setup struct {
 }
 
 func defaults() agent.Limits {
-	return agent.Limits{Steps: 8, TurnTokens: 30_000, OutputTokens: 2000, HistoryMessages: 50}
+	return agent.Limits{Steps: 8, TurnTokens: 30_000, OutputTokens: 2000}
 }
 
 // newExecutor makes an executor that may use all tools of s.
@@ -45,7 +46,7 @@ func newExecutor(t testing.TB, s setup) *executor.Executor {
 		s.limits = defaults()
 	}
 	def := &agent.Agent{
-		Name: "Test", Instructions: "Be brief.", Limits: s.limits, Prices: s.prices,
+		Name: "Test", Instructions: "Be brief.", Limits: s.limits, Conversation: s.talk, Prices: s.prices,
 		Skills: []agent.Skill{{ID: "count", Description: "Counts things."}},
 	}
 	for _, tool := range s.tools {
@@ -151,6 +152,7 @@ func (r result) says() string {
 func answered(t testing.TB, ctx context.Context, e *executor.Executor, ec *a2asrv.ExecutorContext) result {
 	t.Helper()
 	var r result
+	begun := false
 
 	for ev, err := range e.Execute(ctx, ec) {
 		if r.final != nil || r.err != nil {
@@ -171,7 +173,7 @@ func answered(t testing.TB, ctx context.Context, e *executor.Executor, ec *a2asr
 
 			if !ev.Append {
 				r.text = ""
-			} else if r.text == "" {
+			} else if !begun {
 				t.Fatal("an update extends a missing artifact")
 			}
 
@@ -179,7 +181,7 @@ func answered(t testing.TB, ctx context.Context, e *executor.Executor, ec *a2asr
 				r.text += p.Text()
 			}
 
-			r.whole = ev.LastChunk
+			begun, r.whole = true, ev.LastChunk
 
 		case *a2a.TaskStatusUpdateEvent:
 			if ev.Status.State != a2a.TaskStateWorking {

@@ -1,16 +1,16 @@
 package executor
 
 import (
+	"context"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
-	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
+	"errand/shared/agent"
 	"errand/shared/model"
 	"errand/shared/task"
+	"errand/worker/run"
 )
 
 // maxHistory bounds the bytes of earlier messages, independently of their tokens, because
@@ -22,90 +22,164 @@ import (
 // 100 MB: https://ai.google.dev/gemini-api/docs/file-input-methods
 const maxHistory = 4 << 20
 
-// An item is one contribution to the conversation before its conversion.
-type item struct {
-	role  string
-	parts a2a.ContentParts
-}
-
 // tokenBytes is the number of bytes of text that a token is about worth.
 // https://ai.google.dev/gemini-api/docs/tokens
 const tokenBytes = 4
 
-// conversation is the input of the model: the earlier messages, oldest first, and then the
-// message to answer. fault says, for the client, why the message cannot be answered: it has
-// no readable part, names a file that cannot be read, or is alone worth more than the agent's
-// turnTokens.
+// converse makes the conversation: the earlier turns, and the message to answer. fault says, for
+// the client, why the message cannot be answered: it has no readable part, names a file that
+// cannot be read, or is alone worth more than the agent's turnTokens.
 //
-// Of the earlier messages it takes the newest: at most as many messages and artifacts as
-// the agent's historyMessages, and as many bytes as its turnTokens. So reading them takes
-// about a quarter of the turn's tokens, or what a large message leaves.
-func (e *Executor) conversation(ec *a2asrv.ExecutorContext) (contents []model.Content, fault string) {
+// From the second attempt on, turns that did not complete are left out: one of them may be what
+// breaks the model, or its worker.
+func (t *turn) converse(ctx context.Context, ec *a2asrv.ExecutorContext) (fault string) {
 	message := model.Content{Role: model.RoleUser}
 	if ec.Message != nil {
 		if fault := missed(ec.Message.Parts); fault != "" {
-			return nil, fault
+			return fault
 		}
 		message.Parts = convert(model.RoleUser, ec.Message.Parts)
 	}
 	if len(message.Parts) == 0 {
-		return nil, "The message holds nothing that the agent can read."
+		return "The message holds nothing that the agent can read."
 	}
 
-	left := tokenBytes * e.limits.TurnTokens
+	left := tokenBytes * t.limits.TurnTokens
 	for _, p := range message.Parts {
 		left -= cost(p)
 	}
 	if left < 0 {
-		return nil, fmt.Sprintf("The message is too large: it has about %d tokens, and all work on one message may take %d (limits.turnTokens). Send less in one message.",
-			e.limits.TurnTokens-left/tokenBytes, e.limits.TurnTokens)
+		return fmt.Sprintf("The message is too large: it has about %d tokens, and all work on one message may take %d (limits.turnTokens). Send less in one message.",
+			t.limits.TurnTokens-left/tokenBytes, t.limits.TurnTokens)
 	}
-	return append(e.recent(earlier(ec), min(left, e.limits.TurnTokens)), message), ""
+
+	this, _ := run.From(ctx)
+	t.history = []model.Content{message}
+	t.view.pasts, t.view.before = pasts(ec, this.Before), this.Before
+	t.view.left = min(left, tokenBytes*t.talk.Tokens)
+	t.show(this.Attempt > 1)
+	return ""
 }
 
-// recent converts the newest items that fit into left bytes of text, and joins neighbours
-// with the same role. The first one has the role of the user, because the Gemini API requires
-// it.
-func (e *Executor) recent(items []item, left int) []model.Content {
-	bytes := maxHistory
-	var newest []model.Content
+// A view is what the model is shown of the turns before the message.
+type view struct {
+	pasts  []past // all of them, oldest first
+	before run.Before
+	left   int // bytes of text that they may be worth
 
-	for _, it := range slices.Backward(items) {
-		if len(newest) >= e.limits.HistoryMessages {
-			break
+	contents []model.Content // those that are shown, after a line about the others
+	shown    int             // how many
+	doubted  bool            // one of them did not complete
+}
+
+// show decides which earlier turns the model is shown: the newest ones that fit. With sure, those
+// that did not complete are left out. The note about them goes to the trace.
+//
+// The line about what is left out comes first, so that the beginning of the request stays the
+// same while nothing more is left out, and the service can take it from its cache. When the
+// oldest turn goes, everything behind it is new to the cache anyway.
+// https://ai.google.dev/gemini-api/docs/caching
+func (t *turn) show(sure bool) {
+	v := &t.view
+	out := leftOut{tasks: v.before.Unread, crowded: v.before.Crowded}
+	for _, e := range v.before.Tasks {
+		out.steps += e.Unread
+	}
+
+	space := space{text: v.left, bytes: maxHistory}
+	var newest []model.Content
+	v.shown, v.doubted = 0, false
+	full := false
+
+	for _, p := range slices.Backward(v.pasts) {
+		var contents []model.Content
+		hidden, fits := p.steps, false
+		switch {
+		case p.refused:
+			out.refused++
+		case sure && !p.done:
+			out.doubted++
+		case !full:
+			contents, hidden, fits = t.fit(p, &space)
+			full = !fits
 		}
 
-		parts := convert(it.role, it.parts)
-		if len(parts) == 0 {
+		out.calls(p, hidden)
+		if !fits {
+			out.message(p)
 			continue
 		}
-
-		for _, p := range parts {
-			left -= cost(p)
-			bytes -= len(p.Text) + len(p.Data)
+		if len(contents) > 0 {
+			v.shown++
+			v.doubted = v.doubted || !p.done
 		}
-		bytes += fileBytes(it.parts)
-
-		if left < 0 || bytes < 0 {
-			break
-		}
-
-		newest = append(newest, model.Content{Role: it.role, Parts: parts})
+		slices.Reverse(contents)
+		newest = append(newest, contents...)
 	}
 
 	slices.Reverse(newest)
-	for len(newest) > 0 && newest[0].Role != model.RoleUser {
-		newest = newest[1:]
+	v.contents = begin(newest, out.line())
+	if t.leftOut != nil {
+		t.leftOut(out.summary())
+	}
+}
+
+// begin puts a line before contents. Without it they begin with one of the user, because the
+// Gemini API requires it.
+func begin(contents []model.Content, line string) []model.Content {
+	if line != "" {
+		return joinRoles(slices.Insert(contents, 0, model.Content{Role: model.RoleUser, Parts: []model.Part{{Text: line}}}))
+	}
+	for len(contents) > 0 && contents[0].Role != model.RoleUser {
+		contents = contents[1:]
+	}
+	return joinRoles(contents)
+}
+
+// A space is what is left for earlier turns.
+type space struct {
+	text  int // bytes of text that they may be worth
+	bytes int // bytes that they may have
+}
+
+// fit converts an earlier turn, if it fits: with its steps, with those alone that have effects,
+// or without them. hidden are the steps that are not in it.
+func (t *turn) fit(p past, left *space) (contents []model.Content, hidden []task.Kept, ok bool) {
+	effects := slices.DeleteFunc(slices.Clone(p.steps), func(k task.Kept) bool { return !hasEffects(k) })
+	choices := [][]task.Kept{p.steps, effects, nil}
+	if t.talk.Tools == agent.ToolsEffects {
+		choices = choices[1:]
 	}
 
-	return joinRoles(newest)
+	for _, steps := range choices {
+		contents, shown := p.contents(steps)
+		s := *left
+		for _, c := range contents {
+			for _, part := range c.Parts {
+				s.text -= guess(part) + len(part.Signature)
+				s.bytes -= weight(part)
+			}
+		}
+
+		s.bytes += p.fileBytes()
+		if s.text >= 0 && s.bytes >= 0 {
+			*left = s
+			return contents, without(p.steps, shown), true
+		}
+	}
+	return nil, p.steps, false
+}
+
+// without returns the steps that are not among the shown ones.
+func without(steps []task.Kept, shown []int) []task.Kept {
+	return slices.DeleteFunc(slices.Clone(steps), func(k task.Kept) bool { return slices.Contains(shown, k.Number) })
 }
 
 func joinRoles(list []model.Content) []model.Content {
 	var out []model.Content
 	for _, c := range list {
 		if n := len(out); n > 0 && out[n-1].Role == c.Role {
-			out[n-1].Parts = append(out[n-1].Parts, c.Parts...)
+			out[n-1].Parts = append(slices.Clip(out[n-1].Parts), c.Parts...)
 			continue
 		}
 		out = append(out, c)
@@ -120,86 +194,6 @@ func cost(p model.Part) int {
 	n := 16 + len(p.Text)
 	if p.Data != nil || p.URI != "" {
 		n += tokenBytes*258 + len(p.Data)/16
-	}
-	return n
-}
-
-// earlier lists the conversation before the message, oldest first: the related tasks, and
-// then the task itself.
-func earlier(ec *a2asrv.ExecutorContext) []item {
-	var items []item
-	seen := map[a2a.TaskID]bool{ec.TaskID: true}
-	for _, t := range ec.RelatedTasks {
-		if t == nil || seen[t.ID] {
-			continue
-		}
-		seen[t.ID] = true
-		items = append(items, said(t, "")...)
-		if m := t.Status.Message; m != nil && (t.Status.State.Terminal() || task.Interrupted(t.Status.State)) {
-			items = append(items, item{model.RoleModel, m.Parts})
-		}
-	}
-	if ec.StoredTask != nil {
-		items = append(items, said(ec.StoredTask, ec.Message.ID)...)
-		// The SDK's server adds a question to the history only afterwards.
-		if q := ec.StoredTask.Status; task.Interrupted(q.State) && q.Message != nil {
-			items = append(items, item{model.RoleModel, q.Message.Parts})
-		}
-	}
-	return items
-}
-
-// said merges the artifacts of a task into its messages: the artifacts of a turn come after
-// the message that they answer, before further messages of the agent. It ends before the
-// message that is answered now, because artifacts of its turn belong to an earlier attempt.
-func said(t *a2a.Task, now string) []item {
-	byTurn := map[int][]item{}
-	var others []item
-
-	for _, a := range t.Artifacts {
-		if a == nil {
-			continue
-		}
-
-		it := item{model.RoleModel, a.Parts}
-		if n := turnOf(a.ID); n > 0 {
-			byTurn[n] = append(byTurn[n], it)
-		} else {
-			others = append(others, it)
-		}
-	}
-
-	var items []item
-	turn := 0
-
-	for _, m := range t.History {
-		if m == nil {
-			continue
-		}
-		if m.ID == now && now != "" {
-			break
-		}
-
-		if m.Role == a2a.MessageRoleAgent {
-			items = append(items, item{model.RoleModel, m.Parts})
-			continue
-		}
-
-		turn++
-		items = append(items, item{model.RoleUser, m.Parts})
-		items = append(items, byTurn[turn]...)
-	}
-
-	return append(items, others...)
-}
-
-// turnOf finds the turn in an id made by artifactID. It returns 0 for an id from elsewhere.
-func turnOf(id a2a.ArtifactID) int {
-	own, _, ok := strings.Cut(string(id), "-")
-	digits, t := strings.CutPrefix(own, "t")
-	n, err := strconv.Atoi(digits)
-	if !ok || !t || err != nil {
-		return 0
 	}
 	return n
 }

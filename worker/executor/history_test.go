@@ -1,6 +1,7 @@
 package executor_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"errand/shared/adapters/standin"
+	"errand/shared/agent"
 	"errand/shared/lab/scripts"
 	"errand/worker/run"
 )
@@ -92,7 +94,7 @@ func TestArtifactOfTheTurn(t *testing.T) {
 		{run.With(t.Context(), run.Run{Turn: 7}), "t7-answer"},
 	} {
 		r := answered(t, tt.ctx, e, conversation())
-		if got := r.events[0].(*a2a.TaskArtifactUpdateEvent); got.Artifact.ID != tt.want || got.Append || !got.LastChunk {
+		if got := r.events[0].(*a2a.TaskArtifactUpdateEvent); got.Artifact.ID != tt.want || got.Append || !r.whole {
 			t.Errorf("artifact %+v, want %s", got, tt.want)
 		}
 	}
@@ -110,11 +112,17 @@ func TestHistoryLimits(t *testing.T) {
 		return ec
 	}
 
-	some := func(messages, tokens int) setup {
+	some := func(tokens, turn int) setup {
 		l := defaults()
-		l.HistoryMessages, l.TurnTokens, l.OutputTokens = messages, tokens, min(tokens, 2000)
-		return setup{limits: l}
+		l.TurnTokens, l.OutputTokens = turn, min(turn, 2000)
+		return setup{limits: l, talk: agent.Conversation{Tokens: tokens, Tools: agent.ToolsAll}}
 	}
+	left := func(n int) string {
+		return fmt.Sprintf("user: (Not shown to you of the conversation: %d earlier messages and their answers. Say so if you need any of it.)", n)
+	}
+	large, huge := long(2980), strings.Repeat("n", 76_000) // of 80,000
+	large.Message.Parts[0].Content = a2a.Text(huge)
+	two := "u8" + strings.Repeat(".", 980) + "\nmodel: a8\nuser: u9" + strings.Repeat(".", 980) + "\nmodel: a9\nuser: now"
 
 	for _, tt := range []struct {
 		name string
@@ -122,10 +130,12 @@ func TestHistoryLimits(t *testing.T) {
 		s    setup
 		want string
 	}{
-		{"messages", long(0), some(4, 10_000), "user: u8\nmodel: a8\nuser: u9\nmodel: a9\nuser: now"},
-		{"never beginning with the model", long(0), some(3, 10_000), "user: u9\nmodel: a9\nuser: now"},
-		{"bytes", long(980), some(50, 2200), "user: u8" + strings.Repeat(".", 980) + "\nmodel: a8\nuser: u9" + strings.Repeat(".", 980) + "\nmodel: a9\nuser: now"},
-		{"nothing fits", long(980), some(50, 500), "user: now"},
+		{"tokens", long(0), some(24, 10_000), left(8) + " | u8\nmodel: a8\nuser: u9\nmodel: a9\nuser: now"},
+		{"whole turns", long(0), some(17, 10_000), left(9) + " | u9\nmodel: a9\nuser: now"},
+		{"large turns", long(980), some(520, 10_000), left(8) + " | " + two},
+		{"what the message leaves", large, some(5000, 20_000), left(9) + " | u9" + strings.Repeat(".", 2980) + "\nmodel: a9\nuser: " + huge},
+		{"nothing fits", long(980), some(100, 10_000), left(10) + " | now"},
+		{"nothing is to be shown", long(0), some(0, 10_000), left(10) + " | now"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if diff := cmp.Diff(tt.want, contents(t, t.Context(), tt.ec, tt.s)); diff != "" {
@@ -135,15 +145,19 @@ func TestHistoryLimits(t *testing.T) {
 	}
 }
 
+// Pictures have few tokens and many bytes.
 func TestHistoryIsBoundedInBytes(t *testing.T) {
 	ec := message(text("now"))
 	for i := range 10 {
-		ec.StoredTask.History = append([]*a2a.Message{user(fmt.Sprint("u", i), text(strings.Repeat("x", 1<<20)))}, ec.StoredTask.History...)
+		picture := a2a.NewRawPart(bytes.Repeat([]byte("x"), 1<<20))
+		picture.MediaType = "image/png"
+		ec.StoredTask.History = append([]*a2a.Message{user(fmt.Sprint("u", i), picture)}, ec.StoredTask.History...)
 	}
 	limits := defaults()
 	limits.TurnTokens = 100_000_000
-	if got := len(contents(t, t.Context(), ec, setup{limits: limits})); got > 4<<20+100 || got < 4<<20 {
-		t.Errorf("the model is sent %d bytes", got)
+	got := contents(t, t.Context(), ec, setup{limits: limits, talk: agent.Conversation{Tokens: 1 << 20, Tools: agent.ToolsAll}})
+	if len(got) > 4<<20 || len(got) < 3<<20 || !strings.Contains(got, "7 earlier messages") {
+		t.Errorf("the model is sent %d bytes: %.200s", len(got), got)
 	}
 }
 

@@ -45,9 +45,6 @@ func (o *open) known(i int) bool {
 // open makes a reply that asks for calls the open step of the turn. The first calls begin with
 // the commit.
 func (t *turn) open(ctx context.Context, s step) (*open, error) {
-	if err := t.answer.flush(); err != nil {
-		return nil, err
-	}
 	o := &open{parts: merged(s.parts), results: map[int]task.Result{}}
 	o.Number, o.Model, o.Spent = t.stepped+1, t.used.model, s.spent
 	for _, c := range s.calls {

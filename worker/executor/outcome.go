@@ -34,7 +34,7 @@ func (t *turn) overDay(ctx context.Context) error {
 		t.log.WarnContext(ctx, "the tokens of the caller's day could not be read; the turn goes on without", "task", t.info.TaskID, "err", err)
 	case wait > 0:
 		return &run.Pause{
-			For: wait, Err: errDay,
+			For: wait, Err: errDay, Aside: true,
 			Say: "The task is waiting: the limit tokensPerDay of this caller is used up. The task goes on tomorrow, after midnight in UTC.",
 		}
 	}
@@ -67,11 +67,15 @@ func refused(finish string) string {
 // verdict decides how the last step ends the task. Only STOP completes it.
 func (t *turn) verdict(s step) (outcome, error) {
 	if why := refused(s.finish); why != "" {
+		if s.finish == model.FinishBlocked && t.view.shown > 0 {
+			why = "The conversation was refused by the model's safety rules."
+		}
 		if s.reason != "" && s.reason != s.finish {
 			why += " The model says: " + s.reason
 		}
-		return outcome{state: a2a.TaskStateRejected, say: why}, nil
+		return outcome{state: a2a.TaskStateRejected, say: why + t.shared()}, nil
 	}
+
 	switch s.finish {
 	case model.FinishStop:
 		if t.answer.empty() {
@@ -87,6 +91,14 @@ func (t *turn) verdict(s step) (outcome, error) {
 		return failed(fmt.Sprintf("The work was ended: the model called its functions wrongly %d times in a row (%s).", t.retry.malformed, s.finish)), nil
 	}
 	return failed("The work was ended: the model gave no answer" + odd(s) + "." + t.kept()), nil
+}
+
+// shared tells the client that a refusal need not be the fault of its message.
+func (t *turn) shared() string {
+	if t.view.shown == 0 {
+		return ""
+	}
+	return ` The reason may be this message or an earlier one: the model was given both. Send it in another context, or with the metadata {"conversation":"none"}, for an answer without earlier tasks.`
 }
 
 // kept tells the client of the piece of an answer that stays on a failed task.
@@ -123,6 +135,9 @@ func (t *turn) failure(ctx context.Context, err error) (outcome, error) {
 
 	case e.Kind() == model.OfMessage:
 		t.log.WarnContext(ctx, "the model refused a request", "task", t.info.TaskID, "err", err)
+		if t.view.shown > 0 {
+			return failed("The model cannot work on this conversation: it refused the request as invalid or too large." + t.shared()), nil
+		}
 		return failed("The model cannot work on this message: it refused the request as invalid or too large."), nil
 	}
 

@@ -62,11 +62,27 @@ func (t *turn) unsigned(err error) bool {
 // unsign leaves out the signatures of the conversation, and reports whether it had calls,
 // which need them.
 func (t *turn) unsign() bool {
-	told, called := spoken(t.history)
-	if called {
-		t.history = told
+	before, one := spoken(t.view.contents)
+	now, other := spoken(t.history)
+	if one || other {
+		t.view.contents, t.history = before, now
 	}
-	return called
+	return one || other
+}
+
+// doubts reports whether the model has refused a request with turns that did not complete, and
+// leaves them out for another try: one of them may be the reason. A turn that completed is
+// none, because the model has answered it.
+func (t *turn) doubts(s step, err error) bool {
+	e, ofModel := errors.AsType[*model.Error](err)
+	no := err == nil && refused(s.finish) != "" || ofModel && e.Kind() == model.OfMessage
+	if !no || !t.view.doubted {
+		return false
+	}
+	t.answer.undo()
+	t.known = reckoning{}
+	t.show(true)
+	return true
 }
 
 // malformed says what is wrong with the calls of a reply, and is empty for every reason that
@@ -98,13 +114,19 @@ func (e *Executor) names() string {
 	return strings.Join(append([]string{askName}, slices.Sorted(maps.Keys(e.tools))...), ", ")
 }
 
+// contents is the conversation so far.
+func (t *turn) contents() []model.Content {
+	return joinRoles(slices.Concat(t.view.contents, t.history))
+}
+
 // prompt is the conversation that the next step sends, with the hint about the last reply
 // if there is one.
 func (t *turn) prompt() []model.Content {
+	all := t.contents()
 	if t.retry.hint == "" {
-		return t.history
+		return all
 	}
-	return append(slices.Clip(t.history), model.Content{Role: model.RoleUser, Parts: []model.Part{{Text: t.retry.hint}}})
+	return append(all, model.Content{Role: model.RoleUser, Parts: []model.Part{{Text: t.retry.hint}}})
 }
 
 // odd is the reason of a reply that was no answer, for the client.

@@ -194,14 +194,14 @@ func TestTextBeforeCalls(t *testing.T) {
 		updates []string
 		says    string
 	}{
-		{"an answer", []standin.Reply{talking("Let me look.", look), talking("And there.", look), standin.Text("Yes", ", two")}, []string{"=Let me look.", "=And there.", "=Yes", "+, two|"}, ""},
-		{"nothing after it", []standin.Reply{talking("All is well", look), standin.Text()}, []string{"=All is well", "=All is well|"}, ""},
-		{"a question", []standin.Reply{talking("There are two.", ask)}, nil, "There are two.\n\nWhich one?"},
-		{"pieces of a question", []standin.Reply{talking("There are", ask)}, nil, "There are\n\nWhich one?"},
+		{"an answer", []standin.Reply{talking("Let me look.", look), talking("And there.", look), standin.Text("Yes", ", two")}, []string{"=Let me look.", "=And there.", "=Yes", "+, two", "+|"}, ""},
+		{"nothing after it", []standin.Reply{talking("All is well", look), standin.Text()}, []string{"=All is well", "+|"}, ""},
+		{"a question", []standin.Reply{talking("There are two.", ask)}, []string{"=There are two.", "=|"}, "There are two.\n\nWhich one?"},
+		{"pieces of a question", []standin.Reply{talking("There are", ask)}, []string{"=There are", "=|"}, "There are\n\nWhich one?"},
 		{"a question after calls", []standin.Reply{talking("Let me look", look), standin.Call(ask)}, []string{"=Let me look", "=|"}, "Which one?"},
-		{"a long text before a question", []standin.Reply{talking(long, ask)}, []string{"=" + long + "|"}, "Which one?"},
-		{"refused", []standin.Reply{scripts.Finish("SAFETY", "How to", " make")}, []string{"=How to", "=|"}, "The answer was refused by the model's safety rules."},
-		{"refused after calls", []standin.Reply{talking("Let me look", look), scripts.Finish("SAFETY", "How")}, []string{"=Let me look", "=|"}, "The answer was refused by the model's safety rules."},
+		{"a long text before a question", []standin.Reply{talking(long, ask)}, []string{"=" + long, "+|"}, "Which one?"},
+		{"refused", []standin.Reply{scripts.Finish("SAFETY", "How to", " make")}, []string{"=How to", "+ make", "=|"}, "The answer was refused by the model's safety rules."},
+		{"refused after calls", []standin.Reply{talking("Let me look", look), scripts.Finish("SAFETY", "How")}, []string{"=Let me look", "=How", "=|"}, "The answer was refused by the model's safety rules."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, scripts.New(tt.replies...))}), message())

@@ -129,6 +129,9 @@ func weight(p model.Part) int {
 	if p.Call != nil {
 		n += len(p.Call.Name) + len(p.Call.ID) + len(p.Call.Args)
 	}
+	if p.Result != nil {
+		n += len(p.Result.Name) + len(p.Result.ID) + len(p.Result.Value)
+	}
 	return n
 }
 

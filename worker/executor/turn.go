@@ -12,6 +12,7 @@ import (
 	"errand/shared/model"
 	"errand/shared/task"
 	"errand/worker/run"
+	"errand/worker/steps"
 )
 
 // errGone says that the caller takes no more events.
@@ -20,24 +21,27 @@ var errGone = errors.New("executor: the caller takes no more events")
 // A turn is one attempt to answer one message.
 type turn struct {
 	*Executor
-	info    a2a.TaskInfo
-	number  int // number of the message, from 1
-	asked   *a2a.Message
-	caller  string
-	yield   func(a2a.Event, error) bool
-	steps   run.Steps
-	until   time.Time // when the run must have ended; zero: no limit
-	now     func() time.Time
-	spend   func(task.Spent)
-	history []model.Content
-	answer  answer
-	retry   retry
-	used    tally
-	known   reckoning // about the size of the next request
-	room    int32     // tokens that the next step may make
-	stepped int       // number of the newest step
-	said    int       // bytes that the model and its tools have added so far
-	made    int       // bytes of artifacts that calls have made
+	info      a2a.TaskInfo
+	number    int // number of the message, from 1
+	asked     *a2a.Message
+	caller    string
+	yield     func(a2a.Event, error) bool
+	steps     run.Steps
+	until     time.Time // when the run must have ended; zero: no limit
+	now       func() time.Time
+	spend     func(task.Spent)
+	leftOut   func(string)
+	view      view            // of the turns before the message
+	history   []model.Content // from the message on
+	answer    answer
+	retry     retry
+	used      tally
+	known     reckoning // about the size of the next request
+	room      int32     // tokens that the next step may make
+	stepped   int       // number of the newest step
+	inherited int       // number of the last step of a task that this one runs again
+	said      int       // bytes that the model and its tools have added so far
+	made      int       // bytes of artifacts that calls have made
 
 	fruitless bool // a call with effects has used up its time limit in this run
 }
@@ -49,7 +53,8 @@ func (e *Executor) begin(ctx context.Context, ec *a2asrv.ExecutorContext, yield 
 	}
 
 	this, _ := run.From(ctx)
-	t.steps, t.until, t.now, t.spend = this.Steps, this.Until, this.Now, this.Spend
+	t.steps, t.until, t.now, t.spend, t.inherited = this.Steps, this.Until, this.Now, this.Spend, this.Inherited
+	t.leftOut = this.LeftOut
 	if t.now == nil {
 		t.now = time.Now
 	}
@@ -75,14 +80,15 @@ func untilGone(yield func(a2a.Event, error) bool) func(a2a.Event, error) bool {
 	}
 }
 
-// run does the work and yields its end.
+// run does the work and yields its end. Every error is worth another run: what is not ends the
+// turn with an outcome.
 func (t *turn) run(ctx context.Context, ec *a2asrv.ExecutorContext) {
 	out, err := t.work(ctx, ec)
 	if err == nil {
 		err = t.end(out)
 	}
 	if err != nil && !errors.Is(err, errGone) {
-		t.yield(nil, err)
+		t.yield(nil, &steps.Again{Err: err})
 	}
 }
 
@@ -97,7 +103,7 @@ func (t *turn) work(ctx context.Context, ec *a2asrv.ExecutorContext) (outcome, e
 		return out, err
 	}
 
-	for range t.limits.Steps - len(past) {
+	for range t.limits.Steps - t.own(past) {
 		if ok, err := t.afford(ctx); !ok {
 			return t.overBudget(), err
 		}
@@ -116,6 +122,8 @@ func (t *turn) work(ctx context.Context, ec *a2asrv.ExecutorContext) (outcome, e
 
 		switch {
 		case err != nil && t.unsigned(err):
+			continue
+		case t.doubts(s, err):
 			continue
 		case err != nil:
 			return t.failure(ctx, err)
@@ -139,6 +147,16 @@ func (t *turn) work(ctx context.Context, ec *a2asrv.ExecutorContext) (outcome, e
 	return failed(fmt.Sprintf("The work was ended: it was not done after %d steps, the limit of one message (limits.steps).", t.limits.Steps)), nil
 }
 
+// own counts the steps that the task has made itself.
+func (t *turn) own(past []task.Kept) (n int) {
+	for _, k := range past {
+		if k.Number > t.inherited {
+			n++
+		}
+	}
+	return n
+}
+
 // resume makes the conversation: the messages so far, and the steps of earlier runs at their
 // place. It settles the step that is open. An outcome with a state ends the turn.
 func (t *turn) resume(ctx context.Context, ec *a2asrv.ExecutorContext, past []task.Kept) (outcome, error) {
@@ -146,8 +164,7 @@ func (t *turn) resume(ctx context.Context, ec *a2asrv.ExecutorContext, past []ta
 	if len(past) > 0 && past[0].Turn < t.number { // the message answers a question about a call
 		ec, later = since(ec, past[0].Turn)
 	}
-	var fault string
-	if t.history, fault = t.conversation(ec); fault != "" {
+	if fault := t.converse(ctx, ec); fault != "" {
 		return failed(fault), nil
 	}
 

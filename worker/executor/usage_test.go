@@ -53,7 +53,7 @@ func wantToday(t *testing.T, m *usage.Meter, want int64) {
 func paused(t *testing.T, r result) {
 	t.Helper()
 	p, ok := errors.AsType[*run.Pause](r.err)
-	if !ok || r.final != nil || p.For != time.Hour || p.Alert || !strings.Contains(p.Say, "tokensPerDay") || !strings.Contains(p.Say, "tomorrow") {
+	if !ok || r.final != nil || p.For != time.Hour || !p.Aside || p.Alert || !strings.Contains(p.Say, "tokensPerDay") || !strings.Contains(p.Say, "tomorrow") {
 		t.Errorf("got %v %q, %v, want a pause of an hour that names the limit", r.state(), r.says(), r.err)
 	}
 }

@@ -199,7 +199,7 @@ func (b *bench) executor(s *service, all ...tools.Tool) a2asrv.AgentExecutor {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	def := &agent.Agent{Name: "Test", Instructions: "Be brief.", Limits: agent.Limits{Steps: 100, TurnTokens: 10_000_000, OutputTokens: 2000, HistoryMessages: 50}}
+	def := &agent.Agent{Name: "Test", Instructions: "Be brief.", Limits: agent.Limits{Steps: 100, TurnTokens: 10_000_000, OutputTokens: 2000}}
 	for _, tool := range all {
 		def.Tools = append(def.Tools, tool.Name())
 	}

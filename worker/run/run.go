@@ -32,11 +32,21 @@ type Run struct {
 	Spent task.Spent
 	Spend func(task.Spent)
 
+	// Before is what the worker knows of the conversation beyond what A2A tells of it. LeftOut
+	// notes, in the next commit of the turn, what the model was not shown of it, in words for the
+	// trace.
+	Before  Before
+	LeftOut func(what string)
+
 	Now func() time.Time // the clock of the record
 
 	// Moved notes that the run has stored, outside of the record, what a later one goes on
 	// from. The count of attempts begins again, and using up its time costs the run none.
 	Moved func(context.Context)
+
+	// Inherited is the number of the last step that the task has taken over from one which it runs
+	// again. The limit of steps counts those after it.
+	Inherited int
 
 	Task  string // the task's id
 	Epoch int64  // fences what the run stores outside of the record: a later run has a higher one
@@ -72,6 +82,10 @@ type Pause struct {
 	// Waits are calls of the open step that asked to begin again later. The turn goes on
 	// with the first of them, and its age does not grow meanwhile (R16h).
 	Waits []task.Wait
+
+	// Aside says that a limit of the caller keeps the turn from running. Its age does not grow
+	// meanwhile.
+	Aside bool
 }
 
 // A Hold is a random time that a pause lasts beyond its For, so that turns which wait for

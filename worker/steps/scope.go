@@ -26,32 +26,30 @@ type scope struct {
 
 	mu      sync.Mutex
 	stored  map[string]int           // steps that are stored or may be, by key, and their bytes; 0 while one runs
-	running map[string]chan struct{} // the steps that run, by name; closed at their end
-	counted bool                     // the steps of earlier runs are in stored, or there are none
+	running map[string]chan struct{} // the steps that run, by key; closed at their end
+	counted map[string]bool          // the prefixes of which the steps of earlier runs are in stored
 	bytes   int                      // the sum of stored
 }
 
 // runsKey is the key of the names of the steps that a context belongs to.
 type runsKey struct{}
 
-// do returns the result of a step: a stored one, or that of run.
-func (s *scope) do(ctx context.Context, name string, run func(context.Context) (json.RawMessage, error)) (json.RawMessage, error) {
-	if s == nil {
-		return run(ctx)
-	}
+// do returns the result of a step: a stored one, or that of run. The keys of its kind of step
+// begin with prefix.
+func (s *scope) do(ctx context.Context, prefix, name string, run func(context.Context) (json.RawMessage, error)) (json.RawMessage, error) {
 
 	outer, _ := ctx.Value(runsKey{}).([]string)
 	if slices.Contains(outer, name) {
 		return nil, fmt.Errorf("steps: step %q uses its own name within itself", name)
 	}
 
-	end, err := s.begin(ctx, name)
+	key := prefix + segment(name)
+	end, err := s.begin(ctx, key, name)
 	if err != nil {
 		return nil, err
 	}
 	defer end()
 
-	key := s.Prefix + segment(name)
 	if s.mayBeStored(key) {
 		result, err := s.read(ctx, key, name)
 		if !errors.Is(err, kv.ErrNotFound) {
@@ -59,7 +57,7 @@ func (s *scope) do(ctx context.Context, name string, run func(context.Context) (
 		}
 	}
 
-	free, err := s.room(ctx, key, name)
+	free, err := s.room(ctx, prefix, key, name)
 	if err != nil {
 		return nil, err
 	}
@@ -72,23 +70,23 @@ func (s *scope) do(ctx context.Context, name string, run func(context.Context) (
 	if err != nil {
 		return nil, err
 	}
-	return s.store(ctx, name, result)
+	return s.store(ctx, key, name, result)
 }
 
-// begin waits until no other step with the name runs, and returns a function for the end of
+// begin waits until no other step with the key runs, and returns a function for the end of
 // this one.
-func (s *scope) begin(ctx context.Context, name string) (end func(), err error) {
+func (s *scope) begin(ctx context.Context, key, name string) (end func(), err error) {
 	for {
 		s.mu.Lock()
-		other, runs := s.running[name]
+		other, runs := s.running[key]
 		if !runs {
 			this := make(chan struct{})
-			s.running[name] = this
+			s.running[key] = this
 			s.mu.Unlock()
 			return func() {
 				s.mu.Lock()
 				defer s.mu.Unlock()
-				delete(s.running, name)
+				delete(s.running, key)
 				close(this)
 			}, nil
 		}
@@ -131,7 +129,7 @@ func (s *scope) read(ctx context.Context, key, name string) (json.RawMessage, er
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("steps: reading step %q: %w", name, err)
+		return nil, later("steps: reading step %q: %w", name, err)
 	}
 
 	step, err := Read(e)
@@ -148,13 +146,13 @@ func (s *scope) read(ctx context.Context, key, name string) (json.RawMessage, er
 // room takes the room of one more step, or returns an error if the turn has none. free gives
 // it back at the end of the step, if nothing was stored. The steps of earlier runs are counted
 // when a run needs room for the first time.
-func (s *scope) room(ctx context.Context, key, name string) (free func(), err error) {
+func (s *scope) room(ctx context.Context, prefix, key, name string) (free func(), err error) {
 	s.mu.Lock()
-	counted := s.counted
+	counted := s.Fresh || s.counted[prefix]
 	s.mu.Unlock()
 	if !counted {
-		if err := s.count(ctx); err != nil {
-			return nil, fmt.Errorf("steps: counting the steps of earlier runs: %w", err)
+		if err := s.count(ctx, prefix); err != nil {
+			return nil, later("steps: counting the steps of earlier runs: %w", err)
 		}
 	}
 
@@ -179,35 +177,24 @@ func (s *scope) room(ctx context.Context, key, name string) (free func(), err er
 	}, nil
 }
 
-// count notes the steps that are stored.
-func (s *scope) count(ctx context.Context) error {
-	after := ""
-	for {
-		var list []kv.Entry
-		err := retry(ctx, func() (err error) {
-			list, err = s.KV.List(ctx, s.Prefix, after, kv.LimitCount)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		if len(list) == 0 {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.counted = true
-			return nil
-		}
-
-		for _, e := range list {
-			s.note(e.Key, len(e.Value), math.MaxInt)
-		}
-		after = list[len(list)-1].Key
+// count notes the steps that are stored under a prefix.
+func (s *scope) count(ctx context.Context, prefix string) error {
+	err := list(ctx, s.KV, prefix, func(e kv.Entry) error {
+		s.note(e.Key, len(e.Value), math.MaxInt)
+		return nil
+	})
+	if err != nil {
+		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counted[prefix] = true
+	return nil
 }
 
 // store stores a result, unless the step has one, and returns the stored one.
-func (s *scope) store(ctx context.Context, name string, result json.RawMessage) (json.RawMessage, error) {
-	e, err := s.entry(name, result)
+func (s *scope) store(ctx context.Context, key, name string, result json.RawMessage) (json.RawMessage, error) {
+	e, err := s.entry(key, name, result)
 	if err != nil {
 		return nil, err
 	}
@@ -232,9 +219,19 @@ func (s *scope) store(ctx context.Context, name string, result json.RawMessage) 
 	case errors.Is(err, kv.ErrConflict):
 		return s.read(ctx, e.Key, name)
 	case err != nil:
-		return nil, fmt.Errorf("steps: storing the result of step %q: %w", name, err)
+		return nil, later("steps: storing the result of step %q: %w", name, err)
 	}
 	return result, nil
+}
+
+// later is an error of the store. It is an [Again] unless it is an answer, which a later run
+// would get too. A kv.ErrNotFound of an entry that was there a moment ago is none.
+func later(format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	if errors.Is(err, kv.ErrTooLarge) || errors.Is(err, kv.ErrInvalid) {
+		return err
+	}
+	return &Again{Err: err}
 }
 
 // retry repeats a call of the store while its outcome is unknown.

@@ -450,7 +450,7 @@ func TestStoreThatStaysAway(t *testing.T) {
 
 	s.before, s.after = breaks("put", math.MaxInt), nil
 	_, err := steps.Do(ctx, "away", counting(&ran))
-	if !errors.Is(err, errBroke) || !strings.HasPrefix(err.Error(), "steps: storing") {
+	if _, again := errors.AsType[*steps.Again](err); !again || !errors.Is(err, errBroke) || !strings.HasPrefix(err.Error(), "steps: storing") {
 		t.Errorf("a store that stays away: %v", err)
 	}
 
@@ -490,7 +490,8 @@ func text(n int) func(context.Context) (string, error) {
 
 // limited reports whether an error is that of a limit and names it.
 func limited(err error, limit string) bool {
-	return errors.Is(err, steps.ErrLimit) && strings.Contains(err.Error(), limit)
+	_, again := errors.AsType[*steps.Again](err)
+	return !again && errors.Is(err, steps.ErrLimit) && strings.Contains(err.Error(), limit)
 }
 
 func TestLargestResult(t *testing.T) {
@@ -662,5 +663,31 @@ func TestKilledWorker(t *testing.T) {
 		if has[n] == 0 || ran[n] == 0 {
 			t.Errorf("step %d ran %d times and has the result %d", n, ran[n], has[n])
 		}
+	}
+}
+
+// The key of an effect is the same in all runs, and differs from those of other steps, also of
+// steps with the same name in another space. Without a scope it is the name.
+func TestKeysOfEffects(t *testing.T) {
+	scope := steps.Scope{KV: store(t), Prefix: "step/t/l/t000001/", Keys: "t/l/t1/"}
+	first, second := steps.With(t.Context(), scope), steps.With(t.Context(), scope)
+	seen := map[string]string{}
+	for _, name := range []string{"pay", "send", "Pay", strings.Repeat("x", 500)} {
+		for space, of := range map[string]func(context.Context) context.Context{
+			"":     func(ctx context.Context) context.Context { return ctx },
+			"1.1/": func(ctx context.Context) context.Context { return steps.Within(ctx, "1.1/") },
+		} {
+			key := steps.Key(of(first), name)
+			if other, taken := seen[key]; taken || !strings.HasPrefix(key, "t/l/t1/") || len(key) > 100 {
+				t.Errorf("%s%.10s has the key %s, as %q", space, name, key, other)
+			}
+			seen[key] = space + name
+			if again := steps.Key(of(second), name); again != key {
+				t.Errorf("%s%.10s has the key %s, and %s in another run", space, name, key, again)
+			}
+		}
+	}
+	if got := steps.Key(t.Context(), "pay"); got != "pay" {
+		t.Errorf("without a scope: %s", got)
 	}
 }

@@ -11,8 +11,8 @@ import (
 
 // Values of a tool whose options name no others, and the highest that they may name.
 const (
-	DefaultTimeLimit = 2 * time.Minute // of one call
-	MaxTimeLimit     = 8 * time.Minute // of one call: it must fit into a run, which takes 9 min
+	DefaultTimeLimit = 2 * time.Minute  // of one call
+	MaxTimeLimit     = 25 * time.Minute // of one call: it must fit into a run, which takes 29 min
 
 	// DefaultKeyAge is how long the receiver of a tool with effects remembers keys. Stripe,
 	// for one, keeps them for at least that time. https://docs.stripe.com/api/idempotent_requests

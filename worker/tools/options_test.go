@@ -56,7 +56,7 @@ func TestOptionsThatDoNotFit(t *testing.T) {
 		"no keys without effects":   {[]tools.Option{tools.KeepsKeys(0)}, "KeepsKeys without Effects"},
 		"negative keys":             {[]tools.Option{tools.Effects(), tools.KeepsKeys(-1)}, "KeepsKeys is -1ns"},
 		"no time":                   {[]tools.Option{tools.TimeLimit(0)}, "TimeLimit is 0s"},
-		"too much time":             {[]tools.Option{tools.TimeLimit(tools.MaxTimeLimit + 1)}, "at most 8m0s"},
+		"too much time":             {[]tools.Option{tools.TimeLimit(tools.MaxTimeLimit + 1)}, "at most 25m0s"},
 		"reconcile without effects": {[]tools.Option{tools.Reconcile(happened)}, "Reconcile without Effects"},
 		"reconcile of another type": {[]tools.Option{tools.Effects(), tools.Reconcile(other)}, "returns string, but the tool returns tools_test.order"},
 		"reconcile without a function": {[]tools.Option{tools.Effects(),

@@ -43,6 +43,9 @@ func (w *Worker) admit(ctx context.Context, r task.Record, told int) (leave func
 	return leave, true, w.publishLate(ctx, r, told)
 }
 
+// longestPause bounds what an executor asks for. A call waits as long at most.
+const longestPause = task.LaterFor
+
 // ignoreGone leaves a record that cannot be held for such a reason to the claim, which says so.
 func ignoreGone(err error) error {
 	if errors.Is(err, task.ErrNotFound) || foreign(err) {
@@ -55,7 +58,7 @@ func ignoreGone(err error) error {
 // the pause to the time that it names: everything that waits for the same thing would else come
 // in the same second.
 func (w *Worker) parking(p *run.Pause, held int) task.Parking {
-	wait := p.For
+	wait := min(p.For, longestPause)
 	switch p.Hold {
 	case run.Away:
 		wait = max(wait+rand.N(task.HoldFor(held)), time.Second)
@@ -63,7 +66,7 @@ func (w *Worker) parking(p *run.Pause, held int) task.Parking {
 		wait = max(wait+rand.N(task.HoldFull), time.Second)
 	}
 
-	out := task.Parking{Wake: w.cfg.Desk.Now().Add(wait), Waits: p.Waits, Model: p.Hold != run.NoHold, Held: p.Hold == run.Away}
+	out := task.Parking{Wake: w.cfg.Desk.Now().Add(wait), Waits: p.Waits, Aside: p.Aside, Model: p.Hold != run.NoHold, Held: p.Hold == run.Away}
 	if p.Say != "" {
 		out.Say = a2a.NewMessage(a2a.MessageRoleAgent, task.TextPart(p.Say))
 	}

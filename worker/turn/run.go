@@ -24,6 +24,7 @@ var (
 	errTooLong = errors.New("the turn takes longer than one run may")
 	errNoRoom  = errors.New("other turns hold the memory that the turn needs")
 	errSilent  = errors.New("the executor ended without a final event")
+	errPanic   = errors.New("the executor panicked") // like a worker that died: another run may succeed
 )
 
 // run runs the claimed turn, and the turns of messages that wait behind it, until another
@@ -67,12 +68,14 @@ func (w *Worker) answer(ctx context.Context, r task.Record, p *place, start time
 	stopDrain := context.AfterFunc(w.drain, func() { cancel(errDrain) })
 	defer stopDrain()
 	go w.watch(runCtx, r, cancel)
+	renewed := s.renew(runCtx, start)
 	shared := s.shareLater(runCtx, p)
 
 	began := w.cfg.Desk.Now()
 	out, err := w.execute(runCtx, r, s, start.Add(w.cfg.Deadline))
 	s.close()
 	shared()
+	renewed()
 	final, err := w.conclude(context.WithoutCancel(ctx), s, out, err)
 	if err != nil && !errors.Is(err, task.ErrFenced) {
 		s.giveBack(context.WithoutCancel(ctx))
@@ -97,59 +100,73 @@ func (w *Worker) watch(ctx context.Context, r task.Record, cancel context.Cancel
 func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until time.Time) (out task.Outcome, err error) {
 	charge := w.memory.Charge(r.Owner)
 	defer charge.Settle()
-	ec, err := w.executorContext(ctx, r, charge)
-	if err != nil {
+	if err := s.bring(ctx, r); err != nil {
 		return task.Outcome{}, because(ctx, err)
+	}
+	ec, sees, err := w.executorContext(ctx, r, charge)
+	if err != nil {
+		return task.Outcome{}, because(ctx, &workersteps.Again{Err: err})
 	}
 
 	ctx, cc := callContext(ctx, r)
 	ec.User, ec.ServiceParams = cc.User, cc.ServiceParams()
 	ctx = run.With(ctx, run.Run{
 		Turn: r.Turn, Attempt: r.Attempt, Until: until, Flush: s.flush, Now: w.cfg.Desk.Now,
-		Steps: &steps{s: s, r: r, stored: map[int]kv.Entry{}}, Spent: r.Turned, Spend: s.spend, Moved: s.progress,
+		Steps: &steps{s: s, r: r, stored: map[int]kv.Entry{}}, Spent: r.Turned, Spend: s.spend, Moved: s.progress, Inherited: r.Inherited(),
+		Before: sees.before, LeftOut: s.leftOut,
 		Task: r.ID(), Epoch: r.Epoch, Last: r.LastAttempt(w.cfg.Desk.Moment().Rules),
 	})
 	ctx = workersteps.With(ctx, workersteps.Scope{
-		KV: noting{w.cfg.KV, s}, Owner: r.Owner, Prefix: fmt.Sprintf("%st%06d/", r.StepPrefix(), r.Turn), Fresh: r.Epoch == 1 && r.Turn == 1,
+		KV: noting{w.cfg.KV, s}, Owner: r.Owner, Prefix: fmt.Sprintf("%st%06d/", r.StepPrefix(), r.Turn), Keys: r.TurnKey(), Fresh: r.Epoch == 1 && r.Turn == 1 && len(r.Origins) == 0,
+		Memos: fmt.Sprintf("%st%06d/", r.MemoPrefix(), r.Turn), Earlier: withMemos(r, sees.related), Take: takeMemos(charge),
 	})
+	// Nothing after an end counts: an executor that yields once more has an end and a panic.
+	ended := false
 	defer func() {
 		if p := recover(); p != nil {
-			s.log.ErrorContext(ctx, "the executor panicked", "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-			err = errors.New("the executor panicked")
+			s.log.ErrorContext(ctx, "the executor panicked", "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()), "ended", ended)
+			if !ended {
+				err = &workersteps.Again{Err: errPanic}
+			}
 		}
 		err = because(ctx, err)
 		w.cleanup(ctx, ec, s, err)
 	}()
 
-	for ev, err := range w.cfg.Executor.Execute(ctx, ec) {
-		switch {
-		case err != nil:
-			return task.Outcome{}, err
-		case ctx.Err() != nil:
-			return task.Outcome{}, context.Cause(ctx)
-		}
-
-		if ev == nil {
-			continue
-		}
-		if err := task.Storable(ev); err != nil {
-			return task.Outcome{}, err
-		}
-
-		o, ended := task.OutcomeOf(ev)
-		if _, whole := ev.(*a2a.Task); whole || !ended {
-			s.add(ev)
-		}
-		if ended {
-			return o, nil
+	for ev, fault := range w.cfg.Executor.Execute(ctx, ec) {
+		if out, ended, err = s.heed(ctx, ev, fault); ended {
+			break
 		}
 	}
 
-	if ctx.Err() != nil {
+	switch {
+	case ended:
+		return out, err
+	case ctx.Err() != nil:
 		return task.Outcome{}, context.Cause(ctx)
 	}
-
 	return task.Outcome{}, errSilent
+}
+
+// heed adds an event of the executor, and says whether the run ends with it.
+func (s *session) heed(ctx context.Context, ev a2a.Event, fault error) (out task.Outcome, ended bool, err error) {
+	switch {
+	case fault != nil:
+		return out, true, fault
+	case ctx.Err() != nil:
+		return out, true, context.Cause(ctx)
+	case ev == nil:
+		return out, false, nil
+	}
+	if err := task.Storable(ev); err != nil {
+		return out, true, err
+	}
+
+	out, ended = task.OutcomeOf(ev)
+	if _, whole := ev.(*a2a.Task); whole || !ended {
+		s.add(ev)
+	}
+	return out, ended, nil
 }
 
 // because returns the reason for which the run had to stop, if there is one: the executor
@@ -193,7 +210,8 @@ func (w *Worker) cleanup(ctx context.Context, ec *a2asrv.ExecutorContext, s *ses
 }
 
 // conclude commits the outcome of the run. A returned error makes the queue deliver the job
-// again.
+// again. An error of the executor is final, as in the SDK, unless it is of a kind that says
+// otherwise. Its text is for the log alone.
 func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err error) (task.Record, error) {
 	switch {
 	case err == nil:
@@ -205,6 +223,8 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 	case errors.Is(err, task.ErrUnstorable):
 		s.log.WarnContext(ctx, "the executor's answer cannot be kept", "err", err)
 		return s.fail(ctx, "The task was ended: the agent gave an answer that cannot be kept.")
+	case errors.Is(err, errOrigin):
+		return s.fail(ctx, "The task was ended: the task that it runs again is gone, and so is the work that it was to go on from. Send a new message.")
 	case errors.Is(err, errSilent):
 		return s.fail(ctx, "The task was ended: the agent gave no answer.")
 	case errors.Is(err, errTooLong):
@@ -228,7 +248,22 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 		return s.park(ctx, p)
 	}
 
-	return s.record(), err
+	if again, ok := errors.AsType[*workersteps.Again](err); ok {
+		return s.again(ctx, again)
+	}
+
+	s.log.WarnContext(ctx, "the executor failed, and its task is ended", "err", err)
+	return s.finish(ctx, task.Outcome{State: a2a.TaskStateFailed, Message: a2a.NewMessage(a2a.MessageRoleAgent, task.TextPart(whyFailed(err, s.record())))})
+}
+
+// whyFailed tells a client why an error of the executor ended its task. One that is over a limit of
+// steps has no hint: a rerun has these steps, and ends in the same way.
+func whyFailed(err error, r task.Record) string {
+	if errors.Is(err, workersteps.ErrLimit) {
+		return fmt.Sprintf("The task was ended: its work is over a limit of one message: %d steps, %d MiB for all of them, %d KiB for the result of one, %d bytes for its name.",
+			workersteps.MaxSteps, workersteps.MaxBytes>>20, kv.LimitValue>>10, workersteps.MaxName)
+	}
+	return "The task was ended: the agent failed to do the work." + r.RerunHint()
 }
 
 // logTurn writes the log line of a turn, one for every run.

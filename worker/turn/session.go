@@ -12,6 +12,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/task"
+	workersteps "errand/worker/steps"
 )
 
 // A session is one run of one turn: the executor's events that are not in the record yet,
@@ -21,17 +22,22 @@ type session struct {
 	cancel context.CancelCauseFunc
 	log    *slog.Logger // names the turn in every line
 
+	pace Pace
+
 	mu      sync.Mutex
 	pending []a2a.Event
-	bytes   int // size of pending
-	said    int // bytes in all: about as many as a commit writes again
-	timer   *time.Timer
+	bytes   int         // size of pending
+	said    int         // bytes in all: about as many as a commit writes again
+	timer   *time.Timer // commits; nil: nothing is to be committed
+	due     time.Time   // when the timer fires
+	last    time.Time   // when a commit of events last began
 	closed  bool
 
 	commit sync.Mutex // held while committing; guards the rest
 	rec    task.Record
 	unsure []a2a.Event // events of a progress commit that the store has not answered
 	spent  task.Spent  // cost of replies that no commit has yet
+	left   string      // what the model was not shown of the conversation; empty: nothing
 
 	moved atomic.Bool // the run has opened a step, or stored a result
 }
@@ -39,7 +45,7 @@ type session struct {
 func newSession(w *Worker, r task.Record) *session {
 	log := w.cfg.Log.With("task", r.ID(), "context", r.Task.ContextID, "job", r.Lease.Name,
 		"turn", r.Turn, "attempt", r.Attempt, "epoch", r.Epoch)
-	return &session{w: w, rec: r, log: log}
+	return &session{w: w, rec: r, log: log, pace: w.paceOf(r.Lane)}
 }
 
 // add takes an event of the executor. It is committed soon, together with the events until
@@ -50,24 +56,39 @@ func (s *session) add(ev a2a.Event) {
 	if s.closed {
 		return
 	}
+	before := len(s.pending)
 	s.pending = task.Gather(s.pending, ev)
 	n := textSize(ev)
 	s.bytes += n
 	s.said += n
+	if len(s.pending) <= before && !goesOn(ev) { // it has replaced others
+		s.bytes = 0
+		for _, other := range s.pending {
+			s.bytes += textSize(other)
+		}
+	}
+
 	if s.bytes > task.LimitResult {
 		s.cancel(task.ErrTooLarge)
 		return
 	}
-	if s.timer == nil {
-		s.timer = time.AfterFunc(s.interval(), s.tick)
-	}
+	s.schedule(goesOn(ev))
 }
 
-// interval is the time to the next progress commit. A large record is written less often,
-// at 64 KiB a second, but at least every 10 s.
-func (s *session) interval() time.Duration {
-	size := time.Duration(s.said) * time.Second / (64 << 10)
-	return min(max(s.w.cfg.Commit, size), 10*time.Second)
+// schedule sets the timer for the commit of an event, unless it is set for an earlier one. The
+// caller holds mu.
+func (s *session) schedule(goesOn bool) {
+	now := time.Now()
+	wait := s.pace.wait(now, s.last, goesOn, s.said)
+	switch {
+	case s.timer == nil:
+		s.timer = time.AfterFunc(wait, s.tick)
+	case now.Add(wait).Before(s.due):
+		s.timer.Reset(wait)
+	default:
+		return
+	}
+	s.due = now.Add(wait)
 }
 
 // tick commits on the timer. If the store does not answer, the next tick or the final
@@ -76,7 +97,7 @@ func (s *session) tick() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	if s.flush(ctx) != nil {
-		s.again()
+		s.retry()
 	}
 }
 
@@ -91,8 +112,11 @@ func (s *session) flush(ctx context.Context) error {
 		}
 		err = s.commitUnsure(ctx)
 	}
-	if errors.Is(err, task.ErrFenced) || errors.Is(err, task.ErrTooLarge) {
+	switch {
+	case errors.Is(err, task.ErrFenced), errors.Is(err, task.ErrTooLarge):
 		s.cancel(err)
+	case err != nil:
+		return &workersteps.Again{Err: err} // an executor may pass it on
 	}
 	return err
 }
@@ -163,6 +187,13 @@ func (s *session) spend(c task.Spent) {
 	s.spent = s.spent.Add(c)
 }
 
+// leftOut adds to the next commit what the model was not shown of the conversation.
+func (s *session) leftOut(what string) {
+	s.commit.Lock()
+	defer s.commit.Unlock()
+	s.left = what
+}
+
 // park parks the turn with all its events.
 func (s *session) park(ctx context.Context, p task.Parking) (task.Record, error) {
 	events := s.take()
@@ -180,6 +211,17 @@ func (s *session) park(ctx context.Context, p task.Parking) (task.Record, error)
 		r, err = park(nil)
 	}
 	return r, err
+}
+
+// again is the end of a run whose executor asks for another one. Without a time to wait, and if no
+// attempt is left, the next claim decides.
+func (s *session) again(ctx context.Context, a *workersteps.Again) (task.Record, error) {
+	r, m := s.record(), s.w.cfg.Desk.Moment()
+	if a.After <= 0 || r.LastAttempt(m.Rules) {
+		return r, a
+	}
+	s.log.WarnContext(ctx, "the run broke off, and the turn is parked", "for", a.After, "err", a.Err)
+	return s.park(ctx, task.Parking{Wake: m.Now.Add(max(min(a.After, longestPause), r.Backoff(m.Rules))), Broke: true})
 }
 
 // keepMade commits the artifacts that calls have made, before results of these calls are stored:
@@ -236,6 +278,62 @@ func (s *session) giveBack(ctx context.Context) {
 	default:
 		s.log.WarnContext(ctx, "a run that ended in an error could not give its lease back", "err", err)
 	}
+}
+
+// renew makes the lease longer while the run goes on, again and again. If the store does not
+// answer it tries again a little later. The returned function ends that.
+func (s *session) renew(ctx context.Context, start time.Time) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	over := make(chan struct{})
+
+	go func() {
+		defer close(over)
+		for wait := s.w.cfg.Renew; ; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(wait):
+			}
+			wait = s.w.cfg.Renew
+			if err := s.extend(ctx, start); err != nil && ctx.Err() == nil {
+				s.log.WarnContext(ctx, "the lease of a run was not renewed; it is tried again", "until", s.until(), "err", err)
+				wait = min(wait, 10*time.Second)
+			}
+		}
+	}()
+
+	return func() {
+		cancel()
+		<-over
+	}
+}
+
+// extend commits a longer lease. A run that has lost its turn ends.
+func (s *session) extend(ctx context.Context, start time.Time) error {
+	s.commit.Lock()
+	defer s.commit.Unlock()
+	if err := s.commitUnsure(ctx); err != nil {
+		return err
+	}
+	turn := s.turn()
+	r, err := task.UpdateFrom(ctx, s.w.cfg.Store, s.rec, func(r task.Record) (task.Record, bool, error) {
+		m := s.w.cfg.Desk.Moment()
+		return r.Renew(m, turn, s.w.leaseFrom(start, m.Now))
+	})
+	switch {
+	case err == nil:
+		s.rec = r
+	case errors.Is(err, task.ErrFenced), errors.Is(err, task.ErrNotFound):
+		s.cancel(task.ErrFenced)
+	}
+	return err
+}
+
+// until is the end of the lease.
+func (s *session) until() time.Time {
+	s.commit.Lock()
+	defer s.commit.Unlock()
+	return s.rec.Lease.Until
 }
 
 // shareLater lets other turns begin beside a turn that has run alone for long enough. The
@@ -296,7 +394,9 @@ func (s *session) persist(ctx context.Context, decide func(task.Record, task.Fen
 		err := s.commitUnsure(ctx)
 		r, turn := s.rec, s.turn()
 		if err == nil {
-			r, err = task.UpdateFrom(ctx, s.w.cfg.Store, s.rec, func(r task.Record) (task.Record, bool, error) { return decide(r, turn) })
+			r, err = task.UpdateFrom(ctx, s.w.cfg.Store, s.rec, func(r task.Record) (task.Record, bool, error) {
+				return decide(r.LeftOut(s.w.cfg.Desk.Moment(), s.left), turn)
+			})
 		}
 		switch {
 		case err == nil:
@@ -311,9 +411,9 @@ func (s *session) persist(ctx context.Context, decide func(task.Record, task.Fen
 
 		select {
 		case <-ctx.Done():
-			return s.rec, err
+			return s.rec, &workersteps.Again{Err: err}
 		case <-s.w.drain.Done():
-			return s.rec, err
+			return s.rec, &workersteps.Again{Err: err}
 		case <-time.After(time.Second):
 		}
 	}
@@ -348,6 +448,9 @@ func (s *session) take() []a2a.Event {
 	defer s.mu.Unlock()
 	events := s.pending
 	s.pending, s.bytes = nil, 0
+	if len(events) > 0 {
+		s.last = time.Now()
+	}
 	if s.timer != nil {
 		s.timer.Stop()
 		s.timer = nil
@@ -355,12 +458,13 @@ func (s *session) take() []a2a.Event {
 	return events
 }
 
-// again sets the timer for events that could not be committed.
-func (s *session) again() {
+// retry sets the timer for events that could not be committed.
+func (s *session) retry() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.timer == nil && !s.closed {
-		s.timer = time.AfterFunc(s.interval(), s.tick)
+		s.last = time.Now()
+		s.schedule(true)
 	}
 }
 

@@ -3,6 +3,7 @@ package turn_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"math"
 	"net/http"
@@ -174,5 +175,25 @@ func TestAnswerThatCannotBeKeptFailsTheTask(t *testing.T) {
 				t.Errorf("the record cannot be read again: %v", err)
 			}
 		})
+	}
+}
+
+// What an executor replaces at once is no part of the result, and does not count towards its size.
+func TestReplacedArtifactsAreNoResult(t *testing.T) {
+	b := newBench(t, execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+		for i := range 1000 {
+			ev := a2a.NewArtifactUpdateEvent(ec, "a", task.TextPart(fmt.Sprint(i, strings.Repeat("x", 2<<10))))
+			ev.Append = false
+			if !yield(ev, nil) {
+				return
+			}
+		}
+		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
+	}))
+	id := b.send("m", "hello", "").ID()
+	b.deliver(id, "job", 0)
+	r := b.Load(id)
+	if got := texts(r.Task); r.State() != a2a.TaskStateCompleted || len(got) != 1 || !strings.HasPrefix(got[0], "999x") {
+		t.Errorf("%s: %d artifacts, %s", r.State(), len(got), shown(r))
 	}
 }

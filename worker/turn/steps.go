@@ -204,12 +204,16 @@ func (p *steps) Keep(ctx context.Context, s task.Step, results map[int]task.Resu
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	known := p.stored[s.Number]
+	known, look := p.stored[s.Number], len(results) == 0
 	wrote := false
 	var all task.Kept
+
 	err := p.again(ctx, func(ctx context.Context) (err error) {
-		if len(results) == 0 { // a look: another run may have stored some since
+		if look { // another run may have stored some since, or one of the task that is run again
 			if known, err = p.read(ctx, s.Number); err != nil {
+				return err
+			}
+			if results, err = p.lateResults(ctx, s.Number); err != nil {
 				return err
 			}
 		}
@@ -269,7 +273,7 @@ func (p *steps) URL(_ context.Context, step, call int) string {
 	if p.s.w.cfg.WakeURL == nil || p.r.WakeKey == "" {
 		return ""
 	}
-	return p.s.w.cfg.WakeURL(p.r.WakeKey, p.r.CallKey(step, call))
+	return p.s.w.cfg.WakeURL(p.r.WakeKey, p.r.WakeName(step, call))
 }
 
 // again repeats a write of kv until it is answered, the run ends, or a verdict stays the

@@ -86,7 +86,7 @@ func TestStepsCarryATurnOn(t *testing.T) {
 				return i, nil
 			})
 			if err != nil || fresh {
-				yield(nil, errors.Join(err, errors.New("it breaks off")))
+				yield(nil, &steps.Again{Err: errors.Join(err, errors.New("it breaks off"))})
 				return
 			}
 		}

@@ -52,7 +52,7 @@ func shipped(t *testing.T, all []tools.Tool, calls ...*genai.FunctionCall) *exec
 	}
 
 	ex, err := executor.New(executor.Config{Model: m, Tools: all, Agent: &agent.Agent{
-		Name: "Test", Tools: names, Limits: agent.Limits{Steps: 8, TurnTokens: 30_000, OutputTokens: 2000, HistoryMessages: 50},
+		Name: "Test", Tools: names, Limits: agent.Limits{Steps: 8, TurnTokens: 30_000, OutputTokens: 2000},
 	}})
 	if err != nil {
 		t.Fatal(err)

@@ -108,7 +108,7 @@ func (p *place) alone() bool { return p.slots == allSlots }
 // those after which it must run apart. So a turn that kills its process late is found out too.
 func (w *Worker) aloneFor(r task.Record, ru task.Rules) time.Duration {
 	excess := min(max(r.Deaths-(ru.Attempts-1), 0), 10)
-	return min(w.cfg.Alone<<excess, w.cfg.Deadline)
+	return min(w.cfg.Alone<<excess, w.cfg.Lease)
 }
 
 // share lets other turns begin beside a turn that ran alone.

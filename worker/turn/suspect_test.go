@@ -15,6 +15,7 @@ import (
 	"errand/shared/lab/faulty"
 	"errand/shared/task"
 	"errand/worker/run"
+	"errand/worker/steps"
 	"errand/worker/turn"
 )
 
@@ -47,7 +48,7 @@ func TestFailingTurnHoldsUpNoOtherTurn(t *testing.T) {
 
 		case "bad":
 			runs++
-			yield(nil, errors.New("the model is unavailable"))
+			yield(nil, &steps.Again{Err: errors.New("the model is unavailable")})
 			return
 		}
 
@@ -307,7 +308,7 @@ func TestCommitsOfATurn(t *testing.T) {
 	b := newBench(t, nil)
 	b.configure(execute(func(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		if ec.Message.Parts[0].Text() == "fails" {
-			yield(nil, errors.New("the model is unavailable"))
+			yield(nil, &steps.Again{Err: errors.New("the model is unavailable")})
 			return
 		}
 		g.executor()(ctx, ec, yield)
@@ -356,7 +357,7 @@ func TestFailedRunGivesItsLeaseBack(t *testing.T) {
 		ex := execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 			if runs++; runs == 1 {
 				down.Store(broken)
-				yield(nil, errors.New("the model is unavailable"))
+				yield(nil, &steps.Again{Err: errors.New("the model is unavailable")})
 				return
 			}
 			yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
@@ -421,7 +422,7 @@ func TestTurnThatWaitedToRunAloneEndsWithItsDelivery(t *testing.T) {
 		wait  time.Duration
 		code  int
 		epoch int64
-	}{{time.Minute, http.StatusNoContent, 4}, {8 * time.Minute, http.StatusServiceUnavailable, 3}} {
+	}{{time.Minute, http.StatusNoContent, 4}, {20 * time.Minute, http.StatusServiceUnavailable, 3}} {
 		started, release, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
 		var until time.Time
 
@@ -472,7 +473,7 @@ func TestTurnThatWaitedToRunAloneEndsWithItsDelivery(t *testing.T) {
 		if r := b.Load(bad); r.Epoch != test.epoch {
 			t.Errorf("after %v: %d claims, want %d", test.wait, r.Epoch, test.epoch)
 		}
-		if end := delivered.Add(9 * time.Minute); until.After(end) {
+		if end := delivered.Add(29 * time.Minute); until.After(end) {
 			t.Errorf("after %v: the run may last until %v, but its delivery ends soon after %v", test.wait, until, end)
 		}
 	}

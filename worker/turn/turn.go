@@ -36,15 +36,21 @@ type Config struct {
 	Executor a2asrv.AgentExecutor
 	Log      *slog.Logger
 
-	// Deadline is how long one run may take before it is parked and begins again; 0: 9 min.
-	// Lease is how long a claim keeps other workers away; 0: 9 min 30 s. Both count from
-	// before the claim. The queue's dispatch deadline (10 min by default) is longer, so
-	// that a run has ended before the queue gives it up.
-	Deadline, Lease time.Duration
+	// Deadline is how long one run may take before it is parked and begins again, from the
+	// delivery of its job; 0: as the desk's rules say. The queue waits longer
+	// (queue.LongDeadline), so that a run has ended before the queue gives it up.
+	Deadline time.Duration
 
-	// Commit is the least time between two progress commits; 0: 1 s, because Firestore
-	// sustains one write a second on a document.
-	Commit time.Duration
+	// Lease is how long a claim keeps other workers away; 0: 10 min. Renew is the time after
+	// which a run makes its lease as long again; 0: 3 min. So a run may take longer than a
+	// lease, and the turn of a worker that dies is taken over within a lease.
+	Lease, Renew time.Duration
+
+	// Pace says how soon events are committed; zero: PaceShared.
+	Pace Pace
+
+	// Conversation bounds what a run reads of the conversation; nil: the defaults of agent.yaml.
+	Conversation *Conversation
 
 	// WakeURL makes the address by which the call with a key is woken, signed with the wake
 	// key of its record. nil, and an empty address: the agent has no public address.
@@ -54,7 +60,7 @@ type Config struct {
 
 	// Apart is how long a turn that must run apart waits for the end of the others; 0: 30 s.
 	// Alone is how long others then wait for it at first; 0: 1 min. Each further death of a
-	// worker under the turn doubles it, up to Deadline.
+	// worker under the turn doubles it, up to Lease.
 	Apart, Alone time.Duration
 }
 
@@ -69,11 +75,17 @@ type Worker struct {
 
 // New returns a worker.
 func New(cfg Config) *Worker {
-	cfg.Deadline = orDefault(cfg.Deadline, 9*time.Minute)
-	cfg.Lease = orDefault(cfg.Lease, 9*time.Minute+30*time.Second)
-	cfg.Commit = orDefault(cfg.Commit, time.Second)
+	cfg.Deadline = orDefault(cfg.Deadline, cfg.Desk.Moment().Rules.Run)
+	cfg.Lease = orDefault(cfg.Lease, 10*time.Minute)
+	cfg.Renew = orDefault(cfg.Renew, 3*time.Minute)
+	if cfg.Pace == (Pace{}) {
+		cfg.Pace = PaceShared
+	}
 	if cfg.Memory == nil {
 		cfg.Memory = memory.Share(memoryShare)
+	}
+	if cfg.Conversation == nil {
+		cfg.Conversation = &Conversation{Tokens: usualTokens, Tasks: usualTasks}
 	}
 	cfg.Apart = orDefault(cfg.Apart, 30*time.Second)
 	cfg.Alone = orDefault(cfg.Alone, time.Minute)
@@ -142,19 +154,18 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 	}
 	defer leave()
 
-	lease.Until = start.Add(w.cfg.Lease).UTC().Round(0) // in the form in which the record is read back
+	lease.Until = w.leaseFrom(start, start)
 	p, now, err := w.enter(ctx, r, task.Claim{Lease: lease, Published: told})
 	if err != nil {
 		return err
 	}
 	defer p.leave()
 
-	// Waiting for a place took a part of the delivery's time, and the lease must not outlive
-	// the delivery.
+	// Waiting for a place took a part of the delivery's time.
 	if waited := w.cfg.Desk.Now().Sub(start); waited > w.cfg.Deadline/2 {
 		return fmt.Errorf("the turn of task %s has waited %v for other turns", id, waited)
 	}
-	lease.Alone = p.alone()
+	lease.Until, lease.Alone = w.leaseFrom(start, w.cfg.Desk.Now()), p.alone()
 
 	// Do not cancel a claim: a lease that no worker knows of would block the task until it
 	// expires.
@@ -184,6 +195,19 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 	}
 
 	return w.publishLate(ctx, r, told)
+}
+
+// spare is the time after the end of a run in which its outcome is committed.
+const spare = 30 * time.Second
+
+// leaseFrom is the end of a lease of a run that began at start, as it is taken or renewed now: no
+// lease outlives the delivery of the job.
+func (w *Worker) leaseFrom(start, now time.Time) time.Time {
+	until, last := now.Add(w.cfg.Lease), start.Add(w.cfg.Deadline+spare)
+	if last.Before(until) {
+		until = last
+	}
+	return until.UTC().Round(0) // in the form in which the record is read back
 }
 
 // foreign reports whether another version of the program has written the record. The job is

@@ -22,6 +22,7 @@ import (
 	"errand/shared/queue"
 	"errand/shared/task"
 	"errand/worker/run"
+	"errand/worker/turn"
 )
 
 // template is an executor as the SDK's documentation shows it, with random artifact ids. It
@@ -611,14 +612,16 @@ func TestExecutorSeesTheConversation(t *testing.T) {
 
 func TestLargeConversationIsCutToItsNewestPart(t *testing.T) {
 	var related []string
-	b := newBench(t, execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
+	ex := execute(func(_ context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) {
 		related = nil
 		for _, r := range ec.RelatedTasks {
 			related = append(related, r.History[0].ID)
 		}
 		yield(a2a.NewArtifactEvent(ec, a2a.NewTextPart(strings.Repeat("x", 400<<10))), nil)
 		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
-	}))
+	})
+	b := newBench(t, ex)
+	b.configure(ex, func(c *turn.Config) { c.Conversation = &turn.Conversation{Tokens: 0, Tasks: 4} }) // 4.25 MiB, and 1.6 MB for each
 
 	first := b.send("m0", "hello", "")
 	b.deliver(first.ID(), "job", 0)
@@ -652,7 +655,7 @@ func TestDenseConversationIsCutToItsNewestPart(t *testing.T) {
 		yield(a2a.NewStatusUpdateEvent(ec, a2a.TaskStateCompleted, nil), nil)
 	}))
 
-	dense := make([]any, 9000) // 3.6 MB of the 8 MB, in 18 KB of text
+	dense := make([]any, 9000) // 3.6 MB of the 9.5 MB, in 18 KB of text
 	for i := range dense {
 		dense[i] = 1.0
 	}

@@ -92,7 +92,7 @@ func (w *waiting) connect() {
 	}
 
 	ex, err := executor.New(executor.Config{Model: m, Tools: []tools.Tool{tool}, Agent: &agent.Agent{
-		Name: "Test", Tools: []string{"await"}, Limits: agent.Limits{Steps: 8, TurnTokens: 30_000, OutputTokens: 2000, HistoryMessages: 50},
+		Name: "Test", Tools: []string{"await"}, Limits: agent.Limits{Steps: 8, TurnTokens: 30_000, OutputTokens: 2000},
 	}})
 	if err != nil {
 		w.t.Fatal(err)

@@ -80,12 +80,15 @@ func newBenchOn(t *testing.T, path string, now time.Time, ex a2asrv.AgentExecuto
 
 // newWorker returns a worker whose reads and commits go to store.
 func (b *bench) newWorker(store task.Store, ex a2asrv.AgentExecutor, commit time.Duration) *turn.Worker {
-	return turn.New(turn.Config{Desk: b.desk, Store: store, KV: b.Store.KV(), Bus: b, Executor: ex, Log: b.Log, Commit: commit})
+	return turn.New(turn.Config{Desk: b.desk, Store: store, KV: b.Store.KV(), Bus: b, Executor: ex, Log: b.Log, Pace: each(commit)})
 }
+
+// each is a pace at which events wait for so long.
+func each(d time.Duration) turn.Pace { return turn.Pace{Soon: d, Text: d, Other: d, Bytes: 64 << 10} }
 
 // configure replaces the worker by one with another executor and configuration.
 func (b *bench) configure(ex a2asrv.AgentExecutor, change func(*turn.Config)) {
-	c := turn.Config{Desk: b.desk, Store: b.Store, KV: b.Store.KV(), Bus: b, Executor: ex, Log: b.Log, Commit: time.Millisecond}
+	c := turn.Config{Desk: b.desk, Store: b.Store, KV: b.Store.KV(), Bus: b, Executor: ex, Log: b.Log, Pace: each(time.Millisecond)}
 	change(&c)
 	b.worker = turn.New(c)
 }

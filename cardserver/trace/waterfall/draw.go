@@ -311,6 +311,13 @@ func head(s *story, begin, end time.Time) []string {
 	if s.Spent.Unknown > 0 {
 		lines = append(lines, count(int(s.Spent.Unknown), "more reply")+" of unknown cost")
 	}
+
+	for _, r := range s.Runs {
+		if r.LeftOut != "" {
+			lines = append(lines, fmt.Sprintf("Run %d was not shown of the conversation: %s", r.Number, quoted(r.LeftOut)))
+		}
+	}
+
 	if s.UnknownRuns > 0 {
 		lines = append(lines, fmt.Sprintf("Nothing is known of %s.", count(int(s.UnknownRuns), "run")))
 	}

@@ -165,6 +165,17 @@ func TestPictureFitsTheTerminal(t *testing.T) {
 	}
 }
 
+// What the model was not shown of the conversation stands above the picture, without control
+// characters.
+func TestLeftOut(t *testing.T) {
+	e := example()
+	e.Runs[1].LeftOut = "3 earlier tasks,\n1 call\x1b[31m"
+	got, _, _, err := print(t, waterfall.Config{}, page(e))
+	if err != nil || !strings.Contains(got, "Run 2 was not shown of the conversation: 3 earlier tasks, 1 call") || strings.Contains(got, "\x1b") {
+		t.Errorf("%v:\n%q", err, got)
+	}
+}
+
 // A running task is asked for again, from the first step that is open on, less and less often
 // while nothing changes, and the last picture is whole.
 func TestFollow(t *testing.T) {

@@ -48,9 +48,6 @@ type Queue struct {
 var _ queue.Queue = (*Queue)(nil)
 
 const (
-	// dispatchDeadline is how long an attempt may take. The lease of a turn ends earlier.
-	dispatchDeadline = 10 * time.Minute
-
 	// addFor limits Add, because a client may be waiting. The service refuses calls with a
 	// deadline of more than 30 s.
 	// https://github.com/googleapis/google-cloud-go/issues/1577
@@ -153,7 +150,10 @@ func (q *Queue) request(ctx context.Context, job queue.Job) (*cloudtaskspb.Creat
 		headers[serve.HeaderTrace] = trace
 	}
 
-	address := base + job.Path
+	address, deadline := base+job.Path, lane.Deadline
+	if job.Path != lane.Path {
+		deadline = queue.ShortDeadline
+	}
 
 	t := &cloudtaskspb.Task{
 		MessageType: &cloudtaskspb.Task_HttpRequest{HttpRequest: &cloudtaskspb.HttpRequest{
@@ -166,7 +166,7 @@ func (q *Queue) request(ctx context.Context, job queue.Job) (*cloudtaskspb.Creat
 				Audience:            address,
 			}},
 		}},
-		DispatchDeadline: durationpb.New(dispatchDeadline),
+		DispatchDeadline: durationpb.New(deadline),
 	}
 
 	if !job.At.IsZero() {

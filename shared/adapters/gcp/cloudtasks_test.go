@@ -95,7 +95,7 @@ func TestRequestsToCloudTasks(t *testing.T) {
 		}
 	}
 
-	want := func(lane, base, path, body string) *cloudtaskspb.CreateTaskRequest {
+	want := func(lane, base, path, body string, minutes time.Duration) *cloudtaskspb.CreateTaskRequest {
 		return &cloudtaskspb.CreateTaskRequest{Parent: prefix + "-" + lane, Task: &cloudtaskspb.Task{
 			MessageType: &cloudtaskspb.Task_HttpRequest{HttpRequest: &cloudtaskspb.HttpRequest{
 				Url: base + path, HttpMethod: cloudtaskspb.HttpMethod_POST, Body: []byte(body),
@@ -104,17 +104,17 @@ func TestRequestsToCloudTasks(t *testing.T) {
 					ServiceAccountEmail: invoker, Audience: base + path,
 				}},
 			}},
-			DispatchDeadline: durationpb.New(10 * time.Minute),
+			DispatchDeadline: durationpb.New(minutes * time.Minute),
 		}}
 	}
 
-	later := want("deliveries", "https://functions.example.com", "/deliveries", `{"id":"a"}`)
+	later := want("deliveries", "https://functions.example.com", "/deliveries", `{"id":"a"}`, 10)
 	later.Task.ScheduleTime = timestamppb.New(at)
 
 	if diff := cmp.Diff([]*cloudtaskspb.CreateTaskRequest{
-		want("turns", "https://worker.example.com", "/turns", `{"id":"a"}`),
+		want("turns", "https://worker.example.com", "/turns", `{"id":"a"}`, 30),
 		later,
-		want("turns", "https://functions.example.com", "/sweep", `{"queue":"turns","sweep":"2026-08-01T12:00:00.000005Z"}`),
+		want("turns", "https://functions.example.com", "/sweep", `{"queue":"turns","sweep":"2026-08-01T12:00:00.000005Z"}`, 10),
 	}, got, protocmp.Transform()); diff != "" {
 		t.Errorf("requests (-want +got):\n%s", diff)
 	}

@@ -1,6 +1,7 @@
 package gemini_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -12,7 +13,6 @@ import (
 
 	"errand/shared/adapters/gemini"
 	"errand/shared/adapters/standin"
-	"errand/shared/lab/scripts"
 	"errand/shared/model"
 )
 
@@ -157,19 +157,28 @@ func TestSilence(t *testing.T) {
 	begun := standin.Reply{Chunks: standin.Text("a", "b").Chunks[:1], Hang: true}
 	for _, tt := range []struct {
 		name   string
+		silent time.Duration // before the first byte
 		reply  standin.Reply
 		after  time.Duration
 		chunks int
 		want   model.Cause // empty: the answer is whole
 	}{
-		{"never an answer", standin.Reply{Delay: time.Hour}, 5 * time.Minute, 0, model.Silent},
-		{"only a header", standin.Reply{Hang: true}, 5 * time.Minute, 0, model.Silent},
-		{"after a chunk", begun, 2*time.Minute + time.Hour, 1, model.Silent},
-		{"a slow thinker", standin.Text("a").After(4 * time.Minute), 4*time.Minute + 2*time.Hour, 2, ""},
+		{"never an answer", time.Hour, standin.Text("a"), 10 * time.Minute, 0, model.Silent},
+		{"only a header", 0, standin.Reply{Hang: true}, 10 * time.Minute, 0, model.Silent},
+		{"after a chunk", 0, begun, 2*time.Minute + time.Hour, 1, model.Silent},
+		{"a slow thinker", 4 * time.Minute, standin.Text("a"), 4*time.Minute + 2*time.Hour, 2, ""},
+		{"a slow thinker that says so", 0, standin.Text("a").After(25 * time.Minute), 25*time.Minute + 2*time.Hour, 2, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m := withKey.asking(t, standin.New(scripts.New(tt.reply).Answer))
+				m := withKey.asking(t, standin.New(func(ctx context.Context, _ standin.Request) standin.Reply {
+					select {
+					case <-ctx.Done():
+					case <-time.After(tt.silent):
+					}
+					return tt.reply
+				}))
+
 				start, n := time.Now(), 0
 				var failed *model.Error
 				for _, err := range m.Generate(t.Context(), hello()) {

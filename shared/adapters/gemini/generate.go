@@ -12,12 +12,12 @@ import (
 )
 
 // How long a service may be silent. Before its first chunk a model may think, for minutes if
-// the question is hard, and the longest deadline that fits into a run of 9 min is chosen. Once
-// it has begun to answer it sends chunks in seconds: a chat service gives its streams 20 s
+// the question is hard; the time is short enough for a second try in a run of 29 min. Once it
+// has begun to answer it sends chunks in seconds: a chat service gives its streams 20 s
 // (https://github.com/pipecat-ai/pipecat/pull/5249), and streams that stay open without a chunk
 // for ever have been seen (https://github.com/openclaw/openclaw/issues/79629).
 const (
-	silentFirst = 5 * time.Minute
+	silentFirst = 10 * time.Minute
 	silentNext  = 2 * time.Minute
 )
 

@@ -12,13 +12,17 @@ import (
 // A Reply says how the Server answers one request, in the order of the fields. The zero
 // Reply is an empty answer. Raw, Hang and Cut are faults of a service, for tests.
 type Reply struct {
-	Delay  time.Duration                    // before the first byte, at most until the request is cancelled
+	Delay  time.Duration                    // before the answer, at most until the request is cancelled
 	Error  *genai.APIError                  // instead of an answer: HTTP status and body
 	Chunks []*genai.GenerateContentResponse // the answer; generateContent merges them
 	Raw    string                           // sent unchanged after the chunks, to break the protocol
 	Hang   bool                             // then the Server is silent until the request is cancelled
 	Cut    bool                             // then the Server breaks the connection
 }
+
+// alive is the time after which a stream whose answer is not ready says that it goes on, with an
+// empty chunk, as models that think do.
+const alive = time.Minute
 
 // After returns the reply with a delay.
 func (r Reply) After(d time.Duration) Reply {
@@ -75,15 +79,25 @@ func (r Reply) stream(w http.ResponseWriter, ctx context.Context) {
 		flush = f.Flush
 	}
 	flush()
-	for _, c := range r.Chunks {
+	send := func(c *genai.GenerateContentResponse) bool {
 		b, err := json.Marshal(c)
 		if err != nil {
 			panic(http.ErrAbortHandler)
 		}
-		if _, err := w.Write(append(append([]byte("data: "), b...), "\r\n\r\n"...)); err != nil {
+		_, err = w.Write(append(append([]byte("data: "), b...), "\r\n\r\n"...))
+		flush()
+		return err == nil
+	}
+
+	for left := r.Delay - alive; left > 0; left -= alive {
+		if !send(chunk()) || !wait(ctx, min(left, alive)) {
 			return
 		}
-		flush()
+	}
+	for _, c := range r.Chunks {
+		if !send(c) {
+			return
+		}
 	}
 	r.finish(w, ctx, flush)
 }

@@ -87,7 +87,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 
 	reply := s.answer(r.Context(), req)
-	if !wait(r.Context(), reply.Delay) {
+	delay := reply.Delay
+	if req.Op == OpStream && reply.Error == nil {
+		delay = min(delay, alive) // the stream has the rest
+	}
+	if !wait(r.Context(), delay) {
 		return
 	}
 
