@@ -54,16 +54,10 @@ type Rerunning struct {
 // Errors: ErrDeleted, ErrOpen, ErrSucceeded, ErrItem, ErrReruns, ErrLate, ErrTooLarge, and those
 // of webhooks.
 func (r Record) Rerun(m Moment, as Rerunning) (Record, error) {
-	switch _, _, item := r.Item(); {
-	case r.Deleted:
-		return Record{}, ErrDeleted
-	case item || r.Lane == Batches:
-		return Record{}, ErrItem
-	case !r.Terminal():
-		return Record{}, ErrOpen
-	case r.State() == a2a.TaskStateCompleted:
-		return Record{}, ErrSucceeded
-	case len(r.Origins) >= maxOrigins:
+	if err := r.noRerun(); err != nil {
+		return Record{}, err
+	}
+	if len(r.Origins) >= maxOrigins {
 		return Record{}, ErrReruns
 	}
 	origins := r.originsOf(as.Anew)
@@ -116,9 +110,21 @@ func (r Record) originsOf(anew bool) []Origin {
 }
 
 // MayRerun reports whether the task is one that Rerun runs again, sooner or later after its end.
-func (r Record) MayRerun() bool {
-	_, _, item := r.Item()
-	return !item && r.Lane != Batches && !r.Deleted && r.Terminal() && r.State() != a2a.TaskStateCompleted
+func (r Record) MayRerun() bool { return r.noRerun() == nil }
+
+// noRerun returns the reason why no task of this kind and state is run again.
+func (r Record) noRerun() error {
+	switch _, _, item := r.Item(); {
+	case r.Deleted:
+		return ErrDeleted
+	case item || r.Lane == Batches:
+		return ErrItem
+	case !r.Terminal():
+		return ErrOpen
+	case r.State() == a2a.TaskStateCompleted:
+		return ErrSucceeded
+	}
+	return nil
 }
 
 // messagesOf are the messages of the record as those of another task: the history up to the
@@ -210,6 +216,9 @@ func (r Record) Inherited() int {
 
 // Prefix begins the keys in package kv of all that the task has stored.
 func (o Origin) Prefix() string { return stepPrefix(o.Task, o.Life) }
+
+// StepKey is the key in package kv of a step of the task.
+func (o Origin) StepKey(number int) string { return stepKey(o.Prefix(), number) }
 
 // Bring notes that everything that the origin has stored was copied. The origin may be deleted
 // from then on.

@@ -91,7 +91,9 @@ func hash(text []byte) string {
 
 // StepKey is the key of a step in package kv. Keys of a task's steps are in the order of
 // their numbers.
-func (r Record) StepKey(number int) string { return fmt.Sprintf("%s%06d", r.StepPrefix(), number) }
+func (r Record) StepKey(number int) string { return stepKey(r.StepPrefix(), number) }
+
+func stepKey(prefix string, number int) string { return fmt.Sprintf("%s%06d", prefix, number) }
 
 // StepPrefix begins the keys in package kv of everything that this life of the task has
 // stored.

@@ -64,7 +64,7 @@ func (p *steps) lateResults(ctx context.Context, number int) (map[int]task.Resul
 		if number > o.Steps {
 			continue
 		}
-		e, err := p.s.w.cfg.KV.Get(ctx, o.Prefix()+p.r.StepKey(number)[len(p.r.StepPrefix()):])
+		e, err := p.s.w.cfg.KV.Get(ctx, o.StepKey(number))
 		switch {
 		case errors.Is(err, kv.ErrNotFound):
 			continue
