@@ -31,7 +31,7 @@ func TestEveryFaultIsNamed(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		got := w.refused(t, send, `{"message":{"role":"ROLE_AGENT","parts":[{"text":"a"},{"text":"a","raw":"AA=="}],"contextId":1},
-			"configuration":{"historyLength":-1,"acceptedOutputModes":["text"]}}`, -32602, "message.role")
+			"configuration":{"historyLength":-1,"acceptedOutputModes":[1]}}`, -32602, "message.role")
 		var fields []string
 		for _, v := range got.detail("type.googleapis.com/google.rpc.BadRequest")["fieldViolations"].([]any) {
 			v := v.(map[string]any)

@@ -126,7 +126,7 @@ func TestCatalogue(t *testing.T) {
 			{"48 historyLength fraction", request("GetTask", `{"id":"`+sub+`","historyLength":1.5}`), params, "historyLength"},
 			{"48 historyLength 2^31", list(`"historyLength":2147483648`), params, "historyLength"},
 			{"48 historyLength 2^31-1", list(`"historyLength":2147483647`), 0, ""},
-			{"49 output modes that it does not write", config(`"acceptedOutputModes":["image/png","text"]`), params, "configuration.acceptedOutputModes[1]"},
+			{"49 output modes that it does not write", config(`"acceptedOutputModes":["image/png","html"]`), contentType, ""},
 			{"49 no output mode that it writes", config(`"acceptedOutputModes":["image/png","audio/*"]`), contentType, ""},
 			{"49 output modes any", config(`"acceptedOutputModes":["image/png","*/*"]`), 0, ""},
 			{"49 output modes text", config(`"acceptedOutputModes":["text/*"]`), 0, ""},

@@ -130,14 +130,15 @@ func (o *operations) hook(ctx context.Context, owner string, c *a2a.PushConfig, 
 
 	secrets := webhook.Secrets{Token: c.Token}
 	if a := c.Auth; a != nil {
-		switch err := webhook.CheckAuth(a.Scheme, a.Credentials, c.URL, o.idTokens(owner)); {
+		scheme, err := o.scheme(owner, c)
+		switch {
 		case errors.Is(err, webhook.ErrScheme), errors.Is(err, webhook.ErrIDToken):
 			return task.Webhook{}, wire.Invalid(prefix+"authentication.scheme", err.Error())
 		case err != nil:
 			return task.Webhook{}, wire.Invalid(prefix+"authentication.credentials", err.Error())
 		}
 
-		h.Scheme, secrets.Credentials = a.Scheme, a.Credentials
+		h.Scheme, secrets.Credentials = scheme, a.Credentials
 	}
 
 	if secrets == (webhook.Secrets{}) {
@@ -151,6 +152,22 @@ func (o *operations) hook(ctx context.Context, owner string, c *a2a.PushConfig, 
 
 	h.Sealed = secrets.Seal(ring, o.cfg.Desk.Now(), owner, c.URL)
 	return h, nil
+}
+
+// scheme is the first scheme of a configuration that can be performed. If there is none, the
+// error is about the first that is known.
+func (o *operations) scheme(owner string, c *a2a.PushConfig) (string, error) {
+	no := webhook.ErrScheme
+	for _, s := range wire.Schemes(c.Auth) {
+		err := webhook.CheckAuth(s, c.Auth.Credentials, c.URL, o.idTokens(owner))
+		if err == nil {
+			return s, nil
+		}
+		if errors.Is(no, webhook.ErrScheme) {
+			no = err
+		}
+	}
+	return "", no
 }
 
 // idTokens reports to which origins the owner may have ID tokens sent. It is nil if the

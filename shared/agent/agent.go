@@ -35,7 +35,8 @@ type Agent struct {
 	Model string `yaml:"model"`
 	// Instructions are the system instructions of every model call. Optional.
 	Instructions string `yaml:"instructions"`
-	// InputModes are the media types the agent reads. Default: text/plain.
+	// InputModes are the media types the agent reads. image/* is any picture, */* is all.
+	// Default: text/plain.
 	InputModes []string `yaml:"inputModes"`
 	// OutputModes are the media types it answers with. Default: text/plain.
 	OutputModes []string `yaml:"outputModes"`

@@ -60,7 +60,7 @@ provider: {organization: Org, url: "https://example.com"}
 instructions: |
   One.
   Two.
-inputModes: [text/markdown]
+inputModes: [text/markdown, image/*, '*/*']
 outputModes: [text/html]
 extensions: [{uri: "https://example.com/ext/v1", description: d, required: true}, {uri: "urn:x:y"}]
 tools: [time, look_up]
@@ -77,7 +77,7 @@ prices: {currency: USD, input: 0.30, output: 2.50, thought: 3, cached: "0.03", m
 		DocumentationURL: "https://example.com/docs", IconURL: "https://example.com/icon.png",
 		Provider:     &agent.Provider{Organization: "Org", URL: "https://example.com"},
 		Instructions: "One.\nTwo.",
-		InputModes:   []string{"text/markdown"}, OutputModes: []string{"text/html"},
+		InputModes:   []string{"text/markdown", "image/*", "*/*"}, OutputModes: []string{"text/html"},
 		Skills: []agent.Skill{{
 			ID: "s", Name: "S", Description: "Does it.", Tags: []string{"t"}, Examples: []string{"do it"},
 			InputModes: []string{"text/plain", "image/png"}, OutputModes: []string{"application/json"},
@@ -157,6 +157,8 @@ func TestParseRefuses(t *testing.T) {
 		{"an id twice", "", "  - {id: s, name: T, description: d, tags: [t]}", `line 10: skills[1].id: "s" is already the id of skills[0]`},
 		{"an empty example", "", "    examples: ['']", "skills[0].examples[0]: is required"},
 		{"a mode that is none", "", "inputModes: [text]", `inputModes[0]: "text" is not a media type`},
+		{"a range that is written", "", "outputModes: ['*/*']", `outputModes[0]: "*/*" is not a media type`},
+		{"a range that is none", "", "inputModes: ['*/png']", `"*/png" is not a media type: write one in lower case and without parameters, such as text/plain, image/* or */*`},
 		{"a mode with parameters", "", "outputModes: ['text/plain; charset=utf-8']", "not a media type"},
 		{"a mode in upper case", "", "    inputModes: [Text/Plain]", "skills[0].inputModes[0]"},
 		{"a mode twice", "", "inputModes: [a/b, a/b]", `inputModes[1]: "a/b" stands in the list twice`},

@@ -18,6 +18,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"errand/shared/dialect"
 	"errand/shared/strict"
 )
 
@@ -347,7 +348,7 @@ func absolute(s string) bool {
 
 // media reads a media type.
 func (p *parser) media() string {
-	s := p.label(maxMedia)
+	s := dialect.MediaType(p.label(maxMedia))
 	if p.bad == nil && !isMedia(s) {
 		p.refuse("must be a media type, such as text/plain")
 	}

@@ -30,6 +30,7 @@ type call struct {
 	streaming bool   // the answer is a stream
 	events    *events
 	cc        *a2asrv.CallContext
+	names     map[string]string // the fields that the client calls otherwise than 1.0 does
 	charge    *memory.Charge
 }
 
@@ -175,6 +176,7 @@ func (c *call) send(ctx context.Context, cancel context.CancelFunc, all iter.Seq
 // fail answers with an error. If events were sent already, the error is an event.
 func (c *call) fail(err error) {
 	p := c.options.report(c.r.Context(), c.operation, err)
+	p.rename(c.names)
 	audit.Of(c.r.Context()).Failed(p.class.status, p.reason, err)
 	if c.events != nil && c.events.begun {
 		var b []byte

@@ -30,20 +30,21 @@ const (
 	historyLimit  = math.MaxInt32
 )
 
-// decode makes the request that params describe, and collects all faults.
-func decode[Req any](p params, d dialect.Dialect, read func(*cursor, *Req)) (*Req, error) {
+// decode makes the request that params describe, and collects all faults. names are the fields
+// that the client calls otherwise than 1.0 does.
+func decode[Req any](p params, d dialect.Dialect, read func(*cursor, *Req)) (req *Req, names map[string]string, err error) {
 	c := newCursor(p.text)
 	c.name, c.untyped, c.said, c.dialect = p.name, p.untyped, p.path, d
-	req := new(Req)
+	req = new(Req)
 	read(c, req)
 	c.end()
 	if c.err != nil {
-		return nil, notJSON(c.err)
+		return nil, nil, notJSON(c.err)
 	}
 	if len(c.bad) > 0 {
-		return nil, invalid(c.bad)
+		return nil, nil, invalid(c.bad)
 	}
-	return req, nil
+	return req, c.names, nil
 }
 
 // named sets a field that the path may have set. The body may repeat the value of the path,
@@ -90,7 +91,7 @@ func (c *cursor) sendConfig() *a2a.SendMessageConfig {
 	for name := range c.object() {
 		switch name {
 		case "acceptedOutputModes":
-			cfg.AcceptedOutputModes = list(c, maxModes, (*cursor).mediaType)
+			cfg.AcceptedOutputModes = list(c, maxModes, (*cursor).mode)
 		case "returnImmediately":
 			cfg.ReturnImmediately = c.bool()
 		case "historyLength":
@@ -259,6 +260,7 @@ func (c *cursor) query(req *a2a.ListTasksRequest, state func(*cursor) a2a.TaskSt
 		case "historyLength":
 			req.HistoryLength = c.optionalInt(0, historyLimit)
 		case "statusTimestampAfter", "lastUpdatedAfter": // the name in 0.3, which the Go SDK's client still sends in queries
+			c.wrote("statusTimestampAfter")
 			req.StatusTimestampAfter = c.timestamp()
 		case "includeArtifacts":
 			req.IncludeArtifacts = c.bool()

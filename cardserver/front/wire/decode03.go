@@ -1,6 +1,10 @@
 package wire
 
 import (
+	"slices"
+	"strings"
+	"unicode"
+
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/dialect"
@@ -17,10 +21,13 @@ func (c *cursor) sendMessage03(req *a2a.SendMessageRequest) {
 		case "message":
 			if m := c.message03(); m != nil {
 				req.Message, named = m, true
+				c.called("message", "message")
 			}
 		case "request": // the proto's field, whose JSON name is message
+			at := c.path("")
 			if m := c.message03(); m != nil && !named {
 				req.Message = m
+				c.called("message", at)
 			}
 		case "configuration":
 			req.Config = c.sendConfig03()
@@ -43,7 +50,7 @@ func (c *cursor) sendConfig03() *a2a.SendMessageConfig {
 	for name := range c.object() {
 		switch name {
 		case "acceptedOutputModes":
-			cfg.AcceptedOutputModes = list(c, maxModes, (*cursor).mediaType)
+			cfg.AcceptedOutputModes = list(c, maxModes, (*cursor).mode)
 		case "blocking":
 			if !c.null() {
 				cfg.ReturnImmediately = !c.bool()
@@ -53,7 +60,7 @@ func (c *cursor) sendConfig03() *a2a.SendMessageConfig {
 		case "pushNotificationConfig", "pushNotification":
 			if !c.null() {
 				cfg.PushConfig = &a2a.PushConfig{}
-				c.hook03(cfg.PushConfig)
+				c.hook03(cfg.PushConfig, "configuration.taskPushNotificationConfig.")
 			}
 		}
 	}
@@ -76,6 +83,7 @@ func (c *cursor) message03() *a2a.Message {
 		case "role":
 			m.Role = c.role03()
 		case "parts", "content":
+			c.wrote("message.parts")
 			m.Parts = list(c, maxParts, (*cursor).part03)
 		default:
 			c.messageField(m, name)
@@ -208,7 +216,7 @@ func (c *cursor) outerPushConfig03(cfg *a2a.PushConfig) (id string) {
 		case "configId":
 			id = c.configID()
 		case "pushNotificationConfig":
-			c.hook03(cfg)
+			c.hook03(cfg, "")
 		case "config":
 			c.outerPushConfig03(cfg)
 		}
@@ -216,8 +224,11 @@ func (c *cursor) outerPushConfig03(cfg *a2a.PushConfig) (id string) {
 	return id
 }
 
-func (c *cursor) hook03(cfg *a2a.PushConfig) {
+// hook03 reads a config whose fields 1.0 names with the prefix.
+func (c *cursor) hook03(cfg *a2a.PushConfig, prefix string) {
+	c.wrote("taskPushNotificationConfig")
 	for name := range c.object() {
+		c.wrote(prefix + name)
 		switch name {
 		case "id":
 			cfg.ID = c.configID()
@@ -226,7 +237,7 @@ func (c *cursor) hook03(cfg *a2a.PushConfig) {
 		case "token":
 			cfg.Token = c.label(maxToken)
 		case "authentication":
-			cfg.Auth = c.auth03()
+			cfg.Auth = c.auth03(prefix + name)
 		}
 	}
 	if cfg.URL == "" {
@@ -234,26 +245,52 @@ func (c *cursor) hook03(cfg *a2a.PushConfig) {
 	}
 }
 
-func (c *cursor) auth03() *a2a.PushAuthInfo {
+// auth03 reads an authentication, which 1.0 names field. Its schemes are those that the
+// receiver takes, and may be none: then nothing is sent.
+func (c *cursor) auth03(field string) *a2a.PushAuthInfo {
 	if c.null() {
 		return nil
 	}
+
 	auth := &a2a.PushAuthInfo{}
+	var schemes []string
+	c.called(field+".scheme", c.path("schemes"))
+
 	for name := range c.object() {
 		switch name {
 		case "schemes":
-			if all := list(c, maxModes, func(c *cursor) string { return c.label(maxScheme) }); len(all) > 0 {
-				auth.Scheme = all[0] // the preferred one
-			}
+			schemes = slices.DeleteFunc(list(c, maxModes, (*cursor).scheme), func(s string) bool { return s == "" })
 		case "credentials":
 			auth.Credentials = c.label(maxToken)
 		}
 	}
-	if auth.Scheme == "" {
+
+	switch {
+	case len(schemes) > 0:
+		auth.Scheme = strings.Join(schemes, between)
+	case auth.Credentials != "":
 		c.missing("schemes")
+	default:
+		return nil
 	}
 	return auth
 }
+
+// scheme decodes one scheme of several. Empty means one that nobody can perform.
+func (c *cursor) scheme() string {
+	s, _ := c.string()
+	if len(s) > maxScheme || strings.ContainsFunc(s, unicode.IsControl) {
+		return ""
+	}
+	return s
+}
+
+// between stands between the schemes of one config. No scheme has a control character.
+const between = "\n"
+
+// Schemes are the schemes of a config, the preferred one first. 1.0 has one. 0.3 names all that
+// the receiver takes, and the sender chooses.
+func Schemes(a *a2a.PushAuthInfo) []string { return strings.Split(a.Scheme, between) }
 
 // getPushConfig03 reads the id of a config, or none for the first config: 0.3 leaves the id
 // optional.

@@ -150,7 +150,8 @@ func request[Req any](c *call, p params, read, read03 func(*cursor, *Req)) (cont
 	if c.dialect != dialect.V1 {
 		read = read03
 	}
-	req, err := decode(p, c.dialect, read)
+	req, names, err := decode(p, c.dialect, read)
+	c.names = names
 	return ctx, req, err
 }
 

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"encoding/base64"
-	"mime"
 	"net/url"
 	"slices"
 	"strconv"
@@ -12,6 +11,8 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"errand/shared/dialect"
 )
 
 // value decodes any JSON value, as encoding/json would into an any.
@@ -269,17 +270,15 @@ func (c *cursor) extension() string {
 	return s
 }
 
-// mediaType decodes a media type or range.
-func (c *cursor) mediaType() string {
-	s := c.label(maxMediaType)
-	if s == "" || s == "text/plain" || s == "application/json" {
-		return s
-	}
-	t, _, err := mime.ParseMediaType(s)
-	if err != nil || !strings.Contains(t, "/") {
-		c.refuse("must be a media type such as text/plain")
-	}
-	return s
+// mediaType decodes the media type of a part. The handler refuses the types that the agent
+// does not read, and with them a word that is no type.
+func (c *cursor) mediaType() string { return dialect.MediaType(c.label(maxMediaType)) }
+
+// mode decodes a type that the client would accept. It is a wish, not a command: a word that
+// is no media type matches nothing.
+func (c *cursor) mode() string {
+	s, _ := c.string()
+	return dialect.MediaType(s)
 }
 
 // filename decodes the name of a file, which has no path and nothing that hides its end.

@@ -1,0 +1,244 @@
+package front_test
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"errand/cardserver/front"
+	"errand/shared/task"
+)
+
+// This file sends what clients of others were reported to send.
+
+// A way is a version and binding in which a client sends. request is a message with these
+// parts and this configuration; config is a webhook of a task, with these fields.
+type way struct {
+	name    string
+	via     binding
+	request func(id, parts, configuration string) *http.Request
+	config  func(task, fields string) *http.Request
+	hook    string // the field of a configuration that has the webhook
+	made    string // the field of a created webhook, with a dot
+}
+
+// everyWayToSend has the versions and bindings. Each names the fields of a message as it does.
+var everyWayToSend = []way{
+	{"1.0 JSON-RPC", jsonrpc, func(id, parts, configuration string) *http.Request {
+		return rpcRequest(send, configured(message(id, `"parts":[`+parts+`]`), `"returnImmediately":true`+configuration))
+	}, func(task, fields string) *http.Request {
+		return rpcRequest(createWebhook, `{"taskId":"`+task+`",`+fields+`}`)
+	}, "taskPushNotificationConfig", ""},
+	{"1.0 HTTP+JSON", rest, func(id, parts, configuration string) *http.Request {
+		return restRequest(send, configured(message(id, `"parts":[`+parts+`]`), `"returnImmediately":true`+configuration))
+	}, func(task, fields string) *http.Request {
+		return restRequest(createWebhook, `{"taskId":"`+task+`",`+fields+`}`)
+	}, "taskPushNotificationConfig", ""},
+	{"0.3 JSON-RPC", jsonrpc, func(id, parts, configuration string) *http.Request {
+		return rpcRequest("message/send", `{"message":{"kind":"message","messageId":"`+id+`","role":"user","parts":[`+parts+`]},"configuration":{"blocking":false`+configuration+`}}`)
+	}, func(task, fields string) *http.Request {
+		return rpcRequest("tasks/pushNotificationConfig/set", `{"taskId":"`+task+`","pushNotificationConfig":{`+fields+`}}`)
+	}, "pushNotificationConfig", "pushNotificationConfig."},
+	{"0.3 HTTP+JSON", rest, func(id, parts, configuration string) *http.Request {
+		return newRequest("POST", "/v1/message:send", `{"request":{"messageId":"`+id+`","role":"ROLE_USER","content":[`+parts+`]},"configuration":{"blocking":false`+configuration+`}}`)
+	}, func(task, fields string) *http.Request {
+		return newRequest("POST", "/v1/tasks/"+task+"/pushNotificationConfigs", `{"config":{"pushNotificationConfig":{`+fields+`}}}`)
+	}, "pushNotification", "config.pushNotificationConfig."},
+}
+
+// old reports whether a way is of 0.3.
+func (y way) old() bool { return strings.HasPrefix(y.name, "0.3") }
+
+// everyWay runs a test in each version over each binding.
+func everyWay(t *testing.T, test func(t *testing.T, y way)) {
+	for _, y := range everyWayToSend {
+		t.Run(y.name, func(t *testing.T) { test(t, y) })
+	}
+}
+
+// writes makes the agent write these media types.
+func writes(modes ...string) func(*front.Config) {
+	return func(c *front.Config) {
+		a := *c.Agent
+		a.OutputModes = modes
+		c.Agent = &a
+	}
+}
+
+// The types that a client would accept are wishes. A word that is no media type matches
+// nothing, and text, json and data are the words of 0.3's examples for two types. The message
+// is refused only if nothing is left.
+//
+// Shows M10.
+func TestClientsRow01OutputModes(t *testing.T) {
+	const unsupported, invalid = -32005, -32602
+	long := strings.Repeat("x", 5000)
+	everyWay(t, func(t *testing.T, y way) {
+		for output, rows := range map[string]map[string]int{
+			"text/plain": {
+				`"text","text/plain"`: 0, `"text"`: 0, `"TEXT"`: 0, `"nonsense","text/plain"`: 0, `"","a\u0000","` + long + `","text/*"`: 0, `"image/png","text;=","*/*"`: 0,
+				`"json"`: unsupported, `"data"`: unsupported, `"nonsense"`: unsupported, `""`: unsupported, `"text/html","html"`: unsupported, `1`: invalid, `null`: invalid,
+			},
+			"application/json": {`"json"`: 0, `"data"`: 0, `"nonsense","DATA"`: 0, `"text"`: unsupported},
+		} {
+			w := y.via.world(t, writes(output))
+			n := 0
+			for modes, code := range rows {
+				n++
+				before := len(w.versions(t))
+				got := w.do(t, y.request(fmt.Sprint("m", n), `{"text":"hi"}`, `,"acceptedOutputModes":[`+modes+`]`))
+				if stored := len(w.versions(t)) - before; got.code() != code || (stored == 1) != (code == 0) {
+					t.Errorf("%.40s is answered with %d tasks, %s, want code %d", modes, stored, got.body, code)
+				}
+			}
+		}
+	})
+}
+
+// The media type of a part may be one of those words too. One that is no media type is not
+// read, not even by an agent that reads everything.
+//
+// Shows M9.
+func TestClientsRow01MediaTypes(t *testing.T) {
+	const unsupported = -32005
+	everyWay(t, func(t *testing.T, y way) {
+		part := func(kind string) string {
+			if y.old() { // where a text has no type
+				return `{"file":{"bytes":"AAAA","mimeType":"` + kind + `"}}`
+			}
+			return `{"text":"hi","mediaType":"` + kind + `"}`
+		}
+		for reading, rows := range map[string]map[string]int{
+			"text/plain":       {"text": 0, "Text": 0, "text/plain": 0, "json": unsupported, "html": unsupported, "text/html": unsupported, "text/html;=": unsupported},
+			"application/json": {"json": 0, "data": 0, "text": unsupported},
+			"*/*":              {"text": 0, "data": 0, "image/png": 0, "application/x-tar": 0, "html": unsupported, "text/html;=": unsupported},
+			"image/*":          {"image/png": 0, "image": unsupported, "text": unsupported},
+		} {
+			w := y.via.world(t, reads(reading))
+			n := 0
+			for kind, code := range rows {
+				n++
+				got := w.do(t, y.request(fmt.Sprint("m", n), part(kind), ""))
+				if got.code() != code {
+					t.Errorf("an agent that reads %s answers to %s with %s, want code %d", reading, kind, got.body, code)
+				}
+				if name := map[string]string{"0.3 HTTP+JSON": "request.content[0]:"}[y.name]; code != 0 && !strings.HasPrefix(got.Error.Message, name) {
+					t.Errorf("%s is refused with %q, and the client wrote %s", kind, got.Error.Message, name)
+				}
+				if kind == "text" && code == 0 && strings.Contains(got.body, `"text/plain"`) == strings.Contains(got.body, `"text",`) {
+					t.Errorf("text is kept as %s", got.body)
+				}
+			}
+		}
+	})
+}
+
+// In 0.3 a client names the schemes that its receiver takes, and the first one that can be
+// performed with the credentials is taken. Without any, nothing is sent. An error names the
+// field as the client wrote it.
+//
+// Shows P10, decision 20.
+func TestClientsRow10Schemes(t *testing.T) {
+	everyWay(t, func(t *testing.T, y way) {
+		if !y.old() {
+			return
+		}
+		w := y.via.world(t)
+		id := w.insert(anonymous, "task", a2a.TaskStateSubmitted).ID()
+		n := 0
+		for auth, want := range map[string]string{ // the scheme, or the field that is refused
+			`{"schemes":["ApiKey","Bearer"],"credentials":"abc"}`:                                     "Bearer",
+			`{"schemes":["Basic","Bearer"]}`:                                                          "Bearer",
+			`{"schemes":["bearer","Basic"],"credentials":"abc"}`:                                      "bearer",
+			`{"schemes":["Basic","Bearer"],"credentials":"dTpw"}`:                                     "Basic",
+			`{"schemes":["Digest",7,"Basic"],"credentials":"dTpw"}`:                                   "!authentication.schemes[1]",
+			`{"schemes":["Di\u0000","` + strings.Repeat("x", 65) + `","Basic"],"credentials":"dTpw"}`: "Basic",
+			`{"schemes":[]}`:                     "",
+			`{"schemes":[""]}`:                   "",
+			`{"schemes":null}`:                   "",
+			`null`:                               "",
+			`{"schemes":[],"credentials":"abc"}`: "!authentication.schemes",
+			`{"credentials":"abc"}`:              "!authentication.schemes",
+			`{"schemes":["ApiKey"],"credentials":"abc"}`: "!authentication.schemes",
+			`{"schemes":["ApiKey","Basic"]}`:             "!authentication.credentials",
+			`{"schemes":["Google-ID-Token"]}`:            "!authentication.schemes",
+		} {
+			n++
+			hook := fmt.Sprintf(`"id":"h%d","url":"%s/%d","authentication":%s`, n, hookURL, n, auth)
+			for _, inline := range []bool{true, false} {
+				r, place := y.config(id, hook), y.made
+				if inline {
+					r, place = y.request(fmt.Sprint("m", n), `{"text":"hi"}`, `,"`+y.hook+`":{`+hook+`}`), "configuration."+y.hook+"."
+				}
+
+				got := w.do(t, r)
+				field, refused := strings.CutPrefix(want, "!")
+				if refused {
+					if got.code() != -32602 || !strings.HasPrefix(got.Error.Message, place+field+" ") || got.detail(badRequest) != nil && got.field() != place+field {
+						t.Errorf("%s (inline %v) is answered %s, want %s refused", auth, inline, got.body, place+field)
+					}
+					continue
+				}
+
+				of := id
+				if inline {
+					of, _ = task.Derive(anonymous, fmt.Sprint("m", n))
+				}
+				if got.code() != 0 {
+					t.Errorf("%s (inline %v) is refused: %s", auth, inline, got.body)
+					continue
+				}
+				all := w.Load(of).Webhooks
+				i := slices.IndexFunc(all, func(h task.Webhook) bool { return h.ID == fmt.Sprint("h", n) })
+				if i < 0 || all[i].Scheme != want {
+					t.Errorf("%s (inline %v) is stored as %+v, want scheme %q", auth, inline, all, want)
+				}
+				if i >= 0 && !inline { // a task has a limit of them
+					w.do(t, deletion(y, of, fmt.Sprint("h", n)))
+				}
+			}
+		}
+	})
+}
+
+// deletion deletes a webhook.
+func deletion(y way, id, hook string) *http.Request {
+	if y.via.name == rest.name {
+		return newRequest("DELETE", "/v1/tasks/"+id+"/pushNotificationConfigs/"+hook, "")
+	}
+	return rpcRequest("tasks/pushNotificationConfig/delete", `{"id":"`+id+`","pushNotificationConfigId":"`+hook+`"}`)
+}
+
+// The errors of all checks name the field as the client wrote it, in every version.
+//
+// Shows E6.
+func TestErrorsNameWhatTheClientWrote(t *testing.T) {
+	everyWay(t, func(t *testing.T, y way) {
+		w := y.via.world(t)
+		id := w.insert(anonymous, "task", a2a.TaskStateSubmitted).ID()
+		w.insert(anonymous, "used", a2a.TaskStateWorking)
+		m := map[bool]string{false: "message.", true: "request."}[y.name == "0.3 HTTP+JSON"]
+		taken := `"id":"other","url":"` + hookURL + `"`
+		if got := w.do(t, y.config(id, `"id":"one","url":"`+hookURL+`"`)); got.code() != 0 {
+			t.Fatal(got.body)
+		}
+		for field, r := range map[string]*http.Request{
+			m + "messageId":                    y.request("used", `{"text":"other"}`, ""),
+			y.made + "url":                     y.config(id, `"id":"h","url":"https://127.0.0.1/"`),
+			y.made + "id":                      y.config(id, `"id":"a:b","url":"`+hookURL+`"`),
+			y.made + "token":                   y.config(id, `"id":"h","token":"ä","url":"`+hookURL+`"`),
+			"configuration." + y.hook + ".url": y.request("m", `{"text":"hi"}`, `,"`+y.hook+`":{"url":"https://127.0.0.1/"}`),
+			map[bool]string{false: "taskPushNotificationConfig", true: strings.TrimSuffix(y.made, ".")}[y.old()]: y.config(id, taken),
+		} {
+			if got := w.do(t, r); got.code() != -32602 || !strings.HasPrefix(got.Error.Message, field+" ") || got.detail(badRequest) != nil && got.field() != field {
+				t.Errorf("answered %s, want %s refused", got.body, field)
+			}
+		}
+	})
+}
+
+const badRequest = "type.googleapis.com/google.rpc.BadRequest"
