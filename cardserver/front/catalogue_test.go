@@ -122,7 +122,7 @@ func TestCatalogue(t *testing.T) {
 			{"46 messageId of a follow-up with another text", request("SendMessage", sending(message("done", to(done)+`,"parts":[{"text":"other"}]`))), params, "message.messageId"},
 			{"47 messageId of another's message", request("SendMessage", sending(message("theirs", `"parts":[{"text":"mine"}]`))), 0, ""},
 			{"48 historyLength -1", config(`"historyLength":-1`), params, "configuration.historyLength"},
-			{"48 historyLength string", config(`"historyLength":"5"`), params, "configuration.historyLength"},
+			{"48 historyLength string", config(`"historyLength":"x"`), params, "configuration.historyLength"},
 			{"48 historyLength fraction", request("GetTask", `{"id":"`+sub+`","historyLength":1.5}`), params, "historyLength"},
 			{"48 historyLength 2^31", list(`"historyLength":2147483648`), params, "historyLength"},
 			{"48 historyLength 2^31-1", list(`"historyLength":2147483647`), 0, ""},

@@ -112,6 +112,7 @@ func TestClientsRow01MediaTypes(t *testing.T) {
 			}
 			return `{"text":"hi","mediaType":"` + kind + `"}`
 		}
+
 		for reading, rows := range map[string]map[string]int{
 			"text/plain":       {"text": 0, "Text": 0, "text/plain": 0, "json": unsupported, "html": unsupported, "text/html": unsupported, "text/html;=": unsupported},
 			"application/json": {"json": 0, "data": 0, "text": unsupported},
@@ -120,6 +121,7 @@ func TestClientsRow01MediaTypes(t *testing.T) {
 		} {
 			w := y.via.world(t, reads(reading))
 			n := 0
+
 			for kind, code := range rows {
 				n++
 				got := w.do(t, y.request(fmt.Sprint("m", n), part(kind), ""))

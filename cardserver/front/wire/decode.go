@@ -95,7 +95,7 @@ func (c *cursor) sendConfig() *a2a.SendMessageConfig {
 		case "returnImmediately":
 			cfg.ReturnImmediately = c.bool()
 		case "historyLength":
-			cfg.HistoryLength = c.optionalInt(0, historyLimit)
+			cfg.HistoryLength = c.history()
 		case "taskPushNotificationConfig":
 			if !c.null() {
 				cfg.PushConfig = &a2a.PushConfig{}
@@ -217,13 +217,13 @@ func (c *cursor) part() *a2a.Part {
 func (c *cursor) getTask(req *a2a.GetTaskRequest) {
 	c.oneTask(&req.Tenant, &req.ID, func(name string) {
 		if name == "historyLength" {
-			req.HistoryLength = c.optionalInt(0, historyLimit)
+			req.HistoryLength = c.history()
 		}
 	})
 }
 
 // oneTask decodes the fields that all requests about one task have; more decodes the
-// others.
+// others. The proto of 0.3 has a name in the place of the id.
 func (c *cursor) oneTask(tenant *string, id *a2a.TaskID, more func(name string)) {
 	*tenant, *id = c.said.tenant, a2a.TaskID(c.said.task)
 	for name := range c.object() {
@@ -232,6 +232,9 @@ func (c *cursor) oneTask(tenant *string, id *a2a.TaskID, more func(name string))
 			named(c, tenant, c.label(maxID))
 		case "id":
 			named(c, id, c.taskID())
+		case "name":
+			of, _ := c.resource()
+			named(c, id, of)
 		default:
 			more(name)
 		}
@@ -254,18 +257,27 @@ func (c *cursor) query(req *a2a.ListTasksRequest, state func(*cursor) a2a.TaskSt
 		case "status":
 			req.Status = state(c)
 		case "pageSize":
-			req.PageSize = c.int(1, maxPage)
+			req.PageSize = c.int(c.least(), maxPage)
 		case "pageToken":
 			req.PageToken = c.label(maxToken)
 		case "historyLength":
-			req.HistoryLength = c.optionalInt(0, historyLimit)
-		case "statusTimestampAfter", "lastUpdatedAfter": // the name in 0.3, which the Go SDK's client still sends in queries
+			req.HistoryLength = c.history()
+		case "statusTimestampAfter", "lastUpdatedAfter", "lastUpdatedTime": // the names in 0.3: the Go SDK's client still sends the first in queries, the second is the proto's
 			c.wrote("statusTimestampAfter")
 			req.StatusTimestampAfter = c.timestamp()
 		case "includeArtifacts":
 			req.IncludeArtifacts = c.bool()
 		}
 	}
+}
+
+// least is the smallest size of a page. Where the proto cannot tell zero from absent, zero is
+// absent.
+func (c *cursor) least() int {
+	if c.dialect == dialect.V1 {
+		return 1
+	}
+	return 0
 }
 
 func (c *cursor) cancelTask(req *a2a.CancelTaskRequest) {

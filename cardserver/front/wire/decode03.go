@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"unicode"
@@ -56,7 +57,7 @@ func (c *cursor) sendConfig03() *a2a.SendMessageConfig {
 				cfg.ReturnImmediately = !c.bool()
 			}
 		case "historyLength":
-			cfg.HistoryLength = c.optionalInt(0, historyLimit)
+			cfg.HistoryLength = c.history()
 		case "pushNotificationConfig", "pushNotification":
 			if !c.null() {
 				cfg.PushConfig = &a2a.PushConfig{}
@@ -65,6 +66,26 @@ func (c *cursor) sendConfig03() *a2a.SendMessageConfig {
 		}
 	}
 	return cfg
+}
+
+// resource decodes the name that the proto gives to a task or to a config of it: tasks/ID, or
+// tasks/ID/pushNotificationConfigs/ID. JSON-RPC has no such field, nor has 1.0.
+func (c *cursor) resource() (id a2a.TaskID, config string) {
+	if c.dialect != dialect.V03REST {
+		return "", ""
+	}
+	s, _ := c.string()
+	at := strings.Split(s, "/")
+	switch {
+	case s == "":
+	case len(at) == 2 && at[0] == "tasks":
+		return a2a.TaskID(at[1]), ""
+	case len(at) == 4 && at[0] == "tasks" && at[2] == "pushNotificationConfigs":
+		return a2a.TaskID(at[1]), at[3]
+	default:
+		c.refuse("must be tasks/ID or tasks/ID/pushNotificationConfigs/ID")
+	}
+	return "", ""
 }
 
 func (c *cursor) message03() *a2a.Message {
@@ -213,12 +234,16 @@ func (c *cursor) outerPushConfig03(cfg *a2a.PushConfig) (id string) {
 		switch name {
 		case "taskId":
 			named(c, &cfg.TaskID, c.taskID())
+		case "parent", "name":
+			of, config := c.resource()
+			named(c, &cfg.TaskID, of)
+			id = cmp.Or(id, config)
 		case "configId":
 			id = c.configID()
 		case "pushNotificationConfig":
 			c.hook03(cfg, "")
 		case "config":
-			c.outerPushConfig03(cfg)
+			id = cmp.Or(id, c.outerPushConfig03(cfg))
 		}
 	}
 	return id
@@ -298,8 +323,14 @@ func (c *cursor) getPushConfig03(req *a2a.GetTaskPushConfigRequest) {
 	c.onePushConfig03(&req.TaskID, &req.ID)
 }
 
+// listPushConfigs03 reads pages in HTTP+JSON alone: in JSON-RPC the answer has no place for the
+// next one.
 func (c *cursor) listPushConfigs03(req *a2a.ListTaskPushConfigRequest) {
-	c.onePushConfig03(&req.TaskID, new(string))
+	if c.dialect == dialect.V03REST {
+		c.listPushConfigs(req)
+	} else {
+		c.onePushConfig03(&req.TaskID, new(string))
+	}
 }
 
 func (c *cursor) deletePushConfig03(req *a2a.DeleteTaskPushConfigRequest) {

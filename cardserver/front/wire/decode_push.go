@@ -91,7 +91,7 @@ func (c *cursor) listPushConfigs(req *a2a.ListTaskPushConfigRequest) {
 		case "taskId":
 			named(c, &req.TaskID, c.taskID())
 		case "pageSize":
-			req.PageSize = c.int(1, maxPage)
+			req.PageSize = c.int(0, maxPage) // the proto cannot tell zero from absent
 		case "pageToken":
 			req.PageToken = c.label(maxToken)
 		}

@@ -52,7 +52,7 @@ var operations = [...]operation{
 		serve: unary((*cursor).getTask, (*cursor).getTask, a2asrv.RequestHandler.GetTask),
 	}, {
 		name: "ListTasks", verbs: get, path: "tasks",
-		query: []string{"contextId", "status", "pageSize", "pageToken", "historyLength", "statusTimestampAfter", "lastUpdatedAfter", "includeArtifacts"},
+		query: []string{"contextId", "status", "pageSize", "pageToken", "historyLength", "statusTimestampAfter", "lastUpdatedAfter", "lastUpdatedTime", "includeArtifacts"},
 		right: auth.Read,
 		serve: unary((*cursor).listTasks, (*cursor).listTasks03, listTasks),
 	}, {

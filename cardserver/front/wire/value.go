@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/base64"
+	"math"
 	"net/url"
 	"slices"
 	"strconv"
@@ -67,10 +68,10 @@ func (c *cursor) metadata() map[string]any {
 	return m
 }
 
-// literal is the text of the value here, which should be a number or a truth value. In a
-// query it is the text of a string.
-func (c *cursor) literal() string {
-	if c.untyped && c.d.PeekKind() == jsontext.KindString {
+// literal is the text of the value here, which should be a number or a truth value. It is the
+// text of a string where a string may stand for the value.
+func (c *cursor) literal(quoted bool) string {
+	if quoted && c.d.PeekKind() == jsontext.KindString {
 		return c.token().String()
 	}
 	return string(c.raw())
@@ -81,7 +82,7 @@ func (c *cursor) bool() bool {
 	if c.null() {
 		return false
 	}
-	text := c.literal()
+	text := c.literal(c.untyped)
 	if text != "true" && text != "false" {
 		c.refuse("must be true or false")
 	}
@@ -96,18 +97,39 @@ func (c *cursor) int(low, high int) int {
 	return 0
 }
 
-// optionalInt decodes an integer between low and high. Only an integer literal counts as
-// one: neither "5" nor 5.0 does.
+// optionalInt decodes an integer between low and high. 5, 5.0 and "5" are one, as in ProtoJSON.
 func (c *cursor) optionalInt(low, high int) *int {
 	if c.null() {
 		return nil
 	}
-	n, err := strconv.Atoi(c.literal())
-	if err != nil || n < low || n > high {
+	n, ok := integer(c.literal(true))
+	if !ok || n < low || n > high {
 		c.refuse("must be an integer from " + strconv.Itoa(low) + " to " + strconv.Itoa(high))
 		return nil
 	}
 	return &n
+}
+
+// integer reads a JSON number without a fraction. It may have a point or an exponent.
+func integer(text string) (n int, ok bool) {
+	if n, err := strconv.Atoi(text); err == nil && strconv.Itoa(n) == text {
+		return n, true
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || !jsontext.Value(text).IsValid() || f != math.Trunc(f) || math.Abs(f) > math.MaxInt32 {
+		return 0, false
+	}
+	return int(f), true
+}
+
+// history decodes a length of history. The proto of 0.3 cannot tell zero from absent, and zero
+// is what its clients print who print defaults.
+func (c *cursor) history() *int {
+	n := c.optionalInt(0, historyLimit)
+	if n != nil && *n == 0 && c.dialect == dialect.V03REST && !c.untyped {
+		return nil
+	}
+	return n
 }
 
 // text decodes a string of at most limit bytes without control characters; ok is false if
@@ -163,8 +185,8 @@ func (c *cursor) enum(names []string) (name string, ok bool) {
 	if c.d.PeekKind() != jsontext.KindNumber && !c.untyped {
 		return c.string()
 	}
-	text := c.literal()
-	if n, err := strconv.Atoi(text); err == nil && n >= 0 && n < len(names) {
+	text := c.literal(c.untyped)
+	if n, ok := integer(text); ok && n >= 0 && n < len(names) {
 		return names[n], true
 	}
 	return text, true

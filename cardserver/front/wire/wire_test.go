@@ -107,7 +107,8 @@ func (s *script) DeleteTaskPushConfig(_ context.Context, r *a2a.DeleteTaskPushCo
 	return nil
 }
 
-func (s *script) GetExtendedAgentCard(context.Context, *a2a.GetExtendedAgentCardRequest) (*a2a.AgentCard, error) {
+func (s *script) GetExtendedAgentCard(_ context.Context, r *a2a.GetExtendedAgentCardRequest) (*a2a.AgentCard, error) {
+	s.last = r
 	return nil, a2a.ErrExtendedCardNotConfigured
 }
 
