@@ -2,6 +2,7 @@ package front_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -205,6 +206,80 @@ func TestClientsRow10Schemes(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Credentials that no receiver could take are refused when they are registered, because the
+// fault would only show at the first delivery.
+//
+// Shows P10, decision 20.
+func TestClientsRow12Credentials(t *testing.T) {
+	everyWay(t, func(t *testing.T, y way) {
+		w := y.via.world(t)
+		id := w.insert(anonymous, "task", a2a.TaskStateSubmitted).ID()
+		scheme := `"scheme":"%s"`
+		if y.old() {
+			scheme = `"schemes":["%s"]`
+		}
+		for row, ok := range map[[2]string]bool{
+			{"Bearer", "abc"}: true, {"Bearer", "1|abc=="}: true, {"Bearer", ""}: true,
+			{"Bearer", " "}: false, {"bearer", "   "}: false, {"Bearer", "Bearer abc"}: false, {"Bearer", " abc"}: false,
+			{"Basic", "dTpw"}: true, {"basic", "dXNlcjo="}: true, {"Basic", "Og=="}: true,
+			{"Basic", " "}: false, {"Basic", "user:password"}: false, {"Basic", "dXNlcg=="}: false, {"Basic", "dXNlcjo"}: false, {"Basic", "Basic dTpw"}: false,
+		} {
+			auth := `"authentication":{` + fmt.Sprintf(scheme, row[0]) + `,"credentials":"` + row[1] + `"}`
+			got := w.do(t, y.config(id, `"id":"h","url":"`+hookURL+`",`+auth))
+			if field := y.made + "authentication.credentials"; ok != (got.code() == 0) || !ok && !strings.HasPrefix(got.Error.Message, field+" ") {
+				t.Errorf("%q is answered %s", row, got.body)
+			}
+		}
+
+		for token, ok := range map[string]bool{"": true, "a b": true, " ": false, " a": false, "a ": false} {
+			got := w.do(t, y.config(id, `"id":"h","url":"`+hookURL+`","token":"`+token+`"`))
+			if field := y.made + "token"; ok != (got.code() == 0) || !ok && !strings.HasPrefix(got.Error.Message, field+" ") {
+				t.Errorf("token %q is answered %s", token, got.body)
+			}
+		}
+	})
+}
+
+// The ends of lines that only some readers know are escaped in events, and nowhere else: an
+// event has one line for every reader, and says the same.
+//
+// Shows S16.
+func TestClientsRow06LinesOfEvents(t *testing.T) {
+	const text = "a\u2028b\u2029c\u0085d é 💥 \u2027"
+	for _, y := range everyWayToSend {
+		t.Run(y.name, func(t *testing.T) {
+			w := y.via.world(t)
+			w.work(w.answer)
+			r := y.request("m", `{"text":"`+text+`"}`, "")
+			if y.via.name == rest.name {
+				r = newRequest("POST", strings.Replace(r.URL.Path, ":send", ":stream", 1), bodyOf(t, r))
+			} else {
+				r = newRequest("POST", "/", strings.NewReplacer(`"SendMessage"`, `"SendStreamingMessage"`, `"message/send"`, `"message/stream"`).Replace(bodyOf(t, r)))
+			}
+
+			s := w.follow(r, nil)
+			s.ended(t)
+			if events := s.text(); strings.ContainsAny(events, "\u2028\u2029\u0085") || !strings.Contains(events, `a\u2028b\u2029c\u0085d é 💥 `+"\u2027") {
+				t.Errorf("the events are %q", events)
+			}
+		})
+	}
+
+	w := jsonrpc.world(t)
+	if got := w.call(t, send, sending(message("m", `"parts":[{"text":"`+text+`"}]`))); !strings.Contains(got.body, text) {
+		t.Errorf("an answer in one piece is %s", got.body)
+	}
+}
+
+func bodyOf(t *testing.T, r *http.Request) string {
+	t.Helper()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 // deletion deletes a webhook.

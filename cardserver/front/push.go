@@ -124,8 +124,8 @@ func (o *operations) hook(ctx context.Context, owner string, c *a2a.PushConfig, 
 		return task.Webhook{}, wire.Invalid(prefix+"id", "must be at most 64 letters, digits, dots, dashes and underscores")
 	}
 
-	if !webhook.Visible(c.Token) {
-		return task.Webhook{}, wire.Invalid(prefix+"token", "must be printable ASCII, because it is sent as a header")
+	if !webhook.Visible(c.Token) || c.Token != strings.TrimSpace(c.Token) {
+		return task.Webhook{}, wire.Invalid(prefix+"token", "must be printable ASCII without spaces around it, because it is sent as a header")
 	}
 
 	secrets := webhook.Secrets{Token: c.Token}

@@ -152,6 +152,7 @@ func (c *call) send(ctx context.Context, cancel context.CancelFunc, all iter.Seq
 			return err
 		}
 
+		b = oneLine(b)
 		sent := false
 		if err := c.options.Memory.holding(c.owner(), b, func() {
 			if !c.events.begun {
@@ -183,7 +184,7 @@ func (c *call) fail(err error) {
 		if kind := c.form.failed(); kind != "" {
 			b = append(b, "event: "+kind+"\n"...)
 		}
-		c.events.send(c.form.failure(append(b, dataPrefix...), p))
+		c.events.send(oneLine(c.form.failure(append(b, dataPrefix...), p)))
 		return
 	}
 

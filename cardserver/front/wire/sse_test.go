@@ -58,7 +58,7 @@ func open(t *testing.T, url string) (*http.Response, context.CancelFunc) {
 func TestStream(t *testing.T) {
 	update := &a2a.TaskStatusUpdateEvent{TaskID: "t1", ContextID: "c1", Status: a2a.TaskStatus{State: a2a.TaskStateWorking}}
 	chunk := &a2a.TaskArtifactUpdateEvent{TaskID: "t1", ContextID: "c1", Append: true, LastChunk: true,
-		Artifact: &a2a.Artifact{ID: "a", Name: "n", Parts: a2a.ContentParts{a2a.NewTextPart("x\r\ny\u2028")}}}
+		Artifact: &a2a.Artifact{ID: "a", Name: "n", Parts: a2a.ContentParts{a2a.NewTextPart("x\r\ny\u2028é")}}}
 	h := subscription(func(context.Context) iter.Seq2[a2a.Event, error] {
 		return events(task("t1"), update, chunk, &a2a.Message{ID: "m", Role: a2a.MessageRoleAgent})
 	}, wire.Options{})
@@ -68,7 +68,7 @@ func TestStream(t *testing.T) {
 
 data: {"jsonrpc":"2.0","id":7,"result":{"statusUpdate":{"contextId":"c1","status":{"state":"TASK_STATE_WORKING"},"taskId":"t1"}}}
 
-data: {"jsonrpc":"2.0","id":7,"result":{"artifactUpdate":{"append":true,"artifact":{"artifactId":"a","name":"n","parts":[{"text":"x\r\ny` + "\u2028" + `"}]},"contextId":"c1","lastChunk":true,"taskId":"t1"}}}
+data: {"jsonrpc":"2.0","id":7,"result":{"artifactUpdate":{"append":true,"artifact":{"artifactId":"a","name":"n","parts":[{"text":"x\r\ny\u2028é"}]},"contextId":"c1","lastChunk":true,"taskId":"t1"}}}
 
 data: {"jsonrpc":"2.0","id":7,"result":{"message":{"messageId":"m","parts":[],"role":"ROLE_AGENT"}}}
 
