@@ -42,7 +42,10 @@ type form interface {
 	// left out.
 	failure(b []byte, p problem) []byte
 	// status is the HTTP status of a failure before the first byte of an answer.
-	status(p problem, streaming bool) int
+	status(p problem) int
+	// streams reports whether a stream that fails before its first event is a stream of that
+	// failure alone.
+	streams(p problem) bool
 	// failed is the type of the event for a failure in a stream that has begun; empty: the
 	// usual one.
 	failed() string
@@ -174,12 +177,16 @@ func (c *call) send(ctx context.Context, cancel context.CancelFunc, all iter.Seq
 	return nil
 }
 
-// fail answers with an error. If events were sent already, the error is an event.
+// fail answers with an error. If events were sent already, the error is an event, and where the
+// binding wants it so the only event of a stream that did not begin.
 func (c *call) fail(err error) {
 	p := c.options.report(c.r.Context(), c.operation, err)
 	p.rename(c.names)
 	audit.Of(c.r.Context()).Failed(p.class.status, p.reason, err)
-	if c.events != nil && c.events.begun {
+	if c.streaming && (c.events != nil && c.events.begun || c.form.streams(p)) {
+		if c.events == nil {
+			c.events = newEvents(c.w, c.options, func() {})
+		}
 		var b []byte
 		if kind := c.form.failed(); kind != "" {
 			b = append(b, "event: "+kind+"\n"...)
@@ -189,7 +196,7 @@ func (c *call) fail(err error) {
 	}
 
 	serve.Answer{
-		Status: c.form.status(p, c.streaming), Type: answerType(c.r), Body: c.form.failure(nil, p),
+		Status: c.form.status(p), Type: answerType(c.r), Body: c.form.failure(nil, p),
 		RetryAfter: time.Duration(p.retry) * time.Second, Challenge: p.challenge, Timeout: c.options.WriteTimeout,
 	}.Write(c.w)
 }

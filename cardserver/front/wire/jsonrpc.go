@@ -18,9 +18,10 @@ import (
 // names of the methods tell the versions apart.
 //
 // An error of an operation is answered with HTTP 200, as clients of JSON-RPC expect, except
-// for errors of HTTP itself (405, 408, 413, 415) and 503. A stream that fails before its
-// first event is answered as plain JSON with the status of the error, because a client that
-// waits for events takes 200 for a stream without any.
+// for errors of HTTP itself (405, 408, 413, 415), those about callers, and 503. A stream that
+// fails before its first event is a stream of one event, the error. The SDK's client in Go reads
+// no body of another status, and takes JSON under 200 for a stream without events; the one in
+// JavaScript refuses JSON under 200.
 //
 // The sequence of a stream must end when its context ends.
 func JSONRPC(h a2asrv.RequestHandler, o Options) http.Handler {
@@ -115,12 +116,14 @@ func (f *rpcForm) failure(b []byte, p problem) []byte {
 	return append(b, '}')
 }
 
-func (f *rpcForm) status(p problem, streaming bool) int {
-	if p.plain || streaming {
+func (f *rpcForm) status(p problem) int {
+	if p.plain {
 		return p.status
 	}
 	return http.StatusOK
 }
+
+func (f *rpcForm) streams(p problem) bool { return !p.plain }
 
 func (f *rpcForm) failed() string { return "" }
 

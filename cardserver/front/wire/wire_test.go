@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -180,6 +181,7 @@ func call(t testing.TB, h http.Handler, body string, edit ...func(*http.Request)
 	return parse(t, post(h, body, edit...))
 }
 
+// parse reads a response, which a stream that did not begin has in its only event.
 func parse(t testing.TB, res *http.Response) reply {
 	t.Helper()
 	b, err := io.ReadAll(res.Body)
@@ -187,6 +189,12 @@ func parse(t testing.TB, res *http.Response) reply {
 		t.Fatal(err)
 	}
 	r := reply{status: res.StatusCode, header: res.Header, body: string(b)}
+	if res.Header.Get("Content-Type") == "text/event-stream" { // of a stream that did not begin
+		event, ok := bytes.CutPrefix(b, []byte("data: "))
+		if b, ok = bytes.CutSuffix(event, []byte("\n\n")); !ok || bytes.Contains(b, []byte("\n")) {
+			t.Fatalf("answer is not one event: %s", r.body)
+		}
+	}
 	if err := json.Unmarshal(b, &r); err != nil {
 		t.Fatalf("answer is not JSON: %v: %s", err, b)
 	}
