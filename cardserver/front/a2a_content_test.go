@@ -193,7 +193,7 @@ func TestMessagesAreBounded(t *testing.T) {
 		if got := w.call(t, send, sending(message("m", `"parts":[{"text":"`+strings.Repeat("x", 1<<20)+`"}]`))); got.status != 413 || got.code() != -32600 {
 			t.Errorf("a body of more than 1 MiB is answered %d %s", got.status, got.body)
 		}
-		if got := w.call(t, send, sending(message("m", "")), with("Content-Type", "text/plain")); got.status != 415 || got.code() != -32600 {
+		if got := w.call(t, send, sending(message("m", "")), with("Content-Type", "text/plain")); got.status != 415 || got.code() != -32005 {
 			t.Errorf("text/plain is answered %d %s", got.status, got.body)
 		}
 		if n := len(w.versions(t)); n != 0 {

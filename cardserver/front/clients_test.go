@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -271,6 +272,148 @@ func TestClientsRow06LinesOfEvents(t *testing.T) {
 	if got := w.call(t, send, sending(message("m", `"parts":[{"text":"`+text+`"}]`))); !strings.Contains(got.body, text) {
 		t.Errorf("an answer in one piece is %s", got.body)
 	}
+}
+
+// The name that a webhook had in a send before 1.0 is read, because nobody would notice that it
+// was not. Beside the newer name it does not count.
+//
+// Shows V16.
+func TestClientsRow21OlderNameOfAWebhook(t *testing.T) {
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		const old, hook = `"url":"` + hookURL + `/old"`, `"url":"` + hookURL + `/new"`
+		for i, row := range []struct{ configuration, url string }{
+			{`"pushNotificationConfig":{` + old + `}`, "/old"}, {`"push_notification_config":{` + old + `}`, "/old"},
+			{`"taskPushNotificationConfig":{` + hook + `},"pushNotificationConfig":{` + old + `}`, "/new"},
+			{`"pushNotificationConfig":{` + old + `},"taskPushNotificationConfig":{` + hook + `}`, "/new"},
+			{`"pushNotificationConfig":{` + old + `},"taskPushNotificationConfig":null`, "/old"},
+		} {
+			id := w.call(t, send, configured(message(fmt.Sprint("m", i), ""), `"returnImmediately":true,`+row.configuration)).task().ID
+			if all := w.Load(id).Webhooks; len(all) != 1 || all[0].URL != hookURL+row.url {
+				t.Errorf("%s is stored as %+v", row.configuration, all)
+			}
+		}
+		w.refused(t, send, configured(message("n", ""), `"pushNotificationConfig":{"url":"https://127.0.0.1/"}`), -32602, "configuration.pushNotificationConfig.url")
+		w.refused(t, send, configured(message("n", ""), `"pushNotificationConfig":{`+old+`,"taskId":"t"}`), -32602, "configuration.pushNotificationConfig.taskId")
+	})
+}
+
+// A blank id is no id, wherever it stands.
+//
+// Shows M7.
+func TestClientsRow22BlankIDs(t *testing.T) {
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		id := w.insert(anonymous, "task", a2a.TaskStateSubmitted).ID()
+		for _, blank := range []string{" ", "\u3000\u00a0"} {
+			w.refused(t, send, sending(message("m", `"taskId":"`+blank+`"`)), -32602, "message.taskId")
+			w.refused(t, send, sending(message("m", `"referenceTaskIds":["t","`+blank+`"]`)), -32602, "message.referenceTaskIds[1]")
+			for _, operation := range []string{"GetTask", "CancelTask", subscribe} {
+				w.refused(t, operation, byID(blank), -32602, "id")
+			}
+			for _, operation := range []string{getWebhook, deleteWebhook} {
+				w.refused(t, operation, `{"taskId":"`+blank+`","id":"h"}`, -32602, "taskId")
+				w.refused(t, operation, `{"taskId":"`+id+`","id":"`+blank+`"}`, -32602, "id")
+			}
+			w.refused(t, listWebhooks, `{"taskId":"`+blank+`"}`, -32602, "taskId")
+			w.refused(t, createWebhook, `{"taskId":"`+blank+`","url":"`+hookURL+`"}`, -32602, "taskId")
+		}
+	})
+
+	w := jsonrpc.world(t)
+	for method, params := range map[string]string{
+		"tasks/get": `{"id":" "}`, "tasks/cancel": `{"id":" "}`, "tasks/pushNotificationConfig/list": `{"id":" "}`, "tasks/pushNotificationConfig/delete": `{"id":"t","pushNotificationConfigId":" "}`,
+		"tasks/pushNotificationConfig/set": `{"taskId":" ","pushNotificationConfig":{"url":"` + hookURL + `"}}`,
+	} {
+		if got := w.send(t, request(method, params)); got.code() != -32602 || !strings.Contains(got.Error.Message, "must not be blank") {
+			t.Errorf("%s is answered %s", method, got.body)
+		}
+	}
+}
+
+// 0.3 has an error of its own for an extended card that is not there.
+//
+// Shows D14.
+func TestClientsRow23ExtendedCardOf03(t *testing.T) {
+	w := newWorld(t)
+	if got := w.send(t, `{"jsonrpc":"2.0","id":1,"method":"agent/getAuthenticatedExtendedCard"}`); got.code() != -32007 {
+		t.Errorf("answered %s", got.body)
+	}
+	if res, body := get(w, "GET", "/v1/card"); res.StatusCode != 400 || !strings.Contains(body, "EXTENDED_AGENT_CARD_NOT_CONFIGURED") {
+		t.Errorf("/v1/card answers %d %s", res.StatusCode, body)
+	}
+}
+
+// A request without an id is a notification: it is carried out, and has no answer, not even an
+// error. A text that is no request has one, and so has an id that is null.
+//
+// Shows E10.
+func TestClientsRow24Notifications(t *testing.T) {
+	w := newWorld(t, shortStreams)
+	notify := func(method, params string) string {
+		return `{"jsonrpc":"2.0","method":"` + method + `","params":` + params + `}`
+	}
+	immediately := func(id string) string { return configured(message(id, ""), `"returnImmediately":true`) }
+	m03 := `{"message":{"messageId":"03","role":"user","parts":[{"kind":"text","text":"hi"}]},"configuration":{"blocking":false}}`
+
+	for i, body := range []string{
+		notify(send, immediately("one")), notify(streaming, immediately("two")), notify("message/send", m03),
+	} {
+		rec := httptest.NewRecorder()
+		w.ServeHTTP(rec, newRequest("POST", "/", body))
+		if rec.Code != http.StatusNoContent || rec.Body.Len() != 0 || len(w.versions(t)) != i+1 {
+			t.Errorf("%s is answered %d %q, and %d tasks are stored", body, rec.Code, rec.Body, len(w.versions(t)))
+		}
+	}
+
+	for body, status := range map[string]int{
+		notify(send, "{}"): 204, notify(streaming, "{}"): 204, notify("Nothing", "{}"): 204, notify("ListTasks", "{}"): 204, notify("GetTask", byID("nobody")): 204,
+		`{"jsonrpc":"2.0","method":7}`: 200, `{"method":"ListTasks"}`: 200, `{"jsonrpc":"2.0"`: 200, `{"jsonrpc":"2.0","id":null,"method":"ListTasks"}`: 200,
+		`{"jsonrpc":"2.0","id":{},"method":"ListTasks"}`: 200,
+	} {
+		rec := httptest.NewRecorder()
+		w.ServeHTTP(rec, newRequest("POST", "/", body))
+		if rec.Code != status || (rec.Body.Len() == 0) != (status == 204) || status == 200 && !strings.Contains(rec.Body.String(), `"id":null`) {
+			t.Errorf("%s is answered %d %q", body, rec.Code, rec.Body)
+		}
+	}
+}
+
+// The small ones: what Accept names first, utf8 without a dash, the code of a 415, and what the
+// refusal of a version says.
+//
+// Shows B-4, V2, decision 25.
+func TestClientsSmall(t *testing.T) {
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		const plain, own = "application/json", "application/a2a+json"
+		for accept, want := range map[string]string{
+			plain + ", " + own: plain, own + "," + plain: own, own: own, plain + ";q=0.5, " + own: own, own + ";q=0.1, " + plain + ";q=0.2": plain,
+			own + ";q=0": plain, "*/*": plain, "text/event-stream, " + own: own, own + ";q=x": plain, "Application/JSON," + own: plain,
+		} {
+			if got := w.call(t, "ListTasks", "{}", with("Accept", accept)); got.header.Get("Content-Type") != want {
+				t.Errorf("Accept: %s is answered as %s", accept, got.header.Get("Content-Type"))
+			}
+		}
+
+		for kind, code := range map[string]int{
+			plain + "; charset=utf8": 0, plain + ";charset=UTF-8": 0, own + "; charset=UTF8": 0, plain + "; charset=latin1": -32005, "text/plain": -32005, "": -32005,
+		} {
+			got := w.call(t, send, sending(message("m", "")), with("Content-Type", kind))
+			if got.code() != code || (got.status == 415) != (code != 0) {
+				t.Errorf("Content-Type: %s is answered %d %s", kind, got.status, got.body)
+			}
+		}
+
+		for version, says := range map[string]string{
+			"99.0": "A2A 99.0 is not served here; this interface speaks 1.0, 0.3", "v1": "send A2A-Version as Major.Minor, or not at all; this interface speaks 1.0, 0.3",
+			"1.x": "send A2A-Version as Major.Minor, or not at all; this interface speaks 1.0, 0.3", strings.Repeat("9", 200) + ".0": "send A2A-Version as Major.Minor, or not at all; this interface speaks 1.0, 0.3",
+		} {
+			if got := w.call(t, "ListTasks", "{}", with("A2A-Version", version)); got.code() != -32009 || got.Error.Message != says {
+				t.Errorf("A2A-Version: %.20s is answered %s", version, got.body)
+			}
+		}
+	})
 }
 
 func bodyOf(t *testing.T, r *http.Request) string {

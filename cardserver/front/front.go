@@ -25,6 +25,7 @@ import (
 	"errand/shared/auth"
 	"errand/shared/batchdesk"
 	"errand/shared/desk"
+	"errand/shared/dialect"
 	"errand/shared/keys"
 	"errand/shared/kv"
 	"errand/shared/limits"
@@ -356,7 +357,11 @@ func (o *operations) GetExtendedAgentCard(ctx context.Context, req *a2a.GetExten
 	if _, err := caller(ctx, req.Tenant); err != nil {
 		return nil, err
 	}
-	return nil, a2a.NewError(a2a.ErrUnsupportedOperation, "this agent has no extended card")
+	is := a2a.ErrUnsupportedOperation
+	if version(ctx) == dialect.Version03 { // which has an error for it
+		is = a2a.ErrExtendedCardNotConfigured
+	}
+	return nil, a2a.NewError(is, "this agent has no extended card")
 }
 
 // fullFor is when a client may try again after the disk was full. Making room takes people.

@@ -28,6 +28,7 @@ type call struct {
 	dialect   dialect.Dialect
 	operation string // for the log
 	streaming bool   // the answer is a stream
+	quiet     bool   // nobody waits for an answer
 	events    *events
 	cc        *a2asrv.CallContext
 	names     map[string]string // the fields that the client calls otherwise than 1.0 does
@@ -126,6 +127,10 @@ func (c *call) recover() {
 
 // answer writes the one result of an operation.
 func (c *call) answer(res any) error {
+	if c.quiet {
+		c.w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
 	b, err := c.form.result(nil, c.dialect, res)
 	if err != nil {
 		return err
@@ -148,6 +153,11 @@ func (c *call) send(ctx context.Context, cancel context.CancelFunc, all iter.Seq
 			return nil // the stream was given up: the client does not read
 		default:
 			return err
+		}
+
+		if c.quiet { // it has begun, and goes on without its client
+			c.w.WriteHeader(http.StatusNoContent)
+			return nil
 		}
 
 		b, err := c.form.result([]byte(dataPrefix), c.dialect, a2a.StreamResponse{Event: ev})
@@ -183,6 +193,11 @@ func (c *call) fail(err error) {
 	p := c.options.report(c.r.Context(), c.operation, err)
 	p.rename(c.names)
 	audit.Of(c.r.Context()).Failed(p.class.status, p.reason, err)
+	if c.quiet && !p.plain {
+		c.w.WriteHeader(http.StatusNoContent)
+		return
+	}
+
 	if c.streaming && (c.events != nil && c.events.begun || c.form.streams(p)) {
 		if c.events == nil {
 			c.events = newEvents(c.w, c.options, func() {})
@@ -195,8 +210,12 @@ func (c *call) fail(err error) {
 		return
 	}
 
+	var body []byte
+	if !c.quiet {
+		body = c.form.failure(nil, p)
+	}
 	serve.Answer{
-		Status: c.form.status(p), Type: answerType(c.r), Body: c.form.failure(nil, p),
+		Status: c.form.status(p), Type: answerType(c.r), Body: body,
 		RetryAfter: time.Duration(p.retry) * time.Second, Challenge: p.challenge, Timeout: c.options.WriteTimeout,
 	}.Write(c.w)
 }

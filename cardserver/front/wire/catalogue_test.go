@@ -116,7 +116,6 @@ func catalogue() []row {
 		{"19 id bool", id(`true`), invalidRequest, ""},
 		{"19 id half a surrogate", id(`"\ud800"`), parseError, "/id"},
 		{"19 id long", id(`"` + long + `"`), invalidRequest, ""},
-		{"19 id absent is null", `{"jsonrpc":"2.0","method":"ListTasks"}`, 0, ""},
 		{"20 jsonrpc 1.0", `{"jsonrpc":"1.0","id":1,"method":"ListTasks"}`, invalidRequest, ""},
 		{"20 jsonrpc number", `{"jsonrpc":2.0,"id":1,"method":"ListTasks"}`, invalidRequest, ""},
 		{"20 jsonrpc missing", `{"id":1,"method":"ListTasks"}`, invalidRequest, ""},

@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/go-json-experiment/json/jsontext"
@@ -78,7 +79,7 @@ func (c *cursor) sendMessage(req *a2a.SendMessageRequest) {
 	}
 	if req.Config != nil && req.Config.PushConfig != nil {
 		if id := req.Config.PushConfig.TaskID; id != "" && id != req.Message.TaskID {
-			c.refuseAt("configuration.taskPushNotificationConfig.taskId", "must be empty: the config is for the task of this message")
+			c.refuseAt(rename(c.names, "configuration.taskPushNotificationConfig.taskId"), "must be empty: the config is for the task of this message")
 		}
 	}
 }
@@ -87,6 +88,7 @@ func (c *cursor) sendConfig() *a2a.SendMessageConfig {
 	if c.null() {
 		return nil
 	}
+	const hook = "taskPushNotificationConfig"
 	cfg := &a2a.SendMessageConfig{}
 	for name := range c.object() {
 		switch name {
@@ -96,11 +98,14 @@ func (c *cursor) sendConfig() *a2a.SendMessageConfig {
 			cfg.ReturnImmediately = c.bool()
 		case "historyLength":
 			cfg.HistoryLength = c.history()
-		case "taskPushNotificationConfig":
-			if !c.null() {
-				cfg.PushConfig = &a2a.PushConfig{}
-				c.pushConfig(cfg.PushConfig)
+		case hook, "pushNotificationConfig": // the older name counts if it is alone
+			if c.null() || name != hook && cfg.PushConfig != nil {
+				continue
 			}
+			c.wrote("configuration." + hook)
+			c.called(hook, name)
+			cfg.PushConfig = &a2a.PushConfig{}
+			c.pushConfig(cfg.PushConfig)
 		}
 	}
 	return cfg
@@ -239,8 +244,16 @@ func (c *cursor) oneTask(tenant *string, id *a2a.TaskID, more func(name string))
 			more(name)
 		}
 	}
-	if *id == "" {
-		c.missing("id")
+	c.need("id", string(*id))
+}
+
+// need records that the object read last lacks a field, or that the field is blank.
+func (c *cursor) need(name, value string) {
+	switch {
+	case value == "":
+		c.missing(name)
+	case strings.TrimSpace(value) == "":
+		c.refuseAt(c.path(name), "must not be blank")
 	}
 }
 

@@ -221,9 +221,7 @@ func (c *cursor) createPushConfig03(cfg *a2a.PushConfig) {
 	if cfg.ID == "" {
 		cfg.ID = id
 	}
-	if cfg.TaskID == "" {
-		c.missing("taskId")
-	}
+	c.need("taskId", string(cfg.TaskID))
 	if cfg.URL == "" {
 		c.missing("pushNotificationConfig")
 	}
@@ -334,9 +332,8 @@ func (c *cursor) listPushConfigs03(req *a2a.ListTaskPushConfigRequest) {
 }
 
 func (c *cursor) deletePushConfig03(req *a2a.DeleteTaskPushConfigRequest) {
-	if c.onePushConfig03(&req.TaskID, &req.ID); req.ID == "" {
-		c.missing("pushNotificationConfigId")
-	}
+	c.onePushConfig03(&req.TaskID, &req.ID)
+	c.need("pushNotificationConfigId", req.ID)
 }
 
 func (c *cursor) onePushConfig03(task *a2a.TaskID, id *string) {
@@ -350,7 +347,5 @@ func (c *cursor) onePushConfig03(task *a2a.TaskID, id *string) {
 			named(c, id, s)
 		}
 	}
-	if *task == "" {
-		c.missing("id")
-	}
+	c.need("id", string(*task))
 }

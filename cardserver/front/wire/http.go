@@ -70,11 +70,11 @@ const (
 func checkBody(r *http.Request) error {
 	types := r.Header["Content-Type"]
 	if len(types) != 1 || types[0] != mediaJSON && !isJSON(types[0]) {
-		return &refusal{is: a2a.ErrInvalidRequest, status: http.StatusUnsupportedMediaType, message: "Content-Type must be " + mediaJSON + " or " + mediaA2A + ", in UTF-8"}
+		return &refusal{is: a2a.ErrUnsupportedContentType, status: http.StatusUnsupportedMediaType, message: "Content-Type must be " + mediaJSON + " or " + mediaA2A + ", in UTF-8"}
 	}
 	for _, e := range r.Header["Content-Encoding"] {
 		if e != "" && !strings.EqualFold(e, "identity") {
-			return &refusal{is: a2a.ErrInvalidRequest, status: http.StatusUnsupportedMediaType, message: "Content-Encoding is not supported"}
+			return &refusal{is: a2a.ErrUnsupportedContentType, status: http.StatusUnsupportedMediaType, message: "Content-Encoding is not supported"}
 		}
 	}
 	return nil
@@ -86,7 +86,7 @@ func isJSON(contentType string) bool {
 		return false
 	}
 	charset, ok := params["charset"]
-	return !ok || strings.EqualFold(charset, "utf-8")
+	return !ok || strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "utf8")
 }
 
 // readBody reads to the end, so that net/http notices later that the client has gone. The
@@ -141,15 +141,27 @@ func readCharged(w http.ResponseWriter, r *http.Request, o *Options, c *memory.C
 	return body.Bytes(), nil
 }
 
-// answerType is the media type of a JSON answer: the plain one unless the client asks for
-// A2A's.
+// answerType is the media type of a JSON answer: of the plain one and A2A's, the one that the
+// client likes better, or names first. It is the plain one if the client names neither.
 func answerType(r *http.Request) string {
-	for _, accept := range r.Header["Accept"] {
-		if strings.Contains(accept, mediaA2A) {
-			return mediaA2A
+	best, most := mediaJSON, 0.0
+	for _, line := range r.Header["Accept"] {
+		for one := range strings.SplitSeq(line, ",") {
+			kind, params, err := mime.ParseMediaType(one)
+			if err != nil || kind != mediaJSON && kind != mediaA2A {
+				continue
+			}
+
+			weight := 1.0
+			if q, ok := params["q"]; ok {
+				weight, _ = strconv.ParseFloat(q, 64) // what is no number has no weight
+			}
+			if weight > most {
+				best, most = kind, weight
+			}
 		}
 	}
-	return mediaJSON
+	return best
 }
 
 // report logs the parts of err that the operator needs, and returns those that the client

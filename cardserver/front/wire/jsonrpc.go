@@ -23,6 +23,9 @@ import (
 // no body of another status, and takes JSON under 200 for a stream without events; the one in
 // JavaScript refuses JSON under 200.
 //
+// A request without an id is a notification: it is carried out, and answered with 204 and
+// nothing else, or with the status of an error of HTTP.
+//
 // The sequence of a stream must end when its context ends.
 func JSONRPC(h a2asrv.RequestHandler, o Options) http.Handler {
 	o = o.withDefaults()
@@ -61,6 +64,7 @@ func (c *call) serveRPC(f *rpcForm) error {
 		return tooMany("params", env.params)
 	}
 
+	c.quiet = env.quiet
 	o, version := byMethod(env.method)
 	c.dialect, f.bare = version, version == dialect.V03
 
@@ -132,6 +136,7 @@ const null = "null"
 // An envelope is a JSON-RPC request whose params are not decoded yet.
 type envelope struct {
 	id     string // null unless the request has a valid one
+	quiet  bool   // the request has no id: it is a notification, which gets no answer
 	method string
 	params []byte
 }
@@ -156,7 +161,7 @@ func parseEnvelope(c *cursor, body []byte) (envelope, error) {
 }
 
 func (c *cursor) envelope(body []byte) envelope {
-	env := envelope{id: null, params: []byte("{}")}
+	env := envelope{id: null, quiet: true, params: []byte("{}")}
 	version := ""
 
 	for name := range c.object() {
@@ -166,6 +171,7 @@ func (c *cursor) envelope(body []byte) envelope {
 		case "method":
 			env.method, _ = c.string()
 		case "id":
+			env.quiet = false
 			if raw := c.raw(); validID(raw) {
 				env.id = string(raw)
 			} else {

@@ -163,9 +163,12 @@ func (c *cursor) id() string {
 }
 
 // taskID decodes the id of a task. The server made it, so the handler answers an id of
-// another form with not found, and not with invalid.
+// another form with not found, and not with invalid. A blank one is no id.
 func (c *cursor) taskID() a2a.TaskID {
 	s, _ := c.string()
+	if s != "" && strings.TrimSpace(s) == "" {
+		c.refuse("must not be blank")
+	}
 	return a2a.TaskID(s)
 }
 
