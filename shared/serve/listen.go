@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -153,18 +152,6 @@ func (c *conn) Read(p []byte) (int, error) {
 	c.greeting.add(p[:n])
 	return n, err
 }
-
-// Write implements net.Conn. A client of HTTP/2 that takes a part of p in time gets no more of
-// it: net/http would wait again after each byte.
-func (c *conn) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
-	if n > 0 && errors.Is(err, os.ErrDeadlineExceeded) {
-		err = errSlow
-	}
-	return n, err
-}
-
-var errSlow = errors.New("the client takes too little")
 
 // tell answers a client that no handler has seen, and waits a moment for its last bytes.
 // The headers end with a line break each.
