@@ -50,17 +50,18 @@ func overHTTP2(h http.Handler, l Limits, w http.ResponseWriter, r *http.Request)
 		defer c.of.open.release(c.from)
 	}
 
+	s := &stream{ResponseWriter: w, control: http.NewResponseController(w), most: l.Write}
+	s.rest()
 	switch r.Method {
 	case http.MethodPost, http.MethodPut, http.MethodPatch:
 	default:
 		if _, err := io.CopyN(io.Discard, r.Body, discardMost); !errors.Is(err, io.EOF) {
-			Answer{Status: http.StatusBadRequest, Type: plainText, Body: []byte(r.Method + " has no body here\n"), Timeout: l.Write}.Write(w)
+			Answer{Status: http.StatusBadRequest, Type: plainText, Body: []byte(r.Method + " has no body here\n"), Timeout: l.Write}.Write(s)
+			s.arm(time.Time{})
 			return
 		}
 	}
 
-	s := &stream{ResponseWriter: w, control: http.NewResponseController(w), most: l.Write}
-	s.rest()
 	h.ServeHTTP(s, r)
 	s.arm(time.Time{})
 }

@@ -105,7 +105,6 @@ func readBody(w http.ResponseWriter, r *http.Request, o *Options, c *memory.Char
 		}
 	}
 
-	w.Header().Set("Connection", "close")
 	if _, ok := errors.AsType[*unavailable](err); ok {
 		return nil, false, err
 	}

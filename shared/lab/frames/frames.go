@@ -42,13 +42,18 @@ func New(c net.Conn, window uint32) (*Client, error) {
 	return f, f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: window})
 }
 
-// Ask begins a request, and returns the id of its stream. fields are names and values. Without
-// a body the request is whole.
+// Ask begins a request, and returns the id of its stream. fields are names and values. Without a body the request is whole.
 func (f *Client) Ask(method, path string, body bool, fields ...string) (id uint32, err error) {
+	return f.AskHost("127.0.0.1", method, path, body, fields...)
+}
+
+// AskHost is Ask of a host.
+func (f *Client) AskHost(host, method, path string, body bool, fields ...string) (id uint32, err error) {
 	f.header.Reset()
 	id, f.next = f.next, f.next+2
 	f.answers[id] = &Answer{Header: map[string]string{}}
-	for i, all := 0, append([]string{":method", method, ":scheme", "http", ":authority", "127.0.0.1", ":path", path}, fields...); i < len(all); i += 2 {
+	all := append([]string{":method", method, ":scheme", "http", ":authority", host, ":path", path}, fields...)
+	for i := 0; i < len(all); i += 2 {
 		if err := f.encoder.WriteField(hpack.HeaderField{Name: all[i], Value: all[i+1]}); err != nil {
 			return 0, err
 		}
