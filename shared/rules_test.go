@@ -65,7 +65,7 @@ var allowed = map[string][]string{
 	"shared/strict":   {},
 	"shared/agent":    {"shared/strict"},
 	"shared/dialect":  {},
-	"shared/card":     {"shared/agent", "shared/dialect"},
+	"shared/card":     {"shared/agent", "shared/dialect", "shared/serve"},
 	// desk alone adds jobs about records, and alone knows where a lane's are delivered.
 	"shared/desk": {"shared/batch", "shared/queue", "shared/task"},
 	// batchdesk does what callers ask about batches, whichever door they come by.

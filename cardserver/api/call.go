@@ -25,7 +25,7 @@ func (q *Call) JSON(status int, v any) error {
 		return err
 	}
 	audit.Of(q.Context()).Status(status)
-	serve.Answer{Status: status, Type: "application/json", Body: append(text, '\n'), Timeout: WriteFor}.Write(q.W)
+	serve.Answer{Status: status, Type: "application/json", Body: append(text, '\n'), Timeout: WriteFor}.For(q.Request).Write(q.W)
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"bytes"
 	_ "embed"
 	"html/template"
 	"net/http"
@@ -23,6 +24,7 @@ import (
 const (
 	wait      = 55 * time.Second // under the minute for which many clients and proxies wait
 	streamAge = 50 * time.Minute // under the hour that Cloud Run gives to a request
+	pageFor   = 30 * time.Second // as for any answer
 )
 
 // New makes the handler of all paths that clients call: the card, both bindings, the key
@@ -174,12 +176,12 @@ func (o *operations) page() http.HandlerFunc {
 				h.Set("Cache-Control", "no-store")
 			}
 		}
-		h.Set("Content-Type", "text/html; charset=utf-8")
 		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
-		err := t.Execute(w, map[string]any{"Agent": o.cfg.Agent, "Model": o.cfg.Model, "URL": base, "Card": card.Path})
-		if err != nil {
-			o.cfg.Log.DebugContext(r.Context(), "page not sent", "err", err)
+		var text bytes.Buffer
+		if err := t.Execute(&text, map[string]any{"Agent": o.cfg.Agent, "Model": o.cfg.Model, "URL": base, "Card": card.Path}); err != nil {
+			panic(err) // the page has these names only, and a buffer takes everything
 		}
+		serve.Answer{Status: http.StatusOK, Type: "text/html; charset=utf-8", Body: text.Bytes(), Timeout: pageFor}.For(r).Write(w)
 	}
 }

@@ -135,9 +135,10 @@ func (c *call) answer(res any) error {
 	if err != nil {
 		return err
 	}
-	return c.options.Memory.holding(c.owner(), b, func() {
+	a := serve.Answer{Status: http.StatusOK, Type: answerType(c.r), Body: b, Timeout: c.options.WriteTimeout}.For(c.r)
+	return c.options.Memory.holding(c.owner(), a.Body, func() {
 		c.echo()
-		serve.Answer{Status: http.StatusOK, Type: answerType(c.r), Body: b, Timeout: c.options.WriteTimeout}.Write(c.w)
+		a.Write(c.w)
 	})
 }
 
@@ -217,5 +218,5 @@ func (c *call) fail(err error) {
 	serve.Answer{
 		Status: c.form.status(p), Type: answerType(c.r), Body: body,
 		RetryAfter: time.Duration(p.retry) * time.Second, Challenge: p.challenge, Timeout: c.options.WriteTimeout,
-	}.Write(c.w)
+	}.For(c.r).Write(c.w)
 }
