@@ -17,6 +17,7 @@ import (
 
 	"errand/shared/auth"
 	"errand/shared/memory"
+	"errand/shared/serve"
 )
 
 // Options of a binding. The zero value has usable defaults.
@@ -65,17 +66,12 @@ const (
 	mediaSSE  = "text/event-stream"
 )
 
-// checkBody refuses a body that is not plain UTF-8 JSON. Web pages can send a form or
+// checkBody refuses a body that is not UTF-8 JSON. Web pages can send a form or
 // text/plain to any site without asking, so the type is required.
 func checkBody(r *http.Request) error {
 	types := r.Header["Content-Type"]
 	if len(types) != 1 || types[0] != mediaJSON && !isJSON(types[0]) {
 		return &refusal{is: a2a.ErrUnsupportedContentType, status: http.StatusUnsupportedMediaType, message: "Content-Type must be " + mediaJSON + " or " + mediaA2A + ", in UTF-8"}
-	}
-	for _, e := range r.Header["Content-Encoding"] {
-		if e != "" && !strings.EqualFold(e, "identity") {
-			return &refusal{is: a2a.ErrUnsupportedContentType, status: http.StatusUnsupportedMediaType, message: "Content-Encoding is not supported"}
-		}
 	}
 	return nil
 }
@@ -114,6 +110,12 @@ func readBody(w http.ResponseWriter, r *http.Request, o *Options, c *memory.Char
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return nil, false, &refusal{is: a2a.ErrInvalidRequest, status: http.StatusRequestEntityTooLarge, message: "the body is larger than " + strconv.FormatInt(o.MaxBody, 10) + " bytes"}
 	}
+	if errors.Is(err, serve.ErrEncoding) {
+		return nil, false, &refusal{is: a2a.ErrUnsupportedContentType, status: http.StatusUnsupportedMediaType, message: err.Error()}
+	}
+	if errors.Is(err, serve.ErrNotGzip) {
+		return nil, false, &refusal{is: a2a.ErrInvalidRequest, status: http.StatusBadRequest, message: err.Error()}
+	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return nil, false, &refusal{is: a2a.ErrInvalidRequest, status: http.StatusRequestTimeout, message: "the body did not arrive in time"}
 	}
@@ -121,10 +123,15 @@ func readBody(w http.ResponseWriter, r *http.Request, o *Options, c *memory.Char
 }
 
 // readCharged takes the announced size of the body, or the largest one, before the first
-// byte, and gives back what the body did not need.
+// byte, and gives back what the body did not need. A compressed body is charged for what it
+// holds.
 func readCharged(w http.ResponseWriter, r *http.Request, o *Options, c *memory.Charge) ([]byte, error) {
+	from, err := serve.Unpacked(w, r, o.MaxBody)
+	if err != nil {
+		return nil, err
+	}
 	size := r.ContentLength
-	if size < 0 {
+	if size < 0 || serve.Packed(r) {
 		size = o.MaxBody
 	}
 	if err := take(c, size); err != nil {
@@ -132,7 +139,7 @@ func readCharged(w http.ResponseWriter, r *http.Request, o *Options, c *memory.C
 	}
 
 	body := bytes.NewBuffer(make([]byte, 0, max(r.ContentLength, 0)+bytes.MinRead))
-	if _, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, o.MaxBody)); err != nil {
+	if _, err := body.ReadFrom(from); err != nil {
 		return nil, err
 	}
 
