@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -33,7 +34,7 @@ var Sentences = []string{
 	"must not contain a user name or password: use the authentication field",
 	"must not contain spaces, control characters or backslashes: percent-encode them",
 	"must not have a colon without a port: write the port, or leave the colon out",
-	"must start with https://",
+	"must start with https://: plain HTTP goes only to private destinations that the operator has allowed at this port", "must start with https://",
 	"must use port 443 or 8443",
 }
 
@@ -131,8 +132,8 @@ func FuzzAccepted(f *testing.F) {
 
 			var scheme string
 
-			control := func(network, address string, c syscall.RawConn) error {
-				if err := g.control(network, address, c); err != nil {
+			control := func(ctx context.Context, network, address string, c syscall.RawConn) error {
+				if err := g.control(ctx, network, address, c); err != nil {
 					return err
 				}
 
@@ -161,7 +162,7 @@ func FuzzAccepted(f *testing.F) {
 				return true
 			})
 
-			d := &dialer{resolve: names.LookupNetIP, connect: (&net.Dialer{Control: control}).DialContext}
+			d := &dialer{resolve: names.LookupNetIP, connect: (&net.Dialer{ControlContext: control}).DialContext}
 			c := newClient(g, nil, d.dial)
 			if err := c.CheckURL(raw); err != nil {
 				if !slices.Contains(Sentences, err.Error()) {
