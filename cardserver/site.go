@@ -117,7 +117,7 @@ func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
 			"/v1/files":   theirs, // the rest of /v1 is A2A 0.3
 			"/v1/batches": theirs,
 		},
-		CheckURL: p.Egress.CheckURL, IDTokens: p.IDTokens, Model: model, URL: p.URL, Loopback: s.loopback(),
+		CheckURL: p.Egress.CheckURL, IDTokens: p.IDTokens, Model: model, URL: p.URL, Loopback: s.loopback(), Origins: s.env.AllowedOrigins(),
 	}), nil
 }
 

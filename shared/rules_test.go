@@ -103,7 +103,7 @@ var allowed = map[string][]string{
 	"cardserver/fault": {"cardserver/api", "shared/auth", "shared/batch", "shared/batchdesk", "shared/desk", "shared/files", "shared/share", "shared/task", "shared/uploads"},
 	// batches, files and openai are doors: what they are asked for, batchdesk and uploads do.
 	"cardserver/batches": {"cardserver/api", "shared/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/batchdesk", "shared/task", "shared/uploads"},
-	"cardserver/files":   {"cardserver/api", "cardserver/fault", "shared/auth", "shared/batchdesk", "shared/files", "shared/uploads"},
+	"cardserver/files":   {"cardserver/api", "cardserver/fault", "shared/auth", "shared/batchdesk", "shared/files", "shared/serve", "shared/uploads"},
 	"cardserver/openai":  {"cardserver/api", "shared/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/batchdesk", "shared/desk", "shared/task", "shared/uploads"},
 	// audit knows callers and words, no tasks.
 	"shared/audit":  {"shared/auth"},

@@ -59,9 +59,10 @@ type Config struct {
 	CheckURL func(raw string) error // whether a webhook may be sent there; the error is for the client
 	IDTokens bool                   // webhooks can be sent with an ID token of a service account
 
-	Model    string // the name that people know the model by
-	URL      string // where clients reach the agent; empty: where they sent the request
-	Loopback bool   // the listener is on loopback: requests to other hosts are refused
+	Model    string   // the name that people know the model by
+	URL      string   // where clients reach the agent; empty: where they sent the request
+	Origins  []string // of the web pages of other sites that may call: https://ui.example.com
+	Loopback bool     // the listener is on loopback: requests to other hosts are refused
 
 	Memory    *wire.Memory  // of all requests and answers in progress; nil: as [wire.NewMemory] makes it
 	Wait      time.Duration // longest blocking send; 0: 55 s

@@ -83,10 +83,7 @@ func preflight(w http.ResponseWriter) {
 
 // forHost is the document for the address in r.
 func (h *Handler) forHost(r *http.Request) (*document, error) {
-	base := "http://" + r.Host
-	if r.TLS != nil {
-		base = "https://" + r.Host
-	}
+	base := serve.Base(r)
 	h.mu.RLock()
 	d := h.hosts[base]
 	h.mu.RUnlock()

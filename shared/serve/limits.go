@@ -147,6 +147,7 @@ func shared(h http.Handler, caller func(*http.Request) netip.Prefix, l Limits) h
 	var under counter
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		from := caller(r)
+		r = proxied(r)
 		if under.take(from, math.MaxInt, l.Requests) != enough {
 			Answer{
 				Status: http.StatusTooManyRequests, Type: plainText, RetryAfter: retryAfter, Timeout: l.Write,
