@@ -364,12 +364,12 @@ func TestCatalogueHTTP(t *testing.T) {
 		status int
 		code   int
 	}{
-		{"23 no type", header("Content-Type"), 415, -32600},
-		{"23 text", header("Content-Type", "text/plain"), 415, -32600},
-		{"23 form", header("Content-Type", "application/x-www-form-urlencoded"), 415, -32600},
-		{"23 UTF-16", header("Content-Type", "application/json; charset=utf-16"), 415, -32600},
-		{"23 two types", header("Content-Type", "application/json", "text/plain"), 415, -32600},
-		{"23 broken", header("Content-Type", "application/json; charset"), 415, -32600},
+		{"23 no type", header("Content-Type"), 415, -32005},
+		{"23 text", header("Content-Type", "text/plain"), 415, -32005},
+		{"23 form", header("Content-Type", "application/x-www-form-urlencoded"), 415, -32005},
+		{"23 UTF-16", header("Content-Type", "application/json; charset=utf-16"), 415, -32005},
+		{"23 two types", header("Content-Type", "application/json", "text/plain"), 415, -32005},
+		{"23 broken", header("Content-Type", "application/json; charset"), 415, -32005},
 		{"23 UTF-8", header("Content-Type", `Application/JSON; charset="UTF-8"`), 200, 0},
 		{"23 A2A", header("Content-Type", "application/a2a+json"), 200, 0},
 		{"26 gzip that is none", header("Content-Encoding", "gzip"), 400, -32600},
