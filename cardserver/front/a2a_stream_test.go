@@ -71,6 +71,7 @@ func TestStreamsAreRefusedAsSendsAre(t *testing.T) {
 		w := b.world(t)
 		done := w.insert(anonymous, "done", a2a.TaskStateCompleted).ID()
 		w.insert(anonymous, "used", a2a.TaskStateWorking)
+
 		for params, status := range map[string]int{
 			sending(message("m", `"parts":[]`)):                                       400,
 			sending(message("m", `"taskId":"`+done+`"`)):                              400,

@@ -64,11 +64,11 @@ func rpcRequest(operation, params string) *http.Request {
 // rpcReply reads a response, which a stream that did not begin has in its only event.
 func rpcReply(r *reply, body []byte) error {
 	if r.header.Get("Content-Type") == "text/event-stream" {
-		event, ok := bytes.CutPrefix(body, []byte("data: "))
-		if event, ok = bytes.CutSuffix(event, []byte("\n\n")); !ok || bytes.Contains(event, []byte("\n")) {
+		body = bytes.TrimPrefix(body, []byte("data: "))
+		var whole bool
+		if body, whole = bytes.CutSuffix(body, []byte("\n\n")); !whole || bytes.Contains(body, []byte("\n")) {
 			return fmt.Errorf("not one event")
 		}
-		body = event
 	}
 	if err := json.Unmarshal(body, r); err != nil {
 		return err

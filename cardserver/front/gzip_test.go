@@ -28,6 +28,7 @@ func TestLargeAnswersAreCompressed(t *testing.T) {
 			}
 			return rec
 		}
+
 		for what, request := range map[string]func() *http.Request{
 			"the task": func() *http.Request { return b.request("GetTask", byID(r.ID())) },
 			"the page": func() *http.Request { return newRequest("GET", "/", "") },

@@ -75,6 +75,7 @@ func TestNoClientHoldsAStream(t *testing.T) {
 			}
 			return id, f.WriteData(id, false, []byte("{"))
 		}, []int{400, 401, 403, 404, 405, 408, 413, 415, 421}},
+
 		unread: {0, func(f *frames.Client, head string) (uint32, error) {
 			return askAs(f, head, strings.Contains(head, "Content-Length"))
 		}, []int{200, 204, 401}},

@@ -25,6 +25,7 @@ func TestSchemeOfARequest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		req.Header.Set("X-Forwarded-Proto", row.proto)
 		req.Header.Set("X-Forwarded-Host", "evil.example.com")
 		res, err := http.DefaultClient.Do(req)

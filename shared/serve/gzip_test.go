@@ -76,6 +76,7 @@ func TestHeadOfACompressedAnswer(t *testing.T) {
 	s := start(t, func(w http.ResponseWriter, r *http.Request) {
 		serve.Answer{Status: http.StatusOK, Type: "text/plain", Body: body, Timeout: patience}.For(r).Write(w)
 	}, serve.Options{})
+
 	for _, client := range []*http.Client{http.DefaultClient, overHTTP2(t)} {
 		var lengths []string
 		for _, method := range []string{"GET", "HEAD"} {

@@ -90,6 +90,7 @@ func (c *cursor) sendConfig() *a2a.SendMessageConfig {
 	}
 	const hook = "taskPushNotificationConfig"
 	cfg := &a2a.SendMessageConfig{}
+
 	for name := range c.object() {
 		switch name {
 		case "acceptedOutputModes":

@@ -190,8 +190,9 @@ func parse(t testing.TB, res *http.Response) reply {
 	}
 	r := reply{status: res.StatusCode, header: res.Header, body: string(b)}
 	if res.Header.Get("Content-Type") == "text/event-stream" { // of a stream that did not begin
-		event, ok := bytes.CutPrefix(b, []byte("data: "))
-		if b, ok = bytes.CutSuffix(event, []byte("\n\n")); !ok || bytes.Contains(b, []byte("\n")) {
+		b = bytes.TrimPrefix(b, []byte("data: "))
+		var whole bool
+		if b, whole = bytes.CutSuffix(b, []byte("\n\n")); !whole || bytes.Contains(b, []byte("\n")) {
 			t.Fatalf("answer is not one event: %s", r.body)
 		}
 	}
