@@ -92,6 +92,7 @@ func TestNoClientHoldsAStream(t *testing.T) {
 					}
 					ids = append(ids, id)
 				}
+
 				for i, id := range ids {
 					a, err := f.End(id)
 					if err != nil {

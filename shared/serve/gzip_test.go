@@ -96,6 +96,7 @@ func TestHeadOfACompressedAnswer(t *testing.T) {
 			}
 			lengths = append(lengths, res.Header.Get("Content-Length"))
 		}
+
 		if lengths[0] != lengths[1] || lengths[0] == "" {
 			t.Errorf("the lengths are %q", lengths)
 		}

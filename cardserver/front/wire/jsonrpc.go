@@ -170,6 +170,7 @@ func (c *cursor) envelope(body []byte) envelope {
 			version, _ = c.string()
 		case "method":
 			env.method, _ = c.string()
+
 		case "id":
 			env.quiet = false
 			if raw := c.raw(); validID(raw) {
