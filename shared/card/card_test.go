@@ -156,11 +156,12 @@ func full(t *testing.T, fields map[string]any, name string) {
 
 // Shows D5, D6.
 func TestInterfaceIsDeclaredAtItsTrueAddress(t *testing.T) {
-	for in, want := range map[string]string{
-		base:                            base,
-		base + "/":                      base,
-		"https://example.com/agents/a/": "https://example.com/agents/a",
-		"http://[::1]:8080":             "http://[::1]:8080",
+	for in, want := range map[string][2]string{ // JSON-RPC, HTTP+JSON
+		base:                            {base, base},
+		base + "/":                      {base, base},
+		"https://example.com/agents/a":  {"https://example.com/agents/a/", "https://example.com/agents/a"},
+		"https://example.com/agents/a/": {"https://example.com/agents/a/", "https://example.com/agents/a"},
+		"http://[::1]:8080":             {"http://[::1]:8080", "http://[::1]:8080"},
 	} {
 		c, err := card.Derive(card.Config{Agent: load(t), URL: in})
 		if err != nil {
@@ -168,8 +169,10 @@ func TestInterfaceIsDeclaredAtItsTrueAddress(t *testing.T) {
 			continue
 		}
 
-		if got := c.SupportedInterfaces[0].URL; got != want {
-			t.Errorf("Derive(%q): URL = %q, want %q", in, got, want)
+		for i, of := range c.SupportedInterfaces {
+			if of.URL != want[i%2] {
+				t.Errorf("Derive(%q): URL of %s = %q, want %q", in, of.ProtocolBinding, of.URL, want[i%2])
+			}
 		}
 		if got := c.SupportedInterfaces[0].ProtocolVersion; got != "1.0" {
 			t.Errorf("Derive(%q): protocol version = %q, want 1.0", in, got)
