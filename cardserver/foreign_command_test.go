@@ -11,8 +11,8 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 )
 
-// TestCommandOfTheGoSDK has the Go SDK's command line use the agent, by its card and over each
-// binding.
+// TestCommandOfTheGoSDK has the Go SDK's command line use the agent, by its card, which prefers
+// JSON-RPC, and over HTTP+JSON.
 func TestCommandOfTheGoSDK(t *testing.T) {
 	t.Parallel()
 	path, err := exec.Command("go", "tool", "-n", "a2a").Output()
@@ -21,7 +21,7 @@ func TestCommandOfTheGoSDK(t *testing.T) {
 	}
 
 	prompt, held := start(t), start(t, "ERRAND_MODEL=standin:delay=10m")
-	for name, flags := range map[string][]string{"card": nil, "jsonrpc": {"--transport", "jsonrpc"}, "rest": {"--transport", "rest"}} {
+	for name, flags := range map[string][]string{"card": nil, "rest": {"--transport", "rest"}} {
 		t.Run(name, func(t *testing.T) {
 			c := a2aCommand{t, strings.TrimSpace(string(path)), append(flags, "-o", "json"), prompt.url()}
 			c.sends(name)
