@@ -298,6 +298,98 @@ func TestClientsRow21OlderNameOfAWebhook(t *testing.T) {
 	})
 }
 
+// filePart is a part with a file, in the words of the way. content is the URL or the bytes.
+func (y way) filePart(url bool, content, kind, name string) string {
+	keys := map[bool]string{false: "raw", true: "url"}
+	mediaType, filename, form := "mediaType", "filename", `{%s}`
+	if y.old() {
+		keys = map[bool]string{false: "bytes", true: "uri"}
+		mediaType, filename, form = "mimeType", "name", `{"file":{%s}}`
+		if y.name == "0.3 HTTP+JSON" {
+			keys = map[bool]string{false: "fileWithBytes", true: "fileWithUri"}
+		}
+	}
+	return fmt.Sprintf(form, fmt.Sprintf(`"%s":"%s","%s":"%s","%s":"%s"`, mediaType, kind, keys[url], content, filename, name))
+}
+
+// kept is the first part of the message that a task was made of.
+func (w *world) kept(id string) *a2a.Part {
+	of, _ := task.Derive(anonymous, id)
+	return w.Load(of).Task.History[0].Parts[0]
+}
+
+// A data URL is a content and not an address: it is kept as the bytes that it holds, with its
+// media type unless the part names one. What the agent does not read is refused, as bytes are.
+//
+// Shows M8.
+func TestClientsRow15(t *testing.T) {
+	const unsupported, invalid = -32005, -32602
+	everyWay(t, func(t *testing.T, y way) {
+		w := y.via.world(t, reads("text/plain", "image/png"))
+		for i, row := range []struct {
+			url, kind string
+			data      string
+			want      string // media type
+			code      int
+		}{
+			{"data:image/png;base64,iVBOR+/8=", "", "\x89PN\x47\xef\xfc", "image/png", 0},
+			{"data:image/png;base64,iVBOR-_8", "", "\x89PN\x47\xef\xfc", "image/png", 0},
+			{"data:;base64,YQ==", "image/png", "a", "image/png", 0},
+			{"data:text/plain;charset=utf-8,%C3%A9%20b", "", "é b", "text/plain;charset=utf-8", 0},
+			{"data:,A%20brief%20note", "", "A brief note", "text/plain;charset=US-ASCII", 0},
+			{"DATA:,a", "text", "a", "text/plain", 0},
+			{"data:text/html,a", "", "", "", unsupported},
+			{"data:image/png;base64", "", "", "", invalid},
+			{"data:png;base64,YQ==", "image/png", "", "", invalid},
+			{"data:image/png;base64,<svg/>", "", "", "", invalid},
+			{"data:,100%", "", "", "", invalid},
+			{"gopher://example.com/", "", "", "", invalid},
+		} {
+			id := fmt.Sprint("m", i)
+			got := w.do(t, y.request(id, y.filePart(true, row.url, row.kind, ""), ""))
+			if got.code() != row.code {
+				t.Errorf("%s is answered %s, want code %d", row.url, got.body, row.code)
+				continue
+			}
+			if row.code == invalid && !strings.Contains(got.Error.Message, "].") && !strings.Contains(got.Error.Message, "file") {
+				t.Errorf("%s is refused with %q, which names no field", row.url, got.Error.Message)
+			}
+			if row.code != 0 {
+				continue
+			}
+			if p := w.kept(id); string(p.Raw()) != row.data || p.MediaType != row.want {
+				t.Errorf("%s is kept as %q of %s", row.url, p.Raw(), p.MediaType)
+			}
+		}
+
+		// The same bytes in either form are the same message.
+		w.do(t, y.request("same", y.filePart(false, "YWJj", "image/png", "a.png"), ""))
+		if got := w.do(t, y.request("same", y.filePart(true, "data:image/png;base64,YWJj", "", "a.png"), "")); got.code() != 0 {
+			t.Errorf("the same bytes in a data URL are answered %s", got.body)
+		}
+	})
+}
+
+// A file's name is the last one of a path.
+//
+// Shows M8.
+func TestClientsRow25(t *testing.T) {
+	everyWay(t, func(t *testing.T, y way) {
+		w := y.via.world(t, reads("*/*"))
+		for i, row := range [][2]string{{"q1.png", "q1.png"}, {"reports/2026/q1.png", "q1.png"}, {`C:\\fakepath\\q1.png`, "q1.png"}, {"../..", ""}, {"dir/", ""}, {"/ ", ""}} {
+			id := fmt.Sprint("m", i)
+			if got := w.do(t, y.request(id, y.filePart(false, "YWJj", "", row[0]), "")); got.code() != 0 || w.kept(id).Filename != row[1] {
+				t.Errorf("%s is answered %s", row[0], got.body)
+			}
+		}
+		for _, name := range []string{`a\n.png`, "dir/x\u202egpj.exe", "dir/" + strings.Repeat("x", 256)} {
+			if got := w.do(t, y.request("bad", y.filePart(false, "YWJj", "", name), "")); got.code() != -32602 {
+				t.Errorf("%q is answered %s", name, got.body)
+			}
+		}
+	})
+}
+
 // A blank id is no id, wherever it stands.
 //
 // Shows M7.

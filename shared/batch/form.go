@@ -28,6 +28,7 @@ const (
 	maxURL      = 2048      // bytes
 	maxMedia    = 256       // bytes of a media type
 	maxFilename = 255       // bytes, as in most file systems
+	maxPathname = 4096      // bytes of a path before its last name
 	smallLine   = 64 << 10  // bytes of a line whose item always fits
 	maxItem     = 400 << 10 // bytes of an item's message: its record has room for an answer
 )

@@ -191,9 +191,9 @@ func TestPartsThatTheModelGets(t *testing.T) {
 		Artifacts: []*a2a.Artifact{artifact("t1-answer", raw("image/png", "cat.png", "PNG"), a2a.NewFileURLPart("https://example.com/x", ""))},
 	}}
 
-	want := "user: draw | (the file \"dog.png\":) | image/png DOG\nmodel: (a file: cat.png image/png, 3 bytes) | (a file that cannot be read: unnamed)\n" +
+	want := "user: draw | (the file \"dog.png\":) | image/png DOG\nmodel: (a file: \"cat.png\" image/png, 3 bytes) | (a file that cannot be read: unnamed)\n" +
 		`user: look | {"a":[1.5,"<b>"]} | null | (the file "a \"cat\"\n.png":) | image/png PNG | text/plain words | application/octet-stream ` + "\xff\xfe" +
-		` | (the file "invoice.pdf":) | application/pdf https://example.com/a.pdf | (the file "notes.txt":) | some words | (a file that cannot be read: passwd text/plain)` + " | (a file that cannot be read: text/plain) | (a file that cannot be read: unnamed) | (a file that cannot be read: unnamed)"
+		` | (the file "invoice.pdf":) | application/pdf https://example.com/a.pdf | (the file "notes.txt":) | some words | (a file that cannot be read: "passwd" text/plain)` + " | (a file that cannot be read: text/plain) | (a file that cannot be read: unnamed) | (a file that cannot be read: unnamed)"
 	if diff := cmp.Diff(want, contents(t, t.Context(), ec, setup{})); diff != "" {
 		t.Errorf("contents of the request (-want +got):\n%s", diff)
 	}

@@ -30,7 +30,7 @@ func convert(role string, parts a2a.ContentParts) []model.Part {
 			continue
 		}
 		if named(p, c) {
-			out = append(out, model.Part{Text: fmt.Sprintf("(the file %.255q:)", p.Filename)})
+			out = append(out, model.Part{Text: "(the file " + quoted(p.Filename) + ":)"})
 		}
 		out = append(out, c)
 	}
@@ -115,16 +115,25 @@ func isText(mediaType string) bool {
 	return strings.HasPrefix(kind, "text/") || strings.HasSuffix(kind, "+json") || strings.HasSuffix(kind, "+xml")
 }
 
+// label names a file for the model. Its name comes from a stranger, so it stands in quotes.
 func label(p *a2a.Part) string {
-	name := strings.TrimSpace(p.Filename + " " + p.MediaType)
-	if name == "" {
-		return "unnamed"
+	name, kind := "", believed(p.MediaType)
+	if p.Filename != "" {
+		name = quoted(p.Filename)
 	}
-	return name
+	return cmp.Or(strings.TrimSpace(name+" "+kind), "unnamed")
 }
 
+func quoted(name string) string { return fmt.Sprintf("%.255q", name) }
+
+// mediaType is the type of bytes for the model. Types of text are sent without parameters such
+// as charset, because the service knows the types of its list alone.
+// https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference
 func mediaType(p *a2a.Part, data []byte) string {
+	kind, _, _ := strings.Cut(p.MediaType, ";")
 	switch {
+	case strings.HasPrefix(kind, "text/"):
+		return strings.TrimSpace(kind)
 	case p.MediaType != "":
 		return p.MediaType
 	case utf8.Valid(data):

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strconv"
@@ -28,6 +29,7 @@ const (
 	maxURL        = 2048 // bytes
 	maxMediaType  = 256  // bytes
 	maxFilename   = 255  // bytes, as in most file systems
+	maxPathname   = 4096 // bytes of a path before its last name
 	historyLimit  = math.MaxInt32
 )
 
@@ -166,7 +168,7 @@ func (c *cursor) complete(m *a2a.Message) {
 // write all four fields. Data alone may be null, which is a JSON value too.
 func (c *cursor) part() *a2a.Part {
 	p := &a2a.Part{}
-	contents, nullData := 0, false
+	contents, nullData, kind := 0, false, ""
 
 	for name := range c.object() {
 		switch name {
@@ -185,7 +187,7 @@ func (c *cursor) part() *a2a.Part {
 
 		case "url":
 			if !c.null() {
-				p.Content = a2a.URL(c.url())
+				p.Content, kind = c.link()
 				contents++
 			}
 
@@ -217,6 +219,7 @@ func (c *cursor) part() *a2a.Part {
 		c.refuse("must have exactly one of text, raw, url and data")
 	}
 
+	p.MediaType = cmp.Or(p.MediaType, kind)
 	return p
 }
 

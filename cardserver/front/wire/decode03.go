@@ -189,7 +189,7 @@ func unwrap03(p *a2a.Part, data any, proto bool) any {
 }
 
 func (c *cursor) file03(p *a2a.Part) {
-	contents := 0
+	contents, kind := 0, ""
 	for name := range c.object() {
 		switch name {
 		case "bytes", "fileWithBytes":
@@ -199,7 +199,7 @@ func (c *cursor) file03(p *a2a.Part) {
 			}
 		case "uri", "fileWithUri":
 			if !c.null() {
-				p.Content = a2a.URL(c.url())
+				p.Content, kind = c.link()
 				contents++
 			}
 		case "mimeType":
@@ -211,6 +211,7 @@ func (c *cursor) file03(p *a2a.Part) {
 	if contents != 1 {
 		c.refuse("must have exactly one of bytes and uri")
 	}
+	p.MediaType = cmp.Or(p.MediaType, kind)
 }
 
 // createPushConfig03 reads the config of JSON-RPC, and the two forms that clients of

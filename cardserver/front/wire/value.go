@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"encoding/base64"
 	"math"
 	"net/url"
 	"slices"
@@ -136,6 +135,11 @@ func (c *cursor) history() *int {
 // there is none.
 func (c *cursor) text(limit int) (s string, ok bool) {
 	s, ok = c.string()
+	return c.plain(s, ok, limit)
+}
+
+// plain is text for a string that was read before.
+func (c *cursor) plain(s string, ok bool, limit int) (string, bool) {
 	switch {
 	case len(s) > limit:
 		c.refuse("is longer than " + strconv.Itoa(limit) + " bytes")
@@ -251,32 +255,37 @@ func (c *cursor) timestamp() *time.Time {
 	return &t
 }
 
-// base64 decodes bytes in the standard or the URL alphabet, padded or not: the JSON form of
-// the proto allows all four.
+// base64 decodes bytes.
 func (c *cursor) base64() []byte {
 	if !c.is(jsontext.KindString, "must be a base64 string") {
 		return nil
 	}
-	text := c.token().String()
-	for range 2 {
-		text = strings.TrimSuffix(text, "=")
-	}
-	alphabet := base64.RawStdEncoding
-	if strings.ContainsAny(text, "-_") {
-		alphabet = base64.RawURLEncoding
-	}
-	b, err := alphabet.DecodeString(text)
-	if err != nil {
+	b, ok := dialect.Base64(c.token().String())
+	if !ok {
 		c.refuse("is not base64")
 		return nil
 	}
 	return b
 }
 
+// link decodes the URL of a part. A data URL is the content itself, with its media type.
+func (c *cursor) link() (content a2a.PartContent, mediaType string) {
+	s, ok := c.string()
+	if !ok || !dialect.IsDataURL(s) {
+		return a2a.URL(c.webURL(s, ok)), ""
+	}
+	data, mediaType, err := dialect.DataURL(s)
+	if err != nil {
+		c.refuse(err.Error())
+	}
+	return a2a.Raw(data), mediaType
+}
+
 // url decodes an absolute http or https URL.
-func (c *cursor) url() string {
-	s, ok := c.text(maxURL)
-	if !ok {
+func (c *cursor) url() string { return c.webURL(c.string()) }
+
+func (c *cursor) webURL(s string, ok bool) string {
+	if s, ok = c.plain(s, ok, maxURL); !ok {
 		return ""
 	}
 	u, err := url.Parse(s)
@@ -306,20 +315,14 @@ func (c *cursor) mode() string {
 	return dialect.MediaType(s)
 }
 
-// filename decodes the name of a file, which has no path and nothing that hides its end.
+// filename decodes the name of a file, or the last one of a path.
 func (c *cursor) filename() string {
-	s := c.label(maxFilename)
+	s, ok := dialect.Filename(c.label(maxPathname))
 	switch {
-	case s == "." || s == ".." || strings.ContainsAny(s, `/\`):
-		c.refuse("must be a name, not a path")
-	case strings.ContainsFunc(s, reorders):
+	case len(s) > maxFilename:
+		c.refuse("is a name of more than " + strconv.Itoa(maxFilename) + " bytes")
+	case !ok:
 		c.refuse("has a character that changes the direction of text")
 	}
 	return s
-}
-
-// reorders tells whether r opens or closes a run of reordered text (UAX 9), with which
-// "gpj.exe" is shown as "exe.jpg".
-func reorders(r rune) bool {
-	return r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069'
 }
