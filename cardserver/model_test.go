@@ -99,8 +99,8 @@ func TestWhatTheModelDoesBecomesOfTheTask(t *testing.T) {
 	}
 }
 
-// TestClientsRow13: a client that polls reads why its task waits.
-func TestClientsRow13(t *testing.T) {
+// TestClientsRow13Poll: a client that polls reads why its task waits.
+func TestClientsRow13Poll(t *testing.T) {
 	p, _ := scripted(t, standin.Text(), standin.Text()) // then it waits for 10 s
 	c := p.client()
 	sent := mustSend(t, c, immediately(userText("m", "hello")))

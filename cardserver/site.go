@@ -27,6 +27,7 @@ import (
 	"errand/shared/queue"
 	"errand/shared/serve"
 	"errand/shared/setup"
+	"errand/shared/task"
 	"errand/shared/uploads"
 	sources "errand/worker/batches"
 )
@@ -167,7 +168,7 @@ func (c *cards) now() card.Security {
 
 func (c *cards) derive(security card.Security) error {
 	p := c.site.parts
-	h, err := card.New(card.Config{Agent: p.Agent, Security: security, URL: p.URL, Loopback: c.site.loopback(), Modified: time.Now()})
+	h, err := card.New(card.Config{Agent: p.Agent, Security: security, URL: p.URL, Loopback: c.site.loopback(), MaxMessage: task.LimitAccept, Modified: time.Now()})
 	if err == nil {
 		c.security, c.Handler = security, h
 	}

@@ -1,17 +1,21 @@
 package front_test
 
 import (
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/cardserver/front"
+	"errand/shared/card"
 	"errand/shared/task"
 )
 
@@ -322,7 +326,7 @@ func (w *world) kept(id string) *a2a.Part {
 // media type unless the part names one. What the agent does not read is refused, as bytes are.
 //
 // Shows M8.
-func TestClientsRow15(t *testing.T) {
+func TestClientsRow15DataURLs(t *testing.T) {
 	const unsupported, invalid = -32005, -32602
 	everyWay(t, func(t *testing.T, y way) {
 		w := y.via.world(t, reads("text/plain", "image/png"))
@@ -351,6 +355,7 @@ func TestClientsRow15(t *testing.T) {
 				t.Errorf("%s is answered %s, want code %d", row.url, got.body, row.code)
 				continue
 			}
+
 			if row.code == invalid && !strings.Contains(got.Error.Message, "].") && !strings.Contains(got.Error.Message, "file") {
 				t.Errorf("%s is refused with %q, which names no field", row.url, got.Error.Message)
 			}
@@ -370,10 +375,43 @@ func TestClientsRow15(t *testing.T) {
 	})
 }
 
+// The card tells how large a file may be. One of that size is taken, and the error of a larger
+// one says what to do instead.
+//
+// Shows M33.
+func TestClientsRow16Sizes(t *testing.T) {
+	everyWay(t, func(t *testing.T, y way) {
+		w := y.via.world(t, reads("*/*"))
+		_, body := get(w, "GET", card.Path)
+		told := regexp.MustCompile(`a file in it about (\d+) KiB: send the URL of a larger file\.`).FindStringSubmatch(body)
+		if told == nil {
+			t.Fatalf("the card is %s", body)
+		}
+		most, _ := strconv.Atoi(told[1])
+
+		sized := func(id string, bytes int) reply {
+			return w.do(t, y.request(id, y.filePart(false, base64.StdEncoding.EncodeToString(make([]byte, bytes)), "image/png", "a.png"), ""))
+		}
+		if got := sized("m", most<<10); got.code() != 0 {
+			t.Errorf("a file of %d KiB is answered %.200s", most, got.body)
+		}
+		const hint = "send the URL of a large file instead of its bytes"
+		if got := sized("large", (most+10)<<10); got.code() != -32602 || !strings.Contains(got.Error.Message, "is too large for this task (512 KiB ") || !strings.Contains(got.Error.Message, hint) {
+			t.Errorf("a file of %d KiB is answered %.200s", most+10, got.body)
+		}
+		if got := sized("huge", 1<<20); got.status != 413 || !strings.Contains(got.Error.Message, "larger than 1048576 bytes; "+hint) {
+			t.Errorf("a file of 1 MiB is answered %d %.200s", got.status, got.body)
+		}
+		if n := len(w.versions(t)); n != 1 {
+			t.Errorf("%d tasks were made", n)
+		}
+	})
+}
+
 // A file's name is the last one of a path.
 //
 // Shows M8.
-func TestClientsRow25(t *testing.T) {
+func TestClientsRow25Filenames(t *testing.T) {
 	everyWay(t, func(t *testing.T, y way) {
 		w := y.via.world(t, reads("*/*"))
 		for i, row := range [][2]string{{"q1.png", "q1.png"}, {"reports/2026/q1.png", "q1.png"}, {`C:\\fakepath\\q1.png`, "q1.png"}, {"../..", ""}, {"dir/", ""}, {"/ ", ""}} {

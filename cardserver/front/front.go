@@ -427,7 +427,7 @@ func failure(err error) error {
 		return wire.Invalid("taskPushNotificationConfig", "has the URL of another one of this task; use the id of that one, or delete it first")
 
 	case errors.Is(err, task.ErrTooLarge):
-		return wire.Invalid("message", fmt.Sprintf("is too large for this task (%d KiB with its history); send less, or start a new task in this context", task.LimitAccept>>10))
+		return wire.Invalid("message", fmt.Sprintf("is too large for this task (%d KiB with its history, files in base64); send the URL of a large file instead of its bytes, send less, or start a new task in this context", task.LimitAccept>>10))
 
 	case errors.Is(err, task.ErrFull):
 		return wire.Unavailable(fullFor, err)

@@ -7,6 +7,7 @@ package card
 
 import (
 	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 	"time"
@@ -44,6 +45,10 @@ type Config struct {
 	// its address is the one that the client named.
 	Loopback bool
 
+	// MaxMessage is how many bytes a task may have when it takes a message. The description says
+	// so, because the card has no other place for it; 0: it does not.
+	MaxMessage int
+
 	// Modified is the time of the definition's last change: at best the time of the build,
 	// at worst the start of the process.
 	Modified time.Time
@@ -69,7 +74,7 @@ func Derive(cfg Config) (*a2a.AgentCard, error) {
 		},
 		Capabilities:       a2a.AgentCapabilities{Streaming: true, PushNotifications: true, Extensions: Extensions(a)},
 		Name:               a.Name,
-		Description:        a.Description,
+		Description:        strings.TrimSpace(a.Description) + sizes(cfg.MaxMessage),
 		Version:            a.Version,
 		DocumentationURL:   a.DocumentationURL,
 		IconURL:            a.IconURL,
@@ -94,6 +99,16 @@ func Derive(cfg Config) (*a2a.AgentCard, error) {
 	}
 
 	return c, nil
+}
+
+// sizes tells how large a message may be. The bytes of a file are counted in base64, which makes
+// four of three, and some room is for the rest of the message.
+func sizes(most int) string {
+	if most == 0 {
+		return ""
+	}
+	const rest = 8 << 10
+	return fmt.Sprintf(" A message may have %d KiB together with its task, and a file in it about %d KiB: send the URL of a larger file.", most>>10, (most-rest)/4*3>>10)
 }
 
 // Extensions are the protocol extensions that the card declares.

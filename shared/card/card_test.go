@@ -252,6 +252,23 @@ func TestCardDeclaresTheCapabilitiesServed(t *testing.T) {
 	}
 }
 
+// TestClientsRow16Card: the description tells the sizes of messages, which the card has no other
+// place for.
+func TestClientsRow16Card(t *testing.T) {
+	plain, err := card.Derive(card.Config{Agent: load(t), URL: base})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sized, err := card.Derive(card.Config{Agent: load(t), URL: base, MaxMessage: 512 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := plain.Description + " A message may have 512 KiB together with its task, and a file in it about 378 KiB: send the URL of a larger file."
+	if plain.Description != strings.TrimSpace(load(t).Description) || sized.Description != want {
+		t.Errorf("the description is %q, want %q", sized.Description, want)
+	}
+}
+
 // Shows D8, D9, D10.
 func TestCachingHeaders(t *testing.T) {
 	h := handler(t, base)

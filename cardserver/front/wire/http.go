@@ -108,7 +108,7 @@ func readBody(w http.ResponseWriter, r *http.Request, o *Options, c *memory.Char
 		return nil, false, err
 	}
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, false, &refusal{is: a2a.ErrInvalidRequest, status: http.StatusRequestEntityTooLarge, message: "the body is larger than " + strconv.FormatInt(o.MaxBody, 10) + " bytes"}
+		return nil, false, &refusal{is: a2a.ErrInvalidRequest, status: http.StatusRequestEntityTooLarge, message: "the body is larger than " + strconv.FormatInt(o.MaxBody, 10) + " bytes; send the URL of a large file instead of its bytes, or less"}
 	}
 	if errors.Is(err, serve.ErrEncoding) {
 		return nil, false, &refusal{is: a2a.ErrUnsupportedContentType, status: http.StatusUnsupportedMediaType, message: err.Error()}
