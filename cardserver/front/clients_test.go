@@ -389,20 +389,27 @@ func TestClientsRow16Sizes(t *testing.T) {
 		}
 		most, _ := strconv.Atoi(told[1])
 
-		sized := func(id string, bytes int) reply {
-			return w.do(t, y.request(id, y.filePart(false, base64.StdEncoding.EncodeToString(make([]byte, bytes)), "image/png", "a.png"), ""))
+		for _, inURL := range []bool{false, true} {
+			sized := func(id string, bytes int) reply {
+				content := base64.StdEncoding.EncodeToString(make([]byte, bytes))
+				if inURL {
+					content = "data:image/png;base64," + content
+				}
+				return w.do(t, y.request(fmt.Sprint(id, inURL), y.filePart(inURL, content, "image/png", "a.png"), ""))
+			}
+
+			if got := sized("m", most<<10); got.code() != 0 {
+				t.Errorf("a file of %d KiB is answered %.200s", most, got.body)
+			}
+			const hint = "send the URL of a large file instead of its bytes"
+			if got := sized("large", (most+10)<<10); got.code() != -32602 || !strings.Contains(got.Error.Message, "is too large for this task (512 KiB ") || !strings.Contains(got.Error.Message, hint) {
+				t.Errorf("a file of %d KiB is answered %.200s", most+10, got.body)
+			}
+			if got := sized("huge", 1<<20); got.status != 413 || !strings.Contains(got.Error.Message, "larger than 1048576 bytes; "+hint) {
+				t.Errorf("a file of 1 MiB is answered %d %.200s", got.status, got.body)
+			}
 		}
-		if got := sized("m", most<<10); got.code() != 0 {
-			t.Errorf("a file of %d KiB is answered %.200s", most, got.body)
-		}
-		const hint = "send the URL of a large file instead of its bytes"
-		if got := sized("large", (most+10)<<10); got.code() != -32602 || !strings.Contains(got.Error.Message, "is too large for this task (512 KiB ") || !strings.Contains(got.Error.Message, hint) {
-			t.Errorf("a file of %d KiB is answered %.200s", most+10, got.body)
-		}
-		if got := sized("huge", 1<<20); got.status != 413 || !strings.Contains(got.Error.Message, "larger than 1048576 bytes; "+hint) {
-			t.Errorf("a file of 1 MiB is answered %d %.200s", got.status, got.body)
-		}
-		if n := len(w.versions(t)); n != 1 {
+		if n := len(w.versions(t)); n != 2 {
 			t.Errorf("%d tasks were made", n)
 		}
 	})

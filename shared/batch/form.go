@@ -254,7 +254,7 @@ func (p *parser) fits(it *Item, size int) {
 		it.Message.Parts = append(a2a.ContentParts{task.TextPart(fmt.Sprintf("(for the skill %q:)", s.Name))}, it.Message.Parts...)
 	}
 	if size > smallLine && stored(it) > maxItem {
-		p.fail(CodeLine, "", fmt.Sprintf("the line is too large: as a message it has more than %d KiB; shorten it", maxItem>>10))
+		p.fail(CodeLine, "", fmt.Sprintf("the line is too large: as a message it has more than %d KiB; shorten it, or name large files by their URLs", maxItem>>10))
 	}
 }
 
