@@ -105,8 +105,8 @@ func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
 
 	c := s.batchDesk(d, model)
 	api := push.New(push.Config{
-		Withhold: c.WithholdItem,
-		Desk:     d, Store: p.Store, KV: p.Store.KV(), Files: s.uploads, Keys: p.Keys, Access: p.Access, CheckURL: p.Egress.CheckURL, Log: s.log,
+		Withhold: c.WithholdItem, NoWebhooks: !p.Agent.Capabilities.PushNotifications,
+		Desk: d, Store: p.Store, KV: p.Store.KV(), Files: s.uploads, Keys: p.Keys, Access: p.Access, CheckURL: p.Egress.CheckURL, Log: s.log,
 	})
 
 	theirs := openai.New(openai.Config{Batches: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter})

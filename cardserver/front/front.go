@@ -139,6 +139,11 @@ func (o *operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 	if err != nil {
 		return task.Record{}, err
 	}
+	if req.Config != nil && req.Config.PushConfig != nil {
+		if err := o.pushes(); err != nil {
+			return task.Record{}, err
+		}
+	}
 	m := desk.Message{Owner: owner, Message: req.Message, Metadata: req.Metadata}
 	if task.IsBatch(string(req.Message.TaskID)) {
 		err = o.checkWish(req)
@@ -247,6 +252,10 @@ func (o *operations) deleted(ctx context.Context, id string) error {
 // needs input. It stays open while the task waits for authorization (decision 7).
 func (o *operations) SendStreamingMessage(ctx context.Context, req *a2a.SendMessageRequest) iter.Seq2[a2a.Event, error] {
 	return func(yield func(a2a.Event, error) bool) {
+		if err := o.streams(); err != nil {
+			yield(nil, err)
+			return
+		}
 		leave, err := o.enter(ctx)
 		if err != nil {
 			yield(nil, err)
@@ -273,6 +282,10 @@ func (o *operations) SendStreamingMessage(ctx context.Context, req *a2a.SendMess
 // SubscribeToTask implements the operation. The stream ends with the task.
 func (o *operations) SubscribeToTask(ctx context.Context, req *a2a.SubscribeToTaskRequest) iter.Seq2[a2a.Event, error] {
 	return func(yield func(a2a.Event, error) bool) {
+		if err := o.streams(); err != nil {
+			yield(nil, err)
+			return
+		}
 		r, unfed, err := o.load(ctx, req.Tenant, req.ID)
 		if err != nil {
 			yield(nil, err)
@@ -296,6 +309,14 @@ func (o *operations) SubscribeToTask(ctx context.Context, req *a2a.SubscribeToTa
 		defer leave()
 		o.stream(ctx, r, nil, a2a.TaskState.Terminal, yield)
 	}
+}
+
+// streams refuses streams if the agent's definition switches them off.
+func (o *operations) streams() error {
+	if o.cfg.Agent.Capabilities.Streaming {
+		return nil
+	}
+	return a2a.NewError(a2a.ErrUnsupportedOperation, "this agent streams nothing (capabilities.streaming of its card); send with SendMessage and read the task with GetTask")
 }
 
 // enter takes a place for a stream or a wait of the caller, before anything is stored for it.

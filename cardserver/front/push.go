@@ -18,10 +18,21 @@ import (
 
 const maxWebhookID = 64
 
+// pushes refuses webhooks if the agent's definition switches push notifications off.
+func (o *operations) pushes() error {
+	if o.cfg.Agent.Capabilities.PushNotifications {
+		return nil
+	}
+	return a2a.NewError(a2a.ErrPushNotificationNotSupported, "this agent takes no webhooks (capabilities.pushNotifications of its card); leave them out and read the task with GetTask")
+}
+
 // CreateTaskPushConfig implements the operation. A configuration with the id of another one
 // replaces it. A URL has one configuration on a task: a second one with another id is
 // refused, and one without an id replaces the first. On a task that has ended it delivers the task as it is.
 func (o *operations) CreateTaskPushConfig(ctx context.Context, req *a2a.PushConfig) (*a2a.PushConfig, error) {
+	if err := o.pushes(); err != nil {
+		return nil, err
+	}
 	r, unfed, err := o.load(ctx, req.Tenant, req.TaskID)
 	if err != nil {
 		return nil, err
@@ -53,6 +64,9 @@ func (o *operations) CreateTaskPushConfig(ctx context.Context, req *a2a.PushConf
 // GetTaskPushConfig implements the operation. A missing configuration is answered like a
 // missing task (P5). Without an id, which only 0.3 allows, the first one is meant.
 func (o *operations) GetTaskPushConfig(ctx context.Context, req *a2a.GetTaskPushConfigRequest) (*a2a.PushConfig, error) {
+	if err := o.pushes(); err != nil {
+		return nil, err
+	}
 	r, _, err := o.load(ctx, req.Tenant, req.TaskID)
 	if err != nil {
 		return nil, err
@@ -69,6 +83,9 @@ func (o *operations) GetTaskPushConfig(ctx context.Context, req *a2a.GetTaskPush
 
 // ListTaskPushConfigs implements the operation.
 func (o *operations) ListTaskPushConfigs(ctx context.Context, req *a2a.ListTaskPushConfigRequest) (*a2a.ListTaskPushConfigResponse, error) {
+	if err := o.pushes(); err != nil {
+		return nil, err
+	}
 	r, _, err := o.load(ctx, req.Tenant, req.TaskID)
 	if err != nil {
 		return nil, err
@@ -92,6 +109,9 @@ func (o *operations) ListTaskPushConfigs(ctx context.Context, req *a2a.ListTaskP
 
 // DeleteTaskPushConfig implements the operation. Deleting an absent configuration succeeds.
 func (o *operations) DeleteTaskPushConfig(ctx context.Context, req *a2a.DeleteTaskPushConfigRequest) error {
+	if err := o.pushes(); err != nil {
+		return err
+	}
 	r, unfed, err := o.load(ctx, req.Tenant, req.TaskID)
 	if err != nil || unfed != nil { // which has none
 		return err

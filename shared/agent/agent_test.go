@@ -42,6 +42,7 @@ func TestParseFillsDefaults(t *testing.T) {
 		Name: "A", Description: "Does a thing.", Version: "1.10", Model: "gemini-3.6-flash",
 		InputModes: []string{"text/plain"}, OutputModes: []string{"text/plain"},
 		Skills:       []agent.Skill{{ID: "s", Name: "S", Description: "Does it.", Tags: []string{"t"}}},
+		Capabilities: agent.Capabilities{Streaming: true, PushNotifications: true},
 		Limits:       agent.Limits{Steps: 16, TurnTokens: 1_000_000, OutputTokens: 16_384, ThoughtTokens: 32_768, RunMinutes: 29},
 		Conversation: agent.Conversation{Tokens: 250_000, Tasks: 20, Tools: agent.ToolsAll},
 	}
@@ -62,6 +63,7 @@ instructions: |
   Two.
 inputModes: [text/markdown, image/*, '*/*']
 outputModes: [text/html]
+capabilities: {streaming: false}
 extensions: [{uri: "https://example.com/ext/v1", description: d, required: true}, {uri: "urn:x:y"}]
 tools: [time, look_up]
 limits: {steps: 1, turnTokens: 100, runMinutes: 5}
@@ -82,6 +84,7 @@ prices: {currency: USD, input: 0.30, output: 2.50, thought: 3, cached: "0.03", m
 			ID: "s", Name: "S", Description: "Does it.", Tags: []string{"t"}, Examples: []string{"do it"},
 			InputModes: []string{"text/plain", "image/png"}, OutputModes: []string{"application/json"},
 		}},
+		Capabilities: agent.Capabilities{PushNotifications: true},
 		Extensions: []agent.Extension{
 			{URI: "https://example.com/ext/v1", Description: "d", Required: true}, {URI: "urn:x:y"},
 		},
@@ -166,6 +169,8 @@ func TestParseRefuses(t *testing.T) {
 		{"an extension with a comma", "", "extensions: [{uri: 'urn:a,b'}]", "extensions[0].uri: must be an absolute URI"},
 		{"an extension twice", "", "extensions: [{uri: 'urn:a'}, {uri: 'urn:a'}]", `extensions[1]: "urn:a" stands in the list twice`},
 		{"a text for a truth value", "", "extensions: [{uri: 'urn:a', required: maybe}]", "extensions[0].required: must be true or false"},
+		{"a capability that is neither on nor off", "", "capabilities: {streaming: maybe}", "capabilities.streaming: must be true or false"},
+		{"an unknown capability", "", "capabilities: {push: false}", "capabilities.push: unknown key; known here: streaming, pushNotifications"},
 		{"a tool with a space", "", "tools: ['rm -rf']", "tools[0]: is not the name of a tool"},
 		{"a tool twice", "", "tools: [time, time]", `tools[1]: "time" stands in the list twice`},
 	}

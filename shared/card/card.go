@@ -72,7 +72,7 @@ func Derive(cfg Config) (*a2a.AgentCard, error) {
 			{URL: rpc, ProtocolBinding: a2a.TransportProtocolJSONRPC, ProtocolVersion: dialect.Version03},
 			{URL: base, ProtocolBinding: a2a.TransportProtocolHTTPJSON, ProtocolVersion: dialect.Version03},
 		},
-		Capabilities:       a2a.AgentCapabilities{Streaming: true, PushNotifications: true, Extensions: Extensions(a)},
+		Capabilities:       a2a.AgentCapabilities{Streaming: a.Capabilities.Streaming, PushNotifications: a.Capabilities.PushNotifications, Extensions: Extensions(a)},
 		Name:               a.Name,
 		Description:        strings.TrimSpace(a.Description) + sizes(cfg.MaxMessage),
 		Version:            a.Version,

@@ -250,6 +250,18 @@ func TestCardDeclaresTheCapabilitiesServed(t *testing.T) {
 	if diff := cmp.Diff(a2a.AgentCapabilities{Streaming: true, PushNotifications: true}, c.Capabilities); diff != "" {
 		t.Errorf("capabilities (-want +got):\n%s", diff)
 	}
+
+	for _, want := range []a2a.AgentCapabilities{{}, {Streaming: true}, {PushNotifications: true}} {
+		a := *load(t)
+		a.Capabilities = agent.Capabilities{Streaming: want.Streaming, PushNotifications: want.PushNotifications}
+		c, err := card.Derive(card.Config{Agent: &a, URL: base})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, c.Capabilities); diff != "" {
+			t.Errorf("capabilities (-want +got):\n%s", diff)
+		}
+	}
 }
 
 // TestClientsRow16Card: the description tells the sizes of messages, which the card has no other
