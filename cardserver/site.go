@@ -111,7 +111,7 @@ func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
 
 	theirs := openai.New(openai.Config{Batches: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter})
 	return front.New(front.Config{
-		Desk: d, Store: p.Store, KV: p.Store.KV(), Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Limits: s.limits, Log: s.log, Batches: c, Uploads: s.uploads,
+		Desk: d, Store: p.Store, KV: p.Store.KV(), Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Limits: s.limits, Log: s.log, Batches: c, Uploads: s.uploads, Objects: p.Objects,
 		Doors: map[string]http.Handler{
 			files.Path:    files.New(files.Config{Uploads: s.uploads, Batches: c, Access: p.Access, Log: s.log, URL: p.URL, Enter: s.limits.Enter}),
 			batches.Path:  batches.New(batches.Config{Batches: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter}),
@@ -139,7 +139,7 @@ func (s *site) batchDesk(d *desk.Desk, model string) *batchdesk.Desk {
 		currency = p.Agent.Prices.Currency
 	}
 	return batchdesk.New(batchdesk.Config{
-		Desk: d, Store: p.Store, KV: p.Store.KV(), Files: p.Files, Uploads: s.uploads, Object: batchdesk.ObjectsOf(p.Objects),
+		Desk: d, Store: p.Store, KV: p.Store.KV(), Files: p.Files, Uploads: s.uploads, Object: batchdesk.ObjectsOf(p.Objects), Objects: p.Objects,
 		Manifests: sources.Sources{Uploads: s.uploads, Objects: p.Objects}, Form: s.form(model),
 		Currency: currency, Log: s.log,
 	})

@@ -94,7 +94,7 @@ var allowed = map[string][]string{
 	"shared/setup": slices.Concat(ports, []string{"shared/adapters/", "shared/agent", "shared/auth", "shared/egress", "shared/files", "shared/keys", "shared/kit", "shared/loopback", "shared/serve", "shared/strict", "shared/usage"}),
 
 	// front sees neither model nor bus: it accepts, and never runs a task.
-	"cardserver/front":      {"shared/audit", "cardserver/front/wire", "shared/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/batch", "shared/card", "shared/batchdesk", "shared/desk", "shared/dialect", "shared/keys", "shared/kv", "shared/loopback", "shared/serve", "shared/task", "shared/uploads", "shared/webhook"},
+	"cardserver/front":      {"shared/audit", "cardserver/front/wire", "shared/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/batch", "shared/card", "shared/batchdesk", "shared/desk", "shared/dialect", "shared/keys", "shared/kv", "shared/loopback", "shared/objects", "shared/serve", "shared/task", "shared/uploads", "shared/webhook"},
 	"cardserver/front/wire": {"shared/audit", "shared/auth", "shared/dialect", "shared/memory", "shared/serve", "shared/share"},
 	"cardserver/page":       {"shared/task"},
 	// api is what the operations beside A2A have in common: it knows no task.
@@ -117,7 +117,7 @@ var allowed = map[string][]string{
 	// cli is a client: it knows the form of a budget and nothing else of Errand.
 	"cardserver/batches/cli": {"shared/batch"},
 	// turn runs any executor: it knows no agent definition and no model.
-	"worker/turn":     {"shared/bus", "shared/desk", "shared/kv", "shared/memory", "shared/queue", "shared/steps", "shared/task", "shared/uploads", "worker/run", "worker/steps"},
+	"worker/turn":     {"shared/bus", "shared/desk", "shared/kv", "shared/memory", "shared/objects", "shared/queue", "shared/steps", "shared/task", "shared/uploads", "worker/run", "worker/steps"},
 	"worker/executor": {"shared/agent", "shared/kit", "shared/model", "shared/task", "shared/usage", "worker/gate", "worker/run", "worker/steps", "worker/tools"},
 	// batches runs no item and knows no model: turns do.
 	"worker/batches": {"shared/batch", "shared/batchdesk", "shared/desk", "shared/files", "shared/kv", "shared/objects", "shared/queue", "shared/steps", "shared/task", "shared/uploads", "worker/run"},

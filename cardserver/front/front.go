@@ -29,6 +29,7 @@ import (
 	"errand/shared/keys"
 	"errand/shared/kv"
 	"errand/shared/limits"
+	"errand/shared/objects"
 	"errand/shared/task"
 	"errand/shared/uploads"
 )
@@ -39,11 +40,12 @@ type Config struct {
 	Store   task.Store // the desk's, to read and watch
 	KV      kv.Store   // has the results of calls, in the same database
 	Agent   *agent.Agent
-	Access  *auth.Access   // who may call
-	Keys    *keys.Keyring  // seals the secrets of webhooks; its public keys are shown to everyone
-	Card    http.Handler   // the agent card
-	Push    http.Handler   // the API about webhooks, below /push/, so that no tenant has that name, DELETE /tasks/{id}, its trace, and the URLs that wake calls
-	Uploads *uploads.Store // the files that messages name; nil: there are none
+	Access  *auth.Access    // who may call
+	Keys    *keys.Keyring   // seals the secrets of webhooks; its public keys are shown to everyone
+	Card    http.Handler    // the agent card
+	Push    http.Handler    // the API about webhooks, below /push/, so that no tenant has that name, DELETE /tasks/{id}, its trace, and the URLs that wake calls
+	Uploads *uploads.Store  // the files that messages name; nil: there are none
+	Objects objects.Guarded // judges the URLs of messages; zero: nobody may name an object of a bucket
 	Log     *slog.Logger
 
 	// Batches knows of the lines of batches that have no record. nil: there are no batches.
@@ -204,8 +206,11 @@ func (o *operations) read(ctx context.Context, m *desk.Message, req *a2a.SendMes
 	if err != nil {
 		return failure(err)
 	}
-	if len(list) > 0 {
-		m.Prepare = func(ctx context.Context, id string) error { return o.keepFiles(ctx, m.Owner, id, list) }
+	m.Prepare = func(ctx context.Context, id string) error {
+		if err := o.passURLs(m.Owner, m.Message.Parts); err != nil {
+			return err
+		}
+		return o.keepFiles(ctx, m.Owner, id, list)
 	}
 	return o.modes.check(req, types)
 }
@@ -405,7 +410,7 @@ func failure(err error) error {
 		return no
 	}
 	if no, ok := errors.AsType[*noFile](err); ok {
-		return wire.Invalid(field(no.Part), no.why)
+		return wire.Invalid(field(no.part), no.why)
 	}
 	switch {
 	case errors.Is(err, task.ErrDeleted):

@@ -108,6 +108,13 @@ type Item struct {
 	Message  *a2a.Message   // without the fields that For adds
 	Metadata map[string]any // of the request
 	Files    []File         // that the message names
+	URLs     []Link         // that the message names
+}
+
+// A Link is a URL that a line names. Whether the model may be sent it depends on the submitter.
+type Link struct {
+	Field string // which names it
+	URL   string
 }
 
 // A File is a file of the submitter's that a line names.
@@ -234,6 +241,9 @@ func (p *parser) fits(it *Item, size int) {
 
 	some, untyped := false, p.files(it, reads)
 	for i, part := range it.Message.Parts {
+		if c, ok := part.Content.(a2a.URL); ok {
+			it.URLs = append(it.URLs, Link{p.origin(i), string(c)})
+		}
 		if untyped[i] {
 			some = true
 			continue

@@ -325,12 +325,13 @@ func (p *parser) base64() []byte {
 	return b
 }
 
-// link reads the URL of a part. A data URL is the content itself, with its media type.
+// link reads the URL of a part. A data URL is the content itself, with its media type. The
+// address of an object in a bucket is judged when the submitter is known.
 func (p *parser) link() (content a2a.PartContent, mediaType string) {
 	s := p.text()
 	if !dialect.IsDataURL(s) {
-		if p.plain(s, maxURL); p.bad == nil && !absolute(s) {
-			p.refuse("must be an absolute http or https URL")
+		if p.plain(s, maxURL); p.bad == nil && !absolute(s) && !strings.HasPrefix(s, "gs://") {
+			p.refuse("must be an absolute http or https URL, or gs://BUCKET/NAME")
 		}
 		return a2a.URL(s), ""
 	}

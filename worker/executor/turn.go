@@ -185,7 +185,7 @@ func (t *turn) resume(ctx context.Context, ec *a2asrv.ExecutorContext, past []ta
 	}
 
 	for _, it := range later {
-		if parts := convert(it.role, it.parts); len(parts) > 0 {
+		if parts := convert(it.role, it.parts, t.objects); len(parts) > 0 {
 			t.history = append(t.history, model.Content{Role: it.role, Parts: parts})
 		}
 	}

@@ -8,7 +8,8 @@ import (
 
 // A part of a message may name a file of the task's owner in place of a content. The executor
 // gets the content instead, with the type and the name of the file. A file that is too large,
-// or gone, stays as it was named, with the reason.
+// or gone, stays as it was named, with the reason. So does the URL of an object that the owner may
+// not have read.
 
 // faultKey is the key of a part's metadata that holds the reason. It is never stored.
 const faultKey = "fileFault"
@@ -23,10 +24,12 @@ func FileOf(p *a2a.Part) (fault string, ok bool) {
 		_, ok = p.Metadata[contentKey].(bool)
 		return "", ok
 	}
-	if _, ok = task.FileIn(p); ok {
-		fault, _ = p.Metadata[faultKey].(string)
+	fault, noted := p.Metadata[faultKey].(string)
+	_, url := p.Content.(a2a.URL)
+	if _, ok = task.FileIn(p); ok || url && noted {
+		return fault, true
 	}
-	return fault, ok
+	return "", false
 }
 
 // contentKey is the key of a part's metadata that says that its content is that of a file.

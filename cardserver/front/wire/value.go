@@ -268,11 +268,15 @@ func (c *cursor) base64() []byte {
 	return b
 }
 
-// link decodes the URL of a part. A data URL is the content itself, with its media type.
+// link decodes the URL of a part. A data URL is the content itself, with its media type. The
+// address of an object in a bucket is for the operation to judge.
 func (c *cursor) link() (content a2a.PartContent, mediaType string) {
 	s, ok := c.string()
 	if !ok || !dialect.IsDataURL(s) {
-		return a2a.URL(c.webURL(s, ok)), ""
+		if s, ok = c.plain(s, ok, maxURL); ok && !isWeb(s) && !strings.HasPrefix(s, "gs://") {
+			c.refuse("must be an absolute http or https URL, or gs://BUCKET/NAME")
+		}
+		return a2a.URL(s), ""
 	}
 	data, mediaType, err := dialect.DataURL(s)
 	if err != nil {
@@ -282,17 +286,17 @@ func (c *cursor) link() (content a2a.PartContent, mediaType string) {
 }
 
 // url decodes an absolute http or https URL.
-func (c *cursor) url() string { return c.webURL(c.string()) }
-
-func (c *cursor) webURL(s string, ok bool) string {
-	if s, ok = c.plain(s, ok, maxURL); !ok {
-		return ""
-	}
-	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+func (c *cursor) url() string {
+	s, ok := c.text(maxURL)
+	if ok && !isWeb(s) {
 		c.refuse("must be an absolute http or https URL")
 	}
 	return s
+}
+
+func isWeb(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
 }
 
 // extension decodes the URI of an extension.
