@@ -96,7 +96,7 @@ func subscriptions(id string) [4]*http.Request {
 //
 // Shows D7, S1.
 func TestStreamingSwitchedOff(t *testing.T) {
-	w := newWorld(t, capable(t, agent.Capabilities{PushNotifications: true}))
+	w := newWorld(t, shortStreams, capable(t, agent.Capabilities{PushNotifications: true}))
 	open, ended := w.insert(anonymous, "open", a2a.TaskStateWorking), w.insert(anonymous, "ended", a2a.TaskStateCompleted)
 	if got := w.card(t).Capabilities; got.Streaming || !got.PushNotifications {
 		t.Errorf("the card says %+v", got)
@@ -151,7 +151,7 @@ func configurings(id string) []demand {
 //
 // Shows D7, M29, P1.
 func TestPushSwitchedOff(t *testing.T) {
-	w := newWorld(t, capable(t, agent.Capabilities{Streaming: true}))
+	w := newWorld(t, shortStreams, capable(t, agent.Capabilities{Streaming: true}))
 	id := w.insert(anonymous, "m", a2a.TaskStateWorking).ID()
 	base.Update(t, w.Store, id, func(r task.Record) (task.Record, bool, error) {
 		return r.SetWebhook(w.Moment(), task.Webhook{ID: "h", URL: hookURL})

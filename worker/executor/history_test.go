@@ -211,7 +211,7 @@ func (vertex) ReadsObjects() bool { return true }
 func TestObjectsForTheModel(t *testing.T) {
 	named := func() *a2a.Part { return a2a.NewFileURLPart("gs://acme-in/a.pdf", "application/pdf") }
 	lost := named()
-	run.MissFile(lost, "The right is lost.")
+	run.MissURL(lost, "The right is lost.")
 	old := func(parts ...*a2a.Part) []*a2a.Task {
 		return []*a2a.Task{{ID: "old", History: []*a2a.Message{user("a1", parts...)}, Artifacts: []*a2a.Artifact{artifact("t1-answer", text("read"), named())}}}
 	}

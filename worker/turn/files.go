@@ -152,9 +152,9 @@ func (w *Worker) fill(ctx context.Context, p plan, owner string, own *a2a.Task, 
 	return failed
 }
 
-// missURLs notes in the parts of copied tasks which URLs an executor may not pass on for the
-// owner. The front door has refused them, so these are objects to which the owner has lost the
-// right since.
+// missURLs takes the URLs out of copied tasks that no executor may pass on for the owner. The
+// front door has refused such URLs, so these are objects to which the owner has lost the right
+// since.
 func (w *Worker) missURLs(owner string, tasks []*a2a.Task) {
 	for _, t := range tasks {
 		for _, m := range t.History {
@@ -167,7 +167,7 @@ func (w *Worker) missURLs(owner string, tasks []*a2a.Task) {
 					continue
 				}
 				if err := w.cfg.Objects.Pass(owner, string(c)); err != nil {
-					run.MissFile(p, "The message "+err.Error()+".")
+					run.MissURL(p, "The message "+err.Error()+".")
 				}
 			}
 		}

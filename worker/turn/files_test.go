@@ -75,6 +75,13 @@ func show(p *a2a.Part) string {
 		return fmt.Sprintf("%v %s %s %d", file, p.MediaType, p.Filename, len(c))
 	case a2a.Text:
 		return string(c)
+	case a2a.URL:
+		if !file {
+			return string(c)
+		}
+		if _, own := task.FileIn(p); !own && c != "" {
+			return "the URL " + string(c)
+		}
 	}
 	return fmt.Sprintf("%v %s", file, fault)
 }
@@ -261,7 +268,7 @@ func TestRightToAnObjectIsLost(t *testing.T) {
 	})
 	object := a2a.NewFileURLPart("gs://acme-in/a.pdf", "application/pdf")
 	web := a2a.NewFileURLPart("https://example.com/a.pdf", "application/pdf")
-	if diff := cmp.Diff([]string{"false ", "false "}, s.ask("m1", "c", object, web)); diff != "" {
+	if diff := cmp.Diff([]string{string(web.URL()), string(object.URL())}, s.ask("m1", "c", object, web)); diff != "" {
 		t.Errorf("with the right the executor got (-want +got):\n%s", diff)
 	}
 
@@ -273,7 +280,7 @@ func TestRightToAnObjectIsLost(t *testing.T) {
 			got[i] = "lost"
 		}
 	}
-	if diff := cmp.Diff([]string{"false ", "lost", "false ", "lost"}, got); diff != "" {
+	if diff := cmp.Diff([]string{string(web.URL()), "lost", string(web.URL()), "lost"}, got); diff != "" {
 		t.Errorf("without the right the executor got (-want +got):\n%s", diff)
 	}
 	if stored := s.Load(s.taskOf("m2")).Task.History[0].Parts[0]; len(stored.Metadata) != 0 {
