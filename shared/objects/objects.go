@@ -151,7 +151,7 @@ func (g Guarded) check(owner, url string) error {
 // anything at the URL.
 var (
 	errPlain = errors.New("must be gs://BUCKET/NAME as it stands in the bucket: its name may have letters, digits, spaces and most signs, " +
-		"but none of % ? # * [ ] \\ and between its slashes no empty segment, no . and no ..")
+		"but none of % ? # * [ ] \\ and no segment that is empty, . or .. alone")
 	errRight = errors.New("names an object that you may not have read: the operator lists the buckets and folders that you may under buckets in the access file")
 	errKept  = errors.New("names a file that the Gemini API keeps for this agent: send its content, or another URL")
 )
