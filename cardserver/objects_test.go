@@ -55,7 +55,7 @@ func TestURLsOfPartsAreNotFetched(t *testing.T) {
 				t.Errorf("a task with %s is %s: %s", url, state, why)
 			}
 		}
-		if got := passed(script); !slices.Equal(got, pages) {
+		if got := urlsFor(script); !slices.Equal(got, pages) {
 			t.Errorf("the model got %q, want %q", got, pages)
 		}
 
@@ -65,7 +65,7 @@ func TestURLsOfPartsAreNotFetched(t *testing.T) {
 		if _, state, why := send("own", "gs://acme-in/a.txt"); state != "TASK_STATE_FAILED" || !strings.Contains(why, "the model of this agent reads none") {
 			t.Errorf("the task with an object is %s: %s", state, why)
 		}
-		if got := passed(script); len(got) != len(pages) {
+		if got := urlsFor(script); len(got) != len(pages) {
 			t.Errorf("the model got %q", got)
 		}
 	}
@@ -75,8 +75,8 @@ func TestURLsOfPartsAreNotFetched(t *testing.T) {
 	}
 }
 
-// passed are the URLs that a model was asked about.
-func passed(script *scripts.Script) (urls []string) {
+// urlsFor are the URLs that a model was asked about.
+func urlsFor(script *scripts.Script) (urls []string) {
 	for _, r := range script.Requests() {
 		for _, c := range r.Contents {
 			for _, p := range c.Parts {
