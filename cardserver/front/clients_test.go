@@ -302,6 +302,25 @@ func TestClientsRow21OlderNameOfAWebhook(t *testing.T) {
 	})
 }
 
+// Numbers of data and metadata are the doubles of the proto: whole ones above 2^53 are the nearest
+// of these, and a client that needs all digits sends a string.
+//
+// Shows B-6.
+func TestClientsRow26LargeNumbers(t *testing.T) {
+	via(t, func(t *testing.T, b binding) {
+		w := b.world(t)
+		const sent = `{"n":9007199254740993,"exact":9007199254740991,"s":"9007199254740993"}`
+		body := `{"message":{"messageId":"m","role":"ROLE_USER","parts":[{"text":"hi"}],"metadata":` + sent + `},"configuration":{"returnImmediately":true}}`
+
+		got := w.call(t, send, body).body
+		for _, want := range []string{`"n":9007199254740992`, `"exact":9007199254740991`, `"s":"9007199254740993"`} {
+			if !strings.Contains(got, want) {
+				t.Errorf("%s is not in %s", want, got)
+			}
+		}
+	})
+}
+
 // filePart is a part with a file, in the words of the way. content is the URL or the bytes.
 func (y way) filePart(url bool, content, kind, name string) string {
 	keys := map[bool]string{false: "raw", true: "url"}

@@ -16,7 +16,7 @@ import (
 
 // An address with a path is served below the path, whether a proxy strips it or not: the card,
 // the page, the key set, both bindings, our own API and the doors.
-func TestPathOfTheAddress(t *testing.T) {
+func TestClientsRow18PathOfTheAddress(t *testing.T) {
 	const prefix = "/agents/errand"
 	var seen []string
 	note := func(name string) http.Handler {
@@ -71,7 +71,7 @@ func TestPathOfTheAddress(t *testing.T) {
 }
 
 // The web pages of listed origins may ask and call, and those of others may not.
-func TestListedOriginsMayCall(t *testing.T) {
+func TestClientsRow20ListedOrigins(t *testing.T) {
 	const listed = "https://ui.example.com"
 	w := newWorld(t, func(c *front.Config) { c.Origins = []string{listed, "http://localhost:3000"} })
 	off := newWorld(t)

@@ -13,7 +13,7 @@ import (
 
 // Plain HTTP to a name is judged when its address is known: it goes to allowed destinations
 // only, and not to public addresses, where HTTPS may go.
-func TestPlainHTTPToANameIsJudgedAtItsAddress(t *testing.T) {
+func TestClientsRow17PlainHTTPToAName(t *testing.T) {
 	receiver := newTrap(t, false, nil)
 	at, err := url.Parse(receiver.URL)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 )
 
 // The proxy that the program trusts tells the scheme, and nobody else.
-func TestSchemeOfARequest(t *testing.T) {
+func TestClientsRow19SchemeOfARequest(t *testing.T) {
 	trusted := func(*http.Request) netip.Prefix { return netip.Prefix{} }
 	for _, row := range []struct {
 		caller func(*http.Request) netip.Prefix

@@ -158,7 +158,7 @@ func TestV03Blocking(t *testing.T) {
 
 // The message of a send is the proto's field request, whose JSON name is message. If a body
 // has both, message counts, in either order.
-func TestV03MessageIsAlsoCalledRequest(t *testing.T) {
+func TestClientsRow08MessageIsAlsoCalledRequest(t *testing.T) {
 	const hi = `{"messageId":"m","role":1,"content":[{"text":"hi"}]}`
 	const other = `{"messageId":"other","role":"ROLE_USER","content":[{"text":"no"}]}`
 	for _, body := range []string{
