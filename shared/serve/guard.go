@@ -22,7 +22,7 @@ import (
 func guarded(h http.Handler, l Limits) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r = identified(r)
-		if r.ProtoMajor == 2 && r.Method != "PRI" { // half a greeting, which is answered as HTTP/1
+		if isHTTP2(r) {
 			overHTTP2(h, l, w, r)
 			return
 		}

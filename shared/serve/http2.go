@@ -36,6 +36,13 @@ func (l Limits) http2() *http.HTTP2Config {
 	}
 }
 
+// isHTTP2 reports whether a request came on a connection of HTTP/2. Half a greeting names that
+// version too, and is answered as HTTP/1.
+func isHTTP2(r *http.Request) bool {
+	c, ok := r.Context().Value(connKey{}).(*conn)
+	return ok && c.greeting.whole()
+}
+
 // overHTTP2 serves a request of HTTP/2. It counts as a connection, since it costs as much.
 // No request holds another one of its connection: net/http resets its stream after an answer
 // that was given before the end of the body, or that is not taken in time. A body without a

@@ -109,6 +109,31 @@ func TestRefusalEndsItsStream(t *testing.T) {
 	goesOn(t, f)
 }
 
+// The word of the greeting is a method as any other: its request is one of HTTP/2 too, and the
+// others of its connection go on.
+func TestMethodOfTheGreeting(t *testing.T) {
+	t.Parallel()
+	s := start(t, refuse, serve.Options{})
+	f := s.greet(window)
+	first := ask(t, f, "PRI", "*", true)
+	for last := uint32(0); last == 0; {
+		frame, err := f.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, away := frame.(*http2.GoAwayFrame); away {
+			t.Fatal("the connection is closed")
+		}
+		if data, ok := frame.(*http2.DataFrame); ok && data.StreamEnded() {
+			last = data.StreamID
+		}
+	}
+	if err := f.WriteRSTStream(first, http2.ErrCodeCancel); err != nil {
+		t.Fatal(err)
+	}
+	goesOn(t, f)
+}
+
 // The body of a request of HTTP/2 has a deadline, in a handler that sets none.
 func TestStreamBodyHasADeadline(t *testing.T) {
 	t.Parallel()

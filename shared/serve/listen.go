@@ -124,7 +124,7 @@ type conn struct {
 
 	inRequest atomic.Bool  // the header of a request has been read whole, and its answer not written
 	lines     atomic.Int64 // of the header that is being read
-	greeting  greeting     // used by the reader only
+	greeting  greeting     // written by the reader only, before the first request is whole
 }
 
 // state is told by net/http how far a connection is: between two calls of Read, or beside the
