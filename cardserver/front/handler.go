@@ -83,14 +83,31 @@ func below(base string, h http.Handler) http.Handler {
 		return h
 	}
 	prefix := strings.TrimRight(u.Path, "/")
-	inner := http.StripPrefix(prefix, h)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == prefix || strings.HasPrefix(r.URL.Path, prefix+"/") {
-			inner.ServeHTTP(w, r)
-			return
+		if path, raw, ok := cutPath(r.URL, prefix); ok {
+			inner, u := *r, *r.URL
+			u.Path, u.RawPath = path, raw
+			inner.URL, r = &u, &inner
 		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+// cutPath returns the path of a URL below prefix, and its escaped form. Clients and proxies may
+// escape any letter, and so also those of the prefix.
+func cutPath(u *url.URL, prefix string) (path, raw string, ok bool) {
+	path, ok = strings.CutPrefix(u.Path, prefix)
+	if !ok {
+		return "", "", false
+	}
+	raw = u.EscapedPath()
+	for range len(prefix) {
+		if raw[0] == '%' {
+			raw = raw[2:]
+		}
+		raw = raw[1:]
+	}
+	return path, raw, raw == "" || raw[0] == '/'
 }
 
 // listedOrigins lets the web pages of the listed origins call everything and read every answer,

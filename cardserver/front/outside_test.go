@@ -70,6 +70,34 @@ func TestClientsRow18PathOfTheAddress(t *testing.T) {
 	}
 }
 
+// A letter of a path may be escaped, below the address as at the root, and in the address itself.
+func TestEscapedPathOfTheAddress(t *testing.T) {
+	for prefix, same := range map[string][]string{
+		"/agents/errand": {"/agents/errand", "/%61gents/errand", "/agents%2Ferrand"},
+		"/my%20agent":    {"/my%20agent", "/m%79%20agent"},
+		"/a%2Fb":         {"/a%2Fb", "/a%2fb"},
+	} {
+		w := newWorld(t, func(c *front.Config) { c.URL, c.Loopback = "https://gw.example.com"+prefix, false })
+		r := w.insert(anonymous, "m", a2a.TaskStateCompleted)
+		for _, at := range append(same, "/alice") {
+			for path, want := range map[string]int{
+				"/tasks/" + r.ID(): http.StatusOK, "/%74asks/" + r.ID(): http.StatusOK, "/tasks/" + r.ID() + "%3Acancel": http.StatusBadRequest,
+				"/tasks/a%2Fb": http.StatusNotFound, "%2Ftasks/" + r.ID(): http.StatusNotFound,
+			} {
+				method := "GET"
+				if strings.HasSuffix(path, "cancel") {
+					method = "POST"
+				}
+				rec := httptest.NewRecorder()
+				w.ServeHTTP(rec, newRequest(method, at+path, ""))
+				if rec.Code != want || rec.Header().Get("Content-Type") != "application/json" {
+					t.Errorf("%s %s: %d %.200s", method, at+path, rec.Code, rec.Body)
+				}
+			}
+		}
+	}
+}
+
 // The web pages of listed origins may ask and call, and those of others may not.
 func TestClientsRow20ListedOrigins(t *testing.T) {
 	const listed = "https://ui.example.com"
