@@ -14,18 +14,32 @@ import (
 // one packet anyway.
 const compressFrom = 1 << 10
 
+// mostCompressing is how many answers wait for a compressor at most, or are in one.
+const mostCompressing = 32
+
 // For is the answer as the sender of r takes it: compressed, if it is not small and the sender
-// says that it reads gzip. Streams have no Answer: a compressor would hold their events back.
+// says that it reads gzip. Where many answers wait for a compressor, the next ones go as they
+// are: they are made faster than compressed, and each is held meanwhile. Streams have no Answer:
+// a compressor would hold their events back.
 func (a Answer) For(r *http.Request) Answer {
 	if !Compressible(a.Body) {
 		return a
 	}
 	a.varies = true
-	if TakesGzip(r) {
+	if !TakesGzip(r) {
+		return a
+	}
+	select {
+	case compressing <- struct{}{}:
 		a.Body, a.encoding = Gzip(a.Body), "gzip"
+		<-compressing
+	default:
 	}
 	return a
 }
+
+// compressing are the answers that wait for a compressor, or are in one.
+var compressing = make(chan struct{}, mostCompressing)
 
 // Compressible reports whether an answer is large enough to be compressed.
 func Compressible(body []byte) bool { return len(body) > compressFrom }

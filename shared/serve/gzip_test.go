@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -99,6 +100,36 @@ func TestHeadOfACompressedAnswer(t *testing.T) {
 
 		if lengths[0] != lengths[1] || lengths[0] == "" {
 			t.Errorf("the lengths are %q", lengths)
+		}
+	}
+}
+
+// Answers do not pile up before the compressors: where many wait, the next one goes as it is.
+func TestFewAnswersWaitForACompressor(t *testing.T) {
+	asked := httptest.NewRequest("GET", "/", nil)
+	asked.Header.Set("Accept-Encoding", "gzip")
+	encoding := func() string {
+		w := httptest.NewRecorder()
+		serve.Answer{Status: http.StatusOK, Type: "text/plain", Body: bytes.Repeat([]byte("a"), 4<<10)}.For(asked).Write(w)
+		return w.Header().Get("Content-Encoding") + " " + w.Header().Get("Vary")
+	}
+
+	giveBack := serve.TakeCompressors()
+	waited := make(chan string)
+	for range serve.MostCompressing {
+		go func() { waited <- encoding() }()
+	}
+	for serve.Compressing() < serve.MostCompressing {
+		runtime.Gosched()
+	}
+	if got := encoding(); got != " Accept-Encoding" {
+		t.Errorf("one more has %q", got)
+	}
+
+	giveBack()
+	for range serve.MostCompressing {
+		if got := <-waited; got != "gzip Accept-Encoding" {
+			t.Errorf("one that waited has %q", got)
 		}
 	}
 }

@@ -135,10 +135,9 @@ func (c *call) answer(res any) error {
 	if err != nil {
 		return err
 	}
-	a := serve.Answer{Status: http.StatusOK, Type: answerType(c.r), Body: b, Timeout: c.options.WriteTimeout}.For(c.r)
-	return c.options.Memory.holding(c.owner(), a.Body, func() {
+	return c.options.Memory.holding(c.owner(), b, func() {
 		c.echo()
-		a.Write(c.w)
+		serve.Answer{Status: http.StatusOK, Type: answerType(c.r), Body: b, Timeout: c.options.WriteTimeout}.For(c.r).Write(c.w)
 	})
 }
 

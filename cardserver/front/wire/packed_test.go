@@ -1,9 +1,12 @@
 package wire_test
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/cardserver/front/wire"
 	"errand/shared/memory"
@@ -64,6 +67,20 @@ func TestCompressedBodyIsCharged(t *testing.T) {
 	for range 3 { // its values fit beside the 10 KiB that it holds, and not beside the largest body
 		if got := call(t, h, packed, header("Content-Encoding", "gzip")); got.status != http.StatusOK {
 			t.Errorf("it is charged for more than it holds: %d %s", got.status, got.body)
+		}
+	}
+}
+
+// A compressed answer is charged for what it holds: it waits for a compressor as that.
+func TestCompressedAnswerIsCharged(t *testing.T) {
+	for size, want := range map[int64]int{32 << 10: http.StatusServiceUnavailable, 1 << 20: http.StatusOK} {
+		long := task("t1")
+		long.Metadata = map[string]any{"long": strings.Repeat("a", 200<<10)}
+		send := func(context.Context, *a2a.SendMessageRequest) (a2a.SendMessageResult, error) { return long, nil }
+		h := wire.JSONRPC(&script{send: send}, wire.Options{Memory: &wire.Memory{Requests: memory.Sized(1 << 20), Answers: memory.Sized(size)}})
+		res := post(h, message(""), header("Accept-Encoding", "gzip"))
+		if res.StatusCode != want || (res.Header.Get("Content-Encoding") == "gzip") != (want == http.StatusOK) || res.ContentLength > 10<<10 {
+			t.Errorf("with room for %d bytes: %d, %v", size, res.StatusCode, res.Header)
 		}
 	}
 }
