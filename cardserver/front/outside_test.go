@@ -35,7 +35,7 @@ func TestClientsRow18PathOfTheAddress(t *testing.T) {
 
 	for _, at := range []string{"", prefix} {
 		for path, want := range map[string]string{
-			card.Path: prefix, keys.Path: "keys", "/tasks/" + r.ID(): r.ID(), "/v1/tasks/" + r.ID(): r.ID(), "/alice/tasks/" + r.ID(): r.ID(), "/": card.Path,
+			card.Path: prefix, keys.Path: "keys", "/tasks/" + r.ID(): r.ID(), "/v1/tasks/" + r.ID(): r.ID(), "/alice/tasks/" + r.ID(): r.ID(), "/": `href="https://gw.example.com` + prefix + card.Path,
 		} {
 			rec := httptest.NewRecorder()
 			w.ServeHTTP(rec, newRequest("GET", at+path, ""))
@@ -79,6 +79,7 @@ func TestEscapedPathOfTheAddress(t *testing.T) {
 	} {
 		w := newWorld(t, func(c *front.Config) { c.URL, c.Loopback = "https://gw.example.com"+prefix, false })
 		r := w.insert(anonymous, "m", a2a.TaskStateCompleted)
+
 		for _, at := range append(same, "/alice") {
 			for path, want := range map[string]int{
 				"/tasks/" + r.ID(): http.StatusOK, "/%74asks/" + r.ID(): http.StatusOK, "/tasks/" + r.ID() + "%3Acancel": http.StatusBadRequest,
@@ -88,6 +89,7 @@ func TestEscapedPathOfTheAddress(t *testing.T) {
 				if strings.HasSuffix(path, "cancel") {
 					method = "POST"
 				}
+
 				rec := httptest.NewRecorder()
 				w.ServeHTTP(rec, newRequest(method, at+path, ""))
 				if rec.Code != want || rec.Header().Get("Content-Type") != "application/json" {
