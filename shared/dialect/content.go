@@ -86,7 +86,13 @@ func typeOf(head string) (mediaType string, ok bool) {
 		mediaType = "text/plain" + mediaType
 	}
 	name, _, err := mime.ParseMediaType(mediaType)
-	return mediaType, err == nil && strings.Contains(name, "/")
+	if err != nil || !strings.Contains(name, "/") {
+		return "", false
+	}
+	if i := strings.IndexByte(mediaType, ';'); i >= 0 {
+		return name + mediaType[i:], true
+	}
+	return name, true // in lower case, as modes are
 }
 
 // Filename returns the last name of a path: scripts send a path where a file's name is asked

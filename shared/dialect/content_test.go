@@ -18,6 +18,7 @@ func TestDataURL(t *testing.T) {
 		"data:,A%20brief%20note":                                  {"A brief note", plain, ""}, // of RFC 2397
 		"data:text/plain;charset=iso-8859-7,%be%fg":               {"", "", "escaped"},
 		"data:text/plain;charset=iso-8859-7,%be%d3%be":            {"\xbe\xd3\xbe", "text/plain;charset=iso-8859-7", ""},
+		"data:IMAGE/PNG;A=B;base64,iVBOR+/8=":                     {"\x89PN\x47\xef\xfc", "image/png;A=B", ""},
 		"data:image/png;base64,iVBOR+/8=":                         {"\x89PN\x47\xef\xfc", "image/png", ""},
 		"data:image/png;base64,iVBOR-_8":                          {"\x89PN\x47\xef\xfc", "image/png", ""},
 		"data:image/png;base64,iVBOR%2B%2F8%3D":                   {"\x89PN\x47\xef\xfc", "image/png", ""},

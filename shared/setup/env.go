@@ -177,7 +177,7 @@ func (e Env) check() []error {
 	}
 
 	for _, origin := range e.AllowedOrigins() {
-		if u, err := url.Parse(origin); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || origin != u.Scheme+"://"+strings.ToLower(u.Host) {
+		if !isOrigin(origin) {
 			bad = append(bad, fmt.Errorf("ERRAND_ORIGINS must be origins as browsers send them, with commas between them: scheme, host in lower case, and the port unless it is the usual one, for example ERRAND_ORIGINS=https://ui.example.com,http://localhost:3000"))
 			break
 		}
@@ -229,6 +229,17 @@ func (e Env) AllowedOrigins() []string {
 		all[i] = strings.TrimSpace(all[i])
 	}
 	return all
+}
+
+// isOrigin reports whether s is an origin as browsers write it: without the usual port.
+func isOrigin(s string) bool {
+	u, err := url.Parse(s)
+	if err != nil {
+		return false
+	}
+	usual := map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	plain := usual != "" && u.Hostname() != "" && u.Port() != usual && !strings.HasSuffix(u.Host, ":") && !strings.Contains(u.Host, "*")
+	return plain && s == u.Scheme+"://"+strings.ToLower(u.Host)
 }
 
 // Address is the address to listen on.

@@ -65,6 +65,8 @@ func TestReadEnvRefuses(t *testing.T) {
 		{"ERRAND_GEMINI_API_KEY=x", "did you mean GEMINI_API_KEY?"},
 		{"ERRAND_ORIGINS=https://ui.example.com,http://localhost:3000", ""},
 		{"ERRAND_ORIGINS=*", "ERRAND_ORIGINS must be origins"}, {"ERRAND_ORIGINS=null", "ERRAND_ORIGINS must be origins"}, {"ERRAND_ORIGINS=ui.example.com", "ERRAND_ORIGINS must be origins"},
+		{"ERRAND_ORIGINS=http://[::1]:3000", ""}, {"ERRAND_ORIGINS=https://*", "ERRAND_ORIGINS must be origins"},
+		{"ERRAND_ORIGINS=https://ui.example.com:443", "ERRAND_ORIGINS must be origins"}, {"ERRAND_ORIGINS=http://x:", "ERRAND_ORIGINS must be origins"},
 		{"ERRAND_ORIGINS=https://ui.example.com/", "ERRAND_ORIGINS must be origins"}, {"ERRAND_ORIGINS=https://ui.example.com,", "ERRAND_ORIGINS must be origins"},
 		{"ERRAND_=x", "ERRAND_ is not a variable"},
 		{"ERRAND_SETTINGS_SHOP_URL=x", "Settings of agent.yaml begin with ERRAND_SETTING_, its secrets with ERRAND_SECRET_"},

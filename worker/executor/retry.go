@@ -23,7 +23,7 @@ type retry struct {
 }
 
 // again reports whether the step is worth another try at once, and prepares it. If not,
-// verdict ends the turn. A stream without a reason, and an empty answer, are errors.
+// verdict ends the turn. The gate makes an error of a stream without a reason.
 func (t *turn) again(s step) bool {
 	wrong := malformed(s.finish)
 	switch {
