@@ -26,7 +26,7 @@ import (
 // These are secrets that only the receiver of a webhook may see.
 const (
 	canaryToken       = "canary-token-7f3a"
-	canaryCredentials = "canary-credentials-91bc"
+	canaryCredentials = "Y2FuYXJ5OmNyZWRlbnRpYWxzLTkxYmNk" // canary:credentials-91bcd, for Basic
 )
 
 // A canary is a scenario that uses every secret in every possible way, and all that was

@@ -15,7 +15,7 @@ import (
 // dies alone.
 func TestCloudKilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
-	messages, kills := conformance.Size(150, 1000), conformance.Size(3, 40)
+	messages, kills := conformance.Long(150, 400, 1000), conformance.Long(3, 15, 40)
 	hooks := newReceiver(t)
 	c := startCloud(t, "ERRAND_MODEL=standin:delay=3ms", hooks.allow())
 	l := newLoad(t, c, hooks, messages)
@@ -35,7 +35,7 @@ func TestCloudKilledAtAnyMoment(t *testing.T) {
 // form loses no job that a client waits for. It shows that both services are used again.
 func TestCloudQueueAndBusForgetEverything(t *testing.T) {
 	t.Parallel()
-	messages, kills := conformance.Size(0, 1000), conformance.Size(1, 5)
+	messages, kills := conformance.Long(0, 400, 1000), conformance.Long(1, 2, 5)
 	bus := emulator.Start(t, emulator.KindPubSub)
 	hooks := newReceiver(t)
 	c := newCloud(t, cloudConfig{pubsub: bus.Host, env: []string{"ERRAND_MODEL=standin:delay=3ms", hooks.allow()}})

@@ -95,7 +95,7 @@ func (n *nuisance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // they may do.
 func TestCloudDeliveriesGoWrong(t *testing.T) {
 	t.Parallel()
-	messages := conformance.Size(200, 1000)
+	messages := conformance.Long(200, 400, 1000)
 	worker, functions := newNuisance(1), newNuisance(2)
 	hooks := newReceiver(t)
 	c := newCloud(t, cloudConfig{

@@ -152,7 +152,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			messages, kills := conformance.Size(150, 1000), conformance.Size(5, 40)
+			messages, kills := conformance.Long(150, 500, 1000), conformance.Long(5, 20, 40)
 			hooks := newReceiver(t)
 			p := start(t, append(store(t), "ERRAND_MODEL=standin:delay=3ms", hooks.allow())...)
 			l := newLoad(t, p, hooks, messages)

@@ -89,13 +89,13 @@ func (e *executioner) arm() {
 	e.armed = true
 }
 
-// TestLongTurnIsPaidOnce kills the program 100 times under a turn of 40 replies, or 5 times
+// TestLongTurnIsPaidOnce kills the program up to 100 times under a turn of 40 replies, or 5 times
 // under one of 8. The turn goes on where it was: the model gets no more requests than there
 // are replies and kills, every call is made, and one with effects has them once. The task
 // tells what it cost, and how many replies may have been paid for nothing.
 func TestLongTurnIsPaidOnce(t *testing.T) {
 	t.Parallel()
-	replies, kills := conformance.Size(8, 40), conformance.Size(5, 100)
+	replies, kills := conformance.Size(8, 40), conformance.Long(5, 40, 100)
 	s := newShop(t)
 	s.calls = func(turn, _ string, step, try int) []*genai.FunctionCall {
 		switch {

@@ -254,7 +254,9 @@ var expensive = dense.Units[0]
 const largest = 480 << 10 // bytes of content that a new task may have
 
 // hold is how long an attack lasts.
-func hold() time.Duration { return conformance.Size(200*time.Millisecond, 20*time.Second) }
+func hold() time.Duration {
+	return conformance.Long(200*time.Millisecond, 5*time.Second, 20*time.Second)
+}
 
 func (v *victim) denseSends(n int) {
 	end := time.Now().Add(hold())

@@ -50,6 +50,8 @@ func TestWhatTheModelDoesBecomesOfTheTask(t *testing.T) {
 		{"refuses", []standin.Reply{scripts.Finish("SAFETY")}, a2a.TaskStateRejected, "", "", 1},
 		{"refuses in the middle", []standin.Reply{scripts.Finish("SAFETY", "how to", " make it")}, a2a.TaskStateRejected, "", "", 1},
 		{"looks before it answers", []standin.Reply{talking("Let me look that up.", "nothing", nil), standin.Text("It is so.")}, a2a.TaskStateCompleted, "It is so.", "", 2},
+		{"says nothing", []standin.Reply{standin.Text(), standin.Text("Now.")}, a2a.TaskStateCompleted, "Now.", "", 2},
+		{"says nothing after it has looked", []standin.Reply{talking("Let me look that up.", "nothing", nil), standin.Text(), standin.Text("It is so.")}, a2a.TaskStateCompleted, "It is so.", "", 3},
 		{"asks", []standin.Reply{talking("There are two.", "ask", map[string]any{"question": "Which one?"})}, a2a.TaskStateInputRequired, "", "There are two.\n\nWhich one?", 1},
 		{"calls wrongly", []standin.Reply{malformed, malformed, malformed, malformed}, a2a.TaskStateFailed, "", "", 4},
 		{"makes no image", []standin.Reply{scripts.Finish("NO_IMAGE"), scripts.Finish("NO_IMAGE")}, a2a.TaskStateFailed, "", "", 2},
@@ -94,6 +96,17 @@ func TestWhatTheModelDoesBecomesOfTheTask(t *testing.T) {
 				t.Errorf("the client sees the service's words: %q", m.Parts[0].Text())
 			}
 		})
+	}
+}
+
+// TestClientsRow13Poll: a client that polls reads why its task waits.
+func TestClientsRow13Poll(t *testing.T) {
+	p, _ := scripted(t, standin.Text(), standin.Text()) // then it waits for 10 s
+	c := p.client()
+	sent := mustSend(t, c, immediately(userText("m", "hello")))
+	waiting := until(t, c, sent.ID, "parked with a word about it", func(task *a2a.Task) bool { return task.Status.Message != nil })
+	if said := waiting.Status.Message.Parts[0].Text(); waiting.Status.State != a2a.TaskStateWorking || said != "The model gave no answer. The task is tried again." {
+		t.Errorf("the task is %s and says %q", waiting.Status.State, said)
 	}
 }
 

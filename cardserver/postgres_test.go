@@ -54,7 +54,7 @@ func TestSecondProcessOnPostgresIsRefused(t *testing.T) {
 // a task that was on the disk before.
 func TestPostgresKilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
-	messages, kills := conformance.Size(100, 1000), conformance.Size(2, 40)
+	messages, kills := conformance.Long(100, 400, 1000), conformance.Long(2, 15, 40)
 	server := postgres.Start(t)
 	hooks := newReceiver(t)
 	c := newCloud(t, cloudConfig{store: server.Database(), replicas: true, env: []string{"ERRAND_MODEL=standin:delay=3ms", hooks.allow()}})

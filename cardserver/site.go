@@ -27,6 +27,7 @@ import (
 	"errand/shared/queue"
 	"errand/shared/serve"
 	"errand/shared/setup"
+	"errand/shared/task"
 	"errand/shared/uploads"
 	sources "errand/worker/batches"
 )
@@ -104,20 +105,20 @@ func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
 
 	c := s.batchDesk(d, model)
 	api := push.New(push.Config{
-		Withhold: c.WithholdItem,
-		Desk:     d, Store: p.Store, KV: p.Store.KV(), Files: s.uploads, Keys: p.Keys, Access: p.Access, CheckURL: p.Egress.CheckURL, Log: s.log,
+		Withhold: c.WithholdItem, NoWebhooks: !p.Agent.Capabilities.PushNotifications,
+		Desk: d, Store: p.Store, KV: p.Store.KV(), Files: s.uploads, Keys: p.Keys, Access: p.Access, CheckURL: p.Egress.CheckURL, Log: s.log,
 	})
 
 	theirs := openai.New(openai.Config{Batches: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter})
 	return front.New(front.Config{
-		Desk: d, Store: p.Store, KV: p.Store.KV(), Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Limits: s.limits, Log: s.log, Batches: c, Uploads: s.uploads,
+		Desk: d, Store: p.Store, KV: p.Store.KV(), Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Limits: s.limits, Log: s.log, Batches: c, Uploads: s.uploads, Objects: p.Objects,
 		Doors: map[string]http.Handler{
 			files.Path:    files.New(files.Config{Uploads: s.uploads, Batches: c, Access: p.Access, Log: s.log, URL: p.URL, Enter: s.limits.Enter}),
 			batches.Path:  batches.New(batches.Config{Batches: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter}),
 			"/v1/files":   theirs, // the rest of /v1 is A2A 0.3
 			"/v1/batches": theirs,
 		},
-		CheckURL: p.Egress.CheckURL, IDTokens: p.IDTokens, Model: model, URL: p.URL, Loopback: s.loopback(),
+		CheckURL: p.Egress.CheckURL, IDTokens: p.IDTokens, Model: model, URL: p.URL, Loopback: s.loopback(), Origins: s.env.AllowedOrigins(),
 	}), nil
 }
 
@@ -138,7 +139,7 @@ func (s *site) batchDesk(d *desk.Desk, model string) *batchdesk.Desk {
 		currency = p.Agent.Prices.Currency
 	}
 	return batchdesk.New(batchdesk.Config{
-		Desk: d, Store: p.Store, KV: p.Store.KV(), Files: p.Files, Uploads: s.uploads, Object: batchdesk.ObjectsOf(p.Objects),
+		Desk: d, Store: p.Store, KV: p.Store.KV(), Files: p.Files, Uploads: s.uploads, Object: batchdesk.ObjectsOf(p.Objects), Objects: p.Objects,
 		Manifests: sources.Sources{Uploads: s.uploads, Objects: p.Objects}, Form: s.form(model),
 		Currency: currency, Log: s.log,
 	})
@@ -167,7 +168,7 @@ func (c *cards) now() card.Security {
 
 func (c *cards) derive(security card.Security) error {
 	p := c.site.parts
-	h, err := card.New(card.Config{Agent: p.Agent, Security: security, URL: p.URL, Loopback: c.site.loopback(), Modified: time.Now()})
+	h, err := card.New(card.Config{Agent: p.Agent, Security: security, URL: p.URL, Loopback: c.site.loopback(), MaxMessage: task.LimitAccept, Modified: time.Now()})
 	if err == nil {
 		c.security, c.Handler = security, h
 	}

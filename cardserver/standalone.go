@@ -97,13 +97,13 @@ func newStandalone(s *site, exec a2asrv.AgentExecutor, model string) *standalone
 
 	store := s.parts.Store
 	reads := turn.Conversation{Tokens: s.parts.Agent.Conversation.Tokens, Tasks: s.parts.Agent.Conversation.Tasks}
-	turns := turn.Config{Desk: a.desk, Store: store, KV: store.KV(), Files: s.uploads, Bus: a.local.Bus, Executor: exec, Log: s.log, Conversation: &reads, WakeURL: s.wakeURL}
+	turns := turn.Config{Desk: a.desk, Store: store, KV: store.KV(), Files: s.uploads, Objects: s.parts.Objects, Bus: a.local.Bus, Executor: exec, Log: s.log, Conversation: &reads, WakeURL: s.wakeURL}
 	if s.env.Embedded() {
 		turns.Pace = turn.PaceOwn
 	}
 	a.worker = turn.New(turns) // of items of batches too: they share the process (R12)
 	whole := batches.New(batches.Config{
-		Desk: a.desk, Store: store, KV: store.KV(), Files: s.parts.Files, Manifests: batches.Sources{Uploads: s.uploads, Objects: s.parts.Objects}, Uploads: s.uploads,
+		Desk: a.desk, Store: store, KV: store.KV(), Files: s.parts.Files, Manifests: batches.Sources{Uploads: s.uploads, Objects: s.parts.Objects}, Uploads: s.uploads, Objects: s.parts.Objects,
 		Form: s.form(model), Model: model, Look: lookEvery,
 		Wait: s.parts.Usage.Wait, Room: store.Room, Items: exec, URL: func(path string) string { return s.address() + path }, Log: s.log,
 	})

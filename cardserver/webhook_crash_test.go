@@ -17,7 +17,7 @@ import (
 func TestWebhooksSurviveTheirDeliverer(t *testing.T) {
 	t.Parallel()
 	const underWay = 16
-	messages, kills := conformance.Size(60, 2000), conformance.Size(3, 60)
+	messages, kills := conformance.Long(60, 400, 2000), conformance.Long(3, 15, 60)
 
 	for _, c := range []struct {
 		name  string

@@ -105,7 +105,7 @@ func newServices(parts *setup.Functions, env setup.Env, log *slog.Logger) servic
 		return s
 	}
 
-	c := batchdesk.Config{Desk: d, Store: parts.Store, KV: kv, Files: parts.Files, Uploads: held, Object: batchdesk.ObjectsOf(parts.Objects), Log: log}
+	c := batchdesk.Config{Desk: d, Store: parts.Store, KV: kv, Files: parts.Files, Uploads: held, Object: batchdesk.ObjectsOf(parts.Objects), Objects: parts.Objects, Log: log}
 	if p := parts.Agent.Prices; p != nil {
 		c.Currency = p.Currency
 	}

@@ -521,12 +521,13 @@ run "own_code" {
   variables {
     settings    = { shop_url = "https://other.example.com", tries = "5", wait = "" }
     agent_allow = ["10.0.0.0/8:443", "[fd00::/8]:*"]
+    origins     = ["https://ui.example.com", "http://localhost:3000"]
     subnetwork  = "inner"
   }
 
   assert {
-    condition     = { for k, v in output.environment : k => v if startswith(k, "ERRAND_SETTING_") || k == "ERRAND_AGENT_ALLOW" } == { ERRAND_SETTING_SHOP_URL = "https://other.example.com", ERRAND_SETTING_TRIES = "5", ERRAND_AGENT_ALLOW = "10.0.0.0/8:443,[fd00::/8]:*" }
-    error_message = "settings or destinations are not passed on: ${jsonencode(output.environment)}"
+    condition     = { for k, v in output.environment : k => v if startswith(k, "ERRAND_SETTING_") || contains(["ERRAND_AGENT_ALLOW", "ERRAND_ORIGINS"], k) } == { ERRAND_SETTING_SHOP_URL = "https://other.example.com", ERRAND_SETTING_TRIES = "5", ERRAND_AGENT_ALLOW = "10.0.0.0/8:443,[fd00::/8]:*", ERRAND_ORIGINS = "https://ui.example.com,http://localhost:3000" }
+    error_message = "settings, origins or destinations are not passed on: ${jsonencode(output.environment)}"
   }
 
   assert {
@@ -690,6 +691,14 @@ run "refuses_a_destination_by_name" {
     subnetwork  = "inner"
   }
   expect_failures = [var.agent_allow]
+}
+
+run "refuses_an_address_for_an_origin" {
+  command = plan
+  variables {
+    origins = ["https://ui.example.com/chat"]
+  }
+  expect_failures = [var.origins]
 }
 
 run "refuses_a_network_for_a_subnetwork" {

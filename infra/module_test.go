@@ -72,6 +72,7 @@ const agentFile = "../worker/agent/agent.yaml"
 var chosen = map[string]cty.Value{
 	"settings":    cty.MapVal(map[string]cty.Value{"shop_url": cty.StringVal("https://shop.example.com")}),
 	"agent_allow": cty.ListVal([]cty.Value{cty.StringVal("10.0.0.0/8:443"), cty.StringVal("192.168.1.1:8080")}),
+	"origins":     cty.ListVal([]cty.Value{cty.StringVal("https://ui.example.com")}),
 	"subnetwork":  cty.StringVal("inner"),
 	"submissions": cty.MapVal(map[string]cty.Value{"nightly": cty.ObjectVal(map[string]cty.Value{"members": cty.ListVal([]cty.Value{cty.StringVal("user:a@example.com")})})}),
 	"project":     cty.StringVal("my-project"),

@@ -25,7 +25,8 @@ locals {
   # One block, the same for the three programs. Only the user of a database is each program's
   # own: with AlloyDB the block has the front door's, and a service has its own instead.
   submitting = local.submits ? { ERRAND_REFUSED = "pubsub:projects/${var.project}/topics/${google_pubsub_topic.refused[0].name}" } : {}
-  environment = merge(local.settings, length(var.agent_allow) == 0 ? {} : { ERRAND_AGENT_ALLOW = join(",", var.agent_allow) }, local.submitting, {
+  lists      = { ERRAND_AGENT_ALLOW = join(",", var.agent_allow), ERRAND_ORIGINS = join(",", var.origins) }
+  environment = merge(local.settings, { for name, list in local.lists : name => list if list != "" }, local.submitting, {
     ERRAND_STORE          = local.stores["cardserver"]
     ERRAND_FILES          = "gs:${google_storage_bucket.files.name}"
     ERRAND_QUEUE          = "cloudtasks:projects/${var.project}/locations/${var.region}/queues/${var.prefix}"

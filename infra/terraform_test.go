@@ -308,7 +308,7 @@ func TestTerraformTestNotices(t *testing.T) {
 		{"secrets.tf", `"functions/access", "worker/access"`, `"functions/access"`, "the access file is not where ERRAND_ACCESS says"},
 		{"secrets.tf", `"worker/${s}"`, `"functions/${s}"`, "the agent's secret is not the worker's alone"},
 		{"run.tf", `toset(var.subnetwork == "" ? [] : ["worker"])`, `local.programs`, "another program than the worker is in the network"},
-		{"agent.tf", `if value != ""`, ``, "settings or destinations are not passed on"},
+		{"agent.tf", `if value != ""`, ``, "settings, origins or destinations are not passed on"},
 		{"run.tf", `value = env.value`, `value = each.key == "functions" && env.key == "ERRAND_URL" ? "" : env.value`, "functions does not have the environment"},
 		{"run.tf", `secretmanager:${var.project}/${var.prefix}`, `secretmanager:${var.project}`, "not those that ERRAND_SECRETS begins"},
 	}

@@ -225,6 +225,18 @@ variable "clients" {
   }
 }
 
+variable "origins" {
+  description = "Origins of web pages of other sites that may call the agent from browsers, for example https://ui.example.com."
+  type        = list(string)
+  default     = []
+
+  # The front door reads the list itself, and says more of what is wrong in it.
+  validation {
+    condition     = alltrue([for o in var.origins : can(regex("^https?://[^/,*?# ]+$", o))])
+    error_message = "origins must be a list of origins as browsers send them, scheme and host alone, for example [\"https://ui.example.com\"]."
+  }
+}
+
 variable "dedupe" {
   description = "message-id: the same message sent twice is the same task. off: clients give different messages the same id."
   type        = string

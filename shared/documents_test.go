@@ -16,6 +16,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"errand/shared/agent"
+	"errand/shared/card"
+	"errand/shared/task"
 )
 
 // documents returns the texts of all Markdown files by their paths from the module's root.
@@ -105,6 +109,23 @@ func TestDocumentsLinkToWhatExists(t *testing.T) {
 
 	if links < 100 {
 		t.Errorf("found %d links; the rule is not looking at the documents", links)
+	}
+}
+
+// TestClientsRow16Readme: the README tells how large a message may be, as the card does.
+func TestClientsRow16Readme(t *testing.T) {
+	c, err := card.Derive(card.Config{Agent: &agent.Agent{}, URL: "https://agent.example.com", MaxMessage: task.LimitAccept})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sizes := regexp.MustCompile(`\d+ KiB`).FindAllString(c.Description, -1)
+	if len(sizes) != 2 {
+		t.Fatalf("the card says %q", c.Description)
+	}
+	for _, size := range sizes {
+		if !strings.Contains(documents(t)["README.md"], " above "+size) {
+			t.Errorf("the README does not say %s", size)
+		}
 	}
 }
 

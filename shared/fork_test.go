@@ -29,13 +29,14 @@ const inFork = "ERRAND_TEST_FORK"
 // Another agent takes the place of the shipped one in a copy of the project: another name,
 // no provider, tools on a database with a setting and a secret, another executor. Nothing
 // else is touched. The rules and the tests of the agent stay green there, in the long form
-// all tests, and the built programs are made of that agent.
+// those of all that has the agent in it or reads it, in the longest form all, and the built
+// programs are made of that agent.
 func TestAnotherAgent(t *testing.T) {
 	dir := fork(t)
-	tests, programs := []string{"./worker/agent/...", "./shared"}, []string{"cardserver"}
-	if conformance.Full() {
-		tests, programs = []string{"./..."}, []string{"cardserver", "worker", "functions"}
-	}
+	tests := []string{"./worker/agent/...", "./shared"}
+	reads := slices.Concat(tests, []string{"./cardserver", "./worker", "./worker/executor", "./functions", "./infra"})
+	tests = conformance.Long(tests, reads, []string{"./..."})
+	programs := conformance.Size([]string{"cardserver"}, []string{"cardserver", "worker", "functions"})
 
 	inCopy(t, dir, "go", append([]string{"test", "-vet=off", "-timeout=30m"}, tests...)...)
 

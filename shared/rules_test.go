@@ -65,7 +65,7 @@ var allowed = map[string][]string{
 	"shared/strict":   {},
 	"shared/agent":    {"shared/strict"},
 	"shared/dialect":  {},
-	"shared/card":     {"shared/agent", "shared/dialect"},
+	"shared/card":     {"shared/agent", "shared/dialect", "shared/serve"},
 	// desk alone adds jobs about records, and alone knows where a lane's are delivered.
 	"shared/desk": {"shared/batch", "shared/queue", "shared/task"},
 	// batchdesk does what callers ask about batches, whichever door they come by.
@@ -94,7 +94,7 @@ var allowed = map[string][]string{
 	"shared/setup": slices.Concat(ports, []string{"shared/adapters/", "shared/agent", "shared/auth", "shared/egress", "shared/files", "shared/keys", "shared/kit", "shared/loopback", "shared/serve", "shared/strict", "shared/usage"}),
 
 	// front sees neither model nor bus: it accepts, and never runs a task.
-	"cardserver/front":      {"shared/audit", "cardserver/front/wire", "shared/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/batch", "shared/card", "shared/batchdesk", "shared/desk", "shared/dialect", "shared/keys", "shared/kv", "shared/loopback", "shared/serve", "shared/task", "shared/uploads", "shared/webhook"},
+	"cardserver/front":      {"shared/audit", "cardserver/front/wire", "shared/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/batch", "shared/card", "shared/batchdesk", "shared/desk", "shared/dialect", "shared/keys", "shared/kv", "shared/loopback", "shared/objects", "shared/serve", "shared/task", "shared/uploads", "shared/webhook"},
 	"cardserver/front/wire": {"shared/audit", "shared/auth", "shared/dialect", "shared/memory", "shared/serve", "shared/share"},
 	"cardserver/page":       {"shared/task"},
 	// api is what the operations beside A2A have in common: it knows no task.
@@ -103,7 +103,7 @@ var allowed = map[string][]string{
 	"cardserver/fault": {"cardserver/api", "shared/auth", "shared/batch", "shared/batchdesk", "shared/desk", "shared/files", "shared/share", "shared/task", "shared/uploads"},
 	// batches, files and openai are doors: what they are asked for, batchdesk and uploads do.
 	"cardserver/batches": {"cardserver/api", "shared/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/batchdesk", "shared/task", "shared/uploads"},
-	"cardserver/files":   {"cardserver/api", "cardserver/fault", "shared/auth", "shared/batchdesk", "shared/files", "shared/uploads"},
+	"cardserver/files":   {"cardserver/api", "cardserver/fault", "shared/auth", "shared/batchdesk", "shared/files", "shared/serve", "shared/uploads"},
 	"cardserver/openai":  {"cardserver/api", "shared/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/batchdesk", "shared/desk", "shared/task", "shared/uploads"},
 	// audit knows callers and words, no tasks.
 	"shared/audit":  {"shared/auth"},
@@ -117,7 +117,7 @@ var allowed = map[string][]string{
 	// cli is a client: it knows the form of a budget and nothing else of Errand.
 	"cardserver/batches/cli": {"shared/batch"},
 	// turn runs any executor: it knows no agent definition and no model.
-	"worker/turn":     {"shared/bus", "shared/desk", "shared/kv", "shared/memory", "shared/queue", "shared/steps", "shared/task", "shared/uploads", "worker/run", "worker/steps"},
+	"worker/turn":     {"shared/bus", "shared/desk", "shared/kv", "shared/memory", "shared/objects", "shared/queue", "shared/steps", "shared/task", "shared/uploads", "worker/run", "worker/steps"},
 	"worker/executor": {"shared/agent", "shared/kit", "shared/model", "shared/task", "shared/usage", "worker/gate", "worker/run", "worker/steps", "worker/tools"},
 	// batches runs no item and knows no model: turns do.
 	"worker/batches": {"shared/batch", "shared/batchdesk", "shared/desk", "shared/files", "shared/kv", "shared/objects", "shared/queue", "shared/steps", "shared/task", "shared/uploads", "worker/run"},

@@ -53,14 +53,14 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	stored := uploads.New(uploads.Config{Files: parts.Files, KV: parts.Store.KV()})
 	reads := turn.Conversation{Tokens: parts.Agent.Conversation.Tokens, Tasks: parts.Agent.Conversation.Tasks}
 	turns := turn.Config{
-		Desk: d, Store: parts.Store, KV: parts.Store.KV(), Files: stored, Bus: parts.Bus, Executor: exec, Log: log, Conversation: &reads, WakeURL: wakeURL(env.URL, log),
+		Desk: d, Store: parts.Store, KV: parts.Store.KV(), Files: stored, Objects: parts.Objects, Bus: parts.Bus, Executor: exec, Log: log, Conversation: &reads, WakeURL: wakeURL(env.URL, log),
 	}
 	worker := turn.New(turns) // of items of batches too: they share the process (R12)
 
 	whole := batches.New(batches.Config{
 		Desk: d, Store: parts.Store, KV: parts.Store.KV(), Files: parts.Files,
 		Manifests: batches.Sources{Uploads: stored, Objects: parts.Objects},
-		Uploads:   stored, Form: batch.NewForm(parts.Agent, parts.Model.Name(), env.URL), Model: parts.Model.Name(),
+		Uploads:   stored, Objects: parts.Objects, Form: batch.NewForm(parts.Agent, parts.Model.Name(), env.URL), Model: parts.Model.Name(),
 		Wait: parts.Usage.Wait, Room: parts.Store.Room, Items: exec, URL: func(path string) string { return env.URL + path }, Log: log,
 	})
 	turns.Executor = whole

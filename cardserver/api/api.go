@@ -15,6 +15,7 @@ import (
 
 	"errand/shared/audit"
 	"errand/shared/auth"
+	"errand/shared/serve"
 )
 
 // An Operation is one row of an API.
@@ -81,8 +82,7 @@ func New(cfg Config) *Handler {
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h.cfg.Description != nil && r.URL.Path == h.cfg.DescribedAt && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
-		w.Header().Set("Content-Type", "application/yaml")
-		_, _ = w.Write(h.cfg.Description) // if it fails the client is gone
+		serve.Answer{Status: http.StatusOK, Type: "application/yaml", Body: h.cfg.Description, Timeout: WriteFor}.For(r).Write(w)
 		return
 	}
 

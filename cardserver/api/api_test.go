@@ -17,6 +17,7 @@ import (
 	"errand/cardserver/api"
 	"errand/shared/auth"
 	base "errand/shared/lab/world"
+	server "errand/shared/serve"
 )
 
 // serve makes a handler of operations. Without more words, each says what it was asked for.
@@ -134,7 +135,7 @@ func TestReading(t *testing.T) {
 		var v struct {
 			A int `json:"a"`
 		}
-		if err := q.Read(&v, 20, "the description"); err != nil {
+		if err := q.Read(&v, 40, "the description"); err != nil {
 			return err
 		}
 		return q.JSON(http.StatusOK, []int{n, v.A})
@@ -156,11 +157,28 @@ func TestReading(t *testing.T) {
 		{"", `{"a":"1"}`, 400, `"field":"a"`},
 		{"", `{} {}`, 400, `"field":"body"`},
 		{"", `[]`, 400, `"field":"body"`},
-		{"", `{"a":1,             }`, 413, `"field":"body"`},
+		{"", `{"a":1,` + strings.Repeat(" ", 40) + `}`, 413, `"field":"body"`},
 	} {
 		rec := get(h, "POST", "/x"+row.query, row.body)
 		if rec.Code != row.status || !strings.Contains(rec.Body.String(), row.says) {
 			t.Errorf("%s %s: %d %s", row.query, row.body, rec.Code, rec.Body)
+		}
+	}
+
+	for _, row := range []struct {
+		encoding, body string
+		status         int
+		says           string
+	}{
+		{"gzip", packed(`{"a":3}`), 200, "[7,3]"},
+		{"gzip", packed(`{"a":1,` + strings.Repeat(" ", 40) + `}`), 413, `"field":"body"`},
+		{"gzip", `{"a":             3}`, 400, "not gzip"},
+		{"br", `{"a":3}`, 415, `"field":"Content-Encoding"`},
+	} {
+		r, rec := httptest.NewRequest("POST", "/x", strings.NewReader(row.body)), httptest.NewRecorder()
+		r.Header.Set("Content-Encoding", row.encoding)
+		if h.ServeHTTP(rec, r); rec.Code != row.status || !strings.Contains(rec.Body.String(), row.says) {
+			t.Errorf("%s %q: %d %s", row.encoding, row.body, rec.Code, rec.Body)
 		}
 	}
 
@@ -170,6 +188,8 @@ func TestReading(t *testing.T) {
 		t.Errorf("late: %d %s", rec.Code, rec.Body)
 	}
 }
+
+func packed(text string) string { return string(server.Gzip([]byte(text))) }
 
 // timed counts the deadlines that a handler sets.
 type timed struct {

@@ -25,7 +25,7 @@ func (q *Call) JSON(status int, v any) error {
 		return err
 	}
 	audit.Of(q.Context()).Status(status)
-	serve.Answer{Status: status, Type: "application/json", Body: append(text, '\n'), Timeout: WriteFor}.Write(q.W)
+	serve.Answer{Status: status, Type: "application/json", Body: append(text, '\n'), Timeout: WriteFor}.For(q.Request).Write(q.W)
 	return nil
 }
 
@@ -69,7 +69,11 @@ func Number(all url.Values, name string, otherwise, most int) (int, error) {
 // object. description says where its fields are named. The server bounds the time in which the
 // body arrives.
 func (q *Call) Read(v any, most int64, description string) error {
-	text, err := io.ReadAll(http.MaxBytesReader(q.W, q.Body, most))
+	body, err := serve.Unpacked(q.W, q.Request, most)
+	if err != nil {
+		return Unread(err, most)
+	}
+	text, err := io.ReadAll(body)
 	if err != nil {
 		return Unread(err, most)
 	}
@@ -93,6 +97,12 @@ func (q *Call) Read(v any, most int64, description string) error {
 
 // Unread is the problem that a body could not be read, of which most bytes may be sent.
 func Unread(err error, most int64) error {
+	if errors.Is(err, serve.ErrEncoding) {
+		return &Problem{Status: http.StatusUnsupportedMediaType, Detail: err.Error(), Field: "Content-Encoding"}
+	}
+	if errors.Is(err, serve.ErrNotGzip) {
+		return &Problem{Status: http.StatusBadRequest, Detail: err.Error(), Field: "body"}
+	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return &Problem{Status: http.StatusRequestTimeout, Detail: "the body did not arrive in time", Field: "body"}
 	}

@@ -21,6 +21,7 @@ import (
 	"errand/shared/auth"
 	"errand/shared/batchdesk"
 	"errand/shared/files"
+	"errand/shared/serve"
 	"errand/shared/uploads"
 )
 
@@ -85,7 +86,7 @@ func (a *API) base(r *http.Request) string {
 	if a.cfg.URL != "" {
 		return a.cfg.URL
 	}
-	return "http://" + r.Host
+	return serve.Base(r)
 }
 
 // upload stores the body as a file of the caller, or begins an upload past the program.

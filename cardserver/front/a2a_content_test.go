@@ -31,7 +31,7 @@ func TestEveryFaultIsNamed(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		got := w.refused(t, send, `{"message":{"role":"ROLE_AGENT","parts":[{"text":"a"},{"text":"a","raw":"AA=="}],"contextId":1},
-			"configuration":{"historyLength":-1,"acceptedOutputModes":["text"]}}`, -32602, "message.role")
+			"configuration":{"historyLength":-1,"acceptedOutputModes":[1]}}`, -32602, "message.role")
 		var fields []string
 		for _, v := range got.detail("type.googleapis.com/google.rpc.BadRequest")["fieldViolations"].([]any) {
 			v := v.(map[string]any)
@@ -193,7 +193,7 @@ func TestMessagesAreBounded(t *testing.T) {
 		if got := w.call(t, send, sending(message("m", `"parts":[{"text":"`+strings.Repeat("x", 1<<20)+`"}]`))); got.status != 413 || got.code() != -32600 {
 			t.Errorf("a body of more than 1 MiB is answered %d %s", got.status, got.body)
 		}
-		if got := w.call(t, send, sending(message("m", "")), with("Content-Type", "text/plain")); got.status != 415 || got.code() != -32600 {
+		if got := w.call(t, send, sending(message("m", "")), with("Content-Type", "text/plain")); got.status != 415 || got.code() != -32005 {
 			t.Errorf("text/plain is answered %d %s", got.status, got.body)
 		}
 		if n := len(w.versions(t)); n != 0 {
@@ -202,7 +202,7 @@ func TestMessagesAreBounded(t *testing.T) {
 	})
 }
 
-// A reference to a file leads to a web server only, and its name to no other folder.
+// A reference to a file leads to a web server only, and its name hides nothing.
 //
 // Shows M34.
 func TestFileReferencesLeadToWebServers(t *testing.T) {
@@ -211,7 +211,7 @@ func TestFileReferencesLeadToWebServers(t *testing.T) {
 		for _, u := range []string{"file:///etc/passwd", "javascript:alert(1)", "ftp://example.com/a", "/a", "example.com", "https://", "https://a b/", `http:a\u0000`} {
 			w.refused(t, send, sending(message("m", `"parts":[{"url":"`+u+`"}]`)), -32602, "message.parts[0].url")
 		}
-		w.refused(t, send, sending(message("m", `"parts":[{"raw":"AA==","filename":"../a"}]`)), -32602, "message.parts[0].filename")
+		w.refused(t, send, sending(message("m", `"parts":[{"raw":"AA==","filename":"a\u202egpj.exe"}]`)), -32602, "message.parts[0].filename")
 		if got := w.call(t, send, sending(message("m", `"parts":[{"url":"https://example.com/a.png"}]`))); got.code() != 0 {
 			t.Errorf("an https URL: %s", got.body)
 		}

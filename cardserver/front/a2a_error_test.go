@@ -207,7 +207,7 @@ func TestBothMediaTypesAreRead(t *testing.T) {
 		w := b.world(t)
 		const plain, own = "application/json", "application/a2a+json"
 		for i, row := range []struct{ sent, accept, want string }{
-			{plain, "", plain}, {own, "", plain}, {plain, "*/*", plain}, {own, own, own}, {plain, plain + ", " + own + ";q=0.9", own}, {plain + "; charset=utf-8", "text/html", plain},
+			{plain, "", plain}, {own, "", plain}, {plain, "*/*", plain}, {own, own, own}, {plain, plain + ", " + own + ";q=0.9", plain}, {plain + "; charset=utf-8", "text/html", plain},
 		} {
 			headers := func(r *http.Request) {
 				r.Header.Set("Content-Type", row.sent)

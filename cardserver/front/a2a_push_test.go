@@ -67,9 +67,9 @@ func TestAuthenticationOfWebhooksIsChecked(t *testing.T) {
 		}
 
 		for _, scheme := range []string{"Bearer", "bEARER", "basic", "BASIC"} {
-			got := into[map[string]any](w.call(t, createWebhook, config(`{"scheme":"`+scheme+`","credentials":"s3cret"}`)))
+			got := into[map[string]any](w.call(t, createWebhook, config(`{"scheme":"`+scheme+`","credentials":"czNjcmV0OnMzY3JldA=="}`)))
 			h := w.Load(id).Webhooks[0]
-			if h.Scheme != scheme || w.unsealed(t, h).Credentials != "s3cret" || got["authentication"].(map[string]any)["scheme"] != scheme {
+			if h.Scheme != scheme || w.unsealed(t, h).Credentials != "czNjcmV0OnMzY3JldA==" || got["authentication"].(map[string]any)["scheme"] != scheme {
 				t.Errorf("%s is stored as %+v and answered as %v", scheme, h, got)
 			}
 		}

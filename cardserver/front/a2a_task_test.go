@@ -187,7 +187,7 @@ func TestQueriesSayWhatParamsSay(t *testing.T) {
 
 	for query, field := range map[string]string{
 		"?includeArtifacts=True": "includeArtifacts", "?includeArtifacts=1": "includeArtifacts", "?status=9": "status", "?status=-1": "status", "?status=1.5": "status", "?status=": "status",
-		"?pageSize=1.0": "pageSize", "?pageSize=": "pageSize", "?pageSize=1&pageSize=2": "pageSize", "?statusTimestampAfter=0": "statusTimestampAfter",
+		"?pageSize=1.5": "pageSize", "?pageSize=": "pageSize", "?pageSize=1&pageSize=2": "pageSize", "?statusTimestampAfter=0": "statusTimestampAfter",
 		"?contextId=%zz": "query",
 	} {
 		if got := w.do(t, newRequest("GET", "/tasks"+query, "")); got.code() != -32602 || got.field() != field {

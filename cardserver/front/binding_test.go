@@ -1,6 +1,7 @@
 package front_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -60,7 +61,15 @@ func rpcRequest(operation, params string) *http.Request {
 	return newRequest(http.MethodPost, "/", request(operation, params))
 }
 
+// rpcReply reads a response, which a stream that did not begin has in its only event.
 func rpcReply(r *reply, body []byte) error {
+	if r.header.Get("Content-Type") == "text/event-stream" {
+		body = bytes.TrimPrefix(body, []byte("data: "))
+		var whole bool
+		if body, whole = bytes.CutSuffix(body, []byte("\n\n")); !whole || bytes.Contains(body, []byte("\n")) {
+			return fmt.Errorf("not one event")
+		}
+	}
 	if err := json.Unmarshal(body, r); err != nil {
 		return err
 	}

@@ -74,9 +74,9 @@ func (o *operations) keepFiles(ctx context.Context, owner, id string, list []tas
 		_, err := o.cfg.Uploads.Keep(ctx, owner, n.ID, id, time.Time{})
 		switch {
 		case errors.Is(err, uploads.ErrNotFound):
-			return &noFile{n, "names no file of yours: upload it with POST /files"}
+			return &noFile{n.Part, "names no file of yours: upload it with POST /files"}
 		case errors.Is(err, uploads.ErrAwaited):
-			return &noFile{n, "names a file whose content was not sent: send it to the URL that you were given"}
+			return &noFile{n.Part, "names a file whose content was not sent: send it to the URL that you were given"}
 		case err != nil:
 			return err
 		}
@@ -84,11 +84,23 @@ func (o *operations) keepFiles(ctx context.Context, owner, id string, list []tas
 	return nil
 }
 
-// A noFile is a part of a message that names a file which is not there.
+// passURLs refuses a URL that the model may not be sent for the owner.
+func (o *operations) passURLs(owner string, parts a2a.ContentParts) error {
+	for i, p := range parts {
+		if c, ok := p.Content.(a2a.URL); ok {
+			if err := o.cfg.Objects.Pass(owner, string(c)); err != nil {
+				return &noFile{i, err.Error()}
+			}
+		}
+	}
+	return nil
+}
+
+// A noFile is a part of a message that names a file which is not there, or may not be read.
 type noFile struct {
-	task.NamedFile
-	why string
+	part int
+	why  string
 }
 
 // Error implements error.
-func (e *noFile) Error() string { return field(e.Part) + " " + e.why }
+func (e *noFile) Error() string { return field(e.part) + " " + e.why }

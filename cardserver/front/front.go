@@ -25,9 +25,11 @@ import (
 	"errand/shared/auth"
 	"errand/shared/batchdesk"
 	"errand/shared/desk"
+	"errand/shared/dialect"
 	"errand/shared/keys"
 	"errand/shared/kv"
 	"errand/shared/limits"
+	"errand/shared/objects"
 	"errand/shared/task"
 	"errand/shared/uploads"
 )
@@ -38,11 +40,12 @@ type Config struct {
 	Store   task.Store // the desk's, to read and watch
 	KV      kv.Store   // has the results of calls, in the same database
 	Agent   *agent.Agent
-	Access  *auth.Access   // who may call
-	Keys    *keys.Keyring  // seals the secrets of webhooks; its public keys are shown to everyone
-	Card    http.Handler   // the agent card
-	Push    http.Handler   // the API about webhooks, below /push/, so that no tenant has that name, DELETE /tasks/{id}, its trace, and the URLs that wake calls
-	Uploads *uploads.Store // the files that messages name; nil: there are none
+	Access  *auth.Access    // who may call
+	Keys    *keys.Keyring   // seals the secrets of webhooks; its public keys are shown to everyone
+	Card    http.Handler    // the agent card
+	Push    http.Handler    // the API about webhooks, below /push/, so that no tenant has that name, DELETE /tasks/{id}, its trace, and the URLs that wake calls
+	Uploads *uploads.Store  // the files that messages name; nil: there are none
+	Objects objects.Guarded // judges the URLs of messages; zero: nobody may name an object of a bucket
 	Log     *slog.Logger
 
 	// Batches knows of the lines of batches that have no record. nil: there are no batches.
@@ -58,9 +61,10 @@ type Config struct {
 	CheckURL func(raw string) error // whether a webhook may be sent there; the error is for the client
 	IDTokens bool                   // webhooks can be sent with an ID token of a service account
 
-	Model    string // the name that people know the model by
-	URL      string // where clients reach the agent; empty: where they sent the request
-	Loopback bool   // the listener is on loopback: requests to other hosts are refused
+	Model    string   // the name that people know the model by
+	URL      string   // where clients reach the agent; empty: where they sent the request
+	Origins  []string // of the web pages of other sites that may call: https://ui.example.com
+	Loopback bool     // the listener is on loopback: requests to other hosts are refused
 
 	Memory    *wire.Memory  // of all requests and answers in progress; nil: as [wire.NewMemory] makes it
 	Wait      time.Duration // longest blocking send; 0: 55 s
@@ -137,6 +141,11 @@ func (o *operations) accept(ctx context.Context, req *a2a.SendMessageRequest) (t
 	if err != nil {
 		return task.Record{}, err
 	}
+	if req.Config != nil && req.Config.PushConfig != nil {
+		if err := o.pushes(); err != nil {
+			return task.Record{}, err
+		}
+	}
 	m := desk.Message{Owner: owner, Message: req.Message, Metadata: req.Metadata}
 	if task.IsBatch(string(req.Message.TaskID)) {
 		err = o.checkWish(req)
@@ -197,8 +206,11 @@ func (o *operations) read(ctx context.Context, m *desk.Message, req *a2a.SendMes
 	if err != nil {
 		return failure(err)
 	}
-	if len(list) > 0 {
-		m.Prepare = func(ctx context.Context, id string) error { return o.keepFiles(ctx, m.Owner, id, list) }
+	m.Prepare = func(ctx context.Context, id string) error {
+		if err := o.passURLs(m.Owner, m.Message.Parts); err != nil {
+			return err
+		}
+		return o.keepFiles(ctx, m.Owner, id, list)
 	}
 	return o.modes.check(req, types)
 }
@@ -245,6 +257,10 @@ func (o *operations) deleted(ctx context.Context, id string) error {
 // needs input. It stays open while the task waits for authorization (decision 7).
 func (o *operations) SendStreamingMessage(ctx context.Context, req *a2a.SendMessageRequest) iter.Seq2[a2a.Event, error] {
 	return func(yield func(a2a.Event, error) bool) {
+		if err := o.streams(); err != nil {
+			yield(nil, err)
+			return
+		}
 		leave, err := o.enter(ctx)
 		if err != nil {
 			yield(nil, err)
@@ -271,6 +287,10 @@ func (o *operations) SendStreamingMessage(ctx context.Context, req *a2a.SendMess
 // SubscribeToTask implements the operation. The stream ends with the task.
 func (o *operations) SubscribeToTask(ctx context.Context, req *a2a.SubscribeToTaskRequest) iter.Seq2[a2a.Event, error] {
 	return func(yield func(a2a.Event, error) bool) {
+		if err := o.streams(); err != nil {
+			yield(nil, err)
+			return
+		}
 		r, unfed, err := o.load(ctx, req.Tenant, req.ID)
 		if err != nil {
 			yield(nil, err)
@@ -294,6 +314,14 @@ func (o *operations) SubscribeToTask(ctx context.Context, req *a2a.SubscribeToTa
 		defer leave()
 		o.stream(ctx, r, nil, a2a.TaskState.Terminal, yield)
 	}
+}
+
+// streams refuses streams if the agent's definition switches them off.
+func (o *operations) streams() error {
+	if o.cfg.Agent.Capabilities.Streaming {
+		return nil
+	}
+	return a2a.NewError(a2a.ErrUnsupportedOperation, "this agent streams nothing (capabilities.streaming of its card); send with SendMessage and read the task with GetTask")
 }
 
 // enter takes a place for a stream or a wait of the caller, before anything is stored for it.
@@ -356,7 +384,11 @@ func (o *operations) GetExtendedAgentCard(ctx context.Context, req *a2a.GetExten
 	if _, err := caller(ctx, req.Tenant); err != nil {
 		return nil, err
 	}
-	return nil, a2a.NewError(a2a.ErrUnsupportedOperation, "this agent has no extended card")
+	is := a2a.ErrUnsupportedOperation
+	if version(ctx) == dialect.Version03 { // which has an error for it
+		is = a2a.ErrExtendedCardNotConfigured
+	}
+	return nil, a2a.NewError(is, "this agent has no extended card")
 }
 
 // fullFor is when a client may try again after the disk was full. Making room takes people.
@@ -378,7 +410,7 @@ func failure(err error) error {
 		return no
 	}
 	if no, ok := errors.AsType[*noFile](err); ok {
-		return wire.Invalid(field(no.Part), no.why)
+		return wire.Invalid(field(no.part), no.why)
 	}
 	switch {
 	case errors.Is(err, task.ErrDeleted):
@@ -421,7 +453,7 @@ func failure(err error) error {
 		return wire.Invalid("taskPushNotificationConfig", "has the URL of another one of this task; use the id of that one, or delete it first")
 
 	case errors.Is(err, task.ErrTooLarge):
-		return wire.Invalid("message", fmt.Sprintf("is too large for this task (%d KiB with its history); send less, or start a new task in this context", task.LimitAccept>>10))
+		return wire.Invalid("message", fmt.Sprintf("is too large for this task (%d KiB with its history, files in base64); send the URL of a large file instead of its bytes, send less, or start a new task in this context", task.LimitAccept>>10))
 
 	case errors.Is(err, task.ErrFull):
 		return wire.Unavailable(fullFor, err)

@@ -1,10 +1,12 @@
 package front
 
 import (
+	"bytes"
 	_ "embed"
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +25,7 @@ import (
 const (
 	wait      = 55 * time.Second // under the minute for which many clients and proxies wait
 	streamAge = 50 * time.Minute // under the hour that Cloud Run gives to a request
+	pageFor   = 30 * time.Second // as for any answer
 )
 
 // New makes the handler of all paths that clients call: the card, both bindings, the key
@@ -65,11 +68,73 @@ func New(cfg Config) http.Handler {
 		h = o.knownHosts(h)
 	}
 
-	h = sameOrigin(h)
+	h = o.listedOrigins(sameOrigin(h, cfg.Origins))
 	log := audit.New(cfg.Log)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return below(cfg.URL, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.ServeHTTP(w, r.WithContext(log.Begin(r.Context())))
+	}))
+}
+
+// below serves h at the root, and also below the path of the address that clients use: a load
+// balancer may pass the whole path on.
+func below(base string, h http.Handler) http.Handler {
+	u, err := url.Parse(base)
+	if err != nil || strings.Trim(u.Path, "/") == "" {
+		return h
+	}
+	prefix := strings.TrimRight(u.Path, "/")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if path, raw, ok := cutPath(r.URL, prefix); ok {
+			inner, u := *r, *r.URL
+			u.Path, u.RawPath = path, raw
+			inner.URL, r = &u, &inner
+		}
+		h.ServeHTTP(w, r)
 	})
+}
+
+// cutPath returns the path of a URL below prefix, and its escaped form. Clients and proxies may
+// escape any letter, and so also those of the prefix.
+func cutPath(u *url.URL, prefix string) (path, raw string, ok bool) {
+	path, ok = strings.CutPrefix(u.Path, prefix)
+	if !ok {
+		return "", "", false
+	}
+	raw = u.EscapedPath()
+	for range len(prefix) {
+		if raw[0] == '%' {
+			raw = raw[2:]
+		}
+		raw = raw[1:]
+	}
+	return path, raw, raw == "" || raw[0] == '/'
+}
+
+// listedOrigins lets the web pages of the listed origins call everything and read every answer,
+// with their credentials in headers. Cookies and other credentials of the browser are never
+// involved. Other pages are left to [sameOrigin].
+// https://fetch.spec.whatwg.org/#http-cors-protocol
+func (o *operations) listedOrigins(h http.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		origin := r.Header.Get("Origin")
+		if !slices.Contains(o.cfg.Origins, origin) {
+			h.ServeHTTP(w, r)
+			return
+		}
+
+		header := w.Header()
+		header.Add("Vary", "Origin")
+		header.Set("Access-Control-Allow-Origin", origin)
+		header.Set("Access-Control-Expose-Headers", "*")
+		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
+			header.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, DELETE")
+			header.Set("Access-Control-Allow-Headers", "Authorization, *") // * stands for all others
+			header.Set("Access-Control-Max-Age", "7200")                   // seconds, the most that browsers keep
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		h.ServeHTTP(w, r)
+	}
 }
 
 // door is the API beside A2A that a path belongs to, nil if it is none's.
@@ -113,9 +178,14 @@ func rerunsTask(r *http.Request) bool {
 // sameOrigin refuses the requests of web pages of other sites. Such a page could cancel a
 // task with a POST without a body, which browsers send without asking the site. It could not
 // read the answer to a GET, but could have this agent list and stream. Clients that are not
-// browsers send no origin.
-func sameOrigin(h http.Handler) http.HandlerFunc {
+// browsers send no origin. The trusted origins pass.
+func sameOrigin(h http.Handler, trusted []string) http.HandlerFunc {
 	guard := http.NewCrossOriginProtection()
+	for _, origin := range trusted {
+		if err := guard.AddTrustedOrigin(origin); err != nil {
+			panic(err) // setup has checked it
+		}
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked := r
 		if read := r.Method == http.MethodGet || r.Method == http.MethodHead; read && fromPage(r.Header) && !public(r.URL.Path) {
@@ -169,17 +239,17 @@ func (o *operations) page() http.HandlerFunc {
 		base := o.cfg.URL
 		h := w.Header()
 		if base == "" {
-			base = "http://" + r.Host
+			base = serve.Base(r)
 			if !o.cfg.Loopback { // a cache would show others the address that this client named
 				h.Set("Cache-Control", "no-store")
 			}
 		}
-		h.Set("Content-Type", "text/html; charset=utf-8")
 		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
-		err := t.Execute(w, map[string]any{"Agent": o.cfg.Agent, "Model": o.cfg.Model, "URL": base, "Card": card.Path})
-		if err != nil {
-			o.cfg.Log.DebugContext(r.Context(), "page not sent", "err", err)
+		var text bytes.Buffer
+		if err := t.Execute(&text, map[string]any{"Agent": o.cfg.Agent, "Model": o.cfg.Model, "URL": base, "Card": card.Path}); err != nil {
+			panic(err) // the page has these names only, and a buffer takes everything
 		}
+		serve.Answer{Status: http.StatusOK, Type: "text/html; charset=utf-8", Body: text.Bytes(), Timeout: pageFor}.For(r).Write(w)
 	}
 }

@@ -1,7 +1,6 @@
 package front
 
 import (
-	"fmt"
 	"mime"
 	"strings"
 
@@ -24,7 +23,7 @@ func modesOf(a *agent.Agent) modes {
 }
 
 // check refuses a message that the agent cannot read (M9), and a client that cannot read
-// the agent's answers (M10). Every agent reads the answer to a question about a call. types are
+// the agent's answers (M10): one that names types, and none of them is the agent's. Every agent reads the answer to a question about a call. types are
 // those of the parts that name files, as far as they are known.
 func (m modes) check(req *a2a.SendMessageRequest, types map[int]string) error {
 	for i, p := range req.Message.Parts {
@@ -38,8 +37,7 @@ func (m modes) check(req *a2a.SendMessageRequest, types map[int]string) error {
 		a, answers := task.AnswerIn(p)
 		answers = answers && req.Message.TaskID != "" && strings.HasPrefix(a.Key, string(req.Message.TaskID)+"/")
 		if !answers && !matchesAny(m.in, kind) {
-			return a2a.NewError(a2a.ErrUnsupportedContentType,
-				fmt.Sprintf("message.parts[%d]: this agent reads %s", i, strings.Join(m.in, ", ")))
+			return a2a.NewError(a2a.ErrUnsupportedContentType, field(i)+": this agent reads "+strings.Join(m.in, ", "))
 		}
 	}
 
@@ -80,11 +78,12 @@ func matchesAny(patterns []string, kind string) bool {
 	return false
 }
 
-// matches compares media types; pattern may be */* or type/*, as in Accept.
+// matches compares media types; pattern may be */* or type/*, as in Accept. A word that is no
+// media type matches nothing.
 func matches(pattern, kind string) bool {
 	p, _, err1 := mime.ParseMediaType(pattern)
 	k, _, err2 := mime.ParseMediaType(kind)
-	if err1 != nil || err2 != nil {
+	if err1 != nil || err2 != nil || !strings.Contains(k, "/") {
 		return false
 	}
 	if p == k || p == "*/*" {

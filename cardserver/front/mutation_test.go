@@ -14,11 +14,15 @@ import (
 	"testing"
 	"time"
 
+	legacypb "github.com/a2aproject/a2a-go/a2apb"
 	"github.com/a2aproject/a2a-go/v2/a2a"
+	a2apb "github.com/a2aproject/a2a-go/v2/a2apb/v1"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"errand/cardserver/front"
 	"errand/shared/lab/conformance"
 	"errand/shared/lab/faulty"
+	"errand/shared/lab/protojson"
 	"errand/shared/task"
 )
 
@@ -49,8 +53,64 @@ func seeds(id string) []seed {
 	}
 }
 
-// TestMutations sends ten thousand valid requests with a fault in them: none of the answers
-// is a 5xx, a panic or later than a second, and a refused request has changed nothing.
+// respelt are requests of both versions and bindings in all spellings that ProtoJSON allows.
+func respelt(id string) []seed {
+	const hook = `"id":"h","url":"https://hooks.example.com/x","token":"tok","authentication":`
+	const config = `{` + hook + `{"scheme":"Bearer","credentials":"c"}}`
+	const config03 = `{` + hook + `{"schemes":["Bearer"],"credentials":"c"}}`
+	message := `"message":{"messageId":"p","role":"ROLE_USER","parts":[{"text":"hi"}],"contextId":"c","extensions":["urn:x:y"],"referenceTaskIds":["` + id + `"]},"metadata":{"k":1}`
+
+	v1, v03 := a2apb.File_a2av1_proto.Messages(), legacypb.File_a2a_proto.Messages()
+	var all []seed
+	for _, row := range []struct {
+		proto        protoreflect.MessageDescriptor
+		rpc, path    string
+		body, schema string // schema are fields of JSON-RPC that the proto does not have
+	}{
+		{v1.ByName("SendMessageRequest"), "SendMessage", "/message:send", `{` + message + `,"configuration":{"returnImmediately":true,"historyLength":2,"taskPushNotificationConfig":` + config + `}}`, ""},
+		{v1.ByName("SendMessageRequest"), "SendStreamingMessage", "/message:stream", `{` + message + `,"configuration":{"acceptedOutputModes":["text/plain"]}}`, ""},
+		{v1.ByName("ListTasksRequest"), "ListTasks", "", `{"status":"TASK_STATE_SUBMITTED","pageSize":5,"historyLength":1,"statusTimestampAfter":"2026-01-02T03:04:05Z","includeArtifacts":true}`, ""},
+		{v1.ByName("TaskPushNotificationConfig"), "CreateTaskPushNotificationConfig", "/tasks/" + id + "/pushNotificationConfigs", `{"taskId":"` + id + `",` + config[1:], ""},
+		{v1.ByName("ListTaskPushNotificationConfigsRequest"), "ListTaskPushNotificationConfigs", "", `{"taskId":"` + id + `","pageSize":5}`, ""},
+		{v03.ByName("SendMessageRequest"), "message/send", "/v1/message:send", `{` + message + `,"configuration":{"blocking":false,"historyLength":2,"pushNotification":` + config03 + `}}`, ""},
+		{v03.ByName("GetTaskRequest"), "tasks/get", "", `{"historyLength":5}`, `"id":"` + id + `",`},
+		{v03.ByName("TaskPushNotificationConfig"), "tasks/pushNotificationConfig/set", "/v1/tasks/" + id + "/pushNotificationConfigs", `{"pushNotificationConfig":` + config03 + `}`, `"taskId":"` + id + `",`},
+	} {
+		for _, s := range protojson.Spellings(row.proto, row.body) {
+			if s.Default && row.proto.ParentFile() == legacypb.File_a2a_proto {
+				continue // in the schema of 0.3 false and zero are not what absent is
+			}
+			all = append(all, seed{"POST", "/", request(row.rpc, "{"+row.schema+s.Body[1:])})
+			if row.path != "" {
+				all = append(all, seed{"POST", row.path, s.Body})
+			}
+		}
+	}
+	return all
+}
+
+// Every spelling of a valid request is valid.
+//
+// Shows B-6.
+func TestRespeltRequestsAreServed(t *testing.T) {
+	w := newWorld(t, shortStreams)
+	id := w.insert(anonymous, "seed", a2a.TaskStateSubmitted).ID()
+	all := respelt(id)
+	for _, s := range all {
+		rec := httptest.NewRecorder()
+		w.ServeHTTP(rec, newRequest(s.method, s.target, s.body))
+		if told := rec.Body.String(); rec.Code != http.StatusOK || strings.Contains(told, `"error":{`) {
+			t.Errorf("%+v is answered %d %s", s, rec.Code, told)
+		}
+	}
+	if len(all) < 250 {
+		t.Errorf("only %d spellings", len(all))
+	}
+}
+
+// TestMutations sends ten thousand valid requests with a fault in them, half of them in an unusual
+// spelling: none of the answers is a 5xx, a panic or later than a second, and a refused request
+// has changed nothing.
 func TestMutations(t *testing.T) {
 	const tries = 10_000
 	var writes atomic.Int64
@@ -67,9 +127,10 @@ func TestMutations(t *testing.T) {
 
 	id := w.insert(anonymous, "seed", a2a.TaskStateSubmitted).ID()
 	random := rand.New(rand.NewPCG(1, 2)) // the same at every run
-	all, refused := seeds(id), 0
+	usual, spelt, refused := seeds(id), respelt(id), 0
 
 	for i := range tries {
+		all := [][]seed{usual, spelt}[i%2]
 		s := all[random.IntN(len(all))]
 		s.body = strings.ReplaceAll(s.body, `"messageId":"m`, fmt.Sprintf(`"messageId":"m%d-`, i))
 		for range 1 + random.IntN(3) {

@@ -18,10 +18,21 @@ import (
 
 const maxWebhookID = 64
 
+// pushes refuses webhooks if the agent's definition switches push notifications off.
+func (o *operations) pushes() error {
+	if o.cfg.Agent.Capabilities.PushNotifications {
+		return nil
+	}
+	return a2a.NewError(a2a.ErrPushNotificationNotSupported, "this agent takes no webhooks (capabilities.pushNotifications of its card); leave them out and read the task with GetTask")
+}
+
 // CreateTaskPushConfig implements the operation. A configuration with the id of another one
 // replaces it. A URL has one configuration on a task: a second one with another id is
 // refused, and one without an id replaces the first. On a task that has ended it delivers the task as it is.
 func (o *operations) CreateTaskPushConfig(ctx context.Context, req *a2a.PushConfig) (*a2a.PushConfig, error) {
+	if err := o.pushes(); err != nil {
+		return nil, err
+	}
 	r, unfed, err := o.load(ctx, req.Tenant, req.TaskID)
 	if err != nil {
 		return nil, err
@@ -53,6 +64,9 @@ func (o *operations) CreateTaskPushConfig(ctx context.Context, req *a2a.PushConf
 // GetTaskPushConfig implements the operation. A missing configuration is answered like a
 // missing task (P5). Without an id, which only 0.3 allows, the first one is meant.
 func (o *operations) GetTaskPushConfig(ctx context.Context, req *a2a.GetTaskPushConfigRequest) (*a2a.PushConfig, error) {
+	if err := o.pushes(); err != nil {
+		return nil, err
+	}
 	r, _, err := o.load(ctx, req.Tenant, req.TaskID)
 	if err != nil {
 		return nil, err
@@ -69,6 +83,9 @@ func (o *operations) GetTaskPushConfig(ctx context.Context, req *a2a.GetTaskPush
 
 // ListTaskPushConfigs implements the operation.
 func (o *operations) ListTaskPushConfigs(ctx context.Context, req *a2a.ListTaskPushConfigRequest) (*a2a.ListTaskPushConfigResponse, error) {
+	if err := o.pushes(); err != nil {
+		return nil, err
+	}
 	r, _, err := o.load(ctx, req.Tenant, req.TaskID)
 	if err != nil {
 		return nil, err
@@ -92,6 +109,9 @@ func (o *operations) ListTaskPushConfigs(ctx context.Context, req *a2a.ListTaskP
 
 // DeleteTaskPushConfig implements the operation. Deleting an absent configuration succeeds.
 func (o *operations) DeleteTaskPushConfig(ctx context.Context, req *a2a.DeleteTaskPushConfigRequest) error {
+	if err := o.pushes(); err != nil {
+		return err
+	}
 	r, unfed, err := o.load(ctx, req.Tenant, req.TaskID)
 	if err != nil || unfed != nil { // which has none
 		return err
@@ -124,20 +144,21 @@ func (o *operations) hook(ctx context.Context, owner string, c *a2a.PushConfig, 
 		return task.Webhook{}, wire.Invalid(prefix+"id", "must be at most 64 letters, digits, dots, dashes and underscores")
 	}
 
-	if !webhook.Visible(c.Token) {
-		return task.Webhook{}, wire.Invalid(prefix+"token", "must be printable ASCII, because it is sent as a header")
+	if !webhook.Visible(c.Token) || c.Token != strings.TrimSpace(c.Token) {
+		return task.Webhook{}, wire.Invalid(prefix+"token", "must be printable ASCII without spaces around it, because it is sent as a header")
 	}
 
 	secrets := webhook.Secrets{Token: c.Token}
 	if a := c.Auth; a != nil {
-		switch err := webhook.CheckAuth(a.Scheme, a.Credentials, c.URL, o.idTokens(owner)); {
+		scheme, err := o.scheme(owner, c)
+		switch {
 		case errors.Is(err, webhook.ErrScheme), errors.Is(err, webhook.ErrIDToken):
 			return task.Webhook{}, wire.Invalid(prefix+"authentication.scheme", err.Error())
 		case err != nil:
 			return task.Webhook{}, wire.Invalid(prefix+"authentication.credentials", err.Error())
 		}
 
-		h.Scheme, secrets.Credentials = a.Scheme, a.Credentials
+		h.Scheme, secrets.Credentials = scheme, a.Credentials
 	}
 
 	if secrets == (webhook.Secrets{}) {
@@ -151,6 +172,22 @@ func (o *operations) hook(ctx context.Context, owner string, c *a2a.PushConfig, 
 
 	h.Sealed = secrets.Seal(ring, o.cfg.Desk.Now(), owner, c.URL)
 	return h, nil
+}
+
+// scheme is the first scheme of a configuration that can be performed. If there is none, the
+// error is about the first that is known.
+func (o *operations) scheme(owner string, c *a2a.PushConfig) (string, error) {
+	no := webhook.ErrScheme
+	for _, s := range wire.Schemes(c.Auth) {
+		err := webhook.CheckAuth(s, c.Auth.Credentials, c.URL, o.idTokens(owner))
+		if err == nil {
+			return s, nil
+		}
+		if errors.Is(no, webhook.ErrScheme) {
+			no = err
+		}
+	}
+	return "", no
 }
 
 // idTokens reports to which origins the owner may have ID tokens sent. It is nil if the

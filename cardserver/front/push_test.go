@@ -1,6 +1,7 @@
 package front_test
 
 import (
+	"encoding/base64"
 	"fmt"
 	"regexp"
 	"strings"
@@ -184,7 +185,7 @@ func TestWebhooksAreBoundedTogether(t *testing.T) {
 	via(t, func(t *testing.T, b binding) {
 		w := b.world(t)
 		id := w.insert(anonymous, "m", a2a.TaskStateSubmitted).ID()
-		large := strings.Repeat("x", 4096)
+		large := base64.StdEncoding.EncodeToString([]byte("u:" + strings.Repeat("x", 3070)))
 		for i := range 10 {
 			got := w.call(t, createWebhook, `{"taskId":"`+id+`","url":"`+hookURL+`/`+large[:i+2000]+`","token":"`+large+`","authentication":{"scheme":"Basic","credentials":"`+large+`"}}`)
 			if got.Error == nil {

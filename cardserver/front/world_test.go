@@ -57,7 +57,7 @@ func newWorld(t testing.TB, edit ...func(*front.Config)) *world {
 		t.Fatal(err)
 	}
 
-	cards, err := card.New(card.Config{Agent: definition, Loopback: true, Modified: time.Now()})
+	cards, err := card.New(card.Config{Agent: definition, Loopback: true, MaxMessage: task.LimitAccept, Modified: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,6 +42,9 @@ type Config struct {
 	CheckURL func(rawURL string) error // whether a webhook may be sent there; the error is for the client
 	Log      *slog.Logger
 
+	// NoWebhooks refuses a rerun that takes over webhooks, because the agent takes none.
+	NoWebhooks bool
+
 	// Withhold makes the record of the item of a batch that has none yet, so that it can be
 	// deleted. task.ErrNotFound: there is no such item. nil: there are no batches.
 	Withhold func(ctx context.Context, owner, id string) error

@@ -27,6 +27,9 @@ func (a *API) rerun(q *api.Call) error {
 	}
 
 	if in.Webhooks {
+		if a.cfg.NoWebhooks {
+			return api.Invalid("webhooks", "cannot be taken over: this agent takes no webhooks (capabilities.pushNotifications of its card); leave it out")
+		}
 		if err := q.Caller.May(auth.Webhooks); err != nil {
 			return err
 		}

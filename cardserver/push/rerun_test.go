@@ -71,6 +71,24 @@ func TestRerunTwice(t *testing.T) {
 	}
 }
 
+// An agent that takes no webhooks takes none over, and makes no task for such a wish.
+func TestRerunWithPushSwitchedOff(t *testing.T) {
+	w := newWorld(t)
+	w.failed(alice, "t1")
+	w.config.NoWebhooks = true
+	w.Handler = push.New(w.config)
+	got := w.ask(alice, "POST", "/tasks/t1:rerun", `{"webhooks": true}`)
+	if got.Code != http.StatusBadRequest || !strings.Contains(got.Body.String(), "webhooks cannot be taken over") {
+		t.Errorf("%d %s", got.Code, got.Body)
+	}
+	if _, err := w.Store.Load(t.Context(), task.RerunID(alice, "t1")); !errors.Is(err, task.ErrNotFound) {
+		t.Errorf("there is a task: %v", err)
+	}
+	if r := w.Load(want[rerunAnswer](w, http.StatusOK, alice, "POST", "/tasks/t1:rerun", "").Task); len(r.Webhooks) > 0 {
+		t.Errorf("it has %d webhooks", len(r.Webhooks))
+	}
+}
+
 // What is asked for is done: webhooks, and a beginning without steps.
 func TestRerunAnewWithWebhooks(t *testing.T) {
 	w := newWorld(t)

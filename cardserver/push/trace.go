@@ -47,6 +47,6 @@ func (a *API) trace(q *api.Call) error {
 	if err := enc.Encode(trace.Assemble(r, p, a.cfg.Desk.Now(), func(t task.Try) string { return classOf(q, t) })); err != nil {
 		return errors.New("encoding a trace") // the cause may quote content
 	}
-	serve.Answer{Status: http.StatusOK, Type: "application/json", Body: text.Bytes(), Timeout: api.WriteFor}.Write(q.W)
+	serve.Answer{Status: http.StatusOK, Type: "application/json", Body: text.Bytes(), Timeout: api.WriteFor}.For(q.Request).Write(q.W)
 	return nil
 }

@@ -20,7 +20,7 @@ import (
 // commits as jobs: one for the sweep and one for the new time. The process keeps nothing in
 // memory for a waiting task. In the end every notification was tried at least once and given up.
 func TestCrowdAtADeadHost(t *testing.T) {
-	tasks := conformance.Size(40, 200)
+	tasks := conformance.Long(40, 80, 200)
 
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -86,7 +86,7 @@ func TestCrowdAtASlowHost(t *testing.T) {
 		takes time.Duration
 		tasks int
 	}{{time.Second, 1500}, {10 * time.Second, 600}} {
-		tasks := conformance.Size(c.tasks/5, c.tasks)
+		tasks := conformance.Long(c.tasks/5, c.tasks/2, c.tasks)
 
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
@@ -125,7 +125,7 @@ func TestCrowdAtASlowHost(t *testing.T) {
 // limits them. Half of the slots stay free, another owner's webhook is sent at once, and in
 // the end all of the first owner's are sent.
 func TestCrowdAtManyHosts(t *testing.T) {
-	tasks := conformance.Size(600, 3000)
+	tasks := conformance.Long(600, 1200, 3000)
 
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -46,10 +46,10 @@ func TestNewOriginStartsSlowly(t *testing.T) {
 					return answer(r)
 				})
 
-				ids := numbered("t", conformance.Size(10, 40))
+				ids := numbered("t", conformance.Long(10, 20, 40))
 				w.owing(urlA, 1, ids...)
 				w.owing(urlB, 1, "other")
-				stop := w.sweeps(conformance.Size(5*time.Minute, time.Minute))
+				stop := w.sweeps(conformance.Long(5*time.Minute, 5*time.Minute, time.Minute))
 				for _, id := range ids {
 					w.askPing(id)
 					w.event(id, 0)

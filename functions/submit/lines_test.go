@@ -179,6 +179,8 @@ func TestRefusedMessages(t *testing.T) {
 		{`{"id": "a", "text": "` + strings.Repeat("\u2028", 120<<10) + `"}`, "", ""},
 		{`{"id": "a", "message": {"role": "ROLE_AGENT", "parts": [{"text": "` + secret + `"}]}}`, "message.role", ""},
 		{`{"id": "a", "message": {"parts": [{"data": {"file": "file-` + strings.Repeat("a", 26) + `"}}]}}`, "message.parts[0]", "names no file of yours"},
+		{`{"id": "a", "message": {"parts": [{"url": "gs://acme-out/` + secret + `.txt", "mediaType": "text/plain"}]}}`, "message.parts[0]", "names an object that you may not have read"},
+		{`{"id": "a", "message": {"parts": [{"url": "gs://acme-in/%2e%2e/` + secret + `.txt", "mediaType": "text/plain"}]}}`, "message.parts[0]", "must be gs://BUCKET/NAME as it stands"},
 		{`{"id": "a", "message": {"parts": [{"url": "https://example.com/x.png", "mediaType": "image/png"}]}}`, "", "text/plain"},
 	} {
 		l := bus.Letter{Data: []byte(row.data), Attributes: map[string]string{"run": "7"}}
@@ -202,6 +204,8 @@ func TestRefusedMessages(t *testing.T) {
 	}
 
 	b.has(nightly, "one")
+	b.line(`{"id": "object", "message": {"parts": [{"text": "two"}, {"url": "gs://acme-in/a.txt", "mediaType": "text/plain"}]}}`)
+	b.has(nightly, "one", "two ")
 	if strings.Contains(b.log.String(), secret) {
 		t.Errorf("the log tells content:\n%s", b.log)
 	}

@@ -108,7 +108,7 @@ func newBench(t *testing.T, own string, edits ...func(*bench)) *bench {
 	b.config = submit.Config{
 		Desk: d, Access: callers, Form: batch.NewForm(of, of.Model), Refused: &b.refused, Log: slog.New(slog.NewTextHandler(b.log, nil)),
 		Batches: batchdesk.New(batchdesk.Config{
-			Desk: d, Store: b.w.Store, KV: b.w.Store.KV(), Files: stored, Uploads: b.uploads, Object: batchdesk.ObjectsOf(read), Currency: "USD", Log: b.w.Log,
+			Desk: d, Store: b.w.Store, KV: b.w.Store.KV(), Files: stored, Uploads: b.uploads, Object: batchdesk.ObjectsOf(read), Objects: read, Currency: "USD", Log: b.w.Log,
 		}),
 	}
 	for _, edit := range edits {

@@ -91,7 +91,7 @@ func acceptMany(t *testing.T, db *sqlstore.DB, q queue.Queue, n int) {
 // every minute, none of the tasks is enqueued again, because the sweep waits behind them. Then
 // the queue loses all its jobs, and the next sweep enqueues each of them once.
 func TestBacklogOfAnHour(t *testing.T) {
-	tasks, slots := conformance.Size(960, 10_000), conformance.Size(24, 250)
+	tasks, slots := conformance.Long(960, 2400, 10_000), conformance.Long(24, 60, 250)
 
 	synctest.Test(t, func(t *testing.T) {
 		db := open(t, nil)
@@ -164,7 +164,7 @@ func hourLanes(slots int) map[string]local.Limits {
 // The same backlog in a queue without order: any job may overtake any other, and sweeps
 // overtake all. Each task is enqueued at most six times in the hour, and runs once.
 func TestShuffledBacklogOfAnHour(t *testing.T) {
-	tasks, slots := conformance.Size(960, 10_000), conformance.Size(24, 250)
+	tasks, slots := conformance.Long(960, 2400, 10_000), conformance.Long(24, 60, 250)
 
 	synctest.Test(t, func(t *testing.T) {
 		db := open(t, nil)

@@ -35,13 +35,16 @@ type Agent struct {
 	Model string `yaml:"model"`
 	// Instructions are the system instructions of every model call. Optional.
 	Instructions string `yaml:"instructions"`
-	// InputModes are the media types the agent reads. Default: text/plain.
+	// InputModes are the media types the agent reads. image/* is any picture, */* is all.
+	// Default: text/plain.
 	InputModes []string `yaml:"inputModes"`
 	// OutputModes are the media types it answers with. Default: text/plain.
 	OutputModes []string `yaml:"outputModes"`
 	// Skills are what it can do, for those who choose among agents. At least
 	// one.
 	Skills []Skill `yaml:"skills"`
+	// Capabilities are what clients may ask of the agent beside sending and reading.
+	Capabilities Capabilities `yaml:"capabilities"`
 	// Extensions are the protocol extensions that the agent's own code supports;
 	// they stand on its card. Default: none.
 	Extensions []Extension `yaml:"extensions"`
@@ -58,6 +61,16 @@ type Agent struct {
 	Conversation Conversation `yaml:"conversation"`
 	// Prices of the model's tokens make the price of a task. Default: none.
 	Prices *Prices `yaml:"prices"`
+}
+
+// Capabilities are the optional parts of the protocol, by their names on the card. One that is
+// switched off is declared so, and refused. Each is on by default.
+type Capabilities struct {
+	// Streaming lets clients follow a task by an event stream.
+	Streaming bool `yaml:"streaming"`
+	// PushNotifications lets clients register webhooks. Those that were registered
+	// before it was switched off are served as long as their tasks are kept.
+	PushNotifications bool `yaml:"pushNotifications"`
 }
 
 // A Provider is who offers the agent. Both fields are required.

@@ -42,6 +42,7 @@ func TestParseFillsDefaults(t *testing.T) {
 		Name: "A", Description: "Does a thing.", Version: "1.10", Model: "gemini-3.6-flash",
 		InputModes: []string{"text/plain"}, OutputModes: []string{"text/plain"},
 		Skills:       []agent.Skill{{ID: "s", Name: "S", Description: "Does it.", Tags: []string{"t"}}},
+		Capabilities: agent.Capabilities{Streaming: true, PushNotifications: true},
 		Limits:       agent.Limits{Steps: 16, TurnTokens: 1_000_000, OutputTokens: 16_384, ThoughtTokens: 32_768, RunMinutes: 29},
 		Conversation: agent.Conversation{Tokens: 250_000, Tasks: 20, Tools: agent.ToolsAll},
 	}
@@ -60,8 +61,9 @@ provider: {organization: Org, url: "https://example.com"}
 instructions: |
   One.
   Two.
-inputModes: [text/markdown]
+inputModes: [text/markdown, image/*, '*/*']
 outputModes: [text/html]
+capabilities: {streaming: false}
 extensions: [{uri: "https://example.com/ext/v1", description: d, required: true}, {uri: "urn:x:y"}]
 tools: [time, look_up]
 limits: {steps: 1, turnTokens: 100, runMinutes: 5}
@@ -77,11 +79,12 @@ prices: {currency: USD, input: 0.30, output: 2.50, thought: 3, cached: "0.03", m
 		DocumentationURL: "https://example.com/docs", IconURL: "https://example.com/icon.png",
 		Provider:     &agent.Provider{Organization: "Org", URL: "https://example.com"},
 		Instructions: "One.\nTwo.",
-		InputModes:   []string{"text/markdown"}, OutputModes: []string{"text/html"},
+		InputModes:   []string{"text/markdown", "image/*", "*/*"}, OutputModes: []string{"text/html"},
 		Skills: []agent.Skill{{
 			ID: "s", Name: "S", Description: "Does it.", Tags: []string{"t"}, Examples: []string{"do it"},
 			InputModes: []string{"text/plain", "image/png"}, OutputModes: []string{"application/json"},
 		}},
+		Capabilities: agent.Capabilities{PushNotifications: true},
 		Extensions: []agent.Extension{
 			{URI: "https://example.com/ext/v1", Description: "d", Required: true}, {URI: "urn:x:y"},
 		},
@@ -157,6 +160,8 @@ func TestParseRefuses(t *testing.T) {
 		{"an id twice", "", "  - {id: s, name: T, description: d, tags: [t]}", `line 10: skills[1].id: "s" is already the id of skills[0]`},
 		{"an empty example", "", "    examples: ['']", "skills[0].examples[0]: is required"},
 		{"a mode that is none", "", "inputModes: [text]", `inputModes[0]: "text" is not a media type`},
+		{"a range that is written", "", "outputModes: ['*/*']", `outputModes[0]: "*/*" is not a media type`},
+		{"a range that is none", "", "inputModes: ['*/png']", `"*/png" is not a media type: write one in lower case and without parameters, such as text/plain, image/* or */*`},
 		{"a mode with parameters", "", "outputModes: ['text/plain; charset=utf-8']", "not a media type"},
 		{"a mode in upper case", "", "    inputModes: [Text/Plain]", "skills[0].inputModes[0]"},
 		{"a mode twice", "", "inputModes: [a/b, a/b]", `inputModes[1]: "a/b" stands in the list twice`},
@@ -164,6 +169,8 @@ func TestParseRefuses(t *testing.T) {
 		{"an extension with a comma", "", "extensions: [{uri: 'urn:a,b'}]", "extensions[0].uri: must be an absolute URI"},
 		{"an extension twice", "", "extensions: [{uri: 'urn:a'}, {uri: 'urn:a'}]", `extensions[1]: "urn:a" stands in the list twice`},
 		{"a text for a truth value", "", "extensions: [{uri: 'urn:a', required: maybe}]", "extensions[0].required: must be true or false"},
+		{"a capability that is neither on nor off", "", "capabilities: {streaming: maybe}", "capabilities.streaming: must be true or false"},
+		{"an unknown capability", "", "capabilities: {push: false}", "capabilities.push: unknown key; known here: streaming, pushNotifications"},
 		{"a tool with a space", "", "tools: ['rm -rf']", "tools[0]: is not the name of a tool"},
 		{"a tool twice", "", "tools: [time, time]", `tools[1]: "time" stands in the list twice`},
 	}

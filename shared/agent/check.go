@@ -12,8 +12,9 @@ import (
 
 var (
 	// mediaType is type/subtype of RFC 6838, without parameters, in lower
-	// case so that modes can be compared byte by byte.
-	mediaType = regexp.MustCompile(`^[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}$`)
+	// case so that modes can be compared byte by byte. mediaRange may be type/* or */* too.
+	mediaType  = regexp.MustCompile(`^[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}$`)
+	mediaRange = regexp.MustCompile(mediaType.String() + `|^([a-z0-9][a-z0-9!#$&^_.+-]{0,126}|\*)/\*$`)
 	// toolName is what the Gemini API accepts as the name of a function.
 	// https://ai.google.dev/api/caching#FunctionDeclaration
 	toolName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]{0,63}$`)
@@ -48,8 +49,8 @@ func (r *reader) check(a *Agent) {
 		r.link("provider.url", p.URL)
 	}
 
-	r.modes("inputModes", a.InputModes)
-	r.modes("outputModes", a.OutputModes)
+	r.inputModes("inputModes", a.InputModes)
+	r.outputModes("outputModes", a.OutputModes)
 	r.skills(a.Skills)
 	r.extensions(a.Extensions)
 
@@ -97,8 +98,8 @@ func (r *reader) skills(skills []Skill) {
 			r.prose(item(at+".examples", j), example, "a message the skill can handle, or remove the entry")
 		}
 
-		r.modes(at+".inputModes", s.InputModes)
-		r.modes(at+".outputModes", s.OutputModes)
+		r.inputModes(at+".inputModes", s.InputModes)
+		r.outputModes(at+".outputModes", s.OutputModes)
 	}
 }
 
@@ -215,13 +216,23 @@ func (r *reader) link(path, s string) {
 	}
 }
 
-func (r *reader) modes(path string, modes []string) {
-	for i, mode := range modes {
-		if !mediaType.MatchString(mode) {
-			r.failf(item(path, i), "%q is not a media type: write one in lower case and without parameters, such as text/plain", clip(mode))
+// inputModes checks what an agent reads: it may read all types, or all of a kind.
+func (r *reader) inputModes(path string, modes []string) {
+	r.types(path, modes, mediaRange, "text/plain, image/* or */*")
+}
+
+// outputModes checks what an agent writes.
+func (r *reader) outputModes(path string, modes []string) {
+	r.types(path, modes, mediaType, "text/plain")
+}
+
+func (r *reader) types(path string, types []string, form *regexp.Regexp, such string) {
+	for i, s := range types {
+		if !form.MatchString(s) {
+			r.failf(item(path, i), "%q is not a media type: write one in lower case and without parameters, such as %s", clip(s), such)
 		}
 	}
-	r.unique(path, modes)
+	r.unique(path, types)
 }
 
 func (r *reader) unique(path string, list []string) {

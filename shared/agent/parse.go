@@ -28,7 +28,10 @@ var form = strict.Options{
 // tags and further documents are errors. The error lists every fault, each
 // with its line, its field and what to do about it.
 func Parse(data []byte) (*Agent, error) {
-	a := &Agent{Limits: Limits{Steps: 16, TurnTokens: 1_000_000, OutputTokens: 16_384, ThoughtTokens: 32_768, RunMinutes: maxRunMinutes}}
+	a := &Agent{
+		Capabilities: Capabilities{Streaming: true, PushNotifications: true},
+		Limits:       Limits{Steps: 16, TurnTokens: 1_000_000, OutputTokens: 16_384, ThoughtTokens: 32_768, RunMinutes: maxRunMinutes},
+	}
 	a.Conversation = a.Limits.Conversation()
 	file, err := strict.Read(data, a, form)
 	if err != nil {

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -140,7 +141,8 @@ func (p *parser) message() *a2a.Message {
 // part reads a part of a message of A2A 1.0.
 func (p *parser) part() *a2a.Part {
 	part := &a2a.Part{}
-	contents := 0
+	contents, kind := 0, ""
+
 	for name := range p.fields() {
 		switch name {
 		case "text":
@@ -152,7 +154,7 @@ func (p *parser) part() *a2a.Part {
 			contents++
 
 		case "url":
-			part.Content = a2a.URL(p.url())
+			part.Content, kind = p.link()
 			contents++
 
 		case "data":
@@ -176,6 +178,7 @@ func (p *parser) part() *a2a.Part {
 	if p.bad == nil && contents != 1 {
 		p.refuse("must have exactly one of text, raw, url and data")
 	}
+	part.MediaType = cmp.Or(part.MediaType, kind)
 	return part
 }
 

@@ -28,6 +28,7 @@ const (
 	maxURL      = 2048      // bytes
 	maxMedia    = 256       // bytes of a media type
 	maxFilename = 255       // bytes, as in most file systems
+	maxPathname = 4096      // bytes of a path before its last name
 	smallLine   = 64 << 10  // bytes of a line whose item always fits
 	maxItem     = 400 << 10 // bytes of an item's message: its record has room for an answer
 )
@@ -107,6 +108,13 @@ type Item struct {
 	Message  *a2a.Message   // without the fields that For adds
 	Metadata map[string]any // of the request
 	Files    []File         // that the message names
+	URLs     []Link         // that the message names
+}
+
+// A Link is a URL that a line names. Whether the model may be sent it depends on the submitter.
+type Link struct {
+	Field string // which names it
+	URL   string
 }
 
 // A File is a file of the submitter's that a line names.
@@ -233,6 +241,9 @@ func (p *parser) fits(it *Item, size int) {
 
 	some, untyped := false, p.files(it, reads)
 	for i, part := range it.Message.Parts {
+		if c, ok := part.Content.(a2a.URL); ok {
+			it.URLs = append(it.URLs, Link{p.origin(i), string(c)})
+		}
 		if untyped[i] {
 			some = true
 			continue
@@ -253,7 +264,7 @@ func (p *parser) fits(it *Item, size int) {
 		it.Message.Parts = append(a2a.ContentParts{task.TextPart(fmt.Sprintf("(for the skill %q:)", s.Name))}, it.Message.Parts...)
 	}
 	if size > smallLine && stored(it) > maxItem {
-		p.fail(CodeLine, "", fmt.Sprintf("the line is too large: as a message it has more than %d KiB; shorten it", maxItem>>10))
+		p.fail(CodeLine, "", fmt.Sprintf("the line is too large: as a message it has more than %d KiB; shorten it, or name large files by their URLs", maxItem>>10))
 	}
 }
 

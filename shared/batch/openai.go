@@ -9,6 +9,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"errand/shared/dialect"
 	"errand/shared/task"
 )
 
@@ -392,7 +393,7 @@ func (p *parser) picture() *a2a.Part {
 		return nil
 	}
 	s := p.token().String()
-	if strings.HasPrefix(s, "data:") {
+	if dialect.IsDataURL(s) {
 		return p.data(s, "image/")
 	}
 	if p.bad == nil && (len(s) > maxURL || !strings.HasPrefix(s, "https://") || !absolute(s)) {
@@ -420,10 +421,8 @@ func imageType(s string) string {
 
 // data decodes a data URL of a type that begins with group.
 func (p *parser) data(s, group string) *a2a.Part {
-	head, text, comma := strings.Cut(strings.TrimPrefix(s, "data:"), ",")
-	kind, coded := strings.CutSuffix(head, ";base64")
-	raw, ok := decode64(text)
-	if p.bad == nil && (!comma || !coded || !ok || len(raw) == 0 || len(kind) > maxMedia || !isMedia(kind) || !strings.HasPrefix(kind, group)) {
+	raw, kind, err := dialect.DataURL(s)
+	if p.bad == nil && (!dialect.IsDataURL(s) || err != nil || len(raw) == 0 || !strings.HasPrefix(kind, group)) {
 		p.refuse("must be a data URL such as data:" + group + "TYPE;base64,CONTENT")
 	}
 	return &a2a.Part{Content: a2a.Raw(raw), MediaType: kind}

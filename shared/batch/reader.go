@@ -2,7 +2,6 @@ package batch
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,8 +15,10 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"errand/shared/dialect"
 	"errand/shared/strict"
 )
 
@@ -216,6 +217,12 @@ func (p *parser) text() string {
 // label reads a string of 1 to limit bytes without control characters.
 func (p *parser) label(limit int) string {
 	s := p.text()
+	p.plain(s, limit)
+	return s
+}
+
+// plain refuses a text that is no label.
+func (p *parser) plain(s string, limit int) {
 	switch {
 	case p.bad != nil:
 	case strings.TrimSpace(s) == "":
@@ -225,7 +232,6 @@ func (p *parser) label(limit int) string {
 	case strings.ContainsFunc(s, unicode.IsControl):
 		p.refuse("has a control character: remove it")
 	}
-	return s
 }
 
 // truth reads a truth value.
@@ -310,34 +316,30 @@ func (p *parser) object() map[string]any {
 	return m
 }
 
-// base64 decodes bytes in the standard or the URL alphabet, padded or not.
+// base64 decodes bytes.
 func (p *parser) base64() []byte {
-	b, ok := decode64(p.text())
+	b, ok := dialect.Base64(p.text())
 	if p.bad == nil && !ok {
 		p.refuse("is not base64")
 	}
 	return b
 }
 
-func decode64(text string) ([]byte, bool) {
-	for range 2 {
-		text = strings.TrimSuffix(text, "=")
+// link reads the URL of a part. A data URL is the content itself, with its media type. The
+// address of an object in a bucket is judged when the submitter is known.
+func (p *parser) link() (content a2a.PartContent, mediaType string) {
+	s := p.text()
+	if !dialect.IsDataURL(s) {
+		if p.plain(s, maxURL); p.bad == nil && !absolute(s) && !strings.HasPrefix(s, "gs://") {
+			p.refuse("must be an absolute http or https URL, or gs://BUCKET/NAME")
+		}
+		return a2a.URL(s), ""
 	}
-	alphabet := base64.RawStdEncoding
-	if strings.ContainsAny(text, "-_") {
-		alphabet = base64.RawURLEncoding
+	data, mediaType, err := dialect.DataURL(s)
+	if p.bad == nil && err != nil {
+		p.refuse(err.Error())
 	}
-	b, err := alphabet.DecodeString(text)
-	return b, err == nil
-}
-
-// url reads an absolute http or https URL.
-func (p *parser) url() string {
-	s := p.label(maxURL)
-	if p.bad == nil && !absolute(s) {
-		p.refuse("must be an absolute http or https URL")
-	}
-	return s
+	return a2a.Raw(data), mediaType
 }
 
 func absolute(s string) bool {
@@ -347,7 +349,7 @@ func absolute(s string) bool {
 
 // media reads a media type.
 func (p *parser) media() string {
-	s := p.label(maxMedia)
+	s := dialect.MediaType(p.label(maxMedia))
 	if p.bad == nil && !isMedia(s) {
 		p.refuse("must be a media type, such as text/plain")
 	}
@@ -359,23 +361,17 @@ func isMedia(s string) bool {
 	return err == nil && strings.Contains(t, "/")
 }
 
-// filename reads the name of a file, which has no path and nothing that hides its end.
+// filename reads the name of a file, or the last one of a path.
 func (p *parser) filename() string {
-	s := p.label(maxFilename)
+	s, ok := dialect.Filename(p.label(maxPathname))
 	switch {
 	case p.bad != nil:
-	case s == "." || s == ".." || strings.ContainsAny(s, `/\`):
-		p.refuse("must be a name, not a path")
-	case strings.ContainsFunc(s, reorders):
+	case len(s) > maxFilename:
+		p.refuse(fmt.Sprintf("is a name of more than %d bytes: shorten it", maxFilename))
+	case !ok:
 		p.refuse("has a character that changes the direction of text: remove it")
 	}
 	return s
-}
-
-// reorders reports whether r opens or closes a run of reordered text (UAX 9), with which
-// "gpj.exe" is shown as "exe.jpg".
-func reorders(r rune) bool {
-	return r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069'
 }
 
 // path names the value that was read last: body.messages[1].content.
@@ -409,7 +405,7 @@ func (p *parser) origin(part int) string {
 func clean(name string) string {
 	const most = 40
 	name = strings.Map(func(r rune) rune {
-		if unicode.IsGraphic(r) && !reorders(r) {
+		if unicode.IsGraphic(r) && !dialect.Reorders(r) {
 			return r
 		}
 		return '?'

@@ -20,11 +20,12 @@ import (
 	"errand/shared/desk"
 	"errand/shared/files"
 	"errand/shared/kv"
+	"errand/shared/objects"
 	"errand/shared/task"
 	"errand/shared/uploads"
 )
 
-// Config is what a Desk needs. All fields but Currency are required.
+// Config is what a Desk needs. All fields but Objects and Currency are required.
 type Config struct {
 	Desk    *desk.Desk
 	Store   task.Store // the desk's, to read
@@ -35,6 +36,9 @@ type Config struct {
 	// Object pins an object of a bucket, gs://BUCKET/NAME, as it is now. It returns ErrInput,
 	// without the reason, if there is none or the owner may not read it.
 	Object func(ctx context.Context, owner, name string) (batch.Input, error)
+
+	// Objects judges the URLs of lines. Zero: no line names an object of a bucket.
+	Objects objects.Guarded
 
 	Manifests Manifests  // to read lines that have not been fed; a desk that only submits needs none
 	Form      batch.Form // what lines may ask of the agent

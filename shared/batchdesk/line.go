@@ -9,15 +9,17 @@ import (
 
 	"errand/shared/batch"
 	"errand/shared/desk"
+	"errand/shared/objects"
 	"errand/shared/task"
 	"errand/shared/uploads"
 )
 
 // A Feeder makes the tasks of lines: the run of a batch has it make them in their order, and a
-// [Desk] one that a client names before its turn. All fields are required.
+// [Desk] one that a client names before its turn. All fields but Objects are required.
 type Feeder struct {
 	Desk    *desk.Desk
 	Uploads *uploads.Store
+	Objects objects.Guarded // judges the URLs of lines; zero: no line names an object
 	Form    batch.Form
 }
 
@@ -32,7 +34,9 @@ func (f Feeder) Feed(ctx context.Context, of task.Record, d batch.Dialect, line 
 
 	err := f.Desk.Feed(ctx, desk.Item{
 		Batch: of, Line: line.N, Message: it.For(of.ID()), Metadata: it.Metadata,
-		Prepare: func(ctx context.Context, id string) error { return keepFiles(ctx, f.Uploads, of.Owner, id, it) },
+		Prepare: func(ctx context.Context, id string) error {
+			return keepFiles(ctx, f.Uploads, f.Objects, of.Owner, id, it)
+		},
 	})
 	fault, ok := errors.AsType[*FieldError](err)
 	switch {
@@ -45,12 +49,19 @@ func (f Feeder) Feed(ctx context.Context, of task.Record, d batch.Dialect, line 
 }
 
 // KeepFiles keeps the files that a line names for the task that it becomes. The error is a
-// *FieldError if one is not there, or the agent does not read it.
+// *FieldError if one is not there, or the agent does not read it, or a URL of the line may not be
+// passed on for the owner.
 func (c *Desk) KeepFiles(ctx context.Context, owner, id string, it batch.Item) error {
-	return keepFiles(ctx, c.cfg.Uploads, owner, id, it)
+	return keepFiles(ctx, c.cfg.Uploads, c.cfg.Objects, owner, id, it)
 }
 
-func keepFiles(ctx context.Context, store *uploads.Store, owner, id string, it batch.Item) error {
+func keepFiles(ctx context.Context, store *uploads.Store, may objects.Guarded, owner, id string, it batch.Item) error {
+	for _, l := range it.URLs {
+		if err := may.Pass(owner, l.URL); err != nil {
+			return &FieldError{l.Field, err.Error()}
+		}
+	}
+
 	for _, n := range it.Files {
 		f, err := store.Keep(ctx, owner, n.ID, id, time.Time{})
 		switch {

@@ -171,7 +171,7 @@ func (c *Desk) Begin(ctx context.Context, u Unfed) error {
 	if err != nil {
 		return fmt.Errorf("reading line %d of batch %s: %w", u.Line, u.Batch.ID(), err)
 	}
-	if err := (Feeder{c.cfg.Desk, c.cfg.Uploads, c.cfg.Form}).Feed(ctx, u.Batch.Record, u.Batch.State.Dialect, l); err != nil {
+	if err := (Feeder{c.cfg.Desk, c.cfg.Uploads, c.cfg.Objects, c.cfg.Form}).Feed(ctx, u.Batch.Record, u.Batch.State.Dialect, l); err != nil {
 		return err
 	}
 

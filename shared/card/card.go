@@ -7,6 +7,7 @@ package card
 
 import (
 	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 	"time"
@@ -44,30 +45,36 @@ type Config struct {
 	// its address is the one that the client named.
 	Loopback bool
 
+	// MaxMessage is how many bytes a task may have when it takes a message. The description says
+	// so, because the card has no other place for it; 0: it does not.
+	MaxMessage int
+
 	// Modified is the time of the definition's last change: at best the time of the build,
 	// at worst the start of the process.
 	Modified time.Time
 }
 
-// Derive makes the card of the agent at cfg.URL. Addresses on the card end without a slash,
-// because clients append paths such as /message:send to them as they are.
+// Derive makes the card of the agent at cfg.URL. The addresses for HTTP+JSON end without a
+// slash, because clients append paths such as /message:send to them as they are. Those for
+// JSON-RPC end with one if there is a path, because proxies redirect POST /path to /path/, and
+// clients follow with GET: https://nginx.org/en/docs/http/ngx_http_core_module.html#location
 func Derive(cfg Config) (*a2a.AgentCard, error) {
 	a := cfg.Agent
-	base, err := clean(cfg.URL)
+	base, rpc, err := clean(cfg.URL)
 	if err != nil {
 		return nil, err
 	}
 
 	c := &a2a.AgentCard{
 		SupportedInterfaces: []*a2a.AgentInterface{ // preferred first
-			{URL: base, ProtocolBinding: a2a.TransportProtocolJSONRPC, ProtocolVersion: dialect.Version1},
+			{URL: rpc, ProtocolBinding: a2a.TransportProtocolJSONRPC, ProtocolVersion: dialect.Version1},
 			{URL: base, ProtocolBinding: a2a.TransportProtocolHTTPJSON, ProtocolVersion: dialect.Version1},
-			{URL: base, ProtocolBinding: a2a.TransportProtocolJSONRPC, ProtocolVersion: dialect.Version03},
+			{URL: rpc, ProtocolBinding: a2a.TransportProtocolJSONRPC, ProtocolVersion: dialect.Version03},
 			{URL: base, ProtocolBinding: a2a.TransportProtocolHTTPJSON, ProtocolVersion: dialect.Version03},
 		},
-		Capabilities:       a2a.AgentCapabilities{Streaming: true, PushNotifications: true, Extensions: Extensions(a)},
+		Capabilities:       a2a.AgentCapabilities{Streaming: a.Capabilities.Streaming, PushNotifications: a.Capabilities.PushNotifications, Extensions: Extensions(a)},
 		Name:               a.Name,
-		Description:        a.Description,
+		Description:        strings.TrimSpace(a.Description) + sizes(cfg.MaxMessage),
 		Version:            a.Version,
 		DocumentationURL:   a.DocumentationURL,
 		IconURL:            a.IconURL,
@@ -94,6 +101,16 @@ func Derive(cfg Config) (*a2a.AgentCard, error) {
 	return c, nil
 }
 
+// sizes tells how large a message may be. The bytes of a file are counted in base64, which makes
+// four of three, and some room is for the rest of the message.
+func sizes(most int) string {
+	if most == 0 {
+		return ""
+	}
+	const rest = 8 << 10
+	return fmt.Sprintf(" A message may have %d KiB together with its task, and a file in it about %d KiB: send the URL of a larger file.", most>>10, (most-rest)/4*3>>10)
+}
+
 // Extensions are the protocol extensions that the card declares.
 func Extensions(a *agent.Agent) []a2a.AgentExtension {
 	var all []a2a.AgentExtension
@@ -107,14 +124,20 @@ func Extensions(a *agent.Agent) []a2a.AgentExtension {
 // field as null.
 func list(s []string) []string { return append([]string{}, s...) }
 
-// clean checks a base address and cuts the slash at its end.
-func clean(base string) (string, error) {
+// clean checks a base address. It returns it without a slash at its end, and as it is for
+// JSON-RPC.
+func clean(base string) (rest, rpc string, err error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.Opaque != "" {
-		return "", errors.New("the agent's address must be complete, such as https://agent.example.com")
+		return "", "", errors.New("the agent's address must be complete, such as https://agent.example.com")
 	}
 	if u.User != nil || strings.ContainsAny(base, "?#") {
-		return "", errors.New("the agent's address must have no user, query or fragment, such as https://agent.example.com")
+		return "", "", errors.New("the agent's address must have no user, query or fragment, such as https://agent.example.com")
 	}
-	return strings.TrimRight(base, "/"), nil
+
+	rest = strings.TrimRight(base, "/")
+	if strings.Trim(u.Path, "/") != "" {
+		return rest, rest + "/", nil
+	}
+	return rest, rest, nil
 }

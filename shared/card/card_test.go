@@ -156,11 +156,12 @@ func full(t *testing.T, fields map[string]any, name string) {
 
 // Shows D5, D6.
 func TestInterfaceIsDeclaredAtItsTrueAddress(t *testing.T) {
-	for in, want := range map[string]string{
-		base:                            base,
-		base + "/":                      base,
-		"https://example.com/agents/a/": "https://example.com/agents/a",
-		"http://[::1]:8080":             "http://[::1]:8080",
+	for in, want := range map[string][2]string{ // JSON-RPC, HTTP+JSON
+		base:                            {base, base},
+		base + "/":                      {base, base},
+		"https://example.com/agents/a":  {"https://example.com/agents/a/", "https://example.com/agents/a"},
+		"https://example.com/agents/a/": {"https://example.com/agents/a/", "https://example.com/agents/a"},
+		"http://[::1]:8080":             {"http://[::1]:8080", "http://[::1]:8080"},
 	} {
 		c, err := card.Derive(card.Config{Agent: load(t), URL: in})
 		if err != nil {
@@ -168,8 +169,10 @@ func TestInterfaceIsDeclaredAtItsTrueAddress(t *testing.T) {
 			continue
 		}
 
-		if got := c.SupportedInterfaces[0].URL; got != want {
-			t.Errorf("Derive(%q): URL = %q, want %q", in, got, want)
+		for i, of := range c.SupportedInterfaces {
+			if of.URL != want[i%2] {
+				t.Errorf("Derive(%q): URL of %s = %q, want %q", in, of.ProtocolBinding, of.URL, want[i%2])
+			}
 		}
 		if got := c.SupportedInterfaces[0].ProtocolVersion; got != "1.0" {
 			t.Errorf("Derive(%q): protocol version = %q, want 1.0", in, got)
@@ -246,6 +249,35 @@ func TestCardDeclaresTheCapabilitiesServed(t *testing.T) {
 	}
 	if diff := cmp.Diff(a2a.AgentCapabilities{Streaming: true, PushNotifications: true}, c.Capabilities); diff != "" {
 		t.Errorf("capabilities (-want +got):\n%s", diff)
+	}
+
+	for _, want := range []a2a.AgentCapabilities{{}, {Streaming: true}, {PushNotifications: true}} {
+		a := *load(t)
+		a.Capabilities = agent.Capabilities{Streaming: want.Streaming, PushNotifications: want.PushNotifications}
+		c, err := card.Derive(card.Config{Agent: &a, URL: base})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, c.Capabilities); diff != "" {
+			t.Errorf("capabilities (-want +got):\n%s", diff)
+		}
+	}
+}
+
+// TestClientsRow16Card: the description tells the sizes of messages, which the card has no other
+// place for.
+func TestClientsRow16Card(t *testing.T) {
+	plain, err := card.Derive(card.Config{Agent: load(t), URL: base})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sized, err := card.Derive(card.Config{Agent: load(t), URL: base, MaxMessage: 512 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := plain.Description + " A message may have 512 KiB together with its task, and a file in it about 378 KiB: send the URL of a larger file."
+	if plain.Description != strings.TrimSpace(load(t).Description) || sized.Description != want {
+		t.Errorf("the description is %q, want %q", sized.Description, want)
 	}
 }
 
@@ -329,12 +361,13 @@ func TestConditionalRequests(t *testing.T) {
 func TestHeadTellsTheLength(t *testing.T) {
 	s := httptest.NewServer(handler(t, base))
 	defer s.Close()
-	full, err := http.Get(s.URL)
+	plain := http.Client{Transport: &http.Transport{DisableCompression: true}} // or the transport hides the length
+	full, err := plain.Get(s.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer full.Body.Close()
-	head, err := http.Head(s.URL)
+	head, err := plain.Head(s.URL)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"errand/shared/serve"
 )
 
 // maxHosts bounds the cards that a handler keeps that follows the Host header: localhost,
@@ -62,6 +64,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if d.compressed != nil && serve.TakesGzip(r) {
+		d = d.compressed
+	}
 	d.serve(w, r)
 }
 
@@ -78,10 +83,7 @@ func preflight(w http.ResponseWriter) {
 
 // forHost is the document for the address in r.
 func (h *Handler) forHost(r *http.Request) (*document, error) {
-	base := "http://" + r.Host
-	if r.TLS != nil {
-		base = "https://" + r.Host
-	}
+	base := serve.Base(r)
 	h.mu.RLock()
 	d := h.hosts[base]
 	h.mu.RUnlock()
@@ -111,6 +113,9 @@ type document struct {
 	modified time.Time
 
 	contentType, length, etags, cache, lastModified, origin []string
+
+	encoding, vary []string  // nil: none
+	compressed     *document // the same document for clients that read gzip; nil: it is small
 }
 
 func (h *Handler) render(base string) (*document, error) {
@@ -128,7 +133,7 @@ func (h *Handler) render(base string) (*document, error) {
 
 	sum := sha256.Sum256(body)
 	etag := `"` + hex.EncodeToString(sum[:16]) + `"`
-	return &document{
+	d := &document{
 		body:         body,
 		etag:         etag,
 		modified:     cfg.Modified,
@@ -138,7 +143,17 @@ func (h *Handler) render(base string) (*document, error) {
 		cache:        []string{h.caching()},
 		lastModified: []string{cfg.Modified.UTC().Format(http.TimeFormat)},
 		origin:       []string{"*"},
-	}, nil
+	}
+
+	if serve.Compressible(body) {
+		d.vary = []string{"Accept-Encoding"}
+		z := *d
+		z.body, z.encoding = serve.Gzip(body), []string{"gzip"}
+		z.length = []string{strconv.Itoa(len(z.body))}
+		z.etags = []string{"W/" + etag} // other bytes of the same meaning (RFC 9110, section 8.8.3.3)
+		d.compressed = &z
+	}
+	return d, nil
 }
 
 // caching is the Cache-Control of the card. After five minutes a new version is seen, and a
@@ -159,12 +174,18 @@ func (d *document) serve(w http.ResponseWriter, r *http.Request) {
 	header["Cache-Control"] = d.cache
 	header["Last-Modified"] = d.lastModified
 	header["Access-Control-Allow-Origin"] = d.origin
+	if d.vary != nil {
+		header["Vary"] = d.vary
+	}
 	if d.unchanged(r.Header) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
 	header["Content-Type"] = d.contentType
 	header["Content-Length"] = d.length
+	if d.encoding != nil {
+		header["Content-Encoding"] = d.encoding
+	}
 	if r.Method == http.MethodGet {
 		w.Write(d.body) // an error means that the client has gone
 	}

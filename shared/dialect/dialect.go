@@ -1,9 +1,9 @@
 // Package dialect writes the a2a types in the forms of the protocol's versions: 1.0, and
 // the two forms of 0.3.
 //
-// It reads nothing: requests of strangers are read strictly, in cardserver/front/wire. It
-// frames nothing either: JSON-RPC, server-sent events and webhooks put their frames around
-// these values.
+// It reads no requests: those of strangers are read strictly, in cardserver/front/wire and in
+// shared/batch, which ask it what single words of theirs mean. It frames nothing either:
+// JSON-RPC, server-sent events and webhooks put their frames around these values.
 //
 // Values are written by json/v2 under the options of encoding/json. json.Marshal itself
 // would marshal every part once for each level of nesting, and it cannot write times in UTC

@@ -166,11 +166,16 @@ func TestCheckURLWithAllowList(t *testing.T) {
 		{"127.0.0.1:8888", "http://localhost/", false},
 		{"127.0.0.1:8888", "http://2130706433:8888/", false},
 		{"127.0.0.1:8888", "http://127.0.0.1.:8888/", false},
-		{"127.0.0.1:8888", "http://example.com:8888/", false},
+		{"127.0.0.1:8888", "http://example.com:8888/", true}, // the address decides
+		{"127.0.0.1:8888", "http://receiver:8888/", true},
+		{"127.0.0.1:8888", "http://receiver/", false},
+		{"127.0.0.1:8888", "http://example.com/", false},
+		{"127.0.0.1:8888", "http://storage.googleapis.com:8888/", false},
 		{"127.0.0.1:8888", "https://example.com:8888/", true}, // the address decides
 		{"127.0.0.1:8888", "https://a.internal/", false},
 		{"127.0.0.1:8888", "https://a.internal:8888/", true},
-		{"127.0.0.1:8888", "https://receiver:8888/", false},
+		{"127.0.0.1:8888", "https://receiver:8888/", true},
+		{"127.0.0.1:8888", "https://receiver/", false},
 		{"[::1]:80", "http://localhost/", true},
 		{"[::1]:80", "http://[::1]/", true},
 		{"[::1]:80", "http://[::1%25lo]/", false},

@@ -73,7 +73,7 @@ func New(cfg Config) (*Client, error) {
 	if resolver == nil {
 		resolver = &net.Resolver{PreferGo: true}
 	}
-	d := &dialer{resolve: resolver.LookupNetIP, connect: (&net.Dialer{Control: g.control}).DialContext}
+	d := &dialer{resolve: resolver.LookupNetIP, connect: (&net.Dialer{ControlContext: g.control}).DialContext}
 	return newClient(g, cfg.Roots, d.dial), nil
 }
 
@@ -109,6 +109,9 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 	}
 
 	ctx, cancel := context.WithTimeout(req.Context(), totalTimeout)
+	if req.URL.Scheme == "http" {
+		ctx = context.WithValue(ctx, plainKey{}, true)
+	}
 	var answered atomic.Bool
 	req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotFirstResponseByte: func() { answered.Store(true) },

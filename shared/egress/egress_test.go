@@ -121,7 +121,9 @@ func TestLoopbackIsReachedOnlyWhenAllowed(t *testing.T) {
 		{"address, another port allowed", "127.0.0.1:1", plain.URL, plain, false},
 		{"address, allowed", plain.addr(), plain.URL, plain, true},
 		{"localhost, allowed", plain.addr(), strings.Replace(plain.URL, "127.0.0.1", "localhost", 1), plain, true},
-		{"spelling that CheckURL refuses", plain.addr(), strings.Replace(plain.URL, "127.0.0.1", "example.com", 1), plain, false},
+		{"name by plain HTTP, another port allowed", "127.0.0.1:1", strings.Replace(plain.URL, "127.0.0.1", "example.com", 1), plain, false},
+		{"name by plain HTTP, allowed", plain.addr(), strings.Replace(plain.URL, "127.0.0.1", "example.com", 1), plain, true},
+		{"spelling that CheckURL refuses", plain.addr(), strings.Replace(plain.URL, "127.0.0.1", "127.0.0.1.", 1), plain, false},
 		{"name that leads to loopback, port allowed elsewhere", secure.elsewhere(), secure.named(), secure, false},
 		{"name that leads to loopback, allowed", secure.addr(), secure.named(), secure, true},
 	}

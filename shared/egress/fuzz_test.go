@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -33,7 +34,7 @@ var Sentences = []string{
 	"must not contain a user name or password: use the authentication field",
 	"must not contain spaces, control characters or backslashes: percent-encode them",
 	"must not have a colon without a port: write the port, or leave the colon out",
-	"must start with https://",
+	"must start with https://: plain HTTP goes only to private destinations that the operator has allowed at this port", "must start with https://",
 	"must use port 443 or 8443",
 }
 
@@ -82,7 +83,7 @@ func FuzzAccepted(f *testing.F) {
 		"https://example.com/", "https://example.com:8443/", "https://①②⑦.⓪.⓪.①/", "https://127.1/", "https://[::ffff:7f00:1]:443/",
 		"https://a.b@c.d:443/x?y", "https://bücher.example/", "https://EXAMPLE。com./", "https://xn--bcher-kva.example:9000/",
 		"http://127.0.0.1:9000/", "http://localhost:9000/", "http://LOCALHOST.:443/", "https://localhost:443/", "http://10.1.2.3:22/",
-		"http://[fd00::1]/", "https://inner.internal:9000/", "http://example.com:9000/", "https://self.example.com:8443/",
+		"http://[fd00::1]/", "https://inner.internal:9000/", "http://example.com:9000/", "http://receiver:9000/", "https://self.example.com:8443/",
 	} {
 		f.Add(raw, v4(127, 0, 0, 1))
 		f.Add(raw, append(v6("::1"), v4(8, 8, 8, 8)...))
@@ -114,7 +115,10 @@ func FuzzAccepted(f *testing.F) {
 			netip.MustParsePrefix("fd00:1::/32").Contains(addr) && port == 80
 	}
 
-	lookedUp := regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)+\.$`)
+	lookedUp := map[bool]*regexp.Regexp{ // by whether private destinations are allowed
+		false: regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)+\.$`),
+		true:  regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)*\.$`), // such as receiver, of Docker Compose
+	}
 	stop := errors.New("the test ends here")
 
 	f.Fuzz(func(t *testing.T, raw string, answers []byte) {
@@ -131,8 +135,8 @@ func FuzzAccepted(f *testing.F) {
 
 			var scheme string
 
-			control := func(network, address string, c syscall.RawConn) error {
-				if err := g.control(network, address, c); err != nil {
+			control := func(ctx context.Context, network, address string, c syscall.RawConn) error {
+				if err := g.control(ctx, network, address, c); err != nil {
 					return err
 				}
 
@@ -150,7 +154,7 @@ func FuzzAccepted(f *testing.F) {
 
 			names := Hostile(func(_ string, m *dnsmessage.Message) bool {
 				q := m.Questions[0]
-				if name := q.Name.String(); !lookedUp.MatchString(name) || name == "self.example.com." && raw == "https://self.example.com:8443/" {
+				if name := q.Name.String(); !lookedUp[allow != nil].MatchString(name) || name == "self.example.com." && raw == "https://self.example.com:8443/" {
 					t.Errorf("%q has %q looked up", raw, name)
 				}
 
@@ -161,7 +165,7 @@ func FuzzAccepted(f *testing.F) {
 				return true
 			})
 
-			d := &dialer{resolve: names.LookupNetIP, connect: (&net.Dialer{Control: control}).DialContext}
+			d := &dialer{resolve: names.LookupNetIP, connect: (&net.Dialer{ControlContext: control}).DialContext}
 			c := newClient(g, nil, d.dial)
 			if err := c.CheckURL(raw); err != nil {
 				if !slices.Contains(Sentences, err.Error()) {

@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"syscall"
@@ -51,9 +52,12 @@ func newGuard(allow []Destination, own ownList) (*guard, error) {
 	}, nil
 }
 
+// plainKey is of contexts of requests by plain HTTP.
+type plainKey struct{}
+
 // control is the net.Dialer's hook. It sees every address after name resolution, before the
 // connection.
-func (g *guard) control(network, address string, c syscall.RawConn) error {
+func (g *guard) control(ctx context.Context, network, address string, c syscall.RawConn) error {
 	if at, err := netip.ParseAddrPort(address); err == nil {
 		if g.own.contains(at) {
 			return fmt.Errorf("%w: %s is this installation itself", ErrRefused, at)
@@ -61,6 +65,9 @@ func (g *guard) control(network, address string, c syscall.RawConn) error {
 		if g.allow.contains(at.Addr(), at.Port()) {
 			return nil
 		}
+	}
+	if ctx.Value(plainKey{}) != nil {
+		return fmt.Errorf("%w: plain HTTP goes only to allowed destinations, and %s is none", ErrRefused, address)
 	}
 	if err := g.public.Safe(network, address, c); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)

@@ -93,7 +93,7 @@ func TestGuardRefusesAddresses(t *testing.T) {
 		t.Run(fmt.Sprintf("%d %s", d.row, d.ip), func(t *testing.T) {
 			addr := netip.MustParseAddr(d.ip)
 			for _, port := range publicPorts {
-				if err := g.control(network(addr), netip.AddrPortFrom(addr, port).String(), nil); !errors.Is(err, ErrRefused) {
+				if err := g.control(t.Context(), network(addr), netip.AddrPortFrom(addr, port).String(), nil); !errors.Is(err, ErrRefused) {
 					t.Errorf("control(%s, %d) = %v, want ErrRefused: %s", d.ip, port, err, d.what)
 				}
 			}
@@ -105,7 +105,7 @@ func TestGuardRefusesAddresses(t *testing.T) {
 			addr := netip.MustParseAddr(ip)
 			for _, port := range []uint16{443, 8443, 0, 22, 25, 80, 8080} {
 				want := port == 443 || port == 8443
-				if err := g.control(network(addr), netip.AddrPortFrom(addr, port).String(), nil); (err == nil) != want {
+				if err := g.control(t.Context(), network(addr), netip.AddrPortFrom(addr, port).String(), nil); (err == nil) != want {
 					t.Errorf("control(%s, %d) = %v, want allowed %v", ip, port, err, want)
 				}
 			}
@@ -113,7 +113,7 @@ func TestGuardRefusesAddresses(t *testing.T) {
 	}
 
 	for _, odd := range [][2]string{{"udp4", "8.8.8.8:443"}, {"unix", "/run/x"}, {"tcp4", "example.com:443"}, {"tcp4", ""}} {
-		if err := g.control(odd[0], odd[1], nil); !errors.Is(err, ErrRefused) {
+		if err := g.control(t.Context(), odd[0], odd[1], nil); !errors.Is(err, ErrRefused) {
 			t.Errorf("control(%s, %s) = %v, want ErrRefused", odd[0], odd[1], err)
 		}
 	}
@@ -152,7 +152,7 @@ func TestGuardAllowsByAddressAndPort(t *testing.T) {
 		"8.8.8.8:8888":            false,
 	} {
 		at := netip.MustParseAddrPort(address)
-		if err := g.control(network(at.Addr()), address, nil); (err == nil) != want {
+		if err := g.control(t.Context(), network(at.Addr()), address, nil); (err == nil) != want {
 			t.Errorf("control(%s) = %v, want allowed %v", address, err, want)
 		}
 	}

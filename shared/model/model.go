@@ -35,6 +35,14 @@ type Model interface {
 	Name() string
 }
 
+// An ObjectReader is a Model that may read objects of buckets: parts whose URI is
+// gs://BUCKET/NAME. It reads them by the rights of the program. A Model that is none gets no such
+// parts.
+type ObjectReader interface {
+	// ReadsObjects reports whether it does.
+	ReadsObjects() bool
+}
+
 // A Request is everything the model sees in one step.
 type Request struct {
 	System    string    // instructions; empty for none

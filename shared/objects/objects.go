@@ -3,7 +3,8 @@
 // nobody changes what is read while it is read.
 //
 // It writes nothing, lists nothing and keeps no files of ours (shared/files does). An object is
-// read by a right of its caller ([Guarded]), which the access file gives.
+// read by a right of its caller ([Guarded]), which the access file gives. The same right decides
+// which objects a model is sent the addresses of ([Guarded.Pass]).
 package objects
 
 import (
@@ -11,10 +12,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -142,4 +145,50 @@ func (g Guarded) check(owner, url string) error {
 		return ErrNotFound
 	}
 	return nil
+}
+
+// Reasons not to pass a URL on, in words for those who sent it. None tells whether there is
+// anything at the URL.
+var (
+	errPlain = errors.New("must be gs://BUCKET/NAME as it stands in the bucket: its name may have letters, digits, spaces and most signs, " +
+		"but none of % ? # * [ ] \\ and no segment that is empty, . or .. alone")
+	errRight = errors.New("names an object that you may not have read: the operator lists the buckets and folders that you may under buckets in the access file")
+	errKept  = errors.New("names a file that the Gemini API keeps for this agent: send its content, or another URL")
+)
+
+// Pass returns nil if the model may be sent a URL that an owner names in a message. It decides by
+// the name alone and looks nothing up. The error goes on after the name of a field.
+//
+// The model's service reads an object by the rights of the program's project, and so by a right
+// of the owner. Such an address must have one spelling only, because others on its way may
+// take it for a URL. The service fetches http and https URLs as anybody could, but for the files
+// that the Gemini API keeps for the program's key.
+//
+//	https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference#filedata
+//	https://ai.google.dev/gemini-api/docs/files
+func (g Guarded) Pass(owner, raw string) error {
+	if u, err := url.Parse(raw); err == nil && (u.Scheme == "http" || u.Scheme == "https") {
+		if strings.Contains(strings.ToLower(u.Host), "generativelanguage") {
+			return errKept
+		}
+		return nil
+	}
+
+	_, name, err := Parse(raw)
+	switch {
+	case err != nil, slices.Contains(strings.Split(name, "/"), ""), strings.ContainsFunc(name, unplain):
+		return errPlain
+	case g.May == nil || !g.May(owner, raw):
+		return errRight
+	}
+	return nil
+}
+
+// unplain reports whether a character of a name may mean something else to others: an escape, a
+// part of a URL, a wildcard, or a sign that looks like a dot or a slash.
+func unplain(r rune) bool {
+	if r <= unicode.MaxASCII {
+		return !unicode.IsPrint(r) || strings.ContainsRune(`%?#*[]\`, r)
+	}
+	return !unicode.In(r, unicode.L, unicode.M, unicode.Nd)
 }

@@ -99,3 +99,39 @@ func TestGuarded(t *testing.T) {
 		t.Errorf("asked for %q, which nobody may read", source)
 	}
 }
+
+// The model may be sent the address of an object that its owner may read, in one spelling only,
+// and every URL that anybody may fetch. Nothing is asked about it. Without rights no object passes.
+func TestPass(t *testing.T) {
+	var source asked
+	g := objects.Guarded{Source: &source, May: func(owner, url string) bool { return owner == "acme/ci" && strings.HasPrefix(url, "gs://acme-in/") }}
+	for _, url := range []string{"gs://acme-in/a", "gs://acme-in/2026/ä 1.pdf", "gs://acme-in/a=b,c;d!$&'()+@~.x"} {
+		if err := g.Pass("acme/ci", url); err != nil {
+			t.Errorf("%s: %v", url, err)
+		}
+		for owner, g := range map[string]objects.Guarded{"acme/bob": g, "": g, "acme/ci": {}} {
+			if err := g.Pass(owner, url); err == nil || strings.Contains(err.Error(), url) {
+				t.Errorf("%s for %q: %v", url, owner, err)
+			}
+		}
+	}
+
+	for _, url := range []string{
+		"", "gs://acme-in/", "gs://acme-in//a", "gs://acme-in/a//b", "gs://acme-in/a/", "gs://acme-in/a%2e", "gs://acme-in/a?b", "gs://acme-in/a#1", "gs://acme-in/a*", "gs://acme-in/[a]",
+		`gs://acme-in/a\b`, "gs://acme-in/a\x00", "gs://acme-in/a\u202eb", "gs://acme-in/\uff0e\uff0e", "gs://acme-in/a\uff0fb", "gs://acme-in/\u2024\u2024/a", "GS://acme-in/a", "gs:acme-in/a",
+		"s3://acme-in/a", "file:///a", "data:,a", "//acme-in/a", "https://generativelanguage.googleapis.com/v1beta/files/a", "https://GENERATIVELANGUAGE.googleapis.com./v1beta/files/a",
+	} {
+		if g.Pass("acme/ci", url) == nil {
+			t.Errorf("%q passes", url)
+		}
+	}
+
+	for _, url := range []string{"https://example.com/a", "http://example.com/a?b=gs://acme-out/a", "https://storage.googleapis.com/acme-out/a"} {
+		if err := (objects.Guarded{}).Pass("", url); err != nil {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+	if len(source) != 0 {
+		t.Errorf("asked for %q", source)
+	}
+}

@@ -16,6 +16,9 @@ type Answer struct {
 	RetryAfter time.Duration // rounded up to seconds; 0: no such header
 	Challenge  string        // WWW-Authenticate; empty: no such header
 	Timeout    time.Duration // for the client to take the answer
+
+	encoding string // of Body; empty: none
+	varies   bool   // with what the client reads
 }
 
 // Write sends the answer. It returns no error, because an error means that the client has
@@ -27,6 +30,12 @@ func (a Answer) Write(w http.ResponseWriter) {
 	}
 	if a.Challenge != "" {
 		h.Set("WWW-Authenticate", a.Challenge)
+	}
+	if a.varies {
+		h.Add("Vary", "Accept-Encoding")
+	}
+	if a.encoding != "" {
+		h.Set("Content-Encoding", a.encoding)
 	}
 	h.Set("Content-Type", a.Type)
 	h.Set("Content-Length", strconv.Itoa(len(a.Body)))

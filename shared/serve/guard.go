@@ -17,9 +17,16 @@ import (
 //   - A chunked request is the last one of its connection too. If it also had a
 //     Content-Length, its connection must be closed (RFC 9112, section 6.1), and net/http
 //     does not tell whether it had one.
+//
+// Requests of HTTP/2 share their connection with others: see [overHTTP2].
 func guarded(h http.Handler, l Limits) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r = identified(r)
+		if isHTTP2(r) {
+			overHTTP2(h, l, w, r)
+			return
+		}
+
 		var unread *body
 		if r.Body != nil && r.Body != http.NoBody {
 			unread = &body{ReadCloser: r.Body, header: w.Header(), chunked: r.ContentLength < 0}

@@ -16,6 +16,7 @@ const (
 	headerFor   = 10 * time.Second
 	idleFor     = 2 * time.Minute
 	connections = 4096 // of about 64 KiB each while a stream is on them
+	streams     = 250  // as many as Cloud Run lets into one instance of cardserver
 	requests    = 200  // of the 250 that Cloud Run lets into one instance of cardserver
 )
 
@@ -52,7 +53,8 @@ type Limits struct {
 
 	// Connections is the largest number of open connections: 4,096, or fewer if the process
 	// may open few files. One client address may have half of them, unless callers come
-	// through a proxy (Options.Caller) or from this machine.
+	// through a proxy (Options.Caller) or from this machine. A request on a connection of
+	// HTTP/2 counts as one more connection while it is under way.
 	Connections int
 
 	// Requests is the largest number of requests under way from one client address behind a
@@ -145,6 +147,7 @@ func shared(h http.Handler, caller func(*http.Request) netip.Prefix, l Limits) h
 	var under counter
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		from := caller(r)
+		r = proxied(r)
 		if under.take(from, math.MaxInt, l.Requests) != enough {
 			Answer{
 				Status: http.StatusTooManyRequests, Type: plainText, RetryAfter: retryAfter, Timeout: l.Write,

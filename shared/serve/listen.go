@@ -59,12 +59,18 @@ func (l *listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		from := l.share(c.RemoteAddr().String())
-		short := l.open.take(from, l.limits.Connections, l.limits.Connections/2)
+		short := l.take(from)
 		if short == enough {
-			return &conn{Conn: c, limits: l.limits, release: sync.OnceFunc(func() { l.open.release(from) })}, nil
+			return &conn{Conn: c, limits: l.limits, release: sync.OnceFunc(func() { l.open.release(from) }), of: l, from: from}, nil
 		}
 		l.refuse(c, short)
 	}
+}
+
+// take counts one more connection from a network, or one more request on a connection of
+// HTTP/2.
+func (l *listener) take(from netip.Prefix) shortage {
+	return l.open.take(from, l.limits.Connections, l.limits.Connections/2)
 }
 
 // share is the network whose share a connection counts to. Connections from this machine
@@ -79,11 +85,7 @@ func (l *listener) share(peer string) netip.Prefix {
 // refuse tells the client why it is refused. It does not wait for the client, and tells
 // nothing if many others are being told.
 func (l *listener) refuse(c net.Conn, short shortage) {
-	status, text := http.StatusServiceUnavailable, fmt.Sprintf("this agent has %d connections, its most; try again\n", l.limits.Connections)
-	if short == shareUsed {
-		status, text = http.StatusTooManyRequests, fmt.Sprintf("your address has %d connections to this agent, its most; close some, or try again\n", l.limits.Connections/2)
-	}
-	l.lines.Do(func() { l.log.Warn("connections are refused", "status", status, "limit", l.limits.Connections) })
+	status, text := l.reason(short)
 
 	select {
 	case l.telling <- struct{}{}:
@@ -100,14 +102,29 @@ func (l *listener) refuse(c net.Conn, short shortage) {
 	}()
 }
 
+// reason is the status and the text of a refusal for want of room.
+func (l *listener) reason(short shortage) (status int, text string) {
+	const counted = "connections, and requests under way on those of HTTP/2"
+	status, text = http.StatusServiceUnavailable, fmt.Sprintf("this agent has %d %s, its most; try again\n", l.limits.Connections, counted)
+	if short == shareUsed {
+		status, text = http.StatusTooManyRequests, fmt.Sprintf("your address has %d %s, its most; end some, or try again\n", l.limits.Connections/2, counted)
+	}
+	l.lines.Do(func() { l.log.Warn("connections are refused", "status", status, "limit", l.limits.Connections) })
+	return status, text
+}
+
 // A conn is an accepted connection.
 type conn struct {
 	net.Conn
 	limits  Limits
 	release func() // called once or more
 
+	of   *listener // nil: a refused connection
+	from netip.Prefix
+
 	inRequest atomic.Bool  // the header of a request has been read whole, and its answer not written
 	lines     atomic.Int64 // of the header that is being read
+	greeting  greeting     // written by the reader only, before the first request is whole
 }
 
 // state is told by net/http how far a connection is: between two calls of Read, or beside the
@@ -119,9 +136,9 @@ func (c *conn) state(s http.ConnState) {
 
 // Read implements net.Conn. It reads a header in small pieces, and not beyond maxLines
 // before the last piece: net/http needs about a hundred bytes for a line of five, before
-// any handler is asked.
+// any handler is asked. The headers of HTTP/2 have no lines, and net/http bounds them.
 func (c *conn) Read(p []byte) (int, error) {
-	if c.inRequest.Load() {
+	if c.inRequest.Load() || c.greeting.whole() {
 		return c.Conn.Read(p)
 	}
 	if c.lines.Load() > maxLines {
@@ -132,6 +149,7 @@ func (c *conn) Read(p []byte) (int, error) {
 
 	n, err := c.Conn.Read(p[:min(len(p), headerPiece)])
 	c.lines.Add(int64(bytes.Count(p[:n], []byte{'\n'})))
+	c.greeting.add(p[:n])
 	return n, err
 }
 

@@ -64,15 +64,18 @@ func Run(ctx context.Context, l net.Listener, h http.Handler, o Options) error {
 	limits := o.Limits.withDefaults()
 
 	srv := &http.Server{
+		Protocols:         protocols(),
+		HTTP2:             limits.http2(),
 		Handler:           guarded(watched(shared(h, o.Caller, limits), &stopping, o.Short), limits),
 		BaseContext:       func(net.Listener) context.Context { return requests },
+		ConnContext:       withConn,
 		ConnState:         func(c net.Conn, s http.ConnState) { c.(*conn).state(s) },
 		ReadHeaderTimeout: limits.Header,
 		ReadTimeout:       limits.Read,  // net/http takes it away at the end of the body
 		WriteTimeout:      limits.Write, // and sets it anew for each request
 		IdleTimeout:       limits.Idle,
 		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelError), // panics of handlers
+		ErrorLog:          slog.NewLogLogger(faults{o.Log.Handler()}, slog.LevelError), // panics of handlers
 	}
 
 	failed := make(chan error, 1)

@@ -256,7 +256,7 @@ func TestRunLogsPanics(t *testing.T) {
 // Shows AU10.
 func TestRunLogsNothingOfStrangers(t *testing.T) {
 	s := start(t, http.NotFound, serve.Options{})
-	for _, garbage := range []string{"\x16\x03\x01secret\r\n\r\n", "GET /secret\r\n\r\n", "GET / HTTP/1.1\r\nsecret\r\n\r\n"} {
+	for _, garbage := range []string{"\x16\x03\x01secret of ours\r\n\r\n", "GET /secret\r\n\r\n", "GET / HTTP/1.1\r\nsecret\r\n\r\n"} {
 		c, err := net.Dial("tcp", s.addr)
 		if err != nil {
 			t.Fatal(err)

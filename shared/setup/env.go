@@ -28,6 +28,7 @@ type Env struct {
 	Refused   string // ERRAND_REFUSED: spec of the topic of submitted messages that cannot become tasks; empty: no topic submits
 	Model     string // ERRAND_MODEL: spec of the model; empty: agent.yaml's with a key, else standin:
 	PushAllow string // ERRAND_PUSH_ALLOW: private destinations that webhooks may have
+	Origins   string // ERRAND_ORIGINS: origins of the web pages that may call
 	Dedupe    string // ERRAND_DEDUPE: message-id, the default, or off
 	Access    string // ERRAND_ACCESS: path of the file of those who may call, or anonymous
 	Secrets   string // ERRAND_SECRETS: spec of where secrets are; empty: env:
@@ -72,6 +73,7 @@ var variables = map[string]func(*Env, string){
 	"ERRAND_MODEL":       func(e *Env, v string) { e.Model = v },
 	"ERRAND_PUSH_ALLOW":  func(e *Env, v string) { e.PushAllow = v },
 	"ERRAND_AGENT_ALLOW": func(e *Env, v string) { e.AgentAllow = v },
+	"ERRAND_ORIGINS":     func(e *Env, v string) { e.Origins = v },
 	"ERRAND_DEDUPE":      func(e *Env, v string) { e.Dedupe = v },
 	"ERRAND_TURNS":       func(e *Env, v string) { e.Turns = v },
 	"ERRAND_ACCESS":      func(e *Env, v string) { e.Access = v },
@@ -174,6 +176,13 @@ func (e Env) check() []error {
 		}
 	}
 
+	for _, origin := range e.AllowedOrigins() {
+		if !isOrigin(origin) {
+			bad = append(bad, fmt.Errorf("ERRAND_ORIGINS must be origins as browsers send them, with commas between them: scheme, host in lower case, and the port unless it is the usual one, for example ERRAND_ORIGINS=https://ui.example.com,http://localhost:3000"))
+			break
+		}
+	}
+
 	if strings.HasSuffix(e.Issuer, "/") {
 		bad = append(bad, errors.New("ERRAND_ISSUER is compared to the letter with what tokens say: leave the slash at its end out"))
 	}
@@ -209,6 +218,29 @@ const (
 // Reused reports whether clients give different messages the same id. Then no message is
 // recognised by its id.
 func (e Env) Reused() bool { return e.Dedupe == dedupeOff }
+
+// AllowedOrigins are the origins of the web pages of other sites that may call.
+func (e Env) AllowedOrigins() []string {
+	if e.Origins == "" {
+		return nil
+	}
+	all := strings.Split(e.Origins, ",")
+	for i := range all {
+		all[i] = strings.TrimSpace(all[i])
+	}
+	return all
+}
+
+// isOrigin reports whether s is an origin as browsers write it: without the usual port.
+func isOrigin(s string) bool {
+	u, err := url.Parse(s)
+	if err != nil {
+		return false
+	}
+	usual := map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	plain := usual != "" && u.Hostname() != "" && u.Port() != usual && !strings.HasSuffix(u.Host, ":") && !strings.Contains(u.Host, "*")
+	return plain && s == u.Scheme+"://"+strings.ToLower(u.Host)
+}
 
 // Address is the address to listen on.
 func (e Env) Address() string {

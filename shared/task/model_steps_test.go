@@ -98,7 +98,7 @@ func stepCases() []stepCase {
 }
 
 func (sc stepCase) ready() stepCase {
-	if conformance.Full() {
+	if conformance.Long(false, false, true) {
 		sc.budget = sc.budget.and(sc.also)
 	}
 	return sc

@@ -86,7 +86,7 @@ func (sc scenario) ready() scenario {
 	if sc.rules.Attempts == 0 {
 		sc.rules = task.Defaults()
 	}
-	if conformance.Full() { // the full search
+	if conformance.Long(false, false, true) { // the full search
 		sc.requests = append(sc.requests[:len(sc.requests):len(sc.requests)], sc.later...)
 		sc.couriers += sc.overlaps
 		sc.budget = sc.budget.and(sc.also)

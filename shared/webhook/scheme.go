@@ -1,6 +1,8 @@
 package webhook
 
 import (
+	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -27,6 +29,8 @@ var ErrIDToken = errors.New("may be " + GoogleIDToken + " only for origins that 
 var (
 	errCredentials = errors.New("must be printable ASCII, because they are sent as a header")
 	errMissing     = errors.New("must not be empty: Basic needs them")
+	errBasic       = errors.New("must be user:password in base64, as Basic sends it")
+	errBearer      = errors.New("must be the token alone, without spaces and without the word Bearer; leave them out, and a token of this agent is sent")
 	errNeedless    = errors.New("must be left out: the ID token is the credentials")
 )
 
@@ -38,10 +42,11 @@ func CheckAuth(scheme, credentials, url string, given func(origin string) bool) 
 	case !Visible(credentials):
 		return errCredentials
 	case strings.EqualFold(scheme, basic):
-		if credentials == "" {
-			return errMissing
-		}
+		return checkBasic(credentials)
 	case strings.EqualFold(scheme, bearer):
+		if strings.Contains(credentials, " ") {
+			return errBearer
+		}
 	case given != nil && wantsIDToken(scheme):
 		if credentials != "" {
 			return errNeedless
@@ -49,6 +54,18 @@ func CheckAuth(scheme, credentials, url string, given func(origin string) bool) 
 		return checkIDToken(url, given)
 	default:
 		return ErrScheme
+	}
+	return nil
+}
+
+// checkBasic checks credentials of Basic (RFC 7617, section 2).
+func checkBasic(credentials string) error {
+	if credentials == "" {
+		return errMissing
+	}
+	text, err := base64.StdEncoding.DecodeString(credentials)
+	if err != nil || !bytes.Contains(text, []byte(":")) {
+		return errBasic
 	}
 	return nil
 }

@@ -29,6 +29,7 @@ import (
 	"errand/shared/desk"
 	"errand/shared/files"
 	"errand/shared/kv"
+	"errand/shared/objects"
 	"errand/shared/task"
 	"errand/shared/uploads"
 	"errand/worker/run"
@@ -65,9 +66,10 @@ type Config struct {
 	KV        kv.Store // of the same database
 	Files     Files
 	Manifests Manifests
-	Uploads   *uploads.Store // the files that lines name
-	Form      batch.Form     // what lines may ask of the agent
-	Model     string         // the name of the model that answers
+	Uploads   *uploads.Store  // the files that lines name
+	Objects   objects.Guarded // judges the URLs of lines; zero: no line names an object
+	Form      batch.Form      // what lines may ask of the agent
+	Model     string          // the name of the model that answers
 	Log       *slog.Logger
 
 	// Look is the time between two looks at the items; 0: 1 s. Save is the least time between

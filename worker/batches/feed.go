@@ -123,5 +123,5 @@ func (w *work) nextLines(ctx context.Context, most int) (some []batch.RawLine, e
 
 // feedLine makes the item of a line.
 func (w *work) feedLine(ctx context.Context, l batch.RawLine) error {
-	return batchdesk.Feeder{Desk: w.cfg.Desk, Uploads: w.cfg.Uploads, Form: w.cfg.Form}.Feed(ctx, w.r, w.st.Dialect, l)
+	return batchdesk.Feeder{Desk: w.cfg.Desk, Uploads: w.cfg.Uploads, Objects: w.cfg.Objects, Form: w.cfg.Form}.Feed(ctx, w.r, w.st.Dialect, l)
 }

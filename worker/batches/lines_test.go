@@ -11,6 +11,7 @@ import (
 
 	"errand/shared/batch"
 	"errand/shared/kv"
+	"errand/shared/objects"
 	"errand/shared/task"
 	"errand/shared/uploads"
 	"errand/worker/batches"
@@ -168,6 +169,47 @@ func TestFilesThatLinesName(t *testing.T) {
 		if err != nil || len(kept) != 1 || !strings.HasSuffix(kept[0].Key, "/"+text) {
 			t.Errorf("kept for line %d: %v, %v", line, kept, err)
 		}
+	}
+}
+
+// A line may name objects that the access file gives to the batch's owner, and web pages. A line
+// that names another object has no answer but the reason, which does not tell whether there is one.
+func TestObjectsThatLinesName(t *testing.T) {
+	const right, plain = "message.parts[1] names an object that you may not have read", "message.parts[1] must be gs://BUCKET/NAME as it stands"
+	b := newBench(t, func(c *batches.Config) {
+		c.Form.Input = []string{"*/*"}
+		c.Objects = objects.Guarded{May: func(of, url string) bool { return of == owner && strings.HasPrefix(url, "gs://acme-in/") }}
+	})
+
+	lines, failed, want := "", []int(nil), map[int]string{}
+	for i, row := range []struct{ url, fault string }{
+		{"gs://acme-in/a.pdf", ""}, {"https://example.com/a.pdf", ""},
+		{"gs://acme-out/a.pdf", right}, {"gs://acme-out/none.pdf", right}, {"gs://acme-in/../acme-out/a.pdf", plain}, {"gs://acme-in/%2e%2e/a.pdf", plain},
+		{"https://generativelanguage.googleapis.com/v1beta/files/a", "message.parts[1] names a file that the Gemini API keeps"},
+	} {
+		n := i + 1
+		lines += fmt.Sprintf(`{"id": "L%d", "message": {"parts": [{"text": "prompt %d"}, {"url": "%s"}]}}`+"\n", n, n, row.url)
+		if row.fault != "" {
+			failed, want[n] = append(failed, n), row.fault
+		}
+	}
+	id := b.submit(b.spec("objects", lines))
+	b.wantEnd(b.settled(id), a2a.TaskStateCompleted)
+	for line, got := range b.wantLines(id, 7, failed...) {
+		if !strings.HasPrefix(got.Error.Message, want[line]) {
+			t.Errorf("line %d: %q, want %q", line, got.Error.Message, want[line])
+		}
+	}
+	if n := b.started.Load(); n != 2 {
+		t.Errorf("%d items were run", n)
+	}
+
+	// Another spelling of the scheme, and OpenAI's pictures, are none of these addresses.
+	for name, text := range map[string]string{
+		"capitals": `{"message": {"parts": [{"url": "GS://acme-in/a.pdf"}]}}`,
+		"pictures": `{"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "errand", "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "gs://acme-in/a.png"}}]}]}}`,
+	} {
+		b.wantEnd(b.settled(b.submit(b.spec(name, text+"\n"))), a2a.TaskStateRejected)
 	}
 }
 

@@ -2,12 +2,12 @@ package executor
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
-	"errand/shared/model"
 	"errand/shared/task"
 )
 
@@ -15,9 +15,9 @@ import (
 // share (R14).
 const maxAnswer = task.LimitResult - task.LimitAccept
 
-// An answer is the artifact of a turn: the newest reply that has a text or a file. Its
-// pieces are sent as the model makes them, although calls may follow. The first piece of
-// the next reply then replaces them.
+// An answer is the artifact of a turn: what its last reply says. The pieces of every reply are
+// sent as the model makes them, although calls may follow. The first piece of the next reply
+// then replaces them, or the end of the turn takes them back.
 //
 // Nothing is held back but the bytes of an incomplete rune. The end is marked by an empty text,
 // which adds nothing.
@@ -28,8 +28,7 @@ type answer struct {
 	broken string      // the beginning of a rune
 	size   int         // bytes of the reply
 	begun  bool        // an update of the reply was sent, so the next one appends
-	old    bool        // the pieces are those of an earlier reply
-	shown  bool        // this attempt has sent an update
+	shown  bool        // an update was sent, perhaps of an earlier reply or by an earlier attempt
 }
 
 // text adds a piece of text, which may end within a rune.
@@ -44,7 +43,6 @@ func (a *answer) add(s string) error {
 	if s == "" {
 		return nil
 	}
-	a.replace()
 	if room := maxAnswer - a.size; len(s) > room {
 		for room > 0 && !utf8.RuneStart(s[room]) {
 			room--
@@ -61,7 +59,6 @@ func (a *answer) add(s string) error {
 
 // part adds a piece of any kind.
 func (a *answer) part(p *a2a.Part, size int) error {
-	a.replace()
 	if a.size+size > maxAnswer {
 		return errTooLong
 	}
@@ -70,64 +67,22 @@ func (a *answer) part(p *a2a.Part, size int) error {
 	return a.send(a2a.ContentParts{p}, a.begun, false)
 }
 
-// next begins another reply of the same turn.
-func (a *answer) next() {
-	a.broken = ""
-	a.old = len(a.sent) > 0
-}
-
-// restore takes up the text of a reply of an earlier run, which was said before calls.
-func (a *answer) restore(parts []model.Part) {
-	var sent []*a2a.Part
-	for _, p := range parts {
-		switch {
-		case p.Thought:
-		case p.Text != "":
-			sent = append(sent, task.TextPart(p.Text))
-		case len(p.Data) > 0:
-			sent = append(sent, filePart(p))
-		}
-	}
-	if len(sent) > 0 {
-		a.sent, a.old = sent, true
-	}
-	a.shown = true
-}
-
-// replace lets the reply replace the one before it, whose text was said before calls.
-func (a *answer) replace() {
-	if a.old {
-		a.clear()
-	}
-}
-
-// undo takes back the pieces of this reply, before the model is asked again. The first piece
-// of the next reply replaces those that were sent.
-func (a *answer) undo() {
-	if !a.old {
-		a.clear()
-	}
-	a.broken = ""
-}
-
+// clear begins another reply: the model goes on after calls, or is asked again. The first
+// piece of that reply replaces those that were sent.
 func (a *answer) clear() {
 	a.sent, a.size = nil, 0
-	a.begun, a.old = false, false
+	a.begun, a.broken = false, ""
 }
 
 // lead returns the question with the text of its own reply before it, and takes the text
 // out of the answer. A long text, or one with files, is work of its own and stays there.
 func (a *answer) lead(question string) string {
-	var said string
-	if !a.old {
-		said = a.words()
-	}
+	said := a.words()
 	if len(said) > maxQuestion || said == "" && !a.empty() {
 		return question
 	}
 
 	a.clear()
-	a.broken = ""
 	if said = strings.TrimSpace(said); said == "" {
 		return question
 	}
@@ -143,13 +98,11 @@ func (a *answer) words() string {
 	return parts[0].Text()
 }
 
-// close ends the answer of a turn that ends with state. What was said before calls is an
-// answer only if nothing came after it and the turn completed. An answer that was refused is
-// none.
+// close ends the answer of a turn that ends with state. An answer that was
+// refused is none, and neither is one that says nothing.
 func (a *answer) close(state a2a.TaskState) error {
-	if state == a2a.TaskStateRejected || a.old && state != a2a.TaskStateCompleted {
+	if state == a2a.TaskStateRejected || a.blank() {
 		a.clear()
-		a.broken = ""
 	}
 	if a.empty() && a.shown {
 		return a.withdraw()
@@ -163,7 +116,7 @@ func (a *answer) withdraw() error {
 	return a.send(a2a.ContentParts{task.TextPart("")}, false, true)
 }
 
-// finish marks the end. A text of an earlier run, which this one has not sent, is sent as a whole.
+// finish marks the end.
 func (a *answer) finish() error {
 	if a.broken != "" {
 		a.broken = ""
@@ -171,11 +124,8 @@ func (a *answer) finish() error {
 			return err
 		}
 	}
-	switch {
-	case len(a.sent) == 0:
+	if len(a.sent) == 0 {
 		return nil
-	case !a.begun:
-		return a.send(joined(a.sent), false, true)
 	}
 	return a.send(a2a.ContentParts{task.TextPart("")}, true, true)
 }
@@ -231,5 +181,14 @@ func incomplete(s string) int {
 	return len(s)
 }
 
-// empty reports whether there is no answer.
+// empty reports whether the reply has no text and no file.
 func (a *answer) empty() bool { return len(a.sent) == 0 && a.broken == "" }
+
+// blank reports whether the reply says nothing: at most white space.
+func (a *answer) blank() bool {
+	word := func(p *a2a.Part) bool {
+		_, isText := p.Content.(a2a.Text)
+		return !isText || strings.TrimSpace(p.Text()) != ""
+	}
+	return a.broken == "" && !slices.ContainsFunc(a.sent, word)
+}

@@ -267,26 +267,6 @@ func TestToolOutlivesItsTurn(t *testing.T) {
 	}
 }
 
-func TestEmptyLastStep(t *testing.T) {
-	reply := standin.Call(call("nothing", nil))
-	reply.Chunks = append(unfinished(standin.Text("All is ", "well.").Chunks), reply.Chunks...)
-	script := scripts.New(reply, standin.Text())
-	r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message())
-	if r.text != "All is well." || !r.whole || r.state() != a2a.TaskStateCompleted {
-		t.Errorf("%q (whole: %v), %v, %v", r.text, r.whole, r.state(), r.err)
-	}
-	ids := slices.Collect(func(yield func(a2a.ArtifactID) bool) {
-		for _, ev := range r.events {
-			if a, ok := ev.(*a2a.TaskArtifactUpdateEvent); ok && !yield(a.Artifact.ID) {
-				return
-			}
-		}
-	})
-	if ids = slices.Compact(ids); !slices.Equal(ids, []a2a.ArtifactID{"t1-answer"}) {
-		t.Errorf("artifacts %v", ids)
-	}
-}
-
 // A call knows its task, its turn and its key.
 func TestCallsKnowTheirTask(t *testing.T) {
 	got := map[string]tools.Info{}

@@ -65,7 +65,7 @@ var ways = []way{
 
 // For each way in which a turn can end without its answer, the next message of the context is
 // answered by a model that refuses whatever holds the marked text, in each way in which it can.
-func TestNextMessageIsAnswered(t *testing.T) {
+func TestClientsRows02And03NextMessageIsAnswered(t *testing.T) {
 	run := func(s *site, id string) { s.until(id) }
 	type end struct {
 		way

@@ -47,6 +47,7 @@ type Executor struct {
 	offered []model.Tool
 	tools   map[string]tools.Tool
 	usage   *usage.Meter
+	objects bool // the model reads objects of buckets
 	log     *slog.Logger
 }
 
@@ -83,6 +84,8 @@ func New(c Config) (*Executor, error) {
 		e.log = slog.New(slog.DiscardHandler)
 	}
 	e.model = gate.New(c.Model, e.log)
+	reader, ok := c.Model.(model.ObjectReader)
+	e.objects = ok && reader.ReadsObjects()
 
 	for _, name := range c.Agent.Tools {
 		t, ok := known[name]

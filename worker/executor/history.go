@@ -35,10 +35,10 @@ const tokenBytes = 4
 func (t *turn) converse(ctx context.Context, ec *a2asrv.ExecutorContext) (fault string) {
 	message := model.Content{Role: model.RoleUser}
 	if ec.Message != nil {
-		if fault := missed(ec.Message.Parts); fault != "" {
+		if fault := missed(ec.Message.Parts, t.objects); fault != "" {
 			return fault
 		}
-		message.Parts = convert(model.RoleUser, ec.Message.Parts)
+		message.Parts = convert(model.RoleUser, ec.Message.Parts, t.objects)
 	}
 	if len(message.Parts) == 0 {
 		return "The message holds nothing that the agent can read."
@@ -152,7 +152,7 @@ func (t *turn) fit(p past, left *space) (contents []model.Content, hidden []task
 	}
 
 	for _, steps := range choices {
-		contents, shown := p.contents(steps)
+		contents, shown := p.contents(steps, t.objects)
 		s := *left
 		for _, c := range contents {
 			for _, part := range c.Parts {

@@ -14,6 +14,7 @@ import (
 	"errand/shared/adapters/standin"
 	"errand/shared/agent"
 	"errand/shared/lab/scripts"
+	"errand/shared/model"
 	"errand/worker/run"
 )
 
@@ -191,11 +192,65 @@ func TestPartsThatTheModelGets(t *testing.T) {
 		Artifacts: []*a2a.Artifact{artifact("t1-answer", raw("image/png", "cat.png", "PNG"), a2a.NewFileURLPart("https://example.com/x", ""))},
 	}}
 
-	want := "user: draw | (the file \"dog.png\":) | image/png DOG\nmodel: (a file: cat.png image/png, 3 bytes) | (a file that cannot be read: unnamed)\n" +
+	want := "user: draw | (the file \"dog.png\":) | image/png DOG\nmodel: (a file: \"cat.png\" image/png, 3 bytes) | (a file that cannot be read: unnamed)\n" +
 		`user: look | {"a":[1.5,"<b>"]} | null | (the file "a \"cat\"\n.png":) | image/png PNG | text/plain words | application/octet-stream ` + "\xff\xfe" +
-		` | (the file "invoice.pdf":) | application/pdf https://example.com/a.pdf | (the file "notes.txt":) | some words | (a file that cannot be read: passwd text/plain)` + " | (a file that cannot be read: text/plain) | (a file that cannot be read: unnamed) | (a file that cannot be read: unnamed)"
+		` | (the file "invoice.pdf":) | application/pdf https://example.com/a.pdf | (the file "notes.txt":) | some words | (a file that cannot be read: "passwd" text/plain)` + " | (a file that cannot be read: text/plain) | (a file that cannot be read: unnamed) | (a file that cannot be read: unnamed)"
 	if diff := cmp.Diff(want, contents(t, t.Context(), ec, setup{})); diff != "" {
 		t.Errorf("contents of the request (-want +got):\n%s", diff)
+	}
+}
+
+// A vertex is a model that reads objects of buckets.
+type vertex struct{ model.Model }
+
+func (vertex) ReadsObjects() bool { return true }
+
+// A model that reads objects of buckets gets their addresses from users, unless the turn says
+// that the owner may not have one read. Any other model gets none: a message with one fails with
+// the reason, and the model is not asked. In earlier messages there is a word in its place.
+func TestObjectsForTheModel(t *testing.T) {
+	named := func() *a2a.Part { return a2a.NewFileURLPart("gs://acme-in/a.pdf", "application/pdf") }
+	lost := named()
+	run.MissURL(lost, "The right is lost.")
+	old := func(parts ...*a2a.Part) []*a2a.Task {
+		return []*a2a.Task{{ID: "old", History: []*a2a.Message{user("a1", parts...)}, Artifacts: []*a2a.Artifact{artifact("t1-answer", text("read"), named())}}}
+	}
+
+	for _, row := range []struct {
+		name    string
+		reads   bool
+		message []*a2a.Part
+		before  []*a2a.Task
+		want    string // that the model gets; empty: it is not asked
+		why     string
+	}{
+		{"an object", true, []*a2a.Part{named()}, nil, "user: application/pdf gs://acme-in/a.pdf", ""},
+		{"an object of before", true, []*a2a.Part{text("again")}, old(named()), "user: application/pdf gs://acme-in/a.pdf\nmodel: read | (a file that cannot be read: application/pdf)\nuser: again", ""},
+		{"the right is lost", true, []*a2a.Part{lost}, nil, "", "The right is lost."},
+		{"the right of before is lost", true, []*a2a.Part{text("again")}, old(lost), "user: (a file that cannot be read: application/pdf)\nmodel: read | (a file that cannot be read: application/pdf)\nuser: again", ""},
+		{"another model", false, []*a2a.Part{named()}, nil, "", "The message names an object in a bucket, and the model of this agent reads none: send the file itself, or an https URL."},
+		{"another model of before", false, []*a2a.Part{text("again")}, old(named()), "user: (a file that cannot be read: application/pdf)\nmodel: read | (a file that cannot be read: application/pdf)\nuser: again", ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			script := scripts.New(standin.Text("read"))
+			m := scripted(t, script)
+			if row.reads {
+				m = vertex{m}
+			}
+			ec := message(row.message...)
+			ec.RelatedTasks = row.before
+			r := answered(t, t.Context(), newExecutor(t, setup{model: m}), ec)
+
+			got := ""
+			for _, q := range script.Requests() {
+				if q.Op == standin.OpStream {
+					got += plain(q.Contents)
+				}
+			}
+			if got != row.want || (row.want == "") != (r.state() == a2a.TaskStateFailed) || r.state() == a2a.TaskStateFailed && r.says() != row.why {
+				t.Errorf("the model got %q, want %q; the turn ended as %v, %q", got, row.want, r.state(), r.says())
+			}
+		})
 	}
 }
 

@@ -236,7 +236,7 @@ func (t *turn) remember(o *open) {
 	t.history = append(t.history,
 		model.Content{Role: model.RoleModel, Parts: o.parts},
 		model.Content{Role: model.RoleUser, Parts: results})
-	t.answer.next()
+	t.answer.clear()
 }
 
 // makeCalls begins calls by a commit, if they need one, and makes them.

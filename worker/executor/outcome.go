@@ -9,6 +9,7 @@ import (
 
 	"errand/shared/model"
 	"errand/worker/run"
+	"errand/worker/steps"
 )
 
 // An outcome is the end of a turn.
@@ -64,8 +65,9 @@ func refused(finish string) string {
 	return ""
 }
 
-// verdict decides how the last step ends the task. Only STOP completes it.
-func (t *turn) verdict(s step) (outcome, error) {
+// verdict decides how the last step ends the task. Only STOP completes it, and only if the step
+// itself says something: what was said before calls is no answer.
+func (t *turn) verdict(ctx context.Context, s step) (outcome, error) {
 	if why := refused(s.finish); why != "" {
 		if s.finish == model.FinishBlocked && t.view.shown > 0 {
 			why = "The conversation was refused by the model's safety rules."
@@ -78,14 +80,12 @@ func (t *turn) verdict(s step) (outcome, error) {
 
 	switch s.finish {
 	case model.FinishStop:
-		if t.answer.empty() {
-			return outcome{}, errors.New("the model gave an empty answer")
+		if t.answer.blank() {
+			return t.retried(ctx, errBlank, "gave no answer")
 		}
 		return outcome{state: a2a.TaskStateCompleted}, nil
 	case model.FinishMaxTokens:
 		return failed(t.cutOff(s)), nil
-	case model.FinishNone:
-		return outcome{}, errors.New("the model's answer ended without a reason")
 	}
 	if malformed(s.finish) != "" {
 		return failed(fmt.Sprintf("The work was ended: the model called its functions wrongly %d times in a row (%s).", t.retry.malformed, s.finish)), nil
@@ -103,7 +103,7 @@ func (t *turn) shared() string {
 
 // kept tells the client of the piece of an answer that stays on a failed task.
 func (t *turn) kept() string {
-	if t.answer.empty() || t.answer.old {
+	if t.answer.blank() {
 		return ""
 	}
 	return " What there is of it was kept."
@@ -122,7 +122,7 @@ func (t *turn) failure(ctx context.Context, err error) (outcome, error) {
 		return outcome{}, ctx.Err()
 
 	case errors.Is(err, errTooLong):
-		return failed("The answer was cut off: it is too long. What there is of it was kept."), nil
+		return failed("The answer was cut off: it is too long." + t.kept()), nil
 
 	case errors.Is(err, errCrowded):
 		return failed(fmt.Sprintf("The work was ended: the model sent more than %d parts or calls at once.", maxParts)), nil
@@ -141,22 +141,26 @@ func (t *turn) failure(ctx context.Context, err error) (outcome, error) {
 		return failed("The model cannot work on this message: it refused the request as invalid or too large."), nil
 	}
 
-	if this, ok := run.From(ctx); ok && this.Last {
-		t.log.WarnContext(ctx, "a message makes the model fail", "task", t.info.TaskID, "attempt", this.Attempt, "err", err)
-		return failed(broke(e.Why())), nil
-	}
-	return outcome{}, fmt.Errorf("asking the model: %w", err)
+	return t.retried(ctx, fmt.Errorf("asking the model: %w", err), broke(e.Why()))
 }
 
-// broke says why a task ends whose message makes the model fail, again and again, while the
-// model answers other requests.
+// retried ends a run in which the model did what, in words for the client. The turn waits and
+// says so, and its last attempt fails it.
+func (t *turn) retried(ctx context.Context, err error, what string) (outcome, error) {
+	if this, ok := run.From(ctx); ok && this.Last {
+		t.log.WarnContext(ctx, "a message makes the model fail", "task", t.info.TaskID, "attempt", this.Attempt, "err", err)
+		return failed("The task was ended: the model " + what + " each time that it was given this message. Change the message, or send it again later."), nil
+	}
+	return outcome{}, &steps.Again{Err: err, Say: "The model " + what + ". The task is tried again."}
+}
+
+// broke says what the model did, by the cause of an error that may be the message's fault.
 func broke(why model.Cause) string {
-	what := "failed with an internal error"
 	switch why {
 	case model.Cut:
-		what = "broke off its answer"
+		return "broke off its answer"
 	case model.Silent:
-		what = "stopped answering"
+		return "stopped answering"
 	}
-	return "The task was ended: the model " + what + " each time that it was given this message, while it answered others. Change the message, or send it again later."
+	return "failed with an internal error"
 }

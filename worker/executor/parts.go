@@ -19,18 +19,20 @@ import (
 // convert returns the parts of a message or artifact in the form that the model reads. It
 // leaves out empty parts. The name of a file comes before it as a text, because
 // displayName is for tools of the service: https://pkg.go.dev/google.golang.org/genai#Blob
-func convert(role string, parts a2a.ContentParts) []model.Part {
+//
+// objects says that the model reads objects of buckets.
+func convert(role string, parts a2a.ContentParts, objects bool) []model.Part {
 	out := make([]model.Part, 0, len(parts))
 	for _, p := range parts {
 		if p == nil {
 			continue
 		}
-		c, ok := convertPart(role, p)
+		c, ok := convertPart(role, p, objects)
 		if !ok {
 			continue
 		}
 		if named(p, c) {
-			out = append(out, model.Part{Text: fmt.Sprintf("(the file %.255q:)", p.Filename)})
+			out = append(out, model.Part{Text: "(the file " + quoted(p.Filename) + ":)"})
 		}
 		out = append(out, c)
 	}
@@ -47,7 +49,7 @@ func named(p *a2a.Part, c model.Part) bool {
 	return p.Filename != "" && (c.Text == "" || file && len(p.Raw()) > 0)
 }
 
-func convertPart(role string, p *a2a.Part) (model.Part, bool) {
+func convertPart(role string, p *a2a.Part, objects bool) (model.Part, bool) {
 	switch c := p.Content.(type) {
 	case a2a.Text:
 		return model.Part{Text: string(c)}, c != ""
@@ -68,9 +70,9 @@ func convertPart(role string, p *a2a.Part) (model.Part, bool) {
 		return model.Part{Data: c, MIME: mediaType(p, c)}, len(c) > 0
 	case a2a.URL:
 		// URLs are never fetched here. The model's service may be able to read them, but not
-		// those of files of the owner.
+		// those of files of the owner, nor those that the owner may not have read.
 		_, file := run.FileOf(p)
-		if u, err := url.Parse(string(c)); !file && role == model.RoleUser && err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") {
+		if !file && role == model.RoleUser && (fetched(c) || objects && isObject(p)) {
 			return model.Part{URI: string(c), MIME: p.MediaType}, true
 		}
 		return model.Part{Text: fmt.Sprintf("(a file that cannot be read: %s)", label(p))}, true
@@ -78,9 +80,24 @@ func convertPart(role string, p *a2a.Part) (model.Part, bool) {
 	return model.Part{}, false
 }
 
+// fetched reports whether a URL is one that the model's service fetches as anybody could.
+func fetched(raw a2a.URL) bool {
+	u, err := url.Parse(string(raw))
+	return err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http")
+}
+
+// isObject reports whether a part names an object of a bucket.
+func isObject(p *a2a.Part) bool {
+	c, ok := p.Content.(a2a.URL)
+	return ok && strings.HasPrefix(string(c), "gs://")
+}
+
 // missed returns why a file that the parts name cannot be read, or "".
-func missed(parts a2a.ContentParts) string {
+func missed(parts a2a.ContentParts, objects bool) string {
 	for _, p := range parts {
+		if p != nil && !objects && isObject(p) {
+			return "The message names an object in a bucket, and the model of this agent reads none: send the file itself, or an https URL."
+		}
 		fault, file := run.FileOf(p)
 		if !file {
 			continue
@@ -115,16 +132,25 @@ func isText(mediaType string) bool {
 	return strings.HasPrefix(kind, "text/") || strings.HasSuffix(kind, "+json") || strings.HasSuffix(kind, "+xml")
 }
 
+// label names a file for the model. Its name comes from a stranger, so it stands in quotes.
 func label(p *a2a.Part) string {
-	name := strings.TrimSpace(p.Filename + " " + p.MediaType)
-	if name == "" {
-		return "unnamed"
+	name, kind := "", believed(p.MediaType)
+	if p.Filename != "" {
+		name = quoted(p.Filename)
 	}
-	return name
+	return cmp.Or(strings.TrimSpace(name+" "+kind), "unnamed")
 }
 
+func quoted(name string) string { return fmt.Sprintf("%.255q", name) }
+
+// mediaType is the type of bytes for the model. Types of text are sent without parameters such
+// as charset, because the service knows the types of its list alone.
+// https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference
 func mediaType(p *a2a.Part, data []byte) string {
+	kind, _, _ := strings.Cut(p.MediaType, ";")
 	switch {
+	case strings.HasPrefix(kind, "text/"):
+		return strings.TrimSpace(kind)
 	case p.MediaType != "":
 		return p.MediaType
 	case utf8.Valid(data):

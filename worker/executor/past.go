@@ -43,14 +43,14 @@ func (p past) items() []item {
 
 // contents converts a turn with some of its steps, which come between the message and the
 // answer. shown are the numbers of these: a step whose reply cannot be read is left out.
-func (p past) contents(steps []task.Kept) (out []model.Content, shown []int) {
+func (p past) contents(steps []task.Kept, objects bool) (out []model.Content, shown []int) {
 	add := func(role string, parts []model.Part) {
 		if len(parts) > 0 {
 			out = append(out, model.Content{Role: role, Parts: parts})
 		}
 	}
 	if p.number > 0 {
-		add(p.asked.role, convert(p.asked.role, p.asked.parts))
+		add(p.asked.role, convert(p.asked.role, p.asked.parts, objects))
 	}
 	for _, k := range steps {
 		parts, err := decodeReply(k.Reply, k.Calls)
@@ -63,7 +63,7 @@ func (p past) contents(steps []task.Kept) (out []model.Content, shown []int) {
 		shown = append(shown, k.Number)
 	}
 	for _, it := range p.said {
-		add(it.role, convert(it.role, it.parts))
+		add(it.role, convert(it.role, it.parts, objects))
 	}
 	return out, shown
 }

@@ -23,7 +23,7 @@ type retry struct {
 }
 
 // again reports whether the step is worth another try at once, and prepares it. If not,
-// verdict ends the turn. A stream without a reason, and an empty answer, are errors.
+// verdict ends the turn. The gate makes an error of a stream without a reason.
 func (t *turn) again(s step) bool {
 	wrong := malformed(s.finish)
 	switch {
@@ -31,7 +31,7 @@ func (t *turn) again(s step) bool {
 		return false
 
 	case wrong != "":
-		t.answer.undo()
+		t.answer.clear()
 		t.retry.malformed++
 		t.retry.hint = t.hint(s, wrong)
 		return t.retry.malformed <= maxMalformed
@@ -43,7 +43,7 @@ func (t *turn) again(s step) bool {
 	if t.retry.odd++; t.retry.odd > maxOdd {
 		return false
 	}
-	t.answer.undo()
+	t.answer.clear()
 	return true
 }
 
@@ -79,7 +79,7 @@ func (t *turn) doubts(s step, err error) bool {
 	if !no || !t.view.doubted {
 		return false
 	}
-	t.answer.undo()
+	t.answer.clear()
 	t.known = reckoning{}
 	t.show(true)
 	return true

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/google/go-cmp/cmp"
@@ -13,6 +14,7 @@ import (
 	"errand/shared/adapters/standin"
 	"errand/shared/lab/scripts"
 	"errand/shared/model"
+	"errand/shared/task"
 	"errand/worker/tools"
 )
 
@@ -124,11 +126,20 @@ func TestNothingIsKept(t *testing.T) {
 	if r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script)}), message()); r.text != "" || strings.Contains(r.says(), "kept") {
 		t.Errorf("after calls: %q stays, %q", r.text, r.says())
 	}
-	for _, reason := range []string{"OTHER", "MAX_TOKENS"} {
-		r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, again(scripts.Finish(reason, "")))}), message())
+	for _, reply := range []standin.Reply{scripts.Finish("OTHER", ""), scripts.Finish("MAX_TOKENS", ""), finished("MAX_TOKENS", thought("Hm."))} {
+		r := answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, again(reply))}), message())
 		if r.state() != a2a.TaskStateFailed || strings.Contains(r.says(), "kept") {
-			t.Errorf("%s: got %v %q, %v", reason, r.state(), r.says(), r.err)
+			t.Errorf("got %v %q, %v", r.state(), r.says(), r.err)
 		}
+	}
+}
+
+// Thoughts alone may be too long, and then there is no answer to keep.
+func TestNothingIsKeptOfThoughts(t *testing.T) {
+	m := &chunks{list: []model.Chunk{{Parts: []model.Part{{Text: strings.Repeat("x", 5<<20), Thought: true}}}}}
+	r := answered(t, t.Context(), newExecutor(t, setup{model: m}), message())
+	if r.state() != a2a.TaskStateFailed || r.says() != "The answer was cut off: it is too long." {
+		t.Errorf("got %v %q, %v", r.state(), r.says(), r.err)
 	}
 }
 
@@ -195,7 +206,7 @@ func TestTextBeforeCalls(t *testing.T) {
 		says    string
 	}{
 		{"an answer", []standin.Reply{talking("Let me look.", look), talking("And there.", look), standin.Text("Yes", ", two")}, []string{"=Let me look.", "=And there.", "=Yes", "+, two", "+|"}, ""},
-		{"nothing after it", []standin.Reply{talking("All is well", look), standin.Text()}, []string{"=All is well", "+|"}, ""},
+		{"nothing after it", []standin.Reply{talking("All is well", look), standin.Text()}, []string{"=All is well"}, ""},
 		{"a question", []standin.Reply{talking("There are two.", ask)}, []string{"=There are two.", "=|"}, "There are two.\n\nWhich one?"},
 		{"pieces of a question", []standin.Reply{talking("There are", ask)}, []string{"=There are", "=|"}, "There are\n\nWhich one?"},
 		{"a question after calls", []standin.Reply{talking("Let me look", look), standin.Call(ask)}, []string{"=Let me look", "=|"}, "Which one?"},
@@ -283,5 +294,96 @@ func TestRefusedSignaturesAreLeftOut(t *testing.T) {
 	r = answered(t, t.Context(), newExecutor(t, setup{model: scripted(t, script), tools: []tools.Tool{add(&calls)}}), message())
 	if r.state() != a2a.TaskStateFailed || len(script.Requests()) != 1 {
 		t.Errorf("without calls: %v after %d requests", r.state(), len(script.Requests()))
+	}
+}
+
+// TestClientsRow11: the step after a tool must say something. What was said before the tool is
+// no answer: the model is asked again, no call is made again, and in the end the task fails.
+func TestClientsRow11(t *testing.T) {
+	for name, empty := range map[string]standin.Reply{
+		"no parts": standin.Text(), "white space": standin.Text(" \n", "\t"), "a thought": {Chunks: thought("Hm.").Chunks},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var keys []string
+			s := newSite(t)
+			script := scripts.New(talking("I will look.", call("note", map[string]any{"text": "a"})), empty, empty, standin.Text("Noted."))
+			s.setup = setup{model: scripted(t, script), tools: []tools.Tool{note(&keys)}}
+
+			r := s.until(s.send("m1", "Note it.", "").ID())
+			if got := artifacts(r); r.State() != a2a.TaskStateCompleted || got != "Noted." || len(keys) != 1 {
+				t.Errorf("%s, the answer is %q after %d calls: %q", r.State(), got, len(keys), says(r))
+			}
+			for i, req := range script.Requests()[1:] {
+				if last := req.Contents[len(req.Contents)-1]; last.Parts[0].FunctionResponse == nil {
+					t.Errorf("request %d ends with %s", i+1, plain(req.Contents))
+				}
+			}
+		})
+
+		t.Run(name+" every time", func(t *testing.T) {
+			var keys []string
+			s := newSite(t)
+			first := talking("I will look.", call("note", map[string]any{"text": "a"}))
+			script := scripts.Record(func(_ context.Context, r standin.Request) standin.Reply {
+				if len(r.Contents) > 1 {
+					return empty
+				}
+				return first
+			})
+			s.setup = setup{model: scripted(t, script), tools: []tools.Tool{note(&keys)}}
+
+			r := s.until(s.send("m1", "Note it.", "").ID())
+			if got := artifacts(r); r.State() != a2a.TaskStateFailed || got != "" || !strings.Contains(says(r), "the model gave no answer each time") {
+				t.Errorf("%s, the answer is %q: %q", r.State(), got, says(r))
+			}
+			// The run that made the call has made progress: it does not count.
+			if n := len(script.Requests()); n != 2+s.Rules.Attempts || len(keys) != 1 {
+				t.Errorf("%d requests and %d calls, want %d and 1", n, len(keys), 2+s.Rules.Attempts)
+			}
+		})
+	}
+}
+
+// thought is a reply of a thought alone.
+func thought(text string) standin.Reply {
+	r := standin.Text(text)
+	r.Chunks[0].Candidates[0].Content.Parts[0].Thought = true
+	return r
+}
+
+// finished is a reply that ends for a reason.
+func finished(reason string, r standin.Reply) standin.Reply {
+	r.Chunks[len(r.Chunks)-1].Candidates[0].FinishReason = genai.FinishReason(reason)
+	return r
+}
+
+// artifacts is the text of a task's artifacts.
+func artifacts(r task.Record) (all string) {
+	for _, a := range r.Task.Artifacts {
+		for _, p := range a.Parts {
+			all += p.Text()
+		}
+	}
+	return all
+}
+
+// TestClientsRow13: a task whose model gave no answer says so while it waits, and counts it as an
+// attempt.
+func TestClientsRow13(t *testing.T) {
+	s := newSite(t)
+	s.setup = setup{model: scripted(t, scripts.New(standin.Text(), standin.Text(), standin.Text("Well.")))}
+	id := s.send("m1", "Hello", "").ID()
+	for attempt := 1; attempt <= 2; attempt++ {
+		s.process(id, 0)
+		r := s.Load(id)
+		if r.State() != a2a.TaskStateWorking || says(r) != "The model gave no answer. The task is tried again." || r.Attempt != attempt {
+			t.Errorf("attempt %d, %s: %q", r.Attempt, r.State(), says(r))
+		}
+		if want := s.clock().Add(map[int]time.Duration{2: s.Rules.Parks[0]}[attempt]); !r.Wake.Equal(want) {
+			t.Errorf("it waits until %v, want %v", r.Wake, want)
+		}
+	}
+	if r := s.until(id); r.State() != a2a.TaskStateCompleted || artifacts(r) != "Well." || r.Task.Status.Message != nil {
+		t.Errorf("%s: %q, says %q", r.State(), artifacts(r), says(r))
 	}
 }

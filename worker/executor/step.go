@@ -29,6 +29,7 @@ var (
 	errBudget  = errors.New("executor: the tokens of the turn are used up")
 	errDay     = errors.New("executor: the caller's tokens of the day are used up")
 	errCrowded = errors.New("executor: the model sent too many parts or calls at once")
+	errBlank   = errors.New("executor: the model gave an empty answer")
 )
 
 // A step is one call of the model.

@@ -87,9 +87,13 @@ func (t *turn) run(ctx context.Context, ec *a2asrv.ExecutorContext) {
 	if err == nil {
 		err = t.end(out)
 	}
-	if err != nil && !errors.Is(err, errGone) {
-		t.yield(nil, &steps.Again{Err: err})
+	if err == nil || errors.Is(err, errGone) {
+		return
 	}
+	if _, ok := errors.AsType[*steps.Again](err); !ok {
+		err = &steps.Again{Err: err}
+	}
+	t.yield(nil, err)
 }
 
 // work goes on from the steps of earlier runs, and calls the model, step by step, until there
@@ -130,7 +134,7 @@ func (t *turn) work(ctx context.Context, ec *a2asrv.ExecutorContext) (outcome, e
 		case !acts && t.again(s):
 			continue
 		case !acts:
-			return t.verdict(s)
+			return t.verdict(ctx, s)
 		case question != "": // it ends the turn, and no call is made
 			return outcome{state: a2a.TaskStateInputRequired, say: t.answer.lead(question)}, nil
 		}
@@ -174,14 +178,14 @@ func (t *turn) resume(ctx context.Context, ec *a2asrv.ExecutorContext, past []ta
 			return outcome{}, err
 		}
 		t.stepped = o.Number
-		t.answer.restore(o.parts)
+		t.answer.shown = true // by the run that opened the step
 		if err := t.settle(ctx, o); err != nil {
 			return outcome{}, err
 		}
 	}
 
 	for _, it := range later {
-		if parts := convert(it.role, it.parts); len(parts) > 0 {
+		if parts := convert(it.role, it.parts, t.objects); len(parts) > 0 {
 			t.history = append(t.history, model.Content{Role: it.role, Parts: parts})
 		}
 	}

@@ -32,14 +32,14 @@ func done(standin.Request) standin.Reply { return standin.Text("done").After(tim
 // meanwhile, and all are answered afterwards, a few at a time at first. Turns that need
 // no such model go on.
 func TestOutage(t *testing.T) {
-	away, few := conformance.Size(time.Hour, 6*time.Hour), conformance.Size(12, 500)
+	away, few := conformance.Size(time.Hour, 6*time.Hour), conformance.Long(12, 100, 500)
 	for _, tt := range []struct {
 		name  string
 		begin func(*service)
 		tasks int
 		turns int // requests of turns, at most: those under way when the gate closes
 	}{
-		{"503", func(s *service) { s.fails(scripts.Fail(503, "UNAVAILABLE", "overloaded")) }, conformance.Size(12, 5000), slots},
+		{"503", func(s *service) { s.fails(scripts.Fail(503, "UNAVAILABLE", "overloaded")) }, conformance.Long(12, 500, 5000), slots},
 		{"500", func(s *service) { s.fails(scripts.Fail(500, "INTERNAL", "broken")) }, few, slots},
 		{"429 with a wait", func(s *service) { s.fails(scripts.Throttle(40 * time.Second)) }, few, slots},
 		{"429", func(s *service) { s.fails(scripts.Throttle(0)) }, few, slots},

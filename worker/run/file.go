@@ -8,7 +8,8 @@ import (
 
 // A part of a message may name a file of the task's owner in place of a content. The executor
 // gets the content instead, with the type and the name of the file. A file that is too large,
-// or gone, stays as it was named, with the reason.
+// or gone, stays as it was named, with the reason. The URL of an object that the owner may not have
+// read is taken out of its part, and the reason is there.
 
 // faultKey is the key of a part's metadata that holds the reason. It is never stored.
 const faultKey = "fileFault"
@@ -23,10 +24,12 @@ func FileOf(p *a2a.Part) (fault string, ok bool) {
 		_, ok = p.Metadata[contentKey].(bool)
 		return "", ok
 	}
-	if _, ok = task.FileIn(p); ok {
-		fault, _ = p.Metadata[faultKey].(string)
+	fault, noted := p.Metadata[faultKey].(string)
+	_, url := p.Content.(a2a.URL)
+	if _, ok = task.FileIn(p); ok || url && noted {
+		return fault, true
 	}
-	return fault, ok
+	return "", false
 }
 
 // contentKey is the key of a part's metadata that says that its content is that of a file.
@@ -47,3 +50,9 @@ func FillFile(p *a2a.Part, content []byte, mediaType, name string) {
 
 // MissFile notes why the content of a file is not in its part.
 func MissFile(p *a2a.Part, fault string) { p.SetMeta(faultKey, fault) }
+
+// MissURL takes a URL that may not be passed on for the owner out of its part, and notes why.
+func MissURL(p *a2a.Part, fault string) {
+	p.Content = a2a.URL("")
+	MissFile(p, fault)
+}

@@ -58,6 +58,8 @@ type Again struct {
 	// After is the least time until the next run; 0: until the queue delivers the job again. It
 	// does not shorten the backoff after several attempts.
 	After time.Duration
+
+	Say string // for the client, as the status message until the next run; empty: none
 }
 
 // Error implements error.

@@ -85,6 +85,7 @@ func (w *Worker) executorContext(ctx context.Context, r task.Record, charge *mem
 	for i, f := range sees.related {
 		ec.RelatedTasks[i] = task.Clone(f.Task)
 	}
+	w.missURLs(r.Owner, append(ec.RelatedTasks, own))
 	return ec, sees, w.fill(ctx, files, r.Owner, own, ec.RelatedTasks)
 }
 

@@ -269,3 +269,26 @@ func TestErrorsOfTheStoreAreTriedAgain(t *testing.T) {
 		})
 	}
 }
+
+// A run that asks for another one may say why. The turn is parked at once, even if it need not
+// wait, so that every reader of the task sees the word; the run counts as an attempt.
+func TestAgainSays(t *testing.T) {
+	runs := 0
+	b := newBench(t, ends(&runs, &steps.Again{Err: errors.New("empty"), Say: "It is tried again."}))
+	id := b.send("m", "hello", "").ID()
+	if code := b.deliver(id, "job", 0); code != http.StatusNoContent {
+		t.Errorf("answered %d", code)
+	}
+	r := b.Load(id)
+	if m := r.Task.Status.Message; m == nil || m.Parts[0].Text() != "It is tried again." || r.Attempt != 1 || !r.Wake.Equal(b.clock()) || r.Lease != (task.Lease{}) {
+		t.Errorf("attempt %d, wakes at %v, %+v", r.Attempt, r.Wake, m)
+	}
+	if id := <-b.jobs; id != r.ID() {
+		t.Errorf("a job for %s", id)
+	}
+
+	b.rounds(id)
+	if r := b.Load(id); runs != b.Rules.Attempts || r.State() != a2a.TaskStateFailed || !strings.Contains(r.Task.Status.Message.Parts[0].Text(), "tried several times") {
+		t.Errorf("after %d runs %s: %+v", runs, r.State(), r.Task.Status.Message)
+	}
+}

@@ -152,6 +152,28 @@ func (w *Worker) fill(ctx context.Context, p plan, owner string, own *a2a.Task, 
 	return failed
 }
 
+// missURLs takes the URLs out of copied tasks that no executor may pass on for the owner. The
+// front door has refused such URLs, so these are objects to which the owner has lost the right
+// since.
+func (w *Worker) missURLs(owner string, tasks []*a2a.Task) {
+	for _, t := range tasks {
+		for _, m := range t.History {
+			if m == nil || m.Role == a2a.MessageRoleAgent {
+				continue
+			}
+			for _, p := range m.Parts {
+				c, ok := p.Content.(a2a.URL)
+				if !ok {
+					continue
+				}
+				if err := w.cfg.Objects.Pass(owner, string(c)); err != nil {
+					run.MissURL(p, "The message "+err.Error()+".")
+				}
+			}
+		}
+	}
+}
+
 // readFile reads a file whole, which checks its hash.
 func (w *Worker) readFile(ctx context.Context, owner string, f uploads.File) ([]byte, error) {
 	_, r, err := w.cfg.Files.Open(ctx, owner, f.ID, 0, -1)

@@ -21,6 +21,7 @@ import (
 	"errand/shared/adapters/local"
 	"errand/shared/files"
 	"errand/shared/memory"
+	"errand/shared/objects"
 	"errand/shared/task"
 	"errand/shared/uploads"
 	"errand/worker/run"
@@ -74,6 +75,13 @@ func show(p *a2a.Part) string {
 		return fmt.Sprintf("%v %s %s %d", file, p.MediaType, p.Filename, len(c))
 	case a2a.Text:
 		return string(c)
+	case a2a.URL:
+		if !file {
+			return string(c)
+		}
+		if _, own := task.FileIn(p); !own && c != "" {
+			return "the URL " + string(c)
+		}
 	}
 	return fmt.Sprintf("%v %s", file, fault)
 }
@@ -247,5 +255,35 @@ func TestFilesOutOfReach(t *testing.T) {
 			t.Errorf("the task is %s, and its executor got %q", now.State(), s.saw)
 		}
 		s.saw = nil
+	}
+}
+
+// An executor is told that an object may not be passed on, although the message that names it was
+// accepted: its sender has lost the right since. So it is with the earlier messages of the
+// conversation.
+func TestRightToAnObjectIsLost(t *testing.T) {
+	lost := false
+	s := newShelf(t, func(c *turn.Config) {
+		c.Objects = objects.Guarded{May: func(owner, url string) bool { return owner == "me" && !lost }}
+	})
+	object := a2a.NewFileURLPart("gs://acme-in/a.pdf", "application/pdf")
+	web := a2a.NewFileURLPart("https://example.com/a.pdf", "application/pdf")
+	if diff := cmp.Diff([]string{string(web.URL()), string(object.URL())}, s.ask("m1", "c", object, web)); diff != "" {
+		t.Errorf("with the right the executor got (-want +got):\n%s", diff)
+	}
+
+	lost = true
+	s.advance(time.Second)
+	got := s.ask("m2", "c", object, web)
+	for i, line := range got {
+		if strings.HasPrefix(line, "true The message names an object that you may not have read: ") {
+			got[i] = "lost"
+		}
+	}
+	if diff := cmp.Diff([]string{string(web.URL()), "lost", string(web.URL()), "lost"}, got); diff != "" {
+		t.Errorf("without the right the executor got (-want +got):\n%s", diff)
+	}
+	if stored := s.Load(s.taskOf("m2")).Task.History[0].Parts[0]; len(stored.Metadata) != 0 {
+		t.Errorf("the record has %v", stored.Metadata)
 	}
 }

@@ -66,9 +66,16 @@ func (w *Worker) parking(p *run.Pause, held int) task.Parking {
 		wait = max(wait+rand.N(task.HoldFull), time.Second)
 	}
 
-	out := task.Parking{Wake: w.cfg.Desk.Now().Add(wait), Waits: p.Waits, Aside: p.Aside, Model: p.Hold != run.NoHold, Held: p.Hold == run.Away}
-	if p.Say != "" {
-		out.Say = a2a.NewMessage(a2a.MessageRoleAgent, task.TextPart(p.Say))
+	return task.Parking{
+		Wake: w.cfg.Desk.Now().Add(wait), Say: status(p.Say), Waits: p.Waits,
+		Aside: p.Aside, Model: p.Hold != run.NoHold, Held: p.Hold == run.Away,
 	}
-	return out
+}
+
+// status is a status message; nil if there is nothing to say.
+func status(say string) *a2a.Message {
+	if say == "" {
+		return nil
+	}
+	return a2a.NewMessage(a2a.MessageRoleAgent, task.TextPart(say))
 }

@@ -95,7 +95,7 @@ func shown(r task.Record) string {
 
 // Events are committed soon, together with those until then, and no more often than their pace
 // says. The end of a turn waits for nothing.
-func TestPace(t *testing.T) {
+func TestClientsRow07Pace(t *testing.T) {
 	statuses := func(s *scene) {
 		for i := range 4 {
 			s.status(fmt.Sprint(i)).after(80 * time.Millisecond)

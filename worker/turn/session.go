@@ -213,15 +213,16 @@ func (s *session) park(ctx context.Context, p task.Parking) (task.Record, error)
 	return r, err
 }
 
-// again is the end of a run whose executor asks for another one. Without a time to wait, and if no
-// attempt is left, the next claim decides.
+// again is the end of a run whose executor asks for another one. Without a time to wait or a word
+// for the client, and if no attempt is left, the next claim decides.
 func (s *session) again(ctx context.Context, a *workersteps.Again) (task.Record, error) {
 	r, m := s.record(), s.w.cfg.Desk.Moment()
-	if a.After <= 0 || r.LastAttempt(m.Rules) {
+	if a.After <= 0 && a.Say == "" || r.LastAttempt(m.Rules) {
 		return r, a
 	}
-	s.log.WarnContext(ctx, "the run broke off, and the turn is parked", "for", a.After, "err", a.Err)
-	return s.park(ctx, task.Parking{Wake: m.Now.Add(max(min(a.After, longestPause), r.Backoff(m.Rules))), Broke: true})
+	wait := max(min(a.After, longestPause), r.Backoff(m.Rules))
+	s.log.WarnContext(ctx, "the run broke off, and the turn is parked", "for", wait, "err", a.Err)
+	return s.park(ctx, task.Parking{Wake: m.Now.Add(wait), Say: status(a.Say), Broke: true})
 }
 
 // keepMade commits the artifacts that calls have made, before results of these calls are stored:

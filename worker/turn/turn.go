@@ -22,6 +22,7 @@ import (
 	"errand/shared/desk"
 	"errand/shared/kv"
 	"errand/shared/memory"
+	"errand/shared/objects"
 	"errand/shared/queue"
 	"errand/shared/task"
 )
@@ -29,9 +30,10 @@ import (
 // Config holds the parts and times of a worker. Zero times have defaults.
 type Config struct {
 	Desk     *desk.Desk
-	Store    task.Store // the desk's store: a turn makes its own commits
-	KV       kv.Store   // keeps the steps of turns, in the database of the records
-	Files    Files      // of the owners of tasks, which messages name; nil: there are none
+	Store    task.Store      // the desk's store: a turn makes its own commits
+	KV       kv.Store        // keeps the steps of turns, in the database of the records
+	Files    Files           // of the owners of tasks, which messages name; nil: there are none
+	Objects  objects.Guarded // judges the URLs of messages; zero: nobody may have an object read
 	Bus      bus.Publisher
 	Executor a2asrv.AgentExecutor
 	Log      *slog.Logger

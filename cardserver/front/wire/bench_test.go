@@ -22,7 +22,7 @@ func BenchmarkDecode(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := decode(params{text: env.params}, dialect.V1, (*cursor).sendMessage); err != nil {
+		if _, _, err := decode(params{text: env.params}, dialect.V1, (*cursor).sendMessage); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -37,7 +37,7 @@ func BenchmarkDecodeLarge(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := decode(params{text: env.params}, dialect.V1, (*cursor).sendMessage); err != nil {
+		if _, _, err := decode(params{text: env.params}, dialect.V1, (*cursor).sendMessage); err != nil {
 			b.Fatal(err)
 		}
 	}

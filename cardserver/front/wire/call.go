@@ -28,8 +28,10 @@ type call struct {
 	dialect   dialect.Dialect
 	operation string // for the log
 	streaming bool   // the answer is a stream
+	quiet     bool   // nobody waits for an answer
 	events    *events
 	cc        *a2asrv.CallContext
+	names     map[string]string // the fields that the client calls otherwise than 1.0 does
 	charge    *memory.Charge
 }
 
@@ -41,7 +43,10 @@ type form interface {
 	// left out.
 	failure(b []byte, p problem) []byte
 	// status is the HTTP status of a failure before the first byte of an answer.
-	status(p problem, streaming bool) int
+	status(p problem) int
+	// streams reports whether a stream that fails before its first event is a stream of that
+	// failure alone.
+	streams(p problem) bool
 	// failed is the type of the event for a failure in a stream that has begun; empty: the
 	// usual one.
 	failed() string
@@ -122,13 +127,17 @@ func (c *call) recover() {
 
 // answer writes the one result of an operation.
 func (c *call) answer(res any) error {
+	if c.quiet {
+		c.w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
 	b, err := c.form.result(nil, c.dialect, res)
 	if err != nil {
 		return err
 	}
 	return c.options.Memory.holding(c.owner(), b, func() {
 		c.echo()
-		serve.Answer{Status: http.StatusOK, Type: answerType(c.r), Body: b, Timeout: c.options.WriteTimeout}.Write(c.w)
+		serve.Answer{Status: http.StatusOK, Type: answerType(c.r), Body: b, Timeout: c.options.WriteTimeout}.For(c.r).Write(c.w)
 	})
 }
 
@@ -146,11 +155,17 @@ func (c *call) send(ctx context.Context, cancel context.CancelFunc, all iter.Seq
 			return err
 		}
 
+		if c.quiet { // it has begun, and goes on without its client
+			c.w.WriteHeader(http.StatusNoContent)
+			return nil
+		}
+
 		b, err := c.form.result([]byte(dataPrefix), c.dialect, a2a.StreamResponse{Event: ev})
 		if err != nil {
 			return err
 		}
 
+		b = oneLine(b)
 		sent := false
 		if err := c.options.Memory.holding(c.owner(), b, func() {
 			if !c.events.begun {
@@ -172,21 +187,35 @@ func (c *call) send(ctx context.Context, cancel context.CancelFunc, all iter.Seq
 	return nil
 }
 
-// fail answers with an error. If events were sent already, the error is an event.
+// fail answers with an error. If events were sent already, the error is an event, and where the
+// binding wants it so the only event of a stream that did not begin.
 func (c *call) fail(err error) {
 	p := c.options.report(c.r.Context(), c.operation, err)
+	p.rename(c.names)
 	audit.Of(c.r.Context()).Failed(p.class.status, p.reason, err)
-	if c.events != nil && c.events.begun {
+	if c.quiet && !p.plain {
+		c.w.WriteHeader(http.StatusNoContent)
+		return
+	}
+
+	if c.streaming && (c.events != nil && c.events.begun || c.form.streams(p)) {
+		if c.events == nil {
+			c.events = newEvents(c.w, c.options, func() {})
+		}
 		var b []byte
 		if kind := c.form.failed(); kind != "" {
 			b = append(b, "event: "+kind+"\n"...)
 		}
-		c.events.send(c.form.failure(append(b, dataPrefix...), p))
+		c.events.send(oneLine(c.form.failure(append(b, dataPrefix...), p)))
 		return
 	}
 
+	var body []byte
+	if !c.quiet {
+		body = c.form.failure(nil, p)
+	}
 	serve.Answer{
-		Status: c.form.status(p, c.streaming), Type: answerType(c.r), Body: c.form.failure(nil, p),
+		Status: c.form.status(p), Type: answerType(c.r), Body: body,
 		RetryAfter: time.Duration(p.retry) * time.Second, Challenge: p.challenge, Timeout: c.options.WriteTimeout,
-	}.Write(c.w)
+	}.For(c.r).Write(c.w)
 }

@@ -138,14 +138,14 @@ func TestClientStreams(t *testing.T) {
 	}
 }
 
-// The SDK's client keeps only the status of an answer that is not 200, and takes 200 for a
-// stream: so the status must name the fault.
+// The SDK's client keeps only the status of an answer that is not 200, and takes JSON under 200
+// for a stream without events. It reads the reason of a refused stream from an event.
 func TestClientStreamError(t *testing.T) {
-	c := client(t, &script{sub: failing(a2a.ErrTaskNotFound)})
+	c := client(t, &script{sub: failing(a2a.NewError(a2a.ErrTaskNotFound, "no such task"))})
 	n := 0
 	for ev, err := range c.SubscribeToTask(t.Context(), &a2a.SubscribeToTaskRequest{ID: "t1"}) {
 		n++
-		if err == nil || !strings.Contains(err.Error(), "404") {
+		if !errors.Is(err, a2a.ErrTaskNotFound) || !strings.Contains(err.Error(), "no such task") {
 			t.Errorf("got event %v and error %v", ev, err)
 		}
 	}

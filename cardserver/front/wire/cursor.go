@@ -34,6 +34,7 @@ type cursor struct {
 	dialect dialect.Dialect
 	err     error
 	bad     []violation
+	names   map[string]string // the fields that the client calls otherwise than 1.0 does
 }
 
 func newCursor(text []byte) *cursor {
@@ -202,6 +203,22 @@ func (c *cursor) refuseAt(field, description string) {
 	if len(c.bad) < maxViolations && !slices.Contains(c.bad, v) {
 		c.bad = append(c.bad, v)
 	}
+}
+
+// wrote notes the name that the client gives to the value here, which 1.0 calls field.
+func (c *cursor) wrote(field string) { c.called(field, c.path("")) }
+
+// called notes the name that the client gives to a field, if 1.0 calls it otherwise. So the
+// errors of the handler, which knows the names of 1.0 alone, name what the client wrote.
+func (c *cursor) called(field, name string) {
+	if name == field {
+		delete(c.names, field)
+		return
+	}
+	if c.names == nil {
+		c.names = map[string]string{}
+	}
+	c.names[field] = name
 }
 
 // path names the value read last, or a field of it: message.parts[1].raw.

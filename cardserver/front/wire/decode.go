@@ -1,9 +1,11 @@
 package wire
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/go-json-experiment/json/jsontext"
@@ -27,23 +29,25 @@ const (
 	maxURL        = 2048 // bytes
 	maxMediaType  = 256  // bytes
 	maxFilename   = 255  // bytes, as in most file systems
+	maxPathname   = 4096 // bytes of a path before its last name
 	historyLimit  = math.MaxInt32
 )
 
-// decode makes the request that params describe, and collects all faults.
-func decode[Req any](p params, d dialect.Dialect, read func(*cursor, *Req)) (*Req, error) {
+// decode makes the request that params describe, and collects all faults. names are the fields
+// that the client calls otherwise than 1.0 does.
+func decode[Req any](p params, d dialect.Dialect, read func(*cursor, *Req)) (req *Req, names map[string]string, err error) {
 	c := newCursor(p.text)
 	c.name, c.untyped, c.said, c.dialect = p.name, p.untyped, p.path, d
-	req := new(Req)
+	req = new(Req)
 	read(c, req)
 	c.end()
 	if c.err != nil {
-		return nil, notJSON(c.err)
+		return nil, nil, notJSON(c.err)
 	}
 	if len(c.bad) > 0 {
-		return nil, invalid(c.bad)
+		return nil, nil, invalid(c.bad)
 	}
-	return req, nil
+	return req, c.names, nil
 }
 
 // named sets a field that the path may have set. The body may repeat the value of the path,
@@ -77,7 +81,7 @@ func (c *cursor) sendMessage(req *a2a.SendMessageRequest) {
 	}
 	if req.Config != nil && req.Config.PushConfig != nil {
 		if id := req.Config.PushConfig.TaskID; id != "" && id != req.Message.TaskID {
-			c.refuseAt("configuration.taskPushNotificationConfig.taskId", "must be empty: the config is for the task of this message")
+			c.refuseAt(rename(c.names, "configuration.taskPushNotificationConfig.taskId"), "must be empty: the config is for the task of this message")
 		}
 	}
 }
@@ -86,20 +90,25 @@ func (c *cursor) sendConfig() *a2a.SendMessageConfig {
 	if c.null() {
 		return nil
 	}
+	const hook = "taskPushNotificationConfig"
 	cfg := &a2a.SendMessageConfig{}
+
 	for name := range c.object() {
 		switch name {
 		case "acceptedOutputModes":
-			cfg.AcceptedOutputModes = list(c, maxModes, (*cursor).mediaType)
+			cfg.AcceptedOutputModes = list(c, maxModes, (*cursor).mode)
 		case "returnImmediately":
 			cfg.ReturnImmediately = c.bool()
 		case "historyLength":
-			cfg.HistoryLength = c.optionalInt(0, historyLimit)
-		case "taskPushNotificationConfig":
-			if !c.null() {
-				cfg.PushConfig = &a2a.PushConfig{}
-				c.pushConfig(cfg.PushConfig)
+			cfg.HistoryLength = c.history()
+		case hook, "pushNotificationConfig": // the older name counts if it is alone
+			if c.null() || name != hook && cfg.PushConfig != nil {
+				continue
 			}
+			c.wrote("configuration." + hook)
+			c.called(hook, name)
+			cfg.PushConfig = &a2a.PushConfig{}
+			c.pushConfig(cfg.PushConfig)
 		}
 	}
 	return cfg
@@ -159,7 +168,7 @@ func (c *cursor) complete(m *a2a.Message) {
 // write all four fields. Data alone may be null, which is a JSON value too.
 func (c *cursor) part() *a2a.Part {
 	p := &a2a.Part{}
-	contents, nullData := 0, false
+	contents, nullData, kind := 0, false, ""
 
 	for name := range c.object() {
 		switch name {
@@ -178,7 +187,7 @@ func (c *cursor) part() *a2a.Part {
 
 		case "url":
 			if !c.null() {
-				p.Content = a2a.URL(c.url())
+				p.Content, kind = c.link()
 				contents++
 			}
 
@@ -210,19 +219,20 @@ func (c *cursor) part() *a2a.Part {
 		c.refuse("must have exactly one of text, raw, url and data")
 	}
 
+	p.MediaType = cmp.Or(p.MediaType, kind)
 	return p
 }
 
 func (c *cursor) getTask(req *a2a.GetTaskRequest) {
 	c.oneTask(&req.Tenant, &req.ID, func(name string) {
 		if name == "historyLength" {
-			req.HistoryLength = c.optionalInt(0, historyLimit)
+			req.HistoryLength = c.history()
 		}
 	})
 }
 
 // oneTask decodes the fields that all requests about one task have; more decodes the
-// others.
+// others. The proto of 0.3 has a name in the place of the id.
 func (c *cursor) oneTask(tenant *string, id *a2a.TaskID, more func(name string)) {
 	*tenant, *id = c.said.tenant, a2a.TaskID(c.said.task)
 	for name := range c.object() {
@@ -231,12 +241,23 @@ func (c *cursor) oneTask(tenant *string, id *a2a.TaskID, more func(name string))
 			named(c, tenant, c.label(maxID))
 		case "id":
 			named(c, id, c.taskID())
+		case "name":
+			of, _ := c.resource()
+			named(c, id, of)
 		default:
 			more(name)
 		}
 	}
-	if *id == "" {
-		c.missing("id")
+	c.need("id", string(*id))
+}
+
+// need records that the object read last lacks a field, or that the field is blank.
+func (c *cursor) need(name, value string) {
+	switch {
+	case value == "":
+		c.missing(name)
+	case strings.TrimSpace(value) == "":
+		c.refuseAt(c.path(name), "must not be blank")
 	}
 }
 
@@ -253,17 +274,27 @@ func (c *cursor) query(req *a2a.ListTasksRequest, state func(*cursor) a2a.TaskSt
 		case "status":
 			req.Status = state(c)
 		case "pageSize":
-			req.PageSize = c.int(1, maxPage)
+			req.PageSize = c.int(c.least(), maxPage)
 		case "pageToken":
 			req.PageToken = c.label(maxToken)
 		case "historyLength":
-			req.HistoryLength = c.optionalInt(0, historyLimit)
-		case "statusTimestampAfter", "lastUpdatedAfter": // the name in 0.3, which the Go SDK's client still sends in queries
+			req.HistoryLength = c.history()
+		case "statusTimestampAfter", "lastUpdatedAfter", "lastUpdatedTime": // the names in 0.3: the Go SDK's client still sends the first in queries, the second is the proto's
+			c.wrote("statusTimestampAfter")
 			req.StatusTimestampAfter = c.timestamp()
 		case "includeArtifacts":
 			req.IncludeArtifacts = c.bool()
 		}
 	}
+}
+
+// least is the smallest size of a page. Where the proto cannot tell zero from absent, zero is
+// absent.
+func (c *cursor) least() int {
+	if c.dialect == dialect.V1 {
+		return 1
+	}
+	return 0
 }
 
 func (c *cursor) cancelTask(req *a2a.CancelTaskRequest) {

@@ -1,6 +1,11 @@
 package wire
 
 import (
+	"cmp"
+	"slices"
+	"strings"
+	"unicode"
+
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/dialect"
@@ -17,10 +22,13 @@ func (c *cursor) sendMessage03(req *a2a.SendMessageRequest) {
 		case "message":
 			if m := c.message03(); m != nil {
 				req.Message, named = m, true
+				c.called("message", "message")
 			}
 		case "request": // the proto's field, whose JSON name is message
+			at := c.path("")
 			if m := c.message03(); m != nil && !named {
 				req.Message = m
+				c.called("message", at)
 			}
 		case "configuration":
 			req.Config = c.sendConfig03()
@@ -43,21 +51,41 @@ func (c *cursor) sendConfig03() *a2a.SendMessageConfig {
 	for name := range c.object() {
 		switch name {
 		case "acceptedOutputModes":
-			cfg.AcceptedOutputModes = list(c, maxModes, (*cursor).mediaType)
+			cfg.AcceptedOutputModes = list(c, maxModes, (*cursor).mode)
 		case "blocking":
 			if !c.null() {
 				cfg.ReturnImmediately = !c.bool()
 			}
 		case "historyLength":
-			cfg.HistoryLength = c.optionalInt(0, historyLimit)
+			cfg.HistoryLength = c.history()
 		case "pushNotificationConfig", "pushNotification":
 			if !c.null() {
 				cfg.PushConfig = &a2a.PushConfig{}
-				c.hook03(cfg.PushConfig)
+				c.hook03(cfg.PushConfig, "configuration.taskPushNotificationConfig.")
 			}
 		}
 	}
 	return cfg
+}
+
+// resource decodes the name that the proto gives to a task or to a config of it: tasks/ID, or
+// tasks/ID/pushNotificationConfigs/ID. JSON-RPC has no such field, nor has 1.0.
+func (c *cursor) resource() (id a2a.TaskID, config string) {
+	if c.dialect != dialect.V03REST {
+		return "", ""
+	}
+	s, _ := c.string()
+	at := strings.Split(s, "/")
+	switch {
+	case s == "":
+	case len(at) == 2 && at[0] == "tasks":
+		return a2a.TaskID(at[1]), ""
+	case len(at) == 4 && at[0] == "tasks" && at[2] == "pushNotificationConfigs":
+		return a2a.TaskID(at[1]), at[3]
+	default:
+		c.refuse("must be tasks/ID or tasks/ID/pushNotificationConfigs/ID")
+	}
+	return "", ""
 }
 
 func (c *cursor) message03() *a2a.Message {
@@ -76,6 +104,7 @@ func (c *cursor) message03() *a2a.Message {
 		case "role":
 			m.Role = c.role03()
 		case "parts", "content":
+			c.wrote("message.parts")
 			m.Parts = list(c, maxParts, (*cursor).part03)
 		default:
 			c.messageField(m, name)
@@ -160,7 +189,7 @@ func unwrap03(p *a2a.Part, data any, proto bool) any {
 }
 
 func (c *cursor) file03(p *a2a.Part) {
-	contents := 0
+	contents, kind := 0, ""
 	for name := range c.object() {
 		switch name {
 		case "bytes", "fileWithBytes":
@@ -170,7 +199,7 @@ func (c *cursor) file03(p *a2a.Part) {
 			}
 		case "uri", "fileWithUri":
 			if !c.null() {
-				p.Content = a2a.URL(c.url())
+				p.Content, kind = c.link()
 				contents++
 			}
 		case "mimeType":
@@ -182,6 +211,7 @@ func (c *cursor) file03(p *a2a.Part) {
 	if contents != 1 {
 		c.refuse("must have exactly one of bytes and uri")
 	}
+	p.MediaType = cmp.Or(p.MediaType, kind)
 }
 
 // createPushConfig03 reads the config of JSON-RPC, and the two forms that clients of
@@ -192,9 +222,7 @@ func (c *cursor) createPushConfig03(cfg *a2a.PushConfig) {
 	if cfg.ID == "" {
 		cfg.ID = id
 	}
-	if cfg.TaskID == "" {
-		c.missing("taskId")
-	}
+	c.need("taskId", string(cfg.TaskID))
 	if cfg.URL == "" {
 		c.missing("pushNotificationConfig")
 	}
@@ -205,19 +233,26 @@ func (c *cursor) outerPushConfig03(cfg *a2a.PushConfig) (id string) {
 		switch name {
 		case "taskId":
 			named(c, &cfg.TaskID, c.taskID())
+		case "parent", "name":
+			of, config := c.resource()
+			named(c, &cfg.TaskID, of)
+			id = cmp.Or(id, config)
 		case "configId":
 			id = c.configID()
 		case "pushNotificationConfig":
-			c.hook03(cfg)
+			c.hook03(cfg, "")
 		case "config":
-			c.outerPushConfig03(cfg)
+			id = cmp.Or(id, c.outerPushConfig03(cfg))
 		}
 	}
 	return id
 }
 
-func (c *cursor) hook03(cfg *a2a.PushConfig) {
+// hook03 reads a config whose fields 1.0 names with the prefix.
+func (c *cursor) hook03(cfg *a2a.PushConfig, prefix string) {
+	c.wrote("taskPushNotificationConfig")
 	for name := range c.object() {
+		c.wrote(prefix + name)
 		switch name {
 		case "id":
 			cfg.ID = c.configID()
@@ -226,7 +261,7 @@ func (c *cursor) hook03(cfg *a2a.PushConfig) {
 		case "token":
 			cfg.Token = c.label(maxToken)
 		case "authentication":
-			cfg.Auth = c.auth03()
+			cfg.Auth = c.auth03(prefix + name)
 		}
 	}
 	if cfg.URL == "" {
@@ -234,26 +269,52 @@ func (c *cursor) hook03(cfg *a2a.PushConfig) {
 	}
 }
 
-func (c *cursor) auth03() *a2a.PushAuthInfo {
+// auth03 reads an authentication, which 1.0 names field. Its schemes are those that the
+// receiver takes, and may be none: then nothing is sent.
+func (c *cursor) auth03(field string) *a2a.PushAuthInfo {
 	if c.null() {
 		return nil
 	}
+
 	auth := &a2a.PushAuthInfo{}
+	var schemes []string
+	c.called(field+".scheme", c.path("schemes"))
+
 	for name := range c.object() {
 		switch name {
 		case "schemes":
-			if all := list(c, maxModes, func(c *cursor) string { return c.label(maxScheme) }); len(all) > 0 {
-				auth.Scheme = all[0] // the preferred one
-			}
+			schemes = slices.DeleteFunc(list(c, maxModes, (*cursor).scheme), func(s string) bool { return s == "" })
 		case "credentials":
 			auth.Credentials = c.label(maxToken)
 		}
 	}
-	if auth.Scheme == "" {
+
+	switch {
+	case len(schemes) > 0:
+		auth.Scheme = strings.Join(schemes, between)
+	case auth.Credentials != "":
 		c.missing("schemes")
+	default:
+		return nil
 	}
 	return auth
 }
+
+// scheme decodes one scheme of several. Empty means one that nobody can perform.
+func (c *cursor) scheme() string {
+	s, _ := c.string()
+	if len(s) > maxScheme || strings.ContainsFunc(s, unicode.IsControl) {
+		return ""
+	}
+	return s
+}
+
+// between stands between the schemes of one config. No scheme has a control character.
+const between = "\n"
+
+// Schemes are the schemes of a config, the preferred one first. 1.0 has one. 0.3 names all that
+// the receiver takes, and the sender chooses.
+func Schemes(a *a2a.PushAuthInfo) []string { return strings.Split(a.Scheme, between) }
 
 // getPushConfig03 reads the id of a config, or none for the first config: 0.3 leaves the id
 // optional.
@@ -261,14 +322,19 @@ func (c *cursor) getPushConfig03(req *a2a.GetTaskPushConfigRequest) {
 	c.onePushConfig03(&req.TaskID, &req.ID)
 }
 
+// listPushConfigs03 reads pages in HTTP+JSON alone: in JSON-RPC the answer has no place for the
+// next one.
 func (c *cursor) listPushConfigs03(req *a2a.ListTaskPushConfigRequest) {
-	c.onePushConfig03(&req.TaskID, new(string))
+	if c.dialect == dialect.V03REST {
+		c.listPushConfigs(req)
+	} else {
+		c.onePushConfig03(&req.TaskID, new(string))
+	}
 }
 
 func (c *cursor) deletePushConfig03(req *a2a.DeleteTaskPushConfigRequest) {
-	if c.onePushConfig03(&req.TaskID, &req.ID); req.ID == "" {
-		c.missing("pushNotificationConfigId")
-	}
+	c.onePushConfig03(&req.TaskID, &req.ID)
+	c.need("pushNotificationConfigId", req.ID)
 }
 
 func (c *cursor) onePushConfig03(task *a2a.TaskID, id *string) {
@@ -282,7 +348,5 @@ func (c *cursor) onePushConfig03(task *a2a.TaskID, id *string) {
 			named(c, id, s)
 		}
 	}
-	if *task == "" {
-		c.missing("id")
-	}
+	c.need("id", string(*task))
 }

@@ -158,7 +158,7 @@ func TestV03Blocking(t *testing.T) {
 
 // The message of a send is the proto's field request, whose JSON name is message. If a body
 // has both, message counts, in either order.
-func TestV03MessageIsAlsoCalledRequest(t *testing.T) {
+func TestClientsRow08MessageIsAlsoCalledRequest(t *testing.T) {
 	const hi = `{"messageId":"m","role":1,"content":[{"text":"hi"}]}`
 	const other = `{"messageId":"other","role":"ROLE_USER","content":[{"text":"no"}]}`
 	for _, body := range []string{
@@ -224,10 +224,14 @@ func TestCatalogue03(t *testing.T) {
 		{"file of two", part(`{"kind":"file","file":{"bytes":"AA==","uri":"https://example.com/"}}`), "message.parts[0].file"},
 		{"file of bad bytes", part(`{"kind":"file","file":{"bytes":"*"}}`), "message.parts[0].file.bytes"},
 		{"file of a bad address", part(`{"kind":"file","file":{"uri":"file:///etc/passwd"}}`), "message.parts[0].file.uri"},
-		{"file of a bad name", part(`{"kind":"file","file":{"bytes":"AA==","name":"../x"}}`), "message.parts[0].file.name"},
+		{"file of a path", part(`{"kind":"file","file":{"bytes":"AA==","name":"../x"}}`), ""},
+		{"file of a bad name", part(`{"kind":"file","file":{"bytes":"AA==","name":"x\u202egpj.exe"}}`), "message.parts[0].file.name"},
+		{"file in a data URL", part(`{"kind":"file","file":{"uri":"data:,x"}}`), ""},
+		{"file in a bad data URL", part(`{"kind":"file","file":{"uri":"data:x"}}`), "message.parts[0].file.uri"},
 		{"blocking a string", config(`"blocking":"true"`), "configuration.blocking"},
 		{"hook without address", config(`"pushNotificationConfig":{}`), "configuration.pushNotificationConfig.url"},
-		{"hook without schemes", config(`"pushNotificationConfig":{"url":"https://example.com/","authentication":{"schemes":[]}}`), "configuration.pushNotificationConfig.authentication.schemes"},
+		{"hook without schemes", config(`"pushNotificationConfig":{"url":"https://example.com/","authentication":{"schemes":[]}}`), ""},
+		{"hook with credentials alone", config(`"pushNotificationConfig":{"url":"https://example.com/","authentication":{"schemes":[],"credentials":"c"}}`), "configuration.pushNotificationConfig.authentication.schemes"},
 		{"set without a task", request("tasks/pushNotificationConfig/set", `{"pushNotificationConfig":{"url":"https://example.com/"}}`), "taskId"},
 		{"set without a config", request("tasks/pushNotificationConfig/set", `{"taskId":"t1"}`), "pushNotificationConfig"},
 		{"delete without a config", request("tasks/pushNotificationConfig/delete", `{"id":"t1"}`), "pushNotificationConfigId"},

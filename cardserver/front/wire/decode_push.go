@@ -48,9 +48,7 @@ func (c *cursor) pushAuth() *a2a.PushAuthInfo {
 func (c *cursor) createPushConfig(cfg *a2a.PushConfig) {
 	cfg.Tenant, cfg.TaskID = c.said.tenant, a2a.TaskID(c.said.task)
 	c.pushConfig(cfg)
-	if cfg.TaskID == "" {
-		c.missing("taskId")
-	}
+	c.need("taskId", string(cfg.TaskID))
 }
 
 func (c *cursor) getPushConfig(req *a2a.GetTaskPushConfigRequest) {
@@ -74,12 +72,8 @@ func (c *cursor) onePushConfig(tenant *string, task *a2a.TaskID, id *string) {
 			named(c, id, s)
 		}
 	}
-	if *task == "" {
-		c.missing("taskId")
-	}
-	if *id == "" {
-		c.missing("id")
-	}
+	c.need("taskId", string(*task))
+	c.need("id", *id)
 }
 
 func (c *cursor) listPushConfigs(req *a2a.ListTaskPushConfigRequest) {
@@ -91,12 +85,10 @@ func (c *cursor) listPushConfigs(req *a2a.ListTaskPushConfigRequest) {
 		case "taskId":
 			named(c, &req.TaskID, c.taskID())
 		case "pageSize":
-			req.PageSize = c.int(1, maxPage)
+			req.PageSize = c.int(0, maxPage) // the proto cannot tell zero from absent
 		case "pageToken":
 			req.PageToken = c.label(maxToken)
 		}
 	}
-	if req.TaskID == "" {
-		c.missing("taskId")
-	}
+	c.need("taskId", string(req.TaskID))
 }

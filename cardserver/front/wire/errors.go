@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -196,6 +197,40 @@ func (p *problem) info(metadata any) *errordetails.Typed {
 		info.Value["metadata"] = metadata
 	}
 	return info
+}
+
+// rename calls the fields in p as the client does. names has those that 1.0 calls otherwise.
+func (p *problem) rename(names map[string]string) {
+	if len(names) == 0 {
+		return
+	}
+
+	end := strings.IndexAny(p.message, " :")
+	if end >= 0 {
+		p.message = rename(names, p.message[:end]) + p.message[end:]
+	}
+
+	for i, d := range p.details {
+		faults, ok := d.Value["fieldViolations"].([]map[string]string)
+		if !ok {
+			continue
+		}
+		told := make([]map[string]string, len(faults))
+		for i, f := range faults {
+			told[i] = map[string]string{"field": rename(names, f["field"]), "description": f["description"]}
+		}
+		p.details[i] = errordetails.NewTyped(d.TypeURL, map[string]any{"fieldViolations": told})
+	}
+}
+
+// rename gives a field, or the nearest one around it, its name in names.
+func rename(names map[string]string, field string) string {
+	for end := len(field); end > 0; end = strings.LastIndexAny(field[:end], ".[") {
+		if name, ok := names[field[:end]]; ok {
+			return name + field[end:]
+		}
+	}
+	return field
 }
 
 // hide turns p into an internal error that the log has under its id.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"regexp"
@@ -25,7 +26,7 @@ var ambiguous = regexp.MustCompile("duplicate object member name|invalid UTF-8|i
 // only if two readers would read it differently.
 func FuzzEnvelope(f *testing.F) {
 	for _, s := range []string{
-		``, `{`, `null`, `[]`, `"x"`, `{"id":01}`, `{"a":1}{}`, `{"id":1,"id":2}`, "{\"a\":\"\xff\"}", `[1,{"a":"\udfff"}]`, `{"jsonrpc":"2.0","id":1,"method":"ListTasks"}`,
+		``, `{`, `null`, `[]`, `"x"`, `{"id":01}`, `{"a":1}{}`, `{"id":1,"id":2}`, "{\"a\":\"\xff\"}", `[1,{"a":"\udfff"}]`, `{"jsonrpc":"2.0","id":1,"method":"ListTasks"}`, `{"jsonrpc":"2.0","method":"ListTasks"}`,
 		message(""), message(`"metadata":{"a":[1,{"b":"\ud83d\ude00"}]},"extensions":["urn:a:b"]`),
 		message(`"parts":[{"raw":"AA=="},{"url":"https://example.com/"},{"data":null},{"text":"\ud800"}]`),
 		request("ListTasks", `{"pageSize":5,"status":"TASK_STATE_WORKING","statusTimestampAfter":"2026-01-02T03:04:05Z"}`),
@@ -52,6 +53,13 @@ func FuzzEnvelope(f *testing.F) {
 			t.Fatalf("%q: status %d: %s", body, res.StatusCode, b)
 		}
 
+		if res.StatusCode == http.StatusNoContent { // a request without an id
+			var request map[string]json.RawMessage
+			if err := json.Unmarshal(body, &request); err != nil || request["id"] != nil || request["method"] == nil {
+				t.Errorf("%q has no answer", body)
+			}
+			return
+		}
 		if res.Header.Get("Content-Type") == "text/event-stream" {
 			return
 		}

@@ -17,6 +17,7 @@ import (
 
 	"errand/shared/auth"
 	"errand/shared/memory"
+	"errand/shared/serve"
 )
 
 // Options of a binding. The zero value has usable defaults.
@@ -65,17 +66,12 @@ const (
 	mediaSSE  = "text/event-stream"
 )
 
-// checkBody refuses a body that is not plain UTF-8 JSON. Web pages can send a form or
+// checkBody refuses a body that is not UTF-8 JSON. Web pages can send a form or
 // text/plain to any site without asking, so the type is required.
 func checkBody(r *http.Request) error {
 	types := r.Header["Content-Type"]
 	if len(types) != 1 || types[0] != mediaJSON && !isJSON(types[0]) {
-		return &refusal{is: a2a.ErrInvalidRequest, status: http.StatusUnsupportedMediaType, message: "Content-Type must be " + mediaJSON + " or " + mediaA2A + ", in UTF-8"}
-	}
-	for _, e := range r.Header["Content-Encoding"] {
-		if e != "" && !strings.EqualFold(e, "identity") {
-			return &refusal{is: a2a.ErrInvalidRequest, status: http.StatusUnsupportedMediaType, message: "Content-Encoding is not supported"}
-		}
+		return &refusal{is: a2a.ErrUnsupportedContentType, status: http.StatusUnsupportedMediaType, message: "Content-Type must be " + mediaJSON + " or " + mediaA2A + ", in UTF-8"}
 	}
 	return nil
 }
@@ -86,7 +82,7 @@ func isJSON(contentType string) bool {
 		return false
 	}
 	charset, ok := params["charset"]
-	return !ok || strings.EqualFold(charset, "utf-8")
+	return !ok || strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "utf8")
 }
 
 // readBody reads to the end, so that net/http notices later that the client has gone. The
@@ -105,7 +101,6 @@ func readBody(w http.ResponseWriter, r *http.Request, o *Options, c *memory.Char
 		}
 	}
 
-	w.Header().Set("Connection", "close")
 	if _, ok := errors.AsType[*unavailable](err); ok {
 		return nil, false, err
 	}
@@ -113,7 +108,13 @@ func readBody(w http.ResponseWriter, r *http.Request, o *Options, c *memory.Char
 		return nil, false, err
 	}
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, false, &refusal{is: a2a.ErrInvalidRequest, status: http.StatusRequestEntityTooLarge, message: "the body is larger than " + strconv.FormatInt(o.MaxBody, 10) + " bytes"}
+		return nil, false, &refusal{is: a2a.ErrInvalidRequest, status: http.StatusRequestEntityTooLarge, message: "the body is larger than " + strconv.FormatInt(o.MaxBody, 10) + " bytes; send the URL of a large file instead of its bytes, or less"}
+	}
+	if errors.Is(err, serve.ErrEncoding) {
+		return nil, false, &refusal{is: a2a.ErrUnsupportedContentType, status: http.StatusUnsupportedMediaType, message: err.Error()}
+	}
+	if errors.Is(err, serve.ErrNotGzip) {
+		return nil, false, &refusal{is: a2a.ErrInvalidRequest, status: http.StatusBadRequest, message: err.Error()}
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return nil, false, &refusal{is: a2a.ErrInvalidRequest, status: http.StatusRequestTimeout, message: "the body did not arrive in time"}
@@ -122,10 +123,15 @@ func readBody(w http.ResponseWriter, r *http.Request, o *Options, c *memory.Char
 }
 
 // readCharged takes the announced size of the body, or the largest one, before the first
-// byte, and gives back what the body did not need.
+// byte, and gives back what the body did not need. A compressed body is charged for what it
+// holds.
 func readCharged(w http.ResponseWriter, r *http.Request, o *Options, c *memory.Charge) ([]byte, error) {
+	from, err := serve.Unpacked(w, r, o.MaxBody)
+	if err != nil {
+		return nil, err
+	}
 	size := r.ContentLength
-	if size < 0 {
+	if size < 0 || serve.Packed(r) {
 		size = o.MaxBody
 	}
 	if err := take(c, size); err != nil {
@@ -133,7 +139,7 @@ func readCharged(w http.ResponseWriter, r *http.Request, o *Options, c *memory.C
 	}
 
 	body := bytes.NewBuffer(make([]byte, 0, max(r.ContentLength, 0)+bytes.MinRead))
-	if _, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, o.MaxBody)); err != nil {
+	if _, err := body.ReadFrom(from); err != nil {
 		return nil, err
 	}
 
@@ -141,15 +147,27 @@ func readCharged(w http.ResponseWriter, r *http.Request, o *Options, c *memory.C
 	return body.Bytes(), nil
 }
 
-// answerType is the media type of a JSON answer: the plain one unless the client asks for
-// A2A's.
+// answerType is the media type of a JSON answer: of the plain one and A2A's, the one that the
+// client likes better, or names first. It is the plain one if the client names neither.
 func answerType(r *http.Request) string {
-	for _, accept := range r.Header["Accept"] {
-		if strings.Contains(accept, mediaA2A) {
-			return mediaA2A
+	best, most := mediaJSON, 0.0
+	for _, line := range r.Header["Accept"] {
+		for one := range strings.SplitSeq(line, ",") {
+			kind, params, err := mime.ParseMediaType(one)
+			if err != nil || kind != mediaJSON && kind != mediaA2A {
+				continue
+			}
+
+			weight := 1.0
+			if q, ok := params["q"]; ok {
+				weight, _ = strconv.ParseFloat(q, 64) // what is no number has no weight
+			}
+			if weight > most {
+				best, most = kind, weight
+			}
 		}
 	}
-	return mediaJSON
+	return best
 }
 
 // report logs the parts of err that the operator needs, and returns those that the client

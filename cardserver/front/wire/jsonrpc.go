@@ -18,9 +18,13 @@ import (
 // names of the methods tell the versions apart.
 //
 // An error of an operation is answered with HTTP 200, as clients of JSON-RPC expect, except
-// for errors of HTTP itself (405, 408, 413, 415) and 503. A stream that fails before its
-// first event is answered as plain JSON with the status of the error, because a client that
-// waits for events takes 200 for a stream without any.
+// for errors of HTTP itself (405, 408, 413, 415), those about callers, and 503. A stream that
+// fails before its first event is a stream of one event, the error. The SDK's client in Go reads
+// no body of another status, and takes JSON under 200 for a stream without events; the one in
+// JavaScript refuses JSON under 200.
+//
+// A request without an id is a notification: it is carried out, and answered with 204 and
+// nothing else, or with the status of an error of HTTP.
 //
 // The sequence of a stream must end when its context ends.
 func JSONRPC(h a2asrv.RequestHandler, o Options) http.Handler {
@@ -60,6 +64,7 @@ func (c *call) serveRPC(f *rpcForm) error {
 		return tooMany("params", env.params)
 	}
 
+	c.quiet = env.quiet
 	o, version := byMethod(env.method)
 	c.dialect, f.bare = version, version == dialect.V03
 
@@ -115,12 +120,14 @@ func (f *rpcForm) failure(b []byte, p problem) []byte {
 	return append(b, '}')
 }
 
-func (f *rpcForm) status(p problem, streaming bool) int {
-	if p.plain || streaming {
+func (f *rpcForm) status(p problem) int {
+	if p.plain {
 		return p.status
 	}
 	return http.StatusOK
 }
+
+func (f *rpcForm) streams(p problem) bool { return !p.plain }
 
 func (f *rpcForm) failed() string { return "" }
 
@@ -129,6 +136,7 @@ const null = "null"
 // An envelope is a JSON-RPC request whose params are not decoded yet.
 type envelope struct {
 	id     string // null unless the request has a valid one
+	quiet  bool   // the request has no id: it is a notification, which gets no answer
 	method string
 	params []byte
 }
@@ -153,7 +161,7 @@ func parseEnvelope(c *cursor, body []byte) (envelope, error) {
 }
 
 func (c *cursor) envelope(body []byte) envelope {
-	env := envelope{id: null, params: []byte("{}")}
+	env := envelope{id: null, quiet: true, params: []byte("{}")}
 	version := ""
 
 	for name := range c.object() {
@@ -162,7 +170,9 @@ func (c *cursor) envelope(body []byte) envelope {
 			version, _ = c.string()
 		case "method":
 			env.method, _ = c.string()
+
 		case "id":
+			env.quiet = false
 			if raw := c.raw(); validID(raw) {
 				env.id = string(raw)
 			} else {

@@ -26,7 +26,8 @@ const (
 // Every request takes the bytes of its body before it reads the first one, and
 // memory.ValueCost for each JSON value before it decodes the first one. A request that finds
 // too little left is refused and does not wait, because its body would wait with it. Every
-// answer and event that is not small takes its bytes until the client has read it.
+// answer and event that is not small takes its bytes until the client has read it. A compressed
+// one takes those that it had before: they wait for a compressor.
 type Memory struct{ Requests, Answers *memory.Pool }
 
 // NewMemory returns the Memory of one process.

@@ -52,7 +52,7 @@ var operations = [...]operation{
 		serve: unary((*cursor).getTask, (*cursor).getTask, a2asrv.RequestHandler.GetTask),
 	}, {
 		name: "ListTasks", verbs: get, path: "tasks",
-		query: []string{"contextId", "status", "pageSize", "pageToken", "historyLength", "statusTimestampAfter", "lastUpdatedAfter", "includeArtifacts"},
+		query: []string{"contextId", "status", "pageSize", "pageToken", "historyLength", "statusTimestampAfter", "lastUpdatedAfter", "lastUpdatedTime", "includeArtifacts"},
 		right: auth.Read,
 		serve: unary((*cursor).listTasks, (*cursor).listTasks03, listTasks),
 	}, {
@@ -150,7 +150,8 @@ func request[Req any](c *call, p params, read, read03 func(*cursor, *Req)) (cont
 	if c.dialect != dialect.V1 {
 		read = read03
 	}
-	req, err := decode(p, c.dialect, read)
+	req, names, err := decode(p, c.dialect, read)
+	c.names = names
 	return ctx, req, err
 }
 

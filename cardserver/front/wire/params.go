@@ -77,6 +77,9 @@ func checkVersion(r *http.Request, own string) error {
 			}
 			own = v
 		default:
+			if major, minor, ok := strings.Cut(v, "."); ok && isNumber(major) && isNumber(minor) {
+				return versionError("A2A " + v + " is not served here")
+			}
 			return versionError("send " + a2a.SvcParamVersion + " as Major.Minor, or not at all")
 		}
 	}
@@ -88,10 +91,15 @@ func checkVersion(r *http.Request, own string) error {
 // (3.6), and clients name the release that they were written for.
 func withoutPatch(v string) string {
 	part := strings.Split(v, ".")
-	if len(part) == 3 && part[2] != "" && strings.Trim(part[2], "0123456789") == "" {
+	if len(part) == 3 && isNumber(part[2]) {
 		return part[0] + "." + part[1]
 	}
 	return v
+}
+
+// isNumber tells whether s can be a number of a version.
+func isNumber(s string) bool {
+	return s != "" && len(s) <= 9 && strings.Trim(s, "0123456789") == ""
 }
 
 func versionError(message string) error {

@@ -252,7 +252,9 @@ func (restForm) failure(b []byte, p problem) []byte {
 	return out
 }
 
-func (restForm) status(p problem, _ bool) int { return p.class.status }
+func (restForm) status(p problem) int { return p.class.status }
+
+func (restForm) streams(problem) bool { return false }
 
 func (restForm) failed() string { return "error" }
 

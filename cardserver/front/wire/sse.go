@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"sync"
@@ -8,6 +9,23 @@ import (
 )
 
 const dataPrefix = "data: "
+
+// ends are the characters at which Python's splitlines, and so many a reader of events, ends a
+// line, and which JSON need not escape. An event ends its lines at CR and LF alone
+// (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+var ends = [...]struct{ raw, escaped []byte }{
+	{[]byte("\u2028"), []byte(`\u2028`)}, {[]byte("\u2029"), []byte(`\u2029`)}, {[]byte("\u0085"), []byte(`\u0085`)},
+}
+
+// oneLine escapes the ends of lines in JSON, which has them in its strings only.
+func oneLine(b []byte) []byte {
+	for _, e := range ends {
+		if bytes.Contains(b, e.raw) {
+			b = bytes.ReplaceAll(b, e.raw, e.escaped)
+		}
+	}
+	return b
+}
 
 // events writes one stream of server-sent events. The headers go out with the first event,
 // so that an earlier failure can still have a status. From then on a comment follows every

@@ -58,7 +58,7 @@ func open(t *testing.T, url string) (*http.Response, context.CancelFunc) {
 func TestStream(t *testing.T) {
 	update := &a2a.TaskStatusUpdateEvent{TaskID: "t1", ContextID: "c1", Status: a2a.TaskStatus{State: a2a.TaskStateWorking}}
 	chunk := &a2a.TaskArtifactUpdateEvent{TaskID: "t1", ContextID: "c1", Append: true, LastChunk: true,
-		Artifact: &a2a.Artifact{ID: "a", Name: "n", Parts: a2a.ContentParts{a2a.NewTextPart("x\r\ny\u2028")}}}
+		Artifact: &a2a.Artifact{ID: "a", Name: "n", Parts: a2a.ContentParts{a2a.NewTextPart("x\r\ny\u2028é")}}}
 	h := subscription(func(context.Context) iter.Seq2[a2a.Event, error] {
 		return events(task("t1"), update, chunk, &a2a.Message{ID: "m", Role: a2a.MessageRoleAgent})
 	}, wire.Options{})
@@ -68,7 +68,7 @@ func TestStream(t *testing.T) {
 
 data: {"jsonrpc":"2.0","id":7,"result":{"statusUpdate":{"contextId":"c1","status":{"state":"TASK_STATE_WORKING"},"taskId":"t1"}}}
 
-data: {"jsonrpc":"2.0","id":7,"result":{"artifactUpdate":{"append":true,"artifact":{"artifactId":"a","name":"n","parts":[{"text":"x\r\ny` + "\u2028" + `"}]},"contextId":"c1","lastChunk":true,"taskId":"t1"}}}
+data: {"jsonrpc":"2.0","id":7,"result":{"artifactUpdate":{"append":true,"artifact":{"artifactId":"a","name":"n","parts":[{"text":"x\r\ny\u2028é"}]},"contextId":"c1","lastChunk":true,"taskId":"t1"}}}
 
 data: {"jsonrpc":"2.0","id":7,"result":{"message":{"messageId":"m","parts":[],"role":"ROLE_AGENT"}}}
 
@@ -120,26 +120,26 @@ func TestStreamErrorInTheMiddle(t *testing.T) {
 	}
 }
 
+// An error before the first event is the only event.
 func TestStreamErrorBeforeTheFirstEvent(t *testing.T) {
 	empty := func(context.Context) iter.Seq2[a2a.Event, error] { return events() }
 	panics := func(context.Context) iter.Seq2[a2a.Event, error] { panic("hunter2") }
 	for _, test := range []struct {
-		name   string
-		seq    func(context.Context) iter.Seq2[a2a.Event, error]
-		body   string
-		edit   func(*http.Request)
-		status int
-		code   int
+		name string
+		seq  func(context.Context) iter.Seq2[a2a.Event, error]
+		body string
+		edit func(*http.Request)
+		code int
 	}{
-		{"no event", empty, streamBody, header("X"), 500, -32603},
-		{"panic", panics, streamBody, header("X"), 500, -32603},
-		{"bad params", empty, request("SendStreamingMessage", `{}`), header("X"), 400, -32602},
-		{"bad params of subscribe", empty, request("SubscribeToTask", `{}`), header("X"), 400, -32602},
-		{"version", empty, streamBody, header("A2A-Version", "0.3"), 400, -32009},
+		{"no event", empty, streamBody, header("X"), -32603},
+		{"panic", panics, streamBody, header("X"), -32603},
+		{"bad params", empty, request("SendStreamingMessage", `{}`), header("X"), -32602},
+		{"bad params of subscribe", empty, request("SubscribeToTask", `{}`), header("X"), -32602},
+		{"version", empty, streamBody, header("A2A-Version", "0.3"), -32009},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := call(t, subscription(test.seq, wire.Options{}), test.body, test.edit)
-			if got.status != test.status || got.Error == nil || got.Error.Code != test.code || got.header.Get("Content-Type") != "application/json" {
+			if got.status != 200 || got.Error == nil || got.Error.Code != test.code || got.header.Get("Content-Type") != "text/event-stream" {
 				t.Errorf("answer is %d %v %s", got.status, got.header, got.body)
 			}
 		})

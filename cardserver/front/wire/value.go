@@ -1,8 +1,7 @@
 package wire
 
 import (
-	"encoding/base64"
-	"mime"
+	"math"
 	"net/url"
 	"slices"
 	"strconv"
@@ -12,6 +11,8 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"errand/shared/dialect"
 )
 
 // value decodes any JSON value, as encoding/json would into an any.
@@ -66,10 +67,10 @@ func (c *cursor) metadata() map[string]any {
 	return m
 }
 
-// literal is the text of the value here, which should be a number or a truth value. In a
-// query it is the text of a string.
-func (c *cursor) literal() string {
-	if c.untyped && c.d.PeekKind() == jsontext.KindString {
+// literal is the text of the value here, which should be a number or a truth value. It is the
+// text of a string where a string may stand for the value.
+func (c *cursor) literal(quoted bool) string {
+	if quoted && c.d.PeekKind() == jsontext.KindString {
 		return c.token().String()
 	}
 	return string(c.raw())
@@ -80,7 +81,7 @@ func (c *cursor) bool() bool {
 	if c.null() {
 		return false
 	}
-	text := c.literal()
+	text := c.literal(c.untyped)
 	if text != "true" && text != "false" {
 		c.refuse("must be true or false")
 	}
@@ -95,24 +96,50 @@ func (c *cursor) int(low, high int) int {
 	return 0
 }
 
-// optionalInt decodes an integer between low and high. Only an integer literal counts as
-// one: neither "5" nor 5.0 does.
+// optionalInt decodes an integer between low and high. 5, 5.0 and "5" are one, as in ProtoJSON.
 func (c *cursor) optionalInt(low, high int) *int {
 	if c.null() {
 		return nil
 	}
-	n, err := strconv.Atoi(c.literal())
-	if err != nil || n < low || n > high {
+	n, ok := integer(c.literal(true))
+	if !ok || n < low || n > high {
 		c.refuse("must be an integer from " + strconv.Itoa(low) + " to " + strconv.Itoa(high))
 		return nil
 	}
 	return &n
 }
 
+// integer reads a JSON number without a fraction. It may have a point or an exponent.
+func integer(text string) (n int, ok bool) {
+	if n, err := strconv.Atoi(text); err == nil && strconv.Itoa(n) == text {
+		return n, true
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || !jsontext.Value(text).IsValid() || f != math.Trunc(f) || math.Abs(f) > math.MaxInt32 {
+		return 0, false
+	}
+	return int(f), true
+}
+
+// history decodes a length of history. The proto of 0.3 cannot tell zero from absent, and zero
+// is what its clients print who print defaults.
+func (c *cursor) history() *int {
+	n := c.optionalInt(0, historyLimit)
+	if n != nil && *n == 0 && c.dialect == dialect.V03REST && !c.untyped {
+		return nil
+	}
+	return n
+}
+
 // text decodes a string of at most limit bytes without control characters; ok is false if
 // there is none.
 func (c *cursor) text(limit int) (s string, ok bool) {
 	s, ok = c.string()
+	return c.plain(s, ok, limit)
+}
+
+// plain is text for a string that was read before.
+func (c *cursor) plain(s string, ok bool, limit int) (string, bool) {
 	switch {
 	case len(s) > limit:
 		c.refuse("is longer than " + strconv.Itoa(limit) + " bytes")
@@ -140,9 +167,12 @@ func (c *cursor) id() string {
 }
 
 // taskID decodes the id of a task. The server made it, so the handler answers an id of
-// another form with not found, and not with invalid.
+// another form with not found, and not with invalid. A blank one is no id.
 func (c *cursor) taskID() a2a.TaskID {
 	s, _ := c.string()
+	if s != "" && strings.TrimSpace(s) == "" {
+		c.refuse("must not be blank")
+	}
 	return a2a.TaskID(s)
 }
 
@@ -162,8 +192,8 @@ func (c *cursor) enum(names []string) (name string, ok bool) {
 	if c.d.PeekKind() != jsontext.KindNumber && !c.untyped {
 		return c.string()
 	}
-	text := c.literal()
-	if n, err := strconv.Atoi(text); err == nil && n >= 0 && n < len(names) {
+	text := c.literal(c.untyped)
+	if n, ok := integer(text); ok && n >= 0 && n < len(names) {
 		return names[n], true
 	}
 	return text, true
@@ -225,39 +255,48 @@ func (c *cursor) timestamp() *time.Time {
 	return &t
 }
 
-// base64 decodes bytes in the standard or the URL alphabet, padded or not: the JSON form of
-// the proto allows all four.
+// base64 decodes bytes.
 func (c *cursor) base64() []byte {
 	if !c.is(jsontext.KindString, "must be a base64 string") {
 		return nil
 	}
-	text := c.token().String()
-	for range 2 {
-		text = strings.TrimSuffix(text, "=")
-	}
-	alphabet := base64.RawStdEncoding
-	if strings.ContainsAny(text, "-_") {
-		alphabet = base64.RawURLEncoding
-	}
-	b, err := alphabet.DecodeString(text)
-	if err != nil {
+	b, ok := dialect.Base64(c.token().String())
+	if !ok {
 		c.refuse("is not base64")
 		return nil
 	}
 	return b
 }
 
+// link decodes the URL of a part. A data URL is the content itself, with its media type. The
+// address of an object in a bucket is for the operation to judge.
+func (c *cursor) link() (content a2a.PartContent, mediaType string) {
+	s, ok := c.string()
+	if !ok || !dialect.IsDataURL(s) {
+		if s, ok = c.plain(s, ok, maxURL); ok && !isWeb(s) && !strings.HasPrefix(s, "gs://") {
+			c.refuse("must be an absolute http or https URL, or gs://BUCKET/NAME")
+		}
+		return a2a.URL(s), ""
+	}
+	data, mediaType, err := dialect.DataURL(s)
+	if err != nil {
+		c.refuse(err.Error())
+	}
+	return a2a.Raw(data), mediaType
+}
+
 // url decodes an absolute http or https URL.
 func (c *cursor) url() string {
 	s, ok := c.text(maxURL)
-	if !ok {
-		return ""
-	}
-	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+	if ok && !isWeb(s) {
 		c.refuse("must be an absolute http or https URL")
 	}
 	return s
+}
+
+func isWeb(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
 }
 
 // extension decodes the URI of an extension.
@@ -269,33 +308,25 @@ func (c *cursor) extension() string {
 	return s
 }
 
-// mediaType decodes a media type or range.
-func (c *cursor) mediaType() string {
-	s := c.label(maxMediaType)
-	if s == "" || s == "text/plain" || s == "application/json" {
-		return s
-	}
-	t, _, err := mime.ParseMediaType(s)
-	if err != nil || !strings.Contains(t, "/") {
-		c.refuse("must be a media type such as text/plain")
-	}
-	return s
+// mediaType decodes the media type of a part. The handler refuses the types that the agent
+// does not read, and with them a word that is no type.
+func (c *cursor) mediaType() string { return dialect.MediaType(c.label(maxMediaType)) }
+
+// mode decodes a type that the client would accept. It is a wish, not a command: a word that
+// is no media type matches nothing.
+func (c *cursor) mode() string {
+	s, _ := c.string()
+	return dialect.MediaType(s)
 }
 
-// filename decodes the name of a file, which has no path and nothing that hides its end.
+// filename decodes the name of a file, or the last one of a path.
 func (c *cursor) filename() string {
-	s := c.label(maxFilename)
+	s, ok := dialect.Filename(c.label(maxPathname))
 	switch {
-	case s == "." || s == ".." || strings.ContainsAny(s, `/\`):
-		c.refuse("must be a name, not a path")
-	case strings.ContainsFunc(s, reorders):
+	case len(s) > maxFilename:
+		c.refuse("is a name of more than " + strconv.Itoa(maxFilename) + " bytes")
+	case !ok:
 		c.refuse("has a character that changes the direction of text")
 	}
 	return s
-}
-
-// reorders tells whether r opens or closes a run of reordered text (UAX 9), with which
-// "gpj.exe" is shown as "exe.jpg".
-func reorders(r rune) bool {
-	return r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069'
 }

@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -107,7 +108,8 @@ func (s *script) DeleteTaskPushConfig(_ context.Context, r *a2a.DeleteTaskPushCo
 	return nil
 }
 
-func (s *script) GetExtendedAgentCard(context.Context, *a2a.GetExtendedAgentCardRequest) (*a2a.AgentCard, error) {
+func (s *script) GetExtendedAgentCard(_ context.Context, r *a2a.GetExtendedAgentCardRequest) (*a2a.AgentCard, error) {
+	s.last = r
 	return nil, a2a.ErrExtendedCardNotConfigured
 }
 
@@ -179,6 +181,7 @@ func call(t testing.TB, h http.Handler, body string, edit ...func(*http.Request)
 	return parse(t, post(h, body, edit...))
 }
 
+// parse reads a response, which a stream that did not begin has in its only event.
 func parse(t testing.TB, res *http.Response) reply {
 	t.Helper()
 	b, err := io.ReadAll(res.Body)
@@ -186,6 +189,13 @@ func parse(t testing.TB, res *http.Response) reply {
 		t.Fatal(err)
 	}
 	r := reply{status: res.StatusCode, header: res.Header, body: string(b)}
+	if res.Header.Get("Content-Type") == "text/event-stream" { // of a stream that did not begin
+		b = bytes.TrimPrefix(b, []byte("data: "))
+		var whole bool
+		if b, whole = bytes.CutSuffix(b, []byte("\n\n")); !whole || bytes.Contains(b, []byte("\n")) {
+			t.Fatalf("answer is not one event: %s", r.body)
+		}
+	}
 	if err := json.Unmarshal(b, &r); err != nil {
 		t.Fatalf("answer is not JSON: %v: %s", err, b)
 	}

@@ -48,6 +48,7 @@ async function refused(kind, what, attempt) {
   } catch (error) {
     if (error instanceof assert.AssertionError) throw error;
     assert.equal(kindOf(error), kind, what);
+    return error;
   }
 }
 
@@ -140,7 +141,8 @@ const scenario = {
     const task = await client.get(events[0].task.id);
     assert.equal(said(events), text(task));
     assert.match(said(events), /You said: hello there/);
-    await refused('unsupported', 'subscribing to a task that has ended', () => all(client.subscribe(task.id)));
+    const refusal = await refused('unsupported', 'subscribing to a task that has ended', () => all(client.subscribe(task.id)));
+    assert.match(refusal.message, /the task has ended; read it with GetTask/);
   },
 
   async subscribe({ client, second }) {

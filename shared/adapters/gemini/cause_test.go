@@ -3,9 +3,11 @@ package gemini_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -112,6 +114,94 @@ func TestCauses(t *testing.T) {
 				var got *model.Error
 				if !errors.As(err, &got) || got.Why() != tt.want || got.Kind() != tt.kind {
 					t.Errorf("Generate ended with %v, want %q of kind %d", err, tt.want, tt.kind)
+				}
+			})
+		}
+	})
+}
+
+// errorsOfGemini are the rows of the service's own table of errors, and whose fault they are. A
+// gateway's page and an empty body tell the HTTP status alone.
+// https://ai.google.dev/gemini-api/docs/troubleshooting
+var errorsOfGemini = []struct {
+	code            int
+	status, message string
+	told, untold    model.Kind // by a body that can be read, and by the HTTP status alone
+}{
+	{400, "INVALID_ARGUMENT", "Request contains an invalid argument.", model.OfMessage, model.Busy},
+	{400, "FAILED_PRECONDITION", "User location is not supported for the API use.", model.OfOperator, model.Busy},
+	{400, "FAILED_PRECONDITION", "Gemini API free tier is not available in your country. Please enable billing on your project in Google AI Studio.", model.OfOperator, model.Busy},
+	{403, "PERMISSION_DENIED", "Your API key doesn't have the required permissions.", model.OfOperator, model.OfOperator},
+	{404, "NOT_FOUND", "The requested resource wasn't found.", model.OfOperator, model.OfOperator},
+	{429, "RESOURCE_EXHAUSTED", "You've exceeded the rate limit.", model.Busy, model.Busy},
+	{500, "INTERNAL", "An unexpected error occurred on Google's side.", model.Busy, model.Busy},
+	{503, "UNAVAILABLE", "The service may be temporarily overloaded or down.", model.Busy, model.Busy},
+	{504, "DEADLINE_EXCEEDED", "The service is unable to finish processing within the deadline.", model.Busy, model.Busy},
+}
+
+// answering is the model in front of a service whose every answer is this one.
+func answering(t *testing.T, b backend, code int, contentType, body string) *gemini.Model {
+	t.Helper()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", contentType)
+		w.WriteHeader(code)
+		io.WriteString(w, body)
+	}))
+	t.Cleanup(srv.Close)
+	return b.model(t, gemini.Config{BaseURL: srv.URL})
+}
+
+// TestClientsRow04: status and details say whose fault an error is, as an object and as a list.
+// Where the body tells nothing, a message is not blamed for its HTTP status.
+func TestClientsRow04(t *testing.T) {
+	onBoth(t, func(t *testing.T, b backend) {
+		for _, row := range errorsOfGemini {
+			body := failed(row.status, row.message, "")
+			for _, form := range []struct {
+				name, mediaType, body string
+				want                  model.Kind
+			}{
+				{"object", "application/json", body, row.told},
+				{"list", "application/json", "[" + body + "\n]", row.told},
+				{"page", "text/html", html, row.untold},
+				{"JSON of a gateway", "application/json", `{"message":"no"}`, row.untold},
+				{"empty", "text/plain", "", row.untold},
+			} {
+				t.Run(fmt.Sprintf("%d %.20s/%s", row.code, row.message, form.name), func(t *testing.T) {
+					_, err := collect(t.Context(), answering(t, b, row.code, form.mediaType, form.body), hello())
+					var got *model.Error
+					if !errors.As(err, &got) || got.Kind() != form.want || got.Code != row.code {
+						t.Errorf("Generate ended with %v of kind %d (%s), want kind %d", err, got.Kind(), got.Why(), form.want)
+					}
+				})
+			}
+		}
+	})
+}
+
+// TestClientsRow05: details are read in both forms: the reason of a refused key, and the time to
+// wait.
+func TestClientsRow05(t *testing.T) {
+	const wait = `{"error":{"code":429,"message":"m","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"1.5s"}]}}`
+	key := failed("INVALID_ARGUMENT", "API key not valid. Please pass a valid API key.", "API_KEY_INVALID")
+	onBoth(t, func(t *testing.T, b backend) {
+		for _, tt := range []struct {
+			name string
+			code int
+			body string
+			want model.Error
+		}{
+			{"key", 400, key, model.Error{Code: 401, Cause: model.BadKey}},
+			{"key in a list", 400, "[" + key + "]", model.Error{Code: 401, Cause: model.BadKey}},
+			{"wait", 429, wait, model.Error{Code: 429, Cause: model.Quota, RetryAfter: 1500 * time.Millisecond}},
+			{"wait in a list", 429, "[" + wait + "]", model.Error{Code: 429, Cause: model.Quota, RetryAfter: 1500 * time.Millisecond}},
+			{"in a list that is cut", 400, "[" + key, model.Error{Code: 400, Cause: model.Broken}},
+		} {
+			t.Run(tt.name, func(t *testing.T) {
+				_, err := collect(t.Context(), answering(t, b, tt.code, "application/json", tt.body), hello())
+				var got *model.Error
+				if !errors.As(err, &got) || got.Code != tt.want.Code || got.Cause != tt.want.Cause || got.RetryAfter != tt.want.RetryAfter {
+					t.Errorf("Generate ended with %+v, want %+v", got, tt.want)
 				}
 			})
 		}

@@ -48,7 +48,7 @@ func failure(ctx context.Context, c *call, err error) error {
 	case ok:
 		err = sent.Err
 	case c.status >= 300:
-		return &model.Error{Code: c.status, RetryAfter: c.retryAfter(nil), Message: "the answer could not be read"}
+		return &model.Error{Code: c.status, Cause: unread(c.status), RetryAfter: c.retryAfter(nil), Message: "the answer could not be read"}
 	case c.cut != nil:
 		err = c.cut
 	default:
@@ -96,10 +96,23 @@ func (c *call) answered(api genai.APIError) *model.Error {
 	if c.status >= 300 {
 		e.Code = c.status
 	}
+	if strings.HasPrefix(api.Status, "400") { // the status line, in the place of a body that genai cannot read
+		e.Cause = unread(e.Code)
+	}
 	if e.Cause == model.BadKey && e.Code == http.StatusBadRequest {
 		e.Code = http.StatusUnauthorized
 	}
 	return e
+}
+
+// unread is the cause of an error whose body cannot be read, beyond its HTTP status; empty: the
+// status says enough. A 400 in the words of a gateway does not say that the message is at fault:
+// it may be about a header, or the key.
+func unread(code int) model.Cause {
+	if code == http.StatusBadRequest {
+		return model.Broken
+	}
+	return ""
 }
 
 // blot removes the key or the token from a message of the service. A short one is a

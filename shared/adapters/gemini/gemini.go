@@ -56,7 +56,10 @@ type Model struct {
 	client *genai.Client
 }
 
-var _ model.Model = (*Model)(nil)
+var (
+	_ model.Model        = (*Model)(nil)
+	_ model.ObjectReader = (*Model)(nil)
+)
 
 // New makes a Model. It does not call the model's service; see Check. With Vertex it looks
 // for credentials. On a machine without credentials this takes until the search for a
@@ -101,6 +104,10 @@ func (c Config) backend(ctx context.Context) (genai.ClientConfig, credential, er
 		HTTPOptions: genai.HTTPOptions{BaseURL: googleURL, APIVersion: "v1beta"},
 	}, keyCredential(c.Key), nil
 }
+
+// ReadsObjects implements model.ObjectReader. Vertex AI reads objects of buckets, and the Gemini
+// API refuses their addresses. https://github.com/googleapis/python-genai/issues/71
+func (m *Model) ReadsObjects() bool { return m.vertex }
 
 // Name returns the model's name as configured.
 func (m *Model) Name() string { return m.name }

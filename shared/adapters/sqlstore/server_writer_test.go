@@ -198,7 +198,7 @@ func TestGroupsLockInOneOrder(t *testing.T) {
 // What the writes have counted is right after any sequence of writes by two processes whose
 // connections are killed at any moment.
 func TestSumsAreExactUnderKills(t *testing.T) {
-	kills := conformance.Size(20, 200)
+	kills := conformance.Long(20, 60, 200)
 	url := postgres.Database(t)
 	opts := sqlstore.WithManyInContext(sqlstore.Options{}, 4)
 	stores := []*sqlstore.DB{openServer(t, sqlstore.Server{Spec: url}, opts), openServer(t, sqlstore.Server{Spec: url}, opts)}

@@ -22,12 +22,12 @@ func Require(t testing.TB, name string, found bool, remedy string) {
 }
 
 // Full reports whether the long proofs run, which ERRAND_TEST_FULL=1 selects. Without it the
-// same code runs as a small proof, with five kills instead of forty.
+// same code runs as a small proof, with five kills instead of twenty.
 func Full() bool { return os.Getenv("ERRAND_TEST_FULL") == "1" || whole() }
 
 func whole() bool { return os.Getenv("ERRAND_TEST_FULL") == "2" }
 
-// Long returns the size of a proof that takes minutes: whole with ERRAND_TEST_FULL=2, and
+// Long returns the size of a proof whose whole takes minutes, with ERRAND_TEST_FULL=2, and
 // otherwise as [Size].
 func Long[T any](usual, full, largest T) T {
 	if whole() {
