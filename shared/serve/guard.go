@@ -22,8 +22,8 @@ import (
 func guarded(h http.Handler, l Limits) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r = identified(r)
-		if isHTTP2(r) {
-			overHTTP2(h, l, w, r)
+		if c := connOfHTTP2(r); c != nil {
+			overHTTP2(c, h, l, w, r)
 			return
 		}
 

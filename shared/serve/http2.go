@@ -36,11 +36,13 @@ func (l Limits) http2() *http.HTTP2Config {
 	}
 }
 
-// isHTTP2 reports whether a request came on a connection of HTTP/2. Half a greeting names that
-// version too, and is answered as HTTP/1.
-func isHTTP2(r *http.Request) bool {
-	c, ok := r.Context().Value(connKey{}).(*conn)
-	return ok && c.greeting.whole()
+// connOfHTTP2 is the connection of HTTP/2 that a request came on; nil: it came by HTTP/1. Half a
+// greeting names HTTP/2 too, and is answered as HTTP/1.
+func connOfHTTP2(r *http.Request) *conn {
+	if c, ok := r.Context().Value(connKey{}).(*conn); ok && c.greeting.whole() {
+		return c
+	}
+	return nil
 }
 
 // overHTTP2 serves a request of HTTP/2. It counts as a connection, since it costs as much.
@@ -48,14 +50,12 @@ func isHTTP2(r *http.Request) bool {
 // that was given before the end of the body, or that is not taken in time. A body without a
 // meaning is thrown away first, because what no handler reads fills the window that all
 // requests share.
-func overHTTP2(h http.Handler, l Limits, w http.ResponseWriter, r *http.Request) {
-	if c, ok := r.Context().Value(connKey{}).(*conn); ok {
-		if short := c.of.take(c.from); short != enough {
-			c.of.refuseStream(w, short)
-			return
-		}
-		defer c.of.open.release(c.from)
+func overHTTP2(c *conn, h http.Handler, l Limits, w http.ResponseWriter, r *http.Request) {
+	if short := c.of.take(c.from); short != enough {
+		c.of.refuseStream(w, short)
+		return
 	}
+	defer c.of.open.release(c.from)
 
 	s := &stream{ResponseWriter: w, control: http.NewResponseController(w), most: l.Write}
 	s.rest()

@@ -26,11 +26,7 @@ type Spelling struct {
 // spelling: names of JSON, names of enums, plain numbers. Fields that the message does not have
 // stay as they are.
 func Spellings(m protoreflect.MessageDescriptor, body string) []Spelling {
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal([]byte(body), &object); err != nil {
-		panic(fmt.Sprintf("%s: %v", body, err)) // a fault of the test
-	}
-
+	object := fields(body)
 	var all []Spelling
 	for i := range m.Fields().Len() {
 		f := m.Fields().Get(i)
@@ -54,13 +50,17 @@ func Spellings(m protoreflect.MessageDescriptor, body string) []Spelling {
 	return all
 }
 
-// Without returns all bodies that lack one field of a message, or of a message in it.
-func Without(m protoreflect.MessageDescriptor, body string) []Spelling {
-	var object map[string]json.RawMessage
+// fields are those of a body.
+func fields(body string) (object map[string]json.RawMessage) {
 	if err := json.Unmarshal([]byte(body), &object); err != nil {
 		panic(fmt.Sprintf("%s: %v", body, err)) // a fault of the test
 	}
+	return object
+}
 
+// Without returns all bodies that lack one field of a message, or of a message in it.
+func Without(m protoreflect.MessageDescriptor, body string) []Spelling {
+	object := fields(body)
 	var all []Spelling
 	for i := range m.Fields().Len() {
 		f := m.Fields().Get(i)
