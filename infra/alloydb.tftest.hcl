@@ -36,7 +36,7 @@ override_resource {
 
 run "alloydb" {
   assert {
-    condition     = length(google_firestore_database.tasks) + length(google_firestore_index.index) + length(google_firestore_field.field) + length(google_project_iam_member.store) == 0 && !contains(keys(google_project_service.api), "firestore.googleapis.com")
+    condition     = length(google_firestore_database.tasks) + length(google_firestore_index.index) + length(google_firestore_field.field) + length(google_project_iam_member.store) + length(google_firestore_backup_schedule.daily) + length(google_firestore_backup_schedule.weekly) == 0 && !contains(keys(google_project_service.api), "firestore.googleapis.com")
     error_message = "there is a Firestore beside AlloyDB"
   }
 
@@ -235,6 +235,14 @@ run "refuses_a_login_nobody_knows" {
     alloydb = { login = "password" }
   }
   expect_failures = [var.alloydb]
+}
+
+run "refuses_a_database_of_firestore" {
+  command = plan
+  variables {
+    database = "errand-2"
+  }
+  expect_failures = [var.database]
 }
 
 run "refuses_three_processors" {

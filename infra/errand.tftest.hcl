@@ -400,6 +400,74 @@ run "store" {
   }
 }
 
+run "backups" {
+  assert {
+    condition     = google_firestore_database.tasks[0].point_in_time_recovery_enablement == "POINT_IN_TIME_RECOVERY_ENABLED"
+    error_message = "no minute of the last days can be restored"
+  }
+
+  assert {
+    condition     = [for s in google_firestore_backup_schedule.daily : "${s.database} ${s.retention} ${length(s.daily_recurrence)} ${length(s.weekly_recurrence)}"] == ["errand 604800s 1 0"] && [for s in google_firestore_backup_schedule.weekly : "${s.database} ${s.retention} ${length(s.daily_recurrence)} ${s.weekly_recurrence[0].day}"] == ["errand 8467200s 0 SUNDAY"]
+    error_message = "there is no backup of each day and of each week"
+  }
+
+  assert {
+    condition     = alltrue(concat([for i in google_firestore_index.index : i.timeouts.create == "60m"], [for f in google_firestore_field.field : f.timeouts.create == "60m" && f.timeouts.update == "60m"]))
+    error_message = "an index has no time to be built"
+  }
+}
+
+run "no_backups" {
+  variables {
+    backups = { point_in_time = false, daily_days = 0, weekly_days = 0 }
+  }
+
+  assert {
+    condition     = length(google_firestore_backup_schedule.daily) + length(google_firestore_backup_schedule.weekly) == 0 && google_firestore_database.tasks[0].point_in_time_recovery_enablement == "POINT_IN_TIME_RECOVERY_DISABLED"
+    error_message = "there are backups that nobody wants"
+  }
+}
+
+run "restored_database" {
+  variables {
+    database = "errand-2"
+  }
+
+  assert {
+    condition     = google_firestore_database.tasks[0].name == "errand-2" && output.environment.ERRAND_STORE == "firestore:my-project/errand-2" && alltrue([for m in google_project_iam_member.store : m.condition[0].expression == "resource.name == \"projects/my-project/databases/errand-2\""])
+    error_message = "the programs do not use the restored database"
+  }
+
+  assert {
+    condition     = alltrue(concat([for i in google_firestore_index.index : i.database == "errand-2"], [for f in google_firestore_field.field : f.database == "errand-2"], [for s in google_firestore_backup_schedule.daily : s.database == "errand-2"]))
+    error_message = "the restored database has no indexes or no backups"
+  }
+
+  assert {
+    condition     = output.environment.ERRAND_QUEUE == "cloudtasks:projects/my-project/locations/europe-west1/queues/errand"
+    error_message = "the name of the database is that of something else"
+  }
+}
+
+run "secrets" {
+  assert {
+    condition     = toset([for s in google_secret_manager_secret.secret : s.secret_id if s.deletion_protection]) == toset(["errand-access", "errand-errand-keys"])
+    error_message = "the keys or the access file can be deleted"
+  }
+
+  assert {
+    condition     = alltrue([for s in google_secret_manager_secret.secret : s.version_destroy_ttl == "2592000s"])
+    error_message = "a version that is destroyed by mistake is lost"
+  }
+}
+
+run "roles_of_its_own" {
+  assert {
+    condition     = can(regex("^errand_model_[0-9a-f]{8}$", google_project_iam_custom_role.model.role_id)) && can(regex("^errand_signs_[0-9a-f]{8}$", google_project_iam_custom_role.signs.role_id))
+    error_message = "a role has the id that one had before a destroy"
+  }
+}
+
 run "store_left_out" {
   assert {
     condition     = length(google_alloydb_cluster.tasks) + length(google_alloydb_instance.tasks) + length(google_alloydb_user.program) == 0
@@ -591,6 +659,11 @@ run "choices" {
     condition     = google_firestore_database.tasks[0].location_id == "eur3" && google_firestore_database.tasks[0].name == "second-agent" && google_firestore_database.tasks[0].delete_protection_state == "DELETE_PROTECTION_DISABLED"
     error_message = "the database is not as chosen"
   }
+
+  assert {
+    condition     = !anytrue([for s in google_secret_manager_secret.secret : s.deletion_protection])
+    error_message = "a secret cannot be deleted, and should be"
+  }
 }
 
 # Variables that cannot work.
@@ -618,6 +691,30 @@ run "refuses_a_database_nowhere" {
     database_location = "Europe"
   }
   expect_failures = [var.database_location]
+}
+
+run "refuses_a_database_with_a_short_name" {
+  command = plan
+  variables {
+    database = "e2"
+  }
+  expect_failures = [var.database]
+}
+
+run "refuses_backups_for_ever" {
+  command = plan
+  variables {
+    backups = { weekly_days = 365 }
+  }
+  expect_failures = [var.backups]
+}
+
+run "refuses_half_a_day" {
+  command = plan
+  variables {
+    backups = { daily_days = 0.5 }
+  }
+  expect_failures = [var.backups]
 }
 
 run "refuses_a_long_prefix" {
@@ -741,10 +838,9 @@ run "refuses_clients_that_are_none" {
   expect_failures = [var.clients]
 }
 
-run "refuses_an_agent_for_everybody_with_an_account" {
+run "refuses_everybody_with_an_account" {
   command = plan
   variables {
-    access  = "anonymous"
     clients = ["group:team@example.com", "allAuthenticatedUsers"]
   }
   expect_failures = [var.clients]

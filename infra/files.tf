@@ -42,7 +42,7 @@ resource "google_storage_bucket_iam_member" "files" {
 # https://cloud.google.com/storage/docs/authentication/creating-signatures
 resource "google_project_iam_custom_role" "signs" {
   project     = var.project
-  role_id     = "${replace(var.prefix, "-", "_")}_signs"
+  role_id     = "${replace(var.prefix, "-", "_")}_signs_${terraform_data.roles.output}"
   title       = "Errand: sign URLs of files"
   description = "Signs as an account, and nothing else."
   permissions = ["iam.serviceAccounts.signBlob"]

@@ -52,10 +52,21 @@ resource "google_project_iam_member" "store" {
   }
 }
 
+# A deleted role's id cannot be used again for up to 37 days, so each installation draws its
+# own: the one after a destroy has others.
+# https://registry.terraform.io/providers/hashicorp/google/6.50.0/docs/resources/google_project_iam_custom_role
+resource "terraform_data" "roles" {
+  input = substr(uuid(), 0, 8)
+
+  lifecycle {
+    ignore_changes = [input]
+  }
+}
+
 # Vertex AI's own roles also create endpoints and start trainings.
 resource "google_project_iam_custom_role" "model" {
   project     = var.project
-  role_id     = "${replace(var.prefix, "-", "_")}_model"
+  role_id     = "${replace(var.prefix, "-", "_")}_model_${terraform_data.roles.output}"
   title       = "Errand: ask a model"
   description = "Asks Google's models, and nothing else of Vertex AI."
   permissions = ["aiplatform.endpoints.predict"]

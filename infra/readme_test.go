@@ -53,7 +53,7 @@ func runReadme(t *testing.T) (dir string, calls map[string][][]string) {
 	for name, prints := range map[string]string{
 		"terraform": "europe-west1-docker.pkg.dev/my-errand/errand", // an output, most of which become part of longer words
 		"git":       "0123456789ab",
-		"gcloud":    "", "go": "", "curl": "",
+		"gcloud":    "none", "go": "", "curl": "",
 	} {
 		file := filepath.Join(tools, name)
 		write(t, file, fmt.Sprintf("#!%s\nif [ -p /dev/stdin ]; then cat >/dev/null; fi\nprintf '%%s\\0' %s \"$@\" $'\\n' >>'%s'\necho '%s'\n", bash, name, log, prints))

@@ -280,6 +280,17 @@ func TestTerraformTestNotices(t *testing.T) {
 		{"firestore.tf", `for_each = each.value.indexes`, `for_each = each.key == "kv owner" ? [{ order = "ASCENDING" }] : each.value.indexes`, "an entry is in an index"},
 		{"project.tf", `local.firestore ? ["firestore.googleapis.com"] : []`, `["firestore.googleapis.com", "spanner.googleapis.com"]`, "the APIs are"},
 		{"firestore.tf", `local.firestore ? 1 : 0`, `1`, "there is a Firestore beside AlloyDB"},
+		{"firestore.tf", `google_firestore_database.tasks[0].name
+  retention = "${var.backups.daily_days * 86400}s"`, `"other"
+  retention = "1s"`, "there is no backup of each day and of each week"},
+		{"firestore.tf", `var.backups.weekly_days > 0`, `true`, "there are backups that nobody wants"},
+		{"firestore.tf", `"ENABLED" : "DISABLED"}`, `"DISABLED" : "DISABLED"}`, "no minute of the last days can be restored"},
+		{"firestore.tf", `update = "60m"`, ``, "an index has no time to be built"},
+		{"firestore.tf", `coalesce(var.database, var.prefix)`, `var.prefix`, "the programs do not use the restored database"},
+		{"secrets.tf", `var.protect && contains`, `contains`, "a secret cannot be deleted, and should be"},
+		{"secrets.tf", `toset(["access", "errand-keys"])`, `toset(["access"])`, "the keys or the access file can be deleted"},
+		{"secrets.tf", `"2592000s"`, `"86400s"`, "a version that is destroyed by mistake is lost"},
+		{"identities.tf", `_model_${terraform_data.roles.output}`, `_model`, "a role has the id that one had before a destroy"},
 		{"alloydb.tf", `restore_continuous_backup_source.value.time`, `"2020-01-01T00:00:00Z"`, "the cluster is not the chosen moment"},
 		{"alloydb.tf", `&role=${local.database}`, ``, "a program does not find the store, or not as itself"},
 		{"alloydb.tf", `user_type      = "ALLOYDB_IAM_USER"`, `user_type      = "ALLOYDB_BUILT_IN"`, "a program cannot log in, or may do more"},

@@ -34,6 +34,38 @@ variable "database_location" {
   }
 }
 
+variable "database" {
+  description = "Name of Firestore's database, if it is not the prefix: that of one that was restored (README.md)."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.database == "" || can(regex("^[a-z][a-z0-9-]{2,61}[a-z0-9]$", var.database))
+    error_message = "database must have 4 to 63 small letters, digits and hyphens, begin with a letter and not end in a hyphen; leave it out for the prefix."
+  }
+
+  validation {
+    condition     = var.database == "" || var.store == "firestore"
+    error_message = "database is for Firestore: leave it out with store = \"alloydb\", where alloydb.cluster names a restored cluster."
+  }
+}
+
+variable "backups" {
+  description = "What can be restored of Firestore's database: whether every minute of the last seven days, for how many days the backup of each day is kept, and for how many that of each week. 0: there is no such backup. Each costs storage (README.md)."
+  type = object({
+    point_in_time = optional(bool, true)
+    daily_days    = optional(number, 7)
+    weekly_days   = optional(number, 98)
+  })
+  default = {}
+
+  # https://cloud.google.com/firestore/docs/backups
+  validation {
+    condition     = alltrue([for days in [var.backups.daily_days, var.backups.weekly_days] : days >= 0 && days <= 98 && floor(days) == days])
+    error_message = "backups.daily_days and backups.weekly_days must be whole numbers from 0, for none, to 98, the 14 weeks that Firestore keeps a backup at most."
+  }
+}
+
 variable "store" {
   description = "Where the records are: firestore, or alloydb, which costs money while it is idle (README.md). Another one begins empty."
   type        = string
@@ -215,12 +247,12 @@ variable "clients" {
   default     = ["allUsers"]
 
   validation {
-    condition     = length(var.clients) > 0 && alltrue([for c in var.clients : can(regex("^(allUsers|allAuthenticatedUsers|(user|group|serviceAccount|domain|principal|principalSet):.+)$", c))])
-    error_message = "clients must be a list of allUsers, user:EMAIL, group:EMAIL, serviceAccount:EMAIL or domain:NAME."
+    condition     = length(var.clients) > 0 && alltrue([for c in var.clients : can(regex("^(allUsers|(user|group|serviceAccount|domain|principal|principalSet):.+)$", c))])
+    error_message = "clients must be a list of allUsers, user:EMAIL, group:EMAIL, serviceAccount:EMAIL or domain:NAME. allAuthenticatedUsers would be everybody with any account of Google: name who is meant."
   }
 
   validation {
-    condition     = var.access == "secret" || !anytrue([for c in var.clients : startswith(c, "all")])
+    condition     = var.access == "secret" || !contains(var.clients, "allUsers")
     error_message = "With access = \"anonymous\" the agent asks nobody who they are: name in clients who may reach it, or set access to secret."
   }
 }
@@ -320,7 +352,7 @@ variable "memory" {
 }
 
 variable "protect" {
-  description = "Whether Firestore's database, and a bucket with files in it, refuse to be deleted. Set it to false and apply before a destroy. AlloyDB's cluster always refuses (README.md)."
+  description = "Whether Firestore's database, the secrets with the keys and the access file, and a bucket with files in it, refuse to be deleted. Set it to false and apply before a destroy. AlloyDB's cluster always refuses (README.md)."
   type        = bool
   default     = true
 }
