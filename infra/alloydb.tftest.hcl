@@ -216,6 +216,7 @@ run "refuses_a_location_for_alloydb" {
 run "refuses_more_instances_than_connections" {
   command = plan
   variables {
+    quota     = { cpus = 1000, memory_gib = 1000 }
     instances = { worker = 200 }
   }
   expect_failures = [google_alloydb_instance.tasks]

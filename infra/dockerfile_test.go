@@ -77,8 +77,16 @@ func TestDockerfile(t *testing.T) {
 		t.Errorf("built by %s, want the version of go.mod: golang:%v-...", stages[0].BaseName, version)
 	}
 
+	// Cloud Run needs linux/amd64, and a laptop may be of another kind.
+	if p := stages[0].Platform; p != "$BUILDPLATFORM" {
+		t.Errorf("the build runs on %q, and would be emulated for another processor", p)
+	}
+	if p := stages[1].Platform; p != "" {
+		t.Errorf("the image is for %q, whatever is asked for", p)
+	}
+
 	build := buildCommand(t, stages[0])
-	for _, want := range append([]string{"CGO_ENABLED=0", "-tags netgo,disable_grpc_modules ", "-trimpath", `-ldflags="-s -w"`}, programs...) {
+	for _, want := range append([]string{"CGO_ENABLED=0", "GOOS=linux GOARCH=$TARGETARCH ", "-tags netgo,disable_grpc_modules ", "-trimpath", `-ldflags="-s -w"`}, programs...) {
 		if !strings.Contains(build, want) {
 			t.Errorf("the build command has no %s: %s", want, build)
 		}
@@ -347,6 +355,7 @@ func needed(t *testing.T) []string {
 var unwanted = []string{
 	".git/config", "errand.db", "errand.db-wal", "errand.db.lock", "errand.db.keys", "errand.db.files/tasks/1/f+info", "shared/x.db", ".env", ".env.local", "access.yaml", "shared/access.yaml", "key.txt", "token.txt", "ci.key",
 	"infra/terraform.tfstate", "infra/terraform.tfvars", "infra/image.auto.tfvars", "infra/.terraform/x", "x.tfstate.backup", "cardserver/main_test.go", "README.md",
+	"cardserver/testdata/js/node_modules/x/index.js",
 }
 
 // .dockerignore drops no file that is needed, and drops every file that must not be in an

@@ -81,13 +81,262 @@ run "services" {
   }
 
   assert {
-    condition     = alltrue([for s in google_cloud_run_v2_service.program : s.template[0].containers[0].resources[0].cpu_idle && s.template[0].containers[0].resources[0].limits["memory"] == "512Mi"])
+    condition     = alltrue([for s in google_cloud_run_v2_service.program : s.template[0].containers[0].resources[0].cpu_idle && s.template[0].containers[0].resources[0].limits == tomap({ cpu = "1", memory = "512Mi" })])
     error_message = "processor or memory is not as said"
   }
 
   assert {
     condition     = alltrue([for s in google_cloud_run_v2_service.program : s.template[0].containers[0].startup_probe[0].http_get[0].path == "/ready" && s.template[0].containers[0].liveness_probe[0].http_get[0].path == "/live"])
     error_message = "a service is not probed"
+  }
+
+  # The programs learn that a caller has gone only over HTTP/2.
+  assert {
+    condition     = alltrue([for s in google_cloud_run_v2_service.program : s.template[0].containers[0].ports[0].name == "h2c" && s.template[0].containers[0].ports[0].container_port == 8080])
+    error_message = "a program does not learn that its caller has gone"
+  }
+
+  assert {
+    condition     = alltrue([for s in google_cloud_run_v2_service.program : length(s.traffic) == 1 && one(s.traffic).type == "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST" && one(s.traffic).percent == 100])
+    error_message = "a new version gets no requests"
+  }
+
+  assert {
+    condition     = alltrue([for s in google_cloud_run_v2_service.program : s.custom_audiences == null])
+    error_message = "tokens for another address are taken"
+  }
+
+  assert {
+    condition     = output.most == { cpus = 40, memory_gib = 20 }
+    error_message = "the instances need ${jsonencode(output.most)}"
+  }
+}
+
+# All rights are there before the services are, which would answer with errors without them.
+run "rights_come_first" {
+  command = plan
+  variables {
+    image = ""
+  }
+
+  assert {
+    condition     = length(google_cloud_tasks_queue_iam_member.adds) == 11 && length(google_secret_manager_secret_iam_member.reads) == 6 && length(google_project_iam_member.store) == 3 && length(google_storage_bucket_iam_member.files) == 3 && length(google_project_iam_member.model) == 1 && length(google_service_account_iam_member.acts_as_invoker) == 3
+    error_message = "a right is given only with the services"
+  }
+}
+
+run "own_domain" {
+  command = plan
+  variables {
+    url     = "https://agent.example.com"
+    clients = ["group:team@example.com"]
+  }
+
+  assert {
+    condition     = { for k, s in google_cloud_run_v2_service.program : k => join(" ", s.custom_audiences == null ? [] : s.custom_audiences) } == { cardserver = "https://agent.example.com", functions = "", worker = "" }
+    error_message = "Cloud Run refuses tokens for the address that clients use, or takes them for another service"
+  }
+}
+
+run "ingress" {
+  command = plan
+  variables {
+    ingress = "internal"
+  }
+
+  assert {
+    condition     = { for k, s in google_cloud_run_v2_service.program : k => s.ingress } == { cardserver = "INGRESS_TRAFFIC_INTERNAL_ONLY", functions = "INGRESS_TRAFFIC_INTERNAL_ONLY", worker = "INGRESS_TRAFFIC_INTERNAL_ONLY" }
+    error_message = "the front door is reached from elsewhere than chosen"
+  }
+}
+
+run "no_edge" {
+  command = plan
+
+  assert {
+    condition     = length(google_compute_global_address.edge) + length(google_compute_region_network_endpoint_group.edge) + length(google_compute_security_policy.edge) + length(google_compute_backend_service.edge) + length(google_compute_url_map.edge) + length(google_compute_managed_ssl_certificate.edge) + length(google_compute_target_https_proxy.edge) + length(google_compute_global_forwarding_rule.edge) == 0 && output.edge_address == null
+    error_message = "there is a load balancer that nobody asked for, and it costs money"
+  }
+}
+
+run "edge" {
+  variables {
+    edge = { domain = "agent.example.com", requests_per_minute = 60 }
+  }
+
+  assert {
+    condition     = output.environment.ERRAND_URL == "https://agent.example.com" && google_cloud_run_v2_service.program["cardserver"].ingress == "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER" && google_cloud_run_v2_service.program["cardserver"].custom_audiences == tolist(["https://agent.example.com"])
+    error_message = "the front door can be reached beside the load balancer, or has another address"
+  }
+
+  assert {
+    condition     = alltrue([for k in ["worker", "functions"] : google_cloud_run_v2_service.program[k].ingress == "INGRESS_TRAFFIC_INTERNAL_ONLY"]) && google_compute_region_network_endpoint_group.edge[0].cloud_run[0].service == "errand-cardserver" && google_compute_region_network_endpoint_group.edge[0].network_endpoint_type == "SERVERLESS"
+    error_message = "the load balancer leads elsewhere than to the front door"
+  }
+
+  assert {
+    condition     = google_compute_global_forwarding_rule.edge[0].ip_address == google_compute_global_address.edge[0].id && google_compute_global_forwarding_rule.edge[0].target == google_compute_target_https_proxy.edge[0].id && google_compute_target_https_proxy.edge[0].url_map == google_compute_url_map.edge[0].id && google_compute_url_map.edge[0].default_service == google_compute_backend_service.edge[0].id && one(google_compute_backend_service.edge[0].backend).group == google_compute_region_network_endpoint_group.edge[0].id
+    error_message = "a part of the load balancer does not lead to the next one"
+  }
+
+  assert {
+    condition     = google_compute_backend_service.edge[0].load_balancing_scheme == "EXTERNAL_MANAGED" && google_compute_global_forwarding_rule.edge[0].load_balancing_scheme == "EXTERNAL_MANAGED" && google_compute_global_forwarding_rule.edge[0].port_range == "443" && google_compute_managed_ssl_certificate.edge[0].managed[0].domains == tolist(["agent.example.com"]) && google_compute_managed_ssl_certificate.edge[0].name == "errand-edge-agent-example-com" && google_compute_target_https_proxy.edge[0].ssl_certificates == tolist([google_compute_managed_ssl_certificate.edge[0].id])
+    error_message = "the load balancer has no certificate for the domain"
+  }
+
+  assert {
+    condition     = google_compute_backend_service.edge[0].security_policy == google_compute_security_policy.edge[0].id && { for r in google_compute_security_policy.edge[0].rule : r.action => [for o in r.rate_limit_options : "${o.rate_limit_threshold[0].count} in ${o.rate_limit_threshold[0].interval_sec} s for each ${o.enforce_on_key}, then ${o.exceed_action}"] } == { throttle = ["60 in 60 s for each IP, then deny(429)"], allow = [] }
+    error_message = "an address has no share of the requests"
+  }
+
+  assert {
+    condition     = contains(keys(google_project_service.api), "compute.googleapis.com")
+    error_message = "there is a load balancer without the API for it"
+  }
+}
+
+run "edge_before_there_is_an_image" {
+  command = plan
+  variables {
+    image = ""
+    edge  = { domain = "agent.example.com" }
+  }
+
+  assert {
+    condition     = length(google_compute_global_address.edge) == 1 && length(google_compute_backend_service.edge) == 0
+    error_message = "the domain cannot lead to the load balancer before there is a service"
+  }
+}
+
+run "model_elsewhere" {
+  command = plan
+  variables {
+    region         = "asia-east1"
+    model_location = ""
+  }
+
+  assert {
+    condition     = output.environment.GOOGLE_CLOUD_LOCATION == "global"
+    error_message = "the model is asked where there is none"
+  }
+}
+
+run "model_in_the_united_states" {
+  command = plan
+  variables {
+    region = "us-central1"
+  }
+
+  assert {
+    condition     = output.environment.GOOGLE_CLOUD_LOCATION == "us"
+    error_message = "what is asked leaves the United States"
+  }
+}
+
+run "model_where_it_is_chosen" {
+  command = plan
+  variables {
+    model_location = "global"
+  }
+
+  assert {
+    condition     = output.environment.GOOGLE_CLOUD_LOCATION == "global"
+    error_message = "the model is asked elsewhere than chosen"
+  }
+}
+
+run "always_ready" {
+  command = plan
+  variables {
+    min_instances = { cardserver = 1, worker = 2 }
+    cpu_always    = true
+  }
+
+  assert {
+    condition     = { for k, s in google_cloud_run_v2_service.program : k => "${s.template[0].scaling[0].min_instance_count} ${s.template[0].containers[0].resources[0].cpu_idle}" } == { cardserver = "1 false", functions = "0 false", worker = "2 false" }
+    error_message = "instances do not wait for work as chosen"
+  }
+}
+
+run "regions_of_secrets" {
+  command = plan
+  variables {
+    secret_locations = ["europe-west1", "europe-west4"]
+  }
+
+  assert {
+    condition     = alltrue([for s in google_secret_manager_secret.secret : length(s.replication[0].auto) == 0 && [for r in s.replication[0].user_managed[0].replicas : r.location] == ["europe-west1", "europe-west4"]])
+    error_message = "secrets are kept elsewhere than chosen"
+  }
+}
+
+run "regions" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for s in google_secret_manager_secret.secret : length(s.replication[0].auto) == 1 && length(s.replication[0].user_managed) == 0])
+    error_message = "Google does not choose where secrets are"
+  }
+
+  assert {
+    condition     = alltrue([for t in [google_pubsub_topic.events, google_pubsub_topic.dead] : t.message_storage_policy[0].allowed_persistence_regions == toset(["europe-west1"])])
+    error_message = "events are kept in another region"
+  }
+}
+
+run "costs" {
+  command = plan
+
+  assert {
+    condition     = [for e in google_logging_project_exclusion.requests : "${e.name} ${e.filter}"] == ["errand-requests log_id(\"run.googleapis.com/requests\") AND resource.labels.service_name=(\"errand-worker\" OR \"errand-functions\") AND resource.labels.location=\"europe-west1\" AND httpRequest.status<300"]
+    error_message = "requests that fail are not logged, or those of the front door, or all are"
+  }
+
+  assert {
+    condition     = { for p in google_artifact_registry_repository.images.cleanup_policies : p.id => "${p.action} ${join(" ", concat([for m in p.most_recent_versions : m.keep_count], [for c in p.condition : c.older_than]))}" } == { newest = "KEEP 10", old = "DELETE 2592000s" } && !google_artifact_registry_repository.images.docker_config[0].immutable_tags
+    error_message = "images are kept for ever, or the newest ones are not"
+  }
+
+  assert {
+    condition     = length(google_billing_budget.project) == 0 && !contains(keys(google_project_service.api), "billingbudgets.googleapis.com")
+    error_message = "there is a budget that nobody asked for"
+  }
+}
+
+run "costs_as_chosen" {
+  command = plan
+  variables {
+    log_requests = "all"
+    images_kept  = 0
+    budget       = { account = "01AB23-01AB23-01AB23", amount = 100 }
+  }
+
+  assert {
+    condition     = length(google_logging_project_exclusion.requests) == 0
+    error_message = "requests are not logged, and should be"
+  }
+
+  assert {
+    condition     = length(google_artifact_registry_repository.images.cleanup_policies) == 0 && google_artifact_registry_repository.images.docker_config[0].immutable_tags
+    error_message = "images go that should be kept"
+  }
+
+  assert {
+    condition     = [for b in google_billing_budget.project : "${b.billing_account} ${b.amount[0].specified_amount[0].units} ${join(" ", b.budget_filter[0].projects)} ${join(" ", [for r in b.threshold_rules : r.threshold_percent])}"] == ["01AB23-01AB23-01AB23 100 projects/123456789012 0.5 0.9 1"] && contains(keys(google_project_service.api), "billingbudgets.googleapis.com")
+    error_message = "nobody is told of the budget"
+  }
+}
+
+run "quota_that_is_enough" {
+  command = plan
+  variables {
+    instances = { worker = 40 }
+    quota     = { cpus = 40 }
+  }
+
+  assert {
+    condition     = output.most == { cpus = 60, memory_gib = 30 }
+    error_message = "the instances need ${jsonencode(output.most)}"
   }
 }
 
@@ -132,7 +381,7 @@ run "environment" {
       ERRAND_ACCESS         = "/etc/errand/access.yaml"
       ERRAND_DEDUPE         = "message-id"
       GOOGLE_CLOUD_PROJECT  = "my-project"
-      GOOGLE_CLOUD_LOCATION = "global"
+      GOOGLE_CLOUD_LOCATION = "eu"
       GOMEMLIMIT            = "460MiB"
 
       ERRAND_SETTING_SHOP_URL = "https://shop.example.com"
@@ -401,6 +650,8 @@ run "store" {
 }
 
 run "backups" {
+  command = plan
+
   assert {
     condition     = google_firestore_database.tasks[0].point_in_time_recovery_enablement == "POINT_IN_TIME_RECOVERY_ENABLED"
     error_message = "no minute of the last days can be restored"
@@ -418,6 +669,7 @@ run "backups" {
 }
 
 run "no_backups" {
+  command = plan
   variables {
     backups = { point_in_time = false, daily_days = 0, weekly_days = 0 }
   }
@@ -450,6 +702,8 @@ run "restored_database" {
 }
 
 run "secrets" {
+  command = plan
+
   assert {
     condition     = toset([for s in google_secret_manager_secret.secret : s.secret_id if s.deletion_protection]) == toset(["errand-access", "errand-errand-keys"])
     error_message = "the keys or the access file can be deleted"
@@ -485,7 +739,7 @@ run "store_left_out" {
   }
 
   assert {
-    condition     = toset(keys(google_project_service.api)) == toset([for s in ["aiplatform", "artifactregistry", "cloudbuild", "cloudscheduler", "cloudtasks", "firestore", "iam", "iamcredentials", "pubsub", "run", "secretmanager", "storage"] : "${s}.googleapis.com"])
+    condition     = toset(keys(google_project_service.api)) == toset([for s in ["aiplatform", "artifactregistry", "cloudbuild", "cloudresourcemanager", "cloudscheduler", "cloudtasks", "firestore", "iam", "iamcredentials", "logging", "pubsub", "run", "secretmanager", "serviceusage", "storage"] : "${s}.googleapis.com"])
     error_message = "the APIs are ${jsonencode(keys(google_project_service.api))}"
   }
 
@@ -725,6 +979,95 @@ run "refuses_a_long_prefix" {
   expect_failures = [var.prefix]
 }
 
+run "refuses_an_ingress_nobody_knows" {
+  command = plan
+  variables {
+    ingress = "INGRESS_TRAFFIC_ALL"
+  }
+  expect_failures = [var.ingress]
+}
+
+run "refuses_an_edge_that_reaches_nothing" {
+  command = plan
+  variables {
+    ingress = "internal"
+    edge    = { domain = "agent.example.com" }
+  }
+  expect_failures = [var.ingress]
+}
+
+run "refuses_an_address_for_a_domain" {
+  command = plan
+  variables {
+    edge = { domain = "https://agent.example.com" }
+  }
+  expect_failures = [var.edge]
+}
+
+run "refuses_an_edge_that_lets_nothing_through" {
+  command = plan
+  variables {
+    edge = { domain = "agent.example.com", requests_per_minute = 0 }
+  }
+  expect_failures = [var.edge]
+}
+
+run "refuses_more_that_wait_than_there_are" {
+  command = plan
+  variables {
+    min_instances = { functions = 11 }
+  }
+  expect_failures = [var.min_instances]
+}
+
+run "refuses_a_quota_of_nothing" {
+  command = plan
+  variables {
+    quota = { cpus = 0 }
+  }
+  expect_failures = [var.quota]
+}
+
+run "refuses_a_continent_for_secrets" {
+  command = plan
+  variables {
+    secret_locations = ["europe"]
+  }
+  expect_failures = [var.secret_locations]
+}
+
+run "refuses_labels_in_capitals" {
+  command = plan
+  variables {
+    labels = { Team = "billing" }
+  }
+  expect_failures = [var.labels]
+}
+
+run "refuses_a_budget_of_an_unknown_account" {
+  command = plan
+  variables {
+    budget = { account = "my-account", amount = 100 }
+  }
+  expect_failures = [var.budget]
+}
+
+run "refuses_to_keep_half_an_image" {
+  command = plan
+  variables {
+    images_kept = 0.5
+  }
+  expect_failures = [var.images_kept]
+}
+
+run "refuses_to_log_something_else" {
+  command = plan
+  variables {
+    log_requests = "none"
+  }
+  expect_failures = [var.log_requests]
+}
+
 run "refuses_a_short_prefix" {
   command = plan
   variables {
@@ -882,6 +1225,7 @@ run "refuses_more_turns_than_a_queue_dispatches" {
   command = plan
   variables {
     instances          = { worker = 1000 }
+    quota              = { cpus = 1000, memory_gib = 1000 }
     turns_per_instance = 6
   }
   expect_failures = [var.turns_per_instance]
@@ -899,6 +1243,7 @@ run "refuses_more_items_than_a_queue_dispatches" {
   command = plan
   variables {
     instances          = { worker = 1000 }
+    quota              = { cpus = 1000, memory_gib = 1000 }
     items_per_instance = 6
   }
   expect_failures = [var.items_per_instance]
@@ -976,4 +1321,23 @@ run "refuses_an_address_for_a_bucket" {
     input_buckets = ["gs://acme-in/"]
   }
   expect_failures = [var.input_buckets]
+}
+
+# Terraform tests nothing more after a failure that was expected and does not come, so these
+# are the last ones.
+
+run "says_the_quota_before_it_refuses" {
+  command = plan
+  variables {
+    instances = { worker = 40 }
+  }
+  expect_failures = [check.quota]
+}
+
+run "says_the_quota_of_memory" {
+  command = plan
+  variables {
+    memory = 4096
+  }
+  expect_failures = [check.quota]
 }

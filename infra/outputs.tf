@@ -37,3 +37,13 @@ output "submissions" {
   description = "The subscriptions of the submissions, by name. The access file names their principals under submit."
   value       = { for name, s in google_pubsub_subscription.submit : name => "projects/${var.project}/subscriptions/${s.name}" }
 }
+
+output "edge_address" {
+  description = "The address to which the domain of edge must lead."
+  value       = one(google_compute_global_address.edge[*].address)
+}
+
+output "most" {
+  description = "What all instances together need at most: processors, and GiB of memory. While a new version replaces the old one it may be twice as much."
+  value       = { for name, each in { cpus = 1, memory_gib = var.memory / 1024 } : name => each * sum(values(var.instances)) }
+}

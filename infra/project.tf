@@ -7,18 +7,22 @@ resource "google_project_service" "api" {
     "aiplatform.googleapis.com",
     "artifactregistry.googleapis.com",
     "cloudbuild.googleapis.com",
+    "cloudresourcemanager.googleapis.com",
     "cloudscheduler.googleapis.com",
     "cloudtasks.googleapis.com",
     "iam.googleapis.com",
     "iamcredentials.googleapis.com",
+    "logging.googleapis.com",
     "pubsub.googleapis.com",
     "run.googleapis.com",
     "secretmanager.googleapis.com",
+    "serviceusage.googleapis.com",
     "storage.googleapis.com",
     ], local.firestore ? ["firestore.googleapis.com"] : [],
     local.alloydb ? ["alloydb.googleapis.com"] : [],
     local.own_network ? ["servicenetworking.googleapis.com"] : [],
-    local.alloydb ? ["compute.googleapis.com"] : [],
+    local.alloydb || var.edge != null ? ["compute.googleapis.com"] : [],
+    var.budget == null ? [] : ["billingbudgets.googleapis.com"],
   ))
 
   project            = var.project

@@ -62,7 +62,9 @@ func runReadme(t *testing.T) (dir string, calls map[string][][]string) {
 		}
 	}
 
-	write(t, filepath.Join(dir, "infra", "cloudbuild.yaml"), read(t, "cloudbuild.yaml"))
+	for _, name := range []string{"cloudbuild.yaml", "backend.tf.example"} {
+		write(t, filepath.Join(dir, "infra", name), read(t, name))
+	}
 	blocks := regexp.MustCompile("(?ms)^```sh\n(.*?)^```").FindAllStringSubmatch(read(t, "README.md"), -1)
 	if len(blocks) < 5 {
 		t.Fatalf("the README has %d blocks of commands", len(blocks))

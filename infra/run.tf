@@ -11,11 +11,28 @@ locals {
   # off nobody needs roles/run.invoker: Cloud Tasks, Pub/Sub and Scheduler ask for a
   # token, not for a role. https://cloud.google.com/run/docs/troubleshooting#signature-removed
   services = {
-    cardserver = { concurrency = 250, timeout = "3600s", ingress = "INGRESS_TRAFFIC_ALL", unchecked = contains(var.clients, "allUsers") }
+    cardserver = { concurrency = 250, timeout = "3600s", ingress = local.ingresses[local.ingress], unchecked = contains(var.clients, "allUsers") }
     worker     = { concurrency = local.worker_concurrency, timeout = "1800s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", unchecked = true }
     functions  = { concurrency = local.functions_concurrency, timeout = "600s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", unchecked = true }
   }
   running = var.image == "" ? {} : local.services
+
+  # From where clients come. https://cloud.google.com/run/docs/securing/ingress
+  ingress = var.ingress != "" ? var.ingress : var.edge == null ? "all" : "load-balancer"
+  ingresses = {
+    all           = "INGRESS_TRAFFIC_ALL"
+    load-balancer = "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER"
+    internal      = "INGRESS_TRAFFIC_INTERNAL_ONLY"
+  }
+
+  # Where clients reach the agent: an address of one's own, that of the load balancer, or the
+  # one that Cloud Run gives.
+  url = var.url != "" ? var.url : var.edge != null ? "https://${var.edge.domain}" : local.urls["cardserver"]
+
+  # What is asked stays where the installation is, as far as Vertex AI has models there: its
+  # location global may be anywhere.
+  # https://cloud.google.com/vertex-ai/generative-ai/docs/learn/locations
+  model_location = var.model_location != "" ? var.model_location : startswith(var.region, "europe-") ? "eu" : startswith(var.region, "us-") ? "us" : "global"
 
   # Who is in a network, and where. The agent's own code runs in the worker alone, and so
   # does its way into the network. AlloyDB is in the network, for all of them.
@@ -33,14 +50,14 @@ locals {
     ERRAND_BUS            = "pubsub:projects/${var.project}/topics/${google_pubsub_topic.events.name}"
     ERRAND_SECRETS        = "secretmanager:${var.project}/${var.prefix}"
     ERRAND_MODEL          = local.model
-    ERRAND_URL            = var.url == "" ? local.urls["cardserver"] : var.url
+    ERRAND_URL            = local.url
     ERRAND_WORKER_URL     = local.urls["worker"]
     ERRAND_FUNCTIONS_URL  = local.urls["functions"]
     ERRAND_INVOKER        = google_service_account.invoker.email
     ERRAND_ACCESS         = var.access == "secret" ? "${local.access_file.folder}/${local.access_file.name}" : "anonymous"
     ERRAND_DEDUPE         = var.dedupe
     GOOGLE_CLOUD_PROJECT  = var.project
-    GOOGLE_CLOUD_LOCATION = var.model_location
+    GOOGLE_CLOUD_LOCATION = local.model_location
     GOMEMLIMIT            = "${floor(var.memory * 0.9)}MiB" # the rest is for what the collector does not see
   })
 }
@@ -54,6 +71,16 @@ resource "google_cloud_run_v2_service" "program" {
   ingress              = each.value.ingress
   invoker_iam_disabled = each.value.unchecked
   deletion_protection  = false # there is nothing in it to lose
+
+  # Tokens for an address of one's own are for this service too.
+  # https://cloud.google.com/run/docs/configuring/custom-audiences
+  custom_audiences = each.key == "cardserver" && local.url != local.urls[each.key] ? [local.url] : null
+
+  # Said, so that the next apply takes back what was moved by hand.
+  traffic {
+    type    = "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST"
+    percent = 100
+  }
 
   template {
     service_account                  = google_service_account.program[each.key].email
@@ -73,7 +100,7 @@ resource "google_cloud_run_v2_service" "program" {
     }
 
     scaling {
-      min_instance_count = 0
+      min_instance_count = var.min_instances[each.key]
       max_instance_count = var.instances[each.key]
     }
 
@@ -81,8 +108,17 @@ resource "google_cloud_run_v2_service" "program" {
       image   = var.image
       command = ["/${each.key}"]
 
+      # Over HTTP/1 Cloud Run does not tell a program that its caller has gone, and the streams
+      # of clients that left would stay. With this name it speaks HTTP/2 to the program, and
+      # HTTP/1 for the probes; the programs understand both on one port.
+      # https://cloud.google.com/run/docs/configuring/http2
+      ports {
+        name           = "h2c"
+        container_port = 8080
+      }
+
       resources {
-        cpu_idle          = true # nothing is done between requests; false would be billed all day
+        cpu_idle          = !var.cpu_always # nothing is done between requests
         startup_cpu_boost = true
         limits            = { cpu = "1", memory = "${var.memory}Mi" }
       }
@@ -144,7 +180,7 @@ resource "google_cloud_run_v2_service" "program" {
     }
   }
 
-  # An instance that starts without its rights fails its startup probe.
+  # A revision that is made before its rights would answer with errors until it has them.
   depends_on = [
     google_alloydb_user.program,
     google_cloud_tasks_queue_iam_member.adds,
@@ -174,4 +210,13 @@ resource "google_cloud_run_v2_service_iam_binding" "clients" {
   name     = google_cloud_run_v2_service.program[each.key].name
   role     = "roles/run.invoker"
   members  = var.clients
+}
+
+# Cloud Run refuses a service whose instances could need more than the project may have, and
+# says so only when it makes the service. This is a warning before.
+check "quota" {
+  assert {
+    condition     = alltrue([for p in local.programs : var.instances[p] <= var.quota.cpus && var.instances[p] * var.memory / 1024 <= var.quota.memory_gib])
+    error_message = "instances and memory may need more than the ${var.quota.cpus} processors or ${var.quota.memory_gib} GiB that this project is said to have for one service in ${var.region}: ${join(", ", [for p in sort(local.programs) : "${p} ${var.instances[p]} processors and ${var.instances[p] * var.memory / 1024} GiB"])}. Lower instances or memory, or ask Google for more and set quota to what you have (README.md)."
+  }
 }

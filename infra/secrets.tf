@@ -41,7 +41,24 @@ resource "google_secret_manager_secret" "secret" {
   version_destroy_ttl = "2592000s" # 30 days, as long as tasks are kept
 
   replication {
-    auto {}
+    dynamic "auto" {
+      for_each = length(var.secret_locations) == 0 ? [1] : []
+      content {}
+    }
+
+    dynamic "user_managed" {
+      for_each = length(var.secret_locations) == 0 ? [] : [var.secret_locations]
+
+      content {
+        dynamic "replicas" {
+          for_each = user_managed.value
+
+          content {
+            location = replicas.value
+          }
+        }
+      }
+    }
   }
 
   lifecycle {

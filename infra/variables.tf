@@ -220,13 +220,29 @@ variable "subnetwork" {
 }
 
 variable "model_location" {
-  description = "Where Vertex AI is asked: global, or a region that has the model."
+  description = "Where Vertex AI is asked: global, eu, us, or a region that has the model. Empty: eu for a region in Europe, us for one in the United States, else global, which may be anywhere."
   type        = string
-  default     = "global"
+  default     = ""
 
   validation {
-    condition     = can(regex("^(global|[a-z]+|[a-z]+-[a-z]+[0-9]+)$", var.model_location))
-    error_message = "model_location must be global or a region such as europe-west1."
+    condition     = can(regex("^(|global|[a-z]+|[a-z]+-[a-z]+[0-9]+)$", var.model_location))
+    error_message = "model_location must be global, eu, us or a region such as europe-west1; leave it out for the one of the region."
+  }
+}
+
+variable "ingress" {
+  description = "From where clients reach the front door: all; load-balancer, from load balancers and the project's own networks; or internal, from these networks alone. Empty: all, or load-balancer with edge."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = contains(["", "all", "load-balancer", "internal"], var.ingress)
+    error_message = "ingress must be all, load-balancer or internal; leave it out for all, or for load-balancer with edge."
+  }
+
+  validation {
+    condition     = var.edge == null || var.ingress != "internal"
+    error_message = "With ingress = \"internal\" no load balancer reaches the front door: leave edge out, or set ingress to load-balancer."
   }
 }
 
@@ -281,7 +297,7 @@ variable "dedupe" {
 }
 
 variable "url" {
-  description = "Address at which clients reach the agent, for its card. Empty: the one Cloud Run gives it."
+  description = "Address at which clients reach the agent, for its card. Empty: https://DOMAIN of edge, or the one Cloud Run gives it. Clients look for the card at the root of the domain: below a path they must be given the card's address."
   type        = string
   default     = ""
 
@@ -291,8 +307,28 @@ variable "url" {
   }
 }
 
+variable "edge" {
+  description = "A domain of one's own in front of the front door, with a load balancer, a certificate and Cloud Armor, which lets each address send so many requests a minute (README.md). It costs money while it is idle."
+  type = object({
+    domain              = string
+    requests_per_minute = optional(number, 600)
+  })
+  default = null
+
+  # The certificate has the domain in its name, which has at most 63 characters.
+  validation {
+    condition     = var.edge == null || try(can(regex("^([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)+[a-z]{2,}$", var.edge.domain)) && length(var.edge.domain) <= 38, false)
+    error_message = "edge.domain must be a domain of at most 38 characters without https://, for example agent.example.com."
+  }
+
+  validation {
+    condition     = try(var.edge.requests_per_minute >= 1 && floor(var.edge.requests_per_minute) == var.edge.requests_per_minute, true)
+    error_message = "edge.requests_per_minute must be a whole number from 1, for example 600."
+  }
+}
+
 variable "instances" {
-  description = "How many instances of each program run at most. None runs while there is nothing to do."
+  description = "How many instances of each program run at most, with a processor each. None runs while there is nothing to do. A new project may have about 20 processors for each (quota)."
   type = object({
     cardserver = optional(number, 10)
     worker     = optional(number, 20)
@@ -303,6 +339,41 @@ variable "instances" {
   validation {
     condition     = alltrue([for n in values(var.instances) : n >= 1 && n <= 1000 && floor(n) == n])
     error_message = "instances must be whole numbers from 1 to 1000, for example { worker = 20 }."
+  }
+}
+
+variable "min_instances" {
+  description = "How many instances of each program run at least. More than none saves the first caller after a rest the seconds of a start, and is billed all day."
+  type = object({
+    cardserver = optional(number, 0)
+    worker     = optional(number, 0)
+    functions  = optional(number, 0)
+  })
+  default = {}
+
+  validation {
+    condition     = alltrue([for p, n in var.min_instances : n >= 0 && floor(n) == n && n <= var.instances[p]])
+    error_message = "min_instances must be whole numbers from 0 to what instances has for the program, for example { cardserver = 1 }."
+  }
+}
+
+variable "cpu_always" {
+  description = "Whether instances have their processor, and are billed, also between requests. It is cheaper where they are hardly ever idle. https://cloud.google.com/run/docs/configuring/billing-settings"
+  type        = bool
+  default     = false
+}
+
+variable "quota" {
+  description = "What the project may have on Cloud Run for one service in the region: processors, and GiB of memory. The default is about what a new project has. It changes nothing; a plan that needs more is a warning."
+  type = object({
+    cpus       = optional(number, 20)
+    memory_gib = optional(number, 40)
+  })
+  default = {}
+
+  validation {
+    condition     = var.quota.cpus > 0 && var.quota.memory_gib > 0
+    error_message = "quota must be { cpus = NUMBER, memory_gib = NUMBER }, both above 0."
   }
 }
 
@@ -340,7 +411,7 @@ variable "items_per_instance" {
 }
 
 variable "memory" {
-  description = "MiB of each instance."
+  description = "MiB of each instance. A new project may have about 40 GiB for all instances of a program (quota)."
   type        = number
   default     = 512
 
@@ -381,6 +452,62 @@ variable "pipelines" {
   validation {
     condition     = alltrue(flatten([for p in values(var.pipelines) : [for m in p.members : can(regex("^(user|group|serviceAccount|domain|principal|principalSet):.+$", m))]]))
     error_message = "The members of a pipeline must be serviceAccount:EMAIL, user:EMAIL, group:EMAIL or domain:NAME: events are for nobody else."
+  }
+}
+
+variable "secret_locations" {
+  description = "Regions that keep the secrets, for example [\"europe-west1\"], where a policy forbids other ones. Empty: Google chooses. Other regions are other secrets, without their versions: choose before the first apply."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for l in var.secret_locations : can(regex("^[a-z]+-[a-z]+[0-9]+$", l))]) && length(distinct(var.secret_locations)) == length(var.secret_locations)
+    error_message = "secret_locations must be a list of different regions, for example [\"europe-west1\", \"europe-west4\"]."
+  }
+}
+
+variable "labels" {
+  description = "Labels of everything that has labels, for the bill for example: { team = \"billing\" }."
+  type        = map(string)
+  default     = {}
+
+  # https://cloud.google.com/resource-manager/docs/labels-overview#requirements
+  validation {
+    condition     = alltrue([for k, v in var.labels : can(regex("^[a-z][a-z0-9_-]{0,62}$", k)) && can(regex("^[a-z0-9_-]{0,63}$", v))])
+    error_message = "labels must be small letters, digits, hyphens and underscores, at most 63 characters each, with names that begin with a letter."
+  }
+}
+
+variable "budget" {
+  description = "Amount a month, in whole units of the billing account's currency, of whose half, nine tenths and whole the account's administrators are told by e-mail: { account = \"000000-000000-000000\", amount = 100 }. It stops nothing."
+  type        = object({ account = string, amount = number })
+  default     = null
+
+  validation {
+    condition     = var.budget == null || try(can(regex("^[0-9A-F]{6}-[0-9A-F]{6}-[0-9A-F]{6}$", var.budget.account)) && var.budget.amount >= 1 && floor(var.budget.amount) == var.budget.amount, false)
+    error_message = "budget must be { account = \"000000-000000-000000\", amount = 100 }, with the id that gcloud billing accounts list shows, and a whole amount."
+  }
+}
+
+variable "images_kept" {
+  description = "How many of the newest images are kept; older ones go when they are 30 days old. 0: all are kept."
+  type        = number
+  default     = 10
+
+  validation {
+    condition     = var.images_kept >= 0 && floor(var.images_kept) == var.images_kept
+    error_message = "images_kept must be a whole number, for example 10, or 0 to keep all."
+  }
+}
+
+variable "log_requests" {
+  description = "failed: of the requests to worker and functions only those that fail are logged by Cloud Run, beside the lines of the programs themselves. all: every one, at the price of the log."
+  type        = string
+  default     = "failed"
+
+  validation {
+    condition     = contains(["failed", "all"], var.log_requests)
+    error_message = "log_requests must be failed or all."
   }
 }
 
