@@ -407,7 +407,7 @@ run "queues" {
   }
 
   assert {
-    condition     = { for lane in ["turns", "bulk", "batches"] : lane => google_cloud_tasks_queue.queue[lane].rate_limits[0].max_concurrent_dispatches } == { turns = 80, bulk = 80, batches = 16 }
+    condition     = { for lane in ["turns", "bulk", "batches"] : lane => google_cloud_tasks_queue.queue[lane].rate_limits[0].max_concurrent_dispatches } == { turns = 320, bulk = 80, batches = 16 }
     error_message = "batches take room from turns, or have none"
   }
 
@@ -1216,9 +1216,34 @@ run "refuses_half_an_instance" {
 run "refuses_crowded_workers" {
   command = plan
   variables {
-    turns_per_instance = 100
+    turns_per_instance = 101
+    memory             = 4096
+    quota              = { memory_gib = 80 }
   }
   expect_failures = [var.turns_per_instance]
+}
+
+run "refuses_many_turns_in_little_memory" {
+  command = plan
+  variables {
+    turns_per_instance = 61
+    items_per_instance = 4
+  }
+  expect_failures = [var.turns_per_instance]
+}
+
+run "takes_many_turns_in_enough_memory" {
+  command = plan
+  variables {
+    turns_per_instance = 100
+    items_per_instance = 100
+    memory             = 1024
+  }
+
+  assert {
+    condition     = google_cloud_run_v2_service.program["worker"].template[0].max_instance_request_concurrency == 201
+    error_message = "a worker has no room for what it may run"
+  }
 }
 
 run "refuses_more_turns_than_a_queue_dispatches" {

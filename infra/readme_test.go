@@ -39,7 +39,8 @@ func findGcloud(t *testing.T) gcloudRun {
 }
 
 // runReadme runs the README's shell commands as they stand, every block twice, as for a
-// second version: the files that they make must be valid then too. The programs that they
+// second version, and all of it again after the destroy near its end: the files that they
+// make must be valid then too. The programs that they
 // call are replaced by ones that write down their arguments and do nothing. It returns the
 // folder and the calls of each program.
 func runReadme(t *testing.T) (dir string, calls map[string][][]string) {
@@ -71,8 +72,10 @@ func runReadme(t *testing.T) (dir string, calls map[string][][]string) {
 	}
 
 	script := "set -euo pipefail\nGEMINI_API_KEY=none SHOP_TOKEN=none STORE_PASSWORD=none\n"
-	for _, b := range blocks {
-		script += b[1] + b[1]
+	for range 2 {
+		for _, b := range blocks {
+			script += b[1] + b[1]
+		}
 	}
 
 	c := exec.CommandContext(t.Context(), bash, "-c", script)

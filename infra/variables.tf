@@ -378,13 +378,21 @@ variable "quota" {
 }
 
 variable "turns_per_instance" {
-  description = "How many turns one worker runs side by side. With items_per_instance and the worker's instances it bounds what the model and its bill see."
+  description = "How many turns one worker runs side by side. Most of the time they wait for the model, so many of them share a processor. With items_per_instance and the worker's instances it bounds what the model and its bill see."
   type        = number
-  default     = 4
+  default     = 16
 
+  # Cloud Run lets 250 requests into an instance, and items and batches are others.
   validation {
-    condition     = var.turns_per_instance >= 1 && var.turns_per_instance <= 32 && floor(var.turns_per_instance) == var.turns_per_instance
-    error_message = "turns_per_instance must be a whole number from 1 to 32: a heavy turn takes memory from those beside it. For more at once raise instances.worker."
+    condition     = var.turns_per_instance >= 1 && var.turns_per_instance <= 100 && floor(var.turns_per_instance) == var.turns_per_instance
+    error_message = "turns_per_instance must be a whole number from 1 to 100. For more at once raise instances.worker."
+  }
+
+  # One machine runs 64 turns in 512 MiB by default. What a turn needs beyond the memory that is
+  # left it waits for.
+  validation {
+    condition     = var.turns_per_instance + var.items_per_instance <= 64 || var.memory >= 1024
+    error_message = "turns_per_instance and items_per_instance are more than 64 together, and would wait for each other in ${var.memory} MiB: set memory to 1024 at least, or lower one of them."
   }
 
   # A queue dispatches at most 5,000 at once. https://cloud.google.com/tasks/docs/quotas
@@ -400,8 +408,8 @@ variable "items_per_instance" {
   default     = 4
 
   validation {
-    condition     = var.items_per_instance >= 1 && var.items_per_instance <= 32 && floor(var.items_per_instance) == var.items_per_instance
-    error_message = "items_per_instance must be a whole number from 1 to 32: a heavy item takes memory from the turns beside it. For more at once raise instances.worker."
+    condition     = var.items_per_instance >= 1 && var.items_per_instance <= 100 && floor(var.items_per_instance) == var.items_per_instance
+    error_message = "items_per_instance must be a whole number from 1 to 100. For more at once raise instances.worker."
   }
 
   validation {
