@@ -729,7 +729,7 @@ run "store_left_out" {
   }
 
   assert {
-    condition     = length(google_compute_network.store) + length(google_compute_subnetwork.store) + length(google_compute_global_address.store) + length(google_service_networking_connection.store) + length(data.google_compute_subnetwork.given) == 0
+    condition     = length(google_compute_network.store) + length(google_compute_subnetwork.store) + length(google_compute_global_address.store) + length(google_service_networking_connection.store) + length(data.google_compute_subnetwork.given) + length(google_compute_address.egress) + length(google_compute_router.egress) + length(google_compute_router_nat.egress) == 0
     error_message = "there is a network that nobody asked for"
   }
 
@@ -860,6 +860,40 @@ run "own_code" {
   assert {
     condition     = [for r in google_secret_manager_secret_iam_member.reads : r.member if r.secret_id == "errand-shop-token"] == [google_service_account.program["worker"].member]
     error_message = "the agent's secret is not the worker's alone, or not to be read by it"
+  }
+}
+
+run "webhooks_from_one_address" {
+  variables {
+    static_egress = true
+  }
+
+  assert {
+    condition     = { for k, s in google_cloud_run_v2_service.program : k => [for v in s.template[0].vpc_access : "${v.egress} ${v.network_interfaces[0].subnetwork == google_compute_subnetwork.store[0].id}"] } == { cardserver = [], functions = ["ALL_TRAFFIC true"], worker = [] }
+    error_message = "webhooks come from another address, or other programs go that way"
+  }
+
+  assert {
+    condition     = google_compute_router_nat.egress[0].nat_ips == toset([google_compute_address.egress[0].id]) && google_compute_router_nat.egress[0].nat_ip_allocate_option == "MANUAL_ONLY" && google_compute_router_nat.egress[0].router == google_compute_router.egress[0].name && google_compute_router.egress[0].network == google_compute_network.store[0].id && one(google_compute_router_nat.egress[0].subnetwork).name == google_compute_subnetwork.store[0].id && output.egress_address == google_compute_address.egress[0].address
+    error_message = "the network has not the address that is shown"
+  }
+
+  assert {
+    condition     = length(google_compute_global_address.store) + length(google_service_networking_connection.store) == 0 && google_compute_subnetwork.store[0].private_ip_google_access && contains(keys(google_project_service.api), "compute.googleapis.com") && !contains(keys(google_project_service.api), "servicenetworking.googleapis.com")
+    error_message = "the network is that of a database, or does not reach Google"
+  }
+}
+
+run "webhooks_through_a_given_network" {
+  command = plan
+  variables {
+    static_egress = true
+    subnetwork    = "inner"
+  }
+
+  assert {
+    condition     = { for k, s in google_cloud_run_v2_service.program : k => [for v in s.template[0].vpc_access : "${v.egress} ${v.network_interfaces[0].subnetwork}"] } == { cardserver = [], functions = ["ALL_TRAFFIC inner"], worker = ["PRIVATE_RANGES_ONLY inner"] } && length(google_compute_network.store) + length(google_compute_address.egress) == 0
+    error_message = "webhooks do not leave through the given network, or there is another one"
   }
 }
 

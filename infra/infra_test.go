@@ -45,7 +45,7 @@ func TestEnvironment(t *testing.T) {
 		"ALLOY_DB_USER":     "a secret that is read through ERRAND_SECRETS, if IAM does not let the programs in",
 		"ALLOY_DB_PASS":     "a secret likewise, and in no environment",
 		"ERRAND_KEYS":       "the keys are a secret that is read through ERRAND_SECRETS, and are in no environment",
-		"ERRAND_PUSH_ALLOW": "functions is in no private network, or in one for the database alone, so there are no private destinations",
+		"ERRAND_PUSH_ALLOW": "functions reaches no private receivers: it is in a network for the database or for its address at most",
 	}
 
 	others := map[string]string{

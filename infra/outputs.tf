@@ -43,6 +43,11 @@ output "edge_address" {
   value       = one(google_compute_global_address.edge[*].address)
 }
 
+output "egress_address" {
+  description = "The address from which webhooks come, with static_egress. In a network of your own your Cloud NAT has it."
+  value       = one(google_compute_address.egress[*].address)
+}
+
 output "most" {
   description = "What all instances together need at most: processors, and GiB of memory. While a new version replaces the old one it may be twice as much."
   value       = { for name, each in { cpus = 1, memory_gib = var.memory / 1024 } : name => each * sum(values(var.instances)) }

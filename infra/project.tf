@@ -20,8 +20,8 @@ resource "google_project_service" "api" {
     "storage.googleapis.com",
     ], local.firestore ? ["firestore.googleapis.com"] : [],
     local.alloydb ? ["alloydb.googleapis.com"] : [],
-    local.own_network ? ["servicenetworking.googleapis.com"] : [],
-    local.alloydb || var.edge != null ? ["compute.googleapis.com"] : [],
+    local.peered ? ["servicenetworking.googleapis.com"] : [],
+    local.alloydb || var.static_egress || var.edge != null ? ["compute.googleapis.com"] : [],
     var.budget == null ? [] : ["billingbudgets.googleapis.com"],
   ))
 

@@ -34,11 +34,6 @@ locals {
   # https://cloud.google.com/vertex-ai/generative-ai/docs/learn/locations
   model_location = var.model_location != "" ? var.model_location : startswith(var.region, "europe-") ? "eu" : startswith(var.region, "us-") ? "us" : "global"
 
-  # Who is in a network, and where. The agent's own code runs in the worker alone, and so
-  # does its way into the network. AlloyDB is in the network, for all of them.
-  in_network = local.alloydb ? local.programs : toset(var.subnetwork == "" ? [] : ["worker"])
-  subnetwork = local.own_network ? google_compute_subnetwork.store[0].id : var.subnetwork
-
   # One block, the same for the three programs. Only the user of a database is each program's
   # own: with AlloyDB the block has the front door's, and a service has its own instead.
   submitting = local.submits ? { ERRAND_REFUSED = "pubsub:projects/${var.project}/topics/${google_pubsub_topic.refused[0].name}" } : {}
@@ -91,7 +86,7 @@ resource "google_cloud_run_v2_service" "program" {
       for_each = contains(local.in_network, each.key) ? [local.subnetwork] : []
 
       content {
-        egress = "PRIVATE_RANGES_ONLY"
+        egress = local.leaves_by[each.key]
 
         network_interfaces {
           subnetwork = vpc_access.value
@@ -183,6 +178,7 @@ resource "google_cloud_run_v2_service" "program" {
   # A revision that is made before its rights would answer with errors until it has them.
   depends_on = [
     google_alloydb_user.program,
+    google_compute_router_nat.egress,
     google_cloud_tasks_queue_iam_member.adds,
     google_pubsub_topic_iam_member.refuses,
     google_firestore_field.field,

@@ -219,6 +219,12 @@ variable "subnetwork" {
   }
 }
 
+variable "static_egress" {
+  description = "Whether webhooks come from one address, for receivers with a list of allowed ones: through subnetwork, whose network has Cloud NAT then, or else through a network and a Cloud NAT of the installation's own, which cost money while they are idle."
+  type        = bool
+  default     = false
+}
+
 variable "model_location" {
   description = "Where Vertex AI is asked: global, eu, us, or a region that has the model. Empty: eu for a region in Europe, us for one in the United States, else global, which may be anywhere."
   type        = string
