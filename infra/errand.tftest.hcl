@@ -258,6 +258,22 @@ run "always_ready" {
   }
 }
 
+run "memory_of_each" {
+  variables {
+    memory = { worker = 1024 }
+  }
+
+  assert {
+    condition     = { for k, s in google_cloud_run_v2_service.program : k => "${s.template[0].containers[0].resources[0].limits["memory"]} ${one([for e in s.template[0].containers[0].env : e.value if e.name == "GOMEMLIMIT"])}" } == { cardserver = "512Mi 460MiB", functions = "512Mi 460MiB", worker = "1024Mi 921MiB" } && output.environment.GOMEMLIMIT == "460MiB"
+    error_message = "a program does not have its memory, or does not know it"
+  }
+
+  assert {
+    condition     = output.most == { cpus = 40, memory_gib = 30 }
+    error_message = "the instances need ${jsonencode(output.most)}"
+  }
+}
+
 run "regions_of_secrets" {
   command = plan
   variables {
@@ -1250,8 +1266,8 @@ run "refuses_half_an_instance" {
 run "refuses_crowded_workers" {
   command = plan
   variables {
-    turns_per_instance = 101
-    memory             = 4096
+    turns_per_instance = 97
+    memory             = { worker = 4096 }
     quota              = { memory_gib = 80 }
   }
   expect_failures = [var.turns_per_instance]
@@ -1269,13 +1285,13 @@ run "refuses_many_turns_in_little_memory" {
 run "takes_many_turns_in_enough_memory" {
   command = plan
   variables {
-    turns_per_instance = 100
-    items_per_instance = 100
-    memory             = 1024
+    turns_per_instance = 96
+    items_per_instance = 96
+    memory             = { worker = 1024 }
   }
 
   assert {
-    condition     = google_cloud_run_v2_service.program["worker"].template[0].max_instance_request_concurrency == 201
+    condition     = google_cloud_run_v2_service.program["worker"].template[0].max_instance_request_concurrency == 193
     error_message = "a worker has no room for what it may run"
   }
 }
@@ -1311,7 +1327,7 @@ run "refuses_more_items_than_a_queue_dispatches" {
 run "refuses_an_instance_without_memory" {
   command = plan
   variables {
-    memory = 64
+    memory = { functions = 64 }
   }
   expect_failures = [var.memory]
 }
@@ -1396,7 +1412,7 @@ run "says_the_quota_before_it_refuses" {
 run "says_the_quota_of_memory" {
   command = plan
   variables {
-    memory = 4096
+    memory = { worker = 4096 }
   }
   expect_failures = [check.quota]
 }

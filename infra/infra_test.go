@@ -276,8 +276,11 @@ func TestWhoAddsToALane(t *testing.T) {
 // that items and batches take nothing from the turns that people wait for. Each lane's queue
 // dispatches something, and no more than a queue can.
 func TestWorkersHaveRoom(t *testing.T) {
-	const mostOfAQueue = 5000 // https://cloud.google.com/tasks/docs/quotas
-	for _, c := range []struct{ instances, turns, items int64 }{{20, 4, 4}, {1, 1, 1}, {2, 4, 8}, {3, 32, 1}, {5, 4, 4}, {16, 1, 32}, {17, 4, 4}, {1000, 5, 5}} {
+	const (
+		mostOfAQueue    = 5000 // https://cloud.google.com/tasks/docs/quotas
+		mostOfAnAddress = 200  // requests of one address in a program, and Cloud Tasks may be one (docs/limits.md)
+	)
+	for _, c := range []struct{ instances, turns, items int64 }{{20, 4, 4}, {1, 1, 1}, {2, 4, 8}, {3, 32, 1}, {5, 4, 4}, {16, 1, 32}, {17, 4, 4}, {1000, 5, 5}, {1, 96, 96}, {52, 96, 96}} {
 		ctx := module(t).scopeWith(t, map[string]cty.Value{
 			"turns_per_instance": cty.NumberIntVal(c.turns),
 			"items_per_instance": cty.NumberIntVal(c.items),
@@ -295,7 +298,12 @@ func TestWorkersHaveRoom(t *testing.T) {
 			return n
 		}
 
-		room := c.instances * number(locals.GetAttr("services").GetAttr("worker").GetAttr("concurrency"))
+		concurrency := number(locals.GetAttr("services").GetAttr("worker").GetAttr("concurrency"))
+		if concurrency > mostOfAnAddress {
+			t.Errorf("%+v: %d requests go to one worker, which takes %d of one address", c, concurrency, mostOfAnAddress)
+		}
+
+		room := c.instances * concurrency
 		for _, l := range queue.Lanes() {
 			for _, name := range l.Queues() {
 				n := number(locals.GetAttr("queues").GetAttr(name))

@@ -50,5 +50,5 @@ output "egress_address" {
 
 output "most" {
   description = "What all instances together need at most: processors, and GiB of memory. While a new version replaces the old one it may be twice as much."
-  value       = { for name, each in { cpus = 1, memory_gib = var.memory / 1024 } : name => each * sum(values(var.instances)) }
+  value       = { cpus = sum(values(var.instances)), memory_gib = sum([for p in local.programs : var.instances[p] * var.memory[p] / 1024]) }
 }

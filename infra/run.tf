@@ -31,15 +31,19 @@ locals {
 
   # What is asked stays where the installation is, as far as Vertex AI has models there: its
   # location global may be anywhere.
-  # https://cloud.google.com/vertex-ai/generative-ai/docs/learn/locations
+  # https://cloud.google.com/vertex-ai/generative-ai/docs/learn/data-residency
   model_location = var.model_location != "" ? var.model_location : startswith(var.region, "europe-") ? "eu" : startswith(var.region, "us-") ? "us" : "global"
 
-  # One block, the same for the three programs. Only the user of a database is each program's
-  # own: with AlloyDB the block has the front door's, and a service has its own instead.
+  # One block, the same for the three programs. Only the user of a database and the memory are
+  # each program's own: the block has the front door's, and a service has its own instead.
+  own = { for p in local.programs : p => {
+    ERRAND_STORE = local.stores[p]
+    GOMEMLIMIT   = "${floor(var.memory[p] * 0.9)}MiB" # the rest is for what the collector does not see
+  } }
+
   submitting = local.submits ? { ERRAND_REFUSED = "pubsub:projects/${var.project}/topics/${google_pubsub_topic.refused[0].name}" } : {}
   lists      = { ERRAND_AGENT_ALLOW = join(",", var.agent_allow), ERRAND_ORIGINS = join(",", var.origins) }
-  environment = merge(local.settings, { for name, list in local.lists : name => list if list != "" }, local.submitting, {
-    ERRAND_STORE          = local.stores["cardserver"]
+  environment = merge(local.settings, { for name, list in local.lists : name => list if list != "" }, local.submitting, local.own["cardserver"], {
     ERRAND_FILES          = "gs:${google_storage_bucket.files.name}"
     ERRAND_QUEUE          = "cloudtasks:projects/${var.project}/locations/${var.region}/queues/${var.prefix}"
     ERRAND_BUS            = "pubsub:projects/${var.project}/topics/${google_pubsub_topic.events.name}"
@@ -53,7 +57,6 @@ locals {
     ERRAND_DEDUPE         = var.dedupe
     GOOGLE_CLOUD_PROJECT  = var.project
     GOOGLE_CLOUD_LOCATION = local.model_location
-    GOMEMLIMIT            = "${floor(var.memory * 0.9)}MiB" # the rest is for what the collector does not see
   })
 }
 
@@ -115,7 +118,7 @@ resource "google_cloud_run_v2_service" "program" {
       resources {
         cpu_idle          = !var.cpu_always # nothing is done between requests
         startup_cpu_boost = true
-        limits            = { cpu = "1", memory = "${var.memory}Mi" }
+        limits            = { cpu = "1", memory = "${var.memory[each.key]}Mi" }
       }
 
       startup_probe {
@@ -139,7 +142,7 @@ resource "google_cloud_run_v2_service" "program" {
       }
 
       dynamic "env" {
-        for_each = merge(local.environment, { ERRAND_STORE = local.stores[each.key] })
+        for_each = merge(local.environment, local.own[each.key])
 
         content {
           name  = env.key
@@ -212,7 +215,7 @@ resource "google_cloud_run_v2_service_iam_binding" "clients" {
 # says so only when it makes the service. This is a warning before.
 check "quota" {
   assert {
-    condition     = alltrue([for p in local.programs : var.instances[p] <= var.quota.cpus && var.instances[p] * var.memory / 1024 <= var.quota.memory_gib])
-    error_message = "instances and memory may need more than the ${var.quota.cpus} processors or ${var.quota.memory_gib} GiB that this project is said to have for one service in ${var.region}: ${join(", ", [for p in sort(local.programs) : "${p} ${var.instances[p]} processors and ${var.instances[p] * var.memory / 1024} GiB"])}. Lower instances or memory, or ask Google for more and set quota to what you have (README.md)."
+    condition     = alltrue([for p in local.programs : var.instances[p] <= var.quota.cpus && var.instances[p] * var.memory[p] / 1024 <= var.quota.memory_gib])
+    error_message = "instances and memory may need more than the ${var.quota.cpus} processors or ${var.quota.memory_gib} GiB that this project is said to have for one service in ${var.region}: ${join(", ", [for p in sort(local.programs) : "${p} ${var.instances[p]} processors and ${var.instances[p] * var.memory[p] / 1024} GiB"])}. Lower instances or memory, or ask Google for more and set quota to what you have (README.md)."
   }
 }

@@ -301,6 +301,7 @@ func TestTerraformTestNotices(t *testing.T) {
 		{"run.tf", `var.model_location != "" ? var.model_location :`, ``, "the model is asked elsewhere than chosen"},
 		{"run.tf", `!var.cpu_always`, `true`, "instances do not wait for work as chosen"},
 		{"run.tf", `var.instances[p] <= var.quota.cpus &&`, ``, "check.quota, was expected to report an error"},
+		{"run.tf", `floor(var.memory[p] * 0.9)`, `floor(var.memory[p] * 0.1)`, "a program does not have its memory, or does not know it"},
 		{"outputs.tf", `sum(values(var.instances))`, `2 * sum(values(var.instances))`, "the instances need"},
 		{"identities.tf", `count = startswith(local.model, "vertex:") ? 1 : 0`, `count = startswith(local.model, "vertex:") && var.image != "" ? 1 : 0`, "a right is given only with the services"},
 		{"secrets.tf", `location = replicas.value`, `location = var.region`, "secrets are kept elsewhere than chosen"},

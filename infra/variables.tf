@@ -226,7 +226,7 @@ variable "static_egress" {
 }
 
 variable "model_location" {
-  description = "Where Vertex AI is asked: global, eu, us, or a region that has the model. Empty: eu for a region in Europe, us for one in the United States, else global, which may be anywhere."
+  description = "Where Vertex AI is asked: global, eu, us, or a region that has the model. Empty: eu, the European Union, for a region in Europe, us for one in the United States, else global, which may be anywhere."
   type        = string
   default     = ""
 
@@ -388,17 +388,18 @@ variable "turns_per_instance" {
   type        = number
   default     = 16
 
-  # Cloud Run lets 250 requests into an instance, and items and batches are others.
+  # A program lets 200 requests of one address in (docs/limits.md), and Cloud Tasks may be one.
+  # Turns, as many items and four batches are fewer.
   validation {
-    condition     = var.turns_per_instance >= 1 && var.turns_per_instance <= 100 && floor(var.turns_per_instance) == var.turns_per_instance
-    error_message = "turns_per_instance must be a whole number from 1 to 100. For more at once raise instances.worker."
+    condition     = var.turns_per_instance >= 1 && var.turns_per_instance <= 96 && floor(var.turns_per_instance) == var.turns_per_instance
+    error_message = "turns_per_instance must be a whole number from 1 to 96. For more at once raise instances.worker."
   }
 
   # One machine runs 64 turns in 512 MiB by default. What a turn needs beyond the memory that is
   # left it waits for.
   validation {
-    condition     = var.turns_per_instance + var.items_per_instance <= 64 || var.memory >= 1024
-    error_message = "turns_per_instance and items_per_instance are more than 64 together, and would wait for each other in ${var.memory} MiB: set memory to 1024 at least, or lower one of them."
+    condition     = var.turns_per_instance + var.items_per_instance <= 64 || var.memory.worker >= 1024
+    error_message = "turns_per_instance and items_per_instance are more than 64 together, and would wait for each other in ${var.memory.worker} MiB: set memory.worker to 1024 at least, or lower one of them."
   }
 
   # A queue dispatches at most 5,000 at once. https://cloud.google.com/tasks/docs/quotas
@@ -414,8 +415,8 @@ variable "items_per_instance" {
   default     = 4
 
   validation {
-    condition     = var.items_per_instance >= 1 && var.items_per_instance <= 100 && floor(var.items_per_instance) == var.items_per_instance
-    error_message = "items_per_instance must be a whole number from 1 to 100. For more at once raise instances.worker."
+    condition     = var.items_per_instance >= 1 && var.items_per_instance <= 96 && floor(var.items_per_instance) == var.items_per_instance
+    error_message = "items_per_instance must be a whole number from 1 to 96. For more at once raise instances.worker."
   }
 
   validation {
@@ -425,14 +426,18 @@ variable "items_per_instance" {
 }
 
 variable "memory" {
-  description = "MiB of each instance. A new project may have about 40 GiB for all instances of a program (quota)."
-  type        = number
-  default     = 512
+  description = "MiB of each instance of a program. A new project may have about 40 GiB for all instances of a program (quota)."
+  type = object({
+    cardserver = optional(number, 512)
+    worker     = optional(number, 512)
+    functions  = optional(number, 512)
+  })
+  default = {}
 
   # Cloud Run gives one processor at least 128 MiB and at most 4 GiB.
   validation {
-    condition     = var.memory >= 256 && var.memory <= 4096 && floor(var.memory) == var.memory
-    error_message = "memory must be a whole number of MiB from 256 to 4096, for example 512."
+    condition     = alltrue([for m in values(var.memory) : m >= 256 && m <= 4096 && floor(m) == m])
+    error_message = "memory must be whole numbers of MiB from 256 to 4096, for example { worker = 1024 }."
   }
 }
 
