@@ -29,15 +29,20 @@ type workspace struct {
 	environ []string
 }
 
-// newWorkspace copies the module, gives Terraform a provider that knows Google's schema
-// from a mirror on disk, and runs init without a network.
-func newWorkspace(t *testing.T) *workspace {
+func needTerraform(t *testing.T) {
 	t.Helper()
 	conformance.NeedFull(t, "TestEnvironment, and the others that read the module without Terraform")
 	_, err := exec.LookPath("terraform")
 	conformance.Require(t, "terraform", err == nil, "install Terraform 1.9 or newer, https://developer.hashicorp.com/terraform/install")
+}
+
+// newWorkspace copies the module, gives Terraform a provider that knows Google's schema
+// from a mirror on disk, and runs init without a network.
+func newWorkspace(t *testing.T) *workspace {
+	t.Helper()
+	needTerraform(t)
 	bindings := os.Getenv("ERRAND_TEST_PROVIDER_SCHEMA")
-	_, err = os.Stat(bindings)
+	_, err := os.Stat(bindings)
 	conformance.Require(t, "terraform", err == nil,
 		"npm pack "+schemaPackage+" --pack-destination DIR, and set ERRAND_TEST_PROVIDER_SCHEMA to the file it makes")
 
@@ -101,12 +106,8 @@ const kept = "prevent_destroy = true"
 // command test deletes all that it made, so nothing in the copy is kept.
 func copyModule(t *testing.T, to string) {
 	t.Helper()
-	for _, pattern := range []string{"*.tf", "*.tftest.hcl"} {
-		all, err := filepath.Glob(pattern)
-		if err != nil || len(all) == 0 {
-			t.Fatalf("no %s: %v", pattern, err)
-		}
-		for _, f := range all {
+	for _, f := range append(glob(t, "*.tf"), glob(t, "*.tftest.hcl")...) {
+		if f != refusals {
 			write(t, filepath.Join(to, f), strings.ReplaceAll(read(t, f), kept, "prevent_destroy = false"))
 		}
 	}
@@ -199,12 +200,36 @@ func TestTerraform(t *testing.T) {
 	}
 }
 
+// refusals are tests of variables alone.
+const refusals = "refusals.tftest.hcl"
+
+// Terraform refuses variables that cannot work. It needs no more than variables to do so.
+func TestTerraformRefusesVariables(t *testing.T) {
+	t.Parallel()
+	needTerraform(t)
+	root := t.TempDir()
+	w := &workspace{t: t, dir: filepath.Join(root, "infra"), environ: append(os.Environ(), "CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1")}
+	for _, f := range []string{"variables.tf", "agent.tf", refusals} {
+		write(t, filepath.Join(w.dir, f), read(t, f))
+	}
+	write(t, filepath.Join(w.dir, agentFile), read(t, "testdata/agent.yaml"))
+
+	if out, err := w.run("fmt", "-check", "-diff"); err != nil {
+		t.Errorf("terraform fmt:\n%s", out)
+	}
+	out, err := w.run("test")
+	if want := strings.Count(read(t, refusals), "expect_failures = [var."); err != nil || !strings.Contains(out, fmt.Sprintf("Success! %d passed, 0 failed", want)) {
+		t.Errorf("terraform test: %v, want %d refusals:\n%s", err, want, out)
+	}
+}
+
 // The schema finds faults that only the provider would have found otherwise.
 func TestTerraformRefuses(t *testing.T) {
 	t.Parallel()
 	w := newWorkspace(t)
+	text, wants := "", []string{}
 
-	for _, row := range []struct{ name, text, want string }{
+	for i, row := range []struct{ name, text, want string }{
 		{"unknown argument", `resource "google_pubsub_topic" "x" {
   name     = "x"
   nonsense = "y"
@@ -225,20 +250,16 @@ func TestTerraformRefuses(t *testing.T) {
 }`, "Too many rate_limits blocks"},
 		{"unknown output", `output "x" { value = google_service_account.invoker.nonsense }`, "Unsupported attribute"},
 	} {
-		t.Run(row.name, func(t *testing.T) {
-			file := filepath.Join(w.dir, "x.tf")
-			write(t, file, row.text)
-			defer func() {
-				if err := os.Remove(file); err != nil {
-					t.Error(err)
-				}
-			}()
+		text += strings.Replace(row.text, `"x" {`, fmt.Sprintf(`"x%d" {`, i), 1) + "\n"
+		wants = append(wants, row.want)
+	}
 
-			out, err := w.run("validate")
-			if err == nil || !strings.Contains(strings.Join(strings.Fields(out), " "), row.want) {
-				t.Errorf("terraform validate does not say %q:\n%s", row.want, out)
-			}
-		})
+	write(t, filepath.Join(w.dir, "x.tf"), text)
+	out, err := w.run("validate")
+	for _, want := range wants {
+		if err == nil || !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
+			t.Errorf("terraform validate does not say %q:\n%s", want, out)
+		}
 	}
 }
 
