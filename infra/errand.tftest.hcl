@@ -123,6 +123,16 @@ run "as_it_comes" {
   }
 
   assert {
+    condition     = output.candidate_url == null && output.serving == { for k, s in google_cloud_run_v2_service.program : k => s.latest_ready_revision }
+    error_message = "the revisions that serve are said to be ${jsonencode(output.serving)}"
+  }
+
+  assert {
+    condition     = alltrue(flatten([for s in google_cloud_run_v2_service.program : [for e in s.template[0].containers[0].env : !contains(["ERRAND_CHECKED_BY", "ERRAND_PROXIES"], e.name)]]))
+    error_message = "a program takes the word of Cloud Run, which checks nobody, or of a load balancer that is not there"
+  }
+
+  assert {
     condition     = alltrue([for s in google_cloud_run_v2_service.program : s.custom_audiences == null])
     error_message = "tokens for another address are taken"
   }
@@ -526,6 +536,11 @@ run "with_all_parts" {
   }
 
   assert {
+    condition     = { for k, s in google_cloud_run_v2_service.program : k => [for e in s.template[0].containers[0].env : e.value if e.name == "ERRAND_PROXIES"] } == { cardserver = ["2"], functions = [], worker = [] }
+    error_message = "the front door takes the load balancer for its client, or another program trusts it"
+  }
+
+  assert {
     condition     = alltrue([for k in ["worker", "functions"] : google_cloud_run_v2_service.program[k].ingress == "INGRESS_TRAFFIC_INTERNAL_ONLY"]) && google_compute_region_network_endpoint_group.edge[0].cloud_run[0].service == "errand-cardserver" && google_compute_region_network_endpoint_group.edge[0].network_endpoint_type == "SERVERLESS"
     error_message = "the load balancer leads elsewhere than to the front door"
   }
@@ -842,6 +857,11 @@ run "callers_that_google_knows" {
   }
 
   assert {
+    condition     = { for k, s in google_cloud_run_v2_service.program : k => [for e in s.template[0].containers[0].env : e.value if e.name == "ERRAND_CHECKED_BY"] } == { cardserver = ["cloudrun"], functions = [], worker = [] }
+    error_message = "the front door does not know that Cloud Run checks its clients, or another program believes it"
+  }
+
+  assert {
     condition     = { for k, s in google_cloud_run_v2_service.program : k => join(" ", s.custom_audiences == null ? [] : s.custom_audiences) } == { cardserver = "https://agent.example.com", functions = "", worker = "" }
     error_message = "Cloud Run refuses tokens for the address that clients use, or takes them for another service"
   }
@@ -856,7 +876,49 @@ run "choices" {
     dedupe            = "off"
     static_egress     = true
     subnetwork        = "inner"
+    check_internal    = true
+
+    candidate = {
+      serving = { cardserver = "second-agent-cardserver-00007-abc", worker = "second-agent-worker-00009-def", functions = "second-agent-functions-00003-ghi" }
+      percent = 10
+    }
   }
+
+  # Cloud Run checks the callers of worker and functions.
+
+  assert {
+    condition     = { for k, s in google_cloud_run_v2_service.program : k => s.invoker_iam_disabled } == { cardserver = true, functions = false, worker = false }
+    error_message = "Cloud Run does not check the callers of worker and functions"
+  }
+
+  assert {
+    condition     = { for k, b in google_cloud_run_v2_service_iam_binding.clients : "${b.name} ${b.role}" => b.members } == { for p in ["functions", "worker"] : "second-agent-${p} roles/run.invoker" => toset([google_service_account.invoker.member]) }
+    error_message = "others than the invoker reach worker and functions, or it does not"
+  }
+
+  assert {
+    condition     = { for k, s in google_cloud_run_v2_service.program : k => join(" ", s.custom_audiences) } == { cardserver = "https://agent.example.com", functions = join(" ", [for path in ["deliveries", "sweep", "events", "submit", "tick"] : "${output.environment.ERRAND_FUNCTIONS_URL}/${path}"]), worker = join(" ", [for path in ["turns", "batch", "bulk"] : "${output.environment.ERRAND_WORKER_URL}/${path}"]) }
+    error_message = "Cloud Run refuses the tokens of queues, topic or schedule"
+  }
+
+  assert {
+    condition     = { for k, s in google_cloud_run_v2_service.program : k => [for e in s.template[0].containers[0].env : e.value if e.name == "ERRAND_CHECKED_BY"] } == { cardserver = [], functions = ["cloudrun"], worker = ["cloudrun"] } && !contains(keys(output.environment), "ERRAND_CHECKED_BY")
+    error_message = "a program takes the word of nobody, or does not take that of Cloud Run"
+  }
+
+  # A new version is tried.
+
+  assert {
+    condition     = { for k, s in google_cloud_run_v2_service.program : k => [for t in s.traffic : "${trimprefix(t.type, "TRAFFIC_TARGET_ALLOCATION_TYPE_")} ${coalesce(t.revision, "-")} ${t.percent} ${coalesce(t.tag, "-")}"] } == { for k, r in { cardserver = "00007-abc", functions = "00003-ghi", worker = "00009-def" } : k => ["REVISION second-agent-${k}-${r} 90 -", "LATEST - 10 candidate"] }
+    error_message = "the newest revisions get other requests than chosen"
+  }
+
+  assert {
+    condition     = output.candidate_url == "https://candidate---second-agent-cardserver-123456789012.europe-west1.run.app"
+    error_message = "the new front door is not where it is said to be"
+  }
+
+  # What else can be chosen.
 
   assert {
     condition     = output.environment.ERRAND_URL == "https://agent.example.com" && output.environment.ERRAND_QUEUE == "cloudtasks:projects/my-project/locations/europe-west1/queues/second-agent" && output.environment.ERRAND_DEDUPE == "off"

@@ -53,10 +53,16 @@ func TestEnvironment(t *testing.T) {
 		"ERRAND_SETTING_SHOP_URL": "a setting of the agent",
 	}
 
+	// The service tells these to the program that it runs, if there is something to tell.
+	told := map[string]string{
+		"ERRAND_CHECKED_BY": "cloudrun", // where Cloud Run checks the callers
+		"ERRAND_PROXIES":    "2",        // behind a load balancer
+	}
+
 	m := module(t)
 	ctx := m.scope(t)
 	set := local(t, ctx, "environment")
-	reads := setup.Variables()
+	reads := slices.DeleteFunc(setup.Variables(), func(name string) bool { return told[name] != "" })
 	for _, name := range reads {
 		_, here := set[name]
 		if why, ok := elsewhere[name]; here == ok {
@@ -83,6 +89,15 @@ func TestEnvironment(t *testing.T) {
 	}
 
 	accepted(t, ctx)
+
+	checked := m.scopeWith(t, map[string]cty.Value{"check_internal": cty.True, "ingress": cty.StringVal("load-balancer"), "clients": cty.ListVal([]cty.Value{cty.StringVal("user:a@example.com")})})
+	everything := map[string]string{}
+	for _, p := range programs {
+		maps.Copy(everything, local(t, &hcl.EvalContext{Variables: map[string]cty.Value{"local": checked.Variables["local"].GetAttr("told")}}, p))
+	}
+	if diff := cmp.Diff(told, everything); diff != "" {
+		t.Errorf("what the services tell their programs (-want +got):\n%s", diff)
+	}
 }
 
 // The programs accept the environment of an AlloyDB too.
@@ -369,6 +384,32 @@ func TestPaths(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("paths and audiences (-want +got):\n%s", diff)
 	}
+
+	// Where Cloud Run checks the callers of worker and functions, it takes tokens for these
+	// paths and no others.
+	served := map[string][]string{string(queue.Functions): {queue.PathSweep, bus.PathEvents, bus.PathSubmit, sweep.PathTick}}
+	for _, l := range queue.Lanes() {
+		served[string(l.Service)] = append(served[string(l.Service)], l.Path)
+	}
+	for _, choice := range []bool{true, false} {
+		ctx := m.scopeWith(t, map[string]cty.Value{"check_internal": cty.BoolVal(choice)})
+		for program, paths := range served {
+			var want, got []string
+			for _, path := range paths {
+				if choice {
+					want = append(want, local(t, ctx, "urls")[program]+path)
+				}
+			}
+			for _, audience := range ctx.Variables["local"].GetAttr("audiences").GetAttr(program).AsValueSlice() {
+				got = append(got, audience.AsString())
+			}
+			slices.Sort(want)
+			slices.Sort(got)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("check_internal = %t: audiences of %s (-want +got):\n%s", choice, program, diff)
+			}
+		}
+	}
 }
 
 // Every role has a reason here. A role that is not in the list is a decision.
@@ -390,7 +431,7 @@ func TestRoles(t *testing.T) {
 		"google_pubsub_topic_iam_member.refuses roles/pubsub.publisher":                                        "refused messages, by functions (bus.Letters)",
 		"google_storage_bucket_iam_member.inputs roles/storage.objectViewer":                                   "objects that callers name (objects.Source), in the buckets that are chosen",
 		"google_secret_manager_secret_iam_member.reads roles/secretmanager.secretAccessor":                     "the access file, the key of the model, the keys of webhooks",
-		"google_cloud_run_v2_service_iam_binding.clients roles/run.invoker":                                    "clients, where Cloud Run asks who they are",
+		"google_cloud_run_v2_service_iam_binding.clients roles/run.invoker":                                    "clients, and queues, topic and schedule, where Cloud Run asks who they are",
 		"google_artifact_registry_repository_iam_member.builder roles/artifactregistry.writer":                 "Cloud Build pushes the image",
 		"google_storage_bucket_iam_member.builder roles/storage.objectViewer":                                  "Cloud Build reads the source",
 		"google_project_iam_member.builder roles/logging.logWriter":                                            "Cloud Build logs; a project's log has no policy of its own",

@@ -3,6 +3,16 @@ output "url" {
   value       = local.environment.ERRAND_URL
 }
 
+output "serving" {
+  description = "The newest revision of each program that is ready, for the variable candidate."
+  value       = { for p, s in google_cloud_run_v2_service.program : p => s.latest_ready_revision }
+}
+
+output "candidate_url" {
+  description = "Where the newest front door is reached while candidate is set."
+  value       = var.candidate == null ? null : replace(local.urls["cardserver"], "https://", "https://${local.tag}---")
+}
+
 output "repository" {
   description = "Where the image is pushed to."
   value       = "${var.region}-docker.pkg.dev/${var.project}/${google_artifact_registry_repository.images.repository_id}"

@@ -525,3 +525,19 @@ run "refuses_to_restore_yesterday" {
   }
   expect_failures = [var.alloydb]
 }
+
+run "refuses_a_candidate_beside_another_service" {
+  command = plan
+  variables {
+    candidate = { serving = { cardserver = "errand-worker-00001-abc", worker = "errand-worker-00001-abc", functions = "errand-functions-00001-abc" } }
+  }
+  expect_failures = [var.candidate]
+}
+
+run "refuses_a_candidate_that_gets_everything" {
+  command = plan
+  variables {
+    candidate = { serving = { cardserver = "errand-cardserver-00001-abc", worker = "errand-worker-00001-abc", functions = "errand-functions-00001-abc" }, percent = 100 }
+  }
+  expect_failures = [var.candidate]
+}

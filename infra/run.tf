@@ -3,19 +3,44 @@ locals {
 
   # What differs between the programs. A request ends before whoever sent it gives up:
   # streams are 50 minutes old at most, a dispatched job has 10 minutes.
-  #
-  # Cloud Run takes the signature off the ID tokens that it checks, and then the program
-  # could only take its word for them. Where the program checks them itself, Cloud Run
-  # does not: worker and functions let in the invoker's tokens for the very URL and
-  # nothing else, and a cardserver for everybody goes by its access file. With the check
-  # off nobody needs roles/run.invoker: Cloud Tasks, Pub/Sub and Scheduler ask for a
-  # token, not for a role. https://cloud.google.com/run/docs/troubleshooting#signature-removed
   services = {
     cardserver = { concurrency = 250, timeout = "3600s", ingress = local.ingresses[local.ingress], unchecked = contains(var.clients, "allUsers") }
-    worker     = { concurrency = local.worker_concurrency, timeout = "1800s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", unchecked = true }
-    functions  = { concurrency = local.functions_concurrency, timeout = "600s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", unchecked = true }
+    worker     = { concurrency = local.worker_concurrency, timeout = "1800s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", unchecked = !var.check_internal }
+    functions  = { concurrency = local.functions_concurrency, timeout = "600s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", unchecked = !var.check_internal }
   }
   running = var.image == "" ? {} : local.services
+
+  # What each program is told of Cloud Run and of what is in front of it.
+  #
+  # Cloud Run takes the signature off the ID tokens that it checks, and then the program can only
+  # take its word for them. Where the program checks them itself, Cloud Run does not: worker and
+  # functions let in the invoker's tokens for the very URL and nothing else, and a cardserver for
+  # everybody goes by its access file. With the check off nobody needs roles/run.invoker: Cloud
+  # Tasks, Pub/Sub and Scheduler ask for a token, not for a role.
+  # https://cloud.google.com/run/docs/troubleshooting#signature-removed
+  #
+  # A load balancer adds two addresses to X-Forwarded-For, the client's and its own. Where a
+  # request may also come without it, the last address counts, which nobody can make up.
+  # https://cloud.google.com/load-balancing/docs/https#x-forwarded-for_header
+  told = { for p in local.programs : p => { for name, value in {
+    ERRAND_CHECKED_BY = local.services[p].unchecked ? "" : "cloudrun"
+    ERRAND_PROXIES    = p == "cardserver" && local.ingress == "load-balancer" ? "2" : ""
+  } : name => value if value != "" } }
+
+  # Whom Cloud Run lets in where it checks, and for which addresses besides its own: queues, topic
+  # and schedule have tokens for the very path that they call.
+  invokers  = { cardserver = var.clients, worker = [google_service_account.invoker.member], functions = [google_service_account.invoker.member] }
+  paths     = { worker = ["/turns", "/batch", "/bulk"], functions = ["/deliveries", "/sweep", "/events", "/submit", "/tick"] }
+  called    = { for p, paths in local.paths : p => [for path in paths : "${local.urls[p]}${path}" if var.check_internal] }
+  audiences = merge(local.called, { cardserver = [for url in [local.url] : url if url != local.urls["cardserver"]] })
+
+  # Who serves: the newest revision, or the one before it while the newest is tried, which then
+  # has an address of its own. https://cloud.google.com/run/docs/rollouts-rollbacks-traffic-migration
+  tag = "candidate"
+  traffic = { for p in local.programs : p => var.candidate == null ? [{ type = "LATEST", revision = null, percent = 100, tag = null }] : [
+    { type = "REVISION", revision = var.candidate.serving[p], percent = 100 - var.candidate.percent, tag = null },
+    { type = "LATEST", revision = null, percent = var.candidate.percent, tag = local.tag },
+  ] }
 
   # From where clients come. https://cloud.google.com/run/docs/securing/ingress
   ingress = var.ingress != "" ? var.ingress : var.edge == null ? "all" : "load-balancer"
@@ -70,14 +95,20 @@ resource "google_cloud_run_v2_service" "program" {
   invoker_iam_disabled = each.value.unchecked
   deletion_protection  = false # there is nothing in it to lose
 
-  # Tokens for an address of one's own are for this service too.
+  # Tokens for an address of one's own, or for the path that is called, are for this service too.
   # https://cloud.google.com/run/docs/configuring/custom-audiences
-  custom_audiences = each.key == "cardserver" && local.url != local.urls[each.key] ? [local.url] : null
+  custom_audiences = length(local.audiences[each.key]) > 0 ? local.audiences[each.key] : null
 
   # Said, so that the next apply takes back what was moved by hand.
-  traffic {
-    type    = "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST"
-    percent = 100
+  dynamic "traffic" {
+    for_each = local.traffic[each.key]
+
+    content {
+      type     = "TRAFFIC_TARGET_ALLOCATION_TYPE_${traffic.value.type}"
+      revision = traffic.value.revision
+      percent  = traffic.value.percent
+      tag      = traffic.value.tag
+    }
   }
 
   template {
@@ -142,7 +173,7 @@ resource "google_cloud_run_v2_service" "program" {
       }
 
       dynamic "env" {
-        for_each = merge(local.environment, local.own[each.key])
+        for_each = merge(local.environment, local.own[each.key], local.told[each.key])
 
         content {
           name  = env.key
@@ -199,8 +230,8 @@ resource "google_cloud_run_v2_service" "program" {
   ]
 }
 
-# Whom Cloud Run lets through to a cardserver that is not for everybody. Binding, not
-# member: whoever else was allowed to call is not any more.
+# Whom Cloud Run lets through where it checks the callers. Binding, not member: whoever else
+# was allowed to call is not any more.
 resource "google_cloud_run_v2_service_iam_binding" "clients" {
   for_each = { for program, s in local.running : program => s if !s.unchecked }
 
@@ -208,7 +239,7 @@ resource "google_cloud_run_v2_service_iam_binding" "clients" {
   location = var.region
   name     = google_cloud_run_v2_service.program[each.key].name
   role     = "roles/run.invoker"
-  members  = var.clients
+  members  = local.invokers[each.key]
 }
 
 # Cloud Run refuses a service whose instances could need more than the project may have, and

@@ -279,6 +279,12 @@ variable "clients" {
   }
 }
 
+variable "check_internal" {
+  description = "Whether Cloud Run itself checks the callers of worker and functions, as the policy run.managed.requireInvokerIam demands. The programs then take its word: it takes the signatures off the tokens that it checks."
+  type        = bool
+  default     = false
+}
+
 variable "origins" {
   description = "Origins of web pages of other sites that may call the agent from browsers, for example https://ui.example.com."
   type        = list(string)
@@ -330,6 +336,25 @@ variable "edge" {
   validation {
     condition     = try(var.edge.requests_per_minute >= 1 && floor(var.edge.requests_per_minute) == var.edge.requests_per_minute, true)
     error_message = "edge.requests_per_minute must be a whole number from 1, for example 600."
+  }
+}
+
+variable "candidate" {
+  description = "Which revisions serve while the newest ones are tried (output serving), and how many of a hundred requests the newest ones get. Null: the newest ones serve (delivery.md)."
+  type = object({
+    serving = object({ cardserver = string, worker = string, functions = string })
+    percent = optional(number, 0)
+  })
+  default = null
+
+  validation {
+    condition     = var.candidate == null || try(alltrue([for p, r in var.candidate.serving : startswith(r, "${var.prefix}-${p}-")]), false)
+    error_message = "candidate.serving must name a revision of each program, as terraform output serving shows them before the new image is applied."
+  }
+
+  validation {
+    condition     = var.candidate == null || try(var.candidate.percent >= 0 && var.candidate.percent <= 99 && floor(var.candidate.percent) == var.candidate.percent, false)
+    error_message = "candidate.percent must be a whole number from 0 to 99; leave candidate out for 100."
   }
 }
 
