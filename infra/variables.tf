@@ -340,7 +340,7 @@ variable "edge" {
 }
 
 variable "candidate" {
-  description = "Which revisions serve while the newest ones are tried (output serving), and how many of a hundred requests the newest ones get. Null: the newest ones serve (delivery.md)."
+  description = "Which revisions serve while the newest ones are tried (output serving), and how many of a hundred requests the newest ones get. Null: the newest ones serve (README.md)."
   type = object({
     serving = object({ cardserver = string, worker = string, functions = string })
     percent = optional(number, 0)
