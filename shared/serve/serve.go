@@ -45,6 +45,9 @@ type Options struct {
 	// trusts, which stand for many callers. Nil: the peer of a connection is the caller.
 	Caller func(*http.Request) netip.Prefix
 
+	// Proxies is the number of proxies that the program trusts, with a Caller: 1 by default.
+	Proxies int
+
 	// Linger is how long requests may go on after the program was told to stop, before they
 	// are told too: 100 ms by default, so that short ones end by themselves, and waits and
 	// streams are answered with the current state. A program whose requests are work that
@@ -66,7 +69,7 @@ func Run(ctx context.Context, l net.Listener, h http.Handler, o Options) error {
 	srv := &http.Server{
 		Protocols:         protocols(),
 		HTTP2:             limits.http2(),
-		Handler:           guarded(watched(shared(h, o.Caller, limits), &stopping, o.Short), limits),
+		Handler:           guarded(watched(shared(h, o, limits), &stopping, o.Short), limits),
 		BaseContext:       func(net.Listener) context.Context { return requests },
 		ConnContext:       withConn,
 		ConnState:         func(c net.Conn, s http.ConnState) { c.(*conn).state(s) },

@@ -55,7 +55,7 @@ const (
 
 	// addTries is how often Add calls a service that is unavailable for a moment, or whose
 	// quota is used up. A job that is added twice by this does no harm.
-	// https://google.aip.dev/194
+	// https://cloud.google.com/service-usage/docs/troubleshooting
 	addTries = 3
 
 	addPause = 50 * time.Millisecond // before the second try; twice that before the third
