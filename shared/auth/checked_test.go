@@ -81,6 +81,7 @@ principals:
   - {name: acme/alice, tokens: [{issuer: google, email: alice@acme.example}]}
 issuers:
   - {name: google, issuer: `+auth.GoogleIssuer+`, audiences: [`+clientAudience+`], keysUrl: `+idp.URL+`/keys}
+  - {name: corp, issuer: `+idp.URL+`, audiences: [`+clientAudience+`], everyone: true}
 `)
 
 	of := func(email string, changes ...func(*made)) string {
@@ -103,7 +104,7 @@ issuers:
 		{"before a key", "acme/ci", "not an API key", []string{serverless, of(alice), authorization, "Bearer " + key}},
 		{"beside a wrong key", "not an API key", "not an API key", []string{authorization, of(alice), "X-API-Key", revoked}},
 		{"before a signed token", "acme/alice", "not for this audience", []string{serverless, of(mallory), authorization, signed(alice)}},
-		{"before a forged one", "the signature was removed", "the signature was removed", []string{serverless, of(mallory), authorization, of(alice)}},
+		{"before a forged one", "the signature was removed, and", "the signature was removed, and", []string{serverless, of(mallory), authorization, of(alice)}},
 		{"not in the file", "a token of somebody", "google/sub of " + mallory, []string{authorization, of(mallory)}},
 		{"no verified e-mail", "no verified e-mail", "no verified e-mail", []string{authorization, of(alice, claim("email_verified", false))}},
 		{"another audience", "not for this audience", "google/sub of " + alice, []string{authorization, of(alice, claim("aud", "https://agent-abc.a.run.app"))}},
