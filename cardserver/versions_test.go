@@ -96,6 +96,7 @@ func TestFileIsHandedOverBetweenVersions(t *testing.T) {
 		}
 
 		next := versions[0]
+		t.Logf("%s leaves a file of the schema %d to %s; the version before has %d", p.program, schema, next, first)
 		if p.program, versions = next, versions[1:]; next == old && schema != first {
 			if text := refusal(t, p); !strings.Contains(text, "written by a newer version of this program") {
 				t.Errorf("the version before refuses the file of this one with %q", text)

@@ -49,16 +49,40 @@ func TestCallerBehindProxies(t *testing.T) {
 	}
 }
 
+// stripped is a token of an account as Cloud Run passes it on.
+func stripped(audience, email string) string {
+	now := time.Now().Unix()
+	b64 := base64.RawURLEncoding.EncodeToString
+	claims := fmt.Sprintf(`{"iss":%q,"aud":%q,"sub":"1","email":%q,"email_verified":true,"iat":%d,"exp":%d}`, auth.GoogleIssuer, audience, email, now, now+3600)
+	return b64([]byte(`{"alg":"RS256","kid":"k","typ":"JWT"}`)) + "." + b64([]byte(claims)) + ".SIGNATURE_REMOVED_BY_GOOGLE"
+}
+
+// With ERRAND_CHECKED_BY=cloudrun cardserver tells callers apart by the identity that Cloud Run has
+// checked. Without it they are all one, and such a token says nothing.
+func TestFrontBehindTheCheckOfCloudRun(t *testing.T) {
+	for checked, want := range map[string]string{"cloudrun": "google/1", "": auth.Anonymous} {
+		e := cloud(t)
+		e.CheckedBy = checked
+		f, err := setup.OpenFront(t.Context(), e, lab.Definition, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequest("POST", "/", nil)
+		r.Header.Set("Authorization", "Bearer "+stripped("https://agent.example.com", "alice@acme.example"))
+		if p, err := f.Access.Identify(r); err != nil || p.Owner != want {
+			t.Errorf("checked by %q: %q, %v, want %q", checked, p.Owner, err, want)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // With ERRAND_CHECKED_BY=cloudrun the endpoints of worker and functions accept the invoker's
 // tokens as Cloud Run passes them on, each the one for its own path. Without it they do not.
 func TestDoorsBehindTheCheckOfCloudRun(t *testing.T) {
 	const base, invoker = "https://f.example.com", "errand-invoker@p.iam.gserviceaccount.com"
-	token := func(path, email string) string {
-		now := time.Now().Unix()
-		b64 := base64.RawURLEncoding.EncodeToString
-		claims := fmt.Sprintf(`{"iss":%q,"aud":%q,"sub":"1","email":%q,"email_verified":true,"iat":%d,"exp":%d}`, auth.GoogleIssuer, base+path, email, now, now+3600)
-		return b64([]byte(`{"alg":"RS256","kid":"k","typ":"JWT"}`)) + "." + b64([]byte(claims)) + ".SIGNATURE_REMOVED_BY_GOOGLE"
-	}
+	token := func(path, email string) string { return stripped(base+path, email) }
 
 	for checked, want := range map[string][4]int{
 		"cloudrun": {http.StatusNoContent, http.StatusUnauthorized, http.StatusForbidden, http.StatusUnauthorized},
