@@ -97,6 +97,7 @@ type cloudConfig struct {
 	firestore string // HOST:PORT, instead of the emulator
 	store     string // the URL of a Postgres database, instead of Firestore
 	replicas  bool   // two of each program, behind a balancer
+	before    bool   // the second replicas are of the version before
 	pubsub    string
 	tasks     func(host string) string // another way to Cloud Tasks
 
@@ -185,7 +186,11 @@ func newCloud(t *testing.T, config cloudConfig) *cloud {
 	}{{"cardserver", &c.cardserver}, {"worker", &c.worker}, {"functions", &c.functions}} {
 		*p.at = launch(t, p.name, ports[i][0], env...)
 		for _, port := range ports[i][1:] {
-			c.others = append(c.others, launch(t, p.name, port, env...))
+			name := p.name
+			if config.before {
+				name += " before"
+			}
+			c.others = append(c.others, launch(t, name, port, env...))
 		}
 	}
 

@@ -61,7 +61,7 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 
 	fmt.Fprintf(out, "The functions are at http://%s\n", l.Addr())
 	go parts.CheckKeys(ctx)
-	return serve.Run(ctx, l, endpoints, serve.Options{Log: log, Caller: env.Caller(), Linger: deliverFor})
+	return serve.Run(ctx, l, endpoints, serve.Options{Log: log, Caller: env.Caller(), Proxies: env.Hops(), Ready: parts.Ready, Linger: deliverFor})
 }
 
 // services are the services of the program.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"errand/shared/adapters/gcp"
@@ -19,8 +20,12 @@ func (e Env) Local() bool { return isLocal(e.Queue) && isLocal(e.Bus) }
 
 func isLocal(spec string) bool { return spec == "" || spec == "local" }
 
-// proxies is how many add the address they were asked from to X-Forwarded-For.
-func (e Env) proxies() int {
+// Hops is the number of trusted proxies, each of which adds the address that it was asked from
+// to X-Forwarded-For. On Cloud Run its own front end is one.
+func (e Env) Hops() int {
+	if n, err := strconv.Atoi(e.Proxies); err == nil {
+		return n
+	}
 	if e.CloudRun() {
 		return 1
 	}
@@ -30,7 +35,7 @@ func (e Env) proxies() int {
 // Caller finds the address of a request's sender behind the proxies, for the limits of each
 // address. It is nil without a proxy.
 func (e Env) Caller() func(*http.Request) netip.Prefix {
-	n := e.proxies()
+	n := e.Hops()
 	if n == 0 {
 		return nil
 	}

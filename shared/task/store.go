@@ -28,6 +28,10 @@ var (
 	// written.
 	ErrFull = errors.New("task: the store has no room for new messages")
 
+	// ErrAway says that the store does not answer: not even the record could be read. [Load]
+	// and [Update] say so.
+	ErrAway = errors.New("task: the store does not answer")
+
 	// ErrUnreadable says that the stored text is not a record. A later read fails too,
 	// except in another version of this program.
 	ErrUnreadable = errors.New("task: record cannot be read")

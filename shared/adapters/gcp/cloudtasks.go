@@ -53,8 +53,9 @@ const (
 	// https://github.com/googleapis/google-cloud-go/issues/1577
 	addFor = 5 * time.Second
 
-	// addTries is how often Add calls a service that is unavailable for a moment. A job that
-	// is added twice by this does no harm.
+	// addTries is how often Add calls a service that is unavailable for a moment, or whose
+	// quota is used up. A job that is added twice by this does no harm.
+	// https://cloud.google.com/service-usage/docs/troubleshooting
 	addTries = 3
 
 	addPause = 50 * time.Millisecond // before the second try; twice that before the third
@@ -106,7 +107,8 @@ func (q *Queue) Add(ctx context.Context, job queue.Job) error {
 		if err == nil {
 			return nil
 		}
-		if status.Code(err) != codes.Unavailable || try == addTries {
+		again := status.Code(err) == codes.Unavailable || status.Code(err) == codes.ResourceExhausted
+		if !again || try == addTries {
 			return fmt.Errorf("adding a job to %s: %w%s", req.Parent, err, queueRemedy(err))
 		}
 		pause := addPause << (try - 1)

@@ -159,7 +159,7 @@ func payload(t *testing.T, authorization string) map[string]any {
 	return claims
 }
 
-func TestAddTriesAgainOnlyWhenTheServiceIsAway(t *testing.T) {
+func TestAddTriesAgainOnlyWhenTheServiceIsAwayOrBusy(t *testing.T) {
 	for _, test := range []struct {
 		code  codes.Code
 		times int // how often the call fails
@@ -170,7 +170,8 @@ func TestAddTriesAgainOnlyWhenTheServiceIsAway(t *testing.T) {
 		{codes.Unavailable, 9, 3, false},
 		{codes.NotFound, 1, 1, false},
 		{codes.PermissionDenied, 1, 1, false},
-		{codes.ResourceExhausted, 1, 1, false},
+		{codes.ResourceExhausted, 2, 3, true},
+		{codes.ResourceExhausted, 9, 3, false},
 		{codes.InvalidArgument, 1, 1, false},
 	} {
 		calls := 0
