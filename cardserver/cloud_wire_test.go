@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
+	"errand/shared/lab/conformance"
 	"errand/shared/lab/emulator"
 	"errand/shared/queue"
 )
@@ -142,12 +143,19 @@ func (bytesCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	return nil
 }
 
-// TestCloudWritesNoMoreThanItMust counts the cost of a short task on the wire.
+// TestCloudWritesNoMoreThanItMust counts the cost of a short task on the wire. It is the same with
+// any number of shards.
 func TestCloudWritesNoMoreThanItMust(t *testing.T) {
+	for _, shards := range conformance.Size([]int{4}, []int{1, 4}) {
+		t.Run(fmt.Sprint(shards, " shards"), func(t *testing.T) { writesNoMoreThanItMust(t, shards) })
+	}
+}
+
+func writesNoMoreThanItMust(t *testing.T, shards int) {
 	var store, bus, tasks *wire
 	store, bus = newWire(t, emulator.Firestore(t)), newWire(t, emulator.PubSub(t))
 	c := newCloud(t, cloudConfig{
-		firestore: store.host, pubsub: bus.host,
+		firestore: store.host, pubsub: bus.host, shards: shards,
 		tasks: func(host string) string { tasks = newWire(t, host); return tasks.host },
 	})
 

@@ -117,7 +117,7 @@ func (f *Firestore) Held(ctx context.Context, owner string, most int) (task.Hold
 // filtered is the common part of all queries of a list.
 func (f *Firestore) filtered(q task.Query) firestore.Query {
 	lister, name := q.Keys()
-	query := f.tasks.Where("owner", "==", lister)
+	query := f.tasks.Where("owner", "in", anywhere(lister))
 	if name != "" {
 		query = query.Where("context", "==", name)
 	}
@@ -181,15 +181,17 @@ func (f *Firestore) dead(q task.DeadQuery) firestore.Query {
 		query = query.Where("dead", "==", true)
 	} else {
 		query = query.WhereEntity(firestore.OrFilter{Filters: []firestore.EntityFilter{
-			firestore.AndFilter{Filters: []firestore.EntityFilter{equal("dead", true), equal("owner", q.Owner)}},
-			equal("whose", q.Owner),
+			firestore.AndFilter{Filters: []firestore.EntityFilter{
+				firestore.PropertyFilter{Path: "dead", Operator: "==", Value: true}, oneOf("owner", anywhere(q.Owner)),
+			}},
+			oneOf("whose", anywhere(q.Owner)),
 		}})
 	}
 	return query.OrderBy("stamp", firestore.Desc).OrderBy(firestore.DocumentID, firestore.Desc)
 }
 
-func equal(field string, value any) firestore.PropertyFilter {
-	return firestore.PropertyFilter{Path: field, Operator: "==", Value: value}
+func oneOf(field string, values []any) firestore.PropertyFilter {
+	return firestore.PropertyFilter{Path: field, Operator: "in", Value: values}
 }
 
 // page reads one page of a query. It reads the heads first, which contain the sizes of the
