@@ -7,6 +7,9 @@ import (
 	"io"
 	"math"
 	"net"
+	"os"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -144,7 +147,7 @@ func (bytesCodec) Unmarshal(data mem.BufferSlice, v any) error {
 }
 
 // TestCloudWritesNoMoreThanItMust counts the cost of a short task on the wire. It is the same with
-// any number of shards.
+// any number of shards, and the one that docs/scale.md names.
 func TestCloudWritesNoMoreThanItMust(t *testing.T) {
 	for _, shards := range conformance.Size([]int{4}, []int{1, 4}) {
 		t.Run(fmt.Sprint(shards, " shards"), func(t *testing.T) { writesNoMoreThanItMust(t, shards) })
@@ -207,6 +210,8 @@ func writesNoMoreThanItMust(t *testing.T, shards int) {
 
 	send(1, "hello") // the emulators are slow at first
 	const n = 10
+	documented := operations(t)
+	answer := [5]int{documented["documents written"], documented["documents written"], documented["jobs added"], documented["events published"], 1}
 	names := "commits, documents written, jobs added, events published, in so many calls"
 
 	// Accept, claim, end; the turn; the end.
@@ -216,7 +221,43 @@ func writesNoMoreThanItMust(t *testing.T, shards int) {
 
 	// The artifact and the end, together. A text is committed on its way too if the machine is so
 	// busy that its turn takes longer than an instant.
-	if got, want := send(n, "hello"), [5]int{3 * n, 3 * n, n, 2 * n, n}; got[0] < want[0] || [3]int(got[2:]) != [3]int(want[2:]) {
+	want := [5]int{}
+	for i := range want {
+		want[i] = n * answer[i]
+	}
+	if got := send(n, "hello"); got[0] < want[0] || [3]int(got[2:]) != [3]int(want[2:]) {
 		t.Errorf("%d answers took %v, want %v: %s", n, got, want, names)
 	}
+
+	// Each event of a task is read for once, when it is delivered, and a question has one less.
+	read, listened := 0, len(requests[firestorepb.ListenRequest](t, store, "/google.firestore.v1.Firestore/Listen"))
+	for _, r := range requests[firestorepb.BatchGetDocumentsRequest](t, store, "/google.firestore.v1.Firestore/BatchGetDocuments") {
+		for _, name := range r.Documents {
+			if strings.Contains(name, "/documents/tasks/") {
+				read++
+			}
+		}
+	}
+	if most := sent*documented["documents read"] - n; read > most || read < sent {
+		t.Errorf("%d tasks read %d documents, want %d at most", sent, read, most)
+	}
+	if most := sent * documented["listeners"]; listened > most || listened < sent {
+		t.Errorf("%d tasks have %d listeners, want %d at most", sent, listened, most)
+	}
+}
+
+// operations are the operations of a task that docs/scale.md names.
+func operations(t *testing.T) map[string]int {
+	t.Helper()
+	text, err := os.ReadFile("../docs/scale.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]int{}
+	for _, row := range regexp.MustCompile(`(?m)^\| ([a-z ]+)(?:, at most)? \| (\d+) \|`).FindAllStringSubmatch(string(text), -1) {
+		if all[row[1]], err = strconv.Atoi(row[2]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all
 }

@@ -120,7 +120,7 @@ run "rights_come_first" {
   }
 
   assert {
-    condition     = length(google_cloud_tasks_queue_iam_member.adds) == 11 && length(google_secret_manager_secret_iam_member.reads) == 6 && length(google_project_iam_member.store) == 3 && length(google_storage_bucket_iam_member.files) == 3 && length(google_project_iam_member.model) == 1 && length(google_service_account_iam_member.acts_as_invoker) == 3
+    condition     = length(google_cloud_tasks_queue_iam_member.adds) == 12 && length(google_secret_manager_secret_iam_member.reads) == 6 && length(google_project_iam_member.store) == 3 && length(google_storage_bucket_iam_member.files) == 3 && length(google_project_iam_member.model) == 1 && length(google_service_account_iam_member.acts_as_invoker) == 3
     error_message = "a right is given only with the services"
   }
 }
@@ -396,6 +396,7 @@ run "environment" {
       ERRAND_INVOKER        = google_service_account.invoker.email
       ERRAND_ACCESS         = "/etc/errand/access.yaml"
       ERRAND_DEDUPE         = "message-id"
+      ERRAND_SHARDS         = "1"
       GOOGLE_CLOUD_PROJECT  = "my-project"
       GOOGLE_CLOUD_LOCATION = "eu"
       GOMEMLIMIT            = "460MiB"
@@ -413,7 +414,7 @@ run "environment" {
 
 run "queues" {
   assert {
-    condition     = toset([for q in google_cloud_tasks_queue.queue : q.name]) == toset(["errand-turns", "errand-deliveries", "errand-batches", "errand-bulk"])
+    condition     = toset([for q in google_cloud_tasks_queue.queue : q.name]) == toset(["errand-turns", "errand-deliveries", "errand-batches", "errand-bulk", "errand-sweeps"])
     error_message = "the queues are not those that ERRAND_QUEUE begins"
   }
 
@@ -441,9 +442,27 @@ run "queues" {
     condition = toset([for k, m in google_cloud_tasks_queue_iam_member.adds : "${k} ${m.name} ${m.role}"]) == toset([for add in [
       "cardserver/turns errand-turns", "cardserver/deliveries errand-deliveries", "cardserver/batches errand-batches", "cardserver/bulk errand-bulk",
       "worker/turns errand-turns", "worker/batches errand-batches", "worker/bulk errand-bulk",
-      "functions/turns errand-turns", "functions/deliveries errand-deliveries", "functions/batches errand-batches", "functions/bulk errand-bulk",
+      "functions/turns errand-turns", "functions/deliveries errand-deliveries", "functions/batches errand-batches", "functions/bulk errand-bulk", "functions/sweeps errand-sweeps",
     ] : "${add} roles/cloudtasks.enqueuer"])
     error_message = "somebody adds to a queue who should not, or cannot who should"
+  }
+
+  assert {
+    condition = { for k, q in google_cloud_tasks_queue.queue : k => "https://${q.http_target[0].uri_override[0].host}${q.http_target[0].uri_override[0].path_override[0].path}" } == {
+      turns      = "${output.environment.ERRAND_WORKER_URL}/turns", bulk = "${output.environment.ERRAND_WORKER_URL}/bulk", batches = "${output.environment.ERRAND_WORKER_URL}/batch",
+      deliveries = "${output.environment.ERRAND_FUNCTIONS_URL}/deliveries", sweeps = "${output.environment.ERRAND_FUNCTIONS_URL}/sweep",
+    }
+    error_message = "a queue calls another address than its lane's"
+  }
+
+  assert {
+    condition     = alltrue([for q in google_cloud_tasks_queue.queue : q.http_target[0].uri_override[0].uri_override_enforce_mode == "ALWAYS" && q.http_target[0].uri_override[0].scheme == "HTTPS"])
+    error_message = "a job decides where the invoker's token goes"
+  }
+
+  assert {
+    condition     = alltrue([for q in google_cloud_tasks_queue.queue : q.http_target[0].oidc_token[0].service_account_email == google_service_account.invoker.email && q.http_target[0].oidc_token[0].audience == "https://${q.http_target[0].uri_override[0].host}${q.http_target[0].uri_override[0].path_override[0].path}"])
+    error_message = "a program would refuse the jobs of its queue"
   }
 
   assert {
@@ -464,6 +483,37 @@ run "queues" {
   assert {
     condition     = google_cloud_scheduler_job.sweep.http_target[0].oidc_token[0].audience == google_cloud_scheduler_job.sweep.http_target[0].uri && google_cloud_scheduler_job.sweep.http_target[0].oidc_token[0].service_account_email == google_service_account.invoker.email
     error_message = "functions would refuse the schedule"
+  }
+}
+
+run "shards" {
+  variables {
+    shards = 4
+  }
+
+  assert {
+    condition     = toset([for q in google_cloud_tasks_queue.queue : q.name]) == toset(concat(["errand-sweeps"], flatten([for lane in ["turns", "deliveries", "batches", "bulk"] : [for e in ["", "-1", "-2", "-3"] : "errand-${lane}${e}"]])))
+    error_message = "a lane has not four queues, or the first has another name"
+  }
+
+  assert {
+    condition     = alltrue([for k, q in google_cloud_tasks_queue.queue : q.rate_limits[0].max_concurrent_dispatches == { turns = 80, bulk = 20, batches = 4, deliveries = 50, sweeps = 16 }[split("-", k)[0]]])
+    error_message = "the queues of a lane do not share its room"
+  }
+
+  assert {
+    condition     = google_cloud_tasks_queue.queue["turns-3"].http_target[0].uri_override[0].path_override[0].path == "/turns" && google_cloud_tasks_queue_iam_member.adds["cardserver/turns-3"].name == "errand-turns-3" && length(google_cloud_tasks_queue_iam_member.adds) == 45
+    error_message = "nobody adds to a further queue, or it calls nobody"
+  }
+
+  assert {
+    condition     = output.environment.ERRAND_SHARDS == "4"
+    error_message = "the programs do not know of the further queues"
+  }
+
+  assert {
+    condition     = length(google_firestore_field.field["tasks expires"].index_config[0].indexes) == 0
+    error_message = "the writes of all tasks share a range"
   }
 }
 
@@ -642,6 +692,11 @@ run "store" {
   assert {
     condition     = length(google_firestore_field.field) == length(local.indexes.fieldOverrides)
     error_message = "not every exemption of the file is made"
+  }
+
+  assert {
+    condition     = [for k, f in google_firestore_field.field : k if length(f.index_config[0].indexes) == 1] == ["tasks expires"]
+    error_message = "expired tasks of earlier versions are not found"
   }
 
   assert {
@@ -1293,6 +1348,39 @@ run "takes_many_turns_in_enough_memory" {
   assert {
     condition     = google_cloud_run_v2_service.program["worker"].template[0].max_instance_request_concurrency == 193
     error_message = "a worker has no room for what it may run"
+  }
+}
+
+run "refuses_three_shards" {
+  command = plan
+  variables {
+    shards = 3
+  }
+  expect_failures = [var.shards]
+}
+
+run "refuses_shards_without_work" {
+  command = plan
+  variables {
+    instances          = { worker = 1 }
+    items_per_instance = 2
+    shards             = 4
+  }
+  expect_failures = [var.items_per_instance]
+}
+
+run "takes_more_turns_with_shards" {
+  command = plan
+  variables {
+    instances          = { worker = 1000 }
+    quota              = { cpus = 1000, memory_gib = 1000 }
+    turns_per_instance = 6
+    shards             = 2
+  }
+
+  assert {
+    condition     = google_cloud_tasks_queue.queue["turns-1"].rate_limits[0].max_concurrent_dispatches == 3000
+    error_message = "two queues do not dispatch more than one"
   }
 }
 

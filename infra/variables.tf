@@ -404,8 +404,8 @@ variable "turns_per_instance" {
 
   # A queue dispatches at most 5,000 at once. https://cloud.google.com/tasks/docs/quotas
   validation {
-    condition     = var.turns_per_instance * var.instances.worker <= 5000 * var.shards
-    error_message = "turns_per_instance * instances.worker must be at most ${5000 * var.shards}, the most that the queues of a lane dispatch at once: lower one of them, or raise shards."
+    condition     = var.turns_per_instance * var.instances.worker >= var.shards && var.turns_per_instance * var.instances.worker <= 5000 * var.shards
+    error_message = "turns_per_instance * instances.worker must be from 1 to 5000 for each queue of the lane (shards), the most that a queue dispatches at once."
   }
 }
 
@@ -420,8 +420,8 @@ variable "items_per_instance" {
   }
 
   validation {
-    condition     = var.items_per_instance * var.instances.worker <= 5000 * var.shards
-    error_message = "items_per_instance * instances.worker must be at most ${5000 * var.shards}, the most that the queues of a lane dispatch at once: lower one of them, or raise shards."
+    condition     = var.items_per_instance * var.instances.worker >= var.shards && var.items_per_instance * var.instances.worker <= 5000 * var.shards
+    error_message = "items_per_instance * instances.worker must be from 1 to 5000 for each queue of the lane (shards), the most that a queue dispatches at once."
   }
 }
 
@@ -433,11 +433,6 @@ variable "shards" {
   validation {
     condition     = contains([1, 2, 4, 8], var.shards)
     error_message = "shards must be 1, 2, 4 or 8."
-  }
-
-  validation {
-    condition     = min(var.turns_per_instance, var.items_per_instance) * var.instances.worker >= var.shards
-    error_message = "shards must be at most the turns, and the items of batches, that the workers run at once: each queue dispatches at least one."
   }
 }
 

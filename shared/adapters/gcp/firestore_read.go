@@ -180,18 +180,18 @@ func (f *Firestore) dead(q task.DeadQuery) firestore.Query {
 	if q.All {
 		query = query.Where("dead", "==", true)
 	} else {
-		query = query.WhereEntity(firestore.OrFilter{Filters: []firestore.EntityFilter{
-			firestore.AndFilter{Filters: []firestore.EntityFilter{
-				firestore.PropertyFilter{Path: "dead", Operator: "==", Value: true}, oneOf("owner", anywhere(q.Owner)),
-			}},
-			oneOf("whose", anywhere(q.Owner)),
-		}})
+		var forms []firestore.EntityFilter
+		for _, owner := range anywhere(q.Owner) {
+			own := firestore.AndFilter{Filters: []firestore.EntityFilter{equal("dead", true), equal("owner", owner)}}
+			forms = append(forms, own, equal("whose", owner))
+		}
+		query = query.WhereEntity(firestore.OrFilter{Filters: forms})
 	}
 	return query.OrderBy("stamp", firestore.Desc).OrderBy(firestore.DocumentID, firestore.Desc)
 }
 
-func oneOf(field string, values []any) firestore.PropertyFilter {
-	return firestore.PropertyFilter{Path: field, Operator: "in", Value: values}
+func equal(field string, value any) firestore.PropertyFilter {
+	return firestore.PropertyFilter{Path: field, Operator: "==", Value: value}
 }
 
 // page reads one page of a query. It reads the heads first, which contain the sizes of the
