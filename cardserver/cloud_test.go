@@ -138,6 +138,7 @@ func newCloud(t *testing.T, config cloudConfig) *cloud {
 			urls[i] = served(t, balancer(ports[i]))
 		}
 	}
+
 	c.clients = urls[0]
 	workerURL, functionsURL := urls[1], urls[2]
 	if config.worker != nil {
@@ -154,8 +155,8 @@ func newCloud(t *testing.T, config cloudConfig) *cloud {
 			deployed = append(deployed, deployedQueue(queues+"-"+name, target+l.Path))
 		}
 	}
-	c.tasks = fake.StartTasksProcess(t, c.issuer.URL, deployed...)
 
+	c.tasks = fake.StartTasksProcess(t, c.issuer.URL, deployed...)
 	c.push = httptest.NewServer(fake.Signed(t, functionsURL, invoker, functionsURL+bus.PathEvents, c.issuer.IDToken))
 	t.Cleanup(c.push.Close)
 	c.topic = "projects/" + project + "/topics/errand-events"
@@ -179,6 +180,7 @@ func newCloud(t *testing.T, config cloudConfig) *cloud {
 		"ERRAND_INVOKER="+invoker, "ERRAND_ISSUER="+c.issuer.URL,
 		"ERRAND_MODEL=standin:",
 	)
+
 	if config.shards > 0 {
 		env = append(env, fmt.Sprintf("ERRAND_SHARDS=%d", config.shards))
 	}

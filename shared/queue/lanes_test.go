@@ -55,11 +55,13 @@ func TestShards(t *testing.T) {
 			t.Errorf("the jobs of %s go to %s, and its shard is another one", id, first)
 		}
 	}
+
 	for _, name := range lane.Queues(4) {
 		if used[name] < 50 {
 			t.Errorf("%d of 400 tasks have the queue %s, want at least 50", used[name], name)
 		}
 	}
+
 	if len(used) != 4 || !slices.Equal(lane.Queues(4), []string{"turns", "turns-1", "turns-2", "turns-3"}) {
 		t.Errorf("the queues are %q, of which %v are used", lane.Queues(4), used)
 	}

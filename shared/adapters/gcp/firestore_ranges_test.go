@@ -25,6 +25,7 @@ func TestWritesAreSpreadOverRanges(t *testing.T) {
 	w := newWire(t)
 	f := open(t, w.host, gcp.FirestoreOptions{Shards: 4})
 	now, batch := time.Now(), task.BatchID("someone", "nightly")
+
 	for i := range tasks {
 		for _, id := range []string{hashed(fmt.Sprint(i)), task.ItemID(batch, i+1)} {
 			r := accepted(t, id, now)
@@ -32,6 +33,7 @@ func TestWritesAreSpreadOverRanges(t *testing.T) {
 				r = undelivered(t, r)
 			}
 			r = stored(t, f, r)
+
 			next, _, err := r.Cancel(task.Defaults().At(now), nil, nil)
 			if err != nil {
 				t.Fatal(err)

@@ -61,6 +61,7 @@ func serveProcess(config string) error {
 		_, _ = os.Stdin.Read(make([]byte, 1))
 		os.Exit(1)
 	}()
+
 	var o TasksOptions
 	for _, data := range c.Queues {
 		q := &cloudtaskspb.Queue{}
@@ -69,6 +70,7 @@ func serveProcess(config string) error {
 		}
 		o.Queues = append(o.Queues, q)
 	}
+
 	if c.Issuer != "" {
 		o.Token = RemoteToken(c.Issuer)
 	}
