@@ -58,7 +58,8 @@ resource "google_cloud_tasks_queue" "queue" {
   name     = "${var.prefix}-${each.key}"
 
   # Whatever address and token a job names, the queue calls this one, as the invoker: whoever
-  # can add to it cannot have the invoker's token sent elsewhere.
+  # can add to it cannot have the invoker's token sent elsewhere. Whether they still need to be
+  # allowed to act as the invoker (identities.tf) only an account can show: jobs name it too.
   # https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues#HttpTarget
   http_target {
     uri_override {
