@@ -210,7 +210,7 @@ func writesNoMoreThanItMust(t *testing.T, shards int) {
 
 	send(1, "hello") // the emulators are slow at first
 	const n = 10
-	documented := operations(t)
+	documented := operationsOfATask(t)
 	answer := [5]int{documented["documents written"], documented["documents written"], documented["jobs added"], documented["events published"], 1}
 	names := "commits, documents written, jobs added, events published, in so many calls"
 
@@ -246,8 +246,8 @@ func writesNoMoreThanItMust(t *testing.T, shards int) {
 	}
 }
 
-// operations are the operations of a task that docs/scale.md names.
-func operations(t *testing.T) map[string]int {
+// operationsOfATask are those that docs/scale.md names.
+func operationsOfATask(t *testing.T) map[string]int {
 	t.Helper()
 	text, err := os.ReadFile("../docs/scale.md")
 	if err != nil {
