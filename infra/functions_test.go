@@ -38,6 +38,7 @@ func functions() map[string]function.Function {
 		"setunion":        stdlib.SetUnionFunc,
 		"startswith":      startsWith,
 		"toset":           stdlib.MakeToFunc(cty.Set(cty.DynamicPseudoType)),
+		"tostring":        stdlib.MakeToFunc(cty.String),
 		"trimsuffix":      stdlib.TrimSuffixFunc,
 		"try":             tryfunc.TryFunc,
 		"upper":           stdlib.UpperFunc,

@@ -281,7 +281,7 @@ func TestTerraformTestNotices(t *testing.T) {
 		{"tasks.tf", `audience              = "${local.urls[local.targets`, `audience              = "x${local.urls[local.targets`, "a program would refuse the jobs of its queue"},
 		{"tasks.tf", `i == 0 ? "" : "-${i}"`, `i == 0 ? "" : "-x${i}"`, "a lane has not four queues"},
 		{"tasks.tf", `sweeps = 4 * var.shards`, `sweeps = 3 * var.shards`, "the queues of a lane do not share its room"},
-		{"run.tf", `"${var.shards}"`, `"1"`, "the programs do not know of the further queues"},
+		{"run.tf", `tostring(var.shards)`, `"1"`, "the programs do not know of the further queues"},
 		{"firestore.tf", `var.shards > 1 && each.key`, `false && each.key`, "the writes of all tasks share a range"},
 		{"firestore.tf", `try(each.value.ttl, false) ?`, `each.key == "tasks gone" ?`, "records or entries do not expire"},
 		{"firestore.tf", `? [] : each.value.indexes`, `? [] : each.key == "kv owner" ? [{ order = "ASCENDING" }] : each.value.indexes`, "an entry is in an index"},
