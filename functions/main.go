@@ -99,7 +99,9 @@ func newServices(parts *setup.Functions, env setup.Env, log *slog.Logger) servic
 			Desk: d, Store: parts.Store, Client: parts.Egress, Keys: parts.Keys, Issuer: func() string { return parts.URL },
 			IDToken: parts.IDToken, IDTokens: parts.Access.IDTokens, Log: log,
 		}),
-		sweep: sweep.New(sweep.Config{Desk: d, Store: parts.Store, KV: kv, Queue: parts.Queue, Log: log, Files: held, Batches: parts.Files}),
+		sweep: sweep.New(sweep.Config{
+			Desk: d, Store: parts.Store, KV: kv, Queue: parts.Queue, Shards: env.QueueShards(), Log: log, Files: held, Batches: parts.Files,
+		}),
 	}
 	if parts.Refused == nil {
 		return s

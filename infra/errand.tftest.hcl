@@ -37,7 +37,7 @@ run "before_there_is_an_image" {
   }
 
   assert {
-    condition     = length(google_cloud_tasks_queue_iam_member.adds) == 11 && length(google_secret_manager_secret_iam_member.reads) == 6 && length(google_project_iam_member.store) == 3 && length(google_storage_bucket_iam_member.files) == 3 && length(google_project_iam_member.model) == 1 && length(google_service_account_iam_member.acts_as_invoker) == 3
+    condition     = length(google_cloud_tasks_queue_iam_member.adds) == 12 && length(google_secret_manager_secret_iam_member.reads) == 6 && length(google_project_iam_member.store) == 3 && length(google_storage_bucket_iam_member.files) == 3 && length(google_project_iam_member.model) == 1 && length(google_service_account_iam_member.acts_as_invoker) == 3
     error_message = "a right is given only with the services"
   }
 
@@ -183,6 +183,7 @@ run "as_it_comes" {
       ERRAND_INVOKER        = google_service_account.invoker.email
       ERRAND_ACCESS         = "/etc/errand/access.yaml"
       ERRAND_DEDUPE         = "message-id"
+      ERRAND_SHARDS         = "1"
       GOOGLE_CLOUD_PROJECT  = "my-project"
       GOOGLE_CLOUD_LOCATION = "eu"
       GOMEMLIMIT            = "460MiB"
@@ -200,7 +201,7 @@ run "as_it_comes" {
   # Queues.
 
   assert {
-    condition     = toset([for q in google_cloud_tasks_queue.queue : q.name]) == toset(["errand-turns", "errand-deliveries", "errand-batches", "errand-bulk"])
+    condition     = toset([for q in google_cloud_tasks_queue.queue : q.name]) == toset(["errand-turns", "errand-deliveries", "errand-batches", "errand-bulk", "errand-sweeps"])
     error_message = "the queues are not those that ERRAND_QUEUE begins"
   }
 
@@ -228,9 +229,27 @@ run "as_it_comes" {
     condition = toset([for k, m in google_cloud_tasks_queue_iam_member.adds : "${k} ${m.name} ${m.role}"]) == toset([for add in [
       "cardserver/turns errand-turns", "cardserver/deliveries errand-deliveries", "cardserver/batches errand-batches", "cardserver/bulk errand-bulk",
       "worker/turns errand-turns", "worker/batches errand-batches", "worker/bulk errand-bulk",
-      "functions/turns errand-turns", "functions/deliveries errand-deliveries", "functions/batches errand-batches", "functions/bulk errand-bulk",
+      "functions/turns errand-turns", "functions/deliveries errand-deliveries", "functions/batches errand-batches", "functions/bulk errand-bulk", "functions/sweeps errand-sweeps",
     ] : "${add} roles/cloudtasks.enqueuer"])
     error_message = "somebody adds to a queue who should not, or cannot who should"
+  }
+
+  assert {
+    condition = { for k, q in google_cloud_tasks_queue.queue : k => "https://${q.http_target[0].uri_override[0].host}${q.http_target[0].uri_override[0].path_override[0].path}" } == {
+      turns      = "${output.environment.ERRAND_WORKER_URL}/turns", bulk = "${output.environment.ERRAND_WORKER_URL}/bulk", batches = "${output.environment.ERRAND_WORKER_URL}/batch",
+      deliveries = "${output.environment.ERRAND_FUNCTIONS_URL}/deliveries", sweeps = "${output.environment.ERRAND_FUNCTIONS_URL}/sweep",
+    }
+    error_message = "a queue calls another address than its lane's"
+  }
+
+  assert {
+    condition     = alltrue([for q in google_cloud_tasks_queue.queue : q.http_target[0].uri_override[0].uri_override_enforce_mode == "ALWAYS" && q.http_target[0].uri_override[0].scheme == "HTTPS"])
+    error_message = "a job decides where the invoker's token goes"
+  }
+
+  assert {
+    condition     = alltrue([for q in google_cloud_tasks_queue.queue : q.http_target[0].oidc_token[0].service_account_email == google_service_account.invoker.email && q.http_target[0].oidc_token[0].audience == "https://${q.http_target[0].uri_override[0].host}${q.http_target[0].uri_override[0].path_override[0].path}"])
+    error_message = "a program would refuse the jobs of its queue"
   }
 
   assert {

@@ -80,6 +80,7 @@ locals {
     ERRAND_INVOKER        = google_service_account.invoker.email
     ERRAND_ACCESS         = var.access == "secret" ? "${local.access_file.folder}/${local.access_file.name}" : "anonymous"
     ERRAND_DEDUPE         = var.dedupe
+    ERRAND_SHARDS         = tostring(var.shards)
     GOOGLE_CLOUD_PROJECT  = var.project
     GOOGLE_CLOUD_LOCATION = local.model_location
   })

@@ -429,8 +429,8 @@ variable "turns_per_instance" {
 
   # A queue dispatches at most 5,000 at once. https://cloud.google.com/tasks/docs/quotas
   validation {
-    condition     = var.turns_per_instance * var.instances.worker <= 5000
-    error_message = "turns_per_instance * instances.worker must be at most 5000, the most that a queue dispatches at once: lower one of them."
+    condition     = var.turns_per_instance * var.instances.worker >= var.shards && var.turns_per_instance * var.instances.worker <= 5000 * var.shards
+    error_message = "turns_per_instance * instances.worker must be from 1 to 5000 for each queue of the lane (shards), the most that a queue dispatches at once."
   }
 }
 
@@ -445,8 +445,19 @@ variable "items_per_instance" {
   }
 
   validation {
-    condition     = var.items_per_instance * var.instances.worker <= 5000
-    error_message = "items_per_instance * instances.worker must be at most 5000, the most that a queue dispatches at once: lower one of them."
+    condition     = var.items_per_instance * var.instances.worker >= var.shards && var.items_per_instance * var.instances.worker <= 5000 * var.shards
+    error_message = "items_per_instance * instances.worker must be from 1 to 5000 for each queue of the lane (shards), the most that a queue dispatches at once."
+  }
+}
+
+variable "shards" {
+  description = "Queues of each lane: 1, 2, 4 or 8. With more than one, the indexes of Firestore that grow at one end also have eight ranges instead of one. For hundreds of tasks a second (docs/scale.md)."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = contains([1, 2, 4, 8], var.shards)
+    error_message = "shards must be 1, 2, 4 or 8."
   }
 }
 

@@ -283,7 +283,7 @@ func TestFailedAddEndsThePass(t *testing.T) {
 	}
 
 	for n := 0; n < 1000; {
-		refs, err := db.Due(t.Context(), task.Turns, now, task.Ref{}, 2000)
+		refs, err := db.Due(t.Context(), task.Turns, task.Shard{}, now, task.Ref{}, 2000)
 		if n = len(refs); err != nil {
 			t.Fatal(err)
 		}
@@ -296,7 +296,7 @@ func TestFailedAddEndsThePass(t *testing.T) {
 		t.Errorf("answered %d, want 204", code)
 	}
 
-	due, err := db.Due(t.Context(), task.Turns, now, task.Ref{}, 2000)
+	due, err := db.Due(t.Context(), task.Turns, task.Shard{}, now, task.Ref{}, 2000)
 	if err != nil || len(due) < 900 {
 		t.Errorf("%d are still due, %v; the pass went on", len(due), err)
 	}

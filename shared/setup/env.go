@@ -48,6 +48,8 @@ type Env struct {
 
 	Turns string // ERRAND_TURNS: turns that the local queue runs at once, and items of batches beside them; empty: as many as their lanes have slots
 
+	Shards string // ERRAND_SHARDS: managed queues of each lane, and more than one if the indexes of Firestore have many ranges; empty: 1
+
 	WorkerURL    string // ERRAND_WORKER_URL: where Cloud Tasks reaches the worker
 	FunctionsURL string // ERRAND_FUNCTIONS_URL: where Cloud Tasks, Pub/Sub and Scheduler reach the functions
 	Invoker      string // ERRAND_INVOKER: e-mail of the service account that they call as
@@ -87,6 +89,7 @@ var variables = map[string]func(*Env, string){
 	"ALLOY_DB_USER":      func(e *Env, v string) { e.StoreUser = v },
 	"ALLOY_DB_PASS":      func(e *Env, v string) { e.StorePassword = v },
 
+	"ERRAND_SHARDS":         func(e *Env, v string) { e.Shards = v },
 	"ERRAND_WORKER_URL":     func(e *Env, v string) { e.WorkerURL = strings.TrimSuffix(v, "/") },
 	"ERRAND_FUNCTIONS_URL":  func(e *Env, v string) { e.FunctionsURL = strings.TrimSuffix(v, "/") },
 	"ERRAND_INVOKER":        func(e *Env, v string) { e.Invoker = v },
@@ -196,6 +199,9 @@ func (e Env) check() []error {
 	if n, err := strconv.Atoi(e.Proxies); e.Proxies != "" && (err != nil || n < 0 || n > maxProxies) {
 		bad = append(bad, fmt.Errorf("ERRAND_PROXIES must be the number of proxies in front that add to X-Forwarded-For, from 0 to %d, for example ERRAND_PROXIES=2", maxProxies))
 	}
+	if e.Shards != "" && !slices.Contains(shards, e.Shards) {
+		bad = append(bad, fmt.Errorf("ERRAND_SHARDS must be %s, for example ERRAND_SHARDS=4", strings.Join(shards, ", ")))
+	}
 	if e.Dedupe != "" && e.Dedupe != dedupeByID && e.Dedupe != dedupeOff {
 		bad = append(bad, fmt.Errorf("ERRAND_DEDUPE must be %s, the default, or %s if clients give different messages the same messageId", dedupeByID, dedupeOff))
 	}
@@ -228,6 +234,18 @@ func (e Env) LocalTurns() int {
 	n, err := strconv.Atoi(e.Turns)
 	if err != nil {
 		return 0
+	}
+	return n
+}
+
+// shards are the values of ERRAND_SHARDS.
+var shards = []string{"1", "2", "4", "8"}
+
+// QueueShards is the number of managed queues of each lane.
+func (e Env) QueueShards() int {
+	n, err := strconv.Atoi(e.Shards)
+	if err != nil {
+		return 1
 	}
 	return n
 }

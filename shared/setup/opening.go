@@ -184,7 +184,7 @@ func (o *opening) queue(to *queue.Queue) {
 	}
 
 	q, err := gcp.NewQueue(o.ctx, gcp.QueueConfig{
-		Prefix: prefix, Endpoint: endpoint, Worker: o.env.WorkerURL, Functions: o.env.FunctionsURL, Invoker: o.env.Invoker,
+		Prefix: prefix, Shards: o.env.QueueShards(), Endpoint: endpoint, Worker: o.env.WorkerURL, Functions: o.env.FunctionsURL, Invoker: o.env.Invoker,
 	})
 	if err != nil {
 		o.note(fmt.Errorf("ERRAND_QUEUE, ERRAND_WORKER_URL, ERRAND_FUNCTIONS_URL, ERRAND_INVOKER: %w", err))

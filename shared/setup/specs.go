@@ -52,6 +52,8 @@ func (e Env) together() error {
 		return errors.New("ERRAND_QUEUE and ERRAND_BUS are local, and on Cloud Run (K_SERVICE is set) nothing runs between requests: set ERRAND_QUEUE=cloudtasks:... and ERRAND_BUS=pubsub:...; infra/README.md makes both")
 	case e.Turns != "" && !isLocal(e.Queue):
 		return errors.New("ERRAND_TURNS is for the local queue: a managed queue dispatches as many turns at once as it is told to; set turns_per_instance and items_per_instance in infra/, or max_concurrent_dispatches of the queue")
+	case e.QueueShards() > 1 && isLocal(e.Queue):
+		return errors.New("ERRAND_SHARDS is for managed queues: leave it out, or set ERRAND_QUEUE=cloudtasks:... and ERRAND_BUS=pubsub:... to have some")
 	case embedded && e.CloudRun():
 		return errors.New("ERRAND_STORE: SQLite does not survive on Cloud Run (K_SERVICE is set), whose disk is memory: set ERRAND_STORE=firestore:PROJECT/DATABASE or alloydb:INSTANCE")
 	case embedded && !e.Local():
