@@ -432,15 +432,18 @@ func TestPaths(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("paths and audiences (-want +got):\n%s", diff)
 	}
+}
 
-	// Where Cloud Run checks the callers of worker and functions, it takes tokens for these
-	// paths and no others.
+// Where Cloud Run checks the callers of worker and functions, it takes tokens for the paths that
+// they serve and for no others.
+func TestAudiences(t *testing.T) {
 	served := map[string][]string{string(queue.Functions): {queue.PathSweep, bus.PathEvents, bus.PathSubmit, sweep.PathTick}}
 	for _, l := range queue.Lanes() {
 		served[string(l.Service)] = append(served[string(l.Service)], l.Path)
 	}
+
 	for _, choice := range []bool{true, false} {
-		ctx := m.scopeWith(t, map[string]cty.Value{"check_internal": cty.BoolVal(choice)})
+		ctx := module(t).scopeWith(t, map[string]cty.Value{"check_internal": cty.BoolVal(choice)})
 		for program, paths := range served {
 			var want, got []string
 			for _, path := range paths {
@@ -448,9 +451,11 @@ func TestPaths(t *testing.T) {
 					want = append(want, local(t, ctx, "urls")[program]+path)
 				}
 			}
+
 			for _, audience := range ctx.Variables["local"].GetAttr("audiences").GetAttr(program).AsValueSlice() {
 				got = append(got, audience.AsString())
 			}
+
 			slices.Sort(want)
 			slices.Sort(got)
 			if diff := cmp.Diff(want, got); diff != "" {
