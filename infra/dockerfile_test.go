@@ -26,6 +26,7 @@ import (
 
 	"errand/shared/lab"
 	"errand/shared/lab/conformance"
+	"errand/shared/lab/emulator"
 	"errand/shared/serve"
 )
 
@@ -180,10 +181,9 @@ func TestImage(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// The programs send nothing to Google before the first request, so they start without
-	// it.
+	// Of Google's services the programs need the store to be ready, and nothing else.
 	environ := []string{
-		"ERRAND_LISTEN=127.0.0.1:0", "ERRAND_STORE=firestore:p", "FIRESTORE_EMULATOR_HOST=" + nowhere, "ERRAND_ACCESS=anonymous", "ERRAND_MODEL=standin:",
+		"ERRAND_LISTEN=127.0.0.1:0", "ERRAND_STORE=firestore:p", "FIRESTORE_EMULATOR_HOST=" + emulator.Firestore(t), "ERRAND_ACCESS=anonymous", "ERRAND_MODEL=standin:",
 		"ERRAND_QUEUE=cloudtasks:projects/p/locations/l/queues/q@" + nowhere, "ERRAND_BUS=pubsub:projects/p/topics/events@" + nowhere,
 		"ERRAND_SECRETS=secretmanager:p/errand@" + nowhere, "ERRAND_FILES=gs:errand-files@" + nowhere,
 		"ERRAND_WORKER_URL=https://worker.example.com", "ERRAND_FUNCTIONS_URL=https://functions.example.com", "ERRAND_INVOKER=" + invoker,
@@ -197,20 +197,29 @@ func TestImage(t *testing.T) {
 
 		address := startConfined(t, root, "/"+program, own)
 		for _, path := range []string{serve.PathLive, serve.PathReady} {
-			resp, err := http.Get(address + path)
-			if err != nil {
-				t.Error(err)
-				continue
-			}
-
-			if err := resp.Body.Close(); err != nil {
-				t.Error(err)
-			}
-			if resp.StatusCode/100 != 2 {
-				t.Errorf("%s: GET %s answers %s", program, path, resp.Status)
+			if status := probed(t, address+path); status/100 != 2 {
+				t.Errorf("%s: GET %s answers %d", program, path, status)
 			}
 		}
 	}
+}
+
+// probed is the last answer to a probe, which asks again for as long as Cloud Run does.
+func probed(t *testing.T, url string) (status int) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		resp, err := http.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := resp.Body.Close(); err != nil {
+			t.Error(err)
+		}
+		if status = resp.StatusCode; status/100 == 2 {
+			break
+		}
+	}
+	return status
 }
 
 // build runs the build command with root as its output folder, and returns the output of
