@@ -63,6 +63,11 @@ func TestEnvironment(t *testing.T) {
 	m := module(t)
 	ctx := m.scope(t)
 	set := local(t, ctx, "environment")
+	for name := range told {
+		if !slices.Contains(setup.Variables(), name) {
+			t.Errorf("no program reads %s", name)
+		}
+	}
 	reads := slices.DeleteFunc(setup.Variables(), func(name string) bool { return told[name] != "" })
 	for _, name := range reads {
 		_, here := set[name]
