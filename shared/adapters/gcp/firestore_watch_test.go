@@ -87,12 +87,12 @@ func change(t *testing.T, f *gcp.Firestore, r task.Record) task.Record {
 	return r
 }
 
-// A connection carries 100 streams, so listeners share several connections. Watchers take none of the streams for writes: a commit
-// that had to wait for a stream would exceed its deadline. Watchers beyond the limit poll
-// once a second.
+// A connection carries 100 streams, so listeners share several connections. Watchers take none of
+// the streams for writes: a commit that had to wait for a stream would exceed its deadline.
+// Watchers beyond the limit poll once a second.
 func TestManyWatchersDelayNoCommit(t *testing.T) {
 	t.Parallel()
-	const watchers, listeners = 500, 120 // the emulator does not serve many more
+	const watchers, listeners = 240, 120 // the emulator does not serve many more
 	w := newWire(t)
 	f := open(t, w.host, gcp.FirestoreOptions{Listeners: listeners})
 	rs := make([]task.Record, watchers)
