@@ -183,7 +183,6 @@ run "as_it_comes" {
       ERRAND_INVOKER        = google_service_account.invoker.email
       ERRAND_ACCESS         = "/etc/errand/access.yaml"
       ERRAND_DEDUPE         = "message-id"
-      ERRAND_SHARDS         = "1"
       GOOGLE_CLOUD_PROJECT  = "my-project"
       GOOGLE_CLOUD_LOCATION = "eu"
       GOMEMLIMIT            = "460MiB"
