@@ -7,6 +7,14 @@ mock_provider "google" {
       number = "123456789012"
     }
   }
+
+  # The interface of Cloud Run says the whole name.
+  # https://github.com/firebase/firebase-tools/blob/5acc3cf45a9e3bf761c9750539d975904dcc459a/src/gcp/runv2.ts
+  mock_resource "google_cloud_run_v2_service" {
+    defaults = {
+      latest_ready_revision = "projects/my-project/locations/europe-west1/services/errand-any/revisions/errand-any-00001-abc"
+    }
+  }
 }
 
 variables {
@@ -123,7 +131,7 @@ run "as_it_comes" {
   }
 
   assert {
-    condition     = output.candidate_url == null && output.serving == { for k, s in google_cloud_run_v2_service.program : k => s.latest_ready_revision }
+    condition     = output.candidate_url == null && output.serving == { for k, s in google_cloud_run_v2_service.program : k => "errand-any-00001-abc" }
     error_message = "the revisions that serve are said to be ${jsonencode(output.serving)}"
   }
 

@@ -3,9 +3,11 @@ output "url" {
   value       = local.environment.ERRAND_URL
 }
 
+# The interface of Cloud Run says projects/PROJECT/locations/REGION/services/SERVICE/revisions/REVISION,
+# and takes REVISION alone for the traffic.
 output "serving" {
   description = "The newest revision of each program that is ready, for the variable candidate."
-  value       = { for p, s in google_cloud_run_v2_service.program : p => s.latest_ready_revision }
+  value       = { for p, s in google_cloud_run_v2_service.program : p => basename(s.latest_ready_revision) }
 }
 
 output "candidate_url" {
