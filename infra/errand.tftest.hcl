@@ -910,6 +910,13 @@ run "choices" {
     }
   }
 
+  # Another try begins with what serves, and not with what this one tries.
+
+  assert {
+    condition     = output.serving == { cardserver = "second-agent-cardserver-00007-abc", worker = "second-agent-worker-00009-def", functions = "second-agent-functions-00003-ghi" }
+    error_message = "what is tried is said to serve: ${jsonencode(output.serving)}"
+  }
+
   # Cloud Run checks the callers of worker and functions.
 
   assert {

@@ -277,6 +277,7 @@ func TestTerraformTestNotices(t *testing.T) {
 		{"run.tf", `== "load-balancer" ? "2"`, `== "load-balancer" ? "1"`, "the front door takes the load balancer for its client"},
 		{"run.tf", `percent = 100 - var.candidate.percent`, `percent = 100`, "the newest revisions get other requests than chosen"},
 		{"outputs.tf", `"https://${local.tag}---"`, `"https://new---"`, "the new front door is not where it is said to be"},
+		{"outputs.tf", `var.candidate.serving[p]`, `var.candidate.other[p]`, "what is tried is said to serve"},
 		{"outputs.tf", `basename(s.latest_ready_revision)`, `s.latest_ready_revision`, "the revisions that serve are said to be"},
 		{"run.tf", `timeout = "1800s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY"`, `timeout = "1800s", ingress = "INGRESS_TRAFFIC_ALL"`, "reached from outside"},
 		{"run.tf", `google_service_account.program[each.key].email`, `google_service_account.invoker.email`, "own service account"},
