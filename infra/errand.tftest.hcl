@@ -531,6 +531,16 @@ run "as_it_comes" {
   }
 }
 
+# Nothing is made again.
+run "applied_again" {
+  command = plan
+
+  assert {
+    condition     = can(regex("^errand_model_[0-9a-f]{8}$", google_project_iam_custom_role.model.role_id)) && can(regex("^errand_signs_[0-9a-f]{8}$", google_project_iam_custom_role.signs.role_id))
+    error_message = "a role is made anew, and what it allows is refused until Google knows the new one"
+  }
+}
+
 # All parts that one can choose, together.
 run "with_all_parts" {
   variables {
