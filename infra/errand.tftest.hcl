@@ -7,6 +7,14 @@ mock_provider "google" {
       number = "123456789012"
     }
   }
+
+  # The interface of Cloud Run says the whole name.
+  # https://github.com/firebase/firebase-tools/blob/5acc3cf45a9e3bf761c9750539d975904dcc459a/src/gcp/runv2.ts
+  mock_resource "google_cloud_run_v2_service" {
+    defaults = {
+      latest_ready_revision = "projects/my-project/locations/europe-west1/services/errand-any/revisions/errand-any-00001-abc"
+    }
+  }
 }
 
 variables {
@@ -123,7 +131,7 @@ run "as_it_comes" {
   }
 
   assert {
-    condition     = output.candidate_url == null && output.serving == { for k, s in google_cloud_run_v2_service.program : k => s.latest_ready_revision }
+    condition     = output.candidate_url == null && output.serving == { for k, s in google_cloud_run_v2_service.program : k => "errand-any-00001-abc" }
     error_message = "the revisions that serve are said to be ${jsonencode(output.serving)}"
   }
 
@@ -183,7 +191,6 @@ run "as_it_comes" {
       ERRAND_INVOKER        = google_service_account.invoker.email
       ERRAND_ACCESS         = "/etc/errand/access.yaml"
       ERRAND_DEDUPE         = "message-id"
-      ERRAND_SHARDS         = "1"
       GOOGLE_CLOUD_PROJECT  = "my-project"
       GOOGLE_CLOUD_LOCATION = "eu"
       GOMEMLIMIT            = "460MiB"
@@ -521,6 +528,16 @@ run "as_it_comes" {
   assert {
     condition     = length(google_billing_budget.project) == 0 && !contains(keys(google_project_service.api), "billingbudgets.googleapis.com")
     error_message = "there is a budget that nobody asked for"
+  }
+}
+
+# Nothing is made again.
+run "applied_again" {
+  command = plan
+
+  assert {
+    condition     = can(regex("^errand_model_[0-9a-f]{8}$", google_project_iam_custom_role.model.role_id)) && can(regex("^errand_signs_[0-9a-f]{8}$", google_project_iam_custom_role.signs.role_id))
+    error_message = "a role is made anew, and what it allows is refused until Google knows the new one"
   }
 }
 
@@ -901,6 +918,13 @@ run "choices" {
       serving = { cardserver = "second-agent-cardserver-00007-abc", worker = "second-agent-worker-00009-def", functions = "second-agent-functions-00003-ghi" }
       percent = 10
     }
+  }
+
+  # Another try begins with what serves, and not with what this one tries.
+
+  assert {
+    condition     = output.serving == { cardserver = "second-agent-cardserver-00007-abc", worker = "second-agent-worker-00009-def", functions = "second-agent-functions-00003-ghi" }
+    error_message = "what is tried is said to serve: ${jsonencode(output.serving)}"
   }
 
   # Cloud Run checks the callers of worker and functions.

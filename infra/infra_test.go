@@ -61,7 +61,7 @@ func TestEnvironment(t *testing.T) {
 	}
 
 	m := module(t)
-	ctx := m.scope(t)
+	ctx := sharded(t, m, 4)
 	set := local(t, ctx, "environment")
 	for name := range told {
 		if !slices.Contains(setup.Variables(), name) {
@@ -95,6 +95,11 @@ func TestEnvironment(t *testing.T) {
 	}
 
 	accepted(t, ctx)
+
+	// An image of a version that had no shards refuses the variable.
+	if n, ok := local(t, sharded(t, m, 1), "environment")["ERRAND_SHARDS"]; ok {
+		t.Errorf("with one shard, which is the default, run.tf sets ERRAND_SHARDS to %q", n)
+	}
 
 	checked := m.scopeWith(t, map[string]cty.Value{"check_internal": cty.True, "ingress": cty.StringVal("load-balancer"), "clients": cty.ListVal([]cty.Value{cty.StringVal("user:a@example.com")})})
 	everything := map[string]string{}

@@ -3,9 +3,12 @@ output "url" {
   value       = local.environment.ERRAND_URL
 }
 
+# While candidate is set, the newest revision is the one that is tried: it may have failed. The
+# interface of Cloud Run says projects/PROJECT/locations/REGION/services/SERVICE/revisions/REVISION,
+# and takes REVISION alone for the traffic.
 output "serving" {
-  description = "The newest revision of each program that is ready, for the variable candidate."
-  value       = { for p, s in google_cloud_run_v2_service.program : p => s.latest_ready_revision }
+  description = "The revision of each program that serves, for the variable candidate."
+  value       = { for p, s in google_cloud_run_v2_service.program : p => try(var.candidate.serving[p], basename(s.latest_ready_revision)) }
 }
 
 output "candidate_url" {

@@ -60,15 +60,17 @@ locals {
   model_location = var.model_location != "" ? var.model_location : startswith(var.region, "europe-") ? "eu" : startswith(var.region, "us-") ? "us" : "global"
 
   # One block, the same for the three programs. Only the user of a database and the memory are
-  # each program's own: the block has the front door's, and a service has its own instead.
+  # each program's own: the block has the front door's, and a service has its own instead. A program
+  # refuses a variable that it does not know, so those that say nothing are left out: an image of
+  # an earlier version then starts too.
   own = { for p in local.programs : p => {
     ERRAND_STORE = local.stores[p]
     GOMEMLIMIT   = "${floor(var.memory[p] * 0.9)}MiB" # the rest is for what the collector does not see
   } }
 
   submitting = local.submits ? { ERRAND_REFUSED = "pubsub:projects/${var.project}/topics/${google_pubsub_topic.refused[0].name}" } : {}
-  lists      = { ERRAND_AGENT_ALLOW = join(",", var.agent_allow), ERRAND_ORIGINS = join(",", var.origins) }
-  environment = merge(local.settings, { for name, list in local.lists : name => list if list != "" }, local.submitting, local.own["cardserver"], {
+  chosen     = { ERRAND_AGENT_ALLOW = join(",", var.agent_allow), ERRAND_ORIGINS = join(",", var.origins), ERRAND_SHARDS = var.shards == 1 ? "" : tostring(var.shards) }
+  environment = merge(local.settings, { for name, value in local.chosen : name => value if value != "" }, local.submitting, local.own["cardserver"], {
     ERRAND_FILES          = "gs:${google_storage_bucket.files.name}"
     ERRAND_QUEUE          = "cloudtasks:projects/${var.project}/locations/${var.region}/queues/${var.prefix}"
     ERRAND_BUS            = "pubsub:projects/${var.project}/topics/${google_pubsub_topic.events.name}"
@@ -80,7 +82,6 @@ locals {
     ERRAND_INVOKER        = google_service_account.invoker.email
     ERRAND_ACCESS         = var.access == "secret" ? "${local.access_file.folder}/${local.access_file.name}" : "anonymous"
     ERRAND_DEDUPE         = var.dedupe
-    ERRAND_SHARDS         = tostring(var.shards)
     GOOGLE_CLOUD_PROJECT  = var.project
     GOOGLE_CLOUD_LOCATION = local.model_location
   })

@@ -115,6 +115,14 @@ const removedByGoogle = ".SIGNATURE_REMOVED_BY_GOOGLE"
 // isStripped reports whether Cloud Run has removed the signature of a token, or somebody says so.
 func isStripped(raw string) bool { return strings.HasSuffix(raw, removedByGoogle) }
 
+// unsigned is a token up to its signature.
+func unsigned(raw string) string {
+	if i := strings.LastIndexByte(raw, '.'); i >= 0 {
+		return raw[:i]
+	}
+	return raw
+}
+
 // parseToken reads a JWT in its compact form without believing it. checked says that a token
 // without its signature has been checked: without it such a token is refused.
 func parseToken(raw string, checked bool) (token, error) {
