@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -12,12 +13,18 @@ import (
 )
 
 // TestCloudKilledAtAnyMoment is TestKilledAtAnyMoment for three programs, each of which
-// dies alone.
+// dies alone, with four queues of each lane, and in the long form with one too.
 func TestCloudKilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
+	for _, shards := range conformance.Size([]int{4}, []int{1, 4}) {
+		t.Run(fmt.Sprint(shards, " shards"), func(t *testing.T) { killAtAnyMoment(t, shards) })
+	}
+}
+
+func killAtAnyMoment(t *testing.T, shards int) {
 	messages, kills := conformance.Long(150, 400, 1000), conformance.Long(3, 15, 40)
 	hooks := newReceiver(t)
-	c := startCloud(t, "ERRAND_MODEL=standin:delay=3ms", hooks.allow())
+	c := newCloud(t, cloudConfig{shards: shards, env: []string{"ERRAND_MODEL=standin:delay=3ms", hooks.allow()}})
 	l := newLoad(t, c, hooks, messages)
 	disturbed := l.disturb(kills, func() {
 		for _, p := range c.programs() {

@@ -2,12 +2,15 @@ package main_test
 
 import (
 	"bytes"
+	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"errand/infra/smoke"
 	"errand/shared/auth"
+	"errand/shared/serve"
 )
 
 // The smoke test finds no fault of the three programs with a client's key, and names the
@@ -19,6 +22,19 @@ func TestCloudPassesSmoke(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := startCloud(t, "ERRAND_ACCESS="+access)
+	for _, p := range c.programs() { // Cloud Run asks in the same way before it sends requests
+		persist(t.Context(), t, func() (struct{}, error) {
+			res, err := http.Get(p.url() + serve.PathReady)
+			if err == nil {
+				err = res.Body.Close()
+			}
+			if err == nil && res.StatusCode != http.StatusNoContent {
+				err = fmt.Errorf("%s: %s", p.program, res.Status)
+			}
+			return struct{}{}, err
+		})
+	}
+
 	var out bytes.Buffer
 	if err := smoke.Run(t.Context(), smoke.Config{URL: c.url(), Key: key, Timeout: patience, Out: &out}); err != nil {
 		t.Errorf("smoke: %v\n%s", err, &out)

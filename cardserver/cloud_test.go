@@ -96,7 +96,9 @@ type cloudConfig struct {
 	project   string // default: one of its own
 	firestore string // HOST:PORT, instead of the emulator
 	store     string // the URL of a Postgres database, instead of Firestore
+	shards    int    // queues of each lane; 0: one
 	replicas  bool   // two of each program, behind a balancer
+	before    bool   // the second replicas are of the version before
 	pubsub    string
 	tasks     func(host string) string // another way to Cloud Tasks
 
@@ -129,14 +131,6 @@ func newCloud(t *testing.T, config cloudConfig) *cloud {
 		project = emulator.Project(t)
 	}
 	queues := "projects/" + project + "/locations/europe-west1/queues/errand"
-	var deployed []*cloudtaskspb.Queue
-	for _, l := range queue.Lanes() {
-		for _, name := range l.Queues() {
-			deployed = append(deployed, deployedQueue(queues+"-"+name))
-		}
-	}
-	c.tasks = fake.StartTasksProcess(t, c.issuer.URL, deployed...)
-
 	ports, urls := make([][]int, 3), make([]string, 3)
 	for i := range ports {
 		ports[i] = []int{freePort(t)}
@@ -145,6 +139,7 @@ func newCloud(t *testing.T, config cloudConfig) *cloud {
 			urls[i] = served(t, balancer(ports[i]))
 		}
 	}
+
 	c.clients = urls[0]
 	workerURL, functionsURL := urls[1], urls[2]
 	if config.worker != nil {
@@ -154,6 +149,15 @@ func newCloud(t *testing.T, config cloudConfig) *cloud {
 		functionsURL = served(t, config.functions(functionsURL))
 	}
 
+	deployed := []*cloudtaskspb.Queue{deployedQueue(queues+"-"+queue.Sweeps, functionsURL+queue.PathSweep)}
+	for _, l := range queue.Lanes() {
+		target := map[queue.Service]string{queue.Worker: workerURL, queue.Functions: functionsURL}[l.Service]
+		for _, name := range l.Queues(max(config.shards, 1)) {
+			deployed = append(deployed, deployedQueue(queues+"-"+name, target+l.Path))
+		}
+	}
+
+	c.tasks = fake.StartTasksProcess(t, c.issuer.URL, deployed...)
 	c.push = httptest.NewServer(fake.Signed(t, functionsURL, invoker, functionsURL+bus.PathEvents, c.issuer.IDToken))
 	t.Cleanup(c.push.Close)
 	c.topic = "projects/" + project + "/topics/errand-events"
@@ -177,6 +181,10 @@ func newCloud(t *testing.T, config cloudConfig) *cloud {
 		"ERRAND_INVOKER="+invoker, "ERRAND_ISSUER="+c.issuer.URL,
 		"ERRAND_MODEL=standin:",
 	)
+
+	if config.shards > 0 {
+		env = append(env, fmt.Sprintf("ERRAND_SHARDS=%d", config.shards))
+	}
 	env = append(env, config.env...)
 
 	for i, p := range []struct {
@@ -185,7 +193,11 @@ func newCloud(t *testing.T, config cloudConfig) *cloud {
 	}{{"cardserver", &c.cardserver}, {"worker", &c.worker}, {"functions", &c.functions}} {
 		*p.at = launch(t, p.name, ports[i][0], env...)
 		for _, port := range ports[i][1:] {
-			c.others = append(c.others, launch(t, p.name, port, env...))
+			name := p.name
+			if config.before {
+				name += " before"
+			}
+			c.others = append(c.others, launch(t, name, port, env...))
 		}
 	}
 
@@ -232,11 +244,30 @@ func served(t *testing.T, h http.Handler) string {
 	return s.URL
 }
 
-// deployedQueue is a queue as infra makes it.
-func deployedQueue(name string) *cloudtaskspb.Queue {
-	return &cloudtaskspb.Queue{Name: name, RetryConfig: &cloudtaskspb.RetryConfig{
-		MaxAttempts: 100, MinBackoff: durationpb.New(time.Second), MaxBackoff: durationpb.New(5 * time.Minute), MaxDoublings: 8,
-	}}
+// deployedQueue is a queue as infra makes it, which calls one address alone.
+func deployedQueue(name, target string) *cloudtaskspb.Queue {
+	to, err := url.Parse(target)
+	if err != nil {
+		panic(err)
+	}
+	host, port := to.Hostname(), int64(0)
+	if _, err := fmt.Sscan(to.Port(), &port); err != nil {
+		panic(err)
+	}
+	plain := cloudtaskspb.UriOverride_HTTP
+	return &cloudtaskspb.Queue{
+		Name: name,
+		RetryConfig: &cloudtaskspb.RetryConfig{
+			MaxAttempts: 100, MinBackoff: durationpb.New(time.Second), MaxBackoff: durationpb.New(5 * time.Minute), MaxDoublings: 8,
+		},
+		HttpTarget: &cloudtaskspb.HttpTarget{
+			UriOverride: &cloudtaskspb.UriOverride{
+				Scheme: &plain, Host: &host, Port: &port, PathOverride: &cloudtaskspb.PathOverride{Path: to.Path},
+				UriOverrideEnforceMode: cloudtaskspb.UriOverride_ALWAYS,
+			},
+			AuthorizationHeader: &cloudtaskspb.HttpTarget_OidcToken{OidcToken: &cloudtaskspb.OidcToken{ServiceAccountEmail: invoker, Audience: target}},
+		},
+	}
 }
 
 // subscribe makes the topic and the push subscription of the functions. The subscription

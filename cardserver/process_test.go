@@ -30,6 +30,7 @@ import (
 // all tests of the package.
 var programs = map[string]func() (string, error){
 	"cardserver": build("cardserver"), "worker": build("worker"), "functions": build("functions"),
+	"cardserver before": before("cardserver"), "worker before": before("worker"), "functions before": before("functions"),
 	"hello": documented("hello"), "order": documented("order"),
 }
 
@@ -318,7 +319,7 @@ func terminal(task *a2a.Task) bool { return task.Status.State.Terminal() }
 // refusal starts a program that must not start, and returns its message.
 func refusal(t *testing.T, p *process) string {
 	t.Helper()
-	path, err := programs["cardserver"]()
+	path, err := programs[p.program]()
 	if err != nil {
 		t.Fatal(err)
 	}

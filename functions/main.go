@@ -61,7 +61,7 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 
 	fmt.Fprintf(out, "The functions are at http://%s\n", l.Addr())
 	go parts.CheckKeys(ctx)
-	return serve.Run(ctx, l, endpoints, serve.Options{Log: log, Caller: env.Caller(), Linger: deliverFor})
+	return serve.Run(ctx, l, endpoints, serve.Options{Log: log, Caller: env.Caller(), Proxies: env.Hops(), Ready: parts.Ready, Linger: deliverFor})
 }
 
 // services are the services of the program.
@@ -99,7 +99,9 @@ func newServices(parts *setup.Functions, env setup.Env, log *slog.Logger) servic
 			Desk: d, Store: parts.Store, Client: parts.Egress, Keys: parts.Keys, Issuer: func() string { return parts.URL },
 			IDToken: parts.IDToken, IDTokens: parts.Access.IDTokens, Log: log,
 		}),
-		sweep: sweep.New(sweep.Config{Desk: d, Store: parts.Store, KV: kv, Queue: parts.Queue, Log: log, Files: held, Batches: parts.Files}),
+		sweep: sweep.New(sweep.Config{
+			Desk: d, Store: parts.Store, KV: kv, Queue: parts.Queue, Shards: env.QueueShards(), Log: log, Files: held, Batches: parts.Files,
+		}),
 	}
 	if parts.Refused == nil {
 		return s

@@ -4,6 +4,7 @@
 locals {
   alloydb   = var.store == "alloydb"
   firestore = var.store == "firestore"
+  peered    = local.alloydb && local.own_network
 
   # Database, and the role that owns it and its tables. SQL makes both (README.md): neither
   # AlloyDB's API nor Google's provider can.
@@ -31,39 +32,15 @@ locals {
   stores = { for p in local.programs : p => local.firestore ? "firestore:${var.project}/${google_firestore_database.tasks[0].name}" :
     "alloydb:projects/${var.project}/locations/${var.region}/clusters/${google_alloydb_cluster.tasks[0].cluster_id}/instances/${google_alloydb_instance.tasks[0].instance_id}?database=${local.database}&ip=private&pool_max_conns=${local.pool}${local.store_users[p]}"
   }
-
-  # The installation has a network of its own, unless subnetwork names one.
-  own_network = local.alloydb && var.subnetwork == ""
 }
 
 # An address in the network is all that reaches the database. Private services access is the
 # way that Google recommends where no network is peered behind the network, and needs fewer
-# parts than Private Service Connect. https://cloud.google.com/alloydb/docs/choose-alloydb-connectivity
-resource "google_compute_network" "store" {
-  count = local.own_network ? 1 : 0
-
-  project                 = var.project
-  name                    = var.prefix
-  auto_create_subnetworks = false
-  depends_on              = [google_project_service.api]
-}
-
-# Cloud Run takes two addresses for each instance, and wants 64 at least.
-# https://cloud.google.com/run/docs/configuring/vpc-direct-vpc#direct-vpc-ip-allocation
-resource "google_compute_subnetwork" "store" {
-  count = local.own_network ? 1 : 0
-
-  project       = var.project
-  region        = var.region
-  name          = var.prefix
-  network       = google_compute_network.store[0].id
-  ip_cidr_range = "10.0.0.0/20"
-}
-
-# AlloyDB takes 256 addresses in each region, and Google recommends these 4,096.
+# parts than Private Service Connect. AlloyDB takes 256 addresses in each region, and Google
+# recommends these 4,096. https://cloud.google.com/alloydb/docs/choose-alloydb-connectivity
 # https://cloud.google.com/alloydb/docs/configure-connectivity
 resource "google_compute_global_address" "store" {
-  count = local.own_network ? 1 : 0
+  count = local.peered ? 1 : 0
 
   project       = var.project
   name          = "${var.prefix}-alloydb"
@@ -74,7 +51,7 @@ resource "google_compute_global_address" "store" {
 }
 
 resource "google_service_networking_connection" "store" {
-  count = local.own_network ? 1 : 0
+  count = local.peered ? 1 : 0
 
   network                 = google_compute_network.store[0].id
   service                 = "servicenetworking.googleapis.com"

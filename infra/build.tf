@@ -6,8 +6,38 @@ resource "google_artifact_registry_repository" "images" {
   repository_id = var.prefix
   format        = "DOCKER"
 
+  # An image that is wanted again is built again. The newest ones are for a step back.
+  # https://cloud.google.com/artifact-registry/docs/repositories/cleanup-policy
+  dynamic "cleanup_policies" {
+    for_each = var.images_kept == 0 ? {} : { newest = "KEEP", old = "DELETE" }
+
+    content {
+      id     = cleanup_policies.key
+      action = cleanup_policies.value
+
+      dynamic "most_recent_versions" {
+        for_each = cleanup_policies.value == "KEEP" ? [var.images_kept] : []
+
+        content {
+          keep_count = most_recent_versions.value
+        }
+      }
+
+      dynamic "condition" {
+        for_each = cleanup_policies.value == "DELETE" ? [1] : []
+
+        content {
+          older_than = "2592000s" # 30 days
+        }
+      }
+    }
+  }
+
+  # Services name an image by its digest, so no tag decides what is deployed. Where tags cannot be
+  # moved, images with tags cannot be deleted.
+  # https://cloud.google.com/artifact-registry/docs/repositories/update-repo-settings
   docker_config {
-    immutable_tags = true
+    immutable_tags = var.images_kept == 0
   }
 
   depends_on = [google_project_service.api]
@@ -29,6 +59,8 @@ resource "google_storage_bucket" "source" {
       type = "Delete"
     }
   }
+
+  depends_on = [google_project_service.api]
 }
 
 resource "google_service_account" "builder" {

@@ -26,6 +26,7 @@ import (
 
 	"errand/shared/lab"
 	"errand/shared/lab/conformance"
+	"errand/shared/lab/emulator"
 	"errand/shared/serve"
 )
 
@@ -69,7 +70,7 @@ func dockerfile(t *testing.T) []instructions.Stage {
 }
 
 // The image is built by the Go version of go.mod. It holds static programs and certificates
-// and nothing else, and runs as a user without rights.
+// and nothing else, runs as a user without rights, and starts the front door.
 func TestDockerfile(t *testing.T) {
 	stages := dockerfile(t)
 	version := regexp.MustCompile(`(?m)^go ([0-9.]+)$`).FindStringSubmatch(read(t, "../go.mod"))
@@ -77,11 +78,24 @@ func TestDockerfile(t *testing.T) {
 		t.Errorf("built by %s, want the version of go.mod: golang:%v-...", stages[0].BaseName, version)
 	}
 
+	// Cloud Run needs linux/amd64, and a laptop may be of another kind.
+	if p := stages[0].Platform; p != "${BUILDPLATFORM:-linux/amd64}" {
+		t.Errorf("the build runs on %q, and would be emulated for another processor", p)
+	}
+	if p := stages[1].Platform; p != "" {
+		t.Errorf("the image is for %q, whatever is asked for", p)
+	}
+
 	build := buildCommand(t, stages[0])
-	for _, want := range append([]string{"CGO_ENABLED=0", "-tags netgo,disable_grpc_modules ", "-trimpath", `-ldflags="-s -w"`}, programs...) {
+	for _, want := range append([]string{"CGO_ENABLED=0", "GOOS=linux GOARCH=${TARGETARCH:-amd64} ", "-tags netgo,disable_grpc_modules ", "-trimpath", `-ldflags="-s -w"`}, programs...) {
 		if !strings.Contains(build, want) {
 			t.Errorf("the build command has no %s: %s", want, build)
 		}
+	}
+
+	// gcloud run deploy --source builds without BuildKit.
+	if strings.Contains(read(t, "../Dockerfile"), "--mount") {
+		t.Error("the former builder of Docker knows no --mount")
 	}
 
 	if b := stages[1].BaseName; b != "scratch" {
@@ -98,12 +112,14 @@ func TestDockerfile(t *testing.T) {
 			got = append(got, "COPY "+strings.Join(c.SourcePaths, " ")+" "+c.DestPath)
 		case *instructions.UserCommand:
 			got = append(got, "USER "+c.User)
+		case *instructions.CmdCommand: // Cloud Run's --command takes its place, and so does an argument of docker run
+			got = append(got, "CMD "+strings.Join(c.CmdLine, " "))
 		default:
 			t.Errorf("%s is not expected in the image", c.Name())
 		}
 	}
 
-	want := []string{"COPY /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/", "COPY /out/ /", "USER 65532:65532"}
+	want := []string{"COPY /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/", "COPY /out/ /", "USER 65532:65532", "CMD /cardserver"}
 	if !slices.Equal(got, want) {
 		t.Errorf("the image is %q, want %q", got, want)
 	}
@@ -165,10 +181,9 @@ func TestImage(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// The programs send nothing to Google before the first request, so they start without
-	// it.
+	// Of Google's services the programs need the store to be ready, and nothing else.
 	environ := []string{
-		"ERRAND_LISTEN=127.0.0.1:0", "ERRAND_STORE=firestore:p", "FIRESTORE_EMULATOR_HOST=" + nowhere, "ERRAND_ACCESS=anonymous", "ERRAND_MODEL=standin:",
+		"ERRAND_LISTEN=127.0.0.1:0", "ERRAND_STORE=firestore:p", "FIRESTORE_EMULATOR_HOST=" + emulator.Firestore(t), "ERRAND_ACCESS=anonymous", "ERRAND_MODEL=standin:",
 		"ERRAND_QUEUE=cloudtasks:projects/p/locations/l/queues/q@" + nowhere, "ERRAND_BUS=pubsub:projects/p/topics/events@" + nowhere,
 		"ERRAND_SECRETS=secretmanager:p/errand@" + nowhere, "ERRAND_FILES=gs:errand-files@" + nowhere,
 		"ERRAND_WORKER_URL=https://worker.example.com", "ERRAND_FUNCTIONS_URL=https://functions.example.com", "ERRAND_INVOKER=" + invoker,
@@ -182,20 +197,29 @@ func TestImage(t *testing.T) {
 
 		address := startConfined(t, root, "/"+program, own)
 		for _, path := range []string{serve.PathLive, serve.PathReady} {
-			resp, err := http.Get(address + path)
-			if err != nil {
-				t.Error(err)
-				continue
-			}
-
-			if err := resp.Body.Close(); err != nil {
-				t.Error(err)
-			}
-			if resp.StatusCode/100 != 2 {
-				t.Errorf("%s: GET %s answers %s", program, path, resp.Status)
+			if status := probed(t, address+path); status/100 != 2 {
+				t.Errorf("%s: GET %s answers %d", program, path, status)
 			}
 		}
 	}
+}
+
+// probed is the last answer to a probe, which asks again for as long as Cloud Run does.
+func probed(t *testing.T, url string) (status int) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		resp, err := http.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := resp.Body.Close(); err != nil {
+			t.Error(err)
+		}
+		if status = resp.StatusCode; status/100 == 2 {
+			break
+		}
+	}
+	return status
 }
 
 // build runs the build command with root as its output folder, and returns the output of
@@ -347,6 +371,7 @@ func needed(t *testing.T) []string {
 var unwanted = []string{
 	".git/config", "errand.db", "errand.db-wal", "errand.db.lock", "errand.db.keys", "errand.db.files/tasks/1/f+info", "shared/x.db", ".env", ".env.local", "access.yaml", "shared/access.yaml", "key.txt", "token.txt", "ci.key",
 	"infra/terraform.tfstate", "infra/terraform.tfvars", "infra/image.auto.tfvars", "infra/.terraform/x", "x.tfstate.backup", "cardserver/main_test.go", "README.md",
+	"cardserver/testdata/js/node_modules/x/index.js",
 }
 
 // .dockerignore drops no file that is needed, and drops every file that must not be in an

@@ -42,10 +42,14 @@ resource "google_storage_bucket_iam_member" "files" {
 # https://cloud.google.com/storage/docs/authentication/creating-signatures
 resource "google_project_iam_custom_role" "signs" {
   project     = var.project
-  role_id     = "${replace(var.prefix, "-", "_")}_signs"
+  role_id     = "${replace(var.prefix, "-", "_")}_signs_${substr(uuid(), 0, 8)}"
   title       = "Errand: sign URLs of files"
   description = "Signs as an account, and nothing else."
   permissions = ["iam.serviceAccounts.signBlob"]
+
+  lifecycle {
+    ignore_changes = [role_id] # identities.tf
+  }
 }
 
 resource "google_service_account_iam_member" "signs_as_itself" {

@@ -52,13 +52,20 @@ resource "google_project_iam_member" "store" {
   }
 }
 
-# Vertex AI's own roles also create endpoints and start trainings.
+# Vertex AI's own roles also create endpoints and start trainings. A deleted role's id cannot be used
+# again for up to 37 days, so each installation draws its own when it is made: the one after a
+# destroy has another, and an installation that is older than this keeps the one that it has.
+# https://registry.terraform.io/providers/hashicorp/google/6.50.0/docs/resources/google_project_iam_custom_role
 resource "google_project_iam_custom_role" "model" {
   project     = var.project
-  role_id     = "${replace(var.prefix, "-", "_")}_model"
+  role_id     = "${replace(var.prefix, "-", "_")}_model_${substr(uuid(), 0, 8)}"
   title       = "Errand: ask a model"
   description = "Asks Google's models, and nothing else of Vertex AI."
   permissions = ["aiplatform.endpoints.predict"]
+
+  lifecycle {
+    ignore_changes = [role_id]
+  }
 }
 
 resource "google_project_iam_member" "model" {

@@ -18,6 +18,7 @@ import (
 	"github.com/zclconf/go-cty/cty"
 
 	"errand/functions/sweep"
+	"errand/shared/adapters/gcp"
 	embedded "errand/shared/adapters/local"
 	"errand/shared/bus"
 	"errand/shared/keys"
@@ -45,7 +46,7 @@ func TestEnvironment(t *testing.T) {
 		"ALLOY_DB_USER":     "a secret that is read through ERRAND_SECRETS, if IAM does not let the programs in",
 		"ALLOY_DB_PASS":     "a secret likewise, and in no environment",
 		"ERRAND_KEYS":       "the keys are a secret that is read through ERRAND_SECRETS, and are in no environment",
-		"ERRAND_PUSH_ALLOW": "functions is in no private network, or in one for the database alone, so there are no private destinations",
+		"ERRAND_PUSH_ALLOW": "functions reaches no private receivers: it is in a network for the database or for its address at most",
 	}
 
 	others := map[string]string{
@@ -53,10 +54,21 @@ func TestEnvironment(t *testing.T) {
 		"ERRAND_SETTING_SHOP_URL": "a setting of the agent",
 	}
 
+	// The service tells these to the program that it runs, if there is something to tell.
+	told := map[string]string{
+		"ERRAND_CHECKED_BY": "cloudrun", // where Cloud Run checks the callers
+		"ERRAND_PROXIES":    "2",        // behind a load balancer
+	}
+
 	m := module(t)
-	ctx := m.scope(t)
+	ctx := sharded(t, m, 4)
 	set := local(t, ctx, "environment")
-	reads := setup.Variables()
+	for name := range told {
+		if !slices.Contains(setup.Variables(), name) {
+			t.Errorf("no program reads %s", name)
+		}
+	}
+	reads := slices.DeleteFunc(setup.Variables(), func(name string) bool { return told[name] != "" })
 	for _, name := range reads {
 		_, here := set[name]
 		if why, ok := elsewhere[name]; here == ok {
@@ -83,6 +95,20 @@ func TestEnvironment(t *testing.T) {
 	}
 
 	accepted(t, ctx)
+
+	// An image of a version that had no shards refuses the variable.
+	if n, ok := local(t, sharded(t, m, 1), "environment")["ERRAND_SHARDS"]; ok {
+		t.Errorf("with one shard, which is the default, run.tf sets ERRAND_SHARDS to %q", n)
+	}
+
+	checked := m.scopeWith(t, map[string]cty.Value{"check_internal": cty.True, "ingress": cty.StringVal("load-balancer"), "clients": cty.ListVal([]cty.Value{cty.StringVal("user:a@example.com")})})
+	everything := map[string]string{}
+	for _, p := range programs {
+		maps.Copy(everything, local(t, &hcl.EvalContext{Variables: map[string]cty.Value{"local": checked.Variables["local"].GetAttr("told")}}, p))
+	}
+	if diff := cmp.Diff(told, everything); diff != "" {
+		t.Errorf("what the services tell their programs (-want +got):\n%s", diff)
+	}
 }
 
 // The programs accept the environment of an AlloyDB too.
@@ -198,18 +224,22 @@ func TestNames(t *testing.T) {
 		}
 	}
 
-	var want []string
 	for _, l := range queue.Lanes() {
-		want = append(want, l.Queues()...)
 		if !strings.Contains(read(t, "tasks.tf"), fmt.Sprintf("max_dispatches_per_second = %d\n", l.Rate)) {
 			t.Errorf("a queue of the lane %s does not dispatch %d jobs a second", l.Name, l.Rate)
 		}
 	}
 
-	slices.Sort(want)
-	lanes := slices.Sorted(maps.Keys(local(t, ctx, "queues")))
-	if diff := cmp.Diff(want, lanes); diff != "" {
-		t.Errorf("queues (-want +got):\n%s", diff)
+	for _, shards := range []int{1, 4} {
+		want := []string{queue.Sweeps}
+		for _, l := range queue.Lanes() {
+			want = append(want, l.Queues(shards)...)
+		}
+		slices.Sort(want)
+		got := slices.Sorted(maps.Keys(local(t, sharded(t, m, shards), "queues")))
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("queues with %d shards (-want +got):\n%s", shards, diff)
+		}
 	}
 	if !strings.Contains(read(t, "tasks.tf"), `"${var.prefix}-${each.key}"`) {
 		t.Error("the queues are not named by prefix and lane, as ERRAND_QUEUE expects")
@@ -251,24 +281,58 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// sharded is the module's scope with a number of shards.
+func sharded(t *testing.T, m files, shards int) *hcl.EvalContext {
+	t.Helper()
+	return m.scopeWith(t, map[string]cty.Value{"shards": cty.NumberIntVal(int64(shards))})
+}
+
 // Each lane's jobs may be added by those who make its work, and by nobody else: by functions,
 // which sweeps, by the program that serves the lane and puts work off, and by the front door,
-// whose clients make work of every kind. Deliveries put off is functions' work alone.
+// whose clients make work of every kind. Deliveries put off are functions' work alone, and so are
+// sweeps.
 func TestWhoAddsToALane(t *testing.T) {
-	var want []string
-	for _, l := range queue.Lanes() {
-		for _, name := range l.Queues() {
-			want = append(want, "cardserver/"+name, "functions/"+name)
-			if l.Service == queue.Worker {
-				want = append(want, "worker/"+name)
+	for _, shards := range []int{1, 4} {
+		want := []string{"functions/" + queue.Sweeps}
+		for _, l := range queue.Lanes() {
+			for _, name := range l.Queues(shards) {
+				want = append(want, "cardserver/"+name, "functions/"+name)
+				if l.Service == queue.Worker {
+					want = append(want, "worker/"+name)
+				}
 			}
 		}
-	}
 
-	slices.Sort(want)
-	got := slices.Sorted(maps.Keys(local(t, module(t).scope(t), "adds")))
+		slices.Sort(want)
+		got := slices.Sorted(maps.Keys(local(t, sharded(t, module(t), shards), "adds")))
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("local.adds with %d shards (-want +got):\n%s", shards, diff)
+		}
+	}
+}
+
+// The queues of a lane call the lane's own path of the program that serves it, and the queue of
+// sweeps the one of sweeps.
+func TestTargets(t *testing.T) {
+	v := module(t).scope(t).Variables["local"].GetAttr("targets")
+	got := map[string]string{}
+	for lane, to := range v.Elements() {
+		got[lane.AsString()] = to.GetAttr("program").AsString() + to.GetAttr("path").AsString()
+	}
+	want := map[string]string{queue.Sweeps: string(queue.Functions) + queue.PathSweep}
+	for _, l := range queue.Lanes() {
+		want[l.Name] = string(l.Service) + l.Path
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("local.adds (-want +got):\n%s", diff)
+		t.Errorf("local.targets (-want +got):\n%s", diff)
+	}
+}
+
+// An instance of the front door has a listener for each task that its requests may follow.
+func TestListeners(t *testing.T) {
+	n := module(t).scope(t).Variables["local"].GetAttr("services").GetAttr("cardserver").GetAttr("concurrency")
+	if got, _ := n.AsBigFloat().Int64(); got != gcp.Listeners {
+		t.Errorf("an instance takes %d requests and has %d listeners", got, gcp.Listeners)
 	}
 }
 
@@ -276,11 +340,18 @@ func TestWhoAddsToALane(t *testing.T) {
 // that items and batches take nothing from the turns that people wait for. Each lane's queue
 // dispatches something, and no more than a queue can.
 func TestWorkersHaveRoom(t *testing.T) {
-	const mostOfAQueue = 5000 // https://cloud.google.com/tasks/docs/quotas
-	for _, c := range []struct{ instances, turns, items int64 }{{20, 4, 4}, {1, 1, 1}, {2, 4, 8}, {3, 32, 1}, {5, 4, 4}, {16, 1, 32}, {17, 4, 4}, {1000, 5, 5}} {
+	const (
+		mostOfAQueue    = 5000 // https://cloud.google.com/tasks/docs/quotas
+		mostOfAnAddress = 200  // requests of one address in a program, and Cloud Tasks may be one (docs/limits.md)
+	)
+	for _, c := range []struct{ instances, turns, items, shards int64 }{
+		{20, 4, 4, 1}, {1, 1, 1, 1}, {2, 4, 8, 1}, {3, 32, 1, 1}, {5, 4, 4, 1}, {16, 1, 32, 1}, {17, 4, 4, 1}, {1000, 5, 5, 1}, {1, 96, 96, 1}, {52, 96, 96, 1},
+		{20, 4, 4, 4}, {1, 8, 8, 8}, {3, 4, 3, 8}, {104, 96, 96, 2}, {1, 96, 96, 8},
+	} {
 		ctx := module(t).scopeWith(t, map[string]cty.Value{
 			"turns_per_instance": cty.NumberIntVal(c.turns),
 			"items_per_instance": cty.NumberIntVal(c.items),
+			"shards":             cty.NumberIntVal(c.shards),
 			"instances": cty.ObjectVal(map[string]cty.Value{
 				"cardserver": cty.NumberIntVal(1), "worker": cty.NumberIntVal(c.instances), "functions": cty.NumberIntVal(1),
 			}),
@@ -295,9 +366,15 @@ func TestWorkersHaveRoom(t *testing.T) {
 			return n
 		}
 
-		room := c.instances * number(locals.GetAttr("services").GetAttr("worker").GetAttr("concurrency"))
+		concurrency := number(locals.GetAttr("services").GetAttr("worker").GetAttr("concurrency"))
+		if concurrency > mostOfAnAddress {
+			t.Errorf("%+v: %d requests go to one worker, which takes %d of one address", c, concurrency, mostOfAnAddress)
+		}
+
+		room := c.instances * concurrency
 		for _, l := range queue.Lanes() {
-			for _, name := range l.Queues() {
+			turns := int64(0)
+			for _, name := range l.Queues(int(c.shards)) {
 				n := number(locals.GetAttr("queues").GetAttr(name))
 				if n < 1 || n > mostOfAQueue {
 					t.Errorf("%+v: the queue %s dispatches %d jobs at once", c, name, n)
@@ -305,9 +382,10 @@ func TestWorkersHaveRoom(t *testing.T) {
 				if l.Service == queue.Worker {
 					room -= n
 				}
-				if l.Name == queue.Turns && n != c.instances*c.turns {
-					t.Errorf("%+v: %d turns at once, want %d", c, n, c.instances*c.turns)
-				}
+				turns += n
+			}
+			if most := c.instances * c.turns; l.Name == queue.Turns && (turns > most || turns <= most-c.shards) {
+				t.Errorf("%+v: %d turns at once, want %d, or a few less for equal queues", c, turns, most)
 			}
 		}
 
@@ -341,6 +419,9 @@ func TestPaths(t *testing.T) {
 			return
 		}
 
+		if resource == "google_cloud_tasks_queue.queue" {
+			return // TestTargets
+		}
 		v := evaluate(a, ctx)
 		if !v.IsKnown() {
 			t.Errorf("%s %s is not known without Google", resource, name)
@@ -363,6 +444,37 @@ func TestPaths(t *testing.T) {
 	}
 }
 
+// Where Cloud Run checks the callers of worker and functions, it takes tokens for the paths that
+// they serve and for no others.
+func TestAudiences(t *testing.T) {
+	served := map[string][]string{string(queue.Functions): {queue.PathSweep, bus.PathEvents, bus.PathSubmit, sweep.PathTick}}
+	for _, l := range queue.Lanes() {
+		served[string(l.Service)] = append(served[string(l.Service)], l.Path)
+	}
+
+	for _, choice := range []bool{true, false} {
+		ctx := module(t).scopeWith(t, map[string]cty.Value{"check_internal": cty.BoolVal(choice)})
+		for program, paths := range served {
+			var want, got []string
+			for _, path := range paths {
+				if choice {
+					want = append(want, local(t, ctx, "urls")[program]+path)
+				}
+			}
+
+			for _, audience := range ctx.Variables["local"].GetAttr("audiences").GetAttr(program).AsValueSlice() {
+				got = append(got, audience.AsString())
+			}
+
+			slices.Sort(want)
+			slices.Sort(got)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("check_internal = %t: audiences of %s (-want +got):\n%s", choice, program, diff)
+			}
+		}
+	}
+}
+
 // Every role has a reason here. A role that is not in the list is a decision.
 func TestRoles(t *testing.T) {
 	why := map[string]string{
@@ -382,7 +494,7 @@ func TestRoles(t *testing.T) {
 		"google_pubsub_topic_iam_member.refuses roles/pubsub.publisher":                                        "refused messages, by functions (bus.Letters)",
 		"google_storage_bucket_iam_member.inputs roles/storage.objectViewer":                                   "objects that callers name (objects.Source), in the buckets that are chosen",
 		"google_secret_manager_secret_iam_member.reads roles/secretmanager.secretAccessor":                     "the access file, the key of the model, the keys of webhooks",
-		"google_cloud_run_v2_service_iam_binding.clients roles/run.invoker":                                    "clients, where Cloud Run asks who they are",
+		"google_cloud_run_v2_service_iam_binding.clients roles/run.invoker":                                    "clients, and queues, topic and schedule, where Cloud Run asks who they are",
 		"google_artifact_registry_repository_iam_member.builder roles/artifactregistry.writer":                 "Cloud Build pushes the image",
 		"google_storage_bucket_iam_member.builder roles/storage.objectViewer":                                  "Cloud Build reads the source",
 		"google_project_iam_member.builder roles/logging.logWriter":                                            "Cloud Build logs; a project's log has no policy of its own",

@@ -80,6 +80,9 @@ var chosen = map[string]cty.Value{
 	"instances": cty.ObjectVal(map[string]cty.Value{
 		"cardserver": cty.NumberIntVal(10), "worker": cty.NumberIntVal(20), "functions": cty.NumberIntVal(10),
 	}),
+	"memory": cty.ObjectVal(map[string]cty.Value{
+		"cardserver": cty.NumberIntVal(512), "worker": cty.NumberIntVal(1024), "functions": cty.NumberIntVal(512),
+	}),
 }
 
 // invoker stands for an address that Google assigns.

@@ -28,11 +28,8 @@ func TestMain(m *testing.M) {
 	if os.Getenv("TF_PLUGIN_MAGIC_COOKIE") == "" {
 		os.Exit(m.Run())
 	}
-	p, err := newProvider(os.Getenv("ERRAND_TEST_PROVIDER"))
-	if err == nil {
-		err = tf5server.Serve(source, func() tfprotov5.ProviderServer { return p })
-	}
-	if err != nil {
+	p := &provider{dir: os.Getenv("ERRAND_TEST_PROVIDER")}
+	if err := tf5server.Serve(source, func() tfprotov5.ProviderServer { return p }); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -42,20 +39,23 @@ func TestMain(m *testing.M) {
 // provider gets no other questions.
 type provider struct {
 	tfprotov5.ProviderServer
-	schemas tfprotov5.GetProviderSchemaResponse
+	dir string // folder of generated bindings: provider, RESOURCE and data-SOURCE
 }
 
-// newProvider reads a folder of generated bindings: provider, RESOURCE and data-SOURCE.
-func newProvider(dir string) (*provider, error) {
+// readSchemas reads the bindings in a folder.
+func readSchemas(dir string) (*tfprotov5.GetProviderSchemaResponse, error) {
 	all, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
 
-	p := &provider{schemas: tfprotov5.GetProviderSchemaResponse{
-		ResourceSchemas:   map[string]*tfprotov5.Schema{},
-		DataSourceSchemas: map[string]*tfprotov5.Schema{},
-	}}
+	// Terraform starts a provider several times for each of its tests. It need not read the
+	// schemas each time.
+	schemas := &tfprotov5.GetProviderSchemaResponse{
+		ServerCapabilities: &tfprotov5.ServerCapabilities{GetProviderSchemaOptional: true},
+		ResourceSchemas:    map[string]*tfprotov5.Schema{},
+		DataSourceSchemas:  map[string]*tfprotov5.Schema{},
+	}
 
 	for _, d := range all {
 		name := strings.ReplaceAll(d.Name(), "-", "_")
@@ -67,30 +67,19 @@ func newProvider(dir string) (*provider, error) {
 		data, isData := strings.CutPrefix(name, "data_")
 		switch {
 		case name == "provider":
-			p.schemas.Provider = s
+			schemas.Provider = s
 		case isData:
-			p.schemas.DataSourceSchemas["google_"+data] = s
+			schemas.DataSourceSchemas["google_"+data] = s
 		default:
-			p.schemas.ResourceSchemas["google_"+name] = s
+			schemas.ResourceSchemas["google_"+name] = s
 		}
 	}
 
-	return p, nil
-}
-
-func (p *provider) GetMetadata(context.Context, *tfprotov5.GetMetadataRequest) (*tfprotov5.GetMetadataResponse, error) {
-	m := &tfprotov5.GetMetadataResponse{}
-	for name := range p.schemas.ResourceSchemas {
-		m.Resources = append(m.Resources, tfprotov5.ResourceMetadata{TypeName: name})
-	}
-	for name := range p.schemas.DataSourceSchemas {
-		m.DataSources = append(m.DataSources, tfprotov5.DataSourceMetadata{TypeName: name})
-	}
-	return m, nil
+	return schemas, nil
 }
 
 func (p *provider) GetProviderSchema(context.Context, *tfprotov5.GetProviderSchemaRequest) (*tfprotov5.GetProviderSchemaResponse, error) {
-	return &p.schemas, nil
+	return readSchemas(p.dir)
 }
 
 func (*provider) GetResourceIdentitySchemas(context.Context, *tfprotov5.GetResourceIdentitySchemasRequest) (*tfprotov5.GetResourceIdentitySchemasResponse, error) {

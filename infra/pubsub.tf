@@ -1,4 +1,6 @@
-# Task events. Pipelines may have subscriptions of their own on the topic.
+# Task events. Pipelines may have subscriptions of their own on the topic. Topics keep what is
+# published in the installation's region, wherever it comes from.
+# https://cloud.google.com/pubsub/docs/resource-location-restriction
 
 locals {
   # Made by Google for the project; it forwards dead letters and signs push tokens.
@@ -6,8 +8,13 @@ locals {
 }
 
 resource "google_pubsub_topic" "events" {
-  project    = var.project
-  name       = "${var.prefix}-events"
+  project = var.project
+  name    = "${var.prefix}-events"
+
+  message_storage_policy {
+    allowed_persistence_regions = [var.region]
+  }
+
   depends_on = [google_project_service.api]
 }
 
@@ -54,8 +61,13 @@ resource "google_pubsub_subscription" "notify" {
 # What 100 attempts could not deliver. No webhook depends on it, the sweep brings those;
 # it is there to be looked at.
 resource "google_pubsub_topic" "dead" {
-  project    = var.project
-  name       = "${var.prefix}-events-dead"
+  project = var.project
+  name    = "${var.prefix}-events-dead"
+
+  message_storage_policy {
+    allowed_persistence_regions = [var.region]
+  }
+
   depends_on = [google_project_service.api]
 }
 

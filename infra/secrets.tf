@@ -6,6 +6,9 @@ locals {
   program_secrets = toset(["access", "errand-keys", "gemini-api-key"])
   secrets         = setunion(local.program_secrets, local.secret_login ? local.store_secrets : toset([]), local.agent_secrets)
 
+  # Those that are made here. The values of the others come from elsewhere.
+  irreplaceable = toset(["access", "errand-keys"])
+
   # Mounted: the newest version is read by every instance that starts. The front door lets
   # callers in by it, functions sends ID tokens to the origins that it names, and the worker
   # counts the tokens of callers to whom it gives a limit.
@@ -30,8 +33,32 @@ resource "google_secret_manager_secret" "secret" {
   project   = var.project
   secret_id = "${var.prefix}-${each.key}"
 
+  # The keys open what is stored of webhooks, and are nowhere else.
+  deletion_protection = var.protect && contains(local.irreplaceable, each.key)
+
+  # A version that is destroyed by mistake comes back in these days, by enabling it.
+  # https://cloud.google.com/secret-manager/docs/delay-destruction-of-secret-versions
+  version_destroy_ttl = "2592000s" # 30 days, as long as tasks are kept
+
   replication {
-    auto {}
+    dynamic "auto" {
+      for_each = length(var.secret_locations) == 0 ? [1] : []
+      content {}
+    }
+
+    dynamic "user_managed" {
+      for_each = length(var.secret_locations) == 0 ? [] : [var.secret_locations]
+
+      content {
+        dynamic "replicas" {
+          for_each = user_managed.value
+
+          content {
+            location = replicas.value
+          }
+        }
+      }
+    }
   }
 
   lifecycle {

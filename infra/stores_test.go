@@ -123,6 +123,7 @@ func TestStores(t *testing.T) {
 	}
 
 	if diff := cmp.Diff([]string{
+		"google_firestore_backup_schedule.daily", "google_firestore_backup_schedule.weekly",
 		"google_firestore_database.tasks", "google_firestore_field.field", "google_firestore_index.index",
 		"google_project_iam_member.store", "google_project_service.api",
 	}, left.without(alloydb)); diff != "" {

@@ -14,8 +14,13 @@ locals {
 resource "google_pubsub_topic" "submit" {
   for_each = var.submissions
 
-  project    = var.project
-  name       = "${var.prefix}-submit-${each.key}"
+  project = var.project
+  name    = "${var.prefix}-submit-${each.key}"
+
+  message_storage_policy {
+    allowed_persistence_regions = [var.region]
+  }
+
   depends_on = [google_project_service.api]
 }
 
@@ -65,8 +70,13 @@ resource "google_pubsub_subscription" "submit" {
 resource "google_pubsub_topic" "refused" {
   count = local.submits ? 1 : 0
 
-  project    = var.project
-  name       = "${var.prefix}-refused"
+  project = var.project
+  name    = "${var.prefix}-refused"
+
+  message_storage_policy {
+    allowed_persistence_regions = [var.region]
+  }
+
   depends_on = [google_project_service.api]
 }
 

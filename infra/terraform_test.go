@@ -29,15 +29,20 @@ type workspace struct {
 	environ []string
 }
 
-// newWorkspace copies the module, gives Terraform a provider that knows Google's schema
-// from a mirror on disk, and runs init without a network.
-func newWorkspace(t *testing.T) *workspace {
+func needTerraform(t *testing.T) {
 	t.Helper()
 	conformance.NeedFull(t, "TestEnvironment, and the others that read the module without Terraform")
 	_, err := exec.LookPath("terraform")
 	conformance.Require(t, "terraform", err == nil, "install Terraform 1.9 or newer, https://developer.hashicorp.com/terraform/install")
+}
+
+// newWorkspace copies the module, gives Terraform a provider that knows Google's schema
+// from a mirror on disk, and runs init without a network.
+func newWorkspace(t *testing.T) *workspace {
+	t.Helper()
+	needTerraform(t)
 	bindings := os.Getenv("ERRAND_TEST_PROVIDER_SCHEMA")
-	_, err = os.Stat(bindings)
+	_, err := os.Stat(bindings)
 	conformance.Require(t, "terraform", err == nil,
 		"npm pack "+schemaPackage+" --pack-destination DIR, and set ERRAND_TEST_PROVIDER_SCHEMA to the file it makes")
 
@@ -101,12 +106,8 @@ const kept = "prevent_destroy = true"
 // command test deletes all that it made, so nothing in the copy is kept.
 func copyModule(t *testing.T, to string) {
 	t.Helper()
-	for _, pattern := range []string{"*.tf", "*.tftest.hcl"} {
-		all, err := filepath.Glob(pattern)
-		if err != nil || len(all) == 0 {
-			t.Fatalf("no %s: %v", pattern, err)
-		}
-		for _, f := range all {
+	for _, f := range append(glob(t, "*.tf"), glob(t, "*.tftest.hcl")...) {
+		if f != refusals {
 			write(t, filepath.Join(to, f), strings.ReplaceAll(read(t, f), kept, "prevent_destroy = false"))
 		}
 	}
@@ -199,12 +200,36 @@ func TestTerraform(t *testing.T) {
 	}
 }
 
+// refusals are tests of variables alone.
+const refusals = "refusals.tftest.hcl"
+
+// Terraform refuses variables that cannot work. It needs no more than variables to do so.
+func TestTerraformRefusesVariables(t *testing.T) {
+	t.Parallel()
+	needTerraform(t)
+	root := t.TempDir()
+	w := &workspace{t: t, dir: filepath.Join(root, "infra"), environ: append(os.Environ(), "CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1")}
+	for _, f := range []string{"variables.tf", "agent.tf", refusals} {
+		write(t, filepath.Join(w.dir, f), read(t, f))
+	}
+	write(t, filepath.Join(w.dir, agentFile), read(t, "testdata/agent.yaml"))
+
+	if out, err := w.run("fmt", "-check", "-diff"); err != nil {
+		t.Errorf("terraform fmt:\n%s", out)
+	}
+	out, err := w.run("test")
+	if want := strings.Count(read(t, refusals), "expect_failures = [var."); err != nil || !strings.Contains(out, fmt.Sprintf("Success! %d passed, 0 failed", want)) {
+		t.Errorf("terraform test: %v, want %d refusals:\n%s", err, want, out)
+	}
+}
+
 // The schema finds faults that only the provider would have found otherwise.
 func TestTerraformRefuses(t *testing.T) {
 	t.Parallel()
 	w := newWorkspace(t)
+	text, wants := "", []string{}
 
-	for _, row := range []struct{ name, text, want string }{
+	for i, row := range []struct{ name, text, want string }{
 		{"unknown argument", `resource "google_pubsub_topic" "x" {
   name     = "x"
   nonsense = "y"
@@ -225,20 +250,16 @@ func TestTerraformRefuses(t *testing.T) {
 }`, "Too many rate_limits blocks"},
 		{"unknown output", `output "x" { value = google_service_account.invoker.nonsense }`, "Unsupported attribute"},
 	} {
-		t.Run(row.name, func(t *testing.T) {
-			file := filepath.Join(w.dir, "x.tf")
-			write(t, file, row.text)
-			defer func() {
-				if err := os.Remove(file); err != nil {
-					t.Error(err)
-				}
-			}()
+		text += strings.Replace(row.text, `"x" {`, fmt.Sprintf(`"x%d" {`, i), 1) + "\n"
+		wants = append(wants, row.want)
+	}
 
-			out, err := w.run("validate")
-			if err == nil || !strings.Contains(strings.Join(strings.Fields(out), " "), row.want) {
-				t.Errorf("terraform validate does not say %q:\n%s", row.want, out)
-			}
-		})
+	write(t, filepath.Join(w.dir, "x.tf"), text)
+	out, err := w.run("validate")
+	for _, want := range wants {
+		if err == nil || !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
+			t.Errorf("terraform validate does not say %q:\n%s", want, out)
+		}
 	}
 }
 
@@ -248,12 +269,20 @@ func TestTerraformTestNotices(t *testing.T) {
 	w := newWorkspace(t)
 
 	faults := []struct{ file, old, new, want string }{
-		{"run.tf", `timeout = "600s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", unchecked = true`, `timeout = "600s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", unchecked = false`, "takes the signature off tokens"},
-		{"run.tf", `members  = var.clients`, `members  = ["allUsers"]`, "others than the clients reach the front door"},
-		{"run.tf", `INGRESS_TRAFFIC_INTERNAL_ONLY`, `INGRESS_TRAFFIC_ALL`, "reached from outside"},
+		{"run.tf", `timeout = "600s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", unchecked = !var.check_internal`, `timeout = "600s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", unchecked = false`, "takes the signature off tokens"},
+		{"run.tf", `members  = local.invokers[each.key]`, `members  = ["allUsers"]`, "others than the clients reach the front door"},
+		{"run.tf", `functions = [google_service_account.invoker.member]`, `functions = ["user:a@example.com"]`, "others than the invoker reach worker and functions"},
+		{"run.tf", `"${local.urls[p]}${path}" if var.check_internal`, `local.urls[p] if var.check_internal`, "Cloud Run refuses the tokens of queues, topic or schedule"},
+		{"run.tf", `local.services[p].unchecked ? "" : "cloudrun"`, `p == "functions" ? "cloudrun" : ""`, "the front door does not know that Cloud Run checks its clients"},
+		{"run.tf", `== "load-balancer" ? "2"`, `== "load-balancer" ? "1"`, "the front door takes the load balancer for its client"},
+		{"run.tf", `percent = 100 - var.candidate.percent`, `percent = 100`, "the newest revisions get other requests than chosen"},
+		{"outputs.tf", `"https://${local.tag}---"`, `"https://new---"`, "the new front door is not where it is said to be"},
+		{"outputs.tf", `var.candidate.serving[p]`, `var.candidate.other[p]`, "what is tried is said to serve"},
+		{"outputs.tf", `basename(s.latest_ready_revision)`, `s.latest_ready_revision`, "the revisions that serve are said to be"},
+		{"run.tf", `timeout = "1800s", ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY"`, `timeout = "1800s", ingress = "INGRESS_TRAFFIC_ALL"`, "reached from outside"},
 		{"run.tf", `google_service_account.program[each.key].email`, `google_service_account.invoker.email`, "own service account"},
-		{"run.tf", `cpu_idle          = true`, `cpu_idle          = false`, "processor or memory"},
-		{"run.tf", `min_instance_count = 0`, `min_instance_count = 1`, "an idle agent runs"},
+		{"run.tf", `limits            = { cpu = "1"`, `limits            = { cpu = "2"`, "processor or memory"},
+		{"run.tf", `min_instance_count = var.min_instances[each.key]`, `min_instance_count = 1`, "an idle agent runs"},
 		{"run.tf", `path = "/live"`, `path = "/"`, "not probed"},
 		{"tasks.tf", `turns   = var.instances.worker * var.turns_per_instance`, `turns   = var.instances.worker * var.turns_per_instance + 100`, "more is dispatched than the workers have room for"},
 		{"tasks.tf", `bulk    = var.instances.worker * var.items_per_instance`, `bulk    = 1`, "batches take room from turns, or have none"},
@@ -276,10 +305,59 @@ func TestTerraformTestNotices(t *testing.T) {
 		{"pipelines.tf", `"roles/pubsub.subscriber"`, `"roles/pubsub.editor"`, "others than its members pull"},
 		{"pipelines.tf", `= local.pubsub_agent`, `= "allUsers"`, "may not take the dead letters of a pipeline away"},
 		{"identities.tf", `databases/${google_firestore_database.tasks[0].name}`, `databases/x`, "reaches another database"},
+		{"tasks.tf", `"ALWAYS"`, `"IF_NOT_EXISTS"`, "a job decides where the invoker's token goes"},
+		{"tasks.tf", `path = "/batch"`, `path = "/bulk"`, "a queue calls another address than its lane's"},
+		{"tasks.tf", `audience              = "${local.urls[local.targets`, `audience              = "x${local.urls[local.targets`, "a program would refuse the jobs of its queue"},
+		{"tasks.tf", `i == 0 ? "" : "-${i}"`, `i == 0 ? "" : "-x${i}"`, "a lane has not four queues"},
+		{"tasks.tf", `sweeps = 4 * var.shards`, `sweeps = 3 * var.shards`, "the queues of a lane do not share its room"},
+		{"run.tf", `tostring(var.shards)`, `"1"`, "the programs do not know of the further queues"},
+		{"firestore.tf", `var.shards > 1 && each.key`, `false && each.key`, "the writes of all tasks share a range"},
 		{"firestore.tf", `try(each.value.ttl, false) ?`, `each.key == "tasks gone" ?`, "records or entries do not expire"},
-		{"firestore.tf", `for_each = each.value.indexes`, `for_each = each.key == "kv owner" ? [{ order = "ASCENDING" }] : each.value.indexes`, "an entry is in an index"},
+		{"firestore.tf", `? [] : each.value.indexes`, `? [] : each.key == "kv owner" ? [{ order = "ASCENDING" }] : each.value.indexes`, "an entry is in an index"},
 		{"project.tf", `local.firestore ? ["firestore.googleapis.com"] : []`, `["firestore.googleapis.com", "spanner.googleapis.com"]`, "the APIs are"},
 		{"firestore.tf", `local.firestore ? 1 : 0`, `1`, "there is a Firestore beside AlloyDB"},
+		{"firestore.tf", `google_firestore_database.tasks[0].name
+  retention = "${var.backups.daily_days * 86400}s"`, `"other"
+  retention = "1s"`, "there is no backup of each day and of each week"},
+		{"firestore.tf", `var.backups.weekly_days > 0`, `true`, "there are backups that nobody wants"},
+		{"firestore.tf", `"ENABLED" : "DISABLED"}`, `"DISABLED" : "DISABLED"}`, "no minute of the last days can be restored"},
+		{"firestore.tf", `update = "60m"`, ``, "an index has no time to be built"},
+		{"firestore.tf", `coalesce(var.database, var.prefix)`, `var.prefix`, "the programs do not use the restored database"},
+		{"secrets.tf", `var.protect && contains`, `contains`, "a secret cannot be deleted, and should be"},
+		{"secrets.tf", `toset(["access", "errand-keys"])`, `toset(["access"])`, "the keys or the access file can be deleted"},
+		{"secrets.tf", `"2592000s"`, `"86400s"`, "a version that is destroyed by mistake is lost"},
+		{"identities.tf", `_model_${substr(uuid(), 0, 8)}`, `_model`, "a role has the id that one had before a destroy"},
+		{"run.tf", `name           = "h2c"`, `name           = "http1"`, "a program does not learn that its caller has gone"},
+		{"run.tf", `percent = 100, tag = null }] :`, `percent = 0, tag = null }] :`, "a new version gets no requests"},
+		{"run.tf", `if url != local.urls["cardserver"]`, `if true`, "tokens for another address are taken"},
+		{"run.tf", `merge(local.called, {`, `merge(local.called, { worker = [local.url] }, {`, "Cloud Run refuses tokens for the address that clients use, or takes them for another service"},
+		{"run.tf", `internal      = "INGRESS_TRAFFIC_INTERNAL_ONLY"`, `internal      = "INGRESS_TRAFFIC_ALL"`, "the front door is reached from elsewhere than chosen"},
+		{"run.tf", `"INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER"`, `"INGRESS_TRAFFIC_ALL"`, "the front door can be reached beside the load balancer"},
+		{"run.tf", `startswith(var.region, "us-") ? "us" : "global"`, `"us"`, "the model is asked where there is none"},
+		{"run.tf", `var.model_location != "" ? var.model_location :`, ``, "the model is asked elsewhere than chosen"},
+		{"run.tf", `!var.cpu_always`, `true`, "instances do not wait for work as chosen"},
+		{"run.tf", `var.instances[p] <= var.quota.cpus &&`, ``, "check.quota, was expected to report an error"},
+		{"run.tf", `floor(var.memory[p] * 0.9)`, `floor(var.memory[p] * 0.1)`, "a program does not have its memory, or does not know it"},
+		{"outputs.tf", `sum(values(var.instances))`, `2 * sum(values(var.instances))`, "the instances need"},
+		{"identities.tf", `count = startswith(local.model, "vertex:") ? 1 : 0`, `count = startswith(local.model, "vertex:") && var.image != "" ? 1 : 0`, "a right is given only with the services"},
+		{"secrets.tf", `location = replicas.value`, `location = var.region`, "secrets are kept elsewhere than chosen"},
+		{"secrets.tf", `length(var.secret_locations) == 0 ? [1] : []`, `[1]`, "secrets are kept elsewhere than chosen"},
+		{"pubsub.tf", `allowed_persistence_regions = [var.region]`, `allowed_persistence_regions = ["us-central1"]`, "events are kept in another region"},
+		{"edge.tf", `local.edge && var.image != ""`, `local.edge`, "the domain cannot lead to the load balancer before there is a service"},
+		{"edge.tf", `google_cloud_run_v2_service.program["cardserver"].name`, `"errand-worker"`, "the load balancer leads elsewhere than to the front door"},
+		{"edge.tf", `google_compute_url_map.edge[0].id`, `"other"`, "a part of the load balancer does not lead to the next one"},
+		{"edge.tf", `domains = [var.edge.domain]`, `domains = ["example.com"]`, "the load balancer has no certificate for the domain"},
+		{"edge.tf", `enforce_on_key = "IP"`, `enforce_on_key = "ALL"`, "an address has no share of the requests"},
+		{"network.tf", `p == "functions" ?`, `p == "worker" ?`, "webhooks do not leave through the given network"},
+		{"network.tf", `[google_compute_address.egress[0].id]`, `[]`, "the network has not the address that is shown"},
+		{"network.tf", `private_ip_google_access = true`, `private_ip_google_access = false`, "the network is that of a database, or does not reach Google"},
+		{"costs.tf", `httpRequest.status<300`, `httpRequest.status<600`, "requests that fail are not logged"},
+		{"costs.tf", `count = var.log_requests == "failed" ? 1 : 0`, `count = 1`, "requests are not logged, and should be"},
+		{"costs.tf", `projects = ["projects/${data.google_project.this.number}"]`, `projects = []`, "nobody is told of the budget"},
+		{"build.tf", `keep_count = most_recent_versions.value`, `keep_count = 1`, "images are kept for ever, or the newest ones are not"},
+		{"build.tf", `immutable_tags = var.images_kept == 0`, `immutable_tags = false`, "images go that should be kept"},
+		{"project.tf", `var.edge != null ? ["compute`, `false ? ["compute`, "there is a load balancer without the API for it"},
+		{"project.tf", `var.budget == null ? [] :`, ``, "there is a budget that nobody asked for"},
 		{"alloydb.tf", `restore_continuous_backup_source.value.time`, `"2020-01-01T00:00:00Z"`, "the cluster is not the chosen moment"},
 		{"alloydb.tf", `&role=${local.database}`, ``, "a program does not find the store, or not as itself"},
 		{"alloydb.tf", `user_type      = "ALLOYDB_IAM_USER"`, `user_type      = "ALLOYDB_BUILT_IN"`, "a program cannot log in, or may do more"},
@@ -307,7 +385,7 @@ func TestTerraformTestNotices(t *testing.T) {
 		{"secrets.tf", `roles/secretmanager.secretAccessor`, `roles/secretmanager.admin`, "the worker reads a secret that is not its own"},
 		{"secrets.tf", `"functions/access", "worker/access"`, `"functions/access"`, "the access file is not where ERRAND_ACCESS says"},
 		{"secrets.tf", `"worker/${s}"`, `"functions/${s}"`, "the agent's secret is not the worker's alone"},
-		{"run.tf", `toset(var.subnetwork == "" ? [] : ["worker"])`, `local.programs`, "another program than the worker is in the network"},
+		{"network.tf", `toset(concat(var.subnetwork == "" ? [] : ["worker"], var.static_egress ? ["functions"] : []))`, `local.programs`, "another program than the worker is in the network"},
 		{"agent.tf", `if value != ""`, ``, "settings, origins or destinations are not passed on"},
 		{"run.tf", `value = env.value`, `value = each.key == "functions" && env.key == "ERRAND_URL" ? "" : env.value`, "functions does not have the environment"},
 		{"run.tf", `secretmanager:${var.project}/${var.prefix}`, `secretmanager:${var.project}`, "not those that ERRAND_SECRETS begins"},

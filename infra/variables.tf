@@ -34,6 +34,38 @@ variable "database_location" {
   }
 }
 
+variable "database" {
+  description = "Name of Firestore's database, if it is not the prefix: that of one that was restored (README.md)."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.database == "" || can(regex("^[a-z][a-z0-9-]{2,61}[a-z0-9]$", var.database))
+    error_message = "database must have 4 to 63 small letters, digits and hyphens, begin with a letter and not end in a hyphen; leave it out for the prefix."
+  }
+
+  validation {
+    condition     = var.database == "" || var.store == "firestore"
+    error_message = "database is for Firestore: leave it out with store = \"alloydb\", where alloydb.cluster names a restored cluster."
+  }
+}
+
+variable "backups" {
+  description = "What can be restored of Firestore's database: whether every minute of the last seven days, for how many days the backup of each day is kept, and for how many that of each week. 0: there is no such backup. Each costs storage (README.md)."
+  type = object({
+    point_in_time = optional(bool, true)
+    daily_days    = optional(number, 7)
+    weekly_days   = optional(number, 98)
+  })
+  default = {}
+
+  # https://cloud.google.com/firestore/docs/backups
+  validation {
+    condition     = alltrue([for days in [var.backups.daily_days, var.backups.weekly_days] : days >= 0 && days <= 98 && floor(days) == days])
+    error_message = "backups.daily_days and backups.weekly_days must be whole numbers from 0, for none, to 98, the 14 weeks that Firestore keeps a backup at most."
+  }
+}
+
 variable "store" {
   description = "Where the records are: firestore, or alloydb, which costs money while it is idle (README.md). Another one begins empty."
   type        = string
@@ -187,14 +219,36 @@ variable "subnetwork" {
   }
 }
 
+variable "static_egress" {
+  description = "Whether webhooks come from one address, for receivers with a list of allowed ones: through subnetwork, whose network has Cloud NAT then, or else through a network and a Cloud NAT of the installation's own, which cost money while they are idle."
+  type        = bool
+  default     = false
+}
+
 variable "model_location" {
-  description = "Where Vertex AI is asked: global, or a region that has the model."
+  description = "Where Vertex AI is asked: global, eu, us, or a region that has the model. Empty: eu, the European Union, for a region in Europe, us for one in the United States, else global, which may be anywhere."
   type        = string
-  default     = "global"
+  default     = ""
 
   validation {
-    condition     = can(regex("^(global|[a-z]+|[a-z]+-[a-z]+[0-9]+)$", var.model_location))
-    error_message = "model_location must be global or a region such as europe-west1."
+    condition     = can(regex("^(|global|[a-z]+|[a-z]+-[a-z]+[0-9]+)$", var.model_location))
+    error_message = "model_location must be global, eu, us or a region such as europe-west1; leave it out for the one of the region."
+  }
+}
+
+variable "ingress" {
+  description = "From where clients reach the front door: all; load-balancer, from load balancers and the project's own networks; or internal, from these networks alone. Empty: all, or load-balancer with edge."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = contains(["", "all", "load-balancer", "internal"], var.ingress)
+    error_message = "ingress must be all, load-balancer or internal; leave it out for all, or for load-balancer with edge."
+  }
+
+  validation {
+    condition     = var.edge == null || var.ingress != "internal"
+    error_message = "With ingress = \"internal\" no load balancer reaches the front door: leave edge out, or set ingress to load-balancer."
   }
 }
 
@@ -215,14 +269,20 @@ variable "clients" {
   default     = ["allUsers"]
 
   validation {
-    condition     = length(var.clients) > 0 && alltrue([for c in var.clients : can(regex("^(allUsers|allAuthenticatedUsers|(user|group|serviceAccount|domain|principal|principalSet):.+)$", c))])
-    error_message = "clients must be a list of allUsers, user:EMAIL, group:EMAIL, serviceAccount:EMAIL or domain:NAME."
+    condition     = length(var.clients) > 0 && alltrue([for c in var.clients : can(regex("^(allUsers|(user|group|serviceAccount|domain|principal|principalSet):.+)$", c))])
+    error_message = "clients must be a list of allUsers, user:EMAIL, group:EMAIL, serviceAccount:EMAIL or domain:NAME. allAuthenticatedUsers would be everybody with any account of Google: name who is meant."
   }
 
   validation {
-    condition     = var.access == "secret" || !anytrue([for c in var.clients : startswith(c, "all")])
+    condition     = var.access == "secret" || !contains(var.clients, "allUsers")
     error_message = "With access = \"anonymous\" the agent asks nobody who they are: name in clients who may reach it, or set access to secret."
   }
+}
+
+variable "check_internal" {
+  description = "Whether Cloud Run itself checks the callers of worker and functions, as the policy run.managed.requireInvokerIam demands. The programs then take its word: it takes the signatures off the tokens that it checks."
+  type        = bool
+  default     = false
 }
 
 variable "origins" {
@@ -249,7 +309,7 @@ variable "dedupe" {
 }
 
 variable "url" {
-  description = "Address at which clients reach the agent, for its card. Empty: the one Cloud Run gives it."
+  description = "Address at which clients reach the agent, for its card. Empty: https://DOMAIN of edge, or the one Cloud Run gives it. Clients look for the card at the root of the domain: below a path they must be given the card's address."
   type        = string
   default     = ""
 
@@ -259,8 +319,47 @@ variable "url" {
   }
 }
 
+variable "edge" {
+  description = "A domain of one's own in front of the front door, with a load balancer, a certificate and Cloud Armor, which lets each address send so many requests a minute (README.md). It costs money while it is idle."
+  type = object({
+    domain              = string
+    requests_per_minute = optional(number, 600)
+  })
+  default = null
+
+  # The certificate has the domain in its name, which has at most 63 characters.
+  validation {
+    condition     = var.edge == null || try(can(regex("^([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)+[a-z]{2,}$", var.edge.domain)) && length(var.edge.domain) <= 38, false)
+    error_message = "edge.domain must be a domain of at most 38 characters without https://, for example agent.example.com."
+  }
+
+  validation {
+    condition     = try(var.edge.requests_per_minute >= 1 && floor(var.edge.requests_per_minute) == var.edge.requests_per_minute, true)
+    error_message = "edge.requests_per_minute must be a whole number from 1, for example 600."
+  }
+}
+
+variable "candidate" {
+  description = "Which revisions serve while the newest ones are tried (output serving), and how many of a hundred requests the newest ones get. Null: the newest ones serve (README.md)."
+  type = object({
+    serving = object({ cardserver = string, worker = string, functions = string })
+    percent = optional(number, 0)
+  })
+  default = null
+
+  validation {
+    condition     = var.candidate == null || try(alltrue([for p, r in var.candidate.serving : startswith(r, "${var.prefix}-${p}-")]), false)
+    error_message = "candidate.serving must name a revision of each program, as terraform output serving shows them before the new image is applied."
+  }
+
+  validation {
+    condition     = var.candidate == null || try(var.candidate.percent >= 0 && var.candidate.percent <= 99 && floor(var.candidate.percent) == var.candidate.percent, false)
+    error_message = "candidate.percent must be a whole number from 0 to 99; leave candidate out for 100."
+  }
+}
+
 variable "instances" {
-  description = "How many instances of each program run at most. None runs while there is nothing to do."
+  description = "How many instances of each program run at most, with a processor each. None runs while there is nothing to do. A new project may have about 20 processors for each (quota)."
   type = object({
     cardserver = optional(number, 10)
     worker     = optional(number, 20)
@@ -274,20 +373,64 @@ variable "instances" {
   }
 }
 
-variable "turns_per_instance" {
-  description = "How many turns one worker runs side by side. With items_per_instance and the worker's instances it bounds what the model and its bill see."
-  type        = number
-  default     = 4
+variable "min_instances" {
+  description = "How many instances of each program run at least. More than none saves the first caller after a rest the seconds of a start, and is billed all day."
+  type = object({
+    cardserver = optional(number, 0)
+    worker     = optional(number, 0)
+    functions  = optional(number, 0)
+  })
+  default = {}
 
   validation {
-    condition     = var.turns_per_instance >= 1 && var.turns_per_instance <= 32 && floor(var.turns_per_instance) == var.turns_per_instance
-    error_message = "turns_per_instance must be a whole number from 1 to 32: a heavy turn takes memory from those beside it. For more at once raise instances.worker."
+    condition     = alltrue([for p, n in var.min_instances : n >= 0 && floor(n) == n && n <= var.instances[p]])
+    error_message = "min_instances must be whole numbers from 0 to what instances has for the program, for example { cardserver = 1 }."
+  }
+}
+
+variable "cpu_always" {
+  description = "Whether instances have their processor, and are billed, also between requests. It is cheaper where they are hardly ever idle. https://cloud.google.com/run/docs/configuring/billing-settings"
+  type        = bool
+  default     = false
+}
+
+variable "quota" {
+  description = "What the project may have on Cloud Run for one service in the region: processors, and GiB of memory. The default is about what a new project has. It changes nothing; a plan that needs more is a warning."
+  type = object({
+    cpus       = optional(number, 20)
+    memory_gib = optional(number, 40)
+  })
+  default = {}
+
+  validation {
+    condition     = var.quota.cpus > 0 && var.quota.memory_gib > 0
+    error_message = "quota must be { cpus = NUMBER, memory_gib = NUMBER }, both above 0."
+  }
+}
+
+variable "turns_per_instance" {
+  description = "How many turns one worker runs side by side. Most of the time they wait for the model, so many of them share a processor. With items_per_instance and the worker's instances it bounds what the model and its bill see."
+  type        = number
+  default     = 16
+
+  # A program lets 200 requests of one address in (docs/limits.md), and Cloud Tasks may be one.
+  # Turns, as many items and four batches are fewer.
+  validation {
+    condition     = var.turns_per_instance >= 1 && var.turns_per_instance <= 96 && floor(var.turns_per_instance) == var.turns_per_instance
+    error_message = "turns_per_instance must be a whole number from 1 to 96. For more at once raise instances.worker."
+  }
+
+  # One machine runs 64 turns in 512 MiB by default. What a turn needs beyond the memory that is
+  # left it waits for.
+  validation {
+    condition     = var.turns_per_instance + var.items_per_instance <= 64 || var.memory.worker >= 1024
+    error_message = "turns_per_instance and items_per_instance are more than 64 together, and would wait for each other in ${var.memory.worker} MiB: set memory.worker to 1024 at least, or lower one of them."
   }
 
   # A queue dispatches at most 5,000 at once. https://cloud.google.com/tasks/docs/quotas
   validation {
-    condition     = var.turns_per_instance * var.instances.worker <= 5000
-    error_message = "turns_per_instance * instances.worker must be at most 5000, the most that a queue dispatches at once: lower one of them."
+    condition     = var.turns_per_instance * var.instances.worker >= var.shards && var.turns_per_instance * var.instances.worker <= 5000 * var.shards
+    error_message = "turns_per_instance * instances.worker must be from 1 to 5000 for each queue of the lane (shards), the most that a queue dispatches at once."
   }
 }
 
@@ -297,30 +440,45 @@ variable "items_per_instance" {
   default     = 4
 
   validation {
-    condition     = var.items_per_instance >= 1 && var.items_per_instance <= 32 && floor(var.items_per_instance) == var.items_per_instance
-    error_message = "items_per_instance must be a whole number from 1 to 32: a heavy item takes memory from the turns beside it. For more at once raise instances.worker."
+    condition     = var.items_per_instance >= 1 && var.items_per_instance <= 96 && floor(var.items_per_instance) == var.items_per_instance
+    error_message = "items_per_instance must be a whole number from 1 to 96. For more at once raise instances.worker."
   }
 
   validation {
-    condition     = var.items_per_instance * var.instances.worker <= 5000
-    error_message = "items_per_instance * instances.worker must be at most 5000, the most that a queue dispatches at once: lower one of them."
+    condition     = var.items_per_instance * var.instances.worker >= var.shards && var.items_per_instance * var.instances.worker <= 5000 * var.shards
+    error_message = "items_per_instance * instances.worker must be from 1 to 5000 for each queue of the lane (shards), the most that a queue dispatches at once."
+  }
+}
+
+variable "shards" {
+  description = "Queues of each lane: 1, 2, 4 or 8. With more than one, the indexes of Firestore that grow at one end also have eight ranges instead of one. For hundreds of tasks a second (docs/scale.md)."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = contains([1, 2, 4, 8], var.shards)
+    error_message = "shards must be 1, 2, 4 or 8."
   }
 }
 
 variable "memory" {
-  description = "MiB of each instance."
-  type        = number
-  default     = 512
+  description = "MiB of each instance of a program. A new project may have about 40 GiB for all instances of a program (quota)."
+  type = object({
+    cardserver = optional(number, 512)
+    worker     = optional(number, 512)
+    functions  = optional(number, 512)
+  })
+  default = {}
 
   # Cloud Run gives one processor at least 128 MiB and at most 4 GiB.
   validation {
-    condition     = var.memory >= 256 && var.memory <= 4096 && floor(var.memory) == var.memory
-    error_message = "memory must be a whole number of MiB from 256 to 4096, for example 512."
+    condition     = alltrue([for m in values(var.memory) : m >= 256 && m <= 4096 && floor(m) == m])
+    error_message = "memory must be whole numbers of MiB from 256 to 4096, for example { worker = 1024 }."
   }
 }
 
 variable "protect" {
-  description = "Whether Firestore's database, and a bucket with files in it, refuse to be deleted. Set it to false and apply before a destroy. AlloyDB's cluster always refuses (README.md)."
+  description = "Whether Firestore's database, the secrets with the keys and the access file, and a bucket with files in it, refuse to be deleted. Set it to false and apply before a destroy. AlloyDB's cluster always refuses (README.md)."
   type        = bool
   default     = true
 }
@@ -349,6 +507,62 @@ variable "pipelines" {
   validation {
     condition     = alltrue(flatten([for p in values(var.pipelines) : [for m in p.members : can(regex("^(user|group|serviceAccount|domain|principal|principalSet):.+$", m))]]))
     error_message = "The members of a pipeline must be serviceAccount:EMAIL, user:EMAIL, group:EMAIL or domain:NAME: events are for nobody else."
+  }
+}
+
+variable "secret_locations" {
+  description = "Regions that keep the secrets, for example [\"europe-west1\"], where a policy forbids other ones. Empty: Google chooses. Other regions are other secrets, without their versions: choose before the first apply."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for l in var.secret_locations : can(regex("^[a-z]+-[a-z]+[0-9]+$", l))]) && length(distinct(var.secret_locations)) == length(var.secret_locations)
+    error_message = "secret_locations must be a list of different regions, for example [\"europe-west1\", \"europe-west4\"]."
+  }
+}
+
+variable "labels" {
+  description = "Labels of everything that has labels, for the bill for example: { team = \"billing\" }."
+  type        = map(string)
+  default     = {}
+
+  # https://cloud.google.com/resource-manager/docs/labels-overview#requirements
+  validation {
+    condition     = alltrue([for k, v in var.labels : can(regex("^[a-z][a-z0-9_-]{0,62}$", k)) && can(regex("^[a-z0-9_-]{0,63}$", v))])
+    error_message = "labels must be small letters, digits, hyphens and underscores, at most 63 characters each, with names that begin with a letter."
+  }
+}
+
+variable "budget" {
+  description = "Amount a month, in whole units of the billing account's currency, of whose half, nine tenths and whole the account's administrators are told by e-mail: { account = \"000000-000000-000000\", amount = 100 }. It stops nothing."
+  type        = object({ account = string, amount = number })
+  default     = null
+
+  validation {
+    condition     = var.budget == null || try(can(regex("^[0-9A-F]{6}-[0-9A-F]{6}-[0-9A-F]{6}$", var.budget.account)) && var.budget.amount >= 1 && floor(var.budget.amount) == var.budget.amount, false)
+    error_message = "budget must be { account = \"000000-000000-000000\", amount = 100 }, with the id that gcloud billing accounts list shows, and a whole amount."
+  }
+}
+
+variable "images_kept" {
+  description = "How many of the newest images are kept; older ones go when they are 30 days old. 0: all are kept."
+  type        = number
+  default     = 10
+
+  validation {
+    condition     = var.images_kept >= 0 && floor(var.images_kept) == var.images_kept
+    error_message = "images_kept must be a whole number, for example 10, or 0 to keep all."
+  }
+}
+
+variable "log_requests" {
+  description = "failed: of the requests to worker and functions only those that fail are logged by Cloud Run, beside the lines of the programs themselves. all: every one, at the price of the log."
+  type        = string
+  default     = "failed"
+
+  validation {
+    condition     = contains(["failed", "all"], var.log_requests)
+    error_message = "log_requests must be failed or all."
   }
 }
 

@@ -80,7 +80,7 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	go parts.CheckModel(ctx)
 	go parts.CheckSecrets(ctx)
 	return serve.Run(ctx, l, endpoints, serve.Options{
-		Log: log, Caller: env.Caller(), Linger: parkFor, Drain: func(context.Context) { worker.Drain(); ofBatches.Drain() },
+		Log: log, Caller: env.Caller(), Proxies: env.Hops(), Ready: parts.Ready, Linger: parkFor, Drain: func(context.Context) { worker.Drain(); ofBatches.Drain() },
 	})
 }
 

@@ -136,7 +136,7 @@ func (n *Notifier) ServeEvent(w http.ResponseWriter, req *http.Request) {
 		log.ErrorContext(ctx, "dropping an event of a record that cannot be read", "task", e.Task, "err", err)
 	case err != nil:
 		log.ErrorContext(ctx, "handling an event", "task", e.Task, "err", err)
-		w.WriteHeader(http.StatusServiceUnavailable)
+		w.WriteHeader(desk.StatusOf(err))
 		return
 	}
 
@@ -146,7 +146,7 @@ func (n *Notifier) ServeEvent(w http.ResponseWriter, req *http.Request) {
 // hint enqueues a delivery job if a webhook is behind its notifications. An event that is not the
 // newest of its record leaves this to the newest.
 func (n *Notifier) hint(ctx context.Context, e bus.Event) error {
-	r, err := n.cfg.Store.Load(ctx, e.Task)
+	r, err := task.Load(ctx, n.cfg.Store, e.Task)
 	if err != nil {
 		return err
 	}

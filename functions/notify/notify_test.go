@@ -118,7 +118,7 @@ func TestEvent(t *testing.T) {
 		{name: "unknown task", raw: `{"message":{"attributes":{"task":"nope","note":"1","ce-time":"2026-01-02T03:04:05Z"}}}`, code: 204},
 		{name: "too large", raw: `"` + string(make([]byte, 2<<20)) + `"`, code: 204},
 		{name: "store outage", note: 2, store: true, code: 503},
-		{name: "queue outage", note: 2, queue: true, code: 503},
+		{name: "queue outage", note: 2, queue: true, code: 500},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)

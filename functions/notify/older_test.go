@@ -49,7 +49,7 @@ func TestWebhooksOfAnOlderFileGoOn(t *testing.T) {
 		})
 
 		w.deliver(dead.ID())
-		due, err := w.Store.Due(t.Context(), task.Deliveries, killed.Add(time.Hour), task.Ref{}, 10)
+		due, err := w.Store.Due(t.Context(), task.Deliveries, task.Shard{}, killed.Add(time.Hour), task.Ref{}, 10)
 		if err != nil || len(due) != 1 {
 			t.Fatalf("Due = %v, %v, want one task", due, err)
 		}

@@ -16,27 +16,30 @@ import (
 
 // Limits of one purge.
 const (
-	purgeLimit = 20_000    // tasks: two sweeps a minute delete more than 500 tasks a second
+	purgeLimit = 20_000    // tasks of a shard: two sweeps a minute delete more than 500 tasks a second
 	linger     = time.Hour // from the expiry of a task to its purge: no run takes so long
 )
 
-// purge deletes tasks that expired an hour ago: first the steps, then the record (R16i). So
+// purge deletes tasks of a shard that expired an hour ago: first the steps, then the record (R16i). So
 // a purge that is broken off leaves a record by which the next one finds the rest. It also
-// deletes expired entries of kv. It returns the number of records.
+// deletes expired entries of kv, in the first shard. It returns the number of records.
 //
 // A task whose steps cannot be deleted is skipped, so that it does not block the others.
 // Many such tasks end the purge.
-func (s *Sweep) purge(ctx context.Context) (int, error) {
+func (s *Sweep) purge(ctx context.Context, of task.Shard) (int, error) {
 	now := s.cfg.Desk.Now()
-	n, err := s.purgeTasks(ctx, now.Add(-linger))
+	n, err := s.purgeTasks(ctx, of, now.Add(-linger))
+	if !of.First() {
+		return n, err
+	}
 	_, kerr := s.cfg.KV.Purge(ctx, now, purgeLimit)
 	return n, errors.Join(err, kerr)
 }
 
-func (s *Sweep) purgeTasks(ctx context.Context, before time.Time) (purged int, err error) {
+func (s *Sweep) purgeTasks(ctx context.Context, of task.Shard, before time.Time) (purged int, err error) {
 	var failed atomic.Int64
 	for after, seen := (task.Ref{}), 0; seen < purgeLimit; {
-		list, err := s.cfg.Store.Expired(ctx, before, after, min(page, purgeLimit-seen))
+		list, err := s.cfg.Store.Expired(ctx, of, before, after, min(page, purgeLimit-seen))
 		if err != nil || len(list) == 0 {
 			return purged, err
 		}

@@ -101,7 +101,7 @@ func stepsOf(t *testing.T, db *sqlstore.DB) (keys []string) {
 // stored lists the ids of all records, expired ones too.
 func stored(t *testing.T, db *sqlstore.DB) (ids []string) {
 	t.Helper()
-	list, err := db.Expired(t.Context(), start.AddDate(100, 0, 0), task.Ref{}, 1000)
+	list, err := db.Expired(t.Context(), task.Shard{}, start.AddDate(100, 0, 0), task.Ref{}, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,15 +11,15 @@ import (
 	"errand/shared/task"
 )
 
-// repair enqueues the records that were due in the lane when the sweep was enqueued, oldest
+// repair enqueues the records of a shard that were due in the lane when the sweep was enqueued, oldest
 // first. In a queue that keeps its order the sweep has waited behind all earlier jobs, so
 // these records have none there any more. In a queue that does not, each further job for the
 // same debts waits twice as long as the one before (R10).
-func (s *Sweep) repair(ctx context.Context, lane string, added time.Time) (int, error) {
+func (s *Sweep) repair(ctx context.Context, lane string, of task.Shard, added time.Time) (int, error) {
 	if now := s.cfg.Desk.Now(); added.After(now) {
 		added = now
 	}
-	return s.each(ctx, lane, added, s.limit(lane), func(ctx context.Context, id string) (r task.Record, lanes []string, err error) {
+	return s.each(ctx, lane, of, added, s.limit(lane), func(ctx context.Context, id string) (r task.Record, lanes []string, err error) {
 		if r, err = s.load(ctx, id); err != nil {
 			return r, nil, err
 		}
@@ -42,7 +42,7 @@ func (s *Sweep) repair(ctx context.Context, lane string, added time.Time) (int, 
 func (s *Sweep) Refill(ctx context.Context, lane string) {
 	now := s.cfg.Desk.Moment()
 	by := now.Now.Add(now.Rules.Patience)
-	n, err := s.each(ctx, lane, now.Now.Add(now.Rules.Longest()), s.cfg.Fill, func(ctx context.Context, id string) (r task.Record, lanes []string, err error) {
+	n, err := s.each(ctx, lane, task.Shard{}, now.Now.Add(now.Rules.Longest()), s.cfg.Fill, func(ctx context.Context, id string) (r task.Record, lanes []string, err error) {
 		if r, err = s.load(ctx, id); err == nil {
 			for _, d := range r.Owed(now, by) { // in all lanes: a record is listed in one only
 				lanes = append(lanes, d.Lane)
@@ -76,11 +76,11 @@ func (s *Sweep) load(ctx context.Context, id string) (task.Record, error) {
 //
 // A record on which take fails is skipped, so that it does not block the others. Many such
 // records end the pass.
-func (s *Sweep) each(ctx context.Context, lane string, before time.Time, limit int,
+func (s *Sweep) each(ctx context.Context, lane string, of task.Shard, before time.Time, limit int,
 	take func(context.Context, string) (task.Record, []string, error)) (int, error) {
 	var done, failed, foreign atomic.Int64
 	for after := (task.Ref{}); int(done.Load()) < limit; {
-		refs, err := s.cfg.Store.Due(ctx, lane, before, after, min(page, limit-int(done.Load())))
+		refs, err := s.cfg.Store.Due(ctx, lane, of, before, after, min(page, limit-int(done.Load())))
 		if err != nil || len(refs) == 0 {
 			return int(done.Load()), err
 		}

@@ -32,11 +32,15 @@ type Config struct {
 	Queue queue.Queue    // the desk's: sweeps are jobs too
 	Log   *slog.Logger   // default: discards
 
+	// Shards is into how many parts the sweeps of each lane are divided, as many as it has
+	// managed queues. Default: 1.
+	Shards int
+
 	// Batches has the files that batches make. nil: there are none.
 	Batches *files.Store
 
-	// Limit is the number of records that one sweep enqueues. Default: the jobs that the
-	// lane dispatches before the next sweep.
+	// Limit is the number of records that one sweep enqueues. Default: the jobs that a queue
+	// of the lane dispatches before the next sweep.
 	Limit int
 
 	// Fill is the number of records that one Refill enqueues. It must be more than twice
@@ -52,7 +56,7 @@ func (s *Sweep) limit(lane string) int {
 		return s.cfg.Limit
 	}
 	l, _ := queue.LaneOf(lane)
-	return l.Rate * l.Shards * 60
+	return l.Rate * 60
 }
 
 // Limits of one sweep.
@@ -76,6 +80,7 @@ func New(c Config) *Sweep {
 	if c.Fill <= 0 {
 		c.Fill = defaultFill
 	}
+	c.Shards = max(c.Shards, 1)
 	return &Sweep{cfg: c}
 }
 
@@ -90,25 +95,26 @@ func (s *Sweep) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 
-	n, err := s.repair(ctx, job.Queue, job.Sweep)
+	of := task.Shard{Index: job.Shard, Of: job.Of}
+	n, err := s.repair(ctx, job.Queue, of, job.Sweep)
 	if err != nil {
-		log.ErrorContext(ctx, "sweeping", "lane", job.Queue, "put_back", n, "err", err)
+		log.ErrorContext(ctx, "sweeping", "lane", job.Queue, "shard", job.Shard, "put_back", n, "err", err)
 	} else if n > 0 {
-		log.InfoContext(ctx, "swept", "lane", job.Queue, "put_back", n)
+		log.InfoContext(ctx, "swept", "lane", job.Queue, "shard", job.Shard, "put_back", n)
 	}
 
 	// Twice a minute is often enough to look for what has expired.
 	if job.Queue != task.Turns && job.Queue != task.Deliveries {
 		return
 	}
-	n, err = s.purge(ctx)
+	n, err = s.purge(ctx, of)
 	if err != nil {
 		log.ErrorContext(ctx, "purging", "purged", n, "err", err)
 	} else if n > 0 {
 		log.InfoContext(ctx, "purged", "purged", n)
 	}
 
-	if s.cfg.Files == nil || job.Queue != task.Turns {
+	if s.cfg.Files == nil || job.Queue != task.Turns || !of.First() {
 		return
 	}
 	n, err = s.cfg.Files.Sweep(ctx, s.ended)

@@ -69,19 +69,19 @@ func newSweep(store sweep.Store, q queue.Queue, now func() time.Time, edit ...fu
 }
 
 // accept stores a task accepted at the given time.
-func accept(t *testing.T, db *sqlstore.DB, id string, at time.Time, hooks ...task.Webhook) task.Record {
+func accept(t *testing.T, db task.Store, id string, at time.Time, hooks ...task.Webhook) task.Record {
 	t.Helper()
 	return world.Accept(t, db, rules.At(at), task.Acceptance{ID: id, Webhooks: hooks})
 }
 
 // claim claims a task's turn.
-func claim(t *testing.T, db *sqlstore.DB, id string, at time.Time, lease time.Duration) {
+func claim(t *testing.T, db task.Store, id string, at time.Time, lease time.Duration) {
 	t.Helper()
 	world.Claim(t, db, id, rules.At(at), lease)
 }
 
 // finish ends a task in the state.
-func finish(t *testing.T, db *sqlstore.DB, id string, at time.Time, state a2a.TaskState) {
+func finish(t *testing.T, db task.Store, id string, at time.Time, state a2a.TaskState) {
 	t.Helper()
 	world.Finish(t, db, id, rules.At(at), nil, task.Outcome{State: state})
 }
@@ -98,7 +98,7 @@ func post(s *sweep.Sweep, body string) int {
 }
 
 // indebted stores tasks with all kinds of debts at the given time.
-func indebted(t *testing.T, db *sqlstore.DB, now time.Time) {
+func indebted(t *testing.T, db task.Store, now time.Time) {
 	hook := task.Webhook{ID: "h", URL: "https://x.test"}
 	accept(t, db, "lost", now.Add(-10*time.Minute))
 	accept(t, db, "fresh", now.Add(-20*time.Second))
@@ -283,7 +283,7 @@ func TestFailedAddEndsThePass(t *testing.T) {
 	}
 
 	for n := 0; n < 1000; {
-		refs, err := db.Due(t.Context(), task.Turns, now, task.Ref{}, 2000)
+		refs, err := db.Due(t.Context(), task.Turns, task.Shard{}, now, task.Ref{}, 2000)
 		if n = len(refs); err != nil {
 			t.Fatal(err)
 		}
@@ -296,7 +296,7 @@ func TestFailedAddEndsThePass(t *testing.T) {
 		t.Errorf("answered %d, want 204", code)
 	}
 
-	due, err := db.Due(t.Context(), task.Turns, now, task.Ref{}, 2000)
+	due, err := db.Due(t.Context(), task.Turns, task.Shard{}, now, task.Ref{}, 2000)
 	if err != nil || len(due) < 900 {
 		t.Errorf("%d are still due, %v; the pass went on", len(due), err)
 	}

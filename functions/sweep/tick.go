@@ -14,7 +14,7 @@ import (
 // of ours runs all the time, as [Sweep.Run] would need. The request has no content.
 const PathTick = "/tick"
 
-// Run enqueues a sweep in each lane, once in every period, until ctx ends.
+// Run enqueues the sweeps of each lane, once in every period, until ctx ends.
 func (s *Sweep) Run(ctx context.Context, every time.Duration) {
 	t := time.NewTicker(every)
 	defer t.Stop()
@@ -42,13 +42,15 @@ func (s *Sweep) ServeTick(w http.ResponseWriter, req *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// tick enqueues a sweep in each lane. The job carries the present time.
+// tick enqueues a sweep for each shard of each lane. The job carries the present time.
 func (s *Sweep) tick(ctx context.Context) error {
 	var bad []error
 	for _, lane := range queue.Lanes() {
-		job := queue.Job{Queue: lane.Name, Path: queue.PathSweep, Sweep: s.cfg.Desk.Now().UTC()}
-		if err := s.cfg.Queue.Add(ctx, job); err != nil {
-			bad = append(bad, fmt.Errorf("queue %s: %w", lane.Name, err))
+		for shard := range s.cfg.Shards {
+			job := queue.Job{Queue: lane.Name, Path: queue.PathSweep, Sweep: s.cfg.Desk.Now().UTC(), Shard: shard, Of: s.cfg.Shards}
+			if err := s.cfg.Queue.Add(ctx, job); err != nil {
+				bad = append(bad, fmt.Errorf("lane %s: %w", lane.Name, err))
+			}
 		}
 	}
 	return errors.Join(bad...)

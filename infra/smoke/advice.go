@@ -224,11 +224,11 @@ var (
 		"log of cardserver, \"job not added\": it lacks roles/cloudtasks.enqueuer or ERRAND_QUEUE is wrong; once that is corrected, the sweep adds the job within two minutes",
 	}
 	workingAdvice = []string{
-		"a worker has it and the model does not answer: the log of worker names the model's error (ERRAND_MODEL, its key, roles/aiplatform.user, quota)",
+		"a worker has it and the model does not answer: the log of worker names the model's error (ERRAND_MODEL, its key or the right aiplatform.endpoints.predict, whether GOOGLE_CLOUD_LOCATION has the model, quota)",
 		"if the model is only slow: -timeout 5m",
 	}
 	failedAdvice = []string{
-		"the log of worker has the reason, under that task: usually the model (ERRAND_MODEL, its key, roles/aiplatform.user) or a tool",
+		"the log of worker has the reason, under that task: usually the model (ERRAND_MODEL, its key or the right aiplatform.endpoints.predict) or a tool",
 	}
 	cutAdvice = []string{
 		"a proxy in between ends long answers or holds them back: raise its timeout (Cloud Run: 3600 s) and switch its buffering off for text/event-stream",

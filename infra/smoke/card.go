@@ -96,18 +96,22 @@ func judge(c *a2a.AgentCard) error {
 }
 
 // leadsHere refuses an interface on another host: clients would not reach it, and
-// credentials are sent only to the host that the user named.
+// credentials are sent only to the host that the user named. An interface of the address that
+// the card should lead to is tried at the address that was named.
 func (r *run) leadsHere(i *a2a.AgentInterface) error {
 	u, err := url.Parse(i.URL)
 	if err != nil || u.Hostname() == "" {
 		return wrong([]string{"set ERRAND_URL to the complete address at which clients reach the agent"}, "the card leads to %q, which is no address", quote(i.URL))
 	}
-	if hostPort(u) != hostPort(r.base) || u.Scheme != r.base.Scheme {
+	if hostPort(u) != hostPort(r.served) || u.Scheme != r.served.Scheme {
+		here := u.Scheme + "://" + u.Host
 		return wrong([]string{
-			"set ERRAND_URL to the address at which clients reach the agent: " + r.base.String() + ", if this is it",
-			"if clients should reach the agent at " + u.Scheme + "://" + u.Host + ", try it there",
+			"set ERRAND_URL to the address at which clients reach the agent: " + r.served.String() + ", if this is it",
+			"if clients should reach the agent at " + here + ", try it there, or add -card " + here + " to try a new version that gets no requests yet",
 		}, "the card leads to %s, and you tried %s: clients follow the card", i.URL, r.base)
 	}
+	u.Scheme, u.Host = r.base.Scheme, r.base.Host
+	i.URL = u.String()
 	return nil
 }
 

@@ -26,6 +26,9 @@ import (
 type Config struct {
 	// URL is the agent's address, without the path of its card. Required.
 	URL string
+	// Card is the address that the card leads to, if it is not URL: a new version that is
+	// tried before it gets the requests of clients has an address of its own. Empty: URL.
+	Card string
 	// Key is an API key, and Token an ID token. Either may be empty. With both, the token
 	// is for the proxy in front of the agent (the IAM check of Cloud Run). They are sent
 	// only to the host of URL, and never printed.
@@ -62,6 +65,13 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
+	served := base
+	if c.Card != "" {
+		if served, err = address(c.Card); err != nil {
+			return err
+		}
+	}
+
 	if c.Timeout <= 0 {
 		c.Timeout = defaultTimeout
 	}
@@ -73,7 +83,7 @@ func Run(ctx context.Context, c Config) error {
 		c.Listen = DefaultListen
 	}
 
-	r := &run{Config: c, base: base, courier: newCourier(c, base)}
+	r := &run{Config: c, base: base, served: served, courier: newCourier(c, base)}
 	r.report = &report{out: c.Out, now: time.Now, secrets: []string{c.Key, c.Token}, explain: r.explain}
 	r.client = &http.Client{
 		Transport: r.courier,
@@ -91,7 +101,8 @@ func Run(ctx context.Context, c Config) error {
 
 type run struct {
 	Config
-	base    *url.URL
+	base    *url.URL // where the agent is tried
+	served  *url.URL // where the card leads to
 	courier *courier
 	client  *http.Client
 	card    *a2a.AgentCard

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -222,6 +223,37 @@ func TestAddresses(t *testing.T) {
 	s := agent{run: chats}.start(t)
 	if report, err := try(t, smoke.Config{URL: s.URL + cardPath}); err != nil {
 		t.Errorf("Run at the card's address = %v\n%s", err, report)
+	}
+}
+
+// A new version is tried at an address of its own, and not at the one that its card names.
+func TestCandidate(t *testing.T) {
+	const serving = "https://agent.example.com"
+	s := agent{run: ends(a2a.TaskStateCompleted), card: func(c *a2a.AgentCard) {
+		for _, i := range c.SupportedInterfaces {
+			u, err := url.Parse(i.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			i.URL = serving + u.Path
+		}
+	}}.start(t)
+
+	report, err := try(t, smoke.Config{URL: s.URL, Card: serving})
+	if err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	says(t, report, "ok   card", "ok   send", "ok   poll")
+
+	for card, want := range map[string]string{"": "-card " + serving, "https://other.example.com": "set ERRAND_URL to the address at which clients reach the agent: https://other.example.com"} {
+		report, err := try(t, smoke.Config{URL: s.URL, Card: card})
+		if err == nil {
+			t.Errorf("the card leads elsewhere than to %q, and nobody says so", card)
+		}
+		says(t, report, "FAIL card", want)
+	}
+	if _, err := try(t, smoke.Config{URL: s.URL, Card: "agent.example.com"}); err == nil || !strings.Contains(err.Error(), "address must") {
+		t.Errorf("an incomplete address: %v", err)
 	}
 }
 

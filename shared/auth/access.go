@@ -18,6 +18,7 @@ import (
 // Access decides who may call. Safe for concurrent use.
 type Access struct {
 	anonymous, said bool
+	checked         bool // by Cloud Run
 	path            string
 	content         func() ([]byte, error) // of the file
 	client          Doer
@@ -41,22 +42,36 @@ type Options struct {
 	Now     func() time.Time // nil: time.Now
 	Log     *slog.Logger     // faults of the file and of issuers; nil: no log
 	Proxies int              // how many proxies add to X-Forwarded-For: 1 on Cloud Run
+
+	// Checked says that Cloud Run's own check is on in front of the program. The identity that
+	// it has checked is then the caller's, unless the request has a credential of the agent's own.
+	Checked bool
 }
 
 // Load reads the access file, which is read again later ([Access.Identify]). Without a path
 // callers are anonymous. The path [Anonymous] means the same, and says that it is on purpose.
+// If Cloud Run checks callers, [Anonymous] lets in everybody whom it lets in, each as an owner of
+// its own, google/SUBJECT.
 func Load(path string, o Options) (*Access, error) {
-	a := &Access{proxies: o.Proxies, now: o.Now, log: o.Log}
+	a := &Access{proxies: o.Proxies, checked: o.Checked, now: o.Now, log: o.Log}
 	if a.now == nil {
 		a.now = time.Now
 	}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
+	if path == Anonymous && a.checked {
+		all := &file{Issuers: []fileIssuer{{Name: "google", URL: GoogleIssuer, Everyone: true}}}
+		a.content = func() ([]byte, error) { return nil, nil } // which never changes
+		a.kept.Store(&reading{roster: a.roster(all, nil), at: a.now()})
+		return a, nil
+	}
+
 	if path == "" || path == Anonymous {
 		a.anonymous, a.said = true, path == Anonymous
 		return a, nil
 	}
+
 	a.path, a.client = path, o.Client
 	a.content = func() ([]byte, error) { return strict.Open(path, form) }
 	first, err := a.read(nil)
@@ -132,7 +147,7 @@ func (a *Access) Identify(r *http.Request) (Principal, error) {
 		return Principal{Owner: Anonymous, Via: Anonymous}, nil
 	}
 	now := a.current()
-	p, claimed, err := now.identify(r, a.now())
+	p, claimed, err := now.identify(r, a.now(), a.checked)
 	if err == nil {
 		p.Operator = now.principals[p.Owner].Operator
 		return p, a.rates.take(p.Owner, now.limitsOf(p.Owner).Requests, a.now())
@@ -140,19 +155,31 @@ func (a *Access) Identify(r *http.Request) (Principal, error) {
 	return Principal{}, a.refuse(r, now, claimed, err)
 }
 
-// identify also returns the owner that wrong credentials claim to be, if any.
-func (l *roster) identify(r *http.Request, now time.Time) (p Principal, claimed string, err error) {
-	raw, err := credential(r.Header)
-	if err != nil {
+// identify also returns the owner that wrong credentials claim to be, if any. A credential of
+// the agent's own goes before the identity that Cloud Run has checked, if checked says that it does.
+// The same token in both headers, as our own commands send it, is the checked one.
+func (l *roster) identify(r *http.Request, now time.Time, checked bool) (p Principal, claimed string, err error) {
+	own, platform := r.Header, ""
+	if checked {
+		if platform, own, err = checkedToken(r.Header); err != nil {
+			return Principal{}, "", err
+		}
+	}
+
+	raw, err := credential(own)
+	switch {
+	case platform != "" && (errors.Is(err, missing) || err == nil && unsigned(raw) == unsigned(platform)):
+		return l.byToken(r.Context(), platform, true)
+	case err != nil:
 		return Principal{}, "", err
-	}
-	if strings.HasPrefix(raw, keyPrefix) {
+	case strings.HasPrefix(raw, keyPrefix):
 		return l.byKey(raw, now)
-	}
-	if len(r.Header.Values(keyHeader)) > 0 {
+	case len(own.Values(keyHeader)) > 0:
 		return Principal{}, "", notKey
+	case checked && isStripped(raw):
+		return Principal{}, "", unchecked
 	}
-	return l.byToken(r.Context(), raw)
+	return l.byToken(r.Context(), raw, false)
 }
 
 const (
@@ -181,8 +208,9 @@ func (l *roster) byKey(raw string, now time.Time) (Principal, string, error) {
 	return Principal{Owner: k.owner, Via: "key " + id, rights: k.rights, proof: &proof{key: k}}, "", nil
 }
 
-func (l *roster) byToken(ctx context.Context, raw string) (Principal, string, error) {
-	t, err := parseToken(raw)
+// byToken goes by a token. checked says that Cloud Run has checked it.
+func (l *roster) byToken(ctx context.Context, raw string, checked bool) (Principal, string, error) {
+	t, err := parseToken(raw, checked)
 	if err != nil {
 		return Principal{}, "", err
 	}

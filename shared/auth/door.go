@@ -23,6 +23,9 @@ type DoorConfig struct {
 	Emails []string
 	// Keys are the issuer's, shared between doors. Required.
 	Keys *Keys
+	// Checked says that Cloud Run's own check is on in front of the program, so that the only
+	// token which comes without its signature is one that Cloud Run has checked.
+	Checked bool
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 	// Log gets one line for a refused request, without its token, and at most about
@@ -56,16 +59,17 @@ func NewDoor(c DoorConfig) (Door, error) {
 	}
 	d := &door{
 		verifier: verifier{issuer: c.Issuer, audiences: []string{c.Audience}, keys: c.Keys, now: c.Now},
-		emails:   slices.Clone(c.Emails), log: c.Log, lines: rate.NewLimiter(rate.Every(time.Second), 10),
+		emails:   slices.Clone(c.Emails), checked: c.Checked, log: c.Log, lines: rate.NewLimiter(rate.Every(time.Second), 10),
 	}
 	return d.guard, nil
 }
 
 type door struct {
 	verifier
-	emails []string
-	log    *slog.Logger
-	lines  *rate.Limiter
+	emails  []string
+	checked bool
+	log     *slog.Logger
+	lines   *rate.Limiter
 }
 
 const stranger reason = "not of the expected service account, or its e-mail address is not verified"
@@ -94,11 +98,11 @@ func (d *door) guard(h http.Handler) http.Handler {
 }
 
 func (d *door) admit(r *http.Request) error {
-	raw, err := doorToken(r.Header)
+	raw, err := doorToken(r.Header, d.checked)
 	if err != nil {
 		return err
 	}
-	t, err := parseToken(raw)
+	t, err := parseToken(raw, d.checked)
 	if err != nil {
 		return err
 	}

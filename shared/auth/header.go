@@ -45,9 +45,40 @@ func credential(h http.Header) (string, error) {
 	return value, nil
 }
 
+// checkedToken is the one token of a request that Cloud Run has checked, and own the headers with
+// the caller's other credentials. With both headers Cloud Run checks X-Serverless-Authorization alone,
+// and passes Authorization on as it came: whoever may call could write anything there.
+// https://cloud.google.com/run/docs/authenticating/service-to-service
+func checkedToken(h http.Header) (raw string, own http.Header, err error) {
+	tokens, own := h.Values(cloudRunHeader), h
+	if len(tokens) == 0 && strings.HasSuffix(h.Get("Authorization"), removedByGoogle) {
+		tokens, own = h.Values("Authorization"), h.Clone()
+		own.Del("Authorization")
+	}
+
+	switch {
+	case len(tokens) == 0:
+		return "", own, nil
+	case len(tokens) > 1:
+		return "", own, ambiguous
+	}
+	scheme, value, _ := strings.Cut(tokens[0], " ")
+	value = strings.TrimLeft(value, " ")
+	if !strings.EqualFold(scheme, bearer) || !isToken68(value) {
+		return "", own, malformed
+	}
+	return value, own, nil
+}
+
 // doorToken is the one token of a request by a queue, bus or scheduler. These are Google's
-// own and spell the header in one way.
-func doorToken(h http.Header) (string, error) {
+// own and spell the header in one way. checked says that Cloud Run has checked it.
+func doorToken(h http.Header, checked bool) (string, error) {
+	if checked {
+		if raw, _, err := checkedToken(h); raw != "" || err != nil {
+			return raw, err
+		}
+	}
+
 	authorization := h.Values("Authorization")
 	switch {
 	case len(authorization) == 0:

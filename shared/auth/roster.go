@@ -93,8 +93,7 @@ func (l *roster) credentials() string {
 		accepts = append(accepts, `an API key as "Authorization: Bearer KEY" or "X-API-Key: KEY"`)
 	}
 	for _, i := range l.issuers {
-		accepts = append(accepts, fmt.Sprintf(`an ID token of %s for the audience %s as "Authorization: Bearer TOKEN"`,
-			i.verifier.issuer, strings.Join(i.audiences, " or ")))
+		accepts = append(accepts, fmt.Sprintf(`an ID token of %s%s as "Authorization: Bearer TOKEN"`, i.verifier.issuer, i.forAudiences()))
 	}
 	return strings.Join(accepts, ", or ")
 }
@@ -115,6 +114,14 @@ type issuer struct {
 	name, keysURL    string
 	emails, subjects map[string]string // to the owner
 	everyone         bool              // also unlisted subjects, who own their tasks as name/subject
+}
+
+// forAudiences says which audiences a token may have, as an end of a sentence.
+func (i *issuer) forAudiences() string {
+	if len(i.audiences) == 0 {
+		return " that Cloud Run accepts"
+	}
+	return " for the audience " + strings.Join(i.audiences, " or ")
 }
 
 // owner is the owner that a token stands for; empty if there is none. An issuer never gives
@@ -150,7 +157,7 @@ func (l *roster) admits(p Principal, now time.Time) error {
 		}
 		return nil
 	}
-	if i := l.issuer(p.proof.claims); i == nil || !slices.Contains(i.audiences, p.proof.claims.Audience[0]) || i.owner(p.proof.claims) != p.Owner {
+	if i := l.issuer(p.proof.claims); i == nil || !i.serves(p.proof.claims.Audience[0]) || i.owner(p.proof.claims) != p.Owner {
 		return removed
 	}
 	return nil

@@ -1,8 +1,6 @@
 package auth
 
 import (
-	"strings"
-
 	"github.com/a2aproject/a2a-go/v2/a2a"
 )
 
@@ -28,7 +26,7 @@ func (a *Access) Schemes() (a2a.NamedSecuritySchemes, a2a.SecurityRequirementsOp
 	for _, i := range now.issuers {
 		add(a2a.SecuritySchemeName(i.name), a2a.OpenIDConnectSecurityScheme{
 			OpenIDConnectURL: discovery(i.verifier.issuer),
-			Description:      "An ID token for the audience " + strings.Join(i.audiences, " or ") + ".",
+			Description:      "An ID token" + i.forAudiences() + ".",
 		})
 	}
 	return schemes, options

@@ -39,7 +39,9 @@ func (r reason) Error() string { return string(r) }
 
 const (
 	notToken      reason = "not an ID token"
-	stripped      reason = "the signature was removed by Cloud Run, which does so when it checks tokens itself: turn the service's own check off (invoker_iam_disabled)"
+	stripped      reason = "the signature was removed by Cloud Run, which does so when it checks tokens itself: turn the service's own check off (invoker_iam_disabled), or set ERRAND_CHECKED_BY=cloudrun"
+	unchecked     reason = "the signature was removed, and this is not the token that Cloud Run has checked"
+	noEmail       reason = "no verified e-mail address"
 	wrongAlg      reason = "the algorithm is not RS256 or ES256"
 	noKey         reason = "no key id (kid)"
 	ownKey        reason = "a header that is not accepted: jwk, jku, x5c, x5u, crit or b64"
@@ -55,9 +57,10 @@ const (
 
 // A token is a JWT as read, not yet believed: only verify makes it trustworthy.
 type token struct {
-	raw    string
-	header header
-	claims claims
+	raw     string
+	checked bool // Cloud Run has checked the signature, and removed it
+	header  header
+	claims  claims
 }
 
 type header struct {
@@ -105,19 +108,34 @@ func (a *audience) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, &(*a)[0])
 }
 
-// parseToken reads a JWT in its compact form without believing it.
-func parseToken(raw string) (token, error) {
+// removedByGoogle stands for the signature of a token that Cloud Run has checked.
+// https://cloud.google.com/run/docs/troubleshooting#signature-removed
+const removedByGoogle = ".SIGNATURE_REMOVED_BY_GOOGLE"
+
+// isStripped reports whether Cloud Run has removed the signature of a token, or somebody says so.
+func isStripped(raw string) bool { return strings.HasSuffix(raw, removedByGoogle) }
+
+// unsigned is a token up to its signature.
+func unsigned(raw string) string {
+	if i := strings.LastIndexByte(raw, '.'); i >= 0 {
+		return raw[:i]
+	}
+	return raw
+}
+
+// parseToken reads a JWT in its compact form without believing it. checked says that a token
+// without its signature has been checked: without it such a token is refused.
+func parseToken(raw string, checked bool) (token, error) {
 	parts := strings.Split(raw, ".")
 	if len(raw) > maxToken || len(parts) != 3 {
 		return token{}, notToken
 	}
 
-	// https://cloud.google.com/run/docs/troubleshooting#signature-removed
-	if parts[2] == "SIGNATURE_REMOVED_BY_GOOGLE" {
+	t := token{raw: raw, checked: isStripped(raw)}
+	if t.checked && !checked {
 		return token{}, stripped
 	}
 
-	t := token{raw: raw}
 	if !decode(parts[0], &t.header) || !decode(parts[1], &t.claims) {
 		return token{}, notToken
 	}
@@ -145,7 +163,8 @@ func decode(part string, into any) bool {
 	return err == nil && json.Unmarshal(data, into) == nil
 }
 
-// A verifier believes the tokens that one issuer made for one of the audiences.
+// A verifier believes the tokens that one issuer made for one of the audiences. Without
+// audiences it believes those alone that Cloud Run has checked, which compares the audience too.
 type verifier struct {
 	issuer    string
 	audiences []string
@@ -164,7 +183,7 @@ func (v *verifier) verify(ctx context.Context, t token) error {
 	switch {
 	case c.Issuer != v.issuer:
 		return wrongIssuer
-	case len(c.Audience) != 1 || !slices.Contains(v.audiences, c.Audience[0]):
+	case len(c.Audience) != 1 || !v.serves(c.Audience[0]), len(v.audiences) == 0 && !t.checked:
 		return wrongAudience
 	case c.Expires <= 0 || c.Issued <= 0:
 		return noTimes
@@ -174,6 +193,16 @@ func (v *verifier) verify(ctx context.Context, t token) error {
 		return notYet
 	case c.Expires-c.Issued > (lifetime + skew).Seconds():
 		return tooLong
+	}
+
+	if t.checked { // tokens of Google are all that Cloud Run checks
+		switch {
+		case v.issuer != GoogleIssuer:
+			return wrongIssuer
+		case c.verifiedEmail() == "":
+			return noEmail
+		}
+		return nil
 	}
 
 	keys, err := v.keys.find(ctx, t.header.KeyID, t.header.Algorithm)
@@ -189,6 +218,11 @@ func (v *verifier) verify(ctx context.Context, t token) error {
 	}
 
 	return nil
+}
+
+// serves reports whether tokens may be for the audience.
+func (v *verifier) serves(audience string) bool {
+	return len(v.audiences) == 0 || slices.Contains(v.audiences, audience)
 }
 
 // reasonOf is the part of err that callers and logs may see.

@@ -32,7 +32,6 @@ type Lane struct {
 	Service Service // program that answers there
 	Rate    int     // most deliveries that one managed queue begins in a second
 	Slots   int     // most deliveries of one owner alone at once in the local queue; all together have twice as many
-	Shards  int     // managed queues that share its jobs
 
 	Deadline time.Duration // how long a delivery may take; that of a sweep may take ShortDeadline
 }
@@ -53,10 +52,10 @@ const (
 // deliveries at each of a few hosts that hang must not keep all others waiting.
 func Lanes() []Lane {
 	return []Lane{
-		{Name: Turns, Path: PathTurn, Service: Worker, Rate: 500, Slots: 32, Shards: 1, Deadline: LongDeadline},
-		{Name: Deliveries, Path: PathDeliver, Service: Functions, Rate: 500, Slots: 256, Shards: 1, Deadline: ShortDeadline},
-		{Name: Batches, Path: PathBatch, Service: Worker, Rate: 500, Slots: 8, Shards: 1, Deadline: LongDeadline},
-		{Name: Bulk, Path: PathBulk, Service: Worker, Rate: 500, Slots: 32, Shards: 1, Deadline: LongDeadline},
+		{Name: Turns, Path: PathTurn, Service: Worker, Rate: 500, Slots: 32, Deadline: LongDeadline},
+		{Name: Deliveries, Path: PathDeliver, Service: Functions, Rate: 500, Slots: 256, Deadline: ShortDeadline},
+		{Name: Batches, Path: PathBatch, Service: Worker, Rate: 500, Slots: 8, Deadline: LongDeadline},
+		{Name: Bulk, Path: PathBulk, Service: Worker, Rate: 500, Slots: 32, Deadline: LongDeadline},
 	}
 }
 
@@ -70,14 +69,18 @@ func LaneOf(name string) (Lane, bool) {
 	return all[i], true
 }
 
-// Queues lists the short names of the lane's managed queues: its own name, or NAME-0,
-// NAME-1 ...
-func (l Lane) Queues() []string {
-	if l.Shards <= 1 {
-		return []string{l.Name}
-	}
-	var names []string
-	for i := range l.Shards {
+// Sweeps is the short name of the managed queue for the sweeps of all lanes. With a queue of
+// their own, each queue's jobs go to one address, and no program can have them sent elsewhere.
+const Sweeps = "sweeps"
+
+// MostShards is how many managed queues a lane can have.
+const MostShards = 8
+
+// Queues lists the short names of the managed queues that share the jobs of the lane: its own
+// name, NAME-1, NAME-2 ... So a further queue takes nothing away from those that there are.
+func (l Lane) Queues(shards int) []string {
+	names := []string{l.Name}
+	for i := 1; i < shards; i++ {
 		names = append(names, l.Name+"-"+strconv.Itoa(i))
 	}
 	return names
@@ -85,9 +88,8 @@ func (l Lane) Queues() []string {
 
 // QueueOf names the managed queue that carries the jobs about a task. It is the same for
 // all jobs of the task.
-func (l Lane) QueueOf(task string) string {
-	all := l.Queues()
+func (l Lane) QueueOf(task string, shards int) string {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(task)) // never fails
-	return all[h.Sum32()%uint32(len(all))]
+	return l.Queues(shards)[h.Sum32()%uint32(max(shards, 1))]
 }

@@ -17,8 +17,8 @@ func TestLanes(t *testing.T) {
 		if !ok || found != l {
 			t.Errorf("LaneOf(%q) = %+v, %t", l.Name, found, ok)
 		}
-		if l.Rate < 1 || l.Slots < 1 || l.Shards < 1 || l.Service != queue.Worker && l.Service != queue.Functions {
-			t.Errorf("%+v has no rate, slots, shards or known service", l)
+		if l.Rate < 1 || l.Slots < 1 || l.Service != queue.Worker && l.Service != queue.Functions {
+			t.Errorf("%+v has no rate, slots or known service", l)
 		}
 		if slices.Contains(paths, l.Path) {
 			t.Errorf("two lanes deliver to %s", l.Path)
@@ -33,29 +33,39 @@ func TestLanes(t *testing.T) {
 	}
 }
 
-// All jobs about one task go to the same shard, and the jobs about many tasks use all
-// shards.
+// All jobs about one task go to the same queue, and the jobs about many tasks use all queues.
+// More queues leave the ones that there are.
 func TestShards(t *testing.T) {
-	one := queue.Lane{Name: "turns", Shards: 1}
-	if got := one.QueueOf("a"); got != "turns" || !slices.Equal(one.Queues(), []string{"turns"}) {
-		t.Errorf("a lane of one shard has the queues %q and takes %s", one.Queues(), got)
+	lane := queue.Lane{Name: "turns"}
+	for _, none := range []int{0, 1} {
+		if got := lane.QueueOf("a", none); got != "turns" || !slices.Equal(lane.Queues(none), []string{"turns"}) {
+			t.Errorf("a lane of one shard has the queues %q and takes %s", lane.Queues(none), got)
+		}
 	}
 
-	lane, used := queue.Lane{Name: "turns", Shards: 4}, map[string]int{}
+	used := map[string]int{}
 	for i := range 400 {
 		id := fmt.Sprint("task-", i)
-		first, again := lane.QueueOf(id), lane.QueueOf(id)
+		first, again := lane.QueueOf(id, 4), lane.QueueOf(id, 4)
 		used[first]++
 		if first != again {
 			t.Errorf("the jobs of %s go to two queues", id)
 		}
+		if first != lane.Queues(4)[task.Bucket(id)%4] {
+			t.Errorf("the jobs of %s go to %s, and its shard is another one", id, first)
+		}
 	}
-	for _, name := range []string{"turns-0", "turns-1", "turns-2", "turns-3"} {
+
+	for _, name := range lane.Queues(4) {
 		if used[name] < 50 {
 			t.Errorf("%d of 400 tasks have the queue %s, want at least 50", used[name], name)
 		}
 	}
-	if len(used) != 4 {
-		t.Errorf("the queues are %v", used)
+
+	if len(used) != 4 || !slices.Equal(lane.Queues(4), []string{"turns", "turns-1", "turns-2", "turns-3"}) {
+		t.Errorf("the queues are %q, of which %v are used", lane.Queues(4), used)
+	}
+	if task.Buckets != queue.MostShards {
+		t.Errorf("tasks are in %d buckets, and a lane has at most %d queues", task.Buckets, queue.MostShards)
 	}
 }

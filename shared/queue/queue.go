@@ -48,6 +48,8 @@ type Job struct {
 	Task  string    // id of the record that may have work
 	Owner string    // of the record; a queue in memory serves owners in turn, and no body has it
 	Sweep time.Time // for a sweep: when it was added; it repairs the work that was due then
+	Shard int       // for a sweep: which part of the tasks, from 0
+	Of    int       // for a sweep: how many parts there are; 0 or 1: all tasks
 	At    time.Time // earliest delivery; zero: at once
 }
 
@@ -56,13 +58,15 @@ type body struct {
 	ID    string     `json:"id,omitempty"`
 	Queue string     `json:"queue,omitempty"`
 	Sweep *time.Time `json:"sweep,omitempty"`
+	Shard int        `json:"shard,omitempty"`
+	Of    int        `json:"of,omitempty"`
 }
 
 // Body is the content that is posted to Path.
 func (j Job) Body() []byte {
 	b := body{ID: j.Task}
 	if j.Task == "" {
-		b.Queue, b.Sweep = j.Queue, &j.Sweep
+		b.Queue, b.Sweep, b.Shard, b.Of = j.Queue, &j.Sweep, j.Shard, j.Of
 	}
 	data, err := json.Marshal(b)
 	if err != nil { // a time beyond the year 9999, which no clock of ours has
@@ -94,7 +98,7 @@ func Parse(data []byte) (Job, error) {
 	case b.ID != "":
 		return Job{Task: b.ID}, nil
 	case b.Sweep != nil && b.Queue != "":
-		return Job{Queue: b.Queue, Path: PathSweep, Sweep: *b.Sweep}, nil
+		return Job{Queue: b.Queue, Path: PathSweep, Sweep: *b.Sweep, Shard: b.Shard, Of: b.Of}, nil
 	}
 	return Job{}, fmt.Errorf("not a job: neither an id nor a sweep")
 }

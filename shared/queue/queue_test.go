@@ -13,6 +13,7 @@ func TestJobSurvivesItsBody(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
 	for _, test := range []struct{ job, want queue.Job }{
 		{queue.Job{Queue: "turns", Path: queue.PathTurn, Task: "t", At: at}, queue.Job{Task: "t"}},
+		{queue.Job{Queue: "bulk", Path: queue.PathSweep, Sweep: at, Shard: 3, Of: 4}, queue.Job{Queue: "bulk", Path: queue.PathSweep, Sweep: at, Shard: 3, Of: 4}},
 		{queue.Job{Queue: "turns", Path: queue.PathSweep, Sweep: at}, queue.Job{Queue: "turns", Path: queue.PathSweep, Sweep: at}},
 	} {
 		got, err := queue.Parse(test.job.Body())

@@ -13,14 +13,17 @@ import (
 func TestClientsRow19SchemeOfARequest(t *testing.T) {
 	trusted := func(*http.Request) netip.Prefix { return netip.Prefix{} }
 	for _, row := range []struct {
-		caller func(*http.Request) netip.Prefix
-		proto  string
-		want   string
+		proxies int
+		caller  func(*http.Request) netip.Prefix
+		proto   string
+		want    string
 	}{
-		{nil, "https", "http://"}, {nil, "", "http://"},
-		{trusted, "https", "https://"}, {trusted, "http, https", "https://"}, {trusted, "https, http", "http://"}, {trusted, "", "http://"}, {trusted, "gopher", "http://"},
+		{0, nil, "https", "http://"}, {0, nil, "", "http://"},
+		{0, trusted, "https", "https://"}, {0, trusted, "http, https", "https://"}, {0, trusted, "https, http", "http://"}, {0, trusted, "", "http://"}, {0, trusted, "gopher", "http://"},
+		{2, trusted, "https, http", "https://"}, {2, trusted, "https, http, https", "http://"}, {2, trusted, "http, https, http", "https://"},
+		{2, trusted, "https", "https://"}, {2, trusted, "http", "http://"}, {2, trusted, "", "http://"}, {2, nil, "https, https", "http://"},
 	} {
-		s := start(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, serve.Base(r)) }, serve.Options{Caller: row.caller})
+		s := start(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, serve.Base(r)) }, serve.Options{Caller: row.caller, Proxies: row.proxies})
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url, nil)
 		if err != nil {
 			t.Fatal(err)

@@ -66,6 +66,63 @@ func TestReadySaysWhatIsMissing(t *testing.T) {
 	}
 }
 
+// A program is ready when what it needs has answered once. Until then /ready says so without
+// the reason, which the log has once, and afterwards nothing is asked any more.
+func TestReadyOnceWhatItNeedsHasAnswered(t *testing.T) {
+	faults := make(chan error)
+	var asked atomic.Int64
+	s := start(t, http.NotFound, serve.Options{Ready: func(context.Context) error {
+		asked.Add(1)
+		return <-faults
+	}})
+	ask := func() (int, string) {
+		t.Helper()
+		res, err := http.Get(s.url + serve.PathReady)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		text, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.StatusCode, string(text)
+	}
+
+	for range 3 { // while one question is under way, no other is asked
+		if status, text := ask(); status != http.StatusServiceUnavailable || !strings.HasPrefix(text, "not ready") {
+			t.Errorf("without an answer: %d %q", status, text)
+		}
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("asked %d times at once", n)
+	}
+	if text, err := s.get(serve.PathLive); err != nil || text != "" {
+		t.Errorf("alive: %q, %v", text, err)
+	}
+
+	refused := errors.New("no right to read canary-1")
+	faults <- refused
+	go func() { faults <- refused }()
+	if status, text := ask(); status != http.StatusServiceUnavailable || strings.Contains(text, "canary") {
+		t.Errorf("refused: %d %q", status, text)
+	}
+	if n := strings.Count(s.log.String(), "canary-1"); n != 1 {
+		t.Errorf("the log has the reason %d times:\n%s", n, s.log)
+	}
+
+	go func() { faults <- nil }()
+	for {
+		if status, _ := ask(); status == http.StatusNoContent {
+			break
+		}
+	}
+	before := asked.Load()
+	if status, _ := ask(); status != http.StatusNoContent || asked.Load() != before {
+		t.Errorf("a program that was ready: %d, asked %d more times", status, asked.Load()-before)
+	}
+}
+
 // While it stops, a program is not ready, and its work goes on for as long as it may.
 func TestWorkMayLinger(t *testing.T) {
 	begun, cut := make(chan struct{}), make(chan time.Duration, 1)

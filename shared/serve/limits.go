@@ -140,14 +140,14 @@ func (c *counter) release(from netip.Prefix) {
 // shared refuses the requests of an address behind a proxy that has too many under way.
 // Where the caller is the peer, the listener has counted its connections, and each has one
 // request under way.
-func shared(h http.Handler, caller func(*http.Request) netip.Prefix, l Limits) http.Handler {
-	if caller == nil {
+func shared(h http.Handler, o Options, l Limits) http.Handler {
+	if o.Caller == nil {
 		return h
 	}
 	var under counter
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		from := caller(r)
-		r = proxied(r)
+		from := o.Caller(r)
+		r = proxied(r, max(1, o.Proxies))
 		if under.take(from, math.MaxInt, l.Requests) != enough {
 			Answer{
 				Status: http.StatusTooManyRequests, Type: plainText, RetryAfter: retryAfter, Timeout: l.Write,

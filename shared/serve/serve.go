@@ -33,6 +33,10 @@ type Options struct {
 	// others would not be served either. nil: never.
 	Short func(context.Context) error
 
+	// Ready returns an error while a part that the program needs does not answer. /ready asks it
+	// until it returns nil once, and never again. The error is for the log. nil: nothing is asked.
+	Ready func(context.Context) error
+
 	// Grace is how long stopping may take: 8 s by default, because Cloud Run kills
 	// the process 10 s after SIGTERM.
 	// https://cloud.google.com/run/docs/container-contract#instance-shutdown
@@ -44,6 +48,9 @@ type Options struct {
 	// Caller is the address of a request's sender behind the proxies that the program
 	// trusts, which stand for many callers. Nil: the peer of a connection is the caller.
 	Caller func(*http.Request) netip.Prefix
+
+	// Proxies is the number of proxies that the program trusts, with a Caller: 1 by default.
+	Proxies int
 
 	// Linger is how long requests may go on after the program was told to stop, before they
 	// are told too: 100 ms by default, so that short ones end by themselves, and waits and
@@ -66,7 +73,7 @@ func Run(ctx context.Context, l net.Listener, h http.Handler, o Options) error {
 	srv := &http.Server{
 		Protocols:         protocols(),
 		HTTP2:             limits.http2(),
-		Handler:           guarded(watched(shared(h, o.Caller, limits), &stopping, o.Short), limits),
+		Handler:           guarded(watched(shared(h, o, limits), &stopping, &readiness{ready: o.Ready, log: o.Log}, o.Short), limits),
 		BaseContext:       func(net.Listener) context.Context { return requests },
 		ConnContext:       withConn,
 		ConnState:         func(c net.Conn, s http.ConnState) { c.(*conn).state(s) },

@@ -12,6 +12,7 @@ type Doors struct {
 	base    string // URL of the program
 	invoker string // e-mail of the account that calls
 	issuer  string
+	checked bool // by Cloud Run
 	keys    *auth.Keys
 	log     *slog.Logger
 }
@@ -22,7 +23,7 @@ func (o *opening) doors(base string) Doors {
 	if o.env.Issuer != "" && o.env.Issuer != issuer {
 		issuer, url = o.env.Issuer, "" // its own configuration names the URL of its keys
 	}
-	return Doors{base, o.env.Invoker, issuer, auth.NewKeys(auth.KeysConfig{Issuer: issuer, URL: url}), o.log}
+	return Doors{base, o.env.Invoker, issuer, o.env.Checked(), auth.NewKeys(auth.KeysConfig{Issuer: issuer, URL: url}), o.log}
 }
 
 // Mount serves each handler at its path, by POST. A door lets in the invoker's tokens for
@@ -30,7 +31,7 @@ func (o *opening) doors(base string) Doors {
 func (d Doors) Mount(handlers map[string]http.Handler) (http.Handler, error) {
 	mux := http.NewServeMux()
 	for path, h := range handlers {
-		door, err := auth.NewDoor(auth.DoorConfig{Issuer: d.issuer, Audience: d.base + path, Emails: []string{d.invoker}, Keys: d.keys, Log: d.log})
+		door, err := auth.NewDoor(auth.DoorConfig{Issuer: d.issuer, Audience: d.base + path, Emails: []string{d.invoker}, Checked: d.checked, Keys: d.keys, Log: d.log})
 		if err != nil {
 			return nil, err
 		}

@@ -31,6 +31,8 @@ type Env struct {
 	Origins   string // ERRAND_ORIGINS: origins of the web pages that may call
 	Dedupe    string // ERRAND_DEDUPE: message-id, the default, or off
 	Access    string // ERRAND_ACCESS: path of the file of those who may call, or anonymous
+	Proxies   string // ERRAND_PROXIES: proxies that add to X-Forwarded-For; empty: one on Cloud Run, none elsewhere
+	CheckedBy string // ERRAND_CHECKED_BY: cloudrun, if Cloud Run's own check of callers is on; empty: nobody checks before the program
 	Secrets   string // ERRAND_SECRETS: spec of where secrets are; empty: env:
 	GeminiKey string // GEMINI_API_KEY: the secret gemini-api-key of env:
 	Keys      string // ERRAND_KEYS: the secret errand-keys of env:
@@ -45,6 +47,8 @@ type Env struct {
 	AgentSecrets  map[string]string // ERRAND_SECRET_NAME, by NAME: its secrets of env:
 
 	Turns string // ERRAND_TURNS: turns that the local queue runs at once, and items of batches beside them; empty: as many as their lanes have slots
+
+	Shards string // ERRAND_SHARDS: managed queues of each lane, and more than one if the indexes of Firestore have many ranges; empty: 1
 
 	WorkerURL    string // ERRAND_WORKER_URL: where Cloud Tasks reaches the worker
 	FunctionsURL string // ERRAND_FUNCTIONS_URL: where Cloud Tasks, Pub/Sub and Scheduler reach the functions
@@ -77,12 +81,15 @@ var variables = map[string]func(*Env, string){
 	"ERRAND_DEDUPE":      func(e *Env, v string) { e.Dedupe = v },
 	"ERRAND_TURNS":       func(e *Env, v string) { e.Turns = v },
 	"ERRAND_ACCESS":      func(e *Env, v string) { e.Access = v },
+	"ERRAND_PROXIES":     func(e *Env, v string) { e.Proxies = v },
+	"ERRAND_CHECKED_BY":  func(e *Env, v string) { e.CheckedBy = v },
 	"ERRAND_SECRETS":     func(e *Env, v string) { e.Secrets = v },
 	"GEMINI_API_KEY":     func(e *Env, v string) { e.GeminiKey = strings.TrimSpace(v) }, // files end in a newline
 	"ERRAND_KEYS":        func(e *Env, v string) { e.Keys = v },
 	"ALLOY_DB_USER":      func(e *Env, v string) { e.StoreUser = v },
 	"ALLOY_DB_PASS":      func(e *Env, v string) { e.StorePassword = v },
 
+	"ERRAND_SHARDS":         func(e *Env, v string) { e.Shards = v },
 	"ERRAND_WORKER_URL":     func(e *Env, v string) { e.WorkerURL = strings.TrimSuffix(v, "/") },
 	"ERRAND_FUNCTIONS_URL":  func(e *Env, v string) { e.FunctionsURL = strings.TrimSuffix(v, "/") },
 	"ERRAND_INVOKER":        func(e *Env, v string) { e.Invoker = v },
@@ -189,12 +196,34 @@ func (e Env) check() []error {
 	if n := e.LocalTurns(); e.Turns != "" && (n < 1 || n > maxTurns) {
 		bad = append(bad, fmt.Errorf("ERRAND_TURNS must be a number of turns from 1 to %d, for example ERRAND_TURNS=64", maxTurns))
 	}
+	if n, err := strconv.Atoi(e.Proxies); e.Proxies != "" && (err != nil || n < 0 || n > maxProxies) {
+		bad = append(bad, fmt.Errorf("ERRAND_PROXIES must be the number of proxies in front that add to X-Forwarded-For, from 0 to %d, for example ERRAND_PROXIES=2", maxProxies))
+	}
+	if e.Shards != "" && !slices.Contains(shards, e.Shards) {
+		bad = append(bad, fmt.Errorf("ERRAND_SHARDS must be %s, for example ERRAND_SHARDS=4", strings.Join(shards, ", ")))
+	}
 	if e.Dedupe != "" && e.Dedupe != dedupeByID && e.Dedupe != dedupeOff {
 		bad = append(bad, fmt.Errorf("ERRAND_DEDUPE must be %s, the default, or %s if clients give different messages the same messageId", dedupeByID, dedupeOff))
 	}
 
+	switch {
+	case e.CheckedBy != "" && e.CheckedBy != checkedByCloudRun:
+		bad = append(bad, fmt.Errorf("ERRAND_CHECKED_BY must be %s, or be left out if nobody checks callers before the program", checkedByCloudRun))
+	case e.CheckedBy != "" && !e.CloudRun():
+		bad = append(bad, errors.New("ERRAND_CHECKED_BY is for Cloud Run (K_SERVICE is set): elsewhere callers reach the program past its check, and could be anybody they say; leave it out"))
+	}
+
 	return bad
 }
+
+// checkedByCloudRun is the value of ERRAND_CHECKED_BY.
+const checkedByCloudRun = "cloudrun"
+
+// Checked reports whether Cloud Run has checked the callers of the program.
+func (e Env) Checked() bool { return e.CheckedBy == checkedByCloudRun }
+
+// maxProxies bounds ERRAND_PROXIES: no chain of proxies is longer.
+const maxProxies = 8
 
 // maxTurns bounds ERRAND_TURNS: each turn takes a goroutine and a call of the model.
 const maxTurns = 10_000
@@ -205,6 +234,18 @@ func (e Env) LocalTurns() int {
 	n, err := strconv.Atoi(e.Turns)
 	if err != nil {
 		return 0
+	}
+	return n
+}
+
+// shards are the values of ERRAND_SHARDS.
+var shards = []string{"1", "2", "4", "8"}
+
+// QueueShards is the number of managed queues of each lane.
+func (e Env) QueueShards() int {
+	n, err := strconv.Atoi(e.Shards)
+	if err != nil {
+		return 1
 	}
 	return n
 }

@@ -106,7 +106,7 @@ func (o *opening) clientSide(c *ClientSide, definition []byte) {
 
 // access reads the access file.
 func (o *opening) access() *auth.Access {
-	a, err := auth.Load(o.env.Access, auth.Options{Log: o.log, Proxies: o.env.proxies()})
+	a, err := auth.Load(o.env.Access, auth.Options{Log: o.log, Proxies: o.env.Hops(), Checked: o.env.Checked()})
 	o.note(err)
 	return a
 }
@@ -184,7 +184,7 @@ func (o *opening) queue(to *queue.Queue) {
 	}
 
 	q, err := gcp.NewQueue(o.ctx, gcp.QueueConfig{
-		Prefix: prefix, Endpoint: endpoint, Worker: o.env.WorkerURL, Functions: o.env.FunctionsURL, Invoker: o.env.Invoker,
+		Prefix: prefix, Shards: o.env.QueueShards(), Endpoint: endpoint, Worker: o.env.WorkerURL, Functions: o.env.FunctionsURL, Invoker: o.env.Invoker,
 	})
 	if err != nil {
 		o.note(fmt.Errorf("ERRAND_QUEUE, ERRAND_WORKER_URL, ERRAND_FUNCTIONS_URL, ERRAND_INVOKER: %w", err))

@@ -11,6 +11,7 @@ package setup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"time"
@@ -57,6 +58,15 @@ type Core struct {
 	Objects objects.Guarded
 
 	closers []io.Closer
+}
+
+// Ready reads one record, which there need not be. An error says that the program could do
+// nothing for anybody: it has no right to read the store, for example.
+func (c *Core) Ready(ctx context.Context) error {
+	if _, err := task.Load(ctx, c.Store, "ready"); err != nil && !errors.Is(err, task.ErrNotFound) {
+		return fmt.Errorf("ERRAND_STORE: the store cannot be read: %w; it must exist, and this program's account must have the right to read and write it, on Google Cloud roles/datastore.user or roles/alloydb.client", err)
+	}
+	return nil
 }
 
 // Close closes everything that was opened.

@@ -32,7 +32,7 @@ func TestReadEnv(t *testing.T) {
 	got, err := setup.ReadEnv([]string{
 		"PORT=9000", "ERRAND_LISTEN=0.0.0.0:9001", "ERRAND_URL=https://a.example.com/", "ERRAND_AGENT=a.yaml", "ERRAND_STORE=sqlite:x=y.db",
 		"ERRAND_FILES=file:f", "ERRAND_OBJECTS=gs:@o.example.com:443", "ERRAND_QUEUE=local", "ERRAND_BUS=local", "ERRAND_REFUSED=pubsub:r", "ERRAND_MODEL=standin:", "ERRAND_PUSH_ALLOW=127.0.0.1:*", "GEMINI_API_KEY=k\n", "K_SERVICE=s",
-		"ERRAND_DEDUPE=off", "ERRAND_ORIGINS=https://ui.example.com, http://localhost:3000", "ERRAND_TURNS=9", "ERRAND_ACCESS=anonymous", "ERRAND_SECRETS=env:", "ERRAND_WORKER_URL=https://w.example.com/", "ERRAND_FUNCTIONS_URL=https://f.example.com",
+		"ERRAND_DEDUPE=off", "ERRAND_ORIGINS=https://ui.example.com, http://localhost:3000", "ERRAND_TURNS=9", "ERRAND_SHARDS=4", "ERRAND_PROXIES=2", "ERRAND_CHECKED_BY=cloudrun", "ERRAND_ACCESS=anonymous", "ERRAND_SECRETS=env:", "ERRAND_WORKER_URL=https://w.example.com/", "ERRAND_FUNCTIONS_URL=https://f.example.com",
 		"ERRAND_INVOKER=i@p.example.com", "ERRAND_ISSUER=https://i.example.com", "GOOGLE_CLOUD_PROJECT=p", "GOOGLE_CLOUD_LOCATION=l",
 		"ERRAND_AGENT_ALLOW=10.0.0.0/8:443", "ERRAND_SETTING_SHOP_URL=u=v", "ERRAND_SETTING_TRIES=", "ERRAND_SECRET_SHOP_TOKEN=t",
 		"ERRAND_TEST_ANYTHING=1", "HOME=/", "ERRANDS=1", "nonsense", "=C:",
@@ -40,7 +40,7 @@ func TestReadEnv(t *testing.T) {
 	want := setup.Env{
 		Port: "9000", Listen: "0.0.0.0:9001", URL: "https://a.example.com", Agent: "a.yaml", Store: "sqlite:x=y.db", Files: "file:f",
 		Objects: "gs:@o.example.com:443", Queue: "local", Bus: "local", Refused: "pubsub:r", Model: "standin:", PushAllow: "127.0.0.1:*", GeminiKey: "k", Service: "s",
-		Dedupe: "off", Origins: "https://ui.example.com, http://localhost:3000", Turns: "9", Access: "anonymous", Secrets: "env:", WorkerURL: "https://w.example.com", FunctionsURL: "https://f.example.com", Invoker: "i@p.example.com",
+		Dedupe: "off", Origins: "https://ui.example.com, http://localhost:3000", Turns: "9", Shards: "4", Proxies: "2", CheckedBy: "cloudrun", Access: "anonymous", Secrets: "env:", WorkerURL: "https://w.example.com", FunctionsURL: "https://f.example.com", Invoker: "i@p.example.com",
 		Issuer: "https://i.example.com", Project: "p", Location: "l",
 		AgentAllow: "10.0.0.0/8:443", AgentSettings: map[string]string{"SHOP_URL": "u=v", "TRIES": ""}, AgentSecrets: map[string]string{"SHOP_TOKEN": "t"},
 	}
@@ -83,6 +83,11 @@ func TestReadEnvRefuses(t *testing.T) {
 		{"ERRAND_FUNCTIONS_URL=https://f.example.com/x", "ERRAND_FUNCTIONS_URL must be an address without a path"},
 		{"ERRAND_TURNS=many", "ERRAND_TURNS=64"}, {"ERRAND_TURNS=0", "ERRAND_TURNS=64"}, {"ERRAND_TURNS=-1", "ERRAND_TURNS=64"},
 		{"ERRAND_TURNS=10001", "from 1 to 10000"}, {"ERRAND_TURNS=1", ""}, {"ERRAND_TURNS=10000", ""}, {"ERRAND_TURNS=", ""},
+		{"ERRAND_PROXIES=0", ""}, {"ERRAND_PROXIES=8", ""}, {"ERRAND_PROXIES=", ""},
+		{"ERRAND_PROXIES=9", "from 0 to 8"}, {"ERRAND_PROXIES=-1", "ERRAND_PROXIES=2"}, {"ERRAND_PROXIES=one", "ERRAND_PROXIES=2"},
+		{"ERRAND_CHECKED_BY=", ""}, {"ERRAND_CHECKED_BY=iap", "ERRAND_CHECKED_BY must be cloudrun"},
+		{"ERRAND_CHECKED_BY=cloudrun", "ERRAND_CHECKED_BY is for Cloud Run (K_SERVICE is set)"},
+		{"ERRAND_SHARDS=3", "ERRAND_SHARDS must be 1, 2, 4, 8"}, {"ERRAND_SHARDS=16", "ERRAND_SHARDS=4"}, {"ERRAND_SHARDS=8", ""}, {"ERRAND_SHARDS=", ""},
 		{"ERRAND_ISSUER=https://i.example.com/", "leave the slash at its end out"}, {"ERRAND_ISSUER=http://127.0.0.1:1", ""},
 	} {
 		_, err := setup.ReadEnv([]string{row.env})
@@ -185,6 +190,7 @@ func TestOpenRefuses(t *testing.T) {
 		env  setup.Env
 		want []string
 	}{
+		{"shards of the local queue", setup.Env{Shards: "4"}, []string{"ERRAND_SHARDS", "leave it out", "ERRAND_QUEUE=cloudtasks:"}},
 		{"store", setup.Env{Store: "oracle:x"}, []string{"ERRAND_STORE=sqlite:errand.db", "firestore:", `"oracle"`}},
 		{"store without file", setup.Env{Store: "sqlite:"}, []string{"ERRAND_STORE=sqlite:errand.db"}},
 		{"Postgres with its password", setup.Env{Store: "postgres://u:s3cret@h/d"}, []string{"ERRAND_STORE", "alloy_db_pass"}},

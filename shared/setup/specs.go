@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"errand/shared/adapters/gcp"
@@ -19,8 +20,12 @@ func (e Env) Local() bool { return isLocal(e.Queue) && isLocal(e.Bus) }
 
 func isLocal(spec string) bool { return spec == "" || spec == "local" }
 
-// proxies is how many add the address they were asked from to X-Forwarded-For.
-func (e Env) proxies() int {
+// Hops is the number of trusted proxies, each of which adds the address that it was asked from
+// to X-Forwarded-For. On Cloud Run its own front end is one.
+func (e Env) Hops() int {
+	if n, err := strconv.Atoi(e.Proxies); err == nil {
+		return n
+	}
 	if e.CloudRun() {
 		return 1
 	}
@@ -30,7 +35,7 @@ func (e Env) proxies() int {
 // Caller finds the address of a request's sender behind the proxies, for the limits of each
 // address. It is nil without a proxy.
 func (e Env) Caller() func(*http.Request) netip.Prefix {
-	n := e.proxies()
+	n := e.Hops()
 	if n == 0 {
 		return nil
 	}
@@ -47,6 +52,8 @@ func (e Env) together() error {
 		return errors.New("ERRAND_QUEUE and ERRAND_BUS are local, and on Cloud Run (K_SERVICE is set) nothing runs between requests: set ERRAND_QUEUE=cloudtasks:... and ERRAND_BUS=pubsub:...; infra/README.md makes both")
 	case e.Turns != "" && !isLocal(e.Queue):
 		return errors.New("ERRAND_TURNS is for the local queue: a managed queue dispatches as many turns at once as it is told to; set turns_per_instance and items_per_instance in infra/, or max_concurrent_dispatches of the queue")
+	case e.QueueShards() > 1 && isLocal(e.Queue):
+		return errors.New("ERRAND_SHARDS is for managed queues: leave it out, or set ERRAND_QUEUE=cloudtasks:... and ERRAND_BUS=pubsub:... to have some")
 	case embedded && e.CloudRun():
 		return errors.New("ERRAND_STORE: SQLite does not survive on Cloud Run (K_SERVICE is set), whose disk is memory: set ERRAND_STORE=firestore:PROJECT/DATABASE or alloydb:INSTANCE")
 	case embedded && !e.Local():

@@ -57,7 +57,7 @@ func (o *opening) storeOf() (func() (Store, error), error) {
 	case kind == "firestore" && details != "":
 		project, database, _ := strings.Cut(details, "/")
 		return func() (Store, error) {
-			return gcp.OpenFirestore(o.ctx, project, database, gcp.FirestoreOptions{Log: o.log})
+			return gcp.OpenFirestore(o.ctx, project, database, gcp.FirestoreOptions{Log: o.log, Shards: o.env.QueueShards()})
 		}, nil
 
 	case kind == "postgres", kind == "postgresql":

@@ -28,6 +28,10 @@ var (
 	// written.
 	ErrFull = errors.New("task: the store has no room for new messages")
 
+	// ErrAway says that the store does not answer: not even the record could be read. [Load]
+	// and [Update] say so.
+	ErrAway = errors.New("task: the store does not answer")
+
 	// ErrUnreadable says that the stored text is not a record. A later read fails too,
 	// except in another version of this program.
 	ErrUnreadable = errors.New("task: record cannot be read")
@@ -99,17 +103,18 @@ const PageBytes = 4 << 20
 // Chores are the methods of a store that repair and retention need. It is safe for
 // concurrent use.
 type Chores interface {
-	// Due lists records whose debt in the lane is due at or before before, in the order of
-	// their due times and then ids, beginning after the given Ref (zero: from the start),
-	// at most limit of them. It reads no record, so it also lists those that cannot be read.
-	// ErrSlow: that took longer than ListFor.
-	Due(ctx context.Context, queue string, before time.Time, after Ref, limit int) ([]Ref, error)
+	// Due lists records of a shard whose debt in the lane is due at or before before, in the
+	// order of their due times and then ids, beginning after the given Ref (zero: from the
+	// start), at most limit of them. Each record is in the list of one shard of a division,
+	// which may be the first one's instead of its own. It reads no record, so it also lists
+	// those that cannot be read. ErrSlow: that took longer than ListFor.
+	Due(ctx context.Context, queue string, of Shard, before time.Time, after Ref, limit int) ([]Ref, error)
 
-	// Expired lists records that expired before the given time, in the order of their expiry
-	// and then ids, beginning after the given Ref (zero: from the start), at most limit of
-	// them. It reads no record, so it also lists those that cannot be read. ErrSlow: that
-	// took longer than ListFor.
-	Expired(ctx context.Context, before time.Time, after Ref, limit int) ([]Lapsed, error)
+	// Expired lists records of a shard that expired before the given time, in the order of
+	// their expiry and then ids, beginning after the given Ref (zero: from the start), at most
+	// limit of them. It reads no record, so it also lists those that cannot be read. Each
+	// record is in the list of one shard, as with Due. ErrSlow: that took longer than ListFor.
+	Expired(ctx context.Context, of Shard, before time.Time, after Ref, limit int) ([]Lapsed, error)
 
 	// Replaced reports whether another record has the id now: [Store.Create] may replace an
 	// expired record at any time. It reports false if there is no record any more.

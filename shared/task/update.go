@@ -16,11 +16,21 @@ type Decision func(Record) (next Record, changed bool, err error)
 
 const updateTries = 10
 
+// Load reads a record that has work. If the store does not answer, the error is ErrAway. A
+// caller that has gone meanwhile says nothing about the store.
+func Load(ctx context.Context, store Store, id string) (Record, error) {
+	r, err := store.Load(ctx, id)
+	if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnreadable) || errors.Is(err, ErrNewer) || ctx.Err() != nil {
+		return r, err
+	}
+	return r, fmt.Errorf("%w: %w", ErrAway, err)
+}
+
 // Update loads the record, decides and commits. After a refused or unknown write it reads
 // and decides again, with jitter, up to ten times (R0). An error of the decision ends it at
 // once.
 func Update(ctx context.Context, store Store, id string, decide Decision) (Record, error) {
-	r, err := store.Load(ctx, id)
+	r, err := Load(ctx, store, id)
 	return update(ctx, store, id, r, err, decide)
 }
 
@@ -49,7 +59,7 @@ func update(ctx context.Context, store Store, id string, r Record, err error, de
 		if err := pause(ctx, try); err != nil {
 			return Record{}, err
 		}
-		r, err = store.Load(ctx, id)
+		r, err = Load(ctx, store, id)
 	}
 }
 

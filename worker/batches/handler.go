@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"errand/shared/batch"
+	"errand/shared/desk"
 	"errand/shared/queue"
 	"errand/shared/task"
 )
@@ -63,7 +64,7 @@ func (h *Handler) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	if answer.code < http.StatusBadRequest {
 		if err := h.settle(ctx, job.Task); err != nil {
 			h.cfg.Log.WarnContext(ctx, "batch not settled; the queue will deliver its job again", "batch", job.Task, "err", err)
-			answer.code = http.StatusServiceUnavailable
+			answer.code = desk.StatusOf(err)
 		}
 	}
 	rw.WriteHeader(answer.code)
@@ -88,7 +89,7 @@ func (s *status) WriteHeader(code int) {
 // settle does what is left to do behind the end of a batch. Without an error there is nothing
 // left, or the batch has not ended.
 func (h *Handler) settle(ctx context.Context, id string) error {
-	r, err := h.cfg.Store.Load(ctx, id)
+	r, err := task.Load(ctx, h.cfg.Store, id)
 	deleted := errors.Is(err, task.ErrDeleted)
 	switch {
 	case errors.Is(err, task.ErrNotFound) && !deleted, errors.Is(err, task.ErrUnreadable):

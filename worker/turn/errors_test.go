@@ -158,7 +158,7 @@ func TestAgainAfter(t *testing.T) {
 		b.advance(time.Second)
 	}
 
-	if code := b.deliver(id, "job", 9); code != http.StatusServiceUnavailable {
+	if code := b.deliver(id, "job", 9); code != http.StatusInternalServerError {
 		t.Errorf("the last run was answered %d", code)
 	}
 	b.deliver(id, "job", 10)
@@ -259,7 +259,7 @@ func TestErrorsOfTheStoreAreTriedAgain(t *testing.T) {
 
 			b.configure(ex, func(c *turn.Config) { c.Store, c.KV, c.Pace = store, values, each(time.Hour) })
 			id := b.send(name, "hello", "").ID()
-			if code := b.deliver(id, name, 0); code != http.StatusServiceUnavailable || b.Load(id).Attempt != 1 {
+			if code := b.deliver(id, name, 0); code != http.StatusInternalServerError || b.Load(id).Attempt != 1 {
 				t.Errorf("answered %d, and attempt %d is counted", code, b.Load(id).Attempt)
 			}
 			b.deliver(id, name, 1)

@@ -67,7 +67,7 @@ func TestTasksOfAnOlderFileGoOn(t *testing.T) {
 		t.Fatalf("tasks in the file, by state (-want +got):\n%s", diff)
 	}
 
-	due, err := b.Store.Due(t.Context(), task.Turns, killed.Add(2*time.Hour), task.Ref{}, 100)
+	due, err := b.Store.Due(t.Context(), task.Turns, task.Shard{}, killed.Add(2*time.Hour), task.Ref{}, 100)
 	if err != nil || len(due) != 10 {
 		t.Fatalf("Due = %v, %v, want 10 tasks", due, err)
 	}

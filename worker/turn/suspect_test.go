@@ -372,7 +372,7 @@ func TestFailedRunGivesItsLeaseBack(t *testing.T) {
 
 		b.worker = b.newWorker(store, ex, time.Millisecond)
 		id := b.send("m", "hello", "").ID()
-		if code := b.deliver(id, "job", 0); code != http.StatusServiceUnavailable {
+		if code := b.deliver(id, "job", 0); code != http.StatusInternalServerError {
 			t.Errorf("answered %d", code)
 		}
 		r := b.Load(id)
@@ -422,7 +422,7 @@ func TestTurnThatWaitedToRunAloneEndsWithItsDelivery(t *testing.T) {
 		wait  time.Duration
 		code  int
 		epoch int64
-	}{{time.Minute, http.StatusNoContent, 4}, {20 * time.Minute, http.StatusServiceUnavailable, 3}} {
+	}{{time.Minute, http.StatusNoContent, 4}, {20 * time.Minute, http.StatusInternalServerError, 3}} {
 		started, release, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
 		var until time.Time
 

@@ -107,9 +107,9 @@ func orDefault(d, otherwise time.Duration) time.Duration {
 // afterwards are parked at once.
 func (w *Worker) Drain() { w.stop() }
 
-// ServeHTTP implements http.Handler for [queue.PathTurn]. A 2xx acknowledges the job. A 503
-// makes the queue deliver it again, with a higher retry count, so that the lease is taken
-// over at once (R3).
+// ServeHTTP implements http.Handler for [queue.PathTurn]. A 2xx acknowledges the job. After
+// another status ([desk.StatusOf]) the queue delivers it again, with a higher retry count, so that
+// the lease is taken over at once (R3).
 func (w *Worker) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	ctx := req.Context()
 	job, err := queue.Read(rw, req)
@@ -122,7 +122,7 @@ func (w *Worker) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	lease := task.Lease{Queue: req.Header.Get(queue.HeaderQueue), Name: req.Header.Get(queue.HeaderName), Retry: retry, Nonce: rand.Text()}
 	if err := w.turn(ctx, job.Task, lease); err != nil {
 		w.cfg.Log.WarnContext(ctx, "turn not finished; the queue will deliver its job again", "task", job.Task, "job", lease.Name, "retry", retry, "err", err)
-		rw.WriteHeader(http.StatusServiceUnavailable)
+		rw.WriteHeader(desk.StatusOf(err))
 		return
 	}
 	rw.WriteHeader(http.StatusNoContent)
@@ -131,7 +131,7 @@ func (w *Worker) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 // turn handles one delivery of a job (R2). nil acknowledges the job.
 func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 	start := w.cfg.Desk.Now()
-	r, err := w.cfg.Store.Load(ctx, id)
+	r, err := task.Load(ctx, w.cfg.Store, id)
 	if errors.Is(err, task.ErrNotFound) {
 		w.cfg.Log.InfoContext(ctx, "job dropped: no such task", "task", id)
 		return nil

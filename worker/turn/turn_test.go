@@ -75,7 +75,7 @@ func TestForeignExecutorIsCrashProof(t *testing.T) {
 	}))
 
 	id := b.send("m", "hello", "").ID()
-	if code := b.deliver(id, "job", 0); code != http.StatusServiceUnavailable {
+	if code := b.deliver(id, "job", 0); code != http.StatusInternalServerError {
 		t.Errorf("a broken attempt was answered %d", code)
 	}
 	if got := texts(b.Load(id).Task); len(got) != 1 || got[0] != "one " {
@@ -420,7 +420,7 @@ func TestPoisonIsParkedLongerAndThenFails(t *testing.T) {
 	}
 
 	for range 2 {
-		if code := next(); code != http.StatusServiceUnavailable {
+		if code := next(); code != http.StatusInternalServerError {
 			t.Fatalf("run %d was answered %d", runs, code)
 		}
 	}
@@ -434,7 +434,7 @@ func TestPoisonIsParkedLongerAndThenFails(t *testing.T) {
 		}
 
 		b.advance(wait)
-		if code := next(); code != http.StatusServiceUnavailable {
+		if code := next(); code != http.StatusInternalServerError {
 			t.Fatalf("run %d was answered %d", runs, code)
 		}
 	}
@@ -493,7 +493,7 @@ func TestEventsArePublishedBeforeTheJobIsAcknowledged(t *testing.T) {
 	b := newBench(t, template("hello"))
 	id := b.send("m", "hello", "").ID()
 	b.failed = true
-	if code := b.deliver(id, "job", 0); code != http.StatusServiceUnavailable {
+	if code := b.deliver(id, "job", 0); code != http.StatusInternalServerError {
 		t.Errorf("without the topic the job was answered %d", code)
 	}
 	if r := b.Load(id); r.State() != a2a.TaskStateCompleted {

@@ -24,13 +24,14 @@ import (
 )
 
 // QueueConfig names the queues and the services that receive their jobs. All fields except
-// Endpoint and Options are required.
+// Shards, Endpoint and Options are required.
 type QueueConfig struct {
-	Prefix    string // projects/P/locations/L/queues/PREFIX: the queues are PREFIX-QUEUE, for each queue of each lane
+	Prefix    string // projects/P/locations/L/queues/PREFIX: the queues are PREFIX-QUEUE, for each queue of each lane and the one of sweeps
 	Worker    string // base URL of the service that runs turns
 	Functions string // base URL of the service that delivers and sweeps
 	Invoker   string // e-mail of the service account whose ID token every delivery carries
 
+	Shards   int    // queues of each lane; 0: one
 	Endpoint string // HOST:PORT; empty: the usual one
 	Options  []option.ClientOption
 }
@@ -53,15 +54,16 @@ const (
 	// https://github.com/googleapis/google-cloud-go/issues/1577
 	addFor = 5 * time.Second
 
-	// addTries is how often Add calls a service that is unavailable for a moment. A job that
-	// is added twice by this does no harm.
+	// addTries is how often Add calls a service that is unavailable for a moment, or whose
+	// quota is used up. A job that is added twice by this does no harm.
+	// https://cloud.google.com/service-usage/docs/troubleshooting
 	addTries = 3
 
 	addPause = 50 * time.Millisecond // before the second try; twice that before the third
 )
 
-// A queue's id has at most 100 characters, of which "-deliveries" takes eleven.
-var queuePrefix = regexp.MustCompile(`^projects/[A-Za-z0-9.:-]+/locations/[a-z0-9-]+/queues/[A-Za-z0-9-]{1,89}$`)
+// A queue's id has at most 100 characters, of which "-deliveries-7" takes thirteen.
+var queuePrefix = regexp.MustCompile(`^projects/[A-Za-z0-9.:-]+/locations/[a-z0-9-]+/queues/[A-Za-z0-9-]{1,87}$`)
 
 // NewQueue returns a Queue. It does not call the service.
 func NewQueue(ctx context.Context, c QueueConfig) (*Queue, error) {
@@ -106,7 +108,8 @@ func (q *Queue) Add(ctx context.Context, job queue.Job) error {
 		if err == nil {
 			return nil
 		}
-		if status.Code(err) != codes.Unavailable || try == addTries {
+		again := status.Code(err) == codes.Unavailable || status.Code(err) == codes.ResourceExhausted
+		if !again || try == addTries {
 			return fmt.Errorf("adding a job to %s: %w%s", req.Parent, err, queueRemedy(err))
 		}
 		pause := addPause << (try - 1)
@@ -150,9 +153,9 @@ func (q *Queue) request(ctx context.Context, job queue.Job) (*cloudtaskspb.Creat
 		headers[serve.HeaderTrace] = trace
 	}
 
-	address, deadline := base+job.Path, lane.Deadline
+	address, deadline, name := base+job.Path, lane.Deadline, lane.QueueOf(job.Task, q.cfg.Shards)
 	if job.Path != lane.Path {
-		deadline = queue.ShortDeadline
+		deadline, name = queue.ShortDeadline, queue.Sweeps
 	}
 
 	t := &cloudtaskspb.Task{
@@ -173,7 +176,7 @@ func (q *Queue) request(ctx context.Context, job queue.Job) (*cloudtaskspb.Creat
 		t.ScheduleTime = timestamppb.New(job.At)
 	}
 
-	return &cloudtaskspb.CreateTaskRequest{Parent: q.cfg.Prefix + "-" + lane.QueueOf(job.Task), Task: t}, nil
+	return &cloudtaskspb.CreateTaskRequest{Parent: q.cfg.Prefix + "-" + name, Task: t}, nil
 }
 
 // Close ends the connection.

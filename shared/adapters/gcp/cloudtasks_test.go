@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -34,7 +35,7 @@ const (
 )
 
 func queues() []*cloudtaskspb.Queue {
-	return []*cloudtaskspb.Queue{{Name: prefix + "-turns"}, {Name: prefix + "-deliveries"}}
+	return []*cloudtaskspb.Queue{{Name: prefix + "-turns"}, {Name: prefix + "-deliveries"}, {Name: prefix + "-sweeps"}}
 }
 
 func TestQueueLaws(t *testing.T) {
@@ -88,7 +89,7 @@ func TestRequestsToCloudTasks(t *testing.T) {
 	for _, job := range []queue.Job{
 		{Queue: "turns", Path: queue.PathTurn, Task: "a"},
 		{Queue: "deliveries", Path: queue.PathDeliver, Task: "a", At: at},
-		{Queue: "turns", Path: queue.PathSweep, Sweep: at},
+		{Queue: "turns", Path: queue.PathSweep, Sweep: at, Shard: 1, Of: 2},
 	} {
 		if err := q.Add(serve.WithTrace(t.Context(), trace), job); err != nil {
 			t.Fatal(err)
@@ -114,7 +115,7 @@ func TestRequestsToCloudTasks(t *testing.T) {
 	if diff := cmp.Diff([]*cloudtaskspb.CreateTaskRequest{
 		want("turns", "https://worker.example.com", "/turns", `{"id":"a"}`, 30),
 		later,
-		want("turns", "https://functions.example.com", "/sweep", `{"queue":"turns","sweep":"2026-08-01T12:00:00.000005Z"}`, 10),
+		want("sweeps", "https://functions.example.com", "/sweep", `{"queue":"turns","sweep":"2026-08-01T12:00:00.000005Z","shard":1,"of":2}`, 10),
 	}, got, protocmp.Transform()); diff != "" {
 		t.Errorf("requests (-want +got):\n%s", diff)
 	}
@@ -141,6 +142,44 @@ func TestDeliveryHasATokenOfTheInvoker(t *testing.T) {
 	}
 }
 
+// A queue that has a target of its own calls nobody else, and nobody else gets the invoker's
+// token, whatever a program that may add to the queue asks for.
+func TestQueueCallsItsTargetAlone(t *testing.T) {
+	issuer := fake.NewIssuer(t)
+	seen := make(chan *http.Request, 1)
+	target := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen <- r }))
+	t.Cleanup(target.Close)
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("elsewhere gets %s", r.URL) }))
+	t.Cleanup(elsewhere.Close)
+
+	host, port, err := net.SplitHostPort(strings.TrimPrefix(target.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.ParseInt(port, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	audience := target.URL + queue.PathTurn
+	_, addr := fake.StartTasks(t, fake.TasksOptions{Token: issuer.IDToken, Queues: []*cloudtaskspb.Queue{{
+		Name: prefix + "-turns", HttpTarget: &cloudtaskspb.HttpTarget{
+			UriOverride: &cloudtaskspb.UriOverride{
+				Host: &host, Port: &number, PathOverride: &cloudtaskspb.PathOverride{Path: queue.PathTurn}, UriOverrideEnforceMode: cloudtaskspb.UriOverride_ALWAYS,
+			},
+			AuthorizationHeader: &cloudtaskspb.HttpTarget_OidcToken{OidcToken: &cloudtaskspb.OidcToken{ServiceAccountEmail: invoker, Audience: audience}},
+		},
+	}}})
+
+	q := openQueue(t, gcp.QueueConfig{Worker: elsewhere.URL + "/other", Functions: elsewhere.URL, Endpoint: addr})
+	if err := q.Add(t.Context(), queue.Job{Queue: "turns", Path: queue.PathTurn, Task: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	r := <-seen
+	if claims := payload(t, r.Header.Get("Authorization")); r.URL.Path != queue.PathTurn || claims["aud"] != audience {
+		t.Errorf("the target was called at %s with a token for %v", r.URL.Path, claims["aud"])
+	}
+}
+
 func payload(t *testing.T, authorization string) map[string]any {
 	token, ok := strings.CutPrefix(authorization, "Bearer ")
 	parts := strings.Split(token, ".")
@@ -159,7 +198,7 @@ func payload(t *testing.T, authorization string) map[string]any {
 	return claims
 }
 
-func TestAddTriesAgainOnlyWhenTheServiceIsAway(t *testing.T) {
+func TestAddTriesAgainOnlyWhenTheServiceIsAwayOrBusy(t *testing.T) {
 	for _, test := range []struct {
 		code  codes.Code
 		times int // how often the call fails
@@ -170,7 +209,8 @@ func TestAddTriesAgainOnlyWhenTheServiceIsAway(t *testing.T) {
 		{codes.Unavailable, 9, 3, false},
 		{codes.NotFound, 1, 1, false},
 		{codes.PermissionDenied, 1, 1, false},
-		{codes.ResourceExhausted, 1, 1, false},
+		{codes.ResourceExhausted, 2, 3, true},
+		{codes.ResourceExhausted, 9, 3, false},
 		{codes.InvalidArgument, 1, 1, false},
 	} {
 		calls := 0

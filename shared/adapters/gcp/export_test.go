@@ -9,7 +9,7 @@ import (
 
 // Purge deletes expired records, up to the limit.
 func (f *Firestore) Purge(ctx context.Context, before time.Time, limit int) (int, error) {
-	list, err := f.Expired(ctx, before, task.Ref{}, limit)
+	list, err := f.Expired(ctx, task.Shard{}, before, task.Ref{}, limit)
 	if err != nil {
 		return 0, err
 	}

@@ -41,14 +41,20 @@ const patience = 10 * time.Second
 // that are ending. https://grpc.io/docs/guides/performance/
 const perConnection = 90
 
+// Listeners is how many tasks have a listener at the same time by default: as many as an
+// instance of the front door takes requests (infra/run.tf). A task beyond them is read every
+// second, and each read costs money.
+const Listeners = 250
+
 var errStoreClosed = errors.New("gcp: the store is closed")
 
 // FirestoreOptions adjust a Firestore. The zero value is usable.
 type FirestoreOptions struct {
 	Now       func() time.Time // the clock for expiry; default time.Now
-	Listeners int              // watched tasks that have a listener; 0: 90, negative: none
+	Listeners int              // watched tasks that have a listener; default [Listeners], negative: none
 	Poll      time.Duration    // how often a watched task without a listener is read, each time at the price of a read; default 1 s
 	Recheck   time.Duration    // how often every watched task is read, also with a listener; default 1 min
+	Shards    int              // more than 1: each bucket of tasks has ranges of its own in the indexes
 	CountFor  time.Duration    // longest count of a list with Since; default task.CountFor
 	Log       *slog.Logger     // for records that cannot be read; default slog.Default()
 
@@ -96,7 +102,7 @@ func OpenFirestore(ctx context.Context, project, database string, opts Firestore
 		opts.Now = time.Now
 	}
 	if opts.Listeners == 0 {
-		opts.Listeners = perConnection
+		opts.Listeners = Listeners
 	}
 	if opts.Poll == 0 {
 		opts.Poll = time.Second

@@ -17,14 +17,14 @@ const deletions = 16
 
 // Due lists records with pending work in the queue. Times are rounded down to whole
 // microseconds.
-func (f *Firestore) Due(ctx context.Context, queue string, before time.Time, from task.Ref, limit int) ([]task.Ref, error) {
+func (f *Firestore) Due(ctx context.Context, queue string, of task.Shard, before time.Time, from task.Ref, limit int) ([]task.Ref, error) {
 	if limit <= 0 {
 		return nil, nil
 	}
 
 	call, cancel := limited(ctx)
 	defer cancel()
-	query := f.tasks.Where("lane", "==", queue).Where("due", "<=", before.Truncate(time.Microsecond)).
+	query := f.tasks.Where("lane", "in", within(queue, of)).Where("due", "<=", before.Truncate(time.Microsecond)).
 		OrderBy("due", firestore.Asc).OrderBy(firestore.DocumentID, firestore.Asc).Limit(limit).Select("due")
 	if from != (task.Ref{}) {
 		query = after(query, from)
@@ -50,15 +50,20 @@ func (f *Firestore) Due(ctx context.Context, queue string, before time.Time, fro
 	return refs, nil
 }
 
-// Expired lists expired records.
-func (f *Firestore) Expired(ctx context.Context, before time.Time, from task.Ref, limit int) ([]task.Lapsed, error) {
+// Expired lists expired records. With one shard it asks for expires alone, and so finds the
+// documents of earlier versions too, which have no bucket. With more there is no such index.
+func (f *Firestore) Expired(ctx context.Context, of task.Shard, before time.Time, from task.Ref, limit int) ([]task.Lapsed, error) {
 	if limit <= 0 {
 		return nil, nil
 	}
 
 	call, cancel := limited(ctx)
 	defer cancel()
-	query := f.tasks.Where("expires", "<", before.Truncate(time.Millisecond)).
+	query := f.tasks.Query
+	if f.opts.Shards > 1 || of.Of > 1 {
+		query = query.Where("bucket", "in", bucketsOf(of))
+	}
+	query = query.Where("expires", "<", before.Truncate(time.Millisecond)).
 		OrderBy("expires", firestore.Asc).OrderBy(firestore.DocumentID, firestore.Asc).Limit(limit).Select("expires")
 	if from != (task.Ref{}) {
 		query = after(query, from)

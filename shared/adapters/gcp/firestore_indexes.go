@@ -9,17 +9,20 @@ import _ "embed"
 // https://firebase.google.com/docs/reference/firestore/indexes
 //
 // Every index for a list begins with the owner, which of the items of a batch is the batch's
-// list ([task.Indexed]), or with whose, the true owner of an item with a dead webhook. An index that grows at one end takes about
-// 500 writes a second, because a single range of it takes all of them. With the owner in
-// front, this limit holds for one owner's tasks instead of all tasks. Three indexes have no
-// owner in front. Each accept and claim writes the one of lane and due, and each end of a
-// task writes the one of expires. They limit an installation to about 500 commits a
-// second, which is also the limit for dispatches of one queue of Cloud Tasks. The third
-// index lists the dead webhooks of all owners, and only tasks with a dead webhook write it.
+// list ([task.Indexed]), or with whose, the true owner of an item with a dead webhook. An index
+// that grows at one end takes about 500 writes a second, because a single range of it takes all
+// of them. With the owner in front, this limit holds for one owner's tasks instead of all tasks.
 // https://firebase.google.com/docs/firestore/solutions/shard-timestamp
 //
-// The index of open items begins with the batch, so the limit of a range holds for one batch:
-// the creation and the end of an item write it, and nothing in between.
+// Three indexes have no owner in front. Each commit writes the one of lane and due, and each end
+// of a task the one of expires. The third lists the dead webhooks of all owners, and only tasks
+// with a dead webhook write it. The index of open items begins with the batch: the creation and
+// the end of an item write it, and nothing in between.
+//
+// With one shard, each of these indexes has one range for a lane, an owner or a batch, which
+// limits an installation to about 160 tasks a second. With more, it has eight, by the bucket of
+// the task ([Firestore.ranged]). Then the index of expires alone is taken away (infra/firestore.tf),
+// and expired tasks are found by bucket and expires. The index of all dead webhooks stays as it is.
 //
 // Only expires has an index by itself. No query reads the automatic indexes of single
 // fields. Those of head and body would make most of the cost of a write, and that of stamp

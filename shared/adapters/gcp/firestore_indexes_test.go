@@ -116,7 +116,7 @@ func indexOf(t *testing.T, where *pb.StructuredQuery_Filter, order []*pb.Structu
 	for _, f := range filters {
 		field := f.GetFieldFilter()
 		switch name := field.GetField().GetFieldPath(); field.GetOp() {
-		case pb.StructuredQuery_FieldFilter_EQUAL:
+		case pb.StructuredQuery_FieldFilter_EQUAL, pb.StructuredQuery_FieldFilter_IN:
 			equal[name] = true
 		case pb.StructuredQuery_FieldFilter_LESS_THAN, pb.StructuredQuery_FieldFilter_LESS_THAN_OR_EQUAL,
 			pb.StructuredQuery_FieldFilter_GREATER_THAN_OR_EQUAL:
@@ -127,7 +127,7 @@ func indexOf(t *testing.T, where *pb.StructuredQuery_Filter, order []*pb.Structu
 	}
 
 	var index []string
-	for _, name := range []string{"owner", "context", "state", "lane", "dead", "whose", "open"} {
+	for _, name := range []string{"owner", "context", "state", "lane", "dead", "whose", "open", "bucket"} {
 		if equal[name] {
 			index = append(index, name+" ASCENDING")
 			delete(equal, name)
@@ -191,8 +191,14 @@ func TestIndexesAreThoseOfTheQueries(t *testing.T) {
 	}
 
 	for _, from := range []task.Ref{{}, {At: now, ID: "x"}} {
-		if _, err := f.Due(t.Context(), task.Turns, now, from, 2); err != nil {
+		if _, err := f.Due(t.Context(), task.Turns, task.Shard{}, now, from, 2); err != nil {
 			t.Errorf("Due: %v", err)
+		}
+	}
+
+	for _, of := range []task.Shard{{}, {Index: 3, Of: 4}} {
+		if _, err := f.Expired(t.Context(), of, now.AddDate(-1, 0, 0), task.Ref{}, 2); err != nil {
+			t.Errorf("Expired: %v", err)
 		}
 	}
 

@@ -56,7 +56,7 @@ func (f *Firestore) OpenLines(ctx context.Context, batch string, after, limit in
 
 // open finds the items of a batch that have not ended.
 func (f *Firestore) open(batch string) firestore.Query {
-	return f.tasks.Where("open", "==", batch).OrderBy("line", firestore.Asc)
+	return f.tasks.Where("open", "in", anywhere(batch)).OrderBy("line", firestore.Asc)
 }
 
 // lines reads the lines that a query finds.

@@ -117,7 +117,7 @@ func (f *Firestore) Held(ctx context.Context, owner string, most int) (task.Hold
 // filtered is the common part of all queries of a list.
 func (f *Firestore) filtered(q task.Query) firestore.Query {
 	lister, name := q.Keys()
-	query := f.tasks.Where("owner", "==", lister)
+	query := f.tasks.Where("owner", "in", anywhere(lister))
 	if name != "" {
 		query = query.Where("context", "==", name)
 	}
@@ -180,10 +180,12 @@ func (f *Firestore) dead(q task.DeadQuery) firestore.Query {
 	if q.All {
 		query = query.Where("dead", "==", true)
 	} else {
-		query = query.WhereEntity(firestore.OrFilter{Filters: []firestore.EntityFilter{
-			firestore.AndFilter{Filters: []firestore.EntityFilter{equal("dead", true), equal("owner", q.Owner)}},
-			equal("whose", q.Owner),
-		}})
+		var forms []firestore.EntityFilter
+		for _, owner := range anywhere(q.Owner) {
+			own := firestore.AndFilter{Filters: []firestore.EntityFilter{equal("dead", true), equal("owner", owner)}}
+			forms = append(forms, own, equal("whose", owner))
+		}
+		query = query.WhereEntity(firestore.OrFilter{Filters: forms})
 	}
 	return query.OrderBy("stamp", firestore.Desc).OrderBy(firestore.DocumentID, firestore.Desc)
 }

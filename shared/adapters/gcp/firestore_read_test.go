@@ -29,7 +29,7 @@ func TestReadsThatBreakOffAreRepeated(t *testing.T) {
 			return err
 		},
 		"Due": func() error {
-			refs, err := f.Due(t.Context(), task.Turns, now.Add(time.Hour), task.Ref{}, 1)
+			refs, err := f.Due(t.Context(), task.Turns, task.Shard{}, now.Add(time.Hour), task.Ref{}, 1)
 			if err == nil && len(refs) != 1 {
 				t.Errorf("Due = %v, want one", refs)
 			}
@@ -154,7 +154,7 @@ func TestRequestsOfEachOperation(t *testing.T) {
 		{"first page", requests{Queries: 3}, list(task.Query{Count: true})},
 		{"later page", requests{Queries: 1}, list(task.Query{After: task.Ref{At: time.Now(), ID: "a"}})},
 		{"page of two with bodies", requests{Queries: 1, Reads: 2}, list(task.Query{Bodies: true})},
-		{"due", requests{Queries: 1}, func() error { _, err := f.Due(ctx, task.Turns, time.Now(), task.Ref{}, 10); return err }},
+		{"due", requests{Queries: 1}, func() error { _, err := f.Due(ctx, task.Turns, task.Shard{}, time.Now(), task.Ref{}, 10); return err }},
 		{"look at the items of a batch", requests{Queries: 2}, func() error { _, err := f.Open(ctx, task.BatchID("someone", "nightly"), 1_000_000); return err }},
 		{"purge of nothing", requests{Queries: 1}, func() error { _, err := f.Purge(ctx, time.Now(), 10); return err }},
 		{"purge of entries", requests{}, func() error { _, err := f.KV().Purge(ctx, time.Now(), 10); return err }},

@@ -41,6 +41,7 @@ func TestFirestoreKeepsTheLaws(t *testing.T) {
 	t.Parallel()
 	ways := map[string]gcp.FirestoreOptions{"Listening": {}}
 	if conformance.Full() {
+		ways["Sharded"] = gcp.FirestoreOptions{Shards: 4}
 		ways["Polling"] = gcp.FirestoreOptions{Listeners: -1, Poll: 20 * time.Millisecond}
 	}
 	for name, opts := range ways {

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -30,11 +31,12 @@ type wire struct {
 	mu       sync.Mutex
 	commits  []*pb.CommitRequest
 	queries  []*pb.StructuredQuery
-	listens  int  // current listeners
-	most     int  // listeners at the same time, at most
-	total    int  // listeners so far
-	reads    int  // documents read by their names
-	deaf     bool // listeners receive no more changes
+	listens  int            // current listeners
+	on       map[string]int // the same, by connection
+	most     int            // listeners of one connection at the same time, at most
+	total    int            // listeners so far
+	reads    int            // documents read by their names
+	deaf     bool           // listeners receive no more changes
 	cut      chan struct{}
 	lose     int                     // how many answers of commits will be lost
 	loaded   int                     // bytes of answers to reads
@@ -59,7 +61,7 @@ func newWire(t testing.TB) *wire {
 		t.Fatal(err)
 	}
 
-	w := &wire{to: pb.NewFirestoreClient(conn), host: l.Addr().String(), cut: make(chan struct{})}
+	w := &wire{to: pb.NewFirestoreClient(conn), host: l.Addr().String(), cut: make(chan struct{}), on: map[string]int{}}
 	srv := grpc.NewServer(grpc.MaxConcurrentStreams(streams), grpc.MaxRecvMsgSize(math.MaxInt32))
 	pb.RegisterFirestoreServer(srv, w)
 	done := make(chan struct{})
@@ -100,7 +102,7 @@ func (w *wire) written() (documents, requests int) {
 	return documents, requests
 }
 
-// listening returns the numbers of listeners: current, at most at the same time, and so far.
+// listening returns the numbers of listeners: current, at most on one connection, and so far.
 func (w *wire) listening() (now, most, total int) {
 	w.with(func() { now, most, total = w.listens, w.most, w.total })
 	return now, most, total
@@ -181,26 +183,31 @@ func (w *wire) RunAggregationQuery(req *pb.RunAggregationQueryRequest, to pb.Fir
 
 func (w *wire) Listen(to pb.Firestore_ListenServer) error {
 	var cut chan struct{}
+	from := ""
+	if p, ok := peer.FromContext(to.Context()); ok {
+		from = p.Addr.String()
+	}
 	w.with(func() {
 		cut = w.cut
 		w.listens++
 		w.total++
-		w.most = max(w.most, w.listens)
+		w.on[from]++
+		w.most = max(w.most, w.on[from])
 	})
 
-	defer w.with(func() { w.listens-- })
+	defer w.with(func() { w.listens--; w.on[from]-- })
 	ctx, cancel := context.WithCancel(onward(to.Context()))
 	defer cancel()
-	from, err := w.to.Listen(ctx)
+	firestore, err := w.to.Listen(ctx)
 	if err != nil {
 		return err
 	}
 
 	ended := make(chan error, 2)
-	go func() { ended <- relay(to.Recv, from.Send) }()
+	go func() { ended <- relay(to.Recv, firestore.Send) }()
 
 	go func() {
-		ended <- relay(from.Recv, func(m *pb.ListenResponse) error {
+		ended <- relay(firestore.Recv, func(m *pb.ListenResponse) error {
 			deaf := false
 			if w.with(func() { deaf = w.deaf }); deaf {
 				return nil

@@ -14,7 +14,7 @@ import (
 
 // Create stores a new record.
 func (f *Firestore) Create(ctx context.Context, r task.Record) (task.Record, error) {
-	fields, err := document(&r)
+	fields, err := f.document(&r)
 	if err != nil {
 		return task.Record{}, err
 	}
@@ -128,7 +128,7 @@ func create(ctx context.Context, doc *firestore.DocumentRef, fields []firestore.
 // Commit replaces a stored record. The client repeats a write whose answer was lost, so Commit
 // may return ErrConflict although its own write succeeded.
 func (f *Firestore) Commit(ctx context.Context, r task.Record) (task.Record, error) {
-	fields, err := document(&r)
+	fields, err := f.document(&r)
 	if err != nil {
 		return task.Record{}, err
 	}
@@ -174,35 +174,35 @@ const policyAfter = 7 * 24 * time.Hour
 // document checks a record and makes the fields of its document. Head and body are the whole
 // record. The other fields repeat the values that queries need, and are absent from the
 // indexes if there is nothing to find.
-func document(r *task.Record) ([]firestore.Update, error) {
+func (f *Firestore) document(r *task.Record) ([]firestore.Update, error) {
 	enc, err := r.ForStore()
 	if err != nil {
 		return nil, err
 	}
 	i := r.Indexed()
-	if n := max(len(i.Lister), len(i.Context)); n > maxKey {
-		return nil, fmt.Errorf("task %s: owner or context has %d bytes, but only the first %d are compared", r.ID(), n, maxKey)
+	if n := max(len(i.Lister), len(i.Context)); n > maxKey-ending {
+		return nil, fmt.Errorf("task %s: owner or context has %d bytes, but only the first %d are compared", r.ID(), n, maxKey-ending)
 	}
 
 	var none any = firestore.Delete
-	owner, due, lane, expires, gone, dead, whose, open, line := any(i.Lister), none, none, none, none, none, none, none, none
+	owner, due, lane, expires, bucket, gone, dead, whose, open, line := f.ranged(i.Lister, r.ID()), none, none, none, none, none, none, none, none, none
 	if i.Deleted {
 		owner = none // every list and count asks for an owner
 	}
 	if !i.Due.IsZero() {
-		due, lane = i.Due, i.Lane
+		due, lane = i.Due, f.ranged(i.Lane, r.ID())
 	}
 	if !i.Expires.IsZero() {
-		expires, gone = i.Expires, i.Expires.Add(policyAfter)
+		expires, bucket, gone = i.Expires, task.Bucket(r.ID()), i.Expires.Add(policyAfter)
 	}
 	if i.Dead {
 		dead = true
 		if i.Lister != i.Owner {
-			whose = i.Owner
+			whose = f.ranged(i.Owner, r.ID())
 		}
 	}
 	if i.Open != "" {
-		open, line = i.Open, i.Line
+		open, line = f.ranged(i.Open, r.ID()), i.Line
 	}
 
 	return []firestore.Update{
@@ -213,6 +213,7 @@ func document(r *task.Record) ([]firestore.Update, error) {
 		{Path: "due", Value: due},
 		{Path: "lane", Value: lane},
 		{Path: "expires", Value: expires},
+		{Path: "bucket", Value: bucket},
 		{Path: "gone", Value: gone},
 		{Path: "dead", Value: dead},
 		{Path: "whose", Value: whose},

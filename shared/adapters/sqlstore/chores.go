@@ -16,7 +16,46 @@ const purgeChunk = 64
 
 // Due lists records with pending work in the queue. Times are rounded down to whole
 // microseconds.
-func (db *DB) Due(ctx context.Context, queue string, before time.Time, after task.Ref, limit int) ([]task.Ref, error) {
+func (db *DB) Due(ctx context.Context, queue string, of task.Shard, before time.Time, after task.Ref, limit int) ([]task.Ref, error) {
+	return sharded(of, after, limit, refOf, func(after task.Ref, limit int) ([]task.Ref, error) {
+		return db.due(ctx, queue, before, after, limit)
+	})
+}
+
+func refOf(r task.Ref) task.Ref { return r }
+
+// sharded reads a list of the records of all shards, page by page, and returns the first ones
+// of one shard.
+func sharded[T any](of task.Shard, after task.Ref, limit int, ref func(T) task.Ref, read func(after task.Ref, limit int) ([]T, error)) ([]T, error) {
+	if of.Of <= 1 {
+		return read(after, limit)
+	}
+
+	var some []T
+	for limit > 0 {
+		page, err := read(after, limit*of.Of)
+		if err != nil {
+			return nil, err
+		}
+
+		for _, e := range page {
+			if of.Has(task.Bucket(ref(e).ID)) {
+				some = append(some, e)
+			}
+			if len(some) == limit {
+				return some, nil
+			}
+		}
+		if len(page) < limit*of.Of {
+			break
+		}
+		after = ref(page[len(page)-1])
+	}
+	return some, nil
+}
+
+// due lists records of all shards.
+func (db *DB) due(ctx context.Context, queue string, before time.Time, after task.Ref, limit int) ([]task.Ref, error) {
 	var refs []task.Ref
 	where, args := "lane = ? AND due <= ?", []any{queue, before.UnixMicro()}
 	if after != (task.Ref{}) {
@@ -43,8 +82,15 @@ func (db *DB) Due(ctx context.Context, queue string, before time.Time, after tas
 }
 
 // Expired lists expired records. A row whose id or version is damaged is listed without it.
-func (db *DB) Expired(ctx context.Context, before time.Time, after task.Ref, limit int) ([]task.Lapsed, error) {
+func (db *DB) Expired(ctx context.Context, of task.Shard, before time.Time, after task.Ref, limit int) ([]task.Lapsed, error) {
 	_ = db.Room(ctx) // so that the reserve is taken back without a message, too
+	return sharded(of, after, limit, func(l task.Lapsed) task.Ref { return l.Ref }, func(after task.Ref, limit int) ([]task.Lapsed, error) {
+		return db.expired(ctx, before, after, limit)
+	})
+}
+
+// expired lists records of all shards.
+func (db *DB) expired(ctx context.Context, before time.Time, after task.Ref, limit int) ([]task.Lapsed, error) {
 	var list []task.Lapsed
 	where, args := "expires < ?", []any{before.UnixMilli()}
 	if after != (task.Ref{}) {

@@ -58,7 +58,7 @@ func TestStatementsOfEachOperation(t *testing.T) {
 		{"first page of nothing", 3, list(func(q *task.Query) { q.Count, q.Context = true, "nowhere" })},
 		{"first page since", 2, list(func(q *task.Query) { q.Count, q.Since = true, time.Now().Add(-time.Hour) })},
 		{"later page", 1, list(func(q *task.Query) { q.After = task.Ref{At: time.Now(), ID: "a"} })},
-		{"due", 1, func() error { _, err := db.Due(ctx, task.Turns, time.Now(), task.Ref{}, 10); return err }},
+		{"due", 1, func() error { _, err := db.Due(ctx, task.Turns, task.Shard{}, time.Now(), task.Ref{}, 10); return err }},
 		{"dead letters", 1, func() error { _, err := db.Dead(ctx, task.DeadQuery{All: true, Limit: 10}); return err }},
 		{"first page of a batch", 2, list(func(q *task.Query) { q.Count, q.Context = true, batch })},
 		{"create an item", 4, func() error { _, err := db.Create(ctx, accepted(t, task.ItemID(batch, 301), time.Now())); return err }},

@@ -210,7 +210,7 @@ func (db *DB) Backend() uint32 { return db.engine.(*server).pid.Load() }
 
 // PurgeRecords deletes expired records, up to the limit.
 func (db *DB) PurgeRecords(ctx context.Context, before time.Time, limit int) (int, error) {
-	list, err := db.Expired(ctx, before, task.Ref{}, limit)
+	list, err := db.Expired(ctx, task.Shard{}, before, task.Ref{}, limit)
 	if err != nil {
 		return 0, err
 	}

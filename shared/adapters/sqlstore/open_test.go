@@ -46,7 +46,7 @@ func TestOpenEndsLeases(t *testing.T) {
 
 	db = open(t, path, sqlstore.Options{})
 	soon := now.Add(2 * task.Defaults().Patience)
-	refs, err := db.Due(t.Context(), task.Turns, soon, task.Ref{}, 1000)
+	refs, err := db.Due(t.Context(), task.Turns, task.Shard{}, soon, task.Ref{}, 1000)
 	if err != nil || len(refs) != leased+10 {
 		t.Fatalf("Due after reopening = %d records, %v, want %d", len(refs), err, leased+10)
 	}

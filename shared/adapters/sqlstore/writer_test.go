@@ -172,7 +172,7 @@ func TestClose(t *testing.T) {
 		"Commit": func() error { _, err := db.Commit(t.Context(), changed(r, 1)); return err },
 		"Load":   func() error { _, err := db.Load(t.Context(), "a"); return err },
 		"List":   func() error { _, err := db.List(t.Context(), task.Query{Owner: "someone", Limit: 1}); return err },
-		"Due":    func() error { _, err := db.Due(t.Context(), "", time.Now(), task.Ref{}, 1); return err },
+		"Due":    func() error { _, err := db.Due(t.Context(), "", task.Shard{}, time.Now(), task.Ref{}, 1); return err },
 		"Purge":  func() error { _, err := db.Purge(t.Context(), time.Now(), 1); return err },
 	} {
 		if err := call(); !errors.Is(err, sqlstore.ErrClosed) {

@@ -114,7 +114,7 @@ func requestIsThatOfCloudTasks(t *testing.T, open func(*testing.T, http.Handler)
 }
 
 func retriesUntil2xx(t *testing.T, open func(*testing.T, http.Handler) queue.Queue) {
-	answers := []int{http.StatusInternalServerError, http.StatusConflict, http.StatusNoContent}
+	answers := []int{http.StatusInternalServerError, http.StatusServiceUnavailable, http.StatusConflict, http.StatusNoContent}
 	var calls atomic.Int32
 	seen := make(chan delivery, 10)
 	q := open(t, recorder(t, seen, func(w http.ResponseWriter, _ *http.Request) {

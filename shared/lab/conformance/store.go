@@ -70,6 +70,7 @@ func Store(t *testing.T, open func(t *testing.T, now func() time.Time) Stored) {
 		{"DueOnlyWhenOwed", dueOnlyWhenOwed},
 		{"PurgeExpiredOnly", purgeExpiredOnly},
 		{"ExpiredOrderAndPages", expiredOrderAndPages},
+		{"ShardsDivide", shardsDivide},
 		{"RemoveLeavesReplaced", removeLeavesReplaced},
 		{"RemoveOnce", removeOnce},
 		{"DeletedIsGone", deletedIsGone},
@@ -101,7 +102,7 @@ func Store(t *testing.T, open func(t *testing.T, now func() time.Time) Stored) {
 
 // purge deletes expired records as a sweep does, but keeps no steps in mind.
 func purge(ctx context.Context, s Stored, before time.Time, limit int) (int, error) {
-	list, err := s.Expired(ctx, before, task.Ref{}, limit)
+	list, err := s.Expired(ctx, task.Shard{}, before, task.Ref{}, limit)
 	if err != nil {
 		return 0, err
 	}
@@ -438,9 +439,9 @@ func endedContextIsAnError(t *testing.T, s Stored, _ *clock) {
 	wantError(t, "Load", err, context.Canceled)
 	_, err = s.List(ctx, task.Query{Owner: someone, Limit: 1})
 	wantError(t, "List", err, context.Canceled)
-	_, err = s.Due(ctx, task.Turns, epoch, task.Ref{}, 1)
+	_, err = s.Due(ctx, task.Turns, task.Shard{}, epoch, task.Ref{}, 1)
 	wantError(t, "Due", err, context.Canceled)
-	_, err = s.Expired(ctx, epoch, task.Ref{}, 1)
+	_, err = s.Expired(ctx, task.Shard{}, epoch, task.Ref{}, 1)
 	wantError(t, "Expired", err, context.Canceled)
 	_, err = s.Replaced(ctx, task.Lapsed{Ref: task.Ref{At: epoch, ID: "a"}, Version: 1})
 	wantError(t, "Replaced", err, context.Canceled)

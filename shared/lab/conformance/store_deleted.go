@@ -53,7 +53,7 @@ func deletedIsGone(t *testing.T, s Stored, c *clock) {
 	if p, err := s.Dead(t.Context(), task.DeadQuery{All: true, Limit: 100}); err != nil || len(p.Records) != 100 || !p.More {
 		t.Errorf("Dead = %d, more %t, %v, want 100 of %d", len(p.Records), p.More, err, left)
 	}
-	if refs, err := s.Due(t.Context(), task.Turns, epoch.Add(time.Hour), task.Ref{}, 1000); err != nil || len(refs) != left {
+	if refs, err := s.Due(t.Context(), task.Turns, task.Shard{}, epoch.Add(time.Hour), task.Ref{}, 1000); err != nil || len(refs) != left {
 		t.Errorf("Due = %d, %v, want %d", len(refs), err, left)
 	}
 }

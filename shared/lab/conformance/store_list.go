@@ -360,7 +360,7 @@ func owing(ms int, lane string) func(*task.Record) {
 
 func due(t *testing.T, s Stored, lane string, before time.Time, after task.Ref, limit int) []task.Ref {
 	t.Helper()
-	refs, err := s.Due(t.Context(), lane, before, after, limit)
+	refs, err := s.Due(t.Context(), lane, task.Shard{}, before, after, limit)
 	if err != nil {
 		t.Fatalf("Due(%s): %v", lane, err)
 	}

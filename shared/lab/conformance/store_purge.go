@@ -17,7 +17,7 @@ import (
 func expired(t *testing.T, s Stored, before time.Time, limit int) (all []task.Lapsed) {
 	t.Helper()
 	for after := (task.Ref{}); ; {
-		list, err := s.Expired(t.Context(), before, after, limit)
+		list, err := s.Expired(t.Context(), task.Shard{}, before, after, limit)
 		if err != nil || len(list) > limit {
 			t.Fatalf("Expired of at most %d = %d, %v", limit, len(list), err)
 		}
@@ -58,7 +58,7 @@ func expiredOrderAndPages(t *testing.T, s Stored, c *clock) {
 	if list := expired(t, s, want[5].At, 100); len(list) != 4 {
 		t.Errorf("Expired before the second time = %v, want the first four", list)
 	}
-	if list, err := s.Expired(t.Context(), c.now(), task.Ref{}, 0); err != nil || len(list) != 0 {
+	if list, err := s.Expired(t.Context(), task.Shard{}, c.now(), task.Ref{}, 0); err != nil || len(list) != 0 {
 		t.Errorf("Expired of at most none = %v, %v", list, err)
 	}
 }

@@ -84,7 +84,7 @@ func unreadableIsSkipped(t *testing.T, s Stored, c *clock, spoil func(id string)
 		}
 	}
 
-	if refs, err := s.Due(t.Context(), task.Turns, epoch.Add(time.Hour), task.Ref{}, 1000); err != nil || len(refs) != all {
+	if refs, err := s.Due(t.Context(), task.Turns, task.Shard{}, epoch.Add(time.Hour), task.Ref{}, 1000); err != nil || len(refs) != all {
 		t.Errorf("Due = %d records, %v, want all %d", len(refs), err, all)
 	}
 	c.set(epoch.Add(2 * time.Hour))

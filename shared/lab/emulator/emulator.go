@@ -260,3 +260,26 @@ func (o *output) String() string {
 	defer o.mu.Unlock()
 	return o.buf.String()
 }
+
+// Export writes the data of a database in the Firestore emulator at host to a file, and returns
+// its path. The emulator has the calls of Firestore's own export and import, with a folder of
+// this machine for a bucket.
+func Export(t testing.TB, host, project, database string) string {
+	t.Helper()
+	dir := t.TempDir()
+	p := &Process{Host: host}
+	if !p.answers(t.Context(), http.MethodPost, "/emulator/v1/projects/"+project+":export",
+		fmt.Sprintf(`{"database":"projects/%s/databases/%s","export_directory":%q,"export_name":"drill"}`, project, database, dir)) {
+		t.Fatalf("the firestore emulator at %s exports nothing", host)
+	}
+	return filepath.Join(dir, "drill", "drill.overall_export_metadata")
+}
+
+// Import reads what Export wrote into the database of the same name.
+func (p *Process) Import(t testing.TB, project, database, file string) {
+	t.Helper()
+	if !p.answers(t.Context(), http.MethodPost, "/emulator/v1/projects/"+project+":import",
+		fmt.Sprintf(`{"database":"projects/%s/databases/%s","export_directory":%q}`, project, database, file)) {
+		t.Fatalf("the firestore emulator at %s does not import %s:\n%s", p.Host, file, p.output.String())
+	}
+}

@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
+	"google.golang.org/protobuf/proto"
 )
 
 // A try is the request of one attempt.
@@ -30,7 +33,7 @@ type answer struct {
 // only the service may set.
 // https://cloud.google.com/tasks/docs/creating-http-target-tasks#handler
 func newTry(q *taskQueue, t *task) try {
-	r := t.pb.GetHttpRequest()
+	r := overridden(t.pb.GetHttpRequest(), q.pb.GetHttpTarget())
 	h := http.Header{}
 	for name, value := range r.GetHeaders() {
 		if n := strings.ToLower(name); !strings.HasPrefix(n, "x-cloudtasks-") && !strings.HasPrefix(n, "x-google-") && !strings.HasPrefix(n, "x-appengine-") {
@@ -52,6 +55,42 @@ func newTry(q *taskQueue, t *task) try {
 		d = own.AsDuration()
 	}
 	return try{r, h, d}
+}
+
+// overridden is a task's request as its queue changes it, whatever address and token the task
+// names. What the queue leaves open stays the task's.
+// https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues#HttpTarget
+func overridden(r *cloudtaskspb.HttpRequest, by *cloudtaskspb.HttpTarget) *cloudtaskspb.HttpRequest {
+	to, err := url.Parse(r.GetUrl())
+	if by == nil || err != nil {
+		return r
+	}
+	own := proto.Clone(r).(*cloudtaskspb.HttpRequest)
+
+	if o := by.GetUriOverride(); o != nil && o.GetUriOverrideEnforceMode() != cloudtaskspb.UriOverride_IF_NOT_EXISTS {
+		if o.Scheme != nil {
+			to.Scheme = strings.ToLower(o.GetScheme().String())
+		}
+		host, port := to.Hostname(), to.Port()
+		if o.Host != nil {
+			host = o.GetHost()
+		}
+		if o.Port != nil {
+			port = strconv.FormatInt(o.GetPort(), 10)
+		}
+		if to.Host = host; port != "" {
+			to.Host = net.JoinHostPort(host, port)
+		}
+		if o.PathOverride != nil {
+			to.Path = o.GetPathOverride().GetPath()
+		}
+		own.Url = to.String()
+	}
+
+	if o := by.GetOidcToken(); o != nil {
+		own.AuthorizationHeader = &cloudtaskspb.HttpRequest_OidcToken{OidcToken: o}
+	}
+	return own
 }
 
 // deliver makes the attempt. After the deadline it ignores the handler's answer.

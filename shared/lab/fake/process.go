@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
+	"google.golang.org/protobuf/proto"
 )
 
 // A TasksProcess is a Tasks in its own process, which a test may kill.
@@ -22,8 +23,8 @@ type TasksProcess struct {
 
 // processConfig is the configuration of the process, passed as its last argument.
 type processConfig struct {
-	Queues []*cloudtaskspb.Queue `json:"queues"`
-	Issuer string                `json:"issuer"`
+	Queues [][]byte `json:"queues"` // as Protocol Buffers
+	Issuer string   `json:"issuer"`
 }
 
 // processMark marks such a process, as one of its arguments.
@@ -60,7 +61,16 @@ func serveProcess(config string) error {
 		_, _ = os.Stdin.Read(make([]byte, 1))
 		os.Exit(1)
 	}()
-	o := TasksOptions{Queues: c.Queues}
+
+	var o TasksOptions
+	for _, data := range c.Queues {
+		q := &cloudtaskspb.Queue{}
+		if err := proto.Unmarshal(data, q); err != nil {
+			return err
+		}
+		o.Queues = append(o.Queues, q)
+	}
+
 	if c.Issuer != "" {
 		o.Token = RemoteToken(c.Issuer)
 	}
@@ -78,7 +88,14 @@ func StartTasksProcess(t testing.TB, issuer string, queues ...*cloudtaskspb.Queu
 		t.Fatal(err)
 	}
 	defer l.Close()
-	p := &TasksProcess{Addr: l.Addr().String(), config: processConfig{queues, issuer}}
+	p := &TasksProcess{Addr: l.Addr().String(), config: processConfig{Issuer: issuer}}
+	for _, q := range queues {
+		data, err := proto.Marshal(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.config.Queues = append(p.config.Queues, data)
+	}
 	p.start(t, l)
 	t.Cleanup(p.Kill)
 	return p
