@@ -37,7 +37,12 @@ func credential(h http.Header) (string, error) {
 		}
 		return key[0], nil
 	}
-	scheme, value, _ := strings.Cut(authorization[0], " ")
+	return bearerToken(authorization[0])
+}
+
+// bearerToken is what a header has after Bearer.
+func bearerToken(header string) (string, error) {
+	scheme, value, _ := strings.Cut(header, " ")
 	value = strings.TrimLeft(value, " ") // RFC 9110, section 11.4: one or more
 	if !strings.EqualFold(scheme, bearer) || !isToken68(value) {
 		return "", malformed
@@ -62,12 +67,8 @@ func checkedToken(h http.Header) (raw string, own http.Header, err error) {
 	case len(tokens) > 1:
 		return "", own, ambiguous
 	}
-	scheme, value, _ := strings.Cut(tokens[0], " ")
-	value = strings.TrimLeft(value, " ")
-	if !strings.EqualFold(scheme, bearer) || !isToken68(value) {
-		return "", own, malformed
-	}
-	return value, own, nil
+	raw, err = bearerToken(tokens[0])
+	return raw, own, err
 }
 
 // doorToken is the one token of a request by a queue, bus or scheduler. These are Google's
