@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"reflect"
-	"sync"
 	"time"
 
 	"errand/cardserver/batches"
@@ -27,7 +25,6 @@ import (
 	"errand/shared/queue"
 	"errand/shared/serve"
 	"errand/shared/setup"
-	"errand/shared/task"
 	"errand/shared/uploads"
 	sources "errand/worker/batches"
 )
@@ -143,49 +140,6 @@ func (s *site) batchDesk(d *desk.Desk, model string) *batchdesk.Desk {
 		Manifests: sources.Sources{Uploads: s.uploads, Objects: p.Objects}, Form: s.form(model),
 		Currency: currency, Log: s.log,
 	})
-}
-
-// cards serves the agent card. The card has the security schemes of the access file, which
-// may change.
-type cards struct {
-	site *site
-
-	mu       sync.Mutex
-	security card.Security
-	http.Handler
-}
-
-func newCards(s *site) (*cards, error) {
-	c := &cards{site: s}
-	return c, c.derive(c.now())
-}
-
-// now are the security schemes by the access file as it is now.
-func (c *cards) now() card.Security {
-	schemes, required := c.site.parts.Access.Schemes()
-	return card.Security{Schemes: schemes, Required: required}
-}
-
-func (c *cards) derive(security card.Security) error {
-	p := c.site.parts
-	h, err := card.New(card.Config{Agent: p.Agent, Security: security, URL: p.URL, Loopback: c.site.loopback(), MaxMessage: task.LimitAccept, Modified: time.Now()})
-	if err == nil {
-		c.security, c.Handler = security, h
-	}
-	return err
-}
-
-// ServeHTTP implements http.Handler.
-func (c *cards) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c.mu.Lock()
-	if security := c.now(); !reflect.DeepEqual(security, c.security) {
-		if err := c.derive(security); err != nil {
-			c.site.log.ErrorContext(r.Context(), "the card keeps its former security schemes", "err", err)
-		}
-	}
-	h := c.Handler
-	c.mu.Unlock()
-	h.ServeHTTP(w, r)
 }
 
 // announce prints notes for the person who started the program, and last the address of

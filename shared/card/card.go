@@ -2,7 +2,7 @@
 // well-known paths: one document that clients of A2A 1.0 and of 0.3 both read.
 //
 // It knows no other operation of the protocol and no identity: the card is public, the same
-// for everyone, and may be kept by any cache.
+// for everyone, and may be kept by any cache. It has no keys: whoever makes it signs (D17).
 package card
 
 import (
@@ -48,6 +48,10 @@ type Config struct {
 	// MaxMessage is how many bytes a task may have when it takes a message. The description says
 	// so, because the card has no other place for it; 0: it does not.
 	MaxMessage int
+
+	// Sign signs what the card's signatures are made over ([Canonical]), with every key in use. base
+	// is where clients reach the agent. nil: the card is not signed.
+	Sign func(base string, payload []byte) ([]a2a.AgentCardSignature, error)
 
 	// Modified is the time of the definition's last change: at best the time of the build,
 	// at worst the start of the process.

@@ -127,6 +127,9 @@ func (h *Handler) render(base string) (*document, error) {
 	}
 
 	body, err := unite(c)
+	if err == nil && cfg.Sign != nil {
+		body, err = signed(c, body, cfg)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("encoding the agent card: %w", err)
 	}

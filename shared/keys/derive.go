@@ -31,6 +31,7 @@ type entry struct {
 	wakes  []byte            // key of the keys of wake URLs
 	nist   *ecdsa.PrivateKey // on P-256
 	tokens jose.Signer       // with nist
+	card   *ecdsa.PrivateKey // on P-256, of the agent card
 }
 
 // derive makes an entry of a key. The purposes are part of every stored and sent value:
@@ -46,6 +47,7 @@ func derive(from time.Time, key []byte) (entry, error) {
 		names:  expand(key, "names of owners"),
 		wakes:  expand(key, "wake URLs"),
 		nist:   scalar(func(i int) []byte { return expand(key, fmt.Sprintf("P-256 %d", i)) }),
+		card:   scalar(func(i int) []byte { return expand(key, fmt.Sprintf("card %d", i)) }),
 	}
 	block, err := aes.NewCipher(expand(key, "seal"))
 	if err != nil {
