@@ -30,6 +30,7 @@ type cards struct {
 // A madeCard is a card and what it was made of.
 type madeCard struct {
 	security card.Security
+	private  bool     // it is not for everybody
 	signers  []string // the names of the keys that sign it; none: it is not signed
 	http.Handler
 }
@@ -61,42 +62,70 @@ func (c *cards) look(ctx context.Context) error {
 	if before == nil {
 		before = &madeCard{}
 	}
-	next := &madeCard{signers: before.signers}
+	next := &madeCard{signers: before.signers, private: !c.site.parts.Access.CardPublic()}
 	next.security.Schemes, next.security.Required = c.site.parts.Access.Schemes()
 
 	now := time.Now()
-	var ring keys.Ring
-	same := reflect.DeepEqual(next.security, before.security) && before.Handler != nil
-	if !same || now.Sub(c.looked) >= keysEvery {
-		c.looked = now
-		var err error
-		if ring, err = c.site.parts.Keys.Ring(ctx); err != nil {
-			c.site.log.ErrorContext(ctx, "the card is not signed anew", "err", err)
-			if same {
-				return nil
-			}
-			next.signers = nil
-		} else {
-			next.signers = ring.CardKeys(now)
+	same := before.Handler != nil && next.private == before.private && reflect.DeepEqual(next.security, before.security)
+	if same && now.Sub(c.looked) < keysEvery {
+		return nil
+	}
+	c.looked = now
+	sign, names, err := c.signer(ctx, now)
+	if err != nil {
+		c.site.log.ErrorContext(ctx, "the card is not signed anew", "err", err)
+		if same {
+			return nil
 		}
 	}
-	if same && slices.Equal(next.signers, before.signers) {
+	if next.signers = names; same && slices.Equal(names, before.signers) {
 		return nil
 	}
 
-	cfg := card.Config{Agent: c.site.parts.Agent, Security: next.security, URL: c.site.parts.URL, Loopback: c.site.loopback(), MaxMessage: task.LimitAccept, Modified: now}
-	if len(next.signers) > 0 {
-		cfg.Sign = func(base string, payload []byte) ([]a2a.AgentCardSignature, error) {
-			return sign(ring, now, base, payload)
-		}
-	}
-	h, err := card.New(cfg)
-	if err != nil {
+	cfg := c.config(now, next.security)
+	cfg.Private, cfg.Sign = next.private, sign
+	if next.Handler, err = card.New(cfg); err != nil {
 		return err
 	}
-	next.Handler = h
 	c.made.Store(next)
 	return nil
+}
+
+// config is what all cards of the agent have in common.
+func (c *cards) config(now time.Time, security card.Security) card.Config {
+	p := c.site.parts
+	return card.Config{Agent: p.Agent, Security: security, URL: p.URL, Loopback: c.site.loopback(), MaxMessage: task.LimitAccept, Modified: now}
+}
+
+// extended makes the card of one owner: with the details of skills, and with the private skills
+// that the access file gives it.
+func (c *cards) extended(ctx context.Context, owner string) (*a2a.AgentCard, error) {
+	var security card.Security
+	security.Schemes, security.Required = c.site.parts.Access.Schemes()
+	now := time.Now()
+	sign, _, err := c.signer(ctx, now)
+	if err != nil {
+		return nil, err
+	}
+
+	cfg := c.config(now, security)
+	cfg.URL, cfg.Known, cfg.Sign = c.site.address(), true, sign
+	cfg.See = func(skill string) bool { return c.site.parts.Access.MaySee(owner, skill) }
+	return card.Signed(cfg)
+}
+
+type signFunc = func(base string, payload []byte) ([]a2a.AgentCardSignature, error)
+
+// signer signs cards with the keys of the installation as they are now. It also returns their
+// names.
+func (c *cards) signer(ctx context.Context, now time.Time) (signFunc, []string, error) {
+	ring, err := c.site.parts.Keys.Ring(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return func(base string, payload []byte) ([]a2a.AgentCardSignature, error) {
+		return sign(ring, now, base, payload)
+	}, ring.CardKeys(now), nil
 }
 
 // sign signs a card. Its header names the key set below the agent's address.

@@ -108,7 +108,7 @@ func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
 
 	theirs := openai.New(openai.Config{Batches: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter})
 	return front.New(front.Config{
-		Desk: d, Store: p.Store, KV: p.Store.KV(), Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Limits: s.limits, Log: s.log, Batches: c, Uploads: s.uploads, Objects: p.Objects,
+		Desk: d, Store: p.Store, KV: p.Store.KV(), Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Extended: cards.extended, Push: api, Limits: s.limits, Log: s.log, Batches: c, Uploads: s.uploads, Objects: p.Objects,
 		Doors: map[string]http.Handler{
 			files.Path:    files.New(files.Config{Uploads: s.uploads, Batches: c, Access: p.Access, Log: s.log, URL: p.URL, Enter: s.limits.Enter}),
 			batches.Path:  batches.New(batches.Config{Batches: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter}),

@@ -48,7 +48,7 @@ func New(cfg Config) http.Handler {
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.Path == card.Path || r.URL.Path == card.OldPath:
-			cfg.Card.ServeHTTP(w, r)
+			o.card(w, r)
 		case r.URL.Path == keys.Path:
 			cfg.Keys.ServeJWKS(w, r)
 		case strings.HasPrefix(r.URL.Path, "/push/") || deletesTask(r) || tracesTask(r) || rerunsTask(r) || wakes(r.URL.Path):

@@ -100,6 +100,11 @@ func (r *reader) skills(skills []Skill) {
 
 		r.inputModes(at+".inputModes", s.InputModes)
 		r.outputModes(at+".outputModes", s.OutputModes)
+		r.printable(at+".details", s.Details)
+	}
+
+	if len(skills) > 0 && !slices.ContainsFunc(skills, func(s Skill) bool { return !s.Private }) {
+		r.failf("skills", "at least one must be public, because a card needs a skill: take private off one")
 	}
 }
 

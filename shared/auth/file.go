@@ -18,6 +18,8 @@ type file struct {
 	Issuers    []fileIssuer    `yaml:"issuers"`
 	Limits     fileLimits      `yaml:"limits"` // of each caller
 	Submit     []fileSubmit    `yaml:"submit"`
+	Card       string          `yaml:"card"`     // who may read the card
+	CardFrom   []string        `yaml:"cardFrom"` // the networks from which it may be read; none: all
 }
 
 type filePrincipal struct {
@@ -28,6 +30,7 @@ type filePrincipal struct {
 	Limits   fileLimits  `yaml:"limits"`
 	IDTokens []string    `yaml:"idTokens"` // the origins that its webhooks may carry ID tokens to
 	Buckets  []string    `yaml:"buckets"`  // the beginnings of the objects' addresses that it may read
+	Skills   []string    `yaml:"skills"`   // the ids of the private skills that its card has
 }
 
 // A fileSubmit says whose tasks the messages of a subscription are.
@@ -97,6 +100,7 @@ func (c *checker) check(f *file) {
 	}
 
 	c.limits("limits", f.Limits)
+	c.card(f)
 	for i := range f.Issuers {
 		c.issuer(fmt.Sprintf("issuers[%d]", i), &f.Issuers[i])
 	}
@@ -169,6 +173,12 @@ func (c *checker) principal(path string, p filePrincipal) {
 		at := fmt.Sprintf("%s.buckets[%d]", path, k)
 		c.required(at, prefix, "a bucket such as gs://BUCKET/, or remove the entry", checkBucket)
 		c.once(at, "bucket of "+path, prefix, "stands here a second time: remove one")
+	}
+
+	for k, id := range p.Skills {
+		at := fmt.Sprintf("%s.skills[%d]", path, k)
+		c.required(at, id, "the id of a private skill of agent.yaml, or remove the entry", checkPlain)
+		c.once(at, "skill of "+path, id, "stands here a second time: remove one")
 	}
 }
 

@@ -3,6 +3,7 @@ package auth
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +21,8 @@ type roster struct {
 	submitters map[string]string        // principals by the subscription whose messages are theirs
 	accepts    string                   // the credentials that a caller may send, in words
 	audiences  []string                 // of all issuers
+	card       string                   // who may read the card
+	cardFrom   []netip.Prefix           // from where; none: from everywhere
 }
 
 // roster makes the roster of a file, which is known to be consistent. Issuers that are in
@@ -69,6 +72,7 @@ func (a *Access) roster(f *file, former *roster) *roster {
 		}
 	}
 
+	l.card, l.cardFrom = f.Card, networks(f.CardFrom)
 	l.accepts = l.credentials()
 	return l
 }

@@ -9,9 +9,18 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// signed encodes the card with its signatures: those over the fields of A2A 1.0, which clients
-// check that know no others, and those over the whole document, fields of 0.3 included.
-func signed(c *a2a.AgentCard, unsigned []byte, cfg Config) ([]byte, error) {
+// Signed derives a card with its signatures, if cfg has a way to sign: those over the fields of
+// A2A 1.0, which clients check that know no others, and those over the whole document, fields of
+// 0.3 included.
+func Signed(cfg Config) (*a2a.AgentCard, error) {
+	c, err := Derive(cfg)
+	if err != nil || cfg.Sign == nil {
+		return c, err
+	}
+	unsigned, err := Encode(c)
+	if err != nil {
+		return nil, err
+	}
 	for _, form := range []Form{Protocol, Whole} {
 		payload, err := Canonical(unsigned, form)
 		if err != nil {
@@ -23,7 +32,7 @@ func signed(c *a2a.AgentCard, unsigned []byte, cfg Config) ([]byte, error) {
 		}
 		c.Signatures = append(c.Signatures, signatures...)
 	}
-	return unite(c)
+	return c, nil
 }
 
 // ErrSignature says that no key opens any signature of a card.

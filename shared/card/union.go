@@ -47,8 +47,8 @@ type scheme struct {
 	OpenIDConnectURL string                           `json:"openIdConnectUrl,omitempty"`
 }
 
-// unite encodes the card for the clients of both versions (D3, D27).
-func unite(c *a2a.AgentCard) ([]byte, error) {
+// Encode encodes the card for the clients of both versions (D3, D27).
+func Encode(c *a2a.AgentCard) ([]byte, error) {
 	u := union{AgentCard: c, ProtocolVersion: dialect.Version03, Schemes: map[a2a.SecuritySchemeName]scheme{}}
 	for _, i := range c.SupportedInterfaces {
 		if i.ProtocolVersion != dialect.Version03 {
