@@ -1,0 +1,149 @@
+package main_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/go-jose/go-jose/v4"
+
+	"errand/shared/auth"
+	"errand/shared/card"
+	lab "errand/shared/lab/agent"
+)
+
+// get reads a path with an API key, or without one.
+func (p *process) get(path, key string) (int, http.Header, []byte) {
+	p.t.Helper()
+	req, err := http.NewRequestWithContext(p.t.Context(), "GET", p.url()+path, nil)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if key != "" {
+		req.Header.Set("X-API-Key", key)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return res.StatusCode, res.Header, body
+}
+
+// genuine checks a card with the key set of the program, and returns what was signed.
+func (p *process) genuine(doc []byte) (c a2a.AgentCard) {
+	p.t.Helper()
+	_, _, text := p.get("/.well-known/jwks.json", "")
+	var set jose.JSONWebKeySet
+	if err := json.Unmarshal(text, &set); err != nil {
+		p.t.Fatal(err)
+	}
+	believed, _, err := card.Verify(doc, set)
+	if err != nil {
+		p.t.Fatalf("%v: %s", err, doc)
+	}
+	if err := json.Unmarshal(believed, &c); err != nil {
+		p.t.Fatal(err)
+	}
+	return c
+}
+
+func skillsOf(c a2a.AgentCard) (ids []string) {
+	for _, s := range c.Skills {
+		ids = append(ids, s.ID)
+	}
+	return ids
+}
+
+// Shows D12, D13, D15: everybody reads the public card, and each caller an own one, with the
+// private skills that the access file gives it. Both are signed.
+func TestCardsOfCallers(t *testing.T) {
+	t.Parallel()
+	alice, aliceHash := auth.NewKey()
+	bob, bobHash := auth.NewKey()
+	dir := t.TempDir()
+	access, definition := filepath.Join(dir, "access.yaml"), filepath.Join(dir, "agent.yaml")
+	text := strings.Replace(string(lab.Definition), "skills:\n", `skills:
+  - {id: ledger, name: Post to the ledger, description: Posts an entry., details: At most ten a day., tags: [money], private: true}
+`, 1)
+	for path, content := range map[string]string{
+		access:     "principals: [{name: alice, keys: [" + aliceHash + "], skills: [ledger]}, {name: bob, keys: [" + bobHash + "]}]",
+		definition: text,
+	} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := start(t, "ERRAND_ACCESS="+access, "ERRAND_AGENT="+definition)
+
+	_, header, doc := p.get(card.Path, alice)
+	public := p.genuine(doc)
+	if slices.Contains(skillsOf(public), "ledger") || !public.Capabilities.ExtendedAgentCard || !strings.HasPrefix(header.Get("Cache-Control"), "public") {
+		t.Errorf("the public card is %s, %v", doc, header)
+	}
+
+	for _, row := range []struct {
+		key  string
+		want bool
+	}{{alice, true}, {bob, false}} {
+		for _, path := range []string{"/extendedAgentCard", "/v1/card"} {
+			status, header, doc := p.get(path, row.key)
+			if status != http.StatusOK {
+				t.Fatalf("%s: %d %s", path, status, doc)
+			}
+			own := p.genuine(doc)
+			if slices.Contains(skillsOf(own), "ledger") != row.want || strings.Contains(string(doc), "ten a day") != row.want {
+				t.Errorf("%s: %s", path, doc)
+			}
+			if header.Get("Cache-Control") != "private, max-age=300" || !strings.Contains(strings.Join(header.Values("Vary"), ","), "Authorization") {
+				t.Errorf("%s may be kept: %v", path, header)
+			}
+		}
+	}
+	if status, _, doc := p.get("/extendedAgentCard", ""); status != http.StatusUnauthorized || strings.Contains(string(doc), "ledger") {
+		t.Errorf("a stranger gets %d %s", status, doc)
+	}
+}
+
+// Shows D25: a card that is not for everybody is read by callers alone, or by nobody, and no
+// shared cache keeps it.
+func TestCardsThatAreNotForEverybody(t *testing.T) {
+	t.Parallel()
+	key, hash := auth.NewKey()
+	for name, row := range map[string]struct {
+		yaml            string
+		stranger, known int
+		cache           string
+	}{
+		"known":           {"card: known\n", http.StatusUnauthorized, http.StatusOK, "private, max-age=300"},
+		"none":            {"card: none\n", http.StatusNotFound, http.StatusNotFound, ""},
+		"other networks":  {"cardFrom: [10.0.0.0/8]\n", http.StatusNotFound, http.StatusNotFound, ""},
+		"this network":    {"cardFrom: [127.0.0.0/8]\n", http.StatusOK, http.StatusOK, "private, max-age=300"},
+		"public, in word": {"card: public\n", http.StatusOK, http.StatusOK, "public, max-age=300"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			access := filepath.Join(t.TempDir(), "access.yaml")
+			if err := os.WriteFile(access, []byte(row.yaml+"principals: [{name: a, keys: ["+hash+"]}]"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			p := start(t, "ERRAND_ACCESS="+access)
+			if status, _, doc := p.get(card.Path, ""); status != row.stranger {
+				t.Errorf("a stranger gets %d %s", status, doc)
+			}
+			status, header, doc := p.get(card.OldPath, key)
+			if status != row.known || status == http.StatusOK && header.Get("Cache-Control") != row.cache {
+				t.Errorf("a caller gets %d %s %v", status, doc, header)
+			}
+		})
+	}
+}
