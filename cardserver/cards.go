@@ -12,6 +12,7 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
+	"errand/shared/agent"
 	"errand/shared/card"
 	"errand/shared/keys"
 	"errand/shared/task"
@@ -71,7 +72,7 @@ func (c *cards) look(ctx context.Context) error {
 		return nil
 	}
 	c.looked = now
-	sign, names, err := c.signer(ctx, now)
+	sign, names, err := signer(ctx, c.site.parts.Keys, now)
 	if err != nil {
 		c.site.log.ErrorContext(ctx, "the card is not signed anew", "err", err)
 		if same {
@@ -82,8 +83,9 @@ func (c *cards) look(ctx context.Context) error {
 		return nil
 	}
 
-	cfg := c.config(now, next.security)
-	cfg.Private, cfg.Sign = next.private, sign
+	p := c.site.parts
+	cfg := cardConfig(p.Agent, next.security, p.URL)
+	cfg.Loopback, cfg.Modified, cfg.Private, cfg.Sign = c.site.loopback(), now, next.private, sign
 	if next.Handler, err = card.New(cfg); err != nil {
 		return err
 	}
@@ -91,35 +93,33 @@ func (c *cards) look(ctx context.Context) error {
 	return nil
 }
 
-// config is what all cards of the agent have in common.
-func (c *cards) config(now time.Time, security card.Security) card.Config {
-	p := c.site.parts
-	return card.Config{Agent: p.Agent, Security: security, URL: p.URL, Loopback: c.site.loopback(), MaxMessage: task.LimitAccept, Modified: now}
-}
-
 // extended makes the card of one owner: with the details of skills, and with the private skills
 // that the access file gives it.
 func (c *cards) extended(ctx context.Context, owner string) (*a2a.AgentCard, error) {
 	var security card.Security
 	security.Schemes, security.Required = c.site.parts.Access.Schemes()
-	now := time.Now()
-	sign, _, err := c.signer(ctx, now)
+	sign, _, err := signer(ctx, c.site.parts.Keys, time.Now())
 	if err != nil {
 		return nil, err
 	}
 
-	cfg := c.config(now, security)
-	cfg.URL, cfg.Known, cfg.Sign = c.site.address(), true, sign
+	cfg := cardConfig(c.site.parts.Agent, security, c.site.address())
+	cfg.Known, cfg.Sign = true, sign
 	cfg.See = func(skill string) bool { return c.site.parts.Access.MaySee(owner, skill) }
 	return card.Signed(cfg)
+}
+
+// cardConfig is what all cards of an agent have in common.
+func cardConfig(a *agent.Agent, security card.Security, url string) card.Config {
+	return card.Config{Agent: a, Security: security, URL: url, MaxMessage: task.LimitAccept}
 }
 
 type signFunc = func(base string, payload []byte) ([]a2a.AgentCardSignature, error)
 
 // signer signs cards with the keys of the installation as they are now. It also returns their
 // names.
-func (c *cards) signer(ctx context.Context, now time.Time) (signFunc, []string, error) {
-	ring, err := c.site.parts.Keys.Ring(ctx)
+func signer(ctx context.Context, from *keys.Keyring, now time.Time) (signFunc, []string, error) {
+	ring, err := from.Ring(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -147,3 +147,40 @@ func TestCardsThatAreNotForEverybody(t *testing.T) {
 		})
 	}
 }
+
+// Shows D24: the card is a file that clients are given, and is looked at before.
+func TestCardCommand(t *testing.T) {
+	t.Parallel()
+	signed, errs, code := invoke(t, "card", "-signed", "-url", "https://agent.example.com")
+	if code != 0 || !strings.Contains(signed, `"signatures"`) || !strings.Contains(signed, "https://agent.example.com/.well-known/jwks.json"[8:24]) {
+		t.Fatalf("%d %s %s", code, signed, errs)
+	}
+	plain, _, code := invoke(t, "card", "-url", "https://agent.example.com")
+	if code != 0 || strings.Contains(plain, `"signatures"`) {
+		t.Errorf("%d %s", code, plain)
+	}
+
+	file := filepath.Join(t.TempDir(), "card.json")
+	for _, row := range []struct {
+		doc  string
+		args []string
+		code int
+		want string
+	}{
+		{signed, nil, 0, "no faults"},
+		{strings.ReplaceAll(signed, "https://agent.example.com", "http://localhost:8080"), nil, 1, "supportedInterfaces[0].url: leads to a private host"},
+		{strings.ReplaceAll(signed, "https://agent.example.com", "http://localhost:8080"), []string{"-private"}, 0, "no faults"},
+	} {
+		if err := os.WriteFile(file, []byte(row.doc), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, errs, code := invoke(t, slices.Concat([]string{"card", "lint", "-links=false"}, row.args, []string{file})...)
+		if code != row.code || !strings.HasPrefix(out, row.want) {
+			t.Errorf("%v: %d %s %s", row.args, code, out, errs)
+		}
+	}
+
+	if out, errs, code := invoke(t, "card"); code != 1 || !strings.Contains(errs, "give it with -url") {
+		t.Errorf("without an address: %d %s %s", code, out, errs)
+	}
+}

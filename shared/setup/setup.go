@@ -125,6 +125,15 @@ type Worker struct {
 	Bus   bus.Publisher
 }
 
+// A CardSide has the parts that the agent card is made of, for those who want it as a file.
+type CardSide struct {
+	Core
+	Sealing
+	Agent  *agent.Agent
+	Access *auth.Access
+	URL    string // where clients reach the agent
+}
+
 // A Functions has the parts of the functions.
 type Functions struct {
 	Core
@@ -165,6 +174,17 @@ func OpenFront(ctx context.Context, e Env, definition []byte, log *slog.Logger) 
 	o.clientSide(&f.ClientSide, definition)
 	o.queue(&f.Queue)
 	return end(o, f, &f.Core)
+}
+
+// OpenCard opens the parts of the card, beside a program that runs or without one. The store is
+// left alone. definition is as for OpenStandalone.
+func OpenCard(ctx context.Context, e Env, definition []byte, log *slog.Logger) (*CardSide, error) {
+	o, c := begin(ctx, e, log), &CardSide{}
+	o.agent(&c.Agent, definition)
+	c.Access = o.access()
+	o.url(&c.URL)
+	o.keys(&c.Sealing)
+	return end(o, c, &c.Core)
 }
 
 // OpenWorker opens the parts of the worker. definition is as for OpenStandalone.
