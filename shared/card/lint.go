@@ -1,7 +1,6 @@
 package card
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -29,8 +28,8 @@ func Lint(doc []byte, public bool) []Fault {
 	if _, err := Canonical(doc, Whole); err != nil {
 		return []Fault{{"the card", "is not readable: " + err.Error()}}
 	}
-	var c a2a.AgentCard
-	if err := json.Unmarshal(doc, &c); err != nil {
+	c, err := Read(doc)
+	if err != nil {
 		return []Fault{{"the card", "is not an agent card of A2A 1.0: " + err.Error()}}
 	}
 
