@@ -2,11 +2,13 @@ package peer
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"golang.org/x/oauth2"
@@ -46,40 +48,53 @@ func (k APIKey) Put(ctx context.Context, c *a2a.AgentCard, r *http.Request) erro
 }
 
 // OAuth are the credentials of a client (RFC 6749, section 4.4). The address of the tokens is
-// the operator's: a card's own would get the secret of the client.
+// the operator's: a card's own would get the secret of the client. A token is kept while it is good
+// and the secret is the same.
 type OAuth struct {
 	TokenURL, ClientID string
 	Scopes             []string
 	Secrets            secret.Source
 	Ref                secret.Ref   // the client's secret
 	Client             *http.Client // asks for tokens
+
+	mu   sync.Mutex
+	kept *oauth2.Token
+	with [sha256.Size]byte // the hash of the secret by which kept was got
 }
 
-// Put implements Credential. It asks for a token.
-func (o OAuth) Put(ctx context.Context, _ *a2a.AgentCard, r *http.Request) error {
-	token, err := o.token(ctx)
+// Put implements Credential.
+func (o *OAuth) Put(ctx context.Context, _ *a2a.AgentCard, r *http.Request) error {
+	value, err := o.Secrets.Get(ctx, o.Ref)
 	if err != nil {
-		return err
+		return fmt.Errorf("the OAuth client's secret %s: %w", o.Ref, err)
 	}
-	token.SetAuthHeader(r)
+
+	with := sha256.Sum256([]byte(value.Text()))
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.kept.Valid() || o.with != with {
+		token, err := o.token(ctx, value.Text())
+		if err != nil {
+			return err
+		}
+		o.kept, o.with = token, with
+	}
+	o.kept.SetAuthHeader(r)
 	return nil
 }
 
-func (o OAuth) token(ctx context.Context) (*oauth2.Token, error) {
-	value, err := o.Secrets.Get(ctx, o.Ref)
-	if err != nil {
-		return nil, fmt.Errorf("the OAuth client's secret %s: %w", o.Ref, err)
-	}
-	cfg := clientcredentials.Config{ClientID: o.ClientID, ClientSecret: value.Text(), TokenURL: o.TokenURL, Scopes: o.Scopes}
+// token asks for a token.
+func (o *OAuth) token(ctx context.Context, clientSecret string) (*oauth2.Token, error) {
+	cfg := clientcredentials.Config{ClientID: o.ClientID, ClientSecret: clientSecret, TokenURL: o.TokenURL, Scopes: o.Scopes}
 	token, err := cfg.Token(context.WithValue(ctx, oauth2.HTTPClient, o.Client))
-	if err != nil {
-		// The library's error has the answer of the server, which may repeat what it was sent.
-		if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
-			return nil, fmt.Errorf("the OAuth server at %s refuses the client: %d %.40q", hostOf(o.TokenURL), refused.Response.StatusCode, refused.ErrorCode)
-		}
-		return nil, fmt.Errorf("no token from the OAuth server at %s", hostOf(o.TokenURL))
+	if err == nil {
+		return token, nil
 	}
-	return token, nil
+	// The library's error has the answer of the server, which may repeat what it was sent.
+	if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
+		return nil, fmt.Errorf("the OAuth server at %s refuses the client: %d %.40q", hostOf(o.TokenURL), refused.Response.StatusCode, refused.ErrorCode)
+	}
+	return nil, fmt.Errorf("no token from the OAuth server at %s", hostOf(o.TokenURL))
 }
 
 func hostOf(text string) string {

@@ -3,8 +3,8 @@
 // says how the agent is called and with which credentials.
 //
 // It believes nothing that a card says about its own keys: a signature counts if it is by a key
-// that the operator gave. It sends no messages, and it never sends a credential to another host than
-// the operator's or a signed card's.
+// that the operator gave. It sends no messages. A credential goes to the agent's interfaces alone, and
+// only where the operator, or who signed the card, says that they are.
 package peer
 
 import (

@@ -25,6 +25,11 @@ type Copy struct {
 	Doc    []byte
 	Tag    string        // its ETag; empty: it has none
 	MaxAge time.Duration // how long its sender lets it be kept
+	Origin string        // the origin that sent it, scheme://host; empty: the operator gave it
+
+	// Doubtful says that others than the operator and the agent chose what it says: credentials
+	// go by it only if it is signed.
+	Doubtful bool
 
 	same bool // it is the copy before
 }
@@ -81,6 +86,17 @@ func AtURL(address string, client Doer, sign func(*http.Request) error) Reader {
 	}
 }
 
+// origin is the scheme and the host of a URL, with a port if it is not the scheme's own.
+func origin(u *url.URL) string {
+	host := strings.ToLower(u.Host)
+	for scheme, port := range map[string]string{"https": ":443", "http": ":80"} {
+		if u.Scheme == scheme {
+			host = strings.TrimSuffix(host, port)
+		}
+	}
+	return u.Scheme + "://" + host
+}
+
 func fetch(client Doer, req *http.Request, before Copy) (Copy, error) {
 	res, err := client.Do(req)
 	if err != nil {
@@ -99,7 +115,7 @@ func fetch(client Doer, req *http.Request, before Copy) (Copy, error) {
 		return Copy{}, fmt.Errorf("the address of the card is answered %d", res.StatusCode)
 	}
 	doc, err := limited(res.Body)
-	return Copy{Doc: doc, Tag: res.Header.Get("ETag"), MaxAge: age}, err
+	return Copy{Doc: doc, Tag: res.Header.Get("ETag"), MaxAge: age, Origin: origin(req.URL)}, err
 }
 
 // limited reads a card, and refuses what goes on without end.
