@@ -41,7 +41,30 @@ const keysEvery = time.Second
 
 func newCards(s *site) (*cards, error) {
 	c := &cards{site: s}
-	return c, c.look(context.Background())
+	if err := c.look(context.Background()); err != nil {
+		return nil, err
+	}
+	return c, c.lint()
+}
+
+// lint logs what is wrong with the card, with all that callers may see of it. The operator reads it at
+// the start: a card with a fault is better than none.
+func (c *cards) lint() error {
+	made := c.made.Load()
+	cfg := cardConfig(c.site.parts.Agent, made.security, c.site.address())
+	cfg.Known, cfg.See = true, func(string) bool { return true }
+	own, err := card.Derive(cfg)
+	if err != nil {
+		return err
+	}
+	doc, err := card.Encode(own)
+	if err != nil {
+		return err
+	}
+	for _, f := range card.Lint(doc, !made.private && !c.site.loopback()) {
+		c.site.log.Warn("the agent card has a fault", "field", f.Field, "remedy", f.Remedy)
+	}
+	return nil
 }
 
 // ServeHTTP implements http.Handler. While one request looks whether the card is still true,

@@ -184,3 +184,22 @@ func TestCardCommand(t *testing.T) {
 		t.Errorf("without an address: %d %s %s", code, out, errs)
 	}
 }
+
+// At the start the log says what is wrong with the card, also with the part that only some see.
+func TestCardIsLintedAtTheStart(t *testing.T) {
+	t.Parallel()
+	definition := filepath.Join(t.TempDir(), "agent.yaml")
+	text := strings.Replace(string(lab.Definition), "skills:\n", `skills:
+  - {id: ledger, name: Ledger, description: Posts., details: "the key is whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", tags: [money], private: true}
+`, 1)
+	if err := os.WriteFile(definition, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, "ERRAND_AGENT="+definition)
+	if said := p.logged(); !strings.Contains(said, "the agent card has a fault") || !strings.Contains(said, "the secret of a webhook") || strings.Contains(said, "MfKQ9r8") {
+		t.Errorf("the log says %s", said)
+	}
+	if said := start(t).logged(); strings.Contains(said, "has a fault") {
+		t.Errorf("of a card without one it says %s", said)
+	}
+}

@@ -103,6 +103,7 @@ func smokeCommand(ctx context.Context, i invocation) int {
 	flags.SetOutput(errs)
 	credentials(flags, &c.Key, &c.Token)
 	flags.StringVar(&c.Card, "card", "", "`URL` that the card leads to, if it is another one: to try a new version that gets no requests yet")
+	flags.StringVar(&c.CardKeys, "card-keys", "", "`file` with the key set (JWKS) by which the card must be signed")
 	flags.StringVar(&c.Message, "message", "", "`text` to send instead of a question with a short answer")
 	flags.DurationVar(&c.Timeout, "timeout", 0, "how long a task may take to end (default 1m)")
 	flags.StringVar(&c.Webhook, "webhook", "", "`URL` at which the agent reaches -listen: webhooks are then really delivered")

@@ -66,6 +66,8 @@ var allowed = map[string][]string{
 	"shared/agent":    {"shared/strict"},
 	"shared/dialect":  {},
 	"shared/card":     {"shared/agent", "shared/dialect", "shared/serve"},
+	// peer is a client's side: it knows cards, and nothing of the agent that uses it.
+	"shared/peer": {"shared/card", "shared/loopback", "shared/secret"},
 	// desk alone adds jobs about records, and alone knows where a lane's are delivered.
 	"shared/desk": {"shared/batch", "shared/queue", "shared/task"},
 	// batchdesk does what callers ask about batches, whichever door they come by.
@@ -143,7 +145,7 @@ var allowed = map[string][]string{
 
 	"worker": {own, "worker/batches", "worker/executor", "worker/turn", "shared/batch", "shared/desk", "shared/keys", "shared/queue", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 	// smoke is a client like any other: it knows the protocol and nothing of Errand.
-	"infra/smoke": {"shared/loopback"},
+	"infra/smoke": {"shared/loopback", "shared/peer"},
 
 	// functions takes messages of callers too, who have the same limits at every door.
 	"functions": {own, "shared/limits", "functions/notify", "functions/submit", "functions/sweep", "shared/batch", "shared/bus", "shared/batchdesk", "shared/desk", "shared/keys", "shared/queue",
