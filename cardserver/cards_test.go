@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,7 +16,9 @@ import (
 
 	"errand/shared/auth"
 	"errand/shared/card"
+	"errand/shared/keys"
 	lab "errand/shared/lab/agent"
+	"errand/shared/lab/conformance"
 )
 
 // get reads a path with an API key, or without one.
@@ -201,5 +204,48 @@ func TestCardIsLintedAtTheStart(t *testing.T) {
 	}
 	if said := start(t).logged(); strings.Contains(said, "has a fault") {
 		t.Errorf("of a card without one it says %s", said)
+	}
+}
+
+// The JavaScript SDK finds the agent by its address and by a file, checks the card with its own
+// verifier, and calls the agent; with another key it refuses the card. PyJWT checks the whole card.
+func TestCardIsCheckedByOthers(t *testing.T) {
+	t.Parallel()
+	node := needJavaScript(t)
+	p, other := start(t), start(t)
+	dir := t.TempDir()
+	mine, theirs, given := filepath.Join(dir, "keys.json"), filepath.Join(dir, "other.json"), filepath.Join(dir, "card.json")
+	for path, from := range map[string]struct {
+		p   *process
+		url string
+	}{mine: {p, keys.Path}, theirs: {other, keys.Path}, given: {p, card.Path}} {
+		_, _, text := from.p.get(from.url, "")
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	run := func(program string, args ...string) (string, error) {
+		out, err := exec.CommandContext(t.Context(), program, args...).CombinedOutput()
+		return string(out), err
+	}
+	for _, args := range [][]string{{p.url(), mine}, {p.url(), mine, given}} {
+		if out, err := run(node, append([]string{"testdata/js/card.mjs"}, args...)...); err != nil || !strings.Contains(out, "verified ") || !strings.Contains(out, "answered by a task") {
+			t.Errorf("card.mjs %q: %v\n%s", args, err, out)
+		}
+	}
+	if out, err := run(node, "testdata/js/card.mjs", p.url(), theirs); err == nil || strings.Contains(out, "verified") {
+		t.Errorf("with another key: %v\n%s", err, out)
+	}
+
+	python := ""
+	for _, name := range []string{"python3", "/usr/bin/python3"} {
+		if exec.Command(name, "-c", "import jwt, cryptography").Run() == nil {
+			python = name
+		}
+	}
+	conformance.Require(t, "python3-jwt", python != "", "install the packages python3-jwt and python3-cryptography, or pyjwt[crypto] with pip")
+	if out, err := run(python, "testdata/python/card.py", p.url(), mine); err != nil || strings.Count(out, "verified ") != 1 {
+		t.Errorf("card.py: %v\n%s", err, out)
 	}
 }
