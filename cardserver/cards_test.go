@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -68,7 +69,7 @@ func skillsOf(c a2a.AgentCard) (ids []string) {
 	return ids
 }
 
-// Shows D12, D13, D15: everybody reads the public card, and each caller an own one, with the
+// Shows D12, D13, D15. Everybody reads the public card, and each caller an own one, with the
 // private skills that the access file gives it. Both are signed.
 func TestCardsOfCallers(t *testing.T) {
 	t.Parallel()
@@ -118,7 +119,7 @@ func TestCardsOfCallers(t *testing.T) {
 	}
 }
 
-// Shows D25: a card that is not for everybody is read by callers alone, or by nobody, and no
+// Shows D25. A card that is not for everybody is read by callers alone, or by nobody, and no
 // shared cache keeps it.
 func TestCardsThatAreNotForEverybody(t *testing.T) {
 	t.Parallel()
@@ -151,7 +152,7 @@ func TestCardsThatAreNotForEverybody(t *testing.T) {
 	}
 }
 
-// Shows D24: the card is a file that clients are given, and is looked at before.
+// Shows D24. The card is a file that clients are given, and is looked at before.
 func TestCardCommand(t *testing.T) {
 	t.Parallel()
 	signed, errs, code := invoke(t, "card", "-signed", "-url", "https://agent.example.com")
@@ -207,7 +208,7 @@ func TestCardIsLintedAtTheStart(t *testing.T) {
 	}
 }
 
-// The JavaScript SDK finds the agent by its address and by a file, checks the card with its own
+// Shows D17. The JavaScript SDK finds the agent by its address and by a file, checks the card with its own
 // verifier, and calls the agent; with another key it refuses the card. PyJWT checks the whole card.
 func TestCardIsCheckedByOthers(t *testing.T) {
 	t.Parallel()
@@ -247,5 +248,34 @@ func TestCardIsCheckedByOthers(t *testing.T) {
 	conformance.Require(t, "python3-jwt", python != "", "install the packages python3-jwt and python3-cryptography, or pyjwt[crypto] with pip")
 	if out, err := run(python, "testdata/python/card.py", p.url(), mine); err != nil || strings.Count(out, "verified ") != 1 {
 		t.Errorf("card.py: %v\n%s", err, out)
+	}
+}
+
+// The commands of docs/discovery.md do what the page says.
+func TestCommandsOfTheDiscoveryDocument(t *testing.T) {
+	t.Parallel()
+	for _, tool := range []string{"sh", "curl"} {
+		_, err := exec.LookPath(tool)
+		conformance.Require(t, "shell", err == nil, "install "+tool)
+	}
+	program, err := programs["cardserver"]()
+	if err != nil {
+		t.Fatal(err)
+	}
+	document, err := os.ReadFile("../docs/discovery.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	p := start(t)
+	script := "set -e\ngo() { shift 2; '" + program + "' \"$@\"; }\n"
+	for _, m := range regexp.MustCompile("(?s)```sh [a-z]+\n(.*?)```").FindAllSubmatch(document, -1) {
+		script += string(m[1])
+	}
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", script)
+	cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), "AGENT="+p.url())
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "; signed by ") || !strings.HasSuffix(string(out), "no faults\n") {
+		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"errand/shared/card"
 )
 
-// Shows D18, with the example of A2A 1.0, section 8.4.1.
+// Shows D18. The first row is the example of A2A 1.0, section 8.4.1.
 func TestCanonicalForm(t *testing.T) {
 	for name, row := range map[string]struct{ in, protocol, whole string }{
 		"the protocol's example": {

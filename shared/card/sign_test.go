@@ -66,7 +66,7 @@ func (s signer) served(t testing.TB) string {
 	return text(t, ask(h, "GET"))
 }
 
-// Shows D17, D18, D19: another library opens both signatures, each over its own form.
+// Shows D17, D18, D19. Another library opens both signatures, each over its own form.
 func TestCardIsSigned(t *testing.T) {
 	s := newSigner(t)
 	doc := s.served(t)
@@ -125,7 +125,7 @@ func TestSignatureOutlivesTheTypesOfTheProtocol(t *testing.T) {
 	}
 }
 
-// Shows D18: what was not signed is not believed.
+// Shows D18. What was not signed is not believed.
 func TestForgedCards(t *testing.T) {
 	s, other := newSigner(t), newSigner(t)
 	doc, trusted := s.served(t), s.keys(t)
@@ -169,7 +169,7 @@ func TestForgedCards(t *testing.T) {
 	}
 }
 
-// Shows D20: during a change of keys the card has signatures by both.
+// Shows D20. During a change of keys the card has signatures by both.
 func TestCardDuringAChangeOfKeys(t *testing.T) {
 	first := newSigner(t)
 	old, err := keys.Generate("", first.now)

@@ -200,6 +200,7 @@ func TestAgentThatIsAway(t *testing.T) {
 	}
 }
 
+// Shows D24.
 func TestCardsThatAreGiven(t *testing.T) {
 	f := newFar(t)
 	res, err := http.Get(f.URL + card.Path)
