@@ -41,18 +41,20 @@ const keysEvery = time.Second
 
 func newCards(s *site) (*cards, error) {
 	c := &cards{site: s}
-	if err := c.look(context.Background()); err != nil {
+	ctx := context.Background()
+	if err := c.look(ctx); err != nil {
 		return nil, err
 	}
-	return c, c.lint()
+	return c, c.lint(ctx)
 }
 
 // lint logs what is wrong with the card, with all that callers may see of it. The operator reads it at
 // the start: a card with a fault is better than none.
-func (c *cards) lint() error {
+func (c *cards) lint(ctx context.Context) error {
 	made := c.made.Load()
 	cfg := cardConfig(c.site.parts.Agent, made.security, c.site.address())
 	cfg.Known, cfg.See = true, func(string) bool { return true }
+
 	own, err := card.Derive(cfg)
 	if err != nil {
 		return err
@@ -62,7 +64,7 @@ func (c *cards) lint() error {
 		return err
 	}
 	for _, f := range card.Lint(doc, !made.private && !c.site.loopback()) {
-		c.site.log.Warn("the agent card has a fault", "field", f.Field, "remedy", f.Remedy)
+		c.site.log.WarnContext(ctx, "the agent card has a fault", "field", f.Field, "remedy", f.Remedy)
 	}
 	return nil
 }

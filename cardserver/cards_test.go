@@ -81,7 +81,7 @@ func TestCardsOfCallers(t *testing.T) {
   - {id: ledger, name: Post to the ledger, description: Posts an entry., details: At most ten a day., tags: [money], private: true}
 `, 1)
 	for path, content := range map[string]string{
-		access:     "principals: [{name: alice, keys: [" + aliceHash + "], skills: [ledger]}, {name: bob, keys: [" + bobHash + "]}]",
+		access:     "principals: [{name: alice, keys: [" + aliceHash + "], privateSkills: [ledger]}, {name: bob, keys: [" + bobHash + "]}]",
 		definition: text,
 	} {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
@@ -129,10 +129,11 @@ func TestCardsThatAreNotForEverybody(t *testing.T) {
 		stranger, known int
 		cache           string
 	}{
-		"known":           {"card: known\n", http.StatusUnauthorized, http.StatusOK, "private, max-age=300"},
-		"none":            {"card: none\n", http.StatusNotFound, http.StatusNotFound, ""},
-		"other networks":  {"cardFrom: [10.0.0.0/8]\n", http.StatusNotFound, http.StatusNotFound, ""},
-		"this network":    {"cardFrom: [127.0.0.0/8]\n", http.StatusOK, http.StatusOK, "private, max-age=300"},
+		"known":          {"card: known\n", http.StatusUnauthorized, http.StatusOK, "private, max-age=300"},
+		"none":           {"card: none\n", http.StatusNotFound, http.StatusNotFound, ""},
+		"other networks": {"cardFrom: [10.0.0.0/8]\n", http.StatusNotFound, http.StatusNotFound, ""},
+		"this network":   {"cardFrom: [127.0.0.0/8]\n", http.StatusOK, http.StatusOK, "private, max-age=300"},
+
 		"public, in word": {"card: public\n", http.StatusOK, http.StatusOK, "public, max-age=300"},
 	} {
 		t.Run(name, func(t *testing.T) {

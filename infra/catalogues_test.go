@@ -41,6 +41,7 @@ func TestCataloguesOfGoogle(t *testing.T) {
 			}
 			continue
 		}
+
 		for _, arg := range args {
 			if flag, _, _ := strings.Cut(arg, "="); strings.HasPrefix(flag, "--") && !slices.Contains(registryFlags, flag) {
 				t.Errorf("gcloud agent-registry has no flag %s", flag)

@@ -65,7 +65,7 @@ var allowed = map[string][]string{
 	"shared/strict":   {},
 	"shared/agent":    {"shared/strict"},
 	"shared/dialect":  {},
-	"shared/card":     {"shared/agent", "shared/dialect", "shared/serve"},
+	"shared/card":     {"shared/agent", "shared/dialect", "shared/loopback", "shared/serve"},
 	// peer is a client's side: it knows cards, and nothing of the agent that uses it.
 	"shared/peer": {"shared/card", "shared/loopback", "shared/secret"},
 	// desk alone adds jobs about records, and alone knows where a lane's are delivered.
@@ -97,7 +97,7 @@ var allowed = map[string][]string{
 
 	// front sees neither model nor bus: it accepts, and never runs a task.
 	"cardserver/front":      {"shared/audit", "cardserver/front/wire", "shared/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/batch", "shared/card", "shared/batchdesk", "shared/desk", "shared/dialect", "shared/keys", "shared/kv", "shared/loopback", "shared/objects", "shared/serve", "shared/task", "shared/uploads", "shared/webhook"},
-	"cardserver/front/wire": {"shared/audit", "shared/auth", "shared/dialect", "shared/memory", "shared/serve", "shared/share"},
+	"cardserver/front/wire": {"shared/audit", "shared/auth", "shared/card", "shared/dialect", "shared/memory", "shared/serve", "shared/share"},
 	"cardserver/page":       {"shared/task"},
 	// api is what the operations beside A2A have in common: it knows no task.
 	"cardserver/api": {"shared/audit", "shared/auth", "shared/serve"},
@@ -154,7 +154,7 @@ var allowed = map[string][]string{
 	// Mains may import anything below them; only cardserver, which is the whole
 	// agent on one machine, takes in the other services.
 	"cardserver": {"cardserver/batches", "cardserver/batches/cli", "cardserver/files", "cardserver/front", "shared/limits", "cardserver/openai", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/batches", "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
-		"shared/auth", "shared/batch", "shared/bus", "shared/card", "shared/batchdesk", "shared/desk", "shared/keys", "shared/loopback", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
+		"shared/agent", "shared/auth", "shared/batch", "shared/bus", "shared/card", "shared/batchdesk", "shared/desk", "shared/egress", "shared/keys", "shared/loopback", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 
 	// The lab makes an Env as setup does for a program, and an agent in the place of the
 	// installation's own.
@@ -183,7 +183,7 @@ var foreign = map[string]struct {
 	"code.dny.dev/ssrf":         {[]string{"shared/egress"}, "there is one guarded way out"},
 	"github.com/coreos/":        {[]string{"shared/auth"}, "tokens are checked in one place"},
 	"go.yaml.in/yaml":           {[]string{"shared/strict"}, "there is one strict reader of files that people write"},
-	"github.com/go-jose/":       {[]string{"shared/auth", "shared/keys"}, "auth checks tokens, and keys alone signs them"},
+	"github.com/go-jose/":       {[]string{"shared/auth", "shared/keys", "shared/card", "shared/peer"}, "auth checks tokens, card checks cards, peer holds the keys for that, and keys alone signs"},
 	"github.com/schollz/":       {[]string{"cardserver/batches/cli"}, "one command shows progress"},
 	"testing":                   {[]string{"shared/lab", "shared/lab/conformance", "shared/lab/fake", "shared/lab/emulator", "shared/lab/postgres", "shared/lab/world"}, "testing is in no binary"},
 	"net/http/httptest":         {[]string{"shared/lab/fake", "shared/lab/world"}, "testing is in no binary"},

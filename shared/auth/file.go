@@ -28,9 +28,9 @@ type filePrincipal struct {
 	Keys     []fileKey   `yaml:"keys"`
 	Tokens   []fileToken `yaml:"tokens"`
 	Limits   fileLimits  `yaml:"limits"`
-	IDTokens []string    `yaml:"idTokens"` // the origins that its webhooks may carry ID tokens to
-	Buckets  []string    `yaml:"buckets"`  // the beginnings of the objects' addresses that it may read
-	Skills   []string    `yaml:"skills"`   // the ids of the private skills that its card has
+	IDTokens []string    `yaml:"idTokens"`      // the origins that its webhooks may carry ID tokens to
+	Buckets  []string    `yaml:"buckets"`       // the beginnings of the objects' addresses that it may read
+	Skills   []string    `yaml:"privateSkills"` // the ids of the private skills that its card has
 }
 
 // A fileSubmit says whose tasks the messages of a subscription are.
@@ -176,7 +176,7 @@ func (c *checker) principal(path string, p filePrincipal) {
 	}
 
 	for k, id := range p.Skills {
-		at := fmt.Sprintf("%s.skills[%d]", path, k)
+		at := fmt.Sprintf("%s.privateSkills[%d]", path, k)
 		c.required(at, id, "the id of a private skill of agent.yaml, or remove the entry", checkPlain)
 		c.once(at, "skill of "+path, id, "stands here a second time: remove one")
 	}

@@ -52,7 +52,7 @@ func changes(at string, value any, set func(any)) (all []change) {
 	return all
 }
 
-// Each value of a card is signed: with any of them changed the card, or what is believed of it, is
+// Shows D18. Each value of a card is signed: with any of them changed the card, or what is believed of it, is
 // not the changed one.
 func TestEachValueIsSigned(t *testing.T) {
 	s := newSigner(t)
@@ -85,7 +85,7 @@ func TestEachValueIsSigned(t *testing.T) {
 	}
 }
 
-// What stands around a signature neither breaks it nor lends it weight.
+// Shows D18. What stands around a signature neither breaks it nor lends it weight.
 func TestSignaturesAmongOthers(t *testing.T) {
 	s := newSigner(t)
 	doc, trusted := s.served(t), s.keys(t)
@@ -99,6 +99,7 @@ func TestSignaturesAmongOthers(t *testing.T) {
 	if err := json.Unmarshal([]byte(doc), &c); err != nil {
 		t.Fatal(err)
 	}
+
 	header := func(change func(map[string]any)) string {
 		text, err := base64.RawURLEncoding.DecodeString(c.Signatures[1].Protected)
 		if err != nil {
@@ -115,6 +116,7 @@ func TestSignaturesAmongOthers(t *testing.T) {
 		}
 		return base64.RawURLEncoding.EncodeToString(text)
 	}
+
 	with := func(list ...string) []byte {
 		var fields map[string]any
 		if err := json.Unmarshal([]byte(doc), &fields); err != nil {
@@ -153,6 +155,7 @@ func TestSignaturesAmongOthers(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+
 	if asked > 0 {
 		t.Error("a key set that a signature names was fetched")
 	}
@@ -172,6 +175,7 @@ func hmacOf(t *testing.T, doc string, trusted jose.JSONWebKeySet) [2]string {
 		t.Fatal(err)
 	}
 	payload, err := card.Canonical([]byte(doc), card.Whole)
+
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,6 +201,7 @@ func TestFormsOfValues(t *testing.T) {
 		}
 		return string(got)
 	}
+
 	for _, same := range [][]string{
 		{`{"a":1}`, `{"a":1.0}`, `{"a":1e0}`, `{"a":10e-1}`},
 		{`{"a":0}`, `{"a":-0}`, `{"a":0.0}`},

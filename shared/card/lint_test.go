@@ -19,6 +19,7 @@ func TestLint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	change := func(old, with string) string {
 		t.Helper()
 		changed := strings.Replace(string(doc), old, with, 1)
@@ -44,10 +45,11 @@ func TestLint(t *testing.T) {
 			"supportedInterfaces[0].url: leads to a private host, which readers of a public card do not reach and need not know of"}},
 		"an internal name": {change(first, `"supportedInterfaces":[{"url":"https://agent.corp.internal"`), []string{
 			"supportedInterfaces[0].url: leads to a private host, which readers of a public card do not reach and need not know of"}},
-		"plain HTTP":   {change(first, `"supportedInterfaces":[{"url":"http://agent.example.com"`), []string{"supportedInterfaces[0].url: is not encrypted: use https"}},
-		"a password":   {change(first, `"supportedInterfaces":[{"url":"https://u:p@agent.example.com"`), []string{"supportedInterfaces[0].url: has a user or a password: everybody who reads the card would have it"}},
-		"a secret":     {change(`"version":"`, `"version":"AIzaSyA0123456789012345678901234567890123`), []string{"version: has an API key of Google: take it out, and revoke it, because whoever reads the card has it"}},
-		"no card":      {`[]`, []string{"the card: is not readable"}},
+		"plain HTTP": {change(first, `"supportedInterfaces":[{"url":"http://agent.example.com"`), []string{"supportedInterfaces[0].url: is not encrypted: use https"}},
+		"a password": {change(first, `"supportedInterfaces":[{"url":"https://u:p@agent.example.com"`), []string{"supportedInterfaces[0].url: has a user or a password: everybody who reads the card would have it"}},
+		"a secret":   {change(`"version":"`, `"version":"AIzaSyA0123456789012345678901234567890123`), []string{"version: has an API key of Google: take it out, and revoke it, because whoever reads the card has it"}},
+		"no card":    {`[]`, []string{"the card: is not readable"}},
+
 		"fields twice": {change(`"version":`, `"version":"1","version":`), []string{"the card: is not readable"}},
 	} {
 		var got []string

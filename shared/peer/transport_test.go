@@ -156,6 +156,7 @@ func TestOAuthTokenIsKept(t *testing.T) {
 		}
 	}
 	mine["c"] = "two"
+
 	if got, err := put(); got != "Bearer token of two" || err != nil || asked != 2 {
 		t.Errorf("with another secret: %q, %v, asked %d times", got, err, asked)
 	}
