@@ -7,17 +7,16 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
 	"errand/shared/card"
 	"errand/shared/egress"
+	"errand/shared/peer"
 	"errand/shared/setup"
 	"errand/worker/agent"
 )
@@ -97,9 +96,6 @@ func exportCard(ctx context.Context, i invocation, at string, signed bool) (err 
 	return err
 }
 
-// maxCard bounds a card that is read, in bytes.
-const maxCard = 1 << 20
-
 // lintCommand says what is wrong with a card in a file or at an address.
 func lintCommand(ctx context.Context, i invocation) int {
 	flags := flag.NewFlagSet("card lint", flag.ContinueOnError)
@@ -145,40 +141,12 @@ func lintCommand(ctx context.Context, i invocation) int {
 
 // readCard reads the card at a place: a file, the address of an agent, or that of the card.
 func readCard(ctx context.Context, place string) ([]byte, error) {
-	u, err := url.Parse(place)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" {
-		f, err := os.Open(place)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		return readAll(f, place)
+	read := peer.InFile(place)
+	if u, err := url.Parse(place); err == nil && (u.Scheme == "https" || u.Scheme == "http") {
+		read = peer.AtURL(place, http.DefaultClient, nil)
 	}
-
-	if !strings.HasSuffix(u.Path, ".json") {
-		place = strings.TrimRight(place, "/") + card.Path
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, place, nil)
-	if err != nil {
-		return nil, err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s answers %s, and no card", place, res.Status)
-	}
-	return readAll(res.Body, place)
-}
-
-func readAll(in io.Reader, place string) ([]byte, error) {
-	doc, err := io.ReadAll(io.LimitReader(in, maxCard+1))
-	if err == nil && len(doc) > maxCard {
-		err = fmt.Errorf("%s has more than %d KiB, and is no card", place, maxCard>>10)
-	}
-	return doc, err
+	c, err := read(ctx, peer.Copy{})
+	return c.Doc, err
 }
 
 // linkFor is how long a link may take to answer.

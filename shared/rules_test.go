@@ -154,7 +154,7 @@ var allowed = map[string][]string{
 	// Mains may import anything below them; only cardserver, which is the whole
 	// agent on one machine, takes in the other services.
 	"cardserver": {"cardserver/batches", "cardserver/batches/cli", "cardserver/files", "cardserver/front", "shared/limits", "cardserver/openai", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/batches", "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
-		"shared/agent", "shared/auth", "shared/batch", "shared/bus", "shared/card", "shared/batchdesk", "shared/desk", "shared/egress", "shared/keys", "shared/loopback", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
+		"shared/agent", "shared/auth", "shared/batch", "shared/bus", "shared/card", "shared/batchdesk", "shared/desk", "shared/egress", "shared/keys", "shared/loopback", "shared/peer", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 
 	// The lab makes an Env as setup does for a program, and an agent in the place of the
 	// installation's own.
