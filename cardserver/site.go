@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"errand/cardserver/batches"
@@ -35,6 +36,7 @@ type site struct {
 	env      setup.Env
 	listener net.Listener
 	log      *slog.Logger
+	certs    *serve.Certificates // nil: connections are not encrypted
 	limits   *limits.Limits
 	uploads  *uploads.Store
 }
@@ -42,11 +44,18 @@ type site struct {
 // listen begins to listen. It refuses an address that strangers reach if the access file
 // was not meant for that.
 func listen(parts *setup.ClientSide, env setup.Env, log *slog.Logger) (*site, error) {
+	s := &site{parts: parts, env: env, log: log}
+	if env.TLS != "" {
+		var err error
+		if s.certs, err = serve.ReadCertificates(env.TLS, log); err != nil {
+			return nil, fmt.Errorf("ERRAND_TLS: %w", err)
+		}
+	}
 	l, err := serve.Listen(env.Address())
 	if err != nil {
 		return nil, err
 	}
-	s := &site{parts: parts, env: env, listener: l, log: log}
+	s.listener = l
 	s.limits = limits.New(limits.Config{Of: parts.Access.Limits, Holder: parts.Store, Files: s.fileBytes, Tokens: parts.Usage.Wait, Log: log})
 	s.uploads = uploads.New(uploads.Config{Files: parts.Files, KV: parts.Store.KV(), Limit: s.limits.ForFiles, Room: parts.Store.Room})
 	if err := parts.Access.Check(s.loopback()); err != nil {
@@ -71,7 +80,11 @@ func (s *site) address() string {
 	if s.parts.URL != "" {
 		return s.parts.URL
 	}
-	return "http://" + s.listener.Addr().String()
+	scheme := "http://"
+	if s.certs != nil {
+		scheme = "https://"
+	}
+	return scheme + s.listener.Addr().String()
 }
 
 // wakeURL is the address by which a call is woken.
@@ -124,7 +137,8 @@ func (s *site) form(model string) batch.Form {
 	urls := []string{s.address()}
 	if s.parts.URL == "" { // clients on this machine call it as they like
 		_, port, _ := net.SplitHostPort(s.listener.Addr().String())
-		urls = append(urls, "http://localhost:"+port, "http://127.0.0.1:"+port)
+		scheme, _, _ := strings.Cut(s.address(), "://")
+		urls = append(urls, scheme+"://localhost:"+port, scheme+"://127.0.0.1:"+port)
 	}
 	return batch.NewForm(s.parts.Agent, model, urls...)
 }

@@ -83,7 +83,7 @@ func runStandalone(ctx context.Context, env setup.Env, log *slog.Logger, out io.
 	go parts.CheckKeys(ctx)
 	alone.start(ctx)
 
-	return serve.Run(ctx, s.listener, clients, serve.Options{Log: log, Caller: env.Caller(), Proxies: env.Hops(), Drain: alone.drain, Short: parts.Store.Room})
+	return serve.Run(ctx, s.listener, clients, serve.Options{Log: log, Certificates: s.certs, Caller: env.Caller(), Proxies: env.Hops(), Drain: alone.drain, Short: parts.Store.Room})
 }
 
 // newStandalone makes the services behind the site. They share its desk, whose queue is the

@@ -23,14 +23,15 @@ type file struct {
 }
 
 type filePrincipal struct {
-	Name     string      `yaml:"name"`
-	Operator bool        `yaml:"operator"`
-	Keys     []fileKey   `yaml:"keys"`
-	Tokens   []fileToken `yaml:"tokens"`
-	Limits   fileLimits  `yaml:"limits"`
-	IDTokens []string    `yaml:"idTokens"`      // the origins that its webhooks may carry ID tokens to
-	Buckets  []string    `yaml:"buckets"`       // the beginnings of the objects' addresses that it may read
-	Skills   []string    `yaml:"privateSkills"` // the ids of the private skills that its card has
+	Name         string      `yaml:"name"`
+	Operator     bool        `yaml:"operator"`
+	Keys         []fileKey   `yaml:"keys"`
+	Tokens       []fileToken `yaml:"tokens"`
+	Limits       fileLimits  `yaml:"limits"`
+	IDTokens     []string    `yaml:"idTokens"`      // the origins that its webhooks may carry ID tokens to
+	Buckets      []string    `yaml:"buckets"`       // the beginnings of the objects' addresses that it may read
+	Certificates []string    `yaml:"certificates"`  // names of certificates of clients
+	Skills       []string    `yaml:"privateSkills"` // the ids of the private skills that its card has
 }
 
 // A fileSubmit says whose tasks the messages of a subscription are.
@@ -53,11 +54,21 @@ type fileToken struct {
 }
 
 type fileIssuer struct {
-	Name      string   `yaml:"name"`
-	URL       string   `yaml:"issuer"`
-	Audiences []string `yaml:"audiences"`
-	KeysURL   string   `yaml:"keysUrl"`
-	Everyone  bool     `yaml:"everyone"`
+	Name      string     `yaml:"name"`
+	URL       string     `yaml:"issuer"`
+	Audiences []string   `yaml:"audiences"`
+	KeysURL   string     `yaml:"keysUrl"`
+	Everyone  bool       `yaml:"everyone"`
+	OAuth     *fileOAuth `yaml:"oauth"` // how clients get its tokens; nil: the card names its discovery document
+}
+
+// A fileOAuth says how clients get tokens of an issuer. It is for the card alone.
+type fileOAuth struct {
+	Flow                   string            `yaml:"flow"`
+	TokenURL               string            `yaml:"tokenUrl"`
+	AuthorizationURL       string            `yaml:"authorizationUrl"`
+	DeviceAuthorizationURL string            `yaml:"deviceAuthorizationUrl"`
+	Scopes                 map[string]string `yaml:"scopes"` // names, each with a description
 }
 
 // form is the form of an access file, with room for some thousand principals.
@@ -139,6 +150,9 @@ func (c *checker) issuer(path string, i *fileIssuer) {
 		c.required(fmt.Sprintf("%s.audiences[%d]", path, k), audience, "an aud, or remove the entry", checkPlain)
 	}
 
+	if i.OAuth != nil {
+		c.oauth(path+".oauth", i.OAuth)
+	}
 	if i.Everyone && i.URL == GoogleIssuer {
 		c.Failf(path+".everyone", "would let in whoever has a Google account: name people and service accounts under principals")
 	}
@@ -152,8 +166,8 @@ func (c *checker) principal(path string, p filePrincipal) {
 		c.Failf(path+".name", "may not begin with the name of an issuer of everyone, whose callers have such names: choose another")
 	}
 
-	if len(p.Keys)+len(p.Tokens) == 0 && !c.submits[p.Name] {
-		c.Failf(path, "has neither keys nor tokens: make a key, or remove the principal")
+	if len(p.Keys)+len(p.Tokens)+len(p.Certificates) == 0 && !c.submits[p.Name] {
+		c.Failf(path, "has neither keys nor tokens nor certificates: make a key, or remove the principal")
 	}
 
 	for k, key := range p.Keys {
@@ -162,6 +176,12 @@ func (c *checker) principal(path string, p filePrincipal) {
 
 	for k, t := range p.Tokens {
 		c.token(fmt.Sprintf("%s.tokens[%d]", path, k), t)
+	}
+
+	for k, name := range p.Certificates {
+		at := fmt.Sprintf("%s.certificates[%d]", path, k)
+		c.required(at, name, "the name of a certificate, or remove the entry", checkCertificate)
+		c.once(at, "certificate", name, "stands in the file a second time: remove one")
 	}
 
 	c.limits(path+".limits", p.Limits)
@@ -302,8 +322,8 @@ func checkName(s string) string {
 }
 
 func checkIssuerName(s string) string {
-	if s == bearerScheme || !issuerNameForm.MatchString(s) {
-		return "must be a short word in lower case such as google, and not " + bearerScheme
+	if s == bearerScheme || s == certificateScheme || !issuerNameForm.MatchString(s) {
+		return "must be a short word in lower case such as google, and not " + bearerScheme + " or " + certificateScheme
 	}
 	return ""
 }

@@ -18,6 +18,7 @@ import (
 type Env struct {
 	Port      string // PORT: the port of the default address; empty: 8080
 	Listen    string // ERRAND_LISTEN: address to listen on; empty: loopback, on Cloud Run everywhere
+	TLS       string // ERRAND_TLS: folder with the certificate of cardserver; empty: connections are not encrypted
 	URL       string // ERRAND_URL: where clients reach the agent; empty: where they sent the request
 	Agent     string // ERRAND_AGENT: path of agent.yaml; empty: the embedded one
 	Store     string // ERRAND_STORE: spec of the store; empty: sqlite:errand.db
@@ -66,6 +67,7 @@ func (e Env) CloudRun() bool { return e.Service != "" }
 var variables = map[string]func(*Env, string){
 	"PORT":               func(e *Env, v string) { e.Port = v },
 	"ERRAND_LISTEN":      func(e *Env, v string) { e.Listen = v },
+	"ERRAND_TLS":         func(e *Env, v string) { e.TLS = v },
 	"ERRAND_URL":         func(e *Env, v string) { e.URL = strings.TrimSuffix(v, "/") },
 	"ERRAND_AGENT":       func(e *Env, v string) { e.Agent = v },
 	"ERRAND_STORE":       func(e *Env, v string) { e.Store = v },
@@ -206,18 +208,28 @@ func (e Env) check() []error {
 		bad = append(bad, fmt.Errorf("ERRAND_DEDUPE must be %s, the default, or %s if clients give different messages the same messageId", dedupeByID, dedupeOff))
 	}
 
+	if e.TLS != "" && e.CloudRun() {
+		bad = append(bad, errors.New("ERRAND_TLS is not for Cloud Run, which serves TLS itself: leave it out"))
+	}
+
 	switch {
-	case e.CheckedBy != "" && e.CheckedBy != checkedByCloudRun:
-		bad = append(bad, fmt.Errorf("ERRAND_CHECKED_BY must be %s, or be left out if nobody checks callers before the program", checkedByCloudRun))
-	case e.CheckedBy != "" && !e.CloudRun():
+	case e.CheckedBy != "" && e.CheckedBy != checkedByCloudRun && e.CheckedBy != checkedByBalancer:
+		bad = append(bad, fmt.Errorf("ERRAND_CHECKED_BY must be %s or %s, or be left out if nobody checks callers before the program", checkedByCloudRun, checkedByBalancer))
+	case e.Checked() && !e.CloudRun():
 		bad = append(bad, errors.New("ERRAND_CHECKED_BY is for Cloud Run (K_SERVICE is set): elsewhere callers reach the program past its check, and could be anybody they say; leave it out"))
 	}
 
 	return bad
 }
 
-// checkedByCloudRun is the value of ERRAND_CHECKED_BY.
-const checkedByCloudRun = "cloudrun"
+// The values of ERRAND_CHECKED_BY.
+const (
+	checkedByCloudRun = "cloudrun"
+	checkedByBalancer = "loadbalancer"
+)
+
+// Balanced reports whether a load balancer in front has checked the certificates of clients.
+func (e Env) Balanced() bool { return e.CheckedBy == checkedByBalancer }
 
 // Checked reports whether Cloud Run has checked the callers of the program.
 func (e Env) Checked() bool { return e.CheckedBy == checkedByCloudRun }
