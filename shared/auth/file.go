@@ -22,6 +22,12 @@ type file struct {
 	CardFrom   []string        `yaml:"cardFrom"` // the networks from which it may be read; none: all
 }
 
+// A fileScope is what a client may ask for in a token.
+type fileScope struct {
+	Name        string `yaml:"name"`
+	Description string `yaml:"description"`
+}
+
 type filePrincipal struct {
 	Name         string      `yaml:"name"`
 	Operator     bool        `yaml:"operator"`
@@ -64,11 +70,11 @@ type fileIssuer struct {
 
 // A fileOAuth says how clients get tokens of an issuer. It is for the card alone.
 type fileOAuth struct {
-	Flow                   string            `yaml:"flow"`
-	TokenURL               string            `yaml:"tokenUrl"`
-	AuthorizationURL       string            `yaml:"authorizationUrl"`
-	DeviceAuthorizationURL string            `yaml:"deviceAuthorizationUrl"`
-	Scopes                 map[string]string `yaml:"scopes"` // names, each with a description
+	Flow                   string      `yaml:"flow"`
+	TokenURL               string      `yaml:"tokenUrl"`
+	AuthorizationURL       string      `yaml:"authorizationUrl"`
+	DeviceAuthorizationURL string      `yaml:"deviceAuthorizationUrl"`
+	Scopes                 []fileScope `yaml:"scopes"`
 }
 
 // form is the form of an access file, with room for some thousand principals.

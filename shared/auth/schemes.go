@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -30,7 +31,7 @@ func (a *Access) Schemes() (a2a.NamedSecuritySchemes, a2a.SecurityRequirementsOp
 		if i.oauth != nil {
 			name := a2a.SecuritySchemeName(i.name)
 			schemes[name] = a2a.OAuth2SecurityScheme{Flows: i.oauth.flows(), Description: "A token (JWT)" + i.forAudiences() + "."}
-			options = append(options, a2a.SecurityRequirements{name: slices.Sorted(maps.Keys(i.oauth.Scopes))})
+			options = append(options, a2a.SecurityRequirements{name: slices.Sorted(maps.Keys(i.oauth.scopes()))})
 			continue
 		}
 		add(a2a.SecuritySchemeName(i.name), a2a.OpenIDConnectSecurityScheme{
@@ -54,10 +55,7 @@ const (
 
 // flows is the one flow, as the protocol writes it.
 func (o *fileOAuth) flows() a2a.OAuthFlows {
-	scopes := o.Scopes
-	if scopes == nil {
-		scopes = map[string]string{} // which the protocol requires
-	}
+	scopes := o.scopes()
 	switch o.Flow {
 	case flowCode:
 		return a2a.AuthorizationCodeOAuthFlow{AuthorizationURL: o.AuthorizationURL, TokenURL: o.TokenURL, Scopes: scopes}
@@ -65,6 +63,15 @@ func (o *fileOAuth) flows() a2a.OAuthFlows {
 		return a2a.DeviceCodeOAuthFlow{DeviceAuthorizationURL: o.DeviceAuthorizationURL, TokenURL: o.TokenURL, Scopes: scopes}
 	}
 	return a2a.ClientCredentialsOAuthFlow{TokenURL: o.TokenURL, Scopes: scopes}
+}
+
+// scopes are the descriptions of the scopes, by their names.
+func (o *fileOAuth) scopes() map[string]string {
+	all := map[string]string{} // which the protocol requires, also without any
+	for _, s := range o.Scopes {
+		all[s.Name] = s.Description
+	}
+	return all
 }
 
 // oauth checks a flow, and that it has what the flow needs and nothing else.
@@ -88,8 +95,10 @@ func (c *checker) oauth(path string, o *fileOAuth) {
 		}
 	}
 
-	for scope := range o.Scopes {
-		c.optional(path+".scopes", scope, checkPlain)
+	for i, s := range o.Scopes {
+		at := fmt.Sprintf("%s.scopes[%d].name", path, i)
+		c.required(at, s.Name, "the name of a scope, or remove the entry", checkPlain)
+		c.once(at, "scope of "+path, s.Name, "stands here a second time: remove one")
 	}
 }
 
