@@ -14,6 +14,7 @@ import (
 
 	"errand/cardserver/front/wire"
 	"errand/shared/audit"
+	"errand/shared/auth"
 	"errand/shared/card"
 	"errand/shared/keys"
 	"errand/shared/loopback"
@@ -46,7 +47,10 @@ func New(cfg Config) http.Handler {
 	rpc, rest, page := wire.JSONRPC(o, options), wire.REST(o, options), o.page()
 
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		first, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 		switch {
+		case first != "" && !auth.Reserved(first):
+			rest.ServeHTTP(w, r) // below a tenant
 		case r.URL.Path == card.Path || r.URL.Path == card.OldPath:
 			o.card(w, r)
 		case r.URL.Path == keys.Path:

@@ -321,6 +321,8 @@ func checkName(s string) string {
 	switch {
 	case s == Anonymous:
 		return "is what unidentified callers are called: choose another"
+	case Reserved(tenantOf(s)):
+		return "begins with the first segment of a path of the agent, which no tenant can have: choose another"
 	case !IsName(s):
 		return "must be a name such as alice or tenant/alice: letters, digits and . _ @ + -, at most 64 of them each"
 	}
@@ -328,6 +330,9 @@ func checkName(s string) string {
 }
 
 func checkIssuerName(s string) string {
+	if Reserved(s) {
+		return "is the first segment of a path of the agent, and its callers would be of that tenant: choose another"
+	}
 	if s == bearerScheme || s == certificateScheme || !issuerNameForm.MatchString(s) {
 		return "must be a short word in lower case such as google, and not " + bearerScheme + " or " + certificateScheme
 	}
