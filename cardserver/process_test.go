@@ -140,7 +140,7 @@ func freePort(t testing.TB) int {
 
 var ports sync.Map // given out by freePort
 
-var ready = regexp.MustCompile(`(?:is|are) at (http://\S+)`)
+var ready = regexp.MustCompile(`(?:is|are) at (https?://\S+)`)
 
 // start begins the program and returns when it listens.
 func (p *process) start() {
