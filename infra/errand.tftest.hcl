@@ -544,7 +544,7 @@ run "applied_again" {
 # All parts that one can choose, together.
 run "with_all_parts" {
   variables {
-    edge          = { domain = "agent.example.com", requests_per_minute = 60 }
+    edge          = { domain = "agent.example.com", requests_per_minute = 60, client_ca = "-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----\n-----BEGIN CERTIFICATE-----\nBB\n-----END CERTIFICATE-----\n" }
     static_egress = true
     database      = "errand-2"
     model         = "gemini:gemini-3.6-flash"
@@ -594,6 +594,16 @@ run "with_all_parts" {
   assert {
     condition     = google_compute_backend_service.edge[0].security_policy == google_compute_security_policy.edge[0].id && { for r in google_compute_security_policy.edge[0].rule : r.action => [for o in r.rate_limit_options : "${o.rate_limit_threshold[0].count} in ${o.rate_limit_threshold[0].interval_sec} s for each ${o.enforce_on_key}, then ${o.exceed_action}"] } == { throttle = ["60 in 60 s for each IP, then deny(429)"], allow = [] }
     error_message = "an address has no share of the requests"
+  }
+
+  assert {
+    condition     = google_compute_target_https_proxy.edge[0].server_tls_policy == google_network_security_server_tls_policy.edge[0].id && google_network_security_server_tls_policy.edge[0].mtls_policy[0].client_validation_trust_config == google_certificate_manager_trust_config.edge[0].id && google_network_security_server_tls_policy.edge[0].mtls_policy[0].client_validation_mode == "ALLOW_INVALID_OR_MISSING_CLIENT_CERT" && length(google_certificate_manager_trust_config.edge[0].trust_stores[0].trust_anchors) == 2
+    error_message = "the load balancer does not check the certificates of clients"
+  }
+
+  assert {
+    condition     = google_compute_backend_service.edge[0].custom_request_headers == toset(["X-Client-Cert-Chain-Verified:{client_cert_chain_verified}", "X-Client-Cert-Hash:{client_cert_sha256_fingerprint}", "X-Client-Cert-SPIFFE:{client_cert_spiffe_id}"]) && { for k, s in google_cloud_run_v2_service.program : k => [for e in s.template[0].containers[0].env : e.value if e.name == "ERRAND_CHECKED_BY"] } == { cardserver = ["loadbalancer"], functions = [], worker = [] }
+    error_message = "the front door does not learn of the certificates of clients, or believes what clients write"
   }
 
   # Webhooks from one address.

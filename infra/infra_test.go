@@ -38,6 +38,7 @@ func TestEnvironment(t *testing.T) {
 		"PORT":              "set by Cloud Run",
 		"K_SERVICE":         "set by Cloud Run",
 		"ERRAND_LISTEN":     "PORT decides it",
+		"ERRAND_TLS":        "Cloud Run serves TLS itself",
 		"ERRAND_AGENT":      "the definition is in the programs",
 		"ERRAND_TURNS":      "turns_per_instance decides how many run at once",
 		"ERRAND_OBJECTS":    "Google's own server, which is the default",
