@@ -185,7 +185,7 @@ var foreign = map[string]struct {
 	"go.yaml.in/yaml":           {[]string{"shared/strict"}, "there is one strict reader of files that people write"},
 	"github.com/go-jose/":       {[]string{"shared/auth", "shared/keys", "shared/card", "shared/peer"}, "auth checks tokens, card checks cards, peer holds the keys for that, and keys alone signs"},
 	"github.com/schollz/":       {[]string{"cardserver/batches/cli"}, "one command shows progress"},
-	"testing":                   {[]string{"shared/lab", "shared/lab/conformance", "shared/lab/fake", "shared/lab/emulator", "shared/lab/postgres", "shared/lab/world"}, "testing is in no binary"},
+	"testing":                   {[]string{"shared/lab", "shared/lab/conformance", "shared/lab/fake", "shared/lab/emulator", "shared/lab/pki", "shared/lab/postgres", "shared/lab/world"}, "testing is in no binary"},
 	"net/http/httptest":         {[]string{"shared/lab/fake", "shared/lab/world"}, "testing is in no binary"},
 	"github.com/google/go-cmp":  {[]string{"shared/lab/conformance"}, "go-cmp is for tests"},
 

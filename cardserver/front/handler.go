@@ -48,9 +48,12 @@ func New(cfg Config) http.Handler {
 
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		first, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
-		switch {
-		case first != "" && !auth.Reserved(first):
+		if first != "" && !auth.Reserved(first) {
 			rest.ServeHTTP(w, r) // below a tenant
+			return
+		}
+
+		switch {
 		case r.URL.Path == card.Path || r.URL.Path == card.OldPath:
 			o.card(w, r)
 		case r.URL.Path == keys.Path:

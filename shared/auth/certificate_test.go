@@ -74,6 +74,7 @@ func TestCertificatesStandForPrincipals(t *testing.T) {
 		change(h)
 		return h
 	}
+
 	for name, row := range map[string]struct {
 		access *auth.Access
 		tls    *tls.ConnectionState
@@ -129,6 +130,7 @@ func TestCertificateIsRemoved(t *testing.T) {
 	if err != nil || !strings.HasPrefix(p.Via, "certificate ") {
 		t.Fatalf("%+v, %v", p, err)
 	}
+
 	_, hash := auth.NewKey()
 	if err := os.WriteFile(path, []byte("principals: [{name: alice, keys: ["+hash+"]}]"), 0o600); err != nil {
 		t.Fatal(err)

@@ -27,6 +27,7 @@ func (a *Access) Schemes() (a2a.NamedSecuritySchemes, a2a.SecurityRequirementsOp
 			Location: a2a.APIKeySecuritySchemeLocationHeader, Name: keyHeader, Description: "The same API key, in a header of its own.",
 		})
 	}
+
 	for _, i := range now.issuers {
 		if i.oauth != nil {
 			name := a2a.SecuritySchemeName(i.name)
