@@ -1,6 +1,8 @@
 package card_test
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -219,6 +221,39 @@ func TestFormsOfValues(t *testing.T) {
 		again, err := card.Canonical([]byte(once), card.Protocol)
 		if err != nil || string(again) != once {
 			t.Errorf("the form of %s is %s, %v", once, again, err)
+		}
+	}
+}
+
+// A key that is for one algorithm opens no signature by another one.
+func TestKeyIsForItsAlgorithm(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload, err := card.Canonical([]byte(`{"name":"n"}`), card.Whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	for alg, ok := range map[jose.SignatureAlgorithm]bool{jose.RS256: true, jose.PS256: false} {
+		signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: jose.JSONWebKey{Key: key, KeyID: "k"}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		jws, err := signer.Sign(payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := jws.CompactSerialize()
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts := strings.Split(text, ".")
+		doc := fmt.Sprintf(`{"name":"n","signatures":[{"protected":%q,"signature":%q}]}`, parts[0], parts[2])
+		trusted := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "k", Algorithm: string(jose.RS256)}}}
+		if _, _, err := card.Verify([]byte(doc), trusted); (err == nil) != ok {
+			t.Errorf("a signature by %s: %v", alg, err)
 		}
 	}
 }

@@ -2,6 +2,9 @@ package peer_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -10,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/go-jose/go-jose/v4"
 
 	"errand/shared/peer"
 	"errand/shared/secret"
@@ -185,6 +189,18 @@ func TestKeysThatAreNone(t *testing.T) {
 			t.Errorf("%q are keys", text)
 		}
 	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key, KeyID: "k"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := peer.ParseKeys(private); err == nil {
+		t.Error("a private key is taken")
+	}
+
 	f := newFar(t)
 	if set, err := peer.ParseKeys(f.ring.JWKS(start)); err != nil || len(set.Keys) == 0 {
 		t.Errorf("our own: %v", err)
