@@ -97,7 +97,7 @@ func newStandalone(s *site, exec a2asrv.AgentExecutor, model string) *standalone
 
 	store := s.parts.Store
 	reads := turn.Conversation{Tokens: s.parts.Agent.Conversation.Tokens, Tasks: s.parts.Agent.Conversation.Tasks}
-	turns := turn.Config{Desk: a.desk, Store: store, KV: store.KV(), Files: s.uploads, Objects: s.parts.Objects, Bus: a.local.Bus, Executor: exec, Log: s.log, Conversation: &reads, WakeURL: s.wakeURL}
+	turns := turn.Config{Desk: a.desk, Store: store, KV: store.KV(), Files: s.uploads, Objects: s.parts.Objects, Bus: a.local.Bus, Executor: exec, Log: s.log, Conversation: &reads, WakeURL: s.wakeURL, Credentials: s.credentials}
 	if s.env.Embedded() {
 		turns.Pace = turn.PaceOwn
 	}

@@ -83,6 +83,8 @@ var allowed = map[string][]string{
 	"shared/uploads": {"shared/files", "shared/kv", "shared/memory"},
 	// steps knows tasks as words: it says where their steps are.
 	"shared/steps": {"shared/kv"},
+	// credential decides by the record whether a task still asks, and changes none.
+	"shared/credential": {"shared/keys", "shared/kv", "shared/loopback", "shared/secret", "shared/task"},
 	// usage knows owners as words, and their limits as numbers.
 	"shared/usage": {"shared/kv"},
 	// batch and webhook decide, and act on nothing.
@@ -96,7 +98,7 @@ var allowed = map[string][]string{
 	"shared/setup": slices.Concat(ports, []string{"shared/adapters/", "shared/agent", "shared/auth", "shared/egress", "shared/files", "shared/keys", "shared/kit", "shared/loopback", "shared/serve", "shared/strict", "shared/usage"}),
 
 	// front sees neither model nor bus: it accepts, and never runs a task.
-	"cardserver/front":      {"shared/audit", "cardserver/front/wire", "shared/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/batch", "shared/card", "shared/batchdesk", "shared/desk", "shared/dialect", "shared/keys", "shared/kv", "shared/loopback", "shared/objects", "shared/serve", "shared/task", "shared/uploads", "shared/webhook"},
+	"cardserver/front":      {"shared/audit", "cardserver/front/wire", "shared/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/batch", "shared/card", "shared/batchdesk", "shared/credential", "shared/desk", "shared/dialect", "shared/keys", "shared/kv", "shared/loopback", "shared/objects", "shared/serve", "shared/task", "shared/uploads", "shared/webhook"},
 	"cardserver/front/wire": {"shared/audit", "shared/auth", "shared/card", "shared/dialect", "shared/memory", "shared/serve", "shared/share"},
 	"cardserver/page":       {"shared/task"},
 	// api is what the operations beside A2A have in common: it knows no task.
@@ -106,7 +108,9 @@ var allowed = map[string][]string{
 	// batches, files and openai are doors: what they are asked for, batchdesk and uploads do.
 	"cardserver/batches": {"cardserver/api", "shared/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/batchdesk", "shared/task", "shared/uploads"},
 	"cardserver/files":   {"cardserver/api", "cardserver/fault", "shared/auth", "shared/batchdesk", "shared/files", "shared/serve", "shared/uploads"},
-	"cardserver/openai":  {"cardserver/api", "shared/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/batchdesk", "shared/desk", "shared/task", "shared/uploads"},
+	// credentials takes what package credential keeps: its callers are nobody in particular.
+	"cardserver/credentials": {"cardserver/api", "shared/audit", "shared/auth", "shared/credential", "shared/desk", "shared/serve", "shared/task"},
+	"cardserver/openai":      {"cardserver/api", "shared/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/batchdesk", "shared/desk", "shared/task", "shared/uploads"},
 	// audit knows callers and words, no tasks.
 	"shared/audit":  {"shared/auth"},
 	"shared/limits": {"shared/auth", "shared/share", "shared/task"},
@@ -119,14 +123,14 @@ var allowed = map[string][]string{
 	// cli is a client: it knows the form of a budget and nothing else of Errand.
 	"cardserver/batches/cli": {"shared/batch"},
 	// turn runs any executor: it knows no agent definition and no model.
-	"worker/turn":     {"shared/bus", "shared/desk", "shared/kv", "shared/memory", "shared/objects", "shared/queue", "shared/steps", "shared/task", "shared/uploads", "worker/run", "worker/steps"},
+	"worker/turn":     {"shared/bus", "shared/credential", "shared/desk", "shared/keys", "shared/kv", "shared/memory", "shared/objects", "shared/queue", "shared/secret", "shared/steps", "shared/task", "shared/uploads", "worker/run", "worker/steps"},
 	"worker/executor": {"shared/agent", "shared/kit", "shared/model", "shared/task", "shared/usage", "worker/gate", "worker/run", "worker/steps", "worker/tools"},
 	// batches runs no item and knows no model: turns do.
 	"worker/batches": {"shared/batch", "shared/batchdesk", "shared/desk", "shared/files", "shared/kv", "shared/objects", "shared/queue", "shared/steps", "shared/task", "shared/uploads", "worker/run"},
 	// gate is in front of the model: it knows no records, and makes pauses.
 	"worker/gate": {"shared/model", "worker/run"},
 	// run passes the steps of the record on.
-	"worker/run":       {"shared/task"},
+	"worker/run":       {"shared/secret", "shared/task"},
 	"worker/tools":     {},
 	"worker/steps":     {"shared/kv"},
 	"functions/notify": {"shared/bus", "shared/desk", "shared/egress", "shared/keys", "shared/memory", "shared/queue", "shared/serve", "shared/share", "shared/task", "shared/webhook"},
@@ -143,7 +147,7 @@ var allowed = map[string][]string{
 	"docs/adk":       {"worker/run", "worker/steps"},
 	"docs/adk/agent": {"docs/adk", "shared/kit", "worker/tools"},
 
-	"worker": {own, "worker/batches", "worker/executor", "worker/turn", "shared/batch", "shared/desk", "shared/keys", "shared/queue", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
+	"worker": {own, "worker/batches", "worker/executor", "worker/turn", "shared/batch", "shared/credential", "shared/desk", "shared/keys", "shared/queue", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 	// smoke is a client like any other: it knows the protocol and nothing of Errand.
 	"infra/smoke": {"shared/loopback", "shared/peer"},
 
@@ -153,8 +157,8 @@ var allowed = map[string][]string{
 
 	// Mains may import anything below them; only cardserver, which is the whole
 	// agent on one machine, takes in the other services.
-	"cardserver": {"cardserver/batches", "cardserver/batches/cli", "cardserver/files", "cardserver/front", "shared/limits", "cardserver/openai", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/batches", "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
-		"shared/agent", "shared/auth", "shared/batch", "shared/bus", "shared/card", "shared/batchdesk", "shared/desk", "shared/egress", "shared/keys", "shared/loopback", "shared/peer", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
+	"cardserver": {"cardserver/batches", "cardserver/batches/cli", "cardserver/credentials", "cardserver/files", "cardserver/front", "shared/limits", "cardserver/openai", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/batches", "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
+		"shared/agent", "shared/auth", "shared/batch", "shared/bus", "shared/card", "shared/batchdesk", "shared/credential", "shared/desk", "shared/egress", "shared/keys", "shared/loopback", "shared/peer", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 
 	// The lab makes an Env as setup does for a program, and an agent in the place of the
 	// installation's own.

@@ -16,6 +16,7 @@ import (
 	"errand/shared/audit"
 	"errand/shared/auth"
 	"errand/shared/card"
+	"errand/shared/credential"
 	"errand/shared/keys"
 	"errand/shared/loopback"
 	"errand/shared/serve"
@@ -216,7 +217,7 @@ func public(path string) bool {
 	case "/", "", card.Path, card.OldPath, keys.Path, "/push/openapi.yaml", "/files/openapi.yaml", "/batches/openapi.yaml":
 		return true
 	}
-	return false
+	return strings.HasPrefix(path, credential.Path+"/") // a person may get the link in any page
 }
 
 // knownHosts refuses requests whose Host is not this machine. Without it a web page could

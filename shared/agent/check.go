@@ -24,7 +24,7 @@ var (
 
 	// reserved are the secrets of the programs: who may call, the login of the database, the
 	// keys of webhooks, the key of the model.
-	reserved = []string{"access", "alloy_db_pass", "alloy_db_user", "errand-keys", "gemini-api-key"}
+	reserved = []string{"access", "alloy_db_pass", "alloy_db_user", "errand-credential-keys", "errand-keys", "gemini-api-key"}
 )
 
 // check notes everything that is missing from a or cannot be meant.

@@ -248,6 +248,16 @@ func (l *roster) byToken(ctx context.Context, raw string, checked bool) (Princip
 	return Principal{Owner: owner, Via: i.name, proof: &proof{claims: t.claims}}, "", nil
 }
 
+// WrongURL counts a URL that is the right to something and was not made here, or not for long
+// enough, as wrong credentials of its sender. An error is a [*Refusal] because of too many.
+func (a *Access) WrongURL(r *http.Request) error {
+	wait := a.attempts.wrong(a.now(), "from "+ClientAddr(r, a.proxies).String())
+	if wait == 0 {
+		return nil
+	}
+	return &Refusal{Status: http.StatusTooManyRequests, After: wait, Message: "too many wrong URLs, try again later", Reason: "wrong URL", By: "limit attempts"}
+}
+
 // refuse makes the answer, and counts wrong credentials. It logs the faults of issuers.
 func (a *Access) refuse(r *http.Request, l *roster, claimed string, err error) *Refusal {
 	no := &Refusal{

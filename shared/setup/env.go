@@ -38,6 +38,8 @@ type Env struct {
 	GeminiKey string // GEMINI_API_KEY: the secret gemini-api-key of env:
 	Keys      string // ERRAND_KEYS: the secret errand-keys of env:
 
+	CredentialKeys string // ERRAND_CREDENTIAL_KEYS: the secret errand-credential-keys of env:
+
 	StoreUser     string // ALLOY_DB_USER: the secret alloy_db_user of env:, for a Postgres database
 	StorePassword string // ALLOY_DB_PASS: the secret alloy_db_pass of env:
 
@@ -65,31 +67,32 @@ func (e Env) CloudRun() bool { return e.Service != "" }
 
 // variables are the variables that the programs read. docs/environment.md lists the same.
 var variables = map[string]func(*Env, string){
-	"PORT":               func(e *Env, v string) { e.Port = v },
-	"ERRAND_LISTEN":      func(e *Env, v string) { e.Listen = v },
-	"ERRAND_TLS":         func(e *Env, v string) { e.TLS = v },
-	"ERRAND_URL":         func(e *Env, v string) { e.URL = strings.TrimSuffix(v, "/") },
-	"ERRAND_AGENT":       func(e *Env, v string) { e.Agent = v },
-	"ERRAND_STORE":       func(e *Env, v string) { e.Store = v },
-	"ERRAND_FILES":       func(e *Env, v string) { e.Files = v },
-	"ERRAND_OBJECTS":     func(e *Env, v string) { e.Objects = v },
-	"ERRAND_QUEUE":       func(e *Env, v string) { e.Queue = v },
-	"ERRAND_BUS":         func(e *Env, v string) { e.Bus = v },
-	"ERRAND_REFUSED":     func(e *Env, v string) { e.Refused = v },
-	"ERRAND_MODEL":       func(e *Env, v string) { e.Model = v },
-	"ERRAND_PUSH_ALLOW":  func(e *Env, v string) { e.PushAllow = v },
-	"ERRAND_AGENT_ALLOW": func(e *Env, v string) { e.AgentAllow = v },
-	"ERRAND_ORIGINS":     func(e *Env, v string) { e.Origins = v },
-	"ERRAND_DEDUPE":      func(e *Env, v string) { e.Dedupe = v },
-	"ERRAND_TURNS":       func(e *Env, v string) { e.Turns = v },
-	"ERRAND_ACCESS":      func(e *Env, v string) { e.Access = v },
-	"ERRAND_PROXIES":     func(e *Env, v string) { e.Proxies = v },
-	"ERRAND_CHECKED_BY":  func(e *Env, v string) { e.CheckedBy = v },
-	"ERRAND_SECRETS":     func(e *Env, v string) { e.Secrets = v },
-	"GEMINI_API_KEY":     func(e *Env, v string) { e.GeminiKey = strings.TrimSpace(v) }, // files end in a newline
-	"ERRAND_KEYS":        func(e *Env, v string) { e.Keys = v },
-	"ALLOY_DB_USER":      func(e *Env, v string) { e.StoreUser = v },
-	"ALLOY_DB_PASS":      func(e *Env, v string) { e.StorePassword = v },
+	"PORT":                   func(e *Env, v string) { e.Port = v },
+	"ERRAND_LISTEN":          func(e *Env, v string) { e.Listen = v },
+	"ERRAND_TLS":             func(e *Env, v string) { e.TLS = v },
+	"ERRAND_URL":             func(e *Env, v string) { e.URL = strings.TrimSuffix(v, "/") },
+	"ERRAND_AGENT":           func(e *Env, v string) { e.Agent = v },
+	"ERRAND_STORE":           func(e *Env, v string) { e.Store = v },
+	"ERRAND_FILES":           func(e *Env, v string) { e.Files = v },
+	"ERRAND_OBJECTS":         func(e *Env, v string) { e.Objects = v },
+	"ERRAND_QUEUE":           func(e *Env, v string) { e.Queue = v },
+	"ERRAND_BUS":             func(e *Env, v string) { e.Bus = v },
+	"ERRAND_REFUSED":         func(e *Env, v string) { e.Refused = v },
+	"ERRAND_MODEL":           func(e *Env, v string) { e.Model = v },
+	"ERRAND_PUSH_ALLOW":      func(e *Env, v string) { e.PushAllow = v },
+	"ERRAND_AGENT_ALLOW":     func(e *Env, v string) { e.AgentAllow = v },
+	"ERRAND_ORIGINS":         func(e *Env, v string) { e.Origins = v },
+	"ERRAND_DEDUPE":          func(e *Env, v string) { e.Dedupe = v },
+	"ERRAND_TURNS":           func(e *Env, v string) { e.Turns = v },
+	"ERRAND_ACCESS":          func(e *Env, v string) { e.Access = v },
+	"ERRAND_PROXIES":         func(e *Env, v string) { e.Proxies = v },
+	"ERRAND_CHECKED_BY":      func(e *Env, v string) { e.CheckedBy = v },
+	"ERRAND_SECRETS":         func(e *Env, v string) { e.Secrets = v },
+	"GEMINI_API_KEY":         func(e *Env, v string) { e.GeminiKey = strings.TrimSpace(v) }, // files end in a newline
+	"ERRAND_KEYS":            func(e *Env, v string) { e.Keys = v },
+	"ERRAND_CREDENTIAL_KEYS": func(e *Env, v string) { e.CredentialKeys = v },
+	"ALLOY_DB_USER":          func(e *Env, v string) { e.StoreUser = v },
+	"ALLOY_DB_PASS":          func(e *Env, v string) { e.StorePassword = v },
 
 	"ERRAND_SHARDS":         func(e *Env, v string) { e.Shards = v },
 	"ERRAND_WORKER_URL":     func(e *Env, v string) { e.WorkerURL = strings.TrimSuffix(v, "/") },

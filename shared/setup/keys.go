@@ -39,6 +39,17 @@ func (o *opening) keys(to *Sealing) {
 	}
 }
 
+// credentialRing finds the secret with the keys of credentials. The worker opens credentials and
+// must open nothing else, so they have a secret of their own. It is read at the first use, and an agent whose code asks for no
+// credentials needs none.
+func (o *opening) credentialRing() func(context.Context) (keys.Ring, error) {
+	get, _ := o.read(keys.CredentialSecret)
+	if get == nil {
+		return nil
+	}
+	return keys.New(keys.Config{Read: get, Name: keys.CredentialSecret}).Ring
+}
+
 // CheckKeys reads the keys once, so that a secret without a version is seen before the
 // first webhook. The program runs all the same: webhooks wait and are sent later.
 func (s *Sealing) CheckKeys(ctx context.Context) {
