@@ -31,7 +31,7 @@ import (
 var programs = map[string]func() (string, error){
 	"cardserver": build("cardserver"), "worker": build("worker"), "functions": build("functions"),
 	"cardserver before": before("cardserver"), "worker before": before("worker"), "functions before": before("functions"),
-	"hello": documented("hello"), "order": documented("order"),
+	"hello": documented("hello"), "order": documented("order"), "vault": documented("vault"),
 }
 
 var folder string // of the programs
