@@ -436,7 +436,7 @@ run "as_it_comes" {
   }
 
   assert {
-    condition     = toset([for s in google_secret_manager_secret.secret : s.secret_id]) == toset(["errand-access", "errand-errand-keys", "errand-gemini-api-key", "errand-shop-token"])
+    condition     = toset([for s in google_secret_manager_secret.secret : s.secret_id]) == toset(["errand-access", "errand-errand-credential-keys", "errand-errand-keys", "errand-gemini-api-key", "errand-shop-token"])
     error_message = "there is a secret for a database that has no password"
   }
 
@@ -480,7 +480,7 @@ run "as_it_comes" {
   }
 
   assert {
-    condition     = toset([for k, r in google_secret_manager_secret_iam_member.reads : "${k} ${r.secret_id}"]) == toset(["cardserver/access errand-access", "cardserver/errand-keys errand-errand-keys", "functions/access errand-access", "functions/errand-keys errand-errand-keys", "worker/access errand-access", "worker/shop-token errand-shop-token"])
+    condition     = toset([for k, r in google_secret_manager_secret_iam_member.reads : "${k} ${r.secret_id}"]) == toset(["cardserver/access errand-access", "cardserver/errand-credential-keys errand-errand-credential-keys", "cardserver/errand-keys errand-errand-keys", "worker/errand-credential-keys errand-errand-credential-keys", "functions/access errand-access", "functions/errand-keys errand-errand-keys", "worker/access errand-access", "worker/shop-token errand-shop-token"])
     error_message = "a secret is read that is not needed, or not read that is"
   }
 
@@ -490,7 +490,7 @@ run "as_it_comes" {
   }
 
   assert {
-    condition     = toset(output.secrets) == toset(["errand-access", "errand-errand-keys", "errand-shop-token"])
+    condition     = toset(output.secrets) == toset(["errand-access", "errand-errand-credential-keys", "errand-errand-keys", "errand-shop-token"])
     error_message = "the secrets to fill are ${jsonencode(output.secrets)}"
   }
 
@@ -648,12 +648,17 @@ run "with_all_parts" {
   }
 
   assert {
+    condition     = toset([for r in google_secret_manager_secret_iam_member.reads : r.member if r.secret_id == "errand-errand-credential-keys"]) == toset([for p in ["cardserver", "worker"] : google_service_account.program[p].member])
+    error_message = "the keys of credentials are not for the front door and the worker alone"
+  }
+
+  assert {
     condition     = toset([for r in google_secret_manager_secret_iam_member.reads : r.member if r.secret_id == "errand-errand-keys"]) == toset([for p in ["cardserver", "functions"] : google_service_account.program[p].member])
     error_message = "somebody else than cardserver and functions can sign and open, or one of them cannot"
   }
 
   assert {
-    condition     = toset(output.secrets) == toset(["errand-access", "errand-errand-keys", "errand-gemini-api-key", "errand-shop-token"])
+    condition     = toset(output.secrets) == toset(["errand-access", "errand-errand-credential-keys", "errand-errand-keys", "errand-gemini-api-key", "errand-shop-token"])
     error_message = "the secrets to fill are ${jsonencode(output.secrets)}"
   }
 
@@ -888,7 +893,7 @@ run "callers_that_google_knows" {
   }
 
   assert {
-    condition     = output.environment.ERRAND_ACCESS == "anonymous" && toset(keys(google_secret_manager_secret_iam_member.reads)) == toset(["cardserver/errand-keys", "functions/errand-keys", "worker/shop-token"]) && alltrue([for k in ["cardserver", "functions", "worker"] : length(google_cloud_run_v2_service.program[k].template[0].volumes) == 0])
+    condition     = output.environment.ERRAND_ACCESS == "anonymous" && toset(keys(google_secret_manager_secret_iam_member.reads)) == toset(["cardserver/errand-credential-keys", "cardserver/errand-keys", "functions/errand-keys", "worker/errand-credential-keys", "worker/shop-token"]) && alltrue([for k in ["cardserver", "functions", "worker"] : length(google_cloud_run_v2_service.program[k].template[0].volumes) == 0])
     error_message = "the access file is read for nothing"
   }
 
@@ -979,7 +984,7 @@ run "choices" {
   }
 
   assert {
-    condition     = output.environment.ERRAND_SECRETS == "secretmanager:my-project/second-agent" && toset([for s in google_secret_manager_secret.secret : s.secret_id]) == toset(["second-agent-access", "second-agent-errand-keys", "second-agent-gemini-api-key", "second-agent-shop-token"])
+    condition     = output.environment.ERRAND_SECRETS == "secretmanager:my-project/second-agent" && toset([for s in google_secret_manager_secret.secret : s.secret_id]) == toset(["second-agent-access", "second-agent-errand-credential-keys", "second-agent-errand-keys", "second-agent-gemini-api-key", "second-agent-shop-token"])
     error_message = "the secrets are not those that ERRAND_SECRETS begins"
   }
 

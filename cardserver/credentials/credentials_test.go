@@ -107,6 +107,8 @@ func (b *bench) given(id string) string {
 
 // A credential comes as text, as JSON, or from the form, and its task goes on. The log has the
 // operation without a caller and nothing of the credential.
+//
+// Shows M23.
 func TestDoorTakesCredential(t *testing.T) {
 	for kind, row := range map[string]struct {
 		body string
@@ -143,6 +145,8 @@ func TestDoorTakesCredential(t *testing.T) {
 
 // A URL works once. A second use is answered as one that has expired or was never made, and so is
 // one of a task that went on, ended, or is gone. A wrong content uses nothing up.
+//
+// Shows decision 13.
 func TestURLWorksOnce(t *testing.T) {
 	b := newBench(t)
 	path := b.asking("t1")
@@ -274,6 +278,8 @@ func TestWrongURLsAreLimited(t *testing.T) {
 }
 
 // Where proxies tell the scheme, plain HTTP is refused.
+//
+// Shows M23.
 func TestPlainHTTPIsRefused(t *testing.T) {
 	b := newBench(t, func(c *credentials.Config) { c.Proxied = true })
 	path := b.asking("t1")

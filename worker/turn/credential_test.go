@@ -116,6 +116,8 @@ func (v *vault) entries() []kv.Entry {
 // A task asks for a credential, every run with the same URL, and goes on when it was given. No
 // message of a client stands for it. The record has nothing of it, the store has it sealed, and
 // with the task it is gone.
+//
+// Shows M22, M24.
 func TestTaskAsksForCredential(t *testing.T) {
 	v := newVault(t)
 	id := v.send("m1", "Order!", "").ID()
@@ -178,6 +180,8 @@ func TestEachRunAsksWithTheSameURL(t *testing.T) {
 
 // A credential is for one task: the next task asks again, and an entry that is moved to another
 // task or another owner does not open. Neither does one whose key is gone.
+//
+// Shows M23.
 func TestCredentialIsForOneTask(t *testing.T) {
 	v := newVault(t)
 	one := v.send("m1", "Order!", "").ID()
