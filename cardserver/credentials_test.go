@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
@@ -12,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	lab "errand/shared/lab/agent"
 )
 
 const canaryCredential = "canary-credential-4711"
@@ -144,6 +147,38 @@ func TestDocumentedCredential(t *testing.T) {
 	b.ask("GET", b.p.url()+"/tasks/"+string(id)+"/trace", "", "")
 	b.p.stop()
 	b.nowhere()
+}
+
+// The front door seals what the worker opens, with keys of their own where they are two programs.
+func TestWorkerOpensCredentials(t *testing.T) {
+	on(t, func(t *testing.T, start starter) {
+		p := start(t, "ERRAND_CREDENTIAL_KEYS="+newKeys(t))
+		c := p.client()
+		asks := mustSend(t, c, userText("m1", lab.CredentialQuestion))
+		if asks.Status.State != a2a.TaskStateAuthRequired {
+			t.Fatalf("the task is %+v", asks.Status)
+		}
+
+		url := asks.Status.Message.Parts[1].Data().(map[string]any)["credential"].(map[string]any)["url"].(string)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(canaryCredential))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "text/plain")
+		res, err := http.DefaultClient.Do(req)
+		if err != nil || res.StatusCode != http.StatusNoContent {
+			t.Fatalf("%+v, %v", res, err)
+		}
+		res.Body.Close()
+
+		task := until(t, c, asks.ID, "ended", terminal)
+		if want := fmt.Sprintf(lab.CredentialAnswer, len(canaryCredential)); task.Status.State != a2a.TaskStateCompleted || task.Status.Message.Parts[0].Text() != want {
+			t.Errorf("the task is %s and says %+v, want %q", task.Status.State, task.Status.Message, want)
+		}
+		if strings.Contains(p.logged(), canaryCredential) {
+			t.Error("the log has the credential")
+		}
+	})
 }
 
 // nowhere checks where the credential is: the shop alone got it.

@@ -60,7 +60,9 @@ func newBench(t *testing.T, change ...func(*credentials.Config)) *bench {
 		f(&c)
 	}
 	door, lines := credentials.New(c), audit.New(c.Log)
-	b.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { door.ServeHTTP(w, r.WithContext(lines.Begin(r.Context()))) })
+	b.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		door.ServeHTTP(w, r.WithContext(lines.Begin(r.Context())))
+	})
 	return b
 }
 
