@@ -181,6 +181,9 @@ func TestURLWorksOnce(t *testing.T) {
 			t.Errorf("%s: %d %s", p, w.Code, w.Body)
 		}
 	}
+	if w := b.ask("GET", past, "", ""); w.Code != http.StatusNotFound {
+		t.Errorf("the form of a task that has ended: %d", w.Code)
+	}
 	if b.given("t1") != token {
 		t.Error("the second use counts")
 	}
