@@ -202,6 +202,9 @@ func (b *buying) nowhere() {
 	if err != nil || len(places) < 3 || !strings.Contains(places["what was seen"], "shop-key") {
 		b.t.Errorf("%d places, %v", len(places), err)
 	}
+	if strings.Contains(places["the log"], "?s=") {
+		b.t.Error("the log has a URL that takes a credential")
+	}
 	for where, content := range places {
 		if strings.Contains(content, canaryCredential) {
 			b.t.Errorf("%s has the credential", where)

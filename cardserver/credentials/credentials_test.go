@@ -189,6 +189,30 @@ func TestURLWorksOnce(t *testing.T) {
 	}
 }
 
+// A URL that differs from the one that the task names in any part takes nothing.
+func TestForgedURLsTakeNothing(t *testing.T) {
+	b := newBench(t)
+	path := b.asking("t1")
+	other := b.asking("t2")
+	clean, signature, _ := strings.Cut(path, "?s=")
+	_, foreign, _ := strings.Cut(other, "?s=")
+	later := clean[:strings.LastIndexByte(clean, '/')+1] + "9999999999"
+
+	for _, forged := range []string{
+		clean, clean + "?s=", clean + "?s=" + foreign, clean + "?s=" + signature + "A", clean + "?s=" + signature[1:], later + "?s=" + signature,
+		strings.Replace(path, "shop-token", "shop-key", 1), strings.Replace(path, "/1/", "/2/", 1), strings.Replace(path, "/l1/", "/l2/", 1), strings.Replace(path, "t1", "t2", 1),
+	} {
+		for _, method := range []string{"GET", "POST"} {
+			if w := b.ask(method, forged, "text/plain", token); w.Code != http.StatusNotFound && w.Code != http.StatusTooManyRequests {
+				t.Errorf("%s %s: %d", method, forged, w.Code)
+			}
+		}
+	}
+	if b.Load("t1").Turn != 1 || b.Load("t2").Turn != 1 || b.given("t1") != "" {
+		t.Error("a task goes on")
+	}
+}
+
 // The form of a person has no script, and showing it uses nothing up.
 func TestForm(t *testing.T) {
 	b := newBench(t)
