@@ -124,7 +124,7 @@ var allowed = map[string][]string{
 	"cardserver/batches/cli": {"shared/batch"},
 	// turn runs any executor: it knows no agent definition and no model.
 	"worker/turn":     {"shared/bus", "shared/credential", "shared/desk", "shared/keys", "shared/kv", "shared/memory", "shared/objects", "shared/queue", "shared/secret", "shared/steps", "shared/task", "shared/uploads", "worker/run", "worker/steps"},
-	"worker/executor": {"shared/agent", "shared/kit", "shared/model", "shared/task", "shared/usage", "worker/gate", "worker/run", "worker/steps", "worker/tools"},
+	"worker/executor": {"shared/agent", "shared/kit", "shared/model", "shared/secret", "shared/task", "shared/usage", "worker/gate", "worker/run", "worker/steps", "worker/tools"},
 	// batches runs no item and knows no model: turns do.
 	"worker/batches": {"shared/batch", "shared/batchdesk", "shared/desk", "shared/files", "shared/kv", "shared/objects", "shared/queue", "shared/steps", "shared/task", "shared/uploads", "worker/run"},
 	// gate is in front of the model: it knows no records, and makes pauses.

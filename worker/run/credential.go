@@ -35,7 +35,7 @@ func (w *Wanted) Error() string { return "the task needs the credential " + w.Na
 var errNoTurn = errors.New("run: no credential can be asked for here: the context belongs to no turn")
 
 // Credential is Get of the Credentials of the turn that ctx belongs to. An executor passes its
-// error on as it is, or wrapped with %w. Names have 1 to 64 of a-z, 0-9, '.', '_' and '-'.
+// error on as it is, or wrapped with %w. A tool of the shipped executor returns it. Names have 1 to 64 of a-z, 0-9, '.', '_' and '-'.
 //
 // The value is for one use: ask again before the next one. It prints as [secret]; its Text is
 // the credential.
