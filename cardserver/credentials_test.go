@@ -202,6 +202,7 @@ func (b *buying) nowhere() {
 	if err != nil || len(places) < 3 || !strings.Contains(places["what was seen"], "shop-key") {
 		b.t.Errorf("%d places, %v", len(places), err)
 	}
+
 	if strings.Contains(places["the log"], "?s=") {
 		b.t.Error("the log has a URL that takes a credential")
 	}
