@@ -45,7 +45,7 @@ run "before_there_is_an_image" {
   }
 
   assert {
-    condition     = length(google_cloud_tasks_queue_iam_member.adds) == 12 && length(google_secret_manager_secret_iam_member.reads) == 6 && length(google_project_iam_member.store) == 3 && length(google_storage_bucket_iam_member.files) == 3 && length(google_project_iam_member.model) == 1 && length(google_service_account_iam_member.acts_as_invoker) == 3
+    condition     = length(google_cloud_tasks_queue_iam_member.adds) == 12 && length(google_secret_manager_secret_iam_member.reads) == 8 && length(google_project_iam_member.store) == 3 && length(google_storage_bucket_iam_member.files) == 3 && length(google_project_iam_member.model) == 1 && length(google_service_account_iam_member.acts_as_invoker) == 3
     error_message = "a right is given only with the services"
   }
 
@@ -485,7 +485,7 @@ run "as_it_comes" {
   }
 
   assert {
-    condition     = alltrue([for r in google_secret_manager_secret_iam_member.reads : r.role == "roles/secretmanager.secretAccessor" && (r.member != google_service_account.program["worker"].member || contains(["errand-access", "errand-shop-token"], r.secret_id))])
+    condition     = alltrue([for r in google_secret_manager_secret_iam_member.reads : r.role == "roles/secretmanager.secretAccessor" && (r.member != google_service_account.program["worker"].member || contains(["errand-access", "errand-errand-credential-keys", "errand-shop-token"], r.secret_id))])
     error_message = "the worker reads a secret that is not its own, or somebody may do more than read"
   }
 
