@@ -47,9 +47,14 @@ func New(cfg Config) http.Handler {
 	options := wire.Options{Log: cfg.Log, RequestID: serve.RequestID, Extensions: card.Extensions(cfg.Agent), Identify: o.identify, Memory: cfg.Memory}
 	rpc, rest, page := wire.JSONRPC(o, options), wire.REST(o, options), o.page()
 
+	for path := range cfg.Doors {
+		if !auth.Reserved(firstSegment(path)) {
+			panic("front: the door " + path + " begins with a segment that is not reserved") // and a tenant could have
+		}
+	}
+
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		first, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
-		if first != "" && !auth.Reserved(first) {
+		if first := firstSegment(r.URL.Path); first != "" && !auth.Reserved(first) {
 			rest.ServeHTTP(w, r) // below a tenant
 			return
 		}
@@ -81,6 +86,12 @@ func New(cfg Config) http.Handler {
 	return below(cfg.URL, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.ServeHTTP(w, r.WithContext(log.Begin(r.Context())))
 	}))
+}
+
+// firstSegment is the first segment of a path; empty for the root.
+func firstSegment(path string) string {
+	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	return first
 }
 
 // below serves h at the root, and also below the path of the address that clients use: a load

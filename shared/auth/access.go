@@ -20,6 +20,7 @@ type Access struct {
 	anonymous, said bool
 	checked         bool // by Cloud Run
 	balanced        bool // by a load balancer that checks certificates
+	asks            bool // for certificates, the program or the load balancer
 	path            string
 	content         func() ([]byte, error) // of the file
 	client          Doer
@@ -51,6 +52,9 @@ type Options struct {
 	// Balanced says that a load balancer in front checks the certificates of clients, and that
 	// nobody reaches the program past it: its headers about them are then believed.
 	Balanced bool
+
+	// TLS says that the program asks for the certificates of its connections itself.
+	TLS bool
 }
 
 // Load reads the access file, which is read again later ([Access.Identify]). Without a path
@@ -58,7 +62,7 @@ type Options struct {
 // If Cloud Run checks callers, [Anonymous] lets in everybody whom it lets in, each as an owner of
 // its own, google/SUBJECT.
 func Load(path string, o Options) (*Access, error) {
-	a := &Access{proxies: o.Proxies, checked: o.Checked, balanced: o.Balanced, now: o.Now, log: o.Log}
+	a := &Access{proxies: o.Proxies, checked: o.Checked, balanced: o.Balanced, asks: o.Balanced || o.TLS, now: o.Now, log: o.Log}
 	if a.now == nil {
 		a.now = time.Now
 	}
@@ -177,7 +181,7 @@ func (l *roster) identify(r *http.Request, now time.Time, checked, balanced bool
 	case platform != "" && (errors.Is(err, missing) || err == nil && unsigned(raw) == unsigned(platform)):
 		return l.byToken(r.Context(), platform, true)
 	case errors.Is(err, missing):
-		return l.withoutCredential(r, balanced)
+		return l.withoutCredential(r, balanced, now)
 	case err != nil:
 		return Principal{}, "", err
 	case strings.HasPrefix(raw, keyPrefix):
@@ -191,8 +195,8 @@ func (l *roster) identify(r *http.Request, now time.Time, checked, balanced bool
 }
 
 // withoutCredential goes by the certificate of the connection, if it has one.
-func (l *roster) withoutCredential(r *http.Request, balanced bool) (Principal, string, error) {
-	names, err := certificate(r, balanced)
+func (l *roster) withoutCredential(r *http.Request, balanced bool, now time.Time) (Principal, string, error) {
+	names, err := certificate(r, balanced, now)
 	switch {
 	case err != nil:
 		return Principal{}, "", err

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // The headers in which a load balancer passes on what it knows of the client's certificate, by
@@ -21,10 +22,15 @@ const (
 
 // certificate are the names of the certificate by which the sender of a request identified its
 // connection, as the access file writes them; none: it has none that was verified. The headers are
-// believed only where nobody reaches the program past the load balancer.
-func certificate(r *http.Request, balanced bool) (names []string, err error) {
+// believed only where nobody reaches the program past the load balancer. A certificate may expire
+// while its connection lasts.
+func certificate(r *http.Request, balanced bool, now time.Time) (names []string, err error) {
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
-		return namesOf(r.TLS.VerifiedChains[0][0]), nil
+		leaf := r.TLS.VerifiedChains[0][0]
+		if now.After(leaf.NotAfter) {
+			return nil, expired
+		}
+		return namesOf(leaf), nil
 	}
 	if !balanced {
 		return nil, nil

@@ -18,13 +18,14 @@ import (
 	"errand/shared/lab/pki"
 )
 
-// Certificates of three clients: by fingerprint, by SPIFFE ID, and one that the file does not know.
-type clients struct{ byHash, byID, unknown tls.Certificate }
+// Certificates of clients: by fingerprint, by SPIFFE ID, one that the file does not know, and one that
+// has expired.
+type clients struct{ byHash, byID, unknown, old tls.Certificate }
 
 func newClients(t *testing.T) clients {
 	a := pki.New(t)
 	ends := time.Now().Add(time.Hour)
-	return clients{a.Client("", ends), a.Client("spiffe://acme.example/agent", ends), a.Client("spiffe://acme.example/other", ends)}
+	return clients{a.Client("", ends), a.Client("spiffe://acme.example/agent", ends), a.Client("spiffe://acme.example/other", ends), a.Client("spiffe://acme.example/agent", ends.Add(-2*time.Hour))}
 }
 
 func fingerprint(c tls.Certificate) []byte {
@@ -86,6 +87,7 @@ func TestCertificatesStandForPrincipals(t *testing.T) {
 		"by SPIFFE ID":                   {direct, connected(c.byID), nil, "bob", 0},
 		"one that nobody knows":          {direct, connected(c.unknown), nil, "", 403},
 		"none":                           {direct, &tls.ConnectionState{}, nil, "", 401},
+		"one that has expired since":     {direct, connected(c.old), nil, "", 401},
 		"one that was not verified":      {direct, &tls.ConnectionState{PeerCertificates: []*x509.Certificate{c.byHash.Leaf}}, nil, "", 401},
 		"headers, without a balancer":    {direct, nil, headers(c.byHash, ""), "", 401},
 		"headers beside a certificate":   {direct, connected(c.unknown), headers(c.byHash, ""), "", 403},

@@ -78,7 +78,7 @@ func (a *Access) roster(f *file, former *roster) *roster {
 	}
 
 	l.card, l.cardFrom = f.Card, networks(f.CardFrom)
-	l.accepts = l.credentials()
+	l.accepts = l.credentials(a.asks)
 	return l
 }
 
@@ -95,8 +95,8 @@ func (l *roster) keysOf(f fileIssuer) *Keys {
 	return nil
 }
 
-// credentials says which credentials a caller may send.
-func (l *roster) credentials() string {
+// credentials says which credentials a caller may send. asks says that certificates are asked for.
+func (l *roster) credentials(asks bool) string {
 	var accepts []string
 	if len(l.keys) > 0 {
 		accepts = append(accepts, `an API key as "Authorization: Bearer KEY" or "X-API-Key: KEY"`)
@@ -104,7 +104,7 @@ func (l *roster) credentials() string {
 	for _, i := range l.issuers {
 		accepts = append(accepts, fmt.Sprintf(`an ID token of %s%s as "Authorization: Bearer TOKEN"`, i.verifier.issuer, i.forAudiences()))
 	}
-	if len(l.certificates) > 0 {
+	if asks && len(l.certificates) > 0 {
 		accepts = append(accepts, "a client certificate of TLS")
 	}
 	return strings.Join(accepts, ", or ")

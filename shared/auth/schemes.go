@@ -41,7 +41,7 @@ func (a *Access) Schemes() (a2a.NamedSecuritySchemes, a2a.SecurityRequirementsOp
 		})
 	}
 
-	if len(now.certificates) > 0 {
+	if a.asks && len(now.certificates) > 0 {
 		add(certificateScheme, a2a.MutualTLSSecurityScheme{Description: "A client certificate that the agent's operator knows."})
 	}
 	return schemes, options

@@ -81,7 +81,7 @@ issuers:
 		for name, url := range urls {
 			list, wanted[name] = append(list, name+": "+url), url
 		}
-		a, err := auth.Load(write(t, strings.NewReplacer("FLOW", flow, "URLS", strings.Join(list, ", ")).Replace(text)), auth.Options{})
+		a, err := auth.Load(write(t, strings.NewReplacer("FLOW", flow, "URLS", strings.Join(list, ", ")).Replace(text)), auth.Options{TLS: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -104,6 +104,14 @@ issuers:
 		if diff := cmp.Diff(any(want), plain(t, b)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", flow, diff)
 		}
+	}
+
+	without, err := auth.Load(write(t, regexp.MustCompile(`oauth: .*`).ReplaceAllLiteralString(text, "")), auth.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if schemes, _ := without.Schemes(); len(schemes) != 1 {
+		t.Errorf("where nobody asks for certificates the schemes are %v", schemes)
 	}
 
 	for _, oauth := range []string{"{flow: implicit}", "{flow: clientCredentials}", "{flow: clientCredentials, tokenUrl: 'https://a.example', authorizationUrl: 'https://a.example'}", "{flow: deviceCode, tokenUrl: 'http://a.example', deviceAuthorizationUrl: 'https://a.example'}", "{}"} {
