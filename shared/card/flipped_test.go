@@ -249,6 +249,7 @@ func TestKeyIsForItsAlgorithm(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		parts := strings.Split(text, ".")
 		doc := fmt.Sprintf(`{"name":"n","signatures":[{"protected":%q,"signature":%q}]}`, parts[0], parts[2])
 		trusted := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "k", Algorithm: string(jose.RS256)}}}
