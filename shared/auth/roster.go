@@ -23,6 +23,7 @@ type roster struct {
 	audiences  []string                 // of all issuers
 	card       string                   // who may read the card
 	cardFrom   []netip.Prefix           // from where; none: from everywhere
+	catalogue  Catalogue
 }
 
 // roster makes the roster of a file, which is known to be consistent. Issuers that are in
@@ -72,7 +73,7 @@ func (a *Access) roster(f *file, former *roster) *roster {
 		}
 	}
 
-	l.card, l.cardFrom = f.Card, networks(f.CardFrom)
+	l.card, l.cardFrom, l.catalogue = f.Card, networks(f.CardFrom), catalogueOf(f.Catalogue)
 	l.accepts = l.credentials()
 	return l
 }

@@ -1,0 +1,17 @@
+package catalogue
+
+import "errand/shared/auth"
+
+// Description is what describes the operations.
+func Description() []byte { return description }
+
+// Routes are all operations.
+func Routes() (all []string) {
+	for name := range (&API{}).operations() {
+		all = append(all, name)
+	}
+	return all
+}
+
+// RightOf is the right that an operation needs.
+func RightOf(route string) auth.Right { return (&API{}).operations()[route].Right }
