@@ -1,6 +1,10 @@
 package catalogue
 
-import "errand/shared/auth"
+import (
+	"net/http"
+
+	"errand/shared/auth"
+)
 
 // Description is what describes the operations.
 func Description() []byte { return description }
@@ -15,3 +19,6 @@ func Routes() (all []string) {
 
 // RightOf is the right that an operation needs.
 func RightOf(route string) auth.Right { return (&API{}).operations()[route].Right }
+
+// Inner is the API as if the access file had a catalogue.
+func Inner(cfg Config) http.Handler { return New(cfg).inner }

@@ -3,7 +3,9 @@ package catalogue_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -120,6 +122,33 @@ func sign(t testing.TB, c *a2a.AgentCard, ring keys.Ring) *a2a.AgentCard {
 }
 
 func newRing(t testing.TB) keys.Ring { return base.Ring(t, base.Keys(t)) }
+
+// trust is the part of the access file with the keys of a host; empty: of all.
+func trust(host string, ring keys.Ring) string {
+	if host != "" {
+		host = "host: " + host + ", "
+	}
+	return fmt.Sprintf("trust: [{%sjwks: '%s'}]", host, ring.JWKS(time.Now()))
+}
+
+// seed stores an agent as if it had been registered.
+func (w *world) seed(owner, at, name string, skills ...string) {
+	w.t.Helper()
+	doc, err := card.Encode(cardOf(at, name, skills...))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	now := w.Now()
+	sum := sha256.Sum256([]byte(owner + at))
+	e := catalogue.Entry{ID: hex.EncodeToString(sum[:16]), Owner: owner, URL: at, For: catalogue.ForPublic, Doc: doc, State: catalogue.Current, Since: now, Seen: now, Checked: now}
+	text, err := json.Marshal(e)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := w.Store.KV().Put(w.t.Context(), kv.Entry{Key: "agent/" + e.ID, Owner: owner, Value: text}); err != nil {
+		w.t.Fatal(err)
+	}
+}
 
 // counted counts the reads of a store.
 type counted struct {
