@@ -124,11 +124,15 @@ func sign(t testing.TB, c *a2a.AgentCard, ring keys.Ring) *a2a.AgentCard {
 func newRing(t testing.TB) keys.Ring { return base.Ring(t, base.Keys(t)) }
 
 // trust is the part of the access file with the keys of a host; empty: of all.
-func trust(host string, ring keys.Ring) string {
+func trust(host string, rings ...keys.Ring) string {
 	if host != "" {
 		host = "host: " + host + ", "
 	}
-	return fmt.Sprintf("trust: [{%sjwks: '%s'}]", host, ring.JWKS(time.Now()))
+	var all []string
+	for _, ring := range rings {
+		all = append(all, fmt.Sprintf("{%sjwks: '%s'}", host, ring.JWKS(time.Now())))
+	}
+	return "trust: [" + strings.Join(all, ", ") + "]"
 }
 
 // seed stores an agent as if it had been registered.
