@@ -13,6 +13,8 @@ import (
 	door "errand/cardserver/catalogue"
 	"errand/shared/catalogue"
 	"errand/shared/egress"
+	"errand/shared/lab/conformance"
+	base "errand/shared/lab/world"
 )
 
 const home = "https://x.example/.well-known/agent-card.json"
@@ -268,5 +270,61 @@ func TestRefreshIsFair(t *testing.T) {
 	w.far.Close()
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// A process that died after it had stored an agent, and before it said so, hides it for ten minutes at most.
+func TestAgentThatWasNotAnnouncedIsFound(t *testing.T) {
+	w := newWorld(t, "{}")
+	total := func() int {
+		return read[door.List](w, 200, w.ask(w, "carl", "GET", "/catalogue/agents", "")).Total
+	}
+	if n := total(); n != 0 {
+		t.Fatalf("%d agents", n)
+	}
+	w.seed("alice", home, "X", "fly")
+	w.pass(10 * time.Minute)
+	if n := total(); n != 1 {
+		t.Errorf("%d agents", n)
+	}
+}
+
+// More changes at once than the state names make a process read all.
+func TestManyChangesAtOnce(t *testing.T) {
+	conformance.NeedFull(t, "TestAgentFromRegistrationToWithdrawal, for few changes")
+	w := newWorld(t, "{}")
+	other, agents := w.process(w.far.client(), func(string) error { return nil })
+	for i := range 600 {
+		w.seed("alice", fmt.Sprintf("https://a.example/%d.json", i), "A", "fly")
+	}
+	total := func(state string) int {
+		return read[door.List](w, 200, w.ask(other, "carl", "GET", "/catalogue/agents?state="+state, "")).Total
+	}
+	if n := total("current"); n != 600 {
+		t.Fatalf("%d agents", n)
+	}
+	w.refresh() // none of them answers
+	if n := total("down"); n != 600 {
+		t.Errorf("%d agents are down for another process", n)
+	}
+	if n, err := agents.Refresh(t.Context()); n != 0 || err != nil {
+		t.Errorf("another process looked for %d cards again, %v", n, err)
+	}
+}
+
+// Unless the access file has a catalogue there is none.
+func TestNoCatalogue(t *testing.T) {
+	w := newWorld(t, "{}")
+	access, keys := base.Access(t, "alice")
+	w.Handler = door.New(door.Config{Catalogue: w.agents, Access: access, Log: w.Log})
+	w.callers = keys
+	before := w.reads.Load()
+	for _, path := range []string{"/catalogue", "/catalogue/agents", "/.well-known/ai-catalog.json", "/catalogue/openapi.yaml"} {
+		if rec := w.ask(w, "alice", "GET", path, ""); rec.Code != http.StatusNotFound {
+			t.Errorf("%s is answered %d", path, rec.Code)
+		}
+	}
+	if w.reads.Load() != before {
+		t.Error("the store was read")
 	}
 }

@@ -7,6 +7,7 @@
 package catalogue
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -89,7 +90,9 @@ type Catalogue struct {
 	cfg   Config
 	slots *share.Pool
 
-	mu     sync.Mutex // held while entries are read or written
+	writing sync.Mutex // held while an entry is written, so that none passes a limit beside another
+
+	mu     sync.Mutex // held while entries are read
 	at     int64      // the state that is in memory
 	loaded bool
 	looked time.Time        // when the state was read
@@ -224,7 +227,7 @@ func (c *Catalogue) announce(ctx context.Context, ids ...string) error {
 	}
 }
 
-// put stores an entry in the place of a version, if there is room for it. The caller holds c.mu.
+// put stores an entry in the place of a version, if there is room for it. The caller holds c.writing.
 func (c *Catalogue) put(ctx context.Context, e Entry, version int64) error {
 	if err := c.room(e); err != nil {
 		return err
@@ -240,7 +243,10 @@ func (c *Catalogue) put(ctx context.Context, e Entry, version int64) error {
 // room reports whether the catalogue has room for an entry instead of the one before it.
 func (c *Catalogue) room(e Entry) error {
 	own, all, ownBytes, allBytes := 1, 1, e.size(), e.size()
-	for _, i := range c.list {
+	c.mu.Lock()
+	list := c.list
+	c.mu.Unlock()
+	for _, i := range list {
 		if i.ID == e.ID {
 			continue
 		}
@@ -309,10 +315,10 @@ func (c *Catalogue) Register(ctx context.Context, owner, address, reach string) 
 
 // add stores a new entry, or one that was registered again.
 func (c *Catalogue) add(ctx context.Context, e Entry) (Seen, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.writing.Lock()
+	defer c.writing.Unlock()
 	for {
-		if err := c.look(ctx, e.Checked, true); err != nil {
+		if _, _, err := c.now(ctx, true); err != nil {
 			return Seen{}, err
 		}
 		version := int64(0)
@@ -328,13 +334,15 @@ func (c *Catalogue) add(ctx context.Context, e Entry) (Seen, error) {
 		if err == nil {
 			err = c.announce(ctx, e.ID)
 		}
-		if err == nil {
-			err = c.look(ctx, e.Checked, true)
+		if err != nil {
+			return Seen{}, err
 		}
-		if i := c.items[e.ID]; err == nil && i != nil {
+
+		_, items, err := c.now(ctx, true)
+		if i := items[e.ID]; err == nil && i != nil {
 			return Seen{i, Full}, nil
 		}
-		return Seen{}, err
+		return Seen{}, cmp.Or(err, error(ErrNotFound))
 	}
 }
 
@@ -355,13 +363,12 @@ func (c *Catalogue) Withdraw(ctx context.Context, v Viewer, id string) error {
 	if seen.Owner != v.Owner && !v.Admin {
 		return ErrTheirs
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if err := c.cfg.KV.Delete(ctx, ofAgents+id, 0); err != nil {
 		return err
 	}
 	if err := c.announce(ctx, id); err != nil {
 		return err
 	}
-	return c.look(ctx, c.cfg.Now(), true)
+	_, _, err = c.now(ctx, true)
+	return err
 }

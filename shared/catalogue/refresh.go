@@ -64,7 +64,7 @@ func (c *Catalogue) Refresh(ctx context.Context) (int, error) {
 
 // dueByOwner returns the entries whose turn it is, those of the owner who has waited longest first.
 func (c *Catalogue) dueByOwner(ctx context.Context) (all [][]*item, now time.Time, err error) {
-	list, _, err := c.now(ctx)
+	list, _, err := c.now(ctx, true)
 	now = c.cfg.Now()
 	if err != nil {
 		return nil, now, err
@@ -92,8 +92,8 @@ func (c *Catalogue) refresh(ctx context.Context, i *item, now time.Time) (ok boo
 	}
 	next := checked(c.cfg.Policy.Catalogue(), i.Entry, now, doc, tag, err)
 
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.writing.Lock()
+	defer c.writing.Unlock()
 	err = c.put(ctx, next, i.version)
 	if full := (*FullError)(nil); errors.As(err, &full) {
 		next = checked(c.cfg.Policy.Catalogue(), i.Entry, now, nil, "", errFault)

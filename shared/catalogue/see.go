@@ -177,18 +177,19 @@ func (i *item) Modes() (all []string) {
 // Place is where an agent stands in the list.
 func (s Seen) Place() string { return s.sort }
 
-// now returns the agents as they are, in order, which nobody changes.
-func (c *Catalogue) now(ctx context.Context) ([]*item, map[string]*item, error) {
+// now returns the agents as they are, in order, which nobody changes. fresh says that a second ago is
+// not good enough.
+func (c *Catalogue) now(ctx context.Context, fresh bool) ([]*item, map[string]*item, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	err := c.look(ctx, c.cfg.Now(), false)
+	err := c.look(ctx, c.cfg.Now(), fresh)
 	return c.list, c.items, err
 }
 
 // Find returns the agents that a caller finds, which come after a place of the list: at most limit of
 // them, and how many there are on all pages. more says that there are further ones.
 func (c *Catalogue) Find(ctx context.Context, v Viewer, q Query, after string, limit int) (page []Seen, total int, more bool, err error) {
-	list, _, err := c.now(ctx)
+	list, _, err := c.now(ctx, false)
 	if err != nil {
 		return nil, 0, false, err
 	}
@@ -211,7 +212,7 @@ func (c *Catalogue) Find(ctx context.Context, v Viewer, q Query, after string, l
 
 // Get returns an agent as a caller sees it.
 func (c *Catalogue) Get(ctx context.Context, v Viewer, id string) (Seen, error) {
-	_, items, err := c.now(ctx)
+	_, items, err := c.now(ctx, false)
 	if err != nil {
 		return Seen{}, err
 	}
