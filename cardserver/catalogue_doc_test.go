@@ -14,7 +14,7 @@ import (
 )
 
 // TestCommandsOfTheCatalogueDocument pastes the commands of docs/catalogue.md into a shell: one program
-// registers another, finds it and withdraws it.
+// registers another, is killed, finds it and withdraws it.
 func TestCommandsOfTheCatalogueDocument(t *testing.T) {
 	for _, tool := range []string{"sh", "curl"} {
 		_, err := exec.LookPath(tool)
@@ -57,6 +57,8 @@ func TestCommandsOfTheCatalogueDocument(t *testing.T) {
 	if out := run("register"); json.Unmarshal([]byte(out), &agent) != nil || agent.State != "current" || agent.Owner != "acme/ci" {
 		t.Fatalf("registered is %s", out)
 	}
+	p.kill() // what was answered is stored
+	p.start()
 	if out := run("find"); !strings.Contains(out, `"total":1`) || !strings.Contains(out, agent.ID) {
 		t.Errorf("found is %s", out)
 	}

@@ -2,11 +2,15 @@ package catalogue_test
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	door "errand/cardserver/catalogue"
+	"errand/shared/auth"
 )
 
 func TestDescriptionHasTheOperations(t *testing.T) {
@@ -85,5 +89,27 @@ func TestPageForPeople(t *testing.T) {
 	}
 	if p := rec.Header().Get("Content-Security-Policy"); !strings.Contains(p, "default-src 'none'") {
 		t.Errorf("its policy is %q", p)
+	}
+}
+
+// The example of the document is an access file.
+func TestExampleOfTheDocument(t *testing.T) {
+	document, err := os.ReadFile("../../docs/catalogue.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile("(?s)```yaml access\n(.*?)```").FindSubmatch(document)
+	path := filepath.Join(t.TempDir(), "access.yaml")
+	if err := os.WriteFile(path, m[1], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	access, err := auth.Load(path, auth.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := access.Catalogue()
+	own, has := said.Keys("agents.acme.example")
+	if _, other := said.Keys("acme.example"); !said.On || !said.Public || !said.Signed || !has || len(own.Keys) != 1 || other || !access.Part("acme/ci").Register {
+		t.Errorf("it says %+v", said)
 	}
 }

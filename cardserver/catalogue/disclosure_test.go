@@ -124,6 +124,7 @@ func wanted(q url.Values, a door.Agent) bool {
 	if a.Provider != nil {
 		provider = a.Provider.Organization
 	}
+
 	for name, values := range q {
 		v := values[0]
 		switch {

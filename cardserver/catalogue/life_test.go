@@ -118,6 +118,7 @@ func TestDriftIsShown(t *testing.T) {
 	w.far.put(home, sign(t, moved, two))
 	w.refresh()
 	a = w.get("alice", a.ID)
+
 	what := fmt.Sprint(a.Changes)
 	for _, want := range []string{"key: ", "skills: fly is gone", "skills: more is gone", "supportedInterfaces: JSONRPC is no longer where it was"} {
 		if !strings.Contains(what, want) {
@@ -127,6 +128,7 @@ func TestDriftIsShown(t *testing.T) {
 	if a.State != "drifted" || len(a.Changes) != 4 {
 		t.Errorf("%+v", a)
 	}
+
 	w.refresh()
 	if again := w.get("alice", a.ID); again.State != "drifted" || !again.Since.Equal(*a.Since) || len(again.Changes) != 4 {
 		t.Errorf("an hour later: %+v", again)

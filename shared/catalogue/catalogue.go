@@ -321,12 +321,14 @@ func (c *Catalogue) add(ctx context.Context, e Entry) (Seen, error) {
 		if _, _, err := c.now(ctx, true); err != nil {
 			return Seen{}, err
 		}
+
 		version := int64(0)
 		if before, err := c.cfg.KV.Get(ctx, ofAgents+e.ID); err == nil {
 			version = before.Version
 		} else if !errors.Is(err, kv.ErrNotFound) {
 			return Seen{}, err
 		}
+
 		err := c.put(ctx, e, version)
 		if errors.Is(err, kv.ErrConflict) {
 			continue

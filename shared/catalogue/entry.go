@@ -173,6 +173,7 @@ func checked(policy auth.Catalogue, e Entry, now time.Time, doc []byte, tag stri
 		state, why = Down, err.Error()
 	case err != nil:
 		state, why = Down, "the card cannot be read"
+
 	default:
 		e.Seen, e.Tag = now, tag
 		what := differences(before, e)

@@ -35,7 +35,9 @@ func (c *Catalogue) Refresh(ctx context.Context) (int, error) {
 		done []string
 		errs []error
 	)
+
 	free := make(chan struct{}, owners)
+
 	for _, of := range byOwner {
 		free <- struct{}{}
 		wait.Go(func() {
@@ -48,6 +50,7 @@ func (c *Catalogue) Refresh(ctx context.Context) (int, error) {
 				}
 				errs = append(errs, err)
 				mu.Unlock()
+
 				if ctx.Err() != nil {
 					return
 				}
