@@ -98,6 +98,19 @@ func TestUnsignedIsTheOperatorsChoice(t *testing.T) {
 	}
 }
 
+// A card that everybody may see names no host that only some can reach.
+func TestPrivateHostsAreForPartners(t *testing.T) {
+	const at = "https://10.1.2.3/card.json"
+	w := newWorld(t, "{strangers: public}")
+	w.far.put(at, cardOf(at, "X", "fly"))
+	w.refused("alice", at, 400, "private host")
+	w.register("alice", at, "partner")
+
+	w = newWorld(t, "{}")
+	w.far.put(at, cardOf(at, "X", "fly"))
+	w.register("alice", at, "")
+}
+
 // A card that changes what matters is marked, with what has changed, until it is registered again.
 func TestDriftIsShown(t *testing.T) {
 	one, two := newRing(t), newRing(t)
@@ -325,6 +338,10 @@ func TestNoCatalogue(t *testing.T) {
 		if rec := w.ask(w, "alice", "GET", path, ""); rec.Code != http.StatusNotFound {
 			t.Errorf("%s is answered %d", path, rec.Code)
 		}
+	}
+	off := catalogue.New(catalogue.Config{KV: counted{w.Store.KV(), &w.reads}, Client: w.far.client(), Policy: access, Now: w.Now, Log: w.Log})
+	if n, err := off.Refresh(t.Context()); n != 0 || err != nil {
+		t.Errorf("%d cards were looked for, %v", n, err)
 	}
 	if w.reads.Load() != before {
 		t.Error("the store was read")

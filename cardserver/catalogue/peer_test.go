@@ -42,7 +42,7 @@ func TestPeerInCatalogue(t *testing.T) {
 	if err != nil || !c.Doubtful || c.Origin != server.URL {
 		t.Fatalf("%+v, %v", c, err)
 	}
-	for query, want := range map[string]string{"skill=fly": "has 2 agents", "skill=dig": "has no agent", "colour=red": "answers 400"} {
+	for query, want := range map[string]string{"skill=fly": "has 2 agents", "skill=fly&pageSize=1": "has 2 agents", "skill=dig": "has no agent", "colour=red": "answers 400"} {
 		if _, err := read(query, as("carl")); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", query, err, want)
 		}

@@ -8,6 +8,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log"
 	"maps"
 	"net"
 	"net/http"
@@ -43,7 +45,7 @@ type far struct {
 
 func newFar(t testing.TB) *far {
 	f := &far{cards: map[string]http.HandlerFunc{}}
-	f.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	f.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
 		does := f.cards["https://"+r.Host+r.URL.Path]
 		f.mu.Unlock()
@@ -53,6 +55,8 @@ func newFar(t testing.TB) *far {
 		}
 		does(w, r)
 	}))
+	f.Config.ErrorLog = log.New(io.Discard, "", 0) // tests break connections off
+	f.StartTLS()
 	t.Cleanup(f.Close)
 	return f
 }
