@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"errand/cardserver/batches"
+	discovery "errand/cardserver/catalogue"
 	door "errand/cardserver/credentials"
 	"errand/cardserver/files"
 	"errand/cardserver/front"
@@ -20,6 +21,7 @@ import (
 	"errand/shared/batch"
 	"errand/shared/batchdesk"
 	"errand/shared/card"
+	"errand/shared/catalogue"
 	"errand/shared/credential"
 	"errand/shared/desk"
 	"errand/shared/keys"
@@ -42,7 +44,8 @@ type site struct {
 	limits   *limits.Limits
 	uploads  *uploads.Store
 
-	credentials *credential.Store // those that tasks are given
+	credentials *credential.Store    // those that tasks are given
+	agents      *catalogue.Catalogue // of an organisation
 }
 
 // listen begins to listen. It refuses an address that strangers reach if the access file
@@ -62,6 +65,7 @@ func listen(parts *setup.ClientSide, env setup.Env, log *slog.Logger) (*site, er
 	s.listener = l
 	s.limits = limits.New(limits.Config{Of: parts.Access.Limits, Holder: parts.Store, Files: s.fileBytes, Tokens: parts.Usage.Wait, Log: log})
 	s.uploads = uploads.New(uploads.Config{Files: parts.Files, KV: parts.Store.KV(), Limit: s.limits.ForFiles, Room: parts.Store.Room})
+	s.agents = catalogue.New(catalogue.Config{KV: parts.Store.KV(), Client: parts.Egress, CheckURL: parts.Egress.CheckURL, Policy: parts.Access, Now: time.Now, Log: log})
 	s.credentials = credential.New(credential.Config{KV: parts.Store.KV(), Ring: parts.CredentialRing, Base: s.address, Now: time.Now})
 	if err := parts.Access.Check(s.loopback()); err != nil {
 		return nil, errors.Join(err, l.Close())
@@ -124,15 +128,18 @@ func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
 		Desk: d, Store: p.Store, KV: p.Store.KV(), Files: s.uploads, Keys: p.Keys, Access: p.Access, CheckURL: p.Egress.CheckURL, Log: s.log,
 	})
 
+	found := discovery.New(discovery.Config{Catalogue: s.agents, Access: p.Access, Log: s.log})
 	theirs := openai.New(openai.Config{Batches: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter})
 	return front.New(front.Config{
 		Desk: d, Store: p.Store, KV: p.Store.KV(), Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Extended: cards.extended, Push: api, Limits: s.limits, Log: s.log, Batches: c, Uploads: s.uploads, Objects: p.Objects,
 		Doors: map[string]http.Handler{
-			files.Path:      files.New(files.Config{Uploads: s.uploads, Batches: c, Access: p.Access, Log: s.log, URL: p.URL, Enter: s.limits.Enter}),
-			batches.Path:    batches.New(batches.Config{Batches: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter}),
-			credential.Path: door.New(door.Config{Credentials: s.credentials, Desk: d, Store: p.Store, Access: p.Access, Log: s.log, Proxied: s.env.Hops() > 0}),
-			"/v1/files":     theirs, // the rest of /v1 is A2A 0.3
-			"/v1/batches":   theirs,
+			files.Path:          files.New(files.Config{Uploads: s.uploads, Batches: c, Access: p.Access, Log: s.log, URL: p.URL, Enter: s.limits.Enter}),
+			batches.Path:        batches.New(batches.Config{Batches: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter}),
+			discovery.Path:      found,
+			discovery.WellKnown: found,
+			credential.Path:     door.New(door.Config{Credentials: s.credentials, Desk: d, Store: p.Store, Access: p.Access, Log: s.log, Proxied: s.env.Hops() > 0}),
+			"/v1/files":         theirs, // the rest of /v1 is A2A 0.3
+			"/v1/batches":       theirs,
 		},
 		CheckURL: p.Egress.CheckURL, IDTokens: p.IDTokens, Model: model, URL: p.URL, Loopback: s.loopback(), Origins: s.env.AllowedOrigins(),
 	}), nil

@@ -109,7 +109,7 @@ func newStandalone(s *site, exec a2asrv.AgentExecutor, model string) *standalone
 	})
 	turns.Executor = whole
 	a.batches = whole.Handler(turn.New(turns))
-	a.sweep = sweep.New(sweep.Config{Desk: a.desk, Store: store, KV: store.KV(), Files: s.uploads, Batches: s.parts.Files, Queue: a.local.Queue, Log: s.log})
+	a.sweep = sweep.New(sweep.Config{Desk: a.desk, Store: store, KV: store.KV(), Files: s.uploads, Batches: s.parts.Files, Catalogue: s.agents, Queue: a.local.Queue, Log: s.log})
 	hooks := notify.New(notify.Config{
 		Desk: a.desk, Store: store, Client: s.parts.Egress, Keys: s.parts.Keys, Issuer: s.address,
 		IDTokens: s.parts.Access.IDTokens, Log: s.log,

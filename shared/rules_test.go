@@ -68,6 +68,8 @@ var allowed = map[string][]string{
 	"shared/card":     {"shared/agent", "shared/dialect", "shared/loopback", "shared/serve"},
 	// peer is a client's side: it knows cards, and nothing of the agent that uses it.
 	"shared/peer": {"shared/card", "shared/loopback", "shared/secret"},
+	// catalogue decides who sees which agent, and asks peer for cards. Of egress it knows how much comes of a body.
+	"shared/catalogue": {"shared/auth", "shared/card", "shared/egress", "shared/kv", "shared/peer", "shared/share"},
 	// desk alone adds jobs about records, and alone knows where a lane's are delivered.
 	"shared/desk": {"shared/batch", "shared/queue", "shared/task"},
 	// batchdesk does what callers ask about batches, whichever door they come by.
@@ -134,7 +136,7 @@ var allowed = map[string][]string{
 	"worker/tools":     {},
 	"worker/steps":     {"shared/kv"},
 	"functions/notify": {"shared/bus", "shared/desk", "shared/egress", "shared/keys", "shared/memory", "shared/queue", "shared/serve", "shared/share", "shared/task", "shared/webhook"},
-	"functions/sweep":  {"shared/batch", "shared/desk", "shared/files", "shared/kv", "shared/queue", "shared/steps", "shared/task", "shared/uploads"},
+	"functions/sweep":  {"shared/batch", "shared/catalogue", "shared/desk", "shared/files", "shared/kv", "shared/queue", "shared/steps", "shared/task", "shared/uploads"},
 
 	// submit is a door: what becomes of a message, desk and batchdesk decide.
 	"functions/submit": {"shared/audit", "shared/auth", "shared/batch", "shared/bus", "shared/batchdesk", "shared/desk", "shared/strict", "shared/task"},
@@ -152,12 +154,12 @@ var allowed = map[string][]string{
 	"infra/smoke": {"shared/loopback", "shared/peer"},
 
 	// functions takes messages of callers too, who have the same limits at every door.
-	"functions": {own, "shared/limits", "functions/notify", "functions/submit", "functions/sweep", "shared/batch", "shared/bus", "shared/batchdesk", "shared/desk", "shared/keys", "shared/queue",
+	"functions": {own, "shared/catalogue", "shared/limits", "functions/notify", "functions/submit", "functions/sweep", "shared/batch", "shared/bus", "shared/batchdesk", "shared/desk", "shared/keys", "shared/queue",
 		"shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 
 	// Mains may import anything below them; only cardserver, which is the whole
 	// agent on one machine, takes in the other services.
-	"cardserver": {"cardserver/batches", "cardserver/batches/cli", "cardserver/credentials", "cardserver/files", "cardserver/front", "shared/limits", "cardserver/openai", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/batches", "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
+	"cardserver": {"cardserver/batches", "cardserver/batches/cli", "cardserver/catalogue", "shared/catalogue", "cardserver/credentials", "cardserver/files", "cardserver/front", "shared/limits", "cardserver/openai", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/batches", "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
 		"shared/agent", "shared/auth", "shared/batch", "shared/bus", "shared/card", "shared/batchdesk", "shared/credential", "shared/desk", "shared/egress", "shared/keys", "shared/loopback", "shared/peer", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 
 	// The lab makes an Env as setup does for a program, and an agent in the place of the

@@ -225,7 +225,7 @@ func fromPage(h http.Header) bool { return h["Sec-Fetch-Site"] != nil || h["Orig
 // public reports whether any web page may read or link to a path.
 func public(path string) bool {
 	switch path {
-	case "/", "", card.Path, card.OldPath, keys.Path, "/push/openapi.yaml", "/files/openapi.yaml", "/batches/openapi.yaml":
+	case "/", "", card.Path, card.OldPath, keys.Path, "/push/openapi.yaml", "/files/openapi.yaml", "/batches/openapi.yaml", "/catalogue", "/catalogue/openapi.yaml", "/.well-known/ai-catalog.json":
 		return true
 	}
 	return strings.HasPrefix(path, credential.Path+"/") // a person may get the link in any page

@@ -20,6 +20,7 @@ type file struct {
 	Submit     []fileSubmit    `yaml:"submit"`
 	Card       string          `yaml:"card"`     // who may read the card
 	CardFrom   []string        `yaml:"cardFrom"` // the networks from which it may be read; none: all
+	Catalogue  *fileCatalogue  `yaml:"catalogue"`
 }
 
 // A fileScope is what a client may ask for in a token.
@@ -38,6 +39,7 @@ type filePrincipal struct {
 	Buckets      []string    `yaml:"buckets"`       // the beginnings of the objects' addresses that it may read
 	Certificates []string    `yaml:"certificates"`  // names of certificates of clients
 	Skills       []string    `yaml:"privateSkills"` // the ids of the private skills that its card has
+	Catalogue    []string    `yaml:"catalogue"`     // what it is in the catalogue of agents
 }
 
 // A fileSubmit says whose tasks the messages of a subscription are.
@@ -118,6 +120,7 @@ func (c *checker) check(f *file) {
 
 	c.limits("limits", f.Limits)
 	c.card(f)
+	c.catalogue(f)
 	for i := range f.Issuers {
 		c.issuer(fmt.Sprintf("issuers[%d]", i), &f.Issuers[i])
 	}
@@ -206,6 +209,8 @@ func (c *checker) principal(path string, p filePrincipal) {
 		c.required(at, id, "the id of a private skill of agent.yaml, or remove the entry", checkPlain)
 		c.once(at, "skill of "+path, id, "stands here a second time: remove one")
 	}
+
+	c.inCatalogue(path, p)
 }
 
 func (c *checker) submit(path string, s fileSubmit, all []filePrincipal) {

@@ -24,6 +24,7 @@ type roster struct {
 	audiences    []string                 // of all issuers
 	card         string                   // who may read the card
 	cardFrom     []netip.Prefix           // from where; none: from everywhere
+	catalogue    Catalogue
 }
 
 // roster makes the roster of a file, which is known to be consistent. Issuers that are in
