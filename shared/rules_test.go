@@ -67,7 +67,7 @@ var allowed = map[string][]string{
 	"shared/dialect":  {},
 	"shared/card":     {"shared/agent", "shared/dialect", "shared/loopback", "shared/serve"},
 	// peer is a client's side: it knows cards, and nothing of the agent that uses it.
-	"shared/peer": {"shared/card", "shared/loopback", "shared/secret"},
+	"shared/peer": {"shared/card", "shared/keys", "shared/loopback", "shared/secret"},
 	// catalogue decides who sees which agent, and asks peer for cards. Of egress it knows how much comes of a body.
 	"shared/catalogue": {"shared/auth", "shared/card", "shared/egress", "shared/kv", "shared/peer", "shared/share"},
 	// desk alone adds jobs about records, and alone knows where a lane's are delivered.
@@ -76,7 +76,7 @@ var allowed = map[string][]string{
 	"shared/batchdesk": {"shared/batch", "shared/desk", "shared/files", "shared/kv", "shared/objects", "shared/task", "shared/uploads"},
 	"shared/egress":    {"shared/loopback"},
 	// auth turns a request into a name: it knows neither tasks nor operations.
-	"shared/auth": {"shared/loopback", "shared/objects", "shared/strict"},
+	"shared/auth": {"shared/keys", "shared/loopback", "shared/objects", "shared/strict"},
 	// keys takes its ring as a secret.Value, which no log or error prints.
 	"shared/keys": {"shared/secret"},
 	// files wraps a bucket that an adapter opens. It knows owners as words, no tasks.

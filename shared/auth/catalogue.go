@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -9,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"errand/shared/keys"
 )
 
 // Values of the catalogue's section, and of catalogue under a principal.
@@ -85,23 +86,10 @@ func checkHost(s string) string {
 }
 
 func checkJWKS(text string) string {
-	if _, err := parseJWKS(text); err != nil {
+	if _, err := keys.ParsePublic([]byte(text)); err != nil {
 		return err.Error()
 	}
 	return ""
-}
-
-// parseJWKS reads a set of public keys.
-func parseJWKS(text string) (set jose.JSONWebKeySet, err error) {
-	if err := json.Unmarshal([]byte(text), &set); err != nil || len(set.Keys) == 0 {
-		return set, fmt.Errorf("must be a JSON Web Key Set with keys, {\"keys\": [...]}, as text")
-	}
-	for i, key := range set.Keys {
-		if !key.IsPublic() || !key.Valid() {
-			return set, fmt.Errorf("keys[%d] is no public key: take out private keys and shared secrets", i)
-		}
-	}
-	return set, nil
 }
 
 // A Catalogue is what the access file says about the catalogue of agents.
@@ -130,7 +118,7 @@ func catalogueOf(f *fileCatalogue) Catalogue {
 	}
 	c := Catalogue{On: true, Public: f.Strangers == cataloguePublic, Signed: f.Require == catalogueSigned, hosts: map[string]jose.JSONWebKeySet{}}
 	for _, t := range f.Trust {
-		set, err := parseJWKS(t.JWKS)
+		set, err := keys.ParsePublic([]byte(t.JWKS))
 		switch {
 		case err != nil: // the check has refused it
 		case t.Host == "":

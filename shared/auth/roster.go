@@ -78,7 +78,7 @@ func (a *Access) roster(f *file, former *roster) *roster {
 		}
 	}
 
-	l.card, l.cardFrom = f.Card, networks(f.CardFrom)
+	l.card, l.cardFrom, l.catalogue = f.Card, networks(f.CardFrom), catalogueOf(f.Catalogue)
 	l.accepts = l.credentials(a.asks)
 	return l
 }

@@ -2,11 +2,12 @@ package peer
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"errand/shared/keys"
 )
 
 // KeysInFile are the keys in a file with a JSON Web Key Set (RFC 7517), which the operator got from
@@ -18,26 +19,10 @@ func KeysInFile(path string) func(context.Context) (jose.JSONWebKeySet, error) {
 		if err != nil {
 			return jose.JSONWebKeySet{}, err
 		}
-		set, err := ParseKeys(data)
+		set, err := keys.ParsePublic(data)
 		if err != nil {
 			err = fmt.Errorf("%s: %w", path, err)
 		}
 		return set, err
 	}
-}
-
-// ParseKeys reads a JSON Web Key Set of public keys.
-func ParseKeys(data []byte) (set jose.JSONWebKeySet, err error) {
-	if err := json.Unmarshal(data, &set); err != nil {
-		return set, fmt.Errorf("is no JSON Web Key Set, {\"keys\": [...]}: %w", err)
-	}
-	if len(set.Keys) == 0 {
-		return set, fmt.Errorf("has no keys: an agent serves its own at /.well-known/jwks.json")
-	}
-	for i, key := range set.Keys {
-		if !key.IsPublic() || !key.Valid() {
-			return set, fmt.Errorf("keys[%d] is no public key: take out private keys and shared secrets", i)
-		}
-	}
-	return set, nil
 }

@@ -2,9 +2,6 @@ package peer_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -13,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
-	"github.com/go-jose/go-jose/v4"
 
 	"errand/shared/peer"
 	"errand/shared/secret"
@@ -180,29 +176,5 @@ func TestGoogleIDIsForTheAgent(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "https://a.example/rpc?x", nil)
 	if err := g.Put(t.Context(), &a2a.AgentCard{}, r); err != nil || r.Header.Get("Authorization") != "Bearer for https://a.example" {
 		t.Errorf("%q, %v", r.Header.Get("Authorization"), err)
-	}
-}
-
-func TestKeysThatAreNone(t *testing.T) {
-	for _, text := range []string{"", "{}", `{"keys":[]}`, `{"keys":[{"kty":"oct","k":"AAAA"}]}`, `{"keys":[{"kty":"RSA"}]}`} {
-		if _, err := peer.ParseKeys([]byte(text)); err == nil {
-			t.Errorf("%q are keys", text)
-		}
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key, KeyID: "k"}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := peer.ParseKeys(private); err == nil {
-		t.Error("a private key is taken")
-	}
-
-	f := newFar(t)
-	if set, err := peer.ParseKeys(f.ring.JWKS(start)); err != nil || len(set.Keys) == 0 {
-		t.Errorf("our own: %v", err)
 	}
 }
