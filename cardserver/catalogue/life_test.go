@@ -3,6 +3,7 @@ package catalogue_test
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -71,12 +72,19 @@ func TestWayInwardsIsClosed(t *testing.T) {
 		w.refused("alice", at, 400, "url")
 	}
 
-	w.Handler, w.agents = w.process(w.far.client(), func(string) error { return nil })
-	w.far.put("https://inner.example/a.json", cardOf("https://inner.example", "Inner", "fly"))
-	w.far.serve("https://x.example/moved.json", func(rw http.ResponseWriter, r *http.Request) {
-		http.Redirect(rw, r, "https://inner.example/a.json", http.StatusFound)
-	})
-	w.refused("alice", "https://x.example/moved.json", 400, "without a redirect")
+	inner := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the redirect was followed") }))
+	defer inner.Close()
+	outer := httptest.NewServer(http.RedirectHandler(inner.URL+"/a.json", http.StatusFound))
+	defer outer.Close()
+	allow, err := egress.ParseAllow(strings.TrimPrefix(outer.URL, "http://") + "," + strings.TrimPrefix(inner.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err = egress.New(egress.Config{Allow: allow}); err != nil {
+		t.Fatal(err)
+	}
+	w.Handler, w.agents = w.process(out, out.CheckURL)
+	w.refused("alice", outer.URL+"/moved.json", 400, "without a redirect")
 }
 
 // Require: signed lets in only cards that are signed by a trusted key; otherwise an unsigned card is

@@ -81,7 +81,7 @@ func viewOf(s catalogue.Seen) Agent {
 	}
 
 	v.State, v.Since = string(s.State), utc(s.Since)
-	v.Capabilities, v.Modes, v.DocumentationURL = s.Capabilities(), s.Modes(), c.DocumentationURL
+	v.Capabilities, v.Modes, v.DocumentationURL = s.Capabilities, s.Modes, c.DocumentationURL
 	for _, k := range c.Skills {
 		v.Skills = append(v.Skills, Skill{k.ID, k.Name, k.Description, append([]string{}, k.Tags...)})
 	}

@@ -38,7 +38,7 @@ func (c *Catalogue) Viewer(owner string) Viewer {
 }
 
 // level decides how much of an entry a caller sees.
-func level(v Viewer, e Entry) Level {
+func level(v Viewer, e *Entry) Level {
 	switch {
 	case v.Known && (v.Admin || e.Owner == v.Owner):
 		return Full
@@ -55,11 +55,13 @@ func level(v Viewer, e Entry) Level {
 // An item is an entry in memory, with its card.
 type item struct {
 	Entry
-	Card    *a2a.AgentCard
-	Tags    []string         // of all skills, in order
-	text    [Full + 1]string // where a search for text looks, by level, in lower case
-	sort    string           // its place in the list
-	version int64
+	Card         *a2a.AgentCard
+	Tags         []string         // of all skills, in order
+	Capabilities []string         // what it can do beside answering
+	Modes        []string         // media types that it takes or gives
+	text         [Full + 1]string // where a search for text looks, by level, in lower case
+	sort         string           // its place in the list
+	version      int64
 }
 
 // A Seen is an agent as a caller sees it. Fields above the level are not for the caller.
@@ -89,7 +91,7 @@ func newItem(stored kv.Entry) (*item, error) {
 		usual = append(usual, s.ID, s.Name, s.Description)
 	}
 	slices.Sort(i.Tags)
-	i.Tags = slices.Compact(i.Tags)
+	i.Tags, i.Capabilities, i.Modes = slices.Compact(i.Tags), capabilitiesOf(c), modesOf(c)
 
 	i.text[Brief] = textOf(append(brief, i.Tags...))
 	i.text[Usual] = i.text[Brief] + "\n" + textOf(usual)
@@ -117,8 +119,8 @@ type Query struct {
 	State      State  // without it there are no forged and no expired ones
 }
 
-// matches decides whether a caller who sees so much of an agent finds it.
-func matches(q Query, i *item, l Level) bool {
+// matches decides whether a caller who sees so much of an agent finds it. words are those of the query's text.
+func matches(q Query, words []string, i *item, l Level) bool {
 	if l == Hidden {
 		return false
 	}
@@ -137,11 +139,11 @@ func matches(q Query, i *item, l Level) bool {
 	case q.Skill != "" && !slices.ContainsFunc(i.Card.Skills, func(s a2a.AgentSkill) bool { return s.ID == q.Skill || strings.EqualFold(s.Name, q.Skill) }),
 		q.Tag != "" && !slices.ContainsFunc(i.Tags, is(q.Tag)),
 		q.Provider != "" && (i.Card.Provider == nil || !strings.EqualFold(i.Card.Provider.Org, q.Provider)),
-		q.Capability != "" && !slices.Contains(i.Capabilities(), q.Capability),
-		q.Mode != "" && !slices.ContainsFunc(i.Modes(), is(q.Mode)):
+		q.Capability != "" && !slices.Contains(i.Capabilities, q.Capability),
+		q.Mode != "" && !slices.ContainsFunc(i.Modes, is(q.Mode)):
 		return false
 	}
-	for _, word := range strings.Fields(strings.ToLower(q.Text)) {
+	for _, word := range words {
 		if !strings.Contains(i.text[l], word) {
 			return false
 		}
@@ -149,25 +151,26 @@ func matches(q Query, i *item, l Level) bool {
 	return true
 }
 
-// Capabilities are the names of what the agent can do beside answering.
-func (i *item) Capabilities() (all []string) {
-	c := i.Card.Capabilities
-	for name, has := range map[string]bool{"streaming": c.Streaming, "pushNotifications": c.PushNotifications, "extendedAgentCard": c.ExtendedAgentCard} {
+// capabilitiesOf are the names of what an agent can do beside answering.
+func capabilitiesOf(c *a2a.AgentCard) (all []string) {
+	for name, has := range map[string]bool{
+		"streaming": c.Capabilities.Streaming, "pushNotifications": c.Capabilities.PushNotifications, "extendedAgentCard": c.Capabilities.ExtendedAgentCard,
+	} {
 		if has {
 			all = append(all, name)
 		}
 	}
-	for _, e := range c.Extensions {
+	for _, e := range c.Capabilities.Extensions {
 		all = append(all, e.URI)
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
 }
 
-// Modes are the media types that the agent takes or gives, in one of its skills or in all.
-func (i *item) Modes() (all []string) {
-	all = slices.Concat(i.Card.DefaultInputModes, i.Card.DefaultOutputModes)
-	for _, s := range i.Card.Skills {
+// modesOf are the media types that an agent takes or gives, in one of its skills or in all.
+func modesOf(c *a2a.AgentCard) (all []string) {
+	all = slices.Concat(c.DefaultInputModes, c.DefaultOutputModes)
+	for _, s := range c.Skills {
 		all = append(append(all, s.InputModes...), s.OutputModes...)
 	}
 	slices.Sort(all)
@@ -193,9 +196,10 @@ func (c *Catalogue) Find(ctx context.Context, v Viewer, q Query, after string, l
 	if err != nil {
 		return nil, 0, false, err
 	}
+	words := strings.Fields(strings.ToLower(q.Text))
 	for _, i := range list {
-		l := level(v, i.Entry)
-		if !matches(q, i, l) {
+		l := level(v, &i.Entry)
+		if !matches(q, words, i, l) {
 			continue
 		}
 		total++
@@ -217,10 +221,10 @@ func (c *Catalogue) Get(ctx context.Context, v Viewer, id string) (Seen, error) 
 		return Seen{}, err
 	}
 	i := items[id]
-	if i == nil || level(v, i.Entry) == Hidden {
+	if i == nil || level(v, &i.Entry) == Hidden {
 		return Seen{}, ErrNotFound
 	}
-	return Seen{i, level(v, i.Entry)}, nil
+	return Seen{i, level(v, &i.Entry)}, nil
 }
 
 // byAge are entries in the order in which their cards are looked for.
