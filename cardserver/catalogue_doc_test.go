@@ -13,6 +13,8 @@ import (
 	"errand/shared/lab/conformance"
 )
 
+// Shows D22.
+//
 // TestCommandsOfTheCatalogueDocument pastes the commands of docs/catalogue.md into a shell: one program
 // registers another, is killed, finds it and withdraws it.
 func TestCommandsOfTheCatalogueDocument(t *testing.T) {

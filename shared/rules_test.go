@@ -108,8 +108,9 @@ var allowed = map[string][]string{
 	// fault says what the errors of the desk of batches and of uploads mean to callers, at every door.
 	"cardserver/fault": {"cardserver/api", "shared/auth", "shared/batch", "shared/batchdesk", "shared/desk", "shared/files", "shared/share", "shared/task", "shared/uploads"},
 	// batches, files and openai are doors: what they are asked for, batchdesk and uploads do.
-	"cardserver/batches": {"cardserver/api", "shared/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/batchdesk", "shared/task", "shared/uploads"},
-	"cardserver/files":   {"cardserver/api", "cardserver/fault", "shared/auth", "shared/batchdesk", "shared/files", "shared/serve", "shared/uploads"},
+	"cardserver/batches":   {"cardserver/api", "shared/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/batchdesk", "shared/task", "shared/uploads"},
+	"cardserver/catalogue": {"cardserver/api", "shared/audit", "shared/auth", "shared/catalogue", "shared/serve"},
+	"cardserver/files":     {"cardserver/api", "cardserver/fault", "shared/auth", "shared/batchdesk", "shared/files", "shared/serve", "shared/uploads"},
 	// credentials takes what package credential keeps: its callers are nobody in particular.
 	"cardserver/credentials": {"cardserver/api", "shared/audit", "shared/auth", "shared/credential", "shared/desk", "shared/serve", "shared/task"},
 	"cardserver/openai":      {"cardserver/api", "shared/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/batchdesk", "shared/desk", "shared/task", "shared/uploads"},

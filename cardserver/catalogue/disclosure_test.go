@@ -58,6 +58,8 @@ var queries = []string{
 	"q=partners+swim", "q=in.example", "state=current", "state=forged", "state=down", "skill=fly&capability=streaming", "q=signed.example&tag=tag-swim",
 }
 
+// Shows D22, D23.
+//
 // A caller finds what a look through all that it is shown finds, with the same total on every page, and
 // nothing that it is not shown takes part.
 func TestDisclosure(t *testing.T) {

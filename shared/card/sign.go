@@ -73,7 +73,7 @@ var algorithms = []jose.SignatureAlgorithm{
 
 // opens reports whether a trusted key with the name in the header opens the signature.
 func opens(s a2a.AgentCardSignature, payload []byte, trusted jose.JSONWebKeySet) (kid string, ok bool) {
-	jws, err := jose.ParseSigned(s.Protected+".."+s.Signature, algorithms)
+	jws, err := jose.ParseSignedCompact(s.Protected+".."+s.Signature, algorithms)
 	if err != nil || len(jws.Signatures) != 1 {
 		return "", false
 	}

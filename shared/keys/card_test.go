@@ -25,7 +25,7 @@ func keySet(t *testing.T, text []byte) jose.JSONWebKeySet {
 // opens checks a signature of the card by a library, with the key that its header names.
 func opens(t *testing.T, set jose.JSONWebKeySet, s keys.CardSignature, payload []byte) bool {
 	t.Helper()
-	signed, err := jose.ParseSigned(s.Protected+".."+s.Signature, []jose.SignatureAlgorithm{jose.ES256})
+	signed, err := jose.ParseSignedCompact(s.Protected+".."+s.Signature, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestKeysOfTokensAndCardsDiffer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signed, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
+	signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
 		t.Fatal(err)
 	}
