@@ -37,6 +37,7 @@ func commands() []command {
 		{"smoke", "[flags] URL", "try a running agent, here or anywhere (smoke -h lists the flags)", smokeCommand},
 		{"trace", "[flags] URL TASK", "show what a task did and what it cost, and follow it (trace -h lists the flags)", traceCommand},
 		{"batch", "[flags] FILE [URL]", "answer each line of a file, here or anywhere (batch -h lists the flags)", batchCommand},
+		{"card", "[flags]", "print the agent card, or look for the faults of one (card -h lists the flags)", cardCommand},
 		{"key", "[flags] [NAME]", "make an API key for the access file (key -h lists the flags)", keyCommand},
 		{"keys", "[flags]", "make or renew the keys that webhooks are signed with (keys -h lists the flags)", keysCommand},
 		{"repair", "[flags]", "show or repair stored tasks that cannot be read (repair -h lists the flags)", repairCommand},
@@ -102,6 +103,7 @@ func smokeCommand(ctx context.Context, i invocation) int {
 	flags.SetOutput(errs)
 	credentials(flags, &c.Key, &c.Token)
 	flags.StringVar(&c.Card, "card", "", "`URL` that the card leads to, if it is another one: to try a new version that gets no requests yet")
+	flags.StringVar(&c.CardKeys, "card-keys", "", "`file` with the key set (JWKS) by which the card must be signed")
 	flags.StringVar(&c.Message, "message", "", "`text` to send instead of a question with a short answer")
 	flags.DurationVar(&c.Timeout, "timeout", 0, "how long a task may take to end (default 1m)")
 	flags.StringVar(&c.Webhook, "webhook", "", "`URL` at which the agent reaches -listen: webhooks are then really delivered")

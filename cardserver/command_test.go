@@ -163,6 +163,21 @@ func TestKeyCommand(t *testing.T) {
 		t.Errorf("with the key smoke ends with %d: %s%s", code, out, errs)
 	}
 
+	roots := filepath.Join(t.TempDir(), "keys.json")
+	_, _, ring := p.get(keys.Path, "")
+	if err := os.WriteFile(roots, ring, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, errs, code = invoke(t, "smoke", "-card-keys", roots, "-key", "@"+file, p.url())
+	if code != 0 || !strings.Contains(out, "; signed by ") {
+		t.Errorf("with the key of the card smoke ends with %d: %s%s", code, out, errs)
+	}
+	others := start(t)
+	out, errs, code = invoke(t, "smoke", "-card-keys", roots, others.url())
+	if code != 1 || !strings.Contains(out, "the card is signed by none of the keys in "+roots) {
+		t.Errorf("with the key of another card smoke ends with %d: %s%s", code, out, errs)
+	}
+
 	for _, row := range []struct {
 		args []string
 		want string

@@ -63,5 +63,5 @@ func runFront(ctx context.Context, env setup.Env, log *slog.Logger, out io.Write
 
 	s.announce(out)
 	go parts.CheckKeys(ctx)
-	return serve.Run(ctx, s.listener, clients, serve.Options{Log: log, Caller: env.Caller(), Proxies: env.Hops(), Ready: parts.Ready})
+	return serve.Run(ctx, s.listener, clients, serve.Options{Log: log, Certificates: s.certs, Caller: env.Caller(), Proxies: env.Hops(), Ready: parts.Ready})
 }

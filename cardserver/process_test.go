@@ -31,7 +31,7 @@ import (
 var programs = map[string]func() (string, error){
 	"cardserver": build("cardserver"), "worker": build("worker"), "functions": build("functions"),
 	"cardserver before": before("cardserver"), "worker before": before("worker"), "functions before": before("functions"),
-	"hello": documented("hello"), "order": documented("order"),
+	"hello": documented("hello"), "order": documented("order"), "vault": documented("vault"),
 }
 
 var folder string // of the programs
@@ -140,7 +140,7 @@ func freePort(t testing.TB) int {
 
 var ports sync.Map // given out by freePort
 
-var ready = regexp.MustCompile(`(?:is|are) at (http://\S+)`)
+var ready = regexp.MustCompile(`(?:is|are) at (https?://\S+)`)
 
 // start begins the program and returns when it listens.
 func (p *process) start() {

@@ -8,11 +8,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"reflect"
-	"sync"
+	"strings"
 	"time"
 
 	"errand/cardserver/batches"
+	discovery "errand/cardserver/catalogue"
+	door "errand/cardserver/credentials"
 	"errand/cardserver/files"
 	"errand/cardserver/front"
 	"errand/cardserver/openai"
@@ -20,6 +21,8 @@ import (
 	"errand/shared/batch"
 	"errand/shared/batchdesk"
 	"errand/shared/card"
+	"errand/shared/catalogue"
+	"errand/shared/credential"
 	"errand/shared/desk"
 	"errand/shared/keys"
 	"errand/shared/limits"
@@ -27,7 +30,6 @@ import (
 	"errand/shared/queue"
 	"errand/shared/serve"
 	"errand/shared/setup"
-	"errand/shared/task"
 	"errand/shared/uploads"
 	sources "errand/worker/batches"
 )
@@ -38,20 +40,33 @@ type site struct {
 	env      setup.Env
 	listener net.Listener
 	log      *slog.Logger
+	certs    *serve.Certificates // nil: connections are not encrypted
 	limits   *limits.Limits
 	uploads  *uploads.Store
+
+	credentials *credential.Store    // those that tasks are given
+	agents      *catalogue.Catalogue // of an organisation
 }
 
 // listen begins to listen. It refuses an address that strangers reach if the access file
 // was not meant for that.
 func listen(parts *setup.ClientSide, env setup.Env, log *slog.Logger) (*site, error) {
+	s := &site{parts: parts, env: env, log: log}
+	if env.TLS != "" {
+		var err error
+		if s.certs, err = serve.ReadCertificates(env.TLS, log); err != nil {
+			return nil, fmt.Errorf("ERRAND_TLS: %w", err)
+		}
+	}
 	l, err := serve.Listen(env.Address())
 	if err != nil {
 		return nil, err
 	}
-	s := &site{parts: parts, env: env, listener: l, log: log}
+	s.listener = l
 	s.limits = limits.New(limits.Config{Of: parts.Access.Limits, Holder: parts.Store, Files: s.fileBytes, Tokens: parts.Usage.Wait, Log: log})
 	s.uploads = uploads.New(uploads.Config{Files: parts.Files, KV: parts.Store.KV(), Limit: s.limits.ForFiles, Room: parts.Store.Room})
+	s.agents = catalogue.New(catalogue.Config{KV: parts.Store.KV(), Client: parts.Egress, CheckURL: parts.Egress.CheckURL, Policy: parts.Access, Now: time.Now, Log: log})
+	s.credentials = credential.New(credential.Config{KV: parts.Store.KV(), Ring: parts.CredentialRing, Base: s.address, Now: time.Now})
 	if err := parts.Access.Check(s.loopback()); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -74,7 +89,11 @@ func (s *site) address() string {
 	if s.parts.URL != "" {
 		return s.parts.URL
 	}
-	return "http://" + s.listener.Addr().String()
+	scheme := "http://"
+	if s.certs != nil {
+		scheme = "https://"
+	}
+	return scheme + s.listener.Addr().String()
 }
 
 // wakeURL is the address by which a call is woken.
@@ -109,14 +128,18 @@ func (s *site) handler(d *desk.Desk, model string) (http.Handler, error) {
 		Desk: d, Store: p.Store, KV: p.Store.KV(), Files: s.uploads, Keys: p.Keys, Access: p.Access, CheckURL: p.Egress.CheckURL, Log: s.log,
 	})
 
+	found := discovery.New(discovery.Config{Catalogue: s.agents, Access: p.Access, Log: s.log})
 	theirs := openai.New(openai.Config{Batches: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter})
 	return front.New(front.Config{
-		Desk: d, Store: p.Store, KV: p.Store.KV(), Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Push: api, Limits: s.limits, Log: s.log, Batches: c, Uploads: s.uploads, Objects: p.Objects,
+		Desk: d, Store: p.Store, KV: p.Store.KV(), Agent: p.Agent, Access: p.Access, Keys: p.Keys, Card: cards, Extended: cards.extended, Push: api, Limits: s.limits, Log: s.log, Batches: c, Uploads: s.uploads, Objects: p.Objects,
 		Doors: map[string]http.Handler{
-			files.Path:    files.New(files.Config{Uploads: s.uploads, Batches: c, Access: p.Access, Log: s.log, URL: p.URL, Enter: s.limits.Enter}),
-			batches.Path:  batches.New(batches.Config{Batches: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter}),
-			"/v1/files":   theirs, // the rest of /v1 is A2A 0.3
-			"/v1/batches": theirs,
+			files.Path:          files.New(files.Config{Uploads: s.uploads, Batches: c, Access: p.Access, Log: s.log, URL: p.URL, Enter: s.limits.Enter}),
+			batches.Path:        batches.New(batches.Config{Batches: c, Uploads: s.uploads, Access: p.Access, Now: time.Now, Log: s.log, Enter: s.limits.Enter}),
+			discovery.Path:      found,
+			discovery.WellKnown: found,
+			credential.Path:     door.New(door.Config{Credentials: s.credentials, Desk: d, Store: p.Store, Access: p.Access, Log: s.log, Proxied: s.env.Hops() > 0}),
+			"/v1/files":         theirs, // the rest of /v1 is A2A 0.3
+			"/v1/batches":       theirs,
 		},
 		CheckURL: p.Egress.CheckURL, IDTokens: p.IDTokens, Model: model, URL: p.URL, Loopback: s.loopback(), Origins: s.env.AllowedOrigins(),
 	}), nil
@@ -127,7 +150,8 @@ func (s *site) form(model string) batch.Form {
 	urls := []string{s.address()}
 	if s.parts.URL == "" { // clients on this machine call it as they like
 		_, port, _ := net.SplitHostPort(s.listener.Addr().String())
-		urls = append(urls, "http://localhost:"+port, "http://127.0.0.1:"+port)
+		scheme, _, _ := strings.Cut(s.address(), "://")
+		urls = append(urls, scheme+"://localhost:"+port, scheme+"://127.0.0.1:"+port)
 	}
 	return batch.NewForm(s.parts.Agent, model, urls...)
 }
@@ -143,49 +167,6 @@ func (s *site) batchDesk(d *desk.Desk, model string) *batchdesk.Desk {
 		Manifests: sources.Sources{Uploads: s.uploads, Objects: p.Objects}, Form: s.form(model),
 		Currency: currency, Log: s.log,
 	})
-}
-
-// cards serves the agent card. The card has the security schemes of the access file, which
-// may change.
-type cards struct {
-	site *site
-
-	mu       sync.Mutex
-	security card.Security
-	http.Handler
-}
-
-func newCards(s *site) (*cards, error) {
-	c := &cards{site: s}
-	return c, c.derive(c.now())
-}
-
-// now are the security schemes by the access file as it is now.
-func (c *cards) now() card.Security {
-	schemes, required := c.site.parts.Access.Schemes()
-	return card.Security{Schemes: schemes, Required: required}
-}
-
-func (c *cards) derive(security card.Security) error {
-	p := c.site.parts
-	h, err := card.New(card.Config{Agent: p.Agent, Security: security, URL: p.URL, Loopback: c.site.loopback(), MaxMessage: task.LimitAccept, Modified: time.Now()})
-	if err == nil {
-		c.security, c.Handler = security, h
-	}
-	return err
-}
-
-// ServeHTTP implements http.Handler.
-func (c *cards) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c.mu.Lock()
-	if security := c.now(); !reflect.DeepEqual(security, c.security) {
-		if err := c.derive(security); err != nil {
-			c.site.log.ErrorContext(r.Context(), "the card keeps its former security schemes", "err", err)
-		}
-	}
-	h := c.Handler
-	c.mu.Unlock()
-	h.ServeHTTP(w, r)
 }
 
 // announce prints notes for the person who started the program, and last the address of

@@ -83,7 +83,7 @@ func runStandalone(ctx context.Context, env setup.Env, log *slog.Logger, out io.
 	go parts.CheckKeys(ctx)
 	alone.start(ctx)
 
-	return serve.Run(ctx, s.listener, clients, serve.Options{Log: log, Caller: env.Caller(), Proxies: env.Hops(), Drain: alone.drain, Short: parts.Store.Room})
+	return serve.Run(ctx, s.listener, clients, serve.Options{Log: log, Certificates: s.certs, Caller: env.Caller(), Proxies: env.Hops(), Drain: alone.drain, Short: parts.Store.Room})
 }
 
 // newStandalone makes the services behind the site. They share its desk, whose queue is the
@@ -97,7 +97,7 @@ func newStandalone(s *site, exec a2asrv.AgentExecutor, model string) *standalone
 
 	store := s.parts.Store
 	reads := turn.Conversation{Tokens: s.parts.Agent.Conversation.Tokens, Tasks: s.parts.Agent.Conversation.Tasks}
-	turns := turn.Config{Desk: a.desk, Store: store, KV: store.KV(), Files: s.uploads, Objects: s.parts.Objects, Bus: a.local.Bus, Executor: exec, Log: s.log, Conversation: &reads, WakeURL: s.wakeURL}
+	turns := turn.Config{Desk: a.desk, Store: store, KV: store.KV(), Files: s.uploads, Objects: s.parts.Objects, Bus: a.local.Bus, Executor: exec, Log: s.log, Conversation: &reads, WakeURL: s.wakeURL, Credentials: s.credentials}
 	if s.env.Embedded() {
 		turns.Pace = turn.PaceOwn
 	}
@@ -109,7 +109,7 @@ func newStandalone(s *site, exec a2asrv.AgentExecutor, model string) *standalone
 	})
 	turns.Executor = whole
 	a.batches = whole.Handler(turn.New(turns))
-	a.sweep = sweep.New(sweep.Config{Desk: a.desk, Store: store, KV: store.KV(), Files: s.uploads, Batches: s.parts.Files, Queue: a.local.Queue, Log: s.log})
+	a.sweep = sweep.New(sweep.Config{Desk: a.desk, Store: store, KV: store.KV(), Files: s.uploads, Batches: s.parts.Files, Catalogue: s.agents, Queue: a.local.Queue, Log: s.log})
 	hooks := notify.New(notify.Config{
 		Desk: a.desk, Store: store, Client: s.parts.Egress, Keys: s.parts.Keys, Issuer: s.address,
 		IDTokens: s.parts.Access.IDTokens, Log: s.log,

@@ -18,6 +18,7 @@ import (
 	"errand/shared/batch"
 	"errand/shared/batchdesk"
 	"errand/shared/bus"
+	"errand/shared/catalogue"
 	"errand/shared/desk"
 	"errand/shared/keys"
 	"errand/shared/limits"
@@ -101,6 +102,7 @@ func newServices(parts *setup.Functions, env setup.Env, log *slog.Logger) servic
 		}),
 		sweep: sweep.New(sweep.Config{
 			Desk: d, Store: parts.Store, KV: kv, Queue: parts.Queue, Shards: env.QueueShards(), Log: log, Files: held, Batches: parts.Files,
+			Catalogue: catalogue.New(catalogue.Config{KV: kv, Client: parts.Egress, CheckURL: parts.Egress.CheckURL, Policy: parts.Access, Now: time.Now, Log: log}),
 		}),
 	}
 	if parts.Refused == nil {

@@ -103,7 +103,7 @@ run "alloydb" {
   }
 
   assert {
-    condition     = toset(keys(google_secret_manager_secret_iam_member.reads)) == toset(["cardserver/access", "cardserver/errand-keys", "functions/access", "functions/errand-keys", "worker/access", "worker/shop-token"])
+    condition     = toset(keys(google_secret_manager_secret_iam_member.reads)) == toset(["cardserver/access", "cardserver/errand-credential-keys", "cardserver/errand-keys", "functions/access", "functions/errand-keys", "worker/access", "worker/errand-credential-keys", "worker/shop-token"])
     error_message = "IAM lets the programs in, and one of them reads a secret for it"
   }
 

@@ -6,6 +6,9 @@ locals {
   # The address comes first, so that the domain can lead to it before there is a service.
   edge   = var.edge != null
   edging = local.edge && var.image != ""
+
+  # Whether clients may identify themselves by certificates.
+  certifying = local.edge && try(var.edge.client_ca != "", false)
 }
 
 resource "google_compute_global_address" "edge" {
@@ -87,6 +90,15 @@ resource "google_compute_backend_service" "edge" {
   protocol              = "HTTPS"
   security_policy       = google_compute_security_policy.edge[0].id
 
+  # The program believes these (shared/auth/certificate.go), and the load balancer replaces what
+  # clients write there.
+  # https://cloud.google.com/load-balancing/docs/https/custom-headers#mtls-variables
+  custom_request_headers = local.certifying ? [
+    "X-Client-Cert-Chain-Verified:{client_cert_chain_verified}",
+    "X-Client-Cert-Hash:{client_cert_sha256_fingerprint}",
+    "X-Client-Cert-SPIFFE:{client_cert_spiffe_id}",
+  ] : []
+
   backend {
     group = google_compute_region_network_endpoint_group.edge[0].id
   }
@@ -123,6 +135,44 @@ resource "google_compute_target_https_proxy" "edge" {
   name             = "${var.prefix}-edge"
   url_map          = google_compute_url_map.edge[0].id
   ssl_certificates = [google_compute_managed_ssl_certificate.edge[0].id]
+
+  server_tls_policy = local.certifying ? google_network_security_server_tls_policy.edge[0].id : null
+}
+
+# The authorities of clients. The load balancer checks certificates by them and refuses nobody,
+# because the public card needs none and there are other credentials: the program asks.
+# https://cloud.google.com/load-balancing/docs/mtls
+resource "google_certificate_manager_trust_config" "edge" {
+  count = local.edging && local.certifying ? 1 : 0
+
+  project  = var.project
+  name     = "${var.prefix}-edge"
+  location = "global"
+
+  trust_stores {
+    dynamic "trust_anchors" {
+      for_each = [for c in split("-----END CERTIFICATE-----", var.edge.client_ca) : "${trimspace(c)}\n-----END CERTIFICATE-----\n" if trimspace(c) != ""]
+
+      content {
+        pem_certificate = trust_anchors.value
+      }
+    }
+  }
+
+  depends_on = [google_project_service.api]
+}
+
+resource "google_network_security_server_tls_policy" "edge" {
+  count = local.edging && local.certifying ? 1 : 0
+
+  project  = var.project
+  name     = "${var.prefix}-edge"
+  location = "global"
+
+  mtls_policy {
+    client_validation_mode         = "ALLOW_INVALID_OR_MISSING_CLIENT_CERT"
+    client_validation_trust_config = google_certificate_manager_trust_config.edge[0].id
+  }
 }
 
 resource "google_compute_global_forwarding_rule" "edge" {

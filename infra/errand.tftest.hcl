@@ -45,7 +45,7 @@ run "before_there_is_an_image" {
   }
 
   assert {
-    condition     = length(google_cloud_tasks_queue_iam_member.adds) == 12 && length(google_secret_manager_secret_iam_member.reads) == 6 && length(google_project_iam_member.store) == 3 && length(google_storage_bucket_iam_member.files) == 3 && length(google_project_iam_member.model) == 1 && length(google_service_account_iam_member.acts_as_invoker) == 3
+    condition     = length(google_cloud_tasks_queue_iam_member.adds) == 12 && length(google_secret_manager_secret_iam_member.reads) == 8 && length(google_project_iam_member.store) == 3 && length(google_storage_bucket_iam_member.files) == 3 && length(google_project_iam_member.model) == 1 && length(google_service_account_iam_member.acts_as_invoker) == 3
     error_message = "a right is given only with the services"
   }
 
@@ -436,7 +436,7 @@ run "as_it_comes" {
   }
 
   assert {
-    condition     = toset([for s in google_secret_manager_secret.secret : s.secret_id]) == toset(["errand-access", "errand-errand-keys", "errand-gemini-api-key", "errand-shop-token"])
+    condition     = toset([for s in google_secret_manager_secret.secret : s.secret_id]) == toset(["errand-access", "errand-errand-credential-keys", "errand-errand-keys", "errand-gemini-api-key", "errand-shop-token"])
     error_message = "there is a secret for a database that has no password"
   }
 
@@ -480,17 +480,17 @@ run "as_it_comes" {
   }
 
   assert {
-    condition     = toset([for k, r in google_secret_manager_secret_iam_member.reads : "${k} ${r.secret_id}"]) == toset(["cardserver/access errand-access", "cardserver/errand-keys errand-errand-keys", "functions/access errand-access", "functions/errand-keys errand-errand-keys", "worker/access errand-access", "worker/shop-token errand-shop-token"])
+    condition     = toset([for k, r in google_secret_manager_secret_iam_member.reads : "${k} ${r.secret_id}"]) == toset(["cardserver/access errand-access", "cardserver/errand-credential-keys errand-errand-credential-keys", "cardserver/errand-keys errand-errand-keys", "worker/errand-credential-keys errand-errand-credential-keys", "functions/access errand-access", "functions/errand-keys errand-errand-keys", "worker/access errand-access", "worker/shop-token errand-shop-token"])
     error_message = "a secret is read that is not needed, or not read that is"
   }
 
   assert {
-    condition     = alltrue([for r in google_secret_manager_secret_iam_member.reads : r.role == "roles/secretmanager.secretAccessor" && (r.member != google_service_account.program["worker"].member || contains(["errand-access", "errand-shop-token"], r.secret_id))])
+    condition     = alltrue([for r in google_secret_manager_secret_iam_member.reads : r.role == "roles/secretmanager.secretAccessor" && (r.member != google_service_account.program["worker"].member || contains(["errand-access", "errand-errand-credential-keys", "errand-shop-token"], r.secret_id))])
     error_message = "the worker reads a secret that is not its own, or somebody may do more than read"
   }
 
   assert {
-    condition     = toset(output.secrets) == toset(["errand-access", "errand-errand-keys", "errand-shop-token"])
+    condition     = toset(output.secrets) == toset(["errand-access", "errand-errand-credential-keys", "errand-errand-keys", "errand-shop-token"])
     error_message = "the secrets to fill are ${jsonencode(output.secrets)}"
   }
 
@@ -544,7 +544,7 @@ run "applied_again" {
 # All parts that one can choose, together.
 run "with_all_parts" {
   variables {
-    edge          = { domain = "agent.example.com", requests_per_minute = 60 }
+    edge          = { domain = "agent.example.com", requests_per_minute = 60, client_ca = "-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----\n-----BEGIN CERTIFICATE-----\nBB\n-----END CERTIFICATE-----\n" }
     static_egress = true
     database      = "errand-2"
     model         = "gemini:gemini-3.6-flash"
@@ -596,6 +596,16 @@ run "with_all_parts" {
     error_message = "an address has no share of the requests"
   }
 
+  assert {
+    condition     = google_compute_target_https_proxy.edge[0].server_tls_policy == google_network_security_server_tls_policy.edge[0].id && google_network_security_server_tls_policy.edge[0].mtls_policy[0].client_validation_trust_config == google_certificate_manager_trust_config.edge[0].id && google_network_security_server_tls_policy.edge[0].mtls_policy[0].client_validation_mode == "ALLOW_INVALID_OR_MISSING_CLIENT_CERT" && length(google_certificate_manager_trust_config.edge[0].trust_stores[0].trust_anchors) == 2
+    error_message = "the load balancer does not check the certificates of clients"
+  }
+
+  assert {
+    condition     = google_compute_backend_service.edge[0].custom_request_headers == toset(["X-Client-Cert-Chain-Verified:{client_cert_chain_verified}", "X-Client-Cert-Hash:{client_cert_sha256_fingerprint}", "X-Client-Cert-SPIFFE:{client_cert_spiffe_id}"]) && { for k, s in google_cloud_run_v2_service.program : k => [for e in s.template[0].containers[0].env : e.value if e.name == "ERRAND_CHECKED_BY"] } == { cardserver = ["loadbalancer"], functions = [], worker = [] }
+    error_message = "the front door does not learn of the certificates of clients, or believes what clients write"
+  }
+
   # Webhooks from one address.
 
   assert {
@@ -638,12 +648,17 @@ run "with_all_parts" {
   }
 
   assert {
+    condition     = toset([for r in google_secret_manager_secret_iam_member.reads : r.member if r.secret_id == "errand-errand-credential-keys"]) == toset([for p in ["cardserver", "worker"] : google_service_account.program[p].member])
+    error_message = "the keys of credentials are not for the front door and the worker alone"
+  }
+
+  assert {
     condition     = toset([for r in google_secret_manager_secret_iam_member.reads : r.member if r.secret_id == "errand-errand-keys"]) == toset([for p in ["cardserver", "functions"] : google_service_account.program[p].member])
     error_message = "somebody else than cardserver and functions can sign and open, or one of them cannot"
   }
 
   assert {
-    condition     = toset(output.secrets) == toset(["errand-access", "errand-errand-keys", "errand-gemini-api-key", "errand-shop-token"])
+    condition     = toset(output.secrets) == toset(["errand-access", "errand-errand-credential-keys", "errand-errand-keys", "errand-gemini-api-key", "errand-shop-token"])
     error_message = "the secrets to fill are ${jsonencode(output.secrets)}"
   }
 
@@ -878,7 +893,7 @@ run "callers_that_google_knows" {
   }
 
   assert {
-    condition     = output.environment.ERRAND_ACCESS == "anonymous" && toset(keys(google_secret_manager_secret_iam_member.reads)) == toset(["cardserver/errand-keys", "functions/errand-keys", "worker/shop-token"]) && alltrue([for k in ["cardserver", "functions", "worker"] : length(google_cloud_run_v2_service.program[k].template[0].volumes) == 0])
+    condition     = output.environment.ERRAND_ACCESS == "anonymous" && toset(keys(google_secret_manager_secret_iam_member.reads)) == toset(["cardserver/errand-credential-keys", "cardserver/errand-keys", "functions/errand-keys", "worker/errand-credential-keys", "worker/shop-token"]) && alltrue([for k in ["cardserver", "functions", "worker"] : length(google_cloud_run_v2_service.program[k].template[0].volumes) == 0])
     error_message = "the access file is read for nothing"
   }
 
@@ -969,7 +984,7 @@ run "choices" {
   }
 
   assert {
-    condition     = output.environment.ERRAND_SECRETS == "secretmanager:my-project/second-agent" && toset([for s in google_secret_manager_secret.secret : s.secret_id]) == toset(["second-agent-access", "second-agent-errand-keys", "second-agent-gemini-api-key", "second-agent-shop-token"])
+    condition     = output.environment.ERRAND_SECRETS == "secretmanager:my-project/second-agent" && toset([for s in google_secret_manager_secret.secret : s.secret_id]) == toset(["second-agent-access", "second-agent-errand-credential-keys", "second-agent-errand-keys", "second-agent-gemini-api-key", "second-agent-shop-token"])
     error_message = "the secrets are not those that ERRAND_SECRETS begins"
   }
 

@@ -35,18 +35,20 @@ const keyOfModel = "gemini-api-key"
 // The module sets every variable that the programs read, and no others, apart from these.
 func TestEnvironment(t *testing.T) {
 	elsewhere := map[string]string{
-		"PORT":              "set by Cloud Run",
-		"K_SERVICE":         "set by Cloud Run",
-		"ERRAND_LISTEN":     "PORT decides it",
-		"ERRAND_AGENT":      "the definition is in the programs",
-		"ERRAND_TURNS":      "turns_per_instance decides how many run at once",
-		"ERRAND_OBJECTS":    "Google's own server, which is the default",
-		"ERRAND_ISSUER":     "the invoker's tokens come from Google, which is the default",
-		"GEMINI_API_KEY":    "the key is a secret that is read through ERRAND_SECRETS, and is in no environment",
-		"ALLOY_DB_USER":     "a secret that is read through ERRAND_SECRETS, if IAM does not let the programs in",
-		"ALLOY_DB_PASS":     "a secret likewise, and in no environment",
-		"ERRAND_KEYS":       "the keys are a secret that is read through ERRAND_SECRETS, and are in no environment",
-		"ERRAND_PUSH_ALLOW": "functions reaches no private receivers: it is in a network for the database or for its address at most",
+		"PORT":                   "set by Cloud Run",
+		"K_SERVICE":              "set by Cloud Run",
+		"ERRAND_LISTEN":          "PORT decides it",
+		"ERRAND_TLS":             "Cloud Run serves TLS itself",
+		"ERRAND_AGENT":           "the definition is in the programs",
+		"ERRAND_TURNS":           "turns_per_instance decides how many run at once",
+		"ERRAND_OBJECTS":         "Google's own server, which is the default",
+		"ERRAND_ISSUER":          "the invoker's tokens come from Google, which is the default",
+		"GEMINI_API_KEY":         "the key is a secret that is read through ERRAND_SECRETS, and is in no environment",
+		"ALLOY_DB_USER":          "a secret that is read through ERRAND_SECRETS, if IAM does not let the programs in",
+		"ALLOY_DB_PASS":          "a secret likewise, and in no environment",
+		"ERRAND_KEYS":            "the keys are a secret that is read through ERRAND_SECRETS, and are in no environment",
+		"ERRAND_CREDENTIAL_KEYS": "keys likewise",
+		"ERRAND_PUSH_ALLOW":      "functions reaches no private receivers: it is in a network for the database or for its address at most",
 	}
 
 	others := map[string]string{
@@ -257,12 +259,12 @@ func TestNames(t *testing.T) {
 		}
 	}
 
-	if diff := cmp.Diff([]string{"access", keys.Secret, keyOfModel, "shop-token"}, slices.Sorted(maps.Keys(local(t, ctx, "secrets")))); diff != "" {
+	if diff := cmp.Diff([]string{"access", keys.CredentialSecret, keys.Secret, keyOfModel, "shop-token"}, slices.Sorted(maps.Keys(local(t, ctx, "secrets")))); diff != "" {
 		t.Errorf("secrets (-want +got):\n%s", diff)
 	}
 
 	// On one machine the same secrets are variables of the programs.
-	for _, name := range []string{keys.Secret, keyOfModel} {
+	for _, name := range []string{keys.Secret, keys.CredentialSecret, keyOfModel} {
 		var asked string
 		alone := embedded.Env{Lookup: func(name string) (string, bool) { asked = name; return "", false }}
 		if _, err := alone.Get(t.Context(), secret.Ref{Name: name}); !errors.Is(err, secret.ErrNotFound) || !slices.Contains(setup.Variables(), asked) {

@@ -32,7 +32,7 @@ output "builder" {
 }
 
 output "secrets" {
-  description = "Secrets that need a version: no program starts without access, and no webhook is sent without errand-keys. Those of agent.yaml are among them."
+  description = "Secrets that need a version: no program starts without access, no webhook is sent without errand-keys, and no task can ask for credentials without errand-credential-keys. Those of agent.yaml are among them."
   value       = [for s in toset([for r in local.reads : split("/", r)[1]]) : google_secret_manager_secret.secret[s].secret_id]
 }
 

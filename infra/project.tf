@@ -22,6 +22,7 @@ resource "google_project_service" "api" {
     local.alloydb ? ["alloydb.googleapis.com"] : [],
     local.peered ? ["servicenetworking.googleapis.com"] : [],
     local.alloydb || var.static_egress || var.edge != null ? ["compute.googleapis.com"] : [],
+    local.certifying ? ["certificatemanager.googleapis.com", "networksecurity.googleapis.com"] : [],
     var.budget == null ? [] : ["billingbudgets.googleapis.com"],
   ))
 

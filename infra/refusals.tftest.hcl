@@ -99,6 +99,32 @@ run "refuses_an_edge_that_lets_nothing_through" {
   expect_failures = [var.edge]
 }
 
+run "refuses_authorities_that_are_none" {
+  command = plan
+  variables {
+    edge = { domain = "agent.example.com", client_ca = "ca.pem" }
+  }
+  expect_failures = [var.edge]
+}
+
+run "refuses_certificates_that_anybody_could_make_up" {
+  command = plan
+  variables {
+    ingress = "all"
+    edge    = { domain = "agent.example.com", client_ca = "-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----\n" }
+  }
+  expect_failures = [var.ingress]
+}
+
+run "refuses_certificates_beside_the_check_of_google" {
+  command = plan
+  variables {
+    clients = ["user:alice@example.com"]
+    edge    = { domain = "agent.example.com", client_ca = "-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----\n" }
+  }
+  expect_failures = [var.edge]
+}
+
 run "refuses_more_that_wait_than_there_are" {
   command = plan
   variables {

@@ -23,7 +23,7 @@ locals {
   # request may also come without it, the last address counts, which nobody can make up.
   # https://cloud.google.com/load-balancing/docs/https#x-forwarded-for_header
   told = { for p in local.programs : p => { for name, value in {
-    ERRAND_CHECKED_BY = local.services[p].unchecked ? "" : "cloudrun"
+    ERRAND_CHECKED_BY = !local.services[p].unchecked ? "cloudrun" : p == "cardserver" && local.certifying ? "loadbalancer" : ""
     ERRAND_PROXIES    = p == "cardserver" && local.ingress == "load-balancer" ? "2" : ""
   } : name => value if value != "" } }
 

@@ -3,7 +3,7 @@
 locals {
   # Those of the programs, and those that agent.yaml names. The store has a user and a
   # password only where IAM does not do without.
-  program_secrets = toset(["access", "errand-keys", "gemini-api-key"])
+  program_secrets = toset(["access", "errand-credential-keys", "errand-keys", "gemini-api-key"])
   secrets         = setunion(local.program_secrets, local.secret_login ? local.store_secrets : toset([]), local.agent_secrets)
 
   # Those that are made here. The values of the others come from elsewhere.
@@ -17,9 +17,11 @@ locals {
   # Who reads which secret. Keys are asked for through ERRAND_SECRETS while a program
   # runs, and are in no environment. The front door seals the credentials of webhooks, and
   # functions opens them and signs. The worker, which makes the calls of models, does
-  # neither. It alone reads the secrets of the agent's own code.
+  # neither. It alone reads the secrets of the agent's own code. The credentials that tasks are
+  # given while they run have keys of their own: the front door seals them, the worker opens them.
   reads = toset(concat(
     ["cardserver/errand-keys", "functions/errand-keys"],
+    ["cardserver/errand-credential-keys", "worker/errand-credential-keys"],
     var.access == "secret" ? ["cardserver/access", "functions/access", "worker/access"] : [],
     startswith(local.model, "gemini:") ? ["worker/gemini-api-key"] : [],
     [for s in local.agent_secrets : "worker/${s}"],

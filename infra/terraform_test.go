@@ -382,6 +382,7 @@ func TestTerraformTestNotices(t *testing.T) {
 		{"tasks.tf", `audience              = "${local.urls["functions"]}/tick"`, `audience              = local.urls["functions"]`, "functions would refuse the schedule"},
 		{"secrets.tf", `"worker/gemini-api-key"`, `"functions/gemini-api-key"`, "not the worker's alone"},
 		{"secrets.tf", `"functions/errand-keys"`, `"functions/errand-keys", "worker/errand-keys"`, "can sign and open"},
+		{"secrets.tf", `"cardserver/errand-credential-keys", "worker/errand-credential-keys"`, `"cardserver/errand-credential-keys", "functions/errand-credential-keys"`, "the keys of credentials"},
 		{"secrets.tf", `roles/secretmanager.secretAccessor`, `roles/secretmanager.admin`, "the worker reads a secret that is not its own"},
 		{"secrets.tf", `"functions/access", "worker/access"`, `"functions/access"`, "the access file is not where ERRAND_ACCESS says"},
 		{"secrets.tf", `"worker/${s}"`, `"functions/${s}"`, "the agent's secret is not the worker's alone"},

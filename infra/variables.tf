@@ -250,6 +250,11 @@ variable "ingress" {
     condition     = var.edge == null || var.ingress != "internal"
     error_message = "With ingress = \"internal\" no load balancer reaches the front door: leave edge out, or set ingress to load-balancer."
   }
+
+  validation {
+    condition     = var.ingress != "all" || try(var.edge.client_ca == "", true)
+    error_message = "With edge.client_ca nobody may reach the front door past the load balancer, because its headers say who calls: leave ingress out."
+  }
 }
 
 variable "access" {
@@ -324,6 +329,7 @@ variable "edge" {
   type = object({
     domain              = string
     requests_per_minute = optional(number, 600)
+    client_ca           = optional(string, "") # certificates in PEM of the authorities of clients
   })
   default = null
 
@@ -336,6 +342,16 @@ variable "edge" {
   validation {
     condition     = try(var.edge.requests_per_minute >= 1 && floor(var.edge.requests_per_minute) == var.edge.requests_per_minute, true)
     error_message = "edge.requests_per_minute must be a whole number from 1, for example 600."
+  }
+
+  validation {
+    condition     = try(var.edge.client_ca == "" || startswith(var.edge.client_ca, "-----BEGIN CERTIFICATE-----"), true)
+    error_message = "edge.client_ca must be certificates in PEM: in terraform.tfvars between <<EOF and EOF, or as TF_VAR_edge."
+  }
+
+  validation {
+    condition     = try(var.edge.client_ca == "", true) || contains(var.clients, "allUsers")
+    error_message = "With edge.client_ca certificates say who calls, and with clients Google does: have allUsers in clients, or leave client_ca out."
   }
 }
 

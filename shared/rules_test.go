@@ -65,14 +65,18 @@ var allowed = map[string][]string{
 	"shared/strict":   {},
 	"shared/agent":    {"shared/strict"},
 	"shared/dialect":  {},
-	"shared/card":     {"shared/agent", "shared/dialect", "shared/serve"},
+	"shared/card":     {"shared/agent", "shared/dialect", "shared/loopback", "shared/serve"},
+	// peer is a client's side: it knows cards, and nothing of the agent that uses it.
+	"shared/peer": {"shared/card", "shared/keys", "shared/loopback", "shared/secret"},
+	// catalogue decides who sees which agent, and asks peer for cards. Of egress it knows how much comes of a body.
+	"shared/catalogue": {"shared/auth", "shared/card", "shared/egress", "shared/kv", "shared/peer", "shared/share"},
 	// desk alone adds jobs about records, and alone knows where a lane's are delivered.
 	"shared/desk": {"shared/batch", "shared/queue", "shared/task"},
 	// batchdesk does what callers ask about batches, whichever door they come by.
 	"shared/batchdesk": {"shared/batch", "shared/desk", "shared/files", "shared/kv", "shared/objects", "shared/task", "shared/uploads"},
 	"shared/egress":    {"shared/loopback"},
 	// auth turns a request into a name: it knows neither tasks nor operations.
-	"shared/auth": {"shared/loopback", "shared/objects", "shared/strict"},
+	"shared/auth": {"shared/keys", "shared/loopback", "shared/objects", "shared/strict"},
 	// keys takes its ring as a secret.Value, which no log or error prints.
 	"shared/keys": {"shared/secret"},
 	// files wraps a bucket that an adapter opens. It knows owners as words, no tasks.
@@ -81,6 +85,8 @@ var allowed = map[string][]string{
 	"shared/uploads": {"shared/files", "shared/kv", "shared/memory"},
 	// steps knows tasks as words: it says where their steps are.
 	"shared/steps": {"shared/kv"},
+	// credential decides by the record whether a task still asks, and changes none.
+	"shared/credential": {"shared/keys", "shared/kv", "shared/loopback", "shared/secret", "shared/task"},
 	// usage knows owners as words, and their limits as numbers.
 	"shared/usage": {"shared/kv"},
 	// batch and webhook decide, and act on nothing.
@@ -94,17 +100,20 @@ var allowed = map[string][]string{
 	"shared/setup": slices.Concat(ports, []string{"shared/adapters/", "shared/agent", "shared/auth", "shared/egress", "shared/files", "shared/keys", "shared/kit", "shared/loopback", "shared/serve", "shared/strict", "shared/usage"}),
 
 	// front sees neither model nor bus: it accepts, and never runs a task.
-	"cardserver/front":      {"shared/audit", "cardserver/front/wire", "shared/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/batch", "shared/card", "shared/batchdesk", "shared/desk", "shared/dialect", "shared/keys", "shared/kv", "shared/loopback", "shared/objects", "shared/serve", "shared/task", "shared/uploads", "shared/webhook"},
-	"cardserver/front/wire": {"shared/audit", "shared/auth", "shared/dialect", "shared/memory", "shared/serve", "shared/share"},
+	"cardserver/front":      {"shared/audit", "cardserver/front/wire", "shared/limits", "cardserver/page", "shared/agent", "shared/auth", "shared/batch", "shared/card", "shared/batchdesk", "shared/credential", "shared/desk", "shared/dialect", "shared/keys", "shared/kv", "shared/loopback", "shared/objects", "shared/serve", "shared/task", "shared/uploads", "shared/webhook"},
+	"cardserver/front/wire": {"shared/audit", "shared/auth", "shared/card", "shared/dialect", "shared/memory", "shared/serve", "shared/share"},
 	"cardserver/page":       {"shared/task"},
 	// api is what the operations beside A2A have in common: it knows no task.
 	"cardserver/api": {"shared/audit", "shared/auth", "shared/serve"},
 	// fault says what the errors of the desk of batches and of uploads mean to callers, at every door.
 	"cardserver/fault": {"cardserver/api", "shared/auth", "shared/batch", "shared/batchdesk", "shared/desk", "shared/files", "shared/share", "shared/task", "shared/uploads"},
 	// batches, files and openai are doors: what they are asked for, batchdesk and uploads do.
-	"cardserver/batches": {"cardserver/api", "shared/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/batchdesk", "shared/task", "shared/uploads"},
-	"cardserver/files":   {"cardserver/api", "cardserver/fault", "shared/auth", "shared/batchdesk", "shared/files", "shared/serve", "shared/uploads"},
-	"cardserver/openai":  {"cardserver/api", "shared/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/batchdesk", "shared/desk", "shared/task", "shared/uploads"},
+	"cardserver/batches":   {"cardserver/api", "shared/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/batchdesk", "shared/task", "shared/uploads"},
+	"cardserver/catalogue": {"cardserver/api", "shared/audit", "shared/auth", "shared/catalogue", "shared/serve"},
+	"cardserver/files":     {"cardserver/api", "cardserver/fault", "shared/auth", "shared/batchdesk", "shared/files", "shared/serve", "shared/uploads"},
+	// credentials takes what package credential keeps: its callers are nobody in particular.
+	"cardserver/credentials": {"cardserver/api", "shared/audit", "shared/auth", "shared/credential", "shared/desk", "shared/serve", "shared/task"},
+	"cardserver/openai":      {"cardserver/api", "shared/audit", "cardserver/fault", "shared/auth", "shared/batch", "shared/batchdesk", "shared/desk", "shared/task", "shared/uploads"},
 	// audit knows callers and words, no tasks.
 	"shared/audit":  {"shared/auth"},
 	"shared/limits": {"shared/auth", "shared/share", "shared/task"},
@@ -117,18 +126,18 @@ var allowed = map[string][]string{
 	// cli is a client: it knows the form of a budget and nothing else of Errand.
 	"cardserver/batches/cli": {"shared/batch"},
 	// turn runs any executor: it knows no agent definition and no model.
-	"worker/turn":     {"shared/bus", "shared/desk", "shared/kv", "shared/memory", "shared/objects", "shared/queue", "shared/steps", "shared/task", "shared/uploads", "worker/run", "worker/steps"},
-	"worker/executor": {"shared/agent", "shared/kit", "shared/model", "shared/task", "shared/usage", "worker/gate", "worker/run", "worker/steps", "worker/tools"},
+	"worker/turn":     {"shared/bus", "shared/credential", "shared/desk", "shared/keys", "shared/kv", "shared/memory", "shared/objects", "shared/queue", "shared/secret", "shared/steps", "shared/task", "shared/uploads", "worker/run", "worker/steps"},
+	"worker/executor": {"shared/agent", "shared/kit", "shared/model", "shared/secret", "shared/task", "shared/usage", "worker/gate", "worker/run", "worker/steps", "worker/tools"},
 	// batches runs no item and knows no model: turns do.
 	"worker/batches": {"shared/batch", "shared/batchdesk", "shared/desk", "shared/files", "shared/kv", "shared/objects", "shared/queue", "shared/steps", "shared/task", "shared/uploads", "worker/run"},
 	// gate is in front of the model: it knows no records, and makes pauses.
 	"worker/gate": {"shared/model", "worker/run"},
 	// run passes the steps of the record on.
-	"worker/run":       {"shared/task"},
+	"worker/run":       {"shared/secret", "shared/task"},
 	"worker/tools":     {},
 	"worker/steps":     {"shared/kv"},
 	"functions/notify": {"shared/bus", "shared/desk", "shared/egress", "shared/keys", "shared/memory", "shared/queue", "shared/serve", "shared/share", "shared/task", "shared/webhook"},
-	"functions/sweep":  {"shared/batch", "shared/desk", "shared/files", "shared/kv", "shared/queue", "shared/steps", "shared/task", "shared/uploads"},
+	"functions/sweep":  {"shared/batch", "shared/catalogue", "shared/desk", "shared/files", "shared/kv", "shared/queue", "shared/steps", "shared/task", "shared/uploads"},
 
 	// submit is a door: what becomes of a message, desk and batchdesk decide.
 	"functions/submit": {"shared/audit", "shared/auth", "shared/batch", "shared/bus", "shared/batchdesk", "shared/desk", "shared/strict", "shared/task"},
@@ -141,18 +150,18 @@ var allowed = map[string][]string{
 	"docs/adk":       {"worker/run", "worker/steps"},
 	"docs/adk/agent": {"docs/adk", "shared/kit", "worker/tools"},
 
-	"worker": {own, "worker/batches", "worker/executor", "worker/turn", "shared/batch", "shared/desk", "shared/keys", "shared/queue", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
+	"worker": {own, "worker/batches", "worker/executor", "worker/turn", "shared/batch", "shared/credential", "shared/desk", "shared/keys", "shared/queue", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 	// smoke is a client like any other: it knows the protocol and nothing of Errand.
-	"infra/smoke": {"shared/loopback"},
+	"infra/smoke": {"shared/loopback", "shared/peer"},
 
 	// functions takes messages of callers too, who have the same limits at every door.
-	"functions": {own, "shared/limits", "functions/notify", "functions/submit", "functions/sweep", "shared/batch", "shared/bus", "shared/batchdesk", "shared/desk", "shared/keys", "shared/queue",
+	"functions": {own, "shared/catalogue", "shared/limits", "functions/notify", "functions/submit", "functions/sweep", "shared/batch", "shared/bus", "shared/batchdesk", "shared/desk", "shared/keys", "shared/queue",
 		"shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 
 	// Mains may import anything below them; only cardserver, which is the whole
 	// agent on one machine, takes in the other services.
-	"cardserver": {"cardserver/batches", "cardserver/batches/cli", "cardserver/files", "cardserver/front", "shared/limits", "cardserver/openai", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/batches", "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
-		"shared/auth", "shared/batch", "shared/bus", "shared/card", "shared/batchdesk", "shared/desk", "shared/keys", "shared/loopback", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
+	"cardserver": {"cardserver/batches", "cardserver/batches/cli", "cardserver/catalogue", "shared/catalogue", "cardserver/credentials", "cardserver/files", "cardserver/front", "shared/limits", "cardserver/openai", "cardserver/push", "cardserver/trace/waterfall", "infra/smoke", own, "worker/batches", "worker/turn", "worker/executor", "functions/notify", "functions/sweep",
+		"shared/agent", "shared/auth", "shared/batch", "shared/bus", "shared/card", "shared/batchdesk", "shared/credential", "shared/desk", "shared/egress", "shared/keys", "shared/loopback", "shared/peer", "shared/queue", "shared/secret", "shared/serve", "shared/setup", "shared/task", "shared/uploads"},
 
 	// The lab makes an Env as setup does for a program, and an agent in the place of the
 	// installation's own.
@@ -181,9 +190,9 @@ var foreign = map[string]struct {
 	"code.dny.dev/ssrf":         {[]string{"shared/egress"}, "there is one guarded way out"},
 	"github.com/coreos/":        {[]string{"shared/auth"}, "tokens are checked in one place"},
 	"go.yaml.in/yaml":           {[]string{"shared/strict"}, "there is one strict reader of files that people write"},
-	"github.com/go-jose/":       {[]string{"shared/auth", "shared/keys"}, "auth checks tokens, and keys alone signs them"},
+	"github.com/go-jose/":       {[]string{"shared/auth", "shared/keys", "shared/card", "shared/peer"}, "auth checks tokens, card checks cards, peer holds the keys for that, and keys alone signs"},
 	"github.com/schollz/":       {[]string{"cardserver/batches/cli"}, "one command shows progress"},
-	"testing":                   {[]string{"shared/lab", "shared/lab/conformance", "shared/lab/fake", "shared/lab/emulator", "shared/lab/postgres", "shared/lab/world"}, "testing is in no binary"},
+	"testing":                   {[]string{"shared/lab", "shared/lab/conformance", "shared/lab/fake", "shared/lab/emulator", "shared/lab/pki", "shared/lab/postgres", "shared/lab/world"}, "testing is in no binary"},
 	"net/http/httptest":         {[]string{"shared/lab/fake", "shared/lab/world"}, "testing is in no binary"},
 	"github.com/google/go-cmp":  {[]string{"shared/lab/conformance"}, "go-cmp is for tests"},
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"errand/shared/batch"
+	"errand/shared/credential"
 	"errand/shared/desk"
 	"errand/shared/keys"
 	"errand/shared/queue"
@@ -54,6 +55,7 @@ func run(ctx context.Context, environ []string, out io.Writer) (err error) {
 	reads := turn.Conversation{Tokens: parts.Agent.Conversation.Tokens, Tasks: parts.Agent.Conversation.Tasks}
 	turns := turn.Config{
 		Desk: d, Store: parts.Store, KV: parts.Store.KV(), Files: stored, Objects: parts.Objects, Bus: parts.Bus, Executor: exec, Log: log, Conversation: &reads, WakeURL: wakeURL(env.URL, log),
+		Credentials: credential.New(credential.Config{KV: parts.Store.KV(), Ring: parts.CredentialRing, Base: func() string { return env.URL }, Now: time.Now}),
 	}
 	worker := turn.New(turns) // of items of batches too: they share the process (R12)
 

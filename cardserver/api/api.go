@@ -25,14 +25,17 @@ type Operation struct {
 	Serve   func(*Call) error
 }
 
-// Config is what a Handler needs. Other fields than the description,
-// Nothing and Write are required.
+// Config is what a Handler needs. Other fields than Identify, the
+// description, Nothing and Write are required.
 type Config struct {
 	// Operations are all rows, by method and path: POST /batches/{batch}:pause. A description
 	// names the same.
 	Operations map[string]Operation
 
 	Access *auth.Access // who may call
+
+	// Identify says who calls. Default: that of Access.
+	Identify func(*http.Request) (auth.Principal, error)
 
 	// Describe turns an error of the service into a *Problem or an *auth.Refusal. It returns nil
 	// for a fault of ours: that is logged, and the caller is to try again.
@@ -69,6 +72,9 @@ func New(cfg Config) *Handler {
 	}
 	if cfg.Nothing == "" {
 		cfg.Nothing = "there is nothing here; " + cfg.DescribedAt + " says what there is"
+	}
+	if cfg.Identify == nil {
+		cfg.Identify = cfg.Access.Identify
 	}
 	h := &Handler{cfg: cfg}
 	for name, o := range cfg.Operations {
@@ -156,7 +162,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, o row) {
 	line := audit.Of(r.Context())
 	line.Operation(o.name, o.Changes)
 
-	p, err := h.cfg.Access.Identify(r)
+	p, err := h.cfg.Identify(r)
 	line.Caller(p) // also if a limit of the caller refuses it
 	if err == nil {
 		err = p.May(o.Right)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"errand/cardserver/front/wire"
 	"errand/shared/audit"
 	"errand/shared/auth"
 )
@@ -42,4 +43,21 @@ func may(ctx context.Context, right auth.Right) error {
 		return errUnasked
 	}
 	return p.May(right)
+}
+
+// card serves the agent card to those who may read it. Browsers ask first whether they may ask
+// at all, without credentials, which tells nothing of the card.
+func (o *operations) card(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodOptions {
+		err := o.cfg.Access.Card(r)
+		if no, ok := errors.AsType[*auth.Refusal](err); ok && no.Status == http.StatusNotFound {
+			http.Error(w, no.Message, no.Status)
+			return
+		}
+		if err != nil {
+			wire.RefuseCaller(w, r, err)
+			return
+		}
+	}
+	o.cfg.Card.ServeHTTP(w, r)
 }

@@ -42,7 +42,7 @@ type Config struct {
 	Agent   *agent.Agent
 	Access  *auth.Access    // who may call
 	Keys    *keys.Keyring   // seals the secrets of webhooks; its public keys are shown to everyone
-	Card    http.Handler    // the agent card
+	Card    http.Handler    // the agent card, for those who may read it
 	Push    http.Handler    // the API about webhooks, below /push/, so that no tenant has that name, DELETE /tasks/{id}, its trace, and the URLs that wake calls
 	Uploads *uploads.Store  // the files that messages name; nil: there are none
 	Objects objects.Guarded // judges the URLs of messages; zero: nobody may name an object of a bucket
@@ -57,6 +57,9 @@ type Config struct {
 
 	// Limits are of streams and waits; nil: none. The desk asks those of messages.
 	Limits *limits.Limits
+
+	// Extended makes the card of one owner. nil: there are no extended cards.
+	Extended func(ctx context.Context, owner string) (*a2a.AgentCard, error)
 
 	CheckURL func(raw string) error // whether a webhook may be sent there; the error is for the client
 	IDTokens bool                   // webhooks can be sent with an ID token of a service account
@@ -379,10 +382,19 @@ func (o *operations) stream(ctx context.Context, r task.Record, history *int, la
 	}
 }
 
-// GetExtendedAgentCard implements the operation. The card declares no extended card.
+// GetExtendedAgentCard implements the operation. There is an extended card where callers are
+// known.
 func (o *operations) GetExtendedAgentCard(ctx context.Context, req *a2a.GetExtendedAgentCardRequest) (*a2a.AgentCard, error) {
-	if _, err := caller(ctx, req.Tenant); err != nil {
+	owner, err := caller(ctx, req.Tenant)
+	if err != nil {
 		return nil, err
+	}
+	if o.cfg.Extended != nil && !o.cfg.Access.Anonymous() {
+		c, err := o.cfg.Extended(ctx, owner)
+		if err != nil {
+			return nil, wire.Unavailable(time.Second, err)
+		}
+		return c, nil
 	}
 	is := a2a.ErrUnsupportedOperation
 	if version(ctx) == dialect.Version03 { // which has an error for it

@@ -14,7 +14,9 @@ import (
 
 	"errand/cardserver/front/wire"
 	"errand/shared/audit"
+	"errand/shared/auth"
 	"errand/shared/card"
+	"errand/shared/credential"
 	"errand/shared/keys"
 	"errand/shared/loopback"
 	"errand/shared/serve"
@@ -45,10 +47,21 @@ func New(cfg Config) http.Handler {
 	options := wire.Options{Log: cfg.Log, RequestID: serve.RequestID, Extensions: card.Extensions(cfg.Agent), Identify: o.identify, Memory: cfg.Memory}
 	rpc, rest, page := wire.JSONRPC(o, options), wire.REST(o, options), o.page()
 
+	for path := range cfg.Doors {
+		if !auth.Reserved(firstSegment(path)) {
+			panic("front: the door " + path + " begins with a segment that is not reserved") // and a tenant could have
+		}
+	}
+
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if first := firstSegment(r.URL.Path); first != "" && !auth.Reserved(first) {
+			rest.ServeHTTP(w, r) // below a tenant
+			return
+		}
+
 		switch {
 		case r.URL.Path == card.Path || r.URL.Path == card.OldPath:
-			cfg.Card.ServeHTTP(w, r)
+			o.card(w, r)
 		case r.URL.Path == keys.Path:
 			cfg.Keys.ServeJWKS(w, r)
 		case strings.HasPrefix(r.URL.Path, "/push/") || deletesTask(r) || tracesTask(r) || rerunsTask(r) || wakes(r.URL.Path):
@@ -73,6 +86,12 @@ func New(cfg Config) http.Handler {
 	return below(cfg.URL, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.ServeHTTP(w, r.WithContext(log.Begin(r.Context())))
 	}))
+}
+
+// firstSegment is the first segment of a path; empty for the root.
+func firstSegment(path string) string {
+	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	return first
 }
 
 // below serves h at the root, and also below the path of the address that clients use: a load
@@ -206,10 +225,10 @@ func fromPage(h http.Header) bool { return h["Sec-Fetch-Site"] != nil || h["Orig
 // public reports whether any web page may read or link to a path.
 func public(path string) bool {
 	switch path {
-	case "/", "", card.Path, card.OldPath, keys.Path, "/push/openapi.yaml", "/files/openapi.yaml", "/batches/openapi.yaml":
+	case "/", "", card.Path, card.OldPath, keys.Path, "/push/openapi.yaml", "/files/openapi.yaml", "/batches/openapi.yaml", "/catalogue", "/catalogue/openapi.yaml", "/.well-known/ai-catalog.json":
 		return true
 	}
-	return false
+	return strings.HasPrefix(path, credential.Path+"/") // a person may get the link in any page
 }
 
 // knownHosts refuses requests whose Host is not this machine. Without it a web page could

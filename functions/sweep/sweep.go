@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 
+	"errand/shared/catalogue"
 	"errand/shared/desk"
 	"errand/shared/files"
 	"errand/shared/kv"
@@ -38,6 +39,9 @@ type Config struct {
 
 	// Batches has the files that batches make. nil: there are none.
 	Batches *files.Store
+
+	// Catalogue has the agents of an organisation, whose cards are looked for. nil: there are none.
+	Catalogue *catalogue.Catalogue
 
 	// Limit is the number of records that one sweep enqueues. Default: the jobs that a queue
 	// of the lane dispatches before the next sweep.
@@ -114,13 +118,21 @@ func (s *Sweep) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		log.InfoContext(ctx, "purged", "purged", n)
 	}
 
-	if s.cfg.Files == nil || job.Queue != task.Turns || !of.First() {
+	if job.Queue != task.Turns || !of.First() {
 		return
 	}
-	n, err = s.cfg.Files.Sweep(ctx, s.ended)
-	if err != nil {
-		log.ErrorContext(ctx, "deleting files that are over", "deleted", n, "err", err)
-	} else if n > 0 {
-		log.InfoContext(ctx, "deleted files that are over", "deleted", n)
+	if s.cfg.Files != nil {
+		n, err = s.cfg.Files.Sweep(ctx, s.ended)
+		if err != nil {
+			log.ErrorContext(ctx, "deleting files that are over", "deleted", n, "err", err)
+		} else if n > 0 {
+			log.InfoContext(ctx, "deleted files that are over", "deleted", n)
+		}
+	}
+
+	if s.cfg.Catalogue != nil {
+		if n, err = s.cfg.Catalogue.Refresh(ctx); err != nil {
+			log.ErrorContext(ctx, "looking for the cards of the catalogue", "looked", n, "err", err)
+		}
 	}
 }

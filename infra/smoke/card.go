@@ -13,21 +13,21 @@ import (
 	"strings"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
-	"github.com/a2aproject/a2a-go/v2/a2aclient/agentcard"
 
 	"errand/shared/loopback"
+	"errand/shared/peer"
 )
 
 const cardPath = "/.well-known/agent-card.json"
 
 // checkCard fetches and judges the card. Without a usable card no other check is possible.
 func (r *run) checkCard(ctx context.Context) bool {
-	var card *a2a.AgentCard
 	bad := r.report.check(ctx, "card", "", callTimeout, func(ctx context.Context) (string, error) {
-		var err error
-		if card, err = (&agentcard.Resolver{Client: r.client, CardParser: parse}).Resolve(ctx, r.base.String()); err != nil {
+		known, err := r.peer().Card(ctx)
+		if err != nil {
 			return "", r.noCard(err)
 		}
+		card := known.Card
 		if err := judge(card); err != nil {
 			return "", err
 		}
@@ -38,35 +38,44 @@ func (r *run) checkCard(ctx context.Context) bool {
 		}
 		r.card = card
 		r.keyHeader()
-		return describe(card), r.encrypted()
+		return describe(card) + signed(known), r.encrypted()
 	})
 	return bad == nil || r.card != nil
 }
 
-// parse reads a card without its security requirements. SDKs have two forms of these and
-// refuse a card with the other form. The security schemes say enough.
-func parse(data []byte) (*a2a.AgentCard, error) {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(data, &fields); err != nil {
-		return nil, err
+// peer is the agent that is tried.
+func (r *run) peer() *peer.Peer {
+	c := peer.Config{Read: peer.AtURL(r.base.String(), r.client, nil)}
+	if r.CardKeys != "" {
+		c.Keys = peer.KeysInFile(r.CardKeys)
 	}
-	delete(fields, "securityRequirements")
-	data, err := json.Marshal(fields)
-	if err != nil {
-		return nil, err
-	}
-	return agentcard.DefaultCardParser(data)
+	return peer.New(c)
 }
 
 // noCard is the reason why there is no card at the address.
 func (r *run) noCard(err error) error {
-	_, syntax := errors.AsType[*json.SyntaxError](err)
-	_, kind := errors.AsType[*json.UnmarshalTypeError](err)
-	if syntax || kind {
+	switch {
+	case errors.Is(err, peer.ErrForged):
+		return wrong([]string{
+			"the file must have the key set of this agent, got from its operator: an agent serves it at " + r.base.JoinPath("/.well-known/jwks.json").String(),
+			"if it has, somebody on the way changed the card, or the agent signs with keys of another installation",
+		}, "the card is signed by none of the keys in %s", r.CardKeys)
+	case errors.Is(err, peer.ErrNoCard):
 		return wrong([]string{"give the address of an agent: " + cardPath + " is read below it"},
 			"the text at %s is no agent card: %s", r.base.JoinPath(cardPath), quote(err.Error()))
 	}
 	return err
+}
+
+// signed says whether the card is signed, and by whom.
+func signed(k *peer.Known) string {
+	switch {
+	case k.Signed != "":
+		return "; signed by " + quote(k.Signed)
+	case len(k.Card.Signatures) > 0:
+		return "; signed, which -card-keys checks"
+	}
+	return ""
 }
 
 // judge reports missing parts of a card. Section 4.4.1 of the specification names the

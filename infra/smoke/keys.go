@@ -89,5 +89,5 @@ func judgeKeys(all []publicKey) (string, error) {
 	if len(others) > 0 {
 		return "", remark(fmt.Sprintf("the key set has keys for %q. Errand signs tokens with ES256", strings.Join(others, ", ")))
 	}
-	return fmt.Sprintf("%d public keys to check the tokens of webhooks by", len(all)), nil
+	return fmt.Sprintf("%d public keys, to check the tokens of webhooks and the card by", len(all)), nil
 }

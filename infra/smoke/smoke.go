@@ -29,6 +29,9 @@ type Config struct {
 	// Card is the address that the card leads to, if it is not URL: a new version that is
 	// tried before it gets the requests of clients has an address of its own. Empty: URL.
 	Card string
+	// CardKeys is a file with the key set by which the card must be signed. Empty: it need not be
+	// signed.
+	CardKeys string
 	// Key is an API key, and Token an ID token. Either may be empty. With both, the token
 	// is for the proxy in front of the agent (the IAM check of Cloud Run). They are sent
 	// only to the host of URL, and never printed.

@@ -97,6 +97,12 @@ type Skill struct {
 	InputModes []string `yaml:"inputModes"`
 	// OutputModes replace the agent's own for this skill. Optional.
 	OutputModes []string `yaml:"outputModes"`
+	// Details are for callers who are known, on the extended card: what the description does
+	// not tell everybody. Optional.
+	Details string `yaml:"details"`
+	// Private keeps the skill off the public card. Only callers to whom the access file
+	// gives it see it, on the extended card. Default: false. At least one skill is public.
+	Private bool `yaml:"private"`
 }
 
 // An Extension is a protocol extension (A2A 1.0, section 4.6). It is active in a request

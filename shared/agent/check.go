@@ -24,7 +24,7 @@ var (
 
 	// reserved are the secrets of the programs: who may call, the login of the database, the
 	// keys of webhooks, the key of the model.
-	reserved = []string{"access", "alloy_db_pass", "alloy_db_user", "errand-keys", "gemini-api-key"}
+	reserved = []string{"access", "alloy_db_pass", "alloy_db_user", "errand-credential-keys", "errand-keys", "gemini-api-key"}
 )
 
 // check notes everything that is missing from a or cannot be meant.
@@ -100,6 +100,11 @@ func (r *reader) skills(skills []Skill) {
 
 		r.inputModes(at+".inputModes", s.InputModes)
 		r.outputModes(at+".outputModes", s.OutputModes)
+		r.printable(at+".details", s.Details)
+	}
+
+	if len(skills) > 0 && !slices.ContainsFunc(skills, func(s Skill) bool { return !s.Private }) {
+		r.failf("skills", "at least one must be public, because a card needs a skill: take private off one")
 	}
 }
 

@@ -19,6 +19,8 @@ import (
 type Access struct {
 	anonymous, said bool
 	checked         bool // by Cloud Run
+	balanced        bool // by a load balancer that checks certificates
+	asks            bool // for certificates, the program or the load balancer
 	path            string
 	content         func() ([]byte, error) // of the file
 	client          Doer
@@ -46,6 +48,13 @@ type Options struct {
 	// Checked says that Cloud Run's own check is on in front of the program. The identity that
 	// it has checked is then the caller's, unless the request has a credential of the agent's own.
 	Checked bool
+
+	// Balanced says that a load balancer in front checks the certificates of clients, and that
+	// nobody reaches the program past it: its headers about them are then believed.
+	Balanced bool
+
+	// TLS says that the program asks for the certificates of its connections itself.
+	TLS bool
 }
 
 // Load reads the access file, which is read again later ([Access.Identify]). Without a path
@@ -53,7 +62,7 @@ type Options struct {
 // If Cloud Run checks callers, [Anonymous] lets in everybody whom it lets in, each as an owner of
 // its own, google/SUBJECT.
 func Load(path string, o Options) (*Access, error) {
-	a := &Access{proxies: o.Proxies, checked: o.Checked, now: o.Now, log: o.Log}
+	a := &Access{proxies: o.Proxies, checked: o.Checked, balanced: o.Balanced, asks: o.Balanced || o.TLS, now: o.Now, log: o.Log}
 	if a.now == nil {
 		a.now = time.Now
 	}
@@ -147,7 +156,7 @@ func (a *Access) Identify(r *http.Request) (Principal, error) {
 		return Principal{Owner: Anonymous, Via: Anonymous}, nil
 	}
 	now := a.current()
-	p, claimed, err := now.identify(r, a.now(), a.checked)
+	p, claimed, err := now.identify(r, a.now(), a.checked, a.balanced)
 	if err == nil {
 		p.Operator = now.principals[p.Owner].Operator
 		return p, a.rates.take(p.Owner, now.limitsOf(p.Owner).Requests, a.now())
@@ -157,8 +166,9 @@ func (a *Access) Identify(r *http.Request) (Principal, error) {
 
 // identify also returns the owner that wrong credentials claim to be, if any. A credential of
 // the agent's own goes before the identity that Cloud Run has checked, if checked says that it does.
-// The same token in both headers, as our own commands send it, is the checked one.
-func (l *roster) identify(r *http.Request, now time.Time, checked bool) (p Principal, claimed string, err error) {
+// The same token in both headers, as our own commands send it, is the checked one. A certificate counts
+// for a request that has nothing else: connections of programs have one for many callers.
+func (l *roster) identify(r *http.Request, now time.Time, checked, balanced bool) (p Principal, claimed string, err error) {
 	own, platform := r.Header, ""
 	if checked {
 		if platform, own, err = checkedToken(r.Header); err != nil {
@@ -170,6 +180,8 @@ func (l *roster) identify(r *http.Request, now time.Time, checked bool) (p Princ
 	switch {
 	case platform != "" && (errors.Is(err, missing) || err == nil && unsigned(raw) == unsigned(platform)):
 		return l.byToken(r.Context(), platform, true)
+	case errors.Is(err, missing):
+		return l.withoutCredential(r, balanced, now)
 	case err != nil:
 		return Principal{}, "", err
 	case strings.HasPrefix(raw, keyPrefix):
@@ -180,6 +192,18 @@ func (l *roster) identify(r *http.Request, now time.Time, checked bool) (p Princ
 		return Principal{}, "", unchecked
 	}
 	return l.byToken(r.Context(), raw, false)
+}
+
+// withoutCredential goes by the certificate of the connection, if it has one.
+func (l *roster) withoutCredential(r *http.Request, balanced bool, now time.Time) (Principal, string, error) {
+	names, err := certificate(r, balanced, now)
+	switch {
+	case err != nil:
+		return Principal{}, "", err
+	case len(names) == 0 || len(l.certificates) == 0:
+		return Principal{}, "", missing
+	}
+	return l.byCertificate(names)
 }
 
 const (
@@ -226,6 +250,16 @@ func (l *roster) byToken(ctx context.Context, raw string, checked bool) (Princip
 		return Principal{}, "", nobody
 	}
 	return Principal{Owner: owner, Via: i.name, proof: &proof{claims: t.claims}}, "", nil
+}
+
+// WrongURL counts a URL that is the right to something and was not made here, or not for long
+// enough, as wrong credentials of its sender. An error is a [*Refusal] because of too many.
+func (a *Access) WrongURL(r *http.Request) error {
+	wait := a.attempts.wrong(a.now(), "from "+ClientAddr(r, a.proxies).String())
+	if wait == 0 {
+		return nil
+	}
+	return &Refusal{Status: http.StatusTooManyRequests, After: wait, Message: "too many wrong URLs, try again later", Reason: "wrong URL", By: "limit attempts"}
 }
 
 // refuse makes the answer, and counts wrong credentials. It logs the faults of issuers.

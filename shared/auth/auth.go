@@ -35,8 +35,11 @@ type Principal struct {
 }
 
 // Tenant is the part of the owner before the first slash; empty without one.
-func (p Principal) Tenant() string {
-	tenant, _, ok := strings.Cut(p.Owner, "/")
+func (p Principal) Tenant() string { return tenantOf(p.Owner) }
+
+// tenantOf is the part of a name before the first slash; empty without one.
+func tenantOf(name string) string {
+	tenant, _, ok := strings.Cut(name, "/")
 	if !ok {
 		return ""
 	}

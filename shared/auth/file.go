@@ -18,16 +18,28 @@ type file struct {
 	Issuers    []fileIssuer    `yaml:"issuers"`
 	Limits     fileLimits      `yaml:"limits"` // of each caller
 	Submit     []fileSubmit    `yaml:"submit"`
+	Card       string          `yaml:"card"`     // who may read the card
+	CardFrom   []string        `yaml:"cardFrom"` // the networks from which it may be read; none: all
+	Catalogue  *fileCatalogue  `yaml:"catalogue"`
+}
+
+// A fileScope is what a client may ask for in a token.
+type fileScope struct {
+	Name        string `yaml:"name"`
+	Description string `yaml:"description"`
 }
 
 type filePrincipal struct {
-	Name     string      `yaml:"name"`
-	Operator bool        `yaml:"operator"`
-	Keys     []fileKey   `yaml:"keys"`
-	Tokens   []fileToken `yaml:"tokens"`
-	Limits   fileLimits  `yaml:"limits"`
-	IDTokens []string    `yaml:"idTokens"` // the origins that its webhooks may carry ID tokens to
-	Buckets  []string    `yaml:"buckets"`  // the beginnings of the objects' addresses that it may read
+	Name         string      `yaml:"name"`
+	Operator     bool        `yaml:"operator"`
+	Keys         []fileKey   `yaml:"keys"`
+	Tokens       []fileToken `yaml:"tokens"`
+	Limits       fileLimits  `yaml:"limits"`
+	IDTokens     []string    `yaml:"idTokens"`      // the origins that its webhooks may carry ID tokens to
+	Buckets      []string    `yaml:"buckets"`       // the beginnings of the objects' addresses that it may read
+	Certificates []string    `yaml:"certificates"`  // names of certificates of clients
+	Skills       []string    `yaml:"privateSkills"` // the ids of the private skills that its card has
+	Catalogue    []string    `yaml:"catalogue"`     // what it is in the catalogue of agents
 }
 
 // A fileSubmit says whose tasks the messages of a subscription are.
@@ -50,11 +62,21 @@ type fileToken struct {
 }
 
 type fileIssuer struct {
-	Name      string   `yaml:"name"`
-	URL       string   `yaml:"issuer"`
-	Audiences []string `yaml:"audiences"`
-	KeysURL   string   `yaml:"keysUrl"`
-	Everyone  bool     `yaml:"everyone"`
+	Name      string     `yaml:"name"`
+	URL       string     `yaml:"issuer"`
+	Audiences []string   `yaml:"audiences"`
+	KeysURL   string     `yaml:"keysUrl"`
+	Everyone  bool       `yaml:"everyone"`
+	OAuth     *fileOAuth `yaml:"oauth"` // how clients get its tokens; nil: the card names its discovery document
+}
+
+// A fileOAuth says how clients get tokens of an issuer. It is for the card alone.
+type fileOAuth struct {
+	Flow                   string      `yaml:"flow"`
+	TokenURL               string      `yaml:"tokenUrl"`
+	AuthorizationURL       string      `yaml:"authorizationUrl"`
+	DeviceAuthorizationURL string      `yaml:"deviceAuthorizationUrl"`
+	Scopes                 []fileScope `yaml:"scopes"`
 }
 
 // form is the form of an access file, with room for some thousand principals.
@@ -97,6 +119,8 @@ func (c *checker) check(f *file) {
 	}
 
 	c.limits("limits", f.Limits)
+	c.card(f)
+	c.catalogue(f)
 	for i := range f.Issuers {
 		c.issuer(fmt.Sprintf("issuers[%d]", i), &f.Issuers[i])
 	}
@@ -135,6 +159,9 @@ func (c *checker) issuer(path string, i *fileIssuer) {
 		c.required(fmt.Sprintf("%s.audiences[%d]", path, k), audience, "an aud, or remove the entry", checkPlain)
 	}
 
+	if i.OAuth != nil {
+		c.oauth(path+".oauth", i.OAuth)
+	}
 	if i.Everyone && i.URL == GoogleIssuer {
 		c.Failf(path+".everyone", "would let in whoever has a Google account: name people and service accounts under principals")
 	}
@@ -148,8 +175,8 @@ func (c *checker) principal(path string, p filePrincipal) {
 		c.Failf(path+".name", "may not begin with the name of an issuer of everyone, whose callers have such names: choose another")
 	}
 
-	if len(p.Keys)+len(p.Tokens) == 0 && !c.submits[p.Name] {
-		c.Failf(path, "has neither keys nor tokens: make a key, or remove the principal")
+	if len(p.Keys)+len(p.Tokens)+len(p.Certificates) == 0 && !c.submits[p.Name] {
+		c.Failf(path, "has neither keys nor tokens nor certificates: make a key, or remove the principal")
 	}
 
 	for k, key := range p.Keys {
@@ -158,6 +185,12 @@ func (c *checker) principal(path string, p filePrincipal) {
 
 	for k, t := range p.Tokens {
 		c.token(fmt.Sprintf("%s.tokens[%d]", path, k), t)
+	}
+
+	for k, name := range p.Certificates {
+		at := fmt.Sprintf("%s.certificates[%d]", path, k)
+		c.required(at, name, "the name of a certificate, or remove the entry", checkCertificate)
+		c.once(at, "certificate", name, "stands in the file a second time: remove one")
 	}
 
 	c.limits(path+".limits", p.Limits)
@@ -170,6 +203,14 @@ func (c *checker) principal(path string, p filePrincipal) {
 		c.required(at, prefix, "a bucket such as gs://BUCKET/, or remove the entry", checkBucket)
 		c.once(at, "bucket of "+path, prefix, "stands here a second time: remove one")
 	}
+
+	for k, id := range p.Skills {
+		at := fmt.Sprintf("%s.privateSkills[%d]", path, k)
+		c.required(at, id, "the id of a private skill of agent.yaml, or remove the entry", checkPlain)
+		c.once(at, "skill of "+path, id, "stands here a second time: remove one")
+	}
+
+	c.inCatalogue(path, p)
 }
 
 func (c *checker) submit(path string, s fileSubmit, all []filePrincipal) {
@@ -285,6 +326,8 @@ func checkName(s string) string {
 	switch {
 	case s == Anonymous:
 		return "is what unidentified callers are called: choose another"
+	case Reserved(tenantOf(s)):
+		return "begins with the first segment of a path of the agent, which no tenant can have: choose another"
 	case !IsName(s):
 		return "must be a name such as alice or tenant/alice: letters, digits and . _ @ + -, at most 64 of them each"
 	}
@@ -292,8 +335,11 @@ func checkName(s string) string {
 }
 
 func checkIssuerName(s string) string {
-	if s == bearerScheme || !issuerNameForm.MatchString(s) {
-		return "must be a short word in lower case such as google, and not " + bearerScheme
+	if Reserved(s) {
+		return "is the first segment of a path of the agent, and its callers would be of that tenant: choose another"
+	}
+	if s == bearerScheme || s == certificateScheme || !issuerNameForm.MatchString(s) {
+		return "must be a short word in lower case such as google, and not " + bearerScheme + " or " + certificateScheme
 	}
 	return ""
 }

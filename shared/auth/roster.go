@@ -3,6 +3,7 @@ package auth
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -12,26 +13,30 @@ import (
 // A roster is an access file as requests are checked against it. It does not change: a
 // changed file makes another.
 type roster struct {
-	keys       map[string]*apiKey // by the id in the key
-	issuers    []*issuer
-	principals map[string]filePrincipal // by name
-	limits     Limits                   // of all callers
-	own        map[string]Limits        // by principal
-	submitters map[string]string        // principals by the subscription whose messages are theirs
-	accepts    string                   // the credentials that a caller may send, in words
-	audiences  []string                 // of all issuers
+	keys         map[string]*apiKey // by the id in the key
+	issuers      []*issuer
+	certificates map[string]string        // principals by a name of their certificate
+	principals   map[string]filePrincipal // by name
+	limits       Limits                   // of all callers
+	own          map[string]Limits        // by principal
+	submitters   map[string]string        // principals by the subscription whose messages are theirs
+	accepts      string                   // the credentials that a caller may send, in words
+	audiences    []string                 // of all issuers
+	card         string                   // who may read the card
+	cardFrom     []netip.Prefix           // from where; none: from everywhere
+	catalogue    Catalogue
 }
 
 // roster makes the roster of a file, which is known to be consistent. Issuers that are in
 // the former roster keep the keys that they have fetched.
 func (a *Access) roster(f *file, former *roster) *roster {
-	l := &roster{keys: map[string]*apiKey{}, principals: map[string]filePrincipal{}, limits: f.Limits.over(byDefault), own: map[string]Limits{}, submitters: map[string]string{}}
+	l := &roster{keys: map[string]*apiKey{}, certificates: map[string]string{}, principals: map[string]filePrincipal{}, limits: f.Limits.over(byDefault), own: map[string]Limits{}, submitters: map[string]string{}}
 	byName := map[string]*issuer{}
 
 	for _, i := range f.Issuers {
 		own := &issuer{
 			verifier: verifier{issuer: i.URL, audiences: i.Audiences, now: a.now, keys: former.keysOf(i)},
-			name:     i.Name, keysURL: i.KeysURL, everyone: i.Everyone, emails: map[string]string{}, subjects: map[string]string{},
+			name:     i.Name, keysURL: i.KeysURL, oauth: i.OAuth, everyone: i.Everyone, emails: map[string]string{}, subjects: map[string]string{},
 		}
 		if own.keys == nil {
 			own.keys = NewKeys(KeysConfig{Issuer: i.URL, URL: i.KeysURL, Client: a.client, Now: a.now})
@@ -60,6 +65,10 @@ func (a *Access) roster(f *file, former *roster) *roster {
 			}
 		}
 
+		for _, name := range p.Certificates {
+			l.certificates[name] = p.Name
+		}
+
 		for _, t := range p.Tokens {
 			if t.Email != "" {
 				byName[t.Issuer].emails[t.Email] = p.Name
@@ -69,7 +78,8 @@ func (a *Access) roster(f *file, former *roster) *roster {
 		}
 	}
 
-	l.accepts = l.credentials()
+	l.card, l.cardFrom, l.catalogue = f.Card, networks(f.CardFrom), catalogueOf(f.Catalogue)
+	l.accepts = l.credentials(a.asks)
 	return l
 }
 
@@ -86,14 +96,17 @@ func (l *roster) keysOf(f fileIssuer) *Keys {
 	return nil
 }
 
-// credentials says which credentials a caller may send.
-func (l *roster) credentials() string {
+// credentials says which credentials a caller may send. asks says that certificates are asked for.
+func (l *roster) credentials(asks bool) string {
 	var accepts []string
 	if len(l.keys) > 0 {
 		accepts = append(accepts, `an API key as "Authorization: Bearer KEY" or "X-API-Key: KEY"`)
 	}
 	for _, i := range l.issuers {
 		accepts = append(accepts, fmt.Sprintf(`an ID token of %s%s as "Authorization: Bearer TOKEN"`, i.verifier.issuer, i.forAudiences()))
+	}
+	if asks && len(l.certificates) > 0 {
+		accepts = append(accepts, "a client certificate of TLS")
 	}
 	return strings.Join(accepts, ", or ")
 }
@@ -112,6 +125,7 @@ func (l *roster) issuer(c claims) *issuer {
 type issuer struct {
 	verifier
 	name, keysURL    string
+	oauth            *fileOAuth
 	emails, subjects map[string]string // to the owner
 	everyone         bool              // also unlisted subjects, who own their tasks as name/subject
 }
@@ -137,10 +151,11 @@ func (i *issuer) owner(c claims) string {
 }
 
 // A proof is the credential that identified a caller, so that a later roster can be asked
-// about it: a key, or the claims of a token.
+// about it: a key, a name of a certificate, or the claims of a token.
 type proof struct {
-	key    *apiKey
-	claims claims
+	key         *apiKey
+	certificate string
+	claims      claims
 }
 
 // admits returns the reason why the roster would no longer let p in as it came; nil if it
@@ -154,6 +169,12 @@ func (l *roster) admits(p Principal, now time.Time) error {
 			return expiredKey
 		case !p.rights.within(same.rights):
 			return reduced
+		}
+		return nil
+	}
+	if name := p.proof.certificate; name != "" {
+		if l.certificates[name] != p.Owner {
+			return removed
 		}
 		return nil
 	}

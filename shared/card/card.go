@@ -1,8 +1,8 @@
 // Package card derives the agent card from the agent's definition and serves it at its
 // well-known paths: one document that clients of A2A 1.0 and of 0.3 both read.
 //
-// It knows no other operation of the protocol and no identity: the card is public, the same
-// for everyone, and may be kept by any cache.
+// It knows no other operation of the protocol and no identity: who may read which card is decided
+// by its caller, who also makes the extended card of one caller with [Signed]. It has no keys: whoever makes it signs (D17).
 package card
 
 import (
@@ -49,6 +49,18 @@ type Config struct {
 	// so, because the card has no other place for it; 0: it does not.
 	MaxMessage int
 
+	// Private says that the card is not for everybody: no shared cache may keep it.
+	Private bool
+
+	// Known makes the extended card of one caller, who is known: it has the details of skills,
+	// and the private ones that See reports. Without it the card is the public one.
+	Known bool
+	See   func(skill string) bool // nil: none
+
+	// Sign signs what the card's signatures are made over ([Canonical]), with every key in use. base
+	// is where clients reach the agent. nil: the card is not signed.
+	Sign func(base string, payload []byte) ([]a2a.AgentCardSignature, error)
+
 	// Modified is the time of the definition's last change: at best the time of the build,
 	// at worst the start of the process.
 	Modified time.Time
@@ -72,7 +84,7 @@ func Derive(cfg Config) (*a2a.AgentCard, error) {
 			{URL: rpc, ProtocolBinding: a2a.TransportProtocolJSONRPC, ProtocolVersion: dialect.Version03},
 			{URL: base, ProtocolBinding: a2a.TransportProtocolHTTPJSON, ProtocolVersion: dialect.Version03},
 		},
-		Capabilities:       a2a.AgentCapabilities{Streaming: a.Capabilities.Streaming, PushNotifications: a.Capabilities.PushNotifications, Extensions: Extensions(a)},
+		Capabilities:       a2a.AgentCapabilities{Streaming: a.Capabilities.Streaming, PushNotifications: a.Capabilities.PushNotifications, ExtendedAgentCard: cfg.Security.Schemes != nil, Extensions: Extensions(a)},
 		Name:               a.Name,
 		Description:        strings.TrimSpace(a.Description) + sizes(cfg.MaxMessage),
 		Version:            a.Version,
@@ -91,8 +103,15 @@ func Derive(cfg Config) (*a2a.AgentCard, error) {
 	}
 
 	for _, s := range a.Skills {
+		if s.Private && (!cfg.Known || cfg.See == nil || !cfg.See(s.ID)) {
+			continue
+		}
+		description := s.Description
+		if cfg.Known && s.Details != "" {
+			description = strings.TrimSpace(description) + "\n\n" + s.Details
+		}
 		c.Skills = append(c.Skills, a2a.AgentSkill{
-			ID: s.ID, Name: s.Name, Description: s.Description,
+			ID: s.ID, Name: s.Name, Description: description,
 			Tags: list(s.Tags), Examples: list(s.Examples),
 			InputModes: list(s.InputModes), OutputModes: list(s.OutputModes),
 		})

@@ -55,7 +55,7 @@ func ask(h http.Handler, method string, lines ...string) *http.Response {
 	return w.Result()
 }
 
-func text(t *testing.T, resp *http.Response) string {
+func text(t testing.TB, resp *http.Response) string {
 	t.Helper()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {

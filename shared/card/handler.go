@@ -121,12 +121,12 @@ type document struct {
 func (h *Handler) render(base string) (*document, error) {
 	cfg := h.cfg
 	cfg.URL = base
-	c, err := Derive(cfg)
+	c, err := Signed(cfg)
 	if err != nil {
 		return nil, err
 	}
 
-	body, err := unite(c)
+	body, err := Encode(c)
 	if err != nil {
 		return nil, fmt.Errorf("encoding the agent card: %w", err)
 	}
@@ -145,8 +145,11 @@ func (h *Handler) render(base string) (*document, error) {
 		origin:       []string{"*"},
 	}
 
+	if cfg.Private {
+		d.vary = []string{"Authorization, X-API-Key"}
+	}
 	if serve.Compressible(body) {
-		d.vary = []string{"Accept-Encoding"}
+		d.vary = append(d.vary, "Accept-Encoding")
 		z := *d
 		z.body, z.encoding = serve.Gzip(body), []string{"gzip"}
 		z.length = []string{strconv.Itoa(len(z.body))}
@@ -159,8 +162,11 @@ func (h *Handler) render(base string) (*document, error) {
 // caching is the Cache-Control of the card. After five minutes a new version is seen, and a
 // client that reads the card before every message asks once.
 func (h *Handler) caching() string {
-	if h.cfg.URL == "" && !h.cfg.Loopback {
+	switch {
+	case h.cfg.URL == "" && !h.cfg.Loopback:
 		return "no-store"
+	case h.cfg.Private:
+		return "private, max-age=300"
 	}
 	return "public, max-age=300"
 }

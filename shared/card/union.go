@@ -37,6 +37,8 @@ type scheme struct {
 	APIKey        *a2a.APIKeySecurityScheme        `json:"apiKeySecurityScheme,omitempty"`
 	HTTP          *a2a.HTTPAuthSecurityScheme      `json:"httpAuthSecurityScheme,omitempty"`
 	OpenIDConnect *a2a.OpenIDConnectSecurityScheme `json:"openIdConnectSecurityScheme,omitempty"`
+	OAuth2        *a2a.OAuth2SecurityScheme        `json:"oauth2SecurityScheme,omitempty"`
+	MutualTLS     *a2a.MutualTLSSecurityScheme     `json:"mtlsSecurityScheme,omitempty"`
 
 	Type             string                           `json:"type"`
 	Description      string                           `json:"description,omitempty"`
@@ -45,10 +47,11 @@ type scheme struct {
 	Scheme           string                           `json:"scheme,omitempty"`
 	BearerFormat     string                           `json:"bearerFormat,omitempty"`
 	OpenIDConnectURL string                           `json:"openIdConnectUrl,omitempty"`
+	Flows            json.RawMessage                  `json:"flows,omitempty"`
 }
 
-// unite encodes the card for the clients of both versions (D3, D27).
-func unite(c *a2a.AgentCard) ([]byte, error) {
+// Encode encodes the card for the clients of both versions (D3, D27).
+func Encode(c *a2a.AgentCard) ([]byte, error) {
 	u := union{AgentCard: c, ProtocolVersion: dialect.Version03, Schemes: map[a2a.SecuritySchemeName]scheme{}}
 	for _, i := range c.SupportedInterfaces {
 		if i.ProtocolVersion != dialect.Version03 {
@@ -73,10 +76,31 @@ func unite(c *a2a.AgentCard) ([]byte, error) {
 			u.Schemes[name] = scheme{HTTP: &s, Type: "http", Description: s.Description, Scheme: s.Scheme, BearerFormat: s.BearerFormat}
 		case a2a.OpenIDConnectSecurityScheme:
 			u.Schemes[name] = scheme{OpenIDConnect: &s, Type: "openIdConnect", Description: s.Description, OpenIDConnectURL: s.OpenIDConnectURL}
+		case a2a.OAuth2SecurityScheme:
+			flows, err := flowsOf(s)
+			if err != nil {
+				return nil, err
+			}
+			u.Schemes[name] = scheme{OAuth2: &s, Type: "oauth2", Description: s.Description, Flows: flows}
+		case a2a.MutualTLSSecurityScheme:
+			u.Schemes[name] = scheme{MutualTLS: &s, Type: "mutualTLS", Description: s.Description}
 		default:
 			return nil, fmt.Errorf("the card cannot say a scheme of type %T", s)
 		}
 	}
 
 	return json.Marshal(u)
+}
+
+// flowsOf are the flows of a scheme as both versions write them.
+func flowsOf(s a2a.OAuth2SecurityScheme) (json.RawMessage, error) {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return nil, err
+	}
+	var whole struct {
+		Flows json.RawMessage `json:"flows"`
+	}
+	err = json.Unmarshal(text, &whole)
+	return whole.Flows, err
 }

@@ -1,8 +1,6 @@
 package keys
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/hkdf"
@@ -21,9 +19,10 @@ import (
 // Two purposes never share a key, so that a leak in one does not help against another.
 type entry struct {
 	from   time.Time
-	kid    string // its public name
-	sealer cipher.AEAD
-	nonces []byte            // key of the nonces of sealer
+	kid    string            // its public name
+	sealer sealer            // of what records keep
+	given  sealer            // of the credentials that tasks are given
+	asks   []byte            // key of the URLs that take them
 	hooks  []byte            // key of the secrets of webhooks
 	files  []byte            // key of the signed URLs of files
 	owners []byte            // key of the Ed25519 keys of owners
@@ -31,6 +30,7 @@ type entry struct {
 	wakes  []byte            // key of the keys of wake URLs
 	nist   *ecdsa.PrivateKey // on P-256
 	tokens jose.Signer       // with nist
+	card   *ecdsa.PrivateKey // on P-256, of the agent card
 }
 
 // derive makes an entry of a key. The purposes are part of every stored and sent value:
@@ -39,20 +39,21 @@ func derive(from time.Time, key []byte) (entry, error) {
 	e := entry{
 		from:   from,
 		kid:    name(expand(key, "name")),
-		nonces: expand(key, "nonces"),
+		asks:   expand(key, "credential URLs"),
 		hooks:  expand(key, "webhook secrets"),
 		files:  expand(key, "file URLs"),
 		owners: expand(key, "Ed25519 keys of owners"),
 		names:  expand(key, "names of owners"),
 		wakes:  expand(key, "wake URLs"),
 		nist:   scalar(func(i int) []byte { return expand(key, fmt.Sprintf("P-256 %d", i)) }),
+		card:   scalar(func(i int) []byte { return expand(key, fmt.Sprintf("card %d", i)) }),
 	}
-	block, err := aes.NewCipher(expand(key, "seal"))
-	if err != nil {
-		return entry{}, fmt.Errorf("making the sealing key: %w", err)
+	var err error
+	if e.sealer, err = newSealer(expand(key, "seal"), expand(key, "nonces")); err != nil {
+		return entry{}, err
 	}
-	if e.sealer, err = cipher.NewGCM(block); err != nil {
-		return entry{}, fmt.Errorf("making the sealing key: %w", err)
+	if e.given, err = newSealer(expand(key, "seal credentials"), expand(key, "nonces of credentials")); err != nil {
+		return entry{}, err
 	}
 	e.tokens, err = jose.NewSigner(
 		jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: e.nist, KeyID: e.kid}},

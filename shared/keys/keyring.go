@@ -24,24 +24,30 @@ type Keyring struct {
 
 // Config is the source of a Keyring.
 type Config struct {
-	Read func(context.Context) (secret.Value, error) // reads the secret named [Secret]. Required
+	Read func(context.Context) (secret.Value, error) // reads the secret. Required
+	Name string                                      // of the secret; empty: [Secret]
 }
 
 // New makes a Keyring. It reads nothing yet.
-func New(cfg Config) *Keyring { return &Keyring{cfg: cfg} }
+func New(cfg Config) *Keyring {
+	if cfg.Name == "" {
+		cfg.Name = Secret
+	}
+	return &Keyring{cfg: cfg}
+}
 
 // Ring reads the secret. The error is for the operator and names the remedy.
 func (k *Keyring) Ring(ctx context.Context) (Ring, error) {
 	v, err := k.cfg.Read(ctx)
 	if err != nil {
-		return Ring{}, fmt.Errorf("the secret %s, which cardserver keys makes, cannot be read: %w", Secret, err)
+		return Ring{}, fmt.Errorf("the secret %s, which cardserver keys makes, cannot be read: %w", k.cfg.Name, err)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if text := v.Reveal(); k.ring.keys == nil || text != k.text {
 		ring, err := Parse(text)
 		if err != nil {
-			return Ring{}, fmt.Errorf("the secret %s, which cardserver keys makes, cannot be used: %w", Secret, err)
+			return Ring{}, fmt.Errorf("the secret %s, which cardserver keys makes, cannot be used: %w", k.cfg.Name, err)
 		}
 		k.text, k.ring = text, ring
 	}

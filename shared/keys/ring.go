@@ -1,7 +1,7 @@
 // Package keys holds the keys with which the installation signs and seals. All private keys
 // are derived from one secret, a ring of keys each of which is used from a time on. They
-// seal secrets in records, sign webhooks and the tokens that name their sender, and sign
-// the URLs of files and those that wake calls.
+// seal secrets in records and the credentials that tasks are given, sign webhooks and the
+// tokens that name their sender, and sign the URLs of files and those that wake calls.
 //
 // It does not identify callers (shared/auth does), and it keeps nothing: the ring is read
 // from the source of secrets, and every method takes the time.

@@ -72,13 +72,18 @@ func (r Ring) Subjects(now time.Time, owner string) []string {
 	return subjects
 }
 
-// JWKS is the JSON Web Key Set of the keys that check tokens (ES256), in the order of Public.
-// Tokens name their owner, so all owners share these keys.
+// JWKS is the JSON Web Key Set of the keys that check tokens (ES256), in the order of Public,
+// and then of those that check signatures of the card. Tokens name their owner, so all owners
+// share these keys.
 func (r Ring) JWKS(now time.Time) []byte {
 	var set jose.JSONWebKeySet
 	for _, e := range r.list().announced(now) {
 		set.Keys = append(set.Keys,
 			jose.JSONWebKey{Key: &e.nist.PublicKey, KeyID: e.kid, Algorithm: string(jose.ES256), Use: "sig"})
+	}
+	for _, e := range r.list().announced(now) {
+		set.Keys = append(set.Keys,
+			jose.JSONWebKey{Key: &e.card.PublicKey, KeyID: e.cardKID(), Algorithm: string(jose.ES256), Use: "sig"})
 	}
 	text, err := json.Marshal(set)
 	if err != nil {

@@ -53,15 +53,16 @@ func kidOf(t *testing.T, token string) string {
 	return parsed.Signatures[0].Protected.KeyID
 }
 
-// All owners share the key set, so it has the keys of tokens only, which name their owner.
-func TestJWKSHoldsTheKeysOfTokens(t *testing.T) {
+// All owners share the key set, so it has the keys of tokens, which name their owner, and of the
+// card, which has none.
+func TestJWKSHoldsTheKeysOfTokensAndCards(t *testing.T) {
 	text := parse(t, line(0, 1)+line(5, 2)).JWKS(day(1))
 	var raw struct{ Keys []map[string]string }
 	if err := json.Unmarshal(text, &raw); err != nil {
 		t.Fatal(err)
 	}
-	if len(raw.Keys) != 2 {
-		t.Fatalf("JWKS has %d keys, want 2", len(raw.Keys))
+	if len(raw.Keys) != 4 {
+		t.Fatalf("JWKS has %d keys, want 4", len(raw.Keys))
 	}
 	for i, k := range raw.Keys {
 		if k["kty"] != "EC" || k["crv"] != "P-256" || k["alg"] != "ES256" || k["use"] != "sig" || k["kid"] == "" || k["d"] != "" {
@@ -69,7 +70,7 @@ func TestJWKSHoldsTheKeysOfTokens(t *testing.T) {
 		}
 	}
 	set, err := jwk.Parse(text)
-	if err != nil || set.Len() != 2 {
+	if err != nil || set.Len() != 4 {
 		t.Errorf("jwx reads %v, %v", set, err)
 	}
 }

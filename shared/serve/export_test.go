@@ -1,5 +1,7 @@
 package serve
 
+import "time"
+
 // MostCompressing is how many answers wait for a compressor at most.
 const MostCompressing = mostCompressing
 
@@ -18,4 +20,12 @@ func TakeCompressors() (giveBack func()) {
 		}()
 	}
 	return func() { close(taken) }
+}
+
+// AtTime is c with another clock.
+func (c *Certificates) AtTime(now func() time.Time) *Certificates {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = now
+	return c
 }

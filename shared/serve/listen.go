@@ -2,6 +2,7 @@ package serve
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -36,7 +37,8 @@ func Listen(address string) (net.Listener, error) {
 type listener struct {
 	net.Listener
 	limits  Limits
-	proxied bool // the peer stands for many callers
+	proxied bool        // the peer stands for many callers
+	tls     *tls.Config // nil: connections are not encrypted
 	open    counter
 	telling chan struct{} // bounds the refusals that are being told
 	log     *slog.Logger
@@ -59,6 +61,9 @@ func (l *listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		from := l.share(c.RemoteAddr().String())
+		if l.tls != nil {
+			c = tls.Server(c, l.tls) // the first read shakes hands, within the time of a header
+		}
 		short := l.take(from)
 		if short == enough {
 			return &conn{Conn: c, limits: l.limits, release: sync.OnceFunc(func() { l.open.release(from) }), of: l, from: from}, nil

@@ -52,6 +52,9 @@ type Options struct {
 	// Proxies is the number of proxies that the program trusts, with a Caller: 1 by default.
 	Proxies int
 
+	// Certificates encrypt connections. nil: connections are not encrypted.
+	Certificates *Certificates
+
 	// Linger is how long requests may go on after the program was told to stop, before they
 	// are told too: 100 ms by default, so that short ones end by themselves, and waits and
 	// streams are answered with the current state. A program whose requests are work that
@@ -85,8 +88,13 @@ func Run(ctx context.Context, l net.Listener, h http.Handler, o Options) error {
 		ErrorLog:          slog.NewLogLogger(faults{o.Log.Handler()}, slog.LevelError), // panics of handlers
 	}
 
+	listening := newListener(l, limits, o.Caller != nil, o.Log)
+	if o.Certificates != nil {
+		listening.tls = o.Certificates.Config()
+		srv.Handler = withTLS(srv.Handler)
+	}
 	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(newListener(l, limits, o.Caller != nil, o.Log)) }()
+	go func() { failed <- srv.Serve(listening) }()
 
 	select {
 	case err := <-failed:

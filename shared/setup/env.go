@@ -18,6 +18,7 @@ import (
 type Env struct {
 	Port      string // PORT: the port of the default address; empty: 8080
 	Listen    string // ERRAND_LISTEN: address to listen on; empty: loopback, on Cloud Run everywhere
+	TLS       string // ERRAND_TLS: folder with the certificate of cardserver; empty: connections are not encrypted
 	URL       string // ERRAND_URL: where clients reach the agent; empty: where they sent the request
 	Agent     string // ERRAND_AGENT: path of agent.yaml; empty: the embedded one
 	Store     string // ERRAND_STORE: spec of the store; empty: sqlite:errand.db
@@ -36,6 +37,8 @@ type Env struct {
 	Secrets   string // ERRAND_SECRETS: spec of where secrets are; empty: env:
 	GeminiKey string // GEMINI_API_KEY: the secret gemini-api-key of env:
 	Keys      string // ERRAND_KEYS: the secret errand-keys of env:
+
+	CredentialKeys string // ERRAND_CREDENTIAL_KEYS: the secret errand-credential-keys of env:
 
 	StoreUser     string // ALLOY_DB_USER: the secret alloy_db_user of env:, for a Postgres database
 	StorePassword string // ALLOY_DB_PASS: the secret alloy_db_pass of env:
@@ -64,30 +67,32 @@ func (e Env) CloudRun() bool { return e.Service != "" }
 
 // variables are the variables that the programs read. docs/environment.md lists the same.
 var variables = map[string]func(*Env, string){
-	"PORT":               func(e *Env, v string) { e.Port = v },
-	"ERRAND_LISTEN":      func(e *Env, v string) { e.Listen = v },
-	"ERRAND_URL":         func(e *Env, v string) { e.URL = strings.TrimSuffix(v, "/") },
-	"ERRAND_AGENT":       func(e *Env, v string) { e.Agent = v },
-	"ERRAND_STORE":       func(e *Env, v string) { e.Store = v },
-	"ERRAND_FILES":       func(e *Env, v string) { e.Files = v },
-	"ERRAND_OBJECTS":     func(e *Env, v string) { e.Objects = v },
-	"ERRAND_QUEUE":       func(e *Env, v string) { e.Queue = v },
-	"ERRAND_BUS":         func(e *Env, v string) { e.Bus = v },
-	"ERRAND_REFUSED":     func(e *Env, v string) { e.Refused = v },
-	"ERRAND_MODEL":       func(e *Env, v string) { e.Model = v },
-	"ERRAND_PUSH_ALLOW":  func(e *Env, v string) { e.PushAllow = v },
-	"ERRAND_AGENT_ALLOW": func(e *Env, v string) { e.AgentAllow = v },
-	"ERRAND_ORIGINS":     func(e *Env, v string) { e.Origins = v },
-	"ERRAND_DEDUPE":      func(e *Env, v string) { e.Dedupe = v },
-	"ERRAND_TURNS":       func(e *Env, v string) { e.Turns = v },
-	"ERRAND_ACCESS":      func(e *Env, v string) { e.Access = v },
-	"ERRAND_PROXIES":     func(e *Env, v string) { e.Proxies = v },
-	"ERRAND_CHECKED_BY":  func(e *Env, v string) { e.CheckedBy = v },
-	"ERRAND_SECRETS":     func(e *Env, v string) { e.Secrets = v },
-	"GEMINI_API_KEY":     func(e *Env, v string) { e.GeminiKey = strings.TrimSpace(v) }, // files end in a newline
-	"ERRAND_KEYS":        func(e *Env, v string) { e.Keys = v },
-	"ALLOY_DB_USER":      func(e *Env, v string) { e.StoreUser = v },
-	"ALLOY_DB_PASS":      func(e *Env, v string) { e.StorePassword = v },
+	"PORT":                   func(e *Env, v string) { e.Port = v },
+	"ERRAND_LISTEN":          func(e *Env, v string) { e.Listen = v },
+	"ERRAND_TLS":             func(e *Env, v string) { e.TLS = v },
+	"ERRAND_URL":             func(e *Env, v string) { e.URL = strings.TrimSuffix(v, "/") },
+	"ERRAND_AGENT":           func(e *Env, v string) { e.Agent = v },
+	"ERRAND_STORE":           func(e *Env, v string) { e.Store = v },
+	"ERRAND_FILES":           func(e *Env, v string) { e.Files = v },
+	"ERRAND_OBJECTS":         func(e *Env, v string) { e.Objects = v },
+	"ERRAND_QUEUE":           func(e *Env, v string) { e.Queue = v },
+	"ERRAND_BUS":             func(e *Env, v string) { e.Bus = v },
+	"ERRAND_REFUSED":         func(e *Env, v string) { e.Refused = v },
+	"ERRAND_MODEL":           func(e *Env, v string) { e.Model = v },
+	"ERRAND_PUSH_ALLOW":      func(e *Env, v string) { e.PushAllow = v },
+	"ERRAND_AGENT_ALLOW":     func(e *Env, v string) { e.AgentAllow = v },
+	"ERRAND_ORIGINS":         func(e *Env, v string) { e.Origins = v },
+	"ERRAND_DEDUPE":          func(e *Env, v string) { e.Dedupe = v },
+	"ERRAND_TURNS":           func(e *Env, v string) { e.Turns = v },
+	"ERRAND_ACCESS":          func(e *Env, v string) { e.Access = v },
+	"ERRAND_PROXIES":         func(e *Env, v string) { e.Proxies = v },
+	"ERRAND_CHECKED_BY":      func(e *Env, v string) { e.CheckedBy = v },
+	"ERRAND_SECRETS":         func(e *Env, v string) { e.Secrets = v },
+	"GEMINI_API_KEY":         func(e *Env, v string) { e.GeminiKey = strings.TrimSpace(v) }, // files end in a newline
+	"ERRAND_KEYS":            func(e *Env, v string) { e.Keys = v },
+	"ERRAND_CREDENTIAL_KEYS": func(e *Env, v string) { e.CredentialKeys = v },
+	"ALLOY_DB_USER":          func(e *Env, v string) { e.StoreUser = v },
+	"ALLOY_DB_PASS":          func(e *Env, v string) { e.StorePassword = v },
 
 	"ERRAND_SHARDS":         func(e *Env, v string) { e.Shards = v },
 	"ERRAND_WORKER_URL":     func(e *Env, v string) { e.WorkerURL = strings.TrimSuffix(v, "/") },
@@ -206,18 +211,28 @@ func (e Env) check() []error {
 		bad = append(bad, fmt.Errorf("ERRAND_DEDUPE must be %s, the default, or %s if clients give different messages the same messageId", dedupeByID, dedupeOff))
 	}
 
+	if e.TLS != "" && e.CloudRun() {
+		bad = append(bad, errors.New("ERRAND_TLS is not for Cloud Run, which serves TLS itself: leave it out"))
+	}
+
 	switch {
-	case e.CheckedBy != "" && e.CheckedBy != checkedByCloudRun:
-		bad = append(bad, fmt.Errorf("ERRAND_CHECKED_BY must be %s, or be left out if nobody checks callers before the program", checkedByCloudRun))
-	case e.CheckedBy != "" && !e.CloudRun():
+	case e.CheckedBy != "" && e.CheckedBy != checkedByCloudRun && e.CheckedBy != checkedByBalancer:
+		bad = append(bad, fmt.Errorf("ERRAND_CHECKED_BY must be %s or %s, or be left out if nobody checks callers before the program", checkedByCloudRun, checkedByBalancer))
+	case e.Checked() && !e.CloudRun():
 		bad = append(bad, errors.New("ERRAND_CHECKED_BY is for Cloud Run (K_SERVICE is set): elsewhere callers reach the program past its check, and could be anybody they say; leave it out"))
 	}
 
 	return bad
 }
 
-// checkedByCloudRun is the value of ERRAND_CHECKED_BY.
-const checkedByCloudRun = "cloudrun"
+// The values of ERRAND_CHECKED_BY.
+const (
+	checkedByCloudRun = "cloudrun"
+	checkedByBalancer = "loadbalancer"
+)
+
+// Balanced reports whether a load balancer in front has checked the certificates of clients.
+func (e Env) Balanced() bool { return e.CheckedBy == checkedByBalancer }
 
 // Checked reports whether Cloud Run has checked the callers of the program.
 func (e Env) Checked() bool { return e.CheckedBy == checkedByCloudRun }

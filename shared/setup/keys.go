@@ -39,6 +39,23 @@ func (o *opening) keys(to *Sealing) {
 	}
 }
 
+// credentialRing finds the secret with the keys of credentials. The worker opens credentials and
+// must open nothing else, so they have a secret of their own. An agent whose code asks for no
+// credentials needs none, so a secret that is missing is no fault: it is read at the first use.
+func (o *opening) credentialRing() func(context.Context) (keys.Ring, error) {
+	get, now := o.read(keys.CredentialSecret)
+	if get == nil {
+		return nil
+	}
+	k := keys.New(keys.Config{Read: get, Name: keys.CredentialSecret})
+	if now {
+		if _, err := k.Ring(o.ctx); err != nil && !errors.Is(err, secret.ErrNotFound) {
+			o.note(fmt.Errorf("ERRAND_CREDENTIAL_KEYS, or errand-credential-keys in ERRAND_SECRETS: %w", err))
+		}
+	}
+	return k.Ring
+}
+
 // CheckKeys reads the keys once, so that a secret without a version is seen before the
 // first webhook. The program runs all the same: webhooks wait and are sent later.
 func (s *Sealing) CheckKeys(ctx context.Context) {

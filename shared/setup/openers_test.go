@@ -83,6 +83,7 @@ func TestProgramsRefuseWhatTheyUse(t *testing.T) {
 		{"agent", func(e *setup.Env) { e.Agent = "/none.yaml" }, []string{"cardserver", "worker"}, []string{"ERRAND_AGENT"}},
 		{"access", func(e *setup.Env) { e.Access = "/none.yaml" }, everyone, []string{"ERRAND_ACCESS"}},
 		{"webhooks", func(e *setup.Env) { e.PushAllow = "x" }, []string{"cardserver", "functions"}, []string{"ERRAND_PUSH_ALLOW"}},
+		{"keys of credentials", func(e *setup.Env) { e.CredentialKeys = "2026-01-01T00:00:00Z letmein" }, []string{"cardserver", "worker"}, []string{"ERRAND_CREDENTIAL_KEYS", "errand-credential-keys", "line 1"}},
 		{"keys", func(e *setup.Env) { e.Keys = "" }, []string{"cardserver", "functions"}, []string{"ERRAND_KEYS"}},
 		{"URL", func(e *setup.Env) { e.URL = "" }, []string{"functions"}, []string{"ERRAND_URL", "in the name of the agent"}},
 		{"two faults", func(e *setup.Env) { e.Store, e.Files = "z", "s3:x" }, everyone, []string{"ERRAND_STORE", "ERRAND_FILES"}},

@@ -106,7 +106,7 @@ func (o *opening) clientSide(c *ClientSide, definition []byte) {
 
 // access reads the access file.
 func (o *opening) access() *auth.Access {
-	a, err := auth.Load(o.env.Access, auth.Options{Log: o.log, Proxies: o.env.Hops(), Checked: o.env.Checked()})
+	a, err := auth.Load(o.env.Access, auth.Options{Log: o.log, Proxies: o.env.Hops(), Checked: o.env.Checked(), Balanced: o.env.Balanced(), TLS: o.env.TLS != ""})
 	o.note(err)
 	return a
 }

@@ -82,6 +82,9 @@ type ClientSide struct {
 	Egress   *egress.Client // checks the URLs of webhooks
 	IDTokens bool           // webhooks can carry ID tokens of a service account
 	URL      string         // where clients reach the agent; empty: where they sent the request
+
+	// CredentialRing reads the keys of the credentials that tasks are given.
+	CredentialRing func(context.Context) (keys.Ring, error)
 }
 
 // A TurnSide has the parts that run turns.
@@ -123,6 +126,18 @@ type Worker struct {
 	Usage *usage.Meter // of callers with a limit of tokens a day
 	Queue queue.Queue
 	Bus   bus.Publisher
+
+	// CredentialRing is that of a ClientSide, and all that the worker has of the keys.
+	CredentialRing func(context.Context) (keys.Ring, error)
+}
+
+// A CardSide has the parts that the agent card is made of, for those who want it as a file.
+type CardSide struct {
+	Core
+	Sealing
+	Agent  *agent.Agent
+	Access *auth.Access
+	URL    string // where clients reach the agent
 }
 
 // A Functions has the parts of the functions.
@@ -154,6 +169,7 @@ func OpenStandalone(ctx context.Context, e Env, definition []byte, log *slog.Log
 	o.note(e.together())
 	o.clientSide(&s.ClientSide, definition)
 	o.turnSide(&s.TurnSide, s.Agent)
+	s.CredentialRing = func(ctx context.Context) (keys.Ring, error) { return s.Keys.Ring(ctx) }
 	return end(o, s, &s.Core)
 }
 
@@ -164,7 +180,19 @@ func OpenFront(ctx context.Context, e Env, definition []byte, log *slog.Logger) 
 	o.managed("cardserver")
 	o.clientSide(&f.ClientSide, definition)
 	o.queue(&f.Queue)
+	f.CredentialRing = o.credentialRing()
 	return end(o, f, &f.Core)
+}
+
+// OpenCard opens the parts of the card, beside a program that runs or without one. The store is
+// left alone. definition is as for OpenStandalone.
+func OpenCard(ctx context.Context, e Env, definition []byte, log *slog.Logger) (*CardSide, error) {
+	o, c := begin(ctx, e, log), &CardSide{}
+	o.agent(&c.Agent, definition)
+	c.Access = o.access()
+	o.url(&c.URL)
+	o.keys(&c.Sealing)
+	return end(o, c, &c.Core)
 }
 
 // OpenWorker opens the parts of the worker. definition is as for OpenStandalone.
@@ -180,6 +208,7 @@ func OpenWorker(ctx context.Context, e Env, definition []byte, log *slog.Logger)
 	access := o.access()
 	o.objects(&w.Objects, access)
 	o.usage(&w.Usage, &w.Store, access)
+	w.CredentialRing = o.credentialRing()
 	w.Doors = o.doors(e.WorkerURL)
 	return end(o, w, &w.Core)
 }

@@ -126,6 +126,8 @@ func (e Env) lookup(variable string) (string, bool) {
 		return e.GeminiKey, true
 	case "ERRAND_KEYS":
 		return e.Keys, true
+	case "ERRAND_CREDENTIAL_KEYS":
+		return e.CredentialKeys, true
 	case "ALLOY_DB_USER":
 		return e.StoreUser, true
 	case "ALLOY_DB_PASS":

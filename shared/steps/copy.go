@@ -11,10 +11,15 @@ import (
 	"errand/shared/kv"
 )
 
+// credentials begins the names of the credentials that a task was given.
+const credentials = "y/"
+
 // Copy copies the entries of a task, whose keys begin with from, to another task of the same
 // owner: their keys begin with to instead. Of the steps of the model it copies those up to the
-// number last, and of what the agent's own code has stored that of turns up to turn. What the other task has already stays as it is, so that a copy that was broken
-// off is made again. After an error some entries may be missing, and the caller calls again.
+// number last, and of what the agent's own code has stored that of turns up to turn. Credentials are for the one
+// task, and are not copied. What the other task has already stays as it is, so that a copy that
+// was broken off is made again. After an error some entries may be missing, and the caller calls
+// again.
 func Copy(ctx context.Context, store kv.Store, from, to string, last, turn int) error {
 	for after := ""; ; {
 		list, err := store.List(ctx, from, after, page)
@@ -26,7 +31,7 @@ func Copy(ctx context.Context, store kv.Store, from, to string, last, turn int) 
 		g.SetLimit(side)
 		for _, e := range list {
 			name := strings.TrimPrefix(e.Key, from)
-			if n, ofTurn := place(name); ofTurn && n > turn || !ofTurn && n > last {
+			if n, ofTurn := place(name); ofTurn && n > turn || !ofTurn && n > last || strings.HasPrefix(name, credentials) {
 				continue
 			}
 			g.Go(func() error {

@@ -74,6 +74,7 @@ func TestCopy(t *testing.T) {
 	put("step/a/1/000003.e1", "never opened")
 	put("step/a/1/t000003/n.x", "of a later turn")
 	put("step/a/1/x/t000003/n.x", "of a later turn")
+	put("step/a/1/y/shop-key/t000001", "a credential, for that task alone")
 	put("step/a/2/000001", "of another life")
 	put("step/b/1/000002", "two and more")
 	want["000002"] = "two and more"

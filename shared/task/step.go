@@ -104,6 +104,10 @@ func stepPrefix(id, life string) string { return fmt.Sprintf("step/%s/%s/", id, 
 // MemoPrefix begins the keys of the memos of this life: they come after all of its steps.
 func (r Record) MemoPrefix() string { return r.StepPrefix() + "x/" }
 
+// CredentialPrefix begins the keys of the credentials that this life of the task was given: they
+// come after everything else, and no rerun takes them over.
+func (r Record) CredentialPrefix() string { return r.StepPrefix() + "y/" }
+
 // CallKey is the key by which the receiver of a call recognises it, in every attempt and in
 // every rerun that goes on from its step.
 func (r Record) CallKey(step, call int) string {

@@ -21,6 +21,7 @@ import (
 
 	"errand/shared/adapters/standin"
 	"errand/shared/bus"
+	"errand/shared/credential"
 	"errand/shared/desk"
 	"errand/shared/kv"
 	"errand/shared/lab/scripts"
@@ -39,6 +40,7 @@ type site struct {
 	desk   *desk.Desk
 	setup  setup
 	reads  *turn.Conversation // nil: the default
+	given  *credential.Store  // nil: there are no credentials
 	worker *turn.Worker       // of the newest process
 	now    time.Time
 	retry  int
@@ -185,7 +187,7 @@ func (s *site) process(id string, killAt int) {
 	store := mortal{s.Store, s, dead}
 	s.worker = turn.New(turn.Config{
 		Lease: s.lease, Conversation: s.reads, Pace: turn.Pace{Soon: time.Hour}, // no write depends on how busy the machine is
-		Desk: s.desk, Store: store, KV: mortalKV{s.Store.KV(), store}, Bus: noBus{}, Executor: newExecutor(s.t, s.setup), Log: s.Log,
+		Desk: s.desk, Store: store, KV: mortalKV{s.Store.KV(), store}, Bus: noBus{}, Executor: newExecutor(s.t, s.setup), Log: s.Log, Credentials: s.given,
 	})
 	s.retry++
 	req := httptest.NewRequestWithContext(s.t.Context(), "POST", queue.PathTurn, strings.NewReader(string(queue.Job{Task: id}.Body())))

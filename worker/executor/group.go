@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
+	"errand/shared/secret"
 	"errand/shared/task"
+	"errand/worker/run"
 	"errand/worker/steps"
 	"errand/worker/tools"
 )
@@ -83,6 +86,10 @@ func (t *turn) noteEnd(o *open, m callEnd) {
 	wait, waits := errors.AsType[*tools.Wait](m.err)
 	last := c.First.Add(task.LaterFor)
 
+	if w, ok := errors.AsType[*run.Wanted](m.err); ok {
+		t.wanted = w
+	}
+
 	switch {
 	case waits && !now.Before(last):
 		m.value = tools.Refusal("the call has waited for 30 days, which is the limit: it is not made again")
@@ -120,6 +127,7 @@ func (t *turn) call(ctx context.Context, s task.Step, i int, c callable, r repor
 	r.call = i
 	limited = tools.WithReporter(limited, r)
 	limited = steps.Within(limited, fmt.Sprintf("%d.%d ", s.Number, i+1))
+	limited, asks := asking(limited)
 
 	began := time.Now()
 	value, err := c.tool.Run(limited, c.call, func(late json.RawMessage) {
@@ -129,6 +137,10 @@ func (t *turn) call(ctx context.Context, s task.Step, i int, c callable, r repor
 			t.log.ErrorContext(ctx, "the result of a call came late, and was lost", "task", t.info.TaskID, "tool", s.Calls[i].Name, "err", err)
 		}
 	})
+
+	if w := asks.wanted.Load(); w != nil && err != nil {
+		err = w
+	}
 
 	log := t.log.With("task", t.info.TaskID, "tool", s.Calls[i].Name, "step", s.Number, "call", i+1, "duration", time.Since(began))
 	switch _, waits := errors.AsType[*tools.Wait](err); {
@@ -140,6 +152,33 @@ func (t *turn) call(ctx context.Context, s task.Step, i int, c callable, r repor
 		log.InfoContext(ctx, "tool called")
 	}
 	return value, err
+}
+
+// An asks notes which credential a call has asked for and not got. The error of a tool has lost
+// that.
+type asks struct {
+	run.Credentials
+	wanted atomic.Pointer[run.Wanted]
+}
+
+// asking is the context of a call, with what the call asks for.
+func asking(ctx context.Context) (context.Context, *asks) {
+	this, _ := run.From(ctx)
+	a := &asks{Credentials: this.Credentials}
+	if a.Credentials == nil {
+		return ctx, a
+	}
+	this.Credentials = a
+	return run.With(ctx, this), a
+}
+
+// Get implements run.Credentials.
+func (a *asks) Get(ctx context.Context, name, why string) (secret.Value, error) {
+	v, err := a.Credentials.Get(ctx, name, why)
+	if w, ok := errors.AsType[*run.Wanted](err); ok {
+		a.wanted.Store(w)
+	}
+	return v, err
 }
 
 // graced is the context of a call. A call with effects may go on for a moment when the process

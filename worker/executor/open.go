@@ -201,6 +201,10 @@ func (t *turn) settle(ctx context.Context, o *open) error {
 			err = t.resolve(ctx, o, p.doubt[0])
 		case !p.until.IsZero():
 			err = t.hold(ctx, o, p.until)
+		case t.wanted != nil: // a call failed for want of a credential, and the turn asks for it
+			if err = t.answer.close(a2a.TaskStateAuthRequired); err == nil {
+				err = t.wanted
+			}
 		default:
 			t.remember(o)
 			return nil

@@ -43,7 +43,8 @@ type turn struct {
 	said      int       // bytes that the model and its tools have added so far
 	made      int       // bytes of artifacts that calls have made
 
-	fruitless bool // a call with effects has used up its time limit in this run
+	wanted    *run.Wanted // the credential that a call has asked for and not got
+	fruitless bool        // a call with effects has used up its time limit in this run
 }
 
 func (e *Executor) begin(ctx context.Context, ec *a2asrv.ExecutorContext, yield func(a2a.Event, error) bool) *turn {

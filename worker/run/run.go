@@ -27,6 +27,9 @@ type Run struct {
 	// Steps keeps the steps of the turn. nil: there is no store for them.
 	Steps Steps
 
+	// Credentials are those that the task was given. nil: there are none, and none can be asked for.
+	Credentials Credentials
+
 	// Spent is the cost of the turn in earlier runs. Spend adds the cost of a reply to the
 	// next commit of the turn, unless a step carries it.
 	Spent task.Spent

@@ -51,6 +51,9 @@ func (w *Worker) run(ctx context.Context, r task.Record, p *place, start time.Ti
 	if !r.Wake.IsZero() {
 		return w.cfg.Desk.Enqueue(ctx, r, r.Lane) // the wake-up, if it is near (R4)
 	}
+	if err := w.dropCredentials(ctx, r); err != nil {
+		return err
+	}
 	return w.publish(ctx, r)
 }
 
@@ -113,7 +116,7 @@ func (w *Worker) execute(ctx context.Context, r task.Record, s *session, until t
 	ctx = run.With(ctx, run.Run{
 		Turn: r.Turn, Attempt: r.Attempt, Until: until, Flush: s.flush, Now: w.cfg.Desk.Now,
 		Steps: &steps{s: s, r: r, stored: map[int]kv.Entry{}}, Spent: r.Turned, Spend: s.spend, Moved: s.progress, Inherited: r.Inherited(),
-		Before: sees.before, LeftOut: s.leftOut,
+		Credentials: credentials{s: s, r: r}, Before: sees.before, LeftOut: s.leftOut,
 		Task: r.ID(), Epoch: r.Epoch, Last: r.LastAttempt(w.cfg.Desk.Moment().Rules),
 	})
 	ctx = workersteps.With(ctx, workersteps.Scope{
@@ -235,6 +238,10 @@ func (w *Worker) conclude(ctx context.Context, s *session, out task.Outcome, err
 
 	if ask, ok := errors.AsType[*run.Ask](err); ok {
 		return s.finish(ctx, task.Outcome{State: a2a.TaskStateInputRequired, Message: ask.Message, Question: &ask.Question})
+	}
+
+	if w, ok := errors.AsType[*run.Wanted](err); ok {
+		return s.finish(ctx, task.Outcome{State: a2a.TaskStateAuthRequired, Message: w.Message})
 	}
 
 	if pause, ok := errors.AsType[*run.Pause](err); ok {

@@ -19,6 +19,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
 	"errand/shared/bus"
+	"errand/shared/credential"
 	"errand/shared/desk"
 	"errand/shared/kv"
 	"errand/shared/memory"
@@ -57,6 +58,8 @@ type Config struct {
 	// WakeURL makes the address by which the call with a key is woken, signed with the wake
 	// key of its record. nil, and an empty address: the agent has no public address.
 	WakeURL func(wakeKey, call string) string
+
+	Credentials *credential.Store // those that tasks are given; nil: none
 
 	Memory *memory.Pool // of all turns that are not small; nil: a quarter of the process
 
@@ -192,6 +195,9 @@ func (w *Worker) turn(ctx context.Context, id string, lease task.Lease) error {
 		w.cfg.Log.InfoContext(ctx, "turn parked before its claim", "task", id, "attempt", r.Attempt, "deaths", r.Deaths, "blamed", r.Blamed, "wake", r.Wake)
 		return w.cfg.Desk.Enqueue(ctx, r, r.Lane) // the wake-up, if it is near (R12)
 	case task.Ended:
+		if err := w.dropCredentials(ctx, r); err != nil {
+			return err
+		}
 		w.cfg.Log.WarnContext(ctx, "task ended without an answer", "task", id, "job", lease.Name, "attempt", r.Attempt, "epoch", r.Epoch)
 		return w.publish(ctx, r)
 	}
@@ -235,6 +241,9 @@ func (w *Worker) claim(ctx context.Context, r task.Record, now task.Moment, c ta
 // The notifications of the front door are pending until the record says that they are
 // published.
 func (w *Worker) publishLate(ctx context.Context, r task.Record, told int) error {
+	if err := w.dropCredentials(ctx, r); err != nil {
+		return err
+	}
 	if len(r.Notifications) > told {
 		if err := w.publish(ctx, r); err != nil {
 			return err

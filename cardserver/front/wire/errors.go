@@ -93,6 +93,13 @@ type unavailable struct {
 func (u *unavailable) Error() string { return "temporarily unavailable: " + u.cause.Error() }
 func (u *unavailable) Unwrap() error { return u.cause }
 
+// RefuseCaller answers a request whose caller is refused, in the form of the HTTP+JSON binding.
+func RefuseCaller(w http.ResponseWriter, r *http.Request, err error) {
+	c := &call{options: &Options{}, w: w, r: r, form: restForm{}}
+	*c.options = c.options.withDefaults()
+	c.fail(err)
+}
+
 // A refusal is an error of HTTP itself, with its own status.
 type refusal struct {
 	is        error // the class of A2A errors that it belongs to

@@ -7,8 +7,10 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"errand/shared/auth"
+	"errand/shared/card"
 	"errand/shared/dialect"
 )
 
@@ -88,7 +90,7 @@ var operations = [...]operation{
 	}, {
 		name: "GetExtendedAgentCard", name03: "agent/getAuthenticatedExtendedCard", verbs: get, path: "extendedAgentCard", path03: "card",
 		right: auth.Read,
-		serve: unary((*cursor).extendedCard, (*cursor).extendedCard, a2asrv.RequestHandler.GetExtendedAgentCard),
+		serve: extendedCard,
 	},
 }
 
@@ -153,6 +155,28 @@ func request[Req any](c *call, p params, read, read03 func(*cursor, *Req)) (cont
 	req, names, err := decode(p, c.dialect, read)
 	c.names = names
 	return ctx, req, err
+}
+
+// extendedCard answers with the document that clients of both versions read, as the public card.
+// No cache but the caller's own may keep it.
+func extendedCard(c *call, p params) error {
+	ctx, req, err := request(c, p, (*cursor).extendedCard, (*cursor).extendedCard)
+	if err != nil {
+		return err
+	}
+	own, err := c.handler.GetExtendedAgentCard(ctx, req)
+	if err != nil {
+		return err
+	}
+	doc, err := card.Encode(own)
+	if err != nil {
+		return err
+	}
+
+	c.charge.Settle()
+	c.w.Header().Set("Cache-Control", "private, max-age=300")
+	c.w.Header().Add("Vary", "Authorization, X-API-Key")
+	return c.answer(jsontext.Value(doc))
 }
 
 func sendMessage(h a2asrv.RequestHandler, ctx context.Context, req *a2a.SendMessageRequest) (*a2a.StreamResponse, error) {

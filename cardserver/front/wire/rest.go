@@ -13,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"errand/shared/audit"
+	"errand/shared/auth"
 	"errand/shared/dialect"
 )
 
@@ -172,6 +173,9 @@ func route(escaped string) (p place, ok bool) {
 		return p, true
 	}
 
+	if auth.Reserved(segments[0]) {
+		return p, false
+	}
 	p.path.tenant = segments[0] // the same paths are served under a tenant
 	ok = p.lead(segments[1:])
 	return p, ok

@@ -6,6 +6,7 @@ package agent
 import (
 	"context"
 	_ "embed"
+	"fmt"
 	"io"
 	"iter"
 	"net/http"
@@ -30,6 +31,13 @@ var Definition []byte
 const (
 	OwnQuestion = "Who executes this?"
 	OwnAnswer   = "An executor of one's own."
+)
+
+// CredentialQuestion begins a task for which the executor of this package asks for the credential
+// lab-key, and which it answers with CredentialAnswer.
+const (
+	CredentialQuestion = "Have you got the key?"
+	CredentialAnswer   = "A key of %d bytes."
 )
 
 // A Report is the result of the tool report.
@@ -104,6 +112,16 @@ type own struct {
 }
 
 func (o own) Execute(ctx context.Context, ec *a2asrv.ExecutorContext) iter.Seq2[a2a.Event, error] {
+	if first := ec.StoredTask.History[0]; len(first.Parts) > 0 && first.Parts[0].Text() == CredentialQuestion {
+		return func(yield func(a2a.Event, error) bool) {
+			key, err := run.Credential(ctx, "lab-key", "to measure it")
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			yield(a2a.NewMessage(a2a.MessageRoleAgent, a2a.NewTextPart(fmt.Sprintf(CredentialAnswer, len(key.Reveal())))), nil)
+		}
+	}
 	if ec.Message == nil || len(ec.Message.Parts) == 0 || ec.Message.Parts[0].Text() != OwnQuestion {
 		return o.AgentExecutor.Execute(ctx, ec)
 	}
