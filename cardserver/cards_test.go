@@ -70,6 +70,27 @@ func (p *process) genuine(doc []byte) (c a2a.AgentCard) {
 	return c
 }
 
+// rpcCard is the card that a method of JSON-RPC answers a caller with.
+func (p *process) rpcCard(method, key string) []byte {
+	p.t.Helper()
+	req, err := http.NewRequestWithContext(p.t.Context(), "POST", p.url(), strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"`+method+`","params":{}}`))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	req.Header.Set("X-API-Key", key)
+	req.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var answer struct{ Result json.RawMessage }
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || len(answer.Result) == 0 {
+		p.t.Fatalf("%s: %d, %v", method, res.StatusCode, err)
+	}
+	return answer.Result
+}
+
 func skillsOf(c a2a.AgentCard) (ids []string) {
 	for _, s := range c.Skills {
 		ids = append(ids, s.ID)
@@ -120,6 +141,12 @@ func TestCardsOfCallers(t *testing.T) {
 			if header.Get("Cache-Control") != "private, max-age=300" || !strings.Contains(strings.Join(header.Values("Vary"), ","), "Authorization") {
 				t.Errorf("%s may be kept: %v", path, header)
 			}
+		}
+	}
+	for _, method := range []string{"GetExtendedAgentCard", "agent/getAuthenticatedExtendedCard"} {
+		own := p.genuine(p.rpcCard(method, alice))
+		if !slices.Contains(skillsOf(own), "ledger") {
+			t.Errorf("%s: %+v", method, own.Skills)
 		}
 	}
 	if status, _, doc := p.get("/extendedAgentCard", ""); status != http.StatusUnauthorized || strings.Contains(string(doc), "ledger") {
