@@ -143,6 +143,7 @@ func TestCardsOfCallers(t *testing.T) {
 			}
 		}
 	}
+
 	for _, method := range []string{"GetExtendedAgentCard", "agent/getAuthenticatedExtendedCard"} {
 		own := p.genuine(p.rpcCard(method, alice))
 		if !slices.Contains(skillsOf(own), "ledger") {
