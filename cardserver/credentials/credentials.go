@@ -205,6 +205,7 @@ func read(w http.ResponseWriter, r *http.Request, kind string) (string, error) {
 	if !utf8.Valid(body) {
 		return "", credential.ErrValue
 	}
+
 	switch kind {
 	case "text/plain":
 		return strings.TrimSuffix(strings.TrimSuffix(string(body), "\n"), "\r"), nil // files end in a newline
