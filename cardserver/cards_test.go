@@ -1,9 +1,14 @@
 package main_test
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/a2aproject/a2a-go/v2/a2aclient"
 	"github.com/go-jose/go-jose/v4"
 
 	"errand/shared/auth"
@@ -20,6 +26,8 @@ import (
 	"errand/shared/keys"
 	lab "errand/shared/lab/agent"
 	"errand/shared/lab/conformance"
+	"errand/shared/peer"
+	"errand/shared/secret"
 )
 
 // get reads a path with an API key, or without one.
@@ -60,6 +68,27 @@ func (p *process) genuine(doc []byte) (c a2a.AgentCard) {
 		p.t.Fatal(err)
 	}
 	return c
+}
+
+// rpcCard is the card that a method of JSON-RPC answers a caller with.
+func (p *process) rpcCard(method, key string) []byte {
+	p.t.Helper()
+	req, err := http.NewRequestWithContext(p.t.Context(), "POST", p.url(), strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"`+method+`","params":{}}`))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	req.Header.Set("X-API-Key", key)
+	req.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var answer struct{ Result json.RawMessage }
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || len(answer.Result) == 0 {
+		p.t.Fatalf("%s: %d, %v", method, res.StatusCode, err)
+	}
+	return answer.Result
 }
 
 func skillsOf(c a2a.AgentCard) (ids []string) {
@@ -112,6 +141,13 @@ func TestCardsOfCallers(t *testing.T) {
 			if header.Get("Cache-Control") != "private, max-age=300" || !strings.Contains(strings.Join(header.Values("Vary"), ","), "Authorization") {
 				t.Errorf("%s may be kept: %v", path, header)
 			}
+		}
+	}
+
+	for _, method := range []string{"GetExtendedAgentCard", "agent/getAuthenticatedExtendedCard"} {
+		own := p.genuine(p.rpcCard(method, alice))
+		if !slices.Contains(skillsOf(own), "ledger") {
+			t.Errorf("%s: %+v", method, own.Skills)
 		}
 	}
 	if status, _, doc := p.get("/extendedAgentCard", ""); status != http.StatusUnauthorized || strings.Contains(string(doc), "ledger") {
@@ -209,37 +245,115 @@ func TestCardIsLintedAtTheStart(t *testing.T) {
 	}
 }
 
-// Shows D17. The JavaScript SDK finds the agent by its address and by a file, checks the card with its own
-// verifier, and calls the agent; with another key it refuses the card. PyJWT checks the whole card.
-func TestCardIsCheckedByOthers(t *testing.T) {
+// Shows D17, D24. Clients find an agent by its address, by a file and in a catalogue, check the card
+// with the key set that its operator gave, and call the agent: ours in Go, the JavaScript SDK with its own
+// verifier, and Python with PyJWT. With another key they refuse the card.
+func TestClientsFindTheAgent(t *testing.T) {
 	t.Parallel()
-	node := needJavaScript(t)
-	p, other := start(t), start(t)
+	node, python := needJavaScript(t), needPyJWT(t)
+	agent, other := start(t), start(t)
 	dir := t.TempDir()
-	mine, theirs, given := filepath.Join(dir, "keys.json"), filepath.Join(dir, "other.json"), filepath.Join(dir, "card.json")
-	for path, from := range map[string]struct {
-		p   *process
-		url string
-	}{mine: {p, keys.Path}, theirs: {other, keys.Path}, given: {p, card.Path}} {
-		_, _, text := from.p.get(from.url, "")
+	save := func(name string, text []byte) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
+		return path
 	}
+	_, _, ring := agent.get(keys.Path, "")
+	_, _, theirs := other.get(keys.Path, "")
+	_, _, doc := agent.get(card.Path, "")
+	mine, wrong, given := save("keys.json", ring), save("other.json", theirs), save("card.json", doc)
 
-	run := func(program string, args ...string) (string, error) {
-		out, err := exec.CommandContext(t.Context(), program, args...).CombinedOutput()
-		return string(out), err
-	}
-	for _, args := range [][]string{{p.url(), mine}, {p.url(), mine, given}} {
-		if out, err := run(node, append([]string{"testdata/js/card.mjs"}, args...)...); err != nil || !strings.Contains(out, "verified ") || !strings.Contains(out, "answered by a task") {
-			t.Errorf("card.mjs %q: %v\n%s", args, err, out)
+	key, hash := auth.NewKey()
+	access := save("access.yaml", fmt.Appendf(nil, "catalogue: {require: signed, trust: [{jwks: '%s'}]}\nprincipals: [{name: a, keys: [%s], catalogue: [register]}]", bytes.TrimSpace(ring), hash))
+	catalogue := start(t, "ERRAND_ACCESS="+access, "ERRAND_PUSH_ALLOW="+strings.TrimPrefix(agent.url(), "http://"))
+	listed := save("listed.json", catalogue.register(key, agent.url()))
+
+	for name, read := range map[string]peer.Reader{
+		"address": peer.AtURL(agent.url(), http.DefaultClient, nil), "file": peer.InFile(given),
+		"catalogue": peer.InCatalogue(catalogue.url(), url.Values{"q": {"probe"}}, http.DefaultClient, func(r *http.Request) error {
+			r.Header.Set("X-API-Key", key)
+			return nil
+		}),
+	} {
+		if err := askPeer(t, peer.Config{Read: read, Keys: peer.KeysInFile(mine)}); err != nil {
+			t.Errorf("Go, by %s: %v", name, err)
+		}
+		if err := askPeer(t, peer.Config{Read: read, Keys: peer.KeysInFile(wrong)}); !errors.Is(err, peer.ErrForged) {
+			t.Errorf("Go, by %s, with another key: %v", name, err)
 		}
 	}
-	if out, err := run(node, "testdata/js/card.mjs", p.url(), theirs); err == nil || strings.Contains(out, "verified") {
-		t.Errorf("with another key: %v\n%s", err, out)
-	}
 
+	for program, script := range map[string]string{node: "testdata/js/card.mjs", python: "testdata/python/card.py"} {
+		for name, args := range map[string][]string{"address": {agent.url(), mine}, "file": {agent.url(), mine, given}, "catalogue": {agent.url(), mine, listed}} {
+			out, err := exec.CommandContext(t.Context(), program, append([]string{script}, args...)...).CombinedOutput()
+			if err != nil || strings.Count(string(out), "verified ") != 1 || !strings.Contains(string(out), "answered by a task") {
+				t.Errorf("%s, by %s: %v\n%s", script, name, err, out)
+			}
+		}
+		if out, err := exec.CommandContext(t.Context(), program, script, agent.url(), wrong).CombinedOutput(); err == nil || strings.Contains(string(out), "verified") {
+			t.Errorf("%s, with another key: %v\n%s", script, err, out)
+		}
+	}
+}
+
+// register registers an agent in the program's catalogue, and returns its card as the catalogue shows it.
+func (p *process) register(key, address string) []byte {
+	p.t.Helper()
+	req, err := http.NewRequestWithContext(p.t.Context(), "POST", p.url()+"/catalogue/agents", strings.NewReader(`{"url":"`+address+`"}`))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	req.Header.Set("X-API-Key", key)
+	req.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var shown struct {
+		Signed bool
+		Card   json.RawMessage
+	}
+	if err := json.NewDecoder(res.Body).Decode(&shown); err != nil || !shown.Signed {
+		p.t.Fatalf("registered is %d, %+v, %v", res.StatusCode, shown, err)
+	}
+	return shown.Card
+}
+
+// askPeer sends a message to an agent, with a credential that its operator gave.
+func askPeer(t *testing.T, c peer.Config) error {
+	t.Helper()
+	p := peer.New(c)
+	k, err := p.Card(t.Context())
+	if err != nil {
+		return err
+	}
+	way, err := k.Interface()
+	if err != nil {
+		return err
+	}
+	source := secretsOf{"there": "a-key"}
+	client, err := a2aclient.NewFromEndpoints(t.Context(), []*a2a.AgentInterface{way}, a2aclient.WithDefaultsDisabled(),
+		a2aclient.WithJSONRPCTransport(&http.Client{Transport: p.Transport(peer.APIKey{Secrets: source, Ref: secret.Ref{Name: "there"}}, http.DefaultClient)}))
+	if err != nil {
+		return err
+	}
+	_, err = client.SendMessage(t.Context(), &a2a.SendMessageRequest{Message: a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart("hello"))})
+	return err
+}
+
+type secretsOf map[string]string
+
+func (s secretsOf) Get(_ context.Context, ref secret.Ref) (secret.Value, error) {
+	return secret.NewValue([]byte(s[ref.Name]))
+}
+
+// needPyJWT is a Python that has PyJWT.
+func needPyJWT(t *testing.T) string {
+	t.Helper()
 	python := ""
 	for _, name := range []string{"python3", "/usr/bin/python3"} {
 		if exec.Command(name, "-c", "import jwt, cryptography").Run() == nil {
@@ -247,9 +361,7 @@ func TestCardIsCheckedByOthers(t *testing.T) {
 		}
 	}
 	conformance.Require(t, "python3-jwt", python != "", "install the packages python3-jwt and python3-cryptography, or pyjwt[crypto] with pip")
-	if out, err := run(python, "testdata/python/card.py", p.url(), mine); err != nil || strings.Count(out, "verified ") != 1 {
-		t.Errorf("card.py: %v\n%s", err, out)
-	}
+	return python
 }
 
 // The commands of docs/discovery.md do what the page says.

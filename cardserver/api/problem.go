@@ -33,10 +33,11 @@ func Invalid(field, what string) error {
 	return &Problem{Status: http.StatusBadRequest, Detail: field + " " + what, Field: field}
 }
 
-// write answers with the problem.
+// write answers with the problem, which may be that of many requests at once: it is not changed.
 func (p *Problem) write(w http.ResponseWriter) {
-	p.Title = http.StatusText(p.Status)
-	text, err := json.Marshal(p)
+	told := *p
+	told.Title = http.StatusText(p.Status)
+	text, err := json.Marshal(told)
 	if err != nil { // strings and numbers always encode
 		panic(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -202,6 +203,9 @@ func (a *API) find(q *api.Call) (f found, err error) {
 		if len(all.Get(name)) > maxValue && name != "pageToken" {
 			return f, api.Invalid(name, "has more than "+strconv.Itoa(maxValue)+" bytes")
 		}
+	}
+	if state := all.Get("state"); state != "" && !slices.Contains(catalogue.States, catalogue.State(state)) {
+		return f, api.Invalid("state", "must be current, drifted, down, forged or expired")
 	}
 	f.query = catalogue.Query{
 		Skill: all.Get("skill"), Tag: all.Get("tag"), Provider: all.Get("provider"), Capability: all.Get("capability"),

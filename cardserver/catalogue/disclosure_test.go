@@ -244,6 +244,19 @@ func TestPageTokenIsBound(t *testing.T) {
 	}
 }
 
+// A query that cannot be meant is refused, and its parameter named.
+func TestQueriesThatCannotBeMeant(t *testing.T) {
+	w, _ := matrix(t, "strangers: public")
+	for _, query := range []string{"state=up", "pageSize=0", "pageSize=101", "pageSize=x", "pageToken=x", "skill=a&skill=b", "color=red", "q=" + strings.Repeat("x", 501)} {
+		name, _, _ := strings.Cut(query, "=")
+		for _, path := range []string{"/catalogue/agents?", "/catalogue?"} {
+			if rec := w.ask(w, "ada", "GET", path+query, ""); rec.Code != http.StatusBadRequest || !strings.Contains(rec.Body.String(), name) {
+				t.Errorf("%s%.40s: %d %s", path, query, rec.Code, rec.Body)
+			}
+		}
+	}
+}
+
 func TestEveryOperationNeedsOneRight(t *testing.T) {
 	routes := door.Routes()
 	base.OneRight(t, routes, door.RightOf, strings.NewReplacer("{agent}", strings.Repeat("a", 32)), func(a *auth.Access) http.Handler {

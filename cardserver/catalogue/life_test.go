@@ -53,6 +53,9 @@ func TestCardsThatAreNotTaken(t *testing.T) {
 	w.refused("alice", "https://x.example/empty.json", 400, "skills")
 	w.refused("alice", "https://x.example/none.json", 400, "does not lead to a card")
 	w.refused("alice", "https://me:secret@x.example/", 400, "must be the address")
+	for _, host := range []string{"x.example.", "x.example:", "x.example:0443", "b\u00fccher.example", "x%2eexample", "x.example:8443.evil.example"} {
+		w.refused("alice", "https://"+host+"/a.json", 400, "must ") // in one spelling alone: its keys are found by it
+	}
 
 	if l := read[door.List](w, 200, w.ask(w, "ada", "GET", "/catalogue/agents", "")); l.Total != 0 {
 		t.Errorf("taken were %q", namesOf(l.Agents))

@@ -20,6 +20,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"errand/cardserver/api"
 	"errand/shared/audit"
@@ -182,7 +183,7 @@ func (d *Door) take(w http.ResponseWriter, r *http.Request) (person bool, err er
 		return next, changed, err
 	})
 	switch {
-	case first && (errors.Is(err, credential.ErrNotAsked) || errors.Is(err, task.ErrNotFound)):
+	case first && (errors.Is(err, credential.ErrNotAsked) || errors.Is(err, task.ErrNotFound) || errors.Is(err, task.ErrTerminal) || errors.Is(err, task.ErrTooLarge)):
 		return person, errors.Join(err, d.cfg.Credentials.Withdraw(ctx, of, ask)) // the task went on, or ended, meanwhile
 	case err == nil && !first && !told:
 		return person, errNothing // another request was faster
@@ -199,6 +200,10 @@ func read(w http.ResponseWriter, r *http.Request, kind string) (string, error) {
 	}
 	if err != nil {
 		return "", &api.Problem{Status: http.StatusBadRequest, Detail: "the request ended early: send it again"}
+	}
+
+	if !utf8.Valid(body) {
+		return "", credential.ErrValue
 	}
 
 	switch kind {

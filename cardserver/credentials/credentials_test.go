@@ -152,7 +152,7 @@ func TestDoorTakesCredential(t *testing.T) {
 func TestURLWorksOnce(t *testing.T) {
 	b := newBench(t)
 	path := b.asking("t1")
-	for kind, body := range map[string]string{"text/plain": "", "application/json": "{", "application/x-www-form-urlencoded": "%", "image/png": "x", "text/plain; a": strings.Repeat("x", credential.MaxSize+1), "text/plain; b": strings.Repeat("x", 1<<20), "text/plain; c": "\xff"} {
+	for kind, body := range map[string]string{"text/plain": "", "application/json": "{", "application/x-www-form-urlencoded": "%", "image/png": "x", "text/plain; a": strings.Repeat("x", credential.MaxSize+1), "text/plain; b": strings.Repeat("x", 1<<20), "text/plain; c": "\xff", "application/json; d": "{\"credential\":\"a\xff\"}"} {
 		if w := b.ask("POST", path, kind, body); w.Code < 400 || w.Code > 499 || w.Code == http.StatusNotFound {
 			t.Errorf("%s: %d %s", kind, w.Code, w.Body)
 		}

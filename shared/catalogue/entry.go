@@ -28,6 +28,9 @@ const (
 	Expired State = "expired" // no good card was seen for a week
 )
 
+// States are all states.
+var States = []State{Current, Drifted, Down, Forged, Expired}
+
 // The values of Entry.For.
 const (
 	ForPublic  = "public"  // everybody whom the access file lets see something

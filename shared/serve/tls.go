@@ -54,7 +54,7 @@ func ReadCertificates(folder string, log *slog.Logger) (*Certificates, error) {
 // public needs none and there are other credentials; one with a wrong or an old certificate is
 // not.
 func (c *Certificates) Config() *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+	return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, SessionTicketsDisabled: true, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		return c.current(), nil
 	}}
 }
@@ -72,8 +72,8 @@ func (c *Certificates) current() *tls.Config {
 	return c.kept
 }
 
-// again reads the files, and makes another configuration if they have changed: sessions of the
-// former one are then no longer resumed.
+// again reads the files, and makes another configuration if they have changed. No session is ever
+// resumed: it could outlive the authority that let its client in.
 func (c *Certificates) again() error {
 	c.read = c.now()
 	var text [3][]byte
@@ -91,7 +91,7 @@ func (c *Certificates) again() error {
 	if err != nil {
 		return fmt.Errorf("%s and %s in %s: %w; they must be a certificate in PEM and its key", certFile, keyFile, c.folder, err)
 	}
-	next := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, Certificates: []tls.Certificate{pair}}
+	next := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, SessionTicketsDisabled: true, Certificates: []tls.Certificate{pair}}
 	if text[2] != nil {
 		next.ClientAuth, next.ClientCAs = tls.VerifyClientCertIfGiven, x509.NewCertPool()
 		if !next.ClientCAs.AppendCertsFromPEM(text[2]) {

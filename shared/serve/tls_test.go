@@ -138,6 +138,32 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 	}
 }
 
+// A client whose authority is gone does not come in by a session from before.
+func TestSessionsAreNotResumed(t *testing.T) {
+	s := newSecured(t)
+	client := s.clients.Client("", time.Now().Add(time.Hour))
+	cfg := &tls.Config{
+		RootCAs: s.server.Pool(), ClientSessionCache: tls.NewLRUClientSessionCache(10),
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &client, nil },
+	}
+	for range 3 {
+		c, err := tls.Dial("tcp", s.address, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", s.address); err != nil {
+			t.Fatal(err)
+		}
+		if text, err := io.ReadAll(c); err != nil || !strings.Contains(string(text), "client") { // with the tickets, if there were any
+			t.Fatalf("%q, %v", text, err)
+		}
+		if c.ConnectionState().DidResume {
+			t.Error("a session was resumed")
+		}
+		_ = c.Close()
+	}
+}
+
 // What is no TLS is closed, and stops nobody.
 func TestRubbishInsteadOfTLS(t *testing.T) {
 	s := newSecured(t)
