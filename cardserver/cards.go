@@ -13,6 +13,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"errand/shared/agent"
+	"errand/shared/auth"
 	"errand/shared/card"
 	"errand/shared/keys"
 	"errand/shared/task"
@@ -88,8 +89,7 @@ func (c *cards) look(ctx context.Context) error {
 	if before == nil {
 		before = &madeCard{}
 	}
-	next := &madeCard{signers: before.signers, private: !c.site.parts.Access.CardPublic()}
-	next.security.Schemes, next.security.Required = c.site.parts.Access.Schemes()
+	next := &madeCard{signers: before.signers, private: !c.site.parts.Access.CardPublic(), security: securityOf(c.site.parts.Access)}
 
 	now := time.Now()
 	same := before.Handler != nil && next.private == before.private && reflect.DeepEqual(next.security, before.security)
@@ -121,17 +121,21 @@ func (c *cards) look(ctx context.Context) error {
 // extended makes the card of one owner: with the details of skills, and with the private skills
 // that the access file gives it.
 func (c *cards) extended(ctx context.Context, owner string) (*a2a.AgentCard, error) {
-	var security card.Security
-	security.Schemes, security.Required = c.site.parts.Access.Schemes()
 	sign, _, err := signer(ctx, c.site.parts.Keys, time.Now())
 	if err != nil {
 		return nil, err
 	}
 
-	cfg := cardConfig(c.site.parts.Agent, security, c.site.address())
+	cfg := cardConfig(c.site.parts.Agent, securityOf(c.site.parts.Access), c.site.address())
 	cfg.Known, cfg.Sign = true, sign
 	cfg.See = func(skill string) bool { return c.site.parts.Access.MaySee(owner, skill) }
 	return card.Signed(cfg)
+}
+
+// securityOf are the security schemes of a card by the access file as it is now.
+func securityOf(a *auth.Access) (s card.Security) {
+	s.Schemes, s.Required = a.Schemes()
+	return s
 }
 
 // cardConfig is what all cards of an agent have in common.

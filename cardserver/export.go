@@ -71,9 +71,7 @@ func exportCard(ctx context.Context, i invocation, at string, signed bool) (err 
 		return errors.New("a card names the address of its agent: give it with -url https://agent.example.com, or set ERRAND_URL")
 	}
 
-	var security card.Security
-	security.Schemes, security.Required = parts.Access.Schemes()
-	cfg := cardConfig(parts.Agent, security, parts.URL)
+	cfg := cardConfig(parts.Agent, securityOf(parts.Access), parts.URL)
 	if signed {
 		if cfg.Sign, _, err = signer(ctx, parts.Keys, time.Now()); err != nil {
 			return err

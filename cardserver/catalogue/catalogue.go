@@ -286,12 +286,11 @@ func (a *API) page(q *api.Call) error {
 		values.Set("pageToken", f.next)
 		next = "?" + values.Encode()
 	}
-	data := map[string]any{"Query": f.query, "Total": f.total, "Next": next, "Agents": []Agent{}}
 	agents := make([]Agent, 0, len(f.page))
 	for _, s := range f.page {
 		agents = append(agents, viewOf(s))
 	}
-	data["Agents"] = agents
+	data := map[string]any{"Query": f.query, "Total": f.total, "Next": next, "Agents": agents}
 
 	var text bytes.Buffer
 	if err := pageForm.Execute(&text, data); err != nil {
