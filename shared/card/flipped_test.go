@@ -172,12 +172,17 @@ func hmacOf(t *testing.T, doc string, trusted jose.JSONWebKeySet) [2]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: jose.JSONWebKey{Key: public, KeyID: key.KeyID}}, nil)
+	payload, err := card.Canonical([]byte(doc), card.Whole)
 	if err != nil {
 		t.Fatal(err)
 	}
-	payload, err := card.Canonical([]byte(doc), card.Whole)
+	return signatureOf(t, jose.HS256, jose.JSONWebKey{Key: public, KeyID: key.KeyID}, payload)
+}
 
+// signatureOf is the header and the signature of a payload by a key.
+func signatureOf(t *testing.T, alg jose.SignatureAlgorithm, key jose.JSONWebKey, payload []byte) [2]string {
+	t.Helper()
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: key}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,21 +242,8 @@ func TestKeyIsForItsAlgorithm(t *testing.T) {
 	}
 
 	for alg, ok := range map[jose.SignatureAlgorithm]bool{jose.RS256: true, jose.PS256: false} {
-		signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: jose.JSONWebKey{Key: key, KeyID: "k"}}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		jws, err := signer.Sign(payload)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := jws.CompactSerialize()
-		if err != nil {
-			t.Fatal(err)
-		}
-
-		parts := strings.Split(text, ".")
-		doc := fmt.Sprintf(`{"name":"n","signatures":[{"protected":%q,"signature":%q}]}`, parts[0], parts[2])
+		made := signatureOf(t, alg, jose.JSONWebKey{Key: key, KeyID: "k"}, payload)
+		doc := fmt.Sprintf(`{"name":"n","signatures":[{"protected":%q,"signature":%q}]}`, made[0], made[1])
 		trusted := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "k", Algorithm: string(jose.RS256)}}}
 		if _, _, err := card.Verify([]byte(doc), trusted); (err == nil) != ok {
 			t.Errorf("a signature by %s: %v", alg, err)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -83,8 +82,8 @@ func ask(ctx context.Context, at string, client Doer, sign func(*http.Request) e
 	if res.StatusCode != http.StatusOK {
 		return "", fmt.Errorf("the catalogue answers %d", res.StatusCode)
 	}
-	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
-	if err == nil && len(text) > maxAnswer {
+	text, whole, err := readUpTo(res.Body, maxAnswer)
+	if err == nil && !whole {
 		err = fmt.Errorf("the answer of the catalogue has more than %d KiB", maxAnswer>>10)
 	}
 	if err == nil {

@@ -120,11 +120,17 @@ func fetch(client Doer, req *http.Request, before Copy) (Copy, error) {
 
 // limited reads a card, and refuses what goes on without end.
 func limited(in io.Reader) ([]byte, error) {
-	doc, err := io.ReadAll(io.LimitReader(in, maxDoc+1))
-	if err == nil && len(doc) > maxDoc {
+	doc, whole, err := readUpTo(in, maxDoc)
+	if err == nil && !whole {
 		err = fmt.Errorf("%w: it has more than %d KiB", ErrNoCard, maxDoc>>10)
 	}
 	return doc, err
+}
+
+// readUpTo reads so many bytes at most. whole is false if there are more.
+func readUpTo(in io.Reader, most int64) (text []byte, whole bool, err error) {
+	text, err = io.ReadAll(io.LimitReader(in, most+1))
+	return text, int64(len(text)) <= most, err
 }
 
 var maxAgeIs = regexp.MustCompile(`(?i)(?:^|[,\s])max-age="?([0-9]{1,9})`)
